@@ -1,0 +1,50 @@
+# Every target sets up .venv by itself, from the locked versions in requirements.lock. PYTHON picks the interpreter.
+PYTHON ?= python3
+BIN := .venv/bin
+READY := .venv/.ready
+JOBS ?= 2
+
+.PHONY: demo test lint format types layers notebooks bench setup clean help
+
+help:  ## this list
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /\1\t/' | expand -t 12
+
+setup: $(READY)  ## make .venv from the locked versions
+
+$(READY): requirements.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "pdframe needs Python 3.11 or newer; this is " + sys.version.split()[0] + ". Try: make PYTHON=python3.12 demo")'
+	@echo "Setting up .venv (once) ..."
+	@test -x $(BIN)/python || $(PYTHON) -m venv .venv || { echo "Python's venv module is missing (on Debian and Ubuntu: apt install python3-venv)"; exit 1; }
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint requirements.lock hatchling editables
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint requirements.lock --no-build-isolation --editable '.[dev]'
+	@touch $(READY)
+
+demo: $(READY)  ## a synthetic company, loaded, labelled and cached: what pdframe does, in a minute
+	@$(BIN)/pdframe demo
+
+test: $(READY)  ## every test, the conformance check and the notebooks
+	$(BIN)/python -m pytest -n $(JOBS) tests
+	$(MAKE) --no-print-directory notebooks
+
+notebooks: $(READY)  ## run the committed notebooks and compare their outputs
+	$(BIN)/python -m pytest --nbval -p no:xdist -W ignore notebooks
+
+lint: $(READY) types layers  ## ruff, mypy strict, import layers
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: $(READY)
+	$(BIN)/mypy
+
+layers: $(READY)
+	$(BIN)/lint-imports
+
+format: $(READY)  ## let ruff put the code in form
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+bench: $(READY)  ## the figures that the README quotes, measured here and now
+	$(BIN)/python -m tests.bench
+
+clean:  ## forget .venv and the caches of the tools, never cache/
+	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis

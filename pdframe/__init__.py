@@ -1,0 +1,1 @@
+"""pdframe: Pipedrive in pandas."""
