@@ -1,0 +1,303 @@
+"""Wire rows to typed Arrow tables, and parts of one table to one."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from typing import Any
+
+import pyarrow as pa
+
+from pdframe.fields import MAIN, Field, clean, custom_fields
+from pdframe.frames.cells import UnfitError, any_text, build
+from pdframe.frames.problems import Problems
+from pdframe.schema import Table
+from pdframe.schema.types import ANY, JSON, TEXT_ID, Type
+
+CUSTOM = "custom_fields"
+_UNKNOWN: Mapping[bytes | str, bytes | str] = {b"pdframe": b"unknown"}
+
+Columns = dict[str, pa.Array | pa.ChunkedArray]
+
+
+def storage_schema(table: Table, fields: Iterable[Field] = ()) -> pa.Schema:
+    """Arrow schema of a table in the cache: standard columns, then custom ones as `<hash>` and `<hash>_<part>`, ids for options."""
+    return pa.schema([(name, kind.storage) for name, kind in _kinds(table, custom_fields(fields, table.reserved)).items()])
+
+
+def to_arrow(rows: Iterable[object], table: Table, fields: Iterable[Field] = ()) -> tuple[pa.Table, Problems]:
+    """Type rows of the API.
+
+    Parameters
+    ----------
+    rows
+        Parsed JSON objects. Absent keys and nulls are alike. Lone surrogates, which UTF-8 cannot hold, become U+FFFD.
+    table
+        Their table.
+    fields
+        Its field definitions, standard ones included.
+
+    Returns
+    -------
+    pyarrow.Table
+        The rows in their order, columns as in `storage_schema`; after them what neither schema nor metadata knows, as text or
+        JSON text, marked as such in the schema.
+    Problems
+        Cells that do not fit their type and are null, and rows that could not be kept: no objects, or without a key.
+    """
+    problems = Problems()
+    kept = _with_key(rows, table, problems)
+    chosen = custom_fields(fields, table.reserved)
+    kinds = _kinds(table, chosen)
+    known: Columns = {}
+    unknown: dict[tuple[str, str], Sequence[Any]] = {}
+    _standard(kept, table, known, unknown, problems)
+    bags = _bags(kept, unknown, expected=bool(table.entity or chosen))
+    for field in chosen:
+        known |= _field_columns([bag.get(field.code) for bag in bags], field, unknown, problems)
+    codes = {field.code for field in chosen}
+    for code in sorted(set().union(*bags) - codes):
+        unknown[code, ""] = [bag.get(code) for bag in bags]
+    ordered: Columns = {name: known[name] for name in kinds}
+    return _assemble(ordered, kinds, _name_unknown(unknown, kinds, table.reserved, problems)), problems
+
+
+def unify(parts: Iterable[pa.Table], table: Table, fields: Iterable[Field] = ()) -> tuple[pa.Table, Problems]:
+    """Put parts of one table together whose columns may differ, rows in the order of the parts.
+
+    A column that a part lacks is null there. What was stored as unknown text while the field was not known yet is typed now,
+    as if it had just come. Columns that nothing declares (any more) are kept at the end: with their type where all parts
+    agree on it, else as text.
+
+    Returns
+    -------
+    pyarrow.Table
+        All rows; nothing is sorted or dropped.
+    Problems
+        Cells that do not fit the type that is declared now.
+    """
+    problems = Problems()
+    chosen = custom_fields(fields, table.reserved)
+    kinds = _kinds(table, chosen)
+    alike: list[list[pa.Table]] = []
+    for part in parts:
+        if alike and alike[-1][0].schema.equals(part.schema, check_metadata=True):
+            alike[-1].append(part)
+        else:
+            alike.append([part])
+    whole = [_conform(pa.concat_tables(group), kinds, chosen, table.reserved, problems) for group in alike]
+    if not whole:
+        return storage_schema(table, chosen).empty_table(), problems
+    extra: dict[str, pa.Field] = {}
+    for part in whole:
+        for column in list(part.schema)[len(kinds) :]:
+            same = extra.setdefault(column.name, column)
+            if same.type != column.type:
+                extra[column.name] = _text_field(column.name)
+    schema = pa.schema([*storage_schema(table, chosen), *extra.values()])
+    return pa.concat_tables([_fill(part, schema) for part in whole]), problems
+
+
+def _kinds(table: Table, chosen: Iterable[Field]) -> dict[str, Type]:
+    custom = {column: part.type for field in chosen for column, part in field.columns.items()}
+    return {column.name: column.type for column in table.columns} | custom
+
+
+def _text_field(name: str) -> pa.Field:
+    return pa.field(name, ANY.storage, metadata=dict(_UNKNOWN))
+
+
+def _is_unknown(field: pa.Field) -> bool:
+    return (field.metadata or {}).get(b"pdframe") == b"unknown"
+
+
+def _with_key(rows: Iterable[object], table: Table, problems: Problems) -> list[dict[str, Any]]:
+    """Rows that are objects and hold a key; the others are counted."""
+    whole = list(rows)
+    kept = [row for row in whole if isinstance(row, dict)]
+    fits = [True] * len(kept)
+    for name in table.key:
+        kind = table.by_name[name].type
+        ids = build([row.get(name) for row in kept], kind, lambda _: None)
+        empty = kind is TEXT_ID
+        fits = [fit and one is not None and not (empty and one == "") for fit, one in zip(fits, ids.to_pylist(), strict=True)]
+    if len(kept) < len(whole) or not all(fits):
+        for row in whole:
+            if not isinstance(row, dict):
+                problems.add_row(row)
+        for row, fit in zip(kept, fits, strict=True):
+            if not fit:
+                problems.add_row(row)
+        kept = [row for row, fit in zip(kept, fits, strict=True) if fit]
+    return kept
+
+
+def _standard(
+    rows: list[dict[str, Any]], table: Table, known: Columns, unknown: dict[tuple[str, str], Sequence[Any]], problems: Problems
+) -> None:
+    """Type the declared columns, and collect what else the rows hold."""
+    tops: dict[str, Sequence[Any]] = {}
+    objects: dict[str, set[str]] = {}
+    for column in table.columns:
+        top, _, key = column.path.partition(".")
+        if top not in tops:
+            tops[top] = [row.get(top) for row in rows]
+        values = tops[top]
+        if key:
+            objects.setdefault(top, set()).add(key)
+            values = [_part(value, key) for value in values]
+        known[column.name] = build(values, column.type, _counter(problems, column.name))
+        if column.type.parts:
+            _leftovers(values, column.name, column.type, unknown)
+    for top, keys in objects.items():
+        _subkeys(tops[top], top, keys, unknown)
+    for top in sorted(set().union(*rows) - tops.keys() - {CUSTOM}):
+        unknown[top, ""] = [row.get(top) for row in rows]
+
+
+def _bags(rows: list[dict[str, Any]], unknown: dict[tuple[str, str], Sequence[Any]], *, expected: bool) -> list[dict[str, Any]]:
+    """Custom fields of each row; what stands there unexpectedly or is no object is passed through under its own name."""
+    bags = [row.get(CUSTOM) for row in rows]
+    if not expected:
+        if any(CUSTOM in row for row in rows):
+            unknown[CUSTOM, ""] = bags
+        return [{} for _ in rows]
+    if not all(isinstance(bag, dict) or bag is None or bag == [] for bag in bags):
+        unknown[CUSTOM, ""] = [None if isinstance(bag, dict) else bag for bag in bags]
+    return [bag if isinstance(bag, dict) else {} for bag in bags]
+
+
+def _counter(problems: Problems, column: str) -> Callable[[object], None]:
+    return lambda value: problems.add_cell(column, value)
+
+
+def _part(value: Any, key: str) -> Any:
+    """One part of a composite value; older rows give the main part bare."""
+    if isinstance(value, dict):
+        return value.get(key)
+    return value if key == MAIN else None
+
+
+def _field_columns(values: Sequence[Any], field: Field, unknown: dict[tuple[str, str], Sequence[Any]], problems: Problems) -> Columns:
+    """Typed columns of one custom field."""
+    columns = field.columns
+    if len(columns) == 1:
+        kind = field.parts[0].type
+        return {field.code: build(values, kind, _counter(problems, field.code))}
+    _subkeys(values, field.code, {part.key for part in field.parts}, unknown)
+    return {
+        column: build([_part(value, part.key) for value in values], part.type, _counter(problems, column))
+        for column, part in columns.items()
+    }
+
+
+def _subkeys(values: Sequence[Any], column: str, known: set[str], unknown: dict[tuple[str, str], Sequence[Any]]) -> None:
+    """Collect parts of objects that nothing declares."""
+    found: set[str] = set()
+    for value in values:
+        if isinstance(value, dict):
+            found.update(value)
+    for key in sorted(found - known):
+        unknown[column, key] = [value.get(key) if isinstance(value, dict) else None for value in values]
+
+
+def _leftovers(values: Sequence[Any], column: str, kind: Type, unknown: dict[tuple[str, str], Sequence[Any]]) -> None:
+    """Collect keys of listed objects that nothing declares: a list per cell, aligned with the entries."""
+    lists = [value if isinstance(value, list) else [] for value in values]
+    found: set[str] = set()
+    for entries in lists:
+        for entry in entries:
+            if isinstance(entry, dict):
+                found.update(entry)
+    for key in sorted(found - {name for name, _ in kind.parts}):
+        unknown[column, key] = [[_part(entry, key) for entry in entries] or None for entries in lists]
+
+
+def _name_unknown(
+    unknown: Mapping[tuple[str, str], Sequence[Any]], kinds: Collection[str], reserved: Collection[str], problems: Problems
+) -> dict[str, pa.Array]:
+    """Text columns of what nothing declares; a name that is taken gets underscores until it is free."""
+    named: dict[str, pa.Array] = {}
+    for (column, key), values in sorted(unknown.items(), key=lambda item: (item[0][1] != "", item[0])):
+        name = clean(f"{column}_{key}" if key else column).replace("\0", "\ufffd") or "_"
+        while name in kinds or name in reserved or name in named:
+            name += "_"
+        named[name] = build(values, ANY, _counter(problems, name))
+    return named
+
+
+def _assemble(known: Columns, kinds: Mapping[str, Type], unknown: Mapping[str, pa.Array]) -> pa.Table:
+    schema = pa.schema([*((name, kind.storage) for name, kind in kinds.items()), *(_text_field(name) for name in unknown)])
+    return pa.Table.from_arrays([*known.values(), *unknown.values()], schema=schema)
+
+
+def _conform(part: pa.Table, kinds: Mapping[str, Type], chosen: Sequence[Field], reserved: Collection[str], problems: Problems) -> pa.Table:
+    """One part with all declared columns, in their order and types, and what else it holds after them."""
+    held = {field.name: field for field in part.schema}
+    columns: Columns = {}
+    unknown: dict[tuple[str, str], Sequence[Any]] = {}
+    for field in chosen:
+        if len(field.parts) > 1 and field.code in held and _is_unknown(held[field.code]):
+            values = [_parsed(value) for value in part[field.code].to_pylist()]
+            columns |= _field_columns(values, field, unknown, problems)
+    for name, kind in kinds.items():
+        if name in columns:
+            continue
+        if name not in held:
+            columns[name] = pa.nulls(part.num_rows, kind.storage)
+        elif str(held[name].type) == str(kind.storage):
+            columns[name] = part[name]
+        else:
+            columns[name] = _retyped(part[name], kind, held[name], _counter(problems, name))
+    ordered: Columns = {name: columns[name] for name in kinds}
+    rest = [field for field in part.schema if field.name not in kinds]
+    named = _name_unknown(unknown, [*kinds, *(field.name for field in rest)], reserved, problems)
+    declared = pa.schema([(name, kind.storage) for name, kind in kinds.items()])
+    schema = pa.schema([*declared, *rest, *(_text_field(name) for name in named)])
+    return pa.Table.from_arrays([*ordered.values(), *(part[field.name] for field in rest), *named.values()], schema=schema)
+
+
+def _parsed(text: str | None) -> Any:
+    """Return the JSON value behind an unknown column's text; text that is no JSON is itself."""
+    try:
+        return None if text is None else json.loads(text)
+    except (ValueError, RecursionError):
+        return text
+
+
+def _retyped(column: pa.ChunkedArray, kind: Type, held: pa.Field, unfit: Callable[[object], None]) -> pa.Array | pa.ChunkedArray:
+    """Return a column in the type that is declared now."""
+    if not pa.types.is_string(held.type):
+        try:
+            return column.cast(kind.storage)
+        except pa.ArrowException:
+            return build([None if value is None else _plain(value) for value in column.to_pylist()], kind, unfit)
+    values = column.to_pylist()
+    return build(
+        values if kind.name != JSON.name and pa.types.is_string(kind.storage) else [_parsed(value) for value in values], kind, unfit
+    )
+
+
+def _plain(value: Any) -> Any:
+    """Return a stored value as JSON knows it."""
+    return value if isinstance(value, bool | int | float | str | list | dict) else str(value)
+
+
+def _fill(part: pa.Table, schema: pa.Schema) -> pa.Table:
+    """Give a part the columns that other parts have."""
+    columns = []
+    for field in schema:
+        if field.name not in part.column_names:
+            columns.append(pa.nulls(part.num_rows, field.type))
+        elif part.schema.field(field.name).type == field.type:
+            columns.append(part[field.name])
+        else:
+            columns.append(pa.array([_text_of(value) for value in part[field.name].to_pylist()], pa.string()))
+    return pa.Table.from_arrays(columns, schema=schema)
+
+
+def _text_of(value: Any) -> str | None:
+    try:
+        return None if value is None else any_text(_plain(value))
+    except UnfitError:
+        return str(value)

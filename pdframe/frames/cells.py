@@ -1,0 +1,245 @@
+"""Values of the wire to typed Arrow columns: a whole column at once where it fits, cell by cell where it does not."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, date, datetime
+from types import MappingProxyType
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from pdframe.fields import clean
+from pdframe.schema.types import Type
+
+
+class UnfitError(Exception):
+    """A value does not fit its type."""
+
+
+_NULL = type(None)
+_INTEGER = re.compile(r"-?[0-9]{1,19}", re.ASCII)
+_DECIMAL = re.compile(r"[+-]?[0-9]+(\.[0-9]*)?([eE][+-]?[0-9]{1,3})?", re.ASCII)
+_INSTANT = re.compile(r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d(:\d\d(\.\d+)?)?([Zz]|[+-]\d\d:?\d\d)?", re.ASCII)
+_DAY = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
+_DURATION = re.compile(r"(\d{1,7}):([0-5]\d)(?::([0-5]\d))?", re.ASCII)
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_FIRST_DAY = -719162  # 0001-01-01, the first day that Python's dates can show
+_FIRST_INSTANT = _FIRST_DAY * 86_400_000_000
+
+
+def json_text(value: object) -> str:
+    """JSON of a value, in the alphabet it came in."""
+    try:
+        return clean(json.dumps(value, ensure_ascii=False, separators=(",", ":")))
+    except (TypeError, ValueError, RecursionError) as error:
+        raise UnfitError from error
+
+
+def any_text(value: object) -> str:
+    """Text of any value: strings as they are, everything else as JSON."""
+    return clean(value) if isinstance(value, str) else json_text(value)
+
+
+def _text(value: object) -> str:
+    if isinstance(value, str):
+        return clean(value)
+    if isinstance(value, int | float) and not isinstance(value, bool) and (isinstance(value, int) or math.isfinite(value)):
+        return json_text(value)
+    raise UnfitError
+
+
+def _integer(value: object) -> int:
+    if (isinstance(value, str) and _INTEGER.fullmatch(value)) or (isinstance(value, float) and value.is_integer()):
+        value = int(value)
+    if isinstance(value, int) and not isinstance(value, bool) and -(2**63) <= value < 2**63:
+        return value
+    raise UnfitError
+
+
+def _number(value: object) -> float:
+    if isinstance(value, bool) or not (isinstance(value, int | float) or (isinstance(value, str) and _DECIMAL.fullmatch(value))):
+        raise UnfitError
+    try:
+        number = float(value)
+    except OverflowError as error:
+        raise UnfitError from error
+    if not math.isfinite(number):
+        raise UnfitError
+    return number
+
+
+def _flag(value: object) -> bool:
+    if isinstance(value, bool | int | float) and value in (0, 1):
+        return bool(value)
+    raise UnfitError
+
+
+def _time(value: object) -> int:
+    """Microseconds since 1970; a time without an offset is UTC."""
+    if not (isinstance(value, str) and _INSTANT.fullmatch(value)):
+        raise UnfitError
+    try:
+        moment = datetime.fromisoformat(value.upper())
+        passed = (moment if moment.tzinfo else moment.replace(tzinfo=UTC)) - _EPOCH
+    except (ValueError, OverflowError) as error:
+        raise UnfitError from error
+    micros = (passed.days * 86_400 + passed.seconds) * 1_000_000 + passed.microseconds
+    if micros < _FIRST_INSTANT or micros >= 253_402_300_800_000_000:
+        raise UnfitError
+    return micros
+
+
+def _date(value: object) -> int:
+    """Days since 1970."""
+    if not (isinstance(value, str) and _DAY.fullmatch(value)):
+        raise UnfitError
+    try:
+        return date.fromisoformat(value).toordinal() + _FIRST_DAY - 1
+    except ValueError as error:
+        raise UnfitError from error
+
+
+def _duration(value: object) -> int:
+    """Microseconds; hours may exceed a day."""
+    match = _DURATION.fullmatch(value) if isinstance(value, str) else None
+    if match is None:
+        raise UnfitError
+    hours, minutes, seconds = (int(digits or 0) for digits in match.groups())
+    return ((hours * 60 + minutes) * 60 + seconds) * 1_000_000
+
+
+def _integers(value: object) -> list[int | None]:
+    return [None if item is None else _integer(item) for item in (value if isinstance(value, list) else [value])]
+
+
+def _texts(value: object) -> list[str | None]:
+    return [None if item is None else _text(item) for item in (value if isinstance(value, list) else [value])]
+
+
+def _primary(value: object) -> str | None:
+    """Value of the entry flagged primary; the list itself is judged by the column that holds it."""
+    entries = [item for item in value if isinstance(item, dict)] if isinstance(value, list) else []
+    return next((_text(item["value"]) for item in entries if item.get("primary") is True and item.get("value") is not None), None)
+
+
+_CELLS: Mapping[str, Callable[[Any], Any]] = MappingProxyType(
+    {
+        "id": _integer,
+        "count": _integer,
+        "amount": _number,
+        "number": _number,
+        "flag": _flag,
+        "time": _time,
+        "date": _date,
+        "duration": _duration,
+        "ids": _integers,
+        "texts": _texts,
+        "json": json_text,
+        "any": any_text,
+        "primary": _primary,
+    }
+)
+
+
+def _instants(values: Sequence[Any], storage: pa.DataType) -> pa.Array:
+    text = pa.array(values, pa.string())
+    if pc.min(pc.utf8_length(text)).as_py() < 19:
+        raise UnfitError
+    zoned = pc.ends_with(text, "Z")
+    if pc.all(zoned).as_py():
+        moments = text.cast(storage)
+    elif pc.max(pc.utf8_length(text)).as_py() == 19:
+        moments = pc.assume_timezone(text.cast(pa.timestamp("us")), "UTC")
+    else:
+        raise UnfitError
+    if pc.min(moments.cast(pa.int64())).as_py() < _FIRST_INSTANT:
+        raise UnfitError
+    return moments
+
+
+def _days(values: Sequence[Any], storage: pa.DataType) -> pa.Array:
+    days = pa.array(values, pa.string()).cast(storage)
+    if pc.min(days.cast(pa.int32())).as_py() < _FIRST_DAY:
+        raise UnfitError
+    return days
+
+
+def _finite(values: Sequence[Any], storage: pa.DataType) -> pa.Array:
+    numbers = pa.array(values, storage)
+    if not pc.all(pc.is_finite(numbers)).as_py():
+        raise UnfitError
+    return numbers
+
+
+_WHOLE: Mapping[str, tuple[frozenset[type], Callable[[Sequence[Any], pa.DataType], pa.Array]]] = MappingProxyType(
+    {
+        **dict.fromkeys(("id", "count"), (frozenset({int, _NULL}), pa.array)),
+        **dict.fromkeys(("amount", "number"), (frozenset({int, float, _NULL}), _finite)),
+        **dict.fromkeys(("text", "text_id", "time_of_day", "category", "any"), (frozenset({str, _NULL}), pa.array)),
+        **dict.fromkeys(("ids", "texts"), (frozenset({list, _NULL}), pa.array)),
+        "flag": (frozenset({bool, _NULL}), pa.array),
+        "time": (frozenset({str, _NULL}), _instants),
+        "date": (frozenset({str, _NULL}), _days),
+    }
+)
+"""Types of values that a column may hold to be converted as a whole, and how."""
+
+
+def _records(values: Sequence[Any], kind: Type, unfit: Callable[[object], None]) -> pa.Array:
+    """Build lists of objects, each part a column of its own, so that one bad part costs that part alone."""
+    offsets, items, nulls = [0], [], []
+    for value in values:
+        entries = value if isinstance(value, list) else []
+        if value is not None and not (isinstance(value, list) and all(isinstance(entry, dict) for entry in entries)):
+            unfit(value)
+            entries = []
+            nulls.append(True)
+        else:
+            nulls.append(value is None)
+        items += entries
+        offsets.append(len(items))
+    struct = kind.storage.value_type
+    parts = [build([item.get(name) for item in items], part, unfit) for name, part in kind.parts]
+    flat = pa.StructArray.from_arrays(parts, fields=list(struct))
+    return pa.ListArray.from_arrays(pa.array(offsets, pa.int32()), flat, type=kind.storage, mask=pa.array(nulls, pa.bool_()))
+
+
+def build(values: Sequence[Any], kind: Type, unfit: Callable[[object], None]) -> pa.Array:
+    """Make one typed column.
+
+    Parameters
+    ----------
+    values
+        JSON values, None for null.
+    kind
+        What they should be.
+    unfit
+        Is told each value that does not fit; its cell is null.
+    """
+    types = set(map(type, values))
+    if types <= {_NULL}:
+        return pa.nulls(len(values), kind.storage)
+    if kind.parts:
+        return _records(values, kind, unfit)
+    allowed, whole = _WHOLE.get(kind.name, (frozenset(), pa.array))
+    if types <= allowed:
+        try:
+            return whole(values, kind.storage)
+        except (UnfitError, pa.ArrowException, OverflowError, TypeError, ValueError):
+            pass  # some cell does not fit: find out which
+    cell = _CELLS.get(kind.name, _text)
+    cells: list[Any] = []
+    for value in values:
+        try:
+            cells.append(None if value is None else cell(value))
+        except UnfitError:
+            unfit(value)
+            cells.append(None)
+    if kind.name in ("time", "duration"):
+        return pa.array(cells, pa.int64()).cast(kind.storage)
+    return pa.array(cells, pa.int32()).cast(kind.storage) if kind.name == "date" else pa.array(cells, kind.storage)

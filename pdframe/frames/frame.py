@@ -1,0 +1,210 @@
+"""Arrow tables to plain, labelled DataFrames."""
+
+from __future__ import annotations
+
+import difflib
+import warnings
+from collections.abc import Iterable, Mapping, Sequence
+from types import MappingProxyType
+from typing import Any
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from pdframe.errors import ArgumentError, DataWarning
+from pdframe.fields import Field, custom_fields, labelling_field, name_columns, option_labels, undefined_label
+from pdframe.frames.arrow import storage_schema, unify
+from pdframe.schema import Table
+
+_DTYPES: Mapping[pa.DataType, object] = MappingProxyType(
+    {
+        pa.string(): pd.StringDtype(na_value=float("nan")),
+        pa.int64(): pd.Int64Dtype(),
+        pa.bool_(): pd.BooleanDtype(),
+        pa.timestamp("us", "UTC"): pd.DatetimeTZDtype("us", "UTC"),
+    }
+)
+SHOWN = 10
+"""How many undefined options or near names a message lists."""
+
+
+def to_frame(
+    arrow: pa.Table, table: Table, fields: Iterable[Field] = (), *, labels: bool = True, columns: Sequence[str] | None = None
+) -> pd.DataFrame:
+    """Make the frame of a table.
+
+    Parameters
+    ----------
+    arrow
+        Rows as `to_arrow` or `unify` give them; columns that are missing are null.
+    table
+        Their table.
+    fields
+        Its field definitions, standard ones included.
+    labels
+        Whether custom columns are named by labels and options read as labels, else hashes and ids.
+    columns
+        Columns to return, in this order: standard names, labels or hashes.
+
+    Returns
+    -------
+    DataFrame
+        One row per row of `arrow`, in `id` order where the table has ids; standard columns, custom ones in metadata order,
+        then those that nothing declares. Every declared column is there with its dtype, whatever the rows hold.
+
+    Raises
+    ------
+    ArgumentError
+        A name in `columns` that the table does not have, that several columns share, or that comes twice.
+
+    Warns
+    -----
+    DataWarning
+        Options that the metadata does not define (any more), and values outside a closed vocabulary, by column.
+    """
+    known = tuple(fields)
+    declared = storage_schema(table, known)
+    if [(held.name, str(held.type)) for held in arrow.schema][: len(declared)] != [(column.name, str(column.type)) for column in declared]:
+        arrow, problems = unify([arrow], table, known)
+        problems.warn(table.name, name_columns(known, table.reserved))
+    if table.key == ("id",) and not _is_sorted(arrow["id"]):
+        arrow = arrow.take(pc.sort_indices(arrow, sort_keys=[("id", "ascending")]))
+    names = _names(arrow, table, known)
+    shown = names if columns is None else {storage: names[storage] for storage in _choose(columns, names, known, labels=labels)}
+    optioned = _optioned(table, known) if labels else {}
+    data: dict[str, Any] = {}
+    for storage, name in shown.items():
+        values = arrow[storage]
+        declaration = table.by_name.get(storage)
+        if storage in optioned:
+            options = optioned[storage]
+            label = _list_labels if pa.types.is_list(values.type) else _categories
+            cells = label(values, options, f"{table.name}, column {name!r} holds options that are not defined (any more)")
+        elif declaration is not None and declaration.type.vocabulary:
+            vocabulary = {value: value for value in declaration.type.vocabulary}
+            cells = _categories(values, vocabulary, f"{table.name}, column {name!r} holds values outside its vocabulary", mark=False)
+        else:
+            cells = _plain(values)
+        data[name if labels else storage] = cells
+    return pd.DataFrame(data, index=pd.RangeIndex(arrow.num_rows), columns=pd.Index(list(data), dtype="str"))
+
+
+def empty_frame(table: Table, fields: Iterable[Field] = (), *, labels: bool = True, columns: Sequence[str] | None = None) -> pd.DataFrame:
+    """Return the frame of a table without rows: every column with its dtype."""
+    known = tuple(fields)
+    return to_frame(storage_schema(table, known).empty_table(), table, known, labels=labels, columns=columns)
+
+
+def _is_sorted(ids: pa.ChunkedArray) -> bool:
+    return len(ids) < 2 or bool(pc.all(pc.less_equal(ids.slice(0, len(ids) - 1), ids.slice(1))).as_py())
+
+
+def _names(arrow: pa.Table, table: Table, fields: Sequence[Field]) -> dict[str, str]:
+    """Storage column to its name in a labelled frame, in frame order; undeclared columns give way to labels."""
+    custom = name_columns(fields, table.reserved)
+    names = {column.name: column.name for column in table.columns} | custom
+    taken = set(names.values()) | table.reserved
+    for column in arrow.column_names:
+        if column not in names:
+            name = column
+            while name in taken:
+                name = f"{name} (unknown)"
+            names[column] = name
+            taken.add(name)
+    return names
+
+
+def _optioned(table: Table, fields: Sequence[Field]) -> dict[str, dict[int | str, str]]:
+    """Storage column to labels by option id, for all columns of options."""
+    found: dict[str, dict[int | str, str]] = {}
+    for column in table.columns:
+        if column.options:
+            field = labelling_field(column, fields)
+            found[column.name] = option_labels(field) if field else {}
+    return found | {field.code: option_labels(field) for field in custom_fields(fields, table.reserved) if field.has_options}
+
+
+def _choose(columns: Sequence[str], names: Mapping[str, str], fields: Sequence[Field], *, labels: bool) -> list[str]:
+    """Storage columns that are asked for, in the order asked."""
+    if isinstance(columns, str) or not all(isinstance(asked, str) for asked in columns):
+        raise ArgumentError(f"`columns` takes a list of column names, such as ['id', 'title'], not {columns!r}.")
+    by_label = {name: storage for storage, name in names.items()}
+    by_storage = {storage: storage for storage in names}
+    find = by_storage | by_label if labels else by_label | by_storage
+    chosen: dict[str, str] = {}
+    for asked in columns:
+        storage = find.get(asked)
+        if storage is None:
+            raise ArgumentError(f"There is no column {asked!r}. {_advice(asked, names, fields)}")
+        if storage in chosen:
+            raise ArgumentError(f"`columns` names one column twice: as {chosen[storage]!r} and as {asked!r}.")
+        chosen[storage] = asked
+    return list(chosen)
+
+
+def _advice(asked: str, names: Mapping[str, str], fields: Sequence[Field]) -> str:
+    """What was probably meant: all that share the label, else what is spelt alike."""
+    wanted = asked.strip()
+    sharing = [
+        names[storage]
+        for field in fields
+        if field.is_custom
+        for storage, part in field.columns.items()
+        if storage in names and wanted in (field.label if storage == field.code else part.name, names[storage])
+    ]
+    if sharing:
+        return f"Columns of that label: {', '.join(map(repr, sharing))}."
+    close = difflib.get_close_matches(asked, [*dict.fromkeys([*names.values(), *names])], n=3, cutoff=0.5)
+    if not close:
+        folded = {name.casefold(): name for name in names.values()}
+        close = [folded[wanted.casefold()]] if wanted.casefold() in folded else []
+    return f"Did you mean {' or '.join(map(repr, close))}?" if close else "`fields()` lists the custom ones."
+
+
+def _defined(
+    values: pa.Array | pa.ChunkedArray, options: Mapping[Any, str], complaint: str, *, mark: bool = True
+) -> tuple[pa.Array, list[str]]:
+    """Ids to match against and their labels, the undefined ones at the end; a warning names these."""
+    integers = pa.types.is_integer(values.type)
+    labels = {number: label for number, label in options.items() if isinstance(number, int) == integers}
+    rest = [label for number, label in options.items() if number not in labels]
+    missing = sorted(set(pc.unique(values).to_pylist()) - {None, *labels})
+    added = {number: undefined_label(number, options.values()) if mark else number for number in missing}
+    if missing:
+        told = ", ".join(map(str, list(added.values())[:SHOWN])) + (f" and {len(missing) - SHOWN} more" if len(missing) > SHOWN else "")
+        warnings.warn(f"{complaint}: {told}.", DataWarning, stacklevel=4)
+    if not rest:
+        return pa.array([*labels, *missing], values.type), [*labels.values(), *added.values()]
+    # Ids of the other kind cannot occur in the column, but their labels stay categories, in option order.
+    ids = [number if number in labels else None for number in options]
+    return pa.array([*ids, *missing], values.type), [*options.values(), *added.values()]
+
+
+def _categories(values: pa.ChunkedArray, options: Mapping[Any, str], complaint: str, *, mark: bool = True) -> pd.Categorical:
+    ids, labels = _defined(values, options, complaint, mark=mark)
+    codes = pc.fill_null(pc.index_in(values, value_set=ids, skip_nulls=True), -1)
+    return pd.Categorical.from_codes(codes.to_numpy(), categories=pd.Index(labels, dtype="str"))
+
+
+def _list_labels(values: pa.ChunkedArray, options: Mapping[Any, str], complaint: str) -> pd.api.extensions.ExtensionArray:
+    flat = pc.list_flatten(values)
+    ids, labels = _defined(flat, options, complaint)
+    flat = flat.combine_chunks() if isinstance(flat, pa.ChunkedArray) else flat
+    words = pa.array(labels, pa.string()).take(pc.index_in(flat, value_set=ids, skip_nulls=True))
+    lengths = pc.fill_null(pc.list_value_length(values), 0)
+    ends = pc.cumulative_sum(lengths)
+    offsets = pa.concat_arrays([pa.array([0], pa.int32()), *(chunk.cast(pa.int32()) for chunk in ends.chunks)])
+    mask = pc.is_null(values)
+    lists = pa.ListArray.from_arrays(offsets, words, mask=mask.combine_chunks())
+    return pd.arrays.ArrowExtensionArray(pa.chunked_array([lists], pa.list_(pa.string())))
+
+
+def _plain(values: pa.ChunkedArray) -> Any:
+    """Column of a type that Arrow and pandas both know, without a detour by Python objects."""
+    kind = values.type
+    if pa.types.is_date(kind):
+        return values.cast(pa.timestamp("us")).to_pandas()
+    if pa.types.is_nested(kind):
+        return pd.arrays.ArrowExtensionArray(values)
+    return values.to_pandas(types_mapper=_DTYPES.get)
