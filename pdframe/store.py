@@ -1,0 +1,322 @@
+"""The Parquet cache: parts and a JSON manifest a table, replaced atomically, private to the user."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import re
+import tempfile
+import zlib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from pathlib import Path
+from typing import IO, Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from pdframe.errors import CacheError, NotCachedError
+
+FORMAT = 1
+ROWS_PER_PART = 200_000
+MANIFEST = "manifest.json"
+ACCOUNTS = "accounts.json"
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """One Parquet file of a table, and what it must look like to be trusted."""
+
+    file: str
+    rows: int
+    bytes: int
+    crc32: int
+
+
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    """What the cache holds of one table.
+
+    Times are aware and in UTC. `synced_at` is this machine's clock when the table was last brought up to date, `full_at` the same for
+    the last full reload, `server_time` the server's clock at the last sync. `state` is what the next sync must know: for each list of
+    the API that tells changes, the newest `update_time` up to which it is known to be complete. `tokens` is what the last sync cost.
+    """
+
+    table: str
+    parts: tuple[Part, ...]
+    rows: int
+    synced_at: datetime
+    full_at: datetime
+    server_time: datetime | None = None
+    state: Mapping[str, str] = field(default_factory=dict)
+    tokens: int = 0
+    next_part: int = 1
+
+    @property
+    def bytes(self) -> int:
+        """Size of the table's Parquet files."""
+        return sum(part.bytes for part in self.parts)
+
+
+def default_cache_dir(start: Path | None = None) -> Path:
+    """`cache/` of the nearest parent folder that has one, else `./cache`; asked once, when an account is made."""
+    here = (start or Path.cwd()).resolve()
+    for folder in (here, *here.parents):
+        if (folder / "cache").is_dir():
+            return folder / "cache"
+    return here / "cache"
+
+
+def check_writable(cache_dir: Path) -> None:
+    """Raise `CacheError` now rather than after tokens were spent, where `cache_dir` cannot hold a cache."""
+    folder = cache_dir
+    while not folder.exists() and folder != folder.parent:
+        folder = folder.parent
+    if not folder.is_dir() or not os.access(folder, os.W_OK | os.X_OK):
+        raise CacheError(
+            f"The cache folder {cache_dir} cannot be written: {folder} is {'not writable' if folder.is_dir() else 'not a folder'}. "
+            "Nothing was asked of the API. Give another one with cache_dir=... or PDFRAME_CACHE_DIR."
+        )
+
+
+def readable_key(*parts: str) -> str:
+    """Join `parts` into a folder name that a person can read and every file system takes.
+
+    Where characters had to be replaced, a short digest of the original keeps two names apart.
+    """
+    raw = "-".join(parts)
+    plain = re.sub(r"[^A-Za-z0-9._-]+", "_", raw).strip("._-")[:80] or "account"
+    return plain if plain == raw else f"{plain}-{hashlib.sha256(raw.encode('utf-8', 'replace')).hexdigest()[:8]}"
+
+
+class Store:
+    """The cache of one account: a folder a table, each with Parquet parts and the manifest that names them.
+
+    A manifest is replaced in one step after its parts are safely on disk, so whoever reads sees the old table or the new one.
+    """
+
+    def __init__(self, cache_dir: Path, key: str) -> None:
+        self.cache_dir = cache_dir
+        self.root = cache_dir / key
+
+    def open(self) -> None:
+        """Make the folders, readable by this user alone, and keep them out of version control."""
+        try:
+            _make_private(self.cache_dir)
+            _make_private(self.root)
+            ignore = self.cache_dir / ".gitignore"
+            if not ignore.exists():
+                _write_atomic(ignore, b"# Snapshots of a CRM are personal data.\n*\n")
+        except OSError as error:
+            raise CacheError(
+                f"The cache folder {self.root} cannot be made: {error.strerror}. Give another one with cache_dir=... or PDFRAME_CACHE_DIR."
+            ) from error
+
+    def manifest(self, table: str) -> Manifest | None:
+        """What is cached of `table`; None where nothing is. A manifest that cannot be trusted is a `CacheError`."""
+        path = self.root / table / MANIFEST
+        try:
+            raw = path.read_bytes()
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            raise _unreadable(path, error.strerror or "unreadable", table) from error
+        try:
+            return _manifest_from(json.loads(raw), table)
+        except (ValueError, KeyError, TypeError) as error:
+            raise _unreadable(path, "it is not a manifest of this version", table) from error
+
+    def read(self, table: str, columns: Sequence[str] | None = None) -> pa.Table:
+        """The cached table, hashes and ids inside, as Arrow.
+
+        Raises
+        ------
+        NotCachedError
+            Nothing is cached of it.
+        CacheError
+            A file is missing, cut short or changed; the message says how to load the table again.
+        """
+        manifest = self.manifest(table)
+        if manifest is None:
+            raise NotCachedError(f"Nothing is cached of {table!r}. Call the loader without refresh=False, or account.sync({table!r}).")
+        try:
+            return self._read_parts(manifest, columns)
+        except CacheError:
+            # Another process may have replaced the table between its manifest and its parts.
+            newer = self.manifest(table)
+            if newer is None or newer.parts == manifest.parts:
+                raise
+            return self._read_parts(newer, columns)
+
+    def _read_parts(self, manifest: Manifest, columns: Sequence[str] | None) -> pa.Table:
+        folder = self.root / manifest.table
+        tables = []
+        for part in manifest.parts:
+            path = folder / part.file
+            try:
+                raw = path.read_bytes()
+            except OSError as error:
+                raise _unreadable(path, error.strerror or "unreadable", manifest.table) from error
+            if len(raw) != part.bytes or zlib.crc32(raw) != part.crc32:
+                raise _unreadable(path, f"{len(raw)} of {part.bytes} bytes are as they were written", manifest.table)
+            try:
+                tables.append(pq.read_table(pa.BufferReader(raw), columns=columns))
+            except (pa.ArrowException, OSError) as error:
+                raise _unreadable(path, "it is not the Parquet file that was written", manifest.table) from error
+        return pa.concat_tables(tables, promote_options="default")
+
+    def replace(self, manifest: Manifest, table: pa.Table) -> Manifest:
+        """Put `table` in the place of what is cached, in one step, and return the manifest as written (rows, parts and bytes set)."""
+        folder = self.root / manifest.table
+        try:
+            _make_private(folder)
+            number = manifest.next_part
+            parts = []
+            for start in range(0, max(table.num_rows, 1), ROWS_PER_PART):
+                parts.append(_write_part(folder, f"part-{number:06d}.parquet", table.slice(start, ROWS_PER_PART)))
+                number += 1
+            written = replace(manifest, parts=tuple(parts), rows=table.num_rows, next_part=number)
+            self._write_manifest(written)
+        except OSError as error:
+            raise CacheError(
+                f"{manifest.table!r} could not be written to {folder}: {error.strerror}. What was cached before is kept as it was."
+            ) from error
+        self._sweep(folder, {part.file for part in parts})
+        return written
+
+    def touch(self, manifest: Manifest) -> Manifest:
+        """Write a manifest whose parts are as they were: nothing changed but the times."""
+        try:
+            self._write_manifest(manifest)
+        except OSError as error:
+            raise CacheError(f"The manifest of {manifest.table!r} could not be written: {error.strerror}.") from error
+        return manifest
+
+    def _write_manifest(self, manifest: Manifest) -> None:
+        _write_atomic(self.root / manifest.table / MANIFEST, json.dumps(_manifest_to(manifest), indent=1).encode())
+
+    @staticmethod
+    def _sweep(folder: Path, keep: set[str]) -> None:
+        for path in folder.glob("part-*.parquet"):
+            if path.name not in keep:
+                with contextlib.suppress(OSError):
+                    path.unlink()
+
+
+class Accounts:
+    """Which account a set of credentials opened before, so that asking `/users/me` once is enough.
+
+    Kept beside the account folders under a digest of origin and credential; the credential itself is never written.
+    """
+
+    def __init__(self, cache_dir: Path) -> None:
+        self.path = cache_dir / ACCOUNTS
+
+    def get(self, digest: str) -> dict[str, Any] | None:
+        """What is known of the account; None where nothing is, or where the file cannot be read."""
+        known = self._all().get(digest)
+        return known if isinstance(known, dict) and isinstance(known.get("key"), str) else None
+
+    def put(self, digest: str, account: Mapping[str, Any]) -> None:
+        """Keep what `/users/me` said."""
+        everything = self._all()
+        everything[digest] = dict(account)
+        try:
+            _write_atomic(self.path, json.dumps(everything, indent=1).encode())
+        except OSError as error:
+            raise CacheError(f"{self.path} could not be written: {error.strerror}.") from error
+
+    def _all(self) -> dict[str, Any]:
+        try:
+            everything = json.loads(self.path.read_bytes())
+        except (OSError, ValueError):
+            return {}
+        return everything if isinstance(everything, dict) else {}
+
+
+def _unreadable(path: Path, why: str, table: str) -> CacheError:
+    return CacheError(
+        f"The cached file {path} cannot be trusted: {why}. The CRM is untouched and no other table is concerned. "
+        f"Load the table again: account.sync({table!r}, full=True), or refresh='full' on its loader."
+    )
+
+
+def _make_private(folder: Path) -> None:
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+
+
+@contextlib.contextmanager
+def _private_file(folder: Path, name: str) -> Iterator[IO[bytes]]:
+    """A new file, mode 0600, that takes the name `name` only when it is whole and on disk."""
+    handle, temporary = tempfile.mkstemp(prefix=f".{name}.", dir=folder)
+    try:
+        with os.fdopen(handle, "wb") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        Path(temporary).replace(folder / name)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            Path(temporary).unlink()
+        raise
+    _sync_folder(folder)
+
+
+def _sync_folder(folder: Path) -> None:
+    # A rename is durable once the folder is; Windows cannot open one, and needs not.
+    with contextlib.suppress(OSError):
+        handle = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+
+
+def _write_atomic(path: Path, content: bytes) -> None:
+    with _private_file(path.parent, path.name) as file:
+        file.write(content)
+
+
+def _write_part(folder: Path, name: str, table: pa.Table) -> Part:
+    sink = pa.BufferOutputStream()
+    pq.write_table(table, sink, compression="zstd")
+    raw = sink.getvalue().to_pybytes()
+    _write_atomic(folder / name, raw)
+    return Part(file=name, rows=table.num_rows, bytes=len(raw), crc32=zlib.crc32(raw))
+
+
+def _manifest_to(manifest: Manifest) -> dict[str, Any]:
+    return {
+        "format": FORMAT,
+        "table": manifest.table,
+        "rows": manifest.rows,
+        "synced_at": manifest.synced_at.isoformat(),
+        "full_at": manifest.full_at.isoformat(),
+        "server_time": manifest.server_time.isoformat() if manifest.server_time else None,
+        "state": dict(manifest.state),
+        "tokens": manifest.tokens,
+        "next_part": manifest.next_part,
+        "parts": [{"file": p.file, "rows": p.rows, "bytes": p.bytes, "crc32": p.crc32} for p in manifest.parts],
+    }
+
+
+def _manifest_from(raw: Any, table: str) -> Manifest:
+    if raw["format"] != FORMAT or raw["table"] != table:
+        raise ValueError("another format or table")
+    parts = tuple(Part(file=str(p["file"]), rows=int(p["rows"]), bytes=int(p["bytes"]), crc32=int(p["crc32"])) for p in raw["parts"])
+    if not parts or any(Path(p.file).name != p.file for p in parts):
+        raise ValueError("parts outside the table's folder")
+    return Manifest(
+        table=table,
+        parts=parts,
+        rows=int(raw["rows"]),
+        synced_at=datetime.fromisoformat(raw["synced_at"]),
+        full_at=datetime.fromisoformat(raw["full_at"]),
+        server_time=datetime.fromisoformat(raw["server_time"]) if raw["server_time"] else None,
+        state={str(k): str(v) for k, v in raw["state"].items()},
+        tokens=int(raw["tokens"]),
+        next_part=int(raw["next_part"]),
+    )

@@ -1,0 +1,143 @@
+"""The cache keeps what it was given, privately and whole, and says so where it cannot."""
+
+import json
+import stat
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pyarrow as pa
+import pytest
+
+from pdframe.errors import CacheError, NotCachedError
+from pdframe.store import Accounts, Manifest, Store, check_writable, default_cache_dir, readable_key
+
+NOW = datetime(2026, 6, 30, 12, tzinfo=UTC)
+ROWS = pa.table(
+    {"id": pa.array([1, 2, 3]), "title": pa.array(["a", None, "ü 🚀"]), "tags": pa.array([[1], [], None], pa.list_(pa.int64()))}
+)
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    store = Store(tmp_path / "cache", "acme-user1")
+    store.open()
+    return store
+
+
+def new(table: str = "deals") -> Manifest:
+    return Manifest(table, (), 0, NOW, NOW, state={"/deals": "2026-06-30T11:00:00Z"})
+
+
+def test_what_is_kept_comes_back_with_its_types(store: Store) -> None:
+    written = store.replace(new(), ROWS)
+    assert store.read("deals").equals(ROWS)
+    assert store.manifest("deals") == written
+    assert (written.rows, written.state["/deals"], written.full_at) == (3, "2026-06-30T11:00:00Z", NOW)
+
+
+def test_only_the_columns_asked_for_are_read(store: Store) -> None:
+    store.replace(new(), ROWS)
+    assert store.read("deals", ["title", "id"]).column_names == ["title", "id"]
+
+
+def test_a_replaced_table_leaves_no_old_part_behind(store: Store) -> None:
+    first = store.replace(new(), ROWS)
+    store.replace(replace(first), ROWS.slice(0, 1))
+    assert store.read("deals").num_rows == 1
+    assert [path.name for path in (store.root / "deals").glob("*.parquet")] == ["part-000002.parquet"]
+
+
+def test_zero_rows_keep_their_columns(store: Store) -> None:
+    store.replace(new(), ROWS.slice(0, 0))
+    assert store.read("deals").schema.equals(ROWS.schema)
+
+
+def test_files_are_for_this_user_alone_and_ignored_by_git(store: Store) -> None:
+    store.replace(new(), ROWS)
+    paths = [path for path in store.cache_dir.rglob("*") if path.is_file()]
+    assert {stat.S_IMODE(path.stat().st_mode) for path in paths} == {0o600}
+    assert {stat.S_IMODE(path.stat().st_mode) for path in (store.root, store.root / "deals")} == {0o700}
+    assert (store.cache_dir / ".gitignore").read_text().endswith("*\n")
+
+
+def test_nothing_cached_says_how_to_load(store: Store) -> None:
+    with pytest.raises(NotCachedError, match=r"account\.sync\('deals'\)"):
+        store.read("deals")
+
+
+@pytest.mark.parametrize("damage", ["half", "flipped", "gone", "foreign"])
+def test_a_damaged_part_is_an_error_with_the_way_out(store: Store, damage: str) -> None:
+    part = store.root / "deals" / store.replace(new(), ROWS).parts[0].file
+    raw = part.read_bytes()
+    if damage == "gone":
+        part.unlink()
+    else:
+        flipped = bytes([*raw[:40], raw[40] ^ 1, *raw[41:]])
+        part.write_bytes({"half": raw[: len(raw) // 2], "flipped": flipped, "foreign": b"PAR1" + b"x" * (len(raw) - 4)}[damage])
+    with pytest.raises(CacheError, match=r"cannot be trusted.*account\.sync\('deals', full=True\)"):
+        store.read("deals")
+
+
+@pytest.mark.parametrize(
+    "content", ["", "{", "[]", "null", '{"format": 99}', '{"format": 1, "table": "persons"}', "\x00\xff"], ids=lambda text: repr(text)
+)
+def test_a_damaged_manifest_is_an_error_with_the_way_out(store: Store, content: str) -> None:
+    store.replace(new(), ROWS)
+    (store.root / "deals" / "manifest.json").write_text(content)
+    with pytest.raises(CacheError, match="full=True"):
+        store.manifest("deals")
+
+
+def test_a_manifest_cannot_point_outside_its_folder(store: Store) -> None:
+    store.replace(new(), ROWS)
+    path = store.root / "deals" / "manifest.json"
+    manifest = json.loads(path.read_text())
+    manifest["parts"][0]["file"] = "../../secret.parquet"
+    path.write_text(json.dumps(manifest))
+    with pytest.raises(CacheError):
+        store.read("deals")
+
+
+def test_a_failed_write_leaves_the_old_table(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    store.replace(new(), ROWS)
+
+    def full(source: Path, target: Path) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Path, "replace", full)
+    with pytest.raises(CacheError, match=r"No space left on device.*kept as it was"):
+        store.replace(new(), ROWS.slice(0, 1))
+    monkeypatch.undo()
+    assert store.read("deals").equals(ROWS)
+    assert not list((store.root / "deals").glob(".*"))
+
+
+def test_a_cache_folder_that_is_a_file_is_refused_before_anything_is_asked(tmp_path: Path) -> None:
+    (tmp_path / "cache").write_text("not a folder")
+    with pytest.raises(CacheError, match=r"cannot be written.*PDFRAME_CACHE_DIR"):
+        check_writable(tmp_path / "cache" / "deeper")
+
+
+def test_the_cache_folder_of_the_nearest_parent_is_found(tmp_path: Path) -> None:
+    (tmp_path / "cache").mkdir()
+    deep = tmp_path / "notebooks" / "deep"
+    deep.mkdir(parents=True)
+    assert default_cache_dir(deep) == (tmp_path / "cache").resolve()
+    (deep / "cache").mkdir()
+    assert default_cache_dir(deep) == (deep / "cache").resolve()
+
+
+def test_account_names_are_readable_and_never_meet() -> None:
+    assert readable_key("acme", "user12") == "acme-user12"
+    assert readable_key("a/b", "user1") != readable_key("a_b", "user1")
+    assert "/" not in readable_key("../../etc", "user1")
+
+
+def test_accounts_are_remembered_and_a_damaged_list_is_forgotten(tmp_path: Path) -> None:
+    accounts = Accounts(tmp_path)
+    accounts.put("digest", {"key": "acme-user1", "name": "Ada"})
+    assert accounts.get("digest") == {"key": "acme-user1", "name": "Ada"}
+    assert accounts.get("other") is None
+    accounts.path.write_text("{")
+    assert accounts.get("digest") is None
