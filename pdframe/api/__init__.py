@@ -1,0 +1,1 @@
+"""The way to Pipedrive: credentials, limits, the client and the cursor walk."""

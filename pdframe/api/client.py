@@ -1,0 +1,433 @@
+"""The client: one GET at a time over HTTPS, within the limits, with bounded retries, each failure a typed error."""
+
+from __future__ import annotations
+
+import http.cookiejar
+import logging
+import random
+import re
+import time
+import zlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any, NoReturn
+
+import httpx
+
+from pdframe.api.credentials import Credentials, Secret
+from pdframe.api.limits import BurstWindow, Ledger
+from pdframe.api.origin import LOOPBACK_HOSTS, checked_origin, origin_of
+from pdframe.api.replies import BLOCK_SECONDS, LONGEST_WAIT, Again, Context, Usable, excerpt, http_date, judge, parse, template_of
+from pdframe.errors import AccessError, ArgumentError, BlockedError, PdframeError, RateLimitError, ResponseError, TransportError
+
+__all__ = ["Answer", "Client", "Page", "origin_of"]
+
+logger = logging.getLogger("pdframe")
+
+# A server that drips, or a body without end, must not hold a notebook for ever.
+LONGEST_ANSWER_SECONDS = 120.0
+LONGEST_BODY = 256 * 1024 * 1024
+# No retry starts when a request has taken this long in all.
+PATIENCE_SECONDS = 300.0
+# Until a server has answered once, a failure to connect is more likely a wrong name than a bad moment.
+FIRST_RETRIES = 2
+TOKEN_RETRIES = 3
+
+_BACKOFF_BASE = 0.5
+_BACKOFF_CAP = 15.0
+_KEPT_HEADERS = ("content-type", "date", "retry-after", "x-request-id")
+_PATH = re.compile(r"(?:/[A-Za-z0-9_.~-]+)+")
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A usable answer: `payload` is the body decoded; `tokens` what it cost; `server_time` its Date (None where it has none)."""
+
+    status: int
+    body: bytes = field(repr=False)
+    headers: Mapping[str, str] = field(repr=False)
+    server_time: datetime | None
+    tokens: int
+    payload: dict[str, Any] = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """The data of an answer: `next_cursor` is None on the last page; `size` is the body's bytes, `path` its template."""
+
+    data: Any = field(repr=False)
+    next_cursor: str | None = field(repr=False)
+    server_time: datetime | None
+    size: int
+    tokens: int
+    path: str
+
+    @property
+    def rows(self) -> list[dict[str, Any]]:
+        """The data as rows: none for null, the `items` of a search.
+
+        Raises
+        ------
+        ResponseError
+            Where the data is no list of objects.
+        """
+        data = self.data
+        if isinstance(data, dict) and isinstance(data.get("items"), list):
+            data = data["items"]
+        rows = [] if data is None else data
+        if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
+            raise ResponseError(f"{self.path} was answered without the list of rows it is known for. Nothing of it is used.", status=200)
+        return rows
+
+
+@dataclass(frozen=True, slots=True)
+class _Raw:
+    """An answer as it came, its content encoding taken off."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class _Lost:
+    """No whole answer came: why, whether the server may have charged it, and whether another try makes sense."""
+
+    reason: str
+    charged: bool = True
+    connected: bool = True
+    final: bool = False
+
+
+class Client:
+    """Asks one Pipedrive company; threads may share it, and it works inside a running event loop.
+
+    A request is sent at most `1 + retries` times; no retry starts 300 s after the first. Retried are burst 429s, 5xx, dropped
+    connections and bodies that are cut short, after a random time that doubles (0.5 s to 15 s), or what `retry-after` asks
+    for up to 30 s. An HTML 403 is never retried, and closes the client for ten minutes.
+
+    Proxies and certificates are taken from the environment (HTTPS_PROXY, SSL_CERT_FILE), as company networks need them, but for
+    this machine, which is asked directly. `.netrc` is never read, cookies are never kept, redirects never followed.
+
+    Parameters
+    ----------
+    origin
+        As `origin_of` returns it; None takes the `api_domain` that comes with an OAuth grant.
+    credentials
+        An `ApiToken` or an `OAuth`.
+    ledger, window
+        The day's tokens and the burst window; new ones where not given.
+    timeout
+        Seconds to connect, and to wait for the next bytes; a whole answer may take 120 s.
+    retries
+        How often a request is sent again.
+    clock, sleep
+        Epoch seconds, and how to wait.
+    transport
+        How requests travel; None: over the network.
+
+    Raises
+    ------
+    ArgumentError
+        Where the origin is none, or the environment's proxy settings are unusable.
+    """
+
+    def __init__(
+        self,
+        origin: str | None,
+        credentials: Credentials,
+        *,
+        ledger: Ledger | None = None,
+        window: BurstWindow | None = None,
+        timeout: float = 30.0,
+        retries: int = 5,
+        clock: Callable[[], float] = time.time,
+        sleep: Callable[[float], None] = time.sleep,
+        transport: httpx.BaseTransport | None = None,
+    ) -> None:
+        self._origin = None if origin is None else checked_origin(origin)
+        self.credentials = credentials
+        self.ledger = Ledger() if ledger is None else ledger
+        self.window = BurstWindow() if window is None else window
+        self._retries = retries
+        self._clock = clock
+        self._sleep = sleep
+        self._blocked_until = float("-inf")
+        self._answered = False
+        self._http = _http(timeout, transport)
+
+    def __repr__(self) -> str:
+        return f"Client({self._origin!r}, {self.credentials!r})"
+
+    def __enter__(self) -> Client:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.close()
+
+    def __reduce_ex__(self, protocol: object) -> NoReturn:
+        raise TypeError("a Client is never pickled or copied: it holds credentials and connections. Connect again instead.")
+
+    @property
+    def origin(self) -> str | None:
+        """The origin that is asked; None before an OAuth grant has named it."""
+        return self._origin
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._http.close()
+
+    def get_json(self, path: str, params: Mapping[str, Any] | None = None, *, cost: int, api: str = "v2") -> Page:
+        """Ask once and return the data; parameters and errors as `get`.
+
+        Raises
+        ------
+        ResponseError
+            Also where the answer has no `data`, or a cursor that is no text.
+        """
+        answer = self.get(path, params, cost=cost, api=api)
+        template = _where(path, api)
+        if "data" not in answer.payload:
+            raise ResponseError(f"{template} was answered without data. Check base_url: this may be no Pipedrive server.", status=200)
+        more = answer.payload.get("additional_data")
+        cursor = more.get("next_cursor") if isinstance(more, dict) else None
+        if cursor is not None and not isinstance(cursor, str):
+            raise ResponseError(f"{template} was answered with a cursor that is no text. Nothing of it is used.", status=200)
+        return Page(answer.payload["data"], cursor or None, answer.server_time, len(answer.body), answer.tokens, template)
+
+    def get(self, path: str, params: Mapping[str, Any] | None = None, *, cost: int, api: str = "v2") -> Answer:
+        """Ask until there is a usable answer, or an error that says why there is none.
+
+        Parameters
+        ----------
+        path
+            Below the API, such as "/deals/17/discounts".
+        params
+            The query; None values are left out, lists are joined by commas.
+        cost
+            Tokens of the operation.
+        api
+            "v2" or "v1".
+
+        Raises
+        ------
+        AccessError, BlockedError, BudgetError, CredentialsError, RateLimitError, ResponseError, TransportError
+            As the module `pdframe.errors` tells.
+        """
+        where = _where(path, api)
+        query = _query(params)
+        search = path.startswith("/itemSearch") or path.endswith("/search")
+        start, attempt, renewed = self._clock(), 0, False
+        while True:
+            generation = self.credentials.prepare(self._post, self._clock())
+            attempt += 1
+            outcome = self._once(path, query, where, cost=cost, api=api, search=search)
+            if isinstance(outcome, Answer):
+                return outcome
+            if isinstance(outcome, PdframeError):
+                if isinstance(outcome, AccessError) and outcome.status == 401 and not renewed:
+                    renewed = True
+                    if self.credentials.renew(self._post, self._clock(), generation):
+                        continue
+                if isinstance(outcome, BlockedError):
+                    self._blocked_until = self._clock() + BLOCK_SECONDS
+                raise outcome
+            wait = _backoff(attempt, outcome)
+            taken = self._clock() - start
+            if isinstance(outcome, Again) and outcome.burst:
+                self.window.hold(wait)  # every thread, even where this one gives up
+            if attempt > self._retries_for(outcome) or taken + wait > PATIENCE_SECONDS:
+                raise self._given_up(where, outcome, attempt, taken)
+            logger.debug("%s: %s, again in %.1f s", where, outcome.reason, wait)
+            self._sleep(wait)
+
+    def _once(
+        self, path: str, query: httpx.QueryParams, where: str, *, cost: int, api: str, search: bool
+    ) -> Answer | Again | _Lost | PdframeError:
+        """Send a request, count it, and return what came of it."""
+        request = self._http.build_request("GET", f"{self._known_origin()}/api/{api}{path}", params=query)
+        name, secret = self.credentials.header()
+        request.headers[name] = secret.reveal()
+        with self.window.place(search=search):
+            self._check_open(where)  # another thread may have been blocked while this one waited
+            self.ledger.spend(cost)
+            started = self._clock()
+            raw = self._exchange(request)
+            if isinstance(raw, _Raw):
+                self.window.learn(raw.headers, search=search)
+        if isinstance(raw, _Lost):
+            logger.debug("%s: %s after %.3f s", where, raw.reason, self._clock() - started)
+            if not raw.charged:
+                self.ledger.refund(cost)
+            return raw
+        self._answered = True
+        logger.debug("%s: HTTP %d, %d bytes, %.3f s", where, raw.status, len(raw.body), self._clock() - started)
+        self.ledger.learn(raw.headers)
+        context = Context(where, self._clock(), self.credentials.advice, self.credentials.secrets())
+        verdict = judge(raw.status, raw.headers, raw.body, context)
+        if not _charged(raw.status, verdict):
+            self.ledger.refund(cost)
+        if not isinstance(verdict, Usable):
+            return verdict
+        headers = {key: value for key in _KEPT_HEADERS if (value := raw.headers.get(key)) is not None}
+        return Answer(raw.status, raw.body, headers, http_date(raw.headers.get("date")), cost, verdict.payload)
+
+    def _exchange(self, request: httpx.Request) -> _Raw | _Lost:
+        """Send a request and read the whole answer. Errors of httpx end here: their frames hold the headers."""
+        deadline = self._clock() + LONGEST_ANSWER_SECONDS
+        try:
+            response = self._http.send(request, stream=True)
+            try:
+                return self._read(response, deadline)
+            finally:
+                response.close()
+        except (httpx.ConnectError, httpx.ConnectTimeout, httpx.ProxyError, httpx.UnsupportedProtocol) as error:
+            reason = f"no connection ({self._said(error)})"
+            return _Lost(reason, charged=False, connected=False, final="CERTIFICATE_VERIFY_FAILED" in str(error))
+        except httpx.TimeoutException:
+            return _Lost("no answer in time")
+        except (httpx.TransportError, zlib.error) as error:
+            return _Lost(f"a broken answer ({self._said(error)})")
+
+    def _read(self, response: httpx.Response, deadline: float) -> _Raw | _Lost:
+        zipped = response.headers.get("content-encoding", "").lower() in ("gzip", "x-gzip")
+        inflate = zlib.decompressobj(zlib.MAX_WBITS | 16)
+        parts, size = [], 0
+        for chunk in response.iter_raw():
+            part = inflate.decompress(chunk) if zipped else chunk
+            parts.append(part)
+            size += len(part)
+            if size > LONGEST_BODY:
+                return _Lost(f"a body of more than {LONGEST_BODY:,} bytes", final=True)
+            if self._clock() > deadline:
+                return _Lost(f"an answer that was not whole after {LONGEST_ANSWER_SECONDS:.0f} s")
+        if zipped and parts and not inflate.eof:
+            return _Lost("a gzip body that was cut short")
+        return _Raw(response.status_code, response.headers, b"".join(parts))
+
+    def _post(self, url: str, form: dict[str, Secret], basic: Secret) -> tuple[int, Any]:
+        """Post a form to the OAuth endpoint, again on what passes by itself."""
+        for attempt in range(1, TOKEN_RETRIES + 1):
+            request = self._http.build_request("POST", url, data={key: value.reveal() for key, value in form.items()})
+            request.headers["authorization"] = f"Basic {basic.reveal()}"
+            raw = self._exchange(request)
+            lost: _Lost | Again
+            if isinstance(raw, _Lost):
+                lost = raw
+            elif raw.status >= 500 or raw.status == 429:
+                lost = Again(f"HTTP {raw.status}", raw.status, wait=2.0 if raw.status == 429 else 0.0)
+            else:
+                try:
+                    return raw.status, parse(raw.body)
+                except ValueError:
+                    return raw.status, None
+            if attempt < TOKEN_RETRIES:
+                self._sleep(_backoff(attempt, lost))
+        raise TransportError(
+            f"The OAuth token endpoint could not be reached in {TOKEN_RETRIES} attempts: {lost.reason}. Check the network and try again.",
+            attempts=TOKEN_RETRIES,
+        )
+
+    def _retries_for(self, outcome: Again | _Lost) -> int:
+        if isinstance(outcome, Again) or (outcome.connected and not outcome.final):
+            return self._retries
+        return 0 if outcome.final else self._retries if self._answered else min(self._retries, FIRST_RETRIES)
+
+    def _known_origin(self) -> str:
+        if self._origin is None:
+            domain = self.credentials.api_domain
+            if domain is None:
+                raise ArgumentError('Which company? Give its name, such as "acme" for https://acme.pipedrive.com, or base_url=.')
+            self._origin = checked_origin(domain)
+        return self._origin
+
+    def _check_open(self, where: str) -> None:
+        if self._clock() < self._blocked_until:
+            until = datetime.fromtimestamp(self._blocked_until, UTC)
+            raise BlockedError(
+                f"{where} was not sent: Pipedrive's firewall blocked the company's token traffic, and asking on prolongs it. "
+                f"Try again after {until:%H:%M} UTC.",
+                until=until,
+            )
+
+    def _given_up(self, where: str, outcome: Again | _Lost, attempts: int, taken: float) -> PdframeError:
+        tried = f"{attempts} attempt{'s' if attempts > 1 else ''} over {taken:.0f} s"
+        if isinstance(outcome, Again):
+            if outcome.burst:
+                return RateLimitError(
+                    f"{where} ran into the burst limit (HTTP 429) in {tried}: others use this token at the same time. "
+                    "Wait a minute and stop what else runs with it."
+                )
+            return TransportError(
+                f"{where} got no usable answer in {tried}, last {outcome.reason}. Try again later.",
+                status=outcome.status,
+                attempts=attempts,
+            )
+        if not outcome.connected:
+            return TransportError(
+                f"{where}: {self._origin} could not be reached in {tried}: {outcome.reason}. "
+                "Check the company's name or base_url, the network and the proxy.",
+                attempts=attempts,
+            )
+        return TransportError(f"{where} got no whole answer in {tried}, last {outcome.reason}. Try again later.", attempts=attempts)
+
+    def _said(self, error: Exception) -> str:
+        return excerpt(str(error), self.credentials.secrets()) or type(error).__name__
+
+
+def _http(timeout: float, transport: httpx.BaseTransport | None) -> httpx.Client:
+    """Make the HTTP client; the mounts keep this machine off any proxy."""
+    try:
+        program = f"pdframe/{version('pdframe')}"
+    except PackageNotFoundError:
+        program = "pdframe"
+    problem = None
+    try:
+        return httpx.Client(
+            headers={"accept": "application/json", "accept-encoding": "gzip", "user-agent": program},
+            timeout=httpx.Timeout(timeout, connect=min(timeout, 10.0), pool=None),
+            limits=httpx.Limits(max_connections=8, max_keepalive_connections=8, keepalive_expiry=30.0),
+            follow_redirects=False,
+            cookies=http.cookiejar.CookieJar(http.cookiejar.DefaultCookiePolicy(allowed_domains=[])),
+            mounts={f"all://{f'[{host}]' if ':' in host else host}": transport for host in LOOPBACK_HOSTS},
+            transport=transport,
+            trust_env=True,
+        )
+    except (ValueError, ImportError, OSError, httpx.InvalidURL) as error:
+        problem = type(error).__name__
+    raise ArgumentError(
+        f"The environment's proxy or certificate settings cannot be used ({problem}). "
+        "Check HTTPS_PROXY, HTTP_PROXY, ALL_PROXY, NO_PROXY, SSL_CERT_FILE and SSL_CERT_DIR."
+    )
+
+
+def _where(path: str, api: str) -> str:
+    """Return how messages name a request; refuse a path that would leave the API."""
+    if _PATH.fullmatch(path) is None or any(part in ("", ".", "..") for part in path.split("/")[1:]) or api not in ("v1", "v2"):
+        raise ArgumentError('A path is a list of names and ids below the API, such as "/deals/17/discounts", and the API is "v1" or "v2".')
+    return f"GET /api/{api}{template_of(path)}"
+
+
+def _query(params: Mapping[str, Any] | None) -> httpx.QueryParams:
+    query: dict[str, str] = {}
+    for name, value in (params or {}).items():
+        if isinstance(value, bool):
+            query[name] = "true" if value else "false"
+        elif isinstance(value, list | tuple):
+            query[name] = ",".join(str(part) for part in value)
+        elif value is not None:
+            query[name] = str(value)
+    return httpx.QueryParams(query)
+
+
+def _backoff(attempt: int, outcome: Again | _Lost) -> float:
+    """Return how long to wait: anything up to a bound that doubles, after what the server asks for."""
+    asked = min(outcome.wait, LONGEST_WAIT) if isinstance(outcome, Again) else 0.0
+    return asked + random.uniform(0.0, min(_BACKOFF_CAP, _BACKOFF_BASE * 2 ** (attempt - 1)))
+
+
+def _charged(status: int, verdict: Usable | Again | PdframeError) -> bool:
+    """Tell whether the server charges such an answer: what an operation has dealt with, not what was refused before it."""
+    return (200 <= status < 300 or 400 <= status < 500) and status not in (401, 429) and not isinstance(verdict, BlockedError)
