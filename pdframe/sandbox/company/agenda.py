@@ -1,0 +1,64 @@
+"""The discrete-event agenda: what is due when, and the random numbers that life draws."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from heapq import heappop, heappush
+from random import Random
+from typing import Any, TypeVar
+
+from .catalog import USERS
+from .clock import DAY, business_time
+from .counts import Counts
+
+T = TypeVar("T")
+Handler = Callable[[int], None]
+
+
+class Agenda:
+    """A heap of due things; one source of randomness for all of life, so that the order of draws is the order of events."""
+
+    def __init__(self, company: Counts, random: Random) -> None:
+        self.company = company
+        self.draw = random.random
+        self.gauss = random.gauss
+        self._due: list[tuple[int, int, Handler, int]] = []
+        self._pushed = 0
+        self.reps = [user for user, *_ in USERS[1:]]
+        self.skill = {user: skill for user, _, skill, _ in USERS}
+        self.pace = {user: pace for user, _, _, pace in USERS}
+
+    def pick(self, things: Sequence[T]) -> T:
+        """Return one of the things, each as likely."""
+        return things[int(self.draw() * len(things))]
+
+    def at(self, t: int, handler: Handler, key: int) -> None:
+        """Let `handler(key)` happen at `t`, or as soon after as the clock allows."""
+        self._pushed += 1
+        heappush(self._due, (t, self._pushed, handler, key))
+
+    def in_days(self, days: float, handler: Handler, key: int) -> None:
+        """Let `handler(key)` happen that many days on, in working hours."""
+        self.at(business_time(self.company.now + 60 + int(days * DAY), self.draw()), handler, key)
+
+    def run(self, until: int) -> None:
+        """Do what is due up to `until`, where the clock then stands."""
+        due, company = self._due, self.company
+        last = until - 60
+        while due and due[0][0] <= last and company.now < last:
+            t, _, handler, key = heappop(due)
+            with company.lock:
+                if t > company.now:
+                    company.now = t - 1
+                handler(key)
+        with company.lock:
+            company.now = max(company.now, until)
+
+    def working(self) -> list[int]:
+        """Return the reps who have not left."""
+        users = self.company.tables["users"]
+        return [rep for rep in self.reps if users[rep]["active_flag"]]
+
+    def living(self, table: str, key: Any) -> bool:
+        """Whether the row exists and is not deleted."""
+        return key in self.company.tables[table] and (table, key) not in self.company.deleted_at

@@ -1,0 +1,87 @@
+"""The synthetic company: its tables, its clock, its writes, and the passing of days."""
+
+from __future__ import annotations
+
+import gc
+from random import Random
+
+from .changelog import deal_changelog, project_changelog
+from .clock import DAY, FOUNDED
+from .counts import Counts
+from .custom_fields import PLANS, code_of
+from .founding import found, info
+from .ledger import Row
+from .life import Life
+from .switches import Switches
+from .truth import Truth
+
+__all__ = ["Company"]
+
+
+class Company(Counts):
+    """A B2B software vendor with three years behind it, deterministic in seed, size and the calls made on it.
+
+    Parameters
+    ----------
+    seed
+        Which company.
+    deals
+        Deals in the history, deleted and archived ones included. 0 is a new account: people, pipelines, fields and boards, and not one
+        record.
+    switches
+        Behaviour that Pipedrive does not document.
+
+    Attributes
+    ----------
+    now
+        The company's clock in epoch seconds UTC; 2026-06-30T12:00:00Z after construction. Each write moves it on by at least a second.
+    tables
+        Rows by table and id, in id order, deleted and archived ones included, under the wire's names. Treat them as read-only: write by
+        methods.
+    fields
+        Field definitions by entity, in metadata order.
+    events
+        Every write so far; the state of every table is their fold.
+    deleted_at, hidden
+        When a row was flagged as deleted; rows that the token's user cannot see any more.
+    truth
+        Stage visits and subscriptions as they really were.
+    """
+
+    def __init__(self, seed: int = 7, deals: int = 2_000, switches: Switches | None = None) -> None:
+        if deals < 0:
+            raise ValueError(f"A company cannot have {deals} deals.")
+        random = Random(f"{seed}/{deals}")
+        me = 1003
+        super().__init__(FOUNDED, seed, me, switches or Switches())
+        self.size = deals
+        self.info = info(seed, deals)
+        self.truth = Truth(self, code_of(seed, "deal", [plan.name for plan in PLANS["deal"]].index("Cancellation date") + 1))
+        # Millions of small, long-lived objects without cycles: the collector would only walk them again and again.
+        collecting = gc.isenabled()
+        gc.disable()
+        try:
+            found(self, random, with_products=deals > 0)
+            self._life = Life(self, random, deals)
+            self._life.history()
+        finally:
+            if collecting:
+                gc.enable()
+
+    def advance(self, days: float = 7) -> None:
+        """Let life go on for that many days: new deals, moves, edits, wins, losses, reopenings, archiving, deletions, renamed fields."""
+        if days < 0:
+            raise ValueError("Time does not go back.")
+        if self._frozen:
+            raise ValueError("No days pass within one second.")
+        self._life.agenda.run(self.now + int(days * DAY))
+
+    def deal_changelog(self, deal_id: int) -> list[Row]:
+        """Return the v1 changelog rows of a deal, oldest first."""
+        self.row("deals", deal_id)
+        return deal_changelog(self._logs["deals"][deal_id], self.switches.changelog_has_creation)
+
+    def project_changelog(self, project_id: int) -> list[Row]:
+        """Return the v2 changelog rows of a project, oldest first."""
+        self.row("projects", project_id)
+        return project_changelog(self._logs["projects"][project_id])

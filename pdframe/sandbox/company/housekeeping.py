@@ -1,0 +1,109 @@
+"""What happens beside selling: renamed fields, options that come and go, corrected contacts, reps who leave, spring cleaning."""
+
+from __future__ import annotations
+
+from .agenda import Agenda
+from .contacts import Contacts
+from .custom_fields import COMPETITORS, USE_CASES
+
+_EVERY_DAYS = 6
+
+
+class Housekeeping:
+    """An administrator who looks in every few days."""
+
+    def __init__(self, agenda: Agenda, contacts: Contacts, new_account: bool) -> None:
+        self._agenda = agenda
+        self._company = agenda.company
+        self._contacts = contacts
+        self._new_account = new_account
+        self._visits = 0
+
+    def visit(self, _: int) -> None:
+        """Do one thing to the fields in turn, correct some records, come back later."""
+        actions = (self._rename_field, self._add_competitor, self._correct, self._remove_competitor, self._correct, self._rename_option)
+        actions[self._visits % len(actions)]()
+        self._visits += 1
+        if not self._new_account:
+            self._correct()
+        self._agenda.in_days(_EVERY_DAYS + self._agenda.draw(), self.visit, 0)
+
+    def _rename_field(self) -> None:
+        code = self._contacts.named("deal", "Use case")
+        if self._contacts.defined("deal", code):
+            name = self._company.field("deal", code)["field_name"]
+            following = USE_CASES[(USE_CASES.index(name) + 1) % len(USE_CASES)] if name in USE_CASES else USE_CASES[0]
+            self._company.rename_field("deal", code, following)
+
+    def _competitors(self) -> tuple[str, list[tuple[int, str]]] | None:
+        code = self._contacts.named("deal", "Competitor")
+        if not self._contacts.defined("deal", code):
+            return None
+        return code, [(o["id"], o["label"]) for o in self._company.field("deal", code)["options"]]
+
+    def _add_competitor(self) -> None:
+        held = self._competitors()
+        if held is not None and len(held[1]) < len(COMPETITORS):
+            labels = {label for _, label in held[1]}
+            free = [label for label in COMPETITORS if label not in labels]
+            self._company.add_option("deal", held[0], free[0] if free else "Other")
+
+    def _remove_competitor(self) -> None:
+        held = self._competitors()
+        if held is not None and len(held[1]) > 3:
+            self._company.remove_option("deal", held[0], held[1][0][0])
+
+    def _rename_option(self) -> None:
+        held = self._competitors()
+        if held is not None and held[1]:
+            option, label = held[1][-1]
+            self._company.rename_option(
+                "deal", held[0], option, label.removesuffix(" Inc.") if label.endswith(" Inc.") else f"{label} Inc."
+            )
+
+    def _correct(self) -> None:
+        """Put a person, an organization and a product right; now and then a duplicate goes."""
+        agenda, draw, tables = self._agenda, self._agenda.draw, self._company.tables
+        if self._new_account:
+            return
+        if tables["persons"]:
+            person = agenda.pick(list(tables["persons"])) if len(tables["persons"]) < 500 else 1 + int(draw() * len(tables["persons"]))
+            if agenda.living("persons", person):
+                if draw() < 0.25 and len(tables["persons"]) > 40:
+                    self._company.delete("persons", person)
+                else:
+                    self._company.edit("persons", person, job_title=agenda.pick(("CEO", "COO", "Interim manager", "Retired 🎣")))
+        if tables["organizations"]:
+            org = 1 + int(draw() * len(tables["organizations"]))
+            if agenda.living("organizations", org):
+                if draw() < 0.1 and len(tables["organizations"]) > 40:
+                    self._company.delete("organizations", org)
+                else:
+                    self._company.edit("organizations", org, employee_count=5 + int(draw() * 900))
+        if tables["products"] and draw() < 0.4:
+            product = 1 + int(draw() * 40)
+            if agenda.living("products", product):
+                prices = [{**p, "price": round(p["price"] * 1.01, 2)} for p in tables["products"][product]["prices"]]
+                self._company.edit("products", product, prices=prices)
+
+    def leave(self, user: int) -> None:
+        """A rep leaves: most of the open deals go to a colleague in one bulk edit, some are forgotten."""
+        self._company.edit("users", user, active_flag=False, activated=False)
+        heirs = self._agenda.working()
+        deals = [
+            d["id"]
+            for d in self._company.tables["deals"].values()
+            if d["owner_id"] == user and d["status"] == "open" and not d["is_deleted"]
+        ]
+        passed = [d for d in deals if self._agenda.draw() < 0.8]
+        if passed and heirs:
+            self._company.bulk_edit(passed, owner_id=self._agenda.pick(heirs))
+
+    def clean(self, per_mille: int) -> None:
+        """Delete some open deals that have not been touched for long."""
+        deals = self._company.tables["deals"]
+        wanted = max(1, int(len(deals) * per_mille / 1000)) if len(deals) >= 20 else 0
+        for deal_id in list(deals)[: len(deals) // 2]:
+            if wanted and deals[deal_id]["status"] == "open" and not deals[deal_id]["is_deleted"] and self._agenda.draw() < 0.2:
+                self._company.delete_deal(deal_id)
+                wanted -= 1

@@ -1,0 +1,87 @@
+"""Three years of business, and whatever days come after: deals arrive, everything else follows from the agenda."""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from itertools import accumulate
+from math import exp
+from random import Random
+
+from .agenda import Agenda
+from .catalog import LEAVERS, SEASON
+from .clock import DAY, END, START, business_time, day_text
+from .contacts import Contacts
+from .counts import Counts
+from .customers import Customers
+from .delivery import Delivery
+from .diary import Diary
+from .housekeeping import Housekeeping
+from .offers import Offers
+from .selling import Selling
+
+_GROWTH = 0.6
+_WEEKDAYS = (1.1, 1.15, 1.1, 1.05, 0.85, 0.08, 0.05)
+_DAYS = (END - START) // DAY
+
+
+def _weight(day: int) -> float:
+    """Return how busy a day is: growth, season, weekday."""
+    since = min(day - START // DAY, _DAYS)
+    return exp(_GROWTH * since / 365.25) * SEASON[int(day_text(day)[5:7]) - 1] * _WEEKDAYS[(day + 3) % 7]
+
+
+class Life:
+    """Drives the company's writes from the agenda."""
+
+    def __init__(self, company: Counts, random: Random, size: int) -> None:
+        self._company = company
+        self._size = size
+        self.agenda = Agenda(company, random)
+        self.contacts = Contacts(self.agenda)
+        offers = Offers(self.agenda, self.contacts)
+        delivery = Delivery(self.agenda, self.contacts)
+        self._customers = Customers(self.agenda, self.contacts, delivery)
+        self._selling = Selling(self.agenda, self.contacts, offers, Diary(self.agenda), self._customers)
+        self._housekeeping = Housekeeping(self.agenda, self.contacts, size == 0)
+        self._daily = [*accumulate(_weight(START // DAY + i) for i in range(_DAYS + 1))]
+        self._arrived = 0
+
+    def history(self) -> None:
+        """Live from the start to the end of the generated past, with exactly as many deals as the company was asked for."""
+        agenda = self.agenda
+        agenda.at(START + 9 * DAY, self._housekeeping.visit, 0)
+        for user, day in zip(LEAVERS, (430, 790), strict=True):
+            agenda.at(business_time(START + day * DAY, agenda.draw()), self._housekeeping.leave, user)
+        for days_ago, per_mille in ((75, 3), (20, 4)):
+            agenda.at(business_time(END - days_ago * DAY, agenda.draw()), self._housekeeping.clean, per_mille)
+        if self._size:
+            self._next_arrival()
+            agenda.at((END // DAY + 1) * DAY, self._day, END // DAY + 1)
+        agenda.run(END)
+
+    def _next_arrival(self) -> None:
+        """Put the next arrival of the history on the agenda: the n-th n-th of the whole flow, drawn within its share."""
+        if self._arrived < self._size:
+            draw = self.agenda.draw
+            flow = (self._arrived + draw()) / self._size * self._daily[-1]
+            day = min(bisect_right(self._daily, flow), _DAYS)
+            t = (START // DAY + day) * DAY + int(DAY * draw())
+            if draw() < 0.9:
+                # Most are typed in by reps, the rest comes from web forms at any hour.
+                t = (START // DAY + day) * DAY + 21_600 + int(draw() * 36_000)
+            self.agenda.at(min(t, END - 7_200), self._arrive, 1)
+
+    def _arrive(self, planned: int) -> None:
+        opportunity = self._customers.due() if self.agenda.draw() < 0.9 else None
+        self._selling.open(opportunity)
+        if planned:
+            self._arrived += 1
+            self._next_arrival()
+
+    def _day(self, day: int) -> None:
+        """After the history: draw how many deals a day brings, at the pace that the history ended with."""
+        draw = self.agenda.draw
+        expected = self._size * _weight(day) / self._daily[-1]
+        for _ in range(int(expected + draw())):
+            self.agenda.at(day * DAY + 21_600 + int(draw() * 36_000), self._arrive, 0)
+        self.agenda.at((day + 1) * DAY, self._day, day + 1)

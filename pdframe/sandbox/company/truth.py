@@ -1,0 +1,124 @@
+"""What really happened, for tests: every stay of a deal in a stage and every subscription's life. Never served over HTTP."""
+
+from __future__ import annotations
+
+from datetime import date
+from typing import Literal, NamedTuple
+
+from .ledger import Event, Ledger, Row
+from .lines import monthly, term_end
+
+VisitEnd = Literal["advanced", "moved back", "changed pipeline", "won", "lost", "deleted", "open"]
+
+
+class StageVisit(NamedTuple):
+    """One stay of a deal in a stage, counted from 1 by deal and stage; times in epoch seconds UTC, `left_at` None while it is there."""
+
+    deal_id: int
+    pipeline_id: int
+    stage_id: int
+    visit: int
+    entered_at: int
+    left_at: int | None
+    end: VisitEnd
+
+
+class Subscription(NamedTuple):
+    """One recurring line of a won deal, in force on [start, end); `monthly` is net of tax and discount, weekly lines at 52/12."""
+
+    org_id: int | None
+    person_id: int | None
+    product_id: int
+    deal_id: int
+    line_id: int
+    start: date
+    end: date | None
+    end_reason: Literal["term", "cancelled", "open"]
+    monthly: float
+    currency: str
+
+
+class Truth:
+    """Reads the ledger's events and rows; holds nothing of its own."""
+
+    def __init__(self, ledger: Ledger, cancellation_code: str) -> None:
+        self._ledger = ledger
+        self._cancellation = cancellation_code
+
+    def stage_visits(self, deal_id: int | None = None) -> list[StageVisit]:
+        """Return the stays of all deals, or of one, by deal and time."""
+        ledger = self._ledger
+        logs = ledger._logs["deals"]
+        wanted = logs if deal_id is None else {deal_id: logs[deal_id]}
+        order = {key: row["order_nr"] for key, row in ledger.tables["stages"].items()}
+        return [visit for log in wanted.values() for visit in self._visits(log, order)]
+
+    @staticmethod
+    def _visits(log: list[Event], order: dict[int, int]) -> list[StageVisit]:
+        first = log[0]
+        deal = int(first.id)
+        stage, pipeline = first.changes["stage_id"], first.changes["pipeline_id"]
+        entered: int | None = first.time
+        counts: dict[int, int] = {}
+        found: list[StageVisit] = []
+
+        def leave(t: int | None, end: VisitEnd) -> None:
+            nonlocal entered
+            if entered is not None:
+                counts[stage] = counts.get(stage, 0) + 1
+                found.append(StageVisit(deal, pipeline, stage, counts[stage], entered, t, end))
+                entered = None
+
+        for event in log[1:]:
+            changes = event.changes
+            if event.action == "delete":
+                leave(event.time, "deleted")
+            elif "stage_id" in changes:
+                new = changes["stage_id"]
+                if "pipeline_id" in changes:
+                    leave(event.time, "changed pipeline")
+                else:
+                    leave(event.time, "advanced" if order[new] > order[stage] else "moved back")
+                stage, pipeline, entered = new, changes.get("pipeline_id", pipeline), event.time
+            elif "status" in changes:
+                status = changes["status"]
+                if status == "open":
+                    entered = event.time
+                else:
+                    leave(event.time, status)
+        leave(None, "open")
+        return found
+
+    def subscriptions(self) -> list[Subscription]:
+        """Return one row a recurring, enabled line of a won deal that is not deleted, by line id.
+
+        A line starts at its billing_start_date, else on the won date; it ends with its term or, where earlier, on the deal's
+        cancellation date.
+        """
+        deals: dict[int, Row] = self._ledger.tables["deals"]
+        found = []
+        for line in self._ledger.tables["deal_products"].values():
+            deal = deals[line["deal_id"]]
+            if deal["status"] != "won" or deal["is_deleted"] or not line["is_enabled"] or line["billing_frequency"] == "one-time":
+                continue
+            start = date.fromisoformat(line["billing_start_date"] or deal["local_won_date"])
+            end = term_end(start, line["billing_frequency"], line["billing_frequency_cycles"])
+            reason: Literal["term", "cancelled", "open"] = "open" if end is None else "term"
+            cancelled = deal["custom_fields"].get(self._cancellation)
+            if cancelled is not None and (end is None or date.fromisoformat(cancelled) < end):
+                end, reason = max(start, date.fromisoformat(cancelled)), "cancelled"
+            found.append(
+                Subscription(
+                    deal["org_id"],
+                    deal["person_id"],
+                    line["product_id"],
+                    deal["id"],
+                    line["id"],
+                    start,
+                    end,
+                    reason,
+                    monthly(line),
+                    line["currency"],
+                )
+            )
+        return found
