@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import difflib
-import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
@@ -12,9 +11,10 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pdframe.errors import ArgumentError, DataWarning
+from pdframe.errors import ArgumentError
 from pdframe.fields import Field, custom_fields, labelling_field, name_columns, option_labels, undefined_label
 from pdframe.frames.arrow import storage_schema, unify
+from pdframe.frames.problems import warn
 from pdframe.schema import Table
 
 _DTYPES: Mapping[pa.DataType, object] = MappingProxyType(
@@ -173,7 +173,7 @@ def _defined(
     added = {number: undefined_label(number, options.values()) if mark else number for number in missing}
     if missing:
         told = ", ".join(map(str, list(added.values())[:SHOWN])) + (f" and {len(missing) - SHOWN} more" if len(missing) > SHOWN else "")
-        warnings.warn(f"{complaint}: {told}.", DataWarning, stacklevel=4)
+        warn(f"{complaint}: {told}.")
     if not rest:
         return pa.array([*labels, *missing], values.type), [*labels.values(), *added.values()]
     # Ids of the other kind cannot occur in the column, but their labels stay categories, in option order.

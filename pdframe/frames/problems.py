@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import reprlib
+import sys
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -21,6 +22,14 @@ def shorten(value: object) -> str:
         return _EXAMPLE.repr(value)[:120]
     except (ValueError, RecursionError):  # integers past Python's limit of digits
         return f"{type(value).__name__} too long to print"
+
+
+def warn(message: str) -> None:
+    """Issue a `DataWarning` that points at the line of the user's that led here, not at one of ours."""
+    frame, level = sys._getframe(1), 2
+    while frame.f_back is not None and str(frame.f_globals.get("__name__")).partition(".")[0] == "pdframe":
+        frame, level = frame.f_back, level + 1
+    warnings.warn(message, DataWarning, stacklevel=level)
 
 
 @dataclass
@@ -73,7 +82,7 @@ class Problems:
             told.append(f"{self.rows} rows have no id or are no objects and are left out, for example {self.row_example}.")
         return told
 
-    def warn(self, table: str, names: Mapping[str, str] | None = None, *, stacklevel: int = 2) -> None:
+    def warn(self, table: str, names: Mapping[str, str] | None = None) -> None:
         """Issue one `DataWarning` per column concerned."""
         for message in self.messages(names):
-            warnings.warn(f"{table}, {message}", DataWarning, stacklevel=stacklevel + 1)
+            warn(f"{table}, {message}")
