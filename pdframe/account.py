@@ -1,0 +1,466 @@
+"""An account: connects to one company as one user, and loads its tables as frames."""
+
+from __future__ import annotations
+
+import hashlib
+import html
+import os
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from difflib import get_close_matches
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Literal, TypeVar
+from urllib.parse import urlsplit
+
+import pandas as pd
+import pyarrow.compute as pc
+
+from pdframe.api.client import Client, origin_of
+from pdframe.api.credentials import ApiToken, Credentials, OAuth
+from pdframe.api.limits import Ledger
+from pdframe.errors import AccessError, ArgumentError, CacheError, CredentialsError, NotCachedError
+from pdframe.fields import fields_frame
+from pdframe.frames import to_frame
+from pdframe.progress import Bars
+from pdframe.schema import TABLES, Table
+from pdframe.store import Accounts, Manifest, Store, check_writable, default_cache_dir, readable_key
+from pdframe.sync import Syncer, SyncRow
+
+Refresh = Literal["full"] | bool | None
+_ME_COST = 2
+_ME_KEPT = ("id", "name", "company_id", "company_name", "company_domain", "default_currency", "timezone_name")
+_A = TypeVar("_A", bound="Account")
+
+
+def connect(
+    company: str | None = None,
+    *,
+    api_token: str | None = None,
+    oauth: OAuth | None = None,
+    base_url: str | None = None,
+    cache_dir: str | os.PathLike[str] | None = None,
+    max_age: str | float | timedelta | None = "15min",
+    max_tokens: int | None = None,
+    progress: bool | None = None,
+) -> Account:
+    """Connect to a Pipedrive account. Nothing is asked of the API before the first table is.
+
+    Parameters
+    ----------
+    company
+        The company's name: "acme" for https://acme.pipedrive.com. Else PIPEDRIVE_COMPANY.
+    api_token
+        A personal API token. Else PIPEDRIVE_API_TOKEN.
+    oauth
+        An OAuth grant instead of a token.
+    base_url
+        An origin instead of a company, such as "http://127.0.0.1:8080". Else PIPEDRIVE_BASE_URL.
+    cache_dir
+        Where Parquet files are kept. Else PDFRAME_CACHE_DIR, else `cache/` of the nearest parent folder that has one, else `./cache`;
+        resolved here and now.
+    max_age
+        A loader refreshes what is older: anything that pandas makes a Timedelta of; 0: always; None: never.
+    max_tokens
+        Ceiling of API tokens a UTC day for this account's cache; None: no ceiling of ours.
+    progress
+        None: bars in notebooks and terminals; False: never.
+
+    Returns
+    -------
+    Account
+        With a method a table, `sync`, `status` and `fields`.
+
+    Raises
+    ------
+    CredentialsError
+        No token and no grant were given or found.
+    ArgumentError
+        A company, base URL, age or ceiling that is none.
+    CacheError
+        A cache folder that cannot be written.
+    """
+    return connection(
+        Account,
+        company,
+        api_token=api_token,
+        oauth=oauth,
+        base_url=base_url,
+        cache_dir=cache_dir,
+        max_age=max_age,
+        max_tokens=max_tokens,
+        progress=progress,
+    )
+
+
+class Account:
+    """One company as one user sees it. `pdframe.connect` makes it.
+
+    Every table is a method that returns a plain DataFrame; all take
+
+    refresh
+        None: honour `max_age`. True: pull what changed, now. "full": reload the table. False: read the cache alone.
+    labels
+        True: custom fields and options by their labels. False: hashes and ids, as the API has them.
+    columns
+        The columns to return, by label, hash or standard name; None: all.
+
+    and raise `ArgumentError` for what they do not know, `NotCachedError` where `refresh=False` finds nothing, and the errors of
+    `pdframe.errors` where the API does not answer: half a table is never returned.
+    """
+
+    def __init__(self, client: Client, *, cache_dir: Path, max_age: timedelta | None, progress: bool | None) -> None:
+        self._client = client
+        self._cache_dir = cache_dir
+        self._max_age = max_age
+        self._bars = Bars(progress)
+        # Taken before a grant is renewed: the same credentials in the next session must give the same digest.
+        self._digest = _digest(client.origin, client.credentials)
+        self._known: Mapping[str, Any] | None = None
+        self._opened: Store | None = None
+
+    # Who this is
+
+    @property
+    def company(self) -> str:
+        """The company's name; its host where `/users/me` is refused."""
+        return str(self._me.get("company_name") or self._host)
+
+    @property
+    def user(self) -> str | None:
+        """Name of the user whose rights the credentials carry; None where `/users/me` is refused."""
+        return self._me.get("name")
+
+    @property
+    def currency(self) -> str | None:
+        """The user's default currency, such as "EUR"; None where `/users/me` is refused."""
+        return self._me.get("default_currency")
+
+    @property
+    def tz(self) -> str:
+        """Name of the user's timezone, such as "Europe/Tallinn"; "UTC" where `/users/me` is refused."""
+        return str(self._me.get("timezone_name") or "UTC")
+
+    @property
+    def cache_path(self) -> Path:
+        """The folder that holds this account's Parquet files, a folder a table."""
+        return self._store.root
+
+    @property
+    def tokens_today(self) -> int:
+        """API tokens spent today (UTC) through this cache."""
+        return self._client.ledger.tokens_today
+
+    # Tables
+
+    def deals(
+        self, *, archived: bool = True, refresh: Refresh = None, labels: bool = True, columns: Sequence[str] | None = None
+    ) -> pd.DataFrame:
+        """One row a deal, live and archived, not the deleted; `archived=False` leaves the archived out. Source: /deals, /deals/archived."""
+        return self._load("deals", refresh, labels, columns, live=None if archived else "is_archived")
+
+    def deal_products(self, *, refresh: Refresh = None, labels: bool = True, columns: Sequence[str] | None = None) -> pd.DataFrame:
+        """One row a line item of a deal, archived deals included. Source: /deals/products, 100 deals a request."""
+        return self._load("deal_products", refresh, labels, columns)
+
+    def installments(self, *, refresh: Refresh = None, labels: bool = True, columns: Sequence[str] | None = None) -> pd.DataFrame:
+        """One row an installment of a deal (Growth plan and above). Source: /deals/installments, for the deals that can have any."""
+        return self._load("installments", refresh, labels, columns)
+
+    def products(self, *, refresh: Refresh = None, labels: bool = True, columns: Sequence[str] | None = None) -> pd.DataFrame:
+        """One row a product of the catalogue. Source: /products."""
+        return self._load("products", refresh, labels, columns)
+
+    def activities(self, *, refresh: Refresh = None, labels: bool = True, columns: Sequence[str] | None = None) -> pd.DataFrame:
+        """One row an activity, done or not. Source: /activities. A deletion is found by a full reload: the API lists none."""
+        return self._load("activities", refresh, labels, columns)
+
+    def projects(
+        self, *, archived: bool = True, refresh: Refresh = None, labels: bool = True, columns: Sequence[str] | None = None
+    ) -> pd.DataFrame:
+        """One row a project, live and archived; `archived=False` leaves the archived out. Source: /projects, /projects/archived."""
+        return self._load("projects", refresh, labels, columns, live=None if archived else "archive_time")
+
+    def persons(self, *, refresh: Refresh = None, labels: bool = True, columns: Sequence[str] | None = None) -> pd.DataFrame:
+        """One row a person. Source: /persons. A deletion is found by a full reload: the API lists none."""
+        return self._load("persons", refresh, labels, columns)
+
+    def organizations(self, *, refresh: Refresh = None, labels: bool = True, columns: Sequence[str] | None = None) -> pd.DataFrame:
+        """One row an organization. Source: /organizations. A deletion is found by a full reload: the API lists none."""
+        return self._load("organizations", refresh, labels, columns)
+
+    def stages(self, *, refresh: Refresh = None, labels: bool = True, columns: Sequence[str] | None = None) -> pd.DataFrame:
+        """One row a stage; `order_nr` is its place in its pipeline. Source: /stages."""
+        return self._load("stages", refresh, labels, columns)
+
+    def pipelines(self, *, refresh: Refresh = None, labels: bool = True, columns: Sequence[str] | None = None) -> pd.DataFrame:
+        """One row a pipeline. Source: /pipelines."""
+        return self._load("pipelines", refresh, labels, columns)
+
+    def users(self, *, refresh: Refresh = None, labels: bool = True, columns: Sequence[str] | None = None) -> pd.DataFrame:
+        """One row a user of the company, the deactivated included. Source: v1 /users."""
+        return self._load("users", refresh, labels, columns)
+
+    def fields(self, table: str) -> pd.DataFrame:
+        """One row a column that a field of the metadata describes: which label and hash belong together.
+
+        Columns: column (its name in the frame; null where the frame has none), label, code (the hash), type, is_custom, options (their
+        labels), subfield (the part of a composite field; null on its main part).
+
+        Raises
+        ------
+        ArgumentError
+            No such table, or one without fields.
+        """
+        declared = _table(table)
+        if declared.field_list is None:
+            with_fields = ", ".join(name for name, other in TABLES.items() if other.entity)
+            raise ArgumentError(f"{table!r} has no field metadata. Tables that have: {with_fields}.")
+        self._syncer.ensure(declared.field_list, max_age=self._max_age)
+        return fields_frame(self._syncer.fields(declared), declared)
+
+    # The cache
+
+    def sync(self, *tables: str, full: bool = False) -> pd.DataFrame:
+        """Bring tables (none given: all) up to date now, with what they rest on.
+
+        Parameters
+        ----------
+        *tables
+            Names of tables.
+        full
+            Reload them as a whole instead of pulling changes: this finds every deletion.
+
+        Returns
+        -------
+        DataFrame
+            One row a table: table, mode ("full", "incremental", "skipped", "unavailable"), rows (null where nothing is cached), added,
+            changed, removed (rows), requests, tokens, seconds, note.
+
+        Raises
+        ------
+        ArgumentError
+            A table that does not exist.
+        PdframeError
+            The API did not answer; tables that were finished are kept, and `error.kept` names them.
+        """
+        for name in tables:
+            _table(name)
+        return _sync_frame(self._syncer.sync(tables or TABLES, full=full))
+
+    def status(self) -> pd.DataFrame:
+        """What is cached, one row a table: table, rows, synced_at, full_at (UTC), bytes, tokens (of its last sync); null where nothing is.
+
+        `full_at` is the last time the table was read as a whole: rows whose deletion the API does not list may still be there since.
+        Asks nothing of the API once the account is known.
+        """
+        manifests = {name: self._store.manifest(name) for name in TABLES}
+        frame = pd.DataFrame(
+            {
+                "table": pd.Series(list(manifests), dtype="str"),
+                "rows": _column(manifests, "rows", "Int64"),
+                "synced_at": _column(manifests, "synced_at", "datetime64[us, UTC]"),
+                "full_at": _column(manifests, "full_at", "datetime64[us, UTC]"),
+                "bytes": _column(manifests, "bytes", "Int64"),
+                "tokens": _column(manifests, "tokens", "Int64"),
+            }
+        )
+        return frame
+
+    def close(self) -> None:
+        """Close the connections. The cache stays."""
+        self._client.close()
+
+    def __enter__(self) -> Account:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        name, lines = self._summary()
+        return "\n".join([f"<pdframe account {name}, {self.tokens_today:,} API tokens spent today>", *(f"  {line}" for line in lines)])
+
+    def _repr_html_(self) -> str:
+        name, lines = self._summary()
+        items = "".join(f"<li>{html.escape(line)}</li>" for line in lines)
+        return f"<b>{html.escape(name)}</b>, {self.tokens_today:,} API tokens spent today<ul>{items}</ul>"
+
+    # How
+
+    def _load(self, name: str, refresh: Refresh, labels: bool, columns: Sequence[str] | None, *, live: str | None = None) -> pd.DataFrame:
+        table = TABLES[name]
+        if not (refresh is None or refresh is True or refresh is False or refresh == "full"):
+            raise ArgumentError(f"refresh is None, True, False or 'full', not {refresh!r}.")
+        if isinstance(columns, str):
+            raise ArgumentError(f"columns is a list of names: columns=[{columns!r}].")
+        syncer = self._syncer
+        if refresh is False:
+            if self._store.manifest(name) is None:
+                raise NotCachedError(
+                    f"{name!r} is not cached, and refresh=False asks nothing of the API. Call account.{name}() or account.sync({name!r})."
+                )
+        elif refresh is None:
+            syncer.ensure(name, max_age=self._max_age)
+        else:
+            syncer.refresh(name, full=refresh == "full")
+        rows = self._store.read(name)
+        if live == "is_archived":
+            rows = rows.filter(pc.invert(pc.fill_null(rows[live], False)))
+        elif live is not None:
+            rows = rows.filter(pc.is_null(rows[live]))
+        return to_frame(rows, table, syncer.fields(table), labels=labels, columns=columns)
+
+    @property
+    def _host(self) -> str:
+        return urlsplit(self._client.origin or "").hostname or "unknown host"
+
+    @property
+    def _me(self) -> Mapping[str, Any]:
+        """What `/users/me` says, asked once and kept beside the cache."""
+        if self._known is None:
+            accounts = Accounts(self._cache_dir)
+            known = accounts.get(self._digest)
+            if known is None:
+                known = self._ask_me()
+                store = Store(self._cache_dir, known["key"])
+                store.open()
+                accounts.put(self._digest, known)
+            self._known = known
+        return self._known
+
+    def _ask_me(self) -> dict[str, Any]:
+        try:
+            me = self._client.get_json("/users/me", cost=_ME_COST, api="v1").data
+        except AccessError as error:
+            if error.status == 401:
+                raise
+            me = None
+        if not isinstance(me, dict) or not isinstance(me.get("id"), int):
+            return {"key": readable_key(self._host, self._digest[:8])}
+        return {
+            **{name: me.get(name) for name in _ME_KEPT},
+            "key": readable_key(str(me.get("company_domain") or self._host), f"user{me['id']}"),
+        }
+
+    @property
+    def _store(self) -> Store:
+        if self._opened is None:
+            store = Store(self._cache_dir, str(self._me["key"]))
+            store.open()
+            self._client.ledger.attach(store.root / "ledger.json")
+            self._opened = store
+        return self._opened
+
+    @property
+    def _syncer(self) -> Syncer:
+        return Syncer(self._client, self._store, self._client.ledger, progress=self._bars)
+
+    def _summary(self) -> tuple[str, list[str]]:
+        """Name and a line a cached table, without asking the API anything."""
+        known = self._known or Accounts(self._cache_dir).get(self._digest)
+        if known is None:
+            return f"{self._host} (not asked yet)", []
+        store, now = Store(self._cache_dir, str(known["key"])), datetime.now(UTC)
+        manifests = [manifest for name in TABLES if (manifest := _quietly(store, name)) is not None]
+        lines = [f"{m.table}: {m.rows:,} rows, {_ago(now - m.synced_at)} old" for m in manifests]
+        return str(known.get("company_name") or self._host), lines or ["nothing cached yet"]
+
+
+def connection(
+    kind: type[_A],
+    company: str | None = None,
+    *,
+    api_token: str | None = None,
+    oauth: OAuth | None = None,
+    base_url: str | None = None,
+    cache_dir: str | os.PathLike[str] | None = None,
+    max_age: str | float | timedelta | None = "15min",
+    max_tokens: int | None = None,
+    progress: bool | None = None,
+) -> _A:
+    """Make an account of some kind; all else as in `connect`."""
+    if api_token is not None and oauth is not None:
+        raise ArgumentError("Give an api_token or an oauth grant, not both.")
+    token = api_token if api_token is not None or oauth is not None else os.environ.get("PIPEDRIVE_API_TOKEN") or None
+    if token is None and oauth is None:
+        raise CredentialsError(
+            "No credentials: set PIPEDRIVE_COMPANY and PIPEDRIVE_API_TOKEN (in Pipedrive: Settings > Personal preferences > API), or give "
+            "connect() a company and api_token=... or oauth=pdframe.OAuth(...). Without an account, pdframe.sandbox.connect() "
+            "opens a synthetic company."
+        )
+    credentials: Credentials = oauth if oauth is not None else ApiToken(token or "")
+    age = _age(max_age)
+    folder = Path(cache_dir or os.environ.get("PDFRAME_CACHE_DIR") or default_cache_dir()).expanduser().absolute()
+    origin = _origin(company, base_url, optional=oauth is not None)
+    ledger = Ledger(max_tokens=max_tokens)
+    check_writable(folder)
+    return kind(Client(origin, credentials, ledger=ledger), cache_dir=folder, max_age=age, progress=progress)
+
+
+def _table(name: str) -> Table:
+    if name in TABLES:
+        return TABLES[name]
+    close = get_close_matches(str(name), TABLES, n=3)
+    hint = f"Did you mean {' or '.join(map(repr, close))}?" if close else f"Tables: {', '.join(TABLES)}."
+    raise ArgumentError(f"There is no table {name!r}. {hint}")
+
+
+def _origin(company: str | None, base_url: str | None, *, optional: bool) -> str | None:
+    if company is None and base_url is None:
+        base_url = os.environ.get("PIPEDRIVE_BASE_URL") or None
+        company = None if base_url else os.environ.get("PIPEDRIVE_COMPANY") or None
+    # A grant names its company when it is renewed.
+    return None if optional and company is None and base_url is None else origin_of(company, base_url)
+
+
+def _age(max_age: str | float | timedelta | None) -> timedelta | None:
+    if max_age is None:
+        return None
+    problem = f"max_age is a length of time such as '15min' or '1D', 0 (always refresh) or None (never), not {max_age!r}."
+    if isinstance(max_age, bool) or (isinstance(max_age, int | float) and max_age != 0):
+        raise ArgumentError(problem)
+    try:
+        age = pd.Timedelta(max_age)
+    except (ValueError, TypeError):
+        raise ArgumentError(problem) from None
+    if pd.isna(age) or age < pd.Timedelta(0):
+        raise ArgumentError(problem)
+    return age.to_pytimedelta()
+
+
+def _digest(origin: str | None, credentials: Credentials) -> str:
+    secrets = "\n".join(secret.reveal() for secret in credentials.secrets())
+    return hashlib.sha256(f"{origin}\n{secrets}".encode()).hexdigest()[:32]
+
+
+def _column(manifests: Mapping[str, Manifest | None], name: str, dtype: str) -> pd.Series[Any]:
+    return pd.Series([getattr(manifest, name) if manifest else None for manifest in manifests.values()], dtype=dtype)
+
+
+def _quietly(store: Store, name: str) -> Manifest | None:
+    try:
+        return store.manifest(name)
+    except CacheError:
+        return None
+
+
+def _ago(age: timedelta) -> str:
+    seconds = max(0, int(age.total_seconds()))
+    for size, unit in ((86_400, "d"), (3_600, "h"), (60, "min")):
+        if seconds >= size:
+            return f"{seconds // size} {unit}"
+    return f"{seconds} s"
+
+
+def _sync_frame(rows: Sequence[SyncRow]) -> pd.DataFrame:
+    dtypes: dict[str, Any] = {
+        "table": "str",
+        "mode": pd.CategoricalDtype(["full", "incremental", "skipped", "unavailable"]),
+        "rows": "Int64",
+        **dict.fromkeys(("added", "changed", "removed", "requests", "tokens"), "Int64"),
+        "seconds": "float64",
+        "note": "str",
+    }
+    columns: dict[str, list[Any]] = {name: [getattr(row, name) for row in rows] for name in dtypes}
+    return pd.DataFrame(columns).astype(dtypes)

@@ -1,0 +1,102 @@
+"""The sandbox: a synthetic company behind a real local HTTP server, and an account connected to it.
+
+>>> account = pdframe.sandbox.connect(seed=7, deals=2_000)
+>>> account.deals()
+>>> account.advance(days=7)  # life goes on: new deals, moves, wins, losses, deletions
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+import weakref
+from pathlib import Path
+from typing import Any
+
+from pdframe.account import Account, connection
+from pdframe.sandbox.company import Company, Switches
+from pdframe.sandbox.server import Faults, Server
+
+__all__ = ["Company", "Faults", "SandboxAccount", "Server", "Switches", "connect"]
+
+_ACCOUNT_OPTIONS = ("max_age", "max_tokens", "progress")
+
+
+class SandboxAccount(Account):
+    """An account of a synthetic company, which it owns: closing it stops the server and removes a temporary cache.
+
+    Attributes
+    ----------
+    company_model : Company
+        The company: its events, its truth, and the writes that life consists of.
+    server : Server
+        The HTTP server, with what it counted.
+    """
+
+    company_model: Company
+    server: Server
+
+    def advance(self, days: float = 7) -> None:
+        """Let days pass at the company: deals come, move, are won, lost, edited, archived and deleted."""
+        self.company_model.advance(days=days)
+
+    def close(self) -> None:
+        """Close the connections, stop the server, remove the cache if it was a temporary one."""
+        super().close()
+        self._cleanup()
+
+    def _own(self, company: Company, server: Server, temporary: str | None) -> None:
+        self.company_model, self.server = company, server
+        self._cleanup = weakref.finalize(self, _clean_up, server, temporary)
+
+
+def connect(
+    seed: int = 7,
+    deals: int = 2_000,
+    cache_dir: str | os.PathLike[str] | None = None,
+    *,
+    switches: Switches | None = None,
+    **limits: Any,
+) -> SandboxAccount:
+    """Make a synthetic company, serve it on 127.0.0.1, and connect to it.
+
+    Parameters
+    ----------
+    seed
+        Same seed and size, same company, to the last byte.
+    deals
+        How many deals its three years have seen; 0: a new account.
+    cache_dir
+        Where Parquet files are kept; None: a temporary folder that goes with the account.
+    switches
+        How the API behaves where its documentation is silent; None: the likeliest.
+    **limits
+        Of the account (`max_age`, `max_tokens`, `progress`, as in `pdframe.connect`) and of the server (`plan`, `seats`, `burst`,
+        `daily_tokens`, `latency`, `faults` and what else `Server` takes).
+
+    Returns
+    -------
+    SandboxAccount
+        An `Account` with `advance(days)`; a context manager.
+    """
+    options = {name: limits.pop(name) for name in _ACCOUNT_OPTIONS if name in limits}
+    company = Company(seed=seed, deals=deals, switches=switches or Switches())
+    server = Server(company, **limits)
+    temporary = tempfile.mkdtemp(prefix="pdframe-") if cache_dir is None else None
+    try:
+        server.start()
+        account = connection(
+            SandboxAccount, api_token=server.token, base_url=server.url, cache_dir=Path(temporary or cache_dir or "."), **options
+        )
+    except BaseException:
+        _clean_up(server, temporary)
+        raise
+    account._own(company, server, temporary)
+    return account
+
+
+def _clean_up(server: Server, temporary: str | None) -> None:
+    server.stop()
+    if temporary is not None:
+        shutil.rmtree(temporary, ignore_errors=True)

@@ -1,0 +1,278 @@
+"""Conducts a sync: what is due, in which order, by which way, and what it cost."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from typing import Literal
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from pdframe.api.client import Client
+from pdframe.api.limits import Ledger
+from pdframe.errors import AccessError, CacheError, PdframeError
+from pdframe.fields import Field, name_columns, read_fields
+from pdframe.schema import TABLES, Table
+from pdframe.store import Manifest, Store
+from pdframe.sync import lines
+from pdframe.sync.compare import Merge, replace_all, upsert
+from pdframe.sync.lists import DELETIONS_KEPT, Pull, Puller, StartAgainError, can_pull_changes
+
+Mode = Literal["full", "incremental", "skipped", "unavailable"]
+Progress = Callable[[str], AbstractContextManager[Callable[[int], None]]]
+_UNAVAILABLE = frozenset({402, 403})
+
+
+@dataclass(frozen=True, slots=True)
+class SyncRow:
+    """What a sync did to one table: rows it has now, how many were added, changed and removed, and what that cost."""
+
+    table: str
+    mode: Mode
+    rows: int | None
+    added: int
+    changed: int
+    removed: int
+    requests: int
+    tokens: int
+    seconds: float
+    note: str
+
+
+class Syncer:
+    """Brings cached tables up to date.
+
+    Parameters
+    ----------
+    client, store, ledger
+        Who asks, where it is kept, who counts the tokens.
+    progress
+        Opens a progress bar of that title; the bar is a call that takes the number of rows that came.
+    now
+        This machine's clock.
+    """
+
+    def __init__(
+        self, client: Client, store: Store, ledger: Ledger, *, progress: Progress, now: Callable[[], datetime] = lambda: datetime.now(UTC)
+    ) -> None:
+        self.client = client
+        self.store = store
+        self.ledger = ledger
+        self.progress = progress
+        self.now = now
+
+    def sync(self, names: Iterable[str], *, full: bool = False) -> list[SyncRow]:
+        """Bring tables, and those they rest on, up to date now; one row a table, in the order of the schema."""
+        asked = set(names)
+        wanted = asked.union(*(needs(name) for name in asked))
+        done: dict[str, SyncRow] = {}
+        with _telling_what_is_kept(done):
+            for name in in_order(wanted):
+                done[name] = self._one(name, full=full and name in asked, done=done)
+        return [done[name] for name in TABLES if name in done]
+
+    def ensure(self, name: str, *, max_age: timedelta | None) -> None:
+        """Bring a table up to date if what is cached of it, or of what it rests on, is older than `max_age` (None: at any age)."""
+        stale = [part for part in in_order({name, *needs(name)}) if self._is_stale(part, max_age)]
+        done: dict[str, SyncRow] = {}
+        with _telling_what_is_kept(done):
+            for part in stale:
+                done[part] = self._one(part, full=False, done=done, strict=part == name)
+
+    def refresh(self, name: str, *, full: bool) -> None:
+        """Bring one table and what it rests on up to date now; raise where it is not to be had."""
+        done: dict[str, SyncRow] = {}
+        with _telling_what_is_kept(done):
+            for part in in_order({name, *needs(name)}):
+                done[part] = self._one(part, full=full and part == name, done=done, strict=part == name)
+
+    def fields(self, table: Table) -> tuple[Field, ...]:
+        """The cached field metadata of a table; empty where it has none, or where it was not to be had."""
+        if table.field_list is None or self.store.manifest(table.field_list) is None:
+            return ()
+        return read_fields(self.store.read(table.field_list).to_pylist())
+
+    def _is_stale(self, name: str, max_age: timedelta | None) -> bool:
+        manifest = self.store.manifest(name)
+        if manifest is None:
+            return True
+        if max_age is None:
+            return False
+        age = self.now() - manifest.synced_at
+        # A time ahead of the clock means that the clock was set: trust nothing it says about age.
+        return age >= max_age or age < -max_age
+
+    def _one(self, name: str, *, full: bool, done: dict[str, SyncRow], strict: bool = False) -> SyncRow:
+        missing = [need for need in needs(name) if need in done and done[need].mode == "unavailable" and TABLES[need].entity is not None]
+        if missing:
+            return SyncRow(name, "skipped", self._rows(name), 0, 0, 0, 0, 0, 0.0, f"needs {', '.join(missing)}")
+        with self.ledger.account(name) as spent, self.progress(name) as tick:
+            try:
+                mode, merge, note = _Work(self, TABLES[name], Puller(self.client, tick)).do(full=full)
+            except AccessError as error:
+                if strict or error.status not in _UNAVAILABLE:
+                    raise
+                mode, merge, note = "unavailable", None, str(error)
+        if merge is not None:
+            manifest = self.store.manifest(name)
+            if manifest is not None:
+                self.store.touch(replace(manifest, tokens=spent.tokens))
+        counts = (merge.added, merge.changed, merge.removed) if merge is not None else (0, 0, 0)
+        return SyncRow(name, mode, self._rows(name), *counts, spent.requests, spent.tokens, round(spent.seconds, 3), note)
+
+    def _rows(self, name: str) -> int | None:
+        try:
+            manifest = self.store.manifest(name)
+        except CacheError:
+            return None
+        return manifest.rows if manifest else None
+
+
+@contextmanager
+def _telling_what_is_kept(done: Mapping[str, SyncRow]) -> Iterator[None]:
+    """Let an error that ends the work say which tables were finished before it."""
+    try:
+        yield
+    except PdframeError as error:
+        finished = [name for name, row in done.items() if row.mode in ("full", "incremental")]
+        now = f"Kept: {', '.join(finished)} as of now, every other table as it was cached before."
+        error.kept = now if finished else "What was cached before is kept."
+        raise
+
+
+class _Work:
+    """The work on one table: choose the way, pull, merge, keep."""
+
+    def __init__(self, syncer: Syncer, table: Table, puller: Puller) -> None:
+        self.store = syncer.store
+        self.now = syncer.now
+        self.table = table
+        self.puller = puller
+        self.fields = syncer.fields(table)
+
+    def do(self, *, full: bool) -> tuple[Mode, Merge, str]:
+        manifest, cached, note = self._cached()
+        if self.table.sources[0].batch is not None:
+            return self._lines(None if full else manifest, cached, note)
+        if manifest is not None and cached is not None and not full:
+            try:
+                return self._changes(manifest, cached)
+            except StartAgainError as reason:
+                note = f"loaded anew: {reason}" if str(reason) else ""
+        began = self.now()
+        pull = self.puller.all_of(self.table, self.fields)
+        merge = replace_all(cached, self._live(pull.rows(self.table, self.fields)), self.table.key[0])
+        self._keep(merge, pull, manifest, began, full_at=began)
+        return "full", merge, note
+
+    def _cached(self) -> tuple[Manifest | None, pa.Table | None, str]:
+        try:
+            manifest = self.store.manifest(self.table.name)
+            return manifest, self.store.read(self.table.name) if manifest else None, ""
+        except CacheError:
+            return None, None, "the cached copy could not be trusted: loaded anew"
+
+    def _changes(self, manifest: Manifest, cached: pa.Table) -> tuple[Mode, Merge, str]:
+        if not can_pull_changes(self.table, cached.schema, self.fields, manifest.state):
+            raise StartAgainError
+        began = self.now()
+        if began - manifest.synced_at > DELETIONS_KEPT:
+            raise StartAgainError("deletions are listed for 30 days alone")
+        pull = self.puller.changes_of(self.table, self.fields, manifest.state, manifest.server_time)
+        rows = pull.rows(self.table, self.fields)
+        live = self._live(rows)
+        key = self.table.key[0]
+        gone = pa.array([*pull.gone, *set(rows[key].to_pylist()).difference(live[key].to_pylist())], cached.schema.field(key).type)
+        merge = upsert(cached, live, gone, key)
+        self._keep(merge, pull, manifest, began, full_at=manifest.full_at)
+        return "incremental", merge, ""
+
+    def _live(self, rows: pa.Table) -> pa.Table:
+        """Rows that are not deleted; a table whose deleted rows the API goes on listing (stages, users) keeps them."""
+        if not self.table.incremental or "is_deleted" not in rows.column_names:
+            return rows
+        return rows.filter(pc.invert(pc.fill_null(rows["is_deleted"], False)))
+
+    def _lines(self, manifest: Manifest | None, cached: pa.Table | None, note: str) -> tuple[Mode, Merge, str]:
+        name, began = self.table.name, self.now()
+        deals = self.store.read("deals", ["id", "update_time", "products_count"])
+        items = self.store.read("deal_products", ["deal_id", "billing_frequency"]) if name != "deal_products" else None
+        state = dict(manifest.state) if manifest else {}
+        basis = self._basis() if manifest else None
+
+        def asked(leaves_out: bool, basis: pa.Table | None, cached: pa.Table | None) -> tuple[pa.Table, lines.Plan]:
+            possible = lines.deals_that_can_have(name, deals, items, count_leaves_out=leaves_out)
+            looks = lines.looks(deals, possible)
+            return looks, lines.plan(looks, basis, cached)
+
+        looks, plan = asked(lines.LEAVES_OUT in state, basis, cached)
+        pull = self.puller.batches_of(self.table, plan.ask)
+        rows = pull.rows(self.table, self.fields)
+        if name == "deal_products" and lines.LEAVES_OUT not in state and lines.count_leaves_out(deals, rows):
+            state[lines.LEAVES_OUT] = "leaves out disabled lines"
+            looks, rest = asked(True, looks, rows)
+            more = self.puller.batches_of(self.table, sorted(set(rest.ask) - set(plan.ask)))
+            rows = pa.concat_tables([rows, more.rows(self.table, self.fields)])
+            pull.problems.merge(more.problems)
+        pull.state = state
+        if basis is None or cached is None:
+            mode: Mode = "full"
+            merge = replace_all(cached, rows, self.table.key[0])
+        else:
+            mode = "incremental"
+            merge = _replace_lines(cached, rows, plan.void, self.table.key[0])
+        self._keep(merge, pull, manifest, began, full_at=began if mode == "full" or manifest is None else manifest.full_at)
+        self._keep_basis(looks, began)
+        return mode, merge, note
+
+    def _basis(self) -> pa.Table | None:
+        try:
+            name = lines.basis_name(self.table.name)
+            return self.store.read(name) if self.store.manifest(name) else None
+        except CacheError:
+            return None
+
+    def _keep_basis(self, looks: pa.Table, began: datetime) -> None:
+        name = lines.basis_name(self.table.name)
+        try:
+            number = before.next_part if (before := self.store.manifest(name)) else 1
+        except CacheError:
+            number = 1
+        self.store.replace(Manifest(name, (), 0, began, began, next_part=number), looks)
+
+    def _keep(self, merge: Merge, pull: Pull, before: Manifest | None, began: datetime, *, full_at: datetime) -> None:
+        pull.problems.warn(self.table.name, name_columns(self.fields, self.table.reserved))
+        server_time = pull.server_time or (before.server_time if before else None)
+        manifest = Manifest(
+            self.table.name, before.parts if before else (), merge.table.num_rows, began, full_at, server_time, pull.state,
+            next_part=before.next_part if before else 1,
+        )  # fmt: skip
+        unchanged = before is not None and not (merge.added or merge.changed or merge.removed)
+        if unchanged and before is not None and full_at == before.full_at:
+            self.store.touch(manifest)
+        else:
+            self.store.replace(manifest, merge.table)
+
+
+def _replace_lines(cached: pa.Table, rows: pa.Table, void: pa.Array, key: str) -> Merge:
+    """Put the lines of some deals in the place of those that were cached of them: a line that did not come again is gone."""
+    voided = pc.is_in(cached["deal_id"], value_set=void)
+    came = rows[key].combine_chunks()
+    gone = cached.filter(pc.and_(voided, pc.invert(pc.is_in(cached[key], value_set=came))))
+    return upsert(cached, rows, gone[key].combine_chunks(), key)
+
+
+def needs(name: str) -> list[str]:
+    """The tables that `name` rests on: its field list, and for lines the deals (installments: their line items too)."""
+    table = TABLES[name]
+    if table.sources[0].batch is not None:
+        return ["deal_fields", "deals", *(["deal_products"] if name == "installments" else [])]
+    return [table.field_list] if table.field_list else []
+
+
+def in_order(names: Iterable[str]) -> Sequence[str]:
+    """Tables in an order in which each comes after those it rests on."""
+    return sorted(names, key=lambda name: (len(needs(name)), list(TABLES).index(name)))

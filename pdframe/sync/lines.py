@@ -1,0 +1,77 @@
+"""Line items and installments, which the API gives by deal: which deals to ask for, and which answers still hold."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+
+# What is remembered where a count smaller than the lines that came has been seen.
+LEAVES_OUT = "products_count"
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """Which deals to ask for, and whose cached rows are void: the deals asked for and those that are gone."""
+
+    ask: list[int]
+    void: pa.Array
+
+
+def basis_name(table: str) -> str:
+    """Name under which the cache keeps how the deals looked when their lines were asked for."""
+    return f"{table}.basis"
+
+
+def deals_that_can_have(table: str, deals: pa.Table, lines: pa.Table | None, *, count_leaves_out: bool) -> set[int]:
+    """The deals that can have rows in `table`.
+
+    Line items: the deals whose `products_count` says so, or all where that count was seen to leave lines out. Installments: those with a
+    one-time line and none that recurs, for an installment needs the one and never goes with the other.
+    """
+    if table == "deal_products":
+        if count_leaves_out:
+            return set(deals["id"].to_pylist())
+        # A count that is missing says nothing: ask.
+        return set(deals.filter(pc.fill_null(pc.greater(deals["products_count"], 0), True))["id"].to_pylist())
+    if lines is None:
+        return set(deals["id"].to_pylist())
+    one_time = pc.fill_null(pc.equal(lines["billing_frequency"], "one-time"), True)
+    return set(lines.filter(one_time)["deal_id"].to_pylist()) - set(lines.filter(pc.invert(one_time))["deal_id"].to_pylist())
+
+
+def looks(deals: pa.Table, possible: set[int]) -> pa.Table:
+    """One row a deal: `id` and all that tells whether its lines may have changed."""
+    return pa.table(
+        {
+            "id": deals["id"],
+            "update_time": deals["update_time"],
+            "products_count": deals["products_count"],
+            "possible": pa.array([deal in possible for deal in deals["id"].to_pylist()], pa.bool_()),
+        }
+    )
+
+
+def plan(now: pa.Table, basis: pa.Table | None, cached: pa.Table | None) -> Plan:
+    """Compare how the deals look with how they looked: ask for those that look different and can have rows, or have some."""
+    frame = now.to_pandas().set_index("id")
+    if basis is None or cached is None:
+        return Plan(sorted(frame.index[frame["possible"]]), pa.array([], pa.int64()))
+    before = basis.to_pandas().set_index("id").reindex(frame.index)
+    same = pd.Series(True, index=frame.index)
+    for column in frame:
+        same &= (frame[column] == before[column]) | (frame[column].isna() & before[column].isna())
+    same &= before["possible"].notna()
+    with_rows = set(cached["deal_id"].to_pylist())
+    # A deal that can no longer have rows but has some is asked all the same: the API has the last word.
+    ask = set(frame.index[~same & (frame["possible"] | frame.index.isin(list(with_rows)))])
+    return Plan(sorted(ask), pa.array(sorted(ask | (with_rows - set(frame.index))), pa.int64()))
+
+
+def count_leaves_out(deals: pa.Table, lines: pa.Table) -> bool:
+    """Whether a deal has more lines than its `products_count` says: then one that counts none may have (disabled) lines too."""
+    counted = pd.Series(deals["products_count"].to_pandas().to_numpy("float64", na_value=float("nan")), index=deals["id"].to_pandas())
+    found = lines["deal_id"].to_pandas().value_counts()
+    return bool((found > counted.reindex(found.index)).any())

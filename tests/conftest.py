@@ -1,0 +1,25 @@
+"""Accounts of small synthetic companies over real HTTP."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from pdframe import sandbox
+
+# Far above any plan's, so that tests never wait for the burst window; tests of the window itself set their own.
+NO_BURST = 100_000
+
+
+@pytest.fixture(autouse=True)
+def no_credentials_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("PIPEDRIVE_COMPANY", "PIPEDRIVE_API_TOKEN", "PIPEDRIVE_BASE_URL", "PDFRAME_CACHE_DIR"):
+        monkeypatch.delenv(name, raising=False)
+
+
+@pytest.fixture
+def account() -> Iterator[sandbox.SandboxAccount]:
+    """A company of 60 deals, nothing loaded yet."""
+    with sandbox.connect(seed=3, deals=60, burst=NO_BURST, progress=False) as account:
+        yield account

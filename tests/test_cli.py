@@ -1,0 +1,75 @@
+"""The command line does what it says and exits 0 only when all of it was done."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from pdframe import sandbox
+from pdframe.cli import main
+
+
+@pytest.fixture
+def environment(account: sandbox.SandboxAccount, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> sandbox.SandboxAccount:
+    monkeypatch.setenv("PIPEDRIVE_BASE_URL", account.server.url)
+    monkeypatch.setenv("PIPEDRIVE_API_TOKEN", account.server.token)
+    monkeypatch.setenv("PDFRAME_CACHE_DIR", str(tmp_path))
+    return account
+
+
+def test_demo_shows_the_whole_path(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    assert main(["demo", "--deals", "300", "--quiet", "--cache-dir", str(tmp_path)]) == 0
+    said = capsys.readouterr().out
+    first, second = (int(tokens.replace(",", "")) for tokens in re.findall(r"requests, ([\d,]+) API tokens", said))
+    assert 0 < second < first
+    assert "from the cache: 0 tokens" in said
+    assert str(tmp_path / "sandbox-seed7-300") in said
+    assert "notebooks/01_quickstart.ipynb" in said
+
+
+def test_sync_and_status(environment: sandbox.SandboxAccount, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["sync", "stages", "pipelines", "--quiet"]) == 0
+    assert re.search(r"stages +full +12", capsys.readouterr().out)
+    assert main(["status"]) == 0
+    assert re.search(r"stages +12", capsys.readouterr().out)
+
+
+def test_fields(environment: sandbox.SandboxAccount, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["fields", "deals"]) == 0
+    assert "Deal type" in capsys.readouterr().out
+
+
+def test_a_failure_is_one_line_and_not_zero(environment: sandbox.SandboxAccount, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["sync", "dealz"]) == 1
+    assert "Did you mean 'deals'" in capsys.readouterr().err
+
+
+def test_no_credentials_is_a_failure(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["sync"]) == 1
+    assert "PIPEDRIVE_API_TOKEN" in capsys.readouterr().err
+
+
+def test_a_table_asked_for_and_not_to_be_had_is_a_failure(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    with sandbox.connect(seed=3, deals=60, plan="Lite", burst=100_000, progress=False) as account:
+        monkeypatch.setenv("PIPEDRIVE_BASE_URL", account.server.url)
+        monkeypatch.setenv("PIPEDRIVE_API_TOKEN", account.server.token)
+        assert main(["sync", "installments", "--quiet", "--cache-dir", str(tmp_path)]) == 1
+        assert main(["sync", "--quiet", "--cache-dir", str(tmp_path)]) == 0
+
+
+def test_control_characters_from_the_crm_do_not_reach_the_terminal(
+    environment: sandbox.SandboxAccount, capsys: pytest.CaptureFixture[str]
+) -> None:
+    environment.company_model.add_field("deal", "evil \x1b[2J label", "varchar")
+    assert main(["fields", "deals"]) == 0
+    assert "\x1b" not in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("command", [[], ["demo"], ["sync"], ["status"], ["fields"]])
+def test_help(command: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as stopped:
+        main([*command, "--help"])
+    assert stopped.value.code == 0
+    assert "usage: pdframe" in capsys.readouterr().out
