@@ -1,0 +1,173 @@
+"""The command line: `pdframe demo | sync | status | fields`."""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+import sys
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TextIO
+
+import pandas as pd
+
+from pdframe.account import Account, connect
+from pdframe.errors import DataWarning, PdframeError
+from pdframe.store import default_cache_dir
+
+_EPILOG = """\
+environment:
+  PIPEDRIVE_COMPANY     the company's name: acme for https://acme.pipedrive.com
+  PIPEDRIVE_API_TOKEN   a personal API token
+  PIPEDRIVE_BASE_URL    an origin instead of a company
+  PDFRAME_CACHE_DIR     where Parquet files are kept
+
+exit code 0 only when everything asked for was done.
+"""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line and return its exit code."""
+    options = _parser().parse_args(arguments)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("default", DataWarning)
+            warnings.showwarning = _note
+            return int(options.run(options))
+    except PdframeError as error:
+        print(f"pdframe: {type(error).__name__}: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("pdframe: stopped. Tables that were finished are kept.", file=sys.stderr)
+        return 130
+
+
+def _note(
+    message: Warning | str, category: type[Warning], filename: str, lineno: int, file: TextIO | None = None, line: str | None = None
+) -> None:
+    """Print a warning as a sentence, without a line of source that nobody at a terminal wrote."""
+    print(f"note: {_printable(str(message))}", file=sys.stderr)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="pdframe",
+        description="Pipedrive in pandas: typed, labelled, cached tables. It only reads.",
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    demo = commands.add_parser("demo", help="a synthetic company, loaded, labelled and cached; needs no account")
+    demo.add_argument("--deals", type=int, default=2_000, metavar="N", help="deals the company has seen (default: 2000)")
+    demo.add_argument("--seed", type=int, default=7, metavar="N", help="which company (default: 7)")
+    demo.set_defaults(run=_demo)
+
+    sync = commands.add_parser("sync", help="bring tables up to date")
+    sync.add_argument("tables", nargs="*", metavar="TABLE", help="names of tables; none: all")
+    sync.add_argument("--full", action="store_true", help="reload whole tables, which finds every deletion")
+    sync.set_defaults(run=_sync)
+
+    status = commands.add_parser("status", help="what is cached, and how old it is")
+    status.set_defaults(run=_status)
+
+    fields = commands.add_parser("fields", help="which label and which hash belong together")
+    fields.add_argument("table", metavar="TABLE")
+    fields.set_defaults(run=_fields)
+
+    for command in (demo, sync, status, fields):
+        command.add_argument("--cache-dir", metavar="DIR", help="where Parquet files are kept (default: PDFRAME_CACHE_DIR, else cache/)")
+        command.add_argument("--quiet", action="store_true", help="no progress bars")
+    for command in (sync, status, fields):
+        command.add_argument("--company", help="the company's name (default: PIPEDRIVE_COMPANY)")
+    return parser
+
+
+def _account(options: argparse.Namespace) -> Account:
+    return connect(options.company, cache_dir=options.cache_dir, progress=False if options.quiet else None)
+
+
+def _sync(options: argparse.Namespace) -> int:
+    with _account(options) as account:
+        done = account.sync(*options.tables, full=options.full)
+        _show(done)
+        print(f"\n{account.cache_path}")
+    missing = done[done["mode"].isin(["skipped", "unavailable"])]
+    # Asked for by name and not to be had is a failure; a plan without a table is none when everything was asked for.
+    return int(bool(set(missing["table"]) & set(options.tables)))
+
+
+def _status(options: argparse.Namespace) -> int:
+    with _account(options) as account:
+        _show(account.status())
+        print(f"\n{account.cache_path}")
+    return 0
+
+
+def _fields(options: argparse.Namespace) -> int:
+    with _account(options) as account:
+        _show(account.fields(options.table))
+    return 0
+
+
+def _demo(options: argparse.Namespace) -> int:
+    from pdframe import sandbox
+
+    cache_dir = Path(options.cache_dir) if options.cache_dir else default_cache_dir()
+    _say(f"A synthetic company (seed {options.seed}, {options.deals:,} deals) behind a local server that behaves as Pipedrive's API does.")
+    account = sandbox.connect(seed=options.seed, deals=options.deals, cache_dir=cache_dir, progress=False if options.quiet else None)
+    with account:
+        _say("Everything, for the first time:")
+        first = account.sync(full=True)
+        _show_sync(first)
+
+        _say("Five deals, custom fields by their labels:")
+        before = account.tokens_today
+        deals = account.deals()
+        _show(_interesting(deals, account.fields("deals")))
+        cost = account.tokens_today - before
+        _say(f"{len(deals):,} deals, {len(deals.columns)} columns, from the cache: {cost} tokens.")
+
+        _say("Seven days pass: deals come, move, are won and lost. What an incremental refresh costs:")
+        account.advance(days=7)
+        second = account.sync()
+        _show_sync(second[second["tokens"] > 0])
+        _say(f"{int(second['tokens'].sum()):,} tokens instead of {int(first['tokens'].sum()):,}.")
+        print(f"Parquet, a folder a table:  {account.cache_path}")
+        print("Open next:                  notebooks/01_quickstart.ipynb")
+        print("Your own account:           export PIPEDRIVE_COMPANY=acme PIPEDRIVE_API_TOKEN=...; pdframe sync")
+    return 0
+
+
+def _interesting(deals: pd.DataFrame, fields: pd.DataFrame) -> pd.DataFrame:
+    """Five deals and the few of their custom columns that have most to show."""
+    custom = [name for name in fields.loc[fields["is_custom"], "column"] if name in deals and len(name) < 24 and deals[name].notna().any()]
+    fullest = deals[custom].notna().sum().sort_values(ascending=False, kind="stable").index[:4]
+    rows = deals.assign(filled=deals[fullest].notna().sum(axis=1)).sort_values("filled", ascending=False, kind="stable").head(5)
+    return rows[["id", "title", "value", "currency", "status", *fullest]].sort_values("id")
+
+
+def _say(text: str) -> None:
+    print(f"\n{text}\n", flush=True)
+
+
+def _show_sync(rows: pd.DataFrame) -> None:
+    total = rows[["requests", "tokens", "seconds"]].sum()
+    shown = rows.drop(columns="note") if (rows["note"] == "").all() else rows
+    _show(shown)
+    print(f"\n{int(total['requests']):,} requests, {int(total['tokens']):,} API tokens, {total['seconds']:.1f} s")
+
+
+def _show(frame: pd.DataFrame) -> None:
+    """Print a frame as wide as the terminal; text from the CRM without the control characters that a terminal would obey."""
+    width = max(80, shutil.get_terminal_size((160, 24)).columns)
+    clean = frame.rename(columns=_printable)
+    for name in clean.columns[[not pd.api.types.is_numeric_dtype(dtype) for dtype in clean.dtypes]]:
+        clean[name] = clean[name].astype("object").map(_printable, na_action="ignore")
+    with pd.option_context("display.width", width, "display.max_columns", None, "display.max_colwidth", 28, "display.max_rows", 200):
+        print(clean.to_string(index=False, na_rep="", max_colwidth=28))
+
+
+def _printable(value: object) -> object:
+    return "".join(c if c.isprintable() else " " for c in value) if isinstance(value, str) else value
