@@ -1,0 +1,104 @@
+"""Prints one table: what pdframe costs in time, tokens and bytes, each beside something to compare it with."""
+
+from __future__ import annotations
+
+import statistics
+import subprocess
+import sys
+import time
+import warnings
+from collections.abc import Callable
+
+import orjson
+import pandas as pd
+
+import pdframe
+from pdframe.fields import read_fields
+from pdframe.frames import to_arrow, to_frame
+from pdframe.schema import TABLES
+
+DEALS = 5_000
+ROUNDS = 7
+
+
+def seconds(work: Callable[[], object]) -> float:
+    start = time.perf_counter()
+    work()
+    return time.perf_counter() - start
+
+
+def side_by_side(ours: Callable[[], object], theirs: Callable[[], object], rounds: int = ROUNDS) -> tuple[float, float, float]:
+    """Median seconds of both, taken in turn, and the median of the ratios pair by pair."""
+    pairs = [(seconds(ours), seconds(theirs)) for _ in range(rounds)]
+    first, second = (statistics.median(column) for column in zip(*pairs, strict=True))
+    return first, second, statistics.median(a / b for a, b in pairs)
+
+
+def python(code: str) -> Callable[[], object]:
+    return lambda: subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def report(what: str, ours: str, theirs: str, ratio: float | None) -> None:
+    print(f"{what:<58} {ours:>16} {theirs:>26} {'' if ratio is None else f'{ratio:8.2f}'}", flush=True)
+
+
+def imports() -> None:
+    ours, theirs, ratio = side_by_side(python("import pdframe"), python("import pandas, pyarrow, httpx"))
+    report("import pdframe / import pandas, pyarrow, httpx", f"{ours:.3f} s", f"{theirs:.3f} s", ratio)
+
+
+def tokens() -> None:
+    with pdframe.sandbox.connect(seed=1, deals=DEALS, burst=100_000, progress=False) as account:
+        full = account.sync().set_index("table")
+        company = account.company_model
+        deals = len(account.deals(refresh=False))
+        one_by_one = 10 * deals
+        spent = int(full["tokens"][["deals", "deal_products"]].sum())
+        report(f"tokens: {deals:,} deals with line items / a call a deal", f"{spent:,}", f"{one_by_one:,}", spent / one_by_one)
+        for deal in [row for row in company.tables["deals"] if not company.tables["deals"][row]["is_deleted"]][: deals // 100]:
+            company.edit_deal(deal, title="touched")
+        again = account.sync()
+        report(
+            "tokens: all tables, 1 % of deals changed / first load",
+            f"{again['tokens'].sum():,}",
+            f"{full['tokens'].sum():,}",
+            again["tokens"].sum() / full["tokens"].sum(),
+        )
+        before = account.tokens_today
+        account.deals()
+        report("tokens: deals() again within max_age", f"{account.tokens_today - before}", "", None)
+        cached, plain, ratio = side_by_side(
+            lambda: account.deals(refresh=False), lambda: pd.read_parquet(sorted((account.cache_path / "deals").glob("*.parquet")))
+        )
+        report("seconds: cached deals() / pandas.read_parquet", f"{cached:.3f} s", f"{plain:.3f} s", ratio)
+
+
+def frames() -> None:
+    with pdframe.sandbox.connect(seed=1, deals=DEALS, burst=100_000, progress=False) as account:
+        source = TABLES["deals"].sources[0]
+        params = {**dict(source.params), "limit": 500}
+        body = account._client.get(source.path, params, cost=source.cost).body
+        fields = read_fields(account.company_model.fields["deal"])
+        table = TABLES["deals"]
+
+        def ours() -> pd.DataFrame:
+            rows, _ = to_arrow(orjson.loads(body)["data"], table, fields)
+            return to_frame(rows, table, fields)
+
+        one, parsed, ratio = side_by_side(ours, lambda: orjson.loads(body))
+        report("seconds: a page of 500 deals to a frame / orjson.loads", f"{one:.4f} s", f"{parsed:.4f} s", ratio)
+        one, normalized, ratio = side_by_side(ours, lambda: pd.json_normalize(orjson.loads(body)["data"]))
+        report("seconds: a page of 500 deals to a frame / json_normalize", f"{one:.4f} s", f"{normalized:.4f} s", ratio)
+
+
+def company() -> None:
+    for deals in (2_000, 100_000):
+        taken = seconds(lambda deals=deals: pdframe.sandbox.Company(seed=1, deals=deals))  # type: ignore[misc]
+        report(f"seconds: a synthetic company of {deals:,} deals", f"{taken:.1f} s", "", None)
+
+
+if __name__ == "__main__":
+    warnings.simplefilter("ignore", pdframe.DataWarning)
+    print(f"{'what':<58} {'pdframe':>16} {'beside':>26} {'ratio':>8}")
+    for part in (imports, tokens, frames, company):
+        part()
