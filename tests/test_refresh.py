@@ -10,7 +10,7 @@ import pytest
 import truth
 
 from pdframe import DataWarning, sandbox
-from pdframe.errors import AccessError, ArgumentError, CacheError, NotCachedError
+from pdframe.errors import AccessError, ArgumentError, CacheError, NotCachedError, ResponseError
 from pdframe.schema import TABLES
 
 # The company deletes options while rows hold them, and loaders say so.
@@ -110,6 +110,50 @@ def test_a_date_that_runs_ahead_loses_no_row() -> None:
         deal = int(account.deals()["id"].iloc[0])
         account.company_model.edit_deal(deal, title="just now")
         assert account.deals(refresh=True).set_index("id")["title"][deal] == "just now"
+
+
+def test_cursors_that_expire_on_the_way_start_the_list_again() -> None:
+    with sandbox.connect(seed=3, deals=700, burst=100_000, progress=False) as account:
+        serve, asked = account._client.get_json, []
+
+        def expiring(path: str, params: object = None, **options: object) -> object:
+            asked.append(path)
+            if asked.count("/deals") == 3:  # the probe, the first page, and now the second
+                account.server.expire_cursors()
+            return serve(path, params, **options)  # type: ignore[arg-type]
+
+        account._client.get_json = expiring  # type: ignore[method-assign, assignment]
+        assert account.deals()["id"].tolist() == ids(account, "deals")
+        assert asked.count("/deals") == 5
+        assert account.server.stats.statuses[400] == 1
+
+
+def test_a_cursor_that_expires_every_time_is_an_error() -> None:
+    switches = sandbox.Switches(cursor_lifetime=0.0)
+    with sandbox.connect(seed=3, deals=700, switches=switches, burst=100_000, progress=False) as account:
+        with pytest.raises(ResponseError, match="400"):
+            account.deals()
+        assert account.status().set_index("table")["rows"].isna()["deals"]
+
+
+@pytest.mark.parametrize("moves", [True, False])
+def test_a_reopened_deal_is_open_again_after_a_reload_and_at_once_where_that_moves_its_update_time(moves: bool) -> None:
+    switches = sandbox.Switches(reopening_moves_update_time=moves)
+    with sandbox.connect(seed=3, deals=60, switches=switches, burst=100_000, progress=False) as account:
+        deals = account.deals()
+        deal = int(deals[(deals["status"] == "lost") & ~deals["is_archived"]]["id"].iloc[0])
+        account.company_model.reopen_deal(deal)
+        if moves:
+            assert account.deals(refresh=True).set_index("id")["status"][deal] == "open"
+        after = account.deals(refresh="full").set_index("id")
+        assert after["status"][deal] == "open"
+        assert pd.isna(after["lost_time"][deal])
+
+
+def test_a_row_that_became_invisible_goes_with_a_reload(account: sandbox.SandboxAccount) -> None:
+    deal = int(account.deals()["id"].iloc[0])
+    account.company_model.hide("deals", deal)
+    assert deal not in account.deals(refresh="full")["id"].tolist()
 
 
 def test_a_renamed_field_needs_no_reload(account: sandbox.SandboxAccount) -> None:

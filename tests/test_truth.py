@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -39,13 +40,33 @@ MADE_UP = {
 NOT_ASKED = {"marketing_status", "doi_status"}
 
 
-@pytest.fixture(scope="module", params=[1, 2, 3, 4, 5, "empty"])
+# Every switch the other way, and each way to compute recurring revenue.
+OTHER_WAY = sandbox.Switches(
+    archiving_moves_update_time=False,
+    deleting_moves_update_time=False,
+    reopening_moves_update_time=False,
+    line_edits_move_update_time=False,
+    stage_change_time_if_never_moved="set",
+    changelog_has_creation=True,
+    products_count_includes_disabled=False,
+    revenue_formula="term",
+    date_ahead_seconds=90,
+)
+COMPANIES = {
+    **{f"seed {seed}": (seed, 250, sandbox.Switches()) for seed in range(1, 6)},
+    "empty": (1, 0, sandbox.Switches()),
+    "other way": (2, 250, OTHER_WAY),
+    "calendar": (3, 250, replace(OTHER_WAY, revenue_formula="calendar", products_count_includes_disabled=True)),
+}
+
+
+@pytest.fixture(scope="module", params=COMPANIES)
 def loaded(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[tuple[sandbox.SandboxAccount, truth.State]]:
-    seed, deals = (1, 0) if request.param == "empty" else (request.param, 250)
+    seed, deals, switches = COMPANIES[request.param]
     with sandbox.connect(
-        seed=seed, deals=deals, cache_dir=tmp_path_factory.mktemp("cache"), burst=100_000, progress=False, max_age=None
+        seed=seed, deals=deals, switches=switches, cache_dir=tmp_path_factory.mktemp("cache"), burst=100_000, progress=False, max_age=None
     ) as account:
         account.sync()
         yield account, truth.fold(account.company_model.events)

@@ -12,10 +12,12 @@ import pyarrow.compute as pc
 
 from pdframe.api.client import Client, Page
 from pdframe.api.walk import walk
+from pdframe.errors import ResponseError
 from pdframe.fields import Field
 from pdframe.frames import Problems, storage_schema, to_arrow, unify
 from pdframe.schema import Source, Table
 
+BAD_REQUEST = 400
 # Asked again at each incremental pull, since the clocks of the servers that stamp `update_time` need not agree.
 OVERLAP = timedelta(minutes=5)
 # The API lists deletions for 30 days: past that, only a full reload finds them.
@@ -128,13 +130,29 @@ class Puller:
         *,
         not_before: datetime | None = None,
     ) -> None:
+        """Add the rows of one list to a pull. A cursor that is refused on the way has expired: the list is walked once more."""
+        walked = Pull()
+        try:
+            self._walk(walked, table, fields, source, params, not_before)
+        except ResponseError as error:
+            if error.status != BAD_REQUEST or not walked.tables:
+                raise
+            walked = Pull()
+            self._walk(walked, table, fields, source, params, not_before)
+        pull.tables += walked.tables
+        pull.problems.merge(walked.problems)
+        pull.server_time = pull.server_time or walked.server_time
+
+    def _walk(
+        self, walked: Pull, table: Table, fields: Sequence[Field], source: Source, params: Mapping[str, Any], not_before: datetime | None
+    ) -> None:
         for page in self._pages(source, params):
-            pull.server_time = pull.server_time or page.server_time
+            walked.server_time = walked.server_time or page.server_time
             if not_before and page.server_time and page.server_time < not_before - CLOCK_SLACK:
                 raise StartAgainError(f"the server's clock went back to {page.server_time:%Y-%m-%d %H:%M}")
             rows, problems = to_arrow(page.rows, table, fields)
-            pull.tables.append(rows)
-            pull.problems.merge(problems)
+            walked.tables.append(rows)
+            walked.problems.merge(problems)
             self.tick(len(page.rows))
 
     def _pages(self, source: Source, params: Mapping[str, Any]) -> Iterable[Page]:
