@@ -246,7 +246,7 @@ class Account:
         """
         for name in tables:
             _table(name)
-        return _sync_frame(self._syncer.sync(tables or TABLES, full=full))
+        return _sync_frame(self._syncer.sync(tables or TABLES, full=full, max_age=self._max_age))
 
     def status(self) -> pd.DataFrame:
         """What is cached, one row a table: table, rows, synced_at, full_at (UTC), bytes, tokens (of its last sync); null where nothing is.

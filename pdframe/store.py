@@ -17,6 +17,7 @@ from typing import IO, Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+from filelock import FileLock
 
 from pdframe.errors import CacheError, NotCachedError
 
@@ -24,6 +25,7 @@ FORMAT = 1
 ROWS_PER_PART = 200_000
 MANIFEST = "manifest.json"
 ACCOUNTS = "accounts.json"
+UNFINISHED = "unfinished.json"
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,11 +107,11 @@ class Store:
     def open(self) -> None:
         """Make the folders, readable by this user alone, and keep them out of version control."""
         try:
-            _make_private(self.cache_dir)
-            _make_private(self.root)
+            make_private(self.cache_dir)
+            make_private(self.root)
             ignore = self.cache_dir / ".gitignore"
             if not ignore.exists():
-                _write_atomic(ignore, b"# Snapshots of a CRM are personal data.\n*\n")
+                write_atomic(ignore, b"# Snapshots of a CRM are personal data.\n*\n")
         except OSError as error:
             raise CacheError(
                 f"The cache folder {self.root} cannot be made: {error.strerror}. Give another one with cache_dir=... or PDFRAME_CACHE_DIR."
@@ -172,11 +174,11 @@ class Store:
         """Put `table` in the place of what is cached, in one step, and return the manifest as written (rows, parts and bytes set)."""
         folder = self.root / manifest.table
         try:
-            _make_private(folder)
+            make_private(folder)
             number = manifest.next_part
             parts = []
             for start in range(0, max(table.num_rows, 1), ROWS_PER_PART):
-                parts.append(_write_part(folder, f"part-{number:06d}.parquet", table.slice(start, ROWS_PER_PART)))
+                parts.append(write_part(folder, f"part-{number:06d}.parquet", table.slice(start, ROWS_PER_PART)))
                 number += 1
             written = replace(manifest, parts=tuple(parts), rows=table.num_rows, next_part=number)
             self._write_manifest(written)
@@ -195,8 +197,40 @@ class Store:
             raise CacheError(f"The manifest of {manifest.table!r} could not be written: {error.strerror}.") from error
         return manifest
 
+    @contextlib.contextmanager
+    def lock(self) -> Iterator[None]:
+        """Keep every other process and thread from writing to this account's cache; wait where one does. Reading needs no lock."""
+        try:
+            held = FileLock(self.root / ".lock", mode=0o600)
+            held.acquire()
+        except OSError as error:
+            raise CacheError(f"The cache folder {self.root} cannot be locked: {error.strerror}.") from error
+        try:
+            yield
+        finally:
+            held.release()
+
+    def unfinished_since(self) -> datetime | None:
+        """When the sync began that did not come to its end; None where the last one did."""
+        try:
+            return datetime.fromisoformat(json.loads((self.root / UNFINISHED).read_bytes())["began"])
+        except (OSError, ValueError, KeyError, TypeError):
+            return None
+
+    def begin(self, at: datetime) -> None:
+        """Note that a sync is under way."""
+        try:
+            write_atomic(self.root / UNFINISHED, json.dumps({"began": at.isoformat()}).encode())
+        except OSError as error:
+            raise CacheError(f"The cache folder {self.root} cannot be written: {error.strerror}. Nothing was asked of the API.") from error
+
+    def finish(self) -> None:
+        """Note that the sync came to its end."""
+        with contextlib.suppress(OSError):
+            (self.root / UNFINISHED).unlink(missing_ok=True)
+
     def _write_manifest(self, manifest: Manifest) -> None:
-        _write_atomic(self.root / manifest.table / MANIFEST, json.dumps(_manifest_to(manifest), indent=1).encode())
+        write_atomic(self.root / manifest.table / MANIFEST, json.dumps(_manifest_to(manifest), indent=1).encode())
 
     @staticmethod
     def _sweep(folder: Path, keep: set[str]) -> None:
@@ -225,7 +259,7 @@ class Accounts:
         everything = self._all()
         everything[digest] = dict(account)
         try:
-            _write_atomic(self.path, json.dumps(everything, indent=1).encode())
+            write_atomic(self.path, json.dumps(everything, indent=1).encode())
         except OSError as error:
             raise CacheError(f"{self.path} could not be written: {error.strerror}.") from error
 
@@ -244,7 +278,8 @@ def _unreadable(path: Path, why: str, table: str) -> CacheError:
     )
 
 
-def _make_private(folder: Path) -> None:
+def make_private(folder: Path) -> None:
+    """Make a folder, and those above it, for this user alone; one that is there stays as it is."""
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
 
 
@@ -275,16 +310,18 @@ def _sync_folder(folder: Path) -> None:
             os.close(handle)
 
 
-def _write_atomic(path: Path, content: bytes) -> None:
+def write_atomic(path: Path, content: bytes) -> None:
+    """Write a private file as a whole or not at all."""
     with _private_file(path.parent, path.name) as file:
         file.write(content)
 
 
-def _write_part(folder: Path, name: str, table: pa.Table) -> Part:
+def write_part(folder: Path, name: str, table: pa.Table) -> Part:
+    """Write a Parquet file as a whole or not at all, and say what it must look like."""
     sink = pa.BufferOutputStream()
     pq.write_table(table, sink, compression="zstd")
     raw = sink.getvalue().to_pybytes()
-    _write_atomic(folder / name, raw)
+    write_atomic(folder / name, raw)
     return Part(file=name, rows=table.num_rows, bytes=len(raw), crc32=zlib.crc32(raw))
 
 

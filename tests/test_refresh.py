@@ -124,7 +124,7 @@ def test_cursors_that_expire_on_the_way_start_the_list_again() -> None:
 
         account._client.get_json = expiring  # type: ignore[method-assign, assignment]
         assert account.deals()["id"].tolist() == ids(account, "deals")
-        assert asked.count("/deals") == 5
+        assert asked.count("/deals") == 6  # and once more the probe and both pages
         assert account.server.stats.statuses[400] == 1
 
 

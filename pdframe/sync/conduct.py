@@ -15,10 +15,12 @@ from pdframe.api.client import Client
 from pdframe.api.limits import Ledger
 from pdframe.errors import AccessError, CacheError, PdframeError
 from pdframe.fields import Field, name_columns, read_fields
+from pdframe.frames import storage_schema
+from pdframe.pending import Pending, Place, under_way
 from pdframe.schema import TABLES, Table
 from pdframe.store import Manifest, Store
 from pdframe.sync import lines
-from pdframe.sync.compare import Merge, replace_all, upsert
+from pdframe.sync.compare import Merge, last_of_each, replace_all, upsert
 from pdframe.sync.lists import DELETIONS_KEPT, Pull, Puller, StartAgainError, can_pull_changes
 
 Mode = Literal["full", "incremental", "skipped", "unavailable"]
@@ -64,28 +66,41 @@ class Syncer:
         self.progress = progress
         self.now = now
 
-    def sync(self, names: Iterable[str], *, full: bool = False) -> list[SyncRow]:
-        """Bring tables, and those they rest on, up to date now; one row a table, in the order of the schema."""
+    def sync(self, names: Iterable[str], *, full: bool = False, max_age: timedelta | None = None) -> list[SyncRow]:
+        """Bring tables, and those they rest on, up to date now; one row a table, in the order of the schema.
+
+        Where the sync before did not come to its end, the tables that it finished less than `max_age` ago are not paid for again.
+        """
         asked = set(names)
         wanted = asked.union(*(needs(name) for name in asked))
         done: dict[str, SyncRow] = {}
-        with _telling_what_is_kept(done):
+        with self.store.lock(), _telling_what_is_kept(done, self.store):
+            before = self.store.unfinished_since()
+            self.store.begin(before or self.now())
             for name in in_order(wanted):
-                done[name] = self._one(name, full=full and name in asked, done=done)
+                if before is not None and self._was_finished(name, since=before, max_age=max_age, full=full and name in asked):
+                    done[name] = SyncRow(name, "skipped", self._rows(name), 0, 0, 0, 0, 0, 0.0, "up to date since the interrupted sync")
+                else:
+                    done[name] = self._one(name, full=full and name in asked, done=done)
+            self.store.finish()
         return [done[name] for name in TABLES if name in done]
 
     def ensure(self, name: str, *, max_age: timedelta | None) -> None:
         """Bring a table up to date if what is cached of it, or of what it rests on, is older than `max_age` (None: at any age)."""
-        stale = [part for part in in_order({name, *needs(name)}) if self._is_stale(part, max_age)]
+        parts = in_order({name, *needs(name)})
+        if not any(self._is_stale(part, max_age) for part in parts):
+            return
         done: dict[str, SyncRow] = {}
-        with _telling_what_is_kept(done):
-            for part in stale:
-                done[part] = self._one(part, full=False, done=done, strict=part == name)
+        with self.store.lock(), _telling_what_is_kept(done, self.store):
+            for part in parts:
+                # Asked again: while this one waited for the lock, another process may have done the work.
+                if self._is_stale(part, max_age):
+                    done[part] = self._one(part, full=False, done=done, strict=part == name)
 
     def refresh(self, name: str, *, full: bool) -> None:
         """Bring one table and what it rests on up to date now; raise where it is not to be had."""
         done: dict[str, SyncRow] = {}
-        with _telling_what_is_kept(done):
+        with self.store.lock(), _telling_what_is_kept(done, self.store):
             for part in in_order({name, *needs(name)}):
                 done[part] = self._one(part, full=full and part == name, done=done, strict=part == name)
 
@@ -104,6 +119,15 @@ class Syncer:
         age = self.now() - manifest.synced_at
         # A time ahead of the clock means that the clock was set: trust nothing it says about age.
         return age >= max_age or age < -max_age
+
+    def _was_finished(self, name: str, *, since: datetime, max_age: timedelta | None, full: bool) -> bool:
+        try:
+            manifest = self.store.manifest(name)
+        except CacheError:
+            return False
+        if manifest is None or manifest.synced_at < since or (full and manifest.full_at < since):
+            return False
+        return max_age is None or self.now() - manifest.synced_at < max_age
 
     def _one(self, name: str, *, full: bool, done: dict[str, SyncRow], strict: bool = False) -> SyncRow:
         missing = [need for need in needs(name) if need in done and done[need].mode == "unavailable" and TABLES[need].entity is not None]
@@ -132,14 +156,15 @@ class Syncer:
 
 
 @contextmanager
-def _telling_what_is_kept(done: Mapping[str, SyncRow]) -> Iterator[None]:
-    """Let an error that ends the work say which tables were finished before it."""
+def _telling_what_is_kept(done: Mapping[str, SyncRow], store: Store) -> Iterator[None]:
+    """Let an error that ends the work say which tables were finished before it, and of which pages are kept."""
     try:
         yield
     except PdframeError as error:
         finished = [name for name, row in done.items() if row.mode in ("full", "incremental")]
         now = f"Kept: {', '.join(finished)} as of now, every other table as it was cached before."
-        error.kept = now if finished else "What was cached before is kept."
+        begun = [f"Pages of {name} are saved: the next sync goes on from them." for name in under_way(store)]
+        error.kept = " ".join([now if finished else "What was cached before is kept.", *begun])
         raise
 
 
@@ -162,11 +187,23 @@ class _Work:
                 return self._changes(manifest, cached)
             except StartAgainError as reason:
                 note = f"loaded anew: {reason}" if str(reason) else ""
-        began = self.now()
-        pull = self.puller.all_of(self.table, self.fields)
-        merge = replace_all(cached, self._live(pull.rows(self.table, self.fields)), self.table.key[0])
-        self._keep(merge, pull, manifest, began, full_at=began)
-        return "full", merge, note
+        pending, started = self._pending() if self.table.incremental else None, self.now()
+        try:
+            pull = self.puller.all_of(self.table, self.fields, started, pending)
+        except StartAgainError as reason:
+            if pending is not None:
+                pending.drop()
+            note = f"begun again: {reason}"
+            try:
+                pull = self.puller.all_of(self.table, self.fields, started, pending)
+            except StartAgainError as again:
+                # Refused twice in a row: the error of the API says more than ours.
+                raise again.__cause__ or again from None
+        merge = replace_all(cached, self._present(pull), self.table.key[0])
+        self._keep(merge, pull, manifest, started, full_at=pull.began)
+        if pending is not None:
+            pending.drop()
+        return "full", merge, f"went on from {pull.saved} saved pages" if pull.saved else note
 
     def _cached(self) -> tuple[Manifest | None, pa.Table | None, str]:
         try:
@@ -181,14 +218,30 @@ class _Work:
         began = self.now()
         if began - manifest.synced_at > DELETIONS_KEPT:
             raise StartAgainError("deletions are listed for 30 days alone")
-        pull = self.puller.changes_of(self.table, self.fields, manifest.state, manifest.server_time)
-        rows = pull.rows(self.table, self.fields)
-        live = self._live(rows)
-        key = self.table.key[0]
-        gone = pa.array([*pull.gone, *set(rows[key].to_pylist()).difference(live[key].to_pylist())], cached.schema.field(key).type)
-        merge = upsert(cached, live, gone, key)
+        pull = Pull(began, state=dict(manifest.state))
+        try:
+            self.puller.changes_of(self.table, self.fields, pull, manifest.server_time)
+        except PdframeError:
+            # The rows that came are newer than those cached, and came in the order of their times: the next pull goes on behind them.
+            if len(pull.tables) > 1:
+                self._keep(self._upserted(cached, pull), pull, manifest, manifest.synced_at, full_at=manifest.full_at)
+            raise
+        merge = self._upserted(cached, pull)
         self._keep(merge, pull, manifest, began, full_at=manifest.full_at)
         return "incremental", merge, ""
+
+    def _upserted(self, cached: pa.Table, pull: Pull) -> Merge:
+        key = self.table.key[0]
+        rows = last_of_each(pull.rows(self.table, self.fields), key)
+        live = self._live(rows)
+        gone = pa.array([*pull.gone, *set(rows[key].to_pylist()).difference(live[key].to_pylist())], cached.schema.field(key).type)
+        return upsert(cached, live, gone, key)
+
+    def _present(self, pull: Pull) -> pa.Table:
+        """The rows of a whole walk as they were last seen, without those that are gone."""
+        key = self.table.key[0]
+        rows = self._live(last_of_each(pull.rows(self.table, self.fields), key))
+        return rows.filter(pc.invert(pc.is_in(rows[key], value_set=pa.array(pull.gone, rows.schema.field(key).type))))
 
     def _live(self, rows: pa.Table) -> pa.Table:
         """Rows that are not deleted; a table whose deleted rows the API goes on listing (stages, users) keeps them."""
@@ -209,24 +262,32 @@ class _Work:
             return looks, lines.plan(looks, basis, cached)
 
         looks, plan = asked(lines.LEAVES_OUT in state, basis, cached)
-        pull = self.puller.batches_of(self.table, plan.ask)
+        pull, pending = Pull(began, state=state), self._pending()
+        answered = lines.take_saved(pull, pending.load(), looks, plan.ask)
+
+        def keep(rows: pa.Table, ids: Sequence[int]) -> None:
+            pending.add(rows, Place(pull.began), note=looks.filter(pc.is_in(looks["id"], value_set=pa.array(ids, pa.int64()))))
+
+        self.puller.batches_of(self.table, [deal for deal in plan.ask if deal not in answered], pull, keep)
         rows = pull.rows(self.table, self.fields)
         if name == "deal_products" and lines.LEAVES_OUT not in state and lines.count_leaves_out(deals, rows):
             state[lines.LEAVES_OUT] = "leaves out disabled lines"
             looks, rest = asked(True, looks, rows)
-            more = self.puller.batches_of(self.table, sorted(set(rest.ask) - set(plan.ask)))
-            rows = pa.concat_tables([rows, more.rows(self.table, self.fields)])
-            pull.problems.merge(more.problems)
-        pull.state = state
+            self.puller.batches_of(self.table, sorted(set(rest.ask) - set(plan.ask)), pull, keep)
+            rows = pull.rows(self.table, self.fields)
         if basis is None or cached is None:
             mode: Mode = "full"
             merge = replace_all(cached, rows, self.table.key[0])
         else:
             mode = "incremental"
             merge = _replace_lines(cached, rows, plan.void, self.table.key[0])
-        self._keep(merge, pull, manifest, began, full_at=began if mode == "full" or manifest is None else manifest.full_at)
+        self._keep(merge, pull, manifest, began, full_at=pull.began if mode == "full" or manifest is None else manifest.full_at)
         self._keep_basis(looks, began)
-        return mode, merge, note
+        pending.drop()
+        return mode, merge, f"went on from {pull.saved} saved pages" if pull.saved else note
+
+    def _pending(self) -> Pending:
+        return Pending(self.store, self.table, storage_schema(self.table, self.fields))
 
     def _basis(self) -> pa.Table | None:
         try:

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
+
+from pdframe.pending import Place
+from pdframe.sync.lists import Pull
 
 # What is remembered where a count smaller than the lines that came has been seen.
 LEAVES_OUT = "products_count"
@@ -59,15 +63,22 @@ def plan(now: pa.Table, basis: pa.Table | None, cached: pa.Table | None) -> Plan
     frame = now.to_pandas().set_index("id")
     if basis is None or cached is None:
         return Plan(sorted(frame.index[frame["possible"]]), pa.array([], pa.int64()))
-    before = basis.to_pandas().set_index("id").reindex(frame.index)
-    same = pd.Series(True, index=frame.index)
-    for column in frame:
-        same &= (frame[column] == before[column]) | (frame[column].isna() & before[column].isna())
-    same &= before["possible"].notna()
     with_rows = set(cached["deal_id"].to_pylist())
     # A deal that can no longer have rows but has some is asked all the same: the API has the last word.
-    ask = set(frame.index[~same & (frame["possible"] | frame.index.isin(list(with_rows)))])
+    ask = set(frame.index[frame["possible"] | frame.index.isin(list(with_rows))]) - _same(now, basis)
     return Plan(sorted(ask), pa.array(sorted(ask | (with_rows - set(frame.index))), pa.int64()))
+
+
+def take_saved(pull: Pull, saved: tuple[Place, list[pa.Table], list[pa.Table]] | None, looks: pa.Table, ask: Sequence[int]) -> set[int]:
+    """Add what an interrupted pull left of the deals in `ask` that look as they did then, and return those deals."""
+    if saved is None or not saved[2]:
+        return set()
+    place, pages, notes = saved
+    answered = _same(looks, pa.concat_tables(notes)) & set(ask)
+    wanted = pa.array(sorted(answered), pa.int64())
+    pull.tables += [page.filter(pc.is_in(page["deal_id"], value_set=wanted)) for page in pages]
+    pull.began, pull.saved = place.began, len(pages)
+    return answered
 
 
 def count_leaves_out(deals: pa.Table, lines: pa.Table) -> bool:
@@ -75,3 +86,13 @@ def count_leaves_out(deals: pa.Table, lines: pa.Table) -> bool:
     counted = pd.Series(deals["products_count"].to_pandas().to_numpy("float64", na_value=float("nan")), index=deals["id"].to_pandas())
     found = lines["deal_id"].to_pandas().value_counts()
     return bool((found > counted.reindex(found.index)).any())
+
+
+def _same(now: pa.Table, before: pa.Table) -> set[int]:
+    """The deals that look as they did before."""
+    frame, old = now.to_pandas().set_index("id"), before.to_pandas().drop_duplicates("id", keep="last").set_index("id")
+    old = old.reindex(frame.index)
+    same = old["possible"].notna()
+    for column in frame:
+        same &= (frame[column] == old[column]) | (frame[column].isna() & old[column].isna())
+    return set(frame.index[same])

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -15,6 +15,7 @@ from pdframe.api.walk import walk
 from pdframe.errors import ResponseError
 from pdframe.fields import Field
 from pdframe.frames import Problems, storage_schema, to_arrow, unify
+from pdframe.pending import Pending, Place
 from pdframe.schema import Source, Table
 
 BAD_REQUEST = 400
@@ -27,18 +28,23 @@ CLOCK_SLACK = timedelta(minutes=10)
 
 
 class StartAgainError(Exception):
-    """What is cached cannot be brought up to date: the table must be loaded as a whole. Never leaves `sync`."""
+    """What is cached or saved cannot be gone on with: the table must be loaded from the beginning. Never leaves `sync`."""
 
 
 @dataclass(slots=True)
 class Pull:
-    """What came over the wire for a table: rows, keys that are gone, and what the next pull must know."""
+    """What came over the wire for a table: rows, keys that are gone, and what the next pull must know.
 
+    `began` is this machine's clock when the first of these rows was asked for; `saved` how many pages an earlier walk had left.
+    """
+
+    began: datetime
     tables: list[pa.Table] = field(default_factory=list)
     problems: Problems = field(default_factory=Problems)
     gone: list[Any] = field(default_factory=list)
     state: dict[str, str] = field(default_factory=dict)
     server_time: datetime | None = None
+    saved: int = 0
 
     def rows(self, table: Table, fields: Sequence[Field]) -> pa.Table:
         """All rows as one Arrow table, with every column that is declared."""
@@ -62,65 +68,88 @@ class Puller:
         self.client = client
         self.tick = tick
 
-    def all_of(self, table: Table, fields: Sequence[Field]) -> Pull:
-        """The whole table: every page of every list it is made of."""
-        pull = Pull()
-        if table.incremental:
-            newest = self._newest(table.sources[0], pull)
-            if newest is not None:
-                pull.state = {source.path: newest for source in table.sources if source.changes}
-        for source in table.sources:
-            self._take(pull, table, fields, source, dict(source.params))
-        return pull
+    def all_of(self, table: Table, fields: Sequence[Field], began: datetime, pending: Pending | None) -> Pull:
+        """The whole table: every page of every list it is made of.
 
-    def changes_of(self, table: Table, fields: Sequence[Field], state: Mapping[str, str], last: datetime | None) -> Pull:
-        """The rows whose `update_time` moved since the last look, and the keys of those that the API lists as deleted.
-
-        Rows come in the order of `update_time`: a row that is edited while the walk is under way moves towards the end and is seen
-        there, so the newest time seen is where the next look may begin.
+        Pages are left in `pending` as they come. Where an earlier walk left some, this one goes on behind them, and closes with a pull
+        of what changed since that walk began.
 
         Raises
         ------
         StartAgainError
-            The server's clock stands before the last look: this is not the account, or not the past, that was cached.
+            A cursor was refused, or the server's clock went back: what was left is of no use.
         """
-        pull = Pull(state=dict(state))
+        pull, saved = Pull(began), pending.load() if pending else None
+        if saved is not None and began - saved[0].began < DELETIONS_KEPT:
+            place, pull.tables, _ = saved
+            pull.began, pull.server_time, pull.state, pull.saved = place.began, place.server_time, dict(place.state), len(pull.tables)
+        else:
+            place = self._begin(table, pull)
+        first, last_look = place.source, place.server_time if pull.saved else None
+        for number, source in enumerate(table.sources):
+            if number < first:
+                continue
+            start = place.cursor if number == first else None
+            for rows, cursor in self._walk(pull, table, fields, source, dict(source.params), start=start, not_before=last_look):
+                reached = replace(place, source=number if cursor else number + 1, cursor=cursor)
+                if pending is not None and reached.source < len(table.sources):
+                    pending.add(rows, reached)
+        if pull.saved and pull.state:
+            self.changes_of(table, fields, pull, last_look)
+        return pull
+
+    def changes_of(self, table: Table, fields: Sequence[Field], pull: Pull, last_look: datetime | None) -> None:
+        """Add the rows whose `update_time` moved since `pull.state`, and the keys of those that the API lists as deleted.
+
+        Rows come in the order of `update_time`: a row that is edited while the walk is under way moves towards the end and is seen
+        there, so at any time the newest one seen is where the next look may begin.
+
+        Raises
+        ------
+        StartAgainError
+            A cursor was refused, or the server's clock stands before the last look: this is not the past that was cached.
+        """
         for source in table.sources:
-            since = _parse(state[source.path]) - OVERLAP
-            params = {**dict(source.params), "updated_since": _format(since), "sort_by": "update_time", "sort_direction": "asc"}
-            self._take(pull, table, fields, source, params, not_before=last)
-            newest = max((str(row) for part in pull.tables for row in _newest_times(part)), default=state[source.path])
-            pull.state[source.path] = max(state[source.path], newest)
+            since = _format(_parse(pull.state[source.path]) - OVERLAP)
+            params = {**dict(source.params), "updated_since": since, "sort_by": "update_time", "sort_direction": "asc"}
+            for rows, _ in self._walk(pull, table, fields, source, params, not_before=last_look):
+                newest = pc.max(rows["update_time"]).as_py() if rows.num_rows else None
+                if newest is not None:
+                    pull.state[source.path] = max(pull.state[source.path], _format(newest))
         for source in table.sources:
             if source.deletions:
                 for page in walk(self.client, source.path, {"status": "deleted"}, cost=source.cost, api=source.api):
-                    pull.gone += [row[table.key[0]] for row in page.rows if isinstance(row, dict) and table.key[0] in row]
+                    pull.gone += [row[table.key[0]] for row in page.rows if table.key[0] in row]
                     self.tick(len(page.rows))
-        return pull
 
-    def batches_of(self, table: Table, ids: Sequence[int]) -> Pull:
-        """The rows that belong to `ids`, asked for as many at a time as the API takes."""
-        pull = Pull()
+    def batches_of(self, table: Table, ids: Sequence[int], pull: Pull, keep: Callable[[pa.Table, Sequence[int]], None]) -> None:
+        """Add the rows that belong to `ids`, asked for as many at a time as the API takes; `keep` gets each batch but the last."""
         source = table.sources[0]
         name, size = source.batch or ("ids", 100)
         for start in range(0, len(ids), size):
-            wanted = ",".join(map(str, ids[start : start + size]))
-            self._take(pull, table, (), source, {**dict(source.params), name: wanted})
-        return pull
+            batch = ids[start : start + size]
+            pages = [rows for rows, _ in self._walk(pull, table, (), source, {**dict(source.params), name: ",".join(map(str, batch))})]
+            if start + size < len(ids):
+                rows, _ = unify(pages, table, ())
+                keep(rows, batch)
 
-    def _newest(self, source: Source, pull: Pull) -> str | None:
-        """The newest `update_time` of a list before it is walked.
+    def _begin(self, table: Table, pull: Pull) -> Place:
+        """Note, before a table is walked, the newest `update_time` of its first list.
 
         A row that is edited behind the walk's back gets a later time, so the next look finds it. The server's own clock would not
         do: it may run ahead of the one that stamps rows.
         """
-        params = {"limit": 1, "sort_by": "update_time", "sort_direction": "desc"}
-        page = self.client.get_json(source.path, params, cost=source.cost, api=source.api)
-        pull.server_time = page.server_time
-        times = [row.get("update_time") for row in page.rows if isinstance(row, dict)]
-        return times[0] if times and isinstance(times[0], str) else None
+        if table.incremental:
+            source = table.sources[0]
+            params = {"limit": 1, "sort_by": "update_time", "sort_direction": "desc"}
+            page = self.client.get_json(source.path, params, cost=source.cost, api=source.api)
+            pull.server_time = page.server_time
+            newest = page.rows[0].get("update_time") if page.rows else None
+            if isinstance(newest, str):
+                pull.state = {source.path: newest for source in table.sources if source.changes}
+        return Place(pull.began, server_time=pull.server_time, state=pull.state)
 
-    def _take(
+    def _walk(
         self,
         pull: Pull,
         table: Table,
@@ -128,36 +157,31 @@ class Puller:
         source: Source,
         params: Mapping[str, Any],
         *,
+        start: str | None = None,
         not_before: datetime | None = None,
-    ) -> None:
-        """Add the rows of one list to a pull. A cursor that is refused on the way has expired: the list is walked once more."""
-        walked = Pull()
+    ) -> Iterator[tuple[pa.Table, str | None]]:
+        """Add the pages of a list to a pull as they come; yield each with the cursor behind it."""
+        cursor = start
         try:
-            self._walk(walked, table, fields, source, params, not_before)
+            for page in self._pages(source, params, start):
+                pull.server_time = pull.server_time or page.server_time
+                if not_before and page.server_time and page.server_time < not_before - CLOCK_SLACK:
+                    raise StartAgainError(f"the server's clock went back to {page.server_time:%Y-%m-%d %H:%M}")
+                rows, problems = to_arrow(page.rows, table, fields)
+                pull.tables.append(rows)
+                pull.problems.merge(problems)
+                self.tick(len(page.rows))
+                cursor = page.next_cursor
+                yield rows, cursor
         except ResponseError as error:
-            if error.status != BAD_REQUEST or not walked.tables:
+            # The first page of a list has no cursor: its 400 means something else.
+            if cursor is None or error.status != BAD_REQUEST:
                 raise
-            walked = Pull()
-            self._walk(walked, table, fields, source, params, not_before)
-        pull.tables += walked.tables
-        pull.problems.merge(walked.problems)
-        pull.server_time = pull.server_time or walked.server_time
+            raise StartAgainError("a cursor was refused") from error
 
-    def _walk(
-        self, walked: Pull, table: Table, fields: Sequence[Field], source: Source, params: Mapping[str, Any], not_before: datetime | None
-    ) -> None:
-        for page in self._pages(source, params):
-            walked.server_time = walked.server_time or page.server_time
-            if not_before and page.server_time and page.server_time < not_before - CLOCK_SLACK:
-                raise StartAgainError(f"the server's clock went back to {page.server_time:%Y-%m-%d %H:%M}")
-            rows, problems = to_arrow(page.rows, table, fields)
-            walked.tables.append(rows)
-            walked.problems.merge(problems)
-            self.tick(len(page.rows))
-
-    def _pages(self, source: Source, params: Mapping[str, Any]) -> Iterable[Page]:
+    def _pages(self, source: Source, params: Mapping[str, Any], start: str | None) -> Iterable[Page]:
         if source.paged:
-            return walk(self.client, source.path, params, cost=source.cost, api=source.api)
+            return walk(self.client, source.path, params, cost=source.cost, api=source.api, start=start)
         return [self.client.get_json(source.path, params, cost=source.cost, api=source.api)]
 
 
@@ -167,11 +191,6 @@ def can_pull_changes(table: Table, stored: pa.Schema, fields: Sequence[Field], s
         return False
     wanted = storage_schema(table, fields)
     return all(name not in stored.names or stored.field(name).type == wanted.field(name).type for name in wanted.names)
-
-
-def _newest_times(part: pa.Table) -> list[str]:
-    newest = pc.max(part["update_time"]).as_py() if part.num_rows else None
-    return [_format(newest)] if newest else []
 
 
 def _parse(time: str) -> datetime:
