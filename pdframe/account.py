@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import html
 import os
@@ -149,6 +150,9 @@ class Account:
     @property
     def tokens_today(self) -> int:
         """API tokens spent today (UTC) through this cache."""
+        if self._opened is None and Accounts(self._cache_dir).get(self._digest) is not None:
+            with contextlib.suppress(CacheError):
+                self._store  # noqa: B018 - the account is known: its ledger is read, nothing is asked
         return self._client.ledger.tokens_today
 
     # Tables

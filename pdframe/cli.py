@@ -15,7 +15,9 @@ import pandas as pd
 from pdframe.account import Account, connect
 from pdframe.errors import DataWarning, PdframeError
 from pdframe.store import default_cache_dir
+from pdframe.sync import UP_TO_DATE
 
+_CELL = 28
 _EPILOG = """\
 environment:
   PIPEDRIVE_COMPANY     the company's name: acme for https://acme.pipedrive.com
@@ -60,7 +62,7 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
     demo = commands.add_parser("demo", help="a synthetic company, loaded, labelled and cached; needs no account")
-    demo.add_argument("--deals", type=int, default=2_000, metavar="N", help="deals the company has seen (default: 2000)")
+    demo.add_argument("--deals", type=_count, default=2_000, metavar="N", help="deals the company has seen (default: 2000)")
     demo.add_argument("--seed", type=int, default=7, metavar="N", help="which company (default: 7)")
     demo.set_defaults(run=_demo)
 
@@ -84,6 +86,12 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
+def _count(text: str) -> int:
+    if (number := int(text)) < 0:
+        raise ValueError
+    return number
+
+
 def _account(options: argparse.Namespace) -> Account:
     return connect(options.company, cache_dir=options.cache_dir, progress=False if options.quiet else None)
 
@@ -93,7 +101,7 @@ def _sync(options: argparse.Namespace) -> int:
         done = account.sync(*options.tables, full=options.full)
         _show(done)
         print(f"\n{account.cache_path}")
-    missing = done[done["mode"].isin(["skipped", "unavailable"])]
+    missing = done[done["mode"].isin(["skipped", "unavailable"]) & (done["note"] != UP_TO_DATE)]
     # Asked for by name and not to be had is a failure; a plan without a table is none when everything was asked for.
     return int(bool(set(missing["table"]) & set(options.tables)))
 
@@ -164,9 +172,18 @@ def _show(frame: pd.DataFrame) -> None:
     width = max(80, shutil.get_terminal_size((160, 24)).columns)
     clean = frame.rename(columns=_printable)
     for name in clean.columns[[not pd.api.types.is_numeric_dtype(dtype) for dtype in clean.dtypes]]:
-        clean[name] = clean[name].astype("object").map(_printable, na_action="ignore")
-    with pd.option_context("display.width", width, "display.max_columns", None, "display.max_colwidth", 28, "display.max_rows", 200):
-        print(clean.to_string(index=False, na_rep="", max_colwidth=28))
+        # A hash is there to be copied.
+        limit = 200 if name == "code" else _CELL
+        clean[name] = [_cell(value, limit) for value in clean[name].astype("object")]
+    with pd.option_context("display.width", width, "display.max_columns", None, "display.max_colwidth", None, "display.max_rows", 200):
+        print(clean.to_string(index=False, na_rep="", max_colwidth=None))
+
+
+def _cell(value: object, limit: int) -> str:
+    if hasattr(value, "__iter__") and not isinstance(value, str):
+        value = ", ".join(map(str, value))
+    text = "" if value is None or value is pd.NA or value is pd.NaT or value != value else str(_printable(str(value)))
+    return text if len(text) <= limit else f"{text[: limit - 3]}..."
 
 
 def _printable(value: object) -> object:

@@ -14,6 +14,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from pdframe.errors import CacheError
 from pdframe.schema import Table
 from pdframe.store import Store, make_private, write_atomic, write_part
 
@@ -76,6 +77,14 @@ class Pending:
 
     def add(self, page: pa.Table, place: Place, note: pa.Table | None = None) -> None:
         """Keep a page that came whole, and where the walk stands behind it."""
+        try:
+            self._write(page, place, note)
+        except OSError as error:
+            raise CacheError(
+                f"A page could not be saved in {self._folder}: {error.strerror}. Make room, or choose another cache_dir."
+            ) from error
+
+    def _write(self, page: pa.Table, place: Place, note: pa.Table | None) -> None:
         make_private(self._folder)
         for kind, rows in (("page", page), ("note", note)):
             if rows is not None:

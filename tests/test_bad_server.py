@@ -133,6 +133,10 @@ def test_activities_load_where_their_fields_are_withheld(tmp_path: Path) -> None
                 assert len(account.activities(refresh=False)) > 0
             with pytest.warns(pdframe.DataWarning, match="priority"):
                 assert len(account.activities()) > 0
+            before = account.tokens_today
+            with pytest.warns(pdframe.DataWarning, match="priority"):
+                account.activities()
+            assert account.tokens_today == before
             with pytest.raises(AccessError, match="scope"):
                 account.fields("activities")
 

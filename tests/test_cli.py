@@ -36,9 +36,31 @@ def test_sync_and_status(environment: sandbox.SandboxAccount, capsys: pytest.Cap
     assert re.search(r"stages +12", capsys.readouterr().out)
 
 
+def test_a_sync_that_finishes_an_interrupted_one_is_a_success(
+    environment: sandbox.SandboxAccount, capsys: pytest.CaptureFixture[str]
+) -> None:
+    environment.server.faults = sandbox.Faults(at={5: "success_false_200"})
+    assert main(["sync", "stages", "pipelines", "products", "--quiet"]) == 1
+    environment.server.faults = None
+    assert main(["sync", "stages", "pipelines", "products", "--quiet"]) == 0
+
+
 def test_fields(environment: sandbox.SandboxAccount, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["fields", "deals"]) == 0
     assert "Deal type" in capsys.readouterr().out
+
+
+def test_fields_shows_whole_hashes(environment: sandbox.SandboxAccount, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["fields", "deals"]) == 0
+    said = capsys.readouterr().out
+    for field in environment.company_model.fields["deal"]:
+        assert f" {field['field_code']} " in said
+
+
+def test_a_company_has_no_negative_number_of_deals(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as stopped:
+        main(["demo", "--deals", "-5"])
+    assert stopped.value.code == 2
 
 
 def test_a_failure_is_one_line_and_not_zero(environment: sandbox.SandboxAccount, capsys: pytest.CaptureFixture[str]) -> None:

@@ -36,6 +36,22 @@ def test_a_company_given_wins_over_a_base_url_in_the_environment(tmp_path: Path,
         assert "acme.pipedrive.com" in repr(account)
 
 
+def test_a_closed_account_says_so(tmp_path: Path) -> None:
+    with connect(tmp_path) as account:
+        pass
+    with pytest.raises(ArgumentError, match="closed"):
+        account.deals()
+
+
+def test_tokens_of_an_earlier_session_are_told_before_the_first_load(tmp_path: Path) -> None:
+    with pdframe.sandbox.connect(seed=3, deals=0, cache_dir=tmp_path, progress=False) as first:
+        first.pipelines()
+        url, token = first.server.url, first.server.token
+        with pdframe.connect(base_url=url, api_token=token, cache_dir=tmp_path, progress=False) as second:
+            assert second.tokens_today == first.tokens_today == 7
+            assert "7 API tokens" in repr(second)
+
+
 def test_a_token_and_a_grant_are_one_too_many(tmp_path: Path) -> None:
     with pytest.raises(ArgumentError, match="not both"):
         connect(tmp_path, oauth=pdframe.OAuth("id", "secret", "refresh"))

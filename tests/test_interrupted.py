@@ -12,7 +12,7 @@ import truth
 
 import pdframe
 from pdframe import sandbox
-from pdframe.errors import BudgetError, ResponseError
+from pdframe.errors import BudgetError, CacheError, ResponseError
 from pdframe.sandbox.server import Faults, Server
 
 pytestmark = pytest.mark.filterwarnings("ignore::pdframe.errors.DataWarning")
@@ -141,6 +141,31 @@ def test_saved_pages_of_another_schema_are_not_used(tmp_path: Path) -> None:
         account.company_model.add_field("deal", "New", "double")
         row = account.sync("deals", full=True).set_index("table").loc["deals"]
         assert (row["mode"], row["note"]) == ("full", "")
+
+
+def test_pages_of_an_interrupted_reload_do_not_outlive_a_refresh() -> None:
+    with sandbox.connect(seed=4, deals=700, burst=100_000, progress=False) as account:
+        account.activities()
+        account.server.faults = Faults(at={4: "success_false_200"})
+        with pytest.raises(ResponseError):
+            account.activities(refresh="full")
+        account.server.faults = None
+        activity = int(account.activities(refresh=True)["id"].iloc[0])
+        account.company_model.delete_activity(activity)
+        assert activity not in account.activities(refresh="full")["id"].tolist()
+
+
+def test_a_full_disk_under_the_saved_pages_is_an_error_of_the_cache(
+    server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full_disk(*args: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    with connect(server, tmp_path) as account:
+        account.fields("deals")
+        monkeypatch.setattr("pdframe.pending.write_part", full_disk)
+        with pytest.raises(CacheError, match="No space left"):
+            account.deals()
 
 
 def test_two_accounts_on_one_cache_wait_for_each_other(server: Server, tmp_path: Path) -> None:

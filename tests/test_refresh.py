@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pandas as pd
@@ -12,6 +13,7 @@ import truth
 from pdframe import DataWarning, sandbox
 from pdframe.errors import AccessError, ArgumentError, CacheError, NotCachedError, ResponseError
 from pdframe.schema import TABLES
+from pdframe.store import Manifest, Store
 
 # The company deletes options while rows hold them, and loaders say so.
 pytestmark = pytest.mark.filterwarnings("ignore::pdframe.errors.DataWarning")
@@ -104,6 +106,25 @@ def test_line_items_follow_their_deals(moves: bool) -> None:
         assert account.server.stats.by_path["/api/v2/deals/products"][0] == asked + 1
 
 
+def test_a_line_added_between_the_two_looks_does_not_cost_a_look_at_every_deal(account: sandbox.SandboxAccount) -> None:
+    account.deals()
+    company, ask = account.company_model, account._client.get_json
+    alive = [row for row in truth.visible(truth.fold(company.events), "deals") if row["status"] == "open" and not row["is_archived"]]
+    line = next(line for line in company.tables["deal_products"].values() if line["deal_id"] in {row["id"] for row in alive})
+    added: list[int] = []
+
+    def meanwhile(path: str, *rest: object, **options: object) -> object:
+        if path == "/deals/products" and not added:
+            again = {"item_price": 5, "quantity": 1, "billing_frequency": line["billing_frequency"]}
+            added.append(company.add_line(line["deal_id"], line["product_id"], **again))
+        return ask(path, *rest, **options)  # type: ignore[arg-type]
+
+    account._client.get_json = meanwhile  # type: ignore[method-assign, assignment]
+    account._syncer._one("deal_products", full=False, done={})
+    assert added
+    assert account._store.manifest("deal_products").state == {}  # type: ignore[union-attr]
+
+
 def test_a_date_that_runs_ahead_loses_no_row() -> None:
     switches = sandbox.Switches(date_ahead_seconds=3600)
     with sandbox.connect(seed=3, deals=60, switches=switches, burst=100_000, progress=False) as account:
@@ -134,6 +155,17 @@ def test_a_cursor_that_expires_every_time_is_an_error() -> None:
         with pytest.raises(ResponseError, match="400"):
             account.deals()
         assert account.status().set_index("table")["rows"].isna()["deals"]
+
+
+def test_a_refused_cursor_of_line_items_is_an_error_of_ours() -> None:
+    switches = sandbox.Switches(cursor_lifetime=0.0)
+    with sandbox.connect(seed=3, deals=60, switches=switches, burst=100_000, progress=False) as account:
+        lines = account.deal_products()
+        deal, product = (int(key) for key in lines.loc[lines["billing_frequency"] == "monthly", ["deal_id", "product_id"]].iloc[0])
+        for _ in range(501):
+            account.company_model.add_line(deal, product, item_price=1, quantity=1, billing_frequency="monthly")
+        with pytest.raises(ResponseError, match="400"):
+            account.deal_products(refresh=True)
 
 
 @pytest.mark.parametrize("moves", [True, False])
@@ -177,12 +209,80 @@ def test_a_field_that_changed_its_type_reloads_the_table(account: sandbox.Sandbo
     assert account.deals(refresh=True).set_index("id")["Region code"][deal] == "north"
 
 
+def test_a_field_that_leaves_the_metadata_while_rows_still_hold_it_costs_no_refresh(
+    account: sandbox.SandboxAccount, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    company = account.company_model
+    code = company.add_field("deal", "Score", "double")
+    deal, other = (int(key) for key in account.deals()["id"].iloc[:2])
+    for key in (deal, other):
+        company.edit_deal(key, custom_fields={code: 1.5})
+    account.deals(refresh=True)
+    company.edit_deal(deal, title="touched")
+    company.fields["deal"] = [field for field in company.fields["deal"] if field["field_code"] != code]
+    ask = account._client.get
+
+    def with_the_value(path: str, *rest: object, **options: object) -> object:
+        answer = ask(path, *rest, **options)  # type: ignore[arg-type]
+        for row in (answer.payload["data"] or []) if path == "/deals" else []:
+            row["custom_fields"][code] = 1.5
+        return answer
+
+    monkeypatch.setattr(account._client, "get", with_the_value)
+    assert account.sync("deals").set_index("table")["mode"]["deals"] == "incremental"
+    assert account.deals(refresh=False).set_index("id")[code][[deal, other]].tolist() == ["1.5", "1.5"]
+
+
+def test_a_composite_that_came_before_its_definition_keeps_its_parts(account: sandbox.SandboxAccount) -> None:
+    company = account.company_model
+    first, second = (int(deal) for deal in account.deals()["id"].iloc[:2])
+    code = company.add_field("deal", "Warehouse", "address")
+    place = {"value": "Ülikooli 1", "country": "Estonia", "locality": "Tartu"}
+    company.edit_deal(first, custom_fields={code: place})
+    account._syncer._one("deals", full=False, done={})  # as where the field list is still young enough
+    company.edit_deal(second, custom_fields={code: place})
+    account.deals(refresh=True)
+    deals = account.deals(refresh=False, labels=False).set_index("id")
+    assert deals[code][[first, second]].tolist() == ["Ülikooli 1"] * 2
+    assert deals[f"{code}_country"][[first, second]].tolist() == ["Estonia"] * 2
+
+
 def test_refresh_false_reads_the_cache_alone(account: sandbox.SandboxAccount) -> None:
     with pytest.raises(NotCachedError, match="refresh=False"):
         account.deals(refresh=False)
     account.deals()
     account.server.stop()
     assert len(account.deals(refresh=False)) > 0
+
+
+def refuse(account: sandbox.SandboxAccount, monkeypatch: pytest.MonkeyPatch, *paths: str) -> None:
+    ask = account._client.get
+
+    def refusing(path: str, *rest: object, **options: object) -> object:
+        if path in paths:
+            raise AccessError("The user may not see this.", status=403, missing="permission")
+        return ask(path, *rest, **options)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(account._client, "get", refusing)
+
+
+def test_lines_of_deals_that_are_refused_now_are_an_error_not_old_rows(
+    account: sandbox.SandboxAccount, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    account.deal_products()
+    refuse(account, monkeypatch, "/deals", "/deals/archived")
+    with pytest.raises(AccessError, match="may not see"):
+        account.deal_products(refresh=True)
+
+
+def test_where_line_items_are_refused_everything_else_syncs(account: sandbox.SandboxAccount, monkeypatch: pytest.MonkeyPatch) -> None:
+    refuse(account, monkeypatch, "/deals/products")
+    done = account.sync().set_index("table")
+    assert done["mode"][["deal_products", "installments"]].tolist() == ["unavailable", "skipped"]
+    assert done["note"]["installments"] == "needs deal_products"
+    assert (done["mode"].drop(["deal_products", "installments"]) == "full").all()
+    with pytest.raises(AccessError, match="may not see"):
+        account.installments()
 
 
 def test_a_clock_that_went_back_means_another_past(tmp_path: Path) -> None:
@@ -204,6 +304,22 @@ def test_a_damaged_file_is_said_and_mended_on_request(account: sandbox.SandboxAc
     row = account.sync("deals").set_index("table").loc["deals"]
     assert (row["mode"], row["note"]) == ("full", "the cached copy could not be trusted: loaded anew")
     assert account.deals(refresh=False).equals(whole)
+
+
+def test_a_full_reload_of_lines_that_cannot_be_written_leaves_the_cache_as_it_was(
+    account: sandbox.SandboxAccount, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = account.deal_products()
+    account.company_model.edit_line(int(before["id"].iloc[0]), quantity=77)
+
+    def full_disk(store: Store, manifest: Manifest) -> None:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Store, "_write_manifest", full_disk)
+        with pytest.raises(CacheError, match="kept as it was"):
+            account._syncer._one("deal_products", full=True, done={})
+    assert account.deal_products(refresh=False).equals(before)
 
 
 def test_columns_are_chosen_by_label_hash_or_name(account: sandbox.SandboxAccount) -> None:
@@ -234,6 +350,26 @@ def test_unknown_tables_are_said(account: sandbox.SandboxAccount) -> None:
     with pytest.raises(ArgumentError, match="no field metadata"):
         account.fields("stages")
     assert account.server.stats.requests == 0
+
+
+def test_a_sync_long_after_an_interrupted_one_skips_nothing() -> None:
+    with sandbox.connect(seed=3, deals=60, burst=100_000, progress=False, max_age=None) as account:
+        account.server.faults = sandbox.Faults(at={4: "success_false_200"})
+        with pytest.raises(ResponseError):
+            account.sync("stages", "pipelines", "products")
+        account.server.faults = None
+        syncer = account._syncer
+        syncer.now = lambda: datetime.now(UTC) + timedelta(days=60)
+        assert {row.mode for row in syncer.sync(["stages", "pipelines", "products"], max_age=None)} == {"full"}
+
+
+def test_after_forty_days_at_the_server_no_deleted_deal_is_left(account: sandbox.SandboxAccount) -> None:
+    deal = int(account.deals()["id"].iloc[0])
+    account.company_model.delete_deal(deal)
+    account.advance(days=40)
+    row = account.sync("deals").set_index("table").loc["deals"]
+    assert (row["mode"], row["note"]) == ("full", "loaded anew: deletions are listed for 30 days alone")
+    assert account.deals(refresh=False)["id"].tolist() == ids(account, "deals")
 
 
 def test_status_tells_what_is_cached(account: sandbox.SandboxAccount) -> None:

@@ -213,12 +213,14 @@ class Client:
 
         Raises
         ------
-        AccessError, BlockedError, BudgetError, CredentialsError, RateLimitError, ResponseError, TransportError
+        AccessError, ArgumentError, BlockedError, BudgetError, CredentialsError, RateLimitError, ResponseError, TransportError
             As the module `pdframe.errors` tells.
         """
         where = _where(path, api)
         query = _query(params)
         search = path.startswith("/itemSearch") or path.endswith("/search")
+        if self._http.is_closed:
+            raise ArgumentError(f"{where} was not sent: this account is closed. Connect again, or load inside its `with` block.")
         start, attempt, renewed = self._clock(), 0, False
         while True:
             generation = self.credentials.prepare(self._post, self._clock())

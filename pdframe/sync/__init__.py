@@ -1,5 +1,5 @@
 """Bringing cached tables up to date: the client brings bytes, frames make Arrow, the store keeps it."""
 
-from pdframe.sync.conduct import Syncer, SyncRow
+from pdframe.sync.conduct import UP_TO_DATE, Syncer, SyncRow
 
-__all__ = ["SyncRow", "Syncer"]
+__all__ = ["UP_TO_DATE", "SyncRow", "Syncer"]

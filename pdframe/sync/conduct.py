@@ -15,7 +15,7 @@ from pdframe.api.client import Client
 from pdframe.api.limits import Ledger
 from pdframe.errors import AccessError, CacheError, PdframeError
 from pdframe.fields import Field, name_columns, read_fields
-from pdframe.frames import storage_schema
+from pdframe.frames import storage_schema, unify
 from pdframe.pending import Pending, Place, under_way
 from pdframe.schema import TABLES, Table
 from pdframe.store import Manifest, Store
@@ -24,8 +24,11 @@ from pdframe.sync.compare import Merge, last_of_each, replace_all, upsert
 from pdframe.sync.lists import DELETIONS_KEPT, Pull, Puller, StartAgainError, can_pull_changes
 
 Mode = Literal["full", "incremental", "skipped", "unavailable"]
+UP_TO_DATE = "up to date since the interrupted sync"
 Progress = Callable[[str], AbstractContextManager[Callable[[int], None]]]
 _UNAVAILABLE = frozenset({402, 403})
+# How long the tables of an interrupted sync count as up to date where the account has no `max_age`.
+INTERRUPTED_FOR = timedelta(minutes=15)
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +82,7 @@ class Syncer:
             self.store.begin(before or self.now())
             for name in in_order(wanted):
                 if before is not None and self._was_finished(name, since=before, max_age=max_age, full=full and name in asked):
-                    done[name] = SyncRow(name, "skipped", self._rows(name), 0, 0, 0, 0, 0, 0.0, "up to date since the interrupted sync")
+                    done[name] = SyncRow(name, "skipped", self._rows(name), 0, 0, 0, 0, 0, 0.0, UP_TO_DATE)
                 else:
                     done[name] = self._one(name, full=full and name in asked, done=done)
             self.store.finish()
@@ -88,6 +91,9 @@ class Syncer:
     def ensure(self, name: str, *, max_age: timedelta | None) -> None:
         """Bring a table up to date if what is cached of it, or of what it rests on, is older than `max_age` (None: at any age)."""
         parts = in_order({name, *needs(name)})
+        if not self._is_stale(name, max_age):
+            # What was not to be had when the table was loaded is asked for with the table again, not at every look at it.
+            parts = [part for part in parts if self.store.manifest(part) is not None]
         if not any(self._is_stale(part, max_age) for part in parts):
             return
         done: dict[str, SyncRow] = {}
@@ -95,14 +101,14 @@ class Syncer:
             for part in parts:
                 # Asked again: while this one waited for the lock, another process may have done the work.
                 if self._is_stale(part, max_age):
-                    done[part] = self._one(part, full=False, done=done, strict=part == name)
+                    done[part] = self._one(part, full=False, done=done, strict=part in {name, *_rows_of(name)})
 
     def refresh(self, name: str, *, full: bool) -> None:
         """Bring one table and what it rests on up to date now; raise where it is not to be had."""
         done: dict[str, SyncRow] = {}
         with self.store.lock(), _telling_what_is_kept(done, self.store):
             for part in in_order({name, *needs(name)}):
-                done[part] = self._one(part, full=full and part == name, done=done, strict=part == name)
+                done[part] = self._one(part, full=full and part == name, done=done, strict=part in {name, *_rows_of(name)})
 
     def fields(self, table: Table) -> tuple[Field, ...]:
         """The cached field metadata of a table; empty where it has none, or where it was not to be had."""
@@ -127,10 +133,13 @@ class Syncer:
             return False
         if manifest is None or manifest.synced_at < since or (full and manifest.full_at < since):
             return False
-        return max_age is None or self.now() - manifest.synced_at < max_age
+        # None says that a loader never refreshes by itself; a sync was asked for.
+        return self.now() - manifest.synced_at < (INTERRUPTED_FOR if max_age is None else max_age)
 
     def _one(self, name: str, *, full: bool, done: dict[str, SyncRow], strict: bool = False) -> SyncRow:
-        missing = [need for need in needs(name) if need in done and done[need].mode == "unavailable" and TABLES[need].entity is not None]
+        missing = [
+            need for need in _rows_of(name) if self.store.manifest(need) is None or (need in done and done[need].mode == "unavailable")
+        ]
         if missing:
             return SyncRow(name, "skipped", self._rows(name), 0, 0, 0, 0, 0, 0.0, f"needs {', '.join(missing)}")
         with self.ledger.account(name) as spent, self.progress(name) as tick:
@@ -181,7 +190,14 @@ class _Work:
     def do(self, *, full: bool) -> tuple[Mode, Merge, str]:
         manifest, cached, note = self._cached()
         if self.table.sources[0].batch is not None:
-            return self._lines(None if full else manifest, cached, note)
+            try:
+                return self._lines(manifest, cached, note, full=full)
+            except StartAgainError as reason:
+                try:
+                    # The batches that came whole are saved: only the one whose cursor was refused is asked again.
+                    return self._lines(manifest, cached, f"begun again: {reason}", full=full)
+                except StartAgainError as again:
+                    raise again.__cause__ or again from None
         if manifest is not None and cached is not None and not full:
             try:
                 return self._changes(manifest, cached)
@@ -228,11 +244,16 @@ class _Work:
             raise
         merge = self._upserted(cached, pull)
         self._keep(merge, pull, manifest, began, full_at=manifest.full_at)
+        # What an interrupted reload had saved is older than this: a later reload must not go on from it.
+        self._pending().drop()
         return "incremental", merge, ""
 
     def _upserted(self, cached: pa.Table, pull: Pull) -> Merge:
         key = self.table.key[0]
-        rows = last_of_each(pull.rows(self.table, self.fields), key)
+        # What the metadata says of a column may have changed since: old and new rows must have the same columns in the same types.
+        both, problems = unify([cached, pull.rows(self.table, self.fields)], self.table, self.fields)
+        pull.problems.merge(problems)
+        cached, rows = both.slice(0, cached.num_rows), last_of_each(both.slice(cached.num_rows), key)
         live = self._live(rows)
         gone = pa.array([*pull.gone, *set(rows[key].to_pylist()).difference(live[key].to_pylist())], cached.schema.field(key).type)
         return upsert(cached, live, gone, key)
@@ -249,12 +270,12 @@ class _Work:
             return rows
         return rows.filter(pc.invert(pc.fill_null(rows["is_deleted"], False)))
 
-    def _lines(self, manifest: Manifest | None, cached: pa.Table | None, note: str) -> tuple[Mode, Merge, str]:
+    def _lines(self, manifest: Manifest | None, cached: pa.Table | None, note: str, *, full: bool) -> tuple[Mode, Merge, str]:
         name, began = self.table.name, self.now()
         deals = self.store.read("deals", ["id", "update_time", "products_count"])
         items = self.store.read("deal_products", ["deal_id", "billing_frequency"]) if name != "deal_products" else None
-        state = dict(manifest.state) if manifest else {}
-        basis = self._basis() if manifest else None
+        state = dict(manifest.state) if manifest and not full else {}
+        basis = self._basis() if manifest and not full else None
 
         def asked(leaves_out: bool, basis: pa.Table | None, cached: pa.Table | None) -> tuple[pa.Table, lines.Plan]:
             possible = lines.deals_that_can_have(name, deals, items, count_leaves_out=leaves_out)
@@ -332,6 +353,11 @@ def needs(name: str) -> list[str]:
     if table.sources[0].batch is not None:
         return ["deal_fields", "deals", *(["deal_products"] if name == "installments" else [])]
     return [table.field_list] if table.field_list else []
+
+
+def _rows_of(name: str) -> list[str]:
+    """The tables without whose rows `name` cannot be asked for; without its field list it can."""
+    return [need for need in needs(name) if TABLES[need].key == ("id",)]
 
 
 def in_order(names: Iterable[str]) -> Sequence[str]:

@@ -82,10 +82,13 @@ def take_saved(pull: Pull, saved: tuple[Place, list[pa.Table], list[pa.Table]] |
 
 
 def count_leaves_out(deals: pa.Table, lines: pa.Table) -> bool:
-    """Whether a deal has more lines than its `products_count` says: then one that counts none may have (disabled) lines too."""
+    """Whether `products_count` counts enabled lines alone: then a deal that counts none may have (disabled) lines too."""
     counted = pd.Series(deals["products_count"].to_pandas().to_numpy("float64", na_value=float("nan")), index=deals["id"].to_pandas())
     found = lines["deal_id"].to_pandas().value_counts()
-    return bool((found > counted.reindex(found.index)).any())
+    on = lines.filter(pc.fill_null(lines["is_enabled"], True))["deal_id"].to_pandas().value_counts().reindex(found.index, fill_value=0)
+    counted, off = counted.reindex(found.index), on < found
+    # More lines than counted is not enough: one may have been added between the two looks.
+    return bool((off & (counted == on)).any() and not (off & (counted == found)).any())
 
 
 def _same(now: pa.Table, before: pa.Table) -> set[int]:

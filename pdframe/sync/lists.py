@@ -167,6 +167,8 @@ class Puller:
                 pull.server_time = pull.server_time or page.server_time
                 if not_before and page.server_time and page.server_time < not_before - CLOCK_SLACK:
                     raise StartAgainError(f"the server's clock went back to {page.server_time:%Y-%m-%d %H:%M}")
+                if not_before and page.server_time and page.server_time - not_before > DELETIONS_KEPT:
+                    raise StartAgainError("deletions are listed for 30 days alone")
                 rows, problems = to_arrow(page.rows, table, fields)
                 pull.tables.append(rows)
                 pull.problems.merge(problems)
