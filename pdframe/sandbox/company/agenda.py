@@ -8,7 +8,7 @@ from random import Random
 from typing import Any, TypeVar
 
 from .catalog import USERS
-from .clock import DAY, business_time
+from .clock import DAY, after_work
 from .counts import Counts
 
 T = TypeVar("T")
@@ -39,7 +39,7 @@ class Agenda:
 
     def in_days(self, days: float, handler: Handler, key: int) -> None:
         """Let `handler(key)` happen that many days on, in working hours."""
-        self.at(business_time(self.company.now + 60 + int(days * DAY), self.draw()), handler, key)
+        self.at(after_work(self.company.now + 60, int(days * DAY)), handler, key)
 
     def run(self, until: int) -> None:
         """Do what is due up to `until`, where the clock then stands."""
@@ -58,6 +58,10 @@ class Agenda:
         """Return the reps who have not left."""
         users = self.company.tables["users"]
         return [rep for rep in self.reps if users[rep]["active_flag"]]
+
+    def hand(self, user: int) -> int:
+        """Return who writes for the user: the user, or once they have left the one who leads sales."""
+        return user if self.company.tables["users"][user]["active_flag"] else self.company.me
 
     def living(self, table: str, key: Any) -> bool:
         """Whether the row exists and is not deleted."""

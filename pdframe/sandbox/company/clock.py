@@ -57,6 +57,24 @@ def add_months(start: date, months: int) -> date:
     return date(year, month + 1, min(start.day, last))
 
 
+def working_day(day: int) -> int:
+    """Move a day counted from 1970-01-01 off the weekend, to Monday."""
+    weekday = (day + 3) % 7
+    return day + 7 - weekday if weekday >= 5 else day
+
+
+def after_work(t: int, seconds: int) -> int:
+    """Return the moment by which so many seconds have passed on a clock that runs in working hours alone, a week of them a week.
+
+    So long stays keep their length to the day, and no weekday collects what would have come at night or on a weekend.
+    """
+    week, second = divmod(t + 3 * DAY, 7 * DAY)
+    day, second = divmod(second, DAY)
+    worked = (5 * week + min(day, 5)) * 36_000 + (min(max(second - 21_600, 0), 36_000) if day < 5 else 0)
+    day, second = divmod(worked + seconds * 50 // 168, 36_000)
+    return (day // 5 * 7 + day % 5 - 3) * DAY + 21_600 + second
+
+
 def business_time(t: int, draw: float) -> int:
     """Move `t` into working hours (06:00 to 16:00 UTC, Monday to Friday); never earlier than `t`."""
     day, second = divmod(t, DAY)

@@ -96,12 +96,13 @@ class Counts(Writes):
         key: int = row["id"]
         born = epoch(row["add_time"])
         mails = key * 7 % 5
+        incoming, outgoing = born + 3_600 * (1 + key % 50), born + 3_600 * (2 + key % 50)
         return {
             "files_count": key * 5 % 3,
             "notes_count": key * 3 % 4,
             "email_messages_count": mails,
             "followers_count": len(self.followers(entity, key)),
-            "last_incoming_mail_time": wire(born + 3_600 * (1 + key % 50)) if mails > 1 else None,
-            "last_outgoing_mail_time": wire(born + 3_600 * (2 + key % 50)) if mails else None,
+            "last_incoming_mail_time": wire(incoming) if mails > 1 and incoming <= self.now else None,
+            "last_outgoing_mail_time": wire(outgoing) if mails and outgoing <= self.now else None,
             "smart_bcc_email": f"sandbox-seed{self.seed}+{entity}{key}@pipedrivemail.com",
         }

@@ -49,7 +49,9 @@ class Customers:
         """Take the opportunity that has waited longest, if one is due."""
         while self._waiting and self._waiting[0].due <= self._company.now:
             found = heappop(self._waiting)
-            if self._agenda.living("organizations", found.org_id) and self._agenda.living("deals", found.base_deal):
+            if not self._agenda.living("organizations", found.org_id) or not self._agenda.living("deals", found.base_deal):
+                continue
+            if found.kind in ("win-back", "services") or not self._cancelled(self._company.tables["deals"][found.base_deal]):
                 return found
         return None
 
@@ -96,7 +98,7 @@ class Customers:
         row = self._company.tables["organizations"][org]
         if label not in row["label_ids"]:
             kept = [x for x in row["label_ids"] if x not in (31, 32, 33)]
-            self._company.edit("organizations", org, label_ids=[*kept, label], actor=row["owner_id"])
+            self._company.edit("organizations", org, label_ids=[*kept, label], actor=self._agenda.hand(row["owner_id"]))
 
     def _still_customer(self, deal_id: int) -> Row | None:
         deal = self._company.tables["deals"].get(deal_id)
@@ -104,10 +106,13 @@ class Customers:
             return None
         return deal
 
+    def _cancelled(self, deal: Row) -> bool:
+        return deal["custom_fields"].get(self._cancellation) is not None
+
     def _review_term(self, deal_id: int) -> None:
         """Some weeks before a term ends: renew, as before or larger or smaller, or let it run out."""
         deal = self._still_customer(deal_id)
-        if deal is None:
+        if deal is None or self._cancelled(deal):
             return
         u, org = self._agenda.draw(), deal["org_id"]
         if u < 0.82:
@@ -118,7 +123,7 @@ class Customers:
     def _review_endless(self, deal_id: int) -> None:
         """Once in a while a running contract grows, shrinks, is cancelled or stays."""
         deal = self._still_customer(deal_id)
-        if deal is None or deal["custom_fields"].get(self._cancellation):
+        if deal is None or self._cancelled(deal):
             return
         u, org = self._agenda.draw(), deal["org_id"]
         if u < 0.4:
@@ -136,13 +141,14 @@ class Customers:
         if deal is None or deal["is_deleted"] or not self._contacts.defined("deal", self._cancellation):
             return
         if deal["custom_fields"].get(self._cancellation) is None:
-            self._company.edit_deal(deal_id, custom_fields={self._cancellation: day}, actor=deal["owner_id"])
+            actor = self._agenda.hand(deal["owner_id"])
+            self._company.edit_deal(deal_id, custom_fields={self._cancellation: day}, actor=actor)
 
     def _leave(self, deal: Row) -> None:
         if self._agenda.living("organizations", deal["org_id"]):
             self._label(deal["org_id"], 33)
-        if self._agenda.draw() < 0.5:
-            self._wait(self._company.now + int((50 + self._agenda.draw() * 200) * DAY), "win-back", deal["org_id"], deal["id"])
+        if self._agenda.draw() < 0.8:
+            self._wait(self._company.now + int((30 + self._agenda.draw() * 150) * DAY), "win-back", deal["org_id"], deal["id"])
 
     def lost(self, deal: Row) -> None:
         """After a lost renewal the customer is gone, perhaps not for ever."""

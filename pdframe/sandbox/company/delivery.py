@@ -72,7 +72,7 @@ class Delivery:
         project = company.tables["projects"][project_id]
         if project["status"] != "open":
             return
-        owner = project["owner_id"]
+        owner = agenda.hand(project["owner_id"])
         u = draw()
         if u < 0.01:
             company.delete_project(project_id, actor=owner)
@@ -105,6 +105,7 @@ class Delivery:
 
     def _shelve(self, project_id: int) -> None:
         if self._agenda.living("projects", project_id) and self._company.tables["projects"][project_id]["archive_time"] is None:
-            self._company.archive_project(project_id, actor=self._company.tables["projects"][project_id]["owner_id"])
+            owner = self._company.tables["projects"][project_id]["owner_id"]
+            self._company.archive_project(project_id, actor=self._agenda.hand(owner))
             if self._agenda.draw() < 0.04:
                 self._company.unarchive_project(project_id)

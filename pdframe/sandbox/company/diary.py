@@ -5,7 +5,7 @@ from __future__ import annotations
 from uuid import UUID
 
 from .agenda import Agenda
-from .clock import DAY, day_text
+from .clock import DAY, day_text, working_day
 from .custom_fields import full_address
 from .ledger import Row
 
@@ -37,11 +37,11 @@ class Diary:
         timed = draw() < 0.7
         values: Row = {
             "type": kind,
-            "owner_id": owner if draw() < 0.95 else agenda.pick(agenda.reps),
+            "owner_id": owner if draw() < 0.95 else agenda.pick(agenda.working() or agenda.reps),
             "deal_id": deal["id"],
             "person_id": person,
             "org_id": deal["org_id"],
-            "due_date": day_text(company.now // DAY + 1 + int(draw() * 12)) if draw() < 0.95 else None,
+            "due_date": day_text(working_day(company.now // DAY + 1 + int(draw() * 12))) if draw() < 0.95 else None,
             "due_time": f"{8 + int(draw() * 9):02}:{int(draw() * 4) * 15:02}:00" if timed else None,
             "duration": agenda.pick(("00:15:00", "00:30:00", "01:00:00", "01:30:00", "26:00:00")) if timed and draw() < 0.8 else None,
             "busy": timed and draw() < 0.5,

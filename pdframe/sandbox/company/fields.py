@@ -316,7 +316,8 @@ def standard(entity: str) -> list[Row]:
     for line in text.split("\n"):
         code, name, kind = line.split("|")
         options = _VISIBLE if code == "visible_to" else _OPTIONS.get((entity, code))
-        rows = [{"id": key, "label": label} for key, label in options] if options else None
+        # The ids of built-in options are text, also where rows hold numbers.
+        rows = [{"id": str(key), "label": label} for key, label in options] if options else None
         found.append(definition(entity, code, name, kind.rstrip("*"), rows, optional=kind.endswith("*")))
     return found
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from .agenda import Agenda
+from .clock import wire_v1
 from .contacts import Contacts
 from .custom_fields import COMPETITORS, USE_CASES
 
@@ -88,7 +89,8 @@ class Housekeeping:
 
     def leave(self, user: int) -> None:
         """A rep leaves: most of the open deals go to a colleague in one bulk edit, some are forgotten."""
-        self._company.edit("users", user, active_flag=False, activated=False)
+        last = wire_v1(self._company.now - 3_600)
+        self._company.edit("users", user, active_flag=False, activated=False, last_login=last)
         heirs = self._agenda.working()
         deals = [
             d["id"]

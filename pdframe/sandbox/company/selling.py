@@ -132,6 +132,9 @@ class Selling:
             self._offers.offer(deal, True)
         elif base is not None and kind in ("renewal", "contraction"):
             lines = self._company.lines_of(base["id"])
+            if kind == "renewal":
+                # What runs on needs no renewal: offered again, it would be billed twice.
+                lines = [line for line in lines if line["billing_frequency_cycles"] is not None]
             u = draw()
             factor = (0.5 + draw() * 0.4) if kind == "contraction" or u < 0.14 else (1.1 + draw() * 0.6 if u < 0.4 else 1.0)
             end, _ = self._customers.contract_end(base)
@@ -139,13 +142,13 @@ class Selling:
             if kind == "contraction":
                 start = day_text(self._company.now // DAY + 60 + int(draw() * 30))
             self._offers.copy(deal, lines, start, factor, grow=kind == "renewal" and draw() < 0.15)
-        elif kind == "expansion" or draw() < 0.3:
+        elif kind in ("expansion", "win-back") or draw() < 0.3:
             self._offers.offer(deal, False)
 
     def _enter(self, deal: Row) -> None:
         """Plan how long the deal stays where it is now."""
         found = self._place.get(deal["stage_id"])
-        if found is None:
+        if found is None or self._agenda.hand(deal["owner_id"]) != deal["owner_id"]:
             return
         pipeline, index = found
         agenda, draw, stage = self._agenda, self._agenda.draw, pipeline.stages[index]
@@ -171,8 +174,11 @@ class Selling:
         agenda.in_days(days, self._step, deal["id"])
 
     def _open_deal(self, deal_id: int) -> Row | None:
+        """Return the deal if somebody still works on it: what a rep who left was not passed on stands still."""
         deal = self._company.tables["deals"].get(deal_id)
-        return deal if deal is not None and deal["status"] == "open" and not deal["is_deleted"] else None
+        if deal is None or deal["status"] != "open" or deal["is_deleted"]:
+            return None
+        return deal if self._agenda.hand(deal["owner_id"]) == deal["owner_id"] else None
 
     def _step(self, deal_id: int) -> None:
         """The stay is over: lose, go back, win or advance."""
@@ -262,22 +268,22 @@ class Selling:
     def _reopen(self, deal_id: int) -> None:
         deal = self._company.tables["deals"].get(deal_id)
         if deal is not None and deal["status"] != "open" and not deal["is_deleted"]:
-            self._company.reopen_deal(deal_id, actor=deal["owner_id"])
+            self._company.reopen_deal(deal_id, actor=self._agenda.hand(deal["owner_id"]))
             self._enter(deal)
 
     def _archive(self, deal_id: int) -> None:
         deal = self._company.tables["deals"].get(deal_id)
         if deal is None or deal["is_deleted"] or deal["is_archived"]:
             return
-        self._company.archive_deal(deal_id, actor=deal["owner_id"])
+        self._company.archive_deal(deal_id, actor=self._agenda.hand(deal["owner_id"]))
         if self._agenda.draw() < 0.05:
             self._agenda.in_days(2 + self._agenda.draw() * 20, self._unarchive, deal_id)
 
     def _unarchive(self, deal_id: int) -> None:
         deal = self._company.tables["deals"].get(deal_id)
         if deal is not None and deal["is_archived"] and not deal["is_deleted"]:
-            self._company.unarchive_deal(deal_id, actor=deal["owner_id"])
+            self._company.unarchive_deal(deal_id, actor=self._agenda.hand(deal["owner_id"]))
 
     def _delete(self, deal_id: int) -> None:
         if self._agenda.living("deals", deal_id):
-            self._company.delete_deal(deal_id, actor=self._company.tables["deals"][deal_id]["owner_id"])
+            self._company.delete_deal(deal_id, actor=self._agenda.hand(self._company.tables["deals"][deal_id]["owner_id"]))

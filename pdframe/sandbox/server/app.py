@@ -75,14 +75,15 @@ class App:
     def answer(self, request: Request) -> Answer:
         """Answer a request and log it; a mistake of ours is a 500 and kept in ``crashes``."""
         path, _, query = request.target.partition("?")
+        trace = _Trace({})
         try:
-            trace = _Trace(parse_qs(query, keep_blank_values=True, errors="replace", max_num_fields=_MOST_PARAMETERS))
-            answer = self._serve(request, path, trace)
-        except ValueError:
-            trace = _Trace({})
-            answer = refused(bad_request("the query has too many parameters"))
+            try:
+                trace.query = parse_qs(query, keep_blank_values=True, errors="replace", max_num_fields=_MOST_PARAMETERS)
+            except ValueError:
+                answer = refused(bad_request("the query has too many parameters"))
+            else:
+                answer = self._serve(request, path, trace)
         except Exception:
-            trace = _Trace({})
             self.crashes.append(traceback.format_exc())
             answer = refused(Refusal(500, "Internal server error", "The sandbox made a mistake."))
         status = 0 if answer.mangle == "drop" else answer.status

@@ -144,7 +144,7 @@ class Presenter:
     def _labels(self, table: str) -> dict[Any, str]:
         for field in self._company.fields[ENTITY[table]]:
             if field["field_code"] in ("label", "label_ids"):
-                return {o["id"]: o["label"] for o in field.get("options") or ()}
+                return {int(o["id"]): o["label"] for o in field.get("options") or ()}
         return {}
 
     def _extra(self, table: str, row: Row, include: Sequence[str]) -> Row:

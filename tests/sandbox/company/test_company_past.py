@@ -9,7 +9,7 @@ from statistics import median
 
 import pytest
 
-from pdframe.sandbox.company import Company
+from pdframe.sandbox.company import Company, stamp
 
 DAY = 86_400
 CREATABLE = {"varchar", "text", "double", "phone", "date", "daterange", "time", "timerange"}
@@ -51,6 +51,20 @@ def test_reps_differ_and_two_have_left(past: Company) -> None:
     assert any(e.bulk and "owner_id" in e.changes for e in past.events)
 
 
+def test_whoever_left_does_nothing_any_more(past: Company, grown: Company) -> None:
+    for company in (past, grown):
+        left: dict[int, int] = {}
+        for event in company.events:
+            assert event.actor not in left, event
+            if event.table == "users" and event.changes.get("active_flag") is False:
+                left[int(event.id)] = event.time
+            if event.action == "create" and event.table in ("deals", "activities", "projects"):
+                assert event.changes["owner_id"] not in left, event
+        assert len(left) == 2
+        forgotten = [d for d in company.tables["deals"].values() if d["owner_id"] in left and d["status"] == "open" and not d["is_deleted"]]
+        assert forgotten, "some deals of a rep who left are forgotten"
+
+
 def test_about_a_third_of_the_deals_are_open_at_the_end(past: Company) -> None:
     deals = [d for d in past.tables["deals"].values() if not d["is_deleted"]]
     assert 0.28 < sum(d["status"] == "open" for d in deals) / len(deals) < 0.39
@@ -67,6 +81,16 @@ def test_stays_are_skewed_and_longer_for_larger_customers(past: Company) -> None
     options = [o["id"] for f in customs(past, "organization") if f["field_code"] == code for o in f["options"]]
     assert median(stays[options[0]]) < median(stays[options[1]]) < median(stays[options[2]])
     assert sum(stays[options[0]]) / len(stays[options[0]]) > 1.1 * median(stays[options[0]])
+
+
+def test_work_is_spread_over_the_working_week(past: Company) -> None:
+    moves = Counter((e.time // DAY + 3) % 7 for e in past.events if e.table == "deals" and {"stage_id", "status"} & e.changes.keys())
+    total = sum(moves.values())
+    for weekday in range(5):
+        assert 0.13 < moves[weekday] / total < 0.27
+    assert (moves[5] + moves[6]) / total < 0.1
+    due = [date.fromisoformat(a["due_date"]) for a in past.tables["activities"].values() if a["due_date"]]
+    assert all(day.weekday() < 5 for day in due)
 
 
 def test_stages_are_skipped_and_dates_slip(past: Company) -> None:
@@ -231,3 +255,16 @@ def test_a_week_in_pieces_is_a_week() -> None:
         pieces.advance(1)
     assert whole.now == pieces.now
     assert len(whole.tables["deals"]) == len(pieces.tables["deals"])
+
+
+def test_no_time_is_ahead_of_the_clock(past: Company, grown: Company) -> None:
+    for company in (past, grown):
+        now = stamp("deals", company.now)
+        counts = {"deals": company.deal_counts, "persons": company.person_counts}
+        for table, count in counts.items():
+            for row_id in company.tables[table]:
+                found = count(row_id)
+                for key in ("last_incoming_mail_time", "last_outgoing_mail_time", "first_won_time"):
+                    assert found.get(key) is None or found[key] <= now, (table, row_id, key)
+        for user in company.tables["users"].values():
+            assert user["last_login"] <= (stamp("users", company.now) if user["active_flag"] else user["modified"])

@@ -181,3 +181,25 @@ def test_local_dates_are_those_of_the_company(past: Company) -> None:
         if deal["won_time"]:
             moment = datetime.fromtimestamp(seconds(deal["won_time"]), UTC).astimezone(ZoneInfo(past.info["timezone_name"]))
             assert deal["local_won_date"] == deal["local_close_date"] == moment.date().isoformat()
+
+
+def test_a_renewal_renews_what_ends_and_no_contract_that_was_cancelled() -> None:
+    renewals = 0
+    for seed in (1, 2, 3):
+        company = Company(seed=seed, deals=1_000)
+        deals = company.tables["deals"]
+        cancelled = company._life._customers._cancellation
+        when = {e.id: e.time for e in company.events if e.table == "deals" and cancelled in e.changes.get("custom_fields", {})}
+        offered: dict[int, list[object]] = {}
+        for event in company.events:
+            if event.table == "deal_products" and event.action == "create":
+                deal_id = int(event.changes["deal_id"])
+                if event.time - seconds(deals[deal_id]["add_time"]) < 30 and event.changes["billing_frequency"] != "one-time":
+                    offered.setdefault(deal_id, []).append(event.changes["billing_frequency_cycles"])
+        for deal_id, (kind, base) in company._life._customers.kind.items():
+            if kind == "renewal":
+                renewals += 1
+                assert when.get(base, 1 << 40) > seconds(deals[deal_id]["add_time"]), "nobody renews what was cancelled"
+                # One line may be a product that the customer takes on top.
+                assert offered.get(deal_id, []).count(None) <= 1, "what runs on is not sold again"
+    assert renewals > 60

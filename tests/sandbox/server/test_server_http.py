@@ -197,3 +197,17 @@ def test_servers_have_ports_and_tokens_of_their_own(serve, new_company):
     assert one.token != two.token
     assert get(two, "deals", headers={"x-api-token": one.token}).status == 401
     assert serve(new_company, token="mine").token == "mine"
+
+
+def test_a_value_error_of_the_companys_is_a_crash_and_not_the_callers_mistake(new_company, monkeypatch):
+    def broken(deal_id):
+        raise ValueError(f"deals has no row {deal_id}.")
+
+    deal = new_company.add_deal("One")
+    monkeypatch.setattr(new_company, "deal_changelog", broken)
+    with Server(new_company) as server:
+        answer = get(server, f"/api/v1/deals/{deal}/changelog")
+        assert answer.status == 500
+        assert len(server.crashes) == 1
+        # It reached its operation and was charged: the log says so.
+        assert [(r.status, r.tokens, r.template) for r in server.requests] == [(500, 20, "/api/v1/deals/{id}/changelog")]

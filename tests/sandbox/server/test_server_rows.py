@@ -160,3 +160,21 @@ def test_an_account_without_anything(serve, new_company):
         assert reply.cursor is None
     assert ids(walk(server, "stages"))
     assert walk(server, "dealFields")
+
+
+@pytest.mark.parametrize("entity", ["deal", "person", "organization", "product", "activity", "project"])
+def test_option_ids_are_text_where_built_in_and_numbers_where_custom(server, entity):
+    kinds = {True: set(), False: set()}
+    for field in walk(server, f"{entity}Fields"):
+        kinds[field["is_custom_field"]] |= {type(option["id"]) for option in field["options"] or ()}
+    assert kinds[False] == {str}
+    assert kinds[True] <= {int}
+    assert entity == "activity" or kinds[True]
+
+
+def test_labels_asked_for_have_numbers_although_the_options_have_text(server):
+    rows = [row for row in walk(server, "deals", include_labels="true") if row["label_ids"]]
+    names = {option["id"]: option["label"] for f in walk(server, "dealFields") if f["field_code"] == "label_ids" for option in f["options"]}
+    assert rows
+    for row in rows:
+        assert row["labels"] == [{"id": i, "label": names[str(i)]} for i in row["label_ids"]]
