@@ -6,6 +6,7 @@ import contextlib
 import hashlib
 import html
 import os
+import weakref
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from difflib import get_close_matches
@@ -119,6 +120,8 @@ class Account:
         self._digest = _digest(client.origin, client.credentials)
         self._known: Mapping[str, Any] | None = None
         self._opened: Store | None = None
+        # An account that is forgotten rather than closed leaves no connection open.
+        weakref.finalize(self, client.close)
 
     # Who this is
 
@@ -253,13 +256,16 @@ class Account:
         return _sync_frame(self._syncer.sync(tables or TABLES, full=full, max_age=self._max_age))
 
     def status(self) -> pd.DataFrame:
-        """What is cached, one row a table: table, rows, synced_at, full_at (UTC), bytes, tokens (of its last sync); null where nothing is.
+        """What is cached, one row a table, with its age and size.
+
+        Columns: table, rows, synced_at, full_at (UTC), bytes, tokens (of its last sync); null where nothing is cached, or nothing that
+        can be trusted.
 
         `full_at` is the last time the table was read as a whole: rows whose deletion the API does not list may still be there since.
         Asks nothing of the API once the account is known.
         """
-        manifests = {name: self._store.manifest(name) for name in TABLES}
-        frame = pd.DataFrame(
+        manifests = {name: _quietly(self._store, name) for name in TABLES}
+        return pd.DataFrame(
             {
                 "table": pd.Series(list(manifests), dtype="str"),
                 "rows": _column(manifests, "rows", "Int64"),
@@ -269,7 +275,6 @@ class Account:
                 "tokens": _column(manifests, "tokens", "Int64"),
             }
         )
-        return frame
 
     def close(self) -> None:
         """Close the connections. The cache stays."""
@@ -422,7 +427,9 @@ def _age(max_age: str | float | timedelta | None) -> timedelta | None:
     if max_age is None:
         return None
     problem = f"max_age is a length of time such as '15min' or '1D', 0 (always refresh) or None (never), not {max_age!r}."
-    if isinstance(max_age, bool) or (isinstance(max_age, int | float) and max_age != 0):
+    # A bare number has no unit; pandas would take nanoseconds.
+    bare = isinstance(max_age, int | float) or (isinstance(max_age, str) and max_age.strip().replace(".", "", 1).isdigit())
+    if isinstance(max_age, bool) or (bare and float(max_age) != 0):  # type: ignore[arg-type]
         raise ArgumentError(problem)
     try:
         age = pd.Timedelta(max_age)

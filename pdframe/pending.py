@@ -44,7 +44,8 @@ def under_way(store: Store) -> list[str]:
 class Pending:
     """The unfinished walk of one table: a folder of pages and a JSON file that says where it stands.
 
-    The JSON file is written last: pages that it does not count do not exist.
+    The JSON file is written last: pages that it does not count do not exist. Nothing here need survive a power failure: a page that does
+    not read back is asked for again.
     """
 
     def __init__(self, store: Store, table: Table, schema: pa.Schema) -> None:
@@ -88,7 +89,7 @@ class Pending:
         make_private(self._folder)
         for kind, rows in (("page", page), ("note", note)):
             if rows is not None:
-                write_part(self._folder, self._path(kind, self._pages).name, rows)
+                write_part(self._folder, self._path(kind, self._pages).name, rows, durable=False)
         self._pages += 1
         where: dict[str, Any] = {
             "signature": self._signature,
@@ -99,7 +100,7 @@ class Pending:
             "server_time": place.server_time.isoformat() if place.server_time else None,
             "state": dict(place.state),
         }
-        write_atomic(self._folder / WHERE, json.dumps(where).encode())
+        write_atomic(self._folder / WHERE, json.dumps(where).encode(), durable=False)
 
     def drop(self) -> None:
         """Forget the walk: it was finished, or cannot be gone on with."""

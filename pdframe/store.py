@@ -284,20 +284,22 @@ def make_private(folder: Path) -> None:
 
 
 @contextlib.contextmanager
-def _private_file(folder: Path, name: str) -> Iterator[IO[bytes]]:
+def _private_file(folder: Path, name: str, *, durable: bool) -> Iterator[IO[bytes]]:
     """A new file, mode 0600, that takes the name `name` only when it is whole and on disk."""
     handle, temporary = tempfile.mkstemp(prefix=f".{name}.", dir=folder)
     try:
         with os.fdopen(handle, "wb") as file:
             yield file
-            file.flush()
-            os.fsync(file.fileno())
+            if durable:
+                file.flush()
+                os.fsync(file.fileno())
         Path(temporary).replace(folder / name)
     except BaseException:
         with contextlib.suppress(OSError):
             Path(temporary).unlink()
         raise
-    _sync_folder(folder)
+    if durable:
+        _sync_folder(folder)
 
 
 def _sync_folder(folder: Path) -> None:
@@ -310,18 +312,18 @@ def _sync_folder(folder: Path) -> None:
             os.close(handle)
 
 
-def write_atomic(path: Path, content: bytes) -> None:
-    """Write a private file as a whole or not at all."""
-    with _private_file(path.parent, path.name) as file:
+def write_atomic(path: Path, content: bytes, *, durable: bool = True) -> None:
+    """Write a private file as a whole or not at all; where it must survive a power failure, only return once it is on disk."""
+    with _private_file(path.parent, path.name, durable=durable) as file:
         file.write(content)
 
 
-def write_part(folder: Path, name: str, table: pa.Table) -> Part:
+def write_part(folder: Path, name: str, table: pa.Table, *, durable: bool = True) -> Part:
     """Write a Parquet file as a whole or not at all, and say what it must look like."""
     sink = pa.BufferOutputStream()
     pq.write_table(table, sink, compression="zstd")
     raw = sink.getvalue().to_pybytes()
-    write_atomic(folder / name, raw)
+    write_atomic(folder / name, raw, durable=durable)
     return Part(file=name, rows=table.num_rows, bytes=len(raw), crc32=zlib.crc32(raw))
 
 

@@ -70,7 +70,7 @@ def test_a_company_is_a_name(tmp_path: Path) -> None:
         connect(tmp_path, company="Acme Ltd.")
 
 
-@pytest.mark.parametrize("max_age", ["garbage", "", -1, 5, True, "-1min", [], "NaT", float("nan")])
+@pytest.mark.parametrize("max_age", ["garbage", "", "15", -1, 5, True, "-1min", [], "NaT", float("nan")])
 def test_a_max_age_is_a_length_of_time(tmp_path: Path, max_age: object) -> None:
     with pytest.raises(ArgumentError, match=r"max_age.*'15min'"):
         connect(tmp_path, max_age=max_age)

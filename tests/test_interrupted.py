@@ -158,7 +158,7 @@ def test_pages_of_an_interrupted_reload_do_not_outlive_a_refresh() -> None:
 def test_a_full_disk_under_the_saved_pages_is_an_error_of_the_cache(
     server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def full_disk(*args: object) -> None:
+    def full_disk(*args: object, **options: object) -> None:
         raise OSError(28, "No space left on device")
 
     with connect(server, tmp_path) as account:

@@ -372,6 +372,17 @@ def test_after_forty_days_at_the_server_no_deleted_deal_is_left(account: sandbox
     assert account.deals(refresh=False)["id"].tolist() == ids(account, "deals")
 
 
+def test_one_row_from_the_future_hides_nothing_that_follows(account: sandbox.SandboxAccount) -> None:
+    company = account.company_model
+    first, second = (int(deal) for deal in account.deals()["id"].iloc[:2])
+    company.tables["deals"][first]["update_time"] = "2099-01-01T00:00:00Z"
+    company.edit_deal(second, title="one")
+    company.tables["deals"][first]["update_time"] = "2099-01-01T00:00:00Z"
+    account.sync("deals")
+    company.edit_deal(second, title="two")
+    assert account.deals(refresh=True).set_index("id")["title"][second] == "two"
+
+
 def test_status_tells_what_is_cached(account: sandbox.SandboxAccount) -> None:
     account.deals()
     status = account.status().set_index("table")

@@ -326,17 +326,18 @@ class _Work:
         self.store.replace(Manifest(name, (), 0, began, began, next_part=number), looks)
 
     def _keep(self, merge: Merge, pull: Pull, before: Manifest | None, began: datetime, *, full_at: datetime) -> None:
-        pull.problems.warn(self.table.name, name_columns(self.fields, self.table.reserved))
         server_time = pull.server_time or (before.server_time if before else None)
         manifest = Manifest(
             self.table.name, before.parts if before else (), merge.table.num_rows, began, full_at, server_time, pull.state,
             next_part=before.next_part if before else 1,
         )  # fmt: skip
-        unchanged = before is not None and not (merge.added or merge.changed or merge.removed)
-        if unchanged and before is not None and full_at == before.full_at:
+        changed = merge.added or merge.changed or merge.removed
+        if before is not None and full_at == before.full_at and not changed:
             self.store.touch(manifest)
         else:
             self.store.replace(manifest, merge.table)
+        # Told last: where warnings are errors, what was paid for is kept all the same.
+        pull.problems.warn(self.table.name, name_columns(self.fields, self.table.reserved))
 
 
 def _replace_lines(cached: pa.Table, rows: pa.Table, void: pa.Array, key: str) -> Merge:

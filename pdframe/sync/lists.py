@@ -115,7 +115,7 @@ class Puller:
             for rows, _ in self._walk(pull, table, fields, source, params, not_before=last_look):
                 newest = pc.max(rows["update_time"]).as_py() if rows.num_rows else None
                 if newest is not None:
-                    pull.state[source.path] = max(pull.state[source.path], _format(newest))
+                    pull.state[source.path] = max(pull.state[source.path], _mark(_format(newest), pull.server_time))
         for source in table.sources:
             if source.deletions:
                 for page in walk(self.client, source.path, {"status": "deleted"}, cost=source.cost, api=source.api):
@@ -146,7 +146,8 @@ class Puller:
             pull.server_time = page.server_time
             newest = page.rows[0].get("update_time") if page.rows else None
             if isinstance(newest, str):
-                pull.state = {source.path: newest for source in table.sources if source.changes}
+                mark = _mark(newest, pull.server_time)
+                pull.state = {source.path: mark for source in table.sources if source.changes}
         return Place(pull.began, server_time=pull.server_time, state=pull.state)
 
     def _walk(
@@ -193,6 +194,11 @@ def can_pull_changes(table: Table, stored: pa.Schema, fields: Sequence[Field], s
         return False
     wanted = storage_schema(table, fields)
     return all(name not in stored.names or stored.field(name).type == wanted.field(name).type for name in wanted.names)
+
+
+def _mark(newest: str, server_time: datetime | None) -> str:
+    """How far a list is complete: its newest time, but never ahead of the server's clock, lest one odd row hide all that follow."""
+    return min(newest, _format(server_time)) if server_time else newest
 
 
 def _parse(time: str) -> datetime:
