@@ -176,12 +176,20 @@ def _finite(values: Sequence[Any], storage: pa.DataType) -> pa.Array:
     return numbers
 
 
+def _whole_lists(values: Sequence[Any], storage: pa.DataType) -> pa.Array:
+    # Arrow would cut 0.5 to 0 without a word.
+    if any(type(item) is float for value in values if value for item in value):
+        raise UnfitError
+    return pa.array(values, storage)
+
+
 _WHOLE: Mapping[str, tuple[frozenset[type], Callable[[Sequence[Any], pa.DataType], pa.Array]]] = MappingProxyType(
     {
         **dict.fromkeys(("id", "count"), (frozenset({int, _NULL}), pa.array)),
         **dict.fromkeys(("amount", "number"), (frozenset({int, float, _NULL}), _finite)),
         **dict.fromkeys(("text", "text_id", "time_of_day", "category", "any"), (frozenset({str, _NULL}), pa.array)),
-        **dict.fromkeys(("ids", "texts"), (frozenset({list, _NULL}), pa.array)),
+        "ids": (frozenset({list, _NULL}), _whole_lists),
+        "texts": (frozenset({list, _NULL}), pa.array),
         "flag": (frozenset({bool, _NULL}), pa.array),
         "time": (frozenset({str, _NULL}), _instants),
         "date": (frozenset({str, _NULL}), _days),

@@ -293,3 +293,9 @@ def test_a_field_whose_code_is_a_standard_column_costs_nothing() -> None:
     assert frame["title_"].tolist() == ["5"]
     assert frame["x (currency)"].tolist() == ["EUR"]
     assert frame[f"{BUDGET}_currency_"].tolist() == ["7"]
+
+
+def test_a_fraction_among_ids_costs_its_list_and_is_said() -> None:
+    rows, problems = to_arrow([{"id": 1, "label_ids": [0.5]}, {"id": 2, "label_ids": [7, None]}, {"id": 3, "label_ids": [2.0]}], DEALS)
+    assert rows["label_ids"].to_pylist() == [None, [7, None], [2]]
+    assert problems.cells == {"label_ids": (1, "[0.5]")}
