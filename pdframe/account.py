@@ -12,24 +12,22 @@ from datetime import UTC, datetime, timedelta
 from difflib import get_close_matches
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Literal, TypeVar
+from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
 import pandas as pd
-import pyarrow.compute as pc
 
 from pdframe.api.client import Client, origin_of
 from pdframe.api.credentials import ApiToken, Credentials, OAuth
 from pdframe.api.limits import Ledger
-from pdframe.errors import AccessError, ArgumentError, CacheError, CredentialsError, NotCachedError
+from pdframe.errors import AccessError, ArgumentError, CacheError, CredentialsError
 from pdframe.fields import fields_frame
-from pdframe.frames import to_frame
+from pdframe.loaders import ListLoaders, RecordLoaders, Searches
 from pdframe.progress import Bars
-from pdframe.schema import TABLES, Table
+from pdframe.schema import LISTS, TABLES, Table
 from pdframe.store import Accounts, Manifest, Store, check_writable, default_cache_dir, readable_key
 from pdframe.sync import Syncer, SyncRow
 
-Refresh = Literal["full"] | bool | None
 _ME_COST = 2
 _ME_KEPT = ("id", "name", "company_id", "company_name", "company_domain", "default_currency", "timezone_name")
 _A = TypeVar("_A", bound="Account")
@@ -71,7 +69,7 @@ def connect(
     Returns
     -------
     Account
-        With a method a table, `sync`, `status` and `fields`.
+        With a method a table, `search`, `sync`, `status` and `fields`.
 
     Raises
     ------
@@ -95,7 +93,7 @@ def connect(
     )
 
 
-class Account:
+class Account(ListLoaders, RecordLoaders, Searches):
     """One company as one user sees it. `pdframe.connect` makes it.
 
     Every table is a method that returns a plain DataFrame; all take
@@ -104,8 +102,12 @@ class Account:
         None: honour `max_age`. True: pull what changed, now. "full": reload the table. False: read the cache alone.
     labels
         True: custom fields and options by their labels. False: hashes and ids, as the API has them.
+    names
+        True: adds the names behind ids (`owner_name`, `stage_name`, `org_name` ...) after the standard columns; null where the id is null
+        or not known (any more). Short lists (users, stages, pipelines, products, boards, phases, projects) are brought up to date for it
+        under `max_age`; persons and organizations are taken as they are cached, and loaded where they are not: 10 tokens each 500.
     columns
-        The columns to return, by label, hash or standard name; None: all.
+        The columns to return, by label, hash, standard name or name column; None: all. Only what they need is loaded for `names`.
 
     and raise `ArgumentError` for what they do not know, `NotCachedError` where `refresh=False` finds nothing, and the errors of
     `pdframe.errors` where the API does not answer: half a table is never returned.
@@ -158,55 +160,7 @@ class Account:
                 self._store  # noqa: B018 - the account is known: its ledger is read, nothing is asked
         return self._client.ledger.tokens_today
 
-    # Tables
-
-    def deals(
-        self, *, archived: bool = True, refresh: Refresh = None, labels: bool = True, columns: Sequence[str] | None = None
-    ) -> pd.DataFrame:
-        """One row a deal, live and archived, not the deleted; `archived=False` leaves the archived out. Source: /deals, /deals/archived."""
-        return self._load("deals", refresh, labels, columns, live=None if archived else "is_archived")
-
-    def deal_products(self, *, refresh: Refresh = None, labels: bool = True, columns: Sequence[str] | None = None) -> pd.DataFrame:
-        """One row a line item of a deal, archived deals included. Source: /deals/products, 100 deals a request."""
-        return self._load("deal_products", refresh, labels, columns)
-
-    def installments(self, *, refresh: Refresh = None, labels: bool = True, columns: Sequence[str] | None = None) -> pd.DataFrame:
-        """One row an installment of a deal (Growth plan and above). Source: /deals/installments, for the deals that can have any."""
-        return self._load("installments", refresh, labels, columns)
-
-    def products(self, *, refresh: Refresh = None, labels: bool = True, columns: Sequence[str] | None = None) -> pd.DataFrame:
-        """One row a product of the catalogue. Source: /products."""
-        return self._load("products", refresh, labels, columns)
-
-    def activities(self, *, refresh: Refresh = None, labels: bool = True, columns: Sequence[str] | None = None) -> pd.DataFrame:
-        """One row an activity, done or not. Source: /activities. A deletion is found by a full reload: the API lists none."""
-        return self._load("activities", refresh, labels, columns)
-
-    def projects(
-        self, *, archived: bool = True, refresh: Refresh = None, labels: bool = True, columns: Sequence[str] | None = None
-    ) -> pd.DataFrame:
-        """One row a project, live and archived; `archived=False` leaves the archived out. Source: /projects, /projects/archived."""
-        return self._load("projects", refresh, labels, columns, live=None if archived else "archive_time")
-
-    def persons(self, *, refresh: Refresh = None, labels: bool = True, columns: Sequence[str] | None = None) -> pd.DataFrame:
-        """One row a person. Source: /persons. A deletion is found by a full reload: the API lists none."""
-        return self._load("persons", refresh, labels, columns)
-
-    def organizations(self, *, refresh: Refresh = None, labels: bool = True, columns: Sequence[str] | None = None) -> pd.DataFrame:
-        """One row an organization. Source: /organizations. A deletion is found by a full reload: the API lists none."""
-        return self._load("organizations", refresh, labels, columns)
-
-    def stages(self, *, refresh: Refresh = None, labels: bool = True, columns: Sequence[str] | None = None) -> pd.DataFrame:
-        """One row a stage; `order_nr` is its place in its pipeline. Source: /stages."""
-        return self._load("stages", refresh, labels, columns)
-
-    def pipelines(self, *, refresh: Refresh = None, labels: bool = True, columns: Sequence[str] | None = None) -> pd.DataFrame:
-        """One row a pipeline. Source: /pipelines."""
-        return self._load("pipelines", refresh, labels, columns)
-
-    def users(self, *, refresh: Refresh = None, labels: bool = True, columns: Sequence[str] | None = None) -> pd.DataFrame:
-        """One row a user of the company, the deactivated included. Source: v1 /users."""
-        return self._load("users", refresh, labels, columns)
+    # Fields
 
     def fields(self, table: str) -> pd.DataFrame:
         """One row a column that a field of the metadata describes: which label and hash belong together.
@@ -229,12 +183,13 @@ class Account:
     # The cache
 
     def sync(self, *tables: str, full: bool = False) -> pd.DataFrame:
-        """Bring tables (none given: all) up to date now, with what they rest on.
+        """Bring tables up to date now, with what they rest on; none given: all but those that cost a request a record.
 
         Parameters
         ----------
         *tables
-            Names of tables.
+            Names of tables. Those that cost a request a record (`deal_changes`, `discounts`, the followers ...) must be named: then every
+            record is asked for that may have changed; of followers, the records that were asked for before.
         full
             Reload them as a whole instead of pulling changes: this finds every deletion.
 
@@ -253,7 +208,7 @@ class Account:
         """
         for name in tables:
             _table(name)
-        return _sync_frame(self._syncer.sync(tables or TABLES, full=full, max_age=self._max_age))
+        return _sync_frame(self._syncer.sync(tables or LISTS, full=full, max_age=self._max_age))
 
     def status(self) -> pd.DataFrame:
         """What is cached, one row a table, with its age and size.
@@ -296,29 +251,6 @@ class Account:
         return f"<b>{html.escape(name)}</b>, {self.tokens_today:,} API tokens spent today<ul>{items}</ul>"
 
     # How
-
-    def _load(self, name: str, refresh: Refresh, labels: bool, columns: Sequence[str] | None, *, live: str | None = None) -> pd.DataFrame:
-        table = TABLES[name]
-        if not (refresh is None or refresh is True or refresh is False or refresh == "full"):
-            raise ArgumentError(f"refresh is None, True, False or 'full', not {refresh!r}.")
-        if isinstance(columns, str):
-            raise ArgumentError(f"columns is a list of names: columns=[{columns!r}].")
-        syncer = self._syncer
-        if refresh is False:
-            if self._store.manifest(name) is None:
-                raise NotCachedError(
-                    f"{name!r} is not cached, and refresh=False asks nothing of the API. Call account.{name}() or account.sync({name!r})."
-                )
-        elif refresh is None:
-            syncer.ensure(name, max_age=self._max_age)
-        else:
-            syncer.refresh(name, full=refresh == "full")
-        rows = self._store.read(name)
-        if live == "is_archived":
-            rows = rows.filter(pc.invert(pc.fill_null(rows[live], False)))
-        elif live is not None:
-            rows = rows.filter(pc.is_null(rows[live]))
-        return to_frame(rows, table, syncer.fields(table), labels=labels, columns=columns)
 
     @property
     def _host(self) -> str:

@@ -67,7 +67,7 @@ def _parser() -> argparse.ArgumentParser:
     demo.set_defaults(run=_demo)
 
     sync = commands.add_parser("sync", help="bring tables up to date")
-    sync.add_argument("tables", nargs="*", metavar="TABLE", help="names of tables; none: all")
+    sync.add_argument("tables", nargs="*", metavar="TABLE", help="names of tables; none: all but those that cost a request a record")
     sync.add_argument("--full", action="store_true", help="reload whole tables, which finds every deletion")
     sync.set_defaults(run=_sync)
 

@@ -106,11 +106,11 @@ def test_values_and_columns_of_no_schema_are_kept_and_said(account: pdframe.Acco
 
 
 def test_a_ceiling_stops_before_the_request_and_says_when_to_go_on() -> None:
-    with sandbox.connect(seed=3, deals=60, burst=100_000, progress=False, max_tokens=60) as account:
-        with pytest.raises(BudgetError, match=r"max_tokens=60.*Kept: .*deal_fields") as caught:
+    with sandbox.connect(seed=3, deals=60, burst=100_000, progress=False, max_tokens=100) as account:
+        with pytest.raises(BudgetError, match=r"max_tokens=100.*Kept: .*deal_fields") as caught:
             account.sync()
         assert caught.value.resume_at is not None
-        assert account.server.stats.tokens <= 60
+        assert account.server.stats.tokens <= 100
         assert account.status().set_index("table")["rows"]["deal_fields"] > 0
 
 

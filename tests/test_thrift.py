@@ -9,6 +9,7 @@ import pytest
 import truth
 
 from pdframe import sandbox
+from pdframe.schema import LISTS
 
 # The company deletes options while rows hold them, and loaders say so.
 pytestmark = pytest.mark.filterwarnings("ignore::pdframe.errors.DataWarning")
@@ -19,6 +20,9 @@ PAGED = {
     "organizations": ("organizations", 10),
     "stages": ("stages", 5),
     "pipelines": ("pipelines", 5),
+    "tasks": ("tasks", 10),
+    "boards": ("boards", 10),
+    "project_templates": ("project_templates", 10),
 }
 
 
@@ -38,6 +42,7 @@ def minimum(state: truth.State) -> dict[str, int]:
     tokens = {table: pages(len(truth.visible(state, name))) * cost for table, (name, cost) in PAGED.items()}
     tokens |= {name: pages(len(state[name])) * 10 for name in truth.FIELD_LISTS}
     tokens["users"] = 20
+    tokens["phases"] = len(state["boards"]) * 10
     tokens["deals"] = pages(len(deals) - archived) * 10 + pages(archived) * 20
     tokens["projects"] = pages(len(projects) - away) * 10 + pages(away) * 10
     tokens["deal_products"] = batches(state, "deal_products", sorted(kinds))
@@ -87,6 +92,14 @@ def test_a_load_never_meets_the_burst_limit() -> None:
         account.sync("deals", "activities", "deal_products")
         assert account.server.stats.fullest_window <= 8
         assert set(account.server.stats.statuses) == {200}
+
+
+def test_no_list_and_no_sync_of_everything_asks_record_by_record(account: sandbox.SandboxAccount) -> None:
+    for name in LISTS:
+        if name not in truth.FIELD_LISTS:
+            getattr(account, name)(names=True)
+    account.sync(full=True)
+    assert not [entry.template for entry in account.server.requests if "{id}" in entry.template]
 
 
 def test_line_items_are_asked_for_where_products_count_leaves_out_disabled_lines() -> None:

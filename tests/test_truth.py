@@ -13,9 +13,9 @@ import pytest
 import truth
 
 from pdframe import DataWarning, sandbox
-from pdframe.schema import TABLES
+from pdframe.schema import LISTS, TABLES, NameColumn
 
-LOADED = [name for name in TABLES if name not in truth.FIELD_LISTS]
+LOADED = [name for name in LISTS if name not in truth.FIELD_LISTS]
 ENTITY = {
     "deals": "deal",
     "persons": "person",
@@ -164,21 +164,83 @@ def test_every_field_is_true(loaded: tuple[sandbox.SandboxAccount, truth.State],
         assert truth.from_json(row["subfields"]) == field["subfields"]
 
 
+NAMED = [(name, added) for name in LISTS for added in TABLES[name].names]
+
+
+@pytest.mark.parametrize(("table", "added"), NAMED, ids=[f"{name}.{added.name}" for name, added in NAMED])
+def test_every_name_is_true(loaded: tuple[sandbox.SandboxAccount, truth.State], table: str, added: NameColumn) -> None:
+    account, state = loaded
+    got = frame(account, table, names=True, columns=[added.id, added.name])
+    assert str(got[added.name].dtype) == "str"
+    known = {row["id"]: row[added.label] for row in truth.visible(state, added.table)}
+    wanted = [known.get(truth.cell(number)) for number in got[added.id]]
+    assert [truth.cell(name) for name in got[added.name]] == wanted
+    assert not wanted or any(wanted) or table == "deals"
+
+
+def test_names_stand_between_the_standard_and_the_custom_columns(loaded: tuple[sandbox.SandboxAccount, truth.State]) -> None:
+    account, _ = loaded
+    for table in LOADED:
+        plain, named = list(frame(account, table, labels=False).columns), list(frame(account, table, labels=False, names=True).columns)
+        standard, added = len(TABLES[table].columns), [column.name for column in TABLES[table].names]
+        assert named == plain[:standard] + added + plain[standard:]
+
+
+PARENTS = {name: table for name, table in TABLES.items() if table.parent}
+
+
+@pytest.mark.parametrize("table", PARENTS)
+def test_every_cell_by_record_is_true(loaded: tuple[sandbox.SandboxAccount, truth.State], table: str) -> None:
+    account, state = loaded
+    parent = PARENTS[table].parent
+    assert parent is not None
+    records = [row["id"] for row in truth.visible(state, parent.table)]
+    got = frame(account, table) if parent.every else frame(account, table, ids=records)
+    rows = truth.by_record(account.company_model, table, parent.id, records)
+    assert len(got) == len(rows)
+    assert list(got.columns) == [column.name for column in PARENTS[table].columns]
+    wrong = []
+    for column in got.columns:
+        for row, value in zip(rows, got[column], strict=True):
+            shown, wanted = truth.cell(value), truth.expected(row[column], got[column].dtype)
+            if table == "project_changes" and column == "time":
+                shown = shown.replace(microsecond=0)
+            if shown != wanted:
+                wrong.append((row[parent.id], column, shown, row[column]))
+    assert not wrong, wrong[:5]
+    if account.company_model.size:
+        assert rows
+
+
+def test_changes_of_deals_lead_to_what_deals_are(loaded: tuple[sandbox.SandboxAccount, truth.State]) -> None:
+    account, state = loaded
+    changes = frame(account, "deal_changes")
+    for key in ("stage_id", "pipeline_id", "status"):
+        last = changes[changes["field_key"] == key].groupby("deal_id")["new_value"].last()
+        alive = {row["id"]: row for row in truth.visible(state, "deals")}
+        assert all(str(alive[deal][key]) == value for deal, value in last.items() if deal in alive)
+    assert changes["deal_id"].is_monotonic_increasing
+    assert all(times.is_monotonic_increasing for _, times in changes.groupby("deal_id")["time"])
+
+
 def test_no_table_of_a_living_company_is_empty(loaded: tuple[sandbox.SandboxAccount, truth.State]) -> None:
     account, _ = loaded
     sizes = {table: len(frame(account, table)) for table in LOADED}
     if account.company_model.size:
         assert all(sizes.values()), sizes
     else:
-        assert {table for table, size in sizes.items() if size} == {"users", "stages", "pipelines"}
+        assert {table for table, size in sizes.items() if size} == {"users", "stages", "pipelines", "boards", "phases", "project_templates"}
 
 
 def test_without_rows_a_frame_keeps_columns_and_dtypes(tmp_path: Path) -> None:
     dtypes = {}
     for deals in (0, 120):
         with sandbox.connect(seed=2, deals=deals, cache_dir=tmp_path / str(deals), burst=100_000, progress=False) as account:
-            dtypes[deals] = {name: frame(account, name, labels=False).dtypes.astype("str") for name in LOADED}
-    for name in LOADED:
+            dtypes[deals] = {name: frame(account, name, labels=False, names=True).dtypes.astype("str") for name in LOADED}
+            for name, table in PARENTS.items():
+                ids = frame(account, table.parent.table)["id"][:9]
+                dtypes[deals][name] = frame(account, name, ids=ids, names=True).dtypes.astype("str")
+    for name in (*LOADED, *PARENTS):
         assert dtypes[0][name].to_dict() == dtypes[120][name].to_dict()
 
 

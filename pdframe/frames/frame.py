@@ -15,7 +15,7 @@ from pdframe.errors import ArgumentError
 from pdframe.fields import Field, custom_fields, labelling_field, name_columns, option_labels, undefined_label
 from pdframe.frames.arrow import storage_schema, unify
 from pdframe.frames.problems import warn
-from pdframe.schema import Table
+from pdframe.schema import NameColumn, Table
 
 _DTYPES: Mapping[pa.DataType, object] = MappingProxyType(
     {
@@ -25,12 +25,20 @@ _DTYPES: Mapping[pa.DataType, object] = MappingProxyType(
         pa.timestamp("us", "UTC"): pd.DatetimeTZDtype("us", "UTC"),
     }
 )
+Lookup = tuple[pa.Array, pa.Array]
+"""Keys of another table's rows, and their names."""
 SHOWN = 10
 """How many undefined options or near names a message lists."""
 
 
 def to_frame(
-    arrow: pa.Table, table: Table, fields: Iterable[Field] = (), *, labels: bool = True, columns: Sequence[str] | None = None
+    arrow: pa.Table,
+    table: Table,
+    fields: Iterable[Field] = (),
+    *,
+    labels: bool = True,
+    columns: Sequence[str] | None = None,
+    names: Mapping[NameColumn, Lookup] = MappingProxyType({}),
 ) -> pd.DataFrame:
     """Make the frame of a table.
 
@@ -46,12 +54,14 @@ def to_frame(
         Whether custom columns are named by labels and options read as labels, else hashes and ids.
     columns
         Columns to return, in this order: standard names, labels or hashes.
+    names
+        Name columns to add, each with the keys and names of the table that it is looked up in.
 
     Returns
     -------
     DataFrame
-        One row per row of `arrow`, in `id` order where the table has ids; standard columns, custom ones in metadata order,
-        then those that nothing declares. Every declared column is there with its dtype, whatever the rows hold.
+        One row per row of `arrow`, in `id` order where the table has ids; standard columns, name columns, custom ones in metadata
+        order, then those that nothing declares. Every declared column is there with its dtype, whatever the rows hold.
 
     Raises
     ------
@@ -70,11 +80,16 @@ def to_frame(
         problems.warn(table.name, name_columns(known, table.reserved))
     if table.key == ("id",) and not _is_sorted(arrow["id"]):
         arrow = arrow.take(pc.sort_indices(arrow, sort_keys=[("id", "ascending")]))
-    names = _names(arrow, table, known)
-    shown = names if columns is None else {storage: names[storage] for storage in _choose(columns, names, known, labels=labels)}
+    added = {column.name: column for column in names}
+    named = _names(arrow, table, known, added)
+    shown = named if columns is None else {storage: named[storage] for storage in _choose(columns, named, known, labels=labels)}
     optioned = _optioned(table, known) if labels else {}
     data: dict[str, Any] = {}
     for storage, name in shown.items():
+        if storage in added:
+            keys, words = names[added[storage]]
+            data[name] = _plain(pa.chunked_array([words.take(pc.index_in(arrow[added[storage].id], value_set=keys).combine_chunks())]))
+            continue
         values = arrow[storage]
         declaration = table.by_name.get(storage)
         if storage in optioned:
@@ -100,10 +115,10 @@ def _is_sorted(ids: pa.ChunkedArray) -> bool:
     return len(ids) < 2 or bool(pc.all(pc.less_equal(ids.slice(0, len(ids) - 1), ids.slice(1))).as_py())
 
 
-def _names(arrow: pa.Table, table: Table, fields: Sequence[Field]) -> dict[str, str]:
+def _names(arrow: pa.Table, table: Table, fields: Sequence[Field], added: Iterable[str]) -> dict[str, str]:
     """Storage column to its name in a labelled frame, in frame order; undeclared columns give way to labels."""
     custom = name_columns(fields, table.reserved)
-    names = {column.name: column.name for column in table.columns} | custom
+    names = {column.name: column.name for column in table.columns} | {name: name for name in added} | custom
     taken = set(names.values()) | table.reserved
     for column in arrow.column_names:
         if column not in names:

@@ -8,16 +8,19 @@ from types import MappingProxyType
 import pandas as pd
 
 from pdframe.schema.catalog import CATALOG_TABLES
+from pdframe.schema.changes import CHANGE_TABLES
 from pdframe.schema.deals import DEAL_TABLES
 from pdframe.schema.field_lists import FIELD_TABLES
 from pdframe.schema.people import PEOPLE_TABLES
-from pdframe.schema.table import Column, NameColumn, Source, Table
+from pdframe.schema.table import Column, NameColumn, Parent, Source, Table
 from pdframe.schema.types import Type
 from pdframe.schema.work import WORK_TABLES
 
 TABLES: Mapping[str, Table] = MappingProxyType(
-    {table.name: table for table in (*DEAL_TABLES, *PEOPLE_TABLES, *CATALOG_TABLES, *WORK_TABLES, *FIELD_TABLES)}
+    {table.name: table for table in (*DEAL_TABLES, *PEOPLE_TABLES, *CATALOG_TABLES, *WORK_TABLES, *CHANGE_TABLES, *FIELD_TABLES)}
 )
+LISTS = tuple(name for name, table in TABLES.items() if table.parent is None)
+"""The tables that a sync of everything covers: all but those that cost a request a record."""
 
 
 def describe(table: Table) -> pd.DataFrame:
@@ -42,4 +45,4 @@ def describe(table: Table) -> pd.DataFrame:
     )
 
 
-__all__ = ["TABLES", "Column", "NameColumn", "Source", "Table", "Type", "describe"]
+__all__ = ["LISTS", "TABLES", "Column", "NameColumn", "Parent", "Source", "Table", "Type", "describe"]

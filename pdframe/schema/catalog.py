@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from pdframe.schema.common import BY_ID, added, deleted, key, owner, updated
 from pdframe.schema.deals import FREQUENCY
-from pdframe.schema.table import Column, NameColumn, Source, Table
+from pdframe.schema.table import Column, NameColumn, Parent, Source, Table
 from pdframe.schema.types import AMOUNT, COUNT, FLAG, ID, NUMBER, TEXT, records
 
-_PRICES = records(product_id=ID, price=AMOUNT, currency=TEXT, cost=AMOUNT, direct_cost=AMOUNT, notes=TEXT)
+_PRICE = {"price": AMOUNT, "currency": TEXT, "cost": AMOUNT, "direct_cost": AMOUNT, "notes": TEXT}
+_PRICES = records(product_id=ID, **_PRICE)
+_VARIATION_PRICES = records(product_variation_id=ID, **_PRICE)
 
 PRODUCTS = Table(
     "products",
@@ -33,6 +35,20 @@ PRODUCTS = Table(
     ),
     entity="product",
     names=(NameColumn("owner_name", "owner_id", "users"),),
+)
+
+PRODUCT_VARIATIONS = Table(
+    "product_variations",
+    "one row per variation of a product",
+    (Source("/products/{id}/variations", 10),),
+    (
+        Column("product_id", ID, "Product that it is a variation of"),
+        key("variation"),
+        Column("name", TEXT, "Name of the variation"),
+        Column("prices", _VARIATION_PRICES, "Prices, one entry a currency", "the entry's currency"),
+    ),
+    names=(NameColumn("product_name", "product_id", "products"),),
+    parent=Parent("products", "product_id", every=True),
 )
 
 STAGES = Table(
@@ -69,4 +85,4 @@ PIPELINES = Table(
     ),
 )
 
-CATALOG_TABLES = (PRODUCTS, STAGES, PIPELINES)
+CATALOG_TABLES = (PRODUCTS, PRODUCT_VARIATIONS, STAGES, PIPELINES)

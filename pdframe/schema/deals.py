@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pdframe.schema.common import BY_ID, UTC, added, deleted, extra, key, owner, requested, updated
-from pdframe.schema.table import Column, NameColumn, Source, Table
+from pdframe.schema.table import Column, NameColumn, Parent, Source, Table
 from pdframe.schema.types import AMOUNT, COUNT, DATE, FLAG, ID, IDS, NUMBER, TEXT, TEXT_ID, TIME, category
 
 FREQUENCY = category("one-time", "weekly", "monthly", "quarterly", "semi-annually", "annually")
@@ -129,4 +129,23 @@ INSTALLMENTS = Table(
     ),
 )
 
-DEAL_TABLES = (DEALS, DEAL_PRODUCTS, INSTALLMENTS)
+DISCOUNTS = Table(
+    "discounts",
+    "one row per discount on a whole deal",
+    (Source("/deals/{id}/discounts", 10, paged=False),),
+    (
+        Column("deal_id", ID, "Deal that the discount is on"),
+        Column("id", TEXT_ID, "Id of the discount"),
+        Column("type", category("percentage", "amount"), "What `amount` is"),
+        Column("amount", AMOUNT, "The discount, read with `type`", f"percent or {DEAL_CURRENCY}"),
+        Column("description", TEXT, "Name of the discount; null or empty: none"),
+        Column("created_at", TIME, "When the discount was created", UTC),
+        Column("created_by", ID, "User who created it"),
+        Column("updated_at", TIME, "When the discount last changed", UTC),
+        Column("updated_by", ID, "User who last changed it"),
+    ),
+    names=(NameColumn("created_by_name", "created_by", "users"), NameColumn("updated_by_name", "updated_by", "users")),
+    parent=Parent("deals", "deal_id", every=True, signs=("update_time", "value", "products_count")),
+)
+
+DEAL_TABLES = (DEALS, DEAL_PRODUCTS, INSTALLMENTS, DISCOUNTS)

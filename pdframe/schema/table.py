@@ -69,6 +69,8 @@ class Source:
         Whether it takes `updated_since`.
     deletions
         Whether `status=deleted` lists what was deleted in the last 30 days.
+    each
+        Parameter that takes one id, and the table whose rows are asked for one by one, where the endpoint wants that; else None.
     """
 
     path: str
@@ -79,11 +81,48 @@ class Source:
     batch: tuple[str, int] | None = None
     changes: bool = False
     deletions: bool = False
+    each: tuple[str, str] | None = None
+
+
+@dataclass(frozen=True)
+class Parent:
+    """The record that rows hang on, where the API gives them record by record (`{id}` in the source's path).
+
+    Such a table is opt-in: no sync asks for it unless it is named.
+
+    Parameters
+    ----------
+    table
+        Table of the records.
+    id
+        Column that names the record; the API's rows need not have it.
+    order
+        Column by which the rows of one record are ordered, the oldest first; empty: the API's order.
+    every
+        Whether a loader without ids means every record.
+    signs
+        Columns of the record that move when its rows may have changed; empty: nothing tells, only age counts.
+    history
+        Whether rows tell of the past: then they stay when the record is gone.
+    newest_first
+        Whether the API gives the newest row first.
+    by_field
+        Whether a row of the API holds `old_values` and `new_values` by field, and becomes a row a field.
+    """
+
+    table: str
+    id: str
+    order: str = ""
+    every: bool = False
+    signs: tuple[str, ...] = ()
+    history: bool = False
+    newest_first: bool = False
+    by_field: bool = False
 
 
 @dataclass(frozen=True)
 class NameColumn:
-    """A column that `names=True` adds: `name` is `label` of the row in `table` whose id stands in `id`."""
+    """A column that `names=True` adds: `name` is `label` of the row in `table` whose key stands in `id`."""
 
     name: str
     id: str
@@ -106,13 +145,15 @@ class Table:
     columns
         Standard columns in frame order.
     key
-        Columns that identify a row.
+        Columns that identify a row, as far as the API tells rows apart; none of them is ever null.
     entity
         Kind of field metadata that describes its custom fields; None where it has none.
     incremental
         Whether a refresh may ask for changes alone.
     names
         What `names=True` adds.
+    parent
+        The record that rows hang on, where the API gives them record by record; else None.
     """
 
     name: str
@@ -123,6 +164,7 @@ class Table:
     entity: str | None = None
     incremental: bool = False
     names: tuple[NameColumn, ...] = ()
+    parent: Parent | None = None
     by_name: Mapping[str, Column] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:

@@ -1,10 +1,10 @@
-"""What people do: activities and projects."""
+"""What people do: activities, projects and what projects are made of."""
 
 from __future__ import annotations
 
 from pdframe.schema.common import BY_ID, NO_OPTION, UTC, added, address, deleted, extra, key, owner, requested, updated
 from pdframe.schema.table import Column, NameColumn, Source, Table
-from pdframe.schema.types import DATE, DURATION, FLAG, ID, IDS, TEXT, TEXT_ID, TIME, TIME_OF_DAY, category, records
+from pdframe.schema.types import COUNT, DATE, DURATION, FLAG, ID, IDS, TEXT, TEXT_ID, TIME, TIME_OF_DAY, category, records
 
 _ATTENDEES = records(email=TEXT, name=TEXT, status=TEXT, is_organizer=FLAG, person_id=ID, user_id=ID)
 
@@ -86,4 +86,72 @@ PROJECTS = Table(
     ),
 )
 
-WORK_TABLES = (ACTIVITIES, PROJECTS)
+TASKS = Table(
+    "tasks",
+    "one row per task of a project",
+    (Source("/tasks", 10),),
+    (
+        key("task"),
+        Column("title", TEXT, "Title of the task"),
+        Column("creator_id", ID, "User who created the task"),
+        Column("description", TEXT, "Description; null: none"),
+        Column("project_id", ID, "Project of the task"),
+        Column("is_done", FLAG, "Whether it is done"),
+        Column("is_milestone", FLAG, "Whether it is a milestone"),
+        Column("due_date", DATE, "Day on which it is due; null: not said"),
+        Column("start_date", DATE, "Day on which it starts; null: not said"),
+        Column("parent_task_id", ID, "Task that it is a part of; null: none"),
+        Column("assignee_ids", IDS, "Users it is assigned to; null or empty: nobody"),
+        Column("priority", ID, "Priority; null: none"),
+        added("task"),
+        updated("task"),
+        Column("marked_as_done_time", TIME, "When it was marked as done; null: it is not", UTC),
+    ),
+    names=(NameColumn("creator_name", "creator_id", "users"), NameColumn("project_title", "project_id", "projects", "title")),
+)
+
+BOARDS = Table(
+    "boards",
+    "one row per active project board",
+    (Source("/boards", 10, paged=False),),
+    (
+        key("board"),
+        Column("name", TEXT, "Name of the board"),
+        Column("order_nr", COUNT, "Place of the board"),
+        added("board"),
+        updated("board"),
+    ),
+)
+
+PHASES = Table(
+    "phases",
+    "one row per active phase of a project board",
+    (Source("/phases", 10, paged=False, each=("board_id", "boards")),),
+    (
+        key("phase"),
+        Column("name", TEXT, "Name of the phase"),
+        Column("board_id", ID, "Board of the phase"),
+        Column("order_nr", COUNT, "Place of the phase on its board"),
+        added("phase"),
+        updated("phase"),
+    ),
+    names=(NameColumn("board_name", "board_id", "boards"),),
+)
+
+PROJECT_TEMPLATES = Table(
+    "project_templates",
+    "one row per project template, not the deleted",
+    (Source("/projectTemplates", 10),),
+    (
+        key("template"),
+        Column("title", TEXT, "Title of the template"),
+        Column("description", TEXT, "Description; null: none"),
+        Column("projects_board_id", ID, "Board on which its projects start"),
+        owner("template"),
+        added("template"),
+        updated("template"),
+    ),
+    names=(NameColumn("board_name", "projects_board_id", "boards"), NameColumn("owner_name", "owner_id", "users")),
+)
+
+WORK_TABLES = (ACTIVITIES, PROJECTS, TASKS, BOARDS, PHASES, PROJECT_TEMPLATES)

@@ -19,9 +19,10 @@ from pdframe.frames import storage_schema, unify
 from pdframe.pending import Pending, Place, under_way
 from pdframe.schema import TABLES, Table
 from pdframe.store import Manifest, Store
-from pdframe.sync import lines
+from pdframe.sync import lines, parents
 from pdframe.sync.compare import Merge, last_of_each, replace_all, upsert
 from pdframe.sync.lists import DELETIONS_KEPT, Pull, Puller, StartAgainError, can_pull_changes
+from pdframe.sync.parents import ByParent, Want
 
 Mode = Literal["full", "incremental", "skipped", "unavailable"]
 UP_TO_DATE = "up to date since the interrupted sync"
@@ -110,6 +111,25 @@ class Syncer:
             for part in in_order({name, *needs(name)}):
                 done[part] = self._one(part, full=full and part == name, done=done, strict=part in {name, *_rows_of(name)})
 
+    def of_records(
+        self, name: str, ids: Sequence[int] | None, *, refresh: Literal["full"] | bool | None, max_age: timedelta | None
+    ) -> None:
+        """Bring the rows of some records (None: of every one) up to date, of a table that the API gives record by record."""
+        table, listed = TABLES[name], False
+        parent = table.parent.table if table.parent else ""
+        if ids is not None:
+            listed = not refresh and not self._is_stale(parent, max_age)
+        elif refresh is None:
+            self.ensure(parent, max_age=max_age)
+        else:
+            self.refresh(parent, full=False)
+        want = Want(ids, refresh == "full", refresh is not None, max_age, listed or ids is None)
+        with self.store.lock(), self.ledger.account(name) as spent, self.progress(name) as tick:
+            ByParent(self.client, self.store, table, tick=tick, now=self.now).bring(want, mend=refresh == "full")
+            manifest = self.store.manifest(name)
+            if spent.requests and manifest is not None:
+                self.store.touch(replace(manifest, tokens=spent.tokens))
+
     def fields(self, table: Table) -> tuple[Field, ...]:
         """The cached field metadata of a table; empty where it has none, or where it was not to be had."""
         if table.field_list is None or self.store.manifest(table.field_list) is None:
@@ -131,7 +151,8 @@ class Syncer:
             manifest = self.store.manifest(name)
         except CacheError:
             return False
-        if manifest is None or manifest.synced_at < since or (full and manifest.full_at < since):
+        # A table that is asked for record by record is written on the way too.
+        if manifest is None or parents.is_unfinished(manifest) or manifest.synced_at < since or (full and manifest.full_at < since):
             return False
         # None says that a loader never refreshes by itself; a sync was asked for.
         return self.now() - manifest.synced_at < (INTERRUPTED_FOR if max_age is None else max_age)
@@ -173,7 +194,7 @@ def _telling_what_is_kept(done: Mapping[str, SyncRow], store: Store) -> Iterator
         finished = [name for name, row in done.items() if row.mode in ("full", "incremental")]
         now = f"Kept: {', '.join(finished)} as of now, every other table as it was cached before."
         begun = [f"Pages of {name} are saved: the next sync goes on from them." for name in under_way(store)]
-        error.kept = " ".join([now if finished else "What was cached before is kept.", *begun])
+        error.kept = " ".join(filter(None, [now if finished else "What was cached before is kept.", *begun, error.kept]))
         raise
 
 
@@ -181,6 +202,7 @@ class _Work:
     """The work on one table: choose the way, pull, merge, keep."""
 
     def __init__(self, syncer: Syncer, table: Table, puller: Puller) -> None:
+        self.client = syncer.client
         self.store = syncer.store
         self.now = syncer.now
         self.table = table
@@ -188,6 +210,8 @@ class _Work:
         self.fields = syncer.fields(table)
 
     def do(self, *, full: bool) -> tuple[Mode, Merge, str]:
+        if self.table.parent is not None:
+            return self._records(full)
         manifest, cached, note = self._cached()
         if self.table.sources[0].batch is not None:
             try:
@@ -205,13 +229,13 @@ class _Work:
                 note = f"loaded anew: {reason}" if str(reason) else ""
         pending, started = self._pending() if self.table.incremental else None, self.now()
         try:
-            pull = self.puller.all_of(self.table, self.fields, started, pending)
+            pull = self.puller.all_of(self.table, self.fields, started, pending, self._each())
         except StartAgainError as reason:
             if pending is not None:
                 pending.drop()
             note = f"begun again: {reason}"
             try:
-                pull = self.puller.all_of(self.table, self.fields, started, pending)
+                pull = self.puller.all_of(self.table, self.fields, started, pending, self._each())
             except StartAgainError as again:
                 # Refused twice in a row: the error of the API says more than ours.
                 raise again.__cause__ or again from None
@@ -220,6 +244,20 @@ class _Work:
         if pending is not None:
             pending.drop()
         return "full", merge, f"went on from {pull.saved} saved pages" if pull.saved else note
+
+    def _records(self, full: bool) -> tuple[Mode, Merge, str]:
+        """A table by record: every record that the API lists, or where nobody asks for every one, those that were asked for before."""
+        known = self._cached()[0] is not None
+        work = ByParent(self.client, self.store, self.table, tick=self.puller.tick, now=self.now)
+        merge, asked = work.bring(Want(None, full, now=True, listed=True), mend=True)
+        if not asked and self.table.parent is not None and not self.table.parent.every and not merge.table.num_rows:
+            return "skipped", merge, f"asked for by id: account.{self.table.name}(ids)"
+        return "incremental" if known and not full else "full", merge, ""
+
+    def _each(self) -> list[int]:
+        """The ids that the list is asked for by, one by one; none where it is one list."""
+        each = self.table.sources[0].each
+        return self.store.read(each[1], ["id"])["id"].to_pylist() if each else []
 
     def _cached(self) -> tuple[Manifest | None, pa.Table | None, str]:
         try:
@@ -349,10 +387,14 @@ def _replace_lines(cached: pa.Table, rows: pa.Table, void: pa.Array, key: str) -
 
 
 def needs(name: str) -> list[str]:
-    """The tables that `name` rests on: its field list, and for lines the deals (installments: their line items too)."""
+    """The tables that `name` rests on: its field list; for lines the deals (installments: line items too); the list that ids come from."""
     table = TABLES[name]
     if table.sources[0].batch is not None:
         return ["deal_fields", "deals", *(["deal_products"] if name == "installments" else [])]
+    if table.parent is not None:
+        return [*needs(table.parent.table), table.parent.table] if table.parent.every else []
+    if table.sources[0].each is not None:
+        return [table.sources[0].each[1]]
     return [table.field_list] if table.field_list else []
 
 

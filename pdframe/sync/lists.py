@@ -19,6 +19,7 @@ from pdframe.pending import Pending, Place
 from pdframe.schema import Source, Table
 
 BAD_REQUEST = 400
+NOT_FOUND = 404
 # Asked again at each incremental pull, since the clocks of the servers that stamp `update_time` need not agree.
 OVERLAP = timedelta(minutes=5)
 # The API lists deletions for 30 days: past that, only a full reload finds them.
@@ -68,8 +69,8 @@ class Puller:
         self.client = client
         self.tick = tick
 
-    def all_of(self, table: Table, fields: Sequence[Field], began: datetime, pending: Pending | None) -> Pull:
-        """The whole table: every page of every list it is made of.
+    def all_of(self, table: Table, fields: Sequence[Field], began: datetime, pending: Pending | None, each: Sequence[int] = ()) -> Pull:
+        """The whole table: every page of every list it is made of; of a list that is asked for by id, the one of `each` id.
 
         Pages are left in `pending` as they come. Where an earlier walk left some, this one goes on behind them, and closes with a pull
         of what changed since that walk began.
@@ -88,6 +89,9 @@ class Puller:
         first, last_look = place.source, place.server_time if pull.saved else None
         for number, source in enumerate(table.sources):
             if number < first:
+                continue
+            if source.each is not None:
+                self._take_each(pull, table, fields, source, each)
                 continue
             start = place.cursor if number == first else None
             for rows, cursor in self._walk(pull, table, fields, source, dict(source.params), start=start, not_before=last_look):
@@ -132,6 +136,19 @@ class Puller:
             if start + size < len(ids):
                 rows, _ = unify(pages, table, ())
                 keep(rows, batch)
+
+    def _take_each(self, pull: Pull, table: Table, fields: Sequence[Field], source: Source, each: Sequence[int]) -> None:
+        """Add the rows of a list that is asked for by id. An id that is gone since it was listed has none; all gone is an error."""
+        name = source.each[0] if source.each else "id"
+        gone = 0
+        for number in each:
+            try:
+                for _ in self._walk(pull, table, fields, source, {**dict(source.params), name: number}):
+                    pass
+            except ResponseError as error:
+                gone += 1
+                if error.status != NOT_FOUND or gone == len(each):
+                    raise
 
     def _begin(self, table: Table, pull: Pull) -> Place:
         """Note, before a table is walked, the newest `update_time` of its first list.

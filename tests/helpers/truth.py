@@ -157,3 +157,78 @@ def labelled(value: object, options: Mapping[str, str]) -> object:
 
 def from_json(value: object) -> object:
     return None if value is None else json.loads(str(value))
+
+
+ENTITIES = {"deal_id": "deal", "person_id": "person", "org_id": "organization", "product_id": "product", "followed_user_id": "user"}
+
+
+def by_record(company: Any, table: str, parent: str, records: Iterable[int]) -> list[Row]:
+    """The rows of a table that hang on these records, in the order of a frame, as the company's events tell them."""
+    if table in ("discounts", "product_variations"):
+        held = fold(company.events)[table].values()
+        wanted = set(records)
+        return sorted((row for row in held if row[parent] in wanted and not row.get("hidden")), key=lambda row: row["id"])
+    if table == "deal_changes":
+        return [{**row, "deal_id": deal} for deal in records for row in company.deal_changelog(deal)]
+    if table == "project_changes":
+        return [row for project in records for row in project_changes(company.events, project)]
+    rows = []
+    for record in records:
+        log = [e for e in company.events if e.table == f"{ENTITIES[parent]}_followers" and e.id == record]
+        if table.endswith("_changes"):
+            rows += [follower_change(e, parent) for e in log]
+        else:
+            since: dict[int, str] = {}
+            for e in log:
+                since.pop(e.changes["user_id"], None)
+                if e.action == "create":
+                    since[e.changes["user_id"]] = stamp(table, e.time)
+            rows += [{parent: record, "user_id": user, "add_time": time} for user, time in since.items()]
+    return rows
+
+
+def follower_change(event: Any, parent: str) -> Row:
+    return {
+        parent: event.id,
+        "time": stamp("", event.time),
+        "action": "added" if event.action == "create" else "removed",
+        "follower_user_id": event.changes["user_id"],
+        "actor_user_id": event.actor,
+    }
+
+
+def project_changes(events: Iterable[Any], project: int) -> list[Row]:
+    """One row a field that an event of the project changed, values that are no text as JSON."""
+    state: Row = {}
+    rows = []
+    for event in events:
+        if event.table != "projects" or event.id != project or event.action == "hide":
+            continue
+        changes = {**event.changes, **(event.changes.get("custom_fields") or {})}
+        changes.pop("custom_fields", None)
+        for key, new in changes.items() if event.action != "create" else ():
+            if key != "status_change_time":
+                agent = BROWSER if event.source == "app" else None
+                rows.append(
+                    {
+                        "project_id": project,
+                        "time": stamp("", event.time),
+                        "field_key": key,
+                        "old_value": as_text(state.get(key)),
+                        "new_value": as_text(new),
+                        "actor_user_id": event.actor,
+                        "change_source": event.source,
+                        "change_source_user_agent": agent,
+                    }
+                )
+        state |= changes
+    return rows
+
+
+BROWSER = "Mozilla/5.0 (Macintosh; Intel Mac OS X 10_15_7) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/121.0.0.0 Safari/537.36"
+
+
+def as_text(value: Any) -> str | None:
+    if value is None or isinstance(value, str):
+        return value
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))

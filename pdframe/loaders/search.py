@@ -1,0 +1,330 @@
+"""The searches as frames. Nothing of them is cached."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from itertools import islice
+from types import MappingProxyType
+from typing import Any, Literal
+
+import pandas as pd
+
+from pdframe.api.walk import walk
+from pdframe.errors import ArgumentError
+from pdframe.fields import Field, name_columns
+from pdframe.frames import to_arrow, to_frame
+from pdframe.frames.problems import warn
+from pdframe.loaders.base import Loading
+from pdframe.schema import TABLES, Column, Source, Table
+from pdframe.schema.types import AMOUNT, ANY, COUNT, DATE, FLAG, ID, NUMBER, TEXT, TEXT_ID, TEXTS, category
+
+COST = 20
+ITEM_PAGE, PAGE = 100, 500
+_ITEM_TYPES = ("deal", "person", "organization", "product", "lead", "file", "mail_attachment", "project")
+_FIELDS: Mapping[str, tuple[str, ...]] = MappingProxyType(
+    {
+        "deal": ("title", "notes", "custom_fields"),
+        "person": ("name", "email", "phone", "notes", "custom_fields"),
+        "organization": ("name", "address", "notes", "custom_fields"),
+        "product": ("name", "code", "custom_fields"),
+        "lead": ("title", "notes", "custom_fields"),
+        "project": ("title", "description", "notes", "custom_fields"),
+        "file": ("name",),
+        "mail_attachment": ("name",),
+    }
+)
+# The searches of one type; those of files are there for all types at once only.
+_TABLES: Mapping[str, str] = MappingProxyType(
+    {kind: f"{kind}s" for kind in ("deal", "person", "organization", "product", "lead", "project")}
+)
+_FILTERS: Mapping[str, tuple[str, ...]] = MappingProxyType(
+    {
+        "deal": ("status", "person_id", "org_id"),
+        "person": ("org_id",),
+        "lead": ("person_id", "org_id"),
+        "project": ("person_id", "org_id"),
+    }
+)
+_SEARCHABLE = frozenset({"address", "varchar", "text", "varchar_auto", "double", "monetary", "phone"})
+_TYPE = Column("type", category(*_ITEM_TYPES), "What was found")
+_ID = Column("id", ID, "Id of the item; null: a lead")
+_LEAD_ID = Column("lead_id", TEXT_ID, "Id of the lead; null: another type")
+_SCORE = Column("score", NUMBER, "How well it fits, as the API judges; null: not told", path="result_score")
+
+_ITEMS = Table(
+    "search",
+    "one row per found item",
+    (Source("/itemSearch", COST),),
+    (
+        _TYPE,
+        _ID,
+        _LEAD_ID,
+        Column("name", TEXT, "Name or title of the item"),
+        _SCORE,
+        Column("owner_id", ID, "User who owns it", path="owner.id"),
+        Column("visible_to", ID, "Visibility group"),
+        Column("status", TEXT, "State of a deal or project"),
+        Column("value", AMOUNT, "Value of a deal or lead, rounded by the API", "its currency"),
+        Column("currency", TEXT, "Its currency"),
+        Column("is_archived", FLAG, "Whether a deal or lead is archived"),
+        Column("stage_id", ID, "Stage of a deal", path="stage.id"),
+        Column("stage_name", TEXT, "Its name", path="stage.name"),
+        Column("person_id", ID, "Person of the item", path="person.id"),
+        Column("person_name", TEXT, "Name of that person", path="person.name"),
+        Column("org_id", ID, "Organization of the item", path="organization.id"),
+        Column("org_name", TEXT, "Name of that organization", path="organization.name"),
+        Column("org_address", TEXT, "Address of that organization", path="organization.address"),
+        Column("deal_id", ID, "Deal of a project or file", path="deal.id"),
+        Column("deal_title", TEXT, "Its title", path="deal.title"),
+        Column("deal_count", COUNT, "Deals of a project", "deals"),
+        Column("board_id", ID, "Board of a project"),
+        Column("phase_id", ID, "Phase of a project", path="phase.id"),
+        Column("phase_name", TEXT, "Its name", path="phase.name"),
+        Column("end_date", DATE, "Day on which a project ends"),
+        Column("description", TEXT, "Description of a project"),
+        Column("address", TEXT, "Address of an organization"),
+        Column("emails", TEXTS, "Mail addresses of a person or lead"),
+        Column("phones", TEXTS, "Phone numbers of a person"),
+        Column("code", TEXT, "Code of a product"),
+        Column("url", TEXT, "Path of a file"),
+        Column("custom_fields", TEXTS, "Texts of custom fields in which the term was found", path="found_custom_fields"),
+        Column("notes", TEXTS, "Texts of notes in which the term was found"),
+    ),
+    key=("type",),
+)
+_VALUES = Table(
+    "search_field",
+    "one row per found item",
+    (Source("/itemSearch/field", COST),),
+    (_TYPE, _ID, _LEAD_ID, Column("value", ANY, "Value of the field"), _SCORE),
+    key=("type",),
+)
+
+
+class Searches(Loading):
+    """Searches for items."""
+
+    def search(
+        self,
+        term: str,
+        types: str | Iterable[str] | None = None,
+        *,
+        fields: str | Iterable[str] | None = None,
+        exact: bool = False,
+        status: Literal["open", "won", "lost"] | None = None,
+        person_id: int | None = None,
+        org_id: int | None = None,
+        max_items: int = 500,
+    ) -> pd.DataFrame:
+        """Search the account: one row a found item, the best first. Source: /itemSearch; for one type its own search (/deals/search).
+
+        Never cached. A page costs 20 tokens and holds 100 items, of one type 500.
+
+        Parameters
+        ----------
+        term
+            What to look for, not case-sensitive: two characters at least, one with `exact`.
+        types
+            One or several of deal, person, organization, product, lead, file, mail_attachment, project; None: all.
+        fields
+            Where to look: title, name, email, phone, address, code, description, notes, custom_fields; None: everywhere.
+        exact
+            Whether a whole value must equal the term.
+        status, person_id, org_id
+            Of one type alone: deals of that state; items of that person or organization.
+        max_items
+            How many items to take.
+
+        Returns
+        -------
+        DataFrame
+            type, id (null for leads, which have a `lead_id`), name (or title), score, and what the API gives about such items; text as it
+            stands in the CRM.
+
+        Raises
+        ------
+        ArgumentError
+            A term that is too short, a type or field that there is not: before anything is asked.
+
+        Warns
+        -----
+        DataWarning
+            More items were found than `max_items`.
+        """
+        kinds = _some_of(types, _ITEM_TYPES, "types")
+        wanted = _some_of(fields, tuple(dict.fromkeys(name for names in _FIELDS.values() for name in names)), "fields")
+        _check_term(term, len(term.strip()) if isinstance(term, str) else 0, 1 if exact else 2, "exact=True")
+        _check_most(max_items)
+        reach = {name for kind in kinds or _ITEM_TYPES for name in _FIELDS[kind]}
+        if useless := [name for name in wanted if name not in reach]:
+            raise ArgumentError(f"The field {useless[0]!r} is of none of these types: {', '.join(kinds)} have {', '.join(sorted(reach))}.")
+        filters = {"status": status, "person_id": person_id, "org_id": org_id}
+        given = [name for name, value in filters.items() if value is not None]
+        if status is not None and status not in ("open", "won", "lost"):
+            raise ArgumentError(f"status is 'open', 'won' or 'lost', not {status!r}.")
+        if given and (len(kinds) != 1 or any(name not in _FILTERS.get(kinds[0], ()) for name in given)):
+            able = ", ".join(kind for kind, names in _FILTERS.items() if set(given) <= set(names))
+            raise ArgumentError(f"{' and '.join(given)} filter a search of one type: {able}.")
+        params: dict[str, Any] = {"term": term, "fields": wanted or None, "exact_match": exact or None}
+        if len(kinds) == 1 and kinds[0] in _TABLES:
+            path, size = f"/{_TABLES[kinds[0]]}/search", PAGE
+            params |= {"status": status, "person_id": person_id, "organization_id": org_id}
+        else:
+            path, size = "/itemSearch", ITEM_PAGE
+            params["item_types"] = kinds or None
+        rows = self._found(path, params, size, max_items)
+        return _frame(map(_flat, rows), _ITEMS)
+
+    def search_field(
+        self,
+        term: str,
+        entity: str,
+        field: str,
+        *,
+        match: Literal["exact", "beginning", "middle"] = "exact",
+        max_items: int = 500,
+    ) -> pd.DataFrame:
+        """Search one field: one row a found item. Source: /itemSearch/field, 20 tokens each 500 items; never cached.
+
+        Parameters
+        ----------
+        term
+            What to look for, case-sensitive: two characters at least, one with `match="exact"`.
+        entity
+            deal, lead, person, organization, product or project.
+        field
+            The field, by label or code. Its list of fields is brought up to date under `max_age` (10 tokens where it is not cached).
+        match
+            Whether the value equals the term, begins with it, or holds it.
+        max_items
+            How many items to take.
+
+        Returns
+        -------
+        DataFrame
+            type, id (null for leads, which have a `lead_id`), value, score (null: not told).
+
+        Raises
+        ------
+        ArgumentError
+            A term that is too short, an entity or match that there is not: before anything is asked. A field that there is not, that
+            several share, or that the API does not search: before the search.
+
+        Warns
+        -----
+        DataWarning
+            More items were found than `max_items`.
+        """
+        if entity not in _TABLES:
+            raise ArgumentError(f"entity is one of {', '.join(_TABLES)}, not {entity!r}.")
+        if match not in ("exact", "beginning", "middle"):
+            raise ArgumentError(f"match is 'exact', 'beginning' or 'middle', not {match!r}.")
+        _check_term(term, len(term) if isinstance(term, str) else 0, 1 if match == "exact" else 2, 'match="exact"')
+        _check_most(max_items)
+        # Leads have the fields of deals.
+        table = TABLES["deals" if entity == "lead" else _TABLES[entity]]
+        if table.field_list is not None:
+            self._syncer.ensure(table.field_list, max_age=self._max_age)
+        code = _code(field, self._syncer.fields(table), table)
+        params = {"term": term, "entity_type": entity, "field": code, "match": match}
+        rows = self._found("/itemSearch/field", params, PAGE, max_items)
+        return _frame((_value(row, entity, code) for row in rows), _VALUES)
+
+    def _found(self, path: str, params: Mapping[str, Any], size: int, most: int) -> list[dict[str, Any]]:
+        """The first `most` rows of a search; a warning says when there are more."""
+        limit = min(size, most)
+
+        def rows() -> Iterator[dict[str, Any]]:
+            for page in walk(self._client, path, params, cost=COST, limit=limit):
+                more[0] = page.next_cursor is not None
+                yield from page.rows
+
+        more = [False]
+        walked = rows()
+        found = list(islice(walked, most))
+        # What is left of the page at hand costs nothing more to look at.
+        if len(found) == most and (more[0] or next(walked, None) is not None):
+            warn(f"{path}: more than {most:,} items were found, and these are the first of them. Give max_items=... to see more.")
+        return found
+
+
+def _flat(row: dict[str, Any]) -> dict[str, Any]:
+    """A found item as a flat row: a title is its name, the id of a lead has a column of its own."""
+    item = dict(row["item"]) if isinstance(row.get("item"), dict) else {}
+    rest = {key: value for key, value in row.items() if key != "item"}
+    if "title" in item:
+        item["name"] = item.pop("title")
+    if "custom_fields" in item:
+        item["found_custom_fields"] = item.pop("custom_fields")
+    return _with_id({**item, **rest})
+
+
+def _value(row: dict[str, Any], entity: str, code: str) -> dict[str, Any]:
+    """A found value as a flat row; the API sends it bare, or as an item with a score, under the field's code or as a name."""
+    item = dict(row["item"]) if isinstance(row.get("item"), dict) else {}
+    flat = {**item, **{key: value for key, value in row.items() if key != "item"}, "type": entity}
+    for key in (code, "name", "title"):
+        if key in flat:
+            flat["value"] = flat.pop(key)
+            break
+    return _with_id(flat)
+
+
+def _with_id(row: dict[str, Any]) -> dict[str, Any]:
+    return {**{key: value for key, value in row.items() if key != "id"}, "lead_id": row.get("id")} if row.get("type") == "lead" else row
+
+
+def _frame(rows: Iterable[dict[str, Any]], table: Table) -> pd.DataFrame:
+    arrow, problems = to_arrow(rows, table)
+    problems.warn(table.name)
+    return to_frame(arrow, table)
+
+
+def _some_of(given: str | Iterable[str] | None, known: tuple[str, ...], name: str) -> list[str]:
+    try:
+        values = [] if given is None else [given] if isinstance(given, str) else list(given)
+    except TypeError:
+        values = [str(given)]
+    for value in values:
+        if value not in known:
+            raise ArgumentError(f"{name} are some of {', '.join(known)}, not {value!r}.")
+    return list(dict.fromkeys(values))
+
+
+def _check_term(term: object, length: int, least: int, otherwise: str) -> None:
+    if not isinstance(term, str):
+        raise ArgumentError(f"The search term is a text, not {term!r}.")
+    if length < least:
+        hint = f", or one with {otherwise}" if least > 1 else ""
+        raise ArgumentError(
+            f"The search term {term!r} is too short: it has {'two characters' if least > 1 else 'one character'} at least{hint}."
+        )
+
+
+def _check_most(most: object) -> None:
+    if isinstance(most, bool) or not isinstance(most, int) or most < 1:
+        raise ArgumentError(f"max_items is a whole number from 1 on, not {most!r}.")
+
+
+def _code(asked: str, fields: tuple[Field, ...], table: Table) -> str:
+    """The code of a field that is given by code or by label."""
+    if not fields:
+        # The list of fields is withheld: the API judges the code.
+        return asked
+    names = name_columns(fields, table.reserved)
+    by_code = {field.code: field for field in fields}
+    found = {field.code: field for field in fields if asked in (field.label, names.get(field.code))}
+    if asked in by_code:
+        found = {asked: by_code[asked]}
+    elif exact := [code for code in found if names.get(code) == asked]:
+        found = {exact[0]: by_code[exact[0]]}
+    if not found:
+        raise ArgumentError(f"There is no field {asked!r}: account.fields({table.name!r}) lists labels and codes.")
+    if len(found) > 1:
+        raise ArgumentError(f"{len(found)} fields are called {asked!r}; give one of their codes: {', '.join(found)}.")
+    field = next(iter(found.values()))
+    if field.is_custom and field.type not in _SEARCHABLE:
+        raise ArgumentError(
+            f"The API does not search fields of type {field.type!r}, such as {asked!r}; only {', '.join(sorted(_SEARCHABLE))}."
+        )
+    return field.code

@@ -1,0 +1,412 @@
+"""Tables that the API gives record by record: which records to ask for, what came of each, and going on after an interruption.
+
+Rows are kept by the record they hang on and replaced as a whole when it is asked again. Beside them stands, under `parents_name(table)`,
+one row a record: `id`, `asked_at`, `look` (how the record looked in its own list then; null: unknown) and `found`.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections import Counter
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from pdframe.api.client import Client
+from pdframe.api.walk import walk
+from pdframe.errors import CacheError, PdframeError, ResponseError
+from pdframe.frames import Problems, storage_schema, to_arrow, unify
+from pdframe.schema import Parent, Table
+from pdframe.store import Manifest, Store
+from pdframe.sync import lines
+from pdframe.sync.compare import Merge
+from pdframe.sync.lists import BAD_REQUEST, NOT_FOUND
+
+# A process that is killed loses no more than so many records; an error or an interruption loses none.
+SAVED_EVERY = 50
+# An interrupted load goes on where it stood for so long; after that, what it had is as old as any other answer.
+GOES_ON = timedelta(days=7)
+# Of a list that was just read, so many records in a row cannot all be gone: then the API does not have this path.
+MISSING_IN_A_ROW = 5
+EVERY_AT = "every_at"
+_ROUND = ("round", "round_of", "round_full")
+_ASKED = pa.schema([("id", pa.int64()), ("asked_at", pa.timestamp("us", "UTC")), ("look", pa.string()), ("found", pa.bool_())])
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """When a record was asked for, how it looked in its own list then (None: unknown), and whether the API knew it."""
+
+    at: datetime
+    look: str | None
+    found: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Want:
+    """What a load is to do.
+
+    Parameters
+    ----------
+    ids
+        The records; None: every one.
+    full
+        Ask for all of them, whatever is known.
+    now
+        Ask without regard to age.
+    max_age
+        How old an answer may be otherwise; None: any age.
+    listed
+        Whether the list of the records is as fresh as that: then the records' looks tell which of them changed.
+    """
+
+    ids: Sequence[int] | None
+    full: bool = False
+    now: bool = False
+    max_age: timedelta | None = None
+    listed: bool = False
+
+
+@dataclass(slots=True)
+class _Known:
+    """What is cached: the manifest, the rows, and what is known of each record."""
+
+    manifest: Manifest | None
+    rows: pa.Table
+    asked: dict[int, Asked]
+
+
+@dataclass(slots=True)
+class _Counts:
+    added: int = 0
+    changed: int = 0
+    removed: int = 0
+
+
+@dataclass(slots=True)
+class _Fresh:
+    """What came since the last save."""
+
+    rows: list[dict[str, Any]] = field(default_factory=list)
+    asked: dict[int, Asked] = field(default_factory=dict)
+
+
+def parents_name(table: str) -> str:
+    """Name under which the cache keeps what is known of each record."""
+    return f"{table}.parents"
+
+
+def is_unfinished(manifest: Manifest) -> bool:
+    """Whether a load of that table was interrupted, and not gone on with yet."""
+    return _ROUND[0] in manifest.state
+
+
+def load_asked(store: Store, table: str) -> dict[int, Asked]:
+    """What is known of each record that was ever asked for."""
+    if store.manifest(parents_name(table)) is None:
+        return {}
+    rows = store.read(parents_name(table)).to_pylist()
+    return {row["id"]: Asked(row["asked_at"], row["look"], row["found"]) for row in rows}
+
+
+class ByParent:
+    """Brings one table up to date record by record.
+
+    Parameters
+    ----------
+    client, store
+        Who asks, and where it is kept.
+    table
+        The table; it has a `parent`.
+    tick
+        Called with the number of rows after each record, for a progress bar.
+    now
+        This machine's clock.
+    """
+
+    def __init__(self, client: Client, store: Store, table: Table, *, tick: Callable[[int], None], now: Callable[[], datetime]) -> None:
+        if table.parent is None:
+            raise TypeError(f"{table.name} is a list of its own.")
+        self.client = client
+        self.store = store
+        self.table = table
+        self.parent: Parent = table.parent
+        self.tick = tick
+        self.now = now
+        self.problems = Problems()
+        self.counts = _Counts()
+
+    def bring(self, want: Want, *, mend: bool = False) -> tuple[Merge, int]:
+        """Ask for what is due, and keep it.
+
+        Parameters
+        ----------
+        want
+            What is to be done.
+        mend
+            Whether a cached copy that cannot be trusted is loaded anew rather than said.
+
+        Returns
+        -------
+        Merge
+            All rows that are cached now, and what changed.
+        int
+            How many records were asked for.
+
+        Raises
+        ------
+        PdframeError
+            The API did not answer. The records that were finished are kept, and the same call goes on with the rest.
+        """
+        known = self._known(mend)
+        looks = self._looks()
+        wanted = self._wanted(want, known)
+        began, state = self._round(want, wanted, known)
+        due = [record for record in wanted if self._is_due(record, want, known, looks, began)]
+        if want.ids is None and not self.parent.history:
+            self._forget(known, set(known.asked) - set(wanted))
+        manifest = known.manifest
+        before = dict(manifest.state) if manifest else {}
+        kept = {key: value for key, value in before.items() if key not in _ROUND or before.get("round_of") != state["round_of"]}
+        every = want.ids is None and self.parent.every
+        fresh = self._ask(due, known, looks, kept | state, listed=every)
+        if every:
+            kept[EVERY_AT] = self.now().isoformat()
+        if due or every or (manifest is None and want.ids is not None):
+            self._save(known, fresh, kept)
+        self.problems.warn(self.table.name)
+        return Merge(known.rows, self.counts.added, self.counts.changed, self.counts.removed), len(due)
+
+    # What is known
+
+    def _known(self, mend: bool) -> _Known:
+        empty = storage_schema(self.table).empty_table()
+        try:
+            manifest = self.store.manifest(self.table.name)
+            if manifest is None:
+                return _Known(None, empty, {})
+            rows, _ = unify([self.store.read(self.table.name)], self.table)
+            return _Known(manifest, rows, load_asked(self.store, self.table.name))
+        except CacheError:
+            if not mend:
+                raise
+            return _Known(None, empty, {})
+
+    def _looks(self) -> dict[int, str]:
+        """How each record looks in its cached list; nothing where that is not cached, or tells nothing.
+
+        What happens to a record later in the second in which its list was read leaves no sign. It can only be one of those that changed
+        last: their looks begin with a question mark, and they are asked again.
+        """
+        signs = self.parent.signs
+        if not signs or self.store.manifest(self.parent.table) is None:
+            return {}
+        rows = self.store.read(self.parent.table, ["id", *dict.fromkeys((*signs, "update_time"))])
+        texts = [pc.fill_null(rows[sign].cast(pa.string()), "") for sign in signs]
+        looks = pc.binary_join_element_wise(*texts, "|")
+        unsettled = pc.fill_null(pc.equal(rows["update_time"], pc.max(rows["update_time"])), False)
+        return {
+            record: f"?{look}" if recent else look
+            for record, look, recent in zip(rows["id"].to_pylist(), looks.to_pylist(), unsettled.to_pylist(), strict=True)
+        }
+
+    def _wanted(self, want: Want, known: _Known) -> list[int]:
+        if want.ids is not None:
+            return sorted(set(want.ids))
+        if not self.parent.every:
+            return sorted(record for record, asked in known.asked.items() if asked.found)
+        with_rows = set(known.rows[self.parent.id].to_pylist())
+        if self.table.name != "discounts":
+            return sorted(self.store.read(self.parent.table, ["id"])["id"].to_pylist())
+        deals = self.store.read("deals", ["id", "products_count"])
+        items = self.store.manifest("deal_products")
+        leaves_out = items is not None and lines.LEAVES_OUT in items.state
+        possible = lines.deals_that_can_have("deal_products", deals, None, count_leaves_out=leaves_out)
+        return sorted(possible | (with_rows & set(deals["id"].to_pylist())))
+
+    def _round(self, want: Want, wanted: Sequence[int], known: _Known) -> tuple[datetime | None, dict[str, str]]:
+        """When the round that this load goes on with began (None: it begins one), and what the cache must say while it is unfinished."""
+        of = "every" if want.ids is None else f"{zlib.crc32(','.join(map(str, wanted)).encode()):08x}"
+        state = known.manifest.state if known.manifest else {}
+        if state.get("round_of") == of and (not want.full or state.get("round_full") == "yes"):
+            began = datetime.fromisoformat(state["round"])
+            if timedelta(0) <= self.now() - began < GOES_ON:
+                return began, {key: state[key] for key in _ROUND}
+        return None, dict(zip(_ROUND, (self.now().isoformat(), of, "yes" if want.full else "no"), strict=True))
+
+    def _is_due(self, record: int, want: Want, known: _Known, looks: Mapping[int, str], began: datetime | None) -> bool:
+        asked = known.asked.get(record)
+        if asked is None:
+            return True
+        told = want.listed and bool(self.parent.signs) and record in looks
+        moved = told and (asked.look or "").removeprefix("?") != looks[record].removeprefix("?")
+        if began is not None and asked.at >= began:
+            return moved
+        if want.full:
+            return True
+        if not want.now:
+            age = self.now() - asked.at
+            # A time ahead of the clock means that the clock was set: trust nothing it says about age.
+            if want.max_age is None or -want.max_age <= age < want.max_age:
+                return False
+        return moved or (asked.look or "?").startswith("?") if told else True
+
+    # Asking
+
+    def _ask(self, due: Sequence[int], known: _Known, looks: Mapping[int, str], state: Mapping[str, str], *, listed: bool) -> _Fresh:
+        """Ask for records, saving now and then; return what is not saved yet."""
+        fresh, done, missing = _Fresh(), 0, 0
+        try:
+            for record in due:
+                at, rows = self.now(), self._rows_of(record)
+                fresh.rows += rows or ()
+                fresh.asked[record] = Asked(at, looks.get(record), rows is not None)
+                done += 1
+                missing += rows is None
+                if listed and done == missing == MISSING_IN_A_ROW:
+                    raise ResponseError(
+                        f"None of the first {missing} {self.parent.table} that were asked for their {self.table.name} was found, though "
+                        f"the cached list has them. Bring that list up to date: account.sync({self.parent.table!r}, full=True).",
+                        status=NOT_FOUND,
+                    )
+                self.tick(len(rows or ()))
+                if len(fresh.asked) >= SAVED_EVERY:
+                    self._save(known, fresh, state)
+                    fresh = _Fresh()
+        except BaseException as error:
+            self._save(known, fresh, state)
+            if isinstance(error, PdframeError) and done:
+                error.kept = (
+                    f"Kept: {self.table.name} of the {done:,} {self.parent.table} that were finished; "
+                    f"the same call goes on with the other {len(due) - done:,}."
+                )
+            raise
+        return fresh
+
+    def _rows_of(self, record: int) -> list[dict[str, Any]] | None:
+        """The rows of one record, the oldest first; None where the API does not know it."""
+        source = self.table.sources[0]
+        path = source.path.format(id=record)
+        for again in (True, False):
+            rows: list[dict[str, Any]] = []
+            pages = 0
+            try:
+                if source.paged:
+                    for page in walk(self.client, path, None, cost=source.cost, api=source.api):
+                        rows += page.rows
+                        pages += 1
+                else:
+                    rows = self.client.get_json(path, cost=source.cost, api=source.api).rows
+                break
+            except ResponseError as error:
+                if error.status == NOT_FOUND and not pages:
+                    return None
+                # A cursor that is refused on the way has expired: once more from the beginning.
+                if error.status != BAD_REQUEST or not pages or not again:
+                    raise
+        if self.parent.newest_first:
+            rows.reverse()
+        if self.parent.by_field:
+            rows = [part for row in rows for part in _by_field(row)]
+        return [{**row, self.parent.id: record} for row in rows]
+
+    # Keeping
+
+    def _save(self, known: _Known, fresh: _Fresh, state: Mapping[str, str]) -> None:
+        """Put what came in the place of what was cached of the same records."""
+        new, problems = to_arrow(fresh.rows, self.table)
+        self.problems.merge(problems)
+        came = pa.array([record for record, asked in fresh.asked.items() if asked.found or not self.parent.history], pa.int64())
+        replaced = pc.is_in(known.rows[self.parent.id], value_set=came)
+        unchanged = not self._count(known.rows.filter(replaced), new) and known.manifest is not None
+        if not unchanged:
+            rows, problems = unify([known.rows.filter(pc.invert(replaced)), new], self.table)
+            self.problems.merge(problems)
+            known.rows = _in_order(rows, self.table)
+        known.asked |= fresh.asked
+        self._write(known, state, unchanged=unchanged)
+
+    def _write(self, known: _Known, state: Mapping[str, str], *, unchanged: bool) -> None:
+        now, before = self.now(), known.manifest
+        oldest = min((asked.at for asked in known.asked.values()), default=now)
+        manifest = Manifest(
+            self.table.name, before.parts if before else (), known.rows.num_rows, now, oldest, None, dict(state),
+            before.tokens if before else 0, before.next_part if before else 1,
+        )  # fmt: skip
+        # Rows first: a record whose rows are here and that is not known to be asked for is asked again, the other way round it is lost.
+        known.manifest = self.store.touch(manifest) if unchanged else self.store.replace(manifest, known.rows)
+        records = sorted(known.asked.items())
+        table = pa.Table.from_pylist([{"id": i, "asked_at": a.at, "look": a.look, "found": a.found} for i, a in records], schema=_ASKED)
+        name = parents_name(self.table.name)
+        try:
+            number = old.next_part if (old := self.store.manifest(name)) else 1
+        except CacheError:
+            number = 1
+        self.store.replace(Manifest(name, (), table.num_rows, now, oldest, next_part=number), table)
+
+    def _forget(self, known: _Known, records: Collection[int]) -> None:
+        """Drop records that are gone, with their rows."""
+        gone = pc.is_in(known.rows[self.parent.id], value_set=pa.array(sorted(records), pa.int64()))
+        lost = pc.sum(gone).as_py() or 0
+        known.asked = {record: asked for record, asked in known.asked.items() if record not in records}
+        if lost:
+            self.counts.removed += lost
+            known.rows = known.rows.filter(pc.invert(gone))
+            known.manifest = self.store.replace(known.manifest, known.rows) if known.manifest else None
+
+    def _count(self, old: pa.Table, new: pa.Table) -> bool:
+        """Count what differs between two states of the same records' rows, and tell whether anything does."""
+        if old.num_rows == 0 and new.num_rows == 0:
+            return False
+        before, after = old.to_pylist(), new.to_pylist()
+        added = changed = removed = 0
+        if "id" in old.column_names:
+            was, now = {row["id"]: row for row in before}, {row["id"]: row for row in after}
+            added, removed = len(now.keys() - was.keys()), len(was.keys() - now.keys())
+            changed = sum(_plain(was[key]) != _plain(now[key]) for key in was.keys() & now.keys())
+        else:
+            had, has = Counter(map(repr, map(_plain, before))), Counter(map(repr, map(_plain, after)))
+            added, removed = (has - had).total(), (had - has).total()
+        self.counts.added += added
+        self.counts.changed += changed
+        self.counts.removed += removed
+        return bool(added or changed or removed)
+
+
+def rows_of(store: Store, table: Table, ids: Collection[int] | None) -> pa.Table:
+    """The cached rows of some records, or of every one that there is; of a table of history also those of records that are gone."""
+    rows = store.read(table.name)
+    parent = table.parent
+    if parent is None or (ids is None and parent.history):
+        return rows
+    if ids is None:
+        ids = store.read(parent.table, ["id"])["id"].to_pylist()
+    return rows.filter(pc.is_in(rows[parent.id], value_set=pa.array(ids, pa.int64())))
+
+
+def _by_field(row: dict[str, Any]) -> list[dict[str, Any]]:
+    """A row a field out of one that holds values by field; one that does not is left as it is."""
+    old, new = row.get("old_values"), row.get("new_values")
+    if not isinstance(old, dict | None) or not isinstance(new, dict | None):
+        return [row]
+    rest = {key: value for key, value in row.items() if key not in ("old_values", "new_values")}
+    old, new = old or {}, new or {}
+    codes = dict.fromkeys([*new, *old])
+    return [{**rest, "field_key": code, "old_value": old.get(code), "new_value": new.get(code)} for code in codes] or [rest]
+
+
+def _in_order(rows: pa.Table, table: Table) -> pa.Table:
+    """Rows by id where they have one, else by record and time; within one time as they came (Arrow's sort is stable)."""
+    parent = table.parent
+    if table.key == ("id",) or parent is None:
+        return rows.sort_by("id")
+    return rows.sort_by([(parent.id, "ascending"), *([(parent.order, "ascending")] if parent.order else [])])
+
+
+def _plain(row: dict[str, Any]) -> dict[str, Any]:
+    """A row without its nulls: a column that a part lacks and one that is null are alike."""
+    return {key: value for key, value in row.items() if value is not None}
