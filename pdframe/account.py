@@ -23,6 +23,7 @@ from pdframe.api.limits import Ledger
 from pdframe.errors import AccessError, ArgumentError, CacheError, CredentialsError
 from pdframe.fields import fields_frame
 from pdframe.loaders import ListLoaders, RecordLoaders, Searches
+from pdframe.past import Past
 from pdframe.progress import Bars
 from pdframe.schema import LISTS, TABLES, Table
 from pdframe.store import Accounts, Manifest, Store, check_writable, default_cache_dir, readable_key
@@ -93,7 +94,7 @@ def connect(
     )
 
 
-class Account(ListLoaders, RecordLoaders, Searches):
+class Account(ListLoaders, RecordLoaders, Searches, Past):
     """One company as one user sees it. `pdframe.connect` makes it.
 
     Every table is a method that returns a plain DataFrame; all take

@@ -189,6 +189,23 @@ class Store:
         self._sweep(folder, {part.file for part in parts})
         return written
 
+    def append(self, manifest: Manifest, table: pa.Table, *, synced_at: datetime) -> Manifest:
+        """Add `table` behind what is cached as a part of its own, in one step; a crash leaves what was there."""
+        folder = self.root / manifest.table
+        try:
+            part = write_part(folder, f"part-{manifest.next_part:06d}.parquet", table)
+            written = replace(
+                manifest,
+                parts=(*manifest.parts, part),
+                rows=manifest.rows + table.num_rows,
+                synced_at=synced_at,
+                next_part=manifest.next_part + 1,
+            )
+            self._write_manifest(written)
+        except OSError as error:
+            raise CacheError(f"{manifest.table!r} could not be added to in {folder}: {error.strerror}. What was there is kept.") from error
+        return written
+
     def touch(self, manifest: Manifest) -> Manifest:
         """Write a manifest whose parts are as they were: nothing changed but the times."""
         try:

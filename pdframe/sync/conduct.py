@@ -21,6 +21,7 @@ from pdframe.schema import TABLES, Table
 from pdframe.store import Manifest, Store
 from pdframe.sync import lines, parents
 from pdframe.sync.compare import Merge, last_of_each, replace_all, upsert
+from pdframe.sync.kept import keep_look
 from pdframe.sync.lists import DELETIONS_KEPT, Pull, Puller, StartAgainError, can_pull_changes
 from pdframe.sync.parents import ByParent, Want
 
@@ -369,6 +370,7 @@ class _Work:
             self.table.name, before.parts if before else (), merge.table.num_rows, began, full_at, server_time, pull.state,
             next_part=before.next_part if before else 1,
         )  # fmt: skip
+        keep_look(self.store, manifest, merge.table, pull, before)
         changed = merge.added or merge.changed or merge.removed
         if before is not None and full_at == before.full_at and not changed:
             self.store.touch(manifest)

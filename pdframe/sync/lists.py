@@ -37,6 +37,7 @@ class Pull:
     """What came over the wire for a table: rows, keys that are gone, and what the next pull must know.
 
     `began` is this machine's clock when the first of these rows was asked for; `saved` how many pages an earlier walk had left.
+    `server_time` is the server's clock at the first answer, `seen_at` at the last.
     """
 
     began: datetime
@@ -45,6 +46,7 @@ class Pull:
     gone: list[Any] = field(default_factory=list)
     state: dict[str, str] = field(default_factory=dict)
     server_time: datetime | None = None
+    seen_at: datetime | None = None
     saved: int = 0
 
     def rows(self, table: Table, fields: Sequence[Field]) -> pa.Table:
@@ -124,6 +126,7 @@ class Puller:
             if source.deletions:
                 for page in walk(self.client, source.path, {"status": "deleted"}, cost=source.cost, api=source.api):
                     pull.gone += [row[table.key[0]] for row in page.rows if table.key[0] in row]
+                    pull.seen_at = page.server_time or pull.seen_at
                     self.tick(len(page.rows))
 
     def batches_of(self, table: Table, ids: Sequence[int], pull: Pull, keep: Callable[[pa.Table, Sequence[int]], None]) -> None:
@@ -183,6 +186,7 @@ class Puller:
         try:
             for page in self._pages(source, params, start):
                 pull.server_time = pull.server_time or page.server_time
+                pull.seen_at = page.server_time or pull.seen_at
                 if not_before and page.server_time and page.server_time < not_before - CLOCK_SLACK:
                     raise StartAgainError(f"the server's clock went back to {page.server_time:%Y-%m-%d %H:%M}")
                 if not_before and page.server_time and page.server_time - not_before > DELETIONS_KEPT:

@@ -1,0 +1,143 @@
+"""The part of an account that looks back: stage visits, and deals as they were known at a time."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from datetime import UTC, date, datetime, time, timedelta
+from typing import Any, Literal
+from zoneinfo import ZoneInfo
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from pdframe.errors import ArgumentError, NotCachedError
+from pdframe.frames import to_frame
+from pdframe.history import History, known_at
+from pdframe.schema.kept import HISTORY
+from pdframe.store import Store
+from pdframe.visits import stage_visits
+
+_STATE = (
+    "id",
+    "stage_id",
+    "pipeline_id",
+    "status",
+    "stage_change_time",
+    "add_time",
+    "won_time",
+    "lost_time",
+    "first_won_time",
+    "is_deleted",
+)
+_BESIDE = ("is_server_time", "look")
+
+
+class Past(ABC):
+    """What an account can tell of the past; it grows with every sync of deals."""
+
+    @property
+    @abstractmethod
+    def tz(self) -> str:
+        """Name of the user's timezone."""
+
+    @property
+    @abstractmethod
+    def _store(self) -> Store: ...
+
+    @abstractmethod
+    def deals(self, *, refresh: Literal["full"] | bool | None = None, labels: bool = True, columns: Any = None) -> pd.DataFrame:
+        """One row a deal."""
+
+    @abstractmethod
+    def stages(self, *, refresh: Literal["full"] | bool | None = None, labels: bool = True, columns: Any = None) -> pd.DataFrame:
+        """One row a stage."""
+
+    def stage_visits(self, *, refresh: Literal["full"] | bool | None = None) -> pd.DataFrame:
+        """One row a stay of a deal in a stage, archived and deleted deals included.
+
+        From the changelogs that were loaded (`deal_changes`), else from the looks that every sync of deals keeps, else from the deals as
+        they are. Sync often: what happens between two looks is not known later.
+
+        Parameters
+        ----------
+        refresh
+            As for `deals` and `stages`, which it rests on.
+
+        Returns
+        -------
+        DataFrame
+            deal_id; pipeline_id, stage_id; visit: the deal's stays in this stage, counted from 1; entered_at, left_at (UTC): when it came
+            and left, null while it is there; end: advanced, moved back, changed pipeline, won, lost, deleted (or no longer visible), open;
+            null where it left for another stage and nothing tells whether forward or back; source: changelog, snapshots or current;
+            entered_after, left_after: lower bounds where `entered_at` and `left_at` are but upper ones, null where these are exact;
+            seen_at: server's time of the first look that found the stay, `entered_at` where the changelog tells it.
+        """
+        deals = self.deals(refresh=refresh, labels=False, columns=_STATE)
+        stages = self.stages(refresh=refresh, labels=False, columns=["id", "order_nr", "pipeline_id"])
+        history, manifest = History(self._store), self._store.manifest("deals")
+        return stage_visits(
+            deals,
+            history.rows(),
+            self._changes(),
+            stages=stages,
+            looks=history.looks(),
+            seen_at=manifest.server_time if manifest else None,
+        )
+
+    def as_of(self, when: str | date | pd.Timestamp) -> pd.DataFrame:
+        """Deals as the kept history knew them at a time: nothing that was seen later.
+
+        Parameters
+        ----------
+        when
+            A time; one without a timezone is in `tz`, a bare date means the end of that day.
+
+        Returns
+        -------
+        DataFrame
+            One row a deal that was seen by then: deal_id, the columns of deals that are kept, gone (deleted, then `status` says so, or no
+            longer visible: the other columns are as seen last), seen_at (server's time of the look that found it so, UTC).
+
+        Raises
+        ------
+        ArgumentError
+            `when` is no time.
+        NotCachedError
+            No history is kept, or it begins later.
+        """
+        moment, history = _moment(when, self.tz), History(self._store)
+        begins = pc.min(history.looks()["seen_at"]).as_py()
+        if begins is None:
+            raise NotCachedError(
+                "No history of deals is kept yet: it begins with the first account.sync('deals') and grows with every one."
+            )
+        if moment < begins:
+            raise NotCachedError(
+                f"The kept history of deals begins at {begins:%Y-%m-%d %H:%M:%S} UTC, after {moment:%Y-%m-%d %H:%M:%S} UTC: nobody looked "
+                "before. Ask for a later time; stage_visits() tells what is known of earlier stages."
+            )
+        rows = known_at(history.rows(), moment)
+        return to_frame(rows, HISTORY).drop(columns=list(_BESIDE))
+
+    def _changes(self) -> pa.Table | None:
+        """The changelogs that were loaded, None where none was."""
+        return self._store.read("deal_changes") if self._store.manifest("deal_changes") is not None else None
+
+
+def _moment(when: str | date | pd.Timestamp, tz: str) -> datetime:
+    problem = f"`when` is a time such as '2026-06-30' or '2026-06-30 12:00', not {when!r}."
+    try:
+        bare = not isinstance(when, datetime) and (isinstance(when, date) or len(str(when).strip()) <= len("2026-06-30"))
+        moment = pd.Timestamp(when)
+    except (ValueError, TypeError, OverflowError):
+        raise ArgumentError(problem) from None
+    if pd.isna(moment):
+        raise ArgumentError(problem)
+    there = ZoneInfo(tz)
+    if bare:
+        moment = pd.Timestamp(datetime.combine(moment.date() + timedelta(days=1), time(), there) - timedelta(microseconds=1))
+    elif moment.tzinfo is None:
+        moment = pd.Timestamp(moment.to_pydatetime().replace(tzinfo=there))
+    result: datetime = moment.to_pydatetime().astimezone(UTC)
+    return result

@@ -1,0 +1,45 @@
+"""Keeps what a pull of deals found in the history, before the table of deals itself is written."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+import pyarrow as pa
+
+from pdframe.history import History, Kind
+from pdframe.schema import TABLES
+from pdframe.store import Manifest, Store
+from pdframe.sync.lists import Pull
+
+DEALS = "deals"
+
+
+def keep_look(store: Store, manifest: Manifest, rows: pa.Table, pull: Pull, before: Manifest | None) -> None:
+    """Keep a look at the deals; nothing for any other table.
+
+    Parameters
+    ----------
+    store
+        Where.
+    manifest, rows
+        The table as it is about to be written.
+    pull
+        What it was made from.
+    before
+        The manifest that it takes the place of.
+    """
+    if manifest.table != DEALS:
+        return
+    kind = _kind(manifest, pull, before)
+    # The lists are walked live ones first, so that whatever was stamped up to the newest of these was found in one list or another;
+    # a look that was interrupted may not have come to the list in which it stands.
+    newest = None if kind == "partial" else pull.state.get(TABLES[DEALS].sources[0].path)
+    complete_to = datetime.fromisoformat(newest).astimezone(UTC) if newest else None
+    History(store).look(rows, kind, seen_at=pull.seen_at, complete_to=complete_to, now=manifest.synced_at)
+
+
+def _kind(manifest: Manifest, pull: Pull, before: Manifest | None) -> Kind:
+    if before is None or manifest.full_at != before.full_at:
+        return "resumed" if pull.saved else "full"
+    # A pull that did not come to its end keeps its rows, and the time of the last one that did.
+    return "partial" if manifest.synced_at == before.synced_at else "incremental"

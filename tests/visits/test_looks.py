@@ -1,0 +1,240 @@
+"""From looks alone, or from a changelog and later looks, stage visits never contradict the true ones and never overlap."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import pandas as pd
+import pytest
+import stays
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from pdframe import sandbox
+from pdframe.history import History, latest
+from pdframe.schema.kept import REMEMBERED
+from pdframe.visits import stage_visits
+
+pytestmark = pytest.mark.filterwarnings("ignore::pdframe.errors.DataWarning")
+SWITCHES = {
+    "likeliest": sandbox.Switches(),
+    "other way": sandbox.Switches(
+        archiving_moves_update_time=False,
+        deleting_moves_update_time=False,
+        reopening_moves_update_time=False,
+        line_edits_move_update_time=False,
+        stage_change_time_if_never_moved="set",
+        changelog_has_creation=True,
+        date_ahead_seconds=3600,
+    ),
+}
+
+
+class Watched:
+    """An account whose every look is remembered: when it was, and what the frame of deals showed."""
+
+    def __init__(self, account: sandbox.SandboxAccount) -> None:
+        self.account = account
+        self.company = account.company_model
+        self.looks: list[tuple[int, int]] = []
+        self.frames: dict[int, pd.DataFrame] = {}
+
+    def look(self, *, full: bool = False, during: list[Callable[[], None]] | None = None) -> None:
+        began, ask = self.company.now, self.account._client.get_json
+        todo = list(during or ())
+
+        def answer(*args: Any, **options: Any) -> Any:
+            page = ask(*args, **options)
+            if todo:
+                todo.pop()()
+            return page
+
+        self.account._client.get_json = answer  # type: ignore[method-assign]
+        self.account.sync("deals", full=full)
+        self.account._client.get_json = ask  # type: ignore[method-assign]
+        self.looks.append((began, self.company.now))
+        number = History(self.account._store).looks()["look"].to_pylist()[-1]
+        self.frames[number] = self.account.deals(refresh=False, labels=False, columns=["id", *REMEMBERED])
+
+    def check(self, visits: pd.DataFrame) -> None:
+        stays.check_form(visits)
+        stays.check_against_truth(visits, self.company.truth.stage_visits(), self.looks)
+
+    def check_replay(self) -> None:
+        """After every look, the last row of each deal that is there says what the frame said."""
+        history = History(self.account._store)
+        kept = history.rows().to_pandas()
+        kept["expected_close_date"] = pd.to_datetime(kept["expected_close_date"])
+        for number, frame in self.frames.items():
+            last = kept[kept["look"] <= number].drop_duplicates("deal_id", keep="last").sort_values("deal_id")
+            there = last[~last["gone"].astype(bool)].rename(columns={"deal_id": "id"})[frame.columns].reset_index(drop=True)
+            pd.testing.assert_frame_equal(there.astype(frame.dtypes.to_dict()), frame)
+
+    def with_changelog(self, log: pd.DataFrame, loaded: dict[int, Any] | None) -> pd.DataFrame:
+        history = History(self.account._store)
+        stages = self.account.stages(refresh=False)
+        deals = self.account.deals(refresh=False, labels=False)
+        return stage_visits(deals, history.rows(), log, stages=stages, looks=history.looks(), loaded=loaded)
+
+
+def connected(path: Path, seed: int, deals: int, switches: sandbox.Switches) -> sandbox.SandboxAccount:
+    return sandbox.connect(seed=seed, deals=deals, switches=switches, cache_dir=path, burst=100_000, progress=False, max_age=None)
+
+
+@pytest.mark.parametrize(("seed", "switches"), [(1, "likeliest"), (1, "other way"), (2, "other way"), (3, "likeliest")])
+def test_weekly_looks_never_contradict_the_truth(tmp_path: Path, seed: int, switches: str) -> None:
+    with connected(tmp_path, seed, 120, SWITCHES[switches]) as account:
+        watched = Watched(account)
+        watched.look()
+        account.stages()
+        log = stays.changelog(account.company_model)
+        ahead = account.company_model.switches.date_ahead_seconds
+        loaded = dict.fromkeys(account.company_model.tables["deals"], pd.Timestamp(account.company_model.now + ahead, unit="s", tz="UTC"))
+        random = Random(seed)
+        for week in range(10):
+            account.advance(days=7)
+            rows = account.company_model.tables["deals"]
+            closed = [deal for deal, row in rows.items() if row["status"] != "open" and not row["is_deleted"]]
+            for deal in random.sample(closed, 4):
+                account.company_model.reopen_deal(deal)
+            account.company_model.delete_deal(random.choice([deal for deal, row in rows.items() if not row["is_deleted"]]))
+            watched.look(full=week in (4, 9))
+        visits = account.stage_visits(refresh=False)
+        watched.check(visits)
+        watched.check_replay()
+        # A move is dated by its stage_change_time: only when a deal was reopened is not told.
+        before = visits.groupby("deal_id")["end"].shift()
+        assert before[visits["entered_after"].notna()].isin(["won", "lost"]).all()
+        assert {"advanced", "won", "lost", "deleted", "open"} <= set(visits["end"].dropna())
+        assert set(visits["source"]) == {"snapshots", "current"}
+        deals = account.deals(refresh=False)
+        still_open = deals[deals["status"] == "open"].set_index("id")["stage_id"]
+        there = visits[visits["end"] == "open"].set_index("deal_id")["stage_id"]
+        assert there.to_dict() == still_open.to_dict()
+        for read in (loaded, None):
+            both = watched.with_changelog(log, read)
+            watched.check(both)
+            assert {"changelog", "snapshots"} <= set(both["source"])
+
+
+WRITES = ("move", "move", "win", "lose", "reopen", "reopen", "archive", "unarchive", "delete", "edit", "add")
+STEPS = st.one_of(
+    st.tuples(st.sampled_from(WRITES), st.integers(0, 5)), st.tuples(st.sampled_from(["look", "look", "full", "second", "log"]), st.just(0))
+)
+
+
+def write(company: Any, kind: str, which: int) -> None:
+    """Do one thing to a deal, if it can be done."""
+    rows = [row for row in company.tables["deals"].values() if not row["is_deleted"]]
+    if kind == "add" or not rows:
+        company.add_deal("New")
+        return
+    deal = rows[which % len(rows)]
+    stages = [stage["id"] for stage in company.tables["stages"].values() if not stage["is_deleted"] and stage["id"] != deal["stage_id"]]
+    if kind == "edit":
+        company.edit_deal(deal["id"], title=f"{which} {company.now}")
+    elif kind == "delete":
+        company.delete_deal(deal["id"])
+    elif kind in ("archive", "unarchive") and deal["is_archived"] is (kind == "unarchive"):
+        getattr(company, f"{kind}_deal")(deal["id"])
+    elif kind == "reopen" and deal["status"] != "open":
+        company.reopen_deal(deal["id"])
+    elif deal["status"] == "open" and kind == "move":
+        company.move_deal(deal["id"], stages[(which + company.now) % len(stages)])
+    elif deal["status"] == "open" and kind in ("win", "lose"):
+        getattr(company, f"{kind}_deal")(deal["id"])
+
+
+@settings(max_examples=10, deadline=None, suppress_health_check=list(HealthCheck))
+@given(
+    steps=st.lists(STEPS, min_size=5, max_size=40),
+    flags=st.tuples(*[st.booleans()] * 4),
+    never_moved=st.sampled_from(["null", "set"]),
+    ahead=st.sampled_from([0, 3, 3600]),
+    life=st.booleans(),
+)
+def test_whatever_happens_no_stay_contradicts_the_truth(
+    tmp_path_factory: pytest.TempPathFactory,
+    steps: list[tuple[str, int]],
+    flags: tuple[bool, ...],
+    never_moved: Any,
+    ahead: int,
+    life: bool,
+) -> None:
+    archiving, deleting, reopening, creation = flags
+    switches = replace(
+        sandbox.Switches(),
+        archiving_moves_update_time=archiving,
+        deleting_moves_update_time=deleting,
+        reopening_moves_update_time=reopening,
+        changelog_has_creation=creation,
+        stage_change_time_if_never_moved=never_moved,
+        date_ahead_seconds=ahead,
+    )
+    with connected(tmp_path_factory.mktemp("cache"), 1, 0, switches) as account:
+        company, watched = account.company_model, Watched(account)
+        for number in range(3):
+            company.add_deal(f"Deal {number}")
+        account.stages()
+        log: tuple[pd.DataFrame, dict[int, Any]] | None = None
+        waiting: list[tuple[str, int]] = []
+        for number, (kind, which) in enumerate(steps):
+            if kind in ("look", "full"):
+                during = [lambda step=step: write(company, *step) for step in waiting] if life else []
+                watched.look(full=kind == "full", during=during)
+                waiting = []
+            elif kind == "log":
+                log = (
+                    stays.changelog(company),
+                    dict.fromkeys(company.tables["deals"], pd.Timestamp(company.now + ahead, unit="s", tz="UTC")),
+                )
+            elif kind == "second":
+                with company.same_second():
+                    for step in steps[:number][-3:]:
+                        if step[0] in WRITES:
+                            write(company, *step)
+            else:
+                write(company, kind, which)
+                waiting = [*waiting, (kind, which + 1)][-3:]
+        company.edit_deal(company.add_deal("The last one"), title="so that time has gone on")
+        watched.look(full=True)
+        watched.check(account.stage_visits(refresh=False))
+        watched.check_replay()
+        if log is not None:
+            watched.check(watched.with_changelog(*log))
+            watched.check(watched.with_changelog(log[0], None))
+
+
+def test_what_cannot_be_seen_any_more_has_ended(account: sandbox.SandboxAccount) -> None:
+    deals = account.deals()
+    deal = int(deals["id"][deals["status"] == "open"].iloc[0])
+    account.company_model.hide("deals", deal)
+    account.stages()
+    account.sync("deals", full=True)
+    row = latest(History(account._store).rows()).to_pandas().set_index("deal_id").loc[deal]
+    assert (row["gone"], row["status"]) == (True, "open")
+    visits = account.stage_visits(refresh=False)
+    assert visits[visits["deal_id"] == deal]["end"].tolist()[-1] == "deleted"
+
+
+def test_zero_deals_keep_columns_and_dtypes() -> None:
+    with sandbox.connect(seed=1, deals=0, burst=100_000, progress=False) as account:
+        visits = account.stage_visits()
+        stays.check_form(visits)
+        assert len(visits) == 0
+        assert len(account.as_of("2030-01-01")) == 0
+
+
+def test_an_account_that_never_tells_when_stages_changed_bounds_them() -> None:
+    with sandbox.connect(seed=2, deals=120, burst=100_000, progress=False) as account:
+        deals = account.deals(labels=False)
+        deals["stage_change_time"] = pd.Series(pd.NaT, index=deals.index, dtype=deals["stage_change_time"].dtype)
+        now = pd.Timestamp(account.company_model.now, unit="s", tz="UTC")
+        visits = stage_visits(deals, stages=account.stages(), seen_at=now)
+        stays.check_form(visits)
+        assert (visits["entered_after"].notna() | (visits["entered_at"] == visits["left_at"])).all()
+        stays.check_against_truth(visits, account.company_model.truth.stage_visits(), [])
