@@ -6,6 +6,7 @@ import contextlib
 import hashlib
 import html
 import os
+import re
 import weakref
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
@@ -42,6 +43,7 @@ def connect(
     base_url: str | None = None,
     cache_dir: str | os.PathLike[str] | None = None,
     max_age: str | float | timedelta | None = "15min",
+    full_every: str | float | timedelta | None = "7d",
     max_tokens: int | None = None,
     progress: bool | None = None,
 ) -> Account:
@@ -62,6 +64,8 @@ def connect(
         resolved here and now.
     max_age
         A loader refreshes what is older: anything that pandas makes a Timedelta of; 0: always; None: never.
+    full_every
+        A refresh loads a table anew where its last full load is older, since the API does not tell every change; None: never by itself.
     max_tokens
         Ceiling of API tokens a UTC day for this account's cache; None: no ceiling of ours.
     progress
@@ -89,6 +93,7 @@ def connect(
         base_url=base_url,
         cache_dir=cache_dir,
         max_age=max_age,
+        full_every=full_every,
         max_tokens=max_tokens,
         progress=progress,
     )
@@ -114,10 +119,13 @@ class Account(ListLoaders, RecordLoaders, Searches, Past):
     `pdframe.errors` where the API does not answer: half a table is never returned.
     """
 
-    def __init__(self, client: Client, *, cache_dir: Path, max_age: timedelta | None, progress: bool | None) -> None:
+    def __init__(
+        self, client: Client, *, cache_dir: Path, max_age: timedelta | None, full_every: timedelta | None, progress: bool | None
+    ) -> None:
         self._client = client
         self._cache_dir = cache_dir
         self._max_age = max_age
+        self._full_every = full_every
         self._bars = Bars(progress)
         # Taken before a grant is renewed: the same credentials in the next session must give the same digest.
         self._digest = _digest(client.origin, client.credentials)
@@ -198,7 +206,8 @@ class Account(ListLoaders, RecordLoaders, Searches, Past):
         -------
         DataFrame
             One row a table: table, mode ("full", "incremental", "skipped", "unavailable"), rows (null where nothing is cached), added,
-            changed, removed (rows), requests, tokens, seconds, note.
+            changed, removed (rows), requests, tokens, seconds, note, missing (what an unavailable table lacks: "plan", "scope",
+            "permission"; null where nothing).
 
         Raises
         ------
@@ -210,6 +219,37 @@ class Account(ListLoaders, RecordLoaders, Searches, Past):
         for name in tables:
             _table(name)
         return _sync_frame(self._syncer.sync(tables or LISTS, full=full, max_age=self._max_age))
+
+    def estimate(self, *tables: str, full: bool = False) -> pd.DataFrame:
+        """What `sync` with the same arguments would cost, reckoned from the cache: nothing is asked of the API.
+
+        Parameters
+        ----------
+        *tables, full
+            As for `sync`.
+
+        Returns
+        -------
+        DataFrame
+            One row a table: table, requests, tokens (null where nothing cached tells), basis (what the figures rest on). Where it says "at
+            least", more pages cost more: what changed since, and what was never loaded, nobody can count beforehand.
+
+        Raises
+        ------
+        ArgumentError
+            A table that does not exist.
+        """
+        for name in tables:
+            _table(name)
+        rows = self._syncer.estimate(tables or LISTS, full=full)
+        return pd.DataFrame(
+            {
+                "table": pd.Series([row.table for row in rows], dtype="str"),
+                "requests": pd.Series([row.requests for row in rows], dtype="Int64"),
+                "tokens": pd.Series([row.tokens for row in rows], dtype="Int64"),
+                "basis": pd.Series([row.basis for row in rows], dtype="str"),
+            }
+        )
 
     def status(self) -> pd.DataFrame:
         """What is cached, one row a table, with its age and size.
@@ -296,7 +336,7 @@ class Account(ListLoaders, RecordLoaders, Searches, Past):
 
     @property
     def _syncer(self) -> Syncer:
-        return Syncer(self._client, self._store, self._client.ledger, progress=self._bars)
+        return Syncer(self._client, self._store, self._client.ledger, progress=self._bars, full_every=self._full_every)
 
     def _summary(self) -> tuple[str, list[str]]:
         """Name and a line a cached table, without asking the API anything."""
@@ -318,6 +358,7 @@ def connection(
     base_url: str | None = None,
     cache_dir: str | os.PathLike[str] | None = None,
     max_age: str | float | timedelta | None = "15min",
+    full_every: str | float | timedelta | None = "7d",
     max_tokens: int | None = None,
     progress: bool | None = None,
 ) -> _A:
@@ -332,12 +373,12 @@ def connection(
             "opens a synthetic company."
         )
     credentials: Credentials = oauth if oauth is not None else ApiToken(token or "")
-    age = _age(max_age)
+    age, reload_age = _age(max_age, "max_age"), _age(full_every, "full_every")
     folder = Path(cache_dir or os.environ.get("PDFRAME_CACHE_DIR") or default_cache_dir()).expanduser().absolute()
     origin = _origin(company, base_url, optional=oauth is not None)
     ledger = Ledger(max_tokens=max_tokens)
     check_writable(folder)
-    return kind(Client(origin, credentials, ledger=ledger), cache_dir=folder, max_age=age, progress=progress)
+    return kind(Client(origin, credentials, ledger=ledger), cache_dir=folder, max_age=age, full_every=reload_age, progress=progress)
 
 
 def _table(name: str) -> Table:
@@ -356,16 +397,19 @@ def _origin(company: str | None, base_url: str | None, *, optional: bool) -> str
     return None if optional and company is None and base_url is None else origin_of(company, base_url)
 
 
-def _age(max_age: str | float | timedelta | None) -> timedelta | None:
-    if max_age is None:
+def _age(given: str | float | timedelta | None, name: str) -> timedelta | None:
+    if given is None:
         return None
-    problem = f"max_age is a length of time such as '15min' or '1D', 0 (always refresh) or None (never), not {max_age!r}."
+    problem = f"{name} is a length of time such as '15min' or '1D', 0 (always) or None (never), not {given!r}."
     # A bare number has no unit; pandas would take nanoseconds.
-    bare = isinstance(max_age, int | float) or (isinstance(max_age, str) and max_age.strip().replace(".", "", 1).isdigit())
-    if isinstance(max_age, bool) or (bare and float(max_age) != 0):  # type: ignore[arg-type]
+    bare = isinstance(given, int | float) or (isinstance(given, str) and given.strip().replace(".", "", 1).isdigit())
+    if isinstance(given, bool) or (bare and float(given) != 0):  # type: ignore[arg-type]
         raise ArgumentError(problem)
+    if isinstance(given, str):
+        # "7d" is what people write; pandas is about to take "7D" alone.
+        given = re.sub(r"(?<=[\d\s])d\b", "D", given)
     try:
-        age = pd.Timedelta(max_age)
+        age = pd.Timedelta(given)
     except (ValueError, TypeError):
         raise ArgumentError(problem) from None
     if pd.isna(age) or age < pd.Timedelta(0):
@@ -405,6 +449,8 @@ def _sync_frame(rows: Sequence[SyncRow]) -> pd.DataFrame:
         **dict.fromkeys(("added", "changed", "removed", "requests", "tokens"), "Int64"),
         "seconds": "float64",
         "note": "str",
+        "missing": "str",
     }
     columns: dict[str, list[Any]] = {name: [getattr(row, name) for row in rows] for name in dtypes}
+    columns["missing"] = [missing or None for missing in columns["missing"]]
     return pd.DataFrame(columns).astype(dtypes)

@@ -1,4 +1,4 @@
-"""The command line: `pdframe demo | sync | status | fields`."""
+"""The command line: `pdframe demo | sync | status | estimate | fields`."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from pdframe.store import default_cache_dir
 from pdframe.sync import UP_TO_DATE
 
 _CELL = 28
+_SENTENCE = 80
 _EPILOG = """\
 environment:
   PIPEDRIVE_COMPANY     the company's name: acme for https://acme.pipedrive.com
@@ -74,14 +75,19 @@ def _parser() -> argparse.ArgumentParser:
     status = commands.add_parser("status", help="what is cached, and how old it is")
     status.set_defaults(run=_status)
 
+    estimate = commands.add_parser("estimate", help="what a sync would cost in API tokens; asks nothing")
+    estimate.add_argument("tables", nargs="*", metavar="TABLE", help="as for sync")
+    estimate.add_argument("--full", action="store_true", help="as for sync")
+    estimate.set_defaults(run=_estimate)
+
     fields = commands.add_parser("fields", help="which label and which hash belong together")
     fields.add_argument("table", metavar="TABLE")
     fields.set_defaults(run=_fields)
 
-    for command in (demo, sync, status, fields):
+    for command in (demo, sync, status, estimate, fields):
         command.add_argument("--cache-dir", metavar="DIR", help="where Parquet files are kept (default: PDFRAME_CACHE_DIR, else cache/)")
         command.add_argument("--quiet", action="store_true", help="no progress bars")
-    for command in (sync, status, fields):
+    for command in (sync, status, estimate, fields):
         command.add_argument("--company", help="the company's name (default: PIPEDRIVE_COMPANY)")
     return parser
 
@@ -99,11 +105,20 @@ def _account(options: argparse.Namespace) -> Account:
 def _sync(options: argparse.Namespace) -> int:
     with _account(options) as account:
         done = account.sync(*options.tables, full=options.full)
-        _show(done)
+        _show_sync(done)
         print(f"\n{account.cache_path}")
-    missing = done[done["mode"].isin(["skipped", "unavailable"]) & (done["note"] != UP_TO_DATE)]
-    # Asked for by name and not to be had is a failure; a plan without a table is none when everything was asked for.
-    return int(bool(set(missing["table"]) & set(options.tables)))
+    undone = done[done["mode"].isin(["skipped", "unavailable"]) & (done["note"] != UP_TO_DATE)]
+    # What the plan does not have is no part of everything; asked for by name, it is a failure like any other.
+    return int(bool((undone["missing"] != "plan").any() or set(undone["table"]) & set(options.tables)))
+
+
+def _estimate(options: argparse.Namespace) -> int:
+    with _account(options) as account:
+        rows = account.estimate(*options.tables, full=options.full)
+        _show(rows, widest=_SENTENCE)
+        unknown = ", and what is not known yet" if rows["tokens"].isna().any() else ""
+        print(f"\n{_total(rows)}{unknown}; {account.tokens_today:,} spent today")
+    return 0
 
 
 def _status(options: argparse.Namespace) -> int:
@@ -161,19 +176,22 @@ def _say(text: str) -> None:
 
 
 def _show_sync(rows: pd.DataFrame) -> None:
-    total = rows[["requests", "tokens", "seconds"]].sum()
-    shown = rows.drop(columns="note") if (rows["note"] == "").all() else rows
-    _show(shown)
-    print(f"\n{int(total['requests']):,} requests, {int(total['tokens']):,} API tokens, {total['seconds']:.1f} s")
+    silent = [name for name in ("note", "missing") if (rows[name].fillna("") == "").all()]
+    _show(rows.drop(columns=silent), widest=_SENTENCE)
+    print(f"\n{_total(rows)}, {rows['seconds'].sum():.1f} s")
 
 
-def _show(frame: pd.DataFrame) -> None:
+def _total(rows: pd.DataFrame) -> str:
+    return f"{int(rows['requests'].sum()):,} requests, {int(rows['tokens'].sum()):,} API tokens"
+
+
+def _show(frame: pd.DataFrame, widest: int = _CELL) -> None:
     """Print a frame as wide as the terminal; text from the CRM without the control characters that a terminal would obey."""
     width = max(80, shutil.get_terminal_size((160, 24)).columns)
     clean = frame.rename(columns=_printable)
     for name in clean.columns[[not pd.api.types.is_numeric_dtype(dtype) for dtype in clean.dtypes]]:
         # A hash is there to be copied.
-        limit = 200 if name == "code" else _CELL
+        limit = 200 if name == "code" else widest
         clean[name] = [_cell(value, limit) for value in clean[name].astype("object")]
     with pd.option_context("display.width", width, "display.max_columns", None, "display.max_colwidth", None, "display.max_rows", 200):
         print(clean.to_string(index=False, na_rep="", max_colwidth=None))

@@ -5,8 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -26,14 +25,13 @@ WHERE = "walk.json"
 class Place:
     """Where a walk stands: the next list (`source`) and cursor, and what was known when it began.
 
-    `cursor` is None at the beginning of a list. `began` is this machine's clock, `server_time` the server's; `state` as in a manifest.
+    `cursor` is None at the beginning of a list. `began` is this machine's clock, `server_time` the server's.
     """
 
     began: datetime
     source: int = 0
     cursor: str | None = None
     server_time: datetime | None = None
-    state: Mapping[str, str] = field(default_factory=dict)
 
 
 def under_way(store: Store) -> list[str]:
@@ -66,7 +64,6 @@ class Pending:
                 source=int(raw["source"]),
                 cursor=raw["cursor"],
                 server_time=datetime.fromisoformat(raw["server_time"]) if raw["server_time"] else None,
-                state=dict(raw["state"]),
             )
             self._pages = int(raw["pages"])
             pages = [pq.read_table(self._path("page", number)) for number in range(self._pages)]
@@ -98,7 +95,6 @@ class Pending:
             "source": place.source,
             "cursor": place.cursor,
             "server_time": place.server_time.isoformat() if place.server_time else None,
-            "state": dict(place.state),
         }
         write_atomic(self._folder / WHERE, json.dumps(where).encode(), durable=False)
 

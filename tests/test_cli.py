@@ -8,7 +8,9 @@ from pathlib import Path
 import pytest
 
 from pdframe import sandbox
+from pdframe.api.client import Client
 from pdframe.cli import main
+from pdframe.errors import AccessError
 
 
 @pytest.fixture
@@ -20,12 +22,12 @@ def environment(account: sandbox.SandboxAccount, monkeypatch: pytest.MonkeyPatch
 
 
 def test_demo_shows_the_whole_path(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
-    assert main(["demo", "--deals", "300", "--quiet", "--cache-dir", str(tmp_path)]) == 0
+    assert main(["demo", "--deals", "1200", "--quiet", "--cache-dir", str(tmp_path)]) == 0
     said = capsys.readouterr().out
     first, second = (int(tokens.replace(",", "")) for tokens in re.findall(r"requests, ([\d,]+) API tokens", said))
     assert 0 < second < first
     assert "from the cache: 0 tokens" in said
-    assert str(tmp_path / "sandbox-seed7-300") in said
+    assert str(tmp_path / "sandbox-seed7-1200") in said
     assert "notebooks/01_quickstart.ipynb" in said
 
 
@@ -81,6 +83,32 @@ def test_a_table_asked_for_and_not_to_be_had_is_a_failure(monkeypatch: pytest.Mo
         assert main(["sync", "--quiet", "--cache-dir", str(tmp_path)]) == 0
 
 
+def test_a_table_that_the_user_may_not_see_is_a_failure_unlike_one_that_the_plan_lacks(
+    environment: sandbox.SandboxAccount, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    ask = Client.get
+
+    def refusing(client: Client, path: str, *rest: object, **options: object) -> object:
+        if path == "/products":
+            raise AccessError("The user may not see this.", status=403, missing="permission")
+        return ask(client, path, *rest, **options)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(Client, "get", refusing)
+    assert main(["sync", "--quiet"]) == 1
+    assert re.search(r"products +unavailable.*The user may not see this. +permission", capsys.readouterr().out)
+
+
+def test_estimate_asks_nothing(environment: sandbox.SandboxAccount, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["sync", "deals", "--quiet"]) == 0
+    asked = environment.server.stats.requests
+    assert main(["estimate", "deals", "--full"]) == 0
+    said = capsys.readouterr().out
+    assert "every page: " in said
+    assert "4 requests, 50 API tokens" in said
+    assert main(["estimate", "dealz"]) == 1
+    assert environment.server.stats.requests == asked
+
+
 def test_control_characters_from_the_crm_do_not_reach_the_terminal(
     environment: sandbox.SandboxAccount, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -89,7 +117,7 @@ def test_control_characters_from_the_crm_do_not_reach_the_terminal(
     assert "\x1b" not in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("command", [[], ["demo"], ["sync"], ["status"], ["fields"]])
+@pytest.mark.parametrize("command", [[], ["demo"], ["sync"], ["status"], ["estimate"], ["fields"]])
 def test_help(command: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as stopped:
         main([*command, "--help"])

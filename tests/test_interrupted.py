@@ -61,8 +61,8 @@ def test_a_fault_at_any_request_costs_no_page_twice(
             for name, frame in frames(account).items():
                 pd.testing.assert_frame_equal(frame, whole[name])
             went_on = done.index[done["note"].str.startswith("went on")]
-            # The request that failed, a first request that had found out where a walk begins, and the closing pulls.
-            extra = {"/api/v1/users/me": 2}.get(in_flight.path, 20) + 10 + sum(CLOSING.get(name, 0) for name in went_on)
+            # The request that failed, and the closing pulls.
+            extra = {"/api/v1/users/me": 2}.get(in_flight.path, 20) + sum(CLOSING.get(name, 0) for name in went_on)
             assert server.stats.tokens - tokens <= extra, (k, in_flight, done[["mode", "tokens", "note"]])
 
 
@@ -146,7 +146,7 @@ def test_saved_pages_of_another_schema_are_not_used(tmp_path: Path) -> None:
 def test_pages_of_an_interrupted_reload_do_not_outlive_a_refresh() -> None:
     with sandbox.connect(seed=4, deals=700, burst=100_000, progress=False) as account:
         account.activities()
-        account.server.faults = Faults(at={4: "success_false_200"})
+        account.server.faults = Faults(at={3: "success_false_200"})
         with pytest.raises(ResponseError):
             account.activities(refresh="full")
         account.server.faults = None

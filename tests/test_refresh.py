@@ -31,7 +31,7 @@ def frames(account: sandbox.SandboxAccount, **options: object) -> dict[str, pd.D
 
 
 def test_after_a_week_a_refresh_is_as_good_as_a_reload(tmp_path: Path) -> None:
-    with sandbox.connect(seed=5, deals=400, cache_dir=tmp_path, burst=100_000, progress=False) as account:
+    with sandbox.connect(seed=5, deals=1_100, cache_dir=tmp_path, burst=100_000, progress=False) as account:
         first = account.sync()
         for _ in range(3):
             account.advance(days=7)
@@ -125,6 +125,49 @@ def test_a_line_added_between_the_two_looks_does_not_cost_a_look_at_every_deal(a
     assert account._store.manifest("deal_products").state == {}  # type: ignore[union-attr]
 
 
+def test_a_deal_that_moves_between_the_lists_while_they_are_walked_is_there_once() -> None:
+    with sandbox.connect(seed=3, deals=60, burst=100_000, progress=False) as account:
+        company, ask = account.company_model, account._client.get_json
+        rows = truth.visible(truth.fold(company.events), "deals")
+        back = next(row["id"] for row in rows if row["is_archived"])
+        away = next(row["id"] for row in rows if not row["is_archived"])
+
+        def meanwhile(path: str, *rest: object, **options: object) -> object:
+            if path == "/deals/archived" and not moved:
+                moved.append(True)
+                company.unarchive_deal(back)
+                company.archive_deal(away)
+            return ask(path, *rest, **options)  # type: ignore[arg-type]
+
+        moved: list[bool] = []
+        account._client.get_json = meanwhile  # type: ignore[method-assign, assignment]
+        deals = account.deals().set_index("id")
+        assert moved
+        assert deals.index.tolist() == ids(account, "deals")
+        assert deals["is_archived"][[back, away]].tolist() == [False, True]
+
+
+def test_a_deal_edited_behind_a_walk_is_found_by_the_next_look() -> None:
+    with sandbox.connect(seed=3, deals=700, burst=100_000, progress=False) as account:
+        company, ask = account.company_model, account._client.get_json
+        first, last = (ids(account, "activities")[place] for place in (0, -1))
+
+        def meanwhile(path: str, params: dict[str, object] | None = None, **options: object) -> object:
+            if path == "/activities" and params and params.get("cursor") and not edited:
+                edited.append(True)
+                company.edit_activity(first, subject="behind the walk")
+                company.advance(days=0.1)
+                company.edit_activity(last, subject="before the walk")
+            return ask(path, params, **options)  # type: ignore[arg-type]
+
+        edited: list[bool] = []
+        account._client.get_json = meanwhile  # type: ignore[method-assign, assignment]
+        account.activities()
+        assert edited
+        subjects = account.activities(refresh=True).set_index("id")["subject"]
+        assert subjects[[first, last]].tolist() == ["behind the walk", "before the walk"]
+
+
 def test_a_date_that_runs_ahead_loses_no_row() -> None:
     switches = sandbox.Switches(date_ahead_seconds=3600)
     with sandbox.connect(seed=3, deals=60, switches=switches, burst=100_000, progress=False) as account:
@@ -139,13 +182,13 @@ def test_cursors_that_expire_on_the_way_start_the_list_again() -> None:
 
         def expiring(path: str, params: object = None, **options: object) -> object:
             asked.append(path)
-            if asked.count("/deals") == 3:  # the probe, the first page, and now the second
+            if asked.count("/deals") == 2:
                 account.server.expire_cursors()
             return serve(path, params, **options)  # type: ignore[arg-type]
 
         account._client.get_json = expiring  # type: ignore[method-assign, assignment]
         assert account.deals()["id"].tolist() == ids(account, "deals")
-        assert asked.count("/deals") == 6  # and once more the probe and both pages
+        assert asked.count("/deals") == 5  # once more both pages, and the pull that closes the walk
         assert account.server.stats.statuses[400] == 1
 
 

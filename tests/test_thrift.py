@@ -65,7 +65,8 @@ def test_a_full_load_costs_the_minimum_and_one_request_a_table(seed: int) -> Non
         done = account.sync()
         least = minimum(truth.fold(account.company_model.events))
         spent = done.set_index("table")["tokens"].to_dict()
-        one_request = {"deals": 10, "activities": 10, "persons": 10, "organizations": 10}
+        # Deals are walked in two lists: what moved into the first while the second was walked is asked for.
+        one_request = {"deals": 10}
         assert spent.keys() == least.keys()
         assert {table: tokens - least[table] for table, tokens in spent.items() if tokens != least[table]} == one_request
         # The frame's figures are the server's: all but the two tokens of /users/me.

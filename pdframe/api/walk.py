@@ -13,6 +13,8 @@ __all__ = ["walk"]
 # Pages without rows may occur where rows are filtered out; a list of nothing but these has no end.
 MOST_EMPTY_PAGES = 100
 MOST_PAGES = 1_000_000
+# The most rows that the API gives at once; a request costs the same whatever it asks for.
+PAGE = 500
 
 
 def walk(
@@ -22,7 +24,7 @@ def walk(
     *,
     cost: int,
     api: str = "v2",
-    limit: int = 500,
+    limit: int = PAGE,
     start: str | None = None,
 ) -> Iterator[Page]:
     """Yield the pages of a list, each asked for with all filters.

@@ -31,9 +31,9 @@ def keep_look(store: Store, manifest: Manifest, rows: pa.Table, pull: Pull, befo
     if manifest.table != DEALS:
         return
     kind = _kind(manifest, pull, before)
-    # The lists are walked live ones first, so that whatever was stamped up to the newest of these was found in one list or another;
-    # a look that was interrupted may not have come to the list in which it stands.
-    newest = None if kind == "partial" else pull.state.get(TABLES[DEALS].sources[0].path)
+    # Changes are pulled from the live list first, so that whatever was stamped up to the newest of these was found in one list or another;
+    # a look that was interrupted may not have come to the list in which it stands. After a walk, the live list alone is read again.
+    newest = None if kind == "partial" else pull.state.get(TABLES[DEALS].sources[-1 if kind == "full" else 0].path)
     complete_to = datetime.fromisoformat(newest).astimezone(UTC) if newest else None
     History(store).look(rows, kind, seen_at=pull.seen_at, complete_to=complete_to, now=manifest.synced_at)
 

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 
 import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from pdframe.errors import CacheError
 from pdframe.pending import Place
+from pdframe.store import Manifest, Store
+from pdframe.sync.compare import Merge, upsert
 from pdframe.sync.lists import Pull
 
 # What is remembered where a count smaller than the lines that came has been seen.
@@ -24,8 +28,54 @@ class Plan:
     void: pa.Array
 
 
-def basis_name(table: str) -> str:
-    """Name under which the cache keeps how the deals looked when their lines were asked for."""
+@dataclass(frozen=True, slots=True)
+class Known:
+    """What tells which deals can have lines: the cached deals, and for installments the line items."""
+
+    deals: pa.Table
+    items: pa.Table | None
+
+
+def known(store: Store, table: str) -> Known:
+    """What is cached of the tables that `table` rests on."""
+    items = store.read("deal_products", ["deal_id", "billing_frequency"]) if table != "deal_products" else None
+    return Known(store.read("deals", ["id", "update_time", "products_count"]), items)
+
+
+def asked(table: str, known: Known, basis: pa.Table | None, cached: pa.Table | None, *, count_leaves_out: bool) -> tuple[pa.Table, Plan]:
+    """How the deals look now, and which of them to ask for."""
+    possible = deals_that_can_have(table, known.deals, known.items, count_leaves_out=count_leaves_out)
+    looks = _looks(known.deals, possible)
+    return looks, plan(looks, basis, cached)
+
+
+def basis(store: Store, table: str) -> pa.Table | None:
+    """How the deals looked when their lines were asked for; None where that is not known."""
+    try:
+        return store.read(_basis_name(table)) if store.manifest(_basis_name(table)) else None
+    except CacheError:
+        return None
+
+
+def keep_basis(store: Store, table: str, looks: pa.Table, began: datetime) -> None:
+    """Keep how the deals looked when their lines were asked for."""
+    name = _basis_name(table)
+    try:
+        number = before.next_part if (before := store.manifest(name)) else 1
+    except CacheError:
+        number = 1
+    store.replace(Manifest(name, (), 0, began, began, next_part=number), looks)
+
+
+def replace_lines(cached: pa.Table, rows: pa.Table, void: pa.Array, key: str) -> Merge:
+    """Put the lines of some deals in the place of those that were cached of them: a line that did not come again is gone."""
+    voided = pc.is_in(cached["deal_id"], value_set=void)
+    came = rows[key].combine_chunks()
+    gone = cached.filter(pc.and_(voided, pc.invert(pc.is_in(cached[key], value_set=came))))
+    return upsert(cached, rows, gone[key].combine_chunks(), key)
+
+
+def _basis_name(table: str) -> str:
     return f"{table}.basis"
 
 
@@ -46,7 +96,7 @@ def deals_that_can_have(table: str, deals: pa.Table, lines: pa.Table | None, *, 
     return set(lines.filter(one_time)["deal_id"].to_pylist()) - set(lines.filter(pc.invert(one_time))["deal_id"].to_pylist())
 
 
-def looks(deals: pa.Table, possible: set[int]) -> pa.Table:
+def _looks(deals: pa.Table, possible: set[int]) -> pa.Table:
     """One row a deal: `id` and all that tells whether its lines may have changed."""
     return pa.table(
         {

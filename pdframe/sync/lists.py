@@ -75,7 +75,8 @@ class Puller:
         """The whole table: every page of every list it is made of; of a list that is asked for by id, the one of `each` id.
 
         Pages are left in `pending` as they come. Where an earlier walk left some, this one goes on behind them, and closes with a pull
-        of what changed since that walk began.
+        of what changed since that walk began. A table of several lists is closed with a pull of the first: a row that moved there while
+        the others were walked is in none of the pages.
 
         Raises
         ------
@@ -85,9 +86,9 @@ class Puller:
         pull, saved = Pull(began), pending.load() if pending else None
         if saved is not None and began - saved[0].began < DELETIONS_KEPT:
             place, pull.tables, _ = saved
-            pull.began, pull.server_time, pull.state, pull.saved = place.began, place.server_time, dict(place.state), len(pull.tables)
+            pull.began, pull.server_time, pull.saved = place.began, place.server_time, len(pull.tables)
         else:
-            place = self._begin(table, pull)
+            place = Place(began)
         first, last_look = place.source, place.server_time if pull.saved else None
         for number, source in enumerate(table.sources):
             if number < first:
@@ -97,11 +98,14 @@ class Puller:
                 continue
             start = place.cursor if number == first else None
             for rows, cursor in self._walk(pull, table, fields, source, dict(source.params), start=start, not_before=last_look):
-                reached = replace(place, source=number if cursor else number + 1, cursor=cursor)
+                reached = replace(place, source=number if cursor else number + 1, cursor=cursor, server_time=pull.server_time)
                 if pending is not None and reached.source < len(table.sources):
                     pending.add(rows, reached)
+        pull.state = _marks(table, pull)
         if pull.saved and pull.state:
             self.changes_of(table, fields, pull, last_look)
+        elif len(table.sources) > 1 and pull.state:
+            self._changes_in(table.sources[0], table, fields, pull, None)
         return pull
 
     def changes_of(self, table: Table, fields: Sequence[Field], pull: Pull, last_look: datetime | None) -> None:
@@ -116,12 +120,7 @@ class Puller:
             A cursor was refused, or the server's clock stands before the last look: this is not the past that was cached.
         """
         for source in table.sources:
-            since = _format(_parse(pull.state[source.path]) - OVERLAP)
-            params = {**dict(source.params), "updated_since": since, "sort_by": "update_time", "sort_direction": "asc"}
-            for rows, _ in self._walk(pull, table, fields, source, params, not_before=last_look):
-                newest = pc.max(rows["update_time"]).as_py() if rows.num_rows else None
-                if newest is not None:
-                    pull.state[source.path] = max(pull.state[source.path], _mark(_format(newest), pull.server_time))
+            self._changes_in(source, table, fields, pull, last_look)
         for source in table.sources:
             if source.deletions:
                 for page in walk(self.client, source.path, {"status": "deleted"}, cost=source.cost, api=source.api):
@@ -153,22 +152,14 @@ class Puller:
                 if error.status != NOT_FOUND or gone == len(each):
                     raise
 
-    def _begin(self, table: Table, pull: Pull) -> Place:
-        """Note, before a table is walked, the newest `update_time` of its first list.
-
-        A row that is edited behind the walk's back gets a later time, so the next look finds it. The server's own clock would not
-        do: it may run ahead of the one that stamps rows.
-        """
-        if table.incremental:
-            source = table.sources[0]
-            params = {"limit": 1, "sort_by": "update_time", "sort_direction": "desc"}
-            page = self.client.get_json(source.path, params, cost=source.cost, api=source.api)
-            pull.server_time = page.server_time
-            newest = page.rows[0].get("update_time") if page.rows else None
-            if isinstance(newest, str):
-                mark = _mark(newest, pull.server_time)
-                pull.state = {source.path: mark for source in table.sources if source.changes}
-        return Place(pull.began, server_time=pull.server_time, state=pull.state)
+    def _changes_in(self, source: Source, table: Table, fields: Sequence[Field], pull: Pull, last_look: datetime | None) -> None:
+        """Add the rows of one list whose `update_time` moved since its mark, and move the mark."""
+        since = _format(_parse(pull.state[source.path]) - OVERLAP)
+        params = {**dict(source.params), "updated_since": since, "sort_by": "update_time", "sort_direction": "asc"}
+        for rows, _ in self._walk(pull, table, fields, source, params, not_before=last_look):
+            newest = pc.max(rows["update_time"]).as_py() if rows.num_rows else None
+            if newest is not None:
+                pull.state[source.path] = max(pull.state[source.path], _mark(newest, pull.server_time))
 
     def _walk(
         self,
@@ -217,9 +208,24 @@ def can_pull_changes(table: Table, stored: pa.Schema, fields: Sequence[Field], s
     return all(name not in stored.names or stored.field(name).type == wanted.field(name).type for name in wanted.names)
 
 
-def _mark(newest: str, server_time: datetime | None) -> str:
+def _marks(table: Table, pull: Pull) -> dict[str, str]:
+    """How far each list is complete after a walk: the newest `update_time` that came, less the time that the walk took.
+
+    What is edited behind the walk's back is stamped after its beginning, so the next look finds it. The server's own clock tells how
+    long the walk took, but not when it began: it may run ahead of the one that stamps rows.
+    """
+    if not table.incremental or pull.server_time is None or pull.seen_at is None:
+        return {}
+    newest = max((time for rows in pull.tables if (time := pc.max(rows["update_time"]).as_py())), default=None)
+    if newest is None:
+        return {}
+    took = max(pull.seen_at - pull.server_time, timedelta(0))
+    return {source.path: _mark(min(newest, pull.seen_at) - took, pull.server_time) for source in table.sources if source.changes}
+
+
+def _mark(newest: datetime, server_time: datetime | None) -> str:
     """How far a list is complete: its newest time, but never ahead of the server's clock, lest one odd row hide all that follow."""
-    return min(newest, _format(server_time)) if server_time else newest
+    return _format(min(newest, server_time) if server_time else newest)
 
 
 def _parse(time: str) -> datetime:

@@ -166,7 +166,7 @@ class ByParent:
         looks = self._looks()
         wanted = self._wanted(want, known)
         began, state = self._round(want, wanted, known)
-        due = [record for record in wanted if self._is_due(record, want, known, looks, began)]
+        due = self._due(wanted, want, known, looks, began)
         if want.ids is None and not self.parent.history:
             self._forget(known, set(known.asked) - set(wanted))
         manifest = known.manifest
@@ -180,6 +180,12 @@ class ByParent:
             self._save(known, fresh, kept)
         self.problems.warn(self.table.name)
         return Merge(known.rows, self.counts.added, self.counts.changed, self.counts.removed), len(due)
+
+    def due(self, want: Want) -> list[int]:
+        """The records that `bring` would ask for now, as far as their cached list tells."""
+        known = self._known(mend=True)
+        wanted = self._wanted(want, known)
+        return self._due(wanted, want, known, self._looks(), self._round(want, wanted, known)[0])
 
     # What is known
 
@@ -237,6 +243,9 @@ class ByParent:
             if timedelta(0) <= self.now() - began < GOES_ON:
                 return began, {key: state[key] for key in _ROUND}
         return None, dict(zip(_ROUND, (self.now().isoformat(), of, "yes" if want.full else "no"), strict=True))
+
+    def _due(self, wanted: Sequence[int], want: Want, known: _Known, looks: Mapping[int, str], began: datetime | None) -> list[int]:
+        return [record for record in wanted if self._is_due(record, want, known, looks, began)]
 
     def _is_due(self, record: int, want: Want, known: _Known, looks: Mapping[int, str], began: datetime | None) -> bool:
         asked = known.asked.get(record)

@@ -1,0 +1,142 @@
+"""What a sync would cost, reckoned from the cache: nothing is asked of the API."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from pdframe.api.walk import PAGE
+from pdframe.errors import CacheError
+from pdframe.schema import TABLES, Table
+from pdframe.store import Manifest, Store
+from pdframe.sync import lines
+from pdframe.sync.order import in_order, needs
+from pdframe.sync.way import reload_due
+
+# How a cached row tells that it came from the second list of its table.
+_SECOND_LIST = {"deals": "is_archived", "projects": "archive_time"}
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """Requests and tokens that bringing one table up to date takes; None where the cache does not tell."""
+
+    table: str
+    requests: int | None
+    tokens: int | None
+    basis: str
+
+
+def estimate(
+    store: Store,
+    names: Iterable[str],
+    *,
+    full: bool,
+    now: datetime,
+    full_every: timedelta | None,
+    records_due: Callable[[Table, bool], Sequence[int]],
+) -> list[Estimate]:
+    """One row a table that a sync of `names` would touch, in the order of the schema.
+
+    Parameters
+    ----------
+    store
+        The cache.
+    names, full
+        As for a sync.
+    now
+        This machine's clock.
+    full_every
+        How old the last full load may be.
+    records_due
+        Of a table that is asked for record by record: the records that would be asked for, or for a full load all of them.
+    """
+    asked = set(names)
+    found = {}
+    for name in in_order(asked.union(*(needs(name) for name in asked))):
+        table, manifest = TABLES[name], _manifest(store, name)
+        anew = (full and name in asked) or manifest is None or reload_due(table, manifest, now, full_every) is not None
+        if table.parent is not None:
+            found[name] = _of_records(store, table, anew, records_due)
+        elif table.sources[0].batch is not None:
+            found[name] = _of_lines(store, table, manifest, anew)
+        elif manifest is not None and not anew and table.incremental and manifest.state:
+            found[name] = _of_changes(table)
+        else:
+            found[name] = _of_list(store, table, manifest)
+    return [found[name] for name in TABLES if name in found]
+
+
+def _of_list(store: Store, table: Table, manifest: Manifest | None) -> Estimate:
+    each = table.sources[0].each
+    if each is not None:
+        records = _manifest(store, each[1])
+        if records is None:
+            return _priced(table, [1], f"one request at least: {each[1]} are not cached")
+        return _priced(table, [records.rows], f"one request for each of {records.rows:,} {each[1]}")
+    if manifest is None:
+        return _priced(table, [1] * len(table.sources), "one page of each list at least: nothing is cached")
+    second = 0
+    if len(table.sources) > 1:
+        column = store.read(table.name, [_SECOND_LIST[table.name]])[0]
+        second = pc.sum(column.cast(pa.bool_()) if pa.types.is_boolean(column.type) else column.is_valid()).as_py() or 0
+    rows = [manifest.rows - second, second][: len(table.sources)]
+    requests = [_pages(number) for number in rows]
+    if table.incremental and len(table.sources) > 1:
+        requests[0] += 1
+    return _priced(table, requests, f"every page: {manifest.rows:,} rows when last seen")
+
+
+def _of_changes(table: Table) -> Estimate:
+    requests = len(table.sources) + sum(source.deletions for source in table.sources)
+    tokens = sum(source.cost * (1 + source.deletions) for source in table.sources)
+    return Estimate(table.name, requests, tokens, "what changed: one page of each list at least")
+
+
+def _of_lines(store: Store, table: Table, manifest: Manifest | None, anew: bool) -> Estimate:
+    source, (_, size) = table.sources[0], table.sources[0].batch or ("ids", 100)
+    if any(_manifest(store, need) is None for need in needs(table.name) if TABLES[need].key == ("id",)):
+        return Estimate(table.name, None, None, f"{source.cost} tokens for each {size} deals that can have rows: none is cached")
+    state = manifest.state if manifest and not anew else {}
+    cached = store.read(table.name, ["deal_id"]) if manifest else None
+    basis = None if anew else lines.basis(store, table.name)
+    known = lines.known(store, table.name)
+    _, plan = lines.asked(table.name, known, basis, cached, count_leaves_out=lines.LEAVES_OUT in state)
+    rows = Counter(cached["deal_id"].to_pylist() if cached is not None else ())
+    batches = [plan.ask[start : start + size] for start in range(0, len(plan.ask), size)]
+    requests = sum(_pages(sum(rows[deal] for deal in batch)) for batch in batches)
+    what = f"{len(plan.ask):,} deals that can have rows" if basis is None else f"{len(plan.ask):,} deals that are known to have changed"
+    return Estimate(table.name, requests, requests * source.cost, f"{what}, {size} a request")
+
+
+def _of_records(store: Store, table: Table, anew: bool, records_due: Callable[[Table, bool], Sequence[int]]) -> Estimate:
+    parent, cost = table.parent, table.sources[0].cost
+    if parent is None:
+        raise TypeError(f"{table.name} is a list of its own.")
+    if parent.every and _manifest(store, parent.table) is None:
+        return Estimate(table.name, None, None, f"{cost} tokens for each of the {parent.table}: none is cached")
+    due = len(records_due(table, anew))
+    if not parent.every and not due:
+        return Estimate(table.name, 0, 0, f"asked for by id, {cost} tokens each: account.{table.name}(ids)")
+    return Estimate(table.name, due, due * cost, f"one request for each of {due:,} {parent.table}")
+
+
+def _priced(table: Table, requests: Sequence[int], basis: str) -> Estimate:
+    tokens = sum(number * source.cost for number, source in zip(requests, table.sources, strict=True))
+    return Estimate(table.name, sum(requests), tokens, basis)
+
+
+def _pages(rows: int) -> int:
+    return max(1, -(-rows // PAGE))
+
+
+def _manifest(store: Store, name: str) -> Manifest | None:
+    try:
+        return store.manifest(name)
+    except CacheError:
+        return None

@@ -1,0 +1,239 @@
+"""The work on one table: choose the way, pull, merge, keep."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from datetime import datetime, timedelta
+from typing import Literal, NamedTuple
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from pdframe.api.client import Client
+from pdframe.errors import CacheError, PdframeError
+from pdframe.fields import Field, name_columns
+from pdframe.frames import storage_schema, unify
+from pdframe.pending import Pending, Place
+from pdframe.schema import Table
+from pdframe.store import Manifest, Store
+from pdframe.sync import lines
+from pdframe.sync.compare import Merge, last_of_each, replace_all, upsert
+from pdframe.sync.kept import keep_look
+from pdframe.sync.lists import DELETIONS_KEPT, Pull, Puller, StartAgainError, can_pull_changes
+from pdframe.sync.parents import ByParent, Want
+from pdframe.sync.way import reload_due
+
+Mode = Literal["full", "incremental", "skipped", "unavailable"]
+
+
+class Outcome(NamedTuple):
+    """By which way a table was brought up to date, what that changed, and what is to be said of it."""
+
+    mode: Mode
+    merge: Merge
+    note: str
+
+
+class Work:
+    """The work on one table.
+
+    Parameters
+    ----------
+    client, store
+        Who asks, and where it is kept.
+    table, fields
+        The table, and its field metadata.
+    tick
+        Called with the number of rows as they come.
+    now
+        This machine's clock.
+    full_every
+        How old the last full load may be; None: any age.
+    """
+
+    def __init__(
+        self,
+        client: Client,
+        store: Store,
+        table: Table,
+        fields: Sequence[Field],
+        *,
+        tick: Callable[[int], None],
+        now: Callable[[], datetime],
+        full_every: timedelta | None,
+    ) -> None:
+        self.client = client
+        self.store = store
+        self.table = table
+        self.fields = fields
+        self.tick = tick
+        self.now = now
+        self.full_every = full_every
+        self.puller = Puller(client, tick)
+
+    def do(self, *, full: bool) -> Outcome:
+        """Bring the table up to date; with `full`, load all of it."""
+        if self.table.parent is not None:
+            return self._records(full)
+        manifest, cached, note = self._cached()
+        if manifest is not None and not full and (reason := reload_due(self.table, manifest, self.now(), self.full_every)) is not None:
+            full, note = True, reason
+        if self.table.sources[0].batch is not None:
+            # The batches that came whole are saved: only the one whose cursor was refused is asked again.
+            return _once_more(lambda note: self._lines(manifest, cached, note, full=full), note)
+        if manifest is not None and cached is not None and not full:
+            try:
+                return self._changes(manifest, cached)
+            except StartAgainError as reason:
+                note = f"loaded anew: {reason}" if str(reason) else ""
+        return _once_more(lambda note: self._whole(manifest, cached, note), note)
+
+    # A list
+
+    def _whole(self, manifest: Manifest | None, cached: pa.Table | None, note: str) -> Outcome:
+        """Every row of a list."""
+        pending, started = self._pending() if self.table.incremental else None, self.now()
+        try:
+            pull = self.puller.all_of(self.table, self.fields, started, pending, self._each())
+        except StartAgainError:
+            if pending is not None:
+                pending.drop()
+            raise
+        merge = replace_all(cached, self._present(pull), self.table.key[0])
+        self._keep(merge, pull, manifest, started, full_at=pull.began)
+        if pending is not None:
+            pending.drop()
+        return Outcome("full", merge, f"went on from {pull.saved} saved pages" if pull.saved else note)
+
+    def _changes(self, manifest: Manifest, cached: pa.Table) -> Outcome:
+        """The rows of a list that changed since the last look."""
+        if not can_pull_changes(self.table, cached.schema, self.fields, manifest.state):
+            raise StartAgainError
+        began = self.now()
+        if began - manifest.synced_at > DELETIONS_KEPT:
+            raise StartAgainError("deletions are listed for 30 days alone")
+        pull = Pull(began, state=dict(manifest.state))
+        try:
+            self.puller.changes_of(self.table, self.fields, pull, manifest.server_time)
+        except PdframeError:
+            # The rows that came are newer than those cached, and came in the order of their times: the next pull goes on behind them.
+            if len(pull.tables) > 1:
+                self._keep(self._upserted(cached, pull), pull, manifest, manifest.synced_at, full_at=manifest.full_at)
+            raise
+        merge = self._upserted(cached, pull)
+        self._keep(merge, pull, manifest, began, full_at=manifest.full_at)
+        # What an interrupted reload had saved is older than this: a later reload must not go on from it.
+        self._pending().drop()
+        return Outcome("incremental", merge, "")
+
+    def _each(self) -> list[int]:
+        """The ids that the list is asked for by, one by one; none where it is one list."""
+        each = self.table.sources[0].each
+        return self.store.read(each[1], ["id"])["id"].to_pylist() if each else []
+
+    def _upserted(self, cached: pa.Table, pull: Pull) -> Merge:
+        key = self.table.key[0]
+        # What the metadata says of a column may have changed since: old and new rows must have the same columns in the same types.
+        both, problems = unify([cached, pull.rows(self.table, self.fields)], self.table, self.fields)
+        pull.problems.merge(problems)
+        cached, rows = both.slice(0, cached.num_rows), last_of_each(both.slice(cached.num_rows), key)
+        live = self._live(rows)
+        gone = pa.array([*pull.gone, *set(rows[key].to_pylist()).difference(live[key].to_pylist())], cached.schema.field(key).type)
+        return upsert(cached, live, gone, key)
+
+    def _present(self, pull: Pull) -> pa.Table:
+        """The rows of a whole walk as they were last seen, without those that are gone."""
+        key = self.table.key[0]
+        rows = self._live(last_of_each(pull.rows(self.table, self.fields), key))
+        return rows.filter(pc.invert(pc.is_in(rows[key], value_set=pa.array(pull.gone, rows.schema.field(key).type))))
+
+    def _live(self, rows: pa.Table) -> pa.Table:
+        """Rows that are not deleted; a table whose deleted rows the API goes on listing (stages, users) keeps them."""
+        if not self.table.incremental or "is_deleted" not in rows.column_names:
+            return rows
+        return rows.filter(pc.invert(pc.fill_null(rows["is_deleted"], False)))
+
+    # Lines of deals
+
+    def _lines(self, manifest: Manifest | None, cached: pa.Table | None, note: str, *, full: bool) -> Outcome:
+        """The lines of the deals that look different from when they were asked for; of every deal that can have any."""
+        name, began = self.table.name, self.now()
+        state = dict(manifest.state) if manifest and not full else {}
+        basis = lines.basis(self.store, name) if manifest and not full else None
+        known = lines.known(self.store, name)
+        looks, plan = lines.asked(name, known, basis, cached, count_leaves_out=lines.LEAVES_OUT in state)
+        pull, pending = Pull(began, state=state), self._pending()
+        answered = lines.take_saved(pull, pending.load(), looks, plan.ask)
+
+        def keep(rows: pa.Table, ids: Sequence[int]) -> None:
+            pending.add(rows, Place(pull.began), note=looks.filter(pc.is_in(looks["id"], value_set=pa.array(ids, pa.int64()))))
+
+        self.puller.batches_of(self.table, [deal for deal in plan.ask if deal not in answered], pull, keep)
+        rows = pull.rows(self.table, self.fields)
+        if name == "deal_products" and lines.LEAVES_OUT not in state and lines.count_leaves_out(known.deals, rows):
+            state[lines.LEAVES_OUT] = "leaves out disabled lines"
+            looks, rest = lines.asked(name, known, looks, rows, count_leaves_out=True)
+            self.puller.batches_of(self.table, sorted(set(rest.ask) - set(plan.ask)), pull, keep)
+            rows = pull.rows(self.table, self.fields)
+        key = self.table.key[0]
+        if basis is None or cached is None:
+            mode: Mode = "full"
+            merge = replace_all(cached, rows, key)
+        else:
+            mode = "incremental"
+            merge = lines.replace_lines(cached, rows, plan.void, key)
+        self._keep(merge, pull, manifest, began, full_at=pull.began if mode == "full" or manifest is None else manifest.full_at)
+        lines.keep_basis(self.store, name, looks, began)
+        pending.drop()
+        return Outcome(mode, merge, f"went on from {pull.saved} saved pages" if pull.saved else note)
+
+    # Record by record
+
+    def _records(self, full: bool) -> Outcome:
+        """A table by record: every record that the API lists, or where nobody asks for every one, those that were asked for before."""
+        known = self._cached()[0] is not None
+        work = ByParent(self.client, self.store, self.table, tick=self.tick, now=self.now)
+        merge, asked = work.bring(Want(None, full, now=True, listed=True), mend=True)
+        if not asked and self.table.parent is not None and not self.table.parent.every and not merge.table.num_rows:
+            return Outcome("skipped", merge, f"asked for by id: account.{self.table.name}(ids)")
+        return Outcome("incremental" if known and not full else "full", merge, "")
+
+    # Keeping
+
+    def _cached(self) -> tuple[Manifest | None, pa.Table | None, str]:
+        try:
+            manifest = self.store.manifest(self.table.name)
+            return manifest, self.store.read(self.table.name) if manifest else None, ""
+        except CacheError:
+            return None, None, "the cached copy could not be trusted: loaded anew"
+
+    def _pending(self) -> Pending:
+        return Pending(self.store, self.table, storage_schema(self.table, self.fields))
+
+    def _keep(self, merge: Merge, pull: Pull, before: Manifest | None, began: datetime, *, full_at: datetime) -> None:
+        server_time = pull.server_time or (before.server_time if before else None)
+        manifest = Manifest(
+            self.table.name, before.parts if before else (), merge.table.num_rows, began, full_at, server_time, pull.state,
+            next_part=before.next_part if before else 1,
+        )  # fmt: skip
+        keep_look(self.store, manifest, merge.table, pull, before)
+        changed = merge.added or merge.changed or merge.removed
+        if before is not None and full_at == before.full_at and not changed:
+            self.store.touch(manifest)
+        else:
+            self.store.replace(manifest, merge.table)
+        # Told last: where warnings are errors, what was paid for is kept all the same.
+        pull.problems.warn(self.table.name, name_columns(self.fields, self.table.reserved))
+
+
+def _once_more(attempt: Callable[[str], Outcome], note: str) -> Outcome:
+    """Make an attempt, and where it must start again, one more."""
+    try:
+        return attempt(note)
+    except StartAgainError as reason:
+        note = f"begun again: {reason}"
+    try:
+        return attempt(note)
+    except StartAgainError as again:
+        # Refused twice in a row: the error of the API says more than ours.
+        raise again.__cause__ or again from None
