@@ -147,8 +147,10 @@ def test_a_deal_that_moves_between_the_lists_while_they_are_walked_is_there_once
         assert deals["is_archived"][[back, away]].tolist() == [False, True]
 
 
-def test_a_deal_edited_behind_a_walk_is_found_by_the_next_look() -> None:
-    with sandbox.connect(seed=3, deals=700, burst=100_000, progress=False) as account:
+@pytest.mark.parametrize("ahead", [0, 20_000])
+def test_what_is_edited_behind_a_walk_is_found_by_the_next_look(ahead: int) -> None:
+    switches = sandbox.Switches(date_ahead_seconds=ahead)
+    with sandbox.connect(seed=3, deals=700, switches=switches, burst=100_000, progress=False) as account:
         company, ask = account.company_model, account._client.get_json
         first, last = (ids(account, "activities")[place] for place in (0, -1))
 
