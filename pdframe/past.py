@@ -16,6 +16,7 @@ from pdframe.frames import to_frame
 from pdframe.history import History, known_at
 from pdframe.schema.kept import HISTORY
 from pdframe.store import Store
+from pdframe.sync.parents import load_asked
 from pdframe.visits import stage_visits
 
 _STATE = (
@@ -82,6 +83,7 @@ class Past(ABC):
             self._changes(),
             stages=stages,
             looks=history.looks(),
+            loaded=self._changes_loaded(),
             seen_at=manifest.server_time if manifest else None,
         )
 
@@ -123,6 +125,11 @@ class Past(ABC):
     def _changes(self) -> pa.Table | None:
         """The changelogs that were loaded, None where none was."""
         return self._store.read("deal_changes") if self._store.manifest("deal_changes") is not None else None
+
+    def _changes_loaded(self) -> dict[int, datetime]:
+        """When the changelog of each deal was read, by the server's clock; also of deals whose changelog is empty."""
+        asked = load_asked(self._store, "deal_changes")
+        return {deal: look.server_time for deal, look in asked.items() if look.found and look.server_time is not None}
 
 
 def _moment(when: str | date | pd.Timestamp, tz: str) -> datetime:

@@ -1,14 +1,14 @@
 """Tables that the API gives record by record: which records to ask for, what came of each, and going on after an interruption.
 
 Rows are kept by the record they hang on and replaced as a whole when it is asked again. Beside them stands, under `parents_name(table)`,
-one row a record: `id`, `asked_at`, `look` (how the record looked in its own list then; null: unknown) and `found`.
+one row a record: `id`, `asked_at`, `look` (how the record looked in its own list then; null: unknown), `found`, and `server_time`.
 """
 
 from __future__ import annotations
 
 import zlib
 from collections import Counter
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
@@ -16,7 +16,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pdframe.api.client import Client
+from pdframe.api.client import Client, Page
 from pdframe.api.walk import walk
 from pdframe.errors import CacheError, PdframeError, ResponseError
 from pdframe.frames import Problems, storage_schema, to_arrow, unify
@@ -34,16 +34,28 @@ GOES_ON = timedelta(days=7)
 MISSING_IN_A_ROW = 5
 EVERY_AT = "every_at"
 _ROUND = ("round", "round_of", "round_full")
-_ASKED = pa.schema([("id", pa.int64()), ("asked_at", pa.timestamp("us", "UTC")), ("look", pa.string()), ("found", pa.bool_())])
+_ASKED = pa.schema(
+    [
+        ("id", pa.int64()),
+        ("asked_at", pa.timestamp("us", "UTC")),
+        ("look", pa.string()),
+        ("found", pa.bool_()),
+        ("server_time", pa.timestamp("us", "UTC")),
+    ]
+)
 
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """When a record was asked for, how it looked in its own list then (None: unknown), and whether the API knew it."""
+    """When a record was asked for, how it looked in its own list then (None: unknown), and whether the API knew it.
+
+    `at` is this machine's clock, `server_time` the server's (None: no answer told).
+    """
 
     at: datetime
     look: str | None
     found: bool
+    server_time: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +122,7 @@ def load_asked(store: Store, table: str) -> dict[int, Asked]:
     if store.manifest(parents_name(table)) is None:
         return {}
     rows = store.read(parents_name(table)).to_pylist()
-    return {row["id"]: Asked(row["asked_at"], row["look"], row["found"]) for row in rows}
+    return {row["id"]: Asked(row["asked_at"], row["look"], row["found"], row.get("server_time")) for row in rows}
 
 
 class ByParent:
@@ -271,9 +283,9 @@ class ByParent:
         fresh, done, missing = _Fresh(), 0, 0
         try:
             for record in due:
-                at, rows = self.now(), self._rows_of(record)
+                at, (rows, server_time) = self.now(), self._rows_of(record)
                 fresh.rows += rows or ()
-                fresh.asked[record] = Asked(at, looks.get(record), rows is not None)
+                fresh.asked[record] = Asked(at, looks.get(record), rows is not None, server_time)
                 done += 1
                 missing += rows is None
                 if listed and done == missing == MISSING_IN_A_ROW:
@@ -296,24 +308,22 @@ class ByParent:
             raise
         return fresh
 
-    def _rows_of(self, record: int) -> list[dict[str, Any]] | None:
-        """The rows of one record, the oldest first; None where the API does not know it."""
+    def _rows_of(self, record: int) -> tuple[list[dict[str, Any]] | None, datetime | None]:
+        """The rows of one record, the oldest first (None: the API does not know it), and the server's time of the first answer."""
         source = self.table.sources[0]
         path = source.path.format(id=record)
         for again in (True, False):
             rows: list[dict[str, Any]] = []
-            pages = 0
+            pages, server_time = 0, None
             try:
-                if source.paged:
-                    for page in walk(self.client, path, None, cost=source.cost, api=source.api):
-                        rows += page.rows
-                        pages += 1
-                else:
-                    rows = self.client.get_json(path, cost=source.cost, api=source.api).rows
+                for page in self._pages(path):
+                    rows += page.rows
+                    pages += 1
+                    server_time = server_time or page.server_time
                 break
             except ResponseError as error:
                 if error.status == NOT_FOUND and not pages:
-                    return None
+                    return None, None
                 # A cursor that is refused on the way has expired: once more from the beginning.
                 if error.status != BAD_REQUEST or not pages or not again:
                     raise
@@ -321,7 +331,13 @@ class ByParent:
             rows.reverse()
         if self.parent.by_field:
             rows = [part for row in rows for part in _by_field(row)]
-        return [{**row, self.parent.id: record} for row in rows]
+        return [{**row, self.parent.id: record} for row in rows], server_time
+
+    def _pages(self, path: str) -> Iterable[Page]:
+        source = self.table.sources[0]
+        if source.paged:
+            return walk(self.client, path, None, cost=source.cost, api=source.api)
+        return [self.client.get_json(path, cost=source.cost, api=source.api)]
 
     # Keeping
 
@@ -349,7 +365,8 @@ class ByParent:
         # Rows first: a record whose rows are here and that is not known to be asked for is asked again, the other way round it is lost.
         known.manifest = self.store.touch(manifest) if unchanged else self.store.replace(manifest, known.rows)
         records = sorted(known.asked.items())
-        table = pa.Table.from_pylist([{"id": i, "asked_at": a.at, "look": a.look, "found": a.found} for i, a in records], schema=_ASKED)
+        rows = [{"id": i, "asked_at": a.at, "look": a.look, "found": a.found, "server_time": a.server_time} for i, a in records]
+        table = pa.Table.from_pylist(rows, schema=_ASKED)
         name = parents_name(self.table.name)
         try:
             number = old.next_part if (old := self.store.manifest(name)) else 1
