@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pdframe.errors import CacheError
+from pdframe.frames import Problems
 from pdframe.schema import Table
 from pdframe.store import Store, make_private, write_atomic, write_part
 
@@ -25,13 +26,15 @@ WHERE = "walk.json"
 class Place:
     """Where a walk stands: the next list (`source`) and cursor, and what was known when it began.
 
-    `cursor` is None at the beginning of a list. `began` is this machine's clock, `server_time` the server's.
+    `cursor` is None at the beginning of a list. `began` is this machine's clock, `server_time` the server's. `problems` are those of the
+    pages so far: their rows do not show what did not fit.
     """
 
     began: datetime
     source: int = 0
     cursor: str | None = None
     server_time: datetime | None = None
+    problems: Problems = field(default_factory=Problems)
 
 
 def under_way(store: Store) -> list[str]:
@@ -64,11 +67,12 @@ class Pending:
                 source=int(raw["source"]),
                 cursor=raw["cursor"],
                 server_time=datetime.fromisoformat(raw["server_time"]) if raw["server_time"] else None,
+                problems=Problems.from_plain(raw["problems"]),
             )
             self._pages = int(raw["pages"])
             pages = [pq.read_table(self._path("page", number)) for number in range(self._pages)]
             notes = [pq.read_table(path) for number in range(self._pages) if (path := self._path("note", number)).exists()]
-        except (OSError, ValueError, KeyError, TypeError, pa.ArrowException):
+        except (OSError, ValueError, KeyError, TypeError, AttributeError, pa.ArrowException):
             self.drop()
             return None
         return place, pages, notes
@@ -95,6 +99,7 @@ class Pending:
             "source": place.source,
             "cursor": place.cursor,
             "server_time": place.server_time.isoformat() if place.server_time else None,
+            "problems": asdict(place.problems),
         }
         write_atomic(self._folder / WHERE, json.dumps(where).encode(), durable=False)
 

@@ -191,3 +191,22 @@ def test_two_accounts_on_one_cache_wait_for_each_other(server: Server, tmp_path:
     with connect(server, tmp_path) as account:
         parts = list((account.cache_path / "deals").glob("part-*.parquet"))
         assert len(parts) == 1
+
+
+def test_what_did_not_fit_in_saved_pages_is_said_by_the_load_that_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with sandbox.connect(seed=4, deals=1_300, cache_dir=tmp_path, burst=100_000, progress=False) as account:
+        ask = account._client.get
+
+        def odd(path: str, params: dict[str, object] | None = None, **options: object) -> object:
+            answer = ask(path, params, **options)  # type: ignore[arg-type]
+            if path == "/deals" and not (params or {}).get("cursor") and "updated_since" not in (params or {}):
+                answer.payload["data"][0]["value"] = "a lot"
+            return answer
+
+        monkeypatch.setattr(account._client, "get", odd)
+        account.server.faults = Faults(at={4: "success_false_200"})
+        with pytest.raises(ResponseError):
+            account.sync("deals")
+        account.server.faults = None
+        with pytest.warns(pdframe.DataWarning, match="deals, column 'value': 1 value does not fit"):
+            assert account.sync("deals").set_index("table")["note"]["deals"].startswith("went on")

@@ -7,6 +7,7 @@ import sys
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from pdframe.errors import DataWarning
 
@@ -52,6 +53,12 @@ class Problems:
 
     def __bool__(self) -> bool:
         return bool(self.cells or self.rows)
+
+    @classmethod
+    def from_plain(cls, raw: Mapping[str, Any]) -> Problems:
+        """Read back what `dataclasses.asdict` made of some; `KeyError`, `TypeError` or `ValueError` where it is something else."""
+        cells = {str(column): (int(count), str(example)) for column, (count, example) in raw["cells"].items()}
+        return cls(cells, int(raw["rows"]), str(raw["row_example"]))
 
     def add_cell(self, column: str, value: object) -> None:
         """Count one value that does not fit its column."""

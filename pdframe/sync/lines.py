@@ -126,8 +126,11 @@ def take_saved(pull: Pull, saved: tuple[Place, list[pa.Table], list[pa.Table]] |
     place, pages, notes = saved
     answered = _same(looks, pa.concat_tables(notes)) & set(ask)
     wanted = pa.array(sorted(answered), pa.int64())
+    if not answered:
+        return set()
     pull.tables += [page.filter(pc.is_in(page["deal_id"], value_set=wanted)) for page in pages]
     pull.began, pull.saved = place.began, len(pages)
+    pull.problems.merge(place.problems)
     return answered
 
 

@@ -87,6 +87,7 @@ class Puller:
         if saved is not None and began - saved[0].began < DELETIONS_KEPT:
             place, pull.tables, _ = saved
             pull.began, pull.server_time, pull.saved = place.began, place.server_time, len(pull.tables)
+            pull.problems.merge(place.problems)
         else:
             place = Place(began)
         first, last_look = place.source, place.server_time if pull.saved else None
@@ -98,7 +99,7 @@ class Puller:
                 continue
             start = place.cursor if number == first else None
             for rows, cursor in self._walk(pull, table, fields, source, dict(source.params), start=start, not_before=last_look):
-                reached = replace(place, source=number if cursor else number + 1, cursor=cursor, server_time=pull.server_time)
+                reached = replace(place, source=number if cursor else number + 1, cursor=cursor, server_time=pull.server_time, problems=pull.problems)
                 if pending is not None and reached.source < len(table.sources):
                     pending.add(rows, reached)
         pull.state = _marks(table, pull)

@@ -166,7 +166,7 @@ class Work:
         answered = lines.take_saved(pull, pending.load(), looks, plan.ask)
 
         def keep(rows: pa.Table, ids: Sequence[int]) -> None:
-            pending.add(rows, Place(pull.began), note=looks.filter(pc.is_in(looks["id"], value_set=pa.array(ids, pa.int64()))))
+            pending.add(rows, Place(pull.began, problems=pull.problems), note=looks.filter(pc.is_in(looks["id"], value_set=pa.array(ids, pa.int64()))))
 
         self.puller.batches_of(self.table, [deal for deal in plan.ask if deal not in answered], pull, keep)
         rows = pull.rows(self.table, self.fields)
