@@ -1,11 +1,16 @@
 """Connecting: what is missing or malformed is said before anything is asked of the API."""
 
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from scripted import Reply, Scripted, Seen, data
 
 import pdframe
+from pdframe import sandbox
 from pdframe.errors import AccessError, ArgumentError, CacheError, CredentialsError, TransportError
 
 TOKEN = "0123456789abcdef0123456789abcdef01234567"
@@ -123,3 +128,49 @@ def test_who_one_is_is_asked_once_for_all_sessions(account: pdframe.sandbox.Sand
         with connect(tmp_path, company=None, base_url=account.server.url, api_token=account.server.token) as session:
             assert session.currency == "EUR"
     assert account.server.stats.requests == 1
+
+
+@pytest.mark.filterwarnings("ignore::pdframe.errors.DataWarning")
+def test_twenty_accounts_in_one_cache_are_kept_apart_under_readable_names(tmp_path: Path) -> None:
+    ids: dict[str, list[int]] = {}
+    for seed in range(1, 21):
+        with sandbox.connect(seed=seed, deals=10, cache_dir=tmp_path, burst=100_000, progress=False) as account:
+            ids[account.cache_path.name] = account.deals()["id"].tolist()
+            assert account.status().set_index("table")["rows"]["deals"] == len(ids[account.cache_path.name])
+    assert list(ids) == [f"sandbox-seed{seed}-10-user1003" for seed in range(1, 21)]
+    for seed in (1, 20):
+        with sandbox.connect(seed=seed, deals=10, cache_dir=tmp_path, burst=100_000, progress=False) as account:
+            asked = account.server.stats.requests
+            assert account.deals()["id"].tolist() == ids[f"sandbox-seed{seed}-10-user1003"]
+            assert [entry.path for entry in account.server.requests][asked:] == ["/api/v1/users/me"]
+
+
+@contextmanager
+def serving() -> Iterator[Scripted]:
+    with Scripted() as server:
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
+        thread.start()
+        try:
+            yield server
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+def test_two_users_of_one_company_see_what_is_theirs(tmp_path: Path) -> None:
+    names = {"a" * 40: (7, "Mari's"), "b" * 40: (8, "Jaan's")}
+
+    def answer(request: Seen) -> Reply:
+        user, pipeline = names[request.headers["x-api-token"]]
+        if request.path.endswith("/users/me"):
+            return data({"id": user, "name": "Somebody", "company_domain": "acme"})
+        return data([{"id": 1, "name": pipeline}])
+
+    with serving() as server:
+        server.last = answer
+        for _ in range(2):
+            for token, (user, pipeline) in names.items():
+                with connect(tmp_path, company=None, base_url=server.url, api_token=token) as account:
+                    assert account.cache_path.name == f"acme-user{user}"
+                    assert account.pipelines()["name"].tolist() == [pipeline]
+    assert len(server.seen) == 4
