@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from abc import ABC, abstractmethod
 from datetime import UTC, date, datetime, time, timedelta
 from typing import Any, Literal
@@ -32,6 +33,7 @@ _STATE = (
     "is_deleted",
 )
 _BESIDE = ("is_server_time", "look")
+_DAY = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
 
 
 class Past(ABC):
@@ -93,7 +95,8 @@ class Past(ABC):
         Parameters
         ----------
         when
-            A time; one without a timezone is in `tz`, a bare date means the end of that day.
+            A time, as text year first ("2026-06-30 12:00"); one without a timezone is in `tz`, a bare date means the end of that day there.
+            Of an hour that the clock shows twice, the first is meant.
 
         Returns
         -------
@@ -104,7 +107,7 @@ class Past(ABC):
         Raises
         ------
         ArgumentError
-            `when` is no time.
+            `when` is no time, or this machine does not know `tz`.
         NotCachedError
             No history is kept, or it begins later.
         """
@@ -133,18 +136,30 @@ class Past(ABC):
 
 
 def _moment(when: str | date | pd.Timestamp, tz: str) -> datetime:
+    """The time meant, in UTC. Of a time that a clock shows twice the first; one that it leaves out, as if it had not been put forward."""
     problem = f"`when` is a time such as '2026-06-30' or '2026-06-30 12:00', not {when!r}."
+    text = str(when).strip()
+    # pandas also takes numbers (nanoseconds), hours (of today) and months: none of them says which moment is meant.
+    if _DAY.match(text) is None:
+        raise ArgumentError(problem)
     try:
-        bare = not isinstance(when, datetime) and (isinstance(when, date) or len(str(when).strip()) <= len("2026-06-30"))
-        moment = pd.Timestamp(when)
+        moment = pd.Timestamp(when).to_pydatetime(warn=False)
     except (ValueError, TypeError, OverflowError):
         raise ArgumentError(problem) from None
-    if pd.isna(moment):
-        raise ArgumentError(problem)
-    there = ZoneInfo(tz)
-    if bare:
-        moment = pd.Timestamp(datetime.combine(moment.date() + timedelta(days=1), time(), there) - timedelta(microseconds=1))
-    elif moment.tzinfo is None:
-        moment = pd.Timestamp(moment.to_pydatetime().replace(tzinfo=there))
-    result: datetime = moment.to_pydatetime().astimezone(UTC)
-    return result
+    there = moment.tzinfo or _zone(tz)
+    try:
+        if isinstance(when, datetime) or _DAY.fullmatch(text) is None:
+            return moment.replace(tzinfo=there).astimezone(UTC)
+        # Counted back in UTC: by the clock, the last hour of a day can come twice.
+        return datetime.combine(moment.date() + timedelta(days=1), time(), there).astimezone(UTC) - timedelta(microseconds=1)
+    except OverflowError:
+        raise ArgumentError(problem) from None
+
+
+def _zone(tz: str) -> ZoneInfo:
+    try:
+        return ZoneInfo(tz)
+    except (KeyError, ValueError, OSError):
+        raise ArgumentError(
+            f"This machine does not know the timezone {tz!r} of the account: give `when` with one, such as '2026-06-30 12:00+03:00'."
+        ) from None
