@@ -118,9 +118,10 @@ class BurstWindow:
 
 @dataclass(slots=True)
 class _Ticket:
-    """A place taken in the window: until when, for ever while the request is under way."""
+    """Places taken in the window, by one request or by others: until when, for ever while the request is under way."""
 
     until: float = float("inf")
+    places: int = 1
 
 
 @dataclass(slots=True)
@@ -133,16 +134,22 @@ class _Places:
     def wait(self, now: float) -> float:
         """Return the seconds until a place is free, 0 where one is."""
         self.tickets = [ticket for ticket in self.tickets if ticket.until > now]
-        surplus = len(self.tickets) - self.limit
-        if surplus < 0:
-            return 0.0
-        until = sorted(ticket.until for ticket in self.tickets)[surplus]
+        surplus = self._taken(now) - self.limit
+        until = now
+        for ticket in sorted(self.tickets, key=lambda ticket: ticket.until):
+            if surplus < 0:
+                break
+            surplus, until = surplus - ticket.places, ticket.until
         return POLL_SECONDS if until == float("inf") else until - now
 
     def fill(self, taken: int, now: float, until: float) -> None:
         """Take the places that others, who share the token, have used up."""
-        known = sum(ticket.until > now for ticket in self.tickets)
-        self.tickets += [_Ticket(until) for _ in range(min(taken, self.limit) - known)]
+        others = min(taken, self.limit) - self._taken(now)
+        if others > 0:
+            self.tickets.append(_Ticket(until, others))
+
+    def _taken(self, now: float) -> int:
+        return sum(ticket.places for ticket in self.tickets if ticket.until > now)
 
 
 @dataclass(slots=True)
@@ -216,7 +223,8 @@ class Ledger:
             self._path = path
             try:
                 path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-                self._save()
+                with _locked(path):
+                    self._save()
             except OSError as error:
                 self._path = None
                 raise CacheError(
@@ -232,8 +240,7 @@ class Ledger:
         BudgetError
             Where it would pass the ceiling: nothing is counted, and nothing must be sent.
         """
-        with self._lock:
-            self._turn_day()
+        with self._alone():
             if self.max_tokens is not None:
                 self._save_or_warn()  # first learn what other processes have spent
                 if self._tokens + cost > self.max_tokens:
@@ -242,8 +249,7 @@ class Ledger:
 
     def refund(self, cost: int) -> None:
         """Take back the tokens of a request that the server did not charge; it stays a request."""
-        with self._lock:
-            self._turn_day()
+        with self._alone():
             self._count(-cost, 0)
 
     def learn(self, headers: Mapping[str, str]) -> None:
@@ -270,6 +276,17 @@ class Ledger:
             self._here.table = outer
             with self._lock:
                 self._open[table] = [other for other in self._open[table] if other is not spent]
+
+    @contextlib.contextmanager
+    def _alone(self) -> Iterator[None]:
+        """Keep other threads and processes from counting meanwhile: two that look at the ceiling at once would both pass it."""
+        with self._lock, contextlib.ExitStack() as held:
+            self._turn_day()
+            if self._path is not None:
+                # Where the file cannot be locked it cannot be written either, which is said then.
+                with contextlib.suppress(OSError):
+                    held.enter_context(_locked(self._path))
+            yield
 
     def _count(self, tokens: int, requests: int) -> None:
         for spent in self._open.get(getattr(self._here, "table", ""), ()):
@@ -309,12 +326,11 @@ class Ledger:
     def _save(self) -> None:
         if self._path is None:
             return
-        with _locked(self._path):
-            kept = self._read(self._path)
-            self._tokens = max(0, kept + self._unsaved)
-            if self._unsaved or not self._path.exists():
-                _replace(self._path, orjson.dumps({"day": self._day, "tokens": self._tokens}))
-            self._unsaved = 0
+        kept = self._read(self._path)
+        self._tokens = max(0, kept + self._unsaved)
+        if self._unsaved or not self._path.exists():
+            _replace(self._path, orjson.dumps({"day": self._day, "tokens": self._tokens}))
+        self._unsaved = 0
 
     def _read(self, path: Path) -> int:
         """Return today's tokens before ours that are not saved yet; where no file tells them, this process knows best."""

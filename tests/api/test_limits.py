@@ -1,5 +1,6 @@
 """The burst window and the day's tokens."""
 
+import contextlib
 import json
 import os
 import stat
@@ -143,6 +144,15 @@ def test_headers_that_make_no_sense_change_nothing(bad):
     assert window.limit == 20
 
 
+def test_a_limit_beyond_all_reason_takes_no_memory():
+    """As many places as others are said to have taken; one object each would fill the machine."""
+    time = FakeTime()
+    window = BurstWindow(clock=time.clock, sleep=time.sleep)
+    window.learn(headers(99_999_999_999, 0))
+    with window.place():
+        assert sum(time.naps) == pytest.approx(2.05)
+
+
 def test_an_endless_reset_is_not_waited_for():
     time = FakeTime()
     window = BurstWindow(clock=time.clock, sleep=time.sleep)
@@ -224,6 +234,32 @@ def test_two_who_share_a_cache_share_its_ceiling(path, time):
     first.spend(10)
     with pytest.raises(BudgetError, match="30 API tokens are spent"):
         second.spend(10)
+
+
+def test_two_who_look_at_the_ceiling_at_once_do_not_both_pass_it(path, time, monkeypatch):
+    both_have_looked, count = threading.Barrier(2), Ledger._count
+
+    def count_late(ledger, tokens, requests):
+        with contextlib.suppress(threading.BrokenBarrierError):
+            both_have_looked.wait(0.3)
+        count(ledger, tokens, requests)
+
+    monkeypatch.setattr(Ledger, "_count", count_late)
+    refused = []
+
+    def spend(ledger):
+        try:
+            ledger.spend(10)
+        except BudgetError as error:
+            refused.append(error)
+
+    threads = [threading.Thread(target=spend, args=(Ledger(path, max_tokens=10, clock=time.clock),)) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert json.loads(path.read_bytes())["tokens"] == 10
+    assert len(refused) == 1
 
 
 def test_threads_and_ledgers_lose_no_token(path, time):
