@@ -230,7 +230,8 @@ class Course:
         limit = closing[1] if closing else now.at
         new = first is not None and (self._last is None or self._last.first_won != first)
         if new and first is not None and floor <= first <= limit and not (now.status == "won" and first == now.won):
-            if stay.entered_at <= first:
+            # A win in the very second of the move may have been in the stage before.
+            if stay.entered_at < first or (stay.entered_at == first and self._told and now.moved is None):
                 self._close(None, first, "won")
                 self._begin(Stay(now.deal, now.pipeline, now.stage, *_bounds(first, limit), now.at, self.source))
             elif stay.entered_after is not None and stay.entered_after < first < stay.entered_at:

@@ -238,3 +238,25 @@ def test_an_account_that_never_tells_when_stages_changed_bounds_them() -> None:
         stays.check_form(visits)
         assert (visits["entered_after"].notna() | (visits["entered_at"] == visits["left_at"])).all()
         stays.check_against_truth(visits, account.company_model.truth.stage_visits(), [])
+
+
+@pytest.mark.parametrize(("moved", "told"), [("09:00:05", ["open"]), (None, ["won", "open"])])
+def test_a_win_in_the_second_of_a_move_is_not_taken_for_one_in_the_new_stage(moved: str | None, told: list[str]) -> None:
+    """Won in one stage, reopened and moved within a second: the look sees the new stage and the time of the win, not where it was."""
+    day = "2026-06-01 "
+    at = {"add_time": "09:00:05" if moved is None else "09:00:00", "stage_change_time": moved, "first_won_time": "09:00:05"}
+    deals = pd.DataFrame(
+        {
+            "id": [1, 2],
+            "stage_id": [3, 3],
+            "pipeline_id": [1, 1],
+            "status": ["open", "open"],
+            **{name: pd.to_datetime([time and day + time, None], utc=True) for name, time in at.items()},
+        }
+    )
+    # Another deal tells that the account dates moves at all.
+    deals.loc[1, ["add_time", "stage_change_time"]] = pd.Timestamp(f"{day}09:00:00", tz="UTC")
+    visits = stage_visits(deals, seen_at=pd.Timestamp(f"{day}10:00:00", tz="UTC").to_pydatetime())
+    visits = visits[visits["deal_id"] == 1]
+    assert visits["end"].tolist() == told
+    assert visits["entered_at"].iloc[0] == pd.Timestamp(f"{day}09:00:05", tz="UTC")
