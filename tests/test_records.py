@@ -300,7 +300,7 @@ def test_a_list_whose_records_are_all_unknown_is_an_error() -> None:
             account.deal_changes()
 
 
-@pytest.mark.parametrize("ids", ["12", [1, "2"], [0], [-3], [True], True, 1.5, [2.5], object(), pd.DataFrame({"id": [1]})])
+@pytest.mark.parametrize("ids", ["12", [1, "2"], [0], [-3], [True], True, [2**63], 1.5, [2.5], object(), pd.DataFrame({"id": [1]})])
 def test_what_is_no_id_is_refused_before_anything_is_asked(account: sandbox.SandboxAccount, ids: Any) -> None:
     with pytest.raises(ArgumentError, match=r"whole numbers: account\.deal_changes"):
         account.deal_changes(ids)

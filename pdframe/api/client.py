@@ -29,6 +29,8 @@ logger = logging.getLogger("pdframe")
 # A server that drips, or a body without end, must not hold a notebook for ever.
 LONGEST_ANSWER_SECONDS = 120.0
 LONGEST_BODY = 256 * 1024 * 1024
+# httpx takes no longer URL, and no server a much longer one.
+LONGEST_QUERY = 60_000
 # No retry starts when a request has taken this long in all.
 PATIENCE_SECONDS = 300.0
 # Until a server has answered once, a failure to connect is more likely a wrong name than a bad moment.
@@ -185,17 +187,14 @@ class Client:
         Raises
         ------
         ResponseError
-            Also where the answer has no `data`, or a cursor that is no text.
+            Also where the answer has no `data`, or does not say where its next page is.
         """
         answer = self.get(path, params, cost=cost, api=api)
         template = _where(path, api)
         if "data" not in answer.payload:
             raise ResponseError(f"{template} was answered without data. Check base_url: this may be no Pipedrive server.", status=200)
-        more = answer.payload.get("additional_data")
-        cursor = more.get("next_cursor") if isinstance(more, dict) else None
-        if cursor is not None and not isinstance(cursor, str):
-            raise ResponseError(f"{template} was answered with a cursor that is no text. Nothing of it is used.", status=200)
-        return Page(answer.payload["data"], cursor or None, answer.server_time, len(answer.body), answer.tokens, template)
+        cursor = _next_cursor(answer.payload, template)
+        return Page(answer.payload["data"], cursor, answer.server_time, len(answer.body), answer.tokens, template)
 
     def get(self, path: str, params: Mapping[str, Any] | None = None, *, cost: int, api: str = "v2") -> Answer:
         """Ask until there is a usable answer, or an error that says why there is none.
@@ -412,6 +411,20 @@ def _where(path: str, api: str) -> str:
     return f"GET /api/{api}{template_of(path)}"
 
 
+def _next_cursor(payload: Mapping[str, Any], where: str) -> str | None:
+    """Return the cursor of the next page, None behind the last one; refuse what leaves open which of the two it is."""
+    more = payload.get("additional_data") or {}
+    if not isinstance(more, dict):
+        raise ResponseError(f"{where} was answered with additional_data that is no object. Nothing of it is used.", status=200)
+    cursor = more.get("next_cursor")
+    if cursor is not None and not isinstance(cursor, str):
+        raise ResponseError(f"{where} was answered with a cursor that is no text. Nothing of it is used.", status=200)
+    older = more.get("pagination")  # how v1 told of further pages before it had cursors
+    if not cursor and any(told.get("more_items_in_collection") is True for told in (more, older) if isinstance(told, dict)):
+        raise ResponseError(f"{where} has more rows than it gave, and gave no cursor for them. Nothing of it is used.", status=200)
+    return cursor or None
+
+
 def _query(params: Mapping[str, Any] | None) -> httpx.QueryParams:
     query: dict[str, str] = {}
     for name, value in (params or {}).items():
@@ -421,7 +434,14 @@ def _query(params: Mapping[str, Any] | None) -> httpx.QueryParams:
             query[name] = ",".join(str(part) for part in value)
         elif value is not None:
             query[name] = str(value)
-    return httpx.QueryParams(query)
+    asked = httpx.QueryParams(query)
+    try:
+        length = len(str(asked))
+    except UnicodeEncodeError:
+        length = 0
+    if query and not 0 < length <= LONGEST_QUERY:
+        raise ArgumentError("The request cannot be sent: a parameter is too long, or holds half of a character (a lone surrogate).")
+    return asked
 
 
 def _backoff(attempt: int, outcome: Again | _Lost) -> float:

@@ -23,6 +23,8 @@ LONGEST_WAIT = 30.0
 BLOCK_SECONDS = 600.0
 
 _EXCERPT = 160
+# Python refuses to read whole numbers of more than 4,300 digits, and no column holds one of more than 19.
+_MOST_DIGITS = 400
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +86,7 @@ def judge(status: int, headers: Mapping[str, str], body: bytes, context: Context
 
 
 def parse(body: bytes) -> Any:
-    """Decode JSON; lone surrogates and bytes that are no UTF-8 become U+FFFD rather than cost a page.
+    """Decode JSON; lone surrogates, bytes that are no UTF-8 (U+FFFD) and numbers beyond Python's limit (infinity) never cost a page.
 
     Raises
     ------
@@ -96,7 +98,7 @@ def parse(body: bytes) -> Any:
     except orjson.JSONDecodeError:
         pass
     try:
-        return _mended(json.loads(body.decode("utf-8", "replace"), parse_constant=lambda name: None))
+        return _mended(json.loads(body.decode("utf-8", "replace"), parse_constant=lambda name: None, parse_int=_whole))
     except RecursionError:
         raise ValueError("JSON nested too deeply") from None
 
@@ -217,6 +219,10 @@ def _said(payload: Any, body: bytes, secrets: tuple[Secret, ...]) -> str:
         text = title[1].decode("utf-8", "replace") if title else ""
     line = excerpt(text, secrets)
     return f' ("{line}")' if line else ""
+
+
+def _whole(digits: str) -> int | float:
+    return int(digits) if len(digits) <= _MOST_DIGITS else float(digits)
 
 
 def _mended(value: Any) -> Any:

@@ -16,6 +16,8 @@ from pdframe import errors
 from pdframe.api.client import Client
 from pdframe.api.credentials import ApiToken
 from pdframe.api.limits import BurstWindow, Ledger
+from pdframe.frames import to_arrow
+from pdframe.schema import TABLES
 
 
 def test_a_page_is_rows_cursor_time_and_size(server, client, token):
@@ -520,3 +522,20 @@ def test_defaults_need_nothing(server):
     with Client(server.url, ApiToken("t")) as client:
         assert client.get_json("/deals", cost=10).rows == []
         assert client.ledger.tokens_today == 10
+
+
+@pytest.mark.parametrize("term", ["x" * 70_000, "half \ud83d"])
+def test_what_no_url_can_hold_is_refused_before_it_is_sent(server, client, term):
+    with pytest.raises(errors.ArgumentError, match="too long, or holds half of a character"):
+        client.get("/itemSearch", {"term": term}, cost=20)
+    assert server.seen == []
+    assert client.ledger.tokens_today == 0
+
+
+def test_a_number_beyond_all_reason_costs_no_page(server, client):
+    body = b'{"success":true,"data":[{"id":1,"value":' + b"9" * 5_000 + b',"title":"kept"}]}'
+    server.replies = [Reply(200, body, {"content-type": "application/json"})]
+    rows = client.get_json("/deals", cost=10).rows
+    arrow, problems = to_arrow(rows, TABLES["deals"])
+    assert arrow.select(["id", "title", "value"]).to_pylist() == [{"id": 1, "title": "kept", "value": None}]
+    assert problems.cells["value"] == (1, "inf")

@@ -38,6 +38,22 @@ def test_a_missing_cursor_ends_the_walk(server, client, tail):
     assert rows_of(walk(client, "/deals", {}, cost=10)) == [1]
 
 
+@pytest.mark.parametrize(
+    "tail",
+    [
+        b'"c1"',
+        b"[1]",
+        b'{"next_cursor":7}',
+        b'{"more_items_in_collection":true}',
+        b'{"next_cursor":null,"pagination":{"start":0,"limit":500,"more_items_in_collection":true,"next_start":500}}',
+    ],
+)
+def test_an_answer_that_does_not_say_where_the_rest_is_is_no_last_page(server, client, tail):
+    server.replies = [Reply(200, b'{"success":true,"data":[{"id":1}],"additional_data":' + tail + b"}")]
+    with pytest.raises(ResponseError, match="Nothing of it is used"):
+        list(walk(client, "/deals", {}, cost=10))
+
+
 def test_null_data_is_a_page_without_rows(server, client):
     server.replies = [Reply(200, b'{"success":true,"data":null}')]
     assert rows_of(walk(client, "/deals", {}, cost=10)) == []
