@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import timedelta
 from typing import Literal
 
 import pandas as pd
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from pdframe.api.client import Client
-from pdframe.errors import ArgumentError, NotCachedError
-from pdframe.frames import to_frame
-from pdframe.loaders.names import lookups
+from pdframe.errors import AccessError, ArgumentError, CacheError, NotCachedError
+from pdframe.frames import storage_schema, to_frame
+from pdframe.loaders.names import lookups, no_names
 from pdframe.schema import TABLES, Table
 from pdframe.store import Store
 from pdframe.sync import Syncer
@@ -39,10 +39,18 @@ class Loading(ABC):
         """Who brings it up to date."""
 
     def _load(
-        self, name: str, refresh: Refresh, labels: bool, names: bool, columns: Sequence[str] | None, *, live: str | None = None
+        self,
+        name: str,
+        refresh: Refresh,
+        labels: bool,
+        names: bool,
+        columns: Iterable[str] | None,
+        *,
+        only: Callable[[pa.Table], pa.Array] | None = None,
     ) -> pd.DataFrame:
+        """Load a table; `only` says which of its rows to keep."""
         table = TABLES[name]
-        check(table, refresh, names, columns)
+        asked = self._asked(table, refresh, labels, names, columns)
         syncer = self._syncer
         if refresh is False:
             if self._store.manifest(name) is None:
@@ -54,11 +62,52 @@ class Loading(ABC):
         else:
             syncer.refresh(name, full=refresh == "full")
         rows = self._store.read(name)
-        if live == "is_archived":
-            rows = rows.filter(pc.invert(pc.fill_null(rows[live], False)))
-        elif live is not None:
-            rows = rows.filter(pc.is_null(rows[live]))
-        return self._frame(rows, table, refresh, labels, names, columns)
+        return self._frame(rows if only is None else rows.filter(only(rows)), table, refresh, labels, names, asked)
+
+    def _asked(self, table: Table, refresh: Refresh, labels: bool, names: bool, columns: Iterable[str] | None) -> list[str] | None:
+        """The columns that are asked for, None for all; refuse what no loader takes before the table is paid for."""
+        if not (refresh is None or refresh is True or refresh is False or refresh == "full"):
+            raise ArgumentError(f"refresh is None, True, False or 'full', not {refresh!r}.")
+        if columns is None:
+            return None
+        asked = _as_list(columns)
+        unasked = [] if names else [added.name for added in table.names if added.name in asked]
+        if unasked:
+            raise ArgumentError(f"The column {unasked[0]!r} comes with names=True.")
+        if refresh is not False:
+            self._refuse_unknown(table, refresh, labels, names, asked)
+        return asked
+
+    def _refuse_unknown(self, table: Table, refresh: Refresh, labels: bool, names: bool, columns: list[str]) -> None:
+        """Refuse columns that the table does not have, as its declaration, its list of fields and its cached rows tell."""
+        found = {added: no_names(added) for added in table.names if names}
+
+        def choose(rows: pa.Table) -> None:
+            to_frame(rows.slice(0, 0), table, self._syncer.fields(table), labels=labels, columns=columns, names=found)
+
+        try:
+            choose(storage_schema(table).empty_table())
+        except ArgumentError:
+            # A field may have been added or renamed, and the API may have sent columns that nothing declares.
+            if table.field_list is not None and not self._bring_fields(table.field_list, refresh):
+                return
+            with contextlib.suppress(CacheError):
+                choose(self._store.read(table.name))
+                return
+            choose(storage_schema(table).empty_table())
+
+    def _bring_fields(self, name: str, refresh: Refresh) -> bool:
+        """Bring a list of fields up to date as a loader would; False where it is withheld."""
+        try:
+            if refresh is None:
+                self._syncer.ensure(name, max_age=self._max_age)
+            else:
+                self._syncer.refresh(name, full=False)
+        except AccessError as error:
+            if error.status == 401:
+                raise
+            return False
+        return True
 
     def _frame(
         self, rows: pa.Table, table: Table, refresh: Refresh, labels: bool, names: bool, columns: Sequence[str] | None
@@ -68,14 +117,13 @@ class Loading(ABC):
         return to_frame(rows, table, self._syncer.fields(table), labels=labels, columns=columns, names=found)
 
 
-def check(table: Table, refresh: object, names: bool, columns: object) -> None:
-    """Refuse what no loader takes, before anything is asked of the API."""
-    if not (refresh is None or refresh is True or refresh is False or refresh == "full"):
-        raise ArgumentError(f"refresh is None, True, False or 'full', not {refresh!r}.")
-    if isinstance(columns, str):
+def _as_list(columns: Iterable[str]) -> list[str]:
+    if isinstance(columns, str | bytes):
         raise ArgumentError(f"columns is a list of names: columns=[{columns!r}].")
-    if names or not isinstance(columns, Sequence):
-        return
-    unasked = [added.name for added in table.names if added.name in columns]
-    if unasked:
-        raise ArgumentError(f"The column {unasked[0]!r} comes with names=True.")
+    try:
+        listed = list(columns)
+    except TypeError:
+        listed = [columns]  # type: ignore[list-item]
+    if not all(isinstance(name, str) for name in listed):
+        raise ArgumentError(f"columns is a list of names, such as ['id', 'title'], not {columns!r}.")
+    return listed

@@ -5,12 +5,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
 
 from pdframe.loaders.base import Loading, Refresh
 
 
 class ListLoaders(Loading):
-    """A method a list of the API. `Account` says what their parameters mean."""
+    """A method a list of the API. `Account` says what their parameters mean.
+
+    A name in `columns` that the table does not have is refused before the table is paid for: at most its list of fields (10 tokens each
+    500 fields) is brought up to date to tell. A column that only the API's answers show can be asked for once the table is cached.
+    """
 
     def deals(
         self,
@@ -25,7 +31,7 @@ class ListLoaders(Loading):
 
         `names=True` loads all persons and organizations where they are not cached: 10 tokens each 500.
         """
-        return self._load("deals", refresh, labels, names, columns, live=None if archived else "is_archived")
+        return self._load("deals", refresh, labels, names, columns, only=None if archived else _live_deals)
 
     def deal_products(
         self, *, refresh: Refresh = None, labels: bool = True, names: bool = False, columns: Sequence[str] | None = None
@@ -64,7 +70,7 @@ class ListLoaders(Loading):
         columns: Sequence[str] | None = None,
     ) -> pd.DataFrame:
         """One row a project, live and archived; `archived=False` leaves the archived out. Source: /projects, /projects/archived."""
-        return self._load("projects", refresh, labels, names, columns, live=None if archived else "archive_time")
+        return self._load("projects", refresh, labels, names, columns, only=None if archived else _live_projects)
 
     def tasks(
         self, *, refresh: Refresh = None, labels: bool = True, names: bool = False, columns: Sequence[str] | None = None
@@ -122,3 +128,11 @@ class ListLoaders(Loading):
     ) -> pd.DataFrame:
         """One row a user of the company, the deactivated included. Source: v1 /users."""
         return self._load("users", refresh, labels, names, columns)
+
+
+def _live_deals(rows: pa.Table) -> pa.Array:
+    return pc.invert(pc.fill_null(rows["is_archived"], False))
+
+
+def _live_projects(rows: pa.Table) -> pa.Array:
+    return pc.is_null(rows["archive_time"])

@@ -61,10 +61,15 @@ def lookups(syncer: Syncer, wanted: Iterable[NameColumn], *, cache_alone: bool, 
     return {column: _lookup(syncer, column, column.table in missing) for column in columns}
 
 
-def _lookup(syncer: Syncer, column: NameColumn, missing: bool) -> Lookup:
+def no_names(column: NameColumn) -> Lookup:
+    """The lookup of a column whose table has no rows."""
     table = TABLES[column.table]
-    key = table.key[0]
+    return pa.array([], table.by_name[table.key[0]].type.storage), pa.array([], pa.string())
+
+
+def _lookup(syncer: Syncer, column: NameColumn, missing: bool) -> Lookup:
     if missing:
-        return pa.array([], table.by_name[key].type.storage), pa.array([], pa.string())
+        return no_names(column)
+    key = TABLES[column.table].key[0]
     rows = syncer.store.read(column.table, [key, column.label])
     return rows[key].combine_chunks(), rows[column.label].combine_chunks()

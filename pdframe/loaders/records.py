@@ -10,7 +10,7 @@ import pandas as pd
 
 from pdframe.errors import ArgumentError, NotCachedError
 from pdframe.frames.problems import warn
-from pdframe.loaders.base import Loading, Refresh, check
+from pdframe.loaders.base import Loading, Refresh
 from pdframe.schema import TABLES, Parent, Table
 from pdframe.sync.parents import EVERY_AT, load_asked, rows_of
 
@@ -149,17 +149,17 @@ class RecordLoaders(Loading):
         self, name: str, ids: Ids | None, refresh: Refresh, labels: bool, names: bool, columns: Sequence[str] | None
     ) -> pd.DataFrame:
         table = TABLES[name]
-        check(table, refresh, names, columns)
         wanted = None if ids is None else _checked(ids, table)
         if wanted is None and not _parent(table).every:
             raise ArgumentError(f"{name} are asked for by id: account.{name}([1, 2]).")
+        asked = self._asked(table, refresh, labels, names, columns)
         if refresh is False:
             self._must_be_cached(table, wanted)
         else:
             self._syncer.of_records(name, wanted, refresh=refresh, max_age=self._max_age)
         if wanted is not None:
             self._say_unknown(table, wanted)
-        return self._frame(rows_of(self._store, table, wanted), table, refresh, labels, names, columns)
+        return self._frame(rows_of(self._store, table, wanted), table, refresh, labels, names, asked)
 
     def _must_be_cached(self, table: Table, wanted: Sequence[int] | None) -> None:
         manifest, records = self._store.manifest(table.name), _parent(table).table
@@ -209,7 +209,7 @@ def _checked(ids: Ids, table: Table) -> list[int]:
             number = int(value) if isinstance(value, float) and value.is_integer() else operator.index(value)
         except TypeError:
             number = 0
-        if number <= 0 or isinstance(value, bool):
+        if not 0 < number < 2**63 or isinstance(value, bool):
             raise ArgumentError(f"{problem}{value!r}.")
         checked.append(number)
     return sorted(set(checked))

@@ -215,7 +215,7 @@ class Searches(Loading):
         DataWarning
             More items were found than `max_items`.
         """
-        if entity not in _TABLES:
+        if not isinstance(entity, str) or entity not in _TABLES:
             raise ArgumentError(f"entity is one of {', '.join(_TABLES)}, not {entity!r}.")
         if match not in ("exact", "beginning", "middle"):
             raise ArgumentError(f"match is 'exact', 'beginning' or 'middle', not {match!r}.")
@@ -308,6 +308,8 @@ def _check_most(most: object) -> None:
 
 def _code(asked: str, fields: tuple[Field, ...], table: Table) -> str:
     """The code of a field that is given by code or by label."""
+    if not isinstance(asked, str) or not asked:
+        raise ArgumentError(f"field is the label or the code of a field, not {asked!r}.")
     if not fields:
         # The list of fields is withheld: the API judges the code.
         return asked

@@ -35,7 +35,7 @@ def known(account: sandbox.SandboxAccount) -> sandbox.SandboxAccount:
 
 def test_a_name_that_the_schema_does_not_have_costs_nothing(known: sandbox.SandboxAccount) -> None:
     for refresh in (None, True, "full"):
-        with pytest.raises(ArgumentError, match="no column 'nmae'. Did you mean 'name'"):
+        with pytest.raises(ArgumentError, match=r"no column 'nmae'\. Did you mean 'name'"):
             known.stages(refresh=refresh, columns=["id", "nmae"])  # type: ignore[arg-type]
         with pytest.raises(ArgumentError, match="no column 'tme'"):
             known.deal_changes([1], refresh=refresh, columns=["tme"])  # type: ignore[arg-type]
