@@ -291,6 +291,10 @@ class Client:
             return _Lost("no answer in time")
         except (httpx.TransportError, zlib.error) as error:
             return _Lost(f"a broken answer ({self._said(error)})")
+        except RuntimeError:
+            if not self._http.is_closed:
+                raise
+            return _Lost("the account was closed meanwhile", charged=False, final=True)
 
     def _read(self, response: httpx.Response, deadline: float) -> _Raw | _Lost:
         zipped = response.headers.get("content-encoding", "").lower() in ("gzip", "x-gzip")

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import email.utils
+import html
 import json
 import re
+import urllib.parse
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -23,6 +25,7 @@ LONGEST_WAIT = 30.0
 BLOCK_SECONDS = 600.0
 
 _EXCERPT = 160
+_STRUCK = "<secret>"
 # Python refuses to read whole numbers of more than 4,300 digits, and no column holds one of more than 19.
 _MOST_DIGITS = 400
 
@@ -104,10 +107,12 @@ def parse(body: bytes) -> Any:
 
 
 def excerpt(text: str, secrets: Iterable[Secret] = ()) -> str:
-    """Return a text fit for a message: one line, short, without control characters and without any secret."""
+    """Return a text fit for a message: one line, short, without control characters and without any secret, encoded ones included."""
+    struck, decoded = text, html.unescape(urllib.parse.unquote(text)).replace("\\/", "/")
     for secret in secrets:
-        text = re.sub(re.escape(secret.reveal()), "<secret>", text, flags=re.IGNORECASE)
-    line = " ".join(text.split())
+        pattern = re.compile(re.escape(secret.reveal()), re.IGNORECASE)
+        struck, decoded = pattern.sub(_STRUCK, struck), pattern.sub(_STRUCK, decoded)
+    line = " ".join((decoded if decoded.count(_STRUCK) > struck.count(_STRUCK) else struck).split())
     line = "".join(mark if mark.isprintable() else mark.encode("unicode_escape").decode("ascii") for mark in line[: _EXCERPT * 2])
     return line if len(line) <= _EXCERPT else f"{line[: _EXCERPT - 1]}…"
 

@@ -539,3 +539,32 @@ def test_a_number_beyond_all_reason_costs_no_page(server, client):
     arrow, problems = to_arrow(rows, TABLES["deals"])
     assert arrow.select(["id", "title", "value"]).to_pylist() == [{"id": 1, "title": "kept", "value": None}]
     assert problems.cells["value"] == (1, "inf")
+
+
+@pytest.mark.parametrize(
+    "shown",
+    ["{}", "%31%32%33:app/x%2By%3D", "123%3Aapp%2fx%2by%3d", "123:app&#47;x&#x2b;y&equals;", "123:app\\/x+y=", "{} and 123%3Aapp/x%2By="],
+)
+def test_a_credential_that_comes_back_encoded_is_struck_out(server, make_client, shown):
+    secret = "123:app/x+y="
+    server.last = html(404, f"no token {shown.format(secret)} here")
+    with pytest.raises(errors.ResponseError) as caught:
+        make_client(ApiToken(secret)).get("/deals", cost=10)
+    assert str(caught.value).count("<secret>") == (2 if "and" in shown else 1)
+    assert "app" not in str(caught.value)
+
+
+def test_percent_signs_that_hide_nothing_stay(server, client):
+    server.last = fail(400, "100%25 of &amp; nothing")
+    with pytest.raises(errors.ResponseError, match=r'"100%25 of &amp; nothing"'):
+        client.get("/deals", cost=10)
+
+
+def test_an_account_that_is_closed_under_way_says_so(server, client):
+    def answer(seen):
+        client.close()
+        return fail(500)
+
+    server.last = answer
+    with pytest.raises((errors.TransportError, errors.ArgumentError), match="closed"):
+        client.get("/deals", cost=10)
