@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import contextlib
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from datetime import timedelta
-from typing import Literal
+from typing import Literal, TypeAlias
 
 import pandas as pd
 import pyarrow as pa
@@ -19,7 +19,8 @@ from pdframe.schema import TABLES, Table
 from pdframe.store import Store
 from pdframe.sync import Syncer
 
-Refresh = Literal["full"] | bool | None
+Refresh: TypeAlias = Literal["full"] | bool | None
+Columns: TypeAlias = Sequence[str] | None
 
 
 class Loading(ABC):
@@ -44,7 +45,7 @@ class Loading(ABC):
         refresh: Refresh,
         labels: bool,
         names: bool,
-        columns: Iterable[str] | None,
+        columns: Columns,
         *,
         only: Callable[[pa.Table], pa.Array] | None = None,
     ) -> pd.DataFrame:
@@ -64,7 +65,7 @@ class Loading(ABC):
         rows = self._store.read(name)
         return self._frame(rows if only is None else rows.filter(only(rows)), table, refresh, labels, names, asked)
 
-    def _asked(self, table: Table, refresh: Refresh, labels: bool, names: bool, columns: Iterable[str] | None) -> list[str] | None:
+    def _asked(self, table: Table, refresh: Refresh, labels: bool, names: bool, columns: Columns) -> list[str] | None:
         """The columns that are asked for, None for all; refuse what no loader takes before the table is paid for."""
         if not (refresh is None or refresh is True or refresh is False or refresh == "full"):
             raise ArgumentError(f"refresh is None, True, False or 'full', not {refresh!r}.")
@@ -117,7 +118,7 @@ class Loading(ABC):
         return to_frame(rows, table, self._syncer.fields(table), labels=labels, columns=columns, names=found)
 
 
-def _as_list(columns: Iterable[str]) -> list[str]:
+def _as_list(columns: Sequence[str]) -> list[str]:
     if isinstance(columns, str | bytes):
         raise ArgumentError(f"columns is a list of names: columns=[{columns!r}].")
     try:

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pdframe.loaders.base import Loading, Refresh
+from pdframe.loaders.base import Columns, Loading, Refresh
 
 
 class ListLoaders(Loading):
@@ -19,13 +17,7 @@ class ListLoaders(Loading):
     """
 
     def deals(
-        self,
-        *,
-        archived: bool = True,
-        refresh: Refresh = None,
-        labels: bool = True,
-        names: bool = False,
-        columns: Sequence[str] | None = None,
+        self, *, archived: bool = True, refresh: Refresh = None, labels: bool = True, names: bool = False, columns: Columns = None
     ) -> pd.DataFrame:
         """One row a deal, live and archived, not the deleted; `archived=False` leaves the archived out. Source: /deals, /deals/archived.
 
@@ -33,27 +25,19 @@ class ListLoaders(Loading):
         """
         return self._load("deals", refresh, labels, names, columns, only=None if archived else _live_deals)
 
-    def deal_products(
-        self, *, refresh: Refresh = None, labels: bool = True, names: bool = False, columns: Sequence[str] | None = None
-    ) -> pd.DataFrame:
+    def deal_products(self, *, refresh: Refresh = None, labels: bool = True, names: bool = False, columns: Columns = None) -> pd.DataFrame:
         """One row a line item of a deal, archived deals included. Source: /deals/products, 100 deals a request."""
         return self._load("deal_products", refresh, labels, names, columns)
 
-    def installments(
-        self, *, refresh: Refresh = None, labels: bool = True, names: bool = False, columns: Sequence[str] | None = None
-    ) -> pd.DataFrame:
+    def installments(self, *, refresh: Refresh = None, labels: bool = True, names: bool = False, columns: Columns = None) -> pd.DataFrame:
         """One row an installment of a deal (Growth plan and above). Source: /deals/installments, for the deals that can have any."""
         return self._load("installments", refresh, labels, names, columns)
 
-    def products(
-        self, *, refresh: Refresh = None, labels: bool = True, names: bool = False, columns: Sequence[str] | None = None
-    ) -> pd.DataFrame:
+    def products(self, *, refresh: Refresh = None, labels: bool = True, names: bool = False, columns: Columns = None) -> pd.DataFrame:
         """One row a product of the catalogue. Source: /products."""
         return self._load("products", refresh, labels, names, columns)
 
-    def activities(
-        self, *, refresh: Refresh = None, labels: bool = True, names: bool = False, columns: Sequence[str] | None = None
-    ) -> pd.DataFrame:
+    def activities(self, *, refresh: Refresh = None, labels: bool = True, names: bool = False, columns: Columns = None) -> pd.DataFrame:
         """One row an activity, done or not. Source: /activities. A deletion is found by a full reload: the API lists none.
 
         `names=True` loads all persons and organizations where they are not cached: 10 tokens each 500.
@@ -61,71 +45,49 @@ class ListLoaders(Loading):
         return self._load("activities", refresh, labels, names, columns)
 
     def projects(
-        self,
-        *,
-        archived: bool = True,
-        refresh: Refresh = None,
-        labels: bool = True,
-        names: bool = False,
-        columns: Sequence[str] | None = None,
+        self, *, archived: bool = True, refresh: Refresh = None, labels: bool = True, names: bool = False, columns: Columns = None
     ) -> pd.DataFrame:
         """One row a project, live and archived; `archived=False` leaves the archived out. Source: /projects, /projects/archived."""
         return self._load("projects", refresh, labels, names, columns, only=None if archived else _live_projects)
 
-    def tasks(
-        self, *, refresh: Refresh = None, labels: bool = True, names: bool = False, columns: Sequence[str] | None = None
-    ) -> pd.DataFrame:
+    def tasks(self, *, refresh: Refresh = None, labels: bool = True, names: bool = False, columns: Columns = None) -> pd.DataFrame:
         """One row a task of a project. Source: /tasks."""
         return self._load("tasks", refresh, labels, names, columns)
 
-    def persons(
-        self, *, refresh: Refresh = None, labels: bool = True, names: bool = False, columns: Sequence[str] | None = None
-    ) -> pd.DataFrame:
+    def persons(self, *, refresh: Refresh = None, labels: bool = True, names: bool = False, columns: Columns = None) -> pd.DataFrame:
         """One row a person. Source: /persons. A deletion is found by a full reload: the API lists none.
 
         `names=True` loads all organizations where they are not cached: 10 tokens each 500.
         """
         return self._load("persons", refresh, labels, names, columns)
 
-    def organizations(
-        self, *, refresh: Refresh = None, labels: bool = True, names: bool = False, columns: Sequence[str] | None = None
-    ) -> pd.DataFrame:
+    def organizations(self, *, refresh: Refresh = None, labels: bool = True, names: bool = False, columns: Columns = None) -> pd.DataFrame:
         """One row an organization. Source: /organizations. A deletion is found by a full reload: the API lists none."""
         return self._load("organizations", refresh, labels, names, columns)
 
-    def stages(
-        self, *, refresh: Refresh = None, labels: bool = True, names: bool = False, columns: Sequence[str] | None = None
-    ) -> pd.DataFrame:
+    def stages(self, *, refresh: Refresh = None, labels: bool = True, names: bool = False, columns: Columns = None) -> pd.DataFrame:
         """One row a stage; `order_nr` is its place in its pipeline. Source: /stages."""
         return self._load("stages", refresh, labels, names, columns)
 
-    def pipelines(
-        self, *, refresh: Refresh = None, labels: bool = True, names: bool = False, columns: Sequence[str] | None = None
-    ) -> pd.DataFrame:
+    def pipelines(self, *, refresh: Refresh = None, labels: bool = True, names: bool = False, columns: Columns = None) -> pd.DataFrame:
         """One row a pipeline. Source: /pipelines."""
         return self._load("pipelines", refresh, labels, names, columns)
 
-    def boards(
-        self, *, refresh: Refresh = None, labels: bool = True, names: bool = False, columns: Sequence[str] | None = None
-    ) -> pd.DataFrame:
+    def boards(self, *, refresh: Refresh = None, labels: bool = True, names: bool = False, columns: Columns = None) -> pd.DataFrame:
         """One row an active project board. Source: /boards."""
         return self._load("boards", refresh, labels, names, columns)
 
-    def phases(
-        self, *, refresh: Refresh = None, labels: bool = True, names: bool = False, columns: Sequence[str] | None = None
-    ) -> pd.DataFrame:
+    def phases(self, *, refresh: Refresh = None, labels: bool = True, names: bool = False, columns: Columns = None) -> pd.DataFrame:
         """One row an active phase of a project board; `order_nr` is its place there. Source: /phases, a request a board."""
         return self._load("phases", refresh, labels, names, columns)
 
     def project_templates(
-        self, *, refresh: Refresh = None, labels: bool = True, names: bool = False, columns: Sequence[str] | None = None
+        self, *, refresh: Refresh = None, labels: bool = True, names: bool = False, columns: Columns = None
     ) -> pd.DataFrame:
         """One row a project template. Source: /projectTemplates."""
         return self._load("project_templates", refresh, labels, names, columns)
 
-    def users(
-        self, *, refresh: Refresh = None, labels: bool = True, names: bool = False, columns: Sequence[str] | None = None
-    ) -> pd.DataFrame:
+    def users(self, *, refresh: Refresh = None, labels: bool = True, names: bool = False, columns: Columns = None) -> pd.DataFrame:
         """One row a user of the company, the deactivated included. Source: v1 /users."""
         return self._load("users", refresh, labels, names, columns)
 

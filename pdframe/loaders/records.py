@@ -10,7 +10,7 @@ import pandas as pd
 
 from pdframe.errors import ArgumentError, NotCachedError
 from pdframe.frames.problems import warn
-from pdframe.loaders.base import Loading, Refresh
+from pdframe.loaders.base import Columns, Loading, Refresh
 from pdframe.schema import TABLES, Parent, Table
 from pdframe.sync.parents import EVERY_AT, load_asked, rows_of
 
@@ -28,13 +28,7 @@ class RecordLoaders(Loading):
     """
 
     def deal_changes(
-        self,
-        ids: Ids | None = None,
-        *,
-        refresh: Refresh = None,
-        labels: bool = True,
-        names: bool = False,
-        columns: Sequence[str] | None = None,
+        self, ids: Ids | None = None, *, refresh: Refresh = None, labels: bool = True, names: bool = False, columns: Columns = None
     ) -> pd.DataFrame:
         """One row a change of a field of a deal, by deal, the oldest first. Source: v1 /deals/{id}/changelog, 20 tokens a deal.
 
@@ -45,13 +39,7 @@ class RecordLoaders(Loading):
         return self._of_records("deal_changes", ids, refresh, labels, names, columns)
 
     def project_changes(
-        self,
-        ids: Ids | None = None,
-        *,
-        refresh: Refresh = None,
-        labels: bool = True,
-        names: bool = False,
-        columns: Sequence[str] | None = None,
+        self, ids: Ids | None = None, *, refresh: Refresh = None, labels: bool = True, names: bool = False, columns: Columns = None
     ) -> pd.DataFrame:
         """One row a change of a field of a project, by project, the oldest first. Source: /projects/{id}/changelog, 10 tokens a project.
 
@@ -61,13 +49,7 @@ class RecordLoaders(Loading):
         return self._of_records("project_changes", ids, refresh, labels, names, columns)
 
     def discounts(
-        self,
-        ids: Ids | None = None,
-        *,
-        refresh: Refresh = None,
-        labels: bool = True,
-        names: bool = False,
-        columns: Sequence[str] | None = None,
+        self, ids: Ids | None = None, *, refresh: Refresh = None, labels: bool = True, names: bool = False, columns: Columns = None
     ) -> pd.DataFrame:
         """One row a discount on a whole deal. Source: /deals/{id}/discounts, 10 tokens a deal.
 
@@ -77,13 +59,7 @@ class RecordLoaders(Loading):
         return self._of_records("discounts", ids, refresh, labels, names, columns)
 
     def product_variations(
-        self,
-        ids: Ids | None = None,
-        *,
-        refresh: Refresh = None,
-        labels: bool = True,
-        names: bool = False,
-        columns: Sequence[str] | None = None,
+        self, ids: Ids | None = None, *, refresh: Refresh = None, labels: bool = True, names: bool = False, columns: Columns = None
     ) -> pd.DataFrame:
         """One row a variation of a product. Source: /products/{id}/variations, 10 tokens a product.
 
@@ -92,62 +68,60 @@ class RecordLoaders(Loading):
         return self._of_records("product_variations", ids, refresh, labels, names, columns)
 
     def deal_followers(
-        self, ids: Ids, *, refresh: Refresh = None, labels: bool = True, names: bool = False, columns: Sequence[str] | None = None
+        self, ids: Ids, *, refresh: Refresh = None, labels: bool = True, names: bool = False, columns: Columns = None
     ) -> pd.DataFrame:
         """One row a user who follows one of these deals. Source: /deals/{id}/followers, 10 tokens a deal."""
         return self._of_records("deal_followers", ids, refresh, labels, names, columns)
 
     def person_followers(
-        self, ids: Ids, *, refresh: Refresh = None, labels: bool = True, names: bool = False, columns: Sequence[str] | None = None
+        self, ids: Ids, *, refresh: Refresh = None, labels: bool = True, names: bool = False, columns: Columns = None
     ) -> pd.DataFrame:
         """One row a user who follows one of these persons. Source: /persons/{id}/followers, 10 tokens a person."""
         return self._of_records("person_followers", ids, refresh, labels, names, columns)
 
     def organization_followers(
-        self, ids: Ids, *, refresh: Refresh = None, labels: bool = True, names: bool = False, columns: Sequence[str] | None = None
+        self, ids: Ids, *, refresh: Refresh = None, labels: bool = True, names: bool = False, columns: Columns = None
     ) -> pd.DataFrame:
         """One row a user who follows one of these organizations. Source: /organizations/{id}/followers, 10 tokens each."""
         return self._of_records("organization_followers", ids, refresh, labels, names, columns)
 
     def product_followers(
-        self, ids: Ids, *, refresh: Refresh = None, labels: bool = True, names: bool = False, columns: Sequence[str] | None = None
+        self, ids: Ids, *, refresh: Refresh = None, labels: bool = True, names: bool = False, columns: Columns = None
     ) -> pd.DataFrame:
         """One row a user who follows one of these products. Source: /products/{id}/followers, 10 tokens a product."""
         return self._of_records("product_followers", ids, refresh, labels, names, columns)
 
     def user_followers(
-        self, ids: Ids, *, refresh: Refresh = None, labels: bool = True, names: bool = False, columns: Sequence[str] | None = None
+        self, ids: Ids, *, refresh: Refresh = None, labels: bool = True, names: bool = False, columns: Columns = None
     ) -> pd.DataFrame:
         """One row a user who follows one of these users (`followed_user_id`). Source: /users/{id}/followers, 10 tokens a user."""
         return self._of_records("user_followers", ids, refresh, labels, names, columns)
 
     def deal_follower_changes(
-        self, ids: Ids, *, refresh: Refresh = None, labels: bool = True, names: bool = False, columns: Sequence[str] | None = None
+        self, ids: Ids, *, refresh: Refresh = None, labels: bool = True, names: bool = False, columns: Columns = None
     ) -> pd.DataFrame:
         """One row a user who began or ceased to follow one of these deals. Source: /deals/{id}/followers/changelog, 10 tokens."""
         return self._of_records("deal_follower_changes", ids, refresh, labels, names, columns)
 
     def person_follower_changes(
-        self, ids: Ids, *, refresh: Refresh = None, labels: bool = True, names: bool = False, columns: Sequence[str] | None = None
+        self, ids: Ids, *, refresh: Refresh = None, labels: bool = True, names: bool = False, columns: Columns = None
     ) -> pd.DataFrame:
         """One row a user who began or ceased to follow one of these persons. Source: /persons/{id}/followers/changelog."""
         return self._of_records("person_follower_changes", ids, refresh, labels, names, columns)
 
     def organization_follower_changes(
-        self, ids: Ids, *, refresh: Refresh = None, labels: bool = True, names: bool = False, columns: Sequence[str] | None = None
+        self, ids: Ids, *, refresh: Refresh = None, labels: bool = True, names: bool = False, columns: Columns = None
     ) -> pd.DataFrame:
         """One row a user who began or ceased to follow one of these. Source: /organizations/{id}/followers/changelog."""
         return self._of_records("organization_follower_changes", ids, refresh, labels, names, columns)
 
     def product_follower_changes(
-        self, ids: Ids, *, refresh: Refresh = None, labels: bool = True, names: bool = False, columns: Sequence[str] | None = None
+        self, ids: Ids, *, refresh: Refresh = None, labels: bool = True, names: bool = False, columns: Columns = None
     ) -> pd.DataFrame:
         """One row a user who began or ceased to follow one of these products. Source: /products/{id}/followers/changelog."""
         return self._of_records("product_follower_changes", ids, refresh, labels, names, columns)
 
-    def _of_records(
-        self, name: str, ids: Ids | None, refresh: Refresh, labels: bool, names: bool, columns: Sequence[str] | None
-    ) -> pd.DataFrame:
+    def _of_records(self, name: str, ids: Ids | None, refresh: Refresh, labels: bool, names: bool, columns: Columns) -> pd.DataFrame:
         table = TABLES[name]
         wanted = None if ids is None else _checked(ids, table)
         if wanted is None and not _parent(table).every:
