@@ -111,12 +111,14 @@ def _apart(rows: Sequence[Sighting], steps: Sequence[Change], loaded: int | None
     may run ahead of the one that stamps changes.
     """
     until = loaded if loaded is not None else steps[-1].time
+    # A deal that was found gone for good left no stamp that the look could know of. One that no look ever found may be newer than they are.
+    lost = rows[-1] if rows and rows[-1].gone and not rows[0].gone else None
 
     def later(row: Sighting) -> bool:
         if loaded is not None:
             return row.at > until
         known = looks.at(row.look)
-        return row.at > until if known is None else known >= until
+        return row.at > until if known is None or row is lost else known >= until
 
     cut = next((number for number, row in enumerate(rows) if later(row)), len(rows))
     return list(rows[:cut]), list(rows[cut:])

@@ -260,3 +260,26 @@ def test_a_win_in_the_second_of_a_move_is_not_taken_for_one_in_the_new_stage(mov
     visits = visits[visits["deal_id"] == 1]
     assert visits["end"].tolist() == told
     assert visits["entered_at"].iloc[0] == pd.Timestamp(f"{day}09:00:05", tz="UTC")
+
+
+def test_a_deal_that_moved_and_was_deleted_between_two_looks_is_gone() -> None:
+    """Its last stamp was the newest of all and left with it, so no look could know of it; the look that misses it is later all the same."""
+    day = "2026-06-01 "
+    at = {name: pd.Timestamp(day + name, tz="UTC") for name in ("08:00", "09:00", "10:00", "11:00")}
+    kept = pd.DataFrame(
+        {"deal_id": [1, 1], "stage_id": [3, 3], "pipeline_id": [1, 1], "status": ["open", "deleted"], "look": [1, 2]}
+    ).assign(
+        **dict.fromkeys(
+            ("stage_change_time", "won_time", "lost_time", "first_won_time"), pd.Series([pd.NaT] * 2, dtype="datetime64[us, UTC]")
+        ),
+        add_time=at["08:00"],
+        gone=[False, True],
+        seen_at=[at["09:00"], at["11:00"]],
+    )
+    looks = pd.DataFrame({"look": [1, 2], "kind": ["full", "incremental"], "complete_to": at["08:00"], "seen_at": kept["seen_at"]})
+    log = pd.DataFrame({"deal_id": [1], "time": [at["10:00"]], "field_key": ["stage_id"], "old_value": ["3"], "new_value": ["4"]})
+    nobody = kept.rename(columns={"deal_id": "id"}).iloc[:0]
+    visits = stage_visits(nobody, kept, log, looks=looks)
+    assert visits["stage_id"].tolist() == [3, 4]
+    assert visits["end"].iloc[1] == "deleted"
+    assert (visits["left_after"].iloc[1], visits["left_at"].iloc[1]) == (at["10:00"], at["11:00"])
