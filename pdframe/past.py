@@ -75,6 +75,15 @@ class Past(ABC):
             null where it left for another stage and nothing tells whether forward or back; source: changelog, snapshots or current;
             entered_after, left_after: lower bounds where `entered_at` and `left_at` are but upper ones, null where these are exact;
             seen_at: server's time of the first look that found the stay, `entered_at` where the changelog tells it.
+
+        Raises
+        ------
+        NotCachedError
+            `refresh=False`, and deals or stages are not cached.
+        CacheError
+            The kept history or a cached changelog cannot be read.
+        PdframeError
+            As `deals` and `stages`, where they ask the API.
         """
         deals = self.deals(refresh=refresh, labels=False, columns=_STATE)
         stages = self.stages(refresh=refresh, labels=False, columns=["id", "order_nr", "pipeline_id"])
@@ -110,6 +119,8 @@ class Past(ABC):
             `when` is no time, or this machine does not know `tz`.
         NotCachedError
             No history is kept, or it begins later.
+        CacheError
+            The kept history cannot be read.
         """
         moment, history = _moment(when, self.tz), History(self._store)
         begins = pc.min(history.looks()["seen_at"]).as_py()

@@ -86,7 +86,8 @@ class Problems:
             for column, (count, example) in self.cells.items()
         ]
         if self.rows:
-            told.append(f"{self.rows} rows have no id or are no objects and are left out, for example {self.row_example}.")
+            what = "row has no id or is no object and is" if self.rows == 1 else "rows have no id or are no objects and are"
+            told.append(f"{self.rows} {what} left out, for example {self.row_example}.")
         return told
 
     def warn(self, table: str, names: Mapping[str, str] | None = None) -> None:

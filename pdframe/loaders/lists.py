@@ -14,6 +14,8 @@ class ListLoaders(Loading):
 
     A name in `columns` that the table does not have is refused before the table is paid for: at most its list of fields (10 tokens each
     500 fields) is brought up to date to tell. A column that only the API's answers show can be asked for once the table is cached.
+
+    Of each standard column, `pdframe.schema.describe(pdframe.schema.TABLES["deals"])` tells dtype, unit, meaning, and what null means.
     """
 
     def deals(

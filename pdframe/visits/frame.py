@@ -13,6 +13,7 @@ import pyarrow as pa
 
 from pdframe.errors import ArgumentError
 from pdframe.frames import storage_schema, to_frame
+from pdframe.frames.problems import shorten
 from pdframe.schema.kept import STAGE_VISITS
 from pdframe.visits.changelog import KEYS, Change, oldest_first, replay
 from pdframe.visits.course import Course, Looks, Sighting, Stay, newest
@@ -71,7 +72,7 @@ def stage_visits(
     Raises
     ------
     ArgumentError
-        A frame without a column that is needed.
+        A frame without a column that is needed, with one that cannot be read as what it is, or with a row that names no deal.
     """
     seen = _sightings(deals, history, seen_at)
     log = _changelogs(changes)
@@ -174,7 +175,12 @@ def _columns(frame: Frame, names: Iterable[str], what: str) -> dict[str, list[An
     found: dict[str, list[Any]] = {}
     for name in names:
         if name in held:
-            found[name] = _values(frame[name], name)
+            try:
+                found[name] = _values(frame[name], name)
+            except (pa.ArrowException, ValueError, TypeError) as error:
+                raise ArgumentError(f"stage_visits cannot read the column {name!r} of {what}: {shorten(str(error))}.") from None
+            if name in ("id", "deal_id") and None in found[name]:
+                raise ArgumentError(f"stage_visits needs the column {name!r} of {what} in every row: {found[name].count(None)} lack it.")
         elif name in _OPTIONAL:
             found[name] = [None] * len(frame)
         else:
@@ -183,6 +189,8 @@ def _columns(frame: Frame, names: Iterable[str], what: str) -> dict[str, list[An
 
 
 def _values(column: Any, name: str) -> list[Any]:
+    if not len(column):
+        return []  # whatever its dtype
     values = column.combine_chunks() if isinstance(column, pa.ChunkedArray) else pa.array(column, from_pandas=True)
     if isinstance(values, pa.ChunkedArray):
         values = values.combine_chunks()

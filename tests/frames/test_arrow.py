@@ -299,3 +299,8 @@ def test_a_fraction_among_ids_costs_its_list_and_is_said() -> None:
     rows, problems = to_arrow([{"id": 1, "label_ids": [0.5]}, {"id": 2, "label_ids": [7, None]}, {"id": 3, "label_ids": [2.0]}], DEALS)
     assert rows["label_ids"].to_pylist() == [None, [7, None], [2]]
     assert problems.cells == {"label_ids": (1, "[0.5]")}
+
+
+def test_one_row_that_cannot_be_kept_is_told_as_one() -> None:
+    _, problems = to_arrow([{"id": 1}, {"title": "nobody's"}], DEALS)
+    assert problems.messages() == ["1 row has no id or is no object and is left out, for example {'title': \"nobody's\"}."]
