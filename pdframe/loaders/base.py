@@ -82,20 +82,24 @@ class Loading(ABC):
     def _refuse_unknown(self, table: Table, refresh: Refresh, labels: bool, names: bool, columns: list[str]) -> None:
         """Refuse columns that the table does not have, as its declaration, its list of fields and its cached rows tell."""
         found = {added: no_names(added) for added in table.names if names}
+        if len(set(columns)) == len(columns) and {*table.by_name, *(added.name for added in found)}.issuperset(columns):
+            return
 
-        def choose(rows: pa.Table) -> None:
-            to_frame(rows.slice(0, 0), table, self._syncer.fields(table), labels=labels, columns=columns, names=found)
+        def choose(rows: pa.Table | None = None) -> None:
+            fields = self._syncer.fields(table)
+            none = storage_schema(table, fields).empty_table() if rows is None else rows.slice(0, 0)
+            to_frame(none, table, fields, labels=labels, columns=columns, names=found)
 
         try:
-            choose(storage_schema(table).empty_table())
-        except ArgumentError:
-            # A field may have been added or renamed, and the API may have sent columns that nothing declares.
+            choose()
+        except (ArgumentError, CacheError):
+            # A field may have been added or renamed, and the API may have sent columns that nothing declares; a damaged list is mended.
             if table.field_list is not None and not self._bring_fields(table.field_list, refresh):
                 return
             with contextlib.suppress(CacheError):
                 choose(self._store.read(table.name))
                 return
-            choose(storage_schema(table).empty_table())
+            choose()
 
     def _bring_fields(self, name: str, refresh: Refresh) -> bool:
         """Bring a list of fields up to date as a loader would; False where it is withheld."""
