@@ -25,28 +25,33 @@ def fold(events: Iterable[Any]) -> State:
     """The state that the events lead to: every row that was not taken away, flags and all."""
     state: State = defaultdict(dict)
     for event in events:
-        rows = state[event.table]
-        if event.table.endswith("_followers"):
-            followers = rows.setdefault(event.id, {"users": set()})["users"]
-            (followers.add if event.action == "create" else followers.discard)(event.changes["user_id"])
-            continue
-        if event.action == "remove":
-            del rows[event.id]
-            continue
-        row = rows.setdefault(event.id, {"custom_fields": {}})
-        changes = dict(event.changes)
-        if changes.get("won_time"):
-            row.setdefault("first_won_time", changes["won_time"])
-        for code, value in (changes.pop("custom_fields", None) or {}).items():
-            row["custom_fields"].pop(code, None)
-            if value is not None:
-                row["custom_fields"][code] = value
-        row.update(changes)
-        if event.action == "hide":
-            row["hidden"] = True
-        if event.touches:
-            row[TOUCHED.get(event.table, "update_time")] = stamp(event.table, event.time)
+        take(state, event)
     return state
+
+
+def take(state: State, event: Any) -> None:
+    """Let one event change the state."""
+    rows = state[event.table]
+    if event.table.endswith("_followers"):
+        followers = rows.setdefault(event.id, {"users": set()})["users"]
+        (followers.add if event.action == "create" else followers.discard)(event.changes["user_id"])
+        return
+    if event.action == "remove":
+        del rows[event.id]
+        return
+    row = rows.setdefault(event.id, {"custom_fields": {}})
+    changes = dict(event.changes)
+    if changes.get("won_time"):
+        row.setdefault("first_won_time", changes["won_time"])
+    for code, value in (changes.pop("custom_fields", None) or {}).items():
+        row["custom_fields"].pop(code, None)
+        if value is not None:
+            row["custom_fields"][code] = value
+    row.update(changes)
+    if event.action == "hide":
+        row["hidden"] = True
+    if event.touches:
+        row[TOUCHED.get(event.table, "update_time")] = stamp(event.table, event.time)
 
 
 def stamp(table: str, epoch: int) -> str:
@@ -59,7 +64,7 @@ def stamp(table: str, epoch: int) -> str:
 def visible(state: State, table: str) -> list[Row]:
     """The rows that a frame of the table must hold, in the order of their ids."""
     rows = [row for row in state[table].values() if not row.get("hidden")]
-    if table in ("deals", "persons", "organizations", "activities", "products"):
+    if table in ("deals", "persons", "organizations", "activities", "products", "stages", "pipelines"):
         rows = [row for row in rows if not row["is_deleted"]]
     if table == "projects":
         rows = [row for row in rows if row["status"] != "deleted"]
