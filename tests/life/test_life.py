@@ -194,7 +194,8 @@ class Living(RuleBasedStateMachine):
 
 
 @pytest.fixture(autouse=True)
-def pages_of_500() -> Iterator[None]:
+def no_waiting_for_the_disk(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.setattr(os, "fsync", lambda file: None)
     yield
     assert walk.__kwdefaults__["limit"] == 500
 
