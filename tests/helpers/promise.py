@@ -65,6 +65,7 @@ class Promise:
         self.last: dict[str, Window] = {}
         self._marks: dict[str, list[str]] = {}
         self._all_asked = False
+        self._told_apart = False
 
     # What must be there
 
@@ -146,13 +147,21 @@ class Promise:
         known = self.known[table]
         for deal in self.annals.ids(table):
             states = self.annals.between(table, deal, window.began, window.ended)
-            got = by_deal.pop(deal, set())
             if None not in states:
                 if window.full:
                     known[deal] = window.began
                 else:
                     self._learn_lines(table, deal, window)
-            elif states == [None] and self.annals.deleted("deals", deal):
+        if table == "deal_products":
+            self._tell_apart(window)
+        for deal in self.annals.ids(table):
+            states = self.annals.between(table, deal, window.began, window.ended)
+            got = by_deal.pop(deal, set())
+            if self._counts_nothing(deal, window):
+                known[deal] = 0
+                if not got:
+                    continue
+            if states == [None] and self.annals.deleted("deals", deal):
                 assert not got, (table, deal, "is gone, and has rows still")
                 continue
             since = known.get(deal, 0)
@@ -181,6 +190,22 @@ class Promise:
             before = {self._count(row) for row in annals.between("deals", deal, known.get(deal, 0), last.ended)}
             if self._count(annals.at("deals", deal, window.began)) not in before:
                 known[deal] = window.began
+
+    def _tell_apart(self, window: Window) -> None:
+        """Whether a deal that was asked for shows that `products_count` leaves disabled lines out: it has some, and enabled ones too."""
+        annals = self.annals
+        self._told_apart = self._told_apart and not window.full
+        for deal in annals.ids("deal_products"):
+            states = annals.between("deal_products", deal, window.began, window.ended)
+            if self.known["deal_products"].get(deal) == self.known["deals"].get(deal) == window.began and all(map(_is_mixed, states)):
+                self._told_apart = True
+
+    def _counts_nothing(self, deal: int, window: Window) -> bool:
+        """Whether nothing tells that a deal has lines: it counts none, and no other deal has shown that this leaves some out."""
+        if self.annals.company.switches.products_count_includes_disabled or self._told_apart:
+            return False
+        states = self.annals.between("deals", deal, self.known["deals"].get(deal, 0), window.ended)
+        return any(self._count(state) == 0 for state in states)
 
     @staticmethod
     def _count(row: Any) -> Any:
@@ -281,6 +306,10 @@ class Promise:
             rows = sum(len(row) for row in annals.all_at(table, window.ended).values())
             requests += ceil(len(annals.ids("deals")) / 100) + ceil(rows / self.page)
         return requests * 10
+
+
+def _is_mixed(lines: Any) -> bool:
+    return bool(lines) and len({line["is_enabled"] for line in lines.values()}) == 2
 
 
 def _earlier(time: str, seconds: int) -> str:
