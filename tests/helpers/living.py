@@ -112,7 +112,9 @@ class Life:
             "pay in installments": lambda pick, n: company.set_installments(
                 of("deals", pick, one_time), [(float(n), "2027-01-01", "First"), (1.0, "2027-02-01", f"Rest {n}")]
             ),
-            "pay at once": lambda pick, n: company.set_installments(of("deals", pick, lambda row: bool(company.installments_of(row["id"]))), []),
+            "pay at once": lambda pick, n: company.set_installments(
+                of("deals", pick, lambda row: bool(company.installments_of(row["id"]))), []
+            ),
             "discount a deal": lambda pick, n: company.add_discount(of("deals", pick), 10),
         }
 

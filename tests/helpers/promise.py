@@ -229,11 +229,18 @@ class Promise:
         whole = self._due_whole(table, window)
         if table not in TRACKED:
             return whole
-        first, last = window.full or table not in self.last, self.last.get(table)
-        if last and self.annals.clock[window.ended] - self.annals.clock[last.began] > KEPT_FOR:
-            return whole + 20
-        # One request tells the newest `update_time` before a whole list is walked.
-        return whole + 10 if first else self._due_changes(table, window)
+        if table in LISTS:
+            # What moved into the first list while the second was walked is asked for.
+            whole += self._due_changes(table, window, self._newest(table, window))[0]
+        last = self.last.get(table)
+        if window.full or last is None:
+            return whole
+        changes = sum(self._due_changes(table, window, self._marks[table]))
+        if self.annals.clock[window.ended] - self.annals.clock[last.began] > KEPT_FOR:
+            # Found by the first answer: deletions are listed for 30 days alone.
+            return whole + 10
+        fits_a_page = min(len(self.annals.all_at(table, moment)) for moment in range(last.began, last.ended + 1)) <= self.page
+        return max(whole, changes) if fits_a_page and table not in LISTS else changes
 
     def _pages(self, rows: int) -> int:
         return max(1, ceil(rows / self.page))
@@ -248,36 +255,42 @@ class Promise:
             return sum(self._pages(len(self._seen(table, window, fits))) * cost for cost, fits in LISTS[table])
         return self._pages(len(self._seen(table, window))) * COST.get(table, 10)
 
-    def _due_changes(self, table: str, window: Window) -> int:
-        tokens = 0
-        for number, (cost, fits) in enumerate(LISTS.get(table, EVERYTHING)):
-            since = _earlier(self._marks[table][number], OVERLAP)
+    def _due_changes(self, table: str, window: Window, marks: list[str]) -> list[int]:
+        """What changed since the marks, list by list, and the deletions that are listed."""
+        tokens = []
+        for mark, (cost, fits) in zip(marks, LISTS.get(table, EVERYTHING), strict=True):
+            since = _earlier(mark, OVERLAP)
             rows = self._seen(table, window, lambda row, fits=fits, since=since: fits(row) and row["update_time"] >= since)
             # A row that is edited while the list is walked moves to its end, and is met again.
             again = sum(len(states) - 1 for states in rows)
-            tokens += self._pages(len(rows) + again) * cost
-            if table in LISTED:
-                tokens += self._pages(sum(map(fits, self.annals.deleted_rows(table)))) * cost
+            tokens.append(self._pages(len(rows) + again) * cost)
+        if table in LISTED:
+            tokens += [self._pages(sum(map(fits, self.annals.deleted_rows(table)))) * cost for cost, fits in LISTS[table]]
         return tokens
+
+    def _newest(self, table: str, window: Window) -> list[str]:
+        """Up to when a load of all rows knows of changes: the newest, less the time that it took."""
+        annals = self.annals
+        moments = range(window.began, window.ended + 1)
+        newest = min(max((row["update_time"] for row in annals.all_at(table, moment).values()), default="") for moment in moments)
+        took = annals.clock[window.ended] - annals.clock[window.began]
+        return [_earlier(newest, took)] * len(LISTS.get(table, EVERYTHING))
 
     def mark(self, tables: Iterable[str], window: Window) -> None:
         """Note up to when the sync must know of changes; to be told after `check`."""
         for table in tables:
             if table not in TRACKED:
                 continue
-            lists = LISTS.get(table, EVERYTHING)
-            newest = [
-                min(
-                    max((row["update_time"] for row in self.annals.all_at(table, moment).values() if fits(row)), default="")
-                    for moment in range(window.began, window.ended + 1)
-                )
-                for _, fits in lists
-            ]
             if window.full or table not in self._marks:
-                # A whole load knows of changes up to the newest row of its first list.
-                self._marks[table] = [newest[0]] * len(lists)
-            else:
-                self._marks[table] = list(map(max, self._marks[table], newest))
+                self._marks[table] = self._newest(table, window)
+                continue
+            for number, (_, fits) in enumerate(LISTS.get(table, EVERYTHING)):
+                moments = range(window.began, window.ended + 1)
+                newest = [
+                    max((row["update_time"] for row in self.annals.all_at(table, moment).values() if fits(row)), default="")
+                    for moment in moments
+                ]
+                self._marks[table][number] = max(self._marks[table][number], min(newest))
 
     def _due_by_deal(self, table: str, window: Window) -> int:
         annals, last, first = self.annals, self.last.get(table), window.full or table not in self.last

@@ -48,7 +48,9 @@ def test_every_table_spends_no_more_than_its_due(everything_counts: bool) -> Non
             assert spent.keys() == due.keys()
             assert {table: (tokens, due[table]) for table, tokens in spent.items() if tokens > due[table]} == {}
             frames = {
-                table: account._store.read(table).to_pandas() if table in truth.FIELD_LISTS else getattr(account, table)(refresh=False, labels=False)
+                table: account._store.read(table).to_pandas()
+                if table in truth.FIELD_LISTS
+                else getattr(account, table)(refresh=False, labels=False)
                 for table in EVERYTHING
             }
             promise.check(EVERYTHING, window, frames)

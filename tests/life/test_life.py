@@ -18,9 +18,10 @@ from living import Life
 from promise import Promise, Window, with_needs
 
 from pdframe import DataWarning, sandbox
-from pdframe.api.walk import walk
+from pdframe.api.walk import PAGE, walk
 from pdframe.history import History, known_at
 from pdframe.schema.kept import REMEMBERED
+from pdframe.sync import way
 
 DEALS = 30
 EVERYTHING = (*TABLES, *truth.FIELD_LISTS)
@@ -55,7 +56,7 @@ class Living(RuleBasedStateMachine):
     @initialize(switches=SWITCHES, seed=st.integers(1, 6), page=st.sampled_from([7, 20, 500]))
     def open(self, switches: sandbox.Switches, seed: int, page: int) -> None:
         # Pages of a few rows: so a list of a small company has many, and life goes on between them.
-        walk.__kwdefaults__["limit"] = page
+        walk.__kwdefaults__["limit"] = way.PAGE = page
         self.account = sandbox.connect(seed=seed, deals=DEALS, switches=switches, burst=1_000_000, progress=False, max_age=0)
         self.company = self.account.company_model
         self.life = Life(self.company)
@@ -65,7 +66,7 @@ class Living(RuleBasedStateMachine):
         self.sync((), full=True)
 
     def teardown(self) -> None:
-        walk.__kwdefaults__["limit"] = 500
+        walk.__kwdefaults__["limit"] = way.PAGE = PAGE
         if self.account is not None:
             self.account.close()
 
@@ -197,7 +198,7 @@ class Living(RuleBasedStateMachine):
 def no_waiting_for_the_disk(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setattr(os, "fsync", lambda file: None)
     yield
-    assert walk.__kwdefaults__["limit"] == 500
+    assert walk.__kwdefaults__["limit"] == way.PAGE == PAGE
 
 
 def test_random_life() -> None:

@@ -1,4 +1,4 @@
-"""Stage visits of an account that is looked at now and then: never contradicting the true ones, and the same where changelogs are loaded."""
+"""Stage visits of an account that is looked at now and then: never contradicting the true ones, the same where changelogs are loaded."""
 
 from __future__ import annotations
 
