@@ -85,6 +85,9 @@ class Life:
             "unarchive a deal": lambda pick, n: company.unarchive_deal(deal(pick, is_archived=True)),
             "delete a deal": lambda pick, n: company.delete_deal(deal(pick)),
             "hide a deal": lambda pick, n: company.hide("deals", deal(pick)),
+            "show a deal": lambda pick, n: company.show(
+                "deals", one(sorted(row for table, row in company.hidden if table == "deals"), pick)
+            ),
             "follow a deal": lambda pick, n: company.follow("deal", deal(pick), of("users", n)),
         }
 
@@ -208,6 +211,9 @@ class Life:
             "edit an organization": lambda pick, n: company.edit("organizations", of("organizations", pick), name=f"Edited {n}"),
             "delete an organization": lambda pick, n: company.delete("organizations", of("organizations", pick)),
             "hide a person": lambda pick, n: company.hide("persons", of("persons", pick)),
+            "show a person": lambda pick, n: company.show(
+                "persons", one(sorted(row for table, row in company.hidden if table == "persons"), pick)
+            ),
             "add a product": lambda pick, n: company.add_product(f"Product {n}", price=n),
             "edit a product": lambda pick, n: company.edit("products", of("products", pick), name=f"Edited {n}"),
             "delete a product": lambda pick, n: company.delete("products", of("products", pick)),

@@ -118,7 +118,9 @@ class Promise:
                 else:
                     self._learn(table, number, window)
                 assert number in shown.rows or number not in known, (table, number, "is missing")
-            elif states == [None] and (whole or (table in LISTED and self.annals.deleted(table, number))):
+            elif whole:
+                known.pop(number, None)
+            if states == [None] and (whole or (table in LISTED and self.annals.deleted(table, number))):
                 assert number not in shown.rows, (table, number, "is gone, and still there")
             if number in shown.rows:
                 since = window.began if whole else known.get(number, 0)

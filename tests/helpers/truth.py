@@ -48,8 +48,8 @@ def take(state: State, event: Any) -> None:
         if value is not None:
             row["custom_fields"][code] = value
     row.update(changes)
-    if event.action == "hide":
-        row["hidden"] = True
+    if event.action in ("hide", "show"):
+        row["hidden"] = event.action == "hide"
     if event.touches:
         row[TOUCHED.get(event.table, "update_time")] = stamp(event.table, event.time)
 
@@ -207,7 +207,7 @@ def project_changes(events: Iterable[Any], project: int) -> list[Row]:
     state: Row = {}
     rows = []
     for event in events:
-        if event.table != "projects" or event.id != project or event.action == "hide":
+        if event.table != "projects" or event.id != project or event.action in ("hide", "show"):
             continue
         changes = {**event.changes, **(event.changes.get("custom_fields") or {})}
         changes.pop("custom_fields", None)

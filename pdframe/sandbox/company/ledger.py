@@ -45,7 +45,7 @@ class Event(NamedTuple):
 
     `changes` holds every stored key that got a new value, the derived ones included; the time of the touch is not among them: it is
     `time` where `touches`. A ``custom_fields`` in it is merged into the row's, None clears. `action` is create, update, delete
-    (flagged), remove (gone) or hide. Field metadata uses the tables ``deal_fields`` and so on with the field's code as `id`; followers
+    (flagged), remove (gone), hide or show. Field metadata uses the tables ``deal_fields`` and so on with the field's code as `id`; followers
     use ``deal_followers`` and so on with the followed row's id. `source` and `bulk` are what the changelog tells of the way it was
     made.
     """
@@ -205,3 +205,13 @@ class Ledger:
             self._tick()
             self.hidden.add((table, row_id))
             self._log(table, row_id, "hide", {}, 0)
+
+    def show(self, table: str, row_id: RowId) -> None:
+        """Bring a hidden row back into sight."""
+        with self.lock:
+            self.row(table, row_id)
+            if (table, row_id) not in self.hidden:
+                return
+            self._tick()
+            self.hidden.discard((table, row_id))
+            self._log(table, row_id, "show", {}, 0)

@@ -32,6 +32,8 @@ def fold(events: Iterable[Event]) -> tuple[dict[str, dict[object, Row]], dict[tu
             del rows[event.id]
         elif event.action == "hide":
             hidden.add((event.table, event.id))
+        elif event.action == "show":
+            hidden.remove((event.table, event.id))
         else:
             row, changes = rows[event.id], dict(event.changes)
             custom = changes.pop("custom_fields", {})
@@ -145,6 +147,7 @@ def random_write(company: Company, draw: random.Random) -> None:
         lambda: company.follow("deal", deal, user),
         lambda: company.unfollow("deal", deal, user),
         lambda: company.hide("deals", deal),
+        lambda: company.show("deals", draw.choice([row for table, row in company.hidden if table == "deals"] or [deal])),
         lambda: company.add_field("deal", "Fresh", draw.choice(["enum", "text"])),
         lambda: company.rename_field("deal", draw.choice(deal_fields), "Renamed"),
         lambda: company.drop_field("deal", draw.choice(deal_fields)) if draw.random() < 0.3 else None,
