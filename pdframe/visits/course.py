@@ -163,7 +163,8 @@ class Course:
             if self._open is not None:
                 self._close(*_bounds(floor, now.at), "deleted")
         elif last.gone:
-            self._arrive(now, floor)
+            if not self._still_closed(now, last):
+                self._arrive(now, floor)
         elif self._open is not None:
             if self._has_moved(now, last):
                 self._go_over(now, floor)
@@ -239,6 +240,12 @@ class Course:
                 stay.entered_after = first
         if closing is not None and now.status is not None:
             self._close(*closing, now.status)
+
+    @staticmethod
+    def _still_closed(now: Sighting, last: Sighting) -> bool:
+        """Whether a deal that came back into sight, or was restored, is closed as it was: then it came to no stage since."""
+        before = last.won if now.status == "won" else last.lost
+        return now.status in CLOSED and now.closed is not None and now.closed == before and now.placed == last.placed
 
     @staticmethod
     def _closing(now: Sighting, floor: int) -> tuple[int | None, int]:

@@ -283,3 +283,18 @@ def test_a_deal_that_moved_and_was_deleted_between_two_looks_is_gone() -> None:
     assert visits["stage_id"].tolist() == [3, 4]
     assert visits["end"].iloc[1] == "deleted"
     assert (visits["left_after"].iloc[1], visits["left_at"].iloc[1]) == (at["10:00"], at["11:00"])
+
+
+@pytest.mark.parametrize("status", ["won", "lost"])
+def test_a_closed_deal_that_comes_back_into_sight_came_to_no_stage_again(account: sandbox.SandboxAccount, status: str) -> None:
+    deals = account.deals()
+    account.stages()
+    deal = int(deals["id"][deals["status"] == status].iloc[0])
+    before = account.stage_visits(refresh=False)
+    account.company_model.hide("deals", deal)
+    account.sync("deals", full=True)
+    account.company_model.show("deals", deal)
+    account.sync("deals", full=True)
+    assert deal in set(account.deals(refresh=False)["id"])
+    after = account.stage_visits(refresh=False)
+    assert stays.facts(after[after["deal_id"] == deal]) == stays.facts(before[before["deal_id"] == deal])
