@@ -45,9 +45,9 @@ class Event(NamedTuple):
 
     `changes` holds every stored key that got a new value, the derived ones included; the time of the touch is not among them: it is
     `time` where `touches`. A ``custom_fields`` in it is merged into the row's, None clears. `action` is create, update, delete
-    (flagged), remove (gone), hide or show. Field metadata uses the tables ``deal_fields`` and so on with the field's code as `id`; followers
-    use ``deal_followers`` and so on with the followed row's id. `source` and `bulk` are what the changelog tells of the way it was
-    made.
+    (flagged), remove (gone), hide or show. Field metadata uses the tables ``deal_fields`` and so on with the field's code as `id`;
+    followers use ``deal_followers`` and so on with the followed row's id. `source` and `bulk` are what the changelog tells of the way
+    it was made.
     """
 
     seq: int
