@@ -71,6 +71,8 @@ class Source:
         Whether `status=deleted` lists what was deleted in the last 30 days.
     each
         Parameter that takes one id, and the table whose rows are asked for one by one, where the endpoint wants that; else None.
+    ids
+        How many rows can be asked for at once by `ids`; 0: it does not take any.
     """
 
     path: str
@@ -82,6 +84,7 @@ class Source:
     changes: bool = False
     deletions: bool = False
     each: tuple[str, str] | None = None
+    ids: int = 0
 
 
 @dataclass(frozen=True)

@@ -99,7 +99,9 @@ class Puller:
                 continue
             start = place.cursor if number == first else None
             for rows, cursor in self._walk(pull, table, fields, source, dict(source.params), start=start, not_before=last_look):
-                reached = replace(place, source=number if cursor else number + 1, cursor=cursor, server_time=pull.server_time, problems=pull.problems)
+                reached = replace(
+                    place, source=number if cursor else number + 1, cursor=cursor, server_time=pull.server_time, problems=pull.problems
+                )
                 if pending is not None and reached.source < len(table.sources):
                     pending.add(rows, reached)
         pull.state = _marks(table, pull)
@@ -128,6 +130,20 @@ class Puller:
                     pull.gone += [row[table.key[0]] for row in page.rows if table.key[0] in row]
                     pull.seen_at = page.server_time or pull.seen_at
                     self.tick(len(page.rows))
+
+    def moved_into_first(self, table: Table, fields: Sequence[Field], pull: Pull, missing: Sequence[int]) -> None:
+        """Add those of the `missing` rows that are in the first list: they moved there behind the walk, and left no stamp.
+
+        Only the ids that are missing are asked for where the list takes ids, else all of it is walked again.
+        """
+        source = table.sources[0]
+        step = source.ids or len(missing)
+        for start in range(0, len(missing), step):
+            params = dict(source.params)
+            if source.ids:
+                params["ids"] = ",".join(map(str, missing[start : start + step]))
+            for _ in self._walk(pull, table, fields, source, params):
+                pass
 
     def batches_of(self, table: Table, ids: Sequence[int], pull: Pull, keep: Callable[[pa.Table, Sequence[int]], None]) -> None:
         """Add the rows that belong to `ids`, asked for as many at a time as the API takes; `keep` gets each batch but the last."""

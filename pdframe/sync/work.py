@@ -99,7 +99,14 @@ class Work:
             if pending is not None:
                 pending.drop()
             raise
-        merge = replace_all(cached, self._present(pull), self.table.key[0])
+        rows = self._present(pull)
+        if cached is not None and len(self.table.sources) > 1:
+            key = self.table.key[0]
+            missing = sorted(set(cached[key].to_pylist()).difference(rows[key].to_pylist(), pull.gone))
+            if missing:
+                self.puller.moved_into_first(self.table, self.fields, pull, missing)
+                rows = self._present(pull)
+        merge = replace_all(cached, rows, self.table.key[0])
         self._keep(merge, pull, manifest, started, full_at=pull.began)
         if pending is not None:
             pending.drop()
@@ -166,7 +173,11 @@ class Work:
         answered = lines.take_saved(pull, pending.load(), looks, plan.ask)
 
         def keep(rows: pa.Table, ids: Sequence[int]) -> None:
-            pending.add(rows, Place(pull.began, problems=pull.problems), note=looks.filter(pc.is_in(looks["id"], value_set=pa.array(ids, pa.int64()))))
+            pending.add(
+                rows,
+                Place(pull.began, problems=pull.problems),
+                note=looks.filter(pc.is_in(looks["id"], value_set=pa.array(ids, pa.int64()))),
+            )
 
         self.puller.batches_of(self.table, [deal for deal in plan.ask if deal not in answered], pull, keep)
         rows = pull.rows(self.table, self.fields)

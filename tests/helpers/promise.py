@@ -66,6 +66,7 @@ class Promise:
         self._marks: dict[str, list[str]] = {}
         self._all_asked = False
         self._told_apart = False
+        self._walked: dict[str, int] = {}
 
     # What must be there
 
@@ -231,7 +232,12 @@ class Promise:
         whole = self._due_whole(table, window)
         if table not in TRACKED:
             return whole
-        if table in LISTS:
+        if table in LISTS and table in self.last:
+            # Rows that are missing now may have moved between the lists: they are asked for, or where that cannot be, the first list is.
+            vanished, live = self._vanished(table, window), LISTS[table][0]
+            by_id = ceil(vanished / 100) if table in LISTED else self._pages(len(self._seen(table, window, live[1])))
+            whole += by_id * live[0] if vanished else 0
+        if table in LISTS and table in TRACKED:
             # What moved into the first list while the second was walked is asked for.
             whole += self._due_changes(table, window, self._newest(table, window))[0]
         last = self.last.get(table)
@@ -246,6 +252,16 @@ class Promise:
 
     def _pages(self, rows: int) -> int:
         return max(1, ceil(rows / self.page))
+
+    def _vanished(self, table: str, window: Window) -> int:
+        """How many rows may be cached and missing from a walk: gone since the last walk, or moved from list to list in this one."""
+        annals, fits = self.annals, LISTS[table][0][1]
+        count = 0
+        for number in annals.ids(table):
+            states = annals.between(table, number, self._walked.get(table, 0), window.ended)
+            lists = {fits(row) for row in annals.between(table, number, window.began, window.ended) if row is not None}
+            count += (None in states and states != [None]) or len(lists) > 1
+        return count
 
     def _seen(self, table: str, window: Window, fits: Any = lambda row: True) -> list[list[Any]]:
         """The states of each row that was there at some time of the sync."""
@@ -281,6 +297,8 @@ class Promise:
     def mark(self, tables: Iterable[str], window: Window) -> None:
         """Note up to when the sync must know of changes; to be told after `check`."""
         for table in tables:
+            if window.full or table not in TRACKED:
+                self._walked[table] = window.began
             if table not in TRACKED:
                 continue
             if window.full or table not in self._marks:
