@@ -66,6 +66,7 @@ class Promise:
         self._marks: dict[str, list[str]] = {}
         self._all_asked = False
         self._told_apart = False
+        self._misread = False
         self._walked: dict[str, int] = {}
 
     # What must be there
@@ -160,7 +161,7 @@ class Promise:
         for deal in self.annals.ids(table):
             states = self.annals.between(table, deal, window.began, window.ended)
             got = by_deal.pop(deal, set())
-            if self._counts_nothing(deal, window):
+            if self._is_overlooked(table, deal, window):
                 known[deal] = 0
                 if not got:
                     continue
@@ -195,20 +196,31 @@ class Promise:
                 known[deal] = window.began
 
     def _tell_apart(self, window: Window) -> None:
-        """Whether a deal that was asked for shows that `products_count` leaves disabled lines out: it has some, and enabled ones too."""
-        annals = self.annals
-        self._told_apart = self._told_apart and not window.full
-        for deal in annals.ids("deal_products"):
-            states = annals.between("deal_products", deal, window.began, window.ended)
-            if self.known["deal_products"].get(deal) == self.known["deals"].get(deal) == window.began and all(map(_is_mixed, states)):
-                self._told_apart = True
+        """Whether a load of everything showed that `products_count` leaves disabled lines out: by a deal with some, and enabled ones too."""
+        if not window.full:
+            # What was found so stays known.
+            return
+        annals, at = self.annals, window.began
+        seen = annals.all_at("deals", at)
+        quiet = window.ended == at and all(self.known["deals"].get(deal) == at for deal in seen)
+        self._told_apart = quiet and any(map(_is_mixed, annals.all_at("deal_products", at).values()))
 
-    def _counts_nothing(self, deal: int, window: Window) -> bool:
-        """Whether nothing tells that a deal has lines: it counts none, and no other deal has shown that this leaves some out."""
-        if self.annals.company.switches.products_count_includes_disabled or self._told_apart:
+    def _is_overlooked(self, table: str, deal: int, window: Window) -> bool:
+        """Whether nothing that is cached tells that a deal has rows, so that it need not be asked for.
+
+        It counts no lines, and no other deal has shown that the count leaves some out; or its count changed without a stamp, and the deals
+        were not loaded anew. For installments the same of its lines, which tell whether it can have any.
+        """
+        if table == "installments":
+            lines = self.annals.between("deal_products", deal, self.known["deal_products"].get(deal, 0), window.ended)
+            return len(lines) > 1 or self._is_overlooked("deal_products", deal, window)
+        if self._told_apart:
             return False
-        states = self.annals.between("deals", deal, self.known["deals"].get(deal, 0), window.ended)
-        return any(self._count(state) == 0 for state in states)
+        known = self.known["deals"].get(deal, 0)
+        counts = [self._count(state) for state in self.annals.between("deals", deal, known, window.ended)]
+        if self.annals.company.switches.products_count_includes_disabled:
+            return 0 in counts and len(set(counts)) > 1
+        return 0 in counts
 
     @staticmethod
     def _count(row: Any) -> Any:
@@ -230,14 +242,14 @@ class Promise:
         if table in BY_DEAL:
             return self._due_by_deal(table, window)
         whole = self._due_whole(table, window)
-        if table not in TRACKED:
-            return whole
         if table in LISTS and table in self.last:
             # Rows that are missing now may have moved between the lists: they are asked for, or where that cannot be, the first list is.
             vanished, live = self._vanished(table, window), LISTS[table][0]
             by_id = ceil(vanished / 100) if table in LISTED else self._pages(len(self._seen(table, window, live[1])))
             whole += by_id * live[0] if vanished else 0
-        if table in LISTS and table in TRACKED:
+        if table not in TRACKED:
+            return whole
+        if table in LISTS:
             # What moved into the first list while the second was walked is asked for.
             whole += self._due_changes(table, window, self._newest(table, window))[0]
         last = self.last.get(table)
@@ -316,7 +328,10 @@ class Promise:
         annals, last, first = self.annals, self.last.get(table), window.full or table not in self.last
         counts_all = annals.company.switches.products_count_includes_disabled
         if first:
-            self._all_asked = False
+            self._all_asked = self._misread = False
+        # A line that was added or disabled between two requests may look as if the count left it out.
+        self._misread = self._misread or window.began != window.ended
+        counts_all = counts_all and not self._misread
         changed = []
         for deal in annals.ids("deals"):
             since = self.known["deals"].get(deal, 0)
