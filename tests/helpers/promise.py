@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from math import ceil
 from typing import Any
 
@@ -196,7 +196,7 @@ class Promise:
                 known[deal] = window.began
 
     def _tell_apart(self, window: Window) -> None:
-        """Whether a load of everything showed that `products_count` leaves disabled lines out: by a deal with some, and enabled ones too."""
+        """Whether a load of everything showed that `products_count` leaves disabled lines out: by a deal with both kinds."""
         if not window.full:
             # What was found so stays known.
             return
@@ -230,7 +230,14 @@ class Promise:
 
     def due(self, tables: Iterable[str], window: Window) -> dict[str, int]:
         """The most that a sync may spend on each table; to be asked before `check`."""
-        return {table: self._due(table, window) for table in tables}
+        asked = list(tables)
+        self._misread = self._misread or self._may_misread(asked, window)
+        return {table: self._due(table, window) for table in asked}
+
+    @staticmethod
+    def _may_misread(tables: Collection[str], window: Window) -> bool:
+        """Whether line items may not fit to the counts of their deals, for these are older: then they seem to leave some out."""
+        return window.began != window.ended or (window.full and "deal_products" in tables and "deals" not in tables)
 
     def _due(self, table: str, window: Window) -> int:
         if table in truth.FIELD_LISTS:
@@ -306,9 +313,13 @@ class Promise:
         took = annals.clock[window.ended] - annals.clock[window.began]
         return [_earlier(newest, took)] * len(LISTS.get(table, EVERYTHING))
 
-    def mark(self, tables: Iterable[str], window: Window) -> None:
+    def mark(self, tables: Collection[str], window: Window) -> None:
         """Note up to when the sync must know of changes; to be told after `check`."""
         for table in tables:
+            if table == "deal_products":
+                anew = window.full or table not in self._walked
+                self._misread = self._may_misread(tables, window) or (self._misread and not anew)
+                self._all_asked = self._all_asked and not anew
             if window.full or table not in TRACKED:
                 self._walked[table] = window.began
             if table not in TRACKED:
@@ -327,10 +338,6 @@ class Promise:
     def _due_by_deal(self, table: str, window: Window) -> int:
         annals, last, first = self.annals, self.last.get(table), window.full or table not in self.last
         counts_all = annals.company.switches.products_count_includes_disabled
-        if first:
-            self._all_asked = self._misread = False
-        # A line that was added or disabled between two requests may look as if the count left it out.
-        self._misread = self._misread or window.began != window.ended
         counts_all = counts_all and not self._misread
         changed = []
         for deal in annals.ids("deals"):
@@ -348,7 +355,7 @@ class Promise:
             if moved and possible and any(state is not None for state in states):
                 changed.append(has)
         requests = ceil(len(changed) / 100) + ceil(sum(changed) / self.page) if changed else 0
-        if table == "deal_products" and not counts_all and not self._all_asked:
+        if table == "deal_products" and not counts_all and (first or not self._all_asked):
             # That the count leaves lines out is found once: then every deal is asked for.
             self._all_asked = True
             rows = sum(len(row) for row in annals.all_at(table, window.ended).values())
