@@ -205,7 +205,7 @@ def test_random_life() -> None:
     run_state_machine_as_test(
         Living,
         settings=settings(
-            max_examples=int(os.environ.get("PDFRAME_LIFE_EXAMPLES", "12")),
+            max_examples=int(os.environ.get("PDFRAME_LIFE_EXAMPLES", "10")),
             stateful_step_count=12,
             deadline=None,
             # `make chaos` asks for many, and for others each time; --hypothesis-seed repeats them.
