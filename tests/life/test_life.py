@@ -159,13 +159,13 @@ class Living(RuleBasedStateMachine):
         labelled = getattr(self.account, table)(refresh=False)
         assert labelled.columns.is_unique
         fields = [field for field in self.company.fields[ENTITY[table]] if field["is_custom_field"]]
-        names = [field["field_name"].strip() for field in self.company.fields[ENTITY[table]]]
-        parts = {part["field_name"] for field in fields for part in field["subfields"] or ()}
-        for field in fields:
+        named = [{field["field_name"].strip(), *(part["field_name"].strip() for part in field["subfields"] or ())} for field in fields]
+        for field, names in zip(fields, named, strict=True):
             at = hashes.columns.get_loc(field["field_code"])
-            name = field["field_name"].strip()
-            if names.count(name) == 1 and name not in parts and name not in hashes.columns and name:
-                assert labelled.columns[at] == name
+            others = set().union(*(other for other in named if other is not names), hashes.columns)
+            # A name that is shared with another field, of a part as well, marks all columns of both.
+            if "" not in names and not names & others:
+                assert labelled.columns[at] == field["field_name"].strip()
             if field["options"] is not None:
                 options = truth.options_of(field)
                 ids = [truth.labelled(truth.cell(value), options) for value in hashes.iloc[:, at]]
