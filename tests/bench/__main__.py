@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import statistics
 import subprocess
 import sys
-import time
 import warnings
 from collections.abc import Callable
 
@@ -16,30 +14,14 @@ import pdframe
 from pdframe.fields import read_fields
 from pdframe.frames import to_arrow, to_frame
 from pdframe.schema import TABLES
+from tests.bench.metrics import velocity
+from tests.bench.table import report, seconds, side_by_side
 
 DEALS = 5_000
-ROUNDS = 7
-
-
-def seconds(work: Callable[[], object]) -> float:
-    start = time.perf_counter()
-    work()
-    return time.perf_counter() - start
-
-
-def side_by_side(ours: Callable[[], object], theirs: Callable[[], object], rounds: int = ROUNDS) -> tuple[float, float, float]:
-    """Median seconds of both, taken in turn, and the median of the ratios pair by pair."""
-    pairs = [(seconds(ours), seconds(theirs)) for _ in range(rounds)]
-    first, second = (statistics.median(column) for column in zip(*pairs, strict=True))
-    return first, second, statistics.median(a / b for a, b in pairs)
 
 
 def python(code: str) -> Callable[[], object]:
     return lambda: subprocess.run([sys.executable, "-c", code], check=True)
-
-
-def report(what: str, ours: str, theirs: str, ratio: float | None) -> None:
-    print(f"{what:<58} {ours:>16} {theirs:>26} {'' if ratio is None else f'{ratio:8.2f}'}", flush=True)
 
 
 def imports() -> None:
@@ -100,5 +82,5 @@ def company() -> None:
 if __name__ == "__main__":
     warnings.simplefilter("ignore", pdframe.DataWarning)
     print(f"{'what':<58} {'pdframe':>16} {'beside':>26} {'ratio':>8}")
-    for part in (imports, tokens, frames, company):
+    for part in (imports, tokens, frames, company, velocity):
         part()

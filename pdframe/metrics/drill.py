@@ -1,0 +1,116 @@
+"""From a number back to the rows behind it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from pdframe.errors import ArgumentError
+from pdframe.metrics.inputs import need
+
+# Columns of results that say what was found or how a key is called; every other column of a result says what the row is about.
+_FOUND = frozenset(
+    {
+        # names and places of keys, and what a row rests on
+        "stage", "order_nr", "pipeline", "basis", "reason", "problem", "severity", "distorts", "ids",
+        # funnel
+        "reached", "advanced", "lost", "left", "open", "conversion", "low", "high", "horizon_days", "win", "win_low", "win_high",
+        "share_reached", "closed_conversion",
+        # stage velocity
+        "visits", "completed", "median_days", "p25_days", "p75_days", "p90_days", "mean_days", "days", "at_risk", "events", "survival",
+        # sales, aging, quality
+        "won", "n", "win_rate", "opportunities", "mean_value", "velocity", "sales_velocity", "share", "count",
+        # recurring revenue
+        "mrr", "arr", "tcv", "customers", "start", "end", "new", "reactivation", "expansion", "contraction", "churn", "fx", "expired",
+        "nrr", "grr", "logo_retention", "previous", "movement", "amount", "mrr_reported", "arr_reported", "difference",
+        # forecast
+        "deals", "value", "weighted", "mean", "p10", "p50", "p90", "won_already", "from_open", "from_new", "brier", "log_loss",
+        "pinball_10", "pinball_50", "pinball_90", "coverage_80", "expected", "actual",
+    }
+)  # fmt: skip
+
+
+def drill_through(
+    result_row: pd.Series[Any] | pd.DataFrame, row_level: pd.DataFrame, *, keys: str | Sequence[str] | None = None
+) -> pd.DataFrame:
+    """The rows of a row-level frame that a row of a result counts: one row a row of `row_level`.
+
+    Those whose keys equal the result's; a null key matches null. Keys are the columns that say what the row is about, `by` and ids such
+    as `stage_id`, never what was found there: a measure that happens to be a column of both frames (`value`, `end`) is not compared.
+
+    Parameters
+    ----------
+    result_row
+        A row of a metric's result: `result.iloc[3]`, or a frame of one row.
+    row_level
+        The frame that the metric groups: `funnel_deals(...)`, `mrr_customer_months(...)`, or the visits. Where `by` named columns of
+        deals, they are to be joined to it first. What lies after the metric's `as_of` or outside its window is to be left out of it.
+    keys
+        Names of the columns to compare. None: those that the metric noted in `attrs["keys"]`, as far as they are in the row; where pandas
+        lost the note (after a merge, say), all columns of the row but the known measures.
+
+    Returns
+    -------
+    DataFrame
+        Rows of `row_level` with all its columns, in their order.
+
+    Raises
+    ------
+    ArgumentError
+        Not one row, or a key that the row or `row_level` lacks.
+    """
+    row = _one(result_row)
+    need(row_level, "row_level", ())
+    names = _keys(row, keys)
+    missing = [name for name in names if name not in row_level.columns]
+    if missing:
+        raise ArgumentError(
+            f"row_level has no column {', '.join(map(repr, missing))}, which the row is about, so that more rows would match than it "
+            "counts. Join the column to it, or name the columns to compare with keys=."
+        )
+    match = np.ones(len(row_level), np.bool_)
+    for name in names:
+        match &= _equal(row_level[name], row[name])
+    return row_level[match].reset_index(drop=True)
+
+
+def _one(row: pd.Series[Any] | pd.DataFrame) -> pd.Series[Any]:
+    if isinstance(row, pd.Series):
+        return row
+    if not isinstance(row, pd.DataFrame):
+        raise ArgumentError(f"result_row is to be a row of a result, such as result.iloc[0], not {type(row).__name__}.")
+    if len(row) != 1:
+        raise ArgumentError(f"result_row holds {len(row):,} rows; pass one, such as result.iloc[0].")
+    # Not iloc[0]: numbers of several columns would become floats, and large ids others.
+    only = pd.Series({name: row[name].iloc[0] for name in row.columns}, dtype=object)
+    only.attrs.update(row.attrs)
+    return only
+
+
+def _keys(row: pd.Series[Any], keys: str | Sequence[str] | None) -> list[str]:
+    if keys is not None:
+        names = [keys] if isinstance(keys, str) else list(keys)
+        missing = [name for name in names if name not in row.index]
+        if missing:
+            raise ArgumentError(f"keys: the row has no {', '.join(map(repr, missing))}. It has {', '.join(map(str, row.index))}.")
+        return names
+    noted = row.attrs.get("keys")
+    if noted is not None:
+        return [name for name in noted if name in row.index]
+    return [name for name in row.index if name not in _FOUND]
+
+
+def _equal(column: pd.Series[Any], value: Any) -> Any:
+    if pd.api.types.is_scalar(value) and pd.isna(value):
+        return column.isna().to_numpy()
+    try:
+        same = column == value
+    except (TypeError, ValueError):
+        raise ArgumentError(f"{column.name!r} of row_level ({column.dtype}) cannot be compared with {value!r}.") from None
+    return same.fillna(False).to_numpy(np.bool_)
+
+
+__all__ = ["drill_through"]

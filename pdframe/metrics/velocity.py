@@ -1,0 +1,415 @@
+"""How long deals stay in stages, with those that are still there counted as what they are: not yet over."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from pdframe.errors import ArgumentError
+from pdframe.metrics.inputs import DAY, NULL, Micros, grouped, instant, keyed, keys, micros, moment, need, span, warn
+from pdframe.metrics.survival import Curves, Flags, Floats, kaplan_meier
+
+_SOURCES = ("changelog", "snapshots", "current")
+_BASES = pd.CategoricalDtype([*_SOURCES, "mixed"])
+_STAGE = ("pipeline_id", "stage_id", "stage", "order_nr")
+_VELOCITY = (
+    *_STAGE, "visits", "completed", "open", "median_days", "low", "high", "p25_days", "p75_days", "p90_days", "mean_days", "basis",
+)  # fmt: skip
+_SURVIVAL = (*_STAGE, "days", "at_risk", "events", "survival", "low", "high")
+_NEEDED = ("deal_id", "pipeline_id", "stage_id", "entered_at", "left_at", "source", "entered_after", "left_after", "seen_at")
+# What these columns of visits read for a stay that was not over at `as_of`.
+_NOT_YET = {"end": "open", "left_at": None, "left_after": None}
+
+
+def stage_velocity(
+    visits: pd.DataFrame,
+    stages: pd.DataFrame,
+    *,
+    as_of: Any,
+    by: str | Sequence[str] | None = None,
+    horizon: Any = None,
+    min_at_risk: int = 5,
+    tz: str = "UTC",
+    deals: pd.DataFrame | None = None,
+) -> pd.DataFrame:
+    """How long deals stay in each stage: one row a stage, and group of `by`.
+
+    Kaplan-Meier: a stay lasts from `entered_at` to `left_at`, however it ended (moved, won, lost, deleted); one that was open at `as_of`
+    lasted at least until then. So the median does not leave out the slow ones, as that of finished stays does.
+
+    A stay is at risk from `seen_at` on (delayed entry): had it ended before a look found it, it would not be in the data. One that was
+    found only after it had ended is counted and tells nothing of durations.
+
+    Parameters
+    ----------
+    visits
+        `account.stage_visits()`: one row a stay.
+    stages
+        `account.stages()`.
+    as_of
+        Inclusive; a bare date is the end of that day. As if computed at that time: stays that were entered or first seen later do not
+        exist, and one that was left later is open, also where its end is only bounded and may have been earlier.
+    by
+        Columns of `visits`, else of `deals` (joined on `deal_id`; null where the deal is not among them), taken as they are given.
+    horizon
+        To which `mean_days` is restricted, a Timedelta or "90D". None: to the end of the follow-up of each row, which makes it the plain
+        mean where every stay is over, and a lower bound of it where not.
+    min_at_risk
+        A row with delayed entries whose first exit found fewer stays than that at risk is warned of: its whole curve hangs on them.
+    tz
+        Timezone of naive times, and of the day of a bare date.
+    deals
+        `account.deals()`, where `by` names columns of it.
+
+    Returns
+    -------
+    DataFrame
+        The columns of `by`, pipeline_id, stage_id, stage, order_nr, visits, completed, open, median_days, low, high, p25_days, p75_days,
+        p90_days, mean_days, basis. Rows by group, pipeline and place, for every stage of `stages`, without stays too, and at the end of
+        their pipeline those that only visits know (deleted stages: `stage` and `order_nr` null). visits = completed + open. Days are of
+        24 hours. `low` and `high` are the 95 % interval of the median, log-log. `basis` is the source of the row's stays: changelog,
+        snapshots, current or mixed, null without stays. Null days: the data does not reach that quantile, or there is none: no stay can
+        be followed, or the basis is "current" alone.
+
+    Raises
+    ------
+    ArgumentError
+        A column is missing, or an argument is wrong.
+
+    Warns
+    -----
+    DataWarning
+        Stays that were not counted, whose durations are not known, or that rest on less than the changelog, each with their number; rows
+        that hang on few stays; a `horizon` past the follow-up.
+
+    Notes
+    -----
+    E. L. Kaplan, P. Meier, JASA 53 (1958); interval of the median: R. Brookmeyer, J. Crowley, Biometrics 38 (1982). A quantile p is the
+    first time at which the curve is at or under 1 - p. Of a deal known by its current state alone, only the last stay is there to see, and
+    the longer it lasts the likelier it is seen, so that neither its mean nor its median is one of all stays: refused.
+    """
+    limit = None if horizon is None else span(horizon, "horizon")
+    found = _Stays.read(visits, stages, as_of, by, tz, deals, _VELOCITY)
+    curves = found.curves(min_at_risk)
+    result = found.rows()
+    result["visits"] = found.visits
+    result["completed"] = found.visits - found.open
+    result["open"] = found.open
+    result["median_days"], result["low"], result["high"] = curves.quantile(0.5)
+    for name, p in (("p25_days", 0.25), ("p75_days", 0.75), ("p90_days", 0.9)):
+        result[name] = curves.quantile(p)[0]
+    result["mean_days"] = curves.restricted_mean(curves.last if limit is None else limit)
+    result["basis"] = found.basis
+    if limit is not None:
+        _warn_of_horizon(curves, limit)
+    counts = {name: "Int64" for name in ("visits", "completed", "open")}
+    return keyed(result.astype(counts), [*found.by, "pipeline_id", "stage_id"])
+
+
+def stage_survival(
+    visits: pd.DataFrame,
+    stages: pd.DataFrame,
+    *,
+    as_of: Any,
+    by: str | Sequence[str] | None = None,
+    horizon: Any = None,
+    min_at_risk: int = 5,
+    tz: str = "UTC",
+    deals: pd.DataFrame | None = None,
+) -> pd.DataFrame:
+    """The share of stays in each stage that last longer than a time: one row a stage, group of `by`, and time.
+
+    The curve whose quantiles `stage_velocity` gives. Before its first row it is 1; each value holds until the next row.
+
+    Parameters
+    ----------
+    visits, stages, as_of, by, min_at_risk, tz, deals
+        As in `stage_velocity`.
+    horizon
+        The curves end there; None: with the follow-up.
+
+    Returns
+    -------
+    DataFrame
+        The columns of `by`, pipeline_id, stage_id, stage, order_nr, days, at_risk, events, survival, low, high: one row for each distinct
+        length at which stays ended (`events`) or were lost from sight (no events; at risk no more). `at_risk` is just before `days`.
+        `low` and `high`: 95 %, log-log; null where the variance is undefined. Stages of which no stay can be followed have no rows.
+
+    Raises
+    ------
+    ArgumentError
+        A column is missing, or an argument is wrong.
+
+    Warns
+    -----
+    DataWarning
+        As `stage_velocity`.
+    """
+    limit = None if horizon is None else span(horizon, "horizon")
+    found = _Stays.read(visits, stages, as_of, by, tz, deals, _SURVIVAL)
+    curves = found.curves(min_at_risk)
+    kept = slice(None) if limit is None else curves.time <= limit
+    result = found.rows(curves.group[kept])
+    result["days"] = curves.time[kept]
+    result["at_risk"] = pd.array(curves.at_risk[kept], "Int64")
+    result["events"] = pd.array(curves.events[kept], "Int64")
+    result["survival"], result["low"], result["high"] = curves.estimate[kept], curves.low[kept], curves.high[kept]
+    return keyed(result, [*found.by, "pipeline_id", "stage_id", "days"])
+
+
+@dataclass(frozen=True, slots=True)
+class _Stays:
+    """Stays as they were known at a time, each with its row of the result.
+
+    Parameters
+    ----------
+    by, groups, places
+        The columns to group by, their values by group, and the stages of each group.
+    row
+        The row of the result of each stay.
+    duration, entry, over, followed
+        Days, days after which it was seen, whether it ended, and whether its duration is known.
+    sources
+        How many stays of each source every row has.
+    open, visits
+        How many stays every row has.
+    """
+
+    by: list[str]
+    groups: pd.DataFrame
+    places: pd.DataFrame
+    row: Micros
+    duration: Floats
+    entry: Floats
+    over: Flags
+    followed: Flags
+    sources: NDArray[np.int64]
+    open: Micros
+    visits: Micros
+
+    @classmethod
+    def read(
+        cls,
+        visits: pd.DataFrame,
+        stages: pd.DataFrame,
+        as_of: Any,
+        by: str | Sequence[str] | None,
+        tz: str,
+        deals: pd.DataFrame | None,
+        columns: Sequence[str],
+    ) -> _Stays:
+        """What was known at `as_of`; warns of what is left out."""
+        until = moment(as_of, tz, "as_of", end_of_day=True)
+        names = keys(by, columns)
+        need(visits, "visits", _NEEDED)
+        need(stages, "stages", ("id", "pipeline_id", "name", "order_nr"))
+        entered, seen = micros(visits["entered_at"], tz, "entered_at"), micros(visits["seen_at"], tz, "seen_at")
+        if (entered == NULL).any():
+            raise ArgumentError(f"entered_at of visits is null in {(entered == NULL).sum():,} rows: a stay begins somewhere. Drop them.")
+        now = instant(until)
+        begun = entered <= now
+        known = begun & (seen <= now)
+        _warn_of_unseen(int(begun.sum() - known.sum()), int(begun.sum()), seen)
+        some = None if known.all() else np.flatnonzero(known)
+
+        def of(values: Any) -> Any:
+            return values if some is None else values[some]
+
+        entered, seen = of(entered), of(seen)
+        left = of(micros(visits["left_at"], tz, "left_at"))
+        over = (left != NULL) & (left <= now)
+        bounded = of(visits["entered_after"].notna().to_numpy()) | (over & of(visits["left_after"].notna().to_numpy()))
+        duration = (np.where(over, left, now) - entered) / DAY
+        if (duration < 0).any():
+            raise ArgumentError(f"left_at of visits is before entered_at in {(duration < 0).sum():,} rows. Correct or drop them.")
+        entry = np.where(seen > entered, seen - entered, 0) / DAY
+        group, groups = grouped(_columns(visits, names, deals, some, over), names)
+        place, places = _places(of(_ids(visits, "pipeline_id", "visits")), of(_ids(visits, "stage_id", "visits")), stages)
+        row = group * len(places) + place
+        size = len(groups) * len(places)
+        source = of(_source(visits["source"]))
+        sources = np.stack([np.bincount(row[source == number], minlength=size) for number in range(len(_SOURCES))])
+        _warn_of_sources(source, of(_ids(visits, "deal_id", "visits")), int((over & (entry >= duration) & (entry > 0)).sum()))
+        _warn_of_bounds(int(bounded.sum()), len(bounded))
+        return cls(
+            names, groups, places, row, duration, entry, over, ~bounded, sources,
+            np.bincount(row[~over], minlength=size), np.bincount(row, minlength=size),
+        )  # fmt: skip
+
+    def curves(self, min_at_risk: int) -> Curves:
+        """Kaplan-Meier of every row; empty where the current state alone tells. Warns of curves that hang on few stays."""
+        if isinstance(min_at_risk, bool) or not isinstance(min_at_risk, int | np.integer) or min_at_risk < 0:
+            raise ArgumentError(f"min_at_risk={min_at_risk!r} is to be a whole number, 0 or more.")
+        kept = self.followed & ~(self._of_current_alone[self.row])
+        if kept.all():
+            duration, over, row, entry = self.duration, self.over, self.row, self.entry
+        else:
+            duration, over, row, entry = self.duration[kept], self.over[kept], self.row[kept], self.entry[kept]
+        curves = kaplan_meier(duration, over, row, len(self.visits), entry=entry)
+        delayed = np.zeros(len(self.visits), np.bool_)
+        delayed[row[(entry > 0) & (entry < duration)]] = True
+        exits = np.flatnonzero(curves.events > 0)
+        first = exits[np.unique(curves.group[exits], return_index=True)[1]]
+        thin = first[delayed[curves.group[first]] & (curves.at_risk[first] < min_at_risk)]
+        if len(thin):
+            warn(
+                f"{len(thin):,} of {len(first):,} estimates begin with fewer than {min_at_risk} stays at risk, because others were first "
+                f"seen later in their course: {self._named(curves.group[thin])}. All that follows hangs on those few. They are kept: "
+                "group less finely, or load exact history with account.deal_changes(), 20 tokens a deal."
+            )
+        return curves
+
+    @property
+    def _of_current_alone(self) -> Flags:
+        current = self.sources[_SOURCES.index("current")]
+        return np.asarray((current > 0) & (current == self.visits), np.bool_)
+
+    @property
+    def basis(self) -> pd.Categorical:
+        """Where the stays of every row come from."""
+        kinds = (self.sources > 0).sum(axis=0)
+        codes = np.where(kinds == 0, -1, np.where(kinds == 1, (self.sources > 0).argmax(axis=0), len(_SOURCES)))
+        return pd.Categorical.from_codes(codes, dtype=_BASES)
+
+    def rows(self, wanted: Micros | None = None) -> pd.DataFrame:
+        """The key columns of these rows of the result, of all by default."""
+        rows = np.arange(len(self.visits)) if wanted is None else wanted
+        count = max(len(self.places), 1)
+        left = self.groups.take(rows // count).reset_index(drop=True)
+        right = self.places.take(rows % count).reset_index(drop=True)
+        return pd.concat([left, right], axis=1)
+
+    def _named(self, rows: Micros) -> str:
+        shown = self.rows(rows[:3])
+        names = [
+            ", ".join([*(f"{name} {line[name]}" for name in self.by), f"stage {line['stage_id']}"]) for line in shown.to_dict("records")
+        ]
+        return "; ".join(names) + (f"; and {len(rows) - 3:,} more" if len(rows) > 3 else "")
+
+
+def _columns(visits: pd.DataFrame, names: list[str], deals: pd.DataFrame | None, some: Micros | None, over: Flags) -> pd.DataFrame:
+    """The columns to group by, of the stays that are known."""
+    joined = [name for name in names if name not in visits.columns]
+    where: Micros | None = None
+    if joined:
+        if deals is None:
+            raise ArgumentError(f"by: visits has no column {', '.join(map(repr, joined))}. Pass deals= where it is a column of deals.")
+        need(deals, "deals", ["id", *joined])
+        ids = pd.Index(_ids(deals, "id", "deals"))
+        if not ids.is_unique:
+            raise ArgumentError("deals holds an id twice, so that its stays would count twice. Pass one row a deal.")
+        of = _ids(visits, "deal_id", "visits")
+        where = ids.get_indexer(pd.Index(of if some is None else of[some]))
+    held: dict[str, pd.Series[Any]] = {}
+    for name in names:
+        if where is not None and name in joined and deals is not None:
+            column = deals[name].reset_index(drop=True).reindex(where)
+        else:
+            column = visits[name] if some is None else visits[name].take(some)
+        column = column.reset_index(drop=True)
+        if name in _NOT_YET:
+            filled = "" if _NOT_YET[name] is None else _NOT_YET[name]
+            if isinstance(column.dtype, pd.CategoricalDtype) and filled and filled not in column.cat.categories:
+                column = column.cat.add_categories([filled])
+            column = column.where(over, filled if filled else pd.NaT)
+        held[name] = column
+    return pd.DataFrame(held, index=pd.RangeIndex(len(over)))
+
+
+def _places(pipeline: Micros, stage: Micros, stages: pd.DataFrame) -> tuple[Micros, pd.DataFrame]:
+    """The number of each stay's stage in the list of stages, and that list: those of `stages` in their order, then those unknown to it."""
+    listed = pd.DataFrame(
+        {
+            "pipeline_id": stages["pipeline_id"].astype("Int64"),
+            "stage_id": stages["id"].astype("Int64"),
+            "stage": stages["name"].astype("str"),
+            "order_nr": stages["order_nr"].astype("Int64"),
+        }
+    )
+    if listed["stage_id"].duplicated().any():
+        raise ArgumentError("stages holds an id twice. Pass one row a stage.")
+    pipelines, pipeline_ids = pd.factorize(pipeline)
+    places, stage_ids = pd.factorize(stage)
+    pair = pipelines * max(len(stage_ids), 1) + places
+    used, code = np.unique(pair, return_inverse=True)
+    met = pd.DataFrame(
+        {
+            "pipeline_id": _nullable(pipeline_ids[used // max(len(stage_ids), 1)]),
+            "stage_id": _nullable(stage_ids[used % max(len(stage_ids), 1)]),
+        }
+    )
+    own = pd.MultiIndex.from_frame(listed[["pipeline_id", "stage_id"]])
+    unknown = met[~pd.MultiIndex.from_frame(met).isin(own)]
+    every = pd.concat([listed, unknown.reindex(columns=listed.columns).astype(listed.dtypes)])
+    every = every.sort_values(["pipeline_id", "order_nr", "stage_id"], na_position="last", kind="stable").reset_index(drop=True)
+    number = pd.MultiIndex.from_frame(every[["pipeline_id", "stage_id"]]).get_indexer(pd.MultiIndex.from_frame(met))
+    return number[code].astype(np.int64), every
+
+
+def _ids(frame: pd.DataFrame, name: str, what: str) -> Micros:
+    """Ids as integers, `NULL` where there is none."""
+    try:
+        return frame[name].to_numpy(np.int64, na_value=NULL)
+    except (ValueError, TypeError):
+        raise ArgumentError(f"The column {name!r} of {what} is {frame[name].dtype}; it is to hold ids (Int64).") from None
+
+
+def _nullable(ids: Micros) -> pd.Series[Any]:
+    return pd.Series(ids, dtype="Int64").mask(ids == NULL)
+
+
+def _source(column: pd.Series[Any]) -> NDArray[np.int8]:
+    """The place of each source in `_SOURCES`."""
+    codes = pd.Categorical(column, categories=_SOURCES).codes
+    if (codes < 0).any():
+        odd = column[codes < 0].iloc[0]
+        raise ArgumentError(f"source of visits is {odd!r} in {(codes < 0).sum():,} rows; it is one of {', '.join(_SOURCES)}.")
+    return codes
+
+
+def _warn_of_unseen(unseen: int, begun: int, seen: Micros) -> None:
+    if unseen:
+        last = pd.Timestamp(int(seen.max()), unit="us", tz="UTC")
+        warn(
+            f"{unseen:,} of {begun:,} stays that began up to as_of were first seen after it, and are not counted: at that time nobody "
+            f"knew of them. Take an as_of from {last} on, or load exact history with account.deal_changes(), 20 tokens a deal."
+        )
+
+
+def _warn_of_sources(source: NDArray[np.int8], deal: Micros, too_late: int) -> None:
+    counts = np.bincount(source, minlength=len(_SOURCES))
+    if not counts[1:].any():
+        return
+    rests = [f"{count:,} rest on {name}" for name, count in zip(("snapshots", "current stages alone"), counts[1:], strict=True) if count]
+    deals = len(np.unique(deal[source > 0]))
+    warn(
+        f"Of {len(source):,} stays, {' and '.join(rests)}, not on the changelog. The longer a stay, the likelier a look finds it, so "
+        f"each counts from the first look that did, and {too_late:,} that had ended by then are left out of the durations; a row that "
+        "rests on current stages alone has none. Load exact history with account.deal_changes(): 20 tokens a deal, "
+        f"{deals:,} deals = {20 * deals:,} tokens."
+    )
+
+
+def _warn_of_bounds(bounded: int, stays: int) -> None:
+    if bounded:
+        warn(
+            f"{bounded:,} of {stays:,} stays have an entry or an exit that is only bounded: they are counted, and left out of the "
+            "durations. account.deal_changes() has exact times, 20 tokens a deal."
+        )
+
+
+def _warn_of_horizon(curves: Curves, limit: float) -> None:
+    short = (curves.start[1:] > curves.start[:-1]) & ~curves.identified(limit)
+    if short.any():
+        warn(
+            f"mean_days is null in {short.sum():,} rows: their stays were not followed for {limit:g} days. The longest horizon that "
+            f"every row identifies is {np.floor(curves.last[short].min() * 100) / 100:g} days."
+        )
+
+
+__all__ = ["stage_survival", "stage_velocity"]

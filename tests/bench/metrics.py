@@ -1,0 +1,132 @@
+"""Metrics on a large account, beside DuckDB computing the same table from the same Parquet."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import duckdb
+import numpy as np
+import pandas as pd
+
+from pdframe.metrics import stage_velocity
+from tests.bench.table import report, side_by_side
+
+DEALS = 1_000_000
+VISITS = 3_000_000
+AS_OF = "2026-06-30"
+
+# Kaplan-Meier by stage: counts at each distinct length, the product of 1 - d/n as a sum of logarithms, Greenwood's sum, the quantiles, the
+# log-log limits of the median, and the area under the curve.
+VELOCITY = """
+with stays as (
+    select pipeline_id, stage_id, left_at is not null and left_at <= $now as over,
+           epoch_us(case when left_at <= $now then left_at else $now end) - epoch_us(entered_at) as lasted
+    from read_parquet($visits)
+    where entered_at <= $now and seen_at <= $now
+), counts as (
+    select pipeline_id, stage_id, lasted, count(*) as gone, count(*) filter (over) as d from stays group by all
+), risk as (
+    select *, sum(gone) over (partition by pipeline_id, stage_id order by lasted desc) as n from counts
+), curve as (
+    select *, lasted / 86400e6 as days, max(case when d = n then 1 else 0 end) over w as emptied,
+           sum(case when d < n then ln(1 - d / n) else 0 end) over w as logs,
+           sum(case when d < n then d / (n * (n - d)) else 0 end) over w as greenwood,
+           lead(lasted) over (partition by pipeline_id, stage_id order by lasted) / 86400e6 as next
+    from risk window w as (partition by pipeline_id, stage_id order by lasted)
+), steps as (
+    select *, case when emptied = 1 then 0 else exp(logs) end as s,
+           case when emptied = 0 and logs < -1e-13 then exp(logs * exp(1.959963984540054 * sqrt(greenwood) / -logs)) end as low,
+           case when emptied = 0 and logs < -1e-13 then exp(logs * exp(-1.959963984540054 * sqrt(greenwood) / -logs)) end as high
+    from curve
+), figures as (
+    select pipeline_id, stage_id, sum(gone) as visits, sum(d) as completed, sum(gone) - sum(d) as open,
+           min(days) filter (s <= 0.5 + 1e-9) as median_days, min(days) filter (low <= 0.5 + 1e-9) as low,
+           min(days) filter (high <= 0.5 + 1e-9) as high, min(days) filter (s <= 0.75 + 1e-9) as p25_days,
+           min(days) filter (s <= 0.25 + 1e-9) as p75_days, min(days) filter (s <= 0.1 + 1e-9) as p90_days,
+           min(days) + coalesce(sum(s * (next - days)), 0) as mean_days
+    from steps group by all
+)
+select s.pipeline_id, s.id as stage_id, s.name as stage, s.order_nr, f.* exclude (pipeline_id, stage_id)
+from read_parquet($stages) s left join figures f on f.pipeline_id = s.pipeline_id and f.stage_id = s.id
+order by s.pipeline_id, s.order_nr
+"""
+
+
+def material(folder: Path) -> None:
+    """Three million stays of a million deals in twelve stages of three pipelines, a fifth of the deals still open."""
+    random = np.random.default_rng(1)
+    deal = np.sort(random.integers(1, DEALS + 1, VISITS))
+    deal[:DEALS] = np.arange(1, DEALS + 1)
+    deal.sort()
+    nth = np.arange(VISITS) - np.searchsorted(deal, deal)
+    last = np.append(deal[1:] != deal[:-1], True)
+    pipeline = deal % 3 + 1
+    begun = np.datetime64("2023-01-01", "us").view(np.int64) + random.integers(0, 1_000 * 86_400, DEALS + 1)[deal] * 1_000_000
+    length = (random.exponential(20, VISITS) * 86_400).astype(np.int64) * 1_000_000
+    total = np.cumsum(length)
+    left = begun + total - (total - length)[np.searchsorted(deal, deal)]
+    still = last & (random.random(DEALS + 1)[deal] < 0.2)
+    entered = left - length
+    frame = pd.DataFrame(
+        {
+            "deal_id": pd.array(deal, "Int64"),
+            "pipeline_id": pd.array(pipeline, "Int64"),
+            "stage_id": pd.array(pipeline * 10 + np.minimum(nth, 3), "Int64"),
+            "visit": pd.array(np.maximum(nth - 3, 0) + 1, "Int64"),
+            "entered_at": pd.Series(entered.view("datetime64[us]")).dt.tz_localize("UTC"),
+            "left_at": pd.Series(np.where(still, np.iinfo(np.int64).min, left).view("datetime64[us]")).dt.tz_localize("UTC"),
+            "end": pd.Categorical.from_codes(np.where(still, 2, np.where(last, 1, 0)), ["advanced", "lost", "open"]),
+            "source": pd.Categorical.from_codes(np.zeros(VISITS, np.int8), ["changelog", "snapshots", "current"]),
+            "entered_after": pd.Series(pd.NaT, index=range(VISITS), dtype="datetime64[us, UTC]"),
+            "left_after": pd.Series(pd.NaT, index=range(VISITS), dtype="datetime64[us, UTC]"),
+            "seen_at": pd.Series(entered.view("datetime64[us]")).dt.tz_localize("UTC"),
+        }
+    )
+    frame.to_parquet(folder / "visits.parquet")
+    ids = [10 * pipeline + place for pipeline in (1, 2, 3) for place in range(4)]
+    stages = {"id": ids, "name": [f"Stage {id}" for id in ids], "order_nr": [id % 10 for id in ids], "pipeline_id": [id // 10 for id in ids]}
+    pd.DataFrame(stages).astype({"id": "Int64", "order_nr": "Int64", "pipeline_id": "Int64"}).to_parquet(folder / "stages.parquet")
+
+
+def in_sql(folder: Path) -> pd.DataFrame:
+    with duckdb.connect() as base:
+        base.execute("set TimeZone = 'UTC'")
+        names = {"visits": str(folder / "visits.parquet"), "stages": str(folder / "stages.parquet")}
+        now = pd.Timestamp(f"{AS_OF} 23:59:59.999999", tz="UTC").to_pydatetime()
+        return base.execute(VELOCITY, {**names, "now": now}).df()
+
+
+def here(folder: Path) -> pd.DataFrame:
+    return stage_velocity(pd.read_parquet(folder / "visits.parquet"), pd.read_parquet(folder / "stages.parquet"), as_of=AS_OF)
+
+
+def peak(folder: Path) -> float:
+    """Gigabytes that a process of its own needs at most, frames included."""
+    code = (
+        "import resource, sys; from pathlib import Path; from tests.bench.metrics import here; here(Path(sys.argv[1])); "
+        "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6)"
+    )
+    return float(subprocess.run([sys.executable, "-c", code, str(folder)], check=True, capture_output=True, text=True).stdout)
+
+
+def velocity() -> None:
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        material(folder)
+        visits, stages = pd.read_parquet(folder / "visits.parquet"), pd.read_parquet(folder / "stages.parquet")
+        ours, theirs = here(folder), in_sql(folder)
+        columns = list(theirs.columns[4:])
+        apart = np.nanmax(np.abs(ours[columns].to_numpy(float) - theirs[columns].to_numpy(float)))
+        one, sql, ratio = side_by_side(lambda: stage_velocity(visits, stages, as_of=AS_OF), lambda: in_sql(folder), 3)
+        report(f"seconds: stage_velocity of {VISITS:,} visits / DuckDB", f"{one:.2f} s", f"{sql:.2f} s", ratio)
+        both, sql, ratio = side_by_side(lambda: here(folder), lambda: in_sql(folder), 3)
+        report("  with reading the Parquet", f"{both:.2f} s", f"{sql:.2f} s", ratio)
+        del visits
+        report("  peak memory; largest difference from DuckDB's table", f"{peak(folder):.2f} GB", f"{apart:.1e}", None)
+
+
+if __name__ == "__main__":
+    velocity()
