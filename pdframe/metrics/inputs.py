@@ -23,6 +23,7 @@ NULL = np.iinfo(np.int64).min
 DAY = 86_400_000_000
 
 _DATE = re.compile(r"\d{4}-\d{2}-\d{2}")
+_NUMBER = re.compile(r"[\s\d.+-]*")
 
 
 def need(frame: object, name: str, columns: Iterable[str]) -> pd.DataFrame:
@@ -108,9 +109,10 @@ def window(since: Any, until: Any, tz: str) -> tuple[pd.Timestamp | None, pd.Tim
 
 def span(value: Any, name: str) -> float:
     """A Timedelta, or what pandas makes one of ("90D"), in days; `ArgumentError` where it is none, or negative."""
+    # A number without a unit would be nanoseconds.
+    number = isinstance(value, int | float | np.number) and not isinstance(value, np.timedelta64)
     try:
-        # A bare number would be nanoseconds.
-        length = pd.NaT if isinstance(value, int | float | np.number) else pd.Timedelta(value)
+        length = pd.NaT if number or (isinstance(value, str) and _NUMBER.fullmatch(value)) else pd.Timedelta(value)
     except (ValueError, TypeError, OverflowError):
         length = pd.NaT
     if length is pd.NaT or length < pd.Timedelta(0):
@@ -209,14 +211,12 @@ def micros(column: pd.Series[Any], tz: str, name: str) -> Micros:
     """
     times = column
     if not pd.api.types.is_datetime64_any_dtype(times.dtype):
-        if not (times.dtype == object or times.isna().all()):
-            raise ArgumentError(f"The column {name!r} is {times.dtype}; it is to hold times.")
+        if not times.isna().all() and pd.api.types.infer_dtype(times, skipna=True) not in ("datetime", "datetime64"):
+            raise ArgumentError(f"The column {name!r} is {times.dtype} and holds no times. Take pandas.to_datetime(..., utc=True) first.")
         try:
             times = pd.to_datetime(times.astype(object))
-        except (ValueError, TypeError):
-            raise ArgumentError(f"The column {name!r} holds values that are no times.") from None
-        if not pd.api.types.is_datetime64_any_dtype(times.dtype):
-            raise ArgumentError(f"The column {name!r} mixes times with and without a timezone.")
+        except ValueError:
+            raise ArgumentError(f"The column {name!r} mixes times with and without a timezone, or of several.") from None
     if not isinstance(times.dtype, pd.DatetimeTZDtype):
         times = _localized(times, tz)
     found: Micros = times.dt.tz_convert("UTC").dt.tz_localize(None).dt.as_unit("us").to_numpy().view(np.int64)

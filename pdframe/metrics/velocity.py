@@ -365,11 +365,14 @@ def _nullable(ids: Micros) -> pd.Series[Any]:
 
 def _source(column: pd.Series[Any]) -> NDArray[np.int8]:
     """The place of each source in `_SOURCES`."""
-    codes = pd.Categorical(column, categories=_SOURCES).codes
-    if (codes < 0).any():
-        odd = column[codes < 0].iloc[0]
-        raise ArgumentError(f"source of visits is {odd!r} in {(codes < 0).sum():,} rows; it is one of {', '.join(_SOURCES)}.")
-    return codes
+    codes, met = pd.factorize(column)
+    # A null has the code -1, and so the last place.
+    places = [*(_SOURCES.index(name) if name in _SOURCES else -1 for name in met), -1]
+    found = np.array(places, np.int8)[codes]
+    if (found < 0).any():
+        odd = column[found < 0].iloc[0]
+        raise ArgumentError(f"source of visits is {odd!r} in {(found < 0).sum():,} rows; it is one of {', '.join(_SOURCES)}.")
+    return found
 
 
 def _warn_of_unseen(unseen: int, begun: int, seen: Micros) -> None:

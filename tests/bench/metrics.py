@@ -87,7 +87,12 @@ def material(folder: Path) -> None:
     )
     frame.to_parquet(folder / "visits.parquet")
     ids = [10 * pipeline + place for pipeline in (1, 2, 3) for place in range(4)]
-    stages = {"id": ids, "name": [f"Stage {id}" for id in ids], "order_nr": [id % 10 for id in ids], "pipeline_id": [id // 10 for id in ids]}
+    stages = {
+        "id": ids,
+        "name": [f"Stage {id}" for id in ids],
+        "order_nr": [id % 10 for id in ids],
+        "pipeline_id": [id // 10 for id in ids],
+    }
     pd.DataFrame(stages).astype({"id": "Int64", "order_nr": "Int64", "pipeline_id": "Int64"}).to_parquet(folder / "stages.parquet")
 
 
@@ -104,12 +109,13 @@ def here(folder: Path) -> pd.DataFrame:
 
 
 def peak(folder: Path) -> float:
-    """Gigabytes that a process of its own needs at most, frames included."""
+    """Gigabytes that a process of its own needs at most, pandas and the frames included."""
+    # Not ru_maxrss, which a child takes over from its parent.
     code = (
-        "import resource, sys; from pathlib import Path; from tests.bench.metrics import here; here(Path(sys.argv[1])); "
-        "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6)"
+        "import sys; from pathlib import Path; from tests.bench.metrics import here; here(Path(sys.argv[1])); "
+        "print(next(line.split()[1] for line in open('/proc/self/status') if line.startswith('VmHWM')))"
     )
-    return float(subprocess.run([sys.executable, "-c", code, str(folder)], check=True, capture_output=True, text=True).stdout)
+    return int(subprocess.run([sys.executable, "-c", code, str(folder)], check=True, capture_output=True, text=True).stdout) / 1e6
 
 
 def velocity() -> None:
@@ -124,7 +130,6 @@ def velocity() -> None:
         report(f"seconds: stage_velocity of {VISITS:,} visits / DuckDB", f"{one:.2f} s", f"{sql:.2f} s", ratio)
         both, sql, ratio = side_by_side(lambda: here(folder), lambda: in_sql(folder), 3)
         report("  with reading the Parquet", f"{both:.2f} s", f"{sql:.2f} s", ratio)
-        del visits
         report("  peak memory; largest difference from DuckDB's table", f"{peak(folder):.2f} GB", f"{apart:.1e}", None)
 
 
