@@ -159,7 +159,7 @@ def stage_survival(
     result["at_risk"] = pd.array(curves.at_risk[kept], "Int64")
     result["events"] = pd.array(curves.events[kept], "Int64")
     result["survival"], result["low"], result["high"] = curves.estimate[kept], curves.low[kept], curves.high[kept]
-    return keyed(result, [*found.by, "pipeline_id", "stage_id", "days"])
+    return keyed(result, [*found.by, "pipeline_id", "stage_id"])
 
 
 @dataclass(frozen=True, slots=True)

@@ -44,12 +44,12 @@ def test_null_keys_match_null() -> None:
     assert (len(empty), list(empty.columns)) == (0, list(visits().columns))
 
 
-def test_a_row_of_the_curve_names_its_time_and_takes_other_keys() -> None:
+def test_a_row_of_the_curve_leads_to_the_stays_of_its_stage() -> None:
     stays = visits()
-    curve = stage_survival(stays, STAGES, as_of=day(20))
-    with pytest.raises(ArgumentError, match="row_level has no column 'days'"):
-        drill_through(curve.iloc[0], stays)
-    assert len(drill_through(curve.iloc[0], stays, keys="stage_id")) == 3
+    curve = stage_survival(stays, STAGES, as_of=day(20), by="owner_id")
+    row = curve[(curve["owner_id"].isna()) & (curve["stage_id"] == 11)].iloc[0]
+    assert drill_through(row, stays)["deal_id"].tolist() == [2, 3]
+    assert drill_through(row, stays, keys="stage_id")["deal_id"].tolist() == [1, 2, 3]
 
 
 def test_where_the_note_of_keys_is_lost_measures_are_told_by_name() -> None:
