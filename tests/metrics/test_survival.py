@@ -315,6 +315,9 @@ def test_wilson() -> None:
     assert low.round(4).tolist()[:5] == [0.2553, 0.0624, 0.0, 0.0061, 0.8830]
     assert high.round(4).tolist()[:5] == [0.3662, 0.1605, 0.1611, 0.1718, 1.0]
     assert np.isnan([low[5], high[5]]).all()
+    n = np.arange(1, 1_000)
+    assert not wilson(np.zeros(len(n)), n)[0].any()
+    assert (wilson(n, n)[1] == 1).all()
 
 
 @pytest.mark.parametrize(("sets", "least", "most"), [(200, 0.90, 0.995), (2_000, 0.935, 0.965)])
