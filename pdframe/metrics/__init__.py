@@ -2,7 +2,25 @@
 
 from __future__ import annotations
 
+from pdframe.metrics.aging import deal_aging
+from pdframe.metrics.currency import convert
 from pdframe.metrics.drill import drill_through
+from pdframe.metrics.funnel import funnel, funnel_deals
+from pdframe.metrics.known import as_of
+from pdframe.metrics.quality import data_quality
+from pdframe.metrics.sales import sales_velocity, win_rate
 from pdframe.metrics.velocity import stage_survival, stage_velocity
 
-__all__ = ["drill_through", "stage_survival", "stage_velocity"]
+__all__ = [
+    "as_of",
+    "convert",
+    "data_quality",
+    "deal_aging",
+    "drill_through",
+    "funnel",
+    "funnel_deals",
+    "sales_velocity",
+    "stage_survival",
+    "stage_velocity",
+    "win_rate",
+]

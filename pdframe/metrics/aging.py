@@ -1,0 +1,175 @@
+"""How long open deals have been where they are, against how long deals stay there."""
+
+from __future__ import annotations
+
+from datetime import date
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from pdframe.metrics.columns import Flags, Floats, dates, days_between, equals, ids, looked_up, ratio, times
+from pdframe.metrics.inputs import local_date, moment, need, warn
+from pdframe.metrics.states import OPEN, changed_after, states
+from pdframe.metrics.survival import kaplan_meier
+
+_TOLD = ("title", "owner_id")
+_DEALS = ("id", "pipeline_id", "stage_id", "add_time", "update_time", "expected_close_date")
+_VISITS = ("deal_id", "pipeline_id", "stage_id", "entered_at", "left_at", "end", "entered_after", "left_after", "seen_at")
+_STAGES = ("id", "name", "is_deal_rot_enabled", "days_to_rotten")
+
+
+def deal_aging(
+    deals: pd.DataFrame, visits: pd.DataFrame, stages: pd.DataFrame, *, as_of: str | date | pd.Timestamp, tz: str = "UTC"
+) -> pd.DataFrame:
+    """Open deals with their days in stage, what is usual there, and whether they are rotten or past their expected close.
+
+    Parameters
+    ----------
+    deals
+        One row a deal, with id, pipeline_id, stage_id, status, add_time, update_time, won_time, lost_time, expected_close_date.
+    visits
+        One row a stay of a deal in a stage, as `account.stage_visits()` gives it.
+    stages
+        One row a stage, with id, name, is_deal_rot_enabled, days_to_rotten.
+    as_of
+        What happened after it is unknown; a bare date is the end of that day.
+    tz
+        Timezone of naive times, and of the day that `as_of` is on.
+
+    Returns
+    -------
+    DataFrame
+        One row a deal open at `as_of`, in order of deal_id:
+
+        - deal_id; title, owner_id where `deals` has them; pipeline_id, stage_id, stage (name; null: no such stage in `stages`)
+        - entered_at (UTC), days_in_stage: null where no visit tells, or the entry is only bounded
+        - median_days: median of the stage by Kaplan-Meier, open stays censored, as `stage_velocity` has it; null where it is not reached
+        - share_longer: share of the stage's completed stays that were longer than this one has lasted; null where there is none
+        - days_idle: since the last update or the entry into the stage; days_to_rotten: the stage's, null where it lets no deal rot; rotten:
+          whether days_idle has reached it, False where the stage lets no deal rot
+        - expected_close_date; days_past_close: whole days since it, 0 where it is not past, null where none is set
+
+        What `deals` says of a deal that changed after `as_of` may not have been so then: title, owner_id, expected_close_date,
+        days_past_close, days_idle and (unless the deal cannot have been idle long enough) rotten are null, and a warning counts the deals.
+
+    Raises
+    ------
+    ArgumentError
+        A column is missing or holds something else, `as_of` is no time.
+
+    Notes
+    -----
+    A deal is where its visits say; a deal that none of them knows by `as_of` is open, and in the stage it is in, as `deals` says. Completed
+    stays count if both ends are exact and they were under observation before they ended (`seen_at`): what is found only when it is over
+    was found because it was over. A warning counts the others and tells how to get them; where nothing is left, median_days and
+    share_longer are null.
+    """
+    need(deals, "deals", [*_DEALS])
+    need(visits, "visits", [*_VISITS])
+    need(stages, "stages", [*_STAGES])
+    deals, visits, stages = (f.reset_index(drop=True) for f in (deals, visits, stages))
+    now = moment(as_of, tz, "as_of", end_of_day=True)
+    stays = _stays(visits, tz, now)
+    _report_unwatched(stays)
+    result = _open_deals(deals, stays, tz, now)
+    placed = stages.set_index(pd.Index(ids(stages, "id")))
+    placed = placed[~placed.index.duplicated()]
+    where = result["stage_id"]
+    result["stage"] = looked_up(where, placed["name"]).astype("str")
+    result["days_in_stage"] = days_between(result["entered_at"], now)
+    result["median_days"], result["share_longer"] = _usual(stays, where, result["days_in_stage"].to_numpy(np.float64))
+    allowed = equals(placed, "is_deal_rot_enabled", True)
+    limit = looked_up(where, ids(placed, "days_to_rotten").where(allowed))
+    result["days_to_rotten"] = limit
+    _judge(result, limit, local_date(pd.Series([now]), tz).iloc[0], now)
+    told = [column for column in _TOLD if column in deals.columns]
+    order = ["deal_id", *told, "pipeline_id", "stage_id", "stage", "entered_at", "days_in_stage", "median_days", "share_longer"]
+    return result[[*order, "days_idle", "days_to_rotten", "rotten", "expected_close_date", "days_past_close"]]
+
+
+def _stays(visits: pd.DataFrame, tz: str, now: pd.Timestamp) -> pd.DataFrame:
+    """The stays begun by `now`, with what is known of them then."""
+    found = pd.DataFrame({column: ids(visits, column) for column in ("deal_id", "pipeline_id", "stage_id")})
+    begun, left = times(visits, "entered_at", tz), times(visits, "left_at", tz)
+    # A stay that ended at a time that nobody knows is neither open nor of any length.
+    lapsed = left.isna().to_numpy() & visits["end"].notna().to_numpy() & ~equals(visits, "end", "open")
+    over = (left <= now).to_numpy()
+    loose = times(visits, "entered_after", tz).notna().to_numpy()
+    found["entered_at"] = begun.mask(loose)
+    found["since"], found["open"] = begun, ~over & ~lapsed
+    found["entry"] = days_between(begun, times(visits, "seen_at", tz))
+    found["duration"] = days_between(begun, left.where(over).fillna(now))
+    exact = ~lapsed & ~loose & ~(over & times(visits, "left_after", tz).notna().to_numpy())
+    # At risk from `seen_at` on: a stay that was over by then tells nothing.
+    found["counts"] = exact & ~((found["entry"] > 0) & (found["entry"] >= found["duration"])).to_numpy()
+    return found[(begun <= now).to_numpy()]
+
+
+def _report_unwatched(stays: pd.DataFrame) -> None:
+    """Say how many completed stays tell nothing of how long stays are, and how to get them."""
+    missed = stays[~stays["counts"] & ~stays["open"]]
+    found = missed["deal_id"].nunique()
+    if len(missed):
+        warn(
+            f"{len(missed)} completed stays are left out of median_days and share_longer: they were found only after their end, or their "
+            f"times are not known exactly. For these load account.deal_changes(ids): 20 tokens a deal, {found} deals = {20 * found} tokens."
+        )
+
+
+def _open_deals(deals: pd.DataFrame, stays: pd.DataFrame, tz: str, now: pd.Timestamp) -> pd.DataFrame:
+    """One row a deal open at `now`: where it is, since when, and what `deals` tells of it."""
+    known, changed = ids(deals, "id"), changed_after(deals, tz, now)
+    told = pd.DataFrame({"deal_id": known, "changed": changed})
+    for column in _TOLD:
+        if column in deals.columns:
+            told[column] = deals[column].mask(changed)
+    told["expected_close_date"] = dates(deals, "expected_close_date").mask(changed)
+    updated = times(deals, "update_time", tz)
+    told["touched"] = updated.fillna(times(deals, "add_time", tz)).mask(changed)
+    columns = ["deal_id", "pipeline_id", "stage_id", "entered_at", "since"]
+    current = stays.loc[stays["open"], columns].sort_values(["deal_id", "since"], kind="stable").drop_duplicates("deal_id", keep="last")
+    bare = (states(deals, tz, now).state == OPEN) & ~known.isin(stays["deal_id"]).to_numpy()
+    place = pd.DataFrame({"deal_id": known, **{column: ids(deals, column).mask(changed) for column in columns[1:3]}})[bare]
+    found: pd.DataFrame = pd.concat([current, place], ignore_index=True).merge(told.drop_duplicates("deal_id"), on="deal_id", how="left")
+    found = found.sort_values("deal_id", ignore_index=True)
+    late = int(found["changed"].eq(True).sum())
+    if late:
+        warn(
+            f"{late} open deals changed after {now:%Y-%m-%d %H:%M} UTC: what they said of owner, expected close and idleness then is not "
+            "in this frame, and is null. Pass deals as they were known then, from account.as_of(...), where history was kept."
+        )
+    found["touched"] = found["touched"].mask(found["touched"] < found["entered_at"], found["entered_at"])
+    return found
+
+
+def _usual(stays: pd.DataFrame, where: pd.Series[Any], days: Floats) -> tuple[Floats, Floats]:
+    """The median of each deal's stage, and the share of its completed stays that were longer than `days`."""
+    sample = stays[stays["counts"] & stays["stage_id"].notna()]
+    codes, found = pd.factorize(sample["stage_id"], sort=True)
+    duration, done = sample["duration"].to_numpy(np.float64), ~sample["open"].to_numpy(np.bool_)
+    curves = kaplan_meier(duration, done, codes, len(found), entry=sample["entry"].to_numpy(np.float64))
+    place = np.asarray(pd.Index(found).get_indexer(pd.Index(where)), dtype=np.int64)
+    # The last, empty place is that of stages without a sample.
+    median = np.append(curves.quantile(0.5)[0], np.nan)[place]
+    finished, stage = duration[done], codes[done]
+    # Ranks make one key of stage and length, which all deals look up at once.
+    order = np.unique(np.concatenate((finished, days)), return_inverse=True)[1]
+    key = np.sort(stage * len(order) + order[: len(finished)])
+    start, stop = np.searchsorted(key, place * len(order)), np.searchsorted(key, (place + 1) * len(order))
+    longer = ratio(stop - np.searchsorted(key, place * len(order) + order[len(finished) :], side="right"), stop - start)
+    return median, np.where((place < 0) | np.isnan(days), np.nan, longer)
+
+
+def _judge(result: pd.DataFrame, limit: pd.Series[Any], today: pd.Timestamp, now: pd.Timestamp) -> None:
+    """Add days_idle, rotten and days_past_close."""
+    idle = days_between(result["touched"], now)
+    unknown: Flags = np.isnan(idle)
+    # A deal that came into its stage a day ago was touched then, whatever happened since.
+    most = np.where(unknown, result["days_in_stage"].to_numpy(np.float64), idle)
+    due = limit.to_numpy(np.float64, na_value=np.nan)
+    rotten = pd.Series(most >= due, index=result.index, dtype="boolean")
+    result["days_idle"] = idle
+    result["rotten"] = rotten.mask(unknown & ~np.isnan(due) & ~(most < due))
+    past = pd.Series(days_between(result["expected_close_date"], today), index=result.index)
+    result["days_past_close"] = past.clip(lower=0).astype("Int64")

@@ -1,0 +1,336 @@
+"""The deals of a funnel: who came into the pipeline when, which stages each reached and how it went on from there."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import date
+from typing import Any, Literal, TypeAlias, get_args
+
+import numpy as np
+import pandas as pd
+
+from pdframe.errors import ArgumentError
+from pdframe.metrics.inputs import DAY, NULL, grouped, keys, micros, moment, need, warn, window
+from pdframe.metrics.known import CHANGED_PIPELINE, DELETED, LOST, NEVER, NO_ID, VISITS, WON, Known, ids, in_micros, known
+from pdframe.metrics.survival import Flags, Floats, Ints
+
+Skipped: TypeAlias = Literal["implied", "touched", "strict"]
+Time: TypeAlias = str | date | pd.Timestamp
+
+STATES = ("advanced", "lost", "left", "open")
+IN_ADVANCE, IN_LOST, IN_LEFT, IN_OPEN = range(4)
+
+# A deal that looks found within this many days of its coming counts as seen from the start: looks a day apart miss no deal for long.
+_SOON = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Reached:
+    """The deals that reached one stage, and how they went on.
+
+    Parameters
+    ----------
+    deal
+        Place of each in the cohort.
+    at
+        When it reached the stage (microseconds, as all times here).
+    advanced
+        When it advanced; `NEVER` where it did not.
+    state, state_at
+        Number in `STATES`, and since when; open: the end of what is known.
+    outcome, outcome_at
+        The same with winning in place of advancing.
+    entry
+        Days after reaching from which on it was under observation; 0: from the start.
+    """
+
+    deal: Ints
+    at: Ints
+    advanced: Ints
+    state: Ints
+    state_at: Ints
+    outcome: Ints
+    outcome_at: Ints
+    entry: Floats
+
+    @property
+    def days(self) -> Floats:
+        """From reaching the stage to `state_at`."""
+        return (self.state_at - self.at) / DAY
+
+    @property
+    def outcome_days(self) -> Floats:
+        """From reaching the stage to `outcome_at`."""
+        return (self.outcome_at - self.at) / DAY
+
+
+@dataclass(frozen=True, slots=True)
+class Cohort:
+    """Deals whose first visit to the pipeline lies in the window, by id.
+
+    Parameters
+    ----------
+    stages
+        Id, order_nr and name of the pipeline's stages in their order, then a row for `won` with null id and order.
+    deal
+        Ids.
+    keys, group
+        The columns of `by`, one row a group; each deal's group.
+    visited
+        One row a stage, one column a deal: its first visit, `NEVER` where there is none.
+    won
+        Its first win in the pipeline, or `NEVER`.
+    state, state_at
+        Its final state there, number in `STATES`; meaningless where it was won.
+    seen
+        When it was first seen.
+    skipped
+        What counts as reaching a stage.
+    """
+
+    stages: pd.DataFrame
+    deal: Ints
+    keys: pd.DataFrame
+    group: Ints
+    visited: Ints
+    won: Ints
+    state: Ints
+    state_at: Ints
+    seen: Ints
+    skipped: Skipped
+
+    def reached(self) -> Iterator[Reached]:
+        """Yield each stage in its order, then the win."""
+        count = len(self.visited)
+        # First visit to a later stage, or the win; from behind, for every stage rests on those after it.
+        later = np.empty_like(self.visited)
+        ahead = self.won
+        for place in range(count - 1, -1, -1):
+            later[place] = ahead
+            ahead = np.minimum(ahead, self.visited[place])
+        passed = np.zeros(len(self.deal), np.int64)
+        for place in range(count):
+            at = self.visited[place]
+            if self.skipped == "implied":
+                at = np.minimum(at, later[place])
+            elif self.skipped == "strict":
+                at = passed = np.maximum(passed, at)
+            yield self._of(at, later[place])
+        yield self._of(np.maximum(passed, self.won), self.won)
+
+    def _of(self, at: Ints, later: Ints) -> Reached:
+        deal = np.flatnonzero(at != NEVER)
+        at, later, won, state = at[deal], later[deal], self.won[deal], self.state[deal]
+        state_at = np.maximum(self.state_at[deal], at)
+        moved, closed = later != NEVER, won != NEVER
+        advanced = np.where(moved, np.maximum(later, at), NEVER)
+        entry = (self.seen[deal] - at) / DAY
+        return Reached(
+            deal,
+            at,
+            advanced,
+            np.where(moved, IN_ADVANCE, state),
+            np.where(moved, advanced, state_at),
+            np.where(closed, IN_ADVANCE, state),
+            np.where(closed, np.maximum(won, at), state_at),
+            np.where(entry > _SOON, entry, 0.0),
+        )
+
+
+def cohort(
+    visits: pd.DataFrame,
+    stages: pd.DataFrame,
+    *,
+    as_of: Time,
+    pipeline_id: int | None,
+    since: Time | None,
+    until: Time | None,
+    by: str | Sequence[str] | None,
+    deals: pd.DataFrame | None,
+    skipped: Skipped,
+    tz: str,
+    columns: Sequence[str],
+) -> Cohort:
+    """Read the arguments of a funnel, whose own columns are `columns`; warn of what the visits cannot tell."""
+    need(visits, "visits", VISITS)
+    need(stages, "stages", ("id", "order_nr", "name", "pipeline_id"))
+    names = keys(by, columns)
+    if skipped not in get_args(Skipped):
+        raise ArgumentError(f"skipped is one of {', '.join(map(repr, get_args(Skipped)))}, not {skipped!r}.")
+    now = moment(as_of, tz, "as_of", end_of_day=True)
+    start, end = window(since, until, tz)
+    stays = known(visits, now, tz)
+    pipelines = ids(visits["pipeline_id"])
+    pipeline = _pipeline(pipeline_id, pipelines[stays.rows], stages)
+    own = _own_stages(stages, pipeline)
+    inside = np.flatnonzero(pipelines[stays.rows] == pipeline)
+    rows, deal = stays.rows[inside], stays.deal[inside]
+    new = np.ones(len(deal), bool)
+    new[1:] = deal[1:] != deal[:-1]
+    first = np.flatnonzero(new)
+    came = stays.entered[inside[first]]
+    taken = np.ones(len(first), bool)
+    if start is not None:
+        taken &= came >= in_micros(start)
+    if end is not None:
+        taken &= came < in_micros(end)
+    if not taken.all():
+        kept = taken[np.cumsum(new) - 1]
+        rows, inside, new = rows[kept], inside[kept], new[kept]
+        first = np.flatnonzero(new)
+    number = np.cumsum(new) - 1
+    place = _places(ids(visits["stage_id"])[rows], own)
+    members = stays.deal[inside[first]]
+    count = len(own) - 1
+    visited = np.full((count, len(members)), NEVER)
+    # From behind, so that the first visit is the one that stays.
+    at = np.flatnonzero(place >= 0)[::-1]
+    visited[place[at], number[at]] = stays.entered[inside[at]]
+    ends = stays.end[inside]
+    won = np.full(len(members), NEVER)
+    at = np.flatnonzero(ends == WON)[::-1]
+    won[number[at]] = stays.left[inside[at]]
+    last = np.append(first[1:], len(inside)) - 1 if len(first) else first
+    ended = ends[last]
+    state = np.select([ended == LOST, (ended == CHANGED_PIPELINE) | (ended == DELETED)], [IN_LOST, IN_LEFT], IN_OPEN)
+    state_at = np.where(state == IN_OPEN, in_micros(now), stays.left[inside[last]])
+    group_of = grouped(_attributes(visits, rows[first], members, deals, names), names)
+    opening = np.searchsorted(stays.deal, members)
+    found = Cohort(
+        own, members, group_of[1], group_of[0], visited, won, state, state_at, stays.seen[opening], skipped
+    )  # fmt: skip
+    _say_unseen(stays, ids(visits["deal_id"]), pipelines == pipeline)
+    _say_missing(int((place < 0).sum()))
+    looked = ~stays.exact[opening] & (opening == inside[first])
+    _say_late(found, int((looked & ((place[first] > 0) | (stays.seen[opening] - stays.entered[opening] > _SOON * DAY))).sum()))
+    bounded = (micros(visits["entered_after"], tz, "entered_after")[rows] != NULL) | (
+        (micros(visits["left_after"], tz, "left_after")[rows] != NULL) & (stays.left[inside] != NEVER)
+    )
+    _say_bounded(len(np.unique(number[bounded])), len(members))
+    return found
+
+
+def _pipeline(given: int | None, visited: Ints, stages: pd.DataFrame) -> int:
+    """The pipeline asked for, else the only one that the visits known, or else the stages, hold."""
+    there = ids(stages["pipeline_id"])
+    if given is not None:
+        try:
+            pipeline = int(given)
+        except (TypeError, ValueError):
+            raise ArgumentError(f"pipeline_id={given!r} is no id of a pipeline.") from None
+        if pipeline not in there:
+            raise ArgumentError(f"stages has none of pipeline {pipeline}; it has those of {_listed(there)}.")
+        return pipeline
+    held = visited if len(visited) else there
+    held = held[:1] if len(held) and held[0] != NO_ID and (held == held[0]).all() else np.unique(held[held != NO_ID])
+    if len(held) != 1:
+        raise ArgumentError(f"Give pipeline_id: a funnel is of one pipeline, and there are {_listed(held)}.")
+    if held[0] not in there:
+        raise ArgumentError(f"stages has none of pipeline {held[0]}, which the visits are of; it has those of {_listed(there)}.")
+    return int(held[0])
+
+
+def _listed(values: Ints) -> str:
+    return ", ".join(str(value) for value in np.unique(values) if value != NO_ID) or "none"
+
+
+def _own_stages(stages: pd.DataFrame, pipeline: int) -> pd.DataFrame:
+    own = stages[ids(stages["pipeline_id"]) == pipeline]
+    if "is_deleted" in own:
+        own = own[~own["is_deleted"].fillna(False).astype(bool)]
+    if own["id"].duplicated().any():
+        raise ArgumentError("stages holds a stage twice. Pass the loader's frame, one row a stage.")
+    own = own.sort_values(["order_nr", "id"])[["id", "name", "order_nr"]]
+    own = own.set_axis(["stage_id", "stage", "order_nr"], axis=1).astype({"stage_id": "Int64", "stage": "str", "order_nr": "Int64"})
+    won = pd.DataFrame({"stage_id": [None], "stage": ["won"], "order_nr": [None]}).astype(own.dtypes.to_dict())
+    both: pd.DataFrame = pd.concat([own, won], ignore_index=True)
+    return both
+
+
+def _places(stage: Ints, own: pd.DataFrame) -> Ints:
+    """Place of each stage in the pipeline, -1 where it has none (any more)."""
+    known_ids = own["stage_id"].iloc[:-1].to_numpy(np.int64)
+    if not len(known_ids):
+        return np.full(len(stage), -1)
+    order = np.argsort(known_ids)
+    near = order[np.minimum(np.searchsorted(known_ids[order], stage), len(order) - 1)]
+    return np.where(known_ids[near] == stage, near, -1)
+
+
+def _attributes(visits: pd.DataFrame, rows: Ints, members: Ints, deals: pd.DataFrame | None, names: Sequence[str]) -> pd.DataFrame:
+    """The columns of `by`, one row a deal: of its first visit to the pipeline, or of `deals`."""
+    found: dict[str, Any] = {}
+    place: Ints | None = None
+    if deals is not None:
+        need(deals, "deals", () if "deal_id" in deals else ("id",))
+    for name in names:
+        if name in visits.columns:
+            found[name] = visits[name].iloc[rows].array
+        elif deals is not None and name in deals.columns:
+            if place is None:
+                index = pd.Index(ids(deals["id" if "id" in deals else "deal_id"]))
+                if index.has_duplicates:
+                    raise ArgumentError("deals holds a deal twice. Pass the loader's frame, one row a deal.")
+                place = index.get_indexer(pd.Index(members)).astype(np.int64)
+            found[name] = _taken(deals[name], place)
+        else:
+            hint = "; pass deals=, whose columns can be grouped by, too" if deals is None else " nor in deals"
+            raise ArgumentError(f"by: there is no column {name!r} in visits{hint}.")
+    return pd.DataFrame(found, index=pd.RangeIndex(len(rows)))
+
+
+def _taken(column: pd.Series[Any], place: Ints) -> Any:
+    if isinstance(column.dtype, np.dtype) and column.dtype.kind in "biu":
+        column = column.astype("boolean" if column.dtype.kind == "b" else "Int64")
+    return column.array.take(place, allow_fill=True)
+
+
+def _say_unseen(stays: Known, deal: Ints, of_pipeline: Flags) -> None:
+    """Warn of deals that nobody had looked at by as_of."""
+    unseen = len(np.intersect1d(stays.unseen, deal[of_pipeline])) if len(stays.unseen) else 0
+    if unseen and stays.unseen_until is not None:
+        until = pd.Timestamp(stays.unseen_until, unit="us")
+        warn(
+            f"{unseen:,} deals had come by as_of but were first seen after it, the last at {until:%Y-%m-%d %H:%M:%S} UTC, and are left "
+            f"out: a look tells only of deals that were still there. Take a later as_of, or {_way_out(unseen)}"
+        )
+
+
+def _say_missing(visits: int) -> None:
+    """Warn of visits to stages that have no place."""
+    if visits:
+        warn(
+            f"{visits:,} visits are to stages that `stages` does not hold (deleted ones?). Their place in the pipeline is not known: they "
+            "count as visits to the pipeline and for how a deal ended, and for no stage."
+        )
+
+
+_BEFORE = {
+    "implied": "stages before the one they were seen in count as reached together with it",
+    "touched": "stages that they visited before count as not visited",
+    "strict": "stages that they visited before, and all after those, count as not reached",
+}
+
+
+def _say_late(found: Cohort, late: int) -> None:
+    """Warn of deals whose way up to the first look is not known."""
+    if late:
+        warn(
+            f"{late:,} of {len(found.deal):,} deals are known from looks alone, the first of which came after the deal. What it did before "
+            f"is not known: {_BEFORE[found.skipped]}, and rates follow these deals only from the first look on. For their exact "
+            f"history {_way_out(late)}"
+        )
+
+
+def _say_bounded(bounded: int, deals: int) -> None:
+    """Warn of times that are only bounded."""
+    if bounded:
+        warn(
+            f"{bounded:,} of {deals:,} deals have a time that is only known to lie between two looks: the latest possible counts. For "
+            f"exact times {_way_out(bounded)}"
+        )
+
+
+def _way_out(deals: int) -> str:
+    return f"load account.deal_changes(): 20 tokens a deal, {deals:,} deals = {20 * deals:,} tokens."

@@ -1,0 +1,81 @@
+"""Reads columns of a frame that somebody gave: times, days, amounts and flags, whatever dtype they came in."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from pdframe.errors import ArgumentError
+from pdframe.metrics.inputs import local_date, micros
+
+Floats = npt.NDArray[np.float64]
+Ints = npt.NDArray[np.int64]
+Flags = npt.NDArray[np.bool_]
+
+
+def times(frame: pd.DataFrame, column: str, tz: str) -> pd.Series[Any]:
+    """Return a column of times as datetime64[us, UTC]; naive ones are in `tz`, null stays null; text is ISO 8601."""
+    held = frame[column]
+    if isinstance(held.dtype, pd.StringDtype):
+        try:
+            held = pd.to_datetime(held, format="ISO8601")
+        except (ValueError, OverflowError):
+            raise ArgumentError(f"The column {column!r} holds text that is no time.") from None
+    found = micros(held, tz, column).view("datetime64[us]")
+    return pd.Series(found, index=frame.index).dt.tz_localize("UTC")
+
+
+def dates(frame: pd.DataFrame, column: str) -> pd.Series[Any]:
+    """Return a column of days as datetime64[us] without a timezone; null stays null."""
+    return local_date(times(frame, column, "UTC"), "UTC")
+
+
+def midnight(days: pd.Series[Any], tz: str) -> pd.Series[Any]:
+    """Return the first instant of each day in `tz`, as datetime64[us, UTC]."""
+    return times(days.to_frame("day"), "day", tz)
+
+
+def amounts(frame: pd.DataFrame, column: str) -> Floats:
+    """Return a column of numbers as float64, null as NaN."""
+    found = frame[column]
+    if found.dtype.kind in "mMb":
+        raise ArgumentError(f"The column {column!r} is {found.dtype}; it is to hold numbers.")
+    try:
+        return np.asarray(pd.to_numeric(found).to_numpy(dtype=np.float64, na_value=np.nan))
+    except (TypeError, ValueError):
+        raise ArgumentError(f"The column {column!r} holds values that are no numbers.") from None
+
+
+def ids(frame: pd.DataFrame, column: str) -> pd.Series[Any]:
+    """Return a column of ids as Int64, null stays null."""
+    found = amounts(frame, column) if frame[column].dtype == object else frame[column]
+    try:
+        return pd.Series(found, index=frame.index).astype("Int64")
+    except (TypeError, ValueError):
+        raise ArgumentError(f"The column {column!r} is {frame[column].dtype}; it is to hold ids.") from None
+
+
+def equals(frame: pd.DataFrame, column: str, value: object) -> Flags:
+    """Return where a column holds a value; null does not."""
+    return np.asarray((frame[column] == value).fillna(False), dtype=np.bool_)
+
+
+def looked_up(keys: pd.Series[Any], table: pd.Series[Any]) -> pd.Series[Any]:
+    """Return what a table, indexed by unique keys, says of each key; null where it has none."""
+    return table.reindex(pd.Index(keys)).set_axis(keys.index)
+
+
+def days_between(start: pd.Series[Any], end: pd.Series[Any] | pd.Timestamp) -> Floats:
+    """Return the days from `start` to `end`, fractions included; NaN where either is null."""
+    seconds: pd.Series[Any] = (end - start).dt.total_seconds()
+    return np.asarray(seconds.to_numpy(np.float64) / 86_400)
+
+
+def ratio(above: npt.ArrayLike, below: npt.ArrayLike) -> Floats:
+    """Return above / below, NaN where below is 0."""
+    top, bottom = np.asarray(above, dtype=np.float64), np.asarray(below, dtype=np.float64)
+    result: Floats = np.divide(top, bottom, out=np.full(len(top), np.nan), where=bottom != 0)
+    return result

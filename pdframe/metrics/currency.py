@@ -1,0 +1,219 @@
+"""Amounts in one currency: rates by currency or by currency and day, and the refusal to add up several currencies."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import date
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from pdframe.errors import ArgumentError, MixedCurrencyError
+from pdframe.metrics.columns import Flags, Floats, Ints, amounts, dates, times
+from pdframe.metrics.inputs import local_date, moment, need, warn
+
+RateTable = Mapping[str, float] | pd.DataFrame
+
+AMOUNTS = ("value", "weighted", "arr", "mrr", "acv", "tcv", "sum", "item_price", "amount")
+"""Columns that `convert` takes for amounts unless it is told which."""
+
+
+_EVER = pd.Timestamp.min.as_unit("us")
+"""The day from which on a rate without a date counts."""
+
+
+class Rates:
+    """Rates of currencies, checked once and looked up by currency and day.
+
+    Parameters
+    ----------
+    rates
+        A mapping currency -> value of one unit in the common currency, or a frame with the columns currency, date, rate, of which the last
+        rate on or before a day counts.
+    to
+        The common currency, where it is known: its own rate is 1 and may be left out.
+
+    Raises
+    ------
+    ArgumentError
+        A rate is not a positive number, a currency has two rates for one day, or `rates` is neither a mapping nor such a frame.
+    """
+
+    def __init__(self, rates: RateTable, to: str | None = None) -> None:
+        self.dated = isinstance(rates, pd.DataFrame)
+        if isinstance(rates, pd.DataFrame):
+            need(rates, "rates", ["currency", "date", "rate"])
+            table = pd.DataFrame(
+                {
+                    "currency": rates["currency"].astype("str").to_numpy(),
+                    "date": dates(rates, "date").to_numpy(),
+                    "rate": amounts(rates, "rate"),
+                }
+            )
+            if table[["currency", "date"]].isna().to_numpy().any():
+                raise ArgumentError("`rates` has rows without a currency or a date; drop them.")
+        elif isinstance(rates, Mapping):
+            held = pd.DataFrame({"rate": list(rates.values())}, dtype=object if not rates else None)
+            table = pd.DataFrame({"currency": pd.Series(list(rates), dtype="str"), "rate": amounts(held, "rate")})
+            table.insert(1, "date", _EVER)
+        else:
+            raise ArgumentError("`rates` is a mapping such as {'USD': 0.92} or a frame with the columns currency, date, rate.")
+        if to is not None:
+            table = _with_own(table, to)
+        wrong = table[~(np.isfinite(table["rate"]) & (table["rate"] > 0))]
+        if len(wrong):
+            raise ArgumentError(f"A rate is a number above 0; that of {wrong['currency'].iloc[0]} is {wrong['rate'].iloc[0]}.")
+        twice = table[table.duplicated(["currency", "date"])]
+        if len(twice):
+            raise ArgumentError(f"`rates` holds more than one rate of {twice['currency'].iloc[0]} for {twice['date'].iloc[0]:%Y-%m-%d}.")
+        self._table = table.sort_values(["currency", "date"], ignore_index=True)
+
+    @property
+    def target(self) -> str | None:
+        """The common currency: the one whose rate is 1 throughout; None where no currency or several are."""
+        ones = self._table["rate"].eq(1.0).groupby(self._table["currency"]).all()
+        found = [str(currency) for currency in ones.index[ones]]
+        return found[0] if len(found) == 1 else None
+
+    def at(self, currencies: pd.Series[Any], days: pd.Series[Any] | None, wanted: Flags) -> Floats:
+        """Return the rate of each currency on its day, NaN where `wanted` is false or the currency or the day is null.
+
+        Raises
+        ------
+        ArgumentError
+            A wanted currency has no rate, or none on or before its day.
+        """
+        result = np.full(len(currencies), np.nan)
+        names = currencies.astype("str")
+        wanted = wanted & names.notna().to_numpy()
+        if self.dated:
+            if days is None:
+                raise ArgumentError("`rates` by day need the day of each amount: say which column holds it.")
+            wanted = wanted & days.notna().to_numpy()
+        missing: list[str] = []
+        for name in sorted(set(names[wanted])):
+            own = self._table[self._table["currency"] == name]
+            rows = np.flatnonzero(wanted & (names == name).to_numpy())
+            place = np.full(len(rows), len(own) - 1)
+            if self.dated and days is not None and len(own):
+                place = np.searchsorted(own["date"].to_numpy(), days.iloc[rows].to_numpy(), side="right") - 1
+            if len(own) and (place >= 0).all():
+                result[rows] = own["rate"].to_numpy()[place]
+            elif len(own) and days is not None:
+                missing.append(f"{name} (none on or before {days.iloc[rows].min():%Y-%m-%d})")
+            else:
+                missing.append(name)
+        if missing:
+            raise ArgumentError(f"`rates` has no rate of {', '.join(missing)}; add it, or leave out those rows.")
+        return result
+
+
+def _with_own(table: pd.DataFrame, to: str) -> pd.DataFrame:
+    """The table with the rate of the common currency itself."""
+    own = table.loc[table["currency"] == to, "rate"]
+    if (own != 1.0).any():
+        raise ArgumentError(f"`rates` says what one unit is worth in {to}, but has {own[own != 1.0].iloc[0]} for {to} itself: that is 1.")
+    row = pd.DataFrame({"currency": pd.Series([to], dtype="str"), "date": [_EVER], "rate": [1.0]})
+    return pd.concat([table[table["currency"] != to], row])
+
+
+def one_currency(currencies: pd.Series[Any], groups: Ints, count: int) -> pd.Series[Any]:
+    """Return the one currency of each group, null where the group has no rows.
+
+    Raises
+    ------
+    MixedCurrencyError
+        A group holds several currencies, a missing one counted as one.
+    """
+    held = pd.DataFrame({"group": groups, "currency": currencies.astype("str").to_numpy()}).drop_duplicates()
+    if held["group"].duplicated().any():
+        raise MixedCurrencyError(mixed(held.loc[held["group"].duplicated(keep=False), "currency"]))
+    return pd.Series(held.set_index("group")["currency"].reindex(range(count)).to_numpy(), dtype="str")
+
+
+def mixed(currencies: Iterable[Any]) -> str:
+    """Return the message of a MixedCurrencyError."""
+    names = sorted({"none" if pd.isna(c) else str(c) for c in currencies})
+    return (
+        f"Amounts in {', '.join(names)} would be added up. Give `rates` (a mapping currency -> value of one unit, or a frame of currency, "
+        "date, rate), or keep them apart with by='currency'."
+    )
+
+
+def convert(
+    frame: pd.DataFrame,
+    to: str,
+    rates: RateTable,
+    *,
+    columns: str | Sequence[str] | None = None,
+    currency: str = "currency",
+    on: str | date | pd.Timestamp | None = None,
+    tz: str = "UTC",
+) -> pd.DataFrame:
+    """Return the frame with its amounts converted into one currency, each beside its original.
+
+    Parameters
+    ----------
+    frame
+        Any frame with a column of currencies.
+    to
+        The currency to convert into, such as "EUR".
+    rates
+        A mapping currency -> value of one unit in `to`, or a frame (currency, date, rate) whose last rate on or before the day counts. The
+        rate of `to` itself is 1 and may be left out.
+    columns
+        Columns of amounts; None: those of value, weighted, arr, mrr, acv, tcv, sum, item_price, amount that the frame has.
+    currency
+        Column that holds the currency of the amounts.
+    on
+        Where rates are by day: the column of days or times, or one day for all rows.
+    tz
+        Timezone in which a time falls on a day.
+
+    Returns
+    -------
+    DataFrame
+        The frame's rows and columns unchanged, and for each amount a column `<amount>_in_<to>` (float64, in `to`) at the end; null where
+        the amount, the currency or the day is null. A warning counts the amounts that have no currency.
+
+    Raises
+    ------
+    ArgumentError
+        A column is missing or holds no numbers, a currency has no rate on or before a day, or a rate is not a positive number.
+    """
+    wanted = [columns] if isinstance(columns, str) else list(columns) if columns is not None else None
+    need(frame, "frame", [currency, *(wanted or [])])
+    if wanted is None:
+        wanted = [column for column in AMOUNTS if column in frame.columns]
+        if not wanted:
+            raise ArgumentError(f"The frame has none of the columns {', '.join(AMOUNTS)}; name the amounts with `columns=`.")
+    table = Rates(rates, to)
+    if not wanted:
+        raise ArgumentError("`columns` names no amounts.")
+    days = _days(frame, on, tz)
+    result = frame.copy()
+    values = {column: amounts(frame, column) for column in wanted}
+    any_amount = ~np.all([np.isnan(found) for found in values.values()], axis=0)
+    bare = int((any_amount & frame[currency].isna().to_numpy()).sum())
+    if bare:
+        warn(f"{bare} rows have amounts and no currency: they are null in {to}. Fill in {currency!r} to convert them.")
+    rate = table.at(frame[currency], days, any_amount)
+    for column, found in values.items():
+        name = f"{column}_in_{to}"
+        if name in frame.columns:
+            raise ArgumentError(f"The frame has a column {name!r} already; drop or rename it.")
+        result[name] = found * rate
+    return result
+
+
+def _days(frame: pd.DataFrame, on: str | date | pd.Timestamp | None, tz: str) -> pd.Series[Any] | None:
+    """The day of each row, None where `on` names none."""
+    if on is None:
+        return None
+    if isinstance(on, str) and on in frame.columns:
+        return local_date(times(frame, on, tz), tz)
+    if isinstance(on, str) and not on[:1].isdigit():
+        raise ArgumentError(f"`on` names no column of the frame: {on!r}.")
+    day = moment(on, tz, "on").tz_convert(tz).tz_localize(None).normalize()
+    return pd.Series(day, index=frame.index, dtype="datetime64[us]")

@@ -1,0 +1,278 @@
+"""The funnel: how many deals reached each stage, and the probability to go on, with open deals counted as not yet known."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from pdframe.metrics.cohort import IN_ADVANCE, IN_OPEN, STATES, Cohort, Reached, Skipped, Time, cohort
+from pdframe.metrics.inputs import NULL, keyed, span, warn
+from pdframe.metrics.known import NEVER
+from pdframe.metrics.survival import Curves, Flags, Floats, Ints, aalen_johansen
+
+_STAGE = ("stage_id", "stage", "order_nr")
+_COLUMNS = (
+    *_STAGE, "reached", *STATES, "conversion", "low", "high", "horizon_days", "win", "win_low", "win_high", "share_reached",
+    "closed_conversion",
+)  # fmt: skip
+_DEAL_COLUMNS = (
+    "deal_id", *_STAGE, "reached_at", "advanced_at", "state", "state_at", "days", "outcome", "outcome_at", "outcome_days", "entry_days",
+)  # fmt: skip
+_ALL = {*_COLUMNS, *_DEAL_COLUMNS}
+
+# The default horizon has this many at risk, or the share of those who reached the stage where that is less.
+_AT_RISK, _SHARE = 10, 0.1
+_NAMED = 6
+
+
+def funnel(
+    visits: pd.DataFrame,
+    stages: pd.DataFrame,
+    *,
+    as_of: Time,
+    pipeline_id: int | None = None,
+    since: Time | None = None,
+    until: Time | None = None,
+    by: str | Sequence[str] | None = None,
+    deals: pd.DataFrame | None = None,
+    skipped: Skipped = "implied",
+    horizon: str | pd.Timedelta | None = None,
+    tz: str = "UTC",
+) -> pd.DataFrame:
+    """Count the deals of a cohort that reached each stage of a pipeline, and estimate how many go on.
+
+    The cohort are the deals whose first visit to the pipeline lies in [since, until). Dividing wins by closed deals counts the open ones
+    as if they did not exist, dividing by all as if they were lost; `conversion` and `win` count them as not yet known.
+
+    Parameters
+    ----------
+    visits
+        One row a stay, as `account.stage_visits()` gives it, of any pipelines.
+    stages
+        id, order_nr, name, pipeline_id. Visits to stages that are not there (or are marked deleted) count for no stage.
+    as_of
+        What happened later, or was not seen by then, is not known; a bare date means the end of that day.
+    pipeline_id
+        May be left out where the visits known by then hold one pipeline.
+    since, until
+        Window of the first visit to the pipeline, `until` exclusive; None: no bound.
+    by
+        Columns of `visits` (then as they are at the deal's first visit to the pipeline) or of `deals`, taken as given.
+    deals
+        One row a deal, for `by`; a deal that is not there has null.
+    skipped
+        "implied": a stage is reached at the first visit to it or any later stage, or the win. "touched": only if it was visited. "strict":
+        once it and every stage before it were visited; then `won` needs all of them.
+    horizon
+        Length of time after reaching a stage that `conversion` and `win` are about. None: for each row the longest time at which at least
+        10 deals that reached the stage (a tenth of them where they are under 100) have neither advanced nor ended, and are followed.
+    tz
+        Timezone of naive times.
+
+    Returns
+    -------
+    DataFrame
+        One row a group and stage, by `order_nr`, then `won`: the columns of `by`; stage_id, stage, order_nr (null for `won`);
+        reached: deals. advanced: that visited a later stage or were won, before or after. lost, left (changed pipeline, deleted), open:
+        the state at `as_of` of those that did not; reached is the sum of the four. On the row `won` all are advanced, and rates are null.
+        conversion, low, high: probability to advance within the horizon after reaching the stage, with its 95 % interval; null where
+        the follow-up does not reach the horizon, the interval also at an estimate of 0 or 1. horizon_days. win, win_low, win_high: the
+        same for being won in this pipeline. share_reached: reached / that of the first stage; above 1 is possible where stages are skipped.
+        closed_conversion: advanced / (advanced + lost), the naive rate, for comparison. Null rates: nobody reached the stage.
+
+    Raises
+    ------
+    ArgumentError
+        A missing column, several pipelines, or an argument that is none.
+
+    Warns
+    -----
+    DataWarning
+        A horizon past the follow-up; deals that only looks tell of, bounded times, deleted stages.
+
+    Notes
+    -----
+    Aalen-Johansen with lost and left as competing risks; open deals are censored at `as_of`; intervals on the scale log(-log).
+    A first win counts, though the deal be opened again. A deal that looks found late is at risk from the first look on; then estimates
+    need as many deals followed from the start (within a day), and at each step, as the default horizon asks for, else they are null.
+    """
+    length = None if horizon is None else span(horizon, "horizon")
+    deals_of = cohort(
+        visits, stages, as_of=as_of, pipeline_id=pipeline_id, since=since, until=until, by=by, deals=deals, skipped=skipped, tz=tz,
+        columns=tuple(_ALL),
+    )  # fmt: skip
+    groups, rows = len(deals_of.keys), len(deals_of.stages)
+    counts = np.zeros((groups, rows, len(STATES)), np.int64)
+    rates = np.full((groups, rows, 7), np.nan)
+    past = _Past()
+    few = 0
+    for place, reached in enumerate(deals_of.reached()):
+        group = deals_of.group[reached.deal]
+        counts[:, place] = np.bincount(group * len(STATES) + reached.state, minlength=groups * len(STATES)).reshape(groups, len(STATES))
+        if place < rows - 1:
+            few += _rates(rates[:, place], reached, group, groups, length, past, str(deals_of.stages["stage"].iloc[place]))
+    past.say(length, groups * (rows - 1))
+    if few:
+        warn(
+            f"The rates of {few} of {groups * (rows - 1)} rows are null: looks found too few of their deals early enough. "
+            "account.deal_changes() loads what was before the looks: 20 tokens a deal."
+        )
+    return keyed(_frame(deals_of, counts, rates), [*deals_of.keys.columns, "stage_id", "stage"])
+
+
+def funnel_deals(
+    visits: pd.DataFrame,
+    stages: pd.DataFrame,
+    *,
+    as_of: Time,
+    pipeline_id: int | None = None,
+    since: Time | None = None,
+    until: Time | None = None,
+    by: str | Sequence[str] | None = None,
+    deals: pd.DataFrame | None = None,
+    skipped: Skipped = "implied",
+    tz: str = "UTC",
+) -> pd.DataFrame:
+    """List the deals behind a funnel.
+
+    Parameters
+    ----------
+    visits, stages, as_of, pipeline_id, since, until, by, deals, skipped, tz
+        As in `funnel`.
+
+    Returns
+    -------
+    DataFrame
+        One row a deal and stage reached (and one for `won`), by deal and stage: the columns of `by`; deal_id; stage_id, stage, order_nr
+        (null for `won`); reached_at; advanced_at: null where it did not; state: advanced, lost, left or open, and state_at: since when;
+        open: `as_of`; days: from reached_at to state_at. outcome, outcome_at, outcome_days: the same with winning (won) in place of
+        advancing: what `win` is estimated from. entry_days: from when on the deal was followed, counted from reached_at; 0: from the
+        start. Days are of 24 hours.
+
+    Raises
+    ------
+    ArgumentError
+        As in `funnel`.
+    """
+    found = cohort(
+        visits, stages, as_of=as_of, pipeline_id=pipeline_id, since=since, until=until, by=by, deals=deals, skipped=skipped, tz=tz,
+        columns=tuple(_ALL),
+    )  # fmt: skip
+    parts = list(found.reached())
+    place = np.repeat(np.arange(len(parts)), [len(part.deal) for part in parts])
+    deal = _joined(parts, "deal")
+    order = np.argsort(deal * len(parts) + place, kind="stable")
+    deal, place = deal[order], place[order]
+    columns: dict[str, Any] = {str(name): found.keys[name].array.take(found.group[deal]) for name in found.keys}
+    columns["deal_id"] = pd.array(found.deal[deal], "Int64")
+    columns |= {name: found.stages[name].array.take(place) for name in _STAGE}
+    columns["reached_at"] = _times(_joined(parts, "at")[order])
+    columns["advanced_at"] = _times(_joined(parts, "advanced")[order])
+    for what, done in (("state", "advanced"), ("outcome", "won")):
+        words = pd.CategoricalDtype([done, *STATES[1:]])
+        columns[what] = pd.Categorical.from_codes(_joined(parts, what)[order].astype(np.int8), dtype=words)
+        columns[f"{what}_at"] = _times(_joined(parts, f"{what}_at")[order])
+        columns["days" if what == "state" else "outcome_days"] = _joined(parts, "days" if what == "state" else "outcome_days")[order]
+    columns["entry_days"] = _joined(parts, "entry")[order]
+    return keyed(pd.DataFrame(columns), [*found.keys.columns, "stage_id", "stage"])
+
+
+class _Past:
+    """The rows whose follow-up ends before the horizon, and where."""
+
+    def __init__(self) -> None:
+        self.rows = 0
+        self.last: dict[str, float] = {}
+
+    def add(self, stage: str, ends: Floats) -> None:
+        """Add the ends of a stage's follow-up that come too early."""
+        if len(ends):
+            self.rows += len(ends)
+            self.last[stage] = float(ends.min())
+
+    def say(self, horizon: float | None, rows: int) -> None:
+        """Warn of them."""
+        if not self.rows:
+            return
+        named = [f"{_floor(days):g} d ({stage})" for stage, days in list(self.last.items())[:_NAMED]]
+        named += [f"{len(self.last) - _NAMED} more stages"] * (len(self.last) > _NAMED)
+        warn(
+            f"A horizon of {horizon:g} d is past the follow-up of {self.rows} of {rows} rows: rates there are null. The longest that is "
+            f"identified in all rows is {_floor(min(self.last.values())):g} d: {', '.join(named)}."
+        )
+
+
+def _floor(days: float) -> float:
+    return math.floor(days * 1000) / 1000
+
+
+def _rates(into: Floats, reached: Reached, group: Ints, groups: int, horizon: float | None, past: _Past, stage: str) -> int:
+    """Fill in conversion, low, high, horizon_days, win, win_low, win_high of a stage's groups; how many rows looks cannot tell."""
+    size = np.bincount(group, minlength=groups)
+    least = np.where(size * _SHARE >= _AT_RISK, _AT_RISK, np.ceil(size * _SHARE))
+    late = bool((reached.entry > 0).any())
+    entry = reached.entry if late else None
+    going = aalen_johansen(reached.days, _causes(reached.state), group, groups, entry=entry)
+    winning = aalen_johansen(reached.outcome_days, _causes(reached.outcome), group, groups, entry=entry)
+    limit = going.horizon(np.maximum(least, 1)) if horizon is None else np.full(groups, horizon)
+    limit = np.where(size > 0, limit, np.nan)
+    into[:, 0], into[:, 1], into[:, 2] = going.at(limit)
+    into[:, 3] = limit
+    into[:, 4], into[:, 5], into[:, 6] = winning.at(limit)
+    few = np.zeros(groups, bool)
+    if late:
+        start = np.bincount(group[reached.entry == 0], minlength=groups)
+        few = (size > 0) & (np.bincount(group[reached.entry > 0], minlength=groups) > 0)
+        few &= (start < least) | _thin(going, limit, least) | _thin(winning, limit, least)
+        into[few] = np.nan
+    if horizon is not None:
+        for curves in (going, winning):
+            short = (size > 0) & ~few & ~curves.identified(limit)
+            if short.any():
+                past.add(stage, curves.last[short])
+                break
+    return int(few.sum())
+
+
+def _thin(curves: Curves, limit: Floats, least: Floats) -> Flags:
+    """Groups with fewer than `least` at risk at some time up to the limit."""
+    thin = (curves.at_risk < least[curves.group]) & (curves.time <= limit[curves.group])
+    return np.bincount(curves.group[thin], minlength=len(limit)) > 0
+
+
+def _causes(state: Ints) -> Ints:
+    return np.where(state == IN_ADVANCE, 1, np.where(state == IN_OPEN, 0, 2))
+
+
+def _frame(found: Cohort, counts: Ints, rates: Floats) -> pd.DataFrame:
+    groups, rows = counts.shape[:2]
+    reached = counts.sum(axis=2)
+    columns: dict[str, Any] = {str(name): found.keys[name].array.take(np.repeat(np.arange(groups), rows)) for name in found.keys}
+    columns |= {name: found.stages[name].array.take(np.tile(np.arange(rows), groups)) for name in _STAGE}
+    columns["reached"] = pd.array(reached.ravel(), "Int64")
+    columns |= {name: pd.array(counts[:, :, number].ravel(), "Int64") for number, name in enumerate(STATES)}
+    names = ("conversion", "low", "high", "horizon_days", "win", "win_low", "win_high")
+    columns |= {name: rates[:, :, number].ravel() for number, name in enumerate(names)}
+    with np.errstate(invalid="ignore", divide="ignore"):
+        columns["share_reached"] = np.where(reached[:, :1] > 0, reached / reached[:, :1], np.nan).ravel()
+        closed = counts[:, :, IN_ADVANCE] + counts[:, :, 1]
+        closed_conversion = counts[:, :, IN_ADVANCE] / closed
+    closed_conversion[:, -1] = np.nan
+    columns["closed_conversion"] = closed_conversion.ravel()
+    return pd.DataFrame(columns)
+
+
+def _joined(parts: Sequence[Reached], name: str) -> Any:
+    return np.concatenate([getattr(part, name) for part in parts])
+
+
+def _times(values: Ints) -> pd.Series[Any]:
+    """Microseconds as times, null where they are `NEVER`."""
+    return pd.Series(np.where(values == NEVER, NULL, values).view("datetime64[us]")).dt.tz_localize("UTC")
+
+
+__all__ = ["funnel", "funnel_deals"]

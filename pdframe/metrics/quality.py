@@ -1,0 +1,345 @@
+"""What an analyst must know of the data before trusting a number: one check a function, all of them in `CHECKS`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import date
+from typing import Any, Literal
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+
+from pdframe.metrics.columns import Flags, amounts, dates, days_between, equals, ids, looked_up, times
+from pdframe.metrics.inputs import local_date, moment, need, span, warn
+from pdframe.metrics.line_values import differs
+from pdframe.metrics.states import DELETED, LOST, OPEN, UNKNOWN, WON, States, changed_after, states
+
+_DEALS = ("id", "pipeline_id", "value", "currency", "add_time", "update_time", "expected_close_date")
+_VISITS = ("deal_id", "entered_at", "entered_after", "source")
+_STAGES = ("id", "deal_probability", "add_time", "update_time")
+_LINES = (
+    "deal_id",
+    "sum",
+    "currency",
+    "is_enabled",
+    "quantity",
+    "item_price",
+    "discount",
+    "discount_type",
+    "tax",
+    "tax_method",
+    "billing_frequency",
+    "billing_frequency_cycles",
+    "add_time",
+    "update_time",
+)
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What the checks read: everything as far as it was known at `now`.
+
+    `judged` are the deals that exist, are not deleted and did not change after `now`; `alive` are those that existed, whatever changed.
+    """
+
+    deals: pd.DataFrame
+    visits: pd.DataFrame
+    stages: pd.DataFrame
+    lines: pd.DataFrame
+    discounts: pd.DataFrame | None
+    now: pd.Timestamp
+    tz: str
+    untouched: float
+    known: States
+    alive: Flags
+    judged: Flags
+    with_lines: Flags
+
+    def judged_in(self, *found: int) -> Flags:
+        """Return which deals are judged and in one of these states."""
+        return self.judged & np.isin(self.known.state, found)
+
+
+@dataclass(frozen=True)
+class Finding:
+    """The ids that a check found, among how many."""
+
+    ids: pd.Series[Any]
+    among: int
+
+
+@dataclass(frozen=True)
+class Check:
+    """A check: its name, how bad its finding is, what numbers it distorts, and the function that finds."""
+
+    name: str
+    severity: Literal["error", "warning", "info"]
+    distorts: str
+    find: Callable[[Facts], Finding]
+
+
+def data_quality(
+    deals: pd.DataFrame,
+    visits: pd.DataFrame,
+    stages: pd.DataFrame,
+    deal_products: pd.DataFrame,
+    *,
+    as_of: str | date | pd.Timestamp,
+    discounts: pd.DataFrame | None = None,
+    untouched: str | pd.Timedelta = "90D",
+    tz: str = "UTC",
+) -> pd.DataFrame:
+    """Defects of the data that distort metrics: one row a check, found or not.
+
+    Parameters
+    ----------
+    deals, visits, stages, deal_products
+        The frames of `account.deals()`, `stage_visits()`, `stages()` and `deal_products()`, all their columns.
+    as_of
+        What happened after it is unknown; a bare date is the end of that day. Deals and stages that changed after it are not judged by what
+        they say now, and a warning counts the deals.
+    discounts
+        `account.discounts()`: with it, values are checked against discounts on whole deals, too; without it, a value that lies below the
+        lines by no more than their one-time part is taken for discounted.
+    untouched
+        An open deal with neither an update nor a move for longer than this counts as untouched.
+    tz
+        Timezone of naive times, and of the days that are compared.
+
+    Returns
+    -------
+    DataFrame
+        One row a check, in the order of `CHECKS`, whether it found anything or not:
+
+        - check: its name
+        - severity: "error" (the row contradicts itself), "warning" (plausible, but it bends a number), "info" (to know)
+        - count: how many it found; share: of those it looked at, null where there were none to look at
+        - ids: of what was found, ascending: deals, but stages for `stages_at_100_percent`
+        - distorts: the numbers that are not to be trusted because of it
+
+        The checks: stages_at_100_percent, open_past_close_date, open_untouched, open_without_value, won_without_value,
+        closed_without_date, closed_before_created, close_date_before_created, value_differs_from_lines, currency_differs_from_lines,
+        mixed_currencies, stage_history_inexact.
+
+    Raises
+    ------
+    ArgumentError
+        A column is missing or holds something else, `as_of` is no time.
+    """
+    need(deals, "deals", _DEALS)
+    need(visits, "visits", _VISITS)
+    need(stages, "stages", _STAGES)
+    need(deal_products, "deal_products", _LINES)
+    if discounts is not None:
+        need(discounts, "discounts", ("deal_id", "type", "amount", "created_at", "updated_at"))
+        discounts = discounts.reset_index(drop=True)
+    deals, visits, stages, deal_products = (f.reset_index(drop=True) for f in (deals, visits, stages, deal_products))
+    now = moment(as_of, tz, "as_of", end_of_day=True)
+    known = states(deals, tz, now)
+    alive = ~np.isin(known.state, (DELETED, UNKNOWN))
+    changed = changed_after(deals, tz, now)
+    late = int((alive & changed).sum())
+    if late:
+        warn(
+            f"{late} deals changed after {now:%Y-%m-%d %H:%M} UTC: what they said then is not in this frame, and they are not judged. "
+            "Pass deals as they were known then, from account.as_of(...), where history was kept."
+        )
+    own, moved = ids(deals, "id"), _later(deal_products, ("add_time", "update_time"), now, tz)
+    if discounts is not None:
+        moved = pd.concat([moved, _later(discounts, ("created_at", "updated_at"), now, tz)])
+    facts = Facts(
+        deals=deals,
+        visits=visits,
+        stages=stages,
+        lines=deal_products,
+        discounts=discounts,
+        now=now,
+        tz=tz,
+        untouched=span(untouched, "untouched"),
+        known=known,
+        alive=alive,
+        judged=alive & ~changed,
+        with_lines=own.isin(ids(deal_products, "deal_id")).to_numpy() & ~own.isin(moved).to_numpy(),
+    )
+    found = [check.find(facts) for check in CHECKS]
+    lists = [sorted({int(i) for i in finding.ids.dropna()}) for finding in found]
+    count = np.array([len(row) for row in lists], dtype=np.int64)
+    among = np.array([finding.among for finding in found], dtype=np.float64)
+    return pd.DataFrame(
+        {
+            "check": pd.Series([check.name for check in CHECKS], dtype="str"),
+            "severity": pd.Categorical([check.severity for check in CHECKS], categories=["error", "warning", "info"]),
+            "count": pd.array(count, dtype="Int64"),
+            "share": np.divide(count, among, out=np.full(len(count), np.nan), where=among > 0),
+            "ids": pd.Series(lists, dtype=pd.ArrowDtype(pa.list_(pa.int64()))),
+            "distorts": pd.Series([check.distorts for check in CHECKS], dtype="str"),
+        }
+    )
+
+
+def stages_at_100_percent(facts: Facts) -> Finding:
+    """Find stages in which every deal is sure to be won: the default, which nobody changed.
+
+    Among the stages that are not deleted. A pipeline with its probabilities switched off looks the same: its deals are weighted 100 %, too.
+    """
+    stages = facts.stages
+    there = ~(times(stages, "add_time", facts.tz) > facts.now).to_numpy() & ~(times(stages, "update_time", facts.tz) > facts.now).to_numpy()
+    if "is_deleted" in stages.columns:
+        there &= ~equals(stages, "is_deleted", True)
+    sure = amounts(stages, "deal_probability") == 100
+    return Finding(ids(stages, "id")[there & sure], int(there.sum()))
+
+
+def open_past_close_date(facts: Facts) -> Finding:
+    """Find open deals whose expected close lies before the day of `as_of`; among open deals."""
+    is_open = facts.judged_in(OPEN)
+    return _deals(facts, is_open & (dates(facts.deals, "expected_close_date") < _today(facts)).to_numpy(), is_open)
+
+
+def open_untouched(facts: Facts) -> Finding:
+    """Find open deals that were neither updated nor moved for longer than `untouched`; among open deals."""
+    is_open = facts.judged_in(OPEN)
+    touched = times(facts.deals, "update_time", facts.tz).fillna(facts.known.created)
+    begun = times(facts.visits, "entered_at", facts.tz)
+    last = begun[begun <= facts.now].groupby(ids(facts.visits, "deal_id")).max()
+    moved = looked_up(ids(facts.deals, "id"), last)
+    touched = touched.mask(moved > touched, moved)
+    return _deals(facts, is_open & (days_between(touched, facts.now) > facts.untouched), is_open)
+
+
+def open_without_value(facts: Facts) -> Finding:
+    """Find open deals whose value is zero or null; among open deals."""
+    return _worthless(facts, OPEN)
+
+
+def won_without_value(facts: Facts) -> Finding:
+    """Find won deals whose value is zero or null; among won deals."""
+    return _worthless(facts, WON)
+
+
+def closed_without_date(facts: Facts) -> Finding:
+    """Find won and lost deals of which nothing tells when they were; among won and lost deals."""
+    return _deals(facts, facts.judged & facts.known.undated(WON, LOST), facts.judged_in(WON, LOST))
+
+
+def closed_before_created(facts: Facts) -> Finding:
+    """Find deals won or lost before they were created; among won and lost deals.
+
+    Where only the day of the close is known, before the day of the creation.
+    """
+    known, closed = facts.known, facts.judged_in(WON, LOST)
+    earlier = known.ended < known.created
+    day_alone = times(facts.deals, "won_time", facts.tz).mask(known.state == LOST, times(facts.deals, "lost_time", facts.tz)).isna()
+    earlier = earlier.mask(day_alone, local_date(known.ended, facts.tz) < local_date(known.created, facts.tz))
+    return _deals(facts, closed & earlier.to_numpy(np.bool_), closed)
+
+
+def close_date_before_created(facts: Facts) -> Finding:
+    """Find deals expected to close before the day on which they were created; among deals with an expected close."""
+    expected = dates(facts.deals, "expected_close_date")
+    dated = facts.judged & expected.notna().to_numpy()
+    return _deals(facts, dated & (expected < local_date(facts.known.created, facts.tz)).to_numpy(), dated)
+
+
+def value_differs_from_lines(facts: Facts) -> Finding:
+    """Find deals whose value is not what their line items add up to; among deals with lines in the deal's currency.
+
+    See `line_values` for what lines add up to.
+    """
+    looked = facts.judged & facts.with_lines & ~np.isnan(amounts(facts.deals, "value")) & ~_foreign(facts)
+    deals, found = facts.deals[looked], np.zeros(len(looked), dtype=np.bool_)
+    found[looked] = differs(ids(deals, "id"), amounts(deals, "value"), facts.lines, facts.discounts)
+    return _deals(facts, found, looked)
+
+
+def currency_differs_from_lines(facts: Facts) -> Finding:
+    """Find deals with a line item in another currency than the deal's; among deals with lines."""
+    looked = facts.judged & facts.with_lines
+    return _deals(facts, looked & _foreign(facts), looked)
+
+
+def mixed_currencies(facts: Facts) -> Finding:
+    """Find deals in another currency than most deals of their pipeline; among deals that have a currency.
+
+    Of currencies equally common, the first by alphabet is taken for the pipeline's.
+    """
+    looked = facts.judged & facts.deals["currency"].notna().to_numpy()
+    deals = pd.DataFrame({"pipeline": ids(facts.deals, "pipeline_id"), "currency": facts.deals["currency"].astype("str")})[looked]
+    counts = deals.value_counts().rename("n").reset_index().sort_values(["n", "currency"], ascending=[False, True], kind="stable")
+    usual = looked_up(deals["pipeline"], counts.drop_duplicates("pipeline").set_index("pipeline")["currency"])
+    found = np.zeros(len(looked), dtype=np.bool_)
+    found[looked] = ((deals["currency"] != usual) & deals["pipeline"].notna()).to_numpy(np.bool_)
+    return _deals(facts, found, looked)
+
+
+def stage_history_inexact(facts: Facts) -> Finding:
+    """Find deals whose way through the stages is not known exactly; among all deals.
+
+    No visit tells of them, or one that neither comes from their changelog nor began with the deal.
+    """
+    visits, own = facts.visits, ids(facts.deals, "id")
+    begun, deal = times(visits, "entered_at", facts.tz), ids(visits, "deal_id")
+    created = pd.Series(facts.known.created.to_numpy(), index=pd.Index(own), dtype=begun.dtype)
+    first = (begun == looked_up(deal, created[~created.index.duplicated()])) & times(visits, "entered_after", facts.tz).isna()
+    exact = equals(visits, "source", "changelog") | first.to_numpy(np.bool_)
+    there = (begun <= facts.now).to_numpy()
+    known = own.isin(deal[there]) & ~own.isin(deal[there & ~exact])
+    return _deals(facts, facts.alive & ~known.to_numpy(np.bool_), facts.alive)
+
+
+CHECKS = (
+    Check("stages_at_100_percent", "warning", "weighted pipeline: open deals in these stages count in full", stages_at_100_percent),
+    Check(
+        "open_past_close_date", "warning", "weighted pipeline and forecast by period: due in a period that is over", open_past_close_date
+    ),
+    Check("open_untouched", "warning", "open counts, weighted pipeline, days in stage: nobody works on them", open_untouched),
+    Check("open_without_value", "warning", "weighted pipeline and forecast: too low", open_without_value),
+    Check("won_without_value", "warning", "mean value of a win, sales velocity: too low", won_without_value),
+    Check("closed_without_date", "error", "win rate, sales velocity, won by month: left out of them", closed_without_date),
+    Check("closed_before_created", "error", "days to win, sales velocity, win rate by creation: negative durations", closed_before_created),
+    Check(
+        "close_date_before_created",
+        "warning",
+        "weighted pipeline and forecast by period: typed wrongly or imported",
+        close_date_before_created,
+    ),
+    Check("value_differs_from_lines", "error", "deal values against product and recurring revenue", value_differs_from_lines),
+    Check("currency_differs_from_lines", "error", "product and recurring revenue by currency", currency_differs_from_lines),
+    Check("mixed_currencies", "info", "sums and means of value: keep currency as a key or give rates", mixed_currencies),
+    Check("stage_history_inexact", "info", "funnel, stage velocity, deal aging: load account.deal_changes()", stage_history_inexact),
+)
+"""Every check, in the order of the result's rows."""
+
+
+def _deals(facts: Facts, found: Flags, looked: Flags) -> Finding:
+    return Finding(ids(facts.deals, "id")[found], int(looked.sum()))
+
+
+def _worthless(facts: Facts, state: int) -> Finding:
+    looked, value = facts.judged_in(state), amounts(facts.deals, "value")
+    return _deals(facts, looked & (np.isnan(value) | (value == 0)), looked)
+
+
+def _today(facts: Facts) -> pd.Timestamp:
+    """Return the day of `as_of`."""
+    today: pd.Timestamp = local_date(pd.Series([facts.now]), facts.tz).iloc[0]
+    return today
+
+
+def _foreign(facts: Facts) -> Flags:
+    """Return which deals have a line in another currency; a currency that is missing is no other one."""
+    own = pd.Series(facts.deals["currency"].astype("str").to_numpy(), index=pd.Index(ids(facts.deals, "id")))
+    deal, currency = ids(facts.lines, "deal_id"), facts.lines["currency"].astype("str")
+    theirs = looked_up(deal, own[~own.index.duplicated()])
+    other = (currency != theirs) & currency.notna() & theirs.notna()
+    return ids(facts.deals, "id").isin(deal[other.to_numpy(np.bool_)]).to_numpy()
+
+
+def _later(frame: pd.DataFrame, columns: tuple[str, ...], now: pd.Timestamp, tz: str) -> pd.Series[Any]:
+    """Return the deals of rows that came or changed after `now`."""
+    late = np.zeros(len(frame), dtype=np.bool_)
+    for column in columns:
+        late |= (times(frame, column, tz) > now).to_numpy()
+    return ids(frame, "deal_id")[late]

@@ -1,0 +1,251 @@
+"""How many deals are won, and how fast they bring in money: win rate and sales velocity."""
+
+from __future__ import annotations
+
+from datetime import date
+from typing import Any, Literal, TypeAlias
+
+import numpy as np
+import pandas as pd
+
+from pdframe.errors import ArgumentError
+from pdframe.metrics.columns import Flags, Floats, Ints, amounts, days_between, ratio
+from pdframe.metrics.currency import Rates, RateTable, one_currency
+from pdframe.metrics.inputs import grouped, keyed, keys, local_date, moment, need, span, warn, window
+from pdframe.metrics.states import DELETED, LOST, OPEN, UNKNOWN, WON, States, states
+from pdframe.metrics.survival import aalen_johansen, wilson
+
+Moment: TypeAlias = str | date | pd.Timestamp
+
+CLOSED = ("n", "won", "lost", "win_rate", "low", "high")
+CREATED = ("n", "won", "lost", "deleted", "open", "win_rate", "low", "high", "horizon_days")
+VELOCITY = ("opportunities", "won", "lost", "win_rate", "mean_value", "mean_days", "velocity")
+
+
+def win_rate(
+    deals: pd.DataFrame,
+    *,
+    since: Moment | None,
+    until: Moment | None,
+    by: str | list[str] | None = None,
+    basis: Literal["closed", "created"] = "closed",
+    as_of: Moment | None = None,
+    horizon: str | pd.Timedelta | None = None,
+    tz: str = "UTC",
+) -> pd.DataFrame:
+    """Share of deals that are won: of those closed in a window, or of those created in it.
+
+    Parameters
+    ----------
+    deals
+        One row a deal, with id, status, add_time, won_time, lost_time; local_won_date, local_lost_date, is_deleted and update_time are used
+        where present.
+    since, until
+        The window, since inclusive, until exclusive; None: no bound. Naive times and bare dates are in `tz`.
+    by
+        Column or columns of `deals` to group by, as they are; null is a group.
+    basis
+        "closed" (default): won / (won + lost) of the deals closed in the window, as dashboards show it. It leaves out what is still open:
+        where losses come faster than wins, a young pipeline shows too few wins.
+        "created": the probability that a deal created in the window is won within `horizon`, open deals counted as not yet known.
+    as_of
+        What happened after it is unknown; a bare date is the end of that day. Needed for "created"; with "closed", None is all that `deals`
+        holds.
+    horizon
+        With "created": how long after its creation a deal may be won, such as "90D". None: for each group the longest time at which at
+        least 10 deals (a tenth, below 100 deals) are still under observation.
+    tz
+        Timezone of the window and of the days on which deals close.
+
+    Returns
+    -------
+    DataFrame
+        One row a group that occurs; without `by` exactly one. Columns of `by` first, then for "closed": n, won, lost, win_rate, low, high.
+        For "created": n, won, lost, deleted, open (as of `as_of`, whatever the horizon; n is their sum), win_rate, low, high, horizon_days.
+        Rates are shares of 1; low and high are 95 % limits; null where there is no deal, or the horizon is past the follow-up.
+
+    Raises
+    ------
+    ArgumentError
+        A column is missing, an argument is no time or contradicts another.
+
+    Notes
+    -----
+    A deal's status decides: one that was won and reopened is open. It closes on `local_won_date` (`local_lost_date`) where that is there,
+    else on the day of `won_time` (`lost_time`) in `tz`. Deleted deals are left out of "closed"; in "created" they compete with winning, as
+    losing does, from their last update on. Closed deals without a date, and with "created" deals without `add_time`, are left out and
+    counted by a warning. A close before the creation counts as one at the creation.
+
+    "closed": E. B. Wilson's interval (JASA 22, 1927). "created": Aalen-Johansen with log-log limits (see `survival.aalen_johansen`).
+    """
+    if basis not in ("closed", "created"):
+        raise ArgumentError(f"`basis` is 'closed' or 'created', not {basis!r}.")
+    names = keys(by, CLOSED if basis == "closed" else CREATED)
+    deals = need(deals, "deals", ["id", *names]).reset_index(drop=True)
+    now = None if as_of is None else moment(as_of, tz, "as_of", end_of_day=True)
+    start, end = window(since, until, tz)
+    if basis == "closed":
+        if horizon is not None:
+            raise ArgumentError("`horizon` belongs to basis='created': a closed deal has been decided. Leave it out.")
+        known = states(deals, tz, now)
+        _report_undated(known)
+        return _closed_rate(deals, known, names, _between(known.counted, start, end))
+    if now is None:
+        raise ArgumentError("basis='created' needs `as_of`: the time up to which open deals have been watched.")
+    return _created_rate(deals, states(deals, tz, now), names, start, end, now, None if horizon is None else span(horizon, "horizon"))
+
+
+def sales_velocity(
+    deals: pd.DataFrame,
+    *,
+    since: Moment | None,
+    until: Moment | None,
+    by: str | list[str] | None = None,
+    rates: RateTable | None = None,
+    tz: str = "UTC",
+) -> pd.DataFrame:
+    """Money that the pipeline brings in a day: opportunities x win rate x mean value of a win / mean days to win.
+
+    Parameters
+    ----------
+    deals
+        One row a deal, with id, status, add_time, won_time, lost_time, value, currency; local_won_date, local_lost_date, is_deleted and
+        update_time are used where present.
+    since, until
+        The window, since inclusive, until exclusive; None: no bound. Naive times and bare dates are in `tz`.
+    by
+        Column or columns of `deals` to group by, as they are; null is a group. "currency" keeps currencies apart.
+    rates
+        A mapping currency -> value of one unit in the common currency, or a frame (currency, date, rate): the last rate on or before the
+        day on which the deal was won counts.
+    tz
+        Timezone of the window and of the days on which deals close.
+
+    Returns
+    -------
+    DataFrame
+        One row a group that occurs; without `by` exactly one. Columns of `by` first, then opportunities (deals created in the window), won
+        and lost (deals closed in it), win_rate (won / (won + lost)), currency (of mean_value and velocity; with `rates` the one whose rate
+        is 1 throughout; null where nothing tells; not repeated where it is in `by`), mean_value (of the deals won in the window that have a
+        value), mean_days (from `add_time` to `won_time` of those won in it), velocity (currency units a day). Null where a part cannot be
+        known: nothing closed, nothing won, no days.
+
+    Raises
+    ------
+    ArgumentError
+        A column is missing, an argument is no time, or `rates` lacks a currency.
+    MixedCurrencyError
+        A mean would add up values of several currencies and no `rates` are given; it lists them.
+
+    Notes
+    -----
+    The four parts are of one window but not of the same deals: that is the formula as sales teams use it, not a forecast. Deals close as
+    in `win_rate`; deleted deals count nowhere.
+    """
+    names = keys(by, VELOCITY)
+    deals = need(deals, "deals", ["id", "value", "currency", *names]).reset_index(drop=True)
+    start, end = window(since, until, tz)
+    if rates is not None and "currency" in names:
+        raise ArgumentError("by='currency' keeps currencies apart and `rates` adds them up: give one of the two.")
+    known = states(deals, tz)
+    _report_undated(known)
+    alive = ~np.isin(known.state, (DELETED, UNKNOWN))
+    opened = alive & _between(known.created, start, end)
+    closed = np.isin(known.state, (WON, LOST)) & _between(known.counted, start, end)
+    kept = opened | closed
+    codes, result = grouped(deals[kept], names)
+    groups = len(result)
+    won, lost = closed & (known.state == WON), closed & (known.state == LOST)
+
+    def count(which: Flags) -> Ints:
+        return np.bincount(codes[which[kept]], minlength=groups)
+
+    def mean(numbers: Floats, which: Flags) -> Floats:
+        which = which & ~np.isnan(numbers)
+        return ratio(np.bincount(codes[which[kept]], numbers[which], minlength=groups), count(which))
+
+    value, currency = amounts(deals, "value"), deals["currency"]
+    valued = won & ~np.isnan(value)
+    if rates is None:
+        shown = one_currency(currency[valued], codes[valued[kept]], groups)
+    else:
+        table = Rates(rates)
+        bare = int((valued & currency.isna().to_numpy()).sum())
+        if bare:
+            warn(f"{bare} deals won in the window have a value and no currency: they are left out of mean_value. Fill in `currency`.")
+        value = value * table.at(currency, local_date(known.counted, tz), valued)
+        shown = pd.Series([table.target] * groups, dtype="str").where(count(valued) > 0)
+    taken, won_rate = days_between(known.created, known.ended), ratio(count(won), count(won) + count(lost))
+    mean_value, mean_days = mean(value, won), mean(taken, won)
+    result["opportunities"], result["won"], result["lost"] = (pd.array(count(w), dtype="Int64") for w in (opened, won, lost))
+    result["win_rate"] = won_rate
+    if "currency" not in names:
+        result["currency"] = shown
+    result["mean_value"], result["mean_days"] = mean_value, mean_days
+    result["velocity"] = ratio(count(opened) * won_rate * mean_value, mean_days)
+    return keyed(result, names)
+
+
+def _closed_rate(deals: pd.DataFrame, known: States, names: list[str], within: Flags) -> pd.DataFrame:
+    kept = np.isin(known.state, (WON, LOST)) & within
+    codes, result = grouped(deals[kept], names)
+    n = np.bincount(codes, minlength=len(result))
+    won = np.bincount(codes[known.state[kept] == WON], minlength=len(result))
+    result["n"], result["won"], result["lost"] = (pd.array(c, dtype="Int64") for c in (n, won, n - won))
+    result["win_rate"] = ratio(won, n)
+    result["low"], result["high"] = wilson(won, n)
+    return keyed(result, names)
+
+
+def _created_rate(
+    deals: pd.DataFrame,
+    known: States,
+    names: list[str],
+    start: pd.Timestamp | None,
+    end: pd.Timestamp | None,
+    now: pd.Timestamp,
+    horizon: float | None,
+) -> pd.DataFrame:
+    undated = known.undated(WON, LOST, DELETED) | ((known.state != UNKNOWN) & known.created.isna().to_numpy())
+    within = (known.state != UNKNOWN) & _between(known.created, start, end)
+    _report(int((undated & (within | known.created.isna().to_numpy())).sum()), "have no time of creation, or ended without a date")
+    kept = within & ~undated
+    state = known.state[kept]
+    codes, result = grouped(deals[kept], names)
+    groups = len(result)
+    duration = days_between(known.created[kept], known.ended[kept].fillna(now)).clip(min=0)
+    # The codes of states are those of causes: open is censored, won is of interest, lost and deleted compete.
+    curves = aalen_johansen(duration, state, codes, groups)
+    n = np.bincount(codes, minlength=groups)
+    horizons = curves.horizon(np.where(n >= 100, 10, np.ceil(n / 10))) if horizon is None else np.full(groups, horizon)
+    past = (n > 0) & ~curves.identified(horizons)
+    if past.any():
+        warn(
+            f"The horizon of {horizon:g} days is past the follow-up in {past.sum()} of {groups} groups: win_rate is null there. "
+            f"The longest that can be known of all is {curves.last[past].min():.6g} days."
+        )
+    result["n"] = pd.array(n, dtype="Int64")
+    for name, code in (("won", WON), ("lost", LOST), ("deleted", DELETED), ("open", OPEN)):
+        result[name] = pd.array(np.bincount(codes[state == code], minlength=groups), dtype="Int64")
+    result["win_rate"], result["low"], result["high"] = curves.at(horizons)
+    result["horizon_days"] = horizons
+    return keyed(result, names)
+
+
+def _between(instants: pd.Series[Any], start: pd.Timestamp | None, end: pd.Timestamp | None) -> Flags:
+    """Return where a time is in the window; null is in none."""
+    inside = instants.notna()
+    if start is not None:
+        inside &= instants >= start
+    if end is not None:
+        inside &= instants < end
+    return inside.to_numpy(np.bool_)
+
+
+def _report_undated(known: States) -> None:
+    _report(int(known.undated(WON, LOST).sum()), "are closed without a date")
+
+
+def _report(count: int, what: str) -> None:
+    if count:
+        warn(f"{count} deals {what}: they are left out, for nothing tells when they count. data_quality lists them.")

@@ -1,0 +1,200 @@
+"""Deals and visits as they were known at a time."""
+
+from __future__ import annotations
+
+import warnings
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from visit_frames import ID_OF, day, stays, times
+
+from pdframe import sandbox
+from pdframe.errors import ArgumentError, DataWarning
+from pdframe.frames import to_frame
+from pdframe.history import History
+from pdframe.metrics import as_of
+from pdframe.schema.kept import HISTORY, REMEMBERED
+
+STATUS = pd.CategoricalDtype(["open", "won", "lost", "deleted"])
+TIMES = ("add_time", "update_time", "stage_change_time", "close_time", "won_time", "lost_time")
+
+
+def deals(*rows: dict[str, Any]) -> pd.DataFrame:
+    """Days for times; what is not given is null."""
+    frame = pd.DataFrame(rows, columns=["id", "title", "stage_id", "pipeline_id", "status", "value", "currency", "is_archived", *TIMES])
+    for name in TIMES:
+        frame[name] = times(None if pd.isna(at) else at for at in frame[name])
+    ids = dict.fromkeys(("id", "stage_id", "pipeline_id"), "Int64")
+    return frame.astype({**ids, "title": "str", "currency": "str", "status": STATUS, "value": "float64", "is_archived": "boolean"})
+
+
+def looks(*rows: tuple[Any, ...]) -> pd.DataFrame:
+    """Rows of the kept history: deal, day seen, stage, status, value, gone."""
+    return pd.DataFrame(
+        {
+            "deal_id": pd.array([row[0] for row in rows], "Int64"),
+            "stage_id": pd.array([ID_OF[row[2]] for row in rows], "Int64"),
+            "pipeline_id": pd.array([1] * len(rows), "Int64"),
+            "status": pd.Categorical([row[3] for row in rows], dtype=STATUS),
+            "value": pd.array([row[4] for row in rows], "float64"),
+            "currency": pd.Series(["EUR"] * len(rows), dtype="str"),
+            "is_archived": pd.array([False] * len(rows), "boolean"),
+            "add_time": times([0] * len(rows)),
+            "won_time": times(row[1] - 1 if row[3] == "won" else None for row in rows),
+            "gone": pd.array([row[5] for row in rows], "boolean"),
+            "seen_at": times(row[1] for row in rows),
+        }
+    )
+
+
+NOW = deals(
+    {"id": 1, "title": "Moved on", "stage_id": 13, "pipeline_id": 1, "status": "won", "value": 9.0, "currency": "EUR", "is_archived": False,
+     "add_time": 0, "update_time": 70, "stage_change_time": 40, "close_time": 70, "won_time": 70},
+    {"id": 2, "title": "Never seen then", "stage_id": 11, "pipeline_id": 1, "status": "open", "value": 5.0, "currency": "EUR",
+     "is_archived": False, "add_time": 10, "update_time": 10},
+    {"id": 3, "title": "Later", "stage_id": 11, "pipeline_id": 1, "status": "open", "value": 5.0, "currency": "EUR", "is_archived": False,
+     "add_time": 60},
+    {"id": 5, "title": "Told by the changelog", "stage_id": 13, "pipeline_id": 1, "status": "open", "value": 5.0, "currency": "EUR",
+     "is_archived": True, "add_time": 0, "update_time": 90, "stage_change_time": 80},
+)  # fmt: skip
+LOG = looks(
+    (1, 10, "A", "open", 7.0, False), (1, 45, "B", "open", 8.0, False), (1, 80, "C", "won", 9.0, False),
+    (4, 10, "A", "open", 3.0, False), (4, 90, "A", "deleted", 3.0, True),
+    (6, 10, "A", "open", 3.0, False), (6, 20, "A", "deleted", 3.0, True),
+    (7, 10, "A", "open", 1.0, False), (7, 30, "B", "won", 2.0, False), (7, 95, "B", "won", 2.0, True),
+)  # fmt: skip
+VISITS = pd.concat(
+    [
+        stays((1, "C", 40, 70, "won"), (2, "A", 10, None, "open"), (3, "A", 60, None, "open"), source="snapshots", seen=80),
+        stays((5, "A", 0, 20, "advanced"), (5, "B", 20, 80, "advanced"), (5, "C", 80, None, "open")),
+        stays((8, "A", 5, 20, "lost"), (8, "A", 30, 40, "deleted"), (9, "A", 5, 55, "lost")),
+    ],
+    ignore_index=True,
+)
+
+
+def test_deals_as_they_were_known() -> None:
+    with pytest.warns(DataWarning, match=r"what 3 of 6 deals were like on 2026-02-20 00:00 UTC is not known, for no look of the kept"):
+        then, _ = as_of(NOW, VISITS, day(50), LOG)  # type: ignore[arg-type]
+    expected = deals(
+        # As the look of day 45 found it: not the stage it reached on day 40, which was seen on day 80.
+        {"id": 1, "stage_id": 12, "pipeline_id": 1, "status": "open", "value": 8.0, "currency": "EUR", "is_archived": False, "add_time": 0},
+        # Added by then, but nobody had looked.
+        {"id": 2, "add_time": 10},
+        # Deleted since, from history.
+        {"id": 4, "stage_id": 11, "pipeline_id": 1, "status": "open", "value": 3.0, "currency": "EUR", "is_archived": False, "add_time": 0},
+        # Its changelog tells stage and status; what it was worth nobody kept.
+        {"id": 5, "stage_id": 12, "pipeline_id": 1, "status": "open", "add_time": 0, "stage_change_time": 20},
+        # Won by then, and gone since.
+        {"id": 7, "stage_id": 12, "pipeline_id": 1, "status": "won", "value": 2.0, "currency": "EUR", "is_archived": False, "add_time": 0,
+         "close_time": 29, "won_time": 29},
+        # Only the changelog knows that it was there; it was lost later.
+        {"id": 9, "stage_id": 11, "pipeline_id": 1, "status": "open", "add_time": 5},
+    )  # fmt: skip
+    pd.testing.assert_frame_equal(then, expected)
+
+
+def test_visits_as_they_were_known() -> None:
+    with pytest.warns(DataWarning):
+        _, then = as_of(NOW, VISITS, day(50), LOG)  # type: ignore[arg-type]
+    expected = stays(
+        (5, "A", 0, 20, "advanced"), (5, "B", 20, None, "open"),
+        (8, "A", 5, 20, "lost"), (8, "A", 30, 40, "deleted"),
+        (9, "A", 5, None, "open"),
+    )  # fmt: skip
+    pd.testing.assert_frame_equal(then, expected)
+
+
+def test_without_history_only_the_changelog_tells() -> None:
+    with pytest.warns(DataWarning, match="what 4 of 4 deals.*no kept history is given"):
+        then, _ = as_of(NOW, VISITS, day(50))  # type: ignore[arg-type]
+    assert then["id"].tolist() == [1, 2, 5, 9]
+    assert then["status"].astype(object).where(then["status"].notna(), None).tolist() == [None, None, "open", "open"]
+    assert then[["title", "value", "currency", "is_archived", "update_time"]].isna().all().all()
+
+
+def test_before_the_history_begins() -> None:
+    with pytest.warns(DataWarning, match=r"begins on 2026-01-11 00:00"):
+        then, _ = as_of(NOW, VISITS, day(5), LOG)  # type: ignore[arg-type]
+    assert then["id"].tolist() == [1, 5, 8, 9]
+
+
+def test_a_bare_date_is_the_end_of_that_day_in_tz() -> None:
+    visits = stays((1, "A", 0, 9.97, "lost"))
+    for tz, status in (("UTC", "lost"), ("Europe/Berlin", "open")):
+        with pytest.warns(DataWarning):
+            then, _ = as_of(NOW, visits, "2026-01-10", tz=tz)
+        assert then.set_index("id")["status"][1] == status
+
+
+def test_nothing_and_wrong_arguments() -> None:
+    then, visits = as_of(NOW.iloc[:0], stays(), "2026-01-10", LOG.iloc[:0])
+    assert (len(then), len(visits)) == (0, 0)
+    pd.testing.assert_series_equal(then.dtypes, NOW.dtypes)
+    pd.testing.assert_series_equal(visits.dtypes, stays().dtypes)
+    for change, message in (
+        ({"when": "then"}, "when='then' is no time"),
+        ({"history": LOG.drop(columns="gone")}, "history has no column 'gone'"),
+        ({"deals": NOW.drop(columns="add_time")}, "deals has no column 'add_time'"),
+        ({"visits": stays().drop(columns="seen_at")}, "visits has no column 'seen_at'"),
+    ):
+        given_: dict[str, Any] = {"deals": NOW, "visits": VISITS, "when": "2026-01-10", "history": LOG, **change}
+        with pytest.raises(ArgumentError, match=message):
+            as_of(given_.pop("deals"), given_.pop("visits"), given_.pop("when"), **given_)
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.integers(0, 100), st.randoms(use_true_random=False))
+def test_the_future_changes_no_cell(when: int, random: Any) -> None:
+    now, log, visits = NOW.copy(), LOG[LOG["seen_at"] <= day(when)], VISITS
+    known = now["add_time"] <= day(when)
+    for name, others in {"title": ["x", None], "stage_id": [12, 21], "status": ["lost", "open"], "value": [1.5, None]}.items():
+        for row in now.index:
+            now.loc[row, name] = random.choice(others)
+    now["update_time"] = day(200)
+    # Deals that came later go, others come; those whose past is kept may be deleted.
+    kept = now["id"].isin(log["deal_id"]) | (now["id"] == 5)
+    now = now[known & ~(kept & (random.random() < 0.5))]
+    now = pd.concat([now, deals({"id": 77, "status": "open", "add_time": when + 1, "is_archived": False})], ignore_index=True)
+    log = pd.concat([log, looks((1, when + 1, "B", "lost", 1.0, True), (77, when + 2, "C", "won", 4.0, False))], ignore_index=True)
+    later = (visits["entered_at"] > day(when)) | ((visits["source"] != "changelog") & (visits["seen_at"] > day(when)))
+    other = visits[~later].reset_index(drop=True)
+    open_then = other["left_at"].isna() | (other["left_at"] > day(when))
+    other.loc[open_then, "left_at"], other.loc[open_then, "end"] = day(when + 3), random.choice(["won", "lost", "deleted", "advanced"])
+    other = pd.concat([other, stays((77, "A", when + 1, None, "open"), (9, "C", when + 4, None, "open"))], ignore_index=True)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DataWarning)
+        first, second = as_of(NOW, VISITS, day(when), LOG), as_of(now, other, day(when), log)  # type: ignore[arg-type]
+    pd.testing.assert_frame_equal(first[0], second[0])
+    pd.testing.assert_frame_equal(first[1], second[1])
+
+
+@pytest.mark.filterwarnings("ignore::pdframe.errors.DataWarning")
+def test_the_account_s_own_past() -> None:
+    """What an account showed at each look is what is told of it later, from deals, visits and history of today."""
+    with sandbox.connect(seed=3, deals=80, burst=100_000, progress=False) as account:
+        shown, told = [], []
+        for _ in range(3):
+            account.sync("deals", "stages")
+            account.deal_changes(refresh=True)
+            shown.append(account.deals(refresh=False, labels=False))
+            told.append(account.stage_visits(refresh=False))
+            account.advance(days=20)
+        account.sync("deals", "stages")
+        account.deal_changes(refresh=True)
+        deals_now, visits_now = account.deals(refresh=False, labels=False), account.stage_visits(refresh=False)
+        rows = History(account._store).rows()
+        history = to_frame(rows, HISTORY)
+        moments = pd.Series(History(account._store).looks()["seen_at"].to_pandas()).drop_duplicates().tolist()
+    for moment, before, visits_before in zip(moments, shown, told, strict=False):
+        then, visits_then = as_of(deals_now, visits_now, moment, history)
+        assert then["id"].tolist() == before["id"].tolist()
+        pd.testing.assert_frame_equal(then[list(REMEMBERED)], before[list(REMEMBERED)])
+        exact = visits_before[visits_before["source"] == "changelog"].reset_index(drop=True)
+        same = visits_then[visits_then["deal_id"].isin(exact["deal_id"])].reset_index(drop=True)
+        pd.testing.assert_frame_equal(same, exact)
+        assert len(np.unique(exact["deal_id"])) > 30
