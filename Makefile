@@ -4,7 +4,7 @@ BIN := .venv/bin
 READY := .venv/.ready
 JOBS ?= 2
 
-.PHONY: demo test lint format types layers notebooks bench setup clean help
+.PHONY: demo test chaos lint format types layers notebooks bench setup clean help
 
 help:  ## this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /\1\t/' | expand -t 12
@@ -23,11 +23,14 @@ demo: $(READY)  ## a synthetic company, loaded, labelled and cached: what pdfram
 	@$(BIN)/pdframe demo
 
 test: $(READY)  ## every test, the conformance check and the notebooks
-	$(BIN)/python -m pytest -n $(JOBS) tests
+	$(BIN)/python -m pytest -n $(JOBS) --ignore=tests/chaos tests
 	$(MAKE) --no-print-directory notebooks
 
 notebooks: $(READY)  ## run the committed notebooks and compare their outputs
 	$(BIN)/python -m pytest --nbval -p no:xdist -W ignore notebooks
+
+chaos: $(READY)  ## longer random lives and simulations than `make test` has time for
+	PDFRAME_LIFE_EXAMPLES=$${PDFRAME_LIFE_EXAMPLES:-300} $(BIN)/python -m pytest -n $(JOBS) tests/chaos tests/life
 
 lint: $(READY) types layers  ## ruff, mypy strict, import layers
 	$(BIN)/ruff check .

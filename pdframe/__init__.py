@@ -16,13 +16,13 @@ from pdframe.api.credentials import OAuth, Tokens
 from pdframe.errors import DataWarning, PdframeError
 
 if TYPE_CHECKING:
-    from pdframe import sandbox
+    from pdframe import metrics, sandbox
 
 __version__ = "0.1.0"
-__all__ = ["Account", "DataWarning", "OAuth", "PdframeError", "Tokens", "connect", "errors", "sandbox"]
+__all__ = ["Account", "DataWarning", "OAuth", "PdframeError", "Tokens", "connect", "errors", "metrics", "sandbox"]
 
-# Loaded when first named: most sessions never open a synthetic company.
-_LAZY = frozenset({"sandbox"})
+# Loaded when first named: a session that only loads tables needs neither.
+_LAZY = frozenset({"metrics", "sandbox"})
 
 
 def __getattr__(name: str) -> Any:

@@ -139,22 +139,22 @@ class Account(ListLoaders, RecordLoaders, Searches, Past):
     @property
     def company(self) -> str:
         """The company's name; its host where `/users/me` is refused."""
-        return str(self._me.get("company_name") or self._host)
+        return self._text("company_name") or self._host
 
     @property
     def user(self) -> str | None:
         """Name of the user whose rights the credentials carry; None where `/users/me` is refused."""
-        return self._me.get("name")
+        return self._text("name")
 
     @property
     def currency(self) -> str | None:
         """The user's default currency, such as "EUR"; None where `/users/me` is refused."""
-        return self._me.get("default_currency")
+        return self._text("default_currency")
 
     @property
     def tz(self) -> str:
         """Name of the user's timezone, such as "Europe/Tallinn"; "UTC" where `/users/me` is refused."""
-        return str(self._me.get("timezone_name") or "UTC")
+        return self._text("timezone_name") or "UTC"
 
     @property
     def cache_path(self) -> Path:
@@ -293,6 +293,10 @@ class Account(ListLoaders, RecordLoaders, Searches, Past):
 
     # How
 
+    def _text(self, name: str) -> str | None:
+        value = self._me.get(name)
+        return value if isinstance(value, str) and value else None
+
     @property
     def _host(self) -> str:
         return urlsplit(self._client.origin or "").hostname or "unknown host"
@@ -318,10 +322,10 @@ class Account(ListLoaders, RecordLoaders, Searches, Past):
             if error.status == 401:
                 raise
             me = None
-        if not isinstance(me, dict) or not isinstance(me.get("id"), int):
+        if not isinstance(me, dict) or type(me.get("id")) is not int:
             return {"key": readable_key(self._host, self._digest[:8])}
         return {
-            **{name: me.get(name) for name in _ME_KEPT},
+            **{name: value for name in _ME_KEPT if isinstance(value := me.get(name), str | int)},
             "key": readable_key(str(me.get("company_domain") or self._host), f"user{me['id']}"),
         }
 

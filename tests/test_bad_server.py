@@ -72,6 +72,36 @@ def test_a_cursor_that_comes_back_twice_is_an_error_not_a_table(account: pdframe
     assert account.status().set_index("table")["rows"].isna()["pipelines"]
 
 
+def test_a_list_that_comes_as_a_whole_and_pages_all_the_same_is_not_taken_for_whole(account: pdframe.Account, server: Scripted) -> None:
+    server.replies += [data([{"id": 1, "name": "a"}], "more"), data([{"id": 2, "name": "b"}])]
+    assert account.users()["name"].tolist() == ["a", "b"]
+    assert [seen.params for seen in server.seen[1:]] == [{}, {"cursor": "more"}]
+
+
+@pytest.mark.filterwarnings("ignore::pdframe.errors.DataWarning")
+def test_a_list_of_deletions_that_holds_odd_ids_costs_no_refresh() -> None:
+    with sandbox.connect(seed=3, deals=60, burst=100_000, progress=False) as account:
+        deals, ask = account.deals(), account._client.get
+        gone = int(deals["id"].iloc[0])
+
+        def odd(path: str, params: dict[str, object] | None = None, **options: object) -> object:
+            answer = ask(path, params, **options)  # type: ignore[arg-type]
+            if path == "/deals" and (params or {}).get("status") == "deleted":
+                answer.payload["data"] = [{"id": str(gone)}, {"id": None}, {}]
+            return answer
+
+        account._client.get = odd  # type: ignore[method-assign, assignment]
+        assert set(deals["id"]) - set(account.deals(refresh=True)["id"]) == {gone}
+
+
+@pytest.mark.parametrize("odd", [{"id": True}, {"id": 5, "default_currency": 3, "timezone_name": 5, "company_name": None}, {"id": None}])
+def test_an_odd_answer_about_who_one_is_is_no_answer(server: Scripted, tmp_path: Path, odd: dict[str, object]) -> None:
+    server.replies = [data(odd)]
+    with pdframe.connect(base_url=server.url, api_token=TOKEN, cache_dir=tmp_path, progress=False) as account:
+        assert (account.user, account.currency, account.tz, account.company) == (None, None, "UTC", "127.0.0.1")
+        assert account.cache_path.name.startswith("127.0.0.1-")
+
+
 @pytest.mark.parametrize("api", ["v1", "v2"])
 def test_null_on_a_list_is_an_empty_table(account: pdframe.Account, server: Scripted, api: str) -> None:
     server.replies.append(data(None))

@@ -24,7 +24,7 @@ def walk(
     *,
     cost: int,
     api: str = "v2",
-    limit: int = PAGE,
+    limit: int | None = PAGE,
     start: str | None = None,
 ) -> Iterator[Page]:
     """Yield the pages of a list, each asked for with all filters.
@@ -42,7 +42,7 @@ def walk(
     api
         "v2" or "v1".
     limit
-        Rows a page; the cost is the same for one and for 500.
+        Rows a page; the cost is the same for one and for 500; None: the API takes none, as where a list comes as a whole.
     start
         The cursor to go on from, as an earlier page's `next_cursor` gave it; None begins.
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pdframe.api.client import Client, Page
-from pdframe.api.walk import walk
+from pdframe.api.walk import PAGE, walk
 from pdframe.errors import ResponseError
 from pdframe.fields import Field
 from pdframe.frames import Problems, storage_schema, to_arrow, unify
@@ -127,7 +127,8 @@ class Puller:
         for source in table.sources:
             if source.deletions:
                 for page in walk(self.client, source.path, {"status": "deleted"}, cost=source.cost, api=source.api):
-                    pull.gone += [row[table.key[0]] for row in page.rows if table.key[0] in row]
+                    gone, _ = to_arrow(page.rows, table, fields)
+                    pull.gone += gone[table.key[0]].to_pylist()
                     pull.seen_at = page.server_time or pull.seen_at
                     self.tick(len(page.rows))
 
@@ -192,7 +193,7 @@ class Puller:
         """Add the pages of a list to a pull as they come; yield each with the cursor behind it."""
         cursor = start
         try:
-            for page in self._pages(source, params, start):
+            for page in pages_of(self.client, source, params, start=start):
                 pull.server_time = pull.server_time or page.server_time
                 pull.seen_at = page.server_time or pull.seen_at
                 if not_before and page.server_time and page.server_time < not_before - CLOCK_SLACK:
@@ -211,10 +212,13 @@ class Puller:
                 raise
             raise StartAgainError("a cursor was refused") from error
 
-    def _pages(self, source: Source, params: Mapping[str, Any], start: str | None) -> Iterable[Page]:
-        if source.paged:
-            return walk(self.client, source.path, params, cost=source.cost, api=source.api, start=start)
-        return [self.client.get_json(source.path, params, cost=source.cost, api=source.api)]
+
+def pages_of(
+    client: Client, source: Source, params: Mapping[str, Any] | None = None, *, path: str | None = None, start: str | None = None
+) -> Iterator[Page]:
+    """The pages of a list. One that comes as a whole is walked too: should it begin to page, half of it is not taken for all."""
+    limit = PAGE if source.paged else None
+    return walk(client, path or source.path, params, cost=source.cost, api=source.api, limit=limit, start=start)
 
 
 def can_pull_changes(table: Table, stored: pa.Schema, fields: Sequence[Field], state: Mapping[str, str]) -> bool:

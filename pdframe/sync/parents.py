@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import zlib
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
@@ -16,15 +16,14 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pdframe.api.client import Client, Page
-from pdframe.api.walk import walk
+from pdframe.api.client import Client
 from pdframe.errors import CacheError, PdframeError, ResponseError
 from pdframe.frames import Problems, storage_schema, to_arrow, unify
 from pdframe.schema import Parent, Table
 from pdframe.store import Manifest, Store
 from pdframe.sync import lines
 from pdframe.sync.compare import Merge
-from pdframe.sync.lists import BAD_REQUEST, NOT_FOUND
+from pdframe.sync.lists import BAD_REQUEST, NOT_FOUND, pages_of
 
 # A process that is killed loses no more than so many records; an error or an interruption loses none.
 SAVED_EVERY = 50
@@ -316,7 +315,7 @@ class ByParent:
             rows: list[dict[str, Any]] = []
             pages, server_time = 0, None
             try:
-                for page in self._pages(path):
+                for page in pages_of(self.client, source, path=path):
                     rows += page.rows
                     pages += 1
                     server_time = server_time or page.server_time
@@ -332,12 +331,6 @@ class ByParent:
         if self.parent.by_field:
             rows = [part for row in rows for part in _by_field(row)]
         return [{**row, self.parent.id: record} for row in rows], server_time
-
-    def _pages(self, path: str) -> Iterable[Page]:
-        source = self.table.sources[0]
-        if source.paged:
-            return walk(self.client, path, None, cost=source.cost, api=source.api)
-        return [self.client.get_json(path, cost=source.cost, api=source.api)]
 
     # Keeping
 
