@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from datetime import datetime, timedelta
 from typing import Literal
@@ -45,7 +45,16 @@ class History:
         """Every look, in order; `CacheError` where a file cannot be trusted."""
         return self._all(LOOKS)
 
-    def look(self, deals: pa.Table, kind: Kind, *, seen_at: datetime | None, complete_to: datetime | None, now: datetime) -> int:
+    def look(
+        self,
+        deals: pa.Table,
+        kind: Kind,
+        *,
+        seen_at: datetime | None,
+        complete_to: datetime | None,
+        now: datetime,
+        deleted: Collection[int] = (),
+    ) -> int:
         """Keep what a look at the deals found changed since the last one.
 
         Parameters
@@ -60,6 +69,8 @@ class History:
             The newest `update_time` up to which every stamped change was found.
         now
             This machine's clock, for the manifests alone.
+        deleted
+            Deals that the API listed as deleted. An incremental look misses no others.
 
         Returns
         -------
@@ -71,7 +82,7 @@ class History:
         last_time = max(filter(None, (pc.max(kept["seen_at"]).as_py(), pc.max(looks["seen_at"]).as_py())), default=None)
         time = seen_at or _newest(deals) or now
         time = max(time, last_time) if last_time else time
-        found = _changes(latest(kept), deals, deletions_listed=kind in ("incremental", "partial"))
+        found = _changes(latest(kept), deals, deleted=None if kind in ("incremental", "partial") else deleted)
         if found.num_rows:
             # Rows are compared with what is kept, so a look that is repeated after a crash adds nothing.
             found = _with(found, {"seen_at": time, "is_server_time": seen_at is not None, "look": number}, HISTORY)
@@ -142,8 +153,11 @@ def known_at(rows: pa.Table, when: datetime) -> pa.Table:
     return latest(rows.filter(pc.less_equal(rows["seen_at"], pa.scalar(when, pa.timestamp("us", "UTC")))))
 
 
-def _changes(before: pa.Table, deals: pa.Table, *, deletions_listed: bool) -> pa.Table:
-    """Deals that are new, changed, gone or back, in the columns of the history; a row that is gone keeps what was seen last."""
+def _changes(before: pa.Table, deals: pa.Table, *, deleted: Collection[int] | None) -> pa.Table:
+    """Deals that are new, changed, gone or back, in the columns of the history; a row that is gone keeps what was seen last.
+
+    Of those that are gone, the `deleted` (None: all) are told to be that.
+    """
     schema = storage_schema(HISTORY)
     columns = {"deal_id": deals["id"], "gone": pa.repeat(False, deals.num_rows)}
     for name in REMEMBERED:
@@ -158,9 +172,11 @@ def _changes(before: pa.Table, deals: pa.Table, *, deletions_listed: bool) -> pa
     missing = pc.invert(pc.is_in(before["deal_id"], value_set=now["deal_id"].combine_chunks()))
     gone = before.filter(pc.and_(missing, pc.invert(before["gone"]))).select(now.column_names)
     gone = gone.set_column(gone.column_names.index("gone"), "gone", pa.repeat(True, gone.num_rows))
-    if deletions_listed:
-        # An incremental look learns of a deletion from the API's own list; a full one only sees that the deal is not there.
-        gone = gone.set_column(gone.column_names.index("status"), "status", pa.repeat("deleted", gone.num_rows))
+    # The API lists what was deleted; of any other deal a look only sees that it is not there.
+    listed = (
+        pa.repeat(True, gone.num_rows) if deleted is None else pc.is_in(gone["deal_id"], value_set=pa.array(sorted(deleted), pa.int64()))
+    )
+    gone = gone.set_column(gone.column_names.index("status"), "status", pc.if_else(listed, "deleted", gone["status"]))
     return pa.concat_tables([now.filter(differs), gone], promote_options="permissive").sort_by("deal_id")
 
 

@@ -18,7 +18,7 @@ from pdframe.frames import Problems
 from pdframe.schema import Table
 from pdframe.store import Store, make_private, write_atomic, write_part
 
-FORMAT = 1
+FORMAT = 2
 WHERE = "walk.json"
 
 

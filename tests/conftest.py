@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from pdframe import sandbox
+from pdframe.sync import way
 
 # Far above any plan's, so that tests never wait for the burst window; tests of the window itself set their own.
 NO_BURST = 100_000
@@ -23,3 +24,9 @@ def account() -> Iterator[sandbox.SandboxAccount]:
     """A company of 60 deals, nothing loaded yet."""
     with sandbox.connect(seed=3, deals=60, burst=NO_BURST, progress=False) as account:
         yield account
+
+
+@pytest.fixture
+def long_lists(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Lists count as longer than a page, so that a refresh asks for their changes."""
+    monkeypatch.setattr(way, "PAGE", 0)

@@ -60,6 +60,7 @@ def test_the_log_replays_to_every_look(account: sandbox.SandboxAccount) -> None:
     assert repeats(kept(account)) == 0
 
 
+@pytest.mark.usefixtures("long_lists")
 def test_a_look_that_finds_nothing_adds_no_row(account: sandbox.SandboxAccount) -> None:
     account.sync("deals")
     rows = kept(account)

@@ -28,6 +28,7 @@ def test_more_fields_than_a_page_of_the_field_list_holds(account: sandbox.Sandbo
     assert len(account.fields("deals")["code"].unique()) == len(company.fields["deal"])
 
 
+@pytest.mark.usefixtures("long_lists")
 def test_a_429_that_never_ends_is_an_error_soon_and_harms_nothing(account: sandbox.SandboxAccount) -> None:
     before = account.deals()
     account._client._retries = 1

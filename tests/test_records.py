@@ -98,6 +98,12 @@ def test_a_change_in_the_second_of_the_load_is_found_by_the_next_one(account: sa
     company.edit_deal(deal, title="second")
     changes = account.deal_changes(refresh=True)
     assert changes[(changes["deal_id"] == deal) & (changes["field_key"] == "title")]["new_value"].tolist()[-2:] == ["first", "second"]
+    company.now += 60
+    before = len(asked(account, "deal_changes"))
+    for _ in range(3):
+        account.deal_changes(refresh=True)
+    # One more look proves that its second was over; then it rests.
+    assert asked(account, "deal_changes")[before:] == [deal]
 
 
 def test_a_reopened_deal_is_asked_again_though_its_update_time_did_not_move() -> None:
@@ -370,7 +376,7 @@ def test_sync_brings_them_when_they_are_named(account: sandbox.SandboxAccount) -
 
 def test_a_budget_that_runs_out_in_sync_says_what_is_kept(small: sandbox.SandboxAccount) -> None:
     small.deals()
-    small._client.ledger.max_tokens = small.tokens_today + 70 + 60
+    small._client.ledger.max_tokens = small.tokens_today + 50 + 60
     with pytest.raises(BudgetError, match=r"Kept: deals, deal_fields|Kept: deal_fields, deals") as caught:
         small.sync("deal_changes")
     assert "deal_changes of the 3 deals" in caught.value.kept

@@ -17,7 +17,7 @@ from pdframe.schema import TABLES, Table
 from pdframe.store import Store
 from pdframe.sync import parents
 from pdframe.sync.estimate import Estimate, estimate
-from pdframe.sync.order import in_order, needs, rows_of
+from pdframe.sync.order import anew, in_order, needs, rows_of
 from pdframe.sync.parents import ByParent, Want
 from pdframe.sync.work import Mode, Work
 
@@ -83,19 +83,21 @@ class Syncer:
     def sync(self, names: Iterable[str], *, full: bool = False, max_age: timedelta | None = None) -> list[SyncRow]:
         """Bring tables, and those they rest on, up to date now; one row a table, in the order of the schema.
 
+        With `full`, they are loaded anew, and so are those whose rows tell what to ask for: else what these miss would be missed as well.
+
         Where the sync before did not come to its end, the tables that it finished less than `max_age` ago are not paid for again.
         """
         asked = set(names)
-        wanted = asked.union(*(needs(name) for name in asked))
+        wanted, whole = asked.union(*(needs(name) for name in asked)), anew(asked) if full else set()
         done: dict[str, SyncRow] = {}
         with self.store.lock(), _telling_what_is_kept(done, self.store):
             before = self.store.unfinished_since()
             self.store.begin(before or self.now())
             for name in in_order(wanted):
-                if before is not None and self._was_finished(name, since=before, max_age=max_age, full=full and name in asked):
+                if before is not None and self._was_finished(name, since=before, max_age=max_age, full=name in whole):
                     done[name] = self._skipped(name, UP_TO_DATE)
                 else:
-                    done[name] = self._one(name, full=full and name in asked, done=done)
+                    done[name] = self._one(name, full=name in whole, done=done)
             self.store.finish()
         return [done[name] for name in TABLES if name in done]
 
@@ -116,16 +118,17 @@ class Syncer:
 
     def _bring(self, name: str, parts: Iterable[str], *, full: bool = False, due: Callable[[str], bool] = lambda part: True) -> None:
         done: dict[str, SyncRow] = {}
+        rows = anew([name])
         with self.store.lock(), _telling_what_is_kept(done, self.store):
             for part in parts:
                 if due(part):
-                    done[part] = self._one(part, full=full and part == name, done=done, strict=part in {name, *rows_of(name)})
+                    done[part] = self._one(part, full=full and part in rows, done=done, strict=part in rows)
 
     def estimate(self, names: Iterable[str], *, full: bool = False) -> list[Estimate]:
         """What a sync of these tables would cost, as far as the cache tells."""
 
-        def records_due(table: Table, anew: bool) -> Sequence[int]:
-            return self._by_parent(table, lambda rows: None).due(Want(None, anew, now=True, listed=True))
+        def records_due(table: Table, whole: bool) -> Sequence[int]:
+            return self._by_parent(table, lambda rows: None).due(Want(None, whole, now=True, listed=True))
 
         return estimate(self.store, names, full=full, now=self.now(), full_every=self.full_every, records_due=records_due)
 
@@ -140,7 +143,7 @@ class Syncer:
         elif refresh is None:
             self.ensure(parent, max_age=max_age)
         else:
-            self.refresh(parent, full=False)
+            self.refresh(parent, full=refresh == "full")
         want = Want(ids, refresh == "full", refresh is not None, max_age, listed or ids is None)
         with self.store.lock(), self.ledger.account(name) as spent, self.progress(name) as tick:
             self._by_parent(table, tick).bring(want, mend=refresh == "full")

@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-import pyarrow as pa
 import pyarrow.compute as pc
 
 from pdframe.api.walk import PAGE
@@ -15,11 +14,8 @@ from pdframe.errors import CacheError
 from pdframe.schema import TABLES, Table
 from pdframe.store import Manifest, Store
 from pdframe.sync import lines
-from pdframe.sync.order import in_order, needs
-from pdframe.sync.way import reload_due
-
-# How a cached row tells that it came from the second list of its table.
-_SECOND_LIST = {"deals": "is_archived", "projects": "archive_time"}
+from pdframe.sync.order import anew, in_order, needs
+from pdframe.sync.way import lists_of, reload_due, second_list
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,15 +53,16 @@ def estimate(
         Of a table that is asked for record by record: the records that would be asked for, or for a full load all of them.
     """
     asked = set(names)
+    reloaded = anew(asked) if full else set()
     found = {}
     for name in in_order(asked.union(*(needs(name) for name in asked))):
         table, manifest = TABLES[name], _manifest(store, name)
-        anew = (full and name in asked) or manifest is None or reload_due(table, manifest, now, full_every) is not None
+        whole = name in reloaded or manifest is None or reload_due(table, manifest, now, full_every) is not None
         if table.parent is not None:
-            found[name] = _of_records(store, table, anew, records_due)
+            found[name] = _of_records(store, table, whole, records_due)
         elif table.sources[0].batch is not None:
-            found[name] = _of_lines(store, table, manifest, anew)
-        elif manifest is not None and not anew and table.incremental and manifest.state:
+            found[name] = _of_lines(store, table, manifest, whole)
+        elif manifest is not None and not whole and table.incremental and manifest.state:
             found[name] = _of_changes(table)
         else:
             found[name] = _of_list(store, table, manifest)
@@ -81,13 +78,11 @@ def _of_list(store: Store, table: Table, manifest: Manifest | None) -> Estimate:
         return _priced(table, [records.rows], f"one request for each of {records.rows:,} {each[1]}")
     if manifest is None:
         return _priced(table, [1] * len(table.sources), "one page of each list at least: nothing is cached")
-    second = 0
-    if len(table.sources) > 1:
-        column = store.read(table.name, [_SECOND_LIST[table.name]])[0]
-        second = pc.sum(column.cast(pa.bool_()) if pa.types.is_boolean(column.type) else column.is_valid()).as_py() or 0
-    rows = [manifest.rows - second, second][: len(table.sources)]
-    requests = [_pages(number) for number in rows]
-    if table.incremental and len(table.sources) > 1:
+    several = len(table.sources) > 1
+    lists = lists_of(table, store.read(table.name, [second_list(table)])) if several else []
+    requests = [_pages(pc.sum(rows).as_py() or 0) for rows in lists] or [_pages(manifest.rows)]
+    if several and table.incremental and manifest.rows:
+        # One more look at the first.
         requests[0] += 1
     return _priced(table, requests, f"every page: {manifest.rows:,} rows when last seen")
 
@@ -98,29 +93,34 @@ def _of_changes(table: Table) -> Estimate:
     return Estimate(table.name, requests, tokens, "what changed: one page of each list at least")
 
 
-def _of_lines(store: Store, table: Table, manifest: Manifest | None, anew: bool) -> Estimate:
+def _of_lines(store: Store, table: Table, manifest: Manifest | None, whole: bool) -> Estimate:
     source, (_, size) = table.sources[0], table.sources[0].batch or ("ids", 100)
     if any(_manifest(store, need) is None for need in needs(table.name) if TABLES[need].key == ("id",)):
         return Estimate(table.name, None, None, f"{source.cost} tokens for each {size} deals that can have rows: none is cached")
-    state = manifest.state if manifest and not anew else {}
+    state = manifest.state if manifest else {}
     cached = store.read(table.name, ["deal_id"]) if manifest else None
-    basis = None if anew else lines.basis(store, table.name)
+    basis = None if whole else lines.basis(store, table.name)
     known = lines.known(store, table.name)
-    _, plan = lines.asked(table.name, known, basis, cached, count_leaves_out=lines.LEAVES_OUT in state)
+    # What a full load finds of the count is taken to be as it was.
+    _, plan = lines.asked(table.name, known, basis, cached, counts_all=lines.counts_all(state) or manifest is None)
+    apart = basis is None and table.name == "deal_products"
+    groups = map(sorted, lines.by_count(known.deals, plan.ask, cached)) if apart else [plan.ask]
     rows = Counter(cached["deal_id"].to_pylist() if cached is not None else ())
-    batches = [plan.ask[start : start + size] for start in range(0, len(plan.ask), size)]
+    batches = [ask[start : start + size] for ask in groups for start in range(0, len(ask), size)]
     requests = sum(_pages(sum(rows[deal] for deal in batch)) for batch in batches)
-    what = f"{len(plan.ask):,} deals that can have rows" if basis is None else f"{len(plan.ask):,} deals that are known to have changed"
+    what = f"{len(plan.ask):,} deals that can have rows" if basis is None else f"{len(plan.ask):,} deals that may have changed"
+    if manifest is None and table.name == "deal_products":
+        what += " at least"
     return Estimate(table.name, requests, requests * source.cost, f"{what}, {size} a request")
 
 
-def _of_records(store: Store, table: Table, anew: bool, records_due: Callable[[Table, bool], Sequence[int]]) -> Estimate:
+def _of_records(store: Store, table: Table, whole: bool, records_due: Callable[[Table, bool], Sequence[int]]) -> Estimate:
     parent, cost = table.parent, table.sources[0].cost
     if parent is None:
         raise TypeError(f"{table.name} is a list of its own.")
     if parent.every and _manifest(store, parent.table) is None:
         return Estimate(table.name, None, None, f"{cost} tokens for each of the {parent.table}: none is cached")
-    due = len(records_due(table, anew))
+    due = len(records_due(table, whole))
     if not parent.every and not due:
         return Estimate(table.name, 0, 0, f"asked for by id, {cost} tokens each: account.{table.name}(ids)")
     return Estimate(table.name, due, due * cost, f"one request for each of {due:,} {parent.table}")

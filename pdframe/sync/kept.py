@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from pdframe.history import History, Kind
 from pdframe.schema import TABLES
@@ -35,7 +36,14 @@ def keep_look(store: Store, manifest: Manifest, rows: pa.Table, pull: Pull, befo
     # a look that was interrupted may not have come to the list in which it stands. After a walk, the live list alone is read again.
     newest = None if kind == "partial" else pull.state.get(TABLES[DEALS].sources[-1 if kind == "full" else 0].path)
     complete_to = datetime.fromisoformat(newest).astimezone(UTC) if newest else None
-    History(store).look(rows, kind, seen_at=pull.seen_at, complete_to=complete_to, now=manifest.synced_at)
+    History(store).look(
+        rows, kind, seen_at=pull.seen_at, complete_to=complete_to, now=manifest.synced_at, deleted=[*pull.gone, *_flagged(pull)]
+    )
+
+
+def _flagged(pull: Pull) -> list[int]:
+    """The deals that came with the flag of the deleted."""
+    return [deal for rows in pull.tables for deal in rows.filter(pc.fill_null(rows["is_deleted"], False))["id"].to_pylist()]
 
 
 def _kind(manifest: Manifest, pull: Pull, before: Manifest | None) -> Kind:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
 import pandas as pd
 import pyarrow as pa
@@ -16,8 +16,12 @@ from pdframe.store import Manifest, Store
 from pdframe.sync.compare import Merge, upsert
 from pdframe.sync.lists import Pull
 
-# What is remembered where a count smaller than the lines that came has been seen.
-LEAVES_OUT = "products_count"
+# What is remembered where a deal has shown that its count leaves no line out.
+COUNTS = "products_count"
+COUNTS_ALL = "counts disabled lines"
+# Once the server's clock has moved on by so much, the second of a stamp is over.
+A_SECOND = timedelta(seconds=2)
+_COMPARED = ("update_time", "products_count", "possible")
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,35 +40,67 @@ class Known:
     items: pa.Table | None
 
 
+@dataclass(frozen=True, slots=True)
+class Basis:
+    """How the deals looked when their lines were asked for, and the server's time of that."""
+
+    looks: pa.Table
+    server_time: datetime | None
+
+
 def known(store: Store, table: str) -> Known:
     """What is cached of the tables that `table` rests on."""
     items = store.read("deal_products", ["deal_id", "billing_frequency"]) if table != "deal_products" else None
     return Known(store.read("deals", ["id", "update_time", "products_count"]), items)
 
 
-def asked(table: str, known: Known, basis: pa.Table | None, cached: pa.Table | None, *, count_leaves_out: bool) -> tuple[pa.Table, Plan]:
+def asked(table: str, known: Known, basis: Basis | None, cached: pa.Table | None, *, counts_all: bool) -> tuple[pa.Table, Plan]:
     """How the deals look now, and which of them to ask for."""
-    possible = deals_that_can_have(table, known.deals, known.items, count_leaves_out=count_leaves_out)
-    looks = _looks(known.deals, possible)
-    return looks, plan(looks, basis, cached)
+    looks = _looks(known.deals, deals_that_can_have(table, known.deals, known.items, counts_all=counts_all))
+    return looks, plan(looks, basis.looks if basis else None, cached)
 
 
-def basis(store: Store, table: str) -> pa.Table | None:
+def basis(store: Store, table: str) -> Basis | None:
     """How the deals looked when their lines were asked for; None where that is not known."""
     try:
-        return store.read(_basis_name(table)) if store.manifest(_basis_name(table)) else None
+        manifest = store.manifest(_basis_name(table))
+        looks = store.read(_basis_name(table)) if manifest else None
     except CacheError:
         return None
+    # Looks of an older version do not tell enough.
+    return Basis(looks, manifest.server_time) if manifest and looks is not None and "unsettled" in looks.column_names else None
 
 
-def keep_basis(store: Store, table: str, looks: pa.Table, began: datetime) -> None:
-    """Keep how the deals looked when their lines were asked for."""
+def keep_basis(store: Store, table: str, looks: pa.Table, began: datetime, server_time: datetime | None) -> None:
+    """Keep how the deals looked when their lines were asked for, and the server's time of that."""
     name = _basis_name(table)
     try:
         number = before.next_part if (before := store.manifest(name)) else 1
     except CacheError:
         number = 1
-    store.replace(Manifest(name, (), 0, began, began, next_part=number), looks)
+    store.replace(Manifest(name, (), 0, began, began, server_time, next_part=number), looks)
+
+
+def settled(looks: pa.Table, before: Basis | None, ask: Collection[int], server_time: datetime | None) -> pa.Table:
+    """Looks, where what was asked for again after the second of its stamp is no longer in doubt."""
+    if before is None:
+        return looks
+    sure = _same(looks, before.looks)
+    if before.server_time and server_time and server_time - before.server_time >= A_SECOND:
+        sure |= _alike(looks, before.looks) & set(ask)
+    doubted = pc.and_(looks["unsettled"], pc.invert(pc.is_in(looks["id"], value_set=pa.array(sorted(sure), pa.int64()))))
+    return looks.set_column(looks.column_names.index("unsettled"), "unsettled", doubted)
+
+
+def counts_all(state: Mapping[str, str]) -> bool:
+    """Whether `products_count` is known to count disabled lines as well."""
+    return state.get(COUNTS) == COUNTS_ALL
+
+
+def proven_since(store: Store, table: str, began: datetime) -> datetime:
+    """Since when a load of all lines proves completeness: no later than the tables do that tell which deals have any."""
+    manifests = [store.manifest(need) for need in ("deals", *(("deal_products",) if table != "deal_products" else ()))]
+    return min(began, *(manifest.full_at for manifest in manifests if manifest is not None))
 
 
 def replace_lines(cached: pa.Table, rows: pa.Table, void: pa.Array, key: str) -> Merge:
@@ -79,31 +115,45 @@ def _basis_name(table: str) -> str:
     return f"{table}.basis"
 
 
-def deals_that_can_have(table: str, deals: pa.Table, lines: pa.Table | None, *, count_leaves_out: bool) -> set[int]:
+def deals_that_can_have(table: str, deals: pa.Table, lines: pa.Table | None, *, counts_all: bool) -> set[int]:
     """The deals that can have rows in `table`.
 
-    Line items: the deals whose `products_count` says so, or all where that count was seen to leave lines out. Installments: those with a
-    one-time line and none that recurs, for an installment needs the one and never goes with the other.
+    Line items: the deals whose `products_count` says so, or all as long as it is not known to count disabled lines. Installments: those
+    with a one-time line and none that recurs, for an installment needs the one and never goes with the other.
     """
     if table == "deal_products":
-        if count_leaves_out:
-            return set(deals["id"].to_pylist())
-        # A count that is missing says nothing: ask.
-        return set(deals.filter(pc.fill_null(pc.greater(deals["products_count"], 0), True))["id"].to_pylist())
+        return deals_that_count_some(deals) if counts_all else set(deals["id"].to_pylist())
     if lines is None:
         return set(deals["id"].to_pylist())
     one_time = pc.fill_null(pc.equal(lines["billing_frequency"], "one-time"), True)
     return set(lines.filter(one_time)["deal_id"].to_pylist()) - set(lines.filter(pc.invert(one_time))["deal_id"].to_pylist())
 
 
+def deals_that_count_some(deals: pa.Table) -> set[int]:
+    """The deals whose `products_count` is not 0; one that is missing says nothing."""
+    return set(deals.filter(pc.fill_null(pc.greater(deals["products_count"], 0), True))["id"].to_pylist())
+
+
+def by_count(deals: pa.Table, ask: Sequence[int], cached: pa.Table | None) -> tuple[set[int], set[int]]:
+    """The deals to ask for, apart: those that count lines or had some, and those that can only have lines that are not counted."""
+    some = deals_that_count_some(deals) | set(cached["deal_id"].to_pylist() if cached is not None else ())
+    return set(ask) & some, set(ask) - some
+
+
 def _looks(deals: pa.Table, possible: set[int]) -> pa.Table:
-    """One row a deal: `id` and all that tells whether its lines may have changed."""
+    """One row a deal: `id`, all that tells whether its lines may have changed, and whether they may without a sign.
+
+    What happens to a deal later in the second of its stamp leaves none. It can only be one of those that changed last: they are
+    `unsettled`, and asked for again until that second is over.
+    """
+    newest = pc.equal(deals["update_time"], pc.max(deals["update_time"]))
     return pa.table(
         {
             "id": deals["id"],
             "update_time": deals["update_time"],
             "products_count": deals["products_count"],
             "possible": pa.array([deal in possible for deal in deals["id"].to_pylist()], pa.bool_()),
+            "unsettled": pc.fill_null(newest, False),
         }
     )
 
@@ -111,11 +161,12 @@ def _looks(deals: pa.Table, possible: set[int]) -> pa.Table:
 def plan(now: pa.Table, basis: pa.Table | None, cached: pa.Table | None) -> Plan:
     """Compare how the deals look with how they looked: ask for those that look different and can have rows, or have some."""
     frame = now.to_pandas().set_index("id")
-    if basis is None or cached is None:
-        return Plan(sorted(frame.index[frame["possible"]]), pa.array([], pa.int64()))
-    with_rows = set(cached["deal_id"].to_pylist())
+    with_rows = set(cached["deal_id"].to_pylist()) if cached is not None else set()
     # A deal that can no longer have rows but has some is asked all the same: the API has the last word.
-    ask = set(frame.index[frame["possible"] | frame.index.isin(list(with_rows))]) - _same(now, basis)
+    ask = set(frame.index[frame["possible"] | frame.index.isin(list(with_rows))])
+    if basis is None or cached is None:
+        return Plan(sorted(ask), pa.array([], pa.int64()))
+    ask -= _same(now, basis)
     return Plan(sorted(ask), pa.array(sorted(ask | (with_rows - set(frame.index))), pa.int64()))
 
 
@@ -134,8 +185,11 @@ def take_saved(pull: Pull, saved: tuple[Place, list[pa.Table], list[pa.Table]] |
     return answered
 
 
-def count_leaves_out(deals: pa.Table, lines: pa.Table) -> bool:
-    """Whether `products_count` counts enabled lines alone: then a deal that counts none may have (disabled) lines too."""
+def leaves_out(deals: pa.Table, lines: pa.Table) -> bool | None:
+    """Whether `products_count` leaves disabled lines out, as the deals that have some tell; None: none does.
+
+    Where it does, a deal that counts none may have (disabled) lines too.
+    """
     counted = pd.Series(deals["products_count"].to_pandas().to_numpy("float64", na_value=float("nan")), index=deals["id"].to_pandas())
     found = lines["deal_id"].to_pandas().value_counts()
     on = lines.filter(pc.fill_null(lines["is_enabled"], True))["deal_id"].to_pandas().value_counts().reindex(found.index, fill_value=0)
@@ -143,14 +197,19 @@ def count_leaves_out(deals: pa.Table, lines: pa.Table) -> bool:
     # More lines than counted is not enough: one may have been added between the two looks.
     votes, against = (off & (counted == on)).sum(), (off & (counted == found)).sum()
     # A line that was disabled between the two looks votes wrongly; where that leaves it open, asking for too many deals loses nothing.
-    return bool(votes and votes >= against)
+    return bool(votes >= against) if votes or against else None
 
 
 def _same(now: pa.Table, before: pa.Table) -> set[int]:
+    """The deals that look as they did before, and cannot have changed without a sign."""
+    return _alike(now, before.filter(pc.invert(before["unsettled"])))
+
+
+def _alike(now: pa.Table, before: pa.Table) -> set[int]:
     """The deals that look as they did before."""
     frame, old = now.to_pandas().set_index("id"), before.to_pandas().drop_duplicates("id", keep="last").set_index("id")
     old = old.reindex(frame.index)
     same = old["possible"].notna()
-    for column in frame:
+    for column in _COMPARED:
         same &= (frame[column] == old[column]) | (frame[column].isna() & old[column].isna())
     return set(frame.index[same])

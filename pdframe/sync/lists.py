@@ -37,7 +37,8 @@ class Pull:
     """What came over the wire for a table: rows, keys that are gone, and what the next pull must know.
 
     `began` is this machine's clock when the first of these rows was asked for; `saved` how many pages an earlier walk had left.
-    `server_time` is the server's clock at the first answer, `seen_at` at the last.
+    `server_time` is the server's clock at the first answer, `seen_at` at the last. `pages_of_first` counts the pages of the first list, of
+    a walk that was not interrupted, and `looked_again` says that all rows of that list were met at last.
     """
 
     began: datetime
@@ -48,6 +49,8 @@ class Pull:
     server_time: datetime | None = None
     seen_at: datetime | None = None
     saved: int = 0
+    pages_of_first: int = 0
+    looked_again: bool = False
 
     def rows(self, table: Table, fields: Sequence[Field]) -> pa.Table:
         """All rows as one Arrow table, with every column that is declared."""
@@ -75,8 +78,8 @@ class Puller:
         """The whole table: every page of every list it is made of; of a list that is asked for by id, the one of `each` id.
 
         Pages are left in `pending` as they come. Where an earlier walk left some, this one goes on behind them, and closes with a pull
-        of what changed since that walk began. A table of several lists is closed with a pull of the first: a row that moved there while
-        the others were walked is in none of the pages.
+        of what changed since that walk began. A table of several lists that tell their changes is closed with one more look at the first:
+        a row that moved there while the others were walked is in none of the pages.
 
         Raises
         ------
@@ -98,17 +101,20 @@ class Puller:
                 self._take_each(pull, table, fields, source, each)
                 continue
             start = place.cursor if number == first else None
+            pages = len(pull.tables)
             for rows, cursor in self._walk(pull, table, fields, source, dict(source.params), start=start, not_before=last_look):
                 reached = replace(
                     place, source=number if cursor else number + 1, cursor=cursor, server_time=pull.server_time, problems=pull.problems
                 )
                 if pending is not None and reached.source < len(table.sources):
                     pending.add(rows, reached)
+            if number == 0 and not pull.saved:
+                pull.pages_of_first = len(pull.tables) - pages
         pull.state = _marks(table, pull)
         if pull.saved and pull.state:
             self.changes_of(table, fields, pull, last_look)
-        elif len(table.sources) > 1 and pull.state:
-            self._changes_in(table.sources[0], table, fields, pull, None)
+        if len(table.sources) > 1 and pull.state:
+            self._look_again(table, fields, pull)
         return pull
 
     def changes_of(self, table: Table, fields: Sequence[Field], pull: Pull, last_look: datetime | None) -> None:
@@ -124,13 +130,38 @@ class Puller:
         """
         for source in table.sources:
             self._changes_in(source, table, fields, pull, last_look)
-        for source in table.sources:
+        self.deletions_of(table, fields, pull, table.sources)
+
+    def deletions_of(self, table: Table, fields: Sequence[Field], pull: Pull, sources: Sequence[Source]) -> None:
+        """Add the keys of the rows that lists say were deleted in the last 30 days."""
+        for source in sources:
             if source.deletions:
                 for page in walk(self.client, source.path, {"status": "deleted"}, cost=source.cost, api=source.api):
                     gone, _ = to_arrow(page.rows, table, fields)
                     pull.gone += gone[table.key[0]].to_pylist()
                     pull.seen_at = page.server_time or pull.seen_at
                     self.tick(len(page.rows))
+
+    def _look_again(self, table: Table, fields: Sequence[Field], pull: Pull) -> None:
+        """Add the rows that moved into the first list while the others were walked, with one request where that can be.
+
+        Ids count up, so a row that was missed is one of those that are missing from 1 on, or that follow on the last: they are asked for
+        where one request can. Else the list is walked again where it is one page, and where it is not, its changes are pulled: then a
+        move that left no stamp is only found of rows that are cached (`moved_into_first`).
+        """
+        source, key = table.sources[0], table.key[0]
+        seen = set().union(*(rows[key].to_pylist() for rows in pull.tables))
+        missing = sorted(set(range(1, max(seen, default=0) + 1)) - seen)
+        if len(missing) < source.ids:
+            following = range(max(seen, default=0) + 1, max(seen, default=0) + 1 + source.ids - len(missing))
+            self.moved_into_first(table, fields, pull, [*missing, *following])
+            pull.looked_again = True
+        elif pull.pages_of_first == 1:
+            for _ in self._walk(pull, table, fields, source, dict(source.params)):
+                pass
+            pull.looked_again = True
+        elif not pull.saved:
+            self._changes_in(source, table, fields, pull, None)
 
     def moved_into_first(self, table: Table, fields: Sequence[Field], pull: Pull, missing: Sequence[int]) -> None:
         """Add those of the `missing` rows that are in the first list: they moved there behind the walk, and left no stamp.

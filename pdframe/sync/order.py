@@ -24,6 +24,11 @@ def rows_of(name: str) -> list[str]:
     return [need for need in needs(name) if TABLES[need].key == ("id",)]
 
 
+def anew(names: Iterable[str]) -> set[str]:
+    """The tables that a full load of `names` loads anew: also those whose rows tell what to ask for."""
+    return set().union(*([name, *rows_of(name)] for name in names))
+
+
 def in_order(names: Iterable[str]) -> Sequence[str]:
     """Tables in an order in which each comes after those it rests on."""
     return sorted(names, key=lambda name: (len(needs(name)), list(TABLES).index(name)))

@@ -6,6 +6,7 @@ one row a record: `id`, `asked_at`, `look` (how the record looked in its own lis
 
 from __future__ import annotations
 
+import contextlib
 import zlib
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -217,7 +218,7 @@ class ByParent:
         """How each record looks in its cached list; nothing where that is not cached, or tells nothing.
 
         What happens to a record later in the second in which its list was read leaves no sign. It can only be one of those that changed
-        last: their looks begin with a question mark, and they are asked again.
+        last: their looks begin with a question mark, and they are asked again until that second is over.
         """
         signs = self.parent.signs
         if not signs or self.store.manifest(self.parent.table) is None:
@@ -240,10 +241,10 @@ class ByParent:
         if self.table.name != "discounts":
             return sorted(self.store.read(self.parent.table, ["id"])["id"].to_pylist())
         deals = self.store.read("deals", ["id", "products_count"])
-        items = self.store.manifest("deal_products")
-        leaves_out = items is not None and lines.LEAVES_OUT in items.state
-        possible = lines.deals_that_can_have("deal_products", deals, None, count_leaves_out=leaves_out)
-        return sorted(possible | (with_rows & set(deals["id"].to_pylist())))
+        with contextlib.suppress(CacheError):
+            # The count may leave disabled lines out; nothing is lost where they are not cached, for a discount is on lines that count.
+            with_rows |= set(self.store.read("deal_products", ["deal_id"])["deal_id"].to_pylist())
+        return sorted(lines.deals_that_count_some(deals) | (with_rows & set(deals["id"].to_pylist())))
 
     def _round(self, want: Want, wanted: Sequence[int], known: _Known) -> tuple[datetime | None, dict[str, str]]:
         """When the round that this load goes on with began (None: it begins one), and what the cache must say while it is unfinished."""
@@ -284,7 +285,8 @@ class ByParent:
             for record in due:
                 at, (rows, server_time) = self.now(), self._rows_of(record)
                 fresh.rows += rows or ()
-                fresh.asked[record] = Asked(at, looks.get(record), rows is not None, server_time)
+                look = _settled(looks.get(record), server_time, known.asked.get(record))
+                fresh.asked[record] = Asked(at, look, rows is not None, server_time)
                 done += 1
                 missing += rows is None
                 if listed and done == missing == MISSING_IN_A_ROW:
@@ -351,6 +353,9 @@ class ByParent:
     def _write(self, known: _Known, state: Mapping[str, str], *, unchanged: bool) -> None:
         now, before = self.now(), known.manifest
         oldest = min((asked.at for asked in known.asked.values()), default=now)
+        if self.parent.every and (listed := self.store.manifest(self.parent.table)) is not None:
+            # No more complete than the list of the records is.
+            oldest = min(oldest, listed.full_at)
         manifest = Manifest(
             self.table.name, before.parts if before else (), known.rows.num_rows, now, oldest, None, dict(state),
             before.tokens if before else 0, before.next_part if before else 1,
@@ -405,6 +410,14 @@ def rows_of(store: Store, table: Table, ids: Collection[int] | None) -> pa.Table
     if ids is None:
         ids = store.read(parent.table, ["id"])["id"].to_pylist()
     return rows.filter(pc.is_in(rows[parent.id], value_set=pa.array(ids, pa.int64())))
+
+
+def _settled(look: str | None, server_time: datetime | None, before: Asked | None) -> str | None:
+    """A look, no longer in doubt where the record was asked for again after the second of its stamp."""
+    if look is None or before is None or before.look is None or before.look.removeprefix("?") != look.removeprefix("?"):
+        return look
+    over = before.server_time is not None and server_time is not None and server_time - before.server_time >= lines.A_SECOND
+    return look.removeprefix("?") if over or not before.look.startswith("?") else look
 
 
 def _by_field(row: dict[str, Any]) -> list[dict[str, Any]]:

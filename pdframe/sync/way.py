@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 
+import pyarrow as pa
+import pyarrow.compute as pc
+
 from pdframe.api.walk import PAGE
 from pdframe.schema import Table
 from pdframe.store import Manifest
@@ -31,8 +34,24 @@ def reload_due(table: Table, manifest: Manifest, now: datetime, full_every: time
 
 
 def fits_a_page(table: Table, rows: int) -> bool:
-    """Whether the whole table costs what asking for its changes does, and proves more: deletions are not listed of it."""
-    return len(table.sources) == 1 and not table.sources[0].deletions and rows <= PAGE
+    """Whether the whole table costs no more than asking for its changes, and proves more."""
+    whole = sum(source.cost for source in table.sources) + (table.sources[0].cost if len(table.sources) > 1 else 0)
+    changes = sum(source.cost * (1 + source.deletions) for source in table.sources)
+    return rows <= PAGE and whole <= changes
+
+
+def lists_of(table: Table, cached: pa.Table) -> list[pa.Array]:
+    """Which of the cached rows are in each of the lists that a table is made of."""
+    if len(table.sources) == 1:
+        return [pa.repeat(True, cached.num_rows)]
+    column = cached[second_list(table)]
+    second = pc.fill_null(column, False) if pa.types.is_boolean(column.type) else column.is_valid()
+    return [pc.invert(second), second]
+
+
+def second_list(table: Table) -> str:
+    """The column by which a cached row tells that it is in the second list of its table."""
+    return "is_archived" if "is_archived" in table.by_name else "archive_time"
 
 
 def _days(age: timedelta) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from datetime import datetime, timedelta
 from typing import Literal, NamedTuple
 
@@ -21,7 +21,7 @@ from pdframe.sync.compare import Merge, last_of_each, replace_all, upsert
 from pdframe.sync.kept import keep_look
 from pdframe.sync.lists import DELETIONS_KEPT, Pull, Puller, StartAgainError, can_pull_changes
 from pdframe.sync.parents import ByParent, Want
-from pdframe.sync.way import reload_due
+from pdframe.sync.way import lists_of, reload_due
 
 Mode = Literal["full", "incremental", "skipped", "unavailable"]
 
@@ -101,16 +101,33 @@ class Work:
             raise
         rows = self._present(pull)
         if cached is not None and len(self.table.sources) > 1:
-            key = self.table.key[0]
-            missing = sorted(set(cached[key].to_pylist()).difference(rows[key].to_pylist(), pull.gone))
-            if missing:
-                self.puller.moved_into_first(self.table, self.fields, pull, missing)
-                rows = self._present(pull)
+            rows = self._account_for(cached, rows, pull)
         merge = replace_all(cached, rows, self.table.key[0])
         self._keep(merge, pull, manifest, started, full_at=pull.began)
         if pending is not None:
             pending.drop()
         return Outcome("full", merge, f"went on from {pull.saved} saved pages" if pull.saved else note)
+
+    def _account_for(self, cached: pa.Table, rows: pa.Table, pull: Pull) -> pa.Table:
+        """The rows of a walk of several lists, after asking where the cached ones are that it did not meet."""
+        key = self.table.key[0]
+
+        def missing() -> pa.Array:
+            met = pa.concat_arrays([rows[key].combine_chunks(), pa.array(pull.gone, rows.schema.field(key).type)])
+            return pc.invert(pc.is_in(cached[key], value_set=met))
+
+        if pc.any(missing()).as_py() and not pull.looked_again:
+            self.puller.moved_into_first(self.table, self.fields, pull, cached.filter(missing())[key].to_pylist())
+            rows = self._present(pull)
+        if self.table.incremental and pc.any(missing()).as_py():
+            # Deleted, or out of sight: the kept history tells these apart.
+            lost = [
+                source
+                for source, there in zip(self.table.sources, lists_of(self.table, cached), strict=True)
+                if pc.any(pc.and_(missing(), there)).as_py()
+            ]
+            self.puller.deletions_of(self.table, self.fields, pull, lost)
+        return rows
 
     def _changes(self, manifest: Manifest, cached: pa.Table) -> Outcome:
         """The rows of a list that changed since the last look."""
@@ -165,36 +182,47 @@ class Work:
     def _lines(self, manifest: Manifest | None, cached: pa.Table | None, note: str, *, full: bool) -> Outcome:
         """The lines of the deals that look different from when they were asked for; of every deal that can have any."""
         name, began = self.table.name, self.now()
-        state = dict(manifest.state) if manifest and not full else {}
-        basis = lines.basis(self.store, name) if manifest and not full else None
-        known = lines.known(self.store, name)
-        looks, plan = lines.asked(name, known, basis, cached, count_leaves_out=lines.LEAVES_OUT in state)
-        pull, pending = Pull(began, state=state), self._pending()
+        before = lines.basis(self.store, name) if manifest and cached is not None and not full else None
+        state = dict(manifest.state) if manifest and before else {}
+        known, pull, pending = lines.known(self.store, name), Pull(began, state=state), self._pending()
+        looks, plan = lines.asked(name, known, before, cached, counts_all=lines.counts_all(state))
         answered = lines.take_saved(pull, pending.load(), looks, plan.ask)
 
-        def keep(rows: pa.Table, ids: Sequence[int]) -> None:
-            pending.add(
-                rows,
-                Place(pull.began, problems=pull.problems),
-                note=looks.filter(pc.is_in(looks["id"], value_set=pa.array(ids, pa.int64()))),
-            )
+        def bring(ask: Collection[int]) -> pa.Table:
+            def keep(rows: pa.Table, ids: Sequence[int]) -> None:
+                note = looks.filter(pc.is_in(looks["id"], value_set=pa.array(ids, pa.int64())))
+                pending.add(rows, Place(pull.began, problems=pull.problems), note=note)
 
-        self.puller.batches_of(self.table, [deal for deal in plan.ask if deal not in answered], pull, keep)
-        rows = pull.rows(self.table, self.fields)
-        if name == "deal_products" and lines.LEAVES_OUT not in state and lines.count_leaves_out(known.deals, rows):
-            state[lines.LEAVES_OUT] = "leaves out disabled lines"
-            looks, rest = lines.asked(name, known, looks, rows, count_leaves_out=True)
-            self.puller.batches_of(self.table, sorted(set(rest.ask) - set(plan.ask)), pull, keep)
-            rows = pull.rows(self.table, self.fields)
+            self.puller.batches_of(self.table, sorted(set(ask) - answered), pull, keep)
+            return pull.rows(self.table, self.fields)
+
+        void = plan.void
+        if name == "deal_products" and before is None:
+            # Those that count some lines may tell whether the others can have any.
+            first, others = lines.by_count(known.deals, plan.ask, cached)
+            rows = bring(first)
+            if lines.leaves_out(known.deals, rows) is not False:
+                rows = bring(others)
+            if lines.leaves_out(known.deals, rows) is False:
+                state[lines.COUNTS] = lines.COUNTS_ALL
+                looks, _ = lines.asked(name, known, None, None, counts_all=True)
+        else:
+            rows = bring(plan.ask)
+            if lines.counts_all(state) and lines.leaves_out(known.deals, rows):
+                del state[lines.COUNTS]
+                looks, rest = lines.asked(name, known, lines.Basis(looks, None), cached, counts_all=False)
+                rows = bring(set(rest.ask) - set(plan.ask))
+                void = pa.array(sorted({*void.to_pylist(), *rest.ask}), pa.int64())
         key = self.table.key[0]
-        if basis is None or cached is None:
+        if before is None or cached is None:
             mode: Mode = "full"
             merge = replace_all(cached, rows, key)
         else:
             mode = "incremental"
-            merge = lines.replace_lines(cached, rows, plan.void, key)
-        self._keep(merge, pull, manifest, began, full_at=pull.began if mode == "full" or manifest is None else manifest.full_at)
-        lines.keep_basis(self.store, name, looks, began)
+            merge = lines.replace_lines(cached, rows, void, key)
+        full_at = lines.proven_since(self.store, name, pull.began) if mode == "full" or manifest is None else manifest.full_at
+        self._keep(merge, pull, manifest, began, full_at=full_at)
+        lines.keep_basis(self.store, name, lines.settled(looks, before, plan.ask, pull.server_time), began, pull.server_time)
         pending.drop()
         return Outcome(mode, merge, f"went on from {pull.saved} saved pages" if pull.saved else note)
 

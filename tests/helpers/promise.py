@@ -32,10 +32,11 @@ OVERLAP = 300
 KEPT_FOR = 29 * 86_400
 
 
-def with_needs(tables: Iterable[str]) -> list[str]:
-    """Tables, and those that they rest on."""
+def with_needs(tables: Iterable[str], *, fields: bool = True) -> list[str]:
+    """Tables, and those that they rest on, with or without lists of fields."""
     asked = set(tables)
-    return sorted(asked.union(*(NEEDS.get(table, ()) for table in asked)))
+    rests_on = set().union(*(NEEDS.get(table, ()) for table in asked))
+    return sorted(asked | (rests_on if fields else rests_on - set(FIELDS.values())))
 
 
 class Window:
@@ -67,6 +68,7 @@ class Promise:
         self._all_asked = False
         self._told_apart = False
         self._misread = False
+        self._evident = False
         self._walked: dict[str, int] = {}
 
     # What must be there
@@ -196,20 +198,18 @@ class Promise:
                 known[deal] = window.began
 
     def _tell_apart(self, window: Window) -> None:
-        """Whether a load of everything showed that `products_count` leaves disabled lines out: by a deal with both kinds."""
-        if not window.full:
-            # What was found so stays known.
-            return
-        annals, at = self.annals, window.began
-        seen = annals.all_at("deals", at)
-        quiet = window.ended == at and all(self.known["deals"].get(deal) == at for deal in seen)
-        self._told_apart = quiet and any(map(_is_mixed, annals.all_at("deal_products", at).values()))
+        """Whether a load of everything cannot have misread what `products_count` counts: nothing happened meanwhile."""
+        if window.full:
+            seen = self.annals.all_at("deals", window.began)
+            quiet = window.ended == window.began and all(self.known["deals"].get(deal) == window.began for deal in seen)
+            self._told_apart = quiet
 
     def _is_overlooked(self, table: str, deal: int, window: Window) -> bool:
         """Whether nothing that is cached tells that a deal has rows, so that it need not be asked for.
 
-        It counts no lines, and no other deal has shown that the count leaves some out; or its count changed without a stamp, and the deals
-        were not loaded anew. For installments the same of its lines, which tell whether it can have any.
+        It counts no lines, and a line that was edited during a load of everything made the count seem to leave none out; or its count
+        changed without a stamp, and the deals were not loaded anew. For installments the same of its lines, which tell whether it can
+        have any.
         """
         if table == "installments":
             lines = self.annals.between("deal_products", deal, self.known["deal_products"].get(deal, 0), window.ended)
@@ -249,16 +249,17 @@ class Promise:
         if table in BY_DEAL:
             return self._due_by_deal(table, window)
         whole = self._due_whole(table, window)
-        if table in LISTS and table in self.last:
-            # Rows that are missing now may have moved between the lists: they are asked for, or where that cannot be, the first list is.
-            vanished, live = self._vanished(table, window), LISTS[table][0]
+        vanished = table in LISTS and table in self.last and self._vanished(table, window)
+        if table in LISTED:
+            # What moved into the first list while the second was walked is asked for: by id, or as what changed; the list if it is a page.
+            whole += max(10, self._due_changes(table, window, self._newest(table, window))[0])
+        if vanished:
+            # Rows that are missing now may have moved between the lists, or be deleted.
+            live = LISTS[table][0]
             by_id = ceil(vanished / 100) if table in LISTED else self._pages(len(self._seen(table, window, live[1])))
-            whole += by_id * live[0] if vanished else 0
+            whole += by_id * live[0] + (sum(self._due_deletions(table)) if table in LISTED else 0)
         if table not in TRACKED:
             return whole
-        if table in LISTS:
-            # What moved into the first list while the second was walked is asked for.
-            whole += self._due_changes(table, window, self._newest(table, window))[0]
         last = self.last.get(table)
         if window.full or last is None:
             return whole
@@ -266,8 +267,11 @@ class Promise:
         if self.annals.clock[window.ended] - self.annals.clock[last.began] > KEPT_FOR:
             # Found by the first answer: deletions are listed for 30 days alone.
             return whole + 10
-        fits_a_page = min(len(self.annals.all_at(table, moment)) for moment in range(last.began, last.ended + 1)) <= self.page
-        return max(whole, changes) if fits_a_page and table not in LISTS else changes
+        return max(whole, changes) if self._fits_a_page(table, last) else changes
+
+    def _fits_a_page(self, table: str, window: Window) -> bool:
+        """Whether the table may have been no longer than a page."""
+        return min(len(self.annals.all_at(table, moment)) for moment in range(window.began, window.ended + 1)) <= self.page
 
     def _pages(self, rows: int) -> int:
         return max(1, ceil(rows / self.page))
@@ -301,9 +305,10 @@ class Promise:
             # A row that is edited while the list is walked moves to its end, and is met again.
             again = sum(len(states) - 1 for states in rows)
             tokens.append(self._pages(len(rows) + again) * cost)
-        if table in LISTED:
-            tokens += [self._pages(sum(map(fits, self.annals.deleted_rows(table)))) * cost for cost, fits in LISTS[table]]
-        return tokens
+        return [*tokens, *self._due_deletions(table)] if table in LISTED else tokens
+
+    def _due_deletions(self, table: str) -> list[int]:
+        return [self._pages(sum(map(fits, self.annals.deleted_rows(table)))) * cost for cost, fits in LISTS[table]]
 
     def _newest(self, table: str, window: Window) -> list[str]:
         """Up to when a load of all rows knows of changes: the newest, less the time that it took."""
@@ -320,11 +325,12 @@ class Promise:
                 anew = window.full or table not in self._walked
                 self._misread = self._may_misread(tables, window) or (self._misread and not anew)
                 self._all_asked = self._all_asked and not anew
+                self._evident = self._is_evident(window) if anew else self._evident
             if window.full or table not in TRACKED:
                 self._walked[table] = window.began
             if table not in TRACKED:
                 continue
-            if window.full or table not in self._marks:
+            if window.full or table not in self._marks or self._fits_a_page(table, window):
                 self._marks[table] = self._newest(table, window)
                 continue
             for number, (_, fits) in enumerate(LISTS.get(table, EVERYTHING)):
@@ -335,10 +341,28 @@ class Promise:
                 ]
                 self._marks[table][number] = max(self._marks[table][number], min(newest))
 
+    def _is_evident(self, window: Window) -> bool:
+        """Whether a load of all lines surely finds a disabled one that its deal counts: the proof that every line is counted."""
+        annals = self.annals
+        if not annals.company.switches.products_count_includes_disabled:
+            return False
+        states = [annals.between("deal_products", deal, window.began, window.ended) for deal in annals.ids("deal_products")]
+        off = [all(state and not all(line["is_enabled"] for line in state.values()) for state in seen) for seen in states]
+        return any(off)
+
+    def _unsettled(self) -> set[int]:
+        """The deals that changed last, as far as the cache can know: what they did in that second may have left no sign."""
+        annals, stamps = self.annals, {}
+        for deal, moment in self.known["deals"].items():
+            for state in annals.between("deals", deal, moment, annals.moment):
+                if state is not None:
+                    stamps.setdefault(state["update_time"], set()).add(deal)
+        return set().union(*(stamps[stamp] for stamp in sorted(stamps)[-1:]))
+
     def _due_by_deal(self, table: str, window: Window) -> int:
         annals, last, first = self.annals, self.last.get(table), window.full or table not in self.last
-        counts_all = annals.company.switches.products_count_includes_disabled
-        counts_all = counts_all and not self._misread
+        counts_all = not self._misread and (self._is_evident(window) if first else self._evident)
+        unsettled = self._unsettled() | self._newest_at(last)
         changed = []
         for deal in annals.ids("deals"):
             since = self.known["deals"].get(deal, 0)
@@ -349,22 +373,30 @@ class Promise:
                 moved = True
             else:
                 moved = bool(annals.touched("deals", deal, last.began, window.ended)) or len({self._count(row) for row in states}) > 1
-                moved = moved or (table == "installments" and len(lines[0]) > 1)
-            # Where the count leaves lines out, deals without any are asked for as well.
-            possible = any(lines[0]) or any(lines[1]) or not counts_all
+                moved = moved or deal in unsettled or (table == "installments" and len(lines[0]) > 1)
+            # As long as nothing shows that the count leaves no line out, deals that count none are asked for as well.
+            possible = any(lines[0]) or any(lines[1]) or (table == "deal_products" and not counts_all)
             if moved and possible and any(state is not None for state in states):
                 changed.append(has)
         requests = ceil(len(changed) / 100) + ceil(sum(changed) / self.page) if changed else 0
-        if table == "deal_products" and not counts_all and (first or not self._all_asked):
-            # That the count leaves lines out is found once: then every deal is asked for.
+        if table == "deal_products" and first and not counts_all:
+            # Those that count some lines are asked for before the others.
+            requests += 1
+        elif table == "deal_products" and self._misread and not self._all_asked:
+            # That the count seems to leave lines out is found once: then every deal is asked for.
             self._all_asked = True
             rows = sum(len(row) for row in annals.all_at(table, window.ended).values())
             requests += ceil(len(annals.ids("deals")) / 100) + ceil(rows / self.page)
         return requests * 10
 
-
-def _is_mixed(lines: Any) -> bool:
-    return bool(lines) and len({line["is_enabled"] for line in lines.values()}) == 2
+    def _newest_at(self, window: Window | None) -> set[int]:
+        """The deals that had changed last at any time of a sync."""
+        found: set[int] = set()
+        for moment in range(window.began, window.ended + 1) if window else ():
+            rows = self.annals.all_at("deals", moment)
+            newest = max((row["update_time"] for row in rows.values()), default=None)
+            found |= {deal for deal, row in rows.items() if row["update_time"] == newest}
+        return found
 
 
 def _earlier(time: str, seconds: int) -> str:

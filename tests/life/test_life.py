@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import warnings
 from collections.abc import Iterator
+from math import ceil
 from typing import Any
 
 import pandas as pd
@@ -21,7 +22,7 @@ from pdframe import DataWarning, sandbox
 from pdframe.api.walk import PAGE, walk
 from pdframe.history import History, known_at
 from pdframe.schema.kept import REMEMBERED
-from pdframe.sync import way
+from pdframe.sync import lists, way
 
 DEALS = 30
 EVERYTHING = (*TABLES, *truth.FIELD_LISTS)
@@ -53,20 +54,25 @@ class Living(RuleBasedStateMachine):
 
     account: sandbox.SandboxAccount | None = None
 
-    @initialize(switches=SWITCHES, seed=st.integers(1, 6), page=st.sampled_from([7, 20, 500]))
-    def open(self, switches: sandbox.Switches, seed: int, page: int) -> None:
+    @initialize(switches=SWITCHES, seed=st.integers(1, 6), page=st.sampled_from([7, 20, 500]), sparse=st.booleans())
+    def open(self, switches: sandbox.Switches, seed: int, page: int, sparse: bool) -> None:
         # Pages of a few rows: so a list of a small company has many, and life goes on between them.
-        walk.__kwdefaults__["limit"] = way.PAGE = page
+        walk.__kwdefaults__["limit"] = way.PAGE = lists.PAGE = page
         self.account = sandbox.connect(seed=seed, deals=DEALS, switches=switches, burst=1_000_000, progress=False, max_age=0)
         self.company = self.account.company_model
+        if sparse:
+            # Ids that are far apart: what is missing among them cannot be asked for.
+            self.company._next["deals"] += 1_000
         self.life = Life(self.company)
         self.annals = Annals(self.company)
         self.promise = Promise(self.annals, page)
         self.looks: dict[int, tuple[Any, pd.DataFrame]] = {}
         self.sync((), full=True)
+        pages = [entry for entry in self.account.server.requests if entry.path.endswith("/activities")]
+        assert len(pages) == max(1, ceil(len(self.annals.all_at("activities", 0)) / page))
 
     def teardown(self) -> None:
-        walk.__kwdefaults__["limit"] = way.PAGE = PAGE
+        walk.__kwdefaults__["limit"] = way.PAGE = lists.PAGE = PAGE
         if self.account is not None:
             self.account.close()
 
@@ -112,7 +118,7 @@ class Living(RuleBasedStateMachine):
             return ask(*arguments, **options)
 
         wanted = tables or EVERYTHING
-        done = with_needs(wanted)
+        done, whole = with_needs(wanted), with_needs(wanted, fields=False) if full else []
         self.account.server.reset_stats()
         self.account._client.get_json = living  # type: ignore[method-assign]
         try:
@@ -122,9 +128,9 @@ class Living(RuleBasedStateMachine):
         finally:
             self.account._client.get_json = ask  # type: ignore[method-assign]
         assert sorted(report.index) == done
-        # What a table rests on is not reloaded with it.
-        windows = [(Window(began, self.annals.moment, True), wanted if full else ())]
-        windows += [(Window(began, self.annals.moment, False), [table for table in done if table not in windows[0][1]])]
+        # The rows that a table rests on are reloaded with it, its list of fields is always whole.
+        windows = [(Window(began, self.annals.moment, True), whole)]
+        windows += [(Window(began, self.annals.moment, False), [table for table in done if table not in whole])]
         if not expire:
             for window, part in windows:
                 for table, tokens in self.promise.due(part, window).items():
@@ -198,7 +204,7 @@ class Living(RuleBasedStateMachine):
 def no_waiting_for_the_disk(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setattr(os, "fsync", lambda file: None)
     yield
-    assert walk.__kwdefaults__["limit"] == way.PAGE == PAGE
+    assert walk.__kwdefaults__["limit"] == way.PAGE == lists.PAGE == PAGE
 
 
 def test_random_life() -> None:

@@ -1,31 +1,39 @@
-"""Whether `products_count` counts disabled lines is read off the deals that have some."""
+"""Which deals are asked for their lines: no line is missed that the contract promises, and no deal is asked for nothing."""
 
 from __future__ import annotations
 
+import math
+from collections.abc import Iterator
+
+import pandas as pd
 import pyarrow as pa
 import pytest
 
-from pdframe.sync.lines import count_leaves_out
+from pdframe import sandbox
+from pdframe.sync.lines import leaves_out
+
+pytestmark = pytest.mark.filterwarnings("ignore::pdframe.errors.DataWarning")
+PATH = "/api/v2/deals/products"
 
 
 @pytest.mark.parametrize(
-    ("deals", "leaves_out"),
+    ("deals", "told"),
     [
         # A deal's count, then its lines: enabled or not.
-        ([], False),
-        ([(2, [True, True])], False),
+        ([], None),
+        ([(2, [True, True])], None),
         ([(2, [True, False])], False),
         ([(1, [True, False])], True),
         ([(1, [True, False, False]), (3, [True, True, True])], True),
         # A line came between the two looks.
-        ([(1, [True, True])], False),
+        ([(1, [True, True])], None),
         # One was disabled between the two looks: the others tell, and where they do not, too much is asked for rather than too little.
         ([(1, [True, False]), (1, [False]), (2, [True, True, False])], True),
         ([(1, [True, False]), (1, [False])], True),
         ([(2, [True, False]), (2, [True, False]), (1, [True, False])], False),
     ],
 )
-def test_the_most_deals_tell(deals: list[tuple[int, list[bool]]], leaves_out: bool) -> None:
+def test_the_most_deals_tell(deals: list[tuple[int, list[bool]]], told: bool | None) -> None:
     counts = pa.table(
         {"id": pa.array(range(len(deals)), pa.int64()), "products_count": pa.array([count for count, _ in deals], pa.int64())}
     )
@@ -36,4 +44,102 @@ def test_the_most_deals_tell(deals: list[tuple[int, list[bool]]], leaves_out: bo
             "is_enabled": pa.array([enabled for _, enabled in lines], pa.bool_()),
         }
     )
-    assert count_leaves_out(counts, table) is leaves_out
+    assert leaves_out(counts, table) is told
+
+
+@pytest.fixture
+def bare() -> Iterator[sandbox.SandboxAccount]:
+    """A company that has deals and products, and no line that is disabled."""
+    with sandbox.connect(seed=3, deals=300, burst=100_000, progress=False, max_age=None) as account:
+        company = account.company_model
+        for line in [line["id"] for line in company.tables["deal_products"].values() if not line["is_enabled"]]:
+            if company.tables["deals"][company.tables["deal_products"][line]["deal_id"]]["is_deleted"]:
+                continue
+            company.edit_line(line, is_enabled=True)
+        yield account
+
+
+def without_lines(account: sandbox.SandboxAccount) -> list[int]:
+    company = account.company_model
+    return [
+        deal
+        for deal, row in company.tables["deals"].items()
+        if not row["is_deleted"] and not company.lines_of(deal) and row["status"] == "open"
+    ]
+
+
+def asked(account: sandbox.SandboxAccount) -> int:
+    return account.server.stats.by_path[PATH][0] if PATH in account.server.stats.by_path else 0
+
+
+def test_a_line_that_changes_again_in_the_second_of_the_sync_is_found_by_the_next(account: sandbox.SandboxAccount) -> None:
+    company = account.company_model
+    line = next(row for row in company.tables["deal_products"].values() if not company.tables["deals"][row["deal_id"]]["is_deleted"])
+    company.edit_line(line["id"], quantity=3)
+    account.deal_products()
+    company.now -= 1  # the next write falls into the second of the one before
+    company.edit_line(line["id"], quantity=5)
+    assert account.deal_products(refresh=True).set_index("id")["quantity"][line["id"]] == 5
+    company.now += 60
+    requests = []
+    for _ in range(3):
+        account.deal_products(refresh=True)
+        requests.append(asked(account))
+    # One more look proves that its second was over; then it rests.
+    assert requests == [3, 3, 3]
+
+
+def test_a_full_load_finds_a_first_line_that_left_no_stamp() -> None:
+    switches = sandbox.Switches(line_edits_move_update_time=False)
+    with sandbox.connect(seed=3, deals=700, switches=switches, burst=100_000, progress=False, max_age=None) as account:
+        company = account.company_model
+        account.deal_products()
+        product = next(iter(company.tables["products"]))
+        deal = next(d for d in without_lines(account) if company.tables["deals"][d]["value"] == 0)
+        line = company.add_line(deal, product, item_price=0, billing_frequency="one-time", billing_frequency_cycles=None)
+        assert line not in set(account.deal_products(refresh=True)["id"])
+        done = account.sync("deal_products", full=True).set_index("table")["mode"]
+        assert done[["deals", "deal_products"]].tolist() == ["full", "full"]
+        assert line in set(account.deal_products(refresh=False)["id"])
+
+
+@pytest.mark.parametrize("counts", [True, False])
+def test_a_full_load_finds_disabled_lines_where_nothing_tells_whether_they_are_counted(counts: bool) -> None:
+    switches = sandbox.Switches(products_count_includes_disabled=counts)
+    with sandbox.connect(seed=3, deals=0, switches=switches, burst=100_000, progress=False, max_age=None) as account:
+        company = account.company_model
+        product = company.add_product("Licence", price=10)
+        deals = [company.add_deal(f"Deal {number}") for number in range(250)]
+        line = company.add_line(deals[7], product, is_enabled=False)
+        assert account.deal_products()["id"].tolist() == [line]
+        # Where the line is counted, the deal tells so, and no other is asked.
+        assert asked(account) == (1 if counts else math.ceil(250 / 100))
+
+
+def test_a_changed_deal_is_asked_for_lines_that_its_count_may_leave_out(bare: sandbox.SandboxAccount) -> None:
+    company = bare.company_model
+    object.__setattr__(company.switches, "products_count_includes_disabled", False)
+    bare.deal_products()
+    product = next(iter(company.tables["products"]))
+    line = company.add_line(without_lines(bare)[0], product, is_enabled=False)
+    assert line in set(bare.deal_products(refresh=True)["id"])
+
+
+def test_where_the_count_is_known_to_count_every_line_deals_without_any_are_not_asked(account: sandbox.SandboxAccount) -> None:
+    account.deal_products()
+    before = asked(account)
+    assert before == 1  # of the 57 deals, those that count some
+    account.company_model.edit_deal(without_lines(account)[0], title="touched")
+    account.company_model.now += 60
+    account.deal_products(refresh=True)
+    assert asked(account) == before + 1  # the one that changed last before the first load
+
+
+def test_line_items_are_proven_complete_no_later_than_the_deals(account: sandbox.SandboxAccount) -> None:
+    account.sync("deals", "deal_products", "installments", full=True)
+    full_at = account.status().set_index("table")["full_at"]
+    account.sync("deal_products", "installments", full=True)
+    later = account.status().set_index("table")["full_at"]
+    assert (later[["deals", "deal_products", "installments"]] > full_at[["deals", "deal_products", "installments"]]).all()
+    assert later["deal_products"] == later["installments"] == later["deals"]
+    pd.testing.assert_series_equal(later[["activities"]], full_at[["activities"]])

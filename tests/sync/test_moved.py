@@ -44,8 +44,8 @@ def test_a_deal_that_is_unarchived_behind_the_walk_stays(stamped: bool) -> None:
         after = account.deals(refresh=False, labels=False)
         assert after["id"].tolist() == before["id"].tolist()
         assert not after.set_index("id")["is_archived"][deal]
-        # A page of each list, what changed in the first, and where the deal left no stamp, the deal by its id.
-        assert done["tokens"] == 10 + 20 + 10 + (0 if stamped else 10)
+        # A page of each list, and the ids that are in neither.
+        assert done["tokens"] == 10 + 20 + 10
         assert len(account.as_of("2100-01-01").query("gone")) == 0
 
 
@@ -64,8 +64,53 @@ def test_a_project_that_is_unarchived_behind_the_walk_stays() -> None:
 
 
 def test_what_is_gone_is_asked_for_once(account: sandbox.SandboxAccount) -> None:
-    deal = int(account.deals()["id"].iloc[0])
+    deals = account.deals()
+    deal, hidden = (int(number) for number in deals.loc[~deals["is_archived"], "id"].iloc[:2])
     account.company_model.delete_deal(deal)
+    account.company_model.hide("deals", hidden)
     tokens = [account.sync("deals", full=True).set_index("table")["tokens"]["deals"] for _ in range(2)]
-    assert tokens == [50, 40]
-    assert deal not in set(account.deals(refresh=False)["id"])
+    assert tokens == [40 + 10, 40]  # the live list's deletions, once
+    assert {deal, hidden}.isdisjoint(account.deals(refresh=False)["id"])
+    gone = account.as_of("2100-01-01").set_index("deal_id").loc[[deal, hidden]]
+    assert gone["gone"].all()
+    assert gone["status"].tolist() == ["deleted", deals.set_index("id")["status"][hidden]]
+
+
+def unarchived_behind_the_first_walk(account: sandbox.SandboxAccount) -> tuple[int, int]:
+    """The id of a deal that leaves the archive without a stamp while the archive is asked for, and the tokens of that first load."""
+    company = account.company_model
+    deal = next(row["id"] for row in company.tables["deals"].values() if row["is_archived"] and not row["is_deleted"])
+    account.stages()
+    end = before_request(account, "/deals/archived", lambda: company.unarchive_deal(deal))
+    tokens = account.sync("deals").set_index("table")["tokens"]["deals"]
+    end()
+    return deal, int(tokens)
+
+
+@pytest.mark.parametrize(
+    ("deals", "next_id", "tokens"),
+    [(60, None, 10 + 20 + 10), (700, None, 20 + 20 + 10), (60, 10_000, 10 + 20 + 10)],
+    ids=["a page", "two pages", "a page and thousands of ids that are not there"],
+)
+def test_a_deal_that_is_unarchived_behind_the_very_first_walk_is_there(deals: int, next_id: int | None, tokens: int) -> None:
+    switches = sandbox.Switches(archiving_moves_update_time=False)
+    with sandbox.connect(seed=1, deals=deals, switches=switches, burst=100_000, progress=False, max_age=None) as account:
+        if next_id is not None:
+            account.company_model._next["deals"] = next_id
+            account.company_model.add_deal("far on")
+        deal, spent = unarchived_behind_the_first_walk(account)
+        assert not account.deals(refresh=False).set_index("id")["is_archived"][deal]
+        assert spent == tokens
+
+
+def test_a_deal_that_is_newest_and_in_neither_list_is_there() -> None:
+    switches = sandbox.Switches(archiving_moves_update_time=False)
+    with sandbox.connect(seed=1, deals=60, switches=switches, burst=100_000, progress=False, max_age=None) as account:
+        company = account.company_model
+        newest = company.add_deal("the newest")
+        company.archive_deal(newest)
+        account.stages()
+        end = before_request(account, "/deals/archived", lambda: company.unarchive_deal(newest))
+        account.sync("deals")
+        end()
+        assert newest in set(account.deals(refresh=False)["id"])

@@ -25,6 +25,7 @@ def synced(account: sandbox.SandboxAccount, table: str) -> pd.Series:
     return account.sync(table).set_index("table").loc[table]
 
 
+@pytest.mark.usefixtures("long_lists")
 @pytest.mark.parametrize("table", ["deals", "deal_products"])
 def test_an_old_proof_of_completeness_is_renewed(account: sandbox.SandboxAccount, table: str) -> None:
     getattr(account, table)()
@@ -57,6 +58,7 @@ def test_a_load_within_max_age_is_none_however_old_the_last_full_one() -> None:
         assert account.server.stats.requests == asked
 
 
+@pytest.mark.usefixtures("long_lists")
 def test_never_by_itself() -> None:
     with sandbox.connect(seed=3, deals=60, burst=100_000, progress=False, full_every=None) as account:
         account.deals()
