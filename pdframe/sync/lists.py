@@ -106,7 +106,8 @@ class Puller:
                 reached = replace(
                     place, source=number if cursor else number + 1, cursor=cursor, server_time=pull.server_time, problems=pull.problems
                 )
-                if pending is not None and reached.source < len(table.sources):
+                # The last page of several lists is kept as well: one more look follows.
+                if pending is not None and (reached.source < len(table.sources) or len(table.sources) > 1):
                     pending.add(rows, reached)
             if number == 0 and not pull.saved:
                 pull.pages_of_first = len(pull.tables) - pages
