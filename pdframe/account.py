@@ -200,7 +200,8 @@ class Account(ListLoaders, RecordLoaders, Searches, Past):
             Names of tables. Those that cost a request a record (`deal_changes`, `discounts`, the followers ...) must be named: then every
             record is asked for that may have changed; of followers, the records that were asked for before.
         full
-            Reload them as a whole instead of pulling changes: this finds every deletion.
+            Reload them as a whole instead of pulling changes: this finds every deletion. So are the tables reloaded whose rows tell what to
+            ask for: for line items the deals, for installments both.
 
         Returns
         -------

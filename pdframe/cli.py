@@ -158,7 +158,7 @@ def _demo(options: argparse.Namespace) -> int:
         _show_sync(second[second["tokens"] > 0])
         _say(f"{int(second['tokens'].sum()):,} tokens instead of {int(first['tokens'].sum()):,}.")
         print(f"Parquet, a folder a table:  {account.cache_path}")
-        print("Open next:                  notebooks/01_quickstart.ipynb")
+        print("Open next:                  notebooks/01_quickstart.ipynb, notebooks/02_the_whole_account.ipynb")
         print("Your own account:           export PIPEDRIVE_COMPANY=acme PIPEDRIVE_API_TOKEN=...; pdframe sync")
     return 0
 
