@@ -8,10 +8,11 @@ import json
 import os
 import re
 import tempfile
+import time
 import zlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import IO, Any
 
@@ -26,6 +27,11 @@ ROWS_PER_PART = 200_000
 MANIFEST = "manifest.json"
 ACCOUNTS = "accounts.json"
 UNFINISHED = "unfinished.json"
+TEMPORARY = ".tmp"
+# No write takes so long: a temporary file of this age is what a killed process left.
+LEFT_BEHIND = timedelta(hours=1)
+# So many credentials of one account are remembered: each session of a sandbox brings its own.
+REMEMBERED_KEYS = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,13 +111,15 @@ class Store:
         self.root = cache_dir / key
 
     def open(self) -> None:
-        """Make the folders, readable by this user alone, and keep them out of version control."""
+        """Make the folders, readable by this user alone, keep them out of version control, and sweep what killed processes left."""
         try:
             make_private(self.cache_dir)
             make_private(self.root)
             ignore = self.cache_dir / ".gitignore"
             if not ignore.exists():
                 write_atomic(ignore, b"# Snapshots of a CRM are personal data.\n*\n")
+            _sweep_temporary(self.cache_dir.glob(f".*{TEMPORARY}"))
+            _sweep_temporary(self.root.rglob(f".*{TEMPORARY}"))
         except OSError as error:
             raise CacheError(
                 f"The cache folder {self.root} cannot be made: {error.strerror}. Give another one with cache_dir=... or PDFRAME_CACHE_DIR."
@@ -274,6 +282,10 @@ class Accounts:
     def put(self, digest: str, account: Mapping[str, Any]) -> None:
         """Keep what `/users/me` said."""
         everything = self._all()
+        everything.pop(digest, None)
+        same = [other for other, known in everything.items() if isinstance(known, dict) and known.get("key") == account.get("key")]
+        for oldest in same[: max(0, len(same) - REMEMBERED_KEYS + 1)]:
+            del everything[oldest]
         everything[digest] = dict(account)
         try:
             write_atomic(self.path, json.dumps(everything, indent=1).encode())
@@ -295,6 +307,13 @@ def _unreadable(path: Path, why: str, table: str) -> CacheError:
     )
 
 
+def _sweep_temporary(paths: Iterable[Path]) -> None:
+    for path in paths:
+        with contextlib.suppress(OSError):
+            if time.time() - path.stat().st_mtime > LEFT_BEHIND.total_seconds():
+                path.unlink()
+
+
 def make_private(folder: Path) -> None:
     """Make a folder, and those above it, for this user alone; one that is there stays as it is."""
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -303,7 +322,7 @@ def make_private(folder: Path) -> None:
 @contextlib.contextmanager
 def _private_file(folder: Path, name: str, *, durable: bool) -> Iterator[IO[bytes]]:
     """A new file, mode 0600, that takes the name `name` only when it is whole and on disk."""
-    handle, temporary = tempfile.mkstemp(prefix=f".{name}.", dir=folder)
+    handle, temporary = tempfile.mkstemp(prefix=f".{name}.", suffix=TEMPORARY, dir=folder)
     try:
         with os.fdopen(handle, "wb") as file:
             yield file

@@ -1,6 +1,7 @@
 """The cache keeps what it was given, privately and whole, and says so where it cannot."""
 
 import json
+import os
 import stat
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -132,6 +133,45 @@ def test_account_names_are_readable_and_never_meet() -> None:
     assert readable_key("acme", "user12") == "acme-user12"
     assert readable_key("a/b", "user1") != readable_key("a_b", "user1")
     assert "/" not in readable_key("../../etc", "user1")
+
+
+def test_what_a_killed_process_left_is_swept_and_nothing_else(store: Store) -> None:
+    store.replace(new(), ROWS)
+    folder = store.root / "deals"
+    names = (".part-000002.parquet.abc.tmp", ".manifest.json.abc.tmp", "kept.tmp", ".DS_Store", ".young.tmp")
+    left = [folder / name for name in names] + [store.cache_dir / ".accounts.json.abc.tmp", folder / "pending" / ".walk.json.abc.tmp"]
+    (folder / "pending").mkdir()
+    for path in left:
+        path.write_bytes(b"half")
+        if path.name != ".young.tmp":
+            os.utime(path, (0, 0))
+    Store(store.cache_dir, "acme-user1").open()
+    assert {path.name for path in left if path.exists()} == {"kept.tmp", ".DS_Store", ".young.tmp"}
+    assert store.read("deals").equals(ROWS)
+
+
+def test_a_killed_write_leaves_a_file_that_is_known_as_temporary(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[Path] = []
+
+    def killed(source: Path, target: Path) -> None:
+        seen.append(source)
+        raise OSError(5, "killed")
+
+    monkeypatch.setattr(Path, "replace", killed)
+    with pytest.raises(CacheError):
+        store.replace(new(), ROWS)
+    assert [(path.name[0], path.suffix) for path in seen] == [(".", ".tmp")]
+
+
+def test_of_one_account_a_few_credentials_are_remembered(tmp_path: Path) -> None:
+    accounts = Accounts(tmp_path)
+    accounts.put("theirs", {"key": "acme-user2"})
+    for session in range(50):
+        accounts.put(f"session {session}", {"key": "sandbox-seed7-2000-user1003"})
+    accounts.put("session 49", {"key": "sandbox-seed7-2000-user1003", "name": "Ada"})
+    kept = json.loads(accounts.path.read_bytes())
+    assert list(kept) == ["theirs", *(f"session {session}" for session in range(42, 50))]
+    assert accounts.get("session 49") == {"key": "sandbox-seed7-2000-user1003", "name": "Ada"}
 
 
 def test_accounts_are_remembered_and_a_damaged_list_is_forgotten(tmp_path: Path) -> None:

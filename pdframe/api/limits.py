@@ -371,7 +371,7 @@ def _locked(path: Path) -> Iterator[None]:
 
 def _replace(path: Path, content: bytes) -> None:
     """Write a private file at once or not at all."""
-    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent)
     try:
         with os.fdopen(handle, "wb") as file:
             file.write(content)

@@ -74,6 +74,20 @@ def test_a_table_of_one_page_is_read_whole_at_the_price_of_its_changes(account: 
     assert (row["mode"], row["removed"], row["tokens"]) == ("full", 1, 10)
 
 
+def test_a_small_account_pays_no_more_for_a_refresh_of_deals_than_for_a_reload(account: sandbox.SandboxAccount) -> None:
+    deals = account.deals()
+    company = account.company_model
+    assert synced(account, "deals")["tokens"] == 10 + 20 + 10
+    deleted, hidden = (int(number) for number in deals.loc[~deals["is_archived"], "id"].iloc[:2])
+    company.delete_deal(deleted)
+    company.hide("deals", hidden)
+    row = synced(account, "deals")
+    # What is gone is looked up among the deletions of its list, so that the history still tells which deal was deleted.
+    assert (row["mode"], row["removed"], row["tokens"]) == ("full", 2, 40 + 10)
+    assert (account.as_of("2100-01-01").set_index("deal_id").loc[[deleted, hidden], "status"] == "deleted").tolist() == [True, False]
+    assert synced(account, "deals")["tokens"] == 40
+
+
 @pytest.mark.parametrize("wrong", ["7", "-1D", "soon", True, 5, float("nan")])
 def test_garbage_is_refused(wrong: object) -> None:
     with pytest.raises(ArgumentError, match="full_every is a length of time"):
