@@ -213,12 +213,11 @@ class Account(ListLoaders, RecordLoaders, Searches, Past):
         Raises
         ------
         ArgumentError
-            A table that does not exist.
+            A table that does not exist, a `full` that is neither True nor False.
         PdframeError
             The API did not answer; tables that were finished are kept, and `error.kept` names them.
         """
-        for name in tables:
-            _table(name)
+        _check(tables, full)
         return _sync_frame(self._syncer.sync(tables or LISTS, full=full, max_age=self._max_age))
 
     def estimate(self, *tables: str, full: bool = False) -> pd.DataFrame:
@@ -240,8 +239,7 @@ class Account(ListLoaders, RecordLoaders, Searches, Past):
         ArgumentError
             A table that does not exist.
         """
-        for name in tables:
-            _table(name)
+        _check(tables, full)
         rows = self._syncer.estimate(tables or LISTS, full=full)
         return pd.DataFrame(
             {
@@ -387,11 +385,21 @@ def connection(
 
 
 def _table(name: str) -> Table:
+    if not isinstance(name, str):
+        raise ArgumentError(f"A table is named by a text, several one by one: account.sync('deals', 'stages'), not {name!r}.")
     if name in TABLES:
         return TABLES[name]
-    close = get_close_matches(str(name), TABLES, n=3)
+    close = get_close_matches(name, TABLES, n=3)
     hint = f"Did you mean {' or '.join(map(repr, close))}?" if close else f"Tables: {', '.join(TABLES)}."
     raise ArgumentError(f"There is no table {name!r}. {hint}")
+
+
+def _check(tables: Sequence[str], full: bool) -> None:
+    """Refuse what `sync` and `estimate` do not take."""
+    for name in tables:
+        _table(name)
+    if not isinstance(full, bool):
+        raise ArgumentError(f"full is True or False, not {full!r}.")
 
 
 def _origin(company: str | None, base_url: str | None, *, optional: bool) -> str | None:

@@ -400,6 +400,16 @@ def test_unknown_tables_are_said(account: sandbox.SandboxAccount) -> None:
     assert account.server.stats.requests == 0
 
 
+@pytest.mark.parametrize("wrong", [["deals"], None, 3, ("deals", "stages"), {"deals"}])
+def test_what_is_no_name_of_a_table_is_said(account: sandbox.SandboxAccount, wrong: object) -> None:
+    for ask in (account.sync, account.estimate, account.fields):
+        with pytest.raises(ArgumentError, match=r"one by one: account\.sync\('deals', 'stages'\)"):
+            ask(wrong)  # type: ignore[operator]
+    with pytest.raises(ArgumentError, match="full is True or False"):
+        account.sync("stages", full="no")  # type: ignore[arg-type]
+    assert account.server.stats.requests == 0
+
+
 def test_a_sync_long_after_an_interrupted_one_skips_nothing() -> None:
     with sandbox.connect(seed=3, deals=60, burst=100_000, progress=False, max_age=None) as account:
         account.server.faults = sandbox.Faults(at={4: "success_false_200"})
