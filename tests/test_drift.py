@@ -10,6 +10,7 @@ import pytest
 from pdframe import DataWarning, sandbox
 
 pytestmark = pytest.mark.filterwarnings("ignore::pdframe.errors.DataWarning")
+KINDS = ("double", "date", "monetary", "enum", "varchar")
 
 
 def two_deals(account: sandbox.SandboxAccount) -> tuple[int, int]:
@@ -156,6 +157,7 @@ def test_a_standard_field_that_the_schema_does_not_know_is_passed_through(
     assert deals.loc[deals["is_archived"], "mood"].isna().all()
 
 
+@pytest.mark.usefixtures("long_lists")
 def test_a_renamed_label_between_refreshes_never_mixes_two_names(account: sandbox.SandboxAccount) -> None:
     """A pull of changes after the rename: old rows and new rows stand in one column."""
     first, second = two_deals(account)
@@ -169,3 +171,24 @@ def test_a_renamed_label_between_refreshes_never_mixes_two_names(account: sandbo
     deals = account.deals(refresh=False).set_index("id")
     assert deals["After"][[first, second]].tolist() == ["old row", "new row"]
     assert "Before" not in deals
+
+
+@pytest.mark.usefixtures("long_lists")
+def test_values_that_came_before_their_field_are_typed_without_a_reload(account: sandbox.SandboxAccount) -> None:
+    """The field is made between the look at the list of fields and the look at the deals."""
+    first, second = two_deals(account)
+    company = account.company_model
+    codes = {kind: company.add_field("deal", f"New {kind}", kind, ["A", "B"] if kind == "enum" else None) for kind in KINDS}
+    option = company.field("deal", codes["enum"])["options"][1]["id"]
+    values = {"double": 1.5, "date": "2027-01-31", "monetary": {"value": 20, "currency": "USD"}, "enum": option, "varchar": "text"}
+    company.edit_deal(first, custom_fields={codes[kind]: values[kind] for kind in KINDS})
+    account._syncer._one("deals", full=False, done={})  # as where the list of fields was read before
+    company.edit_deal(second, custom_fields={codes[kind]: values[kind] for kind in KINDS})
+    assert account.sync("deals").set_index("table")["mode"]["deals"] == "incremental"
+    deals = account.deals(refresh=False).set_index("id")
+    shown = deals.loc[[first, second], [*(f"New {kind}" for kind in KINDS), "Currency of New monetary"]]
+    assert shown.dtypes.astype(str).tolist() == ["float64", "datetime64[us]", "float64", "category", "str", "str"]
+    expected = [1.5, pd.Timestamp("2027-01-31"), 20.0, "B", "text", "USD"]
+    assert shown.astype("object").to_numpy().tolist() == [expected, expected]
+    account.sync("deals", full=True)
+    pd.testing.assert_frame_equal(account.deals(refresh=False).set_index("id"), deals)

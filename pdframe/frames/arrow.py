@@ -107,7 +107,8 @@ def _text_field(name: str) -> pa.Field:
     return pa.field(name, ANY.storage, metadata=dict(_UNKNOWN))
 
 
-def _is_unknown(field: pa.Field) -> bool:
+def is_unknown(field: pa.Field) -> bool:
+    """Whether a column holds the text of values that came before anything declared it."""
     return (field.metadata or {}).get(b"pdframe") == b"unknown"
 
 
@@ -237,7 +238,7 @@ def _conform(part: pa.Table, kinds: Mapping[str, Type], chosen: Sequence[Field],
     columns: Columns = {}
     unknown: dict[tuple[str, str], Sequence[Any]] = {}
     for field in chosen:
-        if len(field.parts) > 1 and field.code in held and _is_unknown(held[field.code]):
+        if len(field.parts) > 1 and field.code in held and is_unknown(held[field.code]):
             values = [_parsed(value) for value in part[field.code].to_pylist()]
             columns |= _field_columns(values, field, unknown, problems)
     for name, kind in kinds.items():

@@ -14,7 +14,7 @@ from pdframe.api.client import Client, Page
 from pdframe.api.walk import PAGE, walk
 from pdframe.errors import ResponseError
 from pdframe.fields import Field
-from pdframe.frames import Problems, storage_schema, to_arrow, unify
+from pdframe.frames import Problems, is_unknown, storage_schema, to_arrow, unify
 from pdframe.pending import Pending, Place
 from pdframe.schema import Source, Table
 
@@ -254,11 +254,17 @@ def pages_of(
 
 
 def can_pull_changes(table: Table, stored: pa.Schema, fields: Sequence[Field], state: Mapping[str, str]) -> bool:
-    """Whether changes can be put on top of what is stored: every list knows where it stood, and no column changed its type."""
+    """Whether changes can be put on top of what is stored: every list knows where it stood, and no column changed its type.
+
+    Values that came before their field was known are typed from what is stored.
+    """
     if not table.incremental or any(source.path not in state for source in table.sources):
         return False
     wanted = storage_schema(table, fields)
-    return all(name not in stored.names or stored.field(name).type == wanted.field(name).type for name in wanted.names)
+    return all(
+        name not in stored.names or stored.field(name).type == wanted.field(name).type or is_unknown(stored.field(name))
+        for name in wanted.names
+    )
 
 
 def _marks(table: Table, pull: Pull) -> dict[str, str]:

@@ -267,14 +267,7 @@ class Promise:
         if self.annals.clock[window.ended] - self.annals.clock[last.began] > KEPT_FOR:
             # Found by the first answer: deletions are listed for 30 days alone.
             return whole + 10
-        return max(whole, changes) if self._fits_a_page(table, last) or self._is_retyped(table, last, window) else changes
-
-    def _is_retyped(self, table: str, last: Window, window: Window) -> bool:
-        """Whether values may be cached that came before their field was known: as text, whatever it is. Then the table is loaded anew."""
-        fields = f"{ENTITY[table]}_fields" if table in ENTITY else None
-        return fields is not None and any(
-            len(self.annals.between(fields, code, last.began, window.ended)) > 1 for code in self.annals.ids(fields)
-        )
+        return max(whole, changes) if self._fits_a_page(table, last) else changes
 
     def _fits_a_page(self, table: str, window: Window) -> bool:
         """Whether the table may have been no longer than a page."""
