@@ -178,14 +178,19 @@ class Puller:
             for _ in self._walk(pull, table, fields, source, params):
                 pass
 
-    def batches_of(self, table: Table, ids: Sequence[int], pull: Pull, keep: Callable[[pa.Table, Sequence[int]], None]) -> None:
-        """Add the rows that belong to `ids`, asked for as many at a time as the API takes; `keep` gets each batch but the last."""
+    def batches_of(
+        self, table: Table, ids: Sequence[int], pull: Pull, keep: Callable[[pa.Table, Sequence[int]], None], *, more: bool = False
+    ) -> None:
+        """Add the rows that belong to `ids`, asked for as many at a time as the API takes.
+
+        `keep` gets each batch, but the last only where `more` are to follow.
+        """
         source = table.sources[0]
         name, size = source.batch or ("ids", 100)
         for start in range(0, len(ids), size):
             batch = ids[start : start + size]
             pages = [rows for rows, _ in self._walk(pull, table, (), source, {**dict(source.params), name: ",".join(map(str, batch))})]
-            if start + size < len(ids):
+            if more or start + size < len(ids):
                 rows, _ = unify(pages, table, ())
                 keep(rows, batch)
 

@@ -188,19 +188,19 @@ class Work:
         looks, plan = lines.asked(name, known, before, cached, counts_all=lines.counts_all(state))
         answered = lines.take_saved(pull, pending.load(), looks, plan.ask)
 
-        def bring(ask: Collection[int]) -> pa.Table:
+        def bring(ask: Collection[int], *, more: bool = False) -> pa.Table:
             def keep(rows: pa.Table, ids: Sequence[int]) -> None:
                 note = looks.filter(pc.is_in(looks["id"], value_set=pa.array(ids, pa.int64())))
                 pending.add(rows, Place(pull.began, problems=pull.problems), note=note)
 
-            self.puller.batches_of(self.table, sorted(set(ask) - answered), pull, keep)
+            self.puller.batches_of(self.table, sorted(set(ask) - answered), pull, keep, more=more)
             return pull.rows(self.table, self.fields)
 
         void = plan.void
         if name == "deal_products" and before is None:
             # Those that count some lines may tell whether the others can have any.
             first, others = lines.by_count(known.deals, plan.ask, cached)
-            rows = bring(first)
+            rows = bring(first, more=bool(others))
             if lines.leaves_out(known.deals, rows) is not False:
                 rows = bring(others)
             if lines.leaves_out(known.deals, rows) is False:

@@ -10,6 +10,7 @@ import pyarrow as pa
 import pytest
 
 from pdframe import sandbox
+from pdframe.errors import ResponseError
 from pdframe.sync.lines import leaves_out
 
 pytestmark = pytest.mark.filterwarnings("ignore::pdframe.errors.DataWarning")
@@ -114,6 +115,27 @@ def test_a_full_load_finds_disabled_lines_where_nothing_tells_whether_they_are_c
         assert account.deal_products()["id"].tolist() == [line]
         # Where the line is counted, the deal tells so, and no other is asked.
         assert asked(account) == (1 if counts else math.ceil(250 / 100))
+
+
+def test_an_interruption_before_the_deals_that_count_none_costs_no_batch_twice() -> None:
+    switches = sandbox.Switches(products_count_includes_disabled=False)
+    with sandbox.connect(seed=3, deals=0, switches=switches, burst=100_000, progress=False, max_age=None) as account:
+        company = account.company_model
+        product = company.add_product("Licence", price=10)
+        deals = [company.add_deal(f"Deal {number}") for number in range(150)]
+        lines = [
+            company.add_line(deal, product, is_enabled=enabled) for deal, enabled in zip(deals[::50], (True, True, False), strict=True)
+        ]
+        account.deals()
+        # The list of fields, three looks at the deals, those that count some, and the first of the others come whole.
+        account.server.faults = sandbox.Faults(at={7: "success_false_200"})
+        with pytest.raises(ResponseError):
+            account.sync("deal_products")
+        account.server.faults = None
+        before = asked(account)
+        account.sync("deal_products")
+        assert account.deal_products(refresh=False)["id"].tolist() == lines
+        assert (before, asked(account) - before) == (3, 1)
 
 
 def test_a_changed_deal_is_asked_for_lines_that_its_count_may_leave_out(bare: sandbox.SandboxAccount) -> None:
