@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import shutil
+import subprocess
+import sys
 import threading
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -15,6 +17,7 @@ import truth
 import pdframe
 from pdframe import sandbox
 from pdframe.errors import BudgetError, CacheError, ResponseError
+from pdframe.history import History
 from pdframe.sandbox.server import Faults, Server
 from pdframe.schema import LISTS
 from pdframe.schema import TABLES as SCHEMA
@@ -243,6 +246,34 @@ def test_two_accounts_on_one_cache_wait_for_each_other(server: Server, tmp_path:
     with connect(server, tmp_path) as account:
         parts = list((account.cache_path / "deals").glob("part-*.parquet"))
         assert len(parts) == 1
+
+
+WORK = """
+import sys, warnings
+import pdframe
+warnings.simplefilter("ignore", pdframe.DataWarning)
+url, token, cache_dir = sys.argv[1:]
+with pdframe.connect(base_url=url, api_token=token, cache_dir=cache_dir, progress=False, max_age=0) as account:
+    for _ in range(3):
+        account.sync("deals", "deal_products", full=True)
+        account.deals(refresh=True)
+    print(len(account.deals(refresh=False)), len(account.deal_products(refresh=False)))
+"""
+
+
+def test_two_processes_on_one_cache_wait_for_each_other(tmp_path: Path) -> None:
+    with Server(sandbox.Company(seed=3, deals=60), burst=100_000) as server:
+        command = [sys.executable, "-c", WORK, server.url, server.token, str(tmp_path)]
+        workers = [subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) for _ in range(2)]
+        said = [worker.communicate(timeout=120) for worker in workers]
+        with connect(server, tmp_path) as account:
+            whole = account.deals(refresh=False), account.deal_products(refresh=False)
+            # Nothing is there twice, whoever wrote it, and every token is counted once.
+            assert said == [(f"{len(whole[0])} {len(whole[1])}\n", "")] * 2
+            assert whole[0]["id"].is_unique
+            assert len(account.as_of("2100-01-01")) == History(account._store).rows().num_rows == len(whole[0])
+            assert account.tokens_today == server.stats.tokens
+        assert [len(list(tmp_path.glob(f"*/{name}/part-*.parquet"))) for name in ("deals", "deal_products")] == [1, 1]
 
 
 def test_what_did_not_fit_in_saved_pages_is_said_by_the_load_that_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
