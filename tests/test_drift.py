@@ -9,7 +9,10 @@ import pytest
 
 from pdframe import DataWarning, sandbox
 
-pytestmark = pytest.mark.filterwarnings("ignore::pdframe.errors.DataWarning")
+pytestmark = [
+    pytest.mark.filterwarnings("ignore::pdframe.errors.DataWarning"),
+    pytest.mark.usefixtures("long_lists"),
+]
 KINDS = ("double", "date", "monetary", "enum", "varchar")
 
 
@@ -157,7 +160,6 @@ def test_a_standard_field_that_the_schema_does_not_know_is_passed_through(
     assert deals.loc[deals["is_archived"], "mood"].isna().all()
 
 
-@pytest.mark.usefixtures("long_lists")
 def test_a_renamed_label_between_refreshes_never_mixes_two_names(account: sandbox.SandboxAccount) -> None:
     """A pull of changes after the rename: old rows and new rows stand in one column."""
     first, second = two_deals(account)
@@ -173,7 +175,6 @@ def test_a_renamed_label_between_refreshes_never_mixes_two_names(account: sandbo
     assert "Before" not in deals
 
 
-@pytest.mark.usefixtures("long_lists")
 def test_values_that_came_before_their_field_are_typed_without_a_reload(account: sandbox.SandboxAccount) -> None:
     """The field is made between the look at the list of fields and the look at the deals."""
     first, second = two_deals(account)

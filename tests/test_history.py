@@ -16,7 +16,10 @@ from pdframe.errors import ArgumentError, CacheError, NotCachedError
 from pdframe.history import History, latest
 from pdframe.schema.kept import REMEMBERED
 
-pytestmark = pytest.mark.filterwarnings("ignore:.*options that are not defined.*:pdframe.errors.DataWarning")
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:.*options that are not defined.*:pdframe.errors.DataWarning"),
+    pytest.mark.usefixtures("long_lists"),
+]
 
 
 class PowerCutError(Exception):
@@ -60,7 +63,6 @@ def test_the_log_replays_to_every_look(account: sandbox.SandboxAccount) -> None:
     assert repeats(kept(account)) == 0
 
 
-@pytest.mark.usefixtures("long_lists")
 def test_a_look_that_finds_nothing_adds_no_row(account: sandbox.SandboxAccount) -> None:
     account.sync("deals")
     rows = kept(account)

@@ -9,6 +9,8 @@ import pytest
 from pdframe.errors import ArgumentError
 from pdframe.past import _moment
 
+pytestmark = pytest.mark.usefixtures("long_lists")
+
 
 def utc(text: str) -> datetime:
     return datetime.fromisoformat(text).replace(tzinfo=UTC)

@@ -16,7 +16,10 @@ from pdframe.schema import TABLES
 from pdframe.store import Manifest, Store
 
 # The company deletes options while rows hold them, and loaders say so.
-pytestmark = pytest.mark.filterwarnings("ignore::pdframe.errors.DataWarning")
+pytestmark = [
+    pytest.mark.filterwarnings("ignore::pdframe.errors.DataWarning"),
+    pytest.mark.usefixtures("long_lists"),
+]
 MOVING = ["deals", "deal_products", "installments", "activities", "persons", "organizations", "products", "stages", "projects", "users"]
 
 
@@ -52,7 +55,6 @@ def test_after_a_week_a_refresh_is_as_good_as_a_reload(tmp_path: Path) -> None:
         assert int(second["tokens"].sum()) < int(first["tokens"].sum())
 
 
-@pytest.mark.usefixtures("long_lists")
 def test_every_kind_of_write_reaches_the_cache(account: sandbox.SandboxAccount) -> None:
     company = account.company_model
     deals = account.deals()
@@ -255,7 +257,6 @@ def test_a_field_that_changed_its_type_reloads_the_table(account: sandbox.Sandbo
     assert account.deals(refresh=True).set_index("id")["Region code"][deal] == "north"
 
 
-@pytest.mark.usefixtures("long_lists")
 def test_a_field_that_leaves_the_metadata_while_rows_still_hold_it_costs_no_refresh(
     account: sandbox.SandboxAccount, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -332,7 +333,6 @@ def test_where_line_items_are_refused_everything_else_syncs(account: sandbox.San
         account.installments()
 
 
-@pytest.mark.usefixtures("long_lists")
 def test_a_clock_that_went_back_means_another_past(tmp_path: Path) -> None:
     with sandbox.connect(seed=3, deals=60, cache_dir=tmp_path, burst=100_000, progress=False) as account:
         account.advance(days=30)
@@ -421,7 +421,6 @@ def test_a_sync_long_after_an_interrupted_one_skips_nothing() -> None:
         assert {row.mode for row in syncer.sync(["stages", "pipelines", "products"], max_age=None)} == {"full"}
 
 
-@pytest.mark.usefixtures("long_lists")
 def test_after_forty_days_at_the_server_no_deleted_deal_is_left(account: sandbox.SandboxAccount) -> None:
     deal = int(account.deals()["id"].iloc[0])
     account.company_model.delete_deal(deal)

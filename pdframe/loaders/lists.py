@@ -28,11 +28,17 @@ class ListLoaders(Loading):
         return self._load("deals", refresh, labels, names, columns, only=None if archived else _live_deals)
 
     def deal_products(self, *, refresh: Refresh = None, labels: bool = True, names: bool = False, columns: Columns = None) -> pd.DataFrame:
-        """One row a line item of a deal, archived deals included. Source: /deals/products, 100 deals a request."""
+        """One row a line item of a deal, archived deals included. Source: /deals/products, 100 deals a request.
+
+        `refresh="full"` loads the deals anew as well, for they tell which can have any.
+        """
         return self._load("deal_products", refresh, labels, names, columns)
 
     def installments(self, *, refresh: Refresh = None, labels: bool = True, names: bool = False, columns: Columns = None) -> pd.DataFrame:
-        """One row an installment of a deal (Growth plan and above). Source: /deals/installments, for the deals that can have any."""
+        """One row an installment of a deal (Growth plan and above). Source: /deals/installments, for the deals that can have any.
+
+        `refresh="full"` loads deals and line items anew as well, for they tell which can have any.
+        """
         return self._load("installments", refresh, labels, names, columns)
 
     def products(self, *, refresh: Refresh = None, labels: bool = True, names: bool = False, columns: Columns = None) -> pd.DataFrame:

@@ -24,7 +24,8 @@ class RecordLoaders(Loading):
     What was asked for is kept by record. `refresh` and `max_age` count for each record by itself: only those are asked for that are too
     old, or not known yet. Frames hold the rows of these records alone, in the order of their ids (tables that have an `id` of their own:
     in its order), then of time; rows of one second in the order of the API. An id that the API does not know is said in a `DataWarning`;
-    an error on the way (`BudgetError`) loses no record that was finished, and the same call goes on from there within a week.
+    an error on the way (`BudgetError`) loses no record that was finished, and the same call goes on from there within a week. Where ids may
+    be left out, `refresh="full"` without them loads the list of the records anew first.
     """
 
     def deal_changes(

@@ -15,6 +15,8 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, rule, run_sta
 from living import Life
 
 from pdframe import DataWarning, sandbox
+from pdframe.api.walk import PAGE
+from pdframe.sync import way
 
 KINDS = (
     "add a deal",
@@ -50,8 +52,10 @@ class Staying(RuleBasedStateMachine):
 
     account: sandbox.SandboxAccount | None = None
 
-    @initialize(switches=SWITCHES, seed=st.integers(1, 6), deals=st.sampled_from([0, 4, 25]))
-    def open(self, switches: sandbox.Switches, seed: int, deals: int) -> None:
+    @initialize(switches=SWITCHES, seed=st.integers(1, 6), deals=st.sampled_from([0, 4, 25]), page=st.sampled_from([0, 0, PAGE]))
+    def open(self, switches: sandbox.Switches, seed: int, deals: int, page: int) -> None:
+        # Lists that count as longer than a page are asked for what changed, others are loaded anew.
+        way.PAGE = page
         self.account = sandbox.connect(seed=seed, deals=deals, switches=switches, burst=1_000_000, progress=False, max_age=None)
         self.company = self.account.company_model
         self.life = Life(self.company)
@@ -63,6 +67,7 @@ class Staying(RuleBasedStateMachine):
             if sys.exception() is None:
                 self.look(True, [])
             self.account.close()
+        way.PAGE = PAGE
 
     def write(self, kind: str, pick: int) -> None:
         try:

@@ -19,7 +19,10 @@ from pdframe.history import History, latest
 from pdframe.schema.kept import REMEMBERED
 from pdframe.visits import stage_visits
 
-pytestmark = pytest.mark.filterwarnings("ignore::pdframe.errors.DataWarning")
+pytestmark = [
+    pytest.mark.filterwarnings("ignore::pdframe.errors.DataWarning"),
+    pytest.mark.usefixtures("long_lists"),
+]
 SWITCHES = {
     "likeliest": sandbox.Switches(),
     "other way": sandbox.Switches(
