@@ -152,10 +152,10 @@ class Puller:
         """
         source, key = table.sources[0], table.key[0]
         seen = set().union(*(rows[key].to_pylist() for rows in pull.tables))
-        missing = sorted(set(range(1, max(seen, default=0) + 1)) - seen)
-        if len(missing) < source.ids:
-            following = range(max(seen, default=0) + 1, max(seen, default=0) + 1 + source.ids - len(missing))
-            self.moved_into_first(table, fields, pull, [*missing, *following])
+        last = max(seen, default=0)
+        if last - len(seen) < source.ids:
+            missing = sorted(set(range(1, last + source.ids + 1)) - seen)[: source.ids]
+            self.moved_into_first(table, fields, pull, missing)
             pull.looked_again = True
         elif pull.pages_of_first == 1:
             for _ in self._walk(pull, table, fields, source, dict(source.params)):
