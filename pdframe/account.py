@@ -22,6 +22,7 @@ from pdframe.api.client import Client, origin_of
 from pdframe.api.credentials import ApiToken, Credentials, OAuth
 from pdframe.api.limits import Ledger
 from pdframe.errors import AccessError, ArgumentError, CacheError, CredentialsError
+from pdframe.export import Exports
 from pdframe.fields import fields_frame
 from pdframe.loaders import ListLoaders, RecordLoaders, Searches
 from pdframe.past import Past
@@ -74,7 +75,7 @@ def connect(
     Returns
     -------
     Account
-        With a method a table, `search`, `sync`, `status` and `fields`.
+        With a method a table, `search`, `sync`, `status`, `fields` and `export`.
 
     Raises
     ------
@@ -99,7 +100,7 @@ def connect(
     )
 
 
-class Account(ListLoaders, RecordLoaders, Searches, Past):
+class Account(ListLoaders, RecordLoaders, Searches, Past, Exports):
     """One company as one user sees it. `pdframe.connect` makes it.
 
     Every table is a method that returns a plain DataFrame; all take

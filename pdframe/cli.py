@@ -1,4 +1,4 @@
-"""The command line: `pdframe demo | sync | status | estimate | fields`."""
+"""The command line: `pdframe demo | sync | status | estimate | export | fields`."""
 
 from __future__ import annotations
 
@@ -80,14 +80,21 @@ def _parser() -> argparse.ArgumentParser:
     estimate.add_argument("--full", action="store_true", help="as for sync")
     estimate.set_defaults(run=_estimate)
 
+    export = commands.add_parser("export", help="write tables into a folder for BI tools, a file a table")
+    export.add_argument("folder", metavar="DIR", help="the folder; files of an earlier export are replaced, others are never touched")
+    export.add_argument("tables", nargs="*", metavar="TABLE", help="names of tables; none: every list, and the stage visits")
+    export.add_argument("--format", choices=["parquet", "csv"], default="parquet", help="parquet: exact (default); csv: for spreadsheets")
+    export.add_argument("--names", action="store_true", help="add the names behind ids, such as owner_name")
+    export.set_defaults(run=_export)
+
     fields = commands.add_parser("fields", help="which label and which hash belong together")
     fields.add_argument("table", metavar="TABLE")
     fields.set_defaults(run=_fields)
 
-    for command in (demo, sync, status, estimate, fields):
+    for command in (demo, sync, status, estimate, export, fields):
         command.add_argument("--cache-dir", metavar="DIR", help="where Parquet files are kept (default: PDFRAME_CACHE_DIR, else cache/)")
         command.add_argument("--quiet", action="store_true", help="no progress bars")
-    for command in (sync, status, estimate, fields):
+    for command in (sync, status, estimate, export, fields):
         command.add_argument("--company", help="the company's name (default: PIPEDRIVE_COMPANY)")
     return parser
 
@@ -126,6 +133,16 @@ def _status(options: argparse.Namespace) -> int:
         _show(account.status())
         print(f"\n{account.cache_path}")
     return 0
+
+
+def _export(options: argparse.Namespace) -> int:
+    with _account(options) as account:
+        done = account.export(options.folder, *options.tables, format=options.format, names=options.names)
+    silent = [name for name in ("note", "missing") if (done[name].fillna("") == "").all()]
+    files = (done["table"] + f".{options.format}").where(done["path"].notna())
+    _show(done.assign(path=files).rename(columns={"path": "file"}).drop(columns=silent), _SENTENCE)
+    print(f"\n{Path(options.folder).expanduser().absolute()}")
+    return int(bool((done["path"].isna() & (done["missing"] != "plan")).any()))
 
 
 def _fields(options: argparse.Namespace) -> int:
