@@ -95,7 +95,9 @@ def test_a_table_that_the_user_may_not_see_is_a_failure_unlike_one_that_the_plan
 
     monkeypatch.setattr(Client, "get", refusing)
     assert main(["sync", "--quiet"]) == 1
-    assert re.search(r"products +unavailable.*The user may not see this. +permission", capsys.readouterr().out)
+    said = capsys.readouterr().out
+    assert re.search(r"^products +unavailable", said, re.MULTILINE)
+    assert "\nproducts: The user may not see this." in said
 
 
 def test_estimate_asks_nothing(environment: sandbox.SandboxAccount, capsys: pytest.CaptureFixture[str]) -> None:
