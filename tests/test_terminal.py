@@ -34,7 +34,7 @@ def test_a_table_as_wide_as_it_is() -> None:
 def test_a_table_in_a_narrow_terminal_cuts_text_and_never_a_number_a_time_or_a_hash() -> None:
     lines = table_text(FRAME, whole=["code"], width=92).split("\n")
     assert lines[1].split() == ["1", "Plain", "1.50", "2026-06-30", "12:00", "Hot,", "New", "a" * 40]
-    assert lines[2].startswith("20 見積もり依…")
+    assert lines[2].startswith("20 見積もり依頼 in…")
     for text in lines:
         assert len(text) + sum("぀" <= mark <= "鿿" for mark in text) <= 92
 
