@@ -19,7 +19,6 @@ from typing import Any, Literal, TypeAlias
 import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.csv as pcsv
 import pyarrow.parquet as pq
 
 from pdframe.errors import AccessError, ArgumentError, CacheError, NotCachedError, PdframeError
@@ -247,6 +246,9 @@ def _parquet(frame: pd.DataFrame) -> bytes:
 
 
 def _csv(frame: pd.DataFrame) -> bytes:
+    # Not at the top: most sessions never write CSV, and every one waits for what is imported there.
+    import pyarrow.csv as pcsv
+
     table = _arrow(frame)
     columns = [_for_csv(table.column(place)) for place in range(table.num_columns)]
     header = _defused(pa.array(table.column_names, pa.string())).to_pylist()

@@ -17,7 +17,6 @@ from typing import IO, Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-from filelock import FileLock
 
 from pdframe.errors import CacheError, NotCachedError
 
@@ -217,6 +216,9 @@ class Store:
     @contextlib.contextmanager
     def lock(self) -> Iterator[None]:
         """Keep every other process and thread from writing to this account's cache; wait where one does. Reading needs no lock."""
+        # Not at the top: it takes a while, and a session that only reads its cache never locks.
+        from filelock import FileLock
+
         try:
             held = FileLock(self.root / ".lock", mode=0o600)
             held.acquire()
