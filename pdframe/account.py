@@ -30,6 +30,7 @@ from pdframe.progress import Bars
 from pdframe.schema import LISTS, TABLES, Table
 from pdframe.store import Accounts, Manifest, Store, check_writable, default_cache_dir, readable_key
 from pdframe.sync import Syncer, SyncRow
+from pdframe.terminal import printable
 
 _ME_COST = 2
 _ME_KEPT = ("id", "name", "company_id", "company_name", "company_domain", "default_currency", "timezone_name")
@@ -351,7 +352,7 @@ class Account(ListLoaders, RecordLoaders, Searches, Past, Exports):
         store, now = Store(self._cache_dir, str(known["key"])), datetime.now(UTC)
         manifests = [manifest for name in TABLES if (manifest := _quietly(store, name)) is not None]
         lines = [f"{m.table}: {m.rows:,} rows, {_ago(now - m.synced_at)} old" for m in manifests]
-        return str(known.get("company_name") or self._host), lines or ["nothing cached yet"]
+        return printable(str(known.get("company_name") or self._host)), lines or ["nothing cached yet"]
 
 
 def connection(
