@@ -84,9 +84,11 @@ class Exports(ABC):
             exported where they are named: with every record, followers with the records that were asked for before.
         format
             "parquet": exact; pandas, DuckDB, Power BI, Tableau and Spark read it. Categories stay categories, lists lists; only a table
-            without rows loses the labels of its categories. "csv": for spreadsheets, UTF-8 with a byte order mark. There times are UTC to
-            the second, durations h:mm:ss, list items joined by "; ", lists of objects JSON; null is empty. Text that a spreadsheet would
-            take for a formula (it begins with = + - @, also phone numbers) gets a ' in front, for CRM text comes from web forms.
+            without rows loses the labels of its categories. Tools that know no durations see microseconds; some take "Status" and
+            "status" for one column: `labels=False` has no such pairs.
+            "csv": for spreadsheets, UTF-8 with a byte order mark. Times are UTC to the second, durations h:mm:ss, list items joined by
+            "; ", lists of objects JSON; null is empty. Text that a spreadsheet would take for a formula (it begins with = + - @, as
+            phone numbers do) gets a ' in front, for CRM text comes from web forms.
         refresh, labels, names
             As for the loaders.
 

@@ -298,7 +298,7 @@ def _unreadable(path: Path, why: str, table: str) -> CacheError:
 
 
 def make_private(folder: Path) -> None:
-    """Make a folder, and those above it, for this user alone; one that is there stays as it is."""
+    """Make a folder for this user alone, and those above it that are missing; one that is there stays as it is."""
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
 
 
