@@ -20,6 +20,7 @@ from pdframe.sync import UP_TO_DATE
 from pdframe.terminal import printable, sentences, table_text, terminal_width
 
 _SENTENCE = 80
+_WIDE = 110
 _EPILOG = """\
 environment:
   PIPEDRIVE_COMPANY     the company's name: acme for https://acme.pipedrive.com
@@ -164,7 +165,13 @@ def _export(options: argparse.Namespace) -> int:
 
 def _fields(options: argparse.Namespace) -> int:
     with _account(options) as account:
-        _show(account.fields(options.table))
+        fields = account.fields(options.table)
+    width = terminal_width()
+    # A narrow terminal has place for what the command is asked for most: the name of a column, and its hash.
+    shown = (
+        list(fields) if width is None else ["column", "code", "type"] if width < _WIDE else ["column", "label", "code", "type", "options"]
+    )
+    _show(fields[shown])
     return 0
 
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import struct
 import subprocess
 import sys
 from pathlib import Path
 
 import pandas as pd
+import pytest
 
 from pdframe.terminal import table_text
 
@@ -70,3 +73,24 @@ def test_a_reader_that_has_enough_ends_the_run_without_a_traceback(tmp_path: Pat
     assert done.returncode == 141
     assert done.stdout.startswith(b"A synthetic company")
     assert done.stderr == b""
+
+
+@pytest.mark.parametrize("columns", [80, 120])
+def test_in_a_terminal_every_line_fits(tmp_path: Path, columns: int) -> None:
+    pty, fcntl, termios = (pytest.importorskip(name) for name in ("pty", "fcntl", "termios"))
+    ours, theirs = pty.openpty()
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 40, columns, 0, 0))
+    environment = {name: value for name, value in os.environ.items() if name not in ("COLUMNS", "LINES")}
+    command = [sys.executable, "-m", "pdframe", "demo", "--deals", "60", "--quiet", "--cache-dir", str(tmp_path)]
+    said = b""
+    with subprocess.Popen(command, env=environment, stdin=theirs, stdout=theirs, stderr=theirs, close_fds=True) as process:
+        os.close(theirs)
+        # Reading fails once nobody writes any more.
+        with contextlib.suppress(OSError):
+            while part := os.read(ours, 65_536):
+                said += part
+        assert process.wait() == 0
+    os.close(ours)
+    lines = [line for line in said.decode().split("\r\n") if str(tmp_path) not in line]
+    assert len(lines) > 50
+    assert not [line for line in lines if len(line) > columns]
