@@ -201,10 +201,10 @@ def _demo(options: argparse.Namespace) -> int:
         second = account.sync()
         _show_sync(second[second["tokens"] > 0])
         print(f"\n{int(second['tokens'].sum()):,} API tokens instead of {int(first['tokens'].sum()):,}.\n")
-        print(f"Parquet, a folder a table:  {account.cache_path}")
-        print("Open next:                  notebooks/01_quickstart.ipynb")
-        print("Your own account:           export PIPEDRIVE_COMPANY=acme PIPEDRIVE_API_TOKEN=...")
-        print("                            pdframe sync")
+        print(f"Parquet, a folder a table: {account.cache_path}")
+        print("Open next:                 notebooks/01_quickstart.ipynb")
+        print("Your own account:          export PIPEDRIVE_COMPANY=acme PIPEDRIVE_API_TOKEN=...")
+        print("                           pdframe sync")
     return 0
 
 
