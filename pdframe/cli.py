@@ -148,7 +148,9 @@ def _status(options: argparse.Namespace) -> int:
         if cached.any():
             _show(held[cached])
             print("\nTimes are UTC.")
-        print(sentences(f"Not cached: {', '.join(held.loc[~cached, 'table'])}."))
+            print(sentences(f"Not cached: {', '.join(held.loc[~cached, 'table'])}."))
+        else:
+            print("Nothing is cached yet: pdframe sync loads every list, pdframe estimate says what that costs.")
         print(f"\n{account.cache_path}")
     return 0
 

@@ -11,7 +11,7 @@ import tempfile
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
@@ -24,10 +24,13 @@ import pyarrow.parquet as pq
 from pdframe.errors import AccessError, ArgumentError, CacheError, NotCachedError, PdframeError
 from pdframe.schema import LISTS, TABLES
 from pdframe.store import Store, make_private, write_atomic
+from pdframe.sync import UP_TO_DATE, Syncer
 from pdframe.sync.parents import load_asked
 
 Format: TypeAlias = Literal["parquet", "csv"]
 VISITS = "stage_visits"
+RESTS_ON = ("deals", "stages")
+"""The tables that stage visits are made of."""
 FIELD_LISTS = {table.field_list: name for name, table in TABLES.items() if table.field_list}
 """The lists of fields, and the table of each."""
 EXPORTABLE = (*(name for name in TABLES if name not in FIELD_LISTS), VISITS)
@@ -56,9 +59,15 @@ class _Done:
 class Exports(ABC):
     """The part of an account that hands tables to other programs."""
 
+    _max_age: timedelta | None
+
     @property
     @abstractmethod
     def _store(self) -> Store: ...
+
+    @property
+    @abstractmethod
+    def _syncer(self) -> Syncer: ...
 
     def export(
         self,
@@ -71,9 +80,10 @@ class Exports(ABC):
     ) -> pd.DataFrame:
         """Write tables into a folder for BI tools, a file a table: `deals.parquet`, `deal_products.parquet` ...
 
-        All are loaded first, as the loaders of the same name would, and put in place together at the end: an export that fails leaves
-        the last one as it was. Files of an earlier export are replaced; a file that no export of this account wrote is never touched.
-        A folder that has to be made is private and ignored by git, and so are the files: they hold personal data.
+        All are loaded first, as the loaders of the same name would (what has to be asked anew, once for all), and put in place together
+        at the end: an export that fails leaves the last one as it was. Files of an earlier export are replaced; a file that no export of
+        this account wrote is never touched. A folder that has to be made is private and ignored by git, and so are the files: they hold
+        personal data.
 
         Parameters
         ----------
@@ -114,9 +124,10 @@ class Exports(ABC):
         done: list[_Done] = []
         try:
             with folder.staging() as staging:
+                fresh = self._synced(wanted, refresh, names)
                 for table in wanted:
                     try:
-                        frame = self._exported(table, refresh, labels, names)
+                        frame = self._exported(table, False if table in fresh else refresh, labels, names)
                     except AccessError as error:
                         if tables or error.status == 401:
                             raise
@@ -136,6 +147,17 @@ class Exports(ABC):
             error.kept = " ".join(filter(None, (error.kept, f"In {folder.path} nothing was changed.")))
             raise
         return _done_frame(done, folder.path)
+
+    def _synced(self, wanted: Sequence[str], refresh: Literal["full"] | bool | None, names: bool) -> frozenset[str]:
+        """Bring what every loader would ask for anew up to date once for all, and tell which tables the cache now has as of now."""
+        if not (refresh or (refresh is None and self._max_age == timedelta(0))):
+            return frozenset()
+        lists = {name for table in wanted for name in (RESTS_ON if table == VISITS else (table,))}
+        if names:
+            lists |= {column.table for name in tuple(lists) for column in TABLES[name].names}
+        rows = self._syncer.sync(lists, full=refresh == "full", max_age=self._max_age)
+        fresh = {row.table for row in rows if row.mode in ("full", "incremental") or row.note == UP_TO_DATE}
+        return frozenset(fresh | ({VISITS} if fresh.issuperset(RESTS_ON) else set()))
 
     def _exported(self, table: str, refresh: Literal["full"] | bool | None, labels: bool, names: bool) -> pd.DataFrame:
         load = getattr(self, table)

@@ -32,10 +32,14 @@ def test_demo_shows_the_whole_path(capsys: pytest.CaptureFixture[str], tmp_path:
 
 
 def test_sync_and_status(environment: sandbox.SandboxAccount, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["status"]) == 0
+    assert "Nothing is cached yet" in capsys.readouterr().out
     assert main(["sync", "stages", "pipelines", "--quiet"]) == 0
     assert re.search(r"stages +full +12", capsys.readouterr().out)
     assert main(["status"]) == 0
-    assert re.search(r"stages +12", capsys.readouterr().out)
+    said = capsys.readouterr().out
+    assert re.search(r"stages +12", said)
+    assert re.search(r"Not cached: deals, .*activity_fields", said)
 
 
 def test_a_sync_that_finishes_an_interrupted_one_is_a_success(

@@ -18,6 +18,7 @@ import truth
 
 import pdframe
 from pdframe import sandbox
+from pdframe.api.client import Client
 from pdframe.errors import AccessError, ArgumentError, CacheError, NotCachedError, ResponseError
 from pdframe.sandbox import Faults
 
@@ -183,6 +184,60 @@ def test_a_csv_has_every_row_and_column(exported: tuple[sandbox.SandboxAccount, 
 
 def _blank(value: Any) -> bool:
     return len(value) == 0 if hasattr(value, "__len__") else bool(pd.isna(value))
+
+
+# What it costs
+
+
+@pytest.mark.parametrize("names", [False, True])
+@pytest.mark.parametrize("refresh", [True, "full", None])
+def test_what_an_export_asks_anew_it_asks_once(tmp_path: Path, refresh: Any, names: bool) -> None:
+    age = {"max_age": 0} if refresh is None else {}
+    with sandbox.connect(seed=3, deals=60, cache_dir=tmp_path / "cache", burst=100_000, progress=False, **age) as account:
+        account.sync()
+        due = account.estimate(full=refresh == "full").set_index("table")
+        deal = account.company_model.add_deal("New one")
+        before = account.server.stats.tokens
+        account.export(tmp_path / "bi", refresh=refresh, names=names)
+        assert account.server.stats.tokens - before <= due["tokens"].sum()
+        assert {"deals", "deal_products", "installments"} <= set(due.index)
+        deals = pd.read_parquet(tmp_path / "bi" / "deals.parquet").set_index("id")
+        assert deals["title"][deal] == "New one"
+        assert deal in pd.read_parquet(tmp_path / "bi" / "stage_visits.parquet")["deal_id"].tolist()
+        if names:
+            assert deals["owner_name"].notna().all()
+
+
+def test_one_table_by_name_brings_the_names_it_shows(account: sandbox.SandboxAccount, tmp_path: Path) -> None:
+    account.export(tmp_path, "deals", refresh=True, names=True)
+    assert pd.read_parquet(tmp_path / "deals.parquet")["stage_name"].notna().all()
+
+
+def test_within_max_age_an_export_costs_nothing(account: sandbox.SandboxAccount, tmp_path: Path) -> None:
+    account.sync()
+    asked = account.server.stats.requests
+    account.export(tmp_path)
+    account.export(tmp_path, format="csv", refresh=False)
+    assert account.server.stats.requests == asked
+
+
+def test_a_table_that_is_refused_now_is_not_exported_from_the_cache(
+    account: sandbox.SandboxAccount, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    account.sync()
+    ask = Client.get
+
+    def refusing(client: Client, path: str, *rest: object, **options: object) -> object:
+        if path == "/tasks":
+            raise AccessError("No tasks for you.", status=403, missing="permission")
+        return ask(client, path, *rest, **options)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(Client, "get", refusing)
+    done = account.export(tmp_path, refresh=True).set_index("table")
+    assert done.loc["tasks", ["note", "missing"]].tolist() == ["No tasks for you.", "permission"]
+    assert not (tmp_path / "tasks.parquet").exists()
+    with pytest.raises(AccessError, match="No tasks for you"):
+        account.export(tmp_path, "tasks", refresh=True)
 
 
 # The folder
