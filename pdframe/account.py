@@ -22,6 +22,7 @@ from pdframe.api.client import Client, origin_of
 from pdframe.api.credentials import ApiToken, Credentials, OAuth
 from pdframe.api.limits import Ledger
 from pdframe.errors import AccessError, ArgumentError, CacheError, CredentialsError
+from pdframe.export import Exports
 from pdframe.fields import fields_frame
 from pdframe.loaders import ListLoaders, RecordLoaders, Searches
 from pdframe.past import Past
@@ -29,6 +30,7 @@ from pdframe.progress import Bars
 from pdframe.schema import LISTS, TABLES, Table
 from pdframe.store import Accounts, Manifest, Store, check_writable, default_cache_dir, readable_key
 from pdframe.sync import Syncer, SyncRow
+from pdframe.terminal import printable
 
 _ME_COST = 2
 _ME_KEPT = ("id", "name", "company_id", "company_name", "company_domain", "default_currency", "timezone_name")
@@ -74,7 +76,7 @@ def connect(
     Returns
     -------
     Account
-        With a method a table, `search`, `sync`, `status` and `fields`.
+        With a method a table, `search`, `sync`, `status`, `fields` and `export`.
 
     Raises
     ------
@@ -99,7 +101,7 @@ def connect(
     )
 
 
-class Account(ListLoaders, RecordLoaders, Searches, Past):
+class Account(ListLoaders, RecordLoaders, Searches, Past, Exports):
     """One company as one user sees it. `pdframe.connect` makes it.
 
     Every table is a method that returns a plain DataFrame; all take
@@ -349,7 +351,7 @@ class Account(ListLoaders, RecordLoaders, Searches, Past):
         store, now = Store(self._cache_dir, str(known["key"])), datetime.now(UTC)
         manifests = [manifest for name in TABLES if (manifest := _quietly(store, name)) is not None]
         lines = [f"{m.table}: {m.rows:,} rows, {_ago(now - m.synced_at)} old" for m in manifests]
-        return str(known.get("company_name") or self._host), lines or ["nothing cached yet"]
+        return printable(str(known.get("company_name") or self._host)), lines or ["nothing cached yet"]
 
 
 def connection(

@@ -1,9 +1,10 @@
-"""The command line: `pdframe demo | sync | status | estimate | fields`."""
+"""The command line: `pdframe demo | sync | status | estimate | export | fields`."""
 
 from __future__ import annotations
 
 import argparse
-import shutil
+import contextlib
+import os
 import sys
 import warnings
 from collections.abc import Sequence
@@ -16,9 +17,10 @@ from pdframe.account import Account, connect
 from pdframe.errors import DataWarning, PdframeError
 from pdframe.store import default_cache_dir
 from pdframe.sync import UP_TO_DATE
+from pdframe.terminal import printable, sentences, table_text, terminal_width
 
-_CELL = 28
 _SENTENCE = 80
+_WIDE = 110
 _EPILOG = """\
 environment:
   PIPEDRIVE_COMPANY     the company's name: acme for https://acme.pipedrive.com
@@ -33,24 +35,35 @@ exit code 0 only when everything asked for was done.
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line and return its exit code."""
     options = _parser().parse_args(arguments)
+    for stream in (sys.stdout, sys.stderr):
+        # A label in Cyrillic must not end a run whose output goes to a file of another encoding.
+        with contextlib.suppress(AttributeError):
+            stream.reconfigure(errors="replace")  # type: ignore[union-attr]
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("default", DataWarning)
             warnings.showwarning = _note
-            return int(options.run(options))
+            code = int(options.run(options))
+            sys.stdout.flush()
+            return code
     except PdframeError as error:
         print(f"pdframe: {type(error).__name__}: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         print("pdframe: stopped. Tables that were finished are kept.", file=sys.stderr)
         return 130
+    except BrokenPipeError:
+        # Whoever read the output has enough of it, as `head` does. Python would complain again when it flushes at its end.
+        with contextlib.suppress(OSError, ValueError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141
 
 
 def _note(
     message: Warning | str, category: type[Warning], filename: str, lineno: int, file: TextIO | None = None, line: str | None = None
 ) -> None:
     """Print a warning as a sentence, without a line of source that nobody at a terminal wrote."""
-    print(f"note: {_printable(str(message))}", file=sys.stderr)
+    print(f"note: {printable(str(message))}", file=sys.stderr)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -80,14 +93,21 @@ def _parser() -> argparse.ArgumentParser:
     estimate.add_argument("--full", action="store_true", help="as for sync")
     estimate.set_defaults(run=_estimate)
 
+    export = commands.add_parser("export", help="write tables into a folder for BI tools, a file a table")
+    export.add_argument("folder", metavar="DIR", help="the folder; files of an earlier export are replaced, others are never touched")
+    export.add_argument("tables", nargs="*", metavar="TABLE", help="names of tables; none: every list, and the stage visits")
+    export.add_argument("--format", choices=["parquet", "csv"], default="parquet", help="parquet: exact (default); csv: for spreadsheets")
+    export.add_argument("--names", action="store_true", help="add the names behind ids, such as owner_name")
+    export.set_defaults(run=_export)
+
     fields = commands.add_parser("fields", help="which label and which hash belong together")
     fields.add_argument("table", metavar="TABLE")
     fields.set_defaults(run=_fields)
 
-    for command in (demo, sync, status, estimate, fields):
+    for command in (demo, sync, status, estimate, export, fields):
         command.add_argument("--cache-dir", metavar="DIR", help="where Parquet files are kept (default: PDFRAME_CACHE_DIR, else cache/)")
         command.add_argument("--quiet", action="store_true", help="no progress bars")
-    for command in (sync, status, estimate, fields):
+    for command in (sync, status, estimate, export, fields):
         command.add_argument("--company", help="the company's name (default: PIPEDRIVE_COMPANY)")
     return parser
 
@@ -123,14 +143,37 @@ def _estimate(options: argparse.Namespace) -> int:
 
 def _status(options: argparse.Namespace) -> int:
     with _account(options) as account:
-        _show(account.status())
+        held = account.status()
+        cached = held["rows"].notna()
+        if cached.any():
+            _show(held[cached])
+            print("\nTimes are UTC.")
+            print(sentences(f"Not cached: {', '.join(held.loc[~cached, 'table'])}."))
+        else:
+            print("Nothing is cached yet: pdframe sync loads every list, pdframe estimate says what that costs.")
         print(f"\n{account.cache_path}")
     return 0
 
 
+def _export(options: argparse.Namespace) -> int:
+    with _account(options) as account:
+        done = account.export(options.folder, *options.tables, format=options.format, names=options.names)
+    files = (done["table"] + f".{options.format}").where(done["path"].notna())
+    _show(done.assign(file=files)[["table", "rows", "file", "bytes"]])
+    _show_notes(done)
+    print(f"\n{Path(options.folder).expanduser().absolute()}")
+    return int(bool((done["path"].isna() & (done["missing"] != "plan")).any()))
+
+
 def _fields(options: argparse.Namespace) -> int:
     with _account(options) as account:
-        _show(account.fields(options.table))
+        fields = account.fields(options.table)
+    width = terminal_width()
+    # A narrow terminal has place for what the command is asked for most: the name of a column, and its hash.
+    shown = (
+        list(fields) if width is None else ["column", "code", "type"] if width < _WIDE else ["column", "label", "code", "type", "options"]
+    )
+    _show(fields[shown])
     return 0
 
 
@@ -138,9 +181,11 @@ def _demo(options: argparse.Namespace) -> int:
     from pdframe import sandbox
 
     cache_dir = Path(options.cache_dir) if options.cache_dir else default_cache_dir()
-    _say(f"A synthetic company (seed {options.seed}, {options.deals:,} deals) behind a local server that behaves as Pipedrive's API does.")
+    told = f"A synthetic company (seed {options.seed}, {options.deals:,} deals) behind a local server that behaves as Pipedrive's API does."
+    print(sentences(told))
     account = sandbox.connect(seed=options.seed, deals=options.deals, cache_dir=cache_dir, progress=False if options.quiet else None)
-    with account:
+    with account, warnings.catch_warnings(record=True) as noted:
+        warnings.simplefilter("always", DataWarning)
         _say("Everything, for the first time:")
         first = account.sync(full=True)
         _show_sync(first)
@@ -148,61 +193,55 @@ def _demo(options: argparse.Namespace) -> int:
         _say("Five deals, custom fields by their labels:")
         before = account.tokens_today
         deals = account.deals()
-        _show(_interesting(deals, account.fields("deals")))
-        cost = account.tokens_today - before
-        _say(f"{len(deals):,} deals, {len(deals.columns)} columns, from the cache: {cost} tokens.")
+        _show(_interesting(deals, account.fields("deals"), terminal_width() or 120))
+        print(f"\n{len(deals):,} deals, {len(deals.columns)} columns, from the cache: {account.tokens_today - before} tokens.")
+        for warning in noted:
+            print(sentences(f"A warning comes with them: {warning.message}"))
 
-        _say("Seven days pass: deals come, move, are won and lost. What an incremental refresh costs:")
+        _say("Seven days pass: deals come, move, are won and lost. A refresh asks for what changed:")
         account.advance(days=7)
         second = account.sync()
         _show_sync(second[second["tokens"] > 0])
-        _say(f"{int(second['tokens'].sum()):,} tokens instead of {int(first['tokens'].sum()):,}.")
-        print(f"Parquet, a folder a table:  {account.cache_path}")
-        print("Open next:                  notebooks/01_quickstart.ipynb, notebooks/02_the_whole_account.ipynb")
-        print("Your own account:           export PIPEDRIVE_COMPANY=acme PIPEDRIVE_API_TOKEN=...; pdframe sync")
+        print(f"\n{int(second['tokens'].sum()):,} API tokens instead of {int(first['tokens'].sum()):,}.\n")
+        print(f"Parquet, a folder a table: {account.cache_path}")
+        print("Open next:                 notebooks/01_quickstart.ipynb")
+        print("                           notebooks/02_the_whole_account.ipynb")
+        print("Your own account:          export PIPEDRIVE_COMPANY=acme PIPEDRIVE_API_TOKEN=...")
+        print("                           pdframe sync")
     return 0
 
 
-def _interesting(deals: pd.DataFrame, fields: pd.DataFrame) -> pd.DataFrame:
-    """Five deals and the few of their custom columns that have most to show."""
+def _interesting(deals: pd.DataFrame, fields: pd.DataFrame, width: int) -> pd.DataFrame:
+    """Five deals and those of their custom columns that have most to show, as many as a terminal of that width takes."""
     custom = [name for name in fields.loc[fields["is_custom"], "column"] if name in deals and len(name) < 24 and deals[name].notna().any()]
-    fullest = deals[custom].notna().sum().sort_values(ascending=False, kind="stable").index[:4]
+    fullest = deals[custom].notna().sum().sort_values(ascending=False, kind="stable").index[: max(1, min(4, width // 20 - 2))]
     rows = deals.assign(filled=deals[fullest].notna().sum(axis=1)).sort_values("filled", ascending=False, kind="stable").head(5)
     return rows[["id", "title", "value", "currency", "status", *fullest]].sort_values("id")
 
 
 def _say(text: str) -> None:
-    print(f"\n{text}\n", flush=True)
+    print(f"\n{sentences(text)}\n", flush=True)
 
 
 def _show_sync(rows: pd.DataFrame) -> None:
-    silent = [name for name in ("note", "missing") if (rows[name].fillna("") == "").all()]
-    _show(rows.drop(columns=silent), widest=_SENTENCE)
+    _show(rows.drop(columns=["note", "missing"]).rename(columns={"seconds": "s"}))
+    _show_notes(rows)
     print(f"\n{_total(rows)}, {rows['seconds'].sum():.1f} s")
+
+
+def _show_notes(rows: pd.DataFrame) -> None:
+    """A line a note, with the tables that it is about."""
+    notes = rows[rows["note"].fillna("") != ""]
+    if len(notes):
+        print()
+    for note, tables in notes.groupby("note", sort=False)["table"]:
+        print(sentences(f"{', '.join(tables)}: {note}"))
 
 
 def _total(rows: pd.DataFrame) -> str:
     return f"{int(rows['requests'].sum()):,} requests, {int(rows['tokens'].sum()):,} API tokens"
 
 
-def _show(frame: pd.DataFrame, widest: int = _CELL) -> None:
-    """Print a frame as wide as the terminal; text from the CRM without the control characters that a terminal would obey."""
-    width = max(80, shutil.get_terminal_size((160, 24)).columns)
-    clean = frame.rename(columns=_printable)
-    for name in clean.columns[[not pd.api.types.is_numeric_dtype(dtype) for dtype in clean.dtypes]]:
-        # A hash is there to be copied.
-        limit = 200 if name == "code" else widest
-        clean[name] = [_cell(value, limit) for value in clean[name].astype("object")]
-    with pd.option_context("display.width", width, "display.max_columns", None, "display.max_colwidth", None, "display.max_rows", 200):
-        print(clean.to_string(index=False, na_rep="", max_colwidth=None))
-
-
-def _cell(value: object, limit: int) -> str:
-    if hasattr(value, "__iter__") and not isinstance(value, str):
-        value = ", ".join(map(str, value))
-    text = "" if value is None or value is pd.NA or value is pd.NaT or value != value else str(_printable(str(value)))
-    return text if len(text) <= limit else f"{text[: limit - 3]}..."
-
-
-def _printable(value: object) -> object:
-    return "".join(c if c.isprintable() else " " for c in value) if isinstance(value, str) else value
+def _show(frame: pd.DataFrame, **how: int) -> None:
+    # A hash is there to be copied.
+    print(table_text(frame, width=terminal_width(), whole=["table", "code"], **how))

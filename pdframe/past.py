@@ -18,7 +18,6 @@ from pdframe.history import History, known_at
 from pdframe.schema.kept import HISTORY
 from pdframe.store import Store
 from pdframe.sync.parents import load_asked
-from pdframe.visits import stage_visits
 
 _STATE = (
     "id",
@@ -85,6 +84,9 @@ class Past(ABC):
         PdframeError
             As `deals` and `stages`, where they ask the API.
         """
+        # Not at the top: what is imported there, every session waits for.
+        from pdframe.visits import stage_visits
+
         deals = self.deals(refresh=refresh, labels=False, columns=_STATE)
         stages = self.stages(refresh=refresh, labels=False, columns=["id", "order_nr", "pipeline_id"])
         history, manifest = History(self._store), self._store.manifest("deals")

@@ -18,7 +18,6 @@ from typing import IO, Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-from filelock import FileLock
 
 from pdframe.errors import CacheError, NotCachedError
 
@@ -225,6 +224,9 @@ class Store:
     @contextlib.contextmanager
     def lock(self) -> Iterator[None]:
         """Keep every other process and thread from writing to this account's cache; wait where one does. Reading needs no lock."""
+        # Not at the top: it takes a while, and a session that only reads its cache never locks.
+        from filelock import FileLock
+
         try:
             held = FileLock(self.root / ".lock", mode=0o600)
             held.acquire()
@@ -315,7 +317,7 @@ def _sweep_temporary(paths: Iterable[Path]) -> None:
 
 
 def make_private(folder: Path) -> None:
-    """Make a folder, and those above it, for this user alone; one that is there stays as it is."""
+    """Make a folder for this user alone, and those above it that are missing; one that is there stays as it is."""
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
 
 

@@ -32,10 +32,14 @@ def test_demo_shows_the_whole_path(capsys: pytest.CaptureFixture[str], tmp_path:
 
 
 def test_sync_and_status(environment: sandbox.SandboxAccount, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["status"]) == 0
+    assert "Nothing is cached yet" in capsys.readouterr().out
     assert main(["sync", "stages", "pipelines", "--quiet"]) == 0
     assert re.search(r"stages +full +12", capsys.readouterr().out)
     assert main(["status"]) == 0
-    assert re.search(r"stages +12", capsys.readouterr().out)
+    said = capsys.readouterr().out
+    assert re.search(r"stages +12", said)
+    assert re.search(r"Not cached: deals, .*activity_fields", said)
 
 
 def test_a_sync_that_finishes_an_interrupted_one_is_a_success(
@@ -95,7 +99,9 @@ def test_a_table_that_the_user_may_not_see_is_a_failure_unlike_one_that_the_plan
 
     monkeypatch.setattr(Client, "get", refusing)
     assert main(["sync", "--quiet"]) == 1
-    assert re.search(r"products +unavailable.*The user may not see this. +permission", capsys.readouterr().out)
+    said = capsys.readouterr().out
+    assert re.search(r"^products +unavailable", said, re.MULTILINE)
+    assert "\nproducts: The user may not see this." in said
 
 
 def test_estimate_asks_nothing(environment: sandbox.SandboxAccount, capsys: pytest.CaptureFixture[str]) -> None:
@@ -117,9 +123,41 @@ def test_control_characters_from_the_crm_do_not_reach_the_terminal(
     assert "\x1b" not in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("command", [[], ["demo"], ["sync"], ["status"], ["estimate"], ["fields"]])
+@pytest.mark.parametrize("command", [[], ["demo"], ["sync"], ["status"], ["estimate"], ["export"], ["fields"]])
 def test_help(command: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as stopped:
         main([*command, "--help"])
     assert stopped.value.code == 0
     assert "usage: pdframe" in capsys.readouterr().out
+
+
+def test_export_writes_a_file_a_table(environment: sandbox.SandboxAccount, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = tmp_path / "for bi"
+    assert main(["export", str(folder), "stages", "deals", "--quiet", "--format", "csv", "--names"]) == 0
+    said = capsys.readouterr().out
+    assert re.search(r"stages +12 +stages\.csv", said)
+    assert said.strip().endswith(str(folder))
+    assert "owner_name" in (folder / "deals.csv").read_text(encoding="utf-8-sig").partition("\n")[0]
+    assert main(["export", str(folder), "--quiet"]) == 0
+    assert len(list(folder.glob("*.parquet"))) == 16
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "stages.parquet").write_text("mine")
+    assert main(["export", str(tmp_path / "other"), "stages"]) == 1
+    assert "which no export of this account wrote" in capsys.readouterr().err
+
+
+def test_an_export_of_everything_fails_where_the_user_may_not_see_a_table_but_not_where_the_plan_lacks_it(
+    environment: sandbox.SandboxAccount, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    ask = Client.get
+    missing = "permission"
+
+    def refusing(client: Client, path: str, *rest: object, **options: object) -> object:
+        if path == "/tasks":
+            raise AccessError("No tasks for you.", status=403, missing=missing)
+        return ask(client, path, *rest, **options)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(Client, "get", refusing)
+    assert main(["export", str(tmp_path / "bi"), "--quiet"]) == 1
+    missing = "plan"
+    assert main(["export", str(tmp_path / "bi"), "--quiet"]) == 0

@@ -23,7 +23,9 @@ def test_no_file_log_repr_or_error_holds_the_token(tmp_path: Path, caplog: pytes
     caplog.set_level(logging.DEBUG)
     with sandbox.connect(seed=3, deals=60, cache_dir=tmp_path, burst=100_000, progress=False, token=TOKEN) as account:
         account.sync()
+        account.export(tmp_path / "bi", format="csv")
         shown = [
+            repr(account.export(tmp_path / "bi")),
             repr(account),
             account._repr_html_(),
             repr(account._client),
@@ -60,6 +62,14 @@ def test_what_came_from_a_web_form_is_escaped(tmp_path: Path) -> None:
         account.pipelines()
         assert "<script>" not in account._repr_html_()
         assert "&lt;script&gt;" in account._repr_html_()
+
+
+def test_a_repr_holds_nothing_that_a_terminal_would_obey(tmp_path: Path) -> None:
+    with sandbox.connect(seed=3, deals=0, cache_dir=tmp_path, burst=100_000, progress=False) as account:
+        account.company_model.info["company_name"] = "\x1b[2J Evil\nCo. \u202e"
+        account.pipelines()
+        assert all(line.isprintable() for line in repr(account).split("\n"))
+        assert repr(account).startswith("<pdframe account  [2J Evil Co.")
 
 
 def test_the_token_is_not_among_the_arguments_that_a_traceback_shows(tmp_path: Path) -> None:

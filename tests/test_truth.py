@@ -152,6 +152,24 @@ def test_every_option_is_true(loaded: tuple[sandbox.SandboxAccount, truth.State]
             assert [truth.cell(value) for value in shown] == [truth.cell(value) for value in ids]
 
 
+STANDARD_OPTIONS = [
+    ("deals", "label_ids"), ("deals", "channel"), ("persons", "label_ids"), ("organizations", "label_ids"), ("organizations", "industry"),
+    ("products", "category"), ("activities", "priority"), ("projects", "label_ids"), ("projects", "health_status"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("table", "column"), STANDARD_OPTIONS)
+def test_every_standard_option_is_true(loaded: tuple[sandbox.SandboxAccount, truth.State], table: str, column: str) -> None:
+    account, state = loaded
+    got = frame(account, table)[column]
+    options = truth.options_of(state[f"{ENTITY[table]}_fields"][column])
+    assert [truth.cell(value) for value in got] == [truth.labelled(row[column], options) for row in truth.visible(state, table)]
+    if column == "label_ids":
+        assert str(got.dtype) == "list<item: string>[pyarrow]"
+    else:
+        assert got.cat.categories.tolist()[: len(options)] == list(options.values())
+
+
 @pytest.mark.parametrize("table", sorted(truth.FIELD_LISTS))
 def test_every_field_is_true(loaded: tuple[sandbox.SandboxAccount, truth.State], table: str) -> None:
     account, state = loaded

@@ -11,7 +11,6 @@ import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from importlib.metadata import PackageNotFoundError, version
 from typing import Any, NoReturn
 
 import httpx
@@ -384,6 +383,8 @@ class Client:
 
 def _http(timeout: float, transport: httpx.BaseTransport | None) -> httpx.Client:
     """Make the HTTP client; the mounts keep this machine off any proxy."""
+    from importlib.metadata import PackageNotFoundError, version  # takes a while, and only who connects needs it
+
     try:
         program = f"pdframe/{version('pdframe')}"
     except PackageNotFoundError:

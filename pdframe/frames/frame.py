@@ -14,7 +14,7 @@ import pyarrow.compute as pc
 from pdframe.errors import ArgumentError
 from pdframe.fields import Field, custom_fields, labelling_field, name_columns, option_labels, undefined_label
 from pdframe.frames.arrow import storage_schema, unify
-from pdframe.frames.problems import warn
+from pdframe.frames.problems import shorten, warn
 from pdframe.schema import NameColumn, Table
 
 _DTYPES: Mapping[pa.DataType, object] = MappingProxyType(
@@ -94,7 +94,7 @@ def to_frame(
         declaration = table.by_name.get(storage)
         if storage in optioned:
             options = optioned[storage]
-            label = _list_labels if pa.types.is_list(values.type) else _categories
+            label = _list_labels if pa.types.is_list(values.type) else _words if pa.types.is_string(values.type) else _categories
             cells = label(values, options, f"{table.name}, column {name!r} holds options that are not defined (any more)")
         elif declaration is not None and declaration.type.vocabulary:
             vocabulary = {value: value for value in declaration.type.vocabulary}
@@ -187,8 +187,7 @@ def _defined(
     missing = sorted(set(pc.unique(values).to_pylist()) - {None, *labels})
     added = {number: undefined_label(number, options.values()) if mark else number for number in missing}
     if missing:
-        told = ", ".join(map(str, list(added.values())[:SHOWN])) + (f" and {len(missing) - SHOWN} more" if len(missing) > SHOWN else "")
-        warn(f"{complaint}: {told}.")
+        _complain(complaint, [label if mark else shorten(label) for label in added.values()])
     if not rest:
         return pa.array([*labels, *missing], values.type), [*labels.values(), *added.values()]
     # Ids of the other kind cannot occur in the column, but their labels stay categories, in option order.
@@ -200,6 +199,26 @@ def _categories(values: pa.ChunkedArray, options: Mapping[Any, str], complaint: 
     ids, labels = _defined(values, options, complaint, mark=mark)
     codes = pc.fill_null(pc.index_in(values, value_set=ids, skip_nulls=True), -1)
     return pd.Categorical.from_codes(codes.to_numpy(), categories=pd.Index(labels, dtype="str"))
+
+
+def _words(values: pa.ChunkedArray, options: Mapping[Any, str], complaint: str) -> pd.Categorical:
+    """Labels of a text column, whose cells may hold the text of an option's id or its label already."""
+    by_id = {str(number): label for number, label in options.items()}
+    known = frozenset(options.values())
+    held = sorted(set(pc.unique(values).to_pylist()) - {None})
+    missing = {value: undefined_label(value, known) for value in held if value.isdigit() and value not in known and value not in by_id}
+    words = {value: value for value in held} | by_id | missing
+    if missing:
+        _complain(complaint, list(missing.values()))
+    categories = [*dict.fromkeys([*options.values(), *(words[value] for value in held)])]
+    places = {word: place for place, word in enumerate(categories)}
+    codes = [-1 if value is None else places[words[value]] for value in values.to_pylist()]
+    return pd.Categorical.from_codes(codes, categories=pd.Index(categories, dtype="str"))
+
+
+def _complain(complaint: str, missing: Sequence[object]) -> None:
+    told = ", ".join(map(str, missing[:SHOWN])) + (f" and {len(missing) - SHOWN} more" if len(missing) > SHOWN else "")
+    warn(f"{complaint}: {told}.")
 
 
 def _list_labels(values: pa.ChunkedArray, options: Mapping[Any, str], complaint: str) -> pd.api.extensions.ExtensionArray:

@@ -28,7 +28,7 @@ PRODUCTS = Table(
         added("product"),
         updated("product"),
         Column("description", TEXT, "Description; null or empty: none"),
-        Column("category", TEXT, "Category of the product; null: none"),
+        Column("category", TEXT, "Category of the product; null: none", options=("category",)),
         Column("billing_frequency", FREQUENCY, "How often customers are billed; null: a plan below Growth"),
         Column("billing_frequency_cycles", COUNT, "How many times it is billed; null: one-time, or without end", "periods"),
         Column("prices", _PRICES, "Prices, one entry a currency", "the entry's currency", codes=("price", "unit_prices")),

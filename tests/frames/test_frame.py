@@ -213,6 +213,35 @@ def test_a_value_outside_a_vocabulary_is_kept_and_warned_of() -> None:
     assert frame["status"].cat.categories.tolist() == ["open", "won", "lost", "deleted", "paused"]
 
 
+def test_a_text_of_options_may_hold_ids_or_labels() -> None:
+    fields = read_fields(
+        [
+            {
+                "field_code": "category",
+                "field_name": "Category",
+                "field_type": "enum",
+                "options": [{"id": "2", "label": "Retail"}, {"id": "1", "label": "2024"}, {"id": "7", "label": "Wholesale"}],
+            }
+        ]
+    )
+    products = TABLES["products"]
+    values = ["1", "Retail", "2024", None, "2", "9", "Old one"]
+    arrow = typed([{"id": number, "category": value} for number, value in enumerate(values, 1)], products, fields)
+    with pytest.warns(DataWarning, match=r"'category' holds options that are not defined \(any more\): #9\.$"):
+        frame = to_frame(arrow, products, fields)
+    assert [None if pd.isna(value) else value for value in frame["category"]] == ["2024", "Retail", "2024", None, "Retail", "#9", "Old one"]
+    assert frame["category"].cat.categories.tolist() == ["Retail", "2024", "Wholesale", "#9", "Old one"]
+    assert to_frame(arrow, products, fields, labels=False)["category"].dtype == "str"
+    assert empty_frame(products, fields)["category"].cat.categories.tolist() == ["Retail", "2024", "Wholesale"]
+
+
+def test_a_warning_shows_a_wild_value_as_one_short_line() -> None:
+    with pytest.warns(DataWarning) as caught:
+        to_frame(typed([{"id": 1, "status": "\x1b[2J" + "x" * 5_000}]), DEALS)
+    assert str(caught[0].message).isprintable()
+    assert len(str(caught[0].message)) < 200
+
+
 def test_columns_are_asked_for_by_label_hash_or_name_in_any_order() -> None:
     arrow = typed([{"id": 1, "custom_fields": {REGION: 10}}], DEALS, FIELDS)
     assert list(to_frame(arrow, DEALS, FIELDS, columns=["Регион", "id", SPEND]).columns) == ["Регион", "id", "Budget (eadf62)"]

@@ -7,6 +7,7 @@ from hashlib import sha1
 from typing import Any, NamedTuple
 
 from .clock import DAY, TIMEZONE, day_text
+from .rows import ADDRESS_PARTS
 
 
 class Plan(NamedTuple):
@@ -163,19 +164,7 @@ def address(draw: Callable[[], float]) -> dict[str, Any]:
 def full_address(draw: Callable[[], float]) -> dict[str, Any]:
     """Draw an address as the standard address columns hold it: every part present, some null."""
     drawn = address(draw)
-    keys = (
-        "value",
-        "country",
-        "admin_area_level_1",
-        "admin_area_level_2",
-        "locality",
-        "sublocality",
-        "route",
-        "street_number",
-        "subpremise",
-        "postal_code",
-    )
-    return {key: drawn.get(key) for key in keys}
+    return {key: drawn.get(key) for key in ADDRESS_PARTS}
 
 
 def draw_value(kind: str, now: int, draw: Callable[[], float]) -> Any:

@@ -8,6 +8,9 @@ from .contacts import Contacts
 from .custom_fields import COMPETITORS, USE_CASES
 
 _EVERY_DAYS = 6
+# Of how many rounds one brings a new competitor and takes the oldest away; deals go on holding it.
+_ROUNDS = 8
+_COMPANY = " Inc."
 
 
 class Housekeeping:
@@ -22,7 +25,9 @@ class Housekeeping:
 
     def visit(self, _: int) -> None:
         """Do one thing to the fields in turn, correct some records, come back later."""
-        actions = (self._rename_field, self._add_competitor, self._correct, self._remove_competitor, self._correct, self._rename_option)
+        swap = self._visits // 6 % _ROUNDS == _ROUNDS // 2
+        add, remove = (self._add_competitor, self._remove_competitor) if swap else (self._reword_status, self._reword_status)
+        actions = (self._rename_field, add, self._correct, remove, self._correct, self._rename_competitor)
         actions[self._visits % len(actions)]()
         self._visits += 1
         if not self._new_account:
@@ -36,31 +41,37 @@ class Housekeeping:
             following = USE_CASES[(USE_CASES.index(name) + 1) % len(USE_CASES)] if name in USE_CASES else USE_CASES[0]
             self._company.rename_field("deal", code, following)
 
-    def _competitors(self) -> tuple[str, list[tuple[int, str]]] | None:
-        code = self._contacts.named("deal", "Competitor")
+    def _options(self, name: str) -> tuple[str, list[tuple[int, str]]]:
+        """Return a field's code and its options; none where the field is gone."""
+        code = self._contacts.named("deal", name)
         if not self._contacts.defined("deal", code):
-            return None
+            return code, []
         return code, [(o["id"], o["label"]) for o in self._company.field("deal", code)["options"]]
 
     def _add_competitor(self) -> None:
-        held = self._competitors()
-        if held is not None and len(held[1]) < len(COMPETITORS):
-            labels = {label for _, label in held[1]}
-            free = [label for label in COMPETITORS if label not in labels]
-            self._company.add_option("deal", held[0], free[0] if free else "Other")
+        code, options = self._options("Competitor")
+        if options and len(options) < len(COMPETITORS):
+            last = options[-1][1].removesuffix(_COMPANY)
+            following = COMPETITORS.index(last) + 1 if last in COMPETITORS else 0
+            self._company.add_option("deal", code, COMPETITORS[following % len(COMPETITORS)])
 
     def _remove_competitor(self) -> None:
-        held = self._competitors()
-        if held is not None and len(held[1]) > 3:
-            self._company.remove_option("deal", held[0], held[1][0][0])
+        code, options = self._options("Competitor")
+        if len(options) > 5:
+            self._company.remove_option("deal", code, options[0][0])
 
-    def _rename_option(self) -> None:
-        held = self._competitors()
-        if held is not None and held[1]:
-            option, label = held[1][-1]
-            self._company.rename_option(
-                "deal", held[0], option, label.removesuffix(" Inc.") if label.endswith(" Inc.") else f"{label} Inc."
-            )
+    def _rename_competitor(self) -> None:
+        self._reword("Competitor", -1, _COMPANY)
+
+    def _reword_status(self) -> None:
+        self._reword("Status", 0, " (till next quarter)")
+
+    def _reword(self, name: str, which: int, ending: str) -> None:
+        """Give an option of a field an ending, or take it away again."""
+        code, options = self._options(name)
+        if options:
+            option, label = options[which]
+            self._company.rename_option("deal", code, option, label.removesuffix(ending) if label.endswith(ending) else label + ending)
 
     def _correct(self) -> None:
         """Put a person, an organization and a product right; now and then a duplicate goes."""

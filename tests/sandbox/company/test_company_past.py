@@ -29,6 +29,28 @@ def test_a_new_account_has_structure_and_no_records() -> None:
     assert not company.tables["deals"]
 
 
+@pytest.mark.parametrize(("seed", "deals"), [(1, 400), (3, 60), (7, 2_000)])
+def test_options_that_were_deleted_are_held_by_some_deals_and_those_that_are_there_by_most(seed: int, deals: int) -> None:
+    company = Company(seed=seed, deals=deals)
+    field = next(f for f in customs(company) if f["field_name"] == "Competitor")
+    labels = {option["id"]: option["label"] for option in field["options"]}  # type: ignore[attr-defined]
+    assert len(set(labels.values())) == len(labels) == 5
+    held = [value for deal in company.tables["deals"].values() if (value := deal["custom_fields"].get(field["field_code"])) is not None]
+    assert 0 < sum(value not in labels for value in held) < len(held) / 2
+
+
+def test_life_brings_new_options_and_new_labels(small: Company) -> None:
+    field = next(f for f in customs(small) if f["field_name"] == "Competitor")
+    before = {option["id"]: option["label"] for option in field["options"]}  # type: ignore[attr-defined]
+    seen = len(small.events)
+    small.advance(150)
+    after = {o["id"]: o["label"] for o in small.field("deal", str(field["field_code"]))["options"]}
+    assert before.keys() - after.keys()
+    assert after.keys() - before.keys()
+    names = [e.changes["field_name"] for e in small.events[seen:] if e.table == "deal_fields" and "field_name" in e.changes]
+    assert len(set(names)) >= 2
+
+
 def test_stages_and_pipelines(past: Company) -> None:
     stages = list(past.tables["stages"].values())
     for pipeline in past.tables["pipelines"]:
