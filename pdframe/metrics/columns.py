@@ -18,13 +18,7 @@ Flags = npt.NDArray[np.bool_]
 
 def times(frame: pd.DataFrame, column: str, tz: str) -> pd.Series[Any]:
     """Return a column of times as datetime64[us, UTC]; naive ones are in `tz`, null stays null; text is ISO 8601."""
-    held = frame[column]
-    if isinstance(held.dtype, pd.StringDtype):
-        try:
-            held = pd.to_datetime(held, format="ISO8601")
-        except (ValueError, OverflowError):
-            raise ArgumentError(f"The column {column!r} holds text that is no time.") from None
-    found = micros(held, tz, column).view("datetime64[us]")
+    found = micros(frame[column], tz, column).view("datetime64[us]")
     return pd.Series(found, index=frame.index).dt.tz_localize("UTC")
 
 
@@ -53,9 +47,21 @@ def ids(frame: pd.DataFrame, column: str) -> pd.Series[Any]:
     """Return a column of ids as Int64, null stays null."""
     found = amounts(frame, column) if frame[column].dtype == object else frame[column]
     try:
+        if found.dtype.kind == "b":
+            raise TypeError
         return pd.Series(found, index=frame.index).astype("Int64")
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         raise ArgumentError(f"The column {column!r} is {frame[column].dtype}; it is to hold ids.") from None
+
+
+def one_row_each(frame: pd.DataFrame, name: str, column: str = "id") -> pd.Series[Any]:
+    """Return the ids of a frame that holds one row each, as Int64; `ArgumentError` where one comes twice or is null."""
+    found = ids(frame, column)
+    if found.isna().any():
+        raise ArgumentError(f"{column!r} of {name} is null in {found.isna().sum():,} rows. Drop them.")
+    if not found.is_unique:
+        raise ArgumentError(f"{name} holds an id twice, in {found.duplicated(keep=False).sum():,} rows. Pass one row each.")
+    return found
 
 
 def equals(frame: pd.DataFrame, column: str, value: object) -> Flags:

@@ -24,8 +24,8 @@ _DEAL_COLUMNS = (
 )  # fmt: skip
 _ALL = {*_COLUMNS, *_DEAL_COLUMNS}
 
-# The default horizon has this many at risk, or the share of those who reached the stage where that is less.
-_AT_RISK, _SHARE = 10, 0.1
+# The default horizon has this many at risk, or one of so many of those who reached the stage where that is less.
+_AT_RISK, _ONE_OF = 10, 10
 _NAMED = 6
 
 
@@ -213,7 +213,7 @@ def _floor(days: float) -> float:
 def _rates(into: Floats, reached: Reached, group: Ints, groups: int, horizon: float | None, past: _Past, stage: str) -> int:
     """Fill in conversion, low, high, horizon_days, win, win_low, win_high of a stage's groups; how many rows looks cannot tell."""
     size = np.bincount(group, minlength=groups)
-    least = np.where(size * _SHARE >= _AT_RISK, _AT_RISK, np.ceil(size * _SHARE))
+    least = np.minimum(-(-size // _ONE_OF), _AT_RISK)
     late = bool((reached.entry > 0).any())
     entry = reached.entry if late else None
     going = aalen_johansen(reached.days, _causes(reached.state), group, groups, entry=entry)
@@ -230,11 +230,8 @@ def _rates(into: Floats, reached: Reached, group: Ints, groups: int, horizon: fl
         few &= (start < least) | _thin(going, limit, least) | _thin(winning, limit, least)
         into[few] = np.nan
     if horizon is not None:
-        for curves in (going, winning):
-            short = (size > 0) & ~few & ~curves.identified(limit)
-            if short.any():
-                past.add(stage, curves.last[short])
-                break
+        ends = np.minimum(*(np.where(curves.identified(limit), np.inf, curves.last) for curves in (going, winning)))
+        past.add(stage, ends[(size > 0) & ~few & np.isfinite(ends)])
     return int(few.sum())
 
 

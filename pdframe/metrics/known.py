@@ -21,6 +21,8 @@ NEVER = np.iinfo(np.int64).max
 """The time, in microseconds, of what did not happen."""
 NO_ID = -1
 
+SOURCES = ("changelog", "snapshots", "current")
+CHANGELOG, SNAPSHOTS, CURRENT = range(len(SOURCES))
 ENDS = ("advanced", "moved back", "changed pipeline", "won", "lost", "deleted", "open")
 ADVANCED, MOVED_BACK, CHANGED_PIPELINE, WON, LOST, DELETED, OPEN = range(len(ENDS))
 UNKNOWN_END = -1
@@ -50,12 +52,12 @@ class Known:
         Number in `ENDS`, `UNKNOWN_END` where it left for another stage and nothing tells whether forward or back.
     seen
         When it was first seen: `entered` where the changelog tells it.
-    exact
-        Whether the changelog tells it.
-    unseen
-        Ids of deals of which a stay had begun, but none was seen yet.
-    unseen_until
-        When the last of them was first seen; None where there are none.
+    source
+        Number in `SOURCES`.
+    hidden, hidden_deal, hidden_seen
+        Rows of the stays that had begun, but that no look had found yet; their deals, and when one did.
+    in_order
+        Whether `rows` are all rows of the frame, in its order.
     """
 
     rows: Ints
@@ -64,45 +66,86 @@ class Known:
     left: Ints
     end: Ints
     seen: Ints
-    exact: Flags
-    unseen: Ints
-    unseen_until: int | None
+    source: Ints
+    hidden: Ints
+    hidden_deal: Ints
+    hidden_seen: Ints
+    in_order: bool
+
+    @property
+    def exact(self) -> Flags:
+        """Whether the changelog tells it."""
+        return np.asarray(self.source == CHANGELOG, np.bool_)
 
     @property
     def last(self) -> Flags:
         """Whether it is its deal's last."""
         return np.append(self.deal[1:] != self.deal[:-1], np.ones(min(len(self.deal), 1), bool))
 
+    def of(self, values: Any) -> Any:
+        """What an array or column, one value a row of the frame, holds of the known stays."""
+        return values if self.in_order else values.take(self.rows)
 
-def known(visits: pd.DataFrame, when: pd.Timestamp, tz: str) -> Known:
+
+def known(visits: pd.DataFrame, when: pd.Timestamp, tz: str, looked: pd.Series[Any] | None = None) -> Known:
     """Leave out what was not known at `when` (UTC); naive times of the frame are in `tz`.
 
     A stay that only looks tell is known from the first look that found it (`seen_at`): without that, the deals that moved on before
     anybody looked would be missing, and the slow ones left. A stay that the changelog tells is known from its beginning. An exit after
-    `when` had not happened; nor is a move known whose new stay was not seen yet. A closing, a deletion and a change of pipeline count from
-    their own time.
+    `when` had not happened. A move is known once the stay that it led to is; a frame that was cut down to single stages does not hold
+    that one, and then the move counts from its own time. So do a deletion, whose time is that of the look that found it, and a closing,
+    whose time is the server's own stamp.
+
+    Parameters
+    ----------
+    looked
+        The last look by `when` that found a deal changed (microseconds), by deal. With it, a closing counts once a look had found it.
+
+    Raises
+    ------
+    ArgumentError
+        Stays without a deal or a beginning, that end before they begin, or at no time, or that come twice.
     """
     limit = in_micros(when)
     entered, left, seen = (micros(visits[name], tz, name) for name in ("entered_at", "left_at", "seen_at"))
-    exact = _codes(visits["source"], ("changelog",)) == 0
-    begun = (entered <= limit) & (entered != NULL)
+    _refuse(entered == NULL, "entered_at of visits is null in {:,} rows: a stay begins somewhere. Drop them.")
+    source = _codes(visits["source"], SOURCES, "source", optional=False)
+    exact = source == CHANGELOG
+    begun = entered <= limit
     there = begun & (exact | (seen <= limit))
     deal, rows = ids(visits["deal_id"]), np.flatnonzero(there)
-    unseen, until = _unseen(deal, seen, begun & ~there, deal[rows])
+    hidden = np.flatnonzero(begun & ~there)
+    hidden_deal, hidden_seen = deal[hidden], seen[hidden]
     whole = len(rows) == len(deal)
-    end = _codes(visits["end"], ENDS)
+    end = _codes(visits["end"], ENDS, "end")
+    latest = entered[hidden]
     if not whole:
-        deal, entered, left, end, seen, exact = (values[rows] for values in (deal, entered, left, end, seen, exact))
+        deal, entered, left, end, seen, source = (values[rows] for values in (deal, entered, left, end, seen, source))
+    _refuse(deal == NO_ID, "deal_id of visits is null in {:,} rows. Drop them.")
+    _refuse((left == NULL) & (end != OPEN) & (end != UNKNOWN_END), "left_at of visits is null in {:,} rows whose end is not open.")
     still = (left > limit) | (left == NULL)
     left, end = np.where(still, NEVER, left), np.where(still, OPEN, end)
-    if not _ordered(deal, entered, left):
+    _refuse(left < entered, "left_at of visits is before entered_at in {:,} rows. Correct or drop them.")
+    ordered = _ordered(deal, entered, left)
+    if not ordered:
         order = np.lexsort((left, entered, deal))
-        rows, deal, entered, left, end, seen, exact = (values[order] for values in (rows, deal, entered, left, end, seen, exact))
-    seen = np.where(exact | (seen == NULL), entered, seen)
-    found = Known(rows, deal, entered, left, end, seen, exact, unseen, until)
-    gone = found.last & ((end == ADVANCED) | (end == MOVED_BACK) | (end == UNKNOWN_END))
+        rows, deal, entered, left, end, seen, source = (values[order] for values in (rows, deal, entered, left, end, seen, source))
+    seen = np.where((source == CHANGELOG) | (seen == NULL), entered, seen)
+    found = Known(rows, deal, entered, left, end, seen, source, hidden, hidden_deal, hidden_seen, whole and ordered)
+    _refuse_twice(visits, found)
+    gone = _moved_unseen(found, latest) if len(hidden) else np.zeros(len(left), bool)
+    if looked is not None:
+        gone |= _closed_unseen(found, found.of(micros(visits["left_after"], tz, "left_after")), looked)
     left[gone], end[gone] = NEVER, OPEN
     return found
+
+
+def on_show(visits: pd.DataFrame, when: pd.Timestamp, tz: str) -> Flags:
+    """Whether each stay had begun at `when` and was known."""
+    limit = in_micros(when)
+    entered, seen = (micros(visits[name], tz, name) for name in ("entered_at", "seen_at"))
+    exact = _codes(visits["source"], SOURCES, "source", optional=False) == CHANGELOG
+    return np.asarray((entered != NULL) & (entered <= limit) & (exact | (seen <= limit)), np.bool_)
 
 
 def in_micros(time: pd.Timestamp) -> int:
@@ -112,10 +155,21 @@ def in_micros(time: pd.Timestamp) -> int:
 
 def ids(column: pd.Series[Any]) -> Ints:
     """A column of ids as integers; `NO_ID` where null."""
+    kind = column.dtype.kind
     try:
-        return column.to_numpy(np.int64, na_value=NO_ID) if column.hasnans or column.dtype != np.int64 else column.to_numpy()
-    except (TypeError, ValueError):
-        raise ArgumentError(f"The column {column.name!r} holds {column.dtype}, not ids.") from None
+        if kind == "f":
+            plain = column.to_numpy(np.float64, na_value=np.nan)
+            odd = ~np.isnan(plain) & ~((np.abs(plain) < 2**53) & (plain == np.floor(plain)))
+            if odd.any():
+                raise ValueError
+            return np.where(np.isnan(plain), NO_ID, plain).astype(np.int64)
+        if kind not in "iu":
+            if kind not in "OSU":
+                raise TypeError
+            column = column.astype("Int64")
+        return column.to_numpy(np.int64, na_value=NO_ID)
+    except (TypeError, ValueError, OverflowError):
+        raise ArgumentError(f"The column {column.name!r} is {column.dtype}; it is to hold ids (Int64).") from None
 
 
 def as_of(
@@ -173,12 +227,52 @@ def as_of(
     return _deals_then(deals, visits, stays, history, limit), _visits_then(visits, stays)
 
 
-def _codes(column: pd.Series[Any], names: tuple[str, ...]) -> Ints:
-    """Number of each value among `names`, -1 for others and null."""
-    if isinstance(column.dtype, pd.CategoricalDtype):
-        places = [names.index(name) if name in names else -1 for name in column.cat.categories]
-        return np.array([*places, -1], np.int64)[column.cat.codes.to_numpy()]
-    return pd.Index(names).get_indexer(pd.Index(column)).astype(np.int64)
+def _codes(column: pd.Series[Any], names: tuple[str, ...], what: str, *, optional: bool = True) -> Ints:
+    """Number of each value among `names`, -1 for null; `ArgumentError` for any other, or for null where it is not optional."""
+    codes, met = pd.factorize(column)
+    found = np.append(pd.Index(names).get_indexer(pd.Index(met)), -1).astype(np.int64)
+    odd = codes[(found[codes] < 0) & ((codes >= 0) | (not optional))]
+    if len(odd):
+        value = met[odd[0]] if odd[0] >= 0 else None
+        raise ArgumentError(f"{what} of visits is {value!r} in {len(odd):,} rows; it is one of {', '.join(names)}.")
+    return found[codes]
+
+
+def _refuse(wrong: Flags, message: str) -> None:
+    if wrong.any():
+        raise ArgumentError(message.format(wrong.sum()))
+
+
+def _refuse_twice(visits: pd.DataFrame, stays: Known) -> None:
+    """Refuse stays that come twice, as where frames were put together."""
+    same = (stays.deal[1:] == stays.deal[:-1]) & (stays.entered[1:] == stays.entered[:-1])
+    pairs = np.flatnonzero(same)
+    if not len(pairs) or "visit" not in visits:
+        return
+    for name in ("stage_id", "visit"):
+        values = stays.of(ids(visits[name]))
+        pairs = pairs[values[pairs + 1] == values[pairs]]
+    if len(pairs):
+        raise ArgumentError(f"visits holds {len(pairs):,} stays twice. Pass the loader's frame, one row a stay.")
+
+
+def _moved_unseen(stays: Known, latest: Ints) -> Flags:
+    """Moves to a stay that had begun, at the latest at `latest`, and that nobody had seen."""
+    moved = stays.last & (stays.left != NEVER) & np.isin(stays.end, (ADVANCED, MOVED_BACK, CHANGED_PIPELINE, UNKNOWN_END))
+    order = np.lexsort((latest, stays.hidden_deal))
+    deal, latest = stays.hidden_deal[order], latest[order]
+    final = np.append(deal[1:] != deal[:-1], True)
+    deal, latest = deal[final], latest[final]
+    place = np.minimum(np.searchsorted(deal, stays.deal), len(deal) - 1)
+    return np.asarray(moved & (deal[place] == stays.deal) & (latest[place] >= stays.left), np.bool_)
+
+
+def _closed_unseen(stays: Known, left_after: Ints, looked: pd.Series[Any]) -> Flags:
+    """Closings of a deal's last stay that no look had found: the last one that found the deal changed was before it."""
+    closed = stays.last & ~stays.exact & np.isin(stays.end, (WON, LOST)) & (left_after == NULL) & (stays.seen < stays.left)
+    found = looked.reindex(stays.deal[closed]).to_numpy(np.float64)
+    closed[closed] = found < stays.left[closed]
+    return closed
 
 
 def _ordered(deal: Ints, entered: Ints, left: Ints) -> bool:
@@ -190,14 +284,6 @@ def _ordered(deal: Ints, entered: Ints, left: Ints) -> bool:
         return False
     tied = same[entered[same + 1] == entered[same]]
     return bool((left[tied + 1] >= left[tied]).all())
-
-
-def _unseen(deal: Ints, seen: Ints, later: Flags, there: Ints) -> tuple[Ints, int | None]:
-    late = np.unique(deal[later]) if later.any() else deal[:0]
-    found = late[~np.isin(late, there)] if len(late) else late
-    if not len(found):
-        return found, None
-    return found, int(seen[later & np.isin(deal, found)].max())
 
 
 def _visits_then(visits: pd.DataFrame, stays: Known) -> pd.DataFrame:
