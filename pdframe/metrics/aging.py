@@ -60,10 +60,10 @@ def deal_aging(
 
     Notes
     -----
-    Stays are known as in `stage_velocity`. A deal is where its visits say; a deal that none of them knows by `as_of` is open, and in the stage it is in, as `deals` says. Completed
-    stays count if both ends are exact and they were under observation before they ended (`seen_at`): what is found only when it is over
-    was found because it was over. A warning counts the others and tells how to get them; where nothing is left, median_days and
-    share_longer are null.
+    Stays are known as in `stage_velocity`. A deal is where its visits say; a deal that none of them knows by `as_of` is open, and in the
+    stage it is in, as `deals` says. Completed stays count if both ends are exact and they were under observation before they ended
+    (`seen_at`): what is found only when it is over was found because it was over. A warning counts the others and tells how to get them;
+    where nothing is left, median_days and share_longer are null.
     """
     need(deals, "deals", [*_DEALS])
     need(visits, "visits", VISITS)

@@ -1,17 +1,15 @@
-"""What was known at a time: stage visits, and deals, as somebody would have found them then."""
+"""Which stays were known at a time, and what of them."""
 
 from __future__ import annotations
 
-from collections.abc import Hashable
 from dataclasses import dataclass
-from datetime import date
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from pdframe.errors import ArgumentError
-from pdframe.metrics.inputs import NULL, micros, moment, need, warn
+from pdframe.metrics.inputs import NULL, micros
 from pdframe.metrics.survival import Flags, Ints
 
 VISITS = ("deal_id", "pipeline_id", "stage_id", "entered_at", "left_at", "end", "source", "seen_at", "entered_after", "left_after")
@@ -26,14 +24,6 @@ CHANGELOG, SNAPSHOTS, CURRENT = range(len(SOURCES))
 ENDS = ("advanced", "moved back", "changed pipeline", "won", "lost", "deleted", "open")
 ADVANCED, MOVED_BACK, CHANGED_PIPELINE, WON, LOST, DELETED, OPEN = range(len(ENDS))
 UNKNOWN_END = -1
-
-# Columns of deals that never change.
-_FIXED = ("add_time", "creator_user_id", "origin", "origin_id", "source_lead_id")
-# Columns that the kept history holds.
-_KEPT = (
-    "stage_id", "pipeline_id", "status", "value", "currency", "expected_close_date", "owner_id", "probability", "stage_change_time",
-    "won_time", "lost_time", "is_archived", "first_won_time",
-)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,64 +157,9 @@ def ids(column: pd.Series[Any]) -> Ints:
             if kind not in "OSU":
                 raise TypeError
             column = column.astype("Int64")
-        return column.to_numpy(np.int64, na_value=NO_ID)
+        return np.asarray(column.to_numpy(np.int64, na_value=NO_ID))
     except (TypeError, ValueError, OverflowError):
         raise ArgumentError(f"The column {column.name!r} is {column.dtype}; it is to hold ids (Int64).") from None
-
-
-def as_of(
-    deals: pd.DataFrame,
-    visits: pd.DataFrame,
-    when: str | date | pd.Timestamp,
-    history: pd.DataFrame | None = None,
-    *,
-    tz: str = "UTC",
-) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Deals and visits as they were known at a time; what came later changes no cell.
-
-    Parameters
-    ----------
-    deals
-        One row a deal, as `account.deals()` gives it: `id` and `add_time` are needed.
-    visits
-        One row a stay, as `account.stage_visits()` gives it.
-    when
-        A time; one without a timezone is in `tz`, a bare date means the end of that day.
-    history
-        The kept history: one row a deal and look that found it changed; deal_id, seen_at, gone and the columns that are kept. None: no
-        look is known.
-    tz
-        Name of the timezone of naive times.
-
-    Returns
-    -------
-    (DataFrame, DataFrame)
-        Deals: one row a deal added by then that was not known to be deleted, in the columns and dtypes of `deals`. Columns that never
-        change (add_time, creator_user_id, origin, origin_id, source_lead_id) are as given. Columns that are kept have the value of the
-        last look by then; stage, pipeline, status and the times of closing that of the changelog, where it tells the deal's stays.
-        Everything else is null, for it may have changed since: which changes move `update_time` is not documented, and a value that is
-        null only in deals that were touched later would tell the future. Deals deleted since come from history; where neither it nor the
-        visits know them they are missing.
-        Visits: the stays known by then (a stay that only looks tell, from `seen_at` on), with exits that were not known yet taken back:
-        `left_at` and `left_after` null, `end` open. Columns, dtypes and order as given.
-
-    Raises
-    ------
-    ArgumentError
-        `when` is no time, or a column is missing.
-
-    Warns
-    -----
-    DataWarning
-        Deals whose values at that time nobody kept.
-    """
-    need(visits, "visits", VISITS)
-    need(deals, "deals", ("id", "add_time"))
-    if history is not None:
-        need(history, "history", ("deal_id", "seen_at", "gone"))
-    limit = moment(when, tz, "when", end_of_day=True)
-    stays = known(visits, limit, tz)
-    return _deals_then(deals, visits, stays, history, limit), _visits_then(visits, stays)
 
 
 def _codes(column: pd.Series[Any], names: tuple[str, ...], what: str, *, optional: bool = True) -> Ints:
@@ -269,7 +204,7 @@ def _moved_unseen(stays: Known, latest: Ints) -> Flags:
 
 def _closed_unseen(stays: Known, left_after: Ints, looked: pd.Series[Any]) -> Flags:
     """Closings of a deal's last stay that no look had found: the last one that found the deal changed was before it."""
-    closed = stays.last & ~stays.exact & np.isin(stays.end, (WON, LOST)) & (left_after == NULL) & (stays.seen < stays.left)
+    closed: Flags = stays.last & ~stays.exact & np.isin(stays.end, (WON, LOST)) & (left_after == NULL) & (stays.seen < stays.left)
     found = looked.reindex(stays.deal[closed]).to_numpy(np.float64)
     closed[closed] = found < stays.left[closed]
     return closed
@@ -284,125 +219,3 @@ def _ordered(deal: Ints, entered: Ints, left: Ints) -> bool:
         return False
     tied = same[entered[same + 1] == entered[same]]
     return bool((left[tied + 1] >= left[tied]).all())
-
-
-def _visits_then(visits: pd.DataFrame, stays: Known) -> pd.DataFrame:
-    order = np.argsort(stays.rows, kind="stable")
-    view = visits.iloc[stays.rows[order]].reset_index(drop=True)
-    still = stays.left[order] == NEVER
-    view["left_at"] = view["left_at"].mask(still)
-    view["left_after"] = view["left_after"].mask(still)
-    ends = view["end"]
-    if isinstance(ends.dtype, pd.CategoricalDtype) and "open" not in ends.cat.categories:
-        ends = ends.cat.add_categories("open")
-    view["end"] = ends.mask(still, "open")
-    return view
-
-
-def _deals_then(deals: pd.DataFrame, visits: pd.DataFrame, stays: Known, history: pd.DataFrame | None, limit: pd.Timestamp) -> pd.DataFrame:
-    kept = _looked_at(history, limit)
-    told = _told(visits, stays)
-    current = deals.set_axis(pd.Index(deals["id"], dtype="Int64")).drop(columns="id")
-    added = current["add_time"]
-    deleted = pd.Index(stays.deal[stays.last & (stays.end == DELETED)], dtype="Int64")
-    gone = kept.index[kept["gone"].astype(bool)].union(deleted)
-    there = added.index[added.isna() | (added <= limit)].union(kept.index).union(told.index).difference(gone)
-    now = current.reindex(there)
-    view: dict[Hashable, Any] = {}
-    for name in deals.columns:
-        if name == "id":
-            view[name] = there.to_series()
-        elif name in _FIXED:
-            view[name] = now[name]
-            for source in (kept, told):
-                if name in source:
-                    view[name] = view[name].where(view[name].notna(), source[name].reindex(there))
-        elif name in _KEPT:
-            values = kept[name].reindex(there) if name in kept else _nothing(deals[name], there)
-            if name in told:
-                values = values.astype(told[name].dtype).mask(there.isin(told.index), told[name].reindex(there))
-            view[name] = values
-        else:
-            view[name] = _nothing(deals[name], there)
-    frame = pd.DataFrame(view, index=there)
-    if "close_time" in frame and {"status", "won_time", "lost_time"} <= {*frame.columns}:
-        status = frame["status"].astype("str")
-        frame["close_time"] = frame["won_time"].where(status == "won", frame["lost_time"].where(status == "lost"))
-    if "is_deleted" in frame:
-        frame["is_deleted"] = False
-    for name in deals.columns:
-        frame[name] = _typed(frame[name], deals[name].dtype)
-    unknown = there.difference(kept.index)
-    if len(unknown):
-        warn(_unknown_message(len(unknown), len(there), history, limit))
-    return frame.reset_index(drop=True)
-
-
-def _looked_at(history: pd.DataFrame | None, limit: pd.Timestamp) -> pd.DataFrame:
-    """One row a deal seen by then, as the last look until then found it."""
-    if history is None:
-        return pd.DataFrame({"gone": pd.Series(dtype="bool")}, index=pd.Index([], dtype="Int64"))
-    seen = history[history["seen_at"] <= limit]
-    beside = ["look"] if "look" in seen else []
-    last = seen.sort_values(["seen_at", *beside], kind="stable").drop_duplicates("deal_id", keep="last")
-    return last.set_axis(pd.Index(last["deal_id"], dtype="Int64")).sort_index()
-
-
-def _told(visits: pd.DataFrame, stays: Known) -> pd.DataFrame:
-    """State of each deal whose last known stay the changelog tells."""
-    last = np.flatnonzero(stays.last & stays.exact)
-    rows, end = stays.rows[last], stays.end[last]
-    deal = pd.Index(stays.deal[last], dtype="Int64")
-    stage = ids(visits["stage_id"])[stays.rows]
-    moved = np.zeros(len(stage), bool)
-    moved[1:] = (stays.deal[1:] == stays.deal[:-1]) & (stage[1:] != stage[:-1])
-    left = np.where(stays.left[last] == NEVER, NULL, stays.left[last])
-    return pd.DataFrame(
-        {
-            "stage_id": visits["stage_id"].iloc[rows].set_axis(deal),
-            "pipeline_id": visits["pipeline_id"].iloc[rows].set_axis(deal),
-            "status": pd.Series(np.select([end == WON, end == LOST], ["won", "lost"], "open"), deal, "str"),
-            "add_time": _one_a_deal(stays.deal, stays.entered, np.ones(len(stage), bool), deal, "first"),
-            "stage_change_time": _one_a_deal(stays.deal, stays.entered, moved, deal, "last"),
-            "won_time": _times(np.where(end == WON, left, NULL), deal),
-            "lost_time": _times(np.where(end == LOST, left, NULL), deal),
-            "first_won_time": _one_a_deal(stays.deal, stays.left, stays.end == WON, deal, "first"),
-        }
-    )
-
-
-def _one_a_deal(deal: Ints, times: Ints, where: Flags, index: pd.Index[Any], keep: Literal["first", "last"]) -> pd.Series[Any]:
-    """The first or last of each deal's times, null where it has none."""
-    found = _times(times[where], pd.Index(deal[where], dtype="Int64"))
-    return found[~found.index.duplicated(keep=keep)].reindex(index)
-
-
-def _times(values: Ints, index: pd.Index[Any]) -> pd.Series[Any]:
-    return pd.Series(values.view("datetime64[us]"), index).dt.tz_localize("UTC")
-
-
-def _nothing(column: pd.Series[Any], index: pd.Index[Any]) -> pd.Series[Any]:
-    return column.iloc[:0].set_axis(index[:0]).reindex(index)
-
-
-def _typed(column: pd.Series[Any], dtype: Any) -> pd.Series[Any]:
-    """The dtype of the given column, or the one nearest to it that holds nulls."""
-    if dtype.kind in "biu" and isinstance(dtype, np.dtype) and column.isna().any():
-        dtype = "boolean" if dtype.kind == "b" else "Int64"
-    return column.astype(dtype)
-
-
-def _unknown_message(unknown: int, deals: int, history: pd.DataFrame | None, limit: pd.Timestamp) -> str:
-    begins = None if history is None or history.empty else history["seen_at"].min()
-    why = (
-        "no kept history is given"
-        if begins is None
-        else f"the kept history begins on {begins:%Y-%m-%d %H:%M}"
-        if begins > limit
-        else "no look of the kept history had found them"
-    )
-    return (
-        f"as_of: what {unknown:,} of {deals:,} deals were like on {limit:%Y-%m-%d %H:%M} UTC is not known, for {why}: value, currency, "
-        "owner and expected close are null, stage and status too where no changelog tells them. History cannot be collected later: run "
-        "account.sync('deals') often. account.deal_changes() tells past stages: 20 tokens a deal."
-    )

@@ -79,9 +79,9 @@ def stage_velocity(
         The columns of `by`, pipeline_id, stage_id, stage, order_nr, visits, completed, open, median_days, low, high, p25_days, p75_days,
         p90_days, mean_days, basis. Rows by group, pipeline and place, for every stage of `stages`, without stays too, and at the end of
         their pipeline those that only visits know (deleted stages: `stage` and `order_nr` null). visits = completed + open, but for what
-        deleted="censored" cuts off. Days are of 24 hours. `low` and `high` are the 95 % interval of the median, log-log. `basis` is the source of the row's stays: changelog,
-        snapshots, current or mixed, null without stays. Null days: the data does not reach that quantile, or there is none: no stay can
-        be followed, or the basis is "current" alone.
+        deleted="censored" cuts off. Days are of 24 hours. `low` and `high` are the 95 % interval of the median, log-log. `basis` is the
+        source of the row's stays: changelog, snapshots, current or mixed, null without stays. Null days: the data does not reach that
+        quantile, or there is none: no stay can be followed, or the basis is "current" alone.
 
     Raises
     ------
@@ -333,7 +333,7 @@ def _warn_of_unseen(stays: Known) -> None:
         )
 
 
-def _warn_of_sources(source: NDArray[np.int8], deal: Micros, too_late: int) -> None:
+def _warn_of_sources(source: Micros, deal: Micros, too_late: int) -> None:
     counts = np.bincount(source, minlength=len(SOURCES))
     if not counts[1:].any():
         return
