@@ -111,6 +111,17 @@ def test_conversion_can_be_known_where_winning_is_not() -> None:
     assert np.isnan(table["win"].iloc[0])
 
 
+def test_the_longest_horizon_that_all_identify_is_that_of_both_rates_and_all_groups() -> None:
+    # Of side a, advancing is followed for 50 days; of side b all have advanced, and winning is followed for 20.
+    visits = stays(
+        (1, "A", 50, None, "open"), (2, "A", 50, 60, "lost"), (3, "A", 80, 90, "advanced"), (3, "B", 90, None, "open"),
+    ).assign(side=["a", "a", "b", "b"])  # fmt: skip
+    with pytest.warns(DataWarning, match=r"past the follow-up of 3 of 6 rows.*in all rows is 10 d: 20 d \(A\), 10 d \(B\)"):
+        table = funnel(visits, stages(), as_of=day(100), by="side", horizon="60D").set_index(["side", "stage"])
+    assert table["conversion"].dropna().to_dict() == {("b", "A"): 1.0}
+    assert table["win"].isna().all()
+
+
 def test_each_group_has_its_own_horizon_and_follow_up() -> None:
     visits = FOLLOWED.assign(side=FOLLOWED["deal_id"].map({1: "a", 2: "a", 3: "b", 4: "b"}))
     table = funnel(visits, stages(), as_of=day(100), by="side").set_index(["side", "stage"])
