@@ -8,11 +8,11 @@ import warnings
 import numpy as np
 import pandas as pd
 import pytest
-from pipelines import AS_OF, DAY, Design, coverage
+from pipelines import AS_OF, DAY, Design, coverage, median_coverage
 from visit_frames import day, stages, stays
 
 from pdframe.errors import DataWarning
-from pdframe.metrics import funnel
+from pdframe.metrics import funnel, stage_velocity
 
 ONE_STAGE = Design(means=(1.0,), advance=(0.3,)).stages()
 
@@ -142,3 +142,11 @@ def test_intervals_hold_the_truth_of_200_small_pipelines() -> None:
     # What dividing by the closed deals gives is off by far more than the estimate.
     assert (found["bias"].abs() < 0.01).all(), found
     assert (found["naive_bias"] > 0.02).all(), found
+
+
+def test_medians_of_stays_hold_the_truth_of_200_small_pipelines() -> None:
+    design = Design()
+    visits = design.visits(200, seed=5)
+    found = median_coverage(stage_velocity(visits, design.stages(), as_of=AS_OF, by="simulation"), visits, design)
+    assert found["covered"].between(0.95 - 0.062, 1).all(), found
+    assert (found["bias"].abs() < found["naive_bias"].abs()).all(), found
