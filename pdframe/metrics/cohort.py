@@ -12,10 +12,9 @@ import pandas as pd
 
 from pdframe.errors import ArgumentError
 from pdframe.metrics.by import attributes
-from pdframe.metrics.columns import equals, one_row_each
-from pdframe.metrics.columns import ids as column_of_ids
+from pdframe.metrics.columns import NO_ID, equals, ids, one_row_each, plain_ids
 from pdframe.metrics.inputs import DAY, NULL, grouped, keys, micros, moment, need, warn, window
-from pdframe.metrics.known import CHANGED_PIPELINE, CHANGELOG, DELETED, LOST, NEVER, NO_ID, VISITS, WON, Known, ids, in_micros, known
+from pdframe.metrics.known import CHANGED_PIPELINE, CHANGELOG, DELETED, LOST, NEVER, VISITS, WON, Known, in_micros, known
 from pdframe.metrics.survival import Flags, Floats, Ints
 
 Skipped: TypeAlias = Literal["implied", "touched", "strict"]
@@ -164,7 +163,7 @@ def cohort(
     now = moment(as_of, tz, "as_of", end_of_day=True)
     start, end = window(since, until, tz)
     stays = known(visits, now, tz)
-    pipelines = ids(visits["pipeline_id"])
+    pipelines = plain_ids(visits["pipeline_id"])
     known_in = stays.of(pipelines)
     pipeline = _pipeline(pipeline_id, known_in, stages)
     own = _own_stages(stages, pipeline)
@@ -184,7 +183,7 @@ def cohort(
         rows, inside, new = rows[kept], inside[kept], new[kept]
         first = np.flatnonzero(new)
     number = np.cumsum(new) - 1
-    place = _places(ids(visits["stage_id"])[rows], own)
+    place = _places(plain_ids(visits["stage_id"])[rows], own)
     members = stays.deal[inside[first]]
     count = len(own) - 1
     visited = np.full((count, len(members)), NEVER)
@@ -217,7 +216,7 @@ def cohort(
 
 def _pipeline(given: int | None, visited: Ints, stages: pd.DataFrame) -> int:
     """The pipeline asked for, else the only one that the visits known, or else the stages, hold."""
-    there = ids(stages["pipeline_id"])
+    there = plain_ids(stages["pipeline_id"])
     if given is not None:
         # A row of a frame of numbers gives whole ones as floats.
         whole = isinstance(given, float | np.floating) and float(given).is_integer()
@@ -240,11 +239,11 @@ def _listed(values: Ints) -> str:
 
 
 def _own_stages(stages: pd.DataFrame, pipeline: int) -> pd.DataFrame:
-    own = stages[ids(stages["pipeline_id"]) == pipeline]
+    own = stages[plain_ids(stages["pipeline_id"]) == pipeline]
     if "is_deleted" in own:
         own = own[~equals(own, "is_deleted", True)]
     own = pd.DataFrame(
-        {"stage_id": one_row_each(own, "stages"), "stage": own["name"].astype("str"), "order_nr": column_of_ids(own, "order_nr")}
+        {"stage_id": one_row_each(own, "stages"), "stage": own["name"].astype("str"), "order_nr": ids(own, "order_nr")}
     ).sort_values(["order_nr", "stage_id"], na_position="last")
     won = pd.DataFrame({"stage_id": [None], "stage": ["won"], "order_nr": [None]}).astype(own.dtypes.to_dict())
     both: pd.DataFrame = pd.concat([own, won], ignore_index=True)

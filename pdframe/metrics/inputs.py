@@ -36,14 +36,12 @@ def need(frame: object, name: str, columns: Iterable[str]) -> pd.DataFrame:
     """
     if not isinstance(frame, pd.DataFrame):
         raise ArgumentError(f"{name} is to be a DataFrame as the loaders give it, not {type(frame).__name__}.")
-    wanted = list(columns)
-    missing = [column for column in wanted if column not in frame.columns]
+    missing = [column for column in columns if column not in frame.columns]
     if missing:
         raise ArgumentError(f"{name} has no column {', '.join(map(repr, missing))}. Pass the loader's frame with all its columns.")
     if not frame.columns.is_unique:
-        twice = [column for column in wanted if (frame.columns == column).sum() > 1]
-        if twice:
-            raise ArgumentError(f"{name} has more than one column {', '.join(map(repr, twice))}. Drop or rename what is not meant.")
+        twice = frame.columns[frame.columns.duplicated()].unique()
+        raise ArgumentError(f"{name} has more than one column {', '.join(map(repr, twice))}. Drop or rename what is not meant.")
     return frame
 
 

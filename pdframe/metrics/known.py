@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from pdframe.errors import ArgumentError
+from pdframe.metrics.columns import NO_ID, plain_ids
 from pdframe.metrics.inputs import NULL, micros
 from pdframe.metrics.survival import Flags, Ints
 
@@ -17,7 +18,6 @@ VISITS = ("deal_id", "pipeline_id", "stage_id", "entered_at", "left_at", "end", 
 
 NEVER = np.iinfo(np.int64).max
 """The time, in microseconds, of what did not happen."""
-NO_ID = -1
 
 SOURCES = ("changelog", "snapshots", "current")
 CHANGELOG, SNAPSHOTS, CURRENT = range(len(SOURCES))
@@ -103,7 +103,7 @@ def known(visits: pd.DataFrame, when: pd.Timestamp, tz: str, looked: pd.Series[A
     exact = source == CHANGELOG
     begun = entered <= limit
     there = begun & (exact | (seen <= limit))
-    deal, rows = ids(visits["deal_id"]), np.flatnonzero(there)
+    deal, rows = plain_ids(visits["deal_id"]), np.flatnonzero(there)
     hidden = np.flatnonzero(begun & ~there)
     hidden_deal, hidden_seen = deal[hidden], seen[hidden]
     whole = len(rows) == len(deal)
@@ -143,28 +143,12 @@ def in_micros(time: pd.Timestamp) -> int:
     return int(time.tz_localize(None).asm8.astype("datetime64[us]").astype(np.int64))
 
 
-def ids(column: pd.Series[Any]) -> Ints:
-    """A column of ids as integers; `NO_ID` where null."""
-    kind = column.dtype.kind
-    try:
-        if kind == "f":
-            plain = column.to_numpy(np.float64, na_value=np.nan)
-            odd = ~np.isnan(plain) & ~((np.abs(plain) < 2**53) & (plain == np.floor(plain)))
-            if odd.any():
-                raise ValueError
-            return np.where(np.isnan(plain), NO_ID, plain).astype(np.int64)
-        if kind not in "iu":
-            if kind not in "OSU":
-                raise TypeError
-            column = column.astype("Int64")
-        return np.asarray(column.to_numpy(np.int64, na_value=NO_ID))
-    except (TypeError, ValueError, OverflowError):
-        raise ArgumentError(f"The column {column.name!r} is {column.dtype}; it is to hold ids (Int64).") from None
-
-
 def _codes(column: pd.Series[Any], names: tuple[str, ...], what: str, *, optional: bool = True) -> Ints:
     """Number of each value among `names`, -1 for null; `ArgumentError` for any other, or for null where it is not optional."""
-    codes, met = pd.factorize(column)
+    try:
+        codes, met = pd.factorize(column)
+    except TypeError:
+        raise ArgumentError(f"{what} of visits holds lists or the like; it is one of {', '.join(names)}.") from None
     found = np.append(pd.Index(names).get_indexer(pd.Index(met)), -1).astype(np.int64)
     odd = codes[(found[codes] < 0) & ((codes >= 0) | (not optional))]
     if len(odd):
@@ -185,7 +169,7 @@ def _refuse_twice(visits: pd.DataFrame, stays: Known) -> None:
     if not len(pairs) or "visit" not in visits:
         return
     for name in ("stage_id", "visit"):
-        values = stays.of(ids(visits[name]))
+        values = stays.of(plain_ids(visits[name]))
         pairs = pairs[values[pairs + 1] == values[pairs]]
     if len(pairs):
         raise ArgumentError(f"visits holds {len(pairs):,} stays twice. Pass the loader's frame, one row a stay.")

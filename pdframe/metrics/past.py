@@ -10,10 +10,9 @@ import numpy as np
 import pandas as pd
 
 from pdframe.errors import ArgumentError
-from pdframe.metrics.columns import equals, ids, one_row_each, times
+from pdframe.metrics.columns import equals, ids, one_row_each, plain_ids, times
 from pdframe.metrics.inputs import NULL, moment, need, warn
 from pdframe.metrics.known import DELETED, LOST, NEVER, VISITS, WON, Known, known
-from pdframe.metrics.known import ids as plain_ids
 from pdframe.metrics.survival import Flags, Ints
 
 # Columns of deals that never change.
@@ -120,8 +119,9 @@ def _deals_then(
     view: dict[Hashable, Any] = {}
     for name in deals.columns:
         try:
-            view[name] = _column(str(name), deals, now, kept, told, there)
-        except (TypeError, ValueError):
+            with np.errstate(invalid="raise"):
+                view[name] = _column(str(name), deals, now, kept, told, there)
+        except (TypeError, ValueError, OverflowError, FloatingPointError):
             raise ArgumentError(f"The column {name!r} of deals ({deals[name].dtype}) holds other things than that of history.") from None
     frame = pd.DataFrame(view, index=there)
     if "close_time" in frame and {"status", "won_time", "lost_time"} <= {*frame.columns}:
@@ -214,7 +214,9 @@ def _nothing(column: pd.Series[Any], index: pd.Index[Any]) -> pd.Series[Any]:
 
 
 def _typed(column: pd.Series[Any], dtype: Any) -> pd.Series[Any]:
-    """The dtype of the given column, or the one nearest to it that holds nulls."""
+    """The dtype of the given column, or the one nearest to it that holds nulls; `ValueError` where the values do not fit it."""
+    if isinstance(dtype, pd.CategoricalDtype) and not column.dropna().isin(dtype.categories).all():
+        raise ValueError(dtype)
     if dtype.kind in "biu" and isinstance(dtype, np.dtype) and column.isna().any():
         dtype = "boolean" if dtype.kind == "b" else "Int64"
     return column.astype(dtype)

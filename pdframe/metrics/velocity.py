@@ -12,10 +12,9 @@ from numpy.typing import NDArray
 
 from pdframe.errors import ArgumentError
 from pdframe.metrics.by import attributes
-from pdframe.metrics.columns import ids as column_of_ids
-from pdframe.metrics.columns import one_row_each
+from pdframe.metrics.columns import NO_ID, ids, one_row_each, plain_ids
 from pdframe.metrics.inputs import DAY, Micros, grouped, keyed, keys, moment, need, span, warn
-from pdframe.metrics.known import CURRENT, DELETED, NEVER, NO_ID, SOURCES, VISITS, Known, ids, in_micros, known
+from pdframe.metrics.known import CURRENT, DELETED, NEVER, SOURCES, VISITS, Known, in_micros, known
 from pdframe.metrics.survival import Curves, Flags, Floats, kaplan_meier
 
 Deleted: TypeAlias = Literal["exit", "censored"]
@@ -227,7 +226,7 @@ class _Stays:
         duration = (np.where(over, stays.left, now) - stays.entered) / DAY
         entry = np.maximum(stays.seen - stays.entered, 0) / DAY
         group, groups = grouped(attributes(visits, stays, deals, names), names)
-        place, places = _places(stays.of(ids(visits["pipeline_id"])), stays.of(ids(visits["stage_id"])), stages)
+        place, places = _places(stays.of(plain_ids(visits["pipeline_id"])), stays.of(plain_ids(visits["stage_id"])), stages)
         row = group * len(places) + place
         size = len(groups) * len(places)
         sources = np.stack([np.bincount(row[stays.source == number], minlength=size) for number in range(len(SOURCES))])
@@ -294,10 +293,10 @@ def _places(pipeline: Micros, stage: Micros, stages: pd.DataFrame) -> tuple[Micr
     """The number of each stay's stage in the list of stages, and that list: those of `stages` in their order, then those unknown to it."""
     listed = pd.DataFrame(
         {
-            "pipeline_id": column_of_ids(stages, "pipeline_id"),
+            "pipeline_id": ids(stages, "pipeline_id"),
             "stage_id": one_row_each(stages, "stages"),
             "stage": stages["name"].astype("str"),
-            "order_nr": column_of_ids(stages, "order_nr"),
+            "order_nr": ids(stages, "order_nr"),
         }
     )
     pipelines, pipeline_ids = pd.factorize(pipeline)
