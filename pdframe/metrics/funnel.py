@@ -55,13 +55,15 @@ def funnel(
     stages
         id, order_nr, name, pipeline_id. Visits to stages that are not there (or are marked deleted) count for no stage.
     as_of
-        What happened later, or was not seen by then, is not known; a bare date means the end of that day.
+        What happened later, or was not seen by then, is not known; a bare date means the end of that day. A move that only looks tell is
+        known once the look that found the next stage was there, a closing from its own time (`as_of` with history is stricter).
     pipeline_id
         May be left out where the visits known by then hold one pipeline.
     since, until
         Window of the first visit to the pipeline, `until` exclusive; None: no bound.
     by
-        Columns of `visits` (then as they are at the deal's first visit to the pipeline) or of `deals`, taken as given.
+        Columns of `visits` (then as they are at the deal's first visit to the pipeline, `end` as it was known at `as_of`) or of `deals`,
+        taken as given; null is a group.
     deals
         One row a deal, for `by`; a deal that is not there has null.
     skipped
@@ -87,12 +89,13 @@ def funnel(
     Raises
     ------
     ArgumentError
-        A missing column, several pipelines, or an argument that is none.
+        A column is missing or holds something else, a stay contradicts itself or comes twice, the pipeline is not told, or an argument is
+        wrong.
 
     Warns
     -----
     DataWarning
-        A horizon past the follow-up; deals that only looks tell of, bounded times, deleted stages.
+        A horizon past the follow-up; deals that only looks tell of or that were first seen later, bounded times, deleted stages.
 
     Notes
     -----
