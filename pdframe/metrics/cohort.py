@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date
-from typing import Literal, TypeAlias, get_args
+from typing import Any, Literal, TypeAlias, get_args
 
 import numpy as np
 import pandas as pd
@@ -165,25 +165,16 @@ def cohort(
     stays = known(visits, now, tz)
     pipelines = plain_ids(visits["pipeline_id"])
     known_in = stays.of(pipelines)
-    pipeline = _pipeline(pipeline_id, known_in, stages)
-    own = _own_stages(stages, pipeline)
+    pipeline = pipeline_of(pipeline_id, known_in, stages)
+    own = own_stages(stages, pipeline)
     inside = np.flatnonzero(known_in == pipeline)
+    inside = inside[came_in(stays.deal[inside], stays.entered[inside], start, end)]
     rows, deal = stays.rows[inside], stays.deal[inside]
     new = np.ones(len(deal), bool)
     new[1:] = deal[1:] != deal[:-1]
     first = np.flatnonzero(new)
-    came = stays.entered[inside[first]]
-    taken = np.ones(len(first), bool)
-    if start is not None:
-        taken &= came >= in_micros(start)
-    if end is not None:
-        taken &= came < in_micros(end)
-    if not taken.all():
-        kept = taken[np.cumsum(new) - 1]
-        rows, inside, new = rows[kept], inside[kept], new[kept]
-        first = np.flatnonzero(new)
     number = np.cumsum(new) - 1
-    place = _places(plain_ids(visits["stage_id"])[rows], own)
+    place = places(plain_ids(visits["stage_id"])[rows], own["stage_id"].iloc[:-1])
     members = stays.deal[inside[first]]
     count = len(own) - 1
     visited = np.full((count, len(members)), NEVER)
@@ -203,7 +194,7 @@ def cohort(
     found = Cohort(
         own, members, group_of[1], group_of[0], visited, won, state, state_at, stays.seen[opening], skipped
     )  # fmt: skip
-    _say_unseen(stays, pipelines[stays.hidden] == pipeline)
+    say_unseen(stays, pipelines == pipeline)
     _say_missing(int((place < 0).sum()))
     looked = (stays.source[opening] != CHANGELOG) & (opening == inside[first])
     _say_late(found, int((looked & ((place[first] > 0) | (stays.seen[opening] - stays.entered[opening] > _SOON * DAY))).sum()))
@@ -214,7 +205,7 @@ def cohort(
     return found
 
 
-def _pipeline(given: int | None, visited: Ints, stages: pd.DataFrame) -> int:
+def pipeline_of(given: int | None, visited: Ints, stages: pd.DataFrame) -> int:
     """The pipeline asked for, else the only one that the visits known, or else the stages, hold."""
     there = plain_ids(stages["pipeline_id"])
     if given is not None:
@@ -228,17 +219,32 @@ def _pipeline(given: int | None, visited: Ints, stages: pd.DataFrame) -> int:
     held = visited if len(visited) else there
     held = held[:1] if len(held) and held[0] != NO_ID and (held == held[0]).all() else np.unique(held[held != NO_ID])
     if len(held) != 1:
-        raise ArgumentError(f"Give pipeline_id: a funnel is of one pipeline, and there are {_listed(held)}.")
+        raise ArgumentError(f"Give pipeline_id: stages of several pipelines have no common order, and there are {_listed(held)}.")
     if held[0] not in there:
         raise ArgumentError(f"stages has none of pipeline {held[0]}, which the visits are of; it has those of {_listed(there)}.")
     return int(held[0])
+
+
+def came_in(deal: Ints, entered: Ints, start: pd.Timestamp | None, end: pd.Timestamp | None) -> Flags:
+    """Which stays are of deals whose first one, in order of deal and time, began in [start, end)."""
+    new = np.ones(len(deal), bool)
+    new[1:] = deal[1:] != deal[:-1]
+    came = entered[new]
+    taken = np.ones(len(came), bool)
+    if start is not None:
+        taken &= came >= in_micros(start)
+    if end is not None:
+        taken &= came < in_micros(end)
+    found: Flags = taken[np.cumsum(new) - 1]
+    return found
 
 
 def _listed(values: Ints) -> str:
     return ", ".join(str(value) for value in np.unique(values) if value != NO_ID) or "none"
 
 
-def _own_stages(stages: pd.DataFrame, pipeline: int) -> pd.DataFrame:
+def own_stages(stages: pd.DataFrame, pipeline: int) -> pd.DataFrame:
+    """Id, name and order of the pipeline's stages in their order, then a row for `won`."""
     own = stages[plain_ids(stages["pipeline_id"]) == pipeline]
     if "is_deleted" in own:
         own = own[~equals(own, "is_deleted", True)]
@@ -250,9 +256,9 @@ def _own_stages(stages: pd.DataFrame, pipeline: int) -> pd.DataFrame:
     return both
 
 
-def _places(stage: Ints, own: pd.DataFrame) -> Ints:
-    """Place of each stage in the pipeline, -1 where it has none (any more)."""
-    known_ids = own["stage_id"].iloc[:-1].to_numpy(np.int64)
+def places(stage: Ints, own: pd.Series[Any]) -> Ints:
+    """Place of each stage among the ids of a pipeline's, -1 where it has none (any more)."""
+    known_ids = own.to_numpy(np.int64)
     if not len(known_ids):
         return np.full(len(stage), -1)
     order = np.argsort(known_ids)
@@ -260,14 +266,15 @@ def _places(stage: Ints, own: pd.DataFrame) -> Ints:
     return np.where(known_ids[near] == stage, near, -1)
 
 
-def _say_unseen(stays: Known, of_pipeline: Flags) -> None:
-    """Warn of deals that nobody had looked at by as_of."""
-    late = of_pipeline & ~np.isin(stays.hidden_deal, stays.deal) if of_pipeline.any() else of_pipeline
+def say_unseen(stays: Known, of_pipeline: Flags) -> None:
+    """Warn of deals that nobody had looked at by as_of; `of_pipeline` is of all rows of visits."""
+    late = of_pipeline[stays.hidden]
+    late = late & ~np.isin(stays.hidden_deal, stays.deal) if late.any() else late
     if late.any():
         unseen, until = len(np.unique(stays.hidden_deal[late])), pd.Timestamp(int(stays.hidden_seen[late].max()), unit="us")
         warn(
             f"{unseen:,} deals had come by as_of but were first seen after it, the last at {until:%Y-%m-%d %H:%M:%S} UTC, and are left "
-            f"out: a look tells only of deals that were still there. Take a later as_of, or {_way_out(unseen)}"
+            f"out: a look tells only of deals that were still there. Take a later as_of, or {way_out(unseen)}"
         )
 
 
@@ -293,7 +300,7 @@ def _say_late(found: Cohort, late: int) -> None:
         warn(
             f"{late:,} of {len(found.deal):,} deals are known from looks alone, the first of which came after the deal. What it did before "
             f"is not known: {_BEFORE[found.skipped]}, and rates follow these deals only from the first look on. For their exact "
-            f"history {_way_out(late)}"
+            f"history {way_out(late)}"
         )
 
 
@@ -302,9 +309,10 @@ def _say_bounded(bounded: int, deals: int) -> None:
     if bounded:
         warn(
             f"{bounded:,} of {deals:,} deals have a time that is only known to lie between two looks: the latest possible counts. For "
-            f"exact times {_way_out(bounded)}"
+            f"exact times {way_out(bounded)}"
         )
 
 
-def _way_out(deals: int) -> str:
+def way_out(deals: int) -> str:
+    """How to get the exact history of so many deals, and what it costs."""
     return f"load account.deal_changes(): 20 tokens a deal, {deals:,} deals = {20 * deals:,} tokens."
