@@ -30,7 +30,8 @@ notebooks: $(READY)  ## run the committed notebooks and compare their outputs
 	$(BIN)/python -m pytest --nbval -p no:xdist -W ignore notebooks
 
 chaos: $(READY)  ## longer random lives and simulations than `make test` has time for
-	PDFRAME_LIFE_EXAMPLES=$${PDFRAME_LIFE_EXAMPLES:-300} $(BIN)/python -m pytest -n $(JOBS) tests/chaos tests/life
+	$(BIN)/python -m pytest -p no:xdist tests/chaos
+	PDFRAME_LIFE_EXAMPLES=$${PDFRAME_LIFE_EXAMPLES:-300} $(BIN)/python -m pytest -n $(JOBS) tests/life
 
 lint: $(READY) types layers  ## ruff, mypy strict, import layers
 	$(BIN)/ruff check .

@@ -6,7 +6,7 @@ from pdframe.metrics.aging import deal_aging
 from pdframe.metrics.currency import convert
 from pdframe.metrics.drill import drill_through
 from pdframe.metrics.funnel import funnel, funnel_deals
-from pdframe.metrics.known import as_of
+from pdframe.metrics.past import as_of
 from pdframe.metrics.quality import data_quality
 from pdframe.metrics.sales import sales_velocity, win_rate
 from pdframe.metrics.velocity import stage_survival, stage_velocity

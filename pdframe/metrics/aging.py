@@ -8,14 +8,14 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from pdframe.metrics.columns import Flags, Floats, dates, days_between, equals, ids, looked_up, ratio, times
-from pdframe.metrics.inputs import local_date, moment, need, warn
+from pdframe.metrics.columns import Flags, Floats, dates, days_between, equals, ids, looked_up, one_row_each, ratio, times
+from pdframe.metrics.inputs import DAY, local_date, moment, need, warn
+from pdframe.metrics.known import NEVER, VISITS, in_micros, known
 from pdframe.metrics.states import OPEN, changed_after, states
 from pdframe.metrics.survival import kaplan_meier
 
 _TOLD = ("title", "owner_id")
 _DEALS = ("id", "pipeline_id", "stage_id", "add_time", "update_time", "expected_close_date")
-_VISITS = ("deal_id", "pipeline_id", "stage_id", "entered_at", "left_at", "end", "entered_after", "left_after", "seen_at")
 _STAGES = ("id", "name", "is_deal_rot_enabled", "days_to_rotten")
 
 
@@ -56,25 +56,24 @@ def deal_aging(
     Raises
     ------
     ArgumentError
-        A column is missing or holds something else, `as_of` is no time.
+        A column is missing or holds something else, a stay contradicts itself or comes twice, `as_of` is no time.
 
     Notes
     -----
-    A deal is where its visits say; a deal that none of them knows by `as_of` is open, and in the stage it is in, as `deals` says. Completed
-    stays count if both ends are exact and they were under observation before they ended (`seen_at`): what is found only when it is over
-    was found because it was over. A warning counts the others and tells how to get them; where nothing is left, median_days and
-    share_longer are null.
+    Stays are known as in `stage_velocity`. A deal is where its visits say; a deal that none of them knows by `as_of` is open, and in the
+    stage it is in, as `deals` says. Completed stays count if both ends are exact and they were under observation before they ended
+    (`seen_at`): what is found only when it is over was found because it was over. A warning counts the others and tells how to get them;
+    where nothing is left, median_days and share_longer are null.
     """
     need(deals, "deals", [*_DEALS])
-    need(visits, "visits", [*_VISITS])
+    need(visits, "visits", VISITS)
     need(stages, "stages", [*_STAGES])
     deals, visits, stages = (f.reset_index(drop=True) for f in (deals, visits, stages))
     now = moment(as_of, tz, "as_of", end_of_day=True)
     stays = _stays(visits, tz, now)
     _report_unwatched(stays)
     result = _open_deals(deals, stays, tz, now)
-    placed = stages.set_index(pd.Index(ids(stages, "id")))
-    placed = placed[~placed.index.duplicated()]
+    placed = stages.set_index(pd.Index(one_row_each(stages, "stages")))
     where = result["stage_id"]
     result["stage"] = looked_up(where, placed["name"]).astype("str")
     result["days_in_stage"] = days_between(result["entered_at"], now)
@@ -89,21 +88,28 @@ def deal_aging(
 
 
 def _stays(visits: pd.DataFrame, tz: str, now: pd.Timestamp) -> pd.DataFrame:
-    """The stays begun by `now`, with what is known of them then."""
-    found = pd.DataFrame({column: ids(visits, column) for column in ("deal_id", "pipeline_id", "stage_id")})
-    begun, left = times(visits, "entered_at", tz), times(visits, "left_at", tz)
-    # A stay that ended at a time that nobody knows is neither open nor of any length.
-    lapsed = left.isna().to_numpy() & visits["end"].notna().to_numpy() & ~equals(visits, "end", "open")
-    over = (left <= now).to_numpy()
-    loose = times(visits, "entered_after", tz).notna().to_numpy()
-    found["entered_at"] = begun.mask(loose)
-    found["since"], found["open"] = begun, ~over & ~lapsed
-    found["entry"] = days_between(begun, times(visits, "seen_at", tz))
-    found["duration"] = days_between(begun, left.where(over).fillna(now))
-    exact = ~lapsed & ~loose & ~(over & times(visits, "left_after", tz).notna().to_numpy())
-    # At risk from `seen_at` on: a stay that was over by then tells nothing.
-    found["counts"] = exact & ~((found["entry"] > 0) & (found["entry"] >= found["duration"])).to_numpy()
-    return found[(begun <= now).to_numpy()]
+    """The stays known at `now`, with what was known of them then."""
+    stays = known(visits, now, tz)
+    over = stays.left != NEVER
+    loose = stays.of(visits["entered_after"]).notna().to_numpy()
+    cut = over & stays.of(visits["left_after"]).notna().to_numpy()
+    begun = pd.Series(stays.entered.view("datetime64[us]")).dt.tz_localize("UTC")
+    entry = np.maximum(stays.seen - stays.entered, 0) / DAY
+    duration = (np.where(over, stays.left, in_micros(now)) - stays.entered) / DAY
+    return pd.DataFrame(
+        {
+            "deal_id": pd.array(stays.deal, "Int64"),
+            "pipeline_id": stays.of(ids(visits, "pipeline_id")).array,
+            "stage_id": stays.of(ids(visits, "stage_id")).array,
+            "entered_at": begun.mask(loose),
+            "since": begun,
+            "open": ~over,
+            "entry": entry,
+            "duration": duration,
+            # At risk from `seen_at` on: a stay that was over by then tells nothing.
+            "counts": ~loose & ~cut & ~((entry > 0) & (entry >= duration)),
+        }
+    )
 
 
 def _report_unwatched(stays: pd.DataFrame) -> None:
@@ -119,8 +125,8 @@ def _report_unwatched(stays: pd.DataFrame) -> None:
 
 def _open_deals(deals: pd.DataFrame, stays: pd.DataFrame, tz: str, now: pd.Timestamp) -> pd.DataFrame:
     """One row a deal open at `now`: where it is, since when, and what `deals` tells of it."""
-    known, changed = ids(deals, "id"), changed_after(deals, tz, now)
-    told = pd.DataFrame({"deal_id": known, "changed": changed})
+    own, changed = one_row_each(deals, "deals"), changed_after(deals, tz, now)
+    told = pd.DataFrame({"deal_id": own, "changed": changed})
     for column in _TOLD:
         if column in deals.columns:
             told[column] = deals[column].mask(changed)
@@ -129,9 +135,9 @@ def _open_deals(deals: pd.DataFrame, stays: pd.DataFrame, tz: str, now: pd.Times
     told["touched"] = updated.fillna(times(deals, "add_time", tz)).mask(changed)
     columns = ["deal_id", "pipeline_id", "stage_id", "entered_at", "since"]
     current = stays.loc[stays["open"], columns].sort_values(["deal_id", "since"], kind="stable").drop_duplicates("deal_id", keep="last")
-    bare = (states(deals, tz, now).state == OPEN) & ~known.isin(stays["deal_id"]).to_numpy()
-    place = pd.DataFrame({"deal_id": known, **{column: ids(deals, column).mask(changed) for column in columns[1:3]}})[bare]
-    found: pd.DataFrame = pd.concat([current, place], ignore_index=True).merge(told.drop_duplicates("deal_id"), on="deal_id", how="left")
+    bare = (states(deals, tz, now).state == OPEN) & ~own.isin(stays["deal_id"]).to_numpy()
+    place = pd.DataFrame({"deal_id": own, **{column: ids(deals, column).mask(changed) for column in columns[1:3]}})[bare]
+    found: pd.DataFrame = pd.concat([current, place], ignore_index=True).merge(told, on="deal_id", how="left")
     found = found.sort_values("deal_id", ignore_index=True)
     late = int(found["changed"].eq(True).sum())
     if late:

@@ -15,16 +15,13 @@ Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
 Flags = npt.NDArray[np.bool_]
 
+NO_ID = -1
+"""The id of nothing, in plain arrays."""
+
 
 def times(frame: pd.DataFrame, column: str, tz: str) -> pd.Series[Any]:
     """Return a column of times as datetime64[us, UTC]; naive ones are in `tz`, null stays null; text is ISO 8601."""
-    held = frame[column]
-    if isinstance(held.dtype, pd.StringDtype):
-        try:
-            held = pd.to_datetime(held, format="ISO8601")
-        except (ValueError, OverflowError):
-            raise ArgumentError(f"The column {column!r} holds text that is no time.") from None
-    found = micros(held, tz, column).view("datetime64[us]")
+    found = micros(frame[column], tz, column).view("datetime64[us]")
     return pd.Series(found, index=frame.index).dt.tz_localize("UTC")
 
 
@@ -49,13 +46,40 @@ def amounts(frame: pd.DataFrame, column: str) -> Floats:
         raise ArgumentError(f"The column {column!r} holds values that are no numbers.") from None
 
 
+def plain_ids(column: pd.Series[Any]) -> Ints:
+    """A column of ids as integers; `NO_ID` where null."""
+    kind = column.dtype.kind
+    try:
+        if kind == "f":
+            plain = column.to_numpy(np.float64, na_value=np.nan)
+            odd = ~np.isnan(plain) & ~((np.abs(plain) < 2**53) & (plain == np.floor(plain)))
+            if odd.any():
+                raise ValueError
+            return np.asarray(np.where(np.isnan(plain), NO_ID, plain).astype(np.int64))
+        if kind not in "iu":
+            if kind not in "OSU":
+                raise TypeError
+            with np.errstate(invalid="raise"):
+                column = column.astype("Int64")
+        return np.asarray(column.to_numpy(np.int64, na_value=NO_ID))
+    except (TypeError, ValueError, OverflowError, FloatingPointError):
+        raise ArgumentError(f"The column {column.name!r} is {column.dtype}; it is to hold ids (Int64).") from None
+
+
 def ids(frame: pd.DataFrame, column: str) -> pd.Series[Any]:
     """Return a column of ids as Int64, null stays null."""
-    found = amounts(frame, column) if frame[column].dtype == object else frame[column]
-    try:
-        return pd.Series(found, index=frame.index).astype("Int64")
-    except (TypeError, ValueError):
-        raise ArgumentError(f"The column {column!r} is {frame[column].dtype}; it is to hold ids.") from None
+    found = plain_ids(frame[column])
+    return pd.Series(found, index=frame.index, dtype="Int64").mask(found == NO_ID)
+
+
+def one_row_each(frame: pd.DataFrame, name: str, column: str = "id") -> pd.Series[Any]:
+    """Return the ids of a frame that holds one row each, as Int64; `ArgumentError` where one comes twice or is null."""
+    found = ids(frame, column)
+    if found.isna().any():
+        raise ArgumentError(f"{column!r} of {name} is null in {found.isna().sum():,} rows. Drop them.")
+    if not found.is_unique:
+        raise ArgumentError(f"{name} holds an id twice, in {found.duplicated(keep=False).sum():,} rows. Pass one row each.")
+    return found
 
 
 def equals(frame: pd.DataFrame, column: str, value: object) -> Flags:

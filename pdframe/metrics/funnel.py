@@ -24,8 +24,8 @@ _DEAL_COLUMNS = (
 )  # fmt: skip
 _ALL = {*_COLUMNS, *_DEAL_COLUMNS}
 
-# The default horizon has this many at risk, or the share of those who reached the stage where that is less.
-_AT_RISK, _SHARE = 10, 0.1
+# The default horizon has this many at risk, or one of so many of those who reached the stage where that is less.
+_AT_RISK, _ONE_OF = 10, 10
 _NAMED = 6
 
 
@@ -55,13 +55,15 @@ def funnel(
     stages
         id, order_nr, name, pipeline_id. Visits to stages that are not there (or are marked deleted) count for no stage.
     as_of
-        What happened later, or was not seen by then, is not known; a bare date means the end of that day.
+        What happened later, or was not seen by then, is not known; a bare date means the end of that day. A move that only looks tell is
+        known once the look that found the next stage was there, a closing from its own time (`as_of` with history is stricter).
     pipeline_id
         May be left out where the visits known by then hold one pipeline.
     since, until
         Window of the first visit to the pipeline, `until` exclusive; None: no bound.
     by
-        Columns of `visits` (then as they are at the deal's first visit to the pipeline) or of `deals`, taken as given.
+        Columns of `visits` (then as they are at the deal's first visit to the pipeline, `end` as it was known at `as_of`) or of `deals`,
+        taken as given; null is a group.
     deals
         One row a deal, for `by`; a deal that is not there has null.
     skipped
@@ -87,12 +89,13 @@ def funnel(
     Raises
     ------
     ArgumentError
-        A missing column, several pipelines, or an argument that is none.
+        A column is missing or holds something else, a stay contradicts itself or comes twice, the pipeline is not told, or an argument is
+        wrong.
 
     Warns
     -----
     DataWarning
-        A horizon past the follow-up; deals that only looks tell of, bounded times, deleted stages.
+        A horizon past the follow-up; deals that only looks tell of or that were first seen later, bounded times, deleted stages.
 
     Notes
     -----
@@ -213,7 +216,7 @@ def _floor(days: float) -> float:
 def _rates(into: Floats, reached: Reached, group: Ints, groups: int, horizon: float | None, past: _Past, stage: str) -> int:
     """Fill in conversion, low, high, horizon_days, win, win_low, win_high of a stage's groups; how many rows looks cannot tell."""
     size = np.bincount(group, minlength=groups)
-    least = np.where(size * _SHARE >= _AT_RISK, _AT_RISK, np.ceil(size * _SHARE))
+    least = np.minimum(-(-size // _ONE_OF), _AT_RISK)
     late = bool((reached.entry > 0).any())
     entry = reached.entry if late else None
     going = aalen_johansen(reached.days, _causes(reached.state), group, groups, entry=entry)
@@ -230,11 +233,8 @@ def _rates(into: Floats, reached: Reached, group: Ints, groups: int, horizon: fl
         few &= (start < least) | _thin(going, limit, least) | _thin(winning, limit, least)
         into[few] = np.nan
     if horizon is not None:
-        for curves in (going, winning):
-            short = (size > 0) & ~few & ~curves.identified(limit)
-            if short.any():
-                past.add(stage, curves.last[short])
-                break
+        ends = np.minimum(*(np.where(curves.identified(limit), np.inf, curves.last) for curves in (going, winning)))
+        past.add(stage, ends[(size > 0) & ~few & np.isfinite(ends)])
     return int(few.sum())
 
 

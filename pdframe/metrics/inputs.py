@@ -32,13 +32,16 @@ def need(frame: object, name: str, columns: Iterable[str]) -> pd.DataFrame:
     Raises
     ------
     ArgumentError
-        It is no DataFrame, or columns are missing; the message names them.
+        It is no DataFrame, or columns are missing or come twice; the message names them.
     """
     if not isinstance(frame, pd.DataFrame):
         raise ArgumentError(f"{name} is to be a DataFrame as the loaders give it, not {type(frame).__name__}.")
     missing = [column for column in columns if column not in frame.columns]
     if missing:
         raise ArgumentError(f"{name} has no column {', '.join(map(repr, missing))}. Pass the loader's frame with all its columns.")
+    if not frame.columns.is_unique:
+        twice = frame.columns[frame.columns.duplicated()].unique()
+        raise ArgumentError(f"{name} has more than one column {', '.join(map(repr, twice))}. Drop or rename what is not meant.")
     return frame
 
 
@@ -130,7 +133,7 @@ def keys(by: str | Sequence[str] | None, columns: Collection[str] = ()) -> list[
     """
     if by is None:
         return []
-    names = [by] if isinstance(by, str) else list(by)
+    names = [by] if isinstance(by, str) else list(by) if isinstance(by, Iterable) else [by]
     if not all(isinstance(name, str) for name in names):
         raise ArgumentError(f"by={by!r} is to be a column's name or a list of names.")
     if len(set(names)) < len(names):
@@ -202,25 +205,37 @@ def _dense(codes: Micros) -> Micros:
 
 
 def micros(column: pd.Series[Any], tz: str, name: str) -> Micros:
-    """Times as microseconds since 1970 UTC, `NULL` where there is none; naive ones are in `tz`.
+    """Times as microseconds since 1970 UTC, `NULL` where there is none; naive ones are in `tz`, text is ISO 8601 (as from a CSV file).
 
     Raises
     ------
     ArgumentError
         The column holds no times.
     """
-    times = column
-    if not pd.api.types.is_datetime64_any_dtype(times.dtype):
-        if not times.isna().all() and pd.api.types.infer_dtype(times, skipna=True) not in ("datetime", "datetime64"):
-            raise ArgumentError(f"The column {name!r} is {times.dtype} and holds no times. Take pandas.to_datetime(..., utc=True) first.")
-        try:
-            times = pd.to_datetime(times.astype(object))
-        except ValueError:
-            raise ArgumentError(f"The column {name!r} mixes times with and without a timezone, or of several.") from None
-    if not isinstance(times.dtype, pd.DatetimeTZDtype):
-        times = _localized(times, tz)
-    found: Micros = times.dt.tz_convert("UTC").dt.tz_localize(None).dt.as_unit("us").to_numpy().view(np.int64)
+    times = column if pd.api.types.is_datetime64_any_dtype(column.dtype) else _parsed(column, name)
+    zone(tz)
+    try:
+        if not isinstance(times.dtype, pd.DatetimeTZDtype):
+            times = _localized(times, tz)
+        found: Micros = times.dt.tz_convert("UTC").dt.tz_localize(None).dt.as_unit("us").to_numpy().view(np.int64)
+    except (OverflowError, ValueError):
+        raise ArgumentError(f"The column {name!r} holds times beyond the years that can be counted with.") from None
     return found
+
+
+def _parsed(column: pd.Series[Any], name: str) -> pd.Series[Any]:
+    """The times that a column of text or of plain objects holds."""
+    kind = "empty" if column.isna().all() else pd.api.types.infer_dtype(column.astype(object), skipna=True)
+    if kind not in ("empty", "string", "date", "datetime", "datetime64"):
+        raise ArgumentError(f"The column {name!r} is {column.dtype} and holds no times. Take pandas.to_datetime(..., utc=True) first.")
+    try:
+        if kind == "string":
+            return pd.to_datetime(column.astype("str"), format="ISO8601")
+        return pd.to_datetime(column.astype(object))
+    except (ValueError, OverflowError) as error:
+        if kind == "string" and "timezone" not in str(error):
+            raise ArgumentError(f"The column {name!r} holds text that is no time: it is read as ISO 8601, 2026-06-30T14:00:00Z.") from None
+        raise ArgumentError(f"The column {name!r} mixes times with and without a timezone, or of several.") from None
 
 
 def local_date(times: pd.Series[Any], tz: str) -> pd.Series[Any]:

@@ -1,17 +1,16 @@
-"""What was known at a time: stage visits, and deals, as somebody would have found them then."""
+"""Which stays were known at a time, and what of them."""
 
 from __future__ import annotations
 
-from collections.abc import Hashable
 from dataclasses import dataclass
-from datetime import date
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from pdframe.errors import ArgumentError
-from pdframe.metrics.inputs import NULL, micros, moment, need, warn
+from pdframe.metrics.columns import NO_ID, plain_ids
+from pdframe.metrics.inputs import NULL, micros
 from pdframe.metrics.survival import Flags, Ints
 
 VISITS = ("deal_id", "pipeline_id", "stage_id", "entered_at", "left_at", "end", "source", "seen_at", "entered_after", "left_after")
@@ -19,19 +18,12 @@ VISITS = ("deal_id", "pipeline_id", "stage_id", "entered_at", "left_at", "end", 
 
 NEVER = np.iinfo(np.int64).max
 """The time, in microseconds, of what did not happen."""
-NO_ID = -1
 
+SOURCES = ("changelog", "snapshots", "current")
+CHANGELOG, SNAPSHOTS, CURRENT = range(len(SOURCES))
 ENDS = ("advanced", "moved back", "changed pipeline", "won", "lost", "deleted", "open")
 ADVANCED, MOVED_BACK, CHANGED_PIPELINE, WON, LOST, DELETED, OPEN = range(len(ENDS))
 UNKNOWN_END = -1
-
-# Columns of deals that never change.
-_FIXED = ("add_time", "creator_user_id", "origin", "origin_id", "source_lead_id")
-# Columns that the kept history holds.
-_KEPT = (
-    "stage_id", "pipeline_id", "status", "value", "currency", "expected_close_date", "owner_id", "probability", "stage_change_time",
-    "won_time", "lost_time", "is_archived", "first_won_time",
-)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,12 +42,12 @@ class Known:
         Number in `ENDS`, `UNKNOWN_END` where it left for another stage and nothing tells whether forward or back.
     seen
         When it was first seen: `entered` where the changelog tells it.
-    exact
-        Whether the changelog tells it.
-    unseen
-        Ids of deals of which a stay had begun, but none was seen yet.
-    unseen_until
-        When the last of them was first seen; None where there are none.
+    source
+        Number in `SOURCES`.
+    hidden, hidden_deal, hidden_seen
+        Rows of the stays that had begun, but that no look had found yet; their deals, and when one did.
+    in_order
+        Whether `rows` are all rows of the frame, in its order.
     """
 
     rows: Ints
@@ -64,45 +56,86 @@ class Known:
     left: Ints
     end: Ints
     seen: Ints
-    exact: Flags
-    unseen: Ints
-    unseen_until: int | None
+    source: Ints
+    hidden: Ints
+    hidden_deal: Ints
+    hidden_seen: Ints
+    in_order: bool
+
+    @property
+    def exact(self) -> Flags:
+        """Whether the changelog tells it."""
+        return np.asarray(self.source == CHANGELOG, np.bool_)
 
     @property
     def last(self) -> Flags:
         """Whether it is its deal's last."""
         return np.append(self.deal[1:] != self.deal[:-1], np.ones(min(len(self.deal), 1), bool))
 
+    def of(self, values: Any) -> Any:
+        """What an array or column, one value a row of the frame, holds of the known stays."""
+        return values if self.in_order else values.take(self.rows)
 
-def known(visits: pd.DataFrame, when: pd.Timestamp, tz: str) -> Known:
+
+def known(visits: pd.DataFrame, when: pd.Timestamp, tz: str, looked: pd.Series[Any] | None = None) -> Known:
     """Leave out what was not known at `when` (UTC); naive times of the frame are in `tz`.
 
     A stay that only looks tell is known from the first look that found it (`seen_at`): without that, the deals that moved on before
     anybody looked would be missing, and the slow ones left. A stay that the changelog tells is known from its beginning. An exit after
-    `when` had not happened; nor is a move known whose new stay was not seen yet. A closing, a deletion and a change of pipeline count from
-    their own time.
+    `when` had not happened. A move is known once the stay that it led to is; a frame that was cut down to single stages does not hold
+    that one, and then the move counts from its own time. So do a deletion, whose time is that of the look that found it, and a closing,
+    whose time is the server's own stamp.
+
+    Parameters
+    ----------
+    looked
+        The last look by `when` that found a deal changed (microseconds), by deal. With it, a closing counts once a look had found it.
+
+    Raises
+    ------
+    ArgumentError
+        Stays without a deal or a beginning, that end before they begin, or at no time, or that come twice.
     """
     limit = in_micros(when)
     entered, left, seen = (micros(visits[name], tz, name) for name in ("entered_at", "left_at", "seen_at"))
-    exact = _codes(visits["source"], ("changelog",)) == 0
-    begun = (entered <= limit) & (entered != NULL)
+    _refuse(entered == NULL, "entered_at of visits is null in {:,} rows: a stay begins somewhere. Drop them.")
+    source = _codes(visits["source"], SOURCES, "source", optional=False)
+    exact = source == CHANGELOG
+    begun = entered <= limit
     there = begun & (exact | (seen <= limit))
-    deal, rows = ids(visits["deal_id"]), np.flatnonzero(there)
-    unseen, until = _unseen(deal, seen, begun & ~there, deal[rows])
+    deal, rows = plain_ids(visits["deal_id"]), np.flatnonzero(there)
+    hidden = np.flatnonzero(begun & ~there)
+    hidden_deal, hidden_seen = deal[hidden], seen[hidden]
     whole = len(rows) == len(deal)
-    end = _codes(visits["end"], ENDS)
+    end = _codes(visits["end"], ENDS, "end")
+    latest = entered[hidden]
     if not whole:
-        deal, entered, left, end, seen, exact = (values[rows] for values in (deal, entered, left, end, seen, exact))
+        deal, entered, left, end, seen, source = (values[rows] for values in (deal, entered, left, end, seen, source))
+    _refuse(deal == NO_ID, "deal_id of visits is null in {:,} rows. Drop them.")
+    _refuse((left == NULL) & (end != OPEN) & (end != UNKNOWN_END), "left_at of visits is null in {:,} rows whose end is not open.")
     still = (left > limit) | (left == NULL)
     left, end = np.where(still, NEVER, left), np.where(still, OPEN, end)
-    if not _ordered(deal, entered, left):
+    _refuse(left < entered, "left_at of visits is before entered_at in {:,} rows. Correct or drop them.")
+    ordered = _ordered(deal, entered, left)
+    if not ordered:
         order = np.lexsort((left, entered, deal))
-        rows, deal, entered, left, end, seen, exact = (values[order] for values in (rows, deal, entered, left, end, seen, exact))
-    seen = np.where(exact | (seen == NULL), entered, seen)
-    found = Known(rows, deal, entered, left, end, seen, exact, unseen, until)
-    gone = found.last & ((end == ADVANCED) | (end == MOVED_BACK) | (end == UNKNOWN_END))
+        rows, deal, entered, left, end, seen, source = (values[order] for values in (rows, deal, entered, left, end, seen, source))
+    seen = np.where((source == CHANGELOG) | (seen == NULL), entered, seen)
+    found = Known(rows, deal, entered, left, end, seen, source, hidden, hidden_deal, hidden_seen, whole and ordered)
+    _refuse_twice(visits, found)
+    gone = _moved_unseen(found, latest) if len(hidden) else np.zeros(len(left), bool)
+    if looked is not None:
+        gone |= _closed_unseen(found, found.of(micros(visits["left_after"], tz, "left_after")), looked)
     left[gone], end[gone] = NEVER, OPEN
     return found
+
+
+def on_show(visits: pd.DataFrame, when: pd.Timestamp, tz: str) -> Flags:
+    """Whether each stay had begun at `when` and was known."""
+    limit = in_micros(when)
+    entered, seen = (micros(visits[name], tz, name) for name in ("entered_at", "seen_at"))
+    exact = _codes(visits["source"], SOURCES, "source", optional=False) == CHANGELOG
+    return np.asarray((entered != NULL) & (entered <= limit) & (exact | (seen <= limit)), np.bool_)
 
 
 def in_micros(time: pd.Timestamp) -> int:
@@ -110,75 +143,55 @@ def in_micros(time: pd.Timestamp) -> int:
     return int(time.tz_localize(None).asm8.astype("datetime64[us]").astype(np.int64))
 
 
-def ids(column: pd.Series[Any]) -> Ints:
-    """A column of ids as integers; `NO_ID` where null."""
+def _codes(column: pd.Series[Any], names: tuple[str, ...], what: str, *, optional: bool = True) -> Ints:
+    """Number of each value among `names`, -1 for null; `ArgumentError` for any other, or for null where it is not optional."""
     try:
-        return column.to_numpy(np.int64, na_value=NO_ID) if column.hasnans or column.dtype != np.int64 else column.to_numpy()
-    except (TypeError, ValueError):
-        raise ArgumentError(f"The column {column.name!r} holds {column.dtype}, not ids.") from None
+        codes, met = pd.factorize(column)
+    except TypeError:
+        raise ArgumentError(f"{what} of visits holds lists or the like; it is one of {', '.join(names)}.") from None
+    found = np.append(pd.Index(names).get_indexer(pd.Index(met)), -1).astype(np.int64)
+    odd = codes[(found[codes] < 0) & ((codes >= 0) | (not optional))]
+    if len(odd):
+        value = met[odd[0]] if odd[0] >= 0 else None
+        raise ArgumentError(f"{what} of visits is {value!r} in {len(odd):,} rows; it is one of {', '.join(names)}.")
+    return found[codes]
 
 
-def as_of(
-    deals: pd.DataFrame,
-    visits: pd.DataFrame,
-    when: str | date | pd.Timestamp,
-    history: pd.DataFrame | None = None,
-    *,
-    tz: str = "UTC",
-) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Deals and visits as they were known at a time; what came later changes no cell.
-
-    Parameters
-    ----------
-    deals
-        One row a deal, as `account.deals()` gives it: `id` and `add_time` are needed.
-    visits
-        One row a stay, as `account.stage_visits()` gives it.
-    when
-        A time; one without a timezone is in `tz`, a bare date means the end of that day.
-    history
-        The kept history: one row a deal and look that found it changed; deal_id, seen_at, gone and the columns that are kept. None: no
-        look is known.
-    tz
-        Name of the timezone of naive times.
-
-    Returns
-    -------
-    (DataFrame, DataFrame)
-        Deals: one row a deal added by then that was not known to be deleted, in the columns and dtypes of `deals`. Columns that never
-        change (add_time, creator_user_id, origin, origin_id, source_lead_id) are as given. Columns that are kept have the value of the
-        last look by then; stage, pipeline, status and the times of closing that of the changelog, where it tells the deal's stays.
-        Everything else is null, for it may have changed since: which changes move `update_time` is not documented, and a value that is
-        null only in deals that were touched later would tell the future. Deals deleted since come from history; where neither it nor the
-        visits know them they are missing.
-        Visits: the stays known by then (a stay that only looks tell, from `seen_at` on), with exits that were not known yet taken back:
-        `left_at` and `left_after` null, `end` open. Columns, dtypes and order as given.
-
-    Raises
-    ------
-    ArgumentError
-        `when` is no time, or a column is missing.
-
-    Warns
-    -----
-    DataWarning
-        Deals whose values at that time nobody kept.
-    """
-    need(visits, "visits", VISITS)
-    need(deals, "deals", ("id", "add_time"))
-    if history is not None:
-        need(history, "history", ("deal_id", "seen_at", "gone"))
-    limit = moment(when, tz, "when", end_of_day=True)
-    stays = known(visits, limit, tz)
-    return _deals_then(deals, visits, stays, history, limit), _visits_then(visits, stays)
+def _refuse(wrong: Flags, message: str) -> None:
+    if wrong.any():
+        raise ArgumentError(message.format(wrong.sum()))
 
 
-def _codes(column: pd.Series[Any], names: tuple[str, ...]) -> Ints:
-    """Number of each value among `names`, -1 for others and null."""
-    if isinstance(column.dtype, pd.CategoricalDtype):
-        places = [names.index(name) if name in names else -1 for name in column.cat.categories]
-        return np.array([*places, -1], np.int64)[column.cat.codes.to_numpy()]
-    return pd.Index(names).get_indexer(pd.Index(column)).astype(np.int64)
+def _refuse_twice(visits: pd.DataFrame, stays: Known) -> None:
+    """Refuse stays that come twice, as where frames were put together."""
+    same = (stays.deal[1:] == stays.deal[:-1]) & (stays.entered[1:] == stays.entered[:-1])
+    pairs = np.flatnonzero(same)
+    if not len(pairs) or "visit" not in visits:
+        return
+    for name in ("stage_id", "visit"):
+        values = stays.of(plain_ids(visits[name]))
+        pairs = pairs[values[pairs + 1] == values[pairs]]
+    if len(pairs):
+        raise ArgumentError(f"visits holds {len(pairs):,} stays twice. Pass the loader's frame, one row a stay.")
+
+
+def _moved_unseen(stays: Known, latest: Ints) -> Flags:
+    """Moves to a stay that had begun, at the latest at `latest`, and that nobody had seen."""
+    moved = stays.last & (stays.left != NEVER) & np.isin(stays.end, (ADVANCED, MOVED_BACK, CHANGED_PIPELINE, UNKNOWN_END))
+    order = np.lexsort((latest, stays.hidden_deal))
+    deal, latest = stays.hidden_deal[order], latest[order]
+    final = np.append(deal[1:] != deal[:-1], True)
+    deal, latest = deal[final], latest[final]
+    place = np.minimum(np.searchsorted(deal, stays.deal), len(deal) - 1)
+    return np.asarray(moved & (deal[place] == stays.deal) & (latest[place] >= stays.left), np.bool_)
+
+
+def _closed_unseen(stays: Known, left_after: Ints, looked: pd.Series[Any]) -> Flags:
+    """Closings of a deal's last stay that no look had found: the last one that found the deal changed was before it."""
+    closed: Flags = stays.last & ~stays.exact & np.isin(stays.end, (WON, LOST)) & (left_after == NULL) & (stays.seen < stays.left)
+    found = looked.reindex(stays.deal[closed]).to_numpy(np.float64)
+    closed[closed] = found < stays.left[closed]
+    return closed
 
 
 def _ordered(deal: Ints, entered: Ints, left: Ints) -> bool:
@@ -190,133 +203,3 @@ def _ordered(deal: Ints, entered: Ints, left: Ints) -> bool:
         return False
     tied = same[entered[same + 1] == entered[same]]
     return bool((left[tied + 1] >= left[tied]).all())
-
-
-def _unseen(deal: Ints, seen: Ints, later: Flags, there: Ints) -> tuple[Ints, int | None]:
-    late = np.unique(deal[later]) if later.any() else deal[:0]
-    found = late[~np.isin(late, there)] if len(late) else late
-    if not len(found):
-        return found, None
-    return found, int(seen[later & np.isin(deal, found)].max())
-
-
-def _visits_then(visits: pd.DataFrame, stays: Known) -> pd.DataFrame:
-    order = np.argsort(stays.rows, kind="stable")
-    view = visits.iloc[stays.rows[order]].reset_index(drop=True)
-    still = stays.left[order] == NEVER
-    view["left_at"] = view["left_at"].mask(still)
-    view["left_after"] = view["left_after"].mask(still)
-    ends = view["end"]
-    if isinstance(ends.dtype, pd.CategoricalDtype) and "open" not in ends.cat.categories:
-        ends = ends.cat.add_categories("open")
-    view["end"] = ends.mask(still, "open")
-    return view
-
-
-def _deals_then(deals: pd.DataFrame, visits: pd.DataFrame, stays: Known, history: pd.DataFrame | None, limit: pd.Timestamp) -> pd.DataFrame:
-    kept = _looked_at(history, limit)
-    told = _told(visits, stays)
-    current = deals.set_axis(pd.Index(deals["id"], dtype="Int64")).drop(columns="id")
-    added = current["add_time"]
-    deleted = pd.Index(stays.deal[stays.last & (stays.end == DELETED)], dtype="Int64")
-    gone = kept.index[kept["gone"].astype(bool)].union(deleted)
-    there = added.index[added.isna() | (added <= limit)].union(kept.index).union(told.index).difference(gone)
-    now = current.reindex(there)
-    view: dict[Hashable, Any] = {}
-    for name in deals.columns:
-        if name == "id":
-            view[name] = there.to_series()
-        elif name in _FIXED:
-            view[name] = now[name]
-            for source in (kept, told):
-                if name in source:
-                    view[name] = view[name].where(view[name].notna(), source[name].reindex(there))
-        elif name in _KEPT:
-            values = kept[name].reindex(there) if name in kept else _nothing(deals[name], there)
-            if name in told:
-                values = values.astype(told[name].dtype).mask(there.isin(told.index), told[name].reindex(there))
-            view[name] = values
-        else:
-            view[name] = _nothing(deals[name], there)
-    frame = pd.DataFrame(view, index=there)
-    if "close_time" in frame and {"status", "won_time", "lost_time"} <= {*frame.columns}:
-        status = frame["status"].astype("str")
-        frame["close_time"] = frame["won_time"].where(status == "won", frame["lost_time"].where(status == "lost"))
-    if "is_deleted" in frame:
-        frame["is_deleted"] = False
-    for name in deals.columns:
-        frame[name] = _typed(frame[name], deals[name].dtype)
-    unknown = there.difference(kept.index)
-    if len(unknown):
-        warn(_unknown_message(len(unknown), len(there), history, limit))
-    return frame.reset_index(drop=True)
-
-
-def _looked_at(history: pd.DataFrame | None, limit: pd.Timestamp) -> pd.DataFrame:
-    """One row a deal seen by then, as the last look until then found it."""
-    if history is None:
-        return pd.DataFrame({"gone": pd.Series(dtype="bool")}, index=pd.Index([], dtype="Int64"))
-    seen = history[history["seen_at"] <= limit]
-    beside = ["look"] if "look" in seen else []
-    last = seen.sort_values(["seen_at", *beside], kind="stable").drop_duplicates("deal_id", keep="last")
-    return last.set_axis(pd.Index(last["deal_id"], dtype="Int64")).sort_index()
-
-
-def _told(visits: pd.DataFrame, stays: Known) -> pd.DataFrame:
-    """State of each deal whose last known stay the changelog tells."""
-    last = np.flatnonzero(stays.last & stays.exact)
-    rows, end = stays.rows[last], stays.end[last]
-    deal = pd.Index(stays.deal[last], dtype="Int64")
-    stage = ids(visits["stage_id"])[stays.rows]
-    moved = np.zeros(len(stage), bool)
-    moved[1:] = (stays.deal[1:] == stays.deal[:-1]) & (stage[1:] != stage[:-1])
-    left = np.where(stays.left[last] == NEVER, NULL, stays.left[last])
-    return pd.DataFrame(
-        {
-            "stage_id": visits["stage_id"].iloc[rows].set_axis(deal),
-            "pipeline_id": visits["pipeline_id"].iloc[rows].set_axis(deal),
-            "status": pd.Series(np.select([end == WON, end == LOST], ["won", "lost"], "open"), deal, "str"),
-            "add_time": _one_a_deal(stays.deal, stays.entered, np.ones(len(stage), bool), deal, "first"),
-            "stage_change_time": _one_a_deal(stays.deal, stays.entered, moved, deal, "last"),
-            "won_time": _times(np.where(end == WON, left, NULL), deal),
-            "lost_time": _times(np.where(end == LOST, left, NULL), deal),
-            "first_won_time": _one_a_deal(stays.deal, stays.left, stays.end == WON, deal, "first"),
-        }
-    )
-
-
-def _one_a_deal(deal: Ints, times: Ints, where: Flags, index: pd.Index[Any], keep: Literal["first", "last"]) -> pd.Series[Any]:
-    """The first or last of each deal's times, null where it has none."""
-    found = _times(times[where], pd.Index(deal[where], dtype="Int64"))
-    return found[~found.index.duplicated(keep=keep)].reindex(index)
-
-
-def _times(values: Ints, index: pd.Index[Any]) -> pd.Series[Any]:
-    return pd.Series(values.view("datetime64[us]"), index).dt.tz_localize("UTC")
-
-
-def _nothing(column: pd.Series[Any], index: pd.Index[Any]) -> pd.Series[Any]:
-    return column.iloc[:0].set_axis(index[:0]).reindex(index)
-
-
-def _typed(column: pd.Series[Any], dtype: Any) -> pd.Series[Any]:
-    """The dtype of the given column, or the one nearest to it that holds nulls."""
-    if dtype.kind in "biu" and isinstance(dtype, np.dtype) and column.isna().any():
-        dtype = "boolean" if dtype.kind == "b" else "Int64"
-    return column.astype(dtype)
-
-
-def _unknown_message(unknown: int, deals: int, history: pd.DataFrame | None, limit: pd.Timestamp) -> str:
-    begins = None if history is None or history.empty else history["seen_at"].min()
-    why = (
-        "no kept history is given"
-        if begins is None
-        else f"the kept history begins on {begins:%Y-%m-%d %H:%M}"
-        if begins > limit
-        else "no look of the kept history had found them"
-    )
-    return (
-        f"as_of: what {unknown:,} of {deals:,} deals were like on {limit:%Y-%m-%d %H:%M} UTC is not known, for {why}: value, currency, "
-        "owner and expected close are null, stage and status too where no changelog tells them. History cannot be collected later: run "
-        "account.sync('deals') often. account.deal_changes() tells past stages: 20 tokens a deal."
-    )

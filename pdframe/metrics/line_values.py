@@ -36,6 +36,12 @@ def differs(deal: pd.Series[Any], value: Floats, lines: pd.DataFrame, discounts:
         Discounts on whole deals, percentages each of the full one-time part; None: not known, then a value that lies below the lines by no
         more than their one-time part is taken for discounted.
     """
+    # Infinite amounts agree with nothing, and are found.
+    with np.errstate(invalid="ignore", over="ignore"):
+        return _differs(deal, value, lines, discounts)
+
+
+def _differs(deal: pd.Series[Any], value: Floats, lines: pd.DataFrame, discounts: pd.DataFrame | None) -> Flags:
     place = np.asarray(pd.Index(deal).get_indexer(pd.Index(ids(lines, "deal_id"))), dtype=np.int64)
     counted = (place >= 0) & ~equals(lines, "is_enabled", False)
     lines, place = lines[counted], place[counted]

@@ -11,14 +11,16 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from pdframe.metrics.columns import Flags, amounts, dates, days_between, equals, ids, looked_up, times
+from pdframe.metrics.columns import Flags, amounts, dates, days_between, equals, ids, looked_up, one_row_each, times
 from pdframe.metrics.inputs import local_date, moment, need, span, warn
+from pdframe.metrics.known import on_show
 from pdframe.metrics.line_values import differs
 from pdframe.metrics.states import DELETED, LOST, OPEN, UNKNOWN, WON, States, changed_after, states
 
 _DEALS = ("id", "pipeline_id", "value", "currency", "add_time", "update_time", "expected_close_date")
-_VISITS = ("deal_id", "entered_at", "entered_after", "source")
+_VISITS = ("deal_id", "entered_at", "entered_after", "source", "seen_at")
 _STAGES = ("id", "deal_probability", "add_time", "update_time")
+_PIPELINES = ("id", "is_deal_probability_enabled", "add_time", "update_time")
 _LINES = (
     "deal_id",
     "sum",
@@ -47,6 +49,7 @@ class Facts:
     deals: pd.DataFrame
     visits: pd.DataFrame
     stages: pd.DataFrame
+    pipelines: pd.DataFrame | None
     lines: pd.DataFrame
     discounts: pd.DataFrame | None
     now: pd.Timestamp
@@ -88,6 +91,7 @@ def data_quality(
     *,
     as_of: str | date | pd.Timestamp,
     discounts: pd.DataFrame | None = None,
+    pipelines: pd.DataFrame | None = None,
     untouched: str | pd.Timedelta = "90D",
     tz: str = "UTC",
 ) -> pd.DataFrame:
@@ -98,11 +102,14 @@ def data_quality(
     deals, visits, stages, deal_products
         The frames of `account.deals()`, `stage_visits()`, `stages()` and `deal_products()`, all their columns.
     as_of
-        What happened after it is unknown; a bare date is the end of that day. Deals and stages that changed after it are not judged by what
-        they say now, and a warning counts the deals.
+        What happened after it is unknown; a bare date is the end of that day. Deals, stages and pipelines that changed after it are not
+        judged by what they say now, and a warning counts the deals.
     discounts
         `account.discounts()`: with it, values are checked against discounts on whole deals, too; without it, a value that lies below the
         lines by no more than their one-time part is taken for discounted.
+    pipelines
+        `account.pipelines()`: with it, stages of pipelines whose probabilities are switched off are not looked at, for there 100 % is
+        meant. None: they cannot be told apart from stages that nobody configured, and are found too.
     untouched
         An open deal with neither an update nor a move for longer than this counts as untouched.
     tz
@@ -126,7 +133,7 @@ def data_quality(
     Raises
     ------
     ArgumentError
-        A column is missing or holds something else, `as_of` is no time.
+        A column is missing or holds something else, an id comes twice, `as_of` is no time.
     """
     need(deals, "deals", _DEALS)
     need(visits, "visits", _VISITS)
@@ -135,6 +142,11 @@ def data_quality(
     if discounts is not None:
         need(discounts, "discounts", ("deal_id", "type", "amount", "created_at", "updated_at"))
         discounts = discounts.reset_index(drop=True)
+    if pipelines is not None:
+        pipelines = need(pipelines, "pipelines", _PIPELINES).reset_index(drop=True)
+        one_row_each(pipelines, "pipelines")
+        need(stages, "stages", ("pipeline_id",))
+    one_row_each(stages, "stages")
     deals, visits, stages, deal_products = (f.reset_index(drop=True) for f in (deals, visits, stages, deal_products))
     now = moment(as_of, tz, "as_of", end_of_day=True)
     known = states(deals, tz, now)
@@ -146,13 +158,14 @@ def data_quality(
             f"{late} deals changed after {now:%Y-%m-%d %H:%M} UTC: what they said then is not in this frame, and they are not judged. "
             "Pass deals as they were known then, from account.as_of(...), where history was kept."
         )
-    own, moved = ids(deals, "id"), _later(deal_products, ("add_time", "update_time"), now, tz)
+    own, moved = one_row_each(deals, "deals"), _later(deal_products, ("add_time", "update_time"), now, tz)
     if discounts is not None:
         moved = pd.concat([moved, _later(discounts, ("created_at", "updated_at"), now, tz)])
     facts = Facts(
         deals=deals,
-        visits=visits,
+        visits=visits[on_show(visits, now, tz)],
         stages=stages,
+        pipelines=pipelines,
         lines=deal_products,
         discounts=discounts,
         now=now,
@@ -182,12 +195,15 @@ def data_quality(
 def stages_at_100_percent(facts: Facts) -> Finding:
     """Find stages in which every deal is sure to be won: the default, which nobody changed.
 
-    Among the stages that are not deleted. A pipeline with its probabilities switched off looks the same: its deals are weighted 100 %, too.
+    Among the stages that are not deleted, nor known to be of a pipeline whose probabilities are switched off.
     """
     stages = facts.stages
-    there = ~(times(stages, "add_time", facts.tz) > facts.now).to_numpy() & ~(times(stages, "update_time", facts.tz) > facts.now).to_numpy()
+    there = _as_it_was(stages, facts)
     if "is_deleted" in stages.columns:
         there &= ~equals(stages, "is_deleted", True)
+    if facts.pipelines is not None:
+        off = equals(facts.pipelines, "is_deal_probability_enabled", False) | ~_as_it_was(facts.pipelines, facts)
+        there &= ~ids(stages, "pipeline_id").isin(ids(facts.pipelines, "id")[off]).to_numpy()
     sure = amounts(stages, "deal_probability") == 100
     return Finding(ids(stages, "id")[there & sure], int(there.sum()))
 
@@ -202,8 +218,7 @@ def open_untouched(facts: Facts) -> Finding:
     """Find open deals that were neither updated nor moved for longer than `untouched`; among open deals."""
     is_open = facts.judged_in(OPEN)
     touched = times(facts.deals, "update_time", facts.tz).fillna(facts.known.created)
-    begun = times(facts.visits, "entered_at", facts.tz)
-    last = begun[begun <= facts.now].groupby(ids(facts.visits, "deal_id")).max()
+    last = times(facts.visits, "entered_at", facts.tz).groupby(ids(facts.visits, "deal_id")).max()
     moved = looked_up(ids(facts.deals, "id"), last)
     touched = touched.mask(moved > touched, moved)
     return _deals(facts, is_open & (days_between(touched, facts.now) > facts.untouched), is_open)
@@ -277,15 +292,14 @@ def mixed_currencies(facts: Facts) -> Finding:
 def stage_history_inexact(facts: Facts) -> Finding:
     """Find deals whose way through the stages is not known exactly; among all deals.
 
-    No visit tells of them, or one that neither comes from their changelog nor began with the deal.
+    No visit known by then tells of them, or one that neither comes from their changelog nor began with the deal.
     """
     visits, own = facts.visits, ids(facts.deals, "id")
     begun, deal = times(visits, "entered_at", facts.tz), ids(visits, "deal_id")
     created = pd.Series(facts.known.created.to_numpy(), index=pd.Index(own), dtype=begun.dtype)
     first = (begun == looked_up(deal, created[~created.index.duplicated()])) & times(visits, "entered_after", facts.tz).isna()
     exact = equals(visits, "source", "changelog") | first.to_numpy(np.bool_)
-    there = (begun <= facts.now).to_numpy()
-    known = own.isin(deal[there]) & ~own.isin(deal[there & ~exact])
+    known = own.isin(deal) & ~own.isin(deal[~exact])
     return _deals(facts, facts.alive & ~known.to_numpy(np.bool_), facts.alive)
 
 
@@ -308,9 +322,20 @@ CHECKS = (
     Check("value_differs_from_lines", "error", "deal values against product and recurring revenue", value_differs_from_lines),
     Check("currency_differs_from_lines", "error", "product and recurring revenue by currency", currency_differs_from_lines),
     Check("mixed_currencies", "info", "sums and means of value: keep currency as a key or give rates", mixed_currencies),
-    Check("stage_history_inexact", "info", "funnel, stage velocity, deal aging: load account.deal_changes()", stage_history_inexact),
+    Check(
+        "stage_history_inexact",
+        "info",
+        "funnel, stage velocity, deal aging: load account.deal_changes(ids), 20 tokens a deal",
+        stage_history_inexact,
+    ),
 )
 """Every check, in the order of the result's rows."""
+
+
+def _as_it_was(frame: pd.DataFrame, facts: Facts) -> Flags:
+    """Return which rows neither came nor changed after `now`."""
+    late = [(times(frame, column, facts.tz) > facts.now).to_numpy() for column in ("add_time", "update_time")]
+    return ~np.logical_or(*late)
 
 
 def _deals(facts: Facts, found: Flags, looked: Flags) -> Finding:

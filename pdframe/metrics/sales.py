@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from pdframe.errors import ArgumentError
-from pdframe.metrics.columns import Flags, Floats, Ints, amounts, days_between, ratio
+from pdframe.metrics.columns import Flags, Floats, Ints, amounts, days_between, one_row_each, ratio
 from pdframe.metrics.currency import Rates, RateTable, one_currency
 from pdframe.metrics.inputs import grouped, keyed, keys, local_date, moment, need, span, warn, window
 from pdframe.metrics.states import DELETED, LOST, OPEN, UNKNOWN, WON, States, states
@@ -67,11 +67,13 @@ def win_rate(
     Raises
     ------
     ArgumentError
-        A column is missing, an argument is no time or contradicts another.
+        A column is missing or holds something else, an id comes twice, an argument is no time or contradicts another.
 
     Notes
     -----
-    A deal's status decides: one that was won and reopened is open. It closes on `local_won_date` (`local_lost_date`) where that is there,
+    A deal's status decides: one that was won and reopened is open. What `deals` no longer holds cannot be told: one that was closed at
+    `as_of` and reopened since reads as open, and as not yet closed where it was closed again. `as_of` with history gives deals as they were
+    known then. A deal closes on `local_won_date` (`local_lost_date`) where that is there,
     else on the day of `won_time` (`lost_time`) in `tz`. Deleted deals are left out of "closed"; in "created" they compete with winning, as
     losing does, from their last update on. Closed deals without a date, and with "created" deals without `add_time`, are left out and
     counted by a warning. A close before the creation counts as one at the creation.
@@ -82,6 +84,7 @@ def win_rate(
         raise ArgumentError(f"`basis` is 'closed' or 'created', not {basis!r}.")
     names = keys(by, CLOSED if basis == "closed" else CREATED)
     deals = need(deals, "deals", ["id", *names]).reset_index(drop=True)
+    one_row_each(deals, "deals")
     now = None if as_of is None else moment(as_of, tz, "as_of", end_of_day=True)
     start, end = window(since, until, tz)
     if basis == "closed":
@@ -133,7 +136,7 @@ def sales_velocity(
     Raises
     ------
     ArgumentError
-        A column is missing, an argument is no time, or `rates` lacks a currency.
+        A column is missing or holds something else, an id comes twice, an argument is no time, or `rates` lacks a currency.
     MixedCurrencyError
         A mean would add up values of several currencies and no `rates` are given; it lists them.
 
@@ -144,6 +147,7 @@ def sales_velocity(
     """
     names = keys(by, VELOCITY)
     deals = need(deals, "deals", ["id", "value", "currency", *names]).reset_index(drop=True)
+    one_row_each(deals, "deals")
     start, end = window(since, until, tz)
     if rates is not None and "currency" in names:
         raise ArgumentError("by='currency' keeps currencies apart and `rates` adds them up: give one of the two.")

@@ -4,26 +4,27 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal, TypeAlias, get_args
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
 from pdframe.errors import ArgumentError
-from pdframe.metrics.inputs import DAY, NULL, Micros, grouped, instant, keyed, keys, micros, moment, need, span, warn
+from pdframe.metrics.by import attributes
+from pdframe.metrics.columns import NO_ID, ids, one_row_each, plain_ids
+from pdframe.metrics.inputs import DAY, Micros, grouped, keyed, keys, moment, need, span, warn
+from pdframe.metrics.known import CURRENT, DELETED, NEVER, SOURCES, VISITS, Known, in_micros, known
 from pdframe.metrics.survival import Curves, Flags, Floats, kaplan_meier
 
-_SOURCES = ("changelog", "snapshots", "current")
-_BASES = pd.CategoricalDtype([*_SOURCES, "mixed"])
+Deleted: TypeAlias = Literal["exit", "censored"]
+
+_BASES = pd.CategoricalDtype([*SOURCES, "mixed"])
 _STAGE = ("pipeline_id", "stage_id", "stage", "order_nr")
 _VELOCITY = (
     *_STAGE, "visits", "completed", "open", "median_days", "low", "high", "p25_days", "p75_days", "p90_days", "mean_days", "basis",
 )  # fmt: skip
 _SURVIVAL = (*_STAGE, "days", "at_risk", "events", "survival", "low", "high")
-_NEEDED = ("deal_id", "pipeline_id", "stage_id", "entered_at", "left_at", "source", "entered_after", "left_after", "seen_at")
-# What these columns of visits read for a stay that was not over at `as_of`.
-_NOT_YET = {"end": "open", "left_at": None, "left_after": None}
 
 
 def stage_velocity(
@@ -36,11 +37,12 @@ def stage_velocity(
     min_at_risk: int = 5,
     tz: str = "UTC",
     deals: pd.DataFrame | None = None,
+    deleted: Deleted = "exit",
 ) -> pd.DataFrame:
     """How long deals stay in each stage: one row a stage, and group of `by`.
 
-    Kaplan-Meier: a stay lasts from `entered_at` to `left_at`, however it ended (moved, won, lost, deleted); one that was open at `as_of`
-    lasted at least until then. So the median does not leave out the slow ones, as that of finished stays does.
+    Kaplan-Meier: a stay lasts from `entered_at` to `left_at`, however it ended (moved, won, lost); one that was open at `as_of` lasted at
+    least until then. So the median does not leave out the slow ones, as that of finished stays does.
 
     A stay is at risk from `seen_at` on (delayed entry): had it ended before a look found it, it would not be in the data. One that was
     found only after it had ended is counted and tells nothing of durations.
@@ -53,7 +55,8 @@ def stage_velocity(
         `account.stages()`.
     as_of
         Inclusive; a bare date is the end of that day. As if computed at that time: stays that were entered or first seen later do not
-        exist, and one that was left later is open, also where its end is only bounded and may have been earlier.
+        exist, and one that was left later is open, also where its end is only bounded and may have been earlier, or where the look that
+        found the deal in its next stage came later. A closing counts from its own time (`as_of` with history is stricter).
     by
         Columns of `visits`, else of `deals` (joined on `deal_id`; null where the deal is not among them), taken as they are given.
     horizon
@@ -65,21 +68,24 @@ def stage_velocity(
         Timezone of naive times, and of the day of a bare date.
     deals
         `account.deals()`, where `by` names columns of it.
+    deleted
+        What the deletion of a deal is. "exit" (default): the end of its stay as any other; the curve is of all exits together, and such a
+        stay is completed. "censored": it cuts the stay off, which would have lasted longer; such a stay is neither completed nor open.
 
     Returns
     -------
     DataFrame
         The columns of `by`, pipeline_id, stage_id, stage, order_nr, visits, completed, open, median_days, low, high, p25_days, p75_days,
         p90_days, mean_days, basis. Rows by group, pipeline and place, for every stage of `stages`, without stays too, and at the end of
-        their pipeline those that only visits know (deleted stages: `stage` and `order_nr` null). visits = completed + open. Days are of
-        24 hours. `low` and `high` are the 95 % interval of the median, log-log. `basis` is the source of the row's stays: changelog,
-        snapshots, current or mixed, null without stays. Null days: the data does not reach that quantile, or there is none: no stay can
-        be followed, or the basis is "current" alone.
+        their pipeline those that only visits know (deleted stages: `stage` and `order_nr` null). visits = completed + open, but for what
+        deleted="censored" cuts off. Days are of 24 hours. `low` and `high` are the 95 % interval of the median, log-log. `basis` is the
+        source of the row's stays: changelog, snapshots, current or mixed, null without stays. Null days: the data does not reach that
+        quantile, or there is none: no stay can be followed, or the basis is "current" alone.
 
     Raises
     ------
     ArgumentError
-        A column is missing, or an argument is wrong.
+        A column is missing or holds something else, a stay contradicts itself or comes twice, or an argument is wrong.
 
     Warns
     -----
@@ -94,11 +100,11 @@ def stage_velocity(
     the longer it lasts the likelier it is seen, so that neither its mean nor its median is one of all stays: refused.
     """
     limit = None if horizon is None else span(horizon, "horizon")
-    found = _Stays.read(visits, stages, as_of, by, tz, deals, _VELOCITY)
+    found = _Stays.read(visits, stages, as_of, by, tz, deals, deleted, _VELOCITY)
     curves = found.curves(min_at_risk)
     result = found.rows()
     result["visits"] = found.visits
-    result["completed"] = found.visits - found.open
+    result["completed"] = found.completed
     result["open"] = found.open
     result["median_days"], result["low"], result["high"] = curves.quantile(0.5)
     for name, p in (("p25_days", 0.25), ("p75_days", 0.75), ("p90_days", 0.9)):
@@ -121,6 +127,7 @@ def stage_survival(
     min_at_risk: int = 5,
     tz: str = "UTC",
     deals: pd.DataFrame | None = None,
+    deleted: Deleted = "exit",
 ) -> pd.DataFrame:
     """The share of stays in each stage that last longer than a time: one row a stage, group of `by`, and time.
 
@@ -128,7 +135,7 @@ def stage_survival(
 
     Parameters
     ----------
-    visits, stages, as_of, by, min_at_risk, tz, deals
+    visits, stages, as_of, by, min_at_risk, tz, deals, deleted
         As in `stage_velocity`.
     horizon
         The curves end there; None: with the follow-up.
@@ -151,7 +158,7 @@ def stage_survival(
         As `stage_velocity`.
     """
     limit = None if horizon is None else span(horizon, "horizon")
-    found = _Stays.read(visits, stages, as_of, by, tz, deals, _SURVIVAL)
+    found = _Stays.read(visits, stages, as_of, by, tz, deals, deleted, _SURVIVAL)
     curves = found.curves(min_at_risk)
     kept = slice(None) if limit is None else curves.time <= limit
     result = found.rows(curves.group[kept])
@@ -176,7 +183,7 @@ class _Stays:
         Days, days after which it was seen, whether it ended, and whether its duration is known.
     sources
         How many stays of each source every row has.
-    open, visits
+    open, completed, visits
         How many stays every row has.
     """
 
@@ -190,6 +197,7 @@ class _Stays:
     followed: Flags
     sources: NDArray[np.int64]
     open: Micros
+    completed: Micros
     visits: Micros
 
     @classmethod
@@ -201,44 +209,33 @@ class _Stays:
         by: str | Sequence[str] | None,
         tz: str,
         deals: pd.DataFrame | None,
+        deleted: Deleted,
         columns: Sequence[str],
     ) -> _Stays:
         """What was known at `as_of`; warns of what is left out."""
         until = moment(as_of, tz, "as_of", end_of_day=True)
         names = keys(by, columns)
-        need(visits, "visits", _NEEDED)
+        need(visits, "visits", VISITS)
         need(stages, "stages", ("id", "pipeline_id", "name", "order_nr"))
-        entered, seen = micros(visits["entered_at"], tz, "entered_at"), micros(visits["seen_at"], tz, "seen_at")
-        if (entered == NULL).any():
-            raise ArgumentError(f"entered_at of visits is null in {(entered == NULL).sum():,} rows: a stay begins somewhere. Drop them.")
-        now = instant(until)
-        begun = entered <= now
-        known = begun & (seen <= now)
-        _warn_of_unseen(int(begun.sum() - known.sum()), int(begun.sum()), seen)
-        some = None if known.all() else np.flatnonzero(known)
-
-        def of(values: Any) -> Any:
-            return values if some is None else values[some]
-
-        entered, seen = of(entered), of(seen)
-        left = of(micros(visits["left_at"], tz, "left_at"))
-        over = (left != NULL) & (left <= now)
-        bounded = of(visits["entered_after"].notna().to_numpy()) | (over & of(visits["left_after"].notna().to_numpy()))
-        duration = (np.where(over, left, now) - entered) / DAY
-        if (duration < 0).any():
-            raise ArgumentError(f"left_at of visits is before entered_at in {(duration < 0).sum():,} rows. Correct or drop them.")
-        entry = np.where(seen > entered, seen - entered, 0) / DAY
-        group, groups = grouped(_columns(visits, names, deals, some, over), names)
-        place, places = _places(of(_ids(visits, "pipeline_id", "visits")), of(_ids(visits, "stage_id", "visits")), stages)
+        if deleted not in get_args(Deleted):
+            raise ArgumentError(f"deleted is one of {', '.join(map(repr, get_args(Deleted)))}, not {deleted!r}.")
+        stays = known(visits, until, tz)
+        now, over = in_micros(until), stays.left != NEVER
+        _warn_of_unseen(stays)
+        bounded = stays.of(visits["entered_after"]).notna().to_numpy() | (over & stays.of(visits["left_after"]).notna().to_numpy())
+        duration = (np.where(over, stays.left, now) - stays.entered) / DAY
+        entry = np.maximum(stays.seen - stays.entered, 0) / DAY
+        group, groups = grouped(attributes(visits, stays, deals, names), names)
+        place, places = _places(stays.of(plain_ids(visits["pipeline_id"])), stays.of(plain_ids(visits["stage_id"])), stages)
         row = group * len(places) + place
         size = len(groups) * len(places)
-        source = of(_source(visits["source"]))
-        sources = np.stack([np.bincount(row[source == number], minlength=size) for number in range(len(_SOURCES))])
-        _warn_of_sources(source, of(_ids(visits, "deal_id", "visits")), int((over & (entry >= duration) & (entry > 0)).sum()))
+        sources = np.stack([np.bincount(row[stays.source == number], minlength=size) for number in range(len(SOURCES))])
+        _warn_of_sources(stays.source, stays.deal, int((over & (entry >= duration) & (entry > 0)).sum()))
         _warn_of_bounds(int(bounded.sum()), len(bounded))
+        gone = over if deleted == "exit" else over & (stays.end != DELETED)
         return cls(
-            names, groups, places, row, duration, entry, over, ~bounded, sources,
-            np.bincount(row[~over], minlength=size), np.bincount(row, minlength=size),
+            names, groups, places, row, duration, entry, gone, ~bounded, sources,
+            np.bincount(row[~over], minlength=size), np.bincount(row[gone], minlength=size), np.bincount(row, minlength=size),
         )  # fmt: skip
 
     def curves(self, min_at_risk: int) -> Curves:
@@ -266,14 +263,14 @@ class _Stays:
 
     @property
     def _of_current_alone(self) -> Flags:
-        current = self.sources[_SOURCES.index("current")]
+        current = self.sources[CURRENT]
         return np.asarray((current > 0) & (current == self.visits), np.bool_)
 
     @property
     def basis(self) -> pd.Categorical:
         """Where the stays of every row come from."""
         kinds = (self.sources > 0).sum(axis=0)
-        codes = np.where(kinds == 0, -1, np.where(kinds == 1, (self.sources > 0).argmax(axis=0), len(_SOURCES)))
+        codes = np.where(kinds == 0, -1, np.where(kinds == 1, (self.sources > 0).argmax(axis=0), len(SOURCES)))
         return pd.Categorical.from_codes(codes, dtype=_BASES)
 
     def rows(self, wanted: Micros | None = None) -> pd.DataFrame:
@@ -292,47 +289,16 @@ class _Stays:
         return "; ".join(names) + (f"; and {len(rows) - 3:,} more" if len(rows) > 3 else "")
 
 
-def _columns(visits: pd.DataFrame, names: list[str], deals: pd.DataFrame | None, some: Micros | None, over: Flags) -> pd.DataFrame:
-    """The columns to group by, of the stays that are known."""
-    joined = [name for name in names if name not in visits.columns]
-    where: Micros | None = None
-    if joined:
-        if deals is None:
-            raise ArgumentError(f"by: visits has no column {', '.join(map(repr, joined))}. Pass deals= where it is a column of deals.")
-        need(deals, "deals", ["id", *joined])
-        ids = pd.Index(_ids(deals, "id", "deals"))
-        if not ids.is_unique:
-            raise ArgumentError("deals holds an id twice, so that its stays would count twice. Pass one row a deal.")
-        of = _ids(visits, "deal_id", "visits")
-        where = ids.get_indexer(pd.Index(of if some is None else of[some]))
-    held: dict[str, pd.Series[Any]] = {}
-    for name in names:
-        if where is not None and name in joined and deals is not None:
-            column = deals[name].reset_index(drop=True).reindex(where)
-        else:
-            column = visits[name] if some is None else visits[name].take(some)
-        column = column.reset_index(drop=True)
-        if name in _NOT_YET:
-            filled = "" if _NOT_YET[name] is None else _NOT_YET[name]
-            if isinstance(column.dtype, pd.CategoricalDtype) and filled and filled not in column.cat.categories:
-                column = column.cat.add_categories([filled])
-            column = column.where(over, filled if filled else pd.NaT)
-        held[name] = column
-    return pd.DataFrame(held, index=pd.RangeIndex(len(over)))
-
-
 def _places(pipeline: Micros, stage: Micros, stages: pd.DataFrame) -> tuple[Micros, pd.DataFrame]:
     """The number of each stay's stage in the list of stages, and that list: those of `stages` in their order, then those unknown to it."""
     listed = pd.DataFrame(
         {
-            "pipeline_id": stages["pipeline_id"].astype("Int64"),
-            "stage_id": stages["id"].astype("Int64"),
+            "pipeline_id": ids(stages, "pipeline_id"),
+            "stage_id": one_row_each(stages, "stages"),
             "stage": stages["name"].astype("str"),
-            "order_nr": stages["order_nr"].astype("Int64"),
+            "order_nr": ids(stages, "order_nr"),
         }
     )
-    if listed["stage_id"].duplicated().any():
-        raise ArgumentError("stages holds an id twice. Pass one row a stage.")
     pipelines, pipeline_ids = pd.factorize(pipeline)
     places, stage_ids = pd.factorize(stage)
     pair = pipelines * max(len(stage_ids), 1) + places
@@ -351,41 +317,23 @@ def _places(pipeline: Micros, stage: Micros, stages: pd.DataFrame) -> tuple[Micr
     return number[code].astype(np.int64), every
 
 
-def _ids(frame: pd.DataFrame, name: str, what: str) -> Micros:
-    """Ids as integers, `NULL` where there is none."""
-    try:
-        return frame[name].to_numpy(np.int64, na_value=NULL)
-    except (ValueError, TypeError):
-        raise ArgumentError(f"The column {name!r} of {what} is {frame[name].dtype}; it is to hold ids (Int64).") from None
-
-
 def _nullable(ids: Micros) -> pd.Series[Any]:
-    return pd.Series(ids, dtype="Int64").mask(ids == NULL)
+    return pd.Series(ids, dtype="Int64").mask(ids == NO_ID)
 
 
-def _source(column: pd.Series[Any]) -> NDArray[np.int8]:
-    """The place of each source in `_SOURCES`."""
-    codes, met = pd.factorize(column)
-    # A null has the code -1, and so the last place.
-    places = [*(_SOURCES.index(name) if name in _SOURCES else -1 for name in met), -1]
-    found = np.array(places, np.int8)[codes]
-    if (found < 0).any():
-        odd = column[found < 0].iloc[0]
-        raise ArgumentError(f"source of visits is {odd!r} in {(found < 0).sum():,} rows; it is one of {', '.join(_SOURCES)}.")
-    return found
-
-
-def _warn_of_unseen(unseen: int, begun: int, seen: Micros) -> None:
+def _warn_of_unseen(stays: Known) -> None:
+    unseen = len(stays.hidden)
     if unseen:
-        last = pd.Timestamp(int(seen.max()), unit="us", tz="UTC")
+        last = pd.Timestamp(int(stays.hidden_seen.max()), unit="us", tz="UTC")
         warn(
-            f"{unseen:,} of {begun:,} stays that began up to as_of were first seen after it, and are not counted: at that time nobody "
-            f"knew of them. Take an as_of from {last} on, or load exact history with account.deal_changes(), 20 tokens a deal."
+            f"{unseen:,} of {unseen + len(stays.deal):,} stays that began up to as_of were first seen after it, and are not counted: at "
+            f"that time nobody knew of them. Take an as_of from {last} on, or load exact history with account.deal_changes(), 20 tokens a "
+            "deal."
         )
 
 
-def _warn_of_sources(source: NDArray[np.int8], deal: Micros, too_late: int) -> None:
-    counts = np.bincount(source, minlength=len(_SOURCES))
+def _warn_of_sources(source: Micros, deal: Micros, too_late: int) -> None:
+    counts = np.bincount(source, minlength=len(SOURCES))
     if not counts[1:].any():
         return
     rests = [f"{count:,} rest on {name}" for name, count in zip(("snapshots", "current stages alone"), counts[1:], strict=True) if count]

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import statistics
+import subprocess
+import sys
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 ROUNDS = 7
 
@@ -20,6 +23,14 @@ def side_by_side(ours: Callable[[], object], theirs: Callable[[], object], round
     pairs = [(seconds(ours), seconds(theirs)) for _ in range(rounds)]
     first, second = (statistics.median(column) for column in zip(*pairs, strict=True))
     return first, second, statistics.median(a / b for a, b in pairs)
+
+
+def peak(code: str, path: Path) -> float:
+    """Gigabytes that a process of its own needs at most, pandas and the frames included; `path` is its `sys.argv[1]`."""
+    # Not ru_maxrss, which a child takes over from its parent.
+    told = "print(next(line.split()[1] for line in open('/proc/self/status') if line.startswith('VmHWM')))"
+    command = [sys.executable, "-c", f"import sys; from pathlib import Path; {code}; {told}", str(path)]
+    return int(subprocess.run(command, check=True, capture_output=True, text=True).stdout) / 1e6
 
 
 def report(what: str, ours: str, theirs: str, ratio: float | None) -> None:

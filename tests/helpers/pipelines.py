@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
+from scipy.optimize import brentq
 
 AS_OF = pd.Timestamp("2026-06-30", tz="UTC")
 DAY = 86_400_000_000
@@ -42,6 +43,15 @@ class Design:
             within = 1 - sum(weight * np.exp(-self.horizon_days / mean) for weight, mean in zip(weights, means, strict=True))
             found.append(np.prod(self.advance[place:]) * within)
         return np.array(found)
+
+    def true_median(self) -> np.ndarray:
+        """Days that half of the stays in each stage last, whatever their end."""
+        return np.array(
+            [
+                brentq(lambda t, p=p, a=a, b=b: p * np.exp(-t / a) + (1 - p) * np.exp(-t / b) - 0.5, 0, 1_000)
+                for p, a, b in zip(self.advance, self.means, self.lost_means, strict=True)
+            ]
+        )
 
     def stages(self) -> pd.DataFrame:
         count = len(self.means)
@@ -110,10 +120,26 @@ def coverage(table: pd.DataFrame, design: Design) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["rate", "truth", "covered", "bias", "naive_bias", "naive_bias_ever", "null"])
 
 
+def median_coverage(table: pd.DataFrame, visits: pd.DataFrame, design: Design) -> pd.DataFrame:
+    """The same for the median of stays as `stage_velocity` gives it; the naive one is that of the stays that are over.
+
+    An upper limit that is null has no bound: the data does not reach it.
+    """
+    over = visits[visits["left_at"].notna()]
+    lasted = ((over["left_at"] - over["entered_at"]) / pd.Timedelta(days=1)).groupby([over["simulation"], over["stage_id"]]).median()
+    rows = []
+    for stage, truth in enumerate(design.true_median(), start=1):
+        mine = table[table["stage_id"] == stage]
+        covered = ((mine["low"] <= truth) & ~(mine["high"] < truth)).mean()
+        naive = lasted.xs(stage, level="stage_id").mean()
+        rows.append((f"median days {stage}", truth, covered, mine["median_days"].mean() - truth, naive - truth, mine["low"].isna().sum()))
+    return pd.DataFrame(rows, columns=["figure", "truth", "covered", "bias", "naive_bias", "null"])
+
+
 def _lost(table: pd.DataFrame, place: int) -> np.ndarray:
     """Deals of each simulation lost in this stage or a later one."""
     later = table[(table["order_nr"] >= place).fillna(False)]
     return later.groupby("simulation")["lost"].sum().to_numpy(np.float64)
 
 
-__all__ = ["AS_OF", "Design", "coverage"]
+__all__ = ["AS_OF", "Design", "coverage", "median_coverage"]

@@ -136,9 +136,25 @@ def test_a_deal_that_only_visits_know_is_kept() -> None:
     assert list(result["rotten"]) == [False]  # five days in the stage: it cannot have been idle for ten
 
 
-def test_a_stay_that_ended_nobody_knows_when_is_not_open() -> None:
-    with pytest.warns(DataWarning, match="^1 completed stays"):
-        assert len(age([{"status": "won"}], [{**stay(1, 50), "end": "won"}])) == 0
+def test_a_stay_that_ended_nobody_knows_when_is_refused() -> None:
+    with pytest.raises(ArgumentError, match="left_at of visits is null in 1 rows whose end is not open"):
+        age([{"status": "won"}], [{**stay(1, 50), "end": "won"}])
+
+
+def test_a_stay_that_nobody_had_seen_is_not_known_and_neither_is_the_move_to_it() -> None:
+    looked = {"source": "snapshots"}
+    visits = [
+        stay(1, 50, 20, seen_at=ago(50), **looked),
+        stay(1, 20, stage_id=2, seen_at=ago(5), **looked),
+        stay(2, 20, seen_at=ago(5), **looked),
+    ]
+    deals = [{"add_time": ago(50), "update_time": ago(50)}, {"add_time": ago(20), "update_time": ago(20), "stage_id": 2}]
+    then, now = age(deals, visits, ago(10)), age(deals, visits, ago(5))
+    # The second deal is in no stay that was known then: it is where its deal says.
+    assert then[["deal_id", "stage_id"]].to_numpy().tolist() == [[1, 1], [2, 2]]
+    assert then["days_in_stage"].fillna(-1).tolist() == [40.0, -1.0]
+    assert now[["deal_id", "stage_id"]].to_numpy().tolist() == [[1, 2], [2, 1]]
+    assert now["days_in_stage"].tolist() == [15.0, 15.0]
 
 
 def test_one_row_a_deal_even_where_two_stays_are_open() -> None:
@@ -178,7 +194,7 @@ def by_hand(stays: list[tuple[int, int, int | None, int]], now: int) -> dict[int
     for stage in {s for s, *_ in stays}:
         sample = []
         for own, entered, left, seen in stays:
-            if own == stage and entered <= now:
+            if own == stage and entered <= now and seen <= now:
                 done = left is not None and left <= now
                 length, entry = (left if done and left is not None else now) - entered, seen - entered
                 if entry <= 0 or entry < length:
@@ -208,11 +224,12 @@ def test_medians_and_shares_are_those_of_plain_python(seed: int) -> None:
         stage = int(draw.integers(1, 4))
         stays.append((stage, entered, left, seen))
         at = [None if hour is None else begin + timedelta(hours=hour) for hour in (entered, left, seen)]
-        rows.append({"deal_id": deal, "stage_id": stage, "entered_at": at[0], "left_at": at[1], "seen_at": at[2]})
+        source = "changelog" if seen == entered else "snapshots"
+        rows.append({"deal_id": deal, "stage_id": stage, "entered_at": at[0], "left_at": at[1], "seen_at": at[2], "source": source})
     result = deal_aging(crm.deals([]), crm.visits(rows), crm.stages([{}] * 3), as_of=begin + timedelta(hours=now))
     truth = by_hand(stays, now)
     assert list(result["deal_id"]) == [
-        i for i, (_, entered, left, _) in enumerate(stays) if entered <= now and (left is None or left > now)
+        i for i, (_, entered, left, seen) in enumerate(stays) if max(entered, seen) <= now and (left is None or left > now)
     ]
     for row in result.itertuples():
         stage, entered, *_ = stays[row.deal_id]

@@ -8,11 +8,11 @@ import warnings
 import numpy as np
 import pandas as pd
 import pytest
-from pipelines import AS_OF, DAY, Design, coverage
+from pipelines import AS_OF, DAY, Design, coverage, median_coverage
 from visit_frames import day, stages, stays
 
 from pdframe.errors import DataWarning
-from pdframe.metrics import funnel
+from pdframe.metrics import funnel, stage_velocity
 
 ONE_STAGE = Design(means=(1.0,), advance=(0.3,)).stages()
 
@@ -111,6 +111,17 @@ def test_conversion_can_be_known_where_winning_is_not() -> None:
     assert np.isnan(table["win"].iloc[0])
 
 
+def test_the_longest_horizon_that_all_identify_is_that_of_both_rates_and_all_groups() -> None:
+    # Of side a, advancing is followed for 50 days; of side b all have advanced, and winning is followed for 20.
+    visits = stays(
+        (1, "A", 50, None, "open"), (2, "A", 50, 60, "lost"), (3, "A", 80, 90, "advanced"), (3, "B", 90, None, "open"),
+    ).assign(side=["a", "a", "b", "b"])  # fmt: skip
+    with pytest.warns(DataWarning, match=r"past the follow-up of 3 of 6 rows.*in all rows is 10 d: 20 d \(A\), 10 d \(B\)"):
+        table = funnel(visits, stages(), as_of=day(100), by="side", horizon="60D").set_index(["side", "stage"])
+    assert table["conversion"].dropna().to_dict() == {("b", "A"): 1.0}
+    assert table["win"].isna().all()
+
+
 def test_each_group_has_its_own_horizon_and_follow_up() -> None:
     visits = FOLLOWED.assign(side=FOLLOWED["deal_id"].map({1: "a", 2: "a", 3: "b", 4: "b"}))
     table = funnel(visits, stages(), as_of=day(100), by="side").set_index(["side", "stage"])
@@ -131,3 +142,11 @@ def test_intervals_hold_the_truth_of_200_small_pipelines() -> None:
     # What dividing by the closed deals gives is off by far more than the estimate.
     assert (found["bias"].abs() < 0.01).all(), found
     assert (found["naive_bias"] > 0.02).all(), found
+
+
+def test_medians_of_stays_hold_the_truth_of_200_small_pipelines() -> None:
+    design = Design()
+    visits = design.visits(200, seed=5)
+    found = median_coverage(stage_velocity(visits, design.stages(), as_of=AS_OF, by="simulation"), visits, design)
+    assert found["covered"].between(0.95 - 0.062, 1).all(), found
+    assert (found["bias"].abs() < found["naive_bias"].abs()).all(), found

@@ -94,7 +94,7 @@ def test_a_deal_seen_too_late_for_as_of_is_left_out() -> None:
     assert table["reached"].sum() == 0
 
 
-def test_a_move_whose_end_nobody_had_seen_is_not_known_but_a_closing_is() -> None:
+def test_a_move_to_a_stay_that_nobody_had_seen_is_not_known_but_a_closing_is() -> None:
     visits = stays(
         (1, "A", 0, 50, "advanced"), (1, "B", 50, None, "open"),
         (2, "A", 0, 50, "lost"),
@@ -103,7 +103,10 @@ def test_a_move_whose_end_nobody_had_seen_is_not_known_but_a_closing_is() -> Non
     )  # fmt: skip
     visits["seen_at"] = [day(0.5), day(60), day(0.5), day(0.5), day(60)]
     found = {now: funnel(visits, stages(), as_of=day(now), pipeline_id=1)[COUNTS].iloc[0].tolist() for now in (49, 55, 60)}
-    assert found == {49: [3, 0, 0, 0, 3], 55: [3, 0, 1, 1, 1], 60: [3, 1, 1, 1, 0]}
+    assert found == {49: [3, 0, 0, 0, 3], 55: [3, 0, 1, 0, 2], 60: [3, 1, 1, 1, 0]}
+    # Cut down to the pipeline, nothing tells when a look found the third deal in another one: its own time counts.
+    own = visits[visits["pipeline_id"] == 1]
+    assert funnel(own, stages(), as_of=day(55), pipeline_id=1)[COUNTS].iloc[0].tolist() == [3, 0, 1, 1, 1]
 
 
 def test_bounded_times_count_at_the_latest_possible_and_are_said() -> None:

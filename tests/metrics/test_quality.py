@@ -209,6 +209,38 @@ def test_deleted_deals_and_stages_are_not_looked_at() -> None:
     assert found(frames) == {}
 
 
+def pipelines(*rows: tuple[int, bool | None, str]) -> pd.DataFrame:
+    """Pipelines of id, whether their probabilities are on, and their last update."""
+    frame = pd.DataFrame(rows, columns=["id", "is_deal_probability_enabled", "update_time"])
+    frame["add_time"], frame["update_time"] = pd.Timestamp("2025-01-01", tz="UTC"), pd.to_datetime(frame["update_time"], utc=True)
+    return frame.astype({"id": "Int64", "is_deal_probability_enabled": "boolean", "add_time": crm.TIME, "update_time": crm.TIME})
+
+
+def test_where_probabilities_are_off_a_stage_at_100_is_as_it_should_be() -> None:
+    frames, _ = planted("stage at 100")
+    frames["stages"].loc[2, "deal_probability"] = 100.0
+    on, off = (1, True, "2026-05-01"), (2, False, "2026-05-01")
+    assert found(frames) == {"stages_at_100_percent": [2, 3]}
+    assert found(frames, pipelines=pipelines(on, off)) == {"stages_at_100_percent": [2]}
+    result = data_quality(**frames, as_of=AS_OF, pipelines=pipelines(on, off))
+    assert result["share"][0] == 1 / 2
+    # One that the frame does not hold, or whose switch is null, tells nothing against its stages.
+    assert found(frames, pipelines=pipelines((1, None, "2026-05-01"))) == {"stages_at_100_percent": [2, 3]}
+    # Switched off since: nobody knows how it was on June 30.
+    assert found(frames, pipelines=pipelines(on, (2, True, "2026-07-02"))) == {"stages_at_100_percent": [2]}
+    with pytest.raises(ArgumentError, match="pipelines has no column 'is_deal_probability_enabled'"):
+        data_quality(**frames, as_of=AS_OF, pipelines=pipelines(on).drop(columns="is_deal_probability_enabled"))
+    with pytest.raises(ArgumentError, match="pipelines holds an id twice"):
+        data_quality(**frames, as_of=AS_OF, pipelines=pipelines(on, on))
+
+
+def test_a_stay_that_was_first_seen_later_was_not_known() -> None:
+    frames = clean()
+    put("visits", 6, source="snapshots", seen_at="2026-07-02")(frames)
+    assert found(frames) == {"stage_history_inexact": [7]}
+    assert found(frames, as_of="2026-07-02", untouched="1000D") == {"open_past_close_date": [1]}
+
+
 def test_untouched_is_measured_from_the_last_update_or_move_and_can_be_set() -> None:
     frames, _ = planted("untouched")
     assert found(frames, untouched="200D") == {}

@@ -223,6 +223,7 @@ def test_default_horizon_is_the_longest_with_enough_at_risk() -> None:
         deals = random_deals(size, size)
         deals = deals[deals["add_time"] <= at(100)]
         deals = pd.concat([deals, random_deals(size + 1, size - len(deals) + 200).query("add_time <= @at(100)")]).head(size)
+        deals = deals.assign(id=np.arange(size))
         result = win_rate(deals, since=None, until=None, basis="created", as_of=at(100))
         ends = []
         for row in records(deals):

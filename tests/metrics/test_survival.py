@@ -151,6 +151,32 @@ def test_published_cumulative_incidence() -> None:
     assert round(second.at(6)[0][0], 5) == 0.35065
 
 
+def test_the_data_sets_are_of_every_kind(sets: list[Sample]) -> None:
+    """So that the comparisons below compare something."""
+    assert len(sets) == 1_000
+    kinds = {
+        "single rows": sum(len(one.time) == 1 for one in sets),
+        "no events": sum(not any(one.cause) for one in sets),
+        "all events": sum(all(one.cause) for one in sets),
+        "all of one cause": sum(set(one.cause) == {1} for one in sets),
+        "cause 1 never": sum(any(one.cause) and 1 not in one.cause for one in sets),
+        "three causes": sum({1, 2, 3} <= set(one.cause) for one in sets),
+        "ties of events": sum(len(set(at)) < len(at) for one in sets if (at := [t for t, c in zip(one.time, one.cause, strict=True) if c])),
+        "events tied with censoring": sum(
+            bool(
+                {t for t, c in zip(one.time, one.cause, strict=True) if c} & {t for t, c in zip(one.time, one.cause, strict=True) if not c}
+            )
+            for one in sets
+        ),
+        "delayed entries at risk": sum(any(0 < e < t for t, e in zip(one.time, one.entry, strict=True)) for one in sets),
+        "never at risk": sum(any(0 < t <= e for t, e in zip(one.time, one.entry, strict=True)) for one in sets),
+        "everybody gone, then others": sum(any(step.estimate == 0 for step in exact_survival(one)[:-1]) for one in sets),
+        "undefined variance": sum(any(step.variance is None for step in exact_survival(one)) for one in sets),
+        "stays of no length": sum(0 in one.time for one in sets),
+    }
+    assert min(kinds.values()) >= 10, kinds
+
+
 def test_kaplan_meier_is_statsmodels(sets: list[Sample]) -> None:
     time, cause, group, _ = flat(sets)
     curves = kaplan_meier(time, cause > 0, group, SETS)

@@ -96,6 +96,20 @@ def test_reentries_equal_times_moves_back_and_stays_of_no_length() -> None:
     )
 
 
+def test_deals_that_skip_stages_or_are_won_from_the_first() -> None:
+    visits = frame_of([stay(1, 11, 0, 3, "won"), stay(2, 11, 0, 5), stay(2, 13, 5, 6, "won"), stay(3, 11, 2, 4, "lost")])
+    stages = stages_of((11, 1, 1, "Lead"), (12, 1, 2, "Demo"), (13, 1, 3, "Offer"))
+    # A stage that was passed over has no stay. Lead: 2, 3, 5.
+    same(
+        stage_velocity(visits, stages, as_of=day(20)),
+        table(
+            (1, 11, "Lead", 1, 3, 3, 0, 3.0, 2.0, N, 2.0, 5.0, 5.0, 10 / 3, "changelog"),
+            (1, 12, "Demo", 2, 0, 0, 0, N, N, N, N, N, N, N, N),
+            (1, 13, "Offer", 3, 1, 1, 0, 1.0, N, N, 1.0, 1.0, 1.0, 1.0, "changelog"),
+        ),
+    )
+
+
 def test_one_deal() -> None:
     same(
         stage_velocity(frame_of([stay(1, 11, 0)]), STAGES.iloc[[1]], as_of=day(5)),
@@ -248,9 +262,9 @@ def test_the_mean_is_restricted_to_the_horizon() -> None:
         ({"visits": frame_of([stay(1, 11, 5, 3)])}, "left_at of visits is before entered_at in 1 rows"),
         ({"visits": frame_of([stay(1, 11, None, 3)])}, "entered_at of visits is null in 1 rows"),
         ({"visits": frame_of([stay(1, 11, 0)]).assign(source="guess")}, "source of visits is 'guess' in 1 rows"),
-        ({"visits": frame_of([stay(1, 11, 0, source=None)])}, "source of visits is nan in 1 rows"),
+        ({"visits": frame_of([stay(1, 11, 0, source=None)])}, "source of visits is None in 1 rows"),
         ({"visits": frame_of([stay(1, 11, 0)]).assign(left_at=5.0)}, "The column 'left_at' is float64 and holds no times."),
-        ({"visits": frame_of([stay(1, 11, 0)]).assign(stage_id="x")}, "The column 'stage_id' of visits is str; it is to hold ids"),
+        ({"visits": frame_of([stay(1, 11, 0)]).assign(stage_id="x")}, "The column 'stage_id' is str; it is to hold ids"),
         ({"stages": STAGES.drop(columns="name")}, "stages has no column 'name'"),
         ({"stages": pd.concat([STAGES, STAGES])}, "stages holds an id twice"),
         ({"as_of": "soon"}, "as_of='soon' is no time"),
@@ -282,63 +296,88 @@ def test_inputs_stay_as_they_are() -> None:
 
 
 NOW = 50
-SOURCES = st.sampled_from(["changelog", "snapshots", "current"])
-ENDS = st.sampled_from(["advanced", "moved back", "won", "lost", "deleted"])
+MOVES = ("advanced", "moved back", "changed pipeline")
+CLOSINGS = ("won", "lost", "deleted")
 
 
 @st.composite
-def any_stay(draw: st.DrawFn, earliest: int = 0) -> dict[str, Any]:
-    entered = draw(st.integers(earliest, 2 * NOW))
-    left = draw(st.none() | st.integers(entered, 2 * NOW + 20))
-    return stay(
-        draw(st.integers(1, 6)), draw(st.sampled_from([11, 12, 21, 99])), entered, left, "open" if left is None else draw(ENDS),
-        source=draw(SOURCES), seen_at=draw(st.integers(entered, 2 * NOW + 20)),
-        entered_after=draw(st.none() | st.integers(entered - 5, entered)),
-        left_after=None if left is None else draw(st.none() | st.integers(entered, left)),
-    )  # fmt: skip
+def courses(draw: st.DrawFn, earliest: int = 0) -> list[dict[str, Any]]:
+    """Stays of deals that follow on each other; some of which looks told, each found after the one before it."""
+    rows: list[dict[str, Any]] = []
+    for deal in range(1, draw(st.integers(0, 6)) + 1):
+        at, seen, told = draw(st.integers(earliest, 2 * NOW)), 0, draw(st.sampled_from(["changelog", "snapshots", "current"]))
+        path = draw(st.lists(st.sampled_from([11, 12, 21, 99]), min_size=1, max_size=4))
+        for number, stage in enumerate(path):
+            final = number == len(path) - 1
+            left = None if final and draw(st.booleans()) else at + draw(st.integers(1, 40))
+            end = draw(st.sampled_from(CLOSINGS if final else (*MOVES, "won", "lost")))
+            seen = at if told == "changelog" else max(seen, at + draw(st.integers(0, 25)))
+            bounds = {} if told == "changelog" else {
+                "entered_after": draw(st.none() | st.just(at - 1)), "left_after": None if left is None else draw(st.none() | st.just(at))
+            }  # fmt: skip
+            rows.append(stay(deal, stage, at, left, None if left is None else end, visit=number + 1, source=told, seen_at=seen, **bounds))
+            at = at if left is None else left
+    return rows
+
+
+def begun(row: dict[str, Any]) -> bool:
+    return bool(row["entered_at"] <= NOW)
+
+
+def known(row: dict[str, Any]) -> bool:
+    return begun(row) and (row["source"] == "changelog" or row["seen_at"] <= NOW)
+
+
+def known_over(row: dict[str, Any], rows: list[dict[str, Any]]) -> bool:
+    """Whether an exit had happened by day 50, and the stay that it led to had been seen."""
+    if row["left_at"] is None or row["left_at"] > NOW:
+        return False
+    following = [one for one in rows if one["deal_id"] == row["deal_id"] and one["entered_at"] >= row["left_at"]]
+    return row["end"] not in MOVES or all(known(one) for one in following[:1])
 
 
 @st.composite
 def two_futures(draw: st.DrawFn) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
-    """Stays, and the same with anything after day 50 otherwise: exits, looks, entries."""
-    stays = draw(st.lists(any_stay(), max_size=12))
+    """Stays, and the same with anything that was not known on day 50 otherwise: exits, looks, entries."""
+    stays = draw(courses())
     other = []
-    for row in stays:
-        if row["entered_at"] > NOW or row["seen_at"] > NOW:
-            continue
-        if row["left_at"] is None or row["left_at"] > NOW:
+    for row in filter(known, stays):
+        if not known_over(row, stays):
             left = draw(st.none() | st.integers(NOW + 1, 3 * NOW))
-            end = "open" if left is None else draw(ENDS)
+            end = "open" if left is None else draw(st.sampled_from(MOVES + CLOSINGS))
             after = None if left is None else draw(st.none() | st.integers(row["entered_at"], left))
             row = {**row, "left_at": left, "end": end, "left_after": after}
         other.append(row)
-    other += draw(st.lists(any_stay(NOW + 1), max_size=4))
-    late = draw(st.lists(any_stay(), max_size=4))
-    other += [{**row, "seen_at": draw(st.integers(max(NOW, row["entered_at"]) + 1, 3 * NOW))} for row in late]
+    other += [{**row, "visit": 50 + number} for number, row in enumerate(draw(courses(NOW + 1)))]
+    for number, row in enumerate(draw(courses())):
+        seen = draw(st.integers(max(NOW, row["entered_at"]) + 1, 9 * NOW))
+        other.append({**row, "visit": 100 + number, "source": "snapshots", "seen_at": seen})
     return stays, draw(st.permutations(other))
 
 
-@given(two_futures(), st.sampled_from([None, "end", "source", "deal_id", ["deal_id", "end"]]))
+@given(two_futures(), st.sampled_from([None, "end", "source", "deal_id", ["deal_id", "end"]]), st.sampled_from(["exit", "censored"]))
 @settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @pytest.mark.filterwarnings("ignore::pdframe.DataWarning")
-def test_what_comes_later_changes_no_cell(futures: tuple[list[dict[str, Any]], list[dict[str, Any]]], by: Any) -> None:
+def test_what_comes_later_changes_no_cell(futures: tuple[list[dict[str, Any]], list[dict[str, Any]]], by: Any, deleted: Any) -> None:
     one, other = map(frame_of, futures)
     for metric in (stage_velocity, stage_survival):
-        expected = metric(one, STAGES, as_of=day(NOW), by=by)
-        pd.testing.assert_frame_equal(metric(other, STAGES, as_of=day(NOW), by=by), expected, check_exact=True)
+        expected = metric(one, STAGES, as_of=day(NOW), by=by, deleted=deleted)
+        pd.testing.assert_frame_equal(metric(other, STAGES, as_of=day(NOW), by=by, deleted=deleted), expected, check_exact=True)
 
 
-@given(st.lists(any_stay(), max_size=15))
+@given(courses())
 @settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @pytest.mark.filterwarnings("ignore::pdframe.DataWarning")
 def test_counts_are_those_of_a_loop_and_groups_sum_to_the_whole(stays: list[dict[str, Any]]) -> None:
     visits = frame_of(stays)
     whole = stage_velocity(visits, STAGES, as_of=day(NOW))
-    known = [row for row in stays if row["entered_at"] <= NOW and row["seen_at"] <= NOW]
-    for row in whole.to_dict("records"):
-        mine = [one for one in known if (one["pipeline_id"], one["stage_id"]) == (row["pipeline_id"], row["stage_id"])]
-        over = [one for one in mine if one["left_at"] is not None and one["left_at"] <= NOW]
+    cut = stage_velocity(visits, STAGES, as_of=day(NOW), deleted="censored")
+    for row, uncut in zip(whole.to_dict("records"), cut.to_dict("records"), strict=True):
+        mine = [one for one in stays if known(one) and (one["pipeline_id"], one["stage_id"]) == (row["pipeline_id"], row["stage_id"])]
+        over = [one for one in mine if known_over(one, stays)]
         assert (row["visits"], row["completed"], row["open"]) == (len(mine), len(over), len(mine) - len(over))
+        gone = sum(one["end"] == "deleted" for one in over)
+        assert (uncut["visits"], uncut["completed"], uncut["open"]) == (row["visits"], row["completed"] - gone, row["open"])
         sources = {one["source"] for one in mine}
         assert (None if pd.isna(row["basis"]) else row["basis"]) == (
             None if not sources else "mixed" if len(sources) > 1 else sources.pop()
@@ -348,6 +387,43 @@ def test_counts_are_those_of_a_loop_and_groups_sum_to_the_whole(stays: list[dict
     summed = parts.groupby(["pipeline_id", "stage_id"])[counts].sum().reset_index()
     met = whole[whole["visits"] > 0].sort_values(["pipeline_id", "stage_id"])
     assert summed[summed["visits"] > 0].values.tolist() == met[["pipeline_id", "stage_id", *counts]].values.tolist()
+
+
+def test_a_move_counts_once_the_look_that_found_it_was_there() -> None:
+    looked = {"source": "snapshots"}
+    visits = frame_of(
+        [
+            stay(1, 11, 0, 4, left_after=2, seen_at=0.5, **looked), stay(1, 12, 4, seen_at=9, **looked),
+            stay(2, 11, 0, 4, seen_at=0.5, **looked), stay(2, 12, 4, seen_at=9, **looked),
+            stay(3, 11, 0, 5, "lost", seen_at=0.5, **looked),
+            # Its changelog told the first stay; the look of day 9 found it elsewhere.
+            stay(4, 11, 0, 6, "changed pipeline"), stay(4, 21, 6, pipeline=2, seen_at=9, **looked),
+        ]
+    )  # fmt: skip
+    then, now = ({}, {})
+    for found, when in ((then, 8), (now, 9)):
+        with pytest.warns(DataWarning):
+            table = stage_velocity(visits, STAGES, as_of=day(when))
+        found |= {row["stage_id"]: (row["visits"], row["completed"], row["open"]) for row in table.to_dict("records")}
+    assert then == {11: (4, 1, 3), 12: (0, 0, 0), 21: (0, 0, 0)}
+    assert now == {11: (4, 4, 0), 12: (2, 0, 2), 21: (1, 0, 1)}
+    # Of a frame that was cut down to one stage nobody can say what a look found next: moves count from their own time.
+    with pytest.warns(DataWarning):
+        alone = stage_velocity(visits[visits["stage_id"] == 11], STAGES, as_of=day(8))
+    assert alone[["visits", "completed", "open"]].iloc[0].tolist() == [4, 4, 0]
+
+
+def test_a_deletion_is_an_exit_or_cuts_the_stay_off() -> None:
+    visits = frame_of([stay(1, 11, 0, 2, "deleted"), stay(2, 11, 0, 4), stay(3, 11, 0)])
+    stages = STAGES.iloc[[1]]
+    # S(2) = 2/3, S(4) = 1/3; cut off at 2, the first is at risk no more: S(4) = 1/2.
+    exit_, cut = (stage_velocity(visits, stages, as_of=day(9), deleted=kind) for kind in ("exit", "censored"))
+    same(exit_, table((1, 11, "Lead", 1, 3, 2, 1, 4.0, 2.0, N, 2.0, N, N, 2 + 4 / 3 + 5 / 3, "changelog")))
+    same(cut, table((1, 11, "Lead", 1, 3, 1, 1, 4.0, 4.0, N, 4.0, N, N, 4 + 5 / 2, "changelog")))
+    curve = stage_survival(visits, stages, as_of=day(9), deleted="censored")
+    assert curve[["days", "at_risk", "events", "survival"]].to_numpy().tolist() == [[2, 3, 0, 1.0], [4, 2, 1, 0.5], [9, 1, 0, 0.5]]
+    with pytest.raises(ArgumentError, match="deleted is one of 'exit', 'censored', not 'gone'"):
+        stage_velocity(visits, stages, as_of=day(9), deleted="gone")  # type: ignore[arg-type]
 
 
 def test_a_synthetic_company_as_statsmodels_sees_its_true_stays() -> None:

@@ -198,3 +198,34 @@ def test_the_account_s_own_past() -> None:
         same = visits_then[visits_then["deal_id"].isin(exact["deal_id"])].reset_index(drop=True)
         pd.testing.assert_frame_equal(same, exact)
         assert len(np.unique(exact["deal_id"])) > 30
+
+
+@pytest.mark.filterwarnings("ignore::pdframe.errors.DataWarning")
+@pytest.mark.parametrize("seed", [3, 4])
+def test_between_two_looks_nothing_is_known_that_only_the_later_one_found(seed: int) -> None:
+    """What the cache of an account told at a time when nobody looked, is what is told of that time after later looks."""
+    closings = 0
+    with sandbox.connect(seed=seed, deals=150, burst=100_000, progress=False) as account:
+        told: list[tuple[pd.Timestamp, pd.DataFrame, pd.DataFrame]] = []
+        for _ in range(4):
+            account.sync("deals", "stages")
+            account.advance(days=15)
+            now = pd.Timestamp(account.company_model.now, unit="s", tz="UTC")
+            told.append((now, account.deals(refresh=False, labels=False), account.stage_visits(refresh=False)))
+            account.advance(days=10)
+        account.sync("deals", "stages")
+        deals_now, visits_now = account.deals(refresh=False, labels=False), account.stage_visits(refresh=False)
+        for now, deals_before, visits_before in told:
+            then, visits_then = as_of(deals_now, visits_now, now, account.as_of(now))
+            # Whether looks or the current state alone tell of a stay changes with later looks; nothing else does.
+            pd.testing.assert_frame_equal(visits_then.drop(columns="source"), visits_before.drop(columns="source"))
+            seen = then["id"].isin(deals_before["id"])
+            pd.testing.assert_frame_equal(then.loc[seen, list(REMEMBERED)].reset_index(drop=True), deals_before[list(REMEMBERED)])
+            assert then.loc[~seen, ["stage_id", "status", "value"]].isna().all(axis=None)
+            # Without history, closings count from their own time: those between the looks are what it takes back.
+            without = as_of(deals_now, visits_now, now)[1]
+            other = without["left_at"].notna() & visits_then["left_at"].isna()
+            assert without.loc[other, "end"].isin(["won", "lost"]).all()
+            closings += int(other.sum())
+            pd.testing.assert_frame_equal(without[~other], visits_then[~other])
+    assert closings > 5

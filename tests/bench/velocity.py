@@ -1,9 +1,7 @@
-"""Metrics on a large account, beside DuckDB computing the same table from the same Parquet."""
+"""Stage velocity of a large account beside the same table in DuckDB SQL, from the same Parquet."""
 
 from __future__ import annotations
 
-import subprocess
-import sys
 import tempfile
 from pathlib import Path
 
@@ -12,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from pdframe.metrics import stage_velocity
-from tests.bench.table import report, side_by_side
+from tests.bench.table import peak, report, side_by_side
 
 DEALS = 1_000_000
 VISITS = 3_000_000
@@ -55,20 +53,20 @@ order by s.pipeline_id, s.order_nr
 """
 
 
-def material(folder: Path) -> None:
-    """Three million stays of a million deals in twelve stages of three pipelines, a fifth of the deals still open."""
+def material(folder: Path, deals: int = DEALS, visits: int = VISITS) -> None:
+    """Stays of many deals in twelve stages of three pipelines, a fifth of the deals still open."""
     random = np.random.default_rng(1)
-    deal = np.sort(random.integers(1, DEALS + 1, VISITS))
-    deal[:DEALS] = np.arange(1, DEALS + 1)
+    deal = np.sort(random.integers(1, deals + 1, visits))
+    deal[:deals] = np.arange(1, deals + 1)
     deal.sort()
-    nth = np.arange(VISITS) - np.searchsorted(deal, deal)
+    nth = np.arange(visits) - np.searchsorted(deal, deal)
     last = np.append(deal[1:] != deal[:-1], True)
     pipeline = deal % 3 + 1
-    begun = np.datetime64("2023-01-01", "us").view(np.int64) + random.integers(0, 1_000 * 86_400, DEALS + 1)[deal] * 1_000_000
-    length = (random.exponential(20, VISITS) * 86_400).astype(np.int64) * 1_000_000
+    begun = np.datetime64("2023-01-01", "us").view(np.int64) + random.integers(0, 1_000 * 86_400, deals + 1)[deal] * 1_000_000
+    length = (random.exponential(20, visits) * 86_400).astype(np.int64) * 1_000_000
     total = np.cumsum(length)
     left = begun + total - (total - length)[np.searchsorted(deal, deal)]
-    still = last & (random.random(DEALS + 1)[deal] < 0.2)
+    still = last & (random.random(deals + 1)[deal] < 0.2)
     entered = left - length
     frame = pd.DataFrame(
         {
@@ -79,9 +77,9 @@ def material(folder: Path) -> None:
             "entered_at": pd.Series(entered.view("datetime64[us]")).dt.tz_localize("UTC"),
             "left_at": pd.Series(np.where(still, np.iinfo(np.int64).min, left).view("datetime64[us]")).dt.tz_localize("UTC"),
             "end": pd.Categorical.from_codes(np.where(still, 2, np.where(last, 1, 0)), ["advanced", "lost", "open"]),
-            "source": pd.Categorical.from_codes(np.zeros(VISITS, np.int8), ["changelog", "snapshots", "current"]),
-            "entered_after": pd.Series(pd.NaT, index=range(VISITS), dtype="datetime64[us, UTC]"),
-            "left_after": pd.Series(pd.NaT, index=range(VISITS), dtype="datetime64[us, UTC]"),
+            "source": pd.Categorical.from_codes(np.zeros(visits, np.int8), ["changelog", "snapshots", "current"]),
+            "entered_after": pd.Series(pd.NaT, index=range(visits), dtype="datetime64[us, UTC]"),
+            "left_after": pd.Series(pd.NaT, index=range(visits), dtype="datetime64[us, UTC]"),
             "seen_at": pd.Series(entered.view("datetime64[us]")).dt.tz_localize("UTC"),
         }
     )
@@ -108,17 +106,7 @@ def here(folder: Path) -> pd.DataFrame:
     return stage_velocity(pd.read_parquet(folder / "visits.parquet"), pd.read_parquet(folder / "stages.parquet"), as_of=AS_OF)
 
 
-def peak(folder: Path) -> float:
-    """Gigabytes that a process of its own needs at most, pandas and the frames included."""
-    # Not ru_maxrss, which a child takes over from its parent.
-    code = (
-        "import sys; from pathlib import Path; from tests.bench.metrics import here; here(Path(sys.argv[1])); "
-        "print(next(line.split()[1] for line in open('/proc/self/status') if line.startswith('VmHWM')))"
-    )
-    return int(subprocess.run([sys.executable, "-c", code, str(folder)], check=True, capture_output=True, text=True).stdout) / 1e6
-
-
-def velocity() -> None:
+def measure() -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         material(folder)
@@ -130,8 +118,9 @@ def velocity() -> None:
         report(f"seconds: stage_velocity of {VISITS:,} visits / DuckDB", f"{one:.2f} s", f"{sql:.2f} s", ratio)
         both, sql, ratio = side_by_side(lambda: here(folder), lambda: in_sql(folder), 3)
         report("  with reading the Parquet", f"{both:.2f} s", f"{sql:.2f} s", ratio)
-        report("  peak memory; largest difference from DuckDB's table", f"{peak(folder):.2f} GB", f"{apart:.1e}", None)
+        gigabytes = peak("from tests.bench.velocity import here; here(Path(sys.argv[1]))", folder)
+        report("  peak memory; largest difference from DuckDB's table", f"{gigabytes:.2f} GB", f"{apart:.1e}", None)
 
 
 if __name__ == "__main__":
-    velocity()
+    measure()
