@@ -162,25 +162,16 @@ def cohort(
     start, end = window(since, until, tz)
     stays = known(visits, now, tz)
     pipelines = ids(visits["pipeline_id"])
-    pipeline = _pipeline(pipeline_id, pipelines[stays.rows], stages)
-    own = _own_stages(stages, pipeline)
+    pipeline = pipeline_of(pipeline_id, pipelines[stays.rows], stages)
+    own = own_stages(stages, pipeline)
     inside = np.flatnonzero(pipelines[stays.rows] == pipeline)
+    inside = inside[came_in(stays.deal[inside], stays.entered[inside], start, end)]
     rows, deal = stays.rows[inside], stays.deal[inside]
     new = np.ones(len(deal), bool)
     new[1:] = deal[1:] != deal[:-1]
     first = np.flatnonzero(new)
-    came = stays.entered[inside[first]]
-    taken = np.ones(len(first), bool)
-    if start is not None:
-        taken &= came >= in_micros(start)
-    if end is not None:
-        taken &= came < in_micros(end)
-    if not taken.all():
-        kept = taken[np.cumsum(new) - 1]
-        rows, inside, new = rows[kept], inside[kept], new[kept]
-        first = np.flatnonzero(new)
     number = np.cumsum(new) - 1
-    place = _places(ids(visits["stage_id"])[rows], own)
+    place = places(ids(visits["stage_id"])[rows], own["stage_id"].iloc[:-1])
     members = stays.deal[inside[first]]
     count = len(own) - 1
     visited = np.full((count, len(members)), NEVER)
@@ -195,12 +186,12 @@ def cohort(
     ended = ends[last]
     state = np.select([ended == LOST, (ended == CHANGED_PIPELINE) | (ended == DELETED)], [IN_LOST, IN_LEFT], IN_OPEN)
     state_at = np.where(state == IN_OPEN, in_micros(now), stays.left[inside[last]])
-    group_of = grouped(_attributes(visits, rows[first], members, deals, names), names)
+    group_of = grouped(attributes(visits, rows[first], members, deals, names), names)
     opening = np.searchsorted(stays.deal, members)
     found = Cohort(
         own, members, group_of[1], group_of[0], visited, won, state, state_at, stays.seen[opening], skipped
     )  # fmt: skip
-    _say_unseen(stays, ids(visits["deal_id"]), pipelines == pipeline)
+    say_unseen(stays, ids(visits["deal_id"]), pipelines == pipeline)
     _say_missing(int((place < 0).sum()))
     looked = ~stays.exact[opening] & (opening == inside[first])
     _say_late(found, int((looked & ((place[first] > 0) | (stays.seen[opening] - stays.entered[opening] > _SOON * DAY))).sum()))
@@ -211,7 +202,7 @@ def cohort(
     return found
 
 
-def _pipeline(given: int | None, visited: Ints, stages: pd.DataFrame) -> int:
+def pipeline_of(given: int | None, visited: Ints, stages: pd.DataFrame) -> int:
     """The pipeline asked for, else the only one that the visits known, or else the stages, hold."""
     there = ids(stages["pipeline_id"])
     if given is not None:
@@ -225,17 +216,32 @@ def _pipeline(given: int | None, visited: Ints, stages: pd.DataFrame) -> int:
     held = visited if len(visited) else there
     held = held[:1] if len(held) and held[0] != NO_ID and (held == held[0]).all() else np.unique(held[held != NO_ID])
     if len(held) != 1:
-        raise ArgumentError(f"Give pipeline_id: a funnel is of one pipeline, and there are {_listed(held)}.")
+        raise ArgumentError(f"Give pipeline_id: stages of several pipelines have no common order, and there are {_listed(held)}.")
     if held[0] not in there:
         raise ArgumentError(f"stages has none of pipeline {held[0]}, which the visits are of; it has those of {_listed(there)}.")
     return int(held[0])
+
+
+def came_in(deal: Ints, entered: Ints, start: pd.Timestamp | None, end: pd.Timestamp | None) -> Flags:
+    """Which stays are of deals whose first one, in order of deal and time, began in [start, end)."""
+    new = np.ones(len(deal), bool)
+    new[1:] = deal[1:] != deal[:-1]
+    came = entered[new]
+    taken = np.ones(len(came), bool)
+    if start is not None:
+        taken &= came >= in_micros(start)
+    if end is not None:
+        taken &= came < in_micros(end)
+    found: Flags = taken[np.cumsum(new) - 1]
+    return found
 
 
 def _listed(values: Ints) -> str:
     return ", ".join(str(value) for value in np.unique(values) if value != NO_ID) or "none"
 
 
-def _own_stages(stages: pd.DataFrame, pipeline: int) -> pd.DataFrame:
+def own_stages(stages: pd.DataFrame, pipeline: int) -> pd.DataFrame:
+    """Id, name and order of the pipeline's stages in their order, then a row for `won`."""
     own = stages[ids(stages["pipeline_id"]) == pipeline]
     if "is_deleted" in own:
         own = own[~own["is_deleted"].fillna(False).astype(bool)]
@@ -248,9 +254,9 @@ def _own_stages(stages: pd.DataFrame, pipeline: int) -> pd.DataFrame:
     return both
 
 
-def _places(stage: Ints, own: pd.DataFrame) -> Ints:
-    """Place of each stage in the pipeline, -1 where it has none (any more)."""
-    known_ids = own["stage_id"].iloc[:-1].to_numpy(np.int64)
+def places(stage: Ints, own: pd.Series[Any]) -> Ints:
+    """Place of each stage among the ids of a pipeline's, -1 where it has none (any more)."""
+    known_ids = own.to_numpy(np.int64)
     if not len(known_ids):
         return np.full(len(stage), -1)
     order = np.argsort(known_ids)
@@ -258,7 +264,7 @@ def _places(stage: Ints, own: pd.DataFrame) -> Ints:
     return np.where(known_ids[near] == stage, near, -1)
 
 
-def _attributes(visits: pd.DataFrame, rows: Ints, members: Ints, deals: pd.DataFrame | None, names: Sequence[str]) -> pd.DataFrame:
+def attributes(visits: pd.DataFrame, rows: Ints, members: Ints, deals: pd.DataFrame | None, names: Sequence[str]) -> pd.DataFrame:
     """The columns of `by`, one row a deal: of its first visit to the pipeline, or of `deals`."""
     found: dict[str, Any] = {}
     place: Ints | None = None
@@ -286,14 +292,14 @@ def _taken(column: pd.Series[Any], place: Ints) -> Any:
     return column.array.take(place, allow_fill=True)
 
 
-def _say_unseen(stays: Known, deal: Ints, of_pipeline: Flags) -> None:
+def say_unseen(stays: Known, deal: Ints, of_pipeline: Flags) -> None:
     """Warn of deals that nobody had looked at by as_of."""
     unseen = len(np.intersect1d(stays.unseen, deal[of_pipeline])) if len(stays.unseen) else 0
     if unseen and stays.unseen_until is not None:
         until = pd.Timestamp(stays.unseen_until, unit="us")
         warn(
             f"{unseen:,} deals had come by as_of but were first seen after it, the last at {until:%Y-%m-%d %H:%M:%S} UTC, and are left "
-            f"out: a look tells only of deals that were still there. Take a later as_of, or {_way_out(unseen)}"
+            f"out: a look tells only of deals that were still there. Take a later as_of, or {way_out(unseen)}"
         )
 
 
@@ -319,7 +325,7 @@ def _say_late(found: Cohort, late: int) -> None:
         warn(
             f"{late:,} of {len(found.deal):,} deals are known from looks alone, the first of which came after the deal. What it did before "
             f"is not known: {_BEFORE[found.skipped]}, and rates follow these deals only from the first look on. For their exact "
-            f"history {_way_out(late)}"
+            f"history {way_out(late)}"
         )
 
 
@@ -328,9 +334,9 @@ def _say_bounded(bounded: int, deals: int) -> None:
     if bounded:
         warn(
             f"{bounded:,} of {deals:,} deals have a time that is only known to lie between two looks: the latest possible counts. For "
-            f"exact times {_way_out(bounded)}"
+            f"exact times {way_out(bounded)}"
         )
 
 
-def _way_out(deals: int) -> str:
+def way_out(deals: int) -> str:
     return f"load account.deal_changes(): 20 tokens a deal, {deals:,} deals = {20 * deals:,} tokens."

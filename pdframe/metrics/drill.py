@@ -19,6 +19,8 @@ _FOUND = frozenset(
         # funnel
         "reached", "advanced", "lost", "left", "open", "conversion", "low", "high", "horizon_days", "win", "win_low", "win_high",
         "share_reached", "closed_conversion",
+        # moves between stages
+        "from_stage", "from_order_nr", "to_order_nr", "back", "moves",
         # stage velocity
         "visits", "completed", "median_days", "p25_days", "p75_days", "p90_days", "mean_days", "days", "at_risk", "events", "survival",
         # sales, aging, quality
