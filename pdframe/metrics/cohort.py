@@ -339,4 +339,5 @@ def _say_bounded(bounded: int, deals: int) -> None:
 
 
 def way_out(deals: int) -> str:
+    """How to get the exact history of so many deals, and what it costs."""
     return f"load account.deal_changes(): 20 tokens a deal, {deals:,} deals = {20 * deals:,} tokens."

@@ -83,7 +83,7 @@ def test_a_change_of_pipeline_is_an_outcome_and_the_way_back_no_move() -> None:
         [("A", "changed pipeline", None, 1, 1, 1.0), ("B", "changed pipeline", None, 1, 1, 1.0), ("C", "won", None, 1, 1, 1.0)],
     )
     with pytest.raises(
-        ArgumentError, match=re.escape("Give pipeline_id: stages of several pipelines have no common order, and there are 1, 2.")
+        ArgumentError, match="Give pipeline_id: .* and there are 1, 2"
     ):
         stage_moves(visits, stages(), as_of=NOW)
 
