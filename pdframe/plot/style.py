@@ -245,7 +245,8 @@ def _value(value: Any) -> str:
     # Months and dates as such, not as midnights.
     if isinstance(value, pd.Timestamp) and value == value.normalize() and value.tzinfo is None:
         return f"{value:%Y-%m-%d}"
-    return str(value)
+    # Halves of characters cannot be kept by Arrow.
+    return str(value).encode("utf-8", "replace").decode("utf-8")
 
 
 def _drawable(text: str) -> str:

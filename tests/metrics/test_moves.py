@@ -82,9 +82,7 @@ def test_a_change_of_pipeline_is_an_outcome_and_the_way_back_no_move() -> None:
         stage_moves(visits, stages(), as_of=NOW, pipeline_id=1),
         [("A", "changed pipeline", None, 1, 1, 1.0), ("B", "changed pipeline", None, 1, 1, 1.0), ("C", "won", None, 1, 1, 1.0)],
     )
-    with pytest.raises(
-        ArgumentError, match="Give pipeline_id: .* and there are 1, 2"
-    ):
+    with pytest.raises(ArgumentError, match=r"Give pipeline_id: .* and there are 1, 2"):
         stage_moves(visits, stages(), as_of=NOW)
 
 
