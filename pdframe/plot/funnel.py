@@ -20,9 +20,10 @@ _STATES = (
 _LABELS = {"advanced": "went on", "lost": "lost there", "left": "left the pipeline", "open": "still open"}
 _NEEDED = ("stage_id", "stage", "reached", "advanced", "lost", "left", "open", "conversion", "low", "high", "horizon_days", "share_reached")
 
-# Of the width: the bars, the rest is for the text beside them. A count inside a segment needs this share of the longest bar, and more for
-# each digit.
-_BARS, _INSIDE, _DIGIT = 0.56, 0.012, 0.0165
+# In inches: room for the text beside the bars. The bars take the rest, between these shares of the width.
+_ROOM, _LEAST, _MOST = 3.0, 0.22, 0.62
+# A count inside a segment needs as much, and more for each character.
+_INSIDE, _DIGIT = 0.06, 0.083
 
 
 def funnel(frame: pd.DataFrame, ax: Axes | None = None, *, title: str | None = None) -> Axes:
@@ -74,10 +75,12 @@ def funnel(frame: pd.DataFrame, ax: Axes | None = None, *, title: str | None = N
     if not reached.any():
         return style.empty(ax, "No deals in this cohort.")
     longest = reached.max()
-    _bars(ax, y, widths, longest)
+    inches = ax.bbox.width / ax.figure.dpi
+    share = min(max(1 - _ROOM / max(inches, 1.0), _LEAST), _MOST)
+    _bars(ax, y, widths, longest / (inches * share))
     _beside(ax, rows, y, reached)
     style.name_rows(ax, style.stage_names(rows), y, group if several else None)
-    ax.set_xlim(0, longest / _BARS)
+    ax.set_xlim(0, longest / share)
     ax.set_ylim(y[-1] + 0.7, -1.0)
     ticks = [tick for tick in ax.get_xticks() if tick <= longest]
     ax.set_xticks(ticks, [style.number(tick) for tick in ticks])
@@ -96,7 +99,8 @@ def _title(rows: pd.DataFrame, group: pd.Series[Any], several: bool, by: list[An
     return f"{said}: {group.iloc[0]}" if by and len(rows) else said
 
 
-def _bars(ax: Axes, y: style.Floats, widths: dict[str, style.Floats], longest: float) -> None:
+def _bars(ax: Axes, y: style.Floats, widths: dict[str, style.Floats], inch: float) -> None:
+    """Draw the segments; `inch` is how many deals are an inch wide."""
     start = np.zeros(len(y))
     for name, color, hatch, ink in _STATES:
         width = widths[name]
@@ -105,7 +109,7 @@ def _bars(ax: Axes, y: style.Floats, widths: dict[str, style.Floats], longest: f
             linewidth=0.8, label=_LABELS[name],
         )  # fmt: skip
         told = [style.number(count) for count in width]
-        for at in np.flatnonzero(width >= longest * np.array([_INSIDE + _DIGIT * len(text) for text in told])):
+        for at in np.flatnonzero(width >= inch * np.array([_INSIDE + _DIGIT * len(text) for text in told])):
             box = None if not hatch else {"facecolor": color, "edgecolor": "none", "pad": 1.0}
             ax.text(
                 start[at] + width[at] / 2, y[at], told[at], ha="center", va="center", fontsize=style.SMALL, color=ink,

@@ -117,8 +117,7 @@ def _at_risk(ax: Axes, names: list[str], number: Any, column: dict[str, style.Fl
 
     write(0, ax.transAxes, 0, "at risk", style.FAINT, "right", -22)
     for curve, name in enumerate(names):
-        look = style.mark(curve)
-        write(0, ax.transAxes, curve + 1, style.shown(name, 20), look.color if look.color != style.ORANGE else style.INK, "right", -22)
+        write(0, ax.transAxes, curve + 1, style.shown(name, 20), style.INK, "right", -22)
         at = np.flatnonzero(number == curve)
         at = at[np.argsort(column["days"][at], kind="stable")]
         days, left = column["days"][at], column["at_risk"][at]

@@ -15,8 +15,10 @@ VELOCITY = ["pipeline_id", "stage_id", "stage", "order_nr", "visits", "completed
             "p75_days", "p90_days", "mean_days", "basis"]  # fmt: skip
 MOVES = ["from_stage_id", "from_stage", "from_order_nr", "to_stage_id", "to", "to_order_nr", "back", "moves", "deals", "share"]
 
-INTEGERS = ("pipeline_id", "stage_id", "order_nr", "reached", "advanced", "lost", "left", "open", "at_risk", "events", "visits", "completed",
-            "from_stage_id", "from_order_nr", "to_stage_id", "to_order_nr", "moves", "deals")  # fmt: skip
+INTEGERS = (
+    "pipeline_id", "stage_id", "order_nr", "reached", "advanced", "lost", "left", "open", "at_risk", "events", "visits", "completed",
+    "from_stage_id", "from_order_nr", "to_stage_id", "to_order_nr", "moves", "deals",
+)  # fmt: skip
 
 # What web forms bring into names: mathtext, LaTeX, markup, other alphabets, emoji, directions, halves of characters, 180 of them.
 WILD = [
