@@ -23,7 +23,7 @@ _NEEDED = ("stage_id", "stage", "reached", "advanced", "lost", "left", "open", "
 # In inches: room for the text beside the bars. The bars take the rest, between these shares of the width.
 _ROOM, _LEAST, _MOST = 3.0, 0.22, 0.62
 # A count inside a segment needs as much, and more for each character.
-_INSIDE, _DIGIT = 0.06, 0.083
+_INSIDE, _DIGIT = 0.06, 0.075
 
 
 def funnel(frame: pd.DataFrame, ax: Axes | None = None, *, title: str | None = None) -> Axes:
@@ -75,15 +75,14 @@ def funnel(frame: pd.DataFrame, ax: Axes | None = None, *, title: str | None = N
     if not reached.any():
         return style.empty(ax, "No deals in this cohort.")
     longest = reached.max()
-    inches = ax.bbox.width / ax.figure.dpi
+    inches = style.inches(ax)
     share = min(max(1 - _ROOM / max(inches, 1.0), _LEAST), _MOST)
     _bars(ax, y, widths, longest / (inches * share))
     _beside(ax, rows, y, reached)
     style.name_rows(ax, style.stage_names(rows), y, group if several else None)
     ax.set_xlim(0, longest / share)
     ax.set_ylim(y[-1] + 0.7, -1.0)
-    ticks = [tick for tick in ax.get_xticks() if tick <= longest]
-    ax.set_xticks(ticks, [style.number(tick) for tick in ticks])
+    style.ticks(ax, longest)
     ax.tick_params(axis="y", length=0)
     ax.spines["left"].set_visible(False)
     style.legend_below(ax)

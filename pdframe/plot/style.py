@@ -14,6 +14,7 @@ import pandas as pd
 from matplotlib import font_manager, rcParams
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
+from matplotlib.ticker import MaxNLocator
 from matplotlib.transforms import ScaledTranslation
 
 from pdframe.errors import ArgumentError
@@ -66,6 +67,16 @@ def axes(ax: Axes | None, *, width: float = 9.0, height: float = 4.0) -> Axes:
     return ax
 
 
+def inches(ax: Axes) -> float:
+    """Return about how wide the Axes will be when its figure is laid out, which happens only as it is drawn."""
+    figure, spec = ax.figure, ax.get_subplotspec()
+    width = ax.bbox.width / figure.dpi
+    if spec is None or figure.get_layout_engine() is None:
+        return float(width)
+    columns = len(spec.colspan) / spec.get_gridspec().ncols
+    return float(max(width, 0.88 * columns * figure.bbox.width / figure.dpi))
+
+
 def dress(ax: Axes, title: str, *, x: str = "", y: str = "") -> None:
     """Give the Axes its title at the left, its labels, and only the lines that help to read."""
     ax.set_title(shown(title, 110), loc="left", fontsize=TITLE, color=INK, **PLAIN)
@@ -77,9 +88,15 @@ def dress(ax: Axes, title: str, *, x: str = "", y: str = "") -> None:
     ax.grid(False)
 
 
+def ticks(ax: Axes, most: float) -> None:
+    """Put ticks at round whole numbers up to `most`: what lies beyond is room for text."""
+    places = [place for place in MaxNLocator(nbins=6, integer=True, steps=[1, 2, 2.5, 5, 10]).tick_values(0, most) if place <= most]
+    ax.set_xticks(places, [number(place) for place in places])
+
+
 def legend_below(ax: Axes, handles: Sequence[Artist] | None = None) -> None:
     """Put the legend at the right under the axis, on the line of its label."""
-    columns = 4 if ax.bbox.width / ax.figure.dpi > 5 else 2
+    columns = 4 if inches(ax) > 5 else 2
     under = ax.transAxes + ScaledTranslation(0, -20 / 72, ax.figure.dpi_scale_trans)
     legend = ax.legend(
         handles=ax.get_legend_handles_labels()[0] if handles is None else handles, loc="upper right", bbox_to_anchor=(1.0, 0.0),

@@ -68,8 +68,7 @@ def velocity(frame: pd.DataFrame, ax: Axes | None = None, *, title: str | None =
     style.name_rows(ax, style.stage_names(rows), y, group if several else None)
     ax.set_xlim(0, longest / _DAYS)
     ax.set_ylim(y[-1] + 0.7, -1.0)
-    ticks = [tick for tick in ax.get_xticks() if tick <= longest]
-    ax.set_xticks(ticks, [style.number(tick) for tick in ticks])
+    style.ticks(ax, longest)
     ax.tick_params(axis="y", length=0)
     ax.spines["left"].set_visible(False)
     return ax

@@ -80,3 +80,12 @@ def test_counts_that_are_none_are_refused() -> None:
             plot.funnel(TABLE.assign(lost=pd.array([1, wrong, 0, 0], "Int64")))
     with pytest.raises(ArgumentError, match="The column 'low' is"):
         plot.funnel(TABLE.assign(low="much"))
+
+
+def test_ticks_are_whole_deals() -> None:
+    for stages in (1, 4, 30):
+        ax = draw(plot.funnel(funnel_frame(stages)))
+        places = ax.get_xticks()
+        assert [float(tick.get_text().replace(",", "")) for tick in ax.get_xticklabels()] == places.tolist()
+        assert len(places) > 2
+        assert places.max() <= 10 * stages + 3
