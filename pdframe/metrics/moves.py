@@ -11,11 +11,25 @@ import pandas as pd
 
 from pdframe.metrics.cohort import Time, attributes, came_in, own_stages, pipeline_of, places, say_unseen, way_out
 from pdframe.metrics.inputs import DAY, grouped, keyed, keys, moment, need, warn, window
-from pdframe.metrics.known import CHANGED_PIPELINE, DELETED, LOST, NEVER, NO_ID, OPEN, VISITS, WON, Known, ids, in_micros, known
+from pdframe.metrics.known import (
+    CHANGED_PIPELINE,
+    DELETED,
+    LOST,
+    NEVER,
+    NO_ID,
+    OPEN,
+    UNKNOWN_END,
+    VISITS,
+    WON,
+    Known,
+    ids,
+    in_micros,
+    known,
+)
 from pdframe.metrics.survival import Flags, Ints
 
-# How a stay ends that leads to no other stage of the pipeline, in the order of the result.
-_OUTCOMES = {WON: "won", LOST: "lost", CHANGED_PIPELINE: "changed pipeline", DELETED: "deleted", OPEN: "open"}
+# How a stay ends that leads to no other stage of the pipeline, in the order of the result; the last: with a move nobody knows where.
+_OUTCOMES = {WON: "won", LOST: "lost", CHANGED_PIPELINE: "changed pipeline", DELETED: "deleted", OPEN: "open", UNKNOWN_END: None}
 _MOVE = ("from_stage_id", "from_stage", "from_order_nr", "to_stage_id", "to", "to_order_nr", "back")
 _COLUMNS = (*_MOVE, "moves", "deals", "share")
 _STAY_COLUMNS = ("deal_id", *_MOVE, "entered_at", "left_at", "days")
@@ -61,7 +75,8 @@ def stage_moves(
     DataFrame
         One row a group, stage left and place gone to, as far as they occur, in the order of the pipeline, outcomes last: the columns of
         `by`; from_stage_id, from_stage, from_order_nr; to_stage_id, to, to_order_nr: the next stage, or with null id and order the
-        outcome of the stay: won, lost, changed pipeline, deleted (or no longer visible), open (the deal is still there). back: whether the
+        outcome of the stay: won, lost, changed pipeline, deleted (or no longer visible), open (the deal is still there); null all three:
+        it moved, and `visits` does not hold the next stay. back: whether the
         next stage comes before the one left; null for outcomes, and where `stages` does not hold both. Names and orders of stages that
         `stages` does not hold (any more) are null, and they come after the others.
         moves: stays that went so, each stay counts once; deals: distinct deals among them. share: moves / all stays in that stage (and
@@ -198,13 +213,16 @@ class _Stays:
         rows, deal = stays.rows[inside], stays.deal[inside]
         own = own_stages(stages, pipeline).iloc[:-1]
         every, listed = _with_unknown(own, stage[rows])
-        # The next stay of the same deal, in whatever pipeline: known() sees to it that there is one where a stay ended with a move.
-        following = stays.rows[np.minimum(inside + 1, len(stays.rows) - 1)]
-        moved = ~np.isin(stays.end[inside], [*_OUTCOMES])
-        gone = moved & (pipelines[following] != pipeline)
-        ends = np.where(gone, CHANGED_PIPELINE, stays.end[inside])
-        outcome = np.array([[*_OUTCOMES].index(end) if end in _OUTCOMES else 0 for end in range(OPEN + 1)])[ends]
-        target = np.where(moved & ~gone, listed.get_indexer(pd.Index(stage[following])), len(every) + outcome)
+        # The next stay of the same deal, in whatever pipeline; visits that were cut down may not hold it.
+        following = np.minimum(inside + 1, len(stays.rows) - 1)
+        ends = stays.end[inside]
+        moved = ~np.isin(ends, [WON, LOST, CHANGED_PIPELINE, DELETED, OPEN])
+        followed = (following > inside) & (stays.deal[following] == deal)
+        following = stays.rows[following]
+        inward = moved & followed & (pipelines[following] == pipeline)
+        ends = np.where(moved, np.where(followed, CHANGED_PIPELINE, UNKNOWN_END), ends)
+        outcome = np.array([[*_OUTCOMES].index(end) if end in _OUTCOMES else 0 for end in [*range(OPEN + 1), UNKNOWN_END]])[ends]
+        target = np.where(inward, listed.get_indexer(pd.Index(stage[following])), len(every) + outcome)
         group, groups = grouped(attributes(visits, rows, deal, deals, names), names)
         say_unseen(stays, ids(visits["deal_id"]), pipelines == pipeline)
         _say_looks(stays, inside)

@@ -135,6 +135,14 @@ def test_the_window_takes_deals_by_their_coming() -> None:
     check(stage_moves(visits, stages(), as_of=NOW, since=day(30)), [("A", "open", None, 1, 1, 1.0)])
 
 
+def test_visits_cut_down_to_a_stage_make_no_moves_up() -> None:
+    visits = stays((1, "A", 0, 10, "advanced"), (1, "B", 10, 20, "won"), (2, "A", 15, 16, "lost"), (3, "A", 30, 35, "advanced"))
+    table = stage_moves(visits[visits["stage_id"] == ID_OF["A"]], stages(), as_of=NOW)
+    assert table["moves"].sum() == 3
+    assert table["to_stage_id"].isna().all()
+    assert table.loc[table["to"] == "lost", "moves"].tolist() == [1]
+
+
 def test_groups_of_visits_and_of_deals() -> None:
     visits = stays((1, "A", 0, 1, "advanced"), (1, "B", 1, None, "open"), (2, "A", 0, 1, "lost"), (3, "A", 0, 1, "lost"))
     visits["hand"] = pd.array([7, 8, 8, None], "Int64")
@@ -185,7 +193,7 @@ def test_what_looks_cannot_tell_is_said() -> None:
         ({"visits": stays().drop(columns="end")}, "visits has no column 'end'"),
         ({"stages": stages().drop(columns="order_nr")}, "stages has no column 'order_nr'"),
         ({"by": "to"}, "the result has a column 'to' of its own"),
-        ({"by": "hand"}, "by: there is no column 'hand' in visits"),
+        ({"by": "hand"}, "column 'hand'"),
         ({"pipeline_id": 9}, "stages has none of pipeline 9"),
         ({"as_of": "now"}, "as_of='now' is no time"),
     ],
