@@ -48,8 +48,9 @@ def drill_through(
     result_row
         A row of a metric's result: `result.iloc[3]`, or a frame of one row.
     row_level
-        The frame that the metric groups: `funnel_deals(...)`, `mrr_customer_months(...)`, or the visits. Where `by` named columns of
-        deals, they are to be joined to it first. What lies after the metric's `as_of` or outside its window is to be left out of it.
+        The frame that the metric groups: `funnel_deals(...)`, `stage_move_visits(...)`, `mrr_customer_months(...)`, or the visits. Where
+        `by` named columns of deals, they are to be joined to it first. What lies after the metric's `as_of` or outside its window is to be
+        left out of it.
     keys
         Names of the columns to compare. None: those that the metric noted in `attrs["keys"]`, as far as they are in the row; where pandas
         lost the note (after a merge, say), all columns of the row but the known measures.
