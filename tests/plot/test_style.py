@@ -6,6 +6,7 @@ import math
 import subprocess
 import sys
 
+import matplotlib
 import matplotlib.pyplot as plt
 import pandas as pd
 import pytest
@@ -54,6 +55,15 @@ def test_every_name_can_be_drawn_as_it_is(name: str) -> None:
     assert 0 < len(text.get_text()) <= 32
     # Two dollars would be mathtext, and what lies between them slanted or an error.
     assert not text.get_parse_math()
+
+
+def test_a_character_is_shown_where_one_of_the_fonts_has_it() -> None:
+    with matplotlib.rc_context({"font.family": ["cmr10"]}):
+        assert style.shown("a Причина") == "a ???????"
+    with matplotlib.rc_context({"font.family": ["cmr10", "DejaVu Sans"]}):
+        assert style.shown("a Причина") == "a Причина"
+    with matplotlib.rc_context({"font.family": ["no such font"]}):
+        assert style.shown("a Причина") == "a Причина"
 
 
 def test_long_names_keep_what_tells_them_apart() -> None:
