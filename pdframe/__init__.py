@@ -16,13 +16,13 @@ from pdframe.api.credentials import OAuth, Tokens
 from pdframe.errors import DataWarning, PdframeError
 
 if TYPE_CHECKING:
-    from pdframe import metrics, sandbox
+    from pdframe import metrics, plot, sandbox
 
 __version__ = "0.1.0"
-__all__ = ["Account", "DataWarning", "OAuth", "PdframeError", "Tokens", "connect", "errors", "metrics", "sandbox"]
+__all__ = ["Account", "DataWarning", "OAuth", "PdframeError", "Tokens", "connect", "errors", "metrics", "plot", "sandbox"]
 
-# Loaded when first named: a session that only loads tables needs neither.
-_LAZY = frozenset({"metrics", "sandbox"})
+# Loaded when first named: a session that only loads tables needs none of them, and plot needs matplotlib.
+_LAZY = frozenset({"metrics", "plot", "sandbox"})
 
 
 def __getattr__(name: str) -> Any:

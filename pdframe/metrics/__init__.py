@@ -6,6 +6,7 @@ from pdframe.metrics.aging import deal_aging
 from pdframe.metrics.currency import convert
 from pdframe.metrics.drill import drill_through
 from pdframe.metrics.funnel import funnel, funnel_deals
+from pdframe.metrics.moves import stage_move_visits, stage_moves
 from pdframe.metrics.past import as_of
 from pdframe.metrics.quality import data_quality
 from pdframe.metrics.sales import sales_velocity, win_rate
@@ -20,6 +21,8 @@ __all__ = [
     "funnel",
     "funnel_deals",
     "sales_velocity",
+    "stage_move_visits",
+    "stage_moves",
     "stage_survival",
     "stage_velocity",
     "win_rate",

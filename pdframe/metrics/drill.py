@@ -19,6 +19,8 @@ _FOUND = frozenset(
         # funnel
         "reached", "advanced", "lost", "left", "open", "conversion", "low", "high", "horizon_days", "win", "win_low", "win_high",
         "share_reached", "closed_conversion",
+        # moves between stages
+        "from_stage", "from_order_nr", "to_order_nr", "back", "moves",
         # stage velocity
         "visits", "completed", "median_days", "p25_days", "p75_days", "p90_days", "mean_days", "days", "at_risk", "events", "survival",
         # sales, aging, quality
@@ -46,8 +48,9 @@ def drill_through(
     result_row
         A row of a metric's result: `result.iloc[3]`, or a frame of one row.
     row_level
-        The frame that the metric groups: `funnel_deals(...)`, `mrr_customer_months(...)`, or the visits. Where `by` named columns of
-        deals, they are to be joined to it first. What lies after the metric's `as_of` or outside its window is to be left out of it.
+        The frame that the metric groups: `funnel_deals(...)`, `stage_move_visits(...)`, `mrr_customer_months(...)`, or the visits. Where
+        `by` named columns of deals, they are to be joined to it first. What lies after the metric's `as_of` or outside its window is to be
+        left out of it.
     keys
         Names of the columns to compare. None: those that the metric noted in `attrs["keys"]`, as far as they are in the row; where pandas
         lost the note (after a merge, say), all columns of the row but the known measures.

@@ -1,0 +1,19 @@
+"""Charts: each takes the frame of a metric and an `ax`, draws, and returns the Axes; none shows, saves or changes matplotlib's settings.
+
+>>> ax = pdframe.plot.funnel(pdframe.metrics.funnel(visits, stages, as_of="2026-06-30", pipeline_id=2))
+>>> ax.figure.savefig("funnel.png")
+"""
+
+from __future__ import annotations
+
+try:
+    import matplotlib as _  # noqa: F401
+except ImportError as missing:
+    raise ImportError('Charts need matplotlib, which is not installed: pip install "pdframe[plot]". Metrics work without it.') from missing
+
+from pdframe.plot.flow import flow
+from pdframe.plot.funnel import funnel
+from pdframe.plot.survival import stage_survival
+from pdframe.plot.velocity import velocity
+
+__all__ = ["flow", "funnel", "stage_survival", "velocity"]
