@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pdframe.frames.arrow import storage_schema, to_arrow, unify
 from pdframe.frames.frame import Lookup, empty_frame, to_frame
+from pdframe.frames.pages import PageReader
 from pdframe.frames.problems import Problems
 
-__all__ = ["Lookup", "Problems", "empty_frame", "storage_schema", "to_arrow", "to_frame", "unify"]
+__all__ = ["Lookup", "PageReader", "Problems", "empty_frame", "storage_schema", "to_arrow", "to_frame", "unify"]
