@@ -14,11 +14,12 @@ from datetime import UTC, datetime
 from typing import Any, NoReturn
 
 import httpx
+import msgspec
 
 from pdframe.api.credentials import Credentials, Secret
 from pdframe.api.limits import BurstWindow, Ledger
 from pdframe.api.origin import LOOPBACK_HOSTS, checked_origin, origin_of
-from pdframe.api.replies import BLOCK_SECONDS, LONGEST_WAIT, Again, Context, Usable, excerpt, http_date, judge, parse, template_of
+from pdframe.api.replies import BLOCK_SECONDS, LONGEST_WAIT, Again, Context, Decode, Usable, excerpt, http_date, judge, parse, template_of
 from pdframe.errors import AccessError, ArgumentError, BlockedError, PdframeError, RateLimitError, ResponseError, TransportError
 
 __all__ = ["Answer", "Client", "Page", "origin_of"]
@@ -66,8 +67,8 @@ class Page:
     path: str
 
     @property
-    def rows(self) -> list[dict[str, Any]]:
-        """The data as rows: none for null, the `items` of a search.
+    def rows(self) -> list[Any]:
+        """The data as rows: none for null, the `items` of a search; each as the decoder made it, or a dict.
 
         Raises
         ------
@@ -78,7 +79,7 @@ class Page:
         if isinstance(data, dict) and isinstance(data.get("items"), list):
             data = data["items"]
         rows = [] if data is None else data
-        if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
+        if not isinstance(rows, list) or not all(isinstance(row, dict | msgspec.Struct) for row in rows):
             raise ResponseError(f"{self.path} was answered without the list of rows it is known for. Nothing of it is used.", status=200)
         return rows
 
@@ -180,7 +181,9 @@ class Client:
         """Close the connections."""
         self._http.close()
 
-    def get_json(self, path: str, params: Mapping[str, Any] | None = None, *, cost: int, api: str = "v2") -> Page:
+    def get_json(
+        self, path: str, params: Mapping[str, Any] | None = None, *, cost: int, api: str = "v2", decode: Decode | None = None
+    ) -> Page:
         """Ask once and return the data; parameters and errors as `get`.
 
         Raises
@@ -188,14 +191,16 @@ class Client:
         ResponseError
             Also where the answer has no `data`, or does not say where its next page is.
         """
-        answer = self.get(path, params, cost=cost, api=api)
+        answer = self.get(path, params, cost=cost, api=api, decode=decode)
         template = _where(path, api)
         if "data" not in answer.payload:
             raise ResponseError(f"{template} was answered without data. Check base_url: this may be no Pipedrive server.", status=200)
         cursor = _next_cursor(answer.payload, template)
         return Page(answer.payload["data"], cursor, answer.server_time, len(answer.body), answer.tokens, template)
 
-    def get(self, path: str, params: Mapping[str, Any] | None = None, *, cost: int, api: str = "v2") -> Answer:
+    def get(
+        self, path: str, params: Mapping[str, Any] | None = None, *, cost: int, api: str = "v2", decode: Decode | None = None
+    ) -> Answer:
         """Ask until there is a usable answer, or an error that says why there is none.
 
         Parameters
@@ -208,6 +213,8 @@ class Client:
             Tokens of the operation.
         api
             "v2" or "v1".
+        decode
+            Is shown the body first: what it makes of it is the payload. Where it returns None, the body is decoded as any JSON.
 
         Raises
         ------
@@ -223,7 +230,7 @@ class Client:
         while True:
             generation = self.credentials.prepare(self._post, self._clock())
             attempt += 1
-            outcome = self._once(path, query, where, cost=cost, api=api, search=search)
+            outcome = self._once(path, query, where, cost=cost, api=api, search=search, decode=decode)
             if isinstance(outcome, Answer):
                 return outcome
             if isinstance(outcome, PdframeError):
@@ -244,7 +251,7 @@ class Client:
             self._sleep(wait)
 
     def _once(
-        self, path: str, query: httpx.QueryParams, where: str, *, cost: int, api: str, search: bool
+        self, path: str, query: httpx.QueryParams, where: str, *, cost: int, api: str, search: bool, decode: Decode | None
     ) -> Answer | Again | _Lost | PdframeError:
         """Send a request, count it, and return what came of it."""
         request = self._http.build_request("GET", f"{self._known_origin()}/api/{api}{path}", params=query)
@@ -266,7 +273,7 @@ class Client:
         logger.debug("%s: HTTP %d, %d bytes, %.3f s", where, raw.status, len(raw.body), self._clock() - started)
         self.ledger.learn(raw.headers)
         context = Context(where, self._clock(), self.credentials.advice, self.credentials.secrets())
-        verdict = judge(raw.status, raw.headers, raw.body, context)
+        verdict = judge(raw.status, raw.headers, raw.body, context, decode)
         if not _charged(raw.status, verdict):
             self.ledger.refund(cost)
         if not isinstance(verdict, Usable):

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-import orjson
+import msgspec
 
 from pdframe.errors import ArgumentError, BudgetError, CacheError
 
@@ -329,14 +329,14 @@ class Ledger:
         kept = self._read(self._path)
         self._tokens = max(0, kept + self._unsaved)
         if self._unsaved or not self._path.exists():
-            _replace(self._path, orjson.dumps({"day": self._day, "tokens": self._tokens}))
+            _replace(self._path, msgspec.json.encode({"day": self._day, "tokens": self._tokens}))
         self._unsaved = 0
 
     def _read(self, path: Path) -> int:
         """Return today's tokens before ours that are not saved yet; where no file tells them, this process knows best."""
         own = max(0, self._tokens - self._unsaved)
         try:
-            kept = orjson.loads(path.read_bytes())
+            kept = msgspec.json.decode(path.read_bytes())
             day, tokens = kept["day"], kept["tokens"]
         except FileNotFoundError:
             return own

@@ -7,17 +7,17 @@ import html
 import json
 import re
 import urllib.parse
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-import orjson
+import msgspec
 
 from pdframe.api.credentials import Secret
 from pdframe.errors import AccessError, BlockedError, BudgetError, PdframeError, ResponseError
 
-__all__ = ["Again", "Context", "Usable", "excerpt", "http_date", "judge", "parse", "template_of"]
+__all__ = ["Again", "Context", "Decode", "Usable", "excerpt", "http_date", "judge", "parse", "template_of"]
 
 # A retry-after up to this is a burst that can be waited for in a notebook; "far above 2 s" is the daily budget.
 LONGEST_WAIT = 30.0
@@ -28,6 +28,10 @@ _EXCERPT = 160
 _STRUCK = "<secret>"
 # Python refuses to read whole numbers of more than 4,300 digits, and no column holds one of more than 19.
 _MOST_DIGITS = 400
+
+
+Decode = Callable[[bytes], dict[str, Any] | None]
+"""A reader of bodies that knows what to expect: the JSON object, or None where the body is something else."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,10 +61,12 @@ class Again:
     burst: bool = False
 
 
-def judge(status: int, headers: Mapping[str, str], body: bytes, context: Context) -> Usable | Again | PdframeError:
+def judge(
+    status: int, headers: Mapping[str, str], body: bytes, context: Context, decode: Decode | None = None
+) -> Usable | Again | PdframeError:
     """Return what an answer means; an error is returned, not raised, so that the caller settles the accounts first."""
     if status == 200:
-        return _judge_success(headers, body, context)
+        return _judge_success(headers, body, context, decode)
     payload = None if _is_html(headers, body) else _json_or_none(body)
     said = _said(payload, body, context.secrets)
     at = f"{context.where} was answered with HTTP {status}{said}"
@@ -97,8 +103,8 @@ def parse(body: bytes) -> Any:
         Where it is no whole JSON.
     """
     try:
-        return orjson.loads(body)
-    except orjson.JSONDecodeError:
+        return msgspec.json.decode(body)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         pass
     try:
         return _mended(json.loads(body.decode("utf-8", "replace"), parse_constant=lambda name: None, parse_int=_whole))
@@ -133,7 +139,9 @@ def http_date(text: str | None) -> datetime | None:
         return None
 
 
-def _judge_success(headers: Mapping[str, str], body: bytes, context: Context) -> Usable | Again | PdframeError:
+def _judge_success(headers: Mapping[str, str], body: bytes, context: Context, decode: Decode | None) -> Usable | Again | PdframeError:
+    if decode and (expected := decode(body)) is not None and expected.get("success") is True:
+        return Usable(expected)
     if _is_html(headers, body):
         return ResponseError(
             f"{context.where} was answered with a web page{_said(None, body, context.secrets)} instead of JSON. "

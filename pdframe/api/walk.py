@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from pdframe.api.client import Client, Page
+from pdframe.api.replies import Decode
 from pdframe.errors import ArgumentError, ResponseError
 
 __all__ = ["walk"]
@@ -26,6 +27,7 @@ def walk(
     api: str = "v2",
     limit: int | None = PAGE,
     start: str | None = None,
+    decode: Decode | None = None,
 ) -> Iterator[Page]:
     """Yield the pages of a list, each asked for with all filters.
 
@@ -45,6 +47,8 @@ def walk(
         Rows a page; the cost is the same for one and for 500; None: the API takes none, as where a list comes as a whole.
     start
         The cursor to go on from, as an earlier page's `next_cursor` gave it; None begins.
+    decode
+        Reader of the pages, as `Client.get` takes it.
 
     Yields
     ------
@@ -63,7 +67,7 @@ def walk(
         raise ArgumentError("A walk sets limit and cursor itself: give limit= and start= instead of parameters.")
     cursor, seen, empty = start, {start}, 0
     for _ in range(MOST_PAGES):
-        page = client.get_json(path, filters | {"limit": limit, "cursor": cursor}, cost=cost, api=api)
+        page = client.get_json(path, filters | {"limit": limit, "cursor": cursor}, cost=cost, api=api, decode=decode)
         empty = 0 if page.rows else empty + 1
         cursor = page.next_cursor
         if cursor is not None and cursor in seen:

@@ -3,7 +3,20 @@
 from __future__ import annotations
 
 from pdframe.frames.arrow import is_unknown, storage_schema, to_arrow, unify
-from pdframe.frames.frame import Lookup, empty_frame, to_frame
+from pdframe.frames.frame import Lookup, Rows, empty_frame, is_sorted, to_frame
+from pdframe.frames.pages import PageReader
 from pdframe.frames.problems import Problems
 
-__all__ = ["Lookup", "Problems", "empty_frame", "is_unknown", "storage_schema", "to_arrow", "to_frame", "unify"]
+__all__ = [
+    "Lookup",
+    "PageReader",
+    "Problems",
+    "Rows",
+    "empty_frame",
+    "is_sorted",
+    "is_unknown",
+    "storage_schema",
+    "to_arrow",
+    "to_frame",
+    "unify",
+]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable, Mapping, Sequence
 from types import MappingProxyType
-from typing import Any
+from typing import Any, Protocol
 
 import pandas as pd
 import pyarrow as pa
@@ -25,6 +25,23 @@ _DTYPES: Mapping[pa.DataType, object] = MappingProxyType(
         pa.timestamp("us", "UTC"): pd.DatetimeTZDtype("us", "UTC"),
     }
 )
+
+
+class Rows(Protocol):
+    """Rows of which each column is taken once, in the order of the schema: an Arrow table, or one that is read as it is taken."""
+
+    @property
+    def schema(self) -> pa.Schema:
+        """Names and types."""
+
+    @property
+    def num_rows(self) -> int:
+        """How many rows there are."""
+
+    def __getitem__(self, name: str) -> pa.ChunkedArray:
+        """A column."""
+
+
 Lookup = tuple[pa.Array, pa.Array]
 """Keys of another table's rows, and their names."""
 SHOWN = 10
@@ -32,7 +49,7 @@ SHOWN = 10
 
 
 def to_frame(
-    arrow: pa.Table,
+    arrow: Rows,
     table: Table,
     fields: Iterable[Field] = (),
     *,
@@ -76,10 +93,10 @@ def to_frame(
     known = tuple(fields)
     declared = storage_schema(table, known)
     if [(held.name, str(held.type)) for held in arrow.schema][: len(declared)] != [(column.name, str(column.type)) for column in declared]:
-        arrow, problems = unify([arrow], table, known)
+        arrow, problems = unify([_whole(arrow)], table, known)
         problems.warn(table.name, name_columns(known, table.reserved))
-    if table.key == ("id",) and not _is_sorted(arrow["id"]):
-        arrow = arrow.take(pc.sort_indices(arrow, sort_keys=[("id", "ascending")]))
+    if table.key == ("id",) and not is_sorted(arrow["id"]):
+        arrow = _whole(arrow).sort_by("id")
     added = {column.name: column for column in names}
     named = _names(arrow, table, known, added)
     shown = named if columns is None else {storage: named[storage] for storage in _choose(columns, named, known, labels=labels)}
@@ -111,16 +128,21 @@ def empty_frame(table: Table, fields: Iterable[Field] = (), *, labels: bool = Tr
     return to_frame(storage_schema(table, known).empty_table(), table, known, labels=labels, columns=columns)
 
 
-def _is_sorted(ids: pa.ChunkedArray) -> bool:
+def _whole(rows: Rows) -> pa.Table:
+    return rows if isinstance(rows, pa.Table) else pa.Table.from_arrays([rows[name] for name in rows.schema.names], schema=rows.schema)
+
+
+def is_sorted(ids: pa.ChunkedArray) -> bool:
+    """Whether ids ascend."""
     return len(ids) < 2 or bool(pc.all(pc.less_equal(ids.slice(0, len(ids) - 1), ids.slice(1))).as_py())
 
 
-def _names(arrow: pa.Table, table: Table, fields: Sequence[Field], added: Iterable[str]) -> dict[str, str]:
+def _names(arrow: Rows, table: Table, fields: Sequence[Field], added: Iterable[str]) -> dict[str, str]:
     """Storage column to its name in a labelled frame, in frame order; undeclared columns give way to labels."""
     custom = name_columns(fields, table.reserved)
     names = {column.name: column.name for column in table.columns} | {name: name for name in added} | custom
     taken = set(names.values()) | table.reserved
-    for column in arrow.column_names:
+    for column in arrow.schema.names:
         if column not in names:
             name = column
             while name in taken:

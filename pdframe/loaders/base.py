@@ -10,10 +10,11 @@ from typing import Literal, TypeAlias
 
 import pandas as pd
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from pdframe.api.client import Client
 from pdframe.errors import AccessError, ArgumentError, CacheError, NotCachedError
-from pdframe.frames import storage_schema, to_frame
+from pdframe.frames import Rows, storage_schema, to_frame
 from pdframe.loaders.names import lookups, no_names
 from pdframe.schema import TABLES, Table
 from pdframe.store import Store
@@ -47,7 +48,7 @@ class Loading(ABC):
         names: bool,
         columns: Columns,
         *,
-        only: Callable[[pa.Table], pa.Array] | None = None,
+        only: Callable[[Rows], pa.ChunkedArray] | None = None,
     ) -> pd.DataFrame:
         """Load a table; `only` says which of its rows to keep."""
         table = TABLES[name]
@@ -62,8 +63,10 @@ class Loading(ABC):
             syncer.ensure(name, max_age=self._max_age)
         else:
             syncer.refresh(name, full=refresh == "full")
-        rows = self._store.read(name)
-        return self._frame(rows if only is None else rows.filter(only(rows)), table, refresh, labels, names, asked)
+        rows: Rows = self._store.open_table(name)
+        if only is not None:
+            rows = Kept(rows, only(rows))
+        return self._frame(rows, table, refresh, labels, names, asked)
 
     def _asked(self, table: Table, refresh: Refresh, labels: bool, names: bool, columns: Columns) -> list[str] | None:
         """The columns that are asked for, None for all; refuse what no loader takes before the table is paid for."""
@@ -114,12 +117,23 @@ class Loading(ABC):
             return False
         return True
 
-    def _frame(
-        self, rows: pa.Table, table: Table, refresh: Refresh, labels: bool, names: bool, columns: Sequence[str] | None
-    ) -> pd.DataFrame:
+    def _frame(self, rows: Rows, table: Table, refresh: Refresh, labels: bool, names: bool, columns: Sequence[str] | None) -> pd.DataFrame:
         wanted = [added for added in table.names if names and (columns is None or added.name in columns)]
         found = lookups(self._syncer, wanted, cache_alone=refresh is False, max_age=self._max_age)
         return to_frame(rows, table, self._syncer.fields(table), labels=labels, columns=columns, names=found)
+
+
+class Kept:
+    """Some of the rows of a table, as a mask says."""
+
+    def __init__(self, rows: Rows, mask: pa.ChunkedArray) -> None:
+        self._rows, self._mask = rows, mask
+        self.schema = rows.schema
+        self.num_rows: int = pc.sum(mask).as_py() or 0
+
+    def __getitem__(self, name: str) -> pa.ChunkedArray:
+        """A column."""
+        return self._rows[name].filter(self._mask)
 
 
 def _as_list(columns: Sequence[str]) -> list[str]:

@@ -6,6 +6,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from pdframe.frames import Rows
 from pdframe.loaders.base import Columns, Loading, Refresh
 
 
@@ -100,9 +101,9 @@ class ListLoaders(Loading):
         return self._load("users", refresh, labels, names, columns)
 
 
-def _live_deals(rows: pa.Table) -> pa.Array:
+def _live_deals(rows: Rows) -> pa.ChunkedArray:
     return pc.invert(pc.fill_null(rows["is_archived"], False))
 
 
-def _live_projects(rows: pa.Table) -> pa.Array:
+def _live_projects(rows: Rows) -> pa.ChunkedArray:
     return pc.is_null(rows["archive_time"])

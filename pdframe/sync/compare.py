@@ -9,6 +9,8 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from pdframe.frames import is_sorted
+
 
 @dataclass(frozen=True, slots=True)
 class Merge:
@@ -18,6 +20,11 @@ class Merge:
     added: int
     changed: int
     removed: int
+
+
+def keep(table: pa.Table, mask: pa.ChunkedArray) -> pa.Table:
+    """The rows where `mask` is true. Where it is true of all, nothing is copied: a table may be as large as the memory."""
+    return table if pc.all(mask).as_py() else table.filter(mask)
 
 
 def last_of_each(table: pa.Table, key: str) -> pa.Table:
@@ -39,7 +46,7 @@ def replace_all(old: pa.Table | None, new: pa.Table, key: str) -> Merge:
 def upsert(old: pa.Table, new: pa.Table, removed: pa.Array, key: str) -> Merge:
     """Put `new` in the place of the old rows of the same keys and take the keys in `removed` away."""
     new = last_of_each(new, key)
-    new = new.filter(pc.invert(pc.is_in(new[key], value_set=removed)))
+    new = keep(new, pc.invert(pc.is_in(new[key], value_set=removed)))
     gone = pc.is_in(old[key], value_set=removed)
     kept = old.filter(pc.invert(pc.or_(gone, pc.is_in(old[key], value_set=_keys(new, key)))))
     added, changed = _differences(old, new, key)
@@ -49,7 +56,9 @@ def upsert(old: pa.Table, new: pa.Table, removed: pa.Array, key: str) -> Merge:
 
 def _in_order(table: pa.Table, key: str) -> pa.Table:
     """Rows by id; where the key is a code (field lists), the API's own order says something and is kept."""
-    return table.sort_by(key) if pa.types.is_integer(table.schema.field(key).type) else table
+    if not pa.types.is_integer(table.schema.field(key).type) or is_sorted(table[key]):
+        return table
+    return table.sort_by(key)
 
 
 def _keys(table: pa.Table, key: str) -> pa.Array:

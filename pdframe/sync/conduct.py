@@ -8,6 +8,8 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Literal
 
+import pyarrow as pa
+
 from pdframe.api.client import Client
 from pdframe.api.limits import Ledger, Spent
 from pdframe.errors import AccessError, CacheError, PdframeError
@@ -198,6 +200,9 @@ class Syncer:
                 if strict or error.status not in _UNAVAILABLE:
                     raise
                 note, lacks = str(error), error.missing
+        del work
+        # What the work on a large table took is given back before a frame is made of it.
+        pa.default_memory_pool().release_unused()
         if mode != "unavailable":
             self._note_tokens(name, spent)
         return SyncRow(name, mode, self._rows(name), *counts, spent.requests, spent.tokens, round(spent.seconds, 3), note, lacks)

@@ -11,10 +11,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pdframe.api.client import Client, Page
+from pdframe.api.replies import Decode
 from pdframe.api.walk import PAGE, walk
 from pdframe.errors import ResponseError
 from pdframe.fields import Field
-from pdframe.frames import Problems, is_unknown, storage_schema, to_arrow, unify
+from pdframe.frames import PageReader, Problems, is_unknown, storage_schema, to_arrow, unify
 from pdframe.pending import Pending, Place
 from pdframe.schema import Source, Table
 
@@ -73,6 +74,7 @@ class Puller:
     def __init__(self, client: Client, tick: Callable[[int], None]) -> None:
         self.client = client
         self.tick = tick
+        self._known: tuple[Table, Sequence[Field], PageReader] | None = None
 
     def all_of(self, table: Table, fields: Sequence[Field], began: datetime, pending: Pending | None, each: Sequence[int] = ()) -> Pull:
         """The whole table: every page of every list it is made of; of a list that is asked for by id, the one of `each` id.
@@ -216,6 +218,13 @@ class Puller:
             if newest is not None:
                 pull.state[source.path] = max(pull.state[source.path], _mark(newest, pull.server_time))
 
+    def _reader(self, table: Table, fields: Sequence[Field]) -> PageReader:
+        """The reader of a table's pages, which knows more of them with each page."""
+        known = self._known
+        if known is None or known[0] is not table or known[1] is not fields:
+            self._known = known = (table, fields, PageReader(table, fields))
+        return known[2]
+
     def _walk(
         self,
         pull: Pull,
@@ -228,16 +237,16 @@ class Puller:
         not_before: datetime | None = None,
     ) -> Iterator[tuple[pa.Table, str | None]]:
         """Add the pages of a list to a pull as they come; yield each with the cursor behind it."""
-        cursor = start
+        cursor, reader = start, self._reader(table, fields)
         try:
-            for page in pages_of(self.client, source, params, start=start):
+            for page in pages_of(self.client, source, params, start=start, decode=reader.decode):
                 pull.server_time = pull.server_time or page.server_time
                 pull.seen_at = page.server_time or pull.seen_at
                 if not_before and page.server_time and page.server_time < not_before - CLOCK_SLACK:
                     raise StartAgainError(f"the server's clock went back to {page.server_time:%Y-%m-%d %H:%M}")
                 if not_before and page.server_time and page.server_time - not_before > DELETIONS_KEPT:
                     raise StartAgainError("deletions are listed for 30 days alone")
-                rows, problems = to_arrow(page.rows, table, fields)
+                rows, problems = reader.typed(page.rows)
                 pull.tables.append(rows)
                 pull.problems.merge(problems)
                 self.tick(len(page.rows))
@@ -251,11 +260,17 @@ class Puller:
 
 
 def pages_of(
-    client: Client, source: Source, params: Mapping[str, Any] | None = None, *, path: str | None = None, start: str | None = None
+    client: Client,
+    source: Source,
+    params: Mapping[str, Any] | None = None,
+    *,
+    path: str | None = None,
+    start: str | None = None,
+    decode: Decode | None = None,
 ) -> Iterator[Page]:
     """The pages of a list. One that comes as a whole is walked too: should it begin to page, half of it is not taken for all."""
     limit = PAGE if source.paged else None
-    return walk(client, path or source.path, params, cost=source.cost, api=source.api, limit=limit, start=start)
+    return walk(client, path or source.path, params, cost=source.cost, api=source.api, limit=limit, start=start, decode=decode)
 
 
 def can_pull_changes(table: Table, stored: pa.Schema, fields: Sequence[Field], state: Mapping[str, str]) -> bool:

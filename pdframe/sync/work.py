@@ -17,7 +17,7 @@ from pdframe.pending import Pending, Place
 from pdframe.schema import Table
 from pdframe.store import Manifest, Store
 from pdframe.sync import lines
-from pdframe.sync.compare import Merge, last_of_each, replace_all, upsert
+from pdframe.sync.compare import Merge, keep, last_of_each, replace_all, upsert
 from pdframe.sync.kept import keep_look
 from pdframe.sync.lists import DELETIONS_KEPT, Pull, Puller, StartAgainError, can_pull_changes
 from pdframe.sync.parents import ByParent, Want
@@ -169,13 +169,13 @@ class Work:
         """The rows of a whole walk as they were last seen, without those that are gone."""
         key = self.table.key[0]
         rows = self._live(last_of_each(pull.rows(self.table, self.fields), key))
-        return rows.filter(pc.invert(pc.is_in(rows[key], value_set=pa.array(pull.gone, rows.schema.field(key).type))))
+        return keep(rows, pc.invert(pc.is_in(rows[key], value_set=pa.array(pull.gone, rows.schema.field(key).type))))
 
     def _live(self, rows: pa.Table) -> pa.Table:
         """Rows that are not deleted; a table whose deleted rows the API goes on listing (stages, users) keeps them."""
         if not self.table.incremental or "is_deleted" not in rows.column_names:
             return rows
-        return rows.filter(pc.invert(pc.fill_null(rows["is_deleted"], False)))
+        return keep(rows, pc.invert(pc.fill_null(rows["is_deleted"], False)))
 
     # Lines of deals
 

@@ -7,14 +7,9 @@ import sys
 import warnings
 from collections.abc import Callable
 
-import orjson
-import pandas as pd
-
 import pdframe
-from pdframe.fields import read_fields
-from pdframe.frames import to_arrow, to_frame
-from pdframe.schema import TABLES
 from tests.bench import funnel, velocity
+from tests.bench.ingest import ingest
 from tests.bench.table import report, seconds, side_by_side
 
 DEALS = 5_000
@@ -49,28 +44,6 @@ def tokens() -> None:
         before = account.tokens_today
         account.deals()
         report("tokens: deals() again within max_age", f"{account.tokens_today - before}", "", None)
-        cached, plain, ratio = side_by_side(
-            lambda: account.deals(refresh=False), lambda: pd.read_parquet(sorted((account.cache_path / "deals").glob("*.parquet")))
-        )
-        report("seconds: cached deals() / pandas.read_parquet", f"{cached:.3f} s", f"{plain:.3f} s", ratio)
-
-
-def frames() -> None:
-    with pdframe.sandbox.connect(seed=1, deals=DEALS, burst=100_000, progress=False) as account:
-        source = TABLES["deals"].sources[0]
-        params = {**dict(source.params), "limit": 500}
-        body = account._client.get(source.path, params, cost=source.cost).body
-        fields = read_fields(account.company_model.fields["deal"])
-        table = TABLES["deals"]
-
-        def ours() -> pd.DataFrame:
-            rows, _ = to_arrow(orjson.loads(body)["data"], table, fields)
-            return to_frame(rows, table, fields)
-
-        one, parsed, ratio = side_by_side(ours, lambda: orjson.loads(body))
-        report("seconds: a page of 500 deals to a frame / orjson.loads", f"{one:.4f} s", f"{parsed:.4f} s", ratio)
-        one, normalized, ratio = side_by_side(ours, lambda: pd.json_normalize(orjson.loads(body)["data"]))
-        report("seconds: a page of 500 deals to a frame / json_normalize", f"{one:.4f} s", f"{normalized:.4f} s", ratio)
 
 
 def company() -> None:
@@ -82,5 +55,5 @@ def company() -> None:
 if __name__ == "__main__":
     warnings.simplefilter("ignore", pdframe.DataWarning)
     print(f"{'what':<58} {'pdframe':>16} {'beside':>26} {'ratio':>8}")
-    for part in (imports, tokens, frames, company, velocity.measure, funnel.measure):
+    for part in (imports, tokens, ingest, company, velocity.measure, funnel.measure):
         part()
