@@ -79,6 +79,7 @@ def test_a_list_that_comes_as_a_whole_and_pages_all_the_same_is_not_taken_for_wh
 
 
 @pytest.mark.filterwarnings("ignore::pdframe.errors.DataWarning")
+@pytest.mark.usefixtures("long_lists")
 def test_a_list_of_deletions_that_holds_odd_ids_costs_no_refresh() -> None:
     with sandbox.connect(seed=3, deals=60, burst=100_000, progress=False) as account:
         deals, ask = account.deals(), account._client.get
