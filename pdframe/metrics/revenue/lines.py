@@ -118,7 +118,7 @@ def mrr_lines(
     if discounts is None:
         _name_differing(won)
     found, problems = ledger_columns(won, policy, discounts, cancellations)
-    _report(problems, found["id"])
+    report(problems, found["id"])
     carried = won.deals[_carried(deals, carry)]
     taken = [name for name in carried.columns if name in LINES or name in deal_products.columns]
     if taken:
@@ -252,7 +252,8 @@ def _carried(deals: pd.DataFrame, carry: str | Sequence[str] | None) -> list[str
     return [carry] if isinstance(carry, str) else list(dict.fromkeys(carry))
 
 
-def _report(problems: pd.Series[Any], line: pd.Series[Any]) -> None:
+def report(problems: pd.Series[Any], line: pd.Series[Any]) -> None:
+    """Warn of the lines that are kept apart: how many, why, and which."""
     apart = problems.notna()
     if not apart.any():
         return
@@ -287,4 +288,4 @@ def _name_differing(held: WonLines) -> None:
         )
 
 
-__all__ = ["BILLED", "LINES", "REASONS", "WonLines", "mrr_lines", "named", "won_lines"]
+__all__ = ["BILLED", "LINES", "REASONS", "WonLines", "mrr_lines", "named", "report", "won_lines"]
