@@ -31,7 +31,8 @@ def committed_mrr(lines: pd.DataFrame, *, as_of: Moment, tz: str = "UTC") -> pd.
     DataFrame
         By month and currency, from the month of `as_of` to the last in which a line starts or ends, every month for every currency that
         ever had MRR. month, currency, live (at the beginning; in the first month, on the day `as_of` itself), starting (of lines that
-        start in the month, after `as_of`), ending (of lines that end in it, negative), committed = live + starting + ending, at the month's end.
+        start in the month, after `as_of`), ending (of lines that end in it, negative), committed (live + starting + ending, at the month's
+        end).
 
     Raises
     ------

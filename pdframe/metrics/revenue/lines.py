@@ -180,8 +180,9 @@ def ledger_columns(
     amount = period_amounts(lines, policy)
     result = pd.DataFrame({"id": ids(lines, "id"), "deal_id": ids(lines, "deal_id"), "customer": held.customer})
     end, problem = _terms(start, frequency, cycles)
-    problem = _problems(result["id"], currency, frequency, amount, problem)
+    problem = _problems(lines, result["id"], currency, amount, problem)
     fine = problem == ""
+    amount = np.where(fine, amount, np.nan)
     once, recurs = fine & (frequency == ONE_TIME), fine & (frequency != ONE_TIME)
     one_time = np.where(once, amount, 0.0)
     if discounts is not None:
@@ -237,11 +238,11 @@ def _terms(start: Ints, frequency: Ints, cycles: Floats) -> tuple[Ints, Any]:
     return end, problem
 
 
-def _problems(line: pd.Series[Any], currency: pd.Series[Any], frequency: Ints, amount: Floats, problem: Any) -> Any:
+def _problems(lines: pd.DataFrame, line: pd.Series[Any], currency: pd.Series[Any], amount: Floats, problem: Any) -> Any:
     """What is wrong with each line, the gravest of it; empty where it counts."""
     problem[currency.isna().to_numpy() | (currency.str.strip() == "").to_numpy(bool, na_value=True)] = "no currency"
-    problem[~(np.abs(amount) < LARGEST)] = "amount too large"
-    problem[np.isnan(amount)] = "no quantity or price"
+    problem[~(np.abs(amount) < LARGEST)] = "amount out of range"
+    problem[lines[["quantity", "item_price"]].isna().any(axis=1).to_numpy(bool)] = "no quantity or price"
     problem[(line.duplicated() & line.notna()).to_numpy(bool)] = "id occurs twice"
     return problem
 
@@ -260,7 +261,8 @@ def report(problems: pd.Series[Any], line: pd.Series[Any]) -> None:
     parts = [f"{reason} ({len(rows):,}: {named(rows)})" for reason, rows in line[apart].groupby(problems[apart], sort=True)]
     count = int(apart.sum())
     warn(
-        f"{count:,} line item{'s are' if count > 1 else ' is'} kept apart and count nowhere, line ids by reason: {'; '.join(parts)}. "
+        f"{count:,} line item{'s are kept apart and count' if count > 1 else ' is kept apart and counts'} nowhere, line ids by reason: "
+        f"{'; '.join(parts)}. "
         "lines[lines['problem'].notna()] shows them; put them right in Pipedrive."
     )
 

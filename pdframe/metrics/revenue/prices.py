@@ -24,17 +24,19 @@ def period_amounts(lines: pd.DataFrame, policy: RevenuePolicy) -> Floats:
     max(0, quantity x item_price - discount), and for a negative price the same without the limit; divided by 1 + tax where the price holds
     it. A null discount or tax is none.
     """
-    full = amounts(lines, "quantity") * amounts(lines, "item_price")
-    left = full
-    if policy.discount == "deducted":
-        discount = np.nan_to_num(amounts(lines, "discount"))
-        left = full - np.where(equals(lines, "discount_type", "amount"), discount, full * discount / 100)
-        left = np.where(full >= 0, np.maximum(left, 0.0), left)
-    tax = np.nan_to_num(amounts(lines, "tax")) / 100
-    if policy.tax == "included":
-        return np.where(equals(lines, "tax_method", "exclusive"), left * (1 + tax), left)
-    inside = equals(lines, "tax_method", "inclusive")
-    return np.where(inside, left / np.where(tax > -1, 1 + tax, np.nan), left)
+    # What is infinite is kept apart by the caller.
+    with np.errstate(invalid="ignore", over="ignore"):
+        full = amounts(lines, "quantity") * amounts(lines, "item_price")
+        left = full
+        if policy.discount == "deducted":
+            discount = np.nan_to_num(amounts(lines, "discount"))
+            left = full - np.where(equals(lines, "discount_type", "amount"), discount, full * discount / 100)
+            left = np.where(full >= 0, np.maximum(left, 0.0), left)
+        tax = np.nan_to_num(amounts(lines, "tax")) / 100
+        if policy.tax == "included":
+            return np.where(equals(lines, "tax_method", "exclusive"), left * (1 + tax), left)
+        inside = equals(lines, "tax_method", "inclusive")
+        return np.where(inside, left / np.where(tax > -1, 1 + tax, np.nan), left)
 
 
 def shares_kept(once: Floats, lines: pd.DataFrame, deals: pd.DataFrame, discounts: pd.DataFrame) -> Floats:
