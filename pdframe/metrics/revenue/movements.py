@@ -48,9 +48,9 @@ def mrr_movements(
     Notes
     -----
     end = start + new + reactivation + expansion + contraction + churn + fx, exactly in millionths (see `mrr_customer_months`). With `by`,
-    start, end and their difference sum to the whole; single movements do so only where `by` is constant per customer: a product that
-    replaces another is an expansion of its customer, but new and churn by product. A customer below 0 (credits alone) is not active; what
-    moves it there is a contraction, and back an expansion.
+    start, end and their difference sum to the whole (with `rates` but for the rounding of each unit's part to a millionth); single
+    movements do so only where `by` is constant per customer: a product that replaces another is an expansion of its customer, but new and
+    churn by product. A customer below 0 (credits alone) is not active; what moves it there is a contraction, and back an expansion.
     """
     names = keys(by, COLUMNS)
     held = units(ledger(lines, names), rates)
