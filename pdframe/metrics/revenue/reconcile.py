@@ -95,7 +95,7 @@ def reconcile(
     need(deals, "deals", ["id", "status", "currency", "mrr", "arr"])
     counts = deals["status"].isin(policy.statuses).to_numpy(bool)
     if "is_deleted" in deals.columns:
-        counts &= ~equals(deals, "is_deleted", True)
+        counts = counts & ~equals(deals, "is_deleted", True)
     held = deals[counts].drop_duplicates("id").reset_index(drop=True)
     deal = ids(held, "id")
     known = pd.Index(deal)
