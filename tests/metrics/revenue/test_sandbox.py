@@ -15,7 +15,7 @@ from revenue_sql import Base
 
 from pdframe import sandbox
 from pdframe.errors import DataWarning
-from pdframe.metrics import RevenuePolicy, mrr_customer_months, mrr_lines, mrr_movements, mrr_schedule, reconcile, retention
+from pdframe.metrics import RevenuePolicy, mrr_customer_months, mrr_lines, mrr_movements, mrr_schedule, reconcile, renewals, retention
 from pdframe.sandbox.company import Company, Switches
 from pdframe.sandbox.company.lines import revenue
 
@@ -158,3 +158,25 @@ def test_reconcile_finds_what_each_formula_counts_otherwise_and_nothing_else(for
         assert row["difference"] == pytest.approx(planted[row["deal_id"]][1], abs=0.0101)  # both sides were rounded to a cent
     assert (len(planted) > 20) == (formula != "twelve-month")
     assert len(found) > 150
+
+
+@pytest.mark.slow
+def test_every_true_renewal_is_found_on_the_day_before_the_term_ends(loaded: Loaded) -> None:
+    lines = mrr_lines(loaded.lines, loaded.deals, discounts=loaded.discounts, cancellations=cancellations(loaded.deals))
+    won = loaded.deals[loaded.deals["status"] == "won"].set_index("id")["local_won_date"]
+    renewed: dict[int, list[int]] = {}
+    for deal, (kind, base) in loaded.company._life._customers.kind.items():
+        if kind == "renewal" and deal in won.index:
+            renewed.setdefault(base, []).append(deal)
+    ended = lines[(lines["end_reason"] == "term") & (lines["mrr"] > 0)]
+    last = ended.groupby("deal_id")["end"].max()
+    found = 0
+    for end in sorted(ended["end"].unique()):
+        day = end - pd.Timedelta(days=1)
+        for row in renewals(lines, loaded.deals, as_of=str(day.date()), within="1D").to_dict("records"):
+            # A deal is renewed as a whole, when the last of its terms ends.
+            true = [deal for deal in renewed.get(row["deal_id"], []) if won[deal] <= day]
+            if true and row["end_reason"] == "term" and row["end"] == last[row["deal_id"]]:
+                assert (row["successor"] in true, row["successor_status"]) == (True, "won")
+                found += 1
+    assert found > 10
