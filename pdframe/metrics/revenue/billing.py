@@ -88,7 +88,8 @@ def billing_schedule(
         once &= ~lines["deal_id"].isin(replaced).to_numpy(bool)
     parts.append(_once(lines, once, first, end))
     result = pd.concat(parts, ignore_index=True).sort_values(["date", "deal_id", "kind", "id"], ignore_index=True, kind="stable")
-    return keyed(result, ["date", "deal_id", "kind", "id"])
+    # Installments and lines may share ids: the deal leads back to either.
+    return keyed(result, ["deal_id"])
 
 
 def _day(value: Moment, tz: str, name: str) -> int:

@@ -76,8 +76,8 @@ def mrr_lines(
         line or deal the earliest date counts; by customer each line takes the first date after its start. Rows without a date are none:
         `deals[["id", "Cancellation date"]].set_axis(["deal_id", "date"], axis=1)` will do.
     carry
-        Columns of `deals` to bring along, for `by`; None: owner_id, pipeline_id, org_id, person_id where present. All other columns of
-        `deal_products` come along too.
+        Columns of `deals` to bring along, for `by`; None: owner_id, pipeline_id, org_id, person_id where present. All columns of
+        `deal_products` come along too, but for those that are called like one of the result.
     tz
         Timezone in which `won_time` falls on a day, where `local_won_date` is null.
 
@@ -121,7 +121,10 @@ def mrr_lines(
     report(problems, found["id"])
     carried = won.deals[_carried(deals, carry)]
     taken = [name for name in carried.columns if name in LINES or name in deal_products.columns]
-    if taken:
+    if carry is None:
+        # The lines' own column is what the caller wants then.
+        carried = carried.drop(columns=taken)
+    elif taken:
         raise ArgumentError(f"carry: {', '.join(map(repr, taken))} is a column of the lines already. Rename it in `deals` first.")
     rest = [name for name in won.lines.columns if name not in LINES]
     return pd.concat([found, carried, won.lines[rest]], axis=1)

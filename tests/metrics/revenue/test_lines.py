@@ -157,6 +157,9 @@ def test_columns_come_along_for_by() -> None:
     chosen = mrr_lines(books.lines([{}]), deals, carry=["Region", "title"])
     assert chosen.loc[0, ["Region", "title"]].tolist() == ["North", "Deal"]
     assert "owner_id" not in chosen
+    own = mrr_lines(books.lines([{"name": "Core"}]).assign(owner_id=99, start="mine"), deals)
+    assert own.loc[0, ["owner_id", "name"]].tolist() == [99, "Core"]
+    assert own["start"][0] == pd.Timestamp("2026-01-01")
     with pytest.raises(ArgumentError, match=r"deals has no column 'Land'"):
         mrr_lines(books.lines([{}]), deals, carry="Land")
     with pytest.raises(ArgumentError, match=r"'currency' is a column of the lines already"):
