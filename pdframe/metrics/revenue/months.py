@@ -14,7 +14,7 @@ from pdframe.metrics.columns import Floats, Ints
 from pdframe.metrics.currency import RateTable
 from pdframe.metrics.inputs import keyed, keys
 from pdframe.metrics.revenue.ledger import ledger
-from pdframe.metrics.revenue.periods import as_months, month_window
+from pdframe.metrics.revenue.periods import NEVER, as_months, month_window
 from pdframe.metrics.revenue.prices import in_units
 from pdframe.metrics.revenue.units import Months, units
 
@@ -58,7 +58,7 @@ def mrr_customer_months(
         By customer, group, currency and month. The columns of `by`, then month (its first day), customer, currency (with `rates` the one
         whose rate is 1 throughout, null where nothing tells), mrr, previous (as stated in the month before), movement (new, reactivation,
         expansion, contraction, churn; null: none), amount (of the movement, losses negative), fx (of rates alone), expired (part of churn
-        whose lines ran out with no cancellation known), cohort (month of the unit's first MRR; null: never above 0).
+        whose lines ran out with no cancellation known), cohort (month of the unit's first MRR; null: not above 0 yet).
 
     Raises
     ------
@@ -76,7 +76,7 @@ def mrr_customer_months(
     held = units(ledger(lines, names), rates)
     first, end = month_window(since, until, held.ledger.earliest)
     found = held.months(first, end)
-    cohort = held.first_active()
+    cohort = held.first_active(end)
     kind = kinds(found, cohort)
     series = held.series[found.unit]
     result = held.keys[names].take(series).reset_index(drop=True)
@@ -87,7 +87,8 @@ def mrr_customer_months(
     result["movement"] = pd.Categorical.from_codes(kind, dtype=MOVEMENT)
     result["amount"] = in_units(found.now - found.before - found.fx)
     result["fx"], result["expired"] = in_units(found.fx), in_units(expired(found, kind))
-    result["cohort"] = as_months(cohort[found.unit])
+    begun = cohort[found.unit]
+    result["cohort"] = as_months(np.where(begun <= found.month, begun, NEVER))
     # With rates a row holds all currencies of the customer: its lines are not told by one.
     return keyed(result, ["month", "customer", *([] if rates is not None else ["currency"]), *names])
 

@@ -56,7 +56,7 @@ def mrr_movements(
     held = units(ledger(lines, names), rates)
     first, end = month_window(since, until, held.ledger.earliest)
     found, width = held.months(first, end), end - first
-    kind = kinds(found, held.first_active())
+    kind = kinds(found, held.first_active(end))
     change = found.now - found.before - found.fx
 
     def total(amount: Ints, rows: Flags | None = None) -> Ints:

@@ -134,7 +134,7 @@ def revenue_cohorts(
     names = keys(by, COHORTS)
     held = units(ledger(lines, names), rates)
     first, end = month_window(since, until, held.ledger.earliest)
-    begun = held.first_active()
+    begun = held.first_active(end)
     inside = (begun >= first) & (begun < end)
     block, cell = np.unique(held.series[inside] * (end - first) + begun[inside] - first, return_inverse=True)
     number = np.zeros(len(begun), np.int64)

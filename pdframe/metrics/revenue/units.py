@@ -99,16 +99,15 @@ class Units:
         result[rows] = np.rint(amount[rows] * found).astype(np.int64)
         return result
 
-    def first_active(self) -> Ints:
-        """Return the first month in which each unit is active, `NEVER` where it never is."""
+    def first_active(self, end: int) -> Ints:
+        """Return the first month in which each unit is active, `NEVER` where it never is; with rates, where it is not before `end`."""
         first = self.ledger.first_active(self.unit, len(self.customer))
         if self.rates is None:
             return first
         mixed = self.ledger.mixed(self.unit, len(self.customer))
         if mixed.any() and self.ledger.earliest is not None:
             # Only here do rates of the past matter: what is above 0 in one currency and below in another is weighed month by month.
-            last = int(self.ledger.month.max()) + 1
-            found = self.stated(self.ledger.rows(self.ledger.earliest, last, mixed[self.unit]))
+            found = self.stated(self.ledger.rows(self.ledger.earliest, end, mixed[self.unit]))
             first[mixed] = NEVER
             np.minimum.at(first, found.unit[found.active], found.month[found.active])
         return first

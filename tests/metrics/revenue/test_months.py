@@ -146,6 +146,12 @@ def test_expired_is_the_part_of_churn_without_a_known_cancellation() -> None:
     assert rows_of.to_dict() == {"organization 1": -100, "organization 2": -100, "organization 3": 0, "organization 4": 0}
 
 
+def test_what_was_never_seen_does_not_expire() -> None:
+    rows = [{}, {"start": "2026-03-02", "billing_frequency": "weekly", "billing_frequency_cycles": 2}]
+    cancelled = pd.DataFrame({"line_id": [1], "date": pd.to_datetime(["2026-03-15"])})
+    assert moves(mrr_movements(ledger(*rows, cancellations=cancelled), **HALF)) == {"2026-01": {"new": 100}, "2026-03": {"churn": -100}}
+
+
 def test_every_month_of_every_currency_that_ever_had_mrr_is_there() -> None:
     lines = ledger(
         {"start": "2026-02-10", "billing_frequency_cycles": 1},
@@ -287,6 +293,19 @@ def test_what_is_above_nothing_in_one_currency_and_below_in_another_is_weighed()
         "2026-04": {"reactivation": 120},
         "2026-05": {"expansion": 1},
     }
+
+
+def test_rates_alone_may_make_a_customer_of_credits_and_charges() -> None:
+    lines = ledger({"currency": "EUR", "item_price": -100}, {"currency": "USD", "item_price": 90})
+    rates = pd.DataFrame({"currency": ["EUR", "USD", "USD"], "date": ["2025-01-01", "2025-01-01", "2026-05-31"], "rate": [1.0, 1.0, 1.2]})
+    found = mrr_customer_months(lines, **HALF, rates=rates)
+    assert found["mrr"].tolist() == [-10, -10, -10, -10, 8, 8]
+    assert found["movement"].astype(object).fillna("").tolist() == ["contraction", "", "", "", "new", ""]
+    assert (found["amount"][4], found["fx"][4]) == (0, 18)
+    assert days(found["cohort"]) == [None] * 4 + ["2026-05-01"] * 2
+    assert mrr_schedule(lines, **HALF, rates=rates)["customers"].tolist() == [0, 0, 0, 0, 1, 1]
+    later_on = mrr_customer_months(lines, since="2026-06-01", until="2026-08-01", rates=rates)
+    assert later_on["movement"].isna().all()
 
 
 # Row level
