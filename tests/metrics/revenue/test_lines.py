@@ -272,6 +272,11 @@ ROWS = (
             {"customer": ["organization 1", "organization 1", "organization 9"], "date": ["2026-12-01", "2026-04-30", "2026-01-01"]},
             [("2026-04-30", "cancelled"), ("2026-04-30", "cancelled"), ("2026-12-01", "cancelled"), (None, "open")],
         ),
+        # Who starts on the day of a cancellation starts anew.
+        (
+            {"customer": ["organization 1"], "date": ["2026-06-01"]},
+            [("2026-06-01", "cancelled"), ("2026-06-01", "cancelled"), (None, "open"), (None, "open")],
+        ),
         (
             {"customer": ["organization 2"], "date": ["1965-01-01"]},
             [("2026-07-10", "term"), (None, "open"), (None, "open"), (None, "open")],
