@@ -15,7 +15,7 @@ from pdframe.metrics.revenue.lines import BILLED, ledger_columns, named, report,
 from pdframe.metrics.revenue.months import Moment
 from pdframe.metrics.revenue.periods import NULL, ONE_TIME, WEEKLY, add_periods, as_dates, days_of, frequencies, months_of
 from pdframe.metrics.revenue.policy import RevenuePolicy
-from pdframe.metrics.revenue.prices import exact, in_units
+from pdframe.metrics.revenue.prices import rounded
 
 KINDS = pd.CategoricalDtype(["one-time", "recurring", "installment"])
 _MOST_ROWS = 200_000_000
@@ -143,7 +143,7 @@ def _installments(
     frame = pd.DataFrame({"id": ids(held.lines, "id"), "deal_id": ids(held.lines, "deal_id"), "customer": held.customer})
     frame["currency"] = held.deals["currency"].astype("str") if "currency" in held.deals.columns else pd.Series(None, frame.index, "str")
     rows = np.flatnonzero(~unclear & (day >= first) & (day < end))
-    return _bills(frame, rows, day[rows], in_units(exact(amount))[rows], "installment"), frame["deal_id"]
+    return _bills(frame, rows, day[rows], rounded(amount)[rows], "installment"), frame["deal_id"]
 
 
 def _bills(lines: pd.DataFrame, rows: Ints, day: Ints, amount: Floats, kind: str) -> pd.DataFrame:

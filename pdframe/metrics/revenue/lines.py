@@ -27,7 +27,7 @@ from pdframe.metrics.revenue.periods import (
     sampled,
 )
 from pdframe.metrics.revenue.policy import RevenuePolicy
-from pdframe.metrics.revenue.prices import LARGEST, PRICED, exact, in_units, period_amounts, shares_kept
+from pdframe.metrics.revenue.prices import LARGEST, PRICED, period_amounts, rounded, shares_kept
 
 LINES = (
     "id", "deal_id", "customer", "product_id", "currency", "mrr", "start", "end", "end_reason", "billing_frequency",
@@ -205,7 +205,7 @@ def ledger_columns(
     month_from, month_until = sampled(start, np.where(recurs, counted, NULL), policy.at, recurs)
 
     def money(values: Floats) -> Floats:
-        return np.where(fine & ~np.isnan(values), in_units(exact(values)), np.nan)
+        return np.where(fine, rounded(values), np.nan)
 
     result["product_id"], result["currency"] = lines["product_id"], currency
     result["mrr"] = money(mrr)

@@ -68,7 +68,8 @@ def shares_kept(once: Floats, lines: pd.DataFrame, deals: pd.DataFrame, discount
         held = currency[~currency.index.duplicated()].reindex(known).to_numpy()
         alike = np.asarray((lines["currency"].astype("str").to_numpy() == held) | pd.isna(held), dtype=np.bool_)
     base = np.bincount(place[alike], once[alike], minlength=size)
-    by_amount = np.divide(fixed, base, out=np.where(fixed > 0, 1.0, 0.0), where=base > 0)
+    with np.errstate(over="ignore"):
+        by_amount = np.divide(fixed, base, out=np.where(fixed > 0, 1.0, 0.0), where=base > 0)
     total = np.bincount(place, once, minlength=size)
     kept: Floats = 1 - np.minimum(cut[place] + np.where(alike, by_amount[place], 0.0), 1.0)
     # A deal whose credits outweigh its one-time lines has nothing left to cut.
@@ -78,6 +79,11 @@ def shares_kept(once: Floats, lines: pd.DataFrame, deals: pd.DataFrame, discount
 def exact(values: Floats) -> Ints:
     """Return amounts as whole millionths, rounded half to even; NaN counts as 0."""
     return np.rint(np.nan_to_num(values) * UNIT).astype(np.int64)
+
+
+def rounded(values: Floats) -> Floats:
+    """Return amounts rounded to a millionth, half to even; NaN stays."""
+    return np.rint(values * UNIT) / UNIT
 
 
 def in_units(parts: Ints) -> Floats:

@@ -7,12 +7,14 @@ from typing import Any
 
 import books
 import crm
+import numpy as np
 import pandas as pd
 import pytest
 from books import ledger
 
 from pdframe.errors import ArgumentError
 from pdframe.metrics import (
+    RevenuePolicy,
     billing_schedule,
     committed_mrr,
     mrr_customer_months,
@@ -139,3 +141,51 @@ def test_dates_far_away() -> None:
     assert mrr_schedule(ledger_, since="9990-01-01", until="9990-02-01")["mrr"].tolist() == [8.0]
     for metric in METRICS[:5]:
         metric(ledger_)
+
+
+@pytest.mark.filterwarnings("ignore:.*kept apart:pdframe.errors.DataWarning")
+@pytest.mark.parametrize("seed", range(5))
+def test_wild_values_never_stop_the_ledger(seed: int) -> None:
+    draw = np.random.default_rng(seed)
+    rows = 2_000
+
+    def some(*values: Any) -> list[Any]:
+        return [values[at] for at in draw.integers(0, len(values), rows)]
+
+    numbers = (1.0, 0.0, -0.0, -3.5, 1e-320, 1e11, 1e308, float("inf"), float("-inf"), None)
+    days = some(None, "0001-01-01", "1969-12-31", "2026-01-31", "2028-02-29", "9999-12-31")
+    lines = books.lines([{}] * rows).assign(
+        id=pd.array(some(None, *range(1, 3 * rows)), "Int64"),
+        deal_id=pd.array(some(None, 1, 2, 3, 99), "Int64"),
+        quantity=pd.Series(some(*numbers), dtype="float64"),
+        item_price=pd.Series(some(100.0, 59.99, *numbers), dtype="float64"),
+        discount=pd.Series(some(0.0, 10.0, 200.0, *numbers), dtype="float64"),
+        discount_type=pd.Categorical(some("percentage", "amount", None)),
+        tax=pd.Series(some(0.0, 22.0, -100.0, *numbers), dtype="float64"),
+        tax_method=pd.Categorical(some("inclusive", "exclusive", "none", None)),
+        currency=pd.Series(some("EUR", "USD", "", None, "$x$"), dtype="str"),
+        billing_frequency=pd.Series(
+            some(None, "daily", "one-time", "weekly", "monthly", "quarterly", "semi-annually", "annually"), dtype="str"
+        ),
+        billing_frequency_cycles=pd.array(some(None, 0, -1, 1, 208, 209, 10_000, 2**31, 2**62), "Int64"),
+        billing_start_date=pd.Series([pd.NaT if day is None else np.datetime64(day, "us") for day in days], dtype="datetime64[us]"),
+        is_enabled=pd.array(some(True, None), "boolean"),
+    )
+    deals = books.deals([{}, {"won_time": None, "local_won_date": None, "currency": None}, {"org_id": None}])
+    discounts = crm.discounts(
+        [{"deal_id": 1, "amount": 50}, {"deal_id": 3, "amount": 1e308, "type": "amount"}, {"deal_id": 3, "amount": None}]
+    )
+    cancelled = pd.DataFrame({"deal_id": [1, 3], "date": [np.datetime64("1900-01-01", "us"), np.datetime64("9998-01-01", "us")]})
+    for policy in (RevenuePolicy(), RevenuePolicy(at="start", tax="included", renewal_grace="400D")):
+        found = mrr_lines(lines, deals, policy=policy, discounts=discounts, cancellations=cancelled)
+        counted = found[found["problem"].isna()]
+        assert 50 < len(counted) < len(found) < rows
+        assert np.isfinite(counted[["mrr", "one_time", "amount"]]).all(axis=None)
+        assert found.loc[found["problem"].notna(), ["mrr", "one_time", "tcv", "amount"]].isna().all(axis=None)
+        assert (counted["end"].isna() | (counted["end"] >= counted["start"])).all()
+        for metric in METRICS:
+            metric(found)
+        moved = mrr_movements(found, **YEAR)
+        parts = np.rint(moved.iloc[:, 2:-1].to_numpy(float) * 1e6)
+        assert np.abs(parts[:, :-1].sum(axis=1) - parts[:, -1]).max() <= 1e-9 * np.abs(parts).max()
+        billing_schedule(lines, None, deals, **YEAR, policy=policy, discounts=discounts)
