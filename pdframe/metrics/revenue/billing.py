@@ -14,7 +14,7 @@ from pdframe.metrics.inputs import keyed, moment, need, warn
 from pdframe.metrics.revenue.lines import BILLED, ledger_columns, named, report, won_lines
 from pdframe.metrics.revenue.months import Moment
 from pdframe.metrics.revenue.periods import NULL, ONE_TIME, WEEKLY, add_periods, as_dates, days_of, frequencies, months_of
-from pdframe.metrics.revenue.policy import RevenuePolicy
+from pdframe.metrics.revenue.policy import RevenuePolicy, chosen
 from pdframe.metrics.revenue.prices import rounded
 
 KINDS = pd.CategoricalDtype(["one-time", "recurring", "installment"])
@@ -69,7 +69,7 @@ def billing_schedule(
     -----
     When a bill is paid, and over which months its revenue is recognised (IFRS 15, ASC 606), is another matter.
     """
-    policy = dataclasses.replace(policy or RevenuePolicy(), tax="included" if tax else "excluded")
+    policy = dataclasses.replace(chosen(policy), tax="included" if tax else "excluded")
     need(deal_products, "deal_products", [*BILLED, "product_id"])
     first, end = (_day(value, tz, name) for value, name in ((since, "since"), (until, "until")))
     if first >= end:

@@ -26,7 +26,7 @@ from pdframe.metrics.revenue.periods import (
     frequencies,
     sampled,
 )
-from pdframe.metrics.revenue.policy import RevenuePolicy
+from pdframe.metrics.revenue.policy import RevenuePolicy, chosen
 from pdframe.metrics.revenue.prices import LARGEST, PRICED, period_amounts, rounded, shares_kept
 
 LINES = (
@@ -112,7 +112,7 @@ def mrr_lines(
     + 1 month = 28 February, + 2 = 31 March), or to the cancellation where that is earlier. Rules of billing: Pipedrive's API reference
     (weekly billing needs cycles; null cycles recur without end; one-time has none).
     """
-    policy = policy or RevenuePolicy()
+    policy = chosen(policy)
     need(deal_products, "deal_products", [*BILLED, "product_id"])
     won = won_lines(deal_products, deals, policy, carry, tz)
     if discounts is None:

@@ -82,4 +82,11 @@ class RevenuePolicy:
         return cls(weekly=4.0)
 
 
-__all__ = ["RevenuePolicy"]
+def chosen(policy: RevenuePolicy | None) -> RevenuePolicy:
+    """Return the policy, the default where there is none; `ArgumentError` where it is something else."""
+    if policy is not None and not isinstance(policy, RevenuePolicy):
+        raise ArgumentError(f"policy is to be a RevenuePolicy, such as RevenuePolicy(weekly=4), not {type(policy).__name__}.")
+    return policy or RevenuePolicy()
+
+
+__all__ = ["RevenuePolicy", "chosen"]

@@ -15,7 +15,7 @@ from pdframe.metrics.inputs import keyed, need, warn
 from pdframe.metrics.line_values import differs
 from pdframe.metrics.revenue.lines import BILLED, ledger_columns, won_lines
 from pdframe.metrics.revenue.periods import MONTHS, ONE_TIME, WEEKLY, frequencies
-from pdframe.metrics.revenue.policy import RevenuePolicy
+from pdframe.metrics.revenue.policy import RevenuePolicy, chosen
 from pdframe.metrics.revenue.prices import PRICED, period_amounts
 
 WEEKS = (4.0, 52 / 12, 4.33, 4.345, 4.35, 365 / 84, 365.25 / 84, 30 / 7)
@@ -90,7 +90,7 @@ def reconcile(
     DataWarning
         No deal reports anything.
     """
-    policy = policy or RevenuePolicy()
+    policy = chosen(policy)
     need(lines, "lines", ["deal_id", "currency", "mrr", "amount", "billing_frequency", "billing_frequency_cycles", "problem"])
     need(deals, "deals", ["id", "status", "currency", "mrr", "arr"])
     counts = deals["status"].isin(policy.statuses).to_numpy(bool)

@@ -14,7 +14,7 @@ from pdframe.metrics.revenue.ledger import NEEDED
 from pdframe.metrics.revenue.lines import REASONS
 from pdframe.metrics.revenue.months import Moment
 from pdframe.metrics.revenue.periods import NULL, as_dates, days_of
-from pdframe.metrics.revenue.policy import RevenuePolicy
+from pdframe.metrics.revenue.policy import RevenuePolicy, chosen
 from pdframe.metrics.revenue.prices import LARGEST
 
 NEAR = 31
@@ -67,7 +67,7 @@ def renewals(
     within 31 days of the end and runs on after it, the same product first, then the nearest start; where there is none, the open deal of
     the customer that was added last, after the ending line had started. A cancelled line has none.
     """
-    policy = policy or RevenuePolicy()
+    policy = chosen(policy)
     need(lines, "lines", [*NEEDED, "id", "deal_id", "product_id"])
     need(deals, "deals", ["id", "status", "add_time", *policy.customer])
     moment_ = moment(as_of, tz, "as_of").tz_convert(tz).tz_localize(None)

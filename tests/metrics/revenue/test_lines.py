@@ -452,6 +452,11 @@ def test_policies_that_make_no_sense(wrong: dict[str, Any]) -> None:
         RevenuePolicy(**wrong)
 
 
+def test_a_policy_is_nothing_else() -> None:
+    with pytest.raises(ArgumentError, match=r"policy is to be a RevenuePolicy, such as .* not dict"):
+        ledger({}, policy={"weekly": 4})
+
+
 def test_a_policy_is_a_frozen_value() -> None:
     policy = RevenuePolicy(statuses="won", customer="org_id")
     assert policy == RevenuePolicy(customer=("org_id",))
