@@ -44,7 +44,7 @@ class Reached:
     outcome, outcome_at
         The same with winning in place of advancing.
     entry
-        Days after reaching from which on it was under observation; 0: from the start.
+        Days after reaching from which on it was under observation; 0: from the start; infinite: when it was reached is not known.
     """
 
     deal: Ints
@@ -87,6 +87,8 @@ class Cohort:
         Its final state there, number in `STATES`; meaningless where it was won.
     seen
         When it was first seen.
+    before
+        How many stages lie before the one that looks found it in: if it reached them, nobody knows when.
     skipped
         What counts as reaching a stage.
     """
@@ -100,6 +102,7 @@ class Cohort:
     state: Ints
     state_at: Ints
     seen: Ints
+    before: Ints
     skipped: Skipped
 
     def reached(self) -> Iterator[Reached]:
@@ -118,16 +121,16 @@ class Cohort:
                 at = np.minimum(at, later[place])
             elif self.skipped == "strict":
                 at = passed = np.maximum(passed, at)
-            yield self._of(at, later[place])
-        yield self._of(np.maximum(passed, self.won), self.won)
+            yield self._of(at, later[place], place)
+        yield self._of(np.maximum(passed, self.won), self.won, count)
 
-    def _of(self, at: Ints, later: Ints) -> Reached:
+    def _of(self, at: Ints, later: Ints, place: int) -> Reached:
         deal = np.flatnonzero(at != NEVER)
         at, later, won, state = at[deal], later[deal], self.won[deal], self.state[deal]
         state_at = np.maximum(self.state_at[deal], at)
         moved, closed = later != NEVER, won != NEVER
         advanced = np.where(moved, np.maximum(later, at), NEVER)
-        entry = (self.seen[deal] - at) / DAY
+        entry = np.where(self.before[deal] > place, np.inf, (self.seen[deal] - at) / DAY)
         return Reached(
             deal,
             at,
@@ -191,12 +194,13 @@ def cohort(
     state_at = np.where(state == IN_OPEN, in_micros(now), stays.left[inside[last]])
     group_of = grouped(attributes(visits, stays, deals, names, inside[first]), names)
     opening = np.searchsorted(stays.deal, members)
+    looked = (stays.source[opening] != CHANGELOG) & (opening == inside[first])
+    before = np.where(looked, np.maximum(place[first], 0), 0)
     found = Cohort(
-        own, members, group_of[1], group_of[0], visited, won, state, state_at, stays.seen[opening], skipped
+        own, members, group_of[1], group_of[0], visited, won, state, state_at, stays.seen[opening], before, skipped
     )  # fmt: skip
     say_unseen(stays, pipelines == pipeline)
     _say_missing(int((place < 0).sum()))
-    looked = (stays.source[opening] != CHANGELOG) & (opening == inside[first])
     _say_late(found, int((looked & ((place[first] > 0) | (stays.seen[opening] - stays.entered[opening] > _SOON * DAY))).sum()))
     bounded = (micros(visits["entered_after"], tz, "entered_after")[rows] != NULL) | (
         (micros(visits["left_after"], tz, "left_after")[rows] != NULL) & (stays.left[inside] != NEVER)
@@ -299,8 +303,8 @@ def _say_late(found: Cohort, late: int) -> None:
     if late:
         warn(
             f"{late:,} of {len(found.deal):,} deals are known from looks alone, the first of which came after the deal. What it did before "
-            f"is not known: {_BEFORE[found.skipped]}, and rates follow these deals only from the first look on. For their exact "
-            f"history {way_out(late)}"
+            f"is not known: {_BEFORE[found.skipped]}, and rates follow these deals only from the first look on, and from the stage that it "
+            f"found. For their exact history {way_out(late)}"
         )
 
 

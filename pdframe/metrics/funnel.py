@@ -100,8 +100,9 @@ def funnel(
     Notes
     -----
     Aalen-Johansen with lost and left as competing risks; open deals are censored at `as_of`; intervals on the scale log(-log).
-    A first win counts, though the deal be opened again. A deal that looks found late is at risk from the first look on; then estimates
-    need as many deals followed from the start (within a day), and at each step, as the default horizon asks for, else they are null.
+    A first win counts, though the deal be opened again. A deal that looks found late is at risk from the first look on, and in no stage
+    before the one that it was found in, for nobody knows when it came there. Then estimates need as many deals followed from the start
+    (within a day), and at each step, as the default horizon asks for, else they are null.
     """
     length = None if horizon is None else span(horizon, "horizon")
     deals_of = cohort(
@@ -154,7 +155,7 @@ def funnel_deals(
         (null for `won`); reached_at; advanced_at: null where it did not; state: advanced, lost, left or open, and state_at: since when;
         open: `as_of`; days: from reached_at to state_at. outcome, outcome_at, outcome_days: the same with winning (won) in place of
         advancing: what `win` is estimated from. entry_days: from when on the deal was followed, counted from reached_at; 0: from the
-        start. Days are of 24 hours.
+        start; null: when it was reached is not known, as of the stages before the one that looks found it in. Days are of 24 hours.
 
     Raises
     ------
@@ -180,7 +181,8 @@ def funnel_deals(
         columns[what] = pd.Categorical.from_codes(_joined(parts, what)[order].astype(np.int8), dtype=words)
         columns[f"{what}_at"] = _times(_joined(parts, f"{what}_at")[order])
         columns["days" if what == "state" else "outcome_days"] = _joined(parts, "days" if what == "state" else "outcome_days")[order]
-    columns["entry_days"] = _joined(parts, "entry")[order]
+    entry = _joined(parts, "entry")[order]
+    columns["entry_days"] = np.where(np.isinf(entry), np.nan, entry)
     return keyed(pd.DataFrame(columns), [*found.keys.columns, "stage_id", "stage"])
 
 

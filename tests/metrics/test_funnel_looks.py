@@ -77,6 +77,26 @@ def test_too_few_followed_from_the_start_are_refused(exact: int, refused: bool) 
     assert len(said) == 1 + refused
 
 
+def test_a_deal_found_in_a_later_stage_tells_no_rate_of_those_before_however_soon_it_was_found() -> None:
+    # Thirty deals came to B half a day before the look; when they came to A, nobody knows. Thirty came to A just then.
+    visits = stays(
+        *[(deal, "B", 89.5, None, "open") for deal in range(1, 31)],
+        *[(deal, "A", 89.5, None, "open") for deal in range(31, 61)],
+        source="current",
+        seen=90,
+    )
+    with pytest.warns(DataWarning, match="30 of 60 deals are known from looks alone"):
+        table = funnel(visits, stages(), as_of=NOW).set_index("stage")
+    with pytest.warns(DataWarning, match="30 of 60 deals are known from looks alone"):
+        level = funnel_deals(visits, stages(), as_of=NOW)
+    assert table[COUNTS].to_numpy().tolist() == [[60, 30, 0, 0, 30], [30, 0, 0, 0, 30], [0] * 5, [0] * 5]
+    # In 0 days they did not advance: A has thirty deals that are open for ten and a half days, and none that went on.
+    assert table.loc["A", "conversion"] == 0.0
+    assert table.loc["A", "horizon_days"] == 10.5
+    assert level.loc[level["stage"] == "A", "entry_days"].isna().tolist() == [True] * 30 + [False] * 30
+    assert level.loc[level["stage"] == "B", "entry_days"].tolist() == [0.0] * 30
+
+
 def test_a_look_within_a_day_counts_as_from_the_start() -> None:
     visits = stays((1, "A", 10, 40, "advanced"), (1, "B", 40, None, "open"), (2, "A", 20, 30, "lost"), source="snapshots")
     visits["seen_at"] = visits["entered_at"] + pd.Timedelta(days=1)
