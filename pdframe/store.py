@@ -28,6 +28,8 @@ MANIFEST = "manifest.json"
 ACCOUNTS = "accounts.json"
 UNFINISHED = "unfinished.json"
 TEMPORARY = ".tmp"
+# So often a table may be replaced while it is read.
+READS = 20
 # No write takes so long: a temporary file of this age is what a killed process left.
 LEFT_BEHIND = timedelta(hours=1)
 # So many credentials of one account are remembered: each session of a sandbox brings its own.
@@ -152,14 +154,16 @@ class Store:
         manifest = self.manifest(table)
         if manifest is None:
             raise NotCachedError(f"Nothing is cached of {table!r}. Call the loader without refresh=False, or account.sync({table!r}).")
-        try:
-            return self._read_parts(manifest, columns)
-        except CacheError:
-            # Another process may have replaced the table between its manifest and its parts.
-            newer = self.manifest(table)
-            if newer is None or newer.parts == manifest.parts:
-                raise
-            return self._read_parts(newer, columns)
+        for _ in range(READS):
+            try:
+                return self._read_parts(manifest, columns)
+            except CacheError:
+                # Another process may have replaced the table between its manifest and its parts.
+                newer = self.manifest(table)
+                if newer is None or newer.parts == manifest.parts:
+                    raise
+                manifest = newer
+        return self._read_parts(manifest, columns)
 
     def _read_parts(self, manifest: Manifest, columns: Sequence[str] | None) -> pa.Table:
         folder = self.root / manifest.table

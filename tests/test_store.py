@@ -37,6 +37,19 @@ def test_what_is_kept_comes_back_with_its_types(store: Store) -> None:
     assert (written.rows, written.state["/deals"], written.full_at) == (3, "2026-06-30T11:00:00Z", NOW)
 
 
+def test_a_table_that_is_replaced_again_and_again_while_it_is_read_is_read(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    store.replace(new(), ROWS)
+    read, left = store._read_parts, [1, 2, 3]
+
+    def replaced_meanwhile(manifest: Manifest, columns: object) -> pa.Table:
+        if left:
+            store.replace(replace(store.manifest("deals") or manifest), ROWS.slice(0, left.pop()))
+        return read(manifest, columns)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(store, "_read_parts", replaced_meanwhile)
+    assert store.read("deals").num_rows == 1
+
+
 def test_only_the_columns_asked_for_are_read(store: Store) -> None:
     store.replace(new(), ROWS)
     assert store.read("deals", ["title", "id"]).column_names == ["title", "id"]
