@@ -11,7 +11,7 @@ import pyarrow as pa
 import pytest
 
 from pdframe.errors import CacheError, NotCachedError
-from pdframe.store import Accounts, Manifest, Store, check_writable, default_cache_dir, readable_key
+from pdframe.store import Accounts, Manifest, Store, Stored, check_writable, default_cache_dir, readable_key
 
 NOW = datetime(2026, 6, 30, 12, tzinfo=UTC)
 ROWS = pa.table(
@@ -35,6 +35,19 @@ def test_what_is_kept_comes_back_with_its_types(store: Store) -> None:
     assert store.read("deals").equals(ROWS)
     assert store.manifest("deals") == written
     assert (written.rows, written.state["/deals"], written.full_at) == (3, "2026-06-30T11:00:00Z", NOW)
+
+
+def test_a_table_that_is_replaced_again_and_again_while_it_is_read_is_read(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    store.replace(new(), ROWS)
+    opened, left = store._open_parts, [1, 2, 3]
+
+    def replaced_meanwhile(manifest: Manifest) -> Stored:
+        if left:
+            store.replace(replace(store.manifest("deals") or manifest), ROWS.slice(0, left.pop()))
+        return opened(manifest)
+
+    monkeypatch.setattr(store, "_open_parts", replaced_meanwhile)
+    assert store.read("deals").num_rows == 1
 
 
 def test_only_the_columns_asked_for_are_read(store: Store) -> None:
