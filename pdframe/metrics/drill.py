@@ -26,8 +26,10 @@ _FOUND = frozenset(
         # sales, aging, quality
         "won", "n", "win_rate", "opportunities", "mean_value", "velocity", "sales_velocity", "share", "count",
         # recurring revenue
-        "mrr", "arr", "tcv", "customers", "start", "end", "new", "reactivation", "expansion", "contraction", "churn", "fx", "expired",
-        "nrr", "grr", "logo_retention", "previous", "movement", "amount", "mrr_reported", "arr_reported", "difference",
+        "mrr", "arr", "tcv", "customers", "age", "live", "starting", "ending", "committed", "start", "end", "new",
+        "reactivation", "expansion", "contraction", "churn", "fx", "expired", "nrr", "grr",
+        "logo_retention", "previous", "movement", "amount", "mrr_reported",
+        "arr_reported", "difference",
         # forecast
         "deals", "value", "weighted", "mean", "p10", "p50", "p90", "won_already", "from_open", "from_new", "brier", "log_loss",
         "pinball_10", "pinball_50", "pinball_90", "coverage_80", "expected", "actual",
@@ -48,9 +50,9 @@ def drill_through(
     result_row
         A row of a metric's result: `result.iloc[3]`, or a frame of one row.
     row_level
-        The frame that the metric groups: `funnel_deals(...)`, `stage_move_visits(...)`, `mrr_customer_months(...)`, or the visits. Where
-        `by` named columns of deals, they are to be joined to it first. What lies after the metric's `as_of` or outside its window is to be
-        left out of it.
+        The frame that the metric groups: `funnel_deals(...)`, `stage_move_visits(...)`, `mrr_customer_months(...)`, or the visits. From a
+        row that has a `month` to line items (`mrr_lines(...)`): those that count in that month or in the one before. Where `by` named
+        columns of deals, they are to be joined to it first. What lies after the metric's `as_of` or outside its window is to be left out.
     keys
         Names of the columns to compare. None: those that the metric noted in `attrs["keys"]`, as far as they are in the row; where pandas
         lost the note (after a merge, say), all columns of the row but the known measures.
@@ -68,13 +70,16 @@ def drill_through(
     row = _one(result_row)
     need(row_level, "row_level", ())
     names = _keys(row, keys)
+    match = np.ones(len(row_level), np.bool_)
+    if "month" in names and "month" not in row_level.columns and {"month_from", "month_until"} <= set(row_level.columns):
+        names.remove("month")
+        match &= _counting(row_level, row["month"])
     missing = [name for name in names if name not in row_level.columns]
     if missing:
         raise ArgumentError(
             f"row_level has no column {', '.join(map(repr, missing))}, which the row is about, so that more rows would match than it "
             "counts. Join the column to it, or name the columns to compare with keys=."
         )
-    match = np.ones(len(row_level), np.bool_)
     for name in names:
         match &= _equal(row_level[name], row[name])
     return row_level[match].reset_index(drop=True)
@@ -104,6 +109,12 @@ def _keys(row: pd.Series[Any], keys: str | Sequence[str] | None) -> list[str]:
     if noted is not None:
         return [name for name in noted if name in row.index]
     return [name for name in row.index if name not in _FOUND]
+
+
+def _counting(lines: pd.DataFrame, month: Any) -> Any:
+    """Whether line items count in a month or in the one before: what moves from one to the other lies between."""
+    until = lines["month_until"]
+    return ((lines["month_from"] <= month) & (until.isna() | (until >= month))).to_numpy(np.bool_)
 
 
 def _equal(column: pd.Series[Any], value: Any) -> Any:

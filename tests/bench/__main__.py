@@ -15,6 +15,7 @@ from pdframe.fields import read_fields
 from pdframe.frames import to_arrow, to_frame
 from pdframe.schema import TABLES
 from tests.bench.metrics import velocity
+from tests.bench.revenue import revenue
 from tests.bench.table import report, seconds, side_by_side
 
 DEALS = 5_000
@@ -82,5 +83,5 @@ def company() -> None:
 if __name__ == "__main__":
     warnings.simplefilter("ignore", pdframe.DataWarning)
     print(f"{'what':<58} {'pdframe':>16} {'beside':>26} {'ratio':>8}")
-    for part in (imports, tokens, frames, company, velocity):
+    for part in (imports, tokens, frames, company, velocity, revenue):
         part()

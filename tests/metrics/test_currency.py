@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,7 @@ import pytest
 from pandas.testing import assert_frame_equal, assert_series_equal
 
 from pdframe.errors import ArgumentError, DataWarning
-from pdframe.metrics import convert
+from pdframe.metrics import convert, ecb_rates
 
 EUR = {"USD": 0.5, "GBP": 1.25}
 
@@ -135,3 +136,49 @@ def test_nothing_to_convert_and_names_taken() -> None:
         convert(money().drop(columns=["value", "mrr"]), "EUR", EUR)
     with pytest.raises(ArgumentError, match="has a column 'value_in_EUR' already"):
         convert(convert(money(), "EUR", EUR), "EUR", EUR)
+
+
+# The European Central Bank's series
+
+
+def rate(frame: pd.DataFrame, currency: str, day: str) -> float:
+    return float(frame.loc[(frame["currency"] == currency) & (frame["date"] == day), "rate"].iloc[0])
+
+
+def test_the_banks_rates_are_those_that_it_published() -> None:
+    # Euro foreign exchange reference rates of 4 January 1999, the first day of the euro: 1 EUR = 1.1789 USD = 0.7111 GBP = 133.73 JPY.
+    euro = ecb_rates()
+    assert rate(euro, "USD", "1999-01-04") == 1 / 1.1789
+    assert rate(euro, "GBP", "1999-01-04") == 1 / 0.7111
+    dollar = ecb_rates("USD", currencies=["EUR", "JPY"])
+    assert sorted(dollar["currency"].unique()) == ["EUR", "JPY", "USD"]
+    assert rate(dollar, "EUR", "1999-01-04") == pytest.approx(1.1789)
+    assert rate(dollar, "JPY", "1999-01-04") == pytest.approx(1.1789 / 133.73)
+    assert set(dollar.loc[dollar["currency"] == "USD", "rate"]) == {1.0}
+    assert {name: str(dtype) for name, dtype in euro.dtypes.items()} == {"currency": "str", "date": "datetime64[us]", "rate": "float64"}
+    assert euro["rate"].gt(0).all()
+    assert not euro.duplicated(["currency", "date"]).any()
+
+
+def test_the_banks_rates_are_rates_of_every_metric() -> None:
+    frame = pd.DataFrame({"value": [117.89], "currency": ["USD"]})
+    # A Sunday takes Friday's.
+    assert convert(frame, "EUR", ecb_rates(), on="1999-01-04")["value_in_EUR"].tolist() == pytest.approx([100.0])
+    friday, sunday = (convert(frame, "EUR", ecb_rates(), on=day)["value_in_EUR"][0] for day in ("2024-03-01", "2024-03-03"))
+    assert friday == sunday
+    with pytest.raises(ArgumentError, match=r"none on or before 1998-12-31"):
+        convert(frame, "EUR", ecb_rates(), on="1998-12-31")
+
+
+def test_currencies_that_the_bank_never_quoted() -> None:
+    for wrong in ("XAU", "eur", "Date", "<b>"):
+        with pytest.raises(ArgumentError, match=f"never quoted {wrong}"):
+            ecb_rates(wrong)
+    with pytest.raises(ArgumentError, match="never quoted KZT, UAH"):
+        ecb_rates(currencies=["UAH", "USD", "KZT"])
+
+
+def test_without_the_package_the_error_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "currency_converter", None)
+    with pytest.raises(ArgumentError, match=r'pip install "pdframe\[ecb\]"'):
+        ecb_rates()

@@ -89,11 +89,11 @@ class Truth:
         leave(None, "open")
         return found
 
-    def subscriptions(self) -> list[Subscription]:
+    def subscriptions(self, *, cancellations: bool = True) -> list[Subscription]:
         """Return one row a recurring, enabled line of a won deal that is not deleted, by line id.
 
         A line starts at its billing_start_date, else on the won date; it ends with its term or, where earlier, on the deal's
-        cancellation date.
+        cancellation date. Without `cancellations`, as somebody sees it who does not know of any.
         """
         deals: dict[int, Row] = self._ledger.tables["deals"]
         found = []
@@ -104,7 +104,7 @@ class Truth:
             start = date.fromisoformat(line["billing_start_date"] or deal["local_won_date"])
             end = term_end(start, line["billing_frequency"], line["billing_frequency_cycles"])
             reason: Literal["term", "cancelled", "open"] = "open" if end is None else "term"
-            cancelled = deal["custom_fields"].get(self._cancellation)
+            cancelled = deal["custom_fields"].get(self._cancellation) if cancellations else None
             if cancelled is not None and (end is None or date.fromisoformat(cancelled) < end):
                 end, reason = max(start, date.fromisoformat(cancelled)), "cancelled"
             found.append(

@@ -1,0 +1,164 @@
+"""What is billed when: periods of recurring lines, one-time lines, and installments."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from pdframe.errors import ArgumentError
+from pdframe.metrics.columns import Flags, Floats, Ints, amounts, ids
+from pdframe.metrics.inputs import keyed, moment, need, warn
+from pdframe.metrics.revenue.lines import BILLED, ledger_columns, named, report, won_lines
+from pdframe.metrics.revenue.months import Moment
+from pdframe.metrics.revenue.periods import NULL, ONE_TIME, WEEKLY, add_periods, as_dates, days_of, frequencies, months_of
+from pdframe.metrics.revenue.policy import RevenuePolicy, chosen
+from pdframe.metrics.revenue.prices import rounded
+
+KINDS = pd.CategoricalDtype(["one-time", "recurring", "installment"])
+_MOST_ROWS = 200_000_000
+
+
+def billing_schedule(
+    deal_products: pd.DataFrame,
+    installments: pd.DataFrame | None,
+    deals: pd.DataFrame,
+    *,
+    since: Moment,
+    until: Moment,
+    discounts: pd.DataFrame | None = None,
+    tax: bool = False,
+    cancellations: pd.DataFrame | None = None,
+    policy: RevenuePolicy | None = None,
+    tz: str = "UTC",
+) -> pd.DataFrame:
+    """What is billed when, for won deals: one row a bill of a line or an installment. Billing, not recognised revenue.
+
+    Parameters
+    ----------
+    deal_products, deals, discounts, cancellations, policy, tz
+        As in `mrr_lines`; a period that begins on the day of the cancellation or later is not billed.
+    installments
+        As loaded: id, deal_id, billing_date, amount. None: the account has none. A deal with installments bills those instead of its
+        one-time lines, as they were entered: neither `tax` nor `discounts` changes them.
+    since, until
+        Days in [since, until).
+    tax
+        False: net of tax. True: with the tax of each line.
+
+    Returns
+    -------
+    DataFrame
+        By date, deal and id. date, deal_id, customer, kind (one-time, recurring, installment), amount, currency, id (of the line or the
+        installment). A recurring line is billed at the beginning of each period, a one-time line on its start: `billing_start_date`, else
+        the won date.
+
+    Raises
+    ------
+    ArgumentError
+        A column is missing, or an argument is no time.
+
+    Warns
+    -----
+    DataWarning
+        Lines are kept apart, as in `mrr_lines`; or installments have no date or amount.
+
+    Notes
+    -----
+    When a bill is paid, and over which months its revenue is recognised (IFRS 15, ASC 606), is another matter.
+    """
+    policy = dataclasses.replace(chosen(policy), tax="included" if tax else "excluded")
+    need(deal_products, "deal_products", [*BILLED, "product_id"])
+    first, end = (_day(value, tz, name) for value, name in ((since, "since"), (until, "until")))
+    if first >= end:
+        raise ArgumentError(f"since={since!r} is not before until={until!r}; until itself lies outside the window.")
+    held = won_lines(deal_products, deals, policy, None, tz)
+    lines, problems = ledger_columns(held, policy, discounts, cancellations)
+    report(problems, lines["id"])
+    frequency = frequencies(lines["billing_frequency"])
+    fine = problems.isna().to_numpy()
+    parts = [_recurring(lines, frequency, fine & (frequency != ONE_TIME), first, end)]
+    once = fine & (frequency == ONE_TIME)
+    if installments is not None:
+        need(installments, "installments", ["id", "deal_id", "billing_date", "amount"])
+        plans, replaced = _installments(installments, deals, policy, tz, first, end)
+        parts.append(plans)
+        once &= ~lines["deal_id"].isin(replaced).to_numpy(bool)
+    parts.append(_once(lines, once, first, end))
+    result = pd.concat(parts, ignore_index=True).sort_values(["date", "deal_id", "kind", "id"], ignore_index=True, kind="stable")
+    # Installments and lines may share ids: the deal leads back to either.
+    return keyed(result, ["deal_id"])
+
+
+def _day(value: Moment, tz: str, name: str) -> int:
+    day = moment(value, tz, name).tz_convert(tz).tz_localize(None)
+    return int(np.datetime64(day.date()).astype("datetime64[D]").astype(np.int64))
+
+
+def _recurring(lines: pd.DataFrame, frequency: Ints, which: Flags, first: int, end: int) -> pd.DataFrame:
+    rows = np.flatnonzero(which)
+    start, over, each = days_of(lines, "start")[rows], days_of(lines, "end")[rows], frequency[rows]
+    last = np.where(over == NULL, end, np.minimum(over, end))
+    # Periods that surely lie before the window or after it are not made: one more on either side is.
+    months = np.array([0, 0, 1, 3, 6, 12])[each]
+    before, after = (np.where(each == WEEKLY, (day - start) // 7, _apart(start, day) // np.maximum(months, 1)) for day in (first, last))
+    low = np.maximum(before - 1, 0)
+    count = np.maximum(after + 2 - low, 0)
+    cycles = amounts(lines, "billing_frequency_cycles")[rows]
+    most = np.where(np.isnan(cycles), np.iinfo(np.int64).max, np.nan_to_num(cycles)).astype(np.float64)
+    count = np.minimum(count, np.maximum(most - low, 0)).astype(np.int64)
+    if count.sum() > _MOST_ROWS:
+        raise ArgumentError(f"The window holds about {count.sum():,} bills. Take a shorter one.")
+    line = np.repeat(np.arange(len(rows)), count)
+    nth = low[line] + np.arange(len(line)) - np.repeat(np.cumsum(count) - count, count)
+    day = add_periods(start[line], each[line], nth)
+    inside = (day >= first) & (day < end) & ((over[line] == NULL) | (day < over[line]))
+    line, day = rows[line[inside]], day[inside]
+    return _bills(lines, line, day, amounts(lines, "amount")[line], "recurring")
+
+
+def _apart(start: Ints, day: int | Ints) -> Ints:
+    """How many months a day lies after each start, not counting the days."""
+    return months_of(np.broadcast_to(np.asarray(day, dtype=np.int64), start.shape).copy()) - months_of(start)
+
+
+def _once(lines: pd.DataFrame, which: Flags, first: int, end: int) -> pd.DataFrame:
+    start = days_of(lines, "start")
+    rows = np.flatnonzero(which & (start >= first) & (start < end))
+    return _bills(lines, rows, start[rows], amounts(lines, "one_time")[rows], "one-time")
+
+
+def _installments(
+    installments: pd.DataFrame, deals: pd.DataFrame, policy: RevenuePolicy, tz: str, first: int, end: int
+) -> tuple[pd.DataFrame, pd.Series[Any]]:
+    """Return the bills of installments of deals that count, and the deals that have any."""
+    plan = installments.assign(is_enabled=True, currency=None)
+    held = won_lines(plan, deals, policy, None, tz)
+    day, amount = days_of(held.lines, "billing_date"), amounts(held.lines, "amount")
+    unclear = (day == NULL) | np.isnan(amount)
+    if unclear.any():
+        warn(f"{unclear.sum():,} installments have no date or amount and are left out: {named(held.lines.loc[unclear, 'id'])}.")
+    frame = pd.DataFrame({"id": ids(held.lines, "id"), "deal_id": ids(held.lines, "deal_id"), "customer": held.customer})
+    frame["currency"] = held.deals["currency"].astype("str") if "currency" in held.deals.columns else pd.Series(None, frame.index, "str")
+    rows = np.flatnonzero(~unclear & (day >= first) & (day < end))
+    return _bills(frame, rows, day[rows], rounded(amount)[rows], "installment"), frame["deal_id"]
+
+
+def _bills(lines: pd.DataFrame, rows: Ints, day: Ints, amount: Floats, kind: str) -> pd.DataFrame:
+    taken = lines.take(rows)
+    return pd.DataFrame(
+        {
+            "date": as_dates(day),
+            "deal_id": taken["deal_id"].array,
+            "customer": taken["customer"].array,
+            "kind": pd.Categorical([kind] * len(rows), dtype=KINDS),
+            "amount": amount,
+            "currency": taken["currency"].array,
+            "id": taken["id"].array,
+        }
+    )
+
+
+__all__ = ["billing_schedule"]

@@ -1,0 +1,296 @@
+"""From line items of won deals to recurring revenue a month: what each line is worth, and from when until when."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from pdframe.errors import ArgumentError
+from pdframe.metrics.columns import Floats, Ints, amounts, equals, ids, times
+from pdframe.metrics.inputs import local_date, need, warn
+from pdframe.metrics.line_values import differs
+from pdframe.metrics.revenue.customers import customers
+from pdframe.metrics.revenue.endings import bridged, cancelled_on
+from pdframe.metrics.revenue.periods import (
+    MONTHS,
+    NULL,
+    ONE_TIME,
+    WEEKLY,
+    add_periods,
+    as_dates,
+    as_months,
+    days_of,
+    frequencies,
+    sampled,
+)
+from pdframe.metrics.revenue.policy import RevenuePolicy, chosen
+from pdframe.metrics.revenue.prices import LARGEST, PRICED, period_amounts, rounded, shares_kept
+
+LINES = (
+    "id", "deal_id", "customer", "product_id", "currency", "mrr", "start", "end", "end_reason", "billing_frequency",
+    "billing_frequency_cycles", "one_time", "tcv", "problem", "amount", "won_date", "month_from", "month_until",
+)  # fmt: skip
+"""Columns of the result, in this order, before those that are carried along."""
+
+BILLED = ("id", "deal_id", "currency", "is_enabled", "billing_frequency", "billing_frequency_cycles", "billing_start_date", *PRICED)
+"""Columns that line items need."""
+
+REASONS = pd.CategoricalDtype(["term", "cancelled", "open"])
+CARRIED = ("owner_id", "pipeline_id", "org_id", "person_id")
+"""Columns of deals that come along unless others are named."""
+
+_LAST_DAY = 2_932_896  # 31 December 9999
+_MOST_CYCLES = 100_000
+_NAMED = 20
+
+
+def mrr_lines(
+    deal_products: pd.DataFrame,
+    deals: pd.DataFrame,
+    *,
+    policy: RevenuePolicy | None = None,
+    discounts: pd.DataFrame | None = None,
+    cancellations: pd.DataFrame | None = None,
+    carry: str | Sequence[str] | None = None,
+    tz: str = "UTC",
+) -> pd.DataFrame:
+    """The line items of won deals as recurring revenue: one row a line, from which every other figure of revenue follows.
+
+    Parameters
+    ----------
+    deal_products
+        Line items as loaded. Disabled ones are left out.
+    deals
+        Deals as loaded, archived ones among them; deleted ones and those that are not won are left out. Needs id, status, won_time and the
+        columns of `policy.customer`; local_won_date, is_deleted, currency and value are used where present.
+    policy
+        Choices that change the figures; None: `RevenuePolicy()`.
+    discounts
+        Discounts on whole deals (`account.discounts(ids)`), which cut one-time parts alone, pro rata. None: not known; then a warning names
+        the deals whose value is not what their lines add up to.
+    cancellations
+        A frame with a column `date`, the first day on which nothing is owed any more, and exactly one of line_id, deal_id, customer. By
+        line or deal the earliest date counts; by customer each line takes the first date after its start. Rows without a date are none:
+        `deals[["id", "Cancellation date"]].set_axis(["deal_id", "date"], axis=1)` will do.
+    carry
+        Columns of `deals` to bring along, for `by`; None: owner_id, pipeline_id, org_id, person_id where present. All columns of
+        `deal_products` come along too, but for those that are called like one of the result.
+    tz
+        Timezone in which `won_time` falls on a day, where `local_won_date` is null.
+
+    Returns
+    -------
+    DataFrame
+        In the order of `deal_products`. id, deal_id, customer ("organization 5", "person 7", "deal 12"), product_id, currency (the line's,
+        else the deal's), mrr (a month, 0 for one-time lines), start, end (the first day after; null: open, or one-time), end_reason (term,
+        cancelled, open; null: one-time), billing_frequency, billing_frequency_cycles, one_time (amount billed once, after `discounts`; 0
+        for lines that recur), tcv (over the whole term; null where cycles are open), problem (why a line is kept apart; null: it counts),
+        amount (one billing period), won_date, month_from and month_until (the first month in which it counts, and the first in which it
+        does no longer, as first days; null: never ends), then what is carried along. Amounts are in the line's currency; those of a line
+        with a problem are null.
+
+    Raises
+    ------
+    ArgumentError
+        A column is missing or holds what it cannot, `deals` holds a deal twice, or `cancellations` has another shape.
+
+    Warns
+    -----
+    DataWarning
+        Lines are kept apart, with their reasons, counts and ids; or deals differ from their lines.
+
+    Notes
+    -----
+    One period: max(0, quantity x item_price - discount), divided by 1 + tax where the tax is inside; a negative price stays negative. Per
+    month: weekly 52/12 of it, monthly 1, quarterly 1/3, semi-annually 1/6, annually 1/12. ARR = 12 x MRR. TCV = one-time + all cycles, as
+    agreed, cancelled or not. Each amount is rounded once, half to even, to a millionth.
+
+    A line is active on [start, end): from `billing_start_date`, else the won date, for its cycles, each counted from the start (31 January
+    + 1 month = 28 February, + 2 = 31 March), or to the cancellation where that is earlier. Rules of billing: Pipedrive's API reference
+    (weekly billing needs cycles; null cycles recur without end; one-time has none).
+    """
+    policy = chosen(policy)
+    need(deal_products, "deal_products", [*BILLED, "product_id"])
+    won = won_lines(deal_products, deals, policy, carry, tz)
+    if discounts is None:
+        _name_differing(won)
+    found, problems = ledger_columns(won, policy, discounts, cancellations)
+    report(problems, found["id"])
+    carried = won.deals[_carried(deals, carry)]
+    taken = [name for name in carried.columns if name in LINES or name in deal_products.columns]
+    if carry is None:
+        # The lines' own column is what the caller wants then.
+        carried = carried.drop(columns=taken)
+    elif taken:
+        raise ArgumentError(f"carry: {', '.join(map(repr, taken))} is a column of the lines already. Rename it in `deals` first.")
+    rest = [name for name in won.lines.columns if name not in LINES]
+    return pd.concat([found, carried, won.lines[rest]], axis=1)
+
+
+class WonLines(NamedTuple):
+    """Line items of the deals that count; row by row beside them their deals, who the customer is, and when the deal was won (days)."""
+
+    lines: pd.DataFrame
+    deals: pd.DataFrame
+    customer: pd.Series[Any]
+    won: Ints
+
+
+def won_lines(
+    deal_products: pd.DataFrame, deals: pd.DataFrame, policy: RevenuePolicy, carry: str | Sequence[str] | None, tz: str
+) -> WonLines:
+    """Return the enabled lines of the deals that count under `policy`.
+
+    Raises
+    ------
+    ArgumentError
+        A column of deals is missing, or a deal is there twice.
+    """
+    need(deals, "deals", ["id", "status", "won_time", *policy.customer, *_carried(deals, carry)])
+    deal_ids = ids(deals, "id")
+    counts = deals["status"].isin(policy.statuses).to_numpy(bool) & deal_ids.notna().to_numpy()
+    if "is_deleted" in deals.columns:
+        counts &= ~equals(deals, "is_deleted", True)
+    kept = deals[counts].reset_index(drop=True)
+    known = pd.Index(deal_ids[counts])
+    if not known.is_unique:
+        raise ArgumentError(f"deals holds deal {known[known.duplicated()][0]} more than once. Pass each deal once.")
+    won = local_date(times(kept, "won_time", tz), tz).to_numpy().astype("datetime64[D]").astype(np.int64)
+    if "local_won_date" in kept.columns:
+        local = days_of(kept, "local_won_date")
+        won = np.where(local == NULL, won, local)
+    place = np.asarray(known.get_indexer(pd.Index(ids(deal_products, "deal_id"))), dtype=np.int64)
+    rows = (place >= 0) & ~equals(deal_products, "is_enabled", False)
+    place, lines = place[rows], deal_products if rows.all() else deal_products[rows]
+    customer = customers(kept, policy).take(place).reset_index(drop=True)
+    return WonLines(lines.reset_index(drop=True), kept.take(place).reset_index(drop=True), customer, won[place])
+
+
+def ledger_columns(
+    held: WonLines, policy: RevenuePolicy, discounts: pd.DataFrame | None, cancellations: pd.DataFrame | None
+) -> tuple[pd.DataFrame, pd.Series[Any]]:
+    """Return the columns of LINES, and the problem of each line."""
+    lines, won = held.lines, held.won
+    frequency, cycles = frequencies(lines["billing_frequency"]), amounts(lines, "billing_frequency_cycles")
+    start = days_of(lines, "billing_start_date")
+    start = np.where(start == NULL, won, start)
+    currency = lines["currency"].astype("str")
+    if "currency" in held.deals.columns:
+        currency = currency.fillna(held.deals["currency"].astype("str"))
+    amount = period_amounts(lines, policy)
+    result = pd.DataFrame({"id": ids(lines, "id"), "deal_id": ids(lines, "deal_id"), "customer": held.customer})
+    end, problem = _terms(start, frequency, cycles)
+    problem = _problems(lines, result["id"], currency, amount, problem)
+    fine = problem == ""
+    amount = np.where(fine, amount, np.nan)
+    once, recurs = fine & (frequency == ONE_TIME), fine & (frequency != ONE_TIME)
+    one_time = np.where(once, amount, 0.0)
+    if discounts is not None:
+        one_time = one_time * shares_kept(one_time, lines.assign(currency=currency), held.deals, discounts)
+    per_month = np.array([0.0, policy.weekly, *(1 / MONTHS[2:])])[np.maximum(frequency, 0)]
+    mrr = np.where(recurs, amount * per_month, 0.0)
+    tcv = np.where(recurs, amount * cycles, one_time)
+
+    reason = np.where(~recurs, -1, np.where(end == NULL, 2, 0))
+    if cancellations is not None:
+        cancelled = cancelled_on(result, start, cancellations)
+        early = recurs & (cancelled != NULL) & ((end == NULL) | (cancelled < end))
+        end, reason = np.where(early, np.maximum(start, cancelled), end), np.where(early, 1, reason)
+    counted = end
+    if policy.grace_days > 0:
+        counted = bridged(pd.factorize(result["customer"])[0].astype(np.int64), start, end, recurs & (mrr > 0), policy.grace_days)
+    month_from, month_until = sampled(start, np.where(recurs, counted, NULL), policy.at, recurs)
+
+    def money(values: Floats) -> Floats:
+        return np.where(fine, rounded(values), np.nan)
+
+    result["product_id"], result["currency"] = lines["product_id"], currency
+    result["mrr"] = money(mrr)
+    result["start"], result["end"] = as_dates(start), as_dates(end)
+    result["end_reason"] = pd.Categorical.from_codes(reason, dtype=REASONS)
+    result["billing_frequency"], result["billing_frequency_cycles"] = lines["billing_frequency"], lines["billing_frequency_cycles"]
+    result["one_time"], result["tcv"] = money(one_time), money(tcv)
+    told = pd.Series(problem, dtype="str").mask(fine)
+    result["problem"] = told
+    result["amount"], result["won_date"] = money(amount), as_dates(won)
+    result["month_from"], result["month_until"] = as_months(month_from), as_months(month_until)
+    return result, told
+
+
+def _terms(start: Ints, frequency: Ints, cycles: Floats) -> tuple[Ints, Any]:
+    """The day after the last of each term, `NULL` where it is open, and what is wrong with it."""
+    problem = np.full(len(start), "", dtype=object)
+    recurs = frequency > ONE_TIME
+    finite = recurs & ~np.isnan(cycles)
+    problem[recurs & (frequency == WEEKLY) & ~finite] = "weekly without cycles"
+    odd = finite & (cycles != np.floor(cycles))
+    problem[odd] = "cycles are not a whole number"
+    problem[finite & (cycles <= 0)] = "cycles below 1"
+    far = finite & (cycles > _MOST_CYCLES)
+    problem[far | (start > _LAST_DAY)] = "ends after the year 9999"
+    problem[frequency < ONE_TIME] = "unknown billing frequency"
+    problem[start == NULL] = "no start date"
+    known = (problem == "") & finite
+    end = np.full(len(start), NULL)
+    end[known] = add_periods(start[known], frequency[known], cycles[known].astype(np.int64))
+    problem[end > _LAST_DAY] = "ends after the year 9999"
+    end[end > _LAST_DAY] = NULL
+    return end, problem
+
+
+def _problems(lines: pd.DataFrame, line: pd.Series[Any], currency: pd.Series[Any], amount: Floats, problem: Any) -> Any:
+    """What is wrong with each line, the gravest of it; empty where it counts."""
+    problem[currency.isna().to_numpy() | (currency.str.strip() == "").to_numpy(bool, na_value=True)] = "no currency"
+    problem[~(np.abs(amount) < LARGEST)] = "amount out of range"
+    problem[lines[["quantity", "item_price"]].isna().any(axis=1).to_numpy(bool)] = "no quantity or price"
+    problem[(line.duplicated() & line.notna()).to_numpy(bool)] = "id occurs twice"
+    return problem
+
+
+def _carried(deals: pd.DataFrame, carry: str | Sequence[str] | None) -> list[str]:
+    if carry is None:
+        return [name for name in CARRIED if name in deals.columns]
+    return [carry] if isinstance(carry, str) else list(dict.fromkeys(carry))
+
+
+def report(problems: pd.Series[Any], line: pd.Series[Any]) -> None:
+    """Warn of the lines that are kept apart: how many, why, and which."""
+    apart = problems.notna()
+    if not apart.any():
+        return
+    parts = [f"{reason} ({len(rows):,}: {named(rows)})" for reason, rows in line[apart].groupby(problems[apart], sort=True)]
+    count = int(apart.sum())
+    warn(
+        f"{count:,} line item{'s are kept apart and count' if count > 1 else ' is kept apart and counts'} nowhere, line ids by reason: "
+        f"{'; '.join(parts)}. "
+        "lines[lines['problem'].notna()] shows them; put them right in Pipedrive."
+    )
+
+
+def named(values: pd.Series[Any]) -> str:
+    """The first few of some ids."""
+    shown = ", ".join("none" if pd.isna(value) else str(value) for value in values.iloc[:_NAMED])
+    return shown + (", ..." if len(values) > _NAMED else "")
+
+
+def _name_differing(held: WonLines) -> None:
+    """Warn of deals whose value is not the sum of their lines, so that a discount on the deal may be missing."""
+    lines = held.lines
+    if "value" not in held.deals.columns or "sum" not in lines.columns or not len(lines):
+        return
+    first = ~ids(lines, "deal_id").duplicated().to_numpy()
+    deal = ids(lines[first], "deal_id").reset_index(drop=True)
+    value = amounts(held.deals[first], "value")
+    none = pd.DataFrame({"deal_id": pd.array([], "Int64"), "type": pd.array([], "str"), "amount": pd.array([], "float64")})
+    apart = deal[differs(deal, value, lines, none)]
+    if len(apart):
+        warn(
+            f"The value of {len(apart):,} deals is not what their lines add up to ({named(apart)}): discounts on these deals may cut their "
+            "one-time lines. Load them with account.discounts(ids) and pass discounts=."
+        )
+
+
+__all__ = ["BILLED", "LINES", "REASONS", "WonLines", "mrr_lines", "named", "report", "won_lines"]

@@ -1,0 +1,78 @@
+"""What moved MRR from month to month: new, reactivation, expansion, contraction, churn, and exchange rates."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pandas as pd
+
+from pdframe.metrics.columns import Flags, Ints
+from pdframe.metrics.currency import RateTable
+from pdframe.metrics.inputs import keyed, keys
+from pdframe.metrics.revenue.ledger import ledger
+from pdframe.metrics.revenue.months import MOVEMENTS, Moment, expired, kinds
+from pdframe.metrics.revenue.periods import month_window
+from pdframe.metrics.revenue.prices import in_units
+from pdframe.metrics.revenue.units import units
+
+COLUMNS = ("month", "currency", "start", *MOVEMENTS, "fx", "end", "expired")
+
+
+def mrr_movements(
+    lines: pd.DataFrame,
+    *,
+    since: Moment | None,
+    until: Moment,
+    by: str | Sequence[str] | None = None,
+    rates: RateTable | None = None,
+) -> pd.DataFrame:
+    """What moved MRR in every month: one row a month and currency (and group).
+
+    Parameters
+    ----------
+    lines, since, until, by, rates
+        As in `mrr_customer_months`.
+
+    Returns
+    -------
+    DataFrame
+        By group, month and currency, every month of the window for all that ever had MRR. The columns of `by`, then month, currency, start
+        (the month before, as stated then), new, reactivation, expansion, contraction, churn (losses negative), fx (0 without `rates`), end,
+        expired: the part of churn whose lines ran out with no cancellation known.
+
+    Raises
+    ------
+    ArgumentError
+        As in `mrr_customer_months`.
+
+    Notes
+    -----
+    end = start + new + reactivation + expansion + contraction + churn + fx, exactly in millionths (see `mrr_customer_months`). With `by`,
+    start, end and their difference sum to the whole (with `rates` but for the rounding of each unit's part to a millionth); single
+    movements do so only where `by` is constant per customer: a product that replaces another is an expansion of its customer, but new and
+    churn by product. A customer below 0 (credits alone) is not active; what moves it there is a contraction, and back an expansion.
+    """
+    names = keys(by, COLUMNS)
+    held = units(ledger(lines, names), rates)
+    first, end = month_window(since, until, held.ledger.earliest)
+    found, width = held.months(first, end), end - first
+    kind = kinds(found, held.first_active(end))
+    change = found.now - found.before - found.fx
+
+    def total(amount: Ints, rows: Flags | None = None) -> Ints:
+        if rows is None:
+            return held.total(found.unit, found.month, amount, first, width)
+        return held.total(found.unit[rows], found.month[rows], amount[rows], first, width)
+
+    columns = {
+        "start": total(found.before),
+        **{name: total(change, kind == code) for code, name in enumerate(MOVEMENTS)},
+        "fx": total(found.fx),
+        "end": total(found.now),
+        "expired": total(expired(found, kind)),
+    }
+    result = held.grid(first, width, {name: in_units(parts) for name, parts in columns.items()})
+    return keyed(result, ["month", *([] if rates is not None else ["currency"]), *names])
+
+
+__all__ = ["mrr_movements"]

@@ -1,0 +1,135 @@
+"""Days, months and billing periods as integers: days and months since 1970, months counted from the anchor date."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from pdframe.errors import ArgumentError
+from pdframe.metrics.columns import Flags, Ints, dates
+from pdframe.metrics.inputs import moment
+
+NULL = np.iinfo(np.int64).min
+"""A day or a month that is not known."""
+NEVER = np.iinfo(np.int64).max
+"""The month of what does not end."""
+
+FREQUENCIES = ("one-time", "weekly", "monthly", "quarterly", "semi-annually", "annually")
+ONE_TIME, WEEKLY, MONTHLY = 0, 1, 2
+# Months in a period, by place in FREQUENCIES.
+MONTHS = np.array([0, 0, 1, 3, 6, 12], np.int64)
+MOST_MONTHS = 12_000
+
+
+def days_of(frame: pd.DataFrame, column: str) -> Ints:
+    """Return a column of days as days since 1970, `NULL` where there is none."""
+    return dates(frame, column).to_numpy().astype("datetime64[D]").astype(np.int64)
+
+
+def as_dates(days: Ints) -> pd.Series[Any]:
+    """Return days since 1970 as datetime64[us], null where `NULL`."""
+    return pd.Series(days.view("datetime64[D]").astype("datetime64[us]"))
+
+
+def as_months(months: Ints) -> pd.Series[Any]:
+    """Return months since 1970 as their first days, null where `NULL` or `NEVER`."""
+    held = np.where(months == NEVER, NULL, months)
+    return pd.Series(held.view("datetime64[M]").astype("datetime64[us]"))
+
+
+def months_of(days: Ints) -> Ints:
+    """Return the month of each day."""
+    return days.view("datetime64[D]").astype("datetime64[M]").astype(np.int64)
+
+
+def first_day(months: Ints) -> Ints:
+    """Return the first day of each month."""
+    return months.view("datetime64[M]").astype("datetime64[D]").astype(np.int64)
+
+
+def add_months(days: Ints, months: Ints) -> Ints:
+    """Count months from each day, its day of the month cut to the month's length: 31 January + 1 is 28 February, + 2 is 31 March."""
+    own = months_of(days)
+    target = own + months
+    begins = first_day(target)
+    result: Ints = begins + np.minimum(days - first_day(own), first_day(target + 1) - begins - 1)
+    return result
+
+
+def add_periods(days: Ints, frequency: Ints, count: Ints) -> Ints:
+    """Count billing periods from each day, all of them from the day itself."""
+    weekly = frequency == WEEKLY
+    later = add_months(days, np.where(weekly, 0, MONTHS[frequency] * count))
+    return np.where(weekly, days + 7 * count, later)
+
+
+def frequencies(column: pd.Series[Any]) -> Ints:
+    """Return the place of each frequency in FREQUENCIES, -1 where it is none of them; null (a plan without billing) is one-time."""
+    known = pd.Index(FREQUENCIES)
+    if isinstance(column.dtype, pd.CategoricalDtype):
+        names, codes = column.cat.categories, column.cat.codes.to_numpy().astype(np.int64)
+    else:
+        found, names = pd.factorize(column.astype(object))
+        codes = found.astype(np.int64)
+    places = np.append(np.asarray(known.get_indexer(pd.Index(names)), dtype=np.int64), ONE_TIME)
+    result: Ints = places[codes]
+    return result
+
+
+def month_window(since: Any, until: Any, earliest: int | None) -> tuple[int, int]:
+    """Return the months whose first day lies in [since, until), as the first and the one after the last.
+
+    Parameters
+    ----------
+    since
+        None: from `earliest` on.
+    until
+        A time; what has no end cannot be listed.
+    earliest
+        First month of the ledger, None where it is empty.
+
+    Raises
+    ------
+    ArgumentError
+        One is no time, or no month begins in the window.
+    """
+    if until is None:
+        raise ArgumentError("`until` is needed: lines without an end recur for ever. Pass the first day that is no longer counted.")
+    end = _ceiling(until, "until")
+    start = _ceiling(since, "since") if since is not None else min(end if earliest is None else earliest, end)
+    if since is not None and start >= end:
+        raise ArgumentError(f"No month begins between since={since!r} and until={until!r}; until itself lies outside the window.")
+    if end - start > MOST_MONTHS:
+        raise ArgumentError(f"The window holds {end - start:,} months; {MOST_MONTHS:,} are the most.")
+    return start, end
+
+
+def _ceiling(value: Any, name: str) -> int:
+    """The first month that begins at a time or after it."""
+    time = moment(value, "UTC", name).tz_localize(None)
+    month = (time.year - 1970) * 12 + time.month - 1
+    return month if time == pd.Timestamp(year=time.year, month=time.month, day=1) else month + 1
+
+
+def sampled(start: Ints, end: Ints, at: str, known: Flags) -> tuple[Ints, Ints]:
+    """Return the first month in which a line counts and the first in which it does so no longer.
+
+    Parameters
+    ----------
+    start, end
+        Days since 1970; the line is active on [start, end), `NULL` as an end is none.
+    at
+        "end": it counts in the months on whose last day it is active; "start": on whose first.
+    known
+        Where there is a start; elsewhere both are `NULL`.
+    """
+    months = []
+    for days in (start, end):
+        held = np.where(days == NULL, 0, days)
+        month = months_of(held)
+        if at == "start":
+            month = month + (first_day(month) < held)
+        months.append(month)
+    return np.where(known, months[0], NULL), np.where(known, np.where(end == NULL, NEVER, months[1]), NULL)

@@ -1,0 +1,140 @@
+"""Terms that end soon, and the deals that take over."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from pdframe.metrics.columns import Flags, Ints, amounts, equals, ids, times
+from pdframe.metrics.inputs import keyed, moment, need, span
+from pdframe.metrics.revenue.customers import customers
+from pdframe.metrics.revenue.ledger import NEEDED
+from pdframe.metrics.revenue.lines import REASONS
+from pdframe.metrics.revenue.months import Moment
+from pdframe.metrics.revenue.periods import NULL, as_dates, days_of
+from pdframe.metrics.revenue.policy import RevenuePolicy, chosen
+from pdframe.metrics.revenue.prices import LARGEST
+
+NEAR = 31
+"""Days before or after the end of a term within which the next one is taken for its renewal."""
+
+_STATUS = pd.CategoricalDtype(["won", "open"])
+
+
+def renewals(
+    lines: pd.DataFrame,
+    deals: pd.DataFrame,
+    *,
+    as_of: Moment,
+    within: str | pd.Timedelta,
+    policy: RevenuePolicy | None = None,
+    tz: str = "UTC",
+) -> pd.DataFrame:
+    """Terms that end soon, and the deal that takes over where there is one: one row a line that ends.
+
+    Parameters
+    ----------
+    lines
+        As `mrr_lines` gives them, of all won deals: successors are among them.
+    deals
+        Deals as loaded: id, status, add_time and the columns of `policy.customer`; is_deleted where present. Open ones may be successors.
+    as_of
+        The day, inclusive; what was won or created after it is not known. A time is taken for its day in `tz`.
+    within
+        How far ahead, such as "90D": terms whose `end` is after `as_of` and no later than this.
+    policy
+        The one that `lines` were made with: it says who the customer is.
+    tz
+        Timezone of naive times.
+
+    Returns
+    -------
+    DataFrame
+        By end, customer and id. id, deal_id, customer, product_id, currency, mrr, end (the first day without), end_reason (term or
+        cancelled), days (from `as_of` to the end), successor (id of a deal, null: none), successor_status (won, open), successor_start
+        (first day of its line; null while it is open).
+
+    Raises
+    ------
+    ArgumentError
+        A column is missing, or an argument is no time.
+
+    Notes
+    -----
+    Pipedrive does not link a renewal to what it renews. The successor is the customer's deal, won by `as_of`, with a line that starts
+    within 31 days of the end and runs on after it, the same product first, then the nearest start; where there is none, the open deal of
+    the customer that was added last, after the ending line had started. A cancelled line has none.
+    """
+    policy = chosen(policy)
+    need(lines, "lines", [*NEEDED, "id", "deal_id", "product_id"])
+    need(deals, "deals", ["id", "status", "add_time", *policy.customer])
+    moment_ = moment(as_of, tz, "as_of").tz_convert(tz).tz_localize(None)
+    today = int(np.datetime64(moment_.date()).astype("datetime64[D]").astype(np.int64))
+    limit = today + span(within, "within")
+    mrr = amounts(lines, "mrr")
+    counts = lines["problem"].isna().to_numpy() & (np.abs(mrr) < LARGEST) & (mrr != 0)
+    if "won_date" in lines.columns:
+        counts &= days_of(lines, "won_date") <= today
+    held = lines[counts].reset_index(drop=True)
+    start, end = days_of(held, "start"), days_of(held, "end")
+    ending = (end != NULL) & (end > today) & (end <= limit) & (end > start)
+    result = held.loc[ending, ["id", "deal_id", "customer", "product_id", "currency", "mrr", "end", "end_reason"]].reset_index(drop=True)
+    result["end_reason"] = result["end_reason"].astype(REASONS)
+    result["days"] = pd.array(end[ending] - today, dtype="Int64")
+    renewable = ~equals(result, "end_reason", "cancelled")
+    won = _won(result, renewable, end[ending], held, start, end)
+    opened = _open(result, renewable & won["successor"].isna().to_numpy(), start[ending], deals, policy, today, tz)
+    result["successor"] = won["successor"].fillna(opened)
+    status = np.where(won["successor"].notna(), 0, np.where(opened.notna(), 1, -1))
+    result["successor_status"] = pd.Categorical.from_codes(status, dtype=_STATUS)
+    result["successor_start"] = won["start"]
+    return keyed(result.sort_values(["end", "customer", "id"], ignore_index=True), ["id"])
+
+
+def _won(result: pd.DataFrame, renewable: Flags, ends: Ints, held: pd.DataFrame, start: Ints, end: Ints) -> pd.DataFrame:
+    """Return successor and its start of each row: another deal whose line starts near the end, and runs on."""
+    left = pd.DataFrame(
+        {
+            "row": np.arange(len(result)),
+            "customer": result["customer"],
+            "deal": ids(result, "deal_id"),
+            "product": result["product_id"],
+            "ends": ends,
+        }
+    )[renewable]
+    right = pd.DataFrame(
+        {"customer": held["customer"], "successor": ids(held, "deal_id"), "own": held["product_id"], "starts": start, "until": end}
+    )
+    pairs = left.merge(right[start != NULL], on="customer")
+    runs_on = (pairs["until"] == NULL) | (pairs["until"] > pairs["ends"])
+    apart = (pairs["starts"] - pairs["ends"]).abs()
+    pairs = pairs.assign(other=(pairs["product"] != pairs["own"]).fillna(True), apart=apart)
+    pairs = pairs[(pairs["successor"] != pairs["deal"]) & runs_on & (apart <= NEAR)]
+    best = pairs.sort_values(["row", "other", "apart", "successor"]).drop_duplicates("row").set_index("row")
+    found = best["starts"].reindex(range(len(result)))
+    return pd.DataFrame(
+        {
+            "successor": best["successor"].reindex(range(len(result))).astype("Int64"),
+            "start": as_dates(found.fillna(0).to_numpy(np.int64)).where(found.notna().to_numpy()),
+        }
+    )
+
+
+def _open(
+    result: pd.DataFrame, wanted: Flags, starts: Ints, deals: pd.DataFrame, policy: RevenuePolicy, today: int, tz: str
+) -> pd.Series[Any]:
+    """Return the customer's newest open deal that was added after the line had started."""
+    added = times(deals, "add_time", tz).dt.tz_convert(tz).dt.tz_localize(None).to_numpy().astype("datetime64[D]").astype(np.int64)
+    open_ = equals(deals, "status", "open") & (added != NULL) & (added <= today)
+    if "is_deleted" in deals.columns:
+        open_ &= ~equals(deals, "is_deleted", True)
+    right = pd.DataFrame({"customer": customers(deals, policy), "successor": ids(deals, "id"), "added": added})[open_]
+    left = pd.DataFrame({"row": np.arange(len(result)), "customer": result["customer"], "starts": starts})[wanted]
+    pairs = left.merge(right, on="customer")
+    best = pairs[pairs["added"] > pairs["starts"]].sort_values(["row", "added", "successor"]).drop_duplicates("row", keep="last")
+    return best.set_index("row")["successor"].reindex(range(len(result))).astype("Int64")
+
+
+__all__ = ["renewals"]

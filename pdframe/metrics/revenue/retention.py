@@ -1,0 +1,184 @@
+"""How much of the MRR that was there stays: retention over a number of months, and cohorts by the month of the first MRR."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+
+from pdframe.metrics.columns import Flags, Floats, Ints, ratio
+from pdframe.metrics.currency import RateTable
+from pdframe.metrics.inputs import keyed, keys
+from pdframe.metrics.revenue.ledger import ledger
+from pdframe.metrics.revenue.months import Moment, whole_months
+from pdframe.metrics.revenue.periods import as_months, month_window
+from pdframe.metrics.revenue.prices import in_units
+from pdframe.metrics.revenue.units import Units, by_month, units
+
+RETENTION = ("month", "currency", "customers", "nrr", "grr", "logo_retention")
+COHORTS = ("cohort", "currency", "age", "customers", "mrr", "nrr", "month")
+
+
+def retention(
+    lines: pd.DataFrame,
+    *,
+    since: Moment | None,
+    until: Moment,
+    months: int = 12,
+    by: str | Sequence[str] | None = None,
+    rates: RateTable | None = None,
+) -> pd.DataFrame:
+    """Net and gross revenue retention, and that of customers: one row a month and currency (and group).
+
+    Parameters
+    ----------
+    lines, since, until, by, rates
+        As in `mrr_customer_months`.
+    months
+        How many months lie between the two looks at a customer.
+
+    Returns
+    -------
+    DataFrame
+        By group, month and currency. The columns of `by`, then month (the later look), currency, customers (active `months` earlier), nrr
+        (sum of their MRR now / then), grr (sum of min(now, then) / then), logo_retention (share of them active now). Shares of 1; null
+        where nobody was active then.
+
+    Raises
+    ------
+    ArgumentError
+        As in `mrr_customer_months`; `months` is no whole number above 0.
+
+    Notes
+    -----
+    Both looks are stated at the rates of the later month, so that rates alone change nothing. What happened between the looks does not
+    count: 100, then 150, then 100 again is a gross retention of 1.
+    """
+    names = keys(by, RETENTION)
+    lag = whole_months(months)
+    held = units(ledger(lines, names), rates)
+    first, end = month_window(since, until, held.ledger.earliest)
+    width = end - first
+    unit, month, then, now, was_active, active = _looks(held, first, end, lag)
+    counted = was_active > 0
+    unit, month, then, now, active = (values[counted] for values in (unit, month, then, now, active))
+
+    def total(amount: Ints) -> Ints:
+        return held.total(unit, month, amount, first, width)
+
+    customers, base = total(np.ones(len(unit), np.int64)), total(then)
+    columns: dict[str, Ints | Floats] = {
+        "customers": customers,
+        "nrr": ratio(total(now), base),
+        "grr": ratio(total(np.minimum(now, then)), base),
+        "logo_retention": ratio(total((active > 0).astype(np.int64)), customers),
+    }
+    return keyed(held.grid(first, width, columns), ["month", *([] if rates is not None else ["currency"]), *names])
+
+
+def _looks(held: Units, first: int, end: int, lag: int) -> tuple[Ints, Ints, Ints, Ints, Ints, Ints]:
+    """Return unit, month, MRR `lag` months earlier and now at the month's rates, and whether it was and is active (0 or 1)."""
+    parts = []
+    for shift in (lag, 0):
+        rows = held.ledger.rows(first - shift, end - shift)
+        there = rows.now != 0
+        slice, month, level = rows.slice[there], rows.month[there] + shift, rows.now[there]
+        parts.append((held.unit[slice], month, held.at_rates(slice, month, level), (level > 0).astype(np.int64)))
+    (unit_then, month_then, then, above_then), (unit_now, month_now, now, above_now) = parts
+
+    def both(early: Ints, late: Ints) -> list[Ints]:
+        return [np.concatenate([early, np.zeros_like(late)]), np.concatenate([np.zeros_like(early), late])]
+
+    (unit, month), (then, now, above_then, above_now) = by_month(
+        np.concatenate([unit_then, unit_now]), np.concatenate([month_then, month_now]), both(then, now) + both(above_then, above_now)
+    )
+    mixed = held.ledger.mixed(held.unit, len(held.customer))[unit]
+    was_active, active = (np.where(mixed, total > 0, above > 0) for total, above in ((then, above_then), (now, above_now)))
+    return unit, month, then, now, was_active.astype(np.int64), active.astype(np.int64)
+
+
+def revenue_cohorts(
+    lines: pd.DataFrame,
+    *,
+    since: Moment | None,
+    until: Moment,
+    by: str | Sequence[str] | None = None,
+    rates: RateTable | None = None,
+) -> pd.DataFrame:
+    """What customers who began together are worth as they age: one row a cohort, currency (and group) and age in months.
+
+    Parameters
+    ----------
+    lines, by, rates
+        As in `mrr_customer_months`.
+    since, until
+        Cohorts that begin in [since, until), followed up to `until`.
+
+    Returns
+    -------
+    DataFrame
+        By group, currency, cohort and age. The columns of `by`, then cohort (month of the first MRR), currency, age (months since, from 0),
+        customers (active at that age), mrr, nrr (mrr / that of age 0, both at the rates of the month; shares of 1), month (cohort + age).
+        Every cohort has as many ages as the oldest; customers, mrr and nrr are null where `until` had not come: immature.
+
+    Raises
+    ------
+    ArgumentError
+        As in `mrr_customer_months`.
+
+    Notes
+    -----
+    A customer who comes back counts in the cohort of its first MRR.
+    """
+    names = keys(by, COHORTS)
+    held = units(ledger(lines, names), rates)
+    first, end = month_window(since, until, held.ledger.earliest)
+    begun = held.first_active(end)
+    inside = (begun >= first) & (begun < end)
+    block, cell = np.unique(held.series[inside] * (end - first) + begun[inside] - first, return_inverse=True)
+    number = np.zeros(len(begun), np.int64)
+    number[inside] = cell
+    series, cohort = np.divmod(block, end - first)
+    cohort = cohort + first
+    ages = int(end - cohort.min()) if len(block) else 0
+
+    def table(unit: Ints, month: Ints, amount: Ints) -> Ints:
+        total = np.zeros(len(block) * ages, np.int64)
+        np.add.at(total, number[unit] * ages + month - cohort[number[unit]], amount)
+        return total
+
+    rows = held.ledger.rows(first, end, inside[held.unit])
+    found = held.stated(rows)
+    counted = found.month >= begun[found.unit]
+    unit, month = found.unit[counted], found.month[counted]
+    mrr = table(unit, month, found.now[counted])
+    customers = table(unit, month, found.active[counted].astype(np.int64))
+    base = table(*_bases(held, begun, inside, first, end))
+    age = np.tile(np.arange(ages), len(block))
+    place = np.repeat(np.arange(len(block)), ages)
+    mature = cohort[place] + age < end
+    order = np.lexsort((age, cohort[place], series[place], held.group[series[place]]))
+    result = held.keys[names].take(series[place][order]).reset_index(drop=True)
+    result["cohort"] = as_months(cohort[place][order])
+    result["currency"] = pd.Series(held.keys["currency"].to_numpy()[series[place][order]], dtype="str")
+    result["age"] = pd.array(age[order], dtype="Int64")
+    result["customers"] = pd.array(customers[order], dtype="Int64")
+    result["mrr"], result["nrr"] = in_units(mrr)[order], ratio(mrr, base)[order]
+    result["month"] = as_months((cohort[place] + age)[order])
+    result.loc[~mature[order], ["customers", "mrr", "nrr"]] = pd.NA
+    return keyed(result, ["cohort", "month", *([] if rates is not None else ["currency"]), *names])
+
+
+def _bases(held: Units, begun: Ints, inside: Flags, first: int, end: int) -> tuple[Ints, Ints, Ints]:
+    """Return unit, month and the MRR of its first month at this month's rates, for every month from then to the end."""
+    rows = held.ledger.rows(first, end, inside[held.unit])
+    at_start = (rows.month == begun[held.unit[rows.slice]]) & (rows.now != 0)
+    slice, level, month = rows.slice[at_start], rows.now[at_start], rows.month[at_start]
+    count = end - month
+    step = np.repeat(np.arange(len(count)), count)
+    months = month[step] + np.arange(len(step)) - np.repeat(np.cumsum(count) - count, count)
+    return held.unit[slice[step]], months, held.at_rates(slice[step], months, level[step])
+
+
+__all__ = ["retention", "revenue_cohorts"]

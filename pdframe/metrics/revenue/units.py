@@ -1,0 +1,171 @@
+"""The MRR of every unit and month: a customer in one currency, or with rates a customer in all of them, each within its group."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from pdframe.metrics.columns import Flags, Floats, Ints
+from pdframe.metrics.currency import Rates, RateTable
+from pdframe.metrics.revenue.ledger import Ledger, Rows
+from pdframe.metrics.revenue.periods import NEVER, as_months
+
+
+class Months(NamedTuple):
+    """One row a unit and month in which it has MRR, or had it the month before; amounts in whole millionths.
+
+    Attributes
+    ----------
+    unit
+        Number of the unit.
+    month
+        Months since 1970.
+    now, before
+        MRR of this month, and of the one before as it was stated then.
+    fx
+        What of the difference comes from rates alone.
+    ran_out
+        What of `before` ended with its term, at this month's rate.
+    active, was_active
+        Whether the unit is above 0, and was the month before.
+    """
+
+    unit: Ints
+    month: Ints
+    now: Ints
+    before: Ints
+    fx: Ints
+    ran_out: Ints
+    active: Flags
+    was_active: Flags
+
+
+@dataclass(frozen=True)
+class Units:
+    """The units of a ledger.
+
+    Attributes
+    ----------
+    ledger
+        The steps of their slices.
+    unit
+        Number of the unit of each slice.
+    customer, series
+        Numbers of each unit: its customer, and the rows of results that it counts in.
+    keys, group
+        One row a series: the columns of `by`, and the currency; number of its group.
+    rates
+        None: currencies are kept apart.
+    """
+
+    ledger: Ledger
+    unit: Ints
+    customer: Ints
+    series: Ints
+    keys: pd.DataFrame
+    group: Ints
+    rates: Rates | None
+
+    def months(self, first: int, end: int) -> Months:
+        """Return the months from `first` up to `end`."""
+        return self.stated(self.ledger.rows(first, end))
+
+    def stated(self, rows: Rows) -> Months:
+        """State rows of slices at the rates of their month, summed by unit."""
+        unit = self.unit[rows.slice]
+        if self.rates is None:
+            return Months(unit, rows.month, rows.now, rows.before, np.zeros_like(rows.now), rows.ran_out, rows.now > 0, rows.before > 0)
+        now, kept = self.at_rates(rows.slice, rows.month, rows.now), self.at_rates(rows.slice, rows.month, rows.before)
+        before = self.at_rates(rows.slice, rows.month - 1, rows.before)
+        gone = self.at_rates(rows.slice, rows.month, rows.ran_out)
+        (unit, month), (now_sum, before_sum, kept_sum, gone_sum) = by_month(unit, rows.month, [now, before, kept, gone])
+        some = by_month(self.unit[rows.slice], rows.month, [(rows.now > 0).astype(np.int64), (rows.before > 0).astype(np.int64)])[1]
+        mixed = self.ledger.mixed(self.unit, len(self.customer))[unit]
+        active, was_active = (
+            np.where(mixed, total > 0, any_above > 0) for total, any_above in zip((now_sum, before_sum), some, strict=True)
+        )
+        return Months(unit, month, now_sum, before_sum, kept_sum - before_sum, gone_sum, active, was_active)
+
+    def at_rates(self, slice: Ints, month: Ints, amount: Ints) -> Ints:
+        """Return amounts of slices at the rates of a month; without rates as they are. A rate is needed where an amount is not 0."""
+        if self.rates is None:
+            return amount
+        result = np.zeros(len(amount), np.int64)
+        rows = np.flatnonzero(amount)
+        found = self.ledger.rates(self.rates, self.ledger.currency[slice[rows]], month[rows])
+        result[rows] = np.rint(amount[rows] * found).astype(np.int64)
+        return result
+
+    def first_active(self, end: int) -> Ints:
+        """Return the first month in which each unit is active, `NEVER` where it never is; with rates, where it is not before `end`."""
+        first = self.ledger.first_active(self.unit, len(self.customer))
+        if self.rates is None:
+            return first
+        mixed = self.ledger.mixed(self.unit, len(self.customer))
+        if mixed.any() and self.ledger.earliest is not None:
+            # Only here do rates of the past matter: what is above 0 in one currency and below in another is weighed month by month.
+            found = self.stated(self.ledger.rows(self.ledger.earliest, end, mixed[self.unit]))
+            first[mixed] = NEVER
+            np.minimum.at(first, found.unit[found.active], found.month[found.active])
+        return first
+
+    def total(self, unit: Ints, month: Ints, amount: Ints, first: int, width: int) -> Ints:
+        """Return the exact sums of amounts by series and month, series by series."""
+        result = np.zeros(len(self.keys) * width, np.int64)
+        np.add.at(result, self.series[unit] * width + (month - first), amount)
+        return result
+
+    def grid(self, first: int, width: int, columns: dict[str, Ints | Floats]) -> pd.DataFrame:
+        """Return a frame of every series and month, by group, month and currency: the columns of `by`, month, currency, then `columns`.
+
+        `columns` are given series by series.
+        """
+        series = np.repeat(np.arange(len(self.keys)), width)
+        month = np.tile(np.arange(first, first + width, dtype=np.int64), len(self.keys))
+        order = np.lexsort((series, month, self.group[series]))
+        series, month = series[order], month[order]
+        result = self.keys[self.ledger.by].take(series).reset_index(drop=True)
+        result["month"] = as_months(month)
+        result["currency"] = self.keys["currency"].take(series).to_numpy()
+        for name, values in columns.items():
+            result[name] = pd.Series(values[order]).astype("Int64" if values.dtype.kind == "i" else "float64")
+        return result.astype({"currency": "str"})
+
+
+def by_month(unit: Ints, month: Ints, amounts: list[Ints]) -> tuple[tuple[Ints, Ints], list[Ints]]:
+    """Return each unit and month that occurs, and the exact sums of amounts there; units are in order already or are sorted."""
+    if not len(unit):
+        return (unit, month), amounts
+    base = int(month.min())
+    span = int(month.max()) - base + 1
+    key = unit * span + (month - base)
+    if (key[1:] < key[:-1]).any():
+        order = np.argsort(key, kind="stable")
+        key, amounts = key[order], [amount[order] for amount in amounts]
+    at = np.flatnonzero(np.append(True, key[1:] != key[:-1]))
+    units, months = np.divmod(key[at], span)
+    return (units, months + base), [np.add.reduceat(amount, at) for amount in amounts]
+
+
+def units(ledger: Ledger, rates: RateTable | None) -> Units:
+    """Return the units of a ledger, under `rates` or with currencies kept apart."""
+    if rates is None:
+        unit, customer = np.arange(len(ledger.customer)), ledger.customer
+        code = ledger.group * max(len(ledger.currencies), 1) + ledger.currency
+        found, series = np.unique(code, return_inverse=True)
+        group = found // max(len(ledger.currencies), 1)
+        keys = ledger.groups.take(group).reset_index(drop=True)
+        names = ledger.currencies.take(found % max(len(ledger.currencies), 1)) if len(found) else ledger.currencies[:0]
+        keys["currency"] = pd.Series(names, dtype="str")
+        return Units(ledger, unit, customer, series, keys, group, None)
+    table = Rates(rates)
+    code = ledger.customer * max(len(ledger.groups), 1) + ledger.group
+    found, unit = np.unique(code, return_inverse=True)
+    group = found % max(len(ledger.groups), 1)
+    used, series = np.unique(group, return_inverse=True)
+    keys = ledger.groups.take(used).reset_index(drop=True)
+    keys["currency"] = pd.Series([table.target] * len(keys), dtype="str")
+    return Units(ledger, unit, found // max(len(ledger.groups), 1), series, keys, used, table)
