@@ -41,9 +41,9 @@ def retention_cohorts(frame: pd.DataFrame, ax: Axes | None = None, *, values: st
     -------
     Axes
         A row a cohort, the oldest at the top, with the customers of its first age in brackets; a column an age that the frame holds, so
-        that `frame[frame["age"] % 3 == 0]` draws every third. The darker, the more is left; shades end at 150 %. Immature cells, whose month
-        had not come, are blank; mature ones without a value have an en dash. Where columns are too narrow for numbers, only some are
-        numbered.
+        that `frame[frame["age"] % 3 == 0]` draws every third. The darker, the more is left; shades end at 150 %. Immature cells, whose
+        month had not come, are blank; mature ones without a value have an en dash. Where columns are too narrow for numbers, only some
+        are numbered.
 
     Raises
     ------
