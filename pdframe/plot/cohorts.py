@@ -69,7 +69,7 @@ def retention_cohorts(frame: pd.DataFrame, ax: Axes | None = None, *, values: st
             "A cohort has an age twice. Pass what metrics.revenue_cohorts returns, with the columns of `by` before 'cohort'."
         )
     ax = style.axes(ax, height=1.3 + 0.27 * max(len(cohorts), 2))
-    said = "Net revenue retention by cohort, % of the first month's MRR" if values == "nrr" else "Active customers by cohort"
+    said = "Net revenue retention by cohort, in %" if values == "nrr" else "Active customers by cohort"
     style.dress(
         ax, title or (f"{said}: {group}" if group else said), x="months since the first MRR", y="month of the first MRR (customers)"
     )
@@ -109,7 +109,8 @@ def _cells(ax: Axes, shade: style.Floats, value: style.Floats, *, mature: Any, p
     room = max(style.inches(ax) - 1.0, 0.5) / shade.shape[1]
     step = max(int(np.ceil((_PAD + _DIGIT * widest) / room)), 1)
     for row, column in zip(*np.nonzero(mature), strict=True):
-        if column % step:
+        # A number that is wider than its cell stands amid the cells that it has.
+        if column % step != step // 2 or (step > 1 and not mature[row, min(column + 1, mature.shape[1] - 1)]):
             continue
         ax.text(
             column, row, text[row, column], ha="center", va="center", fontsize=style.SMALL,
@@ -125,7 +126,7 @@ def _ink(depth: float) -> str:
         return style.INK
     parts = np.array(_SHADES(depth)[:3])
     linear = np.where(parts <= 0.04045, parts / 12.92, ((parts + 0.055) / 1.055) ** 2.4)
-    return "white" if float(linear @ [0.2126, 0.7152, 0.0722]) < 0.25 else style.INK
+    return "white" if float(linear @ [0.2126, 0.7152, 0.0722]) < 0.21 else style.INK
 
 
 def _told(cell: float, percent: bool) -> str:

@@ -129,7 +129,8 @@ def money_axis(ax: Axes, low: float, high: float, currency: str) -> None:
     ax.set_ylabel(currency or "(no currency)", fontsize=style.TEXT, color=style.INK, **style.PLAIN)
     if low == high:
         high = low + 1
-    room = (high - low) * 0.08
+    # Amounts are written above what is highest: a line of text, in a small Axes too.
+    room = (high - low) * max(0.08, 0.25 / max(ax.bbox.height / ax.figure.dpi, 0.5))
     ax.set_ylim(low - room if low else 0, high + room)
     ax.grid(True, axis="y", color=style.LINE, linewidth=0.5)
     ax.set_axisbelow(True)

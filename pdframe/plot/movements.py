@@ -27,6 +27,8 @@ _NEEDED = ("month", "currency", "start", *(name for name, *_ in _MOVES), "end", 
 _NOT_OVER = "////"
 # Where all steps lie above this share of the highest, the axis is cut, for they could not be seen otherwise.
 _CUT = 0.6
+# In inches: names of eight steps beside each other; below it they are slanted.
+_WIDE = 6.0
 
 
 def mrr_movements(
@@ -128,18 +130,24 @@ def _waterfall(ax: Axes, amounts: dict[str, style.Floats], done: bool, currency:
     _write(ax, 0, max(start, 0.0), months.amount(start, most))
     _write(ax, last, max(end, 0.0), months.amount(end, most))
     expired = float(amounts["expired"].sum())
-    under = {"churn": f"\n({months.amount(-expired, most)} expired)" if expired else "", "end": "" if done else "\n(not over)"}
     names = ["start", *sums, "end"]
-    ax.set_xticks(range(last + 1), [f"{name}{under.get(name, '')}" for name in names], **style.PLAIN)
+    more = {"churn": f"({months.amount(-expired, most)} expired)" if expired else "", "end": "" if done else "(not over)"}
+    if style.inches(ax) >= _WIDE:
+        ax.set_xticks(range(last + 1), names, **style.PLAIN)
+        for at, name in enumerate(names):
+            if more.get(name):
+                _under(ax, at, more[name])
+    else:
+        ax.set_xticks(
+            range(last + 1), [f"{name} {more.get(name, '')}".rstrip() for name in names], rotation=35, ha="right", rotation_mode="anchor",
+            **style.PLAIN,
+        )  # fmt: skip
     ax.tick_params(axis="x", length=0)
     ax.set_xlim(-0.6, last + 0.6)
     months.money_axis(ax, low, high, currency)
     if cut:
         ax.set_ylim(bottom=low)
-        ax.text(
-            0.0, -0.15, "The axis is cut: it does not begin at 0.", transform=ax.transAxes, ha="left", va="top",
-            fontsize=style.SMALL, color=style.FAINT, **style.PLAIN,
-        )  # fmt: skip
+        ax.set_ylabel(f"{ax.get_ylabel()} (axis does not begin at 0)")
         for x in (0, last):
             ax.plot([x - 0.4, x + 0.4], [0.05, 0.09], transform=ax.get_xaxis_transform(), color="white", linewidth=3, zorder=4)
 
@@ -164,6 +172,13 @@ def _months(ax: Axes, number: months.Places, amounts: dict[str, style.Floats], d
         for x, above, value in zip(number, up, net, strict=True):
             _write(ax, float(x), above, months.amount(value, most, sign=True))
     style.legend_below(ax)
+
+
+def _under(ax: Axes, x: float, text: str) -> None:
+    ax.annotate(
+        text, (x, 0), xycoords=ax.get_xaxis_transform(), xytext=(0, -19), textcoords="offset points", ha="center", va="top",
+        fontsize=style.SMALL, color=style.FAINT, annotation_clip=False, **style.PLAIN,
+    )  # fmt: skip
 
 
 def _write(ax: Axes, x: float, y: float, text: str) -> None:
