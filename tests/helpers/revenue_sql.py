@@ -97,6 +97,7 @@ class Base:
         self._base = duckdb.connect()
         self._base.execute("set timezone = 'UTC'")
         self._base.execute("set threads = 2")
+        self._base.execute("set enable_progress_bar = false")
         self._base.execute(LINES, {"lines": str(lines), "deals": str(deals)})
         self._base.execute(LEVELS, {"until": until})
 

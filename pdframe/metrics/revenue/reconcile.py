@@ -124,14 +124,15 @@ def reconcile(
     # Where the MRR agrees and the ARR does not, the year tells.
     by_year = np.isnan(reported) | _near(reported, mrr, slack)
     target = np.where(by_year, yearly / 12, reported)
+    left = differ
     for name, total in _alternatives(parts, size):
-        hit = differ & (reason == None) & (np.abs(target - total) <= slack) & (np.abs(total - mrr) > slack)  # noqa: E711
+        hit = left & (np.abs(target - total) <= slack) & (np.abs(total - mrr) > slack)
         reason[hit] = name
-    left = differ & (reason == None)  # noqa: E711
+        left = left & ~hit
     apart = np.zeros(size, np.bool_)
     apart[place[~fine]] = True
     reason[left & apart] = "line kept apart"
-    left &= ~apart
+    left = left & ~apart
     manual = (number == 0) | _by_hand(held, lines, deal, left)
     reason[left] = np.where(manual[left], "manual value", "unknown")
 

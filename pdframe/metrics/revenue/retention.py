@@ -14,7 +14,7 @@ from pdframe.metrics.revenue.ledger import ledger
 from pdframe.metrics.revenue.months import Moment, whole_months
 from pdframe.metrics.revenue.periods import as_months, month_window
 from pdframe.metrics.revenue.prices import in_units
-from pdframe.metrics.revenue.units import Units, by_month, units
+from pdframe.metrics.revenue.units import Units, above_and_below, by_month, is_active, units
 
 RETENTION = ("month", "currency", "customers", "nrr", "grr", "logo_retention")
 COHORTS = ("cohort", "currency", "age", "customers", "mrr", "nrr", "month")
@@ -61,8 +61,7 @@ def retention(
     first, end = month_window(since, until, held.ledger.earliest)
     width = end - first
     unit, month, then, now, was_active, active = _looks(held, first, end, lag)
-    counted = was_active > 0
-    unit, month, then, now, active = (values[counted] for values in (unit, month, then, now, active))
+    unit, month, then, now = (values[was_active] for values in (unit, month, then, now))
 
     def total(amount: Ints) -> Ints:
         return held.total(unit, month, amount, first, width)
@@ -72,30 +71,27 @@ def retention(
         "customers": customers,
         "nrr": ratio(total(now), base),
         "grr": ratio(total(np.minimum(now, then)), base),
-        "logo_retention": ratio(total((active > 0).astype(np.int64)), customers),
+        "logo_retention": ratio(total(active[was_active].astype(np.int64)), customers),
     }
     return keyed(held.grid(first, width, columns), ["month", *([] if rates is not None else ["currency"]), *names])
 
 
-def _looks(held: Units, first: int, end: int, lag: int) -> tuple[Ints, Ints, Ints, Ints, Ints, Ints]:
-    """Return unit, month, MRR `lag` months earlier and now at the month's rates, and whether it was and is active (0 or 1)."""
+def _looks(held: Units, first: int, end: int, lag: int) -> tuple[Ints, Ints, Ints, Ints, Flags, Flags]:
+    """Return unit, month, MRR `lag` months earlier and now at the month's rates, and whether it was and is active."""
     parts = []
     for shift in (lag, 0):
         rows = held.ledger.rows(first - shift, end - shift)
         there = rows.now != 0
         slice, month, level = rows.slice[there], rows.month[there] + shift, rows.now[there]
-        parts.append((held.unit[slice], month, held.at_rates(slice, month, level), (level > 0).astype(np.int64)))
-    (unit_then, month_then, then, above_then), (unit_now, month_now, now, above_now) = parts
+        parts.append((held.unit[slice], month, [held.at_rates(slice, month, level), *(above_and_below(level) if held.rates else [])]))
+    (unit_then, month_then, then), (unit_now, month_now, now) = parts
 
-    def both(early: Ints, late: Ints) -> list[Ints]:
-        return [np.concatenate([early, np.zeros_like(late)]), np.concatenate([np.zeros_like(early), late])]
-
-    (unit, month), (then, now, above_then, above_now) = by_month(
-        np.concatenate([unit_then, unit_now]), np.concatenate([month_then, month_now]), both(then, now) + both(above_then, above_now)
-    )
-    mixed = held.ledger.mixed(held.unit, len(held.customer))[unit]
-    was_active, active = (np.where(mixed, total > 0, above > 0) for total, above in ((then, above_then), (now, above_now)))
-    return unit, month, then, now, was_active.astype(np.int64), active.astype(np.int64)
+    early = [np.concatenate([amount, np.zeros(len(unit_now), np.int64)]) for amount in then]
+    late = [np.concatenate([np.zeros(len(unit_then), np.int64), amount]) for amount in now]
+    (unit, month), sums = by_month(np.concatenate([unit_then, unit_now]), np.concatenate([month_then, month_now]), early + late)
+    if held.rates is None:
+        return unit, month, sums[0], sums[1], sums[0] > 0, sums[1] > 0
+    return unit, month, sums[0], sums[3], is_active(*sums[:3]), is_active(*sums[3:])
 
 
 def revenue_cohorts(

@@ -82,11 +82,8 @@ class Units:
         before = self.at_rates(rows.slice, rows.month - 1, rows.before)
         gone = self.at_rates(rows.slice, rows.month, rows.ran_out)
         (unit, month), (now_sum, before_sum, kept_sum, gone_sum) = by_month(unit, rows.month, [now, before, kept, gone])
-        some = by_month(self.unit[rows.slice], rows.month, [(rows.now > 0).astype(np.int64), (rows.before > 0).astype(np.int64)])[1]
-        mixed = self.ledger.mixed(self.unit, len(self.customer))[unit]
-        active, was_active = (
-            np.where(mixed, total > 0, any_above > 0) for total, any_above in zip((now_sum, before_sum), some, strict=True)
-        )
+        signs = by_month(self.unit[rows.slice], rows.month, [*above_and_below(rows.now), *above_and_below(rows.before)])[1]
+        active, was_active = is_active(now_sum, *signs[:2]), is_active(before_sum, *signs[2:])
         return Months(unit, month, now_sum, before_sum, kept_sum - before_sum, gone_sum, active, was_active)
 
     def at_rates(self, slice: Ints, month: Ints, amount: Ints) -> Ints:
@@ -106,10 +103,19 @@ class Units:
             return first
         mixed = self.ledger.mixed(self.unit, len(self.customer))
         if mixed.any() and self.ledger.earliest is not None:
-            # Only here do rates of the past matter: what is above 0 in one currency and below in another is weighed month by month.
-            found = self.stated(self.ledger.rows(self.ledger.earliest, end, mixed[self.unit]))
+            rows = self.ledger.rows(self.ledger.earliest, end, mixed[self.unit])
+            key = self.unit[rows.slice] * (end - self.ledger.earliest) + rows.month - self.ledger.earliest
+            keys, place = np.unique(key, return_inverse=True)
+            above, below = (np.bincount(place, sign, minlength=len(keys)).astype(np.int64) for sign in above_and_below(rows.now))
+            # Only here do rates of the past matter: what is above 0 in one currency and below in another is weighed.
+            weighed = ((above > 0) & (below > 0))[place]
+            total = np.zeros(len(keys), np.int64)
+            np.add.at(total, place[weighed], self.at_rates(rows.slice[weighed], rows.month[weighed], rows.now[weighed]))
+            active = is_active(total, above, below)
             first[mixed] = NEVER
-            np.minimum.at(first, found.unit[found.active], found.month[found.active])
+            np.minimum.at(
+                first, keys[active] // (end - self.ledger.earliest), keys[active] % (end - self.ledger.earliest) + self.ledger.earliest
+            )
         return first
 
     def total(self, unit: Ints, month: Ints, amount: Ints, first: int, width: int) -> Ints:
@@ -133,6 +139,16 @@ class Units:
         for name, values in columns.items():
             result[name] = pd.Series(values[order]).astype("Int64" if values.dtype.kind == "i" else "float64")
         return result.astype({"currency": "str"})
+
+
+def above_and_below(amount: Ints) -> list[Ints]:
+    """Return 1 where an amount is above 0, and where it is below."""
+    return [(amount > 0).astype(np.int64), (amount < 0).astype(np.int64)]
+
+
+def is_active(total: Ints, above: Ints, below: Ints) -> Flags:
+    """Return where a unit is active: some currency above 0 and none below tell it without rates, else its total does."""
+    return np.where((above > 0) & (below > 0), total > 0, above > 0)
 
 
 def by_month(unit: Ints, month: Ints, amounts: list[Ints]) -> tuple[tuple[Ints, Ints], list[Ints]]:

@@ -308,6 +308,20 @@ def test_rates_alone_may_make_a_customer_of_credits_and_charges() -> None:
     assert later_on["movement"].isna().all()
 
 
+def test_rates_of_the_past_are_only_needed_where_they_decide() -> None:
+    lines = ledger(
+        {"currency": "USD", "start": "2020-01-01", "item_price": -5, "billing_frequency_cycles": 1},
+        {"currency": "EUR", "start": "2020-06-01"},
+    )
+    rates = pd.DataFrame({"currency": ["EUR"], "date": ["2025-12-31"], "rate": [1.0]})
+    for metric in (mrr_movements, mrr_customer_months, mrr_schedule):
+        assert len(metric(lines, **HALF, rates=rates)) == 6
+    assert days(mrr_customer_months(lines, **HALF, rates=rates)["cohort"]) == ["2020-06-01"] * 6
+    at_once = ledger({"currency": "USD", "start": "2020-06-01", "item_price": -5, "billing_frequency_cycles": 1}, {"start": "2020-06-01"})
+    with pytest.raises(ArgumentError, match="none on or before 2020-06-30"):
+        mrr_movements(at_once, **HALF, rates=rates)
+
+
 # Row level
 
 
