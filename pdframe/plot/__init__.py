@@ -11,9 +11,13 @@ try:
 except ImportError as missing:
     raise ImportError('Charts need matplotlib, which is not installed: pip install "pdframe[plot]". Metrics work without it.') from missing
 
+from pdframe.plot.billing import billing
+from pdframe.plot.cohorts import retention_cohorts
 from pdframe.plot.flow import flow
 from pdframe.plot.funnel import funnel
+from pdframe.plot.movements import mrr_movements
+from pdframe.plot.mrr import mrr
 from pdframe.plot.survival import stage_survival
 from pdframe.plot.velocity import velocity
 
-__all__ = ["flow", "funnel", "stage_survival", "velocity"]
+__all__ = ["billing", "flow", "funnel", "mrr", "mrr_movements", "retention_cohorts", "stage_survival", "velocity"]

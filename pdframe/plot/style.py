@@ -257,6 +257,12 @@ def shown(value: Any, most: int = 32) -> str:
     return text[: most - tail - 1].rstrip() + _CUT + text[len(text) - tail :].lstrip()
 
 
+def legend_name(value: Any, most: int = 24) -> str:
+    """Return a name as `shown`, so that matplotlib takes it into a legend: it leaves out what begins with an underscore."""
+    text = shown(value, most)
+    return f" {text}" if text.startswith("_") else text
+
+
 def _value(value: Any) -> str:
     if pd.api.types.is_scalar(value) and pd.isna(value):
         return "(none)"

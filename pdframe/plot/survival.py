@@ -86,7 +86,9 @@ def _names(rows: pd.DataFrame, by: list[Any], number: Any) -> tuple[list[str], s
         said += f", by {', '.join(map(str, by))}"
     elif by and len(first):
         said += f": {group.iloc[0]}"
-    names = [style.shown(place if alike else (who if one else f"{place}, {who}"), 30) for place, who in zip(stages, group, strict=True)]
+    names = [
+        style.legend_name(place if alike else (who if one else f"{place}, {who}"), 30) for place, who in zip(stages, group, strict=True)
+    ]
     return names, said
 
 

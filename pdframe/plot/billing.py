@@ -1,0 +1,73 @@
+"""What is billed, by month and kind."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+
+from pdframe.plot import months, style
+
+_NEEDED = ("date", "kind", "amount", "currency")
+_KINDS = ("recurring", "one-time", "installment")
+
+
+def billing(frame: pd.DataFrame, ax: Axes | None = None, *, title: str | None = None) -> Axes:
+    """Draw what is billed in every month, by kind: recurring, one-time, installments. Billing, not recognised revenue.
+
+    Parameters
+    ----------
+    frame
+        What `metrics.billing_schedule` returns, in one currency; at most 120 months.
+    ax
+        Where to draw; None: a new figure of notebook width.
+    title
+        None: what it shows.
+
+    Returns
+    -------
+    Axes
+        A bar is the sum of a month's bills of a kind, below 0 where credits outweigh them. Above each month its sum, where there is room.
+        Kinds differ in colour and hatch. Months without bills between the first and the last are empty.
+
+    Raises
+    ------
+    ArgumentError
+        A missing column, several currencies (keep one, or convert), null days or amounts, more than 12 kinds or 120 months.
+
+    Examples
+    --------
+    >>> bills = metrics.billing_schedule(deal_products, installments, deals, since="2026-07-01", until="2026-10-01")
+    >>> plot.billing(bills[bills["currency"] == "EUR"])
+    """
+    rows = style.need(frame, _NEEDED, "billing_schedule")
+    currency, amounts = months.one_currency(rows, "convert the amounts first (metrics.convert)"), months.money(rows, "amount")
+    number = months.month_numbers(rows, "date")
+    kind = style.group_names(rows, ["kind"])
+    names = sorted(kind.drop_duplicates(), key=lambda name: (_KINDS.index(name) if name in _KINDS else len(_KINDS), name))
+    style.refuse(len(names), "kinds", style.MOST_CURVES, "Keep some of them.")
+    months.few(number)
+    ax = style.axes(ax, height=3.6)
+    style.dress(ax, title or "Billed by month")
+    if not len(rows):
+        return style.empty(ax, "Nothing is billed in this time.")
+    first = number.min()
+    places = np.arange(first, number.max() + 1)
+    parts = [
+        (name, np.bincount(number[here] - first, amounts[here], minlength=len(places)).astype(np.float64))
+        for name in names
+        for here in [(kind == name).to_numpy(np.bool_)]
+    ]
+    up, down = months.stack(ax, places, parts)
+    months.month_axis(ax, number)
+    months.money_axis(ax, float(down.min()), float(up.max()), currency)
+    total = up + down
+    if style.inches(ax) / len(places) >= 0.65:
+        most = float(np.abs(total).max())
+        for x, above, value in zip(places, up, total, strict=True):
+            ax.annotate(
+                months.amount(value, most), (x, above), xytext=(0, 2), textcoords="offset points", ha="center", va="bottom",
+                fontsize=style.SMALL, color=style.INK, **style.PLAIN,
+            )  # fmt: skip
+    style.legend_below(ax)
+    return ax

@@ -1,0 +1,188 @@
+"""What moved MRR: a waterfall from start to end, or month by month with gains above and losses below."""
+
+from __future__ import annotations
+
+from datetime import date
+from typing import Any, TypeAlias
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+
+from pdframe.errors import ArgumentError
+from pdframe.plot import months, style
+
+Moment: TypeAlias = str | date | pd.Timestamp
+
+# Movement, colour, hatch; in the order of the identity.
+_MOVES = (
+    ("new", style.BLUE, ""),
+    ("reactivation", style.SKY, "////"),
+    ("expansion", style.GREEN, "...."),
+    ("contraction", style.ORANGE, "\\\\\\\\"),
+    ("churn", style.RED, ""),
+    ("fx", style.PURPLE, "xxxx"),
+)
+_NEEDED = ("month", "currency", "start", *(name for name, *_ in _MOVES), "end", "expired")
+_NOT_OVER = "////"
+# Where all steps lie above this share of the highest, the axis is cut, for they could not be seen otherwise.
+_CUT = 0.6
+# In inches: names of eight steps beside each other; below it they are slanted.
+_WIDE = 6.0
+
+
+def mrr_movements(
+    frame: pd.DataFrame, ax: Axes | None = None, *, by_month: bool = False, as_of: Moment | None = None, title: str | None = None
+) -> Axes:
+    """Draw what moved MRR: a waterfall over all months of the frame, or month by month.
+
+    Parameters
+    ----------
+    frame
+        What `metrics.mrr_movements` returns, in one currency and of one group; at most 120 months.
+    ax
+        Where to draw; None: a new figure of notebook width.
+    by_month
+        False: one waterfall: start, each movement's sum, end. True: gains above 0 and losses below, the net of them marked.
+    as_of
+        When the data was taken; a bare date is the end of that day. Months that are not over by then are hatched, as what they hold is not
+        all that they will hold. None: all are taken for over.
+    title
+        None: what it shows.
+
+    Returns
+    -------
+    Axes
+        Heights are the frame's amounts, so that start and movements add up to the end. Where all steps are far above 0, the axis of the
+        waterfall is cut, which is said on it. Under churn: the part that `expired`, of lines that ran out with no cancellation known.
+
+    Raises
+    ------
+    ArgumentError
+        A missing column, several currencies (keep one, or give the metric `rates`) or groups, null amounts, a month that is there twice,
+        rows that do not add up (months are missing between), `as_of` is no time, or more than 120 months.
+
+    Examples
+    --------
+    >>> plot.mrr_movements(metrics.mrr_movements(lines, since="2026-01-01", until="2026-07-01", rates=rates), as_of="2026-06-30")
+    """
+    rows = style.need(frame, _NEEDED, "mrr_movements")
+    group = months.one_group(rows, "month", "mrr_movements")
+    currency, number = months.one_currency(rows, "give metrics.mrr_movements `rates`"), months.month_numbers(rows, "month")
+    amounts = {name: months.money(rows, name) for name in _NEEDED[2:]}
+    months.few(number)
+    if len(np.unique(number)) < len(number):
+        raise ArgumentError("A month is there twice. Pass what metrics.mrr_movements returns, with the columns of `by` before 'month'.")
+    order = np.argsort(number)
+    number, amounts = number[order], {name: values[order] for name, values in amounts.items()}
+    done = months.over(number, as_of)
+    _closes(number, amounts)
+    ax = style.axes(ax, height=4.0)
+    said = "What moved MRR"
+    if len(number):
+        first, last = months.month_name(number[0]), months.month_name(number[-1])
+        said += f", {first} to {last}" if first != last else f", {first}"
+    style.dress(ax, title or (f"{said}: {group}" if group else said))
+    if not len(number):
+        return style.empty(ax, "No MRR in these months.")
+    if by_month:
+        _months(ax, number, amounts, done, currency)
+    else:
+        _waterfall(ax, amounts, bool(done.all()), currency)
+    return ax
+
+
+def _closes(number: months.Places, amounts: dict[str, style.Floats]) -> None:
+    """Refuse months of which one does not begin where the one before ended, or that do not add up in themselves."""
+    size = max((float(np.abs(values).max(initial=0.0)) for values in amounts.values()), default=0.0)
+    slack = 1e-5 + 1e-9 * size
+    moved = sum((amounts[name] for name, *_ in _MOVES), np.zeros(len(number)))
+    off = np.abs(amounts["start"] + moved - amounts["end"]) > slack
+    gap = np.append(False, np.abs(amounts["start"][1:] - amounts["end"][:-1]) > slack)[: len(number)]
+    for which, what in ((off, "start and movements do not add up to the end"), (gap, "it does not start where the month before it ended")):
+        if which.any():
+            raise ArgumentError(
+                f"{months.month_name(int(number[which][0]))}: {what}. Pass all months and columns that metrics.mrr_movements returned."
+            )
+
+
+def _waterfall(ax: Axes, amounts: dict[str, style.Floats], done: bool, currency: str) -> None:
+    start, end = float(amounts["start"][0]), float(amounts["end"][-1])
+    sums = {name: float(amounts[name].sum()) for name, *_ in _MOVES}
+    levels = start + np.cumsum([0.0, *sums.values()])
+    most = float(max(np.abs(levels).max(), abs(end)))
+    low, high = min(0.0, levels.min(), end), max(0.0, levels.max(), end)
+    cut = levels.min() > _CUT * high > 0
+    if cut:
+        low = levels.min() - 0.35 * (high - levels.min())
+    ax.bar(0, start, color=style.INK, width=0.7, label="start")
+    for at, (name, color, hatch) in enumerate(_MOVES, start=1):
+        base = float(levels[at - 1])
+        months.stack(ax, np.array([at]), [(name, np.array([sums[name]]))], width=0.7, looks=[(color, hatch)], base=base)
+        ax.plot([at - 0.65, at - 0.35], [base, base], color=style.FAINT, linewidth=0.8)
+        _write(ax, at, max(base, float(levels[at])), months.amount(sums[name], most, sign=True))
+    last = len(_MOVES) + 1
+    ax.plot([last - 0.65, last - 0.35], [levels[-1]] * 2, color=style.FAINT, linewidth=0.8)
+    ax.bar(
+        last, end, color=style.INK if done else "white", edgecolor=style.INK, linewidth=0.8, hatch="" if done else _NOT_OVER, width=0.7,
+        label="end",
+    )  # fmt: skip
+    _write(ax, 0, max(start, 0.0), months.amount(start, most))
+    _write(ax, last, max(end, 0.0), months.amount(end, most))
+    expired = float(amounts["expired"].sum())
+    names = ["start", *sums, "end"]
+    more = {"churn": f"({months.amount(-expired, most)} expired)" if expired else "", "end": "" if done else "(not over)"}
+    if style.inches(ax) >= _WIDE:
+        ax.set_xticks(range(last + 1), names, **style.PLAIN)
+        for at, name in enumerate(names):
+            if more.get(name):
+                _under(ax, at, more[name])
+    else:
+        ax.set_xticks(
+            range(last + 1), [f"{name} {more.get(name, '')}".rstrip() for name in names], rotation=35, ha="right", rotation_mode="anchor",
+            **style.PLAIN,
+        )  # fmt: skip
+    ax.tick_params(axis="x", length=0)
+    ax.set_xlim(-0.6, last + 0.6)
+    months.money_axis(ax, low, high, currency)
+    if cut:
+        ax.set_ylim(bottom=low)
+        ax.set_ylabel(f"{ax.get_ylabel()} (axis does not begin at 0)")
+        for x in (0, last):
+            ax.plot([x - 0.4, x + 0.4], [0.05, 0.09], transform=ax.get_xaxis_transform(), color="white", linewidth=3, zorder=4)
+
+
+def _months(ax: Axes, number: months.Places, amounts: dict[str, style.Floats], done: Any, currency: str) -> None:
+    parts = [(name, amounts[name]) for name, *_ in _MOVES if amounts[name].any()]
+    looks = [(color, hatch) for name, color, hatch in _MOVES if amounts[name].any()]
+    up, down = months.stack(ax, number, parts, looks=looks)
+    net = amounts["end"] - amounts["start"]
+    ax.plot(
+        number, net, color=style.INK, marker="D", markersize=5, markerfacecolor="white", linestyle="none", label="net", zorder=5,
+    )  # fmt: skip
+    months.month_axis(ax, number)
+    months.money_axis(ax, float(down.min()), float(up.max()), currency)
+    for at in np.flatnonzero(~done):
+        ax.axvspan(
+            number[at] - 0.5, number[at] + 0.5, facecolor="none", edgecolor=style.LINE, hatch=_NOT_OVER, linewidth=0, zorder=0.5,
+            label="not over" if at == np.flatnonzero(~done)[0] else "_",
+        )  # fmt: skip
+    if style.inches(ax) / len(number) >= 0.65:
+        most = float(np.abs(net).max())
+        for x, above, value in zip(number, up, net, strict=True):
+            _write(ax, float(x), above, months.amount(value, most, sign=True))
+    style.legend_below(ax)
+
+
+def _under(ax: Axes, x: float, text: str) -> None:
+    ax.annotate(
+        text, (x, 0), xycoords=ax.get_xaxis_transform(), xytext=(0, -19), textcoords="offset points", ha="center", va="top",
+        fontsize=style.SMALL, color=style.FAINT, annotation_clip=False, **style.PLAIN,
+    )  # fmt: skip
+
+
+def _write(ax: Axes, x: float, y: float, text: str) -> None:
+    ax.annotate(
+        text, (x, y), xytext=(0, 2), textcoords="offset points", ha="center", va="bottom", fontsize=style.SMALL, color=style.INK, zorder=6,
+        annotation_clip=False, **style.PLAIN,
+    )  # fmt: skip
