@@ -18,6 +18,7 @@ from pdframe.fields import Field
 from pdframe.frames import PageReader, Problems, is_unknown, storage_schema, to_arrow, unify
 from pdframe.pending import Pending, Place
 from pdframe.schema import Source, Table
+from pdframe.sync.lanes import side_by_side
 
 BAD_REQUEST = 400
 NOT_FOUND = 404
@@ -187,14 +188,19 @@ class Puller:
 
         `keep` gets each batch, but the last only where `more` are to follow.
         """
-        source = table.sources[0]
+        source, reader = table.sources[0], self._reader(table, ())
         name, size = source.batch or ("ids", 100)
-        for start in range(0, len(ids), size):
-            batch = ids[start : start + size]
-            pages = [rows for rows, _ in self._walk(pull, table, (), source, {**dict(source.params), name: ",".join(map(str, batch))})]
-            if more or start + size < len(ids):
-                rows, _ = unify(pages, table, ())
-                keep(rows, batch)
+        batches = [ids[start : start + size] for start in range(0, len(ids), size)]
+
+        def ask(batch: Sequence[int]) -> list[Page]:
+            params = {**dict(source.params), name: ",".join(map(str, batch))}
+            with self.client.ledger.account(table.name):
+                return list(self._pages(source, params, reader))
+
+        for batch, pages in side_by_side(ask, batches):
+            rows = [self._take(pull, page, reader) for page in pages]
+            if more or batch is not batches[-1]:
+                keep(unify(rows, table, ())[0], batch)
 
     def _take_each(self, pull: Pull, table: Table, fields: Sequence[Field], source: Source, each: Sequence[int]) -> None:
         """Add the rows of a list that is asked for by id. An id that is gone since it was listed has none; all gone is an error."""
@@ -237,26 +243,36 @@ class Puller:
         not_before: datetime | None = None,
     ) -> Iterator[tuple[pa.Table, str | None]]:
         """Add the pages of a list to a pull as they come; yield each with the cursor behind it."""
-        cursor, reader = start, self._reader(table, fields)
+        reader = self._reader(table, fields)
+        for page in self._pages(source, params, reader, start=start):
+            if not_before and page.server_time and page.server_time < not_before - CLOCK_SLACK:
+                raise StartAgainError(f"the server's clock went back to {page.server_time:%Y-%m-%d %H:%M}")
+            if not_before and page.server_time and page.server_time - not_before > DELETIONS_KEPT:
+                raise StartAgainError("deletions are listed for 30 days alone")
+            yield self._take(pull, page, reader), page.next_cursor
+
+    def _pages(self, source: Source, params: Mapping[str, Any], reader: PageReader, *, start: str | None = None) -> Iterator[Page]:
+        """The pages of a list as they come; `StartAgainError` where a cursor is refused on the way."""
+        cursor = start
         try:
             for page in pages_of(self.client, source, params, start=start, decode=reader.decode):
-                pull.server_time = pull.server_time or page.server_time
-                pull.seen_at = page.server_time or pull.seen_at
-                if not_before and page.server_time and page.server_time < not_before - CLOCK_SLACK:
-                    raise StartAgainError(f"the server's clock went back to {page.server_time:%Y-%m-%d %H:%M}")
-                if not_before and page.server_time and page.server_time - not_before > DELETIONS_KEPT:
-                    raise StartAgainError("deletions are listed for 30 days alone")
-                rows, problems = reader.typed(page.rows)
-                pull.tables.append(rows)
-                pull.problems.merge(problems)
-                self.tick(len(page.rows))
                 cursor = page.next_cursor
-                yield rows, cursor
+                yield page
         except ResponseError as error:
             # The first page of a list has no cursor: its 400 means something else.
             if cursor is None or error.status != BAD_REQUEST:
                 raise
             raise StartAgainError("a cursor was refused") from error
+
+    def _take(self, pull: Pull, page: Page, reader: PageReader) -> pa.Table:
+        """Add a page to a pull."""
+        pull.server_time = pull.server_time or page.server_time
+        pull.seen_at = page.server_time or pull.seen_at
+        rows, problems = reader.typed(page.rows)
+        pull.tables.append(rows)
+        pull.problems.merge(problems)
+        self.tick(len(page.rows))
+        return rows
 
 
 def pages_of(

@@ -24,6 +24,7 @@ from pdframe.schema import Parent, Table
 from pdframe.store import Manifest, Store
 from pdframe.sync import lines
 from pdframe.sync.compare import Merge
+from pdframe.sync.lanes import side_by_side
 from pdframe.sync.lists import BAD_REQUEST, NOT_FOUND, pages_of
 
 # A process that is killed loses no more than so many records; an error or an interruption loses none.
@@ -282,8 +283,7 @@ class ByParent:
         """Ask for records, saving now and then; return what is not saved yet."""
         fresh, done, missing = _Fresh(), 0, 0
         try:
-            for record in due:
-                at, (rows, server_time) = self.now(), self._rows_of(record)
+            for record, (at, rows, server_time) in side_by_side(self._answer, due):
                 fresh.rows += rows or ()
                 look = _settled(looks.get(record), server_time, known.asked.get(record))
                 fresh.asked[record] = Asked(at, look, rows is not None, server_time)
@@ -308,6 +308,12 @@ class ByParent:
                 )
             raise
         return fresh
+
+    def _answer(self, record: int) -> tuple[datetime, list[dict[str, Any]] | None, datetime | None]:
+        """When a record was asked for, its rows, and the server's time: called from several threads."""
+        at = self.now()
+        with self.client.ledger.account(self.table.name):
+            return at, *self._rows_of(record)
 
     def _rows_of(self, record: int) -> tuple[list[dict[str, Any]] | None, datetime | None]:
         """The rows of one record, the oldest first (None: the API does not know it), and the server's time of the first answer."""

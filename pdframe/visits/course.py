@@ -209,7 +209,7 @@ class Course:
         else:
             after, at = _bounds(floor, limit)
         self._begin(Stay(now.deal, now.pipeline, now.stage, after, at, now.at, self.source))
-        self._stay_on(now, floor)
+        self._stay_on(now, floor, arrived=True)
 
     def _go_over(self, now: Sighting, floor: int) -> None:
         """Leave the open stay for the one in which a look found the deal; what lay between is not known."""
@@ -222,7 +222,7 @@ class Course:
             left.left_after, left.left_at = _bounds(floor, reached.entered_at)
             _trim(left)
 
-    def _stay_on(self, now: Sighting, floor: int) -> None:
+    def _stay_on(self, now: Sighting, floor: int, *, arrived: bool = False) -> None:
         """Bring the open stay up to what a look found of it: a first win and a reopening, a closing, or nothing."""
         stay, first = self._open, now.first_won
         if stay is None:
@@ -231,8 +231,9 @@ class Course:
         limit = closing[1] if closing else now.at
         new = first is not None and (self._last is None or self._last.first_won != first)
         if new and first is not None and floor <= first <= limit and not (now.status == "won" and first == now.won):
-            # A win in the very second of the move may have been in the stage before.
-            if stay.entered_at < first or (stay.entered_at == first and self._told and now.moved is None):
+            # Where the look before saw the stay without the win, the stay is older than it, whatever the clocks of looks say. Of one that
+            # this look is the first to see: a win in the very second of the move may have been in the stage before.
+            if not arrived or stay.entered_at < first or (stay.entered_at == first and self._told and now.moved is None):
                 self._close(None, first, "won")
                 self._begin(Stay(now.deal, now.pipeline, now.stage, *_bounds(first, limit), now.at, self.source))
             elif stay.entered_after is not None and stay.entered_after < first < stay.entered_at:

@@ -11,7 +11,7 @@ from typing import Any
 import pandas as pd
 import pytest
 import stays
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from pdframe import sandbox
@@ -159,6 +159,14 @@ def write(company: Any, kind: str, which: int) -> None:
     never_moved=st.sampled_from(["null", "set"]),
     ahead=st.sampled_from([0, 3, 3600]),
     life=st.booleans(),
+)
+@example(
+    # Won and reopened soon after a look whose Date ran ahead of the win.
+    steps=[("look", 0), ("second", 0), ("win", 0), ("win", 1), ("reopen", 0)],
+    flags=(False,) * 4,
+    never_moved="null",
+    ahead=3,
+    life=False,
 )
 def test_whatever_happens_no_stay_contradicts_the_truth(
     tmp_path_factory: pytest.TempPathFactory,

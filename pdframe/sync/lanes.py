@@ -1,0 +1,67 @@
+"""Requests that do not rest on one another, side by side: a load is as fast as the plan's burst window, not as the way to the server."""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from itertools import islice
+from typing import TypeVar
+
+# As many as the client keeps connections.
+LANES = 8
+_Item = TypeVar("_Item")
+_Result = TypeVar("_Result")
+
+
+def side_by_side(work: Callable[[_Item], _Result], items: Sequence[_Item]) -> Iterator[tuple[_Item, _Result]]:
+    """Do some work on each item, `LANES` at a time in threads, and yield item and result in the order of the items.
+
+    Where the work on one fails, no further one is begun; what was under way is yielded first, for it is paid for, and then the error is
+    raised. An interruption by the user waits for nothing: only what has come by then is yielded.
+
+    Parameters
+    ----------
+    work
+        What to do; it is called from several threads.
+    items
+        On what.
+    """
+    if len(items) < 2 or LANES < 2:
+        yield from ((item, work(item)) for item in items)
+        return
+    pool = ThreadPoolExecutor(min(LANES, len(items)), thread_name_prefix="pdframe")
+    waiting, broken = iter(items), threading.Event()
+
+    def attempt(item: _Item) -> _Result:
+        try:
+            return work(item)
+        except BaseException:
+            broken.set()  # known at once, though its turn may come later
+            raise
+
+    under_way = deque((item, pool.submit(attempt, item)) for item in islice(waiting, LANES))
+    failed: BaseException | None = None
+    try:
+        while under_way:
+            item, future = under_way.popleft()
+            if failed is not None and _is_lost(future, failed):
+                continue
+            try:
+                result = future.result()
+            except BaseException as error:  # raised below, when what is under way has come
+                failed = failed or error
+                continue
+            yield item, result
+            if not broken.is_set():
+                under_way.extend((item, pool.submit(attempt, item)) for item in islice(waiting, 1))
+        if failed is not None:
+            raise failed
+    finally:
+        pool.shutdown(wait=False, cancel_futures=True)
+
+
+def _is_lost(future: Future[_Result], failed: BaseException) -> bool:
+    """Whether a result is not waited for any more: it was not begun, or the user is waiting."""
+    return future.cancel() or not (isinstance(failed, Exception) or future.done())

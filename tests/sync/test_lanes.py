@@ -1,0 +1,93 @@
+"""Work side by side: in order, a few at a time, and nothing lost that was paid for."""
+
+import threading
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from pdframe import sandbox
+from pdframe.sync import lanes
+from pdframe.sync.lanes import side_by_side
+
+
+def test_results_come_in_the_order_of_the_items_whichever_is_done_first() -> None:
+    def work(number: int) -> int:
+        time.sleep(0.02 * (number % 3))
+        return number * number
+
+    assert list(side_by_side(work, range(20))) == [(number, number * number) for number in range(20)]
+    assert list(side_by_side(work, [])) == []
+    assert list(side_by_side(work, [7])) == [(7, 49)]
+
+
+def test_as_many_are_under_way_as_there_are_lanes_and_no_more() -> None:
+    all_there = threading.Barrier(lanes.LANES)
+    at_work, most, lock = [0], [0], threading.Lock()
+
+    def work(number: int) -> int:
+        with lock:
+            at_work[0] += 1
+            most[0] = max(most[0], at_work[0])
+        all_there.wait(timeout=30)
+        with lock:
+            at_work[0] -= 1
+        return number
+
+    assert len(list(side_by_side(work, range(3 * lanes.LANES)))) == 3 * lanes.LANES
+    assert most == [lanes.LANES]
+
+
+def collected(results: Iterator[tuple[int, int]], error: type[BaseException]) -> list[int]:
+    came: list[int] = []
+    with pytest.raises(error):  # noqa: PT012 - what came before the error counts
+        for item, _ in results:
+            came.append(item)
+    return came
+
+
+def test_where_one_fails_those_under_way_come_first_and_no_further_one_is_begun() -> None:
+    begun: list[int] = []
+    failed = threading.Event()
+
+    def work(number: int) -> int:
+        begun.append(number)
+        if number == 2:
+            failed.set()
+            raise ValueError(number)
+        if number > 2:
+            failed.wait(timeout=30)
+            time.sleep(0.05)
+        return number
+
+    came = collected(side_by_side(work, range(100)), ValueError)
+    assert came == [number for number in sorted(begun) if number != 2]
+    assert len(begun) <= 2 + lanes.LANES
+
+
+def test_an_interruption_waits_for_nobody() -> None:
+    released = threading.Event()
+
+    def work(number: int) -> int:
+        if number == 0:
+            raise KeyboardInterrupt
+        released.wait(timeout=30)
+        return number
+
+    start = time.monotonic()
+    assert collected(side_by_side(work, range(20)), KeyboardInterrupt) == []
+    assert time.monotonic() - start < 10
+    released.set()
+
+
+@pytest.mark.filterwarnings("ignore::pdframe.errors.DataWarning")
+def test_line_items_and_changelogs_are_asked_for_side_by_side_within_the_burst_window() -> None:
+    with sandbox.connect(seed=3, deals=600, burst=10, latency=0.05, progress=False) as account:
+        deals = account.deals()["id"].head(25).tolist()
+        account.deal_products()
+        together = account.deal_changes(deals)
+        stats = account.server.stats
+        assert stats.fullest_window <= 10
+        assert 429 not in stats.statuses
+        one_by_one = [account.deal_changes(deal, refresh=True) for deal in deals]
+    assert sum(map(len, one_by_one)) == len(together)
