@@ -82,7 +82,7 @@ def _serve(deals: int) -> None:
             url = urllib.parse.urlsplit(self.path)
             query = dict(urllib.parse.parse_qsl(url.query))
             name = url.path.rsplit("/api/", 1)[1][3:]
-            if name == "deals" and not query.keys() & {"status", "updated_since"}:
+            if name == "deals" and not query.keys() & {"status", "updated_since", "ids"}:
                 body = page(rows, int(query.get("cursor", 0)), deals)
             else:
                 data = {"users/me": ME, "dealFields": fields}.get(name, [])
