@@ -188,8 +188,9 @@ class Account(ListLoaders, RecordLoaders, Searches, Past, Exports):
         if declared.field_list is None:
             with_fields = ", ".join(name for name, other in TABLES.items() if other.entity)
             raise ArgumentError(f"{table!r} has no field metadata. Tables that have: {with_fields}.")
-        self._syncer.ensure(declared.field_list, max_age=self._max_age)
-        return fields_frame(self._syncer.fields(declared), declared)
+        syncer = self._syncer
+        syncer.ensure(declared.field_list, max_age=self._max_age)
+        return syncer.mending(lambda: fields_frame(syncer.fields(declared), declared))
 
     # The cache
 

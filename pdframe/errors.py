@@ -11,7 +11,8 @@
     ├── TransportError        no whole answer came: network, 5xx, cut bodies, after the retries
     ├── ResponseError         a whole answer that cannot be used
     ├── CacheError            the cache cannot be read or written
-    │   └── NotCachedError    the cache was to answer alone, and does not hold the table
+    │   ├── NotCachedError    the cache was to answer alone, and does not hold the table
+    │   └── DamagedError      a cached file is not as it was written
     ├── MixedCurrencyError    amounts in several currencies would be added up
     └── ArgumentError         an argument is wrong (also a ValueError)
 
@@ -31,6 +32,7 @@ __all__ = [
     "BudgetError",
     "CacheError",
     "CredentialsError",
+    "DamagedError",
     "DataWarning",
     "MixedCurrencyError",
     "NotCachedError",
@@ -171,6 +173,24 @@ class CacheError(PdframeError):
 
 class NotCachedError(CacheError):
     """The cache was asked to answer alone (`refresh=False`) and does not hold the table."""
+
+
+class DamagedError(CacheError):
+    """A cached file is missing, cut short, changed or foreign. Where the API may be asked, it is moved aside and loaded again.
+
+    Parameters
+    ----------
+    message
+        What happened and what to do.
+    table
+        The folder of the cache that it is in.
+    kept
+        What is kept in spite of the error.
+    """
+
+    def __init__(self, message: str, *, table: str = "", kept: str = "") -> None:
+        super().__init__(message, kept=kept)
+        self.table = table
 
 
 class MixedCurrencyError(PdframeError):

@@ -22,8 +22,9 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from pdframe.errors import AccessError, ArgumentError, CacheError, NotCachedError, PdframeError
+from pdframe.files import make_private, write_atomic
 from pdframe.schema import LISTS, TABLES
-from pdframe.store import Store, make_private, write_atomic
+from pdframe.store import Store
 from pdframe.sync import UP_TO_DATE, Syncer
 from pdframe.sync.parents import load_asked
 

@@ -11,7 +11,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pdframe.errors import CacheError
+from pdframe.errors import DamagedError
 from pdframe.frames import storage_schema, unify
 from pdframe.frames.problems import warn
 from pdframe.schema import Table
@@ -105,7 +105,7 @@ class History:
         """What is kept, after setting aside what cannot be read or belongs to another past."""
         try:
             kept, looks = self.rows(), self.looks()
-        except CacheError as error:
+        except DamagedError as error:
             return self._set_aside(f"The kept history of deals cannot be read on. {error}")
         told = pc.max(looks.filter(looks["is_server_time"])["seen_at"]).as_py()
         if seen_at and told and seen_at < told - CLOCK_SLACK:
@@ -113,16 +113,8 @@ class History:
         return kept, looks
 
     def _set_aside(self, why: str) -> tuple[pa.Table, pa.Table]:
-        root, number = self._store.root, 1
-        while any((root / f"{table.name}.aside-{number}").exists() for table in (HISTORY, LOOKS)):
-            number += 1
-        try:
-            for table in (HISTORY, LOOKS):
-                if (root / table.name).exists():
-                    (root / table.name).rename(root / f"{table.name}.aside-{number}")
-        except OSError as error:
-            raise CacheError(f"{why} It could not be set aside in {root}: {error.strerror}. Move it away by hand.") from error
-        warn(f"{why} It is set aside as {HISTORY.name}.aside-{number} in {root}, and a new one begins.")
+        suffix = self._store.move_aside(HISTORY.name, LOOKS.name)
+        warn(f"{why} It is set aside as {HISTORY.name}{suffix} in {self._store.root}, and a new one begins.")
         return storage_schema(HISTORY).empty_table(), storage_schema(LOOKS).empty_table()
 
     def _all(self, table: Table) -> pa.Table:
@@ -203,8 +195,9 @@ def _says_nothing_new(row: dict[str, object], looks: pa.Table) -> bool:
 def _said_of(table: Table) -> Iterator[None]:
     try:
         yield
-    except CacheError as error:
-        raise CacheError(
+    except DamagedError as error:
+        raise DamagedError(
             f"{str(error.args[0]).partition(' The CRM is untouched')[0]} It belongs to the kept history ({table.name}), which cannot be "
-            "loaded again. Put the file back from a backup; else the next sync of deals sets the history aside and begins a new one."
+            "loaded again. Put the file back from a backup; else the next sync of deals sets the history aside and begins a new one.",
+            table=error.table,
         ) from error

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import json
+import zlib
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -14,11 +14,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pdframe.errors import CacheError
+from pdframe.files import make_private, seal, unseal, write_atomic, write_part
 from pdframe.frames import Problems
+from pdframe.frames.problems import warn
 from pdframe.schema import Table
-from pdframe.store import Store, make_private, write_atomic, write_part
+from pdframe.store import PENDING, Store
 
-FORMAT = 2
+FORMAT = 3
 WHERE = "walk.json"
 
 
@@ -39,29 +41,36 @@ class Place:
 
 def under_way(store: Store) -> list[str]:
     """Names of the tables of which pages are kept to go on from."""
-    return sorted(path.parent.parent.name for path in store.root.glob(f"*/pending/{WHERE}"))
+    return sorted(path.parent.parent.name for path in store.root.glob(f"*/{PENDING}/{WHERE}"))
 
 
 class Pending:
     """The unfinished walk of one table: a folder of pages and a JSON file that says where it stands.
 
-    The JSON file is written last: pages that it does not count do not exist. Nothing here need survive a power failure: a page that does
-    not read back is asked for again.
+    The JSON file is written last: pages that it does not count do not exist. Nothing here need survive a power failure: where a page does
+    not read back as it was written, all are asked for again.
     """
 
     def __init__(self, store: Store, table: Table, schema: pa.Schema) -> None:
-        self._folder = store.root / table.name / "pending"
+        self._table = table.name
+        self._folder = store.root / table.name / PENDING
         # Pages of another schema or asked for in another way do not fit to what comes now.
         told = f"{FORMAT}\n{schema.to_string(show_schema_metadata=False)}\n{table.sources!r}"
         self._signature = hashlib.sha256(told.encode("utf-8", "replace")).hexdigest()
         self._pages = 0
+        # Of all pages, and of all notes, in their order: one that is changed, missing, foreign or of another walk shows.
+        self._crc = {"page": 0, "note": 0}
 
     def load(self) -> tuple[Place, list[pa.Table], list[pa.Table]] | None:
         """Where the last walk stood, its pages, and the notes beside them; None where there is nothing to trust."""
+        if not (self._folder / WHERE).exists():
+            self.drop()
+            return None
         try:
-            raw = json.loads((self._folder / WHERE).read_bytes())
+            raw = unseal((self._folder / WHERE).read_bytes())
             if raw["signature"] != self._signature:
-                raise ValueError("another schema")
+                self.drop()
+                return None
             place = Place(
                 began=datetime.fromisoformat(raw["began"]),
                 source=int(raw["source"]),
@@ -70,10 +79,13 @@ class Pending:
                 problems=Problems.from_plain(raw["problems"]),
             )
             self._pages = int(raw["pages"])
-            pages = [pq.read_table(self._path("page", number)) for number in range(self._pages)]
-            notes = [pq.read_table(path) for number in range(self._pages) if (path := self._path("note", number)).exists()]
+            pages = [self._read("page", number) for number in range(self._pages)]
+            notes = [self._read("note", number) for number in range(self._pages) if raw["noted"]]
+            if self._crc != raw["read_crc32"]:
+                raise ValueError("other pages")
         except (OSError, ValueError, KeyError, TypeError, AttributeError, pa.ArrowException):
             self.drop()
+            warn(f"The saved pages of {self._table!r} are not as they were written: what they held is asked for again.")
             return None
         return place, pages, notes
 
@@ -90,27 +102,39 @@ class Pending:
         make_private(self._folder)
         for kind, rows in (("page", page), ("note", note)):
             if rows is not None:
-                write_part(self._folder, self._path(kind, self._pages).name, rows, durable=False)
+                part = write_part(self._folder, self._path(kind, self._pages).name, rows, durable=False)
+                self._add(kind, part.crc32)
         self._pages += 1
         where: dict[str, Any] = {
             "signature": self._signature,
             "pages": self._pages,
+            "noted": note is not None,
+            "read_crc32": self._crc,
             "began": place.began.isoformat(),
             "source": place.source,
             "cursor": place.cursor,
             "server_time": place.server_time.isoformat() if place.server_time else None,
             "problems": asdict(place.problems),
         }
-        write_atomic(self._folder / WHERE, json.dumps(where).encode(), durable=False)
+        write_atomic(self._folder / WHERE, seal(where), durable=False)
 
     def drop(self) -> None:
         """Forget the walk: it was finished, or cannot be gone on with."""
         self._pages = 0
+        self._crc = {"page": 0, "note": 0}
         with contextlib.suppress(OSError):
             (self._folder / WHERE).unlink(missing_ok=True)
             for path in self._folder.glob("*.parquet"):
                 path.unlink()
             self._folder.rmdir()
+
+    def _read(self, kind: str, number: int) -> pa.Table:
+        raw = self._path(kind, number).read_bytes()
+        self._add(kind, zlib.crc32(raw))
+        return pq.read_table(pa.BufferReader(raw))
+
+    def _add(self, kind: str, crc32: int) -> None:
+        self._crc[kind] = zlib.crc32(crc32.to_bytes(4, "big"), self._crc[kind])
 
     def _path(self, kind: str, number: int) -> Path:
         return self._folder / f"{kind}-{number:06d}.parquet"

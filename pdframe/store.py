@@ -3,47 +3,36 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import json
 import os
 import re
-import tempfile
-import time
 import zlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import datetime, timedelta
+from datetime import datetime
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pdframe.errors import CacheError, NotCachedError
+from pdframe.errors import CacheError, DamagedError, NotCachedError
+from pdframe.files import SEAL, TEMPORARY, Part, make_private, seal, sweep_temporary, sync_folder, unseal, write_atomic, write_part
 
-FORMAT = 1
+FORMAT = 2
+# Manifests of this format had no checksum; a kept history that one tells of cannot be collected again.
+UNSEALED = 1
+KEPT = "What was cached before is kept."
 ROWS_PER_PART = 200_000
 COLUMNS_AT_ONCE = 16
 MANIFEST = "manifest.json"
 ACCOUNTS = "accounts.json"
 UNFINISHED = "unfinished.json"
-TEMPORARY = ".tmp"
-# So often a table may be replaced while it is read.
-READS = 20
-# No write takes so long: a temporary file of this age is what a killed process left.
-LEFT_BEHIND = timedelta(hours=1)
+PENDING = "pending"
 # So many credentials of one account are remembered: each session of a sandbox brings its own.
 REMEMBERED_KEYS = 8
-
-
-@dataclass(frozen=True, slots=True)
-class Part:
-    """One Parquet file of a table, and what it must look like to be trusted."""
-
-    file: str
-    rows: int
-    bytes: int
-    crc32: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,26 +109,26 @@ class Store:
             ignore = self.cache_dir / ".gitignore"
             if not ignore.exists():
                 write_atomic(ignore, b"# Snapshots of a CRM are personal data.\n*\n")
-            _sweep_temporary(self.cache_dir.glob(f".*{TEMPORARY}"))
-            _sweep_temporary(self.root.rglob(f".*{TEMPORARY}"))
+            sweep_temporary(self.cache_dir.glob(f".*{TEMPORARY}"))
+            sweep_temporary(self.root.rglob(f".*{TEMPORARY}"))
         except OSError as error:
             raise CacheError(
                 f"The cache folder {self.root} cannot be made: {error.strerror}. Give another one with cache_dir=... or PDFRAME_CACHE_DIR."
             ) from error
 
     def manifest(self, table: str) -> Manifest | None:
-        """What is cached of `table`; None where nothing is. A manifest that cannot be trusted is a `CacheError`."""
+        """What is cached of `table`; None where nothing is. A manifest that cannot be trusted is a `DamagedError`."""
         path = self.root / table / MANIFEST
         try:
             raw = path.read_bytes()
         except FileNotFoundError:
             return None
         except OSError as error:
-            raise _unreadable(path, error.strerror or "unreadable", table) from error
+            raise _unread(path, error, table) from error
         try:
-            return _manifest_from(json.loads(raw), table)
-        except (ValueError, KeyError, TypeError) as error:
-            raise _unreadable(path, "it is not a manifest of this version", table) from error
+            return _manifest_from(_opened(raw), table)
+        except (ValueError, KeyError, TypeError, AttributeError, OverflowError) as error:
+            raise _damaged(path, "it is not the manifest that was written", table) from error
 
     def read(self, table: str, columns: Sequence[str] | None = None) -> pa.Table:
         """The cached table, hashes and ids inside, as Arrow.
@@ -148,8 +137,10 @@ class Store:
         ------
         NotCachedError
             Nothing is cached of it.
-        CacheError
+        DamagedError
             A file is missing, cut short or changed; the message says how to load the table again.
+        CacheError
+            This machine does not let a file be read.
         """
         return self.open_table(table).read(columns)
 
@@ -158,16 +149,15 @@ class Store:
         manifest = self.manifest(table)
         if manifest is None:
             raise NotCachedError(f"Nothing is cached of {table!r}. Call the loader without refresh=False, or account.sync({table!r}).")
-        for _ in range(READS):
+        while True:
             try:
                 return self._open_parts(manifest)
-            except CacheError:
-                # Another process may have replaced the table between its manifest and its parts.
+            except DamagedError:
+                # Other processes may have replaced the table between its manifest and its parts, as often as they like.
                 newer = self.manifest(table)
                 if newer is None or newer.parts == manifest.parts:
                     raise
                 manifest = newer
-        return self._open_parts(manifest)
 
     def _open_parts(self, manifest: Manifest) -> Stored:
         return Stored(manifest.table, [self._open_part(manifest.table, part) for part in manifest.parts])
@@ -177,13 +167,15 @@ class Store:
         try:
             raw = path.read_bytes()
         except OSError as error:
-            raise _unreadable(path, error.strerror or "unreadable", table) from error
-        if len(raw) != part.bytes or zlib.crc32(raw) != part.crc32:
-            raise _unreadable(path, f"{len(raw)} of {part.bytes} bytes are as they were written", table)
+            raise _unread(path, error, table) from error
+        if len(raw) != part.bytes:
+            raise _damaged(path, f"it has {len(raw):,} bytes, and {part.bytes:,} were written", table)
+        if zlib.crc32(raw) != part.crc32:
+            raise _damaged(path, "its bytes are not those that were written", table)
         try:
             return path, pq.ParquetFile(pa.BufferReader(raw))
         except (pa.ArrowException, OSError) as error:
-            raise _unreadable(path, "it is not the Parquet file that was written", table) from error
+            raise _damaged(path, "it is not the Parquet file that was written", table) from error
 
     def replace(self, manifest: Manifest, table: pa.Table) -> Manifest:
         """Put `table` in the place of what is cached, in one step, and return the manifest as written (rows, parts and bytes set)."""
@@ -199,7 +191,7 @@ class Store:
             self._write_manifest(written)
         except OSError as error:
             raise CacheError(
-                f"{manifest.table!r} could not be written to {folder}: {error.strerror}. What was cached before is kept as it was."
+                f"{manifest.table!r} could not be written to {folder}: {error.strerror}. Make room, or choose another cache_dir.", kept=KEPT
             ) from error
         self._sweep(folder, {part.file for part in parts})
         return written
@@ -218,7 +210,10 @@ class Store:
             )
             self._write_manifest(written)
         except OSError as error:
-            raise CacheError(f"{manifest.table!r} could not be added to in {folder}: {error.strerror}. What was there is kept.") from error
+            raise CacheError(
+                f"{manifest.table!r} could not be added to in {folder}: {error.strerror}. Make room, or choose another cache_dir.",
+                kept=KEPT,
+            ) from error
         return written
 
     def touch(self, manifest: Manifest) -> Manifest:
@@ -226,8 +221,37 @@ class Store:
         try:
             self._write_manifest(manifest)
         except OSError as error:
-            raise CacheError(f"The manifest of {manifest.table!r} could not be written: {error.strerror}.") from error
+            raise CacheError(f"The manifest of {manifest.table!r} could not be written: {error.strerror}.", kept=KEPT) from error
         return manifest
+
+    def is_damaged(self, table: str) -> bool:
+        """Whether a file of what is cached of `table` is not as it was written."""
+        try:
+            self.open_table(table)
+        except NotCachedError:
+            return False
+        except DamagedError:
+            return True
+        return False
+
+    def move_aside(self, *tables: str) -> str:
+        """Rename the folders of tables, and tell what is added to their names; the pages of a walk under way stay where they are."""
+        number = 1
+        while any((self.root / f"{table}.aside-{number}").exists() for table in tables):
+            number += 1
+        suffix = f".aside-{number}"
+        try:
+            for table in tables:
+                folder, aside = self.root / table, self.root / f"{table}{suffix}"
+                if folder.exists():
+                    folder.rename(aside)
+                    if (aside / PENDING).is_dir():
+                        make_private(folder)
+                        (aside / PENDING).rename(folder / PENDING)
+            sync_folder(self.root)
+        except OSError as error:
+            raise CacheError(f"{tables[0]!r} could not be moved aside in {self.root}: {error.strerror}. Move it away by hand.") from error
+        return suffix
 
     @contextlib.contextmanager
     def lock(self) -> Iterator[None]:
@@ -248,14 +272,14 @@ class Store:
     def unfinished_since(self) -> datetime | None:
         """When the sync began that did not come to its end; None where the last one did."""
         try:
-            return datetime.fromisoformat(json.loads((self.root / UNFINISHED).read_bytes())["began"])
+            return datetime.fromisoformat(unseal((self.root / UNFINISHED).read_bytes())["began"])
         except (OSError, ValueError, KeyError, TypeError):
             return None
 
     def begin(self, at: datetime) -> None:
         """Note that a sync is under way."""
         try:
-            write_atomic(self.root / UNFINISHED, json.dumps({"began": at.isoformat()}).encode())
+            write_atomic(self.root / UNFINISHED, seal({"began": at.isoformat()}))
         except OSError as error:
             raise CacheError(f"The cache folder {self.root} cannot be written: {error.strerror}. Nothing was asked of the API.") from error
 
@@ -265,7 +289,7 @@ class Store:
             (self.root / UNFINISHED).unlink(missing_ok=True)
 
     def _write_manifest(self, manifest: Manifest) -> None:
-        write_atomic(self.root / manifest.table / MANIFEST, json.dumps(_manifest_to(manifest), indent=1).encode())
+        write_atomic(self.root / manifest.table / MANIFEST, seal(_manifest_to(manifest)))
 
     @staticmethod
     def _sweep(folder: Path, keep: set[str]) -> None:
@@ -311,7 +335,7 @@ class Stored:
             try:
                 tables.append(file.read(None if columns is None else list(columns)))
             except (pa.ArrowException, OSError) as error:
-                raise _unreadable(path, "it is not the Parquet file that was written", self._table) from error
+                raise _damaged(path, "it is not the Parquet file that was written", self._table) from error
         return pa.concat_tables(tables, promote_options="default")
 
 
@@ -338,86 +362,41 @@ class Accounts:
             del everything[oldest]
         everything[digest] = dict(account)
         try:
-            write_atomic(self.path, json.dumps(everything, indent=1).encode())
+            write_atomic(self.path, seal(everything))
         except OSError as error:
             raise CacheError(f"{self.path} could not be written: {error.strerror}.") from error
 
     def _all(self) -> dict[str, Any]:
         try:
-            everything = json.loads(self.path.read_bytes())
+            return unseal(self.path.read_bytes())
         except (OSError, ValueError):
             return {}
-        return everything if isinstance(everything, dict) else {}
 
 
-def _unreadable(path: Path, why: str, table: str) -> CacheError:
-    return CacheError(
+def _damaged(path: Path, why: str, table: str) -> DamagedError:
+    return DamagedError(
         f"The cached file {path} cannot be trusted: {why}. The CRM is untouched and no other table is concerned. "
-        f"Load the table again: account.sync({table!r}, full=True), or refresh='full' on its loader."
+        f"Load the table again: account.sync({table!r}, full=True), or its loader without refresh=False.",
+        table=table,
     )
 
 
-def _sweep_temporary(paths: Iterable[Path]) -> None:
-    for path in paths:
-        with contextlib.suppress(OSError):
-            if time.time() - path.stat().st_mtime > LEFT_BEHIND.total_seconds():
-                path.unlink()
+def _unread(path: Path, error: OSError, table: str) -> CacheError:
+    """A file that is not there, no file, or lost to the disk is damage; one that this machine does not let be read may be whole."""
+    if isinstance(error, FileNotFoundError | NotADirectoryError | IsADirectoryError) or error.errno == errno.EIO:
+        return _damaged(path, error.strerror or "it is not there", table)
+    return CacheError(f"The cached file {path} cannot be read: {error.strerror}. Let it be read, or choose another cache_dir.")
 
 
-def make_private(folder: Path) -> None:
-    """Make a folder for this user alone, and those above it that are missing; one that is there stays as it is."""
-    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-
-
-@contextlib.contextmanager
-def _private_file(folder: Path, name: str, *, durable: bool) -> Iterator[IO[bytes]]:
-    """A new file, mode 0600, that takes the name `name` only when it is whole and on disk."""
-    handle, temporary = tempfile.mkstemp(prefix=f".{name}.", suffix=TEMPORARY, dir=folder)
+def _opened(raw: bytes) -> Any:
+    """The content of a manifest."""
     try:
-        with os.fdopen(handle, "wb") as file:
-            yield file
-            if durable:
-                file.flush()
-                os.fsync(file.fileno())
-        Path(temporary).replace(folder / name)
-    except BaseException:
-        with contextlib.suppress(OSError):
-            Path(temporary).unlink()
-        raise
-    if durable:
-        _sync_folder(folder)
-
-
-def _sync_folder(folder: Path) -> None:
-    # A rename is durable once the folder is; Windows cannot open one, and needs not.
-    with contextlib.suppress(OSError):
-        handle = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)
-
-
-def write_atomic(path: Path, content: bytes, *, durable: bool = True) -> None:
-    """Write a private file as a whole or not at all; where it must survive a power failure, only return once it is on disk."""
-    with _private_file(path.parent, path.name, durable=durable) as file:
-        file.write(content)
-
-
-def write_part(folder: Path, name: str, table: pa.Table, *, durable: bool = True) -> Part:
-    """Write a Parquet file as a whole or not at all, and say what it must look like.
-
-    What need not be durable will not be read often either: it is written in half the time, without what makes reading fast.
-    """
-    sink = pa.BufferOutputStream()
-    # Lists come back in the type that they went in with only if their items keep Arrow's name for them.
-    if durable:
-        pq.write_table(table, sink, compression="zstd", use_compliant_nested_type=False)
-    else:
-        pq.write_table(table, sink, compression="snappy", use_dictionary=False, write_statistics=False, use_compliant_nested_type=False)
-    raw = sink.getvalue().to_pybytes()
-    write_atomic(folder / name, raw, durable=durable)
-    return Part(file=name, rows=table.num_rows, bytes=len(raw), crc32=zlib.crc32(raw))
+        return unseal(raw)
+    except ValueError:
+        content = json.loads(raw)
+        if content["format"] != UNSEALED or SEAL in content:
+            raise
+        return content
 
 
 def _manifest_to(manifest: Manifest) -> dict[str, Any]:
@@ -436,7 +415,7 @@ def _manifest_to(manifest: Manifest) -> dict[str, Any]:
 
 
 def _manifest_from(raw: Any, table: str) -> Manifest:
-    if raw["format"] != FORMAT or raw["table"] != table:
+    if raw["format"] not in (FORMAT, UNSEALED) or raw["table"] != table:
         raise ValueError("another format or table")
     parts = tuple(Part(file=str(p["file"]), rows=int(p["rows"]), bytes=int(p["bytes"]), crc32=int(p["crc32"])) for p in raw["parts"])
     if not parts or any(Path(p.file).name != p.file for p in parts):

@@ -21,6 +21,7 @@ EXAMPLES = [
     errors.ResponseError("Odd.", status=400),
     errors.CacheError("Broken."),
     errors.NotCachedError("Empty."),
+    errors.DamagedError("Torn.", table="deals", kept="All else."),
     errors.MixedCurrencyError("EUR and USD."),
     errors.ArgumentError("Wrong."),
 ]
@@ -44,9 +45,10 @@ def test_every_error_has_an_example_and_a_place_in_the_tree():
 
 def test_the_tree_is_as_drawn():
     assert issubclass(errors.NotCachedError, errors.CacheError)
+    assert issubclass(errors.DamagedError, errors.CacheError)
     assert issubclass(errors.ArgumentError, ValueError)
     assert issubclass(errors.DataWarning, UserWarning)
-    others = {type(error) for error in EXAMPLES} - {errors.PdframeError, errors.NotCachedError}
+    others = {type(error) for error in EXAMPLES} - {errors.PdframeError, errors.NotCachedError, errors.DamagedError}
     assert all(errors.PdframeError in kind.__bases__ for kind in others)
 
 

@@ -11,7 +11,7 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 
-from pdframe import DataWarning, history, sandbox, store
+from pdframe import DataWarning, files, history, sandbox, store
 from pdframe.errors import ArgumentError, CacheError, NotCachedError
 from pdframe.history import History, latest
 from pdframe.schema.kept import REMEMBERED
@@ -106,7 +106,7 @@ def test_each_kept_column_is_a_reason_to_keep_a_row(account: sandbox.SandboxAcco
 @pytest.mark.parametrize("full", [False, True])
 def test_a_power_cut_at_any_write_loses_and_doubles_nothing(monkeypatch: pytest.MonkeyPatch, full: bool) -> None:
     """At the k-th file of history and deals, for every k: the next sync leaves a log that tells all, and deals as they are."""
-    writes = store.write_atomic
+    writes = files.write_atomic
     with sandbox.connect(seed=3, deals=20, burst=100_000, progress=False) as account:
         account.sync("deals", "stages")
         for number in range(1, 20):
@@ -124,6 +124,7 @@ def test_a_power_cut_at_any_write_loses_and_doubles_nothing(monkeypatch: pytest.
 
             with monkeypatch.context() as patch:
                 patch.setattr(store, "write_atomic", write)
+                patch.setattr(files, "write_atomic", write)
                 try:
                     account.sync("deals", full=full)
                 except PowerCutError:

@@ -11,7 +11,7 @@ import pytest
 import truth
 
 from pdframe import DataWarning, sandbox
-from pdframe.errors import AccessError, ArgumentError, CacheError, NotCachedError, ResponseError
+from pdframe.errors import AccessError, ArgumentError, CacheError, DamagedError, NotCachedError, ResponseError
 from pdframe.schema import TABLES
 from pdframe.store import Manifest, Store
 
@@ -343,13 +343,15 @@ def test_a_clock_that_went_back_means_another_past(tmp_path: Path) -> None:
         assert account.deals(refresh=False)["id"].tolist() == ids(account, "deals")
 
 
-def test_a_damaged_file_is_said_and_mended_on_request(account: sandbox.SandboxAccount) -> None:
+def test_a_damaged_file_is_said_and_loaded_again(account: sandbox.SandboxAccount) -> None:
     whole = account.deals()
     part = next((account.cache_path / "deals").glob("*.parquet"))
     part.write_bytes(part.read_bytes()[: part.stat().st_size // 2])
-    with pytest.raises(CacheError, match="cannot be trusted"):
-        account.deals()
-    row = account.sync("deals").set_index("table").loc["deals"]
+    with pytest.raises(DamagedError, match="cannot be trusted"):
+        account.deals(refresh=False)
+    with pytest.warns(DataWarning, match=r"deals.*is moved aside as deals.aside-1"):
+        row = account.sync("deals").set_index("table").loc["deals"]
+    assert (account.cache_path / "deals.aside-1" / part.name).exists()
     assert (row["mode"], row["note"]) == ("full", "the cached copy could not be trusted: loaded anew")
     assert account.deals(refresh=False).equals(whole)
 
@@ -365,7 +367,7 @@ def test_a_full_reload_of_lines_that_cannot_be_written_leaves_the_cache_as_it_wa
 
     with monkeypatch.context() as patched:
         patched.setattr(Store, "_write_manifest", full_disk)
-        with pytest.raises(CacheError, match="kept as it was"):
+        with pytest.raises(CacheError, match=r"No space left on device.*What was cached before is kept"):
             account._syncer._one("deal_products", full=True, done={})
     assert account.deal_products(refresh=False).equals(before)
 

@@ -1,6 +1,5 @@
 """The cache keeps what it was given, privately and whole, and says so where it cannot."""
 
-import json
 import os
 import stat
 from dataclasses import replace
@@ -11,6 +10,7 @@ import pyarrow as pa
 import pytest
 
 from pdframe.errors import CacheError, NotCachedError
+from pdframe.files import seal, unseal
 from pdframe.store import Accounts, Manifest, Store, Stored, check_writable, default_cache_dir, readable_key
 
 NOW = datetime(2026, 6, 30, 12, tzinfo=UTC)
@@ -106,9 +106,9 @@ def test_a_damaged_manifest_is_an_error_with_the_way_out(store: Store, content: 
 def test_a_manifest_cannot_point_outside_its_folder(store: Store) -> None:
     store.replace(new(), ROWS)
     path = store.root / "deals" / "manifest.json"
-    manifest = json.loads(path.read_text())
+    manifest = unseal(path.read_bytes())
     manifest["parts"][0]["file"] = "../../secret.parquet"
-    path.write_text(json.dumps(manifest))
+    path.write_bytes(seal(manifest))
     with pytest.raises(CacheError):
         store.read("deals")
 
@@ -120,7 +120,7 @@ def test_a_failed_write_leaves_the_old_table(store: Store, monkeypatch: pytest.M
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(Path, "replace", full)
-    with pytest.raises(CacheError, match=r"No space left on device.*kept as it was"):
+    with pytest.raises(CacheError, match=r"No space left on device.*What was cached before is kept"):
         store.replace(new(), ROWS.slice(0, 1))
     monkeypatch.undo()
     assert store.read("deals").equals(ROWS)
@@ -182,7 +182,7 @@ def test_of_one_account_a_few_credentials_are_remembered(tmp_path: Path) -> None
     for session in range(50):
         accounts.put(f"session {session}", {"key": "sandbox-seed7-2000-user1003"})
     accounts.put("session 49", {"key": "sandbox-seed7-2000-user1003", "name": "Ada"})
-    kept = json.loads(accounts.path.read_bytes())
+    kept = unseal(accounts.path.read_bytes())
     assert list(kept) == ["theirs", *(f"session {session}" for session in range(42, 50))]
     assert accounts.get("session 49") == {"key": "sandbox-seed7-2000-user1003", "name": "Ada"}
 

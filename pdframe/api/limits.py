@@ -14,9 +14,8 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-import msgspec
-
 from pdframe.errors import ArgumentError, BudgetError, CacheError
+from pdframe.files import seal, unseal
 
 if sys.platform != "win32":
     import fcntl
@@ -329,24 +328,21 @@ class Ledger:
         kept = self._read(self._path)
         self._tokens = max(0, kept + self._unsaved)
         if self._unsaved or not self._path.exists():
-            _replace(self._path, msgspec.json.encode({"day": self._day, "tokens": self._tokens}))
+            _replace(self._path, seal({"day": self._day, "tokens": self._tokens}))
         self._unsaved = 0
 
     def _read(self, path: Path) -> int:
         """Return today's tokens before ours that are not saved yet; where no file tells them, this process knows best."""
         own = max(0, self._tokens - self._unsaved)
         try:
-            kept = msgspec.json.decode(path.read_bytes())
-            day, tokens = kept["day"], kept["tokens"]
+            kept = unseal(path.read_bytes())
+            return int(kept["tokens"]) if kept["day"] == self._day else own
         except FileNotFoundError:
             return own
-        except (ValueError, TypeError, KeyError):
-            day, tokens = None, None
-        if not isinstance(day, str) or not isinstance(tokens, int) or isinstance(tokens, bool) or tokens < 0:
+        except (ValueError, KeyError):
             logger.warning("The token count in %s is damaged: today's count goes on from what this process knows.", path)
             path.unlink()  # so that this save writes it anew
             return own
-        return tokens if day == self._day else own
 
 
 def _whole(text: str | None) -> int | None:

@@ -63,10 +63,14 @@ class Loading(ABC):
             syncer.ensure(name, max_age=self._max_age)
         else:
             syncer.refresh(name, full=refresh == "full")
-        rows: Rows = self._store.open_table(name)
-        if only is not None:
-            rows = Kept(rows, only(rows))
-        return self._frame(rows, table, refresh, labels, names, asked)
+
+        def read() -> pd.DataFrame:
+            rows: Rows = self._store.open_table(name)
+            if only is not None:
+                rows = Kept(rows, only(rows))
+            return self._frame(rows, table, refresh, labels, names, asked)
+
+        return read() if refresh is False else syncer.mending(read)
 
     def _asked(self, table: Table, refresh: Refresh, labels: bool, names: bool, columns: Columns) -> list[str] | None:
         """The columns that are asked for, None for all; refuse what no loader takes before the table is paid for."""
@@ -102,7 +106,7 @@ class Loading(ABC):
             with contextlib.suppress(CacheError):
                 choose(self._store.read(table.name))
                 return
-            choose()
+            self._syncer.mending(choose)
 
     def _bring_fields(self, name: str, refresh: Refresh) -> bool:
         """Bring a list of fields up to date as a loader would; False where it is withheld."""

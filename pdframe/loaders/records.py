@@ -128,13 +128,18 @@ class RecordLoaders(Loading):
         if wanted is None and not _parent(table).every:
             raise ArgumentError(f"{name} are asked for by id: account.{name}([1, 2]).")
         asked = self._asked(table, refresh, labels, names, columns)
-        if refresh is False:
-            self._must_be_cached(table, wanted)
-        else:
-            self._syncer.of_records(name, wanted, refresh=refresh, max_age=self._max_age)
-        if wanted is not None:
-            self._say_unknown(table, wanted)
-        return self._frame(rows_of(self._store, table, wanted), table, refresh, labels, names, asked)
+        syncer = self._syncer
+
+        def load() -> pd.DataFrame:
+            if refresh is False:
+                self._must_be_cached(table, wanted)
+            else:
+                syncer.of_records(name, wanted, refresh=refresh, max_age=self._max_age)
+            if wanted is not None:
+                self._say_unknown(table, wanted)
+            return self._frame(rows_of(self._store, table, wanted), table, refresh, labels, names, asked)
+
+        return load() if refresh is False else syncer.mending(load)
 
     def _must_be_cached(self, table: Table, wanted: Sequence[int] | None) -> None:
         manifest, records = self._store.manifest(table.name), _parent(table).table

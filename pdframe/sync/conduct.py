@@ -2,23 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
-from typing import Literal
+from typing import Literal, TypeVar
 
 import pyarrow as pa
 
 from pdframe.api.client import Client
 from pdframe.api.limits import Ledger, Spent
-from pdframe.errors import AccessError, CacheError, PdframeError
+from pdframe.errors import AccessError, CacheError, DamagedError, PdframeError
 from pdframe.fields import Field, read_fields
 from pdframe.pending import under_way
 from pdframe.schema import TABLES, Table
-from pdframe.store import Store
+from pdframe.store import KEPT, Store
 from pdframe.sync import parents
 from pdframe.sync.estimate import Estimate, estimate
+from pdframe.sync.mend import KEPT_FOR_GOOD, move_damaged, saying_last
 from pdframe.sync.order import anew, in_order, needs, rows_of
 from pdframe.sync.parents import ByParent, Want
 from pdframe.sync.work import Mode, Work
@@ -28,6 +29,7 @@ Progress = Callable[[str], AbstractContextManager[Callable[[int], None]]]
 _UNAVAILABLE = frozenset({402, 403})
 # How long the tables of an interrupted sync count as up to date where the account has no `max_age`.
 INTERRUPTED_FOR = timedelta(minutes=15)
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +83,7 @@ class Syncer:
         self.progress = progress
         self.full_every = full_every
         self.now = now
+        self._moved: set[str] = set()
 
     def sync(self, names: Iterable[str], *, full: bool = False, max_age: timedelta | None = None) -> list[SyncRow]:
         """Bring tables, and those they rest on, up to date now; one row a table, in the order of the schema.
@@ -92,19 +95,28 @@ class Syncer:
         asked = set(names)
         wanted, whole = asked.union(*(needs(name) for name in asked)), anew(asked) if full else set()
         done: dict[str, SyncRow] = {}
+        self.mending(lambda: self._sync(wanted, whole, max_age, done))
+        return [done[name] for name in TABLES if name in done]
+
+    def _sync(self, wanted: Iterable[str], whole: Collection[str], max_age: timedelta | None, done: dict[str, SyncRow]) -> None:
+        """Bring those of the tables up to date that are not `done`."""
         with self.store.lock(), _telling_what_is_kept(done, self.store):
             before = self.store.unfinished_since()
             self.store.begin(before or self.now())
             for name in in_order(wanted):
+                if name in done:
+                    continue
                 if before is not None and self._was_finished(name, since=before, max_age=max_age, full=name in whole):
                     done[name] = self._skipped(name, UP_TO_DATE)
                 else:
                     done[name] = self._one(name, full=name in whole, done=done)
             self.store.finish()
-        return [done[name] for name in TABLES if name in done]
 
     def ensure(self, name: str, *, max_age: timedelta | None) -> None:
         """Bring a table up to date if what is cached of it, or of what it rests on, is older than `max_age` (None: at any age)."""
+        self.mending(lambda: self._ensure(name, max_age))
+
+    def _ensure(self, name: str, max_age: timedelta | None) -> None:
         parts = in_order({name, *needs(name)})
         if not self._is_stale(name, max_age):
             # What was not to be had when the table was loaded is asked for with the table again, not at every look at it.
@@ -116,7 +128,29 @@ class Syncer:
 
     def refresh(self, name: str, *, full: bool) -> None:
         """Bring one table and what it rests on up to date now; raise where it is not to be had."""
-        self._bring(name, in_order({name, *needs(name)}), full=full)
+        self.mending(lambda: self._bring(name, in_order({name, *needs(name)}), full=full))
+
+    def mending(self, work: Callable[[], T]) -> T:
+        """Do some work that reads the cache; a damaged table that it meets is moved aside and loaded, and the work is done again.
+
+        Raises
+        ------
+        DamagedError
+            A table is damaged again after it was loaded, or belongs to the kept history.
+        """
+        while True:
+            try:
+                return work()
+            except DamagedError as error:
+                if error.table in self._moved or error.table in KEPT_FOR_GOOD:
+                    raise
+                self._moved.add(error.table)
+                with saying_last() as said:
+                    with self.store.lock():
+                        said += move_damaged(self.store, error)
+                    # What is asked for record by record is asked for by the work itself.
+                    if error.table in TABLES and TABLES[error.table].parent is None:
+                        self.ensure(error.table, max_age=None)
 
     def _bring(self, name: str, parts: Iterable[str], *, full: bool = False, due: Callable[[str], bool] = lambda part: True) -> None:
         done: dict[str, SyncRow] = {}
@@ -148,7 +182,7 @@ class Syncer:
             self.refresh(parent, full=refresh == "full")
         want = Want(ids, refresh == "full", refresh is not None, max_age, listed or ids is None)
         with self.store.lock(), self.ledger.account(name) as spent, self.progress(name) as tick:
-            self._by_parent(table, tick).bring(want, mend=refresh == "full")
+            self._by_parent(table, tick).bring(want)
             if spent.requests:
                 self._note_tokens(name, spent)
 
@@ -233,5 +267,6 @@ def _telling_what_is_kept(done: Mapping[str, SyncRow], store: Store) -> Iterator
         finished = [name for name, row in done.items() if row.mode in ("full", "incremental")]
         now = f"Kept: {', '.join(finished)} as of now, every other table as it was cached before."
         begun = [f"Pages of {name} are saved: the next sync goes on from them." for name in under_way(store)]
-        error.kept = " ".join(filter(None, [now if finished else "What was cached before is kept.", *begun, error.kept]))
+        told = "" if error.kept == KEPT else error.kept
+        error.kept = " ".join(filter(None, [now if finished else KEPT, *begun, told]))
         raise

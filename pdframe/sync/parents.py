@@ -153,15 +153,13 @@ class ByParent:
         self.problems = Problems()
         self.counts = _Counts()
 
-    def bring(self, want: Want, *, mend: bool = False) -> tuple[Merge, int]:
+    def bring(self, want: Want) -> tuple[Merge, int]:
         """Ask for what is due, and keep it.
 
         Parameters
         ----------
         want
             What is to be done.
-        mend
-            Whether a cached copy that cannot be trusted is loaded anew rather than said.
 
         Returns
         -------
@@ -172,10 +170,12 @@ class ByParent:
 
         Raises
         ------
+        DamagedError
+            What is cached is not as it was written.
         PdframeError
             The API did not answer. The records that were finished are kept, and the same call goes on with the rest.
         """
-        known = self._known(mend)
+        known = self._known()
         looks = self._looks()
         wanted = self._wanted(want, known)
         began, state = self._round(want, wanted, known)
@@ -196,24 +196,21 @@ class ByParent:
 
     def due(self, want: Want) -> list[int]:
         """The records that `bring` would ask for now, as far as their cached list tells."""
-        known = self._known(mend=True)
+        try:
+            known = self._known()
+        except CacheError:
+            known = _Known(None, storage_schema(self.table).empty_table(), {})
         wanted = self._wanted(want, known)
         return self._due(wanted, want, known, self._looks(), self._round(want, wanted, known)[0])
 
     # What is known
 
-    def _known(self, mend: bool) -> _Known:
-        empty = storage_schema(self.table).empty_table()
-        try:
-            manifest = self.store.manifest(self.table.name)
-            if manifest is None:
-                return _Known(None, empty, {})
-            rows, _ = unify([self.store.read(self.table.name)], self.table)
-            return _Known(manifest, rows, load_asked(self.store, self.table.name))
-        except CacheError:
-            if not mend:
-                raise
-            return _Known(None, empty, {})
+    def _known(self) -> _Known:
+        manifest = self.store.manifest(self.table.name)
+        if manifest is None:
+            return _Known(None, storage_schema(self.table).empty_table(), {})
+        rows, _ = unify([self.store.read(self.table.name)], self.table)
+        return _Known(manifest, rows, load_asked(self.store, self.table.name))
 
     def _looks(self) -> dict[int, str]:
         """How each record looks in its cached list; nothing where that is not cached, or tells nothing.

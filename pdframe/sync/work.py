@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pdframe.api.client import Client
-from pdframe.errors import CacheError, PdframeError
+from pdframe.errors import DamagedError, PdframeError
 from pdframe.fields import Field, name_columns
 from pdframe.frames import storage_schema, unify
 from pdframe.pending import Pending, Place
@@ -20,7 +20,8 @@ from pdframe.sync import lines
 from pdframe.sync.compare import Merge, keep, last_of_each, replace_all, upsert
 from pdframe.sync.kept import keep_look
 from pdframe.sync.lists import DELETIONS_KEPT, Pull, Puller, StartAgainError, can_pull_changes
-from pdframe.sync.parents import ByParent, Want
+from pdframe.sync.mend import move_damaged, saying_last
+from pdframe.sync.parents import ByParent, Want, parents_name
 from pdframe.sync.way import lists_of, reload_due
 
 Mode = Literal["full", "incremental", "skipped", "unavailable"]
@@ -70,9 +71,14 @@ class Work:
         self.now = now
         self.full_every = full_every
         self.puller = Puller(client, tick)
+        self._said: list[str] = []
 
     def do(self, *, full: bool) -> Outcome:
         """Bring the table up to date; with `full`, load all of it."""
+        with saying_last() as self._said:
+            return self._do(full)
+
+    def _do(self, full: bool) -> Outcome:
         if self.table.parent is not None:
             return self._records(full)
         manifest, cached, note = self._cached()
@@ -231,19 +237,23 @@ class Work:
     def _records(self, full: bool) -> Outcome:
         """A table by record: every record that the API lists, or where nobody asks for every one, those that were asked for before."""
         known = self._cached()[0] is not None
+        self._cached(parents_name(self.table.name))
         work = ByParent(self.client, self.store, self.table, tick=self.tick, now=self.now)
-        merge, asked = work.bring(Want(None, full, now=True, listed=True), mend=True)
+        merge, asked = work.bring(Want(None, full, now=True, listed=True))
         if not asked and self.table.parent is not None and not self.table.parent.every and not merge.table.num_rows:
             return Outcome("skipped", merge, f"asked for by id: account.{self.table.name}(ids)")
         return Outcome("incremental" if known and not full else "full", merge, "")
 
     # Keeping
 
-    def _cached(self) -> tuple[Manifest | None, pa.Table | None, str]:
+    def _cached(self, name: str = "") -> tuple[Manifest | None, pa.Table | None, str]:
+        """What is cached of the table, or of what stands beside it; nothing where it is damaged, after moving that aside."""
+        name = name or self.table.name
         try:
-            manifest = self.store.manifest(self.table.name)
-            return manifest, self.store.read(self.table.name) if manifest else None, ""
-        except CacheError:
+            manifest = self.store.manifest(name)
+            return manifest, self.store.read(name) if manifest else None, ""
+        except DamagedError as error:
+            self._said += move_damaged(self.store, error)
             return None, None, "the cached copy could not be trusted: loaded anew"
 
     def _pending(self) -> Pending:

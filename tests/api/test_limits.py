@@ -1,7 +1,6 @@
 """The burst window and the day's tokens."""
 
 import contextlib
-import json
 import os
 import stat
 import threading
@@ -14,6 +13,7 @@ from scripted import FakeTime
 
 from pdframe.api.limits import BurstWindow, Ledger
 from pdframe.errors import ArgumentError, BudgetError, CacheError
+from pdframe.files import seal, unseal
 
 # The burst window
 
@@ -201,7 +201,7 @@ def test_tokens_are_kept_between_processes(path, time):
     ledger = Ledger(path, clock=time.clock)
     ledger.spend(5)
     assert ledger.tokens_today == 15
-    assert json.loads(path.read_bytes()) == {"day": "2026-06-30", "tokens": 15}
+    assert unseal(path.read_bytes()) == {"day": "2026-06-30", "tokens": 15}
     assert "15 tokens today" in repr(ledger)
 
 
@@ -224,7 +224,7 @@ def test_attaching_merges_what_was_counted_before(path, time):
     ledger.spend(2)
     ledger.attach(path)
     assert ledger.tokens_today == 12
-    assert json.loads(path.read_bytes())["tokens"] == 12
+    assert unseal(path.read_bytes())["tokens"] == 12
 
 
 def test_two_who_share_a_cache_share_its_ceiling(path, time):
@@ -258,7 +258,7 @@ def test_two_who_look_at_the_ceiling_at_once_do_not_both_pass_it(path, time, mon
         thread.start()
     for thread in threads:
         thread.join()
-    assert json.loads(path.read_bytes())["tokens"] == 10
+    assert unseal(path.read_bytes())["tokens"] == 10
     assert len(refused) == 1
 
 
@@ -275,7 +275,7 @@ def test_threads_and_ledgers_lose_no_token(path, time):
         thread.start()
     for thread in threads:
         thread.join()
-    assert json.loads(path.read_bytes())["tokens"] == 6 * 20 * 2
+    assert unseal(path.read_bytes())["tokens"] == 6 * 20 * 2
 
 
 def test_a_new_day_starts_at_zero(path, time):
@@ -290,7 +290,7 @@ def test_a_new_day_starts_at_zero(path, time):
     ledger.refund(10)  # of a request that was sent before midnight
     assert ledger.tokens_today == 0
     ledger.spend(10)
-    assert json.loads(path.read_bytes()) == {"day": "2026-07-01", "tokens": 10}
+    assert unseal(path.read_bytes()) == {"day": "2026-07-01", "tokens": 10}
 
 
 def test_a_refund_after_midnight_gives_no_credit(time):
@@ -333,6 +333,9 @@ def test_a_ceiling_of_zero_allows_nothing_that_costs():
         b'{"day": "2026-06-30", "tokens": true}',
         b'{"day": "2026-06-30", "tokens": 1e400}',
         b'{"day": "2026-06-30", "tokens": "9"}',
+        b"[" * 100_000,
+        seal({"day": "2026-06-30", "tokens": 900}).replace(b"900", b"800"),
+        seal({"day": "2026-06-30"}),
     ],
 )
 def test_a_damaged_file_is_told_and_written_anew(path, time, caplog, content):
@@ -340,7 +343,7 @@ def test_a_damaged_file_is_told_and_written_anew(path, time, caplog, content):
     path.write_bytes(content)
     ledger = Ledger(path, clock=time.clock)
     ledger.spend(10)
-    assert json.loads(path.read_bytes()) == {"day": "2026-06-30", "tokens": 10}
+    assert unseal(path.read_bytes()) == {"day": "2026-06-30", "tokens": 10}
     assert [record.name for record in caplog.records] == ["pdframe"]
     assert "damaged" in caplog.text
 
@@ -353,12 +356,12 @@ def test_a_file_lost_on_the_way_is_written_anew_with_what_is_known(path, time):
     path.write_bytes(b"garbage")
     ledger.spend(10)
     assert ledger.tokens_today == 30
-    assert json.loads(path.read_bytes())["tokens"] == 30
+    assert unseal(path.read_bytes())["tokens"] == 30
 
 
 def test_a_file_of_another_day_counts_nothing(path, time):
     path.parent.mkdir()
-    path.write_bytes(b'{"day": "2026-06-29", "tokens": 999}')
+    path.write_bytes(seal({"day": "2026-06-29", "tokens": 999}))
     assert Ledger(path, clock=time.clock).tokens_today == 0
 
 

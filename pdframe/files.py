@@ -1,0 +1,121 @@
+"""Private files: written as a whole or not at all, on disk when they must be, and JSON that tells whether it is as it was written."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import tempfile
+import time
+import zlib
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from typing import IO, Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+TEMPORARY = ".tmp"
+# No write takes so long: a temporary file of this age is what a killed process left.
+LEFT_BEHIND = timedelta(hours=1)
+SEAL = "crc32"
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """One Parquet file of a table, and what it must look like to be trusted."""
+
+    file: str
+    rows: int
+    bytes: int
+    crc32: int
+
+
+def seal(content: Mapping[str, Any]) -> bytes:
+    """An object as JSON with a checksum of its content, which `unseal` proves."""
+    return json.dumps({**content, SEAL: _checksum(content)}, indent=1).encode()
+
+
+def unseal(raw: bytes) -> dict[str, Any]:
+    """The object that was sealed; `ValueError` where it is not as it was written."""
+    try:
+        content = json.loads(raw)
+    except RecursionError:
+        raise ValueError("nested too deeply") from None
+    if not isinstance(content, dict) or SEAL not in content or content.pop(SEAL) != _checksum(content):
+        raise ValueError("not as it was written")
+    return content
+
+
+def _checksum(content: Mapping[str, Any]) -> int:
+    return zlib.crc32(json.dumps(content, sort_keys=True).encode())
+
+
+def sweep_temporary(paths: Iterable[Path]) -> None:
+    """Delete temporary files that killed processes left."""
+    for path in paths:
+        with contextlib.suppress(OSError):
+            if time.time() - path.stat().st_mtime > LEFT_BEHIND.total_seconds():
+                path.unlink()
+
+
+def make_private(folder: Path) -> None:
+    """Make a folder for this user alone, and those above it that are missing; one that is there stays as it is."""
+    if folder.is_dir():
+        return
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    sync_folder(folder.parent)
+
+
+@contextlib.contextmanager
+def _private_file(folder: Path, name: str, *, durable: bool) -> Iterator[IO[bytes]]:
+    """A new file, mode 0600, that takes the name `name` only when it is whole and on disk."""
+    handle, temporary = tempfile.mkstemp(prefix=f".{name}.", suffix=TEMPORARY, dir=folder)
+    try:
+        with os.fdopen(handle, "wb") as file:
+            yield file
+            if durable:
+                file.flush()
+                os.fsync(file.fileno())
+        Path(temporary).replace(folder / name)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            Path(temporary).unlink()
+        raise
+    if durable:
+        sync_folder(folder)
+
+
+def sync_folder(folder: Path) -> None:
+    """Return once what was made, renamed or deleted in a folder is so on disk."""
+    # A rename is durable once the folder is; Windows cannot open one, and needs not.
+    with contextlib.suppress(OSError):
+        handle = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+
+
+def write_atomic(path: Path, content: bytes, *, durable: bool = True) -> None:
+    """Write a private file as a whole or not at all; where it must survive a power failure, only return once it is on disk."""
+    with _private_file(path.parent, path.name, durable=durable) as file:
+        file.write(content)
+
+
+def write_part(folder: Path, name: str, table: pa.Table, *, durable: bool = True) -> Part:
+    """Write a Parquet file as a whole or not at all, and say what it must look like.
+
+    What need not be durable will not be read often either: it is written in half the time, without what makes reading fast.
+    """
+    sink = pa.BufferOutputStream()
+    # Lists come back in the type that they went in with only if their items keep Arrow's name for them.
+    if durable:
+        pq.write_table(table, sink, compression="zstd", use_compliant_nested_type=False)
+    else:
+        pq.write_table(table, sink, compression="snappy", use_dictionary=False, write_statistics=False, use_compliant_nested_type=False)
+    raw = sink.getvalue().to_pybytes()
+    write_atomic(folder / name, raw, durable=durable)
+    return Part(file=name, rows=table.num_rows, bytes=len(raw), crc32=zlib.crc32(raw))
