@@ -2,43 +2,16 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
-import pandas as pd
 import pytest
 import truth
+from cell_by_cell import ENTITY, LOADED, columns_of_fields, frame, wrong_cells
 
-from pdframe import DataWarning, sandbox
+from pdframe import sandbox
 from pdframe.schema import LISTS, TABLES, NameColumn
-
-LOADED = [name for name in LISTS if name not in truth.FIELD_LISTS]
-ENTITY = {
-    "deals": "deal",
-    "persons": "person",
-    "organizations": "organization",
-    "products": "product",
-    "projects": "project",
-    "activities": "activity",
-}
-# What no row of another table accounts for: the company makes it up from the id alone, and hands out what it made up.
-MADE_UP = {
-    "next_activity_id",
-    "last_activity_id",
-    "files_count",
-    "notes_count",
-    "email_messages_count",
-    "participants_count",
-    "last_incoming_mail_time",
-    "last_outgoing_mail_time",
-    "smart_bcc_email",
-}
-# Never asked for: a company without the marketing app would refuse the whole request.
-NOT_ASKED = {"marketing_status", "doi_status"}
-
 
 # Every switch the other way, and each way to compute recurring revenue.
 OTHER_WAY = sandbox.Switches(
@@ -72,56 +45,10 @@ def loaded(
         yield account, truth.fold(account.company_model.events)
 
 
-def frame(account: sandbox.SandboxAccount, table: str, **options: Any) -> pd.DataFrame:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DataWarning)  # options that are deleted while rows hold them
-        result: pd.DataFrame = getattr(account, table)(**options)
-    return result
-
-
-def columns_of_fields(state: truth.State, table: str) -> list[dict[str, Any]]:
-    return [field for field in state[f"{ENTITY[table]}_fields"].values() if field["is_custom_field"]] if table in ENTITY else []
-
-
-def extra_truth(account: sandbox.SandboxAccount, state: truth.State, table: str) -> dict[int, truth.Row]:
-    """What the API gives on request: counted from events where they tell it, else what the company hands out."""
-    company = account.company_model
-    if table == "deals":
-        counted = truth.counted(state, count_disabled=company.switches.products_count_includes_disabled)
-        return {row: {**{k: v for k, v in company.deal_counts(row).items() if k in MADE_UP}, **counted[row]} for row in state["deals"]}
-    if table == "persons":
-        return {row: company.person_counts(row) for row in state["persons"]}
-    if table == "organizations":
-        return {row: company.organization_counts(row) for row in state["organizations"]}
-    return {}
-
-
 @pytest.mark.parametrize("table", LOADED)
 def test_every_cell_is_true(loaded: tuple[sandbox.SandboxAccount, truth.State], table: str) -> None:
     account, state = loaded
-    got = frame(account, table, labels=False)
-    rows = truth.visible(state, table)
-    extra = extra_truth(account, state, table)
-    assert got["id"].tolist() == [row["id"] for row in rows]
-    codes = [field["field_code"] for field in columns_of_fields(state, table)]
-    wrong = []
-    for column in got.columns:
-        code = next((code for code in codes if column == code or column.startswith(f"{code}_")), None)
-        for row, value in zip(rows, got[column], strict=True):
-            if column in NOT_ASKED:
-                wire = None
-            elif code is not None:
-                wire = truth.custom_value(row, code, column[len(code) + 1 :] or "value")
-            elif column in extra.get(row["id"], {}):
-                wire = extra[row["id"]][column]
-            else:
-                wire = truth.wire_value(row, column, table)
-            shown, wanted = truth.cell(value), truth.expected(wire, got[column].dtype)
-            if table in truth.MILLISECONDS and column == "update_time":
-                # An event knows its second; the milliseconds are the wire's.
-                shown, wanted = shown.replace(microsecond=0), wanted.replace(microsecond=0)
-            if shown != wanted:
-                wrong.append((row["id"], column, shown, wire))
+    wrong = wrong_cells(account, account.company_model, state, table)
     assert not wrong, wrong[:5]
 
 
