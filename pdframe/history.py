@@ -24,6 +24,7 @@ CLOCK_SLACK = timedelta(minutes=10)
 # Every look that finds something adds a part; from this many on they are put together.
 MANY_PARTS = 100
 
+_FIRST = "part-000001.parquet"
 _COMPARED = (*REMEMBERED, "gone")
 
 
@@ -120,6 +121,10 @@ class History:
     def _all(self, table: Table) -> pa.Table:
         with _said_of(table):
             if self._store.manifest(table.name) is None:
+                folder = self._store.root / table.name
+                # A crash at the very beginning leaves the first part alone, which is empty.
+                if any(path.name > _FIRST for path in folder.glob("part-*.parquet")):
+                    raise DamagedError(f"Nothing tells which rows of {folder} count: its manifest is gone.", table=table.name)
                 return storage_schema(table).empty_table()
             whole, _ = unify([self._store.read(table.name)], table)
             return whole
@@ -127,8 +132,8 @@ class History:
     def _append(self, table: Table, rows: pa.Table, now: datetime) -> None:
         before = self._store.manifest(table.name)
         if before is None:
-            self._store.replace(Manifest(table.name, (), 0, now, now), rows)
-        elif len(before.parts) < MANY_PARTS:
+            before = self._store.replace(Manifest(table.name, (), 0, now, now), storage_schema(table).empty_table())
+        if len(before.parts) < MANY_PARTS:
             self._store.append(before, rows, synced_at=now)
         else:
             self._store.replace(before, pa.concat_tables([self._all(table), rows]))

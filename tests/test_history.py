@@ -253,3 +253,14 @@ def test_an_older_cache_without_history_has_visits_and_begins_one(account: sandb
     pd.testing.assert_frame_equal(account.stage_visits(refresh=False), whole)
     account.sync("deals")
     pd.testing.assert_frame_equal(account.stage_visits(refresh=False), whole)
+
+
+def test_a_log_whose_manifest_is_gone_is_set_aside_not_written_over(account: sandbox.SandboxAccount) -> None:
+    account.deals()
+    kept_files = {path.name: path.read_bytes() for path in (account.cache_path / "history").glob("*.parquet")}
+    (account.cache_path / "history" / "manifest.json").unlink()
+    with pytest.raises(CacheError, match=r"manifest is gone.*cannot be loaded again"):
+        account.as_of("2030-01-01")
+    with pytest.warns(DataWarning, match="set aside as history.aside-1"):
+        account.sync("deals")
+    assert {path.name: path.read_bytes() for path in (account.cache_path / "history.aside-1").iterdir()} == kept_files

@@ -1,0 +1,118 @@
+"""Pages of any JSON over real HTTP: no crash, no hang, no row with an id lost; what is no page is a typed error."""
+
+from __future__ import annotations
+
+import json
+import threading
+import warnings
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+from any_json import ALL_FIELDS, JSON_VALUES, rows_of
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from scale import SCALE
+from scripted import Reply, Scripted, Seen
+
+from pdframe.api.client import Client
+from pdframe.api.credentials import ApiToken
+from pdframe.api.limits import BurstWindow
+from pdframe.errors import DataWarning, PdframeError
+from pdframe.frames import to_frame
+from pdframe.schema import TABLES
+from pdframe.sync.lists import Puller
+
+pytestmark = pytest.mark.slow
+
+TOKEN = "0123456789abcdef0123456789abcdef01234567"
+EXAMPLES = settings(
+    max_examples=60 * SCALE,
+    deadline=None,
+    derandomize=SCALE == 1,
+    database=None,
+    suppress_health_check=[HealthCheck.too_slow],
+)
+HEADERS = {"content-type": "application/json", "date": "Tue, 30 Jun 2026 12:00:00 GMT"}
+EMPTY = Reply(200, b'{"success": true, "data": [], "additional_data": {"next_cursor": null}}', HEADERS)
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[Scripted]:
+    server = Scripted()
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
+    thread.start()
+    yield server
+    server.shutdown()
+    server.server_close()
+    thread.join()
+
+
+@pytest.fixture(scope="module")
+def client(server: Scripted) -> Iterator[Client]:
+    with Client(server.url, ApiToken(TOKEN), window=BurstWindow(limit=1_000_000), sleep=lambda seconds: None) as client:
+        yield client
+
+
+def encoded(content: Any, *, raw: bool) -> bytes:
+    """JSON as Python writes it, or with its characters as they are, halves of a surrogate pair and all."""
+    return json.dumps(content, ensure_ascii=not raw).encode("utf-8", "surrogatepass")
+
+
+@EXAMPLES
+@given(st.data(), st.sampled_from(["deals", "activities", "persons", "stages", "deal_fields"]), st.booleans())
+def test_no_page_of_any_json_loses_a_row(server: Scripted, client: Client, data: st.DataObject, name: str, raw: bool) -> None:
+    table = TABLES[name]
+    key, path = table.key[0], f"/api/{table.sources[0].api}{table.sources[0].path}"
+    rows = data.draw(rows_of(table))
+    keyed = [row | {key: f"k{number}" if key == "field_code" else number} for number, row in enumerate(rows, 1) if isinstance(row, dict)]
+    # Of what is no object only the client's own rule may be seen: such a page is no list of rows.
+    half = len(keyed) // 2
+    pages = {None: (keyed[:half], "second"), "second": (keyed[half:], None)}
+    more = data.draw(st.dictionaries(st.sampled_from(["related_objects", "extra", "meta"]), JSON_VALUES, max_size=2))
+
+    def answer(seen: Seen) -> Reply:
+        cursor = seen.params.get("cursor")
+        if seen.path != path or "ids" in seen.params or cursor not in pages:
+            return EMPTY
+        held, after = pages[cursor]
+        return Reply(200, encoded({"success": True, "data": held, "additional_data": {"next_cursor": after}} | more, raw=raw), HEADERS)
+
+    server.last = answer
+    server.seen.clear()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DataWarning)
+        pull = Puller(client, lambda rows: None).all_of(table, ALL_FIELDS, datetime(2026, 7, 1, tzinfo=UTC), None)
+        whole = pull.rows(table, ALL_FIELDS)
+        assert sorted(set(whole[key].to_pylist())) == sorted(row[key] for row in keyed)
+        assert len(to_frame(whole, table, ALL_FIELDS)) == whole.num_rows
+    assert len(server.seen) < 10
+
+
+@EXAMPLES
+@given(
+    st.sampled_from(["stages", "activities", "users"]),
+    JSON_VALUES
+    | st.fixed_dictionaries(
+        {}, optional={"success": JSON_VALUES, "data": JSON_VALUES, "additional_data": JSON_VALUES, "error": JSON_VALUES}
+    ),
+    st.booleans(),
+    st.integers(0, 40),
+)
+def test_what_is_no_page_is_a_typed_error(server: Scripted, client: Client, name: str, content: Any, raw: bool, cut: int) -> None:
+    table = TABLES[name]
+    body = encoded(content, raw=raw)
+    server.last = Reply(200, body[: len(body) - cut], HEADERS)
+    server.seen.clear()
+    try:
+        pull = Puller(client, lambda rows: None).all_of(table, (), datetime(2026, 7, 1, tzinfo=UTC), None)
+    except PdframeError as error:
+        assert str(error).isprintable()  # noqa: PT017
+    else:
+        # Then it was a page: all of its objects are rows, or said not to be.
+        assert isinstance(content, dict)
+        held = content["data"]
+        held = held["items"] if isinstance(held, dict) else held
+        assert sum(rows.num_rows for rows in pull.tables) + pull.problems.rows == len(held or ())
+    assert len(server.seen) <= 12

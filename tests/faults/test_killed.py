@@ -1,0 +1,154 @@
+"""A sync that is killed at any moment leaves a cache that opens, and the next one completes it without paying twice."""
+
+from __future__ import annotations
+
+import os
+import random
+import shutil
+import time
+from collections import Counter
+from collections.abc import Iterable
+from multiprocessing.process import BaseProcess
+from pathlib import Path
+
+import crash
+import pyarrow as pa
+import pytest
+import truth
+from cell_by_cell import wrong_cells
+from scale import SCALE, SEED
+
+from pdframe import sandbox
+from pdframe.sandbox.server import Server
+from pdframe.sandbox.server.log import Logged
+from pdframe.schema import LISTS, TABLES
+from pdframe.store import UNFINISHED
+from pdframe.sync import lists, way
+
+pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore::pdframe.errors.DataWarning")]
+
+MOMENTS = 20 * SCALE
+# How many requests are under way at once.
+IN_FLIGHT = 1
+# Walks that cannot say what changed meanwhile: where they were interrupted, they start again.
+FROM_THE_START = [name for name in LISTS if not TABLES[name].incremental and not TABLES[name].sources[0].batch]
+NEVER = 120.0
+
+
+@pytest.mark.parametrize("meanwhile", [False, True], ids=["a first load", "a refresh after a week"])
+def test_a_sync_that_is_killed_leaves_a_cache_that_the_next_one_completes(
+    meanwhile: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lists, "PAGE", crash.PAGE_ROWS)
+    monkeypatch.setattr(way, "PAGE", crash.PAGE_ROWS)
+    monkeypatch.setattr(os, "fsync", lambda file: None)
+    company = sandbox.Company(seed=4, deals=150)
+    draw, context = random.Random(f"{SEED} {meanwhile}"), crash.processes()
+    with crash.server_of(company) as server:
+        start = tmp_path / "start"
+        with crash.connect(server.url, server.token, start) as account:
+            account.company  # noqa: B018 - /users/me is asked for, and nothing else
+            if meanwhile:
+                account.sync(*LISTS)
+                company.advance(days=7)
+            before = crash.cached(account, LISTS)
+        shutil.copytree(start, tmp_path / "whole")
+        with crash.connect(server.url, server.token, tmp_path / "whole") as account:
+            server.reset_stats()
+            account.sync(*LISTS)
+            whole, requests = crash.cached(account, LISTS), server.stats.requests
+            if not meanwhile:
+                state = truth.fold(company.events)
+                assert not any(wrong_cells(account, company, state, name, refresh=False) for name in LISTS if name not in truth.FIELD_LISTS)
+        killed = 0
+        for moment in range(MOMENTS // 2):
+            cache = tmp_path / str(moment)
+            shutil.copytree(start, cache)
+            server.reset_stats()
+            process = context.Process(target=crash.sync, args=(server.url, server.token, cache, LISTS))
+            process.start()
+            kill(process, server, after=draw.randrange(requests), delay=draw.uniform(0, 0.03))
+            killed += process.exitcode != 0
+            paid = server.requests
+            server.reset_stats()
+            with crash.connect(server.url, server.token, cache) as account:
+                assert len(account.status()) == len(TABLES)
+                unfinished = (account.cache_path / UNFINISHED).exists()
+                for name, rows in crash.cached(account, LISTS).items():
+                    assert same(rows, before[name]) or same(rows, whole[name]), name
+                account.sync(*LISTS)
+                for name, rows in crash.cached(account, LISTS).items():
+                    assert same(rows, whole[name]), name
+            if unfinished:
+                assert len(twice(paid, server.requests)) <= IN_FLIGHT, (paid[-1], twice(paid, server.requests))
+            else:
+                # It had not begun, or had come to its end: then the next sync is another one.
+                assert len(paid) in (0, requests)
+            shutil.rmtree(cache)
+        assert killed > 0
+        assert not server.crashes
+
+
+def kill(process: BaseProcess, server: Server, *, after: int, delay: float) -> None:
+    """Kill a process some time after the server has answered so many requests, unless it has come to its end by then."""
+    end = time.monotonic() + NEVER
+    while process.is_alive() and server.stats.requests < after:
+        assert time.monotonic() < end
+        time.sleep(0.001)
+    process.join(delay)
+    process.kill()
+    process.join()
+
+
+def same(one: pa.Table | None, other: pa.Table | None) -> bool:
+    return one is other is None or (one is not None and other is not None and one.equals(other))
+
+
+def twice(first: list[Logged], second: Iterable[Logged]) -> list[tuple[str, dict[str, str]]]:
+    """The pages that two runs paid for, but for those that close a gap and those of a walk that starts again where it was killed."""
+    last = first[-1] if first else None
+    again = {
+        f"/api/{source.api}{source.path}"
+        for name in FROM_THE_START
+        for source in TABLES[name].sources
+        if last and last.template in {f"/api/{one.api}{one.path}" for one in TABLES[name].sources}
+    }
+
+    def pages(entries: Iterable[Logged]) -> Counter[tuple[str, tuple[tuple[str, str], ...]]]:
+        return Counter(
+            (entry.path, tuple(sorted(entry.params.items())))
+            for entry in entries
+            if not {"updated_since", "ids"} & entry.params.keys()
+            and entry.params.get("status") != "deleted"
+            and entry.template not in again
+            # A batch of deals is kept when all of its pages are there.
+            and not (last and "deal_ids" in last.params and entry.params.get("deal_ids") == last.params["deal_ids"])
+        )
+
+    return [(path, dict(params)) for path, params in (pages(first) & pages(second)).elements()]
+
+
+@pytest.mark.parametrize("rounds", [10 * SCALE])
+def test_two_processes_sync_while_a_third_reads_whole_tables(rounds: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    tables = ("deals", "deal_products", "stages")
+    company = sandbox.Company(seed=3, deals=60)
+    context = crash.processes()
+    with crash.server_of(company) as server:
+        with crash.connect(server.url, server.token, tmp_path) as account:
+            account.sync(*tables)
+            whole = crash.cached(account, tables)
+        arguments = (server.url, server.token, tmp_path, tables, rounds)
+        workers = [context.Process(target=crash.sync_often, args=arguments) for _ in range(2)]
+        for worker in workers:
+            worker.start()
+        read = 0
+        with crash.connect(server.url, server.token, tmp_path) as account:
+            while any(worker.is_alive() for worker in workers):
+                for name, rows in crash.cached(account, tables).items():
+                    assert same(rows, whole[name]), name
+                read += 1
+        for worker in workers:
+            worker.join()
+        assert [worker.exitcode for worker in workers] == [0, 0]
+        assert read > 0
+        assert not server.crashes

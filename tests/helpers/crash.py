@@ -1,0 +1,71 @@
+"""Work on a cache in processes of their own, that may be killed."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import warnings
+from collections.abc import Sequence
+from multiprocessing.context import ForkServerContext
+from pathlib import Path
+
+import pyarrow as pa
+
+import pdframe
+from pdframe.errors import NotCachedError
+from pdframe.sandbox.server import Server
+from pdframe.sync import lists, way
+
+# Lists of many pages.
+PAGE_ROWS = 40
+
+
+def processes() -> ForkServerContext:
+    """How to start processes that have pandas and pdframe imported already."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["pdframe.sandbox", "pdframe.sync"])
+    return context
+
+
+def connect(url: str, token: str, cache_dir: Path, **options: object) -> pdframe.Account:
+    return pdframe.connect(base_url=url, api_token=token, cache_dir=cache_dir, progress=False, **options)  # type: ignore[arg-type]
+
+
+def short_pages() -> None:
+    lists.PAGE = way.PAGE = PAGE_ROWS  # type: ignore[misc]
+    # A process is killed, the machine is not: what is written is there.
+    os.fsync = lambda file: None  # type: ignore[assignment]
+
+
+def sync(url: str, token: str, cache_dir: Path, tables: Sequence[str]) -> None:
+    """Bring tables up to date; run in a process of its own."""
+    short_pages()
+    warnings.simplefilter("ignore", pdframe.DataWarning)
+    with connect(url, token, cache_dir) as account:
+        account.sync(*tables)
+
+
+def sync_often(url: str, token: str, cache_dir: Path, tables: Sequence[str], rounds: int) -> None:
+    """Refresh and reload tables by turns; run in a process of its own."""
+    short_pages()
+    warnings.simplefilter("ignore", pdframe.DataWarning)
+    with connect(url, token, cache_dir, max_age=0) as account:
+        for number in range(rounds):
+            account.sync(*tables, full=number % 2 == 0)
+
+
+def cached(account: pdframe.Account, tables: Sequence[str]) -> dict[str, pa.Table | None]:
+    """The tables as they are cached, None where they are not; each can be read as a frame."""
+    rows: dict[str, pa.Table | None] = {}
+    for name in tables:
+        try:
+            rows[name] = account._store.read(name)
+            if not name.endswith("_fields"):
+                getattr(account, name)(refresh=False)
+        except NotCachedError:
+            rows[name] = None
+    return rows
+
+
+def server_of(company: object) -> Server:
+    return Server(company, burst=100_000)  # type: ignore[arg-type]
