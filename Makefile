@@ -29,9 +29,10 @@ test: $(READY)  ## every test, the conformance check and the notebooks
 notebooks: $(READY)  ## run the committed notebooks and compare their outputs
 	$(BIN)/python -m pytest --nbval -p no:xdist -W ignore notebooks
 
-chaos: $(READY)  ## longer random lives and simulations than `make test` has time for
+chaos: $(READY)  ## longer random lives, more faults and simulations than `make test` has time for
 	$(BIN)/python -m pytest -p no:xdist tests/chaos
 	PDFRAME_LIFE_EXAMPLES=$${PDFRAME_LIFE_EXAMPLES:-300} $(BIN)/python -m pytest -n $(JOBS) tests/life
+	PDFRAME_FAULTS=$${PDFRAME_FAULTS:-10} $(BIN)/python -m pytest -n $(JOBS) tests/faults
 
 lint: $(READY) types layers  ## ruff, mypy strict, import layers
 	$(BIN)/ruff check .

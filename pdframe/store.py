@@ -31,6 +31,8 @@ MANIFEST = "manifest.json"
 ACCOUNTS = "accounts.json"
 UNFINISHED = "unfinished.json"
 PENDING = "pending"
+# So often a table may be replaced while it is read.
+READS = 20
 # So many credentials of one account are remembered: each session of a sandbox brings its own.
 REMEMBERED_KEYS = 8
 
@@ -149,15 +151,16 @@ class Store:
         manifest = self.manifest(table)
         if manifest is None:
             raise NotCachedError(f"Nothing is cached of {table!r}. Call the loader without refresh=False, or account.sync({table!r}).")
-        while True:
+        for _ in range(READS):
             try:
                 return self._open_parts(manifest)
             except DamagedError:
-                # Other processes may have replaced the table between its manifest and its parts, as often as they like.
+                # Another process may have replaced the table between its manifest and its parts.
                 newer = self.manifest(table)
                 if newer is None or newer.parts == manifest.parts:
                     raise
                 manifest = newer
+        return self._open_parts(manifest)
 
     def _open_parts(self, manifest: Manifest) -> Stored:
         return Stored(manifest.table, [self._open_part(manifest.table, part) for part in manifest.parts])

@@ -106,13 +106,10 @@ def same(one: pa.Table | None, other: pa.Table | None) -> bool:
 
 def twice(first: list[Logged], second: Iterable[Logged]) -> list[tuple[str, dict[str, str]]]:
     """The pages that two runs paid for, but for those that close a gap and those of a walk that starts again where it was killed."""
-    last = first[-1] if first else None
-    again = {
-        f"/api/{source.api}{source.path}"
-        for name in FROM_THE_START
-        for source in TABLES[name].sources
-        if last and last.template in {f"/api/{one.api}{one.path}" for one in TABLES[name].sources}
-    }
+    under_way = first[-IN_FLIGHT:]
+    lists_of = {name: {f"/api/{source.api}{source.path}" for source in TABLES[name].sources} for name in FROM_THE_START}
+    again = set().union(*(paths for paths in lists_of.values() if any(entry.template in paths for entry in under_way)))
+    batches = {entry.params["deal_ids"] for entry in under_way if "deal_ids" in entry.params}
 
     def pages(entries: Iterable[Logged]) -> Counter[tuple[str, tuple[tuple[str, str], ...]]]:
         return Counter(
@@ -122,7 +119,7 @@ def twice(first: list[Logged], second: Iterable[Logged]) -> list[tuple[str, dict
             and entry.params.get("status") != "deleted"
             and entry.template not in again
             # A batch of deals is kept when all of its pages are there.
-            and not (last and "deal_ids" in last.params and entry.params.get("deal_ids") == last.params["deal_ids"])
+            and entry.params.get("deal_ids") not in batches
         )
 
     return [(path, dict(params)) for path, params in (pages(first) & pages(second)).elements()]
