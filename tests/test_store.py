@@ -9,9 +9,9 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
-from pdframe.errors import CacheError, NotCachedError
+from pdframe.errors import CacheError, DamagedError, NotCachedError
 from pdframe.files import seal, unseal
-from pdframe.store import Accounts, Manifest, Store, Stored, check_writable, default_cache_dir, readable_key
+from pdframe.store import MANIFEST, Accounts, Manifest, Store, Stored, check_writable, default_cache_dir, readable_key
 
 NOW = datetime(2026, 6, 30, 12, tzinfo=UTC)
 ROWS = pa.table(
@@ -91,6 +91,19 @@ def test_a_damaged_part_is_an_error_with_the_way_out(store: Store, damage: str) 
         part.write_bytes({"half": raw[: len(raw) // 2], "flipped": flipped, "foreign": b"PAR1" + b"x" * (len(raw) - 4)}[damage])
     with pytest.raises(CacheError, match=r"cannot be trusted.*account\.sync\('deals', full=True\)"):
         store.read("deals")
+
+
+@pytest.mark.parametrize("file", ["part-000001.parquet", "manifest.json"])
+def test_a_flipped_bit_anywhere_is_found_out(store: Store, file: str) -> None:
+    store.replace(new(), ROWS)
+    path = store.root / "deals" / file
+    raw = path.read_bytes()
+    for place in range(len(raw)):
+        path.write_bytes(bytes([*raw[:place], raw[place] ^ 1 << place % 8, *raw[place + 1 :]]))
+        if file == MANIFEST and raw[place : place + 1].isspace():
+            continue  # between the values of JSON, no byte means anything
+        with pytest.raises(DamagedError):
+            store.read("deals")
 
 
 @pytest.mark.parametrize(

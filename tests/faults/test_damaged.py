@@ -45,8 +45,8 @@ class World:
             account.sync(*TABLES)
             self.rows, self.log = crash.cached(account, TABLES), History(account._store).rows()
             # Pages are saved by a reload that fails on its way.
-            self.server.faults = Faults(at={4: "success_false_200"})
-            with contextlib.suppress(ResponseError):
+            self.server.faults = Faults(at={6: "success_false_200"})
+            with pytest.raises(ResponseError, match="Pages of deals are saved"):
                 account.deals(refresh="full")
             self.server.faults = None
             self.key = account.cache_path.name
@@ -180,9 +180,10 @@ def test_what_this_machine_does_not_let_be_read_is_not_taken_for_damaged(
         assert account.deals(refresh=False)["id"].tolist() == world.rows["deals"]["id"].to_pylist()
 
 
-@pytest.mark.usefixtures("world")
 def test_saved_pages_that_were_changed_are_asked_for_again(world: World, tmp_path: Path) -> None:
-    for number, hit in enumerate(path for path in world.files if "pending" in path.parts):
+    saved = [path for path in world.files if "pending" in path.parts]
+    assert len(saved) > 2
+    for number, hit in enumerate(saved):
         shutil.copytree(world.folder / "whole", tmp_path / str(number))
         path = tmp_path / str(number) / hit
         raw = bytearray(path.read_bytes())
@@ -192,3 +193,14 @@ def test_saved_pages_that_were_changed_are_asked_for_again(world: World, tmp_pat
             with pytest.warns(pdframe.DataWarning, match="saved pages of 'deals' are not as they were written"):
                 account.deals(refresh="full")
             assert read(account, "deals").equals(world.rows["deals"])
+
+
+def test_a_saved_page_in_the_place_of_another_is_found_out(world: World, tmp_path: Path) -> None:
+    """Each of them is whole: only together do they show that rows are missing."""
+    shutil.copytree(world.folder / "whole", tmp_path / "cache")
+    first, second, *_ = sorted((tmp_path / "cache" / world.key / "deals" / "pending").glob("page-*"))
+    shutil.copy(first, second)
+    with world.connect(tmp_path / "cache") as account:
+        with pytest.warns(pdframe.DataWarning, match="saved pages of 'deals' are not as they were written"):
+            account.deals(refresh="full")
+        assert read(account, "deals").equals(world.rows["deals"])
