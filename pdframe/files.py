@@ -40,13 +40,18 @@ def seal(content: Mapping[str, Any]) -> bytes:
 
 def unseal(raw: bytes) -> dict[str, Any]:
     """The object that was sealed; `ValueError` where it is not as it was written."""
-    try:
-        content = json.loads(raw)
-    except RecursionError:
-        raise ValueError("nested too deeply") from None
+    content = parse(raw)
     if not isinstance(content, dict) or SEAL not in content or content.pop(SEAL) != _checksum(content):
         raise ValueError("not as it was written")
     return content
+
+
+def parse(raw: bytes) -> Any:
+    """Any JSON; `ValueError` where it is none, or nested too deeply."""
+    try:
+        return json.loads(raw)
+    except RecursionError:
+        raise ValueError("nested too deeply") from None
 
 
 def _checksum(content: Mapping[str, Any]) -> int:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import errno
 import hashlib
-import json
 import os
 import re
 import zlib
@@ -19,7 +18,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pdframe.errors import CacheError, DamagedError, NotCachedError
-from pdframe.files import SEAL, TEMPORARY, Part, make_private, seal, sweep_temporary, sync_folder, unseal, write_atomic, write_part
+from pdframe.files import SEAL, TEMPORARY, Part, make_private, parse, seal, sweep_temporary, sync_folder, unseal, write_atomic, write_part
 
 FORMAT = 2
 # Manifests of this format had no checksum; a kept history that one tells of cannot be collected again.
@@ -396,7 +395,7 @@ def _opened(raw: bytes) -> Any:
     try:
         return unseal(raw)
     except ValueError:
-        content = json.loads(raw)
+        content = parse(raw)
         if content["format"] != UNSEALED or SEAL in content:
             raise
         return content

@@ -107,7 +107,9 @@ def test_a_flipped_bit_anywhere_is_found_out(store: Store, file: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "content", ["", "{", "[]", "null", '{"format": 99}', '{"format": 1, "table": "persons"}', "\x00\xff"], ids=lambda text: repr(text)
+    "content",
+    ["", "{", "[]", "null", '{"format": 99}', '{"format": 1, "table": "persons"}', "\x00\xff", "[" * 100_000],
+    ids=lambda text: repr(text[:40]),
 )
 def test_a_damaged_manifest_is_an_error_with_the_way_out(store: Store, content: str) -> None:
     store.replace(new(), ROWS)

@@ -26,6 +26,8 @@ from pdframe.sync import lists, way
 pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore:.*not defined:pdframe.errors.DataWarning")]
 
 TABLES = ("deals", "deal_products", "stages", "discounts")
+# Stands for a file of nothing but brackets.
+DEEP = b"[[["
 EXAMPLES = settings(
     max_examples=12 * SCALE,
     deadline=None,
@@ -75,7 +77,7 @@ def damages(draw: st.DrawFn) -> tuple[str, float, bytes]:
     return (
         draw(st.sampled_from(["flip", "cut", "replace", "insert", "foreign", "gone", "swap"])),
         draw(st.floats(0, 1)),
-        draw(st.binary(min_size=1, max_size=6) | st.sampled_from([b"[" * 100_000, b"{}", b"null", b"PAR1", b"9", b"1", b"\x00"])),
+        draw(st.binary(min_size=1, max_size=6) | st.sampled_from([DEEP, b"{}", b"null", b"PAR1", b"9", b"1", b"\x00"])),
     )
 
 
@@ -88,7 +90,7 @@ def damage(path: Path, how: str, where: float, what: bytes, others: list[Path]) 
         "cut": raw[:place],
         "replace": raw[:place] + what + raw[place + len(what) :],
         "insert": raw[:place] + what + raw[place:],
-        "foreign": what,
+        "foreign": what.replace(DEEP, b"[" * 100_000),
         "gone": b"",
         "swap": others[int(where * (len(others) - 1))].read_bytes(),
     }[how]
