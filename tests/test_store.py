@@ -11,7 +11,7 @@ import pytest
 
 from pdframe.errors import CacheError, DamagedError, NotCachedError
 from pdframe.files import seal, unseal
-from pdframe.store import MANIFEST, Accounts, Manifest, Store, Stored, check_writable, default_cache_dir, readable_key
+from pdframe.store import MANIFEST, UNFINISHED, Accounts, Manifest, Store, Stored, check_writable, default_cache_dir, readable_key
 
 NOW = datetime(2026, 6, 30, 12, tzinfo=UTC)
 ROWS = pa.table(
@@ -104,6 +104,14 @@ def test_a_flipped_bit_anywhere_is_found_out(store: Store, file: str) -> None:
             continue  # between the values of JSON, no byte means anything
         with pytest.raises(DamagedError):
             store.read("deals")
+
+
+def test_a_changed_note_of_an_unfinished_sync_tells_nothing(store: Store) -> None:
+    store.begin(NOW)
+    assert store.unfinished_since() == NOW
+    path = store.root / UNFINISHED
+    path.write_bytes(path.read_bytes().replace(b"2026", b"2016"))
+    assert store.unfinished_since() is None
 
 
 @pytest.mark.parametrize(
@@ -207,5 +215,7 @@ def test_accounts_are_remembered_and_a_damaged_list_is_forgotten(tmp_path: Path)
     accounts.put("digest", {"key": "acme-user1", "name": "Ada"})
     assert accounts.get("digest") == {"key": "acme-user1", "name": "Ada"}
     assert accounts.get("other") is None
+    accounts.path.write_bytes(accounts.path.read_bytes().replace(b"user1", b"user2"))
+    assert accounts.get("digest") is None
     accounts.path.write_text("{")
     assert accounts.get("digest") is None
