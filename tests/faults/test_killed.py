@@ -24,12 +24,13 @@ from pdframe.sandbox.server.log import Logged
 from pdframe.schema import LISTS, TABLES
 from pdframe.store import UNFINISHED
 from pdframe.sync import lists, way
+from pdframe.sync.lanes import LANES
 
 pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore::pdframe.errors.DataWarning")]
 
 MOMENTS = 20 * SCALE
 # How many requests are under way at once.
-IN_FLIGHT = 1
+IN_FLIGHT = LANES
 # Walks that cannot say what changed meanwhile: where they were interrupted, they start again.
 FROM_THE_START = [name for name in LISTS if not TABLES[name].incremental and not TABLES[name].sources[0].batch]
 NEVER = 120.0
