@@ -19,7 +19,7 @@ import pdframe
 from pdframe.fields import read_fields
 from pdframe.frames import PageReader, to_frame, unify
 from pdframe.schema import TABLES
-from tests.bench.deals import material, pages, serving
+from tests.bench.large import material, pages, serving
 from tests.bench.table import report, side_by_side
 
 DEALS = 100_000
@@ -86,6 +86,14 @@ def loaded(url: str) -> None:
     print(peak, everything, plain, ratio, few, whole, part)
 
 
+def activities(url: str) -> None:
+    """Load all activities over HTTP and say how many seconds a row took, and the peak of memory."""
+    with tempfile.TemporaryDirectory() as cache, pdframe.connect(base_url=url, api_token="b", cache_dir=cache, progress=False) as account:
+        start = time.perf_counter()
+        rows = len(account.activities())
+        print((time.perf_counter() - start) / rows, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024)
+
+
 def alone(*arguments: str) -> list[float]:
     """What one way of this module prints, in a process of its own."""
     done = subprocess.run(
@@ -107,10 +115,18 @@ def ingest() -> None:
     report(f"peak memory: {DEALS:,} deals over HTTP to a frame", f"{peak / 1e6:.0f} MB", "", None)
     report("seconds: cached deals() / pandas.read_parquet", f"{everything:.3f} s", f"{plain:.3f} s", ratio)
     report("seconds: five columns of cached deals() / all", f"{few:.3f} s", f"{whole:.3f} s", part)
+    costs, peaks = [], []
+    for count in (10_000, 1_000_000):
+        with serving(count, "activities") as url:
+            cost, peak = alone("activities", url)
+        costs.append(cost * 1e6)
+        peaks.append(peak / 1e6)
+    report("microseconds a row: 1,000,000 / 10,000 activities over HTTP", f"{costs[1]:.1f}", f"{costs[0]:.1f}", costs[1] / costs[0])
+    report("  peak memory", f"{peaks[1]:.0f} MB", f"{peaks[0]:.0f} MB", None)
 
 
 if __name__ == "__main__":
-    if sys.argv[1] == "loaded":
-        loaded(sys.argv[2])
+    if sys.argv[1] in ("loaded", "activities"):
+        (loaded if sys.argv[1] == "loaded" else activities)(sys.argv[2])
     else:
         print(*WAYS[sys.argv[1]](int(sys.argv[2])))
