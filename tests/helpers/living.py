@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import itertools
+import threading
 from collections.abc import Callable, Sequence
 from typing import Any
+
+from hypothesis import note
 
 ENTITY_OF = {"deals": "deal", "persons": "person", "organizations": "organization", "products": "product", "projects": "project"}
 # A value of each type of custom field that a write may set; `n` makes each one new.
@@ -258,6 +261,12 @@ class Life:
             "delete a phase": lambda pick, n: company.delete("phases", of("phases", -1)),
             "edit a template": lambda pick, n: company.edit("project_templates", of("project_templates", pick), title=f"Template {n}"),
         }
+
+
+def say(text: str) -> None:
+    """Note something of an example; threads that ask side by side cannot."""
+    if threading.current_thread() is threading.main_thread():
+        note(text)
 
 
 def one(values: Sequence[Any], pick: int) -> Any:

@@ -12,10 +12,10 @@ import pandas as pd
 import pytest
 import truth
 from annals import ENTITY, TABLES, Annals
-from hypothesis import HealthCheck, Phase, note, settings
+from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule, run_state_machine_as_test
-from living import Life
+from living import Life, say
 from promise import Promise, Window, with_needs
 
 from pdframe import DataWarning, sandbox
@@ -85,7 +85,7 @@ class Living(RuleBasedStateMachine):
         try:
             self.life.write(kind, pick)
         except ValueError as refusal:
-            note(f"{kind}: {refusal}")
+            say(f"{kind}: {refusal}")
         self.annals.note()
 
     def live(self, writes: list[tuple[str, int]]) -> None:
@@ -122,11 +122,12 @@ class Living(RuleBasedStateMachine):
 
         def living(*arguments: Any, **options: Any) -> Any:
             nonlocal asked
-            asked += 1
-            if asked == at and expire and self.account is not None:
-                self.account.server.expire_cursors()
-            if asked >= at and todo:
-                self.write(*todo.pop(0))
+            with self.company.lock:  # requests are under way side by side
+                asked += 1
+                if asked == at and expire and self.account is not None:
+                    self.account.server.expire_cursors()
+                if asked >= at and todo:
+                    self.write(*todo.pop(0))
             return ask(*arguments, **options)
 
         wanted = tables or EVERYTHING

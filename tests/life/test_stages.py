@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 import stays
-from hypothesis import HealthCheck, Phase, note, settings
+from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule, run_state_machine_as_test
-from living import Life
+from living import Life, say
 
 from pdframe import DataWarning, sandbox
 from pdframe.api.walk import PAGE
@@ -73,7 +73,7 @@ class Staying(RuleBasedStateMachine):
         try:
             self.life.write(kind, pick)
         except ValueError as refusal:
-            note(f"{kind}: {refusal}")
+            say(f"{kind}: {refusal}")
 
     @rule(writes=WRITES)
     def live(self, writes: list[tuple[str, int]]) -> None:
@@ -108,8 +108,9 @@ class Staying(RuleBasedStateMachine):
 
         def living(*arguments: Any, **options: Any) -> Any:
             answer = ask(*arguments, **options)
-            if todo:
-                self.write(*todo.pop(0))
+            with self.company.lock:  # requests are under way side by side
+                if todo:
+                    self.write(*todo.pop(0))
             return answer
 
         self.account._client.get_json = living  # type: ignore[method-assign]
