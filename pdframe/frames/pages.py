@@ -53,11 +53,14 @@ class PageReader:
         """
         slots = self._slots
         if slots is None or not slots.hold(rows):
-            self._learn(rows)
-            return to_arrow(rows, self._table, self._fields)
+            # Read side by side with a page that told of new keys, rows may be in the slots that there were before.
+            older = bool(rows) and isinstance(rows[0], msgspec.Struct)
+            objects = msgspec.to_builtins(rows) if older else rows
+            self._learn(objects)
+            return to_arrow(objects, self._table, self._fields)
         tops, bags = slots.turned(rows)
         if not all(self._is_key(name, tops) for name in self._table.key):
-            return to_arrow(slots.as_dicts(rows), self._table, self._fields)
+            return to_arrow(msgspec.to_builtins(rows), self._table, self._fields)
         problems = Problems()
         return type_columns(tops, bags, len(rows), self._table, self._chosen, {}, problems), problems
 
@@ -110,10 +113,6 @@ class _Slots:
             return tops, {}
         bags = (self._nothing if bag is None else astuple(bag) for bag in tops.pop(CUSTOM))
         return tops, dict(zip(self._bag_keys, zip(*bags, strict=True), strict=False))
-
-    def as_dicts(self, rows: Sequence[Any]) -> list[dict[str, Any]]:
-        found: list[dict[str, Any]] = msgspec.to_builtins(rows)
-        return found
 
 
 def _slotted(name: str, kinds: dict[str, Any]) -> type[msgspec.Struct]:

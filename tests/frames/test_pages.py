@@ -144,3 +144,15 @@ def test_the_primary_contact_and_options_come_through_slots() -> None:
     rows, _ = known.typed(answer["data"])
     assert rows.equals(to_arrow(page, PERSONS, FIELDS)[0])
     assert rows["primary_email"].to_pylist() == ["d@e.f"]
+
+
+def test_a_page_that_was_read_while_another_told_of_a_new_key_loses_no_row() -> None:
+    # Pages are read side by side: this one came with the keys that were known then.
+    known = reader()
+    answer = known.decode(body([deal(2), deal(3)]))
+    assert answer is not None
+    known.typed([deal(4, mood="good")])
+    rows, problems = known.typed(answer["data"])
+    assert not problems
+    assert rows["id"].to_pylist() == [2, 3]
+    assert rows[CODE].to_pylist() == ["note 2", "note 3"]

@@ -7,6 +7,7 @@ from typing import Any
 
 import pandas as pd
 import truth
+from annals import MADE_UP
 
 from pdframe import Account, DataWarning, sandbox
 from pdframe.schema import LISTS
@@ -19,18 +20,6 @@ ENTITY = {
     "products": "product",
     "projects": "project",
     "activities": "activity",
-}
-# What no row of another table accounts for: the company makes it up from the id alone, and hands out what it made up.
-MADE_UP = {
-    "next_activity_id",
-    "last_activity_id",
-    "files_count",
-    "notes_count",
-    "email_messages_count",
-    "participants_count",
-    "last_incoming_mail_time",
-    "last_outgoing_mail_time",
-    "smart_bcc_email",
 }
 # Never asked for: a company without the marketing app would refuse the whole request.
 NOT_ASKED = {"marketing_status", "doi_status"}
