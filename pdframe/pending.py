@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import zlib
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -20,7 +21,7 @@ from pdframe.frames.problems import warn
 from pdframe.schema import Table
 from pdframe.store import PENDING, Store
 
-FORMAT = 3
+FORMAT = 4
 WHERE = "walk.json"
 
 
@@ -28,13 +29,14 @@ WHERE = "walk.json"
 class Place:
     """Where a walk stands: the next list (`source`) and cursor, and what was known when it began.
 
-    `cursor` is None at the beginning of a list. `began` is this machine's clock, `server_time` the server's. `problems` are those of the
-    pages so far: their rows do not show what did not fit.
+    `cursor` is None at the beginning of a list, and where it is walked by `windows`. `began` is this machine's clock, `server_time` the
+    server's. `problems` are those of the pages so far: their rows do not show what did not fit.
     """
 
     began: datetime
     source: int = 0
     cursor: str | None = None
+    windows: Mapping[str, Any] | None = None
     server_time: datetime | None = None
     problems: Problems = field(default_factory=Problems)
 
@@ -75,6 +77,7 @@ class Pending:
                 began=datetime.fromisoformat(raw["began"]),
                 source=int(raw["source"]),
                 cursor=raw["cursor"],
+                windows=raw["windows"],
                 server_time=datetime.fromisoformat(raw["server_time"]) if raw["server_time"] else None,
                 problems=Problems.from_plain(raw["problems"]),
             )
@@ -113,6 +116,7 @@ class Pending:
             "began": place.began.isoformat(),
             "source": place.source,
             "cursor": place.cursor,
+            "windows": place.windows,
             "server_time": place.server_time.isoformat() if place.server_time else None,
             "problems": asdict(place.problems),
         }

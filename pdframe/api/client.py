@@ -45,7 +45,10 @@ _PATH = re.compile(r"(?:/[A-Za-z0-9_.~-]+)+")
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """A usable answer: `payload` is the body decoded; `tokens` what it cost; `server_time` its Date (None where it has none)."""
+    """A usable answer: `payload` is the body decoded; `tokens` what it cost; `server_time` its Date (None where it has none).
+
+    `seconds` passed from sending the request to its end.
+    """
 
     status: int
     body: bytes = field(repr=False)
@@ -53,6 +56,7 @@ class Answer:
     server_time: datetime | None
     tokens: int
     payload: dict[str, Any] = field(repr=False)
+    seconds: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +69,7 @@ class Page:
     size: int
     tokens: int
     path: str
+    seconds: float = 0.0
 
     @property
     def rows(self) -> list[Any]:
@@ -196,7 +201,7 @@ class Client:
         if "data" not in answer.payload:
             raise ResponseError(f"{template} was answered without data. Check base_url: this may be no Pipedrive server.", status=200)
         cursor = _next_cursor(answer.payload, template)
-        return Page(answer.payload["data"], cursor, answer.server_time, len(answer.body), answer.tokens, template)
+        return Page(answer.payload["data"], cursor, answer.server_time, len(answer.body), answer.tokens, template, answer.seconds)
 
     def get(
         self, path: str, params: Mapping[str, Any] | None = None, *, cost: int, api: str = "v2", decode: Decode | None = None
@@ -262,15 +267,16 @@ class Client:
             self.ledger.spend(cost)
             started = self._clock()
             raw = self._exchange(request)
+            taken = self._clock() - started
             if isinstance(raw, _Raw):
                 self.window.learn(raw.headers, search=search)
         if isinstance(raw, _Lost):
-            logger.debug("%s: %s after %.3f s", where, raw.reason, self._clock() - started)
+            logger.debug("%s: %s after %.3f s", where, raw.reason, taken)
             if not raw.charged:
                 self.ledger.refund(cost)
             return raw
         self._answered = True
-        logger.debug("%s: HTTP %d, %d bytes, %.3f s", where, raw.status, len(raw.body), self._clock() - started)
+        logger.debug("%s: HTTP %d, %d bytes, %.3f s", where, raw.status, len(raw.body), taken)
         self.ledger.learn(raw.headers)
         context = Context(where, self._clock(), self.credentials.advice, self.credentials.secrets())
         verdict = judge(raw.status, raw.headers, raw.body, context, decode)
@@ -279,7 +285,7 @@ class Client:
         if not isinstance(verdict, Usable):
             return verdict
         headers = {key: value for key in _KEPT_HEADERS if (value := raw.headers.get(key)) is not None}
-        return Answer(raw.status, raw.body, headers, http_date(raw.headers.get("date")), cost, verdict.payload)
+        return Answer(raw.status, raw.body, headers, http_date(raw.headers.get("date")), cost, verdict.payload, taken)
 
     def _exchange(self, request: httpx.Request) -> _Raw | _Lost:
         """Send a request and read the whole answer. Errors of httpx end here: their frames hold the headers."""

@@ -70,8 +70,8 @@ DEALS = Table(
     "deals",
     "one row per deal, live or archived, not the deleted",
     (
-        Source("/deals", 10, _DEAL_PARAMS, changes=True, deletions=True, ids=100),
-        Source("/deals/archived", 20, _DEAL_PARAMS, changes=True, deletions=True),
+        Source("/deals", 10, _DEAL_PARAMS, changes=True, windows=True, deletions=True, ids=100),
+        Source("/deals/archived", 20, _DEAL_PARAMS, changes=True, windows=True, deletions=True),
     ),
     _DEALS,
     entity="deal",

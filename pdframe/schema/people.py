@@ -69,7 +69,7 @@ _MARKETING = ("marketing_status", "doi_status")
 PERSONS = Table(
     "persons",
     "one row per person, not the deleted",
-    (Source("/persons", 10, extra(*requested(_PERSONS, besides=_MARKETING)) + BY_ID, changes=True),),
+    (Source("/persons", 10, extra(*requested(_PERSONS, besides=_MARKETING)) + BY_ID, changes=True, windows=True),),
     _PERSONS,
     entity="person",
     incremental=True,
@@ -98,7 +98,7 @@ _ORGANIZATIONS = (
 ORGANIZATIONS = Table(
     "organizations",
     "one row per organization, not the deleted",
-    (Source("/organizations", 10, extra(*requested(_ORGANIZATIONS)) + BY_ID, changes=True),),
+    (Source("/organizations", 10, extra(*requested(_ORGANIZATIONS)) + BY_ID, changes=True, windows=True),),
     _ORGANIZATIONS,
     entity="organization",
     incremental=True,

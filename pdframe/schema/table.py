@@ -67,6 +67,8 @@ class Source:
         Parameter that takes ids and how many at a time, where the endpoint wants some; else None.
     changes
         Whether it takes `updated_since`.
+    windows
+        Whether it takes `updated_until` too, so that a long one can be walked from several places at once.
     deletions
         Whether `status=deleted` lists what was deleted in the last 30 days.
     each
@@ -82,6 +84,7 @@ class Source:
     api: str = "v2"
     batch: tuple[str, int] | None = None
     changes: bool = False
+    windows: bool = False
     deletions: bool = False
     each: tuple[str, str] | None = None
     ids: int = 0

@@ -42,7 +42,7 @@ _ACTIVITIES = (
 ACTIVITIES = Table(
     "activities",
     "one row per activity, not the deleted",
-    (Source("/activities", 10, extra(*requested(_ACTIVITIES)) + BY_ID, changes=True),),
+    (Source("/activities", 10, extra(*requested(_ACTIVITIES)) + BY_ID, changes=True, windows=True),),
     _ACTIVITIES,
     entity="activity",
     incremental=True,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from itertools import islice
 from typing import TypeVar
 
@@ -60,6 +60,52 @@ def side_by_side(work: Callable[[_Item], _Result], items: Sequence[_Item]) -> It
             raise failed
     finally:
         pool.shutdown(wait=False, cancel_futures=True)
+
+
+def as_they_come(
+    work: Callable[[_Item], _Result], ready: Callable[[int], Sequence[_Item]], lanes: Callable[[], int]
+) -> Iterator[tuple[_Item, _Result]]:
+    """Do some work on items that come to be known on the way, and yield item and result as they come.
+
+    Failures and interruptions are dealt with as in `side_by_side`. One item alone is worked on in this thread.
+
+    Parameters
+    ----------
+    work
+        What to do; it is called from several threads.
+    ready
+        Called with how many more items may be begun, before each wait: hands out that many at most. None under way and none handed out
+        is the end.
+    lanes
+        How many may be under way, `LANES` at most.
+    """
+    pool: ThreadPoolExecutor | None = None
+    under_way: dict[Future[_Result], _Item] = {}
+    failed: BaseException | None = None
+    try:
+        while True:
+            items = ready(min(lanes(), LANES) - len(under_way)) if failed is None else ()
+            if len(items) == 1 and not under_way:
+                yield items[0], work(items[0])
+                continue
+            if items:
+                pool = pool or ThreadPoolExecutor(LANES, thread_name_prefix="pdframe")
+                under_way |= {pool.submit(work, item): item for item in items}
+            if not under_way:
+                break
+            for future in wait(under_way, return_when=FIRST_COMPLETED).done:
+                item = under_way.pop(future)
+                try:
+                    result = future.result()
+                except BaseException as error:  # raised below, when what is under way has come
+                    failed = failed or error
+                    continue
+                yield item, result
+        if failed is not None:
+            raise failed
+    finally:
+        if pool is not None:
+            pool.shutdown(wait=False, cancel_futures=True)
 
 
 def _is_lost(future: Future[_Result], failed: BaseException) -> bool:

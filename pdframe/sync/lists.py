@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+import operator
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
@@ -11,6 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pdframe.api.client import Client, Page
+from pdframe.api.limits import WINDOW_SECONDS
 from pdframe.api.replies import Decode
 from pdframe.api.walk import PAGE, walk
 from pdframe.errors import ResponseError
@@ -18,7 +22,8 @@ from pdframe.fields import Field
 from pdframe.frames import PageReader, Problems, is_unknown, storage_schema, to_arrow, unify
 from pdframe.pending import Pending, Place
 from pdframe.schema import Source, Table
-from pdframe.sync.lanes import side_by_side
+from pdframe.sync.lanes import as_they_come, side_by_side
+from pdframe.sync.windows import NO_TIMES, SECOND, Times, UnsortedError, Walker, Windows
 
 BAD_REQUEST = 400
 NOT_FOUND = 404
@@ -28,6 +33,10 @@ OVERLAP = timedelta(minutes=5)
 DELETIONS_KEPT = timedelta(days=29)
 # The server's clock may wander by this much; further back, it is not the account that was cached.
 CLOCK_SLACK = timedelta(minutes=10)
+
+
+# So many more lanes than would do if each answer took as long as the one before.
+MORE_LANES = 1.25
 
 
 class StartAgainError(Exception):
@@ -40,7 +49,8 @@ class Pull:
 
     `began` is this machine's clock when the first of these rows was asked for; `saved` how many pages an earlier walk had left.
     `server_time` is the server's clock at the first answer, `seen_at` at the last. `pages_of_first` counts the pages of the first list, of
-    a walk that was not interrupted, and `looked_again` says that all rows of that list were met at last.
+    a walk that was not interrupted, and `looked_again` says that all rows of that list were met at last. The lists `to_close` were walked
+    by windows: rows that moved meanwhile are in no page.
     """
 
     began: datetime
@@ -53,12 +63,21 @@ class Pull:
     saved: int = 0
     pages_of_first: int = 0
     looked_again: bool = False
+    to_close: list[Source] = field(default_factory=list)
 
     def rows(self, table: Table, fields: Sequence[Field]) -> pa.Table:
         """All rows as one Arrow table, with every column that is declared."""
         rows, problems = unify([storage_schema(table, fields).empty_table(), *self.tables], table, fields)
         self.problems.merge(problems)
         return rows
+
+
+@dataclass(frozen=True, slots=True)
+class _There:
+    """Where the walk of a list stands: before the page of `cursor`, or among `windows`; neither: at the end."""
+
+    cursor: str | None = None
+    windows: Mapping[str, Any] | None = None
 
 
 class Puller:
@@ -76,13 +95,24 @@ class Puller:
         self.client = client
         self.tick = tick
         self._known: tuple[Table, Sequence[Field], PageReader] | None = None
+        self._seconds = 0.0
 
-    def all_of(self, table: Table, fields: Sequence[Field], began: datetime, pending: Pending | None, each: Sequence[int] = ()) -> Pull:
+    def all_of(
+        self,
+        table: Table,
+        fields: Sequence[Field],
+        began: datetime,
+        pending: Pending | None,
+        *,
+        each: Sequence[int] = (),
+        expected: Sequence[Times] = (),
+    ) -> Pull:
         """The whole table: every page of every list it is made of; of a list that is asked for by id, the one of `each` id.
 
         Pages are left in `pending` as they come. Where an earlier walk left some, this one goes on behind them, and closes with a pull
-        of what changed since that walk began. A table of several lists that tell their changes is closed with one more look at the first:
-        a row that moved there while the others were walked is in none of the pages.
+        of what changed since that walk began; so does one that walked a long list from several places at once, for which `expected` tells
+        when the rows of each list were updated as far as is known. A table of several lists that tell their changes is closed with one more
+        look at the first: a row that moved there while the others were walked is in none of the pages.
 
         Raises
         ------
@@ -96,30 +126,101 @@ class Puller:
             pull.problems.merge(place.problems)
         else:
             place = Place(began)
-        first, last_look = place.source, place.server_time if pull.saved else None
+        last_look = place.server_time if pull.saved else None
         for number, source in enumerate(table.sources):
-            if number < first:
+            if number < place.source:
                 continue
             if source.each is not None:
                 self._take_each(pull, table, fields, source, each)
                 continue
-            start = place.cursor if number == first else None
+            start = place if number == place.source else Place(began)
+            times = expected[number] if expected else NO_TIMES
             pages = len(pull.tables)
-            for rows, cursor in self._walk(pull, table, fields, source, dict(source.params), start=start, not_before=last_look):
+            for rows, there in self._whole(pull, table, fields, source, start, times, last_look):
                 reached = replace(
-                    place, source=number if cursor else number + 1, cursor=cursor, server_time=pull.server_time, problems=pull.problems
+                    place,
+                    source=number if there.cursor or there.windows else number + 1,
+                    cursor=there.cursor,
+                    windows=there.windows,
+                    server_time=pull.server_time,
+                    problems=pull.problems,
                 )
-                # The last page of several lists is kept as well: one more look follows.
-                if pending is not None and (reached.source < len(table.sources) or len(table.sources) > 1):
+                # The last page is kept as well where one more look follows.
+                if pending is not None and (reached.source < len(table.sources) or len(table.sources) > 1 or source in pull.to_close):
                     pending.add(rows, reached)
             if number == 0 and not pull.saved:
                 pull.pages_of_first = len(pull.tables) - pages
         pull.state = _marks(table, pull)
         if pull.saved and pull.state:
             self.changes_of(table, fields, pull, last_look)
+        elif pull.state:
+            # The first list at last, for a row that moved there from another one.
+            for source in reversed(pull.to_close):
+                self._close(source, table, fields, pull)
         if len(table.sources) > 1 and pull.state:
             self._look_again(table, fields, pull)
         return pull
+
+    def _whole(
+        self,
+        pull: Pull,
+        table: Table,
+        fields: Sequence[Field],
+        source: Source,
+        start: Place,
+        expected: Times,
+        not_before: datetime | None,
+    ) -> Iterator[tuple[pa.Table, _There]]:
+        """Add all pages of a list to a pull as they come, from `start` on; yield each with where the walk stands behind it.
+
+        A list that can be long is walked by windows, all others by id.
+        """
+        if source.windows and start.cursor is None:
+            try:
+                yield from self._by_windows(pull, table, fields, source, start.windows, expected, not_before)
+                return
+            except UnsortedError:
+                # It says nothing of which rows are missing: all are asked for, by id.
+                start = Place(start.began)
+        for rows, cursor in self._walk(pull, table, fields, source, dict(source.params), start=start.cursor, not_before=not_before):
+            yield rows, _There(cursor=cursor)
+
+    def _by_windows(
+        self,
+        pull: Pull,
+        table: Table,
+        fields: Sequence[Field],
+        source: Source,
+        saved: Mapping[str, Any] | None,
+        expected: Times,
+        not_before: datetime | None,
+    ) -> Iterator[tuple[pa.Table, _There]]:
+        """Add the pages of a list as they come, walked from one end, and where it proves long, from several places at once."""
+        windows, reader = Windows(PAGE, expected), self._reader(table, fields)
+        if saved is not None:
+            windows.take_up(saved)
+        walks: dict[Walker, Iterator[Page]] = {}
+
+        def ask(walker: Walker) -> Page:
+            if walker not in walks:
+                walks[walker] = self._pages(source, {**dict(source.params), **walker.filters}, reader, start=walker.cursor)
+            with self.client.ledger.account(table.name):
+                return next(walks[walker])
+
+        for walker, page in as_they_come(ask, windows.ready, self._lanes):
+            self._seconds = page.seconds
+            _check_clock(page, not_before)
+            rows = self._take(pull, page, reader)
+            now = page.server_time or pull.began
+            windows.took(walker, times_of(rows), page.next_cursor, now=_micros(now), highest=_highest(rows, table))
+            if windows.closing and source not in pull.to_close:
+                pull.to_close.append(source)
+            yield rows, _There(windows=windows.to_plain() if windows.open else None)
+
+    def _lanes(self) -> int:
+        """How many requests must be under way to use up the burst window, where each takes as long as the last one did."""
+        a_second = self.client.window.limit / WINDOW_SECONDS
+        return max(1, math.ceil(MORE_LANES * a_second * self._seconds))
 
     def changes_of(self, table: Table, fields: Sequence[Field], pull: Pull, last_look: datetime | None) -> None:
         """Add the rows whose `update_time` moved since `pull.state`, and the keys of those that the API lists as deleted.
@@ -164,7 +265,7 @@ class Puller:
             for _ in self._walk(pull, table, fields, source, dict(source.params)):
                 pass
             pull.looked_again = True
-        elif not pull.saved:
+        elif not pull.saved and source not in pull.to_close:
             self._changes_in(source, table, fields, pull, None)
 
     def moved_into_first(self, table: Table, fields: Sequence[Field], pull: Pull, missing: Sequence[int]) -> None:
@@ -224,6 +325,31 @@ class Puller:
             if newest is not None:
                 pull.state[source.path] = max(pull.state[source.path], _mark(newest, pull.server_time))
 
+    def _close(self, source: Source, table: Table, fields: Sequence[Field], pull: Pull) -> None:
+        """Add the rows of a list that moved to its newest end while it was walked by windows, and move its mark.
+
+        Where more than a page of them was updated in one second, they are not asked for again from the first that is as it was met.
+        """
+        since = _parse(pull.state[source.path]) - OVERLAP
+        key = table.key[0]
+        late = [rows.select([key, "update_time"]).filter(pc.greater_equal(rows["update_time"], since)) for rows in pull.tables]
+        known = {one: time for rows in late for one, time in zip(*(column.to_pylist() for column in rows.columns), strict=True)}
+        crowded = {second for second, rows in Counter(time.replace(microsecond=0) for time in known.values()).items() if rows > PAGE}
+        more: datetime | None = since
+        while more is not None:
+            params = {**dict(source.params), "updated_since": _format(more), "sort_by": "update_time", "sort_direction": "asc"}
+            more = None
+            for rows, cursor in self._walk(pull, table, fields, source, params):
+                times = rows["update_time"].to_pylist()
+                newest = max((time for time in times if time is not None), default=None)
+                if newest is None:
+                    continue
+                pull.state[source.path] = max(pull.state[source.path], _mark(newest, pull.server_time))
+                second = newest.replace(microsecond=0)
+                if cursor and second in crowded and all(map(operator.eq, map(known.get, rows[key].to_pylist()), times)):
+                    more = second + timedelta(seconds=1)
+                    break
+
     def _reader(self, table: Table, fields: Sequence[Field]) -> PageReader:
         """The reader of a table's pages, which knows more of them with each page."""
         known = self._known
@@ -245,10 +371,7 @@ class Puller:
         """Add the pages of a list to a pull as they come; yield each with the cursor behind it."""
         reader = self._reader(table, fields)
         for page in self._pages(source, params, reader, start=start):
-            if not_before and page.server_time and page.server_time < not_before - CLOCK_SLACK:
-                raise StartAgainError(f"the server's clock went back to {page.server_time:%Y-%m-%d %H:%M}")
-            if not_before and page.server_time and page.server_time - not_before > DELETIONS_KEPT:
-                raise StartAgainError("deletions are listed for 30 days alone")
+            _check_clock(page, not_before)
             yield self._take(pull, page, reader), page.next_cursor
 
     def _pages(self, source: Source, params: Mapping[str, Any], reader: PageReader, *, start: str | None = None) -> Iterator[Page]:
@@ -267,7 +390,7 @@ class Puller:
     def _take(self, pull: Pull, page: Page, reader: PageReader) -> pa.Table:
         """Add a page to a pull."""
         pull.server_time = pull.server_time or page.server_time
-        pull.seen_at = page.server_time or pull.seen_at
+        pull.seen_at = max(filter(None, (page.server_time, pull.seen_at)), default=None)
         rows, problems = reader.typed(page.rows)
         pull.tables.append(rows)
         pull.problems.merge(problems)
@@ -301,6 +424,30 @@ def can_pull_changes(table: Table, stored: pa.Schema, fields: Sequence[Field], s
         name not in stored.names or stored.field(name).type == wanted.field(name).type or is_unknown(stored.field(name))
         for name in wanted.names
     )
+
+
+def _check_clock(page: Page, not_before: datetime | None) -> None:
+    """Raise `StartAgainError` where the server's clock stands before the last look, or too far behind it to learn of all deletions."""
+    if not_before and page.server_time and page.server_time < not_before - CLOCK_SLACK:
+        raise StartAgainError(f"the server's clock went back to {page.server_time:%Y-%m-%d %H:%M}")
+    if not_before and page.server_time and page.server_time - not_before > DELETIONS_KEPT:
+        raise StartAgainError("deletions are listed for 30 days alone")
+
+
+def times_of(rows: pa.Table) -> Times:
+    """When rows were updated, in microseconds since 1970, without those that do not tell."""
+    times: Times = rows["update_time"].drop_null().cast(pa.int64()).to_numpy()
+    return times
+
+
+def _highest(rows: pa.Table, table: Table) -> int:
+    """The highest id of some rows; 0 where they have none."""
+    ids = rows[table.key[0]]
+    return (pc.max(ids).as_py() or 0) if pa.types.is_integer(ids.type) else 0
+
+
+def _micros(time: datetime) -> int:
+    return int(time.timestamp()) * SECOND
 
 
 def _marks(table: Table, pull: Pull) -> dict[str, str]:

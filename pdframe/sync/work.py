@@ -6,6 +6,7 @@ from collections.abc import Callable, Collection, Sequence
 from datetime import datetime, timedelta
 from typing import Literal, NamedTuple
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -19,10 +20,11 @@ from pdframe.store import Manifest, Store
 from pdframe.sync import lines
 from pdframe.sync.compare import Merge, keep, last_of_each, replace_all, upsert
 from pdframe.sync.kept import keep_look
-from pdframe.sync.lists import DELETIONS_KEPT, Pull, Puller, StartAgainError, can_pull_changes
+from pdframe.sync.lists import DELETIONS_KEPT, Pull, Puller, StartAgainError, can_pull_changes, times_of
 from pdframe.sync.mend import move_damaged, saying_last
 from pdframe.sync.parents import ByParent, Want, parents_name
 from pdframe.sync.way import lists_of, reload_due
+from pdframe.sync.windows import Times
 
 Mode = Literal["full", "incremental", "skipped", "unavailable"]
 
@@ -100,7 +102,7 @@ class Work:
         """Every row of a list."""
         pending, started = self._pending() if self.table.incremental else None, self.now()
         try:
-            pull = self.puller.all_of(self.table, self.fields, started, pending, self._each())
+            pull = self.puller.all_of(self.table, self.fields, started, pending, each=self._each(), expected=self._expected(cached))
         except StartAgainError:
             if pending is not None:
                 pending.drop()
@@ -155,6 +157,12 @@ class Work:
         # What an interrupted reload had saved is older than this: a later reload must not go on from it.
         self._pending().drop()
         return Outcome("incremental", merge, "")
+
+    def _expected(self, cached: pa.Table | None) -> list[Times]:
+        """When the rows of each list that can be walked by windows were updated, as they are cached."""
+        if cached is None or not any(source.windows for source in self.table.sources):
+            return []
+        return [np.sort(times_of(cached.select(["update_time"]).filter(there))) for there in lists_of(self.table, cached)]
 
     def _each(self) -> list[int]:
         """The ids that the list is asked for by, one by one; none where it is one list."""

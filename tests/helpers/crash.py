@@ -14,7 +14,7 @@ import pyarrow as pa
 import pdframe
 from pdframe.errors import NotCachedError
 from pdframe.sandbox.server import Server
-from pdframe.sync import lists, way
+from pdframe.sync import lists, way, windows
 
 # Lists of many pages.
 PAGE_ROWS = 40
@@ -31,15 +31,18 @@ def connect(url: str, token: str, cache_dir: Path, **options: object) -> pdframe
     return pdframe.connect(base_url=url, api_token=token, cache_dir=cache_dir, progress=False, **options)  # type: ignore[arg-type]
 
 
-def short_pages() -> None:
+def short_pages(*, wide: bool = False) -> None:
+    """Let lists be of many pages, and where it is `wide`, walked by as many windows as there are lanes, whatever that costs."""
     lists.PAGE = way.PAGE = PAGE_ROWS  # type: ignore[misc]
+    if wide:
+        windows.LONG, windows.PAGES_TO_TELL, windows.SMALLEST, windows.EXTRA = 1, 1, 0, 10.0  # type: ignore[misc]
     # A process is killed, the machine is not: what is written is there.
     os.fsync = lambda file: None  # type: ignore[assignment]
 
 
-def sync(url: str, token: str, cache_dir: Path, tables: Sequence[str]) -> None:
+def sync(url: str, token: str, cache_dir: Path, tables: Sequence[str], wide: bool = False) -> None:
     """Bring tables up to date; run in a process of its own."""
-    short_pages()
+    short_pages(wide=wide)
     warnings.simplefilter("ignore", pdframe.DataWarning)
     with connect(url, token, cache_dir) as account:
         account.sync(*tables)

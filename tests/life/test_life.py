@@ -22,9 +22,10 @@ from pdframe import DataWarning, sandbox
 from pdframe.api.walk import PAGE, walk
 from pdframe.history import History, known_at
 from pdframe.schema.kept import REMEMBERED
-from pdframe.sync import lists, way
+from pdframe.sync import lists, way, windows
 
 DEALS = 30
+NARROW = windows.LONG, windows.PAGES_TO_TELL, windows.SMALLEST, windows.EXTRA
 EVERYTHING = (*TABLES, *truth.FIELD_LISTS)
 KINDS = tuple(Life(sandbox.Company(seed=1, deals=1)).kinds)
 # What syncs have most to get right happens most often.
@@ -58,10 +59,14 @@ class Living(RuleBasedStateMachine):
 
     account: sandbox.SandboxAccount | None = None
 
-    @initialize(switches=SWITCHES, seed=st.integers(1, 6), page=st.sampled_from([7, 7, 20, 500]), sparse=st.booleans())
-    def open(self, switches: sandbox.Switches, seed: int, page: int, sparse: bool) -> None:
+    @initialize(switches=SWITCHES, seed=st.integers(1, 6), page=st.sampled_from([7, 7, 20, 500]), sparse=st.booleans(), wide=st.booleans())
+    def open(self, switches: sandbox.Switches, seed: int, page: int, sparse: bool, wide: bool) -> None:
         # Pages of a few rows: so a list of a small company has many, and life goes on between them.
         walk.__kwdefaults__["limit"] = way.PAGE = lists.PAGE = page
+        # Two pages are a long list, and walked by as many windows as there are lanes, whatever that costs.
+        self.wide = wide
+        if wide:
+            windows.LONG, windows.PAGES_TO_TELL, windows.SMALLEST, windows.EXTRA = 1, 1, 0, 10.0
         self.account = sandbox.connect(seed=seed, deals=DEALS, switches=switches, burst=1_000_000, progress=False, max_age=0)
         self.company = self.account.company_model
         if sparse:
@@ -73,10 +78,11 @@ class Living(RuleBasedStateMachine):
         self.looks: dict[int, tuple[Any, pd.DataFrame]] = {}
         self.look((), True, [], 1)
         pages = [entry for entry in self.account.server.requests if entry.path.endswith("/activities")]
-        assert len(pages) == max(1, ceil(len(self.annals.all_at("activities", 0)) / page))
+        assert wide or len(pages) == max(1, ceil(len(self.annals.all_at("activities", 0)) / page))
 
     def teardown(self) -> None:
         walk.__kwdefaults__["limit"] = way.PAGE = lists.PAGE = PAGE
+        windows.LONG, windows.PAGES_TO_TELL, windows.SMALLEST, windows.EXTRA = NARROW
         if self.account is not None:
             self.account.close()
 
@@ -142,10 +148,10 @@ class Living(RuleBasedStateMachine):
             self.account._client.get_json = ask  # type: ignore[method-assign]
         assert sorted(report.index) == done
         # The rows that a table rests on are reloaded with it, its list of fields is always whole.
-        windows = [(Window(began, self.annals.moment, True), whole)]
-        windows += [(Window(began, self.annals.moment, False), [table for table in done if table not in whole])]
-        if not expire:
-            for window, part in windows:
+        spans = [(Window(began, self.annals.moment, True), whole)]
+        spans += [(Window(began, self.annals.moment, False), [table for table in done if table not in whole])]
+        if not expire and not self.wide:
+            for window, part in spans:
                 for table, tokens in self.promise.due(part, window).items():
                     assert report.loc[table, "tokens"] <= tokens, f"{table}: {report.loc[table].to_dict()}, due {tokens}"
         me = 0 if self.looks else 2
@@ -153,9 +159,9 @@ class Living(RuleBasedStateMachine):
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", DataWarning)
             frames = {table: self.frame(table) for table in done}
-            for window, part in windows:
+            for window, part in spans:
                 self.promise.check(part, window, {table: frames[table] for table in part})
-            for window, part in windows:
+            for window, part in spans:
                 self.promise.mark(part, window)
             for table in done:
                 assert report.loc[table, "rows"] == len(frames[table])
