@@ -18,7 +18,7 @@ from pdframe.schema import Table
 from pdframe.schema.kept import HISTORY, LOOKS, REMEMBERED
 from pdframe.store import Manifest, Store
 
-Kind = Literal["full", "resumed", "incremental", "partial"]
+Kind = Literal["full", "resumed", "incremental"]
 # A server's clock may wander by this much; further back, what is kept is the past of another account.
 CLOCK_SLACK = timedelta(minutes=10)
 # Every look that finds something adds a part; from this many on they are put together.
@@ -83,7 +83,7 @@ class History:
         last_time = max(filter(None, (pc.max(kept["seen_at"]).as_py(), pc.max(looks["seen_at"]).as_py())), default=None)
         time = seen_at or _newest(deals) or now
         time = max(time, last_time) if last_time else time
-        found = _changes(latest(kept), deals, deleted=None if kind in ("incremental", "partial") else deleted)
+        found = _changes(latest(kept), deals, deleted=None if kind == "incremental" else deleted)
         if found.num_rows:
             # Rows are compared with what is kept, so a look that is repeated after a crash adds nothing.
             found = _with(found, {"seen_at": time, "is_server_time": seen_at is not None, "look": number}, HISTORY)

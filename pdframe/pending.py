@@ -1,4 +1,4 @@
-"""Pages of a walk that was interrupted, kept so that the next one goes on from there instead of paying for them again."""
+"""Pages of a walk, or of a pull of changes, that was interrupted: the next one goes on from there instead of paying for them again."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from pdframe.files import make_private, seal, unseal, write_atomic, write_part
 from pdframe.frames import Problems
 from pdframe.frames.problems import warn
 from pdframe.schema import Table
-from pdframe.store import PENDING, Store
+from pdframe.store import CHANGES, PENDING, Manifest, Store
 
 FORMAT = 4
 WHERE = "walk.json"
@@ -30,34 +30,38 @@ class Place:
     """Where a walk stands: the next list (`source`) and cursor, and what was known when it began.
 
     `cursor` is None at the beginning of a list, and where it is walked by `windows`. `began` is this machine's clock, `server_time` the
-    server's. `problems` are those of the pages so far: their rows do not show what did not fit.
+    server's. `marks` tell up to when each list is complete, of a pull of changes. `problems` are those of the pages so far: their rows do
+    not show what did not fit.
     """
 
     began: datetime
     source: int = 0
     cursor: str | None = None
     windows: Mapping[str, Any] | None = None
+    marks: Mapping[str, str] = field(default_factory=dict)
     server_time: datetime | None = None
     problems: Problems = field(default_factory=Problems)
 
 
 def under_way(store: Store) -> list[str]:
     """Names of the tables of which pages are kept to go on from."""
-    return sorted(path.parent.parent.name for path in store.root.glob(f"*/{PENDING}/{WHERE}"))
+    return sorted({path.parent.parent.name for kind in (PENDING, CHANGES) for path in store.root.glob(f"*/{kind}/{WHERE}")})
 
 
 class Pending:
-    """The unfinished walk of one table: a folder of pages and a JSON file that says where it stands.
+    """The unfinished walk of one table, or pull of what changed `since`: a folder of pages and a JSON file that says where it stands.
 
     The JSON file is written last: pages that it does not count do not exist. Nothing here need survive a power failure: where a page does
     not read back as it was written, all are asked for again.
     """
 
-    def __init__(self, store: Store, table: Table, schema: pa.Schema) -> None:
+    def __init__(self, store: Store, table: Table, schema: pa.Schema, since: Manifest | None = None) -> None:
         self._table = table.name
-        self._folder = store.root / table.name / PENDING
-        # Pages of another schema or asked for in another way do not fit to what comes now.
+        self._folder = store.root / table.name / (PENDING if since is None else CHANGES)
+        # Pages of another schema or asked for in another way do not fit to what comes now, nor do changes since another state.
         told = f"{FORMAT}\n{schema.to_string(show_schema_metadata=False)}\n{table.sources!r}"
+        if since is not None:
+            told += f"\n{since.full_at}\n{since.synced_at}\n{sorted(since.state.items())}"
         self._signature = hashlib.sha256(told.encode("utf-8", "replace")).hexdigest()
         self._pages = 0
         # Of all pages, and of all notes, in their order: one that is changed, missing, foreign or of another walk shows.
@@ -78,6 +82,7 @@ class Pending:
                 source=int(raw["source"]),
                 cursor=raw["cursor"],
                 windows=raw["windows"],
+                marks=dict(raw["marks"]),
                 server_time=datetime.fromisoformat(raw["server_time"]) if raw["server_time"] else None,
                 problems=Problems.from_plain(raw["problems"]),
             )
@@ -117,6 +122,7 @@ class Pending:
             "source": place.source,
             "cursor": place.cursor,
             "windows": place.windows,
+            "marks": dict(place.marks),
             "server_time": place.server_time.isoformat() if place.server_time else None,
             "problems": asdict(place.problems),
         }

@@ -30,6 +30,7 @@ MANIFEST = "manifest.json"
 ACCOUNTS = "accounts.json"
 UNFINISHED = "unfinished.json"
 PENDING = "pending"
+CHANGES = "changes"
 # So often a table may be replaced while it is read.
 READS = 20
 # So many credentials of one account are remembered: each session of a sandbox brings its own.

@@ -9,6 +9,7 @@ import sys
 import threading
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
@@ -158,6 +159,69 @@ def test_401_deals_of_one_second_survive_an_interruption_among_them(tmp_path: Pa
         titles = account.deals(refresh=False).set_index("id")["title"]
         assert set(titles[alive[200:1_001]]) == {"bulk"}
         assert set(titles[alive[:200]]) == {"before"}
+
+
+def test_a_pull_of_changes_that_is_cut_off_anywhere_pays_for_no_page_twice(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lists, "PAGE", PAGE_ROWS)
+    monkeypatch.setattr(way, "PAGE", PAGE_ROWS)
+    company = sandbox.Company(seed=4, deals=300)
+    with Server(company, burst=100_000) as server:
+        with connect(server, tmp_path / "start") as account:
+            account.sync("deals")
+        alive = [row["id"] for row in company.tables["deals"].values() if not row["is_deleted"] and not row["is_archived"]]
+        company.bulk_edit(alive[:130], title="edited")
+        company.archive_deal(alive[0])
+        company.delete_deal(alive[1])
+        shutil.copytree(tmp_path / "start", tmp_path / "whole")
+        with connect(server, tmp_path / "whole") as account:
+            server.reset_stats()
+            assert account.sync("deals").set_index("table")["mode"]["deals"] == "incremental"
+            whole, requests = account.deals(refresh=False), server.stats.requests
+        for k in range(2, requests + 1):
+            shutil.copytree(tmp_path / "start", tmp_path / str(k))
+            with connect(server, tmp_path / str(k)) as account:
+                ask, left = account._client.get_json, [k - 1]
+
+                def dying(*arguments: Any, ask: Any = ask, left: list[int] = left, **options: Any) -> Any:
+                    if not left[0]:
+                        raise KeyboardInterrupt  # nothing is done about it, as if the process were killed
+                    left[0] -= 1
+                    return ask(*arguments, **options)
+
+                account._client.get_json = dying  # type: ignore[method-assign]
+                server.reset_stats()
+                with pytest.raises(KeyboardInterrupt):
+                    account.sync("deals")
+                paid = server.requests
+            with connect(server, tmp_path / str(k)) as account:
+                server.reset_stats()
+                row = account.sync("deals").set_index("table").loc["deals"]
+                pd.testing.assert_frame_equal(account.deals(refresh=False), whole)
+            assert row["mode"] == "incremental"
+            came = [entry for entry in paid if "updated_since" in entry.params]
+            assert row["note"] == (f"went on from {len(came)} saved page{'s' if len(came) > 1 else ''}" if came else "")
+            pages = [
+                {(entry.path, *entry.params.items()) for entry in asked if "cursor" in entry.params} for asked in (paid, server.requests)
+            ]
+            assert not pages[0] & pages[1]
+
+
+def test_saved_changes_whose_cursor_is_refused_are_asked_for_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lists, "PAGE", PAGE_ROWS)
+    monkeypatch.setattr(way, "PAGE", PAGE_ROWS)
+    with sandbox.connect(seed=4, deals=300, cache_dir=tmp_path, burst=100_000, progress=False) as account:
+        account.sync("deals")
+        company = account.company_model
+        alive = [row["id"] for row in company.tables["deals"].values() if not row["is_deleted"] and not row["is_archived"]]
+        company.bulk_edit(alive[:130], title="edited")
+        account.server.faults = Faults(at={4: "success_false_200"})
+        with pytest.raises(ResponseError):
+            account.sync("deals")
+        account.server.faults = None
+        account.server.expire_cursors()
+        row = account.sync("deals").set_index("table").loc["deals"]
+        assert (row["mode"], row["note"]) == ("incremental", "")
+        assert set(account.deals(refresh=False).set_index("id")["title"][alive[:130]]) == {"edited"}
 
 
 def test_a_budget_that_runs_out_is_gone_on_with(server: Server, undisturbed: tuple[dict[str, pd.DataFrame], int], tmp_path: Path) -> None:

@@ -52,7 +52,7 @@ LOOKS = Table(
             "kind",
             category("full", "resumed", "incremental", "partial"),
             "full: every deal was read. resumed: the same, some pages at an earlier time. incremental: those whose `update_time` moved. "
-            "partial: some of those, for the sync was interrupted",
+            "partial: some of those (looks of older versions at a sync that was interrupted)",
         ),
         Column("complete_to", TIME, "Newest `update_time` up to which every stamped change was found; null: not known", UTC),
         Column("deals", COUNT, "Deals there were"),

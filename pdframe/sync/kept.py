@@ -32,9 +32,9 @@ def keep_look(store: Store, manifest: Manifest, rows: pa.Table, pull: Pull, befo
     if manifest.table != DEALS:
         return
     kind = _kind(manifest, pull, before)
-    # Changes are pulled from the live list first, so that whatever was stamped up to the newest of these was found in one list or another;
-    # a look that was interrupted may not have come to the list in which it stands. After a walk, the live list alone is read again.
-    newest = None if kind == "partial" else pull.state.get(TABLES[DEALS].sources[-1 if kind == "full" else 0].path)
+    # Changes are pulled from the live list first, so that whatever was stamped up to the newest of these was found in one list or another.
+    # After a walk, the live list is read again last.
+    newest = pull.state.get(TABLES[DEALS].sources[-1 if kind == "full" else 0].path)
     complete_to = datetime.fromisoformat(newest).astimezone(UTC) if newest else None
     History(store).look(
         rows, kind, seen_at=pull.seen_at, complete_to=complete_to, now=manifest.synced_at, deleted=[*pull.gone, *_flagged(pull)]
@@ -49,5 +49,4 @@ def _flagged(pull: Pull) -> list[int]:
 def _kind(manifest: Manifest, pull: Pull, before: Manifest | None) -> Kind:
     if before is None or manifest.full_at != before.full_at:
         return "resumed" if pull.saved else "full"
-    # A pull that did not come to its end keeps its rows, and the time of the last one that did.
-    return "partial" if manifest.synced_at == before.synced_at else "incremental"
+    return "incremental"

@@ -222,19 +222,35 @@ class Puller:
         a_second = self.client.window.limit / WINDOW_SECONDS
         return max(1, math.ceil(MORE_LANES * a_second * self._seconds))
 
-    def changes_of(self, table: Table, fields: Sequence[Field], pull: Pull, last_look: datetime | None) -> None:
+    def changes_of(
+        self, table: Table, fields: Sequence[Field], pull: Pull, last_look: datetime | None, pending: Pending | None = None
+    ) -> None:
         """Add the rows whose `update_time` moved since `pull.state`, and the keys of those that the API lists as deleted.
 
         Rows come in the order of `update_time`: a row that is edited while the walk is under way moves towards the end and is seen
         there, so at any time the newest one seen is where the next look may begin.
+
+        Pages are left in `pending` as they come. Where an earlier pull left some, this one goes on behind them, after asking again for what
+        changed in the lists that were done.
 
         Raises
         ------
         StartAgainError
             A cursor was refused, or the server's clock stands before the last look: this is not the past that was cached.
         """
-        for source in table.sources:
-            self._changes_in(source, table, fields, pull, last_look)
+        place, since = Place(pull.began), dict(pull.state)
+        if pending is not None and (saved := pending.load()) is not None:
+            place, pull.tables, _ = saved
+            pull.saved, pull.state = len(pull.tables), dict(place.marks)
+            pull.problems.merge(place.problems)
+        for number, source in enumerate(table.sources):
+            cursor = place.cursor if number == place.source else None
+            for rows, behind in self._changes_in(source, table, fields, pull, since if cursor else pull.state, cursor, last_look):
+                done = number if behind else number + 1
+                # What a pull that was interrupted had done already it would do again.
+                if pending is not None and number >= place.source and (done < len(table.sources) or source.deletions):
+                    reached = Place(place.began, done, behind, None, dict(pull.state), pull.server_time, pull.problems)
+                    pending.add(rows, reached)
         self.deletions_of(table, fields, pull, table.sources)
 
     def deletions_of(self, table: Table, fields: Sequence[Field], pull: Pull, sources: Sequence[Source]) -> None:
@@ -266,7 +282,8 @@ class Puller:
                 pass
             pull.looked_again = True
         elif not pull.saved and source not in pull.to_close:
-            self._changes_in(source, table, fields, pull, None)
+            for _ in self._changes_in(source, table, fields, pull, pull.state):
+                pass
 
     def moved_into_first(self, table: Table, fields: Sequence[Field], pull: Pull, missing: Sequence[int]) -> None:
         """Add those of the `missing` rows that are in the first list: they moved there behind the walk, and left no stamp.
@@ -316,14 +333,24 @@ class Puller:
                 if error.status != NOT_FOUND or gone == len(each):
                     raise
 
-    def _changes_in(self, source: Source, table: Table, fields: Sequence[Field], pull: Pull, last_look: datetime | None) -> None:
-        """Add the rows of one list whose `update_time` moved since its mark, and move the mark."""
-        since = _format(_parse(pull.state[source.path]) - OVERLAP)
-        params = {**dict(source.params), "updated_since": since, "sort_by": "update_time", "sort_direction": "asc"}
-        for rows, _ in self._walk(pull, table, fields, source, params, not_before=last_look):
+    def _changes_in(
+        self,
+        source: Source,
+        table: Table,
+        fields: Sequence[Field],
+        pull: Pull,
+        since: Mapping[str, str],
+        start: str | None = None,
+        last_look: datetime | None = None,
+    ) -> Iterator[tuple[pa.Table, str | None]]:
+        """Add the rows of one list whose `update_time` moved since its mark as they come, and move the mark; yield as `_walk` does."""
+        at = _format(_parse(since[source.path]) - OVERLAP)
+        params = {**dict(source.params), "updated_since": at, "sort_by": "update_time", "sort_direction": "asc"}
+        for rows, cursor in self._walk(pull, table, fields, source, params, start=start, not_before=last_look):
             newest = pc.max(rows["update_time"]).as_py() if rows.num_rows else None
             if newest is not None:
                 pull.state[source.path] = max(pull.state[source.path], _mark(newest, pull.server_time))
+            yield rows, cursor
 
     def _close(self, source: Source, table: Table, fields: Sequence[Field], pull: Pull) -> None:
         """Add the rows of a list that moved to its newest end while it was walked by windows, and move its mark.

@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pdframe.api.client import Client
-from pdframe.errors import DamagedError, PdframeError
+from pdframe.errors import DamagedError
 from pdframe.fields import Field, name_columns
 from pdframe.frames import storage_schema, unify
 from pdframe.pending import Pending, Place
@@ -114,7 +114,7 @@ class Work:
         self._keep(merge, pull, manifest, started, full_at=pull.began)
         if pending is not None:
             pending.drop()
-        return Outcome("full", merge, f"went on from {pull.saved} saved pages" if pull.saved else note)
+        return Outcome("full", merge, _went_on(pull, note))
 
     def _account_for(self, cached: pa.Table, rows: pa.Table, pull: Pull) -> pa.Table:
         """The rows of a walk of several lists, after asking where the cached ones are that it did not meet."""
@@ -144,19 +144,20 @@ class Work:
         began = self.now()
         if began - manifest.synced_at > DELETIONS_KEPT:
             raise StartAgainError("deletions are listed for 30 days alone")
-        pull = Pull(began, state=dict(manifest.state))
+        pull, pending = Pull(began, state=dict(manifest.state)), self._pending(since=manifest)
         try:
-            self.puller.changes_of(self.table, self.fields, pull, manifest.server_time)
-        except PdframeError:
-            # The rows that came are newer than those cached, and came in the order of their times: the next pull goes on behind them.
-            if len(pull.tables) > 1:
-                self._keep(self._upserted(cached, pull), pull, manifest, manifest.synced_at, full_at=manifest.full_at)
+            self.puller.changes_of(self.table, self.fields, pull, manifest.server_time, pending)
+        except StartAgainError:
+            pending.drop()
+            if pull.saved:
+                return self._changes(manifest, cached)
             raise
         merge = self._upserted(cached, pull)
         self._keep(merge, pull, manifest, began, full_at=manifest.full_at)
+        pending.drop()
         # What an interrupted reload had saved is older than this: a later reload must not go on from it.
         self._pending().drop()
-        return Outcome("incremental", merge, "")
+        return Outcome("incremental", merge, _went_on(pull, ""))
 
     def _expected(self, cached: pa.Table | None) -> list[Times]:
         """When the rows of each list that can be walked by windows were updated, as they are cached."""
@@ -238,7 +239,7 @@ class Work:
         self._keep(merge, pull, manifest, began, full_at=full_at)
         lines.keep_basis(self.store, name, lines.settled(looks, before, plan.ask, pull.server_time), began, pull.server_time)
         pending.drop()
-        return Outcome(mode, merge, f"went on from {pull.saved} saved pages" if pull.saved else note)
+        return Outcome(mode, merge, _went_on(pull, note))
 
     # Record by record
 
@@ -264,8 +265,8 @@ class Work:
             self._said += move_damaged(self.store, error)
             return None, None, "the cached copy could not be trusted: loaded anew"
 
-    def _pending(self) -> Pending:
-        return Pending(self.store, self.table, storage_schema(self.table, self.fields))
+    def _pending(self, since: Manifest | None = None) -> Pending:
+        return Pending(self.store, self.table, storage_schema(self.table, self.fields), since)
 
     def _keep(self, merge: Merge, pull: Pull, before: Manifest | None, began: datetime, *, full_at: datetime) -> None:
         server_time = pull.server_time or (before.server_time if before else None)
@@ -281,6 +282,11 @@ class Work:
             self.store.replace(manifest, merge.table)
         # Told last: where warnings are errors, what was paid for is kept all the same.
         pull.problems.warn(self.table.name, name_columns(self.fields, self.table.reserved))
+
+
+def _went_on(pull: Pull, note: str) -> str:
+    """What is to be said of a pull: that it used saved pages, or else the note."""
+    return f"went on from {pull.saved} saved page{'s' if pull.saved > 1 else ''}" if pull.saved else note
 
 
 def _once_more(attempt: Callable[[str], Outcome], note: str) -> Outcome:
