@@ -33,6 +33,8 @@ LONGEST_BODY = 256 * 1024 * 1024
 LONGEST_QUERY = 60_000
 # No retry starts when a request has taken this long in all.
 PATIENCE_SECONDS = 300.0
+# As many requests may be under way; more wait.
+CONNECTIONS = 16
 # Until a server has answered once, a failure to connect is more likely a wrong name than a bad moment.
 FIRST_RETRIES = 2
 TOKEN_RETRIES = 3
@@ -407,7 +409,7 @@ def _http(timeout: float, transport: httpx.BaseTransport | None) -> httpx.Client
         return httpx.Client(
             headers={"accept": "application/json", "accept-encoding": "gzip", "user-agent": program},
             timeout=httpx.Timeout(timeout, connect=min(timeout, 10.0), pool=None),
-            limits=httpx.Limits(max_connections=8, max_keepalive_connections=8, keepalive_expiry=30.0),
+            limits=httpx.Limits(max_connections=CONNECTIONS, max_keepalive_connections=CONNECTIONS, keepalive_expiry=30.0),
             follow_redirects=False,
             cookies=http.cookiejar.CookieJar(http.cookiejar.DefaultCookiePolicy(allowed_domains=[])),
             mounts={f"all://{f'[{host}]' if ':' in host else host}": transport for host in LOOPBACK_HOSTS},

@@ -16,6 +16,7 @@ from pdframe.store import Manifest, Store
 from pdframe.sync import lines
 from pdframe.sync.order import anew, in_order, needs
 from pdframe.sync.way import lists_of, reload_due, second_list
+from pdframe.sync.windows import LONG
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,8 +82,9 @@ def _of_list(store: Store, table: Table, manifest: Manifest | None) -> Estimate:
     several = len(table.sources) > 1
     lists = lists_of(table, store.read(table.name, [second_list(table)])) if several else []
     requests = [_pages(pc.sum(rows).as_py() or 0) for rows in lists] or [_pages(manifest.rows)]
-    if several and table.incremental and manifest.rows:
-        # One more look at the first.
+    # A list that is walked by windows is closed with one more look; so is the first of several.
+    requests = [pages + (source.windows and pages > LONG) for pages, source in zip(requests, table.sources, strict=True)]
+    if several and table.incremental and manifest.rows and requests[0] <= LONG:
         requests[0] += 1
     return _priced(table, requests, f"every page: {manifest.rows:,} rows when last seen")
 

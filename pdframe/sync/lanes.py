@@ -10,7 +10,9 @@ from itertools import islice
 from typing import TypeVar
 
 # As many as the client keeps connections.
-LANES = 8
+LANES = 16
+# So many results may wait to be dealt with before no more work is begun.
+PILE = 6
 _Item = TypeVar("_Item")
 _Result = TypeVar("_Result")
 
@@ -84,7 +86,9 @@ def as_they_come(
     failed: BaseException | None = None
     try:
         while True:
-            items = ready(min(lanes(), LANES) - len(under_way)) if failed is None else ()
+            # Where results come faster than they are dealt with, no more of them are piled up.
+            free = min(lanes(), LANES) - len(under_way) if sum(future.done() for future in under_way) < PILE else 0
+            items = ready(free) if failed is None and free > 0 else ()
             if len(items) == 1 and not under_way:
                 yield items[0], work(items[0])
                 continue
@@ -93,14 +97,14 @@ def as_they_come(
                 under_way |= {pool.submit(work, item): item for item in items}
             if not under_way:
                 break
-            for future in wait(under_way, return_when=FIRST_COMPLETED).done:
-                item = under_way.pop(future)
-                try:
-                    result = future.result()
-                except BaseException as error:  # raised below, when what is under way has come
-                    failed = failed or error
-                    continue
-                yield item, result
+            future = next(iter(wait(under_way, return_when=FIRST_COMPLETED).done))
+            item = under_way.pop(future)
+            try:
+                result = future.result()
+            except BaseException as error:  # raised below, when what is under way has come
+                failed = failed or error
+                continue
+            yield item, result
         if failed is not None:
             raise failed
     finally:

@@ -19,7 +19,7 @@ import numpy as np
 LONG = 40
 # What walking by windows may cost on top of a plain walk: one last look, and where two walkers meet, pages that bring the same rows.
 EXTRA = 0.05
-MEETING = 1.5
+MEETING = 2
 # The oldest rows of a list are the fewest: its first page tells of as many times as many pages as it seems to.
 SPARSE_BEGINNING = 4
 # By then the other end of the list is looked at, whatever its beginning says.
@@ -107,6 +107,7 @@ class Windows:
     open: list[Window] = field(default_factory=lambda: [Window(Walker("up"))])
     pages: int = 0
     meetings: int = 0
+    wasted: int = 0
     rows: int = 0
     highest: int = 0
     sorted: bool = True
@@ -155,6 +156,7 @@ class Windows:
         self.sorted = self.sorted and _in_order(walker, times)
         if not self.sorted and self.meetings:
             raise UnsortedError
+        self.wasted += self._seen_already(walker, times)
         if len(times):
             deep = int(np.sum(times // SECOND == times[-1] // SECOND))
             walker.deep = deep + (walker.deep if deep == len(times) and walker.reached in times[:1] else 0)
@@ -163,6 +165,15 @@ class Windows:
         if cursor is None:
             self.open = [window for window in self.open if walker is not window.up and walker is not window.down]
         self.open = [window for window in self.open if not window.met]
+
+    def _seen_already(self, walker: Walker, times: Times) -> int:
+        """How many rows of a page another walker brought as well."""
+        for window in self.open:
+            if walker is window.up:
+                return int(np.sum(times > window.high)) if window.high is not None else 0
+            if walker is window.down:
+                return int(np.sum(times < window.low)) if window.low is not None else 0
+        return len(times)
 
     def _idle(self) -> Walker | None:
         """A walker to go on with, of the window with the most rows left."""
@@ -184,7 +195,7 @@ class Windows:
 
     def _may_open(self) -> bool:
         """Whether one more meeting of two walkers is worth its price, as far as is known."""
-        if not self.sorted or not self.open or not self.pages:
+        if not self.sorted or not self.open or not (self.pages or len(self.expected)):
             return False
         left = sum(map(self._left, self.open))
         # Who came from the newest end has met the newest ids.
@@ -194,7 +205,8 @@ class Windows:
             if len(self.expected):
                 return pages > LONG
             return bool(pages * SPARSE_BEGINNING > LONG or self.pages >= PAGES_TO_TELL) and left > self.page
-        return (self.meetings + 1) * MEETING + 1 <= EXTRA * pages and max(map(self._left, self.open)) >= SMALLEST * self.page
+        price = self.wasted / self.page + (len(self.open) + 1) * MEETING + 1
+        return price <= EXTRA * pages and max(map(self._left, self.open)) >= SMALLEST * self.page
 
     def _opened(self) -> Walker | None:
         """A walker that was not there before: from the newest end, or from the middle of the largest window, both ways."""
@@ -206,17 +218,21 @@ class Windows:
         middle = self._middle(window)
         if middle is None:
             return None
-        below = Walker("down", middle, reached=middle - 1, rows=window.up.rows, span=window.up.span)
-        above = Walker("up", middle, reached=middle, rows=window.down.rows, span=window.down.span)
+        span = self._span_at(window, middle)
+        below = Walker("down", middle, reached=middle - 1, rows=self.page, span=span)
+        above = Walker("up", middle, reached=middle, rows=self.page, span=span)
         place = self.open.index(window)
         self.open[place : place + 1] = [Window(window.up, below), Window(above, window.down)]
         self.meetings += 1
         return below
 
     def _bounds(self, window: Window) -> tuple[int, int] | None:
-        if window.low is None:
-            return None
-        return window.low, max(window.low, self.newest if window.high is None else window.high)
+        low = window.low
+        if low is None:
+            if not len(self.expected):
+                return None
+            low = int(self.expected[0]) - 1
+        return low, max(low, self.newest if window.high is None else window.high)
 
     def _left(self, window: Window) -> float:
         """About how many rows of a window are still to come."""
@@ -242,12 +258,20 @@ class Windows:
         middle = middle // SECOND * SECOND
         return middle if low < middle <= high else None
 
+    def _span_at(self, window: Window, middle: int) -> int:
+        """Within what time a page of rows lies there, as far as both ends of a window tell."""
+        low, high = self._bounds(window) or (0, 1)
+        densities = _densities(window)
+        density = densities[0] * math.exp(_steepness(densities) * (middle - low) / (high - low))
+        return int(self.page / density) if density else 0
+
     def to_plain(self) -> dict[str, Any]:
         """What JSON can hold of it, without requests under way and without what is expected."""
         return {
             "open": [{"up": _plain(window.up), "down": _plain(window.down) if window.down else None} for window in self.open],
             "pages": self.pages,
             "meetings": self.meetings,
+            "wasted": self.wasted,
             "rows": self.rows,
             "highest": self.highest,
             "sorted": self.sorted,
@@ -260,7 +284,7 @@ class Windows:
             Window(Walker(**window["up"]), Walker(**window["down"]) if window["down"] is not None else None) for window in plain["open"]
         ]
         self.pages, self.meetings = int(plain["pages"]), int(plain["meetings"])
-        self.rows, self.highest = int(plain["rows"]), int(plain["highest"])
+        self.wasted, self.rows, self.highest = int(plain["wasted"]), int(plain["rows"]), int(plain["highest"])
         self.sorted, self.newest = bool(plain["sorted"]), int(plain["newest"])
 
 

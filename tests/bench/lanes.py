@@ -1,12 +1,47 @@
-"""Requests side by side: how near a load of changelogs comes to the plan's burst limit, with 100 ms on the way to the server."""
+"""Requests side by side: how near a load comes to the plan's burst limit, with 100 ms on the way to the server."""
 
 from __future__ import annotations
 
+import json
+import tempfile
+import time
+import urllib.request
+from typing import Any
+
 import pdframe
+from tests.bench.large import PAGE, serving
 from tests.bench.table import report, seconds
 
 RECORDS, LATENCY = 200, 0.1
+PAGES, BULK = 300, 10_000
 WINDOW_SECONDS = 2.0
+
+
+def told(url: str) -> dict[str, Any]:
+    with urllib.request.urlopen(f"{url}/told") as answer:
+        counted: dict[str, Any] = json.loads(answer.read())
+        return counted
+
+
+def long_lists() -> None:
+    """A first load of a list of 300 pages, with an import of 10,000 rows in one second among them, and without."""
+    for burst in (20, 120):
+        for bulk in (0, BULK):
+            with (
+                serving(PAGES * PAGE, "activities", bulk=bulk, burst=burst, latency=LATENCY) as url,
+                tempfile.TemporaryDirectory() as cache,
+                pdframe.connect(base_url=url, api_token="bench", cache_dir=cache, progress=False) as account,
+            ):
+                account.fields("activities")
+                time.sleep(WINDOW_SECONDS)
+                busy = time.process_time()
+                taken = seconds(lambda account=account: account.sync("activities"))  # type: ignore[misc]
+                busy, counted = time.process_time() - busy, told(url)
+            bound = max(counted["requests"] / (burst / WINDOW_SECONDS), busy)
+            what = f"{PAGES} pages at {LATENCY * 1000:.0f} ms, burst {burst}{f', {bulk:,} rows in one second' if bulk else ''}"
+            report(f"seconds: {what} / the limit", f"{taken:.2f} s", f"{bound:.2f} s", taken / bound)
+            report("  requests / pages", f"{counted['requests']}", f"{PAGES}", counted["requests"] / PAGES)
+            report("  fullest 2 s as the server counts them", f"{counted['fullest']}", f"{burst}", counted["fullest"] / burst)
 
 
 def side_by_side_requests() -> None:
@@ -23,4 +58,5 @@ def side_by_side_requests() -> None:
 
 
 if __name__ == "__main__":
+    long_lists()
     side_by_side_requests()
