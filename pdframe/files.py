@@ -110,17 +110,90 @@ def write_atomic(path: Path, content: bytes, *, durable: bool = True) -> None:
         file.write(content)
 
 
-def write_part(folder: Path, name: str, table: pa.Table, *, durable: bool = True) -> Part:
-    """Write a Parquet file as a whole or not at all, and say what it must look like.
+def write_plain(path: Path, table: pa.Table) -> int:
+    """Write rows that are read once, if at all, in the fastest way, as a whole or not at all; the checksum is returned."""
+    sink = pa.BufferOutputStream()
+    with pa.ipc.new_stream(sink, table.schema) as stream:
+        stream.write_table(table)
+    raw = sink.getvalue().to_pybytes()
+    write_atomic(path, raw, durable=False)
+    return zlib.crc32(raw)
+
+
+def write_part(folder: Path, name: str, table: pa.Table, *, durable: bool = True, group: int | None = None) -> Part:
+    """Write a table to a Parquet file as a whole or not at all, in groups of so many rows; parameters as of `PartWriter`."""
+    with PartWriter(folder, name, table.schema, durable=durable) as writer:
+        writer.add(table, group)
+    return writer.part
+
+
+class PartWriter:
+    """Writes a Parquet file, table by table, as a whole or not at all.
 
     What need not be durable will not be read often either: it is written in half the time, without what makes reading fast.
     """
-    sink = pa.BufferOutputStream()
-    # Lists come back in the type that they went in with only if their items keep Arrow's name for them.
-    if durable:
-        pq.write_table(table, sink, compression="zstd", use_compliant_nested_type=False)
-    else:
-        pq.write_table(table, sink, compression="snappy", use_dictionary=False, write_statistics=False, use_compliant_nested_type=False)
-    raw = sink.getvalue().to_pybytes()
-    write_atomic(folder / name, raw, durable=durable)
-    return Part(file=name, rows=table.num_rows, bytes=len(raw), crc32=zlib.crc32(raw))
+
+    def __init__(self, folder: Path, name: str, schema: pa.Schema, *, durable: bool = True) -> None:
+        self.rows = self.bytes = 0
+        self.schema = schema
+        self._path = folder / name
+        self._held = contextlib.ExitStack()
+        file = self._held.enter_context(_private_file(folder, name, durable=durable))
+        how: dict[str, Any] = {"compression": "zstd"} if durable else {"compression": "snappy", "use_dictionary": False}
+        # Lists come back in the type that they went in with only if their items keep Arrow's name for them.
+        self._file = _Counting(file)
+        self._writer = self._held.enter_context(pq.ParquetWriter(self._file, schema, use_compliant_nested_type=False, **how))
+
+    def __enter__(self) -> PartWriter:
+        return self
+
+    def __exit__(self, *error: Any) -> None:
+        self._held.__exit__(*error)
+
+    @property
+    def part(self) -> Part:
+        """The file, once it is written."""
+        return Part(file=self._path.name, rows=self.rows, bytes=self._file.size, crc32=self._file.crc32)
+
+    def add(self, table: pa.Table, group: int | None = None) -> None:
+        """Add rows, as one group or in groups of so many."""
+        self._writer.write_table(table, row_group_size=group)
+        self.rows += table.num_rows
+        self.bytes += table.nbytes
+
+
+class _Counting:
+    """A file that is written from its beginning to its end: its size and checksum are known as it grows."""
+
+    closed = False
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self._file = file
+        self.size = self.crc32 = 0
+
+    def write(self, content: Any) -> int:
+        self._file.write(content)
+        self.crc32 = zlib.crc32(content, self.crc32)
+        self.size += len(content)
+        return len(content)
+
+    def tell(self) -> int:
+        return self.size
+
+    def flush(self) -> None:
+        self._file.flush()
+
+    def close(self) -> None:
+        """Left to whoever opened it."""
+
+    @staticmethod
+    def writable() -> bool:
+        return True
+
+    @staticmethod
+    def readable() -> bool:
+        return False
+
+    @staticmethod
+    def seekable() -> bool:
+        return False

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import zlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -15,14 +15,17 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pdframe.errors import CacheError
-from pdframe.files import make_private, seal, unseal, write_atomic, write_part
+from pdframe.files import make_private, seal, unseal, write_atomic, write_part, write_plain
 from pdframe.frames import Problems
 from pdframe.frames.problems import warn
+from pdframe.ranges import Sorted
 from pdframe.schema import Table
 from pdframe.store import CHANGES, PENDING, Manifest, Store
 
-FORMAT = 4
+FORMAT = 5
 WHERE = "walk.json"
+KINDS = ("page", "note", "run")
+ROWS_PER_GROUP = 2_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,27 +51,47 @@ def under_way(store: Store) -> list[str]:
     return sorted({path.parent.parent.name for kind in (PENDING, CHANGES) for path in store.root.glob(f"*/{kind}/{WHERE}")})
 
 
+@dataclass(frozen=True, slots=True)
+class Saved:
+    """What an unfinished walk left: where it stood, its last pages in the order in which they came, notes beside them, and runs before.
+
+    `count` is how many pages it took.
+    """
+
+    place: Place
+    pages: list[pa.Table]
+    notes: list[pa.Table]
+    runs: list[Sorted]
+    count: int
+
+
 class Pending:
     """The unfinished walk of one table, or pull of what changed `since`: a folder of pages and a JSON file that says where it stands.
 
-    The JSON file is written last: pages that it does not count do not exist. Nothing here need survive a power failure: where a page does
+    Many pages are put together to a run, whose rows are in the order of their ids: what is held in memory of a walk does not grow with it.
+
+    The JSON file is written last: what it does not count does not exist. Nothing here need survive a power failure: where a page does
     not read back as it was written, all are asked for again.
     """
 
     def __init__(self, store: Store, table: Table, schema: pa.Schema, since: Manifest | None = None) -> None:
         self._table = table.name
+        self._key = table.key[0]
         self._folder = store.root / table.name / (PENDING if since is None else CHANGES)
         # Pages of another schema or asked for in another way do not fit to what comes now, nor do changes since another state.
         told = f"{FORMAT}\n{schema.to_string(show_schema_metadata=False)}\n{table.sources!r}"
         if since is not None:
             told += f"\n{since.full_at}\n{since.synced_at}\n{sorted(since.state.items())}"
         self._signature = hashlib.sha256(told.encode("utf-8", "replace")).hexdigest()
-        self._pages = 0
-        # Of all pages, and of all notes, in their order: one that is changed, missing, foreign or of another walk shows.
-        self._crc = {"page": 0, "note": 0}
+        self._begin()
 
-    def load(self) -> tuple[Place, list[pa.Table], list[pa.Table]] | None:
-        """Where the last walk stood, its pages, and the notes beside them; None where there is nothing to trust."""
+    def _begin(self) -> None:
+        self._first = self._pages = self._runs = 0
+        # Of all files of a kind, in their order: one that is changed, missing, foreign or of another walk shows.
+        self._crc = dict.fromkeys(KINDS, 0)
+
+    def load(self) -> Saved | None:
+        """What the last walk left; None where there is nothing to trust."""
         if not (self._folder / WHERE).exists():
             self.drop()
             return None
@@ -86,37 +109,58 @@ class Pending:
                 server_time=datetime.fromisoformat(raw["server_time"]) if raw["server_time"] else None,
                 problems=Problems.from_plain(raw["problems"]),
             )
-            self._pages = int(raw["pages"])
-            pages = [self._read("page", number) for number in range(self._pages)]
-            notes = [self._read("note", number) for number in range(self._pages) if raw["noted"]]
+            self._begin()
+            self._first, self._pages, self._runs = int(raw["first"]), int(raw["pages"]), int(raw["runs"])
+            pages = [self._read("page", number) for number in range(self._first, self._pages)]
+            notes = [self._read("note", number) for number in range(self._first, self._pages) if raw["noted"]]
+            runs = [self._open(number) for number in range(self._runs)]
             if self._crc != raw["read_crc32"]:
                 raise ValueError("other pages")
         except (OSError, ValueError, KeyError, TypeError, AttributeError, pa.ArrowException):
             self.drop()
             warn(f"The saved pages of {self._table!r} are not as they were written: what they held is asked for again.")
             return None
-        return place, pages, notes
+        return Saved(place, pages, notes, runs, self._pages)
 
     def add(self, page: pa.Table, place: Place, note: pa.Table | None = None) -> None:
         """Keep a page that came whole, and where the walk stands behind it."""
+        with self._making_room():
+            make_private(self._folder)
+            for kind, rows in (("page", page), ("note", note)):
+                if rows is not None:
+                    self._add(kind, write_plain(self._path(kind, self._pages), rows))
+            self._pages += 1
+            self._write(place, noted=note is not None)
+
+    def settle(self, rows: pa.Table, place: Place) -> Sorted:
+        """Keep rows in the order of their ids, in the place of the pages since the last run; the walk stands where it stood."""
+        with self._making_room():
+            path = self._path("run", self._runs)
+            part = write_part(self._folder, path.name, rows, durable=False, group=ROWS_PER_GROUP)
+            self._add("run", part.crc32)
+            before = range(self._first, self._pages)
+            self._runs, self._first, self._crc["page"] = self._runs + 1, self._pages, 0
+            self._write(place, noted=False)
+            for number in before:
+                self._path("page", number).unlink(missing_ok=True)
+        return Sorted(pq.ParquetFile(path), self._key)
+
+    @contextlib.contextmanager
+    def _making_room(self) -> Iterator[None]:
         try:
-            self._write(page, place, note)
+            yield
         except OSError as error:
             raise CacheError(
                 f"A page could not be saved in {self._folder}: {error.strerror}. Make room, or choose another cache_dir."
             ) from error
 
-    def _write(self, page: pa.Table, place: Place, note: pa.Table | None) -> None:
-        make_private(self._folder)
-        for kind, rows in (("page", page), ("note", note)):
-            if rows is not None:
-                part = write_part(self._folder, self._path(kind, self._pages).name, rows, durable=False)
-                self._add(kind, part.crc32)
-        self._pages += 1
+    def _write(self, place: Place, *, noted: bool) -> None:
         where: dict[str, Any] = {
             "signature": self._signature,
+            "first": self._first,
             "pages": self._pages,
-            "noted": note is not None,
+            "runs": self._runs,
+            "noted": noted,
             "read_crc32": self._crc,
             "began": place.began.isoformat(),
             "source": place.source,
@@ -130,21 +174,25 @@ class Pending:
 
     def drop(self) -> None:
         """Forget the walk: it was finished, or cannot be gone on with."""
-        self._pages = 0
-        self._crc = {"page": 0, "note": 0}
+        self._begin()
         with contextlib.suppress(OSError):
             (self._folder / WHERE).unlink(missing_ok=True)
-            for path in self._folder.glob("*.parquet"):
+            for path in (path for kind in KINDS for path in self._folder.glob(f"{kind}-*")):
                 path.unlink()
             self._folder.rmdir()
 
     def _read(self, kind: str, number: int) -> pa.Table:
         raw = self._path(kind, number).read_bytes()
         self._add(kind, zlib.crc32(raw))
-        return pq.read_table(pa.BufferReader(raw))
+        return pa.ipc.open_stream(raw).read_all()
+
+    def _open(self, number: int) -> Sorted:
+        path = self._path("run", number)
+        self._add("run", zlib.crc32(path.read_bytes()))
+        return Sorted(pq.ParquetFile(path), self._key)
 
     def _add(self, kind: str, crc32: int) -> None:
         self._crc[kind] = zlib.crc32(crc32.to_bytes(4, "big"), self._crc[kind])
 
     def _path(self, kind: str, number: int) -> Path:
-        return self._folder / f"{kind}-{number:06d}.parquet"
+        return self._folder / f"{kind}-{number:06d}.{'parquet' if kind == 'run' else 'arrow'}"

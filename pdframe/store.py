@@ -8,7 +8,7 @@ import hashlib
 import os
 import re
 import zlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
@@ -18,13 +18,28 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pdframe.errors import CacheError, DamagedError, NotCachedError
-from pdframe.files import SEAL, TEMPORARY, Part, make_private, parse, seal, sweep_temporary, sync_folder, unseal, write_atomic, write_part
+from pdframe.files import (
+    SEAL,
+    TEMPORARY,
+    Part,
+    PartWriter,
+    make_private,
+    parse,
+    seal,
+    sweep_temporary,
+    sync_folder,
+    unseal,
+    write_atomic,
+    write_part,
+)
+from pdframe.ranges import Sorted
 
 FORMAT = 2
 # Manifests of this format had no checksum; a kept history that one tells of cannot be collected again.
 UNSEALED = 1
 KEPT = "What was cached before is kept."
 ROWS_PER_PART = 200_000
+BYTES_PER_PART = 64 * 1024 * 1024
 COLUMNS_AT_ONCE = 16
 MANIFEST = "manifest.json"
 ACCOUNTS = "accounts.json"
@@ -182,22 +197,60 @@ class Store:
 
     def replace(self, manifest: Manifest, table: pa.Table) -> Manifest:
         """Put `table` in the place of what is cached, in one step, and return the manifest as written (rows, parts and bytes set)."""
-        folder = self.root / manifest.table
-        try:
+        return self.name(self.write(manifest, [table]))
+
+    def write(self, manifest: Manifest, tables: Iterable[pa.Table | Part]) -> Manifest:
+        """Write the parts of a table beside what is cached of it; those that are there already are given as they are.
+
+        Returns
+        -------
+        Manifest
+            With rows and parts set. Nobody reads these before it is given to `name`.
+        """
+        folder, number = self.root / manifest.table, manifest.next_part
+        parts: list[Part] = []
+        with _making_room(manifest.table, folder), contextlib.ExitStack() as held:
             make_private(folder)
-            number = manifest.next_part
-            parts = []
-            for start in range(0, max(table.num_rows, 1), ROWS_PER_PART):
-                parts.append(write_part(folder, f"part-{number:06d}.parquet", table.slice(start, ROWS_PER_PART)))
-                number += 1
-            written = replace(manifest, parts=tuple(parts), rows=table.num_rows, next_part=number)
-            self._write_manifest(written)
-        except OSError as error:
-            raise CacheError(
-                f"{manifest.table!r} could not be written to {folder}: {error.strerror}. Make room, or choose another cache_dir.", kept=KEPT
-            ) from error
-        self._sweep(folder, {part.file for part in parts})
-        return written
+            writer: PartWriter | None = None
+            for table in tables:
+                pieces = [table] if isinstance(table, Part) else _pieces(table)
+                for piece in pieces:
+                    if writer is not None and (isinstance(piece, Part) or _is_full(writer, piece)):
+                        held.close()
+                        parts.append(writer.part)
+                        writer = None
+                    if isinstance(piece, Part):
+                        parts.append(piece)
+                        continue
+                    if writer is None:
+                        writer = held.enter_context(PartWriter(folder, f"part-{number:06d}.parquet", piece.schema))
+                        number += 1
+                    writer.add(piece)
+            if writer is not None:
+                held.close()
+                parts.append(writer.part)
+        if len(parts) > 1:
+            parts = [part for part in parts if part.rows] or parts[:1]
+        return replace(manifest, parts=tuple(parts), rows=sum(part.rows for part in parts), next_part=number)
+
+    def name(self, manifest: Manifest) -> Manifest:
+        """Put the parts of a manifest in the place of what is cached, in one step, and sweep all others."""
+        folder = self.root / manifest.table
+        with _making_room(manifest.table, folder):
+            self._write_manifest(manifest)
+        self._sweep(folder, {part.file for part in manifest.parts})
+        return manifest
+
+    def sorted_parts(self, manifest: Manifest, key: str) -> list[tuple[Part, Sorted]]:
+        """The parts of a table that is stored in the order of its ids, to read by ranges of these; they are not verified again."""
+        found = []
+        for part in manifest.parts:
+            path = self.root / manifest.table / part.file
+            try:
+                found.append((part, Sorted(pq.ParquetFile(path), key)))
+            except (pa.ArrowException, OSError) as error:
+                raise _damaged(path, "it is not the Parquet file that was written", manifest.table) from error
+        return found
 
     def append(self, manifest: Manifest, table: pa.Table, *, synced_at: datetime) -> Manifest:
         """Add `table` behind what is cached as a part of its own, in one step; a crash leaves what was there."""
@@ -374,6 +427,29 @@ class Accounts:
             return unseal(self.path.read_bytes())
         except (OSError, ValueError):
             return {}
+
+
+def _pieces(table: pa.Table) -> list[pa.Table]:
+    return [table.slice(start, ROWS_PER_PART) for start in range(0, max(table.num_rows, 1), ROWS_PER_PART)]
+
+
+def _is_full(writer: PartWriter, more: pa.Table) -> bool:
+    """Whether more rows belong into a part of their own."""
+    return (
+        writer.rows + more.num_rows > ROWS_PER_PART
+        or writer.bytes + more.nbytes > BYTES_PER_PART
+        or not writer.schema.equals(more.schema, check_metadata=True)
+    )
+
+
+@contextlib.contextmanager
+def _making_room(table: str, folder: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise CacheError(
+            f"{table!r} could not be written to {folder}: {error.strerror}. Make room, or choose another cache_dir.", kept=KEPT
+        ) from error
 
 
 def _damaged(path: Path, why: str, table: str) -> DamagedError:

@@ -106,7 +106,7 @@ def test_each_kept_column_is_a_reason_to_keep_a_row(account: sandbox.SandboxAcco
 @pytest.mark.parametrize("full", [False, True])
 def test_a_power_cut_at_any_write_loses_and_doubles_nothing(monkeypatch: pytest.MonkeyPatch, full: bool) -> None:
     """At the k-th file of history and deals, for every k: the next sync leaves a log that tells all, and deals as they are."""
-    writes = files.write_atomic
+    opens = files._private_file
     with sandbox.connect(seed=3, deals=20, burst=100_000, progress=False) as account:
         account.sync("deals", "stages")
         for number in range(1, 20):
@@ -114,17 +114,16 @@ def test_a_power_cut_at_any_write_loses_and_doubles_nothing(monkeypatch: pytest.
             account.advance(days=10)
             account.company_model.add_deal("Something new in any case")
 
-            def write(path: Path, content: bytes, **options: Any) -> None:
+            def opened(folder: Path, name: str, *, durable: bool) -> Any:
                 nonlocal left, cut
-                left -= path.parent.name in ("deals", "history", "history.looks")
+                left -= folder.name in ("deals", "history", "history.looks")
                 if left == 0:
                     cut, left = True, -1
                     raise PowerCutError
-                writes(path, content, **options)
+                return opens(folder, name, durable=durable)
 
             with monkeypatch.context() as patch:
-                patch.setattr(store, "write_atomic", write)
-                patch.setattr(files, "write_atomic", write)
+                patch.setattr(files, "_private_file", opened)
                 try:
                     account.sync("deals", full=full)
                 except PowerCutError:

@@ -282,7 +282,7 @@ def test_a_full_disk_under_the_saved_pages_is_an_error_of_the_cache(
 
     with connect(server, tmp_path) as account:
         account.fields("deals")
-        monkeypatch.setattr("pdframe.pending.write_part", full_disk)
+        monkeypatch.setattr("pdframe.pending.write_plain", full_disk)
         with pytest.raises(CacheError, match="No space left"):
             account.deals()
 

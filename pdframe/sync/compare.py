@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -31,6 +32,14 @@ def last_of_each(table: pa.Table, key: str) -> pa.Table:
     """One row a key, the last one: where a row was seen twice in a walk, the later look counts."""
     repeated = pd.Index(table[key].to_pandas()).duplicated(keep="last")
     return table.filter(pa.array(~repeated)) if repeated.any() else table
+
+
+def latest(table: pa.Table, key: str) -> pa.Table:
+    """One row a key, the last one, in the order of keys, which are whole numbers: with one copy, for there may be many."""
+    ids = table[key].to_numpy()
+    order = np.argsort(ids, kind="stable")
+    ids = ids[order]
+    return table.take(order[np.append(ids[1:] != ids[:-1], True)]) if len(order) else table
 
 
 def replace_all(old: pa.Table | None, new: pa.Table, key: str) -> Merge:

@@ -8,12 +8,11 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Literal, TypeVar
 
-import pyarrow as pa
-
 from pdframe.api.client import Client
 from pdframe.api.limits import Ledger, Spent
 from pdframe.errors import AccessError, CacheError, DamagedError, PdframeError
 from pdframe.fields import Field, read_fields
+from pdframe.memory import give_back
 from pdframe.pending import under_way
 from pdframe.schema import TABLES, Table
 from pdframe.store import KEPT, Store
@@ -236,7 +235,7 @@ class Syncer:
                 note, lacks = str(error), error.missing
         del work
         # What the work on a large table took is given back before a frame is made of it.
-        pa.default_memory_pool().release_unused()
+        give_back()
         if mode != "unavailable":
             self._note_tokens(name, spent)
         return SyncRow(name, mode, self._rows(name), *counts, spent.requests, spent.tokens, round(spent.seconds, 3), note, lacks)

@@ -9,10 +9,13 @@ import pyarrow.compute as pc
 
 from pdframe.history import History, Kind
 from pdframe.schema import TABLES
+from pdframe.schema.kept import REMEMBERED
 from pdframe.store import Manifest, Store
-from pdframe.sync.lists import Pull
+from pdframe.sync.pull import Pull
 
 DEALS = "deals"
+# What a look needs to know of them.
+LOOKED_AT = tuple(dict.fromkeys(("id", *REMEMBERED, "update_time", "add_time")))
 
 
 def keep_look(store: Store, manifest: Manifest, rows: pa.Table, pull: Pull, before: Manifest | None) -> None:
@@ -23,7 +26,7 @@ def keep_look(store: Store, manifest: Manifest, rows: pa.Table, pull: Pull, befo
     store
         Where.
     manifest, rows
-        The table as it is about to be written.
+        The table as it is about to be written, and at least the columns that are `LOOKED_AT` of it.
     pull
         What it was made from.
     before
@@ -43,7 +46,11 @@ def keep_look(store: Store, manifest: Manifest, rows: pa.Table, pull: Pull, befo
 
 def _flagged(pull: Pull) -> list[int]:
     """The deals that came with the flag of the deleted."""
-    return [deal for rows in pull.tables for deal in rows.filter(pc.fill_null(rows["is_deleted"], False))["id"].to_pylist()]
+    return [
+        deal
+        for rows in pull.columns(["id", "is_deleted"])
+        for deal in rows.filter(pc.fill_null(rows["is_deleted"], False))["id"].to_pylist()
+    ]
 
 
 def _kind(manifest: Manifest, pull: Pull, before: Manifest | None) -> Kind:

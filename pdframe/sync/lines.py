@@ -11,10 +11,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pdframe.errors import CacheError
-from pdframe.pending import Place
+from pdframe.pending import Saved
 from pdframe.store import Manifest, Store
 from pdframe.sync.compare import Merge, upsert
-from pdframe.sync.lists import Pull
+from pdframe.sync.pull import Pull
 
 # What is remembered where a deal has shown that its count leaves no line out.
 COUNTS = "products_count"
@@ -170,18 +170,17 @@ def plan(now: pa.Table, basis: pa.Table | None, cached: pa.Table | None) -> Plan
     return Plan(sorted(ask), pa.array(sorted(ask | (with_rows - set(frame.index))), pa.int64()))
 
 
-def take_saved(pull: Pull, saved: tuple[Place, list[pa.Table], list[pa.Table]] | None, looks: pa.Table, ask: Sequence[int]) -> set[int]:
+def take_saved(pull: Pull, saved: Saved | None, looks: pa.Table, ask: Sequence[int]) -> set[int]:
     """Add what an interrupted pull left of the deals in `ask` that look as they did then, and return those deals."""
-    if saved is None or not saved[2]:
+    if saved is None or not saved.notes:
         return set()
-    place, pages, notes = saved
-    answered = _same(looks, pa.concat_tables(notes)) & set(ask)
+    answered = _same(looks, pa.concat_tables(saved.notes)) & set(ask)
     wanted = pa.array(sorted(answered), pa.int64())
     if not answered:
         return set()
-    pull.tables += [page.filter(pc.is_in(page["deal_id"], value_set=wanted)) for page in pages]
-    pull.began, pull.saved = place.began, len(pages)
-    pull.problems.merge(place.problems)
+    pull.tables += [page.filter(pc.is_in(page["deal_id"], value_set=wanted)) for page in saved.pages]
+    pull.began, pull.saved = saved.place.began, saved.count
+    pull.problems.merge(saved.place.problems)
     return answered
 
 

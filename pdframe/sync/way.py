@@ -9,7 +9,7 @@ import pyarrow.compute as pc
 
 from pdframe.api.walk import PAGE
 from pdframe.schema import Table
-from pdframe.store import Manifest
+from pdframe.store import Manifest, Stored
 
 
 def reload_due(table: Table, manifest: Manifest, now: datetime, full_every: timedelta | None) -> str | None:
@@ -40,7 +40,7 @@ def fits_a_page(table: Table, rows: int) -> bool:
     return rows <= PAGE and whole <= changes
 
 
-def lists_of(table: Table, cached: pa.Table) -> list[pa.Array]:
+def lists_of(table: Table, cached: pa.Table | Stored) -> list[pa.Array]:
     """Which of the cached rows are in each of the lists that a table is made of."""
     if len(table.sources) == 1:
         return [pa.repeat(True, cached.num_rows)]

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Literal, NamedTuple
 
@@ -13,17 +14,21 @@ import pyarrow.compute as pc
 from pdframe.api.client import Client
 from pdframe.errors import DamagedError
 from pdframe.fields import Field, name_columns
-from pdframe.frames import storage_schema, unify
+from pdframe.files import Part
+from pdframe.frames import storage_schema
 from pdframe.pending import Pending, Place
 from pdframe.schema import Table
-from pdframe.store import Manifest, Store
+from pdframe.store import Manifest, Store, Stored
 from pdframe.sync import lines
-from pdframe.sync.compare import Merge, keep, last_of_each, replace_all, upsert
-from pdframe.sync.kept import keep_look
-from pdframe.sync.lists import DELETIONS_KEPT, Pull, Puller, StartAgainError, can_pull_changes, times_of
+from pdframe.sync.by_parts import ByParts, present
+from pdframe.sync.compare import Merge, last_of_each, replace_all
+from pdframe.sync.kept import DEALS, LOOKED_AT, keep_look
+from pdframe.sync.lists import Puller
 from pdframe.sync.mend import move_damaged, saying_last
 from pdframe.sync.parents import ByParent, Want, parents_name
+from pdframe.sync.pull import DELETIONS_KEPT, Pull, StartAgainError, can_pull_changes
 from pdframe.sync.way import lists_of, reload_due
+from pdframe.sync.whole import Whole, times_of
 from pdframe.sync.windows import Times
 
 Mode = Literal["full", "incremental", "skipped", "unavailable"]
@@ -72,7 +77,7 @@ class Work:
         self.tick = tick
         self.now = now
         self.full_every = full_every
-        self.puller = Puller(client, tick)
+        self.puller = Puller(client, table, fields, tick)
         self._said: list[str] = []
 
     def do(self, *, full: bool) -> Outcome:
@@ -88,7 +93,8 @@ class Work:
             full, note = True, reason
         if self.table.sources[0].batch is not None:
             # The batches that came whole are saved: only the one whose cursor was refused is asked again.
-            return _once_more(lambda note: self._lines(manifest, cached, note, full=full), note)
+            rows = cached.read() if cached else None
+            return _once_more(lambda note: self._lines(manifest, rows, note, full=full), note)
         if manifest is not None and cached is not None and not full:
             try:
                 return self._changes(manifest, cached)
@@ -98,35 +104,42 @@ class Work:
 
     # A list
 
-    def _whole(self, manifest: Manifest | None, cached: pa.Table | None, note: str) -> Outcome:
+    def _whole(self, manifest: Manifest | None, cached: Stored | None, note: str) -> Outcome:
         """Every row of a list."""
         pending, started = self._pending() if self.table.incremental else None, self.now()
         try:
-            pull = self.puller.all_of(self.table, self.fields, started, pending, each=self._each(), expected=self._expected(cached))
+            pull = Whole(self.puller, pending, self._expected(cached)).pull(started, self._each())
         except StartAgainError:
             if pending is not None:
                 pending.drop()
             raise
-        rows = self._present(pull)
         if cached is not None and len(self.table.sources) > 1:
-            rows = self._account_for(cached, rows, pull)
-        merge = replace_all(cached, rows, self.table.key[0])
-        self._keep(merge, pull, manifest, started, full_at=pull.began)
+            self._account_for(cached, pull)
+        key = self.table.key[0]
+        if pull.runs:
+            made = ByParts(self.table, self.fields, self._looked_at())
+            old = self.store.sorted_parts(manifest, key) if manifest and cached else []
+            merge = self._keep_parts(made, made.whole(pull, old), pull, manifest, started, full_at=pull.began)
+        else:
+            rows = present(self.table, last_of_each(pull.rows(self.table, self.fields), key), pull.gone)
+            merge = replace_all(cached.read() if cached else None, rows, key)
+            self._keep(merge, pull, manifest, started, full_at=pull.began)
         if pending is not None:
             pending.drop()
+            self._pending(since=manifest).drop()
         return Outcome("full", merge, _went_on(pull, note))
 
-    def _account_for(self, cached: pa.Table, rows: pa.Table, pull: Pull) -> pa.Table:
-        """The rows of a walk of several lists, after asking where the cached ones are that it did not meet."""
+    def _account_for(self, cached: Stored, pull: Pull) -> None:
+        """Ask where the cached rows are that a walk of several lists did not meet."""
         key = self.table.key[0]
 
         def missing() -> pa.Array:
-            met = pa.concat_arrays([rows[key].combine_chunks(), pa.array(pull.gone, rows.schema.field(key).type)])
-            return pc.invert(pc.is_in(cached[key], value_set=met))
+            seen = last_of_each(pa.concat_tables(pull.columns([key, "is_deleted"]), promote_options="default"), key)
+            met = present(self.table, seen, ())[key].to_pylist()
+            return pc.invert(pc.is_in(cached[key], value_set=pa.array([*met, *pull.gone], cached.schema.field(key).type)))
 
         if pc.any(missing()).as_py() and not pull.looked_again:
-            self.puller.moved_into_first(self.table, self.fields, pull, cached.filter(missing())[key].to_pylist())
-            rows = self._present(pull)
+            self.puller.moved_into_first(pull, cached[key].filter(missing()).to_pylist())
         if self.table.incremental and pc.any(missing()).as_py():
             # Deleted, or out of sight: the kept history tells these apart.
             lost = [
@@ -134,10 +147,9 @@ class Work:
                 for source, there in zip(self.table.sources, lists_of(self.table, cached), strict=True)
                 if pc.any(pc.and_(missing(), there)).as_py()
             ]
-            self.puller.deletions_of(self.table, self.fields, pull, lost)
-        return rows
+            self.puller.deletions_of(pull, lost)
 
-    def _changes(self, manifest: Manifest, cached: pa.Table) -> Outcome:
+    def _changes(self, manifest: Manifest, cached: Stored) -> Outcome:
         """The rows of a list that changed since the last look."""
         if not can_pull_changes(self.table, cached.schema, self.fields, manifest.state):
             raise StartAgainError
@@ -146,51 +158,35 @@ class Work:
             raise StartAgainError("deletions are listed for 30 days alone")
         pull, pending = Pull(began, state=dict(manifest.state)), self._pending(since=manifest)
         try:
-            self.puller.changes_of(self.table, self.fields, pull, manifest.server_time, pending)
+            self.puller.changes_of(pull, manifest.server_time, pending)
         except StartAgainError:
             pending.drop()
             if pull.saved:
                 return self._changes(manifest, cached)
             raise
-        merge = self._upserted(cached, pull)
-        self._keep(merge, pull, manifest, began, full_at=manifest.full_at)
+        made = ByParts(self.table, self.fields, self._looked_at())
+        parts = made.changed(pull, self.store.sorted_parts(manifest, self.table.key[0]))
+        merge = self._keep_parts(made, parts, pull, manifest, began, full_at=manifest.full_at)
         pending.drop()
         # What an interrupted reload had saved is older than this: a later reload must not go on from it.
         self._pending().drop()
         return Outcome("incremental", merge, _went_on(pull, ""))
 
-    def _expected(self, cached: pa.Table | None) -> list[Times]:
+    def _expected(self, cached: Stored | None) -> list[Times]:
         """When the rows of each list that can be walked by windows were updated, as they are cached."""
         if cached is None or not any(source.windows for source in self.table.sources):
             return []
-        return [np.sort(times_of(cached.select(["update_time"]).filter(there))) for there in lists_of(self.table, cached)]
+        times = pa.table({"update_time": cached["update_time"]})
+        return [np.sort(times_of(times.filter(there))) for there in lists_of(self.table, cached)]
 
     def _each(self) -> list[int]:
         """The ids that the list is asked for by, one by one; none where it is one list."""
         each = self.table.sources[0].each
         return self.store.read(each[1], ["id"])["id"].to_pylist() if each else []
 
-    def _upserted(self, cached: pa.Table, pull: Pull) -> Merge:
-        key = self.table.key[0]
-        # What the metadata says of a column may have changed since: old and new rows must have the same columns in the same types.
-        both, problems = unify([cached, pull.rows(self.table, self.fields)], self.table, self.fields)
-        pull.problems.merge(problems)
-        cached, rows = both.slice(0, cached.num_rows), last_of_each(both.slice(cached.num_rows), key)
-        live = self._live(rows)
-        gone = pa.array([*pull.gone, *set(rows[key].to_pylist()).difference(live[key].to_pylist())], cached.schema.field(key).type)
-        return upsert(cached, live, gone, key)
-
-    def _present(self, pull: Pull) -> pa.Table:
-        """The rows of a whole walk as they were last seen, without those that are gone."""
-        key = self.table.key[0]
-        rows = self._live(last_of_each(pull.rows(self.table, self.fields), key))
-        return keep(rows, pc.invert(pc.is_in(rows[key], value_set=pa.array(pull.gone, rows.schema.field(key).type))))
-
-    def _live(self, rows: pa.Table) -> pa.Table:
-        """Rows that are not deleted; a table whose deleted rows the API goes on listing (stages, users) keeps them."""
-        if not self.table.incremental or "is_deleted" not in rows.column_names:
-            return rows
-        return keep(rows, pc.invert(pc.fill_null(rows["is_deleted"], False)))
+    def _looked_at(self) -> Sequence[str]:
+        """The columns of all rows that are looked at once the table is put together."""
+        return LOOKED_AT if self.table.name == DEALS else ()
 
     # Lines of deals
 
@@ -208,7 +204,7 @@ class Work:
                 note = looks.filter(pc.is_in(looks["id"], value_set=pa.array(ids, pa.int64())))
                 pending.add(rows, Place(pull.began, problems=pull.problems), note=note)
 
-            self.puller.batches_of(self.table, sorted(set(ask) - answered), pull, keep, more=more)
+            self.puller.batches_of(sorted(set(ask) - answered), pull, keep, more=more)
             return pull.rows(self.table, self.fields)
 
         void = plan.void
@@ -255,12 +251,12 @@ class Work:
 
     # Keeping
 
-    def _cached(self, name: str = "") -> tuple[Manifest | None, pa.Table | None, str]:
+    def _cached(self, name: str = "") -> tuple[Manifest | None, Stored | None, str]:
         """What is cached of the table, or of what stands beside it; nothing where it is damaged, after moving that aside."""
         name = name or self.table.name
         try:
             manifest = self.store.manifest(name)
-            return manifest, self.store.read(name) if manifest else None, ""
+            return manifest, self.store.open_table(name) if manifest else None, ""
         except DamagedError as error:
             self._said += move_damaged(self.store, error)
             return None, None, "the cached copy could not be trusted: loaded anew"
@@ -269,17 +265,44 @@ class Work:
         return Pending(self.store, self.table, storage_schema(self.table, self.fields), since)
 
     def _keep(self, merge: Merge, pull: Pull, before: Manifest | None, began: datetime, *, full_at: datetime) -> None:
-        server_time = pull.server_time or (before.server_time if before else None)
-        manifest = Manifest(
-            self.table.name, before.parts if before else (), merge.table.num_rows, began, full_at, server_time, pull.state,
-            next_part=before.next_part if before else 1,
-        )  # fmt: skip
+        manifest = self._manifest(merge.table.num_rows, pull, before, began, full_at)
         keep_look(self.store, manifest, merge.table, pull, before)
         changed = merge.added or merge.changed or merge.removed
         if before is not None and full_at == before.full_at and not changed:
             self.store.touch(manifest)
         else:
             self.store.replace(manifest, merge.table)
+        self._warn(pull)
+
+    def _keep_parts(
+        self,
+        made: ByParts,
+        parts: Iterable[pa.Table | Part],
+        pull: Pull,
+        before: Manifest | None,
+        began: datetime,
+        *,
+        full_at: datetime,
+    ) -> Merge:
+        """Keep a table as it is made, part by part."""
+        written = self.store.write(self._manifest(0, pull, before, began, full_at), parts)
+        merge = made.merge
+        keep_look(self.store, written, merge.table, pull, before)
+        changed = merge.added or merge.changed or merge.removed
+        if before is not None and full_at == before.full_at and not changed:
+            # What was written for other columns alone is not worth it.
+            written = replace(written, parts=before.parts, next_part=before.next_part)
+        self.store.name(written)
+        pull.problems.merge(made.problems)
+        self._warn(pull)
+        return merge
+
+    def _manifest(self, rows: int, pull: Pull, before: Manifest | None, began: datetime, full_at: datetime) -> Manifest:
+        server_time = pull.server_time or (before.server_time if before else None)
+        parts, number = (before.parts, before.next_part) if before else ((), 1)
+        return Manifest(self.table.name, parts, rows, began, full_at, server_time, pull.state, next_part=number)
+
+    def _warn(self, pull: Pull) -> None:
         # Told last: where warnings are errors, what was paid for is kept all the same.
         pull.problems.warn(self.table.name, name_columns(self.fields, self.table.reserved))
 

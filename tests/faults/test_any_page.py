@@ -23,6 +23,7 @@ from pdframe.errors import DataWarning, PdframeError
 from pdframe.frames import to_frame
 from pdframe.schema import TABLES
 from pdframe.sync.lists import Puller
+from pdframe.sync.whole import Whole
 
 pytestmark = pytest.mark.slow
 
@@ -83,7 +84,7 @@ def test_no_page_of_any_json_loses_a_row(server: Scripted, client: Client, data:
     server.seen.clear()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DataWarning)
-        pull = Puller(client, lambda rows: None).all_of(table, ALL_FIELDS, datetime(2026, 7, 1, tzinfo=UTC), None)
+        pull = Whole(Puller(client, table, ALL_FIELDS, lambda rows: None), None).pull(datetime(2026, 7, 1, tzinfo=UTC))
         whole = pull.rows(table, ALL_FIELDS)
         assert sorted(set(whole[key].to_pylist())) == sorted(row[key] for row in keyed)
         assert len(to_frame(whole, table, ALL_FIELDS)) == whole.num_rows
@@ -106,7 +107,7 @@ def test_what_is_no_page_is_a_typed_error(server: Scripted, client: Client, name
     server.last = Reply(200, body[: len(body) - cut], HEADERS)
     server.seen.clear()
     try:
-        pull = Puller(client, lambda rows: None).all_of(table, (), datetime(2026, 7, 1, tzinfo=UTC), None)
+        pull = Whole(Puller(client, table, (), lambda rows: None), None).pull(datetime(2026, 7, 1, tzinfo=UTC))
     except PdframeError as error:
         assert str(error).isprintable()  # noqa: PT017
     else:

@@ -53,7 +53,7 @@ class World:
             self.server.faults = None
             self.key = account.cache_path.name
         self.files = sorted(
-            path.relative_to(folder / "whole") for path in (folder / "whole").rglob("*") if path.suffix in (".json", ".parquet")
+            path.relative_to(folder / "whole") for path in (folder / "whole").rglob("*") if path.suffix in (".json", ".parquet", ".arrow")
         )
 
     def connect(self, cache_dir: Path) -> pdframe.Account:

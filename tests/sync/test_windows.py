@@ -207,7 +207,7 @@ def test_a_table_that_is_walked_by_windows_equals_the_truth(table: str) -> None:
             assert not wrong_cells(account, account.company_model, truth.fold(account.company_model.events), table, refresh=False)
         walks = walkers_of(account.server, f"/api/v2/{table}")
         assert {"asc", "desc"} <= {way for way, _, _ in walks}
-        assert any(until for _, _, until in walks)
+        assert table == "organizations" or any(until for _, _, until in walks)
 
 
 @pytest.mark.usefixtures("long")

@@ -1,0 +1,181 @@
+"""A table that is larger than what is held in memory: put together on disk, it is the table that it would have been."""
+
+from __future__ import annotations
+
+import random
+from datetime import UTC, datetime
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pyarrow as pa
+import pytest
+import truth
+from cell_by_cell import wrong_cells
+
+import pdframe
+from pdframe import sandbox
+from pdframe.errors import ResponseError
+from pdframe.frames import storage_schema, to_arrow
+from pdframe.pending import Pending, Place
+from pdframe.ranges import HIGHEST, LOWEST, Sorted, cuts
+from pdframe.sandbox.server import Faults, Server
+from pdframe.schema import TABLES
+from pdframe.store import Manifest, Store
+from pdframe.sync import by_parts, lists, way, whole
+from pdframe.sync.by_parts import ByParts
+from pdframe.sync.compare import latest
+from pdframe.sync.pull import Pull
+
+pytestmark = pytest.mark.filterwarnings("ignore::pdframe.errors.DataWarning")
+
+NOW = datetime(2026, 7, 1, tzinfo=UTC)
+WALKED = ["deals", "activities", "persons", "organizations"]
+
+
+@pytest.fixture
+def little_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Some pages of 20 rows are all that is held."""
+    monkeypatch.setattr(lists, "PAGE", 20)
+    monkeypatch.setattr(way, "PAGE", 20)
+    monkeypatch.setattr(whole, "HELD", 30_000)
+    monkeypatch.setattr(by_parts, "PART", 15_000)
+    monkeypatch.setattr("pdframe.pending.ROWS_PER_GROUP", 7)
+    monkeypatch.setattr("pdframe.store.BYTES_PER_PART", 30_000)
+
+
+@pytest.fixture
+def settled(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """How many pages were put together, run by run."""
+    runs: list[int] = []
+    settle = Pending.settle
+
+    def noted(pending: Pending, rows: Any, place: Place) -> Sorted:
+        runs.append(rows.num_rows)
+        return settle(pending, rows, place)
+
+    monkeypatch.setattr(Pending, "settle", noted)
+    return runs
+
+
+@pytest.mark.usefixtures("little_memory")
+@pytest.mark.parametrize("table", WALKED)
+def test_a_table_in_runs_equals_the_truth_and_so_do_its_changes(table: str, settled: list[int]) -> None:
+    with sandbox.connect(seed=3, deals=300, burst=100_000, progress=False) as account:
+        company = account.company_model
+        assert account.sync(table).set_index("table")["added"][table] == len(truth.visible(truth.fold(company.events), table))
+        assert len(settled) > 1
+        assert not wrong_cells(account, company, truth.fold(company.events), table, refresh=False)
+        for full in (False, True):
+            before = set(getattr(account, table)(refresh=False)["id"])
+            company.advance(days=20)
+            after = {row["id"] for row in truth.visible(truth.fold(company.events), table)}
+            row = account.sync(table, full=full).set_index("table").loc[table]
+            assert row["mode"] == ("full" if full else "incremental")
+            assert row["added"] == len(after - before)
+            if full or table == "deals":  # of other tables an incremental pull is told no deletions
+                assert row["removed"] == len(before - after)
+                assert not wrong_cells(account, company, truth.fold(company.events), table, refresh=False)
+
+
+@pytest.mark.usefixtures("little_memory")
+def test_parts_that_nothing_changed_in_are_left_as_they_are() -> None:
+    with sandbox.connect(seed=3, deals=300, burst=100_000, progress=False) as account:
+        account.activities()
+        folder = account.cache_path / "activities"
+        before = {path.name: path.read_bytes() for path in folder.glob("part-*")}
+        assert len(before) > 4
+        account.company_model.edit_activity(int(account.activities(refresh=False)["id"].iloc[-1]), subject="edited")
+        account.sync("activities")
+        after = {path.name: path.read_bytes() for path in folder.glob("part-*")}
+        assert len(before.keys() & after.keys()) == len(before) - 1
+        assert all(after[name] == before[name] for name in before.keys() & after.keys())
+        ids = account.activities(refresh=False)["id"]
+        assert ids.is_monotonic_increasing
+        assert not wrong_cells(account, account.company_model, truth.fold(account.company_model.events), "activities", refresh=False)
+
+
+@pytest.mark.usefixtures("little_memory")
+def test_a_walk_goes_on_from_its_runs(tmp_path: Path, settled: list[int]) -> None:
+    company = sandbox.Company(seed=3, deals=200)
+    with Server(company, burst=100_000) as server:
+
+        def connect(cache: Path) -> pdframe.Account:
+            return pdframe.connect(base_url=server.url, api_token=server.token, cache_dir=cache, progress=False)
+
+        with connect(tmp_path / "whole") as account:
+            account.fields("deals")
+            server.reset_stats()
+            deals, requests = account.deals(), server.stats.requests
+        for k in range(2, requests):
+            with connect(tmp_path / str(k)) as account:
+                account.fields("deals")
+                server.reset_stats()
+                server.faults = Faults(at={k: "success_false_200"})
+                settled.clear()
+                with pytest.raises(ResponseError):
+                    account.deals()
+                server.faults = None
+                pending = account.cache_path / "deals" / "pending"
+                assert len(list(pending.glob("run-*"))) == len(settled)
+                account.deals()
+                pd.testing.assert_frame_equal(account.deals(refresh=False), deals)
+                assert not pending.exists()
+        assert settled
+
+
+@pytest.mark.usefixtures("little_memory")
+def test_a_run_that_was_changed_is_asked_for_again(tmp_path: Path) -> None:
+    with sandbox.connect(seed=3, deals=200, cache_dir=tmp_path, burst=100_000, progress=False) as account:
+        account.fields("deals")
+        account.server.faults = Faults(at={10: "success_false_200"})
+        with pytest.raises(ResponseError):
+            account.deals()
+        account.server.faults = None
+        run = next((account.cache_path / "deals" / "pending").glob("run-*"))
+        raw = bytearray(run.read_bytes())
+        raw[len(raw) // 2] ^= 1
+        run.write_bytes(raw)
+        with pytest.warns(pdframe.DataWarning, match="saved pages of 'deals' are not as they were written"):
+            account.deals()
+        assert not wrong_cells(account, account.company_model, truth.fold(account.company_model.events), "deals", refresh=False)
+
+
+@pytest.mark.usefixtures("little_memory")
+@pytest.mark.parametrize("seed", range(8))
+def test_of_a_row_that_comes_again_and_again_the_last_look_counts(seed: int, tmp_path: Path) -> None:
+    draw, table = random.Random(seed), TABLES["organizations"]
+    store = Store(tmp_path, "account")
+    store.open()
+    pending, pull, known = Pending(store, table, storage_schema(table)), Pull(NOW), dict[int, dict[str, Any]]()
+    for _ in range(draw.randrange(3, 40)):
+        ids = [draw.choice([draw.randrange(60), draw.randrange(-(2**60), 2**60)]) for _ in range(draw.randrange(30))]
+        odd = f"new {draw.randrange(3)}"
+        page = [{"id": one, "name": f"{draw.random()}", "is_deleted": draw.random() < 0.1, odd: draw.random()} for one in ids]
+        known |= {row["id"]: row for row in page}
+        pull.add(to_arrow(page, table)[0])
+        pending.add(pull.tables[-1], Place(NOW))
+        if draw.random() < 0.3:
+            pull.settled(pending.settle(latest(pa.concat_tables(pull.tables, promote_options="default"), "id"), Place(NOW)))
+    pull.gone = draw.sample(sorted(known), len(known) // 10)
+    made = ByParts(table, ())
+    written = store.name(store.write(Manifest("organizations", (), 0, NOW, NOW), made.whole(pull, [])))
+    rows = store.read("organizations").to_pylist()
+    there = {one: row for one, row in sorted(known.items()) if one not in pull.gone and not row["is_deleted"]}
+    assert [row["id"] for row in rows] == list(there)
+    assert written.rows == made.merge.added == len(there)
+    for row, (_, known_row) in zip(rows, there.items(), strict=True):
+        assert row["name"] == known_row["name"]
+        for odd in ("new 0", "new 1", "new 2"):
+            assert (None if row.get(odd) is None else float(row[odd])) == known_row.get(odd)
+
+
+def test_ranges_hold_every_id_once() -> None:
+    stores = [Sorted(pa.table({"id": list(range(start, 400, 7))}), "id") for start in (0, 3)]
+    ranges = list(cuts(stores, 10))
+    assert ranges[0][0] == LOWEST
+    assert ranges[-1][1] == HIGHEST
+    assert all(after[0] == before[1] + 1 for before, after in pairwise(ranges))
+    ids = [one for low, high in ranges for store in stores for one in store.between(low, high)["id"].to_pylist()]
+    assert sorted(ids) == sorted([*range(0, 400, 7), *range(3, 400, 7)])
