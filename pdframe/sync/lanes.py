@@ -11,8 +11,6 @@ from typing import TypeVar
 
 # As many as the client keeps connections.
 LANES = 16
-# So many results may wait to be dealt with before no more work is begun.
-PILE = 6
 _Item = TypeVar("_Item")
 _Result = TypeVar("_Result")
 
@@ -86,8 +84,7 @@ def as_they_come(
     failed: BaseException | None = None
     try:
         while True:
-            # Where results come faster than they are dealt with, no more of them are piled up.
-            free = min(lanes(), LANES) - len(under_way) if sum(future.done() for future in under_way) < PILE else 0
+            free = min(lanes(), LANES) - len(under_way)
             items = ready(free) if failed is None and free > 0 else ()
             if len(items) == 1 and not under_way:
                 yield items[0], work(items[0])

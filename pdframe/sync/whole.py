@@ -27,9 +27,9 @@ from pdframe.sync.windows import NO_TIMES, SECOND, Times, UnsortedError, Walker,
 # So many more lanes than would do if each answer came as soon as the soonest.
 MORE_LANES = 1.5
 # So many bytes of answers may be under way at once.
-UNDER_WAY = 12 * 1024 * 1024
+UNDER_WAY = 8 * 1024 * 1024
 # Pages of so many bytes are put together on disk, so that a table of any size is loaded in the same memory.
-HELD = 12 * 1024 * 1024
+HELD = 8 * 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True)
