@@ -70,7 +70,9 @@ def make_private(folder: Path) -> None:
     """Make a folder for this user alone, and those above it that are missing; one that is there stays as it is."""
     if folder.is_dir():
         return
-    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    # `mkdir` makes those above in the mode of any folder.
+    make_private(folder.parent)
+    folder.mkdir(exist_ok=True, mode=0o700)
     sync_folder(folder.parent)
 
 

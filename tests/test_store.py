@@ -10,7 +10,7 @@ import pyarrow as pa
 import pytest
 
 from pdframe.errors import CacheError, DamagedError, NotCachedError
-from pdframe.files import seal, unseal
+from pdframe.files import make_private, seal, unseal
 from pdframe.store import MANIFEST, UNFINISHED, Accounts, Manifest, Store, Stored, check_writable, default_cache_dir, readable_key
 
 NOW = datetime(2026, 6, 30, 12, tzinfo=UTC)
@@ -73,6 +73,11 @@ def test_files_are_for_this_user_alone_and_ignored_by_git(store: Store) -> None:
     assert {stat.S_IMODE(path.stat().st_mode) for path in paths} == {0o600}
     assert {stat.S_IMODE(path.stat().st_mode) for path in (store.root, store.root / "deals")} == {0o700}
     assert (store.cache_dir / ".gitignore").read_text().endswith("*\n")
+
+
+def test_the_folders_above_a_new_one_are_for_this_user_alone_too(store: Store) -> None:
+    make_private(store.root / "stages" / "pending")
+    assert stat.S_IMODE((store.root / "stages").stat().st_mode) == 0o700
 
 
 def test_nothing_cached_says_how_to_load(store: Store) -> None:
