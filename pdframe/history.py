@@ -11,6 +11,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from pdframe.aside import move_aside
 from pdframe.errors import DamagedError
 from pdframe.frames import storage_schema, unify
 from pdframe.frames.problems import warn
@@ -114,7 +115,7 @@ class History:
         return kept, looks
 
     def _set_aside(self, why: str) -> tuple[pa.Table, pa.Table]:
-        suffix = self._store.move_aside(HISTORY.name, LOOKS.name)
+        suffix = move_aside(self._store, HISTORY.name, LOOKS.name)
         warn(f"{why} It is set aside as {HISTORY.name}{suffix} in {self._store.root}, and a new one begins.")
         return storage_schema(HISTORY).empty_table(), storage_schema(LOOKS).empty_table()
 

@@ -27,7 +27,6 @@ from pdframe.files import (
     parse,
     seal,
     sweep_temporary,
-    sync_folder,
     unseal,
     write_atomic,
     write_part,
@@ -289,25 +288,6 @@ class Store:
         except DamagedError:
             return True
         return False
-
-    def move_aside(self, *tables: str) -> str:
-        """Rename the folders of tables, and tell what is added to their names; the pages of a walk under way stay where they are."""
-        number = 1
-        while any((self.root / f"{table}.aside-{number}").exists() for table in tables):
-            number += 1
-        suffix = f".aside-{number}"
-        try:
-            for table in tables:
-                folder, aside = self.root / table, self.root / f"{table}{suffix}"
-                if folder.exists():
-                    folder.rename(aside)
-                    if (aside / PENDING).is_dir():
-                        make_private(folder)
-                        (aside / PENDING).rename(folder / PENDING)
-            sync_folder(self.root)
-        except OSError as error:
-            raise CacheError(f"{tables[0]!r} could not be moved aside in {self.root}: {error.strerror}. Move it away by hand.") from error
-        return suffix
 
     @contextlib.contextmanager
     def lock(self) -> Iterator[None]:

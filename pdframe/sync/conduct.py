@@ -18,7 +18,7 @@ from pdframe.schema import TABLES, Table
 from pdframe.store import KEPT, Store
 from pdframe.sync import parents
 from pdframe.sync.estimate import Estimate, estimate
-from pdframe.sync.mend import KEPT_FOR_GOOD, move_damaged, saying_last
+from pdframe.sync.mend import KEPT_FOR_GOOD, move_damaged, saying_last, sweep_aside
 from pdframe.sync.order import anew, in_order, needs, rows_of
 from pdframe.sync.parents import ByParent, Want
 from pdframe.sync.work import Mode, Work
@@ -110,6 +110,7 @@ class Syncer:
                 else:
                     done[name] = self._one(name, full=name in whole, done=done)
             self.store.finish()
+            sweep_aside(self.store)
 
     def ensure(self, name: str, *, max_age: timedelta | None) -> None:
         """Bring a table up to date if what is cached of it, or of what it rests on, is older than `max_age` (None: at any age)."""
@@ -158,6 +159,7 @@ class Syncer:
             for part in parts:
                 if due(part):
                     done[part] = self._one(part, full=full and part in rows, done=done, strict=part in rows)
+            sweep_aside(self.store)
 
     def estimate(self, names: Iterable[str], *, full: bool = False) -> list[Estimate]:
         """What a sync of these tables would cost, as far as the cache tells."""

@@ -63,8 +63,8 @@ def asked(table: str, known: Known, basis: Basis | None, cached: pa.Table | None
 def basis(store: Store, table: str) -> Basis | None:
     """How the deals looked when their lines were asked for; None where that is not known."""
     try:
-        manifest = store.manifest(_basis_name(table))
-        looks = store.read(_basis_name(table)) if manifest else None
+        manifest = store.manifest(basis_name(table))
+        looks = store.read(basis_name(table)) if manifest else None
     except CacheError:
         return None
     # Looks of an older version do not tell enough.
@@ -73,7 +73,7 @@ def basis(store: Store, table: str) -> Basis | None:
 
 def keep_basis(store: Store, table: str, looks: pa.Table, began: datetime, server_time: datetime | None) -> None:
     """Keep how the deals looked when their lines were asked for, and the server's time of that."""
-    name = _basis_name(table)
+    name = basis_name(table)
     try:
         number = before.next_part if (before := store.manifest(name)) else 1
     except CacheError:
@@ -111,7 +111,8 @@ def replace_lines(cached: pa.Table, rows: pa.Table, void: pa.Array, key: str) ->
     return upsert(cached, rows, gone[key].combine_chunks(), key)
 
 
-def _basis_name(table: str) -> str:
+def basis_name(table: str) -> str:
+    """Name under which the cache keeps how the deals looked when their lines were asked for."""
     return f"{table}.basis"
 
 

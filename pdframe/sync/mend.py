@@ -1,17 +1,27 @@
-"""Moves what is damaged in the cache out of the way, and says so: what is not there is loaded again."""
+"""Moves what is damaged in the cache out of the way, and says so: what is not there is loaded again. Sweeps what was moved."""
 
 from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
 
+from pdframe.aside import move_aside, sweep
 from pdframe.errors import DamagedError
 from pdframe.frames.problems import warn
+from pdframe.schema import TABLES
 from pdframe.schema.kept import HISTORY, LOOKS
 from pdframe.store import Store
+from pdframe.sync.lines import basis_name
+from pdframe.sync.parents import parents_name
 
 # Nobody can collect these again: they are set aside by the next look at the deals, which begins new ones.
 KEPT_FOR_GOOD = frozenset({HISTORY.name, LOOKS.name})
+# What a copy of these holds, the API tells again; a table of history may hold rows of records that are gone.
+LOADED_AGAIN = frozenset(
+    {name for name, table in TABLES.items() if table.parent is None or not table.parent.history}
+    | {parents_name(name) for name, table in TABLES.items() if table.parent is not None}
+    | {basis_name(name) for name, table in TABLES.items() if table.sources[0].batch is not None}
+)
 
 
 def move_damaged(store: Store, error: DamagedError) -> list[str]:
@@ -21,9 +31,15 @@ def move_damaged(store: Store, error: DamagedError) -> list[str]:
     """
     if not store.is_damaged(error.table):
         return []
-    suffix = store.move_aside(error.table)
+    suffix = move_aside(store, error.table)
+    sweep_aside(store)
     why = str(error.args[0]).partition(" The CRM is untouched")[0]
     return [f"{why} The cached copy of {error.table!r} is moved aside as {error.table}{suffix} in {store.root}, and loaded again."]
+
+
+def sweep_aside(store: Store) -> None:
+    """Delete the copies of damaged tables that have served their time; the caller holds the lock."""
+    sweep(store, LOADED_AGAIN)
 
 
 @contextlib.contextmanager
