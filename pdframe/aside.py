@@ -1,4 +1,4 @@
-"""Tables that were moved out of the way: how their copies are named and how long they stay."""
+"""Tables that were moved out of the way: how their copies are named, how long they stay, and what is still to come of them."""
 
 from __future__ import annotations
 
@@ -17,6 +17,8 @@ from pdframe.store import MANIFEST, PENDING, Store
 KEPT_FOR = timedelta(days=30)
 # An empty file that tells in a copy since when it is one.
 MOVED = "moved"
+# One that tells that nothing more is to come of it.
+SETTLED = "settled"
 _COPY = re.compile(r"(.+)\.aside-([1-9][0-9]*)")
 _WRITTEN = rf"({re.escape(MANIFEST)}|walk\.json|(part|page|note)-[0-9]{{6,}}\.parquet)"
 _OURS = re.compile(rf"{_WRITTEN}|\.{_WRITTEN}\.[^.]*{re.escape(TEMPORARY)}")
@@ -48,6 +50,26 @@ def copies(store: Store, table: str) -> list[Path]:
     return [path for name, _, path in _numbered(store) if name == table and path.is_dir() and not path.is_symlink()]
 
 
+def is_awaited(store: Store, table: str) -> bool:
+    """Whether a table of which nothing is cached was there before: it was moved aside, or has lost its manifest.
+
+    A process that is killed, or an API that does not answer, may leave it so.
+    """
+    if store.manifest(table) is not None:
+        return False
+    return any(_stray(store, table)) or any(not (copy / SETTLED).exists() for copy in copies(store, table))
+
+
+def settle(store: Store, table: str) -> None:
+    """Note that nothing more is to come of what was there of a table before; its copies stay."""
+    for copy in copies(store, table):
+        with contextlib.suppress(OSError):
+            (copy / SETTLED).touch(mode=0o600)
+    for part in _stray(store, table):
+        with contextlib.suppress(OSError):
+            part.unlink()
+
+
 def sweep(store: Store, tables: Iterable[str]) -> None:
     """Delete the copies of tables that have served their time: all but the newest, and that when it is old."""
     for table in {name for name, *_ in _numbered(store)}.intersection(tables):
@@ -61,6 +83,11 @@ def _numbered(store: Store) -> list[tuple[str, int, Path]]:
     """What has the name of a copy: the table, the number, and the path; by number."""
     found = [(match, path) for path in store.root.iterdir() if (match := _COPY.fullmatch(path.name))]
     return sorted(((match[1], int(match[2]), path) for match, path in found), key=lambda copy: copy[1])
+
+
+def _stray(store: Store, table: str) -> list[Path]:
+    """The parts of a table whose manifest is gone."""
+    return [] if (store.root / table / MANIFEST).exists() else sorted((store.root / table).glob("part-*.parquet"))
 
 
 def _moved_at(copy: Path) -> float:
@@ -77,7 +104,9 @@ def _delete(folder: Path) -> None:
                 if _OURS.fullmatch(path.name):
                     with contextlib.suppress(OSError):
                         path.unlink()
-            with contextlib.suppress(OSError):
-                (inside / MOVED).unlink(missing_ok=True)
+            # What tells how old it is goes last.
+            for name in (SETTLED, MOVED):
+                with contextlib.suppress(OSError):
+                    (inside / name).unlink(missing_ok=True)
             with contextlib.suppress(OSError):
                 inside.rmdir()

@@ -15,10 +15,12 @@ import pyarrow.compute as pc
 from pdframe.api.client import Client
 from pdframe.errors import AccessError, ArgumentError, CacheError, NotCachedError
 from pdframe.frames import Rows, storage_schema, to_frame
+from pdframe.frames.problems import warn
 from pdframe.loaders.names import lookups, no_names
 from pdframe.schema import TABLES, Table
 from pdframe.store import Store
 from pdframe.sync import Syncer
+from pdframe.sync.mend import is_lost
 
 Refresh: TypeAlias = Literal["full"] | bool | None
 Columns: TypeAlias = Sequence[str] | None
@@ -63,6 +65,12 @@ class Loading(ABC):
             syncer.ensure(name, max_age=self._max_age)
         else:
             syncer.refresh(name, full=refresh == "full")
+
+        if refresh is False and is_lost(self._store, table.field_list):
+            warn(
+                f"{name}: its list of fields was damaged, and is not loaded again yet: custom fields have no labels here. "
+                f"Call account.{name}(), or account.sync({table.field_list!r})."
+            )
 
         def read() -> pd.DataFrame:
             rows: Rows = self._store.open_table(name)

@@ -22,3 +22,4 @@ FIELD_TABLES = tuple(
     Table(f"{entity}_fields", f"one row per field of {entity} records", (Source(f"/{entity}Fields", 10),), _COLUMNS, key=("field_code",))
     for entity in ENTITIES
 )
+FIELD_LISTS = frozenset(table.name for table in FIELD_TABLES)

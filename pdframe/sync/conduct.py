@@ -18,7 +18,7 @@ from pdframe.schema import TABLES, Table
 from pdframe.store import KEPT, Store
 from pdframe.sync import parents
 from pdframe.sync.estimate import Estimate, estimate
-from pdframe.sync.mend import KEPT_FOR_GOOD, move_damaged, saying_last, sweep_aside
+from pdframe.sync.mend import KEPT_FOR_GOOD, is_lost, move_damaged, note_withheld, saying_last, sweep_aside
 from pdframe.sync.order import anew, in_order, needs, rows_of
 from pdframe.sync.parents import ByParent, Want
 from pdframe.sync.work import Mode, Work
@@ -120,7 +120,7 @@ class Syncer:
         parts = in_order({name, *needs(name)})
         if not self._is_stale(name, max_age):
             # What was not to be had when the table was loaded is asked for with the table again, not at every look at it.
-            parts = [part for part in parts if self.store.manifest(part) is not None]
+            parts = [part for part in parts if self.store.manifest(part) is not None or is_lost(self.store, part)]
         if not any(self._is_stale(part, max_age) for part in parts):
             return
         # Asked again: while this one waited for the lock, another process may have done the work.
@@ -235,6 +235,7 @@ class Syncer:
                 if strict or error.status not in _UNAVAILABLE:
                     raise
                 note, lacks = str(error), error.missing
+                note_withheld(self.store, name)
         del work
         # What the work on a large table took is given back before a frame is made of it.
         give_back()

@@ -5,10 +5,11 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator
 
-from pdframe.aside import move_aside, sweep
+from pdframe.aside import is_awaited, move_aside, settle, sweep
 from pdframe.errors import DamagedError
 from pdframe.frames.problems import warn
 from pdframe.schema import TABLES
+from pdframe.schema.field_lists import FIELD_LISTS
 from pdframe.schema.kept import HISTORY, LOOKS
 from pdframe.store import Store
 from pdframe.sync.lines import basis_name
@@ -40,6 +41,17 @@ def move_damaged(store: Store, error: DamagedError) -> list[str]:
 def sweep_aside(store: Store) -> None:
     """Delete the copies of damaged tables that have served their time; the caller holds the lock."""
     sweep(store, LOADED_AGAIN)
+
+
+def is_lost(store: Store, name: str | None) -> bool:
+    """Whether a list of fields was cached before and is not there: it is asked for again without waiting for its table."""
+    return name in FIELD_LISTS and is_awaited(store, name)
+
+
+def note_withheld(store: Store, name: str) -> None:
+    """Note that the API withholds a table: a list of fields that was lost is not asked for again at every look."""
+    if name in FIELD_LISTS:
+        settle(store, name)
 
 
 @contextlib.contextmanager

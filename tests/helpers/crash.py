@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import signal
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from multiprocessing.context import ForkServerContext
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 
@@ -55,6 +57,32 @@ def sync_often(url: str, token: str, cache_dir: Path, tables: Sequence[str], rou
     with connect(url, token, cache_dir, max_age=0) as account:
         for number in range(rounds):
             account.sync(*tables, full=number % 2 == 0)
+
+
+def load_and_die(url: str, token: str, cache_dir: Path, table: str, step: int) -> None:
+    """Load a table, and be killed before the file system is changed for the `step`-th time; run in a process of its own."""
+    short_pages()
+    warnings.simplefilter("ignore", pdframe.DataWarning)
+    left = step
+
+    def counted(change: Callable[..., Any]) -> Callable[..., Any]:
+        def changing(*args: Any, **options: Any) -> Any:
+            nonlocal left
+            # A file that is opened to be read changes nothing.
+            if change is not opening or args[1] & os.O_CREAT:
+                left -= 1
+                if left < 0:
+                    os.kill(os.getpid(), signal.SIGKILL)
+            return change(*args, **options)
+
+        return changing
+
+    with connect(url, token, cache_dir, max_age="1h") as account:
+        account.status()
+        opening = os.open
+        for name in ("open", "rename", "replace", "unlink", "mkdir", "rmdir"):
+            setattr(os, name, counted(getattr(os, name)))
+        getattr(account, table)()
 
 
 def cached(account: pdframe.Account, tables: Sequence[str]) -> dict[str, pa.Table | None]:
