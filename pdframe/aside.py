@@ -11,7 +11,7 @@ from pathlib import Path
 
 from pdframe.errors import CacheError
 from pdframe.files import TEMPORARY, make_private, sync_folder
-from pdframe.store import MANIFEST, PENDING, Store
+from pdframe.store import CHANGES, MANIFEST, PENDING, Store
 
 # The newest copy of a table that can be loaded again stays for so long, those before it no longer than it takes to be there.
 KEPT_FOR = timedelta(days=30)
@@ -20,7 +20,7 @@ MOVED = "moved"
 # One that tells that nothing more is to come of it.
 SETTLED = "settled"
 _COPY = re.compile(r"(.+)\.aside-([1-9][0-9]*)")
-_WRITTEN = rf"({re.escape(MANIFEST)}|walk\.json|(part|page|note)-[0-9]{{6,}}\.parquet)"
+_WRITTEN = rf"({re.escape(MANIFEST)}|walk\.json|(part|page|note|run)-[0-9]{{6,}}\.(parquet|arrow))"
 _OURS = re.compile(rf"{_WRITTEN}|\.{_WRITTEN}\.[^.]*{re.escape(TEMPORARY)}")
 
 
@@ -98,7 +98,7 @@ def _moved_at(copy: Path) -> float:
 
 def _delete(folder: Path) -> None:
     """Delete what the cache wrote into a folder, and the folder where nothing else is in it."""
-    for inside in (folder / PENDING, folder):
+    for inside in (folder / PENDING, folder / CHANGES, folder):
         if inside.is_dir() and not inside.is_symlink():
             for path in inside.iterdir():
                 if _OURS.fullmatch(path.name):

@@ -33,9 +33,9 @@ class Part:
     crc32: int
 
 
-def seal(content: Mapping[str, Any]) -> bytes:
-    """An object as JSON with a checksum of its content, which `unseal` proves."""
-    return json.dumps({**content, SEAL: _checksum(content)}, indent=1).encode()
+def seal(content: Mapping[str, Any], *, indent: int | None = 1) -> bytes:
+    """An object as JSON with a checksum of its content, which `unseal` proves; without `indent` it is made several times as fast."""
+    return json.dumps({**content, SEAL: _checksum(content)}, indent=indent).encode()
 
 
 def unseal(raw: bytes) -> dict[str, Any]:

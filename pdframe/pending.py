@@ -170,7 +170,7 @@ class Pending:
             "server_time": place.server_time.isoformat() if place.server_time else None,
             "problems": asdict(place.problems),
         }
-        write_atomic(self._folder / WHERE, seal(where), durable=False)
+        write_atomic(self._folder / WHERE, seal(where, indent=None), durable=False)
 
     def drop(self) -> None:
         """Forget the walk: it was finished, or cannot be gone on with."""
