@@ -183,7 +183,7 @@ def test_values_that_came_before_their_field_are_typed_without_a_reload(account:
     option = company.field("deal", codes["enum"])["options"][1]["id"]
     values = {"double": 1.5, "date": "2027-01-31", "monetary": {"value": 20, "currency": "USD"}, "enum": option, "varchar": "text"}
     company.edit_deal(first, custom_fields={codes[kind]: values[kind] for kind in KINDS})
-    account._syncer._one("deals", full=False, done={})  # as where the list of fields was read before
+    account._syncer._one("deals", lambda rows: None, full=False)  # as where the list of fields was read before
     company.edit_deal(second, custom_fields={codes[kind]: values[kind] for kind in KINDS})
     assert account.sync("deals").set_index("table")["mode"]["deals"] == "incremental"
     deals = account.deals(refresh=False).set_index("id")

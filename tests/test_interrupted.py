@@ -22,7 +22,7 @@ from pdframe.history import History
 from pdframe.sandbox.server import Faults, Server
 from pdframe.schema import LISTS
 from pdframe.schema import TABLES as SCHEMA
-from pdframe.sync import lists, way
+from pdframe.sync import abreast, lists, way
 
 pytestmark = pytest.mark.filterwarnings("ignore::pdframe.errors.DataWarning")
 
@@ -78,6 +78,8 @@ def test_a_fault_at_any_request_is_made_good_at_the_price_of_what_was_in_flight(
     monkeypatch.setattr(lists, "PAGE", PAGE_ROWS)
     monkeypatch.setattr(way, "PAGE", PAGE_ROWS)
     monkeypatch.setattr(os, "fsync", lambda file: None)
+    # One list after the other, however long a machine that is busy takes to answer: else the k-th request is another one each time.
+    monkeypatch.setattr(abreast, "TABLES_AT_ONCE", 1)
     company = sandbox.Company(seed=4, deals=deals)
     with Server(company, burst=100_000) as server:
         start = tmp_path / "start"

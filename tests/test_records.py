@@ -15,6 +15,7 @@ import pdframe
 from pdframe import DataWarning, sandbox
 from pdframe.errors import ArgumentError, BudgetError, CacheError, NotCachedError, ResponseError
 from pdframe.schema import TABLES
+from pdframe.store import Manifest, Store
 from pdframe.sync import lanes, parents
 
 # The company deletes options while rows hold them, and loaders of deals say so.
@@ -399,6 +400,31 @@ def test_a_damaged_copy_is_said_and_loaded_again(account: sandbox.SandboxAccount
         with pytest.warns(DataWarning, match=f"{name}.aside-1"):
             account.sync("discounts")
         assert account.discounts(refresh=False).equals(whole)
+
+
+@pytest.mark.parametrize("step", range(1, 8))
+def test_records_whose_rows_were_lost_are_asked_again_whenever_it_is_interrupted(
+    step: int, small: sandbox.SandboxAccount, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What says that they were asked is not lost with the rows, and must not be believed."""
+    whole, replace, written = small.deal_changes(), Store.replace, [0]
+    next((small.cache_path / "deal_changes").glob("*.parquet")).write_bytes(b"no parquet")
+
+    def dying(self: Store, manifest: Manifest, rows: Any) -> Manifest:
+        if manifest.table.startswith("deal_changes"):
+            written[0] += 1
+            if written[0] >= step:
+                raise KeyboardInterrupt
+        return replace(self, manifest, rows)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Store, "replace", dying)
+        patched.setattr(parents, "SAVED_EVERY", 1)
+        patched.setattr(lanes, "LANES", 1)
+        with pytest.warns(DataWarning, match="moved aside|aside-1"), pytest.raises(KeyboardInterrupt):
+            small.sync("deal_changes")
+    small.sync("deal_changes")
+    assert small.deal_changes(refresh=False).equals(whole)
 
 
 def test_phases_of_a_board_that_is_gone_are_none() -> None:

@@ -123,7 +123,7 @@ def test_a_line_added_between_the_two_looks_does_not_cost_a_look_at_every_deal(a
         return ask(path, *rest, **options)  # type: ignore[arg-type]
 
     account._client.get_json = meanwhile  # type: ignore[method-assign, assignment]
-    account._syncer._one("deal_products", full=False, done={})
+    account._syncer._one("deal_products", lambda rows: None, full=False)
     assert added
     assert account.server.stats.by_path["/api/v2/deals/products"][0] == 1
 
@@ -287,7 +287,7 @@ def test_a_composite_that_came_before_its_definition_keeps_its_parts(account: sa
     code = company.add_field("deal", "Warehouse", "address")
     place = {"value": "Ülikooli 1", "country": "Estonia", "locality": "Tartu"}
     company.edit_deal(first, custom_fields={code: place})
-    account._syncer._one("deals", full=False, done={})  # as where the field list is still young enough
+    account._syncer._one("deals", lambda rows: None, full=False)  # as where the field list is still young enough
     company.edit_deal(second, custom_fields={code: place})
     account.deals(refresh=True)
     deals = account.deals(refresh=False, labels=False).set_index("id")
@@ -368,7 +368,7 @@ def test_a_full_reload_of_lines_that_cannot_be_written_leaves_the_cache_as_it_wa
     with monkeypatch.context() as patched:
         patched.setattr(Store, "_write_manifest", full_disk)
         with pytest.raises(CacheError, match=r"No space left on device.*What was cached before is kept"):
-            account._syncer._one("deal_products", full=True, done={})
+            account._syncer._one("deal_products", lambda rows: None, full=True)
     assert account.deal_products(refresh=False).equals(before)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.cookiejar
 import logging
+import math
 import random
 import re
 import time
@@ -137,6 +138,11 @@ class Client:
     transport
         How requests travel; None: over the network.
 
+    Attributes
+    ----------
+    soonest : float
+        Seconds of the usable answer that came soonest so far, from sending the request to its end; infinite before the first.
+
     Raises
     ------
     ArgumentError
@@ -165,6 +171,7 @@ class Client:
         self._sleep = sleep
         self._blocked_until = float("-inf")
         self._answered = False
+        self.soonest = math.inf
         self._http = _http(timeout, transport)
 
     def __repr__(self) -> str:
@@ -286,6 +293,7 @@ class Client:
             self.ledger.refund(cost)
         if not isinstance(verdict, Usable):
             return verdict
+        self.soonest = min(self.soonest, taken)
         headers = {key: value for key in _KEPT_HEADERS if (value := raw.headers.get(key)) is not None}
         return Answer(raw.status, raw.body, headers, http_date(raw.headers.get("date")), cost, verdict.payload, taken)
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import reprlib
 import sys
+import threading
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -15,6 +17,9 @@ _EXAMPLE = reprlib.Repr()
 _EXAMPLE.maxstring = _EXAMPLE.maxother = _EXAMPLE.maxlong = 60
 _EXAMPLE.maxlevel = 2
 _EXAMPLE.maxdict = _EXAMPLE.maxlist = 3
+# What lies between a line of the user's and the warning.
+_ON_THE_WAY = frozenset({"pdframe", "contextlib"})
+_held_back = threading.local()
 
 
 def shorten(value: object) -> str:
@@ -26,11 +31,27 @@ def shorten(value: object) -> str:
 
 
 def warn(message: str) -> None:
-    """Issue a `DataWarning` that points at the line of the user's that led here, not at one of ours."""
+    """Issue a `DataWarning` that points at the line of the user's that led here, not at one of ours; or hold it back."""
+    held = getattr(_held_back, "messages", None)
+    if held is not None:
+        held.append(message)
+        return
     frame, level = sys._getframe(1), 2
-    while frame.f_back is not None and str(frame.f_globals.get("__name__")).partition(".")[0] == "pdframe":
+    while frame.f_back is not None and str(frame.f_globals.get("__name__")).partition(".")[0] in _ON_THE_WAY:
         frame, level = frame.f_back, level + 1
     warnings.warn(message, DataWarning, stacklevel=level)
+
+
+@contextlib.contextmanager
+def held_back() -> Iterator[list[str]]:
+    """Hold back what this thread warns of meanwhile: a warning of a thread of ours would point at nobody's line."""
+    outer = getattr(_held_back, "messages", None)
+    messages: list[str] = []
+    _held_back.messages = messages
+    try:
+        yield messages
+    finally:
+        _held_back.messages = outer
 
 
 @dataclass

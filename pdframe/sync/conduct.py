@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Literal, TypeVar
@@ -17,14 +17,15 @@ from pdframe.pending import under_way
 from pdframe.schema import TABLES, Table
 from pdframe.store import KEPT, Store
 from pdframe.sync import parents
+from pdframe.sync.abreast import Abreast, Progress, tables_at_once
 from pdframe.sync.estimate import Estimate, estimate
+from pdframe.sync.lanes import as_they_come
 from pdframe.sync.mend import KEPT_FOR_GOOD, is_lost, move_damaged, note_withheld, saying_last, sweep_aside
 from pdframe.sync.order import anew, in_order, needs, rows_of
 from pdframe.sync.parents import ByParent, Want
 from pdframe.sync.work import Mode, Work
 
 UP_TO_DATE = "up to date since the interrupted sync"
-Progress = Callable[[str], AbstractContextManager[Callable[[int], None]]]
 _UNAVAILABLE = frozenset({402, 403})
 # How long the tables of an interrupted sync count as up to date where the account has no `max_age`.
 INTERRUPTED_FOR = timedelta(minutes=15)
@@ -99,16 +100,34 @@ class Syncer:
 
     def _sync(self, wanted: Iterable[str], whole: Collection[str], max_age: timedelta | None, done: dict[str, SyncRow]) -> None:
         """Bring those of the tables up to date that are not `done`."""
-        with self.store.lock(), _telling_what_is_kept(done, self.store):
+        with self.store.lock() as held, _telling_what_is_kept(done, self.store), Abreast(self.progress, held) as abreast:
             before = self.store.unfinished_since()
             self.store.begin(before or self.now())
-            for name in in_order(wanted):
-                if name in done:
-                    continue
-                if before is not None and self._was_finished(name, since=before, max_age=max_age, full=name in whole):
-                    done[name] = self._skipped(name, UP_TO_DATE)
-                else:
-                    done[name] = self._one(name, full=name in whole, done=done)
+            waiting = [name for name in in_order(wanted) if name not in done]
+
+            def ready(free: int) -> list[str]:
+                """Tables of which all that they rest on is done; those that are not asked for are done at once."""
+                begun: list[str] = []
+                for name in tuple(waiting):
+                    if len(begun) == free:
+                        break
+                    if any(need not in done for need in needs(name)):
+                        continue
+                    waiting.remove(name)
+                    if before is not None and self._was_finished(name, since=before, max_age=max_age, full=name in whole):
+                        done[name] = self._skipped(name, UP_TO_DATE)
+                    elif (cannot := self._cannot(name, done)) is not None:
+                        done[name] = cannot
+                    else:
+                        begun.append(name)
+                return begun
+
+            def bring(name: str) -> SyncRow:
+                return abreast.work(name, lambda tick: self._one(name, tick, full=name in whole))
+
+            for name, row in as_they_come(bring, ready, lambda: tables_at_once(self.client), abreast.tell):
+                abreast.done(name)
+                done[name] = row
             self.store.finish()
             sweep_aside(self.store)
 
@@ -157,8 +176,14 @@ class Syncer:
         rows = anew([name])
         with self.store.lock(), _telling_what_is_kept(done, self.store):
             for part in parts:
-                if due(part):
-                    done[part] = self._one(part, full=full and part in rows, done=done, strict=part in rows)
+                if not due(part):
+                    continue
+                cannot = self._cannot(part, done)
+                if cannot is not None:
+                    done[part] = cannot
+                    continue
+                with self.progress(part) as tick:
+                    done[part] = self._one(part, tick, full=full and part in rows, strict=part in rows)
             sweep_aside(self.store)
 
     def estimate(self, names: Iterable[str], *, full: bool = False) -> list[Estimate]:
@@ -217,15 +242,19 @@ class Syncer:
         # None says that a loader never refreshes by itself; a sync was asked for.
         return self.now() - manifest.synced_at < (INTERRUPTED_FOR if max_age is None else max_age)
 
-    def _one(self, name: str, *, full: bool, done: dict[str, SyncRow], strict: bool = False) -> SyncRow:
+    def _cannot(self, name: str, done: Mapping[str, SyncRow]) -> SyncRow | None:
+        """What is to be said of a table that lacks what it rests on; None where it lacks nothing."""
         missing = [
             need for need in rows_of(name) if self.store.manifest(need) is None or (need in done and done[need].mode == "unavailable")
         ]
-        if missing:
-            why = next((done[need].missing for need in missing if need in done), "")
-            return self._skipped(name, f"needs {', '.join(missing)}", why)
+        if not missing:
+            return None
+        why = next((done[need].missing for need in missing if need in done), "")
+        return self._skipped(name, f"needs {', '.join(missing)}", why)
+
+    def _one(self, name: str, tick: Callable[[int], None], *, full: bool, strict: bool = False) -> SyncRow:
         table, counts, lacks = TABLES[name], (0, 0, 0), ""
-        with self.ledger.account(name) as spent, self.progress(name) as tick:
+        with self.ledger.account(name) as spent:
             work = Work(self.client, self.store, table, self.fields(table), tick=tick, now=self.now, full_every=self.full_every)
             mode: Mode = "unavailable"
             try:

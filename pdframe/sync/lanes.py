@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from itertools import islice
 from typing import TypeVar
 
 # As many as the client keeps connections.
 LANES = 16
+# How often what is done meanwhile is done.
+EVERY_SECONDS = 0.1
 _Item = TypeVar("_Item")
 _Result = TypeVar("_Result")
 
@@ -63,7 +65,10 @@ def side_by_side(work: Callable[[_Item], _Result], items: Sequence[_Item]) -> It
 
 
 def as_they_come(
-    work: Callable[[_Item], _Result], ready: Callable[[int], Sequence[_Item]], lanes: Callable[[], int]
+    work: Callable[[_Item], _Result],
+    ready: Callable[[int], Sequence[_Item]],
+    lanes: Callable[[], int],
+    meanwhile: Callable[[], None] | None = None,
 ) -> Iterator[tuple[_Item, _Result]]:
     """Do some work on items that come to be known on the way, and yield item and result as they come.
 
@@ -78,6 +83,8 @@ def as_they_come(
         is the end.
     lanes
         How many may be under way, `LANES` at most.
+    meanwhile
+        Called in this thread now and then while it waits.
     """
     pool: ThreadPoolExecutor | None = None
     under_way: dict[Future[_Result], _Item] = {}
@@ -94,7 +101,7 @@ def as_they_come(
                 under_way |= {pool.submit(work, item): item for item in items}
             if not under_way:
                 break
-            future = next(iter(wait(under_way, return_when=FIRST_COMPLETED).done))
+            future = _first_of(under_way, meanwhile)
             item = under_way.pop(future)
             try:
                 result = future.result()
@@ -107,6 +114,14 @@ def as_they_come(
     finally:
         if pool is not None:
             pool.shutdown(wait=False, cancel_futures=True)
+
+
+def _first_of(under_way: Iterable[Future[_Result]], meanwhile: Callable[[], None] | None) -> Future[_Result]:
+    """One that is done, once there is one."""
+    while not (done := wait(under_way, EVERY_SECONDS if meanwhile else None, FIRST_COMPLETED).done):
+        if meanwhile:
+            meanwhile()
+    return next(iter(done))
 
 
 def _is_lost(future: Future[_Result], failed: BaseException) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import threading
 from collections.abc import Iterator
 
 from pdframe.aside import is_awaited, move_aside, settle, sweep
@@ -23,6 +24,8 @@ LOADED_AGAIN = frozenset(
     | {parents_name(name) for name, table in TABLES.items() if table.parent is not None}
     | {basis_name(name) for name, table in TABLES.items() if table.sources[0].batch is not None}
 )
+# Tables are worked on side by side.
+_one_at_a_time = threading.Lock()
 
 
 def move_damaged(store: Store, error: DamagedError) -> list[str]:
@@ -32,8 +35,9 @@ def move_damaged(store: Store, error: DamagedError) -> list[str]:
     """
     if not store.is_damaged(error.table):
         return []
-    suffix = move_aside(store, error.table)
-    sweep_aside(store)
+    with _one_at_a_time:
+        suffix = move_aside(store, error.table)
+        sweep_aside(store)
     why = str(error.args[0]).partition(" The CRM is untouched")[0]
     return [f"{why} The cached copy of {error.table!r} is moved aside as {error.table}{suffix} in {store.root}, and loaded again."]
 

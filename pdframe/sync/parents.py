@@ -363,9 +363,15 @@ class ByParent:
             self.table.name, before.parts if before else (), known.rows.num_rows, now, oldest, None, dict(state),
             before.tokens if before else 0, before.next_part if before else 1,
         )  # fmt: skip
+        if before is None:
+            # Of rows that were lost, what was asked for may still be known.
+            self._write_asked({}, now, oldest)
         # Rows first: a record whose rows are here and that is not known to be asked for is asked again, the other way round it is lost.
         known.manifest = self.store.touch(manifest) if unchanged else self.store.replace(manifest, known.rows)
-        records = sorted(known.asked.items())
+        self._write_asked(known.asked, now, oldest)
+
+    def _write_asked(self, asked: Mapping[int, Asked], now: datetime, oldest: datetime) -> None:
+        records = sorted(asked.items())
         rows = [{"id": i, "asked_at": a.at, "look": a.look, "found": a.found, "server_time": a.server_time} for i, a in records]
         table = pa.Table.from_pylist(rows, schema=_ASKED)
         name = parents_name(self.table.name)

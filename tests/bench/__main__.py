@@ -10,7 +10,7 @@ from collections.abc import Callable
 import pdframe
 from tests.bench import funnel, velocity
 from tests.bench.ingest import ingest
-from tests.bench.lanes import long_lists, side_by_side_requests
+from tests.bench.lanes import independent_tables, long_lists, side_by_side_requests
 from tests.bench.revenue import revenue
 from tests.bench.table import report, seconds, side_by_side
 
@@ -57,5 +57,16 @@ def company() -> None:
 if __name__ == "__main__":
     warnings.simplefilter("ignore", pdframe.DataWarning)
     print(f"{'what':<58} {'pdframe':>16} {'beside':>26} {'ratio':>8}")
-    for part in (imports, tokens, ingest, long_lists, side_by_side_requests, company, velocity.measure, funnel.measure, revenue):
+    for part in (
+        imports,
+        tokens,
+        ingest,
+        long_lists,
+        independent_tables,
+        side_by_side_requests,
+        company,
+        velocity.measure,
+        funnel.measure,
+        revenue,
+    ):
         part()

@@ -7,12 +7,15 @@ import tempfile
 import time
 import urllib.request
 from typing import Any
+from unittest import mock
 
 import pdframe
+from pdframe.sync import abreast
 from tests.bench.large import PAGE, serving
 from tests.bench.table import report, seconds
 
 RECORDS, LATENCY = 200, 0.1
+DEALS = 400
 PAGES, BULK = 300, 10_000
 WINDOW_SECONDS = 2.0
 
@@ -57,6 +60,27 @@ def side_by_side_requests() -> None:
         report("  fullest 2 s as the server counts them", f"{fullest}", f"{burst}", fullest / burst)
 
 
+def independent_tables() -> None:
+    """A first sync of everything, its tables side by side, over the same one table after the other."""
+    for burst in (20, 120):
+        taken: dict[int, float] = {}
+        for at_once in (1, abreast.TABLES_AT_ONCE):
+            with (
+                mock.patch.object(abreast, "TABLES_AT_ONCE", at_once),
+                pdframe.sandbox.connect(seed=1, deals=DEALS, burst=burst, latency=LATENCY, progress=False) as account,
+            ):
+                account.company  # noqa: B018 - by now it is known how far away the server is
+                time.sleep(WINDOW_SECONDS)
+                account.server.reset_stats()
+                taken[at_once] = seconds(lambda account=account: account.sync())  # type: ignore[misc]
+                requests, fullest = account.server.stats.requests, account.server.stats.fullest_window
+        alone, together = taken.values()
+        what = f"seconds: sync of {DEALS} deals, {requests} requests, burst {burst} / one by one"
+        report(what, f"{together:.2f} s", f"{alone:.2f} s", together / alone)
+        report("  fullest 2 s as the server counts them", f"{fullest}", f"{burst}", fullest / burst)
+
+
 if __name__ == "__main__":
     long_lists()
+    independent_tables()
     side_by_side_requests()

@@ -16,7 +16,7 @@ import pyarrow as pa
 import pdframe
 from pdframe.errors import NotCachedError
 from pdframe.sandbox.server import Server
-from pdframe.sync import lists, way, windows
+from pdframe.sync import abreast, lists, way, windows
 
 # Lists of many pages.
 PAGE_ROWS = 40
@@ -34,10 +34,11 @@ def connect(url: str, token: str, cache_dir: Path, **options: object) -> pdframe
 
 
 def short_pages(*, wide: bool = False) -> None:
-    """Let lists be of many pages, and where it is `wide`, walked by as many windows as there are lanes, whatever that costs."""
+    """Let lists be of many pages; where it is `wide`, by windows and side by side with other lists, whatever that costs."""
     lists.PAGE = way.PAGE = PAGE_ROWS  # type: ignore[misc]
     if wide:
         windows.LONG, windows.PAGES_TO_TELL, windows.SMALLEST, windows.EXTRA = 1, 1, 0, 10.0  # type: ignore[misc]
+        abreast.WORTH_SECONDS = 0.0  # type: ignore[misc]
     # A process is killed, the machine is not: what is written is there.
     os.fsync = lambda file: None  # type: ignore[assignment]
 

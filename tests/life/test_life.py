@@ -22,10 +22,11 @@ from pdframe import DataWarning, sandbox
 from pdframe.api.walk import PAGE, walk
 from pdframe.history import History, known_at
 from pdframe.schema.kept import REMEMBERED
-from pdframe.sync import lists, way, windows
+from pdframe.sync import abreast, lists, way, windows
 
 DEALS = 30
 NARROW = windows.LONG, windows.PAGES_TO_TELL, windows.SMALLEST, windows.EXTRA
+WORTH_SECONDS = abreast.WORTH_SECONDS
 EVERYTHING = (*TABLES, *truth.FIELD_LISTS)
 KINDS = tuple(Life(sandbox.Company(seed=1, deals=1)).kinds)
 # What syncs have most to get right happens most often.
@@ -63,10 +64,11 @@ class Living(RuleBasedStateMachine):
     def open(self, switches: sandbox.Switches, seed: int, page: int, sparse: bool, wide: bool) -> None:
         # Pages of a few rows: so a list of a small company has many, and life goes on between them.
         walk.__kwdefaults__["limit"] = way.PAGE = lists.PAGE = page
-        # Two pages are a long list, and walked by as many windows as there are lanes, whatever that costs.
+        # Two pages are a long list, and walked by as many windows as there are lanes, whatever that costs, and beside other lists.
         self.wide = wide
         if wide:
             windows.LONG, windows.PAGES_TO_TELL, windows.SMALLEST, windows.EXTRA = 1, 1, 0, 10.0
+            abreast.WORTH_SECONDS = 0.0
         self.account = sandbox.connect(seed=seed, deals=DEALS, switches=switches, burst=1_000_000, progress=False, max_age=0)
         self.company = self.account.company_model
         if sparse:
@@ -83,6 +85,7 @@ class Living(RuleBasedStateMachine):
     def teardown(self) -> None:
         walk.__kwdefaults__["limit"] = way.PAGE = lists.PAGE = PAGE
         windows.LONG, windows.PAGES_TO_TELL, windows.SMALLEST, windows.EXTRA = NARROW
+        abreast.WORTH_SECONDS = WORTH_SECONDS
         if self.account is not None:
             self.account.close()
 
