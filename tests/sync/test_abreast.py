@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import _thread
+import signal
 import threading
 import time
 import warnings
@@ -190,7 +191,11 @@ def test_warnings_come_last_in_the_order_of_the_schema_and_point_at_the_users_li
 
 
 def test_an_interruption_waits_for_nobody_and_nobody_writes_behind_it(
-    server: Server, one_by_one: tuple[pd.DataFrame, dict[str, pd.DataFrame], int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    server: Server,
+    one_by_one: tuple[pd.DataFrame, dict[str, pd.DataFrame], int],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    request: pytest.FixtureRequest,
 ) -> None:
     """Interrupted at any moment; the lock is held as long as anything is written."""
     _, rows, tokens = one_by_one
@@ -214,6 +219,9 @@ def test_an_interruption_waits_for_nobody_and_nobody_writes_behind_it(
             written_without.append(args)
         replace(self, *args)
 
+    # A job in the background ignores interruptions.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    request.addfinalizer(lambda: signal.signal(signal.SIGINT, before))
     monkeypatch.setattr(Store, "lock", noting)
     monkeypatch.setattr(Store, "_write_manifest", writing)
     interrupted = 0
