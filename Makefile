@@ -4,7 +4,7 @@ BIN := .venv/bin
 READY := .venv/.ready
 JOBS ?= 2
 
-.PHONY: demo test chaos lint format types layers notebooks bench setup clean help
+.PHONY: demo test chaos fuzz lint format types layers notebooks bench setup clean help
 
 help:  ## this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /\1\t/' | expand -t 12
@@ -33,6 +33,10 @@ chaos: $(READY)  ## longer random lives, more faults and simulations than `make 
 	$(BIN)/python -m pytest -p no:xdist tests/chaos
 	PDFRAME_LIFE_EXAMPLES=$${PDFRAME_LIFE_EXAMPLES:-300} $(BIN)/python -m pytest -n $(JOBS) tests/life
 	PDFRAME_FAULTS=$${PDFRAME_FAULTS:-10} $(BIN)/python -m pytest -n $(JOBS) tests/faults
+
+fuzz: $(READY)  ## pages that a fuzzer makes up, ten minutes (FUZZ=seconds); atheris has wheels for Linux alone
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint requirements.lock atheris
+	for list in persons stages deal_fields; do $(BIN)/python -m tests.chaos.fuzz $$list .hypothesis/fuzz/$$list $$(($${FUZZ:-600} / 3)) || exit 1; done
 
 lint: $(READY) types layers  ## ruff, mypy strict, import layers
 	$(BIN)/ruff check .

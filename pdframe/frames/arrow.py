@@ -320,14 +320,17 @@ def _plain(value: Any) -> Any:
 
 def _fill(part: pa.Table, schema: pa.Schema) -> pa.Table:
     """Give a part the columns that other parts have."""
-    columns = []
+    # By name once: what unknown keys are called, and how many there are, is the server's to say.
+    have = dict(zip(part.column_names, part.columns, strict=True))
+    columns: list[pa.Array | pa.ChunkedArray] = []
     for field in schema:
-        if field.name not in part.column_names:
+        column = have.get(field.name)
+        if column is None:
             columns.append(pa.nulls(part.num_rows, field.type))
-        elif part.schema.field(field.name).type == field.type:
-            columns.append(part[field.name])
+        elif column.type == field.type:
+            columns.append(column)
         else:
-            columns.append(pa.array([_text_of(value) for value in part[field.name].to_pylist()], pa.string()))
+            columns.append(pa.array([_text_of(value) for value in column.to_pylist()], pa.string()))
     return pa.Table.from_arrays(columns, schema=schema)
 
 

@@ -80,16 +80,18 @@ def _differences(old: pa.Table, new: pa.Table, key: str) -> tuple[int, int]:
     known = pc.is_valid(at)
     before, after = old.take(at.filter(known)), new.filter(known)
     differ = pa.repeat(False, after.num_rows)
-    for name in dict.fromkeys([*before.column_names, *after.column_names]):
-        differ = pc.or_(differ, _column_differs(before, after, name))
+    left, right = (dict(zip(rows.column_names, rows.itercolumns(), strict=True)) for rows in (before, after))
+    for name in left | right:
+        differ = pc.or_(differ, _column_differs(left.get(name), right.get(name)))
     return new.num_rows - after.num_rows, pc.sum(differ).as_py() or 0
 
 
-def _column_differs(before: pa.Table, after: pa.Table, name: str) -> pa.Array:
-    if name not in before.column_names or name not in after.column_names:
-        there = after if name in after.column_names else before
-        return there[name].combine_chunks().is_valid()
-    left, right = before[name].combine_chunks(), after[name].combine_chunks()
+def _column_differs(before: pa.ChunkedArray | None, after: pa.ChunkedArray | None) -> pa.Array:
+    if before is None or after is None:
+        there = after if before is None else before
+        assert there is not None
+        return there.combine_chunks().is_valid()
+    left, right = before.combine_chunks(), after.combine_chunks()
     if left.type != right.type or pa.types.is_nested(left.type):
         # Arrow compares neither lists nor values of two types.
         return pa.array(map(_unequal, left.to_pylist(), right.to_pylist()), pa.bool_())

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import threading
 import warnings
-from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Any
 
@@ -17,8 +15,6 @@ from scale import SCALE
 from scripted import Reply, Scripted, Seen
 
 from pdframe.api.client import Client
-from pdframe.api.credentials import ApiToken
-from pdframe.api.limits import BurstWindow
 from pdframe.errors import DataWarning, PdframeError
 from pdframe.frames import to_frame
 from pdframe.schema import TABLES
@@ -27,7 +23,6 @@ from pdframe.sync.whole import Whole
 
 pytestmark = pytest.mark.slow
 
-TOKEN = "0123456789abcdef0123456789abcdef01234567"
 EXAMPLES = settings(
     max_examples=60 * SCALE,
     deadline=None,
@@ -39,23 +34,6 @@ HEADERS = {"content-type": "application/json", "date": "Tue, 30 Jun 2026 12:00:0
 EMPTY = Reply(200, b'{"success": true, "data": [], "additional_data": {"next_cursor": null}}', HEADERS)
 
 
-@pytest.fixture(scope="module")
-def server() -> Iterator[Scripted]:
-    server = Scripted()
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
-    thread.start()
-    yield server
-    server.shutdown()
-    server.server_close()
-    thread.join()
-
-
-@pytest.fixture(scope="module")
-def client(server: Scripted) -> Iterator[Client]:
-    with Client(server.url, ApiToken(TOKEN), window=BurstWindow(limit=1_000_000), sleep=lambda seconds: None) as client:
-        yield client
-
-
 def encoded(content: Any, *, raw: bool) -> bytes:
     """JSON as Python writes it, or with its characters as they are, halves of a surrogate pair and all."""
     return json.dumps(content, ensure_ascii=not raw).encode("utf-8", "surrogatepass")
@@ -63,7 +41,7 @@ def encoded(content: Any, *, raw: bool) -> bytes:
 
 @EXAMPLES
 @given(st.data(), st.sampled_from(["deals", "activities", "persons", "stages", "deal_fields"]), st.booleans())
-def test_no_page_of_any_json_loses_a_row(server: Scripted, client: Client, data: st.DataObject, name: str, raw: bool) -> None:
+def test_no_page_of_any_json_loses_a_row(scripted: Scripted, client: Client, data: st.DataObject, name: str, raw: bool) -> None:
     table = TABLES[name]
     key, path = table.key[0], f"/api/{table.sources[0].api}{table.sources[0].path}"
     rows = data.draw(rows_of(table))
@@ -80,15 +58,15 @@ def test_no_page_of_any_json_loses_a_row(server: Scripted, client: Client, data:
         held, after = pages[cursor]
         return Reply(200, encoded({"success": True, "data": held, "additional_data": {"next_cursor": after}} | more, raw=raw), HEADERS)
 
-    server.last = answer
-    server.seen.clear()
+    scripted.last = answer
+    scripted.seen.clear()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DataWarning)
         pull = Whole(Puller(client, table, ALL_FIELDS, lambda rows: None), None).pull(datetime(2026, 7, 1, tzinfo=UTC))
         whole = pull.rows(table, ALL_FIELDS)
         assert sorted(set(whole[key].to_pylist())) == sorted(row[key] for row in keyed)
         assert len(to_frame(whole, table, ALL_FIELDS)) == whole.num_rows
-    assert len(server.seen) < 10
+    assert len(scripted.seen) < 10
 
 
 @EXAMPLES
@@ -101,11 +79,11 @@ def test_no_page_of_any_json_loses_a_row(server: Scripted, client: Client, data:
     st.booleans(),
     st.integers(0, 40),
 )
-def test_what_is_no_page_is_a_typed_error(server: Scripted, client: Client, name: str, content: Any, raw: bool, cut: int) -> None:
+def test_what_is_no_page_is_a_typed_error(scripted: Scripted, client: Client, name: str, content: Any, raw: bool, cut: int) -> None:
     table = TABLES[name]
     body = encoded(content, raw=raw)
-    server.last = Reply(200, body[: len(body) - cut], HEADERS)
-    server.seen.clear()
+    scripted.last = Reply(200, body[: len(body) - cut], HEADERS)
+    scripted.seen.clear()
     try:
         pull = Whole(Puller(client, table, (), lambda rows: None), None).pull(datetime(2026, 7, 1, tzinfo=UTC))
     except PdframeError as error:
@@ -116,4 +94,4 @@ def test_what_is_no_page_is_a_typed_error(server: Scripted, client: Client, name
         held = content["data"]
         held = held["items"] if isinstance(held, dict) else held
         assert sum(rows.num_rows for rows in pull.tables) + pull.problems.rows == len(held or ())
-    assert len(server.seen) <= 12
+    assert len(scripted.seen) <= 12

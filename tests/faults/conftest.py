@@ -1,0 +1,32 @@
+"""A server that says what it is told to, and a client that loses no time on it."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+
+import pytest
+from scripted import Scripted
+
+from pdframe.api.client import Client
+from pdframe.api.credentials import ApiToken
+from pdframe.api.limits import BurstWindow
+
+TOKEN = "0123456789abcdef0123456789abcdef01234567"
+
+
+@pytest.fixture(scope="module")
+def scripted() -> Iterator[Scripted]:
+    server = Scripted()
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
+    thread.start()
+    yield server
+    server.shutdown()
+    server.server_close()
+    thread.join()
+
+
+@pytest.fixture(scope="module")
+def client(scripted: Scripted) -> Iterator[Client]:
+    with Client(scripted.url, ApiToken(TOKEN), window=BurstWindow(limit=1_000_000), sleep=lambda seconds: None) as client:
+        yield client
