@@ -106,7 +106,7 @@ def sync_folder(folder: Path) -> None:
             os.close(handle)
 
 
-def write_atomic(path: Path, content: bytes, *, durable: bool = True) -> None:
+def write_atomic(path: Path, content: bytes | memoryview, *, durable: bool = True) -> None:
     """Write a private file as a whole or not at all; where it must survive a power failure, only return once it is on disk."""
     with _private_file(path.parent, path.name, durable=durable) as file:
         file.write(content)
@@ -117,7 +117,7 @@ def write_plain(path: Path, table: pa.Table) -> int:
     sink = pa.BufferOutputStream()
     with pa.ipc.new_stream(sink, table.schema) as stream:
         stream.write_table(table)
-    raw = sink.getvalue().to_pybytes()
+    raw = memoryview(sink.getvalue())
     write_atomic(path, raw, durable=False)
     return zlib.crc32(raw)
 

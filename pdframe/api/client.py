@@ -87,7 +87,7 @@ class Page:
         if isinstance(data, dict) and isinstance(data.get("items"), list):
             data = data["items"]
         rows = [] if data is None else data
-        if not isinstance(rows, list) or not all(isinstance(row, dict | msgspec.Struct) for row in rows):
+        if not isinstance(rows, list) or not all(issubclass(kind, (dict, msgspec.Struct)) for kind in set(map(type, rows))):
             raise ResponseError(f"{self.path} was answered without the list of rows it is known for. Nothing of it is used.", status=200)
         return rows
 

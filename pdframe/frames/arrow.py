@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from functools import partial
+from itertools import chain
 from typing import Any
 
 import pyarrow as pa
 
 from pdframe.fields import MAIN, Field, clean, custom_fields
-from pdframe.frames.cells import Cells, UnfitError, all_null, any_text, build, build_columns
+from pdframe.frames.cells import Cells, UnfitError, all_null, any_text, build, build_columns, by_key, objects_in
 from pdframe.frames.problems import Problems
 from pdframe.schema import Table
 from pdframe.schema.types import ANY, JSON, TEXT_ID, Type
@@ -165,18 +166,21 @@ def _with_key(rows: Iterable[object], table: Table, problems: Problems) -> list[
 def _standard(tops: Mapping[str, Sequence[Any]], nothing: Sequence[Any], table: Table, unknown: Unknown) -> dict[str, Cells]:
     """Values of the declared columns; what else the rows hold is collected."""
     objects: dict[str, set[str]] = {}
+    held: dict[str, list[tuple[int, Any]]] = {}
     cells: dict[str, Cells] = {}
     for column in table.columns:
         top, _, key = column.path.partition(".")
         values = tops.get(top, nothing)
         if key:
-            objects.setdefault(top, set()).add(key)
-            values = _part(_held(values), key, len(nothing))
+            if top not in held:
+                objects[top], held[top] = set(), _held(values)
+            objects[top].add(key)
+            values = _part(held[top], key, len(nothing))
         cells[column.name] = (values, column.type)
         if column.type.parts:
             _leftovers(values, column.name, column.type, unknown)
     for top, keys in objects.items():
-        _subkeys(_held(tops.get(top, nothing)), len(nothing), top, keys, unknown)
+        _subkeys(held[top], len(nothing), top, keys, unknown)
     declared = {column.path.partition(".")[0] for column in table.columns}
     unknown |= {(top, ""): tops[top] for top in sorted(tops.keys() - declared - {CUSTOM})}
     return cells
@@ -192,15 +196,6 @@ def _bags(rows: list[dict[str, Any]], unknown: Unknown, *, expected: bool) -> li
     if not all(isinstance(bag, dict) or bag is None or bag == [] for bag in bags):
         unknown[CUSTOM, ""] = [None if isinstance(bag, dict) else bag for bag in bags]
     return [bag if isinstance(bag, dict) else {} for bag in bags]
-
-
-def by_key(objects: Sequence[dict[str, Any]]) -> dict[str, Sequence[Any]]:
-    """Values of each key, one an object, None where an object lacks it."""
-    keys = tuple(objects[0]) if objects else ()
-    # Most lists send the same keys in one order with every row: then all are turned at once, several times faster than key by key.
-    if all(tuple(one) == keys for one in objects):
-        return dict(zip(keys, zip(*(one.values() for one in objects), strict=True), strict=True))
-    return {key: [one.get(key) for one in objects] for key in set().union(*objects)}
 
 
 def _held(values: Sequence[Any]) -> list[tuple[int, Any]]:
@@ -240,13 +235,12 @@ def _subkeys(held: Iterable[tuple[int, Any]], rows: int, column: str, known: set
 
 def _leftovers(values: Sequence[Any], column: str, kind: Type, unknown: Unknown) -> None:
     """Collect keys of listed objects that nothing declares: a list per cell, aligned with the entries."""
+    known, objects = {name for name, _ in kind.parts}, objects_in(values)
+    if objects is not None and known.issuperset(chain.from_iterable(objects)):
+        return
     lists = [value if isinstance(value, list) else [] for value in values]
-    found: set[str] = set()
-    for entries in lists:
-        for entry in entries:
-            if isinstance(entry, dict):
-                found.update(entry)
-    for key in sorted(found - {name for name, _ in kind.parts}):
+    found: set[str] = set().union(*(entry for entry in chain.from_iterable(lists) if isinstance(entry, dict)))
+    for key in sorted(found - known):
         unknown[column, key] = [_part(enumerate(entries), key, len(entries)) or None for entries in lists]
 
 

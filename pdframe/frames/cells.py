@@ -8,7 +8,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, date, datetime
 from functools import partial
-from itertools import chain
+from itertools import accumulate, chain
 from types import MappingProxyType
 from typing import Any
 
@@ -212,21 +212,40 @@ _WHOLE: Mapping[str, _Way] = MappingProxyType(
 
 def _records(values: Sequence[Any], kind: Type, unfit: Callable[[object], None]) -> pa.Array:
     """Build lists of objects, each part a column of its own, so that one bad part costs that part alone."""
-    offsets, items, nulls = [0], [], []
-    for value in values:
-        entries = value if isinstance(value, list) else []
-        if value is not None and not (isinstance(value, list) and all(isinstance(entry, dict) for entry in entries)):
-            unfit(value)
-            entries = []
-            nulls.append(True)
-        else:
-            nulls.append(value is None)
-        items += entries
-        offsets.append(len(items))
-    struct = kind.storage.value_type
-    parts = [build([item.get(name) for item in items], part, unfit) for name, part in kind.parts]
-    flat = pa.StructArray.from_arrays(parts, fields=list(struct))
-    return pa.ListArray.from_arrays(pa.array(offsets, pa.int32()), flat, type=kind.storage, mask=pa.array(nulls, pa.bool_()))
+    items = objects_in(values)
+    lists = values if items is not None else [value if _is_objects(value, unfit) else None for value in values]
+    items = list(chain.from_iterable(filter(None, lists))) if items is None else items
+    held, nothing = by_key(items), [None] * len(items)
+    parts = [build(held.get(name, nothing), part, unfit) for name, part in kind.parts]
+    flat = pa.StructArray.from_arrays(parts, fields=list(kind.storage.value_type))
+    offsets = pa.array(accumulate((len(value) if value else 0 for value in lists), initial=0), pa.int32())
+    return pa.ListArray.from_arrays(offsets, flat, type=kind.storage, mask=pa.array([value is None for value in lists], pa.bool_()))
+
+
+def objects_in(values: Sequence[Any]) -> list[dict[str, Any]] | None:
+    """The objects of all lists, one after the other; None where the values are not all null or lists of objects."""
+    if not {list, _NULL}.issuperset(map(type, values)):
+        return None
+    objects = list(chain.from_iterable(filter(None, values)))
+    return objects if {dict}.issuperset(map(type, objects)) else None
+
+
+def _is_objects(value: object, unfit: Callable[[object], None]) -> bool:
+    """Whether it is a list of objects; what is neither that nor null does not fit."""
+    if isinstance(value, list) and {dict}.issuperset(map(type, value)):
+        return True
+    if value is not None:
+        unfit(value)
+    return False
+
+
+def by_key(objects: Sequence[dict[str, Any]]) -> dict[str, Sequence[Any]]:
+    """Values of each key, one an object, None where an object lacks it."""
+    keys = tuple(objects[0]) if objects else ()
+    # Most lists send the same keys in one order with every row: then all are turned at once, several times faster than key by key.
+    if set(map(tuple, objects)) == {keys}:
+        return dict(zip(keys, zip(*map(dict.values, objects), strict=True), strict=True))
+    return {key: [one.get(key) for one in objects] for key in set().union(*objects)}
 
 
 def build_columns(columns: Mapping[str, Cells], unfit: Callable[[str, object], None]) -> dict[str, pa.Array]:
@@ -298,12 +317,20 @@ def build(values: Sequence[Any], kind: Type, unfit: Callable[[object], None]) ->
         return whole
     cell = _CELLS.get(kind.name, _text)
     cells: list[Any] = []
+    # Durations and options, above all, are the same few texts again and again.
+    known: dict[str | None, Any] = {None: None}
     for value in values:
+        if (value is None or isinstance(value, str)) and value in known:
+            cells.append(known[value])
+            continue
         try:
-            cells.append(None if value is None else cell(value))
+            cells.append(cell(value))
         except UnfitError:
             unfit(value)
             cells.append(None)
+        else:
+            if isinstance(value, str):
+                known[value] = cells[-1]
     if kind.name in ("time", "duration"):
         return pa.array(cells, pa.int64()).cast(kind.storage)
     return pa.array(cells, pa.int32()).cast(kind.storage) if kind.name == "date" else pa.array(cells, kind.storage)

@@ -11,6 +11,7 @@ import pyarrow as pa
 from pdframe.fields import Field, custom_fields
 from pdframe.frames.arrow import CUSTOM, to_arrow, type_columns
 from pdframe.frames.problems import Problems
+from pdframe.frames.uncollected import uncollected
 from pdframe.schema import Table
 from pdframe.schema.types import ID, TEXT_ID
 
@@ -41,7 +42,10 @@ class PageReader:
 
     def decode(self, body: bytes) -> dict[str, Any] | None:
         """The JSON object of an answer, its rows in slots; None where they do not fit, or no page has come yet."""
-        return self._slots.decode(body) if self._slots else None
+        if self._slots is None:
+            return None
+        with uncollected():
+            return self._slots.decode(body)
 
     def typed(self, rows: Sequence[Any]) -> tuple[pa.Table, Problems]:
         """Type rows as `to_arrow` does.
@@ -51,6 +55,10 @@ class PageReader:
         rows
             Rows of a page: what `decode` made of them, or parsed JSON objects.
         """
+        with uncollected():
+            return self._typed(rows)
+
+    def _typed(self, rows: Sequence[Any]) -> tuple[pa.Table, Problems]:
         slots = self._slots
         if slots is None or not slots.hold(rows):
             # Read side by side with a page that told of new keys, rows may be in the slots that there were before.

@@ -25,7 +25,7 @@ from pdframe.sync.pull import DELETIONS_KEPT, Pull, check_clock, format_time, ma
 from pdframe.sync.windows import NO_TIMES, SECOND, Times, UnsortedError, Walker, Windows
 
 # So many more lanes than would do if each answer came as soon as the soonest.
-MORE_LANES = 1.5
+MORE_LANES = 2.4
 # So many bytes of answers may be under way at once.
 UNDER_WAY = 8 * 1024 * 1024
 # Pages of so many bytes are put together on disk, so that a table of any size is loaded in the same memory.

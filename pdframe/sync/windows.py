@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Literal
 
@@ -293,7 +293,8 @@ class UnsortedError(Exception):
 
 
 def _plain(walker: Walker) -> dict[str, Any]:
-    return {**asdict(walker), "busy": False}
+    plain = {name: getattr(walker, name) for name in walker.__slots__}
+    return {**plain, "busy": False}
 
 
 def _in_order(walker: Walker, times: Times) -> bool:
