@@ -46,6 +46,8 @@ Lookup = tuple[pa.Array, pa.Array]
 """Keys of another table's rows, and their names."""
 SHOWN = 10
 """How many undefined options or near names a message lists."""
+MOST_PIECES = 50
+"""So many columns of numbers and times may lie apart; pandas warns from a hundred on."""
 
 
 def to_frame(
@@ -119,7 +121,11 @@ def to_frame(
         else:
             cells = _plain(values)
         data[name if labels else storage] = cells
-    return pd.DataFrame(data, index=pd.RangeIndex(arrow.num_rows), columns=pd.Index(list(data), dtype="str"))
+    # Where there are many, columns of numbers and times are put together, at the price of a copy: of a frame that is in many pieces pandas
+    # warns whoever adds a column to it.
+    pieces = sum(not isinstance(getattr(cells, "dtype", None), pd.api.extensions.ExtensionDtype) for cells in data.values())
+    index, names_shown = pd.RangeIndex(arrow.num_rows), pd.Index(list(data), dtype="str")
+    return pd.DataFrame(data, index=index, columns=names_shown, copy=pieces > MOST_PIECES)
 
 
 def empty_frame(table: Table, fields: Iterable[Field] = (), *, labels: bool = True, columns: Sequence[str] | None = None) -> pd.DataFrame:
@@ -260,7 +266,10 @@ def _plain(values: pa.ChunkedArray) -> Any:
     """Column of a type that Arrow and pandas both know, without a detour by Python objects."""
     kind = values.type
     if pa.types.is_date(kind):
-        return values.cast(pa.timestamp("us")).to_pandas()
+        values = values.cast(pa.timestamp("us"))
     if pa.types.is_nested(kind):
         return pd.arrays.ArrowExtensionArray(values)
-    return values.to_pandas(types_mapper=_DTYPES.get)
+    cells = values.to_pandas(types_mapper=_DTYPES.get)
+    # Where nothing had to be converted, they lie in Arrow's memory, and could not be written to.
+    lent = values.num_chunks == 1 and not values.null_count and (pa.types.is_floating(kind) or pa.types.is_temporal(kind))
+    return cells.copy() if lent else cells

@@ -180,6 +180,47 @@ def test_frames_can_be_written_to() -> None:
     assert frame.loc[0, ["value", "title"]].tolist() == [3.0, "X"]
 
 
+@pytest.mark.parametrize("filled", [2, 1], ids=["without a null", "with nulls"])
+def test_every_column_of_every_kind_can_be_written_to(filled: int) -> None:
+    moment = "2026-01-02T03:04:05Z"
+    cells = {
+        "value": 2.5,
+        "title": "x",
+        "owner_id": 7,
+        "add_time": moment,
+        "status": "won",
+        "is_archived": False,
+        "expected_close_date": "2026-01-02",
+    }
+    custom = {one["field_code"]: 1.5 for one in kinds() if one["field_type"] == "double"}
+    custom |= {one["field_code"]: "2026-01-02" for one in kinds() if one["field_type"] == "date"}
+    rows = [
+        {"id": 1, **cells, "custom_fields": custom},
+        {"id": 2, **(cells if filled == 2 else {}), "custom_fields": custom if filled == 2 else {}},
+    ]
+    fields = read_fields(kinds())
+    arrow = typed(rows, fields=fields)
+    frame = to_frame(arrow, DEALS, fields)
+    written = frame.iloc[[1, 1]].reset_index(drop=True)
+    for place, name in enumerate(frame.columns):
+        if "list" not in str(frame[name].dtype):
+            frame.iloc[0, place] = frame.iloc[1, place]
+    plain = [name for name in frame.columns if "list" not in str(frame[name].dtype)]
+    pd.testing.assert_frame_equal(frame[plain], written[plain])
+    # And what it was made of stays as it was.
+    assert arrow.equals(typed(rows, fields=fields))
+
+
+@pytest.mark.parametrize("count", [20, 99, 160])
+def test_a_column_can_be_added_to_a_frame_of_many_without_a_warning(count: int) -> None:
+    fields = read_fields([field(f"{number:040x}", f"Sum {number}", "double") for number in range(count)])
+    frame = to_frame(typed([{"id": 1, "custom_fields": {f"{number:040x}": 1.0 for number in range(count)}}], fields=fields), DEALS, fields)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        frame["mine"] = 1.0
+    assert frame[f"Sum {count - 1}"].tolist() == [1.0]
+
+
 def test_options_that_are_not_defined_read_their_number_and_are_warned_of_once_a_column() -> None:
     rows = [{"id": number, "label_ids": [5, 77], "custom_fields": {REGION: 9999 - number % 2}} for number in range(1, 4)]
     with pytest.warns(DataWarning) as caught:
