@@ -76,7 +76,7 @@ class Pending:
 
     def __init__(self, store: Store, table: Table, schema: pa.Schema, since: Manifest | None = None) -> None:
         self._table = table.name
-        self._key = table.key[0]
+        self.key = table.key[0]
         self._folder = store.root / table.name / (PENDING if since is None else CHANGES)
         # Pages of another schema or asked for in another way do not fit to what comes now, nor do changes since another state.
         told = f"{FORMAT}\n{schema.to_string(show_schema_metadata=False)}\n{table.sources!r}"
@@ -143,7 +143,7 @@ class Pending:
             self._write(place, noted=False)
             for number in before:
                 self._path("page", number).unlink(missing_ok=True)
-        return Sorted(pq.ParquetFile(path), self._key)
+        return Sorted(pq.ParquetFile(path), self.key)
 
     @contextlib.contextmanager
     def _making_room(self) -> Iterator[None]:
@@ -189,7 +189,7 @@ class Pending:
     def _open(self, number: int) -> Sorted:
         path = self._path("run", number)
         self._add("run", zlib.crc32(path.read_bytes()))
-        return Sorted(pq.ParquetFile(path), self._key)
+        return Sorted(pq.ParquetFile(path), self.key)
 
     def _add(self, kind: str, crc32: int) -> None:
         self._crc[kind] = zlib.crc32(crc32.to_bytes(4, "big"), self._crc[kind])

@@ -12,7 +12,7 @@ from pdframe.files import Part
 from pdframe.frames import Problems, storage_schema, unify
 from pdframe.ranges import HIGHEST, LOWEST, Sorted, cuts
 from pdframe.schema import Table
-from pdframe.sync.compare import Merge, latest, replace_all, upsert
+from pdframe.sync.compare import Merge, last_of_each, latest, replace_all, upsert
 from pdframe.sync.pull import Pull
 
 # So many bytes of rows make a part; while it is put together, they are in memory a few times.
@@ -44,9 +44,9 @@ class ByParts:
 
     def whole(self, pull: Pull, old: Sequence[tuple[Part, Sorted]]) -> Iterator[pa.Table]:
         """The rows of a walk as they were last seen, without those that are gone."""
-        stores = [*pull.runs, Sorted(latest(self._together(pull.tables), self._key), self._key)]
+        stores = self._stores(pull)
         every = pa.unify_schemas([store.schema for store in stores]).empty_table()
-        for low, high in cuts(stores, int(PART / _width(stores))):
+        for low, high in cuts(stores, _rows_of_a_part(stores)):
             rows = latest(self._together([every, *(store.between(low, high) for store in stores)]), self._key)
             rows = present(self._table, rows, pull.gone)
             before = self._together([store.between(low, high) for _, store in old]) if old else None
@@ -56,21 +56,29 @@ class ByParts:
 
     def changed(self, pull: Pull, old: Sequence[tuple[Part, Sorted]]) -> Iterator[pa.Table | Part]:
         """What is cached with new rows put on top; parts that none of these concerns as they are."""
-        new = latest(self._together(pull.tables), self._key)
-        live = present(self._table, new, ())
-        flagged = set(new[self._key].to_pylist()).difference(live[self._key].to_pylist())
-        gone = pa.array(sorted({*pull.gone, *flagged}), new.schema.field(self._key).type)
-        every = self._together([rows.schema.empty_table() for rows in (*(rows for _, rows in old), Sorted(live, self._key))])
-        fresh = Sorted(live, self._key)
+        stores = self._stores(pull)
+        seen = last_of_each(
+            pa.concat_tables([store.read([self._key, "is_deleted"]) for store in stores], promote_options="default"), self._key
+        )
+        flagged = set(seen[self._key].to_pylist()).difference(present(self._table, seen, ())[self._key].to_pylist())
+        gone = pa.array(sorted({*pull.gone, *flagged}), seen.schema.field(self._key).type)
+        every = self._together([rows.schema.empty_table() for rows in (*(rows for _, rows in old), *stores)])
+        ranges = list(cuts([*stores, *(rows for _, rows in old)], _rows_of_a_part(stores)))
         starts = [LOWEST, *(rows.groups[0].low for _, rows in old[1:])]
         for (part, rows), low, after in zip(old, starts, [*starts[1:], HIGHEST + 1], strict=True):
-            here, left = fresh.between(low, after - 1), gone.filter(pc.and_(pc.greater_equal(gone, low), pc.less_equal(gone, after - 1)))
-            if not here.num_rows and not len(left) and rows.schema.equals(every.schema, check_metadata=True):
+            there = [_between(ids, low, after - 1) for ids in (seen[self._key], gone)]
+            if not any(map(len, there)) and rows.schema.equals(every.schema, check_metadata=True):
                 self._keep(rows.read(self._look or [self._key]))
                 yield part
-            else:
-                before = self._together([every, rows.between(LOWEST, HIGHEST)])
-                yield self._counted(upsert(before, self._together([every, here]), left, self._key))
+                continue
+            for first, last in ((max(first, low), min(last, after - 1)) for first, last in ranges if first < after and last >= low):
+                new = latest(self._together([every, *(store.between(first, last) for store in stores)]), self._key)
+                before = self._together([every, rows.between(first, last)])
+                yield self._counted(upsert(before, new, _between(gone, first, last), self._key))
+
+    def _stores(self, pull: Pull) -> list[Sorted]:
+        """The rows of a pull, the earlier ones first."""
+        return [*pull.runs, Sorted(latest(self._together(pull.tables), self._key), self._key)]
 
     def _counted(self, merge: Merge) -> pa.Table:
         self._added += merge.added
@@ -88,10 +96,13 @@ class ByParts:
         return rows
 
 
-def _width(stores: Sequence[Sorted]) -> float:
-    """About how many bytes a row takes."""
+def _between(ids: pa.Array | pa.ChunkedArray, low: int, high: int) -> pa.Array | pa.ChunkedArray:
+    return ids.filter(pc.and_(pc.greater_equal(ids, low), pc.less_equal(ids, high)))
+
+
+def _rows_of_a_part(stores: Sequence[Sorted]) -> int:
     some = next((store.between(group.low, group.high) for store in stores for group in store.groups), None)
-    return max(1.0, some.nbytes / some.num_rows) if some else 1.0
+    return int(PART / max(1.0, some.nbytes / some.num_rows)) if some else PART
 
 
 def present(table: Table, rows: pa.Table, gone: Collection[int]) -> pa.Table:

@@ -17,6 +17,7 @@ from pdframe.fields import Field
 from pdframe.frames import PageReader, to_arrow, unify
 from pdframe.pending import Pending, Place
 from pdframe.schema import Source, Table
+from pdframe.sync.compare import latest
 from pdframe.sync.lanes import side_by_side
 from pdframe.sync.pull import Pull, StartAgainError, check_clock, format_time, mark, parse_time
 
@@ -24,6 +25,8 @@ BAD_REQUEST = 400
 NOT_FOUND = 404
 # Asked again at each incremental pull, since the clocks of the servers that stamp `update_time` need not agree.
 OVERLAP = timedelta(minutes=5)
+# Pages of so many bytes are put together on disk, so that a table of any size is loaded in the same memory.
+HELD = 8 * 1024 * 1024
 
 
 class Puller:
@@ -78,7 +81,7 @@ class Puller:
                 # What a pull that was interrupted had done already it would do again.
                 if pending is not None and number >= place.source and (done < len(self.table.sources) or source.deletions):
                     reached = Place(place.began, done, behind, None, dict(pull.state), pull.server_time, pull.problems)
-                    pending.add(rows, reached)
+                    keep_page(pending, pull, rows, reached)
         self.deletions_of(pull, self.table.sources)
 
     def deletions_of(self, pull: Pull, sources: Sequence[Source]) -> None:
@@ -171,6 +174,13 @@ class Puller:
         pull.problems.merge(problems)
         self.tick(len(page.rows))
         return rows
+
+
+def keep_page(pending: Pending, pull: Pull, rows: pa.Table, reached: Place) -> None:
+    """Leave a page that was added to a pull, and put what is in memory together on disk where it has become much."""
+    pending.add(rows, reached)
+    if pull.held > HELD:
+        pull.settled(pending.settle(latest(pa.concat_tables(pull.tables, promote_options="default"), pending.key), reached))
 
 
 def pages_of(

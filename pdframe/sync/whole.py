@@ -18,9 +18,8 @@ from pdframe.api.limits import WINDOW_SECONDS
 from pdframe.errors import ResponseError
 from pdframe.pending import Pending, Place
 from pdframe.schema import Source, Table
-from pdframe.sync.compare import latest
 from pdframe.sync.lanes import as_they_come
-from pdframe.sync.lists import NOT_FOUND, OVERLAP, Puller
+from pdframe.sync.lists import NOT_FOUND, OVERLAP, Puller, keep_page
 from pdframe.sync.pull import DELETIONS_KEPT, Pull, check_clock, format_time, mark, marks, parse_time
 from pdframe.sync.windows import NO_TIMES, SECOND, Times, UnsortedError, Walker, Windows
 
@@ -28,8 +27,6 @@ from pdframe.sync.windows import NO_TIMES, SECOND, Times, UnsortedError, Walker,
 MORE_LANES = 2.4
 # So many bytes of answers may be under way at once.
 UNDER_WAY = 8 * 1024 * 1024
-# Pages of so many bytes are put together on disk, so that a table of any size is loaded in the same memory.
-HELD = 8 * 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,15 +105,12 @@ class Whole:
         return replace(where, server_time=pull.server_time, problems=pull.problems)
 
     def _keep(self, pull: Pull, rows: pa.Table, reached: Place) -> None:
-        """Leave a page that came, and put pages together where they have become many."""
+        """Leave a page that came."""
         several = len(self.table.sources) > 1
         # The last page is left as well where one more look follows.
         if self.pending is None or not (reached.source < len(self.table.sources) or several or pull.to_close):
             return
-        self.pending.add(rows, reached)
-        if pull.held > HELD:
-            key = self.table.key[0]
-            pull.settled(self.pending.settle(latest(pa.concat_tables(pull.tables, promote_options="default"), key), reached))
+        keep_page(self.pending, pull, rows, reached)
 
     def _list(self, pull: Pull, number: int, start: Place, not_before: datetime | None) -> Iterator[tuple[pa.Table, _There]]:
         """Add all pages of a list to a pull as they come, from `start` on; yield each with where the walk stands behind it.

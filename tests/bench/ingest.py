@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import resource
 import statistics
 import subprocess
 import sys
@@ -20,7 +19,7 @@ from pdframe.fields import read_fields
 from pdframe.frames import PageReader, to_frame, unify
 from pdframe.schema import TABLES
 from tests.bench.large import material, pages, serving
-from tests.bench.table import report, side_by_side
+from tests.bench.table import held_at_most, report, side_by_side
 
 DEALS = 100_000
 ROUNDS = 3
@@ -77,7 +76,7 @@ def loaded(url: str) -> None:
         pdframe.connect(base_url=url, api_token="bench", cache_dir=cache, progress=False) as account,
     ):
         deals = account.deals()
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+        peak = held_at_most()
         five = ["id", "title", "value", "status", deals.columns[100]]
         files = sorted((account.cache_path / "deals").glob("*.parquet"))
         del deals
@@ -91,7 +90,7 @@ def activities(url: str) -> None:
     with tempfile.TemporaryDirectory() as cache, pdframe.connect(base_url=url, api_token="b", cache_dir=cache, progress=False) as account:
         start = time.perf_counter()
         account.sync("activities")
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+        peak = held_at_most()
         rows = len(account.activities(refresh=False))
         print((time.perf_counter() - start) / rows, peak)
 

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import statistics
-import subprocess
-import sys
 import tempfile
 from collections.abc import Callable
 from functools import partial
@@ -15,7 +13,7 @@ import numpy as np
 import pandas as pd
 
 from pdframe.metrics import mrr_lines, mrr_movements, mrr_schedule, retention
-from tests.bench.table import report, seconds, side_by_side
+from tests.bench.table import peak, report, seconds, side_by_side
 from tests.helpers import revenue_sql
 
 LINES = 1_000_000
@@ -86,17 +84,6 @@ def in_sql(folder: Path, what: str) -> pd.DataFrame:
         return getattr(base, what)()
 
 
-def peak(folder: Path) -> float:
-    """Gigabytes that a process of its own needs at most for the lines and all three tables, pandas and the frames included."""
-    # Not ru_maxrss, which a child takes over from its parent.
-    code = (
-        "import sys; from pathlib import Path; from tests.bench.revenue import *; lines = mrr_lines(*read(Path(sys.argv[1]))); "
-        "[metric(lines, **WINDOW) for metric in (mrr_schedule, mrr_movements, retention)]; "
-        "print(next(line.split()[1] for line in open('/proc/self/status') if line.startswith('VmHWM')))"
-    )
-    return int(subprocess.run([sys.executable, "-c", code, str(folder)], check=True, capture_output=True, text=True).stdout) / 1e6
-
-
 def revenue() -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -110,7 +97,9 @@ def revenue() -> None:
             report(f"seconds: {metric.__name__}, 60 months", f"{alone:.2f} s", "", None)
             both, sql, ratio = side_by_side(partial(here, folder, metric), partial(in_sql, folder, what), 3)
             report("  with reading the Parquet and mrr_lines / DuckDB", f"{both:.2f} s", f"{sql:.2f} s", ratio)
-        report("  peak memory of all four; largest difference from DuckDB", f"{peak(folder):.2f} GB", f"{apart(lines, folder):.1e}", None)
+        work = "[metric(lines, **WINDOW) for metric in (mrr_schedule, mrr_movements, retention)]"
+        gigabytes = peak(f"from tests.bench.revenue import *; lines = mrr_lines(*read(Path(sys.argv[1]))); {work}", folder)
+        report("  peak memory of all four; largest difference from DuckDB", f"{gigabytes:.2f} GB", f"{apart(lines, folder):.1e}", None)
 
 
 def apart(lines: pd.DataFrame, folder: Path) -> float:

@@ -27,10 +27,16 @@ def side_by_side(ours: Callable[[], object], theirs: Callable[[], object], round
 
 def peak(code: str, path: Path) -> float:
     """Gigabytes that a process of its own needs at most, pandas and the frames included; `path` is its `sys.argv[1]`."""
-    # Not ru_maxrss, which a child takes over from its parent.
-    told = "print(next(line.split()[1] for line in open('/proc/self/status') if line.startswith('VmHWM')))"
+    told = "from tests.bench.table import held_at_most; print(held_at_most())"
     command = [sys.executable, "-c", f"import sys; from pathlib import Path; {code}; {told}", str(path)]
-    return int(subprocess.run(command, check=True, capture_output=True, text=True).stdout) / 1e6
+    return int(subprocess.run(command, check=True, capture_output=True, text=True).stdout) / 1e9
+
+
+def held_at_most() -> int:
+    """Bytes that this process held at most."""
+    # Not ru_maxrss, which a child takes over from its parent.
+    status = Path("/proc/self/status").read_text(encoding="ascii").splitlines()
+    return next(int(line.split()[1]) * 1024 for line in status if line.startswith("VmHWM"))
 
 
 def report(what: str, ours: str, theirs: str, ratio: float | None) -> None:
