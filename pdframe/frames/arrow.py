@@ -26,7 +26,27 @@ Unknown = dict[tuple[str, str], Sequence[Any]]
 
 def storage_schema(table: Table, fields: Iterable[Field] = ()) -> pa.Schema:
     """Arrow schema of a table in the cache: standard columns, then custom ones as `<hash>` and `<hash>_<part>`, ids for options."""
-    return pa.schema([(name, kind.storage) for name, kind in _kinds(table, custom_fields(fields, table.reserved)).items()])
+    return Layout(table, fields).schema
+
+
+class Layout:
+    """The declared columns of a table: those of its own, and those of the `chosen` among its fields.
+
+    Parameters
+    ----------
+    table
+        The table.
+    fields
+        Its field definitions, standard ones included.
+    """
+
+    def __init__(self, table: Table, fields: Iterable[Field]) -> None:
+        self.table = table
+        self.chosen = custom_fields(fields, table.reserved)
+        self.kinds: dict[str, Type] = {column.name: column.type for column in table.columns}
+        for field in self.chosen:
+            self.kinds |= {column: part.type for column, part in field.columns.items()}
+        self.schema = pa.schema([(name, kind.storage) for name, kind in self.kinds.items()])
 
 
 def to_arrow(rows: Iterable[object], table: Table, fields: Iterable[Field] = ()) -> tuple[pa.Table, Problems]:
@@ -51,18 +71,17 @@ def to_arrow(rows: Iterable[object], table: Table, fields: Iterable[Field] = ())
     """
     problems = Problems()
     kept = _with_key(rows, table, problems)
-    chosen = custom_fields(fields, table.reserved)
+    layout = Layout(table, fields)
     unknown: Unknown = {}
-    bags = _bags(kept, unknown, expected=bool(table.entity or chosen))
-    return type_columns(by_key(kept), by_key(bags), len(kept), table, chosen, unknown, problems), problems
+    bags = _bags(kept, unknown, expected=bool(table.entity or layout.chosen))
+    return type_columns(by_key(kept), by_key(bags), len(kept), layout, unknown, problems), problems
 
 
 def type_columns(
     tops: Mapping[str, Sequence[Any]],
     bags: Mapping[str, Sequence[Any]],
     size: int,
-    table: Table,
-    chosen: Sequence[Field],
+    layout: Layout,
     unknown: Unknown,
     problems: Problems,
 ) -> pa.Table:
@@ -74,22 +93,22 @@ def type_columns(
         JSON values of the rows, and of their custom fields, by key; None for null.
     size
         How many rows there are; each has a key.
-    table, chosen
-        Their table, and those of its fields that get columns.
+    layout
+        The columns of their table.
     unknown
         What was found already that nothing declares; all else of that kind is added.
     problems
         Is told what does not fit.
     """
-    kinds = _kinds(table, chosen)
     nothing = [None] * size
-    cells = _standard(tops, nothing, table, unknown)
-    for field in chosen:
+    cells = _standard(tops, nothing, layout.table, unknown)
+    for field in layout.chosen:
         cells |= _field_cells(bags.get(field.code, nothing), field, unknown)
-    unknown |= {(code, ""): bags[code] for code in sorted(bags.keys() - {field.code for field in chosen})}
-    known: Columns = dict(build_columns(cells, problems.add_cell))
-    ordered: Columns = {name: known[name] for name in kinds}
-    return _assemble(ordered, kinds, _name_unknown(unknown, kinds, table.reserved, problems))
+    unknown |= {(code, ""): bags[code] for code in sorted(bags.keys() - {field.code for field in layout.chosen})}
+    known = build_columns(cells, problems.add_cell)
+    named = _name_unknown(unknown, layout.kinds, layout.table.reserved, problems)
+    schema = pa.schema([*layout.schema, *map(_text_field, named)]) if named else layout.schema
+    return pa.Table.from_arrays([*(known[name] for name in layout.kinds), *named.values()], schema=schema)
 
 
 def unify(parts: Iterable[pa.Table], table: Table, fields: Iterable[Field] = ()) -> tuple[pa.Table, Problems]:
@@ -107,30 +126,24 @@ def unify(parts: Iterable[pa.Table], table: Table, fields: Iterable[Field] = ())
         Cells that do not fit the type that is declared now.
     """
     problems = Problems()
-    chosen = custom_fields(fields, table.reserved)
-    kinds = _kinds(table, chosen)
+    layout = Layout(table, fields)
     alike: list[list[pa.Table]] = []
     for part in parts:
         if alike and alike[-1][0].schema.equals(part.schema, check_metadata=True):
             alike[-1].append(part)
         else:
             alike.append([part])
-    whole = [_conform(pa.concat_tables(group), kinds, chosen, table.reserved, problems) for group in alike]
+    whole = [_conform(pa.concat_tables(group), layout, problems) for group in alike]
     if not whole:
-        return storage_schema(table, chosen).empty_table(), problems
+        return layout.schema.empty_table(), problems
     extra: dict[str, pa.Field] = {}
     for part in whole:
-        for column in list(part.schema)[len(kinds) :]:
+        for column in list(part.schema)[len(layout.kinds) :]:
             same = extra.setdefault(column.name, column)
             if same.type != column.type:
                 extra[column.name] = _text_field(column.name)
-    schema = pa.schema([*storage_schema(table, chosen), *extra.values()])
+    schema = pa.schema([*layout.schema, *extra.values()])
     return pa.concat_tables([_fill(part, schema) for part in whole]), problems
-
-
-def _kinds(table: Table, chosen: Iterable[Field]) -> dict[str, Type]:
-    custom = {column: part.type for field in chosen for column, part in field.columns.items()}
-    return {column.name: column.type for column in table.columns} | custom
 
 
 def _text_field(name: str) -> pa.Field:
@@ -255,21 +268,16 @@ def _name_unknown(unknown: Unknown, kinds: Collection[str], reserved: Collection
     return named
 
 
-def _assemble(known: Columns, kinds: Mapping[str, Type], unknown: Mapping[str, pa.Array]) -> pa.Table:
-    schema = pa.schema([*((name, kind.storage) for name, kind in kinds.items()), *(_text_field(name) for name in unknown)])
-    return pa.Table.from_arrays([*known.values(), *unknown.values()], schema=schema)
-
-
-def _conform(part: pa.Table, kinds: Mapping[str, Type], chosen: Sequence[Field], reserved: Collection[str], problems: Problems) -> pa.Table:
+def _conform(part: pa.Table, layout: Layout, problems: Problems) -> pa.Table:
     """One part with all declared columns, in their order and types, and what else it holds after them."""
     held = {field.name: field for field in part.schema}
     columns: Columns = {}
     unknown: Unknown = {}
-    for field in chosen:
+    for field in layout.chosen:
         if len(field.parts) > 1 and field.code in held and is_unknown(held[field.code]):
             values = [_parsed(value) for value in part[field.code].to_pylist()]
             columns |= build_columns(_field_cells(values, field, unknown), problems.add_cell)
-    for name, kind in kinds.items():
+    for name, kind in layout.kinds.items():
         if name in columns:
             continue
         if name not in held:
@@ -278,12 +286,11 @@ def _conform(part: pa.Table, kinds: Mapping[str, Type], chosen: Sequence[Field],
             columns[name] = part[name]
         else:
             columns[name] = _retyped(part[name], kind, held[name], partial(problems.add_cell, name))
-    ordered: Columns = {name: columns[name] for name in kinds}
-    rest = [field for field in part.schema if field.name not in kinds]
-    named = _name_unknown(unknown, [*kinds, *(field.name for field in rest)], reserved, problems)
-    declared = pa.schema([(name, kind.storage) for name, kind in kinds.items()])
-    schema = pa.schema([*declared, *rest, *(_text_field(name) for name in named)])
-    return pa.Table.from_arrays([*ordered.values(), *(part[field.name] for field in rest), *named.values()], schema=schema)
+    rest = [field for field in part.schema if field.name not in layout.kinds]
+    named = _name_unknown(unknown, [*layout.kinds, *(field.name for field in rest)], layout.table.reserved, problems)
+    schema = pa.schema([*layout.schema, *rest, *map(_text_field, named)])
+    ordered = [columns[name] for name in layout.kinds]
+    return pa.Table.from_arrays([*ordered, *(part[field.name] for field in rest), *named.values()], schema=schema)
 
 
 def _parsed(text: str | None) -> Any:

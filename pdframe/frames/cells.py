@@ -261,19 +261,26 @@ def build_columns(columns: Mapping[str, Cells], unfit: Callable[[str, object], N
         Is told each value that does not fit, and its column; its cell is null.
     """
     built: dict[str, pa.Array] = {}
-    alike: dict[Any, dict[str, Cells]] = {}
+    # By identity: types are few, and comparing Arrow's takes longer than what is done here.
+    nothing: dict[int, pa.Array] = {}
+    alike: dict[int, dict[str, Sequence[Any]]] = {}
+    kinds = {id(kind): kind for _, kind in columns.values()}
     for name, (values, kind) in columns.items():
-        if all_null(values):
-            built[name] = pa.nulls(len(values), kind.storage)
+        if not all_null(values):
+            alike.setdefault(id(kind), {})[name] = values
+        elif (nulls := nothing.get(id(kind))) is not None:
+            built[name] = nulls
         else:
-            alike.setdefault((_WHOLE.get(kind.name), kind.storage), {})[name] = (values, kind)
-    for (way, storage), group in alike.items():
-        flat = list(chain.from_iterable(values for values, _ in group.values())) if way and len(group) > 1 else []
-        whole = _whole(flat, storage, way) if flat and way else None
+            built[name] = nothing[id(kind)] = pa.nulls(len(values), kind.storage)
+    for number, group in alike.items():
+        kind = kinds[number]
+        way = _WHOLE.get(kind.name)
+        flat = list(chain.from_iterable(group.values())) if way and len(group) > 1 else []
+        whole = _whole(flat, kind.storage, way) if flat and way else None
         size = len(flat) // len(group)
-        for number, (name, (values, kind)) in enumerate(group.items()):
+        for place, (name, values) in enumerate(group.items()):
             if whole is not None:
-                built[name] = whole.slice(number * size, size)
+                built[name] = whole.slice(place * size, size)
             else:
                 built[name] = build(values, kind, partial(unfit, name))
     return built

@@ -8,8 +8,8 @@ from typing import Any
 import msgspec
 import pyarrow as pa
 
-from pdframe.fields import Field, custom_fields
-from pdframe.frames.arrow import CUSTOM, to_arrow, type_columns
+from pdframe.fields import Field
+from pdframe.frames.arrow import CUSTOM, Layout, to_arrow, type_columns
 from pdframe.frames.problems import Problems
 from pdframe.frames.uncollected import uncollected
 from pdframe.schema import Table
@@ -35,7 +35,7 @@ class PageReader:
     def __init__(self, table: Table, fields: Iterable[Field] = ()) -> None:
         self._table = table
         self._fields = tuple(fields)
-        self._chosen = custom_fields(self._fields, table.reserved)
+        self._layout = Layout(table, self._fields)
         self._keys: dict[str, None] = {}
         self._bag_keys: dict[str, None] = {}
         self._slots: _Slots | None = None
@@ -70,7 +70,7 @@ class PageReader:
         if not all(self._is_key(name, tops) for name in self._table.key):
             return to_arrow(msgspec.to_builtins(rows), self._table, self._fields)
         problems = Problems()
-        return type_columns(tops, bags, len(rows), self._table, self._chosen, {}, problems), problems
+        return type_columns(tops, bags, len(rows), self._layout, {}, problems), problems
 
     def _learn(self, rows: Sequence[Any]) -> None:
         """Make slots for the keys of these rows, and of those before them, in the order in which they come."""
@@ -78,7 +78,7 @@ class PageReader:
         objects = [row for row in rows if isinstance(row, dict)]
         self._keys.update(dict.fromkeys(key for row in objects for key in row))
         self._bag_keys.update(dict.fromkeys(key for row in objects if isinstance(bag := row.get(CUSTOM), dict) for key in bag))
-        if len(self._keys) + len(self._bag_keys) == known or (CUSTOM in self._keys and not (self._table.entity or self._chosen)):
+        if len(self._keys) + len(self._bag_keys) == known or (CUSTOM in self._keys and not (self._table.entity or self._layout.chosen)):
             return
         try:
             self._slots = _Slots(list(self._keys), list(self._bag_keys))
