@@ -22,9 +22,9 @@ from pdframe.ranges import Sorted
 from pdframe.schema import Table
 from pdframe.store import CHANGES, PENDING, Manifest, Store
 
-FORMAT = 5
+FORMAT = 6
 WHERE = "walk.json"
-KINDS = ("page", "note", "run")
+KINDS = ("page", "note", "run", "told")
 ROWS_PER_GROUP = 2_000
 
 
@@ -53,15 +53,16 @@ def under_way(store: Store) -> list[str]:
 
 @dataclass(frozen=True, slots=True)
 class Saved:
-    """What an unfinished walk left: where it stood, its last pages in the order in which they came, notes beside them, and runs before.
+    """What an unfinished walk left: where it stood, its last pages in the order in which they came, and runs before.
 
-    `count` is how many pages it took.
+    Beside pages and runs stand `notes` and what the runs are `told` by, or nothing. `count` is how many pages it took.
     """
 
     place: Place
     pages: list[pa.Table]
     notes: list[pa.Table]
     runs: list[Sorted]
+    told: list[pa.Table]
     count: int
 
 
@@ -87,6 +88,7 @@ class Pending:
 
     def _begin(self) -> None:
         self._first = self._pages = self._runs = 0
+        self._told = False
         # Of all files of a kind, in their order: one that is changed, missing, foreign or of another walk shows.
         self._crc = dict.fromkeys(KINDS, 0)
 
@@ -114,13 +116,15 @@ class Pending:
             pages = [self._read("page", number) for number in range(self._first, self._pages)]
             notes = [self._read("note", number) for number in range(self._first, self._pages) if raw["noted"]]
             runs = [self._open(number) for number in range(self._runs)]
+            told = [self._read("told", number) for number in range(self._runs) if raw["told"]]
             if self._crc != raw["read_crc32"]:
                 raise ValueError("other pages")
         except (OSError, ValueError, KeyError, TypeError, AttributeError, pa.ArrowException):
             self.drop()
             warn(f"The saved pages of {self._table!r} are not as they were written: what they held is asked for again.")
             return None
-        return Saved(place, pages, notes, runs, self._pages)
+        self._told = bool(told)
+        return Saved(place, pages, notes, runs, told, self._pages)
 
     def add(self, page: pa.Table, place: Place, note: pa.Table | None = None) -> None:
         """Keep a page that came whole, and where the walk stands behind it."""
@@ -132,17 +136,25 @@ class Pending:
             self._pages += 1
             self._write(place, noted=note is not None)
 
-    def settle(self, rows: pa.Table, place: Place) -> Sorted:
-        """Keep rows in the order of their ids, in the place of the pages since the last run; the walk stands where it stood."""
+    def settle(self, rows: pa.Table, place: Place, note: pa.Table | None = None) -> Sorted:
+        """Keep rows in the order of their ids, in the place of the pages since the last run, and one note in the place of theirs.
+
+        The walk stands where it stood.
+        """
         with self._making_room():
             path = self._path("run", self._runs)
             part = write_part(self._folder, path.name, rows, durable=False, group=ROWS_PER_GROUP)
             self._add("run", part.crc32)
+            if note is not None:
+                self._add("told", write_plain(self._path("told", self._runs), note))
+                self._told = True
             before = range(self._first, self._pages)
-            self._runs, self._first, self._crc["page"] = self._runs + 1, self._pages, 0
+            self._runs, self._first = self._runs + 1, self._pages
+            self._crc |= {"page": 0, "note": 0}
             self._write(place, noted=False)
             for number in before:
-                self._path("page", number).unlink(missing_ok=True)
+                for kind in ("page", "note"):
+                    self._path(kind, number).unlink(missing_ok=True)
         return Sorted(pq.ParquetFile(path), self.key)
 
     @contextlib.contextmanager
@@ -161,6 +173,7 @@ class Pending:
             "pages": self._pages,
             "runs": self._runs,
             "noted": noted,
+            "told": self._told,
             "read_crc32": self._crc,
             "began": place.began.isoformat(),
             "source": place.source,

@@ -35,8 +35,15 @@ class Sorted:
         self._rows = rows
         self._key = key
         self._held: tuple[int, pa.Table] | None = None
+        self._only: tuple[str, pa.Array] | None = None
         self.schema: pa.Schema = rows.schema if isinstance(rows, pa.Table) else rows.schema_arrow
         self.groups = list(self._grouped())
+
+    def only(self, column: str, values: pa.Array) -> Sorted:
+        """These rows, without those that have something else in a column."""
+        some = Sorted(self._rows, self._key)
+        some._only = column, values
+        return some
 
     def _grouped(self) -> Iterator[Group]:
         if isinstance(self._rows, pa.Table):
@@ -67,16 +74,21 @@ class Sorted:
     def read(self, columns: Sequence[str]) -> pa.Table:
         """Some columns of all rows; one that it lacks is left out."""
         columns = [name for name in columns if name in self.schema.names]
-        return self._rows.select(columns) if isinstance(self._rows, pa.Table) else self._rows.read(columns, use_threads=False)
+        held = columns if self._only is None else [*dict.fromkeys([*columns, self._only[0]])]
+        rows = self._rows.select(held) if isinstance(self._rows, pa.Table) else self._rows.read(held, use_threads=False)
+        return self._chosen(rows).select(columns)
 
     def _group(self, number: int) -> pa.Table:
         if isinstance(self._rows, pa.Table):
-            return self._rows
+            return self._chosen(self._rows)
         # Ranges are taken in their order: the group where one ends is the one where the next begins.
         if self._held is None or self._held[0] != number:
             # In this thread: memory that others take is given back late.
-            self._held = number, self._rows.read_row_group(number, use_threads=False)
+            self._held = number, self._chosen(self._rows.read_row_group(number, use_threads=False))
         return self._held[1]
+
+    def _chosen(self, rows: pa.Table) -> pa.Table:
+        return rows if self._only is None else rows.filter(pc.is_in(rows[self._only[0]], value_set=self._only[1]))
 
 
 def cuts(stores: Sequence[Sorted], rows: int) -> Iterator[tuple[int, int]]:

@@ -12,8 +12,8 @@ import pyarrow.compute as pc
 
 from pdframe.errors import CacheError
 from pdframe.pending import Saved
+from pdframe.ranges import Sorted
 from pdframe.store import Manifest, Store
-from pdframe.sync.compare import Merge, upsert
 from pdframe.sync.pull import Pull
 
 # What is remembered where a deal has shown that its count leaves no line out.
@@ -21,6 +21,8 @@ COUNTS = "products_count"
 COUNTS_ALL = "counts disabled lines"
 # Once the server's clock has moved on by so much, the second of a stamp is over.
 A_SECOND = timedelta(seconds=2)
+# What must be known of all lines at once.
+SHOWN = ("id", "deal_id", "is_enabled")
 _COMPARED = ("update_time", "products_count", "possible")
 
 
@@ -103,12 +105,11 @@ def proven_since(store: Store, table: str, began: datetime) -> datetime:
     return min(began, *(manifest.full_at for manifest in manifests if manifest is not None))
 
 
-def replace_lines(cached: pa.Table, rows: pa.Table, void: pa.Array, key: str) -> Merge:
-    """Put the lines of some deals in the place of those that were cached of them: a line that did not come again is gone."""
+def gone(cached: pa.Table, came: pa.Array, void: pa.Array, key: str) -> list[int]:
+    """The cached lines of some deals that did not come again."""
     voided = pc.is_in(cached["deal_id"], value_set=void)
-    came = rows[key].combine_chunks()
-    gone = cached.filter(pc.and_(voided, pc.invert(pc.is_in(cached[key], value_set=came))))
-    return upsert(cached, rows, gone[key].combine_chunks(), key)
+    ids: list[int] = cached.filter(pc.and_(voided, pc.invert(pc.is_in(cached[key], value_set=came))))[key].to_pylist()
+    return ids
 
 
 def basis_name(table: str) -> str:
@@ -173,15 +174,24 @@ def plan(now: pa.Table, basis: pa.Table | None, cached: pa.Table | None) -> Plan
 
 def take_saved(pull: Pull, saved: Saved | None, looks: pa.Table, ask: Sequence[int]) -> set[int]:
     """Add what an interrupted pull left of the deals in `ask` that look as they did then, and return those deals."""
-    if saved is None or not saved.notes:
+    notes = [*saved.told, *saved.notes] if saved else []
+    answered = _same(looks, pa.concat_tables(notes)) & set(ask) if notes else set()
+    if saved is None or not answered:
         return set()
-    answered = _same(looks, pa.concat_tables(saved.notes)) & set(ask)
-    wanted = pa.array(sorted(answered), pa.int64())
-    if not answered:
-        return set()
-    pull.tables += [page.filter(pc.is_in(page["deal_id"], value_set=wanted)) for page in saved.pages]
     pull.began, pull.saved = saved.place.began, saved.count
     pull.problems.merge(saved.place.problems)
+    # A deal that was asked for again, as it looked different by then, has old lines in what came before.
+    later: set[int] = set()
+    for held, note in reversed([*zip([*saved.runs, *saved.pages], notes, strict=True)]):
+        deals = set(note["id"].to_pylist())
+        wanted = pa.array(sorted((deals & answered) - later), pa.int64())
+        later |= deals
+        if isinstance(held, Sorted):
+            pull.runs.insert(0, held.only("deal_id", wanted))
+        else:
+            pull.tables.insert(0, held.filter(pc.is_in(held["deal_id"], value_set=wanted)))
+            pull.notes.insert(0, note.filter(pc.is_in(note["id"], value_set=wanted)))
+    pull.held = sum(rows.nbytes for rows in pull.tables)
     return answered
 
 

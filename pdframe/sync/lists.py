@@ -176,11 +176,14 @@ class Puller:
         return rows
 
 
-def keep_page(pending: Pending, pull: Pull, rows: pa.Table, reached: Place) -> None:
+def keep_page(pending: Pending, pull: Pull, rows: pa.Table, reached: Place, note: pa.Table | None = None) -> None:
     """Leave a page that was added to a pull, and put what is in memory together on disk where it has become much."""
-    pending.add(rows, reached)
+    pending.add(rows, reached, note)
+    if note is not None:
+        pull.notes.append(note)
     if pull.held > HELD:
-        pull.settled(pending.settle(latest(pa.concat_tables(pull.tables, promote_options="default"), pending.key), reached))
+        together = latest(pa.concat_tables(pull.tables, promote_options="default"), pending.key)
+        pull.settled(pending.settle(together, reached, pa.concat_tables(pull.notes) if pull.notes else None))
 
 
 def pages_of(

@@ -32,7 +32,7 @@ class Pull:
     """What came over the wire for a table: rows, keys that are gone, and what the next pull must know.
 
     The rows are in `runs` on disk, each in the order of its ids, and in the `tables` that came after these; of a row that is there twice,
-    the later counts. Those in memory take `held` bytes.
+    the later counts. Those in memory take `held` bytes; `notes` stand beside them.
 
     `began` is this machine's clock when the first of these rows was asked for; `saved` how many pages an earlier walk had left.
     `server_time` is the server's clock at the first answer, `seen_at` at the last, `newest` the newest `update_time` of all rows.
@@ -53,6 +53,7 @@ class Pull:
     looked_again: bool = False
     to_close: list[Source] = field(default_factory=list)
     held: int = 0
+    notes: list[pa.Table] = field(default_factory=list)
 
     def add(self, rows: pa.Table) -> None:
         """Add rows that came."""
@@ -64,6 +65,7 @@ class Pull:
         """Let go of the rows in memory: they are in a run."""
         self.runs.append(run)
         self.tables.clear()
+        self.notes.clear()
         self.held = 0
 
     def go_on(self, saved: Saved) -> None:

@@ -23,7 +23,7 @@ from pdframe.sync import lines
 from pdframe.sync.by_parts import ByParts, present
 from pdframe.sync.compare import Merge, last_of_each, replace_all
 from pdframe.sync.kept import DEALS, LOOKED_AT, keep_look
-from pdframe.sync.lists import Puller
+from pdframe.sync.lists import Puller, keep_page
 from pdframe.sync.mend import move_damaged, saying_last
 from pdframe.sync.parents import ByParent, Want, parents_name
 from pdframe.sync.pull import DELETIONS_KEPT, Pull, StartAgainError, can_pull_changes
@@ -93,8 +93,7 @@ class Work:
             full, note = True, reason
         if self.table.sources[0].batch is not None:
             # The batches that came whole are saved: only the one whose cursor was refused is asked again.
-            rows = cached.read() if cached else None
-            return _once_more(lambda note: self._lines(manifest, rows, note, full=full), note)
+            return _once_more(lambda note: self._lines(manifest, cached, note, full=full), note)
         if manifest is not None and cached is not None and not full:
             try:
                 return self._changes(manifest, cached)
@@ -190,27 +189,30 @@ class Work:
 
     # Lines of deals
 
-    def _lines(self, manifest: Manifest | None, cached: pa.Table | None, note: str, *, full: bool) -> Outcome:
+    def _lines(self, manifest: Manifest | None, cached: Stored | None, note: str, *, full: bool) -> Outcome:
         """The lines of the deals that look different from when they were asked for; of every deal that can have any."""
-        name, began = self.table.name, self.now()
-        before = lines.basis(self.store, name) if manifest and cached is not None and not full else None
+        name, key, began = self.table.name, self.table.key[0], self.now()
+        had = cached.read([key, "deal_id"]) if cached is not None else None
+        before = lines.basis(self.store, name) if manifest and had is not None and not full else None
         state = dict(manifest.state) if manifest and before else {}
         known, pull, pending = lines.known(self.store, name), Pull(began, state=state), self._pending()
-        looks, plan = lines.asked(name, known, before, cached, counts_all=lines.counts_all(state))
+        looks, plan = lines.asked(name, known, before, had, counts_all=lines.counts_all(state))
         answered = lines.take_saved(pull, pending.load(), looks, plan.ask)
 
         def bring(ask: Collection[int], *, more: bool = False) -> pa.Table:
             def keep(rows: pa.Table, ids: Sequence[int]) -> None:
                 note = looks.filter(pc.is_in(looks["id"], value_set=pa.array(ids, pa.int64())))
-                pending.add(rows, Place(pull.began, problems=pull.problems), note=note)
+                keep_page(pending, pull, rows, Place(pull.began, problems=pull.problems), note)
 
             self.puller.batches_of(sorted(set(ask) - answered), pull, keep, more=more)
-            return pull.rows(self.table, self.fields)
+            shown = [name for name in lines.SHOWN if name in self.table.by_name]
+            nothing = storage_schema(self.table, self.fields).empty_table().select(shown)
+            return pa.concat_tables([nothing, *pull.columns(shown)])
 
         void = plan.void
         if name == "deal_products" and before is None:
             # Those that count some lines may tell whether the others can have any.
-            first, others = lines.by_count(known.deals, plan.ask, cached)
+            first, others = lines.by_count(known.deals, plan.ask, had)
             rows = bring(first, more=bool(others))
             if lines.leaves_out(known.deals, rows) is not False:
                 rows = bring(others)
@@ -221,18 +223,19 @@ class Work:
             rows = bring(plan.ask)
             if lines.counts_all(state) and lines.leaves_out(known.deals, rows):
                 del state[lines.COUNTS]
-                looks, rest = lines.asked(name, known, lines.Basis(looks, None), cached, counts_all=False)
+                looks, rest = lines.asked(name, known, lines.Basis(looks, None), had, counts_all=False)
                 rows = bring(set(rest.ask) - set(plan.ask))
                 void = pa.array(sorted({*void.to_pylist(), *rest.ask}), pa.int64())
-        key = self.table.key[0]
-        if before is None or cached is None:
-            mode: Mode = "full"
-            merge = replace_all(cached, rows, key)
+        mode: Mode = "full" if before is None or had is None else "incremental"
+        made = ByParts(self.table, self.fields)
+        old = self.store.sorted_parts(manifest, key) if manifest and had is not None else []
+        if before is None or had is None:
+            parts: Iterable[pa.Table | Part] = made.whole(pull, old)
         else:
-            mode = "incremental"
-            merge = lines.replace_lines(cached, rows, void, key)
+            pull.gone = lines.gone(had, rows[key].combine_chunks(), void, key)
+            parts = made.changed(pull, old)
         full_at = lines.proven_since(self.store, name, pull.began) if mode == "full" or manifest is None else manifest.full_at
-        self._keep(merge, pull, manifest, began, full_at=full_at)
+        merge = self._keep_parts(made, parts, pull, manifest, began, full_at=full_at)
         lines.keep_basis(self.store, name, lines.settled(looks, before, plan.ask, pull.server_time), began, pull.server_time)
         pending.drop()
         return Outcome(mode, merge, _went_on(pull, note))

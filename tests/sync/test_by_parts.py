@@ -52,9 +52,9 @@ def settled(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     runs: list[int] = []
     settle = Pending.settle
 
-    def noted(pending: Pending, rows: Any, place: Place) -> Sorted:
+    def noted(pending: Pending, rows: Any, *where: Any) -> Sorted:
         runs.append(rows.num_rows)
-        return settle(pending, rows, place)
+        return settle(pending, rows, *where)
 
     monkeypatch.setattr(Pending, "settle", noted)
     return runs

@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
+from collections import Counter
 from collections.abc import Iterator
+from typing import Any
 
 import pandas as pd
 import pyarrow as pa
 import pytest
+import truth
+from cell_by_cell import wrong_cells
 
 from pdframe import sandbox
 from pdframe.errors import ResponseError
+from pdframe.pending import Pending
+from pdframe.ranges import Sorted
+from pdframe.sync import by_parts, lanes, lists
 from pdframe.sync.lines import leaves_out
 
 pytestmark = pytest.mark.filterwarnings("ignore::pdframe.errors.DataWarning")
@@ -165,3 +173,78 @@ def test_line_items_are_proven_complete_no_later_than_the_deals(account: sandbox
     assert (later[["deals", "deal_products", "installments"]] > full_at[["deals", "deal_products", "installments"]]).all()
     assert later["deal_products"] == later["installments"] == later["deals"]
     pd.testing.assert_series_equal(later[["activities"]], full_at[["activities"]])
+
+
+# Line items that are put together on disk
+
+
+@pytest.fixture(params=[True, False], ids=["in runs", "in pages"])
+def runs(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """How many rows were put together, run by run; where there are none, all is held."""
+    settled: list[int] = []
+    settle = Pending.settle
+
+    def noted(pending: Pending, rows: pa.Table, *where: Any) -> Sorted:
+        settled.append(rows.num_rows)
+        return settle(pending, rows, *where)
+
+    monkeypatch.setattr(Pending, "settle", noted)
+    if request.param:
+        monkeypatch.setattr(lists, "HELD", 10_000)
+        monkeypatch.setattr(by_parts, "PART", 10_000)
+        monkeypatch.setattr("pdframe.store.BYTES_PER_PART", 10_000)
+        monkeypatch.setattr("pdframe.pending.ROWS_PER_GROUP", 5)
+    return settled
+
+
+@pytest.mark.parametrize("full", [False, True], ids=["refresh", "reload"])
+def test_line_items_of_many_batches_are_the_true_ones(full: bool, runs: list[int], request: pytest.FixtureRequest) -> None:
+    with sandbox.connect(seed=3, deals=700, burst=100_000, progress=False) as account:
+        company, tables = account.company_model, ("deal_products", "installments")
+        account.sync(*tables)
+        assert bool(runs) == ("in runs" in request.node.callspec.id)
+        assert not any(wrong_cells(account, company, truth.fold(company.events), table, refresh=False) for table in tables)
+        before = account.deal_products(refresh=False)
+        gone, edited = set[int](), set[int]()
+        for number, line in enumerate(before["id"].iloc[::3].astype(int)):
+            with contextlib.suppress(ValueError):  # installments need a line
+                company.edit_line(line, quantity=77.125) if number % 5 else company.remove_line(line)
+                (edited if number % 5 else gone).add(line)
+        done = account.sync(*tables, full=full).set_index("table")
+        assert done["mode"]["deal_products"] == ("full" if full else "incremental")
+        assert done["removed"]["deal_products"] == len(gone) > 0
+        assert done["changed"]["deal_products"] >= len(edited) > 0
+        assert not any(wrong_cells(account, company, truth.fold(company.events), table, refresh=False) for table in tables)
+
+
+def test_a_line_that_is_removed_between_two_interruptions_does_not_come_back(runs: list[int], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lanes, "LANES", 1)
+    with sandbox.connect(seed=3, deals=900, burst=100_000, progress=False, max_age=0) as account:
+        company, get, left = account.company_model, account._client.get_json, [0]
+
+        def failing(path: str, params: Any = None, **options: Any) -> Any:
+            if path == "/deals/products":
+                left[0] -= 1
+                if not left[0]:
+                    raise ResponseError("made up")
+            return get(path, params, **options)
+
+        monkeypatch.setattr(account._client, "get_json", failing)
+        for asked in (4, 3):
+            left[0] = asked
+            with pytest.raises(ResponseError, match="made up"):
+                account.sync("deal_products")
+            if asked == 4:
+                deals = Counter(line["deal_id"] for line in truth.visible(truth.fold(company.events), "deal_products"))
+                several = min(deal for deal, lines in deals.items() if lines > 1)
+                company.remove_line(company.lines_of(several)[0]["id"])
+                # Else its stamp would be the newest, and it asked for again in any case.
+                company.now += 60
+                company.edit_deal(max(deals), title="edited later")
+        account.server.reset_stats()
+        left[0] = -1
+        done = account.sync("deal_products").set_index("table")
+        assert done["note"]["deal_products"].startswith("went on")
+        assert not wrong_cells(account, company, truth.fold(company.events), "deal_products", refresh=False)
+        # Neither the deals before the first interruption nor those before the second are asked for again.
+        assert account.server.stats.by_path[PATH][0] < 6
