@@ -62,8 +62,9 @@ class ByParts:
         )
         flagged = set(seen[self._key].to_pylist()).difference(present(self._table, seen, ())[self._key].to_pylist())
         gone = pa.array(sorted({*pull.gone, *flagged}), seen.schema.field(self._key).type)
-        every = self._together([rows.schema.empty_table() for rows in (*(rows for _, rows in old), *stores)])
-        ranges = list(cuts([*stores, *(rows for _, rows in old)], _rows_of_a_part(stores)))
+        every_store = [*stores, *(rows for _, rows in old)]
+        every = self._together([rows.schema.empty_table() for rows in every_store])
+        ranges = list(cuts(every_store, _rows_of_a_part(every_store)))
         starts = [LOWEST, *(rows.groups[0].low for _, rows in old[1:])]
         for (part, rows), low, after in zip(old, starts, [*starts[1:], HIGHEST + 1], strict=True):
             there = [_between(ids, low, after - 1) for ids in (seen[self._key], gone)]
@@ -101,8 +102,8 @@ def _between(ids: pa.Array | pa.ChunkedArray, low: int, high: int) -> pa.Array |
 
 
 def _rows_of_a_part(stores: Sequence[Sorted]) -> int:
-    some = next((store.between(group.low, group.high) for store in stores for group in store.groups), None)
-    return int(PART / max(1.0, some.nbytes / some.num_rows)) if some else PART
+    some = (store.between(group.low, group.high) for store in stores for group in store.groups)
+    return next((int(PART / max(1.0, rows.nbytes / rows.num_rows)) for rows in some if rows.num_rows), PART)
 
 
 def present(table: Table, rows: pa.Table, gone: Collection[int]) -> pa.Table:

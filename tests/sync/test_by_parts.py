@@ -255,6 +255,30 @@ def test_a_refresh_of_more_than_is_held_goes_on_from_its_runs(tmp_path: Path, se
                 assert not (account.cache_path / "deals" / "changes").exists()
 
 
+@pytest.mark.usefixtures("little_memory")
+@pytest.mark.parametrize("cached", [False, True])
+def test_runs_may_hold_rows_that_no_longer_count(cached: bool, tmp_path: Path) -> None:
+    table = TABLES["organizations"]
+    store = Store(tmp_path, "account")
+    store.open()
+    pending, pull = Pending(store, table, storage_schema(table)), Pull(NOW)
+    rows = to_arrow([{"id": one, "name": "odd" if one % 2 else "even"} for one in range(50)], table)[0]
+    pending.add(rows, Place(NOW))
+    run = pending.settle(rows, Place(NOW))
+    for name, left in (("odd", range(1, 50, 2)), ("neither", range(0))):
+        pull.runs = [run.only("name", pa.array([name]))]
+        assert [one["id"] for one in next(pull.columns(["id"])).to_pylist()] == list(left)
+        manifest = Manifest("organizations", (), 0, NOW, NOW)
+        if cached:
+            before = Pull(NOW)
+            before.add(to_arrow([{"id": 1_000, "name": "before"}], table)[0])
+            manifest = store.name(store.write(manifest, ByParts(table, ()).whole(before, [])))
+        made = ByParts(table, ())
+        parts = made.changed(pull, store.sorted_parts(manifest, "id")) if cached else made.whole(pull, [])
+        store.name(store.write(manifest, parts))
+        assert store.read("organizations")["id"].to_pylist() == [*left, *([1_000] if cached else [])]
+
+
 def test_ranges_hold_every_id_once() -> None:
     stores = [Sorted(pa.table({"id": list(range(start, 400, 7))}), "id") for start in (0, 3)]
     ranges = list(cuts(stores, 10))
