@@ -7,9 +7,8 @@ import errno
 import hashlib
 import os
 import re
-import threading
 import zlib
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
@@ -32,6 +31,7 @@ from pdframe.files import (
     write_atomic,
     write_part,
 )
+from pdframe.locks import Held, locked
 from pdframe.ranges import Sorted
 
 FORMAT = 2
@@ -46,7 +46,6 @@ ACCOUNTS = "accounts.json"
 UNFINISHED = "unfinished.json"
 PENDING = "pending"
 CHANGES = "changes"
-A_YEAR = 365 * 86_400.0
 # So often a table may be replaced while it is read.
 READS = 20
 # So many credentials of one account are remembered: each session of a sandbox brings its own.
@@ -297,20 +296,8 @@ class Store:
 
         It is held until who took it, and the threads that share it, are all done.
         """
-        # Not at the top: it takes a while, and a session that only reads its cache never locks.
-        from filelock import FileLock
-
-        try:
-            lock = FileLock(self.root / ".lock", mode=0o600, thread_local=False)
-            # With an end, however far: without one, waiting for threads that this one handed out is taken for a deadlock.
-            lock.acquire(timeout=A_YEAR)
-        except OSError as error:
-            raise CacheError(f"The cache folder {self.root} cannot be locked: {error.strerror}.") from error
-        held = Held(lock.release)
-        try:
+        with locked(self.root) as held:
             yield held
-        finally:
-            held.let_go()
 
     def unfinished_since(self) -> datetime | None:
         """When the sync began that did not come to its end; None where the last one did."""
@@ -340,41 +327,6 @@ class Store:
             if path.name not in keep:
                 with contextlib.suppress(OSError):
                     path.unlink()
-
-
-class Held:
-    """A lock that is held for one thread, and for those that it hands out work to, until the last of them is done.
-
-    Parameters
-    ----------
-    release
-        How it is let go.
-    """
-
-    def __init__(self, release: Callable[[], None]) -> None:
-        self._release = release
-        self._holding = 1
-        self._counting = threading.Lock()
-
-    @contextlib.contextmanager
-    def shared(self) -> Iterator[None]:
-        """Hold it in this thread as well; `CacheError` where it is let go already."""
-        with self._counting:
-            if not self._holding:
-                raise CacheError("The work was given up before it began. Nothing was asked of the API.")
-            self._holding += 1
-        try:
-            yield
-        finally:
-            self.let_go()
-
-    def let_go(self) -> None:
-        """Be done with it."""
-        with self._counting:
-            self._holding -= 1
-            last = not self._holding
-        if last:
-            self._release()
 
 
 class Stored:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -21,14 +20,9 @@ ME = data({"id": 1, "name": "Ada", "company_name": "Acme", "company_domain": "ac
 
 @pytest.fixture
 def server() -> Iterator[Scripted]:
-    server = Scripted()
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
-    thread.start()
-    server.replies = [ME]
-    yield server
-    server.shutdown()
-    server.server_close()
-    thread.join()
+    with Scripted.running() as server:
+        server.replies = [ME]
+        yield server
 
 
 @pytest.fixture

@@ -1,8 +1,5 @@
 """Connecting: what is missing or malformed is said before anything is asked of the API."""
 
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
 
@@ -145,18 +142,6 @@ def test_twenty_accounts_in_one_cache_are_kept_apart_under_readable_names(tmp_pa
             assert [entry.path for entry in account.server.requests][asked:] == ["/api/v1/users/me"]
 
 
-@contextmanager
-def serving() -> Iterator[Scripted]:
-    with Scripted() as server:
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
-        thread.start()
-        try:
-            yield server
-        finally:
-            server.shutdown()
-            thread.join()
-
-
 def test_two_users_of_one_company_see_what_is_theirs(tmp_path: Path) -> None:
     names = {"a" * 40: (7, "Mari's"), "b" * 40: (8, "Jaan's")}
 
@@ -166,7 +151,7 @@ def test_two_users_of_one_company_see_what_is_theirs(tmp_path: Path) -> None:
             return data({"id": user, "name": "Somebody", "company_domain": "acme"})
         return data([{"id": 1, "name": pipeline}])
 
-    with serving() as server:
+    with Scripted.running() as server:
         server.last = answer
         for _ in range(2):
             for token, (user, pipeline) in names.items():

@@ -12,8 +12,8 @@ from typing import TypeVar
 
 from pdframe.api.client import Client
 from pdframe.frames.problems import held_back, warn
+from pdframe.locks import Held
 from pdframe.schema import TABLES
-from pdframe.store import Held
 
 Progress = Callable[[str], AbstractContextManager[Callable[[int], None]]]
 # So many tables are worked on at once.

@@ -1,7 +1,5 @@
 """A scripted server, a fake clock, and clients made of both."""
 
-import threading
-
 import pytest
 from scripted import FakeTime, Scripted
 
@@ -23,13 +21,8 @@ def time():
 
 
 def _serve():
-    server = Scripted()
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
-    thread.start()
-    yield server
-    server.shutdown()
-    server.server_close()
-    thread.join()
+    with Scripted.running() as server:
+        yield server
 
 
 @pytest.fixture

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterator
 
 import pytest
@@ -17,13 +16,8 @@ TOKEN = "0123456789abcdef0123456789abcdef01234567"
 
 @pytest.fixture(scope="module")
 def scripted() -> Iterator[Scripted]:
-    server = Scripted()
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
-    thread.start()
-    yield server
-    server.shutdown()
-    server.server_close()
-    thread.join()
+    with Scripted.running() as server:
+        yield server
 
 
 @pytest.fixture(scope="module")

@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 from any_json import ALL_FIELDS, JSON_VALUES, rows_of
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
-from scale import SCALE
+from scale import examples
 from scripted import Reply, Scripted, Seen
 
 from pdframe.api.client import Client
@@ -23,13 +23,7 @@ from pdframe.sync.whole import Whole
 
 pytestmark = pytest.mark.slow
 
-EXAMPLES = settings(
-    max_examples=60 * SCALE,
-    deadline=None,
-    derandomize=SCALE == 1,
-    database=None,
-    suppress_health_check=[HealthCheck.too_slow],
-)
+EXAMPLES = examples(60)
 HEADERS = {"content-type": "application/json", "date": "Tue, 30 Jun 2026 12:00:00 GMT"}
 EMPTY = Reply(200, b'{"success": true, "data": [], "additional_data": {"next_cursor": null}}', HEADERS)
 

@@ -12,9 +12,9 @@ from pathlib import Path
 import crash
 import pyarrow as pa
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
-from scale import SCALE
+from scale import examples
 
 import pdframe
 from pdframe import sandbox
@@ -28,13 +28,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore:.*not defined
 TABLES = ("deals", "deal_products", "stages", "discounts")
 # Stands for a file of nothing but brackets.
 DEEP = b"[[["
-EXAMPLES = settings(
-    max_examples=12 * SCALE,
-    deadline=None,
-    derandomize=SCALE == 1,
-    database=None,
-    suppress_health_check=[HealthCheck.function_scoped_fixture],
-)
+EXAMPLES = examples(12)
 
 
 class World:

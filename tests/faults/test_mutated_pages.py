@@ -6,23 +6,17 @@ from collections import Counter
 
 import pytest
 import second_page
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from nasty import VALUES, corpus
-from scale import SCALE
+from scale import examples
 from scripted import Reply, Scripted, Seen
 
 from pdframe.api.client import Client
 
 pytestmark = pytest.mark.slow
 
-EXAMPLES = settings(
-    max_examples=60 * SCALE,
-    deadline=None,
-    derandomize=SCALE == 1,
-    database=None,
-    suppress_health_check=[HealthCheck.too_slow],
-)
+EXAMPLES = examples(60)
 HEADERS = {"content-type": "application/json", "date": "Tue, 30 Jun 2026 12:00:00 GMT"}
 # Six attempts at each of the two times that a walk may ask for the second page, and what closes it.
 MOST_REQUESTS = 16

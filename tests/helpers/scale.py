@@ -2,6 +2,19 @@
 
 import os
 
+from hypothesis import HealthCheck, settings
+
 SCALE = int(os.environ.get("PDFRAME_FAULTS", "1"))
 # In `make chaos` the draws differ from run to run, unless a seed is given to repeat one.
 SEED = int(os.environ.get("PDFRAME_FAULTS_SEED", "1" if SCALE == 1 else str(int.from_bytes(os.urandom(4), "big"))))
+
+
+def examples(count: int) -> settings:
+    """How many examples of a property are drawn; the same ones each time in `make test`."""
+    return settings(
+        max_examples=count * SCALE,
+        deadline=None,
+        derandomize=SCALE == 1,
+        database=None,
+        suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
+    )

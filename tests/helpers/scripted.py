@@ -1,5 +1,6 @@
 """A real HTTP server that gives canned answers in order, for servers that are odd on purpose."""
 
+import contextlib
 import gzip
 import json
 import threading
@@ -61,6 +62,19 @@ class Scripted(ThreadingHTTPServer):
     def __init__(self):
         super().__init__(("127.0.0.1", 0), Handler)
         self.replies, self.last, self.seen, self.lock = [], fail(500, "the script is over"), [], threading.Lock()
+
+    @classmethod
+    @contextlib.contextmanager
+    def running(cls):
+        """One that answers until the block is left."""
+        with cls() as server:
+            thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
+            thread.start()
+            try:
+                yield server
+            finally:
+                server.shutdown()
+                thread.join()
 
     @property
     def url(self):

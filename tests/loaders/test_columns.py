@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -95,13 +94,8 @@ def test_what_is_no_list_of_names_is_refused(known: sandbox.SandboxAccount, colu
 
 @pytest.fixture
 def server() -> Iterator[Scripted]:
-    server = Scripted()
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
-    thread.start()
-    yield server
-    server.shutdown()
-    server.server_close()
-    thread.join()
+    with Scripted.running() as server:
+        yield server
 
 
 def test_a_column_that_nothing_declares_can_be_asked_for_once_it_is_cached(server: Scripted, tmp_path: Path) -> None:

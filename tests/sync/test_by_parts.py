@@ -60,6 +60,12 @@ def settled(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     return runs
 
 
+def opened(folder: Path) -> Store:
+    store = Store(folder, "account")
+    store.open()
+    return store
+
+
 @pytest.mark.usefixtures("little_memory")
 @pytest.mark.parametrize("table", WALKED)
 def test_a_table_in_runs_equals_the_truth_and_so_do_its_changes(table: str, settled: list[int]) -> None:
@@ -147,8 +153,7 @@ def test_a_run_that_was_changed_is_asked_for_again(tmp_path: Path) -> None:
 @pytest.mark.parametrize("seed", range(8))
 def test_of_a_row_that_comes_again_and_again_the_last_look_counts(seed: int, tmp_path: Path) -> None:
     draw, table = random.Random(seed), TABLES["organizations"]
-    store = Store(tmp_path, "account")
-    store.open()
+    store = opened(tmp_path)
     pending, pull, known = Pending(store, table, storage_schema(table)), Pull(NOW), dict[int, dict[str, Any]]()
     for _ in range(draw.randrange(3, 40)):
         ids = [draw.choice([draw.randrange(60), draw.randrange(-(2**60), 2**60)]) for _ in range(draw.randrange(30))]
@@ -176,8 +181,7 @@ def test_of_a_row_that_comes_again_and_again_the_last_look_counts(seed: int, tmp
 @pytest.mark.parametrize("seed", range(8))
 def test_changes_in_runs_are_put_on_top_of_what_is_cached(seed: int, tmp_path: Path) -> None:
     draw, table = random.Random(seed), TABLES["organizations"]
-    store = Store(tmp_path, "account")
-    store.open()
+    store = opened(tmp_path)
 
     def rows(ids: list[int], odd: str) -> list[dict[str, Any]]:
         return [{"id": one, "name": f"{draw.random()}", "is_deleted": draw.random() < 0.1, odd: draw.random()} for one in ids]
@@ -259,8 +263,7 @@ def test_a_refresh_of_more_than_is_held_goes_on_from_its_runs(tmp_path: Path, se
 @pytest.mark.parametrize("cached", [False, True])
 def test_runs_may_hold_rows_that_no_longer_count(cached: bool, tmp_path: Path) -> None:
     table = TABLES["organizations"]
-    store = Store(tmp_path, "account")
-    store.open()
+    store = opened(tmp_path)
     pending, pull = Pending(store, table, storage_schema(table)), Pull(NOW)
     rows = to_arrow([{"id": one, "name": "odd" if one % 2 else "even"} for one in range(50)], table)[0]
     pending.add(rows, Place(NOW))
