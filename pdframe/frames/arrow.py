@@ -103,7 +103,7 @@ def type_columns(
     nothing = [None] * size
     cells = _standard(tops, nothing, layout.table, unknown)
     for field in layout.chosen:
-        cells |= _field_cells(bags.get(field.code, nothing), field, unknown)
+        cells |= _field_cells(bags.get(field.code, nothing), nothing, field, unknown)
     unknown |= {(code, ""): bags[code] for code in sorted(bags.keys() - {field.code for field in layout.chosen})}
     known = build_columns(cells, problems.add_cell)
     named = _name_unknown(unknown, layout.kinds, layout.table.reserved, problems)
@@ -188,7 +188,7 @@ def _standard(tops: Mapping[str, Sequence[Any]], nothing: Sequence[Any], table: 
             if top not in held:
                 objects[top], held[top] = set(), _held(values)
             objects[top].add(key)
-            values = _part(held[top], key, len(nothing))
+            values = _part(held[top], key, len(nothing)) if held[top] else nothing
         cells[column.name] = (values, column.type)
         if column.type.parts:
             _leftovers(values, column.name, column.type, unknown)
@@ -227,11 +227,13 @@ def _part(held: Iterable[tuple[int, Any]], key: str, rows: int) -> list[Any]:
     return part
 
 
-def _field_cells(values: Sequence[Any], field: Field, unknown: Unknown) -> dict[str, Cells]:
+def _field_cells(values: Sequence[Any], nothing: Sequence[Any], field: Field, unknown: Unknown) -> dict[str, Cells]:
     """Values of the columns of one custom field."""
     if len(field.parts) == 1:
         return {field.code: (values, field.parts[0].type)}
     held = _held(values)
+    if not held:
+        return {column: (nothing, part.type) for column, part in field.columns.items()}
     _subkeys(held, len(values), field.code, {part.key for part in field.parts}, unknown)
     return {column: (_part(held, part.key, len(values)), part.type) for column, part in field.columns.items()}
 
@@ -276,7 +278,7 @@ def _conform(part: pa.Table, layout: Layout, problems: Problems) -> pa.Table:
     for field in layout.chosen:
         if len(field.parts) > 1 and field.code in held and is_unknown(held[field.code]):
             values = [_parsed(value) for value in part[field.code].to_pylist()]
-            columns |= build_columns(_field_cells(values, field, unknown), problems.add_cell)
+            columns |= build_columns(_field_cells(values, [None] * len(values), field, unknown), problems.add_cell)
     for name, kind in layout.kinds.items():
         if name in columns:
             continue

@@ -154,16 +154,17 @@ _CELLS: Mapping[str, Callable[[Any], Any]] = MappingProxyType(
 
 def instants(text: pa.Array | pa.ChunkedArray, storage: pa.DataType) -> pa.Array | pa.ChunkedArray:
     """Times out of their text, not all null; `UnfitError` or Arrow's own where they are not all written alike."""
-    if pc.min(pc.utf8_length(text)).as_py() < 19:
+    # In bytes: what is no ASCII is no time either, which Arrow tells.
+    shortest, longest = pc.min_max(pc.binary_length(text)).values()
+    if shortest.as_py() < 19:
         raise UnfitError
-    zoned = pc.ends_with(text, "Z")
-    if pc.all(zoned).as_py():
-        moments = text.cast(storage)
-    elif pc.max(pc.utf8_length(text)).as_py() == 19:
+    if longest.as_py() == 19:
         moments = pc.assume_timezone(text.cast(pa.timestamp("us")), "UTC")
+    elif pc.all(pc.ends_with(text, "Z")).as_py():
+        moments = text.cast(storage)
     else:
         raise UnfitError
-    if pc.min(moments.cast(pa.int64())).as_py() < _FIRST_INSTANT:
+    if pc.min(moments).value < _FIRST_INSTANT:
         raise UnfitError
     return moments
 
@@ -171,7 +172,7 @@ def instants(text: pa.Array | pa.ChunkedArray, storage: pa.DataType) -> pa.Array
 def days(text: pa.Array | pa.ChunkedArray, storage: pa.DataType) -> pa.Array | pa.ChunkedArray:
     """Days out of their text, not all null; `UnfitError` or Arrow's own where one is none."""
     found = text.cast(storage)
-    if pc.min(found.cast(pa.int32())).as_py() < _FIRST_DAY:
+    if pc.min(found).value < _FIRST_DAY:
         raise UnfitError
     return found
 
@@ -181,6 +182,14 @@ def finite(numbers: pa.Array | pa.ChunkedArray, storage: pa.DataType) -> pa.Arra
     if not pc.all(pc.is_finite(numbers)).as_py():
         raise UnfitError
     return numbers
+
+
+def _integers_whole(values: Sequence[Any], storage: pa.DataType) -> pa.Array:
+    # Told what they are, Arrow would cut 0.5 to 0 without a word; asked what they are, it tells.
+    found = pa.array(values)
+    if found.type != storage:
+        raise UnfitError
+    return found
 
 
 def _of(column: Callable[[pa.Array, pa.DataType], pa.Array], wire: pa.DataType) -> Callable[[Sequence[Any], pa.DataType], pa.Array]:
@@ -197,7 +206,7 @@ def _whole_lists(values: Sequence[Any], storage: pa.DataType) -> pa.Array:
 
 _WHOLE: Mapping[str, _Way] = MappingProxyType(
     {
-        **dict.fromkeys(("id", "count"), (frozenset({int, _NULL}), pa.array)),
+        **dict.fromkeys(("id", "count"), (None, _integers_whole)),
         **dict.fromkeys(("amount", "number"), (frozenset({int, float, _NULL}), _of(finite, pa.float64()))),
         **dict.fromkeys(("text", "text_id", "time_of_day", "category", "any"), (None, pa.array)),
         "ids": (frozenset({list, _NULL}), _whole_lists),
@@ -265,8 +274,10 @@ def build_columns(columns: Mapping[str, Cells], unfit: Callable[[str, object], N
     nothing: dict[int, pa.Array] = {}
     alike: dict[int, dict[str, Sequence[Any]]] = {}
     kinds = {id(kind): kind for _, kind in columns.values()}
+    # Many columns may share one list of nulls, which is looked through once.
+    empty = {number for number, values in {id(values): values for values, _ in columns.values()}.items() if all_null(values)}
     for name, (values, kind) in columns.items():
-        if not all_null(values):
+        if id(values) not in empty:
             alike.setdefault(id(kind), {})[name] = values
         elif (nulls := nothing.get(id(kind))) is not None:
             built[name] = nulls
@@ -299,7 +310,8 @@ def _whole(values: Sequence[Any], storage: pa.DataType, way: _Way) -> pa.Array |
 
 def all_null(values: Sequence[Any]) -> bool:
     """Whether there is nothing but nulls, as in most custom columns."""
-    return values.count(None) == len(values)
+    # Most that are not begin with something else.
+    return not values or (values[0] is None and values.count(None) == len(values))
 
 
 def build(values: Sequence[Any], kind: Type, unfit: Callable[[object], None]) -> pa.Array:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import cache
 from types import MappingProxyType
 from typing import Any, Protocol
 
@@ -19,7 +20,7 @@ from pdframe.schema import NameColumn, Table
 
 _DTYPES: Mapping[pa.DataType, object] = MappingProxyType(
     {
-        pa.string(): pd.StringDtype(na_value=float("nan")),
+        **dict.fromkeys((pa.string(), pa.large_string()), pd.StringDtype(na_value=float("nan"))),
         pa.int64(): pd.Int64Dtype(),
         pa.bool_(): pd.BooleanDtype(),
         pa.timestamp("us", "UTC"): pd.DatetimeTZDtype("us", "UTC"),
@@ -103,11 +104,14 @@ def to_frame(
     named = _names(arrow, table, known, added)
     shown = named if columns is None else {storage: named[storage] for storage in _choose(columns, named, known, labels=labels)}
     optioned = _optioned(table, known) if labels else {}
+    # Most custom columns hold nothing. What pandas keeps in Arrow's memory is never written to: all of one type share theirs.
+    nulls = cache(lambda kind: pa.chunked_array([pa.nulls(arrow.num_rows, kind)]))
     data: dict[str, Any] = {}
     for storage, name in shown.items():
         if storage in added:
             keys, words = names[added[storage]]
-            data[name] = _plain(pa.chunked_array([words.take(pc.index_in(arrow[added[storage].id], value_set=keys).combine_chunks())]))
+            found = words.take(pc.index_in(arrow[added[storage].id], value_set=keys).combine_chunks())
+            data[name] = _plain(pa.chunked_array([found]), nulls)
             continue
         values = arrow[storage]
         declaration = table.by_name.get(storage)
@@ -119,7 +123,7 @@ def to_frame(
             vocabulary = {value: value for value in declaration.type.vocabulary}
             cells = _categories(values, vocabulary, f"{table.name}, column {name!r} holds values outside its vocabulary", mark=False)
         else:
-            cells = _plain(values)
+            cells = _plain(values, nulls)
         data[name if labels else storage] = cells
     # Where there are many, columns of numbers and times are put together, at the price of a copy: of a frame that is in many pieces pandas
     # warns whoever adds a column to it.
@@ -262,11 +266,13 @@ def _list_labels(values: pa.ChunkedArray, options: Mapping[Any, str], complaint:
     return pd.arrays.ArrowExtensionArray(pa.chunked_array([lists], pa.list_(pa.string())))
 
 
-def _plain(values: pa.ChunkedArray) -> Any:
-    """Column of a type that Arrow and pandas both know, without a detour by Python objects."""
-    kind = values.type
-    if pa.types.is_date(kind):
-        values = values.cast(pa.timestamp("us"))
+def _plain(values: pa.ChunkedArray, nulls: Callable[[pa.DataType], pa.ChunkedArray]) -> Any:
+    """Column of a type that Arrow and pandas both know, without a detour by Python objects; `nulls` makes one of nothing but nulls."""
+    kind = pa.timestamp("us") if pa.types.is_date(values.type) else values.type
+    if values.null_count == len(values):
+        values = nulls(pa.large_string() if pa.types.is_string(kind) else kind)
+    elif kind != values.type:
+        values = values.cast(kind)
     if pa.types.is_nested(kind):
         return pd.arrays.ArrowExtensionArray(values)
     cells = values.to_pandas(types_mapper=_DTYPES.get)

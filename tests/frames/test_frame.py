@@ -211,6 +211,17 @@ def test_every_column_of_every_kind_can_be_written_to(filled: int) -> None:
     assert arrow.equals(typed(rows, fields=fields))
 
 
+def test_a_column_of_nulls_is_written_to_alone() -> None:
+    fields = read_fields(kinds())
+    frame = to_frame(typed([{"id": 1}, {"id": 2}], fields=fields), DEALS, fields)
+    values = {"title": "x", "owner_id": 7, "value": 2.5, "add_time": pd.Timestamp("2026-01-02", tz="UTC"), "is_archived": True}
+    for name, value in values.items():
+        frame.loc[0, name] = value
+    assert frame.loc[0, list(values)].tolist() == list(values.values())
+    assert frame.drop(columns=["id", *values]).isna().all(axis=None)
+    assert frame.loc[1, list(values)].isna().all()
+
+
 @pytest.mark.parametrize("count", [20, 99, 160])
 def test_a_column_can_be_added_to_a_frame_of_many_without_a_warning(count: int) -> None:
     fields = read_fields([field(f"{number:040x}", f"Sum {number}", "double") for number in range(count)])
