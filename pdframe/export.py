@@ -26,7 +26,7 @@ from pdframe.files import make_private, write_atomic
 from pdframe.schema import LISTS, TABLES
 from pdframe.store import Store
 from pdframe.sync import UP_TO_DATE, Syncer
-from pdframe.sync.parents import load_asked
+from pdframe.sync.asked import load_asked
 
 Format: TypeAlias = Literal["parquet", "csv"]
 VISITS = "stage_visits"

@@ -17,7 +17,7 @@ from pdframe.frames import to_frame
 from pdframe.history import History, known_at
 from pdframe.schema.kept import HISTORY
 from pdframe.store import Store
-from pdframe.sync.parents import load_asked
+from pdframe.sync.asked import load_asked
 
 _STATE = (
     "id",

@@ -39,6 +39,11 @@ class Sorted:
         self.schema: pa.Schema = rows.schema if isinstance(rows, pa.Table) else rows.schema_arrow
         self.groups = list(self._grouped())
 
+    @property
+    def span(self) -> tuple[int, int]:
+        """The lowest and the highest id; the other way round where there are no rows."""
+        return min((group.low for group in self.groups), default=HIGHEST), max((group.high for group in self.groups), default=LOWEST)
+
     def only(self, column: str, values: pa.Array) -> Sorted:
         """These rows, without those that have something else in a column."""
         some = Sorted(self._rows, self._key)

@@ -199,8 +199,17 @@ class Store:
         """Put `table` in the place of what is cached, in one step, and return the manifest as written (rows, parts and bytes set)."""
         return self.name(self.write(manifest, [table]))
 
-    def write(self, manifest: Manifest, tables: Iterable[pa.Table | Part]) -> Manifest:
+    def write(self, manifest: Manifest, tables: Iterable[pa.Table | Part], *, at_most: int | None = None) -> Manifest:
         """Write the parts of a table beside what is cached of it; those that are there already are given as they are.
+
+        Parameters
+        ----------
+        manifest
+            What it is to be named by.
+        tables
+            Its rows.
+        at_most
+            How many bytes of rows go into one part; None: `BYTES_PER_PART`.
 
         Returns
         -------
@@ -215,7 +224,7 @@ class Store:
             for table in tables:
                 pieces = [table] if isinstance(table, Part) else _pieces(table)
                 for piece in pieces:
-                    if writer is not None and (isinstance(piece, Part) or _is_full(writer, piece)):
+                    if writer is not None and (isinstance(piece, Part) or _is_full(writer, piece, at_most or BYTES_PER_PART)):
                         held.close()
                         parts.append(writer.part)
                         writer = None
@@ -407,11 +416,11 @@ def _pieces(table: pa.Table) -> list[pa.Table]:
     return [table.slice(start, ROWS_PER_PART) for start in range(0, max(table.num_rows, 1), ROWS_PER_PART)]
 
 
-def _is_full(writer: PartWriter, more: pa.Table) -> bool:
+def _is_full(writer: PartWriter, more: pa.Table, at_most: int) -> bool:
     """Whether more rows belong into a part of their own."""
     return (
         writer.rows + more.num_rows > ROWS_PER_PART
-        or writer.bytes + more.nbytes > BYTES_PER_PART
+        or writer.bytes + more.nbytes > at_most
         or not writer.schema.equals(more.schema, check_metadata=True)
     )
 

@@ -17,6 +17,7 @@ from pdframe.errors import ArgumentError, BudgetError, CacheError, NotCachedErro
 from pdframe.schema import TABLES
 from pdframe.store import Manifest, Store
 from pdframe.sync import lanes, parents
+from pdframe.sync.asked import load_asked, parents_name
 
 # The company deletes options while rows hold them, and loaders of deals say so.
 pytestmark = pytest.mark.filterwarnings("ignore:deals, column:pdframe.errors.DataWarning")
@@ -242,7 +243,7 @@ def test_progress_is_saved_on_the_way(small: sandbox.SandboxAccount, monkeypatch
 
     def looking(path: str, *args: Any, **options: Any) -> Any:
         if path.endswith("changelog"):
-            seen.append(len(parents.load_asked(small._store, "deal_changes")))
+            seen.append(len(load_asked(small._store, "deal_changes")))
         return get(path, *args, **options)
 
     monkeypatch.setattr(small._client, "get_json", looking)
@@ -396,7 +397,7 @@ def test_a_budget_that_runs_out_in_sync_says_what_is_kept(small: sandbox.Sandbox
 
 def test_a_damaged_copy_is_said_and_loaded_again(account: sandbox.SandboxAccount) -> None:
     whole = account.discounts()
-    for name in ("discounts", parents.parents_name("discounts")):
+    for name in ("discounts", parents_name("discounts")):
         part = next((account.cache_path / name).glob("*.parquet"))
         part.write_bytes(b"no parquet")
         with pytest.raises(CacheError, match="cannot be trusted"):
@@ -411,18 +412,18 @@ def test_records_whose_rows_were_lost_are_asked_again_whenever_it_is_interrupted
     step: int, small: sandbox.SandboxAccount, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What says that they were asked is not lost with the rows, and must not be believed."""
-    whole, replace, written = small.deal_changes(), Store.replace, [0]
+    whole, write, written = small.deal_changes(), Store._write_manifest, [0]
     next((small.cache_path / "deal_changes").glob("*.parquet")).write_bytes(b"no parquet")
 
-    def dying(self: Store, manifest: Manifest, rows: Any) -> Manifest:
+    def dying(self: Store, manifest: Manifest) -> None:
         if manifest.table.startswith("deal_changes"):
             written[0] += 1
             if written[0] >= step:
                 raise KeyboardInterrupt
-        return replace(self, manifest, rows)
+        write(self, manifest)
 
     with monkeypatch.context() as patched:
-        patched.setattr(Store, "replace", dying)
+        patched.setattr(Store, "_write_manifest", dying)
         patched.setattr(parents, "SAVED_EVERY", 1)
         patched.setattr(lanes, "LANES", 1)
         with pytest.warns(DataWarning, match="moved aside|aside-1"), pytest.raises(KeyboardInterrupt):

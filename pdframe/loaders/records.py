@@ -12,7 +12,8 @@ from pdframe.errors import ArgumentError, NotCachedError
 from pdframe.frames.problems import warn
 from pdframe.loaders.base import Columns, Loading, Refresh
 from pdframe.schema import TABLES, Parent, Table
-from pdframe.sync.parents import EVERY_AT, load_asked, rows_of
+from pdframe.sync.asked import load_asked
+from pdframe.sync.parents import EVERY_AT, rows_of
 
 Ids: TypeAlias = "int | Iterable[Any]"
 _SHOWN = 10

@@ -12,7 +12,7 @@ from pdframe.files import Part
 from pdframe.frames import Problems, storage_schema, unify
 from pdframe.ranges import HIGHEST, LOWEST, Sorted, cuts
 from pdframe.schema import Table
-from pdframe.sync.compare import Merge, last_of_each, latest, replace_all, upsert
+from pdframe.sync.compare import Counts, Merge, last_of_each, latest, replace_all, upsert
 from pdframe.sync.pull import Pull
 
 # So many bytes of rows make a part; while it is put together, they are in memory a few times.
@@ -35,12 +35,12 @@ class ByParts:
         self._table, self._fields, self._key = table, fields, table.key[0]
         self._look = look
         self._seen: list[pa.Table] = []
-        self._added = self._changed = self._removed = 0
+        self._counts = Counts()
 
     @property
     def merge(self) -> Merge:
         """What was counted, and the columns that were kept."""
-        return Merge(pa.concat_tables(self._seen, promote_options="default"), self._added, self._changed, self._removed)
+        return Merge(pa.concat_tables(self._seen, promote_options="default"), self._counts)
 
     def whole(self, pull: Pull, old: Sequence[tuple[Part, Sorted]]) -> Iterator[pa.Table]:
         """The rows of a walk as they were last seen, without those that are gone."""
@@ -82,9 +82,7 @@ class ByParts:
         return [*pull.runs, Sorted(latest(self._together(pull.tables), self._key), self._key)]
 
     def _counted(self, merge: Merge) -> pa.Table:
-        self._added += merge.added
-        self._changed += merge.changed
-        self._removed += merge.removed
+        self._counts += merge.counts
         self._keep(merge.table)
         return merge.table
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -14,13 +14,25 @@ from pdframe.frames import is_sorted
 
 
 @dataclass(frozen=True, slots=True)
-class Merge:
-    """A table after new rows came in: its rows in key order, and how many of them were added, changed and removed."""
+class Counts:
+    """How many rows were added, changed and removed; false where none."""
+
+    added: int = 0
+    changed: int = 0
+    removed: int = 0
+
+    def __add__(self, more: Counts) -> Counts:
+        return Counts(self.added + more.added, self.changed + more.changed, self.removed + more.removed)
+
+    def __bool__(self) -> bool:
+        return bool(self.added or self.changed or self.removed)
+
+
+class Merge(NamedTuple):
+    """A table after new rows came in: its rows in key order, and what that changed."""
 
     table: pa.Table
-    added: int
-    changed: int
-    removed: int
+    counts: Counts
 
 
 def keep(table: pa.Table, mask: pa.ChunkedArray) -> pa.Table:
@@ -46,10 +58,10 @@ def replace_all(old: pa.Table | None, new: pa.Table, key: str) -> Merge:
     """What a full reload leaves: the new rows and nothing else."""
     new = _in_order(last_of_each(new, key), key)
     if old is None:
-        return Merge(new, added=new.num_rows, changed=0, removed=0)
+        return Merge(new, Counts(added=new.num_rows))
     gone = pc.sum(pc.invert(pc.is_in(old[key], value_set=_keys(new, key)))).as_py() or 0
     added, changed = _differences(old, new, key)
-    return Merge(new, added=added, changed=changed, removed=gone)
+    return Merge(new, Counts(added, changed, gone))
 
 
 def upsert(old: pa.Table, new: pa.Table, removed: pa.Array, key: str) -> Merge:
@@ -60,7 +72,7 @@ def upsert(old: pa.Table, new: pa.Table, removed: pa.Array, key: str) -> Merge:
     kept = old.filter(pc.invert(pc.or_(gone, pc.is_in(old[key], value_set=_keys(new, key)))))
     added, changed = _differences(old, new, key)
     merged = pa.concat_tables([kept, new], promote_options="default")
-    return Merge(_in_order(merged, key), added=added, changed=changed, removed=pc.sum(gone).as_py() or 0)
+    return Merge(_in_order(merged, key), Counts(added, changed, pc.sum(gone).as_py() or 0))
 
 
 def _in_order(table: pa.Table, key: str) -> pa.Table:

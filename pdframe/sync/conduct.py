@@ -18,6 +18,7 @@ from pdframe.schema import TABLES, Table
 from pdframe.store import KEPT, Store
 from pdframe.sync import parents
 from pdframe.sync.abreast import Abreast, Progress, tables_at_once
+from pdframe.sync.compare import Counts
 from pdframe.sync.estimate import Estimate, estimate
 from pdframe.sync.lanes import as_they_come
 from pdframe.sync.mend import KEPT_FOR_GOOD, is_lost, move_damaged, note_withheld, saying_last, sweep_aside
@@ -253,13 +254,12 @@ class Syncer:
         return self._skipped(name, f"needs {', '.join(missing)}", why)
 
     def _one(self, name: str, tick: Callable[[int], None], *, full: bool, strict: bool = False) -> SyncRow:
-        table, counts, lacks = TABLES[name], (0, 0, 0), ""
+        table, counts, lacks = TABLES[name], Counts(), ""
         with self.ledger.account(name) as spent:
             work = Work(self.client, self.store, table, self.fields(table), tick=tick, now=self.now, full_every=self.full_every)
             mode: Mode = "unavailable"
             try:
-                mode, merge, note = work.do(full=full)
-                counts = (merge.added, merge.changed, merge.removed)
+                mode, counts, note = work.do(full=full)
             except AccessError as error:
                 if strict or error.status not in _UNAVAILABLE:
                     raise
@@ -270,7 +270,8 @@ class Syncer:
         give_back()
         if mode != "unavailable":
             self._note_tokens(name, spent)
-        return SyncRow(name, mode, self._rows(name), *counts, spent.requests, spent.tokens, round(spent.seconds, 3), note, lacks)
+        changes = (counts.added, counts.changed, counts.removed)
+        return SyncRow(name, mode, self._rows(name), *changes, spent.requests, spent.tokens, round(spent.seconds, 3), note, lacks)
 
     def _skipped(self, name: str, note: str, missing: str = "") -> SyncRow:
         return SyncRow(name, "skipped", self._rows(name), 0, 0, 0, 0, 0, 0.0, note, missing)

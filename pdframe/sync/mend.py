@@ -13,8 +13,8 @@ from pdframe.schema import TABLES
 from pdframe.schema.field_lists import FIELD_LISTS
 from pdframe.schema.kept import HISTORY, LOOKS
 from pdframe.store import Store
+from pdframe.sync.asked import parents_name
 from pdframe.sync.lines import basis_name
-from pdframe.sync.parents import parents_name
 
 # Nobody can collect these again: they are set aside by the next look at the deals, which begins new ones.
 KEPT_FOR_GOOD = frozenset({HISTORY.name, LOOKS.name})

@@ -1,16 +1,14 @@
 """Tables that the API gives record by record: which records to ask for, what came of each, and going on after an interruption.
 
-Rows are kept by the record they hang on and replaced as a whole when it is asked again. Beside them stands, under `parents_name(table)`,
-one row a record: `id`, `asked_at`, `look` (how the record looked in its own list then; null: unknown), `found`, and `server_time`.
+Rows are kept by the record they hang on and replaced as a whole when it is asked again.
 """
 
 from __future__ import annotations
 
 import contextlib
 import zlib
-from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -19,13 +17,15 @@ import pyarrow.compute as pc
 
 from pdframe.api.client import Client
 from pdframe.errors import CacheError, PdframeError, ResponseError
-from pdframe.frames import Problems, storage_schema, to_arrow, unify
+from pdframe.frames import Problems, storage_schema, to_arrow
 from pdframe.schema import Parent, Table
 from pdframe.store import Manifest, Store
 from pdframe.sync import lines
-from pdframe.sync.compare import Merge
+from pdframe.sync.asked import Asked, add_asked, load_asked, replace_asked
+from pdframe.sync.compare import Counts
 from pdframe.sync.lanes import side_by_side
 from pdframe.sync.lists import BAD_REQUEST, NOT_FOUND, pages_of
+from pdframe.sync.record_parts import RecordParts
 
 # A process that is killed loses no more than so many records; an error or an interruption loses none.
 SAVED_EVERY = 50
@@ -35,28 +35,6 @@ GOES_ON = timedelta(days=7)
 MISSING_IN_A_ROW = 5
 EVERY_AT = "every_at"
 _ROUND = ("round", "round_of", "round_full")
-_ASKED = pa.schema(
-    [
-        ("id", pa.int64()),
-        ("asked_at", pa.timestamp("us", "UTC")),
-        ("look", pa.string()),
-        ("found", pa.bool_()),
-        ("server_time", pa.timestamp("us", "UTC")),
-    ]
-)
-
-
-@dataclass(frozen=True, slots=True)
-class Asked:
-    """When a record was asked for, how it looked in its own list then (None: unknown), and whether the API knew it.
-
-    `at` is this machine's clock, `server_time` the server's (None: no answer told).
-    """
-
-    at: datetime
-    look: str | None
-    found: bool
-    server_time: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,18 +64,10 @@ class Want:
 
 @dataclass(slots=True)
 class _Known:
-    """What is cached: the manifest, the rows, and what is known of each record."""
+    """What is cached: the manifest, and what is known of each record."""
 
     manifest: Manifest | None
-    rows: pa.Table
     asked: dict[int, Asked]
-
-
-@dataclass(slots=True)
-class _Counts:
-    added: int = 0
-    changed: int = 0
-    removed: int = 0
 
 
 @dataclass(slots=True)
@@ -108,22 +78,9 @@ class _Fresh:
     asked: dict[int, Asked] = field(default_factory=dict)
 
 
-def parents_name(table: str) -> str:
-    """Name under which the cache keeps what is known of each record."""
-    return f"{table}.parents"
-
-
 def is_unfinished(manifest: Manifest) -> bool:
     """Whether a load of that table was interrupted, and not gone on with yet."""
     return _ROUND[0] in manifest.state
-
-
-def load_asked(store: Store, table: str) -> dict[int, Asked]:
-    """What is known of each record that was ever asked for."""
-    if store.manifest(parents_name(table)) is None:
-        return {}
-    rows = store.read(parents_name(table)).to_pylist()
-    return {row["id"]: Asked(row["asked_at"], row["look"], row["found"], row.get("server_time")) for row in rows}
 
 
 class ByParent:
@@ -151,9 +108,14 @@ class ByParent:
         self.tick = tick
         self.now = now
         self.problems = Problems()
-        self.counts = _Counts()
+        self._parts = RecordParts(store, table)
 
-    def bring(self, want: Want) -> tuple[Merge, int]:
+    @property
+    def counts(self) -> Counts:
+        """What was changed so far."""
+        return self._parts.counts
+
+    def bring(self, want: Want) -> int:
         """Ask for what is due, and keep it.
 
         Parameters
@@ -163,8 +125,6 @@ class ByParent:
 
         Returns
         -------
-        Merge
-            All rows that are cached now, and what changed.
         int
             How many records were asked for.
 
@@ -191,15 +151,16 @@ class ByParent:
             kept[EVERY_AT] = self.now().isoformat()
         if due or every or (manifest is None and want.ids is not None):
             self._save(known, fresh, kept)
+        self.problems.merge(self._parts.problems)
         self.problems.warn(self.table.name)
-        return Merge(known.rows, self.counts.added, self.counts.changed, self.counts.removed), len(due)
+        return len(due)
 
     def due(self, want: Want) -> list[int]:
         """The records that `bring` would ask for now, as far as their cached list tells."""
         try:
             known = self._known()
         except CacheError:
-            known = _Known(None, storage_schema(self.table).empty_table(), {})
+            known = _Known(None, {})
         wanted = self._wanted(want, known)
         return self._due(wanted, want, known, self._looks(), self._round(want, wanted, known)[0])
 
@@ -208,9 +169,9 @@ class ByParent:
     def _known(self) -> _Known:
         manifest = self.store.manifest(self.table.name)
         if manifest is None:
-            return _Known(None, storage_schema(self.table).empty_table(), {})
-        rows, _ = unify([self.store.read(self.table.name)], self.table)
-        return _Known(manifest, rows, load_asked(self.store, self.table.name))
+            return _Known(None, {})
+        self.store.open_table(self.table.name)  # to be sure that it is as it was written
+        return _Known(manifest, load_asked(self.store, self.table.name))
 
     def _looks(self) -> dict[int, str]:
         """How each record looks in its cached list; nothing where that is not cached, or tells nothing.
@@ -235,9 +196,9 @@ class ByParent:
             return sorted(set(want.ids))
         if not self.parent.every:
             return sorted(record for record, asked in known.asked.items() if asked.found)
-        with_rows = set(known.rows[self.parent.id].to_pylist())
         if self.table.name != "discounts":
             return sorted(self.store.read(self.parent.table, ["id"])["id"].to_pylist())
+        with_rows = set(self.store.read(self.table.name, ["deal_id"])["deal_id"].to_pylist()) if known.manifest else set()
         deals = self.store.read("deals", ["id", "products_count"])
         with contextlib.suppress(CacheError):
             # The count may leave disabled lines out; nothing is lost where they are not cached, for a discount is on lines that count.
@@ -263,12 +224,12 @@ class ByParent:
             return True
         told = want.listed and bool(self.parent.signs) and record in looks
         moved = told and (asked.look or "").removeprefix("?") != looks[record].removeprefix("?")
-        if began is not None and asked.at >= began:
+        if began is not None and asked.asked_at >= began:
             return moved
         if want.full:
             return True
         if not want.now:
-            age = self.now() - asked.at
+            age = self.now() - asked.asked_at
             # A time ahead of the clock means that the clock was set: trust nothing it says about age.
             if want.max_age is None or -want.max_age <= age < want.max_age:
                 return False
@@ -343,71 +304,30 @@ class ByParent:
         """Put what came in the place of what was cached of the same records."""
         new, problems = to_arrow(fresh.rows, self.table)
         self.problems.merge(problems)
-        came = pa.array([record for record, asked in fresh.asked.items() if asked.found or not self.parent.history], pa.int64())
-        replaced = pc.is_in(known.rows[self.parent.id], value_set=came)
-        unchanged = not self._count(known.rows.filter(replaced), new) and known.manifest is not None
-        if not unchanged:
-            rows, problems = unify([known.rows.filter(pc.invert(replaced)), new], self.table)
-            self.problems.merge(problems)
-            known.rows = _in_order(rows, self.table)
         known.asked |= fresh.asked
-        self._write(known, state, unchanged=unchanged)
-
-    def _write(self, known: _Known, state: Mapping[str, str], *, unchanged: bool) -> None:
         now, before = self.now(), known.manifest
-        oldest = min((asked.at for asked in known.asked.values()), default=now)
+        oldest = min((asked.asked_at for asked in known.asked.values()), default=now)
         if self.parent.every and (listed := self.store.manifest(self.parent.table)) is not None:
             # No more complete than the list of the records is.
             oldest = min(oldest, listed.full_at)
-        manifest = Manifest(
-            self.table.name, before.parts if before else (), known.rows.num_rows, now, oldest, None, dict(state),
-            before.tokens if before else 0, before.next_part if before else 1,
-        )  # fmt: skip
         if before is None:
             # Of rows that were lost, what was asked for may still be known.
-            self._write_asked({}, now, oldest)
+            replace_asked(self.store, self.table.name, {}, now)
+            manifest = Manifest(self.table.name, (), 0, now, oldest, None, dict(state))
+        else:
+            manifest = replace(before, synced_at=now, full_at=oldest, server_time=None, state=dict(state))
+        came = [record for record, asked in fresh.asked.items() if asked.found or not self.parent.history]
         # Rows first: a record whose rows are here and that is not known to be asked for is asked again, the other way round it is lost.
-        known.manifest = self.store.touch(manifest) if unchanged else self.store.replace(manifest, known.rows)
-        self._write_asked(known.asked, now, oldest)
-
-    def _write_asked(self, asked: Mapping[int, Asked], now: datetime, oldest: datetime) -> None:
-        records = sorted(asked.items())
-        rows = [{"id": i, "asked_at": a.at, "look": a.look, "found": a.found, "server_time": a.server_time} for i, a in records]
-        table = pa.Table.from_pylist(rows, schema=_ASKED)
-        name = parents_name(self.table.name)
-        try:
-            number = old.next_part if (old := self.store.manifest(name)) else 1
-        except CacheError:
-            number = 1
-        self.store.replace(Manifest(name, (), table.num_rows, now, oldest, next_part=number), table)
+        known.manifest = self._parts.put(manifest, before, new, came)
+        add_asked(self.store, self.table.name, fresh.asked, known.asked, now)
 
     def _forget(self, known: _Known, records: Collection[int]) -> None:
         """Drop records that are gone, with their rows."""
-        gone = pc.is_in(known.rows[self.parent.id], value_set=pa.array(sorted(records), pa.int64()))
-        lost = pc.sum(gone).as_py() or 0
+        if known.manifest is None or not records:
+            return
         known.asked = {record: asked for record, asked in known.asked.items() if record not in records}
-        if lost:
-            self.counts.removed += lost
-            known.rows = known.rows.filter(pc.invert(gone))
-            known.manifest = self.store.replace(known.manifest, known.rows) if known.manifest else None
-
-    def _count(self, old: pa.Table, new: pa.Table) -> bool:
-        """Count what differs between two states of the same records' rows, and tell whether anything does."""
-        if old.num_rows == 0 and new.num_rows == 0:
-            return False
-        before, after = old.to_pylist(), new.to_pylist()
-        added = changed = removed = 0
-        if "id" in old.column_names:
-            was, now = {row["id"]: row for row in before}, {row["id"]: row for row in after}
-            added, removed = len(now.keys() - was.keys()), len(was.keys() - now.keys())
-            changed = sum(_plain(was[key]) != _plain(now[key]) for key in was.keys() & now.keys())
-        else:
-            had, has = Counter(map(repr, map(_plain, before))), Counter(map(repr, map(_plain, after)))
-            added, removed = (has - had).total(), (had - has).total()
-        self.counts.added += added
-        self.counts.changed += changed
-        self.counts.removed += removed
-        return bool(added or changed or removed)
+        known.manifest = self._parts.put(known.manifest, known.manifest, storage_schema(self.table).empty_table(), records)
+        replace_asked(self.store, self.table.name, known.asked, self.now())
 
 
 def rows_of(store: Store, table: Table, ids: Collection[int] | None) -> pa.Table:
@@ -438,16 +358,3 @@ def _by_field(row: dict[str, Any]) -> list[dict[str, Any]]:
     old, new = old or {}, new or {}
     codes = dict.fromkeys([*new, *old])
     return [{**rest, "field_key": code, "old_value": old.get(code), "new_value": new.get(code)} for code in codes] or [rest]
-
-
-def _in_order(rows: pa.Table, table: Table) -> pa.Table:
-    """Rows by id where they have one, else by record and time; within one time as they came (Arrow's sort is stable)."""
-    parent = table.parent
-    if table.key == ("id",) or parent is None:
-        return rows.sort_by("id")
-    return rows.sort_by([(parent.id, "ascending"), *([(parent.order, "ascending")] if parent.order else [])])
-
-
-def _plain(row: dict[str, Any]) -> dict[str, Any]:
-    """A row without its nulls: a column that a part lacks and one that is null are alike."""
-    return {key: value for key, value in row.items() if value is not None}

@@ -20,12 +20,13 @@ from pdframe.pending import Pending, Place
 from pdframe.schema import Table
 from pdframe.store import Manifest, Store, Stored
 from pdframe.sync import lines
+from pdframe.sync.asked import parents_name
 from pdframe.sync.by_parts import ByParts, present
-from pdframe.sync.compare import Merge, last_of_each, replace_all
+from pdframe.sync.compare import Counts, Merge, last_of_each, replace_all
 from pdframe.sync.kept import DEALS, LOOKED_AT, keep_look
 from pdframe.sync.lists import Puller, keep_page
 from pdframe.sync.mend import move_damaged, saying_last
-from pdframe.sync.parents import ByParent, Want, parents_name
+from pdframe.sync.parents import ByParent, Want
 from pdframe.sync.pull import DELETIONS_KEPT, Pull, StartAgainError, can_pull_changes
 from pdframe.sync.way import lists_of, reload_due
 from pdframe.sync.whole import Whole, times_of
@@ -38,7 +39,7 @@ class Outcome(NamedTuple):
     """By which way a table was brought up to date, what that changed, and what is to be said of it."""
 
     mode: Mode
-    merge: Merge
+    counts: Counts
     note: str
 
 
@@ -126,7 +127,7 @@ class Work:
         if pending is not None:
             pending.drop()
             self._pending(since=manifest).drop()
-        return Outcome("full", merge, _went_on(pull, note))
+        return Outcome("full", merge.counts, _went_on(pull, note))
 
     def _account_for(self, cached: Stored, pull: Pull) -> None:
         """Ask where the cached rows are that a walk of several lists did not meet."""
@@ -169,7 +170,7 @@ class Work:
         pending.drop()
         # What an interrupted reload had saved is older than this: a later reload must not go on from it.
         self._pending().drop()
-        return Outcome("incremental", merge, _went_on(pull, ""))
+        return Outcome("incremental", merge.counts, _went_on(pull, ""))
 
     def _expected(self, cached: Stored | None) -> list[Times]:
         """When the rows of each list that can be walked by windows were updated, as they are cached."""
@@ -238,7 +239,7 @@ class Work:
         merge = self._keep_parts(made, parts, pull, manifest, began, full_at=full_at)
         lines.keep_basis(self.store, name, lines.settled(looks, before, plan.ask, pull.server_time), began, pull.server_time)
         pending.drop()
-        return Outcome(mode, merge, _went_on(pull, note))
+        return Outcome(mode, merge.counts, _went_on(pull, note))
 
     # Record by record
 
@@ -247,10 +248,11 @@ class Work:
         known = self._cached()[0] is not None
         self._cached(parents_name(self.table.name))
         work = ByParent(self.client, self.store, self.table, tick=self.tick, now=self.now)
-        merge, asked = work.bring(Want(None, full, now=True, listed=True))
-        if not asked and self.table.parent is not None and not self.table.parent.every and not merge.table.num_rows:
-            return Outcome("skipped", merge, f"asked for by id: account.{self.table.name}(ids)")
-        return Outcome("incremental" if known and not full else "full", merge, "")
+        asked = work.bring(Want(None, full, now=True, listed=True))
+        manifest = self.store.manifest(self.table.name)
+        if not asked and self.table.parent is not None and not self.table.parent.every and not (manifest and manifest.rows):
+            return Outcome("skipped", work.counts, f"asked for by id: account.{self.table.name}(ids)")
+        return Outcome("incremental" if known and not full else "full", work.counts, "")
 
     # Keeping
 
@@ -270,8 +272,7 @@ class Work:
     def _keep(self, merge: Merge, pull: Pull, before: Manifest | None, began: datetime, *, full_at: datetime) -> None:
         manifest = self._manifest(merge.table.num_rows, pull, before, began, full_at)
         keep_look(self.store, manifest, merge.table, pull, before)
-        changed = merge.added or merge.changed or merge.removed
-        if before is not None and full_at == before.full_at and not changed:
+        if before is not None and full_at == before.full_at and not merge.counts:
             self.store.touch(manifest)
         else:
             self.store.replace(manifest, merge.table)
@@ -291,8 +292,7 @@ class Work:
         written = self.store.write(self._manifest(0, pull, before, began, full_at), parts)
         merge = made.merge
         keep_look(self.store, written, merge.table, pull, before)
-        changed = merge.added or merge.changed or merge.removed
-        if before is not None and full_at == before.full_at and not changed:
+        if before is not None and full_at == before.full_at and not merge.counts:
             # What was written for other columns alone is not worth it.
             written = replace(written, parts=before.parts, next_part=before.next_part)
         self.store.name(written)
