@@ -99,6 +99,43 @@ def test_a_sync_that_is_killed_leaves_a_cache_that_the_next_one_completes(
         assert not server.crashes
 
 
+def test_records_that_were_finished_before_a_kill_are_not_asked_for_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "fsync", lambda file: None)
+    tables = ("deal_changes", "product_variations")
+    templates = {f"/api/{source.api}{source.path}" for name in tables for source in TABLES[name].sources}
+    company = sandbox.Company(seed=4, deals=90)
+    draw, context = random.Random(SEED), crash.processes()
+    with crash.server_of(company) as server:
+        start = tmp_path / "start"
+        with crash.connect(server.url, server.token, start) as account:
+            account.sync("deals", "products")
+        shutil.copytree(start, tmp_path / "whole")
+        with crash.connect(server.url, server.token, tmp_path / "whole") as account:
+            server.reset_stats()
+            account.sync(*tables)
+            whole, requests = crash.cached(account, tables), server.stats.requests
+            records = sum(entry.template in templates for entry in server.requests)
+        killed = 0
+        for moment in range(MOMENTS // 4):
+            cache = tmp_path / str(moment)
+            shutil.copytree(start, cache)
+            server.reset_stats()
+            process = context.Process(target=crash.sync, args=(server.url, server.token, cache, tables))
+            process.start()
+            kill(process, server, after=draw.randrange(requests), delay=draw.uniform(0, 0.03))
+            killed += process.exitcode != 0
+            with crash.connect(server.url, server.token, cache) as account:
+                crash.cached(account, tables)
+                account.sync(*tables)
+                for name, rows in crash.cached(account, tables).items():
+                    assert same(rows, whole[name]), name
+            asked = Counter(entry.path for entry in server.requests if entry.template in templates)
+            assert len(asked) == records
+            assert sum(times > 1 for times in asked.values()) <= crash.SAVED_EVERY + IN_FLIGHT
+            shutil.rmtree(cache)
+        assert killed > 0
+
+
 def kill(process: BaseProcess, server: Server, *, after: int, delay: float) -> None:
     """Kill a process some time after the server has answered so many requests, unless it has come to its end by then."""
     end = time.monotonic() + NEVER
