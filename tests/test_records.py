@@ -432,6 +432,28 @@ def test_records_whose_rows_were_lost_are_asked_again_whenever_it_is_interrupted
     assert small.deal_changes(refresh=False).equals(whole)
 
 
+def test_an_interruption_right_behind_a_save_is_one(small: sandbox.SandboxAccount, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The files that the save replaced are gone by then."""
+    name, named = Store.name, [0]
+
+    def interrupted(self: Store, manifest: Manifest) -> Manifest:
+        written = name(self, manifest)
+        if manifest.table == "deal_changes":
+            named[0] += 1
+            if named[0] == 3:
+                raise KeyboardInterrupt
+        return written
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Store, "name", interrupted)
+        patched.setattr(parents, "SAVED_EVERY", 2)
+        with pytest.raises(KeyboardInterrupt):
+            small.deal_changes()
+    frame = small.deal_changes()
+    assert sorted(frame["deal_id"].unique()) == sorted(records(small, "deal_changes"))
+    assert Counter(asked(small, "deal_changes")).total() < len(records(small, "deal_changes")) + lanes.LANES
+
+
 def test_phases_of_a_board_that_is_gone_are_none() -> None:
     with sandbox.connect(seed=3, deals=60, burst=100_000, progress=False, max_age=None) as account:
         first, second = account.boards()["id"]

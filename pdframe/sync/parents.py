@@ -64,7 +64,7 @@ class Want:
 
 @dataclass(slots=True)
 class _Known:
-    """What is cached: the manifest, and what is known of each record."""
+    """What was cached: the manifest, and what is known of each record."""
 
     manifest: Manifest | None
     asked: dict[int, Asked]
@@ -305,7 +305,8 @@ class ByParent:
         new, problems = to_arrow(fresh.rows, self.table)
         self.problems.merge(problems)
         known.asked |= fresh.asked
-        now, before = self.now(), known.manifest
+        # As it is on disk: an interruption may have come between a save and its return.
+        now, before = self.now(), self.store.manifest(self.table.name)
         oldest = min((asked.asked_at for asked in known.asked.values()), default=now)
         if self.parent.every and (listed := self.store.manifest(self.parent.table)) is not None:
             # No more complete than the list of the records is.
@@ -318,7 +319,7 @@ class ByParent:
             manifest = replace(before, synced_at=now, full_at=oldest, server_time=None, state=dict(state))
         came = [record for record, asked in fresh.asked.items() if asked.found or not self.parent.history]
         # Rows first: a record whose rows are here and that is not known to be asked for is asked again, the other way round it is lost.
-        known.manifest = self._parts.put(manifest, before, new, came)
+        self._parts.put(manifest, before, new, came)
         add_asked(self.store, self.table.name, fresh.asked, known.asked, now)
 
     def _forget(self, known: _Known, records: Collection[int]) -> None:
@@ -326,7 +327,7 @@ class ByParent:
         if known.manifest is None or not records:
             return
         known.asked = {record: asked for record, asked in known.asked.items() if record not in records}
-        known.manifest = self._parts.put(known.manifest, known.manifest, storage_schema(self.table).empty_table(), records)
+        self._parts.put(known.manifest, known.manifest, storage_schema(self.table).empty_table(), records)
         replace_asked(self.store, self.table.name, known.asked, self.now())
 
 
