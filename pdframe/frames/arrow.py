@@ -178,22 +178,14 @@ def _with_key(rows: Iterable[object], table: Table, problems: Problems) -> list[
 
 def _standard(tops: Mapping[str, Sequence[Any]], nothing: Sequence[Any], table: Table, unknown: Unknown) -> dict[str, Cells]:
     """Values of the declared columns; what else the rows hold is collected."""
-    objects: dict[str, set[str]] = {}
-    held: dict[str, list[tuple[int, Any]]] = {}
     cells: dict[str, Cells] = {}
+    parts = {top: _parts(tops.get(top, nothing), nothing, top, keys, unknown) for top, keys in _composite(table).items()}
     for column in table.columns:
         top, _, key = column.path.partition(".")
-        values = tops.get(top, nothing)
-        if key:
-            if top not in held:
-                objects[top], held[top] = set(), _held(values)
-            objects[top].add(key)
-            values = _part(held[top], key, len(nothing)) if held[top] else nothing
+        values = parts[top][key] if key else tops.get(top, nothing)
         cells[column.name] = (values, column.type)
         if column.type.parts:
             _leftovers(values, column.name, column.type, unknown)
-    for top, keys in objects.items():
-        _subkeys(held[top], len(nothing), top, keys, unknown)
     declared = {column.path.partition(".")[0] for column in table.columns}
     unknown |= {(top, ""): tops[top] for top in sorted(tops.keys() - declared - {CUSTOM})}
     return cells
@@ -211,41 +203,48 @@ def _bags(rows: list[dict[str, Any]], unknown: Unknown, *, expected: bool) -> li
     return [bag if isinstance(bag, dict) else {} for bag in bags]
 
 
-def _held(values: Sequence[Any]) -> list[tuple[int, Any]]:
-    """The values that are not null, each with its place."""
-    return [] if all_null(values) else [(place, value) for place, value in enumerate(values) if value is not None]
-
-
-def _part(held: Iterable[tuple[int, Any]], key: str, rows: int) -> list[Any]:
-    """One part of composite values; older rows give the main part bare."""
-    part: list[Any] = [None] * rows
-    for place, value in held:
-        if isinstance(value, dict):
-            part[place] = value.get(key)
-        elif key == MAIN:
-            part[place] = value
-    return part
+def _composite(table: Table) -> dict[str, list[str]]:
+    """The parts that are columns, by the key of the values that they are parts of."""
+    found: dict[str, list[str]] = {}
+    for column in table.columns:
+        top, _, key = column.path.partition(".")
+        if key:
+            found.setdefault(top, []).append(key)
+    return found
 
 
 def _field_cells(values: Sequence[Any], nothing: Sequence[Any], field: Field, unknown: Unknown) -> dict[str, Cells]:
     """Values of the columns of one custom field."""
     if len(field.parts) == 1:
         return {field.code: (values, field.parts[0].type)}
-    held = _held(values)
-    if not held:
-        return {column: (nothing, part.type) for column, part in field.columns.items()}
-    _subkeys(held, len(values), field.code, {part.key for part in field.parts}, unknown)
-    return {column: (_part(held, part.key, len(values)), part.type) for column, part in field.columns.items()}
+    parts = _parts(values, nothing, field.code, [part.key for part in field.parts], unknown)
+    return {column: (parts[part.key], part.type) for column, part in field.columns.items()}
 
 
-def _subkeys(held: Iterable[tuple[int, Any]], rows: int, column: str, known: set[str], unknown: Unknown) -> None:
-    """Collect parts of objects that nothing declares."""
-    found: set[str] = set()
-    for _, value in held:
-        if isinstance(value, dict):
-            found.update(value)
-    for key in found - known:
-        unknown[column, key] = _part(((place, value) for place, value in held if isinstance(value, dict)), key, rows)
+def _parts(values: Sequence[Any], nothing: Sequence[Any], column: str, keys: Sequence[str], unknown: Unknown) -> dict[str, Sequence[Any]]:
+    """The parts of composite values by key; older rows give the main part bare. Parts that nothing declares are collected."""
+    if all_null(values):
+        return dict.fromkeys(keys, nothing)
+    places = [place for place, value in enumerate(values) if isinstance(value, dict)]
+    found = by_key([values[place] for place in places])
+
+    def whole(part: Sequence[Any]) -> Sequence[Any]:
+        return part if len(places) == len(values) else _spread(part, places, len(values))
+
+    unknown |= {(column, key): whole(part) for key, part in found.items() if key not in keys}
+    parts = {key: whole(found[key]) if key in found else nothing for key in keys}
+    if MAIN in keys and len(places) + values.count(None) < len(values):
+        bare = [None if isinstance(value, dict) else value for value in values]
+        parts[MAIN] = [part if one is None else one for one, part in zip(bare, parts[MAIN], strict=True)]
+    return parts
+
+
+def _spread(part: Sequence[Any], places: Iterable[int], rows: int) -> list[Any]:
+    """Values in their places among nulls."""
+    spread: list[Any] = [None] * rows
+    for place, value in zip(places, part, strict=True):
+        spread[place] = value
+    return spread
 
 
 def _leftovers(values: Sequence[Any], column: str, kind: Type, unknown: Unknown) -> None:
@@ -256,7 +255,7 @@ def _leftovers(values: Sequence[Any], column: str, kind: Type, unknown: Unknown)
     lists = [value if isinstance(value, list) else [] for value in values]
     found: set[str] = set().union(*(entry for entry in chain.from_iterable(lists) if isinstance(entry, dict)))
     for key in sorted(found - known):
-        unknown[column, key] = [_part(enumerate(entries), key, len(entries)) or None for entries in lists]
+        unknown[column, key] = [[entry.get(key) if isinstance(entry, dict) else None for entry in entries] or None for entries in lists]
 
 
 def _name_unknown(unknown: Unknown, kinds: Collection[str], reserved: Collection[str], problems: Problems) -> dict[str, pa.Array]:
