@@ -25,7 +25,7 @@ BAD_REQUEST = 400
 NOT_FOUND = 404
 # Asked again at each incremental pull, since the clocks of the servers that stamp `update_time` need not agree.
 OVERLAP = timedelta(minutes=5)
-# Pages of so many bytes are put together on disk, so that a table of any size is loaded in the same memory.
+# Pages of so many bytes are put together on disk, so that the rows of a table are never in memory together.
 HELD = 8 * 1024 * 1024
 
 
