@@ -190,6 +190,8 @@ def test_warnings_come_last_in_the_order_of_the_schema_and_point_at_the_users_li
         assert len(account.stages(refresh=False)) > 0
 
 
+# An interruption between the opening of a file and the `with` that closes it leaves it to the interpreter, which warns and closes it.
+@pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning")
 def test_an_interruption_waits_for_nobody_and_nobody_writes_behind_it(
     server: Server,
     one_by_one: tuple[pd.DataFrame, dict[str, pd.DataFrame], int],
