@@ -15,7 +15,7 @@ from pdframe.fields import Field
 from pdframe.frames import Problems, is_unknown, storage_schema, unify
 from pdframe.pending import Saved
 from pdframe.ranges import Sorted
-from pdframe.schema import Source, Table
+from pdframe.schema import Table
 
 # The API lists deletions for 30 days: past that, only a full reload finds them.
 DELETIONS_KEPT = timedelta(days=29)
@@ -36,8 +36,7 @@ class Pull:
 
     `began` is this machine's clock when the first of these rows was asked for; `saved` how many pages an earlier walk had left.
     `server_time` is the server's clock at the first answer, `seen_at` at the last, `newest` the newest `update_time` of all rows.
-    `looked_again` says that all rows of the first list were met at last. The lists `to_close` were walked by windows: rows that moved
-    meanwhile are in no page.
+    `looked_again` says that all rows of the first list were met at last.
     """
 
     began: datetime
@@ -51,7 +50,6 @@ class Pull:
     newest: datetime | None = None
     saved: int = 0
     looked_again: bool = False
-    to_close: list[Source] = field(default_factory=list)
     held: int = 0
     notes: list[pa.Table] = field(default_factory=list)
 

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import math
-import operator
-from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
 import pyarrow as pa
@@ -18,9 +16,10 @@ from pdframe.api.limits import WINDOW_SECONDS
 from pdframe.errors import ResponseError
 from pdframe.pending import Pending, Place
 from pdframe.schema import Source, Table
+from pdframe.sync.closing import close
 from pdframe.sync.lanes import as_they_come
-from pdframe.sync.lists import NOT_FOUND, OVERLAP, Puller, keep_page
-from pdframe.sync.pull import DELETIONS_KEPT, Pull, check_clock, format_time, mark, marks, parse_time
+from pdframe.sync.lists import NOT_FOUND, Puller, keep_page
+from pdframe.sync.pull import DELETIONS_KEPT, Pull, check_clock, marks
 from pdframe.sync.windows import NO_TIMES, SECOND, Times, UnsortedError, Walker, Windows
 
 # So many more lanes than would do if each answer came as soon as the soonest.
@@ -58,6 +57,8 @@ class Whole:
         self._soonest = math.inf
         self._largest = 1
         self._pages_of_first = 0
+        # Lists that were walked by windows: rows that moved meanwhile are in no page.
+        self._to_close: dict[Source, Windows] = {}
 
     def pull(self, began: datetime, each: Sequence[int] = ()) -> Pull:
         """Every page of every list; of a list that is asked for by id, the one of `each` id.
@@ -93,8 +94,8 @@ class Whole:
             self.puller.changes_of(pull, last_look)
         elif pull.state:
             # The first list at last, for a row that moved there from another one.
-            for source in reversed(pull.to_close):
-                self._close(pull, source)
+            for source, windows in reversed(self._to_close.items()):
+                close(self.puller, pull, source, windows)
         if len(self.table.sources) > 1 and pull.state:
             self._look_again(pull)
         return pull
@@ -108,7 +109,7 @@ class Whole:
         """Leave a page that came."""
         several = len(self.table.sources) > 1
         # The last page is left as well where one more look follows.
-        if self.pending is None or not (reached.source < len(self.table.sources) or several or pull.to_close):
+        if self.pending is None or not (reached.source < len(self.table.sources) or several or self._to_close):
             return
         keep_page(self.pending, pull, rows, reached)
 
@@ -150,8 +151,8 @@ class Whole:
             rows = self.puller.take(pull, page)
             now = int((page.server_time or pull.began).timestamp()) * SECOND
             windows.took(walker, times_of(rows), page.next_cursor, now=now, highest=_highest(rows, self.table))
-            if windows.closing and source not in pull.to_close:
-                pull.to_close.append(source)
+            if windows.closing:
+                self._to_close[source] = windows
             yield rows, _There(windows=windows.to_plain() if windows.open else None)
 
     def _lanes(self) -> int:
@@ -159,31 +160,6 @@ class Whole:
         seconds = self._soonest if self._soonest < math.inf else 0.0
         wanted = math.ceil(MORE_LANES * self.puller.client.window.limit / WINDOW_SECONDS * seconds)
         return max(1, min(wanted, UNDER_WAY // self._largest))
-
-    def _close(self, pull: Pull, source: Source) -> None:
-        """Add the rows of a list that moved to its newest end while it was walked by windows, and move its mark.
-
-        Where more than a page of them was updated in one second, they are not asked for again from the first that is as it was met.
-        """
-        key, since = self.table.key[0], parse_time(pull.state[source.path]) - OVERLAP
-        late = [rows.filter(pc.greater_equal(rows["update_time"], since)) for rows in pull.columns([key, "update_time"])]
-        known = {one: time for rows in late for one, time in zip(rows[key].to_pylist(), rows["update_time"].to_pylist(), strict=True)}
-        seconds = Counter(time.replace(microsecond=0) for time in known.values())
-        crowded = {second for second, rows in seconds.items() if rows > self.puller.page}
-        more: datetime | None = since
-        while more is not None:
-            params = {**dict(source.params), "updated_since": format_time(more), "sort_by": "update_time", "sort_direction": "asc"}
-            more = None
-            for rows, cursor in self.puller.walk(pull, source, params):
-                times = rows["update_time"].to_pylist()
-                newest = max((time for time in times if time is not None), default=None)
-                if newest is None:
-                    continue
-                pull.state[source.path] = max(pull.state[source.path], mark(newest, pull.server_time))
-                second = newest.replace(microsecond=0)
-                if cursor and second in crowded and all(map(operator.eq, map(known.get, rows[key].to_pylist()), times)):
-                    more = second + timedelta(seconds=1)
-                    break
 
     def _look_again(self, pull: Pull) -> None:
         """Add the rows that moved into the first list while the others were walked, with one request where that can be.
@@ -203,7 +179,7 @@ class Whole:
             for _ in self.puller.walk(pull, source, dict(source.params)):
                 pass
             pull.looked_again = True
-        elif not pull.saved and source not in pull.to_close:
+        elif not pull.saved and source not in self._to_close:
             for _ in self.puller.changes_in(source, pull, pull.state):
                 pass
 

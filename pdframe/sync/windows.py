@@ -100,6 +100,23 @@ class Windows:
         Rows a page.
     expected
         Sorted times of the rows as they were cached, to split by; empty where the list was never loaded: then pages tell.
+
+    Attributes
+    ----------
+    open
+        The windows.
+    pages, rows
+        How many came.
+    meetings, wasted
+        How often two walkers meet, and how many rows have come twice for that.
+    highest
+        The highest id.
+    sorted
+        Whether all rows came in the order that was asked for.
+    newest
+        The newest time, or the server's clock.
+    top
+        The newest time when the newest end was looked at first; None: it was not, or in an earlier session.
     """
 
     page: int
@@ -112,11 +129,19 @@ class Windows:
     highest: int = 0
     sorted: bool = True
     newest: int = 0
+    top: int | None = None
 
     @property
     def closing(self) -> bool:
         """Whether rows that moved meanwhile are in no page."""
         return self.meetings > 0
+
+    @property
+    def spare(self) -> int:
+        """How many more requests it may surely cost."""
+        # Within one second nothing says which rows come again where two walkers meet: a page at most.
+        plain = (self.rows - self.wasted) // self.page - self.meetings
+        return math.floor((1 + EXTRA) * plain) - self.pages
 
     def ready(self, lanes: int) -> list[Walker]:
         """Up to `lanes` walkers whose next page is to be asked for now; they are busy until `took` is told of it."""
@@ -158,6 +183,8 @@ class Windows:
             raise UnsortedError
         self.wasted += self._seen_already(walker, times)
         if len(times):
+            if walker.way == "down" and walker.edge is walker.reached is None:
+                self.top = int(times[0])
             deep = int(np.sum(times // SECOND == times[-1] // SECOND))
             walker.deep = deep + (walker.deep if deep == len(times) and walker.reached in times[:1] else 0)
             walker.reached = int(times[-1])

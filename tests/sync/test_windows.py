@@ -24,6 +24,7 @@ from pdframe import sandbox
 from pdframe.api.client import Client
 from pdframe.errors import ResponseError
 from pdframe.sandbox.server import Faults, Server
+from pdframe.sandbox.server.log import Logged
 from pdframe.sync import lanes, lists, windows
 from pdframe.sync.windows import NO_TIMES, SECOND, UnsortedError, Walker, Windows
 
@@ -281,9 +282,62 @@ def test_a_bulk_edit_right_before_the_load_is_not_read_again_by_the_last_look(mo
         account.fields("deals")
         account.server.reset_stats()
         account.deals()
-        asked = [entry for entry in account.server.requests if entry.template == "/api/v2/deals" and "ids" not in entry.params]
+        asked = of_deals(account.server)
         assert any(entry.params["sort_direction"] == "desc" for entry in asked)
         assert len(asked) <= 1.05 * pages
+        assert not wrong_cells(account, company, truth.fold(company.events), "deals", refresh=False)
+
+
+def of_deals(server: Server) -> list[Logged]:
+    """The requests for the list of deals."""
+    return [entry for entry in server.requests if entry.template == "/api/v2/deals" and "ids" not in entry.params]
+
+
+@pytest.mark.parametrize("seconds", [1, 40], ids=["in one second", "second by second"])
+@pytest.mark.parametrize("deals", [480, 600])
+def test_many_edits_right_before_the_load_of_a_list_just_long_enough_cost_no_more(
+    deals: int, seconds: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of 41 to 59 pages, 20 hold deals that were edited just now; more are edited behind the walk, some with a clock that lags."""
+    monkeypatch.setattr(lists, "PAGE", 10)
+    switches = sandbox.Switches(archiving_moves_update_time=True)
+    with sandbox.connect(seed=3, deals=deals, switches=switches, burst=100_000, progress=False) as account:
+        company, ask = account.company_model, Client.get_json
+        live = [row["id"] for row in company.tables["deals"].values() if not row["is_deleted"] and not row["is_archived"]]
+        pages = math.ceil(len(live) / 10)
+        assert 41 <= pages < 60
+        for second in range(seconds):
+            company.bulk_edit(live[:200][second::seconds], title="bulk")
+            company.now += 1
+        account.fields("deals")
+        account.server.reset_stats()
+        account.deals()
+        asked = of_deals(account.server)
+        assert any(entry.params["sort_direction"] == "desc" for entry in asked)
+        assert len(asked) <= 1.05 * pages
+        assert not wrong_cells(account, company, truth.fold(company.events), "deals", refresh=False)
+
+        edited, lagging = live[200:212], live[215:218]
+
+        def living(client: Client, path: str, *arguments: Any, **options: Any) -> Any:
+            with company.lock:
+                if path == "/deals" and len(of_deals(account.server)) >= 3 and edited:
+                    company.now += 1
+                    company.bulk_edit([edited.pop(), live[-len(edited) - 1]], title="behind the walk")
+                if path == "/deals" and len(of_deals(account.server)) >= pages - 2 and lagging:
+                    company.now -= 120
+                    company.edit_deal(lagging.pop(), title="behind the walk, and behind the clock")
+                    company.now += 119
+            return ask(client, path, *arguments, **options)
+
+        monkeypatch.setattr(Client, "get_json", living)
+        account.server.reset_stats()
+        account.deals(refresh="full")
+        monkeypatch.undo()
+        assert not edited
+        assert not lagging
+        assert sum(account.deals(refresh=False)["title"] == "behind the walk") == 24
+        account.deals(refresh=True)
         assert not wrong_cells(account, company, truth.fold(company.events), "deals", refresh=False)
 
 
