@@ -11,7 +11,7 @@ import pandas as pd
 from pdframe.errors import ArgumentError, NotCachedError
 from pdframe.frames.problems import warn
 from pdframe.loaders.base import Columns, Loading, Refresh
-from pdframe.schema import TABLES, Parent, Table
+from pdframe.schema import TABLES, Table
 from pdframe.sync.asked import load_asked
 from pdframe.sync.parents import EVERY_AT, rows_of
 
@@ -126,7 +126,7 @@ class RecordLoaders(Loading):
     def _of_records(self, name: str, ids: Ids | None, refresh: Refresh, labels: bool, names: bool, columns: Columns) -> pd.DataFrame:
         table = TABLES[name]
         wanted = None if ids is None else _checked(ids, table)
-        if wanted is None and not _parent(table).every:
+        if wanted is None and not table.hangs_on.every:
             raise ArgumentError(f"{name} are asked for by id: account.{name}([1, 2]).")
         asked = self._asked(table, refresh, labels, names, columns)
         syncer = self._syncer
@@ -143,7 +143,7 @@ class RecordLoaders(Loading):
         return load() if refresh is False else syncer.mending(load)
 
     def _must_be_cached(self, table: Table, wanted: Sequence[int] | None) -> None:
-        manifest, records = self._store.manifest(table.name), _parent(table).table
+        manifest, records = self._store.manifest(table.name), table.hangs_on.table
         missing = ""
         if manifest is None:
             missing = "nothing"
@@ -159,18 +159,12 @@ class RecordLoaders(Loading):
         asked = load_asked(self._store, table.name)
         unknown = [record for record in wanted if record in asked and not asked[record].found]
         if unknown:
-            parent = _parent(table)
+            parent = table.hangs_on
             rest = "What was cached of them before is shown." if parent.history else "They have no rows here."
             warn(
                 f"{table.name}: the API does not know the {parent.table} {_listed(unknown)}; "
                 f"deleted, never there, or not visible to this user. {rest}"
             )
-
-
-def _parent(table: Table) -> Parent:
-    if table.parent is None:
-        raise TypeError(f"{table.name} is a list of its own.")
-    return table.parent
 
 
 def _checked(ids: Ids, table: Table) -> list[int]:

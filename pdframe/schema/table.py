@@ -181,6 +181,13 @@ class Table:
         """Name of the table that lists its fields, such as "deal_fields"."""
         return f"{self.entity}_fields" if self.entity else None
 
+    @property
+    def hangs_on(self) -> Parent:
+        """The record that rows hang on; `TypeError` where the table is a list of its own."""
+        if self.parent is None:
+            raise TypeError(f"{self.name} is a list of its own.")
+        return self.parent
+
     @cached_property
     def reserved(self) -> frozenset[str]:
         """Names that no custom column may take."""

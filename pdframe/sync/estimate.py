@@ -117,9 +117,7 @@ def _of_lines(store: Store, table: Table, manifest: Manifest | None, whole: bool
 
 
 def _of_records(store: Store, table: Table, whole: bool, records_due: Callable[[Table, bool], Sequence[int]]) -> Estimate:
-    parent, cost = table.parent, table.sources[0].cost
-    if parent is None:
-        raise TypeError(f"{table.name} is a list of its own.")
+    parent, cost = table.hangs_on, table.sources[0].cost
     if parent.every and _manifest(store, parent.table) is None:
         return Estimate(table.name, None, None, f"{cost} tokens for each of the {parent.table}: none is cached")
     due = len(records_due(table, whole))

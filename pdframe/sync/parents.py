@@ -18,7 +18,7 @@ import pyarrow.compute as pc
 from pdframe.api.client import Client
 from pdframe.errors import CacheError, PdframeError, ResponseError
 from pdframe.frames import Problems, storage_schema, to_arrow
-from pdframe.schema import Parent, Table
+from pdframe.schema import Table
 from pdframe.store import Manifest, Store
 from pdframe.sync import lines
 from pdframe.sync.asked import Asked, add_asked, load_asked, replace_asked
@@ -99,12 +99,10 @@ class ByParent:
     """
 
     def __init__(self, client: Client, store: Store, table: Table, *, tick: Callable[[int], None], now: Callable[[], datetime]) -> None:
-        if table.parent is None:
-            raise TypeError(f"{table.name} is a list of its own.")
         self.client = client
         self.store = store
         self.table = table
-        self.parent: Parent = table.parent
+        self.parent = table.hangs_on
         self.tick = tick
         self.now = now
         self.problems = Problems()

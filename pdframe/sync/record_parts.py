@@ -33,12 +33,10 @@ class RecordParts:
     """
 
     def __init__(self, store: Store, table: Table) -> None:
-        if table.parent is None:
-            raise TypeError(f"{table.name} is a list of its own.")
         self.counts = Counts()
         self.problems = Problems()
-        self._store, self._table, self._record = store, table, table.parent.id
-        self._order = table.parent.order or ("id" if table.key == ("id",) else "")
+        self._store, self._table, self._record = store, table, table.hangs_on.id
+        self._order = table.hangs_on.order or ("id" if table.key == ("id",) else "")
 
     def put(self, manifest: Manifest, before: Manifest | None, new: pa.Table, records: Collection[int]) -> Manifest:
         """Write the rows of some records.
