@@ -20,7 +20,7 @@ MOVED = "moved"
 # One that tells that nothing more is to come of it.
 SETTLED = "settled"
 _COPY = re.compile(r"(.+)\.aside-([1-9][0-9]*)")
-_WRITTEN = rf"({re.escape(MANIFEST)}|walk\.json|(part|page|note|run)-[0-9]{{6,}}\.(parquet|arrow))"
+_WRITTEN = rf"({re.escape(MANIFEST)}|walk\.json|(part|page|note|run|told)-[0-9]{{6,}}\.(parquet|arrow))"
 _OURS = re.compile(rf"{_WRITTEN}|\.{_WRITTEN}\.[^.]*{re.escape(TEMPORARY)}")
 
 

@@ -126,29 +126,37 @@ def write_plain(path: Path, table: pa.Table) -> int:
     return zlib.crc32(raw)
 
 
-def write_part(folder: Path, name: str, table: pa.Table, *, durable: bool = True, group: int | None = None) -> Part:
-    """Write a table to a Parquet file as a whole or not at all, in groups of so many rows; parameters as of `PartWriter`."""
-    with PartWriter(folder, name, table.schema, durable=durable) as writer:
-        writer.add(table, group)
+def write_batches(path: Path, table: pa.Table, rows: int) -> int:
+    """Write a table to an Arrow file of batches of so many rows, as a whole or not at all, but for a power failure; return its checksum."""
+    # In this thread: memory that others take is given back late.
+    how = pa.ipc.IpcWriteOptions(compression="lz4", use_threads=False)
+    with _private_file(path.parent, path.name, durable=False) as file:
+        counting = _Counting(file)
+        with pa.ipc.new_file(counting, table.schema, options=how) as batches:
+            # Batches end where chunks do.
+            batches.write_table(table.combine_chunks(), rows)
+    return counting.crc32
+
+
+def write_part(folder: Path, name: str, table: pa.Table) -> Part:
+    """Write a table to a Parquet file as a whole or not at all."""
+    with PartWriter(folder, name, table.schema) as writer:
+        writer.add(table)
     return writer.part
 
 
 class PartWriter:
-    """Writes a Parquet file, table by table, as a whole or not at all.
+    """Writes a Parquet file, table by table, as a whole or not at all."""
 
-    What need not be durable will not be read often either: it is written in half the time, without what makes reading fast.
-    """
-
-    def __init__(self, folder: Path, name: str, schema: pa.Schema, *, durable: bool = True) -> None:
+    def __init__(self, folder: Path, name: str, schema: pa.Schema) -> None:
         self.rows = self.bytes = 0
         self.schema = schema
         self._path = folder / name
         self._held = contextlib.ExitStack()
-        file = self._held.enter_context(_private_file(folder, name, durable=durable))
-        how: dict[str, Any] = {"compression": "zstd"} if durable else {"compression": "snappy", "use_dictionary": False}
+        self._file = _Counting(self._held.enter_context(_private_file(folder, name, durable=True)))
         # Lists come back in the type that they went in with only if their items keep Arrow's name for them.
-        self._file = _Counting(file)
-        self._writer = self._held.enter_context(pq.ParquetWriter(self._file, schema, use_compliant_nested_type=False, **how))
+        writer = pq.ParquetWriter(self._file, schema, compression="zstd", use_compliant_nested_type=False)
+        self._writer = self._held.enter_context(writer)
 
     def __enter__(self) -> PartWriter:
         return self
@@ -161,9 +169,9 @@ class PartWriter:
         """The file, once it is written."""
         return Part(file=self._path.name, rows=self.rows, bytes=self._file.size, crc32=self._file.crc32)
 
-    def add(self, table: pa.Table, group: int | None = None) -> None:
-        """Add rows, as one group or in groups of so many."""
-        self._writer.write_table(table, row_group_size=group)
+    def add(self, table: pa.Table) -> None:
+        """Add rows, as one group."""
+        self._writer.write_table(table)
         self.rows += table.num_rows
         self.bytes += table.nbytes
 

@@ -12,20 +12,20 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from pdframe.errors import CacheError
-from pdframe.files import make_private, seal, unseal, write_atomic, write_part, write_plain
+from pdframe.files import make_private, seal, unseal, write_atomic, write_batches, write_plain
 from pdframe.frames import Problems
 from pdframe.frames.problems import warn
-from pdframe.ranges import Sorted
+from pdframe.ranges import InArrow, Sorted
 from pdframe.schema import Table
 from pdframe.store import CHANGES, PENDING, Manifest, Store
 
-FORMAT = 6
+FORMAT = 7
 WHERE = "walk.json"
 KINDS = ("page", "note", "run", "told")
-ROWS_PER_GROUP = 2_000
+# Of each run, so many rows at least are in memory while a table is put together.
+ROWS_OF_A_BATCH = 500
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,18 +113,21 @@ class Pending:
             )
             self._begin()
             self._first, self._pages, self._runs = int(raw["first"]), int(raw["pages"]), int(raw["runs"])
-            pages = [self._read("page", number) for number in range(self._first, self._pages)]
-            notes = [self._read("note", number) for number in range(self._first, self._pages) if raw["noted"]]
-            runs = [self._open(number) for number in range(self._runs)]
-            told = [self._read("told", number) for number in range(self._runs) if raw["told"]]
+            behind, runs = range(self._first, self._pages), range(self._runs)
+            there = {"page": behind, "note": behind if raw["noted"] else (), "run": runs, "told": runs if raw["told"] else ()}
+            for kind, numbers in there.items():
+                for number in numbers:
+                    self._add(kind, zlib.crc32(self._path(kind, number).read_bytes()))
             if self._crc != raw["read_crc32"]:
                 raise ValueError("other pages")
+            pages, notes, told = ([self._read(kind, number) for number in there[kind]] for kind in ("page", "note", "told"))
+            sorted_runs = [Sorted(InArrow(self._path("run", number)), self.key) for number in runs]
         except (OSError, ValueError, KeyError, TypeError, AttributeError, pa.ArrowException):
             self.drop()
             warn(f"The saved pages of {self._table!r} are not as they were written: what they held is asked for again.")
             return None
         self._told = bool(told)
-        return Saved(place, pages, notes, runs, told, self._pages)
+        return Saved(place, pages, notes, sorted_runs, told, self._pages)
 
     def add(self, page: pa.Table, place: Place, note: pa.Table | None = None) -> None:
         """Keep a page that came whole, and where the walk stands behind it."""
@@ -143,8 +146,7 @@ class Pending:
         """
         with self._making_room():
             path = self._path("run", self._runs)
-            part = write_part(self._folder, path.name, rows, durable=False, group=ROWS_PER_GROUP)
-            self._add("run", part.crc32)
+            self._add("run", write_batches(path, rows, ROWS_OF_A_BATCH))
             if note is not None:
                 self._add("told", write_plain(self._path("told", self._runs), note))
                 self._told = True
@@ -155,7 +157,7 @@ class Pending:
             for number in before:
                 for kind in ("page", "note"):
                     self._path(kind, number).unlink(missing_ok=True)
-        return Sorted(pq.ParquetFile(path), self.key)
+        return Sorted(InArrow(path), self.key)
 
     @contextlib.contextmanager
     def _making_room(self) -> Iterator[None]:
@@ -195,17 +197,10 @@ class Pending:
             self._folder.rmdir()
 
     def _read(self, kind: str, number: int) -> pa.Table:
-        raw = self._path(kind, number).read_bytes()
-        self._add(kind, zlib.crc32(raw))
-        return pa.ipc.open_stream(raw).read_all()
-
-    def _open(self, number: int) -> Sorted:
-        path = self._path("run", number)
-        self._add("run", zlib.crc32(path.read_bytes()))
-        return Sorted(pq.ParquetFile(path), self.key)
+        return pa.ipc.open_stream(self._path(kind, number).read_bytes()).read_all()
 
     def _add(self, kind: str, crc32: int) -> None:
         self._crc[kind] = zlib.crc32(crc32.to_bytes(4, "big"), self._crc[kind])
 
     def _path(self, kind: str, number: int) -> Path:
-        return self._folder / f"{kind}-{number:06d}.{'parquet' if kind == 'run' else 'arrow'}"
+        return self._folder / f"{kind}-{number:06d}.arrow"

@@ -1,15 +1,18 @@
-"""Parquet files whose rows are in the order of their ids, read by ranges of these: of a large table, some rows are in memory at a time."""
+"""Rows in the order of their ids, read by ranges of these: of a large table, some are in memory at a time."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import NamedTuple
+from pathlib import Path
+from typing import NamedTuple, Protocol
 
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 LOWEST, HIGHEST = -(2**63), 2**63 - 1
+# In this thread: memory that others take is given back late.
+_HERE = {"use_threads": False}
 
 
 class Group(NamedTuple):
@@ -20,24 +23,120 @@ class Group(NamedTuple):
     rows: int
 
 
+# It lies in no range.
+NO_ROWS = Group(HIGHEST, LOWEST, 0)
+
+
+def _group(ids: pa.Array | pa.ChunkedArray) -> Group:
+    return Group(ids[0].as_py(), ids[-1].as_py(), len(ids)) if len(ids) else NO_ROWS
+
+
+class Grouped(Protocol):
+    """Where rows are: one group behind the other."""
+
+    @property
+    def schema(self) -> pa.Schema:
+        """Of the rows."""
+
+    def groups(self, key: str) -> Iterator[Group]:
+        """All groups, those without rows too; `key` is the column of ids."""
+
+    def group(self, number: int) -> pa.Table:
+        """The rows of one."""
+
+    def read(self, columns: Sequence[str]) -> pa.Table:
+        """Some columns of all rows."""
+
+
+class InMemory:
+    """A table: one group."""
+
+    def __init__(self, rows: pa.Table) -> None:
+        self._rows = rows
+        self.schema: pa.Schema = rows.schema
+
+    def groups(self, key: str) -> Iterator[Group]:
+        """The group."""
+        yield _group(self._rows[key])
+
+    def group(self, number: int) -> pa.Table:
+        """All rows."""
+        return self._rows
+
+    def read(self, columns: Sequence[str]) -> pa.Table:
+        """Some columns of all rows."""
+        return self._rows.select(columns)
+
+
+class InParquet:
+    """A Parquet file with statistics of its key."""
+
+    def __init__(self, path: Path) -> None:
+        self._file = pq.ParquetFile(path)
+        self.schema: pa.Schema = self._file.schema_arrow
+
+    def groups(self, key: str) -> Iterator[Group]:
+        """Its row groups, as its statistics tell them."""
+        for number in range(self._file.num_row_groups):
+            told = self._file.metadata.row_group(number)
+            columns = (told.column(place) for place in range(told.num_columns))
+            statistics = next(column.statistics for column in columns if column.path_in_schema == key)
+            yield Group(statistics.min, statistics.max, told.num_rows) if told.num_rows else NO_ROWS
+
+    def group(self, number: int) -> pa.Table:
+        """A row group."""
+        return self._file.read_row_group(number, **_HERE)
+
+    def read(self, columns: Sequence[str]) -> pa.Table:
+        """Some columns of all row groups."""
+        return self._file.read(columns, **_HERE)
+
+
+class InArrow:
+    """An Arrow file: it tells less of itself than Parquet does, which of many files with many columns is much memory, and reads faster."""
+
+    def __init__(self, path: Path) -> None:
+        self._file = pa.OSFile(str(path))
+        self._batches = self._open()
+        self.schema: pa.Schema = self._batches.schema
+
+    def _open(self, columns: Sequence[str] | None = None) -> pa.ipc.RecordBatchFileReader:
+        fields = None if columns is None else [self.schema.get_field_index(name) for name in columns]
+        return pa.ipc.open_file(self._file, options=pa.ipc.IpcReadOptions(included_fields=fields, **_HERE))
+
+    def groups(self, key: str) -> Iterator[Group]:
+        """Its batches."""
+        keys = self._open([key])
+        for number in range(keys.num_record_batches):
+            yield _group(keys.get_batch(number)[key])
+
+    def group(self, number: int) -> pa.Table:
+        """A batch."""
+        return pa.Table.from_batches([self._batches.get_batch(number)])
+
+    def read(self, columns: Sequence[str]) -> pa.Table:
+        """Some columns of all batches."""
+        return self._open(columns).read_all().select(columns)
+
+
 class Sorted:
     """Rows in the order of their ids, on disk or in memory.
 
     Parameters
     ----------
     rows
-        A Parquet file with statistics of its key, or a table.
+        Where they are.
     key
         The column of ids, whole numbers.
     """
 
-    def __init__(self, rows: pq.ParquetFile | pa.Table, key: str) -> None:
+    def __init__(self, rows: Grouped, key: str) -> None:
         self._rows = rows
         self._key = key
         self._held: tuple[int, pa.Table] | None = None
         self._only: tuple[str, pa.Array] | None = None
-        self.schema: pa.Schema = rows.schema if isinstance(rows, pa.Table) else rows.schema_arrow
-        self.groups = list(self._grouped())
+        self.schema = rows.schema
+        self.groups = list(rows.groups(key))
 
     @property
     def span(self) -> tuple[int, int]:
@@ -49,19 +148,6 @@ class Sorted:
         some = Sorted(self._rows, self._key)
         some._only = column, values
         return some
-
-    def _grouped(self) -> Iterator[Group]:
-        if isinstance(self._rows, pa.Table):
-            if self._rows.num_rows:
-                ids = self._rows[self._key]
-                yield Group(ids[0].as_py(), ids[-1].as_py(), self._rows.num_rows)
-            return
-        for number in range(self._rows.num_row_groups):
-            told = self._rows.metadata.row_group(number)
-            if told.num_rows:
-                columns = (told.column(place) for place in range(told.num_columns))
-                statistics = next(column.statistics for column in columns if column.path_in_schema == self._key)
-                yield Group(statistics.min, statistics.max, told.num_rows)
 
     def between(self, low: int, high: int) -> pa.Table:
         """The rows whose ids are from `low` to `high`."""
@@ -80,16 +166,12 @@ class Sorted:
         """Some columns of all rows; one that it lacks is left out."""
         columns = [name for name in columns if name in self.schema.names]
         held = columns if self._only is None else [*dict.fromkeys([*columns, self._only[0]])]
-        rows = self._rows.select(held) if isinstance(self._rows, pa.Table) else self._rows.read(held, use_threads=False)
-        return self._chosen(rows).select(columns)
+        return self._chosen(self._rows.read(held)).select(columns)
 
     def _group(self, number: int) -> pa.Table:
-        if isinstance(self._rows, pa.Table):
-            return self._chosen(self._rows)
         # Ranges are taken in their order: the group where one ends is the one where the next begins.
         if self._held is None or self._held[0] != number:
-            # In this thread: memory that others take is given back late.
-            self._held = number, self._chosen(self._rows.read_row_group(number, use_threads=False))
+            self._held = number, self._chosen(self._rows.group(number))
         return self._held[1]
 
     def _chosen(self, rows: pa.Table) -> pa.Table:
@@ -99,7 +181,7 @@ class Sorted:
 def cuts(stores: Sequence[Sorted], rows: int) -> Iterator[tuple[int, int]]:
     """Ranges of ids that hold about so many rows each, and all ids together."""
     low, held = LOWEST, 0
-    for group in sorted(group for store in stores for group in store.groups):
+    for group in sorted(group for store in stores for group in store.groups if group.rows):
         if held >= rows and group.low > low:
             yield low, group.low - 1
             low, held = group.low, 0

@@ -32,7 +32,7 @@ from pdframe.files import (
     write_part,
 )
 from pdframe.locks import Held, locked
-from pdframe.ranges import Sorted
+from pdframe.ranges import InParquet, Sorted
 
 FORMAT = 2
 # Manifests of this format had no checksum; a kept history that one tells of cannot be collected again.
@@ -256,7 +256,7 @@ class Store:
         for part in manifest.parts:
             path = self.root / manifest.table / part.file
             try:
-                found.append((part, Sorted(pq.ParquetFile(path), key)))
+                found.append((part, Sorted(InParquet(path), key)))
             except (pa.ArrowException, OSError) as error:
                 raise _damaged(path, "it is not the Parquet file that was written", manifest.table) from error
         return found

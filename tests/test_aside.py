@@ -89,7 +89,7 @@ def test_pages_and_temporary_files_in_a_copy_go_with_it(account: sandbox.Sandbox
         folder.mkdir()
         (folder / ".manifest.json.abc_12.tmp").touch()
         (folder / "pending").mkdir()
-        for name in ("walk.json", "page-000000.parquet", "note-000000.parquet", ".walk.json.x.tmp"):
+        for name in ("walk.json", "page-000000.arrow", "told-000000.arrow", "run-000000.parquet", ".walk.json.x.tmp"):
             (folder / "pending" / name).touch()
     account.sync("stages")
     assert lying(account) == ["deals.aside-2"]

@@ -10,7 +10,7 @@ import pyarrow.compute as pc
 from pdframe.fields import Field
 from pdframe.files import Part
 from pdframe.frames import Problems, storage_schema, unify
-from pdframe.ranges import HIGHEST, LOWEST, Sorted, cuts
+from pdframe.ranges import HIGHEST, LOWEST, InMemory, Sorted, cuts
 from pdframe.schema import Table
 from pdframe.sync.compare import Counts, Merge, last_of_each, latest, replace_all, upsert
 from pdframe.sync.pull import Pull
@@ -27,7 +27,7 @@ class ByParts:
     table, fields
         The table, and its field metadata.
     look
-        Columns to keep of all rows; none: the key.
+        Columns of all rows that are wanted once the table is put together.
     """
 
     def __init__(self, table: Table, fields: Sequence[Field], look: Sequence[str] = ()) -> None:
@@ -39,8 +39,8 @@ class ByParts:
 
     @property
     def merge(self) -> Merge:
-        """What was counted, and the columns that were kept."""
-        return Merge(pa.concat_tables(self._seen, promote_options="default"), self._counts)
+        """What was counted, and the columns that are wanted of all rows."""
+        return Merge(pa.concat_tables([pa.table({}), *self._seen], promote_options="default"), self._counts)
 
     def whole(self, pull: Pull, old: Sequence[tuple[Part, Sorted]]) -> Iterator[pa.Table]:
         """The rows of a walk as they were last seen, without those that are gone."""
@@ -69,7 +69,7 @@ class ByParts:
         for (part, rows), low, after in zip(old, starts, [*starts[1:], HIGHEST + 1], strict=True):
             there = [_between(ids, low, after - 1) for ids in (seen[self._key], gone)]
             if not any(map(len, there)) and rows.schema.equals(every.schema, check_metadata=True):
-                self._keep(rows.read(self._look or [self._key]))
+                self._keep(rows.read(self._look))
                 yield part
                 continue
             for first, last in ((max(first, low), min(last, after - 1)) for first, last in ranges if first < after and last >= low):
@@ -79,7 +79,7 @@ class ByParts:
 
     def _stores(self, pull: Pull) -> list[Sorted]:
         """The rows of a pull, the earlier ones first."""
-        return [*pull.runs, Sorted(latest(self._together(pull.tables), self._key), self._key)]
+        return [*pull.runs, Sorted(InMemory(latest(self._together(pull.tables), self._key)), self._key)]
 
     def _counted(self, merge: Merge) -> pa.Table:
         self._counts += merge.counts
@@ -87,7 +87,8 @@ class ByParts:
         return merge.table
 
     def _keep(self, rows: pa.Table) -> None:
-        self._seen.append(rows.select([name for name in self._look or [self._key] if name in rows.column_names]))
+        if self._look:
+            self._seen.append(rows.select([name for name in self._look if name in rows.column_names]))
 
     def _together(self, parts: Sequence[pa.Table]) -> pa.Table:
         rows, problems = unify([storage_schema(self._table, self._fields).empty_table(), *parts], self._table, self._fields)

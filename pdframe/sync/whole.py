@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -169,11 +170,11 @@ class Whole:
         move that left no stamp is only found of rows that are cached (`moved_into_first`).
         """
         source, key = self.table.sources[0], self.table.key[0]
-        seen = set[int]().union(*(rows[key].to_pylist() for rows in pull.columns([key])))
-        last = max(seen, default=0)
+        seen = np.unique(np.concatenate([np.empty(0, np.int64), *(rows[key].to_numpy() for rows in pull.columns([key]))]))
+        last = int(seen[-1]) if len(seen) else 0
         if last - len(seen) < source.ids:
-            missing = sorted(set(range(1, last + source.ids + 1)) - seen)[: source.ids]
-            self.puller.moved_into_first(pull, missing)
+            missing = np.setdiff1d(np.arange(1, last + source.ids + 1), seen, assume_unique=True)[: source.ids]
+            self.puller.moved_into_first(pull, missing.tolist())
             pull.looked_again = True
         elif self._pages_of_first == 1:
             for _ in self.puller.walk(pull, source, dict(source.params)):

@@ -135,8 +135,8 @@ class Work:
 
         def missing() -> pa.Array:
             seen = last_of_each(pa.concat_tables(pull.columns([key, "is_deleted"]), promote_options="default"), key)
-            met = present(self.table, seen, ())[key].to_pylist()
-            return pc.invert(pc.is_in(cached[key], value_set=pa.array([*met, *pull.gone], cached.schema.field(key).type)))
+            met, gone = present(self.table, seen, ())[key], pa.chunked_array([pa.array(pull.gone, seen.schema.field(key).type)])
+            return pc.invert(pc.or_(*(pc.is_in(cached[key], value_set=ids.combine_chunks()) for ids in (met, gone))))
 
         if pc.any(missing()).as_py() and not pull.looked_again:
             self.puller.moved_into_first(pull, cached[key].filter(missing()).to_pylist())

@@ -5,7 +5,6 @@ from __future__ import annotations
 import random
 import shutil
 from datetime import UTC, datetime
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +19,7 @@ from pdframe import sandbox
 from pdframe.errors import ResponseError
 from pdframe.frames import storage_schema, to_arrow
 from pdframe.pending import Pending, Place
-from pdframe.ranges import HIGHEST, LOWEST, Sorted, cuts
+from pdframe.ranges import Sorted
 from pdframe.sandbox.server import Faults, Server
 from pdframe.schema import TABLES
 from pdframe.store import Manifest, Store
@@ -42,7 +41,7 @@ def little_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(way, "PAGE", 20)
     monkeypatch.setattr(lists, "HELD", 30_000)
     monkeypatch.setattr(by_parts, "PART", 15_000)
-    monkeypatch.setattr("pdframe.pending.ROWS_PER_GROUP", 7)
+    monkeypatch.setattr("pdframe.pending.ROWS_OF_A_BATCH", 7)
     monkeypatch.setattr("pdframe.store.BYTES_PER_PART", 30_000)
 
 
@@ -280,13 +279,3 @@ def test_runs_may_hold_rows_that_no_longer_count(cached: bool, tmp_path: Path) -
         parts = made.changed(pull, store.sorted_parts(manifest, "id")) if cached else made.whole(pull, [])
         store.name(store.write(manifest, parts))
         assert store.read("organizations")["id"].to_pylist() == [*left, *([1_000] if cached else [])]
-
-
-def test_ranges_hold_every_id_once() -> None:
-    stores = [Sorted(pa.table({"id": list(range(start, 400, 7))}), "id") for start in (0, 3)]
-    ranges = list(cuts(stores, 10))
-    assert ranges[0][0] == LOWEST
-    assert ranges[-1][1] == HIGHEST
-    assert all(after[0] == before[1] + 1 for before, after in pairwise(ranges))
-    ids = [one for low, high in ranges for store in stores for one in store.between(low, high)["id"].to_pylist()]
-    assert sorted(ids) == sorted([*range(0, 400, 7), *range(3, 400, 7)])

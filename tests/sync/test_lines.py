@@ -193,7 +193,7 @@ def runs(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> lis
         monkeypatch.setattr(lists, "HELD", 10_000)
         monkeypatch.setattr(by_parts, "PART", 10_000)
         monkeypatch.setattr("pdframe.store.BYTES_PER_PART", 10_000)
-        monkeypatch.setattr("pdframe.pending.ROWS_PER_GROUP", 5)
+        monkeypatch.setattr("pdframe.pending.ROWS_OF_A_BATCH", 5)
     return settled
 
 
