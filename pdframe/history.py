@@ -25,7 +25,6 @@ CLOCK_SLACK = timedelta(minutes=10)
 # Every look that finds something adds a part; from this many on they are put together.
 MANY_PARTS = 100
 
-_FIRST = "part-000001.parquet"
 _COMPARED = (*REMEMBERED, "gone")
 
 
@@ -122,10 +121,7 @@ class History:
     def _all(self, table: Table) -> pa.Table:
         with _said_of(table):
             if self._store.manifest(table.name) is None:
-                folder = self._store.root / table.name
-                # A crash at the very beginning leaves the first part alone, which is empty.
-                if any(path.name > _FIRST for path in folder.glob("part-*.parquet")):
-                    raise DamagedError(f"Nothing tells which rows of {folder} count: its manifest is gone.", table=table.name)
+                self._store.check_manifest(table.name)
                 return storage_schema(table).empty_table()
             whole, _ = unify([self._store.read(table.name)], table)
             return whole

@@ -42,6 +42,7 @@ ROWS_PER_PART = 200_000
 BYTES_PER_PART = 64 * 1024 * 1024
 COLUMNS_AT_ONCE = 16
 MANIFEST = "manifest.json"
+_FIRST = "part-000001.parquet"
 ACCOUNTS = "accounts.json"
 UNFINISHED = "unfinished.json"
 PENDING = "pending"
@@ -289,9 +290,19 @@ class Store:
             raise CacheError(f"The manifest of {manifest.table!r} could not be written: {error.strerror}.", kept=KEPT) from error
         return manifest
 
+    def check_manifest(self, table: str) -> None:
+        """`DamagedError` where parts of a table are there, and no manifest that would tell which of them count.
+
+        For a table that cannot be loaded again as it was. The first part alone is what a process leaves that was killed at the beginning.
+        """
+        folder = self.root / table
+        if not (folder / MANIFEST).exists() and any(path.name > _FIRST for path in folder.glob("part-*.parquet")):
+            raise _damaged(folder / MANIFEST, "its manifest is gone", table)
+
     def is_damaged(self, table: str) -> bool:
         """Whether a file of what is cached of `table` is not as it was written."""
         try:
+            self.check_manifest(table)
             self.open_table(table)
         except NotCachedError:
             return False

@@ -409,6 +409,56 @@ def test_a_damaged_copy_is_said_and_loaded_again(account: sandbox.SandboxAccount
         assert account.discounts(refresh=False).equals(whole)
 
 
+@pytest.mark.parametrize("load", ["one deal", "all deals", "a sync"])
+def test_changes_whose_manifest_is_lost_are_moved_aside_and_not_thrown_away(load: str, small: sandbox.SandboxAccount) -> None:
+    """Of a deal that is deleted by then, the API tells no changes any more."""
+    gone, *others = records(small, "deal_changes")
+    bring = {
+        "one deal": lambda: small.deal_changes([gone]),
+        "all deals": small.deal_changes,
+        "a sync": lambda: small.sync("deal_changes"),
+    }[load]
+    bring()
+    kept = small.deal_changes([gone], refresh=False)
+    folder = small.cache_path / "deal_changes"
+    (folder / "manifest.json").unlink()
+    small.company_model.delete_deal(gone)
+    with pytest.raises(NotCachedError):
+        small.deal_changes([gone], refresh=False)
+    with pytest.warns(DataWarning, match=r"its manifest is gone.*moved aside as deal_changes.aside-1"):
+        small.deal_changes(others, refresh=True)
+    copies = sorted((small.cache_path / "deal_changes.aside-1").glob("*.parquet"))
+    found = pd.concat([pd.read_parquet(path, columns=["deal_id", "new_value"]) for path in copies])
+    assert (found[found["deal_id"] == gone]["new_value"].tolist()) == kept["new_value"].tolist() != []
+    assert sorted(small.deal_changes(refresh=True)["deal_id"].unique()) == sorted(others)
+
+
+@pytest.mark.filterwarnings("error::pdframe.errors.DataWarning")
+@pytest.mark.parametrize("step", range(1, 4))
+@pytest.mark.parametrize("call", ["write", "_write_manifest"])
+def test_an_interruption_of_the_first_save_is_no_damage(
+    call: str, step: int, small: sandbox.SandboxAccount, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before, done = getattr(Store, call), [0]
+
+    def interrupted(self: Store, manifest: Manifest, *arguments: Any, **options: Any) -> Any:
+        result = before(self, manifest, *arguments, **options)
+        done[0] += manifest.table.startswith("deal_changes")
+        if done[0] == step:
+            raise KeyboardInterrupt
+        return result
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Store, call, interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            small.deal_changes()
+    if (call, step) != ("_write_manifest", 3):
+        with pytest.raises(NotCachedError):
+            small.deal_changes(refresh=False)
+    small.sync("deal_changes")
+    assert sorted(small.deal_changes(refresh=False)["deal_id"].unique()) == sorted(records(small, "deal_changes"))
+
+
 @pytest.mark.parametrize("step", range(1, 8))
 def test_records_whose_rows_were_lost_are_asked_again_whenever_it_is_interrupted(
     step: int, small: sandbox.SandboxAccount, monkeypatch: pytest.MonkeyPatch

@@ -167,6 +167,8 @@ class ByParent:
     def _known(self) -> _Known:
         manifest = self.store.manifest(self.table.name)
         if manifest is None:
+            if self.parent.history:
+                self.store.check_manifest(self.table.name)
             return _Known(None, {})
         self.store.open_table(self.table.name)  # to be sure that it is as it was written
         return _Known(manifest, load_asked(self.store, self.table.name))
@@ -313,6 +315,11 @@ class ByParent:
             # Of rows that were lost, what was asked for may still be known.
             replace_asked(self.store, self.table.name, {}, now)
             manifest = Manifest(self.table.name, (), 0, now, oldest, None, dict(state))
+            if self.parent.history:
+                # Named before it has rows: rows without a manifest are those of one that was lost. It claims nothing.
+                unfinished = dict(zip(_ROUND, (now.isoformat(), "", "no"), strict=True))
+                before = self.store.replace(replace(manifest, state=unfinished), storage_schema(self.table).empty_table())
+                manifest = replace(before, state=manifest.state)
         else:
             manifest = replace(before, synced_at=now, full_at=oldest, server_time=None, state=dict(state))
         came = [record for record, asked in fresh.asked.items() if asked.found or not self.parent.history]
