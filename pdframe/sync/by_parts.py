@@ -16,7 +16,7 @@ from pdframe.sync.compare import Counts, Merge, last_of_each, latest, replace_al
 from pdframe.sync.pull import Pull
 
 # So many bytes of rows make a part; while it is put together, they are in memory a few times.
-PART = 12 * 1024 * 1024
+PART = 8 * 1024 * 1024
 
 
 class ByParts:

@@ -7,12 +7,13 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from itertools import islice
-from typing import TypeVar
+from typing import Any, TypeVar
 
 # As many as the client keeps connections.
 LANES = 16
 # How often what is done meanwhile is done.
 EVERY_SECONDS = 0.1
+_END: Any = object()
 _Item = TypeVar("_Item")
 _Result = TypeVar("_Result")
 
@@ -114,6 +115,19 @@ def as_they_come(
     finally:
         if pool is not None:
             pool.shutdown(wait=False, cancel_futures=True)
+
+
+def one_ahead(items: Iterator[_Item]) -> Iterator[_Item]:
+    """The items, each made in a thread while what is done with the one before it is under way.
+
+    Whoever is interrupted, or wants no more of them, waits for the one that is being made.
+    """
+    with ThreadPoolExecutor(1, thread_name_prefix="pdframe") as pool:
+        coming = pool.submit(next, items, _END)
+        while (item := coming.result()) is not _END:
+            coming = pool.submit(next, items, _END)
+            yield item
+            del item  # while the next one is waited for, nobody holds it
 
 
 def _first_of(under_way: Iterable[Future[_Result]], meanwhile: Callable[[], None] | None) -> Future[_Result]:

@@ -24,6 +24,7 @@ from pdframe.sync.asked import parents_name
 from pdframe.sync.by_parts import ByParts, present
 from pdframe.sync.compare import Counts, Merge, last_of_each, replace_all
 from pdframe.sync.kept import DEALS, LOOKED_AT, keep_look
+from pdframe.sync.lanes import one_ahead
 from pdframe.sync.lists import Puller, keep_page
 from pdframe.sync.mend import move_damaged, saying_last
 from pdframe.sync.parents import ByParent, Want
@@ -289,7 +290,7 @@ class Work:
         full_at: datetime,
     ) -> Merge:
         """Keep a table as it is made, part by part."""
-        written = self.store.write(self._manifest(0, pull, before, began, full_at), parts)
+        written = self.store.write(self._manifest(0, pull, before, began, full_at), one_ahead(iter(parts)))
         merge = made.merge
         keep_look(self.store, written, merge.table, pull, before)
         if before is not None and full_at == before.full_at and not merge.counts:

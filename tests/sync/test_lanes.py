@@ -8,7 +8,7 @@ import pytest
 
 from pdframe import sandbox
 from pdframe.sync import lanes
-from pdframe.sync.lanes import side_by_side
+from pdframe.sync.lanes import one_ahead, side_by_side
 
 
 def test_results_come_in_the_order_of_the_items_whichever_is_done_first() -> None:
@@ -91,3 +91,41 @@ def test_line_items_and_changelogs_are_asked_for_side_by_side_within_the_burst_w
         assert 429 not in stats.statuses
         one_by_one = [account.deal_changes(deal, refresh=True) for deal in deals]
     assert sum(map(len, one_by_one)) == len(together)
+
+
+def numbers(made: list[int], upto: int, *, error: Exception | None = None) -> Iterator[int]:
+    for number in range(upto):
+        made.append(number)
+        yield number
+    if error:
+        raise error
+
+
+def test_one_item_is_made_ahead_and_no_more() -> None:
+    made: list[int] = []
+    for number in one_ahead(numbers(made, 10)):
+        deadline = time.monotonic() + 30
+        while len(made) < min(number + 2, 10) and time.monotonic() < deadline:
+            time.sleep(0.001)
+        assert len(made) == min(number + 2, 10)
+    assert made == list(range(10))
+    assert list(one_ahead(iter([None, 0, ""]))) == [None, 0, ""]
+    assert list(one_ahead(iter([]))) == []
+
+
+def test_an_error_of_what_makes_the_items_comes_behind_those_that_it_made() -> None:
+    came = []
+    with pytest.raises(ValueError, match="broken"):  # noqa: PT012 - what came before the error counts
+        for number in one_ahead(numbers([], 3, error=ValueError("broken"))):
+            came.append(number)
+    assert came == [0, 1, 2]
+
+
+def test_whoever_wants_no_more_leaves_no_thread_behind() -> None:
+    made: list[int] = []
+    before = threading.active_count()
+    ahead = one_ahead(numbers(made, 10))
+    assert next(ahead) == 0
+    ahead.close()
+    assert threading.active_count() == before
+    assert made == [0, 1]
