@@ -18,6 +18,7 @@ from urllib.parse import urlsplit
 
 import pandas as pd
 
+from pdframe.accounts import Accounts
 from pdframe.api.client import Client, origin_of
 from pdframe.api.credentials import ApiToken, Credentials, OAuth
 from pdframe.api.limits import Ledger
@@ -28,7 +29,7 @@ from pdframe.loaders import ListLoaders, RecordLoaders, Searches
 from pdframe.past import Past
 from pdframe.progress import Bars
 from pdframe.schema import LISTS, TABLES, Table
-from pdframe.store import Accounts, Manifest, Store, check_writable, default_cache_dir, readable_key
+from pdframe.store import Manifest, Store, check_writable, default_cache_dir, readable_key
 from pdframe.sync import Syncer, SyncRow
 from pdframe.terminal import printable
 

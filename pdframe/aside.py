@@ -57,7 +57,7 @@ def is_awaited(store: Store, table: str) -> bool:
     """
     if store.manifest(table) is not None:
         return False
-    return any(_stray(store, table)) or any(not (copy / SETTLED).exists() for copy in copies(store, table))
+    return any(store.stray(table)) or any(not (copy / SETTLED).exists() for copy in copies(store, table))
 
 
 def settle(store: Store, table: str) -> None:
@@ -65,7 +65,7 @@ def settle(store: Store, table: str) -> None:
     for copy in copies(store, table):
         with contextlib.suppress(OSError):
             (copy / SETTLED).touch(mode=0o600)
-    for part in _stray(store, table):
+    for part in store.stray(table):
         with contextlib.suppress(OSError):
             part.unlink()
 
@@ -83,11 +83,6 @@ def _numbered(store: Store) -> list[tuple[str, int, Path]]:
     """What has the name of a copy: the table, the number, and the path; by number."""
     found = [(match, path) for path in store.root.iterdir() if (match := _COPY.fullmatch(path.name))]
     return sorted(((match[1], int(match[2]), path) for match, path in found), key=lambda copy: copy[1])
-
-
-def _stray(store: Store, table: str) -> list[Path]:
-    """The parts of a table whose manifest is gone."""
-    return [] if (store.root / table / MANIFEST).exists() else sorted((store.root / table).glob("part-*.parquet"))
 
 
 def _moved_at(copy: Path) -> float:

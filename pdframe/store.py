@@ -43,14 +43,11 @@ BYTES_PER_PART = 64 * 1024 * 1024
 COLUMNS_AT_ONCE = 16
 MANIFEST = "manifest.json"
 _FIRST = "part-000001.parquet"
-ACCOUNTS = "accounts.json"
 UNFINISHED = "unfinished.json"
 PENDING = "pending"
 CHANGES = "changes"
 # So often a table may be replaced while it is read.
 READS = 20
-# So many credentials of one account are remembered: each session of a sandbox brings its own.
-REMEMBERED_KEYS = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -295,9 +292,13 @@ class Store:
 
         For a table that cannot be loaded again as it was. The first part alone is what a process leaves that was killed at the beginning.
         """
+        if any(part.name > _FIRST for part in self.stray(table)):
+            raise _damaged(self.root / table / MANIFEST, "its manifest is gone", table)
+
+    def stray(self, table: str) -> list[Path]:
+        """The parts of a table whose manifest is gone."""
         folder = self.root / table
-        if not (folder / MANIFEST).exists() and any(path.name > _FIRST for path in folder.glob("part-*.parquet")):
-            raise _damaged(folder / MANIFEST, "its manifest is gone", table)
+        return [] if (folder / MANIFEST).exists() else sorted(folder.glob("part-*.parquet"))
 
     def is_damaged(self, table: str) -> bool:
         """Whether a file of what is cached of `table` is not as it was written."""
@@ -387,40 +388,6 @@ class Stored:
             except (pa.ArrowException, OSError) as error:
                 raise _damaged(path, "it is not the Parquet file that was written", self._table) from error
         return pa.concat_tables(tables, promote_options="default")
-
-
-class Accounts:
-    """Which account a set of credentials opened before, so that asking `/users/me` once is enough.
-
-    Kept beside the account folders under a digest of origin and credential; the credential itself is never written.
-    """
-
-    def __init__(self, cache_dir: Path) -> None:
-        self.path = cache_dir / ACCOUNTS
-
-    def get(self, digest: str) -> dict[str, Any] | None:
-        """What is known of the account; None where nothing is, or where the file cannot be read."""
-        known = self._all().get(digest)
-        return known if isinstance(known, dict) and isinstance(known.get("key"), str) else None
-
-    def put(self, digest: str, account: Mapping[str, Any]) -> None:
-        """Keep what `/users/me` said."""
-        everything = self._all()
-        everything.pop(digest, None)
-        same = [other for other, known in everything.items() if isinstance(known, dict) and known.get("key") == account.get("key")]
-        for oldest in same[: max(0, len(same) - REMEMBERED_KEYS + 1)]:
-            del everything[oldest]
-        everything[digest] = dict(account)
-        try:
-            write_atomic(self.path, seal(everything))
-        except OSError as error:
-            raise CacheError(f"{self.path} could not be written: {error.strerror}.") from error
-
-    def _all(self) -> dict[str, Any]:
-        try:
-            return unseal(self.path.read_bytes())
-        except (OSError, ValueError):
-            return {}
 
 
 def _pieces(table: pa.Table) -> list[pa.Table]:

@@ -9,9 +9,10 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
+from pdframe.accounts import Accounts
 from pdframe.errors import CacheError, DamagedError, NotCachedError
 from pdframe.files import make_private, seal, unseal
-from pdframe.store import MANIFEST, UNFINISHED, Accounts, Manifest, Store, Stored, check_writable, default_cache_dir, readable_key
+from pdframe.store import MANIFEST, UNFINISHED, Manifest, Store, Stored, check_writable, default_cache_dir, readable_key
 
 NOW = datetime(2026, 6, 30, 12, tzinfo=UTC)
 ROWS = pa.table(

@@ -275,17 +275,27 @@ def test_a_bulk_edit_right_before_the_load_is_not_read_again_by_the_last_look(mo
     switches = sandbox.Switches(archiving_moves_update_time=True)
     with sandbox.connect(seed=3, deals=2_200, switches=switches, burst=100_000, progress=False) as account:
         company = account.company_model
-        live = [row["id"] for row in company.tables["deals"].values() if not row["is_deleted"] and not row["is_archived"]]
+        live = live_deals(company)
         company.bulk_edit(live[::2][:500], title="bulk")
         pages = math.ceil(len(live) / 25)
         assert pages > 60
-        account.fields("deals")
-        account.server.reset_stats()
-        account.deals()
-        asked = of_deals(account.server)
-        assert any(entry.params["sort_direction"] == "desc" for entry in asked)
-        assert len(asked) <= 1.05 * pages
-        assert not wrong_cells(account, company, truth.fold(company.events), "deals", refresh=False)
+        assert_first_load_costs_five_percent_more_at_most(account, pages)
+
+
+def assert_first_load_costs_five_percent_more_at_most(account: sandbox.SandboxAccount, pages: int) -> None:
+    """It is a walk by windows, and what it brings is the truth."""
+    company = account.company_model
+    account.fields("deals")
+    account.server.reset_stats()
+    account.deals()
+    asked = of_deals(account.server)
+    assert any(entry.params["sort_direction"] == "desc" for entry in asked)
+    assert len(asked) <= 1.05 * pages
+    assert not wrong_cells(account, company, truth.fold(company.events), "deals", refresh=False)
+
+
+def live_deals(company: sandbox.Company) -> list[int]:
+    return [row["id"] for row in company.tables["deals"].values() if not row["is_deleted"] and not row["is_archived"]]
 
 
 def of_deals(server: Server) -> list[Logged]:
@@ -303,19 +313,13 @@ def test_many_edits_right_before_the_load_of_a_list_just_long_enough_cost_no_mor
     switches = sandbox.Switches(archiving_moves_update_time=True)
     with sandbox.connect(seed=3, deals=deals, switches=switches, burst=100_000, progress=False) as account:
         company, ask = account.company_model, Client.get_json
-        live = [row["id"] for row in company.tables["deals"].values() if not row["is_deleted"] and not row["is_archived"]]
+        live = live_deals(company)
         pages = math.ceil(len(live) / 10)
         assert 41 <= pages < 60
         for second in range(seconds):
             company.bulk_edit(live[:200][second::seconds], title="bulk")
             company.now += 1
-        account.fields("deals")
-        account.server.reset_stats()
-        account.deals()
-        asked = of_deals(account.server)
-        assert any(entry.params["sort_direction"] == "desc" for entry in asked)
-        assert len(asked) <= 1.05 * pages
-        assert not wrong_cells(account, company, truth.fold(company.events), "deals", refresh=False)
+        assert_first_load_costs_five_percent_more_at_most(account, pages)
 
         edited, lagging = live[200:212], live[215:218]
 

@@ -1,0 +1,48 @@
+"""Which credentials opened which account before, beside the folders of the accounts."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from pdframe.errors import CacheError
+from pdframe.files import seal, unseal, write_atomic
+
+ACCOUNTS = "accounts.json"
+# So many credentials of one account are remembered: each session of a sandbox brings its own.
+REMEMBERED_KEYS = 8
+
+
+class Accounts:
+    """Which account a set of credentials opened before, so that asking `/users/me` once is enough.
+
+    Kept beside the account folders under a digest of origin and credential; the credential itself is never written.
+    """
+
+    def __init__(self, cache_dir: Path) -> None:
+        self.path = cache_dir / ACCOUNTS
+
+    def get(self, digest: str) -> dict[str, Any] | None:
+        """What is known of the account; None where nothing is, or where the file cannot be read."""
+        known = self._all().get(digest)
+        return known if isinstance(known, dict) and isinstance(known.get("key"), str) else None
+
+    def put(self, digest: str, account: Mapping[str, Any]) -> None:
+        """Keep what `/users/me` said."""
+        everything = self._all()
+        everything.pop(digest, None)
+        same = [other for other, known in everything.items() if isinstance(known, dict) and known.get("key") == account.get("key")]
+        for oldest in same[: max(0, len(same) - REMEMBERED_KEYS + 1)]:
+            del everything[oldest]
+        everything[digest] = dict(account)
+        try:
+            write_atomic(self.path, seal(everything))
+        except OSError as error:
+            raise CacheError(f"{self.path} could not be written: {error.strerror}.") from error
+
+    def _all(self) -> dict[str, Any]:
+        try:
+            return unseal(self.path.read_bytes())
+        except (OSError, ValueError):
+            return {}
