@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 
 from pdframe.api.origin import is_loopback
 from pdframe.errors import CredentialsError
+from pdframe.forks import renew_after_fork
 
 __all__ = ["ApiToken", "Credentials", "OAuth", "Post", "Secret", "Tokens"]
 
@@ -178,6 +179,9 @@ class Tokens(_Sealed):
 class OAuth(_Sealed):
     """An OAuth grant, whose access token is renewed before it expires and once after a 401.
 
+    A process that is forked renews on its own. Where a renewal ends the refresh token that it used, give each process a grant of its
+    own, or load in one process alone.
+
     Parameters
     ----------
     client_id, client_secret
@@ -197,6 +201,7 @@ class OAuth(_Sealed):
     """
 
     __slots__ = (
+        "__weakref__",
         "_access",
         "_api_domain",
         "_client_id",
@@ -238,6 +243,11 @@ class OAuth(_Sealed):
         self._renew_at = 0.0
         self._generation = 0
         self._api_domain: str | None = None
+        renew_after_fork(self)
+
+    def after_fork(self) -> None:
+        """Take a lock that no thread of the parent holds."""
+        self._lock = threading.RLock()
 
     def __repr__(self) -> str:
         return f"OAuth(<secret>, token_url={self._token_url!r})"
