@@ -23,7 +23,7 @@ import msgspec
 
 from pdframe.api.credentials import Credentials, Secret
 from pdframe.api.limits import BurstWindow, Ledger
-from pdframe.api.origin import LOOPBACK_HOSTS, checked_origin, origin_of
+from pdframe.api.origin import LOOPBACK_HOSTS, checked_origin, granted_origin, origin_of
 from pdframe.api.replies import BLOCK_SECONDS, LONGEST_WAIT, Again, Context, Decode, Usable, excerpt, http_date, judge, parse, template_of
 from pdframe.errors import AccessError, ArgumentError, BlockedError, PdframeError, RateLimitError, ResponseError, TransportError
 from pdframe.forks import renew_after_fork
@@ -39,6 +39,8 @@ LONGEST_BODY = 256 * 1024 * 1024
 LONGEST_HEAD = 1024 * 1024
 # httpx takes no longer URL, and no server a much longer one.
 LONGEST_QUERY = 60_000
+# As it stands in a query. A cursor of Pipedrive has some hundred characters.
+LONGEST_CURSOR = 16_384
 # No retry starts when a request has taken this long in all.
 PATIENCE_SECONDS = 300.0
 # As many requests may be under way; more wait.
@@ -201,7 +203,7 @@ class Client:
     Parameters
     ----------
     origin
-        As `origin_of` returns it; None takes the `api_domain` that comes with an OAuth grant.
+        As `origin_of` returns it; None takes the `api_domain` that comes with an OAuth grant, which must be one of Pipedrive's.
     credentials
         An `ApiToken` or an `OAuth`.
     ledger, window
@@ -499,8 +501,11 @@ class Client:
         if self._origin is None:
             domain = self.credentials.api_domain
             if domain is None:
-                raise ArgumentError('Which company? Give its name, such as "acme" for https://acme.pipedrive.com, or base_url=.')
-            self._origin = checked_origin(domain)
+                raise ResponseError(
+                    "The OAuth token endpoint does not name the company's API domain. Nothing was sent to any. "
+                    'Give the company\'s name, such as "acme" for https://acme.pipedrive.com, or base_url=.'
+                )
+            self._origin = granted_origin(domain)
         return self._origin
 
     def _check_open(self, where: str) -> None:
@@ -552,6 +557,7 @@ def _http(timeout: float, transport: httpx.BaseTransport | None) -> httpx.Client
             timeout=httpx.Timeout(timeout, connect=min(timeout, 10.0), pool=None),
             limits=httpx.Limits(max_connections=CONNECTIONS, max_keepalive_connections=CONNECTIONS, keepalive_expiry=30.0),
             follow_redirects=False,
+            event_hooks={"response": [_forget_location]},
             cookies=http.cookiejar.CookieJar(http.cookiejar.DefaultCookiePolicy(allowed_domains=[])),
             mounts={f"all://{f'[{host}]' if ':' in host else host}": transport for host in LOOPBACK_HOSTS},
             transport=transport,
@@ -563,6 +569,11 @@ def _http(timeout: float, transport: httpx.BaseTransport | None) -> httpx.Client
         f"The environment's proxy or certificate settings cannot be used ({problem}). "
         "Check HTTPS_PROXY, HTTP_PROXY, ALL_PROXY, NO_PROXY, SSL_CERT_FILE and SSL_CERT_DIR."
     )
+
+
+def _forget_location(response: httpx.Response) -> None:
+    """Drop where a redirect leads: httpx would parse it though it is never followed, and fail on what is no URL."""
+    response.headers.pop("location", None)
 
 
 def _where(path: str, api: str) -> str:
@@ -580,6 +591,12 @@ def _next_cursor(payload: Mapping[str, Any], where: str) -> str | None:
     cursor = more.get("next_cursor")
     if cursor is not None and not isinstance(cursor, str):
         raise ResponseError(f"{where} was answered with a cursor that is no text. Nothing of it is used.", status=200)
+    if cursor and len(str(httpx.QueryParams({"cursor": cursor}))) > LONGEST_CURSOR:
+        raise ResponseError(
+            f"{where} was answered with a cursor of {len(cursor):,} characters, which no request can carry. Nothing of it is used; load "
+            "it again.",
+            status=200,
+        )
     older = more.get("pagination")  # how v1 told of further pages before it had cursors
     if not cursor and any(told.get("more_items_in_collection") is True for told in (more, older) if isinstance(told, dict)):
         raise ResponseError(f"{where} has more rows than it gave, and gave no cursor for them. Nothing of it is used.", status=200)

@@ -19,6 +19,7 @@ TOKEN_URL = "https://oauth.pipedrive.com/oauth/token"
 
 # An access token is renewed this long before it expires, or after nine tenths of a shorter life.
 MARGIN_SECONDS = 120.0
+MAX_LIFETIME_SECONDS = 10**9
 
 
 class Secret:
@@ -312,6 +313,8 @@ class OAuth(_Sealed):
                 )
         access, lifetime = fields.get("access_token"), fields.get("expires_in")
         refresh = fields.get("refresh_token") or self._refresh.reveal()
+        if isinstance(lifetime, int | float):
+            lifetime = min(lifetime, MAX_LIFETIME_SECONDS)  # a number beyond all reason fits no clock
         if status != 200 or not isinstance(lifetime, int | float) or isinstance(lifetime, bool) or not lifetime > 0:
             raise CredentialsError(
                 f"The OAuth token endpoint answered HTTP {status} without an access token and its lifetime. "
@@ -324,7 +327,7 @@ class OAuth(_Sealed):
         self._generation += 1
         domain = fields.get("api_domain")
         self._api_domain = domain if isinstance(domain, str) and domain else None
-        expires_at = datetime.fromtimestamp(now + min(lifetime, 10**9), UTC)
+        expires_at = datetime.fromtimestamp(now + lifetime, UTC)
         return Tokens(self._refresh.reveal(), self._access.reveal(), expires_at, self._api_domain)
 
     def _tell(self, renewed: Tokens | None) -> None:
