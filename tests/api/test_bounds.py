@@ -185,7 +185,7 @@ def test_bytes_behind_an_answer_are_never_the_next_one_s(part):
         connection.sendall(answer([{"id": number}]) + (extra[:at] if number == 1 else b""))
         return True
 
-    with RawServer.running(talk) as server, Client(server.url, ApiToken(TOKEN), retries=1) as client:
+    with RawServer.running(talk) as server, Client(server.url, ApiToken(TOKEN), retries=3) as client:
         client._sleep = lambda seconds: None
         got = [client.get_json("/deals", cost=10).rows[0]["id"] for _ in range(3)]
         assert 666 not in got
