@@ -49,7 +49,7 @@ CONNECTIONS = 16
 FIRST_RETRIES = 2
 TOKEN_RETRIES = 3
 
-# A read of a connection brings so many bytes at most, some of which may be of the body.
+# The most bytes that one read of a connection brings; some may belong to the body.
 _READ_BYTES = 64 * 1024
 _BACKOFF_BASE = 0.5
 _BACKOFF_CAP = 15.0

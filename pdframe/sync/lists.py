@@ -181,7 +181,7 @@ class Puller:
         return rows
 
     def _check_keys(self, page: Page, kept: pa.Table) -> None:
-        """Refuse a page of which no row has an id. One such row among many is left out, and told."""
+        """Refuse a page of which no row has an id. One such row among many is left out, with a warning."""
         if page.rows and not kept.num_rows:
             raise another_list(page.path, page.rows, self.table.key[0])
 

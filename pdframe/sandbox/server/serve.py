@@ -149,7 +149,7 @@ _listening: weakref.WeakSet[_HTTPServer] = weakref.WeakSet()
 
 
 def _leave_to_parent() -> None:
-    """Close a forked process's copies of the sockets: nobody serves there, and a caller must see when the parent hangs up."""
+    """Close a forked process's copies of the sockets: no thread serves there, and a caller must see when the parent hangs up."""
     for httpd in list(_listening):
         for copy in (httpd.socket, *httpd._open):
             with contextlib.suppress(OSError):
