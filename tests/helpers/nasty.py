@@ -52,7 +52,8 @@ BODIES = [
     PAGE % b'{"id": null}, {"name": "no id"}', PAGE % b'{"result_score": 1, "item": {"id": 5, "type": "deal"}}',
     PAGE % b'{"field": "of a changelog"}', PAGE % (b"[" * 5_000 + b"]" * 5_000), b'{"success": true, "data": [' + GOOD + b'], "more": '
     + b"[" * 5_000 + b"]" * 5_000 + b"}", b'{"success": true, "data": [' + GOOD + b'], "additional_data": ' + b'{"a":' * 5_000 + b"1"
-    + b"}" * 5_001, b'{"success": true, "data": [' + GOOD + b'], "additional_data": {"next_cursor": "' + b"c" * 10_000_000 + b'"}}', (PAGE % GOOD).decode().encode("utf-16"), PAGE % GOOD + b"\n",
+    + b"}" * 5_001, b'{"success": true, "data": [' + GOOD + b'], "additional_data": {"next_cursor": "' + b"c" * 10_000_000 + b'"}}',
+    (PAGE % GOOD).decode().encode("utf-16"), PAGE % GOOD + b"\n",
     PAGE % GOOD + b"x",
     PAGE % GOOD + PAGE % GOOD, b"[" + PAGE % GOOD + b"]", b"null", b"[]", b"{}", b"<html>", b'"text"', b"17", b")]}',\n" + PAGE % GOOD,
     (PAGE % GOOD)[:-1],
