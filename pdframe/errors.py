@@ -150,7 +150,7 @@ class TransportError(PdframeError):
 
 
 class ResponseError(PdframeError):
-    """A whole answer came that cannot be used: 400, 404, a redirect, HTML, `success: false`, a repeated cursor.
+    """A whole answer came that cannot be used: 400, 404, a redirect, HTML, `success: false`, a list that has no end or is another one.
 
     Parameters
     ----------

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from functools import partial
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from operator import attrgetter
 from typing import Any
 
 import msgspec
@@ -22,6 +22,7 @@ MOST_PAGES = 1_000_000
 MAX_REPEATED_PAGES = 5
 # The most rows that the API gives at once; a request costs the same whatever it asks for.
 PAGE = 500
+_NULL = type(None)
 
 
 def walk(
@@ -120,7 +121,7 @@ class _RowsSeen:
 
     def add(self, rows: Sequence[Any]) -> bool:
         """Add the rows of a page; tell whether one of them is new."""
-        marks = np.unique(np.fromiter(map(_mark_of(rows), rows), np.int64, len(rows)))
+        marks = np.unique(np.fromiter(_marks_of(rows), np.int64, len(rows)))
         for run in self._runs:
             places = np.minimum(np.searchsorted(run, marks), len(run) - 1)
             marks = marks[run[places] != marks]
@@ -133,22 +134,25 @@ class _RowsSeen:
         return True
 
 
-def _mark_of(rows: Sequence[Any]) -> Callable[[Any], int]:
-    """Return what tells the rows of a page apart: id and time of the last change; the whole row where it has no id."""
-    names = ("id", "update_time")
-    if rows and isinstance(rows[0], msgspec.Struct):
-        kind = type(rows[0])
-        slots = dict(zip(kind.__struct_encode_fields__, kind.__struct_fields__, strict=True))
-        names = (slots.get("id", ""), slots.get("update_time", ""))
+def _marks_of(rows: Sequence[Any]) -> Iterable[int]:
+    """Return what tells the rows of a page apart: id and time of the last change, or the whole row where one has no id."""
+    ids, times = _values(rows, "id"), _values(rows, "update_time")
+    if {int, str}.issuperset(map(type, ids)) and {str, _NULL}.issuperset(map(type, times)):
+        return map(hash, zip(ids, times, strict=True))
+    return map(_mark_of, rows)
 
-    def mark(row: Any) -> int:
-        get = row.get if isinstance(row, dict) else partial(getattr, row)
-        key, time = get(names[0], None), get(names[1], None)
-        if isinstance(key, int | str) and isinstance(time, str | None):
-            return hash((key, time))
-        try:
-            return hash(msgspec.json.encode(row))
-        except (msgspec.MsgspecError, ValueError, TypeError, OverflowError, RecursionError):
-            return id(row)  # what cannot be compared counts as new
 
-    return mark
+def _values(rows: Sequence[Any], key: str) -> list[Any]:
+    """Return the values of a key, None in a row without it; rows are dicts, or all of one type with slots."""
+    first = rows[0] if rows else {}
+    if not isinstance(first, msgspec.Struct):
+        return [row.get(key) for row in rows]
+    slots = dict(zip(first.__struct_encode_fields__, first.__struct_fields__, strict=True))
+    return list(map(attrgetter(slots[key]), rows)) if key in slots else [None] * len(rows)
+
+
+def _mark_of(row: object) -> int:
+    try:
+        return hash(msgspec.json.encode(row))
+    except (msgspec.MsgspecError, ValueError, TypeError, OverflowError, RecursionError):
+        return id(row)  # what cannot be compared counts as new

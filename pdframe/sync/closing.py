@@ -13,9 +13,10 @@ import pyarrow.compute as pc
 
 from pdframe.schema import Source
 from pdframe.sync.lists import OVERLAP, Puller
-from pdframe.sync.pull import Pull, format_time, mark, parse_time
+from pdframe.sync.pull import Pull, earlier, format_time, mark, parse_time
 from pdframe.sync.windows import SECOND, Windows
 
+LATEST = datetime(9999, 12, 31, tzinfo=UTC)
 # When the rows of a list were updated, by their keys, as they were met.
 Met = Mapping[Any, datetime]
 
@@ -28,7 +29,7 @@ def close(puller: Puller, pull: Pull, source: Source, windows: Windows) -> None:
     newest end down to where that end was when the walk looked at it first. A row whose clock lagged can hide behind these, so the mark
     stays where it is, and the next pull of changes asks for all of them.
     """
-    since = parse_time(pull.state[source.path]) - OVERLAP
+    since = earlier(parse_time(pull.state[source.path]), OVERLAP)
     top = None if windows.top is None else datetime.fromtimestamp(windows.top // SECOND, UTC)
     met = _met(pull, puller.table.key[0], min(since, top or since))
     crowded = _crowded(met, puller.page)
@@ -44,13 +45,14 @@ def _upwards(puller: Puller, pull: Pull, source: Source, since: datetime, met: M
     more: datetime | None = since
     while more is not None:
         params = {**dict(source.params), "updated_since": format_time(more), "sort_by": "update_time", "sort_direction": "asc"}
-        more = None
+        begin, more = more, None
         for rows, cursor in puller.walk(pull, source, params):
             newest = pc.max(rows["update_time"]).as_py()
             if newest is None:
                 continue
             pull.state[source.path] = max(pull.state[source.path], mark(newest, pull.server_time))
-            if cursor and _second(newest) in crowded and _as_met(puller, rows, met):
+            # A server that gives what is older than it was asked for would be asked the same again for ever.
+            if cursor and begin <= newest < LATEST and _second(newest) in crowded and _as_met(puller, rows, met):
                 more = _second(newest) + timedelta(seconds=1)
                 break
 

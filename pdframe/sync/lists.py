@@ -19,7 +19,7 @@ from pdframe.pending import Pending, Place
 from pdframe.schema import Source, Table
 from pdframe.sync.compare import latest
 from pdframe.sync.lanes import side_by_side
-from pdframe.sync.pull import Pull, StartAgainError, check_clock, format_time, mark, parse_time
+from pdframe.sync.pull import Pull, StartAgainError, check_clock, earlier, format_time, mark, parse_time
 
 BAD_REQUEST = 400
 NOT_FOUND = 404
@@ -140,7 +140,7 @@ class Puller:
         last_look: datetime | None = None,
     ) -> Iterator[tuple[pa.Table, str | None]]:
         """Add the rows of one list whose `update_time` moved since its mark as they come, and move the mark; yield as `walk` does."""
-        at = format_time(parse_time(since[source.path]) - OVERLAP)
+        at = format_time(earlier(parse_time(since[source.path]), OVERLAP))
         params = {**dict(source.params), "updated_since": at, "sort_by": "update_time", "sort_direction": "asc"}
         for rows, cursor in self.walk(pull, source, params, start=start, not_before=last_look):
             newest = pc.max(rows["update_time"]).as_py() if rows.num_rows else None

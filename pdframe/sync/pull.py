@@ -21,6 +21,8 @@ from pdframe.schema import Table
 DELETIONS_KEPT = timedelta(days=29)
 # The server's clock may wander by this much; further back, it is not the account that was cached.
 CLOCK_SLACK = timedelta(minutes=10)
+# No list is asked for what changed before: a time that is earlier is a mistake of the server's.
+EARLIEST = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class StartAgainError(Exception):
@@ -115,7 +117,8 @@ def marks(table: Table, pull: Pull) -> dict[str, str]:
     if not table.incremental or pull.server_time is None or pull.seen_at is None or pull.newest is None:
         return {}
     took = max(pull.seen_at - pull.server_time, timedelta(0))
-    return {source.path: mark(min(pull.newest, pull.seen_at) - took, pull.server_time) for source in table.sources if source.changes}
+    newest = earlier(min(pull.newest, pull.seen_at), took)
+    return {source.path: mark(newest, pull.server_time) for source in table.sources if source.changes}
 
 
 def mark(newest: datetime, server_time: datetime | None) -> str:
@@ -132,10 +135,18 @@ def check_clock(page: Page, not_before: datetime | None) -> None:
 
 
 def parse_time(time: str) -> datetime:
-    """A mark as a time."""
-    return datetime.fromisoformat(time.replace("Z", "+00:00")).astimezone(UTC)
+    """Return a mark as a time; the earliest one for a year of fewer than four digits, as earlier versions wrote it."""
+    try:
+        return datetime.fromisoformat(time.replace("Z", "+00:00")).astimezone(UTC)
+    except (ValueError, OverflowError):
+        return EARLIEST
+
+
+def earlier(time: datetime, by: timedelta) -> datetime:
+    """Return a time moved back, but no further than to the earliest one."""
+    return time - by if time - EARLIEST > by else EARLIEST
 
 
 def format_time(time: datetime) -> str:
-    """A time as the API takes it: in whole seconds."""
-    return time.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    """Return a time as the API takes it: in whole seconds, no earlier than the earliest one."""
+    return f"{max(time, EARLIEST).astimezone(UTC).replace(tzinfo=None).isoformat(timespec='seconds')}Z"

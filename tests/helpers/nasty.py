@@ -17,7 +17,9 @@ TEXTS = [
     b'"9999-12-31T23:59:60Z"',
     b'"-0001-01-01"', b'"\xe2\x80\xa8"', b'"\xf3\xa0\x81\x81"',
 ]  # fmt: skip
-DEEP = [open_ * depth + close * depth for open_, close in ((b"[", b"]"), (b'{"value":', b"}")) for depth in (50, 900, 5_000, LONG)]
+DEEP = [
+    open_ * depth + close * depth for open_, close in ((b"[", b"]"), (b'{"value":', b"}")) for depth in (50, 99, 151, 900, 990, 5_000, LONG)
+]
 OTHERS = [
     b"null", b"true", b"false", b"[]", b"{}", b"[[[]]]", b'{"value":null,"currency":null}', b'{"value":{"value":1},"currency":["EUR"]}',
     b'[{"value":1,"primary":"yes"},{"value":[],"primary":2},null,7]', b"nul", b"True", b"undefined", b"", b",", b"[1,]", b"[1 2]",
@@ -46,7 +48,12 @@ ROWS = [
 ]  # fmt: skip
 
 BODIES = [
-    b"", b" ", b"\n\n", b"\x00", b"\xef\xbb\xbf" + PAGE % GOOD, (PAGE % GOOD).decode().encode("utf-16"), PAGE % GOOD + b"\n",
+    b"", b" ", b"\n\n", b"\x00", b"\xef\xbb\xbf" + PAGE % GOOD, b"\xef\xbb\xbf", b"\xef\xbb\xbf\xef\xbb\xbf" + PAGE % GOOD,
+    PAGE % b'{"id": null}, {"name": "no id"}', PAGE % b'{"result_score": 1, "item": {"id": 5, "type": "deal"}}',
+    PAGE % b'{"field": "of a changelog"}', PAGE % (b"[" * 5_000 + b"]" * 5_000), b'{"success": true, "data": [' + GOOD + b'], "more": '
+    + b"[" * 5_000 + b"]" * 5_000 + b"}", b'{"success": true, "data": [' + GOOD + b'], "additional_data": ' + b'{"a":' * 5_000 + b"1"
+    + b"}" * 5_001, b'{"success": true, "data": [' + GOOD + b'], "additional_data": {"next_cursor": "' + b"c" * 10_000_000 + b'"}}',
+    (PAGE % GOOD).decode().encode("utf-16"), PAGE % GOOD + b"\n",
     PAGE % GOOD + b"x",
     PAGE % GOOD + PAGE % GOOD, b"[" + PAGE % GOOD + b"]", b"null", b"[]", b"{}", b"<html>", b'"text"', b"17", b")]}',\n" + PAGE % GOOD,
     (PAGE % GOOD)[:-1],
