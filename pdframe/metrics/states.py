@@ -163,7 +163,7 @@ def counted_status(deals: pd.DataFrame, tz: str, *, deleted: Deleted = "drop", a
     if not rows.any():
         return status
     state = before_deletion(deals, tz)
-    before = pd.Series(np.select([state == code for code, _ in _WORDS], [word for _, word in _WORDS], None), deals.index, dtype="str")
+    before = pd.Series(state, deals.index).map(dict(_WORDS)).astype("str")
     over = deleted_by(deals, tz, as_of)
     if deleted == "keep":
         over &= ~np.isin(state, (WON, LOST))
