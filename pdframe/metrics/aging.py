@@ -11,11 +11,11 @@ import pandas as pd
 from pdframe.metrics.columns import Flags, Floats, dates, days_between, equals, ids, looked_up, one_row_each, ratio, times
 from pdframe.metrics.inputs import DAY, local_date, moment, need, warn
 from pdframe.metrics.known import NEVER, VISITS, in_micros, known
-from pdframe.metrics.states import OPEN, changed_after, states
+from pdframe.metrics.states import OPEN, changed_after, deleted_by, states
 from pdframe.metrics.survival import kaplan_meier
 
 _TOLD = ("title", "owner_id")
-_DEALS = ("id", "pipeline_id", "stage_id", "add_time", "update_time", "expected_close_date")
+_DEALS = ("id", "status", "pipeline_id", "stage_id", "add_time", "update_time", "expected_close_date")
 _STAGES = ("id", "name", "is_deal_rot_enabled", "days_to_rotten")
 
 
@@ -63,7 +63,9 @@ def deal_aging(
     Stays are known as in `stage_velocity`. A deal is where its visits say; a deal that none of them knows by `as_of` is open, and in the
     stage it is in, as `deals` says. Completed stays count if both ends are exact and they were under observation before they ended
     (`seen_at`): what is found only when it is over was found because it was over. A warning counts the others and tells how to get them;
-    where nothing is left, median_days and share_longer are null.
+    where nothing is left, median_days and share_longer are null. A deal that `deals` knows as deleted by `as_of` (`is_deleted`, and since
+    when `deleted_time`, else the last update) is not open, whatever its visits say. No time is below 0: an update or a creation dated after
+    `as_of` tells nothing of how long a deal has been idle.
     """
     need(deals, "deals", [*_DEALS])
     need(visits, "visits", VISITS)
@@ -132,9 +134,11 @@ def _open_deals(deals: pd.DataFrame, stays: pd.DataFrame, tz: str, now: pd.Times
             told[column] = deals[column].mask(changed)
     told["expected_close_date"] = dates(deals, "expected_close_date").mask(changed)
     updated = times(deals, "update_time", tz)
-    told["touched"] = updated.fillna(times(deals, "add_time", tz)).mask(changed)
+    touched = updated.fillna(times(deals, "add_time", tz)).mask(changed)
+    told["touched"] = touched.mask(touched > now)
     columns = ["deal_id", "pipeline_id", "stage_id", "entered_at", "since"]
-    current = stays.loc[stays["open"], columns].sort_values(["deal_id", "since"], kind="stable").drop_duplicates("deal_id", keep="last")
+    there = stays["open"] & ~stays["deal_id"].isin(own[deleted_by(deals, tz, now)])
+    current = stays.loc[there, columns].sort_values(["deal_id", "since"], kind="stable").drop_duplicates("deal_id", keep="last")
     bare = (states(deals, tz, now).state == OPEN) & ~own.isin(stays["deal_id"]).to_numpy()
     place = pd.DataFrame({"deal_id": own, **{column: ids(deals, column).mask(changed) for column in columns[1:3]}})[bare]
     found: pd.DataFrame = pd.concat([current, place], ignore_index=True).merge(told, on="deal_id", how="left")

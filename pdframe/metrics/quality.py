@@ -15,9 +15,15 @@ from pdframe.metrics.columns import Flags, amounts, dates, days_between, equals,
 from pdframe.metrics.inputs import local_date, moment, need, span, warn
 from pdframe.metrics.known import on_show
 from pdframe.metrics.line_values import differs
-from pdframe.metrics.states import DELETED, LOST, OPEN, UNKNOWN, WON, States, changed_after, states
+from pdframe.metrics.states import DELETED, LOST, OPEN, UNKNOWN, WON, Deleted, States, changed_after, check_deleted, deleted_rows, states
 
-_DEALS = ("id", "pipeline_id", "value", "currency", "add_time", "update_time", "expected_close_date")
+BULK = 10
+"""How many deals created in one second are taken for an import: nobody types that fast, and an integration rarely is."""
+
+SAME_TIME = pd.Timedelta(minutes=1)
+"""Stays and deals that disagree by no more than this about a closing agree: two servers' clocks, rounded to a second."""
+
+_DEALS = ("id", "status", "pipeline_id", "value", "currency", "add_time", "update_time", "expected_close_date")
 _VISITS = ("deal_id", "entered_at", "entered_after", "source", "seen_at")
 _STAGES = ("id", "deal_probability", "add_time", "update_time")
 _PIPELINES = ("id", "is_deal_probability_enabled", "add_time", "update_time")
@@ -93,6 +99,7 @@ def data_quality(
     discounts: pd.DataFrame | None = None,
     pipelines: pd.DataFrame | None = None,
     untouched: str | pd.Timedelta = "90D",
+    deleted: Deleted = "drop",
     tz: str = "UTC",
 ) -> pd.DataFrame:
     """Defects of the data that distort metrics: one row a check, found or not.
@@ -112,6 +119,9 @@ def data_quality(
         meant. None: they cannot be told apart from stages that nobody configured, and are found too.
     untouched
         An open deal with neither an update nor a move for longer than this counts as untouched.
+    deleted
+        "drop" (default): deals that were deleted by `as_of` are not looked at. "keep": those that were deleted after they were won or lost
+        are, where `deals` holds them (`account.deals(deleted=True)`; else a warning says so).
     tz
         Timezone of naive times, and of the days that are compared.
 
@@ -128,7 +138,9 @@ def data_quality(
 
         The checks: stages_at_100_percent, open_past_close_date, open_untouched, open_without_value, won_without_value,
         closed_without_date, closed_before_created, close_date_before_created, value_differs_from_lines, currency_differs_from_lines,
-        mixed_currencies, stage_history_inexact.
+        mixed_currencies, stage_history_inexact, stage_history_disagrees, close_time_disagrees, created_in_bulk. Those that need a column
+        which a frame lacks find nothing, among none: visits' left_at and end tell of stays that disagree, its left_after, stage_id and
+        pipeline_id are used where present.
 
     Raises
     ------
@@ -149,7 +161,8 @@ def data_quality(
     one_row_each(stages, "stages")
     deals, visits, stages, deal_products = (f.reset_index(drop=True) for f in (deals, visits, stages, deal_products))
     now = moment(as_of, tz, "as_of", end_of_day=True)
-    known = states(deals, tz, now)
+    check_deleted(deleted, deals)
+    known = states(deals, tz, now, deleted=deleted)
     alive = ~np.isin(known.state, (DELETED, UNKNOWN))
     changed = changed_after(deals, tz, now)
     late = int((alive & changed).sum())
@@ -244,11 +257,8 @@ def closed_before_created(facts: Facts) -> Finding:
 
     Where only the day of the close is known, before the day of the creation.
     """
-    known, closed = facts.known, facts.judged_in(WON, LOST)
-    earlier = known.ended < known.created
-    day_alone = times(facts.deals, "won_time", facts.tz).mask(known.state == LOST, times(facts.deals, "lost_time", facts.tz)).isna()
-    earlier = earlier.mask(day_alone, local_date(known.ended, facts.tz) < local_date(known.created, facts.tz))
-    return _deals(facts, closed & earlier.to_numpy(np.bool_), closed)
+    closed = facts.judged_in(WON, LOST)
+    return _deals(facts, closed & facts.known.ended_before_created(facts.tz), closed)
 
 
 def close_date_before_created(facts: Facts) -> Finding:
@@ -303,6 +313,52 @@ def stage_history_inexact(facts: Facts) -> Finding:
     return _deals(facts, facts.alive & ~known.to_numpy(np.bool_), facts.alive)
 
 
+def stage_history_disagrees(facts: Facts) -> Finding:
+    """Find deals whose status, stage or pipeline is not that of their last stay; among deals of which a stay tells how it is."""
+    last = _last_stays(facts)
+    if last is None:
+        return _nothing()
+    looked = facts.judged & ~deleted_rows(facts.deals) & last["told"].notna().to_numpy()
+    differs_in_state = last["told"].to_numpy(np.float64, na_value=np.nan) != facts.known.state
+    for column in ("stage_id", "pipeline_id"):
+        if column in last and column in facts.deals.columns:
+            differs_in_state |= (last[column] != ids(facts.deals, column)).fillna(False).to_numpy(np.bool_)
+    return _deals(facts, looked & differs_in_state, looked)
+
+
+def close_time_disagrees(facts: Facts) -> Finding:
+    """Find deals won or lost at another time than their last stay ended; among those whose stay ended as their status says.
+
+    A closing that is dated by hand after the click is one: the changelog and the looks tell when that was. Times up to `SAME_TIME` apart
+    agree; where the stay's end is bounded, any time within the bounds does; where only the day of the closing is told, that day does.
+    """
+    last = _last_stays(facts)
+    if last is None:
+        return _nothing()
+    known = facts.known
+    same = last["told"].to_numpy(np.float64, na_value=np.nan) == known.state
+    looked = facts.judged_in(WON, LOST) & ~deleted_rows(facts.deals) & same
+    looked &= known.ended.notna().to_numpy() & last["left_at"].notna().to_numpy()
+    end, latest = known.ended, last["left_at"]
+    earliest = last["left_after"].fillna(latest)
+    apart = (end < earliest - SAME_TIME) | (end > latest + SAME_TIME)
+    day, first, final = (local_date(instants, facts.tz) for instants in (end, earliest, latest))
+    apart = apart.mask(known.day_alone, (day < first) | (day > final))
+    return _deals(facts, looked & apart.to_numpy(np.bool_), looked)
+
+
+def created_in_bulk(facts: Facts) -> Finding:
+    """Find deals of which at least `BULK` were created in one second: an import, whose `add_time` says nothing of when they began.
+
+    Among deals that say when they were created.
+    """
+    looked = facts.alive & facts.known.created.notna().to_numpy()
+    second = facts.known.created[looked].dt.floor("s")
+    found = np.zeros(len(looked), dtype=np.bool_)
+    found[looked] = (second.groupby(second).transform("size") >= BULK).to_numpy(np.bool_)
+    return _deals(facts, found, looked)
+
+
 CHECKS = (
     Check("stages_at_100_percent", "warning", "weighted pipeline: open deals in these stages count in full", stages_at_100_percent),
     Check(
@@ -328,6 +384,24 @@ CHECKS = (
         "funnel, stage velocity, deal aging: load account.deal_changes(ids), 20 tokens a deal",
         stage_history_inexact,
     ),
+    Check(
+        "stage_history_disagrees",
+        "error",
+        "funnel, stage velocity, deal aging against win rate and open counts: stays and deals tell two stories",
+        stage_history_disagrees,
+    ),
+    Check(
+        "close_time_disagrees",
+        "warning",
+        "days to win, sales velocity, won by month against funnel and stage velocity: a closing dated by hand",
+        close_time_disagrees,
+    ),
+    Check(
+        "created_in_bulk",
+        "warning",
+        "days to win, sales velocity, win rate by creation, cohorts: created by an import, not when they began",
+        created_in_bulk,
+    ),
 )
 """Every check, in the order of the result's rows."""
 
@@ -336,6 +410,35 @@ def _as_it_was(frame: pd.DataFrame, facts: Facts) -> Flags:
     """Return which rows neither came nor changed after `now`."""
     late = [(times(frame, column, facts.tz) > facts.now).to_numpy() for column in ("add_time", "update_time")]
     return ~np.logical_or(*late)
+
+
+def _last_stays(facts: Facts) -> pd.DataFrame | None:
+    """Return, a row a deal, what its last stay known by `now` tells; None where `visits` does not tell how stays end.
+
+    `told` is its state, null where no stay is known, or the last one led to a stay that is not known. Times are UTC.
+    """
+    visits, tz = facts.visits, facts.tz
+    if not {"left_at", "end"} <= {*visits.columns}:
+        return None
+    frame = pd.DataFrame({"deal": ids(visits, "deal_id"), "entered_at": times(visits, "entered_at", tz)})
+    left = times(visits, "left_at", tz)
+    still = left.isna() | (left > facts.now)
+    frame["left_at"] = left.mask(still)
+    after = times(visits, "left_after", tz) if "left_after" in visits.columns else pd.Series(pd.NaT, visits.index, dtype=left.dtype)
+    frame["left_after"] = after.mask(still)
+    told = pd.Series(pd.NA, visits.index, dtype="Int64")
+    for word, state in (("won", WON), ("lost", LOST), ("deleted", DELETED)):
+        told = told.mask(equals(visits, "end", word), state)
+    frame["told"] = told.mask(still, OPEN)
+    for column in ("stage_id", "pipeline_id"):
+        if column in visits.columns:
+            frame[column] = ids(visits, column)
+    last = frame.sort_values(["deal", "entered_at", "left_at"], kind="stable", na_position="last").drop_duplicates("deal", keep="last")
+    return last.set_index("deal").reindex(pd.Index(ids(facts.deals, "id"))).set_axis(facts.deals.index)
+
+
+def _nothing() -> Finding:
+    return Finding(pd.Series(dtype="Int64"), 0)
 
 
 def _deals(facts: Facts, found: Flags, looked: Flags) -> Finding:

@@ -9,16 +9,18 @@ import numpy as np
 import pandas as pd
 
 from pdframe.errors import ArgumentError
-from pdframe.metrics.columns import Flags, Floats, Ints, amounts, days_between, one_row_each, ratio
+from pdframe.metrics.columns import Flags, Floats, Ints, amounts, days_between, ids, one_row_each, ratio
 from pdframe.metrics.currency import Rates, RateTable, one_currency
 from pdframe.metrics.inputs import grouped, keyed, keys, local_date, moment, need, span, warn, window
-from pdframe.metrics.states import DELETED, LOST, OPEN, UNKNOWN, WON, States, states
+from pdframe.metrics.states import DELETED, LOST, OPEN, UNKNOWN, WON, Deleted, States, check_deleted, states
 from pdframe.metrics.survival import aalen_johansen, wilson
 
 Moment: TypeAlias = str | date | pd.Timestamp
 
 CLOSED = ("n", "won", "lost", "win_rate", "low", "high")
 CREATED = ("n", "won", "lost", "deleted", "open", "win_rate", "low", "high", "horizon_days")
+_NAMED = 20
+
 VELOCITY = ("opportunities", "won", "lost", "win_rate", "mean_value", "mean_days", "velocity")
 
 
@@ -31,6 +33,7 @@ def win_rate(
     basis: Literal["closed", "created"] = "closed",
     as_of: Moment | None = None,
     horizon: str | pd.Timedelta | None = None,
+    deleted: Deleted = "drop",
     tz: str = "UTC",
 ) -> pd.DataFrame:
     """Share of deals that are won: of those closed in a window, or of those created in it.
@@ -38,8 +41,8 @@ def win_rate(
     Parameters
     ----------
     deals
-        One row a deal, with id, status, add_time, won_time, lost_time; local_won_date, local_lost_date, is_deleted and update_time are used
-        where present.
+        One row a deal, with id, status, add_time, won_time, lost_time; local_won_date, local_lost_date, is_deleted, deleted_time and
+        update_time are used where present.
     since, until
         The window, since inclusive, until exclusive; None: no bound. Naive times and bare dates are in `tz`.
     by
@@ -54,6 +57,10 @@ def win_rate(
     horizon
         With "created": how long after its creation a deal may be won, such as "90D". None: for each group the longest time at which at
         least 10 deals (a tenth, below 100 deals) are still under observation.
+    deleted
+        "drop" (default): a deal that was deleted after it was won or lost counts until the time of its deletion, and nowhere from then on:
+        won in March and deleted in June, it is a win at `as_of` April and no deal at `as_of` July, nor without `as_of`. "keep": it counts
+        on, where `deals` holds it (`account.deals(deleted=True)`; else a warning says so).
     tz
         Timezone of the window and of the days on which deals close.
 
@@ -73,29 +80,34 @@ def win_rate(
     -----
     A deal's status decides: one that was won and reopened is open. What `deals` no longer holds cannot be told: one that was closed at
     `as_of` and reopened since reads as open, and as not yet closed where it was closed again. `as_of` with history gives deals as they were
-    known then. A deal closes on `local_won_date` (`local_lost_date`) where that is there,
-    else on the day of `won_time` (`lost_time`) in `tz`. Deleted deals are left out of "closed"; in "created" they compete with winning, as
-    losing does, from their last update on. Closed deals without a date, and with "created" deals without `add_time`, are left out and
-    counted by a warning. A close before the creation counts as one at the creation.
+    known then. A win or loss that was undone before `as_of` is no event. A deal closes on
+    `local_won_date` (`local_lost_date`) where that is there, else on the day of `won_time`
+    (`lost_time`) in `tz`. A deal that was open when it was deleted is left out of "closed"; in
+    "created" its deletion competes with winning, as losing does, at `deleted_time`, else at its
+    last update. Left out and counted by a warning: closed deals without a date; with "created" also
+    deals without `add_time`, and those that ended before they were created (an import), for which
+    no time from creation to win exists.
 
     "closed": E. B. Wilson's interval (JASA 22, 1927). "created": Aalen-Johansen with log-log limits (see `survival.aalen_johansen`).
     """
     if basis not in ("closed", "created"):
         raise ArgumentError(f"`basis` is 'closed' or 'created', not {basis!r}.")
     names = keys(by, CLOSED if basis == "closed" else CREATED)
-    deals = need(deals, "deals", ["id", *names]).reset_index(drop=True)
+    deals = need(deals, "deals", ["id", "status", *names]).reset_index(drop=True)
     one_row_each(deals, "deals")
+    check_deleted(deleted, deals)
     now = None if as_of is None else moment(as_of, tz, "as_of", end_of_day=True)
     start, end = window(since, until, tz)
     if basis == "closed":
         if horizon is not None:
             raise ArgumentError("`horizon` belongs to basis='created': a closed deal has been decided. Leave it out.")
-        known = states(deals, tz, now)
+        known = states(deals, tz, now, deleted=deleted)
         _report_undated(known)
         return _closed_rate(deals, known, names, _between(known.counted, start, end))
     if now is None:
         raise ArgumentError("basis='created' needs `as_of`: the time up to which open deals have been watched.")
-    return _created_rate(deals, states(deals, tz, now), names, start, end, now, None if horizon is None else span(horizon, "horizon"))
+    known = states(deals, tz, now, deleted=deleted)
+    return _created_rate(deals, known, names, start, end, now, None if horizon is None else span(horizon, "horizon"), tz)
 
 
 def sales_velocity(
@@ -105,6 +117,7 @@ def sales_velocity(
     until: Moment | None,
     by: str | list[str] | None = None,
     rates: RateTable | None = None,
+    deleted: Deleted = "drop",
     tz: str = "UTC",
 ) -> pd.DataFrame:
     """Money that the pipeline brings in a day: opportunities x win rate x mean value of a win / mean days to win.
@@ -112,8 +125,8 @@ def sales_velocity(
     Parameters
     ----------
     deals
-        One row a deal, with id, status, add_time, won_time, lost_time, value, currency; local_won_date, local_lost_date, is_deleted and
-        update_time are used where present.
+        One row a deal, with id, status, add_time, won_time, lost_time, value, currency; local_won_date, local_lost_date, is_deleted,
+        deleted_time and update_time are used where present.
     since, until
         The window, since inclusive, until exclusive; None: no bound. Naive times and bare dates are in `tz`.
     by
@@ -121,6 +134,9 @@ def sales_velocity(
     rates
         A mapping currency -> value of one unit in the common currency, or a frame (currency, date, rate): the last rate on or before the
         day on which the deal was won counts.
+    deleted
+        "drop" (default): deleted deals count nowhere. "keep": those that were deleted after they were won or lost do, where `deals` holds
+        them (`account.deals(deleted=True)`; else a warning says so).
     tz
         Timezone of the window and of the days on which deals close.
 
@@ -130,8 +146,8 @@ def sales_velocity(
         One row a group that occurs; without `by` exactly one. Columns of `by` first, then opportunities (deals created in the window), won
         and lost (deals closed in it), win_rate (won / (won + lost)), currency (of mean_value and velocity; with `rates` the one whose rate
         is 1 throughout; null where nothing tells; not repeated where it is in `by`), mean_value (of the deals won in the window that have a
-        value), mean_days (from `add_time` to `won_time` of those won in it), velocity (currency units a day). Null where a part cannot be
-        known: nothing closed, nothing won, no days.
+        value), mean_days (from `add_time` to `won_time` of those won in it, never below 0), velocity (currency units a day). Null where a
+        part cannot be known: nothing closed, nothing won, no days.
 
     Raises
     ------
@@ -143,15 +159,17 @@ def sales_velocity(
     Notes
     -----
     The four parts are of one window but not of the same deals: that is the formula as sales teams use it, not a forecast. Deals close as
-    in `win_rate`; deleted deals count nowhere.
+    in `win_rate`. Deals that were won before they were created (an import that dates the creation, a closing dated by hand) are left out of
+    mean_days, and a warning counts them.
     """
     names = keys(by, VELOCITY)
-    deals = need(deals, "deals", ["id", "value", "currency", *names]).reset_index(drop=True)
+    deals = need(deals, "deals", ["id", "status", "value", "currency", *names]).reset_index(drop=True)
     one_row_each(deals, "deals")
+    check_deleted(deleted, deals)
     start, end = window(since, until, tz)
     if rates is not None and "currency" in names:
         raise ArgumentError("by='currency' keeps currencies apart and `rates` adds them up: give one of the two.")
-    known = states(deals, tz)
+    known = states(deals, tz, deleted=deleted)
     _report_undated(known)
     alive = ~np.isin(known.state, (DELETED, UNKNOWN))
     opened = alive & _between(known.created, start, end)
@@ -179,7 +197,8 @@ def sales_velocity(
             warn(f"{bare} deals won in the window have a value and no currency: they are left out of mean_value. Fill in `currency`.")
         value = value * table.at(currency, local_date(known.counted, tz), valued)
         shown = pd.Series([table.target] * groups, dtype="str").where(count(valued) > 0)
-    taken, won_rate = days_between(known.created, known.ended), ratio(count(won), count(won) + count(lost))
+    taken, won_rate = known.days_taken(tz), ratio(count(won), count(won) + count(lost))
+    _report_ended_before(deals[won & known.ended_before_created(tz)], "won", "mean_days")
     mean_value, mean_days = mean(value, won), mean(taken, won)
     result["opportunities"], result["won"], result["lost"] = (pd.array(count(w), dtype="Int64") for w in (opened, won, lost))
     result["win_rate"] = won_rate
@@ -209,15 +228,19 @@ def _created_rate(
     end: pd.Timestamp | None,
     now: pd.Timestamp,
     horizon: float | None,
+    tz: str,
 ) -> pd.DataFrame:
     undated = known.undated(WON, LOST, DELETED) | ((known.state != UNKNOWN) & known.created.isna().to_numpy())
     within = (known.state != UNKNOWN) & _between(known.created, start, end)
     _report(int((undated & (within | known.created.isna().to_numpy())).sum()), "have no time of creation, or ended without a date")
-    kept = within & ~undated
+    before = known.ended_before_created(tz) & ~undated
+    _report_ended_before(deals[within & before], "closed or deleted", "the rate")
+    kept = within & ~undated & ~before
     state = known.state[kept]
     codes, result = grouped(deals[kept], names)
     groups = len(result)
-    duration = days_between(known.created[kept], known.ended[kept].fillna(now)).clip(min=0)
+    ended = known.ended.notna().to_numpy()
+    duration = np.where(ended, known.days_taken(tz), days_between(known.created, now))[kept]
     # The codes of states are those of causes: open is censored, won is of interest, lost and deleted compete.
     curves = aalen_johansen(duration, state, codes, groups)
     n = np.bincount(codes, minlength=groups)
@@ -248,6 +271,16 @@ def _between(instants: pd.Series[Any], start: pd.Timestamp | None, end: pd.Times
 
 def _report_undated(known: States) -> None:
     _report(int(known.undated(WON, LOST).sum()), "are closed without a date")
+
+
+def _report_ended_before(deals: pd.DataFrame, how: str, where: str) -> None:
+    if len(deals):
+        named = ", ".join(map(str, ids(deals, "id").iloc[:_NAMED])) + (", ..." if len(deals) > _NAMED else "")
+        warn(
+            f"{len(deals)} deals were {how} before they were created, as after an import or where a "
+            f"date was set by hand: they are left out of {where}. Their ids: {named}. data_quality "
+            "lists them as closed_before_created."
+        )
 
 
 def _report(count: int, what: str) -> None:

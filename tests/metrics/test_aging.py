@@ -289,6 +289,24 @@ def test_a_deal_that_changed_since_says_less_and_a_warning_says_so() -> None:
 # What is given
 
 
+def test_a_deal_known_as_deleted_is_open_until_then_whatever_its_visits_say() -> None:
+    deals = crm.deals([{"is_deleted": True, "status": "deleted", "update_time": "2026-06-10", "add_time": "2026-06-01"}, {}])
+    visits = crm.visits([{"deal_id": 1, "entered_at": "2026-06-01"}, {"deal_id": 2, "entered_at": "2026-06-01"}])
+    with pytest.warns(DataWarning, match="1 open deals changed after"):
+        before = deal_aging(deals, visits, crm.stages([{}]), as_of="2026-06-09")
+    assert before["deal_id"].tolist() == [1, 2]
+    assert deal_aging(deals, visits, crm.stages([{}]), as_of="2026-06-10")["deal_id"].tolist() == [2]
+
+
+def test_a_creation_dated_after_as_of_makes_no_negative_idleness() -> None:
+    deals = crm.deals([{"add_time": "2026-09-01", "update_time": None}])
+    stages = crm.stages([{"is_deal_rot_enabled": True, "days_to_rotten": 5}])
+    result = deal_aging(deals, crm.visits([{"deal_id": 1, "entered_at": "2026-06-01"}]), stages, as_of="2026-06-30 00:00")
+    assert result["days_in_stage"][0] == 29
+    assert pd.isna(result["days_idle"][0])
+    assert pd.isna(result["rotten"][0])
+
+
 def test_no_rows_keep_columns_and_dtypes() -> None:
     full, empty = age([{}], [stay(1, 5)]), age([], [])
     assert list(empty.columns) == list(full.columns)

@@ -14,7 +14,7 @@ from pandas.testing import assert_frame_equal
 from pdframe import sandbox
 from pdframe.errors import ArgumentError, DataWarning
 from pdframe.metrics import data_quality
-from pdframe.metrics.quality import CHECKS
+from pdframe.metrics.quality import BULK, CHECKS
 
 AS_OF = "2026-06-30"
 Frames = dict[str, pd.DataFrame]
@@ -32,6 +32,9 @@ NAMES = [
     "currency_differs_from_lines",
     "mixed_currencies",
     "stage_history_inexact",
+    "stage_history_disagrees",
+    "close_time_disagrees",
+    "created_in_bulk",
 ]
 
 
@@ -68,10 +71,17 @@ def clean() -> Frames:
     ]
     return {
         "deals": crm.deals([{"add_time": f"{day} 10:00", "update_time": recent, **row} for row in deals]),
-        "visits": crm.visits([{"deal_id": i + 1, "entered_at": f"{day} 10:00"} for i in range(len(deals))]),
+        "visits": crm.visits([{"deal_id": i + 1, "entered_at": f"{day} 10:00", **stay(row)} for i, row in enumerate(deals)]),
         "stages": crm.stages([{"deal_probability": 20}, {"deal_probability": 99}, {"deal_probability": 0, "pipeline_id": 2}]),
         "deal_products": crm.lines([{**row, "billing_frequency_cycles": 26 if row["deal_id"] == 8 else None} for row in lines]),
     }
+
+
+def stay(deal: Mapping[str, Any]) -> dict[str, Any]:
+    """Where the stay of a deal is and how it ended, as the deal says."""
+    place = {name: deal[name] for name in ("pipeline_id", "stage_id") if name in deal}
+    status = deal.get("status", "open")
+    return place if status == "open" else {**place, "end": status, "left_at": deal[f"{status}_time"]}
 
 
 def put(table: str, row: int, **values: Any) -> Callable[[Frames], None]:
@@ -131,7 +141,23 @@ PLANTS: dict[str, tuple[Callable[[Frames], None], str, int]] = {
     "stay seen by looks": (put("visits", 6, source="snapshots", entered_after="2026-05-01"), "stage_history_inexact", 7),
     "only the current stay": (put("visits", 6, source="current", visit=2), "stage_history_inexact", 7),
     "no stay": (drop("visits", 4), "stage_history_inexact", 5),
+    "won, and its stay lost": (put("visits", 3, end="lost"), "stage_history_disagrees", 4),
+    "open, and its stay won": (put("visits", 8, end="won", left_at="2026-06-01"), "stage_history_disagrees", 9),
+    "another stage than its stay": (put("visits", 0, stage_id=2), "stage_history_disagrees", 1),
+    "another pipeline than its stay": (put("visits", 0, pipeline_id=2), "stage_history_disagrees", 1),
+    "won time by hand": (
+        put("deals", 4, won_time="2026-05-20 12:00", local_won_date=pd.Timestamp("2026-05-20")),
+        "close_time_disagrees",
+        5,
+    ),
+    "lost on another day than its stay": (
+        put("deals", 5, lost_time=None, local_lost_date=pd.Timestamp("2026-06-03")),
+        "close_time_disagrees",
+        6,
+    ),
 }
+# A closing before the creation is not when the stay ended either.
+ALSO = {"closed_before_created": "close_time_disagrees"}
 
 
 def planted(*names: str) -> tuple[Frames, dict[str, list[int]]]:
@@ -140,7 +166,8 @@ def planted(*names: str) -> tuple[Frames, dict[str, list[int]]]:
     for name in names:
         plant, check, row = PLANTS[name]
         plant(frames)
-        expected.setdefault(check, set()).add(row)
+        for found_by in filter(None, (check, ALSO.get(check))):
+            expected.setdefault(found_by, set()).add(row)
     # A visit begins with its deal: planting an old deal makes its stay as old.
     begun = frames["visits"]["deal_id"].map(frames["deals"].set_index("id")["add_time"]).astype(crm.TIME)
     frames["visits"]["entered_at"] = begun.mask(frames["visits"]["visit"] > 1, begun + pd.Timedelta(days=1))
@@ -268,7 +295,56 @@ def test_the_day_of_as_of_is_the_one_in_tz() -> None:
 def test_a_deal_closed_on_the_day_of_its_creation_is_sound_where_only_the_day_is_known() -> None:
     frames = clean()
     put("deals", 3, won_time=None, local_won_date=pd.Timestamp("2026-05-01"))(frames)
+    put("visits", 3, left_at="2026-05-01 15:00")(frames)
     assert found(frames) == {}
+
+
+def test_a_closing_within_the_bounds_of_its_stay_agrees() -> None:
+    frames = clean()
+    put("visits", 4, source="snapshots", entered_after=None, left_after="2026-05-28", left_at="2026-06-04")(frames)
+    put("deals", 4, won_time="2026-05-28", local_won_date=pd.NaT)(frames)
+    assert found(frames) == {}
+    put("deals", 4, won_time="2026-05-27 23:58:59")(frames)
+    assert found(frames) == {"close_time_disagrees": [5]}
+    # Servers' clocks differ: a minute is no disagreement.
+    put("deals", 4, won_time="2026-06-04 00:01:00")(frames)
+    assert found(frames) == {}
+
+
+def test_ten_deals_of_one_second_are_an_import_and_nine_are_not() -> None:
+    frames = clean()
+    assert (frames["deals"]["add_time"] == frames["deals"]["add_time"].iloc[0]).all()
+    assert len(frames["deals"]) == BULK - 1
+    more = frames["deals"].iloc[[0]].assign(id=10, add_time=pd.Timestamp("2026-05-01 10:00:00.7", tz="UTC"))
+    frames["deals"] = pd.concat([frames["deals"], more], ignore_index=True)
+    frames["visits"] = pd.concat([frames["visits"], frames["visits"].iloc[[0]].assign(deal_id=10, entered_at=more["add_time"].iloc[0])])
+    assert found(frames) == {"created_in_bulk": list(range(1, 11))}
+    frames["deals"].loc[9, "add_time"] += pd.Timedelta(seconds=1)
+    frames["visits"].iloc[-1, frames["visits"].columns.get_loc("entered_at")] += pd.Timedelta(seconds=1)
+    assert found(frames) == {}
+
+
+@pytest.mark.parametrize("column", ["left_at", "end", "left_after", "stage_id", "pipeline_id"])
+def test_visits_without_an_optional_column_still_work(column: str) -> None:
+    frames, _ = planted("won time by hand")
+    frames["visits"] = frames["visits"].drop(columns=column)
+    result = data_quality(**frames, as_of=AS_OF).set_index("check")
+    told = column not in ("left_at", "end")
+    assert list(result.loc["close_time_disagrees", "ids"]) == ([5] if told else [])
+    assert result.loc[["stage_history_disagrees", "close_time_disagrees"], "share"].isna().all() != told
+
+
+def test_deals_deleted_after_their_win_are_looked_at_until_then_and_with_keep() -> None:
+    frames = clean()
+    deleted = {"is_deleted": True, "status": "deleted", "value": 0.0, "update_time": pd.Timestamp("2026-06-25", tz="UTC")}
+    for column, value in deleted.items():
+        frames["deals"].loc[3, column] = value
+    assert found(frames) == {}
+    assert found(frames, deleted="keep") == {"won_without_value": [4]}
+    with pytest.warns(DataWarning, match="deals holds no deleted deal"):
+        data_quality(**clean(), as_of=AS_OF, deleted="keep")
+    with pytest.raises(ArgumentError, match="deleted is one of 'drop', 'keep'"):
+        data_quality(**clean(), as_of=AS_OF, deleted="left")  # type: ignore[arg-type]
 
 
 # Values and lines
@@ -278,7 +354,9 @@ def lines_only(values: list[float], lines: list[dict[str, Any]]) -> Frames:
     frames = {name: frame.iloc[:0] for name, frame in clean().items()}
     usual = {"add_time": "2026-06-20", "update_time": "2026-06-20", "status": "lost", "lost_time": "2026-06-21"}
     frames["deals"] = crm.deals([{**usual, "value": value} for value in values])
-    frames["visits"] = crm.visits([{"deal_id": i + 1, "entered_at": "2026-06-20"} for i in range(len(values))])
+    frames["visits"] = crm.visits(
+        [{"deal_id": i + 1, "entered_at": "2026-06-20", "end": "lost", "left_at": "2026-06-21"} for i in range(len(values))]
+    )
     frames["deal_products"] = crm.lines(lines)
     return frames
 
@@ -360,7 +438,7 @@ def test_the_sandbox_has_no_defect_that_its_rules_forbid(company: Frames, with_d
     result = data_quality(**frames, as_of="2026-06-30", tz="Europe/Tallinn").set_index("check")
     sound = [
         "closed_without_date", "closed_before_created", "close_date_before_created", "value_differs_from_lines",
-        "currency_differs_from_lines", "stage_history_inexact",
+        "currency_differs_from_lines", "stage_history_inexact", "stage_history_disagrees", "close_time_disagrees", "created_in_bulk",
     ]  # fmt: skip
     assert result.loc[sound, "count"].eq(0).all()
     assert result.loc[sound, "share"].eq(0).all()

@@ -99,7 +99,7 @@ def test_closed_deals_of_the_window_by_team() -> None:
 def test_the_companys_own_day_decides_where_it_is_told() -> None:
     deals = crm.deals(
         [
-            won("2025-12-31 23:30", local_won_date="2026-01-01"),  # Berlin's new year
+            won("2025-12-31 23:30", local_won_date="2026-01-01", add_time="2025-12-01"),  # Berlin's new year
             won("2026-12-31 23:30", local_won_date="2027-01-01"),
             lost("2026-12-31 23:30"),  # no local date: the day in tz
             lost("2026-06-01", local_lost_date="2026-06-01"),
@@ -246,12 +246,110 @@ def test_a_horizon_past_the_follow_up_is_null_and_says_the_longest() -> None:
 
 def test_created_leaves_out_what_cannot_be_placed() -> None:
     deals = crm.deals([{"add_time": None}, {"status": "won"}, won("2025-12-01", add_time=at(0)), lost("2026-02-01")])
-    with pytest.warns(DataWarning, match="^2 deals have no time of creation"):
+    with (
+        pytest.warns(DataWarning, match="^2 deals have no time of creation"),
+        pytest.warns(DataWarning, match="^1 deals were closed or deleted before they were created.*ids: 3"),
+    ):
         result = win_rate(deals, **YEAR, basis="created", as_of="2026-06-30", horizon="1D")
-    assert result["n"][0] == 2
-    assert result["win_rate"][0] == 0.5  # won before its creation: at the creation
-    alone = win_rate(deals.iloc[[2]], **YEAR, basis="created", as_of="2026-06-30")
+    assert (result["n"][0], result["lost"][0]) == (1, 1)
+    assert result["win_rate"][0] == 0.0
+    # Where only the day is told, and the deal was created on it, it took no time.
+    same_day = crm.deals([{"status": "won", "local_won_date": "2026-03-01", "add_time": "2026-03-01 15:00"}])
+    alone = win_rate(same_day, **YEAR, basis="created", as_of="2026-06-30")
     assert (alone["win_rate"][0], alone["horizon_days"][0]) == (1.0, 0.0)
+    assert sales_velocity(same_day, **YEAR)["mean_days"][0] == 0.0
+
+
+def test_a_win_before_the_creation_takes_no_negative_time() -> None:
+    migrated = won("2020-06-01", add_time="2025-06-01", value=500.0)
+    deals = crm.deals([migrated, won("2020-06-11", add_time="2020-06-01", value=100.0)])
+    window: dict[str, Any] = {"since": "2020-01-01", "until": "2026-01-01"}
+    with pytest.warns(DataWarning, match="^1 deals were won before they were created.*mean_days. Their ids: 1"):
+        result = sales_velocity(deals, **window)
+    # Both are wins and opportunities; the time that is known of one is the mean: 2 x 1 x 300 / 10.
+    assert (result["opportunities"][0], result["won"][0], result["mean_value"][0]) == (2, 2, 300.0)
+    assert (result["mean_days"][0], result["velocity"][0]) == (10.0, 60.0)
+    with pytest.warns(DataWarning, match="before they were created"):
+        nothing = sales_velocity(deals.iloc[[0]], **window)
+    assert math.isnan(nothing["mean_days"][0])
+    assert math.isnan(nothing["velocity"][0])
+
+
+# Deleted deals
+
+
+def deleted(day: str | None, **more: Any) -> dict[str, Any]:
+    return {"status": "deleted", "is_deleted": True, "update_time": day, **more}
+
+
+@pytest.mark.parametrize("flagged", [False, True])
+@pytest.mark.parametrize("column", ["deleted_time", "update_time"])
+def test_a_win_counts_until_its_deal_was_deleted_and_nowhere_from_then_on(flagged: bool, column: str) -> None:
+    """Won in March and deleted in June: a win at the end of April, no deal at the end of July."""
+    gone = {**deleted(None, won_time="2026-03-10"), "update_time": "2026-03-10", column: pd.Timestamp("2026-06-15", tz="UTC")}
+    if flagged:  # as lists that keep the status tell it
+        gone["status"] = "won"
+    deals = crm.deals([gone, lost("2026-02-01"), {"add_time": "2026-01-05"}])
+    counts = {
+        (basis, day): tuple(win_rate(deals, **YEAR, basis=basis, as_of=day).loc[0, ["n", "won", "lost"]])
+        for basis in ("closed", "created")
+        for day in ("2026-02-28", "2026-04-30", "2026-06-14", "2026-06-15", "2026-07-31")
+    }
+    won_then, gone_then = {"2026-04-30", "2026-06-14"}, {"2026-06-15", "2026-07-31"}
+    for (basis, day), found in counts.items():
+        closed = 1 + (day in won_then)
+        n = closed if basis == "closed" else 2 if day in gone_then else 3
+        assert found == (n, int(day in won_then), 1), (basis, day)
+    assert tuple(win_rate(deals, **YEAR).loc[0, ["n", "won"]]) == (1, 0)
+    assert tuple(win_rate(deals, **YEAR, deleted="keep").loc[0, ["n", "won"]]) == (2, 1)
+    for basis in ("closed", "created"):
+        assert win_rate(deals, **YEAR, basis=basis, as_of="2026-07-31", deleted="keep")["won"][0] == 1
+    velocity = sales_velocity(deals, **YEAR)
+    assert (velocity["opportunities"][0], velocity["won"][0]) == (2, 0)
+    kept = sales_velocity(deals, **YEAR, deleted="keep")
+    assert (kept["opportunities"][0], kept["won"][0], kept["mean_days"][0]) == (3, 1, 68.0)
+
+
+def test_frames_with_and_without_deleted_deals_give_the_same() -> None:
+    """A cache that saw deals before their deletion, and one that did not."""
+    alive = [won("2026-03-01"), lost("2026-04-01"), {"add_time": "2026-02-01"}]
+    fresh = crm.deals(alive)
+    old = crm.deals([*alive, deleted("2026-05-01", won_time="2026-03-03"), deleted("2026-05-01", lost_time="2026-03-03")])
+    for arguments in ({}, {"as_of": "2026-06-30"}, {"basis": "created", "as_of": "2026-06-30"}):
+        assert_frame_equal(win_rate(fresh, **YEAR, **arguments), win_rate(old, **YEAR, **arguments))
+    assert_frame_equal(sales_velocity(fresh, **YEAR), sales_velocity(old, **YEAR))
+
+
+def test_a_deal_that_was_open_when_it_was_deleted_stays_in_its_cohort() -> None:
+    deals = crm.deals([deleted("2026-03-01"), {}])
+    for choice in ("drop", "keep"):
+        result = win_rate(deals, **YEAR, basis="created", as_of="2026-06-30", deleted=choice)
+        assert tuple(result.loc[0, ["n", "deleted", "open"]]) == (2, 1, 1)
+    before = win_rate(deals, **YEAR, basis="created", as_of="2026-02-28")
+    assert tuple(before.loc[0, ["n", "deleted", "open"]]) == (2, 0, 2)
+
+
+def test_keeping_deleted_deals_that_no_frame_holds_warns() -> None:
+    deals = crm.deals([won("2026-03-01")])
+    for metric in (win_rate, sales_velocity):
+        with pytest.warns(DataWarning, match=r"deals holds no deleted deal.*account\.deals\(deleted=True\)"):
+            metric(deals, **YEAR, deleted="keep")
+        with pytest.raises(ArgumentError, match="deleted is one of 'drop', 'keep', not 'exit'"):
+            metric(deals, **YEAR, deleted="exit")  # type: ignore[arg-type]
+    asked = deals.assign(deleted_time=pd.Series(pd.NaT, deals.index, dtype=crm.TIME))
+    assert win_rate(asked, **YEAR, deleted="keep")["won"][0] == 1
+
+
+def test_of_two_closings_of_a_deleted_deal_the_later_stood() -> None:
+    deals = crm.deals(
+        [
+            deleted("2026-06-01", won_time="2026-03-01", lost_time="2026-04-01"),
+            deleted("2026-06-01", won_time="2026-04-01", lost_time="2026-03-01"),
+            deleted("2026-06-01", local_won_date="2026-04-01"),
+        ]
+    )
+    result = win_rate(deals, **YEAR, as_of="2026-05-01")
+    assert tuple(result.loc[0, ["won", "lost"]]) == (2, 1)
 
 
 @pytest.mark.parametrize("seed", range(12))

@@ -16,6 +16,7 @@ from pdframe.metrics.revenue.months import Moment
 from pdframe.metrics.revenue.periods import NULL, ONE_TIME, WEEKLY, add_periods, as_dates, days_of, frequencies, months_of
 from pdframe.metrics.revenue.policy import RevenuePolicy, chosen
 from pdframe.metrics.revenue.prices import rounded
+from pdframe.metrics.states import Deleted, check_deleted
 
 KINDS = pd.CategoricalDtype(["one-time", "recurring", "installment"])
 _MOST_ROWS = 200_000_000
@@ -32,13 +33,14 @@ def billing_schedule(
     tax: bool = False,
     cancellations: pd.DataFrame | None = None,
     policy: RevenuePolicy | None = None,
+    deleted: Deleted = "drop",
     tz: str = "UTC",
 ) -> pd.DataFrame:
     """What is billed when, for won deals: one row a bill of a line or an installment. Billing, not recognised revenue.
 
     Parameters
     ----------
-    deal_products, deals, discounts, cancellations, policy, tz
+    deal_products, deals, discounts, cancellations, policy, deleted, tz
         As in `mrr_lines`; a period that begins on the day of the cancellation or later is not billed.
     installments
         As loaded: id, deal_id, billing_date, amount. None: the account has none. A deal with installments bills those instead of its
@@ -74,7 +76,8 @@ def billing_schedule(
     first, end = (_day(value, tz, name) for value, name in ((since, "since"), (until, "until")))
     if first >= end:
         raise ArgumentError(f"since={since!r} is not before until={until!r}; until itself lies outside the window.")
-    held = won_lines(deal_products, deals, policy, None, tz)
+    held = won_lines(deal_products, deals, policy, None, tz, deleted)
+    check_deleted(deleted, deals)
     lines, problems = ledger_columns(held, policy, discounts, cancellations)
     report(problems, lines["id"])
     frequency = frequencies(lines["billing_frequency"])
@@ -83,7 +86,7 @@ def billing_schedule(
     once = fine & (frequency == ONE_TIME)
     if installments is not None:
         need(installments, "installments", ["id", "deal_id", "billing_date", "amount"])
-        plans, replaced = _installments(installments, deals, policy, tz, first, end)
+        plans, replaced = _installments(installments, deals, policy, deleted, tz, first, end)
         parts.append(plans)
         once &= ~lines["deal_id"].isin(replaced).to_numpy(bool)
     parts.append(_once(lines, once, first, end))
@@ -131,11 +134,11 @@ def _once(lines: pd.DataFrame, which: Flags, first: int, end: int) -> pd.DataFra
 
 
 def _installments(
-    installments: pd.DataFrame, deals: pd.DataFrame, policy: RevenuePolicy, tz: str, first: int, end: int
+    installments: pd.DataFrame, deals: pd.DataFrame, policy: RevenuePolicy, deleted: Deleted, tz: str, first: int, end: int
 ) -> tuple[pd.DataFrame, pd.Series[Any]]:
     """Return the bills of installments of deals that count, and the deals that have any."""
     plan = installments.assign(is_enabled=True, currency=None)
-    held = won_lines(plan, deals, policy, None, tz)
+    held = won_lines(plan, deals, policy, None, tz, deleted)
     day, amount = days_of(held.lines, "billing_date"), amounts(held.lines, "amount")
     unclear = (day == NULL) | np.isnan(amount)
     if unclear.any():

@@ -28,6 +28,7 @@ from pdframe.metrics.revenue.periods import (
 )
 from pdframe.metrics.revenue.policy import RevenuePolicy, chosen
 from pdframe.metrics.revenue.prices import LARGEST, PRICED, period_amounts, rounded, shares_kept
+from pdframe.metrics.states import Deleted, check_deleted, counted_status
 
 LINES = (
     "id", "deal_id", "customer", "product_id", "currency", "mrr", "start", "end", "end_reason", "billing_frequency",
@@ -55,6 +56,7 @@ def mrr_lines(
     discounts: pd.DataFrame | None = None,
     cancellations: pd.DataFrame | None = None,
     carry: str | Sequence[str] | None = None,
+    deleted: Deleted = "drop",
     tz: str = "UTC",
 ) -> pd.DataFrame:
     """The line items of won deals as recurring revenue: one row a line, from which every other figure of revenue follows.
@@ -78,6 +80,10 @@ def mrr_lines(
     carry
         Columns of `deals` to bring along, for `by`; None: owner_id, pipeline_id, org_id, person_id where present. All columns of
         `deal_products` come along too, but for those that are called like one of the result.
+    deleted
+        "drop" (default): the lines of deleted deals count nowhere. "keep": those of deals that were
+        deleted after they were won or lost count on, where both frames hold them (deals from
+        `account.deals(deleted=True)`; else a warning says so).
     tz
         Timezone in which `won_time` falls on a day, where `local_won_date` is null.
 
@@ -114,7 +120,8 @@ def mrr_lines(
     """
     policy = chosen(policy)
     need(deal_products, "deal_products", [*BILLED, "product_id"])
-    won = won_lines(deal_products, deals, policy, carry, tz)
+    won = won_lines(deal_products, deals, policy, carry, tz, deleted)
+    check_deleted(deleted, deals)
     if discounts is None:
         _name_differing(won)
     found, problems = ledger_columns(won, policy, discounts, cancellations)
@@ -140,7 +147,12 @@ class WonLines(NamedTuple):
 
 
 def won_lines(
-    deal_products: pd.DataFrame, deals: pd.DataFrame, policy: RevenuePolicy, carry: str | Sequence[str] | None, tz: str
+    deal_products: pd.DataFrame,
+    deals: pd.DataFrame,
+    policy: RevenuePolicy,
+    carry: str | Sequence[str] | None,
+    tz: str,
+    deleted: Deleted = "drop",
 ) -> WonLines:
     """Return the enabled lines of the deals that count under `policy`.
 
@@ -152,9 +164,8 @@ def won_lines(
     need(deals, "deals", ())
     need(deals, "deals", ["id", "status", "won_time", *policy.customer, *_carried(deals, carry)])
     deal_ids = ids(deals, "id")
-    counts = deals["status"].isin(policy.statuses).to_numpy(bool) & deal_ids.notna().to_numpy()
-    if "is_deleted" in deals.columns:
-        counts &= ~equals(deals, "is_deleted", True)
+    status = counted_status(deals, tz, deleted=deleted)
+    counts = status.isin(policy.statuses).to_numpy(bool) & deal_ids.notna().to_numpy()
     kept = deals[counts].reset_index(drop=True)
     known = pd.Index(deal_ids[counts])
     if not known.is_unique:

@@ -17,6 +17,7 @@ from pdframe.metrics.revenue.lines import BILLED, ledger_columns, won_lines
 from pdframe.metrics.revenue.periods import MONTHS, ONE_TIME, WEEKLY, frequencies
 from pdframe.metrics.revenue.policy import RevenuePolicy, chosen
 from pdframe.metrics.revenue.prices import PRICED, period_amounts
+from pdframe.metrics.states import Deleted, check_deleted, counted_status
 
 WEEKS = (4.0, 52 / 12, 4.33, 4.345, 4.35, 365 / 84, 365.25 / 84, 30 / 7)
 """Months' worth of a week that somebody may count with."""
@@ -43,7 +44,12 @@ class _Lines(NamedTuple):
 
 
 def reconcile(
-    lines: pd.DataFrame, deals: pd.DataFrame, *, deal_products: pd.DataFrame | None = None, policy: RevenuePolicy | None = None
+    lines: pd.DataFrame,
+    deals: pd.DataFrame,
+    *,
+    deal_products: pd.DataFrame | None = None,
+    policy: RevenuePolicy | None = None,
+    deleted: Deleted = "drop",
 ) -> pd.DataFrame:
     """Our MRR and ARR beside those that Pipedrive reports, and why they differ: one row a deal.
 
@@ -60,6 +66,9 @@ def reconcile(
         Line items as loaded, to see the disabled ones; None: not looked at.
     policy
         The one that `lines` were made with.
+    deleted
+        As in `mrr_lines`: "drop" (default) leaves deleted deals out; "keep" does not where they were
+        deleted after they were won or lost.
 
     Returns
     -------
@@ -93,9 +102,8 @@ def reconcile(
     policy = chosen(policy)
     need(lines, "lines", ["deal_id", "currency", "mrr", "amount", "billing_frequency", "billing_frequency_cycles", "problem"])
     need(deals, "deals", ["id", "status", "currency", "mrr", "arr"])
-    counts = deals["status"].isin(policy.statuses).to_numpy(bool)
-    if "is_deleted" in deals.columns:
-        counts = counts & ~equals(deals, "is_deleted", True)
+    check_deleted(deleted, deals)
+    counts = counted_status(deals, "UTC", deleted=deleted).isin(policy.statuses).to_numpy(bool)
     held = deals[counts].drop_duplicates("id").reset_index(drop=True)
     deal = ids(held, "id")
     known = pd.Index(deal)

@@ -16,6 +16,7 @@ from pdframe.metrics.revenue.months import Moment
 from pdframe.metrics.revenue.periods import NULL, as_dates, days_of
 from pdframe.metrics.revenue.policy import RevenuePolicy, chosen
 from pdframe.metrics.revenue.prices import LARGEST
+from pdframe.metrics.states import counted_status
 
 NEAR = 31
 """Days before or after the end of a term within which the next one is taken for its renewal."""
@@ -39,7 +40,9 @@ def renewals(
     lines
         As `mrr_lines` gives them, of all won deals: successors are among them.
     deals
-        Deals as loaded: id, status, add_time and the columns of `policy.customer`; is_deleted where present. Open ones may be successors.
+        Deals as loaded: id, status, add_time and the columns of `policy.customer`; is_deleted,
+        deleted_time and update_time where present. Those open at `as_of` and not deleted by then
+        may be successors.
     as_of
         The day, inclusive; what was won or created after it is not known. A time is taken for its day in `tz`.
     within
@@ -127,9 +130,10 @@ def _open(
 ) -> pd.Series[Any]:
     """Return the customer's newest open deal that was added after the line had started."""
     added = times(deals, "add_time", tz).dt.tz_convert(tz).dt.tz_localize(None).to_numpy().astype("datetime64[D]").astype(np.int64)
-    open_ = equals(deals, "status", "open") & (added != NULL) & (added <= today)
-    if "is_deleted" in deals.columns:
-        open_ &= ~equals(deals, "is_deleted", True)
+    # `as_of` is a day: what was deleted on it is gone by its end.
+    end = moment(np.datetime64(today, "D"), tz, "as_of", end_of_day=True)
+    status = counted_status(deals, tz, as_of=end)
+    open_ = (status == "open").to_numpy(np.bool_) & (added != NULL) & (added <= today)
     right = pd.DataFrame({"customer": customers(deals, policy), "successor": ids(deals, "id"), "added": added})[open_]
     left = pd.DataFrame({"row": np.arange(len(result)), "customer": result["customer"], "starts": starts})[wanted]
     pairs = left.merge(right, on="customer")
