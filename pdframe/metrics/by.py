@@ -29,6 +29,8 @@ def attributes(
         There is no such column, or `deals` holds a deal twice.
     """
     need(visits, "visits", [name for name in names if name in visits.columns])
+    if deals is not None:
+        need(deals, "deals", ())
     found: dict[str, Any] = {}
     place: Ints | None = None
     there = stays.left if some is None else stays.left[some]

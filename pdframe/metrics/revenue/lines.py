@@ -149,6 +149,7 @@ def won_lines(
     ArgumentError
         A column of deals is missing, or a deal is there twice.
     """
+    need(deals, "deals", ())
     need(deals, "deals", ["id", "status", "won_time", *policy.customer, *_carried(deals, carry)])
     deal_ids = ids(deals, "id")
     counts = deals["status"].isin(policy.statuses).to_numpy(bool) & deal_ids.notna().to_numpy()
