@@ -149,10 +149,18 @@ class Course:
             self.enter(stay.deal, stage, pipeline, at)
             stay.end = self._way(stay, self.stays[-1])
 
-    def change(self, deal: int, stage: int | None, pipeline: int | None, at: int, end: str, after: int | None = None) -> None:
-        """Add the stay of no length that a change of a closed deal is; `after` bounds it where it was open before, unseen."""
-        self.enter(deal, stage, pipeline, at, after)
+    def change(self, deal: int, stage: int | None, pipeline: int | None, at: int, end: str, *, unseen: bool = False) -> None:
+        """Add the stay of no length that a change of a closed deal is; `unseen`: it was open before, nothing tells since when."""
+        after = self.stays[-1].left_at if unseen else None
+        self.enter(deal, stage, pipeline, at, None if after is None or after >= at else after)
         self.leave(at, end)
+
+    def unchange(self, at: int, end: str) -> None:
+        """Take back the last changes of a closed deal that were of this time and left its status as it was."""
+        while self.stays[1:] and (self.stays[-1].entered_at, self.stays[-1].left_at, self.stays[-1].end) == (at, at, end):
+            if self.stays[-2].left_at is None or self.stays[-2].end not in ENDED:
+                return
+            self.stays.pop()
 
     def replayed(self, last: Sighting, until: int) -> None:
         """The changelog is told up to `until`, and leaves the deal as in `last`: what looks saw later goes on from there."""
