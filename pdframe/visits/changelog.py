@@ -1,11 +1,19 @@
-"""A deal's stays told exactly by its changelog."""
+"""A deal's stays told exactly by its changelog.
+
+The pipeline of a stay is that of its stage (`pipelines`). A move into another pipeline is two rows, of stage and of pipeline,
+in either order, up to two seconds apart, and either may be missing: the row of the stage says when, and the pipeline follows
+from the stage. A row of the pipeline alone tells of a stage that was moved in the settings: the deal stays in its stage, which
+is in the other pipeline from then on. Before it, the stays keep the pipeline that the row says, as far as their stages are now
+in the one that it says the deal came to.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
-from pdframe.visits.course import CLOSED, Course, Sighting, newest
+from pdframe.visits.course import CLOSED, ENDED, NEAR, Course, Sighting, newest
+from pdframe.visits.pipelines import Pipelines, StageMove
 
 KEYS = ("stage_id", "pipeline_id", "status")
 
@@ -20,9 +28,12 @@ class Change(NamedTuple):
 
 
 class _Move(NamedTuple):
+    """A move to a stage; `row` is the pipeline's row that goes with it. `alone`: there is only that row, and no change of stage."""
+
     time: int
     stage: int | None
-    pipeline: int | None
+    row: Change | None
+    alone: bool = False
 
 
 def oldest_first(rows: Sequence[Change]) -> list[Change]:
@@ -56,7 +67,7 @@ def replay(
     rows: Sequence[Change],
     before: Sighting | None,
     after: Sighting | None,
-    pipelines: Mapping[int, int],
+    pipelines: Pipelines,
     loaded: int | None,
 ) -> None:
     """Write the stays that a changelog tells, and leave the course where it ends.
@@ -72,52 +83,83 @@ def replay(
     before, after
         The last sighting that the changelog covers, and the first that it does not: they tell what never changed.
     pipelines
-        Pipeline of each stage, for a deal of which nothing else tells.
+        Pipeline of each stage.
     loaded
         When the changelog was read.
     """
-    stages = [row for row in rows if row.key == "stage_id"]
     known = before or (after if after is not None and course.never_moved(after) else None)
-    if not stages and (known is None or known.stage is None):
+    if not any(row.key == "stage_id" for row in rows) and (known is None or known.stage is None):
         return  # nothing tells in which stage it was
-    stage = _number(stages[0].old if stages[0].old is not None else stages[0].new) if stages else known.stage if known else None
-    pipeline = _pipeline(rows, stage, before, after, pipelines)
+    stage, steps = _steps(rows, known, pipelines)
+    last_time = rows[-1].time if rows else None
+    until = newest(last_time, loaded) or 0
+    moves = [step for step in steps if isinstance(step, _Move)]
+    where = iter(_pipelines(stage, moves, rows, before, after, pipelines, until))
+    pipeline = next(where)
     created = next((row.time for row in rows if row.old is None), None)
     added = next((seen.added for seen in (before, after) if seen is not None and seen.added is not None), created)
-    last_time = rows[-1].time if rows else None
     if added is not None:
         course.enter(deal, stage, pipeline, added)
     else:
         end = next((row.time for row in rows), loaded or 0)
         course.enter(deal, stage, pipeline, end, after=0)
     status = _status_at_first(rows, before)
-    closed = first_won = moved = None
-    if status in CLOSED:
+    won = lost = first_won = moved = moved_closed = None
+    if status in ENDED:
         stated = before.closed if before is not None and not any(row.key == "status" for row in rows) else None
         closed = max(stated or 0, course.stays[-1].entered_at)
+        won, lost = (closed if status == "won" else None), (closed if status == "lost" else None)
         course.leave(closed, status)
-    for step in _steps(rows):
+    for step in steps:
         if isinstance(step, _Move):
-            stage, pipeline = step.stage, pipeline if step.pipeline is None else step.pipeline
-            moved = step.time
-            course.move(stage, pipeline, step.time)
-        elif step.new == "open" and status != "open":
-            status, closed = "open", None
+            stage, pipeline = step.stage, next(where)
+            if not step.alone:
+                moved = step.time
+            if status == "open":
+                course.move(stage, pipeline, step.time)
+            else:
+                course.change(deal, stage, pipeline, step.time, status)
+                moved_closed = step.time
+            continue
+        if step.new not in ("open", *ENDED) or (step.new == status and (status == "open" or step.old != "open")):
+            continue
+        if moved_closed == step.time:
+            course.unchange(step.time, status)  # one change, of the stage and of the status
+        if step.new == "open":
+            status, won, lost = "open", None, None
             course.enter(deal, stage, pipeline, step.time)
-        elif step.new in CLOSED or step.new == "deleted":
-            status, closed = step.new, step.time
-            first_won = step.time if step.new == "won" and first_won is None else first_won
+            continue
+        restored = status == "deleted"
+        if status == "open":
             course.leave(step.time, step.new)
+        else:
+            # A row that says that the deal was open until then misses the one that says since when.
+            course.change(deal, stage, pipeline, step.time, step.new, unseen=step.old == "open")
+        status = step.new
+        if status == "won" and (won is None or not restored):
+            won = step.time
+            first_won = first_won or won
+        elif status == "lost" and (lost is None or not restored):
+            lost = step.time
     # Sightings that the changelog covers can be newer than its last row, and say no more than it does.
     first_won = first_won if before is None or before.first_won is None else before.first_won
     course.replayed(
-        Sighting(
-            deal, stage, pipeline, status, moved, added,
-            closed if status == "won" else None, closed if status == "lost" else None, first_won, status == "deleted",
-            newest(last_time, loaded) or 0, None,
-        ),
-        last_time or 0,
-    )  # fmt: skip
+        Sighting(deal, stage, pipeline, status, moved, added, won, lost, first_won, status == "deleted", until, None), last_time or 0
+    )
+
+
+def moved_stages(rows: Sequence[Change], known: Sighting | None) -> Iterator[StageMove]:
+    """Yield the moves of stages to other pipelines that a changelog tells, its rows oldest first.
+
+    `known` is a sighting that tells the deal's stage where no row does.
+    """
+    if not any(row.key == "pipeline_id" and row.old is not None for row in rows):
+        return
+    for step in _steps(rows, known, Pipelines({}))[1]:
+        if isinstance(step, _Move) and step.alone and step.stage is not None and step.row is not None:
+            old, new = _number(step.row.old), _number(step.row.new)
+            if old is not None and new is not None:
+                yield StageMove(step.time, step.stage, old, new)
 
 
 def _status_at_first(rows: Sequence[Change], before: Sighting | None) -> str:
@@ -128,47 +170,99 @@ def _status_at_first(rows: Sequence[Change], before: Sighting | None) -> str:
     return before.status if before is not None and before.status in CLOSED else "open"
 
 
-def _pipeline(
-    rows: Sequence[Change], stage: int | None, before: Sighting | None, after: Sighting | None, pipelines: Mapping[int, int]
-) -> int | None:
-    """The pipeline that the deal was created in."""
+def _pipelines(
+    stage: int | None,
+    moves: Sequence[_Move],
+    rows: Sequence[Change],
+    before: Sighting | None,
+    after: Sighting | None,
+    pipelines: Pipelines,
+    until: int,
+) -> list[int | None]:
+    """The pipeline of the first stay and of the one after each move."""
+    stages = [stage, *(move.stage for move in moves)]
+    # A stay that ended before its stage was moved was in the old pipeline.
+    ends = [*(move.time - 1 for move in moves), until]
+    found = [pipelines.at(of, end) for of, end in zip(stages, ends, strict=True)]
+    from_stages = [value is not None for value in found]
+    if found[0] is None:
+        found[0] = _first_pipeline(rows, before, after)
+    for place, move in enumerate(moves, start=1):
+        row = None if move.row is None else _number(move.row.new)
+        if move.alone or found[place] is None:
+            found[place], from_stages[place] = (found[place - 1] if row is None else row), False
+    for place, move in enumerate(moves, start=1):
+        if not move.alone or move.row is None:
+            continue
+        old, new = _number(move.row.old), _number(move.row.new)
+        if old is None:
+            continue
+        found[place - 1] = old
+        # Until the row before it, nothing tells that the deal changed pipeline: stages that are in the new one now came along.
+        earlier = place - 1
+        while earlier > 0 and moves[earlier - 1].row is None:
+            earlier -= 1
+            if from_stages[earlier] and found[earlier] == new:
+                found[earlier] = old
+    return found
+
+
+def _first_pipeline(rows: Sequence[Change], before: Sighting | None, after: Sighting | None) -> int | None:
+    """The pipeline that the deal was created in, as far as `stages` does not know it."""
     for row in rows:
         if row.key == "pipeline_id":
             return _number(row.new if row.old is None else row.old)
-    if before is not None:
-        return before.pipeline
-    return pipelines.get(stage or 0, after.pipeline if after is not None else None)
+    seen = before or after
+    return None if seen is None else seen.pipeline
 
 
-def _steps(rows: Sequence[Change]) -> list[_Move | Change]:
-    """Moves and changes of status in their order, without the values of the creation.
-
-    A move into another pipeline is two rows of one second, in either order: each pipeline goes with the nearest stage before it, else with
-    the one behind it.
-    """
-    steps: list[_Move | Change] = []
-    waiting: Change | None = None
+def _steps(rows: Sequence[Change], known: Sighting | None, pipelines: Pipelines) -> tuple[int | None, list[_Move | Change]]:
+    """The first stage, and moves and changes of status in their order, without the values of the creation."""
+    changes: list[Change] = []
     met: set[str] = set()
     for row in rows:
-        if row.old is None and row.key not in met:
-            met.add(row.key)
-            continue
+        if row.old is not None or row.key in met:
+            changes.append(row)
         met.add(row.key)
+    pairs = _paired(changes)
+    stages = [row for row in rows if row.key == "stage_id"]
+    if stages:
+        stage = _number(stages[0].old if stages[0].old is not None else stages[0].new)
+    else:
+        stage = known.stage if known is not None else None
+        alone = [row for place, row in enumerate(changes) if row.key == "pipeline_id" and place not in pairs]
+        if known is not None and known.moved is not None and any(abs(row.time - known.moved) <= NEAR for row in alone):
+            stage = None  # It moved with that row, and the row that says from where is missing.
+    first = here = stage
+    steps: list[_Move | Change] = []
+    partner = {stage_row: pipeline_row for pipeline_row, stage_row in pairs.items()}
+    for place, row in enumerate(changes):
         if row.key == "status":
             steps.append(row)
         elif row.key == "stage_id":
-            taken = waiting if waiting is not None and waiting.time == row.time else None
-            steps.append(_Move(row.time, _number(row.new), _number(taken.new) if taken else None))
-            waiting = None
-        else:
-            for at in range(len(steps) - 1, -1, -1):
-                step = steps[at]
-                if isinstance(step, _Move) and step.time == row.time and step.pipeline is None:
-                    steps[at] = step._replace(pipeline=_number(row.new))
-                    break
-            else:
-                waiting = row
-    return steps
+            here = _number(row.new)
+            steps.append(_Move(row.time, here, changes[partner[place]] if place in partner else None))
+        elif place not in pairs and row.new is not None and row.new != row.old:
+            following = next((_number(later.old) for later in changes[place:] if later.key == "stage_id"), known and known.stage)
+            # Where the next row of a stage comes from another stage, in the pipeline that this row says, the deal moved there.
+            moved = following is not None and following != here and pipelines.at(following, row.time) == _number(row.new)
+            here = following if moved else here
+            steps.append(_Move(row.time, here, row, alone=not moved))
+    return first, steps
+
+
+def _paired(changes: Sequence[Change]) -> dict[int, int]:
+    """The place of the stage's row of each pipeline's row that has one near it: the nearest in time, of these the one before it."""
+    stages = [place for place, row in enumerate(changes) if row.key == "stage_id"]
+    pairs: dict[int, int] = {}
+    for place, row in enumerate(changes):
+        if row.key != "pipeline_id":
+            continue
+        near = [(abs(changes[at].time - row.time), at > place, abs(at - place), at) for at in stages if at not in pairs.values()]
+        near = [one for one in near if one[0] <= NEAR]
+        if near:
+            pairs[place] = min(near)[-1]
+    return pairs
 
 
 def _number(text: str | None) -> int | None:

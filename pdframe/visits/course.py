@@ -1,5 +1,10 @@
 """The course of one deal through its stages, as the looks at it tell: what is exact, what is bounded, and nothing in between.
 
+An open deal stays in a stage until it moves on, is won, lost or deleted. A deal that is won, lost or deleted is in no stage:
+what changes then (its status, its stage, its deletion, its restoration) is a stay of no length at the time of the change, in
+the stage that the deal has then, which ends in the status that the deal has then. So the last stay of a deal always tells its
+last stage, pipeline and status.
+
 Times are integers (microseconds since 1970 UTC), None where there is none.
 """
 
@@ -11,6 +16,8 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 CLOSED = frozenset({"won", "lost"})
+ENDED = CLOSED | {"deleted"}
+NEAR = 2_000_000  # microseconds; stamps of one write may lie so far apart
 
 
 class Sighting(NamedTuple):
@@ -142,6 +149,19 @@ class Course:
             self.enter(stay.deal, stage, pipeline, at)
             stay.end = self._way(stay, self.stays[-1])
 
+    def change(self, deal: int, stage: int | None, pipeline: int | None, at: int, end: str, *, unseen: bool = False) -> None:
+        """Add the stay of no length that a change of a closed deal is; `unseen`: it was open before, nothing tells since when."""
+        after = self.stays[-1].left_at if unseen else None
+        self.enter(deal, stage, pipeline, at, None if after is None or after >= at else after)
+        self.leave(at, end)
+
+    def unchange(self, at: int, end: str) -> None:
+        """Take back the last changes of a closed deal that were of this time and left its status as it was."""
+        while self.stays[1:] and (self.stays[-1].entered_at, self.stays[-1].left_at, self.stays[-1].end) == (at, at, end):
+            if self.stays[-2].left_at is None or self.stays[-2].end not in ENDED:
+                return
+            self.stays.pop()
+
     def replayed(self, last: Sighting, until: int) -> None:
         """The changelog is told up to `until`, and leaves the deal as in `last`: what looks saw later goes on from there."""
         self._last, self._replayed, self._floor = last, True, until
@@ -156,15 +176,16 @@ class Course:
                 self._arrive(now, now.added or 0, first=True)
             self._last = now
             return
-        if self._replayed and self._told and not now.gone and (now.placed or 0) < (last.placed or 0):
+        if self._replayed and self._told and not now.gone and (now.placed or 0) < (last.placed or 0) - NEAR:
             return  # an older look than the changelog
         floor = self._known_to(now, last)
         if now.gone:
+            # What is missing is known as it was seen last.
+            now = last._replace(gone=True, status=now.status, at=now.at, look=now.look)
             if self._open is not None:
                 self._close(*_bounds(floor, now.at), "deleted")
-        elif last.gone:
-            if not self._still_closed(now, last):
-                self._arrive(now, floor)
+            elif self.stays and not last.gone:
+                self._change(now, _bounds(floor, now.at), "deleted")
         elif self._open is not None:
             if self._has_moved(now, last):
                 self._go_over(now, floor)
@@ -172,6 +193,8 @@ class Course:
                 self._stay_on(now, floor)
         elif now.status == "open" or self._closed_again(now, last, floor):
             self._arrive(now, floor)
+        elif now.status in CLOSED and (last.gone or (now.stage, now.pipeline) != (last.stage, last.pipeline)):
+            self._change(now, self._change_time(now, last, floor), now.status or "")
         self._last, self._replayed = now, False
 
     def _known_to(self, now: Sighting, last: Sighting) -> int:
@@ -187,14 +210,41 @@ class Course:
         return max(floor, known or 0)
 
     def _has_moved(self, now: Sighting, last: Sighting) -> bool:
-        return now.stage != last.stage or now.pipeline != last.pipeline or (self._told and now.placed != last.placed)
+        return now.stage != last.stage or now.pipeline != last.pipeline or (self._told and not self._same(now.placed, last.placed))
 
-    @staticmethod
-    def _closed_again(now: Sighting, last: Sighting, floor: int) -> bool:
-        """Whether it was reopened and closed since; a closing that was merely dated back is none."""
+    def _closed_again(self, now: Sighting, last: Sighting, floor: int) -> bool:
+        """Whether it was closed since, from open or from another status; a closing that was merely dated back is none.
+
+        A deal that came back into sight or was restored is closed as it was where its time of closing is the same.
+        """
         if now.status not in CLOSED:
             return False
-        return now.status != last.status or (now.closed is not None and now.closed != last.closed and now.closed >= floor)
+        before = last.won if now.status == "won" else last.lost
+        if last.gone:
+            return now.closed is None or not self._same(now.closed, before)
+        if now.status != last.status:
+            return True
+        return now.closed is not None and now.closed >= floor and not self._same(now.closed, before)
+
+    def _same(self, now: int | None, last: int | None) -> bool:
+        """Whether two stamps are one; the changelog may stamp what it tells a little before or after the deal's own columns."""
+        if self._replayed and now is not None and last is not None:
+            return abs(now - last) <= NEAR
+        return now == last
+
+    @staticmethod
+    def _change_time(now: Sighting, last: Sighting, floor: int) -> tuple[int | None, int]:
+        """Bounds of the change of a closed deal: exact where it moved and its own time is possible."""
+        at = now.moved
+        if not last.gone and now.stage != last.stage and at is not None and at != last.moved and floor <= at <= now.at:
+            return None, at
+        return _bounds(floor, now.at)
+
+    def _change(self, now: Sighting, times: tuple[int | None, int], end: str) -> None:
+        """Add the stay of no length that a change of a closed deal is."""
+        after, at = times
+        self._begin(Stay(now.deal, now.pipeline, now.stage, after, at, now.at, self.source))
+        self._close(after, at, end)
 
     def _arrive(self, now: Sighting, floor: int, *, first: bool = False) -> None:
         """Begin the stay in which a look found the deal, or the one in which it was closed."""
@@ -241,12 +291,6 @@ class Course:
                 stay.entered_after = first
         if closing is not None and now.status is not None:
             self._close(*closing, now.status)
-
-    @staticmethod
-    def _still_closed(now: Sighting, last: Sighting) -> bool:
-        """Whether a deal that came back into sight, or was restored, is closed as it was: then it came to no stage since."""
-        before = last.won if now.status == "won" else last.lost
-        return now.status in CLOSED and now.closed is not None and now.closed == before and now.placed == last.placed
 
     @staticmethod
     def _closing(now: Sighting, floor: int) -> tuple[int | None, int]:

@@ -15,8 +15,9 @@ from pdframe.errors import ArgumentError
 from pdframe.frames import storage_schema, to_frame
 from pdframe.frames.problems import shorten
 from pdframe.schema.kept import STAGE_VISITS
-from pdframe.visits.changelog import KEYS, Change, oldest_first, replay
+from pdframe.visits.changelog import KEYS, Change, moved_stages, oldest_first, replay
 from pdframe.visits.course import Course, Looks, Sighting, Stay, newest
+from pdframe.visits.pipelines import Pipelines, StageMove, seen_moves
 
 Frame: TypeAlias = pd.DataFrame | pa.Table
 
@@ -75,12 +76,15 @@ def stage_visits(
         A frame without a column that is needed, with one that cannot be read as what it is, or with a row that names no deal.
     """
     seen = _sightings(deals, history, seen_at)
-    log = _changelogs(changes)
+    log = {deal: oldest_first(rows) for deal, rows in _changelogs(changes).items()}
     read = {deal: _micros(time) for deal, time in (loaded or {}).items()}
     places = _columns(stages, ("id", "order_nr", "pipeline_id"), "stages") if stages is not None else {}
     ids = places.get("id", [])
     orders = {stage: order for stage, order in zip(ids, places.get("order_nr", []), strict=True) if order is not None}
-    pipelines = {stage: pipeline for stage, pipeline in zip(ids, places.get("pipeline_id", []), strict=True) if pipeline is not None}
+    pipelines = Pipelines(
+        {stage: pipeline for stage, pipeline in zip(ids, places.get("pipeline_id", []), strict=True) if pipeline is not None},
+        _stage_moves(seen, log),
+    )
     times = _looks(looks)
     known = Looks((number, kind, complete_to) for number, kind, complete_to, _ in times)
     told = any(row.moved is not None for rows in seen.values() for row in rows)
@@ -89,7 +93,7 @@ def stage_visits(
         course = Course(orders, known, told=told)
         rows = seen.get(deal, [])
         if deal in log or deal in read:
-            steps = oldest_first(log.get(deal, []))
+            steps = log.get(deal, [])
             old, rows = _apart(rows or _missing(deal, times), steps, read.get(deal), known)
             if deal not in seen:
                 old, rows = [], rows[:1]
@@ -103,6 +107,15 @@ def stage_visits(
             course.see(row)
         stays += course.stays
     return _frame(stays)
+
+
+def _stage_moves(seen: Mapping[int, Sequence[Sighting]], log: Mapping[int, Sequence[Change]]) -> Iterable[StageMove]:
+    """Signs in looks and changelogs that stages were moved to other pipelines."""
+    for rows in seen.values():
+        if len(rows) > 1:
+            yield from seen_moves([(row.stage, row.pipeline, row.gone, row.at) for row in rows])
+    for deal, changes in log.items():
+        yield from moved_stages(changes, next(iter(seen.get(deal, ())), None))
 
 
 def _apart(rows: Sequence[Sighting], steps: Sequence[Change], loaded: int | None, looks: Looks) -> tuple[list[Sighting], list[Sighting]]:

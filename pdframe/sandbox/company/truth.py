@@ -70,8 +70,10 @@ class Truth:
         The first stay begins at the ``add_time`` that the deal was created with; an ``add_time``
         set by hand afterwards changes no stay, nor does a ``won_time`` or ``lost_time``. A deal
         created won or lost has one stay, which ends at the ``close_time`` that it was created with.
-        A change from won to lost, or from lost to won, is a stay of no length. A stage moved to
-        another pipeline ends the stays in it as changed pipeline, and begins them again there.
+        A stage moved to another pipeline ends the stays in it as changed pipeline, and begins them
+        again there. What changes of a deal that is won, lost or deleted (its status, its stage, its
+        deletion, its restoration) is a stay of no length in the stage that it has then, which ends
+        in the status that it has then; a move and a change of status in one second are one.
         """
         ledger = self._ledger
         logs = ledger._logs["deals"]
@@ -95,27 +97,46 @@ class Truth:
                 found.append(StageVisit(deal, pipeline, stage, counts[stage], entered, t, end))
                 entered = None
 
-        if status != "open":
-            leave(epoch(first.changes["close_time"]), status)
+        def note(t: int, end: VisitEnd) -> None:
+            """Add a stay of no length."""
+            nonlocal entered
+            entered = t
+            leave(t, end)
+
+        ended: VisitEnd | None = None if status == "open" else status
+        if ended is not None:
+            leave(epoch(first.changes["close_time"]), ended)
+        moves: list[StageVisit] = []  # of the closed deal, in the last second
+        deleted = False
         for event in log[1:]:
             changes = event.changes
-            if event.action == "delete":
-                leave(event.time, "deleted")
-            elif event.action == "restore":
-                entered = event.time if status == "open" else None
-            inside = entered is not None
+            moves = [visit for visit in moves if visit.entered_at == event.time]
             if "stage_id" in changes or "pipeline_id" in changes:
                 new = changes.get("stage_id", stage)
+                inside = entered is not None
                 if "pipeline_id" in changes:
                     leave(event.time, "changed pipeline")
                 else:
                     leave(event.time, "advanced" if order[new] > order[stage] else "moved back")
                 stage, pipeline, entered = new, changes.get("pipeline_id", pipeline), event.time if inside else None
-            if "status" in changes:
-                status = changes["status"]
-                entered = event.time if entered is None else entered
-                if status != "open":
-                    leave(event.time, status)
+                if ended is not None:
+                    note(event.time, ended)
+                    moves.append(found[-1])
+            status = changes.get("status", status)
+            deleted = event.action == "delete" or (deleted and event.action != "restore")
+            now: VisitEnd | None = "deleted" if deleted else None if status == "open" else status
+            if now == ended:
+                continue
+            for _ in moves:
+                counts[found.pop().stage_id] -= 1
+            moves = []
+            if ended is None:
+                leave(event.time, now or "open")
+            elif now is None:
+                entered = event.time
+            else:
+                note(event.time, now)
+            ended = now
         leave(None, "open")
         return found
 

@@ -88,16 +88,20 @@ def test_the_writes_of_the_app_and_of_the_api_leave_the_same_row() -> None:
     assert told(by_app, deal) == told(by_api, deal)
 
 
-def test_a_closed_deal_moves_without_a_stay() -> None:
+def test_a_closed_deal_moves_by_a_stay_of_no_length() -> None:
     company = new()
     deal = company.add_deal("Moved while closed", stage_id=7)
     company.win_deal(deal)
     company.patch_deal(deal, stage_id=6)
     row = company.tables["deals"][deal]
     assert (row["stage_id"], row["pipeline_id"], row["status"], row["stage_change_time"]) == (6, 1, "won", row["update_time"])
-    assert [(stage, end) for stage, _, _, end in stays(company, deal)] == [(7, "won")]
+    assert stays(company, deal) == [(7, 2, 1, "won"), (6, 1, 0, "won")]
     company.reopen_deal(deal)
-    assert stays(company, deal)[1:] == [(6, 1, None, "open")]
+    assert stays(company, deal)[2:] == [(6, 1, None, "open")]
+    company.win_deal(deal)
+    # Reopened and moved by one write: the deal came to the new stage as it was opened.
+    company.patch_deal(deal, stage_id=7, status="open")
+    assert stays(company, deal)[3:] == [(7, 2, None, "open")]
 
 
 def test_stage_and_status_in_one_write() -> None:
@@ -184,7 +188,7 @@ def test_a_deal_of_any_status_is_deleted_and_undeleted(status: str) -> None:
     assert told(company, deal, "status")[-2:] == [("status", status, "deleted"), ("status", "deleted", status)]
     assert [(state.time - deleted_at, state.status) for state in company.truth.deal_states(deal)][-2:] == [(0, "deleted"), (1, status)]
     ends = [end for *_, end in stays(company, deal)]
-    assert ends == (["deleted", "open"] if status == "open" else [status])
+    assert ends == (["deleted", "open"] if status == "open" else [status, "deleted", status])
     with pytest.raises(ValueError, match="not deleted"):
         company.undelete_deal(deal)
 
@@ -268,7 +272,7 @@ def test_a_stage_moved_in_the_settings_takes_its_deals_along(in_changelog: bool,
     assert rows[here]["stage_change_time"] is None
     assert told(company, here) == ([("pipeline_id", "2", "1")] if in_changelog else [])
     assert [(s, pipeline, end) for s, pipeline, _, end in stays(company, here)] == [(12, 2, "changed pipeline"), (12, 1, "open")]
-    assert [(s, pipeline, end) for s, pipeline, _, end in stays(company, won)] == [(12, 2, "won")]
+    assert [(s, pipeline, end) for s, pipeline, _, end in stays(company, won)] == [(12, 2, "won"), (12, 1, "won")]
     assert company.truth.deal_states(won)[-1][2:] == ("won", 12, 1)
 
 
