@@ -9,9 +9,9 @@ import numpy as np
 import pandas as pd
 
 from pdframe.errors import ArgumentError
-from pdframe.metrics.columns import Flags, Floats, Ints, amounts, days_between, one_row_each, ratio
+from pdframe.metrics.columns import Flags, Floats, Ints, days_between, finite, one_row_each, ratio, say_uncountable
 from pdframe.metrics.currency import Rates, RateTable, one_currency
-from pdframe.metrics.inputs import grouped, keyed, keys, local_date, moment, need, span, warn, window
+from pdframe.metrics.inputs import grouped, in_zone, keyed, keys, local_date, moment, need, span, warn, window, zone_of
 from pdframe.metrics.states import DELETED, LOST, OPEN, UNKNOWN, WON, States, states
 from pdframe.metrics.survival import aalen_johansen, wilson
 
@@ -31,7 +31,7 @@ def win_rate(
     basis: Literal["closed", "created"] = "closed",
     as_of: Moment | None = None,
     horizon: str | pd.Timedelta | None = None,
-    tz: str = "UTC",
+    tz: str | None = None,
 ) -> pd.DataFrame:
     """Share of deals that are won: of those closed in a window, or of those created in it.
 
@@ -55,7 +55,7 @@ def win_rate(
         With "created": how long after its creation a deal may be won, such as "90D". None: for each group the longest time at which at
         least 10 deals (a tenth, below 100 deals) are still under observation.
     tz
-        Timezone of the window and of the days on which deals close.
+        Timezone of the window and of the days on which deals close; None: `deals.attrs["tz"]`, which the loaders set, else UTC.
 
     Returns
     -------
@@ -83,7 +83,8 @@ def win_rate(
     if basis not in ("closed", "created"):
         raise ArgumentError(f"`basis` is 'closed' or 'created', not {basis!r}.")
     names = keys(by, CLOSED if basis == "closed" else CREATED)
-    deals = need(deals, "deals", ["id", *names]).reset_index(drop=True)
+    tz = zone_of(tz, deals)
+    deals = need(deals, "deals", ["id"], names).reset_index(drop=True)
     one_row_each(deals, "deals")
     now = None if as_of is None else moment(as_of, tz, "as_of", end_of_day=True)
     start, end = window(since, until, tz)
@@ -92,10 +93,11 @@ def win_rate(
             raise ArgumentError("`horizon` belongs to basis='created': a closed deal has been decided. Leave it out.")
         known = states(deals, tz, now)
         _report_undated(known)
-        return _closed_rate(deals, known, names, _between(known.counted, start, end))
+        return in_zone(_closed_rate(deals, known, names, _between(known.counted, start, end)), tz)
     if now is None:
         raise ArgumentError("basis='created' needs `as_of`: the time up to which open deals have been watched.")
-    return _created_rate(deals, states(deals, tz, now), names, start, end, now, None if horizon is None else span(horizon, "horizon"))
+    limit = None if horizon is None else span(horizon, "horizon")
+    return in_zone(_created_rate(deals, states(deals, tz, now), names, start, end, now, limit), tz)
 
 
 def sales_velocity(
@@ -105,7 +107,7 @@ def sales_velocity(
     until: Moment | None,
     by: str | list[str] | None = None,
     rates: RateTable | None = None,
-    tz: str = "UTC",
+    tz: str | None = None,
 ) -> pd.DataFrame:
     """Money that the pipeline brings in a day: opportunities x win rate x mean value of a win / mean days to win.
 
@@ -122,7 +124,7 @@ def sales_velocity(
         A mapping currency -> value of one unit in the common currency, or a frame (currency, date, rate): the last rate on or before the
         day on which the deal was won counts.
     tz
-        Timezone of the window and of the days on which deals close.
+        Timezone of the window and of the days on which deals close; None: `deals.attrs["tz"]`, which the loaders set, else UTC.
 
     Returns
     -------
@@ -146,7 +148,9 @@ def sales_velocity(
     in `win_rate`; deleted deals count nowhere.
     """
     names = keys(by, VELOCITY)
-    deals = need(deals, "deals", ["id", "value", "currency", *names]).reset_index(drop=True)
+    tz = zone_of(tz, deals)
+    deals = need(deals, "deals", ["id", "value", "currency"], names).reset_index(drop=True)
+    say_uncountable(deals, "deals", numbers=["value"])
     one_row_each(deals, "deals")
     start, end = window(since, until, tz)
     if rates is not None and "currency" in names:
@@ -168,7 +172,7 @@ def sales_velocity(
         which = which & ~np.isnan(numbers)
         return ratio(np.bincount(codes[which[kept]], numbers[which], minlength=groups), count(which))
 
-    value, currency = amounts(deals, "value"), deals["currency"]
+    value, currency = finite(deals, "value"), deals["currency"]
     valued = won & ~np.isnan(value)
     if rates is None:
         shown = one_currency(currency[valued], codes[valued[kept]], groups)
@@ -187,7 +191,7 @@ def sales_velocity(
         result["currency"] = shown
     result["mean_value"], result["mean_days"] = mean_value, mean_days
     result["velocity"] = ratio(count(opened) * won_rate * mean_value, mean_days)
-    return keyed(result, names)
+    return keyed(result, names, tz)
 
 
 def _closed_rate(deals: pd.DataFrame, known: States, names: list[str], within: Flags) -> pd.DataFrame:

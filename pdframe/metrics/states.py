@@ -9,13 +9,15 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from pdframe.metrics.columns import Flags, dates, equals, midnight, times
+from pdframe.metrics.columns import Flags, dates, equals, midnight, say_uncountable, times
 from pdframe.metrics.inputs import local_date, need
 
 OPEN, WON, LOST, DELETED, UNKNOWN = 0, 1, 2, 3, -1
 """States of a deal; UNKNOWN: not created yet, or without a status that is one of these."""
 
 NEEDED = ("add_time", "status", "won_time", "lost_time")
+
+_TIMES = ("add_time", "update_time", "won_time", "lost_time", "local_won_date", "local_lost_date")
 
 
 @dataclass(frozen=True)
@@ -53,7 +55,8 @@ def states(deals: pd.DataFrame, tz: str, as_of: pd.Timestamp | None = None) -> S
     deleted after `as_of` was open then; one created after it did not exist; one closed without a date counts as closed. A deal counts as
     deleted since its last update.
     """
-    need(deals, "deals", list(NEEDED))
+    deals = need(deals, "deals", list(NEEDED))
+    say_uncountable(deals, "deals", moments=_TIMES)
     state = np.full(len(deals), UNKNOWN, dtype=np.int8)
     for code, word in ((OPEN, "open"), (WON, "won"), (LOST, "lost"), (DELETED, "deleted")):
         state[equals(deals, "status", word)] = code
