@@ -18,12 +18,22 @@ def plain_frame(frame: pd.DataFrame) -> pd.DataFrame:
 
     The frame that was given is never changed.
     """
-    found = [plain_column(frame.iloc[:, place]) for place in range(frame.shape[1])]
-    if all(column.dtype == given for column, given in zip(found, frame.dtypes, strict=True)):
+    found = {place: plain_column(frame.iloc[:, place]) for place, dtype in enumerate(frame.dtypes) if not _is_plain(dtype)}
+    changed = {place: column for place, column in found.items() if column.dtype != frame.dtypes.iloc[place]}
+    if not changed:
         return frame
-    plain = pd.concat(found, axis=1) if found else frame
+    plain = pd.concat([changed.get(place, frame.iloc[:, place]) for place in range(frame.shape[1])], axis=1)
     plain.attrs = dict(frame.attrs)
     return plain
+
+
+def _is_plain(dtype: Any) -> bool:
+    """Whether `plain_column` leaves every column of this dtype as it is."""
+    if isinstance(dtype, pd.ArrowDtype):
+        return bool(pa.types.is_nested(dtype.pyarrow_dtype))
+    if isinstance(dtype, pd.StringDtype):
+        return bool(dtype == _TEXT)
+    return not isinstance(dtype, pd.Float64Dtype | pd.Float32Dtype) and (not isinstance(dtype, np.dtype) or dtype.kind != "O")
 
 
 def plain_column(column: pd.Series[Any]) -> pd.Series[Any]:
@@ -33,15 +43,15 @@ def plain_column(column: pd.Series[Any]) -> pd.Series[Any]:
     categories. A null of any kind is a null. What has no such dtype (lists, objects of several types) stays as it is.
     """
     dtype = column.dtype
+    if _is_plain(dtype):
+        return column
     if isinstance(dtype, pd.ArrowDtype):
         return _of_arrow(column, dtype.pyarrow_dtype)
     if isinstance(dtype, pd.StringDtype):
-        return column if dtype == _TEXT else column.astype(_TEXT)
-    if isinstance(dtype, pd.Float64Dtype | pd.Float32Dtype):
-        return _with(column, column.to_numpy(np.float64, na_value=np.nan))
-    if dtype.kind == "O" and isinstance(dtype, np.dtype):
+        return column.astype(_TEXT)
+    if isinstance(dtype, np.dtype):
         return _of_objects(column)
-    return column
+    return _with(column, column.to_numpy(np.float64, na_value=np.nan))
 
 
 def holds_lists(column: pd.Series[Any]) -> bool:
@@ -52,8 +62,6 @@ def holds_lists(column: pd.Series[Any]) -> bool:
 
 
 def _of_arrow(column: pd.Series[Any], kind: pa.DataType) -> pd.Series[Any]:
-    if pa.types.is_nested(kind):
-        return column
     if pa.types.is_dictionary(kind):
         # Values that the dictionary lists twice, as concatenated files may have it, are one category.
         plain = column.astype(object)

@@ -10,7 +10,8 @@ import numpy as np
 import pandas as pd
 
 from pdframe.errors import ArgumentError
-from pdframe.metrics.inputs import micros, need
+from pdframe.metrics.columns import plain_ids
+from pdframe.metrics.inputs import NULL, micros, need
 from pdframe.plain import plain_column
 
 # Columns of results that say what was found or how a key is called; every other column of a result says what the row is about.
@@ -115,8 +116,9 @@ def _keys(row: pd.Series[Any], keys: str | Sequence[str] | None) -> list[str]:
 
 def _counting(lines: pd.DataFrame, month: Any) -> Any:
     """Whether line items count in a month or in the one before: what moves from one to the other lies between."""
-    until = lines["month_until"]
-    return ((lines["month_from"] <= month) & (until.isna() | (until >= month))).to_numpy(np.bool_)
+    since, until = (micros(lines[name], "UTC", name) for name in ("month_from", "month_until"))
+    at = micros(pd.Series([month]), "UTC", "month")[0]
+    return (since != NULL) & (since <= at) & ((until == NULL) | (until >= at))
 
 
 def _plain(value: Any) -> Any:
@@ -133,6 +135,9 @@ def _equal(column: pd.Series[Any], value: Any) -> Any:
         if isinstance(value, pd.Timestamp) and column.dtype.kind != "M":
             # Days as text, as a CSV file has them.
             return micros(column, "UTC", str(column.name)) == micros(pd.Series([value]), "UTC", str(column.name))[0]
+        if pd.api.types.is_integer(value) and isinstance(column.dtype, pd.StringDtype | pd.CategoricalDtype):
+            # Ids as text.
+            return plain_ids(column) == value
         same = column == value
     except (TypeError, ValueError):
         raise ArgumentError(f"{column.name!r} of row_level ({column.dtype}) cannot be compared with {value!r}.") from None

@@ -123,7 +123,7 @@ def _deals_then(
 ) -> pd.DataFrame:
     told = _told(visits, stays)
     own = one_row_each(deals, "deals")
-    for name in {"add_time", *_TIMES} & {*deals.columns}:
+    for name in {"add_time", "close_time", *_TIMES} & {*deals.columns}:
         deals = deals.assign(**{name: times(deals, name, tz)})
     current = deals.set_axis(pd.Index(own)).drop(columns="id")
     added = current["add_time"]
