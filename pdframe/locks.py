@@ -1,8 +1,10 @@
-"""A lock on a folder, for one thread and those that it hands out work to."""
+"""Locks between processes and threads, on a file or on a folder."""
 
 from __future__ import annotations
 
 import contextlib
+import errno
+import os
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -10,6 +12,7 @@ from pathlib import Path
 from pdframe.errors import CacheError
 
 A_YEAR = 365 * 86_400.0
+POLL_SECONDS = 0.05
 
 
 class Held:
@@ -50,17 +53,42 @@ class Held:
 @contextlib.contextmanager
 def locked(folder: Path) -> Iterator[Held]:
     """Keep every other process and thread out that locks the folder; wait where one has."""
-    # Not at the top: it takes a while, and a session that only reads its cache never locks.
-    from filelock import FileLock
-
     try:
-        lock = FileLock(folder / ".lock", mode=0o600, thread_local=False)
-        # With an end, however far: without one, waiting for threads that this one handed out is taken for a deadlock.
-        lock.acquire(timeout=A_YEAR)
+        release = _acquire(folder / ".lock", POLL_SECONDS)
     except OSError as error:
         raise CacheError(f"The cache folder {folder} cannot be locked: {error.strerror}.") from error
-    held = Held(lock.release)
+    held = Held(release)
     try:
         yield held
     finally:
         held.let_go()
+
+
+@contextlib.contextmanager
+def locked_file(path: Path, *, poll_seconds: float = POLL_SECONDS) -> Iterator[None]:
+    """Keep every other process and thread out that locks this file; wait where one has, and try again after `poll_seconds`.
+
+    Raises
+    ------
+    OSError
+        The file cannot be locked: its folder is gone or cannot be written.
+    """
+    release = _acquire(path, poll_seconds)
+    try:
+        yield
+    finally:
+        release()
+
+
+def _acquire(path: Path, poll_seconds: float) -> Callable[[], None]:
+    """Lock a file, and return how to release it. A forked process holds no lock of its parent: filelock closes the files there."""
+    # Not at the top: it takes a while, and a session that only reads its cache never locks.
+    from filelock import FileLock
+
+    # filelock would make a folder that is missing, in the mode of any folder.
+    if not path.parent.is_dir():
+        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(path.parent))
+    lock = FileLock(path, mode=0o600, thread_local=False)
+    # With an end, however far: without one, waiting for threads that this one handed out is taken for a deadlock.
+    lock.acquire(timeout=A_YEAR, poll_interval=poll_seconds)
+    return lock.release

@@ -1,7 +1,8 @@
-"""Progress bars: in notebooks and terminals, and nowhere else."""
+"""Progress bars: in notebooks and terminals, and nowhere else; a forked process shows none, for tqdm's lock may be held there for ever."""
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -18,11 +19,12 @@ class Bars:
 
     def __init__(self, wanted: bool | None = None) -> None:
         self._shown = _someone_looks() if wanted is None else wanted
+        self._process = os.getpid()
 
     @contextmanager
     def __call__(self, title: str) -> Iterator[Callable[[int], None]]:
         """A bar of that title, gone when the work is done; what it hands out counts rows."""
-        if not self._shown:
+        if not self._shown or os.getpid() != self._process:
             yield lambda rows: None
             return
         # tqdm takes a while to import and most scripts never show a bar.

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.cookiejar
 import logging
 import math
 import random
 import re
+import threading
 import time
+import weakref
 import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any, NoReturn
 
 import httpx
@@ -19,19 +23,24 @@ import msgspec
 
 from pdframe.api.credentials import Credentials, Secret
 from pdframe.api.limits import BurstWindow, Ledger
-from pdframe.api.origin import LOOPBACK_HOSTS, checked_origin, origin_of
+from pdframe.api.origin import LOOPBACK_HOSTS, checked_origin, granted_origin, origin_of
 from pdframe.api.replies import BLOCK_SECONDS, LONGEST_WAIT, Again, Context, Decode, Usable, excerpt, http_date, judge, parse, template_of
 from pdframe.errors import AccessError, ArgumentError, BlockedError, PdframeError, RateLimitError, ResponseError, TransportError
+from pdframe.forks import renew_after_fork
 
 __all__ = ["Answer", "Client", "Page", "origin_of"]
 
 logger = logging.getLogger("pdframe")
 
-# A server that drips, or a body without end, must not hold a notebook for ever.
+# A server that drips, or an answer without end, must not hold a notebook for ever.
 LONGEST_ANSWER_SECONDS = 120.0
 LONGEST_BODY = 256 * 1024 * 1024
+# Bytes before a body: headers, and interim answers (1xx), of which there may be any number.
+LONGEST_HEAD = 1024 * 1024
 # httpx takes no longer URL, and no server a much longer one.
 LONGEST_QUERY = 60_000
+# As it stands in a query. A cursor of Pipedrive has some hundred characters.
+LONGEST_CURSOR = 16_384
 # No retry starts when a request has taken this long in all.
 PATIENCE_SECONDS = 300.0
 # As many requests may be under way; more wait.
@@ -40,6 +49,8 @@ CONNECTIONS = 16
 FIRST_RETRIES = 2
 TOKEN_RETRIES = 3
 
+# A read of a connection brings so many bytes at most, some of which may be of the body.
+_READ_BYTES = 64 * 1024
 _BACKOFF_BASE = 0.5
 _BACKOFF_CAP = 15.0
 _KEPT_HEADERS = ("content-type", "date", "retry-after", "x-request-id")
@@ -111,8 +122,76 @@ class _Lost:
     final: bool = False
 
 
+class _RefusedError(Exception):
+    """An answer that must not be read on: it takes too much time or too many bytes, or was not asked for. Never leaves this module."""
+
+    def __init__(self, lost: _Lost) -> None:
+        super().__init__(lost.reason)
+        self.lost = lost
+
+
+class _Bounds:
+    """The time and the bytes that one exchange may take, from sending the request to the last byte of the answer.
+
+    Parameters
+    ----------
+    clock
+        Seconds.
+
+    Attributes
+    ----------
+    in_body : bool
+        Whether the headers of the final answer have been read.
+    unanswered : bool
+        Whether a request was sent, and no byte has been read since.
+    """
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self._clock = clock
+        self._deadline = clock() + LONGEST_ANSWER_SECONDS
+        self._bytes = 0
+        self.in_body = self.unanswered = False
+
+    def seconds_left(self) -> float:
+        """Return the seconds that are left.
+
+        Raises
+        ------
+        _RefusedError
+            None are.
+        """
+        left = self._deadline - self._clock()
+        if left <= 0:
+            raise _RefusedError(_Lost(f"an answer that was not whole after {LONGEST_ANSWER_SECONDS:.0f} s"))
+        return left
+
+    def take(self, raw: bytes) -> None:
+        """Take note of bytes of the answer, as they are on the wire.
+
+        Raises
+        ------
+        _RefusedError
+            They are too many, or go on with an answer that began before the request.
+        """
+        if self.unanswered and raw[:5] != b"HTTP/"[: len(raw)]:
+            self.refuse_early()
+        self.unanswered = False
+        self._bytes += len(raw)
+        if not self.in_body and self._bytes > LONGEST_HEAD + _READ_BYTES:
+            raise _RefusedError(_Lost(f"headers or interim answers of more than {LONGEST_HEAD:,} bytes", final=True))
+        if self._bytes > LONGEST_BODY + LONGEST_HEAD:
+            raise _RefusedError(_Lost(f"an answer of more than {LONGEST_BODY:,} bytes", final=True))
+
+    @staticmethod
+    def refuse_early() -> NoReturn:
+        """Refuse an answer that came before its request: from then on each request would get the answer before its own."""
+        raise _RefusedError(_Lost("an answer that came before the request was sent"))
+
+
 class Client:
     """Asks one Pipedrive company; threads may share it, and it works inside a running event loop.
+
+    A forked process makes connections of its own, and leaves those of its parent alone.
 
     A request is sent at most `1 + retries` times; no retry starts 300 s after the first. Retried are burst 429s, 5xx, dropped
     connections and bodies that are cut short, after a random time that doubles (0.5 s to 15 s), or what `retry-after` asks
@@ -124,13 +203,13 @@ class Client:
     Parameters
     ----------
     origin
-        As `origin_of` returns it; None takes the `api_domain` that comes with an OAuth grant.
+        As `origin_of` returns it; None takes the `api_domain` that comes with an OAuth grant, which must be one of Pipedrive's.
     credentials
         An `ApiToken` or an `OAuth`.
     ledger, window
         The day's tokens and the burst window; new ones where not given.
     timeout
-        Seconds to connect, and to wait for the next bytes; a whole answer may take 120 s.
+        Seconds to connect, and to wait for the next bytes; a whole answer, headers included, may take 120 s.
     retries
         How often a request is sent again.
     clock, sleep
@@ -172,7 +251,23 @@ class Client:
         self._blocked_until = float("-inf")
         self._answered = False
         self.soonest = math.inf
-        self._http = _http(timeout, transport)
+        self._make = partial(_http, timeout, transport)
+        self._opened: httpx.Client | None = self._make()
+        self._opening = threading.Lock()
+        self._closed = False
+        # The connections that are open, and the bounds of the exchange that each thread is in.
+        self._streams: weakref.WeakSet[Any] = weakref.WeakSet()
+        self._here = threading.local()
+        renew_after_fork(self)
+
+    def after_fork(self) -> None:
+        """Close the copies of the parent's connections, which does not end them there; the next request makes its own."""
+        for stream in list(self._streams):
+            with contextlib.suppress(Exception):
+                stream.close()
+        self._streams = weakref.WeakSet()
+        self._opened = None
+        self._opening = threading.Lock()
 
     def __repr__(self) -> str:
         return f"Client({self._origin!r}, {self.credentials!r})"
@@ -193,7 +288,17 @@ class Client:
 
     def close(self) -> None:
         """Close the connections."""
-        self._http.close()
+        self._closed = True
+        with self._opening:
+            if self._opened is not None:
+                self._opened.close()
+
+    @property
+    def _http(self) -> httpx.Client:
+        with self._opening:
+            if self._opened is None:
+                self._opened = self._make()
+            return self._opened
 
     def get_json(
         self, path: str, params: Mapping[str, Any] | None = None, *, cost: int, api: str = "v2", decode: Decode | None = None
@@ -238,7 +343,7 @@ class Client:
         where = _where(path, api)
         query = _query(params)
         search = path.startswith("/itemSearch") or path.endswith("/search")
-        if self._http.is_closed:
+        if self._closed:
             raise ArgumentError(f"{where} was not sent: this account is closed. Connect again, or load inside its `with` block.")
         start, attempt, renewed = self._clock(), 0, False
         while True:
@@ -299,13 +404,17 @@ class Client:
 
     def _exchange(self, request: httpx.Request) -> _Raw | _Lost:
         """Send a request and read the whole answer. Errors of httpx end here: their frames hold the headers."""
-        deadline = self._clock() + LONGEST_ANSWER_SECONDS
+        request.extensions["trace"] = self._on_trace
+        self._here.bounds = bounds = _Bounds(self._clock)
         try:
             response = self._http.send(request, stream=True)
+            bounds.in_body = True
             try:
-                return self._read(response, deadline)
+                return self._read(response, bounds)
             finally:
                 response.close()
+        except _RefusedError as error:
+            return error.lost
         except (httpx.ConnectError, httpx.ConnectTimeout, httpx.ProxyError, httpx.UnsupportedProtocol) as error:
             reason = f"no connection ({self._said(error)})"
             return _Lost(reason, charged=False, connected=False, final="CERTIFICATE_VERIFY_FAILED" in str(error))
@@ -314,11 +423,38 @@ class Client:
         except (httpx.TransportError, zlib.error) as error:
             return _Lost(f"a broken answer ({self._said(error)})")
         except RuntimeError:
-            if not self._http.is_closed:
+            if not self._closed:
                 raise
             return _Lost("the account was closed meanwhile", charged=False, final=True)
 
-    def _read(self, response: httpx.Response, deadline: float) -> _Raw | _Lost:
+    def _on_trace(self, event: str, info: Mapping[str, Any]) -> None:
+        """Hold a new connection to the bounds of the exchanges over it: httpx has no timeout for an answer as a whole.
+
+        httpx calls this as it goes on with a request: it is its `trace` extension. A connection through a proxy, or over TLS, is two
+        streams, one inside the other.
+        """
+        bounds: _Bounds = self._here.bounds
+        if event == "http11.send_request_headers.started":
+            bounds.unanswered = True
+        elif event == "http11.receive_response_headers.complete" and bounds.unanswered:
+            bounds.refuse_early()
+        elif event.endswith((".connect_tcp.complete", ".start_tls.complete")):
+            stream = info["return_value"]
+            self._streams.add(stream)
+            stream.read = partial(self._read_stream, stream.read)
+
+    def _read_stream(self, read: Callable[..., bytes], max_bytes: int, timeout: float | None = None) -> bytes:
+        bounds: _Bounds = self._here.bounds
+        left = bounds.seconds_left()
+        try:
+            raw = read(max_bytes, timeout=left if timeout is None else min(timeout, left))
+        except Exception:
+            bounds.seconds_left()
+            raise
+        bounds.take(raw)
+        return raw
+
+    def _read(self, response: httpx.Response, bounds: _Bounds) -> _Raw | _Lost:
         zipped = response.headers.get("content-encoding", "").lower() in ("gzip", "x-gzip")
         inflate = zlib.decompressobj(zlib.MAX_WBITS | 16)
         parts, size = [], 0
@@ -328,8 +464,7 @@ class Client:
             size += len(part)
             if size > LONGEST_BODY:
                 return _Lost(f"a body of more than {LONGEST_BODY:,} bytes", final=True)
-            if self._clock() > deadline:
-                return _Lost(f"an answer that was not whole after {LONGEST_ANSWER_SECONDS:.0f} s")
+            bounds.seconds_left()
         if zipped and parts and not inflate.eof:
             return _Lost("a gzip body that was cut short")
         return _Raw(response.status_code, response.headers, b"".join(parts))
@@ -366,8 +501,11 @@ class Client:
         if self._origin is None:
             domain = self.credentials.api_domain
             if domain is None:
-                raise ArgumentError('Which company? Give its name, such as "acme" for https://acme.pipedrive.com, or base_url=.')
-            self._origin = checked_origin(domain)
+                raise ResponseError(
+                    "The OAuth token endpoint does not name the company's API domain. Nothing was sent to any. "
+                    'Give the company\'s name, such as "acme" for https://acme.pipedrive.com, or base_url=.'
+                )
+            self._origin = granted_origin(domain)
         return self._origin
 
     def _check_open(self, where: str) -> None:
@@ -419,6 +557,7 @@ def _http(timeout: float, transport: httpx.BaseTransport | None) -> httpx.Client
             timeout=httpx.Timeout(timeout, connect=min(timeout, 10.0), pool=None),
             limits=httpx.Limits(max_connections=CONNECTIONS, max_keepalive_connections=CONNECTIONS, keepalive_expiry=30.0),
             follow_redirects=False,
+            event_hooks={"response": [_forget_location]},
             cookies=http.cookiejar.CookieJar(http.cookiejar.DefaultCookiePolicy(allowed_domains=[])),
             mounts={f"all://{f'[{host}]' if ':' in host else host}": transport for host in LOOPBACK_HOSTS},
             transport=transport,
@@ -430,6 +569,11 @@ def _http(timeout: float, transport: httpx.BaseTransport | None) -> httpx.Client
         f"The environment's proxy or certificate settings cannot be used ({problem}). "
         "Check HTTPS_PROXY, HTTP_PROXY, ALL_PROXY, NO_PROXY, SSL_CERT_FILE and SSL_CERT_DIR."
     )
+
+
+def _forget_location(response: httpx.Response) -> None:
+    """Drop where a redirect leads: httpx would parse it though it is never followed, and fail on what is no URL."""
+    response.headers.pop("location", None)
 
 
 def _where(path: str, api: str) -> str:
@@ -447,6 +591,12 @@ def _next_cursor(payload: Mapping[str, Any], where: str) -> str | None:
     cursor = more.get("next_cursor")
     if cursor is not None and not isinstance(cursor, str):
         raise ResponseError(f"{where} was answered with a cursor that is no text. Nothing of it is used.", status=200)
+    if cursor and len(str(httpx.QueryParams({"cursor": cursor}))) > LONGEST_CURSOR:
+        raise ResponseError(
+            f"{where} was answered with a cursor of {len(cursor):,} characters, which no request can carry. Nothing of it is used; load "
+            "it again.",
+            status=200,
+        )
     older = more.get("pagination")  # how v1 told of further pages before it had cursors
     if not cursor and any(told.get("more_items_in_collection") is True for told in (more, older) if isinstance(told, dict)):
         raise ResponseError(f"{where} has more rows than it gave, and gave no cursor for them. Nothing of it is used.", status=200)

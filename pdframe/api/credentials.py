@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 
 from pdframe.api.origin import is_loopback
 from pdframe.errors import CredentialsError
+from pdframe.forks import renew_after_fork
 
 __all__ = ["ApiToken", "Credentials", "OAuth", "Post", "Secret", "Tokens"]
 
@@ -18,6 +19,7 @@ TOKEN_URL = "https://oauth.pipedrive.com/oauth/token"
 
 # An access token is renewed this long before it expires, or after nine tenths of a shorter life.
 MARGIN_SECONDS = 120.0
+MAX_LIFETIME_SECONDS = 10**9
 
 
 class Secret:
@@ -178,6 +180,9 @@ class Tokens(_Sealed):
 class OAuth(_Sealed):
     """An OAuth grant, whose access token is renewed before it expires and once after a 401.
 
+    A process that is forked renews on its own. Where a renewal ends the refresh token that it used, give each process a grant of its
+    own, or load in one process alone.
+
     Parameters
     ----------
     client_id, client_secret
@@ -197,6 +202,7 @@ class OAuth(_Sealed):
     """
 
     __slots__ = (
+        "__weakref__",
         "_access",
         "_api_domain",
         "_client_id",
@@ -238,6 +244,11 @@ class OAuth(_Sealed):
         self._renew_at = 0.0
         self._generation = 0
         self._api_domain: str | None = None
+        renew_after_fork(self)
+
+    def after_fork(self) -> None:
+        """Take a lock that no thread of the parent holds."""
+        self._lock = threading.RLock()
 
     def __repr__(self) -> str:
         return f"OAuth(<secret>, token_url={self._token_url!r})"
@@ -302,6 +313,8 @@ class OAuth(_Sealed):
                 )
         access, lifetime = fields.get("access_token"), fields.get("expires_in")
         refresh = fields.get("refresh_token") or self._refresh.reveal()
+        if isinstance(lifetime, int | float):
+            lifetime = min(lifetime, MAX_LIFETIME_SECONDS)  # a number beyond all reason fits no clock
         if status != 200 or not isinstance(lifetime, int | float) or isinstance(lifetime, bool) or not lifetime > 0:
             raise CredentialsError(
                 f"The OAuth token endpoint answered HTTP {status} without an access token and its lifetime. "
@@ -314,7 +327,7 @@ class OAuth(_Sealed):
         self._generation += 1
         domain = fields.get("api_domain")
         self._api_domain = domain if isinstance(domain, str) and domain else None
-        expires_at = datetime.fromtimestamp(now + min(lifetime, 10**9), UTC)
+        expires_at = datetime.fromtimestamp(now + lifetime, UTC)
         return Tokens(self._refresh.reveal(), self._access.reveal(), expires_at, self._api_domain)
 
     def _tell(self, renewed: Tokens | None) -> None:

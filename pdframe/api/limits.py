@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
-import sys
 import tempfile
 import threading
 import time
@@ -16,9 +15,8 @@ from pathlib import Path
 
 from pdframe.errors import ArgumentError, BudgetError, CacheError
 from pdframe.files import seal, unseal
-
-if sys.platform != "win32":
-    import fcntl
+from pdframe.forks import renew_after_fork
+from pdframe.locks import locked_file
 
 __all__ = ["BurstWindow", "Ledger", "Spent"]
 
@@ -33,6 +31,8 @@ WINDOW_SECONDS = 2.0
 SLACK_SECONDS = 0.01
 # How often to look again while every place in the window is taken by a request under way.
 POLL_SECONDS = 0.05
+# How often to look again while another process has the ledger, which it has for less than a millisecond.
+LEDGER_POLL_SECONDS = 0.002
 
 
 class BurstWindow:
@@ -40,6 +40,9 @@ class BurstWindow:
 
     A request takes its place from before it is sent until two seconds after its answer. The server saw it at some time
     between the two, so it can never count more requests in its own window than are counted here.
+
+    A forked process has a window of its own. Processes that share a token learn of one another from the headers of the answers alone;
+    where they run into a 429 all the same, each holds back its own threads and asks again.
 
     Parameters
     ----------
@@ -66,6 +69,14 @@ class BurstWindow:
         self._clock = clock
         self._sleep = sleep
         self._lock = threading.Lock()
+        renew_after_fork(self)
+
+    def after_fork(self) -> None:
+        """Take a lock that no thread of the parent holds, and end the requests that are under way there: no thread here ends them."""
+        self._lock = threading.Lock()
+        over = self._clock() + WINDOW_SECONDS + SLACK_SECONDS
+        for ticket in (*self._all.tickets, *self._searches.tickets):
+            ticket.until = min(ticket.until, over)
 
     @property
     def limit(self) -> int:
@@ -196,8 +207,14 @@ class Ledger:
         self._open: dict[str, list[Spent]] = {}
         self._lock = threading.RLock()
         self._here = threading.local()
+        renew_after_fork(self)
         if path is not None:
             self.attach(path)
+
+    def after_fork(self) -> None:
+        """Take a lock that no thread of the parent holds, and leave it to the parent to save what it has not saved yet."""
+        self._lock = threading.RLock()
+        self._unsaved = 0
 
     def __repr__(self) -> str:
         ceiling = "no ceiling" if self.max_tokens is None else f"ceiling {self.max_tokens:,}"
@@ -222,7 +239,7 @@ class Ledger:
             self._path = path
             try:
                 path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-                with _locked(path):
+                with _lock(path):
                     self._save()
             except OSError as error:
                 self._path = None
@@ -284,7 +301,7 @@ class Ledger:
             if self._path is not None:
                 # Where the file cannot be locked it cannot be written either, which is said then.
                 with contextlib.suppress(OSError):
-                    held.enter_context(_locked(self._path))
+                    held.enter_context(_lock(self._path))
             yield
 
     def _count(self, tokens: int, requests: int) -> None:
@@ -350,19 +367,9 @@ def _whole(text: str | None) -> int | None:
     return int(text) if text is not None and text.isascii() and text.isdigit() and len(text) < 12 else None
 
 
-@contextlib.contextmanager
-def _locked(path: Path) -> Iterator[None]:
-    """Hold a lock file beside the path against other processes, where the system has such locks."""
-    if sys.platform == "win32":
-        yield
-        return
-    handle = os.open(path.with_name(f"{path.name}.lock"), os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
-    try:
-        with contextlib.suppress(OSError):  # some network file systems have no locks: the merge alone must do
-            fcntl.flock(handle, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(handle)
+def _lock(path: Path) -> contextlib.AbstractContextManager[None]:
+    """The lock against other processes that keep the same count, in a file beside it."""
+    return locked_file(path.with_name(f"{path.name}.lock"), poll_seconds=LEDGER_POLL_SECONDS)
 
 
 def _replace(path: Path, content: bytes) -> None:

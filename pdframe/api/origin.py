@@ -5,10 +5,11 @@ from __future__ import annotations
 import re
 from urllib.parse import urlsplit
 
-from pdframe.errors import ArgumentError
+from pdframe.errors import ArgumentError, ResponseError
 
-__all__ = ["checked_origin", "is_loopback", "origin_of"]
+__all__ = ["checked_origin", "granted_origin", "is_loopback", "origin_of"]
 
+PIPEDRIVE = "pipedrive.com"
 LOOPBACK_HOSTS = ("127.0.0.1", "localhost", "::1")
 
 _COMPANY = re.compile(r"(?:https://)?([a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?)(?:\.pipedrive\.com/?)?", re.IGNORECASE)
@@ -52,6 +53,26 @@ def origin_of(company: str | None = None, base_url: str | None = None) -> str:
             'The company looks like an API token. Give the company\'s name first, such as "acme", and the token as api_token=.'
         )
     return f"https://{match[1].lower()}.pipedrive.com"
+
+
+def granted_origin(api_domain: str) -> str:
+    """Return the `api_domain` of an OAuth answer as an origin; the access token is sent there.
+
+    Raises
+    ------
+    ResponseError
+        Where it is not https, or no host of Pipedrive's.
+    """
+    try:
+        origin = checked_origin(api_domain)
+    except ArgumentError:
+        origin = ""
+    if origin.startswith("https://") and (urlsplit(origin).hostname or "").endswith(f".{PIPEDRIVE}"):
+        return origin
+    raise ResponseError(
+        f"The OAuth token endpoint names an API domain that is not https://*.{PIPEDRIVE}. The access token was not sent there. "
+        "Where that server is right, for instance in a test, connect with base_url=; else let the user authorize the app again."
+    )
 
 
 def checked_origin(base_url: str) -> str:

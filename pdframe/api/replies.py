@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import email.utils
 import html
 import json
@@ -28,6 +29,11 @@ _EXCERPT = 160
 _STRUCK = "<secret>"
 # Python refuses to read whole numbers of more than 4,300 digits, and no column holds one of more than 19.
 _MOST_DIGITS = 400
+# Levels of lists and objects in an answer. A cell of a table holds fewer: one that reaches this is null, and told (`frames.cells`).
+MAX_NESTING = 150
+_BOM = b"\xef\xbb\xbf"
+_OPENING, _CLOSING = frozenset(b"[{"), frozenset(b"]}")
+_STRING_OR_BRACKET = re.compile(rb'"(?:[^"\\]|\\.)*+"|[\[\]{}]', re.DOTALL)
 
 
 Decode = Callable[[bytes], dict[str, Any] | None]
@@ -95,21 +101,47 @@ def judge(
 
 
 def parse(body: bytes) -> Any:
-    """Decode JSON; lone surrogates, bytes that are no UTF-8 (U+FFFD) and numbers beyond Python's limit (infinity) never cost a page.
+    """Decode JSON; what is odd in one value never costs a page.
+
+    A byte-order mark at the beginning is passed over; lone surrogates and bytes that are no UTF-8 become U+FFFD, numbers beyond Python's
+    limit infinity; where no reader gets to the end of a nested value, it is null from level `MAX_NESTING` on.
 
     Raises
     ------
     ValueError
         Where it is no whole JSON.
     """
+    body = body.removeprefix(_BOM)
+    with contextlib.suppress(RecursionError):
+        return _decoded(body)
     try:
-        return msgspec.json.decode(body)
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
-        pass
-    try:
-        return _mended(json.loads(body.decode("utf-8", "replace"), parse_constant=lambda name: None, parse_int=_whole))
+        return _decoded(_cut(body))
     except RecursionError:
         raise ValueError("JSON nested too deeply") from None
+
+
+def _decoded(body: bytes) -> Any:
+    try:
+        return msgspec.json.decode(body)
+    except (msgspec.MsgspecError, UnicodeDecodeError):
+        return _mended(json.loads(body.decode("utf-8", "replace"), parse_constant=lambda name: None, parse_int=_whole))
+
+
+def _cut(body: bytes) -> bytes:
+    """Replace what is nested more than `MAX_NESTING` levels deep by null."""
+    depth, start, kept, pieces = 0, 0, 0, []
+    for token in _STRING_OR_BRACKET.finditer(body):
+        mark = body[token.start()]
+        if mark in _OPENING:
+            depth += 1
+            if depth == MAX_NESTING + 1:
+                start = token.start()
+        elif mark in _CLOSING:
+            if depth == MAX_NESTING + 1:
+                pieces += [body[kept:start], b"null"]
+                kept = token.end()
+            depth -= 1
+    return b"".join([*pieces, body[kept:]])
 
 
 def excerpt(text: str, secrets: Iterable[Secret] = ()) -> str:
@@ -140,7 +172,7 @@ def http_date(text: str | None) -> datetime | None:
 
 
 def _judge_success(headers: Mapping[str, str], body: bytes, context: Context, decode: Decode | None) -> Usable | Again | PdframeError:
-    if decode and (expected := decode(body)) is not None and expected.get("success") is True:
+    if decode and (expected := decode(body.removeprefix(_BOM))) is not None and expected.get("success") is True:
         return Usable(expected)
     if _is_html(headers, body):
         return ResponseError(

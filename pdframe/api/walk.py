@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from typing import Any
+
+import msgspec
+import numpy as np
 
 from pdframe.api.client import Client, Page
 from pdframe.api.replies import Decode
 from pdframe.errors import ArgumentError, ResponseError
 
-__all__ = ["walk"]
+__all__ = ["another_list", "walk"]
 
 # Pages without rows may occur where rows are filtered out; a list of nothing but these has no end.
 MOST_EMPTY_PAGES = 100
 MOST_PAGES = 1_000_000
+# Pages that hold nothing but rows that an earlier page held: a server that gives more of them gives the same rows for ever.
+MAX_REPEATED_PAGES = 5
 # The most rows that the API gives at once; a request costs the same whatever it asks for.
 PAGE = 500
 
@@ -58,7 +64,8 @@ def walk(
     Raises
     ------
     ResponseError
-        Where a cursor comes back a second time, the pages find no end, or one holds no rows: what was yielded is no whole list.
+        Where a cursor comes back a second time, the pages find no end, some bring nothing but rows that came before, or one holds no
+        list of rows: what was yielded is no whole list.
     PdframeError
         What `Client.get` raises.
     """
@@ -66,9 +73,16 @@ def walk(
     if filters.keys() & {"limit", "cursor"}:
         raise ArgumentError("A walk sets limit and cursor itself: give limit= and start= instead of parameters.")
     cursor, seen, empty = start, {start}, 0
+    rows_seen, repeated = _RowsSeen(), 0
     for _ in range(MOST_PAGES):
         page = client.get_json(path, filters | {"limit": limit, "cursor": cursor}, cost=cost, api=api, decode=decode)
-        empty = 0 if page.rows else empty + 1
+        # Pages without rows and pages without new ones may alternate: only new rows end either count.
+        if rows_seen.add(page.rows):
+            empty = repeated = 0
+        elif page.rows:
+            repeated += 1
+        else:
+            empty += 1
         cursor = page.next_cursor
         if cursor is not None and cursor in seen:
             raise ResponseError(
@@ -76,8 +90,65 @@ def walk(
             )
         if cursor is not None and empty > MOST_EMPTY_PAGES:
             raise ResponseError(f"{page.path} gave {empty} pages without rows in a row. The list is not whole; load it again.", status=200)
+        if cursor is not None and repeated >= MAX_REPEATED_PAGES:
+            raise ResponseError(
+                f"{page.path} gave {repeated} pages of rows that earlier pages held, each with a new cursor: the list would never end. "
+                "It is not whole; load it again.",
+                status=200,
+            )
         yield page
         if cursor is None:
             return
         seen.add(cursor)
     raise ResponseError(f"{path} has more than {MOST_PAGES:,} pages. The list is not whole.")
+
+
+def another_list(path: str, rows: Sequence[object], lacking: str) -> ResponseError:
+    """Return the error for a page that belongs to another list: `lacking` says what none of its rows has."""
+    which = f"{len(rows):,} rows of which none has" if len(rows) > 1 else "a row that lacks"
+    return ResponseError(
+        f"{path} was answered with {which} {lacking}: this is the answer of another list. Nothing of it is used; load it again.",
+        status=200,
+    )
+
+
+class _RowsSeen:
+    """The rows that a walk has met, in eight bytes each: sorted arrays, of which each is at least as long as all that follow it."""
+
+    def __init__(self) -> None:
+        self._runs: list[np.ndarray[Any, np.dtype[np.int64]]] = []
+
+    def add(self, rows: Sequence[Any]) -> bool:
+        """Add the rows of a page; tell whether one of them is new."""
+        marks = np.unique(np.fromiter(map(_mark_of(rows), rows), np.int64, len(rows)))
+        for run in self._runs:
+            places = np.minimum(np.searchsorted(run, marks), len(run) - 1)
+            marks = marks[run[places] != marks]
+        if not len(marks):
+            return False
+        while self._runs and len(self._runs[-1]) < 2 * len(marks):
+            marks = np.concatenate([self._runs.pop(), marks])
+            marks.sort()
+        self._runs.append(marks)
+        return True
+
+
+def _mark_of(rows: Sequence[Any]) -> Callable[[Any], int]:
+    """Return what tells the rows of a page apart: id and time of the last change; the whole row where it has no id."""
+    names = ("id", "update_time")
+    if rows and isinstance(rows[0], msgspec.Struct):
+        kind = type(rows[0])
+        slots = dict(zip(kind.__struct_encode_fields__, kind.__struct_fields__, strict=True))
+        names = (slots.get("id", ""), slots.get("update_time", ""))
+
+    def mark(row: Any) -> int:
+        get = row.get if isinstance(row, dict) else partial(getattr, row)
+        key, time = get(names[0], None), get(names[1], None)
+        if isinstance(key, int | str) and isinstance(time, str | None):
+            return hash((key, time))
+        try:
+            return hash(msgspec.json.encode(row))
+        except (msgspec.MsgspecError, ValueError, TypeError, OverflowError, RecursionError):
+            return id(row)  # what cannot be compared counts as new
+
+    return mark

@@ -28,6 +28,8 @@ Cells = tuple[Sequence[Any], Type]
 _Way = tuple[frozenset[type] | None, Callable[[Sequence[Any], pa.DataType], pa.Array]]
 
 _NULL = type(None)
+# Levels of lists and objects in a cell. `api.replies` cuts off what is nested deeper than any cell may be.
+MAX_NESTING = 100
 _INTEGER = re.compile(r"-?[0-9]{1,19}", re.ASCII)
 _DECIMAL = re.compile(r"[+-]?[0-9]+(\.[0-9]*)?([eE][+-]?[0-9]{1,3})?", re.ASCII)
 _INSTANT = re.compile(r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d(:\d\d(\.\d+)?)?([Zz]|[+-]\d\d:?\d\d)?", re.ASCII)
@@ -39,11 +41,24 @@ _FIRST_INSTANT = _FIRST_DAY * 86_400_000_000
 
 
 def json_text(value: object) -> str:
-    """JSON of a value, in the alphabet it came in."""
+    """JSON of a value, in the alphabet it came in; `UnfitError` where it is nested beyond all reason."""
+    if _is_deep(value):
+        raise UnfitError
     try:
         return clean(json.dumps(value, ensure_ascii=False, separators=(",", ":")))
     except (TypeError, ValueError, RecursionError) as error:
         raise UnfitError from error
+
+
+def _is_deep(value: object) -> bool:
+    """Whether lists and objects are nested more than `MAX_NESTING` levels deep; no limit of recursion decides that."""
+    level: list[Any] = [value]
+    for _ in range(MAX_NESTING + 1):
+        level = [part for part in level if isinstance(part, dict | list)]
+        if not level:
+            return False
+        level = [item for part in level for item in (part.values() if isinstance(part, dict) else part)]
+    return True
 
 
 def any_text(value: object) -> str:

@@ -63,12 +63,12 @@ class PageReader:
         if slots is None or not slots.hold(rows):
             # Read side by side with a page that told of new keys, rows may be in the slots that there were before.
             older = bool(rows) and isinstance(rows[0], msgspec.Struct)
-            objects = msgspec.to_builtins(rows) if older else rows
+            objects = [_plain(row) for row in rows] if older else rows
             self._learn(objects)
             return to_arrow(objects, self._table, self._fields)
         tops, bags = slots.turned(rows)
         if not all(self._is_key(name, tops) for name in self._table.key):
-            return to_arrow(msgspec.to_builtins(rows), self._table, self._fields)
+            return to_arrow([_plain(row) for row in rows], self._table, self._fields)
         problems = Problems()
         return type_columns(tops, bags, len(rows), self._layout, {}, problems), problems
 
@@ -121,6 +121,12 @@ class _Slots:
             return tops, {}
         bags = (self._nothing if bag is None else astuple(bag) for bag in tops.pop(CUSTOM))
         return tops, dict(zip(self._bag_keys, zip(*bags, strict=True), strict=False))
+
+
+def _plain(slotted: msgspec.Struct) -> dict[str, Any]:
+    """Turn a row, and its custom fields, into dicts; what is in their cells is left as it is, however deep."""
+    values = zip(slotted.__struct_encode_fields__, msgspec.structs.astuple(slotted), strict=True)
+    return {key: _plain(value) if isinstance(value, msgspec.Struct) else value for key, value in values}
 
 
 def _slotted(name: str, kinds: dict[str, Any]) -> type[msgspec.Struct]:

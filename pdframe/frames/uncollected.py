@@ -7,6 +7,8 @@ import gc
 import threading
 from collections.abc import Iterator
 
+from pdframe.forks import call_after_fork
+
 _lock = threading.Lock()
 _reading = 0
 _was_on = False
@@ -28,3 +30,15 @@ def uncollected() -> Iterator[None]:
             _reading -= 1
             if not _reading and _was_on:
                 gc.enable()
+
+
+def _after_fork() -> None:
+    """The threads that were in here are not in the child: the garbage collector runs there as before."""
+    global _lock, _reading
+    _lock = threading.Lock()
+    if _reading and _was_on:
+        gc.enable()
+    _reading = 0
+
+
+call_after_fork(_after_fork)

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from types import MappingProxyType
 from typing import Any, Literal
 
 import pandas as pd
 
-from pdframe.api.walk import walk
+from pdframe.api.walk import another_list, walk
 from pdframe.errors import ArgumentError
 from pdframe.fields import Field, name_columns
 from pdframe.frames import to_arrow, to_frame
@@ -172,7 +172,7 @@ class Searches(Loading):
         else:
             path, size = "/itemSearch", ITEM_PAGE
             params["item_types"] = kinds or None
-        rows = self._found(path, params, size, max_items)
+        rows = self._found(path, params, size, max_items, lambda row: _is_item(_flat(row), kinds), "an id and a type that was asked for")
         return _frame(map(_flat, rows), _ITEMS)
 
     def search_field(
@@ -227,15 +227,19 @@ class Searches(Loading):
             self._syncer.ensure(table.field_list, max_age=self._max_age)
         code = _code(field, self._syncer.fields(table), table)
         params = {"term": term, "entity_type": entity, "field": code, "match": match}
-        rows = self._found("/itemSearch/field", params, PAGE, max_items)
+        rows = self._found("/itemSearch/field", params, PAGE, max_items, lambda row: _is_item(_value(row, entity, code), ()), "an id")
         return _frame((_value(row, entity, code) for row in rows), _VALUES)
 
-    def _found(self, path: str, params: Mapping[str, Any], size: int, most: int) -> list[dict[str, Any]]:
-        """The first `most` rows of a search; a warning says when there are more."""
+    def _found(
+        self, path: str, params: Mapping[str, Any], size: int, most: int, fits: Callable[[dict[str, Any]], bool], lacking: str
+    ) -> list[dict[str, Any]]:
+        """Return the first `most` rows of a search; a warning says when there are more. A page of which no row fits is refused."""
         limit = min(size, most)
 
         def rows() -> Iterator[dict[str, Any]]:
             for page in walk(self._client, path, params, cost=COST, limit=limit):
+                if page.rows and not any(map(fits, page.rows)):
+                    raise another_list(page.path, page.rows, lacking)
                 more[0] = page.next_cursor is not None
                 yield from page.rows
 
@@ -272,6 +276,12 @@ def _value(row: dict[str, Any], entity: str, code: str) -> dict[str, Any]:
 
 def _with_id(row: dict[str, Any]) -> dict[str, Any]:
     return {**{key: value for key, value in row.items() if key != "id"}, "lead_id": row.get("id")} if row.get("type") == "lead" else row
+
+
+def _is_item(row: dict[str, Any], kinds: Sequence[str]) -> bool:
+    """Whether a flat row is a found item, of one of these types where any are given."""
+    kind = row.get("type")
+    return row.get("lead_id" if kind == "lead" else "id") is not None and kind is not None and (not kinds or kind in kinds)
 
 
 def _frame(rows: Iterable[dict[str, Any]], table: Table) -> pd.DataFrame:

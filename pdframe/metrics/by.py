@@ -29,6 +29,8 @@ def attributes(
         There is no such column, or `deals` holds a deal twice.
     """
     visits = need(visits, "visits", ())
+    if deals is not None:
+        deals = need(deals, "deals", ())
     found: dict[str, Any] = {}
     place: Ints | None = None
     there = stays.left if some is None else stays.left[some]

@@ -26,6 +26,9 @@ _ACCOUNT_OPTIONS = ("max_age", "full_every", "max_tokens", "progress")
 class SandboxAccount(Account):
     """An account of a synthetic company, which it owns: closing it stops the server and removes a temporary cache.
 
+    A forked process may load from it, over connections of its own. Server and cache stay the parent's: closing the account there, or the
+    end of the process, leaves both alone.
+
     Attributes
     ----------
     company_model : Company
@@ -48,7 +51,7 @@ class SandboxAccount(Account):
 
     def _own(self, company: Company, server: Server, temporary: str | None) -> None:
         self.company_model, self.server = company, server
-        self._cleanup = weakref.finalize(self, _clean_up, server, temporary)
+        self._cleanup = weakref.finalize(self, _clean_up, server, temporary, os.getpid())
 
 
 def connect(
@@ -90,13 +93,15 @@ def connect(
             SandboxAccount, api_token=server.token, base_url=server.url, cache_dir=Path(temporary or cache_dir or "."), **options
         )
     except BaseException:
-        _clean_up(server, temporary)
+        _clean_up(server, temporary, os.getpid())
         raise
     account._own(company, server, temporary)
     return account
 
 
-def _clean_up(server: Server, temporary: str | None) -> None:
+def _clean_up(server: Server, temporary: str | None, owner: int) -> None:
+    if os.getpid() != owner:
+        return
     server.stop()
     if temporary is not None:
         shutil.rmtree(temporary, ignore_errors=True)

@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 
 from pdframe.api.client import Client, Page
 from pdframe.api.replies import Decode
-from pdframe.api.walk import PAGE, walk
+from pdframe.api.walk import PAGE, another_list, walk
 from pdframe.errors import ResponseError
 from pdframe.fields import Field
 from pdframe.frames import PageReader, to_arrow, unify
@@ -90,6 +90,7 @@ class Puller:
             if source.deletions:
                 for page in walk(self.client, source.path, {"status": "deleted"}, cost=source.cost, api=source.api):
                     gone, _ = to_arrow(page.rows, self.table, self.fields)
+                    self._check_keys(page, gone)
                     pull.gone += gone[self.table.key[0]].to_pylist()
                     pull.seen_at = page.server_time or pull.seen_at
                     self.tick(len(page.rows))
@@ -124,6 +125,9 @@ class Puller:
 
         for batch, pages in side_by_side(ask, batches):
             rows = [self.take(pull, page) for page in pages]
+            for page, came in zip(pages, rows, strict=True):
+                if came.num_rows and not pc.any(pc.is_in(came["deal_id"], value_set=pa.array(batch, pa.int64()))).as_py():
+                    raise another_list(page.path, page.rows, "one of the deals that were asked for")
             if more or batch is not batches[-1]:
                 keep(unify(rows, self.table, self.fields)[0], batch)
 
@@ -166,14 +170,20 @@ class Puller:
             raise StartAgainError("a cursor was refused") from error
 
     def take(self, pull: Pull, page: Page) -> pa.Table:
-        """Add a page to a pull."""
+        """Add a page to a pull; `ResponseError` where none of its rows has an id."""
         pull.server_time = pull.server_time or page.server_time
         pull.seen_at = max(filter(None, (page.server_time, pull.seen_at)), default=None)
         rows, problems = self.reader.typed(page.rows)
+        self._check_keys(page, rows)
         pull.add(rows)
         pull.problems.merge(problems)
         self.tick(len(page.rows))
         return rows
+
+    def _check_keys(self, page: Page, kept: pa.Table) -> None:
+        """Refuse a page of which no row has an id. One such row among many is left out, and told."""
+        if page.rows and not kept.num_rows:
+            raise another_list(page.path, page.rows, self.table.key[0])
 
 
 def keep_page(pending: Pending, pull: Pull, rows: pa.Table, reached: Place, note: pa.Table | None = None) -> None:

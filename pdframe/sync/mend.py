@@ -8,6 +8,7 @@ from collections.abc import Iterator
 
 from pdframe.aside import is_awaited, move_aside, settle, sweep
 from pdframe.errors import DamagedError
+from pdframe.forks import call_after_fork
 from pdframe.frames.problems import warn
 from pdframe.schema import TABLES
 from pdframe.schema.field_lists import FIELD_LISTS
@@ -26,6 +27,14 @@ LOADED_AGAIN = frozenset(
 )
 # Tables are worked on side by side.
 _one_at_a_time = threading.Lock()
+
+
+def _after_fork() -> None:
+    global _one_at_a_time
+    _one_at_a_time = threading.Lock()
+
+
+call_after_fork(_after_fork)
 
 
 def move_damaged(store: Store, error: DamagedError) -> list[str]:

@@ -15,7 +15,8 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pdframe.api.client import Client
+from pdframe.api.client import Client, Page
+from pdframe.api.walk import another_list
 from pdframe.errors import CacheError, PdframeError, ResponseError
 from pdframe.frames import Problems, storage_schema, to_arrow
 from pdframe.schema import Table
@@ -282,6 +283,7 @@ class ByParent:
             pages, server_time = 0, None
             try:
                 for page in pages_of(self.client, source, path=path):
+                    self._check_rows(page)
                     rows += page.rows
                     pages += 1
                     server_time = server_time or page.server_time
@@ -297,6 +299,13 @@ class ByParent:
         if self.parent.by_field:
             rows = [part for row in rows for part in _by_field(row)]
         return [{**row, self.parent.id: record} for row in rows], server_time
+
+    def _check_rows(self, page: Page) -> None:
+        """Refuse a page of which no row has what each row of this table has: its own key, else the column by which rows are ordered."""
+        own = [name for name in self.table.key if name != self.parent.id] or [name for name in (self.parent.order,) if name]
+        paths = [self.table.by_name[name].path.partition(".")[0] for name in own]
+        if page.rows and paths and not any(row.get(path) is not None for row in page.rows for path in paths):
+            raise another_list(page.path, page.rows, " or ".join(own))
 
     # Keeping
 

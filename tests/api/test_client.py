@@ -354,6 +354,61 @@ def test_a_redirect_is_never_followed(server, other_server, client, status):
     assert (len(server.seen), len(other_server.seen)) == (1, 0)
 
 
+@pytest.mark.parametrize(
+    "location",
+    ["javascript:alert(1)", "http://xn--zzzz/", "http://[::1", "http://a:99999999/", "http://exa mple/", "\xff", "http://" + "a" * 70_000],
+)
+def test_a_redirect_to_what_is_no_url_is_a_redirect(server, client, location):
+    server.last = Reply(302, b"", {"location": location})
+    with pytest.raises(errors.ResponseError, match="redirect"):
+        client.get("/deals", cost=10)
+    assert len(server.seen) == 1
+
+
+ODD_HEADERS = {
+    "date": ["Fri, 31 Dec 9999 23:59:59 GMT", "Fri, 31 Dec 9999 23:59:59 -2300", "Mon, 01 Jan 0100 00:00:00 +2300", "1" * 5_000],
+    "retry-after": ["-1", "9" * 50, "Fri, 31 Dec 9999 23:59:59 GMT", "\xb2", "inf"],
+    "x-ratelimit-limit": ["-1", "0", "9" * 50, "\xb2", "1, 2"],
+    "x-ratelimit-remaining": ["-5", "9" * 11],
+    "x-ratelimit-reset": ["9" * 11, "-1", "nan"],
+    "x-daily-ratelimit-token-remaining": ["\xb2", "9" * 50],
+    "content-type": ["", "\xff\xfe", ";;;", "application/json; charset=utf-99", "a" * 60_000],
+    "content-encoding": ["br", "gzip, gzip", "\xff"],
+    "set-cookie": ["a=b; expires=Mon, 99 Jan 99999 00:00:00 GMT; max-age=9" + "9" * 30, "a=b; Max-Age=1e400", ";;=;", "a=\xff; domain=."],
+}
+
+
+@pytest.mark.parametrize("status", [200, 401, 403, 429, 500])
+def test_odd_headers_are_never_the_caller_s_fault(server, make_client, status):
+    for name, values in ODD_HEADERS.items():
+        for value in values:
+            server.last = Reply(status, data([{"id": 1}]).body, {"content-type": "application/json"} | {name: value})
+            try:
+                assert make_client(retries=1).get_json("/deals", cost=10).rows == [{"id": 1}]
+            except errors.PdframeError as error:
+                refused = error
+            else:
+                continue
+            assert not isinstance(refused, errors.ArgumentError), (name, value)
+            assert str(refused).isprintable()
+
+
+def test_a_byte_order_mark_before_json_is_passed_over(server, client):
+    page = data([{"id": 1, "name": "Ägäis"}])
+    server.replies = [Reply(200, b"\xef\xbb\xbf" + page.body, page.headers)]
+    assert client.get_json("/deals", cost=10).rows == [{"id": 1, "name": "Ägäis"}]
+
+
+@pytest.mark.parametrize("deep", [b"[" * 5_000 + b"]" * 5_000, b'{"a":' * 5_000 + b"1" + b"}" * 5_000, b'[{"a":[' * 2_000 + b"]}]" * 2_000])
+def test_a_value_nested_beyond_all_reason_costs_no_other(server, client, deep):
+    rows = rb'{"id": 1, "name": "a [\"[ b"}, {"id": 2, "deep": %s, "name": "]}"}, {"id": 3, "name": "\\"}' % deep
+    server.replies = [Reply(200, b'{"success": true, "data": [%s], "additional_data": null}' % rows)]
+    first, second, third = client.get_json("/deals", cost=10).rows
+    assert (first, third) == ({"id": 1, "name": 'a ["[ b'}, {"id": 3, "name": "\\"})
+    assert (second["id"], second["name"]) == (2, "]}")
+    assert second["deep"] is not None
+
+
 def test_cookies_are_not_kept(server, client):
     server.replies = [data([], set_cookie="session=1; Path=/"), data([])]
     client.get("/deals", cost=10)

@@ -10,6 +10,7 @@ import traceback
 from datetime import UTC, datetime
 from urllib.parse import parse_qs
 
+import httpx
 import pytest
 from scripted import Reply, data, fail, grant, html
 
@@ -174,27 +175,65 @@ def test_a_token_endpoint_that_stays_down_is_a_transport_error(server, make_clie
     assert len(server.seen) == 3
 
 
-def test_the_grant_names_the_company(server, make_client, oauth):
-    server.replies = [grant(api_domain=server.url), data([{"id": 1}])]
-    client = make_client(oauth, origin=None)
+@pytest.mark.parametrize("domain", ["https://acme.pipedrive.com", "https://ACME.pipedrive.com/", "https://a.eu.pipedrive.com:443"])
+def test_the_grant_names_the_company(make_client, domain):
+    asked = []
+
+    def answer(request):
+        asked.append((str(request.url), request.headers.get("authorization", "")))
+        return httpx.Response(200, content=iter([(grant(api_domain=domain) if request.method == "POST" else data([{"id": 1}])).body]))
+
+    grants = OAuth("client", "client-5ecret", "refresh-1-5ecret")
+    client = make_client(grants, origin=None, transport=httpx.MockTransport(answer))
     assert client.origin is None
     assert client.get_json("/deals", cost=10).rows == [{"id": 1}]
-    assert client.origin == server.url
+    origin = domain.lower().removesuffix("/").removesuffix(":443")
+    assert client.origin == origin
+    assert asked[1] == (f"{origin}/api/v2/deals", "Bearer access-1")
 
 
 @pytest.mark.parametrize("domain", [None, "", 7])
 def test_without_a_company_anywhere_it_asks_for_one(server, make_client, oauth, domain):
     server.replies = [grant(api_domain=domain)]
-    with pytest.raises(errors.ArgumentError, match="Which company"):
-        make_client(oauth, origin=None).get("/deals", cost=10)
-
-
-@pytest.mark.parametrize("domain", ["http://evil.example", "https://a.example/path", "nonsense"])
-def test_an_unsafe_api_domain_gets_no_token(server, make_client, oauth, domain):
-    server.replies = [grant(api_domain=domain)]
-    with pytest.raises(errors.ArgumentError):
+    with pytest.raises(errors.ResponseError, match=r"does not name the company's API domain.*Give the company's name"):
         make_client(oauth, origin=None).get("/deals", cost=10)
     assert len(server.seen) == 1
+
+
+@pytest.mark.parametrize(
+    "domain",
+    [
+        "{other}",
+        "http://evil.example",
+        "https://evil.example",
+        "http://acme.pipedrive.com",
+        "https://evilpipedrive.com",
+        "https://pipedrive.com",
+        "https://.pipedrive.com",
+        "https://acme.pipedrive.com.evil.example",
+        "https://acme.pipedrive.com@evil.example",
+        "https://evil.example\\@acme.pipedrive.com",
+        "https://user:password@acme.pipedrive.com",
+        "https://acme.pipedrive.com/path",
+        "https://acme.pipedrive.com:99999",
+        "https://[::1].pipedrive.com",
+        "nonsense",
+        "x" * 100_000,
+    ],
+)
+def test_an_api_domain_that_is_none_of_pipedrive_s_gets_no_token(server, other_server, make_client, oauth, domain):
+    server.replies = [grant(api_domain=domain.replace("{other}", other_server.url))]
+    with pytest.raises(errors.ResponseError, match="was not sent there") as caught:
+        make_client(oauth, origin=None).get("/deals", cost=10)
+    assert len(str(caught.value)) < 400
+    assert (len(server.seen), other_server.seen) == (1, [])  # the renewal alone
+
+
+@pytest.mark.parametrize("seconds", ["1" + "0" * 300, "9" * 4_000, "1e400", "1e308"])
+def test_a_life_beyond_all_reason_is_a_long_one(server, make_client, oauth, seconds):
+    fields = b'{"access_token": "access-1", "refresh_token": "refresh-2", "expires_in": %s}' % seconds.encode()
+    server.replies = [Reply(200, fields), data([{"id": 1}])]
+    assert make_client(oauth).get_json("/deals", cost=10).rows == [{"id": 1}]
 
 
 def test_a_given_origin_stays(server, other_server, make_client, oauth):

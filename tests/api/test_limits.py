@@ -4,7 +4,9 @@ import contextlib
 import os
 import stat
 import threading
+import zlib
 from datetime import UTC, datetime
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
@@ -421,3 +423,36 @@ def test_the_account_s_budget_stays_known_when_a_header_is_missing():
     ledger.learn({"x-daily-ratelimit-token-remaining": "10"})
     ledger.learn({"x-daily-ratelimit-token-remaining": "some"})
     assert (ledger.daily_limit, ledger.daily_remaining) == (30000, 10)
+
+
+def test_the_count_and_its_lock_are_those_of_earlier_versions(path, time):
+    """A file that an earlier version wrote is read, and its lock, a `flock` on the file beside it, is waited for."""
+    fcntl = pytest.importorskip("fcntl")
+    path.parent.mkdir()
+    path.write_bytes(b'{"day": "2026-06-30", "tokens": 900, "crc32": %d}' % zlib.crc32(b'{"day": "2026-06-30", "tokens": 900}'))
+    ledger, spent = Ledger(path, clock=time.clock), threading.Event()
+    assert ledger.tokens_today == 900
+    with open(path.with_name("tokens.json.lock"), "r+b") as other:
+        fcntl.flock(other, fcntl.LOCK_EX)
+        spending = threading.Thread(target=lambda: (ledger.spend(10), spent.set()))
+        spending.start()
+        assert not spent.wait(0.2)
+        fcntl.flock(other, fcntl.LOCK_UN)
+        assert spent.wait(10)
+    spending.join()
+    assert unseal(path.read_bytes())["tokens"] == 910
+
+
+def test_the_ledger_takes_the_same_kind_of_lock_as_the_cache(path, time, monkeypatch):
+    import filelock
+
+    locked = []
+
+    class Counting(filelock.FileLock):
+        def __init__(self, name, **options):
+            locked.append(Path(name).name)
+            super().__init__(name, **options)
+
+    monkeypatch.setattr(filelock, "FileLock", Counting)
+    Ledger(path, clock=time.clock).spend(10)
+    assert set(locked) == {"tokens.json.lock"}

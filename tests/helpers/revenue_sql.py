@@ -81,7 +81,7 @@ from pairs join firsts using (customer, currency) where pairs.month >= $since::d
 
 RETENTION = """
 select cast(p.month + to_months($months) as date) as month, p.currency, count(*) as customers, sum(coalesce(n.mrr, 0)) / sum(p.mrr) as nrr,
-       sum(least(coalesce(n.mrr, 0), p.mrr)) / sum(p.mrr) as grr, count(*) filter (n.mrr > 0) / count(*) as logo_retention
+       sum(greatest(least(coalesce(n.mrr, 0), p.mrr), 0)) / sum(p.mrr) as grr, count(*) filter (n.mrr > 0) / count(*) as logo_retention
 from levels p left join (select customer, currency, month, mrr from levels) n
     on n.customer = p.customer and n.currency = p.currency and n.month = p.month + to_months($months)
 where p.mrr > 0 and p.month + to_months($months) >= $since::date and p.month + to_months($months) < $until::date

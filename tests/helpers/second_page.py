@@ -86,7 +86,7 @@ def check(client: Client, name: str, body: bytes) -> str:
 
 
 def keys_of(body: bytes, key: str) -> set[Any] | None:
-    """The keys of the rows on a page; None where it is none, or says that more follows."""
+    """The keys of the rows on a page; None where it is none, where none of its rows has one, or where it says that more follows."""
     try:
         # Python reads no whole number of more than 4,300 digits; no key has as many.
         content = json.loads(body.decode(), parse_int=lambda digits: int(digits[:400]))
@@ -101,5 +101,7 @@ def keys_of(body: bytes, key: str) -> set[Any] | None:
         return None
     found = [row.get(key) for row in content["data"]]
     if key == "id":
-        return {one for one in found if type(one) is int and -(2**63) <= one < 2**63}
-    return {one for one in found if isinstance(one, str) and one and one.isprintable()}
+        keys = {one for one in found if type(one) is int and -(2**63) <= one < 2**63}
+    else:
+        keys = {one for one in found if isinstance(one, str) and one and one.isprintable()}
+    return keys if keys or not found else None

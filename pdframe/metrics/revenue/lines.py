@@ -151,8 +151,8 @@ def won_lines(
     ArgumentError
         A column of deals is missing, or a deal is there twice.
     """
-    carried = _carried(deals, carry) if isinstance(deals, pd.DataFrame) else []
-    deals = need(deals, "deals", ["id", "status", "won_time", *policy.customer], carried)
+    deals = need(deals, "deals", ())
+    deals = need(deals, "deals", ["id", "status", "won_time", *policy.customer], _carried(deals, carry))
     say_uncountable(deals, "deals", moments=["won_time", "local_won_date"])
     deal_ids = ids(deals, "id")
     counts = deals["status"].isin(policy.statuses).to_numpy(bool) & deal_ids.notna().to_numpy()

@@ -42,8 +42,8 @@ def retention(
     -------
     DataFrame
         By group, month and currency. The columns of `by`, then month (the later look), currency, customers (active `months` earlier), nrr
-        (sum of their MRR now / then), grr (sum of min(now, then) / then), logo_retention (share of them active now). Shares of 1; null
-        where nobody was active then.
+        (sum of their MRR now / then), grr (sum of max(0, min(now, then)) / then), logo_retention (share of them active now). Shares of 1;
+        null where nobody was active then. grr lies in [0, 1]; nrr has no upper bound, and is below 0 where credits outweigh what is left.
 
     Raises
     ------
@@ -54,6 +54,9 @@ def retention(
     -----
     Both looks are stated at the rates of the later month, so that rates alone change nothing. What happened between the looks does not
     count: 100, then 150, then 100 again is a gross retention of 1.
+
+    Customers whose MRR was 0 or below `months` earlier (credits outweigh their lines) were not active and count nowhere. One whose MRR is
+    below 0 now has lost all of it, and no more than that: its credit does not reduce what other customers keep.
     """
     names = keys(by, RETENTION)
     lag = whole_months(months)
@@ -70,7 +73,7 @@ def retention(
     columns: dict[str, Ints | Floats] = {
         "customers": customers,
         "nrr": ratio(total(now), base),
-        "grr": ratio(total(np.minimum(now, then)), base),
+        "grr": ratio(total(np.maximum(np.minimum(now, then), 0)), base),
         "logo_retention": ratio(total(active[was_active].astype(np.int64)), customers),
     }
     return keyed(held.grid(first, width, columns), ["month", *([] if rates is not None else ["currency"]), *names])

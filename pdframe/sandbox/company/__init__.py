@@ -3,6 +3,6 @@
 from .company import Company
 from .ledger import Event, Row, stamp
 from .switches import Switches
-from .truth import StageVisit, Subscription
+from .truth import DealState, Merge, StageVisit, Subscription
 
-__all__ = ["Company", "Event", "Row", "StageVisit", "Subscription", "Switches", "stamp"]
+__all__ = ["Company", "DealState", "Event", "Merge", "Row", "StageVisit", "Subscription", "Switches", "stamp"]

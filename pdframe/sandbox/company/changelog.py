@@ -7,6 +7,7 @@ from typing import Any
 
 from .clock import wire_millis, wire_v1
 from .ledger import Event, Row, merge
+from .switches import Switches
 
 _APP = "Mozilla/5.0 (Macintosh; Intel Mac OS X 10_15_7) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/121.0.0.0 Safari/537.36"
 # Columns that no source shows in a changelog: derived ones, and the flags of archiving. Deletion shows as the status "deleted".
@@ -33,7 +34,9 @@ _SILENT = frozenset(
     )
 )
 _KEYS = {"owner_id": "user_id", "label_ids": "label"}
-_TIMES = frozenset({"won_time", "lost_time", "close_time"})
+_TIMES = frozenset({"won_time", "lost_time", "close_time", "add_time"})
+# Seconds by which the pipeline_id row of a move to another pipeline differs from its stage_id row.
+_PIPELINE_SECONDS = {"pipeline later": 1, "pipeline earlier": -1}
 
 
 def text(value: Any) -> str | None:
@@ -57,11 +60,11 @@ def _parts(code: str, value: Any) -> dict[str, Any]:
 
 
 def _pairs(before: Row, event: Event) -> Iterator[tuple[str, Any, Any]]:
-    if event.action == "delete":
-        yield "status", before["status"], "deleted"
+    if event.action in ("delete", "restore"):
+        yield "status", *((before["status"], "deleted") if event.action == "delete" else ("deleted", before["status"]))
         return
     for key, new in event.changes.items():
-        if key in _TIMES:
+        if key in _TIMES and (key != "add_time" or event.action != "create"):
             old = before[key]
             yield key, old and old[:-1].replace("T", " "), new and new[:-1].replace("T", " ")
         elif key not in _SILENT:
@@ -72,28 +75,47 @@ def _pairs(before: Row, event: Event) -> Iterator[tuple[str, Any, Any]]:
             yield key, old_parts.get(key), new_parts.get(key)
 
 
-def deal_changelog(log: Sequence[Event], with_creation: bool) -> list[Row]:
-    """Return the v1 changelog rows of one deal, oldest first; rows of one write share its second and keep the order of its columns."""
+def _shown(key: str, event: Event, switches: Switches) -> bool:
+    """Whether the changelog has a row for this column of the event."""
+    moved = event.action == "update" and "pipeline_id" in event.changes
+    if key == "pipeline_id" and moved:
+        if "stage_id" not in event.changes:
+            return switches.moved_stage_in_changelog
+        return switches.pipeline_move_in_changelog != "stage only"
+    return not (key == "stage_id" and moved and switches.pipeline_move_in_changelog == "pipeline only")
+
+
+def _time(key: str, event: Event, switches: Switches) -> int:
+    """Return the second at which the changelog has the row."""
+    crossed = event.action == "update" and key == "pipeline_id" and "stage_id" in event.changes
+    return event.time + (_PIPELINE_SECONDS.get(switches.pipeline_move_in_changelog, 0) if crossed else 0)
+
+
+def deal_changelog(log: Sequence[Event], switches: Switches) -> list[Row]:
+    """Return the v1 changelog rows of one deal, oldest first.
+
+    Rows of one write share its second and keep the order of its columns, unless a switch says otherwise.
+    """
     rows: list[Row] = []
     state: Row = {}
     for event in log:
         if event.action == "create":
             state = dict(event.changes)
-            if not with_creation:
+            if not switches.changelog_has_creation:
                 continue
             before: Row = {**dict.fromkeys(state), "custom_fields": {}}
         else:
             before = state
         for key, old, new in _pairs(before, event):
             old_text, new_text = text(old), text(new)
-            if old_text != new_text:
+            if old_text != new_text and _shown(key, event, switches):
                 rows.append(
                     {
                         "field_key": key,
                         "old_value": old_text,
                         "new_value": new_text,
                         "actor_user_id": event.actor,
-                        "time": wire_v1(event.time),
+                        "time": wire_v1(_time(key, event, switches)),
                         "change_source": event.source,
                         "change_source_user_agent": _APP if event.source == "app" else None,
                         "is_bulk_update_flag": event.bulk,
@@ -101,6 +123,7 @@ def deal_changelog(log: Sequence[Event], with_creation: bool) -> list[Row]:
                 )
         if event.action != "create":
             merge(state, event.changes)
+    rows.sort(key=lambda row: str(row["time"]))
     return rows
 
 

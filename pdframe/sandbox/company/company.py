@@ -44,6 +44,8 @@ class Company(Counts):
         Every write so far; the state of every table is their fold.
     deleted_at, hidden
         When a row was flagged as deleted; rows that the token's user cannot see any more.
+    merged_into
+        Deals that were merged into another, which deleted them.
     truth
         Stage visits and subscriptions as they really were.
     """
@@ -79,7 +81,7 @@ class Company(Counts):
     def deal_changelog(self, deal_id: int) -> list[Row]:
         """Return the v1 changelog rows of a deal, oldest first."""
         self.row("deals", deal_id)
-        return deal_changelog(self._logs["deals"][deal_id], self.switches.changelog_has_creation)
+        return deal_changelog(self._logs["deals"][deal_id], self.switches)
 
     def project_changelog(self, project_id: int) -> list[Row]:
         """Return the v2 changelog rows of a project, oldest first."""

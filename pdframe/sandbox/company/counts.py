@@ -62,8 +62,7 @@ class Counts(Writes):
 
     def _activity_rows(self, keys: Iterable[tuple[str, int]]) -> list[Row]:
         rows = self.tables["activities"]
-        found = dict.fromkeys(i for key in keys for i in self._activities_of.get(key, ()) if rows[i][key[0]] == key[1])
-        return [rows[i] for i in found if not rows[i]["is_deleted"]]
+        return [rows[i] for i in dict.fromkeys(i for key in keys for i in self._activity_ids_of(*key))]
 
     def _activity_counts(self, keys: Iterable[tuple[str, int]]) -> Row:
         rows = self._activity_rows(keys)

@@ -62,7 +62,23 @@ class Diary:
             values["note"] = agenda.pick(("Asked for 10 % off", "<p>Wants <b>references</b></p>", "Räägi Mariga\nja siis uuesti"))
         if draw() < 0.04:
             values["lead_id"] = self.uuid()
+        if company.switches.activities_have_custom_fields:
+            values["custom_fields"] = self._custom_values(company._next["activities"])
         self._planned[deal["id"]] = company.add_activity(agenda.pick(_SUBJECTS[kind]), actor=owner, **values)
+
+    def _custom_values(self, activity_id: int) -> Row:
+        """Return the custom values of an activity: a function of its id, so that no draw of the company changes."""
+        values: Row = {}
+        for number, field in enumerate(f for f in self._company.fields["activity"] if f["is_custom_field"]):
+            options = [option["id"] for option in field["options"] or ()]
+            lot = activity_id * 31 + number * 7
+            if lot % 3 == 0:
+                continue
+            if field["field_type"] == "enum" and options:
+                values[field["field_code"]] = options[lot % len(options)]
+            elif field["field_type"] == "double":
+                values[field["field_code"]] = lot % 400 + (0.5 if lot % 4 else 0)
+        return values
 
     def uuid(self) -> str:
         """Draw the id of a lead."""

@@ -45,9 +45,9 @@ class Event(NamedTuple):
 
     `changes` holds every stored key that got a new value, the derived ones included; the time of the touch is not among them: it is
     `time` where `touches`. A ``custom_fields`` in it is merged into the row's, None clears. `action` is create, update, delete
-    (flagged), remove (gone), hide or show. Field metadata uses the tables ``deal_fields`` and so on with the field's code as `id`;
-    followers use ``deal_followers`` and so on with the followed row's id. `source` and `bulk` are what the changelog tells of the way
-    it was made.
+    (flagged), restore (flag taken away), remove (gone), hide or show. Field metadata uses the tables ``deal_fields`` and so on with
+    the field's code as `id`; followers use ``deal_followers`` and so on with the followed row's id. `source` and `bulk` are what the
+    changelog tells of the way it was made.
     """
 
     seq: int
@@ -81,7 +81,7 @@ def merge(row: Row, changes: Mapping[str, Any]) -> None:
 
 
 class Ledger:
-    """Tables and events; every change of state passes through `_create`, `_update`, `_delete`, `_remove` or `hide`."""
+    """Tables and events; every change of state passes through `_create`, `_update`, `_delete`, `_restore`, `_remove` or `hide`."""
 
     def __init__(self, now: int) -> None:
         self.now = now
@@ -90,6 +90,7 @@ class Ledger:
         self.fields: dict[str, list[Row]] = {name: [] for name in ENTITIES}
         self.events: list[Event] = []
         self.deleted_at: dict[tuple[str, RowId], int] = {}
+        self.merged_into: dict[int, int] = {}
         self.hidden: set[tuple[str, RowId]] = set()
         self._logs: dict[str, dict[RowId, list[Event]]] = {name: {} for name in sorted(LOGGED)}
         self._next: dict[str, int] = dict.fromkeys(TABLES, 1)
@@ -174,6 +175,15 @@ class Ledger:
             row[TOUCHED.get(table) or "update_time"] = stamp(table, self.now)
         self.deleted_at[table, row_id] = self.now
         self._log(table, row_id, "delete", changes, actor, touches)
+
+    def _restore(self, table: str, row_id: RowId, changes: Mapping[str, Any], actor: int, touches: bool = True) -> None:
+        """Take the flag of deletion off a row."""
+        row = self.tables[table][row_id]
+        row.update(changes)
+        if touches:
+            row[TOUCHED.get(table) or "update_time"] = stamp(table, self.now)
+        del self.deleted_at[table, row_id]
+        self._log(table, row_id, "restore", changes, actor, touches)
 
     def _remove(self, table: str, row_id: RowId, actor: int) -> None:
         """Take a row out of its table for good."""

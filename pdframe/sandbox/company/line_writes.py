@@ -40,8 +40,7 @@ class LineWrites(RecordWrites):
     """Record writes and everything that hangs on a deal's products."""
 
     def __init__(self, now: int, seed: int, me: int, switches: Switches) -> None:
-        super().__init__(now, seed, me)
-        self.switches = switches
+        super().__init__(now, seed, me, switches)
         self._lines_of: dict[int, list[int]] = {}
         self._installments_of: dict[int, list[int]] = {}
         self._discounts_of: dict[int, list[str]] = {}

@@ -9,6 +9,7 @@ from .clock import wire
 from .field_writes import FieldWrites
 from .ledger import Row, RowId
 from .rows import BLANK, blank
+from .switches import Switches
 
 _ENTITY_OF = {"deals": "deal", "persons": "person", "organizations": "organization", "products": "product", "projects": "project"}
 TABLE_OF = {"deal": "deals", "person": "persons", "organization": "organizations", "product": "products", "user": "users"}
@@ -20,8 +21,9 @@ _FIXED = frozenset(
 class RecordWrites(FieldWrites):
     """Field writes and the plain records, with the indexes that counts are read from."""
 
-    def __init__(self, now: int, seed: int, me: int) -> None:
+    def __init__(self, now: int, seed: int, me: int, switches: Switches) -> None:
         super().__init__(now, seed, me)
+        self.switches = switches
         self._activities_of: dict[tuple[str, int], list[int]] = {}
         self._follows: dict[tuple[str, RowId], list[tuple[str, int, int, int]]] = {}
         self._persons_of_org: dict[int, list[int]] = {}
@@ -43,11 +45,13 @@ class RecordWrites(FieldWrites):
 
     def _columns(self, table: str, changes: Mapping[str, Any], fixed: frozenset[str] = _FIXED) -> None:
         unknown = changes.keys() - BLANK[table].keys()
+        entity = _ENTITY_OF.get(table)
+        if table == "activities" and self.switches.activities_have_custom_fields:
+            unknown, entity = unknown - {"custom_fields"}, "activity"
         if unknown:
             raise ValueError(f"{table} has no column {', '.join(sorted(unknown))}.")
         if changes.keys() & fixed:
             raise ValueError(f"{', '.join(sorted(changes.keys() & fixed))} of {table} cannot be set: the company keeps it.")
-        entity = _ENTITY_OF.get(table)
         if entity is not None and "custom_fields" in changes:
             self._check_custom(entity, changes["custom_fields"])
         for key, target in (("owner_id", "users"), ("org_id", "organizations"), ("person_id", "persons")):
@@ -126,7 +130,7 @@ class RecordWrites(FieldWrites):
     # Activities
 
     def add_activity(self, subject: str, *, actor: int | None = None, source: str = "app", **values: Any) -> int:
-        """Add an activity; one that is added as done is done now."""
+        """Add an activity; one that is added as done is done now. It takes `custom_fields` where the switch is on."""
         with self.lock:
             self._columns("activities", values)
             self._refer("deals", values.get("deal_id"))
@@ -146,6 +150,8 @@ class RecordWrites(FieldWrites):
                 participants=[],
                 attendees=[],
             )
+            if self.switches.activities_have_custom_fields:
+                row["custom_fields"] = {}
             row.update(values)
             if row["done"]:
                 row["marked_as_done_time"] = wire(self.now)
@@ -180,6 +186,12 @@ class RecordWrites(FieldWrites):
             self._living("activities", activity_id)
             self._tick()
             self._delete("activities", activity_id, {"is_deleted": True}, self.me if actor is None else actor)
+
+    def _activity_ids_of(self, key: str, row_id: int) -> list[int]:
+        """Return the ids of the living activities that `key` links to the row, oldest link first."""
+        rows = self.tables["activities"]
+        found = dict.fromkeys(i for i in self._activities_of.get((key, row_id), ()) if rows[i][key] == row_id)
+        return [i for i in found if not rows[i]["is_deleted"]]
 
     # Followers
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import date
 from typing import Literal, NamedTuple
 
+from .clock import epoch
 from .ledger import Event, Ledger, Row
 from .lines import monthly, term_end
 
@@ -21,6 +22,24 @@ class StageVisit(NamedTuple):
     entered_at: int
     left_at: int | None
     end: VisitEnd
+
+
+class DealState(NamedTuple):
+    """What a deal is from `time` on (epoch seconds UTC): status is open, won, lost or deleted, stage and pipeline are its own."""
+
+    deal_id: int
+    time: int
+    status: str
+    stage_id: int
+    pipeline_id: int
+
+
+class Merge(NamedTuple):
+    """Deal `deal_id` was merged into deal `into`, and deleted, at `time` (epoch seconds UTC)."""
+
+    deal_id: int
+    into: int
+    time: int
 
 
 class Subscription(NamedTuple):
@@ -46,7 +65,14 @@ class Truth:
         self._cancellation = cancellation_code
 
     def stage_visits(self, deal_id: int | None = None) -> list[StageVisit]:
-        """Return the stays of all deals, or of one, by deal and time."""
+        """Return the stays of all deals, or of one, by deal and time.
+
+        The first stay begins at the ``add_time`` that the deal was created with; an ``add_time``
+        set by hand afterwards changes no stay, nor does a ``won_time`` or ``lost_time``. A deal
+        created won or lost has one stay, which ends at the ``close_time`` that it was created with.
+        A change from won to lost, or from lost to won, is a stay of no length. A stage moved to
+        another pipeline ends the stays in it as changed pipeline, and begins them again there.
+        """
         ledger = self._ledger
         logs = ledger._logs["deals"]
         wanted = logs if deal_id is None else {deal_id: logs[deal_id]}
@@ -57,8 +83,8 @@ class Truth:
     def _visits(log: list[Event], order: dict[int, int]) -> list[StageVisit]:
         first = log[0]
         deal = int(first.id)
-        stage, pipeline = first.changes["stage_id"], first.changes["pipeline_id"]
-        entered: int | None = first.time
+        stage, pipeline, status = first.changes["stage_id"], first.changes["pipeline_id"], first.changes["status"]
+        entered: int | None = epoch(first.changes["add_time"])
         counts: dict[int, int] = {}
         found: list[StageVisit] = []
 
@@ -69,25 +95,52 @@ class Truth:
                 found.append(StageVisit(deal, pipeline, stage, counts[stage], entered, t, end))
                 entered = None
 
+        if status != "open":
+            leave(epoch(first.changes["close_time"]), status)
         for event in log[1:]:
             changes = event.changes
             if event.action == "delete":
                 leave(event.time, "deleted")
-            elif "stage_id" in changes:
-                new = changes["stage_id"]
+            elif event.action == "restore":
+                entered = event.time if status == "open" else None
+            inside = entered is not None
+            if "stage_id" in changes or "pipeline_id" in changes:
+                new = changes.get("stage_id", stage)
                 if "pipeline_id" in changes:
                     leave(event.time, "changed pipeline")
                 else:
                     leave(event.time, "advanced" if order[new] > order[stage] else "moved back")
-                stage, pipeline, entered = new, changes.get("pipeline_id", pipeline), event.time
-            elif "status" in changes:
+                stage, pipeline, entered = new, changes.get("pipeline_id", pipeline), event.time if inside else None
+            if "status" in changes:
                 status = changes["status"]
-                if status == "open":
-                    entered = event.time
-                else:
+                entered = event.time if entered is None else entered
+                if status != "open":
                     leave(event.time, status)
         leave(None, "open")
         return found
+
+    def deal_states(self, deal_id: int) -> list[DealState]:
+        """Return what the deal was after its creation and after each write that changed it, oldest first.
+
+        Times are those of the writes, whatever dates were set by hand.
+        """
+        found: list[DealState] = []
+        status, deleted = "", False
+        stage = pipeline = 0
+        for event in self._ledger._logs["deals"][deal_id]:
+            status = event.changes.get("status", status)
+            stage, pipeline = event.changes.get("stage_id", stage), event.changes.get("pipeline_id", pipeline)
+            deleted = event.action == "delete" or (deleted and event.action != "restore")
+            state = DealState(deal_id, event.time, "deleted" if deleted else status, stage, pipeline)
+            if not found or found[-1][2:] != state[2:]:
+                found.append(state)
+        return found
+
+    def merges(self) -> list[Merge]:
+        """Return one row a merged deal that was not undeleted since, by time."""
+        deleted = self._ledger.deleted_at
+        merged = [Merge(deal, into, deleted["deals", deal]) for deal, into in self._ledger.merged_into.items()]
+        return sorted(merged, key=lambda merge: merge.time)
 
     def subscriptions(self, *, cancellations: bool = True) -> list[Subscription]:
         """Return one row a recurring, enabled line of a won deal that is not deleted, by line id.

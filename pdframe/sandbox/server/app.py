@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import parse_qs, unquote
 
 from pdframe.sandbox.server.answers import Answer, Refusal, bad_request, encode, html, not_found, refused
-from pdframe.sandbox.server.auth import Auth
+from pdframe.sandbox.server.auth import API_TOKEN, Auth
 from pdframe.sandbox.server.call import Call
 from pdframe.sandbox.server.faults import Faults
 from pdframe.sandbox.server.limits import Limits
@@ -144,7 +144,7 @@ class App:
         if blocked is not None:
             return blocked
         try:
-            caller = self.auth.caller(request.headers, trace.query)
+            caller = self.auth.caller(request.headers, trace.query, query_token=self.settings.query_token)
         except Refusal as refusal:
             return refused(refusal)
         found = self._router.find(path)
@@ -173,7 +173,9 @@ class App:
         params = operation.params
         if operation.template == "/api/v2/products" and not settings.products_updated_since:
             params = {name: param for name, param in params.items() if name != "updated_since"}
-        values = read(params, query)
+        if settings.query_token:
+            query = {name: texts for name, texts in query.items() if name != API_TOKEN}
+        values = read(params, query, ignore_undeclared=settings.undeclared_params == "ignored")
         parts = {name: unquote(value, errors="replace") for name, value in args.items()}
         call = Call(self.company, self._views, self.cursors, self._present, settings, operation.template, parts, values)
         with self.company.lock:

@@ -18,6 +18,8 @@ _SCOPES = (
     " search:read users:read"
 )
 ALL_SCOPES = frozenset(_SCOPES.split())
+# The query parameter that some clients send their token in.
+API_TOKEN = "api_token"
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,14 +60,23 @@ class Auth:
         self._refresh = {client.refresh_token: client for client in clients}
         self._access: dict[str, tuple[OAuthClient, float]] = {}
 
-    def caller(self, headers: Mapping[str, str], query: Mapping[str, Sequence[str]]) -> Caller:
-        """Find out who is asking; refuses wrong and stale tokens, and any token in the query, where logs would keep it."""
+    def caller(self, headers: Mapping[str, str], query: Mapping[str, Sequence[str]], *, query_token: bool = False) -> Caller:
+        """Find out who is asking.
+
+        Refuses wrong and stale tokens, and a token in the query, where logs would keep it, unless
+        `query_token` accepts the API token there: once, and equal to that in the header if both are sent.
+        """
         refusal = Refusal(401, "unauthorized access", "You do not have permissions to do this.")
-        if "api_token" in query or "access_token" in query:
+        given = query.get(API_TOKEN)
+        if "access_token" in query or (given is not None and not query_token):
             raise refusal
         token = headers.get("x-api-token")
+        if given is not None:
+            if len(given) != 1 or token not in (None, given[0]):
+                raise refusal
+            token = given[0]
         if token is not None:
-            if not hmac.compare_digest(token.encode(), self._token.encode()):
+            if not hmac.compare_digest(token.encode("utf-8", "replace"), self._token.encode()):
                 raise refusal
             return Caller(token, None)
         kind, _, bearer = headers.get("authorization", "").partition(" ")

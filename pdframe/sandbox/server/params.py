@@ -22,14 +22,14 @@ class Param:
     required: bool = False
 
 
-def read(declared: Mapping[str, Param], given: Mapping[str, Sequence[str]]) -> dict[str, Any]:
+def read(declared: Mapping[str, Param], given: Mapping[str, Sequence[str]], *, ignore_undeclared: bool = False) -> dict[str, Any]:
     """Parse the query of a request.
 
-    A parameter that the operation does not have is refused: that is how the older API answers ``updated_since`` on products. An
-    empty value counts as not given.
+    A parameter that the operation does not have is refused, unless `ignore_undeclared`: that is how the older API answers
+    ``updated_since`` on products. An empty value counts as not given.
     """
     unknown = [name for name in given if name not in declared]
-    if unknown:
+    if unknown and not ignore_undeclared:
         raise bad_request(f"unknown parameter {shown(unknown[0])!r}")
     values: dict[str, Any] = {}
     for name, param in declared.items():

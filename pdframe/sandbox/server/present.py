@@ -78,7 +78,7 @@ class Presenter:
         """
         columns = COLUMNS[table]
         salts = _SALTS.get(table, ())
-        custom = table in ENTITY
+        custom = table in ENTITY or (table == "activities" and self._company.switches.activities_have_custom_fields)
         chosen: Sequence[str] = params.get("custom_fields", ())
         empty = self._empty(table, chosen) if custom else {}
         options = self._options(table) if params.get("include_option_labels") else None
@@ -113,6 +113,10 @@ class Presenter:
             self._mark_deleted(out)
         return out
 
+    @staticmethod
+    def _entity(table: str) -> str:
+        return "activity" if table == "activities" else ENTITY[table]
+
     def _mark_deleted(self, projects: list[Row]) -> None:
         deleted = self._company.deleted_at
         for wire in projects:
@@ -129,7 +133,8 @@ class Presenter:
     def _empty(self, table: str, chosen: Sequence[str]) -> dict[str, None]:
         """Every custom hash of the account in metadata order, or the chosen ones that exist."""
         hashes: dict[str, None] = self._views.keep(
-            ("hashes", table), lambda: dict.fromkeys(f["field_code"] for f in self._company.fields[ENTITY[table]] if f["is_custom_field"])
+            ("hashes", table),
+            lambda: dict.fromkeys(f["field_code"] for f in self._company.fields[self._entity(table)] if f["is_custom_field"]),
         )
         return {key: None for key in chosen if key in hashes} if chosen else hashes
 
@@ -137,12 +142,12 @@ class Presenter:
         """Labels of the options of every custom single and multiple option field."""
         return {
             f["field_code"]: {o["id"]: o["label"] for o in f["options"] or ()}
-            for f in self._company.fields[ENTITY[table]]
+            for f in self._company.fields[self._entity(table)]
             if f["is_custom_field"] and f["field_type"] in ("enum", "set")
         }
 
     def _labels(self, table: str) -> dict[Any, str]:
-        for field in self._company.fields[ENTITY[table]]:
+        for field in self._company.fields[self._entity(table)]:
             if field["field_code"] in ("label", "label_ids"):
                 return {int(o["id"]): o["label"] for o in field.get("options") or ()}
         return {}

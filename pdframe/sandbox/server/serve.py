@@ -2,6 +2,7 @@
 
 import contextlib
 import gzip
+import os
 import secrets
 import socket
 import sys
@@ -118,6 +119,7 @@ class _HTTPServer(ThreadingHTTPServer):
         self._open: set[socket.socket] = set()
         self._guard = threading.Lock()
         super().__init__(("127.0.0.1", 0), _Handler)
+        _listening.add(self)
 
     def process_request_thread(self, request: Any, client_address: Any) -> None:
         with self._guard:
@@ -143,10 +145,28 @@ class _HTTPServer(ThreadingHTTPServer):
                     connection.shutdown(socket.SHUT_RDWR)
 
 
-def _stop(httpd: _HTTPServer, thread: threading.Thread) -> None:
+_listening: weakref.WeakSet[_HTTPServer] = weakref.WeakSet()
+
+
+def _leave_to_parent() -> None:
+    """Close a forked process's copies of the sockets: nobody serves there, and a caller must see when the parent hangs up."""
+    for httpd in list(_listening):
+        for copy in (httpd.socket, *httpd._open):
+            with contextlib.suppress(OSError):
+                os.close(copy.detach())  # files that were made of a socket would keep it open
+
+
+# Windows cannot fork.
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_leave_to_parent)
+
+
+def _stop(httpd: _HTTPServer, thread: threading.Thread, owner: int) -> None:
+    if os.getpid() != owner:
+        return
     if threading.current_thread() is thread:
         # The garbage collector may find a forgotten server in that server's own thread, which cannot wait for its own end.
-        threading.Thread(target=_stop, args=(httpd, thread), daemon=True).start()
+        threading.Thread(target=_stop, args=(httpd, thread, owner), daemon=True).start()
         return
     httpd.shutdown()
     httpd.server_close()
@@ -221,7 +241,7 @@ class Server:
             self._url = self._app.origin = f"http://127.0.0.1:{httpd.server_port}"
             thread = threading.Thread(target=httpd.serve_forever, args=(0.05,), name="pdframe-sandbox", daemon=True)
             thread.start()
-            self._finalizer = weakref.finalize(self, _stop, httpd, thread)
+            self._finalizer = weakref.finalize(self, _stop, httpd, thread, os.getpid())
         return self
 
     def stop(self) -> None:

@@ -35,6 +35,12 @@ class Settings:
         Whether ``mrr``, ``arr``, ``acv`` are null or absent on Lite.
     products_updated_since
         False is the older API, where ``/products`` does not know ``updated_since``.
+    query_token
+        Whether the API token is accepted in the query (``?api_token=``) as well as in a header. Off,
+        a request with a token in its query is refused, also beside a good header.
+    undeclared_params
+        A query parameter that the operation does not declare is ``"refused"`` with HTTP 400, or
+        ``"ignored"``.
     field_search
         Rows of ``/itemSearch/field`` as the specification's schema or as its example has them: the two differ.
     """
@@ -51,6 +57,8 @@ class Settings:
     lite_status: Literal[402, 403] = 402
     lite_revenue: Literal["null", "absent"] = "null"
     products_updated_since: bool = True
+    query_token: bool = False
+    undeclared_params: Literal["refused", "ignored"] = "refused"
     field_search: Literal["schema", "example"] = "schema"
 
     def __post_init__(self) -> None:

@@ -77,8 +77,42 @@ def test_credits() -> None:
     lines = ledger(
         {}, {"start": "2026-06-01", "item_price": -150}, {"customer": 2, "item_price": -10}, {"customer": 2, "start": "2027-01-01"}
     )
-    # Customer 1 falls to -50; customer 2 was below nothing, so not active, and does not count though it is active now.
-    assert of(lines) == (1, -0.5, -0.5, 0.0)
+    # Customer 1 falls to -50, of which gross retention keeps nothing; customer 2 was below nothing, so not active, and does not count
+    # though it is active now.
+    assert of(lines) == (1, -0.5, 0.0, 0.0)
+
+
+def test_a_credit_of_one_customer_takes_nothing_from_the_gross_retention_of_others() -> None:
+    lines = ledger(
+        {"item_price": 300},
+        {"customer": 2},
+        {"customer": 2, "start": "2026-06-01", "item_price": -500},  # now at -400
+        {"customer": 3, "item_price": 100, "billing_frequency_cycles": 6},
+    )
+    # Then 300 + 100 + 100; now 300 - 400 + 0 in all, of which 300 + 0 + 0 are kept.
+    assert of(lines) == (3, -100 / 500, 300 / 500, 1 / 3)
+    assert of(lines, rates={"EUR": 1.0}) == (3, -100 / 500, 300 / 500, 1 / 3)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_gross_retention_lies_between_nothing_and_all(seed: int) -> None:
+    draw = np.random.default_rng(seed)
+    rows: list[dict[str, Any]] = [
+        {
+            "customer": int(draw.integers(1, 12)),
+            "currency": str(draw.choice(["EUR", "USD"])),
+            "item_price": float(draw.choice([-500, -20, -0.01, 0.01, 30, 400])),
+            "start": f"{draw.integers(2024, 2027)}-{draw.integers(1, 13):02}-{draw.integers(1, 29):02}",
+            "billing_frequency_cycles": int(draw.integers(1, 30)),
+        }
+        for _ in range(80)
+    ]
+    lines = ledger(*rows)
+    for arguments in ({}, {"rates": {"EUR": 1.0, "USD": 0.8}}, {"by": "name"}):
+        found = retention(lines, since="2024-06-01", until="2028-01-01", months=7, **arguments)
+        grr = found["grr"].dropna()
+        assert len(grr) > 20
+        assert grr.between(0, 1).all()
 
 
 def test_by_group() -> None:

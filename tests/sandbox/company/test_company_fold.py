@@ -44,6 +44,8 @@ def fold(events: Iterable[Event]) -> tuple[dict[str, dict[object, Row]], dict[tu
                 row[TOUCHED.get(event.table, "update_time")] = stamp(event.table, event.time)
             if event.action == "delete":
                 deleted[event.table, event.id] = event.time
+            elif event.action == "restore":
+                del deleted[event.table, event.id]
     return state, deleted, hidden
 
 
@@ -157,6 +159,15 @@ def random_write(company: Company, draw: random.Random) -> None:
         lambda: company.delete("projects", draw.choice(list(company.tables["projects"]))) if draw.random() < 0.1 else None,
         lambda: company.delete("stages", draw.randint(1, 12)) if draw.random() < 0.1 else None,
         lambda: company.bulk_edit(draw.sample(deals, 3), owner_id=user),
+        lambda: company.patch_deal(deal, status=draw.choice(["open", "won", "lost"])),
+        lambda: company.patch_deal(deal, status=draw.choice(["open", "won", "lost"]), stage_id=draw.choice(list(company.tables["stages"]))),
+        lambda: company.patch_deal(deal, won_time="2026-05-04T03:02:01Z"),
+        lambda: company.patch_deal(deal, lost_time="2026-05-04T03:02:01Z", lost_reason="Price"),
+        lambda: company.patch_deal(deal, add_time="2021-05-04T03:02:01Z"),
+        lambda: company.add_deal("Imported", status="won", add_time="2020-01-01T00:00:00Z", won_time="2020-02-01T00:00:00Z"),
+        lambda: company.merge_deals(deal, draw.choice(deals)) if draw.random() < 0.3 else None,
+        lambda: company.undelete_deal(deal),
+        lambda: company.move_stage(draw.choice(list(company.tables["stages"])), draw.choice(list(company.tables["pipelines"]))),
         lambda: company.advance(draw.choice([0, 0.5, 2])),
     ]
     draw.choice(writes)()
@@ -177,6 +188,11 @@ def test_a_random_life_keeps_every_invariant(seed: int) -> None:
     company.advance(15)
     agrees(company)
     rules(company)
+    for deal_id, deal in company.tables["deals"].items():
+        last = company.truth.deal_states(deal_id)[-1]
+        assert last[2:] == ("deleted" if deal["is_deleted"] else deal["status"], deal["stage_id"], deal["pipeline_id"])
+        open_visits = [(v.stage_id, v.pipeline_id) for v in company.truth.stage_visits(deal_id) if v.left_at is None]
+        assert open_visits == ([last[3:]] if last.status == "open" else [])
 
 
 def rules(company: Company) -> None:

@@ -36,6 +36,24 @@ def test_a_token_in_the_query_is_refused_even_beside_a_good_header(server):
     assert get(server, "deals", headers={}, api_token=server.token).status == 401
 
 
+def test_a_token_in_the_query_is_accepted_where_switched_on(serve, new_company):
+    server = serve(new_company, query_token=True, oauth_clients=[APP])
+    deal = new_company.add_deal("Asked for")
+    assert [row["id"] for row in get(server, "deals", headers={}, api_token=server.token, limit=5).data] == [deal]
+    assert get(server, "/api/v1/users/me", headers={}, api_token=server.token).status == 200
+    assert get(server, "deals", api_token=server.token).status == 200
+    assert get(server, "deals").status == 200
+    assert get(server, "deals", headers=bearer(refresh(server))).status == 200
+    assert get(server, "deals", headers={}, api_token="wrong").status == 401
+    assert get(server, "deals", headers={}, api_token="").status == 401
+    assert fetch(server, "/api/v2/deals?api_token=%FF%F0", headers={}).status == 401
+    assert get(server, "deals", headers={"x-api-token": "wrong"}, api_token=server.token).status == 401
+    assert get(server, "deals", api_token="wrong").status == 401
+    assert fetch(server, "/api/v2/deals", [("api_token", server.token)] * 2, headers={}).status == 401
+    assert get(server, "deals", headers={}, access_token=server.token).status == 401
+    assert all("api_token" not in entry.params for entry in server.requests)
+
+
 def test_what_is_not_there(server):
     reply = get(server, "deals/999999999")
     assert reply.status == 404

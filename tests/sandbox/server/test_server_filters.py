@@ -194,3 +194,21 @@ def test_deleted_projects_are_listed_on_demand(serve):
     assert not set(ids(live)) & set(ids(deleted))
     assert {row["status"] for row in deleted} <= {"deleted"}
     assert "deleted" not in {row["status"] for row in live}
+
+
+def test_parameters_that_the_api_does_not_have_are_refused_or_ignored(serve, new_company):
+    deal = new_company.add_deal("Asked for")
+    new_company.add_deal("Another")
+    extra = {"page_size": 1, "api_version": "2", "status": "open"}
+    for setting in ("refused", "ignored"):
+        server = serve(new_company, undeclared_params=setting)
+        reply = get(server, "deals", **extra)
+        assert reply.status == (200 if setting == "ignored" else 400)
+        if setting == "ignored":
+            assert len(reply.data) == 2
+            assert get(server, f"deals/{deal}", nonsense=1).data["title"] == "Asked for"
+            # What is declared is still checked, and what a path needs still required.
+            assert get(server, "deals", limit=501, nonsense=1).status == 400
+            assert get(server, "phases", nonsense=1).status == 400
+            server = serve(new_company, undeclared_params=setting, products_updated_since=False)
+            assert get(server, "products", updated_since="2099-01-01T00:00:00Z").status == 200

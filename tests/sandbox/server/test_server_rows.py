@@ -3,7 +3,7 @@
 import pytest
 from server_wire import get, ids, walk
 
-from pdframe.sandbox.company import Company
+from pdframe.sandbox.company import Company, Switches
 
 
 def custom_fields(company, entity):
@@ -178,3 +178,19 @@ def test_labels_asked_for_have_numbers_although_the_options_have_text(server):
     assert rows
     for row in rows:
         assert row["labels"] == [{"id": i, "label": names[str(i)]} for i in row["label_ids"]]
+
+
+@pytest.mark.parametrize("on", [True, False])
+def test_activities_are_served_with_custom_fields_where_switched_on(serve, on):
+    company = Company(seed=3, deals=40, switches=Switches(activities_have_custom_fields=on))
+    server = serve(company)
+    codes = [field["field_code"] for field in walk(server, "activityFields") if field["is_custom_field"]]
+    rows = walk(server, "activities")
+    assert len(codes) == 2
+    assert all(list(row.get("custom_fields", ())) == (codes if on else []) for row in rows)
+    if on:
+        stored = company.tables["activities"]
+        held = [{key: value for key, value in row["custom_fields"].items() if value is not None} for row in rows]
+        assert held == [stored[row["id"]]["custom_fields"] for row in rows]
+        assert any(held)
+        assert get(server, f"activities/{rows[0]['id']}").data == rows[0]

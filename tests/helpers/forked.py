@@ -1,0 +1,273 @@
+"""Scripts that fork, each run in a process of its own: a test runner is not to be forked.
+
+    python forked.py NAME [ARGUMENTS]
+
+Each prints one JSON object. Children end with `os._exit`, but where a script says that they do not.
+"""
+
+from __future__ import annotations
+
+import concurrent.futures
+import contextlib
+import gc
+import json
+import multiprocessing
+import os
+import sys
+import threading
+import time
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pdframe
+from pdframe import sandbox
+from pdframe.frames.uncollected import uncollected
+from pdframe.locks import locked
+from pdframe.sync import lists, mend, way
+
+KINDS = ("person", "deal", "organization", "product")
+
+
+class Child:
+    """A forked process that does some work and tells what it returned."""
+
+    def __init__(self, work: Callable[[], Any]) -> None:
+        self.reading, writing = os.pipe()
+        self.pid = os.fork()
+        if not self.pid:
+            try:
+                told = {"result": work()}
+            except BaseException as error:
+                told = {"error": f"{type(error).__name__}: {error}"}
+            with contextlib.suppress(BaseException):
+                os.write(writing, json.dumps(told).encode())
+            os._exit(0)
+        os.close(writing)
+
+    def result(self, seconds: float = 60) -> Any:
+        """What it returned; "hangs" where it does not end."""
+        raw, deadline = b"", time.monotonic() + seconds
+        os.set_blocking(self.reading, False)
+        while time.monotonic() < deadline:
+            with contextlib.suppress(BlockingIOError):
+                part = os.read(self.reading, 65_536)
+                if not part:
+                    os.waitpid(self.pid, 0)
+                    return json.loads(raw)
+                raw += part
+            time.sleep(0.01)
+        os.kill(self.pid, 9)
+        os.waitpid(self.pid, 0)
+        return "hangs"
+
+
+def rounds(number: str, requests: str, folder: str) -> dict[str, Any]:
+    """Children ask while the parent syncs: how many answers were another request's, what failed, and which rows are missing."""
+    lists.PAGE = way.PAGE = 20
+    wrong, failed, lost = 0, [], []
+    with sandbox.connect(seed=7, deals=120, cache_dir=folder, burst=100_000, search_burst=100_000, progress=False) as account:
+        ids = account.deals()["id"].tolist()
+        for _ in range(int(number)):
+            account.company_model.advance(days=1)
+            broken: list[str] = []
+
+            def sync(broken: list[str] = broken) -> None:
+                try:
+                    account.sync("deals", "persons", "organizations", "stages", "activities", full=True)
+                except BaseException as error:
+                    broken.append(repr(error))
+
+            syncing = threading.Thread(target=sync)
+            syncing.start()
+
+            def ask(kind: int) -> dict[str, int]:
+                mixed = 0
+                for turn in range(int(requests)):
+                    if turn % 5 == kind:
+                        found = account.search("an", [KINDS[kind]])
+                        mixed += bool(set(found["type"].astype(str)) - {KINDS[kind]})
+                    else:
+                        one = ids[(turn * 7 + kind) % len(ids)]
+                        try:
+                            mixed += account._client.get_json(f"/deals/{one}", cost=1).data["id"] != one
+                        except pdframe.PdframeError as error:
+                            if getattr(error, "status", None) != 404:
+                                raise
+                return {"wrong": mixed, "rows": len(account.stages(refresh=False))}
+
+            children = []
+            for kind in range(4):
+                children.append(Child(lambda kind=kind: ask(kind)))  # type: ignore[misc]
+                time.sleep(0.01)
+            for child in children:
+                told = child.result(120)
+                if isinstance(told, dict) and "result" in told:
+                    wrong += told["result"]["wrong"]
+                else:
+                    failed.append(told)
+            syncing.join(120)
+            failed += broken
+            state = {row["id"] for row in account.company_model.tables["deals"].values() if not row["is_deleted"]}
+            lost += sorted(state ^ set(account.deals(refresh=False)["id"].tolist()))
+        tokens, served = account.tokens_today, account.server.stats.tokens
+    return {"wrong": wrong, "failed": failed, "lost": lost, "tokens": tokens, "served": served}
+
+
+def held(folder: str) -> dict[str, Any]:
+    """Children forked while other threads hold every lock that there is: none may wait for them."""
+    told: dict[str, Any] = {}
+    with sandbox.connect(seed=7, deals=20, cache_dir=folder, burst=100_000, progress=True) as account:
+        account.deals()
+        client, stop, ready = account._client, threading.Event(), threading.Barrier(7)
+
+        def hold(lock: Any) -> None:
+            with lock:
+                ready.wait()
+                stop.wait()
+
+        from tqdm.auto import tqdm
+
+        locks = [client._opening, client.window._lock, client.ledger._lock, mend._one_at_a_time, tqdm.get_lock(), uncollected()]
+        threads = [threading.Thread(target=hold, args=(lock,), daemon=True) for lock in locks]
+        for thread in threads:
+            thread.start()
+        ready.wait()
+        child = Child(lambda: [len(account.deals(refresh=True)), account.tokens_today > 0, gc.isenabled()])
+        told["deals"] = child.result(30)
+        stop.set()
+        for thread in threads:
+            thread.join()
+    return told
+
+
+def busy_window(folder: str) -> dict[str, Any]:
+    """A child forked while the parent's requests under way take every place in the burst window."""
+    with sandbox.connect(seed=7, deals=20, cache_dir=folder, progress=False) as account:
+        account.stages()
+        window = account._client.window
+        with contextlib.ExitStack() as places:
+            for _ in range(window.limit):
+                places.enter_context(window.place())
+            return {"rows": Child(lambda: len(account.stages(refresh=True))).result(30)}
+
+
+def leaving() -> dict[str, Any]:
+    """Children that end in every way: the parent's server, its cache and its connections stay."""
+    account = sandbox.connect(seed=7, deals=20, burst=100_000, progress=False)
+    folder, before = account.cache_path, len(account.deals())
+    told: dict[str, Any] = {}
+
+    def closes() -> str:
+        account.close()
+        return "closed"
+
+    def leaves_the_block() -> str:
+        with account:
+            account.stages(refresh=True)
+        return "left"
+
+    told["closes"] = Child(closes).result(20)
+    told["block"] = Child(leaves_the_block).result(20)
+    sys.stdout.flush()
+    pid = os.fork()
+    if not pid:
+        account.deals(refresh=True)
+        sys.exit(0)  # as any script ends: with everything that is called at exit
+    deadline = time.monotonic() + 30
+    while (ended := os.waitpid(pid, os.WNOHANG)) == (0, 0) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    told["exit"] = ended[1] if ended[0] else "hangs"
+    if not ended[0]:
+        os.kill(pid, 9)
+    told["folder"] = folder.is_dir()
+    told["rows"] = [before, len(account.deals(refresh=True))]
+    account.close()
+    told["gone"] = not folder.is_dir()
+    return told
+
+
+def stopped_server(folder: str) -> dict[str, Any]:
+    """A server that its parent stops is stopped, though a child that has copies of its sockets lives on."""
+    account = sandbox.connect(seed=7, deals=20, cache_dir=folder, burst=100_000, progress=False)
+    account.stages()
+    reading, writing = os.pipe()
+    child = Child(lambda: os.read(reading, 1).decode())
+    url, token = account.server.url, account.server.token
+    account.close()
+    began = time.monotonic()
+    other = pdframe.connect(base_url=url, api_token=token, cache_dir=Path(folder) / "other", progress=False)
+    other._client._sleep = lambda seconds: None
+    try:
+        other.stages()
+        told = "answered"
+    except pdframe.errors.TransportError:
+        told = "refused"
+    soon = time.monotonic() - began < 5
+    os.write(writing, b"x")
+    return {"told": told, "soon": soon, "child": child.result(20)}
+
+
+def lock_of_a_dead_parent(folder: str) -> dict[str, Any]:
+    """A parent that is killed in the middle of a sync, with a child that lives on: the lock of the cache is free."""
+    ready, alive = os.pipe(), os.pipe()
+    pid = os.fork()
+    if not pid:
+        with locked(Path(folder)):
+            forked = threading.Event()
+
+            def fork() -> None:
+                if not os.fork():
+                    os.write(ready[1], b"x")
+                    os.read(alive[0], 1)
+                    os._exit(0)
+                forked.set()
+
+            threading.Thread(target=fork).start()
+            forked.wait()
+            time.sleep(60)
+    os.read(ready[0], 1)
+    waiting = Child(lambda: _locks(folder))
+    early = waiting.result(0.5)  # the parent has it
+    os.kill(pid, 9)
+    os.waitpid(pid, 0)
+    free = Child(lambda: _locks(folder)).result(10)
+    os.write(alive[1], b"x")
+    return {"early": early, "free": free}
+
+
+def _locks(folder: str) -> str:
+    with locked(Path(folder)):
+        return "locked"
+
+
+def _ask(kind: str) -> int:
+    found = ACCOUNT.search("an", [kind])
+    return len(set(found["type"].astype(str)) - {kind})
+
+
+ACCOUNT: Any = None
+
+
+def pools(folder: str) -> dict[str, Any]:
+    """What multiprocessing and concurrent.futures make of it, as joblib's multiprocessing backend does."""
+    global ACCOUNT
+    ACCOUNT = sandbox.connect(seed=7, deals=120, cache_dir=folder, burst=100_000, search_burst=100_000, progress=False)
+    ACCOUNT.search("an", ["person"])
+    context = multiprocessing.get_context("fork")
+    with context.Pool(4) as pool:
+        by_pool = sum(pool.map(_ask, KINDS * 6))
+    with concurrent.futures.ProcessPoolExecutor(4, mp_context=context) as executor:
+        by_executor = sum(executor.map(_ask, KINDS * 6))
+    rows = len(ACCOUNT.search("an", ["person"]))
+    ACCOUNT.close()
+    return {"pool": by_pool, "executor": by_executor, "rows": rows > 0}
+
+
+if __name__ == "__main__":
+    # Python 3.12 warns of any fork beside threads.
+    warnings.filterwarnings("ignore", message=".*use of fork.*", category=DeprecationWarning)
+    warnings.simplefilter("ignore", pdframe.DataWarning)
+    script = {one.__name__: one for one in (rounds, held, busy_window, leaving, stopped_server, lock_of_a_dead_parent, pools)}[sys.argv[1]]
+    print(json.dumps(script(*sys.argv[2:])))
