@@ -15,6 +15,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
+from zoneinfo import ZoneInfo
 
 import pandas as pd
 
@@ -25,6 +26,7 @@ from pdframe.api.limits import Ledger
 from pdframe.errors import AccessError, ArgumentError, CacheError, CredentialsError
 from pdframe.export import Exports
 from pdframe.fields import fields_frame
+from pdframe.frames.problems import shorten, warn
 from pdframe.loaders import ListLoaders, RecordLoaders, Searches
 from pdframe.past import Past
 from pdframe.progress import Bars
@@ -133,6 +135,7 @@ class Account(ListLoaders, RecordLoaders, Searches, Past, Exports):
         # Taken before a grant is renewed: the same credentials in the next session must give the same digest.
         self._digest = _digest(client.origin, client.credentials)
         self._known: Mapping[str, Any] | None = None
+        self._tz: str | None = None
         self._opened: Store | None = None
         # An account that is forgotten rather than closed leaves no connection open.
         weakref.finalize(self, client.close)
@@ -156,8 +159,25 @@ class Account(ListLoaders, RecordLoaders, Searches, Past, Exports):
 
     @property
     def tz(self) -> str:
-        """Name of the user's timezone, such as "Europe/Tallinn"; "UTC" where `/users/me` is refused."""
-        return self._text("timezone_name") or "UTC"
+        """Name of the user's timezone, such as "Europe/Tallinn"; "UTC" where `/users/me` is refused, or names one unknown here.
+
+        Warns
+        -----
+        DataWarning
+            Once an account: this machine does not know the timezone that `/users/me` names.
+        """
+        if self._tz is None:
+            named = self._text("timezone_name") or "UTC"
+            try:
+                ZoneInfo(named)
+            except (KeyError, ValueError, OSError):
+                warn(
+                    f"Pipedrive names the timezone {shorten(named)} for this user, which this machine does not know: days are those of "
+                    "UTC. Where you know the right one, pass it to metrics as tz=, such as tz='Europe/Berlin'."
+                )
+                named = "UTC"
+            self._tz = named
+        return self._tz
 
     @property
     def cache_path(self) -> Path:

@@ -90,7 +90,7 @@ class Past(ABC):
         deals = self.deals(refresh=refresh, labels=False, columns=_STATE)
         stages = self.stages(refresh=refresh, labels=False, columns=["id", "order_nr", "pipeline_id"])
         history, manifest = History(self._store), self._store.manifest("deals")
-        return stage_visits(
+        visits = stage_visits(
             deals,
             history.rows(),
             self._changes(),
@@ -99,6 +99,8 @@ class Past(ABC):
             loaded=self._changes_loaded(),
             seen_at=manifest.server_time if manifest else None,
         )
+        visits.attrs["tz"] = self.tz
+        return visits
 
     def as_of(self, when: str | date | pd.Timestamp) -> pd.DataFrame:
         """Deals as the kept history knew them at a time: nothing that was seen later.
@@ -118,7 +120,7 @@ class Past(ABC):
         Raises
         ------
         ArgumentError
-            `when` is no time, or this machine does not know `tz`.
+            `when` is no time.
         NotCachedError
             No history is kept, or it begins later.
         CacheError
@@ -136,7 +138,9 @@ class Past(ABC):
                 "before. Ask for a later time; stage_visits() tells what is known of earlier stages."
             )
         rows = known_at(history.rows(), moment)
-        return to_frame(rows, HISTORY).drop(columns=list(_BESIDE))
+        known = to_frame(rows, HISTORY).drop(columns=list(_BESIDE))
+        known.attrs["tz"] = self.tz
+        return known
 
     def _changes(self) -> pa.Table | None:
         """The changelogs that were loaded, None where none was."""
@@ -159,7 +163,7 @@ def _moment(when: str | date | pd.Timestamp, tz: str) -> datetime:
         moment = pd.Timestamp(when).to_pydatetime(warn=False)
     except (ValueError, TypeError, OverflowError):
         raise ArgumentError(problem) from None
-    there = moment.tzinfo or _zone(tz)
+    there = moment.tzinfo or ZoneInfo(tz)
     try:
         if isinstance(when, datetime) or _DAY.fullmatch(text) is None:
             return moment.replace(tzinfo=there).astimezone(UTC)
@@ -167,12 +171,3 @@ def _moment(when: str | date | pd.Timestamp, tz: str) -> datetime:
         return datetime.combine(moment.date() + timedelta(days=1), time(), there).astimezone(UTC) - timedelta(microseconds=1)
     except OverflowError:
         raise ArgumentError(problem) from None
-
-
-def _zone(tz: str) -> ZoneInfo:
-    try:
-        return ZoneInfo(tz)
-    except (KeyError, ValueError, OSError):
-        raise ArgumentError(
-            f"This machine does not know the timezone {tz!r} of the account: give `when` with one, such as '2026-06-30 12:00+03:00'."
-        ) from None

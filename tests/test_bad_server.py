@@ -11,7 +11,7 @@ from scripted import Reply, Scripted, data, html
 
 import pdframe
 from pdframe import sandbox
-from pdframe.errors import AccessError, BlockedError, BudgetError, PdframeError, ResponseError
+from pdframe.errors import AccessError, BlockedError, BudgetError, DataWarning, PdframeError, ResponseError
 from pdframe.sandbox.server import ALL_SCOPES, OAuthClient, Server
 
 TOKEN = "0123456789abcdef0123456789abcdef01234567"
@@ -95,6 +95,19 @@ def test_an_odd_answer_about_who_one_is_is_no_answer(server: Scripted, tmp_path:
     with pdframe.connect(base_url=server.url, api_token=TOKEN, cache_dir=tmp_path, progress=False) as account:
         assert (account.user, account.currency, account.tz, account.company) == (None, None, "UTC", "127.0.0.1")
         assert account.cache_path.name.startswith("127.0.0.1-")
+
+
+@pytest.mark.parametrize("name", ["Mars/Olympus", "../etc/passwd", "Europe", "x" * 5_000])
+def test_a_timezone_that_this_machine_does_not_know_is_said_once(server: Scripted, tmp_path: Path, name: str) -> None:
+    server.replies = [data({"id": 5, "timezone_name": name}), data([{"id": 1, "name": "Sales"}])]
+    with pdframe.connect(base_url=server.url, api_token=TOKEN, cache_dir=tmp_path, progress=False) as account:
+        with pytest.warns(DataWarning, match=r"Pipedrive names the timezone .* days are those of UTC") as said:
+            assert account.pipelines().attrs == {"tz": "UTC"}
+        assert "account.tz" not in str(said[0].message)
+        assert len(said) == 1
+        # A second warning would be an error here.
+        assert account.tz == "UTC"
+        assert account.pipelines(refresh=False).attrs == {"tz": "UTC"}
 
 
 @pytest.mark.parametrize("api", ["v1", "v2"])

@@ -34,6 +34,11 @@ class Loading(ABC):
 
     @property
     @abstractmethod
+    def tz(self) -> str:
+        """Name of the user's timezone, which every frame carries in `attrs["tz"]`."""
+
+    @property
+    @abstractmethod
     def _store(self) -> Store:
         """The account's cache."""
 
@@ -132,7 +137,9 @@ class Loading(ABC):
     def _frame(self, rows: Rows, table: Table, refresh: Refresh, labels: bool, names: bool, columns: Sequence[str] | None) -> pd.DataFrame:
         wanted = [added for added in table.names if names and (columns is None or added.name in columns)]
         found = lookups(self._syncer, wanted, cache_alone=refresh is False, max_age=self._max_age)
-        return to_frame(rows, table, self._syncer.fields(table), labels=labels, columns=columns, names=found)
+        frame = to_frame(rows, table, self._syncer.fields(table), labels=labels, columns=columns, names=found)
+        frame.attrs["tz"] = self.tz
+        return frame
 
 
 class Kept:

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from pdframe.metrics.columns import Flags, Floats, dates, days_between, equals, ids, looked_up, one_row_each, ratio, times
-from pdframe.metrics.inputs import DAY, local_date, moment, need, warn
+from pdframe.metrics.columns import Flags, Floats, dates, days_between, equals, ids, looked_up, one_row_each, ratio, say_uncountable, times
+from pdframe.metrics.inputs import DAY, in_zone, local_date, moment, need, warn, zone_of
 from pdframe.metrics.known import NEVER, VISITS, in_micros, known
 from pdframe.metrics.states import OPEN, changed_after, deleted_by, states
 from pdframe.metrics.survival import kaplan_meier
@@ -20,7 +20,7 @@ _STAGES = ("id", "name", "is_deal_rot_enabled", "days_to_rotten")
 
 
 def deal_aging(
-    deals: pd.DataFrame, visits: pd.DataFrame, stages: pd.DataFrame, *, as_of: str | date | pd.Timestamp, tz: str = "UTC"
+    deals: pd.DataFrame, visits: pd.DataFrame, stages: pd.DataFrame, *, as_of: str | date | pd.Timestamp, tz: str | None = None
 ) -> pd.DataFrame:
     """Open deals with their days in stage, what is usual there, and whether they are rotten or past their expected close.
 
@@ -35,7 +35,7 @@ def deal_aging(
     as_of
         What happened after it is unknown; a bare date is the end of that day.
     tz
-        Timezone of naive times, and of the day that `as_of` is on.
+        Timezone of naive times, and of the day that `as_of` is on; None: the frames' `attrs["tz"]`, which the loaders set, else UTC.
 
     Returns
     -------
@@ -67,9 +67,11 @@ def deal_aging(
     when `deleted_time`, else the last update) is not open, whatever its visits say. No time is below 0: an update or a creation dated after
     `as_of` tells nothing of how long a deal has been idle.
     """
-    need(deals, "deals", [*_DEALS])
-    need(visits, "visits", VISITS)
-    need(stages, "stages", [*_STAGES])
+    tz = zone_of(tz, deals, visits, stages)
+    deals = need(deals, "deals", [*_DEALS])
+    visits = need(visits, "visits", VISITS)
+    stages = need(stages, "stages", [*_STAGES])
+    say_uncountable(deals, "deals", moments=["expected_close_date"])
     deals, visits, stages = (f.reset_index(drop=True) for f in (deals, visits, stages))
     now = moment(as_of, tz, "as_of", end_of_day=True)
     stays = _stays(visits, tz, now)
@@ -86,7 +88,7 @@ def deal_aging(
     _judge(result, limit, local_date(pd.Series([now]), tz).iloc[0], now)
     told = [column for column in _TOLD if column in deals.columns]
     order = ["deal_id", *told, "pipeline_id", "stage_id", "stage", "entered_at", "days_in_stage", "median_days", "share_longer"]
-    return result[[*order, "days_idle", "days_to_rotten", "rotten", "expected_close_date", "days_past_close"]]
+    return in_zone(result[[*order, "days_idle", "days_to_rotten", "rotten", "expected_close_date", "days_past_close"]], tz)
 
 
 def _stays(visits: pd.DataFrame, tz: str, now: pd.Timestamp) -> pd.DataFrame:

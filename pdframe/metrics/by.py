@@ -28,9 +28,9 @@ def attributes(
     ArgumentError
         There is no such column, or `deals` holds a deal twice.
     """
-    need(visits, "visits", [name for name in names if name in visits.columns])
+    visits = need(visits, "visits", ())
     if deals is not None:
-        need(deals, "deals", ())
+        deals = need(deals, "deals", ())
     found: dict[str, Any] = {}
     place: Ints | None = None
     there = stays.left if some is None else stays.left[some]
@@ -42,7 +42,7 @@ def attributes(
             raise ArgumentError(f"by: visits has no column {name!r}. Pass deals= where it is a column of deals.")
         else:
             key = "deal_id" if isinstance(deals, pd.DataFrame) and "id" not in deals and "deal_id" in deals else "id"
-            need(deals, "deals", [key, name])
+            deals = need(deals, "deals", [key], [name])
             if place is None:
                 members = stays.deal if some is None else stays.deal[some]
                 place = pd.Index(one_row_each(deals, "deals", key)).get_indexer(pd.Index(members)).astype(np.int64)

@@ -13,7 +13,7 @@ import pandas as pd
 from pdframe.errors import ArgumentError
 from pdframe.metrics.by import attributes
 from pdframe.metrics.columns import NO_ID, equals, ids, one_row_each, plain_ids
-from pdframe.metrics.inputs import DAY, NULL, grouped, keys, micros, moment, need, warn, window
+from pdframe.metrics.inputs import DAY, NULL, grouped, keys, micros, moment, need, warn, window, zone_of
 from pdframe.metrics.known import CHANGED_PIPELINE, CHANGELOG, DELETED, LOST, NEVER, VISITS, WON, Known, in_micros, known
 from pdframe.metrics.survival import Flags, Floats, Ints
 
@@ -91,6 +91,8 @@ class Cohort:
         How many stages lie before the one that looks found it in: if it reached them, nobody knows when.
     skipped
         What counts as reaching a stage.
+    tz
+        The timezone of naive times and bare dates.
     """
 
     stages: pd.DataFrame
@@ -104,6 +106,7 @@ class Cohort:
     seen: Ints
     before: Ints
     skipped: Skipped
+    tz: str
 
     def reached(self) -> Iterator[Reached]:
         """Yield each stage in its order, then the win."""
@@ -154,12 +157,13 @@ def cohort(
     by: str | Sequence[str] | None,
     deals: pd.DataFrame | None,
     skipped: Skipped,
-    tz: str,
+    tz: str | None,
     columns: Sequence[str],
 ) -> Cohort:
     """Read the arguments of a funnel, whose own columns are `columns`; warn of what the visits cannot tell."""
-    need(visits, "visits", VISITS)
-    need(stages, "stages", ("id", "order_nr", "name", "pipeline_id"))
+    tz = zone_of(tz, visits, stages, deals)
+    visits = need(visits, "visits", VISITS)
+    stages = need(stages, "stages", ("id", "order_nr", "name", "pipeline_id"))
     names = keys(by, columns)
     if skipped not in get_args(Skipped):
         raise ArgumentError(f"skipped is one of {', '.join(map(repr, get_args(Skipped)))}, not {skipped!r}.")
@@ -197,7 +201,7 @@ def cohort(
     looked = (stays.source[opening] != CHANGELOG) & (opening == inside[first])
     before = np.where(looked, np.maximum(place[first], 0), 0)
     found = Cohort(
-        own, members, group_of[1], group_of[0], visited, won, state, state_at, stays.seen[opening], before, skipped
+        own, members, group_of[1], group_of[0], visited, won, state, state_at, stays.seen[opening], before, skipped, tz
     )  # fmt: skip
     say_unseen(stays, pipelines == pipeline)
     _say_missing(int((place < 0).sum()))

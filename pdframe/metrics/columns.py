@@ -1,7 +1,12 @@
-"""Reads columns of a frame that somebody gave: times, days, amounts and flags, whatever dtype they came in."""
+"""Columns of any frame as plain arrays: times, days, amounts, ids and flags, whatever their dtype.
+
+A value at the edge of time (31 December 9999, year 1) or an infinity cannot be counted with: `times`, `dates` and `finite` read it as
+null, and `say_uncountable` names it once.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -9,7 +14,8 @@ import numpy.typing as npt
 import pandas as pd
 
 from pdframe.errors import ArgumentError
-from pdframe.metrics.inputs import local_date, micros
+from pdframe.metrics.inputs import NULL, countable, local_date, micros, warn
+from pdframe.plain import plain_column
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
@@ -20,13 +26,18 @@ NO_ID = -1
 
 
 def times(frame: pd.DataFrame, column: str, tz: str) -> pd.Series[Any]:
-    """Return a column of times as datetime64[us, UTC]; naive ones are in `tz`, null stays null; text is ISO 8601."""
-    found = micros(frame[column], tz, column).view("datetime64[us]")
-    return pd.Series(found, index=frame.index).dt.tz_localize("UTC")
+    """Return a column of times as datetime64[us, UTC]; naive ones are in `tz`; text is ISO 8601.
+
+    Null stays null, and what lies at the edge of time is null.
+    """
+    found = micros(frame[column], tz, column)
+    kept = np.where(countable(found), found, NULL).view("datetime64[us]")
+    result: pd.Series[Any] = pd.Series(kept, index=frame.index).dt.tz_localize("UTC")
+    return result
 
 
 def dates(frame: pd.DataFrame, column: str) -> pd.Series[Any]:
-    """Return a column of days as datetime64[us] without a timezone; null stays null."""
+    """Return a column of days as datetime64[us] without a timezone; null, and what lies at the edge of time, is null."""
     return local_date(times(frame, column, "UTC"), "UTC")
 
 
@@ -37,17 +48,62 @@ def midnight(days: pd.Series[Any], tz: str) -> pd.Series[Any]:
 
 def amounts(frame: pd.DataFrame, column: str) -> Floats:
     """Return a column of numbers as float64, null as NaN."""
-    found = frame[column]
+    found = plain_column(frame[column])
     if found.dtype.kind in "mMb":
         raise ArgumentError(f"The column {column!r} is {found.dtype}; it is to hold numbers.")
     try:
         return np.asarray(pd.to_numeric(found).to_numpy(dtype=np.float64, na_value=np.nan))
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         raise ArgumentError(f"The column {column!r} holds values that are no numbers.") from None
 
 
+def finite(frame: pd.DataFrame, column: str) -> Floats:
+    """Return a column of numbers as float64, null and infinities as NaN."""
+    found = amounts(frame, column)
+    return np.where(np.isinf(found), np.nan, found)
+
+
+def at_the_edge(frame: pd.DataFrame, column: str) -> Flags:
+    """Return where a column of times or days holds one at the edge of time: 31 December 9999 (and the day before), year 1."""
+    found = micros(frame[column], "UTC", column)
+    return np.asarray((found != NULL) & ~countable(found), np.bool_)
+
+
+def say_uncountable(frame: pd.DataFrame, name: str, *, moments: Iterable[str] = (), numbers: Iterable[str] = (), key: str = "id") -> None:
+    """Warn once of the cells of a frame that cannot be counted with, and so are read as empty.
+
+    Parameters
+    ----------
+    frame, name
+        The argument, and how it is called.
+    moments, numbers
+        Columns of times or days, and of amounts, that are read; those that the frame does not have are left out.
+    key
+        The column that names a row in the message.
+    """
+    told: list[str] = []
+    for column in moments:
+        if column in frame.columns:
+            told += _told(frame, column, at_the_edge(frame, column), key)
+    for column in numbers:
+        if column in frame.columns:
+            told += _told(frame, column, np.isinf(amounts(frame, column)), key)
+    if told:
+        warn(f"{name}: values that cannot be counted with are read as empty: {'; '.join(told)}.")
+
+
+def _told(frame: pd.DataFrame, column: str, which: Flags, key: str) -> list[str]:
+    """What to say of the cells of one column, nothing where there are none."""
+    rows = np.flatnonzero(which)
+    if not len(rows):
+        return []
+    value, row = frame[column].iloc[rows[0]], frame[key].iloc[rows[0]] if key in frame.columns else frame.index[rows[0]]
+    return [f"{column} in {len(rows):,} row{'s' if len(rows) > 1 else ''}, for example {value} ({key} {row})"]
+
+
 def plain_ids(column: pd.Series[Any]) -> Ints:
-    """A column of ids as integers; `NO_ID` where null."""
+    """Return a column of ids as integers; `NO_ID` where null."""
+    column = plain_column(column)
     kind = column.dtype.kind
     try:
         if kind == "f":
@@ -56,6 +112,8 @@ def plain_ids(column: pd.Series[Any]) -> Ints:
             if odd.any():
                 raise ValueError
             return np.asarray(np.where(np.isnan(plain), NO_ID, plain).astype(np.int64))
+        if kind == "u" and bool((column > np.iinfo(np.int64).max).any()):
+            raise OverflowError
         if kind not in "iu":
             if kind not in "OSU":
                 raise TypeError
@@ -83,8 +141,31 @@ def one_row_each(frame: pd.DataFrame, name: str, column: str = "id") -> pd.Serie
 
 
 def equals(frame: pd.DataFrame, column: str, value: object) -> Flags:
-    """Return where a column holds a value; null does not."""
-    return np.asarray((frame[column] == value).fillna(False), dtype=np.bool_)
+    """Return where a column holds a value; null does not. Of a flag, text ("True", "false") and 0 and 1 are read as what they say.
+
+    Raises
+    ------
+    ArgumentError
+        A flag is asked for, and the column holds something else.
+    """
+    found = plain_column(frame[column])
+    if isinstance(value, bool):
+        found = _flags(found, column)
+    return np.asarray((found == value).fillna(False), dtype=np.bool_)
+
+
+_FLAGS = {"true": True, "false": False, "1": True, "0": False}
+
+
+def _flags(column: pd.Series[Any], name: str) -> pd.Series[Any]:
+    """A column of flags as boolean."""
+    if column.dtype.kind == "b" or column.isna().all():
+        return column
+    numeric = column.dtype.kind in "iuf"
+    found = column.map({0: False, 1: True}) if numeric else column.astype("str").str.strip().str.lower().map(_FLAGS)
+    if (found.isna() & column.notna()).any():
+        raise ArgumentError(f"The column {name!r} holds values that are neither true nor false.")
+    return found.astype("boolean")
 
 
 def looked_up(keys: pd.Series[Any], table: pd.Series[Any]) -> pd.Series[Any]:

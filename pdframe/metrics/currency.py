@@ -10,8 +10,8 @@ import numpy as np
 import pandas as pd
 
 from pdframe.errors import ArgumentError, MixedCurrencyError
-from pdframe.metrics.columns import Flags, Floats, Ints, amounts, dates, times
-from pdframe.metrics.inputs import local_date, moment, need, warn
+from pdframe.metrics.columns import Flags, Floats, Ints, amounts, at_the_edge, dates, finite, say_uncountable, times
+from pdframe.metrics.inputs import in_zone, local_date, moment, need, warn, zone_of
 
 RateTable = Mapping[str, float] | pd.DataFrame
 
@@ -43,7 +43,9 @@ class Rates:
     def __init__(self, rates: RateTable, to: str | None = None) -> None:
         self.dated = isinstance(rates, pd.DataFrame)
         if isinstance(rates, pd.DataFrame):
-            need(rates, "rates", ["currency", "date", "rate"])
+            rates = need(rates, "rates", ["currency", "date", "rate"])
+            say_uncountable(rates, "rates", moments=["date"], key="currency")
+            rates = rates[~at_the_edge(rates, "date")]
             table = pd.DataFrame(
                 {
                     "currency": rates["currency"].astype("str").to_numpy(),
@@ -196,7 +198,7 @@ def convert(
     columns: str | Sequence[str] | None = None,
     currency: str = "currency",
     on: str | date | pd.Timestamp | None = None,
-    tz: str = "UTC",
+    tz: str | None = None,
 ) -> pd.DataFrame:
     """Return the frame with its amounts converted into one currency, each beside its original.
 
@@ -216,7 +218,7 @@ def convert(
     on
         Where rates are by day: the column of days or times, or one day for all rows.
     tz
-        Timezone in which a time falls on a day.
+        Timezone in which a time falls on a day; None: `frame.attrs["tz"]`, which the loaders set, else UTC.
 
     Returns
     -------
@@ -230,7 +232,8 @@ def convert(
         A column is missing or holds no numbers, a currency has no rate on or before a day, or a rate is not a positive number.
     """
     wanted = [columns] if isinstance(columns, str) else list(columns) if columns is not None else None
-    need(frame, "frame", [currency, *(wanted or [])])
+    tz = zone_of(tz, frame)
+    plain = need(frame, "frame", [currency, *(wanted or [])])
     if wanted is None:
         wanted = [column for column in AMOUNTS if column in frame.columns]
         if not wanted:
@@ -238,20 +241,23 @@ def convert(
     table = Rates(rates, to)
     if not wanted:
         raise ArgumentError("`columns` names no amounts.")
-    days = _days(frame, on, tz)
+    if isinstance(on, str) and on in plain.columns:
+        say_uncountable(plain, "frame", moments=[on])
+    say_uncountable(plain, "frame", numbers=wanted)
+    days = _days(plain, on, tz)
     result = frame.copy()
-    values = {column: amounts(frame, column) for column in wanted}
+    values = {column: finite(plain, column) for column in wanted}
     any_amount = ~np.all([np.isnan(found) for found in values.values()], axis=0)
-    bare = int((any_amount & frame[currency].isna().to_numpy()).sum())
+    bare = int((any_amount & plain[currency].isna().to_numpy()).sum())
     if bare:
         warn(f"{bare} rows have amounts and no currency: they are null in {to}. Fill in {currency!r} to convert them.")
-    rate = table.at(frame[currency], days, any_amount)
+    rate = table.at(plain[currency], days, any_amount)
     for column, found in values.items():
         name = f"{column}_in_{to}"
         if name in frame.columns:
             raise ArgumentError(f"The frame has a column {name!r} already; drop or rename it.")
         result[name] = found * rate
-    return result
+    return in_zone(result, tz)
 
 
 def _days(frame: pd.DataFrame, on: str | date | pd.Timestamp | None, tz: str) -> pd.Series[Any] | None:

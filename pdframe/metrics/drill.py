@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import date
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from pdframe.errors import ArgumentError
-from pdframe.metrics.inputs import need
+from pdframe.metrics.columns import plain_ids
+from pdframe.metrics.inputs import NULL, micros, need
+from pdframe.plain import plain_column
 
 # Columns of results that say what was found or how a key is called; every other column of a result says what the row is about.
 _FOUND = frozenset(
@@ -68,12 +71,12 @@ def drill_through(
         Not one row, or a key that the row or `row_level` lacks.
     """
     row = _one(result_row)
-    need(row_level, "row_level", ())
+    plain = need(row_level, "row_level", ())
     names = _keys(row, keys)
     match = np.ones(len(row_level), np.bool_)
     if "month" in names and "month" not in row_level.columns and {"month_from", "month_until"} <= set(row_level.columns):
         names.remove("month")
-        match &= _counting(row_level, row["month"])
+        match &= _counting(plain, _plain(row["month"]))
     missing = [name for name in names if name not in row_level.columns]
     if missing:
         raise ArgumentError(
@@ -81,7 +84,7 @@ def drill_through(
             "counts. Join the column to it, or name the columns to compare with keys=."
         )
     for name in names:
-        match &= _equal(row_level[name], row[name])
+        match &= _equal(plain[name], _plain(row[name]))
     return row_level[match].reset_index(drop=True)
 
 
@@ -113,14 +116,28 @@ def _keys(row: pd.Series[Any], keys: str | Sequence[str] | None) -> list[str]:
 
 def _counting(lines: pd.DataFrame, month: Any) -> Any:
     """Whether line items count in a month or in the one before: what moves from one to the other lies between."""
-    until = lines["month_until"]
-    return ((lines["month_from"] <= month) & (until.isna() | (until >= month))).to_numpy(np.bool_)
+    since, until = (micros(lines[name], "UTC", name) for name in ("month_from", "month_until"))
+    at = micros(pd.Series([month]), "UTC", "month")[0]
+    return (since != NULL) & (since <= at) & ((until == NULL) | (until >= at))
+
+
+def _plain(value: Any) -> Any:
+    """A value of a row as a plain column holds it: rows of Arrow-backed frames hold dates and decimals."""
+    if isinstance(value, date):
+        return pd.Timestamp(value)
+    return plain_column(pd.Series([value], dtype=object)).iloc[0]
 
 
 def _equal(column: pd.Series[Any], value: Any) -> Any:
     if pd.api.types.is_scalar(value) and pd.isna(value):
         return column.isna().to_numpy()
     try:
+        if isinstance(value, pd.Timestamp) and column.dtype.kind != "M":
+            # Days as text, as a CSV file has them.
+            return micros(column, "UTC", str(column.name)) == micros(pd.Series([value]), "UTC", str(column.name))[0]
+        if pd.api.types.is_integer(value) and isinstance(column.dtype, pd.StringDtype | pd.CategoricalDtype):
+            # Ids as text.
+            return plain_ids(column) == value
         same = column == value
     except (TypeError, ValueError):
         raise ArgumentError(f"{column.name!r} of row_level ({column.dtype}) cannot be compared with {value!r}.") from None

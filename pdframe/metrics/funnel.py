@@ -41,7 +41,7 @@ def funnel(
     deals: pd.DataFrame | None = None,
     skipped: Skipped = "implied",
     horizon: str | pd.Timedelta | None = None,
-    tz: str = "UTC",
+    tz: str | None = None,
 ) -> pd.DataFrame:
     """Count the deals of a cohort that reached each stage of a pipeline, and estimate how many go on.
 
@@ -73,7 +73,7 @@ def funnel(
         Length of time after reaching a stage that `conversion` and `win` are about. None: for each row the longest time at which at least
         10 deals that reached the stage (a tenth of them where they are under 100) have neither advanced nor ended, and are followed.
     tz
-        Timezone of naive times.
+        Timezone of naive times and bare dates; None: the frames' `attrs["tz"]`, which the loaders set, else UTC.
 
     Returns
     -------
@@ -125,7 +125,7 @@ def funnel(
             f"The rates of {few} of {groups * (rows - 1)} rows are null: looks found too few of their deals early enough. "
             "account.deal_changes() loads what was before the looks: 20 tokens a deal."
         )
-    return keyed(_frame(deals_of, counts, rates), [*deals_of.keys.columns, "stage_id", "stage"])
+    return keyed(_frame(deals_of, counts, rates), [*deals_of.keys.columns, "stage_id", "stage"], deals_of.tz)
 
 
 def funnel_deals(
@@ -139,7 +139,7 @@ def funnel_deals(
     by: str | Sequence[str] | None = None,
     deals: pd.DataFrame | None = None,
     skipped: Skipped = "implied",
-    tz: str = "UTC",
+    tz: str | None = None,
 ) -> pd.DataFrame:
     """List the deals behind a funnel.
 
@@ -183,7 +183,7 @@ def funnel_deals(
         columns["days" if what == "state" else "outcome_days"] = _joined(parts, "days" if what == "state" else "outcome_days")[order]
     entry = _joined(parts, "entry")[order]
     columns["entry_days"] = np.where(np.isinf(entry), np.nan, entry)
-    return keyed(pd.DataFrame(columns), [*found.keys.columns, "stage_id", "stage"])
+    return keyed(pd.DataFrame(columns), [*found.keys.columns, "stage_id", "stage"], found.tz)
 
 
 class _Past:

@@ -15,6 +15,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from pdframe.errors import ArgumentError, DataWarning
+from pdframe.plain import holds_lists, plain_column, plain_frame
 
 Micros = NDArray[np.int64]
 
@@ -22,27 +23,68 @@ Micros = NDArray[np.int64]
 NULL = np.iinfo(np.int64).min
 DAY = 86_400_000_000
 
+# 0001-01-03 and 9999-12-30. What lies outside cannot be counted with in every timezone, and stands for "no time" in the programs that
+# write it.
+FIRST_COUNTABLE, END_COUNTABLE = -62_135_424_000_000_000, 253_402_128_000_000_000
+
 _DATE = re.compile(r"\d{4}-\d{2}-\d{2}")
 _NUMBER = re.compile(r"[\s\d.+-]*")
 
 
-def need(frame: object, name: str, columns: Iterable[str]) -> pd.DataFrame:
-    """The argument `name`, held to be a frame with these columns.
+def need(frame: object, name: str, columns: Iterable[str], by: Iterable[str] = ()) -> pd.DataFrame:
+    """Return the argument `name`, a frame with these columns, in the dtypes of the loaders, whatever reader made it.
+
+    `by` are further columns, to group by.
 
     Raises
     ------
     ArgumentError
-        It is no DataFrame, or columns are missing or come twice; the message names them.
+        It is no DataFrame, or columns are missing, come twice or hold lists; the message names them.
     """
     if not isinstance(frame, pd.DataFrame):
         raise ArgumentError(f"{name} is to be a DataFrame as the loaders give it, not {type(frame).__name__}.")
-    missing = [column for column in columns if column not in frame.columns]
+    columns = list(columns)
+    missing = [column for column in (*columns, *by) if column not in frame.columns]
     if missing:
         raise ArgumentError(f"{name} has no column {', '.join(map(repr, missing))}. Pass the loader's frame with all its columns.")
     if not frame.columns.is_unique:
         twice = frame.columns[frame.columns.duplicated()].unique()
         raise ArgumentError(f"{name} has more than one column {', '.join(map(repr, twice))}. Drop or rename what is not meant.")
-    return frame
+    for column in columns:
+        if holds_lists(frame[column]):
+            raise ArgumentError(
+                f"The column {column!r} of {name} holds lists or the like, which cannot be counted with. Pass the loader's frame."
+            )
+    return plain_frame(frame)
+
+
+def zone_of(tz: str | None, *frames: object) -> str:
+    """Return the timezone that a metric counts in: `tz`, else that of the first frame that names one in `attrs["tz"]`, else UTC.
+
+    Raises
+    ------
+    ArgumentError
+        `tz` is no timezone.
+
+    Warns
+    -----
+    DataWarning
+        A frame names a timezone that this machine does not know: then it is UTC.
+    """
+    if tz is not None:
+        zone(tz)
+        return tz
+    for frame in frames:
+        named = frame.attrs.get("tz") if isinstance(frame, pd.DataFrame) else None
+        if named is None:
+            continue
+        try:
+            zone(named)
+        except ArgumentError:
+            warn(f"attrs['tz'] of the frame is {named!r}, a timezone that this machine does not know: UTC is used. Pass tz= for another.")
+            return "UTC"
+        return str(named)
+    return "UTC"
 
 
 def zone(tz: str) -> ZoneInfo:
@@ -50,7 +92,7 @@ def zone(tz: str) -> ZoneInfo:
     try:
         return ZoneInfo(tz)
     except (KeyError, ValueError, TypeError, OSError, AttributeError):
-        raise ArgumentError(f"tz={tz!r} is no timezone. Take a name like 'UTC' or 'Europe/Berlin'; account.tz is the company's.") from None
+        raise ArgumentError(f"tz={tz!r} is no timezone that this machine knows. Pass a name such as 'UTC' or 'Europe/Berlin'.") from None
 
 
 def moment(value: Any, tz: str, name: str, *, end_of_day: bool = False) -> pd.Timestamp:
@@ -212,6 +254,7 @@ def micros(column: pd.Series[Any], tz: str, name: str) -> Micros:
     ArgumentError
         The column holds no times.
     """
+    column = plain_column(column)
     times = column if pd.api.types.is_datetime64_any_dtype(column.dtype) else _parsed(column, name)
     zone(tz)
     try:
@@ -238,11 +281,24 @@ def _parsed(column: pd.Series[Any], name: str) -> pd.Series[Any]:
         raise ArgumentError(f"The column {name!r} mixes times with and without a timezone, or of several.") from None
 
 
+def countable(instants: Micros) -> NDArray[np.bool_]:
+    """Return which times are neither null nor at the edge of time (9999-12-31, year 1), where no timezone can be applied."""
+    return np.asarray((instants >= FIRST_COUNTABLE) & (instants < END_COUNTABLE), np.bool_)
+
+
 def local_date(times: pd.Series[Any], tz: str) -> pd.Series[Any]:
-    """The day of each time in `tz`, as `datetime64[us]`; naive times are in `tz` already."""
-    local = times.dt.tz_convert(zone(tz)).dt.tz_localize(None) if isinstance(times.dtype, pd.DatetimeTZDtype) else times
-    days: pd.Series[Any] = local.dt.as_unit("us").dt.normalize()
-    return days
+    """The day of each time in `tz`, as `datetime64[us]`; naive times are in `tz` already.
+
+    A time at the edge of time, where no timezone can be applied, is on its day in UTC.
+    """
+    if not isinstance(times.dtype, pd.DatetimeTZDtype):
+        days: pd.Series[Any] = times.dt.as_unit("us").dt.normalize()
+        return days
+    place, utc = zone(tz), times.dt.tz_convert("UTC").dt.as_unit("us")
+    inside = countable(utc.dt.tz_localize(None).to_numpy().view(np.int64)) | utc.isna().to_numpy()
+    local = (utc if inside.all() else utc.where(inside)).dt.tz_convert(place).dt.tz_localize(None)
+    found: pd.Series[Any] = (local if inside.all() else local.where(inside, utc.dt.tz_localize(None))).dt.normalize()
+    return found
 
 
 def month_of(times: pd.Series[Any], tz: str) -> pd.Series[Any]:
@@ -251,9 +307,15 @@ def month_of(times: pd.Series[Any], tz: str) -> pd.Series[Any]:
     return pd.Series(days.to_numpy().astype("datetime64[M]").astype("datetime64[us]"), index=days.index, name=days.name)
 
 
-def keyed(frame: pd.DataFrame, names: Iterable[str]) -> pd.DataFrame:
-    """The result with a note of its key columns (`attrs["keys"]`), for `drill_through`."""
+def keyed(frame: pd.DataFrame, names: Iterable[str], tz: str | None = None) -> pd.DataFrame:
+    """Return the result with a note of its key columns (`attrs["keys"]`), for `drill_through`, and of the timezone of its days."""
     frame.attrs["keys"] = list(names)
+    return frame if tz is None else in_zone(frame, tz)
+
+
+def in_zone(frame: pd.DataFrame, tz: str) -> pd.DataFrame:
+    """Return the result with a note of the timezone in which its days are cut (`attrs["tz"]`)."""
+    frame.attrs["tz"] = tz
     return frame
 
 
@@ -266,15 +328,28 @@ def warn(message: str) -> None:
 
 
 def _localized(times: pd.Series[Any], tz: str) -> pd.Series[Any]:
-    local: pd.Series[Any] = times.dt.tz_localize(zone(tz), ambiguous=np.ones(len(times), np.bool_), nonexistent="shift_forward")
-    return local
+    """Naive times as those of a timezone; those at the edge of time, where none can be applied, as UTC."""
+
+    def localized(some: pd.Series[Any]) -> pd.Series[Any]:
+        local = some.dt.tz_localize(zone(tz), ambiguous=np.ones(len(some), np.bool_), nonexistent="shift_forward")
+        utc: pd.Series[Any] = local.dt.tz_convert("UTC")
+        return utc
+
+    times = times.dt.as_unit("us")
+    inside = countable(times.to_numpy().view(np.int64)) | times.isna().to_numpy()
+    if inside.all():
+        return localized(times)
+    some: pd.Series[Any] = localized(times.where(inside)).where(inside, times.dt.tz_localize("UTC"))
+    return some
 
 
 __all__ = [
     "DAY",
     "NULL",
     "Micros",
+    "countable",
     "grouped",
+    "in_zone",
     "instant",
     "keyed",
     "keys",
@@ -287,4 +362,5 @@ __all__ = [
     "warn",
     "window",
     "zone",
+    "zone_of",
 ]

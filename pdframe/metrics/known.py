@@ -10,7 +10,7 @@ import pandas as pd
 
 from pdframe.errors import ArgumentError
 from pdframe.metrics.columns import NO_ID, plain_ids
-from pdframe.metrics.inputs import NULL, micros
+from pdframe.metrics.inputs import FIRST_COUNTABLE, NULL, countable, micros, warn
 from pdframe.metrics.survival import Flags, Ints
 
 VISITS = ("deal_id", "pipeline_id", "stage_id", "entered_at", "left_at", "end", "source", "seen_at", "entered_after", "left_after")
@@ -101,9 +101,18 @@ def known(visits: pd.DataFrame, when: pd.Timestamp, tz: str, looked: pd.Series[A
     _refuse(entered == NULL, "entered_at of visits is null in {:,} rows: a stay begins somewhere. Drop them.")
     source = _codes(visits["source"], SOURCES, "source", optional=False)
     exact = source == CHANGELOG
-    begun = entered <= limit
+    deal = plain_ids(visits["deal_id"])
+    # An exit on 31 December 9999 is one that did not happen yet; a stay cannot begin there.
+    apart = ~countable(entered) | ((left != NULL) & (left < FIRST_COUNTABLE))
+    if apart.any():
+        row = int(np.flatnonzero(apart)[0])
+        warn(
+            f"visits: {int(apart.sum()):,} stays begin or end at the edge of time (31 December 9999, year 1) and are left out, for "
+            f"example one of deal {deal[row]} from {visits['entered_at'].iloc[row]} to {visits['left_at'].iloc[row]}."
+        )
+    begun = (entered <= limit) & ~apart
     there = begun & (exact | (seen <= limit))
-    deal, rows = plain_ids(visits["deal_id"]), np.flatnonzero(there)
+    rows = np.flatnonzero(there)
     hidden = np.flatnonzero(begun & ~there)
     hidden_deal, hidden_seen = deal[hidden], seen[hidden]
     whole = len(rows) == len(deal)

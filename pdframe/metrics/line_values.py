@@ -81,9 +81,8 @@ def _taxed(lines: pd.DataFrame) -> tuple[Floats, Floats]:
     left = full - np.where(equals(lines, "discount_type", "amount"), discount, full * discount / 100)
     # A discount takes nothing below zero, but for a price that is negative itself.
     left = np.where(full >= 0, np.maximum(left, 0.0), left)
-    # A tax of -100 % inside a price leaves no net amount that could be known.
-    without = np.divide(left, tax, out=np.full(len(left), np.nan), where=tax != 0)
-    net = np.where(equals(lines, "tax_method", "inclusive"), without, left)
+    # A tax of -100 % inside a price, or less, leaves no price without it.
+    net = np.where(equals(lines, "tax_method", "inclusive"), left / np.where(tax > 0, tax, np.nan), left)
     return net, np.where(equals(lines, "tax_method", "exclusive"), left * tax, left)
 
 

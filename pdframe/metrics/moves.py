@@ -12,7 +12,7 @@ import pandas as pd
 from pdframe.metrics.by import attributes
 from pdframe.metrics.cohort import Time, came_in, own_stages, pipeline_of, places, say_unseen, way_out
 from pdframe.metrics.columns import NO_ID, plain_ids
-from pdframe.metrics.inputs import DAY, grouped, keyed, keys, moment, need, warn, window
+from pdframe.metrics.inputs import DAY, grouped, keyed, keys, moment, need, warn, window, zone_of
 from pdframe.metrics.known import (
     CHANGED_PIPELINE,
     DELETED,
@@ -47,7 +47,7 @@ def stage_moves(
     until: Time | None = None,
     by: str | Sequence[str] | None = None,
     deals: pd.DataFrame | None = None,
-    tz: str = "UTC",
+    tz: str | None = None,
 ) -> pd.DataFrame:
     """Count where deals went from each stage of a pipeline: to which stage, on or back, or how else the stay ended.
 
@@ -68,7 +68,7 @@ def stage_moves(
     deals
         One row a deal, for `by`; a deal that is not there has null.
     tz
-        Timezone of naive times.
+        Timezone of naive times and bare dates; None: the frames' `attrs["tz"]`, which the loaders set, else UTC.
 
     Returns
     -------
@@ -110,7 +110,7 @@ def stage_moves(
     columns["moves"] = pd.array(moves, "Int64")
     columns["deals"] = pd.array(np.bincount(first, minlength=len(pair)), "Int64")
     columns["share"] = moves / np.bincount(place, minlength=len(found.groups) * width)[source]
-    return keyed(pd.DataFrame(columns), [*found.groups.columns, *_KEYS])
+    return keyed(pd.DataFrame(columns), [*found.groups.columns, *_KEYS], found.tz)
 
 
 def stage_move_visits(
@@ -123,7 +123,7 @@ def stage_move_visits(
     until: Time | None = None,
     by: str | Sequence[str] | None = None,
     deals: pd.DataFrame | None = None,
-    tz: str = "UTC",
+    tz: str | None = None,
 ) -> pd.DataFrame:
     """List the stays behind `stage_moves`, each with where the deal went from it.
 
@@ -152,7 +152,7 @@ def stage_move_visits(
     left = pd.Series(found.left.view("datetime64[us]")).dt.tz_localize("UTC")
     columns["left_at"] = left.mask(found.open)
     columns["days"] = (found.left - found.entered) / DAY
-    return keyed(pd.DataFrame(columns), [*found.groups.columns, *_KEYS])
+    return keyed(pd.DataFrame(columns), [*found.groups.columns, *_KEYS], found.tz)
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,6 +173,8 @@ class _Stays:
         Whether the deal is still there.
     origin, target
         Places in `stages`; a target of `len(stages)` and more is an outcome.
+    tz
+        The timezone of naive times and bare dates.
     """
 
     stages: pd.DataFrame
@@ -185,6 +187,7 @@ class _Stays:
     open: Flags
     origin: Ints
     target: Ints
+    tz: str
 
     @classmethod
     def read(
@@ -197,11 +200,12 @@ class _Stays:
         until: Time | None,
         by: str | Sequence[str] | None,
         deals: pd.DataFrame | None,
-        tz: str,
+        tz: str | None,
     ) -> _Stays:
         """Take what was known at `as_of`; warn of what looks cannot tell."""
-        need(visits, "visits", VISITS)
-        need(stages, "stages", ("id", "order_nr", "name", "pipeline_id"))
+        tz = zone_of(tz, visits, stages, deals)
+        visits = need(visits, "visits", VISITS)
+        stages = need(stages, "stages", ("id", "order_nr", "name", "pipeline_id"))
         names = keys(by, tuple(_ALL))
         now = moment(as_of, tz, "as_of", end_of_day=True)
         start, end = window(since, until, tz)
@@ -230,7 +234,7 @@ class _Stays:
         still = stays.left[inside] == NEVER
         return cls(
             every, len(own), groups, group, deal, stays.entered[inside], np.where(still, in_micros(now), stays.left[inside]), still,
-            listed.get_indexer(pd.Index(stage[rows])).astype(np.int64), target.astype(np.int64),
+            listed.get_indexer(pd.Index(stage[rows])).astype(np.int64), target.astype(np.int64), tz,
         )  # fmt: skip
 
     def named(self, origin: Ints, target: Ints) -> dict[str, Any]:

@@ -11,9 +11,10 @@ import pandas as pd
 
 from pdframe.errors import ArgumentError
 from pdframe.metrics.columns import equals, ids, one_row_each, plain_ids, times
-from pdframe.metrics.inputs import NULL, moment, need, warn
+from pdframe.metrics.inputs import NULL, in_zone, moment, need, warn, zone_of
 from pdframe.metrics.known import DELETED, LOST, NEVER, VISITS, WON, Known, known
 from pdframe.metrics.survival import Flags, Ints
+from pdframe.plain import plain_column
 
 # Columns of deals that never change.
 _FIXED = ("add_time", "creator_user_id", "origin", "origin_id", "source_lead_id")
@@ -32,7 +33,7 @@ def as_of(
     when: str | date | pd.Timestamp,
     history: pd.DataFrame | None = None,
     *,
-    tz: str = "UTC",
+    tz: str | None = None,
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Deals and visits as they were known at a time; what came later changes no cell.
 
@@ -74,14 +75,28 @@ def as_of(
     DataWarning
         Deals whose values at that time nobody kept.
     """
-    need(visits, "visits", VISITS)
-    need(deals, "deals", ("id", "add_time"))
+    tz = zone_of(tz, deals, visits, history)
+    given = deals, visits
+    visits = need(visits, "visits", VISITS)
+    deals = need(deals, "deals", ("id", "add_time"))
     if history is not None:
-        need(history, "history", ("deal_id", "seen_at", "gone"))
+        history = need(history, "history", ("deal_id", "seen_at", "gone"))
     limit = moment(when, tz, "when", end_of_day=True)
     kept = _looked_at(history, limit, tz)
     stays = known(visits, limit, tz, _found_closed(kept))
-    return _deals_then(deals, visits, stays, kept, history, limit, tz), _visits_then(visits, stays)
+    found = _deals_then(deals, visits, stays, kept, history, limit, tz), _visits_then(visits, stays)
+    first, second = (in_zone(_as_given(frame, like), tz) for frame, like in zip(found, given, strict=True))
+    return first, second
+
+
+def _as_given(frame: pd.DataFrame, given: pd.DataFrame) -> pd.DataFrame:
+    """The frame with its columns in the dtypes that they were given in, where these hold what is known now."""
+    dtypes = {
+        name: given[name].dtype
+        for name in frame.columns
+        if frame[name].dtype != given[name].dtype and plain_column(given[name]).dtype == frame[name].dtype
+    }
+    return frame.astype(dtypes) if dtypes else frame
 
 
 def _visits_then(visits: pd.DataFrame, stays: Known) -> pd.DataFrame:
@@ -108,7 +123,7 @@ def _deals_then(
 ) -> pd.DataFrame:
     told = _told(visits, stays)
     own = one_row_each(deals, "deals")
-    for name in {"add_time", *_TIMES} & {*deals.columns}:
+    for name in {"add_time", "close_time", *_TIMES} & {*deals.columns}:
         deals = deals.assign(**{name: times(deals, name, tz)})
     current = deals.set_axis(pd.Index(own)).drop(columns="id")
     added = current["add_time"]

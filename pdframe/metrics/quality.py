@@ -11,8 +11,8 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from pdframe.metrics.columns import Flags, amounts, dates, days_between, equals, ids, looked_up, one_row_each, times
-from pdframe.metrics.inputs import local_date, moment, need, span, warn
+from pdframe.metrics.columns import Flags, amounts, dates, days_between, equals, ids, looked_up, one_row_each, say_uncountable, times
+from pdframe.metrics.inputs import in_zone, local_date, moment, need, span, warn, zone_of
 from pdframe.metrics.known import on_show
 from pdframe.metrics.line_values import differs
 from pdframe.metrics.states import DELETED, LOST, OPEN, UNKNOWN, WON, Deleted, States, changed_after, check_deleted, deleted_rows, states
@@ -100,7 +100,7 @@ def data_quality(
     pipelines: pd.DataFrame | None = None,
     untouched: str | pd.Timedelta = "90D",
     deleted: Deleted = "drop",
-    tz: str = "UTC",
+    tz: str | None = None,
 ) -> pd.DataFrame:
     """Defects of the data that distort metrics: one row a check, found or not.
 
@@ -123,7 +123,7 @@ def data_quality(
         "drop" (default): deals that were deleted by `as_of` are not looked at. "keep": those that were deleted after they were won or lost
         are, where `deals` holds them (`account.deals(deleted=True)`; else a warning says so).
     tz
-        Timezone of naive times, and of the days that are compared.
+        Timezone of naive times, and of the days that are compared; None: the frames' `attrs["tz"]`, which the loaders set, else UTC.
 
     Returns
     -------
@@ -147,13 +147,14 @@ def data_quality(
     ArgumentError
         A column is missing or holds something else, an id comes twice, `as_of` is no time.
     """
-    need(deals, "deals", _DEALS)
-    need(visits, "visits", _VISITS)
-    need(stages, "stages", _STAGES)
-    need(deal_products, "deal_products", _LINES)
+    tz = zone_of(tz, deals, visits, stages, deal_products)
+    deals = need(deals, "deals", _DEALS)
+    visits = need(visits, "visits", _VISITS)
+    stages = need(stages, "stages", _STAGES)
+    deal_products = need(deal_products, "deal_products", _LINES)
+    say_uncountable(deals, "deals", moments=["expected_close_date"], numbers=["value"])
     if discounts is not None:
-        need(discounts, "discounts", ("deal_id", "type", "amount", "created_at", "updated_at"))
-        discounts = discounts.reset_index(drop=True)
+        discounts = need(discounts, "discounts", ("deal_id", "type", "amount", "created_at", "updated_at")).reset_index(drop=True)
     if pipelines is not None:
         pipelines = need(pipelines, "pipelines", _PIPELINES).reset_index(drop=True)
         one_row_each(pipelines, "pipelines")
@@ -193,7 +194,7 @@ def data_quality(
     lists = [sorted({int(i) for i in finding.ids.dropna()}) for finding in found]
     count = np.array([len(row) for row in lists], dtype=np.int64)
     among = np.array([finding.among for finding in found], dtype=np.float64)
-    return pd.DataFrame(
+    result = pd.DataFrame(
         {
             "check": pd.Series([check.name for check in CHECKS], dtype="str"),
             "severity": pd.Categorical([check.severity for check in CHECKS], categories=["error", "warning", "info"]),
@@ -203,6 +204,7 @@ def data_quality(
             "distorts": pd.Series([check.distorts for check in CHECKS], dtype="str"),
         }
     )
+    return in_zone(result, tz)
 
 
 def stages_at_100_percent(facts: Facts) -> Finding:

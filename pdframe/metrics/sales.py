@@ -9,9 +9,9 @@ import numpy as np
 import pandas as pd
 
 from pdframe.errors import ArgumentError
-from pdframe.metrics.columns import Flags, Floats, Ints, amounts, days_between, ids, one_row_each, ratio
+from pdframe.metrics.columns import Flags, Floats, Ints, days_between, finite, ids, one_row_each, ratio, say_uncountable
 from pdframe.metrics.currency import Rates, RateTable, one_currency
-from pdframe.metrics.inputs import grouped, keyed, keys, local_date, moment, need, span, warn, window
+from pdframe.metrics.inputs import grouped, in_zone, keyed, keys, local_date, moment, need, span, warn, window, zone_of
 from pdframe.metrics.states import DELETED, LOST, OPEN, UNKNOWN, WON, Deleted, States, check_deleted, states
 from pdframe.metrics.survival import aalen_johansen, wilson
 
@@ -34,7 +34,7 @@ def win_rate(
     as_of: Moment | None = None,
     horizon: str | pd.Timedelta | None = None,
     deleted: Deleted = "drop",
-    tz: str = "UTC",
+    tz: str | None = None,
 ) -> pd.DataFrame:
     """Share of deals that are won: of those closed in a window, or of those created in it.
 
@@ -62,7 +62,7 @@ def win_rate(
         won in March and deleted in June, it is a win at `as_of` April and no deal at `as_of` July, nor without `as_of`. "keep": it counts
         on, where `deals` holds it (`account.deals(deleted=True)`; else a warning says so).
     tz
-        Timezone of the window and of the days on which deals close.
+        Timezone of the window and of the days on which deals close; None: `deals.attrs["tz"]`, which the loaders set, else UTC.
 
     Returns
     -------
@@ -93,7 +93,8 @@ def win_rate(
     if basis not in ("closed", "created"):
         raise ArgumentError(f"`basis` is 'closed' or 'created', not {basis!r}.")
     names = keys(by, CLOSED if basis == "closed" else CREATED)
-    deals = need(deals, "deals", ["id", "status", *names]).reset_index(drop=True)
+    tz = zone_of(tz, deals)
+    deals = need(deals, "deals", ["id", "status"], names).reset_index(drop=True)
     one_row_each(deals, "deals")
     check_deleted(deleted, deals)
     now = None if as_of is None else moment(as_of, tz, "as_of", end_of_day=True)
@@ -103,11 +104,12 @@ def win_rate(
             raise ArgumentError("`horizon` belongs to basis='created': a closed deal has been decided. Leave it out.")
         known = states(deals, tz, now, deleted=deleted)
         _report_undated(known)
-        return _closed_rate(deals, known, names, _between(known.counted, start, end))
+        return in_zone(_closed_rate(deals, known, names, _between(known.counted, start, end)), tz)
     if now is None:
         raise ArgumentError("basis='created' needs `as_of`: the time up to which open deals have been watched.")
     known = states(deals, tz, now, deleted=deleted)
-    return _created_rate(deals, known, names, start, end, now, None if horizon is None else span(horizon, "horizon"), tz)
+    limit = None if horizon is None else span(horizon, "horizon")
+    return in_zone(_created_rate(deals, known, names, start, end, now, limit, tz), tz)
 
 
 def sales_velocity(
@@ -118,7 +120,7 @@ def sales_velocity(
     by: str | list[str] | None = None,
     rates: RateTable | None = None,
     deleted: Deleted = "drop",
-    tz: str = "UTC",
+    tz: str | None = None,
 ) -> pd.DataFrame:
     """Money that the pipeline brings in a day: opportunities x win rate x mean value of a win / mean days to win.
 
@@ -138,7 +140,7 @@ def sales_velocity(
         "drop" (default): deleted deals count nowhere. "keep": those that were deleted after they were won or lost do, where `deals` holds
         them (`account.deals(deleted=True)`; else a warning says so).
     tz
-        Timezone of the window and of the days on which deals close.
+        Timezone of the window and of the days on which deals close; None: `deals.attrs["tz"]`, which the loaders set, else UTC.
 
     Returns
     -------
@@ -163,7 +165,9 @@ def sales_velocity(
     mean_days, and a warning counts them.
     """
     names = keys(by, VELOCITY)
-    deals = need(deals, "deals", ["id", "status", "value", "currency", *names]).reset_index(drop=True)
+    tz = zone_of(tz, deals)
+    deals = need(deals, "deals", ["id", "status", "value", "currency"], names).reset_index(drop=True)
+    say_uncountable(deals, "deals", numbers=["value"])
     one_row_each(deals, "deals")
     check_deleted(deleted, deals)
     start, end = window(since, until, tz)
@@ -186,7 +190,7 @@ def sales_velocity(
         which = which & ~np.isnan(numbers)
         return ratio(np.bincount(codes[which[kept]], numbers[which], minlength=groups), count(which))
 
-    value, currency = amounts(deals, "value"), deals["currency"]
+    value, currency = finite(deals, "value"), deals["currency"]
     valued = won & ~np.isnan(value)
     if rates is None:
         shown = one_currency(currency[valued], codes[valued[kept]], groups)
@@ -206,7 +210,7 @@ def sales_velocity(
         result["currency"] = shown
     result["mean_value"], result["mean_days"] = mean_value, mean_days
     result["velocity"] = ratio(count(opened) * won_rate * mean_value, mean_days)
-    return keyed(result, names)
+    return keyed(result, names, tz)
 
 
 def _closed_rate(deals: pd.DataFrame, known: States, names: list[str], within: Flags) -> pd.DataFrame:

@@ -10,7 +10,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from pdframe.errors import ArgumentError
-from pdframe.metrics.columns import Flags, Floats, dates, days_between, equals, midnight, times
+from pdframe.metrics.columns import Flags, Floats, dates, days_between, equals, midnight, say_uncountable, times
 from pdframe.metrics.inputs import local_date, need, warn
 
 OPEN, WON, LOST, DELETED, UNKNOWN = 0, 1, 2, 3, -1
@@ -24,6 +24,7 @@ Deleted: TypeAlias = Literal["drop", "keep"]
 
 _WORDS = ((OPEN, "open"), (WON, "won"), (LOST, "lost"))
 _CLOSINGS = ((WON, "won_time", "local_won_date"), (LOST, "lost_time", "local_lost_date"))
+_TIMES = ("add_time", "update_time", "deleted_time", "won_time", "lost_time", "local_won_date", "local_lost_date")
 
 
 @dataclass(frozen=True)
@@ -81,7 +82,8 @@ def states(deals: pd.DataFrame, tz: str, as_of: pd.Timestamp | None = None, *, d
     A deal that was won or lost and then deleted counts as won or lost until its deletion, and nowhere from then on; with `deleted="keep"`
     it counts as won or lost for ever. One that was open when it was deleted is DELETED since then.
     """
-    need(deals, "deals", list(NEEDED))
+    deals = need(deals, "deals", list(NEEDED))
+    say_uncountable(deals, "deals", moments=_TIMES)
     state = before_deletion(deals, tz)
     created = times(deals, "add_time", tz)
     ended = pd.Series(pd.NaT, index=deals.index, dtype="datetime64[us, UTC]")

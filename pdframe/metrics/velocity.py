@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from pdframe.errors import ArgumentError
 from pdframe.metrics.by import attributes
 from pdframe.metrics.columns import NO_ID, ids, one_row_each, plain_ids
-from pdframe.metrics.inputs import DAY, Micros, grouped, keyed, keys, moment, need, span, warn
+from pdframe.metrics.inputs import DAY, Micros, grouped, keyed, keys, moment, need, span, warn, zone_of
 from pdframe.metrics.known import CURRENT, DELETED, NEVER, SOURCES, VISITS, Known, in_micros, known
 from pdframe.metrics.survival import Curves, Flags, Floats, kaplan_meier
 
@@ -35,7 +35,7 @@ def stage_velocity(
     by: str | Sequence[str] | None = None,
     horizon: Any = None,
     min_at_risk: int = 5,
-    tz: str = "UTC",
+    tz: str | None = None,
     deals: pd.DataFrame | None = None,
     deleted: Deleted = "exit",
 ) -> pd.DataFrame:
@@ -65,7 +65,7 @@ def stage_velocity(
     min_at_risk
         A row with delayed entries whose first exit found fewer stays than that at risk is warned of: its whole curve hangs on them.
     tz
-        Timezone of naive times, and of the day of a bare date.
+        Timezone of naive times, and of the day of a bare date; None: the frames' `attrs["tz"]`, which the loaders set, else UTC.
     deals
         `account.deals()`, where `by` names columns of it.
     deleted
@@ -114,7 +114,7 @@ def stage_velocity(
     if limit is not None:
         _warn_of_horizon(curves, limit)
     counts = {name: "Int64" for name in ("visits", "completed", "open")}
-    return keyed(result.astype(counts), [*found.by, "pipeline_id", "stage_id"])
+    return keyed(result.astype(counts), [*found.by, "pipeline_id", "stage_id"], found.tz)
 
 
 def stage_survival(
@@ -125,7 +125,7 @@ def stage_survival(
     by: str | Sequence[str] | None = None,
     horizon: Any = None,
     min_at_risk: int = 5,
-    tz: str = "UTC",
+    tz: str | None = None,
     deals: pd.DataFrame | None = None,
     deleted: Deleted = "exit",
 ) -> pd.DataFrame:
@@ -166,7 +166,7 @@ def stage_survival(
     result["at_risk"] = pd.array(curves.at_risk[kept], "Int64")
     result["events"] = pd.array(curves.events[kept], "Int64")
     result["survival"], result["low"], result["high"] = curves.estimate[kept], curves.low[kept], curves.high[kept]
-    return keyed(result, [*found.by, "pipeline_id", "stage_id"])
+    return keyed(result, [*found.by, "pipeline_id", "stage_id"], found.tz)
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,6 +185,8 @@ class _Stays:
         How many stays of each source every row has.
     open, completed, visits
         How many stays every row has.
+    tz
+        The timezone of naive times and bare dates.
     """
 
     by: list[str]
@@ -199,6 +201,7 @@ class _Stays:
     open: Micros
     completed: Micros
     visits: Micros
+    tz: str
 
     @classmethod
     def read(
@@ -207,16 +210,17 @@ class _Stays:
         stages: pd.DataFrame,
         as_of: Any,
         by: str | Sequence[str] | None,
-        tz: str,
+        tz: str | None,
         deals: pd.DataFrame | None,
         deleted: Deleted,
         columns: Sequence[str],
     ) -> _Stays:
         """What was known at `as_of`; warns of what is left out."""
+        tz = zone_of(tz, visits, stages, deals)
         until = moment(as_of, tz, "as_of", end_of_day=True)
         names = keys(by, columns)
-        need(visits, "visits", VISITS)
-        need(stages, "stages", ("id", "pipeline_id", "name", "order_nr"))
+        visits = need(visits, "visits", VISITS)
+        stages = need(stages, "stages", ("id", "pipeline_id", "name", "order_nr"))
         if deleted not in get_args(Deleted):
             raise ArgumentError(f"deleted is one of {', '.join(map(repr, get_args(Deleted)))}, not {deleted!r}.")
         stays = known(visits, until, tz)
@@ -235,7 +239,7 @@ class _Stays:
         gone = over if deleted == "exit" else over & (stays.end != DELETED)
         return cls(
             names, groups, places, row, duration, entry, gone, ~bounded, sources,
-            np.bincount(row[~over], minlength=size), np.bincount(row[gone], minlength=size), np.bincount(row, minlength=size),
+            np.bincount(row[~over], minlength=size), np.bincount(row[gone], minlength=size), np.bincount(row, minlength=size), tz,
         )  # fmt: skip
 
     def curves(self, min_at_risk: int) -> Curves:

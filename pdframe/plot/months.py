@@ -98,9 +98,10 @@ def over(months: Places, as_of: Any) -> npt.NDArray[np.bool_]:
         time = pd.Timestamp(as_of).tz_localize(None)
         if pd.isna(time):
             raise ValueError(as_of)
+        if bare:
+            time += pd.Timedelta(days=1)
     except (ValueError, TypeError, OverflowError):
         raise ArgumentError(f"as_of={as_of!r} is no time. Write '2026-06-30' or '2026-06-30 14:00', or pass a datetime.") from None
-    time = time + pd.Timedelta(days=1) if bare else time
     return np.asarray(months < time.year * 12 + time.month - 1 - 1970 * 12, dtype=np.bool_)
 
 

@@ -18,6 +18,7 @@ from matplotlib.ticker import MaxNLocator
 from matplotlib.transforms import ScaledTranslation
 
 from pdframe.errors import ArgumentError
+from pdframe.plain import plain_frame
 
 Floats = npt.NDArray[np.float64]
 
@@ -115,7 +116,7 @@ def empty(ax: Axes, what: str) -> Axes:
 
 
 def need(frame: object, columns: Iterable[str], metric: str) -> pd.DataFrame:
-    """Return the frame with a plain index.
+    """Return the frame with a plain index, in the dtypes of the loaders, whatever reader made it.
 
     Raises
     ------
@@ -127,15 +128,18 @@ def need(frame: object, columns: Iterable[str], metric: str) -> pd.DataFrame:
     missing = [name for name in columns if name not in frame.columns]
     if missing:
         raise ArgumentError(f"frame has no column {', '.join(map(repr, missing))}. Pass what metrics.{metric} returns, all its columns.")
-    return frame.reset_index(drop=True)
+    return plain_frame(frame).reset_index(drop=True)
 
 
 def numbers(frame: pd.DataFrame, column: str) -> Floats:
-    """Return a column as floats, null as NaN; `ArgumentError` where it holds no numbers."""
+    """Return a column as floats, null as NaN; `ArgumentError` where it holds no numbers, or an infinite one."""
     try:
-        return np.asarray(pd.to_numeric(frame[column]).to_numpy(np.float64, na_value=np.nan))
-    except (TypeError, ValueError):
+        found = np.asarray(pd.to_numeric(frame[column]).to_numpy(np.float64, na_value=np.nan))
+    except (TypeError, ValueError, OverflowError):
         raise ArgumentError(f"The column {column!r} is {frame[column].dtype}; it is to hold numbers.") from None
+    if np.isinf(found).any():
+        raise ArgumentError(f"The column {column!r} holds an infinite number, which cannot be drawn. Drop those rows.")
+    return found
 
 
 def counts(frame: pd.DataFrame, column: str) -> Floats:

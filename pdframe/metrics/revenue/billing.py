@@ -9,8 +9,8 @@ import numpy as np
 import pandas as pd
 
 from pdframe.errors import ArgumentError
-from pdframe.metrics.columns import Flags, Floats, Ints, amounts, ids
-from pdframe.metrics.inputs import keyed, moment, need, warn
+from pdframe.metrics.columns import Flags, Floats, Ints, amounts, finite, ids
+from pdframe.metrics.inputs import keyed, moment, need, warn, zone_of
 from pdframe.metrics.revenue.lines import BILLED, ledger_columns, named, report, won_lines
 from pdframe.metrics.revenue.months import Moment
 from pdframe.metrics.revenue.periods import NULL, ONE_TIME, WEEKLY, add_periods, as_dates, days_of, frequencies, months_of
@@ -34,7 +34,7 @@ def billing_schedule(
     cancellations: pd.DataFrame | None = None,
     policy: RevenuePolicy | None = None,
     deleted: Deleted = "drop",
-    tz: str = "UTC",
+    tz: str | None = None,
 ) -> pd.DataFrame:
     """What is billed when, for won deals: one row a bill of a line or an installment. Billing, not recognised revenue.
 
@@ -72,7 +72,8 @@ def billing_schedule(
     When a bill is paid, and over which months its revenue is recognised (IFRS 15, ASC 606), is another matter.
     """
     policy = dataclasses.replace(chosen(policy), tax="included" if tax else "excluded")
-    need(deal_products, "deal_products", [*BILLED, "product_id"])
+    tz = zone_of(tz, deal_products, deals, installments)
+    deal_products = need(deal_products, "deal_products", [*BILLED, "product_id"])
     first, end = (_day(value, tz, name) for value, name in ((since, "since"), (until, "until")))
     if first >= end:
         raise ArgumentError(f"since={since!r} is not before until={until!r}; until itself lies outside the window.")
@@ -85,14 +86,14 @@ def billing_schedule(
     parts = [_recurring(lines, frequency, fine & (frequency != ONE_TIME), first, end)]
     once = fine & (frequency == ONE_TIME)
     if installments is not None:
-        need(installments, "installments", ["id", "deal_id", "billing_date", "amount"])
+        installments = need(installments, "installments", ["id", "deal_id", "billing_date", "amount"])
         plans, replaced = _installments(installments, deals, policy, deleted, tz, first, end)
         parts.append(plans)
         once &= ~lines["deal_id"].isin(replaced).to_numpy(bool)
     parts.append(_once(lines, once, first, end))
     result = pd.concat(parts, ignore_index=True).sort_values(["date", "deal_id", "kind", "id"], ignore_index=True, kind="stable")
     # Installments and lines may share ids: the deal leads back to either.
-    return keyed(result, ["deal_id"])
+    return keyed(result, ["deal_id"], tz)
 
 
 def _day(value: Moment, tz: str, name: str) -> int:
@@ -139,7 +140,7 @@ def _installments(
     """Return the bills of installments of deals that count, and the deals that have any."""
     plan = installments.assign(is_enabled=True, currency=None)
     held = won_lines(plan, deals, policy, None, tz, deleted)
-    day, amount = days_of(held.lines, "billing_date"), amounts(held.lines, "amount")
+    day, amount = days_of(held.lines, "billing_date"), finite(held.lines, "amount")
     unclear = (day == NULL) | np.isnan(amount)
     if unclear.any():
         warn(f"{unclear.sum():,} installments have no date or amount and are left out: {named(held.lines.loc[unclear, 'id'])}.")

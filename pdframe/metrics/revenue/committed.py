@@ -5,15 +5,15 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from pdframe.metrics.columns import Flags, Ints
-from pdframe.metrics.inputs import keyed, moment, need
+from pdframe.metrics.columns import Flags, Ints, say_uncountable
+from pdframe.metrics.inputs import keyed, moment, need, zone_of
 from pdframe.metrics.revenue.ledger import NEEDED
 from pdframe.metrics.revenue.months import Moment
 from pdframe.metrics.revenue.periods import MOST_MONTHS, NULL, as_months, days_of, months_of
 from pdframe.metrics.revenue.prices import held_exactly, in_units
 
 
-def committed_mrr(lines: pd.DataFrame, *, as_of: Moment, tz: str = "UTC") -> pd.DataFrame:
+def committed_mrr(lines: pd.DataFrame, *, as_of: Moment, tz: str | None = None) -> pd.DataFrame:
     """CMRR as of a day, month by month as far as anything is known to change: one row a month and currency.
 
     Parameters
@@ -24,7 +24,7 @@ def committed_mrr(lines: pd.DataFrame, *, as_of: Moment, tz: str = "UTC") -> pd.
     as_of
         The day, inclusive. A time is taken for its day in `tz`.
     tz
-        Timezone of a time in `as_of`.
+        Timezone of a time in `as_of`; None: `lines.attrs["tz"]`, which `mrr_lines` sets, else UTC.
 
     Returns
     -------
@@ -43,7 +43,9 @@ def committed_mrr(lines: pd.DataFrame, *, as_of: Moment, tz: str = "UTC") -> pd.
     -----
     Terms and cancellations as agreed end a line, whatever grace the policy bridges them with: a renewal that is not won is not committed.
     """
-    need(lines, "lines", NEEDED)
+    tz = zone_of(tz, lines)
+    lines = need(lines, "lines", NEEDED)
+    say_uncountable(lines, "lines", moments=["start"], numbers=["mrr"])
     day = moment(as_of, tz, "as_of").tz_convert(tz).tz_localize(None)
     today = np.array([np.datetime64(day.date())]).astype("datetime64[D]").astype(np.int64)
     start, end, amount = days_of(lines, "start"), days_of(lines, "end"), held_exactly(lines, "mrr")
@@ -79,7 +81,7 @@ def committed_mrr(lines: pd.DataFrame, *, as_of: Moment, tz: str = "UTC") -> pd.
         ("committed", committed),
     ):
         result[name] = in_units(parts.T.reshape(-1))
-    return keyed(result, ["month", "currency"])
+    return keyed(result, ["month", "currency"], tz)
 
 
 __all__ = ["committed_mrr"]

@@ -33,7 +33,7 @@ def cancelled_on(lines: pd.DataFrame, start: Ints, cancellations: pd.DataFrame) 
     ArgumentError
         It is no such frame.
     """
-    need(cancellations, "cancellations", ["date"])
+    cancellations = need(cancellations, "cancellations", ["date"])
     keys = [name for name in _KEYS if name in cancellations.columns]
     if len(keys) != 1:
         told = f"has {' and '.join(keys)}" if keys else "has none"

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from pdframe.errors import ArgumentError
-from pdframe.metrics.columns import Flags, Floats, Ints, equals
+from pdframe.metrics.columns import Flags, Floats, Ints, equals, say_uncountable
 from pdframe.metrics.currency import Rates
 from pdframe.metrics.inputs import grouped, need
 from pdframe.metrics.revenue.periods import NEVER, NULL, as_dates, days_of, first_day, months_of, sampled
@@ -145,7 +145,9 @@ def ledger(lines: pd.DataFrame, by: Sequence[str]) -> Ledger:
     ArgumentError
         A column is missing, an amount is too large, or a line that counts has no customer or currency.
     """
-    need(lines, "lines", [*NEEDED, *by])
+    lines = need(lines, "lines", NEEDED, by)
+    told = {"month_from", "month_until"} <= {*lines.columns}
+    say_uncountable(lines, "lines", moments=["month_from" if told else "start"], numbers=["mrr"])
     start, until = counted_months(lines)
     amount = held_exactly(lines, "mrr")
     counts = lines["problem"].isna().to_numpy() & (amount != 0) & (start != NULL) & (start < until)

@@ -9,8 +9,8 @@ import numpy as np
 import pandas as pd
 
 from pdframe.errors import ArgumentError
-from pdframe.metrics.columns import Floats, Ints, amounts, equals, ids, times
-from pdframe.metrics.inputs import local_date, need, warn
+from pdframe.metrics.columns import Floats, Ints, amounts, at_the_edge, equals, ids, say_uncountable, times
+from pdframe.metrics.inputs import in_zone, local_date, need, warn, zone_of
 from pdframe.metrics.line_values import differs
 from pdframe.metrics.revenue.customers import customers
 from pdframe.metrics.revenue.endings import bridged, cancelled_on
@@ -57,7 +57,7 @@ def mrr_lines(
     cancellations: pd.DataFrame | None = None,
     carry: str | Sequence[str] | None = None,
     deleted: Deleted = "drop",
-    tz: str = "UTC",
+    tz: str | None = None,
 ) -> pd.DataFrame:
     """The line items of won deals as recurring revenue: one row a line, from which every other figure of revenue follows.
 
@@ -85,7 +85,8 @@ def mrr_lines(
         deleted after they were won or lost count on, where both frames hold them (deals from
         `account.deals(deleted=True)`; else a warning says so).
     tz
-        Timezone in which `won_time` falls on a day, where `local_won_date` is null.
+        Timezone in which `won_time` falls on a day, where `local_won_date` is null; None: the frames' `attrs["tz"]`, which the loaders
+        set, else UTC.
 
     Returns
     -------
@@ -119,7 +120,8 @@ def mrr_lines(
     (weekly billing needs cycles; null cycles recur without end; one-time has none).
     """
     policy = chosen(policy)
-    need(deal_products, "deal_products", [*BILLED, "product_id"])
+    tz = zone_of(tz, deal_products, deals)
+    deal_products = need(deal_products, "deal_products", [*BILLED, "product_id"])
     won = won_lines(deal_products, deals, policy, carry, tz, deleted)
     check_deleted(deleted, deals)
     if discounts is None:
@@ -134,7 +136,7 @@ def mrr_lines(
     elif taken:
         raise ArgumentError(f"carry: {', '.join(map(repr, taken))} is a column of the lines already. Rename it in `deals` first.")
     rest = [name for name in won.lines.columns if name not in LINES]
-    return pd.concat([found, carried, won.lines[rest]], axis=1)
+    return in_zone(pd.concat([found, carried, won.lines[rest]], axis=1), tz)
 
 
 class WonLines(NamedTuple):
@@ -161,8 +163,9 @@ def won_lines(
     ArgumentError
         A column of deals is missing, or a deal is there twice.
     """
-    need(deals, "deals", ())
-    need(deals, "deals", ["id", "status", "won_time", *policy.customer, *_carried(deals, carry)])
+    deals = need(deals, "deals", ())
+    deals = need(deals, "deals", ["id", "status", "won_time", *policy.customer], _carried(deals, carry))
+    say_uncountable(deals, "deals", moments=["won_time", "local_won_date"])
     deal_ids = ids(deals, "id")
     status = counted_status(deals, tz, deleted=deleted)
     counts = status.isin(policy.statuses).to_numpy(bool) & deal_ids.notna().to_numpy()
@@ -188,13 +191,15 @@ def ledger_columns(
     lines, won = held.lines, held.won
     frequency, cycles = frequencies(lines["billing_frequency"]), amounts(lines, "billing_frequency_cycles")
     start = days_of(lines, "billing_start_date")
-    start = np.where(start == NULL, won, start)
+    edge = at_the_edge(lines, "billing_start_date")
+    start = np.where((start == NULL) & ~edge, won, start)
     currency = lines["currency"].astype("str")
     if "currency" in held.deals.columns:
         currency = currency.fillna(held.deals["currency"].astype("str"))
     amount = period_amounts(lines, policy)
     result = pd.DataFrame({"id": ids(lines, "id"), "deal_id": ids(lines, "deal_id"), "customer": held.customer})
     end, problem = _terms(start, frequency, cycles)
+    problem[edge] = "starts on 31 December 9999 or in year 1"
     problem = _problems(lines, result["id"], currency, amount, problem)
     fine = problem == ""
     amount = np.where(fine, amount, np.nan)
@@ -257,6 +262,8 @@ def _problems(lines: pd.DataFrame, line: pd.Series[Any], currency: pd.Series[Any
     """What is wrong with each line, the gravest of it; empty where it counts."""
     problem[currency.isna().to_numpy() | (currency.str.strip() == "").to_numpy(bool, na_value=True)] = "no currency"
     problem[~(np.abs(amount) < LARGEST)] = "amount out of range"
+    taxed = np.isnan(amount) & equals(lines, "tax_method", "inclusive") & (amounts(lines, "tax") <= -100)
+    problem[taxed] = "tax of -100 % or less"
     problem[lines[["quantity", "item_price"]].isna().any(axis=1).to_numpy(bool)] = "no quantity or price"
     problem[(line.duplicated() & line.notna()).to_numpy(bool)] = "id occurs twice"
     return problem

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from pdframe.errors import ArgumentError
-from pdframe.metrics.columns import Floats, Ints, amounts, equals, ids
+from pdframe.metrics.columns import Floats, Ints, amounts, equals, finite, ids, say_uncountable
 from pdframe.metrics.inputs import need
 from pdframe.metrics.revenue.policy import RevenuePolicy
 
@@ -53,13 +53,14 @@ def shares_kept(once: Floats, lines: pd.DataFrame, deals: pd.DataFrame, discount
     discounts
         With deal_id, type and amount. Percentages are each of the full one-time part, and all together take no more than that.
     """
-    need(discounts, "discounts", ["deal_id", "type", "amount"])
+    discounts = need(discounts, "discounts", ["deal_id", "type", "amount"])
+    say_uncountable(discounts, "discounts", numbers=["amount"], key="deal_id")
     known = pd.Index(ids(lines, "deal_id"))
     place, deal_ids = pd.factorize(known)
     size = len(deal_ids)
     own = np.asarray(pd.Index(deal_ids).get_indexer(pd.Index(ids(discounts, "deal_id"))), dtype=np.int64)
     rows, own = discounts[own >= 0], own[own >= 0]
-    amount, percentage = np.nan_to_num(amounts(rows, "amount")), equals(rows, "type", "percentage")
+    amount, percentage = np.nan_to_num(finite(rows, "amount")), equals(rows, "type", "percentage")
     cut = np.bincount(own[percentage], amount[percentage] / 100, minlength=size)
     fixed = np.bincount(own[~percentage], amount[~percentage], minlength=size)
     alike = np.ones(len(lines), np.bool_)
@@ -92,14 +93,14 @@ def in_units(parts: Ints) -> Floats:
 
 
 def held_exactly(frame: pd.DataFrame, column: str) -> Ints:
-    """Return a column of amounts as whole millionths.
+    """Return a column of amounts as whole millionths; null and infinities are 0.
 
     Raises
     ------
     ArgumentError
-        An amount is infinite, or all of them together are too large to be added up exactly.
+        All amounts together are too large to be added up exactly.
     """
-    found = amounts(frame, column)
+    found = finite(frame, column)
     if not np.nansum(np.abs(found)) < np.iinfo(np.int64).max / UNIT / 2:
-        raise ArgumentError(f"The column {column!r} holds amounts that are infinite, or more than {LARGEST:.0e} in all. Leave them out.")
+        raise ArgumentError(f"The column {column!r} holds amounts too large to be added up exactly. Leave them out.")
     return exact(found)

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
-from pdframe.metrics.columns import Flags, Floats, Ints, amounts, equals, ids
+from pdframe.metrics.columns import Flags, Floats, Ints, amounts, equals, finite, ids, say_uncountable
 from pdframe.metrics.inputs import keyed, need, warn
 from pdframe.metrics.line_values import differs
 from pdframe.metrics.revenue.lines import BILLED, ledger_columns, won_lines
@@ -100,8 +100,10 @@ def reconcile(
         No deal reports anything.
     """
     policy = chosen(policy)
-    need(lines, "lines", ["deal_id", "currency", "mrr", "amount", "billing_frequency", "billing_frequency_cycles", "problem"])
-    need(deals, "deals", ["id", "status", "currency", "mrr", "arr"])
+    lines = need(lines, "lines", ["deal_id", "currency", "mrr", "amount", "billing_frequency", "billing_frequency_cycles", "problem"])
+    deals = need(deals, "deals", ["id", "status", "currency", "mrr", "arr"])
+    say_uncountable(deals, "deals", numbers=["mrr", "arr", "value"])
+    say_uncountable(lines, "lines", numbers=["mrr", "amount"])
     check_deleted(deleted, deals)
     counts = counted_status(deals, "UTC", deleted=deleted).isin(policy.statuses).to_numpy(bool)
     held = deals[counts].drop_duplicates("id").reset_index(drop=True)
@@ -112,8 +114,8 @@ def reconcile(
     size, fine = len(held), lines["problem"].isna().to_numpy()
     recurs = fine & (frequencies(lines["billing_frequency"]) != ONE_TIME)
     number = np.bincount(place[recurs], minlength=size)
-    mrr = _sums(place[recurs], amounts(lines, "mrr")[recurs], size)
-    reported, yearly = amounts(held, "mrr"), amounts(held, "arr")
+    mrr = _sums(place[recurs], np.nan_to_num(finite(lines, "mrr"))[recurs], size)
+    reported, yearly = finite(held, "mrr"), finite(held, "arr")
     if len(held) and np.isnan(reported).all() and np.isnan(yearly).all():
         warn("No deal reports mrr or arr: plans below Growth have neither. There is nothing to compare with.")
 
@@ -164,7 +166,7 @@ def _near(reported: Floats, ours: Floats, slack: Floats) -> Flags:
 
 def _lines_of(lines: pd.DataFrame, place: Ints, policy: RevenuePolicy) -> _Lines:
     cycles = amounts(lines, "billing_frequency_cycles")
-    amount, mrr = amounts(lines, "amount"), amounts(lines, "mrr")
+    amount, mrr = finite(lines, "amount"), finite(lines, "mrr")
     listed = taxed = None
     if set(PRICED) <= set(lines.columns):
         listed = period_amounts(lines, dataclasses.replace(policy, discount="ignored" if policy.discount == "deducted" else "deducted"))
@@ -176,7 +178,7 @@ def _with_disabled(
     parts: _Lines, deal_products: pd.DataFrame, deals: pd.DataFrame, known: pd.Index[Any], differ: Flags, policy: RevenuePolicy
 ) -> _Lines:
     """Return the lines and the disabled ones of the same deals."""
-    need(deal_products, "deal_products", [*BILLED, "product_id"])
+    deal_products = need(deal_products, "deal_products", [*BILLED, "product_id"])
     off = deal_products[equals(deal_products, "is_enabled", False)].assign(is_enabled=True)
     held = won_lines(off, deals, policy, None, "UTC")
     found, problems = ledger_columns(held, policy, None, None)

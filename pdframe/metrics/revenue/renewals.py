@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from pdframe.metrics.columns import Flags, Ints, amounts, equals, ids, times
-from pdframe.metrics.inputs import keyed, moment, need, span
+from pdframe.metrics.columns import Flags, Ints, amounts, equals, ids, say_uncountable, times
+from pdframe.metrics.inputs import keyed, moment, need, span, zone_of
 from pdframe.metrics.revenue.customers import customers
 from pdframe.metrics.revenue.ledger import NEEDED
 from pdframe.metrics.revenue.lines import REASONS
@@ -31,7 +31,7 @@ def renewals(
     as_of: Moment,
     within: str | pd.Timedelta,
     policy: RevenuePolicy | None = None,
-    tz: str = "UTC",
+    tz: str | None = None,
 ) -> pd.DataFrame:
     """Terms that end soon, and the deal that takes over where there is one: one row a line that ends.
 
@@ -50,7 +50,7 @@ def renewals(
     policy
         The one that `lines` were made with: it says who the customer is.
     tz
-        Timezone of naive times.
+        Timezone of naive times; None: the frames' `attrs["tz"]`, which the loaders set, else UTC.
 
     Returns
     -------
@@ -71,8 +71,11 @@ def renewals(
     the customer that was added last, after the ending line had started. A cancelled line has none.
     """
     policy = chosen(policy)
-    need(lines, "lines", [*NEEDED, "id", "deal_id", "product_id"])
-    need(deals, "deals", ["id", "status", "add_time", *policy.customer])
+    tz = zone_of(tz, lines, deals)
+    lines = need(lines, "lines", [*NEEDED, "id", "deal_id", "product_id"])
+    deals = need(deals, "deals", ["id", "status", "add_time", *policy.customer])
+    say_uncountable(lines, "lines", moments=["start"], numbers=["mrr"])
+    say_uncountable(deals, "deals", moments=["add_time"])
     moment_ = moment(as_of, tz, "as_of").tz_convert(tz).tz_localize(None)
     today = int(np.datetime64(moment_.date()).astype("datetime64[D]").astype(np.int64))
     limit = today + span(within, "within")
@@ -93,7 +96,7 @@ def renewals(
     status = np.where(won["successor"].notna(), 0, np.where(opened.notna(), 1, -1))
     result["successor_status"] = pd.Categorical.from_codes(status, dtype=_STATUS)
     result["successor_start"] = won["start"]
-    return keyed(result.sort_values(["end", "customer", "id"], ignore_index=True), ["id"])
+    return keyed(result.sort_values(["end", "customer", "id"], ignore_index=True), ["id"], tz)
 
 
 def _won(result: pd.DataFrame, renewable: Flags, ends: Ints, held: pd.DataFrame, start: Ints, end: Ints) -> pd.DataFrame:

@@ -127,7 +127,7 @@ def test_text_from_web_forms_is_only_text() -> None:
 
 def test_dates_far_away() -> None:
     rows = [
-        {"billing_start_date": "0001-01-01", "item_price": 1},
+        {"billing_start_date": "0002-01-01", "item_price": 1},
         {"billing_start_date": "1969-12-31", "billing_frequency": "weekly", "billing_frequency_cycles": 1, "item_price": 2},
         {"billing_start_date": "2345-06-07", "item_price": 3},
         {"billing_start_date": "9990-01-01", "billing_frequency_cycles": 100, "item_price": 4},

@@ -1,0 +1,175 @@
+"""One bad cell costs its own row: the edge of time, infinities, taxes that leave nothing, in every timezone."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import books
+import crm
+import numpy as np
+import pandas as pd
+import pytest
+
+from pdframe import metrics
+from pdframe.errors import ArgumentError, DataWarning
+
+ZONES = ["UTC", "Asia/Tokyo", "Europe/Tallinn", "America/Los_Angeles"]
+EDGES = ["9999-12-31T23:59:59", "9999-12-31", "9999-12-30T20:00", "0001-01-01", "0001-01-01T23:00"]
+YEAR: dict[str, Any] = {"since": "2025-01-01", "until": "2026-01-01"}
+
+
+def two_wins(edge: str, **more: Any) -> pd.DataFrame:
+    """A deal won in March 2025, and one won at the edge of time."""
+    won = {"status": "won", "add_time": "2025-01-02 12:00", **more}
+    return crm.deals([{**won, "won_time": "2025-03-10"}, {**won, "won_time": edge}]).assign(org_id=[1, 2], person_id=1)
+
+
+@pytest.mark.filterwarnings("ignore:.* are closed without a date:pdframe.errors.DataWarning")
+@pytest.mark.filterwarnings("ignore:deals. values that cannot be counted with:pdframe.errors.DataWarning")
+@pytest.mark.parametrize("tz", ZONES)
+@pytest.mark.parametrize("edge", EDGES)
+def test_a_win_at_the_edge_of_time_costs_its_own_row(edge: str, tz: str) -> None:
+    deals = two_wins(edge)
+    lines = books.lines([{"deal_id": 1}, {"deal_id": 2}])
+    with pytest.warns(DataWarning) as said:
+        assert metrics.win_rate(deals, **YEAR, tz=tz)[["n", "won"]].to_numpy().tolist() == [[1, 1]]
+    assert any("won_time in 1 row, for example" in str(one.message) and "(id 2)" in str(one.message) for one in said)
+    with pytest.warns(DataWarning, match="won_time in 1 row"):
+        found = metrics.sales_velocity(deals, **YEAR, tz=tz)
+    # From noon of 2 January to 10 March.
+    assert found[["opportunities", "won", "mean_days"]].to_numpy().tolist() == [[2, 1, 66.5]]
+    with pytest.warns(DataWarning, match="no start date"):
+        assert metrics.mrr_lines(lines, deals, tz=tz)["mrr"].fillna(-1).tolist() == [100.0, -1.0]
+    with pytest.warns(DataWarning, match="won_time in 1 row"):
+        money = metrics.convert(deals, "EUR", {"EUR": 1.0, "USD": 0.9}, on="won_time", tz=tz)
+    assert money["value_in_EUR"].tolist() == [100.0, 100.0]
+    dated = pd.DataFrame({"currency": ["EUR"], "date": ["2025-01-01"], "rate": [1.0]})
+    with pytest.warns(DataWarning, match="won_time in 1 row"):
+        money = metrics.convert(deals, "EUR", dated, on="won_time", tz=tz)
+    assert money["value_in_EUR"].fillna(-1).tolist() == [100.0, -1.0]
+
+
+@pytest.mark.parametrize("tz", ZONES)
+@pytest.mark.parametrize("edge", EDGES)
+def test_a_stay_at_the_edge_of_time_costs_its_own_row(edge: str, tz: str) -> None:
+    rows = [
+        {"deal_id": 1, "entered_at": "2025-01-01", "left_at": "2025-01-11"},
+        {"deal_id": 2, "entered_at": edge, "left_at": "9999-12-31"},
+    ]
+    visits, stages = crm.visits(rows), crm.stages([{}])
+    calls: list[Callable[[pd.DataFrame], pd.DataFrame]] = [
+        lambda visits: metrics.funnel(visits, stages, as_of="2025-06-30", tz=tz),
+        lambda visits: metrics.stage_velocity(visits, stages, as_of="2025-06-30", tz=tz),
+        lambda visits: metrics.stage_moves(visits, stages, as_of="2025-06-30", tz=tz),
+    ]
+    for naive in (False, True):
+        # Times without a timezone are in `tz`.
+        given = (
+            visits.assign(**{name: visits[name].dt.tz_localize(None) for name in ("entered_at", "left_at", "seen_at")}) if naive else visits
+        )
+        for call in calls:
+            with pytest.warns(DataWarning, match=r"visits: 1 stays begin or end at the edge of time .* of deal 2"):
+                found = call(given)
+            pd.testing.assert_frame_equal(found, call(given.iloc[:1]))
+
+
+def test_an_exit_on_the_last_day_is_none_yet() -> None:
+    visits = crm.visits([{"deal_id": 1, "entered_at": "2025-01-01", "left_at": "9999-12-31", "end": "won"}])
+    found = metrics.stage_velocity(visits, crm.stages([{}]), as_of="2025-06-30", tz="Asia/Tokyo")
+    assert found[["visits", "open"]].to_numpy().tolist() == [[1, 1]]
+
+
+@pytest.mark.parametrize("edge", ["9999-12-31", "0001-01-01"])
+def test_a_line_that_starts_at_the_edge_of_time_is_kept_apart(edge: str) -> None:
+    lines = books.lines([{"billing_start_date": "2025-03-03"}, {}])
+    lines["billing_start_date"] = lines["billing_start_date"].where([True, False], pd.Timestamp(edge).as_unit("us"))
+    with pytest.warns(DataWarning, match=r"starts on 31 December 9999 or in year 1 \(1: 2\)"):
+        found = metrics.mrr_lines(lines, books.deals([{}]))
+    assert len(metrics.committed_mrr(found, as_of="2026-06-30")) == 1
+    assert metrics.mrr_schedule(found, since=None, until="2025-06-01")["mrr"].tolist() == [100.0] * 3
+
+
+def test_an_end_on_the_last_day_is_none() -> None:
+    lines, deals = books.lines([{"billing_start_date": "2025-03-03"}]), books.deals([{}])
+    cancelled = pd.DataFrame({"deal_id": [1], "date": np.array(["9999-12-31"], "M8[us]")})
+    open_ = metrics.mrr_lines(lines, deals)
+    pd.testing.assert_frame_equal(metrics.mrr_lines(lines, deals, cancellations=cancelled), open_)
+    # A ledger from elsewhere writes it where it knows no end.
+    told = open_.assign(end=pd.Timestamp("9999-12-31").as_unit("us")).drop(columns=["month_from", "month_until"])
+    pd.testing.assert_frame_equal(metrics.mrr_schedule(told, **YEAR), metrics.mrr_schedule(open_, **YEAR))
+    assert (metrics.committed_mrr(told, as_of="2025-06-30")["ending"] == 0).all()
+
+
+@pytest.mark.parametrize("tax", [-100.0, -250.0])
+def test_a_tax_that_leaves_no_price_keeps_its_line_apart(tax: float) -> None:
+    lines = books.lines([{"tax_method": "inclusive"}, {"tax_method": "inclusive", "tax": tax}]).assign(sum=100.0)
+    with pytest.warns(DataWarning) as said:
+        found = metrics.mrr_lines(lines, books.deals([{"value": 100.0}]))
+    assert found["problem"].fillna("").tolist() == ["", "tax of -100 % or less"]
+    assert {one.category for one in said} == {DataWarning}
+
+
+@pytest.mark.parametrize("dtype", ["float64", "Float64", "double[pyarrow]"])
+def test_an_infinite_amount_costs_its_own_row(dtype: str) -> None:
+    deals = two_wins("2025-03-10")
+    with pytest.warns(DataWarning, match=r"value in 1 row, for example inf \(id 2\)"):
+        found = metrics.sales_velocity(deals.assign(value=pd.Series([100.0, np.inf]).astype(dtype)), **YEAR)
+    assert found["mean_value"].tolist() == [100.0]
+    ledger = books.ledger({}, {}).assign(mrr=pd.Series([100.0, -np.inf]).astype(dtype))
+    with pytest.warns(DataWarning, match="mrr in 1 row, for example -inf"):
+        assert metrics.mrr_schedule(ledger, **YEAR | {"until": "2027-01-01"})["mrr"].max() == 100.0
+    plan = pd.DataFrame({"id": [1, 2], "deal_id": 1, "billing_date": pd.to_datetime(["2025-05-01"] * 2), "amount": [5.0, np.inf]})
+    with pytest.warns(DataWarning, match="1 installments have no date or amount"):
+        bills = metrics.billing_schedule(books.lines([]), plan.astype({"amount": dtype}), books.deals([{}]), **YEAR)
+    assert bills["amount"].tolist() == [5.0]
+
+
+def test_a_nan_in_a_nullable_column_is_a_null() -> None:
+    held = pd.arrays.FloatingArray(np.array([100.0, np.nan]), np.array([False, False]))
+    found = metrics.sales_velocity(two_wins("2025-03-10").assign(value=held), **YEAR)
+    assert found["mean_value"].tolist() == [100.0]
+
+
+@pytest.mark.parametrize(
+    ("values", "counted"),
+    [(["True", "False"], 1), (["true", "0"], 1), ([1, 0], 1), ([1.0, None], 2), (["TRUE", None], 2)],
+)
+def test_flags_as_text_or_numbers_are_read(values: list[Any], counted: int) -> None:
+    """A disabled line as text was counted as if it were enabled."""
+    lines = books.lines([{}, {}]).assign(is_enabled=pd.Series(values))
+    assert len(metrics.mrr_lines(lines, books.deals([{}]))) == counted
+
+
+def test_a_flag_that_is_none_is_refused() -> None:
+    with pytest.raises(ArgumentError, match="'is_enabled' holds values that are neither true nor false"):
+        metrics.mrr_lines(books.lines([{}]).assign(is_enabled="maybe"), books.deals([{}]))
+
+
+def test_two_deals_in_arrow_dtypes_give_what_numpy_gives() -> None:
+    at = pd.to_datetime(["2026-01-01"] * 2, utc=True)
+    deals = pd.DataFrame({"id": [1, 2], "status": "won", "add_time": at, "won_time": at, "lost_time": pd.to_datetime([None] * 2, utc=True)})
+    for rows in (deals, deals.head(1)):
+        arrow = rows.convert_dtypes(dtype_backend="pyarrow")
+        pd.testing.assert_frame_equal(metrics.win_rate(arrow, since=None, until=None), metrics.win_rate(rows, since=None, until=None))
+
+
+def test_days_are_cut_in_the_timezone_that_the_frame_names() -> None:
+    late = crm.deals([{"status": "won", "won_time": "2025-12-31 23:30"}])
+    for tz, won in (("UTC", 1), ("Europe/Tallinn", 0)):
+        named = late.copy()
+        named.attrs["tz"] = tz
+        found = metrics.win_rate(named, **YEAR)
+        assert (found.attrs["tz"], found["n"].tolist()) == (tz, [won])
+        assert metrics.win_rate(named, **YEAR, tz="UTC").attrs["tz"] == "UTC"
+    assert metrics.win_rate(late, **YEAR).attrs["tz"] == "UTC"
+
+
+def test_a_frame_that_names_no_timezone_of_this_world_is_read_in_utc() -> None:
+    deals = crm.deals([{"status": "won", "won_time": "2025-12-31 23:30"}])
+    deals.attrs["tz"] = "Mars/Olympus"
+    with pytest.warns(DataWarning, match="'Mars/Olympus', a timezone that this machine does not know: UTC is used"):
+        assert metrics.win_rate(deals, **YEAR).attrs["tz"] == "UTC"
+    with pytest.raises(ArgumentError, match="tz='Mars/Olympus' is no timezone") as refused:
+        metrics.win_rate(deals, **YEAR, tz="Mars/Olympus")
+    assert "account.tz" not in str(refused.value)
