@@ -23,7 +23,6 @@ import pdframe
 from pdframe import sandbox
 from pdframe.history import History
 from pdframe.schema import LISTS
-from pdframe.schema.kept import HISTORY, LOOKS
 
 FOLDER = Path(__file__).parent.parent / "contract" / "cache_0_1"
 EXPECTED = "expected.json.gz"
