@@ -91,6 +91,10 @@ class InParquet:
         """Some columns of all row groups."""
         return self._file.read(columns, **_HERE)
 
+    def read_some(self, columns: Sequence[str]) -> pa.Table:
+        """Those of some columns that the file has."""
+        return self.read([name for name in columns if name in self.schema.names])
+
 
 class InArrow:
     """An Arrow file: it tells less of itself than Parquet does, which of many files with many columns is much memory, and reads faster."""

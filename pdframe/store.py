@@ -40,6 +40,8 @@ UNSEALED = 1
 KEPT = "What was cached before is kept."
 ROWS_PER_PART = 200_000
 BYTES_PER_PART = 64 * 1024 * 1024
+# A part of fewer bytes is put together with its neighbours where there are many of them.
+SMALL = 1024 * 1024
 COLUMNS_AT_ONCE = 16
 MANIFEST = "manifest.json"
 _FIRST = "part-000001.parquet"
@@ -259,8 +261,18 @@ class Store:
                 raise _damaged(path, "it is not the Parquet file that was written", manifest.table) from error
         return found
 
-    def append(self, manifest: Manifest, table: pa.Table, *, synced_at: datetime) -> Manifest:
-        """Add `table` behind what is cached as a part of its own, in one step; a crash leaves what was there."""
+    def read_parts(self, manifest: Manifest, columns: Sequence[str]) -> Iterator[pa.Table]:
+        """Some columns of a table, part by part; a part leaves out those that it lacks. Parts are not verified again."""
+        for part in manifest.parts if columns else ():
+            yield InParquet(self.root / manifest.table / part.file).read_some(columns)
+
+    def append(self, manifest: Manifest, table: pa.Table, *, synced_at: datetime, many: int | None = None) -> Manifest:
+        """Add `table` behind what is cached as a part of its own, in one step; a crash leaves what was there.
+
+        Where `many` small parts are there already, they are put together with it instead.
+        """
+        if many is not None and sum(part.bytes < SMALL for part in manifest.parts) >= many:
+            return self.name(self.write(replace(manifest, synced_at=synced_at), self._put_together(manifest, table)))
         folder = self.root / manifest.table
         try:
             part = write_part(folder, f"part-{manifest.next_part:06d}.parquet", table)
@@ -278,6 +290,27 @@ class Store:
                 kept=KEPT,
             ) from error
         return written
+
+    def _put_together(self, manifest: Manifest, more: pa.Table) -> Iterator[Part | pa.Table]:
+        """What is cached of a table, its small parts put together with their neighbours, and more rows behind them."""
+        small: list[pa.Table] = []
+        for part in manifest.parts:
+            path, file = self._open_part(manifest.table, part)
+            if part.bytes < SMALL:
+                small.append(self._read_part(manifest.table, path, file))
+                continue
+            if small:
+                yield pa.concat_tables(small, promote_options="default")
+            small = []
+            yield part
+        yield pa.concat_tables([*small, more], promote_options="default")
+
+    @staticmethod
+    def _read_part(table: str, path: Path, file: pq.ParquetFile) -> pa.Table:
+        try:
+            return file.read()
+        except (pa.ArrowException, OSError) as error:
+            raise _damaged(path, "it is not the Parquet file that was written", table) from error
 
     def touch(self, manifest: Manifest) -> Manifest:
         """Write a manifest whose parts are as they were: nothing changed but the times."""
@@ -381,13 +414,15 @@ class Stored:
 
     def read(self, columns: Sequence[str] | None = None) -> pa.Table:
         """Columns as a table, in the order of the schema; None: all."""
-        tables = []
+        return pa.concat_tables(list(self.parts(columns)), promote_options="default")
+
+    def parts(self, columns: Sequence[str] | None = None) -> Iterator[pa.Table]:
+        """Columns as a table, part by part; None: all that a part has."""
         for path, file in self._parts:
             try:
-                tables.append(file.read(None if columns is None else list(columns)))
+                yield file.read(None if columns is None else list(columns))
             except (pa.ArrowException, OSError) as error:
                 raise _damaged(path, "it is not the Parquet file that was written", self._table) from error
-        return pa.concat_tables(tables, promote_options="default")
 
 
 def _pieces(table: pa.Table) -> list[pa.Table]:

@@ -191,7 +191,7 @@ def test_what_is_no_time_and_what_is_not_kept_is_said(account: sandbox.SandboxAc
 def look(kept: History, rows: list[dict[str, Any]], at: datetime | None, kind: Any = "incremental") -> int:
     names = {"id": pa.int64(), "stage_id": pa.int64(), "update_time": pa.timestamp("us", "UTC")}
     deals = pa.Table.from_pylist(rows, pa.schema(names.items()))
-    return kept.look(deals, kind, seen_at=at, complete_to=at, now=datetime.now(UTC))
+    return kept.look([deals], kind, seen_at=at, complete_to=at, now=datetime.now(UTC))
 
 
 NOON = datetime(2026, 6, 30, 12, tzinfo=UTC)

@@ -26,21 +26,17 @@ class ByParts:
     ----------
     table, fields
         The table, and its field metadata.
-    look
-        Columns of all rows that are wanted once the table is put together.
+
+    Attributes
+    ----------
+    counts : Counts
+        How many rows were added, changed and removed, once all parts are made.
     """
 
-    def __init__(self, table: Table, fields: Sequence[Field], look: Sequence[str] = ()) -> None:
+    def __init__(self, table: Table, fields: Sequence[Field]) -> None:
         self.problems = Problems()
+        self.counts = Counts()
         self._table, self._fields, self._key = table, fields, table.key[0]
-        self._look = look
-        self._seen: list[pa.Table] = []
-        self._counts = Counts()
-
-    @property
-    def merge(self) -> Merge:
-        """What was counted, and the columns that are wanted of all rows."""
-        return Merge(pa.concat_tables([pa.table({}), *self._seen], promote_options="default"), self._counts)
 
     def whole(self, pull: Pull, old: Sequence[tuple[Part, Sorted]]) -> Iterator[pa.Table]:
         """The rows of a walk as they were last seen, without those that are gone."""
@@ -69,7 +65,6 @@ class ByParts:
         for (part, rows), low, after in zip(old, starts, [*starts[1:], HIGHEST + 1], strict=True):
             there = [_between(ids, low, after - 1) for ids in (seen[self._key], gone)]
             if not any(map(len, there)) and rows.schema.equals(every.schema, check_metadata=True):
-                self._keep(rows.read(self._look))
                 yield part
                 continue
             for first, last in ((max(first, low), min(last, after - 1)) for first, last in ranges if first < after and last >= low):
@@ -82,13 +77,8 @@ class ByParts:
         return [*pull.runs, Sorted(InMemory(latest(self._together(pull.tables), self._key)), self._key)]
 
     def _counted(self, merge: Merge) -> pa.Table:
-        self._counts += merge.counts
-        self._keep(merge.table)
+        self.counts += merge.counts
         return merge.table
-
-    def _keep(self, rows: pa.Table) -> None:
-        if self._look:
-            self._seen.append(rows.select([name for name in self._look if name in rows.column_names]))
 
     def _together(self, parts: Sequence[pa.Table]) -> pa.Table:
         rows, problems = unify([storage_schema(self._table, self._fields).empty_table(), *parts], self._table, self._fields)

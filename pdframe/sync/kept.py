@@ -1,7 +1,8 @@
-"""Keeps what a pull of deals found in the history, before the table of deals itself is written."""
+"""Keeps what a pull of deals or line items found in their history, before the table itself is written."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 
 import pyarrow as pa
@@ -9,39 +10,52 @@ import pyarrow.compute as pc
 
 from pdframe.history import History, Kind
 from pdframe.schema import TABLES
-from pdframe.schema.kept import REMEMBERED
+from pdframe.schema.kept import HISTORIES, OF_DEALS
 from pdframe.store import Manifest, Store
 from pdframe.sync.pull import Pull
 
-DEALS = "deals"
-# What a look needs to know of them.
-LOOKED_AT = tuple(dict.fromkeys(("id", *REMEMBERED, "update_time", "add_time")))
+
+def looked_at(table: str) -> Sequence[str]:
+    """The columns that a look reads of a table; none where no history of it is kept."""
+    return HISTORIES[table].looked_at if table in HISTORIES else ()
 
 
-def keep_look(store: Store, manifest: Manifest, rows: pa.Table, pull: Pull, before: Manifest | None) -> None:
-    """Keep a look at the deals; nothing for any other table.
+def keep_look(store: Store, manifest: Manifest, pieces: Iterable[pa.Table], pull: Pull, before: Manifest | None) -> None:
+    """Keep a look at deals or line items; nothing for any other table.
 
     Parameters
     ----------
     store
-        Where.
-    manifest, rows
-        The table as it is about to be written, and at least the columns that are `LOOKED_AT` of it.
+        The cache.
+    manifest, pieces
+        The table that is about to take the place of what is cached, and all its rows: at least the columns that `looked_at` names.
     pull
         What it was made from.
     before
         The manifest that it takes the place of.
     """
-    if manifest.table != DEALS:
+    if manifest.table not in HISTORIES:
         return
-    kind = _kind(manifest, pull, before)
-    # Changes are pulled from the live list first, so that whatever was stamped up to the newest of these was found in one list or another.
-    # After a walk, the live list is read again last.
-    newest = pull.state.get(TABLES[DEALS].sources[-1 if kind == "full" else 0].path)
-    complete_to = datetime.fromisoformat(newest).astimezone(UTC) if newest else None
-    History(store).look(
-        rows, kind, seen_at=pull.seen_at, complete_to=complete_to, now=manifest.synced_at, deleted=[*pull.gone, *_flagged(pull)]
-    )
+    history, kind = History(store, HISTORIES[manifest.table]), _kind(manifest, pull, before)
+    if kind == "incremental" and _is_empty(pull) and history.has_begun:
+        return  # no row was read
+    seen_at, deleted = pull.seen_at, [*pull.gone, *_flagged(pull)]
+    if manifest.table == OF_DEALS.of:
+        # Changes are pulled from the live list first, so that whatever was stamped up to the newest of these was found in one list or
+        # another. After a walk, the live list is read again last.
+        newest = pull.state.get(TABLES[manifest.table].sources[-1 if kind == "full" else 0].path)
+        complete_to = datetime.fromisoformat(newest).astimezone(UTC) if newest else None
+    else:
+        complete_to = pull.asked_since if pull.saved else pull.server_time
+        if kind == "incremental" and not history.has_begun:
+            # The first look at a table that an older version loaded: most rows are as old as that load.
+            complete_to, seen_at = None, seen_at or (before.server_time if before else None)
+    history.look(pieces, kind, seen_at=seen_at, complete_to=complete_to, now=manifest.synced_at, deleted=deleted)
+
+
+def _is_empty(pull: Pull) -> bool:
+    """Whether no answer came and no row is known to be gone."""
+    return pull.seen_at is None and not pull.gone and not any(rows.num_rows for rows in pull.columns(["id"]))
 
 
 def _flagged(pull: Pull) -> list[int]:
@@ -49,6 +63,7 @@ def _flagged(pull: Pull) -> list[int]:
     return [
         deal
         for rows in pull.columns(["id", "is_deleted"])
+        if "is_deleted" in rows.column_names
         for deal in rows.filter(pc.fill_null(rows["is_deleted"], False))["id"].to_pylist()
     ]
 

@@ -178,7 +178,7 @@ def take_saved(pull: Pull, saved: Saved | None, looks: pa.Table, ask: Sequence[i
     answered = _same(looks, pa.concat_tables(notes)) & set(ask) if notes else set()
     if saved is None or not answered:
         return set()
-    pull.began, pull.saved = saved.place.began, saved.count
+    pull.began, pull.saved, pull.asked_since = saved.place.began, saved.count, saved.place.server_time
     pull.problems.merge(saved.place.problems)
     # A deal that was asked for again, as it looked different by then, has old lines in what came before.
     later: set[int] = set()

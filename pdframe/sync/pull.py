@@ -38,6 +38,7 @@ class Pull:
 
     `began` is this machine's clock when the first of these rows was asked for; `saved` how many pages an earlier walk had left.
     `server_time` is the server's clock at the first answer, `seen_at` at the last, `newest` the newest `update_time` of all rows.
+    `asked_since` is the server's clock when the first of the saved pages came; None: none is saved, or it is not known.
     `looked_again` says that all rows of the first list were met at last.
     """
 
@@ -49,6 +50,7 @@ class Pull:
     state: dict[str, str] = field(default_factory=dict)
     server_time: datetime | None = None
     seen_at: datetime | None = None
+    asked_since: datetime | None = None
     newest: datetime | None = None
     saved: int = 0
     looked_again: bool = False

@@ -23,7 +23,7 @@ from pdframe.sync import lines
 from pdframe.sync.asked import parents_name
 from pdframe.sync.by_parts import ByParts, present
 from pdframe.sync.compare import Counts, Merge, last_of_each, replace_all
-from pdframe.sync.kept import DEALS, LOOKED_AT, keep_look
+from pdframe.sync.kept import keep_look, looked_at
 from pdframe.sync.lanes import one_ahead
 from pdframe.sync.lists import Puller, keep_page
 from pdframe.sync.mend import move_damaged, saying_last
@@ -118,17 +118,18 @@ class Work:
             self._account_for(cached, pull)
         key = self.table.key[0]
         if pull.runs:
-            made = ByParts(self.table, self.fields, self._looked_at())
+            made = ByParts(self.table, self.fields)
             old = self.store.sorted_parts(manifest, key) if manifest and cached else []
-            merge = self._keep_parts(made, made.whole(pull, old), pull, manifest, started, full_at=pull.began)
+            counts = self._keep_parts(made, made.whole(pull, old), pull, manifest, started, full_at=pull.began)
         else:
             rows = present(self.table, last_of_each(pull.rows(self.table, self.fields), key), pull.gone)
             merge = replace_all(cached.read() if cached else None, rows, key)
             self._keep(merge, pull, manifest, started, full_at=pull.began)
+            counts = merge.counts
         if pending is not None:
             pending.drop()
             self._pending(since=manifest).drop()
-        return Outcome("full", merge.counts, _went_on(pull, note))
+        return Outcome("full", counts, _went_on(pull, note))
 
     def _account_for(self, cached: Stored, pull: Pull) -> None:
         """Ask where the cached rows are that a walk of several lists did not meet."""
@@ -165,13 +166,13 @@ class Work:
             if pull.saved:
                 return self._changes(manifest, cached)
             raise
-        made = ByParts(self.table, self.fields, self._looked_at())
+        made = ByParts(self.table, self.fields)
         parts = made.changed(pull, self.store.sorted_parts(manifest, self.table.key[0]))
-        merge = self._keep_parts(made, parts, pull, manifest, began, full_at=manifest.full_at)
+        counts = self._keep_parts(made, parts, pull, manifest, began, full_at=manifest.full_at)
         pending.drop()
         # What an interrupted reload had saved is older than this: a later reload must not go on from it.
         self._pending().drop()
-        return Outcome("incremental", merge.counts, _went_on(pull, ""))
+        return Outcome("incremental", counts, _went_on(pull, ""))
 
     def _expected(self, cached: Stored | None) -> list[Times]:
         """When the rows of each list that can be walked by windows were updated, as they are cached."""
@@ -184,10 +185,6 @@ class Work:
         """The ids that the list is asked for by, one by one; none where it is one list."""
         each = self.table.sources[0].each
         return self.store.read(each[1], ["id"])["id"].to_pylist() if each else []
-
-    def _looked_at(self) -> Sequence[str]:
-        """The columns of all rows that are looked at once the table is put together."""
-        return LOOKED_AT if self.table.name == DEALS else ()
 
     # Lines of deals
 
@@ -204,7 +201,8 @@ class Work:
         def bring(ask: Collection[int], *, more: bool = False) -> pa.Table:
             def keep(rows: pa.Table, ids: Sequence[int]) -> None:
                 note = looks.filter(pc.is_in(looks["id"], value_set=pa.array(ids, pa.int64())))
-                keep_page(pending, pull, rows, Place(pull.began, problems=pull.problems), note)
+                since = pull.asked_since or pull.server_time
+                keep_page(pending, pull, rows, Place(pull.began, server_time=since, problems=pull.problems), note)
 
             self.puller.batches_of(sorted(set(ask) - answered), pull, keep, more=more)
             shown = [name for name in lines.SHOWN if name in self.table.by_name]
@@ -237,10 +235,10 @@ class Work:
             pull.gone = lines.gone(had, rows[key].combine_chunks(), void, key)
             parts = made.changed(pull, old)
         full_at = lines.proven_since(self.store, name, pull.began) if mode == "full" or manifest is None else manifest.full_at
-        merge = self._keep_parts(made, parts, pull, manifest, began, full_at=full_at)
+        counts = self._keep_parts(made, parts, pull, manifest, began, full_at=full_at)
         lines.keep_basis(self.store, name, lines.settled(looks, before, plan.ask, pull.server_time), began, pull.server_time)
         pending.drop()
-        return Outcome(mode, merge.counts, _went_on(pull, note))
+        return Outcome(mode, counts, _went_on(pull, note))
 
     # Record by record
 
@@ -272,7 +270,7 @@ class Work:
 
     def _keep(self, merge: Merge, pull: Pull, before: Manifest | None, began: datetime, *, full_at: datetime) -> None:
         manifest = self._manifest(merge.table.num_rows, pull, before, began, full_at)
-        keep_look(self.store, manifest, merge.table, pull, before)
+        keep_look(self.store, manifest, [merge.table], pull, before)
         if before is not None and full_at == before.full_at and not merge.counts:
             self.store.touch(manifest)
         else:
@@ -288,18 +286,19 @@ class Work:
         began: datetime,
         *,
         full_at: datetime,
-    ) -> Merge:
+    ) -> Counts:
         """Keep a table as it is made, part by part."""
         written = self.store.write(self._manifest(0, pull, before, began, full_at), one_ahead(iter(parts)))
-        merge = made.merge
-        keep_look(self.store, written, merge.table, pull, before)
-        if before is not None and full_at == before.full_at and not merge.counts:
+        # The parts are on disk: a look reads them one by one.
+        columns = looked_at(self.table.name)
+        keep_look(self.store, written, self.store.read_parts(written, columns), pull, before)
+        if before is not None and full_at == before.full_at and not made.counts:
             # What was written for other columns alone is not worth it.
             written = replace(written, parts=before.parts, next_part=before.next_part)
         self.store.name(written)
         pull.problems.merge(made.problems)
         self._warn(pull)
-        return merge
+        return made.counts
 
     def _manifest(self, rows: int, pull: Pull, before: Manifest | None, began: datetime, full_at: datetime) -> Manifest:
         server_time = pull.server_time or (before.server_time if before else None)

@@ -169,7 +169,7 @@ def test_of_a_row_that_comes_again_and_again_the_last_look_counts(seed: int, tmp
     rows = store.read("organizations").to_pylist()
     there = {one: row for one, row in sorted(known.items()) if one not in pull.gone and not row["is_deleted"]}
     assert [row["id"] for row in rows] == list(there)
-    assert written.rows == made.merge.counts.added == len(there)
+    assert written.rows == made.counts.added == len(there)
     for row, (_, known_row) in zip(rows, there.items(), strict=True):
         assert row["name"] == known_row["name"]
         for odd in ("new 0", "new 1", "new 2"):
@@ -216,9 +216,9 @@ def test_changes_in_runs_are_put_on_top_of_what_is_cached(seed: int, tmp_path: P
         assert row["name"] == known_row["name"]
         for odd in ("old", "new"):
             assert (None if row.get(odd) is None else float(row[odd])) == known_row.get(odd)
-    assert made.merge.counts.added == len(there.keys() - cached.keys())
-    assert made.merge.counts.removed == len(cached.keys() - there.keys())
-    assert made.merge.counts.changed == len([one for one in there.keys() & cached.keys() if there[one] is not cached[one]])
+    assert made.counts.added == len(there.keys() - cached.keys())
+    assert made.counts.removed == len(cached.keys() - there.keys())
+    assert made.counts.changed == len([one for one in there.keys() & cached.keys() if there[one] is not cached[one]])
     # However much comes, little of it is in memory at a time.
     assert max(sizes) < 3 * by_parts.PART
 
