@@ -4,7 +4,7 @@ BIN := .venv/bin
 READY := .venv/.ready
 JOBS ?= 2
 
-.PHONY: demo test chaos fuzz lint format types layers notebooks bench setup clean help
+.PHONY: demo test chaos fuzz lint format types layers notebooks pictures bench setup clean help
 
 help:  ## this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /\1\t/' | expand -t 12
@@ -51,6 +51,9 @@ layers: $(READY)
 format: $(READY)  ## let ruff put the code in form
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+pictures: $(READY)  ## run the README's code; write its pictures and outputs
+	$(BIN)/python tests/helpers/readme.py
 
 bench: $(READY)  ## the figures that the README quotes, measured here and now
 	$(BIN)/python -m tests.bench
