@@ -8,6 +8,9 @@ from textwrap import dedent
 import pytest
 from readme import ROOT, Readme, texts_in
 
+from pdframe import Account
+from pdframe.cli import main
+
 FUNNEL, MRR, OPEN_DEALS = "docs/funnel.png", "docs/mrr.png", "docs/quickstart.png"
 
 
@@ -59,3 +62,16 @@ def check_the_sums(page: Readme) -> None:
 def test_the_table_that_contributing_shows_is_the_one_of_the_schema() -> None:
     (block,) = re.findall(r"```python\n(.*?)```", (ROOT / "CONTRIBUTING.md").read_text(), re.DOTALL)
     assert any(dedent(block).strip() in path.read_text() for path in (ROOT / "pdframe" / "schema").glob("*.py"))
+
+
+def test_the_methods_and_commands_that_the_readme_names_exist() -> None:
+    text = (ROOT / "README.md").read_text()
+    table = re.findall(r"^\|(.*?)\|.*tokens.*\|$", text, re.MULTILINE)
+    methods = {name for cell in table for name in re.findall(r"`(\w+)[(`]", cell) if not name.endswith("_")}
+    assert len(methods) > 20
+    assert [name for name in methods if not callable(getattr(Account, name, None))] == []
+    (line,) = re.findall(r"^On the command line: (.*)$", text, re.MULTILINE)
+    for command in re.findall(r"`pdframe (\w+)", line):
+        with pytest.raises(SystemExit) as done:
+            main([command, "--help"])
+        assert done.value.code == 0
