@@ -44,9 +44,10 @@ TOLD = tuple(_KEYS.values())
 """Columns of deals whose changes a changelog tells."""
 NEVER_SILENT = ("stage_id", "pipeline_id", "status", "value", "currency")
 """Those of which it tells every change: one that it does not name never changed."""
-# The deal's own stamp of a change, where the API gives one.
+# The deal's own stamp of a change, where the API gives one. There is none of pipelines: the last change of the stage may be a
+# later one, within the pipeline.
 _CLOSED = {"won": "won_time", "lost": "lost_time"}
-_STAMPS = {"stage_id": "stage_change_time", "pipeline_id": "stage_change_time", **_CLOSED}
+_STAMPS = {"stage_id": "stage_change_time", **_CLOSED}
 _NONE = np.iinfo(np.int64).min
 _COLUMNS = ("row", "deal", "column", "before", "after", "time", "time_after", "source", "seen_at")
 
@@ -88,7 +89,9 @@ def deal_history(
     """
     read = {deal: _micros_of(time) for deal, time in (loaded or {}).items()}
     states = _States(rows, looks, OF_DEALS)
-    events = _events(changes, read)
+    # The changelog of a deal that is gone since was read, at its newest row at the earliest.
+    read = {**_newest_rows(changes), **read}
+    events = _events(changes)
     found = states.changes(without={*read} if read else frozenset())
     found += _with_changelog(states, events, read)
     return _frame(found, DEAL_HISTORY, OF_DEALS)
@@ -224,7 +227,16 @@ class _Event(NamedTuple):
     after: str | None
 
 
-def _events(changes: pa.Table | None, read: dict[int, int]) -> dict[tuple[int, str], list[_Event]]:
+def _newest_rows(changes: pa.Table | None) -> dict[int, int]:
+    """Return the time of the newest row of each deal's changelog."""
+    if changes is None or not changes.num_rows:
+        return {}
+    newest = changes.select(["deal_id", "time"]).group_by("deal_id").aggregate([("time", "max")])
+    newest = newest.filter(newest["time_max"].is_valid())
+    return dict(zip(newest["deal_id"].to_pylist(), _micros(newest["time_max"]).tolist(), strict=True))
+
+
+def _events(changes: pa.Table | None) -> dict[tuple[int, str], list[_Event]]:
     """The changes of tracked columns by deal and column, oldest first, those of one second in their order."""
     if changes is None or not changes.num_rows:
         return {}
@@ -238,9 +250,6 @@ def _events(changes: pa.Table | None, read: dict[int, int]) -> dict[tuple[int, s
     for deal, time, key, before, after in zip(deals.tolist(), times.tolist(), keys, old, new, strict=True):
         if before != after:
             found.setdefault((deal, _KEYS[key]), []).append(_Event(time, before, after))
-            # A changelog that is there was read, at its last row at the earliest.
-            if deal not in read:
-                read[deal] = time
     for key, rows in found.items():
         found[key] = _oldest_first(rows)
     return found
@@ -293,21 +302,17 @@ def _of_both(states: _States, deal: int, name: str, told: Sequence[_Event], look
     seen, texts = states.seen, states.texts[name]
     # Of a deal that is gone, a look repeats what was seen last; its status alone says more.
     there = [at for at in looks if name in (IS_DELETED, "status") or not states.gone[at]]
-    if name in NEVER_SILENT and there and not told and created != _NONE:
-        values = {texts[at] for at in there}
-        if len(values) == 1 and None not in values:
-            # It never changed since the deal was created.
-            return [_Change(deal, name, None, values.pop(), created, _NONE, CHANGELOG, created)]
-    if name != IS_DELETED and told and told[0].before is not None and created != _NONE:
-        time = min(created, told[0].time)
-        found.insert(0, _Change(deal, name, None, told[0].before, time, _NONE, CHANGELOG, time))
+    state = told[0].before if told else _never_changed(states, name, there, read, created)
+    is_known = bool(told) or state is not None
+    if name != IS_DELETED and state is not None and created != _NONE:
+        time = min(created, told[0].time) if told else created
+        found.insert(0, _Change(deal, name, None, state, time, _NONE, CHANGELOG, time))
     times, count = [row.time for row in told], 0
-    state = told[0].before if told else None
-    for number, at in enumerate(there):
+    for at in there:
         text, time, covered = texts[at], int(seen[at]), bool(seen[at] <= read)
-        if not told and not number:
+        if not is_known:
             # Nothing tells what was before.
-            state = text
+            state, is_known = text, True
             if text is not None and (name != IS_DELETED or text == "true"):
                 found.append(_Change(deal, name, None, text, time, _NONE, FIRST_LOOK, time))
             continue
@@ -322,6 +327,20 @@ def _of_both(states: _States, deal: int, name: str, told: Sequence[_Event], look
         found.append(_Change(deal, name, state, text, exact or high, after, SNAPSHOTS, high))
         state = text
     return found
+
+
+def _never_changed(states: _States, name: str, looks: Sequence[int], read: int, created: int) -> str | None:
+    """Return the value that a column had from the creation of the deal until its changelog was read, which has no row of it.
+
+    None where that is not known: for columns that a changelog may leave out, without a look by then, or where looks differ.
+    """
+    covered = [at for at in looks if states.seen[at] <= read]
+    if name not in NEVER_SILENT or created == _NONE or not covered:
+        return None
+    if name in ("stage_id", "pipeline_id") and any(states.stamps["stage_id"][at] > created for at in covered):
+        return None  # the deal was moved, and the changelog leaves that out
+    values = {states.texts[name][at] for at in covered}
+    return values.pop() if len(values) == 1 else None
 
 
 def _states_between(told: Sequence[_Event], times: Sequence[int], since: int, count: int) -> set[str | None]:
