@@ -44,9 +44,10 @@ TOLD = tuple(_KEYS.values())
 """Columns of deals whose changes a changelog tells."""
 NEVER_SILENT = ("stage_id", "pipeline_id", "status", "value", "currency")
 """Those of which it tells every change: one that it does not name never changed."""
-# The deal's own stamp of a change, where the API gives one.
+# The deal's own stamp of a change, where the API gives one. There is none of pipelines: the last change of the stage may be a
+# later one, within the pipeline.
 _CLOSED = {"won": "won_time", "lost": "lost_time"}
-_STAMPS = {"stage_id": "stage_change_time", "pipeline_id": "stage_change_time", **_CLOSED}
+_STAMPS = {"stage_id": "stage_change_time", **_CLOSED}
 _NONE = np.iinfo(np.int64).min
 _COLUMNS = ("row", "deal", "column", "before", "after", "time", "time_after", "source", "seen_at")
 
@@ -88,7 +89,9 @@ def deal_history(
     """
     read = {deal: _micros_of(time) for deal, time in (loaded or {}).items()}
     states = _States(rows, looks, OF_DEALS)
-    events = _events(changes, read)
+    # The changelog of a deal that is gone since was read, at its newest row at the earliest.
+    read = {**_newest_rows(changes), **read}
+    events = _events(changes)
     found = states.changes(without={*read} if read else frozenset())
     found += _with_changelog(states, events, read)
     return _frame(found, DEAL_HISTORY, OF_DEALS)
@@ -117,6 +120,19 @@ def line_history(rows: pa.Table, looks: pa.Table, deals: pd.DataFrame) -> pd.Dat
 # What looks tell
 
 
+class _Sighting(NamedTuple):
+    """A state of a row as a look found it.
+
+    `at` is the row of the kept history that holds the state; `seen` the time of the look, `since` the earliest at which it may
+    have read the row; `proved` the latest time that proves the state before it.
+    """
+
+    at: int
+    seen: int
+    since: int
+    proved: int
+
+
 class _States:
     """The rows of a kept history by row and look, with what the looks prove of the time before."""
 
@@ -133,6 +149,22 @@ class _States:
         self.texts = {name: _texts(self.rows[name]) for name in kept.tracked}
         self.texts[IS_DELETED] = np.where(self.gone, "true", "false").astype(object)
 
+    def sightings(self, first: int, end: int, read: int) -> list[_Sighting]:
+        """Return what looks found of one row, whose states are from `first` to `end`, beside a changelog read at `read`.
+
+        A look that found a row as the look before it did keeps nothing. The changelog may tell of a value between the two: so the
+        first look that covers the time after the changelog was read counts as well.
+        """
+        found = [_Sighting(at, int(self.seen[at]), int(self.since[at]), int(self.proved[at])) for at in range(first, end)]
+        place = int(np.searchsorted(self._complete, read, side="right"))
+        if place == len(self._complete):
+            return found
+        seen, since = int(self._look_seen[place]), int(self._complete[place])
+        before = sum(look.seen <= seen for look in found)
+        if before and found[before - 1].seen <= read and not self.gone[found[before - 1].at]:
+            found.insert(before, _Sighting(found[before - 1].at, seen, since, _NONE))
+        return found
+
     def deal_of(self, ids: NDArray[np.int64]) -> Any:
         """The deal of each line item, as it was seen last."""
         last = np.append(self.ids[1:] != self.ids[:-1], np.ones(min(1, len(self.ids)), np.bool_))
@@ -144,6 +176,8 @@ class _States:
         number, complete = looks["look"].to_numpy(), _micros(looks["complete_to"])
         order = np.argsort(number, kind="stable")
         number, complete = number[order], complete[order]
+        # What all changes up to a time were found by, for any time.
+        self._complete, self._look_seen = np.maximum.accumulate(complete), _micros(looks["seen_at"])[order]
         full = np.isin(looks["kind"].to_numpy(zero_copy_only=False)[order].astype(str), ["full"])
         own, at = self.rows["look"].to_numpy(), np.searchsorted(number, self.rows["look"].to_numpy())
         there = at < len(number)
@@ -224,7 +258,16 @@ class _Event(NamedTuple):
     after: str | None
 
 
-def _events(changes: pa.Table | None, read: dict[int, int]) -> dict[tuple[int, str], list[_Event]]:
+def _newest_rows(changes: pa.Table | None) -> dict[int, int]:
+    """Return the time of the newest row of each deal's changelog."""
+    if changes is None or not changes.num_rows:
+        return {}
+    newest = changes.select(["deal_id", "time"]).group_by("deal_id").aggregate([("time", "max")])
+    newest = newest.filter(newest["time_max"].is_valid())
+    return dict(zip(newest["deal_id"].to_pylist(), _micros(newest["time_max"]).tolist(), strict=True))
+
+
+def _events(changes: pa.Table | None) -> dict[tuple[int, str], list[_Event]]:
     """The changes of tracked columns by deal and column, oldest first, those of one second in their order."""
     if changes is None or not changes.num_rows:
         return {}
@@ -238,9 +281,6 @@ def _events(changes: pa.Table | None, read: dict[int, int]) -> dict[tuple[int, s
     for deal, time, key, before, after in zip(deals.tolist(), times.tolist(), keys, old, new, strict=True):
         if before != after:
             found.setdefault((deal, _KEYS[key]), []).append(_Event(time, before, after))
-            # A changelog that is there was read, at its last row at the earliest.
-            if deal not in read:
-                read[deal] = time
     for key, rows in found.items():
         found[key] = _oldest_first(rows)
     return found
@@ -267,13 +307,13 @@ def _with_changelog(states: _States, events: dict[tuple[int, str], list[_Event]]
     found: list[_Change] = []
     for deal in sorted(read):
         first, end = places.get(deal, (0, 0))
-        looks = range(first, end)
-        created = next((int(added[at]) for at in looks if added[at] != _NONE), _NONE)
+        sightings = states.sightings(first, end, read[deal])
+        created = next((int(added[at]) for at in range(first, end) if added[at] != _NONE), _NONE)
         for name in TOLD:
             told = events.get((deal, name), [])
-            found += _of_both(states, deal, name, told, looks, read[deal], created)
+            found += _of_both(states, deal, name, told, sightings, read[deal], created)
         deletions = _deletions(events.get((deal, "status"), []))
-        found += _of_both(states, deal, IS_DELETED, deletions, looks, read[deal], _NONE)
+        found += _of_both(states, deal, IS_DELETED, deletions, sightings, read[deal], _NONE)
     return [pd.DataFrame(found, columns=_Change._fields).rename(columns={"deal": "row"})] if found else []
 
 
@@ -287,41 +327,53 @@ def _deletions(status: Sequence[_Event]) -> list[_Event]:
     return [row for row in flags if row.before != row.after]
 
 
-def _of_both(states: _States, deal: int, name: str, told: Sequence[_Event], looks: range, read: int, created: int) -> list[_Change]:
+def _of_both(
+    states: _States, deal: int, name: str, told: Sequence[_Event], sightings: Sequence[_Sighting], read: int, created: int
+) -> list[_Change]:
     """One column of one deal: what its changelog tells, and what looks add to that."""
     found = [_Change(deal, name, row.before, row.after, row.time, _NONE, CHANGELOG, row.time) for row in told]
-    seen, texts = states.seen, states.texts[name]
+    texts = states.texts[name]
     # Of a deal that is gone, a look repeats what was seen last; its status alone says more.
-    there = [at for at in looks if name in (IS_DELETED, "status") or not states.gone[at]]
-    if name in NEVER_SILENT and there and not told and created != _NONE:
-        values = {texts[at] for at in there}
-        if len(values) == 1 and None not in values:
-            # It never changed since the deal was created.
-            return [_Change(deal, name, None, values.pop(), created, _NONE, CHANGELOG, created)]
-    if name != IS_DELETED and told and told[0].before is not None and created != _NONE:
-        time = min(created, told[0].time)
-        found.insert(0, _Change(deal, name, None, told[0].before, time, _NONE, CHANGELOG, time))
+    there = [look for look in sightings if name in (IS_DELETED, "status") or not states.gone[look.at]]
+    state = told[0].before if told else _never_changed(states, name, there, read, created)
+    is_known = bool(told) or state is not None
+    if name != IS_DELETED and state is not None and created != _NONE:
+        time = min(created, told[0].time) if told else created
+        found.insert(0, _Change(deal, name, None, state, time, _NONE, CHANGELOG, time))
     times, count = [row.time for row in told], 0
-    state = told[0].before if told else None
-    for number, at in enumerate(there):
-        text, time, covered = texts[at], int(seen[at]), bool(seen[at] <= read)
-        if not told and not number:
+    for at, time, since, proved in there:
+        text, covered = texts[at], time <= read
+        if not is_known:
             # Nothing tells what was before.
-            state = text
+            state, is_known = text, True
             if text is not None and (name != IS_DELETED or text == "true"):
                 found.append(_Change(deal, name, None, text, time, _NONE, FIRST_LOOK, time))
             continue
         reached = bisect_right(times, time) if covered else len(told)
         if reached > count:
             state, count = told[reached - 1].after, reached
-        if text == state or (covered and text in _states_between(told, times, int(states.since[at]), count)):
+        if text == state or (covered and text in _states_between(told, times, since, count)):
             continue
-        low = max(int(states.proved[at]), _NONE if covered else read)
-        exact, high = states.stamped(name, text, at, low), time
-        after = low if exact is None and low < high else _NONE
-        found.append(_Change(deal, name, state, text, exact or high, after, SNAPSHOTS, high))
+        low = max(proved, _NONE if covered else read)
+        exact = states.stamped(name, text, at, low)
+        after = low if exact is None and low < time else _NONE
+        found.append(_Change(deal, name, state, text, exact or time, after, SNAPSHOTS, time))
         state = text
     return found
+
+
+def _never_changed(states: _States, name: str, looks: Sequence[_Sighting], read: int, created: int) -> str | None:
+    """Return the value that a column had from the creation of the deal until its changelog was read, which has no row of it.
+
+    None where that is not known: for columns that a changelog may leave out, without a look by then, or where looks differ.
+    """
+    covered = [look.at for look in looks if look.seen <= read]
+    if name not in NEVER_SILENT or created == _NONE or not covered:
+        return None
+    if name in ("stage_id", "pipeline_id") and any(states.stamps["stage_id"][at] > created for at in covered):
+        return None  # the deal was moved, and the changelog leaves that out
+    values = {states.texts[name][at] for at in covered}
+    return values.pop() if len(values) == 1 else None
 
 
 def _states_between(told: Sequence[_Event], times: Sequence[int], since: int, count: int) -> set[str | None]:
@@ -425,18 +477,18 @@ def _frame(parts: list[pd.DataFrame], table: Table, kept: Kept, deal: Callable[[
 
 
 def _gone_with_deal(lines: pd.DataFrame, deals: pd.DataFrame) -> pd.DataFrame:
-    """Line items whose deal was deleted by the time they were missed: gone when it was."""
+    """Line items whose deal was deleted by the time they were missed: gone when it was, or before that."""
     is_gone = (lines["column"] == IS_DELETED) & (lines["after"] == "true")
     changes = deals[deals["column"] == IS_DELETED]
     if not is_gone.any() or changes.empty:
         return lines
-    missed = lines.loc[is_gone, ["deal_id", "seen_at"]].reset_index().sort_values("seen_at", kind="stable")
+    missed = lines.loc[is_gone, ["deal_id", "seen_at", "time", "time_after"]].reset_index().sort_values("seen_at", kind="stable")
     # What was known last of the deal by then: a deal that came back did not take the line item along.
-    ends = changes[["deal_id", "time", "time_after", "seen_at", "after"]].sort_values("seen_at", kind="stable")
-    joined = pd.merge_asof(missed, ends, on="seen_at", by="deal_id").set_index("index")
-    rows = joined.index[joined["after"] == "true"]
-    lines.loc[rows, "time"] = joined.loc[rows, "time"]
-    lines.loc[rows, "time_after"] = joined.loc[rows, "time_after"]
+    ends = changes[["deal_id", "time", "seen_at", "after"]].sort_values("seen_at", kind="stable")
+    joined = pd.merge_asof(missed, ends, on="seen_at", by="deal_id", suffixes=("", "_of_deal")).set_index("index")
+    earlier = (joined["after"] == "true") & (joined["time_of_deal"] < joined["time"]) & ~(joined["time_of_deal"] < joined["time_after"])
+    rows = joined.index[earlier]
+    lines.loc[rows, "time"] = joined.loc[rows, "time_of_deal"]
     order = np.lexsort((lines["time"].to_numpy(), lines["id"].to_numpy("int64")))
     return lines.iloc[order].reset_index(drop=True)
 

@@ -188,8 +188,8 @@ class Past(ABC):
             columns are all that revenue metrics read: deal_id, product_id, product_variation_id, name, currency, quantity, item_price,
             discount, discount_type, tax, tax_method, sum, is_enabled, billing_frequency, billing_frequency_cycles, billing_start_date.
             The first look at a line item has a row for each of them that is not null, so that a line that is gone can be rebuilt. One
-            that disappears has a row is_deleted "true", at the time at which its deal was deleted where it went with that; one that comes
-            back is_deleted "false". By line item, time and column.
+            that disappears has a row is_deleted "true", at the latest when its deal was deleted; one that comes back is_deleted "false". By
+            line item, time and column.
 
         Raises
         ------

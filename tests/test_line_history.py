@@ -160,7 +160,8 @@ def test_lines_go_when_their_deal_does(account: sandbox.SandboxAccount) -> None:
     of_deal = some(account.deal_history(), "is_deleted", deal_id=deal).iloc[0]
     assert of_deal["time"] == seen
     assert history["time"].eq(seen).all()
-    assert history["time_after"].eq(of_deal["time_after"]).all()
+    # A line item may have been removed before its deal was: nobody looked between.
+    assert history["time_after"].eq(FIRST).all()
 
 
 def test_a_deal_that_is_hidden_and_shown_takes_its_lines_along(account: sandbox.SandboxAccount) -> None:
