@@ -107,7 +107,8 @@ def mrr_lines(
     Warns
     -----
     DataWarning
-        Lines are kept apart, with their reasons, counts and ids; or deals differ from their lines.
+        Lines are kept apart, with their reasons, counts and ids; lines begin and end between two sampling
+        days and so count in no month, with their count, MRR and ids; or deals differ from their lines.
 
     Notes
     -----
@@ -128,6 +129,7 @@ def mrr_lines(
         _name_differing(won)
     found, problems = ledger_columns(won, policy, discounts, cancellations)
     report(problems, found["id"])
+    _name_uncounted(found, policy)
     carried = won.deals[_carried(deals, carry)]
     taken = [name for name in carried.columns if name in LINES or name in deal_products.columns]
     if carry is None:
@@ -286,6 +288,22 @@ def report(problems: pd.Series[Any], line: pd.Series[Any]) -> None:
         f"{count:,} line item{'s are kept apart and count' if count > 1 else ' is kept apart and counts'} nowhere, line ids by reason: "
         f"{'; '.join(parts)}. "
         "lines[lines['problem'].notna()] shows them; put them right in Pipedrive."
+    )
+
+
+def _name_uncounted(found: pd.DataFrame, policy: RevenuePolicy) -> None:
+    """Warn of lines that begin and end between two sampling days: no month counts them."""
+    between = (found["end"] > found["start"]) & (found["month_from"] >= found["month_until"]) & (found["mrr"] != 0)
+    lines = found[between & found["problem"].isna()]
+    if not len(lines):
+        return
+    sums = lines.groupby(lines["currency"].astype("str"), sort=True)["mrr"].sum()
+    mrr = ", ".join(f"{amount:,.2f} {currency}" for currency, amount in sums.items())
+    many, day = len(lines) > 1, "last" if policy.at == "end" else "first"
+    warn(
+        f"{len(lines):,} line item{'s begin and end' if many else ' begins and ends'} without being active on the {day} day of a month, "
+        f"when MRR is taken: {'they count' if many else 'it counts'} in no month. MRR {mrr}; line ids: {named(lines['id'])}. "
+        "tcv says what they bill in all."
     )
 
 

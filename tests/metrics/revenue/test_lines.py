@@ -12,7 +12,7 @@ import pytest
 from books import days, ledger
 
 from pdframe.errors import ArgumentError, DataWarning
-from pdframe.metrics import RevenuePolicy, mrr_lines
+from pdframe.metrics import RevenuePolicy, drill_through, mrr_customer_months, mrr_lines
 
 # What a line says, then start, end, why it ends, MRR, one-time amount, TCV.
 CASES: dict[str, tuple[dict[str, Any], tuple[str | None, str | None, str | None, float, float, float | None]]] = {
@@ -392,6 +392,7 @@ def months(lines: pd.DataFrame) -> list[tuple[str | None, str | None]]:
     return list(zip((d and d[:7] for d in days(lines["month_from"])), (d and d[:7] for d in days(lines["month_until"])), strict=True))
 
 
+@pytest.mark.filterwarnings("ignore:.* in no month:pdframe.errors.DataWarning")
 def test_a_month_is_sampled_on_its_last_day_or_its_first() -> None:
     rows = [
         {"start": "2026-01-31", "billing_frequency_cycles": 1},  # to 28 February
@@ -409,6 +410,42 @@ def test_a_month_is_sampled_on_its_last_day_or_its_first() -> None:
     ]  # fmt: skip
 
 
+def test_lines_between_two_sampling_days_are_named_with_their_mrr() -> None:
+    # Three weeks of March, as in the case `between_two_month_ends`: 100 a week are 433.33 a month.
+    weeks = {"start": "2025-03-03", "billing_frequency": "weekly", "billing_frequency_cycles": 3}
+    rows = [
+        weeks,
+        {"start": "2025-01-01"},
+        {**weeks, "item_price": 30, "customer": 2},
+        {**weeks, "item_price": 6, "currency": "USD"},
+        {**weeks, "item_price": 0},  # worth nothing
+        {**weeks, "billing_frequency_cycles": 5},  # to 7 April
+        {**weeks, "billing_frequency": "one-time", "billing_frequency_cycles": None},
+    ]
+    with pytest.warns(DataWarning) as caught:
+        lines = ledger(*rows)
+    assert [str(warning.message) for warning in caught] == [
+        "3 line items begin and end without being active on the last day of a month, when MRR is taken: they count in no month. "
+        "MRR 563.33 EUR, 26.00 USD; line ids: 1, 3, 4. tcv says what they bill in all."
+    ]
+    assert lines["tcv"][0] == 300
+    months_ = mrr_customer_months(lines, since="2025-01-01", until="2025-07-01")
+    assert months_["mrr"].tolist() == [100, 100, 533.333333, 100, 100, 100]
+    # None of them is behind the month in which they lie, nor behind the month after.
+    for at, ids in ((2, [2, 6]), (3, [2, 6])):
+        assert drill_through(months_.iloc[at], lines)["id"].tolist() == ids
+    with pytest.warns(DataWarning, match=r"1 line item begins and ends .* on the first day of a month.*: it counts in no month"):
+        ledger(weeks, policy=RevenuePolicy(at="start"))
+
+
+def test_a_line_that_was_cancelled_before_its_first_day_is_not_named() -> None:
+    cancelled = pd.DataFrame({"line_id": [1], "date": pd.to_datetime(["2026-01-05"])})
+    assert len(ledger({"start": "2026-01-10"}, cancellations=cancelled)) == 1
+    with pytest.warns(DataWarning, match="in no month"):
+        ledger({"start": "2026-01-04"}, cancellations=cancelled)
+
+
+@pytest.mark.filterwarnings("ignore:.* in no month:pdframe.errors.DataWarning")
 @pytest.mark.parametrize(
     ("grace", "until"),
     [("0D", "2026-02"), ("30D", "2026-02"), ("31D", "2026-03"), (pd.Timedelta(days=45), "2026-03"), ("30D 23h", "2026-02")],
