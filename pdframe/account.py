@@ -25,7 +25,8 @@ from pdframe.api.credentials import ApiToken, Credentials, OAuth
 from pdframe.api.limits import Ledger
 from pdframe.errors import AccessError, ArgumentError, CacheError, CredentialsError
 from pdframe.export import Exports
-from pdframe.fields import fields_frame
+from pdframe.fields import Field, custom_fields, fields_frame
+from pdframe.frames import is_unknown, unify
 from pdframe.frames.problems import shorten, warn
 from pdframe.loaders import ListLoaders, RecordLoaders, Searches
 from pdframe.past import Past
@@ -198,7 +199,8 @@ class Account(ListLoaders, RecordLoaders, Searches, Past, Exports):
         """One row a column that a field of the metadata describes: which label and hash belong together.
 
         Columns: column (its name in the frame; null where the frame has none), label, code (the hash), type, is_custom, options (their
-        labels), subfield (the part of a composite field; null on its main part).
+        labels), subfield (the part of a composite field; null on its main part). Parts that cached rows hold though the metadata
+        does not declare them are listed too.
 
         Raises
         ------
@@ -211,7 +213,12 @@ class Account(ListLoaders, RecordLoaders, Searches, Past, Exports):
             raise ArgumentError(f"{table!r} has no field metadata. Tables that have: {with_fields}.")
         syncer = self._syncer
         syncer.ensure(declared.field_list, max_age=self._max_age)
-        return syncer.mending(lambda: fields_frame(syncer.fields(declared), declared))
+
+        def listed() -> pd.DataFrame:
+            known = syncer.fields(declared)
+            return fields_frame(known, declared, _stored_columns(self._store, declared, known))
+
+        return syncer.mending(listed)
 
     # The cache
 
@@ -406,6 +413,19 @@ def connection(
     ledger = Ledger(max_tokens=max_tokens)
     check_writable(folder)
     return kind(Client(origin, credentials, ledger=ledger), cache_dir=folder, max_age=age, full_every=reload_age, progress=progress)
+
+
+def _stored_columns(store: Store, table: Table, fields: Sequence[Field]) -> list[str]:
+    """Return the columns that the stored rows of a table have in a frame, as the cache names them."""
+    schema = store.schema(table.name)
+    names: list[str] = schema.names
+    composite = [field.code for field in custom_fields(fields, table.reserved) if len(field.parts) > 1]
+    # Values that came before their field are stored whole: their parts become columns when they are read.
+    whole = [code for code in composite if code in names and is_unknown(schema.field(code))]
+    if whole:
+        with contextlib.suppress(CacheError):
+            names += unify([store.read(table.name, whole)], table, fields)[0].schema.names
+    return names
 
 
 def _table(name: str) -> Table:

@@ -22,6 +22,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from pdframe.errors import AccessError, ArgumentError, CacheError, NotCachedError, PdframeError
+from pdframe.fields import fold
 from pdframe.files import make_private, write_atomic
 from pdframe.schema import LISTS, TABLES
 from pdframe.store import Store
@@ -39,6 +40,9 @@ BY_DEFAULT = (*(name for name in LISTS if name not in FIELD_LISTS), VISITS)
 LISTING = "pdframe-export.json"
 """Names the account and the files that an export wrote into a folder: these alone it replaces."""
 
+# Control characters (Unicode's category Cc) other than tab and line breaks: those that separate, and all others.
+_SEPARATORS = r"[\x0b\x0c\x1c-\x1f\x{85}]"
+_CONTROLS = r"[\x00-\x08\x0e-\x1b\x7f-\x{84}\x{86}-\x{9f}]"
 # What a spreadsheet takes for a formula, also behind white space and in full width.
 _FORMULA = r"^\s*[=+\-@＝＋－＠]|^[\t\r\n]"
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
@@ -95,11 +99,12 @@ class Exports(ABC):
             exported where they are named: with every record, followers with the records that were asked for before.
         format
             "parquet": exact; pandas, DuckDB, Power BI, Tableau and Spark read it. Categories stay categories, lists lists; only a table
-            without rows loses the labels of its categories. Tools that know no durations see microseconds; some take "Status" and
-            "status" for one column: `labels=False` has no such pairs.
+            without rows loses the labels of its categories. Tools that know no durations see microseconds.
             "csv": for spreadsheets, UTF-8 with a byte order mark. Times are UTC to the second, durations h:mm:ss, list items joined by
             "; ", lists of objects JSON; null is empty. Text that a spreadsheet would take for a formula (it begins with = + - @, as
-            phone numbers do) gets a ' in front, for CRM text comes from web forms.
+            phone numbers do) gets a ' in front, for CRM text comes from web forms. Control characters other than tab and line
+            breaks are left out (those that separate lines or records become a space); Parquet keeps them.
+            No two columns of a file have names that differ by case alone.
         refresh, labels, names
             As for the loaders.
 
@@ -276,7 +281,7 @@ def _csv(frame: pd.DataFrame) -> bytes:
 
     table = _arrow(frame)
     columns = [_for_csv(table.column(place)) for place in range(table.num_columns)]
-    header = _defused(pa.array(table.column_names, pa.string())).to_pylist()
+    header = _header(table.column_names)
     sink = io.BytesIO(_BYTE_ORDER_MARK)
     sink.seek(0, io.SEEK_END)
     pcsv.write_csv(pa.table(columns, names=header), sink)
@@ -294,12 +299,27 @@ def _for_csv(values: pa.ChunkedArray) -> pa.ChunkedArray:
     elif pa.types.is_timestamp(kind):
         # A frame's dates have no timezone, its times are UTC.
         return values.cast(pa.date32()) if kind.tz is None else pc.floor_temporal(values, unit="second").cast(pa.timestamp("s"))
-    return _defused(values) if pa.types.is_string(values.type) or pa.types.is_large_string(values.type) else values
+    return _harmless(values) if pa.types.is_string(values.type) or pa.types.is_large_string(values.type) else values
 
 
-def _defused(text: Any) -> Any:
-    """Text that no spreadsheet takes for a formula."""
+def _header(names: Sequence[str]) -> list[str]:
+    """Make column names harmless; where a ' in front makes two names alike, one takes more of them."""
+    header: list[str] = _harmless(pa.array(names, pa.string())).to_pylist()
+    held = {fold(name) for name, shown in zip(names, header, strict=True) if name == shown}
+    for place, (name, shown) in enumerate(zip(names, header, strict=True)):
+        if name != shown:
+            while fold(header[place]) in held:
+                header[place] = f"'{header[place]}"
+            held.add(fold(header[place]))
+    return header
+
+
+def _harmless(text: Any) -> Any:
+    """Make text without control characters that no spreadsheet takes for a formula."""
     text = text.cast(pa.large_string())
+    for signs, instead in ((_SEPARATORS, " "), (_CONTROLS, "")):
+        if pc.any(pc.match_substring_regex(text, signs)).as_py():
+            text = pc.replace_substring_regex(text, signs, instead)
     marked = pc.binary_join_element_wise(*(part if part is text else pa.scalar(part, text.type) for part in ("'", text, "")))
     return pc.if_else(pc.match_substring_regex(text, _FORMULA), marked, text)
 

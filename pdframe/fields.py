@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+import unicodedata
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -16,7 +17,23 @@ import pyarrow as pa
 
 from pdframe.schema.common import ADDRESS_PARTS
 from pdframe.schema.table import Column, Table
-from pdframe.schema.types import AMOUNT, ANY, COUNT, DATE, FLAG, ID, IDS, NUMBER, TEXT, TEXT_ID, TIME_OF_DAY, Type
+from pdframe.schema.types import (
+    AMOUNT,
+    ANY,
+    COUNT,
+    DATE,
+    FLAG,
+    ID,
+    IDS,
+    NUMBER,
+    OPTION,
+    OPTIONS,
+    TEXT,
+    TEXT_ID,
+    TIME_OF_DAY,
+    Type,
+)
+from pdframe.values import UnfitError, clean, integer
 
 SUFFIX_DIGITS = 6
 MAIN = "value"
@@ -53,7 +70,7 @@ _PARTS: Mapping[str, tuple[tuple[str, Type], ...]] = MappingProxyType(
 
 @dataclass(frozen=True)
 class Option:
-    """One option of a field: its id (an integer wherever it reads as one) and its label."""
+    """One option of a field: its id (see `option_id`) and its label."""
 
     id: int | str
     label: str
@@ -106,22 +123,29 @@ class Field:
         return self.type in ("enum", "set")
 
 
-def clean(value: object) -> str:
-    """Text that UTF-8 can hold: lone surrogates become U+FFFD; what is no text becomes empty."""
-    return re.sub("[\ud800-\udfff]", "\ufffd", value) if isinstance(value, str) else ""
+def fold(name: str) -> str:
+    """Return the form in which names are compared: two names of one form are one name.
+
+    Many programs (DuckDB, SQLite, Power BI, Hive) ignore case. No reader sees how a character is
+    composed or how wide a blank is, and CSV has no control characters: these do not count either.
+    """
+    if name.isascii() and name.isprintable() and "  " not in name:
+        return name.strip().lower()
+    words = " ".join(name.split())
+    visible = "".join(sign for sign in words if unicodedata.category(sign) != "Cc")
+    decomposed = unicodedata.normalize("NFD", " ".join(visible.split()))
+    return unicodedata.normalize("NFD", decomposed.casefold())
 
 
 def option_id(value: object) -> int | str | None:
-    """Id of an option in its one form: built-in ones come as text, which compares equal to the number it shows."""
-    if isinstance(value, bool):
-        return None
-    if isinstance(value, float) and value.is_integer():
-        value = int(value)
-    if isinstance(value, int):
-        return value if -(2**63) <= value < 2**63 else None
-    if not isinstance(value, str):
-        return None
-    return int(value) if re.fullmatch("-?[0-9]{1,18}", value, re.ASCII) else clean(value)
+    """Return the id of an option in its one form: an integer wherever it reads as one, else text.
+
+    The API sends ids of built-in fields as text. The ids true and false are 1 and 0.
+    """
+    try:
+        return int(value) if isinstance(value, bool) else integer(value)
+    except UnfitError:
+        return clean(value) if isinstance(value, str) else None
 
 
 def _objects(value: object) -> list[Mapping[str, Any]] | None:
@@ -134,14 +158,17 @@ def _objects(value: object) -> list[Mapping[str, Any]] | None:
     return [item for item in value if isinstance(item, Mapping)] if isinstance(value, list) else None
 
 
-def _read_parts(kind: str, subfields: list[Mapping[str, Any]]) -> tuple[Part, ...]:
+def _read_parts(kind: str, subfields: list[Mapping[str, Any]], options: Iterable[Mapping[str, Any]]) -> tuple[Part, ...]:
     named = {clean(sub.get("field_code")): sub for sub in reversed(subfields)}
     names = {key: clean(sub.get("field_name")).strip() for key, sub in named.items()}
     types = {key: _TYPES.get(str(sub.get("field_type")), ANY) for key, sub in named.items()}
     known = dict(_PARTS.get(kind, ()))
     order = [*known, *(clean(sub.get("field_code")) for sub in subfields)]
     rest = [Part(key, known.get(key) or types[key], names.get(key, "")) for key in dict.fromkeys(order) if key not in ("", MAIN)]
-    return (Part(MAIN, _TYPES.get(kind) or types.get(MAIN, ANY)), *rest)
+    main = _TYPES.get(kind) or types.get(MAIN, ANY)
+    if kind in ("enum", "set") and any(isinstance(item.get("id"), bool) for item in options):
+        main = OPTION if main is ID else OPTIONS
+    return (Part(MAIN, main), *rest)
 
 
 def read_fields(rows: Iterable[object]) -> tuple[Field, ...]:
@@ -174,7 +201,7 @@ def read_fields(rows: Iterable[object]) -> tuple[Field, ...]:
             clean(row.get("field_name")).strip(),
             kind,
             row.get("is_custom_field") is True,
-            _read_parts(kind, _objects(row.get("subfields")) or []),
+            _read_parts(kind, _objects(row.get("subfields")) or [], listed or []),
             None if listed is None else tuple(options.values()),
         )
     return tuple(fields.values())
@@ -192,24 +219,64 @@ def custom_fields(fields: Iterable[Field], reserved: Collection[str] = ()) -> tu
     return tuple(chosen)
 
 
-def _own_names(field: Field) -> dict[str, str]:
-    """Names of a field's columns before any other field is looked at: unique within the field."""
-    columns = field.columns
-    if not field.label:
-        return {column: column for column in columns}
-    plain = {column: field.label if column == field.code else f"{field.label} ({part.key})" for column, part in columns.items()}
-    names = {column: part.name or plain[column] for column, part in columns.items()} | {field.code: field.label}
+def undeclared_parts(columns: Iterable[str], fields: Sequence[Field]) -> dict[str, dict[str, str]]:
+    """Find the columns of parts that neither the specification nor the metadata declares.
+
+    Parameters
+    ----------
+    columns
+        Storage columns, of which any may be declared.
+    fields
+        The fields that get columns of their own (`custom_fields`).
+
+    Returns
+    -------
+    dict
+        Code of each composite field concerned: storage column to the key of the part.
+    """
+    declared = {column for field in fields for column in field.columns}
+    composite = {field.code for field in fields if len(field.parts) > 1}
+    lengths = sorted(set(map(len, composite)), reverse=True)
+    found: dict[str, dict[str, str]] = {}
+    for column in columns:
+        codes = (column[:length] for length in lengths if column[length : length + 1] == "_")
+        code = next((code for code in codes if code in composite), None)
+        # A name that ends in _ after a declared one is another key that would have had that name.
+        if code is not None and column.rstrip("_") not in declared:
+            found.setdefault(code, {})[column] = column[len(code) + 1 :]
+    return found
+
+
+def _own_names(field: Field, undeclared: Mapping[str, str]) -> dict[str, str]:
+    """Name the columns of a field, those of its undeclared parts among them, without regard to other fields."""
+    keys = {column: part.key for column, part in field.columns.items()} | dict(undeclared)
+    if fold(field.label):
+        given = {column: part.name for column, part in field.columns.items() if column != field.code}
+        plain = {column: f"{field.label} ({key})" for column, key in keys.items()} | {field.code: field.label}
+    else:
+        given, plain = {}, {column: column for column in keys}
+    names = {column: given.get(column) or name for column, name in plain.items()}
+    length = SUFFIX_DIGITS
     while True:
-        counts = Counter(names.values())
-        shared = [column for column, name in names.items() if counts[name] > 1 and name != plain[column]]
+        counts = Counter(map(fold, names.values()))
+        shared = [column for column, name in names.items() if column != field.code and counts[fold(name)] > 1]
         if not shared:
             return names
-        names |= {column: plain[column] for column in shared}
+        # A name that the metadata gives yields first. Then keys that differ by case alone are told apart by digits.
+        yielding = {column: plain[column] for column in shared if names[column] == given.get(column) != plain[column]}
+        if not yielding:
+            yielding = {column: f"{plain[column]} ({_digest(keys[column])[:length]})" for column in shared}
+            length += 1
+        names |= yielding
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def _digits(code: str) -> str:
-    """Digits that tell a field apart: its hash; where a code holds more than letters and digits, a hash of it, which no code equals."""
-    return code if re.fullmatch(r"[0-9A-Za-z_]+", code) else hashlib.sha256(code.encode()).hexdigest() + "-"
+    """Digits that tell a field apart: its code; for a code of other characters than a hash has, a hash of it, which no code equals."""
+    return code if re.fullmatch(r"[0-9a-z_]+", code) else _digest(code) + "-"
 
 
 def _suffix(digits: str, level: int) -> str:
@@ -220,13 +287,13 @@ def _suffix(digits: str, level: int) -> str:
     return f" ({digits[:length]})" + f" ({digits})" * max(0, length - max(len(digits), SUFFIX_DIGITS))
 
 
-def name_columns(fields: Iterable[Field], reserved: Collection[str]) -> dict[str, str]:
+def name_columns(fields: Iterable[Field], reserved: Collection[str], stored: Iterable[str] = ()) -> dict[str, str]:
     """Name the columns of custom fields.
 
     A column is named by its field's label, a part of a composite by the metadata's name for it, else `Label (part)`. Where
     such a name is shared by two fields or is reserved, the fields concerned take ` (` + the first six digits of their hash,
-    more until unique, + `)` on each of their columns. All fields are decided at once, round by round, so that their order
-    cannot matter.
+    more until unique, + `)` on each of their columns. Names that differ by case alone are one name (`fold`). All fields are
+    named at once, round by round, so that their order does not matter.
 
     Parameters
     ----------
@@ -234,6 +301,8 @@ def name_columns(fields: Iterable[Field], reserved: Collection[str]) -> dict[str
         Field definitions; standard ones are ignored.
     reserved
         Names that no custom column may take (`Table.reserved`).
+    stored
+        Columns of the stored rows: parts of fields that are found there are named though nothing declares them.
 
     Returns
     -------
@@ -241,15 +310,17 @@ def name_columns(fields: Iterable[Field], reserved: Collection[str]) -> dict[str
         Storage column (`<hash>`, `<hash>_<part>`) to name, in metadata order; names are unique.
     """
     chosen = custom_fields(fields, reserved)
-    own = {field.code: _own_names(field) for field in chosen}
+    undeclared = undeclared_parts(stored, chosen)
+    own = {field.code: _own_names(field, undeclared.get(field.code, {})) for field in chosen}
     digits = {field.code: _digits(field.code) for field in chosen}
     levels = dict.fromkeys(own, 0)
-    taken = frozenset(reserved)
+    folded = {code: tuple(map(fold, names.values())) for code, names in own.items()}
+    taken = frozenset(map(fold, reserved))
     while True:
         holders: dict[str, set[str]] = defaultdict(set)
-        for code, names in own.items():
+        for code, names_folded in folded.items():
             suffix = _suffix(digits[code], levels[code])
-            for name in names.values():
+            for name in names_folded:
                 holders[name + suffix].add(code)
         concerned = {code for name, codes in holders.items() if len(codes) > 1 or name in taken for code in codes}
         if not concerned:
@@ -277,6 +348,14 @@ def undefined_label(number: object, defined: Collection[str]) -> str:
     return label
 
 
+def column_type(column: Column, fields: Iterable[Field]) -> Type:
+    """Return the type of a standard column; the options that label its ids may have the ids true and false."""
+    field = labelling_field(column, fields) if column.options and column.type in (ID, IDS) else None
+    if field is None or field.parts[0].type not in (OPTION, OPTIONS):
+        return column.type
+    return OPTION if column.type is ID else OPTIONS
+
+
 def labelling_field(column: Column, fields: Iterable[Field]) -> Field | None:
     """Return the field whose options label a standard column; None where the metadata has none."""
     by_code = {field.code: field for field in fields if not field.is_custom}
@@ -297,7 +376,7 @@ def _standard_columns(code: str, table: Table) -> list[tuple[str, str | None]]:
     ]
 
 
-def fields_frame(fields: Sequence[Field], table: Table) -> pd.DataFrame:
+def fields_frame(fields: Sequence[Field], table: Table, stored: Sequence[str] = ()) -> pd.DataFrame:
     """List the fields of a table.
 
     Parameters
@@ -306,6 +385,8 @@ def fields_frame(fields: Sequence[Field], table: Table) -> pd.DataFrame:
         Field definitions of the table's entity.
     table
         The table whose frame they appear in.
+    stored
+        Columns of its stored rows, for parts of fields that nothing declares.
 
     Returns
     -------
@@ -314,12 +395,14 @@ def fields_frame(fields: Sequence[Field], table: Table) -> pd.DataFrame:
         none), label, code, type, is_custom, options (labels in option order; null: no field of options) and subfield (key
         of a part of a composite value; null on the main part and where the value is not composite).
     """
-    names = name_columns(fields, table.reserved)
+    names = name_columns(fields, table.reserved, stored)
+    undeclared = undeclared_parts(stored, custom_fields(fields, table.reserved))
     rows: list[tuple[str | None, Field, str | None]] = []
     for field in fields:
         if field.is_custom:
-            columns = field.columns
-            rows += [(names.get(column), field, None if part is field.parts[0] else part.key) for column, part in columns.items()]
+            keys: dict[str, str | None] = {column: part.key for column, part in field.columns.items()}
+            keys |= {field.code: None, **undeclared.get(field.code, {})}
+            rows += [(names.get(column), field, key) for column, key in keys.items()]
         else:
             rows += [(column, field, part) for column, part in _standard_columns(field.code, table)] or [(None, field, None)]
     options = [None if field.options is None else list(option_labels(field).values()) for _, field, _ in rows]

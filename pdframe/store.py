@@ -177,6 +177,17 @@ class Store:
                 manifest = newer
         return self._open_parts(manifest)
 
+    def schema(self, table: str) -> pa.Schema:
+        """Columns of the cached table, files not verified; none where nothing is cached, or a file cannot be read."""
+        parts: tuple[Part, ...] = ()
+        with contextlib.suppress(CacheError):
+            while (manifest := self.manifest(table)) is not None and manifest.parts != parts:
+                parts = manifest.parts
+                # Another process may replace the table between its manifest and its parts: then there is a newer manifest.
+                with contextlib.suppress(OSError, pa.ArrowException):
+                    return pa.unify_schemas([pq.read_schema(self.root / table / part.file) for part in parts])
+        return pa.schema([])
+
     def _open_parts(self, manifest: Manifest) -> Stored:
         return Stored(manifest.table, [self._open_part(manifest.table, part) for part in manifest.parts])
 

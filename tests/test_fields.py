@@ -106,8 +106,54 @@ def test_labels_that_are_reserved_take_their_hash() -> None:
     }
 
 
-def test_case_makes_a_different_name() -> None:
-    assert names(row(A, "Title"), row(B, "region"), row(C, "Region")) == {A: "Title", B: "region", C: "Region"}
+@pytest.mark.parametrize(
+    ("one", "twin"),
+    [
+        ("region", "Region"),
+        ("ÕHK", "õhk"),
+        ("ΣΟΦΟΣ", "σοφος"),
+        ("Straße", "STRASSE"),
+        ("caf\u00e9", "cafe\u0301"),
+        ("Deal size", "Deal  size"),
+        ("Deal size", "Deal\u00a0size"),
+        ("Deal size", "Deal\x0bsize"),
+        ("Acme", "Ac\x00me"),
+        ("Acme", "Acme \x00"),
+    ],
+    ids=ascii,
+)
+def test_names_that_no_reader_or_program_tells_apart_are_one_name(one: str, twin: str) -> None:
+    assert names(row(A, one), row(B, twin)) == {A: f"{one} (948c29)", B: f"{twin} (eadf62)"}
+
+
+def test_names_that_are_told_apart_stay_as_they_are() -> None:
+    labels = ["Region", "Region 2", "Région", "Region (a)", "Re gion", "Regiøn"]
+    codes = [f"{number:040x}" for number in range(len(labels))]
+    assert names(*map(row, codes, labels)) == dict(zip(codes, labels, strict=True))
+
+
+def test_a_standard_column_shares_its_name_with_every_case_of_it() -> None:
+    assert names(row(A, "Status"), row(B, "OWNER_NAME"), row(C, "Title ")) == {
+        A: "Status (948c29)",
+        B: "OWNER_NAME (eadf62)",
+        C: "Title (123456)",
+    }
+
+
+def test_parts_whose_keys_differ_by_case_alone() -> None:
+    site = names(row(A, "Site", "address", subfields={"City": "", "city": "", "CITY": "Town"}))
+    shown = {key: site[f"{A}_{key}"] for key in ("City", "city", "CITY")}
+    # The digits are those of the keys: `printf City | sha256sum`.
+    assert shown == {"City": "Site (City) (fc33f7)", "city": "Site (city) (11a62c)", "CITY": "Town"}
+
+
+def test_a_label_without_any_visible_character_leaves_the_hash() -> None:
+    assert names(row(A, "\x00"), row(B, "\x1f \x85")) == {A: A, B: B}
+
+
+def test_codes_that_differ_by_case_alone_end_in_names_that_do_not() -> None:
+    named = names(row("AB" * 20, "x"), row("ab" * 20, "x"))
+    assert len({name.casefold() for name in named.values()}) == 2
 
 
 def test_a_third_field_labelled_like_a_suffixed_one() -> None:
@@ -178,14 +224,31 @@ def test_six_hundred_fields() -> None:
 
 LABELS = st.one_of(
     st.sampled_from(
-        ["Budget", "Budget ", "budget", "title", "owner_name", "Budget (948c29)", "Currency of Budget", "Budget (until)", A, B, ""]
+        [
+            "Budget",
+            "Budget ",
+            "budget",
+            "BUDGET",
+            "title",
+            "Title",
+            "owner_name",
+            "Budget (948c29)",
+            "Currency of Budget",
+            "Budget (until)",
+            "budget (until)",
+            "Budget (odd)",
+            A,
+            B,
+            A.upper(),
+            "",
+        ]
     ),
     st.text(max_size=6),
 )
 CODES = st.one_of(
     st.text("0123456789abcdef", min_size=40, max_size=40),
     st.text("948c29a) (", min_size=1, max_size=9),
-    st.sampled_from([A, A[:-1] + "f", B]),
+    st.sampled_from([A, A[:-1] + "f", B, A.upper()]),
 )
 ROWS = st.lists(
     st.builds(
@@ -193,7 +256,7 @@ ROWS = st.lists(
         CODES,
         LABELS,
         st.sampled_from(["varchar", "monetary", "daterange", "timerange", "address", "enum", "made up"]),
-        subfields=st.none() | st.dictionaries(st.sampled_from(["value", "currency", "until", "odd"]), LABELS, max_size=3),
+        subfields=st.none() | st.dictionaries(st.sampled_from(["value", "currency", "until", "odd", "Odd"]), LABELS, max_size=3),
     ),
     max_size=12,
     unique_by=lambda one: one["field_code"],
@@ -203,13 +266,16 @@ ROWS = st.lists(
 @settings(max_examples=300, deadline=None)
 @given(ROWS, st.randoms(use_true_random=False))
 def test_names_are_unique_unreserved_and_independent_of_order(rows: list[dict], rng: random.Random) -> None:
-    named = names(*rows)
-    assert len(set(named.values())) == len(named)
-    assert not set(named.values()) & RESERVED
     codes = {field["field_code"] for field in rows}
-    shuffled = rng.sample(rows, len(rows))
-    if not any(other != code and other.startswith(f"{code}_") for code in codes for other in codes) and not codes & RESERVED:
-        assert names(*shuffled) == named
+    found = [f"{code}_{key}" for code in sorted(codes) for key in ("odd", "ODD", "until", "timezone_id")]
+    for stored in ((), found):
+        named = name_columns(read_fields(rows), RESERVED, stored)
+        folded = {name.casefold() for name in named.values()}
+        assert len(folded) == len(named)
+        assert not folded & RESERVED
+        shuffled = rng.sample(rows, len(rows))
+        if not any(other != code and other.startswith(f"{code}_") for code in codes for other in codes) and not codes & RESERVED:
+            assert name_columns(read_fields(shuffled), RESERVED, rng.sample(stored, len(stored))) == named
 
 
 @settings(max_examples=100, deadline=None)

@@ -29,7 +29,7 @@ _EXCERPT = 160
 _STRUCK = "<secret>"
 # Python refuses to read whole numbers of more than 4,300 digits, and no column holds one of more than 19.
 _MOST_DIGITS = 400
-# Levels of lists and objects in an answer. A cell of a table holds fewer: one that reaches this is null, with a warning (`frames.cells`).
+# Levels of lists and objects in an answer. A cell of a table holds fewer: one that reaches this is null, with a warning (`values`).
 MAX_NESTING = 150
 _BOM = b"\xef\xbb\xbf"
 _OPENING, _CLOSING = frozenset(b"[{"), frozenset(b"]}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from functools import partial
@@ -10,11 +11,12 @@ from typing import Any
 
 import pyarrow as pa
 
-from pdframe.fields import MAIN, Field, clean, custom_fields
-from pdframe.frames.cells import Cells, UnfitError, all_null, any_text, build, build_columns, by_key, objects_in
+from pdframe.fields import MAIN, Field, column_type, custom_fields
+from pdframe.frames.cells import Cells, all_null, build, build_columns, by_key, objects_in
 from pdframe.frames.problems import Problems
 from pdframe.schema import Table
 from pdframe.schema.types import ANY, JSON, TEXT_ID, Type
+from pdframe.values import UnfitError, any_text, clean
 
 CUSTOM = "custom_fields"
 _UNKNOWN: Mapping[bytes | str, bytes | str] = {b"pdframe": b"unknown"}
@@ -42,8 +44,9 @@ class Layout:
 
     def __init__(self, table: Table, fields: Iterable[Field]) -> None:
         self.table = table
-        self.chosen = custom_fields(fields, table.reserved)
-        self.kinds: dict[str, Type] = {column.name: column.type for column in table.columns}
+        known = tuple(fields)
+        self.chosen = custom_fields(known, table.reserved)
+        self.kinds: dict[str, Type] = {column.name: column_type(column, known) for column in table.columns}
         for field in self.chosen:
             self.kinds |= {column: part.type for column, part in field.columns.items()}
         self.schema = pa.schema([(name, kind.storage) for name, kind in self.kinds.items()])
@@ -101,7 +104,7 @@ def type_columns(
         Is told what does not fit.
     """
     nothing = [None] * size
-    cells = _standard(tops, nothing, layout.table, unknown)
+    cells = _standard(tops, nothing, layout, unknown)
     for field in layout.chosen:
         cells |= _field_cells(bags.get(field.code, nothing), nothing, field, unknown)
     unknown |= {(code, ""): bags[code] for code in sorted(bags.keys() - {field.code for field in layout.chosen})}
@@ -176,14 +179,15 @@ def _with_key(rows: Iterable[object], table: Table, problems: Problems) -> list[
     return kept
 
 
-def _standard(tops: Mapping[str, Sequence[Any]], nothing: Sequence[Any], table: Table, unknown: Unknown) -> dict[str, Cells]:
-    """Values of the declared columns; what else the rows hold is collected."""
+def _standard(tops: Mapping[str, Sequence[Any]], nothing: Sequence[Any], layout: Layout, unknown: Unknown) -> dict[str, Cells]:
+    """Return the values of standard columns; keys that nothing declares are added to `unknown`."""
+    table = layout.table
     cells: dict[str, Cells] = {}
     parts = {top: _parts(tops.get(top, nothing), nothing, top, keys, unknown) for top, keys in _composite(table).items()}
     for column in table.columns:
         top, _, key = column.path.partition(".")
         values = parts[top][key] if key else tops.get(top, nothing)
-        cells[column.name] = (values, column.type)
+        cells[column.name] = (values, layout.kinds[column.name])
         if column.type.parts:
             _leftovers(values, column.name, column.type, unknown)
     declared = {column.path.partition(".")[0] for column in table.columns}
@@ -295,20 +299,24 @@ def _conform(part: pa.Table, layout: Layout, problems: Problems) -> pa.Table:
 
 
 def _parsed(text: str | None) -> Any:
-    """Return the JSON value behind an unknown column's text; text that is no JSON is itself."""
+    """Return the list or object that an unknown column keeps as JSON. All else is read from its text: a float is not exact."""
+    if text is None or not text.startswith(("[", "{")):
+        return text
     try:
-        return None if text is None else json.loads(text)
+        return json.loads(text)
     except (ValueError, RecursionError):
         return text
 
 
 def _retyped(column: pa.ChunkedArray, kind: Type, held: pa.Field, unfit: Callable[[object], None]) -> pa.Array | pa.ChunkedArray:
-    """Return a column in the type that is declared now."""
+    """Return a stored column in the type that is declared now, by the same readers as values of the API."""
     if not pa.types.is_string(held.type):
-        try:
-            return column.cast(kind.storage)
-        except pa.ArrowException:
-            return build([None if value is None else _plain(value) for value in column.to_pylist()], kind, unfit)
+        # A cast to a flag or a time guesses (7 as true), and so does a cast from one to a number.
+        guesses = any(pa.types.is_boolean(one) or pa.types.is_temporal(one) for one in (held.type, kind.storage))
+        if pa.types.is_string(kind.storage) or not guesses:
+            with contextlib.suppress(pa.ArrowException):
+                return column.cast(kind.storage)
+        return build([None if value is None else _plain(value) for value in column.to_pylist()], kind, unfit)
     values = column.to_pylist()
     return build(
         values if kind.name != JSON.name and pa.types.is_string(kind.storage) else [_parsed(value) for value in values], kind, unfit

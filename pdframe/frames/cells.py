@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import json
-import math
-import re
 from collections.abc import Callable, Mapping, Sequence
-from datetime import UTC, date, datetime
 from functools import partial
 from itertools import accumulate, chain
 from types import MappingProxyType
@@ -15,156 +11,62 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pdframe.fields import clean
+from pdframe import values as read
 from pdframe.schema.types import Type
-
-
-class UnfitError(Exception):
-    """A value does not fit its type."""
-
+from pdframe.values import FIRST_DAY, FIRST_INSTANT, UnfitError
 
 Cells = tuple[Sequence[Any], Type]
 """JSON values of a column, None for null, and what they should be."""
 _Way = tuple[frozenset[type] | None, Callable[[Sequence[Any], pa.DataType], pa.Array]]
 
 _NULL = type(None)
-# Levels of lists and objects in a cell. `api.replies` cuts off what is nested deeper than any cell may be.
-MAX_NESTING = 100
-_INTEGER = re.compile(r"-?[0-9]{1,19}", re.ASCII)
-_DECIMAL = re.compile(r"[+-]?[0-9]+(\.[0-9]*)?([eE][+-]?[0-9]{1,3})?", re.ASCII)
-_INSTANT = re.compile(r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d(:\d\d(\.\d+)?)?([Zz]|[+-]\d\d:?\d\d)?", re.ASCII)
-_DAY = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
-_DURATION = re.compile(r"(\d{1,7}):([0-5]\d)(?::([0-5]\d))?", re.ASCII)
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_FIRST_DAY = -719162  # 0001-01-01, the first day that Python's dates can show
-_FIRST_INSTANT = _FIRST_DAY * 86_400_000_000
 
 
-def json_text(value: object) -> str:
-    """JSON of a value, in the alphabet it came in; `UnfitError` where it is nested beyond all reason."""
-    if _is_deep(value):
-        raise UnfitError
-    try:
-        return clean(json.dumps(value, ensure_ascii=False, separators=(",", ":")))
-    except (TypeError, ValueError, RecursionError) as error:
-        raise UnfitError from error
-
-
-def _is_deep(value: object) -> bool:
-    """Whether lists and objects are nested more than `MAX_NESTING` levels deep; no limit of recursion decides that."""
-    level: list[Any] = [value]
-    for _ in range(MAX_NESTING + 1):
-        level = [part for part in level if isinstance(part, dict | list)]
-        if not level:
-            return False
-        level = [item for part in level for item in (part.values() if isinstance(part, dict) else part)]
-    return True
-
-
-def any_text(value: object) -> str:
-    """Text of any value: strings as they are, everything else as JSON."""
-    return clean(value) if isinstance(value, str) else json_text(value)
-
-
-def _text(value: object) -> str:
-    if isinstance(value, str):
-        return clean(value)
-    if isinstance(value, int | float) and not isinstance(value, bool) and (isinstance(value, int) or math.isfinite(value)):
-        return json_text(value)
-    raise UnfitError
-
-
-def _integer(value: object) -> int:
-    if (isinstance(value, str) and _INTEGER.fullmatch(value)) or (isinstance(value, float) and value.is_integer()):
-        value = int(value)
-    if isinstance(value, int) and not isinstance(value, bool) and -(2**63) <= value < 2**63:
-        return value
-    raise UnfitError
-
-
-def _number(value: object) -> float:
-    if isinstance(value, bool) or not (isinstance(value, int | float) or (isinstance(value, str) and _DECIMAL.fullmatch(value))):
-        raise UnfitError
-    try:
-        number = float(value)
-    except OverflowError as error:
-        raise UnfitError from error
-    if not math.isfinite(number):
-        raise UnfitError
-    return number
-
-
-def _flag(value: object) -> bool:
-    if isinstance(value, bool | int | float) and value in (0, 1):
-        return bool(value)
-    raise UnfitError
-
-
-def _time(value: object) -> int:
-    """Microseconds since 1970; a time without an offset is UTC."""
-    if not (isinstance(value, str) and _INSTANT.fullmatch(value)):
-        raise UnfitError
-    try:
-        moment = datetime.fromisoformat(value.upper())
-        passed = (moment if moment.tzinfo else moment.replace(tzinfo=UTC)) - _EPOCH
-    except (ValueError, OverflowError) as error:
-        raise UnfitError from error
-    micros = (passed.days * 86_400 + passed.seconds) * 1_000_000 + passed.microseconds
-    if micros < _FIRST_INSTANT or micros >= 253_402_300_800_000_000:
-        raise UnfitError
-    return micros
-
-
-def _date(value: object) -> int:
-    """Days since 1970."""
-    if not (isinstance(value, str) and _DAY.fullmatch(value)):
-        raise UnfitError
-    try:
-        return date.fromisoformat(value).toordinal() + _FIRST_DAY - 1
-    except ValueError as error:
-        raise UnfitError from error
-
-
-def _duration(value: object) -> int:
-    """Microseconds; hours may exceed a day."""
-    match = _DURATION.fullmatch(value) if isinstance(value, str) else None
-    if match is None:
-        raise UnfitError
-    hours, minutes, seconds = (int(digits or 0) for digits in match.groups())
-    return ((hours * 60 + minutes) * 60 + seconds) * 1_000_000
-
-
-def _integers(value: object) -> list[int | None]:
-    return [None if item is None else _integer(item) for item in (value if isinstance(value, list) else [value])]
+def _list_of(reader: Callable[[object], int]) -> Callable[[object], list[int | None]]:
+    return lambda value: [None if item is None else reader(item) for item in read.items(value)]
 
 
 def _texts(value: object) -> list[str | None]:
-    return [None if item is None else _text(item) for item in (value if isinstance(value, list) else [value])]
+    # A comma is part of a text.
+    return [None if item is None else read.text(item) for item in (value if isinstance(value, list) else [value])]
 
 
 def _primary(value: object) -> str | None:
-    """Value of the entry flagged primary; the list itself is judged by the column that holds it."""
+    """Value of the first entry that is flagged primary; the column of the list warns of what does not fit there."""
     entries = [item for item in value if isinstance(item, dict)] if isinstance(value, list) else []
-    return next((_text(item["value"]) for item in entries if item.get("primary") is True and item.get("value") is not None), None)
+    return next((read.text(item["value"]) for item in entries if _is_primary(item) and item.get("value") is not None), None)
+
+
+def _is_primary(entry: Mapping[str, Any]) -> bool:
+    flagged = entry.get("primary")
+    if flagged is None or isinstance(flagged, bool):
+        return flagged is True
+    try:
+        return read.flag(flagged)
+    except UnfitError:
+        return False
 
 
 _CELLS: Mapping[str, Callable[[Any], Any]] = MappingProxyType(
     {
-        "id": _integer,
-        "count": _integer,
-        "amount": _number,
-        "number": _number,
-        "flag": _flag,
-        "time": _time,
-        "date": _date,
-        "duration": _duration,
-        "ids": _integers,
+        "id": read.integer,
+        "count": read.integer,
+        "option": read.option,
+        "amount": read.number,
+        "number": read.number,
+        "flag": read.flag,
+        "time": read.instant,
+        "date": read.day,
+        "duration": read.duration,
+        "ids": _list_of(read.integer),
+        "options": _list_of(read.option),
         "texts": _texts,
-        "json": json_text,
-        "any": any_text,
+        "json": read.json_text,
+        "any": read.any_text,
         "primary": _primary,
     }
 )
+"""The reader of one cell by type; `text` for all others."""
 
 
 def instants(text: pa.Array | pa.ChunkedArray, storage: pa.DataType) -> pa.Array | pa.ChunkedArray:
@@ -179,7 +81,7 @@ def instants(text: pa.Array | pa.ChunkedArray, storage: pa.DataType) -> pa.Array
         moments = text.cast(storage)
     else:
         raise UnfitError
-    if pc.min(moments).value < _FIRST_INSTANT:
+    if pc.min(moments).value < FIRST_INSTANT:
         raise UnfitError
     return moments
 
@@ -187,7 +89,7 @@ def instants(text: pa.Array | pa.ChunkedArray, storage: pa.DataType) -> pa.Array
 def days(text: pa.Array | pa.ChunkedArray, storage: pa.DataType) -> pa.Array | pa.ChunkedArray:
     """Days out of their text, not all null; `UnfitError` or Arrow's own where one is none."""
     found = text.cast(storage)
-    if pc.min(found).value < _FIRST_DAY:
+    if pc.min(found).value < FIRST_DAY:
         raise UnfitError
     return found
 
@@ -221,10 +123,10 @@ def _whole_lists(values: Sequence[Any], storage: pa.DataType) -> pa.Array:
 
 _WHOLE: Mapping[str, _Way] = MappingProxyType(
     {
-        **dict.fromkeys(("id", "count"), (None, _integers_whole)),
+        **dict.fromkeys(("id", "count", "option"), (None, _integers_whole)),
         **dict.fromkeys(("amount", "number"), (frozenset({int, float, _NULL}), _of(finite, pa.float64()))),
         **dict.fromkeys(("text", "text_id", "time_of_day", "category", "any"), (None, pa.array)),
-        "ids": (frozenset({list, _NULL}), _whole_lists),
+        **dict.fromkeys(("ids", "options"), (frozenset({list, _NULL}), _whole_lists)),
         "texts": (frozenset({list, _NULL}), pa.array),
         "flag": (None, pa.array),
         "time": (None, _of(instants, pa.string())),
@@ -349,7 +251,7 @@ def build(values: Sequence[Any], kind: Type, unfit: Callable[[object], None]) ->
     whole = _whole(values, kind.storage, way) if way else None
     if whole is not None:
         return whole
-    cell = _CELLS.get(kind.name, _text)
+    cell = _CELLS.get(kind.name, read.text)
     cells: list[Any] = []
     # Durations and options, above all, are the same few texts again and again.
     known: dict[str | None, Any] = {None: None}

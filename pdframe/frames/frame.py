@@ -13,7 +13,16 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pdframe.errors import ArgumentError
-from pdframe.fields import Field, custom_fields, labelling_field, name_columns, option_labels, undefined_label
+from pdframe.fields import (
+    Field,
+    custom_fields,
+    fold,
+    labelling_field,
+    name_columns,
+    option_id,
+    option_labels,
+    undefined_label,
+)
 from pdframe.frames.arrow import storage_schema, unify
 from pdframe.frames.problems import shorten, warn
 from pdframe.schema import NameColumn, Table
@@ -97,12 +106,15 @@ def to_frame(
     declared = storage_schema(table, known)
     if [(held.name, str(held.type)) for held in arrow.schema][: len(declared)] != [(column.name, str(column.type)) for column in declared]:
         arrow, problems = unify([_whole(arrow)], table, known)
-        problems.warn(table.name, name_columns(known, table.reserved))
+        problems.warn(table.name, name_columns(known, table.reserved, problems.cells))
     if table.key == ("id",) and not is_sorted(arrow["id"]):
         arrow = _whole(arrow).sort_by("id")
     added = {column.name: column for column in names}
-    named = _names(arrow, table, known, added)
+    named = _names(arrow, table, known, added, labels=True)
     shown = named if columns is None else {storage: named[storage] for storage in _choose(columns, named, known, labels=labels)}
+    if not labels:
+        unlabelled = _names(arrow, table, known, added, labels=False)
+        shown = {storage: unlabelled[storage] for storage in shown}
     optioned = _optioned(table, known) if labels else {}
     # Most custom columns hold nothing. What pandas keeps in Arrow's memory is never written to: all of one type share theirs.
     nulls = cache(lambda kind: pa.chunked_array([pa.nulls(arrow.num_rows, kind)]))
@@ -124,7 +136,7 @@ def to_frame(
             cells = _categories(values, vocabulary, f"{table.name}, column {name!r} holds values outside its vocabulary", mark=False)
         else:
             cells = _plain(values, nulls)
-        data[name if labels else storage] = cells
+        data[name] = cells
     # Where there are many, columns of numbers and times are put together, at the price of a copy: of a frame that is in many pieces pandas
     # warns whoever adds a column to it.
     pieces = sum(not isinstance(getattr(cells, "dtype", None), pd.api.extensions.ExtensionDtype) for cells in data.values())
@@ -147,18 +159,28 @@ def is_sorted(ids: pa.ChunkedArray) -> bool:
     return len(ids) < 2 or bool(pc.all(pc.less_equal(ids.slice(0, len(ids) - 1), ids.slice(1))).as_py())
 
 
-def _names(arrow: Rows, table: Table, fields: Sequence[Field], added: Iterable[str]) -> dict[str, str]:
-    """Storage column to its name in a labelled frame, in frame order; undeclared columns give way to labels."""
-    custom = name_columns(fields, table.reserved)
-    names = {column.name: column.name for column in table.columns} | {name: name for name in added} | custom
-    taken = set(names.values()) | table.reserved
-    for column in arrow.schema.names:
-        if column not in names:
-            name = column
-            while name in taken:
-                name = f"{name} (unknown)"
-            names[column] = name
-            taken.add(name)
+def _names(rows: Rows, table: Table, fields: Sequence[Field], added: Iterable[str], *, labels: bool) -> dict[str, str]:
+    """Return storage column to name in a frame, in frame order; columns that nothing declares come last."""
+    stored = rows.schema.names
+    if labels:
+        custom = name_columns(fields, table.reserved, stored)
+    else:
+        custom = _by_themselves((column for field in custom_fields(fields, table.reserved) for column in field.columns), table)
+    names = {column.name: column.name for column in table.columns} | {name: name for name in added}
+    rest = _by_themselves((column for column in stored if column not in names and column not in custom), table, custom.values())
+    return names | {column: custom.get(column) or rest[column] for column in stored if column not in names}
+
+
+def _by_themselves(columns: Iterable[str], table: Table, taken: Iterable[str] = ()) -> dict[str, str]:
+    """Name columns as they are stored; a name that another column has (`fold`) is marked "(unknown)"."""
+    names: dict[str, str] = {}
+    held = {*map(fold, taken), *map(fold, table.reserved)}
+    for column in sorted(columns):
+        name = column
+        while fold(name) in held:
+            name = f"{name} (unknown)"
+        names[column] = name
+        held.add(fold(name))
     return names
 
 
@@ -235,9 +257,9 @@ def _categories(values: pa.ChunkedArray, options: Mapping[Any, str], complaint: 
 
 def _words(values: pa.ChunkedArray, options: Mapping[Any, str], complaint: str) -> pd.Categorical:
     """Labels of a text column, whose cells may hold the text of an option's id or its label already."""
-    by_id = {str(number): label for number, label in options.items()}
     known = frozenset(options.values())
     held = sorted(set(pc.unique(values).to_pylist()) - {None})
+    by_id = {value: options[number] for value in held if (number := option_id(value)) in options}
     missing = {value: undefined_label(value, known) for value in held if value.isdigit() and value not in known and value not in by_id}
     words = {value: value for value in held} | by_id | missing
     if missing:

@@ -44,6 +44,7 @@ _DTYPES: Mapping[str, object] = MappingProxyType(
         "id": pd.Int64Dtype(),
         "text_id": _STR,
         "count": pd.Int64Dtype(),
+        "option": pd.Int64Dtype(),
         "amount": pd.api.types.pandas_dtype("float64"),
         "number": pd.api.types.pandas_dtype("float64"),
         "flag": pd.BooleanDtype(),
@@ -76,6 +77,9 @@ ANY = Type("any", pa.string())
 """What no declaration knows: strings as they are, everything else as JSON text."""
 PRIMARY = Type("primary", pa.string())
 """The value of the entry that is flagged primary in a list such as `emails`."""
+OPTION = Type("option", pa.int64())
+"""Id of an option where options have the ids true and false: 1 and 0."""
+OPTIONS = Type("options", pa.list_(pa.int64()))
 IDS = Type("ids", pa.list_(pa.int64()))
 TEXTS = Type("texts", pa.list_(pa.string()))
 

@@ -307,7 +307,7 @@ class Work:
 
     def _warn(self, pull: Pull) -> None:
         # Told last: where warnings are errors, what was paid for is kept all the same.
-        pull.problems.warn(self.table.name, name_columns(self.fields, self.table.reserved))
+        pull.problems.warn(self.table.name, name_columns(self.fields, self.table.reserved, pull.problems.cells))
 
 
 def _went_on(pull: Pull, note: str) -> str:

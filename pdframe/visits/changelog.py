@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
+from pdframe.values import UnfitError, integer
 from pdframe.visits.course import CLOSED, ENDED, NEAR, Course, Sighting, newest
 from pdframe.visits.pipelines import Pipelines, StageMove
 
@@ -267,6 +268,6 @@ def _paired(changes: Sequence[Change]) -> dict[int, int]:
 
 def _number(text: str | None) -> int | None:
     try:
-        return None if text is None else int(float(text))
-    except ValueError:
+        return None if text is None else integer(text)
+    except UnfitError:
         return None
