@@ -266,7 +266,12 @@ def _paired(changes: Sequence[Change]) -> dict[int, int]:
 
 
 def _number(text: str | None) -> int | None:
-    try:
-        return None if text is None else int(float(text))
-    except ValueError:
+    """Return the id that a value of the changelog is; None where it cannot be one."""
+    if text is None:
         return None
+    try:
+        # A float would round large ids.
+        number = int(text) if text.isdecimal() else int(float(text))
+    except (ValueError, OverflowError):
+        return None
+    return number if abs(number) < 2**63 else None
