@@ -40,7 +40,7 @@ def keep_look(store: Store, manifest: Manifest, pieces: Iterable[pa.Table], pull
     history, kind = History(store, HISTORIES[manifest.table]), _kind(manifest, pull, before)
     if kind == "incremental" and _is_empty(pull) and history.has_begun:
         return  # no row was read
-    seen_at, deleted = pull.seen_at, [*pull.gone, *_flagged(pull)]
+    seen_at, deleted = pull.seen_at, [*pull.gone, *_flagged(manifest.table, pull)]
     if manifest.table == OF_DEALS.of:
         # Changes are pulled from the live list first, so that whatever was stamped up to the newest of these was found in one list or
         # another. After a walk, the live list is read again last.
@@ -71,8 +71,11 @@ def _is_empty(pull: Pull) -> bool:
     return pull.seen_at is None and not pull.gone and not any(rows.num_rows for rows in pull.columns(["id"]))
 
 
-def _flagged(pull: Pull) -> list[int]:
-    """The deals that came with the flag of the deleted."""
+def _flagged(table: str, pull: Pull) -> list[int]:
+    """Return the rows whose flag says that they are deleted, in a table that has such a flag."""
+    if "is_deleted" not in TABLES[table].by_name:
+        # A server may send one that nothing declares: it is text of unknown meaning.
+        return []
     return [
         deal
         for rows in pull.columns(["id", "is_deleted"])

@@ -267,6 +267,7 @@ def _paired(changes: Sequence[Change]) -> dict[int, int]:
 
 
 def _number(text: str | None) -> int | None:
+    """Return the id that a value of the changelog is; None where it cannot be one."""
     try:
         return None if text is None else integer(text)
     except UnfitError:
