@@ -12,7 +12,7 @@ import pandas as pd
 from pdframe.errors import ArgumentError
 from pdframe.metrics.columns import equals, ids, one_row_each, plain_ids, times
 from pdframe.metrics.inputs import NULL, in_zone, moment, need, warn, zone_of
-from pdframe.metrics.known import DELETED, LOST, NEVER, VISITS, WON, Known, known
+from pdframe.metrics.known import DELETED, LOST, NEVER, VISITS, WON, Known, known, standing
 from pdframe.metrics.survival import Flags, Ints
 from pdframe.plain import plain_column
 
@@ -199,7 +199,9 @@ def _told(visits: pd.DataFrame, stays: Known) -> pd.DataFrame:
     stage = plain_ids(visits["stage_id"])[stays.rows]
     moved = np.zeros(len(stage), bool)
     moved[1:] = (stays.deal[1:] == stays.deal[:-1]) & (stage[1:] != stage[:-1])
-    left = np.where(stays.left[last] == NEVER, NULL, stays.left[last])
+    # Since when a closed deal is won or lost: a move while it was closed, and a restoration, came later.
+    since = stays.left[standing(visits, stays)[1]][last]
+    left = np.where(since == NEVER, NULL, since)
     return pd.DataFrame(
         {
             "stage_id": ids(visits, "stage_id").iloc[rows].set_axis(deal),

@@ -15,7 +15,7 @@ from pdframe.errors import ArgumentError
 from pdframe.frames import storage_schema, to_frame
 from pdframe.frames.problems import shorten
 from pdframe.schema.kept import STAGE_VISITS
-from pdframe.visits.changelog import KEYS, Change, moved_stages, oldest_first, replay
+from pdframe.visits.changelog import KEYS, Change, has_pipeline_row, moved_stages, oldest_first, replay
 from pdframe.visits.course import Course, Looks, Sighting, Stay, newest
 from pdframe.visits.pipelines import Pipelines, StageMove, seen_moves
 
@@ -84,6 +84,7 @@ def stage_visits(
     pipelines = Pipelines(
         {stage: pipeline for stage, pipeline in zip(ids, places.get("pipeline_id", []), strict=True) if pipeline is not None},
         _stage_moves(seen, log),
+        has_rows=any(has_pipeline_row(rows) for rows in log.values()),
     )
     times = _looks(looks)
     known = Looks((number, kind, complete_to) for number, kind, complete_to, _ in times)
