@@ -12,10 +12,11 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from pdframe.deleted import DeletedDeals
 from pdframe.errors import ArgumentError, NotCachedError
 from pdframe.frames import to_frame
 from pdframe.history import History, known_at
-from pdframe.schema.kept import HISTORY, OF_LINES
+from pdframe.schema.kept import DELETED_DEALS, HISTORY, OF_LINES
 from pdframe.store import Store
 from pdframe.sync.asked import load_asked
 
@@ -56,10 +57,11 @@ class Past(ABC):
         """One row a stage."""
 
     def stage_visits(self, *, refresh: Literal["full"] | bool | None = None) -> pd.DataFrame:
-        """One row a stay of a deal in a stage, archived and deleted deals included.
+        """One row a stay of a deal in a stage, archived deals and those known as deleted included.
 
         From the changelogs that were loaded (`deal_changes`), else from the looks that every sync of deals keeps, else from the deals as
-        they are. Sync often: what happens between two looks is not known later.
+        they are. Sync often: what happens between two looks is not known later. Of deals that were deleted before any look found them,
+        those are known that a sync or `deals(deleted=True)` read in a list of deletions: 30 days back. Nothing is asked for them here.
 
         Parameters
         ----------
@@ -87,7 +89,7 @@ class Past(ABC):
         # Not at the top: what is imported there, every session waits for.
         from pdframe.visits import stage_visits
 
-        deals = self.deals(refresh=refresh, labels=False, columns=_STATE)
+        deals = self._with_deleted(self.deals(refresh=refresh, labels=False, columns=_STATE))
         stages = self.stages(refresh=refresh, labels=False, columns=["id", "order_nr", "pipeline_id"])
         history, manifest = History(self._store), self._store.manifest("deals")
         visits = stage_visits(
@@ -101,6 +103,15 @@ class Past(ABC):
         )
         visits.attrs["tz"] = self.tz
         return visits
+
+    def _with_deleted(self, deals: pd.DataFrame) -> pd.DataFrame:
+        """Deals with those that are known as deleted, of which no history need be kept."""
+        kept = DeletedDeals(self._store).rows()
+        kept = kept.filter(pc.invert(pc.is_in(kept["id"], value_set=pa.array(deals["id"], pa.int64()))))
+        if not kept.num_rows:
+            return deals
+        columns = [*_STATE, "deleted_time", "seen_at"]
+        return pd.concat([deals, to_frame(kept, DELETED_DEALS, labels=False, columns=columns)], ignore_index=True)
 
     def as_of(self, when: str | date | pd.Timestamp) -> pd.DataFrame:
         """Deals as the kept history knew them at a time: nothing that was seen later.
