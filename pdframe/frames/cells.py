@@ -77,7 +77,7 @@ def _text(value: object) -> str:
 def _integer(value: object) -> int:
     if (isinstance(value, str) and _INTEGER.fullmatch(value)) or (isinstance(value, float) and value.is_integer()):
         value = int(value)
-    if isinstance(value, int) and not isinstance(value, bool) and -(2**63) <= value < 2**63:
+    if isinstance(value, int) and not isinstance(value, bool) and abs(value) < 2**63:
         return value
     raise UnfitError
 
@@ -202,7 +202,8 @@ def finite(numbers: pa.Array | pa.ChunkedArray, storage: pa.DataType) -> pa.Arra
 def _integers_whole(values: Sequence[Any], storage: pa.DataType) -> pa.Array:
     # Told what they are, Arrow would cut 0.5 to 0 without a word; asked what they are, it tells.
     found = pa.array(values)
-    if found.type != storage:
+    # The least of all means null where integers are counted with.
+    if found.type != storage or pc.min(found).as_py() == -(2**63):
         raise UnfitError
     return found
 
