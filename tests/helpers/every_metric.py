@@ -42,6 +42,7 @@ CALLS: dict[str, Callable[[Frames, str | None], Any]] = {
     "mrr_customer_months": lambda f, tz: metrics.mrr_customer_months(f["lines"], **WINDOW),
     "mrr_lines": lambda f, tz: metrics.mrr_lines(f["deal_products"], f["deals"], discounts=f["discounts"], carry=["owner_id"], tz=tz),
     "mrr_movements": lambda f, tz: metrics.mrr_movements(f["lines"], **WINDOW, rates=rates(f["lines"])),
+    "mrr_movements each currency": lambda f, tz: metrics.mrr_movements(f["lines"], **WINDOW),
     "mrr_schedule": lambda f, tz: metrics.mrr_schedule(f["lines"], **WINDOW),
     "mrr_schedule by": lambda f, tz: metrics.mrr_schedule(f["lines"], **WINDOW, by=["owner_id"]),
     "reconcile": lambda f, tz: metrics.reconcile(f["lines"], f["deals"], deal_products=f["deal_products"]),
