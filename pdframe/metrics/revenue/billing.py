@@ -11,6 +11,7 @@ import pandas as pd
 from pdframe.errors import ArgumentError
 from pdframe.metrics.columns import Flags, Floats, Ints, amounts, finite, ids
 from pdframe.metrics.inputs import keyed, moment, need, warn, zone_of
+from pdframe.metrics.revenue.endings import Cancellations, known_cancellations, say_open
 from pdframe.metrics.revenue.lines import BILLED, ledger_columns, named, report, won_lines
 from pdframe.metrics.revenue.months import Moment
 from pdframe.metrics.revenue.periods import NULL, ONE_TIME, WEEKLY, add_periods, as_dates, days_of, frequencies, months_of
@@ -31,7 +32,7 @@ def billing_schedule(
     until: Moment,
     discounts: pd.DataFrame | None = None,
     tax: bool = False,
-    cancellations: pd.DataFrame | None = None,
+    cancellations: Cancellations = None,
     policy: RevenuePolicy | None = None,
     deleted: Deleted = "drop",
     tz: str | None = None,
@@ -65,7 +66,8 @@ def billing_schedule(
     Warns
     -----
     DataWarning
-        Lines are kept apart, as in `mrr_lines`; or installments have no date or amount, or one out of range.
+        Lines are kept apart, or no cancellations are given, as in `mrr_lines`; or installments have no date or amount, or one out of
+        range.
 
     Notes
     -----
@@ -79,8 +81,11 @@ def billing_schedule(
         raise ArgumentError(f"since={since!r} is not before until={until!r}; until itself lies outside the window.")
     held = won_lines(deal_products, deals, policy, None, tz, deleted)
     check_deleted(deleted, deals)
-    lines, problems = ledger_columns(held, policy, discounts, cancellations)
+    ends = known_cancellations(cancellations, deals)
+    lines, problems = ledger_columns(held, policy, discounts, ends)
     report(problems, lines["id"])
+    if cancellations is None:
+        say_open(lines, deals)
     frequency = frequencies(lines["billing_frequency"])
     fine = problems.isna().to_numpy()
     parts = [_recurring(lines, frequency, fine & (frequency != ONE_TIME), first, end)]

@@ -439,8 +439,8 @@ def test_amounts_beyond_what_can_be_added_up_are_refused() -> None:
 
 
 def test_no_lines_give_empty_frames_with_their_columns() -> None:
-    empty = mrr_lines(books.lines([]), books.deals([]))
-    nulls = mrr_lines(books.lines([{name: None for name in books.LINES}]), books.deals([{}]))
+    empty = mrr_lines(books.lines([]), books.deals([]), cancellations=books.NO_CANCELLATIONS)
+    nulls = mrr_lines(books.lines([{name: None for name in books.LINES}]), books.deals([{}]), cancellations=books.NO_CANCELLATIONS)
     for lines in (empty, nulls, ledger({"billing_frequency": "one-time"})):
         for metric in (mrr_schedule, mrr_movements, mrr_customer_months):
             for arguments in ({}, {"by": "name"}, {"rates": {"EUR": 1.0}}):

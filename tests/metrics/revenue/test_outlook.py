@@ -49,7 +49,11 @@ def test_committed_mrr_is_what_is_live_and_won_less_what_is_known_to_end() -> No
 
 def test_what_is_won_later_is_not_committed_yet() -> None:
     deals = books.deals([{"won_time": "2026-06-15 18:00"}, {"won_time": "2026-06-16 01:00"}])
-    lines = mrr_lines(books.lines([{"deal_id": 1}, {"deal_id": 2, "item_price": 9, "billing_start_date": "2026-07-01"}]), deals)
+    lines = mrr_lines(
+        books.lines([{"deal_id": 1}, {"deal_id": 2, "item_price": 9, "billing_start_date": "2026-07-01"}]),
+        deals,
+        cancellations=books.NO_CANCELLATIONS,
+    )
     assert committed(lines, "2026-06-15") == [("2026-06", 100, 0, 0, 100)]
     assert committed(lines, "2026-06-16") == [("2026-06", 100, 0, 0, 100), ("2026-07", 100, 9, 0, 109)]
     assert committed(lines, "2026-06-15 23:30") == [("2026-06", 100, 0, 0, 100)]
@@ -171,7 +175,7 @@ def test_terms_that_end_and_the_deals_that_take_over() -> None:
 
 def test_no_terms_no_renewals() -> None:
     for rows in ([], [{}]):
-        lines, deals = mrr_lines(books.lines(rows), books.deals(rows)), books.deals(rows)
+        lines, deals = mrr_lines(books.lines(rows), books.deals(rows), cancellations=books.NO_CANCELLATIONS), books.deals(rows)
         found = renewals(lines, deals, as_of="2026-01-01", within="90D")
         assert len(found) == 0
         assert str(found["successor"].dtype) == "Int64"
@@ -190,7 +194,7 @@ def bills(
     *rows: dict[str, Any], plan: pd.DataFrame | None = None, deals: pd.DataFrame | None = None, **arguments: Any
 ) -> list[tuple[Any, ...]]:
     made = books.deals([{"id": key} for key in sorted({row.get("deal_id", 1) for row in rows})]) if deals is None else deals
-    found = billing_schedule(books.lines(rows), plan, made, **{**QUARTER, **arguments})
+    found = billing_schedule(books.lines(rows), plan, made, **{**QUARTER, "cancellations": books.NO_CANCELLATIONS, **arguments})
     assert list(found.columns) == ["date", "deal_id", "customer", "kind", "amount", "currency", "id"]
     return [(str(row[0])[:10], row[1], row[3], row[4], row[6]) for row in found.itertuples(index=False, name=None)]
 
@@ -278,8 +282,14 @@ def test_lines_kept_apart_and_installments_without_a_date_are_named() -> None:
 
 
 def test_nothing_to_bill_and_wrong_windows() -> None:
-    found = billing_schedule(books.lines([]), books.installments([]), books.deals([]), **QUARTER)
-    full = billing_schedule(books.lines([{}]), books.installments([{"billing_date": "2026-01-01"}]), books.deals([{}]), **QUARTER)
+    found = billing_schedule(books.lines([]), books.installments([]), books.deals([]), **QUARTER, cancellations=books.NO_CANCELLATIONS)
+    full = billing_schedule(
+        books.lines([{}]),
+        books.installments([{"billing_date": "2026-01-01"}]),
+        books.deals([{}]),
+        **QUARTER,
+        cancellations=books.NO_CANCELLATIONS,
+    )
     assert len(found) == 0
     assert found.dtypes.to_dict() == full.dtypes.to_dict()
     with pytest.raises(ArgumentError, match="is not before"):
