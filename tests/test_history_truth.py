@@ -52,6 +52,8 @@ def compare_past(account: sandbox.SandboxAccount, truth: changes.Changes, witnes
     for time in times:
         when = pd.Timestamp(time, unit="s", tz="UTC")
         views = [metrics.as_of(deals, visits, when, history)[0].set_index("id")]
+        mixed = metrics.as_of(deals, visits, when, history.sample(frac=1, random_state=time))[0].set_index("id")
+        pd.testing.assert_frame_equal(mixed, views[0])
         try:
             views.append(account.as_of(when).set_index("deal_id").query("not gone"))
         except NotCachedError:

@@ -6,6 +6,7 @@ a loader gives the same columns.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Hashable, Iterable
 from typing import Any
 
@@ -15,7 +16,7 @@ import pandas as pd
 from pdframe.metrics.columns import equals, ids, times
 from pdframe.metrics.inputs import need, warn
 
-NEEDED = ("column", "after", "time", "seen_at")
+NEEDED = ("column", "before", "after", "time", "seen_at")
 """Columns that such a frame needs, beside the one that names the row."""
 
 
@@ -30,7 +31,7 @@ def states_at(history: pd.DataFrame, key: str, columns: Iterable[str], when: pd.
     Parameters
     ----------
     history
-        One row per change: `key`, column, after, time, seen_at. A change is known from `seen_at` on; of those known, the one with
+        One row per change: `key`, column, before, after, time, seen_at. A change is known from `seen_at` on; of those known, the one with
         the latest `time` holds.
     key
         Name of the column that names the row: deal_id, or id of a line item.
@@ -56,18 +57,53 @@ def states_at(history: pd.DataFrame, key: str, columns: Iterable[str], when: pd.
     seen, time = times(history, "seen_at", tz), times(history, "time", tz)
     number = ids(history, key)
     known = ((seen <= when) & time.notna() & number.notna() & history["column"].notna()).to_numpy(bool)
-    rows = pd.DataFrame({"row": number, "column": history["column"].astype("str"), "after": history["after"], "time": time, "seen": seen})
+    rows = pd.DataFrame(
+        {"row": number, "time": time, "seen": seen, **{name: _texts(history[name]) for name in ("column", "before", "after")}}
+    )
     rows = rows[known].sort_values(["row", "time", "seen"], kind="stable")
     index = pd.Index(rows["row"].drop_duplicates(), dtype="Int64", name=key)
-    last = rows.drop_duplicates(["row", "column"], keep="last").set_index("row")
+    last = _last(rows).set_index("row")
     states: dict[Hashable, Any] = {}
     for name in columns:
-        states[name] = _read(name, last.loc[last["column"] == name, "after"].astype("str")).reindex(index)
+        states[name] = _read(name, last.loc[last["column"] == name, "after"]).reindex(index)
     flags = last[last["column"] == "is_deleted"]
     gone = pd.Series(equals(flags, "after", "true"), flags.index, dtype="bool")
     states["gone"] = gone.reindex(index, fill_value=False)
     states["seen_at"] = rows.groupby("row")["seen"].max().reindex(index)
     return pd.DataFrame(states, index=index)
+
+
+def _texts(column: pd.Series[Any]) -> pd.Series[Any]:
+    """Text that holds null as null; any other dtype than text is written out."""
+    return column.astype("str").where(column.notna())
+
+
+def _last(rows: pd.DataFrame) -> pd.DataFrame:
+    """The row of each column that holds at last; rows are in the order of their times.
+
+    Changes of one instant follow on each other: the last is the one whose value no other of them starts from, in whatever order
+    they are given. Where they lead back to where they began, the change before them holds.
+    """
+    by = ["row", "column"]
+    last = rows.drop_duplicates(by, keep="last")
+    newest = rows.merge(last[[*by, "time"]], on=[*by, "time"])
+    tied = newest[newest.duplicated(by, keep=False)]
+    found = {}
+    for (row, name), group in tied.groupby(by, sort=False):
+        after, before = (Counter(group[side].astype(object).where(group[side].notna(), None)) for side in ("after", "before"))
+        ends = [*(after - before)]
+        if len(ends) == 1:
+            found[row, name] = ends[0]
+        elif not ends:
+            earlier = rows[(rows["row"] == row) & (rows["column"] == name) & (rows["time"] < group["time"].iloc[0])]
+            if len(earlier):
+                found[row, name] = earlier["after"].iloc[-1]
+    if found:
+        values = [
+            found.get(where, after) for where, after in zip(zip(last["row"], last["column"], strict=True), last["after"], strict=True)
+        ]
+        last = last.assign(after=pd.Series(values, last.index, "str"))
+    return last
 
 
 def _numbers(texts: pd.Series[Any]) -> pd.Series[Any]:

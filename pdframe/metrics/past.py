@@ -47,8 +47,8 @@ def as_of(
     when
         A time; one without a timezone is in `tz`, a bare date means the end of that day.
     history
-        One row a deal and change, as `account.deal_history()` gives it: deal_id, column, after, time, seen_at. Looks and loaded
-        changelogs tell of values then, before the first look too. Or one row a deal, as `account.as_of(when)` gives it; deal_id,
+        One row a deal and change, as `account.deal_history()` gives it: deal_id, column, before, after, time, seen_at. Looks and
+        loaded changelogs tell of values then, before the first look too. Or one row a deal, as `account.as_of(when)` gives it; deal_id,
         seen_at, gone and the columns that are kept. None: no look is known.
     tz
         Name of the timezone of naive times.
