@@ -10,7 +10,6 @@ from collections import Counter
 from collections.abc import Callable, Hashable, Iterable
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
 from pdframe.metrics.columns import equals, ids, times
@@ -64,8 +63,17 @@ def states_at(history: pd.DataFrame, key: str, columns: Iterable[str], when: pd.
     index = pd.Index(rows["row"].drop_duplicates(), dtype="Int64", name=key)
     last = _last(rows).set_index("row")
     states: dict[Hashable, Any] = {}
+    odd: dict[str, pd.Series[Any]] = {}
     for name in columns:
-        states[name] = _read(name, last.loc[last["column"] == name, "after"]).reindex(index)
+        texts = last.loc[last["column"] == name, "after"]
+        values = _READERS[name](texts) if name in _READERS else texts
+        unread = texts[(values.isna() & texts.notna()).to_numpy(bool)]
+        if len(unread):
+            odd[name] = unread
+        states[name] = values.reindex(index)
+    if odd:
+        what = ", ".join(f"{len(found):,} of {name} (for example {found.iloc[0][:60]!r})" for name, found in odd.items())
+        warn(f"history: values that cannot be read are null: {what}.")
     flags = last[last["column"] == "is_deleted"]
     gone = pd.Series(equals(flags, "after", "true"), flags.index, dtype="bool")
     states["gone"] = gone.reindex(index, fill_value=False)
@@ -136,18 +144,6 @@ _READERS: dict[str, Callable[[pd.Series[Any]], pd.Series[Any]]] = {
     **dict.fromkeys(("expected_close_date", "billing_start_date"), _dates),
     **dict.fromkeys(("is_archived", "is_enabled"), _flags),
 }
-
-
-def _read(name: str, texts: pd.Series[Any]) -> pd.Series[Any]:
-    """The values of a column in its dtype; what cannot be read is null, with a warning."""
-    if name not in _READERS:
-        return texts
-    values = _READERS[name](texts)
-    odd = (values.isna() & texts.notna()).to_numpy(bool)
-    if odd.any():
-        example = texts[odd].iloc[0]
-        warn(f"history: {int(np.count_nonzero(odd)):,} values of {name} cannot be read and are null, for example {example[:60]!r}.")
-    return values
 
 
 __all__ = ["NEEDED", "holds_changes", "states_at"]

@@ -13,7 +13,7 @@ from pdframe.errors import ArgumentError
 from pdframe.metrics.change_rows import holds_changes, states_at
 from pdframe.metrics.columns import equals, ids, one_row_each, plain_ids, times
 from pdframe.metrics.inputs import NULL, in_zone, moment, need, warn, zone_of
-from pdframe.metrics.known import DELETED, LOST, NEVER, VISITS, WON, Known, known
+from pdframe.metrics.known import DELETED, LOST, NEVER, OPEN, VISITS, WON, Known, known
 from pdframe.metrics.survival import Flags, Ints
 from pdframe.plain import plain_column
 
@@ -86,6 +86,8 @@ def as_of(
     limit = moment(when, tz, "when", end_of_day=True)
     kept = _looked_at(history, limit, tz)
     stays = known(visits, limit, tz, _found_closed(kept))
+    if history is not None and holds_changes(history):
+        _take_back_closings(stays, kept)
     found = _deals_then(deals, visits, stays, kept, history, limit, tz), _visits_then(visits, stays)
     first, second = (in_zone(_as_given(frame, like), tz) for frame, like in zip(found, given, strict=True))
     return first, second
@@ -193,6 +195,16 @@ def _found_closed(kept: pd.DataFrame) -> pd.Series[Any]:
     """When a look last found each deal changed, in microseconds; 0 where it found it open."""
     at: pd.Series[Any] = kept["seen_at"].dt.tz_localize(None).astype("datetime64[us]").astype("int64")
     return at.mask(equals(kept, "status", "open"), 0) if "status" in kept else at
+
+
+def _take_back_closings(stays: Known, kept: pd.DataFrame) -> None:
+    """Leave stays open whose deal was known to be open: a look that came later found the closing.
+
+    The changelog tells such a stay up to the time at which it was read, so its `source` does not say who told of its end.
+    """
+    was_open = equals(kept, "status", "open")
+    unseen = stays.last & np.isin(stays.end, (WON, LOST)) & np.isin(stays.deal, kept.index[was_open].to_numpy(np.int64))
+    stays.left[unseen], stays.end[unseen] = NEVER, OPEN
 
 
 def _told(visits: pd.DataFrame, stays: Known) -> pd.DataFrame:
