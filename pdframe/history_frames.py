@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 
 from pdframe.frames import storage_schema, to_frame
 from pdframe.schema import Table
-from pdframe.schema.kept import DEAL_HISTORY, LINE_HISTORY, OF_DEALS, OF_LINES, Kept
+from pdframe.schema.kept import DEAL_HISTORY, HISTORY, LINE_HISTORY, OF_DEALS, OF_LINES, REMEMBERED, Kept
 
 IS_DELETED = "is_deleted"
 CHANGELOG, SNAPSHOTS, FIRST_LOOK = "changelog", "snapshots", "first look"
@@ -49,6 +49,7 @@ NEVER_SILENT = ("stage_id", "pipeline_id", "status", "value", "currency")
 _CLOSED = {"won": "won_time", "lost": "lost_time"}
 _STAMPS = {"stage_id": "stage_change_time", **_CLOSED}
 _NONE = np.iinfo(np.int64).min
+_EARLIEST, _LATEST = pd.Timestamp("0001-01-02", tz="UTC"), pd.Timestamp("9999-12-31", tz="UTC")
 _COLUMNS = ("row", "deal", "column", "before", "after", "time", "time_after", "source", "seen_at")
 
 
@@ -115,6 +116,52 @@ def line_history(rows: pa.Table, looks: pa.Table, deals: pd.DataFrame) -> pd.Dat
     states = _States(rows, looks, OF_LINES)
     frame = _frame(states.changes(), LINE_HISTORY, OF_LINES, deal=states.deal_of)
     return _gone_with_deal(frame, deals)
+
+
+def known_by_changelog(rows: pa.Table, looks: pa.Table, changes: pa.Table, loaded: Mapping[int, datetime], when: datetime) -> pa.Table:
+    """The deals whose changelog is loaded, as looks and the changelog told of them at a time: one row a deal known by then.
+
+    Parameters
+    ----------
+    rows, looks, changes, loaded
+        As in `deal_history`.
+    when
+        A time.
+
+    Returns
+    -------
+    Table
+        The columns of `HISTORY` but for those that name a look. A closing that has no time of its own has that of the change of
+        status; `seen_at` is when the newest change was known.
+    """
+    # Not at the top: what is imported there, every session waits for.
+    from pdframe.metrics.change_rows import states_at
+
+    ids = pa.array(sorted({*pc.unique(changes["deal_id"]).to_pylist(), *loaded}), pa.int64())
+    history = deal_history(rows.filter(pc.is_in(rows["deal_id"], value_set=ids)), looks, changes, loaded)
+    moment = pd.Timestamp(when)
+    states = states_at(history, "deal_id", REMEMBERED, moment, "UTC")
+    known = history[history["seen_at"] <= moment]
+    for status, name in _CLOSED.items():
+        closed = (states["status"] == status) & states[name].isna()
+        since = known[(known["column"] == "status") & (known["after"] == status)].drop_duplicates("deal_id", keep="last")
+        states[name] = _filled(states[name], since, closed)
+    moved = known[(known["column"] == "stage_id") & known["before"].notna()].drop_duplicates("deal_id", keep="last")
+    later = moved.set_index("deal_id")["time"].reindex(states.index) > states["stage_change_time"].fillna(_EARLIEST)
+    states["stage_change_time"] = _filled(states["stage_change_time"], moved, later)
+    won = known[(known["column"] == "status") & (known["after"] == "won")].drop_duplicates("deal_id")
+    states["first_won_time"] = _filled(states["first_won_time"], won, states["first_won_time"].isna())
+    # It never changes, so a later look tells it as well.
+    added = states_at(history[history["column"] == "add_time"], "deal_id", ["add_time"], _LATEST, "UTC")
+    states["add_time"] = added["add_time"].reindex(states.index)
+    schema = pa.schema([field for field in storage_schema(HISTORY) if field.name not in ("is_server_time", "look")])
+    return pa.Table.from_pandas(states.reset_index(), schema, preserve_index=False)
+
+
+def _filled(times: pd.Series[Any], changes: pd.DataFrame, where: pd.Series[Any]) -> pd.Series[Any]:
+    """Times, with those of some changes where they are wanted and there is one."""
+    own = changes.set_index("deal_id")["time"].reindex(times.index)
+    return times.astype("datetime64[us, UTC]").mask((where & own.notna()).to_numpy(bool), own)
 
 
 # What looks tell
@@ -370,7 +417,7 @@ def _never_changed(states: _States, name: str, looks: Sequence[_Sighting], read:
     covered = [look.at for look in looks if look.seen <= read]
     if name not in NEVER_SILENT or created == _NONE or not covered:
         return None
-    if name in ("stage_id", "pipeline_id") and any(states.stamps["stage_id"][at] > created for at in covered):
+    if name == "stage_id" and any(states.stamps["stage_id"][at] > created for at in covered):
         return None  # the deal was moved, and the changelog leaves that out
     values = {states.texts[name][at] for at in covered}
     return values.pop() if len(values) == 1 else None
@@ -493,4 +540,4 @@ def _gone_with_deal(lines: pd.DataFrame, deals: pd.DataFrame) -> pd.DataFrame:
     return lines.iloc[order].reset_index(drop=True)
 
 
-__all__ = ["TOLD", "deal_history", "line_history"]
+__all__ = ["TOLD", "deal_history", "known_by_changelog", "line_history"]

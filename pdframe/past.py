@@ -15,6 +15,7 @@ import pyarrow.compute as pc
 from pdframe.deleted import DeletedDeals
 from pdframe.errors import ArgumentError, NotCachedError
 from pdframe.frames import to_frame
+from pdframe.frames.problems import warn
 from pdframe.history import History, known_at
 from pdframe.schema.kept import DELETED_DEALS, HISTORY, OF_LINES
 from pdframe.store import Store
@@ -114,7 +115,10 @@ class Past(ABC):
         return pd.concat([deals, to_frame(kept, DELETED_DEALS, labels=False, columns=columns)], ignore_index=True)
 
     def as_of(self, when: str | date | pd.Timestamp) -> pd.DataFrame:
-        """Deals as the kept history knew them at a time: nothing that was seen later.
+        """Deals as they were known at a time: nothing that was seen later.
+
+        From the looks that every sync of deals keeps; where the changelog of a deal is loaded (`deal_changes`), it tells the values of
+        the deal between two looks and before the first one.
 
         Parameters
         ----------
@@ -125,33 +129,66 @@ class Past(ABC):
         Returns
         -------
         DataFrame
-            One row a deal that was seen by then: deal_id, the columns of deals that are kept, gone (deleted, then `status` says so, or no
-            longer visible: the other columns are as seen last), seen_at (server's time of the look that found it so, UTC).
+            One row a deal that was known by then: deal_id, the columns of deals that are kept, gone (deleted, then `status` says so, or no
+            longer visible: the other columns are as seen last), seen_at (server's time of the look that found it so, or of the change that
+            the changelog tells, UTC). Null where a deal had no value, or where nothing tells it: a changelog does not tell `is_archived`,
+            and tells owner, probability and expected close from their first change on.
 
         Raises
         ------
         ArgumentError
             `when` is no time.
         NotCachedError
-            No history is kept, or it begins later.
+            No history is kept, or it begins later and no loaded changelog tells of that time.
         CacheError
-            The kept history cannot be read.
+            The kept history or a cached changelog cannot be read.
+
+        Warns
+        -----
+        DataWarning
+            The kept history begins later: the frame holds only the deals whose changelog is loaded.
+
+        Examples
+        --------
+        >>> then = account.as_of("2026-06-30")
+        >>> then[["deal_id", "status", "value", "currency"]]
         """
         moment, history = _moment(when, self.tz), History(self._store)
-        begins = pc.min(history.looks()["seen_at"]).as_py()
-        if begins is None:
+        looks, rows = history.looks(), history.rows()
+        begins = pc.min(looks["seen_at"]).as_py()
+        told = self._told_by_changelogs(rows, looks, moment)
+        if begins is None and not told.num_rows:
             raise NotCachedError(
                 "No history of deals is kept yet: it begins with the first account.sync('deals') and grows with every one."
             )
-        if moment < begins:
-            raise NotCachedError(
-                f"The kept history of deals begins at {begins:%Y-%m-%d %H:%M:%S} UTC, after {moment:%Y-%m-%d %H:%M:%S} UTC: nobody looked "
-                "before. Ask for a later time; stage_visits() tells what is known of earlier stages."
-            )
-        rows = known_at(history.rows(), moment)
-        known = to_frame(rows, HISTORY).drop(columns=list(_BESIDE))
+        if begins is not None and moment < begins:
+            late = f"The kept history of deals begins at {begins:%Y-%m-%d %H:%M:%S} UTC, after {moment:%Y-%m-%d %H:%M:%S} UTC"
+            if not told.num_rows:
+                raise NotCachedError(
+                    f"{late}, and no loaded changelog tells of that time. Ask for a later time; account.deal_changes() loads changelogs, "
+                    "20 tokens a deal."
+                )
+            added = rows.filter(pc.less_equal(rows["add_time"], pa.scalar(moment, pa.timestamp("us", "UTC"))))
+            others = len(set(added["deal_id"].to_pylist()) - set(told["deal_id"].to_pylist()))
+            if others:
+                warn(
+                    f"{late}: as_of holds the {told.num_rows:,} deals whose changelog is loaded, and lacks {others:,} others. "
+                    "account.deal_changes() loads theirs, 20 tokens a deal."
+                )
+        looked = known_at(rows, moment).drop_columns(list(_BESIDE))
+        looked = looked.filter(pc.invert(pc.is_in(looked["deal_id"], value_set=told["deal_id"].combine_chunks())))
+        known = to_frame(pa.concat_tables([looked, told]).sort_by("deal_id"), HISTORY).drop(columns=list(_BESIDE), errors="ignore")
         known.attrs["tz"] = self.tz
         return known
+
+    def _told_by_changelogs(self, rows: pa.Table, looks: pa.Table, moment: datetime) -> pa.Table:
+        """The deals whose changelog is loaded as they were known at a time; no row where none is."""
+        changes = self._changes()
+        if changes is None:
+            return rows.slice(0, 0).drop_columns(list(_BESIDE))
+        from pdframe.history_frames import known_by_changelog
+
+        return known_by_changelog(rows, looks, changes, self._changes_loaded(), moment)
 
     def deal_history(self) -> pd.DataFrame:
         """One row a deal and change of a tracked column, from kept looks and loaded changelogs.

@@ -372,6 +372,64 @@ def test_a_text_of_the_changelog_that_cannot_be_read_stays_as_it_is() -> None:
         ]
 
 
+def test_a_value_that_is_back_when_a_look_finds_it_unchanged_is_told() -> None:
+    """The look after the changelog was read keeps no row: the deal is as the look before the change found it."""
+    rows = rows_of({"probability": 10, "seen_at": day(1).to_pydatetime()})
+    looks = pa.concat_tables([looks_of(rows), looks_of(rows).set_column(0, "look", pa.array([2]))])
+    for name in ("seen_at", "complete_to"):
+        looks = looks.set_column(looks.column_names.index(name), name, pa.array([day(1), day(8)], pa.timestamp("us", "UTC")))
+    frame = deal_history(rows, looks, changelog((3, "probability", "10", "20")), {1: day(5).to_pydatetime()})
+    last = frame[frame["column"] == "probability"].iloc[-1]
+    assert (last["before"], last["after"], last["source"]) == ("20", "10", "snapshots")
+    assert (last["time_after"], last["time"], last["seen_at"]) == (day(5), day(8), day(8))
+
+
+def test_what_a_look_found_after_the_changelog_was_read_is_no_beginning() -> None:
+    rows = rows_of({"stage_id": 5, "currency": "USD", "stage_change_time": day(7).to_pydatetime(), "seen_at": day(8).to_pydatetime()})
+    assert told(rows, changelog(), 6, "stage_id") == [(None, "5", 8, None, "first look")]
+    assert told(rows, changelog(), 6, "currency") == [(None, "USD", 8, None, "first look")]
+    # Read later, it would have told of a change; but it leaves out a move that the deal's own stamp tells.
+    assert told(rows, changelog(), 9, "stage_id") == [(None, "5", 8, None, "first look")]
+    assert told(rows, changelog(), 9, "currency") == [(None, "USD", 0, None, "changelog")]
+
+
+def test_the_last_change_of_a_stage_is_not_when_the_pipeline_changed() -> None:
+    """Between two looks a deal moves to another pipeline and then within it: its stamp is that of the second move."""
+    moved = {"stage_id": 9, "pipeline_id": 2, "stage_change_time": day(5).to_pydatetime(), "seen_at": day(6).to_pydatetime()}
+    rows = rows_of({"stage_id": 1, "pipeline_id": 1, "seen_at": day(1).to_pydatetime()}, moved)
+    frame = deal_history(rows, looks_of(rows))
+    changed = frame[frame["source"] == "snapshots"].set_index("column")
+    assert (changed.loc["stage_id", "time"], changed.loc["stage_id", "time_after"]) == (day(5), pd.NaT)
+    assert (changed.loc["pipeline_id", "time"], changed.loc["pipeline_id", "time_after"]) == (day(6), day(1))
+
+
+def test_the_changelog_of_a_deal_that_is_gone_was_read_at_its_newest_row() -> None:
+    """It cannot be asked for again, so nothing says when it was read."""
+    rows = rows_of({"value": 30.0, "seen_at": day(4).to_pydatetime()})
+    changes = changelog((2, "value", "10", "20"), (3, "value", "20", "30"), (6, "value", "30", "40"))
+    frame = deal_history(rows, looks_of(rows), changes, {})
+    values = frame[frame["column"] == "value"]
+    assert values["after"].tolist() == ["10", "20", "30", "40"]
+    assert values["source"].eq("changelog").all()
+
+
+def test_a_line_item_goes_at_the_latest_with_its_deal(account: sandbox.SandboxAccount) -> None:
+    """Removed alone, then its deal is deleted, then somebody looks: the bounds hold the removal."""
+    company = account.company_model
+    account.sync("deal_products")
+    line = lines_with_deal(company)[0]
+    account.advance(days=1)
+    company.remove_line(line["id"])
+    removed = moment(account)
+    account.advance(days=1)
+    company.delete_deal(line["deal_id"])
+    account.sync("deals")
+    account.advance(days=4)
+    account.sync("deal_products")
+    row = some(account.line_history(), "is_deleted", id=line["id"]).iloc[0]
+    assert row["time_after"] == FIRST < removed <= row["time"] < row["seen_at"]
+
+
 def test_an_account_without_any_history_has_every_column(account: sandbox.SandboxAccount) -> None:
     account.company  # noqa: B018 - the account is known
     lines, deals = account.line_history(), account.deal_history()

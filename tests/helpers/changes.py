@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 import pandas as pd
@@ -110,9 +111,25 @@ def edit(company: Any, chance: random.Random, count: int) -> None:
             continue  # a rule of the company forbids it
 
 
-def live(account: sandbox.SandboxAccount, chance: random.Random, steps: int) -> None:
+@dataclass
+class Witnesses:
+    """When deals were looked at, and when the changelog of each was read last (seconds since 1970)."""
+
+    looks: list[int] = field(default_factory=list)
+    read: dict[int, int] = field(default_factory=dict)
+
+    def known_until(self, deal: int, when: float) -> float | None:
+        """The time whose state of a deal is known at `when`; None: none is."""
+        read = self.read.get(deal, -1)
+        if when <= read:
+            return when
+        look = max((look for look in self.looks if look <= when), default=-1)
+        return max(look, read) if max(look, read) >= 0 else None
+
+
+def live(account: sandbox.SandboxAccount, chance: random.Random, steps: int) -> Witnesses:
     """Edits, days, syncs (some of them full) and changelogs of some deals by turns."""
-    company = account.company_model
+    company, found = account.company_model, Witnesses()
     for step in range(steps):
         if step:
             edit(company, chance, 12)
@@ -120,12 +137,18 @@ def live(account: sandbox.SandboxAccount, chance: random.Random, steps: int) -> 
                 account.advance(days=chance.randrange(1, 5))
         if chance.random() < 0.7:
             account.sync("deals", full=chance.random() < 0.3)
+            found.looks.append(company.now)
         if chance.random() < 0.6:
             account.sync("deal_products", full=chance.random() < 0.3)
+            found.looks.append(company.now)
         if chance.random() < 0.4:
             there = [deal for deal, row in company.tables["deals"].items() if not row["is_deleted"]]
-            account.deal_changes(chance.sample(there, 8), refresh=True)
-    account.sync("deals", "deal_products")
+            chosen = chance.sample(there, 8)
+            account.deal_changes(chosen, refresh=True)
+            found.read.update(dict.fromkeys(chosen, company.now))
+    account.sync("deals", "deal_products", "stages")
+    found.looks.append(company.now)
+    return found
 
 
 def faults(history: pd.DataFrame, key: str, truth: Mapping[tuple[int, str], list[tuple[int, str | None]]]) -> list[tuple[Any, ...]]:

@@ -23,6 +23,7 @@ CALLS: dict[str, Callable[[Frames, str | None], Any]] = {
     "billing_schedule": lambda f, tz: metrics.billing_schedule(
         f["deal_products"], f["installments"], f["deals"], **WINDOW, discounts=f["discounts"], cancellations=f["cancellations"], tz=tz
     ),
+    "as_of by changes": lambda f, tz: metrics.as_of(f["deals"], f["visits"], "2026-06-01", f["changes"], tz=tz),
     "committed_mrr": lambda f, tz: metrics.committed_mrr(f["lines"], as_of=AS_OF, tz=tz),
     "convert": lambda f, tz: metrics.convert(f["deals"], "EUR", rates(f["deals"]), on="add_time", tz=tz),
     "data_quality": lambda f, tz: metrics.data_quality(
@@ -105,6 +106,7 @@ def frames_of(account: Account, history_at: str, discounts_of: Sequence[int] | N
         "installments": account.installments(),
         "discounts": account.discounts(discounts_of),
         "history": account.as_of(history_at),
+        "changes": account.deal_history(),
         "cancellations": cancelled,
         "lines": metrics.mrr_lines(lines, deals, cancellations=cancelled),
     }
