@@ -101,7 +101,8 @@ class ListLoaders(Loading):
     def installments(self, *, refresh: Refresh = None, labels: bool = True, names: bool = False, columns: Columns = None) -> pd.DataFrame:
         """One row an installment of a deal (Growth plan and above). Source: /deals/installments, for the deals that can have any.
 
-        `refresh="full"` loads deals and line items anew as well, for they tell which can have any.
+        `refresh="full"` loads deals and line items anew as well, for they tell which can have any. Installments of a deleted deal are not
+        kept: the API does not give them, and no history of installments is kept.
         """
         return self._load("installments", refresh, labels, names, columns)
 

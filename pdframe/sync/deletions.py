@@ -66,13 +66,13 @@ class Deletions:
 
     def missing(self, there: Iterable[pa.Table], seen_at: datetime | None) -> None:
         """Keep the cached rows of deals that are not `there` any more, and that no list of deletions named since the last look."""
+        known = self._known_at(seen_at)
         if self._cached is None or not self._cached.num_rows:
             return
         found = np.concatenate([np.empty(0, np.int64), *(rows["id"].to_numpy() for rows in there)])
         left = set(np.setdiff1d(self._cached["id"].to_numpy(), found).tolist()) - self._named
         if not left:
             return
-        known = self._known_at(seen_at)
         left -= set(known.filter(self._since_last_look(known["seen_at"]))["id"].to_pylist())
         wanted, time = pa.array(sorted(left), pa.int64()), seen_at or self._now
         for part in self._cached.parts():

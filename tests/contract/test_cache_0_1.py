@@ -63,6 +63,11 @@ def test_it_is_read_without_a_request(account: pdframe.Account) -> None:
     assert_shows(history.looks().to_pandas(), "looks")
     deals = {row["deal_id"] for row in EXPECTED["frames"]["history"]["rows"]}
     assert set(account.stage_visits(refresh=False)["deal_id"]) == deals
+    # The deals that it found deleted are there, as its history has them.
+    last = {row["deal_id"]: row for row in EXPECTED["frames"]["history"]["rows"]}
+    gone = account.deals(deleted=True, refresh=False).query("status == 'deleted'").set_index("id")
+    assert set(gone.index) == {deal for deal, row in last.items() if row["gone"]} != set()
+    assert all(gone.loc[deal, "deleted_time"] == pd.Timestamp(last[deal]["seen_at"]) for deal in gone.index)
     for when in cache_0_1.AS_OF:
         name = f"as_of {when}"
         told = EXPECTED["frames"][name]["rows"]

@@ -1,0 +1,37 @@
+"""A company whose deals are deleted, and what a frame says of these."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pandas as pd
+
+from pdframe import sandbox
+
+DAY = 86_400
+
+
+def company(cache_dir: Path | None = None, **switches: bool) -> sandbox.SandboxAccount:
+    """A company of 60 deals; every call looks."""
+    how = sandbox.Switches(**switches)
+    return sandbox.connect(seed=3, deals=60, cache_dir=cache_dir, switches=how, burst=100_000, progress=False, max_age=0)
+
+
+def time(seconds: float) -> pd.Timestamp:
+    return pd.Timestamp(seconds, unit="s", tz="UTC")
+
+
+def open_deals(account: sandbox.SandboxAccount, count: int) -> list[int]:
+    """Open deals with line items, that no other test data speaks of."""
+    model = account.company_model
+    there = [row for row in model.tables["deals"].values() if ("deals", row["id"]) not in model.deleted_at]
+    found = [row["id"] for row in there if row["status"] == "open" and not row["is_archived"]]
+    for deal in found[:count]:
+        if not model.lines_of(deal):
+            product = next(iter(model.tables["products"]))
+            model.add_line(deal, product, item_price=100.0, quantity=1)
+    return found[:count]
+
+
+def deleted_of(frame: pd.DataFrame) -> pd.DataFrame:
+    return frame[frame["status"] == "deleted"].set_index("id")
