@@ -163,7 +163,8 @@ def _looks(deals: pa.Table, possible: set[int]) -> pa.Table:
 def plan(now: pa.Table, basis: pa.Table | None, cached: pa.Table | None) -> Plan:
     """Compare how the deals look with how they looked: ask for those that look different and can have rows, or have some."""
     frame = now.to_pandas().set_index("id")
-    with_rows = set(cached["deal_id"].to_pylist()) if cached is not None else set()
+    # A row whose deal could not be read is of none.
+    with_rows = set(cached["deal_id"].drop_null().to_pylist()) if cached is not None else set()
     # A deal that can no longer have rows but has some is asked all the same: the API has the last word.
     ask = set(frame.index[frame["possible"] | frame.index.isin(list(with_rows))])
     if basis is None or cached is None:

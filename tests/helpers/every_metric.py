@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -59,9 +60,35 @@ CALLS: dict[str, Callable[[Frames, str | None], Any]] = {
     "stage_survival": lambda f, tz: metrics.stage_survival(f["visits"], f["stages"], as_of=AS_OF, tz=tz),
     "stage_velocity": lambda f, tz: metrics.stage_velocity(f["visits"], f["stages"], as_of=AS_OF, by="owner_id", deals=f["deals"], tz=tz),
     "win_rate": lambda f, tz: metrics.win_rate(f["deals"], **WINDOW, as_of=AS_OF, by="owner_id", tz=tz),
+    "win_rate created by": lambda f, tz: metrics.win_rate(f["deals"], **WINDOW, as_of=AS_OF, basis="created", by="owner_id", tz=tz),
     "win_rate created": lambda f, tz: metrics.win_rate(f["deals"], **WINDOW, as_of=AS_OF, basis="created", tz=tz),
 }
 """A name that begins with the metric's, and the call; the timezone is for those metrics that take one."""
+
+KEPT: dict[str, Callable[[Frames, str | None], Any]] = {
+    "billing_schedule kept": lambda f, tz: metrics.billing_schedule(
+        f["deal_products"], f["installments"], f["deleted_deals"], **WINDOW, discounts=f["discounts"], deleted="keep", tz=tz
+    ),
+    "data_quality kept": lambda f, tz: metrics.data_quality(
+        f["deleted_deals"], f["visits"], f["stages"], f["deal_products"], as_of=AS_OF, deleted="keep", tz=tz
+    ),
+    "mrr_lines kept": lambda f, tz: metrics.mrr_lines(
+        f["deal_products"], f["deleted_deals"], discounts=f["discounts"], carry=["owner_id"], deleted="keep", tz=tz
+    ),
+    "reconcile kept": lambda f, tz: metrics.reconcile(f["lines"], f["deleted_deals"], deal_products=f["deal_products"], deleted="keep"),
+    "sales_velocity kept": lambda f, tz: metrics.sales_velocity(
+        f["deleted_deals"], **WINDOW, by=["currency", "owner_id"], deleted="keep", tz=tz
+    ),
+    "stage_survival kept": lambda f, tz: metrics.stage_survival(
+        f["visits"], f["stages"], as_of=AS_OF, by="owner_id", deals=f["deleted_deals"], deleted="censored", tz=tz
+    ),
+    "stage_velocity kept": lambda f, tz: metrics.stage_velocity(
+        f["visits"], f["stages"], as_of=AS_OF, by="owner_id", deals=f["deleted_deals"], deleted="censored", tz=tz
+    ),
+    "win_rate kept": lambda f, tz: metrics.win_rate(f["deleted_deals"], **WINDOW, as_of=AS_OF, by="owner_id", deleted="keep", tz=tz),
+}
+"""The same for metrics that take `deleted=`, with deals some of which were deleted."""
+CALLS |= KEPT
 
 CHARTS: dict[str, Callable[[Mapping[str, Any]], Any]] = {
     "billing": lambda r: plot.billing(one_currency(r["billing_schedule"])),
@@ -77,9 +104,14 @@ CHARTS: dict[str, Callable[[Mapping[str, Any]], Any]] = {
 
 
 def names_missing() -> set[str]:
-    """The public metrics and charts that no call is of; `RevenuePolicy` is an argument."""
+    """Return the public metrics and charts that have no call; `RevenuePolicy` is an argument."""
     called = {name.split()[0] for name in CALLS}
-    return (set(metrics.__all__) - called - {"RevenuePolicy"}) | (set(plot.__all__) - set(CHARTS))
+    taking = {name for name in metrics.__all__ if "deleted" in inspect.signature(getattr(metrics, name)).parameters}
+    return (
+        (set(metrics.__all__) - called - {"RevenuePolicy"})
+        | (set(plot.__all__) - set(CHARTS))
+        | {f"{name} kept" for name in taking}.difference(KEPT)
+    )
 
 
 def one_currency(frame: pd.DataFrame) -> pd.DataFrame:
@@ -99,6 +131,7 @@ def frames_of(account: Account, history_at: str, discounts_of: Sequence[int] | N
     cancelled = pd.DataFrame({"deal_id": pd.array([1], "Int64"), "date": pd.Series([pd.NaT], dtype="datetime64[us]")})
     return {
         "deals": deals,
+        "deleted_deals": deals.assign(is_deleted=deals["id"] % 5 == 0, deleted_time=pd.Timestamp("2026-05-01", tz="UTC")),
         "visits": account.stage_visits(),
         "stages": account.stages(),
         "pipelines": account.pipelines(),

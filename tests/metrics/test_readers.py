@@ -142,7 +142,7 @@ def test_every_metric_minds_neither_order_nor_index_nor_dtype(how: str, material
     other = {name: OTHERWISE[how](frame) for name, frame in frames.items()}
     for name, call in every_metric.CALLS.items():
         found = call(other, "UTC")
-        if how == "another order" and name in IN_ORDER_OF_ROWS:
+        if how == "another order" and name.removesuffix(" kept") in IN_ORDER_OF_ROWS:
             continue
         assert every_metric.difference(expected[name], found) == "", (how, name)
 

@@ -84,7 +84,9 @@ def exact(values: Floats) -> Ints:
 
 def rounded(values: Floats) -> Floats:
     """Return amounts rounded to a millionth, half to even; NaN stays."""
-    return np.rint(values * UNIT) / UNIT
+    # Floats from there on have no such parts, and the largest of all would overflow.
+    small = np.abs(values) < LARGEST
+    return np.where(small, np.rint(np.where(small, values, 0.0) * UNIT) / UNIT, values)
 
 
 def in_units(parts: Ints) -> Floats:

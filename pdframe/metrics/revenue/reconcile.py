@@ -16,7 +16,7 @@ from pdframe.metrics.line_values import differs
 from pdframe.metrics.revenue.lines import BILLED, ledger_columns, won_lines
 from pdframe.metrics.revenue.periods import MONTHS, ONE_TIME, WEEKLY, frequencies
 from pdframe.metrics.revenue.policy import RevenuePolicy, chosen
-from pdframe.metrics.revenue.prices import PRICED, period_amounts
+from pdframe.metrics.revenue.prices import PRICED, period_amounts, rounded
 from pdframe.metrics.states import Deleted, check_deleted, counted_status
 
 WEEKS = (4.0, 52 / 12, 4.33, 4.345, 4.35, 365 / 84, 365.25 / 84, 30 / 7)
@@ -148,7 +148,7 @@ def reconcile(
 
     result = pd.DataFrame({"deal_id": deal, "mrr": np.where(foreign, np.nan, mrr), "mrr_reported": reported})
     result["arr"], result["arr_reported"] = 12 * result["mrr"], yearly
-    result["difference"] = np.round(result["mrr_reported"] - result["mrr"], 6)
+    result["difference"] = rounded(reported - result["mrr"].to_numpy())
     result["reason"] = pd.Series(reason, dtype="str")
     result["currency"] = held["currency"]
     shown = (number > 0) | (np.nan_to_num(reported) != 0) | (np.nan_to_num(yearly) != 0)
