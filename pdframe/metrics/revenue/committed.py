@@ -21,6 +21,7 @@ from pdframe.metrics.revenue.periods import (
     months_of,
 )
 from pdframe.metrics.revenue.prices import held_exactly, in_units
+from pdframe.metrics.revenue.versions import known_on
 
 MONTHS_AHEAD = 36
 """Months that are shown where `until` is not given, the month of `as_of` among them."""
@@ -39,7 +40,7 @@ def committed_mrr(
     ----------
     lines
         As `mrr_lines` gives them. Those won after `as_of` (`won_date`, where the column is there) are not known yet, nor are those with a
-        problem.
+        problem. Of versions (`history=`) those known at `as_of` count, with what they agreed on.
     as_of
         The day, inclusive. A time is taken for its day in `tz`.
     until
@@ -76,6 +77,7 @@ def committed_mrr(
     say_uncountable(lines, "lines", moments=["start"], numbers=["mrr"])
     day = moment(as_of, tz, "as_of").tz_convert(tz).tz_localize(None)
     today = np.array([np.datetime64(day.date())]).astype("datetime64[D]").astype(np.int64)
+    lines = known_on(lines, int(today[0]))
     start, end, amount = days_of(lines, "start"), days_of(lines, "end"), held_exactly(lines, "mrr")
     known = lines["problem"].isna().to_numpy() & (amount != 0) & (start != NULL)
     if "won_date" in lines.columns:

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from pdframe.errors import ArgumentError
-from pdframe.metrics.columns import Floats, Ints, amounts, at_the_edge, equals, ids, say_uncountable, times
+from pdframe.metrics.columns import Flags, Floats, Ints, amounts, at_the_edge, equals, ids, say_uncountable, times
 from pdframe.metrics.inputs import in_zone, local_date, need, warn, zone_of
 from pdframe.metrics.line_values import differs
 from pdframe.metrics.revenue.customers import customers
@@ -28,7 +28,8 @@ from pdframe.metrics.revenue.periods import (
 )
 from pdframe.metrics.revenue.policy import RevenuePolicy, chosen
 from pdframe.metrics.revenue.prices import LARGEST, PRICED, period_amounts, rounded, shares_kept
-from pdframe.metrics.states import Deleted, check_deleted, counted_status
+from pdframe.metrics.revenue.versions import VERSIONS, Known, versions
+from pdframe.metrics.states import Deleted, check_deleted, counted_status, deleted_rows, deleted_since
 
 LINES = (
     "id", "deal_id", "customer", "product_id", "currency", "mrr", "start", "end", "end_reason", "billing_frequency",
@@ -40,6 +41,9 @@ BILLED = ("id", "deal_id", "currency", "is_enabled", "billing_frequency", "billi
 """Columns that line items need."""
 
 REASONS = pd.CategoricalDtype(["term", "cancelled", "open"])
+OF_VERSIONS = pd.CategoricalDtype([*REASONS.categories, "changed", "removed"])
+"""Why a version of a line ends: another one followed, or the line was removed."""
+
 CARRIED = ("owner_id", "pipeline_id", "org_id", "person_id")
 """Columns of deals that come along unless others are named."""
 
@@ -55,11 +59,15 @@ def mrr_lines(
     policy: RevenuePolicy | None = None,
     discounts: pd.DataFrame | None = None,
     cancellations: Cancellations = None,
+    history: pd.DataFrame | None = None,
     carry: str | Sequence[str] | None = None,
     deleted: Deleted = "drop",
     tz: str | None = None,
 ) -> pd.DataFrame:
     """The line items of won deals as recurring revenue: one row a line, from which every other figure of revenue follows.
+
+    The API gives the line items of today alone: editing or deleting a line item restates past months. With `history` each month is as it
+    was at the time, as far back as pdframe has looked; then there is one row a version of a line.
 
     Parameters
     ----------
@@ -78,6 +86,10 @@ def mrr_lines(
         such a column `date` and exactly one of line_id, deal_id, customer. By line or deal the earliest date counts; by customer each
         line takes the first date after its start. Rows without a date are none. None: not known; then lines without an end count for
         ever, and a warning names the columns of `deals` that may hold cancellations. An empty frame: there are none.
+    history
+        `account.line_history()`: what each line item was from when until when. None: all months by the line items of today. Deals count
+        as they are today, but for lines of deals that were deleted after they were won, which count until then where `deals` holds
+        them (`account.deals(deleted=True)`).
     carry
         Columns of `deals` to bring along, for `by`; None: owner_id, pipeline_id, org_id, person_id where present. All columns of
         `deal_products` come along too, but for those that are called like one of the result.
@@ -99,6 +111,13 @@ def mrr_lines(
         amount (one billing period), won_date, month_from and month_until (the first month in which it counts, and the first in which it
         does no longer, as first days; null: never ends), then what is carried along. Amounts are in the line's currency; those of a line
         with a problem are null.
+
+        With `history` one row a version, those of a line in the order of time, lines that are gone at the end: start and end are those
+        days of the version on which it was the one known (none where end = start), end_reason also changed (another version followed)
+        or removed (the line was). After month_until stand known_from and known_until (days on which the version was the one known;
+        known_from null: and before, known_until null: it still is), agreed_start, agreed_end, agreed_end_reason (what the version says,
+        whenever it was known). The first version of a line that the first look found counts for all the time before it; a line that was
+        added later counts from its `add_time`, else from the look that found it. One-time lines have their current version alone.
 
     Raises
     ------
@@ -125,34 +144,44 @@ def mrr_lines(
     policy = chosen(policy)
     tz = zone_of(tz, deal_products, deals)
     deal_products = need(deal_products, "deal_products", [*BILLED, "product_id"])
-    won = won_lines(deal_products, deals, policy, carry, tz, deleted)
+    rows, known = (deal_products, None) if history is None else versions(deal_products, history, tz)
+    won = won_lines(rows, deals, policy, carry, tz, deleted, known)
     check_deleted(deleted, deals)
+    now = _current(won)
     if discounts is None:
-        _name_differing(won)
+        _name_differing(now)
+    if known is not None:
+        _name_deals_not_held(rows, known, deals)
     ends = known_cancellations(cancellations, deals)
     found, problems = ledger_columns(won, policy, discounts, ends)
     report(problems, found["id"])
+    today = found if won.known is None else current_as_agreed(found, policy)
     if cancellations is None:
-        say_open(found, deals)
-    _name_uncounted(found, policy)
+        say_open(today, deals)
+    _name_uncounted(today, policy)
+    own = LINES if history is None else (*LINES, *VERSIONS)
     carried = won.deals[_carried(deals, carry)]
-    taken = [name for name in carried.columns if name in LINES or name in deal_products.columns]
+    taken = [name for name in carried.columns if name in own or name in deal_products.columns]
     if carry is None:
         # The lines' own column is what the caller wants then.
         carried = carried.drop(columns=taken)
     elif taken:
         raise ArgumentError(f"carry: {', '.join(map(repr, taken))} is a column of the lines already. Rename it in `deals` first.")
-    rest = [name for name in won.lines.columns if name not in LINES]
+    rest = [name for name in won.lines.columns if name not in own]
     return in_zone(pd.concat([found, carried, won.lines[rest]], axis=1), tz)
 
 
 class WonLines(NamedTuple):
-    """Line items of the deals that count; row by row beside them their deals, who the customer is, and when the deal was won (days)."""
+    """Line items of the deals that count; row by row beside them their deals, who the customer is, and when the deal was won (days).
+
+    Where the rows are versions of lines, `known` says when each was the one known.
+    """
 
     lines: pd.DataFrame
     deals: pd.DataFrame
     customer: pd.Series[Any]
     won: Ints
+    known: Known | None = None
 
 
 def won_lines(
@@ -162,8 +191,11 @@ def won_lines(
     carry: str | Sequence[str] | None,
     tz: str,
     deleted: Deleted = "drop",
+    known: Known | None = None,
 ) -> WonLines:
     """Return the enabled lines of the deals that count under `policy`.
+
+    With `known` the rows are versions of lines, and those of a deal that was deleted after it was won count until then.
 
     Raises
     ------
@@ -174,21 +206,86 @@ def won_lines(
     deals = need(deals, "deals", ["id", "status", "won_time", *policy.customer], _carried(deals, carry))
     say_uncountable(deals, "deals", moments=["won_time", "local_won_date"])
     deal_ids = ids(deals, "id")
-    status = counted_status(deals, tz, deleted=deleted)
+    status = counted_status(deals, tz, deleted=deleted if known is None else "keep")
     counts = status.isin(policy.statuses).to_numpy(bool) & deal_ids.notna().to_numpy()
     kept = deals[counts].reset_index(drop=True)
-    known = pd.Index(deal_ids[counts])
-    if not known.is_unique:
-        raise ArgumentError(f"deals holds deal {known[known.duplicated()][0]} more than once. Pass each deal once.")
+    held = pd.Index(deal_ids[counts])
+    if not held.is_unique:
+        raise ArgumentError(f"deals holds deal {held[held.duplicated()][0]} more than once. Pass each deal once.")
     won = local_date(times(kept, "won_time", tz), tz).to_numpy().astype("datetime64[D]").astype(np.int64)
     if "local_won_date" in kept.columns:
         local = days_of(kept, "local_won_date")
         won = np.where(local == NULL, won, local)
-    place = np.asarray(known.get_indexer(pd.Index(ids(deal_products, "deal_id"))), dtype=np.int64)
+    place = np.asarray(held.get_indexer(pd.Index(ids(deal_products, "deal_id"))), dtype=np.int64)
     rows = (place >= 0) & ~equals(deal_products, "is_enabled", False)
+    if known is not None:
+        rows, known = _until_deletion(kept, place, rows, known, deleted, tz)
     place, lines = place[rows], deal_products if rows.all() else deal_products[rows]
     customer = customers(kept, policy).take(place).reset_index(drop=True)
-    return WonLines(lines.reset_index(drop=True), kept.take(place).reset_index(drop=True), customer, won[place])
+    return WonLines(lines.reset_index(drop=True), kept.take(place).reset_index(drop=True), customer, won[place], known)
+
+
+def _until_deletion(deals: pd.DataFrame, place: Ints, rows: Flags, known: Known, deleted: Deleted, tz: str) -> tuple[Flags, Known]:
+    """Return which versions of lines count, and until when those of deleted deals are known: until the deletion, with "keep" for ever.
+
+    `place` is that of the deal of each version, -1 where it has none that counts.
+    """
+    gone = deleted_rows(deals)
+    if not gone.any():
+        return rows, known.take(np.flatnonzero(rows))
+    since = deleted_since(deals, tz)
+    day = local_date(since, tz).to_numpy().astype("datetime64[D]").astype(np.int64)
+    of_gone, end = np.append(gone, False)[place], np.append(day, NULL)[place]
+    with_deal = of_gone & (known.until != NULL) & known.removed & (known.until >= end)
+    if deleted == "keep":
+        known = known._replace(until=np.where(with_deal, NULL, known.until), removed=known.removed & ~with_deal)
+    else:
+        # A deletion of which nothing tells when is one for all time.
+        rows = rows & ~(of_gone & ((end == NULL) | (known.since >= end)))
+        cut = of_gone & ((known.until == NULL) | (known.until > end))
+        known = known._replace(until=np.where(cut, end, known.until), removed=known.removed | cut)
+    return rows, known.take(np.flatnonzero(rows))
+
+
+def _current(won: WonLines) -> WonLines:
+    """The lines as they are now."""
+    if won.known is None:
+        return won
+    rows = np.flatnonzero((won.known.until == NULL) & (won.known.source >= 0))
+
+    def taken(frame: Any) -> Any:
+        return frame.take(rows).reset_index(drop=True)
+
+    return WonLines(taken(won.lines), taken(won.deals), taken(won.customer), won.won[rows])
+
+
+def current_as_agreed(found: pd.DataFrame, policy: RevenuePolicy) -> pd.DataFrame:
+    """Return the versions that are known now, and their months by what they agreed on, whenever that was known."""
+    now = found[found["known_until"].isna()].reset_index(drop=True)
+    start, end = days_of(now, "agreed_start"), days_of(now, "agreed_end")
+    recurs = now["agreed_end_reason"].notna().to_numpy()
+    first, last = sampled(start, np.where(recurs, end, NULL), policy.at, recurs)
+    return now.assign(
+        start=now["agreed_start"],
+        end=now["agreed_end"],
+        end_reason=now["agreed_end_reason"],
+        month_from=as_months(first),
+        month_until=as_months(last),
+    )
+
+
+def _name_deals_not_held(lines: pd.DataFrame, known: Known, deals: pd.DataFrame) -> None:
+    """Warn of lines that were removed and whose deal `deals` does not hold: it was deleted, and its past months lack them."""
+    held = pd.Index(ids(deals, "id"))
+    place = np.asarray(held.get_indexer(pd.Index(ids(lines, "deal_id"))) >= 0, np.bool_)
+    gone = known.source < 0
+    # Who passes lines of deals that are not there chose some of the deals.
+    if place[~gone].all() and (gone & ~place).any():
+        missing = ids(lines, "deal_id")[gone & ~place].drop_duplicates()
+        warn(
+            f"history holds line items of {len(missing):,} deals that deals does not hold ({named(missing)}): months before these "
+            "were deleted lack them. Pass account.deals(deleted=True)."
+        )
 
 
 def ledger_columns(
@@ -207,7 +304,7 @@ def ledger_columns(
     result = pd.DataFrame({"id": ids(lines, "id"), "deal_id": ids(lines, "deal_id"), "customer": held.customer})
     end, problem = _terms(start, frequency, cycles)
     problem[edge] = "starts on 31 December 9999 or in year 1"
-    problem = _problems(lines, result["id"], currency, amount, problem)
+    problem = _problems(lines, _twice(result["id"], held.known), currency, amount, problem)
     fine = problem == ""
     amount = np.where(fine, amount, np.nan)
     once, recurs = fine & (frequency == ONE_TIME), fine & (frequency != ONE_TIME)
@@ -223,6 +320,9 @@ def ledger_columns(
         cancelled = cancelled_on(result, start, cancellations)
         early = recurs & (cancelled != NULL) & ((end == NULL) | (cancelled < end))
         end, reason = np.where(early, np.maximum(start, cancelled), end), np.where(early, 1, reason)
+    agreed = (start, end, reason)
+    if held.known is not None:
+        start, end, reason = _while_known(*agreed, held.known, recurs)
     counted = end
     if policy.grace_days > 0:
         counted = bridged(pd.factorize(result["customer"])[0].astype(np.int64), start, end, recurs & (mrr > 0), policy.grace_days)
@@ -234,14 +334,35 @@ def ledger_columns(
     result["product_id"], result["currency"] = lines["product_id"], currency
     result["mrr"] = money(mrr)
     result["start"], result["end"] = as_dates(start), as_dates(end)
-    result["end_reason"] = pd.Categorical.from_codes(reason, dtype=REASONS)
+    result["end_reason"] = pd.Categorical.from_codes(reason, dtype=REASONS if held.known is None else OF_VERSIONS)
     result["billing_frequency"], result["billing_frequency_cycles"] = lines["billing_frequency"], lines["billing_frequency_cycles"]
     result["one_time"], result["tcv"] = money(one_time), money(tcv)
     told = pd.Series(problem, dtype="str").mask(fine)
     result["problem"] = told
     result["amount"], result["won_date"] = money(amount), as_dates(won)
     result["month_from"], result["month_until"] = as_months(month_from), as_months(month_until)
+    if held.known is not None:
+        result["known_from"], result["known_until"] = as_dates(held.known.since), as_dates(held.known.until)
+        result["agreed_start"], result["agreed_end"] = as_dates(agreed[0]), as_dates(agreed[1])
+        result["agreed_end_reason"] = pd.Categorical.from_codes(agreed[2], dtype=REASONS)
     return result, told
+
+
+def _while_known(start: Ints, end: Ints, reason: Ints, known: Known, recurs: Flags) -> tuple[Ints, Ints, Ints]:
+    """Return start, end and reason of each version on the days on which it was the one known; of none, end = start."""
+    begins = np.where(recurs & (start != NULL), np.maximum(start, known.since), start)
+    cut = recurs & (known.until != NULL) & ((end == NULL) | (known.until < end))
+    stops = np.where(cut, known.until, end)
+    stops = np.where(recurs & (stops != NULL), np.maximum(stops, begins), stops)
+    return begins, stops, np.where(cut, np.where(known.removed, 4, 3), reason)
+
+
+def _twice(line: pd.Series[Any], known: Known | None) -> Flags:
+    """Where an id stands in a second row; versions of one line are one row of it."""
+    if known is None:
+        return np.asarray(line.duplicated() & line.notna(), np.bool_)
+    source = pd.Series(known.source)
+    return np.asarray((source != source.groupby(line).transform("min")) & line.notna(), np.bool_)
 
 
 def _terms(start: Ints, frequency: Ints, cycles: Floats) -> tuple[Ints, Any]:
@@ -265,14 +386,14 @@ def _terms(start: Ints, frequency: Ints, cycles: Floats) -> tuple[Ints, Any]:
     return end, problem
 
 
-def _problems(lines: pd.DataFrame, line: pd.Series[Any], currency: pd.Series[Any], amount: Floats, problem: Any) -> Any:
+def _problems(lines: pd.DataFrame, twice: Flags, currency: pd.Series[Any], amount: Floats, problem: Any) -> Any:
     """What is wrong with each line, the gravest of it; empty where it counts."""
     problem[currency.isna().to_numpy() | (currency.str.strip() == "").to_numpy(bool, na_value=True)] = "no currency"
     problem[~(np.abs(amount) < LARGEST)] = "amount out of range"
     taxed = np.isnan(amount) & equals(lines, "tax_method", "inclusive") & (amounts(lines, "tax") <= -100)
     problem[taxed] = "tax of -100 % or less"
     problem[lines[["quantity", "item_price"]].isna().any(axis=1).to_numpy(bool)] = "no quantity or price"
-    problem[(line.duplicated() & line.notna()).to_numpy(bool)] = "id occurs twice"
+    problem[twice] = "id occurs twice"
     return problem
 
 
@@ -284,7 +405,9 @@ def _carried(deals: pd.DataFrame, carry: str | Sequence[str] | None) -> list[str
 
 def report(problems: pd.Series[Any], line: pd.Series[Any]) -> None:
     """Warn of the lines that are kept apart: how many, why, and which."""
-    apart = problems.notna()
+    # Several versions of a line may have one problem.
+    again = pd.DataFrame({"line": line, "problem": problems}).duplicated() & line.notna() & (problems != "id occurs twice")
+    apart = problems.notna() & ~again
     if not apart.any():
         return
     parts = [f"{reason} ({len(rows):,}: {named(rows)})" for reason, rows in line[apart].groupby(problems[apart], sort=True)]

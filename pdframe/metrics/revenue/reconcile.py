@@ -17,6 +17,7 @@ from pdframe.metrics.revenue.lines import BILLED, ledger_columns, won_lines
 from pdframe.metrics.revenue.periods import MONTHS, ONE_TIME, WEEKLY, frequencies
 from pdframe.metrics.revenue.policy import RevenuePolicy, chosen
 from pdframe.metrics.revenue.prices import PRICED, period_amounts, rounded
+from pdframe.metrics.revenue.versions import current
 from pdframe.metrics.states import Deleted, check_deleted, counted_status
 
 WEEKS = (4.0, 52 / 12, 4.33, 4.345, 4.35, 365 / 84, 365.25 / 84, 30 / 7)
@@ -59,7 +60,7 @@ def reconcile(
     Parameters
     ----------
     lines
-        As `mrr_lines` gives them, with what it carries along.
+        As `mrr_lines` gives them, with what it carries along; of versions (`history=`) those known now.
     deals
         Deals as loaded: id, status, currency, mrr, arr; is_deleted and value are used where present.
     deal_products
@@ -101,6 +102,7 @@ def reconcile(
     """
     policy = chosen(policy)
     lines = need(lines, "lines", ["deal_id", "currency", "mrr", "amount", "billing_frequency", "billing_frequency_cycles", "problem"])
+    lines = current(lines)
     deals = need(deals, "deals", ["id", "status", "currency", "mrr", "arr"])
     say_uncountable(deals, "deals", numbers=["mrr", "arr", "value"])
     say_uncountable(lines, "lines", numbers=["mrr", "amount"])

@@ -16,6 +16,7 @@ from pdframe.metrics.revenue.months import Moment
 from pdframe.metrics.revenue.periods import NULL, as_dates, days_of
 from pdframe.metrics.revenue.policy import RevenuePolicy, chosen
 from pdframe.metrics.revenue.prices import LARGEST
+from pdframe.metrics.revenue.versions import known_on
 from pdframe.metrics.states import counted_status
 
 NEAR = 31
@@ -38,7 +39,8 @@ def renewals(
     Parameters
     ----------
     lines
-        As `mrr_lines` gives them, of all won deals: successors are among them.
+        As `mrr_lines` gives them, of all won deals: successors are among them. Of versions (`history=`)
+        those known at `as_of` count, with what they agreed on.
     deals
         Deals as loaded: id, status, add_time and the columns of `policy.customer`; is_deleted,
         deleted_time and update_time where present. Those open at `as_of` and not deleted by then
@@ -79,6 +81,7 @@ def renewals(
     moment_ = moment(as_of, tz, "as_of").tz_convert(tz).tz_localize(None)
     today = int(np.datetime64(moment_.date()).astype("datetime64[D]").astype(np.int64))
     limit = today + span(within, "within")
+    lines = known_on(lines, today)
     mrr = amounts(lines, "mrr")
     counts = lines["problem"].isna().to_numpy() & (np.abs(mrr) < LARGEST) & (mrr != 0)
     if "won_date" in lines.columns:
