@@ -49,6 +49,7 @@ NEVER_SILENT = ("stage_id", "pipeline_id", "status", "value", "currency")
 _CLOSED = {"won": "won_time", "lost": "lost_time"}
 _STAMPS = {"stage_id": "stage_change_time", **_CLOSED}
 _NONE = np.iinfo(np.int64).min
+_YEAR_9999 = 253_370_764_800_000_000
 _EARLIEST, _LATEST = pd.Timestamp("0001-01-02", tz="UTC"), pd.Timestamp("9999-12-31", tz="UTC")
 _COLUMNS = ("row", "deal", "column", "before", "after", "time", "time_after", "source", "seen_at")
 
@@ -439,9 +440,24 @@ def _texts(column: pa.ChunkedArray) -> NDArray[Any]:
     """Values as text; each distinct value is turned into text once."""
     encoded = pc.dictionary_encode(column.combine_chunks())
     encoded = encoded.combine_chunks() if isinstance(encoded, pa.ChunkedArray) else encoded
-    words = np.array([*map(_word, encoded.dictionary.to_pylist()), None], object)
+    words = np.array([*_words(encoded.dictionary), None], object)
     texts: NDArray[Any] = words[pc.fill_null(encoded.indices, len(words) - 1).to_numpy(zero_copy_only=False)]
     return texts
+
+
+def _words(values: pa.Array) -> list[str]:
+    kind = values.type
+    if pa.types.is_timestamp(kind) and len(values):
+        # Most times are whole seconds of our days, and many.
+        micros = values.cast(pa.timestamp("us", kind.tz)).cast(pa.int64())
+        within = pc.and_(pc.greater_equal(micros, 0), pc.less(micros, _YEAR_9999))
+        seconds = pc.divide(micros, 1_000_000)
+        if pc.all(pc.and_(within, pc.equal(pc.multiply(seconds, 1_000_000), micros))).as_py():
+            words: list[str] = pc.strftime(seconds.cast(pa.timestamp("s")), "%Y-%m-%dT%H:%M:%SZ").to_pylist()
+            return words
+    if pa.types.is_integer(kind):
+        return values.cast(pa.string()).to_pylist()  # type: ignore[no-any-return]
+    return [_word(value) for value in values.to_pylist()]
 
 
 def _word(value: Any) -> str:

@@ -150,8 +150,13 @@ class Past(ABC):
 
         Examples
         --------
-        >>> then = account.as_of("2026-06-30")
-        >>> then[["deal_id", "status", "value", "currency"]]
+        >>> account = pdframe.sandbox.connect(seed=7, deals=40, progress=False)
+        >>> sync = account.sync("deals")
+        >>> account.company_model.edit_deal(1, probability=5)
+        >>> account.advance(days=7)
+        >>> sync = account.sync("deals")
+        >>> [float(account.as_of(day).set_index("deal_id")["probability"][1]) for day in ("2026-07-01", "2026-07-08")]
+        [nan, 5.0]
         """
         moment, history = _moment(when, self.tz), History(self._store)
         looks, rows = history.looks(), history.rows()
@@ -194,9 +199,11 @@ class Past(ABC):
         """One row a deal and change of a tracked column, from kept looks and loaded changelogs.
 
         Where the changelog of a deal is loaded (`deal_changes`), it tells the columns stage_id, pipeline_id, status, value, currency,
-        owner_id, expected_close_date, probability, won_time and lost_time up to the time at which it was read; looks add what it does not
-        tell. Such a deal also has a row a column for the value that it was created with (`before` null, `time` its add_time). Any other
-        deal has the values that the first look found, and what each later look found changed. Nothing is asked of the API.
+        owner_id, expected_close_date, probability, won_time and lost_time up to the time at which it was read; looks add what it does
+        not tell. A row with `before` null at the deal's add_time has the value that the deal was created with: that is known of stage,
+        pipeline, status, value and currency (a changelog without a row of them says that they never changed), and of a column of which
+        the changelog tells a change. Any other column has the value that the first look found, and what each later look found changed.
+        Nothing is asked of the API.
 
         Returns
         -------
@@ -215,13 +222,21 @@ class Past(ABC):
 
         Examples
         --------
+        >>> account = pdframe.sandbox.connect(seed=7, deals=40, progress=False)
+        >>> sync = account.sync("deals")
+        >>> account.company_model.edit_deal(1, probability=5)
+        >>> account.advance(days=7)
+        >>> sync = account.sync("deals")
         >>> history = account.deal_history()
-        >>> history[(history["column"] == "value") & (history["source"] != "first look")]
+        >>> history[(history["deal_id"] == 1) & (history["column"] == "probability")][["after", "time", "source"]].to_dict("records")
+        [{'after': '5', 'time': Timestamp('2026-07-07 12:00:01+0000', tz='UTC'), 'source': 'snapshots'}]
         """
         from pdframe.history_frames import deal_history
 
         history = History(self._store)
-        return deal_history(history.rows(), history.looks(), self._changes(), self._changes_loaded())
+        frame = deal_history(history.rows(), history.looks(), self._changes(), self._changes_loaded())
+        frame.attrs["tz"] = self.tz
+        return frame
 
     def line_history(self) -> pd.DataFrame:
         """One row a line item and change of a tracked column, from the looks that syncs of line items keep.
@@ -246,13 +261,21 @@ class Past(ABC):
 
         Examples
         --------
+        >>> account = pdframe.sandbox.connect(seed=7, deals=40, progress=False)
+        >>> sync = account.sync("deal_products")
+        >>> account.company_model.edit_line(1, quantity=40)
+        >>> account.advance(days=7)
+        >>> sync = account.sync("deal_products")
         >>> history = account.line_history()
-        >>> history[history["column"] == "item_price"]
+        >>> history[(history["id"] == 1) & (history["source"] == "snapshots")][["column", "before", "after"]].to_dict("records")
+        [{'column': 'quantity', 'before': '520', 'after': '40'}, {'column': 'sum', 'before': '25734.8', 'after': '1979.6'}]
         """
         from pdframe.history_frames import line_history
 
         lines = History(self._store, OF_LINES)
-        return line_history(lines.rows(), lines.looks(), self.deal_history())
+        frame = line_history(lines.rows(), lines.looks(), self.deal_history())
+        frame.attrs["tz"] = self.tz
+        return frame
 
     def _changes(self) -> pa.Table | None:
         """The changelogs that were loaded, None where none was."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import doctest
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -11,6 +12,7 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 
+import pdframe
 from pdframe import DataWarning, files, history, sandbox, store
 from pdframe.errors import ArgumentError, CacheError, NotCachedError
 from pdframe.history import History, latest
@@ -295,3 +297,17 @@ def test_a_log_whose_manifest_is_gone_is_set_aside_not_written_over(account: san
         account.sync("deals")
     aside = {path.name: path.read_bytes() for path in (account.cache_path / "history.aside-1").iterdir()}
     assert aside == kept_files | {"moved": b""}
+
+
+@pytest.mark.parametrize("name", ["as_of", "deal_history", "line_history"])
+def test_the_examples_run(name: str) -> None:
+    """Every example in a docstring gives what stands below it."""
+    found = doctest.DocTestFinder(recurse=False).find(getattr(sandbox.SandboxAccount, name), name, globs={"pdframe": pdframe})
+    account: dict[str, Any] = {}
+    for example in found:
+        account = example.globs
+        result = doctest.DocTestRunner(optionflags=doctest.NORMALIZE_WHITESPACE).run(example, clear_globs=False)
+        account["account"].close()
+        assert result.attempted > 3
+        assert result.failed == 0
+    assert account

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import cache_0_1
+import changes
 import crash
 import pandas as pd
 import pytest
@@ -55,7 +56,7 @@ def assert_shows(frame: pd.DataFrame, name: str) -> None:
     assert cache_0_1.text(frame[list(told["dtypes"])]) == told["rows"], name
 
 
-def test_it_is_read_without_a_request(account: pdframe.Account) -> None:
+def test_it_is_read_without_a_request(account: pdframe.Account, company: sandbox.Company) -> None:
     for name in TABLES:
         assert_shows(cache_0_1.table_of(account, name), name)
     history = History(account._store)
@@ -74,6 +75,13 @@ def test_it_is_read_without_a_request(account: pdframe.Account) -> None:
         # Of deals whose changelog is loaded, more is known since than the looks tell.
         looked = account.as_of(when).query("deal_id not in @cache_0_1.CHANGES_OF")
         assert cache_0_1.text(looked) == [row for row in told if row["deal_id"] not in cache_0_1.CHANGES_OF]
+        assert account.as_of(when)["deal_id"].tolist() == [row["deal_id"] for row in told]
+    deal_history = account.deal_history()
+    assert changes.faults(deal_history, "deal_id", changes.of_deals(company)) == []
+    assert set(deal_history["deal_id"]) == deals
+    assert {*deal_history["source"]} == {"changelog", "snapshots", "first look"}
+    # That version kept no look at line items.
+    assert account.line_history().empty
     sizes = account.status().set_index("table")["rows"].dropna()
     assert sizes.to_dict() == {row["table"]: row["rows"] for row in EXPECTED["status"] if "rows" in row}
 
@@ -93,8 +101,12 @@ def test_a_sync_on_top_of_it_loses_nothing(account: pdframe.Account, company: sa
         kept = EXPECTED["frames"][name]["rows"]
         assert_shows(rows.slice(0, len(kept)).to_pandas(), name)
         assert rows.num_rows > len(kept)
-    changes = cache_0_1.text(account._store.read("deal_changes").to_pandas())
-    assert all(row in changes for row in EXPECTED["frames"]["deal_changes"]["rows"])
+    assert changes.faults(account.deal_history(), "deal_id", changes.of_deals(company)) == []
+    lines = account.line_history()
+    assert changes.faults(lines, "id", changes.of_lines(company)) == []
+    assert set(lines["id"]) == set(account.deal_products(refresh=False, labels=False)["id"])
+    changelogs = cache_0_1.text(account._store.read("deal_changes").to_pandas())
+    assert all(row in changelogs for row in EXPECTED["frames"]["deal_changes"]["rows"])
     aside = account.cache_path / f"{cache_0_1.DAMAGED}.aside-1"
     assert [path.name for path in aside.glob("*.parquet")] == ["part-000003.parquet"]
 

@@ -11,6 +11,7 @@ from collections.abc import Iterable
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 
+import changes
 import crash
 import pyarrow as pa
 import pytest
@@ -70,6 +71,7 @@ def test_a_sync_that_is_killed_leaves_a_cache_that_the_next_one_completes(
                 state = truth.fold(company.events)
                 assert not any(wrong_cells(account, company, state, name, refresh=False) for name in LISTS if name not in truth.FIELD_LISTS)
         killed = 0
+        of_deals, of_lines = changes.of_deals(company), changes.of_lines(company)
         for moment in range(MOMENTS // 2):
             cache = tmp_path / str(moment)
             shutil.copytree(start, cache)
@@ -89,6 +91,11 @@ def test_a_sync_that_is_killed_leaves_a_cache_that_the_next_one_completes(
                 for name, rows in crash.cached(account, LISTS).items():
                     assert same(rows, whole[name]), name
                 finished = all(same(rows, whole[name]) for name, rows in crash.cached(account, LISTS).items())
+                if meanwhile:
+                    # No change is lost, and none is told twice.
+                    for history, key, true in ((account.deal_history(), "deal_id", of_deals), (account.line_history(), "id", of_lines)):
+                        assert changes.faults(history, key, true) == []
+                        assert changes.forgotten(history, key, true, company.now) == []
             if unfinished:
                 assert len(twice(paid, server.requests)) <= IN_FLIGHT, (paid[-1], twice(paid, server.requests))
             else:

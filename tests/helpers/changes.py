@@ -182,10 +182,20 @@ def faults(history: pd.DataFrame, key: str, truth: Mapping[tuple[int, str], list
     return found
 
 
-def at_the_end(history: pd.DataFrame, key: str) -> dict[tuple[int, str], str | None]:
-    """The last value of each column that a history tells."""
+def forgotten(history: pd.DataFrame, key: str, truth: Changes, now: int) -> list[tuple[Any, ...]]:
+    """The columns whose last value in a history is not the company's: of rows that are there, and whether a row is there."""
     last = history.drop_duplicates([key, "column"], keep="last")
-    return {
+    told = {
         (row, column): None if pd.isna(after) else after
         for row, column, after in zip(last[key], last["column"], last["after"], strict=True)
     }
+    rows = {row for row, _ in told}
+    gone = {row for row in rows if told.get((row, IS_DELETED)) == "true"}
+    wrong: list[tuple[Any, ...]] = [
+        ("gone or not", row) for row in rows if (row in gone) != (at(truth.get((row, IS_DELETED), []), now) == "true")
+    ]
+    return wrong + [
+        (column, row, told.get((row, column)), true[-1][1])
+        for (row, column), true in truth.items()
+        if row in rows - gone and column != IS_DELETED and told.get((row, column)) != true[-1][1]
+    ]
