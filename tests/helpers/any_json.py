@@ -21,6 +21,11 @@ JSON_VALUES = st.recursive(
             "01:00:00",
             "3",
             2**70,
+            "67340.0",
+            "1,2",
+            "true",
+            " 1 ",
+            "2026-01-01 00:00:00",
             "EUR",
             [1, 2],
             [{"value": 1, "primary": True}],
@@ -28,7 +33,7 @@ JSON_VALUES = st.recursive(
     ),
     lambda inner: (
         st.lists(inner, max_size=3)
-        | st.dictionaries(st.sampled_from(["value", "currency", "until", "country", "odd", "\ud800", ""]), inner, max_size=3)
+        | st.dictionaries(st.sampled_from(["value", "currency", "until", "country", "odd", "Odd", "\ud800", ""]), inner, max_size=3)
     ),
     max_leaves=6,
 )
@@ -42,7 +47,7 @@ ALL_FIELDS = read_fields(
 
 @st.composite
 def rows_of(draw, table):
-    names = st.sampled_from([column.path.partition(".")[0] for column in table.columns] + ["strange", "\0", "\udfff", "owner_name"])
+    names = st.sampled_from([column.path.partition(".")[0] for column in table.columns] + ["strange", "Strange", "ID", "\0", "\udfff", "owner_name"])
     codes = st.sampled_from([one.code for one in ALL_FIELDS] + ["e" * 40, "title", ""])
     row = st.dictionaries(names, JSON_VALUES, max_size=8)
     custom = st.dictionaries(codes, JSON_VALUES, max_size=6) | JSON_VALUES
