@@ -201,7 +201,19 @@ def visited(visits: pd.DataFrame, when: pd.Timestamp, tz: str, deleted: Deleted 
 
 
 def standing(visits: pd.DataFrame, stays: Known, change: Flags | None = None) -> tuple[Ints, Ints, Flags]:
+    """Return what each deal was at the end of each of its stays, as `stands` has it."""
+    change = _changes_of_closed(stays) if change is None else change
+    stage, pipeline = (stays.of(plain_ids(visits[name])) for name in ("stage_id", "pipeline_id"))
+    return stands(stays.end, change, stage, pipeline)
+
+
+def stands(end: Ints, change: Flags, stage: Ints, pipeline: Ints) -> tuple[Ints, Ints, Flags]:
     """Return what each deal was at the end of each of its stays, a deletion after a closing aside.
+
+    Parameters
+    ----------
+    end, change, stage, pipeline
+        Of stays by deal and time: number in `ENDS`, whether it is a change of a closed deal (`changes_of_closed`), ids.
 
     Returns
     -------
@@ -210,11 +222,9 @@ def standing(visits: pd.DataFrame, stays: Known, change: Flags | None = None) ->
         stands so; whether it was deleted after it had ended otherwise. A restoration to the same status and a move while the deal is
         closed are no new closing.
     """
-    change = _changes_of_closed(stays) if change is None else change
-    count = np.arange(len(stays.deal))
-    is_deleted = change & (stays.end == DELETED)
-    became = stays.end[_last_where(~is_deleted, count)]
-    stage, pipeline = (stays.of(plain_ids(visits[name])) for name in ("stage_id", "pipeline_id"))
+    count = np.arange(len(end))
+    is_deleted = change & (end == DELETED)
+    became = end[_last_where(~is_deleted, count)]
     same = np.zeros(len(count), bool)
     moved = (stage[1:] != stage[:-1]) | (pipeline[1:] != pipeline[:-1])
     same[1:] = change[1:] & (became[1:] == became[:-1]) & (is_deleted[1:] | is_deleted[:-1] | moved)
@@ -227,12 +237,16 @@ def _last_where(there: Flags, count: Ints) -> Ints:
     return found
 
 
-def _changes_of_closed(stays: Known) -> Flags:
-    """Which stays are changes of a closed deal: of no length, after one that ended with a closing or a deletion."""
-    found = np.zeros(len(stays.deal), bool)
-    ended = np.isin(stays.end, _ENDED)
-    found[1:] = ended[1:] & ended[:-1] & (stays.deal[1:] == stays.deal[:-1]) & (stays.left[1:] == stays.entered[1:])
+def changes_of_closed(deal: Ints, entered: Ints, left: Ints, end: Ints) -> Flags:
+    """Return which stays, by deal and time, are changes of a closed deal: of no length, after a closing or a deletion."""
+    found = np.zeros(len(deal), bool)
+    ended = np.isin(end, _ENDED)
+    found[1:] = ended[1:] & ended[:-1] & (deal[1:] == deal[:-1]) & (left[1:] == entered[1:])
     return found
+
+
+def _changes_of_closed(stays: Known) -> Flags:
+    return changes_of_closed(stays.deal, stays.entered, stays.left, stays.end)
 
 
 def _no_length(visits: pd.DataFrame, rows: Ints, tz: str) -> Flags:

@@ -11,14 +11,16 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from pdframe.metrics.columns import Flags, amounts, dates, days_between, equals, ids, looked_up, one_row_each, say_uncountable, times
+from pdframe.metrics.columns import NO_ID, Flags, amounts, dates, days_between, equals, ids, looked_up, one_row_each, say_uncountable, times
 from pdframe.metrics.inputs import in_zone, local_date, moment, need, span, warn, zone_of
-from pdframe.metrics.known import on_show
+from pdframe.metrics.known import ENDS, changes_of_closed, on_show, stands
 from pdframe.metrics.line_values import differs
 from pdframe.metrics.states import DELETED, LOST, OPEN, UNKNOWN, WON, Deleted, States, changed_after, check_deleted, deleted_rows, states
 
 BULK = 10
 """How many deals created in one second are taken for an import: nobody types that fast, and an integration rarely is."""
+
+_TOLD = {"won": WON, "lost": LOST, "deleted": DELETED}
 
 SAME_TIME = pd.Timedelta(minutes=1)
 """Stays and deals that disagree by no more than this about a closing agree: two servers' clocks, rounded to a second."""
@@ -331,7 +333,8 @@ def stage_history_disagrees(facts: Facts) -> Finding:
 def close_time_disagrees(facts: Facts) -> Finding:
     """Find deals won or lost at another time than their last stay ended; among those whose stay ended as their status says.
 
-    A closing that is dated by hand after the click is one: the changelog and the looks tell when that was. Times up to `SAME_TIME` apart
+    The end of a deal that was moved or restored after it was closed is that closing. A closing that
+    is dated by hand after the click is one: the changelog and the looks tell when that was. Times up to `SAME_TIME` apart
     agree; where the stay's end is bounded, any time within the bounds does; where only the day of the closing is told, that day does.
     """
     last = _last_stays(facts)
@@ -417,7 +420,8 @@ def _as_it_was(frame: pd.DataFrame, facts: Facts) -> Flags:
 def _last_stays(facts: Facts) -> pd.DataFrame | None:
     """Return, a row a deal, what its last stay known by `now` tells; None where `visits` does not tell how stays end.
 
-    `told` is its state, null where no stay is known, or the last one led to a stay that is not known. Times are UTC.
+    `told` is its state, null where no stay is known, or the last one led to a stay that is not known. `left_at` and `left_after` tell
+    since when: a closed deal that was only moved, or was restored, since it was closed is so since before. Times are UTC.
     """
     visits, tz = facts.visits, facts.tz
     if not {"left_at", "end"} <= {*visits.columns}:
@@ -429,13 +433,25 @@ def _last_stays(facts: Facts) -> pd.DataFrame | None:
     after = times(visits, "left_after", tz) if "left_after" in visits.columns else pd.Series(pd.NaT, visits.index, dtype=left.dtype)
     frame["left_after"] = after.mask(still)
     told = pd.Series(pd.NA, visits.index, dtype="Int64")
-    for word, state in (("won", WON), ("lost", LOST), ("deleted", DELETED)):
+    for word, state in _TOLD.items():
         told = told.mask(equals(visits, "end", word), state)
     frame["told"] = told.mask(still, OPEN)
     for column in ("stage_id", "pipeline_id"):
         if column in visits.columns:
             frame[column] = ids(visits, column)
-    last = frame.sort_values(["deal", "entered_at", "left_at"], kind="stable", na_position="last").drop_duplicates("deal", keep="last")
+    frame = frame.sort_values(["deal", "entered_at", "left_at"], kind="stable", na_position="last")
+    code = {state: ENDS.index(word) for word, state in _TOLD.items()}
+    end = np.asarray(frame["told"].map(code).to_numpy(np.int64, na_value=NO_ID), np.int64)
+    deal = np.asarray(frame["deal"].to_numpy(np.int64, na_value=NO_ID), np.int64)
+    entered, closed = (np.asarray(frame[name].to_numpy("datetime64[us]").view(np.int64), np.int64) for name in ("entered_at", "left_at"))
+    places = [
+        np.asarray(frame[name].to_numpy(np.int64, na_value=NO_ID), np.int64) if name in frame else np.zeros(len(frame), np.int64)
+        for name in ("stage_id", "pipeline_id")
+    ]
+    since = stands(end, changes_of_closed(deal, entered, closed, end), *places)[1]
+    for name in ("left_at", "left_after"):
+        frame[name] = frame[name].array.take(since)
+    last = frame.drop_duplicates("deal", keep="last")
     return last.set_index("deal").reindex(pd.Index(ids(facts.deals, "id"))).set_axis(facts.deals.index)
 
 

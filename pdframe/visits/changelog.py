@@ -108,8 +108,7 @@ def replay(
     status = _status_at_first(rows, before)
     won = lost = first_won = moved = moved_closed = None
     if status in ENDED:
-        stated = before.closed if before is not None and not any(row.key == "status" for row in rows) else None
-        closed = max(stated or 0, course.stays[-1].entered_at)
+        closed = max(_closed_at_first(rows, status, before) or 0, course.stays[-1].entered_at)
         won, lost = (closed if status == "won" else None), (closed if status == "lost" else None)
         course.leave(closed, status)
     for step in steps:
@@ -175,6 +174,22 @@ def _status_at_first(rows: Sequence[Change], before: Sighting | None) -> str:
         if row.key == "status":
             return (row.new if row.old is None else row.old) or "open"
     return before.status if before is not None and before.status in CLOSED else "open"
+
+
+def _closed_at_first(rows: Sequence[Change], status: str, before: Sighting | None) -> int | None:
+    """When a deal that was created won or lost was so, as far as its own columns still say.
+
+    Its first win stays in them; `won_time` and `lost_time` are those of its creation until the status changes to another one.
+    A deletion and a restoration change neither.
+    """
+    if before is None:
+        return None
+    if status == "won" and before.first_won is not None:
+        return before.first_won
+    values = {value for row in rows if row.key == "status" for value in (row.old, row.new)}
+    if values - {None, status, "deleted"}:
+        return None
+    return before.won if status == "won" else before.lost if status == "lost" else None
 
 
 def _pipelines(

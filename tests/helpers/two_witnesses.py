@@ -13,12 +13,13 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
+import crm
 import pandas as pd
 import pyarrow as pa
 
 from pdframe.frames import storage_schema
 from pdframe.history import History
-from pdframe.metrics import as_of, funnel, win_rate
+from pdframe.metrics import as_of, data_quality, funnel, win_rate
 from pdframe.schema.kept import HISTORY, REMEMBERED
 from pdframe.store import Store
 from pdframe.visits import stage_visits
@@ -313,7 +314,7 @@ def worlds(seed: int, path: Path, sequences: int, deals: int = 40) -> Iterator[W
 def last_states(visits: pd.DataFrame) -> dict[int, tuple[str, int, int]]:
     """Status, stage and pipeline by deal, as the last stay tells them."""
     last = visits.drop_duplicates("deal_id", keep="last")
-    values: Sequence[Iterable[Any]] = (last["end"].astype("str"), last["stage_id"], last["pipeline_id"])
+    values: Sequence[Iterable[Any]] = (last["end"].astype("str"), last["stage_id"].fillna(-1), last["pipeline_id"].fillna(-1))
     return {int(deal): (end, int(stage), int(pipeline)) for deal, end, stage, pipeline in zip(last["deal_id"], *values, strict=True)}
 
 
@@ -358,6 +359,46 @@ def check(world: World) -> None:
                 )
                 counts = table[["stage", "reached", "advanced", "lost", "left", "open"]].itertuples(index=False, name=None)
                 assert [*counts] == world.funnel(pipeline, when, deleted, skipped), (said, when, pipeline, deleted, skipped)
+
+
+def disagreeing(world: World, witness: str, deals: pd.DataFrame, visits: pd.DataFrame) -> tuple[list[int], list[int]]:
+    """Ids that `data_quality` finds by `stage_history_disagrees` and by `close_time_disagrees`."""
+    found = data_quality(deals, visits, world.stages, crm.lines([]), as_of=world.looked[-1])
+    ids = found.set_index("check")["ids"]
+    return [*ids["stage_history_disagrees"]], [*ids["close_time_disagrees"]]
+
+
+def check_disagreement(world: World) -> None:
+    """Corrupt one witness of some deals, and demand that `data_quality` names these deals alone."""
+    random, deals = world.random, world.frame(deleted=False)
+    for witness in ("looks", "changelog", "both"):
+        visits = world.visits(witness)
+        assert disagreeing(world, witness, deals, visits) == ([], []), witness
+        for what in ("status", "won_time", "stage_id", "pipeline_id", "visits"):
+            corrupt, told = deals.copy(), visits
+            closed = deals["status"].isin(CLOSED)
+            among = deals["id"][closed] if what == "won_time" else deals["id"]
+            chosen = sorted(random.sample([*among], 5))
+            rows = deals["id"].isin(chosen)
+            if what == "status":
+                # From open to won and back, or from one closing to the other: the row alone says so.
+                status = deals["status"].map({"open": "won", "won": "lost", "lost": "open"})
+                corrupt["status"] = corrupt["status"].mask(rows, status)
+                for name in CLOSED:
+                    own = rows & (corrupt["status"] == name)
+                    corrupt[f"{name}_time"] = corrupt[f"{name}_time"].mask(rows, pd.NaT).mask(own, corrupt["update_time"])
+            elif what == "won_time":
+                for name in CLOSED:
+                    corrupt[f"{name}_time"] = corrupt[f"{name}_time"].mask(rows, corrupt[f"{name}_time"] - pd.Timedelta(days=40))
+            elif what == "visits":
+                # A changelog that was read before the last changes: the last stays are missing.
+                last = ~visits["deal_id"].duplicated(keep="last")
+                told = visits.assign(stage_id=visits["stage_id"].mask(last & visits["deal_id"].isin(chosen), 99))
+            else:
+                other = {stage: 11 if stage != 11 else 12 for stage in PIPELINE_OF} if what == "stage_id" else {1: 2, 2: 3, 3: 1}
+                corrupt[what] = corrupt[what].mask(rows, deals[what].map(other).astype("Int64"))
+            expected = ([], chosen) if what == "won_time" else (chosen, [])
+            assert disagreeing(world, witness, corrupt, told) == expected, (witness, what)
 
 
 def _closed(table: pd.DataFrame) -> tuple[int, int]:

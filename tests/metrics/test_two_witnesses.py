@@ -14,3 +14,9 @@ pytestmark = pytest.mark.filterwarnings("ignore::pdframe.errors.DataWarning")
 def test_both_witnesses_tell_what_plain_python_makes_of_forty_lives(seed: int, tmp_path: Path) -> None:
     for world in two_witnesses.worlds(seed, tmp_path, 40):
         two_witnesses.check(world)
+
+
+@pytest.mark.parametrize("seed", range(10, 13))
+def test_data_quality_names_the_deals_whose_witnesses_disagree_and_no_other(seed: int, tmp_path: Path) -> None:
+    for world in two_witnesses.worlds(seed, tmp_path, 40):
+        two_witnesses.check_disagreement(world)
