@@ -43,6 +43,14 @@ CALLS: dict[str, Callable[[Frames, str | None], Any]] = {
     "mrr_lines": lambda f, tz: metrics.mrr_lines(
         f["deal_products"], f["deals"], discounts=f["discounts"], cancellations=f["cancellations"], carry=["owner_id"], tz=tz
     ),
+    "mrr_lines history": lambda f, tz: metrics.mrr_lines(
+        f["deal_products"],
+        f["deals"],
+        discounts=f["discounts"],
+        cancellations=f["cancellations"],
+        history=f["line_history"],
+        tz=tz,
+    ),
     "mrr_movements": lambda f, tz: metrics.mrr_movements(f["lines"], **WINDOW, rates=RATES),
     "mrr_schedule": lambda f, tz: metrics.mrr_schedule(f["lines"], **WINDOW),
     "mrr_schedule by": lambda f, tz: metrics.mrr_schedule(f["lines"], **WINDOW, by=["owner_id"]),
@@ -105,6 +113,7 @@ def frames_of(account: Account, history_at: str) -> dict[str, pd.DataFrame]:
         "discounts": account.discounts(),
         "history": account.as_of(history_at),
         "cancellations": cancelled,
+        "line_history": account.line_history(),
         "lines": metrics.mrr_lines(lines, deals, cancellations=cancelled),
     }
 
