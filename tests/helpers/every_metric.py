@@ -45,6 +45,14 @@ CALLS: dict[str, Callable[[Frames, str | None], Any]] = {
     "mrr_lines": lambda f, tz: metrics.mrr_lines(
         f["deal_products"], f["deals"], discounts=f["discounts"], cancellations=f["cancellations"], carry=["owner_id"], tz=tz
     ),
+    "mrr_lines history": lambda f, tz: metrics.mrr_lines(
+        f["deal_products"],
+        f["deals"],
+        discounts=f["discounts"],
+        cancellations=f["cancellations"],
+        history=f["line_history"],
+        tz=tz,
+    ),
     "mrr_movements": lambda f, tz: metrics.mrr_movements(f["lines"], **WINDOW, rates=rates(f["lines"])),
     "mrr_movements each currency": lambda f, tz: metrics.mrr_movements(f["lines"], **WINDOW),
     "mrr_schedule": lambda f, tz: metrics.mrr_schedule(f["lines"], **WINDOW),
@@ -141,6 +149,7 @@ def frames_of(account: Account, history_at: str, discounts_of: Sequence[int] | N
         "history": account.as_of(history_at),
         "changes": account.deal_history(),
         "cancellations": cancelled,
+        "line_history": account.line_history(),
         "lines": metrics.mrr_lines(lines, deals, cancellations=cancelled),
     }
 

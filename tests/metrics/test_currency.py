@@ -145,8 +145,8 @@ def test_nothing_to_convert_and_names_taken() -> None:
 
 
 def test_a_rate_older_than_ten_days_is_named_once_with_its_day_and_age() -> None:
-    days = pd.Series(pd.to_datetime(["2026-03-11", "2026-03-12", "2026-06-01", None]))
-    frame = money(value=8.0, currency=pd.Series(["RUB", "RUB", "GBP", "GBP"], dtype="str"), day=days).drop(columns="mrr")
+    days = pd.Series(pd.to_datetime(["2026-03-11", "2026-03-12", "2026-06-01", "2026-06-01"]))
+    frame = money(value=8.0, currency=pd.Series(["RUB", "RUB", "GBP", "EUR"], dtype="str"), day=days).drop(columns="mrr")
     fresh = by_day(("RUB", "2026-03-01", 0.25), ("GBP", "2026-05-22", 2.0))
     # 10 days are no more than 10; what is not used does not count, nor the common currency's own rate.
     assert convert(frame.drop(index=1), "EUR", fresh, on="day")["value_in_EUR"].tolist()[:2] == [2.0, 16.0]

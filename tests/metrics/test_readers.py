@@ -72,8 +72,14 @@ def material(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, d
     with warnings.catch_warnings(), sandbox.connect(seed=3, deals=60, burst=100_000, progress=False) as account:
         warnings.simplefilter("ignore", DataWarning)
         account.deal_changes(account.deals()["id"].head(20).tolist())
+        lines = account.deal_products()["id"].tolist()
         account.advance(3)
-        account.sync("deals")
+        for number, line in enumerate(lines):
+            if number % 3 == 0:
+                account.company_model.edit_line(line, quantity=number + 0.5)
+            elif number % 3 == 1:
+                account.company_model.remove_line(line)
+        account.sync("deals", "deal_products")
         frames = every_metric.frames_of(account, "2027-01-01")
         for format in ("parquet", "csv"):
             account.export(folder / format, *EXPORTED.values(), format=format, refresh=False, labels=False)
@@ -86,6 +92,7 @@ def material(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, d
             held.to_csv(folder / "csv" / f"frame-{name}.csv", index=False)
         # The times of an exported CSV file are UTC without saying so.
         expected = {name: call(frames, "UTC") for name, call in every_metric.CALLS.items()}
+    assert {"changed", "removed"} <= {*expected["mrr_lines history"]["end_reason"]}
     yield folder, frames, expected
     plt.close("all")
 
@@ -132,7 +139,16 @@ OTHERWISE: dict[str, Callable[[pd.DataFrame], pd.DataFrame]] = {
         **{name: as_text(frame[name]) for name in frame if not str(frame[name].dtype).startswith("list")}
     ),
 }
-IN_ORDER_OF_ROWS = {"as_of", "as_of by changes", "convert", "drill_through", "drill_through to lines", "mrr_lines", "reconcile"}
+IN_ORDER_OF_ROWS = {
+    "as_of",
+    "as_of by changes",
+    "convert",
+    "drill_through",
+    "drill_through to lines",
+    "mrr_lines",
+    "mrr_lines history",
+    "reconcile",
+}
 
 
 @pytest.mark.filterwarnings("ignore::pdframe.errors.DataWarning")

@@ -127,9 +127,9 @@ def mrr_lines(
     Warns
     -----
     DataWarning
-        Lines are kept apart, with their reasons, counts and ids; lines begin and end between two sampling
-        days and so count in no month, with their count, MRR and ids; no cancellations are given and lines have
-        no end; or deals differ from their lines.
+        Lines are kept apart, with their reasons, counts and ids; lines begin and end between two sampling days and so count in no month,
+        with their count, MRR and ids; no cancellations are given and lines have no end; deals differ from their lines; `history` holds
+        values that cannot be read, or line items of deals that `deals` does not hold.
 
     Notes
     -----
@@ -140,6 +140,9 @@ def mrr_lines(
     A line is active on [start, end): from `billing_start_date`, else the won date, for its cycles, each counted from the start (31 January
     + 1 month = 28 February, + 2 = 31 March), or to the cancellation where that is earlier. Rules of billing: Pipedrive's API reference
     (weekly billing needs cycles; null cycles recur without end; one-time has none).
+
+    With `history` a version counts from the day on which a look found it (in `tz`), or of the exact time where the history has it: an edit
+    between two looks shows in the month of the second. The grace of the policy bridges the gap that a removed line leaves, too.
     """
     policy = chosen(policy)
     tz = zone_of(tz, deal_products, deals)

@@ -140,6 +140,10 @@ def test_a_change_is_a_movement_and_leads_to_its_lines() -> None:
     assert moved["end"].tolist() == [140, 140, 240, 40, 40, 40, 0]
     assert moved["expansion"].tolist() == [0, 0, 100, 0, 0, 0, 0]
     assert moved["contraction"].tolist() == [0, 0, 0, -200, 0, 0, 0]
+    # A term that was removed before its end did not expire.
+    gone = known({"2026-02-10": {1: usual(), 2: usual(deal_id=2, billing_frequency_cycles=9)}, "2026-04-20": {1: usual()}})
+    left = mrr_movements(gone, **HALF)
+    assert (left["churn"].tolist(), left["expired"].tolist()) == ([0, 0, 0, -100, 0, 0], [0] * 6)
     # The version of line 2 that was to end in May was replaced before: nothing expired until July.
     assert (moved["churn"].tolist(), moved["expired"].tolist()) == ([0] * 6 + [-40], [0] * 6 + [-40])
     months = mrr_customer_months(lines, since="2026-01-01", until="2026-08-01")
