@@ -200,20 +200,18 @@ def test_stays_of_deals_that_no_look_found_before_their_deletion(tmp_path: Path)
         assert account.server.stats.requests == asked
         for name, ends in (("deleted", ["won", "deleted"]), ("merged", ["won", "deleted"]), ("open", ["deleted"])):
             at = time(model.deleted_at["deals", deals[name]])
-            mine = visits[visits["deal_id"] == deals[name]]
-            assert mine["end"].tolist() == ends
-            assert mine["left_at"].iloc[-1] == at
-            assert (mine["seen_at"] >= at).all()
-            # The older cache tells the same ends, the last bounded by its looks.
-            theirs = old[old["deal_id"] == deals[name]]
-            assert theirs["end"].tolist()[-len(ends) :] == ends
-            assert (theirs["left_after"].iloc[-1] < at) & (at <= theirs["left_at"].iloc[-1])
+            for told in (visits, old):
+                stays = told[told["deal_id"] == deals[name]]
+                assert stays["end"].tolist() == ends
+                # Which edit moved `update_time` last, nobody says: the deletion lies before the look that found it.
+                assert stays["left_after"].iloc[-1] < at <= stays["left_at"].iloc[-1]
+                assert (stays["seen_at"] <= time(model.now)).all()
         # Frames in, frame out: the loader's own frame gives the same stays.
         from pdframe.visits import stage_visits
 
         alone = stage_visits(frame[frame["status"] == "deleted"], stages=fresh.stages())
         given = visits[visits["deal_id"].isin(alone["deal_id"])].reset_index(drop=True)
-        told = ["deal_id", "stage_id", "entered_at", "left_at", "end"]
+        told = ["deal_id", "stage_id", "end"]
         assert_frame_equal(alone[told], given[told])
 
 
