@@ -64,6 +64,8 @@ class Loading(ABC):
 
         `deleted` adds what is known of deleted deals: themselves, or their line items.
         """
+        if not isinstance(deleted, bool):
+            raise ArgumentError(f"deleted is True or False, not {deleted!r}.")
         of_deals = deleted and name == "deals"
         table = DEALS_AND_DELETED if of_deals else TABLES[name]
         asked = self._asked(table, refresh, labels, names, columns)

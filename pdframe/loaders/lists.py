@@ -53,15 +53,17 @@ class ListLoaders(Loading):
             A row a deal. With `deleted=True` also `deleted_time` (UTC): `update_time` of the
             deleted deal where its deletion moved that, else the time of the look that found it
             deleted or missing, which is the latest time possible; null where the deal is not
-            deleted, or nothing tells when. `is_deleted` of a deleted deal is null where no list of
-            deletions named it: it may only have become invisible to this user.
+            deleted, or nothing tells when. An edit between the last look and a deletion that moves
+            no `update_time` cannot be told from it. `is_deleted` of a deleted deal is null where
+            no list of deletions named it: it may only have become invisible to this user.
 
         Notes
         -----
         A new cache knows the deletions of the last 30 days alone, an older one all that it found
         since its first sync. Of deals that a cache of version 0.1 found deleted more than 30 days
         ago, only the columns of the kept history are there (see `as_of`); the others are null. A
-        deal that was restored is deleted no longer once a sync finds it.
+        deal that was restored is deleted no longer once a sync finds it. To forget the kept rows
+        of deleted deals, delete the folder `deals.deleted` of the cache.
 
         Examples
         --------

@@ -51,7 +51,9 @@ def stage_visits(
     ----------
     deals
         One row a deal, archived ones included: the current state, for deals of which no history is kept. A deal that is deleted has no
-        stay, unless a column `deleted_time` tells when: then it stayed until then, as `account.deals(deleted=True)` shows it.
+        stay, unless `deleted_time` is told, as in `account.deals(deleted=True)`: then it stayed until some time before it was found
+        deleted (`seen_at`; where that is missing, the newest time in the frame). `deleted_time` itself proves no end of a stay: it may be
+        that of the last edit.
     history
         The kept history; goes before `deals` where it knows a deal.
     changes
@@ -110,10 +112,6 @@ def stage_visits(
             course.source = "snapshots"
         for row in rows:
             course.see(row)
-        if rows and rows[0].look == _NO_LOOK:
-            # What is told of a deletion is known since the list that told it.
-            for stay in course.stays:
-                stay.seen_at = max(stay.seen_at, rows[0].at)
         stays += course.stays
     return _frame(stays)
 
@@ -161,21 +159,21 @@ def _sightings(deals: Frame, history: Frame | None, seen_at: datetime | None) ->
     for row in zip(held["id"], *(held[name] for name in (*_STATE, *_DELETED)), strict=True):
         if row[0] not in found:
             gone, deleted = bool(row[9]) or row[3] == "deleted", row[10]
-            seen = Sighting._make((*row[:9], gone, at, None))
-            found[row[0]] = [seen] if not gone or deleted is None else _until_deleted(seen, deleted, row[11] or at)
+            seen = Sighting._make((*row[:9], gone, row[11] or at, None))
+            found[row[0]] = [seen] if not gone or deleted is None else _until_deleted(seen)
     return found
 
 
-def _until_deleted(seen: Sighting, deleted: int, at: int) -> list[Sighting]:
-    """A deal that was never looked at before its deletion, and found deleted by the look at `at`: as it was before, and gone.
+def _until_deleted(seen: Sighting) -> list[Sighting]:
+    """A deal that no look found before its deletion: as it was before, and gone.
 
     Where the status reads "deleted", the times of closing tell what it was: reopening a deal clears them. Of two, the later counts.
     """
     status = seen.status
     if status == "deleted":
         status = "won" if seen.won is not None and seen.won >= (seen.lost or 0) else "lost" if seen.lost is not None else "open"
-    before = seen._replace(status=status, gone=False, at=at, look=_NO_LOOK)
-    return [before, before._replace(status="deleted", gone=True, at=min(deleted, at))]
+    before = seen._replace(status=status, gone=False, look=_NO_LOOK)
+    return [before, before._replace(status="deleted", gone=True)]
 
 
 def _changelogs(changes: Frame | None) -> dict[int, list[Change]]:
