@@ -57,10 +57,10 @@ def amounts(frame: pd.DataFrame, column: str) -> Floats:
         raise ArgumentError(f"The column {column!r} holds values that are no numbers.") from None
 
 
-def finite(frame: pd.DataFrame, column: str) -> Floats:
-    """Return a column of numbers as float64, null and infinities as NaN."""
+def finite(frame: pd.DataFrame, column: str, *, below: float = np.inf) -> Floats:
+    """Return a column of numbers as float64; null, infinities and what is not `below` as NaN."""
     found = amounts(frame, column)
-    return np.where(np.isinf(found), np.nan, found)
+    return np.where(np.abs(found) >= below, np.nan, found)
 
 
 def at_the_edge(frame: pd.DataFrame, column: str) -> Flags:
@@ -69,7 +69,15 @@ def at_the_edge(frame: pd.DataFrame, column: str) -> Flags:
     return np.asarray((found != NULL) & ~countable(found), np.bool_)
 
 
-def say_uncountable(frame: pd.DataFrame, name: str, *, moments: Iterable[str] = (), numbers: Iterable[str] = (), key: str = "id") -> None:
+def say_uncountable(
+    frame: pd.DataFrame,
+    name: str,
+    *,
+    moments: Iterable[str] = (),
+    numbers: Iterable[str] = (),
+    key: str = "id",
+    below: float = np.inf,
+) -> None:
     """Warn once of the cells of a frame that cannot be counted with, and so are read as empty.
 
     Parameters
@@ -80,6 +88,8 @@ def say_uncountable(frame: pd.DataFrame, name: str, *, moments: Iterable[str] = 
         Columns of times or days, and of amounts, that are read; those that the frame does not have are left out.
     key
         The column that names a row in the message.
+    below
+        What numbers must be below, as in `finite`.
     """
     told: list[str] = []
     for column in moments:
@@ -87,7 +97,7 @@ def say_uncountable(frame: pd.DataFrame, name: str, *, moments: Iterable[str] = 
             told += _told(frame, column, at_the_edge(frame, column), key)
     for column in numbers:
         if column in frame.columns:
-            told += _told(frame, column, np.isinf(amounts(frame, column)), key)
+            told += _told(frame, column, np.abs(amounts(frame, column)) >= below, key)
     if told:
         warn(f"{name}: values that cannot be counted with are read as empty: {'; '.join(told)}.")
 

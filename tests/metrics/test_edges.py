@@ -127,6 +127,27 @@ def test_an_infinite_amount_costs_its_own_row(dtype: str) -> None:
     assert bills["amount"].tolist() == [5.0]
 
 
+HUGE = pd.DataFrame({"deal_id": [1], "id": ["a"], "type": ["percentage"], "amount": [-1e308]})
+
+
+@pytest.mark.filterwarnings("ignore:No cancellations are given:pdframe.errors.DataWarning")
+def test_an_amount_that_no_sum_holds_costs_its_own_row() -> None:
+    """Each of these ended in a bare RuntimeWarning of numpy."""
+    once = books.lines([{"billing_frequency": "one-time"}])
+    with pytest.warns(DataWarning, match=r"amount in 1 row, for example -1e\+308 \(deal_id 1\)"):
+        assert metrics.mrr_lines(once, books.deals([{}]), discounts=HUGE)["one_time"].tolist() == [100.0]
+    ledger = books.ledger({}, {"customer": 2}).assign(mrr=[100.0, 1e308])
+    deals = books.deals([{"mrr": 100.0, "arr": 1200.0}, {"mrr": -1e308, "arr": None}])
+    with pytest.warns(DataWarning, match=r"mrr in 1 row, for example 1e\+308 \(id 2\)"):
+        found = metrics.reconcile(ledger, deals)
+    assert found["difference"].tolist() == [0.0, -1e308]
+    assert found["reason"].isna().tolist() == [True, False]
+    plan = books.installments([{"billing_date": "2025-05-01", "amount": 5.0}, {"billing_date": "2025-05-01", "amount": 1e308}])
+    with pytest.warns(DataWarning, match="1 installments have no date or amount, or one out of range"):
+        bills = metrics.billing_schedule(books.lines([]), plan, books.deals([{}]), **YEAR)
+    assert bills["amount"].tolist() == [5.0]
+
+
 def test_a_nan_in_a_nullable_column_is_a_null() -> None:
     held = pd.arrays.FloatingArray(np.array([100.0, np.nan]), np.array([False, False]))
     found = metrics.sales_velocity(two_wins("2025-03-10").assign(value=held), **YEAR)

@@ -13,7 +13,8 @@ from pdframe.metrics.revenue.policy import RevenuePolicy
 UNIT = 1_000_000
 """Parts of a currency unit that money is counted in."""
 LARGEST = 1e12
-"""Amounts of lines from here on are kept apart: sums of them would not fit."""
+"""Lines with amounts from here on are kept apart, such discounts are none: sums of them would not
+fit."""
 
 PRICED = ("quantity", "item_price", "discount", "discount_type", "tax", "tax_method")
 
@@ -54,13 +55,13 @@ def shares_kept(once: Floats, lines: pd.DataFrame, deals: pd.DataFrame, discount
         With deal_id, type and amount. Percentages are each of the full one-time part, and all together take no more than that.
     """
     discounts = need(discounts, "discounts", ["deal_id", "type", "amount"])
-    say_uncountable(discounts, "discounts", numbers=["amount"], key="deal_id")
+    say_uncountable(discounts, "discounts", numbers=["amount"], key="deal_id", below=LARGEST)
     known = pd.Index(ids(lines, "deal_id"))
     place, deal_ids = pd.factorize(known)
     size = len(deal_ids)
     own = np.asarray(pd.Index(deal_ids).get_indexer(pd.Index(ids(discounts, "deal_id"))), dtype=np.int64)
     rows, own = discounts[own >= 0], own[own >= 0]
-    amount, percentage = np.nan_to_num(finite(rows, "amount")), equals(rows, "type", "percentage")
+    amount, percentage = np.nan_to_num(finite(rows, "amount", below=LARGEST)), equals(rows, "type", "percentage")
     cut = np.bincount(own[percentage], amount[percentage] / 100, minlength=size)
     fixed = np.bincount(own[~percentage], amount[~percentage], minlength=size)
     alike = np.ones(len(lines), np.bool_)

@@ -16,7 +16,7 @@ from pdframe.metrics.line_values import differs
 from pdframe.metrics.revenue.lines import BILLED, ledger_columns, won_lines
 from pdframe.metrics.revenue.periods import MONTHS, ONE_TIME, WEEKLY, frequencies
 from pdframe.metrics.revenue.policy import RevenuePolicy, chosen
-from pdframe.metrics.revenue.prices import PRICED, period_amounts, rounded
+from pdframe.metrics.revenue.prices import LARGEST, PRICED, period_amounts, rounded
 from pdframe.metrics.revenue.versions import current
 from pdframe.metrics.states import Deleted, check_deleted, counted_status
 
@@ -105,7 +105,7 @@ def reconcile(
     lines = current(lines)
     deals = need(deals, "deals", ["id", "status", "currency", "mrr", "arr"])
     say_uncountable(deals, "deals", numbers=["mrr", "arr", "value"])
-    say_uncountable(lines, "lines", numbers=["mrr", "amount"])
+    say_uncountable(lines, "lines", numbers=["mrr", "amount"], below=LARGEST)
     check_deleted(deleted, deals)
     counts = counted_status(deals, "UTC", deleted=deleted).isin(policy.statuses).to_numpy(bool)
     held = deals[counts].drop_duplicates("id").reset_index(drop=True)
@@ -116,7 +116,7 @@ def reconcile(
     size, fine = len(held), lines["problem"].isna().to_numpy()
     recurs = fine & (frequencies(lines["billing_frequency"]) != ONE_TIME)
     number = np.bincount(place[recurs], minlength=size)
-    mrr = _sums(place[recurs], np.nan_to_num(finite(lines, "mrr"))[recurs], size)
+    mrr = _sums(place[recurs], np.nan_to_num(finite(lines, "mrr", below=LARGEST))[recurs], size)
     reported, yearly = finite(held, "mrr"), finite(held, "arr")
     if len(held) and np.isnan(reported).all() and np.isnan(yearly).all():
         warn("No deal reports mrr or arr: plans below Growth have neither. There is nothing to compare with.")
@@ -168,7 +168,7 @@ def _near(reported: Floats, ours: Floats, slack: Floats) -> Flags:
 
 def _lines_of(lines: pd.DataFrame, place: Ints, policy: RevenuePolicy) -> _Lines:
     cycles = amounts(lines, "billing_frequency_cycles")
-    amount, mrr = finite(lines, "amount"), finite(lines, "mrr")
+    amount, mrr = (finite(lines, name, below=LARGEST) for name in ("amount", "mrr"))
     listed = taxed = None
     if set(PRICED) <= set(lines.columns):
         listed = period_amounts(lines, dataclasses.replace(policy, discount="ignored" if policy.discount == "deducted" else "deducted"))
