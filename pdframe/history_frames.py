@@ -72,6 +72,7 @@ def deal_history(
     looks: pa.Table,
     changes: pa.Table | None = None,
     loaded: Mapping[int, datetime] | None = None,
+    pipelines: Mapping[int, int] | None = None,
 ) -> pd.DataFrame:
     """Changes of deals: one row per deal and change of a tracked column.
 
@@ -83,6 +84,8 @@ def deal_history(
         Rows of deal changelogs as they are cached: deal_id, time, field_key, old_value, new_value.
     loaded
         Server's time at which each deal's changelog was read, also where it holds nothing.
+    pipelines
+        Pipeline of each stage: a changelog may tell a move to another pipeline by its stage alone.
 
     Returns
     -------
@@ -94,6 +97,7 @@ def deal_history(
     # The changelog of a deal that is gone since was read, at its newest row at the earliest.
     read = {**_newest_rows(changes), **read}
     events = _events(changes)
+    _add_pipelines(events, pipelines or {})
     found = states.changes(without={*read} if read else frozenset())
     found += _with_changelog(states, events, read)
     return _frame(found, DEAL_HISTORY, OF_DEALS)
@@ -119,12 +123,19 @@ def line_history(rows: pa.Table, looks: pa.Table, deals: pd.DataFrame) -> pd.Dat
     return _gone_with_deal(frame, deals)
 
 
-def known_by_changelog(rows: pa.Table, looks: pa.Table, changes: pa.Table, loaded: Mapping[int, datetime], when: datetime) -> pa.Table:
+def known_by_changelog(
+    rows: pa.Table,
+    looks: pa.Table,
+    changes: pa.Table,
+    loaded: Mapping[int, datetime],
+    when: datetime,
+    pipelines: Mapping[int, int] | None = None,
+) -> pa.Table:
     """The deals whose changelog is loaded, as looks and the changelog told of them at a time: one row a deal known by then.
 
     Parameters
     ----------
-    rows, looks, changes, loaded
+    rows, looks, changes, loaded, pipelines
         As in `deal_history`.
     when
         A time.
@@ -139,7 +150,7 @@ def known_by_changelog(rows: pa.Table, looks: pa.Table, changes: pa.Table, loade
     from pdframe.metrics.change_rows import states_at
 
     ids = pa.array(sorted({*pc.unique(changes["deal_id"]).to_pylist(), *loaded}), pa.int64())
-    history = deal_history(rows.filter(pc.is_in(rows["deal_id"], value_set=ids)), looks, changes, loaded)
+    history = deal_history(rows.filter(pc.is_in(rows["deal_id"], value_set=ids)), looks, changes, loaded, pipelines)
     moment = pd.Timestamp(when)
     states = states_at(history, "deal_id", REMEMBERED, moment, "UTC")
     known = history[history["seen_at"] <= moment]
@@ -332,6 +343,18 @@ def _events(changes: pa.Table | None) -> dict[tuple[int, str], list[_Event]]:
     for key, rows in found.items():
         found[key] = _oldest_first(rows)
     return found
+
+
+def _add_pipelines(events: dict[tuple[int, str], list[_Event]], pipelines: Mapping[int, int]) -> None:
+    """Add the moves to another pipeline of deals whose changelog tells none, as their stages tell them."""
+    names = {str(stage): str(pipeline) for stage, pipeline in pipelines.items()}
+    for deal, name in list(events):
+        if name != "stage_id" or (deal, "pipeline_id") in events:
+            continue
+        moves = [(row.time, names.get(row.before or ""), names.get(row.after or "")) for row in events[deal, name]]
+        told = [_Event(*move) for move in moves if None not in move and move[1] != move[2]]
+        if told:
+            events[deal, "pipeline_id"] = told
 
 
 def _oldest_first(rows: list[_Event]) -> list[_Event]:

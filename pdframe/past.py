@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pdframe.deleted import DeletedDeals
-from pdframe.errors import ArgumentError, NotCachedError
+from pdframe.errors import ArgumentError, CacheError, NotCachedError
 from pdframe.frames import to_frame
 from pdframe.frames.problems import warn
 from pdframe.history import History, known_at
@@ -193,7 +193,7 @@ class Past(ABC):
             return rows.slice(0, 0).drop_columns(list(_BESIDE))
         from pdframe.history_frames import known_by_changelog
 
-        return known_by_changelog(rows, looks, changes, self._changes_loaded(), moment)
+        return known_by_changelog(rows, looks, changes, self._changes_loaded(), moment, self._pipelines())
 
     def deal_history(self) -> pd.DataFrame:
         """One row a deal and change of a tracked column, from kept looks and loaded changelogs.
@@ -234,7 +234,7 @@ class Past(ABC):
         from pdframe.history_frames import deal_history
 
         history = History(self._store)
-        frame = deal_history(history.rows(), history.looks(), self._changes(), self._changes_loaded())
+        frame = deal_history(history.rows(), history.looks(), self._changes(), self._changes_loaded(), self._pipelines())
         frame.attrs["tz"] = self.tz
         return frame
 
@@ -280,6 +280,16 @@ class Past(ABC):
     def _changes(self) -> pa.Table | None:
         """The changelogs that were loaded, None where none was."""
         return self._store.read("deal_changes") if self._store.manifest("deal_changes") is not None else None
+
+    def _pipelines(self) -> dict[int, int]:
+        """The pipeline of each stage, as far as stages are cached."""
+        try:
+            if self._store.manifest("stages") is None:
+                return {}
+            stages = self._store.read("stages", ["id", "pipeline_id"]).drop_null()
+        except CacheError:
+            return {}  # the next sync loads them again
+        return dict(zip(stages["id"].to_pylist(), stages["pipeline_id"].to_pylist(), strict=True))
 
     def _changes_loaded(self) -> dict[int, datetime]:
         """When the changelog of each deal was read, by the server's clock; also of deals whose changelog is empty."""

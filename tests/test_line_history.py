@@ -403,6 +403,16 @@ def test_the_last_change_of_a_stage_is_not_when_the_pipeline_changed() -> None:
     assert (changed.loc["pipeline_id", "time"], changed.loc["pipeline_id", "time_after"]) == (day(6), day(1))
 
 
+def test_a_pipeline_that_the_changelog_leaves_out_is_that_of_the_stages() -> None:
+    rows = rows_of({"stage_id": 9, "pipeline_id": 2, "stage_change_time": day(6).to_pydatetime(), "seen_at": day(8).to_pydatetime()})
+    changes = changelog((2, "stage_id", "1", "3"), (4, "stage_id", "3", "7"), (6, "stage_id", "7", "9"))
+    frame = deal_history(rows, looks_of(rows), changes, {1: day(9).to_pydatetime()}, {1: 1, 3: 1, 7: 2, 9: 2})
+    pipelines = frame[frame["column"] == "pipeline_id"]
+    assert pipelines["after"].tolist() == ["1", "2"]
+    assert pipelines["time"].tolist() == [day(0), day(4)]
+    assert pipelines["source"].eq("changelog").all()
+
+
 def test_the_changelog_of_a_deal_that_is_gone_was_read_at_its_newest_row() -> None:
     """It cannot be asked for again, so nothing says when it was read."""
     rows = rows_of({"value": 30.0, "seen_at": day(4).to_pydatetime()})
