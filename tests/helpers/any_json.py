@@ -47,7 +47,9 @@ ALL_FIELDS = read_fields(
 
 @st.composite
 def rows_of(draw, table):
-    names = st.sampled_from([column.path.partition(".")[0] for column in table.columns] + ["strange", "Strange", "ID", "\0", "\udfff", "owner_name"])
+    names = st.sampled_from(
+        [column.path.partition(".")[0] for column in table.columns] + ["strange", "Strange", "ID", "\0", "\udfff", "owner_name"]
+    )
     codes = st.sampled_from([one.code for one in ALL_FIELDS] + ["e" * 40, "title", ""])
     row = st.dictionaries(names, JSON_VALUES, max_size=8)
     custom = st.dictionaries(codes, JSON_VALUES, max_size=6) | JSON_VALUES
