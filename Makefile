@@ -4,7 +4,7 @@ BIN := .venv/bin
 READY := .venv/.ready
 JOBS ?= 2
 
-.PHONY: demo test chaos fuzz lint format types layers notebooks bench setup clean help
+.PHONY: demo test chaos fuzz lint format types layers notebooks pictures bench setup clean help
 
 help:  ## this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /\1\t/' | expand -t 12
@@ -33,6 +33,7 @@ chaos: $(READY)  ## longer random lives, more faults and simulations than `make 
 	$(BIN)/python -m pytest -p no:xdist tests/chaos
 	PDFRAME_LIFE_EXAMPLES=$${PDFRAME_LIFE_EXAMPLES:-300} $(BIN)/python -m pytest -n $(JOBS) tests/life
 	PDFRAME_FAULTS=$${PDFRAME_FAULTS:-10} $(BIN)/python -m pytest -n $(JOBS) tests/faults
+	PDFRAME_HISTORIES=$${PDFRAME_HISTORIES:-30} $(BIN)/python -m pytest -n $(JOBS) tests/test_history_truth.py
 
 fuzz: $(READY)  ## pages that a fuzzer makes up, ten minutes (FUZZ=seconds); atheris has wheels for Linux alone
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint requirements.lock atheris
@@ -51,6 +52,9 @@ layers: $(READY)
 format: $(READY)  ## let ruff put the code in form
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+pictures: $(READY)  ## run the README's code; write its pictures and outputs
+	$(BIN)/python tests/helpers/readme.py
 
 bench: $(READY)  ## the figures that the README quotes, measured here and now
 	$(BIN)/python -m tests.bench

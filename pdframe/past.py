@@ -1,4 +1,4 @@
-"""The part of an account that looks back: stage visits, and deals as they were known at a time."""
+"""The part of an account that looks back: stage visits, changes, and deals as they were known at a time."""
 
 from __future__ import annotations
 
@@ -12,10 +12,12 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from pdframe.deleted import DeletedDeals
 from pdframe.errors import ArgumentError, NotCachedError
 from pdframe.frames import to_frame
+from pdframe.frames.problems import warn
 from pdframe.history import History, known_at
-from pdframe.schema.kept import HISTORY
+from pdframe.schema.kept import DELETED_DEALS, HISTORY, OF_LINES
 from pdframe.store import Store
 from pdframe.sync.asked import load_asked
 
@@ -56,10 +58,11 @@ class Past(ABC):
         """One row a stage."""
 
     def stage_visits(self, *, refresh: Literal["full"] | bool | None = None) -> pd.DataFrame:
-        """One row a stay of a deal in a stage, archived and deleted deals included.
+        """One row a stay of a deal in a stage, archived deals and those known as deleted included.
 
         From the changelogs that were loaded (`deal_changes`), else from the looks that every sync of deals keeps, else from the deals as
-        they are. Sync often: what happens between two looks is not known later.
+        they are. Sync often: what happens between two looks is not known later. Of deals that were deleted before any look found them,
+        those are known that a sync or `deals(deleted=True)` read in a list of deletions: 30 days back. Nothing is asked for them here.
 
         Parameters
         ----------
@@ -87,7 +90,7 @@ class Past(ABC):
         # Not at the top: what is imported there, every session waits for.
         from pdframe.visits import stage_visits
 
-        deals = self.deals(refresh=refresh, labels=False, columns=_STATE)
+        deals = self._with_deleted(self.deals(refresh=refresh, labels=False, columns=_STATE))
         stages = self.stages(refresh=refresh, labels=False, columns=["id", "order_nr", "pipeline_id"])
         history, manifest = History(self._store), self._store.manifest("deals")
         visits = stage_visits(
@@ -102,8 +105,20 @@ class Past(ABC):
         visits.attrs["tz"] = self.tz
         return visits
 
+    def _with_deleted(self, deals: pd.DataFrame) -> pd.DataFrame:
+        """Deals with those that are known as deleted, of which no history need be kept."""
+        kept = DeletedDeals(self._store).rows()
+        kept = kept.filter(pc.invert(pc.is_in(kept["id"], value_set=pa.array(deals["id"], pa.int64()))))
+        if not kept.num_rows:
+            return deals
+        columns = [*_STATE, "deleted_time", "seen_at"]
+        return pd.concat([deals, to_frame(kept, DELETED_DEALS, labels=False, columns=columns)], ignore_index=True)
+
     def as_of(self, when: str | date | pd.Timestamp) -> pd.DataFrame:
-        """Deals as the kept history knew them at a time: nothing that was seen later.
+        """Deals as they were known at a time: nothing that was seen later.
+
+        From the looks that every sync of deals keeps; where the changelog of a deal is loaded (`deal_changes`), it tells the values of
+        the deal between two looks and before the first one.
 
         Parameters
         ----------
@@ -114,33 +129,130 @@ class Past(ABC):
         Returns
         -------
         DataFrame
-            One row a deal that was seen by then: deal_id, the columns of deals that are kept, gone (deleted, then `status` says so, or no
-            longer visible: the other columns are as seen last), seen_at (server's time of the look that found it so, UTC).
+            One row a deal that was known by then: deal_id, the columns of deals that are kept, gone (deleted, then `status` says so, or no
+            longer visible: the other columns are as seen last), seen_at (server's time of the look that found it so, or of the change that
+            the changelog tells, UTC). Null where a deal had no value, or where nothing tells it: a changelog does not tell `is_archived`,
+            and tells owner, probability and expected close from their first change on.
 
         Raises
         ------
         ArgumentError
             `when` is no time.
         NotCachedError
-            No history is kept, or it begins later.
+            No history is kept, or it begins later and no loaded changelog tells of that time.
         CacheError
-            The kept history cannot be read.
+            The kept history or a cached changelog cannot be read.
+
+        Warns
+        -----
+        DataWarning
+            The kept history begins later: the frame holds only the deals whose changelog is loaded.
+
+        Examples
+        --------
+        >>> then = account.as_of("2026-06-30")
+        >>> then[["deal_id", "status", "value", "currency"]]
         """
         moment, history = _moment(when, self.tz), History(self._store)
-        begins = pc.min(history.looks()["seen_at"]).as_py()
-        if begins is None:
+        looks, rows = history.looks(), history.rows()
+        begins = pc.min(looks["seen_at"]).as_py()
+        told = self._told_by_changelogs(rows, looks, moment)
+        if begins is None and not told.num_rows:
             raise NotCachedError(
                 "No history of deals is kept yet: it begins with the first account.sync('deals') and grows with every one."
             )
-        if moment < begins:
-            raise NotCachedError(
-                f"The kept history of deals begins at {begins:%Y-%m-%d %H:%M:%S} UTC, after {moment:%Y-%m-%d %H:%M:%S} UTC: nobody looked "
-                "before. Ask for a later time; stage_visits() tells what is known of earlier stages."
-            )
-        rows = known_at(history.rows(), moment)
-        known = to_frame(rows, HISTORY).drop(columns=list(_BESIDE))
+        if begins is not None and moment < begins:
+            late = f"The kept history of deals begins at {begins:%Y-%m-%d %H:%M:%S} UTC, after {moment:%Y-%m-%d %H:%M:%S} UTC"
+            if not told.num_rows:
+                raise NotCachedError(
+                    f"{late}, and no loaded changelog tells of that time. Ask for a later time; account.deal_changes() loads changelogs, "
+                    "20 tokens a deal."
+                )
+            added = rows.filter(pc.less_equal(rows["add_time"], pa.scalar(moment, pa.timestamp("us", "UTC"))))
+            others = len(set(added["deal_id"].to_pylist()) - set(told["deal_id"].to_pylist()))
+            if others:
+                warn(
+                    f"{late}: as_of holds the {told.num_rows:,} deals whose changelog is loaded, and lacks {others:,} others. "
+                    "account.deal_changes() loads theirs, 20 tokens a deal."
+                )
+        looked = known_at(rows, moment).drop_columns(list(_BESIDE))
+        looked = looked.filter(pc.invert(pc.is_in(looked["deal_id"], value_set=told["deal_id"].combine_chunks())))
+        known = to_frame(pa.concat_tables([looked, told]).sort_by("deal_id"), HISTORY).drop(columns=list(_BESIDE), errors="ignore")
         known.attrs["tz"] = self.tz
         return known
+
+    def _told_by_changelogs(self, rows: pa.Table, looks: pa.Table, moment: datetime) -> pa.Table:
+        """The deals whose changelog is loaded as they were known at a time; no row where none is."""
+        changes = self._changes()
+        if changes is None:
+            return rows.slice(0, 0).drop_columns(list(_BESIDE))
+        from pdframe.history_frames import known_by_changelog
+
+        return known_by_changelog(rows, looks, changes, self._changes_loaded(), moment)
+
+    def deal_history(self) -> pd.DataFrame:
+        """One row a deal and change of a tracked column, from kept looks and loaded changelogs.
+
+        Where the changelog of a deal is loaded (`deal_changes`), it tells the columns stage_id, pipeline_id, status, value, currency,
+        owner_id, expected_close_date, probability, won_time and lost_time up to the time at which it was read; looks add what it does not
+        tell. Such a deal also has a row a column for the value that it was created with (`before` null, `time` its add_time). Any other
+        deal has the values that the first look found, and what each later look found changed. Nothing is asked of the API.
+
+        Returns
+        -------
+        DataFrame
+            deal_id; column: a tracked column, or is_deleted; before, after: values as text (numbers as plain decimals, ids as whole
+            numbers, true or false, ISO dates, ISO times in UTC), null: none; time (UTC): when it changed, of a first look when that was;
+            where it is only bounded, the latest time possible; time_after: the earliest time possible, null where `time` is exact;
+            source: changelog, snapshots (two looks differ), first look (no change: `before` and `time_after` are null); seen_at: server's
+            time of the look that found it, `time` where the changelog tells it. A deal that disappears has a row is_deleted "true" (and
+            status "deleted" where the API listed it so), one that comes back is_deleted "false". By deal, time and column.
+
+        Raises
+        ------
+        CacheError
+            The kept history or a cached changelog cannot be read.
+
+        Examples
+        --------
+        >>> history = account.deal_history()
+        >>> history[(history["column"] == "value") & (history["source"] != "first look")]
+        """
+        from pdframe.history_frames import deal_history
+
+        history = History(self._store)
+        return deal_history(history.rows(), history.looks(), self._changes(), self._changes_loaded())
+
+    def line_history(self) -> pd.DataFrame:
+        """One row a line item and change of a tracked column, from the looks that syncs of line items keep.
+
+        The API tells the line items of today alone: an edit or a removal restates the months before. The looks tell what each line was
+        when; they begin with the first sync by a version of pdframe that keeps them. Nothing is asked of the API.
+
+        Returns
+        -------
+        DataFrame
+            id: line item; deal_id: its deal, that of its last look; then the columns of `deal_history` from `column` on. The tracked
+            columns are all that revenue metrics read: deal_id, product_id, product_variation_id, name, currency, quantity, item_price,
+            discount, discount_type, tax, tax_method, sum, is_enabled, billing_frequency, billing_frequency_cycles, billing_start_date.
+            The first look at a line item has a row for each of them that is not null, so that a line that is gone can be rebuilt. One
+            that disappears has a row is_deleted "true", at the latest when its deal was deleted; one that comes back is_deleted "false". By
+            line item, time and column.
+
+        Raises
+        ------
+        CacheError
+            A kept history or a cached changelog cannot be read.
+
+        Examples
+        --------
+        >>> history = account.line_history()
+        >>> history[history["column"] == "item_price"]
+        """
+        from pdframe.history_frames import line_history
+
+        lines = History(self._store, OF_LINES)
+        return line_history(lines.rows(), lines.looks(), self.deal_history())
 
     def _changes(self) -> pa.Table | None:
         """The changelogs that were loaded, None where none was."""

@@ -11,6 +11,7 @@ import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -402,17 +403,25 @@ class Stored:
     table
         Its name.
     parts
-        Its files, in order; all have the same columns, or the later ones more.
+        Its files, in order; all have the same columns, or the later ones more. Where columns differ in type, they can only be read by
+        `parts`.
     """
 
     def __init__(self, table: str, parts: Sequence[tuple[Path, pq.ParquetFile]]) -> None:
         self._table = table
         self._parts = parts
-        schemas = [file.schema_arrow for _, file in parts]
-        self.schema: pa.Schema = schemas[0] if len(schemas) == 1 else pa.unify_schemas(schemas)
         self.num_rows = sum(file.metadata.num_rows for _, file in parts)
-        self._places = {name: place for place, name in enumerate(self.schema.names)}
         self._block = pa.table({})
+
+    @cached_property
+    def schema(self) -> pa.Schema:
+        """Names and types of the columns."""
+        schemas = [file.schema_arrow for _, file in self._parts]
+        return schemas[0] if len(schemas) == 1 else pa.unify_schemas(schemas)
+
+    @cached_property
+    def _places(self) -> Mapping[str, int]:
+        return {name: place for place, name in enumerate(self.schema.names)}
 
     def __getitem__(self, name: str) -> pa.ChunkedArray:
         """A column. Who takes the one that follows the last is likely to go on: then some are read at once."""

@@ -8,7 +8,7 @@ type      reads                                                does not read
 ========  ===================================================  =====================================
 integer   5, 5.0, "5", "5.0", "-5", "+5", "05", " 5 ", "1e3"   5.5, "5.5", true, "1,2", "1_000",
                                                                "1,000", "0x10", "NaN", "", "١٢",
-                                                               anything outside 64 bits
+                                                               2**63 and beyond, either way
 number    the same, and 5.5, "5.5", ".5", "-1.5e-3"            true, NaN, infinities, "1,5", "", "0x10"
 flag      true, false, 0, 1, 0.0, 1.0, their text in any case  2, "yes", "Y", "on", ""
           ("True", "1", "1.0")
@@ -106,12 +106,13 @@ def text(value: object) -> str:
 
 
 def integer(value: object) -> int:
-    """Read a whole number of 64 bits; text is exact, it never becomes a float on the way."""
+    """Read a whole number of 64 bits, but the least; text is exact, it never becomes a float on the way."""
     if isinstance(value, str):
         value = _whole(value)
     elif isinstance(value, float) and value.is_integer():
         value = int(value)
-    if isinstance(value, int) and not isinstance(value, bool) and -(2**63) <= value < 2**63:
+    # The least integer of 64 bits means null where integers are counted with.
+    if isinstance(value, int) and not isinstance(value, bool) and abs(value) < 2**63:
         return value
     raise UnfitError
 

@@ -170,6 +170,37 @@ def test_as_of_tells_what_was_known_then(account: sandbox.SandboxAccount) -> Non
     assert new.index[~new["gone"]].tolist() == shown(account)["id"].tolist()
 
 
+def test_as_of_tells_what_changelogs_tell_between_and_before_looks(account: sandbox.SandboxAccount) -> None:
+    company = account.company_model
+    deals = account.deals()
+    begins = pd.Timestamp(company.now, unit="s", tz="UTC")
+    open_deals = deals[(deals["status"] == "open") & ~deals["is_archived"]]
+    deal = next(int(number) for number in open_deals["id"] if not company.lines_of(int(number)))
+    company.edit_deal(deal, value=4711.5)
+    account.advance(days=4)
+    company.win_deal(deal)
+    won = pd.Timestamp(company.now, unit="s", tz="UTC")
+    account.advance(days=4)
+    account.sync("deals")
+    days = {name: begins + pd.Timedelta(days=count) for name, count in {"between": 2, "after": 6, "before": -1}.items()}
+    assert account.as_of(days["between"]).set_index("deal_id")["value"][deal] != 4711.5
+    account.deal_changes([deal])
+    between, after = (account.as_of(days[name]).set_index("deal_id").loc[deal] for name in ("between", "after"))
+    assert (between["value"], between["status"]) == (4711.5, "open")
+    assert (after["status"], after["won_time"], after["first_won_time"], after["seen_at"]) == ("won", won, won, won)
+    assert pd.isna(between["won_time"])
+    assert not between["gone"]
+    assert len(account.as_of(days["between"])) == len(deals)
+    with pytest.warns(DataWarning, match=r"holds the 1 deals whose changelog is loaded, and lacks \d+ others"):
+        before = account.as_of(days["before"])
+    assert before["deal_id"].tolist() == [deal]
+    # What no changelog tells is not taken from later.
+    assert pd.isna(before["is_archived"][0])
+    assert before["add_time"][0] == deals.set_index("id")["add_time"][deal]
+    with pytest.raises(NotCachedError, match="no loaded changelog tells of that time"):
+        account.as_of("2019-01-01")
+
+
 def test_a_bare_date_means_the_end_of_that_day_in_the_company_s_timezone(account: sandbox.SandboxAccount) -> None:
     account.sync("deals")
     assert account.tz == "Europe/Tallinn"

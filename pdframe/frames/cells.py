@@ -104,7 +104,8 @@ def finite(numbers: pa.Array | pa.ChunkedArray, storage: pa.DataType) -> pa.Arra
 def _integers_whole(values: Sequence[Any], storage: pa.DataType) -> pa.Array:
     # Told what they are, Arrow would cut 0.5 to 0 without a word; asked what they are, it tells.
     found = pa.array(values)
-    if found.type != storage:
+    # The least of all means null where integers are counted with.
+    if found.type != storage or pc.min(found).as_py() == -(2**63):
         raise UnfitError
     return found
 

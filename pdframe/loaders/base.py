@@ -13,11 +13,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pdframe.api.client import Client
+from pdframe.deleted import DeletedDeals, with_lines_of_deleted
 from pdframe.errors import AccessError, ArgumentError, CacheError, NotCachedError
 from pdframe.frames import Rows, storage_schema, to_frame
 from pdframe.frames.problems import warn
 from pdframe.loaders.names import lookups, no_names
 from pdframe.schema import TABLES, Table
+from pdframe.schema.kept import DEALS_AND_DELETED
 from pdframe.store import Store
 from pdframe.sync import Syncer
 from pdframe.sync.mend import is_lost
@@ -56,11 +58,17 @@ class Loading(ABC):
         columns: Columns,
         *,
         only: Callable[[Rows], pa.ChunkedArray] | None = None,
+        deleted: bool = False,
     ) -> pd.DataFrame:
-        """Load a table; `only` says which of its rows to keep."""
-        table = TABLES[name]
+        """Load a table; `only` says which of its rows to keep.
+
+        `deleted` adds what is known of deleted deals: themselves, or their line items.
+        """
+        of_deals = deleted and name == "deals"
+        table = DEALS_AND_DELETED if of_deals else TABLES[name]
         asked = self._asked(table, refresh, labels, names, columns)
         syncer = self._syncer
+        began = syncer.now()
         if refresh is False:
             if self._store.manifest(name) is None:
                 raise NotCachedError(
@@ -70,6 +78,13 @@ class Loading(ABC):
             syncer.ensure(name, max_age=self._max_age)
         else:
             syncer.refresh(name, full=refresh == "full")
+        if of_deals and refresh is not False:
+            syncer.list_deletions(max_age=self._max_age, since=None if refresh is None else began)
+        elif of_deals and DeletedDeals(self._store).listed_at is None:
+            warn(
+                f"{name}: the list of deleted deals was never read into this cache, and refresh=False asks nothing of the API: deals that "
+                f"were deleted before the first sync are missing. Call account.{name}(deleted=True)."
+            )
 
         if refresh is False and is_lost(self._store, table.field_list):
             warn(
@@ -79,6 +94,10 @@ class Loading(ABC):
 
         def read() -> pd.DataFrame:
             rows: Rows = self._store.open_table(name)
+            if of_deals:
+                rows = DeletedDeals(self._store, syncer.fields(table)).beside(self._store.read(name))
+            elif deleted:
+                rows = with_lines_of_deleted(self._store, self._store.read(name))
             if only is not None:
                 rows = Kept(rows, only(rows))
             return self._frame(rows, table, refresh, labels, names, asked)

@@ -10,7 +10,7 @@ import pandas as pd
 
 from pdframe.metrics.columns import Flags, Floats, dates, days_between, equals, ids, looked_up, one_row_each, ratio, say_uncountable, times
 from pdframe.metrics.inputs import DAY, in_zone, local_date, moment, need, warn, zone_of
-from pdframe.metrics.known import NEVER, VISITS, in_micros, known
+from pdframe.metrics.known import NEVER, VISITS, in_micros, on_show, visited
 from pdframe.metrics.states import OPEN, changed_after, deleted_by, states
 from pdframe.metrics.survival import kaplan_meier
 
@@ -60,7 +60,8 @@ def deal_aging(
 
     Notes
     -----
-    Stays are known as in `stage_velocity`. A deal is where its visits say; a deal that none of them knows by `as_of` is open, and in the
+    Stays are known as in `stage_velocity`, those of a deal that was deleted after it was closed
+    left out. A deal is where its visits say; a deal that none of them knows by `as_of` is open, and in the
     stage it is in, as `deals` says. Completed stays count if both ends are exact and they were under observation before they ended
     (`seen_at`): what is found only when it is over was found because it was over. A warning counts the others and tells how to get them;
     where nothing is left, median_days and share_longer are null. A deal that `deals` knows as deleted by `as_of` (`is_deleted`, and since
@@ -76,7 +77,7 @@ def deal_aging(
     now = moment(as_of, tz, "as_of", end_of_day=True)
     stays = _stays(visits, tz, now)
     _report_unwatched(stays)
-    result = _open_deals(deals, stays, tz, now)
+    result = _open_deals(deals, stays, ids(visits, "deal_id")[on_show(visits, now, tz)], tz, now)
     placed = stages.set_index(pd.Index(one_row_each(stages, "stages")))
     where = result["stage_id"]
     result["stage"] = looked_up(where, placed["name"]).astype("str")
@@ -93,7 +94,7 @@ def deal_aging(
 
 def _stays(visits: pd.DataFrame, tz: str, now: pd.Timestamp) -> pd.DataFrame:
     """The stays known at `now`, with what was known of them then."""
-    stays = known(visits, now, tz)
+    stays = visited(visits, now, tz)
     over = stays.left != NEVER
     loose = stays.of(visits["entered_after"]).notna().to_numpy()
     cut = over & stays.of(visits["left_after"]).notna().to_numpy()
@@ -127,8 +128,8 @@ def _report_unwatched(stays: pd.DataFrame) -> None:
         )
 
 
-def _open_deals(deals: pd.DataFrame, stays: pd.DataFrame, tz: str, now: pd.Timestamp) -> pd.DataFrame:
-    """One row a deal open at `now`: where it is, since when, and what `deals` tells of it."""
+def _open_deals(deals: pd.DataFrame, stays: pd.DataFrame, visited: pd.Series[Any], tz: str, now: pd.Timestamp) -> pd.DataFrame:
+    """One row a deal open at `now`: where it is, since when, and what `deals` tells of it. `visited`: deals that visits know."""
     own, changed = one_row_each(deals, "deals"), changed_after(deals, tz, now)
     told = pd.DataFrame({"deal_id": own, "changed": changed})
     for column in _TOLD:
@@ -141,7 +142,7 @@ def _open_deals(deals: pd.DataFrame, stays: pd.DataFrame, tz: str, now: pd.Times
     columns = ["deal_id", "pipeline_id", "stage_id", "entered_at", "since"]
     there = stays["open"] & ~stays["deal_id"].isin(own[deleted_by(deals, tz, now)])
     current = stays.loc[there, columns].sort_values(["deal_id", "since"], kind="stable").drop_duplicates("deal_id", keep="last")
-    bare = (states(deals, tz, now).state == OPEN) & ~own.isin(stays["deal_id"]).to_numpy()
+    bare = (states(deals, tz, now).state == OPEN) & ~own.isin(visited).to_numpy()
     place = pd.DataFrame({"deal_id": own, **{column: ids(deals, column).mask(changed) for column in columns[1:3]}})[bare]
     found: pd.DataFrame = pd.concat([current, place], ignore_index=True).merge(told, on="deal_id", how="left")
     found = found.sort_values("deal_id", ignore_index=True)

@@ -14,7 +14,8 @@ from pdframe.errors import ArgumentError
 from pdframe.metrics.by import attributes
 from pdframe.metrics.columns import NO_ID, equals, ids, one_row_each, plain_ids
 from pdframe.metrics.inputs import DAY, NULL, grouped, keys, micros, moment, need, warn, window, zone_of
-from pdframe.metrics.known import CHANGED_PIPELINE, CHANGELOG, DELETED, LOST, NEVER, VISITS, WON, Known, in_micros, known
+from pdframe.metrics.known import CHANGED_PIPELINE, CHANGELOG, DELETED, LOST, NEVER, VISITS, WON, Known, in_micros, visited
+from pdframe.metrics.states import Deleted
 from pdframe.metrics.survival import Flags, Floats, Ints
 
 Skipped: TypeAlias = Literal["implied", "touched", "strict"]
@@ -82,7 +83,7 @@ class Cohort:
     visited
         One row a stage, one column a deal: its first visit, `NEVER` where there is none.
     won
-        Its first win in the pipeline, or `NEVER`.
+        When it was won in the pipeline, where it is won at the end of what is known; else `NEVER`.
     state, state_at
         Its final state there, number in `STATES`; meaningless where it was won.
     seen
@@ -157,6 +158,7 @@ def cohort(
     by: str | Sequence[str] | None,
     deals: pd.DataFrame | None,
     skipped: Skipped,
+    deleted: Deleted,
     tz: str | None,
     columns: Sequence[str],
 ) -> Cohort:
@@ -169,7 +171,7 @@ def cohort(
         raise ArgumentError(f"skipped is one of {', '.join(map(repr, get_args(Skipped)))}, not {skipped!r}.")
     now = moment(as_of, tz, "as_of", end_of_day=True)
     start, end = window(since, until, tz)
-    stays = known(visits, now, tz)
+    stays = visited(visits, now, tz, deleted)
     pipelines = plain_ids(visits["pipeline_id"])
     known_in = stays.of(pipelines)
     pipeline = pipeline_of(pipeline_id, known_in, stages)
@@ -184,31 +186,31 @@ def cohort(
     place = places(plain_ids(visits["stage_id"])[rows], own["stage_id"].iloc[:-1])
     members = stays.deal[inside[first]]
     count = len(own) - 1
-    visited = np.full((count, len(members)), NEVER)
+    reached = np.full((count, len(members)), NEVER)
     # From behind, so that the first visit is the one that stays.
     at = np.flatnonzero(place >= 0)[::-1]
-    visited[place[at], number[at]] = stays.entered[inside[at]]
-    ends = stays.end[inside]
-    won = np.full(len(members), NEVER)
-    at = np.flatnonzero(ends == WON)[::-1]
-    won[number[at]] = stays.left[inside[at]]
-    last = np.append(first[1:], len(inside)) - 1 if len(first) else first
-    ended = ends[last]
-    state = np.select([ended == LOST, (ended == CHANGED_PIPELINE) | (ended == DELETED)], [IN_LOST, IN_LEFT], IN_OPEN)
-    state_at = np.where(state == IN_OPEN, in_micros(now), stays.left[inside[last]])
+    reached[place[at], number[at]] = stays.entered[inside[at]]
+    last = inside[np.append(first[1:], len(inside)) - 1 if len(first) else first]
+    # A closing that was undone is no event: a deal that stays elsewhere by now left this pipeline, whatever its last stay here ended with.
+    elsewhere = ~stays.last[last]
+    after = np.where(elsewhere, last + 1, last)
+    became = np.where(elsewhere, CHANGED_PIPELINE, stays.became[last])
+    became_at = np.where(elsewhere, stays.entered[after], stays.became_at[last])
+    won = np.where(became == WON, became_at, NEVER)
+    state = np.select([became == LOST, (became == CHANGED_PIPELINE) | (became == DELETED)], [IN_LOST, IN_LEFT], IN_OPEN)
+    state_at = np.where(state == IN_OPEN, in_micros(now), became_at)
     group_of = grouped(attributes(visits, stays, deals, names, inside[first]), names)
     opening = np.searchsorted(stays.deal, members)
     looked = (stays.source[opening] != CHANGELOG) & (opening == inside[first])
     before = np.where(looked, np.maximum(place[first], 0), 0)
     found = Cohort(
-        own, members, group_of[1], group_of[0], visited, won, state, state_at, stays.seen[opening], before, skipped, tz
+        own, members, group_of[1], group_of[0], reached, won, state, state_at, stays.seen[opening], before, skipped, tz
     )  # fmt: skip
     say_unseen(stays, pipelines == pipeline)
     _say_missing(int((place < 0).sum()))
     _say_late(found, int((looked & ((place[first] > 0) | (stays.seen[opening] - stays.entered[opening] > _SOON * DAY))).sum()))
-    bounded = (micros(visits["entered_after"], tz, "entered_after")[rows] != NULL) | (
-        (micros(visits["left_after"], tz, "left_after")[rows] != NULL) & (stays.left[inside] != NEVER)
-    )
+    entered_after, left_after = (micros(visits[name], tz, name) for name in ("entered_after", "left_after"))
+    bounded = (entered_after[rows] != NULL) | ((left_after[stays.closing[inside]] != NULL) & (stays.left[inside] != NEVER))
     _say_bounded(len(np.unique(number[bounded])), len(members))
     return found
 

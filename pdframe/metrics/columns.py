@@ -21,7 +21,7 @@ Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
 Flags = npt.NDArray[np.bool_]
 
-NO_ID = -1
+NO_ID = int(np.iinfo(np.int64).min)
 """The id of nothing, in plain arrays."""
 
 

@@ -7,6 +7,7 @@ from datetime import date
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
 from pdframe.errors import ArgumentError, MixedCurrencyError
@@ -14,6 +15,7 @@ from pdframe.metrics.columns import Flags, Floats, Ints, amounts, at_the_edge, d
 from pdframe.metrics.inputs import in_zone, local_date, moment, need, warn, zone_of
 
 RateTable = Mapping[str, float] | pd.DataFrame
+Days = npt.NDArray[np.datetime64]
 
 AMOUNTS = ("value", "weighted", "arr", "mrr", "acv", "tcv", "sum", "item_price", "amount")
 """Columns that `convert` takes for amounts unless it is told which."""
@@ -22,9 +24,14 @@ AMOUNTS = ("value", "weighted", "arr", "mrr", "acv", "tcv", "sum", "item_price",
 _EVER = pd.Timestamp.min.as_unit("us")
 """The day from which on a rate without a date counts."""
 
+FRESH_DAYS = 10
+"""A rate that is older than this, on the day for which it is used, is named in a warning."""
+
 
 class Rates:
     """Rates of currencies, checked once and looked up by currency and day.
+
+    A metric calls `say_stale` once, after its last `at`.
 
     Parameters
     ----------
@@ -70,13 +77,16 @@ class Rates:
         if len(twice):
             raise ArgumentError(f"`rates` holds more than one rate of {twice['currency'].iloc[0]} for {twice['date'].iloc[0]:%Y-%m-%d}.")
         self._table = table.sort_values(["currency", "date"], ignore_index=True)
+        ones = self._table["rate"].eq(1.0).groupby(self._table["currency"]).all()
+        self._ones = [str(currency) for currency in ones.index[ones]]
+        # The rate of the common currency itself is always 1.
+        self._ageless = {to} if to is not None else {*self._ones}
+        self._stale: dict[str, tuple[int, pd.Timestamp]] = {}
 
     @property
     def target(self) -> str | None:
         """The common currency: the one whose rate is 1 throughout; None where no currency or several are."""
-        ones = self._table["rate"].eq(1.0).groupby(self._table["currency"]).all()
-        found = [str(currency) for currency in ones.index[ones]]
-        return found[0] if len(found) == 1 else None
+        return self._ones[0] if len(self._ones) == 1 else None
 
     def at(self, currencies: pd.Series[Any], days: pd.Series[Any] | None, wanted: Flags) -> Floats:
         """Return the rate of each currency on its day, NaN where `wanted` is false or the currency or the day is null.
@@ -102,6 +112,8 @@ class Rates:
                 place = np.searchsorted(own["date"].to_numpy(), days.iloc[rows].to_numpy(), side="right") - 1
             if len(own) and (place >= 0).all():
                 result[rows] = own["rate"].to_numpy()[place]
+                if self.dated and days is not None and name not in self._ageless:
+                    self._note_age(name, days.iloc[rows].to_numpy(), own["date"].to_numpy()[place])
             elif len(own) and days is not None:
                 missing.append(f"{name} (none on or before {days.iloc[rows].min():%Y-%m-%d})")
             else:
@@ -109,6 +121,23 @@ class Rates:
         if missing:
             raise ArgumentError(f"`rates` has no rate of {', '.join(missing)}; add it, or leave out those rows.")
         return result
+
+    def _note_age(self, currency: str, days: Days, quoted: Days) -> None:
+        """Remember the oldest rate of a currency that was used, and the day for which it was."""
+        age = (days.astype("datetime64[D]") - quoted.astype("datetime64[D]")).astype(np.int64)
+        worst = int(age.argmax())
+        if age[worst] > max(FRESH_DAYS, self._stale.get(currency, (0, None))[0]):
+            self._stale[currency] = int(age[worst]), pd.Timestamp(days[worst])
+
+    def say_stale(self) -> None:
+        """Warn once of the rates that were older than `FRESH_DAYS` days when they were used."""
+        if self._stale:
+            told = [f"{name} for {day:%Y-%m-%d} ({age:,} days old)" for name, (age, day) in sorted(self._stale.items())]
+            warn(
+                f"Some rates are older than {FRESH_DAYS} days on the day for which they are used, the oldest of each currency: "
+                f"{', '.join(told)}. Add newer rates, or pass a mapping where one rate is to count for all days."
+            )
+            self._stale = {}
 
 
 def _with_own(table: pd.DataFrame, to: str) -> pd.DataFrame:
@@ -209,8 +238,8 @@ def convert(
     to
         The currency to convert into, such as "EUR".
     rates
-        A mapping currency -> value of one unit in `to`, or a frame (currency, date, rate) whose last rate on or before the day counts. The
-        rate of `to` itself is 1 and may be left out.
+        A mapping currency -> value of one unit in `to`, or a frame (currency, date, rate) whose last rate on or before the day counts; a
+        warning names those older than 10 days. The rate of `to` itself is 1 and may be left out.
     columns
         Columns of amounts; None: those of value, weighted, arr, mrr, acv, tcv, sum, item_price, amount that the frame has.
     currency
@@ -252,6 +281,7 @@ def convert(
     if bare:
         warn(f"{bare} rows have amounts and no currency: they are null in {to}. Fill in {currency!r} to convert them.")
     rate = table.at(plain[currency], days, any_amount)
+    table.say_stale()
     for column, found in values.items():
         name = f"{column}_in_{to}"
         if name in frame.columns:

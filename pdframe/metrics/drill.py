@@ -115,10 +115,13 @@ def _keys(row: pd.Series[Any], keys: str | Sequence[str] | None) -> list[str]:
 
 
 def _counting(lines: pd.DataFrame, month: Any) -> Any:
-    """Whether line items count in a month or in the one before: what moves from one to the other lies between."""
+    """Whether line items count in a month or in the one before: what moves from one to the other lies between.
+
+    A line that begins and ends between two sampling days counts in no month.
+    """
     since, until = (micros(lines[name], "UTC", name) for name in ("month_from", "month_until"))
     at = micros(pd.Series([month]), "UTC", "month")[0]
-    return (since != NULL) & (since <= at) & ((until == NULL) | (until >= at))
+    return (since != NULL) & (since <= at) & ((until == NULL) | ((until >= at) & (since < until)))
 
 
 def _plain(value: Any) -> Any:

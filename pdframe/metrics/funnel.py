@@ -12,6 +12,7 @@ import pandas as pd
 from pdframe.metrics.cohort import IN_ADVANCE, IN_OPEN, STATES, Cohort, Reached, Skipped, Time, cohort
 from pdframe.metrics.inputs import NULL, keyed, span, warn
 from pdframe.metrics.known import NEVER
+from pdframe.metrics.states import Deleted
 from pdframe.metrics.survival import Curves, Flags, Floats, Ints, aalen_johansen
 
 _STAGE = ("stage_id", "stage", "order_nr")
@@ -40,6 +41,7 @@ def funnel(
     by: str | Sequence[str] | None = None,
     deals: pd.DataFrame | None = None,
     skipped: Skipped = "implied",
+    deleted: Deleted = "drop",
     horizon: str | pd.Timedelta | None = None,
     tz: str | None = None,
 ) -> pd.DataFrame:
@@ -69,6 +71,10 @@ def funnel(
     skipped
         "implied": a stage is reached at the first visit to it or any later stage, or the win. "touched": only if it was visited. "strict":
         once it and every stage before it were visited; then `won` needs all of them.
+    deleted
+        "drop" (default): a deal that was deleted after it was won or lost counts until the time of its deletion, and nowhere from then on:
+        won in March and deleted in June, it is a win at `as_of` April and no deal at `as_of` July. "keep": it counts on as won or lost.
+        A deal that was open when it was deleted stays in its cohort in both, as `left` at that time.
     horizon
         Length of time after reaching a stage that `conversion` and `win` are about. None: for each row the longest time at which at least
         10 deals that reached the stage (a tenth of them where they are under 100) have neither advanced nor ended, and are followed.
@@ -79,8 +85,9 @@ def funnel(
     -------
     DataFrame
         One row a group and stage, by `order_nr`, then `won`: the columns of `by`; stage_id, stage, order_nr (null for `won`);
-        reached: deals. advanced: that visited a later stage or were won, before or after. lost, left (changed pipeline, deleted), open:
-        the state at `as_of` of those that did not; reached is the sum of the four. On the row `won` all are advanced, and rates are null.
+        reached: deals. advanced: that visited a later stage or are won, before or after. lost, left (changed pipeline, or deleted while
+        they were open), open: the state at `as_of` of those that did not; reached is the sum of the four.
+        On the row `won` all are advanced, and rates are null.
         conversion, low, high: probability to advance within the horizon after reaching the stage, with its 95 % interval; null where
         the follow-up does not reach the horizon, the interval also at an estimate of 0 or 1. horizon_days. win, win_low, win_high: the
         same for being won in this pipeline. share_reached: reached / that of the first stage; above 1 is possible where stages are skipped.
@@ -100,14 +107,16 @@ def funnel(
     Notes
     -----
     Aalen-Johansen with lost and left as competing risks; open deals are censored at `as_of`; intervals on the scale log(-log).
-    A first win counts, though the deal be opened again. A deal that looks found late is at risk from the first look on, and in no stage
+    A win or loss is the one that stands at `as_of`: one that was undone before (the deal was opened again, or set from won to lost) is no
+    event. A change of a closed deal, of its stage or pipeline too, is no visit: the deal counts as won or lost in the stage and pipeline
+    in which it was closed. A deal that looks found late is at risk from the first look on, and in no stage
     before the one that it was found in, for nobody knows when it came there. Then estimates need as many deals followed from the start
     (within a day), and at each step, as the default horizon asks for, else they are null.
     """
     length = None if horizon is None else span(horizon, "horizon")
     deals_of = cohort(
-        visits, stages, as_of=as_of, pipeline_id=pipeline_id, since=since, until=until, by=by, deals=deals, skipped=skipped, tz=tz,
-        columns=tuple(_ALL),
+        visits, stages, as_of=as_of, pipeline_id=pipeline_id, since=since, until=until, by=by, deals=deals, skipped=skipped,
+        deleted=deleted, tz=tz, columns=tuple(_ALL),
     )  # fmt: skip
     groups, rows = len(deals_of.keys), len(deals_of.stages)
     counts = np.zeros((groups, rows, len(STATES)), np.int64)
@@ -139,13 +148,14 @@ def funnel_deals(
     by: str | Sequence[str] | None = None,
     deals: pd.DataFrame | None = None,
     skipped: Skipped = "implied",
+    deleted: Deleted = "drop",
     tz: str | None = None,
 ) -> pd.DataFrame:
     """List the deals behind a funnel.
 
     Parameters
     ----------
-    visits, stages, as_of, pipeline_id, since, until, by, deals, skipped, tz
+    visits, stages, as_of, pipeline_id, since, until, by, deals, skipped, deleted, tz
         As in `funnel`.
 
     Returns
@@ -163,8 +173,8 @@ def funnel_deals(
         As in `funnel`.
     """
     found = cohort(
-        visits, stages, as_of=as_of, pipeline_id=pipeline_id, since=since, until=until, by=by, deals=deals, skipped=skipped, tz=tz,
-        columns=tuple(_ALL),
+        visits, stages, as_of=as_of, pipeline_id=pipeline_id, since=since, until=until, by=by, deals=deals, skipped=skipped,
+        deleted=deleted, tz=tz, columns=tuple(_ALL),
     )  # fmt: skip
     parts = list(found.reached())
     place = np.repeat(np.arange(len(parts)), [len(part.deal) for part in parts])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import pandas as pd
@@ -11,6 +11,7 @@ import pandas as pd
 from pdframe.errors import ArgumentError
 from pdframe.metrics.columns import NO_ID, plain_ids
 from pdframe.metrics.inputs import FIRST_COUNTABLE, NULL, countable, micros, warn
+from pdframe.metrics.states import Deleted
 from pdframe.metrics.survival import Flags, Ints
 
 VISITS = ("deal_id", "pipeline_id", "stage_id", "entered_at", "left_at", "end", "source", "seen_at", "entered_after", "left_after")
@@ -24,6 +25,8 @@ CHANGELOG, SNAPSHOTS, CURRENT = range(len(SOURCES))
 ENDS = ("advanced", "moved back", "changed pipeline", "won", "lost", "deleted", "open")
 ADVANCED, MOVED_BACK, CHANGED_PIPELINE, WON, LOST, DELETED, OPEN = range(len(ENDS))
 UNKNOWN_END = -1
+_CLOSED = (WON, LOST)
+_ENDED = (*_CLOSED, DELETED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +51,11 @@ class Known:
         Rows of the stays that had begun, but that no look had found yet; their deals, and when one did.
     in_order
         Whether `rows` are all rows of the frame, in its order.
+    became, became_at
+        How the deal stands since the stay ended (number in `ENDS`), and since when: `end` and `left`, except where `visited` found
+        that the closed deal changed later.
+    closing
+        Row of the frame of visits that tells `became_at`.
     """
 
     rows: Ints
@@ -61,6 +69,9 @@ class Known:
     hidden_deal: Ints
     hidden_seen: Ints
     in_order: bool
+    became: Ints
+    became_at: Ints
+    closing: Ints
 
     @property
     def exact(self) -> Flags:
@@ -127,16 +138,110 @@ def known(visits: pd.DataFrame, when: pd.Timestamp, tz: str, looked: pd.Series[A
     _refuse(left < entered, "left_at of visits is before entered_at in {:,} rows. Correct or drop them.")
     ordered = _ordered(deal, entered, left)
     if not ordered:
-        order = np.lexsort((left, entered, deal))
+        # Of stays of no length at one instant, those that led on came before a closing; of one stage, `visit` says which came first.
+        visit = plain_ids(visits["visit"])[rows] if "visit" in visits else rows
+        order = np.lexsort((visit, np.isin(end, _ENDED), left, entered, deal))
         rows, deal, entered, left, end, seen, source = (values[order] for values in (rows, deal, entered, left, end, seen, source))
     seen = np.where((source == CHANGELOG) | (seen == NULL), entered, seen)
-    found = Known(rows, deal, entered, left, end, seen, source, hidden, hidden_deal, hidden_seen, whole and ordered)
+    found = Known(rows, deal, entered, left, end, seen, source, hidden, hidden_deal, hidden_seen, whole and ordered, end, left, rows)
     _refuse_twice(visits, found)
     gone = _moved_unseen(found, latest) if len(hidden) else np.zeros(len(left), bool)
     if looked is not None:
         gone |= _closed_unseen(found, found.of(micros(visits["left_after"], tz, "left_after")), looked)
+    # `became` and `became_at` are the same arrays.
     left[gone], end[gone] = NEVER, OPEN
     return found
+
+
+def visited(visits: pd.DataFrame, when: pd.Timestamp, tz: str, deleted: Deleted = "drop") -> Known:
+    """Return the stays in which deals were open, each with how the deal stands since.
+
+    A stay of no length after one that ended with a closing or a deletion is a change of a closed deal: of its status, its stage, its
+    deletion or its restoration. Such a change is no visit. What the deal has become by the last of them is `became` of the visit before
+    them: a deal that was lost and then set to won is won since that change; one that was only moved while it was won is won since before.
+
+    Parameters
+    ----------
+    visits, when, tz
+        As in `known`.
+    deleted
+        A deal that was deleted after it was won or lost. "drop": none of its stays is returned once the deletion is known. "keep": it
+        stays won or lost. A deal that was open when it was deleted keeps its stays in both; its last one became deleted.
+
+    Raises
+    ------
+    ArgumentError
+        As in `known`; or `deleted` is neither.
+    """
+    if not isinstance(deleted, str) or deleted not in get_args(Deleted):
+        raise ArgumentError(f"deleted is one of {', '.join(map(repr, get_args(Deleted)))}, not {deleted!r}.")
+    stays = known(visits, when, tz)
+    change = _changes_of_closed(stays)
+    # A change that no look had found by then is no visit either.
+    unseen = _no_length(visits, stays.hidden, tz)
+    unseen &= np.isin(stays.hidden_deal, stays.deal) | pd.Series(stays.hidden_deal).duplicated().to_numpy()
+    if not change.any() and not unseen.any():
+        return stays
+    became, since, is_deleted = standing(visits, stays, change)
+    base = np.flatnonzero(~change)
+    final = np.append(base[1:], len(change))[: len(base)] - 1  # the last change after each visit, or the visit itself
+    there = ~unseen
+    if deleted == "drop":
+        over = is_deleted[final] & np.isin(became[final], _CLOSED) & stays.last[final]
+        dropped = stays.deal[final[over]]
+        kept = ~np.isin(stays.deal[base], dropped)
+        base, final = base[kept], final[kept]
+        there &= ~np.isin(stays.hidden_deal, dropped)
+    closing = since[final]
+    return Known(
+        stays.rows[base], stays.deal[base], stays.entered[base], stays.left[base], stays.end[base], stays.seen[base], stays.source[base],
+        stays.hidden[there], stays.hidden_deal[there], stays.hidden_seen[there], False, became[final], stays.left[closing],
+        stays.rows[closing],
+    )  # fmt: skip
+
+
+def standing(visits: pd.DataFrame, stays: Known, change: Flags | None = None) -> tuple[Ints, Ints, Flags]:
+    """Return what each deal was at the end of each of its stays, a deletion after a closing aside.
+
+    Returns
+    -------
+    (array, array, array)
+        How it stood (number in `ENDS`): won or lost also where it was deleted after that; the place of the stay since whose end it
+        stands so; whether it was deleted after it had ended otherwise. A restoration to the same status and a move while the deal is
+        closed are no new closing.
+    """
+    change = _changes_of_closed(stays) if change is None else change
+    count = np.arange(len(stays.deal))
+    is_deleted = change & (stays.end == DELETED)
+    became = stays.end[_last_where(~is_deleted, count)]
+    stage, pipeline = (stays.of(plain_ids(visits[name])) for name in ("stage_id", "pipeline_id"))
+    same = np.zeros(len(count), bool)
+    moved = (stage[1:] != stage[:-1]) | (pipeline[1:] != pipeline[:-1])
+    same[1:] = change[1:] & (became[1:] == became[:-1]) & (is_deleted[1:] | is_deleted[:-1] | moved)
+    return became, _last_where(~same, count), is_deleted
+
+
+def _last_where(there: Flags, count: Ints) -> Ints:
+    """The last place, up to each one, where a flag is set."""
+    found: Ints = np.maximum.accumulate(np.where(there, count, 0)) if len(count) else count
+    return found
+
+
+def _changes_of_closed(stays: Known) -> Flags:
+    """Which stays are changes of a closed deal: of no length, after one that ended with a closing or a deletion."""
+    found = np.zeros(len(stays.deal), bool)
+    ended = np.isin(stays.end, _ENDED)
+    found[1:] = ended[1:] & ended[:-1] & (stays.deal[1:] == stays.deal[:-1]) & (stays.left[1:] == stays.entered[1:])
+    return found
+
+
+def _no_length(visits: pd.DataFrame, rows: Ints, tz: str) -> Flags:
+    """Whether stays ended when they began, with a closing or a deletion."""
+    if not len(rows):
+        return np.zeros(0, bool)
+    some = visits.iloc[rows]
+    same = micros(some["entered_at"], tz, "entered_at") == micros(some["left_at"], tz, "left_at")
+    return np.asarray(same & np.isin(_codes(some["end"], ENDS, "end"), _ENDED), np.bool_)
 
 
 def on_show(visits: pd.DataFrame, when: pd.Timestamp, tz: str) -> Flags:

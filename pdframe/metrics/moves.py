@@ -24,8 +24,9 @@ from pdframe.metrics.known import (
     WON,
     Known,
     in_micros,
-    known,
+    visited,
 )
+from pdframe.metrics.states import Deleted
 from pdframe.metrics.survival import Flags, Ints
 
 # How a stay ends that leads to no other stage of the pipeline, in the order of the result; the last: with a move nobody knows where.
@@ -47,6 +48,7 @@ def stage_moves(
     until: Time | None = None,
     by: str | Sequence[str] | None = None,
     deals: pd.DataFrame | None = None,
+    deleted: Deleted = "drop",
     tz: str | None = None,
 ) -> pd.DataFrame:
     """Count where deals went from each stage of a pipeline: to which stage, on or back, or how else the stay ended.
@@ -67,6 +69,9 @@ def stage_moves(
         Columns of `visits` (as they are at each stay) or of `deals`, taken as given.
     deals
         One row a deal, for `by`; a deal that is not there has null.
+    deleted
+        "drop" (default): a deal that was deleted after it was won or lost is left out from the time of its deletion on. "keep": it counts
+        on, as won or lost. A deal that was open when it was deleted has a stay that ended so, in both.
     tz
         Timezone of naive times and bare dates; None: the frames' `attrs["tz"]`, which the loaders set, else UTC.
 
@@ -94,10 +99,11 @@ def stage_moves(
 
     Notes
     -----
-    A deal that was won or lost and opened again has a stay that ended so, and another one. A move to another pipeline is an outcome;
+    A deal that was won or lost and opened again has a stay that ended so, and another one. A change of a closed deal is no stay: one
+    that was set from lost to won has a stay that ended with the win. A move to another pipeline is an outcome;
     coming back from there is none of this pipeline's moves. `stage_move_visits` lists the stays behind each row.
     """
-    found = _Stays.read(visits, stages, as_of, pipeline_id, since, until, by, deals, tz)
+    found = _Stays.read(visits, stages, as_of, pipeline_id, since, until, by, deals, deleted, tz)
     width = len(found.stages) + len(_OUTCOMES)
     place = found.group * width + found.origin
     pair, row = np.unique(place * width + found.target, return_inverse=True)
@@ -123,13 +129,14 @@ def stage_move_visits(
     until: Time | None = None,
     by: str | Sequence[str] | None = None,
     deals: pd.DataFrame | None = None,
+    deleted: Deleted = "drop",
     tz: str | None = None,
 ) -> pd.DataFrame:
     """List the stays behind `stage_moves`, each with where the deal went from it.
 
     Parameters
     ----------
-    visits, stages, as_of, pipeline_id, since, until, by, deals, tz
+    visits, stages, as_of, pipeline_id, since, until, by, deals, deleted, tz
         As in `stage_moves`.
 
     Returns
@@ -144,7 +151,7 @@ def stage_move_visits(
     ArgumentError
         As in `stage_moves`.
     """
-    found = _Stays.read(visits, stages, as_of, pipeline_id, since, until, by, deals, tz)
+    found = _Stays.read(visits, stages, as_of, pipeline_id, since, until, by, deals, deleted, tz)
     columns: dict[str, Any] = {str(name): found.groups[name].array.take(found.group) for name in found.groups}
     columns["deal_id"] = pd.array(found.deal, "Int64")
     columns |= found.named(found.origin, found.target)
@@ -200,6 +207,7 @@ class _Stays:
         until: Time | None,
         by: str | Sequence[str] | None,
         deals: pd.DataFrame | None,
+        deleted: Deleted,
         tz: str | None,
     ) -> _Stays:
         """Take what was known at `as_of`; warn of what looks cannot tell."""
@@ -209,7 +217,7 @@ class _Stays:
         names = keys(by, tuple(_ALL))
         now = moment(as_of, tz, "as_of", end_of_day=True)
         start, end = window(since, until, tz)
-        stays = known(visits, now, tz)
+        stays = visited(visits, now, tz, deleted)
         pipelines, stage = plain_ids(visits["pipeline_id"]), plain_ids(visits["stage_id"])
         known_in = stays.of(pipelines)
         pipeline = pipeline_of(pipeline_id, known_in, stages)
@@ -220,7 +228,8 @@ class _Stays:
         every, listed = _with_unknown(own, stage[rows])
         # The next stay of the same deal, in whatever pipeline; visits that were cut down may not hold it.
         following = np.minimum(inside + 1, len(stays.rows) - 1)
-        ends = stays.end[inside]
+        # A closing that was undone ended its stay as it did; one that stands ended it as the deal stands since.
+        ends = np.where(stays.last, stays.became, stays.end)[inside]
         moved = ~np.isin(ends, [WON, LOST, CHANGED_PIPELINE, DELETED, OPEN])
         followed = (following > inside) & (stays.deal[following] == deal)
         following = stays.rows[following]

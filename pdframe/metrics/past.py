@@ -10,9 +10,10 @@ import numpy as np
 import pandas as pd
 
 from pdframe.errors import ArgumentError
+from pdframe.metrics.change_rows import holds_changes, states_at
 from pdframe.metrics.columns import equals, ids, one_row_each, plain_ids, times
 from pdframe.metrics.inputs import NULL, in_zone, moment, need, warn, zone_of
-from pdframe.metrics.known import DELETED, LOST, NEVER, VISITS, WON, Known, known
+from pdframe.metrics.known import DELETED, LOST, NEVER, OPEN, VISITS, WON, Known, known, standing
 from pdframe.metrics.survival import Flags, Ints
 from pdframe.plain import plain_column
 
@@ -46,8 +47,9 @@ def as_of(
     when
         A time; one without a timezone is in `tz`, a bare date means the end of that day.
     history
-        The kept history, as `account.as_of(when)` gives it (one row a deal: the last look by then that found it changed), or with earlier
-        and later looks too; deal_id, seen_at, gone and the columns that are kept. None: no look is known.
+        One row a deal and change, as `account.deal_history()` gives it: deal_id, column, before, after, time, seen_at. Looks and
+        loaded changelogs tell of values then, before the first look too. Or one row a deal, as `account.as_of(when)` gives it; deal_id,
+        seen_at, gone and the columns that are kept. None: no look is known.
     tz
         Name of the timezone of naive times.
 
@@ -55,8 +57,8 @@ def as_of(
     -------
     (DataFrame, DataFrame)
         Deals: one row a deal added by then that was not known to be deleted, in the columns and dtypes of `deals`. Columns that never
-        change (add_time, creator_user_id, origin, origin_id, source_lead_id) are as given. Columns that are kept have the value of the
-        last look by then; stage, pipeline, status and the times of closing that of the changelog, where it tells the deal's stays.
+        change (add_time, creator_user_id, origin, origin_id, source_lead_id) are as given. Columns that are kept have the value that was
+        known last by then; stage, pipeline, status and the times of closing that of the changelog, where it tells the deal's stays.
         Everything else is null, for it may have changed since: which changes move `update_time` is not documented, and a value that is
         null only in deals that were touched later would tell the future. Deals deleted since come from history; where neither it nor the
         visits know them they are missing.
@@ -79,11 +81,13 @@ def as_of(
     given = deals, visits
     visits = need(visits, "visits", VISITS)
     deals = need(deals, "deals", ("id", "add_time"))
-    if history is not None:
+    if history is not None and not (isinstance(history, pd.DataFrame) and holds_changes(history)):
         history = need(history, "history", ("deal_id", "seen_at", "gone"))
     limit = moment(when, tz, "when", end_of_day=True)
     kept = _looked_at(history, limit, tz)
     stays = known(visits, limit, tz, _found_closed(kept))
+    if history is not None and holds_changes(history):
+        _take_back_closings(stays, kept)
     found = _deals_then(deals, visits, stays, kept, history, limit, tz), _visits_then(visits, stays)
     first, second = (in_zone(_as_given(frame, like), tz) for frame, like in zip(found, given, strict=True))
     return first, second
@@ -175,6 +179,8 @@ def _looked_at(history: pd.DataFrame | None, limit: pd.Timestamp, tz: str) -> pd
     """One row a deal seen by then, as the last look until then found it."""
     if history is None:
         return pd.DataFrame({"gone": pd.Series(dtype="bool"), "seen_at": pd.Series(dtype=_UTC)}, index=pd.Index([], dtype="Int64"))
+    if holds_changes(history):
+        return states_at(history, "deal_id", (*_KEPT, "add_time"), limit, tz)
     seen = times(history, "seen_at", tz)
     kept = history.assign(deal_id=ids(history, "deal_id"), seen_at=seen, gone=equals(history, "gone", True))
     for name in {"add_time", *_TIMES} & {*history.columns}:
@@ -191,6 +197,16 @@ def _found_closed(kept: pd.DataFrame) -> pd.Series[Any]:
     return at.mask(equals(kept, "status", "open"), 0) if "status" in kept else at
 
 
+def _take_back_closings(stays: Known, kept: pd.DataFrame) -> None:
+    """Leave stays open whose deal was known to be open: a look that came later found the closing.
+
+    The changelog tells such a stay up to the time at which it was read, so its `source` does not say who told of its end.
+    """
+    was_open = equals(kept, "status", "open")
+    unseen = stays.last & np.isin(stays.end, (WON, LOST)) & np.isin(stays.deal, kept.index[was_open].to_numpy(np.int64))
+    stays.left[unseen], stays.end[unseen] = NEVER, OPEN
+
+
 def _told(visits: pd.DataFrame, stays: Known) -> pd.DataFrame:
     """State of each deal whose last known stay the changelog tells."""
     last = np.flatnonzero(stays.last & stays.exact)
@@ -199,7 +215,9 @@ def _told(visits: pd.DataFrame, stays: Known) -> pd.DataFrame:
     stage = plain_ids(visits["stage_id"])[stays.rows]
     moved = np.zeros(len(stage), bool)
     moved[1:] = (stays.deal[1:] == stays.deal[:-1]) & (stage[1:] != stage[:-1])
-    left = np.where(stays.left[last] == NEVER, NULL, stays.left[last])
+    # Since when a closed deal is won or lost: a move while it was closed, and a restoration, came later.
+    since = stays.left[standing(visits, stays)[1]][last]
+    left = np.where(since == NEVER, NULL, since)
     return pd.DataFrame(
         {
             "stage_id": ids(visits, "stage_id").iloc[rows].set_axis(deal),

@@ -200,6 +200,7 @@ def sales_velocity(
         if bare:
             warn(f"{bare} deals won in the window have a value and no currency: they are left out of mean_value. Fill in `currency`.")
         value = value * table.at(currency, local_date(known.counted, tz), valued)
+        table.say_stale()
         shown = pd.Series([table.target] * groups, dtype="str").where(count(valued) > 0)
     taken, won_rate = known.days_taken(tz), ratio(count(won), count(won) + count(lost))
     _report_ended_before(deals[won & known.ended_before_created(tz)], "won", "mean_days")

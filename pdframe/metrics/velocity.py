@@ -14,10 +14,10 @@ from pdframe.errors import ArgumentError
 from pdframe.metrics.by import attributes
 from pdframe.metrics.columns import NO_ID, ids, one_row_each, plain_ids
 from pdframe.metrics.inputs import DAY, Micros, grouped, keyed, keys, moment, need, span, warn, zone_of
-from pdframe.metrics.known import CURRENT, DELETED, NEVER, SOURCES, VISITS, Known, in_micros, known
+from pdframe.metrics.known import CURRENT, DELETED, NEVER, SOURCES, VISITS, Known, in_micros, visited
 from pdframe.metrics.survival import Curves, Flags, Floats, kaplan_meier
 
-Deleted: TypeAlias = Literal["exit", "censored"]
+Deleted: TypeAlias = Literal["exit", "censored", "drop", "keep"]
 
 _BASES = pd.CategoricalDtype([*SOURCES, "mixed"])
 _STAGE = ("pipeline_id", "stage_id", "stage", "order_nr")
@@ -42,7 +42,8 @@ def stage_velocity(
     """How long deals stay in each stage: one row a stage, and group of `by`.
 
     Kaplan-Meier: a stay lasts from `entered_at` to `left_at`, however it ended (moved, won, lost); one that was open at `as_of` lasted at
-    least until then. So the median does not leave out the slow ones, as that of finished stays does.
+    least until then. So the median does not leave out the slow ones, as that of finished stays does. A change of a deal that is already
+    won, lost or deleted (a stay of no length in `visits`) is no stay here.
 
     A stay is at risk from `seen_at` on (delayed entry): had it ended before a look found it, it would not be in the data. One that was
     found only after it had ended is counted and tells nothing of durations.
@@ -69,8 +70,11 @@ def stage_velocity(
     deals
         `account.deals()`, where `by` names columns of it.
     deleted
-        What the deletion of a deal is. "exit" (default): the end of its stay as any other; the curve is of all exits together, and such a
-        stay is completed. "censored": it cuts the stay off, which would have lasted longer; such a stay is neither completed nor open.
+        What the deletion of a deal is. Of a deal that was open: "exit" (default): the end of its stay as any other; the curve is of all
+        exits together, and such a stay is completed. "censored": it cuts the stay off, which would have lasted longer; such a stay is
+        neither completed nor open. A deal that was deleted after it was won or lost is left out with all its stays from the time of its
+        deletion on, as in every metric. "keep": as "exit", and the stays of such a deal count on. "drop", as the default of other metrics
+        is called, is "exit".
 
     Returns
     -------
@@ -223,7 +227,7 @@ class _Stays:
         stages = need(stages, "stages", ("id", "pipeline_id", "name", "order_nr"))
         if deleted not in get_args(Deleted):
             raise ArgumentError(f"deleted is one of {', '.join(map(repr, get_args(Deleted)))}, not {deleted!r}.")
-        stays = known(visits, until, tz)
+        stays = visited(visits, until, tz, "keep" if deleted == "keep" else "drop")
         now, over = in_micros(until), stays.left != NEVER
         _warn_of_unseen(stays)
         bounded = stays.of(visits["entered_after"]).notna().to_numpy() | (over & stays.of(visits["left_after"]).notna().to_numpy())
@@ -236,7 +240,7 @@ class _Stays:
         sources = np.stack([np.bincount(row[stays.source == number], minlength=size) for number in range(len(SOURCES))])
         _warn_of_sources(stays.source, stays.deal, int((over & (entry >= duration) & (entry > 0)).sum()))
         _warn_of_bounds(int(bounded.sum()), len(bounded))
-        gone = over if deleted == "exit" else over & (stays.end != DELETED)
+        gone = over & (stays.end != DELETED) if deleted == "censored" else over
         return cls(
             names, groups, places, row, duration, entry, gone, ~bounded, sources,
             np.bincount(row[~over], minlength=size), np.bincount(row[gone], minlength=size), np.bincount(row, minlength=size), tz,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from pdframe.schema.common import UTC
 from pdframe.schema.deals import DEAL_PRODUCTS, DEALS
@@ -160,6 +160,37 @@ HISTORIES = {kept.of: kept for kept in (OF_DEALS, OF_LINES)}
 """The kept histories by the table that is looked at."""
 
 
+_DELETED_TIME = Column(
+    "deleted_time",
+    TIME,
+    "When the deal was deleted; where the API does not tell, the latest time possible: that of the look that found it; null: it is "
+    "not deleted, or nothing tells when",
+    UTC,
+)
+_AFTER = 1 + [column.name for column in DEALS.columns].index("is_deleted")
+
+DEALS_AND_DELETED = replace(
+    DEALS,
+    grain="one row per deal, live, archived or known as deleted",
+    columns=(*DEALS.columns[:_AFTER], _DELETED_TIME, *DEALS.columns[_AFTER:]),
+)
+"""What `account.deals(deleted=True)` returns."""
+
+DELETED_DEALS = replace(
+    DEALS_AND_DELETED,
+    name="deals.deleted",
+    grain="one row per deal and time that it was found deleted, or missing",
+    sources=(),
+    columns=(
+        *DEALS_AND_DELETED.columns,
+        Column("seen_at", TIME, "Server's time of the look that found it deleted, or missing", UTC),
+    ),
+    # Not "id": rows stay in the order of the looks, and a deal can be deleted more than once.
+    key=("id", "seen_at"),
+    incremental=False,
+)
+
+
 def _changes_of(name: str, what: str, first: tuple[Column, ...]) -> Table:
     return Table(
         name,
@@ -217,7 +248,9 @@ STAGE_VISITS = Table(
 )
 
 __all__ = [
+    "DEALS_AND_DELETED",
     "DEAL_HISTORY",
+    "DELETED_DEALS",
     "HISTORIES",
     "HISTORY",
     "LINES_REMEMBERED",

@@ -10,6 +10,7 @@ from typing import Literal, TypeVar
 
 from pdframe.api.client import Client
 from pdframe.api.limits import Ledger, Spent
+from pdframe.deleted import DeletedDeals
 from pdframe.errors import AccessError, CacheError, DamagedError, PdframeError
 from pdframe.fields import Field, read_fields
 from pdframe.memory import give_back
@@ -150,6 +151,28 @@ class Syncer:
         """Bring one table and what it rests on up to date now; raise where it is not to be had."""
         self.mending(lambda: self._bring(name, in_order({name, *needs(name)}), full=full))
 
+    def list_deletions(self, *, max_age: timedelta | None, since: datetime | None = None) -> None:
+        """Read the lists of deleted deals, where that was `max_age` ago or longer (None: never), or before `since`."""
+
+        def due() -> bool:
+            listed = DeletedDeals(self.store).listed_at
+            if listed is None or (since is not None and listed < since):
+                return True
+            return max_age is not None and since is None and self._is_old(listed, max_age)
+
+        if due():
+            self.mending(lambda: self._list_deletions(due))
+
+    def _list_deletions(self, due: Callable[[], bool]) -> None:
+        table = TABLES["deals"]
+        with self.store.lock(), _telling_what_is_kept({}, self.store):
+            # Asked again: while this one waited for the lock, another process may have done the work.
+            if not due():
+                return
+            with self.progress(table.name) as tick, self.ledger.account(table.name):
+                fields = self.fields(table)
+                Work(self.client, self.store, table, fields, tick=tick, now=self.now, full_every=self.full_every).list_deletions()
+
     def mending(self, work: Callable[[], T]) -> T:
         """Do some work that reads the cache; a damaged table that it meets is moved aside and loaded, and the work is done again.
 
@@ -226,9 +249,10 @@ class Syncer:
         manifest = self.store.manifest(name)
         if manifest is None:
             return True
-        if max_age is None:
-            return False
-        age = self.now() - manifest.synced_at
+        return max_age is not None and self._is_old(manifest.synced_at, max_age)
+
+    def _is_old(self, time: datetime, max_age: timedelta) -> bool:
+        age = self.now() - time
         # A time ahead of the clock means that the clock was set: trust nothing it says about age.
         return age >= max_age or age < -max_age
 

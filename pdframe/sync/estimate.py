@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 import pyarrow.compute as pc
@@ -14,6 +14,7 @@ from pdframe.errors import CacheError
 from pdframe.schema import TABLES, Table
 from pdframe.store import Manifest, Store
 from pdframe.sync import lines
+from pdframe.sync.deletions import keeps_deleted
 from pdframe.sync.order import anew, in_order, needs
 from pdframe.sync.way import lists_of, reload_due, second_list
 from pdframe.sync.windows import LONG
@@ -67,6 +68,10 @@ def estimate(
             found[name] = _of_changes(table)
         else:
             found[name] = _of_list(store, table, manifest)
+            if keeps_deleted(table):
+                more = sum(source.cost for source in table.sources if source.deletions)
+                basis = f"{found[name].basis}; {name}(deleted=True) reads the lists of deletions too: {more} tokens at least"
+                found[name] = replace(found[name], basis=basis)
     return [found[name] for name in TABLES if name in found]
 
 

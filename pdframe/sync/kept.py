@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from pdframe.errors import CacheError
 from pdframe.history import History, Kind
 from pdframe.schema import TABLES
 from pdframe.schema.kept import HISTORIES, OF_DEALS
@@ -39,7 +40,7 @@ def keep_look(store: Store, manifest: Manifest, pieces: Iterable[pa.Table], pull
     history, kind = History(store, HISTORIES[manifest.table]), _kind(manifest, pull, before)
     if kind == "incremental" and _is_empty(pull) and history.has_begun:
         return  # no row was read
-    seen_at, deleted = pull.seen_at, [*pull.gone, *_flagged(pull)]
+    seen_at, deleted = pull.seen_at, [*pull.gone, *_flagged(manifest.table, pull)]
     if manifest.table == OF_DEALS.of:
         # Changes are pulled from the live list first, so that whatever was stamped up to the newest of these was found in one list or
         # another. After a walk, the live list is read again last.
@@ -50,7 +51,19 @@ def keep_look(store: Store, manifest: Manifest, pieces: Iterable[pa.Table], pull
         if kind == "incremental" and not history.has_begun:
             # The first look at a table that an older version loaded: most rows are as old as that load.
             complete_to, seen_at = None, seen_at or (before.server_time if before else None)
+        # Line items that went with their deal are missed without a request for any.
+        seen_at = seen_at or _last_look(store)
     history.look(pieces, kind, seen_at=seen_at, complete_to=complete_to, now=manifest.synced_at, deleted=deleted)
+
+
+def _last_look(store: Store) -> datetime | None:
+    """Server's time of the last look at deals."""
+    try:
+        looks = History(store, OF_DEALS).looks()
+    except CacheError:
+        return None
+    newest: datetime | None = pc.max(looks.filter(looks["is_server_time"])["seen_at"]).as_py()
+    return newest
 
 
 def _is_empty(pull: Pull) -> bool:
@@ -58,8 +71,11 @@ def _is_empty(pull: Pull) -> bool:
     return pull.seen_at is None and not pull.gone and not any(rows.num_rows for rows in pull.columns(["id"]))
 
 
-def _flagged(pull: Pull) -> list[int]:
-    """The deals that came with the flag of the deleted."""
+def _flagged(table: str, pull: Pull) -> list[int]:
+    """Return the rows whose flag says that they are deleted, in a table that has such a flag."""
+    if "is_deleted" not in TABLES[table].by_name:
+        # A server may send one that nothing declares: it is text of unknown meaning.
+        return []
     return [
         deal
         for rows in pull.columns(["id", "is_deleted"])

@@ -49,6 +49,8 @@ class Puller:
         self.tick = tick
         # It knows more of the pages with each of them.
         self.reader = PageReader(table, fields)
+        # Called with rows that the API says are deleted, and the server's time; None: nothing is kept of them.
+        self.keep_deleted: Callable[[pa.Table, datetime | None], None] | None = None
 
     @property
     def page(self) -> int:
@@ -88,12 +90,16 @@ class Puller:
         """Add the keys of the rows that lists say were deleted in the last 30 days."""
         for source in sources:
             if source.deletions:
-                for page in walk(self.client, source.path, {"status": "deleted"}, cost=source.cost, api=source.api):
+                params = {**dict(source.params), "status": "deleted"}
+                for page in walk(self.client, source.path, params, cost=source.cost, api=source.api):
                     gone, _ = to_arrow(page.rows, self.table, self.fields)
                     self._check_keys(page, gone)
                     pull.gone += gone[self.table.key[0]].to_pylist()
                     pull.seen_at = page.server_time or pull.seen_at
+                    if self.keep_deleted is not None:
+                        self.keep_deleted(gone, page.server_time)
                     self.tick(len(page.rows))
+                pull.listed.add(source.path)
 
     def moved_into_first(self, pull: Pull, missing: Sequence[int]) -> None:
         """Add those of the `missing` rows that are in the first list: they moved there behind the walk, and left no stamp.
@@ -176,6 +182,8 @@ class Puller:
         rows, problems = self.reader.typed(page.rows)
         self._check_keys(page, rows)
         pull.add(rows)
+        if self.keep_deleted is not None:
+            self.keep_deleted(rows.filter(pc.fill_null(rows["is_deleted"], False)), page.server_time)
         pull.problems.merge(problems)
         self.tick(len(page.rows))
         return rows

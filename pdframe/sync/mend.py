@@ -12,13 +12,13 @@ from pdframe.forks import call_after_fork
 from pdframe.frames.problems import warn
 from pdframe.schema import TABLES
 from pdframe.schema.field_lists import FIELD_LISTS
-from pdframe.schema.kept import HISTORIES
+from pdframe.schema.kept import DELETED_DEALS, HISTORIES
 from pdframe.store import Store
 from pdframe.sync.asked import parents_name
 from pdframe.sync.lines import basis_name
 
 # These cannot be collected again: the next look at deals or line items sets them aside, and begins new ones.
-KEPT_FOR_GOOD = frozenset(table.name for kept in HISTORIES.values() for table in (kept.rows, kept.looks))
+KEPT_FOR_GOOD = frozenset(table.name for kept in HISTORIES.values() for table in (kept.rows, kept.looks)) | {DELETED_DEALS.name}
 # What a copy of these holds, the API tells again; a table of history may hold rows of records that are gone.
 LOADED_AGAIN = frozenset(
     {name for name, table in TABLES.items() if table.parent is None or not table.parent.history}

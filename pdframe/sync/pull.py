@@ -39,7 +39,7 @@ class Pull:
     `began` is this machine's clock when the first of these rows was asked for; `saved` how many pages an earlier walk had left.
     `server_time` is the server's clock at the first answer, `seen_at` at the last, `newest` the newest `update_time` of all rows.
     `asked_since` is the server's clock when the first of the saved pages came; None: none is saved, or it is not known.
-    `looked_again` says that all rows of the first list were met at last.
+    `looked_again` says that all rows of the first list were met at last. `listed` names the lists whose deletions were read.
     """
 
     began: datetime
@@ -54,6 +54,7 @@ class Pull:
     newest: datetime | None = None
     saved: int = 0
     looked_again: bool = False
+    listed: set[str] = field(default_factory=set)
     held: int = 0
     notes: list[pa.Table] = field(default_factory=list)
 

@@ -23,6 +23,7 @@ from pdframe.sync import lines
 from pdframe.sync.asked import parents_name
 from pdframe.sync.by_parts import ByParts, present
 from pdframe.sync.compare import Counts, Merge, last_of_each, replace_all
+from pdframe.sync.deletions import Deletions, keeps_deleted
 from pdframe.sync.kept import keep_look, looked_at
 from pdframe.sync.lanes import one_ahead
 from pdframe.sync.lists import Puller, keep_page
@@ -81,16 +82,27 @@ class Work:
         self.full_every = full_every
         self.puller = Puller(client, table, fields, tick)
         self._said: list[str] = []
+        self._deletions: Deletions | None = None
 
     def do(self, *, full: bool) -> Outcome:
         """Bring the table up to date; with `full`, load all of it."""
         with saying_last() as self._said:
             return self._do(full)
 
+    def list_deletions(self) -> None:
+        """Read the lists of deletions alone, and keep the rows of deleted deals."""
+        with saying_last() as self._said:
+            manifest = self.store.manifest(self.table.name)
+            self._keep_deletions(manifest, self.store.open_table(self.table.name) if manifest else None)
+            pull = Pull(self.now())
+            self.puller.deletions_of(pull, self.table.sources)
+            self._note_listed(pull)
+
     def _do(self, full: bool) -> Outcome:
         if self.table.parent is not None:
             return self._records(full)
         manifest, cached, note = self._cached()
+        self._keep_deletions(manifest, cached)
         if manifest is not None and not full and (reason := reload_due(self.table, manifest, self.now(), self.full_every)) is not None:
             full, note = True, reason
         if self.table.sources[0].batch is not None:
@@ -268,9 +280,27 @@ class Work:
     def _pending(self, since: Manifest | None = None) -> Pending:
         return Pending(self.store, self.table, storage_schema(self.table, self.fields), since)
 
+    def _keep_deletions(self, manifest: Manifest | None, cached: Stored | None) -> None:
+        """Begin to keep the rows that are found deleted, of a table where they are kept."""
+        if keeps_deleted(self.table):
+            self._deletions = Deletions(self.store, self.fields, manifest, cached, self.now())
+            self.puller.keep_deleted = self._deletions.listed
+
+    def _note_listed(self, pull: Pull) -> None:
+        """Note where all lists of deletions were read."""
+        if self._deletions is not None and pull.listed.issuperset(source.path for source in self.table.sources if source.deletions):
+            self._deletions.note_listed(pull.seen_at)
+
+    def _look(self, manifest: Manifest, pieces: Callable[[Sequence[str]], Iterable[pa.Table]], pull: Pull, before: Manifest | None) -> None:
+        """Keep what was found of deals or line items, before their table is written; `pieces` gives some columns of its rows."""
+        if self._deletions is not None:
+            self._deletions.missing(pieces(["id"]), pull.seen_at)
+            self._note_listed(pull)
+        keep_look(self.store, manifest, pieces(looked_at(self.table.name)), pull, before)
+
     def _keep(self, merge: Merge, pull: Pull, before: Manifest | None, began: datetime, *, full_at: datetime) -> None:
         manifest = self._manifest(merge.table.num_rows, pull, before, began, full_at)
-        keep_look(self.store, manifest, [merge.table], pull, before)
+        self._look(manifest, lambda columns: [merge.table], pull, before)
         if before is not None and full_at == before.full_at and not merge.counts:
             self.store.touch(manifest)
         else:
@@ -290,8 +320,7 @@ class Work:
         """Keep a table as it is made, part by part."""
         written = self.store.write(self._manifest(0, pull, before, began, full_at), one_ahead(iter(parts)))
         # The parts are on disk: a look reads them one by one.
-        columns = looked_at(self.table.name)
-        keep_look(self.store, written, self.store.read_parts(written, columns), pull, before)
+        self._look(written, lambda columns: self.store.read_parts(written, columns), pull, before)
         if before is not None and full_at == before.full_at and not made.counts:
             # What was written for other columns alone is not worth it.
             written = replace(written, parts=before.parts, next_part=before.next_part)

@@ -4,7 +4,8 @@ The pipeline of a stay is that of its stage (`pipelines`). A move into another p
 in either order, up to two seconds apart, and either may be missing: the row of the stage says when, and the pipeline follows
 from the stage. A row of the pipeline alone tells of a stage that was moved in the settings: the deal stays in its stage, which
 is in the other pipeline from then on. Before it, the stays keep the pipeline that the row says, as far as their stages are now
-in the one that it says the deal came to.
+in the one that it says the deal came to; but only in an account whose changelogs have a row of the pipeline beside a move into
+another one. Where they never have, a missing row says nothing, and `stages` alone tells the pipelines before.
 """
 
 from __future__ import annotations
@@ -163,6 +164,11 @@ def moved_stages(rows: Sequence[Change], known: Sighting | None) -> Iterator[Sta
                 yield StageMove(step.time, step.stage, old, new)
 
 
+def has_pipeline_row(rows: Sequence[Change]) -> bool:
+    """Whether a changelog, its rows oldest first, has a row of the pipeline beside a change of stage."""
+    return bool(_paired([row for row in rows if row.old is not None]))
+
+
 def _status_at_first(rows: Sequence[Change], before: Sighting | None) -> str:
     """The status that the deal was created with."""
     for row in rows:
@@ -199,9 +205,10 @@ def _pipelines(
         if old is None:
             continue
         found[place - 1] = old
-        # Until the row before it, nothing tells that the deal changed pipeline: stages that are in the new one now came along.
+        # Until the row before it, nothing tells that the deal changed pipeline: stages that are in the
+        # new one now came along. That is so only where a move into another pipeline leaves a row.
         earlier = place - 1
-        while earlier > 0 and moves[earlier - 1].row is None:
+        while pipelines.has_rows and earlier > 0 and moves[earlier - 1].row is None:
             earlier -= 1
             if from_stages[earlier] and found[earlier] == new:
                 found[earlier] = old
@@ -267,6 +274,7 @@ def _paired(changes: Sequence[Change]) -> dict[int, int]:
 
 
 def _number(text: str | None) -> int | None:
+    """Return the id that a value of the changelog is; None where it cannot be one."""
     try:
         return None if text is None else integer(text)
     except UnfitError:

@@ -15,7 +15,7 @@ from pdframe.errors import ArgumentError
 from pdframe.frames import storage_schema, to_frame
 from pdframe.frames.problems import shorten
 from pdframe.schema.kept import STAGE_VISITS
-from pdframe.visits.changelog import KEYS, Change, moved_stages, oldest_first, replay
+from pdframe.visits.changelog import KEYS, Change, has_pipeline_row, moved_stages, oldest_first, replay
 from pdframe.visits.course import Course, Looks, Sighting, Stay, newest
 from pdframe.visits.pipelines import Pipelines, StageMove, seen_moves
 
@@ -23,7 +23,10 @@ Frame: TypeAlias = pd.DataFrame | pa.Table
 
 _TIME = pa.timestamp("us", "UTC")
 _STATE = ("stage_id", "pipeline_id", "status", "stage_change_time", "add_time", "won_time", "lost_time", "first_won_time")
-_OPTIONAL = frozenset({"won_time", "lost_time", "first_won_time", "is_deleted"})
+_OPTIONAL = frozenset({"won_time", "lost_time", "first_won_time", "is_deleted", "deleted_time", "seen_at"})
+_DELETED = ("is_deleted", "deleted_time", "seen_at")
+# Before every look: looks say nothing of a deal that none of them found.
+_NO_LOOK = 0
 
 
 def stage_visits(
@@ -47,7 +50,8 @@ def stage_visits(
     Parameters
     ----------
     deals
-        One row a deal, archived ones included: the current state, for deals of which no history is kept.
+        One row a deal, archived ones included: the current state, for deals of which no history is kept. A deal that is deleted has no
+        stay, unless a column `deleted_time` tells when: then it stayed until then, as `account.deals(deleted=True)` shows it.
     history
         The kept history; goes before `deals` where it knows a deal.
     changes
@@ -84,6 +88,7 @@ def stage_visits(
     pipelines = Pipelines(
         {stage: pipeline for stage, pipeline in zip(ids, places.get("pipeline_id", []), strict=True) if pipeline is not None},
         _stage_moves(seen, log),
+        has_rows=any(has_pipeline_row(rows) for rows in log.values()),
     )
     times = _looks(looks)
     known = Looks((number, kind, complete_to) for number, kind, complete_to, _ in times)
@@ -105,6 +110,10 @@ def stage_visits(
             course.source = "snapshots"
         for row in rows:
             course.see(row)
+        if rows and rows[0].look == _NO_LOOK:
+            # What is told of a deletion is known since the list that told it.
+            for stay in course.stays:
+                stay.seen_at = max(stay.seen_at, rows[0].at)
         stays += course.stays
     return _frame(stays)
 
@@ -146,13 +155,27 @@ def _sightings(deals: Frame, history: Frame | None, seen_at: datetime | None) ->
         rows = zip(held["deal_id"], *(held[name] for name in (*_STATE, "gone", "seen_at", "look")), strict=True)
         for deal, group in groupby(sorted(rows, key=itemgetter(0, 11)), key=itemgetter(0)):
             found[deal] = [Sighting._make((*row[:9], bool(row[9]), row[10], row[11])) for row in group]
-    held = _columns(deals, ("id", *_STATE, "is_deleted"), "deals")
-    times = [newest(*held[name]) for name in ("stage_change_time", "add_time", "won_time", "lost_time")]
+    held = _columns(deals, ("id", *_STATE, *_DELETED), "deals")
+    times = [newest(*held[name]) for name in ("stage_change_time", "add_time", "won_time", "lost_time", "deleted_time")]
     at = _micros(seen_at) if seen_at is not None else newest(*times) or 0
-    for row in zip(held["id"], *(held[name] for name in _STATE), held["is_deleted"], strict=True):
+    for row in zip(held["id"], *(held[name] for name in (*_STATE, *_DELETED)), strict=True):
         if row[0] not in found:
-            found[row[0]] = [Sighting._make((*row[:9], bool(row[9]) or row[3] == "deleted", at, None))]
+            gone, deleted = bool(row[9]) or row[3] == "deleted", row[10]
+            seen = Sighting._make((*row[:9], gone, at, None))
+            found[row[0]] = [seen] if not gone or deleted is None else _until_deleted(seen, deleted, row[11] or at)
     return found
+
+
+def _until_deleted(seen: Sighting, deleted: int, at: int) -> list[Sighting]:
+    """A deal that was never looked at before its deletion, and found deleted by the look at `at`: as it was before, and gone.
+
+    Where the status reads "deleted", the times of closing tell what it was: reopening a deal clears them. Of two, the later counts.
+    """
+    status = seen.status
+    if status == "deleted":
+        status = "won" if seen.won is not None and seen.won >= (seen.lost or 0) else "lost" if seen.lost is not None else "open"
+    before = seen._replace(status=status, gone=False, at=at, look=_NO_LOOK)
+    return [before, before._replace(status="deleted", gone=True, at=min(deleted, at))]
 
 
 def _changelogs(changes: Frame | None) -> dict[int, list[Change]]:

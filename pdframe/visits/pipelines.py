@@ -33,10 +33,13 @@ class Pipelines:
     moves
         Signs that stages were moved, in any order. Those of a stage that do not lead to its pipeline of now are no such signs:
         all of them are left out.
+    has_rows
+        Whether a deal's move into another pipeline leaves a row of the pipeline in its changelog.
     """
 
-    def __init__(self, now: Mapping[int, int], moves: Iterable[StageMove] = ()) -> None:
+    def __init__(self, now: Mapping[int, int], moves: Iterable[StageMove] = (), *, has_rows: bool = True) -> None:
         self._now = now
+        self.has_rows = has_rows
         self._moves: dict[int, list[StageMove]] = {}
         for move in sorted(moves):
             known = self._moves.setdefault(move.stage, [])

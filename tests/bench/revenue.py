@@ -20,6 +20,7 @@ LINES = 1_000_000
 DEALS = 250_000
 CUSTOMERS = 50_000
 WINDOW: dict[str, Any] = {"since": "2021-01-01", "until": "2026-01-01"}
+NO_CANCELLATIONS: dict[str, Any] = {"cancellations": pd.DataFrame({"deal_id": [], "date": []})}
 FREQUENCIES = ["one-time", "weekly", "monthly", "quarterly", "semi-annually", "annually"]
 
 
@@ -76,7 +77,7 @@ def read(folder: Path) -> tuple[pd.DataFrame, pd.DataFrame]:
 
 
 def here(folder: Path, metric: Callable[..., pd.DataFrame]) -> pd.DataFrame:
-    return metric(mrr_lines(*read(folder)), **WINDOW)
+    return metric(mrr_lines(*read(folder), **NO_CANCELLATIONS), **WINDOW)
 
 
 def in_sql(folder: Path, what: str) -> pd.DataFrame:
@@ -89,8 +90,8 @@ def revenue() -> None:
         folder = Path(name)
         material(folder)
         deal_products, deals = read(folder)
-        lines = mrr_lines(deal_products, deals)
-        made = statistics.median(seconds(partial(mrr_lines, deal_products, deals)) for _ in range(3))
+        lines = mrr_lines(deal_products, deals, **NO_CANCELLATIONS)
+        made = statistics.median(seconds(partial(mrr_lines, deal_products, deals, **NO_CANCELLATIONS)) for _ in range(3))
         report(f"seconds: mrr_lines, {LINES:,} lines of {CUSTOMERS:,} customers", f"{made:.2f} s", "", None)
         for metric, what in ((mrr_schedule, "schedule"), (mrr_movements, "movements"), (retention, "retention")):
             alone = statistics.median(seconds(partial(metric, lines, **WINDOW)) for _ in range(3))
@@ -98,7 +99,9 @@ def revenue() -> None:
             both, sql, ratio = side_by_side(partial(here, folder, metric), partial(in_sql, folder, what), 3)
             report("  with reading the Parquet and mrr_lines / DuckDB", f"{both:.2f} s", f"{sql:.2f} s", ratio)
         work = "[metric(lines, **WINDOW) for metric in (mrr_schedule, mrr_movements, retention)]"
-        gigabytes = peak(f"from tests.bench.revenue import *; lines = mrr_lines(*read(Path(sys.argv[1]))); {work}", folder)
+        gigabytes = peak(
+            f"from tests.bench.revenue import *; lines = mrr_lines(*read(Path(sys.argv[1])), **NO_CANCELLATIONS); {work}", folder
+        )
         report("  peak memory of all four; largest difference from DuckDB", f"{gigabytes:.2f} GB", f"{apart(lines, folder):.1e}", None)
 
 

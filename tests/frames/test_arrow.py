@@ -25,7 +25,8 @@ def one(column: str, value: object, table=DEALS, fields=()) -> object:
     [
         ("owner_id", 3.0, 3),
         ("owner_id", "3", 3),
-        ("owner_id", "-9223372036854775808", -(2**63)),
+        ("owner_id", "-9223372036854775807", 1 - 2**63),
+        ("owner_id", "-9223372036854775808", "unfit"),
         ("owner_id", 2**63, "unfit"),
         ("owner_id", 10**400, "unfit"),
         ("owner_id", "9" * 19, "unfit"),

@@ -28,6 +28,9 @@ INSTALLMENTS = {"id": "Int64", "amount": "float64", "billing_date": crm.DAY, "de
 
 Rows = Iterable[Mapping[str, Any]]
 
+NO_CANCELLATIONS = pd.DataFrame({"deal_id": [], "date": []})
+"""Nobody cancels; without it `mrr_lines` warns of lines that have no end."""
+
 
 def deals(rows: Rows) -> pd.DataFrame:
     """Won deals; ids count from 1, and so do organizations unless a row says another."""
@@ -56,7 +59,10 @@ def installments(rows: Rows) -> pd.DataFrame:
 
 
 def ledger(*rows: Mapping[str, Any], deal: Rows | None = None, **arguments: Any) -> pd.DataFrame:
-    """`mrr_lines` of such lines; `customer` in a row is an organization, `start` its billing start date: a deal a customer."""
+    """`mrr_lines` of such lines; `customer` in a row is an organization, `start` its billing start date: a deal a customer.
+
+    Without `cancellations` there are none.
+    """
     customers = sorted({row.get("customer", 1) for row in rows})
     held = [
         {
@@ -67,7 +73,7 @@ def ledger(*rows: Mapping[str, Any], deal: Rows | None = None, **arguments: Any)
         for row in rows
     ]
     made = deals([{"id": key, "org_id": key} for key in customers]) if deal is None else deals(deal)
-    return mrr_lines(lines(held), made, **arguments)
+    return mrr_lines(lines(held), made, **{"cancellations": NO_CANCELLATIONS, **arguments})
 
 
 def day(text: str | None) -> Any:

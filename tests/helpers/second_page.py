@@ -101,7 +101,7 @@ def keys_of(body: bytes, key: str) -> set[Any] | None:
         return None
     found = [row.get(key) for row in content["data"]]
     if key == "id":
-        keys = {one for one in found if type(one) is int and -(2**63) <= one < 2**63}
+        keys = {one for one in found if type(one) is int and abs(one) < 2**63}
     else:
         keys = {one for one in found if isinstance(one, str) and one and one.isprintable()}
     return keys if keys or not found else None

@@ -83,16 +83,15 @@ def plain_funnel(rows: Sequence[tuple[Any, ...]], until: int, skipped: str, wind
     """
     table: dict[str, list[tuple[str, int, str, int]]] = {name: [] for name in [*PLACES, "won"]}
     for deal in sorted({row[0] for row in rows}):
-        mine = [row for row in rows if row[0] == deal and row[2] <= until and PIPELINE_OF[row[1]] == 1]
+        every = _visits_of([row for row in rows if row[0] == deal and row[2] <= until], until)
+        mine = [row for row in every if PIPELINE_OF[row[1]] == 1]
         if not mine or (window and not window[0] <= mine[0][2] < window[1]):
             continue
         went = {name: min((row[2] for row in mine if row[1] == name), default=None) for name in PLACES}
-        wins = [row[3] for row in mine if row[4] == "won" and row[3] is not None and row[3] <= until]
-        won = min(wins, default=None)
-        _, _, _, left, end = mine[-1]
-        final, final_at = "open", until
-        if left is not None and left <= until and end in ("lost", "changed pipeline", "deleted"):
-            final, final_at = ("lost" if end == "lost" else "left"), left
+        number = max(place for place, row in enumerate(every) if PIPELINE_OF[row[1]] == 1)
+        # A win or loss counts while the deal stays so: one that was opened again elsewhere has left.
+        final, final_at = ("left", every[number + 1][2]) if number + 1 < len(every) else every[number][3:]
+        won = final_at if final == "won" else None
         passed: int | None = 0
         for number, name in enumerate(PLACES):
             later = _least([*(went[other] for other in PLACES[number + 1 :]), won])
@@ -106,6 +105,33 @@ def plain_funnel(rows: Sequence[tuple[Any, ...]], until: int, skipped: str, wind
         if won is not None and (skipped != "strict" or passed is not None):
             table["won"].append(("advanced", 0, "won", 0))
     return [_row(name, found) for name, found in table.items()]
+
+
+def _visits_of(rows: Sequence[tuple[Any, ...]], until: int) -> list[tuple[Any, ...]]:
+    """Visits of a deal, each with how it stands since: (deal, stage, entered, state, since); none of a deal deleted once closed.
+
+    A row of no length after a closing or a deletion is a change of the closed deal, and no visit.
+    """
+    found: list[tuple[Any, ...]] = []
+    state, since, deleted, stage_before = "open", until, False, ""
+    for deal, stage, at, left, end in rows:
+        over = left is not None and left <= until
+        if found and at == left and state in ("won", "lost", "deleted") and end in ("won", "lost", "deleted"):
+            if end == "deleted":
+                deleted = deleted or state != "deleted"
+            else:
+                if end != state or not (deleted or stage != stage_before):
+                    state, since = end, left
+                deleted = False
+            found[-1] = (*found[-1][:3], state, since)
+        else:
+            state, since, deleted = (end if over else "open"), (left if over else until), False
+            found.append((deal, stage, at, state, since))
+        stage_before = stage
+    if deleted:
+        return []
+    names = {"changed pipeline": "left", "deleted": "left", "won": "won", "lost": "lost"}
+    return [(deal, stage, at, names.get(state, "open"), since if state in names else until) for deal, stage, at, state, since in found]
 
 
 def _least(values: Iterable[int | None]) -> int | None:

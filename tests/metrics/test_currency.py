@@ -48,6 +48,7 @@ def test_columns_are_chosen_and_the_currency_may_have_another_name() -> None:
     assert_frame_equal(result, frame.assign(Budget_in_EUR=[2.0, 2.0, 3.0, 10.0]))
 
 
+@pytest.mark.filterwarnings("ignore:Some rates are older:pdframe.errors.DataWarning")
 def test_the_last_rate_on_or_before_the_day_counts() -> None:
     days = pd.Series(pd.to_datetime(["2026-01-01", "2026-02-01", "2026-01-31", "2026-03-01"]))
     frame = money(currency="USD", value=8.0, expected_close_date=days).drop(columns="mrr")
@@ -61,6 +62,7 @@ def test_the_last_rate_on_or_before_the_day_counts() -> None:
         convert(frame, "EUR", rates, on="2025-12-31")
 
 
+@pytest.mark.filterwarnings("ignore:Some rates are older:pdframe.errors.DataWarning")
 def test_a_time_falls_on_its_day_in_tz() -> None:
     times = pd.Series(pd.to_datetime(["2026-01-31 23:30"] * 4)).dt.tz_localize("UTC")
     frame = money(currency="USD", value=8.0, won_time=times)
@@ -69,6 +71,7 @@ def test_a_time_falls_on_its_day_in_tz() -> None:
     assert convert(frame, "EUR", rates, on="won_time", tz="Europe/Berlin")["value_in_EUR"][0] == 2.0
 
 
+@pytest.mark.filterwarnings("ignore:Some rates are older:pdframe.errors.DataWarning")
 def test_what_has_no_day_or_no_currency_is_null() -> None:
     days = pd.Series(pd.to_datetime([None, "2026-02-01", None, "2026-02-01"]))
     frame = money(currency=pd.Series([None, "USD", None, None], dtype="str"), day=days).drop(columns="mrr")
@@ -136,6 +139,34 @@ def test_nothing_to_convert_and_names_taken() -> None:
         convert(money().drop(columns=["value", "mrr"]), "EUR", EUR)
     with pytest.raises(ArgumentError, match="has a column 'value_in_EUR' already"):
         convert(convert(money(), "EUR", EUR), "EUR", EUR)
+
+
+# Rates that are old
+
+
+def test_a_rate_older_than_ten_days_is_named_once_with_its_day_and_age() -> None:
+    days = pd.Series(pd.to_datetime(["2026-03-11", "2026-03-12", "2026-06-01", None]))
+    frame = money(value=8.0, currency=pd.Series(["RUB", "RUB", "GBP", "GBP"], dtype="str"), day=days).drop(columns="mrr")
+    fresh = by_day(("RUB", "2026-03-01", 0.25), ("GBP", "2026-05-22", 2.0))
+    # 10 days are no more than 10; what is not used does not count, nor the common currency's own rate.
+    assert convert(frame.drop(index=1), "EUR", fresh, on="day")["value_in_EUR"].tolist()[:2] == [2.0, 16.0]
+    old = by_day(("RUB", "2026-03-01", 0.25), ("GBP", "2026-01-01", 1.5), ("EUR", "2020-01-01", 1.0), ("SEK", "2020-01-01", 0.1))
+    with pytest.warns(DataWarning) as caught:
+        convert(frame.assign(amount=[3.0, 4.0, 5.0, 6.0]), "EUR", old, on="day")
+    assert [str(warning.message) for warning in caught] == [
+        "Some rates are older than 10 days on the day for which they are used, the oldest of each currency: "
+        "GBP for 2026-06-01 (151 days old), RUB for 2026-03-12 (11 days old). "
+        "Add newer rates, or pass a mapping where one rate is to count for all days."
+    ]
+    assert caught[0].filename == __file__
+    assert list(convert(frame, "EUR", {"RUB": 0.25, "GBP": 1.5}, on="day")["value_in_EUR"])[:3] == [2.0, 2.0, 12.0]
+
+
+def test_a_currency_that_the_bank_gave_up_is_named() -> None:
+    frame = pd.DataFrame({"value": [100.0], "currency": ["RUB"]})
+    # The bank's last rate of the rouble is of 1 March 2022.
+    with pytest.warns(DataWarning, match=r"RUB for 2022-12-31 \(305 days old\)"):
+        convert(frame, "EUR", ecb_rates(currencies=["RUB"]), on="2022-12-31")
 
 
 # The European Central Bank's series

@@ -108,15 +108,26 @@ def ways(company: Any, found: dict[str, Any], pipeline: int, mode: str) -> Itera
     order, now, visible = places(company, pipeline), found["now"], set(found["deals"])
     by_deal: dict[int, list[Any]] = {}
     for stay in company.truth.stage_visits():
-        if stay.pipeline_id == pipeline and stay.deal_id in visible:
+        if stay.deal_id in visible:
             by_deal.setdefault(stay.deal_id, []).append(stay)
-    for stays in by_deal.values():
+    ended = ("won", "lost", "deleted")
+    for every in by_deal.values():
+        # What changes of a closed deal is no visit.
+        visits = [
+            stay
+            for number, stay in enumerate(every)
+            if not (number and every[number - 1].end in ended and stay.end in ended and stay.entered_at == stay.left_at)
+        ]
+        stays = [stay for stay in visits if stay.pipeline_id == pipeline]
+        if not stays or (every[-1].end == "deleted" and every[-1] is not visits[-1]):
+            continue
+        stands = visits[-1] is stays[-1]
         went: dict[int, float] = {}
         for stay in stays:
             if stay.stage_id in order:
                 went.setdefault(order[stay.stage_id], stay.entered_at)
-        won = next((stay.left_at for stay in stays if stay.end == "won"), None)
-        end = {"lost": "lost", "changed pipeline": "left", "deleted": "left"}.get(stays[-1].end, "open")
+        won = every[-1].left_at if stands and every[-1].end == "won" else None
+        end = {"lost": "lost", "deleted": "left"}.get(every[-1].end, "open") if stands else "left"
         for place in range(len(order) + 1):
             ahead = [at for other, at in went.items() if other > place] + ([won] if won is not None else [])
             earlier = [went.get(other) for other in range(min(place + 1, len(order)))]
@@ -166,7 +177,7 @@ def test_one_look_tells_of_the_stages_that_deals_are_in(company: Any, current: d
         order = places(company, pipeline)
         table = [row for row in current["funnel implied"] if row["pipeline_id"] == pipeline]
         mine = [row for row in rows if row["pipeline_id"] == pipeline]
-        won = {row["id"] for row in mine if row["status"] == "won" or company.deal_counts(row["id"]).get("first_won_time")}
+        won = {row["id"] for row in mine if row["status"] == "won"}
         for place, line in enumerate(table[:-1]):
             ahead = [row["id"] in won or order[row["stage_id"]] > place for row in mine]
             here = [row for row, on in zip(mine, ahead, strict=True) if not on and order[row["stage_id"]] == place]

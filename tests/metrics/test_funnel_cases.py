@@ -145,7 +145,7 @@ def test_a_stage_is_strictly_reached_once_all_before_it_were_visited_in_whatever
     )
 
 
-def test_deals_that_were_opened_again_count_once_by_their_first_visits_and_first_win() -> None:
+def test_deals_that_were_opened_again_count_once_by_their_first_visits_and_the_win_that_stands() -> None:
     visits = stays(
         (1, "A", 0, 10, "lost"), (1, "A", 15, 25, "advanced"), (1, "B", 25, 30, "won"),
         (2, "A", 0, 10, "won"), (2, "A", 20, 30, "lost"),
@@ -154,11 +154,11 @@ def test_deals_that_were_opened_again_count_once_by_their_first_visits_and_first
     check(
         funnel(visits, stages(), as_of=NOW),
         [
-            # Day 10: deal 2 (1/3). Day 25: deal 1 (2/3 x 1/2); day 30: its win, by day 100 seen as well.
-            ("A", 3, 2, 0, 0, 1, 2 / 3, 100.0, 2 / 3, 1.0, 1.0),
-            ("B", 2, 2, 0, 0, 0, 1.0, 5.0, 1.0, 2 / 3, 1.0),
-            ("C", 2, 2, 0, 0, 0, 1.0, 0.0, 1.0, 2 / 3, 1.0),
-            ("won", 2, 2, 0, 0, 0, NONE, NONE, NONE, 2 / 3, NONE),
+            # Day 25: deal 1 advances (1/3); day 30: it is won, and deal 2, whose win was undone, is lost.
+            ("A", 3, 1, 1, 0, 1, 1 / 3, 100.0, 1 / 3, 1.0, 1 / 2),
+            ("B", 1, 1, 0, 0, 0, 1.0, 5.0, 1.0, 1 / 3, 1.0),
+            ("C", 1, 1, 0, 0, 0, 1.0, 0.0, 1.0, 1 / 3, 1.0),
+            ("won", 1, 1, 0, 0, 0, NONE, NONE, NONE, 1 / 3, NONE),
         ],
     )
 

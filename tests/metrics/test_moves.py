@@ -210,10 +210,13 @@ def test_a_company_as_sql_counts_it() -> None:
     truth = pd.DataFrame(company.truth.stage_visits()).reset_index(names="row")
     rows = duckdb.sql(
         """
-        with next as (select *, lead(stage_id) over w as next_stage from truth window w as (partition by deal_id order by row))
+        with next as (
+            select *, lead(stage_id) over w as next_stage, lag("end") over w as last_end
+            from truth window w as (partition by deal_id order by row)
+        ), deleted as (select deal_id from next where "end" = 'deleted' and last_end in ('won', 'lost') and entered_at = left_at)
         select pipeline_id, stage_id, "end", case when "end" in ('advanced', 'moved back') then next_stage end as to_stage,
                count(*) as moves, count(distinct deal_id) as deals
-        from next group by all
+        from next where deal_id not in (from deleted) group by all
         """
     ).fetchall()
     visits = truth.drop(columns="row").astype(dict.fromkeys(("deal_id", "pipeline_id", "stage_id", "visit"), "Int64"))

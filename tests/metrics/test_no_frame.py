@@ -38,7 +38,7 @@ def frames() -> dict[str, Any]:
     lines = books.lines([{}])
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DataWarning)
-        ledger = metrics.mrr_lines(lines, deals)
+        ledger = metrics.mrr_lines(lines, deals, cancellations=books.NO_CANCELLATIONS)
     return {
         "deals": crm.deals([{}]).assign(**{name: deals[name] for name in ("org_id", "person_id", "mrr", "arr")}),
         "visits": crm.visits([{"deal_id": 1, "entered_at": "2026-01-01"}]),

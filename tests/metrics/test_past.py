@@ -131,6 +131,55 @@ def test_a_bare_date_is_the_end_of_that_day_in_tz() -> None:
         assert then.set_index("id")["status"][1] == status
 
 
+def changed(*rows: tuple[Any, ...]) -> pd.DataFrame:
+    """Rows of deal_history: deal, column, before, after, day (and day seen, where it is later)."""
+    frame = pd.DataFrame({"deal_id": pd.array([row[0] for row in rows], "Int64")})
+    for place, name in enumerate(("column", "before", "after"), 1):
+        frame[name] = pd.Series([row[place] for row in rows], dtype="str")
+    frame["time"], frame["seen_at"] = times(row[4] for row in rows), times(row[-1] for row in rows)
+    return frame
+
+
+CHANGES = changed(
+    (2, "value", None, "5", 10), (2, "currency", None, "EUR", 10), (2, "stage_id", None, "11", 10), (2, "value", "5", "6.25", 20),
+    (2, "owner_id", None, "7", 60), (2, "expected_close_date", "2026-01-05", "9998-12-01", 30), (2, "is_archived", None, "true", 30, 40),
+)  # fmt: skip
+
+
+@pytest.mark.filterwarnings("ignore::pdframe.errors.DataWarning")
+def test_values_from_changes() -> None:
+    now = NOW.assign(owner_id=pd.array([7] * len(NOW), "Int64"), expected_close_date=pd.Series([pd.NaT] * len(NOW), dtype="datetime64[us]"))
+    found = {when: as_of(now, VISITS, day(when), CHANGES)[0].set_index("id").loc[2] for when in (10, 19, 20, 35, 40, 60)}
+    assert [row["value"] for row in found.values()] == [5, 5, 6.25, 6.25, 6.25, 6.25]
+    assert [None if pd.isna(row["owner_id"]) else row["owner_id"] for row in found.values()] == [None] * 5 + [7]
+    assert [pd.isna(row["is_archived"]) for row in found.values()] == [True] * 4 + [False] * 2
+    assert (found[35]["currency"], found[35]["stage_id"]) == ("EUR", 11)
+    assert str(found[35]["expected_close_date"].date()) == "9998-12-01"
+    assert pd.isna(found[20]["expected_close_date"])
+
+
+def test_a_change_that_cannot_be_read_is_null_and_said() -> None:
+    odd = [("value", "a lot"), ("stage_id", "1.5"), ("owner_id", "9" * 40), ("is_archived", "perhaps"), ("won_time", "2026-02-31")]
+    history = changed(*((2, name, None, value, 10) for name, value in odd), (2, "currency", None, "EUR", 10))
+    with pytest.warns(DataWarning) as said:
+        row = as_of(NOW.assign(owner_id=pd.array([7] * 4, "Int64")), VISITS, day(30), history)[0].set_index("id").loc[2]
+    assert row[[name for name, _ in odd]].isna().all()
+    assert row["currency"] == "EUR"
+    message = next(str(one.message) for one in said if "cannot be read are null" in str(one.message))
+    assert all(f"1 of {name} (for example {value[:40]!r})" in message for name, value in odd)
+
+
+@pytest.mark.filterwarnings("ignore::pdframe.errors.DataWarning")
+def test_changes_of_one_second_and_deletions() -> None:
+    back = changed((2, "value", None, "1", 5), (2, "value", "1", "2", 10), (2, "value", "2", "1", 10))
+    gone = changed((2, "is_deleted", "false", "true", 30), (2, "is_deleted", "true", "false", 50))
+    history = pd.concat([back, gone], ignore_index=True)
+    for seed in range(5):
+        mixed = history.sample(frac=1, random_state=seed)
+        assert as_of(NOW, VISITS, day(20), mixed)[0].set_index("id")["value"][2] == 1
+        assert [2 in as_of(NOW, VISITS, day(when), mixed)[0]["id"].tolist() for when in (29, 30, 49, 50)] == [True, False, False, True]
+
+
 def test_nothing_and_wrong_arguments() -> None:
     then, visits = as_of(NOW.iloc[:0], stays(), "2026-01-10", LOG.iloc[:0])
     assert (len(then), len(visits)) == (0, 0)

@@ -457,6 +457,7 @@ def test_a_missing_currency_is_one_of_several() -> None:
         assert sales_velocity(deals, **YEAR, rates={"EUR": 1})["mean_value"][0] == 100.0
 
 
+@pytest.mark.filterwarnings("ignore:Some rates are older:pdframe.errors.DataWarning")
 def test_rates_by_day_are_those_of_the_day_of_the_win() -> None:
     deals = crm.deals(
         [

@@ -422,7 +422,7 @@ def test_a_deletion_is_an_exit_or_cuts_the_stay_off() -> None:
     same(cut, table((1, 11, "Lead", 1, 3, 1, 1, 4.0, 4.0, N, 4.0, N, N, 4 + 5 / 2, "changelog")))
     curve = stage_survival(visits, stages, as_of=day(9), deleted="censored")
     assert curve[["days", "at_risk", "events", "survival"]].to_numpy().tolist() == [[2, 3, 0, 1.0], [4, 2, 1, 0.5], [9, 1, 0, 0.5]]
-    with pytest.raises(ArgumentError, match="deleted is one of 'exit', 'censored', not 'gone'"):
+    with pytest.raises(ArgumentError, match="deleted is one of 'exit', 'censored', 'drop', 'keep', not 'gone'"):
         stage_velocity(visits, stages, as_of=day(9), deleted="gone")  # type: ignore[arg-type]
 
 

@@ -8,6 +8,7 @@ from typing import Any
 import matplotlib.pyplot as plt
 import pandas as pd
 import pytest
+from books import NO_CANCELLATIONS
 from charts import draw, texts
 from revenue_charts import BILLS, COHORTS, MOVEMENTS, SCHEDULE, bills, cohorts, movements, schedule
 
@@ -78,7 +79,7 @@ def deals_and_lines() -> tuple[pd.DataFrame, pd.DataFrame]:
 
 def test_metrics_go_right_into_charts() -> None:
     deals, items = deals_and_lines()
-    lines = metrics.mrr_lines(items, deals, carry="Region")
+    lines = metrics.mrr_lines(items, deals, carry="Region", cancellations=NO_CANCELLATIONS)
     window: dict[str, Any] = {"since": "2026-01-01", "until": "2026-06-01"}
     euro = lines[lines["currency"] == "EUR"]
     rates = {"EUR": 1.0, "USD": 0.5}
@@ -93,13 +94,13 @@ def test_metrics_go_right_into_charts() -> None:
     ax = draw(plot.retention_cohorts(metrics.revenue_cohorts(lines, rates=rates, **window)))
     # 50 and 10 USD in February; the 50 are over in April.
     assert [text.get_text() for text in ax.texts if text.get_position()[1] == 1] == ["100", "100", "9", "9"]
-    bills_ = metrics.billing_schedule(items, None, deals, **window)
+    bills_ = metrics.billing_schedule(items, None, deals, **window, cancellations=NO_CANCELLATIONS)
     assert {"100.00", "150.00"} <= {*texts(draw(plot.billing(bills_[bills_["currency"] == "EUR"])))}
     for frame in (metrics.mrr_schedule(lines, **window), bills_):
         with pytest.raises(ArgumentError, match=r"several currencies \(EUR, USD\)"):
             (plot.billing if frame is bills_ else plot.mrr)(frame)
-    nothing = metrics.mrr_lines(items.iloc[:0], deals)
+    nothing = metrics.mrr_lines(items.iloc[:0], deals, cancellations=NO_CANCELLATIONS)
     draw(plot.mrr(metrics.mrr_schedule(nothing, **window)))
     draw(plot.mrr_movements(metrics.mrr_movements(nothing, **window)))
     draw(plot.retention_cohorts(metrics.revenue_cohorts(nothing, **window)))
-    draw(plot.billing(metrics.billing_schedule(items.iloc[:0], None, deals, **window)))
+    draw(plot.billing(metrics.billing_schedule(items.iloc[:0], None, deals, **window, cancellations=NO_CANCELLATIONS)))

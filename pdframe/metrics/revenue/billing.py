@@ -11,11 +11,12 @@ import pandas as pd
 from pdframe.errors import ArgumentError
 from pdframe.metrics.columns import Flags, Floats, Ints, amounts, finite, ids
 from pdframe.metrics.inputs import keyed, moment, need, warn, zone_of
+from pdframe.metrics.revenue.endings import Cancellations, known_cancellations, say_open
 from pdframe.metrics.revenue.lines import BILLED, ledger_columns, named, report, won_lines
 from pdframe.metrics.revenue.months import Moment
 from pdframe.metrics.revenue.periods import NULL, ONE_TIME, WEEKLY, add_periods, as_dates, days_of, frequencies, months_of
 from pdframe.metrics.revenue.policy import RevenuePolicy, chosen
-from pdframe.metrics.revenue.prices import rounded
+from pdframe.metrics.revenue.prices import LARGEST, rounded
 from pdframe.metrics.states import Deleted, check_deleted
 
 KINDS = pd.CategoricalDtype(["one-time", "recurring", "installment"])
@@ -31,7 +32,7 @@ def billing_schedule(
     until: Moment,
     discounts: pd.DataFrame | None = None,
     tax: bool = False,
-    cancellations: pd.DataFrame | None = None,
+    cancellations: Cancellations = None,
     policy: RevenuePolicy | None = None,
     deleted: Deleted = "drop",
     tz: str | None = None,
@@ -65,7 +66,8 @@ def billing_schedule(
     Warns
     -----
     DataWarning
-        Lines are kept apart, as in `mrr_lines`; or installments have no date or amount.
+        Lines are kept apart, or no cancellations are given, as in `mrr_lines`; or installments have no date or amount, or one out of
+        range.
 
     Notes
     -----
@@ -79,8 +81,11 @@ def billing_schedule(
         raise ArgumentError(f"since={since!r} is not before until={until!r}; until itself lies outside the window.")
     held = won_lines(deal_products, deals, policy, None, tz, deleted)
     check_deleted(deleted, deals)
-    lines, problems = ledger_columns(held, policy, discounts, cancellations)
+    ends = known_cancellations(cancellations, deals)
+    lines, problems = ledger_columns(held, policy, discounts, ends)
     report(problems, lines["id"])
+    if cancellations is None:
+        say_open(lines, deals)
     frequency = frequencies(lines["billing_frequency"])
     fine = problems.isna().to_numpy()
     parts = [_recurring(lines, frequency, fine & (frequency != ONE_TIME), first, end)]
@@ -141,13 +146,14 @@ def _installments(
     plan = installments.assign(is_enabled=True, currency=None)
     held = won_lines(plan, deals, policy, None, tz, deleted)
     day, amount = days_of(held.lines, "billing_date"), finite(held.lines, "amount")
-    unclear = (day == NULL) | np.isnan(amount)
+    unclear = (day == NULL) | ~(np.abs(amount) < LARGEST)
     if unclear.any():
-        warn(f"{unclear.sum():,} installments have no date or amount and are left out: {named(held.lines.loc[unclear, 'id'])}.")
+        which = named(held.lines.loc[unclear, "id"])
+        warn(f"{unclear.sum():,} installments have no date or amount, or one out of range, and are left out: {which}.")
     frame = pd.DataFrame({"id": ids(held.lines, "id"), "deal_id": ids(held.lines, "deal_id"), "customer": held.customer})
     frame["currency"] = held.deals["currency"].astype("str") if "currency" in held.deals.columns else pd.Series(None, frame.index, "str")
     rows = np.flatnonzero(~unclear & (day >= first) & (day < end))
-    return _bills(frame, rows, day[rows], rounded(amount)[rows], "installment"), frame["deal_id"]
+    return _bills(frame, rows, day[rows], rounded(amount[rows]), "installment"), frame["deal_id"]
 
 
 def _bills(lines: pd.DataFrame, rows: Ints, day: Ints, amount: Floats, kind: str) -> pd.DataFrame:

@@ -5,16 +5,35 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
+from pdframe.errors import ArgumentError
 from pdframe.metrics.columns import Flags, Ints, say_uncountable
-from pdframe.metrics.inputs import keyed, moment, need, zone_of
+from pdframe.metrics.inputs import keyed, moment, need, warn, zone_of
 from pdframe.metrics.revenue.ledger import NEEDED
+from pdframe.metrics.revenue.lines import named
 from pdframe.metrics.revenue.months import Moment
-from pdframe.metrics.revenue.periods import MOST_MONTHS, NULL, as_months, days_of, months_of
+from pdframe.metrics.revenue.periods import (
+    MOST_MONTHS,
+    NULL,
+    as_dates,
+    as_months,
+    days_of,
+    month_after,
+    months_of,
+)
 from pdframe.metrics.revenue.prices import held_exactly, in_units
 
+MONTHS_AHEAD = 36
+"""Months that are shown where `until` is not given, the month of `as_of` among them."""
 
-def committed_mrr(lines: pd.DataFrame, *, as_of: Moment, tz: str | None = None) -> pd.DataFrame:
-    """CMRR as of a day, month by month as far as anything is known to change: one row a month and currency.
+
+def committed_mrr(
+    lines: pd.DataFrame,
+    *,
+    as_of: Moment,
+    until: Moment | pd.Period | None = None,
+    tz: str | None = None,
+) -> pd.DataFrame:
+    """CMRR as of a day, month by month: one row a month and currency.
 
     Parameters
     ----------
@@ -23,21 +42,30 @@ def committed_mrr(lines: pd.DataFrame, *, as_of: Moment, tz: str | None = None) 
         problem.
     as_of
         The day, inclusive. A time is taken for its day in `tz`.
+    until
+        Where the months end: a year, quarter or month ("2027", "2027-Q2", "2027-06") or `pd.Period`, the last month
+        of which is the last one shown; or a day, then the months that begin before it are. None: the last month in
+        which a line starts or ends, and no more than 36 months in all.
     tz
         Timezone of a time in `as_of`; None: `lines.attrs["tz"]`, which `mrr_lines` sets, else UTC.
 
     Returns
     -------
     DataFrame
-        By month and currency, from the month of `as_of` to the last in which a line starts or ends, every month for every currency that
-        ever had MRR. month, currency, live (at the beginning; in the first month, on the day `as_of` itself), starting (of lines that
-        start in the month, after `as_of`), ending (of lines that end in it, negative), committed (live + starting + ending, at the month's
-        end).
+        By month and currency, every month from that of `as_of` for every currency that ever had MRR. month, currency, live (at the
+        beginning; in the first month, on the day `as_of` itself), starting (of lines that start in the month, after `as_of`), ending
+        (of lines that end in it, negative), committed (live + starting + ending, at the month's end).
 
     Raises
     ------
     ArgumentError
-        A column is missing, or `as_of` is no time.
+        A column is missing, `as_of` or `until` is no time, or `until` leaves no month.
+
+    Warns
+    -----
+    DataWarning
+        `until` is not given, and lines start after the 36 months: their count, ids and first start. Ends after
+        them are not named, as they change none of the months shown.
 
     Notes
     -----
@@ -60,7 +88,15 @@ def committed_mrr(lines: pd.DataFrame, *, as_of: Moment, tz: str | None = None) 
     ends = (live | starts) & (end != NULL)
     first = int(months_of(today)[0])
     last = max(int(months_of(days).max(initial=first)) for days in (start[starts], end[ends]))
-    width = min(last - first + 1, MOST_MONTHS)
+    if until is None:
+        width = min(last - first + 1, MONTHS_AHEAD)
+        _name_later(held, np.where(starts, start, NULL), first + width)
+    else:
+        width = month_after(until, "until") - first
+        if width < 1:
+            raise ArgumentError(f"until={until!r} is not after the month of as_of={as_of!r}.")
+        if width > MOST_MONTHS:
+            raise ArgumentError(f"The window holds {width:,} months; {MOST_MONTHS:,} are the most.")
 
     def total(rows: Flags, days: Ints) -> Ints:
         result = np.zeros((len(names), width), np.int64)
@@ -82,6 +118,23 @@ def committed_mrr(lines: pd.DataFrame, *, as_of: Moment, tz: str | None = None) 
     ):
         result[name] = in_units(parts.T.reshape(-1))
     return keyed(result, ["month", "currency"], tz)
+
+
+def _name_later(lines: pd.DataFrame, start: Ints, limit: int) -> None:
+    """Warn of lines that start in the month `limit` or later: no month that is shown holds them.
+
+    `start` is `NULL` where a line does not count.
+    """
+    at = np.flatnonzero((start != NULL) & (months_of(start) >= limit))
+    if not len(at):
+        return
+    shown, day = as_months(np.array([limit - 1])), as_dates(start[at].min(keepdims=True))
+    ids = f"; line ids: {named(lines['id'].iloc[at])}" if "id" in lines.columns else ""
+    warn(
+        f"committed_mrr shows {MONTHS_AHEAD} months where until= is not given, up to {str(shown.iloc[0])[:7]}. "
+        f"{len(at):,} line{'s start' if len(at) > 1 else ' starts'} after that and {'are' if len(at) > 1 else 'is'} in none of them "
+        f"(the first on {str(day.iloc[0])[:10]}{ids}). Pass until=, such as '2031', for more months; correct mistyped dates in Pipedrive."
+    )
 
 
 __all__ = ["committed_mrr"]

@@ -2,17 +2,114 @@
 
 from __future__ import annotations
 
+import difflib
+import re
+import unicodedata
+from datetime import date
+from typing import Any
+
 import numpy as np
 import pandas as pd
 
 from pdframe.errors import ArgumentError
 from pdframe.metrics.columns import Flags, Ints, ids
 from pdframe.metrics.inputs import need, warn
-from pdframe.metrics.revenue.periods import NULL, days_of
+from pdframe.metrics.revenue.periods import NULL, as_dates, days_of
+from pdframe.plain import plain_column
+
+Cancellations = pd.DataFrame | str | None
+"""A frame, or the name of a column of deals; None: not known."""
+
+
+def _folded(text: str) -> str:
+    """Text without accents and case."""
+    parts = unicodedata.normalize("NFKD", unicodedata.normalize("NFKD", text).casefold())
+    return "".join(part for part in parts if not unicodedata.combining(part))
+
+
+_STEMS = (
+    "cancel", "churn", "terminat", "unsubscri", "expir", "end date", "end of", "enddate",
+    "kündig", "storn", "beendig", "beendet", "ablauf", "vertragsende", "laufzeitende", "enddatum",
+    "resili", "annul", "anul", "rescis", "disdett", "recesso", "cessazion", "encerr", "date de fin",
+    "opzeg", "beëindig", "einddatum", "uppsäg", "avslut", "oppsig", "opsig", "slutdat",
+    "rezygnac", "wypowiedz", "výpověd", "zruš", "irtisan", "peruut", "iptal", "fesih",
+    "отмен", "растор", "окончан", "解約", "キャンセル", "終了", "取消", "终止", "해지", "취소",
+)  # fmt: skip
+_WORDS = ("end", "ends", "ended", "ende", "fin", "fim", "einde", "slut", "baja", "koniec", "konec")
+_SPEAKS_OF_AN_END = re.compile(f"{'|'.join(re.escape(_folded(stem)) for stem in _STEMS)}|(?<![^\\W_])(?:{'|'.join(_WORDS)})(?![^\\W_])")
+_DAY = re.compile(r"\d{4}-\d{2}-\d{2}(?!\d)")
 
 _KEYS = ("line_id", "deal_id", "customer")
 # Days are far fewer than this, so that one number holds a customer and a day.
 _DAYS = 1 << 33
+
+
+def known_cancellations(cancellations: Cancellations, deals: pd.DataFrame) -> pd.DataFrame | None:
+    """Return cancellations as a frame; the name of a column of `deals` becomes one by deal.
+
+    Raises
+    ------
+    ArgumentError
+        `deals` has no such column, or it holds no dates.
+    """
+    if not isinstance(cancellations, str):
+        return cancellations
+    deals = need(deals, "deals", ["id"])
+    if cancellations not in deals.columns:
+        raise ArgumentError(f"cancellations={cancellations!r} is no column of deals. {_suggested(cancellations, deals)}")
+    days = days_of(need(deals, "deals", ["id", cancellations]), cancellations)
+    return pd.DataFrame({"deal_id": ids(deals, "id").to_numpy(), "date": as_dates(days)})
+
+
+def _suggested(name: str, deals: pd.DataFrame) -> str:
+    """What to pass instead of a column that deals does not have."""
+    by_text = {_folded(str(column)): str(column) for column in deals.columns}
+    near = [by_text[text] for text in difflib.get_close_matches(_folded(name), by_text, n=3, cutoff=0.75)]
+    found = list(dict.fromkeys([*near, *end_columns(deals)]))
+    if found:
+        return f"Did you mean {' or '.join(map(repr, found))}?"
+    return "Pass one of its columns of dates, or a frame with a date and one of " + ", ".join(_KEYS) + "."
+
+
+def end_columns(deals: pd.DataFrame) -> list[str]:
+    """Return the columns of dates of `deals` whose name speaks of an end, in one of some languages."""
+    return [
+        name for name in deals.columns if isinstance(name, str) and _SPEAKS_OF_AN_END.search(_folded(name)) and _holds_days(deals[name])
+    ]
+
+
+def _holds_days(column: pd.Series[Any]) -> bool:
+    """Return whether a column holds days or times, be it as text (from CSV)."""
+    column = plain_column(column)
+    if column.dtype.kind == "M":
+        return True
+    given = column.dropna()
+    return bool(len(given)) and all(isinstance(value, date) or (isinstance(value, str) and _DAY.match(value)) for value in given.iloc[:20])
+
+
+def say_open(lines: pd.DataFrame, deals: pd.DataFrame) -> None:
+    """Warn that lines without an end count for ever, where no cancellations are given.
+
+    Parameters
+    ----------
+    lines
+        With mrr, end_reason, problem.
+    deals
+        Whose columns may hold the cancellations.
+    """
+    open_ = int(((lines["end_reason"] == "open") & (lines["mrr"] != 0) & lines["problem"].isna()).sum())
+    if not open_:
+        return
+    columns = end_columns(deals)
+    if columns:
+        passed = " or ".join(f"cancellations={name!r}" for name in columns)
+        how = f"Of the columns of deals, the name of {', '.join(map(repr, columns))} speaks of an end: pass {passed}"
+    else:
+        how = "Pass cancellations=, the name of a column of deals or a frame"
+    warn(
+        f"No cancellations are given, so {f'{open_:,} recurring lines' if open_ > 1 else 'one recurring line'} without an end "
+        f"count{'' if open_ > 1 else 's'} for ever. {how}; an empty frame where there are none."
+    )
 
 
 def cancelled_on(lines: pd.DataFrame, start: Ints, cancellations: pd.DataFrame) -> Ints:
@@ -33,6 +130,9 @@ def cancelled_on(lines: pd.DataFrame, start: Ints, cancellations: pd.DataFrame) 
     ArgumentError
         It is no such frame.
     """
+    if isinstance(cancellations, pd.DataFrame) and not cancellations.size:
+        # An empty frame of any shape says that there are none.
+        return np.full(len(lines), NULL)
     cancellations = need(cancellations, "cancellations", ["date"])
     keys = [name for name in _KEYS if name in cancellations.columns]
     if len(keys) != 1:

@@ -13,7 +13,7 @@ from pdframe.metrics.columns import Floats, Ints, amounts, at_the_edge, equals, 
 from pdframe.metrics.inputs import in_zone, local_date, need, warn, zone_of
 from pdframe.metrics.line_values import differs
 from pdframe.metrics.revenue.customers import customers
-from pdframe.metrics.revenue.endings import bridged, cancelled_on
+from pdframe.metrics.revenue.endings import Cancellations, bridged, cancelled_on, known_cancellations, say_open
 from pdframe.metrics.revenue.periods import (
     MONTHS,
     NULL,
@@ -54,7 +54,7 @@ def mrr_lines(
     *,
     policy: RevenuePolicy | None = None,
     discounts: pd.DataFrame | None = None,
-    cancellations: pd.DataFrame | None = None,
+    cancellations: Cancellations = None,
     carry: str | Sequence[str] | None = None,
     deleted: Deleted = "drop",
     tz: str | None = None,
@@ -74,9 +74,10 @@ def mrr_lines(
         Discounts on whole deals (`account.discounts(ids)`), which cut one-time parts alone, pro rata. None: not known; then a warning names
         the deals whose value is not what their lines add up to.
     cancellations
-        A frame with a column `date`, the first day on which nothing is owed any more, and exactly one of line_id, deal_id, customer. By
-        line or deal the earliest date counts; by customer each line takes the first date after its start. Rows without a date are none:
-        `deals[["id", "Cancellation date"]].set_axis(["deal_id", "date"], axis=1)` will do.
+        The name of a column of `deals` ("Cancellation date") that holds the first day on which nothing is owed any more; or a frame with
+        such a column `date` and exactly one of line_id, deal_id, customer. By line or deal the earliest date counts; by customer each
+        line takes the first date after its start. Rows without a date are none. None: not known; then lines without an end count for
+        ever, and a warning names the columns of `deals` that may hold cancellations. An empty frame: there are none.
     carry
         Columns of `deals` to bring along, for `by`; None: owner_id, pipeline_id, org_id, person_id where present. All columns of
         `deal_products` come along too, but for those that are called like one of the result.
@@ -102,12 +103,14 @@ def mrr_lines(
     Raises
     ------
     ArgumentError
-        A column is missing or holds what it cannot, `deals` holds a deal twice, or `cancellations` has another shape.
+        A column is missing or holds what it cannot, `deals` holds a deal twice, or `cancellations` has another shape or names no column.
 
     Warns
     -----
     DataWarning
-        Lines are kept apart, with their reasons, counts and ids; or deals differ from their lines.
+        Lines are kept apart, with their reasons, counts and ids; lines begin and end between two sampling
+        days and so count in no month, with their count, MRR and ids; no cancellations are given and lines have
+        no end; or deals differ from their lines.
 
     Notes
     -----
@@ -126,8 +129,12 @@ def mrr_lines(
     check_deleted(deleted, deals)
     if discounts is None:
         _name_differing(won)
-    found, problems = ledger_columns(won, policy, discounts, cancellations)
+    ends = known_cancellations(cancellations, deals)
+    found, problems = ledger_columns(won, policy, discounts, ends)
     report(problems, found["id"])
+    if cancellations is None:
+        say_open(found, deals)
+    _name_uncounted(found, policy)
     carried = won.deals[_carried(deals, carry)]
     taken = [name for name in carried.columns if name in LINES or name in deal_products.columns]
     if carry is None:
@@ -286,6 +293,22 @@ def report(problems: pd.Series[Any], line: pd.Series[Any]) -> None:
         f"{count:,} line item{'s are kept apart and count' if count > 1 else ' is kept apart and counts'} nowhere, line ids by reason: "
         f"{'; '.join(parts)}. "
         "lines[lines['problem'].notna()] shows them; put them right in Pipedrive."
+    )
+
+
+def _name_uncounted(found: pd.DataFrame, policy: RevenuePolicy) -> None:
+    """Warn of lines that begin and end between two sampling days: no month counts them."""
+    between = (found["end"] > found["start"]) & (found["month_from"] >= found["month_until"]) & (found["mrr"] != 0)
+    lines = found[between & found["problem"].isna()]
+    if not len(lines):
+        return
+    sums = lines.groupby(lines["currency"].astype("str"), sort=True)["mrr"].sum()
+    mrr = ", ".join(f"{amount:,.2f} {currency}" for currency, amount in sums.items())
+    many, day = len(lines) > 1, "last" if policy.at == "end" else "first"
+    warn(
+        f"{len(lines):,} line item{'s begin and end' if many else ' begins and ends'} without being active on the {day} day of a month, "
+        f"when MRR is taken: {'they count' if many else 'it counts'} in no month. MRR {mrr}; line ids: {named(lines['id'])}. "
+        "tcv says what they bill in all."
     )
 
 

@@ -50,7 +50,8 @@ def mrr_customer_months(
         Columns of `lines`, taken as given: customer x group is the unit then. Null is a group.
     rates
         None: each currency of a customer is a unit of its own. Else a mapping currency -> value of one unit in the common currency, or a
-        frame (currency, date, rate) whose last rate on or before a month's last day is the month's; a customer's currencies are added up.
+        frame (currency, date, rate) whose last rate on or before a month's last day is the month's (a warning names those older than 10
+        days); a customer's currencies are added up.
 
     Returns
     -------
@@ -90,6 +91,7 @@ def mrr_customer_months(
     begun = cohort[found.unit]
     result["cohort"] = as_months(np.where(begun <= found.month, begun, NEVER))
     # With rates a row holds all currencies of the customer: its lines are not told by one.
+    held.say_stale()
     return keyed(result, ["month", "customer", *([] if rates is not None else ["currency"]), *names])
 
 
@@ -126,6 +128,7 @@ def mrr_schedule(
     mrr = held.total(found.unit, found.month, found.now, first, width)
     count = held.total(found.unit, found.month, found.active.astype(np.int64), first, width)
     columns: dict[str, Ints | Floats] = {"mrr": in_units(mrr), "arr": in_units(12 * mrr), "customers": count}
+    held.say_stale()
     return keyed(held.grid(first, width, columns), ["month", *([] if rates is not None else ["currency"]), *names])
 
 

@@ -72,6 +72,7 @@ def mrr_movements(
         "expired": total(expired(found, kind)),
     }
     result = held.grid(first, width, {name: in_units(parts) for name, parts in columns.items()})
+    held.say_stale()
     return keyed(result, ["month", *([] if rates is not None else ["currency"]), *names])
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import numpy as np
@@ -21,6 +22,8 @@ ONE_TIME, WEEKLY, MONTHLY = 0, 1, 2
 # Months in a period, by place in FREQUENCIES.
 MONTHS = np.array([0, 0, 1, 3, 6, 12], np.int64)
 MOST_MONTHS = 12_000
+
+_PERIOD = re.compile(r"(\d{4})(?:-(\d{2})|-?[Qq]([1-4]))?", re.ASCII)
 
 
 def days_of(frame: pd.DataFrame, column: str) -> Ints:
@@ -104,6 +107,35 @@ def month_window(since: Any, until: Any, earliest: int | None) -> tuple[int, int
     if end - start > MOST_MONTHS:
         raise ArgumentError(f"The window holds {end - start:,} months; {MOST_MONTHS:,} are the most.")
     return start, end
+
+
+def month_after(value: Any, name: str) -> int:
+    """Return the month after the last that lies before an end.
+
+    Parameters
+    ----------
+    value
+        A year, quarter, month ("2026", "2026-Q2", "2026-06") or `pd.Period`, taken to its end; or a
+        day or time, which is itself not inside: months that begin before it are.
+    name
+        Name of the argument, for the error.
+
+    Raises
+    ------
+    ArgumentError
+        It is none of these.
+    """
+    if isinstance(value, pd.Period):
+        last = value.end_time
+        return (last.year - 1970) * 12 + last.month
+    found = _PERIOD.fullmatch(value.strip()) if isinstance(value, str) else None
+    if found is None:
+        return _ceiling(value, name)
+    year, month, quarter = (int(part) if part else None for part in found.groups())
+    last_month = month if month is not None else 12 if quarter is None else 3 * quarter
+    if year is None or not 1 <= last_month <= 12:
+        raise ArgumentError(f"{name}={value!r} is no month. Write '2026-06', '2026-Q2', '2026', or a day.")
+    return (year - 1970) * 12 + last_month
 
 
 def _ceiling(value: Any, name: str) -> int:

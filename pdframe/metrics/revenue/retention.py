@@ -76,6 +76,7 @@ def retention(
         "grr": ratio(total(np.maximum(np.minimum(now, then), 0)), base),
         "logo_retention": ratio(total(active[was_active].astype(np.int64)), customers),
     }
+    held.say_stale()
     return keyed(held.grid(first, width, columns), ["month", *([] if rates is not None else ["currency"]), *names])
 
 
@@ -166,6 +167,7 @@ def revenue_cohorts(
     result["mrr"], result["nrr"] = in_units(mrr)[order], ratio(mrr, base)[order]
     result["month"] = as_months((cohort[place] + age)[order])
     result.loc[~mature[order], ["customers", "mrr", "nrr"]] = pd.NA
+    held.say_stale()
     return keyed(result, ["cohort", "month", *([] if rates is not None else ["currency"]), *names])
 
 

@@ -69,6 +69,11 @@ class Units:
     group: Ints
     rates: Rates | None
 
+    def say_stale(self) -> None:
+        """Warn once of old rates that were used."""
+        if self.rates is not None:
+            self.rates.say_stale()
+
     def months(self, first: int, end: int) -> Months:
         """Return the months from `first` up to `end`."""
         return self.stated(self.ledger.rows(first, end))

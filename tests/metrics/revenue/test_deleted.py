@@ -35,10 +35,10 @@ PLANS = books.installments([{"deal_id": deal, "billing_date": "2026-02-10"} for 
 
 @pytest.mark.parametrize(("how", "counted"), [("drop", [1]), ("keep", [1, 2, 3])])
 def test_lines_bills_and_reports_of_deleted_deals(how: Any, counted: list[int]) -> None:
-    lines = mrr_lines(LINES, deals(), deleted=how)
+    lines = mrr_lines(LINES, deals(), deleted=how, cancellations=books.NO_CANCELLATIONS)
     assert lines["deal_id"].tolist() == counted
     assert lines["mrr"].sum() == 100 * len(counted)
-    bills = billing_schedule(LINES, PLANS, deals(), **FEBRUARY, deleted=how)
+    bills = billing_schedule(LINES, PLANS, deals(), **FEBRUARY, deleted=how, cancellations=books.NO_CANCELLATIONS)
     found = bills.groupby("kind", observed=True)["deal_id"].agg(list).to_dict()
     assert found == {"recurring": counted, "installment": [deal for deal in counted if deal in (1, 2)]}
     assert reconcile(lines, deals(), deleted=how)["deal_id"].tolist() == counted
@@ -47,21 +47,21 @@ def test_lines_bills_and_reports_of_deleted_deals(how: Any, counted: list[int]) 
 def test_keeping_what_no_frame_holds_warns_once() -> None:
     alive = deals().iloc[[0]]
     for metric in (
-        lambda: mrr_lines(LINES, alive, deleted="keep"),
-        lambda: billing_schedule(LINES, PLANS, alive, **FEBRUARY, deleted="keep"),
-        lambda: reconcile(mrr_lines(LINES, alive), alive, deleted="keep"),
+        lambda: mrr_lines(LINES, alive, deleted="keep", cancellations=books.NO_CANCELLATIONS),
+        lambda: billing_schedule(LINES, PLANS, alive, **FEBRUARY, deleted="keep", cancellations=books.NO_CANCELLATIONS),
+        lambda: reconcile(mrr_lines(LINES, alive, cancellations=books.NO_CANCELLATIONS), alive, deleted="keep"),
     ):
         with pytest.warns(DataWarning, match="deals holds no deleted deal") as told:
             metric()
         assert len(told) == 1
     with pytest.raises(ArgumentError, match="deleted is one of 'drop', 'keep'"):
-        mrr_lines(LINES, alive, deleted=None)  # type: ignore[arg-type]
+        mrr_lines(LINES, alive, deleted=None, cancellations=books.NO_CANCELLATIONS)  # type: ignore[arg-type]
 
 
 def test_a_successor_that_was_open_takes_over_until_the_day_of_its_deletion() -> None:
     heir = {"org_id": 1, "status": "deleted", "is_deleted": True, "won_time": None, "local_won_date": None, "add_time": "2026-05-01"}
     frame = books.deals([{"org_id": 1}, {**heir, "update_time": "2026-06-15 18:00"}])
-    lines = mrr_lines(books.lines([{"billing_frequency_cycles": 6}]), frame)
+    lines = mrr_lines(books.lines([{"billing_frequency_cycles": 6}]), frame, cancellations=books.NO_CANCELLATIONS)
     successors = [renewals(lines, frame, as_of=day, within="60D")["successor"].tolist() for day in ("2026-06-14", "2026-06-15")]
     assert successors == [[2], [pd.NA]]
 

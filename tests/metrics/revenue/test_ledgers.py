@@ -15,6 +15,12 @@ from bookkeeping import MOVES, Ledger, bridged, frames, later, movements, random
 
 from pdframe.metrics import RevenuePolicy, mrr_customer_months, mrr_lines, mrr_movements, mrr_schedule, retention
 
+pytestmark = [
+    # Random lines, and rates at the beginning of a month.
+    pytest.mark.filterwarnings("ignore:.* in no month:pdframe.errors.DataWarning"),
+    pytest.mark.filterwarnings("ignore:Some rates are older:pdframe.errors.DataWarning"),
+]
+
 POLICIES = [(at, grace) for at in ("end", "start") for grace in (0, 1, 31, 60)]
 LEDGERS = 125
 """Of each policy: 1,000 in all."""

@@ -12,7 +12,7 @@ import pytest
 from books import days, ledger
 
 from pdframe.errors import ArgumentError, DataWarning
-from pdframe.metrics import RevenuePolicy, mrr_lines
+from pdframe.metrics import RevenuePolicy, billing_schedule, drill_through, mrr_customer_months, mrr_lines
 
 # What a line says, then start, end, why it ends, MRR, one-time amount, TCV.
 CASES: dict[str, tuple[dict[str, Any], tuple[str | None, str | None, str | None, float, float, float | None]]] = {
@@ -111,10 +111,16 @@ def test_the_deal_says_which_lines_count() -> None:
         ]
     )
     rows = [{"deal_id": deal} for deal in (1, 2, 3, 4, 5, 6, 7, 8, 99, None)]
-    lines = mrr_lines(books.lines([*rows, {"deal_id": 8, "is_enabled": False}, {"deal_id": 8, "is_enabled": None}]), deals)
+    lines = mrr_lines(
+        books.lines([*rows, {"deal_id": 8, "is_enabled": False}, {"deal_id": 8, "is_enabled": None}]),
+        deals,
+        cancellations=books.NO_CANCELLATIONS,
+    )
     assert lines["id"].tolist() == [1, 8, 12]
     with pytest.warns(DataWarning, match=r"no start date \(1: 3\)"):
-        open_too = mrr_lines(books.lines(rows), deals, policy=RevenuePolicy(statuses=("won", "open")))["id"]
+        open_too = mrr_lines(
+            books.lines(rows), deals, policy=RevenuePolicy(statuses=("won", "open")), cancellations=books.NO_CANCELLATIONS
+        )["id"]
     assert open_too.tolist() == [1, 3, 4, 8]
 
 
@@ -126,9 +132,21 @@ def test_a_line_starts_on_its_own_date_else_on_the_day_the_deal_was_won() -> Non
         ]
     )
     rows = [{"deal_id": 1}, {"deal_id": 2}, {"deal_id": 1, "billing_start_date": "2025-06-15"}]  # won after its billing start
-    assert days(mrr_lines(books.lines(rows), deals)["start"]) == ["2026-02-01", "2026-01-31", "2025-06-15"]
-    assert days(mrr_lines(books.lines(rows), deals, tz="Europe/Berlin")["start"]) == ["2026-02-01", "2026-01-31", "2025-06-15"]
-    assert days(mrr_lines(books.lines(rows), deals, tz="Asia/Tokyo")["start"]) == ["2026-02-01", "2026-02-01", "2025-06-15"]
+    assert days(mrr_lines(books.lines(rows), deals, cancellations=books.NO_CANCELLATIONS)["start"]) == [
+        "2026-02-01",
+        "2026-01-31",
+        "2025-06-15",
+    ]
+    assert days(mrr_lines(books.lines(rows), deals, tz="Europe/Berlin", cancellations=books.NO_CANCELLATIONS)["start"]) == [
+        "2026-02-01",
+        "2026-01-31",
+        "2025-06-15",
+    ]
+    assert days(mrr_lines(books.lines(rows), deals, tz="Asia/Tokyo", cancellations=books.NO_CANCELLATIONS)["start"]) == [
+        "2026-02-01",
+        "2026-02-01",
+        "2025-06-15",
+    ]
 
 
 def test_customers_are_organizations_else_persons_else_deals() -> None:
@@ -136,40 +154,52 @@ def test_customers_are_organizations_else_persons_else_deals() -> None:
         Account=pd.Series(["A-1", " ", None], dtype="str")
     )
     rows = books.lines([{"deal_id": deal} for deal in (1, 2, 3)])
-    assert mrr_lines(rows, deals)["customer"].tolist() == ["organization 5", "person 5", "deal 3"]
+    assert mrr_lines(rows, deals, cancellations=books.NO_CANCELLATIONS)["customer"].tolist() == ["organization 5", "person 5", "deal 3"]
     own = RevenuePolicy(customer=("Account", "person_id"))
-    assert mrr_lines(rows, deals, policy=own)["customer"].tolist() == ["Account A-1", "person 5", "deal 3"]
-    assert mrr_lines(rows, deals, policy=RevenuePolicy(customer=()))["customer"].tolist() == ["deal 1", "deal 2", "deal 3"]
-    assert mrr_lines(rows, deals.assign(org_id=[5.0, None, None]))["customer"].tolist() == ["organization 5", "person 5", "deal 3"]
+    assert mrr_lines(rows, deals, policy=own, cancellations=books.NO_CANCELLATIONS)["customer"].tolist() == [
+        "Account A-1",
+        "person 5",
+        "deal 3",
+    ]
+    assert mrr_lines(rows, deals, policy=RevenuePolicy(customer=()), cancellations=books.NO_CANCELLATIONS)["customer"].tolist() == [
+        "deal 1",
+        "deal 2",
+        "deal 3",
+    ]
+    assert mrr_lines(rows, deals.assign(org_id=[5.0, None, None]), cancellations=books.NO_CANCELLATIONS)["customer"].tolist() == [
+        "organization 5",
+        "person 5",
+        "deal 3",
+    ]
 
 
 def test_the_currency_is_the_lines_else_the_deals() -> None:
     deals = books.deals([{"currency": "USD"}])
-    lines = mrr_lines(books.lines([{"currency": None}, {"currency": "GBP"}]), deals)
+    lines = mrr_lines(books.lines([{"currency": None}, {"currency": "GBP"}]), deals, cancellations=books.NO_CANCELLATIONS)
     assert lines["currency"].tolist() == ["USD", "GBP"]
 
 
 def test_columns_come_along_for_by() -> None:
     deals = books.deals([{"owner_id": 8}]).assign(Region="North")
-    lines = mrr_lines(books.lines([{"name": "Core"}]), deals)
+    lines = mrr_lines(books.lines([{"name": "Core"}]), deals, cancellations=books.NO_CANCELLATIONS)
     assert lines.loc[0, ["owner_id", "pipeline_id", "org_id", "name", "quantity"]].tolist() == [8, 1, 1, "Core", 1.0]
     assert "Region" not in lines
-    chosen = mrr_lines(books.lines([{}]), deals, carry=["Region", "title"])
+    chosen = mrr_lines(books.lines([{}]), deals, carry=["Region", "title"], cancellations=books.NO_CANCELLATIONS)
     assert chosen.loc[0, ["Region", "title"]].tolist() == ["North", "Deal"]
     assert "owner_id" not in chosen
-    own = mrr_lines(books.lines([{"name": "Core"}]).assign(owner_id=99, start="mine"), deals)
+    own = mrr_lines(books.lines([{"name": "Core"}]).assign(owner_id=99, start="mine"), deals, cancellations=books.NO_CANCELLATIONS)
     assert own.loc[0, ["owner_id", "name"]].tolist() == [99, "Core"]
     assert own["start"][0] == pd.Timestamp("2026-01-01")
     with pytest.raises(ArgumentError, match=r"deals has no column 'Land'"):
-        mrr_lines(books.lines([{}]), deals, carry="Land")
+        mrr_lines(books.lines([{}]), deals, carry="Land", cancellations=books.NO_CANCELLATIONS)
     with pytest.raises(ArgumentError, match=r"'currency' is a column of the lines already"):
-        mrr_lines(books.lines([{}]), deals, carry="currency")
+        mrr_lines(books.lines([{}]), deals, carry="currency", cancellations=books.NO_CANCELLATIONS)
 
 
 def test_frames_are_not_changed() -> None:
     lines, deals = books.lines([{}, {"is_enabled": False}]), books.deals([{}])
     kept = lines.copy(deep=True), deals.copy(deep=True)
-    mrr_lines(lines, deals)
+    mrr_lines(lines, deals, cancellations=books.NO_CANCELLATIONS)
     pd.testing.assert_frame_equal(lines, kept[0])
     pd.testing.assert_frame_equal(deals, kept[1])
 
@@ -197,7 +227,7 @@ def test_a_bad_line_is_kept_apart_and_named_and_never_stops_the_ledger() -> None
     ]
     deals = books.deals([{"currency": None}])
     with pytest.warns(DataWarning) as caught:
-        lines = mrr_lines(books.lines(rows), deals)
+        lines = mrr_lines(books.lines(rows), deals, cancellations=books.NO_CANCELLATIONS)
     assert lines["problem"].fillna("").tolist() == [
         "", "weekly without cycles", "weekly without cycles", "cycles below 1", "cycles below 1", "no quantity or price",
         "no quantity or price", "amount out of range", "amount out of range", "no currency", "no currency",
@@ -219,20 +249,20 @@ def test_a_bad_line_is_kept_apart_and_named_and_never_stops_the_ledger() -> None
 def test_a_deal_without_any_date_has_no_start() -> None:
     deals = books.deals([{"won_time": None, "local_won_date": None}])
     with pytest.warns(DataWarning, match=r"1 line item is kept apart .* no start date \(1: 1\)"):
-        lines = mrr_lines(books.lines([{}, {"billing_start_date": "2026-01-01"}]), deals)
+        lines = mrr_lines(books.lines([{}, {"billing_start_date": "2026-01-01"}]), deals, cancellations=books.NO_CANCELLATIONS)
     assert lines["problem"].isna().tolist() == [False, True]
 
 
 def test_a_frequency_that_nobody_knows() -> None:
     rows = books.lines([{}, {}]).assign(billing_frequency=pd.Series(["monthly", "<b>daily</b>"], dtype="str"))
     with pytest.warns(DataWarning, match=r"unknown billing frequency \(1: 2\)"):
-        assert mrr_lines(rows, books.deals([{}]))["mrr"].fillna(-1).tolist() == [100.0, -1.0]
+        assert mrr_lines(rows, books.deals([{}]), cancellations=books.NO_CANCELLATIONS)["mrr"].fillna(-1).tolist() == [100.0, -1.0]
 
 
 def test_cycles_that_are_no_whole_number() -> None:
     rows = books.lines([{}]).assign(billing_frequency_cycles=2.5)
     with pytest.warns(DataWarning, match="not a whole number"):
-        mrr_lines(rows, books.deals([{}]))
+        mrr_lines(rows, books.deals([{}]), cancellations=books.NO_CANCELLATIONS)
 
 
 # Cancellations
@@ -325,6 +355,101 @@ def test_cancellations_of_unknown_customers_warn() -> None:
         ledger({}, cancellations=frame)
 
 
+def test_cancellations_may_be_a_column_of_deals() -> None:
+    deals = books.deals([{}, {}, {"status": "lost"}]).assign(**{"Cancellation date": pd.to_datetime(["2026-04-30", None, "2026-01-01"])})
+    rows = books.lines([{"deal_id": 1}, {"deal_id": 2}, {"deal_id": 1, "billing_start_date": "2026-06-01"}])
+    text = deals.assign(**{"Cancellation date": ["2026-04-30", None, "2026-01-01"]})
+    for held in (deals, text, deals.assign(**{"Cancellation date": deals["Cancellation date"].dt.tz_localize("UTC")})):
+        lines = mrr_lines(rows, held, cancellations="Cancellation date")
+        assert ends(lines) == [("2026-04-30", "cancelled"), (None, "open"), ("2026-06-01", "cancelled")]
+        bills = billing_schedule(rows, None, held, since="2026-04-01", until="2026-06-01", cancellations="Cancellation date")
+        assert [(str(day)[:10], deal) for day, deal in zip(bills["date"], bills["deal_id"], strict=True)] == [
+            ("2026-04-01", 1), ("2026-04-01", 2), ("2026-05-01", 2),
+        ]  # fmt: skip
+    for wrong, message in {
+        "cancelation date": r"'cancelation date' is no column of deals\. Did you mean 'Cancellation date'\?",
+        "Reason": r"'Reason' is no column of deals\. Did you mean 'Cancellation date'\?",
+        "title": r"'title' holds text that is no time",
+    }.items():
+        with pytest.raises(ArgumentError, match=message):
+            mrr_lines(rows, deals, cancellations=wrong)
+    with pytest.raises(ArgumentError, match=r"Pass one of its columns of dates, or a frame"):
+        mrr_lines(rows, books.deals([{}]), cancellations="?")
+    suffixed = deals.rename(columns={"Cancellation date": "Cancellation date (8fcce3)"})
+    with pytest.raises(ArgumentError, match=r"Did you mean 'Cancellation date \(8fcce3\)'\?"):
+        mrr_lines(rows, suffixed, cancellations="Cancellation date")
+
+
+def open_warnings(rows: list[dict[str, Any]], deals: pd.DataFrame) -> list[str]:
+    """What `mrr_lines` says where no cancellations are given; `billing_schedule` says the same."""
+    said = []
+    for call in (
+        lambda: mrr_lines(books.lines(rows), deals),
+        lambda: billing_schedule(books.lines(rows), None, deals, since="2026-01-01", until="2026-02-01"),
+    ):
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            call()
+        assert all(warning.filename == __file__ for warning in caught)
+        said.append([str(warning.message) for warning in caught])
+    assert said[0] == said[1]
+    return said[0]
+
+
+def test_lines_without_an_end_are_told_where_no_cancellations_are_given() -> None:
+    deals = books.deals([{}])
+    assert open_warnings([{}, {"billing_frequency_cycles": 3}], deals) == [
+        "No cancellations are given, so one recurring line without an end counts for ever. "
+        "Pass cancellations=, the name of a column of deals or a frame; an empty frame where there are none."
+    ]
+    dated = deals.assign(**{"Cancellation date": pd.Series([pd.NaT], dtype="datetime64[us]"), "Cancellation reason": "price"})
+    assert open_warnings([{}, {}], dated) == [
+        "No cancellations are given, so 2 recurring lines without an end count for ever. Of the columns of deals, the name of "
+        "'Cancellation date' speaks of an end: pass cancellations='Cancellation date'; an empty frame where there are none."
+    ]
+    # Only lines that count and have no end.
+    quiet = [{"billing_frequency": "one-time"}, {"billing_frequency_cycles": 12}, {"discount": 100}, {"is_enabled": False}]
+    assert open_warnings(quiet, dated) == []
+    assert open_warnings([], dated) == []
+
+
+@pytest.mark.parametrize("empty", [books.NO_CANCELLATIONS, pd.DataFrame(), pd.DataFrame(columns=["line_id", "date"])])
+def test_an_empty_frame_of_cancellations_says_that_there_are_none(empty: pd.DataFrame) -> None:
+    assert ends(ledger({}, cancellations=empty)) == [(None, "open")]
+
+
+SPEAK_OF_AN_END = (
+    "Cancellation date", "CANCELLED ON", "Churn", "Terminated", "Contract end date", "Ends on", "End of contract", "Expiry",
+    "Kündigungsdatum", "Ku\u0308ndigung zum", "KUENDIGUNG beendet", "Vertragsende", "Stornodatum", "Résiliation le", "RESILIE LE",
+    "Date de fin", "Annulé le", "Fecha de baja", "Fecha de cancelación", "Data fine (disdetta)", "Rescisão", "Opzegdatum",
+    "Datum beëindiging", "Einddatum", "Uppsägning", "Oppsigelse", "Data rezygnacji", "Datum výpovědi", "Дата расторжения", "解約日",
+    "キャンセル日", "해지일",
+)  # fmt: skip
+SPEAK_OF_NONE = (
+    "Signed",
+    "Renewal",
+    "Calendar",
+    "Weekend visit",
+    "Vendor since",
+    "Kick-off",
+    "Trend",
+    "Expected delivery",
+    "Finance check",
+)
+
+
+def test_columns_that_speak_of_an_end_in_many_languages() -> None:
+    day = pd.Series([pd.Timestamp("2026-05-01")], dtype="datetime64[us]")
+    deals = books.deals([{}]).assign(**dict.fromkeys([f"{name} by" for name in SPEAK_OF_AN_END], "Ann"))
+    expected = f"the name of {', '.join(map(repr, SPEAK_OF_AN_END))} speaks of an end: pass cancellations={SPEAK_OF_AN_END[0]!r} or "
+    for column in (day, day.dt.tz_localize("UTC"), pd.Series(["2026-05-01"], dtype="str"), pd.Series([day[0].date()])):
+        (said,) = open_warnings([{}], deals.assign(**dict.fromkeys(SPEAK_OF_AN_END, column)))
+        assert expected in said
+    others = (*SPEAK_OF_NONE, "expected_close_date", "local_close_date", "deleted_time", "stage_change_time")
+    (said,) = open_warnings([{}], deals.assign(**dict.fromkeys(others, day)))
+    assert "speaks of an end" not in said
+
+
 # Discounts on whole deals
 
 
@@ -368,11 +493,11 @@ def test_deals_that_differ_from_their_lines_are_named_where_discounts_are_not_gi
     deals = books.deals([{}, {}, {}]).assign(value=[400.0, 360.0, 100.0])
     lines = books.lines([{**once(400), "deal_id": 1}, {**once(400), "deal_id": 2}, {"deal_id": 3}]).assign(sum=[400.0, 400.0, 100.0])
     with pytest.warns(DataWarning, match=r"The value of 1 deals is not what their lines add up to \(2\)"):
-        mrr_lines(lines, deals)
+        mrr_lines(lines, deals, cancellations=books.NO_CANCELLATIONS)
     given = crm.discounts([{"deal_id": 2, "amount": 10}])
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        assert mrr_lines(lines, deals, discounts=given)["one_time"].tolist() == [400.0, 360.0, 0.0]
+        assert mrr_lines(lines, deals, discounts=given, cancellations=books.NO_CANCELLATIONS)["one_time"].tolist() == [400.0, 360.0, 0.0]
 
 
 # The policy
@@ -392,6 +517,7 @@ def months(lines: pd.DataFrame) -> list[tuple[str | None, str | None]]:
     return list(zip((d and d[:7] for d in days(lines["month_from"])), (d and d[:7] for d in days(lines["month_until"])), strict=True))
 
 
+@pytest.mark.filterwarnings("ignore:.* in no month:pdframe.errors.DataWarning")
 def test_a_month_is_sampled_on_its_last_day_or_its_first() -> None:
     rows = [
         {"start": "2026-01-31", "billing_frequency_cycles": 1},  # to 28 February
@@ -409,6 +535,42 @@ def test_a_month_is_sampled_on_its_last_day_or_its_first() -> None:
     ]  # fmt: skip
 
 
+def test_lines_between_two_sampling_days_are_named_with_their_mrr() -> None:
+    # Three weeks of March, as in the case `between_two_month_ends`: 100 a week are 433.33 a month.
+    weeks = {"start": "2025-03-03", "billing_frequency": "weekly", "billing_frequency_cycles": 3}
+    rows = [
+        weeks,
+        {"start": "2025-01-01"},
+        {**weeks, "item_price": 30, "customer": 2},
+        {**weeks, "item_price": 6, "currency": "USD"},
+        {**weeks, "item_price": 0},  # worth nothing
+        {**weeks, "billing_frequency_cycles": 5},  # to 7 April
+        {**weeks, "billing_frequency": "one-time", "billing_frequency_cycles": None},
+    ]
+    with pytest.warns(DataWarning) as caught:
+        lines = ledger(*rows)
+    assert [str(warning.message) for warning in caught] == [
+        "3 line items begin and end without being active on the last day of a month, when MRR is taken: they count in no month. "
+        "MRR 563.33 EUR, 26.00 USD; line ids: 1, 3, 4. tcv says what they bill in all."
+    ]
+    assert lines["tcv"][0] == 300
+    months_ = mrr_customer_months(lines, since="2025-01-01", until="2025-07-01")
+    assert months_["mrr"].tolist() == [100, 100, 533.333333, 100, 100, 100]
+    # None of them is behind the month in which they lie, nor behind the month after.
+    for at, ids in ((2, [2, 6]), (3, [2, 6])):
+        assert drill_through(months_.iloc[at], lines)["id"].tolist() == ids
+    with pytest.warns(DataWarning, match=r"1 line item begins and ends .* on the first day of a month.*: it counts in no month"):
+        ledger(weeks, policy=RevenuePolicy(at="start"))
+
+
+def test_a_line_that_was_cancelled_before_its_first_day_is_not_named() -> None:
+    cancelled = pd.DataFrame({"line_id": [1], "date": pd.to_datetime(["2026-01-05"])})
+    assert len(ledger({"start": "2026-01-10"}, cancellations=cancelled)) == 1
+    with pytest.warns(DataWarning, match="in no month"):
+        ledger({"start": "2026-01-04"}, cancellations=cancelled)
+
+
+@pytest.mark.filterwarnings("ignore:.* in no month:pdframe.errors.DataWarning")
 @pytest.mark.parametrize(
     ("grace", "until"),
     [("0D", "2026-02"), ("30D", "2026-02"), ("31D", "2026-03"), (pd.Timedelta(days=45), "2026-03"), ("30D 23h", "2026-02")],

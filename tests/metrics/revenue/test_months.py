@@ -11,7 +11,16 @@ import pytest
 from books import days, ledger
 
 from pdframe.errors import ArgumentError, DataWarning
-from pdframe.metrics import RevenuePolicy, drill_through, mrr_customer_months, mrr_lines, mrr_movements, mrr_schedule
+from pdframe.metrics import (
+    RevenuePolicy,
+    drill_through,
+    mrr_customer_months,
+    mrr_lines,
+    mrr_movements,
+    mrr_schedule,
+    retention,
+    revenue_cohorts,
+)
 
 HALF: dict[str, Any] = {"since": "2026-01-01", "until": "2026-07-01"}
 MOVES = ("new", "reactivation", "expansion", "contraction", "churn")
@@ -56,6 +65,7 @@ def test_a_product_that_replaces_another_is_an_expansion_of_its_customer() -> No
     assert moves(by, product_id=2) == {"2026-04": {"new": 120}}
 
 
+@pytest.mark.filterwarnings("ignore:Some rates are older:pdframe.errors.DataWarning")
 def test_churn_as_the_rate_goes_from_90_to_100() -> None:
     lines = ledger({"currency": "USD", "billing_frequency_cycles": 2})
     rates = pd.DataFrame({"currency": ["USD", "USD", "EUR"], "date": ["2026-01-01", "2026-03-31", "2026-01-01"], "rate": [0.9, 1.0, 1.0]})
@@ -67,6 +77,7 @@ def test_churn_as_the_rate_goes_from_90_to_100() -> None:
 # Tables
 
 
+@pytest.mark.filterwarnings("ignore:.* in no month:pdframe.errors.DataWarning")
 @pytest.mark.parametrize(
     ("rows", "expected"),
     [
@@ -146,6 +157,7 @@ def test_expired_is_the_part_of_churn_without_a_known_cancellation() -> None:
     assert rows_of.to_dict() == {"organization 1": -100, "organization 2": -100, "organization 3": 0, "organization 4": 0}
 
 
+@pytest.mark.filterwarnings("ignore:.* in no month:pdframe.errors.DataWarning")
 def test_what_was_never_seen_does_not_expire() -> None:
     rows = [{}, {"start": "2026-03-02", "billing_frequency": "weekly", "billing_frequency_cycles": 2}]
     cancelled = pd.DataFrame({"line_id": [1], "date": pd.to_datetime(["2026-03-15"])})
@@ -241,6 +253,7 @@ def test_three_currencies_add_up_with_rates() -> None:
     assert mrr_schedule(ledger(*ROWS), **HALF, rates={"EUR": 2.0, "USD": 0.5, "GBP": 1.2})["currency"].isna().all()
 
 
+@pytest.mark.filterwarnings("ignore:Some rates are older:pdframe.errors.DataWarning")
 def test_where_only_rates_move_all_of_the_change_is_fx() -> None:
     lines = ledger({"currency": "USD"}, {"currency": "GBP", "item_price": 33.33}, {"customer": 2, "currency": "USD", "item_price": 0.07})
     first = {"USD": 0.913, "GBP": 1.17}
@@ -258,6 +271,7 @@ def test_where_only_rates_move_all_of_the_change_is_fx() -> None:
     assert found["start"].tolist()[1:] == found["end"].tolist()[:-1]
 
 
+@pytest.mark.filterwarnings("ignore:Some rates are older:pdframe.errors.DataWarning")
 def test_a_months_rate_is_the_last_one_on_or_before_its_last_day() -> None:
     lines = ledger({"currency": "USD"})
     rates = pd.DataFrame({"currency": "USD", "date": ["2026-01-31", "2026-02-28", "2026-03-01"], "rate": [0.5, 0.6, 0.7]})
@@ -268,6 +282,28 @@ def test_a_months_rate_is_the_last_one_on_or_before_its_last_day() -> None:
         mrr_schedule(lines, **HALF, rates={"EUR": 1.0})
 
 
+def test_every_metric_names_old_rates_once() -> None:
+    lines = ledger({"currency": "USD"}, {"currency": "EUR"}, {"currency": "GBP", "customer": 2, "item_price": 5})
+    rates = pd.DataFrame(
+        {
+            "currency": ["USD", "GBP", "GBP", "EUR"],
+            "date": ["2025-12-31", "2025-12-21", "2026-06-25", "2025-12-01"],
+            "rate": [0.5, 1.1, 1.2, 1.0],
+        }
+    )
+    for metric in (mrr_customer_months, mrr_schedule, mrr_movements, retention, revenue_cohorts):
+        with pytest.warns(DataWarning) as caught:
+            metric(lines, **HALF, rates=rates)
+        # The oldest use of each: dollars at the end of June, pounds at the end of May.
+        assert [str(warning.message).partition("currency: ")[2].partition(". ")[0] for warning in caught] == [
+            "GBP for 2026-05-31 (161 days old), USD for 2026-06-30 (181 days old)"
+        ]
+    ends = pd.DataFrame({"currency": "USD", "date": pd.date_range("2025-12-31", periods=7, freq="ME").astype("str"), "rate": 0.5})
+    pounds = ends.assign(currency="GBP", rate=1.1)
+    assert len(mrr_movements(lines, **HALF, rates=pd.concat([ends, pounds, rates.iloc[[3]]]))) == 6
+
+
+@pytest.mark.filterwarnings("ignore:Some rates are older:pdframe.errors.DataWarning")
 def test_a_rate_is_only_needed_where_there_is_mrr() -> None:
     lines = ledger({"currency": "USD", "start": "2026-03-01"}, {"currency": "GBP", "start": "2020-01-01", "billing_frequency_cycles": 1})
     rates = pd.DataFrame({"currency": ["USD"], "date": ["2026-03-15"], "rate": [0.5]})
@@ -295,6 +331,7 @@ def test_what_is_above_nothing_in_one_currency_and_below_in_another_is_weighed()
     }
 
 
+@pytest.mark.filterwarnings("ignore:Some rates are older:pdframe.errors.DataWarning")
 def test_rates_alone_may_make_a_customer_of_credits_and_charges() -> None:
     lines = ledger({"currency": "EUR", "item_price": -100}, {"currency": "USD", "item_price": 90})
     rates = pd.DataFrame({"currency": ["EUR", "USD", "USD"], "date": ["2025-01-01", "2025-01-01", "2026-05-31"], "rate": [1.0, 1.0, 1.2]})
@@ -402,8 +439,8 @@ def test_amounts_beyond_what_can_be_added_up_are_refused() -> None:
 
 
 def test_no_lines_give_empty_frames_with_their_columns() -> None:
-    empty = mrr_lines(books.lines([]), books.deals([]))
-    nulls = mrr_lines(books.lines([{name: None for name in books.LINES}]), books.deals([{}]))
+    empty = mrr_lines(books.lines([]), books.deals([]), cancellations=books.NO_CANCELLATIONS)
+    nulls = mrr_lines(books.lines([{name: None for name in books.LINES}]), books.deals([{}]), cancellations=books.NO_CANCELLATIONS)
     for lines in (empty, nulls, ledger({"billing_frequency": "one-time"})):
         for metric in (mrr_schedule, mrr_movements, mrr_customer_months):
             for arguments in ({}, {"by": "name"}, {"rates": {"EUR": 1.0}}):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import date
 from typing import Any
 
 import books
@@ -48,7 +49,11 @@ def test_committed_mrr_is_what_is_live_and_won_less_what_is_known_to_end() -> No
 
 def test_what_is_won_later_is_not_committed_yet() -> None:
     deals = books.deals([{"won_time": "2026-06-15 18:00"}, {"won_time": "2026-06-16 01:00"}])
-    lines = mrr_lines(books.lines([{"deal_id": 1}, {"deal_id": 2, "item_price": 9, "billing_start_date": "2026-07-01"}]), deals)
+    lines = mrr_lines(
+        books.lines([{"deal_id": 1}, {"deal_id": 2, "item_price": 9, "billing_start_date": "2026-07-01"}]),
+        deals,
+        cancellations=books.NO_CANCELLATIONS,
+    )
     assert committed(lines, "2026-06-15") == [("2026-06", 100, 0, 0, 100)]
     assert committed(lines, "2026-06-16") == [("2026-06", 100, 0, 0, 100), ("2026-07", 100, 9, 0, 109)]
     assert committed(lines, "2026-06-15 23:30") == [("2026-06", 100, 0, 0, 100)]
@@ -62,6 +67,52 @@ def test_committed_mrr_of_several_currencies_and_of_none() -> None:
     assert len(committed_mrr(ledger({"billing_frequency": "one-time"}), as_of="2026-01-15")) == 0
     with pytest.raises(ArgumentError, match="as_of"):
         committed_mrr(lines, as_of="today")
+
+
+def test_one_start_typed_wrong_is_named_and_shows_no_thousand_years() -> None:
+    # The case `far_start`, and its like a day before the edge of time.
+    rows = [{"start": "2025-03-03"}, {"customer": 2, "start": "9999-12-29"}]
+    lines = ledger(*rows)
+    with pytest.warns(DataWarning) as caught:
+        found = committed(lines, "2026-06-30")
+    assert found == [(str(pd.Period("2026-06", "M") + at), 100, 0, 0, 100) for at in range(36)]
+    assert [str(warning.message) for warning in caught] == [
+        "committed_mrr shows 36 months where until= is not given, up to 2029-05. 1 line starts after that "
+        "and is in none of them (the first on 9999-12-29; line ids: 2). "
+        "Pass until=, such as '2031', for more months; correct mistyped dates in Pipedrive."
+    ]
+    with pytest.warns(DataWarning, match=r"starts on 31 December 9999"):
+        edge = ledger(rows[0], {"customer": 2, "start": "9999-12-31"})
+    assert committed(edge, "2026-06-30") == [("2026-06", 100, 0, 0, 100)]
+
+
+def test_the_end_of_the_months_is_chosen() -> None:
+    rows = [
+        {"start": "2026-01-01", "billing_frequency": "annually", "billing_frequency_cycles": 4, "item_price": 1200},  # to 2030
+        {"start": "2029-06-01", "item_price": 7},
+    ]
+    lines = ledger(*rows)
+    with pytest.warns(DataWarning, match=r"up to 2028-12\. 1 line starts .*the first on 2029-06-01; line ids: 2\)"):
+        assert len(committed(lines, "2026-01-15")) == 36
+    with pytest.warns(DataWarning, match=r"\(the first on 2029-06-01\)"):
+        committed(lines.drop(columns="id"), "2026-01-15")
+    # What only ends later is whole in every month shown.
+    assert committed(lines.iloc[:1], "2026-01-15")[-1] == ("2028-12", 100, 0, 0, 100)
+    last = {
+        "2026": "2026-12", "2026-03": "2026-03", "2026-Q3": "2026-09", "2026Q3": "2026-09", " 2027-01 ": "2027-01",
+        pd.Period("2027-04", "M"): "2027-04", pd.Period("2026Q2"): "2026-06", pd.Period("2031", "Y"): "2031-12",
+        "2026-07-01": "2026-06", "2026-07-02": "2026-07", date(2028, 1, 1): "2027-12", pd.Timestamp("2026-08-01"): "2026-07",
+    }  # fmt: skip
+    for until, month in last.items():
+        found = committed(lines, "2026-01-15", until=until)
+        assert (found[0][0], found[-1][0]) == ("2026-01", month), until
+    assert committed(lines, "2026-01-15", until="2030")[-12] == ("2030-01", 107, 0, -100, 7)
+    assert committed(lines, "2026-01-15", until="2026-01") == [("2026-01", 100, 0, 0, 100)]
+    for wrong in ("2026-01-01", "2025", "2025-Q4", "2026-13", "2026-00", "soon", "2026-Q5", 2026, pd.NaT, True):
+        with pytest.raises(ArgumentError, match="until="):
+            committed_mrr(lines, as_of="2026-01-15", until=wrong)
+    with pytest.raises(ArgumentError, match="12,000 are the most"):
+        committed_mrr(lines, as_of="2026-01-15", until="9999")
 
 
 # Renewals
@@ -124,7 +175,7 @@ def test_terms_that_end_and_the_deals_that_take_over() -> None:
 
 def test_no_terms_no_renewals() -> None:
     for rows in ([], [{}]):
-        lines, deals = mrr_lines(books.lines(rows), books.deals(rows)), books.deals(rows)
+        lines, deals = mrr_lines(books.lines(rows), books.deals(rows), cancellations=books.NO_CANCELLATIONS), books.deals(rows)
         found = renewals(lines, deals, as_of="2026-01-01", within="90D")
         assert len(found) == 0
         assert str(found["successor"].dtype) == "Int64"
@@ -143,7 +194,7 @@ def bills(
     *rows: dict[str, Any], plan: pd.DataFrame | None = None, deals: pd.DataFrame | None = None, **arguments: Any
 ) -> list[tuple[Any, ...]]:
     made = books.deals([{"id": key} for key in sorted({row.get("deal_id", 1) for row in rows})]) if deals is None else deals
-    found = billing_schedule(books.lines(rows), plan, made, **{**QUARTER, **arguments})
+    found = billing_schedule(books.lines(rows), plan, made, **{**QUARTER, "cancellations": books.NO_CANCELLATIONS, **arguments})
     assert list(found.columns) == ["date", "deal_id", "customer", "kind", "amount", "currency", "id"]
     return [(str(row[0])[:10], row[1], row[3], row[4], row[6]) for row in found.itertuples(index=False, name=None)]
 
@@ -226,13 +277,19 @@ def test_lines_kept_apart_and_installments_without_a_date_are_named() -> None:
     with pytest.warns(DataWarning, match=r"weekly without cycles \(1: 1\)"):
         assert bills({"billing_frequency": "weekly"}) == []
     plan = books.installments([{"billing_date": None}, {"billing_date": "2026-01-05", "amount": None}, {"billing_date": "2026-01-05"}])
-    with pytest.warns(DataWarning, match=r"2 installments have no date or amount and are left out: 1, 2\."):
+    with pytest.warns(DataWarning, match=r"2 installments have no date or amount, or one out of range, and are left out: 1, 2\."):
         assert [bill[4] for bill in bills({"billing_frequency": "one-time"}, plan=plan)] == [3]
 
 
 def test_nothing_to_bill_and_wrong_windows() -> None:
-    found = billing_schedule(books.lines([]), books.installments([]), books.deals([]), **QUARTER)
-    full = billing_schedule(books.lines([{}]), books.installments([{"billing_date": "2026-01-01"}]), books.deals([{}]), **QUARTER)
+    found = billing_schedule(books.lines([]), books.installments([]), books.deals([]), **QUARTER, cancellations=books.NO_CANCELLATIONS)
+    full = billing_schedule(
+        books.lines([{}]),
+        books.installments([{"billing_date": "2026-01-01"}]),
+        books.deals([{}]),
+        **QUARTER,
+        cancellations=books.NO_CANCELLATIONS,
+    )
     assert len(found) == 0
     assert found.dtypes.to_dict() == full.dtypes.to_dict()
     with pytest.raises(ArgumentError, match="is not before"):

@@ -59,7 +59,7 @@ def made(name: str, **arguments: Any) -> pd.DataFrame:
     products = books.lines(
         [{"sum": 0.0, **held} for held in rows] + [line(deal_id=2, item_price=7, sum=7.0), line(deal_id=3), line(deal_id=4)]
     )
-    lines = mrr_lines(products.drop(columns="sum"), deals)
+    lines = mrr_lines(products.drop(columns="sum"), deals, cancellations=books.NO_CANCELLATIONS)
     lines["sum"] = lines["id"].map(products.set_index("id")["sum"])
     return reconcile(lines, deals, deal_products=products, **arguments)
 
@@ -96,26 +96,26 @@ def test_the_policy_that_lines_were_made_with_is_ours() -> None:
     deals = books.deals([{"mrr": 48.0, "arr": 576.0}, {"mrr": 52.0, "arr": 624.0}])
     products = books.lines([line(**WEEKLY, billing_frequency_cycles=52), line(**WEEKLY, billing_frequency_cycles=52, deal_id=2)])
     policy = RevenuePolicy.four_weeks()
-    found = reconcile(mrr_lines(products, deals, policy=policy), deals, policy=policy)
+    found = reconcile(mrr_lines(products, deals, policy=policy, cancellations=books.NO_CANCELLATIONS), deals, policy=policy)
     assert found["reason"].fillna("").tolist() == ["", "weekly factor"]
 
 
 def test_disabled_lines_are_seen_only_where_they_are_given() -> None:
     deals = books.deals([{"mrr": 130.0, "arr": 1560.0}])
     products = books.lines([line(), line(is_enabled=False, item_price=30)])
-    assert reconcile(mrr_lines(products, deals), deals)["reason"].tolist() == ["unknown"]
+    assert reconcile(mrr_lines(products, deals, cancellations=books.NO_CANCELLATIONS), deals)["reason"].tolist() == ["unknown"]
 
 
 def test_a_plan_without_revenue_fields_has_nothing_to_compare() -> None:
     deals = books.deals([{}])
     with pytest.warns(DataWarning, match="No deal reports mrr or arr"):
-        found = reconcile(mrr_lines(books.lines([line()]), deals), deals)
+        found = reconcile(mrr_lines(books.lines([line()]), deals, cancellations=books.NO_CANCELLATIONS), deals)
     assert found["mrr"].tolist() == [100.0]
     assert found["reason"].isna().all()
 
 
 def test_empty_frames_and_missing_columns() -> None:
-    lines, deals = mrr_lines(books.lines([]), books.deals([])), books.deals([])
+    lines, deals = mrr_lines(books.lines([]), books.deals([]), cancellations=books.NO_CANCELLATIONS), books.deals([])
     assert len(reconcile(lines, deals, deal_products=books.lines([]))) == 0
     with pytest.raises(ArgumentError, match="deals has no column 'mrr'"):
         reconcile(lines, deals.drop(columns="mrr"))

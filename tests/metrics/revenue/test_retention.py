@@ -64,6 +64,7 @@ def test_currencies_and_rates() -> None:
     assert together[["customers", "nrr", "grr", "logo_retention"]].values.tolist() == [[2, 95 / 120, 95 / 120, 1.0]]
 
 
+@pytest.mark.filterwarnings("ignore:Some rates are older:pdframe.errors.DataWarning")
 def test_rates_alone_change_nothing() -> None:
     lines = ledger({"currency": "USD"}, {"currency": "EUR", "customer": 2, "item_price": 77})
     rates = pd.DataFrame({"currency": ["USD", "USD", "EUR"], "date": ["2026-01-01", "2027-01-05", "2026-01-01"], "rate": [0.5, 2.0, 1.0]})
@@ -171,6 +172,7 @@ def test_cohorts_add_up_to_the_schedule_and_lead_to_their_customers() -> None:
         assert behind["mrr"].sum() == (0 if pd.isna(found["mrr"][at]) else found["mrr"][at])
 
 
+@pytest.mark.filterwarnings("ignore:Some rates are older:pdframe.errors.DataWarning")
 def test_cohorts_in_several_currencies() -> None:
     lines = ledger(
         {"currency": "EUR", "billing_frequency_cycles": 1}, {"currency": "USD", "start": "2026-02-01"}, {"currency": "USD", "customer": 2}
