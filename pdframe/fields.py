@@ -9,6 +9,7 @@ import unicodedata
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from types import MappingProxyType
 from typing import Any
 
@@ -123,6 +124,7 @@ class Field:
         return self.type in ("enum", "set")
 
 
+@lru_cache(maxsize=10_000)  # the same labels are compared for every frame
 def fold(name: str) -> str:
     """Return the form in which names are compared: two names of one form are one name.
 

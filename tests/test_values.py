@@ -210,6 +210,43 @@ def test_a_cell_that_cannot_be_read_costs_no_other(tmp_path: Path) -> None:
     assert frame["Start"].eq(pd.Timestamp("2026-01-01")).all()
 
 
+@pytest.mark.parametrize(
+    ("before", "stored", "now", "read"),
+    [
+        ("int", [7, 1, 0], "boolean", [NO, True, False]),
+        ("boolean", [True, False], "int", [NO, NO]),
+        ("boolean", [True, False], "double", [NO, NO]),
+        ("boolean", [True, False], "varchar", ["true", "false"]),
+        ("double", [5.0, 5.5], "int", [5, NO]),
+        ("double", [1.0, 0.5], "boolean", [True, NO]),
+        ("double", [5.5], "varchar", ["5.5"]),
+        ("int", [20_000], "date", [NO]),
+        ("date", ["2026-01-02"], "int", [NO]),
+        ("date", ["2026-01-02"], "varchar", ["2026-01-02"]),
+        ("varchar", ["5.0", "x", "null", "true"], "int", [5, NO, NO, NO]),
+        ("varchar", ["1,2", "[1]"], "set", [[1, 2], [1]]),
+        ("varchar", ["2026-01-02 00:00:00"], "date", ["2026-01-02"]),
+        ("set", [[1, 2]], "deals", [[1, 2]]),
+    ],
+)
+def test_stored_values_of_a_field_whose_type_changed_are_read_as_new_ones(
+    tmp_path: Path, before: str, stored: list[Any], now: str, read: list[Any]
+) -> None:
+    lists: dict[str, list[Any]] = {"dealFields": [field(1, "Odd", before)]}
+    lists["deals"] = [deal(number, custom_fields={code(1): value}) for number, value in enumerate(stored, 1)]
+    unread = read.count(NO)
+    with connected(tmp_path, lists) as account:
+        account.deals(labels=False)
+        lists["dealFields"] = [field(1, "Odd", now)]
+        account.sync("deal_fields")
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            cells = account.deals(refresh=False, labels=False)[code(1)].tolist()
+    assert [shown(cell) for cell in cells] == read
+    told = f"column 'Odd': {unread} value{'s do' if unread > 1 else ' does'} not fit"
+    assert [told in str(warning.message) for warning in caught] == [True] * (unread > 0)
+
+
 KINDS = [kind for kind in CUSTOM if kind not in ("time", "timerange", "daterange", "monetary", "address")]
 FIELDS = {kind: read_fields([field(1, kind, kind)]) for kind in KINDS}
 
