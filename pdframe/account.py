@@ -23,7 +23,7 @@ from pdframe.accounts import Accounts
 from pdframe.api.client import Client, origin_of
 from pdframe.api.credentials import ApiToken, Credentials, OAuth
 from pdframe.api.limits import Ledger
-from pdframe.errors import AccessError, ArgumentError, CacheError, CredentialsError
+from pdframe.errors import AccessError, ArgumentError, CacheError, CredentialsError, NewerCacheError
 from pdframe.export import Exports
 from pdframe.fields import Field, custom_fields, fields_frame
 from pdframe.frames import is_unknown, unify
@@ -32,7 +32,7 @@ from pdframe.loaders import ListLoaders, RecordLoaders, Searches
 from pdframe.past import Past
 from pdframe.progress import Bars
 from pdframe.schema import LISTS, TABLES, Table
-from pdframe.store import Manifest, Store, check_writable, default_cache_dir, readable_key
+from pdframe.store import Manifest, Store, check_usable, check_writable, default_cache_dir, readable_key
 from pdframe.sync import Syncer, SyncRow
 from pdframe.terminal import printable
 
@@ -89,7 +89,7 @@ def connect(
     ArgumentError
         A company, base URL, age or ceiling that is none.
     CacheError
-        A cache folder that cannot be written.
+        A cache folder that cannot be written. One that holds a cache and can be read is taken: loaders read it with `refresh=False`.
     """
     return connection(
         Account,
@@ -188,8 +188,8 @@ class Account(ListLoaders, RecordLoaders, Searches, Past, Exports):
     @property
     def tokens_today(self) -> int:
         """API tokens spent today (UTC) through this cache."""
-        if self._opened is None and Accounts(self._cache_dir).get(self._digest) is not None:
-            with contextlib.suppress(CacheError):
+        with contextlib.suppress(CacheError):
+            if self._opened is None and Accounts(self._cache_dir).get(self._digest) is not None:
                 self._store  # noqa: B018 - the account is known: its ledger is read, nothing is asked
         return self._client.ledger.tokens_today
 
@@ -338,6 +338,7 @@ class Account(ListLoaders, RecordLoaders, Searches, Past, Exports):
             accounts = Accounts(self._cache_dir)
             known = accounts.get(self._digest)
             if known is None:
+                check_writable(self._cache_dir)
                 known = self._ask_me()
                 store = Store(self._cache_dir, known["key"])
                 store.open()
@@ -364,7 +365,8 @@ class Account(ListLoaders, RecordLoaders, Searches, Past, Exports):
         if self._opened is None:
             store = Store(self._cache_dir, str(self._me["key"]))
             store.open()
-            self._client.ledger.attach(store.root / "ledger.json")
+            if not store.is_read_only:
+                self._client.ledger.attach(store.root / "ledger.json")
             self._opened = store
         return self._opened
 
@@ -374,11 +376,17 @@ class Account(ListLoaders, RecordLoaders, Searches, Past, Exports):
 
     def _summary(self) -> tuple[str, list[str]]:
         """Name and a line a cached table, without asking the API anything."""
-        known = self._known or Accounts(self._cache_dir).get(self._digest)
+        try:
+            known = self._known or Accounts(self._cache_dir).get(self._digest)
+        except CacheError as error:
+            return self._host, [str(error)]
         if known is None:
             return f"{self._host} (not asked yet)", []
         store, now = Store(self._cache_dir, str(known["key"])), datetime.now(UTC)
-        manifests = [manifest for name in TABLES if (manifest := _quietly(store, name)) is not None]
+        try:
+            manifests = [manifest for name in TABLES if (manifest := _quietly(store, name)) is not None]
+        except NewerCacheError as error:
+            return printable(str(known.get("company_name") or self._host)), [str(error)]
         lines = [f"{m.table}: {m.rows:,} rows, {_ago(now - m.synced_at)} old" for m in manifests]
         return printable(str(known.get("company_name") or self._host)), lines or ["nothing cached yet"]
 
@@ -408,10 +416,10 @@ def connection(
         )
     credentials: Credentials = oauth if oauth is not None else ApiToken(token or "")
     age, reload_age = _age(max_age, "max_age"), _age(full_every, "full_every")
-    folder = Path(cache_dir or os.environ.get("PDFRAME_CACHE_DIR") or default_cache_dir()).expanduser().absolute()
+    folder = _folder(cache_dir or os.environ.get("PDFRAME_CACHE_DIR") or default_cache_dir())
     origin = _origin(company, base_url, optional=oauth is not None)
     ledger = Ledger(max_tokens=max_tokens)
-    check_writable(folder)
+    check_usable(folder)
     return kind(Client(origin, credentials, ledger=ledger), cache_dir=folder, max_age=age, full_every=reload_age, progress=progress)
 
 
@@ -426,6 +434,17 @@ def _stored_columns(store: Store, table: Table, fields: Sequence[Field]) -> list
         with contextlib.suppress(CacheError):
             names += unify([store.read(table.name, whole)], table, fields)[0].schema.names
     return names
+
+
+def _folder(given: str | os.PathLike[str]) -> Path:
+    """The folder of the cache, resolved here and now."""
+    try:
+        folder = Path(given).expanduser().absolute()
+    except (RuntimeError, ValueError, TypeError) as error:
+        raise ArgumentError(f"cache_dir is the path of a folder, not {given!r}: {error}.") from error
+    if "\0" in str(folder):
+        raise ArgumentError(f"cache_dir is the path of a folder, and no path holds the character NUL: {given!r}.")
+    return folder
 
 
 def _table(name: str) -> Table:
@@ -486,6 +505,8 @@ def _column(manifests: Mapping[str, Manifest | None], name: str, dtype: str) -> 
 def _quietly(store: Store, name: str) -> Manifest | None:
     try:
         return store.manifest(name)
+    except NewerCacheError:
+        raise
     except CacheError:
         return None
 

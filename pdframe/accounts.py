@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from pdframe.errors import CacheError
-from pdframe.files import seal, unseal, write_atomic
+from pdframe.files import refuse_broken_link, refuse_newer, seal, unseal, write_atomic
 
 ACCOUNTS = "accounts.json"
+FORMAT = 1
 # So many credentials of one account are remembered: each session of a sandbox brings its own.
 REMEMBERED_KEYS = 8
 
@@ -18,13 +19,20 @@ class Accounts:
     """Which account a set of credentials opened before, so that asking `/users/me` once is enough.
 
     Kept beside the account folders under a digest of origin and credential; the credential itself is never written.
+
+    Raises
+    ------
+    NewerCacheError
+        From both methods: a newer version of pdframe wrote the file.
+    CacheError
+        From both methods: the file cannot be read, or is a link that leads nowhere. A damaged file is forgotten.
     """
 
     def __init__(self, cache_dir: Path) -> None:
         self.path = cache_dir / ACCOUNTS
 
     def get(self, digest: str) -> dict[str, Any] | None:
-        """What is known of the account; None where nothing is, or where the file cannot be read."""
+        """What is known of the account; None where nothing is."""
         known = self._all().get(digest)
         return known if isinstance(known, dict) and isinstance(known.get("key"), str) else None
 
@@ -43,6 +51,18 @@ class Accounts:
 
     def _all(self) -> dict[str, Any]:
         try:
-            return unseal(self.path.read_bytes())
-        except (OSError, ValueError):
+            raw = self.path.read_bytes()
+        except FileNotFoundError:
+            refuse_broken_link(self.path, self.path.parent)
+            return {}
+        except OSError as error:
+            refuse_broken_link(self.path, self.path.parent)
+            raise CacheError(
+                f"{self.path}, which tells whose cache is whose, cannot be read: {error.strerror}. Let it be read, or delete it: the "
+                "account is asked for again."
+            ) from error
+        refuse_newer(self.path, raw, FORMAT)
+        try:
+            return unseal(raw)
+        except ValueError:
             return {}

@@ -20,10 +20,10 @@ from pdframe.errors import DamagedError
 from pdframe.fields import Field, name_columns
 from pdframe.frames import storage_schema, unify
 from pdframe.frames.problems import warn
-from pdframe.history import CLOCK_SLACK, MANY_PARTS, History, latest
+from pdframe.history import CLOCK_SLACK, History, latest
 from pdframe.schema.deals import DEAL_PRODUCTS
 from pdframe.schema.kept import DEALS_AND_DELETED, DELETED_DEALS, LINES_REMEMBERED, OF_LINES, REMEMBERED
-from pdframe.store import SMALL, Manifest, Store
+from pdframe.store import Manifest, Store
 
 LISTED_AT = "listed_at"
 """Key of the manifest's state: this machine's clock when the lists of deletions were last read as a whole."""
@@ -105,11 +105,7 @@ class DeletedDeals:
         """Keep rows of deals that a look at `seen_at` found deleted, in the columns of the cache; `now` is this machine's clock."""
         stamp = pa.repeat(pa.scalar(seen_at, pa.timestamp("us", "UTC")), rows.num_rows)
         named, _ = unify([rows.append_column("seen_at", stamp)], DELETED_DEALS, self._fields)
-        before = self._begun(now)
-        if sum(part.bytes < SMALL for part in before.parts) < MANY_PARTS:
-            self._store.append(before, named, synced_at=now)
-        else:
-            self._store.name(self._store.write(replace(before, synced_at=now), [*self._parts(), named]))
+        self._store.append(self._begun(now), named, synced_at=now)
 
     def note_listed(self, at: datetime) -> None:
         """Note that the lists of deletions were read as a whole; `at` is this machine's clock before."""

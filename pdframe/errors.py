@@ -12,7 +12,8 @@
     ├── ResponseError         a whole answer that cannot be used
     ├── CacheError            the cache cannot be read or written
     │   ├── NotCachedError    the cache was to answer alone, and does not hold the table
-    │   └── DamagedError      a cached file is not as it was written
+    │   ├── DamagedError      a cached file is not as it was written
+    │   └── NewerCacheError   a newer pdframe wrote the cache
     ├── MixedCurrencyError    amounts in several currencies would be added up
     └── ArgumentError         an argument is wrong (also a ValueError)
 
@@ -35,6 +36,7 @@ __all__ = [
     "DamagedError",
     "DataWarning",
     "MixedCurrencyError",
+    "NewerCacheError",
     "NotCachedError",
     "PdframeError",
     "RateLimitError",
@@ -191,6 +193,24 @@ class DamagedError(CacheError):
     def __init__(self, message: str, *, table: str = "", kept: str = "") -> None:
         super().__init__(message, kept=kept)
         self.table = table
+
+
+class NewerCacheError(CacheError):
+    """A newer version of pdframe wrote the cache, in a form that this one does not know. Nothing in the cache is changed.
+
+    Parameters
+    ----------
+    message
+        What happened and what to do.
+    written_by
+        The version that wrote it, such as "0.4.0"; None where the file does not say.
+    kept
+        What is kept in spite of the error.
+    """
+
+    def __init__(self, message: str, *, written_by: str | None = None, kept: str = "") -> None:
+        super().__init__(message, kept=kept)
+        self.written_by = written_by
 
 
 class MixedCurrencyError(PdframeError):

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import os
+import re
 import tempfile
 import time
 import zlib
@@ -17,10 +19,15 @@ from typing import IO, Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from pdframe.errors import CacheError, NewerCacheError
+
 TEMPORARY = ".tmp"
 # No write takes so long: a temporary file of this age is what a killed process left.
 LEFT_BEHIND = timedelta(hours=1)
 SEAL = "crc32"
+WRITTEN_BY = "written_by"
+_VERSION = re.compile(r"[0-9A-Za-z.+!-]{1,40}", re.ASCII)
+UPDATE = "Nothing in the cache was changed. Update pdframe (pip install --upgrade pdframe), or give another cache_dir."
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +59,69 @@ def parse(raw: bytes) -> Any:
         return json.loads(raw)
     except RecursionError:
         raise ValueError("nested too deeply") from None
+
+
+def refuse_newer(path: Path, raw: bytes, latest: int) -> None:
+    """Raise `NewerCacheError` where a newer version of pdframe wrote a JSON file; call it before a file counts as damaged.
+
+    Every JSON file of the cache can hold two keys, in this version and in every later one: `format`, a whole number that grows when an
+    older version must not read the file (missing: 1), and `written_by`, the version of pdframe.
+
+    Parameters
+    ----------
+    path, raw
+        The file, and its content.
+    latest
+        The newest format that this version knows.
+    """
+    try:
+        content = parse(raw)
+    except ValueError:
+        return
+    number = content.get("format") if isinstance(content, dict) else None
+    if type(number) is not int or number <= latest or len(content) == 1:
+        return  # a number alone is not what any version wrote
+    # A file of a format that is known, of which only this number was changed, is damaged: its checksum proves it.
+    told = content.pop(SEAL, None)
+    rest = {name: value for name, value in content.items() if name != "format"}
+    if told is not None and told in (_checksum(rest), *(_checksum({**rest, "format": known}) for known in range(1, latest + 1))):
+        return
+    version = content.get(WRITTEN_BY)
+    version = version if isinstance(version, str) and _VERSION.fullmatch(version) else None
+    raise NewerCacheError(
+        f"{'pdframe ' + version if version else 'A newer version of pdframe'} wrote the cached file {path}, in format {number}; this "
+        f"version reads formats up to {latest}. {UPDATE}",
+        written_by=version,
+    )
+
+
+def unknown_form(path: Path, error: Exception) -> NewerCacheError:
+    """What to raise for a part whose bytes are those that were written, and that pyarrow does not read."""
+    why = str(error).partition("\n")[0][:200].rstrip(". ")
+    return NewerCacheError(
+        f"The cached file {path} is as it was written, and pyarrow {pa.__version__} cannot read it: {why}. A newer version of pdframe or "
+        f"pyarrow wrote it. {UPDATE}"
+    )
+
+
+def refuse_broken_link(path: Path, cache_dir: Path) -> None:
+    """Raise `CacheError` where a cached file is not there because a link on the way to it leads nowhere, or in a circle."""
+    for place in (*reversed(path.parents), path):
+        if (place == cache_dir or cache_dir in place.parents) and os.path.islink(place) and not os.path.exists(place):
+            name = place.relative_to(cache_dir) if place != cache_dir else Path(place.name)
+            raise CacheError(
+                f"{str(name)!r} in the cache folder {cache_dir} is a link to {os.readlink(place)!r}, which "
+                f"{'leads in a circle' if _is_circle(place) else 'is not there'}. Nothing was changed. Bring the target back, such as by "
+                "mounting its disk, or delete the link: then what the API still has is loaded again."
+            )
+
+
+def _is_circle(link: Path) -> bool:
+    try:
+        os.stat(link)
+    except OSError as error:
+        return error.errno == errno.ELOOP
+    return False
 
 
 def _checksum(content: Mapping[str, Any]) -> int:

@@ -20,7 +20,8 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from pdframe.aside import move_aside
-from pdframe.errors import DamagedError
+from pdframe.errors import DamagedError, NewerCacheError
+from pdframe.files import UPDATE
 from pdframe.frames import storage_schema, unify
 from pdframe.frames.problems import warn
 from pdframe.schema import Table
@@ -30,8 +31,6 @@ from pdframe.store import Manifest, Store
 Kind = Literal["full", "resumed", "incremental"]
 # A server's clock may wander by this much; further back, what is kept is the past of another account.
 CLOCK_SLACK = timedelta(minutes=10)
-# Every look that finds something adds a part; from this many small ones on they are put together.
-MANY_PARTS = 100
 
 _FACTOR = np.uint64(1_000_003)
 _NULL = np.uint64(0x9E3779B97F4A7C15)
@@ -185,7 +184,9 @@ class History:
             if self._store.manifest(table.name) is None:
                 self._store.check_manifest(table.name)
                 return
-            for part in self._store.open_table(table.name).parts():
+            stored = self._store.open_table(table.name)
+            _check_types(stored.schema, table)
+            for part in stored.parts():
                 yield unify([part], table)[0]
 
     def _all(self, table: Table) -> pa.Table:
@@ -193,14 +194,16 @@ class History:
             if self._store.manifest(table.name) is None:
                 self._store.check_manifest(table.name)
                 return storage_schema(table).empty_table()
-            whole, _ = unify([self._store.read(table.name)], table)
+            stored = self._store.open_table(table.name)
+            _check_types(stored.schema, table)
+            whole, _ = unify([stored.read()], table)
             return whole
 
     def _append(self, table: Table, rows: pa.Table, now: datetime) -> None:
         before = self._store.manifest(table.name)
         if before is None:
             before = self._store.replace(Manifest(table.name, (), 0, now, now), storage_schema(table).empty_table())
-        self._store.append(before, rows, synced_at=now, many=MANY_PARTS)
+        self._store.append(before, rows, synced_at=now)
 
     def _says_nothing_new(self, row: dict[str, object], looks: pa.Table) -> bool:
         if row["changed"]:
@@ -312,6 +315,16 @@ def _with(rows: pa.Table, values: dict[str, object], table: Table) -> pa.Table:
 def _newest(rows: pa.Table) -> datetime | None:
     times = [pc.max(rows[name]).as_py() for name in ("update_time", "add_time") if name in rows.column_names]
     return max(filter(None, times), default=None)
+
+
+def _check_types(stored: pa.Schema, table: Table) -> None:
+    """Raise `NewerCacheError` where a column has another type than it was ever written with: its values would be lost."""
+    other = [field for field in storage_schema(table) if field.name in stored.names and stored.field(field.name).type != field.type]
+    if other:
+        raise NewerCacheError(
+            f"The kept history ({table.name}) has its column {other[0].name!r} as {stored.field(other[0].name).type}, and this version of "
+            f"pdframe knows it as {other[0].type} alone: a newer version wrote it. {UPDATE}"
+        )
 
 
 @contextmanager

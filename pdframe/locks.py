@@ -56,7 +56,10 @@ def locked(folder: Path) -> Iterator[Held]:
     try:
         release = _acquire(folder / ".lock", POLL_SECONDS)
     except OSError as error:
-        raise CacheError(f"The cache folder {folder} cannot be locked: {error.strerror}.") from error
+        raise CacheError(
+            f"The cache folder {folder} cannot be locked: {error.strerror}. Nothing was asked of the API. Make it writable, give "
+            "another one with cache_dir=..., or read what is cached with refresh=False."
+        ) from error
     held = Held(release)
     try:
         yield held

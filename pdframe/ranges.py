@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple, Protocol
@@ -9,6 +10,9 @@ from typing import NamedTuple, Protocol
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
+
+from pdframe.errors import CacheError
+from pdframe.files import unknown_form
 
 LOWEST, HIGHEST = -(2**63), 2**63 - 1
 # In this thread: memory that others take is given back late.
@@ -69,27 +73,44 @@ class InMemory:
 
 
 class InParquet:
-    """A Parquet file with statistics of its key."""
+    """A Parquet file with statistics of its key.
+
+    It is open only while it is read: a table can have more parts than a process can open files.
+    """
 
     def __init__(self, path: Path) -> None:
-        self._file = pq.ParquetFile(path)
-        self.schema: pa.Schema = self._file.schema_arrow
+        self._path = path
+        with pq.ParquetFile(path) as file:
+            self._metadata = file.metadata
+            self.schema: pa.Schema = file.schema_arrow
+
+    @contextlib.contextmanager
+    def _opened(self) -> Iterator[pq.ParquetFile]:
+        try:
+            with pq.ParquetFile(self._path, metadata=self._metadata) as file:
+                yield file
+        except (pa.ArrowException, OSError) as error:
+            if isinstance(error, OSError) and error.errno is not None:
+                raise CacheError(f"The cached file {self._path} cannot be read: {error.strerror}.") from error
+            raise unknown_form(self._path, error) from error
 
     def groups(self, key: str) -> Iterator[Group]:
         """Its row groups, as its statistics tell them."""
-        for number in range(self._file.num_row_groups):
-            told = self._file.metadata.row_group(number)
+        for number in range(self._metadata.num_row_groups):
+            told = self._metadata.row_group(number)
             columns = (told.column(place) for place in range(told.num_columns))
             statistics = next(column.statistics for column in columns if column.path_in_schema == key)
             yield Group(statistics.min, statistics.max, told.num_rows) if told.num_rows else NO_ROWS
 
     def group(self, number: int) -> pa.Table:
         """A row group."""
-        return self._file.read_row_group(number, **_HERE)
+        with self._opened() as file:
+            return file.read_row_group(number, **_HERE)
 
     def read(self, columns: Sequence[str]) -> pa.Table:
         """Some columns of all row groups."""
-        return self._file.read(columns, **_HERE)
+        with self._opened() as file:
+            return file.read(columns, **_HERE)
 
     def read_some(self, columns: Sequence[str]) -> pa.Table:
         """Those of some columns that the file has."""

@@ -7,6 +7,7 @@ import errno
 import hashlib
 import os
 import re
+import sys
 import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -18,16 +19,21 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pdframe.errors import CacheError, DamagedError, NotCachedError
+from pdframe.compaction import MERGED_BYTES, compacted, small_runs
+from pdframe.errors import CacheError, DamagedError, NewerCacheError, NotCachedError
 from pdframe.files import (
     SEAL,
     TEMPORARY,
+    WRITTEN_BY,
     Part,
     PartWriter,
     make_private,
     parse,
+    refuse_broken_link,
+    refuse_newer,
     seal,
     sweep_temporary,
+    unknown_form,
     unseal,
     write_atomic,
     write_part,
@@ -41,9 +47,10 @@ UNSEALED = 1
 KEPT = "What was cached before is kept."
 ROWS_PER_PART = 200_000
 BYTES_PER_PART = 64 * 1024 * 1024
-# A part of fewer bytes is put together with its neighbours where there are many of them.
-SMALL = 1024 * 1024
 COLUMNS_AT_ONCE = 16
+# From so many small parts on, all columns are read at once.
+MANY_SMALL = 100
+ROWS_READ_TOGETHER = 50_000
 MANIFEST = "manifest.json"
 _FIRST = "part-000001.parquet"
 UNFINISHED = "unfinished.json"
@@ -51,6 +58,8 @@ PENDING = "pending"
 CHANGES = "changes"
 # So often a table may be replaced while it is read.
 READS = 20
+# What says that a file is not there as it was written; any other error may be one of this machine.
+_LOST = frozenset({errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.EIO, errno.ELOOP})
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,21 +91,29 @@ def default_cache_dir(start: Path | None = None) -> Path:
     """`cache/` of the nearest parent folder that has one, else `./cache`; asked once, when an account is made."""
     here = (start or Path.cwd()).resolve()
     for folder in (here, *here.parents):
-        if (folder / "cache").is_dir():
+        if os.path.isdir(folder / "cache"):
             return folder / "cache"
     return here / "cache"
 
 
 def check_writable(cache_dir: Path) -> None:
     """Raise `CacheError` now rather than after tokens were spent, where `cache_dir` cannot hold a cache."""
+    refuse_broken_link(cache_dir, cache_dir)
     folder = cache_dir
-    while not folder.exists() and folder != folder.parent:
+    while not os.path.lexists(folder) and folder != folder.parent:
         folder = folder.parent
     if not folder.is_dir() or not os.access(folder, os.W_OK | os.X_OK):
         raise CacheError(
             f"The cache folder {cache_dir} cannot be written: {folder} is {'not writable' if folder.is_dir() else 'not a folder'}. "
             "Nothing was asked of the API. Give another one with cache_dir=... or PDFRAME_CACHE_DIR."
         )
+
+
+def check_usable(cache_dir: Path) -> None:
+    """Raise `CacheError` where `cache_dir` can neither be written nor holds anything to read."""
+    if os.access(cache_dir, os.R_OK | os.X_OK) and os.path.isdir(cache_dir) and any(cache_dir.iterdir()):
+        return
+    check_writable(cache_dir)
 
 
 def readable_key(*parts: str) -> str:
@@ -120,7 +137,21 @@ class Store:
         self.root = cache_dir / key
 
     def open(self) -> None:
-        """Make the folders, readable by this user alone, keep them out of version control, and sweep what killed processes left."""
+        """Make the folders, readable by this user alone, keep them out of version control, and sweep what killed processes left.
+
+        A cache that can be read and not written stays as it is.
+
+        Raises
+        ------
+        NewerCacheError
+            A newer version of pdframe wrote it; then nothing is changed.
+        CacheError
+            The folders cannot be made, or are links that lead nowhere.
+        """
+        refuse_broken_link(self.root, self.cache_dir)
+        self.refuse_newer()
+        if self.is_read_only:
+            return
         try:
             make_private(self.cache_dir)
             make_private(self.root)
@@ -134,18 +165,54 @@ class Store:
                 f"The cache folder {self.root} cannot be made: {error.strerror}. Give another one with cache_dir=... or PDFRAME_CACHE_DIR."
             ) from error
 
+    @property
+    def is_read_only(self) -> bool:
+        """Whether the account's folder is there and cannot be written."""
+        return os.path.isdir(self.root) and not os.access(self.root, os.W_OK | os.X_OK)
+
+    def tables(self) -> list[str]:
+        """The names of the folders that hold a table; copies that were moved aside are none."""
+        try:
+            found = sorted(path.name for path in self.root.iterdir() if ".aside-" not in path.name)
+        except FileNotFoundError:
+            return []
+        except OSError as error:
+            raise CacheError(
+                f"The cache folder {self.root} cannot be read: {error.strerror}. Let it be read, or give another one with cache_dir=... "
+                "or PDFRAME_CACHE_DIR."
+            ) from error
+        return [name for name in found if os.path.lexists(self.root / name / MANIFEST)]
+
+    def refuse_newer(self) -> list[Manifest]:
+        """The manifests that can be read; `NewerCacheError` where a newer version of pdframe wrote any of them.
+
+        Whatever else is wrong with a table, its reader says.
+        """
+        found = []
+        for table in self.tables():
+            try:
+                manifest = self.manifest(table)
+            except NewerCacheError:
+                raise
+            except CacheError:
+                continue
+            found += [manifest] if manifest is not None else []
+        return found
+
     def manifest(self, table: str) -> Manifest | None:
         """What is cached of `table`; None where nothing is. A manifest that cannot be trusted is a `DamagedError`."""
         path = self.root / table / MANIFEST
         try:
             raw = path.read_bytes()
         except FileNotFoundError:
+            refuse_broken_link(path, self.cache_dir)
             return None
         except OSError as error:
-            raise _unread(path, error, table) from error
+            raise self._unread(path, error, table) from error
         try:
             return _manifest_from(_opened(raw), table)
         except (ValueError, KeyError, TypeError, AttributeError, OverflowError) as error:
+            refuse_newer(path, raw, FORMAT)
             raise _damaged(path, "it is not the manifest that was written", table) from error
 
     def read(self, table: str, columns: Sequence[str] | None = None) -> pa.Table:
@@ -190,14 +257,15 @@ class Store:
         return pa.schema([])
 
     def _open_parts(self, manifest: Manifest) -> Stored:
-        return Stored(manifest.table, [self._open_part(manifest.table, part) for part in manifest.parts])
+        opened = [self._open_part(manifest.table, part) for part in manifest.parts]
+        return Stored(manifest.table, opened, small_runs(manifest.parts))
 
     def _open_part(self, table: str, part: Part) -> tuple[Path, pq.ParquetFile]:
         path = self.root / table / part.file
         try:
             raw = path.read_bytes()
         except OSError as error:
-            raise _unread(path, error, table) from error
+            raise self._unread(path, error, table) from error
         if len(raw) != part.bytes:
             raise _damaged(path, f"it has {len(raw):,} bytes, and {part.bytes:,} were written", table)
         if zlib.crc32(raw) != part.crc32:
@@ -205,7 +273,7 @@ class Store:
         try:
             return path, pq.ParquetFile(pa.BufferReader(raw))
         except (pa.ArrowException, OSError) as error:
-            raise _damaged(path, "it is not the Parquet file that was written", table) from error
+            raise unknown_form(path, error) from error
 
     def replace(self, manifest: Manifest, table: pa.Table) -> Manifest:
         """Put `table` in the place of what is cached, in one step, and return the manifest as written (rows, parts and bytes set)."""
@@ -270,7 +338,7 @@ class Store:
             try:
                 found.append((part, Sorted(InParquet(path), key)))
             except (pa.ArrowException, OSError) as error:
-                raise _damaged(path, "it is not the Parquet file that was written", manifest.table) from error
+                raise self._unread(path, error, manifest.table) from error
         return found
 
     def read_parts(self, manifest: Manifest, columns: Sequence[str]) -> Iterator[pa.Table]:
@@ -278,13 +346,11 @@ class Store:
         for part in manifest.parts if columns else ():
             yield InParquet(self.root / manifest.table / part.file).read_some(columns)
 
-    def append(self, manifest: Manifest, table: pa.Table, *, synced_at: datetime, many: int | None = None) -> Manifest:
-        """Add `table` behind what is cached as a part of its own, in one step; a crash leaves what was there.
+    def append(self, manifest: Manifest, table: pa.Table, *, synced_at: datetime) -> Manifest:
+        """Add `table` after what is cached as a part of its own, in one step; a crash leaves what was there.
 
-        Where `many` small parts are there already, they are put together with it instead.
+        Where that makes too many small parts, they are put together.
         """
-        if many is not None and sum(part.bytes < SMALL for part in manifest.parts) >= many:
-            return self.name(self.write(replace(manifest, synced_at=synced_at), self._put_together(manifest, table)))
         folder = self.root / manifest.table
         try:
             part = write_part(folder, f"part-{manifest.next_part:06d}.parquet", table)
@@ -301,28 +367,51 @@ class Store:
                 f"{manifest.table!r} could not be added to in {folder}: {error.strerror}. Make room, or choose another cache_dir.",
                 kept=KEPT,
             ) from error
-        return written
+        return self.compact(written)
 
-    def _put_together(self, manifest: Manifest, more: pa.Table) -> Iterator[Part | pa.Table]:
-        """What is cached of a table, its small parts put together with their neighbours, and more rows behind them."""
-        small: list[pa.Table] = []
-        for part in manifest.parts:
-            path, file = self._open_part(manifest.table, part)
-            if part.bytes < SMALL:
-                small.append(self._read_part(manifest.table, path, file))
-                continue
-            if small:
-                yield pa.concat_tables(small, promote_options="default")
-            small = []
-            yield part
-        yield pa.concat_tables([*small, more], promote_options="default")
+    def compact(self, manifest: Manifest) -> Manifest:
+        """Put the small parts of a table together where they are too many; the rows and their order stay. The caller holds the lock.
 
-    @staticmethod
-    def _read_part(table: str, path: Path, file: pq.ParquetFile) -> pa.Table:
-        try:
-            return file.read()
-        except (pa.ArrowException, OSError) as error:
-            raise _damaged(path, "it is not the Parquet file that was written", table) from error
+        The new parts are on disk before the manifest names them, and the old ones go after that: a process that is killed leaves the
+        old parts or the new ones. A reader in another process that still has the old manifest reads the new one when it misses a part.
+
+        Returns
+        -------
+        Manifest
+            As it is cached now.
+        """
+        if not small_runs(manifest.parts):
+            return manifest
+        parts = compacted(manifest.parts, lambda part: _read(*self._open_part(manifest.table, part), use_threads=False))
+        written = self.write(manifest, parts, at_most=MERGED_BYTES)
+        return manifest if written.parts == manifest.parts else self.name(written)
+
+    def prepare(self) -> None:
+        """Make the cache ready for a sync, before anything is asked: many small parts are put together. The caller holds the lock.
+
+        Raises
+        ------
+        NewerCacheError
+            A newer version of pdframe wrote a table; nothing is changed then.
+        CacheError
+            What is put together could not be written.
+        """
+        for manifest in self.refuse_newer():
+            # A damaged part is found, and dealt with, by the work on its table.
+            with contextlib.suppress(DamagedError):
+                self.compact(manifest)
+
+    def _unread(self, path: Path, error: Exception, table: str) -> CacheError:
+        """What to raise for a file that cannot be read.
+
+        One that is not there, no file, or lost to the disk is damage; one that this machine does not let be read may be whole.
+        """
+        told = error.errno if isinstance(error, OSError) else None
+        if told in (errno.ENOENT, errno.ELOOP):
+            refuse_broken_link(path, self.cache_dir)
+        if told is None or told in _LOST:
+            return _damaged(path, getattr(error, "strerror", None) or "it is not the Parquet file that was written", table)
+        return CacheError(f"The cached file {path} cannot be read: {os.strerror(told)}. Let it be read, or choose another cache_dir.")
 
     def touch(self, manifest: Manifest) -> Manifest:
         """Write a manifest whose parts are as they were: nothing changed but the times."""
@@ -405,19 +494,27 @@ class Stored:
     parts
         Its files, in order; all have the same columns, or the later ones more. Where columns differ in type, they can only be read by
         `parts`.
+    small
+        Stretches of small parts, as places in `parts`: each is read as if it were one part.
     """
 
-    def __init__(self, table: str, parts: Sequence[tuple[Path, pq.ParquetFile]]) -> None:
+    def __init__(self, table: str, parts: Sequence[tuple[Path, pq.ParquetFile]], small: Sequence[range] = ()) -> None:
         self._table = table
-        self._parts = parts
+        self._schemas = [file.schema_arrow for _, file in parts]
+        self._folder = parts[0][0].parent if parts else Path(table)
+        self._groups = _grouped(parts, self._schemas, small)
+        self._many_small = sum(map(len, small)) > MANY_SMALL
         self.num_rows = sum(file.metadata.num_rows for _, file in parts)
         self._block = pa.table({})
 
     @cached_property
     def schema(self) -> pa.Schema:
         """Names and types of the columns."""
-        schemas = [file.schema_arrow for _, file in self._parts]
-        return schemas[0] if len(schemas) == 1 else pa.unify_schemas(schemas)
+        schemas = [*dict.fromkeys(self._schemas)]
+        try:
+            return schemas[0] if len(schemas) == 1 else pa.unify_schemas(schemas)
+        except pa.ArrowException as error:
+            raise unknown_form(self._folder, error) from error
 
     @cached_property
     def _places(self) -> Mapping[str, int]:
@@ -428,7 +525,9 @@ class Stored:
         held = self._block.column_names
         if name not in held:
             place = self._places[name]
-            many = COLUMNS_AT_ONCE if held and self._places[held[-1]] + 1 == place else 1
+            # Of many small parts, opening the pages of a column costs more than what is in them.
+            at_once = len(self._places) if self._many_small else COLUMNS_AT_ONCE
+            many = at_once if held and self._places[held[-1]] + 1 == place else 1
             self._block = self.read(self.schema.names[place : place + many])
         return self._block[name]
 
@@ -437,12 +536,37 @@ class Stored:
         return pa.concat_tables(list(self.parts(columns)), promote_options="default")
 
     def parts(self, columns: Sequence[str] | None = None) -> Iterator[pa.Table]:
-        """Columns as a table, part by part; None: all that a part has."""
-        for path, file in self._parts:
-            try:
-                yield file.read(None if columns is None else list(columns))
-            except (pa.ArrowException, OSError) as error:
-                raise _damaged(path, "it is not the Parquet file that was written", self._table) from error
+        """Columns as a table, part by part, small neighbours together; None: all that a part has."""
+        wanted = None if columns is None else list(columns)
+        for group in self._groups:
+            rows = [_read(path, file, wanted, use_threads=len(group) == 1) for path, file in group]
+            yield rows[0] if len(rows) == 1 else pa.concat_tables(rows).combine_chunks()
+
+
+def _grouped(
+    parts: Sequence[tuple[Path, pq.ParquetFile]], schemas: Sequence[pa.Schema], small: Sequence[range]
+) -> list[list[tuple[Path, pq.ParquetFile]]]:
+    """The parts, those of a stretch of small ones together as long as their columns are the same and their rows not too many."""
+    run_of = {place: number for number, run in enumerate(small) for place in run}
+    groups: list[list[tuple[Path, pq.ParquetFile]]] = []
+    rows = 0
+    for place, part in enumerate(parts):
+        rows += part[1].metadata.num_rows
+        joins = place and place in run_of and run_of[place] == run_of.get(place - 1) and rows <= ROWS_READ_TOGETHER
+        if joins and schemas[place].equals(schemas[place - 1], check_metadata=True):
+            groups[-1].append(part)
+        else:
+            groups.append([part])
+            rows = part[1].metadata.num_rows
+    return groups
+
+
+def _read(path: Path, file: pq.ParquetFile, columns: list[str] | None = None, *, use_threads: bool = True) -> pa.Table:
+    """Columns of a part that was verified."""
+    try:
+        return file.read(columns, use_threads=use_threads)
+    except (pa.ArrowException, OSError) as error:
+        raise unknown_form(path, error) from error
 
 
 def _pieces(table: pa.Table) -> list[pa.Table]:
@@ -476,13 +600,6 @@ def _damaged(path: Path, why: str, table: str) -> DamagedError:
     )
 
 
-def _unread(path: Path, error: OSError, table: str) -> CacheError:
-    """A file that is not there, no file, or lost to the disk is damage; one that this machine does not let be read may be whole."""
-    if isinstance(error, FileNotFoundError | NotADirectoryError | IsADirectoryError) or error.errno == errno.EIO:
-        return _damaged(path, error.strerror or "it is not there", table)
-    return CacheError(f"The cached file {path} cannot be read: {error.strerror}. Let it be read, or choose another cache_dir.")
-
-
 def _opened(raw: bytes) -> Any:
     """The content of a manifest."""
     try:
@@ -497,6 +614,8 @@ def _opened(raw: bytes) -> Any:
 def _manifest_to(manifest: Manifest) -> dict[str, Any]:
     return {
         "format": FORMAT,
+        # The package imports this module, so this module cannot import the package.
+        WRITTEN_BY: sys.modules["pdframe"].__version__,
         "table": manifest.table,
         "rows": manifest.rows,
         "synced_at": manifest.synced_at.isoformat(),

@@ -22,6 +22,7 @@ EXAMPLES = [
     errors.CacheError("Broken."),
     errors.NotCachedError("Empty."),
     errors.DamagedError("Torn.", table="deals", kept="All else."),
+    errors.NewerCacheError("Newer.", written_by="0.9.1", kept="All."),
     errors.MixedCurrencyError("EUR and USD."),
     errors.ArgumentError("Wrong."),
 ]
@@ -48,7 +49,7 @@ def test_the_tree_is_as_drawn():
     assert issubclass(errors.DamagedError, errors.CacheError)
     assert issubclass(errors.ArgumentError, ValueError)
     assert issubclass(errors.DataWarning, UserWarning)
-    others = {type(error) for error in EXAMPLES} - {errors.PdframeError, errors.NotCachedError, errors.DamagedError}
+    others = {type(error) for error in EXAMPLES} - {errors.PdframeError, errors.NotCachedError, errors.DamagedError, errors.NewerCacheError}
     assert all(errors.PdframeError in kind.__bases__ for kind in others)
 
 

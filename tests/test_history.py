@@ -13,7 +13,7 @@ import pyarrow as pa
 import pytest
 
 import pdframe
-from pdframe import DataWarning, files, history, sandbox, store
+from pdframe import DataWarning, compaction, files, sandbox, store
 from pdframe.errors import ArgumentError, CacheError, NotCachedError
 from pdframe.history import History, latest
 from pdframe.schema.kept import REMEMBERED
@@ -143,13 +143,13 @@ def test_a_power_cut_at_any_write_loses_and_doubles_nothing(monkeypatch: pytest.
 
 
 def test_many_parts_become_one_and_say_the_same(account: sandbox.SandboxAccount, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(history, "MANY_PARTS", 3)
+    monkeypatch.setattr(compaction, "PARTS_OF_A_LEVEL", 3)
     deal = int(account.deals()["id"].iloc[0])
     for number in range(5):
         account.company_model.edit_deal(deal, probability=number)
         account.sync("deals")
         folder = account.cache_path / "history"
-        assert len(list(folder.glob("part-*.parquet"))) <= 3
+        assert len(list(folder.glob("part-*.parquet"))) <= 4
         assert all(path.stat().st_mode & 0o077 == 0 for path in folder.iterdir())
     assert kept(account)[kept(account)["deal_id"] == deal]["probability"].tolist()[-5:] == list(range(5))
 

@@ -14,7 +14,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from pdframe.errors import ArgumentError, BudgetError, CacheError
-from pdframe.files import seal, unseal
+from pdframe.files import refuse_broken_link, refuse_newer, seal, unseal
 from pdframe.forks import renew_after_fork
 from pdframe.locks import locked_file
 
@@ -32,6 +32,8 @@ SLACK_SECONDS = 0.01
 # How often to look again while every place in the window is taken by a request under way.
 POLL_SECONDS = 0.05
 # How often to look again while another process has the ledger, which it has for less than a millisecond.
+# Of the file that keeps the count.
+FORMAT = 1
 LEDGER_POLL_SECONDS = 0.002
 
 
@@ -232,15 +234,21 @@ class Ledger:
 
         Raises
         ------
+        NewerCacheError
+            A newer version of pdframe wrote the file.
         CacheError
-            Where the file cannot be written.
+            Where the file cannot be written, or is a link that leads nowhere.
         """
         with self._lock:
             self._path = path
             try:
+                refuse_broken_link(path, path.parent)
                 path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
                 with _lock(path):
                     self._save()
+            except CacheError:
+                self._path = None
+                raise
             except OSError as error:
                 self._path = None
                 raise CacheError(
@@ -352,11 +360,13 @@ class Ledger:
         """Return today's tokens before ours that are not saved yet; where no file tells them, this process knows best."""
         own = max(0, self._tokens - self._unsaved)
         try:
-            kept = unseal(path.read_bytes())
+            raw = path.read_bytes()
+            refuse_newer(path, raw, FORMAT)
+            kept = unseal(raw)
             return int(kept["tokens"]) if kept["day"] == self._day else own
         except FileNotFoundError:
             return own
-        except (ValueError, KeyError):
+        except (ValueError, KeyError, TypeError):
             logger.warning("The token count in %s is damaged: today's count goes on from what this process knows.", path)
             path.unlink()  # so that this save writes it anew
             return own

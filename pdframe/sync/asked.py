@@ -11,11 +11,11 @@ from datetime import datetime
 
 import pyarrow as pa
 
-from pdframe.errors import CacheError
+from pdframe.errors import DamagedError
 from pdframe.store import Manifest, Store
 
-# So many saves are kept one behind the other, then all are put together.
-MOST_PARTS = 50
+# Once there are so many rows for each record, the old ones go.
+MOST_ROWS_PER_RECORD = 2
 _SCHEMA = pa.schema(
     [
         ("id", pa.int64()),
@@ -56,7 +56,7 @@ def load_asked(store: Store, table: str) -> dict[int, Asked]:
 def add_asked(store: Store, table: str, fresh: Mapping[int, Asked], every: Mapping[int, Asked], at: datetime) -> None:
     """Keep what is known of some records, in the place of what was known of these; `every`: what is known of all of them then."""
     manifest = _manifest(store, table)
-    if manifest is None or len(manifest.parts) >= MOST_PARTS:
+    if manifest is None or manifest.rows + len(fresh) > MOST_ROWS_PER_RECORD * len(every):
         replace_asked(store, table, every, at)
     elif fresh:
         store.append(manifest, _rows(fresh), synced_at=at)
@@ -72,7 +72,7 @@ def replace_asked(store: Store, table: str, every: Mapping[int, Asked], at: date
 def _manifest(store: Store, table: str) -> Manifest | None:
     try:
         return store.manifest(parents_name(table))
-    except CacheError:
+    except DamagedError:
         return None
 
 

@@ -11,7 +11,7 @@ from typing import Literal, TypeVar
 from pdframe.api.client import Client
 from pdframe.api.limits import Ledger, Spent
 from pdframe.deleted import DeletedDeals
-from pdframe.errors import AccessError, CacheError, DamagedError, PdframeError
+from pdframe.errors import AccessError, DamagedError, PdframeError
 from pdframe.fields import Field, read_fields
 from pdframe.memory import give_back
 from pdframe.pending import under_way
@@ -103,6 +103,7 @@ class Syncer:
     def _sync(self, wanted: Iterable[str], whole: Collection[str], max_age: timedelta | None, done: dict[str, SyncRow]) -> None:
         """Bring those of the tables up to date that are not `done`."""
         with self.store.lock() as held, _telling_what_is_kept(done, self.store), Abreast(self.progress, held) as abreast:
+            self.store.prepare()
             before = self.store.unfinished_since()
             self.store.begin(before or self.now())
             waiting = [name for name in in_order(wanted) if name not in done]
@@ -199,6 +200,7 @@ class Syncer:
         done: dict[str, SyncRow] = {}
         rows = anew([name])
         with self.store.lock(), _telling_what_is_kept(done, self.store):
+            self.store.prepare()
             for part in parts:
                 if not due(part):
                     continue
@@ -232,6 +234,7 @@ class Syncer:
             self.refresh(parent, full=refresh == "full")
         want = Want(ids, refresh == "full", refresh is not None, max_age, listed or ids is None)
         with self.store.lock(), self.ledger.account(name) as spent, self.progress(name) as tick:
+            self.store.prepare()
             self._by_parent(table, tick).bring(want)
             if spent.requests:
                 self._note_tokens(name, spent)
@@ -259,7 +262,7 @@ class Syncer:
     def _was_finished(self, name: str, *, since: datetime, max_age: timedelta | None, full: bool) -> bool:
         try:
             manifest = self.store.manifest(name)
-        except CacheError:
+        except DamagedError:
             return False
         # A table that is asked for record by record is written on the way too.
         if manifest is None or parents.is_unfinished(manifest) or manifest.synced_at < since or (full and manifest.full_at < since):
@@ -309,7 +312,7 @@ class Syncer:
     def _rows(self, name: str) -> int | None:
         try:
             manifest = self.store.manifest(name)
-        except CacheError:
+        except DamagedError:
             return None
         return manifest.rows if manifest else None
 

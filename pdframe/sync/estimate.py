@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 import pyarrow.compute as pc
 
 from pdframe.api.walk import PAGE
-from pdframe.errors import CacheError
+from pdframe.errors import DamagedError
 from pdframe.schema import TABLES, Table
 from pdframe.store import Manifest, Store
 from pdframe.sync import lines
@@ -143,5 +143,5 @@ def _pages(rows: int) -> int:
 def _manifest(store: Store, name: str) -> Manifest | None:
     try:
         return store.manifest(name)
-    except CacheError:
+    except DamagedError:
         return None

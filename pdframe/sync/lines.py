@@ -10,7 +10,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pdframe.errors import CacheError
+from pdframe.errors import DamagedError
 from pdframe.pending import Saved
 from pdframe.ranges import Sorted
 from pdframe.store import Manifest, Store
@@ -67,7 +67,7 @@ def basis(store: Store, table: str) -> Basis | None:
     try:
         manifest = store.manifest(basis_name(table))
         looks = store.read(basis_name(table)) if manifest else None
-    except CacheError:
+    except DamagedError:
         return None
     # Looks of an older version do not tell enough.
     return Basis(looks, manifest.server_time) if manifest and looks is not None and "unsettled" in looks.column_names else None
@@ -78,7 +78,7 @@ def keep_basis(store: Store, table: str, looks: pa.Table, began: datetime, serve
     name = basis_name(table)
     try:
         number = before.next_part if (before := store.manifest(name)) else 1
-    except CacheError:
+    except DamagedError:
         number = 1
     store.replace(Manifest(name, (), 0, began, began, server_time, next_part=number), looks)
 

@@ -17,7 +17,7 @@ import pyarrow.compute as pc
 
 from pdframe.api.client import Client, Page
 from pdframe.api.walk import another_list
-from pdframe.errors import CacheError, PdframeError, ResponseError
+from pdframe.errors import DamagedError, NotCachedError, PdframeError, ResponseError
 from pdframe.frames import Problems, storage_schema, to_arrow
 from pdframe.schema import Table
 from pdframe.store import Manifest, Store
@@ -158,7 +158,7 @@ class ByParent:
         """The records that `bring` would ask for now, as far as their cached list tells."""
         try:
             known = self._known()
-        except CacheError:
+        except DamagedError:
             known = _Known(None, {})
         wanted = self._wanted(want, known)
         return self._due(wanted, want, known, self._looks(), self._round(want, wanted, known)[0])
@@ -201,7 +201,7 @@ class ByParent:
             return sorted(self.store.read(self.parent.table, ["id"])["id"].to_pylist())
         with_rows = set(self.store.read(self.table.name, ["deal_id"])["deal_id"].to_pylist()) if known.manifest else set()
         deals = self.store.read("deals", ["id", "products_count"])
-        with contextlib.suppress(CacheError):
+        with contextlib.suppress(NotCachedError, DamagedError):
             # The count may leave disabled lines out; nothing is lost where they are not cached, for a discount is on lines that count.
             with_rows |= set(self.store.read("deal_products", ["deal_id"])["deal_id"].to_pylist())
         return sorted(lines.deals_that_count_some(deals) | (with_rows & set(deals["id"].to_pylist())))

@@ -11,6 +11,7 @@ import pdframe
 from tests.bench import funnel, velocity
 from tests.bench.ingest import ingest
 from tests.bench.lanes import independent_tables, long_lists, side_by_side_requests
+from tests.bench.parts import many_parts
 from tests.bench.revenue import revenue
 from tests.bench.table import report, seconds, side_by_side
 
@@ -68,5 +69,6 @@ if __name__ == "__main__":
         velocity.measure,
         funnel.measure,
         revenue,
+        many_parts,
     ):
         part()

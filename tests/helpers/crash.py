@@ -16,7 +16,7 @@ import pyarrow as pa
 import pdframe
 from pdframe.errors import NotCachedError
 from pdframe.sandbox.server import Server
-from pdframe.sync import abreast, asked, lists, parents, record_parts, way, windows
+from pdframe.sync import abreast, lists, parents, record_parts, way, windows
 
 # Lists of many pages.
 PAGE_ROWS = 40
@@ -38,7 +38,7 @@ def connect(url: str, token: str, cache_dir: Path, **options: object) -> pdframe
 def short_pages(*, wide: bool = False) -> None:
     """Let lists be of many pages; where it is `wide`, by windows and side by side with other lists, whatever that costs."""
     lists.PAGE = way.PAGE = PAGE_ROWS  # type: ignore[misc]
-    parents.SAVED_EVERY, record_parts.PART, record_parts.SMALL, asked.MOST_PARTS = SAVED_EVERY, 6_000, 4_000, 3  # type: ignore[misc]
+    parents.SAVED_EVERY, record_parts.PART, record_parts.SMALL = SAVED_EVERY, 6_000, 4_000  # type: ignore[misc]
     if wide:
         windows.LONG, windows.PAGES_TO_TELL, windows.SMALLEST, windows.EXTRA = 1, 1, 0, 10.0  # type: ignore[misc]
         abreast.WORTH_SECONDS = 0.0  # type: ignore[misc]

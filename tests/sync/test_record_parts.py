@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from pdframe import sandbox
+from pdframe import compaction, sandbox
 from pdframe.frames import to_arrow
 from pdframe.schema import TABLES, Table
 from pdframe.store import Manifest, Store
@@ -160,7 +160,7 @@ def test_a_load_in_many_saves_is_the_load_in_one(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(parents, "SAVED_EVERY", 3)
     monkeypatch.setattr(record_parts, "PART", 3_000)
     monkeypatch.setattr(record_parts, "SMALL", 1_500)
-    monkeypatch.setattr(asked, "MOST_PARTS", 4)
+    monkeypatch.setattr(compaction, "SMALL_BYTES", 2_200)  # what is known of each record, and no part of rows
     with sandbox.connect(seed=5, deals=120, burst=100_000, progress=False) as account:
         for name, frame in whole.items():
             assert getattr(account, name)().equals(frame)
@@ -170,7 +170,7 @@ def test_a_load_in_many_saves_is_the_load_in_one(monkeypatch: pytest.MonkeyPatch
             }
             kept = account._store.manifest(asked.parents_name(name))
             assert kept is not None
-            assert len(kept.parts) <= 4
+            assert len(kept.parts) < 2 * compaction.PARTS_OF_A_LEVEL
         assert len(account._store.manifest("deal_changes").parts) > 3
         # And so is a second one, from the beginning.
         again = account.deal_changes(refresh="full")
