@@ -268,7 +268,10 @@ def _steps(rows: Sequence[Change], known: Sighting | None, pipelines: Pipelines)
         elif place not in pairs and row.new is not None and row.new != row.old:
             following = next((_number(later.old) for later in changes[place:] if later.key == "stage_id"), known and known.stage)
             # Where the next row of a stage comes from another stage, in the pipeline that this row says, the deal moved there.
-            moved = following is not None and following != here and pipelines.at(following, row.time) == _number(row.new)
+            # So it did where its own time of the last move is that of the row.
+            dated = known is not None and known.moved is not None and abs(row.time - known.moved) <= NEAR
+            moved = following is not None and following != here
+            moved = moved and (dated or pipelines.at(following, row.time) == _number(row.new))
             here = following if moved else here
             steps.append(_Move(row.time, here, row, alone=not moved))
     return first, steps

@@ -6,6 +6,9 @@ from pathlib import Path
 
 import pytest
 import two_witnesses
+from stay_frames import day, frame_of, stages_of, stay
+
+from pdframe.metrics import funnel, stage_moves, stage_velocity
 
 pytestmark = pytest.mark.filterwarnings("ignore::pdframe.errors.DataWarning")
 
@@ -20,3 +23,28 @@ def test_both_witnesses_tell_what_plain_python_makes_of_forty_lives(seed: int, t
 def test_data_quality_names_the_deals_whose_witnesses_disagree_and_no_other(seed: int, tmp_path: Path) -> None:
     for world in two_witnesses.worlds(seed, tmp_path, 40):
         two_witnesses.check_disagreement(world)
+
+
+def test_changes_of_closed_deals_are_no_stays_and_a_deal_deleted_once_closed_counts_if_kept() -> None:
+    """Deal 1 was lost on day 2 and set to won on day 5; deal 2 was won on day 4 and deleted on day 6; deal 3 is there."""
+    visits = frame_of(
+        [
+            stay(1, 11, 0, 2, "lost"),
+            stay(1, 11, 5, 5, "won", visit=2),
+            stay(2, 11, 0, 4, "won"),
+            stay(2, 11, 6, 6, "deleted", visit=2),
+            stay(3, 11, 0),
+        ]
+    )
+    stages = stages_of((11, 1, 1, "Lead"))
+    for order in ([0, 1, 2, 3, 4], [4, 3, 2, 1, 0]):
+        given = visits.iloc[order]
+        # Deal 2 was won until day 6; of its 4 days nothing counts from then on.
+        for kind, when, stayed, wins in (("drop", 5.5, 3, 2), ("drop", 9, 2, 1), ("keep", 9, 3, 2)):
+            velocity = stage_velocity(given, stages, as_of=day(when), deleted=kind)  # type: ignore[arg-type]
+            assert velocity[["visits", "completed"]].to_numpy().tolist() == [[stayed, stayed - 1]]
+            assert velocity["median_days"].tolist() == ([4.0] if stayed == 3 else [2.0])
+            moves = stage_moves(given, stages, as_of=day(when), deleted=kind)  # type: ignore[arg-type]
+            assert dict(zip(moves["to"], moves["moves"], strict=True)) == {"won": wins, "open": 1}
+            won = funnel(given, stages, as_of=day(when), deleted=kind)["reached"].iloc[-1]  # type: ignore[arg-type]
+            assert won == wins

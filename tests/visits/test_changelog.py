@@ -130,3 +130,41 @@ def test_rows_of_one_second_keep_their_order(backwards: bool) -> None:
     assert oldest_first(rows[::-1] if backwards else rows) == rows
     later = [*rows, Change(6, "status", "won", "open")]
     assert oldest_first(later[::-1] if backwards else later) == later
+
+
+def test_a_lone_row_of_the_pipeline_at_the_time_of_the_last_move_is_that_move() -> None:
+    """Whatever another deal's row says of the stage: it reads like a move of the stage in the settings a day later."""
+    stages = pd.DataFrame({"id": [14, 22], "order_nr": [1, 1], "pipeline_id": [1, 2]})
+    moved = ["2026-01-07 03:00:00", "2026-01-08 03:00:00"]
+    deals = pd.DataFrame(
+        {"id": [1, 2], "stage_id": 22, "pipeline_id": 2, "status": "open", "add_time": "2026-01-01", "stage_change_time": [moved[0], None]}
+    )
+    changes = pd.DataFrame({"deal_id": [1, 2], "time": moved, "field_key": "pipeline_id", "old_value": ["1", "1"], "new_value": ["2", "2"]})
+    for name in ("add_time", "stage_change_time"):
+        deals[name] = pd.to_datetime(deals[name], utc=True)
+    changes["time"] = pd.to_datetime(changes["time"], utc=True)
+    now = pd.Timestamp("2026-02-01", tz="UTC")
+    visits = stage_visits(deals, changes=changes, stages=stages, seen_at=now, loaded=dict.fromkeys([1, 2], now))
+    last = visits.drop_duplicates("deal_id", keep="last")
+    assert last[["stage_id", "pipeline_id", "end"]].astype({"end": "str"}).to_numpy().tolist() == [[22, 2, "open"]] * 2
+    assert visits.loc[visits["deal_id"] == 1, "end"].tolist() == ["changed pipeline", "open"]
+
+
+def test_a_deal_created_closed_and_deleted_later_was_closed_at_its_own_time() -> None:
+    stages = pd.DataFrame({"id": [14], "order_nr": [1], "pipeline_id": [1]})
+    times = {name: pd.to_datetime([text], utc=True) for name, text in (("add_time", "2026-01-01"), ("won_time", "2026-01-03"))}
+    deals = pd.DataFrame({"id": [1], "stage_id": 14, "pipeline_id": 1, "status": "won", "stage_change_time": pd.NaT, **times})
+    deals["stage_change_time"] = pd.to_datetime(deals["stage_change_time"], utc=True)
+    changes = pd.DataFrame(
+        {
+            "deal_id": 1,
+            "time": pd.to_datetime(["2026-02-02", "2026-02-01"], utc=True),
+            "field_key": "status",
+            "old_value": ["deleted", "won"],
+            "new_value": ["won", "deleted"],
+        }
+    )
+    now = pd.Timestamp("2026-03-01", tz="UTC")
+    visits = stage_visits(deals, changes=changes, stages=stages, seen_at=now, loaded={1: now})
+    assert visits["end"].tolist() == ["won", "deleted", "won"]
+    assert visits["left_at"].iloc[0] == pd.Timestamp("2026-01-03", tz="UTC")
