@@ -108,11 +108,19 @@ def _of_objects(column: pd.Series[Any]) -> pd.Series[Any]:
     convert = _BY_CONTENT.get(pd.api.types.infer_dtype(column, skipna=True))
     if convert is None:
         return column
+    column = column.where(column.notna(), None)
     try:
-        return convert(column.where(column.notna(), None))
+        return convert(column)
+    except UnicodeEncodeError:
+        # UTF-8 has no lone surrogates: each becomes U+FFFD, as in the loaders.
+        return convert(column.map(_in_utf8, na_action="ignore"))
     except (TypeError, ValueError, OverflowError):
         # Integers that no dtype holds, for one: whoever reads the column refuses it by its name.
         return column
+
+
+def _in_utf8(text: str) -> str:
+    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
 
 def _with(column: pd.Series[Any], values: Any) -> pd.Series[Any]:

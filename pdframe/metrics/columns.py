@@ -21,6 +21,9 @@ Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
 Flags = npt.NDArray[np.bool_]
 
+TOO_LARGE = 1e15
+"""Money of deals from here on is read as empty: floats no longer hold its cents, nor sums of it."""
+
 NO_ID = int(np.iinfo(np.int64).min)
 """The id of nothing, in plain arrays."""
 

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from pdframe.errors import ArgumentError
-from pdframe.metrics.columns import Flags, Floats, Ints, days_between, finite, ids, one_row_each, ratio, say_uncountable
+from pdframe.metrics.columns import TOO_LARGE, Flags, Floats, Ints, days_between, finite, ids, one_row_each, ratio, say_uncountable
 from pdframe.metrics.currency import Rates, RateTable, one_currency
 from pdframe.metrics.inputs import grouped, in_zone, keyed, keys, local_date, moment, need, span, warn, window, zone_of
 from pdframe.metrics.states import DELETED, LOST, OPEN, UNKNOWN, WON, Deleted, States, check_deleted, states
@@ -167,7 +167,7 @@ def sales_velocity(
     names = keys(by, VELOCITY)
     tz = zone_of(tz, deals)
     deals = need(deals, "deals", ["id", "status", "value", "currency"], names).reset_index(drop=True)
-    say_uncountable(deals, "deals", numbers=["value"])
+    say_uncountable(deals, "deals", numbers=["value"], below=TOO_LARGE)
     one_row_each(deals, "deals")
     check_deleted(deleted, deals)
     start, end = window(since, until, tz)
@@ -190,7 +190,7 @@ def sales_velocity(
         which = which & ~np.isnan(numbers)
         return ratio(np.bincount(codes[which[kept]], numbers[which], minlength=groups), count(which))
 
-    value, currency = finite(deals, "value"), deals["currency"]
+    value, currency = finite(deals, "value", below=TOO_LARGE), deals["currency"]
     valued = won & ~np.isnan(value)
     if rates is None:
         shown = one_currency(currency[valued], codes[valued[kept]], groups)

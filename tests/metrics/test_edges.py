@@ -142,10 +142,21 @@ def test_an_amount_that_no_sum_holds_costs_its_own_row() -> None:
         found = metrics.reconcile(ledger, deals)
     assert found["difference"].tolist() == [0.0, -1e308]
     assert found["reason"].isna().tolist() == [True, False]
+    wins = two_wins("2025-03-10").assign(value=[1e308, 100.0])
+    with pytest.warns(DataWarning, match=r"value in 1 row, for example 1e\+308 \(id 1\)"):
+        assert metrics.sales_velocity(wins, **YEAR)["mean_value"].tolist() == [100.0]
     plan = books.installments([{"billing_date": "2025-05-01", "amount": 5.0}, {"billing_date": "2025-05-01", "amount": 1e308}])
     with pytest.warns(DataWarning, match="1 installments have no date or amount, or one out of range"):
         bills = metrics.billing_schedule(books.lines([]), plan, books.deals([{}]), **YEAR)
     assert bills["amount"].tolist() == [5.0]
+
+
+def test_a_lone_surrogate_costs_no_call() -> None:
+    stages = crm.stages([{}])
+    stages["name"] = pd.Series(["a\ud800"], dtype=object)
+    visits = crm.visits([{"deal_id": 1, "entered_at": "2025-01-01", "left_at": "2025-01-11"}])
+    found = metrics.stage_velocity(visits, stages, as_of="2025-06-01")
+    assert found["stage"].tolist() == ["a\ufffd"]
 
 
 def test_a_nan_in_a_nullable_column_is_a_null() -> None:
