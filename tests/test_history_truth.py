@@ -49,7 +49,12 @@ def compare_past(account: sandbox.SandboxAccount, truth: changes.Changes, witnes
         mixed = metrics.as_of(deals, visits, when, history.sample(frac=1, random_state=time))[0].set_index("id")
         pd.testing.assert_frame_equal(mixed, views[0])
         try:
-            views.append(account.as_of(when).set_index("deal_id").query("not gone"))
+            told = account.as_of(when).set_index("deal_id")
+            for deal, gone in told["gone"].items():
+                until = witnesses.known_until(deal, time)
+                assert until is not None
+                assert gone == (changes.at(truth.get((deal, changes.IS_DELETED), []), until) == "true"), (deal, when)
+            views.append(told[~told["gone"]])
         except NotCachedError:
             assert time < begins
             assert not witnesses.read
