@@ -181,7 +181,10 @@ def test_metrics_agree_before_and_after_the_deletion(tmp_path: Path) -> None:
                 if there:
                     assert seen.loc[[deals["deleted"], deals["merged"]], "status"].tolist() == ["won", "won"]
         # So do the stays.
-        assert won_in_funnels(visits, account.stages(), then) >= {deals[name] for name in ("deleted", "merged", "restored")}
+        stages, gone = account.stages(), {deals["deleted"], deals["merged"]}
+        assert won_in_funnels(visits, stages, then) >= gone | {deals["restored"]}
+        assert not won_in_funnels(visits, stages, later) & gone
+        assert won_in_funnels(visits, stages, later, deleted="keep") >= gone
         # So do line items, where the cache held them.
         lines, frame = account.deal_products(deleted=True), kept["old"]
         truly = {line["id"] for deal in model.tables["deals"] for line in model.lines_of(deal) if deal in set(frame["id"])}
@@ -350,7 +353,7 @@ def test_the_server_of_another_past_begins_anew(tmp_path: Path) -> None:
 
 
 def test_many_small_parts_are_put_together(account: sandbox.SandboxAccount, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("pdframe.deleted.MANY_PARTS", 3)
+    monkeypatch.setattr("pdframe.compaction.PARTS_OF_A_LEVEL", 3)
     account.deals()
     model, found = account.company_model, []
     for deal in open_deals(account, 8):
