@@ -1,4 +1,4 @@
-"""The part of an account that looks back: stage visits, and deals as they were known at a time."""
+"""The part of an account that looks back: stage visits, changes, and deals as they were known at a time."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ import pyarrow.compute as pc
 from pdframe.errors import ArgumentError, NotCachedError
 from pdframe.frames import to_frame
 from pdframe.history import History, known_at
-from pdframe.schema.kept import HISTORY
+from pdframe.schema.kept import HISTORY, OF_LINES
 from pdframe.store import Store
 from pdframe.sync.asked import load_asked
 
@@ -141,6 +141,70 @@ class Past(ABC):
         known = to_frame(rows, HISTORY).drop(columns=list(_BESIDE))
         known.attrs["tz"] = self.tz
         return known
+
+    def deal_history(self) -> pd.DataFrame:
+        """One row a deal and change of a tracked column, from kept looks and loaded changelogs.
+
+        Where the changelog of a deal is loaded (`deal_changes`), it tells the columns stage_id, pipeline_id, status, value, currency,
+        owner_id, expected_close_date, probability, won_time and lost_time up to the time at which it was read; looks add what it does not
+        tell. Such a deal also has a row a column for the value that it was created with (`before` null, `time` its add_time). Any other
+        deal has the values that the first look found, and what each later look found changed. Nothing is asked of the API.
+
+        Returns
+        -------
+        DataFrame
+            deal_id; column: a tracked column, or is_deleted; before, after: values as text (numbers as plain decimals, ids as whole
+            numbers, true or false, ISO dates, ISO times in UTC), null: none; time (UTC): when it changed, of a first look when that was;
+            where it is only bounded, the latest time possible; time_after: the earliest time possible, null where `time` is exact;
+            source: changelog, snapshots (two looks differ), first look (no change: `before` and `time_after` are null); seen_at: server's
+            time of the look that found it, `time` where the changelog tells it. A deal that disappears has a row is_deleted "true" (and
+            status "deleted" where the API listed it so), one that comes back is_deleted "false". By deal, time and column.
+
+        Raises
+        ------
+        CacheError
+            The kept history or a cached changelog cannot be read.
+
+        Examples
+        --------
+        >>> history = account.deal_history()
+        >>> history[(history["column"] == "value") & (history["source"] != "first look")]
+        """
+        from pdframe.history_frames import deal_history
+
+        history = History(self._store)
+        return deal_history(history.rows(), history.looks(), self._changes(), self._changes_loaded())
+
+    def line_history(self) -> pd.DataFrame:
+        """One row a line item and change of a tracked column, from the looks that syncs of line items keep.
+
+        The API tells the line items of today alone: an edit or a removal restates the months before. The looks tell what each line was
+        when; they begin with the first sync by a version of pdframe that keeps them. Nothing is asked of the API.
+
+        Returns
+        -------
+        DataFrame
+            id: line item; deal_id: its deal, that of its last look; then the columns of `deal_history` from `column` on. The tracked
+            columns are all that revenue metrics read: deal_id, product_id, product_variation_id, name, currency, quantity, item_price,
+            discount, discount_type, tax, tax_method, sum, is_enabled, billing_frequency, billing_frequency_cycles, billing_start_date.
+            The first look at a line item has a row for each of them that is not null, so that a line that is gone can be rebuilt. One
+            that disappears has a row is_deleted "true", at the time at which its deal was deleted where it went with that; one that comes
+            back is_deleted "false". By line item, time and column.
+
+        Raises
+        ------
+        CacheError
+            A kept history or a cached changelog cannot be read.
+
+        Examples
+        --------
+        >>> history = account.line_history()
+        >>> history[history["column"] == "item_price"]
+        """
+        from pdframe.history_frames import line_history
+
+        lines = History(self._store, OF_LINES)
+        return line_history(lines.rows(), lines.looks(), self.deal_history())
 
     def _changes(self) -> pa.Table | None:
         """The changelogs that were loaded, None where none was."""

@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from pdframe.errors import CacheError
 from pdframe.history import History, Kind
 from pdframe.schema import TABLES
 from pdframe.schema.kept import HISTORIES, OF_DEALS
@@ -50,7 +51,19 @@ def keep_look(store: Store, manifest: Manifest, pieces: Iterable[pa.Table], pull
         if kind == "incremental" and not history.has_begun:
             # The first look at a table that an older version loaded: most rows are as old as that load.
             complete_to, seen_at = None, seen_at or (before.server_time if before else None)
+        # Line items that went with their deal are missed without a request for any.
+        seen_at = seen_at or _last_look(store)
     history.look(pieces, kind, seen_at=seen_at, complete_to=complete_to, now=manifest.synced_at, deleted=deleted)
+
+
+def _last_look(store: Store) -> datetime | None:
+    """Server's time of the last look at deals."""
+    try:
+        looks = History(store, OF_DEALS).looks()
+    except CacheError:
+        return None
+    newest: datetime | None = pc.max(looks.filter(looks["is_server_time"])["seen_at"]).as_py()
+    return newest
 
 
 def _is_empty(pull: Pull) -> bool:

@@ -3,6 +3,10 @@
 A window is read upwards from its lower end and downwards from its upper end, until the two have met: then none of its rows is missing,
 however unevenly they lie. A row that is edited meanwhile moves to the newest end of the list, out of every window: who walks by windows
 asks at last for what changed since the walk began.
+
+A first load does not know how long a list is. It reads upwards, looks once at the newest end, and holds that walker there until both ends
+together show that the list is long. A list that is not is read upwards to its end, which brings what moved meanwhile too: the look is all
+that it cost, so a list of up to 20 pages takes one request more at most, and a longer one 5 % more.
 """
 
 from __future__ import annotations
@@ -17,6 +21,8 @@ import numpy as np
 
 # A list of more pages is walked by windows.
 LONG = 40
+# An estimate must be this many times as long before a list counts as long: a first load knows no length.
+SAFETY = 1.5
 # What walking by windows may cost on top of a plain walk: one last look, and where two walkers meet, pages that bring the same rows.
 EXTRA = 0.05
 MEETING = 2
@@ -40,7 +46,9 @@ class Walker:
     """One cursor: rows in the order of `update_time`, upwards or downwards.
 
     Times are microseconds since 1970. `edge` is where it began (None: at the end of the list). All rows between `edge` and `reached` have
-    come, but for those of the very second of `reached`, of which `deep` have. `rows` of the last page lay within `span`.
+    come, but for those of the very second of `reached`, of which `deep` have. `rows` of the last page lay within `span`. All pages came
+    from `begun` to `reached` and held `spread` rows, the most crowded second of each page counted as one row: a bulk edit says nothing
+    of the rest.
     """
 
     way: Way
@@ -50,7 +58,15 @@ class Walker:
     deep: int = 0
     rows: int = 0
     span: int = 0
+    begun: int | None = None
+    spread: int = 0
     busy: bool = False
+
+    @property
+    def density(self) -> float:
+        """Rows a microsecond, bulk edits left out; 0 where the pages do not tell."""
+        length = abs(self.reached - self.begun) if self.reached is not None and self.begun is not None else 0
+        return self.spread / length if length >= SECOND else 0.0
 
     @property
     def filters(self) -> dict[str, str]:
@@ -108,7 +124,11 @@ class Windows:
     pages, rows
         How many came.
     meetings, wasted
-        How often two walkers meet, and how many rows have come twice for that.
+        How often two walkers meet, and how many rows have come twice.
+    held
+        Whether the walker from the newest end waits until the list proves long.
+    looked
+        Whether the newest end was looked at.
     highest
         The highest id.
     sorted
@@ -129,6 +149,8 @@ class Windows:
     highest: int = 0
     sorted: bool = True
     newest: int = 0
+    held: bool = False
+    looked: bool = False
     top: int | None = None
 
     @property
@@ -146,6 +168,8 @@ class Windows:
     def ready(self, lanes: int) -> list[Walker]:
         """Up to `lanes` walkers whose next page is to be asked for now; they are busy until `took` is told of it."""
         chosen: list[Walker] = []
+        if self.held and self._proved_long():
+            self.held, self.meetings = False, 1
         while len(chosen) < lanes:
             walker = self._idle() or (self._opened() if self._may_open() else None)
             if walker is None:
@@ -183,15 +207,29 @@ class Windows:
             raise UnsortedError
         self.wasted += self._seen_already(walker, times)
         if len(times):
+            walker.begun = int(times[0]) if walker.begun is None else walker.begun
+            walker.spread += _spread(times)
             if walker.way == "down" and walker.edge is walker.reached is None:
                 self.top = int(times[0])
             deep = int(np.sum(times // SECOND == times[-1] // SECOND))
             walker.deep = deep + (walker.deep if deep == len(times) and walker.reached in times[:1] else 0)
             walker.reached = int(times[-1])
             walker.rows, walker.span = len(times), abs(int(times[-1]) - int(times[0]))
+        if self.held:
+            self._release(walker, cursor)
         if cursor is None:
             self.open = [window for window in self.open if walker is not window.up and walker is not window.down]
         self.open = [window for window in self.open if not window.met]
+
+    def _release(self, walker: Walker, cursor: str | None) -> None:
+        """End the wait of the held walker where nothing is left for it, or where order tells nothing."""
+        (window,) = self.open
+        if walker is window.down and cursor is None:
+            self.held, self.meetings = False, 1  # all rows came with its page
+        elif window.met or not self.sorted or (walker is window.up and cursor is None):
+            # The walker upwards goes on to the end: cheaper than to ask what moved meanwhile.
+            self.wasted += window.down.rows if window.down else 0
+            window.down, self.held = None, False
 
     def _seen_already(self, walker: Walker, times: Times) -> int:
         """How many rows of a page another walker brought as well."""
@@ -206,9 +244,11 @@ class Windows:
         """A walker to go on with, of the window with the most rows left."""
         for window in sorted(self.open, key=self._left, reverse=True):
             up, down = window.up, window.down
-            if down is None:
+            if down is None or self.held:
                 if not up.busy:
                     return up
+                if down is not None and not down.busy and down.reached is None:
+                    return down
                 continue
             # One page may be all that is left, and within one second nothing says where two walkers meet.
             alone = window.same_second or self._left(window) <= self.page
@@ -222,25 +262,39 @@ class Windows:
 
     def _may_open(self) -> bool:
         """Whether one more meeting of two walkers is worth its price, as far as is known."""
-        if not self.sorted or not self.open or not (self.pages or len(self.expected)):
+        if self.held or not self.sorted or not self.open or not (self.pages or len(self.expected)):
             return False
-        left = sum(map(self._left, self.open))
-        # Who came from the newest end has met the newest ids.
-        most = max(self.highest - self.rows, 0) if self.highest and self.meetings else left
-        pages = self.pages + min(left, most) / self.page
-        if not self.meetings:
+        pages = self._pages_in_all()
+        if not self.meetings and not self.looked:
             if len(self.expected):
                 return pages > LONG
-            return bool(pages * SPARSE_BEGINNING > LONG or self.pages >= PAGES_TO_TELL) and left > self.page
+            return bool(pages * SPARSE_BEGINNING > LONG or self.pages >= PAGES_TO_TELL) and pages - self.pages > 1
         price = self.wasted / self.page + (len(self.open) + 1) * MEETING + 1
+        if not self.meetings:
+            return price <= EXTRA * (self.rows - self.wasted) / self.page
         return price <= EXTRA * pages and max(map(self._left, self.open)) >= SMALLEST * self.page
+
+    def _proved_long(self) -> bool:
+        """Whether both ends tell that the list is long: then walking on from both is worth its price."""
+        (window,) = self.open
+        return window.down is not None and window.down.reached is not None and self._pages_in_all() > SAFETY * LONG
+
+    def _pages_in_all(self) -> float:
+        """About how many pages the list has, rather too few than too many."""
+        left = sum(map(self._left_at_least, self.open))
+        # Once the newest end was looked at, the highest id bounds the number of rows.
+        most = max(self.highest - self.rows + self.wasted, 0) if self.highest and self.looked else left
+        return (self.rows - self.wasted + min(left, most)) / self.page
 
     def _opened(self) -> Walker | None:
         """A walker that was not there before: from the newest end, or from the middle of the largest window, both ways."""
         window = max(self.open, key=self._left)
         if window.down is None:
             window.down = Walker("down")
-            self.meetings += 1
+            # A list whose length is not known is only looked at.
+            self.held = not self.looked and not len(self.expected)
+            self.looked = True
+            self.meetings += not self.held
             return window.down
         middle = self._middle(window)
         if middle is None:
@@ -270,6 +324,15 @@ class Windows:
         if len(self.expected):
             return float(np.searchsorted(self.expected, high, "right") - np.searchsorted(self.expected, low, "right"))
         return _mean(_densities(window)) * (high - low)
+
+    def _left_at_least(self, window: Window) -> float:
+        """About how many rows of a window are still to come, bulk edits left out; a page where nothing tells."""
+        bounds = self._bounds(window)
+        if bounds is None or len(self.expected):
+            return self._left(window)
+        low, high = bounds
+        densities = [walker.density if walker else 0.0 for walker in (window.up, window.down)]
+        return _mean((densities[0] or densities[1], densities[1] or densities[0])) * (high - low)
 
     def _middle(self, window: Window) -> int | None:
         """The whole second below and above which about as many rows are still to come; None where there is none in between."""
@@ -303,6 +366,8 @@ class Windows:
             "highest": self.highest,
             "sorted": self.sorted,
             "newest": self.newest,
+            "held": self.held,
+            "looked": self.looked,
         }
 
     def take_up(self, plain: Mapping[str, Any]) -> None:
@@ -313,6 +378,8 @@ class Windows:
         self.pages, self.meetings = int(plain["pages"]), int(plain["meetings"])
         self.wasted, self.rows, self.highest = int(plain["wasted"]), int(plain["rows"]), int(plain["highest"])
         self.sorted, self.newest = bool(plain["sorted"]), int(plain["newest"])
+        # A walk that an earlier version began held no walker back.
+        self.held, self.looked = bool(plain.get("held", False)), bool(plain.get("looked", self.meetings))
 
 
 class UnsortedError(Exception):
@@ -330,6 +397,12 @@ def _in_order(walker: Walker, times: Times) -> bool:
         times = np.concatenate(([walker.reached], times))
     steps = np.diff(times)
     return bool(np.all(steps >= 0) if walker.way == "up" else np.all(steps <= 0))
+
+
+def _spread(times: Times) -> int:
+    """How many rows a page holds, those of its most crowded second counted as one."""
+    _, counts = np.unique(times // SECOND, return_counts=True)
+    return int(len(times) - counts.max() + 1)
 
 
 def _densities(window: Window) -> tuple[float, float]:

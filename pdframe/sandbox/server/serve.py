@@ -197,7 +197,7 @@ class Server:
         Life of an access token in real time, and whether a refresh ends the refresh token that it used.
     **switches
         Further `Settings`: ``daily_headers``, ``burst_retry_after``, ``daily_retry_after``, ``block_after``, ``lite_status``,
-        ``lite_revenue``, ``products_updated_since``, ``field_search``.
+        ``lite_revenue``, ``products_updated_since``, ``query_token``, ``undeclared_params``, ``field_search``.
     """
 
     def __init__(

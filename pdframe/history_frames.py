@@ -1,0 +1,444 @@
+"""One row per change of a tracked column: what kept looks and loaded changelogs tell together.
+
+Looks and the changelog are two witnesses. Where a deal's changelog is loaded, it rules the columns
+that it tells, up to the time at which it was read: it has exact times and misses nothing. A look
+adds what the changelog does not tell: later changes, columns that it leaves out, and a value that
+the column had at no time of the look.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime
+from decimal import Decimal, InvalidOperation
+from itertools import pairwise
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from pdframe.frames import storage_schema, to_frame
+from pdframe.schema import Table
+from pdframe.schema.kept import DEAL_HISTORY, LINE_HISTORY, OF_DEALS, OF_LINES, Kept
+
+IS_DELETED = "is_deleted"
+CHANGELOG, SNAPSHOTS, FIRST_LOOK = "changelog", "snapshots", "first look"
+# Keys of the changelog (v1) that tell of a tracked column, by their column.
+_KEYS = {
+    "stage_id": "stage_id",
+    "pipeline_id": "pipeline_id",
+    "status": "status",
+    "value": "value",
+    "currency": "currency",
+    "expected_close_date": "expected_close_date",
+    "user_id": "owner_id",
+    "probability": "probability",
+    "won_time": "won_time",
+    "lost_time": "lost_time",
+}
+TOLD = tuple(_KEYS.values())
+"""Columns of deals whose changes a changelog tells."""
+NEVER_SILENT = ("stage_id", "pipeline_id", "status", "value", "currency")
+"""Those of which it tells every change: one that it does not name never changed."""
+# The deal's own stamp of a change, where the API gives one.
+_CLOSED = {"won": "won_time", "lost": "lost_time"}
+_STAMPS = {"stage_id": "stage_change_time", "pipeline_id": "stage_change_time", **_CLOSED}
+_NONE = np.iinfo(np.int64).min
+_COLUMNS = ("row", "deal", "column", "before", "after", "time", "time_after", "source", "seen_at")
+
+
+class _Change(NamedTuple):
+    """One row; times in microseconds since 1970 UTC, `_NONE` where there is none."""
+
+    deal: int
+    column: str
+    before: str | None
+    after: str | None
+    time: int
+    time_after: int
+    source: str
+    seen_at: int
+
+
+def deal_history(
+    rows: pa.Table,
+    looks: pa.Table,
+    changes: pa.Table | None = None,
+    loaded: Mapping[int, datetime] | None = None,
+) -> pd.DataFrame:
+    """Changes of deals: one row per deal and change of a tracked column.
+
+    Parameters
+    ----------
+    rows, looks
+        The kept history of deals, and its looks.
+    changes
+        Rows of deal changelogs as they are cached: deal_id, time, field_key, old_value, new_value.
+    loaded
+        Server's time at which each deal's changelog was read, also where it holds nothing.
+
+    Returns
+    -------
+    DataFrame
+        The columns of `DEAL_HISTORY`, by deal, time and column.
+    """
+    read = {deal: _micros_of(time) for deal, time in (loaded or {}).items()}
+    states = _States(rows, looks, OF_DEALS)
+    events = _events(changes, read)
+    found = states.changes(without={*read} if read else frozenset())
+    found += _with_changelog(states, events, read)
+    return _frame(found, DEAL_HISTORY, OF_DEALS)
+
+
+def line_history(rows: pa.Table, looks: pa.Table, deals: pd.DataFrame) -> pd.DataFrame:
+    """Changes of line items: one row per line item and change of a tracked column.
+
+    Parameters
+    ----------
+    rows, looks
+        The kept history of line items, and its looks.
+    deals
+        What `deal_history` gives: a line item that disappeared with its deal has the time of that.
+
+    Returns
+    -------
+    DataFrame
+        The columns of `LINE_HISTORY`, by line item, time and column.
+    """
+    states = _States(rows, looks, OF_LINES)
+    frame = _frame(states.changes(), LINE_HISTORY, OF_LINES, deal=states.deal_of)
+    return _gone_with_deal(frame, deals)
+
+
+# What looks tell
+
+
+class _States:
+    """The rows of a kept history by row and look, with what the looks prove of the time before."""
+
+    def __init__(self, rows: pa.Table, looks: pa.Table, kept: Kept) -> None:
+        order = np.lexsort((rows["look"].to_numpy(), rows[kept.key].to_numpy()))
+        self.rows = rows.take(pa.array(order))
+        self.kept = kept
+        self.ids = self.rows[kept.key].to_numpy()
+        self.first = np.append(np.ones(min(1, len(self.ids)), np.bool_), self.ids[1:] != self.ids[:-1])
+        self.seen = _micros(self.rows["seen_at"])
+        self.gone = pc.fill_null(self.rows["gone"], False).to_numpy().astype(np.bool_)
+        self.since, self.proved = self._bounds(looks)
+        self.stamps = {name: _micros(self.rows[column]) for name, column in _STAMPS.items()} if kept is OF_DEALS else {}
+        self.texts = {name: _texts(self.rows[name]) for name in kept.tracked}
+        self.texts[IS_DELETED] = np.where(self.gone, "true", "false").astype(object)
+
+    def deal_of(self, ids: NDArray[np.int64]) -> Any:
+        """The deal of each line item, as it was seen last."""
+        last = np.append(self.ids[1:] != self.ids[:-1], np.ones(min(1, len(self.ids)), np.bool_))
+        known = pd.Series(self.rows["deal_id"].to_pandas(types_mapper={pa.int64(): pd.Int64Dtype()}.get)[last].array, self.ids[last])
+        return known.reindex(ids).array
+
+    def _bounds(self, looks: pa.Table) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """For each row, the earliest time at which its look may have read it, and the latest that proves the state before it."""
+        number, complete = looks["look"].to_numpy(), _micros(looks["complete_to"])
+        order = np.argsort(number, kind="stable")
+        number, complete = number[order], complete[order]
+        full = np.isin(looks["kind"].to_numpy(zero_copy_only=False)[order].astype(str), ["full"])
+        own, at = self.rows["look"].to_numpy(), np.searchsorted(number, self.rows["look"].to_numpy())
+        there = at < len(number)
+        there[there] = number[at[there]] == own[there]
+        since = np.full(len(own), _NONE)
+        since[there] = complete[at[there]]
+        # The newest full look before each row's own.
+        best = np.append(_NONE, np.maximum.accumulate(np.where(full, complete, _NONE))) if len(number) else np.array([_NONE])
+        proved = best[at]
+        # The row before: no older than the look that found it.
+        previous = np.append(_NONE, since[:-1]) if len(since) else since
+        fallback = np.append(_NONE, self.seen[:-1]) if len(since) else since
+        proved = np.where(self.first, _NONE, np.maximum(proved, previous))
+        proved = np.where(~self.first & (proved == _NONE), fallback, proved)
+        return since, proved
+
+    def changes(self, without: frozenset[int] | set[int] = frozenset()) -> list[pd.DataFrame]:
+        """What looks tell; of the rows in `without`, the columns alone that no changelog tells."""
+        found, ruled = [], np.isin(self.ids, np.fromiter(without, np.int64, len(without)))
+        for name, texts in self.texts.items():
+            usable = ~ruled if name in (*TOLD, IS_DELETED) else np.ones(len(self.ids), np.bool_)
+            found += [self._of_column(name, texts, usable)]
+        return found
+
+    def _of_column(self, name: str, texts: NDArray[Any], usable: NDArray[np.bool_]) -> pd.DataFrame:
+        """First looks and changes of one column."""
+        before = np.append(np.array([None], object), texts[:-1]) if len(texts) else texts
+        null, was_null = pd.isna(texts), pd.isna(before)
+        if name == IS_DELETED:
+            first, changed = self.first & self.gone, ~self.first & (texts != before)
+        else:
+            first = self.first & ~null
+            changed = ~self.first & ((null != was_null) | (~null & ~was_null & (texts != before)))
+        at = np.flatnonzero(usable & (first | changed))
+        is_first = first[at]
+        before = before[at].copy()
+        before[is_first] = None
+        time, after = self._times(name, texts, at)
+        return pd.DataFrame(
+            {
+                "row": self.ids[at],
+                "column": name,
+                "before": before,
+                "after": texts[at],
+                "time": np.where(is_first, self.seen[at], time),
+                "time_after": np.where(is_first, _NONE, after),
+                "source": np.where(is_first, FIRST_LOOK, SNAPSHOTS),
+                "seen_at": self.seen[at],
+            }
+        )
+
+    def _times(self, name: str, texts: NDArray[Any], at: NDArray[np.intp]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """When a change happened: exact where the deal's own stamp of it is possible, else the bounds."""
+        low, high = self.proved[at], self.seen[at]
+        stamp = np.full(len(at), _NONE)
+        if name in self.stamps:
+            stamp = self.stamps[name][at]
+        elif name == "status" and self.stamps:
+            for status in _CLOSED:
+                stamp = np.where(texts[at] == status, self.stamps[status][at], stamp)
+        exact = (stamp != _NONE) & (stamp > low) & (stamp <= high)
+        # Bounds that leave no room are exact.
+        return np.where(exact, stamp, high), np.where(exact | (low >= high), _NONE, low)
+
+    def stamped(self, name: str, text: str | None, at: int, low: int) -> int | None:
+        """The deal's own stamp of a change, where it lies between the bounds."""
+        stamps = self.stamps.get((text or "") if name == "status" else name)
+        stamp = _NONE if stamps is None else int(stamps[at])
+        return stamp if low < stamp <= self.seen[at] else None
+
+
+# What changelogs tell
+
+
+class _Event(NamedTuple):
+    time: int
+    before: str | None
+    after: str | None
+
+
+def _events(changes: pa.Table | None, read: dict[int, int]) -> dict[tuple[int, str], list[_Event]]:
+    """The changes of tracked columns by deal and column, oldest first, those of one second in their order."""
+    if changes is None or not changes.num_rows:
+        return {}
+    chosen = changes.filter(pc.and_(pc.is_in(changes["field_key"], value_set=pa.array(list(_KEYS))), changes["time"].is_valid()))
+    times, deals = _micros(chosen["time"]), chosen["deal_id"].to_numpy()
+    keys = chosen["field_key"].to_pylist()
+    old, new = (
+        [_said(_KEYS[key], text) for key, text in zip(keys, chosen[name].to_pylist(), strict=True)] for name in ("old_value", "new_value")
+    )
+    found: dict[tuple[int, str], list[_Event]] = {}
+    for deal, time, key, before, after in zip(deals.tolist(), times.tolist(), keys, old, new, strict=True):
+        if before != after:
+            found.setdefault((deal, _KEYS[key]), []).append(_Event(time, before, after))
+            # A changelog that is there was read, at its last row at the earliest.
+            if deal not in read:
+                read[deal] = time
+    for key, rows in found.items():
+        found[key] = _oldest_first(rows)
+    return found
+
+
+def _oldest_first(rows: list[_Event]) -> list[_Event]:
+    """Rows of one column from the oldest to the newest; the table may have them in either order."""
+    backwards = rows[::-1]
+    if rows[0].time > rows[-1].time or (rows[0].time == rows[-1].time and _breaks(rows) > _breaks(backwards)):
+        rows = backwards
+    return sorted(rows, key=lambda row: row.time)
+
+
+def _breaks(rows: Sequence[_Event]) -> int:
+    return sum(row.before != before.after for before, row in pairwise(rows))
+
+
+def _with_changelog(states: _States, events: dict[tuple[int, str], list[_Event]], read: Mapping[int, int]) -> list[pd.DataFrame]:
+    """The told columns of the deals whose changelog is loaded."""
+    starts = np.flatnonzero(states.first)
+    ends = np.append(starts[1:], len(states.ids)) if len(starts) else starts
+    places = dict(zip(states.ids[starts].tolist(), zip(starts.tolist(), ends.tolist(), strict=True), strict=True))
+    added = _micros(states.rows["add_time"])
+    found: list[_Change] = []
+    for deal in sorted(read):
+        first, end = places.get(deal, (0, 0))
+        looks = range(first, end)
+        created = next((int(added[at]) for at in looks if added[at] != _NONE), _NONE)
+        for name in TOLD:
+            told = events.get((deal, name), [])
+            found += _of_both(states, deal, name, told, looks, read[deal], created)
+        deletions = _deletions(events.get((deal, "status"), []))
+        found += _of_both(states, deal, IS_DELETED, deletions, looks, read[deal], _NONE)
+    return [pd.DataFrame(found, columns=_Change._fields).rename(columns={"deal": "row"})] if found else []
+
+
+def _deletions(status: Sequence[_Event]) -> list[_Event]:
+    """Deletions and restorations, as changes of status tell them."""
+
+    def flag(text: str | None) -> str:
+        return "true" if text == "deleted" else "false"
+
+    flags = [_Event(row.time, flag(row.before), flag(row.after)) for row in status]
+    return [row for row in flags if row.before != row.after]
+
+
+def _of_both(states: _States, deal: int, name: str, told: Sequence[_Event], looks: range, read: int, created: int) -> list[_Change]:
+    """One column of one deal: what its changelog tells, and what looks add to that."""
+    found = [_Change(deal, name, row.before, row.after, row.time, _NONE, CHANGELOG, row.time) for row in told]
+    seen, texts = states.seen, states.texts[name]
+    # Of a deal that is gone, a look repeats what was seen last; its status alone says more.
+    there = [at for at in looks if name in (IS_DELETED, "status") or not states.gone[at]]
+    if name in NEVER_SILENT and there and not told and created != _NONE:
+        values = {texts[at] for at in there}
+        if len(values) == 1 and None not in values:
+            # It never changed since the deal was created.
+            return [_Change(deal, name, None, values.pop(), created, _NONE, CHANGELOG, created)]
+    if name != IS_DELETED and told and told[0].before is not None and created != _NONE:
+        time = min(created, told[0].time)
+        found.insert(0, _Change(deal, name, None, told[0].before, time, _NONE, CHANGELOG, time))
+    times, count = [row.time for row in told], 0
+    state = told[0].before if told else None
+    for number, at in enumerate(there):
+        text, time, covered = texts[at], int(seen[at]), bool(seen[at] <= read)
+        if not told and not number:
+            # Nothing tells what was before.
+            state = text
+            if text is not None and (name != IS_DELETED or text == "true"):
+                found.append(_Change(deal, name, None, text, time, _NONE, FIRST_LOOK, time))
+            continue
+        reached = bisect_right(times, time) if covered else len(told)
+        if reached > count:
+            state, count = told[reached - 1].after, reached
+        if text == state or (covered and text in _states_between(told, times, int(states.since[at]), count)):
+            continue
+        low = max(int(states.proved[at]), _NONE if covered else read)
+        exact, high = states.stamped(name, text, at, low), time
+        after = low if exact is None and low < high else _NONE
+        found.append(_Change(deal, name, state, text, exact or high, after, SNAPSHOTS, high))
+        state = text
+    return found
+
+
+def _states_between(told: Sequence[_Event], times: Sequence[int], since: int, count: int) -> set[str | None]:
+    """The values that a column had since a time, as the changelog tells them, up to its `count`-th change."""
+    if not told:
+        return set()
+    first = min(bisect_right(times, since), count)
+    start = told[first - 1].after if first else told[0].before
+    return {start, *(row.after for row in told[first:count])}
+
+
+# Values as text
+
+
+def _texts(column: pa.ChunkedArray) -> NDArray[Any]:
+    """Values as text; each distinct value is turned into text once."""
+    encoded = pc.dictionary_encode(column.combine_chunks())
+    encoded = encoded.combine_chunks() if isinstance(encoded, pa.ChunkedArray) else encoded
+    words = np.array([*map(_word, encoded.dictionary.to_pylist()), None], object)
+    texts: NDArray[Any] = words[pc.fill_null(encoded.indices, len(words) - 1).to_numpy(zero_copy_only=False)]
+    return texts
+
+
+def _word(value: Any) -> str:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, float):
+        return _plain(Decimal(repr(value)))
+    if isinstance(value, datetime):
+        return value.astimezone(UTC).isoformat().replace("+00:00", "Z")
+    return value.isoformat() if hasattr(value, "isoformat") else str(value)
+
+
+def _plain(number: Decimal) -> str:
+    """A number without an exponent and without zeros that say nothing."""
+    if not number.is_finite():
+        return str(number).lower()
+    text = format(number, "f")
+    text = text.rstrip("0").rstrip(".") if "." in text else text
+    return "0" if text == "-0" else text
+
+
+def _number(text: str) -> str:
+    number = Decimal(text)
+    # A text of a few characters must not become one of a million.
+    return _plain(number) if number.is_finite() and abs(number.adjusted()) < 400 else text
+
+
+def _time(text: str) -> str:
+    time = datetime.fromisoformat(text.replace("Z", "+00:00"))
+    return _word(time if time.tzinfo else time.replace(tzinfo=UTC))
+
+
+_FORMS: Mapping[str, Callable[[str], str]] = {
+    **dict.fromkeys(("stage_id", "pipeline_id", "owner_id", "value", "probability"), _number),
+    "expected_close_date": lambda text: datetime.fromisoformat(text).date().isoformat(),
+    **dict.fromkeys(("won_time", "lost_time"), _time),
+}
+
+
+def _said(column: str, text: str | None) -> str | None:
+    """A value of the changelog as a look would give it; one that cannot be read as that stays as it is."""
+    if text is None or text == "" or column not in _FORMS:
+        return text or None
+    try:
+        return _FORMS[column](text.strip())
+    except (ValueError, InvalidOperation, OverflowError):
+        return text
+
+
+# The frame
+
+
+def _micros(column: pa.ChunkedArray) -> NDArray[np.int64]:
+    micros: NDArray[np.int64] = pc.fill_null(column.cast(pa.timestamp("us", "UTC")).cast(pa.int64()), _NONE).to_numpy()
+    return micros
+
+
+def _micros_of(time: datetime) -> int:
+    micros: int = pa.scalar(time, pa.timestamp("us", "UTC")).value
+    return micros
+
+
+def _frame(parts: list[pd.DataFrame], table: Table, kept: Kept, deal: Callable[[NDArray[np.int64]], Any] | None = None) -> pd.DataFrame:
+    rows = pd.concat([part for part in parts if len(part)], ignore_index=True) if any(map(len, parts)) else pd.DataFrame(columns=_COLUMNS)
+    places = {name: place for place, name in enumerate((*kept.tracked, IS_DELETED))}
+    ids, time = rows["row"].to_numpy("int64"), rows["time"].to_numpy("int64")
+    # What was one row in its source stays in that order.
+    order = np.lexsort((rows["column"].map(places).to_numpy("int64"), time, ids))
+    rows, ids = rows.iloc[order], ids[order]
+    columns: dict[str, Any] = {kept.key: pa.array(ids)}
+    if deal is not None:
+        columns["deal_id"] = pa.array(deal(ids), pa.int64(), from_pandas=True)
+    for name in ("column", "before", "after", "source"):
+        columns[name] = pa.array(rows[name].to_numpy(object), pa.string(), from_pandas=True)
+    for name in ("time", "time_after", "seen_at"):
+        micros = rows[name].to_numpy("int64")
+        columns[name] = pa.array(micros, pa.int64(), mask=micros == _NONE).cast(pa.timestamp("us", "UTC"))
+    schema = storage_schema(table)
+    return to_frame(pa.table({name: columns[name] for name in schema.names}, schema), table)
+
+
+def _gone_with_deal(lines: pd.DataFrame, deals: pd.DataFrame) -> pd.DataFrame:
+    """Line items whose deal was deleted by the time they were missed: gone when it was."""
+    is_gone = (lines["column"] == IS_DELETED) & (lines["after"] == "true")
+    changes = deals[deals["column"] == IS_DELETED]
+    if not is_gone.any() or changes.empty:
+        return lines
+    missed = lines.loc[is_gone, ["deal_id", "seen_at"]].reset_index().sort_values("seen_at", kind="stable")
+    # What was known last of the deal by then: a deal that came back did not take the line item along.
+    ends = changes[["deal_id", "time", "time_after", "seen_at", "after"]].sort_values("seen_at", kind="stable")
+    joined = pd.merge_asof(missed, ends, on="seen_at", by="deal_id").set_index("index")
+    rows = joined.index[joined["after"] == "true"]
+    lines.loc[rows, "time"] = joined.loc[rows, "time"]
+    lines.loc[rows, "time_after"] = joined.loc[rows, "time_after"]
+    order = np.lexsort((lines["time"].to_numpy(), lines["id"].to_numpy("int64")))
+    return lines.iloc[order].reset_index(drop=True)
+
+
+__all__ = ["TOLD", "deal_history", "line_history"]
