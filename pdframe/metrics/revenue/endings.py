@@ -28,7 +28,7 @@ def _folded(text: str) -> str:
 
 
 _STEMS = (
-    "cancel", "churn", "terminat", "unsubscri", "expir", "end date", "end of", "enddate",
+    "cancel", "churn", "terminat", "unsubscri", "expir", "enddate",
     "kündig", "storn", "beendig", "beendet", "ablauf", "vertragsende", "laufzeitende", "enddatum",
     "resili", "annul", "anul", "rescis", "disdett", "recesso", "cessazion", "encerr", "date de fin",
     "opzeg", "beëindig", "einddatum", "uppsäg", "avslut", "oppsig", "opsig", "slutdat",

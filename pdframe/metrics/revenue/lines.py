@@ -117,8 +117,9 @@ def mrr_lines(
         days of the version on which its deal was won and it was the one known (none where end = start), end_reason also changed (another
         version followed) or removed (the line was). After month_until stand known_from and known_until (days on which the version was
         the one known; known_from null: and before, known_until null: it still is), agreed_start, agreed_end, agreed_end_reason (what the
-        version says, whenever it was known). The first version of a line that the first look found counts for all the time before it; a line that was
-        added later counts from its `add_time`, else from the look that found it. One-time lines have their current version alone.
+        version says, whenever it was known). The first version of a line that the first look found counts for all the time before it; a
+        line that was added later counts from its `add_time`, else from the look that found it. One-time lines have their current version
+        alone.
 
     Raises
     ------

@@ -430,6 +430,8 @@ SPEAK_OF_NONE = (
     "Renewal",
     "Calendar",
     "Weekend visit",
+    "Weekend of the fair",
+    "Send date",
     "Vendor since",
     "Kick-off",
     "Trend",
