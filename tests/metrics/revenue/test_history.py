@@ -391,3 +391,7 @@ def test_an_empty_history_and_frames_that_are_none() -> None:
     assert [str(warning.message).partition(":")[0] for warning in caught] == [
         "history", "1 line item is kept apart and counts nowhere, line ids by reason",
     ]  # fmt: skip
+    with pytest.warns(DataWarning, match="history: values that cannot be counted with are read as empty: time in 13 rows") as caught:
+        edge = mrr_lines(frame, deals, history=history.assign(time=pd.Timestamp("9999-12-31", tz="UTC")), cancellations=NO_CANCELLATIONS)
+    assert len(caught) == 1
+    assert by_month(edge) == by_month(without)
