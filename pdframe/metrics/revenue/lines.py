@@ -247,7 +247,7 @@ def _until_deletion(deals: pd.DataFrame, place: Ints, rows: Flags, known: Known,
     else:
         # A deletion of which nothing tells when is one for all time.
         rows = rows & ~(of_gone & ((end == NULL) | (known.since >= end)))
-        cut = of_gone & ((known.until == NULL) | (known.until > end))
+        cut = of_gone & ((known.until == NULL) | (known.until >= end))
         known = known._replace(until=np.where(cut, end, known.until), removed=known.removed | cut)
     return rows, known.take(np.flatnonzero(rows))
 

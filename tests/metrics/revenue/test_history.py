@@ -289,6 +289,11 @@ def test_lines_of_a_deleted_deal_count_until_its_deletion() -> None:
     lines = known(looks, deals)
     assert list(by_month(lines).values()) == [150, 150, 150, 100, 100, 100]
     assert list(by_month(known(looks, deals, deleted="keep")).values()) == [150] * 6
+    # account.deal_products(deleted=True) holds the line, too: the same.
+    items, history = frame_of(looks["2026-01-20"]), history_of(looks)
+    with_gone = mrr_lines(items, deals, history=history, cancellations=NO_CANCELLATIONS)
+    assert by_month(with_gone) == by_month(lines)
+    assert with_gone["end_reason"].tolist() == lines["end_reason"].tolist() == ["open", "removed"]
     # Deleted earlier than it was missed; and at a time of which nothing tells.
     earlier = deals.assign(update_time=pd.to_datetime([None, "2026-03-03"], utc=True))
     assert list(by_month(known(looks, earlier)).values()) == [150, 150, 100, 100, 100, 100]
