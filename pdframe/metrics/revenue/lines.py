@@ -90,7 +90,8 @@ def mrr_lines(
         `account.line_history()`: what each line item was from when until when. None: all months by the line items of today. Lines
         count from the day on which their deal was won (where the policy counts won deals alone), also with an earlier billing start;
         those of deals that were deleted after they were won count until then where `deals` holds them
-        (`account.deals(deleted=True)`). Apart from that deals count as they are today: one that was reopened since is in no month.
+        (`account.deals(deleted=True)`). Apart from that deals and `cancellations` count as they are today: a deal that was
+        reopened since is in no month, and a cancellation ends a line on its date, whenever it became known.
     carry
         Columns of `deals` to bring along, for `by`; None: owner_id, pipeline_id, org_id, person_id where present. All columns of
         `deal_products` come along too, but for those that are called like one of the result.
