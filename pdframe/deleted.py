@@ -20,7 +20,7 @@ from pdframe.errors import DamagedError
 from pdframe.fields import Field, name_columns
 from pdframe.frames import storage_schema, unify
 from pdframe.frames.problems import warn
-from pdframe.history import CLOCK_SLACK, History, latest
+from pdframe.history import CLOCK_SLACK, History, check_types, latest
 from pdframe.schema.deals import DEAL_PRODUCTS
 from pdframe.schema.kept import DEALS_AND_DELETED, DELETED_DEALS, LINES_REMEMBERED, OF_LINES, REMEMBERED
 from pdframe.store import Manifest, Store
@@ -64,6 +64,8 @@ class DeletedDeals:
 
         Raises
         ------
+        NewerCacheError
+            A newer version of pdframe wrote them.
         CacheError
             A file cannot be trusted.
         """
@@ -104,7 +106,9 @@ class DeletedDeals:
     def add(self, rows: pa.Table, *, seen_at: datetime, now: datetime) -> None:
         """Keep rows of deals that a look at `seen_at` found deleted, in the columns of the cache; `now` is this machine's clock."""
         stamp = pa.repeat(pa.scalar(seen_at, pa.timestamp("us", "UTC")), rows.num_rows)
-        named, _ = unify([rows.append_column("seen_at", stamp)], DELETED_DEALS, self._fields)
+        # Custom columns keep the types that they have: a field may have another type by now, and a value that does not fit it
+        # would be lost for good.
+        named, _ = unify([rows.append_column("seen_at", stamp)], DELETED_DEALS)
         self._store.append(self._begun(now), named, synced_at=now)
 
     def note_listed(self, at: datetime) -> None:
@@ -137,7 +141,9 @@ class DeletedDeals:
             if self._store.manifest(_NAME) is None:
                 self._store.check_manifest(_NAME)
                 return
-            yield from self._store.open_table(_NAME).parts()
+            for part in self._store.open_table(_NAME).parts():
+                check_types(part.schema, DELETED_DEALS)
+                yield part
         except DamagedError as error:
             raise DamagedError(
                 f"{str(error.args[0]).partition(' The CRM is untouched')[0]} It holds the rows of deleted deals, which cannot be loaded "

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from pdframe.aside import move_aside
 from pdframe.errors import DamagedError, NewerCacheError
 from pdframe.files import UPDATE
-from pdframe.frames import storage_schema, unify
+from pdframe.frames import is_unknown, storage_schema, unify
 from pdframe.frames.problems import warn
 from pdframe.schema import Table
 from pdframe.schema.kept import OF_DEALS, Kept
@@ -185,7 +185,7 @@ class History:
                 self._store.check_manifest(table.name)
                 return
             stored = self._store.open_table(table.name)
-            _check_types(stored.schema, table)
+            check_types(stored.schema, table)
             for part in stored.parts():
                 yield unify([part], table)[0]
 
@@ -195,7 +195,7 @@ class History:
                 self._store.check_manifest(table.name)
                 return storage_schema(table).empty_table()
             stored = self._store.open_table(table.name)
-            _check_types(stored.schema, table)
+            check_types(stored.schema, table)
             whole, _ = unify([stored.read()], table)
             return whole
 
@@ -317,14 +317,18 @@ def _newest(rows: pa.Table) -> datetime | None:
     return max(filter(None, times), default=None)
 
 
-def _check_types(stored: pa.Schema, table: Table) -> None:
-    """Raise `NewerCacheError` where a column has another type than it was ever written with: its values would be lost."""
-    other = [field for field in storage_schema(table) if field.name in stored.names and stored.field(field.name).type != field.type]
-    if other:
-        raise NewerCacheError(
-            f"The kept history ({table.name}) has its column {other[0].name!r} as {stored.field(other[0].name).type}, and this version of "
-            f"pdframe knows it as {other[0].type} alone: a newer version wrote it. {UPDATE}"
-        )
+def check_types(stored: pa.Schema, table: Table) -> None:
+    """Raise `NewerCacheError` where a column of kept rows has another type than any version wrote so far: its values would be lost.
+
+    Columns that nothing declared when they were kept are text.
+    """
+    for field in storage_schema(table):
+        kept = stored.field(field.name) if field.name in stored.names else field
+        if str(kept.type) != str(field.type) and not is_unknown(kept):
+            raise NewerCacheError(
+                f"The kept rows of {table.name!r} have their column {field.name!r} as {kept.type}, and this version of pdframe knows it "
+                f"as {field.type} alone: a newer version wrote them. {UPDATE}"
+            )
 
 
 @contextmanager

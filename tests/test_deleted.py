@@ -245,6 +245,23 @@ def test_a_deal_that_no_list_names_is_deleted_at_the_look_that_missed_it(how: st
         assert list(deleted_of(account.deals(deleted=True, refresh="full")).index) == [first]
 
 
+def test_the_kept_row_keeps_values_that_do_not_fit_the_later_type_of_their_field() -> None:
+    """The deal is missed by the very sync that learns of the other type."""
+    with company() as account:
+        model = account.company_model
+        deal = open_deals(account, 1)[0]
+        code = model.add_field("deal", "Remark", "varchar")
+        model.edit_deal(deal, custom_fields={code: "no number"})
+        account.deals()
+        model.hide("deals", deal)
+        model.now += DAY
+        model.field("deal", code)["field_type"] = "double"
+        with pytest.warns(DataWarning, match=r"'Remark'.*does not fit.*'no number'"):
+            assert pd.isna(deleted_of(account.deals(deleted=True, refresh="full")).loc[deal, "Remark"])
+        model.field("deal", code)["field_type"] = "varchar"
+        assert deleted_of(account.deals(deleted=True, refresh="full")).loc[deal, "Remark"] == "no number"
+
+
 def test_a_deal_that_is_deleted_twice_has_the_later_time(how: str) -> None:
     with company(deleting_moves_update_time=False) as account:
         model = account.company_model

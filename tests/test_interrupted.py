@@ -18,10 +18,13 @@ import truth
 import pdframe
 from pdframe import sandbox
 from pdframe.errors import BudgetError, CacheError, ResponseError
+from pdframe.files import seal, unseal
 from pdframe.history import History
+from pdframe.pending import WHERE
 from pdframe.sandbox.server import Faults, Server
 from pdframe.schema import LISTS
 from pdframe.schema import TABLES as SCHEMA
+from pdframe.store import PENDING
 from pdframe.sync import abreast, lists, way
 
 pytestmark = pytest.mark.filterwarnings("ignore::pdframe.errors.DataWarning")
@@ -262,6 +265,25 @@ def test_saved_pages_of_another_schema_are_not_used(tmp_path: Path) -> None:
         account.company_model.add_field("deal", "New", "double")
         row = account.sync("deals", full=True).set_index("table").loc["deals"]
         assert (row["mode"], row["note"]) == ("full", "")
+
+
+def test_a_walk_that_another_version_saved_starts_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its signature is ours, and its windows tell more than this version knows."""
+    monkeypatch.setattr(lists, "PAGE", 10)
+    with sandbox.connect(seed=3, deals=120, cache_dir=tmp_path, burst=100_000, progress=False) as account:
+        account.fields("deals")
+        account.server.faults = Faults(at={3: "success_false_200"})
+        with pytest.raises(ResponseError):
+            account.deals()
+        account.server.faults = None
+        walk = account.cache_path / "deals" / PENDING / WHERE
+        saved = unseal(walk.read_bytes())
+        saved["windows"]["open"][0]["up"]["mood"] = 1
+        walk.write_bytes(seal(saved, indent=None))
+        row = account.sync("deals").set_index("table").loc["deals"]
+        assert (row["mode"], row["note"]) == ("full", "begun again: another version of pdframe saved its pages")
+        live = {id for id in account.company_model.tables["deals"] if ("deals", id) not in account.company_model.deleted_at}
+        assert set(account.deals(refresh=False)["id"]) == live
 
 
 def test_pages_of_an_interrupted_reload_do_not_outlive_a_refresh() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,7 @@ from pdframe.store import MANIFEST
 pytestmark = pytest.mark.filterwarnings("ignore:.*not defined:pdframe.errors.DataWarning")
 
 WORLD_TABLES = ("deals", "deal_products", "stages", "deal_changes")
-KEPT = ("history", "history.looks", "line_history", "line_history.looks")
+KEPT = ("history", "history.looks", "line_history", "line_history.looks", "deals.deleted")
 
 
 @pytest.fixture(scope="module")
@@ -40,6 +41,7 @@ def world(server: Server, tmp_path_factory: pytest.TempPathFactory) -> Path:
     cache = tmp_path_factory.mktemp("world") / "cache"
     with connect(server, cache) as account:
         account.sync(*WORLD_TABLES)
+        account.deals(deleted=True)
     return cache
 
 
@@ -76,7 +78,9 @@ ENTRIES: dict[str, Callable[[pdframe.Account], object]] = {
 }
 
 
-@pytest.mark.parametrize("which", ["every manifest", "kept history alone", "line history alone", "ledger", "accounts"])
+@pytest.mark.parametrize(
+    "which", ["every manifest", "kept history alone", "line history alone", "deleted deals alone", "ledger", "accounts"]
+)
 def test_it_is_refused_at_every_entry(
     which: str, cache: Path, server: Server, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -85,6 +89,7 @@ def test_it_is_refused_at_every_entry(
         "every manifest": sorted(root.glob(f"*/{MANIFEST}")),
         "kept history alone": [root / "history" / MANIFEST],
         "line history alone": [root / "line_history.looks" / MANIFEST],
+        "deleted deals alone": [root / "deals.deleted" / MANIFEST],
         "ledger": [root / "ledger.json"],
         "accounts": [cache / "accounts.json"],
     }[which]
@@ -222,20 +227,24 @@ def test_a_kept_history_with_columns_that_this_version_does_not_know_is_read_and
     assert not list(root.glob("*.aside-*"))
 
 
-def test_a_kept_history_whose_columns_have_other_types_is_refused_as_it_is(cache: Path, server: Server) -> None:
+@pytest.mark.parametrize(("kept", "column"), [("history", "stage_id"), ("deals.deleted", "stage_id"), ("deals.deleted", "seen_at")])
+def test_kept_rows_whose_columns_have_other_types_are_refused_as_they_are(kept: str, column: str, cache: Path, server: Server) -> None:
     root = folder(cache)
     with connect(server, cache) as account:
         store = account._store
-        manifest, rows = store.manifest("history"), store.read("history")
-        place = rows.column_names.index("stage_id")
-        other = rows.set_column(place, "stage_id", rows["stage_id"].cast(pa.string()))
-        part = write_part(root / "history", "part-000099.parquet", other)
-        from dataclasses import replace
-
+        manifest, rows = store.manifest(kept), store.read(kept)
+        place = rows.column_names.index(column)
+        other = rows.set_column(place, column, rows[column].cast(pa.string()))
+        part = write_part(root / kept, "part-000099.parquet", other)
         store.name(replace(manifest, parts=(part,), next_part=100))
         before = {table: files(root / table) for table in KEPT}
-        for entry in (lambda: account.as_of("2030-01-01"), lambda: account.stage_visits(refresh=False), lambda: account.sync("deals")):
-            with pytest.raises(NewerCacheError, match=r"history.*stage_id"):
+        readers = {
+            "history": [lambda: account.as_of("2030-01-01"), lambda: account.stage_visits(refresh=False)],
+            "deals.deleted": [lambda: account.deals(deleted=True), lambda: account.deals(deleted=True, refresh=False)],
+        }
+        for entry in (*readers[kept], lambda: account.sync("deals"), lambda: account.sync("deals", full=True)):
+            with pytest.raises(NewerCacheError, match=rf"{kept}.*{column}"):
                 entry()
         assert {table: files(root / table) for table in KEPT} == before
+        assert not list(root.glob("*.aside-*"))
         assert isinstance(NewerCacheError("x"), CacheError)

@@ -32,9 +32,9 @@ SLACK_SECONDS = 0.01
 # How often to look again while every place in the window is taken by a request under way.
 POLL_SECONDS = 0.05
 # How often to look again while another process has the ledger, which it has for less than a millisecond.
+LEDGER_POLL_SECONDS = 0.002
 # Of the file that keeps the count.
 FORMAT = 1
-LEDGER_POLL_SECONDS = 0.002
 
 
 class BurstWindow:

@@ -20,7 +20,7 @@ from pdframe.schema import Source, Table
 from pdframe.sync.closing import close
 from pdframe.sync.lanes import as_they_come
 from pdframe.sync.lists import NOT_FOUND, Puller, keep_page
-from pdframe.sync.pull import DELETIONS_KEPT, Pull, check_clock, marks
+from pdframe.sync.pull import DELETIONS_KEPT, Pull, StartAgainError, check_clock, marks
 from pdframe.sync.windows import NO_TIMES, SECOND, Times, UnsortedError, Walker, Windows
 
 # So many more lanes than would do if each answer came as soon as the soonest.
@@ -71,7 +71,7 @@ class Whole:
         Raises
         ------
         StartAgainError
-            A cursor was refused, or the server's clock went back: what was left is of no use.
+            A cursor was refused, the server's clock went back, or another version saved the pages: what was left is of no use.
         """
         pull, place = Pull(began), Place(began)
         saved = self.pending.load() if self.pending else None
@@ -137,7 +137,11 @@ class Whole:
         source = self.table.sources[number]
         windows = Windows(self.puller.page, self.expected[number] if self.expected else NO_TIMES)
         if saved is not None:
-            windows.take_up(saved)
+            try:
+                windows.take_up(saved)
+            except (KeyError, TypeError, ValueError) as error:
+                # The checksum is right: another version of pdframe saved it.
+                raise StartAgainError("another version of pdframe saved its pages") from error
         walks: dict[Walker, Iterator[Page]] = {}
 
         def ask(walker: Walker) -> Page:

@@ -5,12 +5,10 @@ from __future__ import annotations
 import itertools
 import os
 import shutil
-import signal
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import crash
 import pyarrow as pa
@@ -65,39 +63,15 @@ def in_parts(store: Store) -> None:
         store.name(replace(manifest, parts=tuple(parts), next_part=first + len(parts)))
 
 
-def store_of(cache: Path) -> Store:
-    return Store(cache, next(path.name for path in cache.iterdir() if path.is_dir()))
-
-
 def rows_of(store: Store) -> dict[str, pa.Table]:
     return {name: store.read(name) for name in NAMES}
 
 
-def die_at(step: int) -> None:
-    """Be killed before the file system is changed for the `step`-th time from now on."""
-    left, opening = step, os.open
-
-    def counted(change: Callable[..., Any]) -> Callable[..., Any]:
-        def changing(*args: Any, **options: Any) -> Any:
-            nonlocal left
-            # A file that is opened to be read changes nothing.
-            if change is not opening or args[1] & os.O_CREAT:
-                left -= 1
-                if left < 0:
-                    os.kill(os.getpid(), signal.SIGKILL)
-            return change(*args, **options)
-
-        return changing
-
-    for name in ("open", "rename", "replace", "unlink", "mkdir", "rmdir", "write"):
-        setattr(os, name, counted(getattr(os, name)))
-
-
 def prepare_and_die(cache: Path, step: int) -> None:
     os.fsync = lambda file: None  # type: ignore[assignment]
-    store = store_of(cache)
+    store = crash.store_of(cache)
     with store.lock():
-        die_at(step)
+        crash.die_at(step)
         store.prepare()
 
 
@@ -106,26 +80,18 @@ def sync_and_die(url: str, token: str, cache: Path, step: int) -> None:
     warnings.simplefilter("ignore", pdframe.DataWarning)
     with crash.connect(url, token, cache, max_age=0) as account:
         account.status()
-        die_at(step)
+        crash.die_at(step)
         account.sync(*TABLES)
 
 
-def killed(target: Callable[..., None], *arguments: object) -> bool:
-    process = crash.processes().Process(target=target, args=arguments)
-    process.start()
-    process.join()
-    assert process.exitcode in (0, -signal.SIGKILL)
-    return process.exitcode != 0
-
-
 def test_whatever_step_it_is_killed_at_every_row_is_there_in_its_order(world: Path, tmp_path: Path) -> None:
-    whole, old = rows_of(store_of(world)), manifests(store_of(world))
+    whole, old = rows_of(crash.store_of(world)), manifests(crash.store_of(world))
     seen: dict[str, set[str]] = {name: set() for name in NAMES}
     for step in itertools.count():
         cache = tmp_path / str(step)
         shutil.copytree(world, cache)
-        again = killed(prepare_and_die, cache, step)
-        store = store_of(cache)
+        again = crash.killed(prepare_and_die, cache, step)
+        store = crash.store_of(cache)
         for name, rows in rows_of(store).items():
             assert rows.equals(whole[name]), (step, name)
             seen[name].add("old" if manifests(store)[name] == old[name] else "new")
@@ -151,12 +117,12 @@ def manifests(store: Store) -> dict[str, bytes]:
 
 
 def test_a_sync_that_is_killed_on_its_way_loses_no_kept_row(world: Path, server: Server, tmp_path: Path) -> None:
-    whole = rows_of(store_of(world))
+    whole = rows_of(crash.store_of(world))
     for step in itertools.count(0, 11):
         cache = tmp_path / str(step)
         shutil.copytree(world, cache)
-        again = killed(sync_and_die, server.url, server.token, cache, step)
-        store = store_of(cache)
+        again = crash.killed(sync_and_die, server.url, server.token, cache, step)
+        store = crash.store_of(cache)
         for name in KEPT:
             assert store.read(name).slice(0, whole[name].num_rows).equals(whole[name]), (step, name)
         with crash.connect(server.url, server.token, cache, max_age=0) as account:
@@ -175,7 +141,7 @@ def test_a_sync_that_is_killed_on_its_way_loses_no_kept_row(world: Path, server:
 def split_and_prepare(cache: Path, rounds: int) -> None:
     """Split tables into many parts and put them together, again and again."""
     os.fsync = lambda file: None  # type: ignore[assignment]
-    store = store_of(cache)
+    store = crash.store_of(cache)
     for _ in range(rounds):
         with store.lock():
             in_parts(store)
@@ -185,7 +151,7 @@ def split_and_prepare(cache: Path, rounds: int) -> None:
 def test_readers_in_other_processes_read_whole_tables_meanwhile(world: Path, tmp_path: Path) -> None:
     cache = tmp_path / "cache"
     shutil.copytree(world, cache)
-    store, whole = store_of(cache), rows_of(store_of(world))
+    store, whole = crash.store_of(cache), rows_of(crash.store_of(world))
     workers = [crash.processes().Process(target=split_and_prepare, args=(cache, ROUNDS // 2)) for _ in range(2)]
     for worker in workers:
         worker.start()

@@ -16,6 +16,7 @@ import pyarrow as pa
 import pdframe
 from pdframe.errors import NotCachedError
 from pdframe.sandbox.server import Server
+from pdframe.store import Store
 from pdframe.sync import abreast, lists, parents, record_parts, way, windows
 
 # Lists of many pages.
@@ -104,3 +105,37 @@ def cached(account: pdframe.Account, tables: Sequence[str]) -> dict[str, pa.Tabl
 
 def server_of(company: object) -> Server:
     return Server(company, burst=100_000)  # type: ignore[arg-type]
+
+
+def store_of(cache: Path) -> Store:
+    """The store of the only account in a cache."""
+    return Store(cache, next(path.name for path in cache.iterdir() if path.is_dir()))
+
+
+def die_at(step: int) -> None:
+    """Be killed before the file system is changed for the `step`-th time from now on."""
+    left, opening = step, os.open
+
+    def counted(change: Callable[..., Any]) -> Callable[..., Any]:
+        def changing(*args: Any, **options: Any) -> Any:
+            nonlocal left
+            # A file that is opened to be read changes nothing.
+            if change is not opening or args[1] & os.O_CREAT:
+                left -= 1
+                if left < 0:
+                    os.kill(os.getpid(), signal.SIGKILL)
+            return change(*args, **options)
+
+        return changing
+
+    for name in ("open", "rename", "replace", "unlink", "mkdir", "rmdir", "write"):
+        setattr(os, name, counted(getattr(os, name)))
+
+
+def killed(target: Callable[..., None], *arguments: object) -> bool:
+    """Run a function in a process of its own; return whether it was killed."""
+    process = processes().Process(target=target, args=arguments)
+    process.start()
+    process.join()
+    assert process.exitcode in (0, -signal.SIGKILL)
+    return process.exitcode != 0
