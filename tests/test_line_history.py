@@ -413,6 +413,28 @@ def test_a_pipeline_that_the_changelog_leaves_out_is_that_of_the_stages() -> Non
     assert pipelines["source"].eq("changelog").all()
 
 
+def test_a_stage_that_was_moved_later_was_in_its_old_pipeline() -> None:
+    """Deal 1 passed through stage 3 within pipeline 1; deal 2 was in it when an admin moved it to pipeline 2."""
+    rows = rows_of(
+        {"stage_id": 4, "pipeline_id": 1, "stage_change_time": day(4).to_pydatetime(), "seen_at": day(8).to_pydatetime()},
+        {"deal_id": 2, "stage_id": 3, "pipeline_id": 2, "seen_at": day(8).to_pydatetime()},
+    )
+    passed = changelog((2, "stage_id", "1", "3"), (4, "stage_id", "3", "4"))
+    moved = changelog((6, "pipeline_id", "1", "2")).to_pylist()
+    changes = pa.concat_tables([passed, pa.Table.from_pylist([{**row, "deal_id": 2} for row in moved], passed.schema)])
+    frame = deal_history(rows, looks_of(rows), changes, dict.fromkeys((1, 2), day(9).to_pydatetime()), {1: 1, 3: 2, 4: 1})
+    pipelines = frame[frame["column"] == "pipeline_id"]
+    assert pipelines.groupby("deal_id")["after"].agg(list).to_dict() == {1: ["1"], 2: ["1", "2"]}
+
+
+def test_a_row_of_the_creation_alone_does_not_tell_later_moves_of_the_pipeline() -> None:
+    rows = rows_of({"stage_id": 9, "pipeline_id": 2, "stage_change_time": day(4).to_pydatetime(), "seen_at": day(8).to_pydatetime()})
+    changes = changelog((0, "pipeline_id", None, "1"), (0, "stage_id", None, "1"), (4, "stage_id", "1", "9"))
+    frame = deal_history(rows, looks_of(rows), changes, {1: day(9).to_pydatetime()}, {1: 1, 9: 2})
+    pipelines = frame[frame["column"] == "pipeline_id"]
+    assert [*zip(pipelines["after"], pipelines["time"], strict=True)] == [("1", day(0)), ("2", day(4))]
+
+
 def test_the_changelog_of_a_deal_that_is_gone_was_read_at_its_newest_row() -> None:
     """It cannot be asked for again, so nothing says when it was read."""
     rows = rows_of({"value": 30.0, "seen_at": day(4).to_pydatetime()})

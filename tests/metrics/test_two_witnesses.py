@@ -19,6 +19,11 @@ def test_both_witnesses_tell_what_plain_python_makes_of_forty_lives(seed: int, t
         two_witnesses.check(world)
 
 
+@pytest.mark.parametrize("seed", [0, 1, 3, 14, 19])
+def test_the_history_tells_the_state_of_every_deal_at_any_time(seed: int, tmp_path: Path) -> None:
+    two_witnesses.check_history(two_witnesses.World(seed, tmp_path, deals=20))
+
+
 @pytest.mark.parametrize("seed", range(10, 13))
 def test_data_quality_names_the_deals_whose_witnesses_disagree_and_no_other(seed: int, tmp_path: Path) -> None:
     for world in two_witnesses.worlds(seed, tmp_path, 40):
