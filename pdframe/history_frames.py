@@ -156,10 +156,16 @@ def known_by_changelog(
     moment = pd.Timestamp(when)
     states = states_at(history, "deal_id", REMEMBERED, moment, "UTC")
     known = history[history["seen_at"] <= moment]
+    # A restoration is no change: the deal is closed since before its deletion.
+    changed = known[(known["column"] == "status") & known["after"].isin(["open", *_CLOSED]) & (known["before"] != "deleted")]
+    changed_at = changed.drop_duplicates("deal_id", keep="last").set_index("deal_id")["time"].reindex(states.index)
     for status, name in _CLOSED.items():
+        dated_at = known[known["column"] == name].drop_duplicates("deal_id", keep="last").set_index("deal_id")["time"]
+        # A look found the time of a closing that the changelog says was undone since.
+        undone = (changed_at - dated_at.reindex(states.index)) > pd.Timedelta(NEAR, "us")
+        states[name] = states[name].mask(undone & (states["status"] != "deleted"))
         closed = (states["status"] == status) & states[name].isna()
-        since = known[(known["column"] == "status") & (known["after"] == status)].drop_duplicates("deal_id", keep="last")
-        states[name] = _filled(states[name], since, closed)
+        states[name] = _filled(states[name], changed[changed["after"] == status].drop_duplicates("deal_id", keep="last"), closed)
     moved = known[(known["column"] == "stage_id") & known["before"].notna()].drop_duplicates("deal_id", keep="last")
     later = moved.set_index("deal_id")["time"].reindex(states.index) > states["stage_change_time"].fillna(_EARLIEST)
     states["stage_change_time"] = _filled(states["stage_change_time"], moved, later)
