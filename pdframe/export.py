@@ -123,7 +123,7 @@ class Exports(ABC):
         PdframeError
             As the loaders, such as `NotCachedError` where `refresh=False` finds nothing.
         """
-        _check(tables, format)
+        _check(path, tables, format)
         folder = _Folder(Path(path).expanduser().absolute(), self._store.root.name)
         wanted = tuple(dict.fromkeys(tables or BY_DEFAULT))
         folder.check([f"{table}.{format}" for table in wanted])
@@ -247,7 +247,9 @@ class _Folder:
         )
 
 
-def _check(tables: Sequence[str], format: str) -> None:
+def _check(path: object, tables: Sequence[str], format: str) -> None:
+    if not isinstance(path, str | os.PathLike):
+        raise ArgumentError(f"path must be a folder, such as 'bi', not {path!r}.")
     if format not in ("parquet", "csv"):
         raise ArgumentError(f"format is 'parquet' or 'csv', not {format!r}.")
     for name in tables:

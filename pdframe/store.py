@@ -533,7 +533,10 @@ class Stored:
 
     def read(self, columns: Sequence[str] | None = None) -> pa.Table:
         """Columns as a table, in the order of the schema; None: all."""
-        return pa.concat_tables(list(self.parts(columns)), promote_options="default")
+        try:
+            return pa.concat_tables(list(self.parts(columns)), promote_options="default")
+        except pa.ArrowException as error:
+            raise unknown_form(self._folder, error) from error
 
     def parts(self, columns: Sequence[str] | None = None) -> Iterator[pa.Table]:
         """Columns as a table, part by part, small neighbours together; None: all that a part has."""

@@ -17,6 +17,7 @@ from served_lists import code, connected, deal, field
 
 import pdframe
 from pdframe.errors import ArgumentError
+from pdframe.metrics import win_rate
 
 TALLINN = {"timezone_id": 327, "timezone_name": "Europe/Tallinn"}
 
@@ -156,6 +157,20 @@ def test_names_of_a_frame_are_unique_without_case(tmp_path: Path) -> None:
     assert [name for name in labelled if name in SHOWN] == SHOWN
     assert labelled[["status", "Status (100000)", "value", "VALUE (200000)"]].iloc[0].tolist() == ["open", "of Status", 100.0, 7.5]
     assert set(frames[3]) >= {one["field_code"] for one in TWINS}
+
+
+@pytest.mark.parametrize("label", ["deleted_time", "Deleted_Time"])
+def test_the_column_that_deleted_adds_is_reserved_in_every_frame_of_deals(tmp_path: Path, label: str) -> None:
+    won = deal(1, status="won", won_time="2026-01-01T00:00:00Z", add_time="2025-12-01T00:00:00Z", custom_fields={code(1): "never"})
+    with connected(tmp_path, {"deals": [won], "dealFields": [field(1, label)]}) as account:
+        frame, both = account.deals(), account.deals(deleted=True)
+        listed = account.fields("deals").query("is_custom")["column"].tolist()
+    assert custom(frame) == custom(both) == listed == [f"{label} (100000)"]
+    assert "deleted_time" not in frame
+    assert both["deleted_time"].isna().all()
+    # Metrics read the time of a deletion by this name: they never meet the custom column.
+    for deals in (frame, both):
+        assert win_rate(deals, since="2026-01-01", until="2026-02-01")["won"].tolist() == [1]
 
 
 @pytest.mark.parametrize("labels", [True, False])

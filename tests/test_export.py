@@ -344,6 +344,8 @@ def test_unknown_tables_and_formats(account: sandbox.SandboxAccount, tmp_path: P
     ):
         with pytest.raises(ArgumentError, match=said):
             account.export(tmp_path / "new", *tables, format=format)  # type: ignore[arg-type]
+    with pytest.raises(ArgumentError, match="path must be a folder, such as 'bi', not None"):
+        account.export(None)  # type: ignore[arg-type]
     assert account.server.stats.requests == 0
     assert not (tmp_path / "new").exists()
 

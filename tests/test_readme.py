@@ -29,6 +29,7 @@ def test_the_code_of_the_readme_gives_its_outputs_and_pictures() -> None:
     assert set(page.warnings) == {
         "deals, column 'Competitor' holds options that are not defined (any more): #111, #112, #113.",
         *(text for text in page.warnings if text.startswith("The value of 20 deals is not what their lines add up to")),
+        *(text for text in page.warnings if text.startswith("7 of 1,606 deals ") and "all of these deals are deleted" in text),
     }
     check_against_the_company(page)
     check_the_sums(page)
@@ -39,6 +40,10 @@ def check_against_the_company(page: Readme) -> None:
     company = page.namespace["account"].company_model
     deals = {key: row for key, row in company.tables["deals"].items() if not row["is_deleted"]}
     reached = {visit.deal_id for visit in company.truth.stage_visits() if visit.pipeline_id == 2} & deals.keys()
+    # The API lists what was deleted in the last 30 days. Deals that were open then left the pipeline; nothing tells of others before.
+    listed = {key for (table, key), time in company.deleted_at.items() if table == "deals" and time > company.now - 30 * 86_400}
+    rows = {key: company.tables["deals"][key] for key in listed}
+    reached |= {key for key, row in rows.items() if row["status"] == "open" and row["pipeline_id"] == 2}
     assert f"How far {len(reached):,} deals came" in page.pictures[FUNNEL].texts
     stages = [row for row in company.tables["stages"].values() if row["pipeline_id"] == 2 and not row["is_deleted"]]
     for stage in stages:

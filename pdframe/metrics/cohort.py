@@ -208,10 +208,13 @@ def cohort(
     )  # fmt: skip
     say_unseen(stays, pipelines == pipeline)
     _say_missing(int((place < 0).sum()))
-    _say_late(found, int((looked & ((place[first] > 0) | (stays.seen[opening] - stays.entered[opening] > _SOON * DAY))).sum()))
+    gone = became == DELETED
+    late = looked & ((place[first] > 0) | (stays.seen[opening] - stays.entered[opening] > _SOON * DAY))
+    _say_late(found, int(late.sum()), int((late & gone).sum()))
     entered_after, left_after = (micros(visits[name], tz, name) for name in ("entered_after", "left_after"))
     bounded = (entered_after[rows] != NULL) | ((left_after[stays.closing[inside]] != NULL) & (stays.left[inside] != NEVER))
-    _say_bounded(len(np.unique(number[bounded])), len(members))
+    unclear = np.unique(number[bounded])
+    _say_bounded(len(unclear), len(members), int(gone[unclear].sum()))
     return found
 
 
@@ -304,25 +307,29 @@ _BEFORE = {
 }
 
 
-def _say_late(found: Cohort, late: int) -> None:
-    """Warn of deals whose way up to the first look is not known."""
+def _say_late(found: Cohort, late: int, gone: int) -> None:
+    """Warn of deals whose way up to the first look is not known; `gone` of them are deleted."""
     if late:
         warn(
             f"{late:,} of {len(found.deal):,} deals are known from looks alone, the first of which came after the deal. What it did before "
             f"is not known: {_BEFORE[found.skipped]}, and rates follow these deals only from the first look on, and from the stage that it "
-            f"found. For their exact history {way_out(late)}"
+            f"found. For their exact history {way_out(late, gone)}"
         )
 
 
-def _say_bounded(bounded: int, deals: int) -> None:
-    """Warn of times that are only bounded."""
+def _say_bounded(bounded: int, deals: int, gone: int) -> None:
+    """Warn of deals with times that are only bounded; `gone` of them are deleted."""
     if bounded:
         warn(
             f"{bounded:,} of {deals:,} deals have a time that is only known to lie between two looks: the latest possible counts. For "
-            f"exact times {way_out(bounded)}"
+            f"exact times {way_out(bounded, gone)}"
         )
 
 
-def way_out(deals: int) -> str:
-    """How to get the exact history of so many deals, and what it costs."""
-    return f"load account.deal_changes(): 20 tokens a deal, {deals:,} deals = {20 * deals:,} tokens."
+def way_out(deals: int, gone: int = 0) -> str:
+    """How to get the exact history of so many deals, and what it costs; `gone` of them are deleted."""
+    if 0 < deals == gone:
+        return "there is nothing to load: all of these deals are deleted."
+    left = deals - gone
+    beside = f" The other {gone:,} are deleted: nothing can be loaded for them." if gone else ""
+    return f"load account.deal_changes(): 20 tokens a deal, {left:,} deals = {20 * left:,} tokens.{beside}"

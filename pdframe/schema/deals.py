@@ -84,6 +84,8 @@ DEALS = Table(
         NameColumn("pipeline_name", "pipeline_id", "pipelines"),
         NameColumn("stage_name", "stage_id", "stages"),
     ),
+    # What `deleted=True` adds (`kept.DEALS_AND_DELETED`); metrics read it by this name.
+    optional=("deleted_time",),
 )
 
 DEAL_PRODUCTS = Table(

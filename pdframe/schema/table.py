@@ -158,6 +158,8 @@ class Table:
         Whether a refresh may ask for changes alone.
     names
         What `names=True` adds.
+    optional
+        Names of columns that another argument of the loader adds; reserved in every frame of the table.
     parent
         The record that rows hang on, where the API gives them record by record; else None.
     """
@@ -170,6 +172,7 @@ class Table:
     entity: str | None = None
     incremental: bool = False
     names: tuple[NameColumn, ...] = ()
+    optional: tuple[str, ...] = ()
     parent: Parent | None = None
     by_name: Mapping[str, Column] = field(init=False, repr=False, compare=False)
 
@@ -191,4 +194,4 @@ class Table:
     @cached_property
     def reserved(self) -> frozenset[str]:
         """Names that no custom column may take."""
-        return frozenset(self.by_name) | {added.name for added in self.names}
+        return frozenset(self.by_name) | {added.name for added in self.names} | {*self.optional}

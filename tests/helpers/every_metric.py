@@ -80,9 +80,7 @@ KEPT: dict[str, Callable[[Frames, str | None], Any]] = {
     "data_quality kept": lambda f, tz: metrics.data_quality(
         f["deleted_deals"], f["visits"], f["stages"], f["deal_products"], as_of=AS_OF, deleted="keep", tz=tz
     ),
-    "funnel kept": lambda f, tz: metrics.funnel(
-        f["visits"], f["stages"], as_of=AS_OF, pipeline_id=1, by="owner_id", deals=f["deleted_deals"], deleted="keep", tz=tz
-    ),
+    "funnel kept": lambda f, tz: metrics.funnel(f["visits"], f["stages"], as_of=AS_OF, pipeline_id=1, deleted="keep", tz=tz),
     "funnel_deals kept": lambda f, tz: metrics.funnel_deals(f["visits"], f["stages"], as_of=AS_OF, pipeline_id=1, deleted="keep", tz=tz),
     "mrr_lines kept": lambda f, tz: metrics.mrr_lines(
         f["deal_products"], f["deleted_deals"], discounts=f["discounts"], carry=["owner_id"], deleted="keep", tz=tz
@@ -94,9 +92,7 @@ KEPT: dict[str, Callable[[Frames, str | None], Any]] = {
     "stage_move_visits kept": lambda f, tz: metrics.stage_move_visits(
         f["visits"], f["stages"], as_of=AS_OF, pipeline_id=1, deleted="keep", tz=tz
     ),
-    "stage_moves kept": lambda f, tz: metrics.stage_moves(
-        f["visits"], f["stages"], as_of=AS_OF, pipeline_id=1, by="owner_id", deals=f["deleted_deals"], deleted="keep", tz=tz
-    ),
+    "stage_moves kept": lambda f, tz: metrics.stage_moves(f["visits"], f["stages"], as_of=AS_OF, pipeline_id=1, deleted="keep", tz=tz),
     "stage_survival kept": lambda f, tz: metrics.stage_survival(
         f["visits"], f["stages"], as_of=AS_OF, by="owner_id", deals=f["deleted_deals"], deleted="censored", tz=tz
     ),

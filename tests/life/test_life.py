@@ -187,11 +187,12 @@ class Living(RuleBasedStateMachine):
         labelled = getattr(self.account, table)(refresh=False)
         assert labelled.columns.is_unique
         fields = [field for field in self.company.fields[ENTITY[table]] if field["is_custom_field"]]
-        named = [{field["field_name"].strip(), *(part["field_name"].strip() for part in field["subfields"] or ())} for field in fields]
+        own = [[field["field_name"], *(part["field_name"] for part in field["subfields"] or ())] for field in fields]
+        named = [{name.strip().casefold() for name in names} for names in own]
         for field, names in zip(fields, named, strict=True):
             at = hashes.columns.get_loc(field["field_code"])
-            others = set().union(*(other for other in named if other is not names), hashes.columns)
-            # A name that is shared with another field, of a part as well, marks all columns of both.
+            others = set().union(*(other for other in named if other is not names), map(str.casefold, hashes.columns))
+            # A name that is shared with another field, of a part as well, marks all columns of both; case makes no difference.
             if "" not in names and not names & others:
                 assert labelled.columns[at] == field["field_name"].strip()
             if field["options"] is not None:

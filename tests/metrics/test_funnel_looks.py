@@ -48,6 +48,20 @@ def test_deals_of_one_look_are_counted_but_have_no_rates(skipped: Any, said: str
     assert told[0].filename == __file__
 
 
+@pytest.mark.parametrize(
+    ("second", "advice"),
+    [("deleted", "there is nothing to load: all of these deals are deleted."),
+     ("open", "20 tokens a deal, 1 deals = 20 tokens. The other 1 are deleted: nothing can be loaded for them.")],
+)  # fmt: skip
+def test_no_changelog_of_a_deleted_deal_is_recommended(second: str, advice: str) -> None:
+    end = None if second == "open" else 85
+    seen = stays((1, "A", 10, 80, "deleted"), (2, "B", 10, end, second), source="snapshots", seen=50)
+    with pytest.warns(DataWarning) as said:
+        funnel(seen, stages(), as_of=NOW)
+    (message,) = [str(one.message) for one in said if "known from looks alone" in str(one.message)]
+    assert message.endswith(advice)
+
+
 def test_a_deal_is_followed_from_its_first_look_on() -> None:
     # Twelve deals that the changelog tells, lost on their day 30, and two that a look found in A on day 60: one lost later, one not.
     exact = stays(*[(deal, "A", 0, 30, "lost") for deal in range(1, 13)], *[(deal, "A", 0, 70, "lost") for deal in range(13, 25)])

@@ -28,7 +28,7 @@ def _folded(text: str) -> str:
 
 
 _STEMS = (
-    "cancel", "churn", "terminat", "unsubscri", "expir", "end date", "end of", "enddate",
+    "cancel", "churn", "terminat", "unsubscri", "expir", "enddate",
     "kündig", "storn", "beendig", "beendet", "ablauf", "vertragsende", "laufzeitende", "enddatum",
     "resili", "annul", "anul", "rescis", "disdett", "recesso", "cessazion", "encerr", "date de fin",
     "opzeg", "beëindig", "einddatum", "uppsäg", "avslut", "oppsig", "opsig", "slutdat",
@@ -133,11 +133,16 @@ def cancelled_on(lines: pd.DataFrame, start: Ints, cancellations: pd.DataFrame) 
     if isinstance(cancellations, pd.DataFrame) and not cancellations.size:
         # An empty frame of any shape says that there are none.
         return np.full(len(lines), NULL)
+    wanted = f"cancellations must be the name of a column of deals, or a DataFrame with a column date and exactly one of {', '.join(_KEYS)}"
+    if not isinstance(cancellations, pd.DataFrame):
+        raise ArgumentError(f"{wanted}, not {type(cancellations).__name__}.")
+    if "date" not in cancellations.columns:
+        raise ArgumentError(f"{wanted}; it has no column date.")
     cancellations = need(cancellations, "cancellations", ["date"])
     keys = [name for name in _KEYS if name in cancellations.columns]
     if len(keys) != 1:
         told = f"has {' and '.join(keys)}" if keys else "has none"
-        raise ArgumentError(f"cancellations is to have a column date and exactly one of {', '.join(_KEYS)}; it {told} of them.")
+        raise ArgumentError(f"{wanted}; it {told} of them.")
     key = keys[0]
     days = days_of(cancellations, "date")
     if key == "customer":

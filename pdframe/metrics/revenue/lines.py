@@ -87,9 +87,11 @@ def mrr_lines(
         line takes the first date after its start. Rows without a date are none. None: not known; then lines without an end count for
         ever, and a warning names the columns of `deals` that may hold cancellations. An empty frame: there are none.
     history
-        `account.line_history()`: what each line item was from when until when. None: all months by the line items of today. Deals count
-        as they are today, but for lines of deals that were deleted after they were won, which count until then where `deals` holds
-        them (`account.deals(deleted=True)`).
+        `account.line_history()`: what each line item was from when until when. None: all months by the line items of today. Lines
+        count from the day on which their deal was won (where the policy counts won deals alone), also with an earlier billing start;
+        those of deals that were deleted after they were won count until then where `deals` holds them
+        (`account.deals(deleted=True)`). Apart from that deals and `cancellations` count as they are today: a deal that was
+        reopened since is in no month, and a cancellation ends a line on its date, whenever it became known.
     carry
         Columns of `deals` to bring along, for `by`; None: owner_id, pipeline_id, org_id, person_id where present. All columns of
         `deal_products` come along too, but for those that are called like one of the result.
@@ -113,11 +115,12 @@ def mrr_lines(
         with a problem are null.
 
         With `history` one row a version, those of a line in the order of time, lines that are gone at the end: start and end are those
-        days of the version on which it was the one known (none where end = start), end_reason also changed (another version followed)
-        or removed (the line was). After month_until stand known_from and known_until (days on which the version was the one known;
-        known_from null: and before, known_until null: it still is), agreed_start, agreed_end, agreed_end_reason (what the version says,
-        whenever it was known). The first version of a line that the first look found counts for all the time before it; a line that was
-        added later counts from its `add_time`, else from the look that found it. One-time lines have their current version alone.
+        days of the version on which its deal was won and it was the one known (none where end = start), end_reason also changed (another
+        version followed) or removed (the line was). After month_until stand known_from and known_until (days on which the version was
+        the one known; known_from null: and before, known_until null: it still is), agreed_start, agreed_end, agreed_end_reason (what the
+        version says, whenever it was known). The first version of a line that the first look found counts for all the time before it; a
+        line that was added later counts from its `add_time`, else from the look that found it. One-time lines have their current version
+        alone.
 
     Raises
     ------
@@ -245,7 +248,7 @@ def _until_deletion(deals: pd.DataFrame, place: Ints, rows: Flags, known: Known,
     else:
         # A deletion of which nothing tells when is one for all time.
         rows = rows & ~(of_gone & ((end == NULL) | (known.since >= end)))
-        cut = of_gone & ((known.until == NULL) | (known.until > end))
+        cut = of_gone & ((known.until == NULL) | (known.until >= end))
         known = known._replace(until=np.where(cut, end, known.until), removed=known.removed | cut)
     return rows, known.take(np.flatnonzero(rows))
 
@@ -325,7 +328,9 @@ def ledger_columns(
         end, reason = np.where(early, np.maximum(start, cancelled), end), np.where(early, 1, reason)
     agreed = (start, end, reason)
     if held.known is not None:
-        start, end, reason = _while_known(*agreed, held.known, recurs)
+        # Lines of a deal that was not won yet were no revenue, whatever their billing start.
+        since = np.maximum(held.known.since, won) if policy.statuses == ("won",) else held.known.since
+        start, end, reason = _while_known(*agreed, held.known._replace(since=since), recurs)
     counted = end
     if policy.grace_days > 0:
         counted = bridged(pd.factorize(result["customer"])[0].astype(np.int64), start, end, recurs & (mrr > 0), policy.grace_days)

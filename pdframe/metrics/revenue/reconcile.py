@@ -132,7 +132,7 @@ def reconcile(
     reason[foreign & ~silent] = "currency"
     parts = _lines_of(lines[recurs & differ[place]], place[recurs & differ[place]], policy)
     if deal_products is not None:
-        parts = _with_disabled(parts, deal_products, deals, known, differ, policy)
+        parts = _with_disabled(parts, deal_products, deals, known, differ, policy, deleted)
     # Where the MRR agrees and the ARR does not, the year tells.
     by_year = np.isnan(reported) | _near(reported, mrr, slack)
     target = np.where(by_year, yearly / 12, reported)
@@ -177,12 +177,18 @@ def _lines_of(lines: pd.DataFrame, place: Ints, policy: RevenuePolicy) -> _Lines
 
 
 def _with_disabled(
-    parts: _Lines, deal_products: pd.DataFrame, deals: pd.DataFrame, known: pd.Index[Any], differ: Flags, policy: RevenuePolicy
+    parts: _Lines,
+    deal_products: pd.DataFrame,
+    deals: pd.DataFrame,
+    known: pd.Index[Any],
+    differ: Flags,
+    policy: RevenuePolicy,
+    deleted: Deleted,
 ) -> _Lines:
     """Return the lines and the disabled ones of the same deals."""
     deal_products = need(deal_products, "deal_products", [*BILLED, "product_id"])
     off = deal_products[equals(deal_products, "is_enabled", False)].assign(is_enabled=True)
-    held = won_lines(off, deals, policy, None, "UTC")
+    held = won_lines(off, deals, policy, None, "UTC", deleted)
     found, problems = ledger_columns(held, policy, None, None)
     place = np.asarray(known.get_indexer(pd.Index(found["deal_id"])), dtype=np.int64)
     rows = problems.isna().to_numpy() & (frequencies(found["billing_frequency"]) != ONE_TIME) & (place >= 0) & differ[place]

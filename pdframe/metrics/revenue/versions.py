@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 
 from pdframe.errors import ArgumentError
-from pdframe.metrics.columns import Flags, Ints, amounts, dates, equals, ids, times
+from pdframe.metrics.columns import Flags, Ints, amounts, dates, equals, ids, say_uncountable, times
 from pdframe.metrics.inputs import local_date, need, warn
 from pdframe.metrics.revenue.periods import NULL, ONE_TIME, days_of, frequencies
 from pdframe.plain import plain_frame
@@ -87,6 +87,7 @@ def versions(deal_products: pd.DataFrame, history: pd.DataFrame, tz: str) -> tup
     if isinstance(history, pd.DataFrame) and "id" not in history.columns:
         raise ArgumentError("history has no column 'id': it is the frame of account.line_history() that is needed.")
     history = need(history, "history", ["id", "column", "before", "after", "time", "source"])
+    say_uncountable(history, "history", moments=["time"])
     lines = deal_products.reset_index(drop=True)
     found = _changes(history, lines, tz)
     line = pd.Index(ids(lines, "id"))

@@ -44,6 +44,13 @@ def test_lines_bills_and_reports_of_deleted_deals(how: Any, counted: list[int]) 
     assert reconcile(lines, deals(), deleted=how)["deal_id"].tolist() == counted
 
 
+def test_disabled_lines_explain_the_report_of_a_deleted_deal_that_is_kept() -> None:
+    won = books.deals([{**GONE, "mrr": 130.0, "arr": 1_560.0}])
+    items = books.lines([{}, {"is_enabled": False, "item_price": 30.0}])
+    lines = mrr_lines(items, won, deleted="keep", cancellations=books.NO_CANCELLATIONS)
+    assert reconcile(lines, won, deal_products=items, deleted="keep")["reason"].tolist() == ["disabled lines"]
+
+
 def test_keeping_what_no_frame_holds_warns_once() -> None:
     alive = deals().iloc[[0]]
     for metric in (

@@ -223,6 +223,27 @@ def test_a_line_that_came_later_counts_from_when_it_was_added() -> None:
     assert days(bare["known_from"]) == [None, "2026-05-05", "2026-05-05", "2026-05-05"]
 
 
+def test_lines_count_from_the_day_on_which_their_deal_was_won() -> None:
+    looks = {
+        "2026-02-10": {1: usual(), 2: usual(deal_id=2, item_price=30.0)},
+        "2026-03-20": {1: usual(), 2: usual(deal_id=2, item_price=40.0)},
+        "2026-05-20": {1: usual(), 2: usual(deal_id=2, item_price=50.0)},
+    }
+    won_late = books.deals([{}, {"won_time": "2026-04-10 09:00"}])
+    lines = known(looks, won_late)
+    # Deal 2 was won in April: its lines counted nowhere before, though they are billed from January on.
+    assert by_month(lines) == {"2026-01": 100, "2026-02": 100, "2026-03": 100, "2026-04": 140, "2026-05": 150, "2026-06": 150}
+    of_second = lines[lines["deal_id"] == 2]
+    assert days(of_second["start"]) == ["2026-04-10", "2026-04-10", "2026-05-20"]
+    assert days(of_second["end"]) == ["2026-04-10", "2026-05-20", None]
+    assert days(of_second["agreed_start"]) == ["2026-01-01"] * 3
+    moved = mrr_movements(lines, **HALF)
+    assert moved["new"].tolist() == [100, 0, 0, 40, 0, 0]
+    # Where open deals count too, a deal counts before it is won.
+    open_too = known(looks, won_late, policy=RevenuePolicy(statuses=("open", "won")))
+    assert by_month(open_too) == {"2026-01": 130, "2026-02": 130, "2026-03": 140, "2026-04": 140, "2026-05": 150, "2026-06": 150}
+
+
 def test_committed_mrr_and_renewals_use_the_versions_known_at_the_time() -> None:
     term = usual(billing_frequency_cycles=6, item_price=10.0)
     looks = {
@@ -268,6 +289,11 @@ def test_lines_of_a_deleted_deal_count_until_its_deletion() -> None:
     lines = known(looks, deals)
     assert list(by_month(lines).values()) == [150, 150, 150, 100, 100, 100]
     assert list(by_month(known(looks, deals, deleted="keep")).values()) == [150] * 6
+    # account.deal_products(deleted=True) holds the line, too: the same.
+    items, history = frame_of(looks["2026-01-20"]), history_of(looks)
+    with_gone = mrr_lines(items, deals, history=history, cancellations=NO_CANCELLATIONS)
+    assert by_month(with_gone) == by_month(lines)
+    assert with_gone["end_reason"].tolist() == lines["end_reason"].tolist() == ["open", "removed"]
     # Deleted earlier than it was missed; and at a time of which nothing tells.
     earlier = deals.assign(update_time=pd.to_datetime([None, "2026-03-03"], utc=True))
     assert list(by_month(known(looks, earlier)).values()) == [150, 150, 100, 100, 100, 100]
@@ -370,3 +396,7 @@ def test_an_empty_history_and_frames_that_are_none() -> None:
     assert [str(warning.message).partition(":")[0] for warning in caught] == [
         "history", "1 line item is kept apart and counts nowhere, line ids by reason",
     ]  # fmt: skip
+    with pytest.warns(DataWarning, match="history: values that cannot be counted with are read as empty: time in 13 rows") as caught:
+        edge = mrr_lines(frame, deals, history=history.assign(time=pd.Timestamp("9999-12-31", tz="UTC")), cancellations=NO_CANCELLATIONS)
+    assert len(caught) == 1
+    assert by_month(edge) == by_month(without)

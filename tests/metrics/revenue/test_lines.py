@@ -335,7 +335,7 @@ def test_cancellations_take_dates_in_any_shape() -> None:
 @pytest.mark.parametrize(
     ("frame", "message"),
     [
-        ({"deal_id": [1]}, r"cancellations has no column 'date'"),
+        ({"deal_id": [1]}, r"cancellations must be the name of a column of deals, or .*; it has no column date\."),
         ({"date": ["2026-01-01"]}, r"exactly one of line_id, deal_id, customer; it has none of them"),
         ({"date": ["2026-01-01"], "deal_id": [1], "customer": ["organization 1"]}, r"it has deal_id and customer of them"),
         ({"date": ["soon"], "deal_id": [1]}, r"'date'"),
@@ -345,7 +345,9 @@ def test_cancellations_take_dates_in_any_shape() -> None:
 def test_cancellations_of_another_shape(frame: dict[str, list[Any]], message: str) -> None:
     with pytest.raises(ArgumentError, match=message):
         ledger({}, cancellations=pd.DataFrame(frame))
-    with pytest.raises(ArgumentError, match="cancellations is to be a DataFrame"):
+    with pytest.raises(
+        ArgumentError, match=r"cancellations must be the name of a column of deals, or a DataFrame with a column date .*, not \w+\."
+    ):
         ledger({}, cancellations={1: "2026-01-01"})
 
 
@@ -430,6 +432,8 @@ SPEAK_OF_NONE = (
     "Renewal",
     "Calendar",
     "Weekend visit",
+    "Weekend of the fair",
+    "Send date",
     "Vendor since",
     "Kick-off",
     "Trend",
