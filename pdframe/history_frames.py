@@ -9,7 +9,7 @@ the column had at no time of the look.
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from decimal import Decimal, InvalidOperation
 from itertools import pairwise
@@ -24,6 +24,8 @@ from numpy.typing import NDArray
 from pdframe.frames import storage_schema, to_frame
 from pdframe.schema import Table
 from pdframe.schema.kept import DEAL_HISTORY, HISTORY, LINE_HISTORY, OF_DEALS, OF_LINES, REMEMBERED, Kept
+from pdframe.visits.course import NEAR
+from pdframe.visits.pipelines import Pipelines, StageMove
 
 IS_DELETED = "is_deleted"
 CHANGELOG, SNAPSHOTS, FIRST_LOOK = "changelog", "snapshots", "first look"
@@ -97,7 +99,7 @@ def deal_history(
     # The changelog of a deal that is gone since was read, at its newest row at the earliest.
     read = {**_newest_rows(changes), **read}
     events = _events(changes)
-    _add_pipelines(events, pipelines or {})
+    _add_pipelines(states, events, pipelines or {})
     found = states.changes(without={*read} if read else frozenset())
     found += _with_changelog(states, events, read)
     return _frame(found, DEAL_HISTORY, OF_DEALS)
@@ -154,10 +156,16 @@ def known_by_changelog(
     moment = pd.Timestamp(when)
     states = states_at(history, "deal_id", REMEMBERED, moment, "UTC")
     known = history[history["seen_at"] <= moment]
+    # A restoration is no change: the deal is closed since before its deletion.
+    changed = known[(known["column"] == "status") & known["after"].isin(["open", *_CLOSED]) & (known["before"] != "deleted")]
+    changed_at = changed.drop_duplicates("deal_id", keep="last").set_index("deal_id")["time"].reindex(states.index)
     for status, name in _CLOSED.items():
+        dated_at = known[known["column"] == name].drop_duplicates("deal_id", keep="last").set_index("deal_id")["time"]
+        # A look found the time of a closing that the changelog says was undone since.
+        undone = (changed_at - dated_at.reindex(states.index)) > pd.Timedelta(NEAR, "us")
+        states[name] = states[name].mask(undone & (states["status"] != "deleted"))
         closed = (states["status"] == status) & states[name].isna()
-        since = known[(known["column"] == "status") & (known["after"] == status)].drop_duplicates("deal_id", keep="last")
-        states[name] = _filled(states[name], since, closed)
+        states[name] = _filled(states[name], changed[changed["after"] == status].drop_duplicates("deal_id", keep="last"), closed)
     moved = known[(known["column"] == "stage_id") & known["before"].notna()].drop_duplicates("deal_id", keep="last")
     later = moved.set_index("deal_id")["time"].reindex(states.index) > states["stage_change_time"].fillna(_EARLIEST)
     states["stage_change_time"] = _filled(states["stage_change_time"], moved, later)
@@ -345,16 +353,51 @@ def _events(changes: pa.Table | None) -> dict[tuple[int, str], list[_Event]]:
     return found
 
 
-def _add_pipelines(events: dict[tuple[int, str], list[_Event]], pipelines: Mapping[int, int]) -> None:
-    """Add the moves to another pipeline of deals whose changelog tells none, as their stages tell them."""
-    names = {str(stage): str(pipeline) for stage, pipeline in pipelines.items()}
+def _add_pipelines(states: _States, events: dict[tuple[int, str], list[_Event]], now: Mapping[int, int]) -> None:
+    """Add the moves to another pipeline that a changelog tells by its stage alone, as the stages tell them."""
+    pipelines = Pipelines(now, _moved_stages(states, events))
     for deal, name in list(events):
-        if name != "stage_id" or (deal, "pipeline_id") in events:
+        if name != "stage_id":
             continue
-        moves = [(row.time, names.get(row.before or ""), names.get(row.after or "")) for row in events[deal, name]]
-        told = [_Event(*move) for move in moves if None not in move and move[1] != move[2]]
+        rows = events.get((deal, "pipeline_id"), [])
+        told = []
+        for time, before, after in events[deal, name]:
+            if before is None or any(row.before is not None and abs(row.time - time) <= NEAR for row in rows):
+                continue
+            old, new = pipelines.at(_id(before), time - 1), pipelines.at(_id(after), time)
+            if old is not None and new is not None and old != new:
+                told.append(_Event(time, str(old), str(new)))
         if told:
-            events[deal, "pipeline_id"] = told
+            events[deal, "pipeline_id"] = sorted([*rows, *told], key=lambda row: row.time)
+
+
+def _moved_stages(states: _States, events: Mapping[tuple[int, str], Sequence[_Event]]) -> Iterator[StageMove]:
+    """Yield signs that a stage was moved to another pipeline: two looks, or a row of the pipeline without one of the stage."""
+    stages, pipelines = states.texts["stage_id"], states.texts["pipeline_id"]
+    same = states.ids[1:] == states.ids[:-1]
+    same &= ~states.gone[1:] & ~states.gone[:-1] & (stages[1:] == stages[:-1]) & (pipelines[1:] != pipelines[:-1])
+    for at in np.flatnonzero(same) + 1:
+        move = _id(stages[at]), _id(pipelines[at - 1]), _id(pipelines[at])
+        if None not in move:
+            yield StageMove(int(states.seen[at]), *move)  # type: ignore[arg-type]
+    at_first = dict(zip(states.ids[states.first].tolist(), stages[states.first], strict=True))
+    for (deal, name), rows in events.items():
+        if name != "pipeline_id":
+            continue
+        moves = events.get((deal, "stage_id"), [])
+        for time, before, after in rows:
+            if before is None or any(abs(row.time - time) <= NEAR for row in moves):
+                continue
+            past = [row.after for row in moves if row.time <= time]
+            stage = past[-1] if past else moves[0].before if moves else at_first.get(deal)
+            move = _id(stage), _id(before), _id(after)
+            if None not in move:
+                yield StageMove(time, *move)  # type: ignore[arg-type]
+
+
+def _id(text: str | None) -> int | None:
+    """Return the id that a text of the history is; None where it is none."""
+    return int(text) if text is not None and text.isascii() and text.isdecimal() else None
 
 
 def _oldest_first(rows: list[_Event]) -> list[_Event]:
@@ -411,7 +454,7 @@ def _of_both(
     if name != IS_DELETED and state is not None and created != _NONE:
         time = min(created, told[0].time) if told else created
         found.insert(0, _Change(deal, name, None, state, time, _NONE, CHANGELOG, time))
-    times, count = [row.time for row in told], 0
+    times, count, overruled = [row.time for row in told], 0, False
     for at, time, since, proved in there:
         text, covered = texts[at], time <= read
         if not is_known:
@@ -422,14 +465,15 @@ def _of_both(
             continue
         reached = bisect_right(times, time) if covered else len(told)
         if reached > count:
-            state, count = told[reached - 1].after, reached
-        if text == state or (covered and text in _states_between(told, times, since, count)):
+            state, count, overruled = told[reached - 1].after, reached, False
+        if text == state or (covered and not overruled and text in _states_between(told, times, since, count)):
             continue
         low = max(proved, _NONE if covered else read)
         exact = states.stamped(name, text, at, low)
         after = low if exact is None and low < time else _NONE
         found.append(_Change(deal, name, state, text, exact or time, after, SNAPSHOTS, time))
-        state = text
+        # From here on, the changelog no longer tells the state before its next change.
+        state, overruled = text, True
     return found
 
 

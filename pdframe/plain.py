@@ -9,8 +9,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+import pyarrow.compute as pc
 
 _TEXT = pd.StringDtype(na_value=np.nan)
+
+# 0001-01-02 and 9999-12-31: in every timezone they are within the years that Python knows.
+_YEAR_1, _YEAR_9999 = -62_135_510_400, 253_402_214_400
+_PER_SECOND = MappingProxyType({"s": 1, "ms": 1_000, "us": 1_000_000})
 
 
 def plain_frame(frame: pd.DataFrame) -> pd.DataFrame:
@@ -70,7 +75,8 @@ def _of_arrow(column: pd.Series[Any], kind: pa.DataType) -> pd.Series[Any]:
     if pa.types.is_decimal(kind) or pa.types.is_float16(kind):
         return column.astype("float64[pyarrow]").astype("float64")
     if pa.types.is_date(kind):
-        return column.astype(pd.ArrowDtype(pa.timestamp("us"))).astype("datetime64[us]")
+        days = _in_years(column, kind, "s", 86_400) if pa.types.is_date32(kind) else _in_years(column, kind, "ms")
+        return days.astype(pd.ArrowDtype(pa.timestamp("us"))).astype("datetime64[us]")
     if pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind):
         text = column.array.__arrow_array__().cast(pa.large_string())
         return _with(column, text.to_pandas(types_mapper=lambda _: _TEXT).array)
@@ -84,12 +90,26 @@ def _of_arrow(column: pd.Series[Any], kind: pa.DataType) -> pd.Series[Any]:
         times: np.dtype[Any] | pd.DatetimeTZDtype = np.dtype(f"M8[{kind.unit}]")
         if kind.tz is not None:
             times = pd.DatetimeTZDtype(kind.unit, kind.tz)
-        return _with(column, column.astype(times).array)
+        return _with(column, _in_years(column, kind, kind.unit).astype(times).array)
     if pa.types.is_duration(kind):
         return _with(column, column.astype(np.dtype(f"m8[{kind.unit}]")).array)
     if pa.types.is_null(kind):
         return _with(column, np.full(len(column), None, dtype=object))
     return column.astype(object)
+
+
+def _in_years(column: pd.Series[Any], kind: pa.DataType, unit: str, seconds: int = 1) -> pd.Series[Any]:
+    """Put Arrow times outside the years 1 to 9999, such as `infinity` of databases, at their edge; one counts `seconds` of `unit`."""
+    if unit == "ns":
+        return column  # from 1677 to 2262
+    whole = pa.int32() if pa.types.is_date32(kind) else pa.int64()
+    first, last = (second * _PER_SECOND[unit] // seconds for second in (_YEAR_1, _YEAR_9999))
+    values = column.array.__arrow_array__().cast(whole)
+    if pc.all(pc.and_(pc.greater_equal(values, first), pc.less_equal(values, last))).as_py() is not False:
+        return column
+    low = pc.max_element_wise(values, pa.scalar(first, whole), skip_nulls=False)
+    inside = pc.min_element_wise(low, pa.scalar(last, whole), skip_nulls=False).cast(kind)
+    return _with(column, pd.array(inside, dtype=column.dtype))
 
 
 _BY_CONTENT: Mapping[str, Callable[[pd.Series[Any]], pd.Series[Any]]] = MappingProxyType(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import date
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from pdframe import files, sandbox
 from pdframe.errors import CacheError
 from pdframe.frames import storage_schema
 from pdframe.history import History
-from pdframe.history_frames import deal_history
+from pdframe.history_frames import deal_history, known_by_changelog
 from pdframe.schema.kept import HISTORY, LINES_REMEMBERED, LOOKS, OF_LINES
 
 pytestmark = [
@@ -411,6 +412,47 @@ def test_a_pipeline_that_the_changelog_leaves_out_is_that_of_the_stages() -> Non
     assert pipelines["after"].tolist() == ["1", "2"]
     assert pipelines["time"].tolist() == [day(0), day(4)]
     assert pipelines["source"].eq("changelog").all()
+
+
+def test_the_time_of_a_closing_that_was_undone_is_not_that_of_the_next_one() -> None:
+    """A look on day 3 found the deal won since day 2. By its changelog it was opened again on day 5, won on day 7, deleted and restored."""
+    won = {"status": "won", "won_time": day(2).to_pydatetime(), "seen_at": day(3).to_pydatetime()}
+    rows = rows_of(won, {**won, "won_time": day(7).to_pydatetime(), "seen_at": day(20).to_pydatetime()})
+    statuses = ("open", "won", "open", "won", "deleted", "won", "lost")
+    changes = changelog(*((when, "status", *pair) for when, pair in zip((2, 5, 7, 9, 11, 13), pairwise(statuses), strict=True)))
+    found = {}
+    for when in (4, 6, 8, 12, 14):
+        known = known_by_changelog(rows, looks_of(rows), changes, {1: day(21).to_pydatetime()}, day(when).to_pydatetime())
+        found[when] = [known[name].to_pylist()[0] for name in ("status", "won_time", "lost_time")]
+    assert found == {
+        4: ["won", day(2), None],
+        6: ["open", None, None],
+        8: ["won", day(7), None],
+        12: ["won", day(7), None],
+        14: ["lost", None, day(13)],
+    }
+
+
+def test_a_stage_that_was_moved_later_was_in_its_old_pipeline() -> None:
+    """Deal 1 passed through stage 3 within pipeline 1; deal 2 was in it when an admin moved it to pipeline 2."""
+    rows = rows_of(
+        {"stage_id": 4, "pipeline_id": 1, "stage_change_time": day(4).to_pydatetime(), "seen_at": day(8).to_pydatetime()},
+        {"deal_id": 2, "stage_id": 3, "pipeline_id": 2, "seen_at": day(8).to_pydatetime()},
+    )
+    passed = changelog((2, "stage_id", "1", "3"), (4, "stage_id", "3", "4"))
+    moved = changelog((6, "pipeline_id", "1", "2")).to_pylist()
+    changes = pa.concat_tables([passed, pa.Table.from_pylist([{**row, "deal_id": 2} for row in moved], passed.schema)])
+    frame = deal_history(rows, looks_of(rows), changes, dict.fromkeys((1, 2), day(9).to_pydatetime()), {1: 1, 3: 2, 4: 1})
+    pipelines = frame[frame["column"] == "pipeline_id"]
+    assert pipelines.groupby("deal_id")["after"].agg(list).to_dict() == {1: ["1"], 2: ["1", "2"]}
+
+
+def test_a_row_of_the_creation_alone_does_not_tell_later_moves_of_the_pipeline() -> None:
+    rows = rows_of({"stage_id": 9, "pipeline_id": 2, "stage_change_time": day(4).to_pydatetime(), "seen_at": day(8).to_pydatetime()})
+    changes = changelog((0, "pipeline_id", None, "1"), (0, "stage_id", None, "1"), (4, "stage_id", "1", "9"))
+    frame = deal_history(rows, looks_of(rows), changes, {1: day(9).to_pydatetime()}, {1: 1, 9: 2})
+    pipelines = frame[frame["column"] == "pipeline_id"]
+    assert [*zip(pipelines["after"], pipelines["time"], strict=True)] == [("1", day(0)), ("2", day(4))]
 
 
 def test_the_changelog_of_a_deal_that_is_gone_was_read_at_its_newest_row() -> None:

@@ -6,7 +6,6 @@ a loader gives the same columns.
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Hashable, Iterable
 from typing import Any
 
@@ -96,22 +95,21 @@ def _last(rows: pd.DataFrame) -> pd.DataFrame:
     last = rows.drop_duplicates(by, keep="last")
     newest = rows.merge(last[[*by, "time"]], on=[*by, "time"])
     tied = newest[newest.duplicated(by, keep=False)]
-    found = {}
-    for (row, name), group in tied.groupby(by, sort=False):
-        after, before = (Counter(group[side].astype(object).where(group[side].notna(), None)) for side in ("after", "before"))
-        ends = [*(after - before)]
-        if len(ends) == 1:
-            found[row, name] = ends[0]
-        elif not ends:
-            earlier = rows[(rows["row"] == row) & (rows["column"] == name) & (rows["time"] < group["time"].iloc[0])]
-            if len(earlier):
-                found[row, name] = earlier["after"].iloc[-1]
-    if found:
-        values = [
-            found.get(where, after) for where, after in zip(zip(last["row"], last["column"], strict=True), last["after"], strict=True)
-        ]
-        last = last.assign(after=pd.Series(values, last.index, "str"))
-    return last
+    if tied.empty:
+        return last
+    # A value that is left behind as often as it is reached is not the last.
+    reached, left = (tied[by].assign(value=tied[side], count=count) for side, count in (("after", 1), ("before", -1)))
+    counts = pd.concat([reached, left]).groupby([*by, "value"], sort=False, dropna=False)["count"].sum().reset_index()
+    counts = counts[counts["count"] > 0]
+    ends = counts[~counts.duplicated(by, keep=False)]
+    index, after = pd.MultiIndex.from_frame(last[by]), last["after"].to_numpy(object, copy=True)
+    back = pd.MultiIndex.from_frame(tied[by]).unique().difference(pd.MultiIndex.from_frame(counts[by]), sort=False)
+    earlier = rows.merge(last[[*by, "time"]], on=by, suffixes=("", "_of_last"))
+    earlier = earlier[earlier["time"] < earlier["time_of_last"]].drop_duplicates(by, keep="last")
+    earlier = earlier[pd.MultiIndex.from_frame(earlier[by]).isin(back)]
+    for found, side in ((ends, "value"), (earlier, "after")):
+        after[index.get_indexer(pd.MultiIndex.from_frame(found[by]))] = found[side].to_numpy(object)
+    return last.assign(after=pd.Series(after, last.index, "str"))
 
 
 def _numbers(texts: pd.Series[Any]) -> pd.Series[Any]:

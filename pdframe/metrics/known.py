@@ -138,9 +138,7 @@ def known(visits: pd.DataFrame, when: pd.Timestamp, tz: str, looked: pd.Series[A
     _refuse(left < entered, "left_at of visits is before entered_at in {:,} rows. Correct or drop them.")
     ordered = _ordered(deal, entered, left)
     if not ordered:
-        # Of stays of no length at one instant, those that led on came before a closing; of one stage, `visit` says which came first.
-        visit = plain_ids(visits["visit"])[rows] if "visit" in visits else rows
-        order = np.lexsort((visit, np.isin(end, _ENDED), left, entered, deal))
+        order = by_time(deal, entered, left, end, plain_ids(visits["visit"])[rows] if "visit" in visits else rows)
         rows, deal, entered, left, end, seen, source = (values[order] for values in (rows, deal, entered, left, end, seen, source))
     seen = np.where((source == CHANGELOG) | (seen == NULL), entered, seen)
     found = Known(rows, deal, entered, left, end, seen, source, hidden, hidden_deal, hidden_seen, whole and ordered, end, left, rows)
@@ -235,6 +233,14 @@ def _last_where(there: Flags, count: Ints) -> Ints:
     """The last place, up to each one, where a flag is set."""
     found: Ints = np.maximum.accumulate(np.where(there, count, 0)) if len(count) else count
     return found
+
+
+def by_time(deal: Ints, entered: Ints, left: Ints, end: Ints, visit: Ints) -> Ints:
+    """Return the order of stays by deal and time; `left` is `NEVER` where the deal is still there.
+
+    Of stays of no length at one instant, those that led on came before a closing; of one stage, `visit` tells which came first.
+    """
+    return np.lexsort((visit, np.isin(end, _ENDED), left, entered, deal))
 
 
 def changes_of_closed(deal: Ints, entered: Ints, left: Ints, end: Ints) -> Flags:

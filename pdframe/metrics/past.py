@@ -247,9 +247,13 @@ def _nothing(column: pd.Series[Any], index: pd.Index[Any]) -> pd.Series[Any]:
 
 
 def _typed(column: pd.Series[Any], dtype: Any) -> pd.Series[Any]:
-    """The dtype of the given column, or the one nearest to it that holds nulls; `ValueError` where the values do not fit it."""
-    if isinstance(dtype, pd.CategoricalDtype) and not column.dropna().isin(dtype.categories).all():
-        raise ValueError(dtype)
+    """The dtype of the given column, or the one nearest to it that holds the values; `ValueError` where they are of another kind."""
+    if isinstance(dtype, pd.CategoricalDtype):
+        other = column[column.notna() & ~column.isin(dtype.categories)].unique()
+        if not all(isinstance(value, str) for value in (*other, *dtype.categories)) and len(other):
+            raise ValueError(dtype)
+        # Text that no deal has today.
+        dtype = pd.CategoricalDtype([*dtype.categories, *sorted(other)], dtype.ordered) if len(other) else dtype
     if dtype.kind in "biu" and isinstance(dtype, np.dtype) and column.isna().any():
         dtype = "boolean" if dtype.kind == "b" else "Int64"
     return column.astype(dtype)

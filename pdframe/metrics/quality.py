@@ -11,9 +11,22 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from pdframe.metrics.columns import NO_ID, Flags, amounts, dates, days_between, equals, ids, looked_up, one_row_each, say_uncountable, times
-from pdframe.metrics.inputs import in_zone, local_date, moment, need, span, warn, zone_of
-from pdframe.metrics.known import ENDS, changes_of_closed, on_show, stands
+from pdframe.metrics.columns import (
+    NO_ID,
+    Flags,
+    amounts,
+    dates,
+    days_between,
+    equals,
+    ids,
+    looked_up,
+    one_row_each,
+    plain_ids,
+    say_uncountable,
+    times,
+)
+from pdframe.metrics.inputs import NULL, in_zone, local_date, moment, need, span, warn, zone_of
+from pdframe.metrics.known import ENDS, NEVER, by_time, changes_of_closed, on_show, stands
 from pdframe.metrics.line_values import differs
 from pdframe.metrics.states import DELETED, LOST, OPEN, UNKNOWN, WON, Deleted, States, changed_after, check_deleted, deleted_rows, states
 
@@ -439,11 +452,13 @@ def _last_stays(facts: Facts) -> pd.DataFrame | None:
     for column in ("stage_id", "pipeline_id"):
         if column in visits.columns:
             frame[column] = ids(visits, column)
-    frame = frame.sort_values(["deal", "entered_at", "left_at"], kind="stable", na_position="last")
     code = {state: ENDS.index(word) for word, state in _TOLD.items()}
     end = np.asarray(frame["told"].map(code).to_numpy(np.int64, na_value=NO_ID), np.int64)
     deal = np.asarray(frame["deal"].to_numpy(np.int64, na_value=NO_ID), np.int64)
     entered, closed = (np.asarray(frame[name].to_numpy("datetime64[us]").view(np.int64), np.int64) for name in ("entered_at", "left_at"))
+    visit = plain_ids(visits["visit"]) if "visit" in visits.columns else np.arange(len(frame))
+    order = by_time(deal, entered, np.where(closed == NULL, NEVER, closed), end, visit)
+    frame, end, deal, entered, closed = frame.iloc[order], end[order], deal[order], entered[order], closed[order]
     places = [
         np.asarray(frame[name].to_numpy(np.int64, na_value=NO_ID), np.int64) if name in frame else np.zeros(len(frame), np.int64)
         for name in ("stage_id", "pipeline_id")

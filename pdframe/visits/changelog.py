@@ -10,6 +10,7 @@ another one. Where they never have, a missing row says nothing, and `stages` alo
 
 from __future__ import annotations
 
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
@@ -172,7 +173,8 @@ def _status_at_first(rows: Sequence[Change], before: Sighting | None) -> str:
     """The status that the deal was created with."""
     for row in rows:
         if row.key == "status":
-            return (row.new if row.old is None else row.old) or "open"
+            first = row.new if row.old is None else row.old
+            return first if first in ENDED else "open"
     return before.status if before is not None and before.status in CLOSED else "open"
 
 
@@ -280,14 +282,17 @@ def _steps(rows: Sequence[Change], known: Sighting | None, pipelines: Pipelines)
 def _paired(changes: Sequence[Change]) -> dict[int, int]:
     """The place of the stage's row of each pipeline's row that has one near it: the nearest in time, of these the one before it."""
     stages = [place for place, row in enumerate(changes) if row.key == "stage_id"]
+    times = [changes[place].time for place in stages]
     pairs: dict[int, int] = {}
+    taken: set[int] = set()
     for place, row in enumerate(changes):
         if row.key != "pipeline_id":
             continue
-        near = [(abs(changes[at].time - row.time), at > place, abs(at - place), at) for at in stages if at not in pairs.values()]
-        near = [one for one in near if one[0] <= NEAR]
+        around = stages[bisect_left(times, row.time - NEAR) : bisect_right(times, row.time + NEAR)]
+        near = [(abs(changes[at].time - row.time), at > place, abs(at - place), at) for at in around if at not in taken]
         if near:
             pairs[place] = min(near)[-1]
+            taken.add(pairs[place])
     return pairs
 
 

@@ -271,6 +271,7 @@ class Course:
             left.end = self._way(left, reached)
             left.left_after, left.left_at = _bounds(floor, reached.entered_at)
             _trim(left)
+            self._part(number)
 
     def _stay_on(self, now: Sighting, floor: int, *, arrived: bool = False) -> None:
         """Bring the open stay up to what a look found of it: a first win and a reopening, a closing, or nothing."""
@@ -299,12 +300,8 @@ class Course:
         return (None, at) if at is not None and floor <= at <= now.at else _bounds(floor, now.at)
 
     def _begin(self, stay: Stay) -> None:
-        if self.stays:
-            before = self.stays[-1]
-            if before.left_at is not None and before.left_at > stay.entered_at:
-                before.left_at = stay.entered_at
-                _trim(before)
         self.stays.append(stay)
+        self._part()
         self._open = stay
 
     def _close(self, after: int | None, at: int, end: str) -> None:
@@ -312,7 +309,18 @@ class Course:
         if stay is not None:
             stay.left_after, stay.left_at, stay.end = after, max(at, stay.begun), end
             _trim(stay)
+            self._part()
             self._open = None
+
+    def _part(self, count: int | None = None) -> None:
+        """End each of the first stays (None: of all) when the next one begins, at the latest; the last of them has changed."""
+        for place in range((len(self.stays) if count is None else count) - 1, 0, -1):
+            before, stay = self.stays[place - 1], self.stays[place]
+            if before.left_at is not None and before.left_at > stay.entered_at:
+                before.left_at = stay.entered_at
+                _trim(before)
+            elif before.left_at is not None:
+                return
 
     def _way(self, left: Stay, reached: Stay) -> str | None:
         if left.pipeline != reached.pipeline:

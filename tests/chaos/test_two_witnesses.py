@@ -14,3 +14,4 @@ def test_both_witnesses_tell_what_plain_python_makes_of_two_thousand_lives(tmp_p
     for world in two_witnesses.worlds(1_000, tmp_path, 2_000):
         two_witnesses.check(world)
         two_witnesses.check_disagreement(world)
+        two_witnesses.check_history(world)

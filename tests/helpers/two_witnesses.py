@@ -19,7 +19,9 @@ import pyarrow as pa
 
 from pdframe.frames import storage_schema
 from pdframe.history import History
+from pdframe.history_frames import deal_history
 from pdframe.metrics import as_of, data_quality, funnel, win_rate
+from pdframe.metrics.change_rows import states_at
 from pdframe.schema.kept import HISTORY, REMEMBERED
 from pdframe.store import Store
 from pdframe.visits import stage_visits
@@ -359,6 +361,31 @@ def check(world: World) -> None:
                 )
                 counts = table[["stage", "reached", "advanced", "lost", "left", "open"]].itertuples(index=False, name=None)
                 assert [*counts] == world.funnel(pipeline, when, deleted, skipped), (said, when, pipeline, deleted, skipped)
+
+
+def check_history(world: World) -> None:
+    """Hold `deal_history`, as looks and changelogs tell it together, against plain Python: what each deal was at any time."""
+    rows = _history_rows(world)
+    # Of a move that leaves a row of the pipeline alone, looks tell the stage, and nothing of the time between them.
+    # The two rows of one move may lie a second apart.
+    exact = [state.time + timedelta(seconds=2) for deal in world.deals.values() for state in deal.states]
+    for when in sorted({*world.looked, *(exact[::7] if world.rows_of_moves != "pipeline only" else [])}):
+        states = states_at(rows, "deal_id", ("stage_id", "pipeline_id", "status"), pd.Timestamp(when), "UTC")
+        values = zip(states.index, states["status"], states["stage_id"], states["pipeline_id"], strict=True)
+        found = {number: tuple(state) for number, *state in values}
+        true = {number: state for number, state in world.states(when).items() if state[0] != "deleted"}
+        # A deal that was created closed is so a few minutes later: its changelog says at once.
+        first = 0 if when in world.looked else 1
+        assert {number: found[number][first:] for number in true} == {number: state[first:] for number, state in true.items()}, (
+            world.rows_of_moves,
+            when,
+        )
+
+
+def _history_rows(world: World) -> pd.DataFrame:
+    changes = pa.Table.from_pandas(world.changes.astype({"time": "datetime64[us, UTC]"}), preserve_index=False)
+    loaded = dict.fromkeys(world.deals, world.looked[-1])
+    return deal_history(world._history.rows(), world._history.looks(), changes, loaded, world.pipeline_of)
 
 
 def disagreeing(world: World, witness: str, deals: pd.DataFrame, visits: pd.DataFrame) -> tuple[list[int], list[int]]:

@@ -9,6 +9,7 @@ import books
 import crm
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pytest
 
 from pdframe import metrics
@@ -48,6 +49,27 @@ def test_a_win_at_the_edge_of_time_costs_its_own_row(edge: str, tz: str) -> None
     with pytest.warns(DataWarning, match="won_time in 1 row"):
         money = metrics.convert(deals, "EUR", dated, on="won_time", tz=tz)
     assert money["value_in_EUR"].fillna(-1).tolist() == [100.0, -1.0]
+
+
+@pytest.mark.filterwarnings("ignore:.* are closed without a date:pdframe.errors.DataWarning")
+@pytest.mark.parametrize("tz", ZONES)
+@pytest.mark.parametrize("sign", [1, -1])
+def test_infinity_as_databases_write_it_costs_its_own_row(sign: int, tz: str) -> None:
+    """DuckDB hands over `infinity` as the largest number of microseconds or days, far after the year 9999."""
+    deals = two_wins("2025-03-11")
+    for kind, name, width in ((pa.timestamp("us", tz), "won_time", pa.int64()), (pa.date32(), "expected_close_date", pa.int32())):
+        infinity = sign * (2**width.bit_width // 2 - 1)
+        values = pa.array([None, infinity], width).cast(kind)
+        if name == "won_time":
+            values = pa.concat_arrays([pa.array([pd.Timestamp("2025-03-10", tz="UTC")], kind), values.slice(1)])
+        deals[name] = pd.array(values, dtype=pd.ArrowDtype(kind))
+    with pytest.warns(DataWarning, match="won_time in 1 row, for example"):
+        assert metrics.win_rate(deals, **YEAR, tz=tz)[["n", "won"]].to_numpy().tolist() == [[1, 1]]
+    with pytest.warns(DataWarning, match="expected_close_date in 1 row, for example"):
+        found = metrics.deal_aging(
+            deals.assign(status="open", won_time=pd.NaT), crm.visits([]), crm.stages([{}]), as_of="2025-06-30", tz=tz
+        )
+    assert found["expected_close_date"].isna().tolist() == [True, True]
 
 
 @pytest.mark.parametrize("tz", ZONES)

@@ -117,6 +117,16 @@ def test_without_history_only_the_changelog_tells() -> None:
     assert then[["title", "value", "currency", "is_archived", "update_time"]].isna().all().all()
 
 
+def test_a_status_that_no_deal_has_today_is_told() -> None:
+    """Today's frame has its statuses as categories, and two of the five of then are not among them."""
+    today = NOW.assign(status=NOW["status"].cat.remove_unused_categories())
+    log = LOG.assign(status=LOG["status"].astype("str").mask(LOG["deal_id"] == 4, "pending").mask(LOG["deal_id"] == 7, "lost"))
+    with pytest.warns(DataWarning, match="what 3 of 6 deals"):
+        then, _ = as_of(today, VISITS, day(50), log)  # type: ignore[arg-type]
+    assert then.set_index("id")["status"][[1, 4, 5, 7]].tolist() == ["open", "pending", "open", "lost"]
+    assert [*then["status"].cat.categories] == ["open", "won", "lost", "pending"]
+
+
 def test_before_the_history_begins() -> None:
     with pytest.warns(DataWarning, match=r"begins on 2026-01-11 00:00"):
         then, _ = as_of(NOW, VISITS, day(5), LOG)  # type: ignore[arg-type]

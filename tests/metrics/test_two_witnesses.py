@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from itertools import permutations
 from pathlib import Path
 
+import crm
 import pytest
 import two_witnesses
 from stay_frames import day, frame_of, stages_of, stay
 
-from pdframe.metrics import funnel, stage_moves, stage_velocity
+from pdframe.metrics import data_quality, funnel, stage_moves, stage_velocity
 
 pytestmark = pytest.mark.filterwarnings("ignore::pdframe.errors.DataWarning")
 
@@ -17,6 +19,11 @@ pytestmark = pytest.mark.filterwarnings("ignore::pdframe.errors.DataWarning")
 def test_both_witnesses_tell_what_plain_python_makes_of_forty_lives(seed: int, tmp_path: Path) -> None:
     for world in two_witnesses.worlds(seed, tmp_path, 40):
         two_witnesses.check(world)
+
+
+@pytest.mark.parametrize("seed", [0, 1, 3, 14, 19])
+def test_the_history_tells_the_state_of_every_deal_at_any_time(seed: int, tmp_path: Path) -> None:
+    two_witnesses.check_history(two_witnesses.World(seed, tmp_path, deals=20))
 
 
 @pytest.mark.parametrize("seed", range(10, 13))
@@ -48,3 +55,14 @@ def test_changes_of_closed_deals_are_no_stays_and_a_deal_deleted_once_closed_cou
             assert dict(zip(moves["to"], moves["moves"], strict=True)) == {"won": wins, "open": 1}
             won = funnel(given, stages, as_of=day(when), deleted=kind)["reached"].iloc[-1]  # type: ignore[arg-type]
             assert won == wins
+
+
+@pytest.mark.parametrize("order", [*permutations(range(3))])
+def test_moves_and_a_closing_of_one_instant_are_read_in_any_order_of_rows(order: tuple[int, ...]) -> None:
+    """An automation moved deal 1 twice and closed it, all on day 5: it was won, and `deals` says that it was lost."""
+    visits = frame_of([stay(1, 11, 0, 5, "advanced"), stay(1, 12, 5, 5, "advanced"), stay(1, 13, 5, 5, "won")])
+    stages = stages_of((11, 1, 1, "Lead"), (12, 1, 2, "Offer"), (13, 1, 3, "Order"))
+    stages = stages.assign(deal_probability=50, add_time=day(0), update_time=day(0))
+    lost = {"id": 1, "stage_id": 13, "status": "lost", "add_time": day(0), "update_time": day(5), "lost_time": day(5)}
+    found = data_quality(crm.deals([lost]), visits.iloc[[*order]], stages, crm.lines([]), as_of=day(10)).set_index("check")["ids"]
+    assert [*found["stage_history_disagrees"]] == [1]

@@ -168,3 +168,14 @@ def test_a_deal_created_closed_and_deleted_later_was_closed_at_its_own_time() ->
     visits = stage_visits(deals, changes=changes, stages=stages, seen_at=now, loaded={1: now})
     assert visits["end"].tolist() == ["won", "deleted", "won"]
     assert visits["left_at"].iloc[0] == pd.Timestamp("2026-01-03", tz="UTC")
+
+
+def test_a_status_that_is_none_of_those_known_costs_its_own_row() -> None:
+    """The deal was created with a status that no specification names, and then set to won and back."""
+    deals = pd.DataFrame({"id": [1], "stage_id": [7], "pipeline_id": [1], "status": ["open"]})
+    deals = deals.assign(stage_change_time=pd.NaT, add_time=pd.Timestamp("2026-03-01", tz="UTC"))
+    rows = [("2026-03-04", "7", "8", "stage_id"), ("2026-03-05", "pending", "won", "status"), ("2026-03-06", "won", "open", "status")]
+    changes = pd.DataFrame(rows, columns=["time", "old_value", "new_value", "field_key"]).assign(deal_id=1)
+    visits = stage_visits(deals, None, changes.assign(time=pd.to_datetime(changes["time"], utc=True)))
+    assert [*visits["stage_id"]] == [7, 8, 8]
+    assert [None if pd.isna(end) else end for end in visits["end"]] == [None, "won", "open"]

@@ -314,3 +314,35 @@ def test_a_closed_deal_that_comes_back_into_sight_is_closed_as_it_was(account: s
     assert [row.end for row in told[len(known) :]] == ["deleted", status]
     assert all((row.entered_at, row.entered_after) == (row.left_at, row.left_after) for row in told[len(known) :])
     assert {row.stage_id for row in told[len(known) :]} == {known[-1].stage_id}
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_stays_do_not_overlap_whatever_the_stamps_say(seed: int) -> None:
+    """Times set by hand, and clocks that disagree: no stamp fits the look that found it."""
+    random = Random(seed)
+    names = ("stage_change_time", "won_time", "first_won_time")
+    looks = []
+    for deal in range(1, 201):
+        for look in range(1, random.randint(2, 5)):
+            stage, status = random.choice((1, 2, 3)), random.choice(("open", "open", "won", "lost"))
+            stamps = {name: random.choice((None, random.randint(0, 50))) for name in names}
+            row = {"deal_id": deal, "stage_id": stage, "pipeline_id": random.choice((1, 2)), "status": status, "add_time": 0, **stamps}
+            looks.append({**row, "lost_time": None, "gone": random.random() < 0.1, "seen_at": 12 * look, "look": look})
+    history = pd.DataFrame(looks)
+    for name in ("add_time", "lost_time", "seen_at", *names):
+        history[name] = pd.Timestamp("2026-01-01", tz="UTC") + pd.to_timedelta(history[name].astype("Float64"), unit="h")
+    deals = history.drop_duplicates("deal_id").rename(columns={"deal_id": "id"})
+    changes = pd.DataFrame(
+        {
+            "deal_id": range(1, 101),
+            "time": pd.Timestamp("2026-01-01 01:00", tz="UTC"),
+            "field_key": "status",
+            "old_value": None,
+            "new_value": "open",
+        }
+    )
+    visits = stage_visits(deals, history, changes)
+    before = visits.groupby("deal_id")[["left_at"]].shift()["left_at"]
+    assert (visits["left_at"].isna() | (visits["entered_at"] <= visits["left_at"])).all()
+    assert before.notna().sum() > 100
+    assert not (visits["entered_at"] < before).any()
