@@ -368,7 +368,8 @@ def check_history(world: World) -> None:
     rows = _history_rows(world)
     # Of a move that leaves a row of the pipeline alone, looks tell the stage, and nothing of the time between them.
     # The two rows of one move may lie a second apart.
-    exact = [state.time + timedelta(seconds=2) for deal in world.deals.values() for state in deal.states]
+    times = {state.time for deal in world.deals.values() for state in deal.states}
+    exact = [time + timedelta(seconds=2) for time in sorted(times) if times.isdisjoint(time + timedelta(seconds=s) for s in (1, 2, 3))]
     for when in sorted({*world.looked, *(exact[::7] if world.rows_of_moves != "pipeline only" else [])}):
         states = states_at(rows, "deal_id", ("stage_id", "pipeline_id", "status"), pd.Timestamp(when), "UTC")
         values = zip(states.index, states["status"], states["stage_id"], states["pipeline_id"], strict=True)
