@@ -92,7 +92,9 @@ def _is_deep(value: object) -> bool:
 
 
 def any_text(value: object) -> str:
-    """Return any value as text: strings as they are, everything else as JSON."""
+    """Return any value as text: strings as they are, everything else as JSON, which has no infinities."""
+    if isinstance(value, float) and not math.isfinite(value):
+        raise UnfitError
     return clean(value) if isinstance(value, str) else json_text(value)
 
 
@@ -110,7 +112,8 @@ def integer(value: object) -> int:
     if isinstance(value, str):
         value = _whole(value)
     elif isinstance(value, float) and value.is_integer():
-        value = int(value)
+        # Beyond 2**53 the digits that JSON writes are what the server meant, not those of the nearest float.
+        value = int(value) if abs(value) <= 2**53 else _whole(repr(value))
     # The least integer of 64 bits means null where integers are counted with.
     if isinstance(value, int) and not isinstance(value, bool) and abs(value) < 2**63:
         return value
