@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -152,7 +153,13 @@ def write(company: Any, kind: str, which: int) -> None:
         getattr(company, f"{kind}_deal")(deal["id"])
 
 
-@settings(max_examples=10, deadline=None, suppress_health_check=list(HealthCheck))
+# `make test` takes the same lives every time; `make chaos` takes others each time.
+@settings(
+    max_examples=int(os.environ.get("PDFRAME_LOOKS", "10")),
+    derandomize="PDFRAME_LOOKS" not in os.environ,
+    deadline=None,
+    suppress_health_check=list(HealthCheck),
+)
 @given(
     steps=st.lists(STEPS, min_size=5, max_size=40),
     flags=st.tuples(*[st.booleans()] * 4),
