@@ -1,4 +1,4 @@
-"""Puts small parts of a table together before they become so many that each look at the table is slow.
+"""Puts small parts of a table together before their number makes each look at the table slow.
 
 Every sync adds small parts to some tables: each look at the deals adds one to the kept history.
 Opening a part costs about a millisecond, whatever is in it, so thousands of them cost seconds.
@@ -22,7 +22,7 @@ from pdframe.files import Part
 PARTS_OF_A_LEVEL = 10
 SMALL_ROWS = 5_000
 SMALL_BYTES = 128 * 1024
-# A part that is put together takes at most so many bytes in memory.
+# A part that is put together takes at most this many bytes in memory.
 MERGED_BYTES = 8 * 1024 * 1024
 
 

@@ -48,7 +48,7 @@ KEPT = "What was cached before is kept."
 ROWS_PER_PART = 200_000
 BYTES_PER_PART = 64 * 1024 * 1024
 COLUMNS_AT_ONCE = 16
-# From so many small parts on, all columns are read at once.
+# From this many small parts on, all columns are read at once.
 MANY_SMALL = 100
 ROWS_READ_TOGETHER = 50_000
 MANIFEST = "manifest.json"

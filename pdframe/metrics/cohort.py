@@ -327,7 +327,7 @@ def _say_bounded(bounded: int, deals: int, gone: int) -> None:
 
 
 def way_out(deals: int, gone: int = 0) -> str:
-    """How to get the exact history of so many deals, and what it costs; `gone` of them are deleted."""
+    """Return how to get the exact history of some deals, and what it costs; `gone` of them are deleted."""
     if 0 < deals == gone:
         return "there is nothing to load: all of these deals are deleted."
     left = deals - gone

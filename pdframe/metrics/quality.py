@@ -31,7 +31,7 @@ from pdframe.metrics.line_values import differs
 from pdframe.metrics.states import DELETED, LOST, OPEN, UNKNOWN, WON, Deleted, States, changed_after, check_deleted, deleted_rows, states
 
 BULK = 10
-"""How many deals created in one second are taken for an import: nobody types that fast, and an integration rarely is."""
+"""How many deals created in one second are taken for an import: people do not type that fast, and integrations rarely write that fast."""
 
 _TOLD = {"won": WON, "lost": LOST, "deleted": DELETED}
 

@@ -14,7 +14,7 @@ import pyarrow as pa
 from pdframe.errors import DamagedError
 from pdframe.store import Manifest, Store
 
-# Once there are so many rows for each record, the old ones go.
+# Once there are this many rows for each record, the old ones go.
 MOST_ROWS_PER_RECORD = 2
 _SCHEMA = pa.schema(
     [

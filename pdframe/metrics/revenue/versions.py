@@ -283,7 +283,7 @@ def _day_of(micros: pd.Series[Any], tz: str) -> Ints:
 
 
 def _added(lines: pd.DataFrame, tz: str, begin: pd.Timestamp | None) -> Ints:
-    """The day on which each line was added where that is after the first look; else `NULL`, as nobody looked before."""
+    """The day on which each line was added where that is after the first look; else `NULL`, as there was no look before."""
     if begin is None or "add_time" not in lines.columns:
         return np.full(len(lines), NULL)
     added = times(lines, "add_time", tz)
