@@ -73,6 +73,11 @@ def state_of(company: Any) -> pa.Table:
     return pa.Table.from_pandas(frame, preserve_index=False)
 
 
+def archived(company: Any) -> set[int]:
+    """The deals that are in the archive now."""
+    return {deal for deal, row in company.tables["deals"].items() if row["is_archived"]}
+
+
 def check_form(visits: pd.DataFrame) -> None:
     """Columns, dtypes, order, counts; bounds in order; no two stays of a deal overlap."""
     assert list(visits.columns) == COLUMNS
@@ -100,22 +105,34 @@ def check_form(visits: pd.DataFrame) -> None:
     assert visits["deal_id"].is_monotonic_increasing
 
 
-def check_against_truth(visits: pd.DataFrame, truth: Sequence[Any], looks: Sequence[tuple[int, int]]) -> None:
+class Look(NamedTuple):
+    """When a look at the deals began and ended, and which of them moved into or out of the archive between its requests.
+
+    The API has one list of live and one of archived deals. A deal that changes places between the two requests may be in neither.
+    """
+
+    began: int
+    ended: int
+    moved: frozenset[int] = frozenset()
+
+
+def check_against_truth(visits: pd.DataFrame, truth: Sequence[Any], looks: Sequence[Look]) -> None:
     """No stay contradicts what really happened.
 
     Each stay stands for a true one, in order, whose entry and exit lie within its bounds. True stays of one stage that follow on each
-    other may stand together for one where nobody can have seen the deal closed between them: no look fell into that time. Where no true
-    stay is missing between two, the end is the true one.
+    other may stand together for one where no look can have seen the deal closed between them. Where no true stay is missing between
+    two, the end is the true one.
     """
     true_by: dict[int, list[Any]] = {}
     for visit in truth:
         true_by.setdefault(visit.deal_id, []).append(visit)
     for deal, rows in groupby(rows_of(visits), key=lambda row: row.deal_id):
         true = true_by[deal]
+        seeing = [look for look in looks if deal not in look.moved]
         matches: list[tuple[int, int, Told]] = []
         start = 0
         for row in rows:
-            found = _match(row, true, start, looks)
+            found = _match(row, true, start, seeing)
             assert found is not None, (row, true[start:], matches)
             matches.append((*found, row))
             start = found[1] + 1
@@ -127,14 +144,14 @@ def check_against_truth(visits: pd.DataFrame, truth: Sequence[Any], looks: Seque
                 assert true[last].end in taken, (row, true[last])
 
 
-def _match(row: Told, true: list[Any], start: int, looks: Sequence[tuple[int, int]]) -> tuple[int, int] | None:
+def _match(row: Told, true: list[Any], start: int, looks: Sequence[Look]) -> tuple[int, int] | None:
     """The run of true stays that ends first and fits."""
     for last in range(start, len(true)):
         for first in range(last, start - 1, -1):
             visit = true[first]
             if (visit.pipeline_id, visit.stage_id) != (row.pipeline_id, row.stage_id):
                 break
-            if first < last and any(visit.left_at <= begun and ended < true[first + 1].entered_at for begun, ended in looks):
+            if first < last and any(visit.left_at <= look.began and look.ended < true[first + 1].entered_at for look in looks):
                 break
             if _fits(visit.entered_at, row.entered_after, row.entered_at) and _fits(true[last].left_at, row.left_after, row.left_at):
                 return first, last

@@ -59,7 +59,7 @@ class Staying(RuleBasedStateMachine):
         self.account = sandbox.connect(seed=seed, deals=deals, switches=switches, burst=1_000_000, progress=False, max_age=None)
         self.company = self.account.company_model
         self.life = Life(self.company)
-        self.looks: list[tuple[int, int]] = []
+        self.looks: list[stays.Look] = []
         self.look(True, [])
 
     def teardown(self) -> None:
@@ -105,12 +105,15 @@ class Staying(RuleBasedStateMachine):
     def _while_living(self, writes: list[tuple[str, int]], act: Any) -> None:
         assert self.account is not None
         began, todo, ask = self.company.now, list(writes), self.account._client.get_json
+        moved: set[int] = set()
 
         def living(*arguments: Any, **options: Any) -> Any:
             answer = ask(*arguments, **options)
             with self.company.lock:  # requests are under way side by side
                 if todo:
+                    before = stays.archived(self.company)
                     self.write(*todo.pop(0))
+                    moved.update(before ^ stays.archived(self.company))
             return answer
 
         self.account._client.get_json = living  # type: ignore[method-assign]
@@ -120,7 +123,7 @@ class Staying(RuleBasedStateMachine):
                 act(self.account)
         finally:
             self.account._client.get_json = ask  # type: ignore[method-assign]
-        self.looks.append((began, self.company.now))
+        self.looks.append(stays.Look(began, self.company.now, frozenset(moved)))
 
     def check(self, *, now: bool) -> list[tuple[Any, ...]]:
         """The form at any time; against the truth where the looks may know all of it."""
