@@ -8,26 +8,53 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from pdframe.metrics.columns import Flags, Floats, dates, days_between, equals, ids, looked_up, one_row_each, ratio, say_uncountable, times
-from pdframe.metrics.inputs import DAY, in_zone, local_date, moment, need, warn, zone_of
-from pdframe.metrics.known import NEVER, VISITS, in_micros, on_show, visited
-from pdframe.metrics.states import OPEN, changed_after, deleted_by, states
-from pdframe.metrics.survival import kaplan_meier
+from pdframe.metrics._arguments import DAY, in_zone, local_date, moment, need, warn, zone_of
+from pdframe.metrics._columns import (
+    Flags,
+    Floats,
+    dates,
+    days_between,
+    equals,
+    ids,
+    looked_up,
+    one_row_each,
+    ratio,
+    say_uncountable,
+    times,
+)
+from pdframe.metrics._known_at import NEVER, VISITS, in_micros, on_show, visited
+from pdframe.metrics._states import OPEN, changed_after, deleted_by, states
+from pdframe.metrics._survival import kaplan_meier
 
 _TOLD = ("title", "owner_id")
-_DEALS = ("id", "status", "pipeline_id", "stage_id", "add_time", "update_time", "expected_close_date")
+_DEALS = (
+    "id",
+    "status",
+    "pipeline_id",
+    "stage_id",
+    "add_time",
+    "update_time",
+    "expected_close_date",
+)
 _STAGES = ("id", "name", "is_deal_rot_enabled", "days_to_rotten")
 
 
 def deal_aging(
-    deals: pd.DataFrame, visits: pd.DataFrame, stages: pd.DataFrame, *, as_of: str | date | pd.Timestamp, tz: str | None = None
+    deals: pd.DataFrame,
+    visits: pd.DataFrame,
+    stages: pd.DataFrame,
+    *,
+    as_of: str | date | pd.Timestamp,
+    tz: str | None = None,
 ) -> pd.DataFrame:
-    """Open deals with their days in stage, what is usual there, and whether they are rotten or past their expected close.
+    """Open deals with their days in stage, what is usual there, and whether they are rotten or past
+    their expected close.
 
     Parameters
     ----------
     deals
-        One row a deal, with id, pipeline_id, stage_id, status, add_time, update_time, won_time, lost_time, expected_close_date.
+        One row a deal, with id, pipeline_id, stage_id, status, add_time, update_time, won_time,
+        lost_time, expected_close_date.
     visits
         One row a stay of a deal in a stage, as `account.stage_visits()` gives it.
     stages
@@ -35,38 +62,48 @@ def deal_aging(
     as_of
         What happened after it is unknown; a bare date is the end of that day.
     tz
-        Timezone of naive times, and of the day that `as_of` is on; None: the frames' `attrs["tz"]`, which the loaders set, else UTC.
+        Timezone of naive times, and of the day that `as_of` is on; None: the frames' `attrs["tz"]`,
+        which the loaders set, else UTC.
 
     Returns
     -------
     DataFrame
         One row a deal open at `as_of`, in order of deal_id:
 
-        - deal_id; title, owner_id where `deals` has them; pipeline_id, stage_id, stage (name; null: no such stage in `stages`)
+        - deal_id; title, owner_id where `deals` has them; pipeline_id, stage_id, stage (name; null:
+          no such stage in `stages`)
         - entered_at (UTC), days_in_stage: null where no visit tells, or the entry is only bounded
-        - median_days: median of the stage by Kaplan-Meier, open stays censored, as `stage_velocity` has it; null where it is not reached
-        - share_longer: share of the stage's completed stays that were longer than this one has lasted; null where there is none
-        - days_idle: since the last update or the entry into the stage; days_to_rotten: the stage's, null where it lets no deal rot; rotten:
-          whether days_idle has reached it, False where the stage lets no deal rot
-        - expected_close_date; days_past_close: whole days since it, 0 where it is not past, null where none is set
+        - median_days: median of the stage by Kaplan-Meier, open stays censored, as `stage_velocity`
+          has it; null where it is not reached
+        - share_longer: share of the stage's completed stays that were longer than this one has
+          lasted; null where there is none
+        - days_idle: since the last update or the entry into the stage; days_to_rotten: the stage's,
+          null where it lets no deal rot; rotten: whether days_idle has reached it, False where the
+          stage lets no deal rot
+        - expected_close_date; days_past_close: whole days since it, 0 where it is not past, null
+          where none is set
 
-        What `deals` says of a deal that changed after `as_of` may not have been so then: title, owner_id, expected_close_date,
-        days_past_close, days_idle and (unless the deal cannot have been idle long enough) rotten are null, and a warning counts the deals.
+        What `deals` says of a deal that changed after `as_of` may not have been so then: title,
+        owner_id, expected_close_date, days_past_close, days_idle and (unless the deal cannot have
+        been idle long enough) rotten are null, and a warning counts the deals.
 
     Raises
     ------
     ArgumentError
-        A column is missing or holds something else, a stay contradicts itself or comes twice, `as_of` is no time.
+        A column is missing or holds something else, a stay contradicts itself or comes twice,
+        `as_of` is no time.
 
     Notes
     -----
     Stays are known as in `stage_velocity`, those of a deal that was deleted after it was closed
-    left out. A deal is where its visits say; a deal that none of them knows by `as_of` is open, and in the
-    stage it is in, as `deals` says. Completed stays count if both ends are exact and they were under observation before they ended
-    (`seen_at`): what is found only when it is over was found because it was over. A warning counts the others and tells how to get them;
-    where nothing is left, median_days and share_longer are null. A deal that `deals` knows as deleted by `as_of` (`is_deleted`, and since
-    when `deleted_time`, else the last update) is not open, whatever its visits say. No time is below 0: an update or a creation dated after
-    `as_of` tells nothing of how long a deal has been idle.
+    left out. A deal is where its visits say; a deal that none of them knows by `as_of` is open, and
+    in the stage it is in, as `deals` says. Completed stays count if both ends are exact and they
+    were under observation before they ended (`seen_at`): what is found only when it is over was
+    found because it was over. A warning counts the others and tells how to get them; where nothing
+    is left, median_days and share_longer are null. A deal that `deals` knows as deleted by `as_of`
+    (`is_deleted`, and since when `deleted_time`, else the last update) is not open, whatever its
+    visits say. No time is below 0: an update or a creation dated after `as_of` tells nothing of how
+    long a deal has been idle.
     """
     tz = zone_of(tz, deals, visits, stages)
     deals = need(deals, "deals", [*_DEALS])
@@ -82,14 +119,38 @@ def deal_aging(
     where = result["stage_id"]
     result["stage"] = looked_up(where, placed["name"]).astype("str")
     result["days_in_stage"] = days_between(result["entered_at"], now)
-    result["median_days"], result["share_longer"] = _usual(stays, where, result["days_in_stage"].to_numpy(np.float64))
+    result["median_days"], result["share_longer"] = _usual(
+        stays, where, result["days_in_stage"].to_numpy(np.float64)
+    )
     allowed = equals(placed, "is_deal_rot_enabled", True)
     limit = looked_up(where, ids(placed, "days_to_rotten").where(allowed))
     result["days_to_rotten"] = limit
     _judge(result, limit, local_date(pd.Series([now]), tz).iloc[0], now)
     told = [column for column in _TOLD if column in deals.columns]
-    order = ["deal_id", *told, "pipeline_id", "stage_id", "stage", "entered_at", "days_in_stage", "median_days", "share_longer"]
-    return in_zone(result[[*order, "days_idle", "days_to_rotten", "rotten", "expected_close_date", "days_past_close"]], tz)
+    order = [
+        "deal_id",
+        *told,
+        "pipeline_id",
+        "stage_id",
+        "stage",
+        "entered_at",
+        "days_in_stage",
+        "median_days",
+        "share_longer",
+    ]
+    return in_zone(
+        result[
+            [
+                *order,
+                "days_idle",
+                "days_to_rotten",
+                "rotten",
+                "expected_close_date",
+                "days_past_close",
+            ]
+        ],
+        tz,
+    )
 
 
 def _stays(visits: pd.DataFrame, tz: str, now: pd.Timestamp) -> pd.DataFrame:
@@ -123,13 +184,18 @@ def _report_unwatched(stays: pd.DataFrame) -> None:
     found = missed["deal_id"].nunique()
     if len(missed):
         warn(
-            f"{len(missed)} completed stays are left out of median_days and share_longer: they were found only after their end, or their "
-            f"times are not known exactly. For these load account.deal_changes(ids): 20 tokens a deal, {found} deals = {20 * found} tokens."
+            f"{len(missed)} completed stays are left out of median_days and share_longer: they were"
+            " found only after their end, or their times are not known exactly. For these load"
+            f" account.deal_changes(ids): 20 tokens a deal, {found} deals = {20 * found} tokens."
         )
 
 
-def _open_deals(deals: pd.DataFrame, stays: pd.DataFrame, visited: pd.Series[Any], tz: str, now: pd.Timestamp) -> pd.DataFrame:
-    """One row a deal open at `now`: where it is, since when, and what `deals` tells of it. `visited`: deals that visits know."""
+def _open_deals(
+    deals: pd.DataFrame, stays: pd.DataFrame, visited: pd.Series[Any], tz: str, now: pd.Timestamp
+) -> pd.DataFrame:
+    """One row a deal open at `now`: where it is, since when, and what `deals` tells of it.
+    `visited`: deals that visits know.
+    """
     own, changed = one_row_each(deals, "deals"), changed_after(deals, tz, now)
     told = pd.DataFrame({"deal_id": own, "changed": changed})
     for column in _TOLD:
@@ -141,27 +207,42 @@ def _open_deals(deals: pd.DataFrame, stays: pd.DataFrame, visited: pd.Series[Any
     told["touched"] = touched.mask(touched > now)
     columns = ["deal_id", "pipeline_id", "stage_id", "entered_at", "since"]
     there = stays["open"] & ~stays["deal_id"].isin(own[deleted_by(deals, tz, now)])
-    current = stays.loc[there, columns].sort_values(["deal_id", "since"], kind="stable").drop_duplicates("deal_id", keep="last")
+    current = (
+        stays.loc[there, columns]
+        .sort_values(["deal_id", "since"], kind="stable")
+        .drop_duplicates("deal_id", keep="last")
+    )
     bare = (states(deals, tz, now).state == OPEN) & ~own.isin(visited).to_numpy()
-    place = pd.DataFrame({"deal_id": own, **{column: ids(deals, column).mask(changed) for column in columns[1:3]}})[bare]
-    found: pd.DataFrame = pd.concat([current, place], ignore_index=True).merge(told, on="deal_id", how="left")
+    place = pd.DataFrame(
+        {"deal_id": own, **{column: ids(deals, column).mask(changed) for column in columns[1:3]}}
+    )[bare]
+    found: pd.DataFrame = pd.concat([current, place], ignore_index=True).merge(
+        told, on="deal_id", how="left"
+    )
     found = found.sort_values("deal_id", ignore_index=True)
     late = int(found["changed"].eq(True).sum())
     if late:
         warn(
-            f"{late} open deals changed after {now:%Y-%m-%d %H:%M} UTC: what they said of owner, expected close and idleness then is not "
-            "in this frame, and is null. Pass deals as they were known then, from account.as_of(...), where history was kept."
+            f"{late} open deals changed after {now:%Y-%m-%d %H:%M} UTC: what they said of owner,"
+            " expected close and idleness then is not in this frame, and is null. Pass deals as"
+            " they were known then, from account.as_of(...), where history was kept."
         )
-    found["touched"] = found["touched"].mask(found["touched"] < found["entered_at"], found["entered_at"])
+    found["touched"] = found["touched"].mask(
+        found["touched"] < found["entered_at"], found["entered_at"]
+    )
     return found
 
 
 def _usual(stays: pd.DataFrame, where: pd.Series[Any], days: Floats) -> tuple[Floats, Floats]:
-    """The median of each deal's stage, and the share of its completed stays that were longer than `days`."""
+    """The median of each deal's stage, and the share of its completed stays that were longer than
+    `days`.
+    """
     sample = stays[stays["counts"] & stays["stage_id"].notna()]
     codes, found = pd.factorize(sample["stage_id"], sort=True)
     duration, done = sample["duration"].to_numpy(np.float64), ~sample["open"].to_numpy(np.bool_)
-    curves = kaplan_meier(duration, done, codes, len(found), entry=sample["entry"].to_numpy(np.float64))
+    curves = kaplan_meier(
+        duration, done, codes, len(found), entry=sample["entry"].to_numpy(np.float64)
+    )
     place = np.asarray(pd.Index(found).get_indexer(pd.Index(where)), dtype=np.int64)
     # The last, empty place is that of stages without a sample.
     median = np.append(curves.quantile(0.5)[0], np.nan)[place]
@@ -169,12 +250,20 @@ def _usual(stays: pd.DataFrame, where: pd.Series[Any], days: Floats) -> tuple[Fl
     # Ranks make one key of stage and length, which all deals look up at once.
     order = np.unique(np.concatenate((finished, days)), return_inverse=True)[1]
     key = np.sort(stage * len(order) + order[: len(finished)])
-    start, stop = np.searchsorted(key, place * len(order)), np.searchsorted(key, (place + 1) * len(order))
-    longer = ratio(stop - np.searchsorted(key, place * len(order) + order[len(finished) :], side="right"), stop - start)
+    start, stop = (
+        np.searchsorted(key, place * len(order)),
+        np.searchsorted(key, (place + 1) * len(order)),
+    )
+    longer = ratio(
+        stop - np.searchsorted(key, place * len(order) + order[len(finished) :], side="right"),
+        stop - start,
+    )
     return median, np.where((place < 0) | np.isnan(days), np.nan, longer)
 
 
-def _judge(result: pd.DataFrame, limit: pd.Series[Any], today: pd.Timestamp, now: pd.Timestamp) -> None:
+def _judge(
+    result: pd.DataFrame, limit: pd.Series[Any], today: pd.Timestamp, now: pd.Timestamp
+) -> None:
     """Add days_idle, rotten and days_past_close."""
     idle = days_between(result["touched"], now)
     unknown: Flags = np.isnan(idle)

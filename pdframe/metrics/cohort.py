@@ -1,4 +1,6 @@
-"""The deals of a funnel: who came into the pipeline when, which stages each reached and how it went on from there."""
+"""The deals of a funnel: who came into the pipeline when, which stages each reached and how it went
+on from there.
+"""
 
 from __future__ import annotations
 
@@ -11,12 +13,34 @@ import numpy as np
 import pandas as pd
 
 from pdframe.errors import ArgumentError
-from pdframe.metrics.by import attributes
-from pdframe.metrics.columns import NO_ID, equals, ids, one_row_each, plain_ids
-from pdframe.metrics.inputs import DAY, NULL, grouped, keys, micros, moment, need, warn, window, zone_of
-from pdframe.metrics.known import CHANGED_PIPELINE, CHANGELOG, DELETED, LOST, NEVER, VISITS, WON, Known, in_micros, visited
-from pdframe.metrics.states import Deleted
-from pdframe.metrics.survival import Flags, Floats, Ints
+from pdframe.metrics._arguments import (
+    DAY,
+    NULL,
+    grouped,
+    keys,
+    micros,
+    moment,
+    need,
+    warn,
+    window,
+    zone_of,
+)
+from pdframe.metrics._columns import NO_ID, equals, ids, one_row_each, plain_ids
+from pdframe.metrics._grouping import attributes
+from pdframe.metrics._known_at import (
+    CHANGED_PIPELINE,
+    CHANGELOG,
+    DELETED,
+    LOST,
+    NEVER,
+    VISITS,
+    WON,
+    Known,
+    in_micros,
+    visited,
+)
+from pdframe.metrics._states import Deleted
+from pdframe.metrics._survival import Flags, Floats, Ints
 
 Skipped: TypeAlias = Literal["implied", "touched", "strict"]
 Time: TypeAlias = str | date | pd.Timestamp
@@ -24,7 +48,8 @@ Time: TypeAlias = str | date | pd.Timestamp
 STATES = ("advanced", "lost", "left", "open")
 IN_ADVANCE, IN_LOST, IN_LEFT, IN_OPEN = range(4)
 
-# A deal that looks found within this many days of its coming counts as seen from the start: looks a day apart miss no deal for long.
+# A deal that looks found within this many days of its coming counts as seen from the start: looks a
+# day apart miss no deal for long.
 _SOON = 1.0
 
 
@@ -45,7 +70,8 @@ class Reached:
     outcome, outcome_at
         The same with winning in place of advancing.
     entry
-        Days after reaching from which on it was under observation; 0: from the start; infinite: when it was reached is not known.
+        Days after reaching from which on it was under observation; 0: from the start; infinite:
+        when it was reached is not known.
     """
 
     deal: Ints
@@ -75,7 +101,8 @@ class Cohort:
     Parameters
     ----------
     stages
-        Id, order_nr and name of the pipeline's stages in their order, then a row for `won` with null id and order.
+        Id, order_nr and name of the pipeline's stages in their order, then a row for `won` with
+        null id and order.
     deal
         Ids.
     keys, group
@@ -89,7 +116,8 @@ class Cohort:
     seen
         When it was first seen.
     before
-        How many stages lie before the one that looks found it in: if it reached them, nobody knows when.
+        How many stages lie before the one that looks found it in: if it reached them, nobody knows
+        when.
     skipped
         What counts as reaching a stage.
     tz
@@ -112,7 +140,8 @@ class Cohort:
     def reached(self) -> Iterator[Reached]:
         """Yield each stage in its order, then the win."""
         count = len(self.visited)
-        # First visit to a later stage, or the win; from behind, for every stage rests on those after it.
+        # First visit to a later stage, or the win; from behind, for every stage rests on those
+        # after it.
         later = np.empty_like(self.visited)
         ahead = self.won
         for place in range(count - 1, -1, -1):
@@ -162,13 +191,17 @@ def cohort(
     tz: str | None,
     columns: Sequence[str],
 ) -> Cohort:
-    """Read the arguments of a funnel, whose own columns are `columns`; warn of what the visits cannot tell."""
+    """Read the arguments of a funnel, whose own columns are `columns`; warn of what the visits
+    cannot tell.
+    """
     tz = zone_of(tz, visits, stages, deals)
     visits = need(visits, "visits", VISITS)
     stages = need(stages, "stages", ("id", "order_nr", "name", "pipeline_id"))
     names = keys(by, columns)
     if skipped not in get_args(Skipped):
-        raise ArgumentError(f"skipped is one of {', '.join(map(repr, get_args(Skipped)))}, not {skipped!r}.")
+        raise ArgumentError(
+            f"skipped is one of {', '.join(map(repr, get_args(Skipped)))}, not {skipped!r}."
+        )
     now = moment(as_of, tz, "as_of", end_of_day=True)
     start, end = window(since, until, tz)
     stays = visited(visits, now, tz, deleted)
@@ -191,13 +224,18 @@ def cohort(
     at = np.flatnonzero(place >= 0)[::-1]
     reached[place[at], number[at]] = stays.entered[inside[at]]
     last = inside[np.append(first[1:], len(inside)) - 1 if len(first) else first]
-    # A closing that was undone is no event: a deal that stays elsewhere by now left this pipeline, whatever its last stay here ended with.
+    # A closing that was undone is no event: a deal that stays elsewhere by now left this pipeline,
+    # whatever its last stay here ended with.
     elsewhere = ~stays.last[last]
     after = np.where(elsewhere, last + 1, last)
     became = np.where(elsewhere, CHANGED_PIPELINE, stays.became[last])
     became_at = np.where(elsewhere, stays.entered[after], stays.became_at[last])
     won = np.where(became == WON, became_at, NEVER)
-    state = np.select([became == LOST, (became == CHANGED_PIPELINE) | (became == DELETED)], [IN_LOST, IN_LEFT], IN_OPEN)
+    state = np.select(
+        [became == LOST, (became == CHANGED_PIPELINE) | (became == DELETED)],
+        [IN_LOST, IN_LEFT],
+        IN_OPEN,
+    )
     state_at = np.where(state == IN_OPEN, in_micros(now), became_at)
     group_of = grouped(attributes(visits, stays, deals, names, inside[first]), names)
     opening = np.searchsorted(stays.deal, members)
@@ -209,10 +247,16 @@ def cohort(
     say_unseen(stays, pipelines == pipeline)
     _say_missing(int((place < 0).sum()))
     gone = became == DELETED
-    late = looked & ((place[first] > 0) | (stays.seen[opening] - stays.entered[opening] > _SOON * DAY))
+    late = looked & (
+        (place[first] > 0) | (stays.seen[opening] - stays.entered[opening] > _SOON * DAY)
+    )
     _say_late(found, int(late.sum()), int((late & gone).sum()))
-    entered_after, left_after = (micros(visits[name], tz, name) for name in ("entered_after", "left_after"))
-    bounded = (entered_after[rows] != NULL) | ((left_after[stays.closing[inside]] != NULL) & (stays.left[inside] != NEVER))
+    entered_after, left_after = (
+        micros(visits[name], tz, name) for name in ("entered_after", "left_after")
+    )
+    bounded = (entered_after[rows] != NULL) | (
+        (left_after[stays.closing[inside]] != NULL) & (stays.left[inside] != NEVER)
+    )
     unclear = np.unique(number[bounded])
     _say_bounded(len(unclear), len(members), int(gone[unclear].sum()))
     return found
@@ -227,19 +271,35 @@ def pipeline_of(given: int | None, visited: Ints, stages: pd.DataFrame) -> int:
         if isinstance(given, bool) or not (whole or isinstance(given, int | np.integer)):
             raise ArgumentError(f"pipeline_id={given!r} is no id of a pipeline.")
         if int(given) not in there:
-            raise ArgumentError(f"stages has none of pipeline {int(given)}; it has those of {_listed(there)}.")
+            raise ArgumentError(
+                f"stages has none of pipeline {int(given)}; it has those of {_listed(there)}."
+            )
         return int(given)
     held = visited if len(visited) else there
-    held = held[:1] if len(held) and held[0] != NO_ID and (held == held[0]).all() else np.unique(held[held != NO_ID])
+    held = (
+        held[:1]
+        if len(held) and held[0] != NO_ID and (held == held[0]).all()
+        else np.unique(held[held != NO_ID])
+    )
     if len(held) != 1:
-        raise ArgumentError(f"Give pipeline_id: stages of several pipelines have no common order, and there are {_listed(held)}.")
+        raise ArgumentError(
+            "Give pipeline_id: stages of several pipelines have no common order, and there are"
+            f" {_listed(held)}."
+        )
     if held[0] not in there:
-        raise ArgumentError(f"stages has none of pipeline {held[0]}, which the visits are of; it has those of {_listed(there)}.")
+        raise ArgumentError(
+            f"stages has none of pipeline {held[0]}, which the visits are of; it has those of"
+            f" {_listed(there)}."
+        )
     return int(held[0])
 
 
-def came_in(deal: Ints, entered: Ints, start: pd.Timestamp | None, end: pd.Timestamp | None) -> Flags:
-    """Which stays are of deals whose first one, in order of deal and time, began in [start, end)."""
+def came_in(
+    deal: Ints, entered: Ints, start: pd.Timestamp | None, end: pd.Timestamp | None
+) -> Flags:
+    """Which stays are of deals whose first one, in order of deal and time, began in [start,
+    end).
+    """
     new = np.ones(len(deal), bool)
     new[1:] = deal[1:] != deal[:-1]
     came = entered[new]
@@ -262,9 +322,15 @@ def own_stages(stages: pd.DataFrame, pipeline: int) -> pd.DataFrame:
     if "is_deleted" in own:
         own = own[~equals(own, "is_deleted", True)]
     own = pd.DataFrame(
-        {"stage_id": one_row_each(own, "stages"), "stage": own["name"].astype("str"), "order_nr": ids(own, "order_nr")}
+        {
+            "stage_id": one_row_each(own, "stages"),
+            "stage": own["name"].astype("str"),
+            "order_nr": ids(own, "order_nr"),
+        }
     ).sort_values(["order_nr", "stage_id"], na_position="last")
-    won = pd.DataFrame({"stage_id": [None], "stage": ["won"], "order_nr": [None]}).astype(own.dtypes.to_dict())
+    won = pd.DataFrame({"stage_id": [None], "stage": ["won"], "order_nr": [None]}).astype(
+        own.dtypes.to_dict()
+    )
     both: pd.DataFrame = pd.concat([own, won], ignore_index=True)
     return both
 
@@ -284,10 +350,14 @@ def say_unseen(stays: Known, of_pipeline: Flags) -> None:
     late = of_pipeline[stays.hidden]
     late = late & ~np.isin(stays.hidden_deal, stays.deal) if late.any() else late
     if late.any():
-        unseen, until = len(np.unique(stays.hidden_deal[late])), pd.Timestamp(int(stays.hidden_seen[late].max()), unit="us")
+        unseen, until = (
+            len(np.unique(stays.hidden_deal[late])),
+            pd.Timestamp(int(stays.hidden_seen[late].max()), unit="us"),
+        )
         warn(
-            f"{unseen:,} deals had come by as_of but were first seen after it, the last at {until:%Y-%m-%d %H:%M:%S} UTC, and are left "
-            f"out: a look tells only of deals that were still there. Take a later as_of, or {way_out(unseen)}"
+            f"{unseen:,} deals had come by as_of but were first seen after it, the last at"
+            f" {until:%Y-%m-%d %H:%M:%S} UTC, and are left out: a look tells only of deals that"
+            f" were still there. Take a later as_of, or {way_out(unseen)}"
         )
 
 
@@ -295,8 +365,9 @@ def _say_missing(visits: int) -> None:
     """Warn of visits to stages that have no place."""
     if visits:
         warn(
-            f"{visits:,} visits are to stages that `stages` does not hold (deleted ones?). Their place in the pipeline is not known: they "
-            "count as visits to the pipeline and for how a deal ended, and for no stage."
+            f"{visits:,} visits are to stages that `stages` does not hold (deleted ones?). Their"
+            " place in the pipeline is not known: they count as visits to the pipeline and for how"
+            " a deal ended, and for no stage."
         )
 
 
@@ -311,9 +382,10 @@ def _say_late(found: Cohort, late: int, gone: int) -> None:
     """Warn of deals whose way up to the first look is not known; `gone` of them are deleted."""
     if late:
         warn(
-            f"{late:,} of {len(found.deal):,} deals are known from looks alone, the first of which came after the deal. What it did before "
-            f"is not known: {_BEFORE[found.skipped]}, and rates follow these deals only from the first look on, and from the stage that it "
-            f"found. For their exact history {way_out(late, gone)}"
+            f"{late:,} of {len(found.deal):,} deals are known from looks alone, the first of which"
+            f" came after the deal. What it did before is not known: {_BEFORE[found.skipped]}, and"
+            " rates follow these deals only from the first look on, and from the stage that it"
+            f" found. For their exact history {way_out(late, gone)}"
         )
 
 
@@ -321,15 +393,20 @@ def _say_bounded(bounded: int, deals: int, gone: int) -> None:
     """Warn of deals with times that are only bounded; `gone` of them are deleted."""
     if bounded:
         warn(
-            f"{bounded:,} of {deals:,} deals have a time that is only known to lie between two looks: the latest possible counts. For "
-            f"exact times {way_out(bounded, gone)}"
+            f"{bounded:,} of {deals:,} deals have a time that is only known to lie between two"
+            f" looks: the latest possible counts. For exact times {way_out(bounded, gone)}"
         )
 
 
 def way_out(deals: int, gone: int = 0) -> str:
-    """Return how to get the exact history of some deals, and what it costs; `gone` of them are deleted."""
+    """Return how to get the exact history of some deals, and what it costs; `gone` of them are
+    deleted.
+    """
     if 0 < deals == gone:
         return "there is nothing to load: all of these deals are deleted."
     left = deals - gone
     beside = f" The other {gone:,} are deleted: nothing can be loaded for them." if gone else ""
-    return f"load account.deal_changes(): 20 tokens a deal, {left:,} deals = {20 * left:,} tokens.{beside}"
+    return (
+        f"load account.deal_changes(): 20 tokens a deal, {left:,} deals = {20 * left:,}"
+        f" tokens.{beside}"
+    )

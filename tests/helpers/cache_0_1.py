@@ -1,8 +1,9 @@
-"""A cache as version 0.1.0 wrote it (tests/contract/cache_0_1), and the company's past that it shows.
+"""A cache as version 0.1.0 wrote it (tests/contract/cache_0_1), and the company's past that it
+shows.
 
 The folder was written once, by this file, with the code of version 0.1.0. Never write it again with
-later code: it stands for the caches that users have. `live` makes the same past at a new company, so
-that a sandbox serves the state in which the cache was left.
+later code: it stands for the caches that users have. `live` makes the same past at a new company,
+so that a sandbox serves the state in which the cache was left.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ import pandas as pd
 
 import pdframe
 from pdframe import sandbox
-from pdframe.history import History
+from pdframe.cache.snapshots import History
 from pdframe.schema import LISTS
 
 FOLDER = Path(__file__).parent.parent / "contract" / "cache_0_1"
@@ -35,7 +36,9 @@ DAMAGED = "pipelines"
 
 
 def live(company: Any, look: Callable[[int], None]) -> None:
-    """Let the company live; `look` is called with 1, 2, ... whenever the cache was brought up to date."""
+    """Let the company live; `look` is called with 1, 2, ... whenever the cache was brought up to
+    date.
+    """
     look(1)
     company.advance(days=7)
     deals = [deal for deal in company.tables["deals"] if ("deals", deal) not in company.deleted_at]
@@ -53,7 +56,9 @@ def live(company: Any, look: Callable[[int], None]) -> None:
 
 
 def shown(account: pdframe.Account) -> dict[str, pd.DataFrame]:
-    """What the cache shows, without a request: the tables, the kept history, stage visits, the past."""
+    """What the cache shows, without a request: the tables, the kept history, stage visits, the
+    past.
+    """
     frames = {name: table_of(account, name) for name in (*LISTS, "deal_changes")}
     frames["history"] = plain(History(account._store).rows().to_pandas())
     frames["looks"] = plain(History(account._store).looks().to_pandas())
@@ -77,7 +82,9 @@ def plain(frame: pd.DataFrame) -> pd.DataFrame:
 
 def text(frame: pd.DataFrame) -> list[dict[str, Any]]:
     """The rows of a frame as JSON, without nulls: a column that is added later changes nothing."""
-    rows = json.loads(frame.to_json(orient="records", date_format="iso", date_unit="us", double_precision=12))
+    rows = json.loads(
+        frame.to_json(orient="records", date_format="iso", date_unit="us", double_precision=12)
+    )
     return [{name: value for name, value in row.items() if value is not None} for row in rows]
 
 
@@ -85,7 +92,9 @@ def write() -> None:
     """Write the folder; with the code of version 0.1.0 alone."""
     cache = Path(tempfile.mkdtemp())
     warnings.simplefilter("ignore", pdframe.DataWarning)
-    with sandbox.connect(seed=SEED, deals=DEALS, cache_dir=cache, burst=100_000, progress=False, max_age=None) as account:
+    with sandbox.connect(
+        seed=SEED, deals=DEALS, cache_dir=cache, burst=100_000, progress=False, max_age=None
+    ) as account:
 
         def look(number: int) -> None:
             if number == 4:
@@ -100,7 +109,10 @@ def write() -> None:
             "key": account.cache_path.name,
             "status": text(account.status()),
             "frames": {
-                name: {"rows": text(frame), "dtypes": {column: str(kind) for column, kind in frame.dtypes.items()}}
+                name: {
+                    "rows": text(frame),
+                    "dtypes": {column: str(kind) for column, kind in frame.dtypes.items()},
+                }
                 for name, frame in shown(account).items()
             },
         }

@@ -23,9 +23,9 @@ from typing import Any
 
 import pdframe
 from pdframe import sandbox
+from pdframe._lock import locked
 from pdframe.frames.uncollected import uncollected
-from pdframe.locks import locked
-from pdframe.sync import lists, mend, way
+from pdframe.sync import fetch, plan, repair
 
 KINDS = ("person", "deal", "organization", "product")
 
@@ -64,10 +64,14 @@ class Child:
 
 
 def rounds(number: str, requests: str, folder: str) -> dict[str, Any]:
-    """Children ask while the parent syncs: how many answers were another request's, what failed, and which rows are missing."""
-    lists.PAGE = way.PAGE = 20
+    """Children ask while the parent syncs: how many answers were another request's, what failed,
+    and which rows are missing.
+    """
+    fetch.PAGE = plan.PAGE = 20
     wrong, failed, lost = 0, [], []
-    with sandbox.connect(seed=7, deals=120, cache_dir=folder, burst=100_000, search_burst=100_000, progress=False) as account:
+    with sandbox.connect(
+        seed=7, deals=120, cache_dir=folder, burst=100_000, search_burst=100_000, progress=False
+    ) as account:
         ids = account.deals()["id"].tolist()
         for _ in range(int(number)):
             account.company_model.advance(days=1)
@@ -75,7 +79,9 @@ def rounds(number: str, requests: str, folder: str) -> dict[str, Any]:
 
             def sync(broken: list[str] = broken) -> None:
                 try:
-                    account.sync("deals", "persons", "organizations", "stages", "activities", full=True)
+                    account.sync(
+                        "deals", "persons", "organizations", "stages", "activities", full=True
+                    )
                 except BaseException as error:
                     broken.append(repr(error))
 
@@ -91,7 +97,9 @@ def rounds(number: str, requests: str, folder: str) -> dict[str, Any]:
                     else:
                         one = ids[(turn * 7 + kind) % len(ids)]
                         try:
-                            mixed += account._client.get_json(f"/deals/{one}", cost=1).data["id"] != one
+                            mixed += (
+                                account._client.get_json(f"/deals/{one}", cost=1).data["id"] != one
+                            )
                         except pdframe.PdframeError as error:
                             if getattr(error, "status", None) != 404:
                                 raise
@@ -109,7 +117,11 @@ def rounds(number: str, requests: str, folder: str) -> dict[str, Any]:
                     failed.append(told)
             syncing.join(120)
             failed += broken
-            state = {row["id"] for row in account.company_model.tables["deals"].values() if not row["is_deleted"]}
+            state = {
+                row["id"]
+                for row in account.company_model.tables["deals"].values()
+                if not row["is_deleted"]
+            }
             lost += sorted(state ^ set(account.deals(refresh=False)["id"].tolist()))
         tokens, served = account.tokens_today, account.server.stats.tokens
     return {"wrong": wrong, "failed": failed, "lost": lost, "tokens": tokens, "served": served}
@@ -118,7 +130,9 @@ def rounds(number: str, requests: str, folder: str) -> dict[str, Any]:
 def held(folder: str) -> dict[str, Any]:
     """Children forked while other threads hold every lock that there is: none may wait for them."""
     told: dict[str, Any] = {}
-    with sandbox.connect(seed=7, deals=20, cache_dir=folder, burst=100_000, progress=True) as account:
+    with sandbox.connect(
+        seed=7, deals=20, cache_dir=folder, burst=100_000, progress=True
+    ) as account:
         account.deals()
         client, stop, ready = account._client, threading.Event(), threading.Barrier(7)
 
@@ -129,12 +143,21 @@ def held(folder: str) -> dict[str, Any]:
 
         from tqdm.auto import tqdm
 
-        locks = [client._opening, client.window._lock, client.ledger._lock, mend._one_at_a_time, tqdm.get_lock(), uncollected()]
+        locks = [
+            client._opening,
+            client.window._lock,
+            client.ledger._lock,
+            repair._one_at_a_time,
+            tqdm.get_lock(),
+            uncollected(),
+        ]
         threads = [threading.Thread(target=hold, args=(lock,), daemon=True) for lock in locks]
         for thread in threads:
             thread.start()
         ready.wait()
-        child = Child(lambda: [len(account.deals(refresh=True)), account.tokens_today > 0, gc.isenabled()])
+        child = Child(
+            lambda: [len(account.deals(refresh=True)), account.tokens_today > 0, gc.isenabled()]
+        )
         told["deals"] = child.result(30)
         stop.set()
         for thread in threads:
@@ -189,7 +212,9 @@ def leaving() -> dict[str, Any]:
 
 
 def stopped_server(folder: str) -> dict[str, Any]:
-    """A server that its parent stops is stopped, though a child that has copies of its sockets lives on."""
+    """A server that its parent stops is stopped, though a child that has copies of its sockets
+    lives on.
+    """
     account = sandbox.connect(seed=7, deals=20, cache_dir=folder, burst=100_000, progress=False)
     account.stages()
     reading, writing = os.pipe()
@@ -197,7 +222,9 @@ def stopped_server(folder: str) -> dict[str, Any]:
     url, token = account.server.url, account.server.token
     account.close()
     began = time.monotonic()
-    other = pdframe.connect(base_url=url, api_token=token, cache_dir=Path(folder) / "other", progress=False)
+    other = pdframe.connect(
+        base_url=url, api_token=token, cache_dir=Path(folder) / "other", progress=False
+    )
     other._client._sleep = lambda seconds: None
     try:
         other.stages()
@@ -210,7 +237,9 @@ def stopped_server(folder: str) -> dict[str, Any]:
 
 
 def lock_of_a_dead_parent(folder: str) -> dict[str, Any]:
-    """A parent that is killed in the middle of a sync, with a child that lives on: the lock of the cache is free."""
+    """A parent that is killed in the middle of a sync, with a child that lives on: the lock of the
+    cache is free.
+    """
     ready, alive = os.pipe(), os.pipe()
     pid = os.fork()
     if not pid:
@@ -251,9 +280,13 @@ ACCOUNT: Any = None
 
 
 def pools(folder: str) -> dict[str, Any]:
-    """What multiprocessing and concurrent.futures make of it, as joblib's multiprocessing backend does."""
+    """What multiprocessing and concurrent.futures make of it, as joblib's multiprocessing backend
+    does.
+    """
     global ACCOUNT
-    ACCOUNT = sandbox.connect(seed=7, deals=120, cache_dir=folder, burst=100_000, search_burst=100_000, progress=False)
+    ACCOUNT = sandbox.connect(
+        seed=7, deals=120, cache_dir=folder, burst=100_000, search_burst=100_000, progress=False
+    )
     ACCOUNT.search("an", ["person"])
     context = multiprocessing.get_context("fork")
     with context.Pool(4) as pool:
@@ -269,5 +302,16 @@ if __name__ == "__main__":
     # Python 3.12 warns of any fork beside threads.
     warnings.filterwarnings("ignore", message=".*use of fork.*", category=DeprecationWarning)
     warnings.simplefilter("ignore", pdframe.DataWarning)
-    script = {one.__name__: one for one in (rounds, held, busy_window, leaving, stopped_server, lock_of_a_dead_parent, pools)}[sys.argv[1]]
+    script = {
+        one.__name__: one
+        for one in (
+            rounds,
+            held,
+            busy_window,
+            leaving,
+            stopped_server,
+            lock_of_a_dead_parent,
+            pools,
+        )
+    }[sys.argv[1]]
     print(json.dumps(script(*sys.argv[2:])))

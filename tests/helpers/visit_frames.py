@@ -1,4 +1,6 @@
-"""Visits and stages written by hand in days, as the loaders' frames, and a funnel in plain loops and fractions to hold ours against."""
+"""Visits and stages written by hand in days, as the loaders' frames, and a funnel in plain loops
+and fractions to hold ours against.
+"""
 
 from __future__ import annotations
 
@@ -35,8 +37,12 @@ def stages() -> pd.DataFrame:
     )
 
 
-def stays(*rows: tuple[Any, ...], source: str = "changelog", seen: float | None = None) -> pd.DataFrame:
-    """Rows of deal, stage, day entered, day left (None: there), end; of one source, seen when they began or on a day."""
+def stays(
+    *rows: tuple[Any, ...], source: str = "changelog", seen: float | None = None
+) -> pd.DataFrame:
+    """Rows of deal, stage, day entered, day left (None: there), end; of one source, seen when they
+    began or on a day.
+    """
     counts: dict[tuple[int, str], int] = {}
     visit = []
     for deal, stage, *_ in rows:
@@ -76,10 +82,14 @@ def incidence(rows: Sequence[tuple[Fraction, int]], horizon: Fraction) -> Fracti
     return found
 
 
-def plain_funnel(rows: Sequence[tuple[Any, ...]], until: int, skipped: str, window: tuple[int, int] | None = None) -> list[tuple[Any, ...]]:
-    """Deal by deal, the funnel of pipeline 1 (A, B, C): stage, reached, advanced, lost, left, open, conversion, horizon, win.
+def plain_funnel(
+    rows: Sequence[tuple[Any, ...]], until: int, skipped: str, window: tuple[int, int] | None = None
+) -> list[tuple[Any, ...]]:
+    """Deal by deal, the funnel of pipeline 1 (A, B, C): stage, reached, advanced, lost, left, open,
+    conversion, horizon, win.
 
-    `rows` are as those of `stays`, in whole days, in the order in which they happened; all is known up to `until`.
+    `rows` are as those of `stays`, in whole days, in the order in which they happened; all is known
+    up to `until`.
     """
     table: dict[str, list[tuple[str, int, str, int]]] = {name: [] for name in [*PLACES, "won"]}
     for deal in sorted({row[0] for row in rows}):
@@ -87,16 +97,23 @@ def plain_funnel(rows: Sequence[tuple[Any, ...]], until: int, skipped: str, wind
         mine = [row for row in every if PIPELINE_OF[row[1]] == 1]
         if not mine or (window and not window[0] <= mine[0][2] < window[1]):
             continue
-        went = {name: min((row[2] for row in mine if row[1] == name), default=None) for name in PLACES}
+        went = {
+            name: min((row[2] for row in mine if row[1] == name), default=None) for name in PLACES
+        }
         number = max(place for place, row in enumerate(every) if PIPELINE_OF[row[1]] == 1)
-        # A win or loss counts while the deal stays so: one that was opened again elsewhere has left.
-        final, final_at = ("left", every[number + 1][2]) if number + 1 < len(every) else every[number][3:]
+        # A win or loss counts while the deal stays so: one that was opened again elsewhere has
+        # left.
+        final, final_at = (
+            ("left", every[number + 1][2]) if number + 1 < len(every) else every[number][3:]
+        )
         won = final_at if final == "won" else None
         passed: int | None = 0
         for number, name in enumerate(PLACES):
             later = _least([*(went[other] for other in PLACES[number + 1 :]), won])
             passed = None if passed is None or went[name] is None else max(passed, went[name] or 0)
-            at = {"implied": _least([went[name], later]), "touched": went[name], "strict": passed}[skipped]
+            at = {"implied": _least([went[name], later]), "touched": went[name], "strict": passed}[
+                skipped
+            ]
             if at is None:
                 continue
             state, state_at = (final, final_at) if later is None else ("advanced", max(later, at))
@@ -108,7 +125,8 @@ def plain_funnel(rows: Sequence[tuple[Any, ...]], until: int, skipped: str, wind
 
 
 def _visits_of(rows: Sequence[tuple[Any, ...]], until: int) -> list[tuple[Any, ...]]:
-    """Visits of a deal, each with how it stands since: (deal, stage, entered, state, since); none of a deal deleted once closed.
+    """Visits of a deal, each with how it stands since: (deal, stage, entered, state, since); none
+    of a deal deleted once closed.
 
     A row of no length after a closing or a deletion is a change of the closed deal, and no visit.
     """
@@ -116,7 +134,12 @@ def _visits_of(rows: Sequence[tuple[Any, ...]], until: int) -> list[tuple[Any, .
     state, since, deleted, stage_before = "open", until, False, ""
     for deal, stage, at, left, end in rows:
         over = left is not None and left <= until
-        if found and at == left and state in ("won", "lost", "deleted") and end in ("won", "lost", "deleted"):
+        if (
+            found
+            and at == left
+            and state in ("won", "lost", "deleted")
+            and end in ("won", "lost", "deleted")
+        ):
             if end == "deleted":
                 deleted = deleted or state != "deleted"
             else:
@@ -131,7 +154,10 @@ def _visits_of(rows: Sequence[tuple[Any, ...]], until: int) -> list[tuple[Any, .
     if deleted:
         return []
     names = {"changed pipeline": "left", "deleted": "left", "won": "won", "lost": "lost"}
-    return [(deal, stage, at, names.get(state, "open"), since if state in names else until) for deal, stage, at, state, since in found]
+    return [
+        (deal, stage, at, names.get(state, "open"), since if state in names else until)
+        for deal, stage, at, state, since in found
+    ]
 
 
 def _least(values: Iterable[int | None]) -> int | None:
@@ -146,6 +172,10 @@ def _row(name: str, found: list[tuple[str, int, str, int]]) -> tuple[Any, ...]:
     least = 10 if len(found) >= 100 else -(-len(found) // 10)
     horizon = sorted((days for _, days, _, _ in found), reverse=True)[least - 1]
     cause = {"advanced": 1, "won": 1, "lost": 2, "left": 2, "open": 0}
-    going = incidence([(Fraction(days), cause[state]) for state, days, _, _ in found], Fraction(horizon))
-    winning = incidence([(Fraction(days), cause[outcome]) for _, _, outcome, days in found], Fraction(horizon))
+    going = incidence(
+        [(Fraction(days), cause[state]) for state, days, _, _ in found], Fraction(horizon)
+    )
+    winning = incidence(
+        [(Fraction(days), cause[outcome]) for _, _, outcome, days in found], Fraction(horizon)
+    )
     return (name, *counts, going, horizon, winning)

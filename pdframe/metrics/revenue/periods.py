@@ -1,4 +1,6 @@
-"""Days, months and billing periods as integers: days and months since 1970, months counted from the anchor date."""
+"""Days, months and billing periods as integers: days and months since 1970, months counted from the
+anchor date.
+"""
 
 from __future__ import annotations
 
@@ -9,8 +11,8 @@ import numpy as np
 import pandas as pd
 
 from pdframe.errors import ArgumentError
-from pdframe.metrics.columns import Flags, Ints, dates
-from pdframe.metrics.inputs import moment
+from pdframe.metrics._arguments import moment
+from pdframe.metrics._columns import Flags, Ints, dates
 
 NULL = np.iinfo(np.int64).min
 """A day or a month that is not known."""
@@ -53,7 +55,9 @@ def first_day(months: Ints) -> Ints:
 
 
 def add_months(days: Ints, months: Ints) -> Ints:
-    """Count months from each day, its day of the month cut to the month's length: 31 January + 1 is 28 February, + 2 is 31 March."""
+    """Count months from each day, its day of the month cut to the month's length: 31 January + 1 is
+    28 February, + 2 is 31 March.
+    """
     own = months_of(days)
     target = own + months
     begins = first_day(target)
@@ -69,7 +73,9 @@ def add_periods(days: Ints, frequency: Ints, count: Ints) -> Ints:
 
 
 def frequencies(column: pd.Series[Any]) -> Ints:
-    """Return the place of each frequency in FREQUENCIES, -1 where it is none of them; null (a plan without billing) is one-time."""
+    """Return the place of each frequency in FREQUENCIES, -1 where it is none of them; null (a plan
+    without billing) is one-time.
+    """
     known = pd.Index(FREQUENCIES)
     if isinstance(column.dtype, pd.CategoricalDtype):
         names, codes = column.cat.categories, column.cat.codes.to_numpy().astype(np.int64)
@@ -82,7 +88,8 @@ def frequencies(column: pd.Series[Any]) -> Ints:
 
 
 def month_window(since: Any, until: Any, earliest: int | None) -> tuple[int, int]:
-    """Return the months whose first day lies in [since, until), as the first and the one after the last.
+    """Return the months whose first day lies in [since, until), as the first and the one after the
+    last.
 
     Parameters
     ----------
@@ -99,13 +106,25 @@ def month_window(since: Any, until: Any, earliest: int | None) -> tuple[int, int
         One is no time, or no month begins in the window.
     """
     if until is None:
-        raise ArgumentError("`until` is needed: lines without an end recur for ever. Pass the first day that is no longer counted.")
+        raise ArgumentError(
+            "`until` is needed: lines without an end recur for ever. Pass the first day that is no"
+            " longer counted."
+        )
     end = _ceiling(until, "until")
-    start = _ceiling(since, "since") if since is not None else min(end if earliest is None else earliest, end)
+    start = (
+        _ceiling(since, "since")
+        if since is not None
+        else min(end if earliest is None else earliest, end)
+    )
     if since is not None and start >= end:
-        raise ArgumentError(f"No month begins between since={since!r} and until={until!r}; until itself lies outside the window.")
+        raise ArgumentError(
+            f"No month begins between since={since!r} and until={until!r}; until itself lies"
+            " outside the window."
+        )
     if end - start > MOST_MONTHS:
-        raise ArgumentError(f"The window holds {end - start:,} months; {MOST_MONTHS:,} are the most.")
+        raise ArgumentError(
+            f"The window holds {end - start:,} months; {MOST_MONTHS:,} are the most."
+        )
     return start, end
 
 
@@ -134,7 +153,9 @@ def month_after(value: Any, name: str) -> int:
     year, month, quarter = (int(part) if part else None for part in found.groups())
     last_month = month if month is not None else 12 if quarter is None else 3 * quarter
     if year is None or not 1 <= last_month <= 12:
-        raise ArgumentError(f"{name}={value!r} is no month. Write '2026-06', '2026-Q2', '2026', or a day.")
+        raise ArgumentError(
+            f"{name}={value!r} is no month. Write '2026-06', '2026-Q2', '2026', or a day."
+        )
     return (year - 1970) * 12 + last_month
 
 
@@ -164,4 +185,6 @@ def sampled(start: Ints, end: Ints, at: str, known: Flags) -> tuple[Ints, Ints]:
         if at == "start":
             month = month + (first_day(month) < held)
         months.append(month)
-    return np.where(known, months[0], NULL), np.where(known, np.where(end == NULL, NEVER, months[1]), NULL)
+    return np.where(known, months[0], NULL), np.where(
+        known, np.where(end == NULL, NEVER, months[1]), NULL
+    )

@@ -27,7 +27,12 @@ _EQUAL = (
     "project_id",
     "parent_task_id",
 )
-_MEMBER = {"deal_id": "deal_ids", "person_id": "person_ids", "org_id": "org_ids", "assignee_id": "assignee_ids"}
+_MEMBER = {
+    "deal_id": "deal_ids",
+    "person_id": "person_ids",
+    "org_id": "org_ids",
+    "assignee_id": "assignee_ids",
+}
 
 
 def listing(table: str, *, archived: bool | None = None) -> Handler:
@@ -57,13 +62,17 @@ def _list(call: Call, *, table: str, archived: bool | None) -> dict[str, Any]:
     rows = call.views.rows(table)
     if "ids" in params:
         picked = [rows[i] for i in params["ids"] if i in rows]
-        entries = sorted(place(row, field) for row in picked if call.views.listed(table, row, archived, deleted))
+        entries = sorted(
+            place(row, field) for row in picked if call.views.listed(table, row, archived, deleted)
+        )
     else:
         entries = call.views.sorted(table, field, archived=archived, deleted=deleted)
     return _page(call, table, entries, rows, tests)
 
 
-def _page(call: Call, table: str, entries: list[Entry], rows: dict[Any, Row], tests: Iterable[Test]) -> dict[str, Any]:
+def _page(
+    call: Call, table: str, entries: list[Entry], rows: dict[Any, Row], tests: Iterable[Test]
+) -> dict[str, Any]:
     field = call.params.get("sort_by", "id")
     direction = call.params.get("sort_direction", "asc")
     cursor = call.params.get("cursor")
@@ -73,8 +82,14 @@ def _page(call: Call, table: str, entries: list[Entry], rows: dict[Any, Row], te
     def fits(row: Row) -> bool:
         return all(check(row) for check in checks) if checks else True
 
-    found, last = step(entries, rows, fits, after=after, descending=direction == "desc", limit=call.limit)
-    mark = None if last is None else call.cursors.make(call.place, field, direction, last.value, last.id)
+    found, last = step(
+        entries, rows, fits, after=after, descending=direction == "desc", limit=call.limit
+    )
+    mark = (
+        None
+        if last is None
+        else call.cursors.make(call.place, field, direction, last.value, last.id)
+    )
     return page(call.present.rows(table, found, call.params), mark)
 
 
@@ -112,7 +127,9 @@ def _holds(column: str, value: Any, row: Row) -> bool:
 
 
 def _status_fits(call: Call, table: str, statuses: tuple[str, ...], row: Row) -> bool:
-    """Whether a row has one of the statuses; deleted ones are listed for 30 days of the company's clock."""
+    """Whether a row has one of the statuses; deleted ones are listed for 30 days of the company's
+    clock.
+    """
     if not call.views.gone(table, row):
         return row["status"] in statuses
     at = call.company.deleted_at.get((table, row["id"]))
@@ -120,7 +137,9 @@ def _status_fits(call: Call, table: str, statuses: tuple[str, ...], row: Row) ->
 
 
 def parts(table: str) -> Handler:
-    """The operation that lists the parts of up to 100 deals; installments page too, though their schema declares no ``additional_data``."""
+    """The operation that lists the parts of up to 100 deals; installments page too, though their
+    schema declares no ``additional_data``.
+    """
 
     def read(call: Call) -> dict[str, Any]:
         return _parts(call, table, call.params["deal_ids"])
@@ -136,7 +155,12 @@ def deal_products(call: Call) -> dict[str, Any]:
 def _parts(call: Call, table: str, deal_ids: Iterable[int]) -> dict[str, Any]:
     """Parts of the deals that the token's user sees, archived ones included."""
     groups = call.views.group(table, "deal_id")
-    rows = {row["id"]: row for i in deal_ids if i in groups and call.views.find("deals", i) for row in groups[i]}
+    rows = {
+        row["id"]: row
+        for i in deal_ids
+        if i in groups and call.views.find("deals", i)
+        for row in groups[i]
+    }
     field = call.params.get("sort_by", "id")
     return _page(call, table, sorted(place(row, field) for row in rows.values()), rows, ())
 
@@ -168,7 +192,10 @@ def phases(call: Call) -> dict[str, Any]:
 
 
 def _whole(call: Call, table: str, rows: list[Row]) -> dict[str, Any]:
-    rows = sorted((row for row in rows if call.views.find(table, row["id"])), key=lambda row: (row["order_nr"], row["id"]))
+    rows = sorted(
+        (row for row in rows if call.views.find(table, row["id"])),
+        key=lambda row: (row["order_nr"], row["id"]),
+    )
     return {**ok(call.present.rows(table, rows)), "additional_data": None}
 
 
@@ -176,7 +203,9 @@ def followers(entity: str, table: str) -> Handler:
     """The operation that lists who follows a row."""
 
     def read(call: Call) -> dict[str, Any]:
-        return page(*slice_page(call, call.company.followers(entity, call.row(table)["id"]), "user_id"))
+        return page(
+            *slice_page(call, call.company.followers(entity, call.row(table)["id"]), "user_id")
+        )
 
     return read
 
@@ -215,7 +244,11 @@ def field_single(entity: str) -> Handler:
     """The operation that reads one field definition by its code."""
 
     def read(call: Call) -> dict[str, Any]:
-        found = [field for field in call.company.fields[entity] if field["field_code"] == call.args["field_code"]]
+        found = [
+            field
+            for field in call.company.fields[entity]
+            if field["field_code"] == call.args["field_code"]
+        ]
         if not found:
             raise not_found()
         return ok(_definitions(call, entity, found[:1])[0])
@@ -224,8 +257,12 @@ def field_single(entity: str) -> Handler:
 
 
 def _definitions(call: Call, entity: str, fields: Iterable[Row]) -> list[Row]:
-    """Field definitions without the namespaces that were not asked for; projects' cannot be asked for, and always come."""
-    dropped = set() if entity == "project" else {"ui_visibility", "important_fields", "required_fields"}
+    """Field definitions without the namespaces that were not asked for; projects' cannot be asked
+    for, and always come.
+    """
+    dropped = (
+        set() if entity == "project" else {"ui_visibility", "important_fields", "required_fields"}
+    )
     dropped -= set(call.params.get("include_fields", ()))
     return [{key: value for key, value in field.items() if key not in dropped} for field in fields]
 

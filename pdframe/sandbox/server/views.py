@@ -39,24 +39,41 @@ class Views:
         return bool(row.get("is_deleted")) or (table, row["id"]) in self._company.deleted_at
 
     def find(self, table: str, row_id: Any) -> Row | None:
-        """The row as the token's user can open it, None where it is deleted, hidden or was never there."""
+        """The row as the token's user can open it, None where it is deleted, hidden or was never
+        there.
+        """
         row = self.rows(table).get(row_id)
         if row is None or (table, row_id) in self._company.hidden or self.gone(table, row):
             return None
         return row
 
     def listed(self, table: str, row: Row, archived: bool | None, deleted: bool) -> bool:
-        """Whether a list shows a row: not a hidden one, a deleted one only where asked, of an archive or a live list its own."""
-        if (table, row["id"]) in self._company.hidden or (archived is not None and is_archived(row) is not archived):
+        """Whether a list shows a row: not a hidden one, a deleted one only where asked, of an
+        archive or a live list its own.
+        """
+        if (table, row["id"]) in self._company.hidden or (
+            archived is not None and is_archived(row) is not archived
+        ):
             return False
         return deleted or not self.gone(table, row)
 
-    def sorted(self, table: str, field: str, *, archived: bool | None = None, deleted: bool = False) -> list[Entry]:
-        """The places of a table's visible rows in order of ``field``; ``deleted`` lets deleted rows in."""
-        return self.keep(("sorted", table, field, archived, deleted), lambda: self._sort(table, field, archived, deleted))
+    def sorted(
+        self, table: str, field: str, *, archived: bool | None = None, deleted: bool = False
+    ) -> list[Entry]:
+        """The places of a table's visible rows in order of ``field``; ``deleted`` lets deleted rows
+        in.
+        """
+        return self.keep(
+            ("sorted", table, field, archived, deleted),
+            lambda: self._sort(table, field, archived, deleted),
+        )
 
     def _sort(self, table: str, field: str, archived: bool | None, deleted: bool) -> list[Entry]:
-        entries = [place(row, field) for row in self.rows(table).values() if self.listed(table, row, archived, deleted)]
+        entries = [
+            place(row, field)
+            for row in self.rows(table).values()
+            if self.listed(table, row, archived, deleted)
+        ]
         entries.sort()
         return entries
 
