@@ -15,7 +15,7 @@ A_YEAR = 365 * 86_400.0
 POLL_SECONDS = 0.05
 
 
-class Held:
+class LockHandle:
     """A lock that is held for one thread, and for those that it hands out work to, until the last
     of them is done.
 
@@ -54,7 +54,7 @@ class Held:
 
 
 @contextlib.contextmanager
-def locked(folder: Path) -> Iterator[Held]:
+def locked(folder: Path) -> Iterator[LockHandle]:
     """Keep every other process and thread out that locks the folder; wait where one has."""
     try:
         release = _acquire(folder / ".lock", POLL_SECONDS)
@@ -64,7 +64,7 @@ def locked(folder: Path) -> Iterator[Held]:
             " the API. Make it writable, give another one with cache_dir=..., or read what is"
             " cached with refresh=False."
         ) from error
-    held = Held(release)
+    held = LockHandle(release)
     try:
         yield held
     finally:

@@ -9,7 +9,7 @@ import sys
 import pyarrow as pa
 
 
-def give_back() -> None:
+def release_memory() -> None:
     """Give back what a large table took and nobody holds any more: Arrow's pool and glibc, in the
     heaps of threads, keep it for later.
     """

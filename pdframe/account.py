@@ -21,7 +21,7 @@ import pandas as pd
 
 from pdframe._progress import Bars
 from pdframe._terminal import printable
-from pdframe.api.budget import Ledger
+from pdframe.api.budget import TokenBudget
 from pdframe.api.client import Client, origin_of
 from pdframe.api.credentials import ApiToken, Credentials, OAuth
 from pdframe.bi.export import Exports
@@ -224,8 +224,8 @@ class Account(ListLoaders, RecordLoaders, Searches, Past, Exports):
         """API tokens spent today (UTC) through this cache."""
         with contextlib.suppress(CacheError):
             if self._opened is None and Accounts(self._cache_dir).get(self._digest) is not None:
-                self._store  # noqa: B018 - the account is known: its ledger is read, nothing is asked
-        return self._client.ledger.tokens_today
+                self._store  # noqa: B018 - the account is known: its budget is read, nothing is asked
+        return self._client.budget.tokens_today
 
     # Fields
 
@@ -256,7 +256,7 @@ class Account(ListLoaders, RecordLoaders, Searches, Past, Exports):
             known = syncer.fields(declared)
             return fields_frame(known, declared, _stored_columns(self._store, declared, known))
 
-        return syncer.mending(listed)
+        return syncer.with_repair(listed)
 
     # The cache
 
@@ -423,7 +423,7 @@ class Account(ListLoaders, RecordLoaders, Searches, Past, Exports):
             store = Store(self._cache_dir, str(self._me["key"]))
             store.open()
             if not store.is_read_only:
-                self._client.ledger.attach(store.root / "ledger.json")
+                self._client.budget.attach(store.root / "ledger.json")
             self._opened = store
         return self._opened
 
@@ -432,7 +432,7 @@ class Account(ListLoaders, RecordLoaders, Searches, Past, Exports):
         return Syncer(
             self._client,
             self._store,
-            self._client.ledger,
+            self._client.budget,
             progress=self._bars,
             full_every=self._full_every,
         )
@@ -490,10 +490,10 @@ def connection(
     age, reload_age = _age(max_age, "max_age"), _age(full_every, "full_every")
     folder = _folder(cache_dir or os.environ.get("PDFRAME_CACHE_DIR") or default_cache_dir())
     origin = _origin(company, base_url, optional=oauth is not None)
-    ledger = Ledger(max_tokens=max_tokens)
+    budget = TokenBudget(max_tokens=max_tokens)
     check_usable(folder)
     return kind(
-        Client(origin, credentials, ledger=ledger),
+        Client(origin, credentials, budget=budget),
         cache_dir=folder,
         max_age=age,
         full_every=reload_age,

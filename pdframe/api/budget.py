@@ -18,7 +18,7 @@ from pdframe._forks import renew_after_fork
 from pdframe._lock import locked_file
 from pdframe.errors import ArgumentError, BudgetError, CacheError
 
-__all__ = ["BurstWindow", "Ledger", "Spent"]
+__all__ = ["RateLimiter", "Spent", "TokenBudget"]
 
 logger = logging.getLogger("pdframe")
 
@@ -32,14 +32,14 @@ WINDOW_SECONDS = 2.0
 SLACK_SECONDS = 0.01
 # How often to look again while every place in the window is taken by a request under way.
 POLL_SECONDS = 0.05
-# How often to look again while another process has the ledger, which it has for less than a
+# How often to look again while another process has the budget, which it has for less than a
 # millisecond.
 LEDGER_POLL_SECONDS = 0.002
 # Of the file that keeps the count.
 FORMAT = 1
 
 
-class BurstWindow:
+class RateLimiter:
     """Keeps requests under the burst limit, for every thread that shares it.
 
     A request takes its place from before it is sent until two seconds after its answer. The server
@@ -92,7 +92,7 @@ class BurstWindow:
         return self._all.limit
 
     @contextlib.contextmanager
-    def place(self, *, search: bool = False) -> Iterator[None]:
+    def slot(self, *, search: bool = False) -> Iterator[None]:
         """Wait for a place in the window, and hold it while the request is under way."""
         ticket = self._take(search)
         try:
@@ -101,7 +101,7 @@ class BurstWindow:
             with self._lock:
                 ticket.until = self._clock() + WINDOW_SECONDS + SLACK_SECONDS
 
-    def learn(self, headers: Mapping[str, str], *, search: bool = False) -> None:
+    def update_from_headers(self, headers: Mapping[str, str], *, search: bool = False) -> None:
         """Take limit and remaining requests from an answer's headers; others may share the
         token.
         """
@@ -194,7 +194,7 @@ class Spent:
     seconds: float = 0.0
 
 
-class Ledger:
+class TokenBudget:
     """Counts the tokens spent in a UTC day by all who share a cache, and holds them to a ceiling.
 
     A request is counted before it is sent, and taken back where the answer shows that it cost
@@ -254,7 +254,7 @@ class Ledger:
 
     def __repr__(self) -> str:
         ceiling = "no ceiling" if self.max_tokens is None else f"ceiling {self.max_tokens:,}"
-        return f"Ledger({self.tokens_today:,} tokens today, {ceiling})"
+        return f"TokenBudget({self.tokens_today:,} tokens today, {ceiling})"
 
     @property
     def tokens_today(self) -> int:
@@ -310,7 +310,7 @@ class Ledger:
         with self._alone():
             self._count(-cost, 0)
 
-    def learn(self, headers: Mapping[str, str]) -> None:
+    def update_from_headers(self, headers: Mapping[str, str]) -> None:
         """Take the account's own budget from an answer's headers, where they tell it."""
         limit, remaining = (
             _whole(headers.get("x-daily-ratelimit-token-limit")),
@@ -321,7 +321,7 @@ class Ledger:
             self.daily_remaining = self.daily_remaining if remaining is None else remaining
 
     @contextlib.contextmanager
-    def account(self, table: str) -> Iterator[Spent]:
+    def track(self, table: str) -> Iterator[Spent]:
         """Count what this thread spends for a table.
 
         A helper thread that works for the same table opens `account(table)` of its own: its

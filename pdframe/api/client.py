@@ -24,19 +24,19 @@ import httpx
 import msgspec
 
 from pdframe._forks import renew_after_fork
-from pdframe.api.budget import BurstWindow, Ledger
+from pdframe.api.budget import RateLimiter, TokenBudget
 from pdframe.api.credentials import Credentials, Secret
 from pdframe.api.origin import LOOPBACK_HOSTS, checked_origin, granted_origin, origin_of
 from pdframe.api.responses import (
     BLOCK_SECONDS,
     LONGEST_WAIT,
-    Again,
     Context,
     Decode,
+    Retryable,
     Usable,
+    classify_response,
     excerpt,
     http_date,
-    judge,
     parse,
     template_of,
 )
@@ -146,7 +146,7 @@ class _Raw:
 
 
 @dataclass(frozen=True, slots=True)
-class _Lost:
+class _Failed:
     """No whole answer came: why, whether the server may have charged it, and whether another try
     makes sense.
     """
@@ -162,7 +162,7 @@ class _RefusedError(Exception):
     asked for. Never leaves this module.
     """
 
-    def __init__(self, lost: _Lost) -> None:
+    def __init__(self, lost: _Failed) -> None:
         super().__init__(lost.reason)
         self.lost = lost
 
@@ -201,7 +201,7 @@ class _Bounds:
         left = self._deadline - self._clock()
         if left <= 0:
             raise _RefusedError(
-                _Lost(f"an answer that was not whole after {LONGEST_ANSWER_SECONDS:.0f} s")
+                _Failed(f"an answer that was not whole after {LONGEST_ANSWER_SECONDS:.0f} s")
             )
         return left
 
@@ -219,17 +219,21 @@ class _Bounds:
         self._bytes += len(raw)
         if not self.in_body and self._bytes > LONGEST_HEAD + _READ_BYTES:
             raise _RefusedError(
-                _Lost(f"headers or interim answers of more than {LONGEST_HEAD:,} bytes", final=True)
+                _Failed(
+                    f"headers or interim answers of more than {LONGEST_HEAD:,} bytes", final=True
+                )
             )
         if self._bytes > LONGEST_BODY + LONGEST_HEAD:
-            raise _RefusedError(_Lost(f"an answer of more than {LONGEST_BODY:,} bytes", final=True))
+            raise _RefusedError(
+                _Failed(f"an answer of more than {LONGEST_BODY:,} bytes", final=True)
+            )
 
     @staticmethod
     def refuse_early() -> NoReturn:
         """Refuse an answer that came before its request: from then on each request would get the
         answer before its own.
         """
-        raise _RefusedError(_Lost("an answer that came before the request was sent"))
+        raise _RefusedError(_Failed("an answer that came before the request was sent"))
 
 
 class Client:
@@ -253,7 +257,7 @@ class Client:
         must be one of Pipedrive's.
     credentials
         An `ApiToken` or an `OAuth`.
-    ledger, window
+    budget, window
         The day's tokens and the burst window; new ones where not given.
     timeout
         Seconds to connect, and to wait for the next bytes; a whole answer, headers included, may
@@ -282,8 +286,8 @@ class Client:
         origin: str | None,
         credentials: Credentials,
         *,
-        ledger: Ledger | None = None,
-        window: BurstWindow | None = None,
+        budget: TokenBudget | None = None,
+        window: RateLimiter | None = None,
         timeout: float = 30.0,
         retries: int = 5,
         clock: Callable[[], float] = time.time,
@@ -292,8 +296,8 @@ class Client:
     ) -> None:
         self._origin = None if origin is None else checked_origin(origin)
         self.credentials = credentials
-        self.ledger = Ledger() if ledger is None else ledger
-        self.window = BurstWindow() if window is None else window
+        self.budget = TokenBudget() if budget is None else budget
+        self.window = RateLimiter() if window is None else window
         self._retries = retries
         self._clock = clock
         self._sleep = sleep
@@ -447,7 +451,7 @@ class Client:
                 raise outcome
             wait = _backoff(attempt, outcome)
             taken = self._clock() - start
-            if isinstance(outcome, Again) and outcome.burst:
+            if isinstance(outcome, Retryable) and outcome.burst:
                 self.window.hold(wait)  # every thread, even where this one gives up
             if attempt > self._retries_for(outcome) or taken + wait > PATIENCE_SECONDS:
                 raise self._given_up(where, outcome, attempt, taken)
@@ -464,33 +468,33 @@ class Client:
         api: str,
         search: bool,
         decode: Decode | None,
-    ) -> Answer | Again | _Lost | PdframeError:
+    ) -> Answer | Retryable | _Failed | PdframeError:
         """Send a request, count it, and return what came of it."""
         request = self._http.build_request(
             "GET", f"{self._known_origin()}/api/{api}{path}", params=query
         )
         name, secret = self.credentials.header()
         request.headers[name] = secret.reveal()
-        with self.window.place(search=search):
+        with self.window.slot(search=search):
             self._check_open(where)  # another thread may have been blocked while this one waited
-            self.ledger.spend(cost)
+            self.budget.spend(cost)
             started = self._clock()
             raw = self._exchange(request)
             taken = self._clock() - started
             if isinstance(raw, _Raw):
-                self.window.learn(raw.headers, search=search)
-        if isinstance(raw, _Lost):
+                self.window.update_from_headers(raw.headers, search=search)
+        if isinstance(raw, _Failed):
             logger.debug("%s: %s after %.3f s", where, raw.reason, taken)
             if not raw.charged:
-                self.ledger.refund(cost)
+                self.budget.refund(cost)
             return raw
         self._answered = True
         logger.debug("%s: HTTP %d, %d bytes, %.3f s", where, raw.status, len(raw.body), taken)
-        self.ledger.learn(raw.headers)
+        self.budget.update_from_headers(raw.headers)
         context = Context(where, self._clock(), self.credentials.advice, self.credentials.secrets())
-        verdict = judge(raw.status, raw.headers, raw.body, context, decode)
+        verdict = classify_response(raw.status, raw.headers, raw.body, context, decode)
         if not _charged(raw.status, verdict):
-            self.ledger.refund(cost)
+            self.budget.refund(cost)
         if not isinstance(verdict, Usable):
             return verdict
         self.soonest = min(self.soonest, taken)
@@ -507,7 +511,7 @@ class Client:
             taken,
         )
 
-    def _exchange(self, request: httpx.Request) -> _Raw | _Lost:
+    def _exchange(self, request: httpx.Request) -> _Raw | _Failed:
         """Send a request and read the whole answer. Errors of httpx end here: their frames hold the
         headers.
         """
@@ -529,20 +533,20 @@ class Client:
             httpx.UnsupportedProtocol,
         ) as error:
             reason = f"no connection ({self._said(error)})"
-            return _Lost(
+            return _Failed(
                 reason,
                 charged=False,
                 connected=False,
                 final="CERTIFICATE_VERIFY_FAILED" in str(error),
             )
         except httpx.TimeoutException:
-            return _Lost("no answer in time")
+            return _Failed("no answer in time")
         except (httpx.TransportError, zlib.error) as error:
-            return _Lost(f"a broken answer ({self._said(error)})")
+            return _Failed(f"a broken answer ({self._said(error)})")
         except RuntimeError:
             if not self._closed:
                 raise
-            return _Lost("the account was closed meanwhile", charged=False, final=True)
+            return _Failed("the account was closed meanwhile", charged=False, final=True)
 
     def _on_trace(self, event: str, info: Mapping[str, Any]) -> None:
         """Hold a new connection to the bounds of the exchanges over it: httpx has no timeout for an
@@ -574,7 +578,7 @@ class Client:
         bounds.take(raw)
         return raw
 
-    def _read(self, response: httpx.Response, bounds: _Bounds) -> _Raw | _Lost:
+    def _read(self, response: httpx.Response, bounds: _Bounds) -> _Raw | _Failed:
         zipped = response.headers.get("content-encoding", "").lower() in ("gzip", "x-gzip")
         inflate = zlib.decompressobj(zlib.MAX_WBITS | 16)
         parts, size = [], 0
@@ -583,10 +587,10 @@ class Client:
             parts.append(part)
             size += len(part)
             if size > LONGEST_BODY:
-                return _Lost(f"a body of more than {LONGEST_BODY:,} bytes", final=True)
+                return _Failed(f"a body of more than {LONGEST_BODY:,} bytes", final=True)
             bounds.seconds_left()
         if zipped and parts and not inflate.eof:
-            return _Lost("a gzip body that was cut short")
+            return _Failed("a gzip body that was cut short")
         return _Raw(response.status_code, response.headers, b"".join(parts))
 
     def _post(self, url: str, form: dict[str, Secret], basic: Secret) -> tuple[int, Any]:
@@ -597,11 +601,11 @@ class Client:
             )
             request.headers["authorization"] = f"Basic {basic.reveal()}"
             raw = self._exchange(request)
-            lost: _Lost | Again
-            if isinstance(raw, _Lost):
+            lost: _Failed | Retryable
+            if isinstance(raw, _Failed):
                 lost = raw
             elif raw.status >= 500 or raw.status == 429:
-                lost = Again(
+                lost = Retryable(
                     f"HTTP {raw.status}", raw.status, wait=2.0 if raw.status == 429 else 0.0
                 )
             else:
@@ -617,8 +621,8 @@ class Client:
             attempts=TOKEN_RETRIES,
         )
 
-    def _retries_for(self, outcome: Again | _Lost) -> int:
-        if isinstance(outcome, Again) or (outcome.connected and not outcome.final):
+    def _retries_for(self, outcome: Retryable | _Failed) -> int:
+        if isinstance(outcome, Retryable) or (outcome.connected and not outcome.final):
             return self._retries
         return (
             0
@@ -650,10 +654,10 @@ class Client:
             )
 
     def _given_up(
-        self, where: str, outcome: Again | _Lost, attempts: int, taken: float
+        self, where: str, outcome: Retryable | _Failed, attempts: int, taken: float
     ) -> PdframeError:
         tried = f"{attempts} attempt{'s' if attempts > 1 else ''} over {taken:.0f} s"
-        if isinstance(outcome, Again):
+        if isinstance(outcome, Retryable):
             if outcome.burst:
                 return RateLimitError(
                     f"{where} ran into the burst limit (HTTP 429) in {tried}: others use this token"
@@ -803,15 +807,15 @@ def _query(params: Mapping[str, Any] | None) -> httpx.QueryParams:
     return asked
 
 
-def _backoff(attempt: int, outcome: Again | _Lost) -> float:
+def _backoff(attempt: int, outcome: Retryable | _Failed) -> float:
     """Return how long to wait: anything up to a bound that doubles, after what the server asks
     for.
     """
-    asked = min(outcome.wait, LONGEST_WAIT) if isinstance(outcome, Again) else 0.0
+    asked = min(outcome.wait, LONGEST_WAIT) if isinstance(outcome, Retryable) else 0.0
     return asked + random.uniform(0.0, min(_BACKOFF_CAP, _BACKOFF_BASE * 2 ** (attempt - 1)))
 
 
-def _charged(status: int, verdict: Usable | Again | PdframeError) -> bool:
+def _charged(status: int, verdict: Usable | Retryable | PdframeError) -> bool:
     """Tell whether the server charges such an answer: what an operation has dealt with, not what
     was refused before it.
     """

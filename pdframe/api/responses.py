@@ -21,13 +21,13 @@ from pdframe.api.credentials import Secret
 from pdframe.errors import AccessError, BlockedError, BudgetError, PdframeError, ResponseError
 
 __all__ = [
-    "Again",
     "Context",
     "Decode",
+    "Retryable",
     "Usable",
+    "classify_response",
     "excerpt",
     "http_date",
-    "judge",
     "parse",
     "template_of",
 ]
@@ -77,7 +77,7 @@ class Usable:
 
 
 @dataclass(frozen=True, slots=True)
-class Again:
+class Retryable:
     """An answer that may come better: why, its status, how long the server asks to wait, and
     whether it is the burst limit.
     """
@@ -88,13 +88,13 @@ class Again:
     burst: bool = False
 
 
-def judge(
+def classify_response(
     status: int,
     headers: Mapping[str, str],
     body: bytes,
     context: Context,
     decode: Decode | None = None,
-) -> Usable | Again | PdframeError:
+) -> Usable | Retryable | PdframeError:
     """Return what an answer means; an error is returned, not raised, so that the caller settles the
     accounts first.
     """
@@ -127,7 +127,7 @@ def judge(
     if status == 429:
         return _judge_too_many(headers, payload, at, context)
     if status >= 500:
-        return Again(
+        return Retryable(
             f"HTTP {status}{said}",
             status,
             wait=min(_retry_after(headers, context.now) or 0.0, LONGEST_WAIT),
@@ -229,7 +229,7 @@ def http_date(text: str | None) -> datetime | None:
 
 def _judge_success(
     headers: Mapping[str, str], body: bytes, context: Context, decode: Decode | None
-) -> Usable | Again | PdframeError:
+) -> Usable | Retryable | PdframeError:
     if (
         decode
         and (expected := decode(body.removeprefix(_BOM))) is not None
@@ -246,7 +246,7 @@ def _judge_success(
     try:
         payload = parse(body)
     except ValueError:
-        return Again("a body that is no whole JSON", 200)
+        return Retryable("a body that is no whole JSON", 200)
     if not isinstance(payload, dict):
         return ResponseError(
             f"{context.where} was answered with JSON that is no object. Check base_url: this may be"
@@ -296,7 +296,7 @@ def _judge_forbidden(payload: Any, at: str, context: Context) -> PdframeError:
 
 def _judge_too_many(
     headers: Mapping[str, str], payload: Any, at: str, context: Context
-) -> Again | PdframeError:
+) -> Retryable | PdframeError:
     wait = _retry_after(headers, context.now)
     text = str(payload.get("error", "")) if isinstance(payload, dict) else ""
     if (
@@ -323,7 +323,7 @@ def _judge_too_many(
             if reset.isascii() and reset.isdigit() and len(reset) < 6
             else 2.0
         )
-    return Again("HTTP 429", 429, wait=max(wait, 1.0), burst=True)
+    return Retryable("HTTP 429", 429, wait=max(wait, 1.0), burst=True)
 
 
 def _retry_after(headers: Mapping[str, str], now: float) -> float | None:

@@ -27,7 +27,7 @@ from pdframe.errors import AccessError, ArgumentError, CacheError, NotCachedErro
 from pdframe.fields import fold
 from pdframe.schema import LISTS, TABLES
 from pdframe.sync import UP_TO_DATE, Syncer
-from pdframe.sync.fetch_state import load_asked
+from pdframe.sync.fetch_state import load_fetch_states
 
 Format: TypeAlias = Literal["parquet", "csv"]
 VISITS = "stage_visits"
@@ -196,7 +196,7 @@ class Exports(ABC):
         if table == VISITS:
             frame = load(refresh=refresh)
         elif (parent := TABLES[table].parent) is not None and not parent.every:
-            asked = sorted(load_asked(self._store, table))
+            asked = sorted(load_fetch_states(self._store, table))
             if not asked:
                 raise NotCachedError(
                     f"Nothing is cached of {table!r}: its rows are asked for by id. Call"

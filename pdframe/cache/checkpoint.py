@@ -19,7 +19,7 @@ from pdframe.errors import CacheError
 from pdframe._files import make_private, seal, unseal, write_atomic, write_batches, write_plain
 from pdframe.frames import Problems
 from pdframe.frames.data_warnings import warn
-from pdframe.cache.sorted_runs import InArrow, Sorted
+from pdframe.cache.sorted_runs import InArrow, SortedRun
 from pdframe.schema import Table
 from pdframe.cache.store import CHANGES, PENDING, Manifest, Store
 
@@ -31,7 +31,7 @@ ROWS_OF_A_BATCH = 500
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class Position:
     """Where a walk stands: the next list (`source`) and cursor, and what was known when it began.
 
     `cursor` is None at the beginning of a list, and where it is walked by `windows`. `began` is
@@ -55,7 +55,7 @@ def under_way(store: Store) -> list[str]:
 
 
 @dataclass(frozen=True, slots=True)
-class Saved:
+class CheckpointState:
     """What an unfinished walk left: where it stood, its last pages in the order in which they came,
     and runs before.
 
@@ -63,15 +63,15 @@ class Saved:
     many pages it took.
     """
 
-    place: Place
+    place: Position
     pages: list[pa.Table]
     notes: list[pa.Table]
-    runs: list[Sorted]
+    runs: list[SortedRun]
     told: list[pa.Table]
     count: int
 
 
-class Pending:
+class Checkpoint:
     """The unfinished walk of one table, or pull of what changed `since`: a folder of pages and a
     JSON file that says where it stands.
 
@@ -101,7 +101,7 @@ class Pending:
         # another walk shows.
         self._crc = dict.fromkeys(KINDS, 0)
 
-    def load(self) -> Saved | None:
+    def load(self) -> CheckpointState | None:
         """What the last walk left; None where there is nothing to trust."""
         if not (self._folder / WHERE).exists():
             self.drop()
@@ -111,7 +111,7 @@ class Pending:
             if raw["signature"] != self._signature:
                 self.drop()
                 return None
-            place = Place(
+            place = Position(
                 began=datetime.fromisoformat(raw["began"]),
                 source=int(raw["source"]),
                 cursor=raw["cursor"],
@@ -130,15 +130,15 @@ class Pending:
             if self._crc != raw["read_crc32"]:
                 raise ValueError("other pages")
             pages, notes, told = ([self._read(kind, number) for number in there[kind]] for kind in ("page", "note", "told"))
-            sorted_runs = [Sorted(InArrow(self._path("run", number)), self.key) for number in runs]
+            sorted_runs = [SortedRun(InArrow(self._path("run", number)), self.key) for number in runs]
         except (OSError, ValueError, KeyError, TypeError, AttributeError, pa.ArrowException):
             self.drop()
             warn(f"The saved pages of {self._table!r} are not as they were written: what they held is asked for again.")
             return None
         self._told = bool(told)
-        return Saved(place, pages, notes, sorted_runs, told, self._pages)
+        return CheckpointState(place, pages, notes, sorted_runs, told, self._pages)
 
-    def add(self, page: pa.Table, place: Place, note: pa.Table | None = None) -> None:
+    def add(self, page: pa.Table, place: Position, note: pa.Table | None = None) -> None:
         """Keep a page that came whole, and where the walk stands behind it."""
         with self._making_room():
             make_private(self._folder)
@@ -148,7 +148,7 @@ class Pending:
             self._pages += 1
             self._write(place, noted=note is not None)
 
-    def settle(self, rows: pa.Table, place: Place, note: pa.Table | None = None) -> Sorted:
+    def settle(self, rows: pa.Table, place: Position, note: pa.Table | None = None) -> SortedRun:
         """Keep rows in the order of their ids, in the place of the pages since the last run, and
         one note in the place of theirs.
 
@@ -167,7 +167,7 @@ class Pending:
             for number in before:
                 for kind in ("page", "note"):
                     self._path(kind, number).unlink(missing_ok=True)
-        return Sorted(InArrow(path), self.key)
+        return SortedRun(InArrow(path), self.key)
 
     @contextlib.contextmanager
     def _making_room(self) -> Iterator[None]:
@@ -178,7 +178,7 @@ class Pending:
                 f"A page could not be saved in {self._folder}: {error.strerror}. Make room, or choose another cache_dir."
             ) from error
 
-    def _write(self, place: Place, *, noted: bool) -> None:
+    def _write(self, place: Position, *, noted: bool) -> None:
         where: dict[str, Any] = {
             "signature": self._signature,
             "first": self._first,

@@ -15,14 +15,14 @@ from datetime import datetime
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pdframe.cache.quarantine import move_aside
+from pdframe.cache.quarantine import quarantine
 from pdframe.errors import DamagedError
 from pdframe.fields import Field, name_columns
 from pdframe.frames import storage_schema, unify
 from pdframe.frames.data_warnings import warn
-from pdframe.cache.snapshots import CLOCK_SLACK, History, check_types, latest
+from pdframe.cache.snapshots import CLOCK_SLACK, SnapshotLog, check_types, latest
 from pdframe.schema.deals import DEAL_PRODUCTS
-from pdframe.schema.snapshots import DEALS_AND_DELETED, DELETED_DEALS, LINES_REMEMBERED, OF_LINES, REMEMBERED
+from pdframe.schema.snapshots import DEALS_AND_DELETED, DELETED_DEALS, LINES_REMEMBERED, OF_LINES, TRACKED_COLUMNS
 from pdframe.cache.store import Manifest, Store
 
 LISTED_AT = "listed_at"
@@ -102,7 +102,7 @@ class DeletedDeals:
             In the columns of `DEALS_AND_DELETED`.
         """
         kept = _without(self.rows(), live["id"])
-        past = latest(History(self._store).rows())
+        past = latest(SnapshotLog(self._store).rows())
         past = _without(past.filter(pc.fill_null(past["gone"], False)), live["id"], "deal_id")
         found = [live, self._dated(kept, past), _of_history(_without(past, kept["id"], "deal_id"))]
         rows, problems = unify(found, DEALS_AND_DELETED, self._fields)
@@ -138,7 +138,7 @@ class DeletedDeals:
             if newest is None or seen_at is None or seen_at >= newest - CLOCK_SLACK:
                 return
             why = f"The kept rows of deleted deals reach to {newest:%Y-%m-%d %H:%M}, and the server's clock is behind it."
-        suffix = move_aside(self._store, _NAME)
+        suffix = quarantine(self._store, _NAME)
         warn(f"{why} They are set aside as {_NAME}{suffix} in {self._store.root}, and new ones begin.")
 
     def _begun(self, now: datetime) -> Manifest:
@@ -192,9 +192,9 @@ def with_lines_of_deleted(store: Store, live: pa.Table) -> pa.Table:
         In the columns of line items; those that the kept history does not hold are null in the
         added rows.
     """
-    deals = latest(History(store).rows())
+    deals = latest(SnapshotLog(store).rows())
     deals = _without(deals.filter(pc.fill_null(deals["gone"], False)), store.read("deals", ["id"])["id"], "deal_id")
-    lines = latest(History(store, OF_LINES).rows(), "id")
+    lines = latest(SnapshotLog(store, OF_LINES).rows(), "id")
     lines = _without(lines.filter(pc.fill_null(lines["gone"], False)), live["id"])
     # A line that was missing before its deal was had been removed from it.
     since = deals["seen_at"].take(pc.index_in(lines["deal_id"], value_set=deals["deal_id"].combine_chunks()))
@@ -209,7 +209,7 @@ def _of_history(past: pa.Table) -> pa.Table:
     listed = pc.fill_null(pc.equal(past["status"], "deleted"), False)
     columns = {
         "id": past["deal_id"],
-        **{name: past[name] for name in REMEMBERED},
+        **{name: past[name] for name in TRACKED_COLUMNS},
         "is_deleted": pc.if_else(listed, True, pa.scalar(None, pa.bool_())),
         "deleted_time": pc.if_else(past["is_server_time"], past["seen_at"], nothing),
     }

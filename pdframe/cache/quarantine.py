@@ -27,7 +27,7 @@ _WRITTEN = rf"({re.escape(MANIFEST)}|walk\.json|(part|page|note|run|told)-[0-9]{
 _OURS = re.compile(rf"{_WRITTEN}|\.{_WRITTEN}\.[^.]*{re.escape(TEMPORARY)}")
 
 
-def move_aside(store: Store, *tables: str) -> str:
+def quarantine(store: Store, *tables: str) -> str:
     """Rename the folders of tables, and tell what is added to their names; the pages of a walk
     under way stay where they are.
     """
@@ -55,7 +55,7 @@ def copies(store: Store, table: str) -> list[Path]:
     return [path for name, _, path in _numbered(store) if name == table and path.is_dir() and not path.is_symlink()]
 
 
-def is_awaited(store: Store, table: str) -> bool:
+def was_lost(store: Store, table: str) -> bool:
     """Whether a table of which nothing is cached was there before: it was moved aside, or has lost
     its manifest.
 

@@ -19,7 +19,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from pdframe.cache.quarantine import move_aside
+from pdframe.cache.quarantine import quarantine
 from pdframe.errors import DamagedError, NewerCacheError
 from pdframe._files import UPDATE
 from pdframe.frames import is_unknown, storage_schema, unify
@@ -37,7 +37,7 @@ _FACTOR = np.uint64(1_000_003)
 _NULL = np.uint64(0x9E3779B97F4A7C15)
 
 
-class History:
+class SnapshotLog:
     """A kept history of one account: two tables of the store, rows as they changed, and looks.
 
     The rows of a look are written before the look itself, and both before the table that was looked
@@ -156,7 +156,7 @@ class History:
 
     def _set_aside(self, why: str) -> tuple[_Last, pa.Table]:
         name = self._kept.rows.name
-        suffix = move_aside(self._store, name, self._kept.looks.name)
+        suffix = quarantine(self._store, name, self._kept.looks.name)
         warn(f"{why} It is set aside as {name}{suffix} in {self._store.root}, and a new one begins.")
         return _Last.of((), self._compared, self._kept.key), storage_schema(self._kept.looks).empty_table()
 

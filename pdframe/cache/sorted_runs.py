@@ -148,7 +148,7 @@ class InArrow:
         return self._open(columns).read_all().select(columns)
 
 
-class Sorted:
+class SortedRun:
     """Rows in the order of their ids, on disk or in memory.
 
     Parameters
@@ -172,9 +172,9 @@ class Sorted:
         """The lowest and the highest id; the other way round where there are no rows."""
         return min((group.low for group in self.groups), default=HIGHEST), max((group.high for group in self.groups), default=LOWEST)
 
-    def only(self, column: str, values: pa.Array) -> Sorted:
+    def only(self, column: str, values: pa.Array) -> SortedRun:
         """These rows, without those that have something else in a column."""
-        some = Sorted(self._rows, self._key)
+        some = SortedRun(self._rows, self._key)
         some._only = column, values
         return some
 
@@ -208,7 +208,7 @@ class Sorted:
         return rows if self._only is None else rows.filter(pc.is_in(rows[self._only[0]], value_set=self._only[1]))
 
 
-def cuts(stores: Sequence[Sorted], rows: int) -> Iterator[tuple[int, int]]:
+def cuts(stores: Sequence[SortedRun], rows: int) -> Iterator[tuple[int, int]]:
     """Ranges of ids that hold about so many rows each, and all ids together."""
     low, held = LOWEST, 0
     for group in sorted(group for store in stores for group in store.groups if group.rows):

@@ -40,8 +40,8 @@ from pdframe._files import (
     write_atomic,
     write_part,
 )
-from pdframe._lock import Held, locked
-from pdframe.cache.sorted_runs import InParquet, Sorted
+from pdframe._lock import LockHandle, locked
+from pdframe.cache.sorted_runs import InParquet, SortedRun
 
 FORMAT = 2
 # Manifests of this format had no checksum; a kept history that one tells of cannot be collected
@@ -353,7 +353,7 @@ class Store:
         self._sweep(folder, {part.file for part in manifest.parts})
         return manifest
 
-    def sorted_parts(self, manifest: Manifest, key: str) -> list[tuple[Part, Sorted]]:
+    def sorted_parts(self, manifest: Manifest, key: str) -> list[tuple[Part, SortedRun]]:
         """The parts of a table that is stored in the order of its ids, to read by ranges of these;
         they are not verified again.
         """
@@ -361,7 +361,7 @@ class Store:
         for part in manifest.parts:
             path = self.root / manifest.table / part.file
             try:
-                found.append((part, Sorted(InParquet(path), key)))
+                found.append((part, SortedRun(InParquet(path), key)))
             except (pa.ArrowException, OSError) as error:
                 raise self._unread(path, error, manifest.table) from error
         return found
@@ -480,7 +480,7 @@ class Store:
         return False
 
     @contextlib.contextmanager
-    def lock(self) -> Iterator[Held]:
+    def lock(self) -> Iterator[LockHandle]:
         """Keep every other process and thread from writing to this account's cache; wait where one
         does. Reading needs no lock.
 

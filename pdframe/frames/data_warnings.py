@@ -48,7 +48,7 @@ def warn(message: str) -> None:
 
 
 @contextlib.contextmanager
-def held_back() -> Iterator[list[str]]:
+def deferred() -> Iterator[list[str]]:
     """Hold back what this thread warns of meanwhile: a warning of a thread of ours would point at
     nobody's line.
     """

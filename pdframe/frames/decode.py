@@ -121,10 +121,10 @@ class _Slots:
             "Row", {key: self._bag | None if key == CUSTOM else Any for key in keys}
         )
         self._nothing = msgspec.structs.astuple(self._bag())
+        rows = list[self._row]  # type: ignore[name-defined]
         answer = msgspec.defstruct(
-            "Answer",
-            [("data", list[self._row]), ("success", Any, None), ("additional_data", Any, None)],
-        )  # type: ignore[name-defined]
+            "Answer", [("data", rows), ("success", Any, None), ("additional_data", Any, None)]
+        )
         self._decoder: msgspec.json.Decoder[Any] = msgspec.json.Decoder(answer)
 
     def decode(self, body: bytes) -> dict[str, Any] | None:

@@ -18,7 +18,7 @@ from typing import NamedTuple
 
 from pdframe._values import UnfitError, integer
 from pdframe.history.pipelines import Pipelines, StageMove
-from pdframe.history.timeline import CLOSED, ENDED, NEAR, Course, Sighting, newest
+from pdframe.history.timeline import CLOSED, ENDED, NEAR, Observation, Timeline, newest
 
 KEYS = ("stage_id", "pipeline_id", "status")
 
@@ -70,11 +70,11 @@ def _breaks(rows: Sequence[Change]) -> int:
 
 
 def replay(
-    course: Course,
+    course: Timeline,
     deal: int,
     rows: Sequence[Change],
-    before: Sighting | None,
-    after: Sighting | None,
+    before: Observation | None,
+    after: Observation | None,
     pipelines: Pipelines,
     loaded: int | None,
 ) -> None:
@@ -158,7 +158,7 @@ def replay(
     # does.
     first_won = first_won if before is None or before.first_won is None else before.first_won
     course.replayed(
-        Sighting(
+        Observation(
             deal,
             stage,
             pipeline,
@@ -176,7 +176,7 @@ def replay(
     )
 
 
-def moved_stages(rows: Sequence[Change], known: Sighting | None) -> Iterator[StageMove]:
+def moved_stages(rows: Sequence[Change], known: Observation | None) -> Iterator[StageMove]:
     """Yield the moves of stages to other pipelines that a changelog tells, its rows oldest first.
 
     `known` is a sighting that tells the deal's stage where no row does.
@@ -202,7 +202,7 @@ def has_pipeline_row(rows: Sequence[Change]) -> bool:
     return bool(_paired([row for row in rows if row.old is not None]))
 
 
-def _status_at_first(rows: Sequence[Change], before: Sighting | None) -> str:
+def _status_at_first(rows: Sequence[Change], before: Observation | None) -> str:
     """The status that the deal was created with."""
     for row in rows:
         if row.key == "status":
@@ -211,7 +211,7 @@ def _status_at_first(rows: Sequence[Change], before: Sighting | None) -> str:
     return before.status if before is not None and before.status in CLOSED else "open"
 
 
-def _closed_at_first(rows: Sequence[Change], status: str, before: Sighting | None) -> int | None:
+def _closed_at_first(rows: Sequence[Change], status: str, before: Observation | None) -> int | None:
     """When a deal that was created won or lost was so, as far as its own columns still say.
 
     Its first win stays in them; `won_time` and `lost_time` are those of its creation until the
@@ -231,8 +231,8 @@ def _pipelines(
     stage: int | None,
     moves: Sequence[_Move],
     rows: Sequence[Change],
-    before: Sighting | None,
-    after: Sighting | None,
+    before: Observation | None,
+    after: Observation | None,
     pipelines: Pipelines,
     until: int,
 ) -> list[int | None]:
@@ -267,7 +267,7 @@ def _pipelines(
 
 
 def _first_pipeline(
-    rows: Sequence[Change], before: Sighting | None, after: Sighting | None
+    rows: Sequence[Change], before: Observation | None, after: Observation | None
 ) -> int | None:
     """The pipeline that the deal was created in, as far as `stages` does not know it."""
     for row in rows:
@@ -278,7 +278,7 @@ def _first_pipeline(
 
 
 def _steps(
-    rows: Sequence[Change], known: Sighting | None, pipelines: Pipelines
+    rows: Sequence[Change], known: Observation | None, pipelines: Pipelines
 ) -> tuple[int | None, list[_Move | Change]]:
     """The first stage, and moves and changes of status in their order, without the values of the
     creation.

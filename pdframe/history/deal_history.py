@@ -31,7 +31,7 @@ from pdframe.schema.snapshots import (
     LINE_HISTORY,
     OF_DEALS,
     OF_LINES,
-    REMEMBERED,
+    TRACKED_COLUMNS,
     Kept,
 )
 
@@ -165,7 +165,7 @@ def known_by_changelog(
         rows.filter(pc.is_in(rows["deal_id"], value_set=ids)), looks, changes, loaded, pipelines
     )
     moment = pd.Timestamp(when)
-    states = states_at(history, "deal_id", REMEMBERED, moment, "UTC")
+    states = states_at(history, "deal_id", TRACKED_COLUMNS, moment, "UTC")
     known = history[history["seen_at"] <= moment]
     # A restoration is no change: the deal is closed since before its deletion.
     changed = known[

@@ -15,13 +15,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pdframe.cache.deleted_deals import DeletedDeals
-from pdframe.cache.snapshots import History, known_at
+from pdframe.cache.snapshots import SnapshotLog, known_at
 from pdframe.cache.store import Store
 from pdframe.errors import ArgumentError, CacheError, NotCachedError
 from pdframe.frames import to_frame
 from pdframe.frames.data_warnings import warn
 from pdframe.schema.snapshots import DELETED_DEALS, HISTORY, OF_LINES
-from pdframe.sync.fetch_state import load_asked
+from pdframe.sync.fetch_state import load_fetch_states
 
 _STATE = (
     "id",
@@ -113,7 +113,7 @@ class Past(ABC):
         stages = self.stages(
             refresh=refresh, labels=False, columns=["id", "order_nr", "pipeline_id"]
         )
-        history, manifest = History(self._store), self._store.manifest("deals")
+        history, manifest = SnapshotLog(self._store), self._store.manifest("deals")
         visits = stage_visits(
             deals,
             history.rows(),
@@ -190,7 +190,7 @@ class Past(ABC):
         ... ]
         [nan, 5.0]
         """
-        moment, history = _moment(when, self.tz), History(self._store)
+        moment, history = _moment(when, self.tz), SnapshotLog(self._store)
         looks, rows = history.looks(), history.rows()
         begins = pc.min(looks["seen_at"]).as_py()
         told = self._told_by_changelogs(rows, looks, moment)
@@ -288,7 +288,7 @@ class Past(ABC):
         """
         from pdframe.history.deal_history import deal_history
 
-        history = History(self._store)
+        history = SnapshotLog(self._store)
         frame = deal_history(
             history.rows(),
             history.looks(),
@@ -340,7 +340,7 @@ class Past(ABC):
         """
         from pdframe.history.deal_history import line_history
 
-        lines = History(self._store, OF_LINES)
+        lines = SnapshotLog(self._store, OF_LINES)
         frame = line_history(lines.rows(), lines.looks(), self.deal_history())
         frame.attrs["tz"] = self.tz
         return frame
@@ -367,7 +367,7 @@ class Past(ABC):
         """When the changelog of each deal was read, by the server's clock; also of deals whose
         changelog is empty.
         """
-        asked = load_asked(self._store, "deal_changes")
+        asked = load_fetch_states(self._store, "deal_changes")
         return {
             deal: look.server_time
             for deal, look in asked.items()

@@ -23,7 +23,7 @@ from pdframe.history.changelog import (
     replay,
 )
 from pdframe.history.pipelines import Pipelines, StageMove, seen_moves
-from pdframe.history.timeline import Course, Looks, Sighting, Stay, newest
+from pdframe.history.timeline import Looks, Observation, Timeline, Visit, newest
 from pdframe.schema.snapshots import STAGE_VISITS
 
 Frame: TypeAlias = pd.DataFrame | pa.Table
@@ -130,9 +130,9 @@ def stage_visits(
     times = _looks(looks)
     known = Looks((number, kind, complete_to) for number, kind, complete_to, _ in times)
     told = any(row.moved is not None for rows in seen.values() for row in rows)
-    stays: list[Stay] = []
+    stays: list[Visit] = []
     for deal in sorted(seen.keys() | log.keys()):
-        course = Course(orders, known, told=told)
+        course = Timeline(orders, known, told=told)
         rows = seen.get(deal, [])
         if deal in log or deal in read:
             steps = log.get(deal, [])
@@ -160,7 +160,7 @@ def stage_visits(
 
 
 def _stage_moves(
-    seen: Mapping[int, Sequence[Sighting]], log: Mapping[int, Sequence[Change]]
+    seen: Mapping[int, Sequence[Observation]], log: Mapping[int, Sequence[Change]]
 ) -> Iterable[StageMove]:
     """Signs in looks and changelogs that stages were moved to other pipelines."""
     for rows in seen.values():
@@ -171,8 +171,8 @@ def _stage_moves(
 
 
 def _apart(
-    rows: Sequence[Sighting], steps: Sequence[Change], loaded: int | None, looks: Looks
-) -> tuple[list[Sighting], list[Sighting]]:
+    rows: Sequence[Observation], steps: Sequence[Change], loaded: int | None, looks: Looks
+) -> tuple[list[Observation], list[Observation]]:
     """Sightings that the changelog covers, and those that are later.
 
     Where it is not known when the changelog was read, a look is later if it knew of stamps as late
@@ -183,7 +183,7 @@ def _apart(
     # look ever found may be newer than they are.
     lost = rows[-1] if rows and rows[-1].gone and not rows[0].gone else None
 
-    def later(row: Sighting) -> bool:
+    def later(row: Observation) -> bool:
         if loaded is not None:
             return row.at > until
         known = looks.at(row.look)
@@ -195,9 +195,9 @@ def _apart(
 
 def _sightings(
     deals: Frame, history: Frame | None, seen_at: datetime | None
-) -> dict[int, list[Sighting]]:
+) -> dict[int, list[Observation]]:
     """What is known of each deal, in the order of the looks."""
-    found: dict[int, list[Sighting]] = {}
+    found: dict[int, list[Observation]] = {}
     if history is not None:
         held = _columns(history, ("deal_id", *_STATE, "gone", "seen_at", "look"), "history")
         rows = zip(
@@ -207,7 +207,7 @@ def _sightings(
         )
         for deal, group in groupby(sorted(rows, key=itemgetter(0, 11)), key=itemgetter(0)):
             found[deal] = [
-                Sighting._make((*row[:9], bool(row[9]), row[10], row[11])) for row in group
+                Observation._make((*row[:9], bool(row[9]), row[10], row[11])) for row in group
             ]
     held = _columns(deals, ("id", *_STATE, *_DELETED), "deals")
     times = [
@@ -218,12 +218,12 @@ def _sightings(
     for row in zip(held["id"], *(held[name] for name in (*_STATE, *_DELETED)), strict=True):
         if row[0] not in found:
             gone, deleted = bool(row[9]) or row[3] == "deleted", row[10]
-            seen = Sighting._make((*row[:9], gone, row[11] or at, None))
+            seen = Observation._make((*row[:9], gone, row[11] or at, None))
             found[row[0]] = [seen] if not gone or deleted is None else _until_deleted(seen)
     return found
 
 
-def _until_deleted(seen: Sighting) -> list[Sighting]:
+def _until_deleted(seen: Observation) -> list[Observation]:
     """A deal that no look found before its deletion: as it was before, and gone.
 
     Where the status reads "deleted", the times of closing tell what it was: reopening a deal clears
@@ -263,11 +263,11 @@ def _looks(looks: Frame | None) -> list[tuple[int, str, int | None, int]]:
     return list(zip(held["look"], held["kind"], held["complete_to"], held["seen_at"], strict=True))
 
 
-def _missing(deal: int, looks: Iterable[tuple[int, str, int | None, int]]) -> list[Sighting]:
+def _missing(deal: int, looks: Iterable[tuple[int, str, int | None, int]]) -> list[Observation]:
     """What looks at everything say of a deal that they never found: that it is gone."""
     nothing = (None,) * 8
     return [
-        Sighting._make((deal, *nothing, True, at, number))
+        Observation._make((deal, *nothing, True, at, number))
         for number, kind, _, at in looks
         if kind in ("full", "resumed")
     ]
@@ -335,7 +335,7 @@ def _micros(time: datetime) -> int:
     return micros
 
 
-def _frame(stays: Sequence[Stay]) -> pd.DataFrame:
+def _frame(stays: Sequence[Visit]) -> pd.DataFrame:
     counts: dict[tuple[int, int | None], int] = {}
     visits = []
     for stay in stays:

@@ -22,7 +22,7 @@ ENDED = CLOSED | {"deleted"}
 NEAR = 2_000_000  # microseconds; stamps of one write may lie so far apart
 
 
-class Sighting(NamedTuple):
+class Observation(NamedTuple):
     """A deal as one look found it; `moved` is its `stage_change_time`, `at` the time of the look
     and `look` its number.
     """
@@ -52,7 +52,7 @@ class Sighting(NamedTuple):
 
 
 @dataclass(slots=True)
-class Stay:
+class Visit:
     """One stay; `*_after` is None where the time is exact, `left_at` and `end` as long as the deal
     is there.
     """
@@ -108,7 +108,7 @@ class Looks:
         return None if look is None else self._own.get(look)
 
 
-class Course:
+class Timeline:
     """Follows one deal, sighting by sighting, and writes its stays.
 
     Parameters
@@ -122,17 +122,17 @@ class Course:
     """
 
     def __init__(self, orders: Mapping[int, int], looks: Looks, *, told: bool) -> None:
-        self.stays: list[Stay] = []
+        self.stays: list[Visit] = []
         self._orders = orders
         self._looks = looks
         self._told = told
-        self._open: Stay | None = None
-        self._last: Sighting | None = None
+        self._open: Visit | None = None
+        self._last: Observation | None = None
         self._replayed = False
         self._floor = 0
         self.source = "current"
 
-    def never_moved(self, seen: Sighting) -> bool:
+    def never_moved(self, seen: Observation) -> bool:
         """Whether a look found the deal in the stage in which it was added."""
         return self._told if seen.moved is None else seen.moved == seen.added
 
@@ -142,7 +142,7 @@ class Course:
         self, deal: int, stage: int | None, pipeline: int | None, at: int, after: int | None = None
     ) -> None:
         """Begin a stay that the changelog tells."""
-        self._begin(Stay(deal, pipeline, stage, after, at, at, "changelog"))
+        self._begin(Visit(deal, pipeline, stage, after, at, at, "changelog"))
 
     def leave(self, at: int, end: str) -> None:
         """End the open stay that the changelog tells, if there is one."""
@@ -187,7 +187,7 @@ class Course:
                 return
             self.stays.pop()
 
-    def replayed(self, last: Sighting, until: int) -> None:
+    def replayed(self, last: Observation, until: int) -> None:
         """The changelog is told up to `until`, and leaves the deal as in `last`: what looks saw
         later goes on from there.
         """
@@ -195,7 +195,7 @@ class Course:
 
     # Steps from looks
 
-    def see(self, now: Sighting) -> None:
+    def see(self, now: Observation) -> None:
         """Go on with what a look found."""
         last = self._last
         if last is None:
@@ -231,7 +231,7 @@ class Course:
             self._change(now, self._change_time(now, last, floor), now.status or "")
         self._last, self._replayed = now, False
 
-    def _known_to(self, now: Sighting, last: Sighting) -> int:
+    def _known_to(self, now: Observation, last: Observation) -> int:
         """Up to when the deal is known to have been as it was seen last."""
         floor = self._floor
         if self.stays:
@@ -244,14 +244,14 @@ class Course:
         known = self._looks.before(now.look, full=not sure)
         return max(floor, known or 0)
 
-    def _has_moved(self, now: Sighting, last: Sighting) -> bool:
+    def _has_moved(self, now: Observation, last: Observation) -> bool:
         return (
             now.stage != last.stage
             or now.pipeline != last.pipeline
             or (self._told and not self._same(now.placed, last.placed))
         )
 
-    def _closed_again(self, now: Sighting, last: Sighting, floor: int) -> bool:
+    def _closed_again(self, now: Observation, last: Observation, floor: int) -> bool:
         """Whether it was closed since, from open or from another status; a closing that was merely
         dated back is none.
 
@@ -276,7 +276,7 @@ class Course:
         return now == last
 
     @staticmethod
-    def _change_time(now: Sighting, last: Sighting, floor: int) -> tuple[int | None, int]:
+    def _change_time(now: Observation, last: Observation, floor: int) -> tuple[int | None, int]:
         """Bounds of the change of a closed deal: exact where it moved and its own time is
         possible.
         """
@@ -291,13 +291,13 @@ class Course:
             return None, at
         return _bounds(floor, now.at)
 
-    def _change(self, now: Sighting, times: tuple[int | None, int], end: str) -> None:
+    def _change(self, now: Observation, times: tuple[int | None, int], end: str) -> None:
         """Add the stay of no length that a change of a closed deal is."""
         after, at = times
-        self._begin(Stay(now.deal, now.pipeline, now.stage, after, at, now.at, self.source))
+        self._begin(Visit(now.deal, now.pipeline, now.stage, after, at, now.at, self.source))
         self._close(after, at, end)
 
-    def _arrive(self, now: Sighting, floor: int, *, first: bool = False) -> None:
+    def _arrive(self, now: Observation, floor: int, *, first: bool = False) -> None:
         """Begin the stay in which a look found the deal, or the one in which it was closed."""
         last = self._last
         if first:
@@ -315,10 +315,10 @@ class Course:
             after, at = None, entry
         else:
             after, at = _bounds(floor, limit)
-        self._begin(Stay(now.deal, now.pipeline, now.stage, after, at, now.at, self.source))
+        self._begin(Visit(now.deal, now.pipeline, now.stage, after, at, now.at, self.source))
         self._stay_on(now, floor, arrived=True)
 
-    def _go_over(self, now: Sighting, floor: int) -> None:
+    def _go_over(self, now: Observation, floor: int) -> None:
         """Leave the open stay for the one in which a look found the deal; what lay between is not
         known.
         """
@@ -332,7 +332,7 @@ class Course:
             _trim(left)
             self._part(number)
 
-    def _stay_on(self, now: Sighting, floor: int, *, arrived: bool = False) -> None:
+    def _stay_on(self, now: Observation, floor: int, *, arrived: bool = False) -> None:
         """Bring the open stay up to what a look found of it: a first win and a reopening, a
         closing, or nothing.
         """
@@ -358,7 +358,7 @@ class Course:
             ):
                 self._close(None, first, "won")
                 self._begin(
-                    Stay(
+                    Visit(
                         now.deal,
                         now.pipeline,
                         now.stage,
@@ -374,12 +374,12 @@ class Course:
             self._close(*closing, now.status)
 
     @staticmethod
-    def _closing(now: Sighting, floor: int) -> tuple[int | None, int]:
+    def _closing(now: Observation, floor: int) -> tuple[int | None, int]:
         """Bounds of the closing: exact where the deal's own time is possible."""
         at = now.closed
         return (None, at) if at is not None and floor <= at <= now.at else _bounds(floor, now.at)
 
-    def _begin(self, stay: Stay) -> None:
+    def _begin(self, stay: Visit) -> None:
         self.stays.append(stay)
         self._part()
         self._open = stay
@@ -404,7 +404,7 @@ class Course:
             elif before.left_at is not None:
                 return
 
-    def _way(self, left: Stay, reached: Stay) -> str | None:
+    def _way(self, left: Visit, reached: Visit) -> str | None:
         if left.pipeline != reached.pipeline:
             return "changed pipeline"
         old, new = self._orders.get(left.stage or 0), self._orders.get(reached.stage or 0)
@@ -423,7 +423,7 @@ def newest(*times: int | None) -> int | None:
     return max((time for time in times if time is not None), default=None)
 
 
-def _trim(stay: Stay) -> None:
+def _trim(stay: Visit) -> None:
     """It began before it ended, at the latest; bounds that leave no room are exact."""
     if stay.left_at is not None:
         stay.entered_at = min(stay.entered_at, stay.left_at)

@@ -109,7 +109,7 @@ class Loading(ABC):
                 rows = Kept(rows, only(rows))
             return self._frame(rows, table, refresh, labels, names, asked)
 
-        return read() if refresh is False else syncer.mending(read)
+        return read() if refresh is False else syncer.with_repair(read)
 
     def _asked(
         self, table: Table, refresh: Refresh, labels: bool, names: bool, columns: Columns
@@ -157,7 +157,7 @@ class Loading(ABC):
             with contextlib.suppress(CacheError):
                 choose(self._store.read(table.name))
                 return
-            self._syncer.mending(choose)
+            self._syncer.with_repair(choose)
 
     def _bring_fields(self, name: str, refresh: Refresh) -> bool:
         """Bring a list of fields up to date as a loader would; False where it is withheld."""

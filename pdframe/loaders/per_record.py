@@ -13,7 +13,7 @@ from pdframe.frames.data_warnings import warn
 from pdframe.loaders.base import Columns, Loading, Refresh
 from pdframe.schema import TABLES, Table
 from pdframe.sync.children import EVERY_AT, rows_of
-from pdframe.sync.fetch_state import load_asked
+from pdframe.sync.fetch_state import load_fetch_states
 
 Ids: TypeAlias = "int | Iterable[Any]"
 _SHOWN = 10
@@ -257,7 +257,7 @@ class RecordLoaders(Loading):
                 rows_of(self._store, table, wanted), table, refresh, labels, names, asked
             )
 
-        return load() if refresh is False else syncer.mending(load)
+        return load() if refresh is False else syncer.with_repair(load)
 
     def _must_be_cached(self, table: Table, wanted: Sequence[int] | None) -> None:
         manifest, records = self._store.manifest(table.name), table.hangs_on.table
@@ -266,7 +266,7 @@ class RecordLoaders(Loading):
             missing = "nothing"
         elif wanted is None:
             missing = "" if EVERY_AT in manifest.state else f"not every one of the {records}"
-        elif unknown := sorted(set(wanted) - load_asked(self._store, table.name).keys()):
+        elif unknown := sorted(set(wanted) - load_fetch_states(self._store, table.name).keys()):
             missing = f"nothing of the {records} {_listed(unknown)}"
         if missing:
             call = f"account.{table.name}({'' if wanted is None else 'ids'})"
@@ -276,7 +276,7 @@ class RecordLoaders(Loading):
             )
 
     def _say_unknown(self, table: Table, wanted: Sequence[int]) -> None:
-        asked = load_asked(self._store, table.name)
+        asked = load_fetch_states(self._store, table.name)
         unknown = [record for record in wanted if record in asked and not asked[record].found]
         if unknown:
             parent = table.hangs_on

@@ -11,7 +11,7 @@ from pdframe.schema.deals import DEAL_PRODUCTS, DEALS
 from pdframe.schema.table import Column, Table
 from pdframe.schema.types import COUNT, FLAG, ID, TEXT, TIME, category
 
-REMEMBERED = (
+TRACKED_COLUMNS = (
     "stage_id",
     "pipeline_id",
     "status",
@@ -65,7 +65,7 @@ HISTORY = Table(
     (),
     (
         Column("deal_id", ID, "Deal that was looked at"),
-        *(DEALS.by_name[name] for name in REMEMBERED),
+        *(DEALS.by_name[name] for name in TRACKED_COLUMNS),
         Column(
             "gone",
             FLAG,
@@ -181,12 +181,12 @@ class Kept:
     count: str
 
     @property
-    def looked_at(self) -> tuple[str, ...]:
+    def snapshot_columns(self) -> tuple[str, ...]:
         """Columns of the table that a look reads."""
         return tuple(dict.fromkeys(("id", *self.tracked, "update_time", "add_time")))
 
 
-OF_DEALS = Kept("deals", HISTORY, LOOKS, "deal_id", REMEMBERED, "deals")
+OF_DEALS = Kept("deals", HISTORY, LOOKS, "deal_id", TRACKED_COLUMNS, "deals")
 OF_LINES = Kept("deal_products", LINE_ROWS, LINE_LOOKS, "id", LINES_REMEMBERED, "lines")
 HISTORIES = {kept.of: kept for kept in (OF_DEALS, OF_LINES)}
 """The kept histories by the table that is looked at."""
@@ -353,7 +353,7 @@ __all__ = [
     "LOOKS",
     "OF_DEALS",
     "OF_LINES",
-    "REMEMBERED",
     "STAGE_VISITS",
+    "TRACKED_COLUMNS",
     "Kept",
 ]

@@ -14,16 +14,16 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pdframe.schema import Source
-from pdframe.sync.fetch import OVERLAP, Puller
-from pdframe.sync.fetch_result import Pull, earlier, format_time, mark, parse_time
-from pdframe.sync.range_scan import SECOND, Windows
+from pdframe.sync.fetch import OVERLAP, Fetcher
+from pdframe.sync.fetch_result import FetchResult, earlier, format_time, mark, parse_time
+from pdframe.sync.range_scan import SECOND, RangeScan
 
 LATEST = datetime(9999, 12, 31, tzinfo=UTC)
 # When the rows of a list were updated, by their keys, as they were met.
 Met = Mapping[Any, datetime]
 
 
-def close(puller: Puller, pull: Pull, source: Source, windows: Windows) -> None:
+def close(puller: Fetcher, pull: FetchResult, source: Source, windows: RangeScan) -> None:
     """Add the rows of a list that moved to its newest end while it was walked by windows.
 
     All that was updated from a while before the walk on is asked for, so that a row is found too
@@ -49,7 +49,12 @@ def close(puller: Puller, pull: Pull, source: Source, windows: Windows) -> None:
 
 
 def _upwards(
-    puller: Puller, pull: Pull, source: Source, since: datetime, met: Met, crowded: set[datetime]
+    puller: Fetcher,
+    pull: FetchResult,
+    source: Source,
+    since: datetime,
+    met: Met,
+    crowded: set[datetime],
 ) -> None:
     """Add what was updated `since`, and move the mark; of a `crowded` second, no more from the
     first page on that is as it was met.
@@ -80,7 +85,7 @@ def _upwards(
                 break
 
 
-def _downwards(puller: Puller, pull: Pull, source: Source, top: datetime, met: Met) -> None:
+def _downwards(puller: Fetcher, pull: FetchResult, source: Source, top: datetime, met: Met) -> None:
     """Add what was updated behind `top`, the newest row when the walk began at that end."""
     params = {**dict(source.params), "sort_by": "update_time", "sort_direction": "desc"}
     for rows, _ in puller.walk(pull, source, params):
@@ -91,7 +96,7 @@ def _downwards(puller: Puller, pull: Pull, source: Source, top: datetime, met: M
             return
 
 
-def _met(pull: Pull, key: str, since: datetime) -> Met:
+def _met(pull: FetchResult, key: str, since: datetime) -> Met:
     late = [
         rows.filter(pc.greater_equal(rows["update_time"], since))
         for rows in pull.columns([key, "update_time"])
@@ -103,7 +108,7 @@ def _met(pull: Pull, key: str, since: datetime) -> Met:
     }
 
 
-def _as_met(puller: Puller, rows: pa.Table, met: Met) -> bool:
+def _as_met(puller: Fetcher, rows: pa.Table, met: Met) -> bool:
     return all(
         map(
             operator.eq,

@@ -24,9 +24,14 @@ from pdframe.frames import Problems, storage_schema, to_arrow
 from pdframe.schema import Table
 from pdframe.sync import line_items
 from pdframe.sync.compare import Counts
-from pdframe.sync.concurrency import side_by_side
+from pdframe.sync.concurrency import map_ordered
 from pdframe.sync.fetch import BAD_REQUEST, NOT_FOUND, pages_of
-from pdframe.sync.fetch_state import Asked, add_asked, load_asked, replace_asked
+from pdframe.sync.fetch_state import (
+    FetchState,
+    add_fetch_states,
+    load_fetch_states,
+    replace_fetch_states,
+)
 from pdframe.sync.merge_records import RecordParts
 
 # A process that is killed loses no more than so many records; an error or an interruption loses
@@ -73,7 +78,7 @@ class _Known:
     """What was cached: the manifest, and what is known of each record."""
 
     manifest: Manifest | None
-    asked: dict[int, Asked]
+    asked: dict[int, FetchState]
 
 
 @dataclass(slots=True)
@@ -81,7 +86,7 @@ class _Fresh:
     """What came since the last save."""
 
     rows: list[dict[str, Any]] = field(default_factory=list)
-    asked: dict[int, Asked] = field(default_factory=dict)
+    asked: dict[int, FetchState] = field(default_factory=dict)
 
 
 def is_unfinished(manifest: Manifest) -> bool:
@@ -89,7 +94,7 @@ def is_unfinished(manifest: Manifest) -> bool:
     return _ROUND[0] in manifest.state
 
 
-class ByParent:
+class ChildrenSync:
     """Brings one table up to date record by record.
 
     Parameters
@@ -190,7 +195,7 @@ class ByParent:
                 self.store.check_manifest(self.table.name)
             return _Known(None, {})
         self.store.open_table(self.table.name)  # to be sure that it is as it was written
-        return _Known(manifest, load_asked(self.store, self.table.name))
+        return _Known(manifest, load_fetch_states(self.store, self.table.name))
 
     def _looks(self) -> dict[int, str]:
         """How each record looks in its cached list; nothing where that is not cached, or tells
@@ -278,12 +283,12 @@ class ByParent:
             return True
         told = want.listed and bool(self.parent.signs) and record in looks
         moved = told and (asked.look or "").removeprefix("?") != looks[record].removeprefix("?")
-        if began is not None and asked.asked_at >= began:
+        if began is not None and asked.fetched_at >= began:
             return moved
         if want.full:
             return True
         if not want.now:
-            age = self.now() - asked.asked_at
+            age = self.now() - asked.fetched_at
             # A time ahead of the clock means that the clock was set: trust nothing it says about
             # age.
             if want.max_age is None or -want.max_age <= age < want.max_age:
@@ -304,10 +309,10 @@ class ByParent:
         """Ask for records, saving now and then; return what is not saved yet."""
         fresh, done, missing = _Fresh(), 0, 0
         try:
-            for record, (at, rows, server_time) in side_by_side(self._answer, due):
+            for record, (at, rows, server_time) in map_ordered(self._answer, due):
                 fresh.rows += rows or ()
                 look = _settled(looks.get(record), server_time, known.asked.get(record))
-                fresh.asked[record] = Asked(at, look, rows is not None, server_time)
+                fresh.asked[record] = FetchState(at, look, rows is not None, server_time)
                 done += 1
                 missing += rows is None
                 if listed and done == missing == MISSING_IN_A_ROW:
@@ -336,7 +341,7 @@ class ByParent:
         threads.
         """
         at = self.now()
-        with self.client.ledger.account(self.table.name):
+        with self.client.budget.track(self.table.name):
             return at, *self._rows_of(record)
 
     def _rows_of(self, record: int) -> tuple[list[dict[str, Any]] | None, datetime | None]:
@@ -391,13 +396,13 @@ class ByParent:
         known.asked |= fresh.asked
         # As it is on disk: an interruption may have come between a save and its return.
         now, before = self.now(), self.store.manifest(self.table.name)
-        oldest = min((asked.asked_at for asked in known.asked.values()), default=now)
+        oldest = min((asked.fetched_at for asked in known.asked.values()), default=now)
         if self.parent.every and (listed := self.store.manifest(self.parent.table)) is not None:
             # No more complete than the list of the records is.
             oldest = min(oldest, listed.full_at)
         if before is None:
             # Of rows that were lost, what was asked for may still be known.
-            replace_asked(self.store, self.table.name, {}, now)
+            replace_fetch_states(self.store, self.table.name, {}, now)
             manifest = Manifest(self.table.name, (), 0, now, oldest, None, dict(state))
             if self.parent.history:
                 # Named before it has rows: rows without a manifest are those of one that was lost.
@@ -419,7 +424,7 @@ class ByParent:
         # Rows first: a record whose rows are here and that is not known to be asked for is asked
         # again, the other way round it is lost.
         self._parts.put(manifest, before, new, came)
-        add_asked(self.store, self.table.name, fresh.asked, known.asked, now)
+        add_fetch_states(self.store, self.table.name, fresh.asked, known.asked, now)
 
     def _forget(self, known: _Known, records: Collection[int]) -> None:
         """Drop records that are gone, with their rows."""
@@ -431,7 +436,7 @@ class ByParent:
         self._parts.put(
             known.manifest, known.manifest, storage_schema(self.table).empty_table(), records
         )
-        replace_asked(self.store, self.table.name, known.asked, self.now())
+        replace_fetch_states(self.store, self.table.name, known.asked, self.now())
 
 
 def rows_of(store: Store, table: Table, ids: Collection[int] | None) -> pa.Table:
@@ -447,7 +452,9 @@ def rows_of(store: Store, table: Table, ids: Collection[int] | None) -> pa.Table
     return rows.filter(pc.is_in(rows[parent.id], value_set=pa.array(ids, pa.int64())))
 
 
-def _settled(look: str | None, server_time: datetime | None, before: Asked | None) -> str | None:
+def _settled(
+    look: str | None, server_time: datetime | None, before: FetchState | None
+) -> str | None:
     """A look, no longer in doubt where the record was asked for again after the second of its
     stamp.
     """

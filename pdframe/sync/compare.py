@@ -44,7 +44,7 @@ def keep(table: pa.Table, mask: pa.ChunkedArray) -> pa.Table:
     return table if pc.all(mask).as_py() else table.filter(mask)
 
 
-def last_of_each(table: pa.Table, key: str) -> pa.Table:
+def newest_rows(table: pa.Table, key: str) -> pa.Table:
     """One row a key, the last one: where a row was seen twice in a walk, the later look counts."""
     repeated = pd.Index(table[key].to_pandas()).duplicated(keep="last")
     return table.filter(pa.array(~repeated)) if repeated.any() else table
@@ -62,7 +62,7 @@ def latest(table: pa.Table, key: str) -> pa.Table:
 
 def replace_all(old: pa.Table | None, new: pa.Table, key: str) -> Merge:
     """What a full reload leaves: the new rows and nothing else."""
-    new = _in_order(last_of_each(new, key), key)
+    new = _in_order(newest_rows(new, key), key)
     if old is None:
         return Merge(new, Counts(added=new.num_rows))
     gone = pc.sum(pc.invert(pc.is_in(old[key], value_set=_keys(new, key)))).as_py() or 0
@@ -74,7 +74,7 @@ def upsert(old: pa.Table, new: pa.Table, removed: pa.Array, key: str) -> Merge:
     """Put `new` in the place of the old rows of the same keys and take the keys in `removed`
     away.
     """
-    new = last_of_each(new, key)
+    new = newest_rows(new, key)
     new = keep(new, pc.invert(pc.is_in(new[key], value_set=removed)))
     gone = pc.is_in(old[key], value_set=removed)
     kept = old.filter(pc.invert(pc.or_(gone, pc.is_in(old[key], value_set=_keys(new, key)))))

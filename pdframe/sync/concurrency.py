@@ -12,7 +12,7 @@ from itertools import islice
 from typing import Any, TypeVar
 
 # As many as the client keeps connections.
-LANES = 16
+MAX_WORKERS = 16
 # How often what is done meanwhile is done.
 EVERY_SECONDS = 0.1
 _END: Any = object()
@@ -20,10 +20,10 @@ _Item = TypeVar("_Item")
 _Result = TypeVar("_Result")
 
 
-def side_by_side(
+def map_ordered(
     work: Callable[[_Item], _Result], items: Sequence[_Item]
 ) -> Iterator[tuple[_Item, _Result]]:
-    """Do some work on each item, `LANES` at a time in threads, and yield item and result in the
+    """Do some work on each item, `MAX_WORKERS` at a time in threads, and yield item and result in the
     order of the items.
 
     Where the work on one fails, no further one is begun; what was under way is yielded first, for
@@ -37,10 +37,10 @@ def side_by_side(
     items
         On what.
     """
-    if len(items) < 2 or LANES < 2:
+    if len(items) < 2 or MAX_WORKERS < 2:
         yield from ((item, work(item)) for item in items)
         return
-    pool = ThreadPoolExecutor(min(LANES, len(items)), thread_name_prefix="pdframe")
+    pool = ThreadPoolExecutor(min(MAX_WORKERS, len(items)), thread_name_prefix="pdframe")
     waiting, broken = iter(items), threading.Event()
 
     def attempt(item: _Item) -> _Result:
@@ -50,7 +50,7 @@ def side_by_side(
             broken.set()  # known at once, though its turn may come later
             raise
 
-    under_way = deque((item, pool.submit(attempt, item)) for item in islice(waiting, LANES))
+    under_way = deque((item, pool.submit(attempt, item)) for item in islice(waiting, MAX_WORKERS))
     failed: BaseException | None = None
     try:
         while under_way:
@@ -71,7 +71,7 @@ def side_by_side(
         pool.shutdown(wait=False, cancel_futures=True)
 
 
-def as_they_come(
+def map_unordered(
     work: Callable[[_Item], _Result],
     ready: Callable[[int], Sequence[_Item]],
     lanes: Callable[[], int],
@@ -80,7 +80,7 @@ def as_they_come(
     """Do some work on items that come to be known on the way, and yield item and result as they
     come.
 
-    Failures and interruptions are dealt with as in `side_by_side`. One item alone is worked on in
+    Failures and interruptions are dealt with as in `map_ordered`. One item alone is worked on in
     this thread.
 
     Parameters
@@ -91,7 +91,7 @@ def as_they_come(
         Called with how many more items may be begun, before each wait: hands out that many at most.
         None under way and none handed out is the end.
     lanes
-        How many may be under way, `LANES` at most.
+        How many may be under way, `MAX_WORKERS` at most.
     meanwhile
         Called in this thread now and then while it waits.
     """
@@ -100,13 +100,13 @@ def as_they_come(
     failed: BaseException | None = None
     try:
         while True:
-            free = min(lanes(), LANES) - len(under_way)
+            free = min(lanes(), MAX_WORKERS) - len(under_way)
             items = ready(free) if failed is None and free > 0 else ()
             if len(items) == 1 and not under_way:
                 yield items[0], work(items[0])
                 continue
             if items:
-                pool = pool or ThreadPoolExecutor(LANES, thread_name_prefix="pdframe")
+                pool = pool or ThreadPoolExecutor(MAX_WORKERS, thread_name_prefix="pdframe")
                 under_way |= {pool.submit(work, item): item for item in items}
             if not under_way:
                 break
@@ -125,7 +125,7 @@ def as_they_come(
             pool.shutdown(wait=False, cancel_futures=True)
 
 
-def one_ahead(items: Iterator[_Item]) -> Iterator[_Item]:
+def prefetch(items: Iterator[_Item]) -> Iterator[_Item]:
     """The items, each made in a thread while what is done with the one before it is under way.
 
     Whoever is interrupted, or wants no more of them, waits for the one that is being made.

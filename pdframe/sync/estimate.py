@@ -15,8 +15,8 @@ from pdframe.errors import DamagedError
 from pdframe.schema import TABLES, Table
 from pdframe.sync import line_items
 from pdframe.sync.deletions import keeps_deleted
-from pdframe.sync.dependencies import anew, in_order, needs
-from pdframe.sync.plan import lists_of, reload_due, second_list
+from pdframe.sync.dependencies import dependencies, full_reload_set, topological_order
+from pdframe.sync.plan import full_reload_reason, lists_of, second_list
 from pdframe.sync.range_scan import LONG
 
 
@@ -58,14 +58,14 @@ def estimate(
         full load all of them.
     """
     asked = set(names)
-    reloaded = anew(asked) if full else set()
+    reloaded = full_reload_set(asked) if full else set()
     found = {}
-    for name in in_order(asked.union(*(needs(name) for name in asked))):
+    for name in topological_order(asked.union(*(dependencies(name) for name in asked))):
         table, manifest = TABLES[name], _manifest(store, name)
         whole = (
             name in reloaded
             or manifest is None
-            or reload_due(table, manifest, now, full_every) is not None
+            or full_reload_reason(table, manifest, now, full_every) is not None
         )
         if table.parent is not None:
             found[name] = _of_records(store, table, whole, records_due)
@@ -118,7 +118,9 @@ def _of_changes(table: Table) -> Estimate:
 def _of_lines(store: Store, table: Table, manifest: Manifest | None, whole: bool) -> Estimate:
     source, (_, size) = table.sources[0], table.sources[0].batch or ("ids", 100)
     if any(
-        _manifest(store, need) is None for need in needs(table.name) if TABLES[need].key == ("id",)
+        _manifest(store, need) is None
+        for need in dependencies(table.name)
+        if TABLES[need].key == ("id",)
     ):
         return Estimate(
             table.name,

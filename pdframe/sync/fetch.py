@@ -14,16 +14,16 @@ import pyarrow.compute as pc
 from pdframe.api.client import Client, Page
 from pdframe.api.pagination import PAGE, another_list, walk
 from pdframe.api.responses import Decode
-from pdframe.cache.checkpoint import Pending, Place
+from pdframe.cache.checkpoint import Checkpoint, Position
 from pdframe.errors import ResponseError
 from pdframe.fields import Field
 from pdframe.frames import PageReader, to_arrow, unify
 from pdframe.schema import Source, Table
 from pdframe.sync.compare import latest
-from pdframe.sync.concurrency import side_by_side
+from pdframe.sync.concurrency import map_ordered
 from pdframe.sync.fetch_result import (
-    Pull,
-    StartAgainError,
+    FetchResult,
+    RestartRequiredError,
     check_clock,
     earlier,
     format_time,
@@ -38,10 +38,10 @@ NOT_FOUND = 404
 OVERLAP = timedelta(minutes=5)
 # Pages of so many bytes are put together on disk, so that the rows of a table are never in memory
 # together.
-HELD = 8 * 1024 * 1024
+MAX_BUFFERED_BYTES = 8 * 1024 * 1024
 
 
-class Puller:
+class Fetcher:
     """Pulls the lists of a table.
 
     Parameters
@@ -72,8 +72,8 @@ class Puller:
         """The most rows of a page."""
         return PAGE
 
-    def changes_of(
-        self, pull: Pull, last_look: datetime | None, pending: Pending | None = None
+    def fetch_changes(
+        self, pull: FetchResult, last_sync_at: datetime | None, pending: Checkpoint | None = None
     ) -> None:
         """Add the rows whose `update_time` moved since `pull.state`, and the keys of those that the
         API lists as deleted.
@@ -91,7 +91,7 @@ class Puller:
             A cursor was refused, or the server's clock stands before the last look: this is not the
             past that was cached.
         """
-        place, since = Place(pull.began), dict(pull.state)
+        place, since = Position(pull.began), dict(pull.state)
         if pending is not None and (saved := pending.load()) is not None:
             place = saved.place
             pull.go_on(saved)
@@ -99,7 +99,7 @@ class Puller:
         for number, source in enumerate(self.table.sources):
             cursor = place.cursor if number == place.source else None
             for rows, behind in self.changes_in(
-                source, pull, since if cursor else pull.state, cursor, last_look
+                source, pull, since if cursor else pull.state, cursor, last_sync_at
             ):
                 done = number if behind else number + 1
                 # What a pull that was interrupted had done already it would do again.
@@ -108,7 +108,7 @@ class Puller:
                     and number >= place.source
                     and (done < len(self.table.sources) or source.deletions)
                 ):
-                    reached = Place(
+                    reached = Position(
                         place.began,
                         done,
                         behind,
@@ -118,9 +118,9 @@ class Puller:
                         pull.problems,
                     )
                     keep_page(pending, pull, rows, reached)
-        self.deletions_of(pull, self.table.sources)
+        self.fetch_deletions(pull, self.table.sources)
 
-    def deletions_of(self, pull: Pull, sources: Sequence[Source]) -> None:
+    def fetch_deletions(self, pull: FetchResult, sources: Sequence[Source]) -> None:
         """Add the keys of the rows that lists say were deleted in the last 30 days."""
         for source in sources:
             if source.deletions:
@@ -137,7 +137,7 @@ class Puller:
                     self.tick(len(page.rows))
                 pull.listed.add(source.path)
 
-    def moved_into_first(self, pull: Pull, missing: Sequence[int]) -> None:
+    def find_moved_rows(self, pull: FetchResult, missing: Sequence[int]) -> None:
         """Add those of the `missing` rows that are in the first list: they moved there behind the
         walk, and left no stamp.
 
@@ -153,10 +153,10 @@ class Puller:
             for _ in self.walk(pull, source, params):
                 pass
 
-    def batches_of(
+    def fetch_batches(
         self,
         ids: Sequence[int],
-        pull: Pull,
+        pull: FetchResult,
         keep: Callable[[pa.Table, Sequence[int]], None],
         *,
         more: bool = False,
@@ -171,10 +171,10 @@ class Puller:
 
         def ask(batch: Sequence[int]) -> list[Page]:
             params = {**dict(source.params), name: ",".join(map(str, batch))}
-            with self.client.ledger.account(self.table.name):
+            with self.client.budget.track(self.table.name):
                 return list(self.pages(source, params))
 
-        for batch, pages in side_by_side(ask, batches):
+        for batch, pages in map_ordered(ask, batches):
             rows = [self.take(pull, page) for page in pages]
             for page, came in zip(pages, rows, strict=True):
                 if (
@@ -190,10 +190,10 @@ class Puller:
     def changes_in(
         self,
         source: Source,
-        pull: Pull,
+        pull: FetchResult,
         since: Mapping[str, str],
         start: str | None = None,
-        last_look: datetime | None = None,
+        last_sync_at: datetime | None = None,
     ) -> Iterator[tuple[pa.Table, str | None]]:
         """Add the rows of one list whose `update_time` moved since its mark as they come, and move
         the mark; yield as `walk` does.
@@ -205,7 +205,7 @@ class Puller:
             "sort_by": "update_time",
             "sort_direction": "asc",
         }
-        for rows, cursor in self.walk(pull, source, params, start=start, not_before=last_look):
+        for rows, cursor in self.walk(pull, source, params, start=start, not_before=last_sync_at):
             newest = pc.max(rows["update_time"]).as_py() if rows.num_rows else None
             if newest is not None:
                 pull.state[source.path] = max(
@@ -215,7 +215,7 @@ class Puller:
 
     def walk(
         self,
-        pull: Pull,
+        pull: FetchResult,
         source: Source,
         params: Mapping[str, Any],
         *,
@@ -230,7 +230,7 @@ class Puller:
     def pages(
         self, source: Source, params: Mapping[str, Any], *, start: str | None = None
     ) -> Iterator[Page]:
-        """The pages of a list as they come; `StartAgainError` where a cursor is refused on the
+        """The pages of a list as they come; `RestartRequiredError` where a cursor is refused on the
         way.
         """
         cursor = start
@@ -244,9 +244,9 @@ class Puller:
             # The first page of a list has no cursor: its 400 means something else.
             if cursor is None or error.status != BAD_REQUEST:
                 raise
-            raise StartAgainError("a cursor was refused") from error
+            raise RestartRequiredError("a cursor was refused") from error
 
-    def take(self, pull: Pull, page: Page) -> pa.Table:
+    def take(self, pull: FetchResult, page: Page) -> pa.Table:
         """Add a page to a pull; `ResponseError` where none of its rows has an id."""
         pull.server_time = pull.server_time or page.server_time
         pull.seen_at = max(filter(None, (page.server_time, pull.seen_at)), default=None)
@@ -270,7 +270,11 @@ class Puller:
 
 
 def keep_page(
-    pending: Pending, pull: Pull, rows: pa.Table, reached: Place, note: pa.Table | None = None
+    pending: Checkpoint,
+    pull: FetchResult,
+    rows: pa.Table,
+    reached: Position,
+    note: pa.Table | None = None,
 ) -> None:
     """Leave a page that was added to a pull, and put what is in memory together on disk where it
     has become much.
@@ -278,7 +282,7 @@ def keep_page(
     pending.add(rows, reached, note)
     if note is not None:
         pull.notes.append(note)
-    if pull.held > HELD:
+    if pull.held > MAX_BUFFERED_BYTES:
         together = latest(pa.concat_tables(pull.tables, promote_options="default"), pending.key)
         pull.settled(
             pending.settle(together, reached, pa.concat_tables(pull.notes) if pull.notes else None)

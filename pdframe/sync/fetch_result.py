@@ -11,8 +11,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pdframe.api.client import Page
-from pdframe.cache.checkpoint import Saved
-from pdframe.cache.sorted_runs import Sorted
+from pdframe.cache.checkpoint import CheckpointState
+from pdframe.cache.sorted_runs import SortedRun
 from pdframe.fields import Field
 from pdframe.frames import Problems, is_unknown, storage_schema, unify
 from pdframe.schema import Table
@@ -25,14 +25,14 @@ CLOCK_SLACK = timedelta(minutes=10)
 EARLIEST = datetime(1970, 1, 1, tzinfo=UTC)
 
 
-class StartAgainError(Exception):
+class RestartRequiredError(Exception):
     """What is cached or saved cannot be gone on with: the table must be loaded from the beginning.
     Never leaves `sync`.
     """
 
 
 @dataclass(slots=True)
-class Pull:
+class FetchResult:
     """What came over the wire for a table: rows, keys that are gone, and what the next pull must
     know.
 
@@ -42,24 +42,24 @@ class Pull:
 
     `began` is this machine's clock when the first of these rows was asked for; `saved` how many
     pages an earlier walk had left. `server_time` is the server's clock at the first answer,
-    `seen_at` at the last, `newest` the newest `update_time` of all rows. `asked_since` is the
+    `seen_at` at the last, `newest` the newest `update_time` of all rows. `fetched_since` is the
     server's clock when the first of the saved pages came; None: none is saved, or it is not known.
-    `looked_again` says that all rows of the first list were met at last. `listed` names the lists
+    `first_list_reread` says that all rows of the first list were met at last. `listed` names the lists
     whose deletions were read.
     """
 
     began: datetime
     tables: list[pa.Table] = field(default_factory=list)
-    runs: list[Sorted] = field(default_factory=list)
+    runs: list[SortedRun] = field(default_factory=list)
     problems: Problems = field(default_factory=Problems)
     gone: list[Any] = field(default_factory=list)
     state: dict[str, str] = field(default_factory=dict)
     server_time: datetime | None = None
     seen_at: datetime | None = None
-    asked_since: datetime | None = None
+    fetched_since: datetime | None = None
     newest: datetime | None = None
     saved: int = 0
-    looked_again: bool = False
+    first_list_reread: bool = False
     listed: set[str] = field(default_factory=set)
     held: int = 0
     notes: list[pa.Table] = field(default_factory=list)
@@ -70,14 +70,14 @@ class Pull:
         self.held += rows.nbytes
         self._note(rows)
 
-    def settled(self, run: Sorted) -> None:
+    def settled(self, run: SortedRun) -> None:
         """Let go of the rows in memory: they are in a run."""
         self.runs.append(run)
         self.tables.clear()
         self.notes.clear()
         self.held = 0
 
-    def go_on(self, saved: Saved) -> None:
+    def go_on(self, saved: CheckpointState) -> None:
         """Add what an earlier walk left."""
         self.runs, self.tables, self.saved = list(saved.runs), list(saved.pages), saved.count
         self.held = sum(rows.nbytes for rows in self.tables)
@@ -109,7 +109,7 @@ class Pull:
             )
 
 
-def can_pull_changes(
+def can_fetch_changes(
     table: Table, stored: pa.Schema, fields: Sequence[Field], state: Mapping[str, str]
 ) -> bool:
     """Whether changes can be put on top of what is stored: every list knows where it stood, and no
@@ -128,7 +128,7 @@ def can_pull_changes(
     )
 
 
-def marks(table: Table, pull: Pull) -> dict[str, str]:
+def marks(table: Table, pull: FetchResult) -> dict[str, str]:
     """How far each list is complete after a walk: the newest `update_time` that came, less the time
     that the walk took.
 
@@ -158,13 +158,15 @@ def mark(newest: datetime, server_time: datetime | None) -> str:
 
 
 def check_clock(page: Page, not_before: datetime | None) -> None:
-    """Raise `StartAgainError` where the server's clock stands before the last look, or too far
+    """Raise `RestartRequiredError` where the server's clock stands before the last look, or too far
     behind it to learn of all deletions.
     """
     if not_before and page.server_time and page.server_time < not_before - CLOCK_SLACK:
-        raise StartAgainError(f"the server's clock went back to {page.server_time:%Y-%m-%d %H:%M}")
+        raise RestartRequiredError(
+            f"the server's clock went back to {page.server_time:%Y-%m-%d %H:%M}"
+        )
     if not_before and page.server_time and page.server_time - not_before > DELETIONS_KEPT:
-        raise StartAgainError("deletions are listed for 30 days alone")
+        raise RestartRequiredError("deletions are listed for 30 days alone")
 
 
 def parse_time(time: str) -> datetime:

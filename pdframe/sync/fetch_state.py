@@ -30,14 +30,14 @@ _SCHEMA = pa.schema(
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class FetchState:
     """When a record was asked for, how it looked in its own list then (None: unknown), and whether
     the API knew it.
 
-    `asked_at` is this machine's clock, `server_time` the server's (None: no answer told).
+    `fetched_at` is this machine's clock, `server_time` the server's (None: no answer told).
     """
 
-    asked_at: datetime
+    fetched_at: datetime
     look: str | None
     found: bool
     server_time: datetime | None = None
@@ -48,31 +48,37 @@ def parents_name(table: str) -> str:
     return f"{table}.parents"
 
 
-def load_asked(store: Store, table: str) -> dict[int, Asked]:
+def load_fetch_states(store: Store, table: str) -> dict[int, FetchState]:
     """What is known of each record that was ever asked for."""
     if store.manifest(parents_name(table)) is None:
         return {}
     rows = store.read(parents_name(table)).to_pylist()
     return {
-        row["id"]: Asked(row["asked_at"], row["look"], row["found"], row.get("server_time"))
+        row["id"]: FetchState(row["asked_at"], row["look"], row["found"], row.get("server_time"))
         for row in rows
     }
 
 
-def add_asked(
-    store: Store, table: str, fresh: Mapping[int, Asked], every: Mapping[int, Asked], at: datetime
+def add_fetch_states(
+    store: Store,
+    table: str,
+    fresh: Mapping[int, FetchState],
+    every: Mapping[int, FetchState],
+    at: datetime,
 ) -> None:
     """Keep what is known of some records, in the place of what was known of these; `every`: what is
     known of all of them then.
     """
     manifest = _manifest(store, table)
     if manifest is None or manifest.rows + len(fresh) > MOST_ROWS_PER_RECORD * len(every):
-        replace_asked(store, table, every, at)
+        replace_fetch_states(store, table, every, at)
     elif fresh:
         store.append(manifest, _rows(fresh), synced_at=at)
 
 
-def replace_asked(store: Store, table: str, every: Mapping[int, Asked], at: datetime) -> None:
+def replace_fetch_states(
+    store: Store, table: str, every: Mapping[int, FetchState], at: datetime
+) -> None:
     """Keep what is known of records, and nothing of any other."""
     manifest = _manifest(store, table)
     number = manifest.next_part if manifest else 1
@@ -86,8 +92,15 @@ def _manifest(store: Store, table: str) -> Manifest | None:
         return None
 
 
-def _rows(asked: Mapping[int, Asked]) -> pa.Table:
-    records = sorted(asked)
-    known = [asked[record] for record in records]
-    columns = [records, *([getattr(one, name) for one in known] for name in _SCHEMA.names[1:])]
-    return pa.table(columns, schema=_SCHEMA)
+def _rows(states: Mapping[int, FetchState]) -> pa.Table:
+    rows = [
+        {
+            "id": record,
+            "asked_at": state.fetched_at,
+            "look": state.look,
+            "found": state.found,
+            "server_time": state.server_time,
+        }
+        for record, state in sorted(states.items())
+    ]
+    return pa.Table.from_pylist(rows, schema=_SCHEMA)

@@ -16,14 +16,20 @@ import pyarrow.compute as pc
 
 from pdframe.api.budget import WINDOW_SECONDS
 from pdframe.api.client import Page
-from pdframe.cache.checkpoint import Pending, Place
+from pdframe.cache.checkpoint import Checkpoint, Position
 from pdframe.errors import ResponseError
 from pdframe.schema import Source, Table
 from pdframe.sync.catch_up import close
-from pdframe.sync.concurrency import as_they_come
-from pdframe.sync.fetch import NOT_FOUND, Puller, keep_page
-from pdframe.sync.fetch_result import DELETIONS_KEPT, Pull, StartAgainError, check_clock, marks
-from pdframe.sync.range_scan import NO_TIMES, SECOND, Times, UnsortedError, Walker, Windows
+from pdframe.sync.concurrency import map_unordered
+from pdframe.sync.fetch import NOT_FOUND, Fetcher, keep_page
+from pdframe.sync.fetch_result import (
+    DELETIONS_KEPT,
+    FetchResult,
+    RestartRequiredError,
+    check_clock,
+    marks,
+)
+from pdframe.sync.range_scan import NO_TIMES, SECOND, RangeScan, Scanner, Times, UnsortedError
 
 # So many more lanes than would do if each answer came as soon as the soonest.
 MORE_LANES = 2.4
@@ -41,7 +47,7 @@ class _There:
     windows: Mapping[str, Any] | None = None
 
 
-class Whole:
+class FullScan:
     """Pulls a whole table.
 
     Parameters
@@ -56,7 +62,7 @@ class Whole:
     """
 
     def __init__(
-        self, puller: Puller, pending: Pending | None, expected: Sequence[Times] = ()
+        self, puller: Fetcher, pending: Checkpoint | None, expected: Sequence[Times] = ()
     ) -> None:
         self.puller = puller
         self.table = puller.table
@@ -66,9 +72,9 @@ class Whole:
         self._largest = 1
         self._pages_of_first = 0
         # Lists that were walked by windows: rows that moved meanwhile are in no page.
-        self._to_close: dict[Source, Windows] = {}
+        self._to_close: dict[Source, RangeScan] = {}
 
-    def pull(self, began: datetime, each: Sequence[int] = ()) -> Pull:
+    def pull(self, began: datetime, each: Sequence[int] = ()) -> FetchResult:
         """Every page of every list; of a list that is asked for by id, the one of `each` id.
 
         Where an earlier walk left pages, this one goes on behind them, and closes with a pull of
@@ -82,26 +88,26 @@ class Whole:
             A cursor was refused, the server's clock went back, or another version saved the pages:
             what was left is of no use.
         """
-        pull, place = Pull(began), Place(began)
+        pull, place = FetchResult(began), Position(began)
         saved = self.pending.load() if self.pending else None
         if saved is not None and began - saved.place.began < DELETIONS_KEPT:
             place = saved.place
             pull.go_on(saved)
             pull.began, pull.server_time = place.began, place.server_time
-        last_look = place.server_time if pull.saved else None
+        last_sync_at = place.server_time if pull.saved else None
         for number, source in enumerate(self.table.sources):
             if number < place.source:
                 continue
             if source.each is not None:
                 self._each(pull, source, each)
                 continue
-            start = place if number == place.source else Place(began)
-            for rows, there in self._list(pull, number, start, last_look):
+            start = place if number == place.source else Position(began)
+            for rows, there in self._list(pull, number, start, last_sync_at):
                 self._keep(pull, rows, self._reached(pull, place, number, there))
                 self._pages_of_first += number == 0 and not pull.saved
         pull.state = marks(self.table, pull)
         if pull.saved and pull.state:
-            self.puller.changes_of(pull, last_look)
+            self.puller.fetch_changes(pull, last_sync_at)
         elif pull.state:
             # The first list at last, for a row that moved there from another one.
             for source, windows in reversed(self._to_close.items()):
@@ -110,12 +116,12 @@ class Whole:
             self._look_again(pull)
         return pull
 
-    def _reached(self, pull: Pull, place: Place, number: int, there: _There) -> Place:
+    def _reached(self, pull: FetchResult, place: Position, number: int, there: _There) -> Position:
         source = number if there.cursor or there.windows else number + 1
         where = replace(place, source=source, cursor=there.cursor, windows=there.windows)
         return replace(where, server_time=pull.server_time, problems=pull.problems)
 
-    def _keep(self, pull: Pull, rows: pa.Table, reached: Place) -> None:
+    def _keep(self, pull: FetchResult, rows: pa.Table, reached: Position) -> None:
         """Leave a page that came."""
         several = len(self.table.sources) > 1
         # The last page is left as well where one more look follows.
@@ -126,7 +132,7 @@ class Whole:
         keep_page(self.pending, pull, rows, reached)
 
     def _list(
-        self, pull: Pull, number: int, start: Place, not_before: datetime | None
+        self, pull: FetchResult, number: int, start: Position, not_before: datetime | None
     ) -> Iterator[tuple[pa.Table, _There]]:
         """Add all pages of a list to a pull as they come, from `start` on; yield each with where
         the walk stands behind it.
@@ -140,37 +146,41 @@ class Whole:
                 return
             except UnsortedError:
                 # It says nothing of which rows are missing: all are asked for, by id.
-                start = Place(start.began)
+                start = Position(start.began)
         for rows, cursor in self.puller.walk(
             pull, source, dict(source.params), start=start.cursor, not_before=not_before
         ):
             yield rows, _There(cursor=cursor)
 
     def _by_windows(
-        self, pull: Pull, number: int, saved: Mapping[str, Any] | None, not_before: datetime | None
+        self,
+        pull: FetchResult,
+        number: int,
+        saved: Mapping[str, Any] | None,
+        not_before: datetime | None,
     ) -> Iterator[tuple[pa.Table, _There]]:
         """Add the pages of a list as they come, walked from one end, and where it proves long, from
         several places at once.
         """
         source = self.table.sources[number]
-        windows = Windows(self.puller.page, self.expected[number] if self.expected else NO_TIMES)
+        windows = RangeScan(self.puller.page, self.expected[number] if self.expected else NO_TIMES)
         if saved is not None:
             try:
                 windows.take_up(saved)
             except (KeyError, TypeError, ValueError) as error:
                 # The checksum is right: another version of pdframe saved it.
-                raise StartAgainError("another version of pdframe saved its pages") from error
-        walks: dict[Walker, Iterator[Page]] = {}
+                raise RestartRequiredError("another version of pdframe saved its pages") from error
+        walks: dict[Scanner, Iterator[Page]] = {}
 
-        def ask(walker: Walker) -> Page:
+        def ask(walker: Scanner) -> Page:
             if walker not in walks:
                 walks[walker] = self.puller.pages(
                     source, {**dict(source.params), **walker.filters}, start=walker.cursor
                 )
-            with self.puller.client.ledger.account(self.table.name):
+            with self.puller.client.budget.track(self.table.name):
                 return next(walks[walker])
 
-        for walker, page in as_they_come(ask, windows.ready, self._lanes):
+        for walker, page in map_unordered(ask, windows.ready, self._lanes):
             self._soonest, self._largest = (
                 min(self._soonest, page.seconds),
                 max(self._largest, page.size),
@@ -197,14 +207,14 @@ class Whole:
         wanted = math.ceil(MORE_LANES * self.puller.client.window.limit / WINDOW_SECONDS * seconds)
         return max(1, min(wanted, UNDER_WAY // self._largest))
 
-    def _look_again(self, pull: Pull) -> None:
+    def _look_again(self, pull: FetchResult) -> None:
         """Add the rows that moved into the first list while the others were walked, with one
         request where that can be.
 
         Ids count up, so a row that was missed is one of those that are missing from 1 on, or that
         follow on the last: they are asked for where one request can. Else the list is walked again
         where it is one page, and where it is not, its changes are pulled: then a move that left no
-        stamp is only found of rows that are cached (`moved_into_first`).
+        stamp is only found of rows that are cached (`find_moved_rows`).
         """
         source, key = self.table.sources[0], self.table.key[0]
         seen = np.unique(
@@ -217,17 +227,17 @@ class Whole:
             missing = np.setdiff1d(np.arange(1, last + source.ids + 1), seen, assume_unique=True)[
                 : source.ids
             ]
-            self.puller.moved_into_first(pull, missing.tolist())
-            pull.looked_again = True
+            self.puller.find_moved_rows(pull, missing.tolist())
+            pull.first_list_reread = True
         elif self._pages_of_first == 1:
             for _ in self.puller.walk(pull, source, dict(source.params)):
                 pass
-            pull.looked_again = True
+            pull.first_list_reread = True
         elif not pull.saved and source not in self._to_close:
             for _ in self.puller.changes_in(source, pull, pull.state):
                 pass
 
-    def _each(self, pull: Pull, source: Source, each: Sequence[int]) -> None:
+    def _each(self, pull: FetchResult, source: Source, each: Sequence[int]) -> None:
         """Add the rows of a list that is asked for by id. An id that is gone since it was listed
         has none; all gone is an error.
         """

@@ -12,11 +12,11 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pdframe.cache.checkpoint import Saved
-from pdframe.cache.sorted_runs import Sorted
+from pdframe.cache.checkpoint import CheckpointState
+from pdframe.cache.sorted_runs import SortedRun
 from pdframe.cache.store import Manifest, Store
 from pdframe.errors import DamagedError
-from pdframe.sync.fetch_result import Pull
+from pdframe.sync.fetch_result import FetchResult
 
 # What is remembered where a deal has shown that its count leaves no line out.
 COUNTS = "products_count"
@@ -224,7 +224,9 @@ def plan(now: pa.Table, basis: pa.Table | None, cached: pa.Table | None) -> Plan
     return Plan(sorted(ask), pa.array(sorted(ask | (with_rows - set(frame.index))), pa.int64()))
 
 
-def take_saved(pull: Pull, saved: Saved | None, looks: pa.Table, ask: Sequence[int]) -> set[int]:
+def take_saved(
+    pull: FetchResult, saved: CheckpointState | None, looks: pa.Table, ask: Sequence[int]
+) -> set[int]:
     """Add what an interrupted pull left of the deals in `ask` that look as they did then, and
     return those deals.
     """
@@ -232,7 +234,7 @@ def take_saved(pull: Pull, saved: Saved | None, looks: pa.Table, ask: Sequence[i
     answered = _same(looks, pa.concat_tables(notes)) & set(ask) if notes else set()
     if saved is None or not answered:
         return set()
-    pull.began, pull.saved, pull.asked_since = (
+    pull.began, pull.saved, pull.fetched_since = (
         saved.place.began,
         saved.count,
         saved.place.server_time,
@@ -245,7 +247,7 @@ def take_saved(pull: Pull, saved: Saved | None, looks: pa.Table, ask: Sequence[i
         deals = set(note["id"].to_pylist())
         wanted = pa.array(sorted((deals & answered) - later), pa.int64())
         later |= deals
-        if isinstance(held, Sorted):
+        if isinstance(held, SortedRun):
             pull.runs.insert(0, held.only("deal_id", wanted))
         else:
             pull.tables.insert(0, held.filter(pc.is_in(held["deal_id"], value_set=wanted)))

@@ -10,12 +10,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pdframe._files import Part
-from pdframe.cache.sorted_runs import HIGHEST, LOWEST, InMemory, Sorted, cuts
+from pdframe.cache.sorted_runs import HIGHEST, LOWEST, InMemory, SortedRun, cuts
 from pdframe.fields import Field
 from pdframe.frames import Problems, storage_schema, unify
 from pdframe.schema import Table
-from pdframe.sync.compare import Counts, Merge, last_of_each, latest, replace_all, upsert
-from pdframe.sync.fetch_result import Pull
+from pdframe.sync.compare import Counts, Merge, latest, newest_rows, replace_all, upsert
+from pdframe.sync.fetch_result import FetchResult
 
 # So many bytes of rows make a part; while it is put together, they are in memory a few times.
 PART = 8 * 1024 * 1024
@@ -40,7 +40,7 @@ class ByParts:
         self.counts = Counts()
         self._table, self._fields, self._key = table, fields, table.key[0]
 
-    def whole(self, pull: Pull, old: Sequence[tuple[Part, Sorted]]) -> Iterator[pa.Table]:
+    def whole(self, pull: FetchResult, old: Sequence[tuple[Part, SortedRun]]) -> Iterator[pa.Table]:
         """The rows of a walk as they were last seen, without those that are gone."""
         stores = self._stores(pull)
         every = pa.unify_schemas([store.schema for store in stores]).empty_table()
@@ -54,12 +54,14 @@ class ByParts:
             del rows, before  # while the part is written, nothing else need be in memory
             yield self._counted(merge)
 
-    def changed(self, pull: Pull, old: Sequence[tuple[Part, Sorted]]) -> Iterator[pa.Table | Part]:
+    def changed(
+        self, pull: FetchResult, old: Sequence[tuple[Part, SortedRun]]
+    ) -> Iterator[pa.Table | Part]:
         """What is cached with new rows put on top; parts that none of these concerns as they
         are.
         """
         stores = self._stores(pull)
-        seen = last_of_each(
+        seen = newest_rows(
             pa.concat_tables(
                 [store.read([self._key, "is_deleted"]) for store in stores],
                 promote_options="default",
@@ -91,11 +93,11 @@ class ByParts:
                 before = self._together([every, rows.between(first, last)])
                 yield self._counted(upsert(before, new, _between(gone, first, last), self._key))
 
-    def _stores(self, pull: Pull) -> list[Sorted]:
+    def _stores(self, pull: FetchResult) -> list[SortedRun]:
         """The rows of a pull, the earlier ones first."""
         return [
             *pull.runs,
-            Sorted(InMemory(latest(self._together(pull.tables), self._key)), self._key),
+            SortedRun(InMemory(latest(self._together(pull.tables), self._key)), self._key),
         ]
 
     def _counted(self, merge: Merge) -> pa.Table:
@@ -116,7 +118,7 @@ def _between(ids: pa.Array | pa.ChunkedArray, low: int, high: int) -> pa.Array |
     return ids.filter(pc.and_(pc.greater_equal(ids, low), pc.less_equal(ids, high)))
 
 
-def _rows_of_a_part(stores: Sequence[Sorted]) -> int:
+def _rows_of_a_part(stores: Sequence[SortedRun]) -> int:
     some = (store.between(group.low, group.high) for store in stores for group in store.groups)
     return next(
         (int(PART / max(1.0, rows.nbytes / rows.num_rows)) for rows in some if rows.num_rows), PART

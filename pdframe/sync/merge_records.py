@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pdframe._files import Part
-from pdframe.cache.sorted_runs import HIGHEST, LOWEST, Sorted
+from pdframe.cache.sorted_runs import HIGHEST, LOWEST, SortedRun
 from pdframe.cache.store import Manifest, Store
 from pdframe.frames import Problems, storage_schema, unify
 from pdframe.schema import Table
@@ -78,7 +78,7 @@ class RecordParts:
         )
 
     def _changed(
-        self, old: Sequence[tuple[Part, Sorted, bool]], new: pa.Table, came: pa.Array
+        self, old: Sequence[tuple[Part, SortedRun, bool]], new: pa.Table, came: pa.Array
     ) -> Iterator[pa.Table | Part]:
         """What is cached (each part with whether it holds anything of what came) with new rows in
         their places.
@@ -116,7 +116,7 @@ class RecordParts:
         )
 
 
-def _rows_of(rows: Sorted, record: str, ids: pa.Array) -> pa.Table:
+def _rows_of(rows: SortedRun, record: str, ids: pa.Array) -> pa.Table:
     """The rows of some records."""
     first, last = rows.span
     inside = ids.filter(pc.and_(pc.greater_equal(ids, first), pc.less_equal(ids, last)))

@@ -12,7 +12,7 @@ from pdframe.cache.store import Manifest, Stored
 from pdframe.schema import Table
 
 
-def reload_due(
+def full_reload_reason(
     table: Table, manifest: Manifest, now: datetime, full_every: timedelta | None
 ) -> str | None:
     """Why a table that could tell its changes is loaded anew all the same; None where it is not.

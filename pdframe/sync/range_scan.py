@@ -49,7 +49,7 @@ NO_TIMES: Times = np.empty(0, np.int64)
 
 
 @dataclass(slots=True, eq=False)
-class Walker:
+class Scanner:
     """One cursor: rows in the order of `update_time`, upwards or downwards.
 
     Times are microseconds since 1970. `edge` is where it began (None: at the end of the list). All
@@ -102,8 +102,8 @@ class Window:
     the newest end yet.
     """
 
-    up: Walker
-    down: Walker | None = None
+    up: Scanner
+    down: Scanner | None = None
 
     @property
     def low(self) -> int | None:
@@ -131,7 +131,7 @@ class Window:
 
 
 @dataclass(slots=True)
-class Windows:
+class RangeScan:
     """The windows of one list that are not read yet.
 
     Parameters
@@ -167,7 +167,7 @@ class Windows:
 
     page: int
     expected: Times = field(default_factory=lambda: NO_TIMES)
-    open: list[Window] = field(default_factory=lambda: [Window(Walker("up"))])
+    open: list[Window] = field(default_factory=lambda: [Window(Scanner("up"))])
     pages: int = 0
     meetings: int = 0
     wasted: int = 0
@@ -192,11 +192,11 @@ class Windows:
         plain = (self.rows - self.wasted) // self.page - self.meetings
         return math.floor((1 + EXTRA) * plain) - self.pages
 
-    def ready(self, lanes: int) -> list[Walker]:
+    def ready(self, lanes: int) -> list[Scanner]:
         """Up to `lanes` walkers whose next page is to be asked for now; they are busy until `took`
         is told of it.
         """
-        chosen: list[Walker] = []
+        chosen: list[Scanner] = []
         if self.held and self._proved_long():
             self.held, self.meetings = False, 1
         while len(chosen) < lanes:
@@ -208,7 +208,7 @@ class Windows:
         return chosen
 
     def took(
-        self, walker: Walker, times: Times, cursor: str | None, *, now: int, highest: int = 0
+        self, walker: Scanner, times: Times, cursor: str | None, *, now: int, highest: int = 0
     ) -> None:
         """Note that a page came.
 
@@ -259,7 +259,7 @@ class Windows:
             ]
         self.open = [window for window in self.open if not window.met]
 
-    def _release(self, walker: Walker, cursor: str | None) -> None:
+    def _release(self, walker: Scanner, cursor: str | None) -> None:
         """End the wait of the held walker where nothing is left for it, or where order tells
         nothing.
         """
@@ -271,7 +271,7 @@ class Windows:
             self.wasted += window.down.rows if window.down else 0
             window.down, self.held = None, False
 
-    def _seen_already(self, walker: Walker, times: Times) -> int:
+    def _seen_already(self, walker: Scanner, times: Times) -> int:
         """How many rows of a page another walker brought as well."""
         for window in self.open:
             if walker is window.up:
@@ -280,7 +280,7 @@ class Windows:
                 return int(np.sum(times < window.low)) if window.low is not None else 0
         return len(times)
 
-    def _idle(self) -> Walker | None:
+    def _idle(self) -> Scanner | None:
         """A walker to go on with, of the window with the most rows left."""
         for window in sorted(self.open, key=self._left, reverse=True):
             up, down = window.up, window.down
@@ -338,13 +338,13 @@ class Windows:
         )
         return (self.rows - self.wasted + min(left, most)) / self.page
 
-    def _opened(self) -> Walker | None:
+    def _opened(self) -> Scanner | None:
         """A walker that was not there before: from the newest end, or from the middle of the
         largest window, both ways.
         """
         window = max(self.open, key=self._left)
         if window.down is None:
-            window.down = Walker("down")
+            window.down = Scanner("down")
             # A list whose length is not known is only looked at.
             self.held = not self.looked and not len(self.expected)
             self.looked = True
@@ -354,8 +354,8 @@ class Windows:
         if middle is None:
             return None
         span = self._span_at(window, middle)
-        below = Walker("down", middle, reached=middle - 1, rows=self.page, span=span)
-        above = Walker("up", middle, reached=middle, rows=self.page, span=span)
+        below = Scanner("down", middle, reached=middle - 1, rows=self.page, span=span)
+        above = Scanner("up", middle, reached=middle, rows=self.page, span=span)
         place = self.open.index(window)
         self.open[place : place + 1] = [Window(window.up, below), Window(above, window.down)]
         self.meetings += 1
@@ -440,8 +440,8 @@ class Windows:
         """
         self.open = [
             Window(
-                Walker(**window["up"]),
-                Walker(**window["down"]) if window["down"] is not None else None,
+                Scanner(**window["up"]),
+                Scanner(**window["down"]) if window["down"] is not None else None,
             )
             for window in plain["open"]
         ]
@@ -463,12 +463,12 @@ class UnsortedError(Exception):
     """A list does not come in the order that was asked for. Never leaves `sync`."""
 
 
-def _plain(walker: Walker) -> dict[str, Any]:
+def _plain(walker: Scanner) -> dict[str, Any]:
     plain = {name: getattr(walker, name) for name in walker.__slots__}
     return {**plain, "busy": False}
 
 
-def _in_order(walker: Walker, times: Times) -> bool:
+def _in_order(walker: Scanner, times: Times) -> bool:
     """Whether rows come in the order that a walker asks for, behind those that it had before, and
     from its edge on.
     """

@@ -9,7 +9,7 @@ import threading
 from collections.abc import Iterator
 
 from pdframe._forks import call_after_fork
-from pdframe.cache.quarantine import is_awaited, move_aside, settle, sweep
+from pdframe.cache.quarantine import quarantine, settle, sweep, was_lost
 from pdframe.cache.store import Store
 from pdframe.errors import DamagedError
 from pdframe.frames.data_warnings import warn
@@ -43,7 +43,7 @@ def _after_fork() -> None:
 call_after_fork(_after_fork)
 
 
-def move_damaged(store: Store, error: DamagedError) -> list[str]:
+def quarantine_damaged(store: Store, error: DamagedError) -> list[str]:
     """Move the table aside that `error` tells of, and return what is to be said; nothing where
     another process has mended it.
 
@@ -52,8 +52,8 @@ def move_damaged(store: Store, error: DamagedError) -> list[str]:
     if not store.is_damaged(error.table):
         return []
     with _one_at_a_time:
-        suffix = move_aside(store, error.table)
-        sweep_aside(store)
+        suffix = quarantine(store, error.table)
+        sweep_quarantine(store)
     why = str(error.args[0]).partition(" The CRM is untouched")[0]
     return [
         f"{why} The cached copy of {error.table!r} is moved aside as {error.table}{suffix} in"
@@ -61,7 +61,7 @@ def move_damaged(store: Store, error: DamagedError) -> list[str]:
     ]
 
 
-def sweep_aside(store: Store) -> None:
+def sweep_quarantine(store: Store) -> None:
     """Delete the copies of damaged tables that have served their time; the caller holds the
     lock.
     """
@@ -72,7 +72,7 @@ def is_lost(store: Store, name: str | None) -> bool:
     """Whether a list of fields was cached before and is not there: it is asked for again without
     waiting for its table.
     """
-    return name in FIELD_LISTS and is_awaited(store, name)
+    return name in FIELD_LISTS and was_lost(store, name)
 
 
 def note_withheld(store: Store, name: str) -> None:
@@ -84,7 +84,7 @@ def note_withheld(store: Store, name: str) -> None:
 
 
 @contextlib.contextmanager
-def saying_last() -> Iterator[list[str]]:
+def deferred_warnings() -> Iterator[list[str]]:
     """Collect what is to be said, and say it behind the work: where warnings are errors, what was
     loaded is kept all the same.
     """

@@ -12,9 +12,9 @@ from queue import Empty, SimpleQueue
 from types import TracebackType
 from typing import TypeVar
 
-from pdframe._lock import Held
+from pdframe._lock import LockHandle
 from pdframe.api.client import Client
-from pdframe.frames.data_warnings import held_back, warn
+from pdframe.frames.data_warnings import deferred, warn
 from pdframe.schema import TABLES
 
 Progress = Callable[[str], AbstractContextManager[Callable[[int], None]]]
@@ -36,7 +36,7 @@ def tables_at_once(client: Client) -> int:
     return TABLES_AT_ONCE if WORTH_SECONDS <= client.soonest < math.inf else 1
 
 
-class Abreast:
+class WorkerReporter:
     """Work on several tables, each in a thread: bars and warnings come from the thread that made
     this, warnings last.
 
@@ -52,7 +52,7 @@ class Abreast:
         The lock that the work is done under.
     """
 
-    def __init__(self, progress: Progress, held: Held) -> None:
+    def __init__(self, progress: Progress, held: LockHandle) -> None:
         self._progress = progress
         self._held = held
         self._came: SimpleQueue[tuple[str, int]] = SimpleQueue()
@@ -61,7 +61,7 @@ class Abreast:
         self._teller = threading.get_ident()
         self._abandoned = False
 
-    def __enter__(self) -> Abreast:
+    def __enter__(self) -> WorkerReporter:
         return self
 
     def __exit__(
@@ -89,7 +89,7 @@ class Abreast:
             if threading.get_ident() == self._teller:
                 self.tell()
 
-        with self._held.shared(), held_back() as said:
+        with self._held.shared(), deferred() as said:
             self._said[name] = said
             return do(tick)
 

@@ -8,8 +8,8 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Literal, TypeVar
 
-from pdframe._memory import give_back
-from pdframe.api.budget import Ledger, Spent
+from pdframe._memory import release_memory
+from pdframe.api.budget import Spent, TokenBudget
 from pdframe.api.client import Client
 from pdframe.cache.checkpoint import under_way
 from pdframe.cache.deleted_deals import DeletedDeals
@@ -18,20 +18,20 @@ from pdframe.errors import AccessError, DamagedError, PdframeError
 from pdframe.fields import Field, read_fields
 from pdframe.schema import TABLES, Table
 from pdframe.sync import children
-from pdframe.sync.children import ByParent, Want
+from pdframe.sync.children import ChildrenSync, Want
 from pdframe.sync.compare import Counts
-from pdframe.sync.concurrency import as_they_come
-from pdframe.sync.dependencies import anew, in_order, needs, rows_of
+from pdframe.sync.concurrency import map_unordered
+from pdframe.sync.dependencies import dependencies, full_reload_set, rows_of, topological_order
 from pdframe.sync.estimate import Estimate, estimate
 from pdframe.sync.repair import (
     KEPT_FOR_GOOD,
+    deferred_warnings,
     is_lost,
-    move_damaged,
     note_withheld,
-    saying_last,
-    sweep_aside,
+    quarantine_damaged,
+    sweep_quarantine,
 )
-from pdframe.sync.reporting import Abreast, Progress, tables_at_once
+from pdframe.sync.reporting import Progress, WorkerReporter, tables_at_once
 from pdframe.sync.table_sync import Mode, Work
 
 UP_TO_DATE = "up to date since the interrupted sync"
@@ -67,7 +67,7 @@ class Syncer:
 
     Parameters
     ----------
-    client, store, ledger
+    client, store, budget
         Who asks, where it is kept, who counts the tokens.
     progress
         Opens a progress bar of that title; the bar is a call that takes the number of rows that
@@ -82,7 +82,7 @@ class Syncer:
         self,
         client: Client,
         store: Store,
-        ledger: Ledger,
+        budget: TokenBudget,
         *,
         progress: Progress,
         full_every: timedelta | None = None,
@@ -90,7 +90,7 @@ class Syncer:
     ) -> None:
         self.client = client
         self.store = store
-        self.ledger = ledger
+        self.budget = budget
         self.progress = progress
         self.full_every = full_every
         self.now = now
@@ -110,11 +110,11 @@ class Syncer:
         """
         asked = set(names)
         wanted, whole = (
-            asked.union(*(needs(name) for name in asked)),
-            anew(asked) if full else set(),
+            asked.union(*(dependencies(name) for name in asked)),
+            full_reload_set(asked) if full else set(),
         )
         done: dict[str, SyncRow] = {}
-        self.mending(lambda: self._sync(wanted, whole, max_age, done))
+        self.with_repair(lambda: self._sync(wanted, whole, max_age, done))
         return [done[name] for name in TABLES if name in done]
 
     def _sync(
@@ -128,12 +128,12 @@ class Syncer:
         with (
             self.store.lock() as held,
             _telling_what_is_kept(done, self.store),
-            Abreast(self.progress, held) as abreast,
+            WorkerReporter(self.progress, held) as abreast,
         ):
             self.store.prepare()
             before = self.store.unfinished_since()
             self.store.begin(before or self.now())
-            waiting = [name for name in in_order(wanted) if name not in done]
+            waiting = [name for name in topological_order(wanted) if name not in done]
 
             def ready(free: int) -> list[str]:
                 """Tables of which all that they rest on is done; those that are not asked for are
@@ -143,7 +143,7 @@ class Syncer:
                 for name in tuple(waiting):
                     if len(begun) == free:
                         break
-                    if any(need not in done for need in needs(name)):
+                    if any(need not in done for need in dependencies(name)):
                         continue
                     waiting.remove(name)
                     if before is not None and self._was_finished(
@@ -159,22 +159,22 @@ class Syncer:
             def bring(name: str) -> SyncRow:
                 return abreast.work(name, lambda tick: self._one(name, tick, full=name in whole))
 
-            for name, row in as_they_come(
+            for name, row in map_unordered(
                 bring, ready, lambda: tables_at_once(self.client), abreast.tell
             ):
                 abreast.done(name)
                 done[name] = row
             self.store.finish()
-            sweep_aside(self.store)
+            sweep_quarantine(self.store)
 
     def ensure(self, name: str, *, max_age: timedelta | None) -> None:
         """Bring a table up to date if what is cached of it, or of what it rests on, is older than
         `max_age` (None: at any age).
         """
-        self.mending(lambda: self._ensure(name, max_age))
+        self.with_repair(lambda: self._ensure(name, max_age))
 
     def _ensure(self, name: str, max_age: timedelta | None) -> None:
-        parts = in_order({name, *needs(name)})
+        parts = topological_order({name, *dependencies(name)})
         if not self._is_stale(name, max_age):
             # What was not to be had when the table was loaded is asked for with the table again,
             # not at every look at it.
@@ -190,7 +190,9 @@ class Syncer:
 
     def refresh(self, name: str, *, full: bool) -> None:
         """Bring one table and what it rests on up to date now; raise where it is not to be had."""
-        self.mending(lambda: self._bring(name, in_order({name, *needs(name)}), full=full))
+        self.with_repair(
+            lambda: self._bring(name, topological_order({name, *dependencies(name)}), full=full)
+        )
 
     def list_deletions(self, *, max_age: timedelta | None, since: datetime | None = None) -> None:
         """Read the lists of deleted deals, where that was `max_age` ago or longer (None: never), or
@@ -204,7 +206,7 @@ class Syncer:
             return max_age is not None and since is None and self._is_old(listed, max_age)
 
         if due():
-            self.mending(lambda: self._list_deletions(due))
+            self.with_repair(lambda: self._list_deletions(due))
 
     def _list_deletions(self, due: Callable[[], bool]) -> None:
         table = TABLES["deals"]
@@ -213,7 +215,7 @@ class Syncer:
             # work.
             if not due():
                 return
-            with self.progress(table.name) as tick, self.ledger.account(table.name):
+            with self.progress(table.name) as tick, self.budget.track(table.name):
                 fields = self.fields(table)
                 Work(
                     self.client,
@@ -225,7 +227,7 @@ class Syncer:
                     full_every=self.full_every,
                 ).list_deletions()
 
-    def mending(self, work: Callable[[], T]) -> T:
+    def with_repair(self, work: Callable[[], T]) -> T:
         """Do some work that reads the cache; a damaged table that it meets is moved aside and
         loaded, and the work is done again.
 
@@ -241,9 +243,9 @@ class Syncer:
                 if error.table in self._moved or error.table in KEPT_FOR_GOOD:
                     raise
                 self._moved.add(error.table)
-                with saying_last() as said:
+                with deferred_warnings() as said:
                     with self.store.lock():
-                        said += move_damaged(self.store, error)
+                        said += quarantine_damaged(self.store, error)
                     # What is asked for record by record is asked for by the work itself.
                     if error.table in TABLES and TABLES[error.table].parent is None:
                         self.ensure(error.table, max_age=None)
@@ -257,7 +259,7 @@ class Syncer:
         due: Callable[[str], bool] = lambda part: True,
     ) -> None:
         done: dict[str, SyncRow] = {}
-        rows = anew([name])
+        rows = full_reload_set([name])
         with self.store.lock(), _telling_what_is_kept(done, self.store):
             self.store.prepare()
             for part in parts:
@@ -271,7 +273,7 @@ class Syncer:
                     done[part] = self._one(
                         part, tick, full=full and part in rows, strict=part in rows
                     )
-            sweep_aside(self.store)
+            sweep_quarantine(self.store)
 
     def estimate(self, names: Iterable[str], *, full: bool = False) -> list[Estimate]:
         """What a sync of these tables would cost, as far as the cache tells."""
@@ -310,7 +312,7 @@ class Syncer:
         else:
             self.refresh(parent, full=refresh == "full")
         want = Want(ids, refresh == "full", refresh is not None, max_age, listed or ids is None)
-        with self.store.lock(), self.ledger.account(name) as spent, self.progress(name) as tick:
+        with self.store.lock(), self.budget.track(name) as spent, self.progress(name) as tick:
             self.store.prepare()
             self._by_parent(table, tick).bring(want)
             if spent.requests:
@@ -324,8 +326,8 @@ class Syncer:
             return ()
         return read_fields(self.store.read(table.field_list).to_pylist())
 
-    def _by_parent(self, table: Table, tick: Callable[[int], None]) -> ByParent:
-        return ByParent(self.client, self.store, table, tick=tick, now=self.now)
+    def _by_parent(self, table: Table, tick: Callable[[int], None]) -> ChildrenSync:
+        return ChildrenSync(self.client, self.store, table, tick=tick, now=self.now)
 
     def _is_stale(self, name: str, max_age: timedelta | None) -> bool:
         manifest = self.store.manifest(name)
@@ -375,7 +377,7 @@ class Syncer:
         self, name: str, tick: Callable[[int], None], *, full: bool, strict: bool = False
     ) -> SyncRow:
         table, counts, lacks = TABLES[name], Counts(), ""
-        with self.ledger.account(name) as spent:
+        with self.budget.track(name) as spent:
             work = Work(
                 self.client,
                 self.store,
@@ -395,7 +397,7 @@ class Syncer:
                 note_withheld(self.store, name)
         del work
         # What the work on a large table took is given back before a frame is made of it.
-        give_back()
+        release_memory()
         if mode != "unavailable":
             self._note_tokens(name, spent)
         changes = (counts.added, counts.changed, counts.removed)

@@ -10,24 +10,24 @@ from datetime import UTC, datetime
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pdframe.cache.snapshots import History, Kind
+from pdframe.cache.snapshots import Kind, SnapshotLog
 from pdframe.cache.store import Manifest, Store
 from pdframe.errors import CacheError
 from pdframe.schema import TABLES
 from pdframe.schema.snapshots import HISTORIES, OF_DEALS
-from pdframe.sync.fetch_result import Pull
+from pdframe.sync.fetch_result import FetchResult
 
 
-def looked_at(table: str) -> Sequence[str]:
+def snapshot_columns(table: str) -> Sequence[str]:
     """The columns that a look reads of a table; none where no history of it is kept."""
-    return HISTORIES[table].looked_at if table in HISTORIES else ()
+    return HISTORIES[table].snapshot_columns if table in HISTORIES else ()
 
 
-def keep_look(
+def append_snapshot(
     store: Store,
     manifest: Manifest,
     pieces: Iterable[pa.Table],
-    pull: Pull,
+    pull: FetchResult,
     before: Manifest | None,
 ) -> None:
     """Keep a look at deals or line items; nothing for any other table.
@@ -38,7 +38,7 @@ def keep_look(
         The cache.
     manifest, pieces
         The table that is about to take the place of what is cached, and all its rows: at least the
-        columns that `looked_at` names.
+        columns that `snapshot_columns` names.
     pull
         What it was made from.
     before
@@ -46,7 +46,7 @@ def keep_look(
     """
     if manifest.table not in HISTORIES:
         return
-    history, kind = History(store, HISTORIES[manifest.table]), _kind(manifest, pull, before)
+    history, kind = SnapshotLog(store, HISTORIES[manifest.table]), _kind(manifest, pull, before)
     if kind == "incremental" and _is_empty(pull) and history.has_begun:
         return  # no row was read
     seen_at, deleted = pull.seen_at, [*pull.gone, *_flagged(manifest.table, pull)]
@@ -56,7 +56,7 @@ def keep_look(
         newest = pull.state.get(TABLES[manifest.table].sources[-1 if kind == "full" else 0].path)
         complete_to = datetime.fromisoformat(newest).astimezone(UTC) if newest else None
     else:
-        complete_to = pull.asked_since if pull.saved else pull.server_time
+        complete_to = pull.fetched_since if pull.saved else pull.server_time
         if kind == "incremental" and not history.has_begun:
             # The first look at a table that an older version loaded: most rows are as old as that
             # load.
@@ -76,14 +76,14 @@ def keep_look(
 def _last_look(store: Store) -> datetime | None:
     """Server's time of the last look at deals."""
     try:
-        looks = History(store, OF_DEALS).looks()
+        looks = SnapshotLog(store, OF_DEALS).looks()
     except CacheError:
         return None
     newest: datetime | None = pc.max(looks.filter(looks["is_server_time"])["seen_at"]).as_py()
     return newest
 
 
-def _is_empty(pull: Pull) -> bool:
+def _is_empty(pull: FetchResult) -> bool:
     """Whether no answer came and no row is known to be gone."""
     return (
         pull.seen_at is None
@@ -92,7 +92,7 @@ def _is_empty(pull: Pull) -> bool:
     )
 
 
-def _flagged(table: str, pull: Pull) -> list[int]:
+def _flagged(table: str, pull: FetchResult) -> list[int]:
     """Return the rows whose flag says that they are deleted, in a table that has such a flag."""
     if "is_deleted" not in TABLES[table].by_name:
         # A server may send one that nothing declares: it is text of unknown meaning.
@@ -105,7 +105,7 @@ def _flagged(table: str, pull: Pull) -> list[int]:
     ]
 
 
-def _kind(manifest: Manifest, pull: Pull, before: Manifest | None) -> Kind:
+def _kind(manifest: Manifest, pull: FetchResult, before: Manifest | None) -> Kind:
     if before is None or manifest.full_at != before.full_at:
         return "resumed" if pull.saved else "full"
     return "incremental"

@@ -13,26 +13,31 @@ import pyarrow.compute as pc
 
 from pdframe._files import Part
 from pdframe.api.client import Client
-from pdframe.cache.checkpoint import Pending, Place
+from pdframe.cache.checkpoint import Checkpoint, Position
 from pdframe.cache.store import Manifest, Store, Stored
 from pdframe.errors import DamagedError
 from pdframe.fields import Field, name_columns
 from pdframe.frames import storage_schema
 from pdframe.schema import Table
 from pdframe.sync import line_items
-from pdframe.sync.children import ByParent, Want
-from pdframe.sync.compare import Counts, Merge, last_of_each, replace_all
-from pdframe.sync.concurrency import one_ahead
+from pdframe.sync.children import ChildrenSync, Want
+from pdframe.sync.compare import Counts, Merge, newest_rows, replace_all
+from pdframe.sync.concurrency import prefetch
 from pdframe.sync.deletions import Deletions, keeps_deleted
-from pdframe.sync.fetch import Puller, keep_page
-from pdframe.sync.fetch_result import DELETIONS_KEPT, Pull, StartAgainError, can_pull_changes
+from pdframe.sync.fetch import Fetcher, keep_page
+from pdframe.sync.fetch_result import (
+    DELETIONS_KEPT,
+    FetchResult,
+    RestartRequiredError,
+    can_fetch_changes,
+)
 from pdframe.sync.fetch_state import parents_name
-from pdframe.sync.full import Whole, times_of
+from pdframe.sync.full import FullScan, times_of
 from pdframe.sync.merge import ByParts, present
-from pdframe.sync.plan import lists_of, reload_due
+from pdframe.sync.plan import full_reload_reason, lists_of
 from pdframe.sync.range_scan import Times
-from pdframe.sync.repair import move_damaged, saying_last
-from pdframe.sync.snapshot import keep_look, looked_at
+from pdframe.sync.repair import deferred_warnings, quarantine_damaged
+from pdframe.sync.snapshot import append_snapshot, snapshot_columns
 
 Mode = Literal["full", "incremental", "skipped", "unavailable"]
 
@@ -82,24 +87,24 @@ class Work:
         self.tick = tick
         self.now = now
         self.full_every = full_every
-        self.puller = Puller(client, table, fields, tick)
+        self.puller = Fetcher(client, table, fields, tick)
         self._said: list[str] = []
         self._deletions: Deletions | None = None
 
     def do(self, *, full: bool) -> Outcome:
         """Bring the table up to date; with `full`, load all of it."""
-        with saying_last() as self._said:
+        with deferred_warnings() as self._said:
             return self._do(full)
 
     def list_deletions(self) -> None:
         """Read the lists of deletions alone, and keep the rows of deleted deals."""
-        with saying_last() as self._said:
+        with deferred_warnings() as self._said:
             manifest = self.store.manifest(self.table.name)
             self._keep_deletions(
                 manifest, self.store.open_table(self.table.name) if manifest else None
             )
-            pull = Pull(self.now())
-            self.puller.deletions_of(pull, self.table.sources)
+            pull = FetchResult(self.now())
+            self.puller.fetch_deletions(pull, self.table.sources)
             self._note_listed(pull)
 
     def _do(self, full: bool) -> Outcome:
@@ -110,7 +115,7 @@ class Work:
         if (
             manifest is not None
             and not full
-            and (reason := reload_due(self.table, manifest, self.now(), self.full_every))
+            and (reason := full_reload_reason(self.table, manifest, self.now(), self.full_every))
             is not None
         ):
             full, note = True, reason
@@ -121,7 +126,7 @@ class Work:
         if manifest is not None and cached is not None and not full:
             try:
                 return self._changes(manifest, cached)
-            except StartAgainError as reason:
+            except RestartRequiredError as reason:
                 note = f"loaded anew: {reason}" if str(reason) else ""
         return _once_more(lambda note: self._whole(manifest, cached, note), note)
 
@@ -131,8 +136,10 @@ class Work:
         """Every row of a list."""
         pending, started = self._pending() if self.table.incremental else None, self.now()
         try:
-            pull = Whole(self.puller, pending, self._expected(cached)).pull(started, self._each())
-        except StartAgainError:
+            pull = FullScan(self.puller, pending, self._expected(cached)).pull(
+                started, self._each()
+            )
+        except RestartRequiredError:
             if pending is not None:
                 pending.drop()
             raise
@@ -147,7 +154,7 @@ class Work:
             )
         else:
             rows = present(
-                self.table, last_of_each(pull.rows(self.table, self.fields), key), pull.gone
+                self.table, newest_rows(pull.rows(self.table, self.fields), key), pull.gone
             )
             merge = replace_all(cached.read() if cached else None, rows, key)
             self._keep(merge, pull, manifest, started, full_at=pull.began)
@@ -157,12 +164,12 @@ class Work:
             self._pending(since=manifest).drop()
         return Outcome("full", counts, _went_on(pull, note))
 
-    def _account_for(self, cached: Stored, pull: Pull) -> None:
+    def _account_for(self, cached: Stored, pull: FetchResult) -> None:
         """Ask where the cached rows are that a walk of several lists did not meet."""
         key = self.table.key[0]
 
         def missing() -> pa.Array:
-            seen = last_of_each(
+            seen = newest_rows(
                 pa.concat_tables(pull.columns([key, "is_deleted"]), promote_options="default"), key
             )
             met, gone = (
@@ -175,8 +182,8 @@ class Work:
                 )
             )
 
-        if pc.any(missing()).as_py() and not pull.looked_again:
-            self.puller.moved_into_first(pull, cached[key].filter(missing()).to_pylist())
+        if pc.any(missing()).as_py() and not pull.first_list_reread:
+            self.puller.find_moved_rows(pull, cached[key].filter(missing()).to_pylist())
         if self.table.incremental and pc.any(missing()).as_py():
             # Deleted, or out of sight: the kept history tells these apart.
             lost = [
@@ -186,19 +193,22 @@ class Work:
                 )
                 if pc.any(pc.and_(missing(), there)).as_py()
             ]
-            self.puller.deletions_of(pull, lost)
+            self.puller.fetch_deletions(pull, lost)
 
     def _changes(self, manifest: Manifest, cached: Stored) -> Outcome:
         """The rows of a list that changed since the last look."""
-        if not can_pull_changes(self.table, cached.schema, self.fields, manifest.state):
-            raise StartAgainError
+        if not can_fetch_changes(self.table, cached.schema, self.fields, manifest.state):
+            raise RestartRequiredError
         began = self.now()
         if began - manifest.synced_at > DELETIONS_KEPT:
-            raise StartAgainError("deletions are listed for 30 days alone")
-        pull, pending = Pull(began, state=dict(manifest.state)), self._pending(since=manifest)
+            raise RestartRequiredError("deletions are listed for 30 days alone")
+        pull, pending = (
+            FetchResult(began, state=dict(manifest.state)),
+            self._pending(since=manifest),
+        )
         try:
-            self.puller.changes_of(pull, manifest.server_time, pending)
-        except StartAgainError:
+            self.puller.fetch_changes(pull, manifest.server_time, pending)
+        except RestartRequiredError:
             pending.drop()
             if pull.saved:
                 return self._changes(manifest, cached)
@@ -244,7 +254,7 @@ class Work:
         state = dict(manifest.state) if manifest and before else {}
         known, pull, pending = (
             line_items.known(self.store, name),
-            Pull(began, state=state),
+            FetchResult(began, state=state),
             self._pending(),
         )
         looks, plan = line_items.asked(
@@ -255,16 +265,16 @@ class Work:
         def bring(ask: Collection[int], *, more: bool = False) -> pa.Table:
             def keep(rows: pa.Table, ids: Sequence[int]) -> None:
                 note = looks.filter(pc.is_in(looks["id"], value_set=pa.array(ids, pa.int64())))
-                since = pull.asked_since or pull.server_time
+                since = pull.fetched_since or pull.server_time
                 keep_page(
                     pending,
                     pull,
                     rows,
-                    Place(pull.began, server_time=since, problems=pull.problems),
+                    Position(pull.began, server_time=since, problems=pull.problems),
                     note,
                 )
 
-            self.puller.batches_of(sorted(set(ask) - answered), pull, keep, more=more)
+            self.puller.fetch_batches(sorted(set(ask) - answered), pull, keep, more=more)
             shown = [name for name in line_items.SHOWN if name in self.table.by_name]
             nothing = storage_schema(self.table, self.fields).empty_table().select(shown)
             return pa.concat_tables([nothing, *pull.columns(shown)])
@@ -320,7 +330,7 @@ class Work:
         """
         known = self._cached()[0] is not None
         self._cached(parents_name(self.table.name))
-        work = ByParent(self.client, self.store, self.table, tick=self.tick, now=self.now)
+        work = ChildrenSync(self.client, self.store, self.table, tick=self.tick, now=self.now)
         asked = work.bring(Want(None, full, now=True, listed=True))
         manifest = self.store.manifest(self.table.name)
         if (
@@ -345,11 +355,11 @@ class Work:
             manifest = self.store.manifest(name)
             return manifest, self.store.open_table(name) if manifest else None, ""
         except DamagedError as error:
-            self._said += move_damaged(self.store, error)
+            self._said += quarantine_damaged(self.store, error)
             return None, None, "the cached copy could not be trusted: loaded anew"
 
-    def _pending(self, since: Manifest | None = None) -> Pending:
-        return Pending(self.store, self.table, storage_schema(self.table, self.fields), since)
+    def _pending(self, since: Manifest | None = None) -> Checkpoint:
+        return Checkpoint(self.store, self.table, storage_schema(self.table, self.fields), since)
 
     def _keep_deletions(self, manifest: Manifest | None, cached: Stored | None) -> None:
         """Begin to keep the rows that are found deleted, of a table where they are kept."""
@@ -357,7 +367,7 @@ class Work:
             self._deletions = Deletions(self.store, self.fields, manifest, cached, self.now())
             self.puller.keep_deleted = self._deletions.listed
 
-    def _note_listed(self, pull: Pull) -> None:
+    def _note_listed(self, pull: FetchResult) -> None:
         """Note where all lists of deletions were read."""
         if self._deletions is not None and pull.listed.issuperset(
             source.path for source in self.table.sources if source.deletions
@@ -368,7 +378,7 @@ class Work:
         self,
         manifest: Manifest,
         pieces: Callable[[Sequence[str]], Iterable[pa.Table]],
-        pull: Pull,
+        pull: FetchResult,
         before: Manifest | None,
     ) -> None:
         """Keep what was found of deals or line items, before their table is written; `pieces` gives
@@ -377,12 +387,14 @@ class Work:
         if self._deletions is not None:
             self._deletions.missing(pieces(["id"]), pull.seen_at)
             self._note_listed(pull)
-        keep_look(self.store, manifest, pieces(looked_at(self.table.name)), pull, before)
+        append_snapshot(
+            self.store, manifest, pieces(snapshot_columns(self.table.name)), pull, before
+        )
 
     def _keep(
         self,
         merge: Merge,
-        pull: Pull,
+        pull: FetchResult,
         before: Manifest | None,
         began: datetime,
         *,
@@ -400,7 +412,7 @@ class Work:
         self,
         made: ByParts,
         parts: Iterable[pa.Table | Part],
-        pull: Pull,
+        pull: FetchResult,
         before: Manifest | None,
         began: datetime,
         *,
@@ -408,7 +420,7 @@ class Work:
     ) -> Counts:
         """Keep a table as it is made, part by part."""
         written = self.store.write(
-            self._manifest(0, pull, before, began, full_at), one_ahead(iter(parts))
+            self._manifest(0, pull, before, began, full_at), prefetch(iter(parts))
         )
         # The parts are on disk: a look reads them one by one.
         self._look(written, lambda columns: self.store.read_parts(written, columns), pull, before)
@@ -421,7 +433,12 @@ class Work:
         return made.counts
 
     def _manifest(
-        self, rows: int, pull: Pull, before: Manifest | None, began: datetime, full_at: datetime
+        self,
+        rows: int,
+        pull: FetchResult,
+        before: Manifest | None,
+        began: datetime,
+        full_at: datetime,
     ) -> Manifest:
         server_time = pull.server_time or (before.server_time if before else None)
         parts, number = (before.parts, before.next_part) if before else ((), 1)
@@ -429,14 +446,14 @@ class Work:
             self.table.name, parts, rows, began, full_at, server_time, pull.state, next_part=number
         )
 
-    def _warn(self, pull: Pull) -> None:
+    def _warn(self, pull: FetchResult) -> None:
         # Told last: where warnings are errors, what was paid for is kept all the same.
         pull.problems.warn(
             self.table.name, name_columns(self.fields, self.table.reserved, pull.problems.cells)
         )
 
 
-def _went_on(pull: Pull, note: str) -> str:
+def _went_on(pull: FetchResult, note: str) -> str:
     """What is to be said of a pull: that it used saved pages, or else the note."""
     return (
         f"went on from {pull.saved} saved page{'s' if pull.saved > 1 else ''}"
@@ -449,10 +466,10 @@ def _once_more(attempt: Callable[[str], Outcome], note: str) -> Outcome:
     """Make an attempt, and where it must start again, one more."""
     try:
         return attempt(note)
-    except StartAgainError as reason:
+    except RestartRequiredError as reason:
         note = f"begun again: {reason}"
     try:
         return attempt(note)
-    except StartAgainError as again:
+    except RestartRequiredError as again:
         # Refused twice in a row: the error of the API says more than ours.
         raise again.__cause__ or again from None

@@ -15,7 +15,7 @@ from tests.bench.ingest import ingest
 from tests.bench.lanes import independent_tables, long_lists, side_by_side_requests
 from tests.bench.parts import many_parts
 from tests.bench.revenue import revenue
-from tests.bench.table import report, seconds, side_by_side
+from tests.bench.table import map_ordered, report, seconds
 
 DEALS = 5_000
 
@@ -25,7 +25,7 @@ def python(code: str) -> Callable[[], object]:
 
 
 def imports() -> None:
-    ours, theirs, ratio = side_by_side(
+    ours, theirs, ratio = map_ordered(
         python("import pdframe"), python("import pandas, pyarrow, httpx")
     )
     report(

@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pdframe.metrics import funnel
-from tests.bench.table import peak, report, side_by_side
+from tests.bench.table import map_ordered, peak, report
 
 DEALS = 1_000_000
 AS_OF = pd.Timestamp("2026-06-30", tz="UTC")
@@ -232,14 +232,14 @@ def measure() -> None:
                 - theirs[columns].astype("float64").to_numpy()
             )
         )
-        one, base, ratio = side_by_side(lambda: _of(frame), lambda: in_sql(path), 3)
+        one, base, ratio = map_ordered(lambda: _of(frame), lambda: in_sql(path), 3)
         report(
             f"seconds: funnel of {len(frame):,} visits / DuckDB",
             f"{one:.2f} s",
             f"{base:.2f} s",
             ratio,
         )
-        both, base, ratio = side_by_side(lambda: here(path), lambda: in_sql(path), 3)
+        both, base, ratio = map_ordered(lambda: here(path), lambda: in_sql(path), 3)
         report("  with reading the Parquet", f"{both:.2f} s", f"{base:.2f} s", ratio)
         gigabytes = peak("from tests.bench.funnel import here; here(Path(sys.argv[1]))", path)
         report(

@@ -21,7 +21,7 @@ from pdframe.fields import read_fields
 from pdframe.frames import PageReader, to_frame, unify
 from pdframe.schema import TABLES
 from tests.bench.large import material, pages, serving
-from tests.bench.table import held_at_most, report, side_by_side
+from tests.bench.table import held_at_most, map_ordered, report
 
 DEALS = 100_000
 ROUNDS = 3
@@ -90,10 +90,10 @@ def loaded(url: str) -> None:
         five = ["id", "title", "value", "status", deals.columns[100]]
         files = sorted((account.cache_path / "deals").glob("*.parquet"))
         del deals
-        everything, plain, ratio = side_by_side(
+        everything, plain, ratio = map_ordered(
             lambda: account.deals(refresh=False), lambda: pd.read_parquet(files)
         )
-        few, whole, part = side_by_side(
+        few, whole, part = map_ordered(
             lambda: account.deals(refresh=False, columns=five), lambda: account.deals(refresh=False)
         )
     print(peak, everything, plain, ratio, few, whole, part)

@@ -16,7 +16,7 @@ import pytest
 
 import pdframe
 from pdframe import sandbox
-from pdframe.cache.snapshots import History
+from pdframe.cache.snapshots import SnapshotLog
 from pdframe.schema import LISTS
 from tests.helpers import cache_0_1, crash, random_edits, true_cells
 from tests.helpers.cell_by_cell import wrong_cells
@@ -61,7 +61,7 @@ def assert_shows(frame: pd.DataFrame, name: str) -> None:
 def test_it_is_read_without_a_request(account: pdframe.Account, company: sandbox.Company) -> None:
     for name in TABLES:
         assert_shows(cache_0_1.table_of(account, name), name)
-    history = History(account._store)
+    history = SnapshotLog(account._store)
     assert_shows(history.rows().to_pandas(), "history")
     assert_shows(history.looks().to_pandas(), "looks")
     deals = {row["deal_id"] for row in EXPECTED["frames"]["history"]["rows"]}
@@ -108,7 +108,7 @@ def test_a_sync_on_top_of_it_loses_nothing(
     for name in LISTS:
         if name not in true_cells.FIELD_LISTS:
             assert not wrong_cells(account, company, state, name, refresh=False), name
-    history = History(account._store)
+    history = SnapshotLog(account._store)
     for rows, name in ((history.rows(), "history"), (history.looks(), "looks")):
         kept = EXPECTED["frames"][name]["rows"]
         assert_shows(rows.slice(0, len(kept)).to_pandas(), name)

@@ -22,7 +22,7 @@ import pandas as pd
 
 import pdframe
 from pdframe import sandbox
-from pdframe.cache.snapshots import History
+from pdframe.cache.snapshots import SnapshotLog
 from pdframe.schema import LISTS
 
 FOLDER = Path(__file__).parent.parent / "contract" / "cache_0_1"
@@ -60,8 +60,8 @@ def shown(account: pdframe.Account) -> dict[str, pd.DataFrame]:
     past.
     """
     frames = {name: table_of(account, name) for name in (*LISTS, "deal_changes")}
-    frames["history"] = plain(History(account._store).rows().to_pandas())
-    frames["looks"] = plain(History(account._store).looks().to_pandas())
+    frames["history"] = plain(SnapshotLog(account._store).rows().to_pandas())
+    frames["looks"] = plain(SnapshotLog(account._store).looks().to_pandas())
     frames["stage_visits"] = account.stage_visits(refresh=False)
     for when in AS_OF:
         frames[f"as_of {when}"] = account.as_of(when)

@@ -146,7 +146,7 @@ def held(folder: str) -> dict[str, Any]:
         locks = [
             client._opening,
             client.window._lock,
-            client.ledger._lock,
+            client.budget._lock,
             repair._one_at_a_time,
             tqdm.get_lock(),
             uncollected(),
@@ -172,7 +172,7 @@ def busy_window(folder: str) -> dict[str, Any]:
         window = account._client.window
         with contextlib.ExitStack() as places:
             for _ in range(window.limit):
-                places.enter_context(window.place())
+                places.enter_context(window.slot())
             return {"rows": Child(lambda: len(account.stages(refresh=True))).result(30)}
 
 

@@ -16,8 +16,8 @@ from pdframe.errors import DataWarning, PdframeError
 from pdframe.fields import Field, read_fields
 from pdframe.frames import to_frame
 from pdframe.schema import TABLES
-from pdframe.sync.fetch import Puller
-from pdframe.sync.full import Whole
+from pdframe.sync.fetch import Fetcher
+from pdframe.sync.full import FullScan
 
 BEGAN = datetime(2026, 7, 1, tzinfo=UTC)
 EMPTY = b'{"success": true, "data": [], "additional_data": {"next_cursor": null}}'
@@ -77,7 +77,7 @@ def check(client: Client, name: str, body: bytes) -> str:
         warnings.simplefilter("ignore", DataWarning)
         try:
             whole = (
-                Whole(Puller(client, table, fields, lambda rows: None), None)
+                FullScan(Fetcher(client, table, fields, lambda rows: None), None)
                 .pull(BEGAN)
                 .rows(table, fields)
             )

@@ -18,14 +18,14 @@ from typing import Any
 import pandas as pd
 import pyarrow as pa
 
-from pdframe.cache.snapshots import History
+from pdframe.cache.snapshots import SnapshotLog
 from pdframe.cache.store import Store
 from pdframe.frames import storage_schema
 from pdframe.history import stage_visits
 from pdframe.history.deal_history import deal_history
 from pdframe.metrics import as_of, data_quality, funnel, win_rate
 from pdframe.metrics._change_rows import states_at
-from pdframe.schema.snapshots import HISTORY, REMEMBERED
+from pdframe.schema.snapshots import HISTORY, TRACKED_COLUMNS
 from tests.helpers import small_frames
 
 DAY_0 = datetime(2026, 1, 5, tzinfo=UTC)
@@ -121,7 +121,7 @@ class World:
         self.looked: list[datetime] = []
         self._store = Store(path, f"world-{seed}")
         self._store.open()
-        self._history = History(self._store)
+        self._history = SnapshotLog(self._store)
         for place, stage in enumerate(PIPELINE_OF):
             self._create(PARKED + place, stage, "open", DAY_0)
         for step in range(steps):
@@ -145,7 +145,7 @@ class World:
 
     def _create(self, number: int, stage: int, status: str, time: datetime) -> None:
         pipeline = self.pipeline_of[stage]
-        row: dict[str, Any] = dict.fromkeys((*REMEMBERED, "deleted_time"))
+        row: dict[str, Any] = dict.fromkeys((*TRACKED_COLUMNS, "deleted_time"))
         row |= {
             "id": number,
             "stage_id": stage,
@@ -256,7 +256,7 @@ class World:
         schema = storage_schema(HISTORY)
         columns = {
             name: pa.array([row[name] for row in there], schema.field(name).type)
-            for name in REMEMBERED
+            for name in TRACKED_COLUMNS
         }
         stamps = {
             name: pa.array([row[name] for row in there], pa.timestamp("us", "UTC"))
@@ -284,7 +284,7 @@ class World:
         for row in rows:
             row["status"] = "deleted" if row["is_deleted"] else row["status"]
         frame = pd.DataFrame(
-            rows, columns=["id", *REMEMBERED, "update_time", "is_deleted", "deleted_time"]
+            rows, columns=["id", *TRACKED_COLUMNS, "update_time", "is_deleted", "deleted_time"]
         )
         for name in _TIMES:
             frame[name] = pd.to_datetime(frame[name], utc=True).astype("datetime64[us, UTC]")

@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 
 from pdframe import DataWarning, sandbox
-from pdframe.api.budget import BurstWindow
+from pdframe.api.budget import RateLimiter
 from pdframe.errors import ArgumentError
 from tests.helpers import true_cells
 
@@ -36,7 +36,7 @@ def company() -> Iterator[sandbox.SandboxAccount]:
 def account(company: sandbox.SandboxAccount) -> sandbox.SandboxAccount:
     company.deals(columns=["id"])
     # Searches may come ten in two seconds; here nobody waits for that.
-    company._client.window = BurstWindow(limit=100_000, search_limit=100_000)
+    company._client.window = RateLimiter(limit=100_000, search_limit=100_000)
     company.server.reset_stats()
     return company
 

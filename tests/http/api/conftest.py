@@ -2,7 +2,7 @@
 
 import pytest
 
-from pdframe.api.budget import BurstWindow, Ledger
+from pdframe.api.budget import RateLimiter, TokenBudget
 from pdframe.api.client import Client
 from pdframe.api.credentials import ApiToken
 from tests.helpers.scripted_server import FakeTime, Scripted
@@ -41,8 +41,8 @@ def make_client(server, time):
     made = []
 
     def make(credentials=None, origin="scripted", **options):
-        options.setdefault("ledger", Ledger(clock=time.clock))
-        options.setdefault("window", BurstWindow(clock=time.clock, sleep=time.sleep))
+        options.setdefault("budget", TokenBudget(clock=time.clock))
+        options.setdefault("window", RateLimiter(clock=time.clock, sleep=time.sleep))
         options.setdefault("clock", time.clock)
         options.setdefault("sleep", time.sleep)
         made.append(

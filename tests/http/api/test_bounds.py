@@ -8,7 +8,7 @@ import pytest
 
 from pdframe import errors
 from pdframe.api import client as client_module
-from pdframe.api.budget import BurstWindow
+from pdframe.api.budget import RateLimiter
 from pdframe.api.client import Client
 from pdframe.api.credentials import ApiToken
 from tests.helpers.raw_server import RawServer, answer
@@ -27,7 +27,7 @@ def small_bounds(monkeypatch):
 def ask(server, **options):
     """One request, and the seconds that it took."""
     time = FakeTime()
-    window = BurstWindow(clock=time.clock, sleep=time.sleep)
+    window = RateLimiter(clock=time.clock, sleep=time.sleep)
     began = real_time.monotonic()
     with Client(
         server.url,

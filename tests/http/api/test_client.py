@@ -12,7 +12,7 @@ import httpx
 import pytest
 
 from pdframe import errors
-from pdframe.api.budget import BurstWindow, Ledger
+from pdframe.api.budget import RateLimiter, TokenBudget
 from pdframe.api.client import Client
 from pdframe.api.credentials import ApiToken
 from pdframe.frames import to_arrow
@@ -94,7 +94,7 @@ def test_a_200_that_cannot_be_used_is_an_error_at_once(server, client, body, mat
         client.get_json("/deals", cost=10)
     assert caught.value.status == 200
     assert len(server.seen) == 1
-    assert client.ledger.tokens_today == 10
+    assert client.budget.tokens_today == 10
 
 
 def test_html_is_known_by_its_content_type(server, client):
@@ -155,9 +155,9 @@ def test_a_refusal_is_a_typed_error_and_never_retried(server, client, reply, kin
 )
 def test_what_the_server_does_not_charge_is_not_counted(server, client, reply, tokens):
     server.replies = [reply]
-    with client.ledger.account("deals") as spent, pytest.raises(errors.PdframeError):
+    with client.budget.track("deals") as spent, pytest.raises(errors.PdframeError):
         client.get("/deals", cost=10)
-    assert client.ledger.tokens_today == tokens
+    assert client.budget.tokens_today == tokens
     assert (spent.requests, spent.tokens) == (1, tokens)
 
 
@@ -238,7 +238,7 @@ def test_a_server_that_never_recovers_is_an_error_within_the_bound(server, make_
     assert (caught.value.status, caught.value.attempts) == (500, 6)
     assert len(server.seen) == 6
     assert sum(time.naps) <= 0.5 + 1 + 2 + 4 + 8
-    assert client.ledger.tokens_today == 0
+    assert client.budget.tokens_today == 0
 
 
 def test_bodies_that_are_always_cut_are_an_error(server, client):
@@ -271,7 +271,7 @@ def test_a_host_that_was_never_reached_is_soon_given_up(server, make_client, tim
         client.get("/deals", cost=10)
     assert caught.value.attempts == 3
     assert sum(time.naps) <= 1.5
-    assert client.ledger.tokens_today == 0
+    assert client.budget.tokens_today == 0
 
 
 def test_a_dripping_answer_ends(server, make_client):
@@ -310,7 +310,7 @@ def test_a_burst_429_waits_as_asked_and_goes_on(server, client, time, headers, l
     assert client.get_json("/deals", cost=10).rows == [{"id": 1}]
     assert len(server.seen) == 2
     assert lowest <= time.naps[0] <= lowest + 0.5
-    assert client.ledger.tokens_today == 10
+    assert client.budget.tokens_today == 10
 
 
 def test_a_retry_after_may_be_a_date(server, client, time):
@@ -332,7 +332,7 @@ def test_a_burst_that_never_ends_is_an_error_after_bounded_retries(server, clien
 
 
 def test_one_429_holds_every_thread(server, make_client, time):
-    window = BurstWindow(clock=time.clock, sleep=time.sleep)
+    window = RateLimiter(clock=time.clock, sleep=time.sleep)
     first, second = make_client(window=window, retries=0), make_client(window=window)
     server.replies = [fail(429, "request over limit", retry_after=5)]
     with pytest.raises(errors.RateLimitError):
@@ -368,7 +368,7 @@ def test_a_daily_429_stops_at_once_and_says_when_to_come_back(
     assert caught.value.resume_at == resume_at
     assert ("13:05 UTC" in str(caught.value)) is (resume_at is not None)
     assert (len(server.seen), time.naps) == (1, [])
-    assert client.ledger.tokens_today == 0
+    assert client.budget.tokens_today == 0
 
 
 def test_the_html_403_is_never_retried_and_closes_the_client(server, client, time):
@@ -385,7 +385,7 @@ def test_the_html_403_is_never_retried_and_closes_the_client(server, client, tim
 
 
 def test_the_ceiling_stops_before_the_request(server, make_client, time):
-    client = make_client(ledger=Ledger(max_tokens=25, clock=time.clock))
+    client = make_client(budget=TokenBudget(max_tokens=25, clock=time.clock))
     server.last = data([])
     client.get("/deals", cost=10)
     client.get("/deals", cost=10)
@@ -401,7 +401,7 @@ def test_the_account_s_own_budget_is_learnt(server, client):
         data([], x_daily_ratelimit_token_limit=30000, x_daily_ratelimit_token_remaining=29990)
     ]
     client.get("/deals", cost=10)
-    assert (client.ledger.daily_limit, client.ledger.daily_remaining) == (30000, 29990)
+    assert (client.budget.daily_limit, client.budget.daily_remaining) == (30000, 29990)
 
 
 def test_the_burst_limit_is_learnt_from_headers(server, client):
@@ -672,7 +672,7 @@ def test_threads_share_a_client(server, client):
     for thread in threads:
         thread.join()
     assert results == [[{"id": 1}]] * 12
-    assert client.ledger.tokens_today == 120
+    assert client.budget.tokens_today == 120
 
 
 @pytest.mark.parametrize(
@@ -708,7 +708,7 @@ def test_defaults_need_nothing(server):
     server.replies = [data([])]
     with Client(server.url, ApiToken("t")) as client:
         assert client.get_json("/deals", cost=10).rows == []
-        assert client.ledger.tokens_today == 10
+        assert client.budget.tokens_today == 10
 
 
 @pytest.mark.parametrize("term", ["x" * 70_000, "half \ud83d"])
@@ -716,7 +716,7 @@ def test_what_no_url_can_hold_is_refused_before_it_is_sent(server, client, term)
     with pytest.raises(errors.ArgumentError, match="too long, or holds half of a character"):
         client.get("/itemSearch", {"term": term}, cost=20)
     assert server.seen == []
-    assert client.ledger.tokens_today == 0
+    assert client.budget.tokens_today == 0
 
 
 def test_a_number_beyond_all_reason_costs_no_page(server, client):

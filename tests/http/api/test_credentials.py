@@ -125,7 +125,7 @@ def test_the_first_request_renews_and_tells_the_user(server, make_client, time):
         "refresh_token": ["refresh-5ecret"],
     }
     assert [bearer(seen) for seen in server.seen[1:]] == ["Bearer access-5ecret"] * 2
-    assert client.ledger.tokens_today == 20
+    assert client.budget.tokens_today == 20
     (tokens,) = told
     assert isinstance(tokens, Tokens)
     assert (tokens.refresh_token, tokens.access_token, tokens.api_domain) == (
@@ -172,7 +172,7 @@ def test_a_401_renews_once_and_goes_on(server, make_client, oauth):
     ]
     assert client.get_json("/deals", cost=10).rows == [{"id": 1}]
     assert bearer(server.seen[-1]) == "Bearer access-b-5ecret"
-    assert client.ledger.tokens_today == 10
+    assert client.budget.tokens_today == 10
 
 
 def test_a_second_401_is_an_error(server, make_client, oauth):

@@ -23,7 +23,7 @@ def test_every_page_is_asked_with_all_filters(server, client):
         {"status": "open", "limit": "500", "cursor": "c1"},
         {"status": "open", "limit": "500", "cursor": "c/2+="},
     ]
-    assert client.ledger.tokens_today == 30
+    assert client.budget.tokens_today == 30
 
 
 def test_a_walk_goes_on_from_a_cursor(server, client):

@@ -7,7 +7,7 @@ import threading
 import pytest
 
 from pdframe import errors
-from pdframe.api.budget import BurstWindow
+from pdframe.api.budget import RateLimiter
 from pdframe.api.client import Client
 from pdframe.api.credentials import ApiToken, OAuth
 from pdframe.api.pagination import walk
@@ -36,7 +36,7 @@ def company():
 def patient(server, **options):
     """Return a client that waits on a fake clock, before a server whose window never fills."""
     time = FakeTime()
-    window = BurstWindow(limit=100_000, clock=time.clock, sleep=time.sleep)
+    window = RateLimiter(limit=100_000, clock=time.clock, sleep=time.sleep)
     return Client(
         server.url,
         ApiToken(server.token),
@@ -60,17 +60,17 @@ def test_a_walk_among_faults_is_the_same_walk(company, seed):
     with Server(company, burst=100_000) as server, patient(server) as client:
         whole = deals(client)
         server.reset_stats()
-        before = client.ledger.tokens_today
+        before = client.budget.tokens_today
         server.faults = Faults(rate=0.2, seed=seed, kinds=PAID_OR_FREE)
         assert deals(client) == whole
         assert len(whole) == len(set(whole)) > 300
         assert server.stats.requests > len(whole) / 10 + 3
-        assert client.ledger.tokens_today - before == server.stats.tokens
+        assert client.budget.tokens_today - before == server.stats.tokens
         server.reset_stats()
-        before = client.ledger.tokens_today
+        before = client.budget.tokens_today
         server.faults = Faults(rate=0.2, seed=seed, kinds=PASSING)
         assert deals(client) == whole
-        assert client.ledger.tokens_today - before >= server.stats.tokens
+        assert client.budget.tokens_today - before >= server.stats.tokens
         assert server.crashes == []
 
 
@@ -90,7 +90,7 @@ def test_what_does_not_pass_ends_the_walk(company, fault, kind):
         with pytest.raises(kind):
             deals(client)
         assert server.stats.requests == 3
-        assert server.stats.tokens == client.ledger.tokens_today
+        assert server.stats.tokens == client.budget.tokens_today
         assert not any("redirected" in entry.path for entry in server.requests)
 
 
@@ -99,14 +99,14 @@ def test_the_daily_budget_ends_the_walk(company):
         with pytest.raises(errors.BudgetError) as caught:
             deals(client)
         assert caught.value.resume_at is not None
-        assert (server.stats.tokens, client.ledger.tokens_today) == (30, 30)
+        assert (server.stats.tokens, client.budget.tokens_today) == (30, 30)
 
 
 def test_a_wrong_token_is_an_access_error(company):
     with Server(company) as server, Client(server.url, ApiToken("wrong")) as client:
         with pytest.raises(errors.AccessError, match="PIPEDRIVE_API_TOKEN"):
             client.get("/deals", cost=10)
-        assert client.ledger.tokens_today == 0
+        assert client.budget.tokens_today == 0
 
 
 @pytest.mark.parametrize("workers", [1, 6])

@@ -21,7 +21,7 @@ import pdframe
 from pdframe import sandbox
 from pdframe.errors import BudgetError, CacheError, ResponseError
 from pdframe._files import seal, unseal
-from pdframe.cache.snapshots import History
+from pdframe.cache.snapshots import SnapshotLog
 from pdframe.cache.checkpoint import WHERE
 from pdframe.sandbox.server import Faults, Server
 from pdframe.schema import LISTS
@@ -370,7 +370,7 @@ def test_two_processes_on_one_cache_wait_for_each_other(tmp_path: Path) -> None:
             # Nothing is there twice, whoever wrote it, and every token is counted once.
             assert [told for told, _ in said] == [f"{len(whole[0])} {len(whole[1])}\n"] * 2
             assert whole[0]["id"].is_unique
-            assert len(account.as_of("2100-01-01")) == History(account._store).rows().num_rows == len(whole[0])
+            assert len(account.as_of("2100-01-01")) == SnapshotLog(account._store).rows().num_rows == len(whole[0])
             assert account.tokens_today == server.stats.tokens
         assert [len(list(tmp_path.glob(f"*/{name}/part-*.parquet"))) for name in ("deals", "deal_products")] == [1, 1]
 

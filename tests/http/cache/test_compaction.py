@@ -23,7 +23,7 @@ from pdframe import _files
 from pdframe.cache.compaction import PARTS_OF_A_LEVEL, SMALL_BYTES, SMALL_ROWS, small_runs
 from pdframe.errors import CacheError, NewerCacheError
 from pdframe._files import Part, write_part
-from pdframe.cache.snapshots import History
+from pdframe.cache.snapshots import SnapshotLog
 from pdframe.cache.sorted_runs import InParquet
 from pdframe.schema.snapshots import HISTORIES
 from pdframe.cache.store import Manifest, Store
@@ -117,7 +117,7 @@ def test_a_cache_of_thousands_of_parts_heals_at_the_next_sync_and_tells_the_same
         before = account.server.stats.requests
         # As they are, they are read too.
         assert {name: store.read(name) for name in names} == whole
-        assert [History(store, history).rows() for history in HISTORIES.values()] == [whole[name] for name in kept[::2]]
+        assert [SnapshotLog(store, history).rows() for history in HISTORIES.values()] == [whole[name] for name in kept[::2]]
         assert account.deals(refresh=False).equals(frames["deals"])
         assert account.stage_visits(refresh=False).equals(frames["visits"])
         assert account.server.stats.requests == before

@@ -129,14 +129,14 @@ def test_an_upgrade_in_the_middle_of_a_session_is_refused_too(cache: Path, serve
             with pytest.raises(NewerCacheError):
                 entry()
         account.deals(refresh=False)
-        # Where the ledger is newer, no request is counted in it, and none is sent.
+        # Where the budget is newer, no request is counted in it, and none is sent.
         newer(account.cache_path / "ledger.json")
-        ledger = files(cache)
+        budget = files(cache)
         with pytest.raises(NewerCacheError):
             account.search("Anna")
         assert server.stats.requests == asked
-        assert files(cache) == ledger
-        assert {name: told for name, told in ledger.items() if "ledger" not in name} == {
+        assert files(cache) == budget
+        assert {name: told for name, told in budget.items() if "ledger" not in name} == {
             name: told for name, told in before.items() if "ledger" not in name
         }
 

@@ -15,7 +15,7 @@ import pytest
 
 from pdframe import DataWarning, sandbox
 from pdframe.errors import PdframeError
-from pdframe.cache.snapshots import History
+from pdframe.cache.snapshots import SnapshotLog
 from pdframe.schema import TABLES
 from pdframe.sync.repair import LOADED_AGAIN
 
@@ -111,7 +111,7 @@ def test_history_is_never_swept(account: sandbox.SandboxAccount) -> None:
     account.sync("deals", "deal_changes")
     account.deals(refresh=True)
     assert lying(account) == sorted(kept)
-    assert History(account._store).rows().num_rows > 0
+    assert SnapshotLog(account._store).rows().num_rows > 0
 
 
 def test_no_table_of_history_is_taken_for_one_that_is_loaded_again() -> None:

@@ -18,8 +18,8 @@ from pdframe.cache import compaction
 from pdframe import _files
 from pdframe.cache import store
 from pdframe.errors import ArgumentError, CacheError, NotCachedError
-from pdframe.cache.snapshots import History, latest
-from pdframe.schema.snapshots import REMEMBERED
+from pdframe.cache.snapshots import SnapshotLog, latest
+from pdframe.schema.snapshots import TRACKED_COLUMNS
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:.*options that are not defined.*:pdframe.errors.DataWarning"),
@@ -32,11 +32,11 @@ class PowerCutError(Exception):
 
 
 def kept(account: sandbox.SandboxAccount) -> pd.DataFrame:
-    return History(account._store).rows().to_pandas()
+    return SnapshotLog(account._store).rows().to_pandas()
 
 
 def shown(account: sandbox.SandboxAccount) -> pd.DataFrame:
-    return account.deals(refresh=False, labels=False, columns=["id", *REMEMBERED])
+    return account.deals(refresh=False, labels=False, columns=["id", *TRACKED_COLUMNS])
 
 
 def rebuilt(account: sandbox.SandboxAccount, look: int | None = None) -> pd.DataFrame:
@@ -52,7 +52,7 @@ def rebuilt(account: sandbox.SandboxAccount, look: int | None = None) -> pd.Data
 
 def repeats(rows: pd.DataFrame) -> int:
     """Rows that say what the row before them of the same deal said."""
-    values = rows[[*REMEMBERED, "gone"]].astype("str")
+    values = rows[[*TRACKED_COLUMNS, "gone"]].astype("str")
     before = values.groupby(rows["deal_id"]).shift()
     return int((values == before).all(axis=1).sum())
 
@@ -77,7 +77,7 @@ def test_a_look_that_finds_nothing_adds_no_row(account: sandbox.SandboxAccount) 
     account.company_model.edit_deal(int(rows["deal_id"].iloc[0]), title="A title is not kept")
     account.sync("deals")
     pd.testing.assert_frame_equal(kept(account), rows)
-    looks = History(account._store).looks().to_pandas()
+    looks = SnapshotLog(account._store).looks().to_pandas()
     assert looks["kind"].tolist() == ["full", "incremental", "full", "incremental"]
     assert looks["changed"].tolist() == [len(rows), 0, 0, 0]
 
@@ -168,8 +168,8 @@ def test_as_of_tells_what_was_known_then(account: sandbox.SandboxAccount) -> Non
     company.delete_deal(gone)
     account.sync("deals")
     old = account.as_of(then + pd.Timedelta("3D"))
-    assert list(old.columns) == ["deal_id", *REMEMBERED, "gone", "seen_at"]
-    pd.testing.assert_frame_equal(old[["deal_id", *REMEMBERED]].set_axis(first.columns, axis=1), first)
+    assert list(old.columns) == ["deal_id", *TRACKED_COLUMNS, "gone", "seen_at"]
+    pd.testing.assert_frame_equal(old[["deal_id", *TRACKED_COLUMNS]].set_axis(first.columns, axis=1), first)
     assert (old["seen_at"] == then).all()
     new = account.as_of("2030-01-01").set_index("deal_id")
     assert new["gone"][gone]
@@ -226,7 +226,7 @@ def test_what_is_no_time_and_what_is_not_kept_is_said(account: sandbox.SandboxAc
             account.as_of(wrong)  # type: ignore[arg-type]
 
 
-def look(kept: History, rows: list[dict[str, Any]], at: datetime | None, kind: Any = "incremental") -> int:
+def look(kept: SnapshotLog, rows: list[dict[str, Any]], at: datetime | None, kind: Any = "incremental") -> int:
     names = {"id": pa.int64(), "stage_id": pa.int64(), "update_time": pa.timestamp("us", "UTC")}
     deals = pa.Table.from_pylist(rows, pa.schema(names.items()))
     return kept.look([deals], kind, seen_at=at, complete_to=at, now=datetime.now(UTC))
@@ -243,7 +243,7 @@ def bare(tmp_path: Path) -> store.Store:
 
 
 def test_an_answer_without_a_time_takes_the_newest_of_the_data_and_is_marked(bare: store.Store) -> None:
-    log = History(bare)
+    log = SnapshotLog(bare)
     look(log, [{"id": 1, "stage_id": 1, "update_time": NOON}], None, "full")
     look(log, [{"id": 1, "stage_id": 2, "update_time": NOON + timedelta(hours=1)}], NOON + timedelta(hours=2))
     rows = log.rows().to_pandas()
@@ -252,7 +252,7 @@ def test_an_answer_without_a_time_takes_the_newest_of_the_data_and_is_marked(bar
 
 
 def test_a_deal_that_comes_back_is_a_row_again(bare: store.Store) -> None:
-    log = History(bare)
+    log = SnapshotLog(bare)
     row = {"id": 1, "stage_id": 1, "update_time": NOON}
     assert [look(log, rows, NOON + timedelta(days=day)) for day, rows in enumerate(([row], [], [], [row], [row]))] == [1, 1, 0, 1, 0]
     assert log.rows()["gone"].to_pylist() == [False, True, False]
@@ -260,7 +260,7 @@ def test_a_deal_that_comes_back_is_a_row_again(bare: store.Store) -> None:
 
 
 def test_a_clock_that_wanders_keeps_the_order_and_another_past_is_set_aside(bare: store.Store) -> None:
-    log = History(bare)
+    log = SnapshotLog(bare)
     look(log, [{"id": 1, "stage_id": 1}], NOON)
     look(log, [{"id": 1, "stage_id": 2}], NOON - timedelta(minutes=1))
     assert log.rows()["seen_at"].to_pylist() == [NOON, NOON]

@@ -14,7 +14,7 @@ import pyarrow as pa
 import pytest
 
 from pdframe import _files, sandbox
-from pdframe.cache.snapshots import History
+from pdframe.cache.snapshots import SnapshotLog
 from pdframe.errors import CacheError
 from pdframe.frames import storage_schema
 from pdframe.history.deal_history import deal_history, known_by_changelog
@@ -215,7 +215,7 @@ def test_a_power_cut_at_any_write_loses_and_doubles_no_line(
         company = account.company_model
         account.sync("deal_products")
         for number in range(1, 20):
-            kept, left, cut = History(account._store, OF_LINES).rows(), number, False
+            kept, left, cut = SnapshotLog(account._store, OF_LINES).rows(), number, False
             account.advance(days=2)
             company.edit_line(lines_with_deal(company)[number]["id"], quantity=100.0 + number)
 
@@ -241,7 +241,7 @@ def test_a_power_cut_at_any_write_loses_and_doubles_no_line(
             for line in cached:
                 shown = {name: as_text(line[name]) for name in LINES_REMEMBERED}
                 assert {name: known[line["id"]].get(name) for name in LINES_REMEMBERED} == shown
-            rows = History(account._store, OF_LINES).rows()
+            rows = SnapshotLog(account._store, OF_LINES).rows()
             assert rows.slice(0, kept.num_rows).equals(kept)
             values = rows.to_pandas().astype("str")
             same = (

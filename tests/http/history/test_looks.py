@@ -17,9 +17,9 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from pdframe import sandbox
-from pdframe.cache.snapshots import History, latest
+from pdframe.cache.snapshots import SnapshotLog, latest
 from pdframe.history import stage_visits
-from pdframe.schema.snapshots import REMEMBERED
+from pdframe.schema.snapshots import TRACKED_COLUMNS
 from tests.helpers import visits_oracle
 
 pytestmark = [
@@ -68,9 +68,9 @@ class Watched:
         self.account.sync("deals", full=full)
         self.account._client.get_json = ask  # type: ignore[method-assign]
         self.looks.append(visits_oracle.Look(began, self.company.now, frozenset(moved)))
-        number = History(self.account._store).looks()["look"].to_pylist()[-1]
+        number = SnapshotLog(self.account._store).looks()["look"].to_pylist()[-1]
         self.frames[number] = self.account.deals(
-            refresh=False, labels=False, columns=["id", *REMEMBERED]
+            refresh=False, labels=False, columns=["id", *TRACKED_COLUMNS]
         )
 
     def check(self, visits: pd.DataFrame) -> None:
@@ -79,7 +79,7 @@ class Watched:
 
     def check_replay(self) -> None:
         """After every look, the last row of each deal that is there says what the frame said."""
-        history = History(self.account._store)
+        history = SnapshotLog(self.account._store)
         kept = history.rows().to_pandas()
         kept["expected_close_date"] = pd.to_datetime(kept["expected_close_date"])
         for number, frame in self.frames.items():
@@ -96,7 +96,7 @@ class Watched:
             pd.testing.assert_frame_equal(there.astype(frame.dtypes.to_dict()), frame)
 
     def with_changelog(self, log: pd.DataFrame, loaded: dict[int, Any] | None) -> pd.DataFrame:
-        history = History(self.account._store)
+        history = SnapshotLog(self.account._store)
         stages = self.account.stages(refresh=False)
         deals = self.account.deals(refresh=False, labels=False)
         return stage_visits(
@@ -310,7 +310,7 @@ def test_what_cannot_be_seen_any_more_has_ended(account: sandbox.SandboxAccount)
     account.company_model.hide("deals", deal)
     account.stages()
     account.sync("deals", full=True)
-    row = latest(History(account._store).rows()).to_pandas().set_index("deal_id").loc[deal]
+    row = latest(SnapshotLog(account._store).rows()).to_pandas().set_index("deal_id").loc[deal]
     assert (row["gone"], row["status"]) == (True, "open")
     visits = account.stage_visits(refresh=False)
     assert visits[visits["deal_id"] == deal]["end"].tolist()[-1] == "deleted"

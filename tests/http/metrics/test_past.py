@@ -12,11 +12,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pdframe import sandbox
-from pdframe.cache.snapshots import History
+from pdframe.cache.snapshots import SnapshotLog
 from pdframe.errors import ArgumentError, DataWarning
 from pdframe.frames import to_frame
 from pdframe.metrics import as_of
-from pdframe.schema.snapshots import HISTORY, REMEMBERED
+from pdframe.schema.snapshots import HISTORY, TRACKED_COLUMNS
 from tests.helpers.visit_frames import ID_OF, day, stays, times
 
 STATUS = pd.CategoricalDtype(["open", "won", "lost", "deleted"])
@@ -356,17 +356,17 @@ def test_the_account_s_own_past() -> None:
             account.deals(refresh=False, labels=False),
             account.stage_visits(refresh=False),
         )
-        rows = History(account._store).rows()
+        rows = SnapshotLog(account._store).rows()
         history = to_frame(rows, HISTORY)
         moments = (
-            pd.Series(History(account._store).looks()["seen_at"].to_pandas())
+            pd.Series(SnapshotLog(account._store).looks()["seen_at"].to_pandas())
             .drop_duplicates()
             .tolist()
         )
     for moment, before, visits_before in zip(moments, shown, told, strict=False):
         then, visits_then = as_of(deals_now, visits_now, moment, history)
         assert then["id"].tolist() == before["id"].tolist()
-        pd.testing.assert_frame_equal(then[list(REMEMBERED)], before[list(REMEMBERED)])
+        pd.testing.assert_frame_equal(then[list(TRACKED_COLUMNS)], before[list(TRACKED_COLUMNS)])
         exact = visits_before[visits_before["source"] == "changelog"].reset_index(drop=True)
         same = visits_then[visits_then["deal_id"].isin(exact["deal_id"])].reset_index(drop=True)
         pd.testing.assert_frame_equal(same, exact)
@@ -408,8 +408,8 @@ def test_between_two_looks_nothing_is_known_that_only_the_later_one_found(seed: 
             )
             seen = then["id"].isin(deals_before["id"])
             pd.testing.assert_frame_equal(
-                then.loc[seen, list(REMEMBERED)].reset_index(drop=True),
-                deals_before[list(REMEMBERED)],
+                then.loc[seen, list(TRACKED_COLUMNS)].reset_index(drop=True),
+                deals_before[list(TRACKED_COLUMNS)],
             )
             assert then.loc[~seen, ["stage_id", "status", "value"]].isna().all(axis=None)
             # Without history, closings count from their own time: those between the looks are what

@@ -11,7 +11,7 @@ import pytest
 
 from pdframe.schema import TABLES
 from pdframe.sync.catch_up import _crowded, _upwards
-from pdframe.sync.fetch_result import Pull
+from pdframe.sync.fetch_result import FetchResult
 
 PAGE = 2
 
@@ -30,7 +30,7 @@ def test_a_server_that_ignores_since_when_it_is_asked_is_not_asked_for_ever(
     met = dict.fromkeys(range(1, 6), second)
     asked: list[dict[str, Any]] = []
 
-    def walk(pull: Pull, source: object, params: dict[str, Any]) -> Any:
+    def walk(pull: FetchResult, source: object, params: dict[str, Any]) -> Any:
         asked.append(params)
         assert len(asked) < 5, "asked again and again"
         for first in (1, 3, 5):
@@ -46,6 +46,6 @@ def test_a_server_that_ignores_since_when_it_is_asked_is_not_asked_for_ever(
             )
 
     puller: Any = SimpleNamespace(table=TABLES["deals"], walk=walk)
-    pull = Pull(began, state={source.path: "2026-01-01T00:00:00Z"})
+    pull = FetchResult(began, state={source.path: "2026-01-01T00:00:00Z"})
     _upwards(puller, pull, source, datetime(2026, 1, 1, tzinfo=UTC), met, _crowded(met, PAGE))
     assert 1 <= len(asked) <= 2

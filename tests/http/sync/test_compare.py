@@ -2,7 +2,7 @@
 
 import pyarrow as pa
 
-from pdframe.sync.compare import last_of_each, replace_all, upsert
+from pdframe.sync.compare import newest_rows, replace_all, upsert
 
 SCHEMA = pa.schema([("id", pa.int64()), ("title", pa.string()), ("tags", pa.list_(pa.int64()))])
 
@@ -55,7 +55,7 @@ def test_a_row_that_is_deleted_and_listed_is_deleted() -> None:
 
 
 def test_the_later_look_at_a_row_counts() -> None:
-    assert last_of_each(rows((1, "early", None), (2, "x", None), (1, "late", None)), "id")[
+    assert newest_rows(rows((1, "early", None), (2, "x", None), (1, "late", None)), "id")[
         "title"
     ].to_pylist() == ["x", "late"]
 

@@ -8,7 +8,7 @@ import pytest
 
 from pdframe import sandbox
 from pdframe.sync import concurrency
-from pdframe.sync.concurrency import one_ahead, side_by_side
+from pdframe.sync.concurrency import map_ordered, prefetch
 
 
 def test_results_come_in_the_order_of_the_items_whichever_is_done_first() -> None:
@@ -16,15 +16,13 @@ def test_results_come_in_the_order_of_the_items_whichever_is_done_first() -> Non
         time.sleep(0.02 * (number % 3))
         return number * number
 
-    assert list(side_by_side(work, range(20))) == [
-        (number, number * number) for number in range(20)
-    ]
-    assert list(side_by_side(work, [])) == []
-    assert list(side_by_side(work, [7])) == [(7, 49)]
+    assert list(map_ordered(work, range(20))) == [(number, number * number) for number in range(20)]
+    assert list(map_ordered(work, [])) == []
+    assert list(map_ordered(work, [7])) == [(7, 49)]
 
 
 def test_as_many_are_under_way_as_there_are_lanes_and_no_more() -> None:
-    all_there = threading.Barrier(concurrency.LANES)
+    all_there = threading.Barrier(concurrency.MAX_WORKERS)
     at_work, most, lock = [0], [0], threading.Lock()
 
     def work(number: int) -> int:
@@ -36,8 +34,11 @@ def test_as_many_are_under_way_as_there_are_lanes_and_no_more() -> None:
             at_work[0] -= 1
         return number
 
-    assert len(list(side_by_side(work, range(3 * concurrency.LANES)))) == 3 * concurrency.LANES
-    assert most == [concurrency.LANES]
+    assert (
+        len(list(map_ordered(work, range(3 * concurrency.MAX_WORKERS))))
+        == 3 * concurrency.MAX_WORKERS
+    )
+    assert most == [concurrency.MAX_WORKERS]
 
 
 def collected(results: Iterator[tuple[int, int]], error: type[BaseException]) -> list[int]:
@@ -62,9 +63,9 @@ def test_where_one_fails_those_under_way_come_first_and_no_further_one_is_begun(
             time.sleep(0.05)
         return number
 
-    came = collected(side_by_side(work, range(100)), ValueError)
+    came = collected(map_ordered(work, range(100)), ValueError)
     assert came == [number for number in sorted(begun) if number != 2]
-    assert len(begun) <= 2 + concurrency.LANES
+    assert len(begun) <= 2 + concurrency.MAX_WORKERS
 
 
 def test_an_interruption_waits_for_nobody() -> None:
@@ -77,7 +78,7 @@ def test_an_interruption_waits_for_nobody() -> None:
         return number
 
     start = time.monotonic()
-    assert collected(side_by_side(work, range(20)), KeyboardInterrupt) == []
+    assert collected(map_ordered(work, range(20)), KeyboardInterrupt) == []
     assert time.monotonic() - start < 10
     released.set()
 
@@ -105,20 +106,20 @@ def numbers(made: list[int], upto: int, *, error: Exception | None = None) -> It
 
 def test_one_item_is_made_ahead_and_no_more() -> None:
     made: list[int] = []
-    for number in one_ahead(numbers(made, 10)):
+    for number in prefetch(numbers(made, 10)):
         deadline = time.monotonic() + 30
         while len(made) < min(number + 2, 10) and time.monotonic() < deadline:
             time.sleep(0.001)
         assert len(made) == min(number + 2, 10)
     assert made == list(range(10))
-    assert list(one_ahead(iter([None, 0, ""]))) == [None, 0, ""]
-    assert list(one_ahead(iter([]))) == []
+    assert list(prefetch(iter([None, 0, ""]))) == [None, 0, ""]
+    assert list(prefetch(iter([]))) == []
 
 
 def test_an_error_of_what_makes_the_items_comes_behind_those_that_it_made() -> None:
     came = []
     with pytest.raises(ValueError, match="broken"):  # noqa: PT012 - what came before the error counts
-        for number in one_ahead(numbers([], 3, error=ValueError("broken"))):
+        for number in prefetch(numbers([], 3, error=ValueError("broken"))):
             came.append(number)
     assert came == [0, 1, 2]
 
@@ -126,7 +127,7 @@ def test_an_error_of_what_makes_the_items_comes_behind_those_that_it_made() -> N
 def test_whoever_wants_no_more_leaves_no_thread_behind() -> None:
     made: list[int] = []
     before = threading.active_count()
-    ahead = one_ahead(numbers(made, 10))
+    ahead = prefetch(numbers(made, 10))
     assert next(ahead) == 0
     ahead.close()
     assert threading.active_count() == before

@@ -15,8 +15,8 @@ import pyarrow as pa
 import pytest
 
 from pdframe import sandbox
-from pdframe.cache.checkpoint import Pending
-from pdframe.cache.sorted_runs import Sorted
+from pdframe.cache.checkpoint import Checkpoint
+from pdframe.cache.sorted_runs import SortedRun
 from pdframe.errors import ResponseError
 from pdframe.sync import concurrency, fetch, merge
 from pdframe.sync.line_items import leaves_out
@@ -221,15 +221,15 @@ def test_line_items_are_proven_complete_no_later_than_the_deals(
 def runs(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """How many rows were put together, run by run; where there are none, all is held."""
     settled: list[int] = []
-    settle = Pending.settle
+    settle = Checkpoint.settle
 
-    def noted(pending: Pending, rows: pa.Table, *where: Any) -> Sorted:
+    def noted(pending: Checkpoint, rows: pa.Table, *where: Any) -> SortedRun:
         settled.append(rows.num_rows)
         return settle(pending, rows, *where)
 
-    monkeypatch.setattr(Pending, "settle", noted)
+    monkeypatch.setattr(Checkpoint, "settle", noted)
     if request.param:
-        monkeypatch.setattr(fetch, "HELD", 10_000)
+        monkeypatch.setattr(fetch, "MAX_BUFFERED_BYTES", 10_000)
         monkeypatch.setattr(merge, "PART", 10_000)
         monkeypatch.setattr("pdframe.cache.store.BYTES_PER_PART", 10_000)
         monkeypatch.setattr("pdframe.cache.checkpoint.ROWS_OF_A_BATCH", 5)
@@ -269,7 +269,7 @@ def test_line_items_of_many_batches_are_the_true_ones(
 def test_a_line_that_is_removed_between_two_interruptions_does_not_come_back(
     runs: list[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(concurrency, "LANES", 1)
+    monkeypatch.setattr(concurrency, "MAX_WORKERS", 1)
     with sandbox.connect(seed=3, deals=900, burst=100_000, progress=False, max_age=0) as account:
         company, get, left = account.company_model, account._client.get_json, [0]
 

@@ -16,8 +16,8 @@ import pytest
 
 import pdframe
 from pdframe import sandbox
-from pdframe.cache.checkpoint import Pending, Place
-from pdframe.cache.sorted_runs import Sorted
+from pdframe.cache.checkpoint import Checkpoint, Position
+from pdframe.cache.sorted_runs import SortedRun
 from pdframe.cache.store import Manifest, Store
 from pdframe.errors import ResponseError
 from pdframe.frames import storage_schema, to_arrow
@@ -25,7 +25,7 @@ from pdframe.sandbox.server import Faults, Server
 from pdframe.schema import TABLES
 from pdframe.sync import fetch, merge, plan
 from pdframe.sync.compare import latest
-from pdframe.sync.fetch_result import Pull
+from pdframe.sync.fetch_result import FetchResult
 from pdframe.sync.merge import ByParts
 from tests.helpers import true_cells
 from tests.helpers.cell_by_cell import wrong_cells
@@ -41,7 +41,7 @@ def little_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     """Some pages of 20 rows are all that is held."""
     monkeypatch.setattr(fetch, "PAGE", 20)
     monkeypatch.setattr(plan, "PAGE", 20)
-    monkeypatch.setattr(fetch, "HELD", 30_000)
+    monkeypatch.setattr(fetch, "MAX_BUFFERED_BYTES", 30_000)
     monkeypatch.setattr(merge, "PART", 15_000)
     monkeypatch.setattr("pdframe.cache.checkpoint.ROWS_OF_A_BATCH", 7)
     monkeypatch.setattr("pdframe.cache.store.BYTES_PER_PART", 30_000)
@@ -51,13 +51,13 @@ def little_memory(monkeypatch: pytest.MonkeyPatch) -> None:
 def settled(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """How many pages were put together, run by run."""
     runs: list[int] = []
-    settle = Pending.settle
+    settle = Checkpoint.settle
 
-    def noted(pending: Pending, rows: Any, *where: Any) -> Sorted:
+    def noted(pending: Checkpoint, rows: Any, *where: Any) -> SortedRun:
         runs.append(rows.num_rows)
         return settle(pending, rows, *where)
 
-    monkeypatch.setattr(Pending, "settle", noted)
+    monkeypatch.setattr(Checkpoint, "settle", noted)
     return runs
 
 
@@ -188,8 +188,8 @@ def test_of_a_row_that_comes_again_and_again_the_last_look_counts(
     draw, table = random.Random(seed), TABLES["organizations"]
     store = opened(tmp_path)
     pending, pull, known = (
-        Pending(store, table, storage_schema(table)),
-        Pull(NOW),
+        Checkpoint(store, table, storage_schema(table)),
+        FetchResult(NOW),
         dict[int, dict[str, Any]](),
     )
     for _ in range(draw.randrange(3, 40)):
@@ -209,12 +209,12 @@ def test_of_a_row_that_comes_again_and_again_the_last_look_counts(
         ]
         known |= {row["id"]: row for row in page}
         pull.add(to_arrow(page, table)[0])
-        pending.add(pull.tables[-1], Place(NOW))
+        pending.add(pull.tables[-1], Position(NOW))
         if draw.random() < 0.3:
             pull.settled(
                 pending.settle(
                     latest(pa.concat_tables(pull.tables, promote_options="default"), "id"),
-                    Place(NOW),
+                    Position(NOW),
                 )
             )
     pull.gone = draw.sample(sorted(known), len(known) // 10)
@@ -257,7 +257,7 @@ def test_changes_in_runs_are_put_on_top_of_what_is_cached(seed: int, tmp_path: P
         row["id"]: row
         for row in rows(draw.sample(range(0, 4_000, 2), draw.choice([0, 1, 900])), "old")
     }
-    first, pending = Pull(NOW), Pending(store, table, storage_schema(table))
+    first, pending = FetchResult(NOW), Checkpoint(store, table, storage_schema(table))
     for start in range(0, max(len(cached), 1), 20):
         first.add(
             to_arrow(
@@ -265,12 +265,12 @@ def test_changes_in_runs_are_put_on_top_of_what_is_cached(seed: int, tmp_path: P
                 table,
             )[0]
         )
-        fetch.keep_page(pending, first, first.tables[-1], Place(NOW))
+        fetch.keep_page(pending, first, first.tables[-1], Position(NOW))
     manifest = store.name(
         store.write(Manifest("organizations", (), 0, NOW, NOW), ByParts(table, ()).whole(first, []))
     )
     pending.drop()
-    pull, known = Pull(NOW), dict[int, dict[str, Any]]()
+    pull, known = FetchResult(NOW), dict[int, dict[str, Any]]()
     for _ in range(draw.choice([2, 60])):
         page = rows(
             [draw.randrange(-50, draw.choice([4_000, 12_000])) for _ in range(20)],
@@ -278,7 +278,7 @@ def test_changes_in_runs_are_put_on_top_of_what_is_cached(seed: int, tmp_path: P
         )
         known |= {row["id"]: row for row in page}
         pull.add(to_arrow(page, table)[0])
-        fetch.keep_page(pending, pull, pull.tables[-1], Place(NOW))
+        fetch.keep_page(pending, pull, pull.tables[-1], Position(NOW))
     pull.gone = draw.sample(sorted(cached), len(cached) // 10)
     made, sizes = ByParts(table, ()), []
 
@@ -367,18 +367,18 @@ def test_a_refresh_of_more_than_is_held_goes_on_from_its_runs(
 def test_runs_may_hold_rows_that_no_longer_count(cached: bool, tmp_path: Path) -> None:
     table = TABLES["organizations"]
     store = opened(tmp_path)
-    pending, pull = Pending(store, table, storage_schema(table)), Pull(NOW)
+    pending, pull = Checkpoint(store, table, storage_schema(table)), FetchResult(NOW)
     rows = to_arrow(
         [{"id": one, "name": "odd" if one % 2 else "even"} for one in range(50)], table
     )[0]
-    pending.add(rows, Place(NOW))
-    run = pending.settle(rows, Place(NOW))
+    pending.add(rows, Position(NOW))
+    run = pending.settle(rows, Position(NOW))
     for name, left in (("odd", range(1, 50, 2)), ("neither", range(0))):
         pull.runs = [run.only("name", pa.array([name]))]
         assert [one["id"] for one in next(pull.columns(["id"])).to_pylist()] == list(left)
         manifest = Manifest("organizations", (), 0, NOW, NOW)
         if cached:
-            before = Pull(NOW)
+            before = FetchResult(NOW)
             before.add(to_arrow([{"id": 1_000, "name": "before"}], table)[0])
             manifest = store.name(store.write(manifest, ByParts(table, ()).whole(before, [])))
         made = ByParts(table, ())

@@ -205,7 +205,7 @@ def test_a_load_in_many_saves_is_the_load_in_one(monkeypatch: pytest.MonkeyPatch
             name: getattr(account, name)()
             for name in ("deal_changes", "product_variations", "discounts")
         }
-        known = {name: fetch_state.load_asked(account._store, name) for name in whole}
+        known = {name: fetch_state.load_fetch_states(account._store, name) for name in whole}
     monkeypatch.setattr(children, "SAVED_EVERY", 3)
     monkeypatch.setattr(merge_records, "PART", 3_000)
     monkeypatch.setattr(merge_records, "SMALL", 1_500)
@@ -215,7 +215,7 @@ def test_a_load_in_many_saves_is_the_load_in_one(monkeypatch: pytest.MonkeyPatch
     with sandbox.connect(seed=5, deals=120, burst=100_000, progress=False) as account:
         for name, frame in whole.items():
             assert getattr(account, name)().equals(frame)
-            again = fetch_state.load_asked(account._store, name)
+            again = fetch_state.load_fetch_states(account._store, name)
             assert {record: (one.look, one.found) for record, one in again.items()} == {
                 record: (one.look, one.found) for record, one in known[name].items()
             }

@@ -18,7 +18,7 @@ from pdframe.cache.store import Manifest, Store
 from pdframe.errors import ArgumentError, BudgetError, CacheError, NotCachedError, ResponseError
 from pdframe.schema import TABLES
 from pdframe.sync import children, concurrency
-from pdframe.sync.fetch_state import load_asked, parents_name
+from pdframe.sync.fetch_state import load_fetch_states, parents_name
 from tests.helpers import true_cells
 
 # The company deletes options while rows hold them, and loaders of deals say so.
@@ -187,10 +187,10 @@ def small() -> Iterator[sandbox.SandboxAccount]:
     ("max_age", "side_by_side"), [("15min", False), ("15min", True), (0, True)]
 )
 def test_an_interruption_at_any_request_costs_that_request_alone(
-    table: str, max_age: Any, side_by_side: bool, monkeypatch: pytest.MonkeyPatch
+    table: str, max_age: Any, map_ordered: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    if not side_by_side:
-        monkeypatch.setattr(concurrency, "LANES", 1)
+    if not map_ordered:
+        monkeypatch.setattr(concurrency, "MAX_WORKERS", 1)
     with sandbox.connect(seed=3, deals=14, burst=100_000, progress=False) as undisturbed:
         whole = getattr(undisturbed, table)()
         count = len(asked(undisturbed, table))
@@ -207,7 +207,7 @@ def test_an_interruption_at_any_request_costs_that_request_alone(
             told = re.search(r"of the (\d+) .*the other (\d+)\.", caught.value.kept)
             kept, rest = map(int, told.groups()) if told else (0, count)
             assert kept + rest == count
-            assert kept == k - 1 or (side_by_side and kept >= k)
+            assert kept == k - 1 or (map_ordered and kept >= k)
             assert getattr(account, table)().equals(whole)
             times = Counter(asked(account, table))
             assert times.total() == count + 1
@@ -215,13 +215,13 @@ def test_an_interruption_at_any_request_costs_that_request_alone(
 
 def test_a_budget_that_runs_out_is_gone_on_with_the_next_day(small: sandbox.SandboxAccount) -> None:
     small.deals()
-    ledger = small._client.ledger
+    budget = small._client.budget
     for _ in range(2):
-        ledger.max_tokens = ledger.tokens_today + 80
+        budget.max_tokens = budget.tokens_today + 80
         with pytest.raises(BudgetError, match="Kept: deal_changes of the 4 deals") as caught:
             small.deal_changes()
         assert caught.value.resume_at is not None
-    ledger.max_tokens = None
+    budget.max_tokens = None
     frame = small.deal_changes()
     assert sorted(asked(small, "deal_changes")) == sorted(records(small, "deal_changes"))
     assert len(frame) == len(
@@ -234,14 +234,14 @@ def test_a_budget_that_runs_out_is_gone_on_with_the_next_day(small: sandbox.Sand
 def test_a_full_reload_that_was_interrupted_goes_on(small: sandbox.SandboxAccount) -> None:
     small.product_variations()
     count = len(asked(small, "product_variations"))
-    small._client.ledger.max_tokens = (
+    small._client.budget.max_tokens = (
         small.tokens_today + 120
     )  # two requests for the list of products, ten for variations
     with pytest.raises(BudgetError):
         small.product_variations(refresh="full")
     done = len(asked(small, "product_variations")) - count
     assert 8 <= done <= 12
-    small._client.ledger.max_tokens = None
+    small._client.budget.max_tokens = None
     small.product_variations(refresh="full")
     assert sorted(asked(small, "product_variations")[count:]) == sorted(
         records(small, "product_variations")
@@ -252,7 +252,7 @@ def test_a_full_reload_that_was_interrupted_goes_on(small: sandbox.SandboxAccoun
 
 def test_what_was_interrupted_is_not_told_as_whole(small: sandbox.SandboxAccount) -> None:
     small.deals()
-    small._client.ledger.max_tokens = small.tokens_today + 80
+    small._client.budget.max_tokens = small.tokens_today + 80
     with pytest.raises(BudgetError):
         small.deal_changes()
     with pytest.raises(NotCachedError, match="not every one of the deals"):
@@ -280,7 +280,7 @@ def test_a_keyboard_interrupt_keeps_what_was_finished(
     # What was under way then is not waited for, and asked again.
     times = Counter(asked(small, "deal_changes"))
     assert sorted(times) == sorted(records(small, "deal_changes"))
-    assert times.total() < len(times) + concurrency.LANES
+    assert times.total() < len(times) + concurrency.MAX_WORKERS
 
 
 def test_progress_is_saved_on_the_way(
@@ -291,7 +291,7 @@ def test_progress_is_saved_on_the_way(
 
     def looking(path: str, *args: Any, **options: Any) -> Any:
         if path.endswith("changelog"):
-            seen.append(len(load_asked(small._store, "deal_changes")))
+            seen.append(len(load_fetch_states(small._store, "deal_changes")))
         return get(path, *args, **options)
 
     monkeypatch.setattr(small._client, "get_json", looking)
@@ -493,7 +493,7 @@ def test_sync_brings_them_when_they_are_named(account: sandbox.SandboxAccount) -
 
 def test_a_budget_that_runs_out_in_sync_says_what_is_kept(small: sandbox.SandboxAccount) -> None:
     small.deals()
-    small._client.ledger.max_tokens = small.tokens_today + 50 + 60
+    small._client.budget.max_tokens = small.tokens_today + 50 + 60
     with pytest.raises(
         BudgetError, match=r"Kept: deals, deal_fields|Kept: deal_fields, deals"
     ) as caught:
@@ -589,7 +589,7 @@ def test_records_whose_rows_were_lost_are_asked_again_whenever_it_is_interrupted
     with monkeypatch.context() as patched:
         patched.setattr(Store, "_write_manifest", dying)
         patched.setattr(children, "SAVED_EVERY", 1)
-        patched.setattr(concurrency, "LANES", 1)
+        patched.setattr(concurrency, "MAX_WORKERS", 1)
         with (
             pytest.warns(DataWarning, match="moved aside|aside-1"),
             pytest.raises(KeyboardInterrupt),
@@ -622,7 +622,7 @@ def test_an_interruption_right_behind_a_save_is_one(
     assert sorted(frame["deal_id"].unique()) == sorted(records(small, "deal_changes"))
     assert (
         Counter(asked(small, "deal_changes")).total()
-        < len(records(small, "deal_changes")) + concurrency.LANES
+        < len(records(small, "deal_changes")) + concurrency.MAX_WORKERS
     )
 
 

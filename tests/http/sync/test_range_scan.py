@@ -32,9 +32,9 @@ from pdframe.sync.range_scan import (
     PAGES_TO_TELL,
     SAFETY,
     SECOND,
+    RangeScan,
+    Scanner,
     UnsortedError,
-    Walker,
-    Windows,
 )
 from tests.helpers import true_cells
 from tests.helpers.cell_by_cell import wrong_cells
@@ -56,7 +56,7 @@ class List:
     cursors: dict[str, tuple[int, int]] = field(default_factory=dict)
     entries: list[tuple[int, int]] = field(default_factory=list)
 
-    def rows(self, walker: Walker) -> tuple[list[tuple[int, int]], str | None]:
+    def rows(self, walker: Scanner) -> tuple[list[tuple[int, int]], str | None]:
         """A page of times and ids, and the cursor behind it."""
         up, entries = (
             walker.way == "up",
@@ -99,7 +99,7 @@ def walked(
     listed: List,
     *,
     expected: bool = False,
-    side_by_side: int = 8,
+    map_ordered: int = 8,
     meanwhile: Callable[[int], None] = lambda request: None,
     latency: Callable[[], float] = lambda: 0.1,
     a_second: float = 60,
@@ -107,14 +107,14 @@ def walked(
     """Walk a list by windows, answers coming after some seconds each and requests at a rate, and
     return what was seen.
     """
-    walk = Windows(
+    walk = RangeScan(
         listed.page,
         np.sort(np.array(list(listed.times.values()), np.int64)) if expected else NO_TIMES,
     )
-    under_way: list[tuple[float, int, Walker, Any]] = []
+    under_way: list[tuple[float, int, Scanner, Any]] = []
     clock, free, requests, seen = 0.0, 0.0, 0, {}
     while True:
-        for walker in walk.ready(side_by_side - len(under_way)):
+        for walker in walk.ready(map_ordered - len(under_way)):
             begun = max(clock, free)
             free = begun + 1 / a_second
             meanwhile(requests)
@@ -131,7 +131,7 @@ def walked(
             walker, times, cursor, now=listed.now, highest=max((one for _, one in page), default=0)
         )
         # What is kept to go on from is enough to go on from.
-        plain, again = walk.to_plain(), Windows(listed.page, walk.expected)
+        plain, again = walk.to_plain(), RangeScan(listed.page, walk.expected)
         again.take_up(plain)
         assert again.to_plain() == plain
 
@@ -180,7 +180,7 @@ def test_no_row_is_missed_and_what_moved_is_asked_for_at_last(
     outcome = walked(
         listed,
         expected=expected,
-        side_by_side=draw.choice([2, 8]),
+        map_ordered=draw.choice([2, 8]),
         meanwhile=life,
         latency=lambda: draw.uniform(0.01, 0.5),
     )
@@ -214,7 +214,7 @@ def test_a_first_load_of_any_length_costs_what_readme_says(sparse: int) -> None:
             rows = pages * 50 - draw.randrange(50)
             times = {one * sparse: time for one, time in lumpy(draw, rows).items()}
             lanes = draw.choice([2, 8])
-            outcome = walked(List(times, 50, 1_000 * DAY + 60 * SECOND), side_by_side=lanes)
+            outcome = walked(List(times, 50, 1_000 * DAY + 60 * SECOND), map_ordered=lanes)
             assert outcome.seen == times
             cost = outcome.requests + outcome.closing
             assert cost <= most_requests(pages), (pages, seed)
@@ -242,7 +242,7 @@ def test_a_long_list_is_walked_as_fast_as_requests_may_be_sent() -> None:
 
 @pytest.mark.parametrize("way", ["up", "down"])
 def test_rows_in_another_order_than_was_asked_for_end_the_walk_by_windows(way: str) -> None:
-    walk = Windows(10, np.arange(1_000) * SECOND)
+    walk = RangeScan(10, np.arange(1_000) * SECOND)
     (first,) = walk.ready(1)
     walk.took(first, np.arange(10) * SECOND, "c", now=1_000 * SECOND)
     walkers = {walker.way: walker for walker in walk.ready(2)}
@@ -351,7 +351,7 @@ def test_an_interrupted_walk_by_windows_goes_on_where_each_cursor_stood(tmp_path
             account.fields("activities")
             server.reset_stats()
             whole, requests = account.activities(), server.stats.requests
-        for k in range(1, requests - concurrency.LANES, 3):
+        for k in range(1, requests - concurrency.MAX_WORKERS, 3):
             with connect(tmp_path / str(k)) as account:
                 account.fields("activities")
                 server.reset_stats()
@@ -363,7 +363,7 @@ def test_an_interrupted_walk_by_windows_goes_on_where_each_cursor_stood(tmp_path
                 pd.testing.assert_frame_equal(account.activities(refresh=False), whole)
                 # What was under way at the fault, a page where walks meet otherwise, and the last
                 # look.
-                assert server.stats.requests <= requests + 1 + concurrency.LANES + 1, k
+                assert server.stats.requests <= requests + 1 + concurrency.MAX_WORKERS + 1, k
 
 
 def test_a_bulk_edit_right_before_the_load_is_not_read_again_by_the_last_look(

@@ -25,7 +25,7 @@ from pdframe.errors import BlockedError, DataWarning, ResponseError
 from pdframe.sandbox.server import ALL_SCOPES, Faults, OAuthClient, Server
 from pdframe.schema import LISTS, TABLES
 from pdframe.sync import concurrency, reporting
-from pdframe.sync.reporting import Abreast
+from pdframe.sync.reporting import WorkerReporter
 
 # Far enough away to be worth it, near enough for a test.
 AWAY = 0.03
@@ -71,7 +71,7 @@ def one_by_one(
 ) -> tuple[pd.DataFrame, dict[str, pd.DataFrame], int]:
     """What a sync tells, keeps and pays that works on one table after the other."""
     with monkeypatch.context() as patched, connect(server, tmp_path / "one by one") as account:
-        patched.setattr(concurrency, "LANES", 1)
+        patched.setattr(concurrency, "MAX_WORKERS", 1)
         told = account.sync(*LISTS)
         return told, cached(account), server.stats.tokens
 
@@ -281,15 +281,15 @@ def test_work_that_was_given_up_ends_at_its_next_page(
 ) -> None:
     """It does not go on asking for an account that nobody waits for."""
     monkeypatch.setattr("pdframe.sync.fetch.PAGE", 2)
-    tell, told = Abreast.tell, [0]
+    tell, told = WorkerReporter.tell, [0]
 
-    def interrupting(self: Abreast) -> None:
+    def interrupting(self: WorkerReporter) -> None:
         tell(self)
         told[0] += 1
         if told[0] == 2:
             raise KeyboardInterrupt
 
-    monkeypatch.setattr(Abreast, "tell", interrupting)
+    monkeypatch.setattr(WorkerReporter, "tell", interrupting)
     with connect(server, tmp_path) as account:
         account.company  # noqa: B018 - by now it is known how far away the server is
         with pytest.raises(KeyboardInterrupt):

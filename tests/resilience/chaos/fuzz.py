@@ -15,9 +15,8 @@ from pathlib import Path
 import atheris
 import httpx
 
-
 with atheris.instrument_imports(include=["pdframe"]):
-    from pdframe.api.budget import BurstWindow
+    from pdframe.api.budget import RateLimiter
     from pdframe.api.client import Client
     from pdframe.api.credentials import ApiToken
     from tests.helpers import hostile_values, second_page
@@ -47,7 +46,7 @@ def main(name: str, folder: Path, seconds: str) -> None:
     client = Client(
         "https://acme.pipedrive.com",
         ApiToken("0" * 40),
-        window=BurstWindow(limit=10**9),
+        window=RateLimiter(limit=10**9),
         sleep=lambda seconds: None,
         transport=canned,
     )

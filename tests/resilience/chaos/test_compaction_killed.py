@@ -18,7 +18,7 @@ import pytest
 import pdframe
 from pdframe import sandbox
 from pdframe._files import write_part
-from pdframe.cache.snapshots import History
+from pdframe.cache.snapshots import SnapshotLog
 from pdframe.cache.store import MANIFEST, Store
 from pdframe.sandbox.server import Server
 from pdframe.schema.snapshots import HISTORIES
@@ -147,7 +147,7 @@ def test_a_sync_that_is_killed_on_its_way_loses_no_kept_row(
                 assert account._store.read(name).equals(whole[name]), (step, name)
             for history in HISTORIES.values():
                 kept = whole[history.rows.name]
-                assert History(account._store, history).rows().equals(kept)
+                assert SnapshotLog(account._store, history).rows().equals(kept)
         shutil.rmtree(cache)
         if not again:
             break

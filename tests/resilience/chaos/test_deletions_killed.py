@@ -17,7 +17,7 @@ import pytest
 import pdframe
 from pdframe import sandbox
 from pdframe.cache import compaction
-from pdframe.cache.snapshots import History
+from pdframe.cache.snapshots import SnapshotLog
 from pdframe.sync import plan
 from tests.helpers import crash
 
@@ -103,7 +103,10 @@ def test_whatever_step_it_is_killed_at_no_deal_is_lost(
                         == company.deleted_at["deals", deal]
                     ), (step, deal)
                 missed = (
-                    History(account._store).rows().filter(pc.field("gone"))["deal_id"].to_pylist()
+                    SnapshotLog(account._store)
+                    .rows()
+                    .filter(pc.field("gone"))["deal_id"]
+                    .to_pylist()
                 )
                 assert sorted(missed) == sorted(lost), step
                 assert max(Counter(kept(cache)["deals.deleted"]["id"].to_pylist()).values()) == 1, (

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from pdframe.api.budget import BurstWindow
+from pdframe.api.budget import RateLimiter
 from pdframe.api.client import Client
 from pdframe.api.credentials import ApiToken
 from tests.helpers.scripted_server import Scripted
@@ -25,7 +25,7 @@ def client(scripted: Scripted) -> Iterator[Client]:
     with Client(
         scripted.url,
         ApiToken(TOKEN),
-        window=BurstWindow(limit=1_000_000),
+        window=RateLimiter(limit=1_000_000),
         sleep=lambda seconds: None,
     ) as client:
         yield client

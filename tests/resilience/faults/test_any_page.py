@@ -17,8 +17,8 @@ from pdframe.api.client import Client
 from pdframe.errors import DataWarning, PdframeError
 from pdframe.frames import to_frame
 from pdframe.schema import TABLES
-from pdframe.sync.fetch import Puller
-from pdframe.sync.full import Whole
+from pdframe.sync.fetch import Fetcher
+from pdframe.sync.full import FullScan
 from tests.helpers.any_json import ALL_FIELDS, JSON_VALUES, rows_of
 from tests.helpers.scale import examples
 from tests.helpers.scripted_server import Reply, Scripted, Seen
@@ -83,7 +83,7 @@ def test_no_page_of_any_json_loses_a_row(
     scripted.seen.clear()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DataWarning)
-        pull = Whole(Puller(client, table, ALL_FIELDS, lambda rows: None), None).pull(
+        pull = FullScan(Fetcher(client, table, ALL_FIELDS, lambda rows: None), None).pull(
             datetime(2026, 7, 1, tzinfo=UTC)
         )
         whole = pull.rows(table, ALL_FIELDS)
@@ -116,7 +116,7 @@ def test_what_is_no_page_is_a_typed_error(
     scripted.last = Reply(200, body[: len(body) - cut], HEADERS)
     scripted.seen.clear()
     try:
-        pull = Whole(Puller(client, table, (), lambda rows: None), None).pull(
+        pull = FullScan(Fetcher(client, table, (), lambda rows: None), None).pull(
             datetime(2026, 7, 1, tzinfo=UTC)
         )
     except PdframeError as error:

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 import pdframe
 from pdframe import sandbox
-from pdframe.cache.snapshots import History
+from pdframe.cache.snapshots import SnapshotLog
 from pdframe.errors import CacheError, DamagedError, ResponseError
 from pdframe.sandbox.server import Faults
 from pdframe.sync import fetch, plan
@@ -44,7 +44,7 @@ class World:
         self.server = crash.server_of(sandbox.Company(seed=3, deals=100)).start()
         with self.connect(folder / "whole") as account:
             account.sync(*TABLES)
-            self.rows, self.log = crash.cached(account, TABLES), History(account._store).rows()
+            self.rows, self.log = crash.cached(account, TABLES), SnapshotLog(account._store).rows()
             # Pages are saved by a reload that fails on its way.
             self.server.faults = Faults(at={6: "success_false_200"})
             with pytest.raises(ResponseError, match="Pages of deals are saved"):
@@ -128,7 +128,7 @@ def test_a_damaged_file_is_found_out_and_loaded_again(
             for table in TABLES:
                 with contextlib.suppress(CacheError):
                     assert read(account, table).equals(world.rows[table]), table
-            history = History(account._store)
+            history = SnapshotLog(account._store)
             with contextlib.suppress(CacheError):
                 assert history.rows().equals(world.log)
             for table in TABLES:

@@ -16,7 +16,7 @@ import pyarrow as pa
 import pytest
 
 from pdframe import _files, sandbox
-from pdframe.cache.snapshots import History
+from pdframe.cache.snapshots import SnapshotLog
 from pdframe.cache.store import Manifest, Store
 from pdframe.errors import CacheError
 from pdframe.sync import fetch, plan
@@ -71,7 +71,7 @@ def test_a_disk_that_is_full_at_any_write_costs_nothing_that_was_there(
             if meanwhile:
                 account.sync(*TABLES)
                 company.advance(days=7)
-            before, log = crash.cached(account, TABLES), History(account._store).rows()
+            before, log = crash.cached(account, TABLES), SnapshotLog(account._store).rows()
         shutil.copytree(start, tmp_path / "whole")
         with crash.connect(server.url, server.token, tmp_path / "whole") as account:
             account.sync(*TABLES)
@@ -98,7 +98,7 @@ def test_a_disk_that_is_full_at_any_write_costs_nothing_that_was_there(
                 for name, rows in crash.cached(account, TABLES).items():
                     assert same(rows, before[name]) or same(rows, whole[name]), name
                 assert not list(account.cache_path.rglob("*.tmp"))
-                assert History(account._store).rows().slice(0, log.num_rows).equals(log)
+                assert SnapshotLog(account._store).rows().slice(0, log.num_rows).equals(log)
                 account.sync(*TABLES)
                 for name, rows in crash.cached(account, TABLES).items():
                     assert same(rows, whole[name]), name

@@ -22,7 +22,7 @@ from pdframe.sandbox.server import Server
 from pdframe.sandbox.server.log import Logged
 from pdframe.schema import LISTS, TABLES
 from pdframe.sync import fetch, plan, range_scan, reporting
-from pdframe.sync.concurrency import LANES
+from pdframe.sync.concurrency import MAX_WORKERS
 from tests.helpers import crash, random_edits, true_cells
 from tests.helpers.cell_by_cell import wrong_cells
 from tests.helpers.scale import SCALE, SEED
@@ -31,7 +31,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore::pdframe.erro
 
 MOMENTS = 20 * SCALE
 # How many requests are under way at once.
-IN_FLIGHT = LANES
+IN_FLIGHT = MAX_WORKERS
 # Walks that cannot say what changed meanwhile: where they were interrupted, they start again.
 FROM_THE_START = [
     name for name in LISTS if not TABLES[name].incremental and not TABLES[name].sources[0].batch

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 import pdframe
-from pdframe.api.budget import BurstWindow
+from pdframe.api.budget import RateLimiter
 from pdframe.api.pagination import MAX_REPEATED_PAGES
 from pdframe.errors import PdframeError, ResponseError
 from tests.helpers.scripted_server import Reply, Scripted, Seen, data
@@ -101,7 +101,7 @@ def account(company: Company, tmp_path: Path) -> Iterator[pdframe.Account]:
     with pdframe.connect(
         base_url=company.scripted.url, api_token=TOKEN, cache_dir=tmp_path, progress=False
     ) as account:
-        account._client.window = BurstWindow(limit=1_000_000, search_limit=1_000_000)
+        account._client.window = RateLimiter(limit=1_000_000, search_limit=1_000_000)
         yield account
 
 

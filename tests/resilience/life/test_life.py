@@ -18,8 +18,8 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, rule, run_sta
 
 from pdframe import DataWarning, sandbox
 from pdframe.api.pagination import PAGE, walk
-from pdframe.cache.snapshots import History, known_at
-from pdframe.schema.snapshots import REMEMBERED
+from pdframe.cache.snapshots import SnapshotLog, known_at
+from pdframe.schema.snapshots import TRACKED_COLUMNS
 from pdframe.sync import fetch, plan, range_scan, reporting
 from tests.helpers import true_cells
 from tests.helpers.expected import Promise, Window, with_needs
@@ -269,9 +269,9 @@ class Living(RuleBasedStateMachine):
     def remember(self, deals: pd.DataFrame) -> None:
         """Keep what this look found, and replay the history to every look so far."""
         assert self.account is not None
-        history = History(self.account._store)
+        history = SnapshotLog(self.account._store)
         rows, looks = history.rows(), history.looks().to_pylist()
-        self.looks[looks[-1]["look"]] = looks[-1]["seen_at"], deals[["id", *REMEMBERED]]
+        self.looks[looks[-1]["look"]] = looks[-1]["seen_at"], deals[["id", *TRACKED_COLUMNS]]
         last_of = {seen_at: number for number, (seen_at, _) in self.looks.items()}
         plain = rows.to_pylist()
         for number, (seen_at, frame) in self.looks.items():
@@ -283,7 +283,7 @@ class Living(RuleBasedStateMachine):
                 at = {row["deal_id"]: row for row in known_at(rows, seen_at).to_pylist()}
                 assert at == known
             assert list(frame["id"]) == sorted(replayed), number
-            for name in REMEMBERED:
+            for name in TRACKED_COLUMNS:
                 shown = [true_cells.cell(value) for value in frame[name]]
                 kept = [replayed[deal][name] for deal in frame["id"]]
                 if name == "expected_close_date":
