@@ -25,7 +25,7 @@ from pdframe.errors import CacheError, NewerCacheError
 
 TEMPORARY = ".tmp"
 # No write takes so long: a temporary file of this age is what a killed process left.
-LEFT_BEHIND = timedelta(hours=1)
+LEFTOVER = timedelta(hours=1)
 SEAL = "crc32"
 WRITTEN_BY = "written_by"
 _VERSION = re.compile(r"[0-9A-Za-z.+!-]{1,40}", re.ASCII)
@@ -96,9 +96,9 @@ def refuse_newer(path: Path, raw: bytes, latest: int) -> None:
         return  # a number alone is not what any version wrote
     # A file of a format that is known, of which only this number was changed, is damaged: its
     # checksum proves it.
-    told = content.pop(SEAL, None)
+    reported = content.pop(SEAL, None)
     rest = {name: value for name, value in content.items() if name != "format"}
-    if told is not None and told in (
+    if reported is not None and reported in (
         _checksum(rest),
         *(_checksum({**rest, "format": known}) for known in range(1, latest + 1)),
     ):
@@ -159,7 +159,7 @@ def sweep_temporary(paths: Iterable[Path]) -> None:
     """Delete temporary files that killed processes left."""
     for path in paths:
         with contextlib.suppress(OSError):
-            if time.time() - path.stat().st_mtime > LEFT_BEHIND.total_seconds():
+            if time.time() - path.stat().st_mtime > LEFTOVER.total_seconds():
                 path.unlink()
 
 
@@ -257,20 +257,20 @@ class PartWriter:
         self.rows = self.bytes = 0
         self.schema = schema
         self._path = folder / name
-        self._held = contextlib.ExitStack()
-        self._file = _Counting(self._held.enter_context(_private_file(folder, name, durable=True)))
+        self._kept = contextlib.ExitStack()
+        self._file = _Counting(self._kept.enter_context(_private_file(folder, name, durable=True)))
         # Lists come back in the type that they went in with only if their items keep Arrow's name
         # for them.
         writer = pq.ParquetWriter(
             self._file, schema, compression="zstd", use_compliant_nested_type=False
         )
-        self._writer = self._held.enter_context(writer)
+        self._writer = self._kept.enter_context(writer)
 
     def __enter__(self) -> PartWriter:
         return self
 
     def __exit__(self, *error: Any) -> None:
-        self._held.__exit__(*error)
+        self._kept.__exit__(*error)
 
     @property
     def part(self) -> Part:

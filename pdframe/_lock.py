@@ -64,11 +64,11 @@ def locked(folder: Path) -> Iterator[LockHandle]:
             " the API. Make it writable, give another one with cache_dir=..., or read what is"
             " cached with refresh=False."
         ) from error
-    held = LockHandle(release)
+    kept = LockHandle(release)
     try:
-        yield held
+        yield kept
     finally:
-        held.let_go()
+        kept.let_go()
 
 
 @contextlib.contextmanager

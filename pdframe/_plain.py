@@ -24,13 +24,15 @@ def plain_frame(frame: pd.DataFrame) -> pd.DataFrame:
 
     The frame that was given is never changed.
     """
-    found = {
+    result = {
         place: plain_column(frame.iloc[:, place])
         for place, dtype in enumerate(frame.dtypes)
         if not _is_plain(dtype)
     }
     changed = {
-        place: column for place, column in found.items() if column.dtype != frame.dtypes.iloc[place]
+        place: column
+        for place, column in result.items()
+        if column.dtype != frame.dtypes.iloc[place]
     }
     if not changed:
         return frame
@@ -129,16 +131,16 @@ def _in_years(
     """
     if unit == "ns":
         return column  # from 1677 to 2262
-    whole = pa.int32() if pa.types.is_date32(kind) else pa.int64()
+    full = pa.int32() if pa.types.is_date32(kind) else pa.int64()
     first, last = (second * _PER_SECOND[unit] // seconds for second in (_YEAR_1, _YEAR_9999))
-    values = column.array.__arrow_array__().cast(whole)
+    values = column.array.__arrow_array__().cast(full)
     if (
         pc.all(pc.and_(pc.greater_equal(values, first), pc.less_equal(values, last))).as_py()
         is not False
     ):
         return column
-    low = pc.max_element_wise(values, pa.scalar(first, whole), skip_nulls=False)
-    inside = pc.min_element_wise(low, pa.scalar(last, whole), skip_nulls=False).cast(kind)
+    low = pc.max_element_wise(values, pa.scalar(first, full), skip_nulls=False)
+    inside = pc.min_element_wise(low, pa.scalar(last, full), skip_nulls=False).cast(kind)
     return _with(column, pd.array(inside, dtype=column.dtype))
 
 

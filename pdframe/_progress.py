@@ -21,7 +21,7 @@ class Bars:
     """
 
     def __init__(self, wanted: bool | None = None) -> None:
-        self._shown = _someone_looks() if wanted is None else wanted
+        self._shown = _has_viewer() if wanted is None else wanted
         self._process = os.getpid()
 
     @contextmanager
@@ -41,7 +41,7 @@ class Bars:
             yield tick
 
 
-def _someone_looks() -> bool:
+def _has_viewer() -> bool:
     ipython = sys.modules.get("IPython")
     in_notebook = (
         ipython is not None and type(ipython.get_ipython()).__name__ == "ZMQInteractiveShell"

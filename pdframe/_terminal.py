@@ -23,7 +23,11 @@ def terminal_width() -> int | None:
 
 
 def table_text(
-    frame: pd.DataFrame, *, widest: int = _CELL, width: int | None = None, whole: Sequence[str] = ()
+    frame: pd.DataFrame,
+    *,
+    widest: int = _CELL,
+    width: int | None = None,
+    complete: Sequence[str] = (),
 ) -> str:
     """A frame as lines of text: numbers to the right, all else to the left.
 
@@ -45,7 +49,7 @@ def table_text(
     soft: list[int] = []
     for place, name in enumerate(frame.columns):
         values = frame.iloc[:, place]
-        limit = 10_000 if name in whole else widest
+        limit = 10_000 if name in complete else widest
         cells = [
             _cut(printable(str(name)), limit),
             *(_cut(_text(value), limit) for value in values.astype("object")),
@@ -56,7 +60,9 @@ def table_text(
             pd.api.types.is_numeric_dtype(values.dtype)
             and not pd.api.types.is_bool_dtype(values.dtype)
         )
-        if not (right[-1] or name in whole or pd.api.types.is_datetime64_any_dtype(values.dtype)):
+        if not (
+            right[-1] or name in complete or pd.api.types.is_datetime64_any_dtype(values.dtype)
+        ):
             soft.append(place)
     gap = next(
         (

@@ -124,18 +124,18 @@ def integer(value: object) -> int:
     way.
     """
     if isinstance(value, str):
-        value = _whole(value)
+        value = _full(value)
     elif isinstance(value, float) and value.is_integer():
         # Beyond 2**53 the digits that JSON writes are what the server meant, not those of the
         # nearest float.
-        value = int(value) if abs(value) <= 2**53 else _whole(repr(value))
+        value = int(value) if abs(value) <= 2**53 else _full(repr(value))
     # The least integer of 64 bits means null where integers are counted with.
     if isinstance(value, int) and not isinstance(value, bool) and abs(value) < 2**63:
         return value
     raise UnfitError
 
 
-def _whole(value: str) -> int | None:
+def _full(value: str) -> int | None:
     """Whole number that a text holds; None where it holds none."""
     if _INTEGER.fullmatch(value):
         return int(value)
@@ -144,8 +144,8 @@ def _whole(value: str) -> int | None:
         return None
     exact = Decimal(value)
     # A number past 64 bits is never made: it may have a million digits.
-    whole = int(exact) if exact.adjusted() < 20 else None
-    return whole if whole == exact else None
+    full = int(exact) if exact.adjusted() < 20 else None
+    return full if full == exact else None
 
 
 def number(value: object) -> float:
@@ -157,12 +157,12 @@ def number(value: object) -> float:
     elif isinstance(value, bool) or not isinstance(value, int | float):
         raise UnfitError
     try:
-        found = float(value)
+        result = float(value)
     except OverflowError as error:
         raise UnfitError from error
-    if not math.isfinite(found):
+    if not math.isfinite(result):
         raise UnfitError
-    return found
+    return result
 
 
 def flag(value: object) -> bool:

@@ -512,10 +512,10 @@ def _stored_columns(store: Store, table: Table, fields: Sequence[Field]) -> list
     ]
     # Values that came before their field are stored whole: their parts become columns when they are
     # read.
-    whole = [code for code in composite if code in names and is_unknown(schema.field(code))]
-    if whole:
+    full = [code for code in composite if code in names and is_unknown(schema.field(code))]
+    if full:
         with contextlib.suppress(CacheError):
-            names += unify([store.read(table.name, whole)], table, fields)[0].schema.names
+            names += unify([store.read(table.name, full)], table, fields)[0].schema.names
     return names
 
 

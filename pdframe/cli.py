@@ -193,12 +193,12 @@ def _estimate(options: argparse.Namespace) -> int:
 
 def _status(options: argparse.Namespace) -> int:
     with _account(options) as account:
-        held = account.status()
-        cached = held["rows"].notna()
+        kept = account.status()
+        cached = kept["rows"].notna()
         if cached.any():
-            _show(held[cached])
+            _show(kept[cached])
             print("\nTimes are UTC.")
-            print(sentences(f"Not cached: {', '.join(held.loc[~cached, 'table'])}."))
+            print(sentences(f"Not cached: {', '.join(kept.loc[~cached, 'table'])}."))
         else:
             print(
                 "Nothing is cached yet: pdframe sync loads every list, pdframe estimate says what"
@@ -243,11 +243,11 @@ def _demo(options: argparse.Namespace) -> int:
     from pdframe import sandbox
 
     cache_dir = Path(options.cache_dir) if options.cache_dir else default_cache_dir()
-    told = (
+    reported = (
         f"A synthetic company (seed {options.seed}, {options.deals:,} deals) behind a local server"
         " that behaves as Pipedrive's API does."
     )
-    print(sentences(told))
+    print(sentences(reported))
     account = sandbox.connect(
         seed=options.seed,
         deals=options.deals,
@@ -338,4 +338,4 @@ def _total(rows: pd.DataFrame) -> str:
 
 def _show(frame: pd.DataFrame, **how: int) -> None:
     # A hash is there to be copied.
-    print(table_text(frame, width=terminal_width(), whole=["table", "code"], **how))
+    print(table_text(frame, width=terminal_width(), complete=["table", "code"], **how))

@@ -271,14 +271,14 @@ def undeclared_parts(columns: Iterable[str], fields: Sequence[Field]) -> dict[st
     declared = {column for field in fields for column in field.columns}
     composite = {field.code for field in fields if len(field.parts) > 1}
     lengths = sorted(set(map(len, composite)), reverse=True)
-    found: dict[str, dict[str, str]] = {}
+    result: dict[str, dict[str, str]] = {}
     for column in columns:
         codes = (column[:length] for length in lengths if column[length : length + 1] == "_")
         code = next((code for code in codes if code in composite), None)
         # A name that ends in _ after a declared one is another key that would have had that name.
         if code is not None and column.rstrip("_") not in declared:
-            found.setdefault(code, {})[column] = column[len(code) + 1 :]
-    return found
+            result.setdefault(code, {})[column] = column[len(code) + 1 :]
+    return result
 
 
 def _own_names(field: Field, undeclared: Mapping[str, str]) -> dict[str, str]:
@@ -442,7 +442,7 @@ def labelling_field(column: Column, fields: Iterable[Field]) -> Field | None:
 
 def _standard_columns(code: str, table: Table) -> list[tuple[str, str | None]]:
     """Columns of a frame that a standard field's code speaks of, each with its subfield."""
-    found = [
+    result = [
         column
         for column in table.columns
         if code in (column.name, column.path.partition(".")[0], *column.codes)
@@ -453,10 +453,10 @@ def _standard_columns(code: str, table: Table) -> list[tuple[str, str | None]]:
         (
             column.name,
             None
-            if column.name == code or column.type.name in plain or len(found) == 1
+            if column.name == code or column.type.name in plain or len(result) == 1
             else column.path.rpartition(".")[2],
         )
-        for column in found
+        for column in result
     ]
 
 

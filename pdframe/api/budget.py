@@ -71,7 +71,7 @@ class RateLimiter:
         self._all = _Places(limit)
         self._searches = _Places(search_limit)
         self._search_limit = search_limit
-        self._held_until = float("-inf")
+        self._blocked_until = float("-inf")
         self._clock = clock
         self._sleep = sleep
         self._lock = threading.Lock()
@@ -106,10 +106,10 @@ class RateLimiter:
         token.
         """
         limit, remaining = (
-            _whole(headers.get("x-ratelimit-limit")),
-            _whole(headers.get("x-ratelimit-remaining")),
+            _full(headers.get("x-ratelimit-limit")),
+            _full(headers.get("x-ratelimit-remaining")),
         )
-        reset = _whole(headers.get("x-ratelimit-reset"))
+        reset = _full(headers.get("x-ratelimit-reset"))
         if not limit:
             return
         with self._lock:
@@ -127,14 +127,14 @@ class RateLimiter:
     def hold(self, seconds: float) -> None:
         """Let no request start for some seconds, after a 429."""
         with self._lock:
-            self._held_until = max(self._held_until, self._clock() + seconds)
+            self._blocked_until = max(self._blocked_until, self._clock() + seconds)
 
     def _take(self, search: bool) -> _Ticket:
         while True:
             with self._lock:
                 now = self._clock()
                 wait = max(
-                    self._held_until - now,
+                    self._blocked_until - now,
                     self._all.wait(now),
                     self._searches.wait(now) if search else 0.0,
                 )
@@ -313,8 +313,8 @@ class TokenBudget:
     def update_from_headers(self, headers: Mapping[str, str]) -> None:
         """Take the account's own budget from an answer's headers, where they tell it."""
         limit, remaining = (
-            _whole(headers.get("x-daily-ratelimit-token-limit")),
-            _whole(headers.get("x-daily-ratelimit-token-remaining")),
+            _full(headers.get("x-daily-ratelimit-token-limit")),
+            _full(headers.get("x-daily-ratelimit-token-remaining")),
         )
         with self._lock:
             self.daily_limit = self.daily_limit if limit is None else limit
@@ -344,12 +344,12 @@ class TokenBudget:
         """Keep other threads and processes from counting meanwhile: two that look at the ceiling at
         once would both pass it.
         """
-        with self._lock, contextlib.ExitStack() as held:
+        with self._lock, contextlib.ExitStack() as kept:
             self._turn_day()
             if self._path is not None:
                 # Where the file cannot be locked it cannot be written either, which is said then.
                 with contextlib.suppress(OSError):
-                    held.enter_context(_lock(self._path))
+                    kept.enter_context(_lock(self._path))
             yield
 
     def _count(self, tokens: int, requests: int) -> None:
@@ -430,7 +430,7 @@ class TokenBudget:
             return own
 
 
-def _whole(text: str | None) -> int | None:
+def _full(text: str | None) -> int | None:
     """Return a header's whole number, None where it is missing or makes no sense."""
     return (
         int(text)

@@ -773,9 +773,9 @@ def _next_cursor(payload: Mapping[str, Any], where: str) -> str | None:
         )
     older = more.get("pagination")  # how v1 told of further pages before it had cursors
     if not cursor and any(
-        told.get("more_items_in_collection") is True
-        for told in (more, older)
-        if isinstance(told, dict)
+        reported.get("more_items_in_collection") is True
+        for reported in (more, older)
+        if isinstance(reported, dict)
     ):
         raise ResponseError(
             f"{where} has more rows than it gave, and gave no cursor for them. Nothing of it is"
@@ -794,9 +794,9 @@ def _query(params: Mapping[str, Any] | None) -> httpx.QueryParams:
             query[name] = ",".join(str(part) for part in value)
         elif value is not None:
             query[name] = str(value)
-    asked = httpx.QueryParams(query)
+    requested = httpx.QueryParams(query)
     try:
-        length = len(str(asked))
+        length = len(str(requested))
     except UnicodeEncodeError:
         length = 0
     if query and not 0 < length <= LONGEST_QUERY:
@@ -804,15 +804,15 @@ def _query(params: Mapping[str, Any] | None) -> httpx.QueryParams:
             "The request cannot be sent: a parameter is too long, or holds half of a character (a"
             " lone surrogate)."
         )
-    return asked
+    return requested
 
 
 def _backoff(attempt: int, outcome: Retryable | _Failed) -> float:
     """Return how long to wait: anything up to a bound that doubles, after what the server asks
     for.
     """
-    asked = min(outcome.wait, LONGEST_WAIT) if isinstance(outcome, Retryable) else 0.0
-    return asked + random.uniform(0.0, min(_BACKOFF_CAP, _BACKOFF_BASE * 2 ** (attempt - 1)))
+    requested = min(outcome.wait, LONGEST_WAIT) if isinstance(outcome, Retryable) else 0.0
+    return requested + random.uniform(0.0, min(_BACKOFF_CAP, _BACKOFF_BASE * 2 ** (attempt - 1)))
 
 
 def _charged(status: int, verdict: Usable | Retryable | PdframeError) -> bool:

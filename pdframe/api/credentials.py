@@ -245,9 +245,9 @@ class OAuth(_Sealed):
         *,
         token_url: str = TOKEN_URL,
     ) -> None:
-        way_out = "Copy it again from Pipedrive's Developer Hub."
-        self._client_id = _checked(client_id, "The OAuth client id", way_out)
-        self._client_secret = _checked(client_secret, "The OAuth client secret", way_out)
+        remedy = "Copy it again from Pipedrive's Developer Hub."
+        self._client_id = _checked(client_id, "The OAuth client id", remedy)
+        self._client_secret = _checked(client_secret, "The OAuth client secret", remedy)
         self._refresh = _checked(
             refresh_token, "The OAuth refresh token", "Let the user authorize the app again."
         )
@@ -365,11 +365,9 @@ class OAuth(_Sealed):
                 f"The OAuth token endpoint answered HTTP {status} without an access token and its"
                 " lifetime. Try again; if it stays so, let the user authorize the app again."
             )
-        way_out = "Try again; if it stays so, let the user authorize the app again."
-        self._access = _checked(access, "The access token from the OAuth token endpoint", way_out)
-        self._refresh = _checked(
-            refresh, "The refresh token from the OAuth token endpoint", way_out
-        )
+        remedy = "Try again; if it stays so, let the user authorize the app again."
+        self._access = _checked(access, "The access token from the OAuth token endpoint", remedy)
+        self._refresh = _checked(refresh, "The refresh token from the OAuth token endpoint", remedy)
         self._renew_at = now + lifetime - min(MARGIN_SECONDS, lifetime / 10)
         self._generation += 1
         domain = fields.get("api_domain")
@@ -382,7 +380,7 @@ class OAuth(_Sealed):
             self._on_refresh(renewed)
 
 
-def _checked(value: object, what: str, way_out: str) -> Secret:
+def _checked(value: object, what: str, remedy: str) -> Secret:
     """Return the value as a secret, or refuse it without showing it."""
     if not isinstance(value, str):
         problem = "is no text"
@@ -393,4 +391,4 @@ def _checked(value: object, what: str, way_out: str) -> Secret:
     else:
         problem = "holds white space, control or non-ASCII characters (it is not shown here)"
     del value  # tracebacks may show the variables of this frame
-    raise CredentialsError(f"{what} {problem}. {way_out}")
+    raise CredentialsError(f"{what} {problem}. {remedy}")

@@ -133,12 +133,12 @@ def classify_response(
             wait=min(_retry_after(headers, context.now) or 0.0, LONGEST_WAIT),
         )
     if status == 404:
-        way_out = (
+        remedy = (
             "Check the id."
             if payload is not None
             else "Check the company's name or base_url: this may be no Pipedrive server."
         )
-        return ResponseError(f"{at}: not found. {way_out}", status=status)
+        return ResponseError(f"{at}: not found. {remedy}", status=status)
     if status == 400:
         return ResponseError(
             f"{at}: the server refuses a parameter. Check the filters.", status=status
@@ -173,7 +173,7 @@ def _decoded(body: bytes) -> Any:
     except (msgspec.MsgspecError, UnicodeDecodeError):
         return _mended(
             json.loads(
-                body.decode("utf-8", "replace"), parse_constant=lambda name: None, parse_int=_whole
+                body.decode("utf-8", "replace"), parse_constant=lambda name: None, parse_int=_full
             )
         )
 
@@ -274,7 +274,7 @@ def _judge_forbidden(payload: Any, at: str, context: Context) -> PdframeError:
         )
     text = json.dumps(payload).lower()
     if "scope" in text:
-        missing, way_out = (
+        missing, remedy = (
             "scope",
             (
                 "The app's OAuth scopes do not include it, or this API does not have the path. Add"
@@ -282,16 +282,16 @@ def _judge_forbidden(payload: Any, at: str, context: Context) -> PdframeError:
             ),
         )
     elif re.search(r"\b(plan|upgrade|subscription|feature)", text):
-        missing, way_out = (
+        missing, remedy = (
             "plan",
             "The company's plan does not include this. Leave the table out, or upgrade the plan.",
         )
     else:
-        missing, way_out = (
+        missing, remedy = (
             "permission",
             "The user may not see this. Ask an administrator of the company for the permission.",
         )
-    return AccessError(f"{at}. {way_out}", status=403, missing=missing)
+    return AccessError(f"{at}. {remedy}", status=403, missing=missing)
 
 
 def _judge_too_many(
@@ -359,7 +359,7 @@ def _said(payload: Any, body: bytes, secrets: tuple[Secret, ...]) -> str:
     return f' ("{line}")' if line else ""
 
 
-def _whole(digits: str) -> int | float:
+def _full(digits: str) -> int | float:
     return int(digits) if len(digits) <= _MOST_DIGITS else float(digits)
 
 

@@ -196,13 +196,13 @@ class Exports(ABC):
         if table == VISITS:
             frame = load(refresh=refresh)
         elif (parent := TABLES[table].parent) is not None and not parent.every:
-            asked = sorted(load_fetch_states(self._store, table))
-            if not asked:
+            requested = sorted(load_fetch_states(self._store, table))
+            if not requested:
                 raise NotCachedError(
                     f"Nothing is cached of {table!r}: its rows are asked for by id. Call"
                     f" account.{table}(ids) first."
                 )
-            frame = load(asked, refresh=refresh, labels=labels, names=names)
+            frame = load(requested, refresh=refresh, labels=labels, names=names)
         else:
             frame = load(refresh=refresh, labels=labels, names=names)
         return frame
@@ -373,12 +373,12 @@ def _header(names: Sequence[str]) -> list[str]:
     them.
     """
     header: list[str] = _harmless(pa.array(names, pa.string())).to_pylist()
-    held = {fold(name) for name, shown in zip(names, header, strict=True) if name == shown}
+    kept = {fold(name) for name, shown in zip(names, header, strict=True) if name == shown}
     for place, (name, shown) in enumerate(zip(names, header, strict=True)):
         if name != shown:
-            while fold(header[place]) in held:
+            while fold(header[place]) in kept:
                 header[place] = f"'{header[place]}"
-            held.add(fold(header[place]))
+            kept.add(fold(header[place]))
     return header
 
 

@@ -49,7 +49,7 @@ class Position:
     problems: Problems = field(default_factory=Problems)
 
 
-def under_way(store: Store) -> list[str]:
+def in_flight(store: Store) -> list[str]:
     """Names of the tables of which pages are kept to go on from."""
     return sorted({path.parent.parent.name for kind in (PENDING, CHANGES) for path in store.root.glob(f"*/{kind}/{WHERE}")})
 
@@ -59,7 +59,7 @@ class CheckpointState:
     """What an unfinished walk left: where it stood, its last pages in the order in which they came,
     and runs before.
 
-    Beside pages and runs stand `notes` and what the runs are `told` by, or nothing. `count` is how
+    Beside pages and runs stand `notes` and what the runs are `reported` by, or nothing. `count` is how
     many pages it took.
     """
 
@@ -67,7 +67,7 @@ class CheckpointState:
     pages: list[pa.Table]
     notes: list[pa.Table]
     runs: list[SortedRun]
-    told: list[pa.Table]
+    reported: list[pa.Table]
     count: int
 
 
@@ -88,15 +88,15 @@ class Checkpoint:
         self._folder = store.root / table.name / (PENDING if since is None else CHANGES)
         # Pages of another schema or asked for in another way do not fit to what comes now, nor do
         # changes since another state.
-        told = f"{FORMAT}\n{schema.to_string(show_schema_metadata=False)}\n{table.sources!r}"
+        reported = f"{FORMAT}\n{schema.to_string(show_schema_metadata=False)}\n{table.sources!r}"
         if since is not None:
-            told += f"\n{since.full_at}\n{since.synced_at}\n{sorted(since.state.items())}"
-        self._signature = hashlib.sha256(told.encode("utf-8", "replace")).hexdigest()
+            reported += f"\n{since.full_at}\n{since.synced_at}\n{sorted(since.state.items())}"
+        self._signature = hashlib.sha256(reported.encode("utf-8", "replace")).hexdigest()
         self._begin()
 
     def _begin(self) -> None:
         self._first = self._pages = self._runs = 0
-        self._told = False
+        self._reported = False
         # Of all files of a kind, in their order: one that is changed, missing, foreign or of
         # another walk shows.
         self._crc = dict.fromkeys(KINDS, 0)
@@ -122,21 +122,21 @@ class Checkpoint:
             )
             self._begin()
             self._first, self._pages, self._runs = int(raw["first"]), int(raw["pages"]), int(raw["runs"])
-            behind, runs = range(self._first, self._pages), range(self._runs)
-            there = {"page": behind, "note": behind if raw["noted"] else (), "run": runs, "told": runs if raw["told"] else ()}
+            after, runs = range(self._first, self._pages), range(self._runs)
+            there = {"page": after, "note": after if raw["noted"] else (), "run": runs, "told": runs if raw["told"] else ()}
             for kind, numbers in there.items():
                 for number in numbers:
                     self._add(kind, zlib.crc32(self._path(kind, number).read_bytes()))
             if self._crc != raw["read_crc32"]:
                 raise ValueError("other pages")
-            pages, notes, told = ([self._read(kind, number) for number in there[kind]] for kind in ("page", "note", "told"))
+            pages, notes, reported = ([self._read(kind, number) for number in there[kind]] for kind in ("page", "note", "told"))
             sorted_runs = [SortedRun(InArrow(self._path("run", number)), self.key) for number in runs]
         except (OSError, ValueError, KeyError, TypeError, AttributeError, pa.ArrowException):
             self.drop()
             warn(f"The saved pages of {self._table!r} are not as they were written: what they held is asked for again.")
             return None
-        self._told = bool(told)
-        return CheckpointState(place, pages, notes, sorted_runs, told, self._pages)
+        self._reported = bool(reported)
+        return CheckpointState(place, pages, notes, sorted_runs, reported, self._pages)
 
     def add(self, page: pa.Table, place: Position, note: pa.Table | None = None) -> None:
         """Keep a page that came whole, and where the walk stands behind it."""
@@ -159,7 +159,7 @@ class Checkpoint:
             self._add("run", write_batches(path, rows, ROWS_OF_A_BATCH))
             if note is not None:
                 self._add("told", write_plain(self._path("told", self._runs), note))
-                self._told = True
+                self._reported = True
             before = range(self._first, self._pages)
             self._runs, self._first = self._runs + 1, self._pages
             self._crc |= {"page": 0, "note": 0}
@@ -185,7 +185,7 @@ class Checkpoint:
             "pages": self._pages,
             "runs": self._runs,
             "noted": noted,
-            "told": self._told,
+            "told": self._reported,
             "read_crc32": self._crc,
             "began": place.began.isoformat(),
             "source": place.source,

@@ -113,6 +113,6 @@ class _Group:
         if len(self._parts) == 1:
             yield self._parts[0]
         elif self._parts:
-            whole = pa.concat_tables(self._tables, promote_options="default")
-            yield whole.combine_chunks()
+            full = pa.concat_tables(self._tables, promote_options="default")
+            yield full.combine_chunks()
         self._begin()

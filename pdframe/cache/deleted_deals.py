@@ -104,8 +104,8 @@ class DeletedDeals:
         kept = _without(self.rows(), live["id"])
         past = latest(SnapshotLog(self._store).rows())
         past = _without(past.filter(pc.fill_null(past["gone"], False)), live["id"], "deal_id")
-        found = [live, self._dated(kept, past), _of_history(_without(past, kept["id"], "deal_id"))]
-        rows, problems = unify(found, DEALS_AND_DELETED, self._fields)
+        result = [live, self._dated(kept, past), _of_history(_without(past, kept["id"], "deal_id"))]
+        rows, problems = unify(result, DEALS_AND_DELETED, self._fields)
         problems.warn("deals", name_columns(self._fields, DEALS_AND_DELETED.reserved))
         return rows
 
@@ -126,7 +126,7 @@ class DeletedDeals:
         before = self._begun(at)
         self._store.touch(replace(before, synced_at=at, state={**before.state, LISTED_AT: at.isoformat()}))
 
-    def set_aside_other_past(self, seen_at: datetime | None) -> None:
+    def quarantine_other_past(self, seen_at: datetime | None) -> None:
         """Set aside what cannot be read, or what is later than `seen_at`, the server's time: the
         past of another account.
         """
@@ -168,9 +168,9 @@ class DeletedDeals:
         """Kept rows as `DEALS_AND_DELETED` has them; `deleted_time` no later than the look of the
         kept history that missed the deal.
         """
-        told = past.filter(past["is_server_time"])
-        look = told["seen_at"].take(pc.index_in(kept["id"], value_set=told["deal_id"].combine_chunks()))
-        time = pc.min_element_wise(kept["deleted_time"].cast(pa.int64()), look.cast(pa.int64())).cast(look.type)
+        reported = past.filter(past["is_server_time"])
+        snapshot = reported["seen_at"].take(pc.index_in(kept["id"], value_set=reported["deal_id"].combine_chunks()))
+        time = pc.min_element_wise(kept["deleted_time"].cast(pa.int64()), snapshot.cast(pa.int64())).cast(snapshot.type)
         kept = kept.set_column(kept.column_names.index("deleted_time"), "deleted_time", time)
         return _called_deleted(kept.drop_columns(["seen_at"]))
 

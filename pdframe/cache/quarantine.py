@@ -35,15 +35,15 @@ def quarantine(store: Store, *tables: str) -> str:
         taken = [number for table, number, _ in _numbered(store) if table in tables]
         suffix = f".aside-{1 + max(taken, default=0)}"
         for table in tables:
-            folder, aside = store.root / table, store.root / f"{table}{suffix}"
+            folder, quarantined = store.root / table, store.root / f"{table}{suffix}"
             if folder.is_dir():
                 (folder / MOVED).touch(mode=0o600)
                 sync_folder(folder)
             if folder.exists():
-                folder.rename(aside)
-                if (aside / PENDING).is_dir():
+                folder.rename(quarantined)
+                if (quarantined / PENDING).is_dir():
                     make_private(folder)
-                    (aside / PENDING).rename(folder / PENDING)
+                    (quarantined / PENDING).rename(folder / PENDING)
         sync_folder(store.root)
     except OSError as error:
         raise CacheError(f"{tables[0]!r} could not be moved aside in {store.root}: {error.strerror}. Move it away by hand.") from error
@@ -81,16 +81,16 @@ def sweep(store: Store, tables: Iterable[str]) -> None:
     is old.
     """
     for table in {name for name, *_ in _numbered(store)}.intersection(tables):
-        found = copies(store, table)
-        for path in found:
-            if path != found[-1] or time.time() - _moved_at(path) > KEPT_FOR.total_seconds():
+        result = copies(store, table)
+        for path in result:
+            if path != result[-1] or time.time() - _moved_at(path) > KEPT_FOR.total_seconds():
                 _delete(path)
 
 
 def _numbered(store: Store) -> list[tuple[str, int, Path]]:
     """What has the name of a copy: the table, the number, and the path; by number."""
-    found = [(match, path) for path in store.root.iterdir() if (match := _COPY.fullmatch(path.name))]
-    return sorted(((match[1], int(match[2]), path) for match, path in found), key=lambda copy: copy[1])
+    result = [(match, path) for path in store.root.iterdir() if (match := _COPY.fullmatch(path.name))]
+    return sorted(((match[1], int(match[2]), path) for match, path in result), key=lambda copy: copy[1])
 
 
 def _moved_at(copy: Path) -> float:

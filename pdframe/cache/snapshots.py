@@ -71,11 +71,11 @@ class SnapshotLog:
         """
         return self._all(self._kept.rows)
 
-    def looks(self) -> pa.Table:
+    def snapshots(self) -> pa.Table:
         """Every look, in order; `CacheError` where a file cannot be trusted."""
-        return self._all(self._kept.looks)
+        return self._all(self._kept.snapshots)
 
-    def look(
+    def snapshot(
         self,
         pieces: Iterable[pa.Table],
         kind: Kind,
@@ -97,7 +97,7 @@ class SnapshotLog:
             The server's time at the end of the look; None: no answer told. Then the newest time in
             the data stands for it, and is marked.
         complete_to
-            A time of which the look proves the state: see the column of `looks`.
+            A time of which the look proves the state: see the column of `snapshots`.
         now
             This machine's clock, for the manifests alone.
         deleted
@@ -108,18 +108,18 @@ class SnapshotLog:
         int
             How many rows were added: none where nothing changed.
         """
-        last, looks = self._of_this_past(seen_at)
+        last, snapshots = self._of_this_past(seen_at)
         rows, newest = _Tally(), None
-        found = [storage_schema(self._kept.rows).empty_table().select([*self._compared, "gone"])]
+        result = [storage_schema(self._kept.rows).empty_table().select([*self._compared, "gone"])]
         for piece in pieces:
             newest = max(filter(None, (newest, _newest(piece))), default=None)
-            found.append(last.differing(self._as_kept(piece), self._compared, rows))
+            result.append(last.differing(self._as_kept(piece), self._compared, rows))
         missing = last.missing(rows)
         if len(missing):
-            found.append(self._gone(missing, None if kind == "incremental" else deleted))
-        changed = pa.concat_tables(found).sort_by(self._kept.key)
-        number = 1 + max(last.look, pc.max(looks["look"]).as_py() or 0)
-        last_time = max(filter(None, (last.seen_at, pc.max(looks["seen_at"]).as_py())), default=None)
+            result.append(self._deleted(missing, None if kind == "incremental" else deleted))
+        changed = pa.concat_tables(result).sort_by(self._kept.key)
+        number = 1 + max(last.snapshot, pc.max(snapshots["look"]).as_py() or 0)
+        last_time = max(filter(None, (last.seen_at, pc.max(snapshots["seen_at"]).as_py())), default=None)
         time = seen_at or newest or now
         time = max(time, last_time) if last_time else time
         if changed.num_rows:
@@ -136,29 +136,29 @@ class SnapshotLog:
             self._kept.count: rows.count,
             "changed": changed.num_rows,
         }
-        if not self._says_nothing_new(row, looks):
-            self._append(self._kept.looks, pa.Table.from_pylist([row], storage_schema(self._kept.looks)), now)
+        if not self._says_nothing_new(row, snapshots):
+            self._append(self._kept.snapshots, pa.Table.from_pylist([row], storage_schema(self._kept.snapshots)), now)
         added: int = changed.num_rows
         return added
 
     def _of_this_past(self, seen_at: datetime | None) -> tuple[_Last, pa.Table]:
         """What is kept, after setting aside what cannot be read or belongs to another past."""
         try:
-            last, looks = _Last.of(self._parts(), self._compared, self._kept.key), self.looks()
+            last, snapshots = _Last.of(self._parts(), self._compared, self._kept.key), self.snapshots()
         except DamagedError as error:
-            return self._set_aside(f"The kept history of {self._kept.count} cannot be read on. {error}")
-        told = pc.max(looks.filter(looks["is_server_time"])["seen_at"]).as_py()
-        if seen_at and told and seen_at < told - CLOCK_SLACK:
-            return self._set_aside(
-                f"The kept history of {self._kept.count} reaches to {told:%Y-%m-%d %H:%M}, and the server's clock is behind it."
+            return self._quarantine(f"The kept history of {self._kept.count} cannot be read on. {error}")
+        reported = pc.max(snapshots.filter(snapshots["is_server_time"])["seen_at"]).as_py()
+        if seen_at and reported and seen_at < reported - CLOCK_SLACK:
+            return self._quarantine(
+                f"The kept history of {self._kept.count} reaches to {reported:%Y-%m-%d %H:%M}, and the server's clock is behind it."
             )
-        return last, looks
+        return last, snapshots
 
-    def _set_aside(self, why: str) -> tuple[_Last, pa.Table]:
+    def _quarantine(self, why: str) -> tuple[_Last, pa.Table]:
         name = self._kept.rows.name
-        suffix = quarantine(self._store, name, self._kept.looks.name)
+        suffix = quarantine(self._store, name, self._kept.snapshots.name)
         warn(f"{why} It is set aside as {name}{suffix} in {self._store.root}, and a new one begins.")
-        return _Last.of((), self._compared, self._kept.key), storage_schema(self._kept.looks).empty_table()
+        return _Last.of((), self._compared, self._kept.key), storage_schema(self._kept.snapshots).empty_table()
 
     def _as_kept(self, piece: pa.Table) -> pa.Table:
         """Rows of the table in the columns that are compared, and not gone."""
@@ -169,21 +169,21 @@ class SnapshotLog:
             columns[name] = piece[name].cast(kind) if name in piece.column_names else pa.nulls(piece.num_rows, kind)
         return pa.table({**columns, "gone": pa.repeat(False, piece.num_rows)})
 
-    def _gone(self, ids: NDArray[np.int64], deleted: Collection[int] | None) -> pa.Table:
+    def _deleted(self, ids: NDArray[np.int64], deleted: Collection[int] | None) -> pa.Table:
         """The rows of some ids as they were seen last, said to be gone; those that are `deleted`
         (None: all) also by their status.
         """
         wanted, key = pa.array(ids), self._kept.key
         seen = [part.filter(pc.is_in(part[key], value_set=wanted)).select(self._compared) for part in self._parts()]
-        gone = latest(pa.concat_tables(seen), key)
+        removed = latest(pa.concat_tables(seen), key)
         if "status" in self._compared:
             # The API lists what was deleted; of any other deal a look only sees that it is not
             # there.
             listed = (
-                pa.repeat(True, gone.num_rows) if deleted is None else pc.is_in(gone[key], value_set=pa.array(sorted(deleted), pa.int64()))
+                pa.repeat(True, removed.num_rows) if deleted is None else pc.is_in(removed[key], value_set=pa.array(sorted(deleted), pa.int64()))
             )
-            gone = gone.set_column(gone.column_names.index("status"), "status", pc.if_else(listed, "deleted", gone["status"]))
-        return gone.append_column("gone", pa.repeat(True, gone.num_rows))
+            removed = removed.set_column(removed.column_names.index("status"), "status", pc.if_else(listed, "deleted", removed["status"]))
+        return removed.append_column("gone", pa.repeat(True, removed.num_rows))
 
     def _parts(self) -> Iterator[pa.Table]:
         """The rows kept, part by part."""
@@ -204,8 +204,8 @@ class SnapshotLog:
                 return storage_schema(table).empty_table()
             stored = self._store.open_table(table.name)
             check_types(stored.schema, table)
-            whole, _ = unify([stored.read()], table)
-            return whole
+            full, _ = unify([stored.read()], table)
+            return full
 
     def _append(self, table: Table, rows: pa.Table, now: datetime) -> None:
         before = self._store.manifest(table.name)
@@ -213,15 +213,15 @@ class SnapshotLog:
             before = self._store.replace(Manifest(table.name, (), 0, now, now), storage_schema(table).empty_table())
         self._store.append(before, rows, synced_at=now)
 
-    def _says_nothing_new(self, row: dict[str, object], looks: pa.Table) -> bool:
+    def _says_nothing_new(self, row: dict[str, object], snapshots: pa.Table) -> bool:
         if row["changed"]:
             return False
         if self._kept.of != OF_DEALS.of and row["kind"] == "incremental":
             # It read the rows of some deals, and proves nothing of the others.
             return True
-        if not looks.num_rows:
+        if not snapshots.num_rows:
             return False
-        last = looks.slice(looks.num_rows - 1).to_pylist()[0]
+        last = snapshots.slice(snapshots.num_rows - 1).to_pylist()[0]
         return all(last[name] == row[name] for name in ("seen_at", "kind", "complete_to", self._kept.count))
 
 
@@ -238,31 +238,31 @@ class _Last:
     """The last state that is kept of each row: a fingerprint of its values, and whether it was
     gone.
 
-    `ids` ascend; `look` and `seen_at` are those of the newest row.
+    `ids` ascend; `snapshot` and `seen_at` are those of the newest row.
     """
 
     ids: NDArray[np.int64]
     prints: NDArray[np.uint64]
-    gone: NDArray[np.bool_]
-    look: int
+    removed: NDArray[np.bool_]
+    snapshot: int
     seen_at: datetime | None
 
     @classmethod
     def of(cls, parts: Iterable[pa.Table], compared: Sequence[str], key: str) -> _Last:
         """The last state in a history, whose parts are given in the order of the looks."""
-        ids, prints, gone = [np.empty(0, np.int64)], [np.empty(0, np.uint64)], [np.empty(0, np.bool_)]
-        look, seen_at = 0, None
+        ids, prints, removed = [np.empty(0, np.int64)], [np.empty(0, np.uint64)], [np.empty(0, np.bool_)]
+        snapshot, seen_at = 0, None
         for part in parts:
             ids.append(part[key].to_numpy())
             prints.append(_fingerprints(part, compared))
-            gone.append(pc.fill_null(part["gone"], False).to_numpy().astype(np.bool_))
-            look = max(look, pc.max(part["look"]).as_py() or 0)
+            removed.append(pc.fill_null(part["gone"], False).to_numpy().astype(np.bool_))
+            snapshot = max(snapshot, pc.max(part["look"]).as_py() or 0)
             seen_at = max(filter(None, (seen_at, pc.max(part["seen_at"]).as_py())), default=None)
         every = np.concatenate(ids)
         order = np.argsort(every, kind="stable")
         ordered = every[order]
         last = order[np.append(ordered[1:] != ordered[:-1], np.ones(min(1, len(ordered)), np.bool_))]
-        return cls(every[last], np.concatenate(prints)[last], np.concatenate(gone)[last], look, seen_at)
+        return cls(every[last], np.concatenate(prints)[last], np.concatenate(removed)[last], snapshot, seen_at)
 
     def differing(self, rows: pa.Table, compared: Sequence[str], tally: _Tally) -> pa.Table:
         """The rows that are new, back or changed."""
@@ -271,14 +271,14 @@ class _Last:
         inside = np.minimum(place, max(0, len(self.ids) - 1))
         known = (self.ids[inside] == ids) if len(self.ids) else np.zeros(len(ids), np.bool_)
         same = known.copy()
-        same[known] = (self.prints[inside[known]] == _fingerprints(rows, compared)[known]) & ~self.gone[inside[known]]
+        same[known] = (self.prints[inside[known]] == _fingerprints(rows, compared)[known]) & ~self.removed[inside[known]]
         tally.count += rows.num_rows
         tally.met.append(inside[known])
         return rows.filter(pa.array(~same))
 
     def missing(self, tally: _Tally) -> NDArray[np.int64]:
         """The ids that were there and that a look did not meet."""
-        there = ~self.gone
+        there = ~self.removed
         for met in tally.met:
             there[met] = False
         return self.ids[there]
@@ -297,8 +297,8 @@ def _fingerprints(rows: pa.Table, columns: Sequence[str]) -> NDArray[np.uint64]:
         elif pa.types.is_floating(kind):
             values = pc.fill_null(column, 0.0).to_numpy(zero_copy_only=False) + 0.0  # -0.0 is 0.0
         else:
-            whole = column.cast(pa.int32()) if pa.types.is_date32(kind) else column
-            values = pc.fill_null(whole.cast(pa.int64()), 0).to_numpy(zero_copy_only=False)
+            full = column.cast(pa.int32()) if pa.types.is_date32(kind) else column
+            values = pc.fill_null(full.cast(pa.int64()), 0).to_numpy(zero_copy_only=False)
         prints = pd.util.hash_array(values)
         prints[column.is_null().to_numpy(zero_copy_only=False)] = _NULL
         total = total * _FACTOR ^ prints

@@ -99,10 +99,10 @@ class InParquet:
     def groups(self, key: str) -> Iterator[Group]:
         """Its row groups, as its statistics tell them."""
         for number in range(self._metadata.num_row_groups):
-            told = self._metadata.row_group(number)
-            columns = (told.column(place) for place in range(told.num_columns))
+            reported = self._metadata.row_group(number)
+            columns = (reported.column(place) for place in range(reported.num_columns))
             statistics = next(column.statistics for column in columns if column.path_in_schema == key)
-            yield Group(statistics.min, statistics.max, told.num_rows) if told.num_rows else NO_ROWS
+            yield Group(statistics.min, statistics.max, reported.num_rows) if reported.num_rows else NO_ROWS
 
     def group(self, number: int) -> pa.Table:
         """A row group."""
@@ -162,7 +162,7 @@ class SortedRun:
     def __init__(self, rows: Grouped, key: str) -> None:
         self._rows = rows
         self._key = key
-        self._held: tuple[int, pa.Table] | None = None
+        self._kept: tuple[int, pa.Table] | None = None
         self._only: tuple[str, pa.Array] | None = None
         self.schema = rows.schema
         self.groups = list(rows.groups(key))
@@ -180,29 +180,29 @@ class SortedRun:
 
     def between(self, low: int, high: int) -> pa.Table:
         """The rows whose ids are from `low` to `high`."""
-        found = []
+        result = []
         for number, group in enumerate(self.groups):
             if group.low <= high and group.high >= low:
                 rows = self._group(number)
                 ids = rows[self._key]
                 inside = low <= group.low and group.high <= high
                 if group.high <= high:
-                    self._held = None
-                found.append(rows if inside else rows.filter(pc.and_(pc.greater_equal(ids, low), pc.less_equal(ids, high))))
-        return pa.concat_tables(found) if found else self.schema.empty_table()
+                    self._kept = None
+                result.append(rows if inside else rows.filter(pc.and_(pc.greater_equal(ids, low), pc.less_equal(ids, high))))
+        return pa.concat_tables(result) if result else self.schema.empty_table()
 
     def read(self, columns: Sequence[str]) -> pa.Table:
         """Some columns of all rows; one that it lacks is left out."""
         columns = [name for name in columns if name in self.schema.names]
-        held = columns if self._only is None else [*dict.fromkeys([*columns, self._only[0]])]
-        return self._chosen(self._rows.read(held)).select(columns)
+        kept = columns if self._only is None else [*dict.fromkeys([*columns, self._only[0]])]
+        return self._chosen(self._rows.read(kept)).select(columns)
 
     def _group(self, number: int) -> pa.Table:
         # Ranges are taken in their order: the group where one ends is the one where the next
         # begins.
-        if self._held is None or self._held[0] != number:
-            self._held = number, self._chosen(self._rows.group(number))
-        return self._held[1]
+        if self._kept is None or self._kept[0] != number:
+            self._kept = number, self._chosen(self._rows.group(number))
+        return self._kept[1]
 
     def _chosen(self, rows: pa.Table) -> pa.Table:
         return rows if self._only is None else rows.filter(pc.is_in(rows[self._only[0]], value_set=self._only[1]))
@@ -210,10 +210,10 @@ class SortedRun:
 
 def cuts(stores: Sequence[SortedRun], rows: int) -> Iterator[tuple[int, int]]:
     """Ranges of ids that hold about so many rows each, and all ids together."""
-    low, held = LOWEST, 0
+    low, kept = LOWEST, 0
     for group in sorted(group for store in stores for group in store.groups if group.rows):
-        if held >= rows and group.low > low:
+        if kept >= rows and group.low > low:
             yield low, group.low - 1
-            low, held = group.low, 0
-        held += group.rows
+            low, kept = group.low, 0
+        kept += group.rows
     yield low, HIGHEST

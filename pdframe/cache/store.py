@@ -185,7 +185,7 @@ class Store:
     def tables(self) -> list[str]:
         """The names of the folders that hold a table; copies that were moved aside are none."""
         try:
-            found = sorted(path.name for path in self.root.iterdir() if ".aside-" not in path.name)
+            result = sorted(path.name for path in self.root.iterdir() if ".aside-" not in path.name)
         except FileNotFoundError:
             return []
         except OSError as error:
@@ -193,7 +193,7 @@ class Store:
                 f"The cache folder {self.root} cannot be read: {error.strerror}. Let it be read, or give another one with cache_dir=... "
                 "or PDFRAME_CACHE_DIR."
             ) from error
-        return [name for name in found if os.path.lexists(self.root / name / MANIFEST)]
+        return [name for name in result if os.path.lexists(self.root / name / MANIFEST)]
 
     def refuse_newer(self) -> list[Manifest]:
         """The manifests that can be read; `NewerCacheError` where a newer version of pdframe wrote
@@ -201,7 +201,7 @@ class Store:
 
         Whatever else is wrong with a table, its reader says.
         """
-        found = []
+        result = []
         for table in self.tables():
             try:
                 manifest = self.manifest(table)
@@ -209,8 +209,8 @@ class Store:
                 raise
             except CacheError:
                 continue
-            found += [manifest] if manifest is not None else []
-        return found
+            result += [manifest] if manifest is not None else []
+        return result
 
     def manifest(self, table: str) -> Manifest | None:
         """What is cached of `table`; None where nothing is. A manifest that cannot be trusted is a
@@ -319,25 +319,25 @@ class Store:
         """
         folder, number = self.root / manifest.table, manifest.next_part
         parts: list[Part] = []
-        with _making_room(manifest.table, folder), contextlib.ExitStack() as held:
+        with _making_room(manifest.table, folder), contextlib.ExitStack() as kept:
             make_private(folder)
             writer: PartWriter | None = None
             for table in tables:
                 pieces = [table] if isinstance(table, Part) else _pieces(table)
                 for piece in pieces:
                     if writer is not None and (isinstance(piece, Part) or _is_full(writer, piece, at_most or BYTES_PER_PART)):
-                        held.close()
+                        kept.close()
                         parts.append(writer.part)
                         writer = None
                     if isinstance(piece, Part):
                         parts.append(piece)
                         continue
                     if writer is None:
-                        writer = held.enter_context(PartWriter(folder, f"part-{number:06d}.parquet", piece.schema))
+                        writer = kept.enter_context(PartWriter(folder, f"part-{number:06d}.parquet", piece.schema))
                         number += 1
                     writer.add(piece)
             if writer is not None:
-                held.close()
+                kept.close()
                 parts.append(writer.part)
         if len(parts) > 1:
             parts = [part for part in parts if part.rows] or parts[:1]
@@ -357,14 +357,14 @@ class Store:
         """The parts of a table that is stored in the order of its ids, to read by ranges of these;
         they are not verified again.
         """
-        found = []
+        result = []
         for part in manifest.parts:
             path = self.root / manifest.table / part.file
             try:
-                found.append((part, SortedRun(InParquet(path), key)))
+                result.append((part, SortedRun(InParquet(path), key)))
             except (pa.ArrowException, OSError) as error:
                 raise self._unread(path, error, manifest.table) from error
-        return found
+        return result
 
     def read_parts(self, manifest: Manifest, columns: Sequence[str]) -> Iterator[pa.Table]:
         """Some columns of a table, part by part; a part leaves out those that it lacks. Parts are
@@ -438,12 +438,12 @@ class Store:
         One that is not there, no file, or lost to the disk is damage; one that this machine does
         not let be read may be whole.
         """
-        told = error.errno if isinstance(error, OSError) else None
-        if told in (errno.ENOENT, errno.ELOOP):
+        reported = error.errno if isinstance(error, OSError) else None
+        if reported in (errno.ENOENT, errno.ELOOP):
             refuse_broken_link(path, self.cache_dir)
-        if told is None or told in _LOST:
+        if reported is None or reported in _LOST:
             return _damaged(path, getattr(error, "strerror", None) or "it is not the Parquet file that was written", table)
-        return CacheError(f"The cached file {path} cannot be read: {os.strerror(told)}. Let it be read, or choose another cache_dir.")
+        return CacheError(f"The cached file {path} cannot be read: {os.strerror(reported)}. Let it be read, or choose another cache_dir.")
 
     def touch(self, manifest: Manifest) -> Manifest:
         """Write a manifest whose parts are as they were: nothing changed but the times."""
@@ -486,8 +486,8 @@ class Store:
 
         It is held until who took it, and the threads that share it, are all done.
         """
-        with locked(self.root) as held:
-            yield held
+        with locked(self.root) as kept:
+            yield kept
 
     def unfinished_since(self) -> datetime | None:
         """When the sync began that did not come to its end; None where the last one did."""
@@ -560,12 +560,12 @@ class Stored:
         """A column. Who takes the one that follows the last is likely to go on: then some are read
         at once.
         """
-        held = self._block.column_names
-        if name not in held:
+        kept = self._block.column_names
+        if name not in kept:
             place = self._places[name]
             # Of many small parts, opening the pages of a column costs more than what is in them.
             at_once = len(self._places) if self._many_small else COLUMNS_AT_ONCE
-            many = at_once if held and self._places[held[-1]] + 1 == place else 1
+            many = at_once if kept and self._places[kept[-1]] + 1 == place else 1
             self._block = self.read(self.schema.names[place : place + many])
         return self._block[name]
 

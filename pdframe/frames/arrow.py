@@ -154,17 +154,17 @@ def unify(
             alike[-1].append(part)
         else:
             alike.append([part])
-    whole = [_conform(pa.concat_tables(group), layout, problems) for group in alike]
-    if not whole:
+    complete = [_conform(pa.concat_tables(group), layout, problems) for group in alike]
+    if not complete:
         return layout.schema.empty_table(), problems
     extra: dict[str, pa.Field] = {}
-    for part in whole:
+    for part in complete:
         for column in list(part.schema)[len(layout.kinds) :]:
             same = extra.setdefault(column.name, column)
             if same.type != column.type:
                 extra[column.name] = _text_field(column.name)
     schema = pa.schema([*layout.schema, *extra.values()])
-    return pa.concat_tables([_fill(part, schema) for part in whole]), problems
+    return pa.concat_tables([_fill(part, schema) for part in complete]), problems
 
 
 def _text_field(name: str) -> pa.Field:
@@ -178,8 +178,8 @@ def is_unknown(field: pa.Field) -> bool:
 
 def _with_key(rows: Iterable[object], table: Table, problems: Problems) -> list[dict[str, Any]]:
     """Rows that are objects and hold a key; the others are counted."""
-    whole = list(rows)
-    kept = [row for row in whole if isinstance(row, dict)]
+    complete = list(rows)
+    kept = [row for row in complete if isinstance(row, dict)]
     fits = [True] * len(kept)
     for name in table.key:
         kind = table.by_name[name].type
@@ -189,8 +189,8 @@ def _with_key(rows: Iterable[object], table: Table, problems: Problems) -> list[
             fit and one is not None and not (empty and one == "")
             for fit, one in zip(fits, ids.to_pylist(), strict=True)
         ]
-    if len(kept) < len(whole) or not all(fits):
-        for row in whole:
+    if len(kept) < len(complete) or not all(fits):
+        for row in complete:
             if not isinstance(row, dict):
                 problems.add_row(row)
         for row, fit in zip(kept, fits, strict=True):
@@ -237,12 +237,12 @@ def _bags(rows: list[dict[str, Any]], unknown: Unknown, *, expected: bool) -> li
 
 def _composite(table: Table) -> dict[str, list[str]]:
     """The parts that are columns, by the key of the values that they are parts of."""
-    found: dict[str, list[str]] = {}
+    result: dict[str, list[str]] = {}
     for column in table.columns:
         top, _, key = column.path.partition(".")
         if key:
-            found.setdefault(top, []).append(key)
-    return found
+            result.setdefault(top, []).append(key)
+    return result
 
 
 def _field_cells(
@@ -268,13 +268,13 @@ def _parts(
     if all_null(values):
         return dict.fromkeys(keys, nothing)
     places = [place for place, value in enumerate(values) if isinstance(value, dict)]
-    found = by_key([values[place] for place in places])
+    result = by_key([values[place] for place in places])
 
-    def whole(part: Sequence[Any]) -> Sequence[Any]:
+    def complete(part: Sequence[Any]) -> Sequence[Any]:
         return part if len(places) == len(values) else _spread(part, places, len(values))
 
-    unknown |= {(column, key): whole(part) for key, part in found.items() if key not in keys}
-    parts = {key: whole(found[key]) if key in found else nothing for key in keys}
+    unknown |= {(column, key): complete(part) for key, part in result.items() if key not in keys}
+    parts = {key: complete(result[key]) if key in result else nothing for key in keys}
     if MAIN in keys and len(places) + values.count(None) < len(values):
         bare = [None if isinstance(value, dict) else value for value in values]
         parts[MAIN] = [
@@ -299,10 +299,10 @@ def _leftovers(values: Sequence[Any], column: str, kind: Type, unknown: Unknown)
     if objects is not None and known.issuperset(chain.from_iterable(objects)):
         return
     lists = [value if isinstance(value, list) else [] for value in values]
-    found: set[str] = set().union(
+    result: set[str] = set().union(
         *(entry for entry in chain.from_iterable(lists) if isinstance(entry, dict))
     )
-    for key in sorted(found - known):
+    for key in sorted(result - known):
         unknown[column, key] = [
             [entry.get(key) if isinstance(entry, dict) else None for entry in entries] or None
             for entries in lists
@@ -330,11 +330,11 @@ def _conform(part: pa.Table, layout: Layout, problems: Problems) -> pa.Table:
     """One part with all declared columns, in their order and types, and what else it holds after
     them.
     """
-    held = {field.name: field for field in part.schema}
+    covered = {field.name: field for field in part.schema}
     columns: Columns = {}
     unknown: Unknown = {}
     for field in layout.chosen:
-        if len(field.parts) > 1 and field.code in held and is_unknown(held[field.code]):
+        if len(field.parts) > 1 and field.code in covered and is_unknown(covered[field.code]):
             values = [_parsed(value) for value in part[field.code].to_pylist()]
             columns |= build_columns(
                 _field_cells(values, [None] * len(values), field, unknown), problems.add_cell
@@ -342,12 +342,14 @@ def _conform(part: pa.Table, layout: Layout, problems: Problems) -> pa.Table:
     for name, kind in layout.kinds.items():
         if name in columns:
             continue
-        if name not in held:
+        if name not in covered:
             columns[name] = pa.nulls(part.num_rows, kind.storage)
-        elif str(held[name].type) == str(kind.storage):
+        elif str(covered[name].type) == str(kind.storage):
             columns[name] = part[name]
         else:
-            columns[name] = _retyped(part[name], kind, held[name], partial(problems.add_cell, name))
+            columns[name] = _retyped(
+                part[name], kind, covered[name], partial(problems.add_cell, name)
+            )
     rest = [field for field in part.schema if field.name not in layout.kinds]
     named = _name_unknown(
         unknown, [*layout.kinds, *(field.name for field in rest)], layout.table.reserved, problems
@@ -372,16 +374,16 @@ def _parsed(text: str | None) -> Any:
 
 
 def _retyped(
-    column: pa.ChunkedArray, kind: Type, held: pa.Field, unfit: Callable[[object], None]
+    column: pa.ChunkedArray, kind: Type, covered: pa.Field, unfit: Callable[[object], None]
 ) -> pa.Array | pa.ChunkedArray:
     """Return a stored column in the type that is declared now, by the same readers as values of the
     API.
     """
-    if not pa.types.is_string(held.type):
+    if not pa.types.is_string(covered.type):
         # A cast to a flag or a time guesses (7 as true), and so does a cast from one to a number.
         guesses = any(
             pa.types.is_boolean(one) or pa.types.is_temporal(one)
-            for one in (held.type, kind.storage)
+            for one in (covered.type, kind.storage)
         )
         if pa.types.is_string(kind.storage) or not guesses:
             with contextlib.suppress(pa.ArrowException):

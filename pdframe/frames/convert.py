@@ -19,7 +19,7 @@ from pdframe.schema.types import Type
 
 Cells = tuple[Sequence[Any], Type]
 """JSON values of a column, None for null, and what they should be."""
-_Way = tuple[frozenset[type] | None, Callable[[Sequence[Any], pa.DataType], pa.Array]]
+_Reader = tuple[frozenset[type] | None, Callable[[Sequence[Any], pa.DataType], pa.Array]]
 
 _NULL = type(None)
 
@@ -104,10 +104,10 @@ def instants(text: pa.Array | pa.ChunkedArray, storage: pa.DataType) -> pa.Array
 
 def days(text: pa.Array | pa.ChunkedArray, storage: pa.DataType) -> pa.Array | pa.ChunkedArray:
     """Days out of their text, not all null; `UnfitError` or Arrow's own where one is none."""
-    found = text.cast(storage)
-    if pc.min(found).value < FIRST_DAY:
+    result = text.cast(storage)
+    if pc.min(result).value < FIRST_DAY:
         raise UnfitError
-    return found
+    return result
 
 
 def finite(numbers: pa.Array | pa.ChunkedArray, storage: pa.DataType) -> pa.Array | pa.ChunkedArray:
@@ -117,13 +117,13 @@ def finite(numbers: pa.Array | pa.ChunkedArray, storage: pa.DataType) -> pa.Arra
     return numbers
 
 
-def _integers_whole(values: Sequence[Any], storage: pa.DataType) -> pa.Array:
+def _integers_full(values: Sequence[Any], storage: pa.DataType) -> pa.Array:
     # Told what they are, Arrow would cut 0.5 to 0 without a word; asked what they are, it tells.
-    found = pa.array(values)
+    result = pa.array(values)
     # The least of all means null where integers are counted with.
-    if found.type != storage or pc.min(found).as_py() == -(2**63):
+    if result.type != storage or pc.min(result).as_py() == -(2**63):
         raise UnfitError
-    return found
+    return result
 
 
 def _of(
@@ -133,21 +133,21 @@ def _of(
     return lambda values, storage: column(pa.array(values, wire), storage)
 
 
-def _whole_lists(values: Sequence[Any], storage: pa.DataType) -> pa.Array:
+def _full_lists(values: Sequence[Any], storage: pa.DataType) -> pa.Array:
     # Arrow would cut 0.5 to 0 without a word.
     if any(type(item) is float for value in values if value for item in value):
         raise UnfitError
     return pa.array(values, storage)
 
 
-_WHOLE: Mapping[str, _Way] = MappingProxyType(
+_FULL: Mapping[str, _Reader] = MappingProxyType(
     {
-        **dict.fromkeys(("id", "count", "option"), (None, _integers_whole)),
+        **dict.fromkeys(("id", "count", "option"), (None, _integers_full)),
         **dict.fromkeys(
             ("amount", "number"), (frozenset({int, float, _NULL}), _of(finite, pa.float64()))
         ),
         **dict.fromkeys(("text", "text_id", "time_of_day", "category", "any"), (None, pa.array)),
-        **dict.fromkeys(("ids", "options"), (frozenset({list, _NULL}), _whole_lists)),
+        **dict.fromkeys(("ids", "options"), (frozenset({list, _NULL}), _full_lists)),
         "texts": (frozenset({list, _NULL}), pa.array),
         "flag": (None, pa.array),
         "time": (None, _of(instants, pa.string())),
@@ -170,8 +170,8 @@ def _records(values: Sequence[Any], kind: Type, unfit: Callable[[object], None])
         else [value if _is_objects(value, unfit) else None for value in values]
     )
     items = list(chain.from_iterable(filter(None, lists))) if items is None else items
-    held, nothing = by_key(items), [None] * len(items)
-    parts = [build(held.get(name, nothing), part, unfit) for name, part in kind.parts]
+    kept, nothing = by_key(items), [None] * len(items)
+    parts = [build(kept.get(name, nothing), part, unfit) for name, part in kind.parts]
     flat = pa.StructArray.from_arrays(parts, fields=list(kind.storage.value_type))
     offsets = pa.array(
         accumulate((len(value) if value else 0 for value in lists), initial=0), pa.int32()
@@ -248,21 +248,21 @@ def build_columns(
             built[name] = nothing[id(kind)] = pa.nulls(len(values), kind.storage)
     for number, group in alike.items():
         kind = kinds[number]
-        way = _WHOLE.get(kind.name)
-        flat = list(chain.from_iterable(group.values())) if way and len(group) > 1 else []
-        whole = _whole(flat, kind.storage, way) if flat and way else None
+        method = _FULL.get(kind.name)
+        flat = list(chain.from_iterable(group.values())) if method and len(group) > 1 else []
+        full = _full(flat, kind.storage, method) if flat and method else None
         size = len(flat) // len(group)
         for place, (name, values) in enumerate(group.items()):
-            if whole is not None:
-                built[name] = whole.slice(place * size, size)
+            if full is not None:
+                built[name] = full.slice(place * size, size)
             else:
                 built[name] = build(values, kind, partial(unfit, name))
     return built
 
 
-def _whole(values: Sequence[Any], storage: pa.DataType, way: _Way) -> pa.Array | None:
+def _full(values: Sequence[Any], storage: pa.DataType, method: _Reader) -> pa.Array | None:
     """Values converted in one go; None where they do not all fit."""
-    allowed, convert = way
+    allowed, convert = method
     if allowed is not None and not allowed.issuperset(map(type, values)):
         return None
     try:
@@ -293,10 +293,10 @@ def build(values: Sequence[Any], kind: Type, unfit: Callable[[object], None]) ->
         return pa.nulls(len(values), kind.storage)
     if kind.parts:
         return _records(values, kind, unfit)
-    way = _WHOLE.get(kind.name)
-    whole = _whole(values, kind.storage, way) if way else None
-    if whole is not None:
-        return whole
+    method = _FULL.get(kind.name)
+    full = _full(values, kind.storage, method) if method else None
+    if full is not None:
+        return full
     cell = _CELLS.get(kind.name, read.text)
     cells: list[Any] = []
     # Durations and options, above all, are the same few texts again and again.

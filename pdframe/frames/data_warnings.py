@@ -18,8 +18,8 @@ _EXAMPLE.maxstring = _EXAMPLE.maxother = _EXAMPLE.maxlong = 60
 _EXAMPLE.maxlevel = 2
 _EXAMPLE.maxdict = _EXAMPLE.maxlist = 3
 # What lies between a line of the user's and the warning.
-_ON_THE_WAY = frozenset({"pdframe", "contextlib"})
-_held_back = threading.local()
+_FROM_API = frozenset({"pdframe", "contextlib"})
+_kept_back = threading.local()
 
 
 def shorten(value: object) -> str:
@@ -34,14 +34,14 @@ def warn(message: str) -> None:
     """Issue a `DataWarning` that points at the line of the user's that led here, not at one of
     ours; or hold it back.
     """
-    held = getattr(_held_back, "messages", None)
-    if held is not None:
-        held.append(message)
+    kept = getattr(_kept_back, "messages", None)
+    if kept is not None:
+        kept.append(message)
         return
     frame, level = sys._getframe(1), 2
     while (
         frame.f_back is not None
-        and str(frame.f_globals.get("__name__")).partition(".")[0] in _ON_THE_WAY
+        and str(frame.f_globals.get("__name__")).partition(".")[0] in _FROM_API
     ):
         frame, level = frame.f_back, level + 1
     warnings.warn(message, DataWarning, stacklevel=level)
@@ -52,13 +52,13 @@ def deferred() -> Iterator[list[str]]:
     """Hold back what this thread warns of meanwhile: a warning of a thread of ours would point at
     nobody's line.
     """
-    outer = getattr(_held_back, "messages", None)
+    outer = getattr(_kept_back, "messages", None)
     messages: list[str] = []
-    _held_back.messages = messages
+    _kept_back.messages = messages
     try:
         yield messages
     finally:
-        _held_back.messages = outer
+        _kept_back.messages = outer
 
 
 @dataclass
@@ -113,7 +113,7 @@ class Problems:
 
     def messages(self, names: Mapping[str, str] | None = None) -> list[str]:
         """Tell each problem in a sentence; `names` maps storage columns to labels."""
-        told = [
+        reported = [
             f"column {shorten((names or {}).get(column, column))}: {count}"
             f" {'value does' if count == 1 else 'values do'} not fit the declared type and"
             f" {'is' if count == 1 else 'are'} null, for example {example}."
@@ -125,8 +125,8 @@ class Problems:
                 if self.rows == 1
                 else "rows have no id or are no objects and are"
             )
-            told.append(f"{self.rows} {what} left out, for example {self.row_example}.")
-        return told
+            reported.append(f"{self.rows} {what} left out, for example {self.row_example}.")
+        return reported
 
     def warn(self, table: str, names: Mapping[str, str] | None = None) -> None:
         """Issue one `DataWarning` per column concerned."""

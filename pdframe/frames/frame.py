@@ -109,13 +109,13 @@ def to_frame(
     """
     known = tuple(fields)
     declared = storage_schema(table, known)
-    if [(held.name, str(held.type)) for held in arrow.schema][: len(declared)] != [
+    if [(kept.name, str(kept.type)) for kept in arrow.schema][: len(declared)] != [
         (column.name, str(column.type)) for column in declared
     ]:
-        arrow, problems = unify([_whole(arrow)], table, known)
+        arrow, problems = unify([_full(arrow)], table, known)
         problems.warn(table.name, name_columns(known, table.reserved, problems.cells))
     if table.key == ("id",) and not is_sorted(arrow["id"]):
-        arrow = _whole(arrow).sort_by("id")
+        arrow = _full(arrow).sort_by("id")
     added = {column.name: column for column in names}
     named = _names(arrow, table, known, added, labels=True)
     shown = (
@@ -134,10 +134,10 @@ def to_frame(
     for storage, name in shown.items():
         if storage in added:
             keys, words = names[added[storage]]
-            found = words.take(
+            result = words.take(
                 pc.index_in(arrow[added[storage].id], value_set=keys).combine_chunks()
             )
-            data[name] = _plain(pa.chunked_array([found]), nulls)
+            data[name] = _plain(pa.chunked_array([result]), nulls)
             continue
         values = arrow[storage]
         declaration = table.by_name.get(storage)
@@ -190,7 +190,7 @@ def empty_frame(
     )
 
 
-def _whole(rows: Rows) -> pa.Table:
+def _full(rows: Rows) -> pa.Table:
     return (
         rows
         if isinstance(rows, pa.Table)
@@ -237,24 +237,24 @@ def _by_themselves(
     "(unknown)".
     """
     names: dict[str, str] = {}
-    held = {*map(fold, taken), *map(fold, table.reserved)}
+    kept = {*map(fold, taken), *map(fold, table.reserved)}
     for column in sorted(columns):
         name = column
-        while fold(name) in held:
+        while fold(name) in kept:
             name = f"{name} (unknown)"
         names[column] = name
-        held.add(fold(name))
+        kept.add(fold(name))
     return names
 
 
 def _optioned(table: Table, fields: Sequence[Field]) -> dict[str, dict[int | str, str]]:
     """Storage column to labels by option id, for all columns of options."""
-    found: dict[str, dict[int | str, str]] = {}
+    result: dict[str, dict[int | str, str]] = {}
     for column in table.columns:
         if column.options:
             field = labelling_field(column, fields)
-            found[column.name] = option_labels(field) if field else {}
-    return found | {
+            result[column.name] = option_labels(field) if field else {}
+    return result | {
         field.code: option_labels(field)
         for field in custom_fields(fields, table.reserved)
         if field.has_options
@@ -265,7 +265,7 @@ def _choose(
     columns: Sequence[str], names: Mapping[str, str], fields: Sequence[Field], *, labels: bool
 ) -> list[str]:
     """Storage columns that are asked for, in the order asked."""
-    if isinstance(columns, str) or not all(isinstance(asked, str) for asked in columns):
+    if isinstance(columns, str) or not all(isinstance(requested, str) for requested in columns):
         raise ArgumentError(
             f"`columns` takes a list of column names, such as ['id', 'title'], not {columns!r}."
         )
@@ -273,21 +273,23 @@ def _choose(
     by_storage = {storage: storage for storage in names}
     find = by_storage | by_label if labels else by_label | by_storage
     chosen: dict[str, str] = {}
-    for asked in columns:
-        storage = find.get(asked)
+    for requested in columns:
+        storage = find.get(requested)
         if storage is None:
-            raise ArgumentError(f"There is no column {asked!r}. {_advice(asked, names, fields)}")
+            raise ArgumentError(
+                f"There is no column {requested!r}. {_advice(requested, names, fields)}"
+            )
         if storage in chosen:
             raise ArgumentError(
-                f"`columns` names one column twice: as {chosen[storage]!r} and as {asked!r}."
+                f"`columns` names one column twice: as {chosen[storage]!r} and as {requested!r}."
             )
-        chosen[storage] = asked
+        chosen[storage] = requested
     return list(chosen)
 
 
-def _advice(asked: str, names: Mapping[str, str], fields: Sequence[Field]) -> str:
+def _advice(requested: str, names: Mapping[str, str], fields: Sequence[Field]) -> str:
     """What was probably meant: all that share the label, else what is spelt alike."""
-    wanted = asked.strip()
+    wanted = requested.strip()
     sharing = [
         names[storage]
         for field in fields
@@ -299,7 +301,7 @@ def _advice(asked: str, names: Mapping[str, str], fields: Sequence[Field]) -> st
     if sharing:
         return f"Columns of that label: {', '.join(map(repr, sharing))}."
     close = difflib.get_close_matches(
-        asked, [*dict.fromkeys([*names.values(), *names])], n=3, cutoff=0.5
+        requested, [*dict.fromkeys([*names.values(), *names])], n=3, cutoff=0.5
     )
     if not close:
         folded = {name.casefold(): name for name in names.values()}
@@ -353,27 +355,27 @@ def _words(values: pa.ChunkedArray, options: Mapping[Any, str], complaint: str) 
     already.
     """
     known = frozenset(options.values())
-    held = sorted(set(pc.unique(values).to_pylist()) - {None})
-    by_id = {value: options[number] for value in held if (number := option_id(value)) in options}
+    kept = sorted(set(pc.unique(values).to_pylist()) - {None})
+    by_id = {value: options[number] for value in kept if (number := option_id(value)) in options}
     missing = {
         value: undefined_label(value, known)
-        for value in held
+        for value in kept
         if value.isdigit() and value not in known and value not in by_id
     }
-    words = {value: value for value in held} | by_id | missing
+    words = {value: value for value in kept} | by_id | missing
     if missing:
         _complain(complaint, list(missing.values()))
-    categories = [*dict.fromkeys([*options.values(), *(words[value] for value in held)])]
+    categories = [*dict.fromkeys([*options.values(), *(words[value] for value in kept)])]
     places = {word: place for place, word in enumerate(categories)}
     codes = [-1 if value is None else places[words[value]] for value in values.to_pylist()]
     return pd.Categorical.from_codes(codes, categories=pd.Index(categories, dtype="str"))
 
 
 def _complain(complaint: str, missing: Sequence[object]) -> None:
-    told = ", ".join(map(str, missing[:SHOWN])) + (
+    reported = ", ".join(map(str, missing[:SHOWN])) + (
         f" and {len(missing) - SHOWN} more" if len(missing) > SHOWN else ""
     )
-    warn(f"{complaint}: {told}.")
+    warn(f"{complaint}: {reported}.")
 
 
 def _list_labels(

@@ -61,11 +61,11 @@ def oldest_first(rows: Sequence[Change]) -> list[Change]:
 
 def _breaks(rows: Sequence[Change]) -> int:
     """How often a value does not follow on the one before."""
-    held: dict[str, str | None] = {}
+    kept: dict[str, str | None] = {}
     breaks = 0
     for row in rows:
-        breaks += row.key in held and held[row.key] != row.old
-        held[row.key] = row.new
+        breaks += row.key in kept and kept[row.key] != row.old
+        kept[row.key] = row.new
     return breaks
 
 
@@ -118,7 +118,9 @@ def replay(
     status = _status_at_first(rows, before)
     won = lost = first_won = moved = moved_closed = None
     if status in ENDED:
-        closed = max(_closed_at_first(rows, status, before) or 0, course.stays[-1].entered_at)
+        closed = max(
+            _closed_at_first(rows, status, before) or 0, course.known_visits[-1].entered_at
+        )
         won, lost = (closed if status == "won" else None), (closed if status == "lost" else None)
         course.leave(closed, status)
     for step in steps:
@@ -240,30 +242,30 @@ def _pipelines(
     stages = [stage, *(move.stage for move in moves)]
     # A stay that ended before its stage was moved was in the old pipeline.
     ends = [*(move.time - 1 for move in moves), until]
-    found = [pipelines.at(of, end) for of, end in zip(stages, ends, strict=True)]
-    from_stages = [value is not None for value in found]
-    if found[0] is None:
-        found[0] = _first_pipeline(rows, before, after)
+    result = [pipelines.at(of, end) for of, end in zip(stages, ends, strict=True)]
+    from_stages = [value is not None for value in result]
+    if result[0] is None:
+        result[0] = _first_pipeline(rows, before, after)
     for place, move in enumerate(moves, start=1):
         row = None if move.row is None else _number(move.row.new)
-        if move.alone or found[place] is None:
-            found[place], from_stages[place] = (found[place - 1] if row is None else row), False
+        if move.alone or result[place] is None:
+            result[place], from_stages[place] = (result[place - 1] if row is None else row), False
     for place, move in enumerate(moves, start=1):
         if not move.alone or move.row is None:
             continue
         old, new = _number(move.row.old), _number(move.row.new)
         if old is None:
             continue
-        found[place - 1] = old
+        result[place - 1] = old
         # Until the row before it, nothing tells that the deal changed pipeline: stages that are in
         # the new one now came along. That is so only where a move into another pipeline leaves a
         # row.
         earlier = place - 1
         while pipelines.has_rows and earlier > 0 and moves[earlier - 1].row is None:
             earlier -= 1
-            if from_stages[earlier] and found[earlier] == new:
-                found[earlier] = old
-    return found
+            if from_stages[earlier] and result[earlier] == new:
+                result[earlier] = old
+    return result
 
 
 def _first_pipeline(

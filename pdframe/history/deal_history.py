@@ -36,7 +36,7 @@ from pdframe.schema.snapshots import (
 )
 
 IS_DELETED = "is_deleted"
-CHANGELOG, SNAPSHOTS, FIRST_LOOK = "changelog", "snapshots", "first look"
+CHANGELOG, SNAPSHOTS, FIRST_SNAPSHOT = "changelog", "snapshots", "first look"
 # Keys of the changelog (v1) that tell of a tracked column, by their column.
 _KEYS = {
     "stage_id": "stage_id",
@@ -50,7 +50,7 @@ _KEYS = {
     "won_time": "won_time",
     "lost_time": "lost_time",
 }
-TOLD = tuple(_KEYS.values())
+REPORTED = tuple(_KEYS.values())
 """Columns of deals whose changes a changelog tells."""
 NEVER_SILENT = ("stage_id", "pipeline_id", "status", "value", "currency")
 """Those of which it tells every change: one that it does not name never changed."""
@@ -79,7 +79,7 @@ class _Change(NamedTuple):
 
 def deal_history(
     rows: pa.Table,
-    looks: pa.Table,
+    snapshots: pa.Table,
     changes: pa.Table | None = None,
     loaded: Mapping[int, datetime] | None = None,
     pipelines: Mapping[int, int] | None = None,
@@ -103,17 +103,17 @@ def deal_history(
         The columns of `DEAL_HISTORY`, by deal, time and column.
     """
     read = {deal: _micros_of(time) for deal, time in (loaded or {}).items()}
-    states = _States(rows, looks, OF_DEALS)
+    states = _States(rows, snapshots, OF_DEALS)
     # The changelog of a deal that is gone since was read, at its newest row at the earliest.
     read = {**_newest_rows(changes), **read}
     events = _events(changes)
     _add_pipelines(states, events, pipelines or {})
-    found = states.changes(without={*read} if read else frozenset())
-    found += _with_changelog(states, events, read)
-    return _frame(found, DEAL_HISTORY, OF_DEALS)
+    result = states.changes(without={*read} if read else frozenset())
+    result += _with_changelog(states, events, read)
+    return _frame(result, DEAL_HISTORY, OF_DEALS)
 
 
-def line_history(rows: pa.Table, looks: pa.Table, deals: pd.DataFrame) -> pd.DataFrame:
+def line_history(rows: pa.Table, snapshots: pa.Table, deals: pd.DataFrame) -> pd.DataFrame:
     """Changes of line items: one row per line item and change of a tracked column.
 
     Parameters
@@ -128,14 +128,14 @@ def line_history(rows: pa.Table, looks: pa.Table, deals: pd.DataFrame) -> pd.Dat
     DataFrame
         The columns of `LINE_HISTORY`, by line item, time and column.
     """
-    states = _States(rows, looks, OF_LINES)
+    states = _States(rows, snapshots, OF_LINES)
     frame = _frame(states.changes(), LINE_HISTORY, OF_LINES, deal=states.deal_of)
-    return _gone_with_deal(frame, deals)
+    return _deleted_with_deal(frame, deals)
 
 
 def known_by_changelog(
     rows: pa.Table,
-    looks: pa.Table,
+    snapshots: pa.Table,
     changes: pa.Table,
     loaded: Mapping[int, datetime],
     when: datetime,
@@ -162,7 +162,7 @@ def known_by_changelog(
 
     ids = pa.array(sorted({*pc.unique(changes["deal_id"]).to_pylist(), *loaded}), pa.int64())
     history = deal_history(
-        rows.filter(pc.is_in(rows["deal_id"], value_set=ids)), looks, changes, loaded, pipelines
+        rows.filter(pc.is_in(rows["deal_id"], value_set=ids)), snapshots, changes, loaded, pipelines
     )
     moment = pd.Timestamp(when)
     states = states_at(history, "deal_id", TRACKED_COLUMNS, moment, "UTC")
@@ -243,7 +243,7 @@ class _Sighting(NamedTuple):
 class _States:
     """The rows of a kept history by row and look, with what the looks prove of the time before."""
 
-    def __init__(self, rows: pa.Table, looks: pa.Table, kept: Kept) -> None:
+    def __init__(self, rows: pa.Table, snapshots: pa.Table, kept: Kept) -> None:
         order = np.lexsort((rows["look"].to_numpy(), rows[kept.key].to_numpy()))
         self.rows = rows.take(pa.array(order))
         self.kept = kept
@@ -252,15 +252,15 @@ class _States:
             np.ones(min(1, len(self.ids)), np.bool_), self.ids[1:] != self.ids[:-1]
         )
         self.seen = _micros(self.rows["seen_at"])
-        self.gone = pc.fill_null(self.rows["gone"], False).to_numpy().astype(np.bool_)
-        self.since, self.proved = self._bounds(looks)
+        self.removed = pc.fill_null(self.rows["gone"], False).to_numpy().astype(np.bool_)
+        self.since, self.proved = self._bounds(snapshots)
         self.stamps = (
             {name: _micros(self.rows[column]) for name, column in _STAMPS.items()}
             if kept is OF_DEALS
             else {}
         )
         self.texts = {name: _texts(self.rows[name]) for name in kept.tracked}
-        self.texts[IS_DELETED] = np.where(self.gone, "true", "false").astype(object)
+        self.texts[IS_DELETED] = np.where(self.removed, "true", "false").astype(object)
 
     def sightings(self, first: int, end: int, read: int) -> list[_Sighting]:
         """Return what looks found of one row, whose states are from `first` to `end`, beside a
@@ -270,18 +270,18 @@ class _States:
         value between the two: so the first look that covers the time after the changelog was read
         counts as well.
         """
-        found = [
+        result = [
             _Sighting(at, int(self.seen[at]), int(self.since[at]), int(self.proved[at]))
             for at in range(first, end)
         ]
         place = int(np.searchsorted(self._complete, read, side="right"))
         if place == len(self._complete):
-            return found
-        seen, since = int(self._look_seen[place]), int(self._complete[place])
-        before = sum(look.seen <= seen for look in found)
-        if before and found[before - 1].seen <= read and not self.gone[found[before - 1].at]:
-            found.insert(before, _Sighting(found[before - 1].at, seen, since, _NONE))
-        return found
+            return result
+        seen, since = int(self._snapshot_seen[place]), int(self._complete[place])
+        before = sum(snapshot.seen <= seen for snapshot in result)
+        if before and result[before - 1].seen <= read and not self.removed[result[before - 1].at]:
+            result.insert(before, _Sighting(result[before - 1].at, seen, since, _NONE))
+        return result
 
     def deal_of(self, ids: NDArray[np.int64]) -> Any:
         """The deal of each line item, as it was seen last."""
@@ -294,19 +294,21 @@ class _States:
         )
         return known.reindex(ids).array
 
-    def _bounds(self, looks: pa.Table) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    def _bounds(self, snapshots: pa.Table) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """For each row, the earliest time at which its look may have read it, and the latest that
         proves the state before it.
         """
-        number, complete = looks["look"].to_numpy(), _micros(looks["complete_to"])
+        number, complete = snapshots["look"].to_numpy(), _micros(snapshots["complete_to"])
         order = np.argsort(number, kind="stable")
         number, complete = number[order], complete[order]
         # What all changes up to a time were found by, for any time.
-        self._complete, self._look_seen = (
+        self._complete, self._snapshot_seen = (
             np.maximum.accumulate(complete),
-            _micros(looks["seen_at"])[order],
+            _micros(snapshots["seen_at"])[order],
         )
-        full = np.isin(looks["kind"].to_numpy(zero_copy_only=False)[order].astype(str), ["full"])
+        full = np.isin(
+            snapshots["kind"].to_numpy(zero_copy_only=False)[order].astype(str), ["full"]
+        )
         own, at = (
             self.rows["look"].to_numpy(),
             np.searchsorted(number, self.rows["look"].to_numpy()),
@@ -331,18 +333,18 @@ class _States:
 
     def changes(self, without: frozenset[int] | set[int] = frozenset()) -> list[pd.DataFrame]:
         """What looks tell; of the rows in `without`, the columns alone that no changelog tells."""
-        found, ruled = [], np.isin(self.ids, np.fromiter(without, np.int64, len(without)))
+        result, ruled = [], np.isin(self.ids, np.fromiter(without, np.int64, len(without)))
         for name, texts in self.texts.items():
-            usable = ~ruled if name in (*TOLD, IS_DELETED) else np.ones(len(self.ids), np.bool_)
-            found += [self._of_column(name, texts, usable)]
-        return found
+            usable = ~ruled if name in (*REPORTED, IS_DELETED) else np.ones(len(self.ids), np.bool_)
+            result += [self._of_column(name, texts, usable)]
+        return result
 
     def _of_column(self, name: str, texts: NDArray[Any], usable: NDArray[np.bool_]) -> pd.DataFrame:
         """First looks and changes of one column."""
         before = np.append(np.array([None], object), texts[:-1]) if len(texts) else texts
         null, was_null = pd.isna(texts), pd.isna(before)
         if name == IS_DELETED:
-            first, changed = self.first & self.gone, ~self.first & (texts != before)
+            first, changed = self.first & self.removed, ~self.first & (texts != before)
         else:
             first = self.first & ~null
             changed = ~self.first & ((null != was_null) | (~null & ~was_null & (texts != before)))
@@ -359,7 +361,7 @@ class _States:
                 "after": texts[at],
                 "time": np.where(is_first, self.seen[at], time),
                 "time_after": np.where(is_first, _NONE, after),
-                "source": np.where(is_first, FIRST_LOOK, SNAPSHOTS),
+                "source": np.where(is_first, FIRST_SNAPSHOT, SNAPSHOTS),
                 "seen_at": self.seen[at],
             }
         )
@@ -426,15 +428,15 @@ def _events(changes: pa.Table | None) -> dict[tuple[int, str], list[_Event]]:
         [_said(_KEYS[key], text) for key, text in zip(keys, chosen[name].to_pylist(), strict=True)]
         for name in ("old_value", "new_value")
     )
-    found: dict[tuple[int, str], list[_Event]] = {}
+    result: dict[tuple[int, str], list[_Event]] = {}
     for deal, time, key, before, after in zip(
         deals.tolist(), times.tolist(), keys, old, new, strict=True
     ):
         if before != after:
-            found.setdefault((deal, _KEYS[key]), []).append(_Event(time, before, after))
-    for key, rows in found.items():
-        found[key] = _oldest_first(rows)
-    return found
+            result.setdefault((deal, _KEYS[key]), []).append(_Event(time, before, after))
+    for key, rows in result.items():
+        result[key] = _oldest_first(rows)
+    return result
 
 
 def _add_pipelines(
@@ -448,7 +450,7 @@ def _add_pipelines(
         if name != "stage_id":
             continue
         rows = events.get((deal, "pipeline_id"), [])
-        told = []
+        reported = []
         for time, before, after in events[deal, name]:
             if before is None or any(
                 row.before is not None and abs(row.time - time) <= NEAR for row in rows
@@ -456,9 +458,9 @@ def _add_pipelines(
                 continue
             old, new = pipelines.at(_id(before), time - 1), pipelines.at(_id(after), time)
             if old is not None and new is not None and old != new:
-                told.append(_Event(time, str(old), str(new)))
-        if told:
-            events[deal, "pipeline_id"] = sorted([*rows, *told], key=lambda row: row.time)
+                reported.append(_Event(time, str(old), str(new)))
+        if reported:
+            events[deal, "pipeline_id"] = sorted([*rows, *reported], key=lambda row: row.time)
 
 
 def _moved_stages(
@@ -470,8 +472,8 @@ def _moved_stages(
     stages, pipelines = states.texts["stage_id"], states.texts["pipeline_id"]
     same = states.ids[1:] == states.ids[:-1]
     same &= (
-        ~states.gone[1:]
-        & ~states.gone[:-1]
+        ~states.removed[1:]
+        & ~states.removed[:-1]
         & (stages[1:] == stages[:-1])
         & (pipelines[1:] != pipelines[:-1])
     )
@@ -527,19 +529,19 @@ def _with_changelog(
         )
     )
     added = _micros(states.rows["add_time"])
-    found: list[_Change] = []
+    result: list[_Change] = []
     for deal in sorted(read):
         first, end = places.get(deal, (0, 0))
         sightings = states.sightings(first, end, read[deal])
         created = next((int(added[at]) for at in range(first, end) if added[at] != _NONE), _NONE)
-        for name in TOLD:
-            told = events.get((deal, name), [])
-            found += _of_both(states, deal, name, told, sightings, read[deal], created)
+        for name in REPORTED:
+            reported = events.get((deal, name), [])
+            result += _of_both(states, deal, name, reported, sightings, read[deal], created)
         deletions = _deletions(events.get((deal, "status"), []))
-        found += _of_both(states, deal, IS_DELETED, deletions, sightings, read[deal], _NONE)
+        result += _of_both(states, deal, IS_DELETED, deletions, sightings, read[deal], _NONE)
     return (
-        [pd.DataFrame(found, columns=_Change._fields).rename(columns={"deal": "row"})]
-        if found
+        [pd.DataFrame(result, columns=_Change._fields).rename(columns={"deal": "row"})]
+        if result
         else []
     )
 
@@ -558,53 +560,55 @@ def _of_both(
     states: _States,
     deal: int,
     name: str,
-    told: Sequence[_Event],
+    reported: Sequence[_Event],
     sightings: Sequence[_Sighting],
     read: int,
     created: int,
 ) -> list[_Change]:
     """One column of one deal: what its changelog tells, and what looks add to that."""
-    found = [
+    result = [
         _Change(deal, name, row.before, row.after, row.time, _NONE, CHANGELOG, row.time)
-        for row in told
+        for row in reported
     ]
     texts = states.texts[name]
     # Of a deal that is gone, a look repeats what was seen last; its status alone says more.
     there = [
-        look for look in sightings if name in (IS_DELETED, "status") or not states.gone[look.at]
+        snapshot
+        for snapshot in sightings
+        if name in (IS_DELETED, "status") or not states.removed[snapshot.at]
     ]
-    state = told[0].before if told else _never_changed(states, name, there, read, created)
-    is_known = bool(told) or state is not None
+    state = reported[0].before if reported else _never_changed(states, name, there, read, created)
+    is_known = bool(reported) or state is not None
     if name != IS_DELETED and state is not None and created != _NONE:
-        time = min(created, told[0].time) if told else created
-        found.insert(0, _Change(deal, name, None, state, time, _NONE, CHANGELOG, time))
-    times, count, overruled = [row.time for row in told], 0, False
+        time = min(created, reported[0].time) if reported else created
+        result.insert(0, _Change(deal, name, None, state, time, _NONE, CHANGELOG, time))
+    times, count, overruled = [row.time for row in reported], 0, False
     for at, time, since, proved in there:
         text, covered = texts[at], time <= read
         if not is_known:
             # Nothing tells what was before.
             state, is_known = text, True
             if text is not None and (name != IS_DELETED or text == "true"):
-                found.append(_Change(deal, name, None, text, time, _NONE, FIRST_LOOK, time))
+                result.append(_Change(deal, name, None, text, time, _NONE, FIRST_SNAPSHOT, time))
             continue
-        reached = bisect_right(times, time) if covered else len(told)
+        reached = bisect_right(times, time) if covered else len(reported)
         if reached > count:
-            state, count, overruled = told[reached - 1].after, reached, False
+            state, count, overruled = reported[reached - 1].after, reached, False
         if text == state or (
-            covered and not overruled and text in _states_between(told, times, since, count)
+            covered and not overruled and text in _states_between(reported, times, since, count)
         ):
             continue
         low = max(proved, _NONE if covered else read)
         exact = states.stamped(name, text, at, low)
         after = low if exact is None and low < time else _NONE
-        found.append(_Change(deal, name, state, text, exact or time, after, SNAPSHOTS, time))
+        result.append(_Change(deal, name, state, text, exact or time, after, SNAPSHOTS, time))
         # From here on, the changelog no longer tells the state before its next change.
         state, overruled = text, True
-    return found
+    return result
 
 
 def _never_changed(
-    states: _States, name: str, looks: Sequence[_Sighting], read: int, created: int
+    states: _States, name: str, snapshots: Sequence[_Sighting], read: int, created: int
 ) -> str | None:
     """Return the value that a column had from the creation of the deal until its changelog was
     read, which has no row of it.
@@ -612,7 +616,7 @@ def _never_changed(
     None where that is not known: for columns that a changelog may leave out, without a look by
     then, or where looks differ.
     """
-    covered = [look.at for look in looks if look.seen <= read]
+    covered = [snapshot.at for snapshot in snapshots if snapshot.seen <= read]
     if name not in NEVER_SILENT or created == _NONE or not covered:
         return None
     if name == "stage_id" and any(states.stamps["stage_id"][at] > created for at in covered):
@@ -622,16 +626,16 @@ def _never_changed(
 
 
 def _states_between(
-    told: Sequence[_Event], times: Sequence[int], since: int, count: int
+    reported: Sequence[_Event], times: Sequence[int], since: int, count: int
 ) -> set[str | None]:
     """The values that a column had since a time, as the changelog tells them, up to its `count`-th
     change.
     """
-    if not told:
+    if not reported:
         return set()
     first = min(bisect_right(times, since), count)
-    start = told[first - 1].after if first else told[0].before
-    return {start, *(row.after for row in told[first:count])}
+    start = reported[first - 1].after if first else reported[0].before
+    return {start, *(row.after for row in reported[first:count])}
 
 
 # Values as text
@@ -759,16 +763,16 @@ def _frame(
     return to_frame(pa.table({name: columns[name] for name in schema.names}, schema), table)
 
 
-def _gone_with_deal(lines: pd.DataFrame, deals: pd.DataFrame) -> pd.DataFrame:
+def _deleted_with_deal(lines: pd.DataFrame, deals: pd.DataFrame) -> pd.DataFrame:
     """Line items whose deal was deleted by the time they were missed: gone when it was, or before
     that.
     """
-    is_gone = (lines["column"] == IS_DELETED) & (lines["after"] == "true")
+    is_deleted = (lines["column"] == IS_DELETED) & (lines["after"] == "true")
     changes = deals[deals["column"] == IS_DELETED]
-    if not is_gone.any() or changes.empty:
+    if not is_deleted.any() or changes.empty:
         return lines
     missed = (
-        lines.loc[is_gone, ["deal_id", "seen_at", "time", "time_after"]]
+        lines.loc[is_deleted, ["deal_id", "seen_at", "time", "time_after"]]
         .reset_index()
         .sort_values("seen_at", kind="stable")
     )
@@ -789,4 +793,4 @@ def _gone_with_deal(lines: pd.DataFrame, deals: pd.DataFrame) -> pd.DataFrame:
     return lines.iloc[order].reset_index(drop=True)
 
 
-__all__ = ["TOLD", "deal_history", "known_by_changelog", "line_history"]
+__all__ = ["REPORTED", "deal_history", "known_by_changelog", "line_history"]

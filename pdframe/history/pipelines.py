@@ -70,15 +70,15 @@ def seen_moves(rows: Iterable[tuple[int | None, int | None, bool, int]]) -> Iter
     time) of each.
     """
     for before, after in pairwise(rows):
-        (stage, old, was_gone, _), (then, new, is_gone, time) = before, after
+        (stage, old, was_deleted, _), (then, new, is_deleted, time) = before, after
         if (
             stage is None
             or stage != then
             or old is None
             or new is None
             or old == new
-            or was_gone
-            or is_gone
+            or was_deleted
+            or is_deleted
         ):
             continue
         yield StageMove(time, stage, old, new)

@@ -119,7 +119,7 @@ class Past(ABC):
             history.rows(),
             self._changes(),
             stages=stages,
-            looks=history.looks(),
+            snapshots=history.snapshots(),
             loaded=self._changes_loaded(),
             seen_at=manifest.server_time if manifest else None,
         )
@@ -191,10 +191,10 @@ class Past(ABC):
         [nan, 5.0]
         """
         moment, history = _moment(when, self.tz), SnapshotLog(self._store)
-        looks, rows = history.looks(), history.rows()
-        begins = pc.min(looks["seen_at"]).as_py()
-        told = self._told_by_changelogs(rows, looks, moment)
-        if begins is None and not told.num_rows:
+        snapshots, rows = history.snapshots(), history.rows()
+        begins = pc.min(snapshots["seen_at"]).as_py()
+        reported = self._reported_by_changelogs(rows, snapshots, moment)
+        if begins is None and not reported.num_rows:
             raise NotCachedError(
                 "No history of deals is kept yet: it begins with the first account.sync('deals')"
                 " and grows with every one."
@@ -204,7 +204,7 @@ class Past(ABC):
                 f"The kept history of deals begins at {begins:%Y-%m-%d %H:%M:%S} UTC, after"
                 f" {moment:%Y-%m-%d %H:%M:%S} UTC"
             )
-            if not told.num_rows:
+            if not reported.num_rows:
                 raise NotCachedError(
                     f"{late}, and no loaded changelog tells of that time. Ask for a later time;"
                     " account.deal_changes() loads changelogs, 20 tokens a deal."
@@ -212,24 +212,26 @@ class Past(ABC):
             added = rows.filter(
                 pc.less_equal(rows["add_time"], pa.scalar(moment, pa.timestamp("us", "UTC")))
             )
-            others = len(set(added["deal_id"].to_pylist()) - set(told["deal_id"].to_pylist()))
+            others = len(set(added["deal_id"].to_pylist()) - set(reported["deal_id"].to_pylist()))
             if others:
                 warn(
-                    f"{late}: as_of holds the {told.num_rows:,} deals whose changelog is loaded,"
+                    f"{late}: as_of holds the {reported.num_rows:,} deals whose changelog is loaded,"
                     f" and lacks {others:,} others. account.deal_changes() loads theirs, 20 tokens"
                     " a deal."
                 )
-        looked = known_at(rows, moment).drop_columns(list(_BESIDE))
-        looked = looked.filter(
-            pc.invert(pc.is_in(looked["deal_id"], value_set=told["deal_id"].combine_chunks()))
+        seen = known_at(rows, moment).drop_columns(list(_BESIDE))
+        seen = seen.filter(
+            pc.invert(pc.is_in(seen["deal_id"], value_set=reported["deal_id"].combine_chunks()))
         )
-        known = to_frame(pa.concat_tables([looked, told]).sort_by("deal_id"), HISTORY).drop(
+        known = to_frame(pa.concat_tables([seen, reported]).sort_by("deal_id"), HISTORY).drop(
             columns=list(_BESIDE), errors="ignore"
         )
         known.attrs["tz"] = self.tz
         return known
 
-    def _told_by_changelogs(self, rows: pa.Table, looks: pa.Table, moment: datetime) -> pa.Table:
+    def _reported_by_changelogs(
+        self, rows: pa.Table, snapshots: pa.Table, moment: datetime
+    ) -> pa.Table:
         """The deals whose changelog is loaded as they were known at a time; no row where none
         is.
         """
@@ -239,7 +241,7 @@ class Past(ABC):
         from pdframe.history.deal_history import known_by_changelog
 
         return known_by_changelog(
-            rows, looks, changes, self._changes_loaded(), moment, self._pipelines()
+            rows, snapshots, changes, self._changes_loaded(), moment, self._pipelines()
         )
 
     def deal_history(self) -> pd.DataFrame:
@@ -291,7 +293,7 @@ class Past(ABC):
         history = SnapshotLog(self._store)
         frame = deal_history(
             history.rows(),
-            history.looks(),
+            history.snapshots(),
             self._changes(),
             self._changes_loaded(),
             self._pipelines(),
@@ -341,7 +343,7 @@ class Past(ABC):
         from pdframe.history.deal_history import line_history
 
         lines = SnapshotLog(self._store, OF_LINES)
-        frame = line_history(lines.rows(), lines.looks(), self.deal_history())
+        frame = line_history(lines.rows(), lines.snapshots(), self.deal_history())
         frame.attrs["tz"] = self.tz
         return frame
 
@@ -367,11 +369,11 @@ class Past(ABC):
         """When the changelog of each deal was read, by the server's clock; also of deals whose
         changelog is empty.
         """
-        asked = load_fetch_states(self._store, "deal_changes")
+        requested = load_fetch_states(self._store, "deal_changes")
         return {
-            deal: look.server_time
-            for deal, look in asked.items()
-            if look.found and look.server_time is not None
+            deal: snapshot.server_time
+            for deal, snapshot in requested.items()
+            if snapshot.matches and snapshot.server_time is not None
         }
 
 

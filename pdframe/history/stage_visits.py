@@ -23,7 +23,7 @@ from pdframe.history.changelog import (
     replay,
 )
 from pdframe.history.pipelines import Pipelines, StageMove, seen_moves
-from pdframe.history.timeline import Looks, Observation, Timeline, Visit, newest
+from pdframe.history.timeline import Observation, Snapshots, Timeline, Visit, newest
 from pdframe.schema.snapshots import STAGE_VISITS
 
 Frame: TypeAlias = pd.DataFrame | pa.Table
@@ -44,7 +44,7 @@ _OPTIONAL = frozenset(
 )
 _DELETED = ("is_deleted", "deleted_time", "seen_at")
 # Before every look: looks say nothing of a deal that none of them found.
-_NO_LOOK = 0
+_NO_SNAPSHOT = 0
 
 
 def stage_visits(
@@ -53,7 +53,7 @@ def stage_visits(
     changes: Frame | None = None,
     *,
     stages: Frame | None = None,
-    looks: Frame | None = None,
+    snapshots: Frame | None = None,
     loaded: Mapping[int, datetime] | None = None,
     seen_at: datetime | None = None,
 ) -> pd.DataFrame:
@@ -127,12 +127,12 @@ def stage_visits(
         _stage_moves(seen, log),
         has_rows=any(has_pipeline_row(rows) for rows in log.values()),
     )
-    times = _looks(looks)
-    known = Looks((number, kind, complete_to) for number, kind, complete_to, _ in times)
-    told = any(row.moved is not None for rows in seen.values() for row in rows)
-    stays: list[Visit] = []
+    times = _snapshots(snapshots)
+    known = Snapshots((number, kind, complete_to) for number, kind, complete_to, _ in times)
+    reported = any(row.moved is not None for rows in seen.values() for row in rows)
+    known_visits: list[Visit] = []
     for deal in sorted(seen.keys() | log.keys()):
-        course = Timeline(orders, known, told=told)
+        course = Timeline(orders, known, reported=reported)
         rows = seen.get(deal, [])
         if deal in log or deal in read:
             steps = log.get(deal, [])
@@ -149,14 +149,14 @@ def stage_visits(
                 read.get(deal),
             )
             course.source = "snapshots"
-            if not course.stays:
+            if not course.known_visits:
                 rows = [*old, *rows]
         elif len(rows) > 1:
             course.source = "snapshots"
         for row in rows:
             course.see(row)
-        stays += course.stays
-    return _frame(stays)
+        known_visits += course.known_visits
+    return _frame(known_visits)
 
 
 def _stage_moves(
@@ -165,13 +165,13 @@ def _stage_moves(
     """Signs in looks and changelogs that stages were moved to other pipelines."""
     for rows in seen.values():
         if len(rows) > 1:
-            yield from seen_moves([(row.stage, row.pipeline, row.gone, row.at) for row in rows])
+            yield from seen_moves([(row.stage, row.pipeline, row.removed, row.at) for row in rows])
     for deal, changes in log.items():
         yield from moved_stages(changes, next(iter(seen.get(deal, ())), None))
 
 
 def _apart(
-    rows: Sequence[Observation], steps: Sequence[Change], loaded: int | None, looks: Looks
+    rows: Sequence[Observation], steps: Sequence[Change], loaded: int | None, snapshots: Snapshots
 ) -> tuple[list[Observation], list[Observation]]:
     """Sightings that the changelog covers, and those that are later.
 
@@ -181,12 +181,12 @@ def _apart(
     until = loaded if loaded is not None else steps[-1].time
     # A deal that was found gone for good left no stamp that the look could know of. One that no
     # look ever found may be newer than they are.
-    lost = rows[-1] if rows and rows[-1].gone and not rows[0].gone else None
+    lost = rows[-1] if rows and rows[-1].removed and not rows[0].removed else None
 
     def later(row: Observation) -> bool:
         if loaded is not None:
             return row.at > until
-        known = looks.at(row.look)
+        known = snapshots.at(row.snapshot)
         return row.at > until if known is None or row is lost else known >= until
 
     cut = next((number for number, row in enumerate(rows) if later(row)), len(rows))
@@ -197,30 +197,30 @@ def _sightings(
     deals: Frame, history: Frame | None, seen_at: datetime | None
 ) -> dict[int, list[Observation]]:
     """What is known of each deal, in the order of the looks."""
-    found: dict[int, list[Observation]] = {}
+    result: dict[int, list[Observation]] = {}
     if history is not None:
-        held = _columns(history, ("deal_id", *_STATE, "gone", "seen_at", "look"), "history")
+        kept = _columns(history, ("deal_id", *_STATE, "gone", "seen_at", "look"), "history")
         rows = zip(
-            held["deal_id"],
-            *(held[name] for name in (*_STATE, "gone", "seen_at", "look")),
+            kept["deal_id"],
+            *(kept[name] for name in (*_STATE, "gone", "seen_at", "look")),
             strict=True,
         )
         for deal, group in groupby(sorted(rows, key=itemgetter(0, 11)), key=itemgetter(0)):
-            found[deal] = [
+            result[deal] = [
                 Observation._make((*row[:9], bool(row[9]), row[10], row[11])) for row in group
             ]
-    held = _columns(deals, ("id", *_STATE, *_DELETED), "deals")
+    kept = _columns(deals, ("id", *_STATE, *_DELETED), "deals")
     times = [
-        newest(*held[name])
+        newest(*kept[name])
         for name in ("stage_change_time", "add_time", "won_time", "lost_time", "deleted_time")
     ]
     at = _micros(seen_at) if seen_at is not None else newest(*times) or 0
-    for row in zip(held["id"], *(held[name] for name in (*_STATE, *_DELETED)), strict=True):
-        if row[0] not in found:
-            gone, deleted = bool(row[9]) or row[3] == "deleted", row[10]
-            seen = Observation._make((*row[:9], gone, row[11] or at, None))
-            found[row[0]] = [seen] if not gone or deleted is None else _until_deleted(seen)
-    return found
+    for row in zip(kept["id"], *(kept[name] for name in (*_STATE, *_DELETED)), strict=True):
+        if row[0] not in result:
+            removed, deleted = bool(row[9]) or row[3] == "deleted", row[10]
+            seen = Observation._make((*row[:9], removed, row[11] or at, None))
+            result[row[0]] = [seen] if not removed or deleted is None else _until_deleted(seen)
+    return result
 
 
 def _until_deleted(seen: Observation) -> list[Observation]:
@@ -238,66 +238,66 @@ def _until_deleted(seen: Observation) -> list[Observation]:
             if seen.lost is not None
             else "open"
         )
-    before = seen._replace(status=status, gone=False, look=_NO_LOOK)
-    return [before, before._replace(status="deleted", gone=True)]
+    before = seen._replace(status=status, removed=False, snapshot=_NO_SNAPSHOT)
+    return [before, before._replace(status="deleted", removed=True)]
 
 
 def _changelogs(changes: Frame | None) -> dict[int, list[Change]]:
     """The changes of stage, pipeline and status by deal."""
     if changes is None:
         return {}
-    held = _columns(changes, ("deal_id", "time", "field_key", "old_value", "new_value"), "changes")
-    found: dict[int, list[Change]] = {}
-    values = zip(held["time"], held["field_key"], held["old_value"], held["new_value"], strict=True)
-    for deal, row in zip(held["deal_id"], values, strict=True):
+    kept = _columns(changes, ("deal_id", "time", "field_key", "old_value", "new_value"), "changes")
+    result: dict[int, list[Change]] = {}
+    values = zip(kept["time"], kept["field_key"], kept["old_value"], kept["new_value"], strict=True)
+    for deal, row in zip(kept["deal_id"], values, strict=True):
         if row[1] in KEYS and row[0] is not None:
-            found.setdefault(deal, []).append(Change(*row))
-    return found
+            result.setdefault(deal, []).append(Change(*row))
+    return result
 
 
-def _looks(looks: Frame | None) -> list[tuple[int, str, int | None, int]]:
+def _snapshots(snapshots: Frame | None) -> list[tuple[int, str, int | None, int]]:
     """Number, kind, newest stamp and time of each look."""
-    if looks is None:
+    if snapshots is None:
         return []
-    held = _columns(looks, ("look", "kind", "complete_to", "seen_at"), "looks")
-    return list(zip(held["look"], held["kind"], held["complete_to"], held["seen_at"], strict=True))
+    kept = _columns(snapshots, ("look", "kind", "complete_to", "seen_at"), "looks")
+    return list(zip(kept["look"], kept["kind"], kept["complete_to"], kept["seen_at"], strict=True))
 
 
-def _missing(deal: int, looks: Iterable[tuple[int, str, int | None, int]]) -> list[Observation]:
+def _missing(deal: int, snapshots: Iterable[tuple[int, str, int | None, int]]) -> list[Observation]:
     """What looks at everything say of a deal that they never found: that it is gone."""
     nothing = (None,) * 8
     return [
         Observation._make((deal, *nothing, True, at, number))
-        for number, kind, _, at in looks
+        for number, kind, _, at in snapshots
         if kind in ("full", "resumed")
     ]
 
 
 def _columns(frame: Frame, names: Iterable[str], what: str) -> dict[str, list[Any]]:
     """Columns as lists of plain values, times in microseconds."""
-    held = list(frame.column_names if isinstance(frame, pa.Table) else frame.columns)
-    found: dict[str, list[Any]] = {}
+    kept = list(frame.column_names if isinstance(frame, pa.Table) else frame.columns)
+    result: dict[str, list[Any]] = {}
     for name in names:
-        if name in held:
+        if name in kept:
             try:
-                found[name] = _values(frame[name], name)
+                result[name] = _values(frame[name], name)
             except (pa.ArrowException, ValueError, TypeError) as error:
                 raise ArgumentError(
                     f"stage_visits cannot read the column {name!r} of {what}:"
                     f" {shorten(str(error))}."
                 ) from None
-            if name in ("id", "deal_id") and None in found[name]:
+            if name in ("id", "deal_id") and None in result[name]:
                 raise ArgumentError(
                     f"stage_visits needs the column {name!r} of {what} in every row:"
-                    f" {found[name].count(None)} lack it."
+                    f" {result[name].count(None)} lack it."
                 )
         elif name in _OPTIONAL:
-            found[name] = [None] * len(frame)
+            result[name] = [None] * len(frame)
         else:
             raise ArgumentError(
                 f"stage_visits needs the column {name!r} of {what}, which is not there."
             )
-    return found
+    return result
 
 
 def _values(column: Any, name: str) -> list[Any]:
@@ -335,22 +335,22 @@ def _micros(time: datetime) -> int:
     return micros
 
 
-def _frame(stays: Sequence[Visit]) -> pd.DataFrame:
+def _frame(known_visits: Sequence[Visit]) -> pd.DataFrame:
     counts: dict[tuple[int, int | None], int] = {}
     visits = []
-    for stay in stays:
-        key = stay.deal, stay.stage
+    for visit in known_visits:
+        key = visit.deal, visit.stage
         counts[key] = counts.get(key, 0) + 1
         visits.append(counts[key])
     schema = storage_schema(STAGE_VISITS)
     columns: dict[str, list[Any]] = {
-        "deal_id": [stay.deal for stay in stays],
-        "pipeline_id": [stay.pipeline for stay in stays],
-        "stage_id": [stay.stage for stay in stays],
+        "deal_id": [visit.deal for visit in known_visits],
+        "pipeline_id": [visit.pipeline for visit in known_visits],
+        "stage_id": [visit.stage for visit in known_visits],
         "visit": visits,
     }
     for name in schema.names[4:]:
-        columns[name] = [getattr(stay, name) for stay in stays]
+        columns[name] = [getattr(visit, name) for visit in known_visits]
     arrays = [
         (
             pa.array(columns[field.name], pa.int64()).cast(field.type)

@@ -24,7 +24,7 @@ NEAR = 2_000_000  # microseconds; stamps of one write may lie so far apart
 
 class Observation(NamedTuple):
     """A deal as one look found it; `moved` is its `stage_change_time`, `at` the time of the look
-    and `look` its number.
+    and `snapshot` its number.
     """
 
     deal: int
@@ -36,9 +36,9 @@ class Observation(NamedTuple):
     won: int | None
     lost: int | None
     first_won: int | None
-    gone: bool
+    removed: bool
     at: int
-    look: int | None
+    snapshot: int | None
 
     @property
     def closed(self) -> int | None:
@@ -74,7 +74,7 @@ class Visit:
         return self.entered_at if self.entered_after is None else self.entered_after
 
 
-class Looks:
+class Snapshots:
     """What the looks at all deals prove of a deal that they did not find changed.
 
     A deal's moves and closings are stamped, and its deletion is listed, so an open deal that a look
@@ -82,14 +82,14 @@ class Looks:
     only a full look says that it was still closed: reopening need not be stamped.
     """
 
-    def __init__(self, looks: Iterable[tuple[int, str, int | None]] = ()) -> None:
+    def __init__(self, snapshots: Iterable[tuple[int, str, int | None]] = ()) -> None:
         self._numbers: list[int] = []
         self._any: list[int | None] = []
         self._full: list[int | None] = []
         self._own: dict[int, int | None] = {}
         latest: int | None = None
         full: int | None = None
-        for number, kind, complete_to in looks:
+        for number, kind, complete_to in snapshots:
             latest = newest(latest, complete_to)
             full = newest(full, complete_to) if kind == "full" else full
             self._numbers.append(number)
@@ -97,15 +97,15 @@ class Looks:
             self._full.append(full)
             self._own[number] = complete_to
 
-    def before(self, look: int | None, *, full: bool) -> int | None:
+    def before(self, snapshot: int | None, *, full: bool) -> int | None:
         """Up to when the looks before this one (None: all) know of changes."""
         known = self._full if full else self._any
-        at = len(known) if look is None else bisect_left(self._numbers, look)
+        at = len(known) if snapshot is None else bisect_left(self._numbers, snapshot)
         return known[at - 1] if at else None
 
-    def at(self, look: int | None) -> int | None:
+    def at(self, snapshot: int | None) -> int | None:
         """Up to when this very look knows of changes."""
-        return None if look is None else self._own.get(look)
+        return None if snapshot is None else self._own.get(snapshot)
 
 
 class Timeline:
@@ -121,11 +121,11 @@ class Timeline:
         Whether the account tells `stage_change_time` at all: then a deal without one never moved.
     """
 
-    def __init__(self, orders: Mapping[int, int], looks: Looks, *, told: bool) -> None:
-        self.stays: list[Visit] = []
+    def __init__(self, orders: Mapping[int, int], snapshots: Snapshots, *, reported: bool) -> None:
+        self.known_visits: list[Visit] = []
         self._orders = orders
-        self._looks = looks
-        self._told = told
+        self._snapshots = snapshots
+        self._reported = reported
         self._open: Visit | None = None
         self._last: Observation | None = None
         self._replayed = False
@@ -134,7 +134,7 @@ class Timeline:
 
     def never_moved(self, seen: Observation) -> bool:
         """Whether a look found the deal in the stage in which it was added."""
-        return self._told if seen.moved is None else seen.moved == seen.added
+        return self._reported if seen.moved is None else seen.moved == seen.added
 
     # Exact steps, from a changelog
 
@@ -151,11 +151,11 @@ class Timeline:
 
     def move(self, stage: int | None, pipeline: int | None, at: int) -> None:
         """Go on in another stage."""
-        stay = self._open
-        if stay is not None:
+        one_visit = self._open
+        if one_visit is not None:
             self.leave(at, "")
-            self.enter(stay.deal, stage, pipeline, at)
-            stay.end = self._way(stay, self.stays[-1])
+            self.enter(one_visit.deal, stage, pipeline, at)
+            one_visit.end = self._end_of_move(one_visit, self.known_visits[-1])
 
     def change(
         self,
@@ -170,7 +170,7 @@ class Timeline:
         """Add the stay of no length that a change of a closed deal is; `unseen`: it was open
         before, nothing tells since when.
         """
-        after = self.stays[-1].left_at if unseen else None
+        after = self.known_visits[-1].left_at if unseen else None
         self.enter(deal, stage, pipeline, at, None if after is None or after >= at else after)
         self.leave(at, end)
 
@@ -178,14 +178,14 @@ class Timeline:
         """Take back the last changes of a closed deal that were of this time and left its status as
         it was.
         """
-        while self.stays[1:] and (
-            self.stays[-1].entered_at,
-            self.stays[-1].left_at,
-            self.stays[-1].end,
+        while self.known_visits[1:] and (
+            self.known_visits[-1].entered_at,
+            self.known_visits[-1].left_at,
+            self.known_visits[-1].end,
         ) == (at, at, end):
-            if self.stays[-2].left_at is None or self.stays[-2].end not in ENDED:
+            if self.known_visits[-2].left_at is None or self.known_visits[-2].end not in ENDED:
                 return
-            self.stays.pop()
+            self.known_visits.pop()
 
     def replayed(self, last: Observation, until: int) -> None:
         """The changelog is told up to `until`, and leaves the deal as in `last`: what looks saw
@@ -199,34 +199,34 @@ class Timeline:
         """Go on with what a look found."""
         last = self._last
         if last is None:
-            if not now.gone:
+            if not now.removed:
                 self._arrive(now, now.added or 0, first=True)
             self._last = now
             return
         if (
             self._replayed
-            and self._told
-            and not now.gone
+            and self._reported
+            and not now.removed
             and (now.placed or 0) < (last.placed or 0) - NEAR
         ):
             return  # an older look than the changelog
         floor = self._known_to(now, last)
-        if now.gone:
+        if now.removed:
             # What is missing is known as it was seen last.
-            now = last._replace(gone=True, status=now.status, at=now.at, look=now.look)
+            now = last._replace(removed=True, status=now.status, at=now.at, snapshot=now.snapshot)
             if self._open is not None:
                 self._close(*_bounds(floor, now.at), "deleted")
-            elif self.stays and not last.gone:
+            elif self.known_visits and not last.removed:
                 self._change(now, _bounds(floor, now.at), "deleted")
         elif self._open is not None:
             if self._has_moved(now, last):
                 self._go_over(now, floor)
             else:
-                self._stay_on(now, floor)
+                self._continue(now, floor)
         elif now.status == "open" or self._closed_again(now, last, floor):
             self._arrive(now, floor)
         elif now.status in CLOSED and (
-            last.gone or (now.stage, now.pipeline) != (last.stage, last.pipeline)
+            last.removed or (now.stage, now.pipeline) != (last.stage, last.pipeline)
         ):
             self._change(now, self._change_time(now, last, floor), now.status or "")
         self._last, self._replayed = now, False
@@ -234,21 +234,21 @@ class Timeline:
     def _known_to(self, now: Observation, last: Observation) -> int:
         """Up to when the deal is known to have been as it was seen last."""
         floor = self._floor
-        if self.stays:
-            stay = self.stays[-1]
-            left = stay.left_at if stay.left_after is None else stay.left_after
-            floor = max(floor, stay.begun if left is None else left)
+        if self.known_visits:
+            one_visit = self.known_visits[-1]
+            left = one_visit.left_at if one_visit.left_after is None else one_visit.left_after
+            floor = max(floor, one_visit.begun if left is None else left)
         # A deal that is missing without being listed as deleted may have become invisible at any
         # time.
-        sure = self._open is not None and (not now.gone or now.status == "deleted")
-        known = self._looks.before(now.look, full=not sure)
+        sure = self._open is not None and (not now.removed or now.status == "deleted")
+        known = self._snapshots.before(now.snapshot, full=not sure)
         return max(floor, known or 0)
 
     def _has_moved(self, now: Observation, last: Observation) -> bool:
         return (
             now.stage != last.stage
             or now.pipeline != last.pipeline
-            or (self._told and not self._same(now.placed, last.placed))
+            or (self._reported and not self._same(now.placed, last.placed))
         )
 
     def _closed_again(self, now: Observation, last: Observation, floor: int) -> bool:
@@ -261,7 +261,7 @@ class Timeline:
         if now.status not in CLOSED:
             return False
         before = last.won if now.status == "won" else last.lost
-        if last.gone:
+        if last.removed:
             return now.closed is None or not self._same(now.closed, before)
         if now.status != last.status:
             return True
@@ -282,7 +282,7 @@ class Timeline:
         """
         at = now.moved
         if (
-            not last.gone
+            not last.removed
             and now.stage != last.stage
             and at is not None
             and at != last.moved
@@ -305,7 +305,7 @@ class Timeline:
                 max(now.moved, floor)
                 if now.moved is not None
                 else now.added
-                if self._told
+                if self._reported
                 else None
             )
         else:
@@ -316,28 +316,28 @@ class Timeline:
         else:
             after, at = _bounds(floor, limit)
         self._begin(Visit(now.deal, now.pipeline, now.stage, after, at, now.at, self.source))
-        self._stay_on(now, floor, arrived=True)
+        self._continue(now, floor, arrived=True)
 
     def _go_over(self, now: Observation, floor: int) -> None:
         """Leave the open stay for the one in which a look found the deal; what lay between is not
         known.
         """
         left, self._open = self._open, None
-        number = len(self.stays)
+        number = len(self.known_visits)
         self._arrive(now, floor)
-        reached = self.stays[number]
+        reached = self.known_visits[number]
         if left is not None:
-            left.end = self._way(left, reached)
+            left.end = self._end_of_move(left, reached)
             left.left_after, left.left_at = _bounds(floor, reached.entered_at)
             _trim(left)
             self._part(number)
 
-    def _stay_on(self, now: Observation, floor: int, *, arrived: bool = False) -> None:
+    def _continue(self, now: Observation, floor: int, *, arrived: bool = False) -> None:
         """Bring the open stay up to what a look found of it: a first win and a reopening, a
         closing, or nothing.
         """
-        stay, first = self._open, now.first_won
-        if stay is None:
+        one_visit, first = self._open, now.first_won
+        if one_visit is None:
             return
         closing = self._closing(now, floor) if now.status in CLOSED else None
         limit = closing[1] if closing else now.at
@@ -353,8 +353,8 @@ class Timeline:
             # the very second of the move may have been in the stage before.
             if (
                 not arrived
-                or stay.entered_at < first
-                or (stay.entered_at == first and self._told and now.moved is None)
+                or one_visit.entered_at < first
+                or (one_visit.entered_at == first and self._reported and now.moved is None)
             ):
                 self._close(None, first, "won")
                 self._begin(
@@ -367,9 +367,12 @@ class Timeline:
                         self.source,
                     )
                 )
-            elif stay.entered_after is not None and stay.entered_after < first < stay.entered_at:
+            elif (
+                one_visit.entered_after is not None
+                and one_visit.entered_after < first < one_visit.entered_at
+            ):
                 # The stay in which it is now began after that win.
-                stay.entered_after = first
+                one_visit.entered_after = first
         if closing is not None and now.status is not None:
             self._close(*closing, now.status)
 
@@ -379,16 +382,20 @@ class Timeline:
         at = now.closed
         return (None, at) if at is not None and floor <= at <= now.at else _bounds(floor, now.at)
 
-    def _begin(self, stay: Visit) -> None:
-        self.stays.append(stay)
+    def _begin(self, one_visit: Visit) -> None:
+        self.known_visits.append(one_visit)
         self._part()
-        self._open = stay
+        self._open = one_visit
 
     def _close(self, after: int | None, at: int, end: str) -> None:
-        stay = self._open
-        if stay is not None:
-            stay.left_after, stay.left_at, stay.end = after, max(at, stay.begun), end
-            _trim(stay)
+        one_visit = self._open
+        if one_visit is not None:
+            one_visit.left_after, one_visit.left_at, one_visit.end = (
+                after,
+                max(at, one_visit.begun),
+                end,
+            )
+            _trim(one_visit)
             self._part()
             self._open = None
 
@@ -396,15 +403,15 @@ class Timeline:
         """End each of the first stays (None: of all) when the next one begins, at the latest; the
         last of them has changed.
         """
-        for place in range((len(self.stays) if count is None else count) - 1, 0, -1):
-            before, stay = self.stays[place - 1], self.stays[place]
-            if before.left_at is not None and before.left_at > stay.entered_at:
-                before.left_at = stay.entered_at
+        for place in range((len(self.known_visits) if count is None else count) - 1, 0, -1):
+            before, one_visit = self.known_visits[place - 1], self.known_visits[place]
+            if before.left_at is not None and before.left_at > one_visit.entered_at:
+                before.left_at = one_visit.entered_at
                 _trim(before)
             elif before.left_at is not None:
                 return
 
-    def _way(self, left: Visit, reached: Visit) -> str | None:
+    def _end_of_move(self, left: Visit, reached: Visit) -> str | None:
         if left.pipeline != reached.pipeline:
             return "changed pipeline"
         old, new = self._orders.get(left.stage or 0), self._orders.get(reached.stage or 0)
@@ -423,11 +430,11 @@ def newest(*times: int | None) -> int | None:
     return max((time for time in times if time is not None), default=None)
 
 
-def _trim(stay: Visit) -> None:
+def _trim(one_visit: Visit) -> None:
     """It began before it ended, at the latest; bounds that leave no room are exact."""
-    if stay.left_at is not None:
-        stay.entered_at = min(stay.entered_at, stay.left_at)
-        if stay.left_after is not None and stay.left_after >= stay.left_at:
-            stay.left_after = None
-    if stay.entered_after is not None and stay.entered_after >= stay.entered_at:
-        stay.entered_after = None
+    if one_visit.left_at is not None:
+        one_visit.entered_at = min(one_visit.entered_at, one_visit.left_at)
+        if one_visit.left_after is not None and one_visit.left_after >= one_visit.left_at:
+            one_visit.left_after = None
+    if one_visit.entered_after is not None and one_visit.entered_after >= one_visit.entered_at:
+        one_visit.entered_after = None

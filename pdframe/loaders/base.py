@@ -68,7 +68,7 @@ class Loading(ABC):
             raise ArgumentError(f"deleted is True or False, not {deleted!r}.")
         of_deals = deleted and name == "deals"
         table = DEALS_AND_DELETED if of_deals else TABLES[name]
-        asked = self._asked(table, refresh, labels, names, columns)
+        requested = self._requested(table, refresh, labels, names, columns)
         syncer = self._syncer
         began = syncer.now()
         if refresh is False:
@@ -107,11 +107,11 @@ class Loading(ABC):
                 rows = with_lines_of_deleted(self._store, self._store.read(name))
             if only is not None:
                 rows = Kept(rows, only(rows))
-            return self._frame(rows, table, refresh, labels, names, asked)
+            return self._frame(rows, table, refresh, labels, names, requested)
 
         return read() if refresh is False else syncer.with_repair(read)
 
-    def _asked(
+    def _requested(
         self, table: Table, refresh: Refresh, labels: bool, names: bool, columns: Columns
     ) -> list[str] | None:
         """The columns that are asked for, None for all; refuse what no loader takes before the
@@ -121,13 +121,13 @@ class Loading(ABC):
             raise ArgumentError(f"refresh is None, True, False or 'full', not {refresh!r}.")
         if columns is None:
             return None
-        asked = _as_list(columns)
-        unasked = [] if names else [added.name for added in table.names if added.name in asked]
+        requested = _as_list(columns)
+        unasked = [] if names else [added.name for added in table.names if added.name in requested]
         if unasked:
             raise ArgumentError(f"The column {unasked[0]!r} comes with names=True.")
         if refresh is not False:
-            self._refuse_unknown(table, refresh, labels, names, asked)
-        return asked
+            self._refuse_unknown(table, refresh, labels, names, requested)
+        return requested
 
     def _refuse_unknown(
         self, table: Table, refresh: Refresh, labels: bool, names: bool, columns: list[str]
@@ -135,17 +135,17 @@ class Loading(ABC):
         """Refuse columns that the table does not have, as its declaration, its list of fields and
         its cached rows tell.
         """
-        found = {added: no_names(added) for added in table.names if names}
+        result = {added: no_names(added) for added in table.names if names}
         if len(set(columns)) == len(columns) and {
             *table.by_name,
-            *(added.name for added in found),
+            *(added.name for added in result),
         }.issuperset(columns):
             return
 
         def choose(rows: pa.Table | None = None) -> None:
             fields = self._syncer.fields(table)
             none = storage_schema(table, fields).empty_table() if rows is None else rows.slice(0, 0)
-            to_frame(none, table, fields, labels=labels, columns=columns, names=found)
+            to_frame(none, table, fields, labels=labels, columns=columns, names=result)
 
         try:
             choose()
@@ -184,9 +184,9 @@ class Loading(ABC):
         wanted = [
             added for added in table.names if names and (columns is None or added.name in columns)
         ]
-        found = lookups(self._syncer, wanted, cache_alone=refresh is False, max_age=self._max_age)
+        result = lookups(self._syncer, wanted, cache_alone=refresh is False, max_age=self._max_age)
         frame = to_frame(
-            rows, table, self._syncer.fields(table), labels=labels, columns=columns, names=found
+            rows, table, self._syncer.fields(table), labels=labels, columns=columns, names=result
         )
         frame.attrs["tz"] = self.tz
         return frame

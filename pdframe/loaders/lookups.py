@@ -63,8 +63,8 @@ def lookups(
         else:
             missing.pop(name, None)
     for name, why in missing.items():
-        told = ", ".join(column.name for column in columns if column.table == name)
-        warn(f"{told}: names are null, for {name!r} is not to be had: {why}")
+        reported = ", ".join(column.name for column in columns if column.table == name)
+        warn(f"{reported}: names are null, for {name!r} is not to be had: {why}")
     return {column: _lookup(syncer, column, column.table in missing) for column in columns}
 
 

@@ -243,7 +243,7 @@ class RecordLoaders(Loading):
         wanted = None if ids is None else _checked(ids, table)
         if wanted is None and not table.hangs_on.every:
             raise ArgumentError(f"{name} are asked for by id: account.{name}([1, 2]).")
-        asked = self._asked(table, refresh, labels, names, columns)
+        requested = self._requested(table, refresh, labels, names, columns)
         syncer = self._syncer
 
         def load() -> pd.DataFrame:
@@ -254,7 +254,7 @@ class RecordLoaders(Loading):
             if wanted is not None:
                 self._say_unknown(table, wanted)
             return self._frame(
-                rows_of(self._store, table, wanted), table, refresh, labels, names, asked
+                rows_of(self._store, table, wanted), table, refresh, labels, names, requested
             )
 
         return load() if refresh is False else syncer.with_repair(load)
@@ -276,8 +276,10 @@ class RecordLoaders(Loading):
             )
 
     def _say_unknown(self, table: Table, wanted: Sequence[int]) -> None:
-        asked = load_fetch_states(self._store, table.name)
-        unknown = [record for record in wanted if record in asked and not asked[record].found]
+        requested = load_fetch_states(self._store, table.name)
+        unknown = [
+            record for record in wanted if record in requested and not requested[record].matches
+        ]
         if unknown:
             parent = table.hangs_on
             rest = (

@@ -220,7 +220,7 @@ class Searches(Loading):
         else:
             path, size = "/itemSearch", ITEM_PAGE
             params["item_types"] = kinds or None
-        rows = self._found(
+        rows = self._search(
             path,
             params,
             size,
@@ -290,7 +290,7 @@ class Searches(Loading):
             self._syncer.ensure(table.field_list, max_age=self._max_age)
         code = _code(field, self._syncer.fields(table), table)
         params = {"term": term, "entity_type": entity, "field": code, "match": match}
-        rows = self._found(
+        rows = self._search(
             "/itemSearch/field",
             params,
             PAGE,
@@ -300,7 +300,7 @@ class Searches(Loading):
         )
         return _frame((_value(row, entity, code) for row in rows), _VALUES)
 
-    def _found(
+    def _search(
         self,
         path: str,
         params: Mapping[str, Any],
@@ -323,14 +323,14 @@ class Searches(Loading):
 
         more = [False]
         walked = rows()
-        found = list(islice(walked, most))
+        result = list(islice(walked, most))
         # What is left of the page at hand costs nothing more to look at.
-        if len(found) == most and (more[0] or next(walked, None) is not None):
+        if len(result) == most and (more[0] or next(walked, None) is not None):
             warn(
                 f"{path}: more than {most:,} items were found, and these are the first of them."
                 " Give max_items=... to see more."
             )
-        return found
+        return result
 
 
 def _flat(row: dict[str, Any]) -> dict[str, Any]:
@@ -408,33 +408,35 @@ def _check_most(most: object) -> None:
         raise ArgumentError(f"max_items is a whole number from 1 on, not {most!r}.")
 
 
-def _code(asked: str, fields: tuple[Field, ...], table: Table) -> str:
+def _code(requested: str, fields: tuple[Field, ...], table: Table) -> str:
     """The code of a field that is given by code or by label."""
-    if not isinstance(asked, str) or not asked:
-        raise ArgumentError(f"field is the label or the code of a field, not {asked!r}.")
+    if not isinstance(requested, str) or not requested:
+        raise ArgumentError(f"field is the label or the code of a field, not {requested!r}.")
     if not fields:
         # The list of fields is withheld: the API judges the code.
-        return asked
+        return requested
     names = name_columns(fields, table.reserved)
     by_code = {field.code: field for field in fields}
-    found = {field.code: field for field in fields if asked in (field.label, names.get(field.code))}
-    if asked in by_code:
-        found = {asked: by_code[asked]}
-    elif exact := [code for code in found if names.get(code) == asked]:
-        found = {exact[0]: by_code[exact[0]]}
-    if not found:
+    result = {
+        field.code: field for field in fields if requested in (field.label, names.get(field.code))
+    }
+    if requested in by_code:
+        result = {requested: by_code[requested]}
+    elif exact := [code for code in result if names.get(code) == requested]:
+        result = {exact[0]: by_code[exact[0]]}
+    if not result:
         raise ArgumentError(
-            f"There is no field {asked!r}: account.fields({table.name!r}) lists labels and codes."
+            f"There is no field {requested!r}: account.fields({table.name!r}) lists labels and codes."
         )
-    if len(found) > 1:
+    if len(result) > 1:
         raise ArgumentError(
-            f"{len(found)} fields are called {asked!r}; give one of their codes:"
-            f" {', '.join(found)}."
+            f"{len(result)} fields are called {requested!r}; give one of their codes:"
+            f" {', '.join(result)}."
         )
-    field = next(iter(found.values()))
+    field = next(iter(result.values()))
     if field.is_custom and field.type not in _SEARCHABLE:
         raise ArgumentError(
-            f"The API does not search fields of type {field.type!r}, such as {asked!r}; only"
+            f"The API does not search fields of type {field.type!r}, such as {requested!r}; only"
             f" {', '.join(sorted(_SEARCHABLE))}."
         )
     return field.code

@@ -268,13 +268,13 @@ def _ranks(column: pd.Series[Any], name: str) -> tuple[Micros, int]:
         codes, count = column.cat.codes.to_numpy().astype(np.int64), len(column.cat.categories)
     else:
         try:
-            found, uniques = pd.factorize(column, sort=True)
+            result, uniques = pd.factorize(column, sort=True)
         except (TypeError, NotImplementedError, ValueError):
             raise ArgumentError(
                 f"by={name!r}: its values ({column.dtype}) cannot be grouped by. Make text or"
                 " numbers of them."
             ) from None
-        codes, count = found.astype(np.int64), len(uniques)
+        codes, count = result.astype(np.int64), len(uniques)
     return np.where(codes < 0, count, codes), count + 1
 
 
@@ -304,7 +304,7 @@ def micros(column: pd.Series[Any], tz: str, name: str) -> Micros:
     try:
         if not isinstance(times.dtype, pd.DatetimeTZDtype):
             times = _localized(times, tz)
-        found: Micros = (
+        result: Micros = (
             times.dt.tz_convert("UTC")
             .dt.tz_localize(None)
             .dt.as_unit("us")
@@ -315,7 +315,7 @@ def micros(column: pd.Series[Any], tz: str, name: str) -> Micros:
         raise ArgumentError(
             f"The column {name!r} holds times beyond the years that can be counted with."
         ) from None
-    return found
+    return result
 
 
 def _parsed(column: pd.Series[Any], name: str) -> pd.Series[Any]:
@@ -363,10 +363,10 @@ def local_date(times: pd.Series[Any], tz: str) -> pd.Series[Any]:
     place, utc = zone(tz), times.dt.tz_convert("UTC").dt.as_unit("us")
     inside = countable(utc.dt.tz_localize(None).to_numpy().view(np.int64)) | utc.isna().to_numpy()
     local = (utc if inside.all() else utc.where(inside)).dt.tz_convert(place).dt.tz_localize(None)
-    found: pd.Series[Any] = (
+    result: pd.Series[Any] = (
         local if inside.all() else local.where(inside, utc.dt.tz_localize(None))
     ).dt.normalize()
-    return found
+    return result
 
 
 def month_of(times: pd.Series[Any], tz: str) -> pd.Series[Any]:

@@ -83,13 +83,13 @@ def states_at(
         states[name] = values.reindex(index)
     if odd:
         what = ", ".join(
-            f"{len(found):,} of {name} (for example {found.iloc[0][:60]!r})"
-            for name, found in odd.items()
+            f"{len(result):,} of {name} (for example {result.iloc[0][:60]!r})"
+            for name, result in odd.items()
         )
         warn(f"history: values that cannot be read are null: {what}.")
     flags = last[last["column"] == "is_deleted"]
-    gone = pd.Series(equals(flags, "after", "true"), flags.index, dtype="bool")
-    states["gone"] = gone.reindex(index, fill_value=False)
+    deleted = pd.Series(equals(flags, "after", "true"), flags.index, dtype="bool")
+    states["gone"] = deleted.reindex(index, fill_value=False)
     states["seen_at"] = rows.groupby("row")["seen"].max().reindex(index)
     return pd.DataFrame(states, index=index)
 
@@ -134,8 +134,10 @@ def _last(rows: pd.DataFrame) -> pd.DataFrame:
     earlier = rows.merge(last[[*by, "time"]], on=by, suffixes=("", "_of_last"))
     earlier = earlier[earlier["time"] < earlier["time_of_last"]].drop_duplicates(by, keep="last")
     earlier = earlier[pd.MultiIndex.from_frame(earlier[by]).isin(back)]
-    for found, side in ((ends, "value"), (earlier, "after")):
-        after[index.get_indexer(pd.MultiIndex.from_frame(found[by]))] = found[side].to_numpy(object)
+    for result, side in ((ends, "value"), (earlier, "after")):
+        after[index.get_indexer(pd.MultiIndex.from_frame(result[by]))] = result[side].to_numpy(
+            object
+        )
     return last.assign(after=pd.Series(after, last.index, "str"))
 
 

@@ -33,8 +33,8 @@ def times(frame: pd.DataFrame, column: str, tz: str) -> pd.Series[Any]:
 
     Null stays null, and what lies at the edge of time is null.
     """
-    found = micros(frame[column], tz, column)
-    kept = np.where(countable(found), found, NULL).view("datetime64[us]")
+    match = micros(frame[column], tz, column)
+    kept = np.where(countable(match), match, NULL).view("datetime64[us]")
     result: pd.Series[Any] = pd.Series(kept, index=frame.index).dt.tz_localize("UTC")
     return result
 
@@ -53,27 +53,27 @@ def midnight(days: pd.Series[Any], tz: str) -> pd.Series[Any]:
 
 def amounts(frame: pd.DataFrame, column: str) -> Floats:
     """Return a column of numbers as float64, null as NaN."""
-    found = plain_column(frame[column])
-    if found.dtype.kind in "mMb":
-        raise ArgumentError(f"The column {column!r} is {found.dtype}; it is to hold numbers.")
+    match = plain_column(frame[column])
+    if match.dtype.kind in "mMb":
+        raise ArgumentError(f"The column {column!r} is {match.dtype}; it is to hold numbers.")
     try:
-        return np.asarray(pd.to_numeric(found).to_numpy(dtype=np.float64, na_value=np.nan))
+        return np.asarray(pd.to_numeric(match).to_numpy(dtype=np.float64, na_value=np.nan))
     except (TypeError, ValueError, OverflowError):
         raise ArgumentError(f"The column {column!r} holds values that are no numbers.") from None
 
 
 def finite(frame: pd.DataFrame, column: str, *, below: float = np.inf) -> Floats:
     """Return a column of numbers as float64; null, infinities and what is not `below` as NaN."""
-    found = amounts(frame, column)
-    return np.where(np.abs(found) >= below, np.nan, found)
+    match = amounts(frame, column)
+    return np.where(np.abs(match) >= below, np.nan, match)
 
 
 def at_the_edge(frame: pd.DataFrame, column: str) -> Flags:
     """Return where a column of times or days holds one at the edge of time: 31 December 9999 (and
     the day before), year 1.
     """
-    found = micros(frame[column], "UTC", column)
-    return np.asarray((found != NULL) & ~countable(found), np.bool_)
+    match = micros(frame[column], "UTC", column)
+    return np.asarray((match != NULL) & ~countable(match), np.bool_)
 
 
 def say_uncountable(
@@ -99,18 +99,20 @@ def say_uncountable(
     below
         What numbers must be below, as in `finite`.
     """
-    told: list[str] = []
+    reported: list[str] = []
     for column in moments:
         if column in frame.columns:
-            told += _told(frame, column, at_the_edge(frame, column), key)
+            reported += _reported(frame, column, at_the_edge(frame, column), key)
     for column in numbers:
         if column in frame.columns:
-            told += _told(frame, column, np.abs(amounts(frame, column)) >= below, key)
-    if told:
-        warn(f"{name}: values that cannot be counted with are read as empty: {'; '.join(told)}.")
+            reported += _reported(frame, column, np.abs(amounts(frame, column)) >= below, key)
+    if reported:
+        warn(
+            f"{name}: values that cannot be counted with are read as empty: {'; '.join(reported)}."
+        )
 
 
-def _told(frame: pd.DataFrame, column: str, which: Flags, key: str) -> list[str]:
+def _reported(frame: pd.DataFrame, column: str, which: Flags, key: str) -> list[str]:
     """What to say of the cells of one column, nothing where there are none."""
     rows = np.flatnonzero(which)
     if not len(rows):
@@ -152,25 +154,25 @@ def plain_ids(column: pd.Series[Any]) -> Ints:
 
 def ids(frame: pd.DataFrame, column: str) -> pd.Series[Any]:
     """Return a column of ids as Int64, null stays null."""
-    found = plain_ids(frame[column])
-    return pd.Series(found, index=frame.index, dtype="Int64").mask(found == NO_ID)
+    match = plain_ids(frame[column])
+    return pd.Series(match, index=frame.index, dtype="Int64").mask(match == NO_ID)
 
 
 def one_row_each(frame: pd.DataFrame, name: str, column: str = "id") -> pd.Series[Any]:
     """Return the ids of a frame that holds one row each, as Int64; `ArgumentError` where one comes
     twice or is null.
     """
-    found = ids(frame, column)
-    if found.isna().any():
+    match = ids(frame, column)
+    if match.isna().any():
         raise ArgumentError(
-            f"{column!r} of {name} is null in {found.isna().sum():,} rows. Drop them."
+            f"{column!r} of {name} is null in {match.isna().sum():,} rows. Drop them."
         )
-    if not found.is_unique:
+    if not match.is_unique:
         raise ArgumentError(
-            f"{name} holds an id twice, in {found.duplicated(keep=False).sum():,} rows. Pass one"
+            f"{name} holds an id twice, in {match.duplicated(keep=False).sum():,} rows. Pass one"
             " row each."
         )
-    return found
+    return match
 
 
 def equals(frame: pd.DataFrame, column: str, value: object) -> Flags:
@@ -182,10 +184,10 @@ def equals(frame: pd.DataFrame, column: str, value: object) -> Flags:
     ArgumentError
         A flag is asked for, and the column holds something else.
     """
-    found = plain_column(frame[column])
+    match = plain_column(frame[column])
     if isinstance(value, bool):
-        found = _flags(found, column)
-    return np.asarray((found == value).fillna(False), dtype=np.bool_)
+        match = _flags(match, column)
+    return np.asarray((match == value).fillna(False), dtype=np.bool_)
 
 
 _FLAGS = {"true": True, "false": False, "1": True, "0": False}
@@ -196,17 +198,17 @@ def _flags(column: pd.Series[Any], name: str) -> pd.Series[Any]:
     if column.dtype.kind == "b" or column.isna().all():
         return column
     numeric = column.dtype.kind in "iuf"
-    found = (
+    match = (
         column.map({0: False, 1: True})
         if numeric
         else column.astype("str").str.strip().str.lower().map(_FLAGS)
     )
-    if (found.isna() & column.notna()).any():
+    if (match.isna() & column.notna()).any():
         raise ArgumentError(f"The column {name!r} holds values that are neither true nor false.")
-    return found.astype("boolean")
+    return match.astype("boolean")
 
 
-def looked_up(keys: pd.Series[Any], table: pd.Series[Any]) -> pd.Series[Any]:
+def lookup(keys: pd.Series[Any], table: pd.Series[Any]) -> pd.Series[Any]:
     """Return what a table, indexed by unique keys, says of each key; null where it has none."""
     return table.reindex(pd.Index(keys)).set_axis(keys.index)
 

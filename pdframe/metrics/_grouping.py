@@ -22,7 +22,7 @@ _NOT_YET = {"end": "open", "left_at": None, "left_after": None}
 
 def attributes(
     visits: pd.DataFrame,
-    stays: Known,
+    known_visits: Known,
     deals: pd.DataFrame | None,
     names: Sequence[str],
     some: Ints | None = None,
@@ -38,13 +38,13 @@ def attributes(
     visits = need(visits, "visits", ())
     if deals is not None:
         deals = need(deals, "deals", ())
-    found: dict[str, Any] = {}
+    result: dict[str, Any] = {}
     place: Ints | None = None
-    there = stays.left if some is None else stays.left[some]
+    there = known_visits.left if some is None else known_visits.left[some]
     for name in names:
         if name in visits.columns:
-            column = stays.of(visits[name])
-            found[name] = _as_known(
+            column = known_visits.of(visits[name])
+            result[name] = _as_known(
                 name, column if some is None else column.take(some), there == NEVER
             ).array
         elif deals is None:
@@ -59,14 +59,14 @@ def attributes(
             )
             deals = need(deals, "deals", [key], [name])
             if place is None:
-                members = stays.deal if some is None else stays.deal[some]
+                members = known_visits.deal if some is None else known_visits.deal[some]
                 place = (
                     pd.Index(one_row_each(deals, "deals", key))
                     .get_indexer(pd.Index(members))
                     .astype(np.int64)
                 )
-            found[name] = _taken(deals[name], place)
-    return pd.DataFrame(found, index=pd.RangeIndex(len(there)))
+            result[name] = _taken(deals[name], place)
+    return pd.DataFrame(result, index=pd.RangeIndex(len(there)))
 
 
 def _as_known(name: str, column: pd.Series[Any], still: Flags) -> pd.Series[Any]:

@@ -103,7 +103,7 @@ class Known:
 
 
 def known(
-    visits: pd.DataFrame, when: pd.Timestamp, tz: str, looked: pd.Series[Any] | None = None
+    visits: pd.DataFrame, when: pd.Timestamp, tz: str, observed: pd.Series[Any] | None = None
 ) -> Known:
     """Leave out what was not known at `when` (UTC); naive times of the frame are in `tz`.
 
@@ -152,10 +152,10 @@ def known(
     rows = np.flatnonzero(there)
     hidden = np.flatnonzero(begun & ~there)
     hidden_deal, hidden_seen = deal[hidden], seen[hidden]
-    whole = len(rows) == len(deal)
+    full = len(rows) == len(deal)
     end = _codes(visits["end"], ENDS, "end")
     latest = entered[hidden]
-    if not whole:
+    if not full:
         deal, entered, left, end, seen, source = (
             values[rows] for values in (deal, entered, left, end, seen, source)
         )
@@ -182,7 +182,7 @@ def known(
             values[order] for values in (rows, deal, entered, left, end, seen, source)
         )
     seen = np.where((source == CHANGELOG) | (seen == NULL), entered, seen)
-    found = Known(
+    result = Known(
         rows,
         deal,
         entered,
@@ -193,20 +193,20 @@ def known(
         hidden,
         hidden_deal,
         hidden_seen,
-        whole and ordered,
+        full and ordered,
         end,
         left,
         rows,
     )
-    _refuse_twice(visits, found)
-    gone = _moved_unseen(found, latest) if len(hidden) else np.zeros(len(left), bool)
-    if looked is not None:
-        gone |= _closed_unseen(
-            found, found.of(micros(visits["left_after"], tz, "left_after")), looked
+    _refuse_twice(visits, result)
+    deleted = _moved_unseen(result, latest) if len(hidden) else np.zeros(len(left), bool)
+    if observed is not None:
+        deleted |= _closed_unseen(
+            result, result.of(micros(visits["left_after"], tz, "left_after")), observed
         )
     # `became` and `became_at` are the same arrays.
-    left[gone], end[gone] = NEVER, OPEN
-    return found
+    left[deleted], end[deleted] = NEVER, OPEN
+    return result
 
 
 def visited(visits: pd.DataFrame, when: pd.Timestamp, tz: str, deleted: Deleted = "drop") -> Known:
@@ -236,43 +236,45 @@ def visited(visits: pd.DataFrame, when: pd.Timestamp, tz: str, deleted: Deleted 
         raise ArgumentError(
             f"deleted is one of {', '.join(map(repr, get_args(Deleted)))}, not {deleted!r}."
         )
-    stays = known(visits, when, tz)
-    change = _changes_of_closed(stays)
+    known_visits = known(visits, when, tz)
+    change = _changes_of_closed(known_visits)
     # A change that no look had found by then is no visit either.
-    unseen = _no_length(visits, stays.hidden, tz)
+    unseen = _no_length(visits, known_visits.hidden, tz)
     unseen &= (
-        np.isin(stays.hidden_deal, stays.deal)
-        | pd.Series(stays.hidden_deal).duplicated().to_numpy()
+        np.isin(known_visits.hidden_deal, known_visits.deal)
+        | pd.Series(known_visits.hidden_deal).duplicated().to_numpy()
     )
     if not change.any() and not unseen.any():
-        return stays
-    became, since, is_deleted = standing(visits, stays, change)
+        return known_visits
+    became, since, is_deleted = standing(visits, known_visits, change)
     base = np.flatnonzero(~change)
     final = (
         np.append(base[1:], len(change))[: len(base)] - 1
     )  # the last change after each visit, or the visit itself
     there = ~unseen
     if deleted == "drop":
-        over = is_deleted[final] & np.isin(became[final], _CLOSED) & stays.last[final]
-        dropped = stays.deal[final[over]]
-        kept = ~np.isin(stays.deal[base], dropped)
+        over = is_deleted[final] & np.isin(became[final], _CLOSED) & known_visits.last[final]
+        dropped = known_visits.deal[final[over]]
+        kept = ~np.isin(known_visits.deal[base], dropped)
         base, final = base[kept], final[kept]
-        there &= ~np.isin(stays.hidden_deal, dropped)
+        there &= ~np.isin(known_visits.hidden_deal, dropped)
     closing = since[final]
     return Known(
-        stays.rows[base], stays.deal[base], stays.entered[base], stays.left[base], stays.end[base], stays.seen[base], stays.source[base],
-        stays.hidden[there], stays.hidden_deal[there], stays.hidden_seen[there], False, became[final], stays.left[closing],
-        stays.rows[closing],
+        known_visits.rows[base], known_visits.deal[base], known_visits.entered[base], known_visits.left[base], known_visits.end[base], known_visits.seen[base], known_visits.source[base],
+        known_visits.hidden[there], known_visits.hidden_deal[there], known_visits.hidden_seen[there], False, became[final], known_visits.left[closing],
+        known_visits.rows[closing],
     )  # fmt: skip
 
 
 def standing(
-    visits: pd.DataFrame, stays: Known, change: Flags | None = None
+    visits: pd.DataFrame, known_visits: Known, change: Flags | None = None
 ) -> tuple[Ints, Ints, Flags]:
     """Return what each deal was at the end of each of its stays, as `stands` has it."""
-    change = _changes_of_closed(stays) if change is None else change
-    stage, pipeline = (stays.of(plain_ids(visits[name])) for name in ("stage_id", "pipeline_id"))
-    return stands(stays.end, change, stage, pipeline)
+    change = _changes_of_closed(known_visits) if change is None else change
+    stage, pipeline = (
+        known_visits.of(plain_ids(visits[name])) for name in ("stage_id", "pipeline_id")
+    )
+    return stands(known_visits.end, change, stage, pipeline)
 
 
 def stands(end: Ints, change: Flags, stage: Ints, pipeline: Ints) -> tuple[Ints, Ints, Flags]:
@@ -303,8 +305,8 @@ def stands(end: Ints, change: Flags, stage: Ints, pipeline: Ints) -> tuple[Ints,
 
 def _last_where(there: Flags, count: Ints) -> Ints:
     """The last place, up to each one, where a flag is set."""
-    found: Ints = np.maximum.accumulate(np.where(there, count, 0)) if len(count) else count
-    return found
+    result: Ints = np.maximum.accumulate(np.where(there, count, 0)) if len(count) else count
+    return result
 
 
 def by_time(deal: Ints, entered: Ints, left: Ints, end: Ints, visit: Ints) -> Ints:
@@ -320,14 +322,16 @@ def changes_of_closed(deal: Ints, entered: Ints, left: Ints, end: Ints) -> Flags
     """Return which stays, by deal and time, are changes of a closed deal: of no length, after a
     closing or a deletion.
     """
-    found = np.zeros(len(deal), bool)
+    result = np.zeros(len(deal), bool)
     ended = np.isin(end, _ENDED)
-    found[1:] = ended[1:] & ended[:-1] & (deal[1:] == deal[:-1]) & (left[1:] == entered[1:])
-    return found
+    result[1:] = ended[1:] & ended[:-1] & (deal[1:] == deal[:-1]) & (left[1:] == entered[1:])
+    return result
 
 
-def _changes_of_closed(stays: Known) -> Flags:
-    return changes_of_closed(stays.deal, stays.entered, stays.left, stays.end)
+def _changes_of_closed(known_visits: Known) -> Flags:
+    return changes_of_closed(
+        known_visits.deal, known_visits.entered, known_visits.left, known_visits.end
+    )
 
 
 def _no_length(visits: pd.DataFrame, rows: Ints, tz: str) -> Flags:
@@ -364,14 +368,14 @@ def _codes(
         raise ArgumentError(
             f"{what} of visits holds lists or the like; it is one of {', '.join(names)}."
         ) from None
-    found = np.append(pd.Index(names).get_indexer(pd.Index(met)), -1).astype(np.int64)
-    odd = codes[(found[codes] < 0) & ((codes >= 0) | (not optional))]
+    result = np.append(pd.Index(names).get_indexer(pd.Index(met)), -1).astype(np.int64)
+    odd = codes[(result[codes] < 0) & ((codes >= 0) | (not optional))]
     if len(odd):
         value = met[odd[0]] if odd[0] >= 0 else None
         raise ArgumentError(
             f"{what} of visits is {value!r} in {len(odd):,} rows; it is one of {', '.join(names)}."
         )
-    return found[codes]
+    return result[codes]
 
 
 def _refuse(wrong: Flags, message: str) -> None:
@@ -379,14 +383,16 @@ def _refuse(wrong: Flags, message: str) -> None:
         raise ArgumentError(message.format(wrong.sum()))
 
 
-def _refuse_twice(visits: pd.DataFrame, stays: Known) -> None:
+def _refuse_twice(visits: pd.DataFrame, known_visits: Known) -> None:
     """Refuse stays that come twice, as where frames were put together."""
-    same = (stays.deal[1:] == stays.deal[:-1]) & (stays.entered[1:] == stays.entered[:-1])
+    same = (known_visits.deal[1:] == known_visits.deal[:-1]) & (
+        known_visits.entered[1:] == known_visits.entered[:-1]
+    )
     pairs = np.flatnonzero(same)
     if not len(pairs) or "visit" not in visits:
         return
     for name in ("stage_id", "visit"):
-        values = stays.of(plain_ids(visits[name]))
+        values = known_visits.of(plain_ids(visits[name]))
         pairs = pairs[values[pairs + 1] == values[pairs]]
     if len(pairs):
         raise ArgumentError(
@@ -394,34 +400,36 @@ def _refuse_twice(visits: pd.DataFrame, stays: Known) -> None:
         )
 
 
-def _moved_unseen(stays: Known, latest: Ints) -> Flags:
+def _moved_unseen(known_visits: Known, latest: Ints) -> Flags:
     """Moves to a stay that had begun, at the latest at `latest`, and that nobody had seen."""
     moved = (
-        stays.last
-        & (stays.left != NEVER)
-        & np.isin(stays.end, (ADVANCED, MOVED_BACK, CHANGED_PIPELINE, UNKNOWN_END))
+        known_visits.last
+        & (known_visits.left != NEVER)
+        & np.isin(known_visits.end, (ADVANCED, MOVED_BACK, CHANGED_PIPELINE, UNKNOWN_END))
     )
-    order = np.lexsort((latest, stays.hidden_deal))
-    deal, latest = stays.hidden_deal[order], latest[order]
+    order = np.lexsort((latest, known_visits.hidden_deal))
+    deal, latest = known_visits.hidden_deal[order], latest[order]
     final = np.append(deal[1:] != deal[:-1], True)
     deal, latest = deal[final], latest[final]
-    place = np.minimum(np.searchsorted(deal, stays.deal), len(deal) - 1)
-    return np.asarray(moved & (deal[place] == stays.deal) & (latest[place] >= stays.left), np.bool_)
+    place = np.minimum(np.searchsorted(deal, known_visits.deal), len(deal) - 1)
+    return np.asarray(
+        moved & (deal[place] == known_visits.deal) & (latest[place] >= known_visits.left), np.bool_
+    )
 
 
-def _closed_unseen(stays: Known, left_after: Ints, looked: pd.Series[Any]) -> Flags:
+def _closed_unseen(known_visits: Known, left_after: Ints, observed: pd.Series[Any]) -> Flags:
     """Closings of a deal's last stay that no look had found: the last one that found the deal
     changed was before it.
     """
     closed: Flags = (
-        stays.last
-        & ~stays.exact
-        & np.isin(stays.end, (WON, LOST))
+        known_visits.last
+        & ~known_visits.exact
+        & np.isin(known_visits.end, (WON, LOST))
         & (left_after == NULL)
-        & (stays.seen < stays.left)
+        & (known_visits.seen < known_visits.left)
     )
-    found = looked.reindex(stays.deal[closed]).to_numpy(np.float64)
-    closed[closed] = found < stays.left[closed]
+    result = observed.reindex(known_visits.deal[closed]).to_numpy(np.float64)
+    closed[closed] = result < known_visits.left[closed]
     return closed
 
 

@@ -15,7 +15,7 @@ import pandas as pd
 
 from pdframe.metrics._columns import Flags, Floats, Ints, amounts, equals, ids
 
-WAYS = ("sum", "net", "gross", "term")
+METHODS = ("sum", "net", "gross", "term")
 """Lines as the API sums them up; without tax; with tax; as the API sums them up, over all their
 periods (a year where they have no end).
 """
@@ -60,13 +60,13 @@ def _differs(
     periods = _periods(lines, once)
     reported, (net, gross) = amounts(lines, "sum"), _taxed(lines)
     best: tuple[int, Flags] = (-1, np.zeros(len(deal), dtype=np.bool_))
-    for way, part in zip(WAYS, (reported, net, gross, reported * periods), strict=True):
+    for method, part in zip(METHODS, (reported, net, gross, reported * periods), strict=True):
         single = _total(np.where(once, part, 0.0), place, len(deal))
         full = _total(part, place, len(deal))
         # Every line may have been rounded to a cent, and the sum once more; 1e-9 is the rounding of
         # floats.
         slack = _HALF_A_CENT * (
-            1 + _total(periods if way == "term" else np.ones(len(place)), place, len(deal))
+            1 + _total(periods if method == "term" else np.ones(len(place)), place, len(deal))
         ) + 1e-9 * np.abs(full)
         least, most = _after_discounts(deal, full, single, discounts)
         agrees = (value >= least - slack) & (value <= most + slack)

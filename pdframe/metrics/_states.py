@@ -151,8 +151,8 @@ def check_deleted(deleted: object, deals: pd.DataFrame) -> None:
 
 def deleted_rows(deals: pd.DataFrame) -> Flags:
     """Return which deals are deleted, as their status or `is_deleted` says."""
-    found = equals(deals, "status", "deleted")
-    return found | equals(deals, "is_deleted", True) if "is_deleted" in deals.columns else found
+    result = equals(deals, "status", "deleted")
+    return result | equals(deals, "is_deleted", True) if "is_deleted" in deals.columns else result
 
 
 def deleted_since(deals: pd.DataFrame, tz: str) -> pd.Series[Any]:

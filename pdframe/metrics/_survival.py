@@ -161,9 +161,9 @@ class Curves:
         return self._at_row(self.time, row, (first < len(rows)) & (row < self.start[1:]))
 
     def _at_row(self, values: Floats, row: Ints, where: Flags) -> Floats:
-        found = np.full(len(self.start) - 1, np.nan)
-        found[where] = values[row[where]]
-        return found
+        result = np.full(len(self.start) - 1, np.nan)
+        result[where] = values[row[where]]
+        return result
 
 
 def kaplan_meier(
@@ -405,8 +405,8 @@ def _survival(steps: _Steps, events: Ints) -> tuple[Floats, Floats]:
 
 def _greenwood(events: Ints, at_risk: Ints) -> Floats:
     """The parts d / (n (n - d)) of Greenwood's sum; 0 where all leave at once."""
-    stay = at_risk - events
-    return np.where(stay > 0, events / (at_risk * np.maximum(stay, 1).astype(np.float64)), 0.0)
+    visit = at_risk - events
+    return np.where(visit > 0, events / (at_risk * np.maximum(visit, 1).astype(np.float64)), 0.0)
 
 
 def _log_log(survival: Floats, std_error: Floats) -> tuple[Floats, Floats]:

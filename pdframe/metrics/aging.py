@@ -16,7 +16,7 @@ from pdframe.metrics._columns import (
     days_between,
     equals,
     ids,
-    looked_up,
+    lookup,
     one_row_each,
     ratio,
     say_uncountable,
@@ -26,7 +26,7 @@ from pdframe.metrics._known_at import NEVER, VISITS, in_micros, on_show, visited
 from pdframe.metrics._states import OPEN, changed_after, deleted_by, states
 from pdframe.metrics._survival import kaplan_meier
 
-_TOLD = ("title", "owner_id")
+_REPORTED = ("title", "owner_id")
 _DEALS = (
     "id",
     "status",
@@ -112,24 +112,26 @@ def deal_aging(
     say_uncountable(deals, "deals", moments=["expected_close_date"])
     deals, visits, stages = (f.reset_index(drop=True) for f in (deals, visits, stages))
     now = moment(as_of, tz, "as_of", end_of_day=True)
-    stays = _stays(visits, tz, now)
-    _report_unwatched(stays)
-    result = _open_deals(deals, stays, ids(visits, "deal_id")[on_show(visits, now, tz)], tz, now)
+    known_visits = _visits(visits, tz, now)
+    _report_unwatched(known_visits)
+    result = _open_deals(
+        deals, known_visits, ids(visits, "deal_id")[on_show(visits, now, tz)], tz, now
+    )
     placed = stages.set_index(pd.Index(one_row_each(stages, "stages")))
     where = result["stage_id"]
-    result["stage"] = looked_up(where, placed["name"]).astype("str")
+    result["stage"] = lookup(where, placed["name"]).astype("str")
     result["days_in_stage"] = days_between(result["entered_at"], now)
     result["median_days"], result["share_longer"] = _usual(
-        stays, where, result["days_in_stage"].to_numpy(np.float64)
+        known_visits, where, result["days_in_stage"].to_numpy(np.float64)
     )
     allowed = equals(placed, "is_deal_rot_enabled", True)
-    limit = looked_up(where, ids(placed, "days_to_rotten").where(allowed))
+    limit = lookup(where, ids(placed, "days_to_rotten").where(allowed))
     result["days_to_rotten"] = limit
     _judge(result, limit, local_date(pd.Series([now]), tz).iloc[0], now)
-    told = [column for column in _TOLD if column in deals.columns]
+    reported = [column for column in _REPORTED if column in deals.columns]
     order = [
         "deal_id",
-        *told,
+        *reported,
         "pipeline_id",
         "stage_id",
         "stage",
@@ -153,20 +155,20 @@ def deal_aging(
     )
 
 
-def _stays(visits: pd.DataFrame, tz: str, now: pd.Timestamp) -> pd.DataFrame:
+def _visits(visits: pd.DataFrame, tz: str, now: pd.Timestamp) -> pd.DataFrame:
     """The stays known at `now`, with what was known of them then."""
-    stays = visited(visits, now, tz)
-    over = stays.left != NEVER
-    loose = stays.of(visits["entered_after"]).notna().to_numpy()
-    cut = over & stays.of(visits["left_after"]).notna().to_numpy()
-    begun = pd.Series(stays.entered.view("datetime64[us]")).dt.tz_localize("UTC")
-    entry = np.maximum(stays.seen - stays.entered, 0) / DAY
-    duration = (np.where(over, stays.left, in_micros(now)) - stays.entered) / DAY
+    known_visits = visited(visits, now, tz)
+    over = known_visits.left != NEVER
+    loose = known_visits.of(visits["entered_after"]).notna().to_numpy()
+    cut = over & known_visits.of(visits["left_after"]).notna().to_numpy()
+    begun = pd.Series(known_visits.entered.view("datetime64[us]")).dt.tz_localize("UTC")
+    entry = np.maximum(known_visits.seen - known_visits.entered, 0) / DAY
+    duration = (np.where(over, known_visits.left, in_micros(now)) - known_visits.entered) / DAY
     return pd.DataFrame(
         {
-            "deal_id": pd.array(stays.deal, "Int64"),
-            "pipeline_id": stays.of(ids(visits, "pipeline_id")).array,
-            "stage_id": stays.of(ids(visits, "stage_id")).array,
+            "deal_id": pd.array(known_visits.deal, "Int64"),
+            "pipeline_id": known_visits.of(ids(visits, "pipeline_id")).array,
+            "stage_id": known_visits.of(ids(visits, "stage_id")).array,
             "entered_at": begun.mask(loose),
             "since": begun,
             "open": ~over,
@@ -178,37 +180,41 @@ def _stays(visits: pd.DataFrame, tz: str, now: pd.Timestamp) -> pd.DataFrame:
     )
 
 
-def _report_unwatched(stays: pd.DataFrame) -> None:
+def _report_unwatched(known_visits: pd.DataFrame) -> None:
     """Say how many completed stays tell nothing of how long stays are, and how to get them."""
-    missed = stays[~stays["counts"] & ~stays["open"]]
-    found = missed["deal_id"].nunique()
+    missed = known_visits[~known_visits["counts"] & ~known_visits["open"]]
+    result = missed["deal_id"].nunique()
     if len(missed):
         warn(
             f"{len(missed)} completed stays are left out of median_days and share_longer: they were"
             " found only after their end, or their times are not known exactly. For these load"
-            f" account.deal_changes(ids): 20 tokens a deal, {found} deals = {20 * found} tokens."
+            f" account.deal_changes(ids): 20 tokens a deal, {result} deals = {20 * result} tokens."
         )
 
 
 def _open_deals(
-    deals: pd.DataFrame, stays: pd.DataFrame, visited: pd.Series[Any], tz: str, now: pd.Timestamp
+    deals: pd.DataFrame,
+    known_visits: pd.DataFrame,
+    visited: pd.Series[Any],
+    tz: str,
+    now: pd.Timestamp,
 ) -> pd.DataFrame:
     """One row a deal open at `now`: where it is, since when, and what `deals` tells of it.
     `visited`: deals that visits know.
     """
     own, changed = one_row_each(deals, "deals"), changed_after(deals, tz, now)
-    told = pd.DataFrame({"deal_id": own, "changed": changed})
-    for column in _TOLD:
+    reported = pd.DataFrame({"deal_id": own, "changed": changed})
+    for column in _REPORTED:
         if column in deals.columns:
-            told[column] = deals[column].mask(changed)
-    told["expected_close_date"] = dates(deals, "expected_close_date").mask(changed)
+            reported[column] = deals[column].mask(changed)
+    reported["expected_close_date"] = dates(deals, "expected_close_date").mask(changed)
     updated = times(deals, "update_time", tz)
     touched = updated.fillna(times(deals, "add_time", tz)).mask(changed)
-    told["touched"] = touched.mask(touched > now)
+    reported["touched"] = touched.mask(touched > now)
     columns = ["deal_id", "pipeline_id", "stage_id", "entered_at", "since"]
-    there = stays["open"] & ~stays["deal_id"].isin(own[deleted_by(deals, tz, now)])
+    there = known_visits["open"] & ~known_visits["deal_id"].isin(own[deleted_by(deals, tz, now)])
     current = (
-        stays.loc[there, columns]
+        known_visits.loc[there, columns]
         .sort_values(["deal_id", "since"], kind="stable")
         .drop_duplicates("deal_id", keep="last")
     )
@@ -216,34 +222,36 @@ def _open_deals(
     place = pd.DataFrame(
         {"deal_id": own, **{column: ids(deals, column).mask(changed) for column in columns[1:3]}}
     )[bare]
-    found: pd.DataFrame = pd.concat([current, place], ignore_index=True).merge(
-        told, on="deal_id", how="left"
+    result: pd.DataFrame = pd.concat([current, place], ignore_index=True).merge(
+        reported, on="deal_id", how="left"
     )
-    found = found.sort_values("deal_id", ignore_index=True)
-    late = int(found["changed"].eq(True).sum())
+    result = result.sort_values("deal_id", ignore_index=True)
+    late = int(result["changed"].eq(True).sum())
     if late:
         warn(
             f"{late} open deals changed after {now:%Y-%m-%d %H:%M} UTC: what they said of owner,"
             " expected close and idleness then is not in this frame, and is null. Pass deals as"
             " they were known then, from account.as_of(...), where history was kept."
         )
-    found["touched"] = found["touched"].mask(
-        found["touched"] < found["entered_at"], found["entered_at"]
+    result["touched"] = result["touched"].mask(
+        result["touched"] < result["entered_at"], result["entered_at"]
     )
-    return found
+    return result
 
 
-def _usual(stays: pd.DataFrame, where: pd.Series[Any], days: Floats) -> tuple[Floats, Floats]:
+def _usual(
+    known_visits: pd.DataFrame, where: pd.Series[Any], days: Floats
+) -> tuple[Floats, Floats]:
     """The median of each deal's stage, and the share of its completed stays that were longer than
     `days`.
     """
-    sample = stays[stays["counts"] & stays["stage_id"].notna()]
-    codes, found = pd.factorize(sample["stage_id"], sort=True)
+    sample = known_visits[known_visits["counts"] & known_visits["stage_id"].notna()]
+    codes, result = pd.factorize(sample["stage_id"], sort=True)
     duration, done = sample["duration"].to_numpy(np.float64), ~sample["open"].to_numpy(np.bool_)
     curves = kaplan_meier(
-        duration, done, codes, len(found), entry=sample["entry"].to_numpy(np.float64)
+        duration, done, codes, len(result), entry=sample["entry"].to_numpy(np.float64)
     )
-    place = np.asarray(pd.Index(found).get_indexer(pd.Index(where)), dtype=np.int64)
+    place = np.asarray(pd.Index(result).get_indexer(pd.Index(where)), dtype=np.int64)
     # The last, empty place is that of stages without a sample.
     median = np.append(curves.quantile(0.5)[0], np.nan)[place]
     finished, stage = duration[done], codes[done]

@@ -99,13 +99,16 @@ def as_of(
     if history is not None and not (isinstance(history, pd.DataFrame) and holds_changes(history)):
         history = need(history, "history", ("deal_id", "seen_at", "gone"))
     limit = moment(when, tz, "when", end_of_day=True)
-    kept = _looked_at(history, limit, tz)
-    stays = known(visits, limit, tz, _found_closed(kept))
+    kept = _seen_at(history, limit, tz)
+    known_visits = known(visits, limit, tz, _seen_closed_deals(kept))
     if history is not None and holds_changes(history):
-        _take_back_closings(stays, kept)
-    found = _deals_then(deals, visits, stays, kept, history, limit, tz), _visits_then(visits, stays)
+        _take_back_closings(known_visits, kept)
+    result = (
+        _deals_then(deals, visits, known_visits, kept, history, limit, tz),
+        _visits_then(visits, known_visits),
+    )
     first, second = (
-        in_zone(_as_given(frame, like), tz) for frame, like in zip(found, given, strict=True)
+        in_zone(_as_given(frame, like), tz) for frame, like in zip(result, given, strict=True)
     )
     return first, second
 
@@ -123,10 +126,10 @@ def _as_given(frame: pd.DataFrame, given: pd.DataFrame) -> pd.DataFrame:
     return frame.astype(dtypes) if dtypes else frame
 
 
-def _visits_then(visits: pd.DataFrame, stays: Known) -> pd.DataFrame:
-    order = np.argsort(stays.rows, kind="stable")
-    view = visits.iloc[stays.rows[order]].reset_index(drop=True)
-    still = stays.left[order] == NEVER
+def _visits_then(visits: pd.DataFrame, known_visits: Known) -> pd.DataFrame:
+    order = np.argsort(known_visits.rows, kind="stable")
+    view = visits.iloc[known_visits.rows[order]].reset_index(drop=True)
+    still = known_visits.left[order] == NEVER
     view["left_at"] = view["left_at"].mask(still)
     view["left_after"] = view["left_after"].mask(still)
     ends = view["end"]
@@ -139,32 +142,34 @@ def _visits_then(visits: pd.DataFrame, stays: Known) -> pd.DataFrame:
 def _deals_then(
     deals: pd.DataFrame,
     visits: pd.DataFrame,
-    stays: Known,
+    known_visits: Known,
     kept: pd.DataFrame,
     history: pd.DataFrame | None,
     limit: pd.Timestamp,
     tz: str,
 ) -> pd.DataFrame:
-    told = _told(visits, stays)
+    reported = _reported(visits, known_visits)
     own = one_row_each(deals, "deals")
     for name in {"add_time", "close_time", *_TIMES} & {*deals.columns}:
         deals = deals.assign(**{name: times(deals, name, tz)})
     current = deals.set_axis(pd.Index(own)).drop(columns="id")
     added = current["add_time"]
-    deleted = pd.Index(stays.deal[stays.last & (stays.end == DELETED)], dtype="Int64")
-    gone = kept.index[kept["gone"]].union(deleted)
+    deleted = pd.Index(
+        known_visits.deal[known_visits.last & (known_visits.end == DELETED)], dtype="Int64"
+    )
+    removed = kept.index[kept["gone"]].union(deleted)
     there = (
         added.index[added.isna() | (added <= limit)]
         .union(kept.index)
-        .union(told.index)
-        .difference(gone)
+        .union(reported.index)
+        .difference(removed)
     )
     now = current.reindex(there)
     view: dict[Hashable, Any] = {}
     for name in deals.columns:
         try:
             with np.errstate(invalid="raise"):
-                view[name] = _column(str(name), deals, now, kept, told, there)
+                view[name] = _column(str(name), deals, now, kept, reported, there)
         except (TypeError, ValueError, OverflowError, FloatingPointError):
             raise ArgumentError(
                 f"The column {name!r} of deals ({deals[name].dtype}) holds other things than that"
@@ -188,7 +193,7 @@ def _column(
     deals: pd.DataFrame,
     now: pd.DataFrame,
     kept: pd.DataFrame,
-    told: pd.DataFrame,
+    reported: pd.DataFrame,
     there: pd.Index[Any],
 ) -> pd.Series[Any]:
     """One column of deals as it was known."""
@@ -196,21 +201,21 @@ def _column(
         return _typed(there.to_series(), deals[name].dtype)
     if name in _FIXED:
         values = now[name]
-        for source in (kept, told):
+        for source in (kept, reported):
             if name in source:
                 values = values.where(values.notna(), source[name].reindex(there))
     elif name in _KEPT:
         values = kept[name].reindex(there) if name in kept else _nothing(deals[name], there)
-        if name in told:
-            values = values.astype(told[name].dtype).mask(
-                there.isin(told.index), told[name].reindex(there)
+        if name in reported:
+            values = values.astype(reported[name].dtype).mask(
+                there.isin(reported.index), reported[name].reindex(there)
             )
     else:
         values = _nothing(deals[name], there)
     return _typed(values, deals[name].dtype)
 
 
-def _looked_at(history: pd.DataFrame | None, limit: pd.Timestamp, tz: str) -> pd.DataFrame:
+def _seen_at(history: pd.DataFrame | None, limit: pd.Timestamp, tz: str) -> pd.DataFrame:
     """One row a deal seen by then, as the last look until then found it."""
     if history is None:
         return pd.DataFrame(
@@ -233,7 +238,7 @@ def _looked_at(history: pd.DataFrame | None, limit: pd.Timestamp, tz: str) -> pd
     return last.set_axis(pd.Index(last["deal_id"], dtype="Int64")).sort_index()
 
 
-def _found_closed(kept: pd.DataFrame) -> pd.Series[Any]:
+def _seen_closed_deals(kept: pd.DataFrame) -> pd.Series[Any]:
     """When a look last found each deal changed, in microseconds; 0 where it found it open."""
     at: pd.Series[Any] = (
         kept["seen_at"].dt.tz_localize(None).astype("datetime64[us]").astype("int64")
@@ -241,7 +246,7 @@ def _found_closed(kept: pd.DataFrame) -> pd.Series[Any]:
     return at.mask(equals(kept, "status", "open"), 0) if "status" in kept else at
 
 
-def _take_back_closings(stays: Known, kept: pd.DataFrame) -> None:
+def _take_back_closings(known_visits: Known, kept: pd.DataFrame) -> None:
     """Leave stays open whose deal was known to be open: a look that came later found the closing.
 
     The changelog tells such a stay up to the time at which it was read, so its `source` does not
@@ -249,24 +254,24 @@ def _take_back_closings(stays: Known, kept: pd.DataFrame) -> None:
     """
     was_open = equals(kept, "status", "open")
     unseen = (
-        stays.last
-        & np.isin(stays.end, (WON, LOST))
-        & np.isin(stays.deal, kept.index[was_open].to_numpy(np.int64))
+        known_visits.last
+        & np.isin(known_visits.end, (WON, LOST))
+        & np.isin(known_visits.deal, kept.index[was_open].to_numpy(np.int64))
     )
-    stays.left[unseen], stays.end[unseen] = NEVER, OPEN
+    known_visits.left[unseen], known_visits.end[unseen] = NEVER, OPEN
 
 
-def _told(visits: pd.DataFrame, stays: Known) -> pd.DataFrame:
+def _reported(visits: pd.DataFrame, known_visits: Known) -> pd.DataFrame:
     """State of each deal whose last known stay the changelog tells."""
-    last = np.flatnonzero(stays.last & stays.exact)
-    rows, end = stays.rows[last], stays.end[last]
-    deal = pd.Index(stays.deal[last], dtype="Int64")
-    stage = plain_ids(visits["stage_id"])[stays.rows]
+    last = np.flatnonzero(known_visits.last & known_visits.exact)
+    rows, end = known_visits.rows[last], known_visits.end[last]
+    deal = pd.Index(known_visits.deal[last], dtype="Int64")
+    stage = plain_ids(visits["stage_id"])[known_visits.rows]
     moved = np.zeros(len(stage), bool)
-    moved[1:] = (stays.deal[1:] == stays.deal[:-1]) & (stage[1:] != stage[:-1])
+    moved[1:] = (known_visits.deal[1:] == known_visits.deal[:-1]) & (stage[1:] != stage[:-1])
     # Since when a closed deal is won or lost: a move while it was closed, and a restoration, came
     # later.
-    since = stays.left[standing(visits, stays)[1]][last]
+    since = known_visits.left[standing(visits, known_visits)[1]][last]
     left = np.where(since == NEVER, NULL, since)
     return pd.DataFrame(
         {
@@ -276,12 +281,16 @@ def _told(visits: pd.DataFrame, stays: Known) -> pd.DataFrame:
                 np.select([end == WON, end == LOST], ["won", "lost"], "open"), deal, "str"
             ),
             "add_time": _one_a_deal(
-                stays.deal, stays.entered, np.ones(len(stage), bool), deal, "first"
+                known_visits.deal, known_visits.entered, np.ones(len(stage), bool), deal, "first"
             ),
-            "stage_change_time": _one_a_deal(stays.deal, stays.entered, moved, deal, "last"),
+            "stage_change_time": _one_a_deal(
+                known_visits.deal, known_visits.entered, moved, deal, "last"
+            ),
             "won_time": _as_times(np.where(end == WON, left, NULL), deal),
             "lost_time": _as_times(np.where(end == LOST, left, NULL), deal),
-            "first_won_time": _one_a_deal(stays.deal, stays.left, stays.end == WON, deal, "first"),
+            "first_won_time": _one_a_deal(
+                known_visits.deal, known_visits.left, known_visits.end == WON, deal, "first"
+            ),
         }
     )
 
@@ -290,8 +299,8 @@ def _one_a_deal(
     deal: Ints, times: Ints, where: Flags, index: pd.Index[Any], keep: Literal["first", "last"]
 ) -> pd.Series[Any]:
     """The first or last of each deal's times, null where it has none."""
-    found = _as_times(times[where], pd.Index(deal[where], dtype="Int64"))
-    return found[~found.index.duplicated(keep=keep)].reindex(index)
+    result = _as_times(times[where], pd.Index(deal[where], dtype="Int64"))
+    return result[~result.index.duplicated(keep=keep)].reindex(index)
 
 
 def _as_times(values: Ints, index: pd.Index[Any]) -> pd.Series[Any]:

@@ -76,9 +76,9 @@ class Rates:
             if table[["currency", "date"]].isna().to_numpy().any():
                 raise ArgumentError("`rates` has rows without a currency or a date; drop them.")
         elif isinstance(rates, Mapping):
-            held = pd.DataFrame({"rate": list(rates.values())}, dtype=object if not rates else None)
+            kept = pd.DataFrame({"rate": list(rates.values())}, dtype=object if not rates else None)
             table = pd.DataFrame(
-                {"currency": pd.Series(list(rates), dtype="str"), "rate": amounts(held, "rate")}
+                {"currency": pd.Series(list(rates), dtype="str"), "rate": amounts(kept, "rate")}
             )
             table.insert(1, "date", _EVER)
         else:
@@ -168,13 +168,13 @@ class Rates:
     def say_stale(self) -> None:
         """Warn once of the rates that were older than `FRESH_DAYS` days when they were used."""
         if self._stale:
-            told = [
+            reported = [
                 f"{name} for {day:%Y-%m-%d} ({age:,} days old)"
                 for name, (age, day) in sorted(self._stale.items())
             ]
             warn(
                 f"Some rates are older than {FRESH_DAYS} days on the day for which they are used,"
-                f" the oldest of each currency: {', '.join(told)}. Add newer rates, or pass a"
+                f" the oldest of each currency: {', '.join(reported)}. Add newer rates, or pass a"
                 " mapping where one rate is to count for all days."
             )
             self._stale = {}
@@ -200,13 +200,13 @@ def one_currency(currencies: pd.Series[Any], groups: Ints, count: int) -> pd.Ser
     MixedCurrencyError
         A group holds several currencies, a missing one counted as one.
     """
-    held = pd.DataFrame(
+    kept = pd.DataFrame(
         {"group": groups, "currency": currencies.astype("str").to_numpy()}
     ).drop_duplicates()
-    if held["group"].duplicated().any():
-        raise MixedCurrencyError(mixed(held.loc[held["group"].duplicated(keep=False), "currency"]))
+    if kept["group"].duplicated().any():
+        raise MixedCurrencyError(mixed(kept.loc[kept["group"].duplicated(keep=False), "currency"]))
     return pd.Series(
-        held.set_index("group")["currency"].reindex(range(count)).to_numpy(), dtype="str"
+        kept.set_index("group")["currency"].reindex(range(count)).to_numpy(), dtype="str"
     )
 
 
@@ -353,7 +353,7 @@ def convert(
     days = _days(plain, on, tz)
     result = frame.copy()
     values = {column: finite(plain, column) for column in wanted}
-    any_amount = ~np.all([np.isnan(found) for found in values.values()], axis=0)
+    any_amount = ~np.all([np.isnan(match) for match in values.values()], axis=0)
     bare = int((any_amount & plain[currency].isna().to_numpy()).sum())
     if bare:
         warn(
@@ -362,11 +362,11 @@ def convert(
         )
     rate = table.at(plain[currency], days, any_amount)
     table.say_stale()
-    for column, found in values.items():
+    for column, match in values.items():
         name = f"{column}_in_{to}"
         if name in frame.columns:
             raise ArgumentError(f"The frame has a column {name!r} already; drop or rename it.")
-        result[name] = found * rate
+        result[name] = match * rate
     return in_zone(result, tz)
 
 

@@ -16,7 +16,7 @@ from pdframe.metrics._columns import plain_ids
 
 # Columns of results that say what was found or how a key is called; every other column of a result
 # says what the row is about.
-_FOUND = frozenset(
+_RESULT = frozenset(
     {
         # names and places of keys, and what a row rests on
         "stage", "order_nr", "pipeline", "basis", "reason", "problem", "severity", "distorts", "ids",
@@ -132,7 +132,7 @@ def _keys(row: pd.Series[Any], keys: str | Sequence[str] | None) -> list[str]:
     noted = row.attrs.get("keys")
     if noted is not None:
         return [name for name in noted if name in row.index]
-    return [name for name in row.index if name not in _FOUND]
+    return [name for name in row.index if name not in _RESULT]
 
 
 def _counting(lines: pd.DataFrame, month: Any) -> Any:

@@ -212,20 +212,20 @@ def funnel_deals(
     ArgumentError
         As in `funnel`.
     """
-    found = cohort(
+    matches = cohort(
         visits, stages, as_of=as_of, pipeline_id=pipeline_id, since=since, until=until, by=by, deals=deals, skipped=skipped,
         deleted=deleted, tz=tz, columns=tuple(_ALL),
     )  # fmt: skip
-    parts = list(found.reached())
+    parts = list(matches.reached())
     place = np.repeat(np.arange(len(parts)), [len(part.deal) for part in parts])
     deal = _joined(parts, "deal")
     order = np.argsort(deal * len(parts) + place, kind="stable")
     deal, place = deal[order], place[order]
     columns: dict[str, Any] = {
-        str(name): found.keys[name].array.take(found.group[deal]) for name in found.keys
+        str(name): matches.keys[name].array.take(matches.group[deal]) for name in matches.keys
     }
-    columns["deal_id"] = pd.array(found.deal[deal], "Int64")
-    columns |= {name: found.stages[name].array.take(place) for name in _STAGE}
+    columns["deal_id"] = pd.array(matches.deal[deal], "Int64")
+    columns |= {name: matches.stages[name].array.take(place) for name in _STAGE}
     columns["reached_at"] = _times(_joined(parts, "at")[order])
     columns["advanced_at"] = _times(_joined(parts, "advanced")[order])
     for what, done in (("state", "advanced"), ("outcome", "won")):
@@ -239,7 +239,7 @@ def funnel_deals(
         )[order]
     entry = _joined(parts, "entry")[order]
     columns["entry_days"] = np.where(np.isinf(entry), np.nan, entry)
-    return keyed(pd.DataFrame(columns), [*found.keys.columns, "stage_id", "stage"], found.tz)
+    return keyed(pd.DataFrame(columns), [*matches.keys.columns, "stage_id", "stage"], matches.tz)
 
 
 class _Past:
@@ -326,15 +326,15 @@ def _causes(state: Ints) -> Ints:
     return np.where(state == IN_ADVANCE, 1, np.where(state == IN_OPEN, 0, 2))
 
 
-def _frame(found: Cohort, counts: Ints, rates: Floats) -> pd.DataFrame:
+def _frame(matches: Cohort, counts: Ints, rates: Floats) -> pd.DataFrame:
     groups, rows = counts.shape[:2]
     reached = counts.sum(axis=2)
     columns: dict[str, Any] = {
-        str(name): found.keys[name].array.take(np.repeat(np.arange(groups), rows))
-        for name in found.keys
+        str(name): matches.keys[name].array.take(np.repeat(np.arange(groups), rows))
+        for name in matches.keys
     }
     columns |= {
-        name: found.stages[name].array.take(np.tile(np.arange(rows), groups)) for name in _STAGE
+        name: matches.stages[name].array.take(np.tile(np.arange(rows), groups)) for name in _STAGE
     }
     columns["reached"] = pd.array(reached.ravel(), "Int64")
     columns |= {

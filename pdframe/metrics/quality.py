@@ -22,7 +22,7 @@ from pdframe.metrics._columns import (
     days_between,
     equals,
     ids,
-    looked_up,
+    lookup,
     one_row_each,
     plain_ids,
     say_uncountable,
@@ -49,7 +49,7 @@ BULK = 10
 integrations rarely write that fast.
 """
 
-_TOLD = {"won": WON, "lost": LOST, "deleted": DELETED}
+_REPORTED = {"won": WON, "lost": LOST, "deleted": DELETED}
 
 SAME_TIME = pd.Timedelta(minutes=1)
 """Stays and deals that disagree by no more than this about a closing agree: two servers' clocks,
@@ -109,9 +109,9 @@ class Facts:
     judged: Flags
     with_lines: Flags
 
-    def judged_in(self, *found: int) -> Flags:
+    def judged_in(self, *matches: int) -> Flags:
         """Return which deals are judged and in one of these states."""
-        return self.judged & np.isin(self.known.state, found)
+        return self.judged & np.isin(self.known.state, matches)
 
 
 @dataclass(frozen=True)
@@ -253,10 +253,10 @@ def data_quality(
         judged=alive & ~changed,
         with_lines=own.isin(ids(deal_products, "deal_id")).to_numpy() & ~own.isin(moved).to_numpy(),
     )
-    found = [check.find(facts) for check in CHECKS]
-    lists = [sorted({int(i) for i in finding.ids.dropna()}) for finding in found]
+    matches = [check.find(facts) for check in CHECKS]
+    lists = [sorted({int(i) for i in finding.ids.dropna()}) for finding in matches]
     count = np.array([len(row) for row in lists], dtype=np.int64)
-    among = np.array([finding.among for finding in found], dtype=np.float64)
+    among = np.array([finding.among for finding in matches], dtype=np.float64)
     result = pd.DataFrame(
         {
             "check": pd.Series([check.name for check in CHECKS], dtype="str"),
@@ -308,7 +308,7 @@ def open_untouched(facts: Facts) -> Finding:
     is_open = facts.judged_in(OPEN)
     touched = times(facts.deals, "update_time", facts.tz).fillna(facts.known.created)
     last = times(facts.visits, "entered_at", facts.tz).groupby(ids(facts.visits, "deal_id")).max()
-    moved = looked_up(ids(facts.deals, "id"), last)
+    moved = lookup(ids(facts.deals, "id"), last)
     touched = touched.mask(moved > touched, moved)
     return _deals(facts, is_open & (days_between(touched, facts.now) > facts.untouched), is_open)
 
@@ -354,21 +354,23 @@ def value_differs_from_lines(facts: Facts) -> Finding:
 
     See `line_values` for what lines add up to.
     """
-    looked = (
+    observed = (
         facts.judged
         & facts.with_lines
         & ~np.isnan(amounts(facts.deals, "value"))
         & ~_foreign(facts)
     )
-    deals, found = facts.deals[looked], np.zeros(len(looked), dtype=np.bool_)
-    found[looked] = differs(ids(deals, "id"), amounts(deals, "value"), facts.lines, facts.discounts)
-    return _deals(facts, found, looked)
+    deals, matches = facts.deals[observed], np.zeros(len(observed), dtype=np.bool_)
+    matches[observed] = differs(
+        ids(deals, "id"), amounts(deals, "value"), facts.lines, facts.discounts
+    )
+    return _deals(facts, matches, observed)
 
 
 def currency_differs_from_lines(facts: Facts) -> Finding:
     """Find deals with a line item in another currency than the deal's; among deals with lines."""
-    looked = facts.judged & facts.with_lines
-    return _deals(facts, looked & _foreign(facts), looked)
+    observed = facts.judged & facts.with_lines
+    return _deals(facts, observed & _foreign(facts), observed)
 
 
 def mixed_currencies(facts: Facts) -> Finding:
@@ -377,25 +379,27 @@ def mixed_currencies(facts: Facts) -> Finding:
 
     Of currencies equally common, the first by alphabet is taken for the pipeline's.
     """
-    looked = facts.judged & facts.deals["currency"].notna().to_numpy()
+    observed = facts.judged & facts.deals["currency"].notna().to_numpy()
     deals = pd.DataFrame(
         {
             "pipeline": ids(facts.deals, "pipeline_id"),
             "currency": facts.deals["currency"].astype("str"),
         }
-    )[looked]
+    )[observed]
     counts = (
         deals.value_counts()
         .rename("n")
         .reset_index()
         .sort_values(["n", "currency"], ascending=[False, True], kind="stable")
     )
-    usual = looked_up(
+    usual = lookup(
         deals["pipeline"], counts.drop_duplicates("pipeline").set_index("pipeline")["currency"]
     )
-    found = np.zeros(len(looked), dtype=np.bool_)
-    found[looked] = ((deals["currency"] != usual) & deals["pipeline"].notna()).to_numpy(np.bool_)
-    return _deals(facts, found, looked)
+    matches = np.zeros(len(observed), dtype=np.bool_)
+    matches[observed] = ((deals["currency"] != usual) & deals["pipeline"].notna()).to_numpy(
+        np.bool_
+    )
+    return _deals(facts, matches, observed)
 
 
 def stage_history_inexact(facts: Facts) -> Finding:
@@ -407,7 +411,7 @@ def stage_history_inexact(facts: Facts) -> Finding:
     visits, own = facts.visits, ids(facts.deals, "id")
     begun, deal = times(visits, "entered_at", facts.tz), ids(visits, "deal_id")
     created = pd.Series(facts.known.created.to_numpy(), index=pd.Index(own), dtype=begun.dtype)
-    first = (begun == looked_up(deal, created[~created.index.duplicated()])) & times(
+    first = (begun == lookup(deal, created[~created.index.duplicated()])) & times(
         visits, "entered_after", facts.tz
     ).isna()
     exact = equals(visits, "source", "changelog") | first.to_numpy(np.bool_)
@@ -419,17 +423,17 @@ def stage_history_disagrees(facts: Facts) -> Finding:
     """Find deals whose status, stage or pipeline is not that of their last stay; among deals of
     which a stay tells how it is.
     """
-    last = _last_stays(facts)
+    last = _last_visits(facts)
     if last is None:
         return _nothing()
-    looked = facts.judged & ~deleted_rows(facts.deals) & last["told"].notna().to_numpy()
+    observed = facts.judged & ~deleted_rows(facts.deals) & last["told"].notna().to_numpy()
     differs_in_state = last["told"].to_numpy(np.float64, na_value=np.nan) != facts.known.state
     for column in ("stage_id", "pipeline_id"):
         if column in last and column in facts.deals.columns:
             differs_in_state |= (
                 (last[column] != ids(facts.deals, column)).fillna(False).to_numpy(np.bool_)
             )
-    return _deals(facts, looked & differs_in_state, looked)
+    return _deals(facts, observed & differs_in_state, observed)
 
 
 def close_time_disagrees(facts: Facts) -> Finding:
@@ -441,19 +445,19 @@ def close_time_disagrees(facts: Facts) -> Finding:
     up to `SAME_TIME` apart agree; where the stay's end is bounded, any time within the bounds does;
     where only the day of the closing is told, that day does.
     """
-    last = _last_stays(facts)
+    last = _last_visits(facts)
     if last is None:
         return _nothing()
     known = facts.known
     same = last["told"].to_numpy(np.float64, na_value=np.nan) == known.state
-    looked = facts.judged_in(WON, LOST) & ~deleted_rows(facts.deals) & same
-    looked &= known.ended.notna().to_numpy() & last["left_at"].notna().to_numpy()
+    observed = facts.judged_in(WON, LOST) & ~deleted_rows(facts.deals) & same
+    observed &= known.ended.notna().to_numpy() & last["left_at"].notna().to_numpy()
     end, latest = known.ended, last["left_at"]
     earliest = last["left_after"].fillna(latest)
     apart = (end < earliest - SAME_TIME) | (end > latest + SAME_TIME)
     day, first, final = (local_date(instants, facts.tz) for instants in (end, earliest, latest))
     apart = apart.mask(known.day_alone, (day < first) | (day > final))
-    return _deals(facts, looked & apart.to_numpy(np.bool_), looked)
+    return _deals(facts, observed & apart.to_numpy(np.bool_), observed)
 
 
 def created_in_bulk(facts: Facts) -> Finding:
@@ -462,11 +466,11 @@ def created_in_bulk(facts: Facts) -> Finding:
 
     Among deals that say when they were created.
     """
-    looked = facts.alive & facts.known.created.notna().to_numpy()
-    second = facts.known.created[looked].dt.floor("s")
-    found = np.zeros(len(looked), dtype=np.bool_)
-    found[looked] = (second.groupby(second).transform("size") >= BULK).to_numpy(np.bool_)
-    return _deals(facts, found, looked)
+    observed = facts.alive & facts.known.created.notna().to_numpy()
+    second = facts.known.created[observed].dt.floor("s")
+    matches = np.zeros(len(observed), dtype=np.bool_)
+    matches[observed] = (second.groupby(second).transform("size") >= BULK).to_numpy(np.bool_)
+    return _deals(facts, matches, observed)
 
 
 CHECKS = (
@@ -576,11 +580,11 @@ def _as_it_was(frame: pd.DataFrame, facts: Facts) -> Flags:
     return ~np.logical_or(*late)
 
 
-def _last_stays(facts: Facts) -> pd.DataFrame | None:
+def _last_visits(facts: Facts) -> pd.DataFrame | None:
     """Return, a row a deal, what its last stay known by `now` tells; None where `visits` does not
     tell how stays end.
 
-    `told` is its state, null where no stay is known, or the last one led to a stay that is not
+    `reported` is its state, null where no stay is known, or the last one led to a stay that is not
     known. `left_at` and `left_after` tell since when: a closed deal that was only moved, or was
     restored, since it was closed is so since before. Times are UTC.
     """
@@ -599,14 +603,14 @@ def _last_stays(facts: Facts) -> pd.DataFrame | None:
         else pd.Series(pd.NaT, visits.index, dtype=left.dtype)
     )
     frame["left_after"] = after.mask(still)
-    told = pd.Series(pd.NA, visits.index, dtype="Int64")
-    for word, state in _TOLD.items():
-        told = told.mask(equals(visits, "end", word), state)
-    frame["told"] = told.mask(still, OPEN)
+    reported = pd.Series(pd.NA, visits.index, dtype="Int64")
+    for word, state in _REPORTED.items():
+        reported = reported.mask(equals(visits, "end", word), state)
+    frame["told"] = reported.mask(still, OPEN)
     for column in ("stage_id", "pipeline_id"):
         if column in visits.columns:
             frame[column] = ids(visits, column)
-    code = {state: ENDS.index(word) for word, state in _TOLD.items()}
+    code = {state: ENDS.index(word) for word, state in _REPORTED.items()}
     end = np.asarray(frame["told"].map(code).to_numpy(np.int64, na_value=NO_ID), np.int64)
     deal = np.asarray(frame["deal"].to_numpy(np.int64, na_value=NO_ID), np.int64)
     entered, closed = (
@@ -643,13 +647,13 @@ def _nothing() -> Finding:
     return Finding(pd.Series(dtype="Int64"), 0)
 
 
-def _deals(facts: Facts, found: Flags, looked: Flags) -> Finding:
-    return Finding(ids(facts.deals, "id")[found], int(looked.sum()))
+def _deals(facts: Facts, matches: Flags, observed: Flags) -> Finding:
+    return Finding(ids(facts.deals, "id")[matches], int(observed.sum()))
 
 
 def _worthless(facts: Facts, state: int) -> Finding:
-    looked, value = facts.judged_in(state), amounts(facts.deals, "value")
-    return _deals(facts, looked & (np.isnan(value) | (value == 0)), looked)
+    observed, value = facts.judged_in(state), amounts(facts.deals, "value")
+    return _deals(facts, observed & (np.isnan(value) | (value == 0)), observed)
 
 
 def _today(facts: Facts) -> pd.Timestamp:
@@ -666,7 +670,7 @@ def _foreign(facts: Facts) -> Flags:
         facts.deals["currency"].astype("str").to_numpy(), index=pd.Index(ids(facts.deals, "id"))
     )
     deal, currency = ids(facts.lines, "deal_id"), facts.lines["currency"].astype("str")
-    theirs = looked_up(deal, own[~own.index.duplicated()])
+    theirs = lookup(deal, own[~own.index.duplicated()])
     other = (currency != theirs) & currency.notna() & theirs.notna()
     return ids(facts.deals, "id").isin(deal[other.to_numpy(np.bool_)]).to_numpy()
 

@@ -142,21 +142,21 @@ def stage_velocity(
     refused.
     """
     limit = None if horizon is None else span(horizon, "horizon")
-    found = _Stays.read(visits, stages, as_of, by, tz, deals, deleted, _VELOCITY)
-    curves = found.curves(min_at_risk)
-    result = found.rows()
-    result["visits"] = found.visits
-    result["completed"] = found.completed
-    result["open"] = found.open
+    match = _Visits.read(visits, stages, as_of, by, tz, deals, deleted, _VELOCITY)
+    curves = match.curves(min_at_risk)
+    result = match.rows()
+    result["visits"] = match.visits
+    result["completed"] = match.completed
+    result["open"] = match.open
     result["median_days"], result["low"], result["high"] = curves.quantile(0.5)
     for name, p in (("p25_days", 0.25), ("p75_days", 0.75), ("p90_days", 0.9)):
         result[name] = curves.quantile(p)[0]
     result["mean_days"] = curves.restricted_mean(curves.last if limit is None else limit)
-    result["basis"] = found.basis
+    result["basis"] = match.basis
     if limit is not None:
         _warn_of_horizon(curves, limit)
     counts = {name: "Int64" for name in ("visits", "completed", "open")}
-    return keyed(result.astype(counts), [*found.by, "pipeline_id", "stage_id"], found.tz)
+    return keyed(result.astype(counts), [*match.by, "pipeline_id", "stage_id"], match.tz)
 
 
 def stage_survival(
@@ -204,10 +204,10 @@ def stage_survival(
         As `stage_velocity`.
     """
     limit = None if horizon is None else span(horizon, "horizon")
-    found = _Stays.read(visits, stages, as_of, by, tz, deals, deleted, _SURVIVAL)
-    curves = found.curves(min_at_risk)
+    match = _Visits.read(visits, stages, as_of, by, tz, deals, deleted, _SURVIVAL)
+    curves = match.curves(min_at_risk)
     kept = slice(None) if limit is None else curves.time <= limit
-    result = found.rows(curves.group[kept])
+    result = match.rows(curves.group[kept])
     result["days"] = curves.time[kept]
     result["at_risk"] = pd.array(curves.at_risk[kept], "Int64")
     result["events"] = pd.array(curves.events[kept], "Int64")
@@ -216,11 +216,11 @@ def stage_survival(
         curves.low[kept],
         curves.high[kept],
     )
-    return keyed(result, [*found.by, "pipeline_id", "stage_id"], found.tz)
+    return keyed(result, [*match.by, "pipeline_id", "stage_id"], match.tz)
 
 
 @dataclass(frozen=True, slots=True)
-class _Stays:
+class _Visits:
     """Stays as they were known at a time, each with its row of the result.
 
     Parameters
@@ -264,7 +264,7 @@ class _Stays:
         deals: pd.DataFrame | None,
         deleted: Deleted,
         columns: Sequence[str],
-    ) -> _Stays:
+    ) -> _Visits:
         """What was known at `as_of`; warns of what is left out."""
         tz = zone_of(tz, visits, stages, deals)
         until = moment(as_of, tz, "as_of", end_of_day=True)
@@ -275,36 +275,38 @@ class _Stays:
             raise ArgumentError(
                 f"deleted is one of {', '.join(map(repr, get_args(Deleted)))}, not {deleted!r}."
             )
-        stays = visited(visits, until, tz, "keep" if deleted == "keep" else "drop")
-        now, over = in_micros(until), stays.left != NEVER
-        _warn_of_unseen(stays)
-        bounded = stays.of(visits["entered_after"]).notna().to_numpy() | (
-            over & stays.of(visits["left_after"]).notna().to_numpy()
+        known_visits = visited(visits, until, tz, "keep" if deleted == "keep" else "drop")
+        now, over = in_micros(until), known_visits.left != NEVER
+        _warn_of_unseen(known_visits)
+        bounded = known_visits.of(visits["entered_after"]).notna().to_numpy() | (
+            over & known_visits.of(visits["left_after"]).notna().to_numpy()
         )
-        duration = (np.where(over, stays.left, now) - stays.entered) / DAY
-        entry = np.maximum(stays.seen - stays.entered, 0) / DAY
-        group, groups = grouped(attributes(visits, stays, deals, names), names)
+        duration = (np.where(over, known_visits.left, now) - known_visits.entered) / DAY
+        entry = np.maximum(known_visits.seen - known_visits.entered, 0) / DAY
+        group, groups = grouped(attributes(visits, known_visits, deals, names), names)
         place, places = _places(
-            stays.of(plain_ids(visits["pipeline_id"])),
-            stays.of(plain_ids(visits["stage_id"])),
+            known_visits.of(plain_ids(visits["pipeline_id"])),
+            known_visits.of(plain_ids(visits["stage_id"])),
             stages,
         )
         row = group * len(places) + place
         size = len(groups) * len(places)
         sources = np.stack(
             [
-                np.bincount(row[stays.source == number], minlength=size)
+                np.bincount(row[known_visits.source == number], minlength=size)
                 for number in range(len(SOURCES))
             ]
         )
         _warn_of_sources(
-            stays.source, stays.deal, int((over & (entry >= duration) & (entry > 0)).sum())
+            known_visits.source,
+            known_visits.deal,
+            int((over & (entry >= duration) & (entry > 0)).sum()),
         )
         _warn_of_bounds(int(bounded.sum()), len(bounded))
-        gone = over & (stays.end != DELETED) if deleted == "censored" else over
+        removed = over & (known_visits.end != DELETED) if deleted == "censored" else over
         return cls(
-            names, groups, places, row, duration, entry, gone, ~bounded, sources,
-            np.bincount(row[~over], minlength=size), np.bincount(row[gone], minlength=size), np.bincount(row, minlength=size), tz,
+            names, groups, places, row, duration, entry, removed, ~bounded, sources,
+            np.bincount(row[~over], minlength=size), np.bincount(row[removed], minlength=size), np.bincount(row, minlength=size), tz,
         )  # fmt: skip
 
     def curves(self, min_at_risk: int) -> Curves:
@@ -412,12 +414,12 @@ def _nullable(ids: Micros) -> pd.Series[Any]:
     return pd.Series(ids, dtype="Int64").mask(ids == NO_ID)
 
 
-def _warn_of_unseen(stays: Known) -> None:
-    unseen = len(stays.hidden)
+def _warn_of_unseen(known_visits: Known) -> None:
+    unseen = len(known_visits.hidden)
     if unseen:
-        last = pd.Timestamp(int(stays.hidden_seen.max()), unit="us", tz="UTC")
+        last = pd.Timestamp(int(known_visits.hidden_seen.max()), unit="us", tz="UTC")
         warn(
-            f"{unseen:,} of {unseen + len(stays.deal):,} stays that began up to as_of were first"
+            f"{unseen:,} of {unseen + len(known_visits.deal):,} stays that began up to as_of were first"
             " seen after it, and are not counted: at that time nobody knew of them. Take an as_of"
             f" from {last} on, or load exact history with account.deal_changes(), 20 tokens a deal."
         )
@@ -442,10 +444,10 @@ def _warn_of_sources(source: Micros, deal: Micros, too_late: int) -> None:
     )
 
 
-def _warn_of_bounds(bounded: int, stays: int) -> None:
+def _warn_of_bounds(bounded: int, known_visits: int) -> None:
     if bounded:
         warn(
-            f"{bounded:,} of {stays:,} stays have an entry or an exit that is only bounded: they"
+            f"{bounded:,} of {known_visits:,} stays have an entry or an exit that is only bounded: they"
             " are counted, and left out of the durations. account.deal_changes() has exact times,"
             " 20 tokens a deal."
         )

@@ -51,15 +51,15 @@ def one_currency(rows: pd.DataFrame, otherwise: str) -> str:
     ArgumentError
         There are several: amounts in them are never added up, nor drawn as if they could be.
     """
-    found = rows["currency"].astype("str").drop_duplicates().tolist()
-    if len(found) > 1:
-        names = ", ".join("none" if pd.isna(name) else style.shown(name, 12) for name in found)
+    result = rows["currency"].astype("str").drop_duplicates().tolist()
+    if len(result) > 1:
+        names = ", ".join("none" if pd.isna(name) else style.shown(name, 12) for name in result)
         raise ArgumentError(
             f"The frame holds amounts in several currencies ({names}), which cannot share an axis."
             " Keep one, frame[frame['currency'] =="
-            f" {next(name for name in found if not pd.isna(name))!r}], or {otherwise}."
+            f" {next(name for name in result if not pd.isna(name))!r}], or {otherwise}."
         )
-    return "" if not found or pd.isna(found[0]) else style.shown(found[0], 12)
+    return "" if not result or pd.isna(result[0]) else style.shown(result[0], 12)
 
 
 def one_group(rows: pd.DataFrame, first: str, chart: str) -> str:
@@ -80,13 +80,13 @@ def money(rows: pd.DataFrame, column: str) -> style.Floats:
     """Return a column of amounts; `ArgumentError` where one is null or without bounds, for a sum
     would be wrong without a word.
     """
-    found = style.numbers(rows, column)
-    if not (np.abs(found) < _LARGEST).all():
+    result = style.numbers(rows, column)
+    if not (np.abs(result) < _LARGEST).all():
         raise ArgumentError(
             f"The column {column!r} holds nulls or amounts beyond {_LARGEST:,.0f}: fill them in, or"
             " drop those rows."
         )
-    return found
+    return result
 
 
 def month_numbers(rows: pd.DataFrame, column: str) -> Places:
@@ -97,15 +97,15 @@ def month_numbers(rows: pd.DataFrame, column: str) -> Places:
     ArgumentError
         The column holds no times, or a null.
     """
-    found = rows[column]
-    if not len(found):
+    result = rows[column]
+    if not len(result):
         return np.zeros(0, np.int64)
-    if not pd.api.types.is_datetime64_any_dtype(found.dtype) or found.isna().any():
+    if not pd.api.types.is_datetime64_any_dtype(result.dtype) or result.isna().any():
         raise ArgumentError(
-            f"The column {column!r} ({found.dtype}) is to hold times without nulls, as the metric"
+            f"The column {column!r} ({result.dtype}) is to hold times without nulls, as the metric"
             " returns them."
         )
-    naive = found if getattr(found.dtype, "tz", None) is None else found.dt.tz_localize(None)
+    naive = result if getattr(result.dtype, "tz", None) is None else result.dt.tz_localize(None)
     return np.asarray(
         naive.dt.year.to_numpy(np.int64) * 12 + naive.dt.month.to_numpy(np.int64) - 1 - 1970 * 12,
         dtype=np.int64,
@@ -203,17 +203,17 @@ def stack(
     parts: Sequence[tuple[str, style.Floats]],
     *,
     width: float = 0.8,
-    looks: Sequence[tuple[str, str]] | None = None,
+    styles: Sequence[tuple[str, str]] | None = None,
     base: float = 0.0,
 ) -> tuple[style.Floats, style.Floats]:
     """Stack bars at `places`, gains upwards from `base` and losses downwards; return how far both
     reach.
 
-    `looks` are colours and hatches of the parts; None: those of the marks.
+    `styles` are colours and hatches of the parts; None: those of the marks.
     """
     up, down = np.full(len(places), base), np.full(len(places), base)
     for at, (name, values) in enumerate(parts):
-        color, hatch = looks[at] if looks else (style.mark(at).color, HATCHES[at % len(HATCHES)])
+        color, hatch = styles[at] if styles else (style.mark(at).color, HATCHES[at % len(HATCHES)])
         start = np.where(values < 0, down, up)
         bars: BarContainer = ax.bar(
             places, values, bottom=start, width=width, linewidth=0.6, label=style.legend_name(name)

@@ -175,27 +175,27 @@ def numbers(frame: pd.DataFrame, column: str) -> Floats:
     infinite one.
     """
     try:
-        found = np.asarray(pd.to_numeric(frame[column]).to_numpy(np.float64, na_value=np.nan))
+        result = np.asarray(pd.to_numeric(frame[column]).to_numpy(np.float64, na_value=np.nan))
     except (TypeError, ValueError, OverflowError):
         raise ArgumentError(
             f"The column {column!r} is {frame[column].dtype}; it is to hold numbers."
         ) from None
-    if np.isinf(found).any():
+    if np.isinf(result).any():
         raise ArgumentError(
             f"The column {column!r} holds an infinite number, which cannot be drawn. Drop those"
             " rows."
         )
-    return found
+    return result
 
 
 def counts(frame: pd.DataFrame, column: str) -> Floats:
     """Return a column of counts; `ArgumentError` where one is null or negative."""
-    found = numbers(frame, column)
-    if not (found >= 0).all():
+    result = numbers(frame, column)
+    if not (result >= 0).all():
         raise ArgumentError(
             f"The column {column!r} holds nulls or negative numbers; it is to hold counts."
         )
-    return found
+    return result
 
 
 def groups(frame: pd.DataFrame, first: str) -> list[Any]:
@@ -210,11 +210,11 @@ def group_names(frame: pd.DataFrame, names: Sequence[Any]) -> pd.Series[Any]:
     """Return a text for the group of each row, its values joined; empty where there are no
     groups.
     """
-    found = pd.Series([""] * len(frame), dtype="str")
+    result = pd.Series([""] * len(frame), dtype="str")
     for name in names:
         values = pd.Series([_value(value) for value in frame[name]], dtype="str")
-        found = values if name == names[0] else found + ", " + values
-    return found
+        result = values if name == names[0] else result + ", " + values
+    return result
 
 
 def by_stage(rows: pd.DataFrame, group: pd.Series[Any]) -> tuple[pd.DataFrame, pd.Series[Any]]:
@@ -365,24 +365,24 @@ def _drawable(text: str) -> str:
         return text
     there = _glyphs(tuple(rcParams["font.family"]), tuple(rcParams["font.sans-serif"]))
     box = _BOX if ord(_BOX) in there else "?"
-    found = []
+    result = []
     for character in text:
         kind = unicodedata.category(character)
         if kind in ("Cc", "Zl", "Zp", "Zs"):
-            found.append(" ")
+            result.append(" ")
         elif kind in ("Cf", "Cs", "Me") or (kind == "Mn" and ord(character) not in there):
             # Marks of direction, halves of characters, joiners of emoji: nothing to see by
             # themselves.
             continue
         else:
-            found.append(character if ord(character) in there else box)
-    return "".join(found)
+            result.append(character if ord(character) in there else box)
+    return "".join(result)
 
 
 @lru_cache(maxsize=8)
 def _glyphs(families: tuple[str, ...], _sans: tuple[str, ...]) -> frozenset[int]:
     """Code points that the fonts have which matplotlib falls back to one after the other."""
-    found: set[int] = set()
+    result: set[int] = set()
     for family in families:
         try:
             path = font_manager.findfont(
@@ -390,7 +390,7 @@ def _glyphs(families: tuple[str, ...], _sans: tuple[str, ...]) -> frozenset[int]
             )
         except ValueError:
             continue
-        found |= font_manager.get_font(path).get_charmap().keys()
-    if not found:
-        found |= font_manager.get_font(font_manager.findfont("DejaVu Sans")).get_charmap().keys()
-    return frozenset(found)
+        result |= font_manager.get_font(path).get_charmap().keys()
+    if not result:
+        result |= font_manager.get_font(font_manager.findfont("DejaVu Sans")).get_charmap().keys()
+    return frozenset(result)

@@ -100,9 +100,9 @@ def retention_cohorts(
         return style.empty(ax, "No cohort begins in this time.")
 
     def table(column: str) -> style.Floats:
-        found = np.full((len(cohorts), len(ages)), np.nan)
-        found[cohort, age] = style.numbers(rows, column)
-        return found
+        result = np.full((len(cohorts), len(ages)), np.nan)
+        result[cohort, age] = style.numbers(rows, column)
+        return result
 
     customers, nrr = table("customers"), table("nrr")
     begun = customers[:, :1]
@@ -141,8 +141,8 @@ def _cells(
         cmap=_SHADES, vmin=low, vmax=high, edgecolors="white", linewidth=0.6,
     )  # fmt: skip
     mesh.set_label("immature cells are blank")
-    text = np.array([[_told(cell, percent) for cell in row] for row in value], dtype=object)
-    widest = max(len(told) for told in text[mature]) if mature.any() else 1
+    text = np.array([[_reported(cell, percent) for cell in row] for row in value], dtype=object)
+    widest = max(len(reported) for reported in text[mature]) if mature.any() else 1
     # The names of cohorts take about an inch.
     room = max(style.inches(ax) - 1.0, 0.5) / shade.shape[1]
     step = max(int(np.ceil((_PAD + _DIGIT * widest) / room)), 1)
@@ -169,7 +169,7 @@ def _ink(depth: float) -> str:
     return "white" if float(linear @ [0.2126, 0.7152, 0.0722]) < 0.21 else style.INK
 
 
-def _told(cell: float, percent: bool) -> str:
+def _reported(cell: float, percent: bool) -> str:
     if np.isnan(cell):
         return "–"
     return f"{100 * cell:,.0f}" if percent else style.number(cell)

@@ -142,13 +142,13 @@ def _stages(rows: pd.DataFrame) -> pd.DataFrame:
         (("from_stage_id", "from_stage", "from_order_nr"), rows),
         (("to_stage_id", "to", "to_order_nr"), rows[inside]),
     ):
-        found = pd.DataFrame(
+        result = pd.DataFrame(
             {"key": _keys(part[names[0]], part[names[1]]), "order": style.numbers(part, names[2])}
         )
-        found["name"] = [
+        result["name"] = [
             _name(stage, name) for stage, name in zip(part[names[0]], part[names[1]], strict=True)
         ]
-        parts.append(found)
+        parts.append(result)
     every: pd.DataFrame = pd.concat(parts, ignore_index=True).drop_duplicates("key")
     return every.sort_values(["order"], na_position="last", kind="stable").reset_index(drop=True)
 
@@ -178,15 +178,15 @@ def _name(stage: Any, name: Any) -> str:
 def _arcs(ax: Axes, back: pd.Series[Any], start: Any, end: Any, moves: style.Floats) -> None:
     reach = max(np.abs(end - start).max(initial=1), 1)
     widths = np.maximum(_WIDEST * moves / max(moves.max(initial=1.0), 1.0), _THINNEST)
-    for at, told in enumerate(back):
-        known = not pd.isna(told)
-        behind = bool(told) if known else end[at] < start[at]
-        side = -_BACK if behind else _ON
+    for at, reported in enumerate(back):
+        known = not pd.isna(reported)
+        after = bool(reported) if known else end[at] < start[at]
+        side = -_BACK if after else _ON
         # A stay in the same stage again has an arc of its own, if a small one.
         depth = side * 0.86 * (max(abs(end[at] - start[at]), 0.4) / reach) ** 0.75
-        shift = -_SHIFT if behind else _SHIFT
+        shift = -_SHIFT if after else _SHIFT
         y = (start[at] + shift, end[at] - shift)
-        color, dashes = (style.RED, (0, (4, 1.2))) if behind else (style.BLUE, "-")
+        color, dashes = (style.RED, (0, (4, 1.2))) if after else (style.BLUE, "-")
         bulge = depth * 4 / 3
         path = Path(
             [(0, y[0]), (bulge, y[0]), (bulge, y[1]), (0, y[1])],
@@ -195,11 +195,11 @@ def _arcs(ax: Axes, back: pd.Series[Any], start: Any, end: Any, moves: style.Flo
         ax.add_patch(
             PathPatch(
                 path, facecolor="none", edgecolor=color if known else style.FAINT, linewidth=widths[at], alpha=0.55,
-                linestyle=dashes if known else ":", capstyle="butt", label="back" if behind else "on",
+                linestyle=dashes if known else ":", capstyle="butt", label="back" if after else "on",
             )
         )  # fmt: skip
         ax.plot(
-            [0.03 * np.sign(depth)], [y[1]], marker=">" if behind else "<", markersize=5 + widths[at] * 0.45, linestyle="none",
+            [0.03 * np.sign(depth)], [y[1]], marker=">" if after else "<", markersize=5 + widths[at] * 0.45, linestyle="none",
             color=color if known else style.FAINT, markeredgecolor="white", markeredgewidth=0.5, zorder=3,
         )  # fmt: skip
         ax.text(

@@ -130,13 +130,13 @@ def _bars(ax: Axes, y: style.Floats, widths: dict[str, style.Floats], inch: floa
             y, width, left=start, height=0.66, color=color, hatch=hatch, edgecolor=style.BLUE if name == "advanced" else style.FAINT,
             linewidth=0.8, label=_LABELS[name],
         )  # fmt: skip
-        told = [style.number(count) for count in width]
+        reported = [style.number(count) for count in width]
         for at in np.flatnonzero(
-            width >= inch * np.array([_INSIDE + _DIGIT * len(text) for text in told])
+            width >= inch * np.array([_INSIDE + _DIGIT * len(text) for text in reported])
         ):
             box = None if not hatch else {"facecolor": color, "edgecolor": "none", "pad": 1.0}
             ax.text(
-                start[at] + width[at] / 2, y[at], told[at], ha="center", va="center", fontsize=style.SMALL, color=ink,
+                start[at] + width[at] / 2, y[at], reported[at], ha="center", va="center", fontsize=style.SMALL, color=ink,
                 bbox=box, **style.PLAIN,
             )  # fmt: skip
         start = start + width
@@ -159,17 +159,18 @@ def _beside(ax: Axes, rows: pd.DataFrame, y: style.Floats, reached: style.Floats
         )  # fmt: skip
         if last[at]:
             continue
-        told = style.percent(going[at])
+        reported = style.percent(going[at])
         if not np.isnan(going[at]):
-            told = " ".join(
+            reported = " ".join(
                 filter(
-                    None, [told, style.interval(low[at], high[at]), f"in {style.days(within[at])}"]
+                    None,
+                    [reported, style.interval(low[at], high[at]), f"in {style.days(within[at])}"],
                 )
             )
         ax.text(
             1.0,
             y[at],
-            told,
+            reported,
             transform=right,
             ha="right",
             va="center",

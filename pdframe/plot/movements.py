@@ -153,7 +153,7 @@ def _waterfall(ax: Axes, amounts: dict[str, style.Floats], done: bool, currency:
             np.array([at]),
             [(name, np.array([sums[name]]))],
             width=0.7,
-            looks=[(color, hatch)],
+            styles=[(color, hatch)],
             base=base,
         )
         ax.plot([at - 0.65, at - 0.35], [base, base], color=style.FAINT, linewidth=0.8)
@@ -203,8 +203,8 @@ def _months(
     ax: Axes, number: months.Places, amounts: dict[str, style.Floats], done: Any, currency: str
 ) -> None:
     parts = [(name, amounts[name]) for name, *_ in _MOVES if amounts[name].any()]
-    looks = [(color, hatch) for name, color, hatch in _MOVES if amounts[name].any()]
-    up, down = months.stack(ax, number, parts, looks=looks)
+    styles = [(color, hatch) for name, color, hatch in _MOVES if amounts[name].any()]
+    up, down = months.stack(ax, number, parts, styles=styles)
     net = amounts["end"] - amounts["start"]
     ax.plot(
         number, net, color=style.INK, marker="D", markersize=5, markerfacecolor="white", linestyle="none", label="net", zorder=5,

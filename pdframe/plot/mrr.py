@@ -103,9 +103,9 @@ def mrr(
         )
     else:
         for at, name in enumerate(names):
-            look = style.mark(at)
+            mark = style.mark(at)
             ax.plot(
-                places, table[at], color=look.color, marker=look.marker, linestyle=look.dashes, linewidth=1.6, markersize=4,
+                places, table[at], color=mark.color, marker=mark.marker, linestyle=mark.dashes, linewidth=1.6, markersize=4,
                 label=style.legend_name(name), zorder=3,
             )  # fmt: skip
         low, high = np.nanmin(table), np.nanmax(table)

@@ -121,21 +121,21 @@ def _names(rows: pd.DataFrame, by: list[Any], number: Any) -> tuple[list[str], s
 
 
 def _curve(
-    ax: Axes, name: str, look: style.Mark, curves: int, column: dict[str, style.Floats]
+    ax: Axes, name: str, snapshot: style.Mark, curves: int, column: dict[str, style.Floats]
 ) -> None:
     # Every stay lasts longer than nothing: the curve comes from 1.
     days, share = np.append(0.0, column["days"]), np.append(1.0, column["survival"])
     every = max(len(days) // 8, 1)
     ax.step(
-        days, share, where="post", color=look.color, linestyle=look.dashes, linewidth=1.6, label=name,
-        marker=look.marker if curves > 1 else None, markersize=4.5, markevery=(every // 2, every),
+        days, share, where="post", color=snapshot.color, linestyle=snapshot.dashes, linewidth=1.6, label=name,
+        marker=snapshot.marker if curves > 1 else None, markersize=4.5, markevery=(every // 2, every),
     )  # fmt: skip
     ax.fill_between(
         column["days"],
         column["low"],
         column["high"],
         step="post",
-        color=look.color,
+        color=snapshot.color,
         alpha=0.18 if curves < 4 else 0.09,
         linewidth=0,
     )

@@ -68,7 +68,7 @@ def velocity(frame: pd.DataFrame, ax: Axes | None = None, *, title: str | None =
     several = style.several_groups(rows, by)
     if several:
         rows, group = style.by_stage(rows, group)
-    looks = pd.factorize(group)[0] if several else np.zeros(len(rows), np.int64)
+    styles = pd.factorize(group)[0] if several else np.zeros(len(rows), np.int64)
     y = style.places(rows, several)
     quantiles = {
         name: style.numbers(rows, f"{name}_days") for name in ("p25", "median", "p75", "p90")
@@ -93,7 +93,7 @@ def velocity(frame: pd.DataFrame, ax: Axes | None = None, *, title: str | None =
             y[at],
             {name: values[at] for name, values in quantiles.items()},
             longest,
-            style.mark(int(looks[at])),
+            style.mark(int(styles[at])),
             over[at] + still[at],
         )
     _counts(ax, y, over, still)
@@ -107,11 +107,16 @@ def velocity(frame: pd.DataFrame, ax: Axes | None = None, *, title: str | None =
 
 
 def _row(
-    ax: Axes, y: float, days: dict[str, float], edge: float, look: style.Mark, stays: float
+    ax: Axes,
+    y: float,
+    days: dict[str, float],
+    edge: float,
+    mark: style.Mark,
+    known_visits: float,
 ) -> None:
     start, middle, most, nine = days["p25"], days["median"], days["p75"], days["p90"]
     if np.isnan(start):
-        why = "no stays" if not stays else "25 % not reached"
+        why = "no stays" if not known_visits else "25 % not reached"
         ax.text(
             0,
             y,
@@ -125,13 +130,13 @@ def _row(
         return
     # As far as it is known; beyond, a dotted arrow: the quantile lies somewhere there.
     known = next(end for end in (most, middle, start) if not np.isnan(end))
-    ax.barh(y, known - start, left=start, height=0.36, color=look.color, alpha=0.3, linewidth=0)
+    ax.barh(y, known - start, left=start, height=0.36, color=mark.color, alpha=0.3, linewidth=0)
     if np.isnan(nine):
-        ax.plot([known, edge], [y, y], color=look.color, linewidth=1.2, linestyle=":")
-        ax.plot([edge], [y], color=look.color, marker=">", markersize=5, linestyle="none")
+        ax.plot([known, edge], [y, y], color=mark.color, linewidth=1.2, linestyle=":")
+        ax.plot([edge], [y], color=mark.color, marker=">", markersize=5, linestyle="none")
     else:
-        ax.plot([known, nine], [y, y], color=look.color, linewidth=1.2)
-        ax.plot([nine], [y], color=look.color, marker="|", markersize=7, linestyle="none")
+        ax.plot([known, nine], [y, y], color=mark.color, linewidth=1.2)
+        ax.plot([nine], [y], color=mark.color, marker="|", markersize=7, linestyle="none")
     missing = [
         name for name, end in (("median", middle), ("75 %", most), ("90 %", nine)) if np.isnan(end)
     ]
@@ -141,13 +146,13 @@ def _row(
             **style.PLAIN,
         )  # fmt: skip
     if np.isnan(middle):
-        ax.plot([start], [y], color=look.color, marker="|", markersize=9, linestyle="none")
+        ax.plot([start], [y], color=mark.color, marker="|", markersize=9, linestyle="none")
         return
     ax.plot(
         [middle],
         [y],
-        color=look.color,
-        marker=look.marker,
+        color=mark.color,
+        marker=mark.marker,
         markersize=7,
         markeredgecolor="white",
         linestyle="none",

@@ -26,14 +26,14 @@ CONTACTS = records(value=TEXT, primary=FLAG, label=TEXT)
 
 def address(name: str, of: str) -> tuple[Column, ...]:
     """Columns of a flattened address: the full text, then its parts."""
-    whole = Column(name, TEXT, f"Full {of}; null: none given", path=f"{name}.value")
+    full = Column(name, TEXT, f"Full {of}; null: none given", path=f"{name}.value")
     parts = (
         Column(
             f"{name}_{part}", TEXT, f"The {words} of the {of}; null: unknown", path=f"{name}.{part}"
         )
         for part, words in ADDRESS_PARTS
     )
-    return (whole, *parts)
+    return (full, *parts)
 
 
 def key(what: str) -> Column:

@@ -93,7 +93,7 @@ LINE_ROWS = Table(
     key=("id", "look"),
 )
 
-LOOKS = Table(
+SNAPSHOTS = Table(
     "history.looks",
     "one row per look at all deals",
     (),
@@ -124,7 +124,7 @@ LOOKS = Table(
     key=("look",),
 )
 
-LINE_LOOKS = Table(
+LINE_SNAPSHOTS = Table(
     "line_history.looks",
     "one row per look at line items that read all of them or found some changed",
     (),
@@ -170,12 +170,12 @@ class Kept:
     tracked
         Columns whose every change is kept.
     count
-        Column of `looks` that says how many rows there were.
+        Column of `snapshots` that says how many rows there were.
     """
 
     of: str
     rows: Table
-    looks: Table
+    snapshots: Table
     key: str
     tracked: tuple[str, ...]
     count: str
@@ -186,8 +186,8 @@ class Kept:
         return tuple(dict.fromkeys(("id", *self.tracked, "update_time", "add_time")))
 
 
-OF_DEALS = Kept("deals", HISTORY, LOOKS, "deal_id", TRACKED_COLUMNS, "deals")
-OF_LINES = Kept("deal_products", LINE_ROWS, LINE_LOOKS, "id", LINES_REMEMBERED, "lines")
+OF_DEALS = Kept("deals", HISTORY, SNAPSHOTS, "deal_id", TRACKED_COLUMNS, "deals")
+OF_LINES = Kept("deal_products", LINE_ROWS, LINE_SNAPSHOTS, "id", LINES_REMEMBERED, "lines")
 HISTORIES = {kept.of: kept for kept in (OF_DEALS, OF_LINES)}
 """The kept histories by the table that is looked at."""
 
@@ -348,11 +348,11 @@ __all__ = [
     "HISTORY",
     "LINES_REMEMBERED",
     "LINE_HISTORY",
-    "LINE_LOOKS",
     "LINE_ROWS",
-    "LOOKS",
+    "LINE_SNAPSHOTS",
     "OF_DEALS",
     "OF_LINES",
+    "SNAPSHOTS",
     "STAGE_VISITS",
     "TRACKED_COLUMNS",
     "Kept",

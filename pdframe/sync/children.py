@@ -78,7 +78,7 @@ class _Known:
     """What was cached: the manifest, and what is known of each record."""
 
     manifest: Manifest | None
-    asked: dict[int, FetchState]
+    requested: dict[int, FetchState]
 
 
 @dataclass(slots=True)
@@ -86,7 +86,7 @@ class _Fresh:
     """What came since the last save."""
 
     rows: list[dict[str, Any]] = field(default_factory=list)
-    asked: dict[int, FetchState] = field(default_factory=dict)
+    requested: dict[int, FetchState] = field(default_factory=dict)
 
 
 def is_unfinished(manifest: Manifest) -> bool:
@@ -154,12 +154,12 @@ class ChildrenSync:
             on with the rest.
         """
         known = self._known()
-        looks = self._looks()
+        snapshots = self._snapshots()
         wanted = self._wanted(want, known)
         began, state = self._round(want, wanted, known)
-        due = self._due(wanted, want, known, looks, began)
+        due = self._due(wanted, want, known, snapshots, began)
         if want.ids is None and not self.parent.history:
-            self._forget(known, set(known.asked) - set(wanted))
+            self._forget(known, set(known.requested) - set(wanted))
         manifest = known.manifest
         before = dict(manifest.state) if manifest else {}
         kept = {
@@ -168,7 +168,7 @@ class ChildrenSync:
             if key not in _ROUND or before.get("round_of") != state["round_of"]
         }
         every = want.ids is None and self.parent.every
-        fresh = self._ask(due, known, looks, kept | state, listed=every)
+        fresh = self._ask(due, known, snapshots, kept | state, listed=every)
         if every:
             kept[EVERY_AT] = self.now().isoformat()
         if due or every or (manifest is None and want.ids is not None):
@@ -184,7 +184,9 @@ class ChildrenSync:
         except DamagedError:
             known = _Known(None, {})
         wanted = self._wanted(want, known)
-        return self._due(wanted, want, known, self._looks(), self._round(want, wanted, known)[0])
+        return self._due(
+            wanted, want, known, self._snapshots(), self._round(want, wanted, known)[0]
+        )
 
     # What is known
 
@@ -197,7 +199,7 @@ class ChildrenSync:
         self.store.open_table(self.table.name)  # to be sure that it is as it was written
         return _Known(manifest, load_fetch_states(self.store, self.table.name))
 
-    def _looks(self) -> dict[int, str]:
+    def _snapshots(self) -> dict[int, str]:
         """How each record looks in its cached list; nothing where that is not cached, or tells
         nothing.
 
@@ -210,12 +212,12 @@ class ChildrenSync:
             return {}
         rows = self.store.read(self.parent.table, ["id", *dict.fromkeys((*signs, "update_time"))])
         texts = [pc.fill_null(rows[sign].cast(pa.string()), "") for sign in signs]
-        looks = pc.binary_join_element_wise(*texts, "|")
+        snapshots = pc.binary_join_element_wise(*texts, "|")
         unsettled = pc.fill_null(pc.equal(rows["update_time"], pc.max(rows["update_time"])), False)
         return {
-            record: f"?{look}" if recent else look
-            for record, look, recent in zip(
-                rows["id"].to_pylist(), looks.to_pylist(), unsettled.to_pylist(), strict=True
+            record: f"?{snapshot}" if recent else snapshot
+            for record, snapshot, recent in zip(
+                rows["id"].to_pylist(), snapshots.to_pylist(), unsettled.to_pylist(), strict=True
             )
         }
 
@@ -223,7 +225,9 @@ class ChildrenSync:
         if want.ids is not None:
             return sorted(set(want.ids))
         if not self.parent.every:
-            return sorted(record for record, asked in known.asked.items() if asked.found)
+            return sorted(
+                record for record, requested in known.requested.items() if requested.matches
+            )
         if self.table.name != "discounts":
             return sorted(self.store.read(self.parent.table, ["id"])["id"].to_pylist())
         with_rows = (
@@ -265,35 +269,37 @@ class ChildrenSync:
         wanted: Sequence[int],
         want: Want,
         known: _Known,
-        looks: Mapping[int, str],
+        snapshots: Mapping[int, str],
         began: datetime | None,
     ) -> list[int]:
-        return [record for record in wanted if self._is_due(record, want, known, looks, began)]
+        return [record for record in wanted if self._is_due(record, want, known, snapshots, began)]
 
     def _is_due(
         self,
         record: int,
         want: Want,
         known: _Known,
-        looks: Mapping[int, str],
+        snapshots: Mapping[int, str],
         began: datetime | None,
     ) -> bool:
-        asked = known.asked.get(record)
-        if asked is None:
+        requested = known.requested.get(record)
+        if requested is None:
             return True
-        told = want.listed and bool(self.parent.signs) and record in looks
-        moved = told and (asked.look or "").removeprefix("?") != looks[record].removeprefix("?")
-        if began is not None and asked.fetched_at >= began:
+        reported = want.listed and bool(self.parent.signs) and record in snapshots
+        moved = reported and (requested.snapshot or "").removeprefix("?") != snapshots[
+            record
+        ].removeprefix("?")
+        if began is not None and requested.fetched_at >= began:
             return moved
         if want.full:
             return True
         if not want.now:
-            age = self.now() - asked.fetched_at
+            age = self.now() - requested.fetched_at
             # A time ahead of the clock means that the clock was set: trust nothing it says about
             # age.
             if want.max_age is None or -want.max_age <= age < want.max_age:
                 return False
-        return moved or (asked.look or "?").startswith("?") if told else True
+        return moved or (requested.snapshot or "?").startswith("?") if reported else True
 
     # Asking
 
@@ -301,7 +307,7 @@ class ChildrenSync:
         self,
         due: Sequence[int],
         known: _Known,
-        looks: Mapping[int, str],
+        snapshots: Mapping[int, str],
         state: Mapping[str, str],
         *,
         listed: bool,
@@ -311,8 +317,8 @@ class ChildrenSync:
         try:
             for record, (at, rows, server_time) in map_ordered(self._answer, due):
                 fresh.rows += rows or ()
-                look = _settled(looks.get(record), server_time, known.asked.get(record))
-                fresh.asked[record] = FetchState(at, look, rows is not None, server_time)
+                snapshot = _settled(snapshots.get(record), server_time, known.requested.get(record))
+                fresh.requested[record] = FetchState(at, snapshot, rows is not None, server_time)
                 done += 1
                 missing += rows is None
                 if listed and done == missing == MISSING_IN_A_ROW:
@@ -323,7 +329,7 @@ class ChildrenSync:
                         status=NOT_FOUND,
                     )
                 self.tick(len(rows or ()))
-                if len(fresh.asked) >= SAVED_EVERY:
+                if len(fresh.requested) >= SAVED_EVERY:
                     self._save(known, fresh, state)
                     fresh = _Fresh()
         except BaseException as error:
@@ -393,10 +399,10 @@ class ChildrenSync:
         """Put what came in the place of what was cached of the same records."""
         new, problems = to_arrow(fresh.rows, self.table)
         self.problems.merge(problems)
-        known.asked |= fresh.asked
+        known.requested |= fresh.requested
         # As it is on disk: an interruption may have come between a save and its return.
         now, before = self.now(), self.store.manifest(self.table.name)
-        oldest = min((asked.fetched_at for asked in known.asked.values()), default=now)
+        oldest = min((requested.fetched_at for requested in known.requested.values()), default=now)
         if self.parent.every and (listed := self.store.manifest(self.parent.table)) is not None:
             # No more complete than the list of the records is.
             oldest = min(oldest, listed.full_at)
@@ -416,27 +422,29 @@ class ChildrenSync:
             manifest = replace(
                 before, synced_at=now, full_at=oldest, server_time=None, state=dict(state)
             )
-        came = [
+        received = [
             record
-            for record, asked in fresh.asked.items()
-            if asked.found or not self.parent.history
+            for record, requested in fresh.requested.items()
+            if requested.matches or not self.parent.history
         ]
         # Rows first: a record whose rows are here and that is not known to be asked for is asked
         # again, the other way round it is lost.
-        self._parts.put(manifest, before, new, came)
-        add_fetch_states(self.store, self.table.name, fresh.asked, known.asked, now)
+        self._parts.put(manifest, before, new, received)
+        add_fetch_states(self.store, self.table.name, fresh.requested, known.requested, now)
 
     def _forget(self, known: _Known, records: Collection[int]) -> None:
         """Drop records that are gone, with their rows."""
         if known.manifest is None or not records:
             return
-        known.asked = {
-            record: asked for record, asked in known.asked.items() if record not in records
+        known.requested = {
+            record: requested
+            for record, requested in known.requested.items()
+            if record not in records
         }
         self._parts.put(
             known.manifest, known.manifest, storage_schema(self.table).empty_table(), records
         )
-        replace_fetch_states(self.store, self.table.name, known.asked, self.now())
+        replace_fetch_states(self.store, self.table.name, known.requested, self.now())
 
 
 def rows_of(store: Store, table: Table, ids: Collection[int] | None) -> pa.Table:
@@ -453,24 +461,24 @@ def rows_of(store: Store, table: Table, ids: Collection[int] | None) -> pa.Table
 
 
 def _settled(
-    look: str | None, server_time: datetime | None, before: FetchState | None
+    snapshot: str | None, server_time: datetime | None, before: FetchState | None
 ) -> str | None:
     """A look, no longer in doubt where the record was asked for again after the second of its
     stamp.
     """
     if (
-        look is None
+        snapshot is None
         or before is None
-        or before.look is None
-        or before.look.removeprefix("?") != look.removeprefix("?")
+        or before.snapshot is None
+        or before.snapshot.removeprefix("?") != snapshot.removeprefix("?")
     ):
-        return look
+        return snapshot
     over = (
         before.server_time is not None
         and server_time is not None
         and server_time - before.server_time >= line_items.A_SECOND
     )
-    return look.removeprefix("?") if over or not before.look.startswith("?") else look
+    return snapshot.removeprefix("?") if over or not before.snapshot.startswith("?") else snapshot
 
 
 def _by_field(row: dict[str, Any]) -> list[dict[str, Any]]:

@@ -65,9 +65,9 @@ def replace_all(old: pa.Table | None, new: pa.Table, key: str) -> Merge:
     new = _in_order(newest_rows(new, key), key)
     if old is None:
         return Merge(new, Counts(added=new.num_rows))
-    gone = pc.sum(pc.invert(pc.is_in(old[key], value_set=_keys(new, key)))).as_py() or 0
+    deleted = pc.sum(pc.invert(pc.is_in(old[key], value_set=_keys(new, key)))).as_py() or 0
     added, changed = _differences(old, new, key)
-    return Merge(new, Counts(added, changed, gone))
+    return Merge(new, Counts(added, changed, deleted))
 
 
 def upsert(old: pa.Table, new: pa.Table, removed: pa.Array, key: str) -> Merge:
@@ -76,11 +76,11 @@ def upsert(old: pa.Table, new: pa.Table, removed: pa.Array, key: str) -> Merge:
     """
     new = newest_rows(new, key)
     new = keep(new, pc.invert(pc.is_in(new[key], value_set=removed)))
-    gone = pc.is_in(old[key], value_set=removed)
-    kept = old.filter(pc.invert(pc.or_(gone, pc.is_in(old[key], value_set=_keys(new, key)))))
+    deleted = pc.is_in(old[key], value_set=removed)
+    kept = old.filter(pc.invert(pc.or_(deleted, pc.is_in(old[key], value_set=_keys(new, key)))))
     added, changed = _differences(old, new, key)
     merged = pa.concat_tables([kept, new], promote_options="default")
-    return Merge(_in_order(merged, key), Counts(added, changed, pc.sum(gone).as_py() or 0))
+    return Merge(_in_order(merged, key), Counts(added, changed, pc.sum(deleted).as_py() or 0))
 
 
 def _in_order(table: pa.Table, key: str) -> pa.Table:

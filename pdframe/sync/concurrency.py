@@ -50,11 +50,11 @@ def map_ordered(
             broken.set()  # known at once, though its turn may come later
             raise
 
-    under_way = deque((item, pool.submit(attempt, item)) for item in islice(waiting, MAX_WORKERS))
+    in_flight = deque((item, pool.submit(attempt, item)) for item in islice(waiting, MAX_WORKERS))
     failed: BaseException | None = None
     try:
-        while under_way:
-            item, future = under_way.popleft()
+        while in_flight:
+            item, future = in_flight.popleft()
             if failed is not None and _is_lost(future, failed):
                 continue
             try:
@@ -64,7 +64,7 @@ def map_ordered(
                 continue
             yield item, result
             if not broken.is_set():
-                under_way.extend((item, pool.submit(attempt, item)) for item in islice(waiting, 1))
+                in_flight.extend((item, pool.submit(attempt, item)) for item in islice(waiting, 1))
         if failed is not None:
             raise failed
     finally:
@@ -96,22 +96,22 @@ def map_unordered(
         Called in this thread now and then while it waits.
     """
     pool: ThreadPoolExecutor | None = None
-    under_way: dict[Future[_Result], _Item] = {}
+    in_flight: dict[Future[_Result], _Item] = {}
     failed: BaseException | None = None
     try:
         while True:
-            free = min(lanes(), MAX_WORKERS) - len(under_way)
+            free = min(lanes(), MAX_WORKERS) - len(in_flight)
             items = ready(free) if failed is None and free > 0 else ()
-            if len(items) == 1 and not under_way:
+            if len(items) == 1 and not in_flight:
                 yield items[0], work(items[0])
                 continue
             if items:
                 pool = pool or ThreadPoolExecutor(MAX_WORKERS, thread_name_prefix="pdframe")
-                under_way |= {pool.submit(work, item): item for item in items}
-            if not under_way:
+                in_flight |= {pool.submit(work, item): item for item in items}
+            if not in_flight:
                 break
-            future = _first_of(under_way, meanwhile)
-            item = under_way.pop(future)
+            future = _first_of(in_flight, meanwhile)
+            item = in_flight.pop(future)
             try:
                 result = future.result()
             except BaseException as error:  # raised below, when what is under way has come
@@ -139,10 +139,10 @@ def prefetch(items: Iterator[_Item]) -> Iterator[_Item]:
 
 
 def _first_of(
-    under_way: Iterable[Future[_Result]], meanwhile: Callable[[], None] | None
+    in_flight: Iterable[Future[_Result]], meanwhile: Callable[[], None] | None
 ) -> Future[_Result]:
     """One that is done, once there is one."""
-    while not (done := wait(under_way, EVERY_SECONDS if meanwhile else None, FIRST_COMPLETED).done):
+    while not (done := wait(in_flight, EVERY_SECONDS if meanwhile else None, FIRST_COMPLETED).done):
         if meanwhile:
             meanwhile()
     return next(iter(done))

@@ -60,7 +60,7 @@ class Deletions:
     ) -> None:
         self._kept = DeletedDeals(store, fields)
         self._cached = cached
-        self._last_look = (
+        self._last_sync_at = (
             manifest.server_time if manifest is not None and cached is not None else None
         )
         self._now = now
@@ -75,12 +75,12 @@ class Deletions:
             return
         known = self._known_at(seen_at)
         at = pc.index_in(rows["id"], value_set=known["id"].combine_chunks())
-        told, kept_at = (known[name].take(at) for name in ("is_deleted", "seen_at"))
+        reported, kept_at = (known[name].take(at) for name in ("is_deleted", "seen_at"))
         alive = self._was_there(rows["id"])
         # Of a deal that was there at the last look, what was kept before that tells of an earlier
         # deletion.
-        since = pc.or_(pc.invert(alive), self._since_last_look(kept_at))
-        new = rows.filter(pc.invert(pc.and_(pc.fill_null(told, False), since)))
+        since = pc.or_(pc.invert(alive), self._since_last_sync(kept_at))
+        new = rows.filter(pc.invert(pc.and_(pc.fill_null(reported, False), since)))
         if new.num_rows:
             time = seen_at or self._now
             self._add(
@@ -100,11 +100,11 @@ class Deletions:
         known = self._known_at(seen_at)
         if self._cached is None or not self._cached.num_rows:
             return
-        found = np.concatenate([np.empty(0, np.int64), *(rows["id"].to_numpy() for rows in there)])
-        left = set(np.setdiff1d(self._cached["id"].to_numpy(), found).tolist()) - self._named
+        result = np.concatenate([np.empty(0, np.int64), *(rows["id"].to_numpy() for rows in there)])
+        left = set(np.setdiff1d(self._cached["id"].to_numpy(), result).tolist()) - self._named
         if not left:
             return
-        left -= set(known.filter(self._since_last_look(known["seen_at"]))["id"].to_pylist())
+        left -= set(known.filter(self._since_last_sync(known["seen_at"]))["id"].to_pylist())
         wanted, time = pa.array(sorted(left), pa.int64()), seen_at or self._now
         for part in self._cached.parts():
             rows = part.filter(pc.is_in(part["id"], value_set=wanted))
@@ -123,7 +123,7 @@ class Deletions:
     def _known_at(self, seen_at: datetime | None) -> pa.Table:
         """What is kept already; what belongs to another past than `seen_at` is set aside first."""
         if self._known is None:
-            self._kept.set_aside_other_past(seen_at)
+            self._kept.quarantine_other_past(seen_at)
             self._known = self._kept.known()
         return self._known
 
@@ -140,13 +140,13 @@ class Deletions:
         )
         return pc.is_in(ids, value_set=there)
 
-    def _since_last_look(self, times: pa.ChunkedArray) -> pa.ChunkedArray:
+    def _since_last_sync(self, times: pa.ChunkedArray) -> pa.ChunkedArray:
         """Whether a time is behind the last look: what was kept then, an interrupted sync has
         kept.
         """
-        if self._last_look is None:
+        if self._last_sync_at is None:
             return pc.is_valid(times)
-        return pc.fill_null(pc.greater(times, pa.scalar(self._last_look, _TIME)), False)
+        return pc.fill_null(pc.greater(times, pa.scalar(self._last_sync_at, _TIME)), False)
 
     def _deleted_times(self, rows: pa.Table, seen_at: datetime) -> pa.ChunkedArray:
         """When deals were deleted, as far as their rows tell; else the look.
@@ -164,12 +164,12 @@ class Deletions:
             pc.less_equal(updated, pa.scalar(seen_at + CLOCK_SLACK, _TIME)),
         )
         possible = pc.and_(possible, pc.fill_null(pc.greater(updated, others), True))
-        if self._cached is not None and self._last_look is not None:
+        if self._cached is not None and self._last_sync_at is not None:
             before = self._cached["update_time"].take(
                 pc.index_in(rows["id"], value_set=self._cached["id"].combine_chunks())
             )
             later = pc.and_(
-                pc.greater(updated, pa.scalar(self._last_look, _TIME)),
+                pc.greater(updated, pa.scalar(self._last_sync_at, _TIME)),
                 pc.fill_null(pc.greater(updated, before), True),
             )
             possible = pc.and_(possible, pc.or_(pc.invert(self._was_there(rows["id"])), later))

@@ -57,32 +57,32 @@ def estimate(
         Of a table that is asked for record by record: the records that would be asked for, or for a
         full load all of them.
     """
-    asked = set(names)
-    reloaded = full_reload_set(asked) if full else set()
-    found = {}
-    for name in topological_order(asked.union(*(dependencies(name) for name in asked))):
+    requested = set(names)
+    reloaded = full_reload_set(requested) if full else set()
+    result = {}
+    for name in topological_order(requested.union(*(dependencies(name) for name in requested))):
         table, manifest = TABLES[name], _manifest(store, name)
-        whole = (
+        complete = (
             name in reloaded
             or manifest is None
             or full_reload_reason(table, manifest, now, full_every) is not None
         )
         if table.parent is not None:
-            found[name] = _of_records(store, table, whole, records_due)
+            result[name] = _of_records(store, table, complete, records_due)
         elif table.sources[0].batch is not None:
-            found[name] = _of_lines(store, table, manifest, whole)
-        elif manifest is not None and not whole and table.incremental and manifest.state:
-            found[name] = _of_changes(table)
+            result[name] = _of_lines(store, table, manifest, complete)
+        elif manifest is not None and not complete and table.incremental and manifest.state:
+            result[name] = _of_changes(table)
         else:
-            found[name] = _of_list(store, table, manifest)
+            result[name] = _of_list(store, table, manifest)
             if keeps_deleted(table):
                 more = sum(source.cost for source in table.sources if source.deletions)
                 basis = (
-                    f"{found[name].basis}; {name}(deleted=True) reads the lists of deletions too:"
+                    f"{result[name].basis}; {name}(deleted=True) reads the lists of deletions too:"
                     f" {more} tokens at least"
                 )
-                found[name] = replace(found[name], basis=basis)
-    return [found[name] for name in TABLES if name in found]
+                result[name] = replace(result[name], basis=basis)
+    return [result[name] for name in TABLES if name in result]
 
 
 def _of_list(store: Store, table: Table, manifest: Manifest | None) -> Estimate:
@@ -115,7 +115,7 @@ def _of_changes(table: Table) -> Estimate:
     return Estimate(table.name, requests, tokens, "what changed: one page of each list at least")
 
 
-def _of_lines(store: Store, table: Table, manifest: Manifest | None, whole: bool) -> Estimate:
+def _of_lines(store: Store, table: Table, manifest: Manifest | None, complete: bool) -> Estimate:
     source, (_, size) = table.sources[0], table.sources[0].batch or ("ids", 100)
     if any(
         _manifest(store, need) is None
@@ -130,10 +130,10 @@ def _of_lines(store: Store, table: Table, manifest: Manifest | None, whole: bool
         )
     state = manifest.state if manifest else {}
     cached = store.read(table.name, ["deal_id"]) if manifest else None
-    basis = None if whole else line_items.basis(store, table.name)
+    basis = None if complete else line_items.basis(store, table.name)
     known = line_items.known(store, table.name)
     # What a full load finds of the count is taken to be as it was.
-    _, plan = line_items.asked(
+    _, plan = line_items.requested(
         table.name,
         known,
         basis,
@@ -158,14 +158,14 @@ def _of_lines(store: Store, table: Table, manifest: Manifest | None, whole: bool
 
 
 def _of_records(
-    store: Store, table: Table, whole: bool, records_due: Callable[[Table, bool], Sequence[int]]
+    store: Store, table: Table, complete: bool, records_due: Callable[[Table, bool], Sequence[int]]
 ) -> Estimate:
     parent, cost = table.hangs_on, table.sources[0].cost
     if parent.every and _manifest(store, parent.table) is None:
         return Estimate(
             table.name, None, None, f"{cost} tokens for each of the {parent.table}: none is cached"
         )
-    due = len(records_due(table, whole))
+    due = len(records_due(table, complete))
     if not parent.every and not due:
         return Estimate(
             table.name, 0, 0, f"asked for by id, {cost} tokens each: account.{table.name}(ids)"

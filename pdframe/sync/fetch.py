@@ -98,10 +98,10 @@ class Fetcher:
             pull.state = dict(place.marks)
         for number, source in enumerate(self.table.sources):
             cursor = place.cursor if number == place.source else None
-            for rows, behind in self.changes_in(
+            for rows, after in self.changes_in(
                 source, pull, since if cursor else pull.state, cursor, last_sync_at
             ):
-                done = number if behind else number + 1
+                done = number if after else number + 1
                 # What a pull that was interrupted had done already it would do again.
                 if (
                     pending is not None
@@ -111,7 +111,7 @@ class Fetcher:
                     reached = Position(
                         place.began,
                         done,
-                        behind,
+                        after,
                         None,
                         dict(pull.state),
                         pull.server_time,
@@ -128,12 +128,12 @@ class Fetcher:
                 for page in walk(
                     self.client, source.path, params, cost=source.cost, api=source.api
                 ):
-                    gone, _ = to_arrow(page.rows, self.table, self.fields)
-                    self._check_keys(page, gone)
-                    pull.gone += gone[self.table.key[0]].to_pylist()
+                    removed, _ = to_arrow(page.rows, self.table, self.fields)
+                    self._check_keys(page, removed)
+                    pull.removed += removed[self.table.key[0]].to_pylist()
                     pull.seen_at = page.server_time or pull.seen_at
                     if self.keep_deleted is not None:
-                        self.keep_deleted(gone, page.server_time)
+                        self.keep_deleted(removed, page.server_time)
                     self.tick(len(page.rows))
                 pull.listed.add(source.path)
 
@@ -176,11 +176,11 @@ class Fetcher:
 
         for batch, pages in map_ordered(ask, batches):
             rows = [self.take(pull, page) for page in pages]
-            for page, came in zip(pages, rows, strict=True):
+            for page, received in zip(pages, rows, strict=True):
                 if (
-                    came.num_rows
+                    received.num_rows
                     and not pc.any(
-                        pc.is_in(came["deal_id"], value_set=pa.array(batch, pa.int64()))
+                        pc.is_in(received["deal_id"], value_set=pa.array(batch, pa.int64()))
                     ).as_py()
                 ):
                     raise another_list(page.path, page.rows, "one of the deals that were asked for")
@@ -282,7 +282,7 @@ def keep_page(
     pending.add(rows, reached, note)
     if note is not None:
         pull.notes.append(note)
-    if pull.held > MAX_BUFFERED_BYTES:
+    if pull.covered > MAX_BUFFERED_BYTES:
         together = latest(pa.concat_tables(pull.tables, promote_options="default"), pending.key)
         pull.settled(
             pending.settle(together, reached, pa.concat_tables(pull.notes) if pull.notes else None)

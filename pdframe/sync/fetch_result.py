@@ -37,7 +37,7 @@ class FetchResult:
     know.
 
     The rows are in `runs` on disk, each in the order of its ids, and in the `tables` that came
-    after these; of a row that is there twice, the later counts. Those in memory take `held` bytes;
+    after these; of a row that is there twice, the later counts. Those in memory take `covered` bytes;
     `notes` stand beside them.
 
     `began` is this machine's clock when the first of these rows was asked for; `saved` how many
@@ -52,7 +52,7 @@ class FetchResult:
     tables: list[pa.Table] = field(default_factory=list)
     runs: list[SortedRun] = field(default_factory=list)
     problems: Problems = field(default_factory=Problems)
-    gone: list[Any] = field(default_factory=list)
+    removed: list[Any] = field(default_factory=list)
     state: dict[str, str] = field(default_factory=dict)
     server_time: datetime | None = None
     seen_at: datetime | None = None
@@ -61,13 +61,13 @@ class FetchResult:
     saved: int = 0
     first_list_reread: bool = False
     listed: set[str] = field(default_factory=set)
-    held: int = 0
+    covered: int = 0
     notes: list[pa.Table] = field(default_factory=list)
 
     def add(self, rows: pa.Table) -> None:
         """Add rows that came."""
         self.tables.append(rows)
-        self.held += rows.nbytes
+        self.covered += rows.nbytes
         self._note(rows)
 
     def settled(self, run: SortedRun) -> None:
@@ -75,12 +75,12 @@ class FetchResult:
         self.runs.append(run)
         self.tables.clear()
         self.notes.clear()
-        self.held = 0
+        self.covered = 0
 
     def go_on(self, saved: CheckpointState) -> None:
         """Add what an earlier walk left."""
         self.runs, self.tables, self.saved = list(saved.runs), list(saved.pages), saved.count
-        self.held = sum(rows.nbytes for rows in self.tables)
+        self.covered = sum(rows.nbytes for rows in self.tables)
         self.problems.merge(saved.place.problems)
         for rows in self.columns(["update_time"]):
             self._note(rows)

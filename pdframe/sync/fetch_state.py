@@ -38,8 +38,8 @@ class FetchState:
     """
 
     fetched_at: datetime
-    look: str | None
-    found: bool
+    snapshot: str | None
+    matches: bool
     server_time: datetime | None = None
 
 
@@ -97,8 +97,8 @@ def _rows(states: Mapping[int, FetchState]) -> pa.Table:
         {
             "id": record,
             "asked_at": state.fetched_at,
-            "look": state.look,
-            "found": state.found,
+            "look": state.snapshot,
+            "found": state.matches,
             "server_time": state.server_time,
         }
         for record, state in sorted(states.items())

@@ -34,7 +34,7 @@ from pdframe.sync.range_scan import NO_TIMES, SECOND, RangeScan, Scanner, Times,
 # So many more lanes than would do if each answer came as soon as the soonest.
 MORE_LANES = 2.4
 # So many bytes of answers may be under way at once.
-UNDER_WAY = 8 * 1024 * 1024
+MAX_IN_FLIGHT_BYTES = 8 * 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +113,7 @@ class FullScan:
             for source, windows in reversed(self._to_close.items()):
                 close(self.puller, pull, source, windows)
         if len(self.table.sources) > 1 and pull.state:
-            self._look_again(pull)
+            self._reread_first_list(pull)
         return pull
 
     def _reached(self, pull: FetchResult, place: Position, number: int, there: _There) -> Position:
@@ -205,9 +205,9 @@ class FullScan:
         """
         seconds = self._soonest if self._soonest < math.inf else 0.0
         wanted = math.ceil(MORE_LANES * self.puller.client.window.limit / WINDOW_SECONDS * seconds)
-        return max(1, min(wanted, UNDER_WAY // self._largest))
+        return max(1, min(wanted, MAX_IN_FLIGHT_BYTES // self._largest))
 
-    def _look_again(self, pull: FetchResult) -> None:
+    def _reread_first_list(self, pull: FetchResult) -> None:
         """Add the rows that moved into the first list while the others were walked, with one
         request where that can be.
 
@@ -242,14 +242,14 @@ class FullScan:
         has none; all gone is an error.
         """
         name = source.each[0] if source.each else "id"
-        gone = 0
+        deleted = 0
         for number in each:
             try:
                 for _ in self.puller.walk(pull, source, {**dict(source.params), name: number}):
                     pass
             except ResponseError as error:
-                gone += 1
-                if error.status != NOT_FOUND or gone == len(each):
+                deleted += 1
+                if error.status != NOT_FOUND or deleted == len(each):
                     raise
 
 

@@ -52,7 +52,7 @@ class Known:
 class Basis:
     """How the deals looked when their lines were asked for, and the server's time of that."""
 
-    looks: pa.Table
+    snapshots: pa.Table
     server_time: datetime | None
 
 
@@ -66,33 +66,33 @@ def known(store: Store, table: str) -> Known:
     return Known(store.read("deals", ["id", "update_time", "products_count"]), items)
 
 
-def asked(
+def requested(
     table: str, known: Known, basis: Basis | None, cached: pa.Table | None, *, counts_all: bool
 ) -> tuple[pa.Table, Plan]:
     """How the deals look now, and which of them to ask for."""
-    looks = _looks(
+    snapshots = _snapshots(
         known.deals, deals_that_can_have(table, known.deals, known.items, counts_all=counts_all)
     )
-    return looks, plan(looks, basis.looks if basis else None, cached)
+    return snapshots, plan(snapshots, basis.snapshots if basis else None, cached)
 
 
 def basis(store: Store, table: str) -> Basis | None:
     """How the deals looked when their lines were asked for; None where that is not known."""
     try:
         manifest = store.manifest(basis_name(table))
-        looks = store.read(basis_name(table)) if manifest else None
+        snapshots = store.read(basis_name(table)) if manifest else None
     except DamagedError:
         return None
     # Looks of an older version do not tell enough.
     return (
-        Basis(looks, manifest.server_time)
-        if manifest and looks is not None and "unsettled" in looks.column_names
+        Basis(snapshots, manifest.server_time)
+        if manifest and snapshots is not None and "unsettled" in snapshots.column_names
         else None
     )
 
 
 def keep_basis(
-    store: Store, table: str, looks: pa.Table, began: datetime, server_time: datetime | None
+    store: Store, table: str, snapshots: pa.Table, began: datetime, server_time: datetime | None
 ) -> None:
     """Keep how the deals looked when their lines were asked for, and the server's time of that."""
     name = basis_name(table)
@@ -100,23 +100,23 @@ def keep_basis(
         number = before.next_part if (before := store.manifest(name)) else 1
     except DamagedError:
         number = 1
-    store.replace(Manifest(name, (), 0, began, began, server_time, next_part=number), looks)
+    store.replace(Manifest(name, (), 0, began, began, server_time, next_part=number), snapshots)
 
 
 def settled(
-    looks: pa.Table, before: Basis | None, ask: Collection[int], server_time: datetime | None
+    snapshots: pa.Table, before: Basis | None, ask: Collection[int], server_time: datetime | None
 ) -> pa.Table:
     """Looks, where what was asked for again after the second of its stamp is no longer in doubt."""
     if before is None:
-        return looks
-    sure = _same(looks, before.looks)
+        return snapshots
+    sure = _same(snapshots, before.snapshots)
     if before.server_time and server_time and server_time - before.server_time >= A_SECOND:
-        sure |= _alike(looks, before.looks) & set(ask)
+        sure |= _alike(snapshots, before.snapshots) & set(ask)
     doubted = pc.and_(
-        looks["unsettled"],
-        pc.invert(pc.is_in(looks["id"], value_set=pa.array(sorted(sure), pa.int64()))),
+        snapshots["unsettled"],
+        pc.invert(pc.is_in(snapshots["id"], value_set=pa.array(sorted(sure), pa.int64()))),
     )
-    return looks.set_column(looks.column_names.index("unsettled"), "unsettled", doubted)
+    return snapshots.set_column(snapshots.column_names.index("unsettled"), "unsettled", doubted)
 
 
 def counts_all(state: Mapping[str, str]) -> bool:
@@ -135,11 +135,11 @@ def proven_since(store: Store, table: str, began: datetime) -> datetime:
     return min(began, *(manifest.full_at for manifest in manifests if manifest is not None))
 
 
-def gone(cached: pa.Table, came: pa.Array, void: pa.Array, key: str) -> list[int]:
+def removed(cached: pa.Table, received: pa.Array, void: pa.Array, key: str) -> list[int]:
     """The cached lines of some deals that did not come again."""
     voided = pc.is_in(cached["deal_id"], value_set=void)
     ids: list[int] = cached.filter(
-        pc.and_(voided, pc.invert(pc.is_in(cached[key], value_set=came)))
+        pc.and_(voided, pc.invert(pc.is_in(cached[key], value_set=received)))
     )[key].to_pylist()
     return ids
 
@@ -187,7 +187,7 @@ def by_count(
     return set(ask) & some, set(ask) - some
 
 
-def _looks(deals: pa.Table, possible: set[int]) -> pa.Table:
+def _snapshots(deals: pa.Table, possible: set[int]) -> pa.Table:
     """One row a deal: `id`, all that tells whether its lines may have changed, and whether they may
     without a sign.
 
@@ -225,13 +225,13 @@ def plan(now: pa.Table, basis: pa.Table | None, cached: pa.Table | None) -> Plan
 
 
 def take_saved(
-    pull: FetchResult, saved: CheckpointState | None, looks: pa.Table, ask: Sequence[int]
+    pull: FetchResult, saved: CheckpointState | None, snapshots: pa.Table, ask: Sequence[int]
 ) -> set[int]:
     """Add what an interrupted pull left of the deals in `ask` that look as they did then, and
     return those deals.
     """
-    notes = [*saved.told, *saved.notes] if saved else []
-    answered = _same(looks, pa.concat_tables(notes)) & set(ask) if notes else set()
+    notes = [*saved.reported, *saved.notes] if saved else []
+    answered = _same(snapshots, pa.concat_tables(notes)) & set(ask) if notes else set()
     if saved is None or not answered:
         return set()
     pull.began, pull.saved, pull.fetched_since = (
@@ -243,16 +243,16 @@ def take_saved(
     # A deal that was asked for again, as it looked different by then, has old lines in what came
     # before.
     later: set[int] = set()
-    for held, note in reversed([*zip([*saved.runs, *saved.pages], notes, strict=True)]):
+    for covered, note in reversed([*zip([*saved.runs, *saved.pages], notes, strict=True)]):
         deals = set(note["id"].to_pylist())
         wanted = pa.array(sorted((deals & answered) - later), pa.int64())
         later |= deals
-        if isinstance(held, SortedRun):
-            pull.runs.insert(0, held.only("deal_id", wanted))
+        if isinstance(covered, SortedRun):
+            pull.runs.insert(0, covered.only("deal_id", wanted))
         else:
-            pull.tables.insert(0, held.filter(pc.is_in(held["deal_id"], value_set=wanted)))
+            pull.tables.insert(0, covered.filter(pc.is_in(covered["deal_id"], value_set=wanted)))
             pull.notes.insert(0, note.filter(pc.is_in(note["id"], value_set=wanted)))
-    pull.held = sum(rows.nbytes for rows in pull.tables)
+    pull.covered = sum(rows.nbytes for rows in pull.tables)
     return answered
 
 
@@ -266,16 +266,16 @@ def leaves_out(deals: pa.Table, lines: pa.Table) -> bool | None:
         deals["products_count"].to_pandas().to_numpy("float64", na_value=float("nan")),
         index=deals["id"].to_pandas(),
     )
-    found = lines["deal_id"].to_pandas().value_counts()
+    result = lines["deal_id"].to_pandas().value_counts()
     on = (
         lines.filter(pc.fill_null(lines["is_enabled"], True))["deal_id"]
         .to_pandas()
         .value_counts()
-        .reindex(found.index, fill_value=0)
+        .reindex(result.index, fill_value=0)
     )
-    counted, off = counted.reindex(found.index), on < found
+    counted, off = counted.reindex(result.index), on < result
     # More lines than counted is not enough: one may have been added between the two looks.
-    votes, against = (off & (counted == on)).sum(), (off & (counted == found)).sum()
+    votes, against = (off & (counted == on)).sum(), (off & (counted == result)).sum()
     # A line that was disabled between the two looks votes wrongly; where that leaves it open,
     # asking for too many deals loses nothing.
     return bool(votes >= against) if votes or against else None

@@ -40,7 +40,9 @@ class ByParts:
         self.counts = Counts()
         self._table, self._fields, self._key = table, fields, table.key[0]
 
-    def whole(self, pull: FetchResult, old: Sequence[tuple[Part, SortedRun]]) -> Iterator[pa.Table]:
+    def complete(
+        self, pull: FetchResult, old: Sequence[tuple[Part, SortedRun]]
+    ) -> Iterator[pa.Table]:
         """The rows of a walk as they were last seen, without those that are gone."""
         stores = self._stores(pull)
         every = pa.unify_schemas([store.schema for store in stores]).empty_table()
@@ -48,7 +50,7 @@ class ByParts:
             rows = latest(
                 self._together([every, *(store.between(low, high) for store in stores)]), self._key
             )
-            rows = present(self._table, rows, pull.gone)
+            rows = present(self._table, rows, pull.removed)
             before = self._together([store.between(low, high) for _, store in old]) if old else None
             merge = replace_all(before, rows, self._key)
             del rows, before  # while the part is written, nothing else need be in memory
@@ -71,13 +73,13 @@ class ByParts:
         flagged = set(seen[self._key].to_pylist()).difference(
             present(self._table, seen, ())[self._key].to_pylist()
         )
-        gone = pa.array(sorted({*pull.gone, *flagged}), seen.schema.field(self._key).type)
+        removed = pa.array(sorted({*pull.removed, *flagged}), seen.schema.field(self._key).type)
         every_store = [*stores, *(rows for _, rows in old)]
         every = self._together([rows.schema.empty_table() for rows in every_store])
         ranges = list(cuts(every_store, _rows_of_a_part(every_store)))
         starts = [LOWEST, *(rows.groups[0].low for _, rows in old[1:])]
         for (part, rows), low, after in zip(old, starts, [*starts[1:], HIGHEST + 1], strict=True):
-            there = [_between(ids, low, after - 1) for ids in (seen[self._key], gone)]
+            there = [_between(ids, low, after - 1) for ids in (seen[self._key], removed)]
             if not any(map(len, there)) and rows.schema.equals(every.schema, check_metadata=True):
                 yield part
                 continue
@@ -91,7 +93,7 @@ class ByParts:
                     self._key,
                 )
                 before = self._together([every, rows.between(first, last)])
-                yield self._counted(upsert(before, new, _between(gone, first, last), self._key))
+                yield self._counted(upsert(before, new, _between(removed, first, last), self._key))
 
     def _stores(self, pull: FetchResult) -> list[SortedRun]:
         """The rows of a pull, the earlier ones first."""
@@ -125,12 +127,14 @@ def _rows_of_a_part(stores: Sequence[SortedRun]) -> int:
     )
 
 
-def present(table: Table, rows: pa.Table, gone: Collection[int]) -> pa.Table:
+def present(table: Table, rows: pa.Table, removed: Collection[int]) -> pa.Table:
     """Rows that are neither gone nor deleted; a table whose deleted rows the API goes on listing
     (stages, users) keeps them.
     """
     there = pc.invert(
-        pc.is_in(rows[table.key[0]], value_set=pa.array(gone, rows.schema.field(table.key[0]).type))
+        pc.is_in(
+            rows[table.key[0]], value_set=pa.array(removed, rows.schema.field(table.key[0]).type)
+        )
     )
     if table.incremental and "is_deleted" in rows.column_names:
         there = pc.and_(there, pc.invert(pc.fill_null(rows["is_deleted"], False)))

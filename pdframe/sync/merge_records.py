@@ -62,10 +62,10 @@ class RecordParts:
         Manifest
             As written. Where the rows are those that are cached, these stay.
         """
-        came = pa.array(sorted(records), pa.int64())
+        received = pa.array(sorted(records), pa.int64())
         old = self._store.sorted_parts(before, self._record) if before else []
         new = self._in_order(self._together([*(rows.schema.empty_table() for _, rows in old), new]))
-        replaced = [_rows_of(rows, self._record, came) for _, rows in old]
+        replaced = [_rows_of(rows, self._record, received) for _, rows in old]
         counts = _differences(self._together(replaced), new)
         self.counts += counts
         if before is not None and not counts:
@@ -74,11 +74,11 @@ class RecordParts:
             (part, rows, was.num_rows > 0) for (part, rows), was in zip(old, replaced, strict=True)
         ]
         return self._store.name(
-            self._store.write(manifest, self._changed(parts, new, came), at_most=PART)
+            self._store.write(manifest, self._changed(parts, new, received), at_most=PART)
         )
 
     def _changed(
-        self, old: Sequence[tuple[Part, SortedRun, bool]], new: pa.Table, came: pa.Array
+        self, old: Sequence[tuple[Part, SortedRun, bool]], new: pa.Table, received: pa.Array
     ) -> Iterator[pa.Table | Part]:
         """What is cached (each part with whether it holds anything of what came) with new rows in
         their places.
@@ -95,11 +95,11 @@ class RecordParts:
             ):
                 yield part
                 continue
-            held, problems = unify(
+            covered, problems = unify(
                 [new.schema.empty_table(), rows.between(LOWEST, HIGHEST)], self._table
             )
             self.problems.merge(problems)
-            kept = held.filter(pc.invert(pc.is_in(held[self._record], value_set=came)))
+            kept = covered.filter(pc.invert(pc.is_in(covered[self._record], value_set=received)))
             yield from _cut(self._in_order(pa.concat_tables([kept, mine])))
         if new.num_rows or not old:
             yield from _cut(new)
@@ -123,8 +123,8 @@ def _rows_of(rows: SortedRun, record: str, ids: pa.Array) -> pa.Table:
     if not len(inside):
         return rows.schema.empty_table()
     # To its end: what is read of it is not held then.
-    found = rows.between(inside[0].as_py(), HIGHEST)
-    return found.filter(pc.is_in(found[record], value_set=inside))
+    result = rows.between(inside[0].as_py(), HIGHEST)
+    return result.filter(pc.is_in(result[record], value_set=inside))
 
 
 def _cut(rows: pa.Table) -> Iterator[pa.Table]:

@@ -37,11 +37,11 @@ def full_reload_reason(
 
 def fits_a_page(table: Table, rows: int) -> bool:
     """Whether the whole table costs no more than asking for its changes, and proves more."""
-    whole = sum(source.cost for source in table.sources) + (
+    full = sum(source.cost for source in table.sources) + (
         table.sources[0].cost if len(table.sources) > 1 else 0
     )
     changes = sum(source.cost * (1 + source.deletions) for source in table.sources)
-    return rows <= PAGE and whole <= changes
+    return rows <= PAGE and full <= changes
 
 
 def lists_of(table: Table, cached: pa.Table | Stored) -> list[pa.Array]:

@@ -43,7 +43,7 @@ SECOND = 1_000_000
 # which says nothing of the rest.
 STEEPEST = 5.0
 
-Way = Literal["up", "down"]
+Direction = Literal["up", "down"]
 Times = np.ndarray[Any, np.dtype[np.int64]]
 NO_TIMES: Times = np.empty(0, np.int64)
 
@@ -59,7 +59,7 @@ class Scanner:
     bulk edit says nothing of the rest.
     """
 
-    way: Way
+    method: Direction
     edge: int | None = None
     cursor: str | None = None
     reached: int | None = None
@@ -85,14 +85,14 @@ class Scanner:
         """The query parameters of its requests."""
         direction = {
             "sort_by": "update_time",
-            "sort_direction": "asc" if self.way == "up" else "desc",
+            "sort_direction": "asc" if self.method == "up" else "desc",
         }
         if self.edge is None:
             return direction
         at = datetime.fromtimestamp(self.edge // SECOND, UTC)
         return {
             **direction,
-            "updated_since" if self.way == "up" else "updated_until": f"{at:%Y-%m-%dT%H:%M:%SZ}",
+            "updated_since" if self.method == "up" else "updated_until": f"{at:%Y-%m-%dT%H:%M:%SZ}",
         }
 
 
@@ -175,8 +175,8 @@ class RangeScan:
     highest: int = 0
     sorted: bool = True
     newest: int = 0
-    held: bool = False
-    looked: bool = False
+    covered: bool = False
+    observed: bool = False
     top: int | None = None
 
     @property
@@ -197,8 +197,8 @@ class RangeScan:
         is told of it.
         """
         chosen: list[Scanner] = []
-        if self.held and self._proved_long():
-            self.held, self.meetings = False, 1
+        if self.covered and self._proved_long():
+            self.covered, self.meetings = False, 1
         while len(chosen) < lanes:
             walker = self._idle() or (self._opened() if self._may_open() else None)
             if walker is None:
@@ -241,7 +241,7 @@ class RangeScan:
         if len(times):
             walker.begun = int(times[0]) if walker.begun is None else walker.begun
             walker.spread += _spread(times)
-            if walker.way == "down" and walker.edge is walker.reached is None:
+            if walker.method == "down" and walker.edge is walker.reached is None:
                 self.top = int(times[0])
             deep = int(np.sum(times // SECOND == times[-1] // SECOND))
             walker.deep = deep + (
@@ -249,7 +249,7 @@ class RangeScan:
             )
             walker.reached = int(times[-1])
             walker.rows, walker.span = len(times), abs(int(times[-1]) - int(times[0]))
-        if self.held:
+        if self.covered:
             self._release(walker, cursor)
         if cursor is None:
             self.open = [
@@ -265,11 +265,11 @@ class RangeScan:
         """
         (window,) = self.open
         if walker is window.down and cursor is None:
-            self.held, self.meetings = False, 1  # all rows came with its page
+            self.covered, self.meetings = False, 1  # all rows came with its page
         elif window.met or not self.sorted or (walker is window.up and cursor is None):
             # The walker upwards goes on to the end: cheaper than to ask what moved meanwhile.
             self.wasted += window.down.rows if window.down else 0
-            window.down, self.held = None, False
+            window.down, self.covered = None, False
 
     def _seen_already(self, walker: Scanner, times: Times) -> int:
         """How many rows of a page another walker brought as well."""
@@ -284,7 +284,7 @@ class RangeScan:
         """A walker to go on with, of the window with the most rows left."""
         for window in sorted(self.open, key=self._left, reverse=True):
             up, down = window.up, window.down
-            if down is None or self.held:
+            if down is None or self.covered:
                 if not up.busy:
                     return up
                 if down is not None and not down.busy and down.reached is None:
@@ -303,10 +303,15 @@ class RangeScan:
 
     def _may_open(self) -> bool:
         """Whether one more meeting of two walkers is worth its price, as far as is known."""
-        if self.held or not self.sorted or not self.open or not (self.pages or len(self.expected)):
+        if (
+            self.covered
+            or not self.sorted
+            or not self.open
+            or not (self.pages or len(self.expected))
+        ):
             return False
         pages = self._pages_in_all()
-        if not self.meetings and not self.looked:
+        if not self.meetings and not self.observed:
             if len(self.expected):
                 return pages > LONG
             return (
@@ -334,7 +339,9 @@ class RangeScan:
         left = sum(map(self._left_at_least, self.open))
         # Once the newest end was looked at, the highest id bounds the number of rows.
         most = (
-            max(self.highest - self.rows + self.wasted, 0) if self.highest and self.looked else left
+            max(self.highest - self.rows + self.wasted, 0)
+            if self.highest and self.observed
+            else left
         )
         return (self.rows - self.wasted + min(left, most)) / self.page
 
@@ -346,9 +353,9 @@ class RangeScan:
         if window.down is None:
             window.down = Scanner("down")
             # A list whose length is not known is only looked at.
-            self.held = not self.looked and not len(self.expected)
-            self.looked = True
-            self.meetings += not self.held
+            self.covered = not self.observed and not len(self.expected)
+            self.observed = True
+            self.meetings += not self.covered
             return window.down
         middle = self._middle(window)
         if middle is None:
@@ -430,8 +437,8 @@ class RangeScan:
             "highest": self.highest,
             "sorted": self.sorted,
             "newest": self.newest,
-            "held": self.held,
-            "looked": self.looked,
+            "held": self.covered,
+            "looked": self.observed,
         }
 
     def take_up(self, plain: Mapping[str, Any]) -> None:
@@ -453,7 +460,7 @@ class RangeScan:
         )
         self.sorted, self.newest = bool(plain["sorted"]), int(plain["newest"])
         # A walk that an earlier version began held no walker back.
-        self.held, self.looked = (
+        self.covered, self.observed = (
             bool(plain.get("held", False)),
             bool(plain.get("looked", self.meetings)),
         )
@@ -475,7 +482,7 @@ def _in_order(walker: Scanner, times: Times) -> bool:
     if walker.reached is not None:
         times = np.concatenate(([walker.reached], times))
     steps = np.diff(times)
-    return bool(np.all(steps >= 0) if walker.way == "up" else np.all(steps <= 0))
+    return bool(np.all(steps >= 0) if walker.method == "up" else np.all(steps <= 0))
 
 
 def _spread(times: Times) -> int:

@@ -22,7 +22,7 @@ from pdframe.sync.line_items import basis_name
 # These cannot be collected again: the next look at deals or line items sets them aside, and begins
 # new ones.
 KEPT_FOR_GOOD = frozenset(
-    table.name for kept in HISTORIES.values() for table in (kept.rows, kept.looks)
+    table.name for kept in HISTORIES.values() for table in (kept.rows, kept.snapshots)
 ) | {DELETED_DEALS.name}
 # What a copy of these holds, the API tells again; a table of history may hold rows of records that
 # are gone.

@@ -52,10 +52,10 @@ class WorkerReporter:
         The lock that the work is done under.
     """
 
-    def __init__(self, progress: Progress, held: LockHandle) -> None:
+    def __init__(self, progress: Progress, covered: LockHandle) -> None:
         self._progress = progress
-        self._held = held
-        self._came: SimpleQueue[tuple[str, int]] = SimpleQueue()
+        self._kept = covered
+        self._received: SimpleQueue[tuple[str, int]] = SimpleQueue()
         self._bars: dict[str, tuple[ExitStack, Callable[[int], None]]] = {}
         self._said: dict[str, list[str]] = {}
         self._teller = threading.get_ident()
@@ -85,11 +85,11 @@ class WorkerReporter:
         def tick(rows: int) -> None:
             if self._abandoned:
                 raise AbandonedError
-            self._came.put((name, rows))
+            self._received.put((name, rows))
             if threading.get_ident() == self._teller:
                 self.tell()
 
-        with self._held.shared(), deferred() as said:
+        with self._kept.shared(), deferred() as said:
             self._said[name] = said
             return do(tick)
 
@@ -97,7 +97,7 @@ class WorkerReporter:
         """Move the bars."""
         while True:
             try:
-                name, rows = self._came.get_nowait()
+                name, rows = self._received.get_nowait()
             except Empty:
                 return
             if name not in self._bars:

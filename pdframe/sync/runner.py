@@ -11,7 +11,7 @@ from typing import Literal, TypeVar
 from pdframe._memory import release_memory
 from pdframe.api.budget import Spent, TokenBudget
 from pdframe.api.client import Client
-from pdframe.cache.checkpoint import under_way
+from pdframe.cache.checkpoint import in_flight
 from pdframe.cache.deleted_deals import DeletedDeals
 from pdframe.cache.store import KEPT, Store
 from pdframe.errors import AccessError, DamagedError, PdframeError
@@ -108,27 +108,27 @@ class Syncer:
         Where the sync before did not come to its end, the tables that it finished less than
         `max_age` ago are not paid for again.
         """
-        asked = set(names)
-        wanted, whole = (
-            asked.union(*(dependencies(name) for name in asked)),
-            full_reload_set(asked) if full else set(),
+        requested = set(names)
+        wanted, complete = (
+            requested.union(*(dependencies(name) for name in requested)),
+            full_reload_set(requested) if full else set(),
         )
         done: dict[str, SyncRow] = {}
-        self.with_repair(lambda: self._sync(wanted, whole, max_age, done))
+        self.with_repair(lambda: self._sync(wanted, complete, max_age, done))
         return [done[name] for name in TABLES if name in done]
 
     def _sync(
         self,
         wanted: Iterable[str],
-        whole: Collection[str],
+        complete: Collection[str],
         max_age: timedelta | None,
         done: dict[str, SyncRow],
     ) -> None:
         """Bring those of the tables up to date that are not `done`."""
         with (
-            self.store.lock() as held,
+            self.store.lock() as kept,
             _telling_what_is_kept(done, self.store),
-            WorkerReporter(self.progress, held) as abreast,
+            WorkerReporter(self.progress, kept) as reporter,
         ):
             self.store.prepare()
             before = self.store.unfinished_since()
@@ -147,7 +147,7 @@ class Syncer:
                         continue
                     waiting.remove(name)
                     if before is not None and self._was_finished(
-                        name, since=before, max_age=max_age, full=name in whole
+                        name, since=before, max_age=max_age, full=name in complete
                     ):
                         done[name] = self._skipped(name, UP_TO_DATE)
                     elif (cannot := self._cannot(name, done)) is not None:
@@ -157,12 +157,14 @@ class Syncer:
                 return begun
 
             def bring(name: str) -> SyncRow:
-                return abreast.work(name, lambda tick: self._one(name, tick, full=name in whole))
+                return reporter.work(
+                    name, lambda tick: self._one(name, tick, full=name in complete)
+                )
 
             for name, row in map_unordered(
-                bring, ready, lambda: tables_at_once(self.client), abreast.tell
+                bring, ready, lambda: tables_at_once(self.client), reporter.tell
             ):
-                abreast.done(name)
+                reporter.done(name)
                 done[name] = row
             self.store.finish()
             sweep_quarantine(self.store)
@@ -278,9 +280,9 @@ class Syncer:
     def estimate(self, names: Iterable[str], *, full: bool = False) -> list[Estimate]:
         """What a sync of these tables would cost, as far as the cache tells."""
 
-        def records_due(table: Table, whole: bool) -> Sequence[int]:
+        def records_due(table: Table, complete: bool) -> Sequence[int]:
             return self._by_parent(table, lambda rows: None).due(
-                Want(None, whole, now=True, listed=True)
+                Want(None, complete, now=True, listed=True)
             )
 
         return estimate(
@@ -442,8 +444,8 @@ def _telling_what_is_kept(done: Mapping[str, SyncRow], store: Store) -> Iterator
         now = f"Kept: {', '.join(finished)} as of now, every other table as it was cached before."
         begun = [
             f"Pages of {name} are saved: the next sync goes on from them."
-            for name in under_way(store)
+            for name in in_flight(store)
         ]
-        told = "" if error.kept == KEPT else error.kept
-        error.kept = " ".join(filter(None, [now if finished else KEPT, *begun, told]))
+        reported = "" if error.kept == KEPT else error.kept
+        error.kept = " ".join(filter(None, [now if finished else KEPT, *begun, reported]))
         raise

@@ -49,7 +49,7 @@ def append_snapshot(
     history, kind = SnapshotLog(store, HISTORIES[manifest.table]), _kind(manifest, pull, before)
     if kind == "incremental" and _is_empty(pull) and history.has_begun:
         return  # no row was read
-    seen_at, deleted = pull.seen_at, [*pull.gone, *_flagged(manifest.table, pull)]
+    seen_at, deleted = pull.seen_at, [*pull.removed, *_flagged(manifest.table, pull)]
     if manifest.table == OF_DEALS.of:
         # Changes are pulled from the live list first, so that whatever was stamped up to the newest
         # of these was found in one list or another. After a walk, the live list is read again last.
@@ -62,8 +62,8 @@ def append_snapshot(
             # load.
             complete_to, seen_at = None, seen_at or (before.server_time if before else None)
         # Line items that went with their deal are missed without a request for any.
-        seen_at = seen_at or _last_look(store)
-    history.look(
+        seen_at = seen_at or _last_sync_at(store)
+    history.snapshot(
         pieces,
         kind,
         seen_at=seen_at,
@@ -73,13 +73,15 @@ def append_snapshot(
     )
 
 
-def _last_look(store: Store) -> datetime | None:
+def _last_sync_at(store: Store) -> datetime | None:
     """Server's time of the last look at deals."""
     try:
-        looks = SnapshotLog(store, OF_DEALS).looks()
+        snapshots = SnapshotLog(store, OF_DEALS).snapshots()
     except CacheError:
         return None
-    newest: datetime | None = pc.max(looks.filter(looks["is_server_time"])["seen_at"]).as_py()
+    newest: datetime | None = pc.max(
+        snapshots.filter(snapshots["is_server_time"])["seen_at"]
+    ).as_py()
     return newest
 
 
@@ -87,7 +89,7 @@ def _is_empty(pull: FetchResult) -> bool:
     """Whether no answer came and no row is known to be gone."""
     return (
         pull.seen_at is None
-        and not pull.gone
+        and not pull.removed
         and not any(rows.num_rows for rows in pull.columns(["id"]))
     )
 

@@ -128,11 +128,11 @@ class Work:
                 return self._changes(manifest, cached)
             except RestartRequiredError as reason:
                 note = f"loaded anew: {reason}" if str(reason) else ""
-        return _once_more(lambda note: self._whole(manifest, cached, note), note)
+        return _once_more(lambda note: self._full(manifest, cached, note), note)
 
     # A list
 
-    def _whole(self, manifest: Manifest | None, cached: Stored | None, note: str) -> Outcome:
+    def _full(self, manifest: Manifest | None, cached: Stored | None, note: str) -> Outcome:
         """Every row of a list."""
         pending, started = self._pending() if self.table.incremental else None, self.now()
         try:
@@ -150,11 +150,11 @@ class Work:
             made = ByParts(self.table, self.fields)
             old = self.store.sorted_parts(manifest, key) if manifest and cached else []
             counts = self._keep_parts(
-                made, made.whole(pull, old), pull, manifest, started, full_at=pull.began
+                made, made.complete(pull, old), pull, manifest, started, full_at=pull.began
             )
         else:
             rows = present(
-                self.table, newest_rows(pull.rows(self.table, self.fields), key), pull.gone
+                self.table, newest_rows(pull.rows(self.table, self.fields), key), pull.removed
             )
             merge = replace_all(cached.read() if cached else None, rows, key)
             self._keep(merge, pull, manifest, started, full_at=pull.began)
@@ -172,13 +172,16 @@ class Work:
             seen = newest_rows(
                 pa.concat_tables(pull.columns([key, "is_deleted"]), promote_options="default"), key
             )
-            met, gone = (
+            met, removed = (
                 present(self.table, seen, ())[key],
-                pa.chunked_array([pa.array(pull.gone, seen.schema.field(key).type)]),
+                pa.chunked_array([pa.array(pull.removed, seen.schema.field(key).type)]),
             )
             return pc.invert(
                 pc.or_(
-                    *(pc.is_in(cached[key], value_set=ids.combine_chunks()) for ids in (met, gone))
+                    *(
+                        pc.is_in(cached[key], value_set=ids.combine_chunks())
+                        for ids in (met, removed)
+                    )
                 )
             )
 
@@ -257,14 +260,16 @@ class Work:
             FetchResult(began, state=state),
             self._pending(),
         )
-        looks, plan = line_items.asked(
+        snapshots, plan = line_items.requested(
             name, known, before, had, counts_all=line_items.counts_all(state)
         )
-        answered = line_items.take_saved(pull, pending.load(), looks, plan.ask)
+        answered = line_items.take_saved(pull, pending.load(), snapshots, plan.ask)
 
         def bring(ask: Collection[int], *, more: bool = False) -> pa.Table:
             def keep(rows: pa.Table, ids: Sequence[int]) -> None:
-                note = looks.filter(pc.is_in(looks["id"], value_set=pa.array(ids, pa.int64())))
+                note = snapshots.filter(
+                    pc.is_in(snapshots["id"], value_set=pa.array(ids, pa.int64()))
+                )
                 since = pull.fetched_since or pull.server_time
                 keep_page(
                     pending,
@@ -288,13 +293,13 @@ class Work:
                 rows = bring(others)
             if line_items.leaves_out(known.deals, rows) is False:
                 state[line_items.COUNTS] = line_items.COUNTS_ALL
-                looks, _ = line_items.asked(name, known, None, None, counts_all=True)
+                snapshots, _ = line_items.requested(name, known, None, None, counts_all=True)
         else:
             rows = bring(plan.ask)
             if line_items.counts_all(state) and line_items.leaves_out(known.deals, rows):
                 del state[line_items.COUNTS]
-                looks, rest = line_items.asked(
-                    name, known, line_items.Basis(looks, None), had, counts_all=False
+                snapshots, rest = line_items.requested(
+                    name, known, line_items.Basis(snapshots, None), had, counts_all=False
                 )
                 rows = bring(set(rest.ask) - set(plan.ask))
                 void = pa.array(sorted({*void.to_pylist(), *rest.ask}), pa.int64())
@@ -302,9 +307,9 @@ class Work:
         made = ByParts(self.table, self.fields)
         old = self.store.sorted_parts(manifest, key) if manifest and had is not None else []
         if before is None or had is None:
-            parts: Iterable[pa.Table | Part] = made.whole(pull, old)
+            parts: Iterable[pa.Table | Part] = made.complete(pull, old)
         else:
-            pull.gone = line_items.gone(had, rows[key].combine_chunks(), void, key)
+            pull.removed = line_items.removed(had, rows[key].combine_chunks(), void, key)
             parts = made.changed(pull, old)
         full_at = (
             line_items.proven_since(self.store, name, pull.began)
@@ -315,7 +320,7 @@ class Work:
         line_items.keep_basis(
             self.store,
             name,
-            line_items.settled(looks, before, plan.ask, pull.server_time),
+            line_items.settled(snapshots, before, plan.ask, pull.server_time),
             began,
             pull.server_time,
         )
@@ -331,10 +336,10 @@ class Work:
         known = self._cached()[0] is not None
         self._cached(parents_name(self.table.name))
         work = ChildrenSync(self.client, self.store, self.table, tick=self.tick, now=self.now)
-        asked = work.bring(Want(None, full, now=True, listed=True))
+        requested = work.bring(Want(None, full, now=True, listed=True))
         manifest = self.store.manifest(self.table.name)
         if (
-            not asked
+            not requested
             and self.table.parent is not None
             and not self.table.parent.every
             and not (manifest and manifest.rows)
@@ -374,7 +379,7 @@ class Work:
         ):
             self._deletions.note_listed(pull.seen_at)
 
-    def _look(
+    def _snapshot(
         self,
         manifest: Manifest,
         pieces: Callable[[Sequence[str]], Iterable[pa.Table]],
@@ -401,7 +406,7 @@ class Work:
         full_at: datetime,
     ) -> None:
         manifest = self._manifest(merge.table.num_rows, pull, before, began, full_at)
-        self._look(manifest, lambda columns: [merge.table], pull, before)
+        self._snapshot(manifest, lambda columns: [merge.table], pull, before)
         if before is not None and full_at == before.full_at and not merge.counts:
             self.store.touch(manifest)
         else:
@@ -423,7 +428,9 @@ class Work:
             self._manifest(0, pull, before, began, full_at), prefetch(iter(parts))
         )
         # The parts are on disk: a look reads them one by one.
-        self._look(written, lambda columns: self.store.read_parts(written, columns), pull, before)
+        self._snapshot(
+            written, lambda columns: self.store.read_parts(written, columns), pull, before
+        )
         if before is not None and full_at == before.full_at and not made.counts:
             # What was written for other columns alone is not worth it.
             written = replace(written, parts=before.parts, next_part=before.next_part)

@@ -115,21 +115,21 @@ def visits(deals: int = DEALS, seed: int = 1) -> pd.DataFrame:
     that are lost and opened again.
     """
     rng = np.random.default_rng(seed)
-    stays = rng.choice([1, 2, 3, 4, 5], deals, p=[0.19, 0.18, 0.2, 0.2, 0.23])
-    first = np.repeat(np.cumsum(stays) - stays, stays)
-    deal = np.repeat(np.arange(1, deals + 1), stays)
+    known_visits = rng.choice([1, 2, 3, 4, 5], deals, p=[0.19, 0.18, 0.2, 0.2, 0.23])
+    first = np.repeat(np.cumsum(known_visits) - known_visits, known_visits)
+    deal = np.repeat(np.arange(1, deals + 1), known_visits)
     steps = rng.choice([1, 2, -1, 0], len(deal), p=[0.85, 0.08, 0.05, 0.02])
-    steps[np.cumsum(stays) - stays] = 0
+    steps[np.cumsum(known_visits) - known_visits] = 0
     total = np.cumsum(steps)
     place = np.clip(total - total[first], 0, 4)
     length = (rng.exponential(20, len(deal)) * 86_400_000_000).astype(np.int64) + 1
     start = _now() - (rng.uniform(0, 1095, deals) * 86_400_000_000).astype(np.int64)
     spent = np.cumsum(length)
-    entered = np.repeat(start, stays) + spent - length - (spent - length)[first]
+    entered = np.repeat(start, known_visits) + spent - length - (spent - length)[first]
     left = entered + length
     last = np.append(deal[1:] != deal[:-1], True)
     moved = np.append(place[1:] - place[:-1], 0)
-    final = np.repeat(rng.choice([3, 4, 5], deals, p=[0.35, 0.6, 0.05]), stays)
+    final = np.repeat(rng.choice([3, 4, 5], deals, p=[0.35, 0.6, 0.05]), known_visits)
     ends = np.where(last, final, np.select([moved > 0, moved < 0], [0, 1], 4))
     there = entered <= _now()
     deal, place, entered, left, ends = (

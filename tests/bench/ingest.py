@@ -21,7 +21,7 @@ from pdframe.fields import read_fields
 from pdframe.frames import PageReader, to_frame, unify
 from pdframe.schema import TABLES
 from tests.bench.large import material, pages, serving
-from tests.bench.table import held_at_most, map_ordered, report
+from tests.bench.table import map_ordered, peak_memory, report
 
 DEALS = 100_000
 ROUNDS = 3
@@ -68,7 +68,7 @@ def normalized(deals: int) -> tuple[float, int]:
     return taken + time.perf_counter() - start, size
 
 
-WAYS: dict[str, Callable[[int], tuple[float, int]]] = {
+METHODS: dict[str, Callable[[int], tuple[float, int]]] = {
     "ours": ours,
     "parsed": parsed,
     "normalized": normalized,
@@ -86,17 +86,17 @@ def loaded(url: str) -> None:
         ) as account,
     ):
         deals = account.deals()
-        peak = held_at_most()
+        peak = peak_memory()
         five = ["id", "title", "value", "status", deals.columns[100]]
         files = sorted((account.cache_path / "deals").glob("*.parquet"))
         del deals
         everything, plain, ratio = map_ordered(
             lambda: account.deals(refresh=False), lambda: pd.read_parquet(files)
         )
-        few, whole, part = map_ordered(
+        few, full, part = map_ordered(
             lambda: account.deals(refresh=False, columns=five), lambda: account.deals(refresh=False)
         )
-    print(peak, everything, plain, ratio, few, whole, part)
+    print(peak, everything, plain, ratio, few, full, part)
 
 
 def activities(url: str) -> None:
@@ -110,7 +110,7 @@ def activities(url: str) -> None:
         account.fields("activities")  # connected, and what a session does once is done
         start = time.perf_counter()
         account.sync("activities")
-        peak = held_at_most()
+        peak = peak_memory()
         rows = len(account.activities(refresh=False))
         print((time.perf_counter() - start) / rows, peak)
 
@@ -128,19 +128,19 @@ def alone(*arguments: str) -> list[float]:
 
 def ingest() -> None:
     # In turn, so that a slow minute of the machine hits all three.
-    runs = [{way: alone(way, str(DEALS)) for way in WAYS} for _ in range(ROUNDS)]
-    seconds = {way: statistics.median(run[way][0] for run in runs) for way in WAYS}
+    runs = [{method: alone(method, str(DEALS)) for method in METHODS} for _ in range(ROUNDS)]
+    seconds = {method: statistics.median(run[method][0] for run in runs) for method in METHODS}
     what = f"{DEALS:,} deals, {runs[0]['ours'][1] / 1e6:.0f} MB of JSON"
-    for other, told in (("parsed", "orjson.loads"), ("normalized", "json_normalize")):
+    for other, reported in (("parsed", "orjson.loads"), ("normalized", "json_normalize")):
         ratio = statistics.median(run["ours"][0] / run[other][0] for run in runs)
         report(
-            f"seconds: {what} to a frame / {told}",
+            f"seconds: {what} to a frame / {reported}",
             f"{seconds['ours']:.2f} s",
             f"{seconds[other]:.2f} s",
             ratio,
         )
     with serving(DEALS) as url:
-        peak, everything, plain, ratio, few, whole, part = alone("loaded", url)
+        peak, everything, plain, ratio, few, full, part = alone("loaded", url)
     report(f"peak memory: {DEALS:,} deals over HTTP to a frame", f"{peak / 1e6:.0f} MB", "", None)
     report(
         "seconds: cached deals() / pandas.read_parquet",
@@ -148,7 +148,7 @@ def ingest() -> None:
         f"{plain:.3f} s",
         ratio,
     )
-    report("seconds: five columns of cached deals() / all", f"{few:.3f} s", f"{whole:.3f} s", part)
+    report("seconds: five columns of cached deals() / all", f"{few:.3f} s", f"{full:.3f} s", part)
     costs, peaks = [], []
     for count in (10_000, 1_000_000):
         with serving(count, "activities") as url:
@@ -168,4 +168,4 @@ if __name__ == "__main__":
     if sys.argv[1] in ("loaded", "activities"):
         (loaded if sys.argv[1] == "loaded" else activities)(sys.argv[2])
     else:
-        print(*WAYS[sys.argv[1]](int(sys.argv[2])))
+        print(*METHODS[sys.argv[1]](int(sys.argv[2])))

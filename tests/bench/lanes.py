@@ -22,7 +22,7 @@ PAGES, BULK = 300, 10_000
 WINDOW_SECONDS = 2.0
 
 
-def told(url: str) -> dict[str, Any]:
+def reported(url: str) -> dict[str, Any]:
     with urllib.request.urlopen(f"{url}/told") as answer:
         counted: dict[str, Any] = json.loads(answer.read())
         return counted
@@ -45,7 +45,7 @@ def long_lists() -> None:
                 time.sleep(WINDOW_SECONDS)
                 busy = time.process_time()
                 taken = seconds(lambda account=account: account.sync("activities"))  # type: ignore[misc]
-                busy, counted = time.process_time() - busy, told(url)
+                busy, counted = time.process_time() - busy, reported(url)
             bound = max(counted["requests"] / (burst / WINDOW_SECONDS), busy)
             what = (
                 f"{PAGES} pages at {LATENCY * 1000:.0f} ms, burst"

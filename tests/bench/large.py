@@ -172,7 +172,7 @@ class _List:
 
 def _serve(table: str, count: int, bulk: int, burst: int, latency: float) -> None:
     rows, fields = material(table)
-    listed, asked, guard = _List(rows, times(count, bulk)), list[float](), threading.Lock()
+    listed, requested, guard = _List(rows, times(count, bulk)), list[float](), threading.Lock()
     field_list, requests = f"{TABLES[table].entity}Fields", [0]
 
     class Handler(BaseHTTPRequestHandler):
@@ -184,10 +184,10 @@ def _serve(table: str, count: int, bulk: int, burst: int, latency: float) -> Non
             query = dict(urllib.parse.parse_qsl(url.query))
             name = url.path.rpartition("/api/")[2][3:]
             if url.path == "/told":
-                self._send(orjson.dumps({"requests": requests[0], "fullest": fullest(asked)}))
+                self._send(orjson.dumps({"requests": requests[0], "fullest": fullest(requested)}))
                 return
             with guard:
-                asked.append(time.monotonic())
+                requested.append(time.monotonic())
                 requests[0] += name == table
             time.sleep(latency)
             if name == table and not query.keys() & {"status", "ids"}:
@@ -211,7 +211,7 @@ def _serve(table: str, count: int, bulk: int, burst: int, latency: float) -> Non
             self.end_headers()
             self.wfile.write(body)
 
-        def log_message(self, *told: object) -> None:
+        def log_message(self, *reported: object) -> None:
             pass
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
@@ -219,10 +219,11 @@ def _serve(table: str, count: int, bulk: int, burst: int, latency: float) -> Non
     server.serve_forever()
 
 
-def fullest(asked: list[float]) -> int:
+def fullest(requested: list[float]) -> int:
     """The most requests in two seconds."""
     return max(
-        (bisect_left(asked, start + 2.0) - place for place, start in enumerate(asked)), default=0
+        (bisect_left(requested, start + 2.0) - place for place, start in enumerate(requested)),
+        default=0,
     )
 
 

@@ -144,7 +144,7 @@ def revenue() -> None:
 
 def apart(lines: pd.DataFrame, folder: Path) -> float:
     """The largest difference from DuckDB's three tables, in currency units or shares."""
-    found = []
+    result = []
     for metric, what in (
         (mrr_schedule, "schedule"),
         (mrr_movements, "movements"),
@@ -158,12 +158,12 @@ def apart(lines: pd.DataFrame, folder: Path) -> float:
         assert len(both) == len(theirs)
         for column in theirs.columns[2:]:
             unit = 1 if what == "retention" or column == "customers" else 1e6
-            found.append(
+            result.append(
                 np.abs(
                     both[f"{column}_sql"].astype(float) / unit - both[column].astype(float)
                 ).max()
             )
-    return float(max(found))
+    return float(max(result))
 
 
 if __name__ == "__main__":

@@ -31,17 +31,17 @@ def peak(code: str, path: Path) -> float:
     """Gigabytes that a process of its own needs at most, pandas and the frames included; `path` is
     its `sys.argv[1]`.
     """
-    told = "from tests.bench.table import held_at_most; print(held_at_most())"
+    reported = "from tests.bench.table import held_at_most; print(held_at_most())"
     command = [
         sys.executable,
         "-c",
-        f"import sys; from pathlib import Path; {code}; {told}",
+        f"import sys; from pathlib import Path; {code}; {reported}",
         str(path),
     ]
     return int(subprocess.run(command, check=True, capture_output=True, text=True).stdout) / 1e9
 
 
-def held_at_most() -> int:
+def peak_memory() -> int:
     """Bytes that this process held at most."""
     # Not ru_maxrss, which a child takes over from its parent.
     status = Path("/proc/self/status").read_text(encoding="ascii").splitlines()

@@ -53,9 +53,11 @@ def account(company: sandbox.Company, tmp_path: Path) -> Iterator[pdframe.Accoun
 
 def assert_shows(frame: pd.DataFrame, name: str) -> None:
     """Every cell and dtype that version 0.1.0 showed; more columns are no loss."""
-    told = EXPECTED["frames"][name]
-    assert {column: str(frame[column].dtype) for column in told["dtypes"]} == told["dtypes"], name
-    assert cache_0_1.text(frame[list(told["dtypes"])]) == told["rows"], name
+    reported = EXPECTED["frames"][name]
+    assert {column: str(frame[column].dtype) for column in reported["dtypes"]} == reported[
+        "dtypes"
+    ], name
+    assert cache_0_1.text(frame[list(reported["dtypes"])]) == reported["rows"], name
 
 
 def test_it_is_read_without_a_request(account: pdframe.Account, company: sandbox.Company) -> None:
@@ -63,25 +65,28 @@ def test_it_is_read_without_a_request(account: pdframe.Account, company: sandbox
         assert_shows(cache_0_1.table_of(account, name), name)
     history = SnapshotLog(account._store)
     assert_shows(history.rows().to_pandas(), "history")
-    assert_shows(history.looks().to_pandas(), "looks")
+    assert_shows(history.snapshots().to_pandas(), "looks")
     deals = {row["deal_id"] for row in EXPECTED["frames"]["history"]["rows"]}
     assert set(account.stage_visits(refresh=False)["deal_id"]) == deals
     # The deals that it found deleted are there, as its history has them.
     last = {row["deal_id"]: row for row in EXPECTED["frames"]["history"]["rows"]}
-    gone = account.deals(deleted=True, refresh=False).query("status == 'deleted'").set_index("id")
-    assert set(gone.index) == {deal for deal, row in last.items() if row["gone"]} != set()
+    deleted = (
+        account.deals(deleted=True, refresh=False).query("status == 'deleted'").set_index("id")
+    )
+    assert set(deleted.index) == {deal for deal, row in last.items() if row["gone"]} != set()
     assert all(
-        gone.loc[deal, "deleted_time"] == pd.Timestamp(last[deal]["seen_at"]) for deal in gone.index
+        deleted.loc[deal, "deleted_time"] == pd.Timestamp(last[deal]["seen_at"])
+        for deal in deleted.index
     )
     for when in cache_0_1.AS_OF:
         name = f"as_of {when}"
-        told = EXPECTED["frames"][name]["rows"]
+        reported = EXPECTED["frames"][name]["rows"]
         # Of deals whose changelog is loaded, more is known since than the looks tell.
-        looked = account.as_of(when).query("deal_id not in @cache_0_1.CHANGES_OF")
-        assert cache_0_1.text(looked) == [
-            row for row in told if row["deal_id"] not in cache_0_1.CHANGES_OF
+        seen = account.as_of(when).query("deal_id not in @cache_0_1.CHANGES_OF")
+        assert cache_0_1.text(seen) == [
+            row for row in reported if row["deal_id"] not in cache_0_1.CHANGES_OF
         ]
-        assert account.as_of(when)["deal_id"].tolist() == [row["deal_id"] for row in told]
+        assert account.as_of(when)["deal_id"].tolist() == [row["deal_id"] for row in reported]
     deal_history = account.deal_history()
     assert random_edits.faults(deal_history, "deal_id", random_edits.of_deals(company)) == []
     assert set(deal_history["deal_id"]) == deals
@@ -109,7 +114,7 @@ def test_a_sync_on_top_of_it_loses_nothing(
         if name not in true_cells.FIELD_LISTS:
             assert not wrong_cells(account, company, state, name, refresh=False), name
     history = SnapshotLog(account._store)
-    for rows, name in ((history.rows(), "history"), (history.looks(), "looks")):
+    for rows, name in ((history.rows(), "history"), (history.snapshots(), "looks")):
         kept = EXPECTED["frames"][name]["rows"]
         assert_shows(rows.slice(0, len(kept)).to_pandas(), name)
         assert rows.num_rows > len(kept)
@@ -121,8 +126,8 @@ def test_a_sync_on_top_of_it_loses_nothing(
     assert set(lines["id"]) == set(account.deal_products(refresh=False, labels=False)["id"])
     changelogs = cache_0_1.text(account._store.read("deal_changes").to_pandas())
     assert all(row in changelogs for row in EXPECTED["frames"]["deal_changes"]["rows"])
-    aside = account.cache_path / f"{cache_0_1.DAMAGED}.aside-1"
-    assert [path.name for path in aside.glob("*.parquet")] == ["part-000003.parquet"]
+    quarantined = account.cache_path / f"{cache_0_1.DAMAGED}.aside-1"
+    assert [path.name for path in quarantined.glob("*.parquet")] == ["part-000003.parquet"]
 
 
 def test_the_expected_frames_are_those_of_the_files() -> None:

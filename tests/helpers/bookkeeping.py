@@ -31,7 +31,7 @@ class Line(NamedTuple):
     product: int
 
 
-class Held(NamedTuple):
+class ActiveLine(NamedTuple):
     """What a customer owes a month on [start, end), in millionths; date.max is no end."""
 
     customer: str
@@ -128,7 +128,7 @@ def a_month(line: Line) -> int:
 
 def terms(ledger: Ledger) -> list[tuple[Line, date, str]]:
     """The end of every line with its reason; date.max where it is open."""
-    found = []
+    match = []
     for line in ledger.lines:
         end, reason = date.max, "open"
         if line.cycles is not None:
@@ -141,20 +141,20 @@ def terms(ledger: Ledger) -> list[tuple[Line, date, str]]:
         cancelled = ledger.cancelled.get(line.deal, date.max)
         if cancelled < end:
             end, reason = max(cancelled, line.start), "cancelled"
-        found.append((line, end, reason))
-    return found
+        match.append((line, end, reason))
+    return match
 
 
-def bridged(ledger: Ledger) -> list[Held]:
+def bridged(ledger: Ledger) -> list[ActiveLine]:
     """What the customers owe, lines before a gap within the grace counting on until the next
     one.
     """
-    held = terms(ledger)
+    covered = terms(ledger)
     result = []
-    for line, end, reason in held:
+    for line, end, reason in covered:
         own = [
             (other.start, until)
-            for other, until, _ in held
+            for other, until, _ in covered
             if other.customer == line.customer and other.cents > 0 and other.start < until
         ]
         counted = end
@@ -167,7 +167,7 @@ def bridged(ledger: Ledger) -> list[Held]:
             if (following - end).days <= ledger.grace:
                 counted = following
         result.append(
-            Held(
+            ActiveLine(
                 line.customer,
                 line.currency,
                 line.product,
@@ -193,7 +193,7 @@ Key = tuple[str, ...]
 
 
 def movements(
-    held: list[Held],
+    covered: list[ActiveLine],
     at: str,
     since: date,
     until: date,
@@ -206,7 +206,7 @@ def movements(
     `rates` hold the value of a unit by currency and month of the window, with the month before it
     at first; before that, the first.
     """
-    first = min([line.start for line in held] + [since]).replace(day=1)
+    first = min([line.start for line in covered] + [since]).replace(day=1)
     months = [
         later(first, n) for n in range((until.year - first.year) * 12 + until.month - first.month)
     ]
@@ -221,12 +221,12 @@ def movements(
 
     def levels(month: date) -> dict[Key, dict[str, int]]:
         day = sampled(month, at)
-        found: dict[Key, dict[str, int]] = defaultdict(lambda: defaultdict(int))
-        for line in held:
+        match: dict[Key, dict[str, int]] = defaultdict(lambda: defaultdict(int))
+        for line in covered:
             if line.start <= day < line.end:
                 key: Key = (line.customer,) if rates is not None else (line.customer, line.currency)
-                found[(*key, str(line.product)) if by_product else key][line.currency] += line.parts
-        return found
+                match[(*key, str(line.product)) if by_product else key][line.currency] += line.parts
+        return match
 
     def stated(local: dict[str, int], month: date) -> int:
         return sum(
@@ -263,8 +263,8 @@ def movements(
             row[move] = change
             if move == "churn":
                 day, last = sampled(month, at), sampled(previous, at)
-                gone: dict[str, int] = defaultdict(int)
-                for line in held:
+                deleted: dict[str, int] = defaultdict(int)
+                for line in covered:
                     key = (line.customer,) if rates is not None else (line.customer, line.currency)
                     own = (*key, str(line.product)) if by_product else key
                     if (
@@ -272,8 +272,8 @@ def movements(
                         and line.reason == "term"
                         and line.start <= last < line.end <= day
                     ):
-                        gone[line.currency] += line.parts
-                row["expired"] = min(max(-stated(gone, month), change), 0)
+                        deleted[line.currency] += line.parts
+                row["expired"] = min(max(-stated(deleted, month), change), 0)
             if is_active:
                 seen.add(unit)
             if any(here.values()) or any(there.values()):
@@ -286,8 +286,8 @@ def movements(
 
 def frames(ledgers: list[Ledger]) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
     """Line items (with the number of their ledger), deals and cancellations as frames."""
-    held = [(ledger.number, line) for ledger in ledgers for line in ledger.lines]
-    rows = [line for _, line in held]
+    covered = [(ledger.number, line) for ledger in ledgers for line in ledger.lines]
+    rows = [line for _, line in covered]
     deal_ids = [5 * ledger.number + 1 + at for ledger in ledgers for at in range(5)]
     cancelled = {deal: day for ledger in ledgers for deal, day in ledger.cancelled.items()}
     lines = pd.DataFrame(
@@ -306,7 +306,7 @@ def frames(ledgers: list[Ledger]) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFr
             "billing_frequency": [line.frequency for line in rows],
             "billing_frequency_cycles": pd.array([line.cycles for line in rows], "Int64"),
             "billing_start_date": pd.to_datetime([line.start for line in rows]),
-            "ledger": [number for number, _ in held],
+            "ledger": [number for number, _ in covered],
         }
     )
     deals = pd.DataFrame(

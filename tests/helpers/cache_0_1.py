@@ -28,31 +28,31 @@ from pdframe.schema import LISTS
 FOLDER = Path(__file__).parent.parent / "contract" / "cache_0_1"
 EXPECTED = "expected.json.gz"
 SEED, DEALS = 5, 24
-LOOKS_MADE = 4
+SNAPSHOTS_MADE = 4
 CHANGES_OF = range(1, 11)
 """The deals whose changelogs were loaded."""
 AS_OF = ("2026-07-01", "2026-07-12", "2026-07-30")
 DAMAGED = "pipelines"
 
 
-def live(company: Any, look: Callable[[int], None]) -> None:
-    """Let the company live; `look` is called with 1, 2, ... whenever the cache was brought up to
+def live(company: Any, snapshot: Callable[[int], None]) -> None:
+    """Let the company live; `snapshot` is called with 1, 2, ... whenever the cache was brought up to
     date.
     """
-    look(1)
+    snapshot(1)
     company.advance(days=7)
     deals = [deal for deal in company.tables["deals"] if ("deals", deal) not in company.deleted_at]
     bare = [deal for deal in deals if not company.lines_of(deal)]
     lined = [deal for deal in deals if company.lines_of(deal)]
     company.edit_deal(bare[0], value=4711.5, probability=37)
     company.edit_line(company.lines_of(lined[0])[0]["id"], quantity=3.0)
-    look(2)
+    snapshot(2)
     company.advance(days=7)
     company.delete_deal(bare[1])
     company.remove_line(company.lines_of(lined[1])[0]["id"])
-    look(3)
+    snapshot(3)
     company.advance(days=14)
-    look(4)
+    snapshot(4)
 
 
 def shown(account: pdframe.Account) -> dict[str, pd.DataFrame]:
@@ -61,7 +61,7 @@ def shown(account: pdframe.Account) -> dict[str, pd.DataFrame]:
     """
     frames = {name: table_of(account, name) for name in (*LISTS, "deal_changes")}
     frames["history"] = plain(SnapshotLog(account._store).rows().to_pandas())
-    frames["looks"] = plain(SnapshotLog(account._store).looks().to_pandas())
+    frames["looks"] = plain(SnapshotLog(account._store).snapshots().to_pandas())
     frames["stage_visits"] = account.stage_visits(refresh=False)
     for when in AS_OF:
         frames[f"as_of {when}"] = account.as_of(when)
@@ -96,7 +96,7 @@ def write() -> None:
         seed=SEED, deals=DEALS, cache_dir=cache, burst=100_000, progress=False, max_age=None
     ) as account:
 
-        def look(number: int) -> None:
+        def snapshot(number: int) -> None:
             if number == 4:
                 part = next((account.cache_path / DAMAGED).glob("*.parquet"))
                 part.write_bytes(part.read_bytes()[:-5])
@@ -104,7 +104,7 @@ def write() -> None:
             if number == 2:
                 account.deal_changes(list(CHANGES_OF))
 
-        live(account.company_model, look)
+        live(account.company_model, snapshot)
         expected = {
             "key": account.cache_path.name,
             "status": text(account.status()),

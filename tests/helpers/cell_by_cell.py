@@ -22,7 +22,7 @@ ENTITY = {
     "activities": "activity",
 }
 # Never asked for: a company without the marketing app would refuse the whole request.
-NOT_ASKED = {"marketing_status", "doi_status"}
+NOT_REQUESTED = {"marketing_status", "doi_status"}
 
 
 def frame(account: Account, table: str, **options: Any) -> pd.DataFrame:
@@ -83,7 +83,7 @@ def wrong_cells(
             (code for code in codes if column == code or column.startswith(f"{code}_")), None
         )
         for row, value in zip(rows, got[column], strict=True):
-            if column in NOT_ASKED:
+            if column in NOT_REQUESTED:
                 wire = None
             elif code is not None:
                 wire = true_cells.custom_value(row, code, column[len(code) + 1 :] or "value")

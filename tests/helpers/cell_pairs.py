@@ -60,15 +60,15 @@ class Shown:
 
     def true(self, row: Mapping[str, Any]) -> dict[str, Any]:
         """A true row as the frame shows it."""
-        found = {}
+        result = {}
         for column, custom in self._columns.items():
             wire = (
                 true_cells.custom_value(dict(row), *custom)
                 if custom
                 else true_cells.wire_value(dict(row), column, self.table)
             )
-            found[column] = self._seconds(column, true_cells.expected(wire, self._dtypes[column]))
-        return found
+            result[column] = self._seconds(column, true_cells.expected(wire, self._dtypes[column]))
+        return result
 
     def differences(self, number: int, row: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
         """Columns in which the frame's row is not the true one: what is shown and what is true."""

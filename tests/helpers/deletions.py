@@ -37,12 +37,12 @@ def open_deals(account: sandbox.SandboxAccount, count: int) -> list[int]:
         for row in model.tables["deals"].values()
         if ("deals", row["id"]) not in model.deleted_at
     ]
-    found = [row["id"] for row in there if row["status"] == "open" and not row["is_archived"]]
-    for deal in found[:count]:
+    result = [row["id"] for row in there if row["status"] == "open" and not row["is_archived"]]
+    for deal in result[:count]:
         if not model.lines_of(deal):
             product = next(iter(model.tables["products"]))
             model.add_line(deal, product, item_price=100.0, quantity=1)
-    return found[:count]
+    return result[:count]
 
 
 def deleted_of(frame: pd.DataFrame) -> pd.DataFrame:

@@ -43,9 +43,9 @@ KEPT_FOR = 29 * 86_400
 
 def with_needs(tables: Iterable[str], *, fields: bool = True) -> list[str]:
     """Tables, and those that they rest on, with or without lists of fields."""
-    asked = set(tables)
-    rests_on = set().union(*(NEEDS.get(table, ()) for table in asked))
-    return sorted(asked | (rests_on if fields else rests_on - set(FIELDS.values())))
+    requested = set(tables)
+    rests_on = set().union(*(NEEDS.get(table, ()) for table in requested))
+    return sorted(requested | (rests_on if fields else rests_on - set(FIELDS.values())))
 
 
 class Window:
@@ -77,8 +77,8 @@ class Promise:
         self.known: dict[str, dict[Any, int]] = {table: {} for table in TABLES}
         self.last: dict[str, Window] = {}
         self._marks: dict[str, list[str]] = {}
-        self._all_asked = False
-        self._told_apart = False
+        self._all_requested = False
+        self._distinguished = False
         self._misread = False
         self._evident = False
         self._walked: dict[str, int] = {}
@@ -142,21 +142,21 @@ class Promise:
         known = self.known[table]
         for number in self.annals.ids(table):
             states = self.annals.between(table, number, window.began, window.ended)
-            whole = window.full or table not in TRACKED
+            full = window.full or table not in TRACKED
             if None not in states:
-                if whole:
+                if full:
                     known[number] = window.began
                 else:
                     self._learn(table, number, window)
                 assert number in shown.rows or number not in known, (table, number, "is missing")
-            elif whole:
+            elif full:
                 known.pop(number, None)
             if states == [None] and (
-                whole or (table in LISTED and self.annals.deleted(table, number))
+                full or (table in LISTED and self.annals.deleted(table, number))
             ):
                 assert number not in shown.rows, (table, number, "is gone, and still there")
             if number in shown.rows:
-                since = window.began if whole else known.get(number, 0)
+                since = window.began if full else known.get(number, 0)
                 self._check_row(
                     shown, number, self.annals.between(table, number, since, window.ended)
                 )
@@ -214,9 +214,9 @@ class Promise:
                 if lines.keys() != got:
                     problems.append(f"{sorted(got)} instead of {sorted(lines)}")
                 elif wrong := {
-                    number: found
+                    number: result
                     for number, line in lines.items()
-                    if (found := shown.differences(number, line))
+                    if (result := shown.differences(number, line))
                 }:
                     problems.append(str(wrong))
                 else:
@@ -251,7 +251,7 @@ class Promise:
             quiet = window.ended == window.began and all(
                 self.known["deals"].get(deal) == window.began for deal in seen
             )
-            self._told_apart = quiet
+            self._distinguished = quiet
 
     def _is_overlooked(self, table: str, deal: int, window: Window) -> bool:
         """Whether nothing that is cached tells that a deal has rows, so that it need not be asked
@@ -266,7 +266,7 @@ class Promise:
                 "deal_products", deal, self.known["deal_products"].get(deal, 0), window.ended
             )
             return len(lines) > 1 or self._is_overlooked("deal_products", deal, window)
-        if self._told_apart:
+        if self._distinguished:
             return False
         known = self.known["deals"].get(deal, 0)
         counts = [
@@ -284,9 +284,9 @@ class Promise:
 
     def due(self, tables: Iterable[str], window: Window) -> dict[str, int]:
         """The most that a sync may spend on each table; to be asked before `check`."""
-        asked = list(tables)
-        self._misread = self._misread or self._may_misread(asked, window)
-        return {table: self._due(table, window) for table in asked}
+        requested = list(tables)
+        self._misread = self._misread or self._may_misread(requested, window)
+        return {table: self._due(table, window) for table in requested}
 
     @staticmethod
     def _may_misread(tables: Collection[str], window: Window) -> bool:
@@ -306,12 +306,12 @@ class Promise:
             return 10 * len(self._seen("boards", window))
         if table in BY_DEAL:
             return self._due_by_deal(table, window)
-        whole = self._due_whole(table, window)
+        full = self._due_full(table, window)
         vanished = table in LISTS and table in self.last and self._vanished(table, window)
         if table in LISTED:
             # What moved into the first list while the second was walked is asked for: by id, or as
             # what changed; the list if it is a page.
-            whole += max(10, self._due_changes(table, window, self._newest(table, window))[0])
+            full += max(10, self._due_changes(table, window, self._newest(table, window))[0])
         if vanished:
             # Rows that are missing now may have moved between the lists, or be deleted.
             live = LISTS[table][0]
@@ -320,17 +320,17 @@ class Promise:
                 if table in LISTED
                 else self._pages(len(self._seen(table, window, live[1])))
             )
-            whole += by_id * live[0] + (sum(self._due_deletions(table)) if table in LISTED else 0)
+            full += by_id * live[0] + (sum(self._due_deletions(table)) if table in LISTED else 0)
         if table not in TRACKED:
-            return whole
+            return full
         last = self.last.get(table)
         if window.full or last is None:
-            return whole
+            return full
         changes = sum(self._due_changes(table, window, self._marks[table]))
         if self.annals.clock[window.ended] - self.annals.clock[last.began] > KEPT_FOR:
             # Found by the first answer: deletions are listed for 30 days alone.
-            return whole + 10
-        return max(whole, changes) if self._fits_a_page(table, last) else changes
+            return full + 10
+        return max(full, changes) if self._fits_a_page(table, last) else changes
 
     def _fits_a_page(self, table: str, window: Window) -> bool:
         """Whether the table may have been no longer than a page."""
@@ -363,15 +363,17 @@ class Promise:
 
     def _seen(self, table: str, window: Window, fits: Any = lambda row: True) -> list[list[Any]]:
         """The states of each row that was there at some time of the sync."""
-        found = (
+        result = (
             self.annals.between(table, number, window.began, window.ended)
             for number in self.annals.ids(table)
         )
         return [
-            states for states in found if any(state is not None and fits(state) for state in states)
+            states
+            for states in result
+            if any(state is not None and fits(state) for state in states)
         ]
 
-    def _due_whole(self, table: str, window: Window) -> int:
+    def _due_full(self, table: str, window: Window) -> int:
         if table in LISTS:
             return sum(
                 self._pages(len(self._seen(table, window, fits))) * cost
@@ -417,10 +419,10 @@ class Promise:
         """Note up to when the sync must know of changes; to be told after `check`."""
         for table in tables:
             if table == "deal_products":
-                anew = window.full or table not in self._walked
-                self._misread = self._may_misread(tables, window) or (self._misread and not anew)
-                self._all_asked = self._all_asked and not anew
-                self._evident = self._is_evident(window) if anew else self._evident
+                again = window.full or table not in self._walked
+                self._misread = self._may_misread(tables, window) or (self._misread and not again)
+                self._all_requested = self._all_requested and not again
+                self._evident = self._is_evident(window) if again else self._evident
             if window.full or table not in TRACKED:
                 self._walked[table] = window.began
             if table not in TRACKED:
@@ -509,21 +511,21 @@ class Promise:
         if table == "deal_products" and first and not counts_all:
             # Those that count some lines are asked for before the others.
             requests += 1
-        elif table == "deal_products" and self._misread and not self._all_asked:
+        elif table == "deal_products" and self._misread and not self._all_requested:
             # That the count seems to leave lines out is found once: then every deal is asked for.
-            self._all_asked = True
+            self._all_requested = True
             rows = sum(len(row) for row in annals.all_at(table, window.ended).values())
             requests += ceil(len(annals.ids("deals")) / 100) + ceil(rows / self.page)
         return requests * 10
 
     def _newest_at(self, window: Window | None) -> set[int]:
         """The deals that had changed last at any time of a sync."""
-        found: set[int] = set()
+        result: set[int] = set()
         for moment in range(window.began, window.ended + 1) if window else ():
             rows = self.annals.all_at("deals", moment)
             newest = max((row["update_time"] for row in rows.values()), default=None)
-            found |= {deal for deal, row in rows.items() if row["update_time"] == newest}
-        return found
+            result |= {deal for deal, row in rows.items() if row["update_time"] == newest}
+        return result
 
 
 def _earlier(time: str, seconds: int) -> str:

@@ -38,11 +38,11 @@ class Child:
         self.pid = os.fork()
         if not self.pid:
             try:
-                told = {"result": work()}
+                reported = {"result": work()}
             except BaseException as error:
-                told = {"error": f"{type(error).__name__}: {error}"}
+                reported = {"error": f"{type(error).__name__}: {error}"}
             with contextlib.suppress(BaseException):
-                os.write(writing, json.dumps(told).encode())
+                os.write(writing, json.dumps(reported).encode())
             os._exit(0)
         os.close(writing)
 
@@ -92,8 +92,8 @@ def rounds(number: str, requests: str, folder: str) -> dict[str, Any]:
                 mixed = 0
                 for turn in range(int(requests)):
                     if turn % 5 == kind:
-                        found = account.search("an", [KINDS[kind]])
-                        mixed += bool(set(found["type"].astype(str)) - {KINDS[kind]})
+                        match = account.search("an", [KINDS[kind]])
+                        mixed += bool(set(match["type"].astype(str)) - {KINDS[kind]})
                     else:
                         one = ids[(turn * 7 + kind) % len(ids)]
                         try:
@@ -110,11 +110,11 @@ def rounds(number: str, requests: str, folder: str) -> dict[str, Any]:
                 children.append(Child(lambda kind=kind: ask(kind)))  # type: ignore[misc]
                 time.sleep(0.01)
             for child in children:
-                told = child.result(120)
-                if isinstance(told, dict) and "result" in told:
-                    wrong += told["result"]["wrong"]
+                reported = child.result(120)
+                if isinstance(reported, dict) and "result" in reported:
+                    wrong += reported["result"]["wrong"]
                 else:
-                    failed.append(told)
+                    failed.append(reported)
             syncing.join(120)
             failed += broken
             state = {
@@ -127,9 +127,9 @@ def rounds(number: str, requests: str, folder: str) -> dict[str, Any]:
     return {"wrong": wrong, "failed": failed, "lost": lost, "tokens": tokens, "served": served}
 
 
-def held(folder: str) -> dict[str, Any]:
+def covered(folder: str) -> dict[str, Any]:
     """Children forked while other threads hold every lock that there is: none may wait for them."""
-    told: dict[str, Any] = {}
+    reported: dict[str, Any] = {}
     with sandbox.connect(
         seed=7, deals=20, cache_dir=folder, burst=100_000, progress=True
     ) as account:
@@ -158,11 +158,11 @@ def held(folder: str) -> dict[str, Any]:
         child = Child(
             lambda: [len(account.deals(refresh=True)), account.tokens_today > 0, gc.isenabled()]
         )
-        told["deals"] = child.result(30)
+        reported["deals"] = child.result(30)
         stop.set()
         for thread in threads:
             thread.join()
-    return told
+    return reported
 
 
 def busy_window(folder: str) -> dict[str, Any]:
@@ -180,7 +180,7 @@ def leaving() -> dict[str, Any]:
     """Children that end in every way: the parent's server, its cache and its connections stay."""
     account = sandbox.connect(seed=7, deals=20, burst=100_000, progress=False)
     folder, before = account.cache_path, len(account.deals())
-    told: dict[str, Any] = {}
+    reported: dict[str, Any] = {}
 
     def closes() -> str:
         account.close()
@@ -191,8 +191,8 @@ def leaving() -> dict[str, Any]:
             account.stages(refresh=True)
         return "left"
 
-    told["closes"] = Child(closes).result(20)
-    told["block"] = Child(leaves_the_block).result(20)
+    reported["closes"] = Child(closes).result(20)
+    reported["block"] = Child(leaves_the_block).result(20)
     sys.stdout.flush()
     pid = os.fork()
     if not pid:
@@ -201,14 +201,14 @@ def leaving() -> dict[str, Any]:
     deadline = time.monotonic() + 30
     while (ended := os.waitpid(pid, os.WNOHANG)) == (0, 0) and time.monotonic() < deadline:
         time.sleep(0.02)
-    told["exit"] = ended[1] if ended[0] else "hangs"
+    reported["exit"] = ended[1] if ended[0] else "hangs"
     if not ended[0]:
         os.kill(pid, 9)
-    told["folder"] = folder.is_dir()
-    told["rows"] = [before, len(account.deals(refresh=True))]
+    reported["folder"] = folder.is_dir()
+    reported["rows"] = [before, len(account.deals(refresh=True))]
     account.close()
-    told["gone"] = not folder.is_dir()
-    return told
+    reported["gone"] = not folder.is_dir()
+    return reported
 
 
 def stopped_server(folder: str) -> dict[str, Any]:
@@ -228,12 +228,12 @@ def stopped_server(folder: str) -> dict[str, Any]:
     other._client._sleep = lambda seconds: None
     try:
         other.stages()
-        told = "answered"
+        reported = "answered"
     except pdframe.errors.TransportError:
-        told = "refused"
+        reported = "refused"
     soon = time.monotonic() - began < 5
     os.write(writing, b"x")
-    return {"told": told, "soon": soon, "child": child.result(20)}
+    return {"told": reported, "soon": soon, "child": child.result(20)}
 
 
 def lock_of_a_dead_parent(folder: str) -> dict[str, Any]:
@@ -272,8 +272,8 @@ def _locks(folder: str) -> str:
 
 
 def _ask(kind: str) -> int:
-    found = ACCOUNT.search("an", [kind])
-    return len(set(found["type"].astype(str)) - {kind})
+    match = ACCOUNT.search("an", [kind])
+    return len(set(match["type"].astype(str)) - {kind})
 
 
 ACCOUNT: Any = None
@@ -306,7 +306,7 @@ if __name__ == "__main__":
         one.__name__: one
         for one in (
             rounds,
-            held,
+            covered,
             busy_window,
             leaving,
             stopped_server,

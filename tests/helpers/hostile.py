@@ -243,11 +243,11 @@ class HostileAccount:
                 }
             )
         if path.startswith("/itemSearch"):
-            found = [
+            result = [
                 {"result_score": value, "item": {"id": value, "type": "deal", "title": value}}
                 for value in NASTY
             ]
-            return self._page({"items": found} if path == "/itemSearch" else NASTY)
+            return self._page({"items": result} if path == "/itemSearch" else NASTY)
         record = next((part for part in path.split("/") if part.isdigit()), None)
         table = self._paths.get(
             path if record is None else path.replace(f"/{record}/", "/{id}/", 1)
@@ -273,10 +273,10 @@ class HostileAccount:
         for name, holder in (("deal_ids", INSTALLED[True]), ("board_id", PIPELINE[True])):
             if name in params:
                 wanted, key = params[name].split(","), name.removesuffix("s")
-                found = [row for row in clean + nasty if str(row.get(key)) in wanted]
+                result = [row for row in clean + nasty if str(row.get(key)) in wanted]
                 # Rows whose deal or board is nasty come with those of one.
                 lost = [row for row in nasty if not str(row.get(key)).isdigit()]
-                return found + (lost if str(holder) in wanted else [])
+                return result + (lost if str(holder) in wanted else [])
         return clean + nasty
 
     def _of(self, table: Table, nasty: bool) -> list[Any]:

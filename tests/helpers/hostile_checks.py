@@ -44,8 +44,8 @@ def _load(account: pdframe.Account, *, nasty: bool) -> Loaded:
         warnings.simplefilter("ignore", DataWarning)
         for name in LOADERS:
             for labels in (True, False):
-                asked = () if TABLES[name].parent is None else (ids,)
-                tables[name, labels] = getattr(account, name)(*asked, labels=labels)
+                requested = () if TABLES[name].parent is None else (ids,)
+                tables[name, labels] = getattr(account, name)(*requested, labels=labels)
         for name in SHOWN_BESIDE:
             tables[name, True] = getattr(account, name)()
         return Loaded(account, tables, every_metric.frames_of(account, "2027-01-01", ids))
@@ -81,10 +81,12 @@ def compare_metrics(clean: Loaded, hurt: Loaded, tz: str) -> dict[str, Any]:
     """Compute every metric, compare what it says of clean rows, and return the results."""
     results: dict[str, Any] = {}
     for name, call in every_metric.CALLS.items():
-        found, expected = call(hurt.frames, tz), call(clean.frames, tz)
-        results[name] = found
+        result, expected = call(hurt.frames, tz), call(clean.frames, tz)
+        results[name] = result
         pairs = (
-            zip(found, expected, strict=True) if isinstance(found, tuple) else [(found, expected)]
+            zip(result, expected, strict=True)
+            if isinstance(result, tuple)
+            else [(result, expected)]
         )
         for one, other in pairs:
             assert len(one) > 0, name

@@ -63,11 +63,11 @@ class Life:
         self, table: str, pick: int, fits: Callable[[dict[str, Any]], bool] = lambda row: True
     ) -> Any:
         """Id of a living row; `ValueError` where there is none."""
-        gone = self.company.deleted_at
+        deleted = self.company.deleted_at
         ids = [
             number
             for number, row in self.company.tables[table].items()
-            if (table, number) not in gone and fits(row)
+            if (table, number) not in deleted and fits(row)
         ]
         return one(ids, pick)
 
@@ -143,7 +143,7 @@ class Life:
             )
 
         def one_time(row: dict[str, Any]) -> bool:
-            frequencies = {held["billing_frequency"] for held in company.lines_of(row["id"])}
+            frequencies = {kept["billing_frequency"] for kept in company.lines_of(row["id"])}
             return frequencies == {"one-time"}
 
         return {

@@ -98,8 +98,8 @@ class Annals:
         """
         versions = self._versions[table].get(row, [])
         first = max(bisect_right(versions, since, key=lambda version: version.moment) - 1, 0)
-        found = [version.row for version in versions[first:] if version.moment <= until]
-        return found if versions and versions[0].moment <= since else [None, *found]
+        result = [version.row for version in versions[first:] if version.moment <= until]
+        return result if versions and versions[0].moment <= since else [None, *result]
 
     def at(self, table: str, row: Any, moment: int) -> Any:
         """What a row was at a moment."""
@@ -107,8 +107,8 @@ class Annals:
 
     def all_at(self, table: str, moment: int) -> dict[Any, Any]:
         """All rows that were there at a moment."""
-        found = {row: self.at(table, row, moment) for row in self._versions[table]}
-        return {number: row for number, row in found.items() if row is not None}
+        result = {row: self.at(table, row, moment) for row in self._versions[table]}
+        return {number: row for number, row in result.items() if row is not None}
 
     def touched(self, table: str, row: Any, after: int, until: int) -> list[int]:
         """The moments, after one and up to another, at which the row's `update_time` was set."""
@@ -116,8 +116,8 @@ class Annals:
 
     def deleted(self, table: str, row: Any) -> bool:
         """Whether a row is deleted now, and not merely hidden."""
-        held = self._state[table].get(row)
-        return held is not None and bool(held.get("is_deleted")) and not held.get("hidden")
+        kept = self._state[table].get(row)
+        return kept is not None and bool(kept.get("is_deleted")) and not kept.get("hidden")
 
     def deleted_rows(self, table: str) -> list[dict[str, Any]]:
         """The rows that are flagged as deleted now and may be seen."""
@@ -130,22 +130,22 @@ class Annals:
     # Taking it down
 
     def _take_down(self, table: str, rows: dict[Any, Any]) -> None:
-        held = self._versions[table]
-        for number in rows.keys() | held.keys():
-            versions, row = held.setdefault(number, []), rows.get(number)
+        kept = self._versions[table]
+        for number in rows.keys() | kept.keys():
+            versions, row = kept.setdefault(number, []), rows.get(number)
             if (versions[-1].row if versions else None) != row:
                 versions.append(Version(self.moment, row))
 
     def _rows(self, table: str) -> dict[Any, Any]:
         rows = true_cells.visible(self._state, table)
         if table in BY_DEAL:
-            held: dict[int, dict[int, Any]] = {
+            kept: dict[int, dict[int, Any]] = {
                 row["id"]: {} for row in true_cells.visible(self._state, "deals")
             }
             for row in rows:
-                if row["deal_id"] in held:
-                    held[row["deal_id"]][row["id"]] = dict(row)
-            return held
+                if row["deal_id"] in kept:
+                    kept[row["deal_id"]][row["id"]] = dict(row)
+            return kept
         extras = self._extras(table, [row["id"] for row in rows])
         if table not in ENTITY:
             return {row["id"]: dict(row) for row in rows}

@@ -40,9 +40,9 @@ def of_deals(company: Any) -> Changes:
 
 def of_lines(company: Any) -> Changes:
     """Every change of a line item; one goes with its deal, and comes back with it."""
-    found = _folded(company, "deal_products", LINES_REMEMBERED)
+    result = _folded(company, "deal_products", LINES_REMEMBERED)
     deal_of = {
-        row: int(rows[0][1] or 0) for (row, column), rows in found.items() if column == "deal_id"
+        row: int(rows[0][1] or 0) for (row, column), rows in result.items() if column == "deal_id"
     }
     deals = {
         deal: rows
@@ -50,18 +50,18 @@ def of_lines(company: Any) -> Changes:
         if column == IS_DELETED
     }
     for line, deal in deal_of.items():
-        own = found.get((line, IS_DELETED), [])
+        own = result.get((line, IS_DELETED), [])
         removed = own[0][0] if own else None
         with_deal = [
             (time, flag) for time, flag in deals.get(deal, []) if removed is None or time < removed
         ]
         if own or with_deal:
-            found[line, IS_DELETED] = sorted([*with_deal, *own], key=lambda change: change[0])
-    return found
+            result[line, IS_DELETED] = sorted([*with_deal, *own], key=lambda change: change[0])
+    return result
 
 
 def _folded(company: Any, table: str, columns: tuple[str, ...]) -> Changes:
-    found: Changes = {}
+    result: Changes = {}
     state: dict[int, dict[str, Any]] = {}
     for event in company.events:
         if event.table != table:
@@ -70,12 +70,12 @@ def _folded(company: Any, table: str, columns: tuple[str, ...]) -> Changes:
         for name in columns:
             if name in event.changes and (name not in row or row[name] != event.changes[name]):
                 row[name] = event.changes[name]
-                found.setdefault((event.id, name), []).append((event.time, text(row[name])))
+                result.setdefault((event.id, name), []).append((event.time, text(row[name])))
         if event.action in ("delete", "remove", "restore"):
-            found.setdefault((event.id, IS_DELETED), []).append(
+            result.setdefault((event.id, IS_DELETED), []).append(
                 (event.time, "false" if event.action == "restore" else "true")
             )
-    return found
+    return result
 
 
 def at(
@@ -139,7 +139,7 @@ class Witnesses:
     1970).
     """
 
-    looks: list[int] = field(default_factory=list)
+    snapshots: list[int] = field(default_factory=list)
     read: dict[int, int] = field(default_factory=dict)
 
     def known_until(self, deal: int, when: float) -> float | None:
@@ -147,13 +147,13 @@ class Witnesses:
         read = self.read.get(deal, -1)
         if when <= read:
             return when
-        look = max((look for look in self.looks if look <= when), default=-1)
-        return max(look, read) if max(look, read) >= 0 else None
+        snapshot = max((snapshot for snapshot in self.snapshots if snapshot <= when), default=-1)
+        return max(snapshot, read) if max(snapshot, read) >= 0 else None
 
 
 def live(account: sandbox.SandboxAccount, chance: random.Random, steps: int) -> Witnesses:
     """Edits, days, syncs (some of them full) and changelogs of some deals by turns."""
-    company, found = account.company_model, Witnesses()
+    company, result = account.company_model, Witnesses()
     for step in range(steps):
         if step:
             edit(company, chance, 12)
@@ -161,25 +161,25 @@ def live(account: sandbox.SandboxAccount, chance: random.Random, steps: int) -> 
                 account.advance(days=chance.randrange(1, 5))
         if chance.random() < 0.7:
             account.sync("deals", full=chance.random() < 0.3)
-            found.looks.append(company.now)
+            result.snapshots.append(company.now)
         if chance.random() < 0.6:
             account.sync("deal_products", full=chance.random() < 0.3)
-            found.looks.append(company.now)
+            result.snapshots.append(company.now)
         if chance.random() < 0.4:
             there = [deal for deal, row in company.tables["deals"].items() if not row["is_deleted"]]
             chosen = chance.sample(there, 8)
             account.deal_changes(chosen, refresh=True)
-            found.read.update(dict.fromkeys(chosen, company.now))
+            result.read.update(dict.fromkeys(chosen, company.now))
     account.sync("deals", "deal_products", "stages")
-    found.looks.append(company.now)
-    return found
+    result.snapshots.append(company.now)
+    return result
 
 
 def faults(
     history: pd.DataFrame, key: str, truth: Mapping[tuple[int, str], list[tuple[int, str | None]]]
 ) -> list[tuple[Any, ...]]:
     """The rows of a history that the company's events contradict, and why."""
-    found: list[tuple[Any, ...]] = []
+    result: list[tuple[Any, ...]] = []
     before_it: dict[tuple[int, str], str | None] = {}
     columns = {column for _, column in truth}
     for row in history.itertuples(index=False):
@@ -195,22 +195,22 @@ def faults(
         true, default = truth.get(where, []), "false" if name == IS_DELETED else None
         time, seen = values["time"].timestamp(), values["seen_at"].timestamp()
         if where in before_it and before_it[where] != before:
-            found.append(("it does not go on from the row before", *row))
+            result.append(("it does not go on from the row before", *row))
         before_it[where] = after
         is_bounded = not pd.isna(values["time_after"])
         if values["source"] == "first look":
             if before is not None or is_bounded or time != seen or at(true, seen, default) != after:
-                found.append(("not what the first look saw", *row))
+                result.append(("not what the first look saw", *row))
         elif not is_bounded and (time, after) not in true:
-            found.append(("no change at that time", *row))
+            result.append(("no change at that time", *row))
         elif values["source"] == "snapshots" and at(true, seen, default) != after:
-            found.append(("not what the look saw", *row))
+            result.append(("not what the look saw", *row))
         elif is_bounded and not any(
             values["time_after"].timestamp() <= when <= time and value == after
             for when, value in true
         ):
-            found.append(("no change within the bounds", *row))
-    return found
+            result.append(("no change within the bounds", *row))
+    return result
 
 
 def forgotten(history: pd.DataFrame, key: str, truth: Changes, now: int) -> list[tuple[Any, ...]]:
@@ -218,19 +218,21 @@ def forgotten(history: pd.DataFrame, key: str, truth: Changes, now: int) -> list
     whether a row is there.
     """
     last = history.drop_duplicates([key, "column"], keep="last")
-    told = {
+    reported = {
         (row, column): None if pd.isna(after) else after
         for row, column, after in zip(last[key], last["column"], last["after"], strict=True)
     }
-    rows = {row for row, _ in told}
-    gone = {row for row in rows if told.get((row, IS_DELETED)) == "true"}
+    rows = {row for row, _ in reported}
+    deleted = {row for row in rows if reported.get((row, IS_DELETED)) == "true"}
     wrong: list[tuple[Any, ...]] = [
         ("gone or not", row)
         for row in rows
-        if (row in gone) != (at(truth.get((row, IS_DELETED), []), now) == "true")
+        if (row in deleted) != (at(truth.get((row, IS_DELETED), []), now) == "true")
     ]
     return wrong + [
-        (column, row, told.get((row, column)), true[-1][1])
+        (column, row, reported.get((row, column)), true[-1][1])
         for (row, column), true in truth.items()
-        if row in rows - gone and column != IS_DELETED and told.get((row, column)) != true[-1][1]
+        if row in rows - deleted
+        and column != IS_DELETED
+        and reported.get((row, column)) != true[-1][1]
     ]

@@ -87,7 +87,7 @@ class Readme:
 
     def run(self) -> Readme:
         """Evaluate every block, on fresh accounts and in an empty folder."""
-        with reader(), mpl.rc_context(), warnings.catch_warnings(record=True) as found:
+        with reader(), mpl.rc_context(), warnings.catch_warnings(record=True) as result:
             mpl.rcdefaults()
             warnings.simplefilter("error")
             warnings.simplefilter("always", DataWarning)
@@ -99,7 +99,7 @@ class Readme:
                 for value in self.namespace.values():
                     if isinstance(value, sandbox.SandboxAccount):
                         value.close()
-        self.warnings = [str(warning.message) for warning in found]
+        self.warnings = [str(warning.message) for warning in result]
         return self
 
     def _python_blocks(self, document: Document) -> Iterator[Region]:
@@ -123,8 +123,8 @@ class Readme:
         self._printed.clear()
 
     def _images(self, document: Document) -> Iterator[Region]:
-        for found in _PICTURE.finditer(document.text):
-            yield Region(found.start(), found.end(), found["path"], self._take_picture)
+        for result in _PICTURE.finditer(document.text):
+            yield Region(result.start(), result.end(), result["path"], self._take_picture)
 
     def _take_picture(self, example: Example) -> None:
         (number,) = plt.get_fignums()

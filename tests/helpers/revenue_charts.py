@@ -15,7 +15,7 @@ COHORTS = ["cohort", "currency", "age", "customers", "mrr", "nrr", "month"]
 BILLS = ["date", "deal_id", "customer", "kind", "amount", "currency", "id"]
 
 TIMES = ("month", "cohort", "date")
-WHOLE = ("customers", "age", "deal_id", "id")
+FULL = ("customers", "age", "deal_id", "id")
 WORDS = ("currency", "customer", "kind")
 
 
@@ -30,7 +30,7 @@ def revenue_frame(
             "datetime64[us]"
             if name in TIMES
             else "Int64"
-            if name in WHOLE
+            if name in FULL
             else "str"
             if name in WORDS
             else "float64"
@@ -82,8 +82,8 @@ def cohorts(*table: Sequence[float | None], customers: int = 10) -> pd.DataFrame
 
 def bills(*rows: tuple[str, str | None, float], currency: str | None = "EUR") -> pd.DataFrame:
     """Bills of day, kind and amount."""
-    found = [
+    result = [
         [pd.Timestamp(day), 1, "deal 1", kind, amount, currency, at]
         for at, (day, kind, amount) in enumerate(rows)
     ]
-    return revenue_frame(BILLS, *found)
+    return revenue_frame(BILLS, *result)

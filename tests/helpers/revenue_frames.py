@@ -46,8 +46,8 @@ def deals(rows: Rows) -> pd.DataFrame:
         "title": "Deal", "owner_id": 1, "pipeline_id": 1, "stage_id": 1, "currency": "EUR", "add_time": "2025-01-01", "is_deleted": False,
         "is_archived": False, "status": "won", "won_time": "2026-01-01 12:00",
     }  # fmt: skip
-    held = [{"id": i + 1, "org_id": i + 1, **row} for i, row in enumerate(rows)]
-    for row in held:
+    kept = [{"id": i + 1, "org_id": i + 1, **row} for i, row in enumerate(rows)]
+    for row in kept:
         row.setdefault(
             "local_won_date",
             (
@@ -56,7 +56,7 @@ def deals(rows: Rows) -> pd.DataFrame:
                 else None
             ),
         )
-    return small_frames.frame(DEALS, held, **usual)
+    return small_frames.frame(DEALS, kept, **usual)
 
 
 def lines(rows: Rows) -> pd.DataFrame:
@@ -86,7 +86,7 @@ def ledger(*rows: Mapping[str, Any], deal: Rows | None = None, **arguments: Any)
     Without `cancellations` there are none.
     """
     customers = sorted({row.get("customer", 1) for row in rows})
-    held = [
+    kept = [
         {
             "deal_id": row.get("customer", 1),
             "billing_start_date": row.get("start"),
@@ -95,7 +95,7 @@ def ledger(*rows: Mapping[str, Any], deal: Rows | None = None, **arguments: Any)
         for row in rows
     ]
     made = deals([{"id": key, "org_id": key} for key in customers]) if deal is None else deals(deal)
-    return mrr_lines(lines(held), made, **{"cancellations": NO_CANCELLATIONS, **arguments})
+    return mrr_lines(lines(kept), made, **{"cancellations": NO_CANCELLATIONS, **arguments})
 
 
 def day(text: str | None) -> Any:

@@ -76,7 +76,7 @@ def check(client: Client, name: str, body: bytes) -> str:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DataWarning)
         try:
-            whole = (
+            full = (
                 FullScan(Fetcher(client, table, fields, lambda rows: None), None)
                 .pull(BEGAN)
                 .rows(table, fields)
@@ -86,12 +86,12 @@ def check(client: Client, name: str, body: bytes) -> str:
             if keys is None and refusal.isprintable():
                 return "refused"
             raise
-        came = whole[key].to_pylist()
-        assert first <= set(came)
+        received = full[key].to_pylist()
+        assert first <= set(received)
         if keys is not None:
-            assert first | keys <= set(came), body
-        frame = to_frame(whole, table, fields)
-        assert len(frame) == len(came)
+            assert first | keys <= set(received), body
+        frame = to_frame(full, table, fields)
+        assert len(frame) == len(received)
         assert len(repr(frame)) > 0
     return "taken"
 
@@ -120,9 +120,9 @@ def keys_of(body: bytes, key: str) -> set[Any] | None:
         return None
     if not all(isinstance(row, dict) for row in content["data"]):
         return None
-    found = [row.get(key) for row in content["data"]]
+    result = [row.get(key) for row in content["data"]]
     if key == "id":
-        keys = {one for one in found if type(one) is int and abs(one) < 2**63}
+        keys = {one for one in result if type(one) is int and abs(one) < 2**63}
     else:
-        keys = {one for one in found if isinstance(one, str) and one and one.isprintable()}
-    return keys if keys or not found else None
+        keys = {one for one in result if isinstance(one, str) and one and one.isprintable()}
+    return keys if keys or not result else None

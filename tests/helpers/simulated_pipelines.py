@@ -43,7 +43,7 @@ class Design:
         """Of each stage: distribution of a sum of exponentials of different means
         (hypoexponential).
         """
-        found = []
+        result = []
         for place in range(len(self.means)):
             means = np.array(self.means[place:])
             weights = [
@@ -54,8 +54,8 @@ class Design:
                 weight * np.exp(-self.horizon_days / mean)
                 for weight, mean in zip(weights, means, strict=True)
             )
-            found.append(np.prod(self.advance[place:]) * within)
-        return np.array(found)
+            result.append(np.prod(self.advance[place:]) * within)
+        return np.array(result)
 
     def true_median(self) -> np.ndarray:
         """Days that half of the stays in each stage last, whatever their end."""

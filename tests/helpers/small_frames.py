@@ -52,10 +52,10 @@ Rows = Iterable[Mapping[str, Any]]
 
 def frame(dtypes: Mapping[str, Any], rows: Rows, **usual: Any) -> pd.DataFrame:
     """A frame of these dtypes; what a row does not name is `usual`, else null."""
-    held = [{**usual, **row} for row in rows]
+    kept = [{**usual, **row} for row in rows]
     columns = {}
     for name, dtype in dtypes.items():
-        values = [row.get(name) for row in held]
+        values = [row.get(name) for row in kept]
         if isinstance(dtype, str) and dtype in (TIME, DAY):
             columns[name] = pd.Series(
                 [_time(value, dtype == TIME) for value in values], dtype=dtype
@@ -63,8 +63,8 @@ def frame(dtypes: Mapping[str, Any], rows: Rows, **usual: Any) -> pd.DataFrame:
         else:
             columns[name] = pd.Series(values, dtype=object).astype(dtype)
     extra = {
-        name: pd.Series([row.get(name) for row in held])
-        for name in dict.fromkeys(n for row in held for n in row)
+        name: pd.Series([row.get(name) for row in kept])
+        for name in dict.fromkeys(n for row in kept for n in row)
         if name not in dtypes
     }
     return pd.DataFrame({**columns, **extra})
@@ -88,7 +88,7 @@ def deals(rows: Rows) -> pd.DataFrame:
 
 
 def visits(rows: Rows) -> pd.DataFrame:
-    held = [
+    kept = [
         {
             "end": "open" if row.get("left_at") is None else "advanced",
             "seen_at": row["entered_at"],
@@ -96,7 +96,7 @@ def visits(rows: Rows) -> pd.DataFrame:
         }
         for row in rows
     ]
-    return frame(VISITS, held, pipeline_id=1, stage_id=1, visit=1, source="changelog")
+    return frame(VISITS, kept, pipeline_id=1, stage_id=1, visit=1, source="changelog")
 
 
 def stages(rows: Rows) -> pd.DataFrame:

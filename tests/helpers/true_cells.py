@@ -213,10 +213,10 @@ def by_record(company: Any, table: str, parent: str, records: Iterable[int]) -> 
     events tell them.
     """
     if table in ("discounts", "product_variations"):
-        held = fold(company.events)[table].values()
+        kept = fold(company.events)[table].values()
         wanted = set(records)
         return sorted(
-            (row for row in held if row[parent] in wanted and not row.get("hidden")),
+            (row for row in kept if row[parent] in wanted and not row.get("hidden")),
             key=lambda row: row["id"],
         )
     if table == "deal_changes":

@@ -118,7 +118,7 @@ class World:
         self.pipeline_of = dict(PIPELINE_OF)
         self.order = {stage: number for number, stage in enumerate(PIPELINE_OF)}
         self.deals: dict[int, Deal] = {}
-        self.looked: list[datetime] = []
+        self.observed: list[datetime] = []
         self._store = Store(path, f"world-{seed}")
         self._store.open()
         self._history = SnapshotLog(self._store)
@@ -138,10 +138,10 @@ class World:
                         )
                 else:
                     self._change(self.deals[number], time)
-            self._look(start + timedelta(hours=6))
+            self._snapshot(start + timedelta(hours=6))
             if self.random.random() < 0.25 and self.rows_of_moves != "pipeline only":
                 self._move_stage(start + timedelta(hours=8))
-                self._look(start + timedelta(hours=12))
+                self._snapshot(start + timedelta(hours=12))
 
     def _create(self, number: int, stage: int, status: str, time: datetime) -> None:
         pipeline = self.pipeline_of[stage]
@@ -248,11 +248,11 @@ class World:
                 deal.log.append((time, "pipeline_id", str(old), str(pipeline)))
                 deal.states.append(replace(deal.states[-1], time=time, pipeline=pipeline))
 
-    def _look(self, time: datetime) -> None:
-        self.looked.append(time)
+    def _snapshot(self, time: datetime) -> None:
+        self.observed.append(time)
         kind = self.random.choice(("full", "incremental"))
         there = [deal.row for deal in self.deals.values() if not deal.row["is_deleted"]]
-        gone = [number for number, deal in self.deals.items() if deal.row["is_deleted"]]
+        removed = [number for number, deal in self.deals.items() if deal.row["is_deleted"]]
         schema = storage_schema(HISTORY)
         columns = {
             name: pa.array([row[name] for row in there], schema.field(name).type)
@@ -266,7 +266,9 @@ class World:
             {"id": pa.array([row["id"] for row in there], pa.int64()), **columns, **stamps}
         )
         newest = max(row["update_time"] for row in there)
-        self._history.look([table], kind, seen_at=time, complete_to=newest, now=time, deleted=gone)  # type: ignore[arg-type]
+        self._history.snapshot(
+            [table], kind, seen_at=time, complete_to=newest, now=time, deleted=removed
+        )  # type: ignore[arg-type]
 
     # Frames
 
@@ -318,15 +320,18 @@ class World:
 
     def visits(self, witness: str) -> pd.DataFrame:
         """Stays as `witness` tells them: looks, changelog, or both."""
-        told = (
+        reported = (
             {}
             if witness == "changelog"
-            else {"history": self._history.rows(), "looks": self._history.looks()}
+            else {"history": self._history.rows(), "looks": self._history.snapshots()}
         )
         if witness != "looks":
-            told |= {"changes": self.changes, "loaded": dict.fromkeys(self.deals, self.looked[-1])}
+            reported |= {
+                "changes": self.changes,
+                "loaded": dict.fromkeys(self.deals, self.observed[-1]),
+            }
         deals = self.frame(deleted=witness == "changelog")
-        return stage_visits(deals, stages=self.stages, seen_at=self.looked[-1], **told)  # type: ignore[arg-type]
+        return stage_visits(deals, stages=self.stages, seen_at=self.observed[-1], **reported)  # type: ignore[arg-type]
 
     # What plain Python makes of the lives
 
@@ -334,7 +339,7 @@ class World:
         """The visits of a deal up to a time; none where it was deleted after it was closed and does
         not count.
         """
-        found: list[Visit] = []
+        result: list[Visit] = []
         before: State | None = None
         for state in self.deals[number].states:
             if state.time > when:
@@ -344,9 +349,9 @@ class World:
             )
             was_open = before is not None and before.is_open
             if state.is_open and (entered or not was_open):
-                found.append(Visit(state.stage, state.pipeline, "open"))
+                result.append(Visit(state.stage, state.pipeline, "open"))
             elif not state.is_open and was_open and entered:
-                found.append(
+                result.append(
                     Visit(state.stage, state.pipeline, "open")
                 )  # moved and closed by one write
             if state.deleted:
@@ -359,9 +364,9 @@ class World:
                 )
             else:
                 became = state.status
-            found[-1] = replace(found[-1], became=became)
+            result[-1] = replace(result[-1], became=became)
             before = state
-        return [] if found and found[-1].became == "dropped" else found
+        return [] if result and result[-1].became == "dropped" else result
 
     def funnel(
         self, pipeline: int, when: datetime, deleted: str, skipped: str
@@ -408,10 +413,10 @@ class World:
 
     def states(self, when: datetime) -> dict[int, tuple[str, int, int]]:
         """Status, stage and pipeline of every deal that there was, the deleted ones too."""
-        found = {number: deal.at(when) for number, deal in self.deals.items()}
+        result = {number: deal.at(when) for number, deal in self.deals.items()}
         return {
             number: (state.end, state.stage, state.pipeline)
-            for number, state in found.items()
+            for number, state in result.items()
             if state is not None
         }
 
@@ -440,7 +445,7 @@ def check(world: World) -> None:
     """Hold the witnesses of a world against plain Python: last states, `as_of`, and the counts of
     `funnel` and `win_rate`.
     """
-    end, deals = world.looked[-1], world.frame(deleted=True)
+    end, deals = world.observed[-1], world.frame(deleted=True)
     living, stages, history = world.frame(deleted=False), world.stages, world.history
     for name in ("drop", "keep"):
         assert _closed(
@@ -462,7 +467,7 @@ def check(world: World) -> None:
             # Whether the deal moved to another pipeline or its stage did, such a changelog does not
             # tell.
             continue
-        for when in world.looked[2::3]:
+        for when in world.observed[2::3]:
             known, _ = as_of(
                 living,
                 visits,
@@ -524,7 +529,7 @@ def check_history(world: World) -> None:
         if times.isdisjoint(time + timedelta(seconds=s) for s in (1, 2, 3))
     ]
     for when in sorted(
-        {*world.looked, *(exact[::7] if world.rows_of_moves != "pipeline only" else [])}
+        {*world.observed, *(exact[::7] if world.rows_of_moves != "pipeline only" else [])}
     ):
         states = states_at(
             rows, "deal_id", ("stage_id", "pipeline_id", "status"), pd.Timestamp(when), "UTC"
@@ -532,13 +537,13 @@ def check_history(world: World) -> None:
         values = zip(
             states.index, states["status"], states["stage_id"], states["pipeline_id"], strict=True
         )
-        found = {number: tuple(state) for number, *state in values}
+        result = {number: tuple(state) for number, *state in values}
         true = {
             number: state for number, state in world.states(when).items() if state[0] != "deleted"
         }
         # A deal that was created closed is so a few minutes later: its changelog says at once.
-        first = 0 if when in world.looked else 1
-        assert {number: found[number][first:] for number in true} == {
+        first = 0 if when in world.observed else 1
+        assert {number: result[number][first:] for number in true} == {
             number: state[first:] for number, state in true.items()
         }, (
             world.rows_of_moves,
@@ -550,9 +555,9 @@ def _history_rows(world: World) -> pd.DataFrame:
     changes = pa.Table.from_pandas(
         world.changes.astype({"time": "datetime64[us, UTC]"}), preserve_index=False
     )
-    loaded = dict.fromkeys(world.deals, world.looked[-1])
+    loaded = dict.fromkeys(world.deals, world.observed[-1])
     return deal_history(
-        world._history.rows(), world._history.looks(), changes, loaded, world.pipeline_of
+        world._history.rows(), world._history.snapshots(), changes, loaded, world.pipeline_of
     )
 
 
@@ -560,10 +565,10 @@ def disagreeing(
     world: World, witness: str, deals: pd.DataFrame, visits: pd.DataFrame
 ) -> tuple[list[int], list[int]]:
     """Ids that `data_quality` finds by `stage_history_disagrees` and by `close_time_disagrees`."""
-    found = data_quality(
-        deals, visits, world.stages, small_frames.lines([]), as_of=world.looked[-1]
+    result = data_quality(
+        deals, visits, world.stages, small_frames.lines([]), as_of=world.observed[-1]
     )
-    ids = found.set_index("check")["ids"]
+    ids = result.set_index("check")["ids"]
     return [*ids["stage_history_disagrees"]], [*ids["close_time_disagrees"]]
 
 
@@ -574,7 +579,7 @@ def check_disagreement(world: World) -> None:
         visits = world.visits(witness)
         assert disagreeing(world, witness, deals, visits) == ([], []), witness
         for what in ("status", "won_time", "stage_id", "pipeline_id", "visits"):
-            corrupt, told = deals.copy(), visits
+            corrupt, reported = deals.copy(), visits
             closed = deals["status"].isin(CLOSED)
             among = deals["id"][closed] if what == "won_time" else deals["id"]
             chosen = sorted(random.sample([*among], 5))
@@ -597,7 +602,7 @@ def check_disagreement(world: World) -> None:
             elif what == "visits":
                 # A changelog that was read before the last changes: the last stays are missing.
                 last = ~visits["deal_id"].duplicated(keep="last")
-                told = visits.assign(
+                reported = visits.assign(
                     stage_id=visits["stage_id"].mask(last & visits["deal_id"].isin(chosen), 99)
                 )
             else:
@@ -608,7 +613,7 @@ def check_disagreement(world: World) -> None:
                 )
                 corrupt[what] = corrupt[what].mask(rows, deals[what].map(other).astype("Int64"))
             expected = ([], chosen) if what == "won_time" else (chosen, [])
-            assert disagreeing(world, witness, corrupt, told) == expected, (witness, what)
+            assert disagreeing(world, witness, corrupt, reported) == expected, (witness, what)
 
 
 def _closed(table: pd.DataFrame) -> tuple[int, int]:

@@ -37,7 +37,7 @@ def stages() -> pd.DataFrame:
     )
 
 
-def stays(
+def known_visits(
     *rows: tuple[Any, ...], source: str = "changelog", seen: float | None = None
 ) -> pd.DataFrame:
     """Rows of deal, stage, day entered, day left (None: there), end; of one source, seen when they
@@ -71,15 +71,15 @@ def times(days: Iterable[float | None]) -> pd.Series[Any]:
 
 def incidence(rows: Sequence[tuple[Fraction, int]], horizon: Fraction) -> Fraction:
     """Aalen-Johansen of cause 1 at a horizon: times and causes (0: censored), event by event."""
-    found, left = Fraction(0), Fraction(1)
+    matches, left = Fraction(0), Fraction(1)
     for time in sorted({time for time, _ in rows}):
         if time > horizon:
             break
         at_risk = sum(other >= time for other, _ in rows)
-        gone = [cause for other, cause in rows if other == time and cause]
-        found += left * Fraction(sum(cause == 1 for cause in gone), at_risk)
-        left *= 1 - Fraction(len(gone), at_risk)
-    return found
+        deleted = [cause for other, cause in rows if other == time and cause]
+        matches += left * Fraction(sum(cause == 1 for cause in deleted), at_risk)
+        left *= 1 - Fraction(len(deleted), at_risk)
+    return matches
 
 
 def plain_funnel(
@@ -88,7 +88,7 @@ def plain_funnel(
     """Deal by deal, the funnel of pipeline 1 (A, B, C): stage, reached, advanced, lost, left, open,
     conversion, horizon, win.
 
-    `rows` are as those of `stays`, in whole days, in the order in which they happened; all is known
+    `rows` are as those of `known_visits`, in whole days, in the order in which they happened; all is known
     up to `until`.
     """
     table: dict[str, list[tuple[str, int, str, int]]] = {name: [] for name in [*PLACES, "won"]}
@@ -121,7 +121,7 @@ def plain_funnel(
             table[name].append((state, max(state_at - at, 0), outcome, max(outcome_at - at, 0)))
         if won is not None and (skipped != "strict" or passed is not None):
             table["won"].append(("advanced", 0, "won", 0))
-    return [_row(name, found) for name, found in table.items()]
+    return [_row(name, matches) for name, matches in table.items()]
 
 
 def _visits_of(rows: Sequence[tuple[Any, ...]], until: int) -> list[tuple[Any, ...]]:
@@ -130,12 +130,12 @@ def _visits_of(rows: Sequence[tuple[Any, ...]], until: int) -> list[tuple[Any, .
 
     A row of no length after a closing or a deletion is a change of the closed deal, and no visit.
     """
-    found: list[tuple[Any, ...]] = []
+    matches: list[tuple[Any, ...]] = []
     state, since, deleted, stage_before = "open", until, False, ""
     for deal, stage, at, left, end in rows:
         over = left is not None and left <= until
         if (
-            found
+            matches
             and at == left
             and state in ("won", "lost", "deleted")
             and end in ("won", "lost", "deleted")
@@ -146,17 +146,17 @@ def _visits_of(rows: Sequence[tuple[Any, ...]], until: int) -> list[tuple[Any, .
                 if end != state or not (deleted or stage != stage_before):
                     state, since = end, left
                 deleted = False
-            found[-1] = (*found[-1][:3], state, since)
+            matches[-1] = (*matches[-1][:3], state, since)
         else:
             state, since, deleted = (end if over else "open"), (left if over else until), False
-            found.append((deal, stage, at, state, since))
+            matches.append((deal, stage, at, state, since))
         stage_before = stage
     if deleted:
         return []
     names = {"changed pipeline": "left", "deleted": "left", "won": "won", "lost": "lost"}
     return [
         (deal, stage, at, names.get(state, "open"), since if state in names else until)
-        for deal, stage, at, state, since in found
+        for deal, stage, at, state, since in matches
     ]
 
 
@@ -164,18 +164,21 @@ def _least(values: Iterable[int | None]) -> int | None:
     return min((value for value in values if value is not None), default=None)
 
 
-def _row(name: str, found: list[tuple[str, int, str, int]]) -> tuple[Any, ...]:
-    states = [state for state, *_ in found]
-    counts = (len(found), *(states.count(state) for state in ("advanced", "lost", "left", "open")))
-    if name == "won" or not found:
+def _row(name: str, matches: list[tuple[str, int, str, int]]) -> tuple[Any, ...]:
+    states = [state for state, *_ in matches]
+    counts = (
+        len(matches),
+        *(states.count(state) for state in ("advanced", "lost", "left", "open")),
+    )
+    if name == "won" or not matches:
         return (name, *counts, None, None, None)
-    least = 10 if len(found) >= 100 else -(-len(found) // 10)
-    horizon = sorted((days for _, days, _, _ in found), reverse=True)[least - 1]
+    least = 10 if len(matches) >= 100 else -(-len(matches) // 10)
+    horizon = sorted((days for _, days, _, _ in matches), reverse=True)[least - 1]
     cause = {"advanced": 1, "won": 1, "lost": 2, "left": 2, "open": 0}
     going = incidence(
-        [(Fraction(days), cause[state]) for state, days, _, _ in found], Fraction(horizon)
+        [(Fraction(days), cause[state]) for state, days, _, _ in matches], Fraction(horizon)
     )
     winning = incidence(
-        [(Fraction(days), cause[outcome]) for _, _, outcome, days in found], Fraction(horizon)
+        [(Fraction(days), cause[outcome]) for _, _, outcome, days in matches], Fraction(horizon)
     )
     return (name, *counts, going, horizon, winning)

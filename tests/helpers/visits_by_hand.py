@@ -30,7 +30,7 @@ def day(number: float | None) -> pd.Timestamp | None:
     )
 
 
-def stay(
+def one_visit(
     deal: int,
     stage: int,
     entered: float,
@@ -58,9 +58,9 @@ def stay(
     }
 
 
-def frame_of(stays: Iterable[Mapping[str, Any]]) -> pd.DataFrame:
+def frame_of(known_visits: Iterable[Mapping[str, Any]]) -> pd.DataFrame:
     """Stays as `account.stage_visits()` gives them."""
-    rows = [{**row, **{name: day(row[name]) for name in TIMES}} for row in stays]
+    rows = [{**row, **{name: day(row[name]) for name in TIMES}} for row in known_visits]
     more = [name for name in (rows[0] if rows else {}) if name not in DTYPES]
     frame = pd.DataFrame(rows, columns=[*DTYPES, *more])
     return frame.astype(DTYPES)

@@ -25,7 +25,7 @@ DTYPES = {
 ENDS = ["advanced", "moved back", "changed pipeline", "won", "lost", "deleted", "open"]
 
 
-class Told(NamedTuple):
+class VisitRow(NamedTuple):
     """A row of stage visits, times in seconds."""
 
     deal_id: int
@@ -41,7 +41,7 @@ class Told(NamedTuple):
     seen_at: int
 
 
-def rows_of(visits: pd.DataFrame) -> list[Told]:
+def rows_of(visits: pd.DataFrame) -> list[VisitRow]:
     plain = []
     for name in COLUMNS:
         values = visits[name]
@@ -54,7 +54,7 @@ def rows_of(visits: pd.DataFrame) -> list[Told]:
                 for value in values
             ]
         )
-    return [Told(*row) for row in zip(*plain, strict=True)]
+    return [VisitRow(*row) for row in zip(*plain, strict=True)]
 
 
 def facts(visits: pd.DataFrame) -> list[tuple[Any, ...]]:
@@ -124,7 +124,7 @@ def check_form(visits: pd.DataFrame) -> None:
     assert visits[["entered_at", "seen_at"]].notna().all().all()
     assert (visits["left_at"].isna() == (visits["end"] == "open")).all()
     assert not (visits["left_after"].notna() & visits["left_at"].isna()).any()
-    before: Told | None = None
+    before: VisitRow | None = None
     for row in rows_of(visits):
         if before is not None and before.deal_id == row.deal_id:
             assert before.left_at is not None
@@ -140,7 +140,7 @@ def check_form(visits: pd.DataFrame) -> None:
     assert visits["deal_id"].is_monotonic_increasing
 
 
-class Look(NamedTuple):
+class SnapshotTime(NamedTuple):
     """When a look at the deals began and ended, and which of them moved into or out of the archive
     between its requests.
 
@@ -153,7 +153,9 @@ class Look(NamedTuple):
     moved: frozenset[int] = frozenset()
 
 
-def check_against_truth(visits: pd.DataFrame, truth: Sequence[Any], looks: Sequence[Look]) -> None:
+def check_against_truth(
+    visits: pd.DataFrame, truth: Sequence[Any], snapshots: Sequence[SnapshotTime]
+) -> None:
     """No stay contradicts what really happened.
 
     Each stay stands for a true one, in order, whose entry and exit lie within its bounds. True
@@ -166,14 +168,14 @@ def check_against_truth(visits: pd.DataFrame, truth: Sequence[Any], looks: Seque
         true_by.setdefault(visit.deal_id, []).append(visit)
     for deal, rows in groupby(rows_of(visits), key=lambda row: row.deal_id):
         true = true_by[deal]
-        seeing = [look for look in looks if deal not in look.moved]
-        matches: list[tuple[int, int, Told]] = []
+        seeing = [snapshot for snapshot in snapshots if deal not in snapshot.moved]
+        matches: list[tuple[int, int, VisitRow]] = []
         start = 0
         for row in rows:
-            found = _match(row, true, start, seeing)
-            assert found is not None, (row, true[start:], matches)
-            matches.append((*found, row))
-            start = found[1] + 1
+            result = _match(row, true, start, seeing)
+            assert result is not None, (row, true[start:], matches)
+            matches.append((*result, row))
+            start = result[1] + 1
         for number, (_, last, row) in enumerate(matches):
             following = matches[number + 1][0] if number + 1 < len(matches) else len(true)
             if following == last + 1:
@@ -186,7 +188,9 @@ def check_against_truth(visits: pd.DataFrame, truth: Sequence[Any], looks: Seque
                 assert true[last].end in taken, (row, true[last])
 
 
-def _match(row: Told, true: list[Any], start: int, looks: Sequence[Look]) -> tuple[int, int] | None:
+def _match(
+    row: VisitRow, true: list[Any], start: int, snapshots: Sequence[SnapshotTime]
+) -> tuple[int, int] | None:
     """The run of true stays that ends first and fits."""
     for last in range(start, len(true)):
         for first in range(last, start - 1, -1):
@@ -194,8 +198,8 @@ def _match(row: Told, true: list[Any], start: int, looks: Sequence[Look]) -> tup
             if (visit.pipeline_id, visit.stage_id) != (row.pipeline_id, row.stage_id):
                 break
             if first < last and any(
-                visit.left_at <= look.began and look.ended < true[first + 1].entered_at
-                for look in looks
+                visit.left_at <= snapshot.began and snapshot.ended < true[first + 1].entered_at
+                for snapshot in snapshots
             ):
                 break
             if _fits(visit.entered_at, row.entered_after, row.entered_at) and _fits(

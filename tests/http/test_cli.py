@@ -23,7 +23,7 @@ def environment(
     return account
 
 
-def test_demo_shows_the_whole_path(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+def test_demo_shows_the_complete_path(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     assert main(["demo", "--deals", "1200", "--quiet", "--cache-dir", str(tmp_path)]) == 0
     said = capsys.readouterr().out
     first, second = (
@@ -63,7 +63,7 @@ def test_fields(environment: sandbox.SandboxAccount, capsys: pytest.CaptureFixtu
     assert "Deal type" in capsys.readouterr().out
 
 
-def test_fields_shows_whole_hashes(
+def test_fields_shows_complete_hashes(
     environment: sandbox.SandboxAccount, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["fields", "deals"]) == 0
@@ -90,7 +90,7 @@ def test_no_credentials_is_a_failure(capsys: pytest.CaptureFixture[str]) -> None
     assert "PIPEDRIVE_API_TOKEN" in capsys.readouterr().err
 
 
-def test_a_table_asked_for_and_not_to_be_had_is_a_failure(
+def test_a_table_requested_and_unavailable_is_a_failure(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     with sandbox.connect(seed=3, deals=60, plan="Lite", burst=100_000, progress=False) as account:
@@ -123,13 +123,13 @@ def test_estimate_asks_nothing(
     environment: sandbox.SandboxAccount, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["sync", "deals", "--quiet"]) == 0
-    asked = environment.server.stats.requests
+    requested = environment.server.stats.requests
     assert main(["estimate", "deals", "--full"]) == 0
     said = capsys.readouterr().out
     assert "every page: " in said
     assert "4 requests, 50 API tokens" in said
     assert main(["estimate", "dealz"]) == 1
-    assert environment.server.stats.requests == asked
+    assert environment.server.stats.requests == requested
 
 
 def test_control_characters_from_the_crm_do_not_reach_the_terminal(

@@ -60,7 +60,7 @@ def test_a_closed_account_says_so(tmp_path: Path) -> None:
         account.deals()
 
 
-def test_tokens_of_an_earlier_session_are_told_before_the_first_load(tmp_path: Path) -> None:
+def test_tokens_of_an_earlier_session_are_reported_before_the_first_load(tmp_path: Path) -> None:
     with pdframe.sandbox.connect(seed=3, deals=0, cache_dir=tmp_path, progress=False) as first:
         first.pipelines()
         url, token = first.server.url, first.server.token
@@ -109,7 +109,7 @@ def test_lengths_of_time_are_taken(tmp_path: Path, max_age: object) -> None:
     connect(tmp_path, max_age=max_age).close()
 
 
-def test_a_ceiling_is_a_whole_number(tmp_path: Path) -> None:
+def test_a_ceiling_is_an_integer(tmp_path: Path) -> None:
     with pytest.raises(ArgumentError, match="max_tokens"):
         connect(tmp_path, max_tokens="many")
 
@@ -120,7 +120,7 @@ def test_a_cache_that_cannot_be_written_is_said_at_once(tmp_path: Path) -> None:
         connect(tmp_path, cache_dir=tmp_path / "file" / "cache")
 
 
-def test_a_wrong_host_is_said_with_the_way_out(tmp_path: Path) -> None:
+def test_a_wrong_host_is_said_with_the_remedy(tmp_path: Path) -> None:
     with (
         connect(tmp_path, company=None, base_url="http://127.0.0.1:9") as account,
         pytest.raises(TransportError, match=r"could not be reached.*company's name or base_url"),
@@ -128,7 +128,7 @@ def test_a_wrong_host_is_said_with_the_way_out(tmp_path: Path) -> None:
         account.deals()
 
 
-def test_a_wrong_token_is_said_with_the_way_out(
+def test_a_wrong_token_is_said_with_the_remedy(
     account: pdframe.sandbox.SandboxAccount, tmp_path: Path
 ) -> None:
     with (
@@ -147,12 +147,12 @@ def test_the_account_says_who_it_is(account: pdframe.sandbox.SandboxAccount) -> 
         "Europe/Tallinn",
     )
     assert account.cache_path.name.startswith("sandbox-seed3-60-user")
-    asked = account.server.stats.requests
+    requested = account.server.stats.requests
     assert account.user
-    assert account.server.stats.requests == asked == 1
+    assert account.server.stats.requests == requested == 1
 
 
-def test_who_one_is_is_asked_once_for_all_sessions(
+def test_who_one_is_is_fetched_once_for_all_sessions(
     account: pdframe.sandbox.SandboxAccount, tmp_path: Path
 ) -> None:
     for _ in range(2):
@@ -179,9 +179,11 @@ def test_twenty_accounts_in_one_cache_are_kept_apart_under_readable_names(tmp_pa
         with sandbox.connect(
             seed=seed, deals=10, cache_dir=tmp_path, burst=100_000, progress=False
         ) as account:
-            asked = account.server.stats.requests
+            requested = account.server.stats.requests
             assert account.deals()["id"].tolist() == ids[f"sandbox-seed{seed}-10-user1003"]
-            assert [entry.path for entry in account.server.requests][asked:] == ["/api/v1/users/me"]
+            assert [entry.path for entry in account.server.requests][requested:] == [
+                "/api/v1/users/me"
+            ]
 
 
 def test_two_users_of_one_company_see_what_is_theirs(tmp_path: Path) -> None:

@@ -171,7 +171,7 @@ def test_names_that_no_reader_or_program_tells_apart_are_one_name(one: str, twin
     assert names(row(A, one), row(B, twin)) == {A: f"{one} (948c29)", B: f"{twin} (eadf62)"}
 
 
-def test_names_that_are_told_apart_stay_as_they_are() -> None:
+def test_names_that_are_distinguished_remain_as_they_are() -> None:
     labels = ["Region", "Region 2", "Région", "Region (a)", "Re gion", "Regiøn"]
     codes = [f"{number:040x}" for number in range(len(labels))]
     assert names(*map(row, codes, labels)) == dict(zip(codes, labels, strict=True))
@@ -332,10 +332,10 @@ def test_names_are_unique_unreserved_and_independent_of_order(
     rows: list[dict], rng: random.Random
 ) -> None:
     codes = {field["field_code"] for field in rows}
-    found = [
+    result = [
         f"{code}_{key}" for code in sorted(codes) for key in ("odd", "ODD", "until", "timezone_id")
     ]
-    for stored in ((), found):
+    for stored in ((), result):
         named = name_columns(read_fields(rows), RESERVED, stored)
         folded = {name.casefold() for name in named.values()}
         assert len(folded) == len(named)
@@ -417,7 +417,7 @@ def test_option_labels_are_unique(pairs) -> None:
     assert set(labels) == {number for number, _ in pairs}
 
 
-def test_an_undefined_option_is_told_apart_from_a_label_of_that_wording() -> None:
+def test_an_undefined_option_is_distinguished_from_a_label_of_that_wording() -> None:
     assert undefined_label(9999, ["High"]) == "#9999"
     assert undefined_label(9999, ["#9999"]) == "#9999 (9999)"
 
@@ -471,7 +471,7 @@ def test_fields_frame_has_a_row_per_frame_column() -> None:
         "options",
         "subfield",
     ]
-    found = [
+    result = [
         (
             one["column"] if isinstance(one["column"], str) else None,
             one["code"],
@@ -479,7 +479,7 @@ def test_fields_frame_has_a_row_per_frame_column() -> None:
         )
         for one in frame.to_dict("records")
     ]
-    assert found == [
+    assert result == [
         ("title", "title", None),
         ("value", "value", None),
         ("currency", "value", "currency"),

@@ -69,12 +69,12 @@ def test_refresh_false_takes_what_is_cached_and_says_what_is_not(
 ) -> None:
     account.deals()
     account.users()
-    asked = account.server.stats.requests
+    requested = account.server.stats.requests
     with pytest.warns(DataWarning) as said:
         named = account.deals(
             refresh=False, names=True, columns=["owner_name", "stage_name", "pipeline_name"]
         )
-    assert account.server.stats.requests == asked
+    assert account.server.stats.requests == requested
     assert named["owner_name"].notna().all()
     assert named["stage_name"].isna().all()
     assert str(named["stage_name"].dtype) == "str"

@@ -33,8 +33,8 @@ def test_more_fields_than_a_page_of_the_field_list_holds(
     assert [row[f"Extra {number}"] for number in range(extra)] == [
         f"value {number}" for number in range(extra)
     ]
-    asked = math.ceil(len(company.fields["deal"]) / 500)
-    assert account.server.stats.by_path["/api/v2/dealFields"][0] == asked
+    requested = math.ceil(len(company.fields["deal"]) / 500)
+    assert account.server.stats.by_path["/api/v2/dealFields"][0] == requested
     assert len(account.fields("deals")["code"].unique()) == len(company.fields["deal"])
 
 
@@ -44,24 +44,24 @@ def test_a_429_that_never_ends_is_an_error_soon_and_harms_nothing(
 ) -> None:
     before = account.deals()
     account._client._retries = 1
-    asked = account.server.stats.requests
+    requested = account.server.stats.requests
     account.server.faults = Faults(rate=1.0, kinds=("rate_429",))
     with pytest.raises(RateLimitError, match="What was cached before is kept"):
         account.sync("deals", full=True)
-    assert account.server.stats.requests - asked == 2
+    assert account.server.stats.requests - requested == 2
     account.server.faults = None
     assert account.deals(refresh=False).equals(before)
     assert account.sync("deals").set_index("table")["mode"]["deals"] == "incremental"
 
 
-def test_a_product_that_was_removed_from_a_deal_does_not_stay(
+def test_a_product_that_was_removed_from_a_deal_does_not_remain(
     account: sandbox.SandboxAccount,
 ) -> None:
     lines = account.deal_products()
-    gone = lines.iloc[0]
-    account.company_model.remove_line(int(gone["id"]))
+    deleted = lines.iloc[0]
+    account.company_model.remove_line(int(deleted["id"]))
     after = account.deal_products(refresh=True)
-    assert set(lines["id"]) - set(after["id"]) == {gone["id"]}
+    assert set(lines["id"]) - set(after["id"]) == {deleted["id"]}
 
 
 def test_a_column_of_nothing_but_nulls_keeps_its_type(account: sandbox.SandboxAccount) -> None:

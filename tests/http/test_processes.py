@@ -30,32 +30,32 @@ def test_children_that_ask_while_the_parent_syncs_get_their_own_answers_and_lose
     tmp_path: Path,
 ) -> None:
     """The full length of this is in tests/resilience/chaos."""
-    told = run("rounds", 2, 50, tmp_path)
-    assert (told["wrong"], told["failed"], told["lost"]) == (0, [], [])
+    reported = run("rounds", 2, 50, tmp_path)
+    assert (reported["wrong"], reported["failed"], reported["lost"]) == (0, [], [])
     # All of them keep one count of tokens, and so does the server.
-    assert told["tokens"] == told["served"] > 0
+    assert reported["tokens"] == reported["served"] > 0
 
 
 def test_no_lock_that_a_thread_of_the_parent_holds_hangs_a_child(tmp_path: Path) -> None:
     assert run("held", tmp_path) == {"deals": {"result": [20, True, True]}}
 
 
-def test_requests_under_way_in_the_parent_do_not_fill_a_child_s_burst_window(
+def test_requests_in_progress_in_the_parent_do_not_fill_a_child_s_burst_window(
     tmp_path: Path,
 ) -> None:
     assert run("busy_window", tmp_path)["rows"]["result"] > 0
 
 
-def test_however_a_child_ends_server_and_cache_stay_the_parent_s() -> None:
-    told = run("leaving")
-    assert (told["closes"], told["block"], told["exit"]) == (
+def test_however_a_child_ends_server_and_cache_remain_the_parent_s() -> None:
+    reported = run("leaving")
+    assert (reported["closes"], reported["block"], reported["exit"]) == (
         {"result": "closed"},
         {"result": "left"},
         0,
     )
-    assert told["folder"]
-    assert told["rows"][0] == told["rows"][1] > 0
-    assert told["gone"]
+    assert reported["folder"]
+    assert reported["rows"][0] == reported["rows"][1] > 0
+    assert reported["gone"]
 
 
 def test_a_child_that_lives_on_keeps_no_port_open(tmp_path: Path) -> None:

@@ -52,15 +52,15 @@ def holding(account: sandbox.SandboxAccount, term: str) -> set[tuple[str, int]]:
     }
 
 
-def test_everything_whose_name_holds_the_term_is_found(account: sandbox.SandboxAccount) -> None:
-    found = account.search("soft", fields=["name", "title"], max_items=5_000)
-    assert set(zip(found["type"], found["id"], strict=True)) == holding(account, "soft")
-    assert found["score"].is_monotonic_decreasing
+def test_everything_whose_name_holds_the_term_is_detected(account: sandbox.SandboxAccount) -> None:
+    result = account.search("soft", fields=["name", "title"], max_items=5_000)
+    assert set(zip(result["type"], result["id"], strict=True)) == holding(account, "soft")
+    assert result["score"].is_monotonic_decreasing
     state = true_cells.fold(account.company_model.events)
-    for row in found.itertuples():
+    for row in result.itertuples():
         table = f"{row.type}s"
         assert row.name == state[table][row.id][NAMES[table]]
-    deals = found[found["type"] == "deal"]
+    deals = result[result["type"] == "deal"]
     assert deals["stage_id"].tolist() == [state["deals"][deal]["stage_id"] for deal in deals["id"]]
     assert deals["stage_name"].tolist() == [
         state["stages"][stage]["name"] for stage in deals["stage_id"]
@@ -72,8 +72,8 @@ def test_everything_whose_name_holds_the_term_is_found(account: sandbox.SandboxA
 def test_a_search_of_all_types_pages_by_a_hundred_and_is_never_cached(
     account: sandbox.SandboxAccount,
 ) -> None:
-    whole = account.search("an", max_items=5_000)
-    pages = -(-len(whole) // 100)
+    full = account.search("an", max_items=5_000)
+    pages = -(-len(full) // 100)
     assert pages > 1
     assert account.server.stats.tokens == 20 * pages
     account.search("an", max_items=5_000)
@@ -83,13 +83,13 @@ def test_a_search_of_all_types_pages_by_a_hundred_and_is_never_cached(
 def test_one_type_is_searched_by_its_own_search_in_pages_of_500(
     account: sandbox.SandboxAccount,
 ) -> None:
-    found = account.search("deal", "deal", max_items=5_000)
-    assert len(found) > 100
+    result = account.search("deal", "deal", max_items=5_000)
+    assert len(result) > 100
     assert [entry.template for entry in account.server.requests] == ["/api/v2/deals/search"]
-    assert set(found["type"]) == {"deal"}
+    assert set(result["type"]) == {"deal"}
 
 
-def test_most_items_are_told_when_there_are_more(account: sandbox.SandboxAccount) -> None:
+def test_most_items_are_reported_when_there_are_more(account: sandbox.SandboxAccount) -> None:
     with pytest.warns(DataWarning, match="more than 7 items"):
         first = account.search("an", max_items=7)
     with pytest.warns(DataWarning, match="more than 150 items"):
@@ -109,7 +109,7 @@ def test_filters_of_one_type(account: sandbox.SandboxAccount) -> None:
     assert {state["deals"][deal]["org_id"] for deal in of_one["id"]} == {org}
 
 
-def test_nothing_found_keeps_columns_and_dtypes(account: sandbox.SandboxAccount) -> None:
+def test_nothing_detected_keeps_columns_and_dtypes(account: sandbox.SandboxAccount) -> None:
     some, none = account.search("soft", max_items=5_000), account.search("no such thing anywhere")
     assert len(none) == 0
     assert [str(dtype) for dtype in none.dtypes] == [
@@ -122,8 +122,8 @@ def test_nothing_found_keeps_columns_and_dtypes(account: sandbox.SandboxAccount)
 def test_text_of_the_crm_is_as_it_stands_there(account: sandbox.SandboxAccount) -> None:
     name = '=HYPERLINK("x") <b>bold</b> \u202e 地域'
     new = account.company_model.add_person(name)
-    found = account.search("hyperlink", "person")
-    assert found.loc[found["id"] == new, "name"].tolist() == [name]
+    result = account.search("hyperlink", "person")
+    assert result.loc[result["id"] == new, "name"].tolist() == [name]
 
 
 @pytest.mark.parametrize("shape", ["schema", "example"])
@@ -137,8 +137,8 @@ def test_one_field_is_searched_by_label_or_code_in_either_shape_of_answer(shape:
         new = company.add_person("Ada", custom_fields={code: "Q-17"})
         account.sync("person_fields")
         for field in ("Badge number", code):
-            found = account.search_field("Q-17", "person", field)
-            assert found[["type", "id", "value"]].values.tolist() == [["person", new, "Q-17"]]
+            result = account.search_field("Q-17", "person", field)
+            assert result[["type", "id", "value"]].values.tolist() == [["person", new, "Q-17"]]
         assert len(account.search_field("q-17", "person", code)) == 0
         assert account.search_field("Q-", "person", code, match="beginning")["id"].tolist() == [new]
         assert account.search_field("-1", "person", code, match="middle")["id"].tolist() == [new]
@@ -208,9 +208,9 @@ def test_leads_have_ids_of_text_and_unknown_columns_are_kept(
         return type(page)({"items": rows}, None, None, 0, 20, "/itemSearch")
 
     monkeypatch.setattr(account._client, "get_json", answer)
-    found = account.search("lead")
-    assert found["lead_id"].tolist()[0] == item["id"]
-    assert pd.isna(found["id"][0])
-    assert found["id"][1] == 3
-    assert found["name"].tolist() == ["A lead", "a.txt"]
-    assert found["heat"][0] == '{"level":3}'
+    result = account.search("lead")
+    assert result["lead_id"].tolist()[0] == item["id"]
+    assert pd.isna(result["id"][0])
+    assert result["id"][1] == 3
+    assert result["name"].tolist() == ["A lead", "a.txt"]
+    assert result["heat"][0] == '{"level":3}'

@@ -55,14 +55,14 @@ def test_no_file_log_repr_or_error_holds_the_token(
     assert not [text for text in shown if TOKEN in text]
 
 
-def test_no_token_looks_like_one_in_a_notebook() -> None:
+def test_no_token_resembles_one_in_a_notebook() -> None:
     for path in (ROOT / "notebooks").glob("*.ipynb"):
         outputs = [cell.get("outputs", []) for cell in json.loads(path.read_text())["cells"]]
         assert "api_token" not in json.dumps(outputs)
         assert str(ROOT) not in path.read_text()
 
 
-def test_what_came_from_a_web_form_is_escaped(tmp_path: Path) -> None:
+def test_what_arrived_from_a_web_form_is_escaped(tmp_path: Path) -> None:
     with sandbox.connect(
         seed=3, deals=60, cache_dir=tmp_path, burst=100_000, progress=False
     ) as account:

@@ -14,7 +14,7 @@ from tests.helpers import true_cells
 from tests.helpers.cell_by_cell import ENTITY, LOADED, columns_of_fields, frame, wrong_cells
 
 # Every switch the other way, and each way to compute recurring revenue.
-OTHER_WAY = sandbox.Switches(
+OTHER_METHOD = sandbox.Switches(
     archiving_moves_update_time=False,
     deleting_moves_update_time=False,
     reopening_moves_update_time=False,
@@ -28,11 +28,11 @@ OTHER_WAY = sandbox.Switches(
 COMPANIES = {
     **{f"seed {seed}": (seed, 250, sandbox.Switches()) for seed in range(1, 6)},
     "empty": (1, 0, sandbox.Switches()),
-    "other way": (2, 250, OTHER_WAY),
+    "other way": (2, 250, OTHER_METHOD),
     "calendar": (
         3,
         250,
-        replace(OTHER_WAY, revenue_formula="calendar", products_count_includes_disabled=True),
+        replace(OTHER_METHOD, revenue_formula="calendar", products_count_includes_disabled=True),
     ),
 }
 

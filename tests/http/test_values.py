@@ -128,7 +128,7 @@ def shown(cell: Any) -> Any:
 
 
 def check(
-    frame: pd.DataFrame, forms: dict[str, list[tuple[Any, Any]]], told: list[str], table: str
+    frame: pd.DataFrame, forms: dict[str, list[tuple[Any, Any]]], reported: list[str], table: str
 ) -> None:
     """Compare each column with its table, and with what one warning says of it."""
     for column, pairs in forms.items():
@@ -141,9 +141,9 @@ def check(
         assert not wrong, (column, wrong)
         assert [type(cell) for cell in cells] == [type(right) for _, right in pairs], column
         unread = [form for form, right in pairs if right is NO]
-        said = [text for text in told if text.startswith(f"{table}, column {column!r}: ")]
+        said = [text for text in reported if text.startswith(f"{table}, column {column!r}: ")]
         if unread:
-            assert len(said) == 1, (column, told)
+            assert len(said) == 1, (column, reported)
             assert f": {len(unread)} values do not fit" in said[0]
             assert f"for example {unread[0]!r}." in said[0]
         else:
@@ -168,13 +168,13 @@ def test_every_type_of_custom_field_reads_every_form(tmp_path: Path) -> None:
             frame = account.deals(labels=False)
         labels = account.fields("deals").set_index("code")["column"]
     assert frame["title"].tolist() == [row["title"] for row in deals]
-    told = [str(warning.message) for warning in caught]
+    reported = [str(warning.message) for warning in caught]
     for column in labels[list(forms)]:
-        told = [
+        reported = [
             text.replace(f"column {column!r}: ", f"column {labels[labels == column].index[0]!r}: ")
-            for text in told
+            for text in reported
         ]
-    check(frame, forms, told, "deals")
+    check(frame, forms, reported, "deals")
 
 
 def test_every_type_of_standard_column_reads_every_form(tmp_path: Path) -> None:
@@ -272,10 +272,10 @@ def test_a_cell_that_cannot_be_read_costs_no_other(tmp_path: Path) -> None:
         for number in range(1, 700)
     ]
     deals[400]["custom_fields"] = {code(1): "many", code(2): "2026-01-01"}
-    told = r"^deals, column 'Seats': 1 value does not fit .* null, for example 'many'\.$"
+    reported = r"^deals, column 'Seats': 1 value does not fit .* null, for example 'many'\.$"
     with (
         connected(tmp_path, {"deals": deals, "dealFields": fields}) as account,
-        pytest.warns(DataWarning, match=told),
+        pytest.warns(DataWarning, match=reported),
     ):
         frame = account.deals()
     assert len(frame) == 699
@@ -318,8 +318,8 @@ def test_stored_values_of_a_field_whose_type_changed_are_read_as_new_ones(
             warnings.simplefilter("always")
             cells = account.deals(refresh=False, labels=False)[code(1)].tolist()
     assert [shown(cell) for cell in cells] == read
-    told = f"column 'Odd': {unread} value{'s do' if unread > 1 else ' does'} not fit"
-    assert [told in str(warning.message) for warning in caught] == [True] * (unread > 0)
+    reported = f"column 'Odd': {unread} value{'s do' if unread > 1 else ' does'} not fit"
+    assert [reported in str(warning.message) for warning in caught] == [True] * (unread > 0)
 
 
 KINDS = [

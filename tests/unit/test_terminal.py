@@ -29,7 +29,7 @@ FRAME = pd.DataFrame(
 
 
 def test_a_table_as_wide_as_it_is() -> None:
-    assert table_text(FRAME, whole=["code"]).split("\n") == [
+    assert table_text(FRAME, complete=["code"]).split("\n") == [
         "id  title                         value  when              labels    code",
         f" 1  Plain                          1.50  2026-06-30 12:00  Hot, New  {'a' * 40}",
         f"20  見積もり依頼 in a longer ti…                                     {'b' * 40}",
@@ -37,7 +37,7 @@ def test_a_table_as_wide_as_it_is() -> None:
 
 
 def test_a_table_in_a_narrow_terminal_cuts_text_and_never_a_number_a_time_or_a_hash() -> None:
-    lines = table_text(FRAME, whole=["code"], width=92).split("\n")
+    lines = table_text(FRAME, complete=["code"], width=92).split("\n")
     assert lines[1].split() == [
         "1",
         "Plain",
@@ -61,7 +61,7 @@ def test_what_a_terminal_would_obey_is_blank() -> None:
     assert shown.split("\n")[1].split() == ["[2J", "a", "b", "gpj"]
 
 
-def test_two_columns_that_look_alike_are_both_shown() -> None:
+def test_two_columns_that_are_alike_are_both_shown() -> None:
     assert table_text(pd.DataFrame([["one", "two"]], columns=["x\x00", "x\x01"])).split("\n")[
         1
     ].split() == ["one", "two"]

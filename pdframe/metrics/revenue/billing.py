@@ -95,10 +95,10 @@ def billing_schedule(
         raise ArgumentError(
             f"since={since!r} is not before until={until!r}; until itself lies outside the window."
         )
-    held = won_lines(deal_products, deals, policy, None, tz, deleted)
+    kept = won_lines(deal_products, deals, policy, None, tz, deleted)
     check_deleted(deleted, deals)
     ends = known_cancellations(cancellations, deals)
-    lines, problems = ledger_columns(held, policy, discounts, ends)
+    lines, problems = ledger_columns(kept, policy, discounts, ends)
     report(problems, lines["id"])
     if cancellations is None:
         say_open(lines, deals)
@@ -180,25 +180,25 @@ def _installments(
 ) -> tuple[pd.DataFrame, pd.Series[Any]]:
     """Return the bills of installments of deals that count, and the deals that have any."""
     plan = installments.assign(is_enabled=True, currency=None)
-    held = won_lines(plan, deals, policy, None, tz, deleted)
-    day, amount = days_of(held.lines, "billing_date"), finite(held.lines, "amount")
+    kept = won_lines(plan, deals, policy, None, tz, deleted)
+    day, amount = days_of(kept.lines, "billing_date"), finite(kept.lines, "amount")
     unclear = (day == NULL) | ~(np.abs(amount) < LARGEST)
     if unclear.any():
-        which = named(held.lines.loc[unclear, "id"])
+        which = named(kept.lines.loc[unclear, "id"])
         warn(
             f"{unclear.sum():,} installments have no date or amount, or one out of range, and are"
             f" left out: {which}."
         )
     frame = pd.DataFrame(
         {
-            "id": ids(held.lines, "id"),
-            "deal_id": ids(held.lines, "deal_id"),
-            "customer": held.customer,
+            "id": ids(kept.lines, "id"),
+            "deal_id": ids(kept.lines, "deal_id"),
+            "customer": kept.customer,
         }
     )
     frame["currency"] = (
-        held.deals["currency"].astype("str")
-        if "currency" in held.deals.columns
+        kept.deals["currency"].astype("str")
+        if "currency" in kept.deals.columns
         else pd.Series(None, frame.index, "str")
     )
     rows = np.flatnonzero(~unclear & (day >= first) & (day < end))

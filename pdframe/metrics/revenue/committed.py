@@ -20,7 +20,7 @@ from pdframe.metrics.revenue.periods import (
     month_after,
     months_of,
 )
-from pdframe.metrics.revenue.prices import held_exactly, in_units
+from pdframe.metrics.revenue.prices import exact_amounts, in_units
 from pdframe.metrics.revenue.versions import known_on
 
 MONTHS_AHEAD = 36
@@ -82,12 +82,12 @@ def committed_mrr(
     day = moment(as_of, tz, "as_of").tz_convert(tz).tz_localize(None)
     today = np.array([np.datetime64(day.date())]).astype("datetime64[D]").astype(np.int64)
     lines = known_on(lines, int(today[0]))
-    start, end, amount = days_of(lines, "start"), days_of(lines, "end"), held_exactly(lines, "mrr")
+    start, end, amount = days_of(lines, "start"), days_of(lines, "end"), exact_amounts(lines, "mrr")
     known = lines["problem"].isna().to_numpy() & (amount != 0) & (start != NULL)
     if "won_date" in lines.columns:
         known &= days_of(lines, "won_date") <= today[0]
-    held, start, end, amount = lines[known], start[known], end[known], amount[known]
-    currency, names = pd.factorize(held["currency"].astype("str"), sort=True)
+    kept, start, end, amount = lines[known], start[known], end[known], amount[known]
+    currency, names = pd.factorize(kept["currency"].astype("str"), sort=True)
     live = (start <= today) & ((end == NULL) | (end > today))
     # What ends on the day it starts never runs.
     starts = (start > today) & ((end == NULL) | (end > start))
@@ -96,7 +96,7 @@ def committed_mrr(
     last = max(int(months_of(days).max(initial=first)) for days in (start[starts], end[ends]))
     if until is None:
         width = min(last - first + 1, MONTHS_AHEAD)
-        _name_later(held, np.where(starts, start, NULL), first + width)
+        _name_later(kept, np.where(starts, start, NULL), first + width)
     else:
         width = month_after(until, "until") - first
         if width < 1:

@@ -21,11 +21,11 @@ def customers(deals: pd.DataFrame, policy: RevenuePolicy) -> pd.Series[Any]:
     """
     result: pd.Series[Any] = "deal " + ids(deals, "id").astype("str")
     for column in reversed(policy.customer):
-        held = (
+        kept = (
             ids(deals, column).astype("str")
             if column in _WORDS
             else deals[column].astype("str").str.strip()
         )
-        held = held.mask(held == "")
-        result = (_WORDS.get(column, column) + " " + held).fillna(result)
+        kept = kept.mask(kept == "")
+        result = (_WORDS.get(column, column) + " " + kept).fillna(result)
     return result

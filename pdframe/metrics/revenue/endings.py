@@ -73,9 +73,9 @@ def _suggested(name: str, deals: pd.DataFrame) -> str:
         by_text[text]
         for text in difflib.get_close_matches(_folded(name), by_text, n=3, cutoff=0.75)
     ]
-    found = list(dict.fromkeys([*near, *end_columns(deals)]))
-    if found:
-        return f"Did you mean {' or '.join(map(repr, found))}?"
+    result = list(dict.fromkeys([*near, *end_columns(deals)]))
+    if result:
+        return f"Did you mean {' or '.join(map(repr, result))}?"
     return (
         "Pass one of its columns of dates, or a frame with a date and one of "
         + ", ".join(_KEYS)
@@ -172,8 +172,8 @@ def cancelled_on(lines: pd.DataFrame, start: Ints, cancellations: pd.DataFrame) 
     cancellations = need(cancellations, "cancellations", ["date"])
     keys = [name for name in _KEYS if name in cancellations.columns]
     if len(keys) != 1:
-        told = f"has {' and '.join(keys)}" if keys else "has none"
-        raise ArgumentError(f"{wanted}; it {told} of them.")
+        reported = f"has {' and '.join(keys)}" if keys else "has none"
+        raise ArgumentError(f"{wanted}; it {reported} of them.")
     key = keys[0]
     days = days_of(cancellations, "date")
     if key == "customer":
@@ -200,8 +200,8 @@ def cancelled_on(lines: pd.DataFrame, start: Ints, cancellations: pd.DataFrame) 
         else np.full(len(lines), -(_DAYS // 2))
     )
     at = np.searchsorted(composed, np.maximum(place, 0) * _DAYS + after, side="right")
-    found = composed[np.minimum(at, len(composed) - 1)]
-    day = found - np.maximum(place, 0) * _DAYS
+    result = composed[np.minimum(at, len(composed) - 1)]
+    day = result - np.maximum(place, 0) * _DAYS
     same = (place >= 0) & (at < len(composed)) & (np.abs(day) < _DAYS // 2)
     return np.where(same, day, NULL)
 

@@ -24,7 +24,7 @@ from pdframe.metrics.revenue.periods import (
     months_of,
     sampled,
 )
-from pdframe.metrics.revenue.prices import held_exactly
+from pdframe.metrics.revenue.prices import exact_amounts
 
 NEEDED = ("customer", "currency", "mrr", "start", "end", "end_reason", "problem")
 """Columns that every figure of recurring revenue needs of lines; month_from and month_until are
@@ -175,36 +175,38 @@ def ledger(lines: pd.DataFrame, by: Sequence[str]) -> Ledger:
         currency.
     """
     lines = need(lines, "lines", NEEDED, by)
-    told = {"month_from", "month_until"} <= {*lines.columns}
-    say_uncountable(lines, "lines", moments=["month_from" if told else "start"], numbers=["mrr"])
+    reported = {"month_from", "month_until"} <= {*lines.columns}
+    say_uncountable(
+        lines, "lines", moments=["month_from" if reported else "start"], numbers=["mrr"]
+    )
     start, until = counted_months(lines)
-    amount = held_exactly(lines, "mrr")
+    amount = exact_amounts(lines, "mrr")
     counts = lines["problem"].isna().to_numpy() & (amount != 0) & (start != NULL) & (start < until)
-    held, start, until, amount = lines[counts], start[counts], until[counts], amount[counts]
+    kept, start, until, amount = lines[counts], start[counts], until[counts], amount[counts]
     for column in ("customer", "currency"):
-        if held[column].isna().any():
+        if kept[column].isna().any():
             raise ArgumentError(
-                f"{column} is null in {held[column].isna().sum()} lines that count. Fill it in, or"
+                f"{column} is null in {kept[column].isna().sum()} lines that count. Fill it in, or"
                 " set their `problem`."
             )
-    customer, customers = pd.factorize(held["customer"], sort=True)
-    currency, currencies = pd.factorize(held["currency"].astype("str"), sort=True)
-    group, groups = grouped(held, by)
+    customer, customers = pd.factorize(kept["customer"], sort=True)
+    currency, currencies = pd.factorize(kept["currency"].astype("str"), sort=True)
+    group, groups = grouped(kept, by)
     code = (customer.astype(np.int64) * max(len(groups), 1) + group) * max(
         len(currencies), 1
     ) + currency
     codes, owner = np.unique(code, return_inverse=True)
     ended = until != NEVER
-    term = equals(held, "end_reason", "term") & ended
+    term = equals(kept, "end_reason", "term") & ended
     base = int(start.min()) if len(start) else 0
     span = int(max(start.max(), until[ended].max(initial=base))) - base + 1 if len(start) else 1
     events = np.concatenate(
         [owner * span + (start - base), owner[ended] * span + (until[ended] - base)]
     )
     change = np.concatenate([amount, -amount[ended]])
-    gone = np.concatenate([np.zeros(len(amount), np.int64), np.where(term, amount, 0)[ended]])
+    deleted = np.concatenate([np.zeros(len(amount), np.int64), np.where(term, amount, 0)[ended]])
     order = np.argsort(events, kind="stable")
-    events, change, gone = events[order], change[order], gone[order]
+    events, change, deleted = events[order], change[order], deleted[order]
     at = np.flatnonzero(np.append(True, events[1:] != events[:-1])[: len(events)])
     whose, month = np.divmod(events[at], span)
     total = np.cumsum(np.add.reduceat(change, at)) if len(at) else change
@@ -216,7 +218,7 @@ def ledger(lines: pd.DataFrame, by: Sequence[str]) -> Ledger:
         slice=whose,
         month=month + base,
         level=level,
-        ran_out=np.add.reduceat(gone, at) if len(at) else gone,
+        ran_out=np.add.reduceat(deleted, at) if len(at) else deleted,
         customers=pd.Index(customers),
         currencies=pd.Index(currencies),
         groups=groups,

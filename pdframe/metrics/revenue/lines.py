@@ -209,11 +209,11 @@ def mrr_lines(
     if discounts is None:
         _name_differing(now)
     if known is not None:
-        _name_deals_not_held(rows, known, deals)
+        _name_missing_deals(rows, known, deals)
     ends = known_cancellations(cancellations, deals)
-    found, problems = ledger_columns(won, policy, discounts, ends)
-    report(problems, found["id"])
-    today = found if won.known is None else current_as_agreed(found, policy)
+    matches, problems = ledger_columns(won, policy, discounts, ends)
+    report(problems, matches["id"])
+    today = matches if won.known is None else current_as_agreed(matches, policy)
     if cancellations is None:
         say_open(today, deals)
     _name_uncounted(today, policy)
@@ -229,7 +229,7 @@ def mrr_lines(
             " `deals` first."
         )
     rest = [name for name in won.lines.columns if name not in own]
-    return in_zone(pd.concat([found, carried, won.lines[rest]], axis=1), tz)
+    return in_zone(pd.concat([matches, carried, won.lines[rest]], axis=1), tz)
 
 
 class WonLines(NamedTuple):
@@ -274,10 +274,10 @@ def won_lines(
     status = counted_status(deals, tz, deleted=deleted if known is None else "keep")
     counts = status.isin(policy.statuses).to_numpy(bool) & deal_ids.notna().to_numpy()
     kept = deals[counts].reset_index(drop=True)
-    held = pd.Index(deal_ids[counts])
-    if not held.is_unique:
+    covered = pd.Index(deal_ids[counts])
+    if not covered.is_unique:
         raise ArgumentError(
-            f"deals holds deal {held[held.duplicated()][0]} more than once. Pass each deal once."
+            f"deals holds deal {covered[covered.duplicated()][0]} more than once. Pass each deal once."
         )
     won = (
         local_date(times(kept, "won_time", tz), tz)
@@ -288,7 +288,7 @@ def won_lines(
     if "local_won_date" in kept.columns:
         local = days_of(kept, "local_won_date")
         won = np.where(local == NULL, won, local)
-    place = np.asarray(held.get_indexer(pd.Index(ids(deal_products, "deal_id"))), dtype=np.int64)
+    place = np.asarray(covered.get_indexer(pd.Index(ids(deal_products, "deal_id"))), dtype=np.int64)
     rows = (place >= 0) & ~equals(deal_products, "is_enabled", False)
     if known is not None:
         rows, known = _until_deletion(kept, place, rows, known, deleted, tz)
@@ -311,21 +311,21 @@ def _until_deletion(
 
     `place` is that of the deal of each version, -1 where it has none that counts.
     """
-    gone = deleted_rows(deals)
-    if not gone.any():
+    removed = deleted_rows(deals)
+    if not removed.any():
         return rows, known.take(np.flatnonzero(rows))
     since = deleted_since(deals, tz)
     day = local_date(since, tz).to_numpy().astype("datetime64[D]").astype(np.int64)
-    of_gone, end = np.append(gone, False)[place], np.append(day, NULL)[place]
-    with_deal = of_gone & (known.until != NULL) & known.removed & (known.until >= end)
+    of_deleted, end = np.append(removed, False)[place], np.append(day, NULL)[place]
+    with_deal = of_deleted & (known.until != NULL) & known.removed & (known.until >= end)
     if deleted == "keep":
         known = known._replace(
             until=np.where(with_deal, NULL, known.until), removed=known.removed & ~with_deal
         )
     else:
         # A deletion of which nothing tells when is one for all time.
-        rows = rows & ~(of_gone & ((end == NULL) | (known.since >= end)))
-        cut = of_gone & ((known.until == NULL) | (known.until >= end))
+        rows = rows & ~(of_deleted & ((end == NULL) | (known.since >= end)))
+        cut = of_deleted & ((known.until == NULL) | (known.until >= end))
         known = known._replace(until=np.where(cut, end, known.until), removed=known.removed | cut)
     return rows, known.take(np.flatnonzero(rows))
 
@@ -342,11 +342,11 @@ def _current(won: WonLines) -> WonLines:
     return WonLines(taken(won.lines), taken(won.deals), taken(won.customer), won.won[rows])
 
 
-def current_as_agreed(found: pd.DataFrame, policy: RevenuePolicy) -> pd.DataFrame:
+def current_as_agreed(matches: pd.DataFrame, policy: RevenuePolicy) -> pd.DataFrame:
     """Return the versions that are known now, and their months by what they agreed on, whenever
     that was known.
     """
-    now = found[found["known_until"].isna()].reset_index(drop=True)
+    now = matches[matches["known_until"].isna()].reset_index(drop=True)
     start, end = days_of(now, "agreed_start"), days_of(now, "agreed_end")
     recurs = now["agreed_end_reason"].notna().to_numpy()
     first, last = sampled(start, np.where(recurs, end, NULL), policy.at, recurs)
@@ -359,16 +359,16 @@ def current_as_agreed(found: pd.DataFrame, policy: RevenuePolicy) -> pd.DataFram
     )
 
 
-def _name_deals_not_held(lines: pd.DataFrame, known: Known, deals: pd.DataFrame) -> None:
+def _name_missing_deals(lines: pd.DataFrame, known: Known, deals: pd.DataFrame) -> None:
     """Warn of lines that were removed and whose deal `deals` does not hold: it was deleted, and its
     past months lack them.
     """
-    held = pd.Index(ids(deals, "id"))
-    place = np.asarray(held.get_indexer(pd.Index(ids(lines, "deal_id"))) >= 0, np.bool_)
-    gone = known.source < 0
+    covered = pd.Index(ids(deals, "id"))
+    place = np.asarray(covered.get_indexer(pd.Index(ids(lines, "deal_id"))) >= 0, np.bool_)
+    removed = known.source < 0
     # Who passes lines of deals that are not there chose some of the deals.
-    if place[~gone].all() and (gone & ~place).any():
-        missing = ids(lines, "deal_id")[gone & ~place].drop_duplicates()
+    if place[~removed].all() and (removed & ~place).any():
+        missing = ids(lines, "deal_id")[removed & ~place].drop_duplicates()
         warn(
             f"history holds line items of {len(missing):,} deals that deals does not hold"
             f" ({named(missing)}): months before these were deleted lack them. Pass"
@@ -377,13 +377,13 @@ def _name_deals_not_held(lines: pd.DataFrame, known: Known, deals: pd.DataFrame)
 
 
 def ledger_columns(
-    held: WonLines,
+    covered: WonLines,
     policy: RevenuePolicy,
     discounts: pd.DataFrame | None,
     cancellations: pd.DataFrame | None,
 ) -> tuple[pd.DataFrame, pd.Series[Any]]:
     """Return the columns of LINES, and the problem of each line."""
-    lines, won = held.lines, held.won
+    lines, won = covered.lines, covered.won
     frequency, cycles = (
         frequencies(lines["billing_frequency"]),
         amounts(lines, "billing_frequency_cycles"),
@@ -392,22 +392,22 @@ def ledger_columns(
     edge = at_the_edge(lines, "billing_start_date")
     start = np.where((start == NULL) & ~edge, won, start)
     currency = lines["currency"].astype("str")
-    if "currency" in held.deals.columns:
-        currency = currency.fillna(held.deals["currency"].astype("str"))
+    if "currency" in covered.deals.columns:
+        currency = currency.fillna(covered.deals["currency"].astype("str"))
     amount = period_amounts(lines, policy)
     result = pd.DataFrame(
-        {"id": ids(lines, "id"), "deal_id": ids(lines, "deal_id"), "customer": held.customer}
+        {"id": ids(lines, "id"), "deal_id": ids(lines, "deal_id"), "customer": covered.customer}
     )
     end, problem = _terms(start, frequency, cycles)
     problem[edge] = "starts on 31 December 9999 or in year 1"
-    problem = _problems(lines, _twice(result["id"], held.known), currency, amount, problem)
+    problem = _problems(lines, _twice(result["id"], covered.known), currency, amount, problem)
     fine = problem == ""
     amount = np.where(fine, amount, np.nan)
     once, recurs = fine & (frequency == ONE_TIME), fine & (frequency != ONE_TIME)
     one_time = np.where(once, amount, 0.0)
     if discounts is not None:
         one_time = one_time * shares_kept(
-            one_time, lines.assign(currency=currency), held.deals, discounts
+            one_time, lines.assign(currency=currency), covered.deals, discounts
         )
     per_month = np.array([0.0, policy.weekly, *(1 / MONTHS[2:])])[np.maximum(frequency, 0)]
     mrr = np.where(recurs, amount * per_month, 0.0)
@@ -419,12 +419,14 @@ def ledger_columns(
         early = recurs & (cancelled != NULL) & ((end == NULL) | (cancelled < end))
         end, reason = np.where(early, np.maximum(start, cancelled), end), np.where(early, 1, reason)
     agreed = (start, end, reason)
-    if held.known is not None:
+    if covered.known is not None:
         # Lines of a deal that was not won yet were no revenue, whatever their billing start.
         since = (
-            np.maximum(held.known.since, won) if policy.statuses == ("won",) else held.known.since
+            np.maximum(covered.known.since, won)
+            if policy.statuses == ("won",)
+            else covered.known.since
         )
-        start, end, reason = _while_known(*agreed, held.known._replace(since=since), recurs)
+        start, end, reason = _while_known(*agreed, covered.known._replace(since=since), recurs)
     counted = end
     if policy.grace_days > 0:
         counted = bridged(
@@ -443,25 +445,25 @@ def ledger_columns(
     result["mrr"] = money(mrr)
     result["start"], result["end"] = as_dates(start), as_dates(end)
     result["end_reason"] = pd.Categorical.from_codes(
-        reason, dtype=REASONS if held.known is None else OF_VERSIONS
+        reason, dtype=REASONS if covered.known is None else OF_VERSIONS
     )
     result["billing_frequency"], result["billing_frequency_cycles"] = (
         lines["billing_frequency"],
         lines["billing_frequency_cycles"],
     )
     result["one_time"], result["tcv"] = money(one_time), money(tcv)
-    told = pd.Series(problem, dtype="str").mask(fine)
-    result["problem"] = told
+    reported = pd.Series(problem, dtype="str").mask(fine)
+    result["problem"] = reported
     result["amount"], result["won_date"] = money(amount), as_dates(won)
     result["month_from"], result["month_until"] = as_months(month_from), as_months(month_until)
-    if held.known is not None:
+    if covered.known is not None:
         result["known_from"], result["known_until"] = (
-            as_dates(held.known.since),
-            as_dates(held.known.until),
+            as_dates(covered.known.since),
+            as_dates(covered.known.until),
         )
         result["agreed_start"], result["agreed_end"] = as_dates(agreed[0]), as_dates(agreed[1])
         result["agreed_end_reason"] = pd.Categorical.from_codes(agreed[2], dtype=REASONS)
-    return result, told
+    return result, reported
 
 
 def _while_known(
@@ -557,14 +559,14 @@ def report(problems: pd.Series[Any], line: pd.Series[Any]) -> None:
     )
 
 
-def _name_uncounted(found: pd.DataFrame, policy: RevenuePolicy) -> None:
+def _name_uncounted(matches: pd.DataFrame, policy: RevenuePolicy) -> None:
     """Warn of lines that begin and end between two sampling days: no month counts them."""
     between = (
-        (found["end"] > found["start"])
-        & (found["month_from"] >= found["month_until"])
-        & (found["mrr"] != 0)
+        (matches["end"] > matches["start"])
+        & (matches["month_from"] >= matches["month_until"])
+        & (matches["mrr"] != 0)
     )
-    lines = found[between & found["problem"].isna()]
+    lines = matches[between & matches["problem"].isna()]
     if not len(lines):
         return
     sums = lines.groupby(lines["currency"].astype("str"), sort=True)["mrr"].sum()
@@ -584,16 +586,16 @@ def named(values: pd.Series[Any]) -> str:
     return shown + (", ..." if len(values) > _NAMED else "")
 
 
-def _name_differing(held: WonLines) -> None:
+def _name_differing(covered: WonLines) -> None:
     """Warn of deals whose value is not the sum of their lines, so that a discount on the deal may
     be missing.
     """
-    lines = held.lines
-    if "value" not in held.deals.columns or "sum" not in lines.columns or not len(lines):
+    lines = covered.lines
+    if "value" not in covered.deals.columns or "sum" not in lines.columns or not len(lines):
         return
     first = ~ids(lines, "deal_id").duplicated().to_numpy()
     deal = ids(lines[first], "deal_id").reset_index(drop=True)
-    value = amounts(held.deals[first], "value")
+    value = amounts(covered.deals[first], "value")
     none = pd.DataFrame(
         {
             "deal_id": pd.array([], "Int64"),

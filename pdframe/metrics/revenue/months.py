@@ -94,26 +94,26 @@ def mrr_customer_months(
     units each; beyond that a float holds fewer decimals).
     """
     names = keys(by, CUSTOMER_MONTHS)
-    held = units(ledger(lines, names), rates)
-    first, end = month_window(since, until, held.ledger.earliest)
-    found = held.months(first, end)
-    cohort = held.first_active(end)
-    kind = kinds(found, cohort)
-    series = held.series[found.unit]
-    result = held.keys[names].take(series).reset_index(drop=True)
-    result["month"] = as_months(found.month)
+    kept = units(ledger(lines, names), rates)
+    first, end = month_window(since, until, kept.ledger.earliest)
+    matches = kept.months(first, end)
+    cohort = kept.first_active(end)
+    kind = kinds(matches, cohort)
+    series = kept.series[matches.unit]
+    result = kept.keys[names].take(series).reset_index(drop=True)
+    result["month"] = as_months(matches.month)
     result["customer"] = pd.Series(
-        held.ledger.customers.take(held.customer[found.unit]), dtype="str"
+        kept.ledger.customers.take(kept.customer[matches.unit]), dtype="str"
     )
-    result["currency"] = pd.Series(held.keys["currency"].to_numpy()[series], dtype="str")
-    result["mrr"], result["previous"] = in_units(found.now), in_units(found.before)
+    result["currency"] = pd.Series(kept.keys["currency"].to_numpy()[series], dtype="str")
+    result["mrr"], result["previous"] = in_units(matches.now), in_units(matches.before)
     result["movement"] = pd.Categorical.from_codes(kind, dtype=MOVEMENT)
-    result["amount"] = in_units(found.now - found.before - found.fx)
-    result["fx"], result["expired"] = in_units(found.fx), in_units(expired(found, kind))
-    begun = cohort[found.unit]
-    result["cohort"] = as_months(np.where(begun <= found.month, begun, NEVER))
+    result["amount"] = in_units(matches.now - matches.before - matches.fx)
+    result["fx"], result["expired"] = in_units(matches.fx), in_units(expired(matches, kind))
+    begun = cohort[matches.unit]
+    result["cohort"] = as_months(np.where(begun <= matches.month, begun, NEVER))
     # With rates a row holds all currencies of the customer: its lines are not told by one.
-    held.say_stale()
+    kept.say_stale()
     return keyed(
         result, ["month", "customer", *([] if rates is not None else ["currency"]), *names]
     )
@@ -147,42 +147,44 @@ def mrr_schedule(
         As in `mrr_customer_months`.
     """
     names = keys(by, SCHEDULE)
-    held = units(ledger(lines, names), rates)
-    first, end = month_window(since, until, held.ledger.earliest)
-    found, width = held.months(first, end), end - first
-    mrr = held.total(found.unit, found.month, found.now, first, width)
-    count = held.total(found.unit, found.month, found.active.astype(np.int64), first, width)
+    kept = units(ledger(lines, names), rates)
+    first, end = month_window(since, until, kept.ledger.earliest)
+    matches, width = kept.months(first, end), end - first
+    mrr = kept.total(matches.unit, matches.month, matches.now, first, width)
+    count = kept.total(matches.unit, matches.month, matches.active.astype(np.int64), first, width)
     columns: dict[str, Ints | Floats] = {
         "mrr": in_units(mrr),
         "arr": in_units(12 * mrr),
         "customers": count,
     }
-    held.say_stale()
+    kept.say_stale()
     return keyed(
-        held.grid(first, width, columns),
+        kept.grid(first, width, columns),
         ["month", *([] if rates is not None else ["currency"]), *names],
     )
 
 
-def kinds(found: Months, cohort: Ints) -> Ints:
+def kinds(matches: Months, cohort: Ints) -> Ints:
     """Return the movement of each row as a place in MOVEMENTS, -1 where there is none."""
-    change = found.now - found.before - found.fx
-    came, went = found.active & ~found.was_active, found.was_active & ~found.active
+    change = matches.now - matches.before - matches.fx
+    received, went = matches.active & ~matches.was_active, matches.was_active & ~matches.active
     changed = np.sign(change)
     kind = np.where(changed > 0, EXPANSION, np.where(changed < 0, CONTRACTION, -1))
-    kind = np.where(came, np.where(found.month > cohort[found.unit], REACTIVATION, NEW), kind)
+    kind = np.where(
+        received, np.where(matches.month > cohort[matches.unit], REACTIVATION, NEW), kind
+    )
     return np.where(went, CHURN, kind)
 
 
-def expired(found: Months, kind: Ints) -> Ints:
+def expired(matches: Months, kind: Ints) -> Ints:
     """Return the part of churn whose lines ran out with no cancellation known: nothing beyond the
     churn itself.
     """
-    change = found.now - found.before - found.fx
-    return np.where(kind == CHURN, np.minimum(np.maximum(-found.ran_out, change), 0), 0)
+    change = matches.now - matches.before - matches.fx
+    return np.where(kind == CHURN, np.minimum(np.maximum(-matches.ran_out, change), 0), 0)
 
 
-def whole_months(months: object) -> int:
+def full_months(months: object) -> int:
     """Return a number of months, at least 1; else `ArgumentError`."""
     if (
         isinstance(months, bool)
@@ -197,8 +199,8 @@ __all__ = [
     "MOVEMENTS",
     "Moment",
     "expired",
+    "full_months",
     "kinds",
     "mrr_customer_months",
     "mrr_schedule",
-    "whole_months",
 ]

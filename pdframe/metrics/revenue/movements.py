@@ -58,26 +58,26 @@ def mrr_movements(
     moves it there is a contraction, and back an expansion.
     """
     names = keys(by, COLUMNS)
-    held = units(ledger(lines, names), rates)
-    first, end = month_window(since, until, held.ledger.earliest)
-    found, width = held.months(first, end), end - first
-    kind = kinds(found, held.first_active(end))
-    change = found.now - found.before - found.fx
+    kept = units(ledger(lines, names), rates)
+    first, end = month_window(since, until, kept.ledger.earliest)
+    match, width = kept.months(first, end), end - first
+    kind = kinds(match, kept.first_active(end))
+    change = match.now - match.before - match.fx
 
     def total(amount: Ints, rows: Flags | None = None) -> Ints:
         if rows is None:
-            return held.total(found.unit, found.month, amount, first, width)
-        return held.total(found.unit[rows], found.month[rows], amount[rows], first, width)
+            return kept.total(match.unit, match.month, amount, first, width)
+        return kept.total(match.unit[rows], match.month[rows], amount[rows], first, width)
 
     columns = {
-        "start": total(found.before),
+        "start": total(match.before),
         **{name: total(change, kind == code) for code, name in enumerate(MOVEMENTS)},
-        "fx": total(found.fx),
-        "end": total(found.now),
-        "expired": total(expired(found, kind)),
+        "fx": total(match.fx),
+        "end": total(match.now),
+        "expired": total(expired(match, kind)),
     }
-    result = held.grid(first, width, {name: in_units(parts) for name, parts in columns.items()})
-    held.say_stale()
+    result = kept.grid(first, width, {name: in_units(parts) for name, parts in columns.items()})
+    kept.say_stale()
     return keyed(result, ["month", *([] if rates is not None else ["currency"]), *names])
 
 

@@ -40,8 +40,8 @@ def as_dates(days: Ints) -> pd.Series[Any]:
 
 def as_months(months: Ints) -> pd.Series[Any]:
     """Return months since 1970 as their first days, null where `NULL` or `NEVER`."""
-    held = np.where(months == NEVER, NULL, months)
-    return pd.Series(held.view("datetime64[M]").astype("datetime64[us]"))
+    kept = np.where(months == NEVER, NULL, months)
+    return pd.Series(kept.view("datetime64[M]").astype("datetime64[us]"))
 
 
 def months_of(days: Ints) -> Ints:
@@ -80,8 +80,8 @@ def frequencies(column: pd.Series[Any]) -> Ints:
     if isinstance(column.dtype, pd.CategoricalDtype):
         names, codes = column.cat.categories, column.cat.codes.to_numpy().astype(np.int64)
     else:
-        found, names = pd.factorize(column.astype(object))
-        codes = found.astype(np.int64)
+        match, names = pd.factorize(column.astype(object))
+        codes = match.astype(np.int64)
     places = np.append(np.asarray(known.get_indexer(pd.Index(names)), dtype=np.int64), ONE_TIME)
     result: Ints = places[codes]
     return result
@@ -147,10 +147,10 @@ def month_after(value: Any, name: str) -> int:
     if isinstance(value, pd.Period):
         last = value.end_time
         return (last.year - 1970) * 12 + last.month
-    found = _PERIOD.fullmatch(value.strip()) if isinstance(value, str) else None
-    if found is None:
+    match = _PERIOD.fullmatch(value.strip()) if isinstance(value, str) else None
+    if match is None:
         return _ceiling(value, name)
-    year, month, quarter = (int(part) if part else None for part in found.groups())
+    year, month, quarter = (int(part) if part else None for part in match.groups())
     last_month = month if month is not None else 12 if quarter is None else 3 * quarter
     if year is None or not 1 <= last_month <= 12:
         raise ArgumentError(
@@ -180,10 +180,10 @@ def sampled(start: Ints, end: Ints, at: str, known: Flags) -> tuple[Ints, Ints]:
     """
     months = []
     for days in (start, end):
-        held = np.where(days == NULL, 0, days)
-        month = months_of(held)
+        kept = np.where(days == NULL, 0, days)
+        month = months_of(kept)
         if at == "start":
-            month = month + (first_day(month) < held)
+            month = month + (first_day(month) < kept)
         months.append(month)
     return np.where(known, months[0], NULL), np.where(
         known, np.where(end == NULL, NEVER, months[1]), NULL

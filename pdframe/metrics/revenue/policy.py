@@ -58,16 +58,16 @@ class RevenuePolicy:
 
     def __post_init__(self) -> None:
         for name in ("statuses", "customer"):
-            held = getattr(self, name)
+            kept = getattr(self, name)
             names = (
-                (held,)
-                if isinstance(held, str)
-                else tuple(held)
-                if isinstance(held, tuple | list)
+                (kept,)
+                if isinstance(kept, str)
+                else tuple(kept)
+                if isinstance(kept, tuple | list)
                 else (None,)
             )
             if not all(isinstance(part, str) for part in names):
-                raise ArgumentError(f"{name}={held!r} is to be a name or a tuple of names.")
+                raise ArgumentError(f"{name}={kept!r} is to be a name or a tuple of names.")
             object.__setattr__(self, name, names)
         if not self.statuses or not set(self.statuses) <= set(_STATUSES):
             raise ArgumentError(f"statuses={self.statuses!r}: they are of {', '.join(_STATUSES)}.")

@@ -82,9 +82,10 @@ def shares_kept(
         currency = pd.Series(
             deals["currency"].astype("str").to_numpy(), index=pd.Index(ids(deals, "id"))
         )
-        held = currency[~currency.index.duplicated()].reindex(known).to_numpy()
+        covered = currency[~currency.index.duplicated()].reindex(known).to_numpy()
         alike = np.asarray(
-            (lines["currency"].astype("str").to_numpy() == held) | pd.isna(held), dtype=np.bool_
+            (lines["currency"].astype("str").to_numpy() == covered) | pd.isna(covered),
+            dtype=np.bool_,
         )
     base = np.bincount(place[alike], once[alike], minlength=size)
     with np.errstate(over="ignore"):
@@ -112,7 +113,7 @@ def in_units(parts: Ints) -> Floats:
     return parts / UNIT
 
 
-def held_exactly(frame: pd.DataFrame, column: str) -> Ints:
+def exact_amounts(frame: pd.DataFrame, column: str) -> Ints:
     """Return a column of amounts as whole millionths; null and infinities are 0.
 
     Raises
@@ -120,9 +121,9 @@ def held_exactly(frame: pd.DataFrame, column: str) -> Ints:
     ArgumentError
         All amounts together are too large to be added up exactly.
     """
-    found = finite(frame, column)
-    if not np.nansum(np.abs(found)) < np.iinfo(np.int64).max / UNIT / 2:
+    result = finite(frame, column)
+    if not np.nansum(np.abs(result)) < np.iinfo(np.int64).max / UNIT / 2:
         raise ArgumentError(
             f"The column {column!r} holds amounts too large to be added up exactly. Leave them out."
         )
-    return exact(found)
+    return exact(result)

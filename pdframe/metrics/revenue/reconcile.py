@@ -134,17 +134,17 @@ def reconcile(
     say_uncountable(lines, "lines", numbers=["mrr", "amount"], below=LARGEST)
     check_deleted(deleted, deals)
     counts = counted_status(deals, "UTC", deleted=deleted).isin(policy.statuses).to_numpy(bool)
-    held = deals[counts].drop_duplicates("id").reset_index(drop=True)
-    deal = ids(held, "id")
+    covered = deals[counts].drop_duplicates("id").reset_index(drop=True)
+    deal = ids(covered, "id")
     known = pd.Index(deal)
     place = np.asarray(known.get_indexer(pd.Index(ids(lines, "deal_id"))), dtype=np.int64)
     lines, place = lines[place >= 0], place[place >= 0]
-    size, fine = len(held), lines["problem"].isna().to_numpy()
+    size, fine = len(covered), lines["problem"].isna().to_numpy()
     recurs = fine & (frequencies(lines["billing_frequency"]) != ONE_TIME)
     number = np.bincount(place[recurs], minlength=size)
     mrr = _sums(place[recurs], np.nan_to_num(finite(lines, "mrr", below=LARGEST))[recurs], size)
-    reported, yearly = finite(held, "mrr"), finite(held, "arr")
-    if len(held) and np.isnan(reported).all() and np.isnan(yearly).all():
+    reported, yearly = finite(covered, "mrr"), finite(covered, "arr")
+    if len(covered) and np.isnan(reported).all() and np.isnan(yearly).all():
         warn(
             "No deal reports mrr or arr: plans below Growth have neither. There is nothing to"
             " compare with."
@@ -153,7 +153,7 @@ def reconcile(
     foreign = np.zeros(size, np.bool_)
     other = (
         lines["currency"].astype("str").to_numpy()
-        != held["currency"].astype("str").to_numpy()[place]
+        != covered["currency"].astype("str").to_numpy()[place]
     )
     foreign[place[recurs & other]] = True
     slack = _CENT * np.maximum(number, 1) + 1e-6
@@ -177,7 +177,7 @@ def reconcile(
     apart[place[~fine]] = True
     reason[left & apart] = "line kept apart"
     left = left & ~apart
-    manual = (number == 0) | _by_hand(held, lines, deal, left)
+    manual = (number == 0) | _by_hand(covered, lines, deal, left)
     reason[left] = np.where(manual[left], "manual value", "unknown")
 
     result = pd.DataFrame(
@@ -186,7 +186,7 @@ def reconcile(
     result["arr"], result["arr_reported"] = 12 * result["mrr"], yearly
     result["difference"] = rounded(reported - result["mrr"].to_numpy())
     result["reason"] = pd.Series(reason, dtype="str")
-    result["currency"] = held["currency"]
+    result["currency"] = covered["currency"]
     shown = (number > 0) | (np.nan_to_num(reported) != 0) | (np.nan_to_num(yearly) != 0)
     return keyed(result[shown].reset_index(drop=True), ["deal_id"])
 
@@ -239,17 +239,17 @@ def _with_disabled(
     """Return the lines and the disabled ones of the same deals."""
     deal_products = need(deal_products, "deal_products", [*BILLED, "product_id"])
     off = deal_products[equals(deal_products, "is_enabled", False)].assign(is_enabled=True)
-    held = won_lines(off, deals, policy, None, "UTC", deleted)
-    found, problems = ledger_columns(held, policy, None, None)
-    place = np.asarray(known.get_indexer(pd.Index(found["deal_id"])), dtype=np.int64)
+    covered = won_lines(off, deals, policy, None, "UTC", deleted)
+    result, problems = ledger_columns(covered, policy, None, None)
+    place = np.asarray(known.get_indexer(pd.Index(result["deal_id"])), dtype=np.int64)
     rows = (
         problems.isna().to_numpy()
-        & (frequencies(found["billing_frequency"]) != ONE_TIME)
+        & (frequencies(result["billing_frequency"]) != ONE_TIME)
         & (place >= 0)
         & differ[place]
     )
     more = _lines_of(
-        pd.concat([found, held.lines[list(PRICED)]], axis=1)[rows], place[rows], policy
+        pd.concat([result, covered.lines[list(PRICED)]], axis=1)[rows], place[rows], policy
     )
     return _Lines(
         deal=np.concatenate([parts.deal, more.deal]),
@@ -314,18 +314,20 @@ def _monthly(
     return each
 
 
-def _by_hand(held: pd.DataFrame, lines: pd.DataFrame, deal: pd.Series[Any], which: Flags) -> Flags:
+def _by_hand(
+    covered: pd.DataFrame, lines: pd.DataFrame, deal: pd.Series[Any], which: Flags
+) -> Flags:
     """Whether the value of a deal is not what its lines add up to, discounts on the deal allowed
     for.
     """
-    result = np.zeros(len(held), np.bool_)
+    result = np.zeros(len(covered), np.bool_)
     if (
-        "value" in held.columns
+        "value" in covered.columns
         and {"sum", *PRICED, "is_enabled"} <= set(lines.columns)
         and which.any()
     ):
         result[which] = differs(
-            deal[which].reset_index(drop=True), amounts(held, "value")[which], lines, None
+            deal[which].reset_index(drop=True), amounts(covered, "value")[which], lines, None
         )
     return result
 

@@ -90,16 +90,16 @@ def renewals(
     counts = lines["problem"].isna().to_numpy() & (np.abs(mrr) < LARGEST) & (mrr != 0)
     if "won_date" in lines.columns:
         counts &= days_of(lines, "won_date") <= today
-    held = lines[counts].reset_index(drop=True)
-    start, end = days_of(held, "start"), days_of(held, "end")
+    covered = lines[counts].reset_index(drop=True)
+    start, end = days_of(covered, "start"), days_of(covered, "end")
     ending = (end != NULL) & (end > today) & (end <= limit) & (end > start)
-    result = held.loc[
+    result = covered.loc[
         ending, ["id", "deal_id", "customer", "product_id", "currency", "mrr", "end", "end_reason"]
     ].reset_index(drop=True)
     result["end_reason"] = result["end_reason"].astype(REASONS)
     result["days"] = pd.array(end[ending] - today, dtype="Int64")
     renewable = ~equals(result, "end_reason", "cancelled")
-    won = _won(result, renewable, end[ending], held, start, end)
+    won = _won(result, renewable, end[ending], covered, start, end)
     opened = _open(
         result,
         renewable & won["successor"].isna().to_numpy(),
@@ -117,7 +117,12 @@ def renewals(
 
 
 def _won(
-    result: pd.DataFrame, renewable: Flags, ends: Ints, held: pd.DataFrame, start: Ints, end: Ints
+    result: pd.DataFrame,
+    renewable: Flags,
+    ends: Ints,
+    covered: pd.DataFrame,
+    start: Ints,
+    end: Ints,
 ) -> pd.DataFrame:
     """Return successor and its start of each row: another deal whose line starts near the end, and
     runs on.
@@ -133,9 +138,9 @@ def _won(
     )[renewable]
     right = pd.DataFrame(
         {
-            "customer": held["customer"],
-            "successor": ids(held, "deal_id"),
-            "own": held["product_id"],
+            "customer": covered["customer"],
+            "successor": ids(covered, "deal_id"),
+            "own": covered["product_id"],
             "starts": start,
             "until": end,
         }
@@ -150,11 +155,11 @@ def _won(
         .drop_duplicates("row")
         .set_index("row")
     )
-    found = best["starts"].reindex(range(len(result)))
+    match = best["starts"].reindex(range(len(result)))
     return pd.DataFrame(
         {
             "successor": best["successor"].reindex(range(len(result))).astype("Int64"),
-            "start": as_dates(found.fillna(0).to_numpy(np.int64)).where(found.notna().to_numpy()),
+            "start": as_dates(match.fillna(0).to_numpy(np.int64)).where(match.notna().to_numpy()),
         }
     )
 

@@ -13,7 +13,7 @@ from pdframe.metrics._arguments import keyed, keys
 from pdframe.metrics._columns import Flags, Floats, Ints, ratio
 from pdframe.metrics.currency import RateTable
 from pdframe.metrics.revenue.ledger import ledger
-from pdframe.metrics.revenue.months import Moment, whole_months
+from pdframe.metrics.revenue.months import Moment, full_months
 from pdframe.metrics.revenue.periods import as_months, month_window
 from pdframe.metrics.revenue.prices import in_units
 from pdframe.metrics.revenue.units import Units, above_and_below, by_month, is_active, units
@@ -66,15 +66,15 @@ def retention(
     that: its credit does not reduce what other customers keep.
     """
     names = keys(by, RETENTION)
-    lag = whole_months(months)
-    held = units(ledger(lines, names), rates)
-    first, end = month_window(since, until, held.ledger.earliest)
+    lag = full_months(months)
+    covered = units(ledger(lines, names), rates)
+    first, end = month_window(since, until, covered.ledger.earliest)
     width = end - first
-    unit, month, then, now, was_active, active = _looks(held, first, end, lag)
+    unit, month, then, now, was_active, active = _snapshots(covered, first, end, lag)
     unit, month, then, now = (values[was_active] for values in (unit, month, then, now))
 
     def total(amount: Ints) -> Ints:
-        return held.total(unit, month, amount, first, width)
+        return covered.total(unit, month, amount, first, width)
 
     customers, base = total(np.ones(len(unit), np.int64)), total(then)
     columns: dict[str, Ints | Floats] = {
@@ -83,31 +83,31 @@ def retention(
         "grr": ratio(total(np.maximum(np.minimum(now, then), 0)), base),
         "logo_retention": ratio(total(active[was_active].astype(np.int64)), customers),
     }
-    held.say_stale()
+    covered.say_stale()
     return keyed(
-        held.grid(first, width, columns),
+        covered.grid(first, width, columns),
         ["month", *([] if rates is not None else ["currency"]), *names],
     )
 
 
-def _looks(
-    held: Units, first: int, end: int, lag: int
+def _snapshots(
+    covered: Units, first: int, end: int, lag: int
 ) -> tuple[Ints, Ints, Ints, Ints, Flags, Flags]:
     """Return unit, month, MRR `lag` months earlier and now at the month's rates, and whether it was
     and is active.
     """
     parts = []
     for shift in (lag, 0):
-        rows = held.ledger.rows(first - shift, end - shift)
+        rows = covered.ledger.rows(first - shift, end - shift)
         there = rows.now != 0
         slice, month, level = rows.slice[there], rows.month[there] + shift, rows.now[there]
         parts.append(
             (
-                held.unit[slice],
+                covered.unit[slice],
                 month,
                 [
-                    held.at_rates(slice, month, level),
-                    *(above_and_below(level) if held.rates else []),
+                    covered.at_rates(slice, month, level),
+                    *(above_and_below(level) if covered.rates else []),
                 ],
             )
         )
@@ -118,7 +118,7 @@ def _looks(
     (unit, month), sums = by_month(
         np.concatenate([unit_then, unit_now]), np.concatenate([month_then, month_now]), early + late
     )
-    if held.rates is None:
+    if covered.rates is None:
         return unit, month, sums[0], sums[1], sums[0] > 0, sums[1] > 0
     return unit, month, sums[0], sums[3], is_active(*sums[:3]), is_active(*sums[3:])
 
@@ -160,12 +160,12 @@ def revenue_cohorts(
     A customer who comes back counts in the cohort of its first MRR.
     """
     names = keys(by, COHORTS)
-    held = units(ledger(lines, names), rates)
-    first, end = month_window(since, until, held.ledger.earliest)
-    begun = held.first_active(end)
+    covered = units(ledger(lines, names), rates)
+    first, end = month_window(since, until, covered.ledger.earliest)
+    begun = covered.first_active(end)
     inside = (begun >= first) & (begun < end)
     block, cell = np.unique(
-        held.series[inside] * (end - first) + begun[inside] - first, return_inverse=True
+        covered.series[inside] * (end - first) + begun[inside] - first, return_inverse=True
     )
     number = np.zeros(len(begun), np.int64)
     number[inside] = cell
@@ -178,44 +178,44 @@ def revenue_cohorts(
         np.add.at(total, number[unit] * ages + month - cohort[number[unit]], amount)
         return total
 
-    rows = held.ledger.rows(first, end, inside[held.unit])
-    found = held.stated(rows)
-    counted = found.month >= begun[found.unit]
-    unit, month = found.unit[counted], found.month[counted]
-    mrr = table(unit, month, found.now[counted])
-    customers = table(unit, month, found.active[counted].astype(np.int64))
-    base = table(*_bases(held, begun, inside, first, end))
+    rows = covered.ledger.rows(first, end, inside[covered.unit])
+    match = covered.stated(rows)
+    counted = match.month >= begun[match.unit]
+    unit, month = match.unit[counted], match.month[counted]
+    mrr = table(unit, month, match.now[counted])
+    customers = table(unit, month, match.active[counted].astype(np.int64))
+    base = table(*_bases(covered, begun, inside, first, end))
     age = np.tile(np.arange(ages), len(block))
     place = np.repeat(np.arange(len(block)), ages)
     mature = cohort[place] + age < end
-    order = np.lexsort((age, cohort[place], series[place], held.group[series[place]]))
-    result = held.keys[names].take(series[place][order]).reset_index(drop=True)
+    order = np.lexsort((age, cohort[place], series[place], covered.group[series[place]]))
+    result = covered.keys[names].take(series[place][order]).reset_index(drop=True)
     result["cohort"] = as_months(cohort[place][order])
     result["currency"] = pd.Series(
-        held.keys["currency"].to_numpy()[series[place][order]], dtype="str"
+        covered.keys["currency"].to_numpy()[series[place][order]], dtype="str"
     )
     result["age"] = pd.array(age[order], dtype="Int64")
     result["customers"] = pd.array(customers[order], dtype="Int64")
     result["mrr"], result["nrr"] = in_units(mrr)[order], ratio(mrr, base)[order]
     result["month"] = as_months((cohort[place] + age)[order])
     result.loc[~mature[order], ["customers", "mrr", "nrr"]] = pd.NA
-    held.say_stale()
+    covered.say_stale()
     return keyed(result, ["cohort", "month", *([] if rates is not None else ["currency"]), *names])
 
 
 def _bases(
-    held: Units, begun: Ints, inside: Flags, first: int, end: int
+    covered: Units, begun: Ints, inside: Flags, first: int, end: int
 ) -> tuple[Ints, Ints, Ints]:
     """Return unit, month and the MRR of its first month at this month's rates, for every month from
     then to the end.
     """
-    rows = held.ledger.rows(first, end, inside[held.unit])
-    at_start = (rows.month == begun[held.unit[rows.slice]]) & (rows.now != 0)
+    rows = covered.ledger.rows(first, end, inside[covered.unit])
+    at_start = (rows.month == begun[covered.unit[rows.slice]]) & (rows.now != 0)
     slice, level, month = rows.slice[at_start], rows.now[at_start], rows.month[at_start]
     count = end - month
     step = np.repeat(np.arange(len(count)), count)
     months = month[step] + np.arange(len(step)) - np.repeat(np.cumsum(count) - count, count)
-    return held.unit[slice[step]], months, held.at_rates(slice[step], months, level[step])
+    return covered.unit[slice[step]], months, covered.at_rates(slice[step], months, level[step])
 
 
 __all__ = ["retention", "revenue_cohorts"]

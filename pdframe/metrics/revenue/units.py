@@ -100,9 +100,9 @@ class Units:
             self.at_rates(rows.slice, rows.month, rows.before),
         )
         before = self.at_rates(rows.slice, rows.month - 1, rows.before)
-        gone = self.at_rates(rows.slice, rows.month, rows.ran_out)
-        (unit, month), (now_sum, before_sum, kept_sum, gone_sum) = by_month(
-            unit, rows.month, [now, before, kept, gone]
+        deleted = self.at_rates(rows.slice, rows.month, rows.ran_out)
+        (unit, month), (now_sum, before_sum, kept_sum, deleted_sum) = by_month(
+            unit, rows.month, [now, before, kept, deleted]
         )
         signs = by_month(
             self.unit[rows.slice],
@@ -111,7 +111,7 @@ class Units:
         )[1]
         active, was_active = is_active(now_sum, *signs[:2]), is_active(before_sum, *signs[2:])
         return Months(
-            unit, month, now_sum, before_sum, kept_sum - before_sum, gone_sum, active, was_active
+            unit, month, now_sum, before_sum, kept_sum - before_sum, deleted_sum, active, was_active
         )
 
     def at_rates(self, slice: Ints, month: Ints, amount: Ints) -> Ints:
@@ -122,8 +122,8 @@ class Units:
             return amount
         result = np.zeros(len(amount), np.int64)
         rows = np.flatnonzero(amount)
-        found = self.ledger.rates(self.rates, self.ledger.currency[slice[rows]], month[rows])
-        result[rows] = np.rint(amount[rows] * found).astype(np.int64)
+        match = self.ledger.rates(self.rates, self.ledger.currency[slice[rows]], month[rows])
+        result[rows] = np.rint(amount[rows] * match).astype(np.int64)
         return result
 
     def first_active(self, end: int) -> Ints:
@@ -224,21 +224,21 @@ def units(ledger: Ledger, rates: RateTable | None) -> Units:
     if rates is None:
         unit, customer = np.arange(len(ledger.customer)), ledger.customer
         code = ledger.group * max(len(ledger.currencies), 1) + ledger.currency
-        found, series = np.unique(code, return_inverse=True)
-        group = found // max(len(ledger.currencies), 1)
+        match, series = np.unique(code, return_inverse=True)
+        group = match // max(len(ledger.currencies), 1)
         keys = ledger.groups.take(group).reset_index(drop=True)
         names = (
-            ledger.currencies.take(found % max(len(ledger.currencies), 1))
-            if len(found)
+            ledger.currencies.take(match % max(len(ledger.currencies), 1))
+            if len(match)
             else ledger.currencies[:0]
         )
         keys["currency"] = pd.Series(names, dtype="str")
         return Units(ledger, unit, customer, series, keys, group, None)
     table = Rates(rates)
     code = ledger.customer * max(len(ledger.groups), 1) + ledger.group
-    found, unit = np.unique(code, return_inverse=True)
-    group = found % max(len(ledger.groups), 1)
+    match, unit = np.unique(code, return_inverse=True)
+    group = match % max(len(ledger.groups), 1)
     used, series = np.unique(group, return_inverse=True)
     keys = ledger.groups.take(used).reset_index(drop=True)
     keys["currency"] = pd.Series([table.target] * len(keys), dtype="str")
-    return Units(ledger, unit, found // max(len(ledger.groups), 1), series, keys, used, table)
+    return Units(ledger, unit, match // max(len(ledger.groups), 1), series, keys, used, table)

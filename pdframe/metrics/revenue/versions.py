@@ -38,7 +38,7 @@ _KINDS = {
     "item_price": NUMBER, "discount": NUMBER, "discount_type": TEXT, "tax": NUMBER, "tax_method": TEXT, "sum": NUMBER,
     "is_enabled": FLAG, "billing_frequency": TEXT, "billing_frequency_cycles": ID, "billing_start_date": DAY,
 }  # fmt: skip
-_GONE = "is_deleted"
+_DELETED = "is_deleted"
 _FLAGS = {"true": True, "false": False, "1": True, "0": False, "1.0": True, "0.0": False}
 
 
@@ -71,7 +71,7 @@ class _Changes(NamedTuple):
     line: Ints
     day: Ints
     texts: dict[str, Any]
-    told: dict[str, Flags]
+    reported: dict[str, Flags]
     begin: pd.Timestamp | None
 
 
@@ -104,42 +104,44 @@ def versions(
     history = need(history, "history", ["id", "column", "before", "after", "time", "source"])
     say_uncountable(history, "history", moments=["time"])
     lines = deal_products.reset_index(drop=True)
-    found = _changes(history, lines, tz)
+    matches = _changes(history, lines, tz)
     line = pd.Index(ids(lines, "id"))
     first = np.asarray(line.notna() & ~line.duplicated(), np.bool_)
     unique = np.flatnonzero(first)
-    place = np.asarray(line[unique].get_indexer(pd.Index(found.line)), dtype=np.int64)
+    place = np.asarray(line[unique].get_indexer(pd.Index(matches.line)), dtype=np.int64)
     source = (
         np.where(place >= 0, unique[np.maximum(place, 0)], -1)
         if len(unique)
-        else np.full(len(found.line), -1)
+        else np.full(len(matches.line), -1)
     )
 
-    last = np.append(found.line[1:] != found.line[:-1], True)[: len(found.line)]
-    next_day = np.where(last, NULL, np.append(found.day[1:], NULL)[: len(found.day)])
-    gone = np.array([_flag(text) is True for text in found.texts[_GONE]], np.bool_)
+    last = np.append(matches.line[1:] != matches.line[:-1], True)[: len(matches.line)]
+    next_day = np.where(last, NULL, np.append(matches.day[1:], NULL)[: len(matches.day)])
+    deleted = np.array([_flag(text) is True for text in matches.texts[_DELETED]], np.bool_)
     # The frame of today rules which lines there are today.
-    gone &= ~(last & (source >= 0))
-    absent = pd.Series(source < 0).groupby(found.line).transform("all").to_numpy(np.bool_)
-    ends_gone = pd.Series(gone & last).groupby(found.line).transform("any").to_numpy(np.bool_)
-    kept = ~gone & ~(absent & ~ends_gone)
-    removed = np.where(last, False, np.append(gone[1:], False)[: len(gone)])
+    deleted &= ~(last & (source >= 0))
+    absent = pd.Series(source < 0).groupby(matches.line).transform("all").to_numpy(np.bool_)
+    ends_deleted = (
+        pd.Series(deleted & last).groupby(matches.line).transform("any").to_numpy(np.bool_)
+    )
+    kept = ~deleted & ~(absent & ~ends_deleted)
+    removed = np.where(last, False, np.append(deleted[1:], False)[: len(deleted)])
 
     # Lines of which the history does not tell.
     untold = np.setdiff1d(np.arange(len(lines)), source[source >= 0])
-    began = _added(lines, tz, found.begin)[untold]
+    began = _added(lines, tz, matches.begin)[untold]
     rows = np.flatnonzero(kept)
     known = Known(
-        np.concatenate([found.day[rows], began]),
+        np.concatenate([matches.day[rows], began]),
         np.concatenate([next_day[rows], np.full(len(untold), NULL)]),
         np.concatenate([removed[rows], np.zeros(len(untold), np.bool_)]).astype(np.bool_),
         np.concatenate([source[rows], untold]),
     )
     change = np.concatenate([rows, np.full(len(untold), -1)])
-    line_of = np.concatenate([found.line[rows], np.zeros(len(untold), np.int64)])
+    line_of = np.concatenate([matches.line[rows], np.zeros(len(untold), np.int64)])
     order = np.lexsort((known.since, line_of, np.where(known.source < 0, len(lines), known.source)))
     known, change = known.take(order), change[order]
-    frame = _filled(lines, known, change, found)
+    frame = _filled(lines, known, change, matches)
     current = (known.until == NULL) & (known.source >= 0)
     counts = np.flatnonzero(current | (frequencies(frame["billing_frequency"]) != ONE_TIME))
     return frame.take(counts).reset_index(drop=True), known.take(counts)
@@ -152,9 +154,11 @@ def known_on(lines: pd.DataFrame, day: int) -> pd.DataFrame:
     if not set(VERSIONS) <= set(lines.columns):
         return lines
     since, until = days_of(lines, "known_from"), days_of(lines, "known_until")
-    found: pd.DataFrame = lines[(since <= day) & ((until == NULL) | (until > day))]
-    return found.assign(
-        start=found["agreed_start"], end=found["agreed_end"], end_reason=found["agreed_end_reason"]
+    matches: pd.DataFrame = lines[(since <= day) & ((until == NULL) | (until > day))]
+    return matches.assign(
+        start=matches["agreed_start"],
+        end=matches["agreed_end"],
+        end_reason=matches["agreed_end_reason"],
     )
 
 
@@ -170,7 +174,7 @@ def _changes(history: pd.DataFrame, lines: pd.DataFrame, tz: str) -> _Changes:
     moment = times(history, "time", tz)
     usable = moment.notna().to_numpy() & ids(history, "id").notna().to_numpy()
     column = history["column"].astype("str")
-    usable &= column.isin([*(name for name in _KINDS if name in lines.columns), _GONE]).to_numpy(
+    usable &= column.isin([*(name for name in _KINDS if name in lines.columns), _DELETED]).to_numpy(
         np.bool_
     )
     history, moment = history[usable], moment[usable]
@@ -186,17 +190,17 @@ def _changes(history: pd.DataFrame, lines: pd.DataFrame, tz: str) -> _Changes:
             "is_first": is_first,
         }
     ).sort_values(["line", "time"], kind="stable", ignore_index=True)
-    looks = events.loc[events["is_first"], "time"]
-    begin = pd.Timestamp(looks.min(), unit="us", tz="UTC") if len(looks) else None
+    snapshots = events.loc[events["is_first"], "time"]
+    begin = pd.Timestamp(snapshots.min(), unit="us", tz="UTC") if len(snapshots) else None
 
     # A line that the first look found was so before it; one that came later begins when it was
     # added.
     starts = events.drop_duplicates("line").set_index("line")
-    came_later = starts["is_first"] & (starts["time"] > (looks.min() if len(looks) else 0))
+    later = starts["is_first"] & (starts["time"] > (snapshots.min() if len(snapshots) else 0))
     added = _added_of(lines, starts.index, tz)
-    exact = came_later & (added > (looks.min() if len(looks) else 0)) & (added <= starts["time"])
+    exact = later & (added > (snapshots.min() if len(snapshots) else 0)) & (added <= starts["time"])
     added_day = _day_of(added, tz)
-    start_day = np.where(~came_later, NULL, np.where(exact, added_day, starts["day"]))
+    start_day = np.where(~later, NULL, np.where(exact, added_day, starts["day"]))
     origin = pd.Series(start_day, index=starts.index)
     at_start = (
         events["is_first"] & (events["time"] == events["line"].map(starts["time"]))
@@ -217,8 +221,8 @@ def _changes(history: pd.DataFrame, lines: pd.DataFrame, tz: str) -> _Changes:
     line, day = key["line"].to_numpy(np.int64), key["day"].to_numpy(np.int64)
     first_row = np.flatnonzero(np.append(True, line[1:] != line[:-1])[: len(line)])
     start_row = np.repeat(first_row, np.diff(np.append(first_row, len(line))))
-    texts, told = {}, {}
-    for name in (*(name for name in _KINDS if name in lines.columns), _GONE):
+    texts, reported = {}, {}
+    for name in (*(name for name in _KINDS if name in lines.columns), _DELETED):
         own = events[events["column"] == name].drop_duplicates(["line", "day"], keep="last")
         at = np.full(len(line), -1)
         rows = state.get_indexer(pd.MultiIndex.from_frame(own[["line", "day"]]))
@@ -226,36 +230,40 @@ def _changes(history: pd.DataFrame, lines: pd.DataFrame, tz: str) -> _Changes:
         text = np.full(len(line), None, dtype=object)
         text[rows] = own["after"].to_numpy(object)
         newest = np.maximum.accumulate(at) if len(at) else at
-        told[name] = newest >= start_row
+        reported[name] = newest >= start_row
         texts[name] = text[newest] if len(at) else text
-        texts[name][~told[name]] = None
-    return _Changes(line, day, texts, told, begin)
+        texts[name][~reported[name]] = None
+    return _Changes(line, day, texts, reported, begin)
 
 
-def _filled(lines: pd.DataFrame, known: Known, change: Ints, found: _Changes) -> pd.DataFrame:
+def _filled(lines: pd.DataFrame, known: Known, change: Ints, matches: _Changes) -> pd.DataFrame:
     """The rows of versions: what the history says, and from `lines` the last version and what the
     history does not tell.
     """
-    gone = known.source < 0
-    if gone.any():
+    deleted = known.source < 0
+    if deleted.any():
         # Rows of lines that are gone are null but for what the history tells.
         lines = lines.astype(
             {name: "Int64" for name, dtype in lines.dtypes.items() if dtype == np.int64}
         )
         frame = plain_frame(lines.reindex(known.source).reset_index(drop=True))
         frame["id"] = ids(frame, "id").fillna(
-            pd.Series(found.line[np.maximum(change, 0)], dtype="Int64")
+            pd.Series(matches.line[np.maximum(change, 0)], dtype="Int64")
         )
     else:
         frame = lines.take(known.source).reset_index(drop=True)
-    is_last = (known.until == NULL) & ~gone
+    is_last = (known.until == NULL) & ~deleted
     unread: list[str] = []
     for name, kind in _KINDS.items():
         if name not in lines.columns:
             continue
-        use = (change >= 0) & ~is_last & (found.told[name][change] if len(found.line) else False)
+        use = (
+            (change >= 0)
+            & ~is_last
+            & (matches.reported[name][change] if len(matches.line) else False)
+        )
         if use.any():
-            frame[name] = _column(frame, name, kind, use, found.texts[name][change[use]], unread)
+            frame[name] = _column(frame, name, kind, use, matches.texts[name][change[use]], unread)
     if unread:
         warn(
             f"history: {len(unread):,} values cannot be read and count as empty, for example"
@@ -296,8 +304,8 @@ def _column(
     else:
         read = pd.to_numeric(text.astype("str"), errors="coerce").astype("float64")
         if kind == ID:
-            whole = read.notna() & (read == np.floor(read)) & (read.abs() < 2**53)
-            read = read.where(whole).astype("Int64")
+            full = read.notna() & (read == np.floor(read)) & (read.abs() < 2**53)
+            read = read.where(full).astype("Int64")
         column = (
             ids(frame, name) if kind == ID else pd.Series(amounts(frame, name), index=frame.index)
         )
@@ -324,8 +332,8 @@ def _added_of(lines: pd.DataFrame, line: pd.Index[Any], tz: str) -> pd.Series[An
 
 def _instants(moments: pd.Series[Any]) -> Ints:
     """Times as microseconds since 1970 UTC, `NULL` where there is none."""
-    found: Ints = moments.dt.tz_localize(None).to_numpy().astype("datetime64[us]").view(np.int64)
-    return found
+    matches: Ints = moments.dt.tz_localize(None).to_numpy().astype("datetime64[us]").view(np.int64)
+    return matches
 
 
 def _day_of(micros: pd.Series[Any], tz: str) -> Ints:

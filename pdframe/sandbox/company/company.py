@@ -9,7 +9,7 @@ from .changelog import deal_changelog, project_changelog
 from .clock import DAY, FOUNDED
 from .counts import Counts
 from .custom_fields import PLANS, code_of
-from .founding import found, info
+from .founding import info, matches
 from .ledger import Row
 from .life import Life
 from .switches import Switches
@@ -71,7 +71,7 @@ class Company(Counts):
         collecting = gc.isenabled()
         gc.disable()
         try:
-            found(self, random, with_products=deals > 0)
+            matches(self, random, with_products=deals > 0)
             self._life = Life(self, random, deals)
             self._life.history()
         finally:

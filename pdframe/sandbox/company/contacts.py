@@ -44,9 +44,9 @@ class Contacts:
 
     def option(self, entity: str, code: str, number: int) -> dict[str, int]:
         """Return a custom value: the field's option at that position, nothing where it is gone."""
-        for found in self._company.fields[entity]:
-            if found["field_code"] == code:
-                options = found["options"]
+        for result in self._company.fields[entity]:
+            if result["field_code"] == code:
+                options = result["options"]
                 return {code: options[number]["id"]} if options and number < len(options) else {}
         return {}
 
@@ -69,13 +69,13 @@ class Contacts:
                 ]
                 for name, rows in self._company.fields.items()
             }
-        draw, found = self._agenda.draw, {}
+        draw, result = self._agenda.draw, {}
         for code, kind, share, options in self._open_fields[entity]:
             if draw() < share:
                 value = self._value(kind, options, region, org, person)
                 if value is not None:
-                    found[code] = value
-        return found
+                    result[code] = value
+        return result
 
     def _value(
         self, kind: str, options: list[int], region: int, org: int | None, person: int | None

@@ -59,7 +59,7 @@ class Counts(Writes):
             for p in dict.fromkeys(self._persons_of_org.get(organization_id, ()))
             if rows[p]["org_id"] == organization_id and not rows[p]["is_deleted"]
         ]
-        found = {
+        result = {
             **self._activity_counts([("org_id", organization_id)]),
             **self._deal_counts_of([("org_id", organization_id)]),
             **{
@@ -69,8 +69,8 @@ class Counts(Writes):
             "people_count": len(people),
             **self._mail("organization", row),
         }
-        del found["last_incoming_mail_time"], found["last_outgoing_mail_time"]
-        return found
+        del result["last_incoming_mail_time"], result["last_outgoing_mail_time"]
+        return result
 
     def _activity_rows(self, keys: Iterable[tuple[str, int]]) -> list[Row]:
         rows = self.tables["activities"]
@@ -98,10 +98,10 @@ class Counts(Writes):
 
     def _deal_counts_of(self, keys: Iterable[tuple[str, int]]) -> Row:
         rows = self.tables["deals"]
-        found = dict.fromkeys(
+        result = dict.fromkeys(
             i for key in keys for i in self._deals_of.get(key, ()) if rows[i][key[0]] == key[1]
         )
-        states = [rows[i]["status"] for i in found if not rows[i]["is_deleted"]]
+        states = [rows[i]["status"] for i in result if not rows[i]["is_deleted"]]
         won, lost = states.count("won"), states.count("lost")
         return {
             "open_deals_count": len(states) - won - lost,

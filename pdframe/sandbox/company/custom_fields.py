@@ -172,11 +172,11 @@ def code_of(seed: int, entity: str, number: int) -> str:
 
 def codes(seed: int, entity: str) -> list[str]:
     """Return the codes of the entity's planned fields; a twin begins like the field before it."""
-    found: list[str] = []
+    result: list[str] = []
     for number, plan in enumerate(PLANS[entity], 1):
         code = code_of(seed, entity, number)
-        found.append(found[-1][:6] + code[6:] if plan.twin else code)
-    return found
+        result.append(result[-1][:6] + code[6:] if plan.twin else code)
+    return result
 
 
 def address(draw: Callable[[], float]) -> dict[str, Any]:

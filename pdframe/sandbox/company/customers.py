@@ -50,15 +50,15 @@ class Customers:
     def due(self) -> Opportunity | None:
         """Take the opportunity that has waited longest, if one is due."""
         while self._waiting and self._waiting[0].due <= self._company.now:
-            found = heappop(self._waiting)
-            if not self._agenda.living("organizations", found.org_id) or not self._agenda.living(
-                "deals", found.base_deal
+            result = heappop(self._waiting)
+            if not self._agenda.living("organizations", result.org_id) or not self._agenda.living(
+                "deals", result.base_deal
             ):
                 continue
-            if found.kind in ("win-back", "services") or not self._cancelled(
-                self._company.tables["deals"][found.base_deal]
+            if result.kind in ("win-back", "services") or not self._cancelled(
+                self._company.tables["deals"][result.base_deal]
             ):
-                return found
+                return result
         return None
 
     def contract_end(self, deal: Row) -> tuple[date | None, bool]:
@@ -192,6 +192,6 @@ class Customers:
         """After a lost renewal the customer is gone, perhaps not for ever."""
         kind, base = self.kind.get(deal["id"], ("new", 0))
         if kind == "renewal":
-            held = self._still_customer(base)
-            if held is not None:
-                self._leave(held)
+            kept = self._still_customer(base)
+            if kept is not None:
+                self._leave(kept)

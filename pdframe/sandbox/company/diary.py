@@ -111,7 +111,7 @@ class Diary:
     def _attendees(self, owner: int, person: int | None) -> list[Row]:
         tables = self._company.tables
         user = tables["users"][owner]
-        found: list[Row] = [
+        result: list[Row] = [
             {
                 "email": user["email"],
                 "name": user["name"],
@@ -123,7 +123,7 @@ class Diary:
         ]
         contact = tables["persons"].get(person) if person is not None else None
         if contact and contact["emails"]:
-            found.append(
+            result.append(
                 {
                     "email": contact["emails"][0]["value"],
                     "name": contact["name"],
@@ -133,7 +133,7 @@ class Diary:
                     "user_id": None,
                 }
             )
-        return found
+        return result
 
     def settle(self, deal: Row) -> None:
         """Mark what was planned for the deal as done; now and then it is deleted or stays undone

@@ -28,9 +28,9 @@ class FieldWrites(Ledger):
         """Return the definition of one field; ValueError where there is none."""
         if entity not in self.fields:
             raise ValueError(f"{entity!r} has no fields; there are {', '.join(self.fields)}.")
-        for found in self.fields[entity]:
-            if found["field_code"] == code:
-                return found
+        for result in self.fields[entity]:
+            if result["field_code"] == code:
+                return result
         raise ValueError(f"{entity} has no field {code!r}.")
 
     def add_field(
@@ -91,16 +91,16 @@ class FieldWrites(Ledger):
         self._tick()
         self._fields_changed += 1
         index = next(
-            i for i, found in enumerate(self.fields[entity]) if found["field_code"] == code
+            i for i, result in enumerate(self.fields[entity]) if result["field_code"] == code
         )
         self.fields[entity][index] = {**self.fields[entity][index], **changes}
         self._log(f"{entity}_fields", code, "update", changes, self.me)
 
     def _custom(self, entity: str, code: str) -> Row:
-        found = self.field(entity, code)
-        if not found["is_custom_field"]:
+        result = self.field(entity, code)
+        if not result["is_custom_field"]:
             raise ValueError(f"{code!r} is a standard field of {entity}: it cannot be changed.")
-        return found
+        return result
 
     def _options(self, entity: str, code: str) -> list[Row]:
         options: list[Row] | None = self._custom(entity, code)["options"]
@@ -111,10 +111,10 @@ class FieldWrites(Ledger):
     def rename_field(self, entity: str, code: str, name: str) -> None:
         """Give a custom field another label; the names of its parts follow."""
         with self.lock:
-            held = self._custom(entity, code)
+            kept = self._custom(entity, code)
             changes: Row = {"field_name": name}
-            if held["subfields"] is not None:
-                changes["subfields"] = fields.subfields(held["field_type"], name)
+            if kept["subfields"] is not None:
+                changes["subfields"] = fields.subfields(kept["field_type"], name)
             self._change_field(entity, code, changes)
 
     def drop_field(self, entity: str, code: str) -> None:
@@ -122,10 +122,10 @@ class FieldWrites(Ledger):
         server shows defined fields alone.
         """
         with self.lock:
-            held = self._custom(entity, code)
+            kept = self._custom(entity, code)
             self._tick()
             self._fields_changed += 1
-            self.fields[entity].remove(held)
+            self.fields[entity].remove(kept)
             self._codes[entity].discard(code)
             self._log(f"{entity}_fields", code, "remove", {}, self.me)
 

@@ -363,16 +363,16 @@ def standard(entity: str) -> list[Row]:
         "activity": _ACTIVITY,
         "project": _PROJECT,
     }[entity]
-    found = []
+    result = []
     for line in text.split("\n"):
         code, name, kind = line.split("|")
         options = _VISIBLE if code == "visible_to" else _OPTIONS.get((entity, code))
         # The ids of built-in options are text, also where rows hold numbers.
         rows = [{"id": str(key), "label": label} for key, label in options] if options else None
-        found.append(
+        result.append(
             definition(entity, code, name, kind.rstrip("*"), rows, optional=kind.endswith("*"))
         )
-    return found
+    return result
 
 
 CREATABLE = (

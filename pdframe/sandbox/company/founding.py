@@ -28,7 +28,7 @@ def info(seed: int, size: int) -> Row:
     }
 
 
-def found(company: Writes, random: Random, with_products: bool) -> None:
+def matches(company: Writes, random: Random, with_products: bool) -> None:
     """Write the beginnings, all by events."""
     _users(company)
     for row in sorted(catalog.PIPELINES):

@@ -88,9 +88,9 @@ def merge(row: Row, changes: Mapping[str, Any]) -> None:
     if custom is None:
         row.update(changes)
         return
-    held = {**row["custom_fields"], **custom}
+    kept = {**row["custom_fields"], **custom}
     row.update(changes)
-    row["custom_fields"] = {key: value for key, value in held.items() if value is not None}
+    row["custom_fields"] = {key: value for key, value in kept.items() if value is not None}
 
 
 class Ledger:

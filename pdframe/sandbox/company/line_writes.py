@@ -65,15 +65,15 @@ class LineWrites(RecordWrites):
         value and has no revenue.
         """
         lines = self.lines_of(deal["id"])
-        found: Row = {}
+        result: Row = {}
         if lines:
             discounts = self.discounts_of(deal["id"])
-            found["value"] = deal_value(lines, discounts)
+            result["value"] = deal_value(lines, discounts)
             if deal["status"] != "lost":
-                found |= revenue(lines, discounts, self.switches.revenue_formula)
-        if "mrr" not in found:
-            found |= {"acv": None, "arr": None, "mrr": None}
-        return found
+                result |= revenue(lines, discounts, self.switches.revenue_formula)
+        if "mrr" not in result:
+            result |= {"acv": None, "arr": None, "mrr": None}
+        return result
 
     def _revalue(self, deal: Row, actor: int, source: str = "app") -> None:
         """Bring the deal in line with its products, in the second of the write that changed

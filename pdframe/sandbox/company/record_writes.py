@@ -65,8 +65,8 @@ class RecordWrites(FieldWrites):
         }
         custom = changes.get("custom_fields")
         if custom:
-            held = row["custom_fields"]
-            custom = {key: value for key, value in custom.items() if held.get(key) != value}
+            covered = row["custom_fields"]
+            custom = {key: value for key, value in custom.items() if covered.get(key) != value}
             if custom:
                 kept["custom_fields"] = custom
         return kept
@@ -239,9 +239,9 @@ class RecordWrites(FieldWrites):
     def _index_activity(self, row: Row) -> None:
         for key in ("deal_id", "person_id", "org_id"):
             if row[key] is not None:
-                held = self._activities_of.setdefault((key, row[key]), [])
-                if row["id"] not in held[-8:]:
-                    held.append(row["id"])
+                covered = self._activities_of.setdefault((key, row[key]), [])
+                if row["id"] not in covered[-8:]:
+                    covered.append(row["id"])
 
     def edit_activity(
         self, activity_id: int, *, actor: int | None = None, source: str = "app", **changes: Any
@@ -280,10 +280,10 @@ class RecordWrites(FieldWrites):
         first.
         """
         rows = self.tables["activities"]
-        found = dict.fromkeys(
+        result = dict.fromkeys(
             i for i in self._activities_of.get((key, row_id), ()) if rows[i][key] == row_id
         )
-        return [i for i in found if not rows[i]["is_deleted"]]
+        return [i for i in result if not rows[i]["is_deleted"]]
 
     # Followers
 
@@ -324,13 +324,13 @@ class RecordWrites(FieldWrites):
 
     def followers(self, entity: str, row_id: RowId) -> list[Row]:
         """Return who follows the row now, in the order in which they began."""
-        found: dict[int, Row] = {}
+        result: dict[int, Row] = {}
         for action, _, user, t in self._follows.get((entity, row_id), ()):
             if action == "added":
-                found[user] = {"user_id": user, "add_time": wire(t)}
+                result[user] = {"user_id": user, "add_time": wire(t)}
             else:
-                found.pop(user, None)
-        return list(found.values())
+                result.pop(user, None)
+        return list(result.values())
 
     def follower_changes(self, entity: str, row_id: RowId) -> list[Row]:
         """Return who began and ended following the row, oldest first."""

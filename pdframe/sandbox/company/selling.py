@@ -18,7 +18,7 @@ from .offers import Offers
 
 _SLOWNESS = (0.75, 1.1, 1.7)
 _SPREAD = (0.7, 0.8, 0.95)
-_STAY_FACTOR = 1.6
+_VISIT_FACTOR = 1.6
 # Share of deals that nobody pursues any further, at each stage they enter.
 _FORGOTTEN = 0.072
 _DEAL_TYPE = {
@@ -196,10 +196,10 @@ class Selling:
 
     def _enter(self, deal: Row) -> None:
         """Plan how long the deal stays where it is now."""
-        found = self._place.get(deal["stage_id"])
-        if found is None or self._agenda.hand(deal["owner_id"]) != deal["owner_id"]:
+        result = self._place.get(deal["stage_id"])
+        if result is None or self._agenda.hand(deal["owner_id"]) != deal["owner_id"]:
             return
-        pipeline, index = found
+        pipeline, index = result
         agenda, draw, stage = self._agenda, self._agenda.draw, pipeline.stages[index]
         if draw() < 0.42:
             self._diary.plan(deal)
@@ -220,7 +220,7 @@ class Selling:
         segment = self._contacts.segment.get(deal["org_id"] or 0, 0)
         days = (
             stage.median_days
-            * _STAY_FACTOR
+            * _VISIT_FACTOR
             * _SLOWNESS[segment]
             * exp(agenda.gauss(0, _SPREAD[segment]))
             / agenda.pace.get(deal["owner_id"], 1.0)
@@ -239,10 +239,10 @@ class Selling:
     def _step(self, deal_id: int) -> None:
         """The stay is over: lose, go back, win or advance."""
         deal = self._open_deal(deal_id)
-        found = self._place.get(deal["stage_id"]) if deal else None
-        if deal is None or found is None:
+        result = self._place.get(deal["stage_id"]) if deal else None
+        if deal is None or result is None:
             return
-        pipeline, index = found
+        pipeline, index = result
         agenda, draw, company, owner = (
             self._agenda,
             self._agenda.draw,

@@ -100,13 +100,13 @@ class Truth:
         )
         entered: int | None = epoch(first.changes["add_time"])
         counts: dict[int, int] = {}
-        found: list[StageVisit] = []
+        result: list[StageVisit] = []
 
         def leave(t: int | None, end: VisitEnd) -> None:
             nonlocal entered
             if entered is not None:
                 counts[stage] = counts.get(stage, 0) + 1
-                found.append(StageVisit(deal, pipeline, stage, counts[stage], entered, t, end))
+                result.append(StageVisit(deal, pipeline, stage, counts[stage], entered, t, end))
                 entered = None
 
         def note(t: int, end: VisitEnd) -> None:
@@ -137,14 +137,14 @@ class Truth:
                 )
                 if ended is not None:
                     note(event.time, ended)
-                    moves.append(found[-1])
+                    moves.append(result[-1])
             status = changes.get("status", status)
             deleted = event.action == "delete" or (deleted and event.action != "restore")
             now: VisitEnd | None = "deleted" if deleted else None if status == "open" else status
             if now == ended:
                 continue
             for _ in moves:
-                counts[found.pop().stage_id] -= 1
+                counts[result.pop().stage_id] -= 1
             moves = []
             if ended is None:
                 leave(event.time, now or "open")
@@ -154,7 +154,7 @@ class Truth:
                 note(event.time, now)
             ended = now
         leave(None, "open")
-        return found
+        return result
 
     def deal_states(self, deal_id: int) -> list[DealState]:
         """Return what the deal was after its creation and after each write that changed it, oldest
@@ -162,7 +162,7 @@ class Truth:
 
         Times are those of the writes, whatever dates were set by hand.
         """
-        found: list[DealState] = []
+        result: list[DealState] = []
         status, deleted = "", False
         stage = pipeline = 0
         for event in self._ledger._logs["deals"][deal_id]:
@@ -175,9 +175,9 @@ class Truth:
             state = DealState(
                 deal_id, event.time, "deleted" if deleted else status, stage, pipeline
             )
-            if not found or found[-1][2:] != state[2:]:
-                found.append(state)
-        return found
+            if not result or result[-1][2:] != state[2:]:
+                result.append(state)
+        return result
 
     def merges(self) -> list[Merge]:
         """Return one row a merged deal that was not undeleted since, by time."""
@@ -196,7 +196,7 @@ class Truth:
         who does not know of any.
         """
         deals: dict[int, Row] = self._ledger.tables["deals"]
-        found = []
+        result = []
         for line in self._ledger.tables["deal_products"].values():
             deal = deals[line["deal_id"]]
             if (
@@ -212,7 +212,7 @@ class Truth:
             cancelled = deal["custom_fields"].get(self._cancellation) if cancellations else None
             if cancelled is not None and (end is None or date.fromisoformat(cancelled) < end):
                 end, reason = max(start, date.fromisoformat(cancelled)), "cancelled"
-            found.append(
+            result.append(
                 Subscription(
                     deal["org_id"],
                     deal["person_id"],
@@ -226,4 +226,4 @@ class Truth:
                     line["currency"],
                 )
             )
-        return found
+        return result

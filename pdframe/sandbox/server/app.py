@@ -186,15 +186,15 @@ class App:
             )
         except Refusal as refusal:
             return refused(refusal)
-        found = self._router.find(path)
+        result = self._router.find(path)
         headers, over = self.limits.admit(
-            caller.token, oauth=caller.oauth, search=found is not None and found[0].search
+            caller.token, oauth=caller.oauth, search=result is not None and result[0].search
         )
         if over is not None:
             return over
-        if found is None:
+        if result is None:
             return refused(_no_path(caller.oauth), headers)
-        operation, args = found
+        operation, args = result
         trace.template = operation.template
         headers, over = self.limits.charge(operation.cost, headers)
         if over is not None:

@@ -40,10 +40,10 @@ class Call:
 
     def row(self, table: str) -> Row:
         """The row that the path's ``{id}`` names; 404 where the token's user sees none."""
-        found = self.views.find(table, path_id(self.args["id"]))
-        if found is None:
+        result = self.views.find(table, path_id(self.args["id"]))
+        if result is None:
             raise not_found()
-        return found
+        return result
 
 
 Handler = Callable[[Call], dict[str, Any]]

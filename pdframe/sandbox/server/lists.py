@@ -82,7 +82,7 @@ def _page(
     def fits(row: Row) -> bool:
         return all(check(row) for check in checks) if checks else True
 
-    found, last = step(
+    result, last = step(
         entries, rows, fits, after=after, descending=direction == "desc", limit=call.limit
     )
     mark = (
@@ -90,7 +90,7 @@ def _page(
         if last is None
         else call.cursors.make(call.place, field, direction, last.value, last.id)
     )
-    return page(call.present.rows(table, found, call.params), mark)
+    return page(call.present.rows(table, result, call.params), mark)
 
 
 def _tests(call: Call, table: str) -> list[Test]:
@@ -130,7 +130,7 @@ def _status_fits(call: Call, table: str, statuses: tuple[str, ...], row: Row) ->
     """Whether a row has one of the statuses; deleted ones are listed for 30 days of the company's
     clock.
     """
-    if not call.views.gone(table, row):
+    if not call.views.removed(table, row):
         return row["status"] in statuses
     at = call.company.deleted_at.get((table, row["id"]))
     return "deleted" in statuses and at is not None and call.company.now - at <= DELETED_FOR
@@ -174,13 +174,13 @@ def discounts(call: Call) -> dict[str, Any]:
 def variations(call: Call) -> dict[str, Any]:
     """``/products/{id}/variations``."""
     rows = call.views.group("product_variations", "product_id").get(call.row("products")["id"], [])
-    found, mark = slice_page(call, rows, "id")
-    return page(call.present.rows("product_variations", found), mark)
+    result, mark = slice_page(call, rows, "id")
+    return page(call.present.rows("product_variations", result), mark)
 
 
 def boards(call: Call) -> dict[str, Any]:
     """``/boards``: whole, in their order."""
-    return _whole(call, "boards", list(call.views.rows("boards").values()))
+    return _full(call, "boards", list(call.views.rows("boards").values()))
 
 
 def phases(call: Call) -> dict[str, Any]:
@@ -188,10 +188,10 @@ def phases(call: Call) -> dict[str, Any]:
     board = call.views.find("boards", call.params["board_id"])
     if board is None:
         raise not_found()
-    return _whole(call, "phases", call.views.group("phases", "board_id").get(board["id"], []))
+    return _full(call, "phases", call.views.group("phases", "board_id").get(board["id"], []))
 
 
-def _whole(call: Call, table: str, rows: list[Row]) -> dict[str, Any]:
+def _full(call: Call, table: str, rows: list[Row]) -> dict[str, Any]:
     rows = sorted(
         (row for row in rows if call.views.find(table, row["id"])),
         key=lambda row: (row["order_nr"], row["id"]),
@@ -234,8 +234,8 @@ def field_list(entity: str) -> Handler:
     """The operation that lists an entity's field definitions in metadata order."""
 
     def read(call: Call) -> dict[str, Any]:
-        found, mark = slice_page(call, call.company.fields[entity], "field_code")
-        return page(_definitions(call, entity, found), mark)
+        result, mark = slice_page(call, call.company.fields[entity], "field_code")
+        return page(_definitions(call, entity, result), mark)
 
     return read
 
@@ -244,14 +244,14 @@ def field_single(entity: str) -> Handler:
     """The operation that reads one field definition by its code."""
 
     def read(call: Call) -> dict[str, Any]:
-        found = [
+        result = [
             field
             for field in call.company.fields[entity]
             if field["field_code"] == call.args["field_code"]
         ]
-        if not found:
+        if not result:
             raise not_found()
-        return ok(_definitions(call, entity, found[:1])[0])
+        return ok(_definitions(call, entity, result[:1])[0])
 
     return read
 

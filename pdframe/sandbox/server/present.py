@@ -133,13 +133,13 @@ class Presenter:
         for row in rows:
             wire = dict(zip(columns, map(row.get, columns), strict=True))
             if custom:
-                held = row.get("custom_fields") or {}
-                values = {**empty, **held}
+                kept = row.get("custom_fields") or {}
+                values = {**empty, **kept}
                 if len(values) != len(empty):
-                    values = {key: held.get(key) for key in empty}
+                    values = {key: kept.get(key) for key in empty}
                 if options is not None:
-                    for key in options.keys() & held.keys() & values.keys():
-                        values[key] = _labelled(held[key], options[key])
+                    for key in options.keys() & kept.keys() & values.keys():
+                        values[key] = _labelled(kept[key], options[key])
                 wire["custom_fields"] = values
             if lite:
                 self._without_revenue(wire)

@@ -47,7 +47,7 @@ _SEARCHABLE = frozenset(
     {"address", "varchar", "text", "varchar_auto", "double", "monetary", "phone"}
 )
 _RELATED = 100
-Found = TypeVar("Found")
+AnyHit = TypeVar("AnyHit")
 
 
 class Hit(NamedTuple):
@@ -75,14 +75,14 @@ def entity_search(entity: str) -> Handler:
 def item_search(call: Call) -> dict[str, Any]:
     """``/itemSearch``: every kind of item at once, the best first."""
     fields = call.params.get("fields", ITEM_FIELDS)
-    found = [
+    matches = [
         (entity, hit)
         for entity in ("deal", "person", "organization", "product", "project")
         if entity in call.params.get("item_types", ITEM_TYPES)
         for hit in _hits(call, entity, fields)
     ]
-    found.sort(key=lambda pair: -pair[1].score)
-    shown_pairs = _cut(call, found)
+    matches.sort(key=lambda pair: -pair[1].score)
+    shown_pairs = _cut(call, matches)
     items = [
         {"result_score": hit.score, "item": _item(call, entity, hit)} for entity, hit in shown_pairs
     ]
@@ -91,7 +91,7 @@ def item_search(call: Call) -> dict[str, Any]:
         data["related_items"] = [
             {"result_score": 0, "item": item} for item in _related(call, shown_pairs)
         ]
-    return page(data, _mark(call, len(found)))
+    return page(data, _mark(call, len(matches)))
 
 
 def field_search(call: Call) -> dict[str, Any]:
@@ -114,16 +114,16 @@ def field_search(call: Call) -> dict[str, Any]:
         "beginning": lambda text: text.startswith(term),
         "middle": lambda text: term in text,
     }
-    found = []
+    matches = []
     for row in _visible(call, table) if table else ():
         value = row["custom_fields"].get(key) if key in row["custom_fields"] else row.get(key)
         texts = [text for text in _texts(value) if tests[match](text)]
         if texts:
-            found.append({"id": row["id"], "name" if key in ("name", "title") else key: texts[0]})
-    rows: list[Any] = _cut(call, found)
+            matches.append({"id": row["id"], "name" if key in ("name", "title") else key: texts[0]})
+    rows: list[Any] = _cut(call, matches)
     if call.settings.field_search == "schema":
         rows = [{"result_score": 1.0, "item": item} for item in rows]
-    return page(rows, _mark(call, len(found)))
+    return page(rows, _mark(call, len(matches)))
 
 
 def _start(call: Call) -> int:
@@ -134,9 +134,9 @@ def _start(call: Call) -> int:
     return value
 
 
-def _cut(call: Call, found: list[Found]) -> list[Found]:
+def _cut(call: Call, matches: list[AnyHit]) -> list[AnyHit]:
     start = _start(call)
-    return found[start : start + call.limit]
+    return matches[start : start + call.limit]
 
 
 def _mark(call: Call, total: int) -> str | None:
@@ -174,10 +174,10 @@ def _hits(call: Call, entity: str, fields: Iterable[str]) -> list[Hit]:
         )
         custom: list[str] = []
         if "custom_fields" in wanted:
-            held = row["custom_fields"] or {}
+            kept = row["custom_fields"] or {}
             custom = [
                 t
-                for key, value in held.items()
+                for key, value in kept.items()
                 if key in searchable
                 for t in _texts(value)
                 if _score(t, term, exact, "custom")
@@ -203,8 +203,8 @@ def _linked(row: Row, entity: str, params: Mapping[str, Any]) -> bool:
     """Whether a row passes the search's filters."""
     for name, column in (("person_id", "person_id"), ("organization_id", "org_id")):
         if name in params:
-            held = row.get(f"{column}s") or () if entity == "project" else (row.get(column),)
-            if params[name] not in held:
+            kept = row.get(f"{column}s") or () if entity == "project" else (row.get(column),)
+            if params[name] not in kept:
                 return False
     return "status" not in params or row["status"] == params["status"]
 
@@ -319,7 +319,7 @@ def _links(call: Call, person_id: Any, org_id: Any) -> Row:
     }
 
 
-def _related(call: Call, found: Iterable[tuple[str, Hit]]) -> Iterator[Row]:
+def _related(call: Call, matches: Iterable[tuple[str, Hit]]) -> Iterator[Row]:
     """The newest deals of each found person and organization, and the newest persons of each
     organization.
     """
@@ -327,8 +327,8 @@ def _related(call: Call, found: Iterable[tuple[str, Hit]]) -> Iterator[Row]:
         "person": (("deal", "person_id"),),
         "organization": (("deal", "org_id"), ("person", "org_id")),
     }
-    seen = {(entity, hit.row["id"]) for entity, hit in found}
-    for entity, hit in found:
+    seen = {(entity, hit.row["id"]) for entity, hit in matches}
+    for entity, hit in matches:
         for kind, column in wanted.get(entity, ()):
             for row in call.views.group(TABLE[kind], column).get(hit.row["id"], [])[
                 : -_RELATED - 1 : -1

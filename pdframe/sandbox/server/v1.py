@@ -45,7 +45,7 @@ def deal_flow(call: Call) -> dict[str, Any]:
     updates: list[Row] = []
     for number, change in enumerate(call.company.deal_changelog(deal_id), 1):
         custom = len(change["field_key"]) == 40
-        if _asked(wanted, "change", "dealChange") and (
+        if _requested(wanted, "change", "dealChange") and (
             not custom or call.params.get("all_changes") == "1"
         ):
             data = {
@@ -60,7 +60,7 @@ def deal_flow(call: Call) -> dict[str, Any]:
             updates.append({"object": "dealChange", "timestamp": change["time"], "data": data})
     for row in (
         call.views.group("activities", "deal_id").get(deal_id, [])
-        if _asked(wanted, "activity")
+        if _requested(wanted, "activity")
         else ()
     ):
         activity = call.present.rows("activities", [row])[0]
@@ -86,7 +86,7 @@ def deal_flow(call: Call) -> dict[str, Any]:
     }
 
 
-def _asked(wanted: list[str], *kinds: str) -> bool:
+def _requested(wanted: list[str], *kinds: str) -> bool:
     return wanted == [""] or any(kind in wanted for kind in kinds)
 
 

@@ -34,7 +34,7 @@ class Views:
         """Every stored row of a table by id, deleted and hidden ones included."""
         return self._company.tables[table]
 
-    def gone(self, table: str, row: Row) -> bool:
+    def removed(self, table: str, row: Row) -> bool:
         """Whether a row is deleted."""
         return bool(row.get("is_deleted")) or (table, row["id"]) in self._company.deleted_at
 
@@ -43,7 +43,7 @@ class Views:
         there.
         """
         row = self.rows(table).get(row_id)
-        if row is None or (table, row_id) in self._company.hidden or self.gone(table, row):
+        if row is None or (table, row_id) in self._company.hidden or self.removed(table, row):
             return None
         return row
 
@@ -55,7 +55,7 @@ class Views:
             archived is not None and is_archived(row) is not archived
         ):
             return False
-        return deleted or not self.gone(table, row)
+        return deleted or not self.removed(table, row)
 
     def sorted(
         self, table: str, field: str, *, archived: bool | None = None, deleted: bool = False
@@ -85,7 +85,7 @@ class Views:
         groups: defaultdict[Any, list[Row]] = defaultdict(list)
         hidden = self._company.hidden
         for row_id, row in self.rows(table).items():
-            if (table, row_id) not in hidden and not self.gone(table, row):
+            if (table, row_id) not in hidden and not self.removed(table, row):
                 groups[row.get(column)].append(row)
         return dict(groups)
 

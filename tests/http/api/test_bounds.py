@@ -210,7 +210,7 @@ def test_a_handshake_that_never_ends_is_bounded(monkeypatch):
 
 
 @pytest.mark.parametrize("part", [1.0, 0.6, 0.1])
-def test_bytes_behind_an_answer_are_never_the_next_one_s(part):
+def test_bytes_after_an_answer_are_never_the_next_one_s(part):
     """Two answers at once, of which one was asked for: the other, or a part of it, must not be
     taken for the next.
     """

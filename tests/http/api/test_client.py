@@ -191,7 +191,7 @@ def test_what_the_server_does_not_charge_is_not_counted(server, client, reply, t
         "broken gzip",
     ],
 )
-def test_what_passes_by_itself_is_asked_again(server, client, time, bad):
+def test_what_passes_by_itself_is_fetched_again(server, client, time, bad):
     server.replies = [data([]), bad, bad, zipped(data([{"id": 1}]))]
     client.get_json("/deals", cost=10)
     assert client.get_json("/deals", cost=10).rows == [{"id": 1}]
@@ -201,7 +201,7 @@ def test_what_passes_by_itself_is_asked_again(server, client, time, bad):
     assert time.naps[1] <= 1.0
 
 
-def test_chunked_answers_that_end_early_are_asked_again(server, client):
+def test_chunked_answers_that_end_early_are_fetched_again(server, client):
     server.replies = [
         Reply(200, b'b\r\n{"data":[]}', {"transfer-encoding": "chunked"}, drop="within"),
         data([]),
@@ -305,7 +305,7 @@ def test_a_slow_server_times_out(server, make_client):
         ({"retry_after": "garbage"}, 2),
     ],
 )
-def test_a_burst_429_waits_as_asked_and_goes_on(server, client, time, headers, lowest):
+def test_a_burst_429_waits_as_requested_and_goes_on(server, client, time, headers, lowest):
     server.replies = [fail(429, "request over limit", **headers), data([{"id": 1}])]
     assert client.get_json("/deals", cost=10).rows == [{"id": 1}]
     assert len(server.seen) == 2
@@ -519,7 +519,7 @@ def test_cookies_are_not_kept(server, client):
 
 
 @pytest.mark.parametrize("variable", ["HTTP_PROXY", "ALL_PROXY", "http_proxy"])
-def test_this_machine_is_asked_without_a_proxy(
+def test_this_machine_is_fetched_without_a_proxy(
     server, other_server, make_client, monkeypatch, variable
 ):
     monkeypatch.setenv(variable, other_server.url)
@@ -582,7 +582,7 @@ def test_unusable_proxy_settings_are_an_argument_error(make_client, monkeypatch)
         "/deals/",
     ],
 )
-def test_a_path_stays_below_the_api(server, client, path):
+def test_a_path_remains_below_the_api(server, client, path):
     with pytest.raises(errors.ArgumentError):
         client.get(path, cost=10)
     assert server.seen == []
@@ -612,15 +612,15 @@ def test_a_client_is_neither_pickled_nor_copied(client, token):
 
 
 def test_requests_over_https_go_to_the_company(make_client):
-    asked = []
+    requested = []
 
     def answer(request):
-        asked.append(str(request.url))
+        requested.append(str(request.url))
         return httpx.Response(200, content=iter([b'{"success":true,"data":[]}']))
 
     client = make_client(origin="https://acme.pipedrive.com", transport=httpx.MockTransport(answer))
     client.get("/deals", {"limit": 500}, cost=10)
-    assert asked == ["https://acme.pipedrive.com/api/v2/deals?limit=500"]
+    assert requested == ["https://acme.pipedrive.com/api/v2/deals?limit=500"]
 
 
 # Surroundings
@@ -750,13 +750,13 @@ def test_a_credential_that_comes_back_encoded_is_struck_out(server, make_client,
     assert "app" not in str(caught.value)
 
 
-def test_percent_signs_that_hide_nothing_stay(server, client):
+def test_percent_signs_that_hide_nothing_remain(server, client):
     server.last = fail(400, "100%25 of &amp; nothing")
     with pytest.raises(errors.ResponseError, match=r'"100%25 of &amp; nothing"'):
         client.get("/deals", cost=10)
 
 
-def test_an_account_that_is_closed_under_way_says_so(server, client):
+def test_an_account_that_is_closed_in_progress_says_so(server, client):
     def answer(seen):
         client.close()
         return fail(500)

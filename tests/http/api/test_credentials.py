@@ -105,12 +105,12 @@ def test_tokens_are_renewed_over_https_alone(url):
 
 
 def test_the_first_request_renews_and_tells_the_user(server, make_client, time):
-    told = []
+    reported = []
     oauth = OAuth(
         "app-id",
         "client-5ecret",
         "refresh-5ecret",
-        told.append,
+        reported.append,
         token_url=f"{server.url}/oauth/token",
     )
     server.replies = [fresh(), data([{"id": 1}]), data([])]
@@ -126,7 +126,7 @@ def test_the_first_request_renews_and_tells_the_user(server, make_client, time):
     }
     assert [bearer(seen) for seen in server.seen[1:]] == ["Bearer access-5ecret"] * 2
     assert client.budget.tokens_today == 20
-    (tokens,) = told
+    (tokens,) = reported
     assert isinstance(tokens, Tokens)
     assert (tokens.refresh_token, tokens.access_token, tokens.api_domain) == (
         "refresh-2-5ecret",
@@ -199,21 +199,21 @@ def test_a_second_401_is_an_error(server, make_client, oauth):
         (Reply(200, b"[]"), "without an access token"),
     ],
 )
-def test_a_grant_that_cannot_be_renewed_says_the_way_out(server, make_client, oauth, reply, match):
+def test_a_grant_that_cannot_be_renewed_says_the_remedy(server, make_client, oauth, reply, match):
     server.last = reply
     with pytest.raises(errors.CredentialsError, match=match):
         make_client(oauth).get("/deals", cost=10)
     assert len(server.seen) == 1
 
 
-def test_a_token_endpoint_that_stumbles_is_asked_again(server, make_client, oauth, time):
+def test_a_token_endpoint_that_stumbles_is_fetched_again(server, make_client, oauth, time):
     server.replies = [html(502), Reply(drop="before"), fresh(), data([])]
     make_client(oauth).get("/deals", cost=10)
     assert len(posts(server)) == 3
     assert len(time.naps) == 2
 
 
-def test_a_token_endpoint_that_stays_down_is_a_transport_error(server, make_client, oauth):
+def test_a_token_endpoint_that_remains_down_is_a_transport_error(server, make_client, oauth):
     server.last = html(503)
     with pytest.raises(errors.TransportError, match="3 attempts: HTTP 503"):
         make_client(oauth).get("/deals", cost=10)
@@ -225,10 +225,10 @@ def test_a_token_endpoint_that_stays_down_is_a_transport_error(server, make_clie
     ["https://acme.pipedrive.com", "https://ACME.pipedrive.com/", "https://a.eu.pipedrive.com:443"],
 )
 def test_the_grant_names_the_company(make_client, domain):
-    asked = []
+    requested = []
 
     def answer(request):
-        asked.append((str(request.url), request.headers.get("authorization", "")))
+        requested.append((str(request.url), request.headers.get("authorization", "")))
         return httpx.Response(
             200,
             content=iter(
@@ -242,7 +242,7 @@ def test_the_grant_names_the_company(make_client, domain):
     assert client.get_json("/deals", cost=10).rows == [{"id": 1}]
     origin = domain.lower().removesuffix("/").removesuffix(":443")
     assert client.origin == origin
-    assert asked[1] == (f"{origin}/api/v2/deals", "Bearer access-1")
+    assert requested[1] == (f"{origin}/api/v2/deals", "Bearer access-1")
 
 
 @pytest.mark.parametrize("domain", [None, "", 7])
@@ -297,7 +297,7 @@ def test_a_life_beyond_all_reason_is_a_long_one(server, make_client, oauth, seco
     assert make_client(oauth).get_json("/deals", cost=10).rows == [{"id": 1}]
 
 
-def test_a_given_origin_stays(server, other_server, make_client, oauth):
+def test_a_given_origin_remains(server, other_server, make_client, oauth):
     server.replies = [grant(api_domain=other_server.url), data([])]
     make_client(oauth).get("/deals", cost=10)
     assert other_server.seen == []

@@ -42,14 +42,14 @@ def test_never_more_than_the_limit_in_any_two_seconds(plan, limit, search_limit)
     time = FakeTime(0.0)
     window = RateLimiter(limit=limit, search_limit=search_limit, clock=time.clock, sleep=time.sleep)
     arrived, searched = [], []
-    for gap, under_way, seen_after, search in plan:
+    for gap, in_flight, seen_after, search in plan:
         time.now += gap
         with window.slot(search=search):
-            moment = time.now + under_way * seen_after
+            moment = time.now + in_flight * seen_after
             arrived.append(moment)
             if search:
                 searched.append(moment)
-            time.now += under_way
+            time.now += in_flight
     assert fullest(arrived) <= limit
     assert fullest(searched) <= search_limit
 
@@ -179,7 +179,7 @@ def test_an_endless_reset_is_not_waited_for():
     assert sum(time.naps) <= 2.1
 
 
-def test_a_full_window_of_requests_under_way_is_waited_for():
+def test_a_full_window_of_requests_in_progress_is_waited_for():
     window = RateLimiter(limit=1)
     window.update_from_headers({})
     order, inside = [], threading.Event()
@@ -222,7 +222,7 @@ def test_tokens_are_kept_between_processes(path, time):
     assert "15 tokens today" in repr(budget)
 
 
-def test_the_file_is_private_and_replaced_whole(path, time):
+def test_the_file_is_private_and_replaced_complete(path, time):
     old = os.umask(0)
     try:
         budget = TokenBudget(path, clock=time.clock)
@@ -253,12 +253,12 @@ def test_two_who_share_a_cache_share_its_ceiling(path, time):
         second.spend(10)
 
 
-def test_two_who_look_at_the_ceiling_at_once_do_not_both_pass_it(path, time, monkeypatch):
-    both_have_looked, count = threading.Barrier(2), TokenBudget._count
+def test_two_who_check_the_ceiling_at_once_do_not_both_pass_it(path, time, monkeypatch):
+    both_have_seen, count = threading.Barrier(2), TokenBudget._count
 
     def count_late(budget, tokens, requests):
         with contextlib.suppress(threading.BrokenBarrierError):
-            both_have_looked.wait(0.3)
+            both_have_seen.wait(0.3)
         count(budget, tokens, requests)
 
     monkeypatch.setattr(TokenBudget, "_count", count_late)
@@ -330,7 +330,7 @@ def test_a_ceiling_below_one_request_says_so():
 
 
 @pytest.mark.parametrize("bad", [-1, 1.5, "10", True])
-def test_a_ceiling_is_a_whole_number(bad):
+def test_a_ceiling_is_an_integer(bad):
     with pytest.raises(ArgumentError, match="max_tokens"):
         TokenBudget(max_tokens=bad)
 
@@ -360,7 +360,7 @@ def test_a_ceiling_of_zero_allows_nothing_that_costs():
         seal({"day": "2026-06-30"}),
     ],
 )
-def test_a_damaged_file_is_told_and_written_anew(path, time, caplog, content):
+def test_a_damaged_file_is_reported_and_written_again(path, time, caplog, content):
     path.parent.mkdir()
     path.write_bytes(content)
     budget = TokenBudget(path, clock=time.clock)
@@ -370,7 +370,7 @@ def test_a_damaged_file_is_told_and_written_anew(path, time, caplog, content):
     assert "damaged" in caplog.text
 
 
-def test_a_file_lost_on_the_way_is_written_anew_with_what_is_known(path, time):
+def test_a_file_lost_midway_is_written_again_with_what_is_known(path, time):
     budget = TokenBudget(path, clock=time.clock)
     budget.spend(10)
     path.unlink()
@@ -393,7 +393,7 @@ def test_a_folder_that_cannot_be_written_is_a_cache_error(tmp_path):
         TokenBudget(tmp_path / "file" / "tokens.json")
 
 
-def test_a_folder_that_goes_away_is_told_once_and_stops_nothing(path, time, caplog):
+def test_a_folder_that_goes_away_is_reported_once_and_stops_nothing(path, time, caplog):
     budget = TokenBudget(path, clock=time.clock)
     budget.spend(10)
     for file in path.parent.iterdir():
@@ -405,7 +405,7 @@ def test_a_folder_that_goes_away_is_told_once_and_stops_nothing(path, time, capl
     assert len(caplog.records) == 1
 
 
-def test_what_a_table_costs_is_told_apart():
+def test_what_a_table_costs_is_distinguished():
     budget = TokenBudget()
     with budget.track("deals") as deals:
         budget.spend(10)
@@ -440,7 +440,7 @@ def test_helper_threads_count_for_their_table():
     assert budget.tokens_today == 30
 
 
-def test_the_account_s_budget_stays_known_when_a_header_is_missing():
+def test_the_account_s_budget_remains_known_when_a_header_is_missing():
     budget = TokenBudget()
     budget.update_from_headers(
         {"x-daily-ratelimit-token-limit": "30000", "x-daily-ratelimit-token-remaining": "20"}

@@ -11,7 +11,7 @@ def rows_of(pages):
     return [row["id"] for page in pages for row in page.rows]
 
 
-def test_every_page_is_asked_with_all_filters(server, client):
+def test_every_page_is_fetched_with_all_filters(server, client):
     server.replies = [data([{"id": 1}], "c1"), data([{"id": 2}], "c/2+="), data([{"id": 3}])]
     assert rows_of(walk(client, "/deals", {"status": "open", "updated_since": None}, cost=10)) == [
         1,

@@ -58,18 +58,18 @@ def deals(client, limit=10):
 @pytest.mark.parametrize("seed", [1, 2, 3])
 def test_a_walk_among_faults_is_the_same_walk(company, seed):
     with Server(company, burst=100_000) as server, patient(server) as client:
-        whole = deals(client)
+        full = deals(client)
         server.reset_stats()
         before = client.budget.tokens_today
         server.faults = Faults(rate=0.2, seed=seed, kinds=PAID_OR_FREE)
-        assert deals(client) == whole
-        assert len(whole) == len(set(whole)) > 300
-        assert server.stats.requests > len(whole) / 10 + 3
+        assert deals(client) == full
+        assert len(full) == len(set(full)) > 300
+        assert server.stats.requests > len(full) / 10 + 3
         assert client.budget.tokens_today - before == server.stats.tokens
         server.reset_stats()
         before = client.budget.tokens_today
         server.faults = Faults(rate=0.2, seed=seed, kinds=PASSING)
-        assert deals(client) == whole
+        assert deals(client) == full
         assert client.budget.tokens_today - before >= server.stats.tokens
         assert server.crashes == []
 
@@ -148,7 +148,7 @@ def test_two_clients_of_one_token_get_along(company):
         assert server.stats.statuses.get(429, 0) <= 4
 
 
-def test_searches_stay_in_their_own_window(company):
+def test_searches_remain_in_their_own_window(company):
     with (
         Server(company, plan="Ultimate") as server,
         Client(server.url, ApiToken(server.token)) as client,
@@ -159,14 +159,14 @@ def test_searches_stay_in_their_own_window(company):
 
 
 def test_oauth_lives_through_expiry_and_ends_with_the_grant(company):
-    told = []
+    reported = []
     app = OAuthClient("app-id", "app-secret", "first-refresh")
     with Server(company, oauth_clients=[app]) as server:
         oauth = OAuth(
             "app-id",
             "app-secret",
             "first-refresh",
-            told.append,
+            reported.append,
             token_url=f"{server.url}/oauth/token",
         )
         # The answer's api_domain is this server, no host of Pipedrive's: the user says that it is
@@ -176,8 +176,8 @@ def test_oauth_lives_through_expiry_and_ends_with_the_grant(company):
             assert client.origin == server.url
             server.expire_access_tokens()
             assert client.get_json("/stages", cost=5).rows
-            assert len(told) == 2
-            assert told[0].refresh_token != told[1].refresh_token
+            assert len(reported) == 2
+            assert reported[0].refresh_token != reported[1].refresh_token
             server.revoke_oauth()
             with pytest.raises(errors.CredentialsError, match="authorize the app again"):
                 client.get("/stages", cost=5)

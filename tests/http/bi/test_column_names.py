@@ -63,7 +63,7 @@ VALUES: dict[str, Any] = {
     },
     FEE: {"value": 5, "currency": "EUR", "vat": 1.1},
 }
-FOUND = {
+RESULT = {
     f"{STANDUP}_timezone_id": "327",
     f"{SHIFT}_timezone_id": "327",
     f"{SITE}_formatted_address": "Main St 1, Tallinn",
@@ -94,7 +94,7 @@ def test_undeclared_parts_have_readable_names_and_stand_in_fields(tmp_path: Path
     assert frame["Standup"].tolist() == ["09:30:00", "10:00:00"]
     assert chosen.columns.tolist() == ["Standup (timezone_id)", "Fee (vat)"]
     # Without labels they keep the hash.
-    assert {name: hashes[name].iloc[0] for name in FOUND} == FOUND
+    assert {name: hashes[name].iloc[0] for name in RESULT} == RESULT
     # fields() lists every custom column of the frame, each part after the others of its field.
     assert sorted(fields.loc[fields["is_custom"], "column"]) == sorted(custom(frame))
     listed = fields[fields["code"] == STANDUP]
@@ -125,7 +125,7 @@ def test_undeclared_parts_take_the_suffix_of_their_field(tmp_path: Path) -> None
     assert sorted(listed) == sorted(name for name in custom(frame) if SHIFT not in name)
 
 
-def test_parts_of_values_that_came_before_their_field_are_named_too(tmp_path: Path) -> None:
+def test_parts_of_values_that_arrived_before_their_field_are_named_too(tmp_path: Path) -> None:
     lists: dict[str, list[Any]] = {"deals": [deal(1, custom_fields=VALUES)], "dealFields": []}
     with connected(tmp_path, lists) as account:
         assert set(VALUES) <= set(account.deals())
@@ -237,10 +237,10 @@ def test_duckdb_and_sqlite_load_exports_under_the_names_of_the_frame(
             names = [row[0] for row in connection.execute("DESCRIBE deals").fetchall()]
             assert names == list(frame)
             quoted = '"' + (SHOWN[0] if labels else code(1)).upper() + '"'
-            found = connection.execute(
+            result = connection.execute(
                 f'SELECT {quoted}, "STATUS", "title" FROM deals ORDER BY "id"'
             ).fetchall()
-            assert found == [("of Status", "open", "Deal 1"), (None, "open", "Deal 2")]
+            assert result == [("of Status", "open", "Deal 1"), (None, "open", "Deal 2")]
     base = sqlite3.connect(":memory:")
     with text.open(encoding="utf-8-sig", newline="") as file:
         header = next(csv.reader(file))

@@ -88,10 +88,10 @@ def test_duckdb_counts_what_the_company_has(
 ) -> None:
     account, folder, _ = exported
     deals = true_cells.visible(true_cells.fold(account.company_model.events), "deals")
-    told = duckdb.sql(
+    reported = duckdb.sql(
         f"select status, count(*) from '{folder / 'deals.parquet'}' group by 1"
     ).fetchall()
-    assert dict(told) == {
+    assert dict(reported) == {
         status: sum(row["status"] == status for row in deals) for status in ("open", "won", "lost")
     }
     lines = true_cells.visible(true_cells.fold(account.company_model.events), "deal_products")
@@ -125,7 +125,7 @@ def test_names_and_hashes_as_the_loaders_have_them(
     )
 
 
-def test_followers_are_exported_of_the_records_that_were_asked_for(
+def test_followers_are_exported_of_the_records_that_were_requested(
     account: sandbox.SandboxAccount, tmp_path: Path
 ) -> None:
     with pytest.raises(NotCachedError, match=r"account\.deal_followers\(ids\)"):
@@ -241,7 +241,7 @@ def _blank(value: Any) -> bool:
 
 @pytest.mark.parametrize("names", [False, True])
 @pytest.mark.parametrize("refresh", [True, "full", None])
-def test_what_an_export_asks_anew_it_asks_once(tmp_path: Path, refresh: Any, names: bool) -> None:
+def test_what_an_export_asks_again_it_asks_once(tmp_path: Path, refresh: Any, names: bool) -> None:
     age = {"max_age": 0} if refresh is None else {}
     with sandbox.connect(
         seed=3, deals=60, cache_dir=tmp_path / "cache", burst=100_000, progress=False, **age
@@ -271,10 +271,10 @@ def test_within_max_age_an_export_costs_nothing(
     account: sandbox.SandboxAccount, tmp_path: Path
 ) -> None:
     account.sync()
-    asked = account.server.stats.requests
+    requested = account.server.stats.requests
     account.export(tmp_path)
     account.export(tmp_path, format="csv", refresh=False)
-    assert account.server.stats.requests == asked
+    assert account.server.stats.requests == requested
 
 
 def test_a_table_that_is_refused_now_is_not_exported_from_the_cache(
@@ -370,7 +370,7 @@ def test_a_damaged_listing_means_that_nothing_is_replaced(
         account.export(tmp_path, "stages")
 
 
-def test_an_export_that_fails_leaves_the_last_one_whole(
+def test_an_export_that_fails_leaves_the_last_one_complete(
     account: sandbox.SandboxAccount, tmp_path: Path
 ) -> None:
     account.export(tmp_path, "stages", "deals")
@@ -382,7 +382,7 @@ def test_an_export_that_fails_leaves_the_last_one_whole(
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
 
 
-def test_a_disk_that_fails_leaves_the_last_one_whole(
+def test_a_disk_that_fails_leaves_the_last_one_complete(
     account: sandbox.SandboxAccount, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     account.export(tmp_path, "stages", "pipelines")

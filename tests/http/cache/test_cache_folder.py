@@ -69,15 +69,15 @@ def test_a_link_that_leads_nowhere_is_named(place: str, circle: bool, cache: Pat
     if place == "stages/part":
         path = next((root / "stages").glob("part-*"))
     into_link(path, circle=circle)
-    asked = server.stats.requests
+    requested = server.stats.requests
     # The count of tokens belongs to the account's folder.
     above = root if place == "ledger.json" else cache
-    told = str(path.relative_to(above)) if path != cache else "cache"
+    reported = str(path.relative_to(above)) if path != cache else "cache"
     with pytest.raises(CacheError, match="is a link to") as caught, connect(server, cache) as account:
         account.as_of("2030-01-01") if place == "history" else account.stages()
     assert not isinstance(caught.value, DamagedError)
     message = str(caught.value)
-    assert f"{told!r} in the cache folder {above} is a link to {os.readlink(path)!r}" in message
+    assert f"{reported!r} in the cache folder {above} is a link to {os.readlink(path)!r}" in message
     assert ("leads in a circle" if circle else "is not there") in message
     assert "delete the link" in message
     if place not in ("ledger.json", "accounts.json", ".", "root"):
@@ -87,7 +87,7 @@ def test_a_link_that_leads_nowhere_is_named(place: str, circle: bool, cache: Pat
         assert not list(root.glob("*.aside-*"))
     assert os.path.islink(path)
     if place != "history":
-        assert server.stats.requests == asked
+        assert server.stats.requests == requested
 
 
 def test_links_that_lead_somewhere_are_as_good_as_what_they_lead_to(cache: Path, tmp_path: Path, server: Server) -> None:
@@ -122,8 +122,8 @@ def test_a_manifest_of_another_encoding_is_damage(content: bytes, cache: Path, s
 
 
 @pytest.mark.parametrize("place", ["cache", "cache/deeper", "account", "accounts.json"])
-def test_a_file_where_a_folder_must_be_and_the_other_way_round(place: str, cache: Path, tmp_path: Path, server: Server) -> None:
-    asked = server.stats.requests
+def test_a_file_where_a_folder_must_be_and_vice_versa(place: str, cache: Path, tmp_path: Path, server: Server) -> None:
+    requested = server.stats.requests
     if place.startswith("cache"):
         (tmp_path / "file").write_text("no folder")
         where = tmp_path / "file" / "deeper" if place != "cache" else tmp_path / "file"
@@ -133,7 +133,7 @@ def test_a_file_where_a_folder_must_be_and_the_other_way_round(place: str, cache
         hit.write_text("no folder") if place == "account" else hit.mkdir()
     with pytest.raises(CacheError, match=r"not a folder|Not a directory|Is a directory"), connect(server, where) as account:
         account.stages()
-    assert server.stats.requests == asked
+    assert server.stats.requests == requested
 
 
 @pytest.mark.parametrize("given", ["a\0b", "~nobody-of-this-name/cache", 7])
@@ -192,8 +192,8 @@ def as_another(server: Server, world: Path, cache: Path) -> dict[str, object]:
     done = subprocess.run(code, capture_output=True, text=True, check=False, timeout=120, cwd="/", env=os.environ | {"PYTHONPATH": ROOT})
     shutil.rmtree(own.parent)
     assert done.returncode == 0, done.stderr
-    told: dict[str, object] = json.loads(done.stdout)
-    return told
+    reported: dict[str, object] = json.loads(done.stdout)
+    return reported
 
 
 @pytest.fixture
@@ -211,16 +211,16 @@ def shared(cache: Path, tmp_path: Path) -> Iterator[Path]:
 
 def test_a_cache_that_cannot_be_written_can_be_read(shared: Path, world: Path, server: Server) -> None:
     before = files(shared)
-    told = as_another(server, world, shared)
-    with_deals = told["offline"]
+    reported = as_another(server, world, shared)
+    with_deals = reported["offline"]
     assert isinstance(with_deals, int)
     assert with_deals > 10
-    assert told["connect"] is told["repr"] is True
+    assert reported["connect"] is reported["repr"] is True
     for name in ("within max_age", "visits", "as_of", "status", "estimate"):
-        assert isinstance(told[name], int), told[name]
-        assert told[name] > 0
+        assert isinstance(reported[name], int), reported[name]
+        assert reported[name] > 0
     for name in ("sync", "refresh"):
-        kind, message = told[name]  # type: ignore[misc]
+        kind, message = reported[name]  # type: ignore[misc]
         assert kind == "CacheError"
         assert "cannot be locked" in message
         assert "refresh=False" in message
@@ -234,17 +234,17 @@ def test_a_folder_without_rights_is_a_typed_error_that_names_it(place: str, shar
     mode = hit.stat().st_mode
     hit.chmod(0o000)
     try:
-        told = as_another(server, world, shared)
+        reported = as_another(server, world, shared)
     finally:
         hit.chmod(mode)
-    kind, message = told["offline"]  # type: ignore[misc]
+    kind, message = reported["offline"]  # type: ignore[misc]
     assert kind == "CacheError", message
     assert str(hit if place != "above" else shared.parent) in message
-    assert all(value[0] in ("CacheError", "NotCachedError") for value in told.values() if isinstance(value, list)), told
+    assert all(value[0] in ("CacheError", "NotCachedError") for value in reported.values() if isinstance(value, list)), reported
     assert not list(root.glob("*.aside-*"))
 
 
-def test_the_default_folder_is_found_below_folders_that_cannot_be_searched(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_default_folder_is_detected_below_folders_that_cannot_be_searched(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def refused(path: object) -> bool:
         raise PermissionError(13, "Permission denied")
 

@@ -103,7 +103,7 @@ def test_a_fault_at_any_request_is_made_good_at_the_price_of_what_was_in_flight(
         with connect(server, tmp_path / "whole") as account:
             server.reset_stats()
             account.sync(*tables)
-            whole, tokens, requests = frames(account, tables), server.stats.tokens, server.stats.requests
+            full, tokens, requests = frames(account, tables), server.stats.tokens, server.stats.requests
         assert requests > 10
         for k in range(1, requests + 1):
             shutil.copytree(start, tmp_path / str(k))
@@ -117,7 +117,7 @@ def test_a_fault_at_any_request_is_made_good_at_the_price_of_what_was_in_flight(
                 spent, failed = server.requests, server.requests[-1]
                 done = account.sync(*tables).set_index("table")
                 for name, frame in frames(account, tables).items():
-                    pd.testing.assert_frame_equal(frame, whole[name])
+                    pd.testing.assert_frame_equal(frame, full[name])
                 # A pull of changes closes what went on from saved pages, or from the changes that
                 # came.
                 closed = [
@@ -190,7 +190,7 @@ def test_a_pull_of_changes_that_is_cut_off_anywhere_pays_for_no_page_twice(tmp_p
         with connect(server, tmp_path / "whole") as account:
             server.reset_stats()
             assert account.sync("deals").set_index("table")["mode"]["deals"] == "incremental"
-            whole, requests = account.deals(refresh=False), server.stats.requests
+            full, requests = account.deals(refresh=False), server.stats.requests
         for k in range(2, requests + 1):
             shutil.copytree(tmp_path / "start", tmp_path / str(k))
             with connect(server, tmp_path / str(k)) as account:
@@ -211,17 +211,17 @@ def test_a_pull_of_changes_that_is_cut_off_anywhere_pays_for_no_page_twice(tmp_p
             with connect(server, tmp_path / str(k)) as account:
                 server.reset_stats()
                 row = account.sync("deals").set_index("table").loc["deals"]
-                pd.testing.assert_frame_equal(account.deals(refresh=False), whole)
+                pd.testing.assert_frame_equal(account.deals(refresh=False), full)
             assert row["mode"] == "incremental"
-            came = [entry for entry in paid if "updated_since" in entry.params]
-            assert row["note"] == (f"went on from {len(came)} saved page{'s' if len(came) > 1 else ''}" if came else "")
+            received = [entry for entry in paid if "updated_since" in entry.params]
+            assert row["note"] == (f"went on from {len(received)} saved page{'s' if len(received) > 1 else ''}" if received else "")
             pages = [
-                {(entry.path, *entry.params.items()) for entry in asked if "cursor" in entry.params} for asked in (paid, server.requests)
+                {(entry.path, *entry.params.items()) for entry in requested if "cursor" in entry.params} for requested in (paid, server.requests)
             ]
             assert not pages[0] & pages[1]
 
 
-def test_saved_changes_whose_cursor_is_refused_are_asked_for_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_saved_changes_whose_cursor_is_refused_are_requested_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(fetch, "PAGE", PAGE_ROWS)
     monkeypatch.setattr(plan, "PAGE", PAGE_ROWS)
     with sandbox.connect(seed=4, deals=300, cache_dir=tmp_path, burst=100_000, progress=False) as account:
@@ -239,8 +239,8 @@ def test_saved_changes_whose_cursor_is_refused_are_asked_for_again(tmp_path: Pat
         assert set(account.deals(refresh=False).set_index("id")["title"][alive[:130]]) == {"edited"}
 
 
-def test_a_budget_that_runs_out_is_gone_on_with(server: Server, undisturbed: tuple[dict[str, pd.DataFrame], int], tmp_path: Path) -> None:
-    whole, tokens = undisturbed
+def test_a_budget_that_runs_out_is_resumed(server: Server, undisturbed: tuple[dict[str, pd.DataFrame], int], tmp_path: Path) -> None:
+    full, tokens = undisturbed
     spent = 0
     for _ in range(40):
         with connect(server, tmp_path, max_tokens=spent + 120) as account:
@@ -250,7 +250,7 @@ def test_a_budget_that_runs_out_is_gone_on_with(server: Server, undisturbed: tup
                 spent = account.tokens_today
                 continue
             for name, frame in frames(account).items():
-                pd.testing.assert_frame_equal(frame, whole[name])
+                pd.testing.assert_frame_equal(frame, full[name])
             break
     else:
         pytest.fail("the sync never came to its end")
@@ -366,11 +366,11 @@ def test_two_processes_on_one_cache_wait_for_each_other(tmp_path: Path) -> None:
         said = [worker.communicate(timeout=120) for worker in workers]
         assert [errors for _, errors in said if "Traceback" in errors] == []
         with connect(server, tmp_path) as account:
-            whole = account.deals(refresh=False), account.deal_products(refresh=False)
+            full = account.deals(refresh=False), account.deal_products(refresh=False)
             # Nothing is there twice, whoever wrote it, and every token is counted once.
-            assert [told for told, _ in said] == [f"{len(whole[0])} {len(whole[1])}\n"] * 2
-            assert whole[0]["id"].is_unique
-            assert len(account.as_of("2100-01-01")) == SnapshotLog(account._store).rows().num_rows == len(whole[0])
+            assert [reported for reported, _ in said] == [f"{len(full[0])} {len(full[1])}\n"] * 2
+            assert full[0]["id"].is_unique
+            assert len(account.as_of("2100-01-01")) == SnapshotLog(account._store).rows().num_rows == len(full[0])
             assert account.tokens_today == server.stats.tokens
         assert [len(list(tmp_path.glob(f"*/{name}/part-*.parquet"))) for name in ("deals", "deal_products")] == [1, 1]
 

@@ -44,14 +44,14 @@ def rows(first: int, count: int = 1) -> pa.Table:
     return pa.table({"id": pa.array(ids, pa.int64()), "text": pa.array([f"row {number}" for number in ids], pa.string())})
 
 
-def in_parts(store: Store, table: str, whole: pa.Table, sizes: list[int], **beside: object) -> Manifest:
+def in_parts(store: Store, table: str, complete: pa.Table, sizes: list[int], **beside: object) -> Manifest:
     """Cache a table in parts of these sizes, as a version without compaction left it."""
     files.make_private(store.root / table)
     parts, start = [], 0
     for number, size in enumerate(sizes, 1):
-        parts.append(write_part(store.root / table, f"part-{number:06d}.parquet", whole.slice(start, size)))
+        parts.append(write_part(store.root / table, f"part-{number:06d}.parquet", complete.slice(start, size)))
         start += size
-    assert start == whole.num_rows
+    assert start == complete.num_rows
     before = store.manifest(table) or Manifest(table, (), 0, NOW, NOW)
     return store.name(replace(before, parts=tuple(parts), rows=start, next_part=len(parts) + 1, **beside))
 
@@ -107,17 +107,17 @@ def test_a_cache_of_thousands_of_parts_heals_at_the_next_sync_and_tells_the_same
         account.sync()
         account.deal_changes(account.deals()["id"].tolist()[:20])
         store = account._store
-        kept = [table.name for history in HISTORIES.values() for table in (history.rows, history.looks)]
+        kept = [table.name for history in HISTORIES.values() for table in (history.rows, history.snapshots)]
         names = ["deals", "deal_products", "deal_changes", *kept]
-        whole = {name: store.read(name) for name in names}
+        complete = {name: store.read(name) for name in names}
         frames = {"deals": account.deals(refresh=False), "visits": account.stage_visits(refresh=False)}
         for name in names:
-            in_parts(store, name, whole[name], [1] * whole[name].num_rows)
+            in_parts(store, name, complete[name], [1] * complete[name].num_rows)
         assert sum(len(store.manifest(name).parts) for name in names) > 400
         before = account.server.stats.requests
         # As they are, they are read too.
-        assert {name: store.read(name) for name in names} == whole
-        assert [SnapshotLog(store, history).rows() for history in HISTORIES.values()] == [whole[name] for name in kept[::2]]
+        assert {name: store.read(name) for name in names} == complete
+        assert [SnapshotLog(store, history).rows() for history in HISTORIES.values()] == [complete[name] for name in kept[::2]]
         assert account.deals(refresh=False).equals(frames["deals"])
         assert account.stage_visits(refresh=False).equals(frames["visits"])
         assert account.server.stats.requests == before
@@ -126,17 +126,17 @@ def test_a_cache_of_thousands_of_parts_heals_at_the_next_sync_and_tells_the_same
         for name in names:
             manifest = store.manifest(name)
             assert len(manifest.parts) <= 2 * PARTS_OF_A_LEVEL, name
-            assert store.read(name).equals(whole[name]), name
+            assert store.read(name).equals(complete[name]), name
             assert {path.name for path in (store.root / name).glob("part-*")} == {part.file for part in manifest.parts}
         for name in names:
-            in_parts(store, name, whole[name], [1] * whole[name].num_rows)
+            in_parts(store, name, complete[name], [1] * complete[name].num_rows)
         account.sync("deals")
         assert all(len(store.manifest(name).parts) <= 2 * PARTS_OF_A_LEVEL for name in names)
         for name in kept:
-            assert store.read(name).slice(0, whole[name].num_rows).equals(whole[name]), name
+            assert store.read(name).slice(0, complete[name].num_rows).equals(complete[name]), name
 
 
-def test_parts_of_other_columns_stay_apart_and_columns_that_came_later_are_null_before(store: Store) -> None:
+def test_parts_of_other_columns_remain_apart_and_columns_that_arrived_later_are_null_before(store: Store) -> None:
     """A text that nobody declared must not be taken for a declared one, nor a number for a text."""
     later = rows(20, 10).append_column("more", pa.array([1.5] * 10))
     other = rows(30, 10).set_column(0, pa.field("id", pa.int64(), metadata={"pdframe": "unknown"}), [pa.array(range(30, 40))])
@@ -198,7 +198,7 @@ def test_a_table_of_more_parts_than_a_process_can_open_files_is_read_by_ranges(s
     before = len(os.listdir("/proc/self/fd"))
     ranges = store.sorted_parts(manifest, "id")
     assert len(os.listdir("/proc/self/fd")) == before
-    assert [found.between(0, 100)["id"].to_pylist() for _, found in ranges] == [[number] for number in range(60)]
+    assert [result.between(0, 100)["id"].to_pylist() for _, result in ranges] == [[number] for number in range(60)]
 
 
 def test_a_full_disk_leaves_the_old_parts(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:

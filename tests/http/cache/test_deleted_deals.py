@@ -87,31 +87,31 @@ def story(account: sandbox.SandboxAccount) -> dict[str, int]:
     return deals
 
 
-def test_deleted_deals_stay_with_the_time_of_their_deletion(how: str) -> None:
+def test_deleted_deals_remain_with_the_time_of_their_deletion(how: str) -> None:
     with company() as account:
         deals, model = story(account), account.company_model
         default, frame = account.deals(), account.deals(deleted=True)
-        gone = deleted_of(frame)
+        removed = deleted_of(frame)
         expected = {deal for (table, deal) in model.deleted_at if table == "deals"} & set(frame["id"])
-        assert {deals["deleted"], deals["merged"], deals["open"]} <= expected == set(gone.index)
+        assert {deals["deleted"], deals["merged"], deals["open"]} <= expected == set(removed.index)
         assert deals["restored"] in set(default["id"])
-        assert gone["is_deleted"].all()
+        assert removed["is_deleted"].all()
         for deal in (deals["deleted"], deals["merged"], deals["open"]):
             at, row = model.deleted_at["deals", deal], model.tables["deals"][deal]
-            assert gone.loc[deal, "deleted_time"] == time(at)
-            won = gone.loc[deal, "won_time"]
+            assert removed.loc[deal, "deleted_time"] == time(at)
+            won = removed.loc[deal, "won_time"]
             assert pd.isna(won) if row["won_time"] is None else won == pd.Timestamp(row["won_time"])
         # Without the argument nothing differs.
-        alive = frame[~frame["id"].isin(gone.index)].drop(columns="deleted_time").reset_index(drop=True)
+        alive = frame[~frame["id"].isin(removed.index)].drop(columns="deleted_time").reset_index(drop=True)
         assert_frame_equal(alive, default)
         assert frame["id"].is_monotonic_increasing
         assert frame.loc[frame["status"] != "deleted", "deleted_time"].isna().all()
         # And nothing more is asked where only the cache may be read.
-        asked = account.server.stats.requests
+        requested = account.server.stats.requests
         assert_frame_equal(account.deals(deleted=True, refresh=False), frame)
         plain = account.deals(deleted=True, refresh=False, labels=False, columns=["id", "deleted_time", "status"])
-        assert deleted_of(plain)["deleted_time"].equals(gone["deleted_time"])
-        assert account.server.stats.requests == asked
+        assert deleted_of(plain)["deleted_time"].equals(removed["deleted_time"])
+        assert account.server.stats.requests == requested
 
 
 def test_a_deleted_deal_keeps_every_column(how: str) -> None:
@@ -120,11 +120,11 @@ def test_a_deleted_deal_keeps_every_column(how: str) -> None:
         before = {labels: account.deals(labels=labels, names=labels).set_index("id") for labels in (True, False)}
         account.company_model.delete_deal(deal)
         for labels, frame in before.items():
-            gone = deleted_of(account.deals(deleted=True, labels=labels, names=labels))
+            removed = deleted_of(account.deals(deleted=True, labels=labels, names=labels))
             columns = [name for name in frame.columns if name not in ("status", "is_deleted", "update_time")]
-            assert gone.columns.drop("deleted_time").tolist() == frame.columns.tolist()
-            assert_frame_equal(gone.loc[[deal], columns], frame.loc[[deal], columns])
-            assert gone.loc[deal, "products_count"] == 1
+            assert removed.columns.drop("deleted_time").tolist() == frame.columns.tolist()
+            assert_frame_equal(removed.loc[[deal], columns], frame.loc[[deal], columns])
+            assert removed.loc[deal, "products_count"] == 1
 
 
 def test_the_last_edit_of_a_deal_is_not_taken_for_its_deletion(how: str, tmp_path: Path) -> None:
@@ -144,11 +144,11 @@ def test_the_last_edit_of_a_deal_is_not_taken_for_its_deletion(how: str, tmp_pat
         model.now += DAY
         for deal in ids:
             model.delete_deal(deal)
-        looked = time(model.now)
-        assert deleted_of(account.deals(deleted=True))["deleted_time"].loc[[*ids]].tolist() == [looked] * 3
+        seen = time(model.now)
+        assert deleted_of(account.deals(deleted=True))["deleted_time"].loc[[*ids]].tolist() == [seen] * 3
         # A fresh cache knows no earlier look: an edit of the last 30 days could be the deletion.
         fresh = deleted_of(another(account, tmp_path).deals(deleted=True))
-        assert fresh["deleted_time"].loc[[*ids]].tolist() == [looked, time(edited), looked]
+        assert fresh["deleted_time"].loc[[*ids]].tolist() == [seen, time(edited), seen]
 
 
 def test_metrics_agree_before_and_after_the_deletion(tmp_path: Path) -> None:
@@ -184,17 +184,17 @@ def test_metrics_agree_before_and_after_the_deletion(tmp_path: Path) -> None:
                 if there:
                     assert seen.loc[[deals["deleted"], deals["merged"]], "status"].tolist() == ["won", "won"]
         # So do the stays.
-        stages, gone = account.stages(), {deals["deleted"], deals["merged"]}
-        assert won_in_funnels(visits, stages, then) >= gone | {deals["restored"]}
-        assert not won_in_funnels(visits, stages, later) & gone
-        assert won_in_funnels(visits, stages, later, deleted="keep") >= gone
+        stages, removed = account.stages(), {deals["deleted"], deals["merged"]}
+        assert won_in_funnels(visits, stages, then) >= removed | {deals["restored"]}
+        assert not won_in_funnels(visits, stages, later) & removed
+        assert won_in_funnels(visits, stages, later, deleted="keep") >= removed
         # So do line items, where the cache held them.
         lines, frame = account.deal_products(deleted=True), kept["old"]
         truly = {line["id"] for deal in model.tables["deals"] for line in model.lines_of(deal) if deal in set(frame["id"])}
         assert {deals["deleted"], deals["merged"]} <= set(lines["deal_id"])
         assert set(lines["id"]) <= truly
-        dropped, held = (metrics.mrr_lines(lines, frame, deleted=what) for what in ("drop", "keep"))
-        assert set(held["deal_id"]) - set(dropped["deal_id"]) == {deals["deleted"], deals["merged"]}
+        dropped, covered = (metrics.mrr_lines(lines, frame, deleted=what) for what in ("drop", "keep"))
+        assert set(covered["deal_id"]) - set(dropped["deal_id"]) == {deals["deleted"], deals["merged"]}
         assert_frame_equal(metrics.mrr_lines(account.deal_products(), account.deals()), dropped)
         # What was deleted more than 30 days ago, only the older cache knows.
         model.now += 40 * DAY
@@ -204,34 +204,34 @@ def test_metrics_agree_before_and_after_the_deletion(tmp_path: Path) -> None:
         assert_frame_equal(later_on, deleted_of(kept["old"]))
 
 
-def test_stays_of_deals_that_no_look_found_before_their_deletion(tmp_path: Path) -> None:
+def test_visits_of_deals_that_no_snapshot_detected_before_their_deletion(tmp_path: Path) -> None:
     with company() as account:
         deals, model = story(account), account.company_model
         fresh = another(account, tmp_path)
         assert not set(fresh.stage_visits()["deal_id"]) & {deals["deleted"], deals["merged"], deals["open"]}
         frame, _ = fresh.deals(deleted=True), account.stages()
-        asked = account.server.stats.requests
+        requested = account.server.stats.requests
         visits, old = fresh.stage_visits(refresh=False), account.stage_visits(refresh=False)
-        assert account.server.stats.requests == asked
+        assert account.server.stats.requests == requested
         for name, ends in (("deleted", ["won", "deleted"]), ("merged", ["won", "deleted"]), ("open", ["deleted"])):
             at = time(model.deleted_at["deals", deals[name]])
-            for told in (visits, old):
-                stays = told[told["deal_id"] == deals[name]]
-                assert stays["end"].tolist() == ends
+            for reported in (visits, old):
+                known_visits = reported[reported["deal_id"] == deals[name]]
+                assert known_visits["end"].tolist() == ends
                 # Which edit moved `update_time` last, nobody says: the deletion lies before the
                 # look that found it.
-                assert stays["left_after"].iloc[-1] < at <= stays["left_at"].iloc[-1]
-                assert (stays["seen_at"] <= time(model.now)).all()
+                assert known_visits["left_after"].iloc[-1] < at <= known_visits["left_at"].iloc[-1]
+                assert (known_visits["seen_at"] <= time(model.now)).all()
         # Frames in, frame out: the loader's own frame gives the same stays.
         from pdframe.history import stage_visits
 
         alone = stage_visits(frame[frame["status"] == "deleted"], stages=fresh.stages())
         given = visits[visits["deal_id"].isin(alone["deal_id"])].reset_index(drop=True)
-        told = ["deal_id", "stage_id", "end"]
-        assert_frame_equal(alone[told], given[told])
+        reported = ["deal_id", "stage_id", "end"]
+        assert_frame_equal(alone[reported], given[reported])
 
 
-def test_a_deal_that_no_list_names_is_deleted_at_the_look_that_missed_it(how: str) -> None:
+def test_a_deal_that_no_list_names_is_deleted_at_the_snapshot_that_missed_it(how: str) -> None:
     with company() as account:
         model = account.company_model
         first, second = open_deals(account, 2)
@@ -239,12 +239,12 @@ def test_a_deal_that_no_list_names_is_deleted_at_the_look_that_missed_it(how: st
         model.delete_deal(first)
         model.hide("deals", second)
         model.now += 45 * DAY
-        gone = deleted_of(account.deals(deleted=True))
-        assert list(gone.index) == sorted([first, second])
-        assert gone["is_deleted"].isna().all()
-        assert (gone["deleted_time"] == time(model.now)).all()
+        removed = deleted_of(account.deals(deleted=True))
+        assert list(removed.index) == sorted([first, second])
+        assert removed["is_deleted"].isna().all()
+        assert (removed["deleted_time"] == time(model.now)).all()
         columns = [name for name in before.columns if name not in ("status", "is_deleted")]
-        assert_frame_equal(gone[columns], before.loc[gone.index, columns])
+        assert_frame_equal(removed[columns], before.loc[removed.index, columns])
         model.show("deals", second)
         assert list(deleted_of(account.deals(deleted=True, refresh="full")).index) == [first]
 
@@ -275,46 +275,46 @@ def test_a_deal_that_is_deleted_twice_has_the_later_time(how: str) -> None:
             model.now += DAY
             model.delete_deal(deal)
             model.now += DAY
-            gone = deleted_of(account.deals(deleted=True))
-            assert gone.loc[deal, "deleted_time"] == time(model.now)
+            removed = deleted_of(account.deals(deleted=True))
+            assert removed.loc[deal, "deleted_time"] == time(model.now)
             model.undelete_deal(deal)
             model.now += DAY
         assert deal not in deleted_of(account.deals(deleted=True, refresh="full")).index
 
 
-def test_a_sync_costs_what_it_did_and_the_list_is_asked_for_once(how: str) -> None:
+def test_a_sync_costs_what_it_did_and_the_list_is_requested_once(how: str) -> None:
     with sandbox.connect(seed=3, deals=60, burst=100_000, progress=False) as account:
         paths: list[list[str]] = []
 
-        def asked(call: Any) -> list[str]:
+        def requested(call: Any) -> list[str]:
             before = len(account.server.requests)
             call()
             return [entry.path.removeprefix("/api/v2") for entry in account.server.requests[before:]]
 
-        whole = ["/deals", "/deals/archived", "/deals"]
+        full = ["/deals", "/deals/archived", "/deals"]
         changes = ["/deals", "/deals/archived"] * 2
         account.fields("deals")
         account.users()
         basis = account.estimate("deals").set_index("table")["basis"]["deals"]
         assert "deals(deleted=True) reads the lists of deletions too: 30 tokens at least" in basis
-        paths.append(asked(lambda: account.sync("deals")))
-        assert paths[-1] == ["/dealFields", *whole]
-        assert asked(lambda: account.deals(deleted=True)) == ["/deals", "/deals/archived"]
-        assert asked(lambda: account.deals(deleted=True)) == []
+        paths.append(requested(lambda: account.sync("deals")))
+        assert paths[-1] == ["/dealFields", *full]
+        assert requested(lambda: account.deals(deleted=True)) == ["/deals", "/deals/archived"]
+        assert requested(lambda: account.deals(deleted=True)) == []
         tokens = account.tokens_today
         account.deals(deleted=True, refresh=True)
         spent = account.tokens_today - tokens - 10  # the list of fields
         assert spent == (60 if how == "changes" else 40 + 30)
-        assert asked(lambda: account.sync("deals"))[1:] == (changes if how == "changes" else whole)
+        assert requested(lambda: account.sync("deals"))[1:] == (changes if how == "changes" else full)
 
 
 def test_offline_what_is_kept_is_returned_and_what_is_not_is_said(account: sandbox.SandboxAccount) -> None:
     with pytest.raises(NotCachedError):
         account.deals(deleted=True, refresh=False)
     account.deals()
-    with pytest.warns(DataWarning, match="never read into this cache") as told:
+    with pytest.warns(DataWarning, match="never read into this cache") as reported:
         frame = account.deals(deleted=True, refresh=False)
-    assert sum("never read" in str(warning.message) for warning in told) == 1
+    assert sum("never read" in str(warning.message) for warning in reported) == 1
     assert deleted_of(frame).empty
     with pytest.raises(ArgumentError, match="deleted is True or False, not 'keep'"):
         account.deals(deleted="keep")  # type: ignore[arg-type]
@@ -324,7 +324,7 @@ def test_offline_what_is_kept_is_returned_and_what_is_not_is_said(account: sandb
     assert not archived["is_archived"].any()
 
 
-def test_deals_that_an_older_version_found_deleted_come_from_the_kept_history() -> None:
+def test_deals_that_an_older_version_detected_deleted_come_from_the_kept_history() -> None:
     with company(deleting_moves_update_time=False) as account:
         deals = story(account)
         full = deleted_of(account.deals(deleted=True, refresh=False))
@@ -341,7 +341,7 @@ def test_deals_that_an_older_version_found_deleted_come_from_the_kept_history() 
         assert_frame_equal(again.loc[frame.index], full.loc[frame.index])
 
 
-def test_a_damaged_table_of_deleted_deals_is_named_and_kept_aside(account: sandbox.SandboxAccount) -> None:
+def test_a_damaged_table_of_deleted_deals_is_named_and_kept_in_quarantine(account: sandbox.SandboxAccount) -> None:
     first, second = open_deals(account, 2)
     account.deals()
     account.company_model.delete_deal(first)
@@ -359,7 +359,7 @@ def test_a_damaged_table_of_deleted_deals_is_named_and_kept_aside(account: sandb
     assert (account.cache_path / "deals.deleted.aside-1" / part.name).exists()
 
 
-def test_the_server_of_another_past_begins_anew(tmp_path: Path) -> None:
+def test_the_server_of_another_past_starts_over(tmp_path: Path) -> None:
     with company(tmp_path) as account:
         account.deals()
         account.company_model.now += 100 * DAY
@@ -376,16 +376,16 @@ def test_the_server_of_another_past_begins_anew(tmp_path: Path) -> None:
 def test_many_small_parts_are_put_together(account: sandbox.SandboxAccount, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("pdframe.cache.compaction.PARTS_OF_A_LEVEL", 3)
     account.deals()
-    model, found = account.company_model, []
+    model, result = account.company_model, []
     for deal in open_deals(account, 8):
         model.now += 60
         model.delete_deal(deal)
         account.deals()
-        found.append(deal)
+        result.append(deal)
     assert len(list((account.cache_path / "deals.deleted").glob("*.parquet"))) <= 4
-    gone = deleted_of(account.deals(deleted=True))
-    assert set(found) <= set(gone.index)
-    assert [gone.loc[deal, "deleted_time"] for deal in found] == [time(model.deleted_at["deals", deal]) for deal in found]
+    removed = deleted_of(account.deals(deleted=True))
+    assert set(result) <= set(removed.index)
+    assert [removed.loc[deal, "deleted_time"] for deal in result] == [time(model.deleted_at["deals", deal]) for deal in result]
 
 
 @pytest.mark.parametrize("named", [False, True], ids=["before the deals are written", "right after"])
@@ -398,7 +398,7 @@ def test_a_crash_loses_no_row_and_doubles_none(how: str, named: bool, monkeypatc
         model.delete_deal(deleted)
         model.hide("deals", hidden)
         model.now += DAY
-        looked, name = time(model.now), pdframe.cache.store.Store.name
+        seen, name = time(model.now), pdframe.cache.store.Store.name
 
         def fail(self: Any, manifest: Any) -> Any:
             if manifest.table == "deals":
@@ -411,15 +411,15 @@ def test_a_crash_loses_no_row_and_doubles_none(how: str, named: bool, monkeypatc
             patch.setattr(pdframe.cache.store.Store, "name", fail)
             with pytest.raises(KeyboardInterrupt):
                 account.deals(refresh="full")
-        gone = deleted_of(account.deals(deleted=True, refresh=False))
-        assert set(gone.index) >= ({deleted, hidden} if named else set())
+        removed = deleted_of(account.deals(deleted=True, refresh=False))
+        assert set(removed.index) >= ({deleted, hidden} if named else set())
         if not named:
             assert_frame_equal(account.deals(refresh=False), before)
-            assert not {deleted, hidden} & set(gone.index)
+            assert not {deleted, hidden} & set(removed.index)
         rows = DeletedDeals(account._store).known().num_rows
         model.now += DAY
-        gone = deleted_of(account.deals(deleted=True, refresh="full"))
-        assert gone["deleted_time"].loc[[deleted, hidden]].tolist() == [time(model.deleted_at["deals", deleted]), looked]
+        removed = deleted_of(account.deals(deleted=True, refresh="full"))
+        assert removed["deleted_time"].loc[[deleted, hidden]].tolist() == [time(model.deleted_at["deals", deleted]), seen]
         # deal 17 was deleted before the first look
         assert DeletedDeals(account._store).known().num_rows - rows <= 1
         kept = account._store.manifest("deals.deleted")

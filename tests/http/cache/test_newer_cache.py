@@ -99,7 +99,7 @@ def test_it_is_refused_at_every_entry(
     }[which]
     for path in chosen:
         newer(path)
-    before, (asked, tokens) = files(cache), (server.stats.requests, server.stats.tokens)
+    before, (requested, tokens) = files(cache), (server.stats.requests, server.stats.tokens)
     for name, entry in ENTRIES.items():
         with connect(server, cache) as account:
             with pytest.raises(NewerCacheError, match=r"pdframe 0\.9\.1 wrote the cached file .*Update pdframe") as caught:
@@ -115,7 +115,7 @@ def test_it_is_refused_at_every_entry(
         assert cli.main([*command, "--cache-dir", str(cache), "--quiet"]) == 1
         assert "NewerCacheError: pdframe 0.9.1 wrote" in capsys.readouterr().err
     assert files(cache) == before
-    assert (server.stats.requests, server.stats.tokens) == (asked, tokens)
+    assert (server.stats.requests, server.stats.tokens) == (requested, tokens)
 
 
 def test_an_upgrade_in_the_middle_of_a_session_is_refused_too(cache: Path, server: Server) -> None:
@@ -124,7 +124,7 @@ def test_an_upgrade_in_the_middle_of_a_session_is_refused_too(cache: Path, serve
         account.deals()
         for table in KEPT:
             newer(account.cache_path / table / MANIFEST)
-        before, asked = files(cache), server.stats.requests
+        before, requested = files(cache), server.stats.requests
         for entry in (lambda: account.sync(), lambda: account.deals(refresh=True), lambda: account.as_of("2030-01-01")):
             with pytest.raises(NewerCacheError):
                 entry()
@@ -134,14 +134,14 @@ def test_an_upgrade_in_the_middle_of_a_session_is_refused_too(cache: Path, serve
         budget = files(cache)
         with pytest.raises(NewerCacheError):
             account.search("Anna")
-        assert server.stats.requests == asked
+        assert server.stats.requests == requested
         assert files(cache) == budget
-        assert {name: told for name, told in budget.items() if "ledger" not in name} == {
-            name: told for name, told in before.items() if "ledger" not in name
+        assert {name: reported for name, reported in budget.items() if "ledger" not in name} == {
+            name: reported for name, reported in before.items() if "ledger" not in name
         }
 
 
-def test_the_version_is_told_where_the_file_says_it_and_only_then(cache: Path, server: Server) -> None:
+def test_the_version_is_reported_where_the_file_says_it_and_only_then(cache: Path, server: Server) -> None:
     path = folder(cache) / "stages" / MANIFEST
     for version in (None, 7, "0.9\x1b[31m", "9" * 50):
         newer(path, written_by=version)

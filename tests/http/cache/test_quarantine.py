@@ -27,7 +27,7 @@ def damage(account: sandbox.SandboxAccount, name: str) -> None:
         path.write_bytes(b"torn")
 
 
-def break_and_mend(account: sandbox.SandboxAccount, name: str) -> None:
+def break_and_repair(account: sandbox.SandboxAccount, name: str) -> None:
     """Damage a table, or what stands beside it, and let the loader of the table meet that."""
     damage(account, name)
     with pytest.warns(DataWarning, match=rf"{name}.* is moved aside as {name}\.aside-"):
@@ -48,19 +48,19 @@ def lying(account: sandbox.SandboxAccount) -> list[str]:
 def test_a_table_that_is_loaded_again_keeps_its_newest_copy_alone(account: sandbox.SandboxAccount, name: str) -> None:
     account.sync(name.partition(".")[0])
     for number in (1, 2, 3):
-        break_and_mend(account, name)
+        break_and_repair(account, name)
         assert lying(account) == [f"{name}.aside-{number}"]
     assert (account.cache_path / f"{name}.aside-3").stat().st_mode & 0o777 == 0o700
     assert all(path.stat().st_mode & 0o777 == 0o600 for path in (account.cache_path / f"{name}.aside-3").iterdir())
 
 
 @pytest.mark.parametrize("by", ["sync", "refresh"])
-def test_the_newest_copy_stays_until_it_is_30_days_old(account: sandbox.SandboxAccount, by: str) -> None:
+def test_the_newest_copy_remains_until_it_is_30_days_old(account: sandbox.SandboxAccount, by: str) -> None:
     def bring() -> object:
         return account.sync("stages") if by == "sync" else account.stages(refresh=True)
 
     account.deals()
-    break_and_mend(account, "deals")
+    break_and_repair(account, "deals")
     # The folder was last written a while before it was moved.
     copy = account.cache_path / "deals.aside-1"
     os.utime(copy, (0, 0))
@@ -79,7 +79,7 @@ def test_the_newest_copy_stays_until_it_is_30_days_old(account: sandbox.SandboxA
 def test_a_copy_of_old_files_is_as_young_as_its_move(account: sandbox.SandboxAccount) -> None:
     account.deals()
     grow_old(account.cache_path / "deals", 300)
-    break_and_mend(account, "deals")
+    break_and_repair(account, "deals")
     account.sync("deals")
     assert lying(account) == ["deals.aside-1"]
 
@@ -101,7 +101,7 @@ def test_history_is_never_swept(account: sandbox.SandboxAccount) -> None:
     account.deal_changes()
     kept = []
     for number in (1, 2):
-        break_and_mend(account, "deal_changes")
+        break_and_repair(account, "deal_changes")
         damage(account, "history")
         with pytest.warns(DataWarning, match="set aside as history.aside-"):
             account.sync("deals")
@@ -122,7 +122,7 @@ def test_no_table_of_history_is_taken_for_one_that_is_loaded_again() -> None:
 
 def test_what_has_another_name_is_left_alone(account: sandbox.SandboxAccount, tmp_path: Path) -> None:
     account.deals()
-    break_and_mend(account, "deals")
+    break_and_repair(account, "deals")
     root, elsewhere = account.cache_path, tmp_path / "elsewhere"
     foreign = [
         "deals.aside", "deals.aside-", "deals.aside-0", "deals.aside-01", "deals.aside-1.aside-1", "deals.aside-x", "mine.aside-1",
@@ -148,13 +148,13 @@ def test_what_has_another_name_is_left_alone(account: sandbox.SandboxAccount, tm
     assert (elsewhere / "part-000001.parquet").read_bytes() == b"mine"
     assert (root / "users.aside-1").read_bytes() == b"mine"
     # What lies there is in nobody's way.
-    break_and_mend(account, "deals")
+    break_and_repair(account, "deals")
     assert (root / "deals.aside-2" / "manifest.json").exists()
 
 
 def test_a_link_is_no_newer_copy(account: sandbox.SandboxAccount, tmp_path: Path) -> None:
     account.deals()
-    break_and_mend(account, "deals")
+    break_and_repair(account, "deals")
     (account.cache_path / "deals.aside-7").symlink_to(tmp_path)
     account.sync("stages")
     assert lying(account) == ["deals.aside-1", "deals.aside-7"]
@@ -162,7 +162,7 @@ def test_a_link_is_no_newer_copy(account: sandbox.SandboxAccount, tmp_path: Path
 
 def test_a_copy_that_cannot_be_deleted_costs_no_sync(account: sandbox.SandboxAccount, monkeypatch: pytest.MonkeyPatch) -> None:
     account.deals()
-    break_and_mend(account, "deals")
+    break_and_repair(account, "deals")
     grow_old(account.cache_path / "deals.aside-1", 31)
 
     def refused(path: Path, missing_ok: bool = False) -> None:
@@ -178,7 +178,7 @@ def test_a_copy_that_cannot_be_deleted_costs_no_sync(account: sandbox.SandboxAcc
 
 def test_a_sync_that_fails_sweeps_nothing_and_the_next_one_does(account: sandbox.SandboxAccount) -> None:
     account.deals()
-    break_and_mend(account, "deals")
+    break_and_repair(account, "deals")
     grow_old(account.cache_path / "deals.aside-1", 31)
     account.server.faults = sandbox.Faults(rate=1.0, kinds=("success_false_200",))
     with pytest.raises(PdframeError):

@@ -39,10 +39,10 @@ def shown(account: sandbox.SandboxAccount) -> pd.DataFrame:
     return account.deals(refresh=False, labels=False, columns=["id", *TRACKED_COLUMNS])
 
 
-def rebuilt(account: sandbox.SandboxAccount, look: int | None = None) -> pd.DataFrame:
+def rebuilt(account: sandbox.SandboxAccount, snapshot: int | None = None) -> pd.DataFrame:
     """Deals as the log tells them after a look."""
     rows = kept(account)
-    rows = rows if look is None else rows[rows["look"] <= look]
+    rows = rows if snapshot is None else rows[rows["look"] <= snapshot]
     rows["expected_close_date"] = pd.to_datetime(rows["expected_close_date"])
     last = rows.drop_duplicates("deal_id", keep="last").sort_values("deal_id")
     there = last[~last["gone"].astype(bool)].rename(columns={"deal_id": "id"}).reset_index(drop=True)
@@ -57,18 +57,18 @@ def repeats(rows: pd.DataFrame) -> int:
     return int((values == before).all(axis=1).sum())
 
 
-def test_the_log_replays_to_every_look(account: sandbox.SandboxAccount) -> None:
+def test_the_log_replays_to_every_snapshot(account: sandbox.SandboxAccount) -> None:
     frames = []
     for week in range(5):
         account.sync("deals", full=week == 3)
         frames.append(shown(account))
         account.advance(days=7)
-    for look, frame in enumerate(frames, 1):
-        pd.testing.assert_frame_equal(rebuilt(account, look), frame)
+    for snapshot, frame in enumerate(frames, 1):
+        pd.testing.assert_frame_equal(rebuilt(account, snapshot), frame)
     assert repeats(kept(account)) == 0
 
 
-def test_a_look_that_finds_nothing_adds_no_row(account: sandbox.SandboxAccount) -> None:
+def test_a_snapshot_that_finds_nothing_adds_no_row(account: sandbox.SandboxAccount) -> None:
     account.sync("deals")
     rows = kept(account)
     assert len(rows) == rows["deal_id"].nunique() == len(account.deals(refresh=False))
@@ -77,9 +77,9 @@ def test_a_look_that_finds_nothing_adds_no_row(account: sandbox.SandboxAccount) 
     account.company_model.edit_deal(int(rows["deal_id"].iloc[0]), title="A title is not kept")
     account.sync("deals")
     pd.testing.assert_frame_equal(kept(account), rows)
-    looks = SnapshotLog(account._store).looks().to_pandas()
-    assert looks["kind"].tolist() == ["full", "incremental", "full", "incremental"]
-    assert looks["changed"].tolist() == [len(rows), 0, 0, 0]
+    snapshots = SnapshotLog(account._store).snapshots().to_pandas()
+    assert snapshots["kind"].tolist() == ["full", "incremental", "full", "incremental"]
+    assert snapshots["changed"].tolist() == [len(rows), 0, 0, 0]
 
 
 def test_each_kept_column_is_a_reason_to_keep_a_row(account: sandbox.SandboxAccount) -> None:
@@ -164,20 +164,20 @@ def test_as_of_tells_what_was_known_then(account: sandbox.SandboxAccount) -> Non
     account.sync("deals")
     first, then = shown(account), pd.Timestamp(company.now, unit="s", tz="UTC")
     account.advance(days=7)
-    gone = int(first["id"].iloc[0])
-    company.delete_deal(gone)
+    deleted = int(first["id"].iloc[0])
+    company.delete_deal(deleted)
     account.sync("deals")
     old = account.as_of(then + pd.Timedelta("3D"))
     assert list(old.columns) == ["deal_id", *TRACKED_COLUMNS, "gone", "seen_at"]
     pd.testing.assert_frame_equal(old[["deal_id", *TRACKED_COLUMNS]].set_axis(first.columns, axis=1), first)
     assert (old["seen_at"] == then).all()
     new = account.as_of("2030-01-01").set_index("deal_id")
-    assert new["gone"][gone]
-    assert new["status"][gone] == "deleted"
+    assert new["gone"][deleted]
+    assert new["status"][deleted] == "deleted"
     assert new.index[~new["gone"]].tolist() == shown(account)["id"].tolist()
 
 
-def test_as_of_tells_what_changelogs_tell_between_and_before_looks(account: sandbox.SandboxAccount) -> None:
+def test_as_of_tells_what_changelogs_tell_between_and_before_snapshots(account: sandbox.SandboxAccount) -> None:
     company = account.company_model
     deals = account.deals()
     begins = pd.Timestamp(company.now, unit="s", tz="UTC")
@@ -226,10 +226,10 @@ def test_what_is_no_time_and_what_is_not_kept_is_said(account: sandbox.SandboxAc
             account.as_of(wrong)  # type: ignore[arg-type]
 
 
-def look(kept: SnapshotLog, rows: list[dict[str, Any]], at: datetime | None, kind: Any = "incremental") -> int:
+def snapshot(kept: SnapshotLog, rows: list[dict[str, Any]], at: datetime | None, kind: Any = "incremental") -> int:
     names = {"id": pa.int64(), "stage_id": pa.int64(), "update_time": pa.timestamp("us", "UTC")}
     deals = pa.Table.from_pylist(rows, pa.schema(names.items()))
-    return kept.look([deals], kind, seen_at=at, complete_to=at, now=datetime.now(UTC))
+    return kept.snapshot([deals], kind, seen_at=at, complete_to=at, now=datetime.now(UTC))
 
 
 NOON = datetime(2026, 6, 30, 12, tzinfo=UTC)
@@ -244,33 +244,33 @@ def bare(tmp_path: Path) -> store.Store:
 
 def test_an_answer_without_a_time_takes_the_newest_of_the_data_and_is_marked(bare: store.Store) -> None:
     log = SnapshotLog(bare)
-    look(log, [{"id": 1, "stage_id": 1, "update_time": NOON}], None, "full")
-    look(log, [{"id": 1, "stage_id": 2, "update_time": NOON + timedelta(hours=1)}], NOON + timedelta(hours=2))
+    snapshot(log, [{"id": 1, "stage_id": 1, "update_time": NOON}], None, "full")
+    snapshot(log, [{"id": 1, "stage_id": 2, "update_time": NOON + timedelta(hours=1)}], NOON + timedelta(hours=2))
     rows = log.rows().to_pandas()
     assert rows["seen_at"].tolist() == [pd.Timestamp(NOON), pd.Timestamp(NOON + timedelta(hours=2))]
-    assert rows["is_server_time"].tolist() == log.looks()["is_server_time"].to_pylist() == [False, True]
+    assert rows["is_server_time"].tolist() == log.snapshots()["is_server_time"].to_pylist() == [False, True]
 
 
 def test_a_deal_that_comes_back_is_a_row_again(bare: store.Store) -> None:
     log = SnapshotLog(bare)
     row = {"id": 1, "stage_id": 1, "update_time": NOON}
-    assert [look(log, rows, NOON + timedelta(days=day)) for day, rows in enumerate(([row], [], [], [row], [row]))] == [1, 1, 0, 1, 0]
+    assert [snapshot(log, rows, NOON + timedelta(days=day)) for day, rows in enumerate(([row], [], [], [row], [row]))] == [1, 1, 0, 1, 0]
     assert log.rows()["gone"].to_pylist() == [False, True, False]
     assert latest(log.rows())["look"].to_pylist() == [4]
 
 
-def test_a_clock_that_wanders_keeps_the_order_and_another_past_is_set_aside(bare: store.Store) -> None:
+def test_a_clock_that_wanders_keeps_the_order_and_another_past_is_quarantined(bare: store.Store) -> None:
     log = SnapshotLog(bare)
-    look(log, [{"id": 1, "stage_id": 1}], NOON)
-    look(log, [{"id": 1, "stage_id": 2}], NOON - timedelta(minutes=1))
+    snapshot(log, [{"id": 1, "stage_id": 1}], NOON)
+    snapshot(log, [{"id": 1, "stage_id": 2}], NOON - timedelta(minutes=1))
     assert log.rows()["seen_at"].to_pylist() == [NOON, NOON]
     with pytest.warns(DataWarning, match="set aside as history.aside-1"):
-        look(log, [{"id": 1, "stage_id": 3}], NOON - timedelta(days=1))
+        snapshot(log, [{"id": 1, "stage_id": 3}], NOON - timedelta(days=1))
     assert log.rows()["stage_id"].to_pylist() == [3]
     assert (bare.root / "history.aside-1").is_dir()
 
 
-def test_a_damaged_log_is_said_and_set_aside_by_the_next_sync(account: sandbox.SandboxAccount) -> None:
+def test_a_damaged_log_is_said_and_quarantined_by_the_next_sync(account: sandbox.SandboxAccount) -> None:
     deals = account.deals()
     part = next((account.cache_path / "history").glob("*.parquet"))
     part.write_bytes(part.read_bytes()[:-7])
@@ -284,19 +284,19 @@ def test_a_damaged_log_is_said_and_set_aside_by_the_next_sync(account: sandbox.S
 
 def test_an_older_cache_without_history_has_visits_and_begins_one(account: sandbox.SandboxAccount) -> None:
     account.sync("deals", "stages")
-    whole = account.stage_visits(refresh=False)
+    full = account.stage_visits(refresh=False)
     for name in ("history", "history.looks"):
         (account.cache_path / name).rename(account.cache_path / f"{name}.gone")
-    pd.testing.assert_frame_equal(account.stage_visits(refresh=False), whole)
+    pd.testing.assert_frame_equal(account.stage_visits(refresh=False), full)
     account.sync("deals")
     again = account.stage_visits(refresh=False)
-    known = again["deal_id"].isin(whole["deal_id"])
-    pd.testing.assert_frame_equal(again[known].reset_index(drop=True), whole)
+    known = again["deal_id"].isin(full["deal_id"])
+    pd.testing.assert_frame_equal(again[known].reset_index(drop=True), full)
     # A sync may also have read which deals were deleted in the 30 days before the first.
     assert {("deals", deal) for deal in again.loc[~known, "deal_id"]} <= set(account.company_model.deleted_at)
 
 
-def test_a_log_whose_manifest_is_gone_is_set_aside_not_written_over(account: sandbox.SandboxAccount) -> None:
+def test_a_log_whose_manifest_is_missing_is_quarantined_not_written_over(account: sandbox.SandboxAccount) -> None:
     account.deals()
     kept_files = {path.name: path.read_bytes() for path in (account.cache_path / "history").glob("*.parquet")}
     (account.cache_path / "history" / "manifest.json").unlink()
@@ -304,16 +304,16 @@ def test_a_log_whose_manifest_is_gone_is_set_aside_not_written_over(account: san
         account.as_of("2030-01-01")
     with pytest.warns(DataWarning, match="set aside as history.aside-1"):
         account.sync("deals")
-    aside = {path.name: path.read_bytes() for path in (account.cache_path / "history.aside-1").iterdir()}
-    assert aside == kept_files | {"moved": b""}
+    quarantined = {path.name: path.read_bytes() for path in (account.cache_path / "history.aside-1").iterdir()}
+    assert quarantined == kept_files | {"moved": b""}
 
 
 @pytest.mark.parametrize("name", ["as_of", "deal_history", "line_history"])
 def test_the_examples_run(name: str) -> None:
     """Every example in a docstring gives what stands below it."""
-    found = doctest.DocTestFinder(recurse=False).find(getattr(sandbox.SandboxAccount, name), name, globs={"pdframe": pdframe})
+    match = doctest.DocTestFinder(recurse=False).find(getattr(sandbox.SandboxAccount, name), name, globs={"pdframe": pdframe})
     account: dict[str, Any] = {}
-    for example in found:
+    for example in match:
         account = example.globs
         result = doctest.DocTestRunner(optionflags=doctest.NORMALIZE_WHITESPACE).run(example, clear_globs=False)
         account["account"].close()

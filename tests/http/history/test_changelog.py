@@ -89,7 +89,7 @@ def test_rows_may_come_newest_first_and_as_arrow_with_real_times() -> None:
     assert visits_oracle.facts(visits[visits["deal_id"].isin(with_rows)]) == true
 
 
-def test_deals_that_nobody_looked_at_are_told_by_their_creation_alone() -> None:
+def test_deals_that_no_snapshot_saw_are_reported_by_their_creation_alone() -> None:
     company = lived(3, True, "null")
     nothing = visits_oracle.state_of(company).slice(0, 0)
     visits = stage_visits(
@@ -109,17 +109,17 @@ def test_a_stage_whose_place_is_unknown_leaves_the_end_open_to_question() -> Non
         visits_oracle.state_of(company), None, visits_oracle.changelog(company), stages=stages[stages["id"] != moved],
         loaded=dict.fromkeys(company.tables["deals"], pd.Timestamp(company.now, unit="s", tz="UTC")),
     )  # fmt: skip
-    for told, true in zip(visits.itertuples(), company.truth.stage_visits(), strict=True):
-        if pd.isna(told.end):
+    for reported, true in zip(visits.itertuples(), company.truth.stage_visits(), strict=True):
+        if pd.isna(reported.end):
             assert true.end in ("advanced", "moved back")
         else:
-            assert told.end == true.end
+            assert reported.end == true.end
     unknown = visits["end"].isna()
     assert unknown.any()
     assert (visits["stage_id"] == moved)[unknown | unknown.shift(fill_value=False)].any()
 
 
-def test_a_deal_that_was_created_closed_has_one_stay() -> None:
+def test_a_deal_that_was_created_closed_has_one_visit() -> None:
     """An import creates won deals: their changelog says nothing of it."""
     times = pd.to_datetime(["2024-05-01"], utc=True)
     deals = pd.DataFrame(

@@ -18,7 +18,7 @@ from pdframe.cache.snapshots import SnapshotLog
 from pdframe.errors import CacheError
 from pdframe.frames import storage_schema
 from pdframe.history.deal_history import deal_history, known_by_changelog
-from pdframe.schema.snapshots import HISTORY, LINES_REMEMBERED, LOOKS, OF_LINES
+from pdframe.schema.snapshots import HISTORY, LINES_REMEMBERED, OF_LINES, SNAPSHOTS
 
 pytestmark = [
     pytest.mark.filterwarnings(
@@ -46,11 +46,11 @@ def as_text(value: Any) -> str | None:
 
 def lines_of(company: Any) -> dict[int, dict[str, str | None]]:
     """The line items that the company has, without those of deals that are gone."""
-    gone = company.deleted_at
+    deleted = company.deleted_at
     return {
         number: {name: as_text(row[name]) for name in LINES_REMEMBERED}
         for number, row in company.tables["deal_products"].items()
-        if ("deal_products", number) not in gone and ("deals", row["deal_id"]) not in gone
+        if ("deal_products", number) not in deleted and ("deals", row["deal_id"]) not in deleted
     }
 
 
@@ -95,15 +95,15 @@ def lines_with_deal(company: Any) -> list[dict[str, Any]]:
     return [company.tables["deal_products"][number] for number in lines_of(company)]
 
 
-def test_the_history_replays_to_every_look(account: sandbox.SandboxAccount) -> None:
-    company, looks = account.company_model, []
+def test_the_history_replays_to_every_snapshot(account: sandbox.SandboxAccount) -> None:
+    company, snapshots = account.company_model, []
     for week in range(5):
         account.sync("deal_products", full=week == 3)
-        looks.append((moment(account), lines_of(company)))
+        snapshots.append((moment(account), lines_of(company)))
         account.advance(days=7)
         living(company, week)
     history = account.line_history()
-    for when, lines in looks:
+    for when, lines in snapshots:
         known = replayed(history, when)
         assert known.keys() == lines.keys()
         for number, line in lines.items():
@@ -256,7 +256,9 @@ def test_a_power_cut_at_any_write_loses_and_doubles_no_line(
     pytest.fail("a sync of line items wrote more files than expected")
 
 
-def test_a_damaged_history_of_lines_is_said_and_set_aside(account: sandbox.SandboxAccount) -> None:
+def test_a_damaged_history_of_lines_is_said_and_quarantined(
+    account: sandbox.SandboxAccount,
+) -> None:
     account.sync("deal_products")
     part = max((account.cache_path / "line_history").glob("*.parquet"))
     part.write_bytes(part.read_bytes()[:-7])
@@ -272,7 +274,7 @@ def test_a_damaged_history_of_lines_is_said_and_set_aside(account: sandbox.Sandb
 # Deals
 
 
-def test_a_change_is_told_once_by_whichever_witness_knows_more(
+def test_a_change_is_reported_once_by_whichever_witness_knows_more(
     account: sandbox.SandboxAccount,
 ) -> None:
     company = account.company_model
@@ -291,14 +293,14 @@ def test_a_change_is_told_once_by_whichever_witness_knows_more(
         history = some(account.deal_history(), "value", deal_id=deal)
         return history[history["after"] == "4711.5"]
 
-    looked = values()
-    assert looked["source"].tolist() == ["snapshots"]
-    assert looked["time_after"].iloc[0] < edited <= looked["time"].iloc[0] == moment(account)
+    seen = values()
+    assert seen["source"].tolist() == ["snapshots"]
+    assert seen["time_after"].iloc[0] < edited <= seen["time"].iloc[0] == moment(account)
     account.deal_changes([deal], refresh=True)
-    told = values()
-    assert told["source"].tolist() == ["changelog"]
-    assert told["time"].tolist() == told["seen_at"].tolist() == [edited]
-    assert told["time_after"].isna().all()
+    reported = values()
+    assert reported["source"].tolist() == ["changelog"]
+    assert reported["time"].tolist() == reported["seen_at"].tolist() == [edited]
+    assert reported["time_after"].isna().all()
 
 
 def test_changelogs_replay_to_the_deals_of_today(account: sandbox.SandboxAccount) -> None:
@@ -345,7 +347,7 @@ def rows_of(*states: dict[str, Any]) -> pa.Table:
     return pa.Table.from_pylist(made, schema)
 
 
-def looks_of(rows: pa.Table, *, full: bool = True) -> pa.Table:
+def snapshots_of(rows: pa.Table, *, full: bool = True) -> pa.Table:
     made = [
         {
             "look": row["look"],
@@ -356,7 +358,7 @@ def looks_of(rows: pa.Table, *, full: bool = True) -> pa.Table:
         }
         for row in rows.to_pylist()
     ]
-    return pa.Table.from_pylist(made, storage_schema(LOOKS))
+    return pa.Table.from_pylist(made, storage_schema(SNAPSHOTS))
 
 
 def changelog(*rows: tuple[int, str, str | None, str | None]) -> pa.Table:
@@ -379,9 +381,9 @@ def day(number: float) -> pd.Timestamp:
     return pd.Timestamp("2026-01-01", tz="UTC") + pd.Timedelta(days=number)
 
 
-def told(rows: pa.Table, changes: pa.Table, read: float, column: str) -> list[tuple[Any, ...]]:
+def reported(rows: pa.Table, changes: pa.Table, read: float, column: str) -> list[tuple[Any, ...]]:
     """(before, after, day, day of the lower bound, source) of the changes of a column."""
-    frame = deal_history(rows, looks_of(rows), changes, {1: day(read).to_pydatetime()})
+    frame = deal_history(rows, snapshots_of(rows), changes, {1: day(read).to_pydatetime()})
     assert list(frame.columns) == [
         "deal_id",
         "column",
@@ -408,41 +410,41 @@ def told(rows: pa.Table, changes: pa.Table, read: float, column: str) -> list[tu
     ]
 
 
-def test_values_before_the_first_look_come_from_the_changelog() -> None:
+def test_values_before_the_first_snapshot_come_from_the_changelog() -> None:
     rows = rows_of({"value": 30.0, "seen_at": day(10).to_pydatetime()})
     changes = changelog((2, "value", "10", "20.50"), (5, "value", "20.50", "30"))
-    assert told(rows, changes, 10, "value") == [
+    assert reported(rows, changes, 10, "value") == [
         (None, "10", 0, None, "changelog"),
         ("10", "20.5", 2, None, "changelog"),
         ("20.5", "30", 5, None, "changelog"),
     ]
 
 
-def test_a_value_that_the_changelog_does_not_tell_is_that_of_the_look() -> None:
+def test_a_value_that_the_changelog_does_not_tell_is_that_of_the_snapshot() -> None:
     rows = rows_of(
         {"value": 30.0, "seen_at": day(6).to_pydatetime()},
         {"value": 35.0, "seen_at": day(8).to_pydatetime()},
     )
     changes = changelog((5, "value", "10", "30"))
-    assert told(rows, changes, 9, "value")[2:] == [("30", "35", 8, 6, "snapshots")]
+    assert reported(rows, changes, 9, "value")[2:] == [("30", "35", 8, 6, "snapshots")]
 
 
-def test_a_change_while_the_look_was_under_way_is_no_disagreement() -> None:
+def test_a_change_while_the_snapshot_was_in_progress_is_no_disagreement() -> None:
     # The look read the deal before it changed, and ended after that.
     rows = rows_of(
         {"value": 10.0, "seen_at": day(1).to_pydatetime()},
         {"value": 10.0, "probability": 5, "seen_at": day(4).to_pydatetime()},
     )
-    looks = looks_of(rows).set_column(
+    snapshots = snapshots_of(rows).set_column(
         4, "complete_to", pa.array([day(1), day(3)], pa.timestamp("us", "UTC"))
     )
     frame = deal_history(
-        rows, looks, changelog((3.5, "value", "10", "20")), {1: day(6).to_pydatetime()}
+        rows, snapshots, changelog((3.5, "value", "10", "20")), {1: day(6).to_pydatetime()}
     )  # type: ignore[arg-type]
     assert frame[frame["column"] == "value"]["source"].tolist() == ["changelog", "changelog"]
 
 
-def test_what_a_column_was_before_it_is_told_is_not_invented() -> None:
+def test_what_a_column_was_before_it_is_reported_is_not_invented() -> None:
     rows = rows_of(
         {
             "owner_id": 7,
@@ -452,17 +454,17 @@ def test_what_a_column_was_before_it_is_told_is_not_invented() -> None:
         }
     )
     # A changelog may leave out the owner; a currency that it does not name never changed.
-    assert told(rows, changelog(), 9, "owner_id") == [(None, "7", 6, None, "first look")]
-    assert told(rows, changelog(), 9, "won_time") == [
+    assert reported(rows, changelog(), 9, "owner_id") == [(None, "7", 6, None, "first look")]
+    assert reported(rows, changelog(), 9, "won_time") == [
         (None, day(3).strftime("%Y-%m-%dT%H:%M:%SZ"), 6, None, "first look")
     ]
-    assert told(rows, changelog(), 9, "currency") == [(None, "EUR", 0, None, "changelog")]
+    assert reported(rows, changelog(), 9, "currency") == [(None, "EUR", 0, None, "changelog")]
 
 
-def test_a_text_of_the_changelog_that_cannot_be_read_stays_as_it_is() -> None:
+def test_a_text_of_the_changelog_that_cannot_be_read_remains_as_it_is() -> None:
     rows = rows_of({"value": 1.0, "seen_at": day(6).to_pydatetime()})
     for odd in ("a lot", "1e999999999", "NaN", "12,5"):
-        assert told(
+        assert reported(
             rows, changelog((2, "value", None, odd), (3, "value", odd, "1.00")), 9, "value"
         ) == [
             (None, odd, 2, None, "changelog"),
@@ -470,27 +472,29 @@ def test_a_text_of_the_changelog_that_cannot_be_read_stays_as_it_is() -> None:
         ]
 
 
-def test_a_value_that_is_back_when_a_look_finds_it_unchanged_is_told() -> None:
+def test_a_value_that_is_back_when_a_snapshot_finds_it_unchanged_is_reported() -> None:
     """The look after the changelog was read keeps no row: the deal is as the look before the change
     found it.
     """
     rows = rows_of({"probability": 10, "seen_at": day(1).to_pydatetime()})
-    looks = pa.concat_tables([looks_of(rows), looks_of(rows).set_column(0, "look", pa.array([2]))])
+    snapshots = pa.concat_tables(
+        [snapshots_of(rows), snapshots_of(rows).set_column(0, "look", pa.array([2]))]
+    )
     for name in ("seen_at", "complete_to"):
-        looks = looks.set_column(
-            looks.column_names.index(name),
+        snapshots = snapshots.set_column(
+            snapshots.column_names.index(name),
             name,
             pa.array([day(1), day(8)], pa.timestamp("us", "UTC")),
         )
     frame = deal_history(
-        rows, looks, changelog((3, "probability", "10", "20")), {1: day(5).to_pydatetime()}
+        rows, snapshots, changelog((3, "probability", "10", "20")), {1: day(5).to_pydatetime()}
     )
     last = frame[frame["column"] == "probability"].iloc[-1]
     assert (last["before"], last["after"], last["source"]) == ("20", "10", "snapshots")
     assert (last["time_after"], last["time"], last["seen_at"]) == (day(5), day(8), day(8))
 
 
-def test_what_a_look_found_after_the_changelog_was_read_is_no_beginning() -> None:
+def test_what_a_snapshot_detected_after_the_changelog_was_read_is_no_beginning() -> None:
     rows = rows_of(
         {
             "stage_id": 5,
@@ -499,12 +503,12 @@ def test_what_a_look_found_after_the_changelog_was_read_is_no_beginning() -> Non
             "seen_at": day(8).to_pydatetime(),
         }
     )
-    assert told(rows, changelog(), 6, "stage_id") == [(None, "5", 8, None, "first look")]
-    assert told(rows, changelog(), 6, "currency") == [(None, "USD", 8, None, "first look")]
+    assert reported(rows, changelog(), 6, "stage_id") == [(None, "5", 8, None, "first look")]
+    assert reported(rows, changelog(), 6, "currency") == [(None, "USD", 8, None, "first look")]
     # Read later, it would have told of a change; but it leaves out a move that the deal's own stamp
     # tells.
-    assert told(rows, changelog(), 9, "stage_id") == [(None, "5", 8, None, "first look")]
-    assert told(rows, changelog(), 9, "currency") == [(None, "USD", 0, None, "changelog")]
+    assert reported(rows, changelog(), 9, "stage_id") == [(None, "5", 8, None, "first look")]
+    assert reported(rows, changelog(), 9, "currency") == [(None, "USD", 0, None, "changelog")]
 
 
 def test_the_last_change_of_a_stage_is_not_when_the_pipeline_changed() -> None:
@@ -518,7 +522,7 @@ def test_the_last_change_of_a_stage_is_not_when_the_pipeline_changed() -> None:
         "seen_at": day(6).to_pydatetime(),
     }
     rows = rows_of({"stage_id": 1, "pipeline_id": 1, "seen_at": day(1).to_pydatetime()}, moved)
-    frame = deal_history(rows, looks_of(rows))
+    frame = deal_history(rows, snapshots_of(rows))
     changed = frame[frame["source"] == "snapshots"].set_index("column")
     assert (changed.loc["stage_id", "time"], changed.loc["stage_id", "time_after"]) == (
         day(5),
@@ -543,7 +547,7 @@ def test_a_pipeline_that_the_changelog_leaves_out_is_that_of_the_stages() -> Non
         (2, "stage_id", "1", "3"), (4, "stage_id", "3", "7"), (6, "stage_id", "7", "9")
     )
     frame = deal_history(
-        rows, looks_of(rows), changes, {1: day(9).to_pydatetime()}, {1: 1, 3: 1, 7: 2, 9: 2}
+        rows, snapshots_of(rows), changes, {1: day(9).to_pydatetime()}, {1: 1, 3: 1, 7: 2, 9: 2}
     )
     pipelines = frame[frame["column"] == "pipeline_id"]
     assert pipelines["after"].tolist() == ["1", "2"]
@@ -566,13 +570,17 @@ def test_the_time_of_a_closing_that_was_undone_is_not_that_of_the_next_one() -> 
             for when, pair in zip((2, 5, 7, 9, 11, 13), pairwise(statuses), strict=True)
         )
     )
-    found = {}
+    result = {}
     for when in (4, 6, 8, 12, 14):
         known = known_by_changelog(
-            rows, looks_of(rows), changes, {1: day(21).to_pydatetime()}, day(when).to_pydatetime()
+            rows,
+            snapshots_of(rows),
+            changes,
+            {1: day(21).to_pydatetime()},
+            day(when).to_pydatetime(),
         )
-        found[when] = [known[name].to_pylist()[0] for name in ("status", "won_time", "lost_time")]
-    assert found == {
+        result[when] = [known[name].to_pylist()[0] for name in ("status", "won_time", "lost_time")]
+    assert result == {
         4: ["won", day(2), None],
         6: ["open", None, None],
         8: ["won", day(7), None],
@@ -601,7 +609,7 @@ def test_a_stage_that_was_moved_later_was_in_its_old_pipeline() -> None:
     )
     frame = deal_history(
         rows,
-        looks_of(rows),
+        snapshots_of(rows),
         changes,
         dict.fromkeys((1, 2), day(9).to_pydatetime()),
         {1: 1, 3: 2, 4: 1},
@@ -622,7 +630,9 @@ def test_a_row_of_the_creation_alone_does_not_tell_later_moves_of_the_pipeline()
     changes = changelog(
         (0, "pipeline_id", None, "1"), (0, "stage_id", None, "1"), (4, "stage_id", "1", "9")
     )
-    frame = deal_history(rows, looks_of(rows), changes, {1: day(9).to_pydatetime()}, {1: 1, 9: 2})
+    frame = deal_history(
+        rows, snapshots_of(rows), changes, {1: day(9).to_pydatetime()}, {1: 1, 9: 2}
+    )
     pipelines = frame[frame["column"] == "pipeline_id"]
     assert [*zip(pipelines["after"], pipelines["time"], strict=True)] == [
         ("1", day(0)),
@@ -630,13 +640,13 @@ def test_a_row_of_the_creation_alone_does_not_tell_later_moves_of_the_pipeline()
     ]
 
 
-def test_the_changelog_of_a_deal_that_is_gone_was_read_at_its_newest_row() -> None:
+def test_the_changelog_of_a_deal_that_is_missing_was_read_at_its_newest_row() -> None:
     """It cannot be asked for again, so nothing says when it was read."""
     rows = rows_of({"value": 30.0, "seen_at": day(4).to_pydatetime()})
     changes = changelog(
         (2, "value", "10", "20"), (3, "value", "20", "30"), (6, "value", "30", "40")
     )
-    frame = deal_history(rows, looks_of(rows), changes, {})
+    frame = deal_history(rows, snapshots_of(rows), changes, {})
     values = frame[frame["column"] == "value"]
     assert values["after"].tolist() == ["10", "20", "30", "40"]
     assert values["source"].eq("changelog").all()

@@ -22,12 +22,12 @@ pytestmark = [
 SEEDS = [107, 117, *range(200, 200 + int(os.environ.get("PDFRAME_HISTORIES", "0")))]
 # What a changelog tells from the creation of a deal on; of the others it may leave the beginning
 # open.
-ALWAYS_TOLD = ("stage_id", "pipeline_id", "status", "value", "currency")
-VALUES = (*ALWAYS_TOLD, "expected_close_date", "owner_id", "probability")
+ALWAYS_REPORTED = ("stage_id", "pipeline_id", "status", "value", "currency")
+VALUES = (*ALWAYS_REPORTED, "expected_close_date", "owner_id", "probability")
 
 
 @pytest.mark.parametrize("seed", SEEDS)
-def test_every_change_is_told_once_and_as_it_was(seed: int) -> None:
+def test_every_change_is_reported_once_and_as_it_was(seed: int) -> None:
     with sandbox.connect(seed=seed, deals=40, burst=100_000, progress=False) as account:
         company = account.company_model
         witnesses = random_edits.live(account, random.Random(seed), steps=10)
@@ -50,7 +50,7 @@ def compare_past(
     """
     deals, visits = account.deals(refresh=False, labels=False), account.stage_visits(refresh=False)
     history = account.deal_history()
-    begins, ends = witnesses.looks[0], account.company_model.now
+    begins, ends = witnesses.snapshots[0], account.company_model.now
     times = [
         begins - 400 * 86_400,
         begins - 40 * 86_400,
@@ -65,21 +65,21 @@ def compare_past(
         ].set_index("id")
         pd.testing.assert_frame_equal(mixed, views[0])
         try:
-            told = account.as_of(when).set_index("deal_id")
-            for deal, gone in told["gone"].items():
+            reported = account.as_of(when).set_index("deal_id")
+            for deal, deleted in reported["gone"].items():
                 until = witnesses.known_until(deal, time)
                 assert until is not None
-                assert gone == (
+                assert deleted == (
                     random_edits.at(truth.get((deal, random_edits.IS_DELETED), []), until) == "true"
                 ), (deal, when)
-            views.append(told[~told["gone"]])
+            views.append(reported[~reported["gone"]])
         except NotCachedError:
             assert time < begins
             assert not witnesses.read
         for view in views:
             for deal, row in view.iterrows():
                 until, created = witnesses.known_until(deal, time), truth[deal, "status"][0][0]
-                first = next(look for look in witnesses.looks if look >= created)
+                first = next(snapshot for snapshot in witnesses.snapshots if snapshot >= created)
                 for name in VALUES:
                     value = None if pd.isna(row[name]) else row[name]
                     true = None if until is None else random_edits.at(truth[deal, name], until)
@@ -90,7 +90,7 @@ def compare_past(
                     if (
                         value is None
                         and time < first
-                        and (name not in ALWAYS_TOLD or first > witnesses.read.get(deal, -1))
+                        and (name not in ALWAYS_REPORTED or first > witnesses.read.get(deal, -1))
                     ):
                         continue
                     assert (

@@ -48,10 +48,12 @@ class Watched:
     def __init__(self, account: sandbox.SandboxAccount) -> None:
         self.account = account
         self.company = account.company_model
-        self.looks: list[visits_oracle.Look] = []
+        self.snapshots: list[visits_oracle.SnapshotTime] = []
         self.frames: dict[int, pd.DataFrame] = {}
 
-    def look(self, *, full: bool = False, during: list[Callable[[], None]] | None = None) -> None:
+    def snapshot(
+        self, *, full: bool = False, during: list[Callable[[], None]] | None = None
+    ) -> None:
         began, ask = self.company.now, self.account._client.get_json
         todo = list(during or ())
         moved: set[int] = set()
@@ -67,15 +69,15 @@ class Watched:
         self.account._client.get_json = answer  # type: ignore[method-assign]
         self.account.sync("deals", full=full)
         self.account._client.get_json = ask  # type: ignore[method-assign]
-        self.looks.append(visits_oracle.Look(began, self.company.now, frozenset(moved)))
-        number = SnapshotLog(self.account._store).looks()["look"].to_pylist()[-1]
+        self.snapshots.append(visits_oracle.SnapshotTime(began, self.company.now, frozenset(moved)))
+        number = SnapshotLog(self.account._store).snapshots()["look"].to_pylist()[-1]
         self.frames[number] = self.account.deals(
             refresh=False, labels=False, columns=["id", *TRACKED_COLUMNS]
         )
 
     def check(self, visits: pd.DataFrame) -> None:
         visits_oracle.check_form(visits)
-        visits_oracle.check_against_truth(visits, self.company.truth.stage_visits(), self.looks)
+        visits_oracle.check_against_truth(visits, self.company.truth.stage_visits(), self.snapshots)
 
     def check_replay(self) -> None:
         """After every look, the last row of each deal that is there says what the frame said."""
@@ -100,7 +102,7 @@ class Watched:
         stages = self.account.stages(refresh=False)
         deals = self.account.deals(refresh=False, labels=False)
         return stage_visits(
-            deals, history.rows(), log, stages=stages, looks=history.looks(), loaded=loaded
+            deals, history.rows(), log, stages=stages, snapshots=history.snapshots(), loaded=loaded
         )
 
 
@@ -121,10 +123,12 @@ def connected(
 @pytest.mark.parametrize(
     ("seed", "switches"), [(1, "likeliest"), (1, "other way"), (2, "other way"), (3, "likeliest")]
 )
-def test_weekly_looks_never_contradict_the_truth(tmp_path: Path, seed: int, switches: str) -> None:
+def test_weekly_snapshots_never_contradict_the_truth(
+    tmp_path: Path, seed: int, switches: str
+) -> None:
     with connected(tmp_path, seed, 120, SWITCHES[switches]) as account:
         watched = Watched(account)
-        watched.look()
+        watched.snapshot()
         account.stages()
         log = visits_oracle.changelog(account.company_model)
         ahead = account.company_model.switches.date_ahead_seconds
@@ -146,7 +150,7 @@ def test_weekly_looks_never_contradict_the_truth(tmp_path: Path, seed: int, swit
             account.company_model.delete_deal(
                 random.choice([deal for deal, row in rows.items() if not row["is_deleted"]])
             )
-            watched.look(full=week in (4, 9))
+            watched.snapshot(full=week in (4, 9))
         visits = account.stage_visits(refresh=False)
         watched.check(visits)
         watched.check_replay()
@@ -247,7 +251,7 @@ def write(company: Any, kind: str, which: int) -> None:
     ahead=0,
     life=True,
 )
-def test_whatever_happens_no_stay_contradicts_the_truth(
+def test_whatever_happens_no_visit_contradicts_the_truth(
     tmp_path_factory: pytest.TempPathFactory,
     steps: list[tuple[str, int]],
     flags: tuple[bool, ...],
@@ -277,7 +281,7 @@ def test_whatever_happens_no_stay_contradicts_the_truth(
                 during = (
                     [lambda step=step: write(company, *step) for step in waiting] if life else []
                 )
-                watched.look(full=kind == "full", during=during)
+                watched.snapshot(full=kind == "full", during=during)
                 waiting = []
             elif kind == "log":
                 log = (
@@ -296,7 +300,7 @@ def test_whatever_happens_no_stay_contradicts_the_truth(
                 write(company, kind, which)
                 waiting = [*waiting, (kind, which + 1)][-3:]
         company.edit_deal(company.add_deal("The last one"), title="so that time has gone on")
-        watched.look(full=True)
+        watched.snapshot(full=True)
         watched.check(account.stage_visits(refresh=False))
         watched.check_replay()
         if log is not None:
@@ -339,7 +343,7 @@ def test_an_account_that_never_tells_when_stages_changed_bounds_them() -> None:
 
 @pytest.mark.parametrize(("moved", "told"), [("09:00:05", ["open"]), (None, ["won", "open"])])
 def test_a_win_in_the_second_of_a_move_is_not_taken_for_one_in_the_new_stage(
-    moved: str | None, told: list[str]
+    moved: str | None, reported: list[str]
 ) -> None:
     """Won in one stage, reopened and moved within a second: the look sees the new stage and the
     time of the win, not where it was.
@@ -366,11 +370,11 @@ def test_a_win_in_the_second_of_a_move_is_not_taken_for_one_in_the_new_stage(
     deals.loc[1, ["add_time", "stage_change_time"]] = pd.Timestamp(f"{day}09:00:00", tz="UTC")
     visits = stage_visits(deals, seen_at=pd.Timestamp(f"{day}10:00:00", tz="UTC").to_pydatetime())
     visits = visits[visits["deal_id"] == 1]
-    assert visits["end"].tolist() == told
+    assert visits["end"].tolist() == reported
     assert visits["entered_at"].iloc[0] == pd.Timestamp(f"{day}09:00:05", tz="UTC")
 
 
-def test_a_deal_that_moved_and_was_deleted_between_two_looks_is_gone() -> None:
+def test_a_deal_that_moved_and_was_deleted_between_two_snapshots_is_missing() -> None:
     """Its last stamp was the newest of all and left with it, so no look could know of it; the look
     that misses it is later all the same.
     """
@@ -393,7 +397,7 @@ def test_a_deal_that_moved_and_was_deleted_between_two_looks_is_gone() -> None:
         gone=[False, True],
         seen_at=[at["09:00"], at["11:00"]],
     )
-    looks = pd.DataFrame(
+    snapshots = pd.DataFrame(
         {
             "look": [1, 2],
             "kind": ["full", "incremental"],
@@ -411,7 +415,7 @@ def test_a_deal_that_moved_and_was_deleted_between_two_looks_is_gone() -> None:
         }
     )
     nobody = kept.rename(columns={"deal_id": "id"}).iloc[:0]
-    visits = stage_visits(nobody, kept, log, looks=looks)
+    visits = stage_visits(nobody, kept, log, snapshots=snapshots)
     assert visits["stage_id"].tolist() == [3, 4]
     assert visits["end"].iloc[1] == "deleted"
     assert (visits["left_after"].iloc[1], visits["left_at"].iloc[1]) == (at["10:00"], at["11:00"])
@@ -431,28 +435,28 @@ def test_a_closed_deal_that_comes_back_into_sight_is_closed_as_it_was(
     account.sync("deals", full=True)
     assert deal in set(account.deals(refresh=False)["id"])
     after = account.stage_visits(refresh=False)
-    told, known = (
+    reported, known = (
         visits_oracle.rows_of(after[after["deal_id"] == deal]),
         visits_oracle.rows_of(before[before["deal_id"] == deal]),
     )
     # That it was out of sight and came back are stays of no length: it was open at no time.
-    assert told[: len(known)] == [row._replace(source="snapshots") for row in known]
-    assert [row.end for row in told[len(known) :]] == ["deleted", status]
+    assert reported[: len(known)] == [row._replace(source="snapshots") for row in known]
+    assert [row.end for row in reported[len(known) :]] == ["deleted", status]
     assert all(
         (row.entered_at, row.entered_after) == (row.left_at, row.left_after)
-        for row in told[len(known) :]
+        for row in reported[len(known) :]
     )
-    assert {row.stage_id for row in told[len(known) :]} == {known[-1].stage_id}
+    assert {row.stage_id for row in reported[len(known) :]} == {known[-1].stage_id}
 
 
 @pytest.mark.parametrize("seed", range(5))
-def test_stays_do_not_overlap_whatever_the_stamps_say(seed: int) -> None:
+def test_visits_do_not_overlap_whatever_the_stamps_say(seed: int) -> None:
     """Times set by hand, and clocks that disagree: no stamp fits the look that found it."""
     random = Random(seed)
     names = ("stage_change_time", "won_time", "first_won_time")
-    looks = []
+    snapshots = []
     for deal in range(1, 201):
-        for look in range(1, random.randint(2, 5)):
+        for snapshot in range(1, random.randint(2, 5)):
             stage, status = random.choice((1, 2, 3)), random.choice(("open", "open", "won", "lost"))
             stamps = {name: random.choice((None, random.randint(0, 50))) for name in names}
             row = {
@@ -463,16 +467,16 @@ def test_stays_do_not_overlap_whatever_the_stamps_say(seed: int) -> None:
                 "add_time": 0,
                 **stamps,
             }
-            looks.append(
+            snapshots.append(
                 {
                     **row,
                     "lost_time": None,
                     "gone": random.random() < 0.1,
-                    "seen_at": 12 * look,
-                    "look": look,
+                    "seen_at": 12 * snapshot,
+                    "look": snapshot,
                 }
             )
-    history = pd.DataFrame(looks)
+    history = pd.DataFrame(snapshots)
     for name in ("add_time", "lost_time", "seen_at", *names):
         history[name] = pd.Timestamp("2026-01-01", tz="UTC") + pd.to_timedelta(
             history[name].astype("Float64"), unit="h"

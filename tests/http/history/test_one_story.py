@@ -115,7 +115,7 @@ def test_a_change_between_two_closed_statuses(
         ("changelog", "stage only"),
     ],
 )
-def test_the_pipeline_of_a_stay_is_that_of_its_stage(
+def test_the_pipeline_of_a_visit_is_that_of_its_stage(
     connected: Any, witness: str, rows: Any
 ) -> None:
     account = connected(pipeline_move_in_changelog=rows)
@@ -135,7 +135,7 @@ def test_a_move_that_left_a_row_of_the_pipeline_alone(connected: Any) -> None:
 
 
 @pytest.mark.parametrize("witness", ["looks", "changelog"])
-def test_a_stage_moved_in_the_settings_ends_the_stays_in_it_and_begins_them_again(
+def test_a_stage_moved_in_the_settings_ends_the_visits_in_it_and_begins_them_again(
     connected: Any, witness: str
 ) -> None:
     account = connected()
@@ -198,12 +198,12 @@ def test_a_closing_dated_back_by_hand_is_named(connected: Any, witness: str) -> 
     )
     # The stay is what happened; the date in the deal is what somebody typed.
     assert courses(visits, by_hand) == [[FIRST, 2, "won"]]
-    found = data_quality(
+    result = data_quality(
         account.deals(refresh=False, labels=False),
         visits,
         account.stages(refresh=False),
         account.deal_products(),
         as_of=WHEN,
     ).set_index("check")["ids"]
-    assert [*found["close_time_disagrees"]] == [by_hand]
-    assert [*found["stage_history_disagrees"]] == []
+    assert [*result["close_time_disagrees"]] == [by_hand]
+    assert [*result["stage_history_disagrees"]] == []

@@ -60,7 +60,7 @@ def test_a_label_that_there_is_not_costs_the_list_of_fields_alone_and_nothing_on
     assert spent(known) == ["/api/v2/dealFields"]
 
 
-def test_a_field_that_was_added_since_is_found(known: sandbox.SandboxAccount) -> None:
+def test_a_field_that_was_added_since_is_detected(known: sandbox.SandboxAccount) -> None:
     known.deals()
     known.company_model.add_field("deal", "Fresh from the office", "varchar")
     with pytest.raises(ArgumentError, match="no column 'Fresh from the office'"):
@@ -108,7 +108,7 @@ def server() -> Iterator[Scripted]:
         yield server
 
 
-def test_a_column_that_nothing_declares_can_be_asked_for_once_it_is_cached(
+def test_a_column_that_nothing_declares_can_be_requested_once_it_is_cached(
     server: Scripted, tmp_path: Path
 ) -> None:
     server.replies = [

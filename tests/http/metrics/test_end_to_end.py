@@ -71,8 +71,8 @@ def as_user(how: str) -> dict[str, Any]:
         [sys.executable, "-c", USER, how], capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stderr[-3_000:]
-    found: dict[str, Any] = json.loads(done.stdout)
-    return found
+    matches: dict[str, Any] = json.loads(done.stdout)
+    return matches
 
 
 @pytest.fixture(scope="module")
@@ -113,38 +113,38 @@ def places(company: Any, pipeline: int) -> dict[int, int]:
     }
 
 
-def ways(
-    company: Any, found: dict[str, Any], pipeline: int, mode: str
+def methods(
+    company: Any, matches: dict[str, Any], pipeline: int, mode: str
 ) -> Iterable[tuple[int, float, str, float]]:
     """Of each deal and stage reached: the place, when, what became of it (as `state`), and when;
     from the company's true stays.
     """
-    order, now, visible = places(company, pipeline), found["now"], set(found["deals"])
+    order, now, visible = places(company, pipeline), matches["now"], set(matches["deals"])
     by_deal: dict[int, list[Any]] = {}
-    for stay in company.truth.stage_visits():
-        if stay.deal_id in visible:
-            by_deal.setdefault(stay.deal_id, []).append(stay)
+    for visit in company.truth.stage_visits():
+        if visit.deal_id in visible:
+            by_deal.setdefault(visit.deal_id, []).append(visit)
     ended = ("won", "lost", "deleted")
     for every in by_deal.values():
         # What changes of a closed deal is no visit.
         visits = [
-            stay
-            for number, stay in enumerate(every)
+            visit
+            for number, visit in enumerate(every)
             if not (
                 number
                 and every[number - 1].end in ended
-                and stay.end in ended
-                and stay.entered_at == stay.left_at
+                and visit.end in ended
+                and visit.entered_at == visit.left_at
             )
         ]
-        stays = [stay for stay in visits if stay.pipeline_id == pipeline]
-        if not stays or (every[-1].end == "deleted" and every[-1] is not visits[-1]):
+        known_visits = [visit for visit in visits if visit.pipeline_id == pipeline]
+        if not known_visits or (every[-1].end == "deleted" and every[-1] is not visits[-1]):
             continue
-        stands = visits[-1] is stays[-1]
+        stands = visits[-1] is known_visits[-1]
         went: dict[int, float] = {}
-        for stay in stays:
-            if stay.stage_id in order:
-                went.setdefault(order[stay.stage_id], stay.entered_at)
+        for visit in known_visits:
+            if visit.stage_id in order:
+                went.setdefault(order[visit.stage_id], visit.entered_at)
         won = every[-1].left_at if stands and every[-1].end == "won" else None
         end = {"lost": "lost", "deleted": "left"}.get(every[-1].end, "open") if stands else "left"
         for place in range(len(order) + 1):
@@ -166,7 +166,7 @@ def ways(
             if ahead:
                 yield place, own, "advanced", max(own, min(ahead))
             else:
-                yield place, own, end, now if end == "open" else stays[-1].left_at
+                yield place, own, end, now if end == "open" else known_visits[-1].left_at
 
 
 @pytest.mark.parametrize("mode", ["implied", "touched", "strict"])
@@ -174,7 +174,7 @@ def test_the_funnel_is_that_of_the_company(company: Any, exact: dict[str, Any], 
     checked = 0
     for pipeline in (1, 2):
         table = [row for row in exact[f"funnel {mode}"] if row["pipeline_id"] == pipeline]
-        truth = list(ways(company, exact, pipeline, mode))
+        truth = list(methods(company, exact, pipeline, mode))
         for place, row in enumerate(table):
             mine = [(state, (until - at) / DAY) for own, at, state, until in truth if own == place]
             states = [state for state, _ in mine]
@@ -197,12 +197,12 @@ def test_the_funnel_is_that_of_the_company(company: Any, exact: dict[str, Any], 
 
 
 def test_groups_lead_to_their_deals(exact: dict[str, Any], current: dict[str, Any]) -> None:
-    for found in (exact, current):
-        assert len(found["drilled"]) == 30
-        assert all(counted == led for counted, led in found["drilled"])
+    for matches in (exact, current):
+        assert len(matches["drilled"]) == 30
+        assert all(counted == led for counted, led in matches["drilled"])
 
 
-def test_one_look_tells_of_the_stages_that_deals_are_in(
+def test_one_snapshot_tells_of_the_stages_that_deals_are_in(
     company: Any, current: dict[str, Any]
 ) -> None:
     """Without changelogs: a deal in a stage came through those before it, and nothing is said of
@@ -236,16 +236,16 @@ def test_one_look_tells_of_the_stages_that_deals_are_in(
 
 def test_stage_velocity_is_that_of_the_company(company: Any, exact: dict[str, Any]) -> None:
     visible, now = set(exact["deals"]), exact["now"]
-    stays = [stay for stay in company.truth.stage_visits() if stay.deal_id in visible]
+    known_visits = [visit for visit in company.truth.stage_visits() if visit.deal_id in visible]
     for line in exact["velocity"]:
-        mine = [stay for stay in stays if stay.stage_id == line["stage_id"]]
-        over = np.array([stay.left_at is not None for stay in mine])
+        mine = [visit for visit in known_visits if visit.stage_id == line["stage_id"]]
+        over = np.array([visit.left_at is not None for visit in mine])
         assert (line["visits"], line["completed"], line["basis"]) == (
             len(mine),
             over.sum(),
             "changelog",
         )
-        days = np.array([((stay.left_at or now) - stay.entered_at) / DAY for stay in mine])
+        days = np.array([((visit.left_at or now) - visit.entered_at) / DAY for visit in mine])
         theirs = SurvfuncRight(np.maximum(days, 1e-9), over)
         for name, p in (("p25_days", 0.25), ("median_days", 0.5), ("p75_days", 0.75)):
             at = np.flatnonzero(theirs.surv_prob <= 1 - p + 1e-9)
@@ -267,16 +267,16 @@ def test_sales_figures_are_those_of_the_company(
             and SINCE <= datetime.fromtimestamp(moment, UTC).astimezone(zone).date() < UNTIL
         )
 
-    for found in (exact, current):
+    for matches in (exact, current):
         closed = [
             row
             for row in rows
             if row["status"] in ("won", "lost") and within(row[f"{row['status']}_time"])
         ]
-        for line in found["closed"]:
+        for line in matches["closed"]:
             mine = [row["status"] for row in closed if row["owner_id"] == line["owner_id"]]
             assert (line["n"], line["won"]) == (len(mine), mine.count("won"))
-        assert sum(line["n"] for line in found["closed"]) == len(closed) > 50
+        assert sum(line["n"] for line in matches["closed"]) == len(closed) > 50
         created = [row for row in rows if within(row["add_time"])]
         status = np.array([{"won": 1, "lost": 2, "open": 0}[row["status"]] for row in created])
         ends = [
@@ -289,11 +289,11 @@ def test_sales_figures_are_those_of_the_company(
                 for end, row in zip(ends, created, strict=True)
             ]
         )
-        assert found["created"][0]["n"] == len(created)
-        assert found["created"][0]["win_rate"] == pytest.approx(
+        assert matches["created"][0]["n"] == len(created)
+        assert matches["created"][0]["win_rate"] == pytest.approx(
             incidence(days, status, 120), abs=1e-9
         )
-        for line in found["sales"]:
+        for line in matches["sales"]:
             mine = [row for row in rows if row["currency"] == line["currency"]]
             wins = [row for row in mine if row["status"] == "won" and within(row["won_time"])]
             losses = [row for row in mine if row["status"] == "lost" and within(row["lost_time"])]
@@ -320,30 +320,33 @@ def test_open_deals_and_their_days_in_stage_are_those_of_the_company(
     company: Any, exact: dict[str, Any], current: dict[str, Any]
 ) -> None:
     visible, now = set(exact["deals"]), exact["now"]
-    stays = [stay for stay in company.truth.stage_visits() if stay.deal_id in visible]
-    there = {stay.deal_id: stay for stay in stays if stay.left_at is None}
+    known_visits = [visit for visit in company.truth.stage_visits() if visit.deal_id in visible]
+    there = {visit.deal_id: visit for visit in known_visits if visit.left_at is None}
     # A loss that was taken back leaves no trace in the deal itself: one look takes both stays for
     # one.
-    ended = {(stay.deal_id, stay.left_at) for stay in stays}
-    first = {stay.deal_id: stay for stay in reversed(stays)}
+    ended = {(visit.deal_id, visit.left_at) for visit in known_visits}
+    first = {visit.deal_id: visit for visit in reversed(known_visits)}
     opened_again = {
-        d for d, stay in there.items() if first[d] is not stay and (d, stay.entered_at) not in ended
+        d
+        for d, visit in there.items()
+        if first[d] is not visit and (d, visit.entered_at) not in ended
     }
     assert len(opened_again) < len(there) / 10
-    for found in (exact, current):
-        assert [line["deal_id"] for line in found["aging"]] == sorted(there)
-        for line in found["aging"]:
-            stay = there[line["deal_id"]]
-            assert (line["pipeline_id"], line["stage_id"]) == (stay.pipeline_id, stay.stage_id)
-            if found is exact or (
+    for matches in (exact, current):
+        assert [line["deal_id"] for line in matches["aging"]] == sorted(there)
+        for line in matches["aging"]:
+            visit = there[line["deal_id"]]
+            assert (line["pipeline_id"], line["stage_id"]) == (visit.pipeline_id, visit.stage_id)
+            if matches is exact or (
                 line["days_in_stage"] is not None and line["deal_id"] not in opened_again
             ):
                 assert line["days_in_stage"] == pytest.approx(
-                    (now - stay.entered_at) / DAY, abs=1e-6
+                    (now - visit.entered_at) / DAY, abs=1e-6
                 )
-        assert [line["id"] for line in found["then"]] == found["deals"]
+        assert [line["id"] for line in matches["then"]] == matches["deals"]
     counts = [
-        {line["check"]: line["count"] for line in found["quality"]} for found in (exact, current)
+        {line["check"]: line["count"] for line in matches["quality"]}
+        for matches in (exact, current)
     ]
     assert counts[0].pop("stage_history_inexact") == 0
     assert counts[1].pop("stage_history_inexact") > 100

@@ -22,7 +22,16 @@ from pdframe.errors import PdframeError
 from tests.helpers import every_metric, hostile, hostile_checks
 from tests.helpers.hostile_checks import ADDED_UP, LOADERS, SHOWN_BESIDE, ZONES, Loaded
 
-ASKED_BESIDE = {"as_of", "fields", "search", "search_field", "status", "estimate", "sync", "export"}
+REQUESTED_BESIDE = {
+    "as_of",
+    "fields",
+    "search",
+    "search_field",
+    "status",
+    "estimate",
+    "sync",
+    "export",
+}
 NO_FRAME = {"cache_path", "close", "company", "currency", "tokens_today", "tz", "user"}
 
 pytestmark = pytest.mark.filterwarnings("ignore::pdframe.errors.DataWarning")
@@ -30,19 +39,19 @@ pytestmark = pytest.mark.filterwarnings("ignore::pdframe.errors.DataWarning")
 
 @pytest.fixture(scope="module")
 def clean(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Loaded]:
-    with hostile_checks.loaded(tmp_path_factory.mktemp("clean"), nasty=False) as found:
-        yield found
+    with hostile_checks.loaded(tmp_path_factory.mktemp("clean"), nasty=False) as result:
+        yield result
 
 
 @pytest.fixture(scope="module")
 def hurt(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Loaded]:
-    with hostile_checks.loaded(tmp_path_factory.mktemp("hurt"), nasty=True, every=3) as found:
-        yield found
+    with hostile_checks.loaded(tmp_path_factory.mktemp("hurt"), nasty=True, every=3) as result:
+        yield result
 
 
 def test_no_public_method_is_left_out() -> None:
     public = {name for name in dir(pdframe.Account) if not name.startswith("_")}
-    assert public == {*LOADERS, *SHOWN_BESIDE, *ASKED_BESIDE, *NO_FRAME}
+    assert public == {*LOADERS, *SHOWN_BESIDE, *REQUESTED_BESIDE, *NO_FRAME}
     assert every_metric.names_missing() == set()
     assert set(every_metric.CALLS) > ADDED_UP
 
@@ -60,10 +69,10 @@ def test_every_metric_says_of_clean_rows_what_it_says_of_them_alone(
         hostile_checks.draw_charts(results)
         # The names of the nasty stages too.
         own = {"as_of": every_metric.AS_OF, "pipeline_id": hostile.PIPELINE[True], "tz": tz}
-        held = hurt.frames["visits"], hurt.frames["stages"]
+        kept = hurt.frames["visits"], hurt.frames["stages"]
         results["funnel"], results["stage_moves"] = (
-            metrics.funnel(*held, **own),
-            metrics.stage_moves(*held, **own),
+            metrics.funnel(*kept, **own),
+            metrics.stage_moves(*kept, **own),
         )
         hostile_checks.draw_charts(results)
 

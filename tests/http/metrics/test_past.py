@@ -17,7 +17,7 @@ from pdframe.errors import ArgumentError, DataWarning
 from pdframe.frames import to_frame
 from pdframe.metrics import as_of
 from pdframe.schema.snapshots import HISTORY, TRACKED_COLUMNS
-from tests.helpers.visit_frames import ID_OF, day, stays, times
+from tests.helpers.visit_frames import ID_OF, day, known_visits, times
 
 STATUS = pd.CategoricalDtype(["open", "won", "lost", "deleted"])
 TIMES = ("add_time", "update_time", "stage_change_time", "close_time", "won_time", "lost_time")
@@ -54,7 +54,7 @@ def deals(*rows: dict[str, Any]) -> pd.DataFrame:
     )
 
 
-def looks(*rows: tuple[Any, ...]) -> pd.DataFrame:
+def snapshots(*rows: tuple[Any, ...]) -> pd.DataFrame:
     """Rows of the kept history: deal, day seen, stage, status, value, gone."""
     return pd.DataFrame(
         {
@@ -83,7 +83,7 @@ NOW = deals(
     {"id": 5, "title": "Told by the changelog", "stage_id": 13, "pipeline_id": 1, "status": "open", "value": 5.0, "currency": "EUR",
      "is_archived": True, "add_time": 0, "update_time": 90, "stage_change_time": 80},
 )  # fmt: skip
-LOG = looks(
+LOG = snapshots(
     (1, 10, "A", "open", 7.0, False), (1, 45, "B", "open", 8.0, False), (1, 80, "C", "won", 9.0, False),
     (4, 10, "A", "open", 3.0, False), (4, 90, "A", "deleted", 3.0, True),
     (6, 10, "A", "open", 3.0, False), (6, 20, "A", "deleted", 3.0, True),
@@ -91,17 +91,17 @@ LOG = looks(
 )  # fmt: skip
 VISITS = pd.concat(
     [
-        stays(
+        known_visits(
             (1, "C", 40, 70, "won"),
             (2, "A", 10, None, "open"),
             (3, "A", 60, None, "open"),
             source="snapshots",
             seen=80,
         ),
-        stays(
+        known_visits(
             (5, "A", 0, 20, "advanced"), (5, "B", 20, 80, "advanced"), (5, "C", 80, None, "open")
         ),
-        stays((8, "A", 5, 20, "lost"), (8, "A", 30, 40, "deleted"), (9, "A", 5, 55, "lost")),
+        known_visits((8, "A", 5, 20, "lost"), (8, "A", 30, 40, "deleted"), (9, "A", 5, 55, "lost")),
     ],
     ignore_index=True,
 )
@@ -138,7 +138,7 @@ def test_deals_as_they_were_known() -> None:
 def test_visits_as_they_were_known() -> None:
     with pytest.warns(DataWarning):
         _, then = as_of(NOW, VISITS, day(50), LOG)  # type: ignore[arg-type]
-    expected = stays(
+    expected = known_visits(
         (5, "A", 0, 20, "advanced"), (5, "B", 20, None, "open"),
         (8, "A", 5, 20, "lost"), (8, "A", 30, 40, "deleted"),
         (9, "A", 5, None, "open"),
@@ -159,7 +159,7 @@ def test_without_history_only_the_changelog_tells() -> None:
     assert then[["title", "value", "currency", "is_archived", "update_time"]].isna().all().all()
 
 
-def test_a_status_that_no_deal_has_today_is_told() -> None:
+def test_a_status_that_no_deal_has_today_is_reported() -> None:
     """Today's frame has its statuses as categories, and two of the five of then are not among
     them.
     """
@@ -188,7 +188,7 @@ def test_before_the_history_begins() -> None:
 
 
 def test_a_bare_date_is_the_end_of_that_day_in_tz() -> None:
-    visits = stays((1, "A", 0, 9.97, "lost"))
+    visits = known_visits((1, "A", 0, 9.97, "lost"))
     for tz, status in (("UTC", "lost"), ("Europe/Berlin", "open")):
         with pytest.warns(DataWarning):
             then, _ = as_of(NOW, visits, "2026-01-10", tz=tz)
@@ -216,18 +216,18 @@ def test_values_from_changes() -> None:
         owner_id=pd.array([7] * len(NOW), "Int64"),
         expected_close_date=pd.Series([pd.NaT] * len(NOW), dtype="datetime64[us]"),
     )
-    found = {
+    result = {
         when: as_of(now, VISITS, day(when), CHANGES)[0].set_index("id").loc[2]
         for when in (10, 19, 20, 35, 40, 60)
     }
-    assert [row["value"] for row in found.values()] == [5, 5, 6.25, 6.25, 6.25, 6.25]
-    assert [None if pd.isna(row["owner_id"]) else row["owner_id"] for row in found.values()] == [
+    assert [row["value"] for row in result.values()] == [5, 5, 6.25, 6.25, 6.25, 6.25]
+    assert [None if pd.isna(row["owner_id"]) else row["owner_id"] for row in result.values()] == [
         None
     ] * 5 + [7]
-    assert [pd.isna(row["is_archived"]) for row in found.values()] == [True] * 4 + [False] * 2
-    assert (found[35]["currency"], found[35]["stage_id"]) == ("EUR", 11)
-    assert str(found[35]["expected_close_date"].date()) == "9998-12-01"
-    assert pd.isna(found[20]["expected_close_date"])
+    assert [pd.isna(row["is_archived"]) for row in result.values()] == [True] * 4 + [False] * 2
+    assert (result[35]["currency"], result[35]["stage_id"]) == ("EUR", 11)
+    assert str(result[35]["expected_close_date"].date()) == "9998-12-01"
+    assert pd.isna(result[20]["expected_close_date"])
 
 
 def test_a_change_that_cannot_be_read_is_null_and_said() -> None:
@@ -260,8 +260,10 @@ def test_changes_of_one_second_and_deletions() -> None:
     back = changed(
         (2, "value", None, "1", 5), (2, "value", "1", "2", 10), (2, "value", "2", "1", 10)
     )
-    gone = changed((2, "is_deleted", "false", "true", 30), (2, "is_deleted", "true", "false", 50))
-    history = pd.concat([back, gone], ignore_index=True)
+    deleted = changed(
+        (2, "is_deleted", "false", "true", 30), (2, "is_deleted", "true", "false", 50)
+    )
+    history = pd.concat([back, deleted], ignore_index=True)
     for seed in range(5):
         mixed = history.sample(frac=1, random_state=seed)
         assert as_of(NOW, VISITS, day(20), mixed)[0].set_index("id")["value"][2] == 1
@@ -271,15 +273,15 @@ def test_changes_of_one_second_and_deletions() -> None:
 
 
 def test_nothing_and_wrong_arguments() -> None:
-    then, visits = as_of(NOW.iloc[:0], stays(), "2026-01-10", LOG.iloc[:0])
+    then, visits = as_of(NOW.iloc[:0], known_visits(), "2026-01-10", LOG.iloc[:0])
     assert (len(then), len(visits)) == (0, 0)
     pd.testing.assert_series_equal(then.dtypes, NOW.dtypes)
-    pd.testing.assert_series_equal(visits.dtypes, stays().dtypes)
+    pd.testing.assert_series_equal(visits.dtypes, known_visits().dtypes)
     for change, message in (
         ({"when": "then"}, "when='then' is no time"),
         ({"history": LOG.drop(columns="gone")}, "history has no column 'gone'"),
         ({"deals": NOW.drop(columns="add_time")}, "deals has no column 'add_time'"),
-        ({"visits": stays().drop(columns="seen_at")}, "visits has no column 'seen_at'"),
+        ({"visits": known_visits().drop(columns="seen_at")}, "visits has no column 'seen_at'"),
     ):
         given_: dict[str, Any] = {
             "deals": NOW,
@@ -314,7 +316,12 @@ def test_the_future_changes_no_cell(when: int, random: Any) -> None:
         ignore_index=True,
     )
     log = pd.concat(
-        [log, looks((1, when + 1, "B", "lost", 1.0, True), (77, when + 2, "C", "won", 4.0, False))],
+        [
+            log,
+            snapshots(
+                (1, when + 1, "B", "lost", 1.0, True), (77, when + 2, "C", "won", 4.0, False)
+            ),
+        ],
         ignore_index=True,
     )
     later = (visits["entered_at"] > day(when)) | (
@@ -327,7 +334,7 @@ def test_the_future_changes_no_cell(when: int, random: Any) -> None:
         random.choice(["won", "lost", "deleted", "advanced"]),
     )
     other = pd.concat(
-        [other, stays((77, "A", when + 1, None, "open"), (9, "C", when + 4, None, "open"))],
+        [other, known_visits((77, "A", when + 1, None, "open"), (9, "C", when + 4, None, "open"))],
         ignore_index=True,
     )
     with warnings.catch_warnings():
@@ -343,12 +350,12 @@ def test_the_account_s_own_past() -> None:
     history of today.
     """
     with sandbox.connect(seed=3, deals=80, burst=100_000, progress=False) as account:
-        shown, told = [], []
+        shown, reported = [], []
         for _ in range(3):
             account.sync("deals", "stages")
             account.deal_changes(refresh=True)
             shown.append(account.deals(refresh=False, labels=False))
-            told.append(account.stage_visits(refresh=False))
+            reported.append(account.stage_visits(refresh=False))
             account.advance(days=20)
         account.sync("deals", "stages")
         account.deal_changes(refresh=True)
@@ -359,11 +366,11 @@ def test_the_account_s_own_past() -> None:
         rows = SnapshotLog(account._store).rows()
         history = to_frame(rows, HISTORY)
         moments = (
-            pd.Series(SnapshotLog(account._store).looks()["seen_at"].to_pandas())
+            pd.Series(SnapshotLog(account._store).snapshots()["seen_at"].to_pandas())
             .drop_duplicates()
             .tolist()
         )
-    for moment, before, visits_before in zip(moments, shown, told, strict=False):
+    for moment, before, visits_before in zip(moments, shown, reported, strict=False):
         then, visits_then = as_of(deals_now, visits_now, moment, history)
         assert then["id"].tolist() == before["id"].tolist()
         pd.testing.assert_frame_equal(then[list(TRACKED_COLUMNS)], before[list(TRACKED_COLUMNS)])
@@ -375,18 +382,18 @@ def test_the_account_s_own_past() -> None:
 
 @pytest.mark.filterwarnings("ignore::pdframe.errors.DataWarning")
 @pytest.mark.parametrize("seed", [3, 4])
-def test_between_two_looks_nothing_is_known_that_only_the_later_one_found(seed: int) -> None:
+def test_between_two_snapshots_nothing_is_known_that_only_the_later_one_detected(seed: int) -> None:
     """What the cache of an account told at a time when nobody looked, is what is told of that time
     after later looks.
     """
     closings = 0
     with sandbox.connect(seed=seed, deals=150, burst=100_000, progress=False) as account:
-        told: list[tuple[pd.Timestamp, pd.DataFrame, pd.DataFrame]] = []
+        reported: list[tuple[pd.Timestamp, pd.DataFrame, pd.DataFrame]] = []
         for _ in range(4):
             account.sync("deals", "stages")
             account.advance(days=15)
             now = pd.Timestamp(account.company_model.now, unit="s", tz="UTC")
-            told.append(
+            reported.append(
                 (
                     now,
                     account.deals(refresh=False, labels=False),
@@ -399,7 +406,7 @@ def test_between_two_looks_nothing_is_known_that_only_the_later_one_found(seed: 
             account.deals(refresh=False, labels=False),
             account.stage_visits(refresh=False),
         )
-        for now, deals_before, visits_before in told:
+        for now, deals_before, visits_before in reported:
             then, visits_then = as_of(deals_now, visits_now, now, account.as_of(now))
             # Whether looks or the current state alone tell of a stay changes with later looks;
             # nothing else does.

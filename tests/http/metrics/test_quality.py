@@ -107,7 +107,7 @@ def clean() -> Frames:
         ),
         "visits": small_frames.visits(
             [
-                {"deal_id": i + 1, "entered_at": f"{day} 10:00", **stay(row)}
+                {"deal_id": i + 1, "entered_at": f"{day} 10:00", **one_visit(row)}
                 for i, row in enumerate(deals)
             ]
         ),
@@ -127,7 +127,7 @@ def clean() -> Frames:
     }
 
 
-def stay(deal: Mapping[str, Any]) -> dict[str, Any]:
+def one_visit(deal: Mapping[str, Any]) -> dict[str, Any]:
     """Where the stay of a deal is and how it ended, as the deal says."""
     place = {name: deal[name] for name in ("pipeline_id", "stage_id") if name in deal}
     status = deal.get("status", "open")
@@ -154,7 +154,7 @@ def drop(table: str, row: int) -> Callable[[Frames], None]:
     return plant
 
 
-def found(frames: Mapping[str, pd.DataFrame], **more: Any) -> dict[str, list[int]]:
+def matches(frames: Mapping[str, pd.DataFrame], **more: Any) -> dict[str, list[int]]:
     """What each check found, those with nothing left out."""
     result = data_quality(**frames, **{"as_of": AS_OF, **more})
     assert list(result["check"]) == NAMES
@@ -290,8 +290,8 @@ def planted(*names: str) -> tuple[Frames, dict[str, list[int]]]:
     for name in names:
         plant, check, row = PLANTS[name]
         plant(frames)
-        for found_by in filter(None, (check, ALSO.get(check))):
-            expected.setdefault(found_by, set()).add(row)
+        for result_by in filter(None, (check, ALSO.get(check))):
+            expected.setdefault(result_by, set()).add(row)
     # A visit begins with its deal: planting an old deal makes its stay as old.
     begun = (
         frames["visits"]["deal_id"]
@@ -322,23 +322,23 @@ def test_a_clean_company_has_no_finding_and_every_check_its_row() -> None:
 
 
 @pytest.mark.parametrize("name", PLANTS)
-def test_a_planted_defect_is_found_and_nothing_else(name: str) -> None:
+def test_a_planted_defect_is_detected_and_nothing_else(name: str) -> None:
     frames, expected = planted(name)
-    assert found(frames) == expected
+    assert matches(frames) == expected
 
 
 @pytest.mark.parametrize("seed", range(40))
-def test_many_planted_defects_are_all_found_and_nothing_else(seed: int) -> None:
+def test_many_planted_defects_are_all_detected_and_nothing_else(seed: int) -> None:
     """As many as there are rows to plant them in, one a row."""
     chosen: dict[tuple[int, bool], str] = {}
     for name in np.random.default_rng(seed).permutation(list(PLANTS)):
         chosen.setdefault((PLANTS[name][2], PLANTS[name][1] == "stages_at_100_percent"), name)
     frames, expected = planted(*chosen.values())
     assert len(chosen) == 10
-    assert found(frames) == expected
+    assert matches(frames) == expected
 
 
-def test_shares_are_of_those_looked_at() -> None:
+def test_shares_are_of_those_seen() -> None:
     frames, _ = planted(
         "stage at 100",
         "close date past",
@@ -361,7 +361,7 @@ def test_shares_are_of_those_looked_at() -> None:
     )
 
 
-def test_nothing_to_look_at_is_null_and_not_zero() -> None:
+def test_nothing_to_see_is_null_and_not_zero() -> None:
     frames = {name: frame.iloc[:0] for name, frame in clean().items()}
     result = data_quality(**frames, as_of=AS_OF)
     assert list(result["count"]) == [0] * len(NAMES)
@@ -372,11 +372,11 @@ def test_nothing_to_look_at_is_null_and_not_zero() -> None:
 # What is no defect
 
 
-def test_deleted_deals_and_stages_are_not_looked_at() -> None:
+def test_deleted_deals_and_stages_are_not_seen() -> None:
     frames, _ = planted(*(name for name in PLANTS if "line" not in name and "stay" not in name))
     frames["deals"]["is_deleted"] = True
     frames["stages"]["is_deleted"] = True
-    assert found(frames) == {}
+    assert matches(frames) == {}
 
 
 def pipelines(*rows: tuple[int, bool | None, str]) -> pd.DataFrame:
@@ -400,16 +400,16 @@ def test_where_probabilities_are_off_a_stage_at_100_is_as_it_should_be() -> None
     frames, _ = planted("stage at 100")
     frames["stages"].loc[2, "deal_probability"] = 100.0
     on, off = (1, True, "2026-05-01"), (2, False, "2026-05-01")
-    assert found(frames) == {"stages_at_100_percent": [2, 3]}
-    assert found(frames, pipelines=pipelines(on, off)) == {"stages_at_100_percent": [2]}
+    assert matches(frames) == {"stages_at_100_percent": [2, 3]}
+    assert matches(frames, pipelines=pipelines(on, off)) == {"stages_at_100_percent": [2]}
     result = data_quality(**frames, as_of=AS_OF, pipelines=pipelines(on, off))
     assert result["share"][0] == 1 / 2
     # One that the frame does not hold, or whose switch is null, tells nothing against its stages.
-    assert found(frames, pipelines=pipelines((1, None, "2026-05-01"))) == {
+    assert matches(frames, pipelines=pipelines((1, None, "2026-05-01"))) == {
         "stages_at_100_percent": [2, 3]
     }
     # Switched off since: nobody knows how it was on June 30.
-    assert found(frames, pipelines=pipelines(on, (2, True, "2026-07-02"))) == {
+    assert matches(frames, pipelines=pipelines(on, (2, True, "2026-07-02"))) == {
         "stages_at_100_percent": [2]
     }
     with pytest.raises(
@@ -424,50 +424,50 @@ def test_where_probabilities_are_off_a_stage_at_100_is_as_it_should_be() -> None
         data_quality(**frames, as_of=AS_OF, pipelines=pipelines(on, on))
 
 
-def test_a_stay_that_was_first_seen_later_was_not_known() -> None:
+def test_a_visit_that_was_first_seen_later_was_not_known() -> None:
     frames = clean()
     put("visits", 6, source="snapshots", seen_at="2026-07-02")(frames)
-    assert found(frames) == {"stage_history_inexact": [7]}
-    assert found(frames, as_of="2026-07-02", untouched="1000D") == {"open_past_close_date": [1]}
+    assert matches(frames) == {"stage_history_inexact": [7]}
+    assert matches(frames, as_of="2026-07-02", untouched="1000D") == {"open_past_close_date": [1]}
 
 
 def test_untouched_is_measured_from_the_last_update_or_move_and_can_be_set() -> None:
     frames, _ = planted("untouched")
-    assert found(frames, untouched="200D") == {}
+    assert matches(frames, untouched="200D") == {}
     frames["visits"].loc[8, "entered_at"] = pd.Timestamp("2026-06-01", tz="UTC")
-    assert found(frames) == {}
-    assert found(frames, untouched="20D") == {"open_untouched": [9]}
+    assert matches(frames) == {}
+    assert matches(frames, untouched="20D") == {"open_untouched": [9]}
 
 
-def test_a_current_stay_that_began_with_the_deal_is_all_of_its_history() -> None:
+def test_a_current_visit_that_began_with_the_deal_is_all_of_its_history() -> None:
     frames = clean()
     frames["visits"]["source"] = "current"
-    assert found(frames) == {}
+    assert matches(frames) == {}
 
 
 def test_the_day_of_as_of_is_the_one_in_tz() -> None:
     frames = clean()
     evening = pd.Timestamp("2026-06-30 23:00", tz="UTC")
-    assert found(frames, as_of=evening) == {}
-    assert found(frames, as_of=evening, tz="Europe/Berlin") == {"open_past_close_date": [1]}
+    assert matches(frames, as_of=evening) == {}
+    assert matches(frames, as_of=evening, tz="Europe/Berlin") == {"open_past_close_date": [1]}
     frames["deals"].loc[1, ["add_time", "expected_close_date"]] = [
         pd.Timestamp("2026-05-02 02:00", tz="UTC"),
         pd.Timestamp("2026-05-01"),
     ]
-    assert found(frames, tz="America/New_York") == {
+    assert matches(frames, tz="America/New_York") == {
         "open_past_close_date": [2]
     }  # added on May 1 there
-    assert found(frames)["close_date_before_created"] == [2]
+    assert matches(frames)["close_date_before_created"] == [2]
 
 
 def test_a_deal_closed_on_the_day_of_its_creation_is_sound_where_only_the_day_is_known() -> None:
     frames = clean()
     put("deals", 3, won_time=None, local_won_date=pd.Timestamp("2026-05-01"))(frames)
     put("visits", 3, left_at="2026-05-01 15:00")(frames)
-    assert found(frames) == {}
+    assert matches(frames) == {}
 
 
-def test_a_closing_within_the_bounds_of_its_stay_agrees() -> None:
+def test_a_closing_within_the_bounds_of_its_visit_agrees() -> None:
     frames = clean()
     put(
         "visits",
@@ -478,12 +478,12 @@ def test_a_closing_within_the_bounds_of_its_stay_agrees() -> None:
         left_at="2026-06-04",
     )(frames)
     put("deals", 4, won_time="2026-05-28", local_won_date=pd.NaT)(frames)
-    assert found(frames) == {}
+    assert matches(frames) == {}
     put("deals", 4, won_time="2026-05-27 23:58:59")(frames)
-    assert found(frames) == {"close_time_disagrees": [5]}
+    assert matches(frames) == {"close_time_disagrees": [5]}
     # Servers' clocks differ: a minute is no disagreement.
     put("deals", 4, won_time="2026-06-04 00:01:00")(frames)
-    assert found(frames) == {}
+    assert matches(frames) == {}
 
 
 def test_ten_deals_of_one_second_are_an_import_and_nine_are_not() -> None:
@@ -502,12 +502,12 @@ def test_ten_deals_of_one_second_are_an_import_and_nine_are_not() -> None:
             frames["visits"].iloc[[0]].assign(deal_id=10, entered_at=more["add_time"].iloc[0]),
         ]
     )
-    assert found(frames) == {"created_in_bulk": list(range(1, 11))}
+    assert matches(frames) == {"created_in_bulk": list(range(1, 11))}
     frames["deals"].loc[9, "add_time"] += pd.Timedelta(seconds=1)
     frames["visits"].iloc[-1, frames["visits"].columns.get_loc("entered_at")] += pd.Timedelta(
         seconds=1
     )
-    assert found(frames) == {}
+    assert matches(frames) == {}
 
 
 @pytest.mark.parametrize("column", ["left_at", "end", "left_after", "stage_id", "pipeline_id"])
@@ -515,15 +515,15 @@ def test_visits_without_an_optional_column_still_work(column: str) -> None:
     frames, _ = planted("won time by hand")
     frames["visits"] = frames["visits"].drop(columns=column)
     result = data_quality(**frames, as_of=AS_OF).set_index("check")
-    told = column not in ("left_at", "end")
-    assert list(result.loc["close_time_disagrees", "ids"]) == ([5] if told else [])
+    reported = column not in ("left_at", "end")
+    assert list(result.loc["close_time_disagrees", "ids"]) == ([5] if reported else [])
     assert (
         result.loc[["stage_history_disagrees", "close_time_disagrees"], "share"].isna().all()
-        != told
+        != reported
     )
 
 
-def test_deals_deleted_after_their_win_are_looked_at_until_then_and_with_keep() -> None:
+def test_deals_deleted_after_their_win_are_seen_until_then_and_with_keep() -> None:
     frames = clean()
     deleted = {
         "is_deleted": True,
@@ -533,8 +533,8 @@ def test_deals_deleted_after_their_win_are_looked_at_until_then_and_with_keep() 
     }
     for column, value in deleted.items():
         frames["deals"].loc[3, column] = value
-    assert found(frames) == {}
-    assert found(frames, deleted="keep") == {"won_without_value": [4]}
+    assert matches(frames) == {}
+    assert matches(frames, deleted="keep") == {"won_without_value": [4]}
     with pytest.warns(DataWarning, match="deals holds no deleted deal"):
         data_quality(**clean(), as_of=AS_OF, deleted="keep")
     with pytest.raises(ArgumentError, match="deleted is one of 'drop', 'keep'"):
@@ -563,7 +563,7 @@ def lines_only(values: list[float], lines: list[dict[str, Any]]) -> Frames:
     return frames
 
 
-def test_the_companys_way_of_adding_up_is_the_one_that_most_deals_follow() -> None:
+def test_the_companys_path_of_adding_up_is_the_one_that_most_deals_follow() -> None:
     gross = {
         "sum": 122.0,
         "item_price": 100.0,
@@ -580,24 +580,24 @@ def test_the_companys_way_of_adding_up_is_the_one_that_most_deals_follow() -> No
     }
     term = {**gross, "billing_frequency_cycles": 6}
     rows = [{**kind, "deal_id": i + 1} for i, kind in enumerate((gross, inside, term, term))]
-    assert found(lines_only([122.0, 122.0, 122.0, 122.01], rows)) == {}
-    assert found(lines_only([122.0, 122.0, 122.0, 122.02], rows)) == {
+    assert matches(lines_only([122.0, 122.0, 122.0, 122.01], rows)) == {}
+    assert matches(lines_only([122.0, 122.0, 122.0, 122.02], rows)) == {
         "value_differs_from_lines": [4]
     }
-    assert found(lines_only([100.0, 100.0, 100.0, 122.0], rows)) == {
+    assert matches(lines_only([100.0, 100.0, 100.0, 122.0], rows)) == {
         "value_differs_from_lines": [4]
     }  # net
-    assert found(lines_only([1464.0, 1464.0, 732.0, 122.0], rows)) == {
+    assert matches(lines_only([1464.0, 1464.0, 732.0, 122.0], rows)) == {
         "value_differs_from_lines": [4]
     }  # all periods
     reported_net = [{**row, "sum": 100.0} for row in rows]
-    assert found(lines_only([122.0, 122.0, 122.0, 100.0], reported_net)) == {
+    assert matches(lines_only([122.0, 122.0, 122.0, 100.0], reported_net)) == {
         "value_differs_from_lines": [4]
     }  # with tax
     # As many follow one way as the other: the API's own sums count.
     tied = [{**row, "billing_frequency_cycles": None} for row in reported_net[:3:2]]
     frames = lines_only([100.0, 122.0], [{**row, "deal_id": i + 1} for i, row in enumerate(tied)])
-    assert found(frames) == {"value_differs_from_lines": [2]}
+    assert matches(frames) == {"value_differs_from_lines": [2]}
 
 
 def test_a_cent_a_line_is_rounding_and_more_is_not() -> None:
@@ -605,8 +605,8 @@ def test_a_cent_a_line_is_rounding_and_more_is_not() -> None:
         {"deal_id": 1, "sum": 33.33, "item_price": 33.333, "billing_frequency": "monthly"}
         for _ in range(3)
     ]
-    assert found(lines_only([100.0], rows)) == {}
-    assert found(lines_only([100.02], rows)) == {"value_differs_from_lines": [1]}
+    assert matches(lines_only([100.0], rows)) == {}
+    assert matches(lines_only([100.02], rows)) == {"value_differs_from_lines": [1]}
 
 
 def test_discounts_on_the_deal_cut_its_one_time_part_alone() -> None:
@@ -616,23 +616,23 @@ def test_discounts_on_the_deal_cut_its_one_time_part_alone() -> None:
         for kind in ("one-time", "monthly")
     ]
     frames = lines_only([180.0, 150.0, 100.0, 160.0, 200.0], rows)
-    assert found(frames) == {}
-    held = [
+    assert matches(frames) == {}
+    kept = [
         {"deal_id": 1, "amount": 20.0},
         {"deal_id": 2, "amount": 50.0, "type": "amount"},
         {"deal_id": 3, "amount": 500.0, "type": "amount"},
         {"deal_id": 4, "amount": 10.0},
         {"deal_id": 4, "amount": 10.0, "type": "amount"},
     ]
-    assert found(frames, discounts=small_frames.discounts(held)) == {
+    assert matches(frames, discounts=small_frames.discounts(kept)) == {
         "value_differs_from_lines": [4]
     }
     late = [
-        *held[:4],
-        {**held[4], "amount": 30.0, "created_at": "2026-07-01", "updated_at": "2026-07-01"},
+        *kept[:4],
+        {**kept[4], "amount": 30.0, "created_at": "2026-07-01", "updated_at": "2026-07-01"},
     ]
-    assert found(frames, discounts=small_frames.discounts(late)) == {}
-    assert found(frames, discounts=small_frames.discounts([])) == {
+    assert matches(frames, discounts=small_frames.discounts(late)) == {}
+    assert matches(frames, discounts=small_frames.discounts([])) == {
         "value_differs_from_lines": [1, 2, 3, 4]
     }
 
@@ -646,11 +646,11 @@ def test_a_plan_without_billing_and_lines_without_parts() -> None:
         {"deal_id": None, "sum": 1.0},
         {"deal_id": 77, "sum": 1.0},
     ]
-    assert found(lines_only([10.0, -5.0, 8.0], rows)) == {}
+    assert matches(lines_only([10.0, -5.0, 8.0], rows)) == {}
     assert (
-        found(lines_only([9.0, -5.0, 8.0], rows)) == {}
+        matches(lines_only([9.0, -5.0, 8.0], rows)) == {}
     )  # without billing every line is one-time: a discount explains it
-    assert found(lines_only([11.0, -5.0, 8.0], rows)) == {"value_differs_from_lines": [1]}
+    assert matches(lines_only([11.0, -5.0, 8.0], rows)) == {"value_differs_from_lines": [1]}
 
 
 # The sandbox
@@ -707,7 +707,7 @@ def test_the_sandbox_findings_are_those_of_plain_python(company: Frames) -> None
     expected["stages_at_100_percent"] = [
         row.id for row in company["stages"].itertuples() if row.deal_probability == 100
     ]
-    result = found(company, tz="Europe/Tallinn")
+    result = matches(company, tz="Europe/Tallinn")
     assert {name: result.get(name, []) for name in expected} == {
         name: sorted(ids) for name, ids in expected.items()
     }
@@ -715,14 +715,14 @@ def test_the_sandbox_findings_are_those_of_plain_python(company: Frames) -> None
 
 
 @pytest.mark.parametrize("seed", range(5))
-def test_values_planted_in_the_sandbox_are_all_found(company: Frames, seed: int) -> None:
+def test_values_planted_in_the_sandbox_are_all_detected(company: Frames, seed: int) -> None:
     draw = np.random.default_rng(seed)
     deals = company["deals"].copy()
     with_lines = np.flatnonzero(deals["id"].isin(company["deal_products"]["deal_id"]).to_numpy())
     rows = draw.choice(with_lines, 8, replace=False)
     deals.loc[rows, "value"] += draw.choice([-1.0, 1.0], 8) * draw.uniform(0.1, 500, 8).round(2)
     frames = {**company, "deals": deals}
-    assert found(frames, tz="Europe/Tallinn")["value_differs_from_lines"] == sorted(
+    assert matches(frames, tz="Europe/Tallinn")["value_differs_from_lines"] == sorted(
         deals.loc[rows, "id"]
     )
 
@@ -741,13 +741,13 @@ def test_what_changed_after_as_of_is_not_judged(name: str) -> None:
         if (table == "stages") == (check == "stages_at_100_percent"):
             frames[table].loc[own, "update_time"] = pd.Timestamp("2026-07-01", tz="UTC")
     if check == "stages_at_100_percent":
-        assert found(frames) == {}
+        assert matches(frames) == {}
     else:
         with pytest.warns(DataWarning, match="^1 deals changed after 2026-06-30 23:59 UTC"):
-            assert found(frames) == {}
+            assert matches(frames) == {}
 
 
-def test_lines_that_came_later_are_not_counted() -> None:
+def test_lines_that_arrived_later_are_not_counted() -> None:
     frames = clean()
     frames["deal_products"] = pd.concat(
         [
@@ -757,8 +757,8 @@ def test_lines_that_came_later_are_not_counted() -> None:
             ),
         ]
     )
-    assert found(frames) == {}
-    assert found(frames, as_of="2026-07-01", untouched="1000D") == {
+    assert matches(frames) == {}
+    assert matches(frames, as_of="2026-07-01", untouched="1000D") == {
         "open_past_close_date": [1],
         "currency_differs_from_lines": [2],
     }
@@ -789,7 +789,7 @@ def test_what_happens_after_as_of_changes_no_cell(company: Frames, seed: int) ->
     assert_frame_equal(first, second, check_exact=True)
 
 
-def test_inputs_stay_as_they_are_and_loose_dtypes_will_do() -> None:
+def test_inputs_remain_as_they_are_and_loose_dtypes_will_do() -> None:
     frames, expected = planted(
         "stage at 100",
         "close date past",
@@ -806,10 +806,10 @@ def test_inputs_stay_as_they_are_and_loose_dtypes_will_do() -> None:
         for name, frame in frames.items()
     }
     assert_frame_equal(data_quality(**loose, as_of=AS_OF), result)
-    assert found(loose) == expected
+    assert matches(loose) == expected
 
 
-def test_all_null_columns_are_looked_at() -> None:
+def test_all_null_columns_are_seen() -> None:
     frames = clean()
     for column in (
         "value",
@@ -821,7 +821,7 @@ def test_all_null_columns_are_looked_at() -> None:
         "pipeline_id",
     ):
         frames["deals"][column] = None
-    assert found(frames) == {
+    assert matches(frames) == {
         "open_without_value": [1, 2, 3, 8, 9],
         "won_without_value": [4, 5],
         "closed_without_date": [4, 5],

@@ -37,7 +37,7 @@ def company() -> Frames:
         }
 
 
-def found(frames: Frames) -> dict[str, set[int]]:
+def matches(frames: Frames) -> dict[str, set[int]]:
     result = data_quality(**frames, as_of=NOW, tz="Europe/Tallinn")
     return {check: set(ids) for check, ids in zip(result["check"], result["ids"], strict=True)}
 
@@ -67,7 +67,7 @@ def old(frames: Frames, deal: int) -> None:
     visits.loc[visits["deal_id"] == deal, ["entered_at", "seen_at"]] = ago
 
 
-def looked_at(frames: Frames, deal: int) -> None:
+def seen_at(frames: Frames, deal: int) -> None:
     visits = frames["visits"]
     row = visits.index[visits["deal_id"] == deal][-1]
     visits.loc[row, "source"], visits.loc[row, "entered_at"] = (
@@ -90,15 +90,15 @@ PLANTS: dict[str, tuple[Callable[[Frames, int], None], str, bool | None]] = {
     "value_differs_from_lines": (cells(value=123_456_789.01), "lost", True),
     "currency_differs_from_lines": (line_in("XAU"), "won", True),
     "mixed_currencies": (cells(currency="XAU"), "lost", False),
-    "stage_history_inexact": (looked_at, "open", None),
+    "stage_history_inexact": (seen_at, "open", None),
     "stage_history_disagrees": (cells(stage_id=999), "open", None),
     "close_time_disagrees": (cells(won_time=NOW - pd.Timedelta(hours=5), local_won_date=pd.NaT), "won", None),
 }  # fmt: skip
 
 
 @pytest.mark.parametrize("seed", range(6))
-def test_every_planted_defect_is_found_and_nothing_else(company: Frames, seed: int) -> None:
-    draw, before = np.random.default_rng(seed), found(company)
+def test_every_planted_defect_is_detected_and_nothing_else(company: Frames, seed: int) -> None:
+    draw, before = np.random.default_rng(seed), matches(company)
     frames = {name: frame.copy() for name, frame in company.items()}
     deals = company["deals"]
     with_lines = deals["id"].isin(company["deal_products"]["deal_id"])
@@ -112,7 +112,7 @@ def test_every_planted_defect_is_found_and_nothing_else(company: Frames, seed: i
         fit = free[(free["status"] == status) & ~free["id"].isin(taken | before[check])]
         if lines is not None:
             fit = fit[with_lines[fit.index] == lines]
-        if plant in (old, looked_at):
+        if plant in (old, seen_at):
             fit = fit[fit["id"].map(alone) == 1]
         chosen = draw.choice(fit["id"].to_numpy(np.int64), min(2, len(fit)), replace=False)
         assert len(chosen), check
@@ -131,13 +131,13 @@ def test_every_planted_defect_is_found_and_nothing_else(company: Frames, seed: i
     )
     frames["stages"].loc[frames["stages"]["id"] == stage, "deal_probability"] = 100.0
     on = frames["pipelines"].assign(is_deal_probability_enabled=True)
-    assert found({**frames, "pipelines": on}) == {
+    assert matches({**frames, "pipelines": on}) == {
         **expected,
         "stages_at_100_percent": all_at_100(company) | {stage},
     }
 
 
-def test_what_people_do_by_hand_is_found_as_the_company_knows_it() -> None:
+def test_what_people_do_by_hand_is_detected_as_the_company_knows_it() -> None:
     """Closings dated back, creations dated after the win, an import: truth is the company's own
     stays and rows.
     """
@@ -152,7 +152,7 @@ def test_what_people_do_by_hand_is_found_as_the_company_knows_it() -> None:
             for row in company.tables["deals"].values()
             if row["status"] in ("won", "lost") and not row["is_deleted"]
         ]
-        stays = {stay.deal_id: stay for stay in company.truth.stage_visits()}
+        visits = {visit.deal_id: visit for visit in company.truth.stage_visits()}
         long = [
             row
             for row in closed
@@ -183,7 +183,7 @@ def test_what_people_do_by_hand_is_found_as_the_company_knows_it() -> None:
         ]
         ended = [row for row in rows if row["status"] in ("won", "lost")]
         apart = {
-            row["id"] for row in ended if seconds(row["close_time"]) != stays[row["id"]].left_at
+            row["id"] for row in ended if seconds(row["close_time"]) != visits[row["id"]].left_at
         }
         assert apart == {row["id"] for row in long[:4]}
         # Visits begin a stay with the creation: of one dated after the close nothing is asserted

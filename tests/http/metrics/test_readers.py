@@ -40,10 +40,10 @@ def _json(path: Path, **how: Any) -> pd.DataFrame:
 
 
 def _pickle(path: Path) -> pd.DataFrame:
-    held = io.BytesIO()
-    pd.read_parquet(path).to_pickle(held)
-    held.seek(0)
-    return pd.read_pickle(held)  # noqa: S301 - written here
+    kept = io.BytesIO()
+    pd.read_parquet(path).to_pickle(kept)
+    kept.seek(0)
+    return pd.read_pickle(kept)  # noqa: S301 - written here
 
 
 READERS: dict[str, tuple[str, Callable[[Path], pd.DataFrame]]] = {
@@ -72,8 +72,8 @@ READERS: dict[str, tuple[str, Callable[[Path], pd.DataFrame]]] = {
 }
 
 
-def _table(found: Any) -> pa.Table:
-    return found.read_all() if isinstance(found, pa.RecordBatchReader) else found
+def _table(matches: Any) -> pa.Table:
+    return matches.read_all() if isinstance(matches, pa.RecordBatchReader) else matches
 
 
 @pytest.fixture(scope="module")
@@ -113,9 +113,9 @@ def material(
                 for column in frames[name]
                 if str(frames[name][column].dtype).startswith("list")
             ]
-            held = frames[name].drop(columns=lists)
-            held.to_parquet(folder / "parquet" / f"frame-{name}.parquet")
-            held.to_csv(folder / "csv" / f"frame-{name}.csv", index=False)
+            kept = frames[name].drop(columns=lists)
+            kept.to_parquet(folder / "parquet" / f"frame-{name}.parquet")
+            kept.to_csv(folder / "csv" / f"frame-{name}.csv", index=False)
         # The times of an exported CSV file are UTC without saying so.
         expected = {name: call(frames, "UTC") for name, call in every_metric.CALLS.items()}
     assert {"changed", "removed"} <= {*expected["mrr_lines history"]["end_reason"]}
@@ -201,10 +201,10 @@ def test_every_metric_minds_neither_order_nor_index_nor_dtype(how: str, material
     _, frames, expected = material
     other = {name: OTHERWISE[how](frame) for name, frame in frames.items()}
     for name, call in every_metric.CALLS.items():
-        found = call(other, "UTC")
+        matches = call(other, "UTC")
         if how == "another order" and name.removesuffix(" kept") in IN_ORDER_OF_ROWS:
             continue
-        assert every_metric.difference(expected[name], found) == "", (how, name)
+        assert every_metric.difference(expected[name], matches) == "", (how, name)
 
 
 @pytest.mark.filterwarnings(
@@ -221,16 +221,16 @@ def test_days_that_json_made_numbers_are_refused_with_what_to_do(material: Any) 
     }
     refused = 0
     for name, call in every_metric.CALLS.items():
-        found = result_or_refusal(call, back)
-        if isinstance(found, str):
-            assert "pandas.to_datetime" in found, name
+        matches = result_or_refusal(call, back)
+        if isinstance(matches, str):
+            assert "pandas.to_datetime" in matches, name
             refused += 1
         elif name not in (
             "as_of",
             "as_of by changes",
             "convert",
         ):  # these give the columns back as they were given
-            assert every_metric.difference(expected[name], found) == "", name
+            assert every_metric.difference(expected[name], matches) == "", name
     assert refused
 
 
@@ -250,7 +250,7 @@ DRAWN = (
 @pytest.mark.parametrize("backend", ["pyarrow", "numpy_nullable"])
 def test_charts_draw_results_of_any_dtype(backend: Any, material: Any) -> None:
     results = {name: material[2][name] for name in DRAWN}
-    others = {name: held.convert_dtypes(dtype_backend=backend) for name, held in results.items()}
+    others = {name: kept.convert_dtypes(dtype_backend=backend) for name, kept in results.items()}
     for name, chart in every_metric.CHARTS.items():
         plain, other = chart(results), chart(others)
         assert [text.get_text() for text in plain.texts] == [

@@ -18,7 +18,7 @@ from statsmodels.duration.survfunc import SurvfuncRight
 import pdframe
 from pdframe.errors import ArgumentError, DataWarning
 from pdframe.metrics import stage_survival, stage_velocity
-from tests.helpers.visits_by_hand import day, frame_of, stages_of, stay
+from tests.helpers.visits_by_hand import day, frame_of, one_visit, stages_of
 
 COLUMNS = [
     "pipeline_id", "stage_id", "stage", "order_nr", "visits", "completed", "open", "median_days", "low", "high", "p25_days", "p75_days",
@@ -46,15 +46,15 @@ def table(*rows: tuple[Any, ...], by: dict[str, Any] | None = None) -> pd.DataFr
     return frame.astype({**by, **DTYPES})
 
 
-def same(found: pd.DataFrame, expected: pd.DataFrame) -> None:
-    pd.testing.assert_frame_equal(found, expected, rtol=1e-12, atol=0)
+def same(matches: pd.DataFrame, expected: pd.DataFrame) -> None:
+    pd.testing.assert_frame_equal(matches, expected, rtol=1e-12, atol=0)
 
 
-def test_stages_in_their_order_with_open_stays_censored() -> None:
+def test_stages_in_their_order_with_open_visits_censored() -> None:
     visits = frame_of(
         [
-            stay(1, 11, 0, 2), stay(1, 12, 2, 10, "won"), stay(2, 11, 0, 4, "lost"), stay(3, 11, 1, 7), stay(3, 12, 7),
-            stay(4, 11, 4), stay(5, 11, 12),
+            one_visit(1, 11, 0, 2), one_visit(1, 12, 2, 10, "won"), one_visit(2, 11, 0, 4, "lost"), one_visit(3, 11, 1, 7), one_visit(3, 12, 7),
+            one_visit(4, 11, 4), one_visit(5, 11, 12),
         ]
     )  # fmt: skip
     # At day 10: Lead lasted 2, 4, 6 and 6+; Demo 8 and 3+. The fifth deal is not there yet. Lead: S
@@ -102,11 +102,11 @@ def test_stages_in_their_order_with_open_stays_censored() -> None:
     assert cut["days"].tolist() == [2.0, 4.0, 3.0]
 
 
-def test_reentries_equal_times_moves_back_and_stays_of_no_length() -> None:
+def test_reentries_equal_times_moves_back_and_visits_of_no_length() -> None:
     visits = frame_of(
         [
-            stay(1, 11, 0, 3), stay(1, 12, 3, 3, "moved back"), stay(1, 11, 3, 4, visit=2), stay(1, 12, 4, 9, "lost", visit=2),
-            stay(1, 12, 12, visit=3), stay(2, 11, 3, 3), stay(2, 12, 3, 3, "changed pipeline"), stay(2, 21, 3, 8, "deleted", pipeline=2),
+            one_visit(1, 11, 0, 3), one_visit(1, 12, 3, 3, "moved back"), one_visit(1, 11, 3, 4, visit=2), one_visit(1, 12, 4, 9, "lost", visit=2),
+            one_visit(1, 12, 12, visit=3), one_visit(2, 11, 3, 3), one_visit(2, 12, 3, 3, "changed pipeline"), one_visit(2, 21, 3, 8, "deleted", pipeline=2),
         ]
     )  # fmt: skip
     # Demo: two of no length, 5, and 8+ at day 20. S(0) = .5, S(5) = .25. Lead: 0, 1, 3.
@@ -123,10 +123,10 @@ def test_reentries_equal_times_moves_back_and_stays_of_no_length() -> None:
 def test_deals_that_skip_stages_or_are_won_from_the_first() -> None:
     visits = frame_of(
         [
-            stay(1, 11, 0, 3, "won"),
-            stay(2, 11, 0, 5),
-            stay(2, 13, 5, 6, "won"),
-            stay(3, 11, 2, 4, "lost"),
+            one_visit(1, 11, 0, 3, "won"),
+            one_visit(2, 11, 0, 5),
+            one_visit(2, 13, 5, 6, "won"),
+            one_visit(3, 11, 2, 4, "lost"),
         ]
     )
     stages = stages_of((11, 1, 1, "Lead"), (12, 1, 2, "Demo"), (13, 1, 3, "Offer"))
@@ -143,7 +143,7 @@ def test_deals_that_skip_stages_or_are_won_from_the_first() -> None:
 
 def test_one_deal() -> None:
     same(
-        stage_velocity(frame_of([stay(1, 11, 0)]), STAGES.iloc[[1]], as_of=day(5)),
+        stage_velocity(frame_of([one_visit(1, 11, 0)]), STAGES.iloc[[1]], as_of=day(5)),
         table((1, 11, "Lead", 1, 1, 0, 1, N, N, N, N, N, N, 5.0, "changelog")),
     )
 
@@ -156,7 +156,7 @@ def test_no_deal() -> None:
         (2, 21, "Scope", 1, 0, 0, 0, N, N, N, N, N, N, N, N),
     )
     same(stage_velocity(none, STAGES, as_of="2026-06-30"), expected)
-    same(stage_velocity(frame_of([stay(1, 11, 9)]), STAGES, as_of=day(8)), expected)
+    same(stage_velocity(frame_of([one_visit(1, 11, 9)]), STAGES, as_of=day(8)), expected)
     same(stage_velocity(none, STAGES.head(0), as_of="2026-06-30"), table())
     same(
         stage_velocity(none, STAGES, as_of="2026-06-30", by="end"),
@@ -165,18 +165,18 @@ def test_no_deal() -> None:
     curve = stage_survival(none, STAGES, as_of="2026-06-30")
     assert len(curve) == 0
     assert curve.dtypes.equals(
-        stage_survival(frame_of([stay(1, 11, 0, 1)]), STAGES, as_of="2026-06-30").dtypes
+        stage_survival(frame_of([one_visit(1, 11, 0, 1)]), STAGES, as_of="2026-06-30").dtypes
     )
 
 
 def test_deleted_stages_stand_at_the_end_of_their_pipeline_without_a_name() -> None:
     visits = frame_of(
         [
-            stay(1, 13, 0, 2),
-            stay(1, 10, 2, 6),
-            stay(1, 21, 6, pipeline=2),
-            stay(2, 30, 0, 1, pipeline=3),
-            stay(3, 40, 0, 1),
+            one_visit(1, 13, 0, 2),
+            one_visit(1, 10, 2, 6),
+            one_visit(1, 21, 6, pipeline=2),
+            one_visit(2, 30, 0, 1, pipeline=3),
+            one_visit(3, 40, 0, 1),
         ]
     )
     visits.loc[4, ["pipeline_id", "stage_id"]] = pd.NA
@@ -196,13 +196,19 @@ def test_deleted_stages_stand_at_the_end_of_their_pipeline_without_a_name() -> N
 
 def test_groups_of_deals_and_visits_null_ones_included() -> None:
     visits = frame_of(
-        [stay(1, 11, 0, 2), stay(1, 12, 2), stay(2, 11, 0, 4), stay(3, 11, 0, 6), stay(9, 12, 0, 8)]
+        [
+            one_visit(1, 11, 0, 2),
+            one_visit(1, 12, 2),
+            one_visit(2, 11, 0, 4),
+            one_visit(3, 11, 0, 6),
+            one_visit(9, 12, 0, 8),
+        ]
     )
     deals = pd.DataFrame({"id": [3, 2, 1], "owner_id": [N, 7, 5]}, dtype="Int64")
     stages = STAGES.head(2)
-    found = stage_velocity(visits, stages, as_of=day(10), by="owner_id", deals=deals)
+    matches = stage_velocity(visits, stages, as_of=day(10), by="owner_id", deals=deals)
     same(
-        found,
+        matches,
         table(
             (5, 1, 11, "Lead", 1, 1, 1, 0, 2.0, N, N, 2.0, 2.0, 2.0, 2.0, "changelog"),
             (5, 1, 12, "Demo", 2, 1, 0, 1, N, N, N, N, N, N, 8.0, "changelog"),
@@ -221,17 +227,19 @@ def test_groups_of_deals_and_visits_null_ones_included() -> None:
     ]  # fmt: skip
 
 
-def test_a_stay_is_at_risk_from_the_look_that_found_it() -> None:
+def test_a_visit_is_at_risk_from_the_snapshot_that_detected_it() -> None:
     snapshots = [
-        stay(1, 11, 0, 10, seen_at=4, source="snapshots"), stay(2, 11, 0, 6, seen_at=3, source="snapshots"),
-        stay(3, 11, 0, 5, seen_at=8, source="snapshots"), stay(4, 11, 0, seen_at=4, source="snapshots"),
+        one_visit(1, 11, 0, 10, seen_at=4, source="snapshots"), one_visit(2, 11, 0, 6, seen_at=3, source="snapshots"),
+        one_visit(3, 11, 0, 5, seen_at=8, source="snapshots"), one_visit(4, 11, 0, seen_at=4, source="snapshots"),
     ]  # fmt: skip
     # The third had ended when it was found: it counts, and tells nothing. At risk at 6 are deals 1,
     # 2 and 4; at 10 deals 1 and 4.
     with pytest.warns(DataWarning) as said:
-        found = stage_velocity(frame_of(snapshots), STAGES.iloc[[1]], as_of=day(12), min_at_risk=3)
+        matches = stage_velocity(
+            frame_of(snapshots), STAGES.iloc[[1]], as_of=day(12), min_at_risk=3
+        )
     same(
-        found,
+        matches,
         table(
             (1, 11, "Lead", 1, 4, 3, 1, 10.0, 6.0, N, 6.0, N, N, 6 + 4 * 2 / 3 + 2 / 3, "snapshots")
         ),
@@ -254,17 +262,17 @@ def test_a_stay_is_at_risk_from_the_look_that_found_it() -> None:
 
 def test_current_stages_alone_tell_no_durations() -> None:
     current = [
-        stay(1, 11, 0, 3, "lost", seen_at=20, source="current"), stay(2, 11, 0, seen_at=20, source="current"),
-        stay(3, 12, 0, 9, "won", seen_at=20, source="current"), stay(4, 12, 0, 5, "won"), stay(4, 12, 5, 7, "won", visit=2),
+        one_visit(1, 11, 0, 3, "lost", seen_at=20, source="current"), one_visit(2, 11, 0, seen_at=20, source="current"),
+        one_visit(3, 12, 0, 9, "won", seen_at=20, source="current"), one_visit(4, 12, 0, 5, "won"), one_visit(4, 12, 5, 7, "won", visit=2),
     ]  # fmt: skip
     message = (
         "Of 5 stays, 3 rest on current stages alone.* 2 that had ended by then.*20 tokens a deal, 3"
         " deals = 60 tokens"
     )
     with pytest.warns(DataWarning, match=message):
-        found = stage_velocity(frame_of(current), STAGES.head(2), as_of=day(21))
+        matches = stage_velocity(frame_of(current), STAGES.head(2), as_of=day(21))
     same(
-        found,
+        matches,
         table(
             (1, 11, "Lead", 1, 2, 1, 1, N, N, N, N, N, N, N, "current"),
             (1, 12, "Demo", 2, 3, 3, 0, 2.0, 2.0, N, 2.0, 5.0, 5.0, 3.5, "mixed"),
@@ -275,10 +283,10 @@ def test_current_stages_alone_tell_no_durations() -> None:
     assert curve["stage_id"].tolist() == [12, 12]
 
 
-def test_bounded_stays_are_counted_and_tell_no_duration() -> None:
+def test_bounded_visits_are_counted_and_tell_no_duration() -> None:
     bounded = [
-        stay(1, 11, 4, 6, entered_after=2), stay(2, 11, 0, 6, left_after=3), stay(3, 11, 0, 7), stay(4, 11, 0, 20, left_after=1),
-        stay(5, 11, 4, entered_after=2),
+        one_visit(1, 11, 4, 6, entered_after=2), one_visit(2, 11, 0, 6, left_after=3), one_visit(3, 11, 0, 7), one_visit(4, 11, 0, 20, left_after=1),
+        one_visit(5, 11, 4, entered_after=2),
     ]  # fmt: skip
     # The exit of the fourth, after day 10, has not happened, and neither have its bounds.
     with pytest.warns(
@@ -288,13 +296,17 @@ def test_bounded_stays_are_counted_and_tell_no_duration() -> None:
             r" left out"
         ),
     ):
-        found = stage_velocity(frame_of(bounded), STAGES.iloc[[1]], as_of=day(10))
-    same(found, table((1, 11, "Lead", 1, 5, 3, 2, 7.0, 7.0, N, 7.0, N, N, 8.5, "changelog")))
+        matches = stage_velocity(frame_of(bounded), STAGES.iloc[[1]], as_of=day(10))
+    same(matches, table((1, 11, "Lead", 1, 5, 3, 2, 7.0, 7.0, N, 7.0, N, N, 8.5, "changelog")))
 
 
-def test_stays_first_seen_later_are_not_known() -> None:
+def test_visits_first_seen_later_are_not_known() -> None:
     visits = frame_of(
-        [stay(1, 11, 0, 2), stay(2, 11, 1, seen_at=9, source="snapshots"), stay(3, 11, 8)]
+        [
+            one_visit(1, 11, 0, 2),
+            one_visit(2, 11, 1, seen_at=9, source="snapshots"),
+            one_visit(3, 11, 8),
+        ]
     )
     with pytest.warns(
         DataWarning,
@@ -303,12 +315,12 @@ def test_stays_first_seen_later_are_not_known() -> None:
             r" 00:00:00\+00:00"
         ),
     ):
-        found = stage_velocity(visits, STAGES.iloc[[1]], as_of=day(5))
-    same(found, table((1, 11, "Lead", 1, 1, 1, 0, 2.0, N, N, 2.0, 2.0, 2.0, 2.0, "changelog")))
+        matches = stage_velocity(visits, STAGES.iloc[[1]], as_of=day(5))
+    same(matches, table((1, 11, "Lead", 1, 1, 1, 0, 2.0, N, N, 2.0, 2.0, 2.0, 2.0, "changelog")))
 
 
 def test_a_bare_date_is_the_end_of_its_day_in_tz() -> None:
-    visits = frame_of([stay(1, 11, 0.98)])
+    visits = frame_of([one_visit(1, 11, 0.98)])
     for as_of, tz, expected in [
         ("2026-01-01", "UTC", 1), ("2026-01-01 12:00", "UTC", 0), ("2026-01-01", "Europe/Berlin", 0), ("2026-01-02", "Europe/Berlin", 1),
         (day(0.98), "UTC", 1),
@@ -319,11 +331,11 @@ def test_a_bare_date_is_the_end_of_its_day_in_tz() -> None:
 def test_the_mean_is_restricted_to_the_horizon() -> None:
     visits = frame_of(
         [
-            stay(1, 11, 0, 2),
-            stay(2, 11, 0, 4),
-            stay(3, 12, 0),
-            stay(4, 12, 4),
-            stay(5, 21, 0, 6, pipeline=2),
+            one_visit(1, 11, 0, 2),
+            one_visit(2, 11, 0, 4),
+            one_visit(3, 12, 0),
+            one_visit(4, 12, 4),
+            one_visit(5, 21, 0, 6, pipeline=2),
         ]
     )
     means = [
@@ -351,21 +363,27 @@ def test_the_mean_is_restricted_to_the_horizon() -> None:
             "visits has no column 'left_at', 'seen_at'.",
         ),
         (
-            {"visits": frame_of([stay(1, 11, 5, 3)])},
+            {"visits": frame_of([one_visit(1, 11, 5, 3)])},
             "left_at of visits is before entered_at in 1 rows",
         ),
-        ({"visits": frame_of([stay(1, 11, None, 3)])}, "entered_at of visits is null in 1 rows"),
         (
-            {"visits": frame_of([stay(1, 11, 0)]).assign(source="guess")},
+            {"visits": frame_of([one_visit(1, 11, None, 3)])},
+            "entered_at of visits is null in 1 rows",
+        ),
+        (
+            {"visits": frame_of([one_visit(1, 11, 0)]).assign(source="guess")},
             "source of visits is 'guess' in 1 rows",
         ),
-        ({"visits": frame_of([stay(1, 11, 0, source=None)])}, "source of visits is None in 1 rows"),
         (
-            {"visits": frame_of([stay(1, 11, 0)]).assign(left_at=5.0)},
+            {"visits": frame_of([one_visit(1, 11, 0, source=None)])},
+            "source of visits is None in 1 rows",
+        ),
+        (
+            {"visits": frame_of([one_visit(1, 11, 0)]).assign(left_at=5.0)},
             "The column 'left_at' is float64 and holds no times.",
         ),
         (
-            {"visits": frame_of([stay(1, 11, 0)]).assign(stage_id="x")},
+            {"visits": frame_of([one_visit(1, 11, 0)]).assign(stage_id="x")},
             "The column 'stage_id' is str; it is to hold ids",
         ),
         ({"stages": STAGES.drop(columns="name")}, "stages has no column 'name'"),
@@ -387,7 +405,7 @@ def test_the_mean_is_restricted_to_the_horizon() -> None:
 )
 def test_wrong_arguments(change: dict[str, Any], message: str) -> None:
     arguments: dict[str, Any] = {
-        "visits": frame_of([stay(1, 11, 0)]),
+        "visits": frame_of([one_visit(1, 11, 0)]),
         "stages": STAGES,
         "as_of": "2026-06-30",
         **change,
@@ -398,8 +416,8 @@ def test_wrong_arguments(change: dict[str, Any], message: str) -> None:
             metric(visits, stages, **arguments)
 
 
-def test_inputs_stay_as_they_are() -> None:
-    visits = frame_of([stay(1, 11, 0, 2), stay(2, 11, 0, 8), stay(3, 12, 9)])
+def test_inputs_remain_as_they_are() -> None:
+    visits = frame_of([one_visit(1, 11, 0, 2), one_visit(2, 11, 0, 8), one_visit(3, 12, 9)])
     before, stages = visits.copy(deep=True), STAGES.copy(deep=True)
     stage_velocity(visits, stages, as_of=day(5), by="end")
     pd.testing.assert_frame_equal(visits, before)
@@ -418,7 +436,7 @@ def courses(draw: st.DrawFn, earliest: int = 0) -> list[dict[str, Any]]:
     """
     rows: list[dict[str, Any]] = []
     for deal in range(1, draw(st.integers(0, 6)) + 1):
-        at, seen, told = (
+        at, seen, reported = (
             draw(st.integers(earliest, 2 * NOW)),
             0,
             draw(st.sampled_from(["changelog", "snapshots", "current"])),
@@ -428,19 +446,19 @@ def courses(draw: st.DrawFn, earliest: int = 0) -> list[dict[str, Any]]:
             final = number == len(path) - 1
             left = None if final and draw(st.booleans()) else at + draw(st.integers(1, 40))
             end = draw(st.sampled_from(CLOSINGS if final else (*MOVES, "won", "lost")))
-            seen = at if told == "changelog" else max(seen, at + draw(st.integers(0, 25)))
-            bounds = {} if told == "changelog" else {
+            seen = at if reported == "changelog" else max(seen, at + draw(st.integers(0, 25)))
+            bounds = {} if reported == "changelog" else {
                 "entered_after": draw(st.none() | st.just(at - 1)), "left_after": None if left is None else draw(st.none() | st.just(at))
             }  # fmt: skip
             rows.append(
-                stay(
+                one_visit(
                     deal,
                     stage,
                     at,
                     left,
                     None if left is None else end,
                     visit=number + 1,
-                    source=told,
+                    source=reported,
                     seen_at=seen,
                     **bounds,
                 )
@@ -474,10 +492,10 @@ def two_futures(draw: st.DrawFn) -> tuple[list[dict[str, Any]], list[dict[str, A
     """Stays, and the same with anything that was not known on day 50 otherwise: exits, looks,
     entries.
     """
-    stays = draw(courses())
+    known_visits = draw(courses())
     other = []
-    for row in filter(known, stays):
-        if not known_over(row, stays):
+    for row in filter(known, known_visits):
+        if not known_over(row, known_visits):
             left = draw(st.none() | st.integers(NOW + 1, 3 * NOW))
             end = "open" if left is None else draw(st.sampled_from(MOVES + CLOSINGS))
             after = None if left is None else draw(st.none() | st.integers(row["entered_at"], left))
@@ -487,7 +505,7 @@ def two_futures(draw: st.DrawFn) -> tuple[list[dict[str, Any]], list[dict[str, A
     for number, row in enumerate(draw(courses())):
         seen = draw(st.integers(max(NOW, row["entered_at"]) + 1, 9 * NOW))
         other.append({**row, "visit": 100 + number, "source": "snapshots", "seen_at": seen})
-    return stays, draw(st.permutations(other))
+    return known_visits, draw(st.permutations(other))
 
 
 @given(
@@ -513,29 +531,29 @@ def test_what_comes_later_changes_no_cell(
 @given(courses())
 @settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @pytest.mark.filterwarnings("ignore::pdframe.DataWarning")
-def test_counts_are_those_of_a_loop_and_groups_sum_to_the_whole(
-    stays: list[dict[str, Any]],
+def test_counts_are_those_of_a_loop_and_groups_sum_to_the_complete(
+    known_visits: list[dict[str, Any]],
 ) -> None:
-    visits = frame_of(stays)
-    whole = stage_velocity(visits, STAGES, as_of=day(NOW))
+    visits = frame_of(known_visits)
+    full = stage_velocity(visits, STAGES, as_of=day(NOW))
     cut = stage_velocity(visits, STAGES, as_of=day(NOW), deleted="censored")
-    for row, uncut in zip(whole.to_dict("records"), cut.to_dict("records"), strict=True):
+    for row, uncut in zip(full.to_dict("records"), cut.to_dict("records"), strict=True):
         mine = [
             one
-            for one in stays
+            for one in known_visits
             if known(one)
             and (one["pipeline_id"], one["stage_id"]) == (row["pipeline_id"], row["stage_id"])
         ]
-        over = [one for one in mine if known_over(one, stays)]
+        over = [one for one in mine if known_over(one, known_visits)]
         assert (row["visits"], row["completed"], row["open"]) == (
             len(mine),
             len(over),
             len(mine) - len(over),
         )
-        gone = sum(one["end"] == "deleted" for one in over)
+        deleted = sum(one["end"] == "deleted" for one in over)
         assert (uncut["visits"], uncut["completed"], uncut["open"]) == (
             row["visits"],
-            row["completed"] - gone,
+            row["completed"] - deleted,
             row["open"],
         )
         sources = {one["source"] for one in mine}
@@ -545,29 +563,29 @@ def test_counts_are_those_of_a_loop_and_groups_sum_to_the_whole(
     parts = stage_velocity(visits, STAGES, as_of=day(NOW), by="deal_id")
     counts = ["visits", "completed", "open"]
     summed = parts.groupby(["pipeline_id", "stage_id"])[counts].sum().reset_index()
-    met = whole[whole["visits"] > 0].sort_values(["pipeline_id", "stage_id"])
+    met = full[full["visits"] > 0].sort_values(["pipeline_id", "stage_id"])
     assert (
         summed[summed["visits"] > 0].values.tolist()
         == met[["pipeline_id", "stage_id", *counts]].values.tolist()
     )
 
 
-def test_a_move_counts_once_the_look_that_found_it_was_there() -> None:
-    looked = {"source": "snapshots"}
+def test_a_move_counts_once_the_snapshot_that_detected_it_was_there() -> None:
+    seen = {"source": "snapshots"}
     visits = frame_of(
         [
-            stay(1, 11, 0, 4, left_after=2, seen_at=0.5, **looked), stay(1, 12, 4, seen_at=9, **looked),
-            stay(2, 11, 0, 4, seen_at=0.5, **looked), stay(2, 12, 4, seen_at=9, **looked),
-            stay(3, 11, 0, 5, "lost", seen_at=0.5, **looked),
+            one_visit(1, 11, 0, 4, left_after=2, seen_at=0.5, **seen), one_visit(1, 12, 4, seen_at=9, **seen),
+            one_visit(2, 11, 0, 4, seen_at=0.5, **seen), one_visit(2, 12, 4, seen_at=9, **seen),
+            one_visit(3, 11, 0, 5, "lost", seen_at=0.5, **seen),
             # Its changelog told the first stay; the look of day 9 found it elsewhere.
-            stay(4, 11, 0, 6, "changed pipeline"), stay(4, 21, 6, pipeline=2, seen_at=9, **looked),
+            one_visit(4, 11, 0, 6, "changed pipeline"), one_visit(4, 21, 6, pipeline=2, seen_at=9, **seen),
         ]
     )  # fmt: skip
     then, now = ({}, {})
-    for found, when in ((then, 8), (now, 9)):
+    for matches, when in ((then, 8), (now, 9)):
         with pytest.warns(DataWarning):
             table = stage_velocity(visits, STAGES, as_of=day(when))
-        found |= {
+        matches |= {
             row["stage_id"]: (row["visits"], row["completed"], row["open"])
             for row in table.to_dict("records")
         }
@@ -580,8 +598,10 @@ def test_a_move_counts_once_the_look_that_found_it_was_there() -> None:
     assert alone[["visits", "completed", "open"]].iloc[0].tolist() == [4, 4, 0]
 
 
-def test_a_deletion_is_an_exit_or_cuts_the_stay_off() -> None:
-    visits = frame_of([stay(1, 11, 0, 2, "deleted"), stay(2, 11, 0, 4), stay(3, 11, 0)])
+def test_a_deletion_is_an_exit_or_cuts_the_visit_off() -> None:
+    visits = frame_of(
+        [one_visit(1, 11, 0, 2, "deleted"), one_visit(2, 11, 0, 4), one_visit(3, 11, 0)]
+    )
     stages = STAGES.iloc[[1]]
     # S(2) = 2/3, S(4) = 1/3; cut off at 2, the first is at risk no more: S(4) = 1/2.
     exit_, cut = (
@@ -604,7 +624,7 @@ def test_a_deletion_is_an_exit_or_cuts_the_stay_off() -> None:
         stage_velocity(visits, stages, as_of=day(9), deleted="gone")  # type: ignore[arg-type]
 
 
-def test_a_synthetic_company_as_statsmodels_sees_its_true_stays() -> None:
+def test_a_synthetic_company_as_statsmodels_sees_its_true_visits() -> None:
     with (
         pdframe.sandbox.connect(seed=3, deals=300, progress=False, burst=100_000) as account,
         warnings.catch_warnings(),
@@ -613,12 +633,16 @@ def test_a_synthetic_company_as_statsmodels_sees_its_true_stays() -> None:
         account.deal_changes()
         visits, stages = account.stage_visits(), account.stages()
         exact = visits[visits["source"] == "changelog"]
-        told = set(exact["deal_id"])
-        true = [stay for stay in account.company_model.truth.stage_visits() if stay.deal_id in told]
+        reported = set(exact["deal_id"])
+        true = [
+            one_visit
+            for one_visit in account.company_model.truth.stage_visits()
+            if one_visit.deal_id in reported
+        ]
     now = pd.Timestamp("2026-03-31 23:59:59.999999", tz="UTC")
-    found = stage_velocity(exact, stages, as_of="2026-03-31").set_index("stage_id")
-    assert found["visits"].sum() > 500
-    for stage, row in found.iterrows():
+    matches = stage_velocity(exact, stages, as_of="2026-03-31").set_index("stage_id")
+    assert matches["visits"].sum() > 500
+    for stage, row in matches.iterrows():
         lasted, over = [], []
         for one in true:
             entered = pd.Timestamp(one.entered_at, unit="s", tz="UTC")

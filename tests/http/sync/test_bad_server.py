@@ -100,7 +100,7 @@ def test_a_cursor_that_comes_back_twice_is_an_error_not_a_table(
     assert account.status().set_index("table")["rows"].isna()["pipelines"]
 
 
-def test_a_list_that_comes_as_a_whole_and_pages_all_the_same_is_not_taken_for_whole(
+def test_a_list_that_comes_complete_and_pages_all_the_same_is_not_taken_for_complete(
     account: pdframe.Account, server: Scripted
 ) -> None:
     server.replies += [data([{"id": 1, "name": "a"}], "more"), data([{"id": 2, "name": "b"}])]
@@ -113,16 +113,16 @@ def test_a_list_that_comes_as_a_whole_and_pages_all_the_same_is_not_taken_for_wh
 def test_a_list_of_deletions_that_holds_odd_ids_costs_no_refresh() -> None:
     with sandbox.connect(seed=3, deals=60, burst=100_000, progress=False) as account:
         deals, ask = account.deals(), account._client.get
-        gone = int(deals["id"].iloc[0])
+        deleted = int(deals["id"].iloc[0])
 
         def odd(path: str, params: dict[str, object] | None = None, **options: object) -> object:
             answer = ask(path, params, **options | {"decode": None})  # type: ignore[arg-type]
             if path == "/deals" and (params or {}).get("status") == "deleted":
-                answer.payload["data"] = [{"id": str(gone)}, {"id": None}, {}]
+                answer.payload["data"] = [{"id": str(deleted)}, {"id": None}, {}]
             return answer
 
         account._client.get = odd  # type: ignore[method-assign, assignment]
-        assert set(deals["id"]) - set(account.deals(refresh=True)["id"]) == {gone}
+        assert set(deals["id"]) - set(account.deals(refresh=True)["id"]) == {deleted}
 
 
 @pytest.mark.parametrize(

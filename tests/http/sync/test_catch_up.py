@@ -20,7 +20,7 @@ PAGE = 2
     "second",
     [datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC), datetime(9999, 12, 31, 23, 59, 59, tzinfo=UTC)],
 )
-def test_a_server_that_ignores_since_when_it_is_asked_is_not_asked_for_ever(
+def test_a_server_that_ignores_since_when_it_is_fetched_is_not_requested_ever(
     second: datetime,
 ) -> None:
     """All rows changed within one second; whatever time is given, the server begins at the first of
@@ -28,11 +28,11 @@ def test_a_server_that_ignores_since_when_it_is_asked_is_not_asked_for_ever(
     """
     source, began = TABLES["deals"].sources[0], datetime(2026, 7, 1, tzinfo=UTC)
     met = dict.fromkeys(range(1, 6), second)
-    asked: list[dict[str, Any]] = []
+    requested: list[dict[str, Any]] = []
 
     def walk(pull: FetchResult, source: object, params: dict[str, Any]) -> Any:
-        asked.append(params)
-        assert len(asked) < 5, "asked again and again"
+        requested.append(params)
+        assert len(requested) < 5, "asked again and again"
         for first in (1, 3, 5):
             ids = [one for one in (first, first + 1) if one in met]
             yield (
@@ -48,4 +48,4 @@ def test_a_server_that_ignores_since_when_it_is_asked_is_not_asked_for_ever(
     puller: Any = SimpleNamespace(table=TABLES["deals"], walk=walk)
     pull = FetchResult(began, state={source.path: "2026-01-01T00:00:00Z"})
     _upwards(puller, pull, source, datetime(2026, 1, 1, tzinfo=UTC), met, _crowded(met, PAGE))
-    assert 1 <= len(asked) <= 2
+    assert 1 <= len(requested) <= 2

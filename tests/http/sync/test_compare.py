@@ -54,7 +54,7 @@ def test_a_row_that_is_deleted_and_listed_is_deleted() -> None:
     assert (merge.counts.added, merge.counts.changed, merge.counts.removed) == (0, 0, 1)
 
 
-def test_the_later_look_at_a_row_counts() -> None:
+def test_the_later_version_of_a_row_counts() -> None:
     assert newest_rows(rows((1, "early", None), (2, "x", None), (1, "late", None)), "id")[
         "title"
     ].to_pylist() == ["x", "late"]

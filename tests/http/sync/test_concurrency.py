@@ -21,7 +21,7 @@ def test_results_come_in_the_order_of_the_items_whichever_is_done_first() -> Non
     assert list(map_ordered(work, [7])) == [(7, 49)]
 
 
-def test_as_many_are_under_way_as_there_are_lanes_and_no_more() -> None:
+def test_as_many_are_in_progress_as_there_are_lanes_and_no_more() -> None:
     all_there = threading.Barrier(concurrency.MAX_WORKERS)
     at_work, most, lock = [0], [0], threading.Lock()
 
@@ -42,14 +42,14 @@ def test_as_many_are_under_way_as_there_are_lanes_and_no_more() -> None:
 
 
 def collected(results: Iterator[tuple[int, int]], error: type[BaseException]) -> list[int]:
-    came: list[int] = []
+    received: list[int] = []
     with pytest.raises(error):  # noqa: PT012 - what came before the error counts
         for item, _ in results:
-            came.append(item)
-    return came
+            received.append(item)
+    return received
 
 
-def test_where_one_fails_those_under_way_come_first_and_no_further_one_is_begun() -> None:
+def test_where_one_fails_those_in_progress_come_first_and_no_further_one_is_begun() -> None:
     begun: list[int] = []
     failed = threading.Event()
 
@@ -63,8 +63,8 @@ def test_where_one_fails_those_under_way_come_first_and_no_further_one_is_begun(
             time.sleep(0.05)
         return number
 
-    came = collected(map_ordered(work, range(100)), ValueError)
-    assert came == [number for number in sorted(begun) if number != 2]
+    received = collected(map_ordered(work, range(100)), ValueError)
+    assert received == [number for number in sorted(begun) if number != 2]
     assert len(begun) <= 2 + concurrency.MAX_WORKERS
 
 
@@ -84,7 +84,7 @@ def test_an_interruption_waits_for_nobody() -> None:
 
 
 @pytest.mark.filterwarnings("ignore::pdframe.errors.DataWarning")
-def test_line_items_and_changelogs_are_asked_for_side_by_side_within_the_burst_window() -> None:
+def test_line_items_and_changelogs_are_requested_side_by_side_within_the_burst_window() -> None:
     with sandbox.connect(seed=3, deals=600, burst=10, latency=0.05, progress=False) as account:
         deals = account.deals()["id"].head(25).tolist()
         account.deal_products()
@@ -116,15 +116,15 @@ def test_one_item_is_made_ahead_and_no_more() -> None:
     assert list(prefetch(iter([]))) == []
 
 
-def test_an_error_of_what_makes_the_items_comes_behind_those_that_it_made() -> None:
-    came = []
+def test_an_error_of_what_makes_the_items_comes_after_those_that_it_made() -> None:
+    received = []
     with pytest.raises(ValueError, match="broken"):  # noqa: PT012 - what came before the error counts
         for number in prefetch(numbers([], 3, error=ValueError("broken"))):
-            came.append(number)
-    assert came == [0, 1, 2]
+            received.append(number)
+    assert received == [0, 1, 2]
 
 
-def test_whoever_wants_no_more_leaves_no_thread_behind() -> None:
+def test_whoever_wants_no_more_leaves_no_thread_running() -> None:
     made: list[int] = []
     before = threading.active_count()
     ahead = prefetch(numbers(made, 10))

@@ -125,7 +125,7 @@ def test_options_that_are_added_renamed_and_removed(account: sandbox.SandboxAcco
     assert list(tiers.cat.categories) == ["Silver", "Bronze", f"#{gold}"]
 
 
-def test_a_field_whose_type_changed_is_read_anew_in_the_new_type(
+def test_a_field_whose_type_changed_is_reread_in_the_new_type(
     account: sandbox.SandboxAccount, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     deal, _ = two_deals(account)
@@ -188,7 +188,7 @@ def test_a_renamed_label_between_refreshes_never_mixes_two_names(
     assert "Before" not in deals
 
 
-def test_values_that_came_before_their_field_are_typed_without_a_reload(
+def test_values_that_arrived_before_their_field_are_typed_without_a_reload(
     account: sandbox.SandboxAccount,
 ) -> None:
     """The field is made between the look at the list of fields and the look at the deals."""

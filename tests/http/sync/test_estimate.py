@@ -23,14 +23,14 @@ def said(account: sandbox.SandboxAccount, *tables: str, full: bool = False) -> p
 def test_a_full_load_of_what_is_cached_costs_what_was_said() -> None:
     with sandbox.connect(seed=1, deals=1_200, burst=100_000, progress=False) as account:
         account.sync()
-        asked = account.server.stats.requests
+        requested = account.server.stats.requests
         before = account.estimate(full=True)
-        assert account.server.stats.requests == asked
+        assert account.server.stats.requests == requested
         assert before["table"].tolist() == list(LISTS)
         done = account.sync(full=True)
         pd.testing.assert_series_equal(before["tokens"], done["tokens"])
         pd.testing.assert_series_equal(before["requests"], done["requests"])
-        assert account.server.stats.requests - asked == before["requests"].sum()
+        assert account.server.stats.requests - requested == before["requests"].sum()
 
 
 def test_a_refresh_where_nothing_changed_costs_what_was_said() -> None:

@@ -45,21 +45,21 @@ PATH = "/api/v2/deals/products"
         ([(2, [True, False]), (2, [True, False]), (1, [True, False])], False),
     ],
 )
-def test_the_most_deals_tell(deals: list[tuple[int, list[bool]]], told: bool | None) -> None:
+def test_the_most_deals_tell(deals: list[tuple[int, list[bool]]], reported: bool | None) -> None:
     counts = pa.table(
         {
             "id": pa.array(range(len(deals)), pa.int64()),
             "products_count": pa.array([count for count, _ in deals], pa.int64()),
         }
     )
-    lines = [(deal, enabled) for deal, (_, held) in enumerate(deals) for enabled in held]
+    lines = [(deal, enabled) for deal, (_, kept) in enumerate(deals) for enabled in kept]
     table = pa.table(
         {
             "deal_id": pa.array([deal for deal, _ in lines], pa.int64()),
             "is_enabled": pa.array([enabled for _, enabled in lines], pa.bool_()),
         }
     )
-    assert leaves_out(counts, table) is told
+    assert leaves_out(counts, table) is reported
 
 
 @pytest.fixture
@@ -89,11 +89,11 @@ def without_lines(account: sandbox.SandboxAccount) -> list[int]:
     ]
 
 
-def asked(account: sandbox.SandboxAccount) -> int:
+def requested(account: sandbox.SandboxAccount) -> int:
     return account.server.stats.by_path[PATH][0] if PATH in account.server.stats.by_path else 0
 
 
-def test_a_line_that_changes_again_in_the_second_of_the_sync_is_found_by_the_next(
+def test_a_line_that_changes_again_in_the_second_of_the_sync_is_detected_by_the_next(
     account: sandbox.SandboxAccount,
 ) -> None:
     company = account.company_model
@@ -111,7 +111,7 @@ def test_a_line_that_changes_again_in_the_second_of_the_sync_is_found_by_the_nex
     requests = []
     for _ in range(3):
         account.deal_products(refresh=True)
-        requests.append(asked(account))
+        requests.append(requested(account))
     # One more look proves that its second was over; then it rests.
     assert requests == [3, 3, 3]
 
@@ -148,7 +148,7 @@ def test_a_full_load_finds_disabled_lines_where_nothing_tells_whether_they_are_c
         line = company.add_line(deals[7], product, is_enabled=False)
         assert account.deal_products()["id"].tolist() == [line]
         # Where the line is counted, the deal tells so, and no other is asked.
-        assert asked(account) == (1 if counts else math.ceil(250 / 100))
+        assert requested(account) == (1 if counts else math.ceil(250 / 100))
 
 
 def test_an_interruption_before_the_deals_that_count_none_costs_no_batch_twice() -> None:
@@ -170,13 +170,13 @@ def test_an_interruption_before_the_deals_that_count_none_costs_no_batch_twice()
         with pytest.raises(ResponseError):
             account.sync("deal_products")
         account.server.faults = None
-        before = asked(account)
+        before = requested(account)
         account.sync("deal_products")
         assert account.deal_products(refresh=False)["id"].tolist() == lines
-        assert (before, asked(account) - before) == (3, 1)
+        assert (before, requested(account) - before) == (3, 1)
 
 
-def test_a_changed_deal_is_asked_for_lines_that_its_count_may_leave_out(
+def test_a_changed_deal_is_requested_lines_that_its_count_may_leave_out(
     bare: sandbox.SandboxAccount,
 ) -> None:
     company = bare.company_model
@@ -187,16 +187,16 @@ def test_a_changed_deal_is_asked_for_lines_that_its_count_may_leave_out(
     assert line in set(bare.deal_products(refresh=True)["id"])
 
 
-def test_where_the_count_is_known_to_count_every_line_deals_without_any_are_not_asked(
+def test_where_the_count_is_known_to_count_every_line_deals_without_any_are_not_requested(
     account: sandbox.SandboxAccount,
 ) -> None:
     account.deal_products()
-    before = asked(account)
+    before = requested(account)
     assert before == 1  # of the 57 deals, those that count some
     account.company_model.edit_deal(without_lines(account)[0], title="touched")
     account.company_model.now += 60
     account.deal_products(refresh=True)
-    assert asked(account) == before + 1  # the one that changed last before the first load
+    assert requested(account) == before + 1  # the one that changed last before the first load
 
 
 def test_line_items_are_proven_complete_no_later_than_the_deals(
@@ -249,16 +249,16 @@ def test_line_items_of_many_batches_are_the_true_ones(
             for table in tables
         )
         before = account.deal_products(refresh=False)
-        gone, edited = set[int](), set[int]()
+        deleted, edited = set[int](), set[int]()
         for number, line in enumerate(before["id"].iloc[::3].astype(int)):
             with contextlib.suppress(ValueError):  # installments need a line
                 company.edit_line(line, quantity=77.125) if number % 5 else company.remove_line(
                     line
                 )
-                (edited if number % 5 else gone).add(line)
+                (edited if number % 5 else deleted).add(line)
         done = account.sync(*tables, full=full).set_index("table")
         assert done["mode"]["deal_products"] == ("full" if full else "incremental")
-        assert done["removed"]["deal_products"] == len(gone) > 0
+        assert done["removed"]["deal_products"] == len(deleted) > 0
         assert done["changed"]["deal_products"] >= len(edited) > 0
         assert not any(
             wrong_cells(account, company, true_cells.fold(company.events), table, refresh=False)
@@ -281,11 +281,11 @@ def test_a_line_that_is_removed_between_two_interruptions_does_not_come_back(
             return get(path, params, **options)
 
         monkeypatch.setattr(account._client, "get_json", failing)
-        for asked in (4, 3):
-            left[0] = asked
+        for requested in (4, 3):
+            left[0] = requested
             with pytest.raises(ResponseError, match="made up"):
                 account.sync("deal_products")
-            if asked == 4:
+            if requested == 4:
                 deals = Counter(
                     line["deal_id"]
                     for line in true_cells.visible(true_cells.fold(company.events), "deal_products")

@@ -154,7 +154,7 @@ def test_a_walk_goes_on_from_its_runs(tmp_path: Path, settled: list[int]) -> Non
 
 
 @pytest.mark.usefixtures("little_memory")
-def test_a_run_that_was_changed_is_asked_for_again(tmp_path: Path) -> None:
+def test_a_run_that_was_changed_is_requested_again(tmp_path: Path) -> None:
     with sandbox.connect(
         seed=3, deals=200, cache_dir=tmp_path, burst=100_000, progress=False
     ) as account:
@@ -182,7 +182,7 @@ def test_a_run_that_was_changed_is_asked_for_again(tmp_path: Path) -> None:
 
 @pytest.mark.usefixtures("little_memory")
 @pytest.mark.parametrize("seed", range(8))
-def test_of_a_row_that_comes_again_and_again_the_last_look_counts(
+def test_of_a_row_that_comes_again_and_again_the_last_version_counts(
     seed: int, tmp_path: Path
 ) -> None:
     draw, table = random.Random(seed), TABLES["organizations"]
@@ -217,16 +217,16 @@ def test_of_a_row_that_comes_again_and_again_the_last_look_counts(
                     Position(NOW),
                 )
             )
-    pull.gone = draw.sample(sorted(known), len(known) // 10)
+    pull.removed = draw.sample(sorted(known), len(known) // 10)
     made = ByParts(table, ())
     written = store.name(
-        store.write(Manifest("organizations", (), 0, NOW, NOW), made.whole(pull, []))
+        store.write(Manifest("organizations", (), 0, NOW, NOW), made.complete(pull, []))
     )
     rows = store.read("organizations").to_pylist()
     there = {
         one: row
         for one, row in sorted(known.items())
-        if one not in pull.gone and not row["is_deleted"]
+        if one not in pull.removed and not row["is_deleted"]
     }
     assert [row["id"] for row in rows] == list(there)
     assert written.rows == made.counts.added == len(there)
@@ -267,7 +267,9 @@ def test_changes_in_runs_are_put_on_top_of_what_is_cached(seed: int, tmp_path: P
         )
         fetch.keep_page(pending, first, first.tables[-1], Position(NOW))
     manifest = store.name(
-        store.write(Manifest("organizations", (), 0, NOW, NOW), ByParts(table, ()).whole(first, []))
+        store.write(
+            Manifest("organizations", (), 0, NOW, NOW), ByParts(table, ()).complete(first, [])
+        )
     )
     pending.drop()
     pull, known = FetchResult(NOW), dict[int, dict[str, Any]]()
@@ -279,7 +281,7 @@ def test_changes_in_runs_are_put_on_top_of_what_is_cached(seed: int, tmp_path: P
         known |= {row["id"]: row for row in page}
         pull.add(to_arrow(page, table)[0])
         fetch.keep_page(pending, pull, pull.tables[-1], Position(NOW))
-    pull.gone = draw.sample(sorted(cached), len(cached) // 10)
+    pull.removed = draw.sample(sorted(cached), len(cached) // 10)
     made, sizes = ByParts(table, ()), []
 
     def noting(parts: Any) -> Any:
@@ -293,7 +295,7 @@ def test_changes_in_runs_are_put_on_top_of_what_is_cached(seed: int, tmp_path: P
     there = {
         one: row
         for one, row in sorted({**cached, **known}.items())
-        if one not in pull.gone and not known.get(one, {}).get("is_deleted")
+        if one not in pull.removed and not known.get(one, {}).get("is_deleted")
     }
     kept = store.read("organizations").to_pylist()
     assert [row["id"] for row in kept] == list(there)
@@ -311,7 +313,7 @@ def test_changes_in_runs_are_put_on_top_of_what_is_cached(seed: int, tmp_path: P
 
 
 @pytest.mark.usefixtures("little_memory")
-def test_a_refresh_of_more_than_is_held_goes_on_from_its_runs(
+def test_a_refresh_of_more_than_is_kept_goes_on_from_its_runs(
     tmp_path: Path, settled: list[int]
 ) -> None:
     company = sandbox.Company(seed=3, deals=150)
@@ -335,7 +337,7 @@ def test_a_refresh_of_more_than_is_held_goes_on_from_its_runs(
         with connect(tmp_path / "whole") as account:
             server.reset_stats()
             settled.clear()
-            deals, requests, asked = (
+            deals, requests, requested = (
                 account.deals(),
                 server.stats.requests,
                 server.stats.by_path["/api/v2/deals"][0],
@@ -357,7 +359,7 @@ def test_a_refresh_of_more_than_is_held_goes_on_from_its_runs(
                 # last five minutes is asked for again.
                 closed = failed.template != "/api/v2/deals" or "updated_since" not in failed.params
                 assert server.stats.by_path["/api/v2/deals"][0] <= (
-                    2 * asked if closed else asked + 2
+                    2 * requested if closed else requested + 2
                 )
                 assert not (account.cache_path / "deals" / "changes").exists()
 
@@ -380,12 +382,12 @@ def test_runs_may_hold_rows_that_no_longer_count(cached: bool, tmp_path: Path) -
         if cached:
             before = FetchResult(NOW)
             before.add(to_arrow([{"id": 1_000, "name": "before"}], table)[0])
-            manifest = store.name(store.write(manifest, ByParts(table, ()).whole(before, [])))
+            manifest = store.name(store.write(manifest, ByParts(table, ()).complete(before, [])))
         made = ByParts(table, ())
         parts = (
             made.changed(pull, store.sorted_parts(manifest, "id"))
             if cached
-            else made.whole(pull, [])
+            else made.complete(pull, [])
         )
         store.name(store.write(manifest, parts))
         assert store.read("organizations")["id"].to_pylist() == [

@@ -43,12 +43,14 @@ class World:
         self.rows: dict[int, list[Row]] = {}
         self.parent = table.parent.id if table.parent else ""
 
-    def put(self, came: dict[int, list[Row]]) -> Counts:
+    def put(self, received: dict[int, list[Row]]) -> Counts:
         parts = RecordParts(self.store, self.table)
         named = self.manifest or Manifest(self.table.name, (), 0, NOW, NOW)
-        rows = [{**row, self.parent: record} for record, some in came.items() for row in some]
-        self.manifest = parts.put(named, self.manifest, to_arrow(rows, self.table)[0], list(came))
-        self.rows |= came
+        rows = [{**row, self.parent: record} for record, some in received.items() for row in some]
+        self.manifest = parts.put(
+            named, self.manifest, to_arrow(rows, self.table)[0], list(received)
+        )
+        self.rows |= received
         assert not parts.problems.cells
         return parts.counts
 
@@ -59,7 +61,7 @@ class World:
         }
 
     def check(self) -> None:
-        told = [
+        reported = [
             {**row, self.parent: record}
             for record in sorted(self.rows)
             for row in self.rows[record]
@@ -68,9 +70,9 @@ class World:
             {key: value for key, value in row.items() if value is not None}
             for row in self.store.read(self.table.name).to_pylist()
         ]
-        assert cached == told
+        assert cached == reported
         assert self.manifest is not None
-        assert self.manifest.rows == len(told)
+        assert self.manifest.rows == len(reported)
         assert set(self.files()) == {part.file for part in self.manifest.parts}
 
 
@@ -111,12 +113,12 @@ def test_whatever_comes_the_cache_holds_the_last_answer_of_each_record(
             if number < 15
             else [draw.randrange(-3, 130) for _ in range(draw.randrange(6))]
         )
-        came = {record: changes(draw) for record in first}
-        had = {record: world.rows.get(record, []) for record in came}
-        kept = [row for record in came for row in came[record] if row in had[record]]
-        counts = world.put({record: wire(rows) for record, rows in came.items()})
-        world.rows |= came
-        assert (counts.added, counts.changed) == (sum(map(len, came.values())) - len(kept), 0)
+        received = {record: changes(draw) for record in first}
+        had = {record: world.rows.get(record, []) for record in received}
+        kept = [row for record in received for row in received[record] if row in had[record]]
+        counts = world.put({record: wire(rows) for record, rows in received.items()})
+        world.rows |= received
+        assert (counts.added, counts.changed) == (sum(map(len, received.values())) - len(kept), 0)
         assert counts.removed == sum(map(len, had.values())) - len(kept)
         world.check()
 
@@ -126,15 +128,15 @@ def test_whatever_comes_the_cache_holds_the_last_answer_of_each_record(
 def test_rows_with_ids_of_their_own_are_counted_by_these(seed: int, tmp_path: Path) -> None:
     draw, world = random.Random(seed), World(tmp_path, VARIATIONS)
     for _ in range(20):
-        came = {}
+        received = {}
         for product in {draw.randrange(20) for _ in range(draw.randrange(5))}:
             ids = sorted(draw.sample(range(5), draw.randrange(5)))
-            came[product] = [
+            received[product] = [
                 {"id": 100 * product + one, "name": draw.choice(["S", "M"])} for one in ids
             ]
-        before = {row["id"]: row for product in came for row in world.rows.get(product, ())}
-        after = {row["id"]: row for rows in came.values() for row in rows}
-        counts = world.put(came)
+        before = {row["id"]: row for product in received for row in world.rows.get(product, ())}
+        after = {row["id"]: row for rows in received.values() for row in rows}
+        counts = world.put(received)
         assert counts.added == len(after.keys() - before.keys())
         assert counts.removed == len(before.keys() - after.keys())
         assert counts.changed == sum(
@@ -190,7 +192,7 @@ def test_what_nothing_declares_is_kept_when_it_comes_late(
     assert rows["weather"].to_pylist() == [None] * 60 + ["fine"]
 
 
-def test_a_table_whose_rows_are_all_gone_is_empty(tmp_path: Path) -> None:
+def test_a_table_whose_rows_are_all_missing_is_empty(tmp_path: Path) -> None:
     world = World(tmp_path, VARIATIONS)
     world.put({1: [{"id": 1, "name": "S"}], 2: []})
     assert world.put({1: []}) == Counts(removed=1)
@@ -201,11 +203,11 @@ def test_a_table_whose_rows_are_all_gone_is_empty(tmp_path: Path) -> None:
 
 def test_a_load_in_many_saves_is_the_load_in_one(monkeypatch: pytest.MonkeyPatch) -> None:
     with sandbox.connect(seed=5, deals=120, burst=100_000, progress=False) as account:
-        whole = {
+        full = {
             name: getattr(account, name)()
             for name in ("deal_changes", "product_variations", "discounts")
         }
-        known = {name: fetch_state.load_fetch_states(account._store, name) for name in whole}
+        known = {name: fetch_state.load_fetch_states(account._store, name) for name in full}
     monkeypatch.setattr(children, "SAVED_EVERY", 3)
     monkeypatch.setattr(merge_records, "PART", 3_000)
     monkeypatch.setattr(merge_records, "SMALL", 1_500)
@@ -213,11 +215,11 @@ def test_a_load_in_many_saves_is_the_load_in_one(monkeypatch: pytest.MonkeyPatch
         compaction, "SMALL_BYTES", 2_200
     )  # what is known of each record, and no part of rows
     with sandbox.connect(seed=5, deals=120, burst=100_000, progress=False) as account:
-        for name, frame in whole.items():
+        for name, frame in full.items():
             assert getattr(account, name)().equals(frame)
             again = fetch_state.load_fetch_states(account._store, name)
-            assert {record: (one.look, one.found) for record, one in again.items()} == {
-                record: (one.look, one.found) for record, one in known[name].items()
+            assert {record: (one.snapshot, one.matches) for record, one in again.items()} == {
+                record: (one.snapshot, one.matches) for record, one in known[name].items()
             }
             kept = account._store.manifest(fetch_state.parents_name(name))
             assert kept is not None
@@ -225,4 +227,4 @@ def test_a_load_in_many_saves_is_the_load_in_one(monkeypatch: pytest.MonkeyPatch
         assert len(account._store.manifest("deal_changes").parts) > 3
         # And so is a second one, from the beginning.
         again = account.deal_changes(refresh="full")
-        assert again.equals(whole["deal_changes"])
+        assert again.equals(full["deal_changes"])

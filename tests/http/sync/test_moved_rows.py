@@ -22,10 +22,10 @@ def before_request(
     """
     ask, todo = account._client.get_json, [act]
 
-    def living(asked: str, *arguments: Any, **options: Any) -> Any:
-        if asked == path and todo:
+    def living(requested: str, *arguments: Any, **options: Any) -> Any:
+        if requested == path and todo:
             todo.pop()()
-        return ask(asked, *arguments, **options)
+        return ask(requested, *arguments, **options)
 
     def end() -> None:
         account._client.get_json = ask  # type: ignore[method-assign]
@@ -36,7 +36,7 @@ def before_request(
 
 
 @pytest.mark.parametrize("stamped", [True, False])
-def test_a_deal_that_is_unarchived_behind_the_walk_stays(stamped: bool) -> None:
+def test_a_deal_that_is_unarchived_after_the_walk_remains(stamped: bool) -> None:
     switches = sandbox.Switches(archiving_moves_update_time=stamped)
     with sandbox.connect(
         seed=1, deals=60, switches=switches, burst=100_000, progress=False, max_age=None
@@ -59,7 +59,7 @@ def test_a_deal_that_is_unarchived_behind_the_walk_stays(stamped: bool) -> None:
         assert len(account.as_of("2100-01-01").query("gone")) == 0
 
 
-def test_a_project_that_is_unarchived_behind_the_walk_stays() -> None:
+def test_a_project_that_is_unarchived_after_the_walk_remains() -> None:
     with sandbox.connect(seed=1, deals=60, burst=100_000, progress=False, max_age=None) as account:
         company = account.company_model
         project = next(
@@ -77,7 +77,7 @@ def test_a_project_that_is_unarchived_behind_the_walk_stays() -> None:
         assert account.projects(refresh=False)["id"].tolist() == before
 
 
-def test_what_is_gone_is_asked_for_once(account: sandbox.SandboxAccount) -> None:
+def test_what_is_missing_is_requested_once(account: sandbox.SandboxAccount) -> None:
     deals = account.deals()
     deal, hidden = (int(number) for number in deals.loc[~deals["is_archived"], "id"].iloc[:2])
     account.company_model.delete_deal(deal)
@@ -87,12 +87,12 @@ def test_what_is_gone_is_asked_for_once(account: sandbox.SandboxAccount) -> None
     ]
     assert tokens == [40 + 10, 40]  # the live list's deletions, once
     assert {deal, hidden}.isdisjoint(account.deals(refresh=False)["id"])
-    gone = account.as_of("2100-01-01").set_index("deal_id").loc[[deal, hidden]]
-    assert gone["gone"].all()
-    assert gone["status"].tolist() == ["deleted", deals.set_index("id")["status"][hidden]]
+    deleted = account.as_of("2100-01-01").set_index("deal_id").loc[[deal, hidden]]
+    assert deleted["gone"].all()
+    assert deleted["status"].tolist() == ["deleted", deals.set_index("id")["status"][hidden]]
 
 
-def unarchived_behind_the_first_walk(account: sandbox.SandboxAccount) -> tuple[int, int]:
+def unarchived_after_the_first_walk(account: sandbox.SandboxAccount) -> tuple[int, int]:
     """The id of a deal that leaves the archive without a stamp while the archive is asked for, and
     the tokens of that first load.
     """
@@ -114,7 +114,7 @@ def unarchived_behind_the_first_walk(account: sandbox.SandboxAccount) -> tuple[i
     [(60, None, 10 + 20 + 10), (700, None, 20 + 20 + 10), (60, 10**15, 10 + 20 + 10)],
     ids=["a page", "two pages", "a page and an id that is far on"],
 )
-def test_a_deal_that_is_unarchived_behind_the_very_first_walk_is_there(
+def test_a_deal_that_is_unarchived_after_the_very_first_walk_is_there(
     deals: int, next_id: int | None, tokens: int
 ) -> None:
     switches = sandbox.Switches(archiving_moves_update_time=False)
@@ -124,7 +124,7 @@ def test_a_deal_that_is_unarchived_behind_the_very_first_walk_is_there(
         if next_id is not None:
             account.company_model._next["deals"] = next_id
             account.company_model.add_deal("far on")
-        deal, spent = unarchived_behind_the_first_walk(account)
+        deal, spent = unarchived_after_the_first_walk(account)
         assert not account.deals(refresh=False).set_index("id")["is_archived"][deal]
         assert spent == tokens
 

@@ -27,7 +27,7 @@ EVERY = ["deal_changes", "project_changes", "discounts", "product_variations"]
 FOLLOWERS = [name for name, table in TABLES.items() if table.parent and not table.parent.every]
 
 
-def asked(account: sandbox.SandboxAccount, table: str) -> list[int]:
+def requested(account: sandbox.SandboxAccount, table: str) -> list[int]:
     """The records that were asked for their rows, as the requests came."""
     path = TABLES[table].sources[0].path
     return [
@@ -52,11 +52,11 @@ def records(account: sandbox.SandboxAccount, table: str) -> list[int]:
 
 
 @pytest.mark.parametrize("table", EVERY)
-def test_every_record_is_asked_once_and_within_max_age_never_again(
+def test_every_record_is_fetched_once_and_within_max_age_never_again(
     account: sandbox.SandboxAccount, table: str
 ) -> None:
     first = getattr(account, table)()
-    assert sorted(asked(account, table)) == sorted(records(account, table))
+    assert sorted(requested(account, table)) == sorted(records(account, table))
     path = next(
         path
         for path in account.server.stats.by_path
@@ -82,11 +82,11 @@ def test_followers_cost_a_request_a_record_and_nothing_else(
         for row in true_cells.visible(true_cells.fold(account.company_model.events), parent.table)
     ][:4]
     frame = getattr(account, table)(ids)
-    assert sorted(asked(account, table)) == sorted(ids)
+    assert sorted(requested(account, table)) == sorted(ids)
     assert account.server.stats.tokens == 10 * len(ids) + 2
     assert set(frame[parent.id]) <= set(ids)
     getattr(account, table)(ids[:2])
-    assert sorted(asked(account, table)) == sorted(ids)
+    assert sorted(requested(account, table)) == sorted(ids)
 
 
 def test_changes_of_given_deals_do_not_load_the_deals(account: sandbox.SandboxAccount) -> None:
@@ -98,7 +98,7 @@ def test_changes_of_given_deals_do_not_load_the_deals(account: sandbox.SandboxAc
     assert account.server.stats.tokens == 42
 
 
-def test_a_deal_is_asked_again_only_when_it_changed(account: sandbox.SandboxAccount) -> None:
+def test_a_deal_is_fetched_again_only_when_it_changed(account: sandbox.SandboxAccount) -> None:
     account.deal_changes()
     state = true_cells.fold(account.company_model.events)
     newest = max(true_cells.visible(state, "deals"), key=lambda row: row["update_time"])["id"]
@@ -109,16 +109,16 @@ def test_a_deal_is_asked_again_only_when_it_changed(account: sandbox.SandboxAcco
     ][:2]
     for deal in deals:
         account.company_model.edit_deal(deal, title=f"Renamed {deal}")
-    before = len(asked(account, "deal_changes"))
+    before = len(requested(account, "deal_changes"))
     changes = account.deal_changes(refresh=True)
     # The deal that changed last before the first load might have changed again in that same second.
-    assert set(asked(account, "deal_changes")[before:]) == {*deals, newest}
+    assert set(requested(account, "deal_changes")[before:]) == {*deals, newest}
     for deal in deals:
         last = changes[changes["deal_id"] == deal].iloc[-1]
         assert (last["field_key"], last["new_value"]) == ("title", f"Renamed {deal}")
 
 
-def test_a_change_in_the_second_of_the_load_is_found_by_the_next_one(
+def test_a_change_in_the_second_of_the_load_is_detected_by_the_next_one(
     account: sandbox.SandboxAccount,
 ) -> None:
     company = account.company_model
@@ -132,14 +132,14 @@ def test_a_change_in_the_second_of_the_load_is_found_by_the_next_one(
         "new_value"
     ].tolist()[-2:] == ["first", "second"]
     company.now += 60
-    before = len(asked(account, "deal_changes"))
+    before = len(requested(account, "deal_changes"))
     for _ in range(3):
         account.deal_changes(refresh=True)
     # One more look proves that its second was over; then it rests.
-    assert asked(account, "deal_changes")[before:] == [deal]
+    assert requested(account, "deal_changes")[before:] == [deal]
 
 
-def test_a_reopened_deal_is_asked_again_though_its_update_time_did_not_move() -> None:
+def test_a_reopened_deal_is_fetched_again_though_its_update_time_did_not_move() -> None:
     switches = sandbox.Switches(reopening_moves_update_time=False)
     with sandbox.connect(
         seed=3, deals=60, switches=switches, burst=100_000, progress=False
@@ -170,7 +170,7 @@ def test_discounts_follow_their_deals(account: sandbox.SandboxAccount) -> None:
 def test_full_asks_for_everything_again(account: sandbox.SandboxAccount) -> None:
     account.discounts()
     account.discounts(refresh="full")
-    assert sorted(asked(account, "discounts")) == sorted(records(account, "discounts") * 2)
+    assert sorted(requested(account, "discounts")) == sorted(records(account, "discounts") * 2)
 
 
 # Interruptions
@@ -192,8 +192,8 @@ def test_an_interruption_at_any_request_costs_that_request_alone(
     if not map_ordered:
         monkeypatch.setattr(concurrency, "MAX_WORKERS", 1)
     with sandbox.connect(seed=3, deals=14, burst=100_000, progress=False) as undisturbed:
-        whole = getattr(undisturbed, table)()
-        count = len(asked(undisturbed, table))
+        full = getattr(undisturbed, table)()
+        count = len(requested(undisturbed, table))
         ahead = undisturbed.server.stats.requests - count
     assert count > 9
     for k in range(1, count + 1, 1 if count < 20 else 7):
@@ -204,16 +204,16 @@ def test_an_interruption_at_any_request_costs_that_request_alone(
             with pytest.raises(ResponseError, match="success: false") as caught:
                 getattr(account, table)()
             # Those that were answered before are kept, and those that were under way with it.
-            told = re.search(r"of the (\d+) .*the other (\d+)\.", caught.value.kept)
-            kept, rest = map(int, told.groups()) if told else (0, count)
+            reported = re.search(r"of the (\d+) .*the other (\d+)\.", caught.value.kept)
+            kept, rest = map(int, reported.groups()) if reported else (0, count)
             assert kept + rest == count
             assert kept == k - 1 or (map_ordered and kept >= k)
-            assert getattr(account, table)().equals(whole)
-            times = Counter(asked(account, table))
+            assert getattr(account, table)().equals(full)
+            times = Counter(requested(account, table))
             assert times.total() == count + 1
 
 
-def test_a_budget_that_runs_out_is_gone_on_with_the_next_day(small: sandbox.SandboxAccount) -> None:
+def test_a_budget_that_runs_out_is_resumed_the_next_day(small: sandbox.SandboxAccount) -> None:
     small.deals()
     budget = small._client.budget
     for _ in range(2):
@@ -223,7 +223,7 @@ def test_a_budget_that_runs_out_is_gone_on_with_the_next_day(small: sandbox.Sand
         assert caught.value.resume_at is not None
     budget.max_tokens = None
     frame = small.deal_changes()
-    assert sorted(asked(small, "deal_changes")) == sorted(records(small, "deal_changes"))
+    assert sorted(requested(small, "deal_changes")) == sorted(records(small, "deal_changes"))
     assert len(frame) == len(
         true_cells.by_record(
             small.company_model, "deal_changes", "deal_id", records(small, "deal_changes")
@@ -233,31 +233,31 @@ def test_a_budget_that_runs_out_is_gone_on_with_the_next_day(small: sandbox.Sand
 
 def test_a_full_reload_that_was_interrupted_goes_on(small: sandbox.SandboxAccount) -> None:
     small.product_variations()
-    count = len(asked(small, "product_variations"))
+    count = len(requested(small, "product_variations"))
     small._client.budget.max_tokens = (
         small.tokens_today + 120
     )  # two requests for the list of products, ten for variations
     with pytest.raises(BudgetError):
         small.product_variations(refresh="full")
-    done = len(asked(small, "product_variations")) - count
+    done = len(requested(small, "product_variations")) - count
     assert 8 <= done <= 12
     small._client.budget.max_tokens = None
     small.product_variations(refresh="full")
-    assert sorted(asked(small, "product_variations")[count:]) == sorted(
+    assert sorted(requested(small, "product_variations")[count:]) == sorted(
         records(small, "product_variations")
     )
     small.product_variations(refresh="full")
-    assert len(asked(small, "product_variations")) == 3 * count
+    assert len(requested(small, "product_variations")) == 3 * count
 
 
-def test_what_was_interrupted_is_not_told_as_whole(small: sandbox.SandboxAccount) -> None:
+def test_what_was_interrupted_is_not_reported_as_complete(small: sandbox.SandboxAccount) -> None:
     small.deals()
     small._client.budget.max_tokens = small.tokens_today + 80
     with pytest.raises(BudgetError):
         small.deal_changes()
     with pytest.raises(NotCachedError, match="not every one of the deals"):
         small.deal_changes(refresh=False)
-    some = asked(small, "deal_changes")
+    some = requested(small, "deal_changes")
     assert set(small.deal_changes(some, refresh=False)["deal_id"]) <= set(some)
 
 
@@ -278,12 +278,12 @@ def test_a_keyboard_interrupt_keeps_what_was_finished(
     monkeypatch.undo()
     small.deal_changes()
     # What was under way then is not waited for, and asked again.
-    times = Counter(asked(small, "deal_changes"))
+    times = Counter(requested(small, "deal_changes"))
     assert sorted(times) == sorted(records(small, "deal_changes"))
     assert times.total() < len(times) + concurrency.MAX_WORKERS
 
 
-def test_progress_is_saved_on_the_way(
+def test_progress_is_saved_midway(
     small: sandbox.SandboxAccount, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(children, "SAVED_EVERY", 3)
@@ -302,7 +302,7 @@ def test_progress_is_saved_on_the_way(
     assert seen == [number // 3 * 3 for number in range(len(seen))]
 
 
-def test_a_cursor_that_expires_on_the_way_starts_that_record_again(
+def test_a_cursor_that_expires_midway_starts_that_record_again(
     small: sandbox.SandboxAccount, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     deal = records(small, "deal_changes")[0]
@@ -339,10 +339,10 @@ def test_an_unknown_id_is_said_and_costs_once(account: sandbox.SandboxAccount) -
     assert set(frame["deal_id"]) == {deal}
     with pytest.warns(DataWarning, match="88888"):
         account.deal_followers([88888], refresh=False)
-    assert sorted(asked(account, "deal_followers")) == sorted([deal, 77777, 88888])
+    assert sorted(requested(account, "deal_followers")) == sorted([deal, 77777, 88888])
 
 
-def test_the_past_of_a_deleted_deal_stays(account: sandbox.SandboxAccount) -> None:
+def test_the_past_of_a_deleted_deal_remains(account: sandbox.SandboxAccount) -> None:
     company = account.company_model
     before = account.deal_changes()
     account.discounts()
@@ -360,7 +360,9 @@ def test_the_past_of_a_deleted_deal_stays(account: sandbox.SandboxAccount) -> No
     assert len(given) == (before["deal_id"] == deal).sum()
 
 
-def test_a_follower_who_left_is_gone_and_both_are_told(account: sandbox.SandboxAccount) -> None:
+def test_a_follower_who_left_is_missing_and_both_are_reported(
+    account: sandbox.SandboxAccount,
+) -> None:
     company = account.company_model
     deal = records(account, "deal_changes")[0]
     user = next(
@@ -405,7 +407,7 @@ def test_a_list_whose_records_are_all_unknown_is_an_error() -> None:
         pd.DataFrame({"id": [1]}),
     ],
 )
-def test_what_is_no_id_is_refused_before_anything_is_asked(
+def test_what_is_no_id_is_refused_before_anything_is_fetched(
     account: sandbox.SandboxAccount, ids: Any
 ) -> None:
     with pytest.raises(ArgumentError, match=r"whole numbers: account\.deal_changes"):
@@ -427,11 +429,11 @@ def test_ids_are_lists_columns_or_one_number(account: sandbox.SandboxAccount) ->
     ):
         account.person_followers(ids)
     account.person_followers(2)
-    assert sorted(asked(account, "person_followers")) == sorted([1, 2])
+    assert sorted(requested(account, "person_followers")) == sorted([1, 2])
     assert len(account.person_followers([])) == 0
 
 
-def test_followers_are_asked_for_by_id(account: sandbox.SandboxAccount) -> None:
+def test_followers_are_requested_by_id(account: sandbox.SandboxAccount) -> None:
     with pytest.raises(ArgumentError, match="asked for by id"):
         account.deal_followers(None)  # type: ignore[arg-type]
     with pytest.raises(ArgumentError, match="'full'"):
@@ -450,9 +452,9 @@ def test_refresh_false_reads_the_cache_alone(account: sandbox.SandboxAccount) ->
     spent = account.server.stats.requests
     account.deal_changes([one, two], refresh=False)
     assert account.server.stats.requests == spent
-    whole = account.deal_changes()
-    assert account.deal_changes(refresh=False).equals(whole)
-    assert sorted(asked(account, "deal_changes")) == sorted(records(account, "deal_changes"))
+    full = account.deal_changes()
+    assert account.deal_changes(refresh=False).equals(full)
+    assert sorted(requested(account, "deal_changes")) == sorted(records(account, "deal_changes"))
 
 
 # Sync, status and damage
@@ -502,43 +504,45 @@ def test_a_budget_that_runs_out_in_sync_says_what_is_kept(small: sandbox.Sandbox
 
 
 def test_a_damaged_copy_is_said_and_loaded_again(account: sandbox.SandboxAccount) -> None:
-    whole = account.discounts()
+    full = account.discounts()
     for name in ("discounts", parents_name("discounts")):
         part = next((account.cache_path / name).glob("*.parquet"))
         part.write_bytes(b"no parquet")
         with pytest.raises(CacheError, match="cannot be trusted"):
-            account.discounts(whole["deal_id"], refresh=False)
+            account.discounts(full["deal_id"], refresh=False)
         with pytest.warns(DataWarning, match=f"{name}.aside-1"):
             account.sync("discounts")
-        assert account.discounts(refresh=False).equals(whole)
+        assert account.discounts(refresh=False).equals(full)
 
 
 @pytest.mark.parametrize("load", ["one deal", "all deals", "a sync"])
-def test_changes_whose_manifest_is_lost_are_moved_aside_and_not_thrown_away(
+def test_changes_whose_manifest_is_lost_are_quarantined_and_not_thrown_away(
     load: str, small: sandbox.SandboxAccount
 ) -> None:
     """Of a deal that is deleted by then, the API tells no changes any more."""
-    gone, *others = records(small, "deal_changes")
+    deleted, *others = records(small, "deal_changes")
     bring = {
-        "one deal": lambda: small.deal_changes([gone]),
+        "one deal": lambda: small.deal_changes([deleted]),
         "all deals": small.deal_changes,
         "a sync": lambda: small.sync("deal_changes"),
     }[load]
     bring()
-    kept = small.deal_changes([gone], refresh=False)
+    kept = small.deal_changes([deleted], refresh=False)
     folder = small.cache_path / "deal_changes"
     (folder / "manifest.json").unlink()
-    small.company_model.delete_deal(gone)
+    small.company_model.delete_deal(deleted)
     with pytest.raises(NotCachedError):
-        small.deal_changes([gone], refresh=False)
+        small.deal_changes([deleted], refresh=False)
     with pytest.warns(
         DataWarning, match=r"its manifest is gone.*moved aside as deal_changes.aside-1"
     ):
         small.deal_changes(others, refresh=True)
     copies = sorted((small.cache_path / "deal_changes.aside-1").glob("*.parquet"))
-    found = pd.concat([pd.read_parquet(path, columns=["deal_id", "new_value"]) for path in copies])
+    result = pd.concat([pd.read_parquet(path, columns=["deal_id", "new_value"]) for path in copies])
     assert (
-        (found[found["deal_id"] == gone]["new_value"].tolist()) == kept["new_value"].tolist() != []
+        (result[result["deal_id"] == deleted]["new_value"].tolist())
+        == kept["new_value"].tolist()
+        != []
     )
     assert sorted(small.deal_changes(refresh=True)["deal_id"].unique()) == sorted(others)
 
@@ -572,11 +576,11 @@ def test_an_interruption_of_the_first_save_is_no_damage(
 
 
 @pytest.mark.parametrize("step", range(1, 8))
-def test_records_whose_rows_were_lost_are_asked_again_whenever_it_is_interrupted(
+def test_records_whose_rows_were_lost_are_fetched_again_whenever_it_is_interrupted(
     step: int, small: sandbox.SandboxAccount, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What says that they were asked is not lost with the rows, and must not be believed."""
-    whole, write, written = small.deal_changes(), Store._write_manifest, [0]
+    full, write, written = small.deal_changes(), Store._write_manifest, [0]
     next((small.cache_path / "deal_changes").glob("*.parquet")).write_bytes(b"no parquet")
 
     def dying(self: Store, manifest: Manifest) -> None:
@@ -596,10 +600,10 @@ def test_records_whose_rows_were_lost_are_asked_again_whenever_it_is_interrupted
         ):
             small.sync("deal_changes")
     small.sync("deal_changes")
-    assert small.deal_changes(refresh=False).equals(whole)
+    assert small.deal_changes(refresh=False).equals(full)
 
 
-def test_an_interruption_right_behind_a_save_is_one(
+def test_an_interruption_right_after_a_save_is_one(
     small: sandbox.SandboxAccount, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The files that the save replaced are gone by then."""
@@ -621,12 +625,12 @@ def test_an_interruption_right_behind_a_save_is_one(
     frame = small.deal_changes()
     assert sorted(frame["deal_id"].unique()) == sorted(records(small, "deal_changes"))
     assert (
-        Counter(asked(small, "deal_changes")).total()
+        Counter(requested(small, "deal_changes")).total()
         < len(records(small, "deal_changes")) + concurrency.MAX_WORKERS
     )
 
 
-def test_phases_of_a_board_that_is_gone_are_none() -> None:
+def test_phases_of_a_board_that_is_missing_are_none() -> None:
     with sandbox.connect(seed=3, deals=60, burst=100_000, progress=False, max_age=None) as account:
         first, second = account.boards()["id"]
         account.company_model.hide("boards", int(first))

@@ -42,26 +42,26 @@ def test_an_old_proof_of_completeness_is_renewed(
     assert synced(account, table)["mode"] == "incremental"
 
 
-def test_what_no_list_tells_is_found_by_the_full_load(tmp_path: Path) -> None:
+def test_what_no_list_tells_is_detected_by_the_full_load(tmp_path: Path) -> None:
     with sandbox.connect(
         seed=4, deals=700, cache_dir=tmp_path, burst=100_000, progress=False, full_every="2d"
     ) as account:
         activities = account.activities()
         assert len(activities) > 500
-        gone = int(activities["id"].iloc[0])
-        account.company_model.delete_activity(gone)
-        assert gone in account.activities(refresh=True)["id"].tolist()
+        deleted = int(activities["id"].iloc[0])
+        account.company_model.delete_activity(deleted)
+        assert deleted in account.activities(refresh=True)["id"].tolist()
         grow_old(account, "activities", timedelta(days=3))
-        assert gone not in account.activities(refresh=True)["id"].tolist()
+        assert deleted not in account.activities(refresh=True)["id"].tolist()
 
 
 def test_a_load_within_max_age_is_none_however_old_the_last_full_one() -> None:
     with sandbox.connect(seed=3, deals=60, burst=100_000, progress=False) as account:
         account.deals()
         grow_old(account, "deals", timedelta(days=400))
-        asked = account.server.stats.requests
+        requested = account.server.stats.requests
         account.deals()
-        assert account.server.stats.requests == asked
+        assert account.server.stats.requests == requested
 
 
 @pytest.mark.usefixtures("long_lists")
@@ -74,12 +74,12 @@ def test_never_by_itself() -> None:
         assert synced(account, "deals")["mode"] == "incremental"
 
 
-def test_a_table_of_one_page_is_read_whole_at_the_price_of_its_changes(
+def test_a_table_of_one_page_is_read_complete_at_the_price_of_its_changes(
     account: sandbox.SandboxAccount,
 ) -> None:
     persons = account.persons()
-    gone = int(persons["id"].iloc[0])
-    account.company_model.delete("persons", gone)
+    deleted = int(persons["id"].iloc[0])
+    account.company_model.delete("persons", deleted)
     row = synced(account, "persons")
     assert (row["mode"], row["removed"], row["tokens"]) == ("full", 1, 10)
 

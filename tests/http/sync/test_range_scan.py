@@ -59,7 +59,7 @@ class List:
     def rows(self, walker: Scanner) -> tuple[list[tuple[int, int]], str | None]:
         """A page of times and ids, and the cursor behind it."""
         up, entries = (
-            walker.way == "up",
+            walker.method == "up",
             self.entries or sorted((time, one) for one, time in self.times.items()),
         )
         self.entries = entries
@@ -70,16 +70,16 @@ class List:
             place = bisect_left(entries, (walker.edge, 0))
         else:
             place = 0 if up else len(entries)
-        found = (
+        result = (
             entries[place : place + self.page]
             if up
             else entries[max(place - self.page, 0) : place][::-1]
         )
-        if len(found) < self.page or found[-1] == entries[-1 if up else 0]:
-            return found, None
+        if len(result) < self.page or result[-1] == entries[-1 if up else 0]:
+            return result, None
         cursor = f"c{len(self.cursors)}"
-        self.cursors[cursor] = found[-1]
-        return found, cursor
+        self.cursors[cursor] = result[-1]
+        return result, cursor
 
     def edit(self, one: int) -> None:
         self.now += SECOND
@@ -111,20 +111,20 @@ def walked(
         listed.page,
         np.sort(np.array(list(listed.times.values()), np.int64)) if expected else NO_TIMES,
     )
-    under_way: list[tuple[float, int, Scanner, Any]] = []
+    in_flight: list[tuple[float, int, Scanner, Any]] = []
     clock, free, requests, seen = 0.0, 0.0, 0, {}
     while True:
-        for walker in walk.ready(map_ordered - len(under_way)):
+        for walker in walk.ready(map_ordered - len(in_flight)):
             begun = max(clock, free)
             free = begun + 1 / a_second
             meanwhile(requests)
             # The server reads its rows at some time while the request is under way; the answer
             # comes later, out of order.
-            heapq.heappush(under_way, (begun + latency(), requests, walker, listed.rows(walker)))
+            heapq.heappush(in_flight, (begun + latency(), requests, walker, listed.rows(walker)))
             requests += 1
-        if not under_way:
+        if not in_flight:
             return Outcome(seen, requests, walk.closing, clock)
-        clock, _, walker, (page, cursor) = heapq.heappop(under_way)
+        clock, _, walker, (page, cursor) = heapq.heappop(in_flight)
         seen |= {one: time for time, one in page}
         times = np.array([time for time, _ in page], np.int64)
         walk.took(
@@ -164,7 +164,7 @@ def grown(draw: random.Random, rows: int, steep: float) -> list[float]:
     page=st.sampled_from([3, 10, 50]),
     expected=st.booleans(),
 )
-def test_no_row_is_missed_and_what_moved_is_asked_for_at_last(
+def test_no_row_is_missed_and_what_moved_is_requested_at_last(
     seed: int, rows: int, page: int, expected: bool
 ) -> None:
     draw = random.Random(seed)
@@ -241,19 +241,19 @@ def test_a_long_list_is_walked_as_fast_as_requests_may_be_sent() -> None:
 
 
 @pytest.mark.parametrize("way", ["up", "down"])
-def test_rows_in_another_order_than_was_asked_for_end_the_walk_by_windows(way: str) -> None:
+def test_rows_in_another_order_than_was_requested_end_the_walk_by_windows(method: str) -> None:
     walk = RangeScan(10, np.arange(1_000) * SECOND)
     (first,) = walk.ready(1)
     walk.took(first, np.arange(10) * SECOND, "c", now=1_000 * SECOND)
-    walkers = {walker.way: walker for walker in walk.ready(2)}
+    walkers = {walker.method: walker for walker in walk.ready(2)}
     walk.took(
-        walkers.pop("down" if way == "up" else "up"),
+        walkers.pop("down" if method == "up" else "up"),
         np.array([500 * SECOND]),
         "c",
         now=1_000 * SECOND,
     )
     with pytest.raises(UnsortedError):
-        walk.took(walkers[way], np.array([20, 30, 25]) * SECOND, "c", now=1_000 * SECOND)
+        walk.took(walkers[method], np.array([20, 30, 25]) * SECOND, "c", now=1_000 * SECOND)
 
 
 # Over HTTP
@@ -272,10 +272,10 @@ def long(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def walkers_of(server: Server, path: str) -> set[tuple[str | None, ...]]:
     """The different walks of a list: filters and order."""
-    asked = [entry.params for entry in server.requests if entry.template == path]
+    requested = [entry.params for entry in server.requests if entry.template == path]
     return {
         tuple(params.get(name) for name in ("sort_direction", "updated_since", "updated_until"))
-        for params in asked
+        for params in requested
     }
 
 
@@ -293,12 +293,12 @@ def test_a_table_that_is_walked_by_windows_equals_the_truth(table: str) -> None:
                 refresh=False,
             )
         walks = walkers_of(account.server, f"/api/v2/{table}")
-        assert {"asc", "desc"} <= {way for way, _, _ in walks}
+        assert {"asc", "desc"} <= {method for method, _, _ in walks}
         assert table == "organizations" or any(until for _, _, until in walks)
 
 
 @pytest.mark.usefixtures("long")
-def test_deals_that_are_edited_and_archived_behind_the_walk_are_as_they_are_at_last(
+def test_deals_that_are_edited_and_archived_after_the_walk_are_as_they_are_at_last(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     with sandbox.connect(seed=3, deals=300, burst=100_000, progress=False) as account:
@@ -309,19 +309,19 @@ def test_deals_that_are_edited_and_archived_behind_the_walk_are_as_they_are_at_l
             if not row["is_deleted"] and not row["is_archived"]
         ]
         draw.shuffle(alive)
-        edited, archived, asked = alive[:50], alive[50:55], 0
+        edited, archived, requested = alive[:50], alive[50:55], 0
 
         def living(client: Client, path: str, *arguments: Any, **options: Any) -> Any:
-            nonlocal asked
+            nonlocal requested
             with company.lock:
                 if path == "/deals":
-                    asked += 1
+                    requested += 1
                     company.now += 1
-                    if 2 < asked <= 12:
+                    if 2 < requested <= 12:
                         company.bulk_edit(
                             [edited.pop() for _ in range(5)], title="edited behind the walk"
                         )
-                    if 2 < asked <= 7:
+                    if 2 < requested <= 7:
                         company.archive_deal(archived.pop())
             return ask(client, path, *arguments, **options)
 
@@ -329,7 +329,7 @@ def test_deals_that_are_edited_and_archived_behind_the_walk_are_as_they_are_at_l
         monkeypatch.setattr(Client, "get_json", living)
         account.deals()
         monkeypatch.undo()
-        assert asked > 15
+        assert requested > 15
         state = true_cells.fold(company.events)
         deals = account.deals(refresh=False, labels=False).set_index("id")
         assert deals.index.tolist() == [row["id"] for row in true_cells.visible(state, "deals")]
@@ -350,7 +350,7 @@ def test_an_interrupted_walk_by_windows_goes_on_where_each_cursor_stood(tmp_path
         with connect(tmp_path / "whole") as account:
             account.fields("activities")
             server.reset_stats()
-            whole, requests = account.activities(), server.stats.requests
+            full, requests = account.activities(), server.stats.requests
         for k in range(1, requests - concurrency.MAX_WORKERS, 3):
             with connect(tmp_path / str(k)) as account:
                 account.fields("activities")
@@ -360,13 +360,13 @@ def test_an_interrupted_walk_by_windows_goes_on_where_each_cursor_stood(tmp_path
                     account.activities()
                 server.faults = None
                 account.activities()
-                pd.testing.assert_frame_equal(account.activities(refresh=False), whole)
+                pd.testing.assert_frame_equal(account.activities(refresh=False), full)
                 # What was under way at the fault, a page where walks meet otherwise, and the last
                 # look.
                 assert server.stats.requests <= requests + 1 + concurrency.MAX_WORKERS + 1, k
 
 
-def test_a_bulk_edit_right_before_the_load_is_not_read_again_by_the_last_look(
+def test_a_bulk_edit_right_before_the_load_is_not_read_again_by_the_last_request(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Of 60 pages, 20 hold deals that were edited in one second."""
@@ -391,9 +391,9 @@ def assert_first_load_costs_five_percent_more_at_most(
     account.fields("deals")
     account.server.reset_stats()
     account.deals()
-    asked = of_deals(account.server)
-    assert any(entry.params["sort_direction"] == "desc" for entry in asked)
-    assert len(asked) <= 1.05 * pages
+    requested = of_deals(account.server)
+    assert any(entry.params["sort_direction"] == "desc" for entry in requested)
+    assert len(requested) <= 1.05 * pages
     assert not wrong_cells(
         account, company, true_cells.fold(company.events), "deals", refresh=False
     )

@@ -102,7 +102,7 @@ def test_every_kind_of_write_reaches_the_cache(account: sandbox.SandboxAccount) 
 
 
 @pytest.mark.parametrize("moves", [True, False])
-def test_a_deleted_deal_is_found_whether_or_not_that_moves_its_update_time(moves: bool) -> None:
+def test_a_deleted_deal_is_detected_whether_or_not_that_moves_its_update_time(moves: bool) -> None:
     switches = sandbox.Switches(deleting_moves_update_time=moves)
     with sandbox.connect(
         seed=3, deals=60, switches=switches, burst=100_000, progress=False
@@ -113,7 +113,7 @@ def test_a_deleted_deal_is_found_whether_or_not_that_moves_its_update_time(moves
 
 
 @pytest.mark.parametrize("moves", [True, False])
-def test_an_archived_deal_is_found_by_a_reload_whether_or_not_that_moves_its_update_time(
+def test_an_archived_deal_is_detected_by_a_reload_whether_or_not_that_moves_its_update_time(
     moves: bool,
 ) -> None:
     switches = sandbox.Switches(archiving_moves_update_time=moves)
@@ -136,15 +136,15 @@ def test_line_items_follow_their_deals(moves: bool) -> None:
         lines = account.deal_products()
         counts = lines["deal_id"].value_counts()
         deal = int(counts.index[counts > 1][0])
-        gone = int(lines.loc[lines["deal_id"] == deal, "id"].iloc[0])
-        company.remove_line(gone)
+        deleted = int(lines.loc[lines["deal_id"] == deal, "id"].iloc[0])
+        company.remove_line(deleted)
         company.edit_deal(deal, title="touched")
-        asked = account.server.stats.by_path["/api/v2/deals/products"][0]
+        requested = account.server.stats.by_path["/api/v2/deals/products"][0]
         assert account.deal_products(refresh=True)["id"].tolist() == ids(account, "deal_products")
-        assert account.server.stats.by_path["/api/v2/deals/products"][0] == asked + 1
+        assert account.server.stats.by_path["/api/v2/deals/products"][0] == requested + 1
 
 
-def test_a_line_added_between_the_two_looks_does_not_cost_a_look_at_every_deal(
+def test_a_line_added_between_the_two_snapshots_does_not_cost_a_snapshot_at_every_deal(
     account: sandbox.SandboxAccount,
 ) -> None:
     account.deals()
@@ -196,7 +196,7 @@ def test_a_deal_that_moves_between_the_lists_while_they_are_walked_is_there_once
 
 
 @pytest.mark.parametrize("ahead", [0, 20_000])
-def test_what_is_edited_behind_a_walk_is_found_by_the_next_look(ahead: int) -> None:
+def test_what_is_edited_after_a_walk_is_detected_by_the_next_snapshot(ahead: int) -> None:
     switches = sandbox.Switches(date_ahead_seconds=ahead)
     with sandbox.connect(
         seed=3, deals=700, switches=switches, burst=100_000, progress=False
@@ -232,19 +232,21 @@ def test_a_date_that_runs_ahead_loses_no_row() -> None:
         assert account.deals(refresh=True).set_index("id")["title"][deal] == "just now"
 
 
-def test_cursors_that_expire_on_the_way_start_the_list_again() -> None:
+def test_cursors_that_expire_midway_start_the_list_again() -> None:
     with sandbox.connect(seed=3, deals=700, burst=100_000, progress=False) as account:
-        serve, asked = account._client.get_json, []
+        serve, requested = account._client.get_json, []
 
         def expiring(path: str, params: object = None, **options: object) -> object:
-            asked.append(path)
-            if asked.count("/deals") == 2:
+            requested.append(path)
+            if requested.count("/deals") == 2:
                 account.server.expire_cursors()
             return serve(path, params, **options)  # type: ignore[arg-type]
 
         account._client.get_json = expiring  # type: ignore[method-assign, assignment]
         assert account.deals()["id"].tolist() == ids(account, "deals")
-        assert asked.count("/deals") == 5  # once more both pages, and the pull that closes the walk
+        assert (
+            requested.count("/deals") == 5
+        )  # once more both pages, and the pull that closes the walk
         assert account.server.stats.statuses[400] == 1
 
 
@@ -310,9 +312,9 @@ def test_a_renamed_field_needs_no_reload(account: sandbox.SandboxAccount) -> Non
     before = account.deals()[field["column"]]
     account.company_model.rename_field("deal", field["code"], "Brand new name")
     account.sync("deal_fields")
-    asked = account.server.stats.requests
+    requested = account.server.stats.requests
     after = account.deals(refresh=False)["Brand new name"]
-    assert account.server.stats.requests == asked
+    assert account.server.stats.requests == requested
     assert [true_cells.cell(value) for value in after] == [
         true_cells.cell(value) for value in before
     ]
@@ -356,7 +358,7 @@ def test_a_field_that_leaves_the_metadata_while_rows_still_hold_it_costs_no_refr
     ]
 
 
-def test_a_composite_that_came_before_its_definition_keeps_its_parts(
+def test_a_composite_that_arrived_before_its_definition_keeps_its_parts(
     account: sandbox.SandboxAccount,
 ) -> None:
     company = account.company_model
@@ -432,7 +434,7 @@ def test_a_clock_that_went_back_means_another_past(tmp_path: Path) -> None:
 
 
 def test_a_damaged_file_is_said_and_loaded_again(account: sandbox.SandboxAccount) -> None:
-    whole = account.deals()
+    full = account.deals()
     part = next((account.cache_path / "deals").glob("*.parquet"))
     part.write_bytes(part.read_bytes()[: part.stat().st_size // 2])
     with pytest.raises(DamagedError, match="cannot be trusted"):
@@ -444,7 +446,7 @@ def test_a_damaged_file_is_said_and_loaded_again(account: sandbox.SandboxAccount
         "full",
         "the cached copy could not be trusted: loaded anew",
     )
-    assert account.deals(refresh=False).equals(whole)
+    assert account.deals(refresh=False).equals(full)
 
 
 def test_a_full_reload_of_lines_that_cannot_be_written_leaves_the_cache_as_it_was(

@@ -72,8 +72,8 @@ def one_by_one(
     """What a sync tells, keeps and pays that works on one table after the other."""
     with monkeypatch.context() as patched, connect(server, tmp_path / "one by one") as account:
         patched.setattr(concurrency, "MAX_WORKERS", 1)
-        told = account.sync(*LISTS)
-        return told, cached(account), server.stats.tokens
+        reported = account.sync(*LISTS)
+        return reported, cached(account), server.stats.tokens
 
 
 class Bars:
@@ -102,7 +102,7 @@ class Bars:
 def test_the_same_rows_are_kept_for_the_same_requests(
     server: Server, one_by_one: tuple[pd.DataFrame, dict[str, pd.DataFrame], int], tmp_path: Path
 ) -> None:
-    told, rows, tokens = one_by_one
+    reported, rows, tokens = one_by_one
     server.reset_stats()
     bars = Bars()
     with connect(server, tmp_path / "abreast") as account:
@@ -110,13 +110,13 @@ def test_the_same_rows_are_kept_for_the_same_requests(
         ours = account.sync(*LISTS)
         assert_same(cached(account), rows)
     assert server.stats.tokens == tokens
-    pd.testing.assert_frame_equal(ours.drop(columns="seconds"), told.drop(columns="seconds"))
+    pd.testing.assert_frame_equal(ours.drop(columns="seconds"), reported.drop(columns="seconds"))
     assert max(map(len, bars.together)) > 1
     assert bars.threads == {threading.get_ident()}
     assert not bars.open
-    whole = told.set_index("table")
-    assert all(bars.rows[name] >= whole["rows"][name] for name in bars.rows)
-    assert {name for name in whole.index if whole["rows"][name]} <= set(bars.rows)
+    full = reported.set_index("table")
+    assert all(bars.rows[name] >= full["rows"][name] for name in bars.rows)
+    assert {name for name in full.index if full["rows"][name]} <= set(bars.rows)
 
 
 def test_a_table_waits_for_all_that_it_rests_on(server: Server, tmp_path: Path) -> None:
@@ -135,7 +135,7 @@ def test_a_table_waits_for_all_that_it_rests_on(server: Server, tmp_path: Path) 
     assert last["/api/v2/boards"] < first["/api/v2/phases"]
 
 
-def test_near_servers_are_asked_table_by_table(company: sandbox.Company, tmp_path: Path) -> None:
+def test_near_servers_are_fetched_table_by_table(company: sandbox.Company, tmp_path: Path) -> None:
     bars = Bars()
     with Server(company, burst=100_000) as server, connect(server, tmp_path) as account:
         account._bars = bars  # type: ignore[assignment]
@@ -145,7 +145,7 @@ def test_near_servers_are_asked_table_by_table(company: sandbox.Company, tmp_pat
     assert max(map(len, bars.together)) == 1
 
 
-def test_an_error_comes_when_what_was_under_way_is_kept_and_nothing_more_is_begun(
+def test_an_error_comes_when_what_was_in_progress_is_kept_and_nothing_more_is_begun(
     server: Server, tmp_path: Path
 ) -> None:
     with connect(server, tmp_path) as account:
@@ -169,10 +169,10 @@ def test_an_error_comes_when_what_was_under_way_is_kept_and_nothing_more_is_begu
         assert "installments" not in kept
         assert "pipelines" in caught.value.kept.split(" as of now")[0]
         account._client.get_json = get  # type: ignore[method-assign]
-        told = account.sync("pipelines", "stages", "installments", "users").set_index("table")
+        reported = account.sync("pipelines", "stages", "installments", "users").set_index("table")
         # What was finished before the error is not paid for again.
-        assert told["mode"]["pipelines"] == "skipped"
-        assert told["mode"]["stages"] == "full"
+        assert reported["mode"]["pipelines"] == "skipped"
+        assert reported["mode"]["stages"] == "full"
 
 
 def test_where_a_list_is_withheld_the_others_come(company: sandbox.Company, tmp_path: Path) -> None:
@@ -216,7 +216,7 @@ def test_warnings_come_last_in_the_order_of_the_schema_and_point_at_the_users_li
 # An interruption between the opening of a file and the `with` that closes it leaves it to the
 # interpreter, which warns and closes it.
 @pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning")
-def test_an_interruption_waits_for_nobody_and_nobody_writes_behind_it(
+def test_an_interruption_waits_for_nobody_and_nobody_writes_after_it(
     server: Server,
     one_by_one: tuple[pd.DataFrame, dict[str, pd.DataFrame], int],
     tmp_path: Path,
@@ -229,16 +229,16 @@ def test_an_interruption_waits_for_nobody_and_nobody_writes_behind_it(
 
     @contextmanager
     def noting(self: Store) -> Iterator[Any]:
-        with lock(self) as held:
+        with lock(self) as kept:
             locked[0] += 1
-            release = held._release
+            release = kept._release
 
             def released() -> None:
                 locked[0] -= 1
                 release()
 
-            held._release = released
-            yield held
+            kept._release = released
+            yield kept
 
     def writing(self: Store, *args: Any) -> None:
         if not locked[0]:
@@ -281,12 +281,12 @@ def test_work_that_was_given_up_ends_at_its_next_page(
 ) -> None:
     """It does not go on asking for an account that nobody waits for."""
     monkeypatch.setattr("pdframe.sync.fetch.PAGE", 2)
-    tell, told = WorkerReporter.tell, [0]
+    tell, reported = WorkerReporter.tell, [0]
 
     def interrupting(self: WorkerReporter) -> None:
         tell(self)
-        told[0] += 1
-        if told[0] == 2:
+        reported[0] += 1
+        if reported[0] == 2:
             raise KeyboardInterrupt
 
     monkeypatch.setattr(WorkerReporter, "tell", interrupting)
@@ -294,11 +294,11 @@ def test_work_that_was_given_up_ends_at_its_next_page(
         account.company  # noqa: B018 - by now it is known how far away the server is
         with pytest.raises(KeyboardInterrupt):
             account.sync(*LISTS)
-        asked = server.stats.requests
+        requested = server.stats.requests
         with account._store.lock():
             ended = server.stats.requests
         time.sleep(5 * AWAY)
-        assert server.stats.requests == ended <= asked + 2 * reporting.TABLES_AT_ONCE
+        assert server.stats.requests == ended <= requested + 2 * reporting.TABLES_AT_ONCE
 
 
 def test_a_warning_of_a_loader_points_at_the_users_line(tmp_path: Path) -> None:
@@ -328,8 +328,8 @@ def test_a_blocked_token_is_not_used_on(server: Server, tmp_path: Path) -> None:
         server.faults = Faults(rate=1.0, kinds=["html_403"])
         with pytest.raises(BlockedError):
             account.sync(*LISTS)
-        asked = server.stats.requests
-        assert asked <= 1 + reporting.TABLES_AT_ONCE
+        requested = server.stats.requests
+        assert requested <= 1 + reporting.TABLES_AT_ONCE
         with pytest.raises(BlockedError):
             account.sync(*LISTS)
-        assert server.stats.requests == asked
+        assert server.stats.requests == requested

@@ -95,14 +95,14 @@ def test_a_second_load_within_max_age_costs_nothing(account: sandbox.SandboxAcco
         account.installments(),
         account.fields("deals"),
     )
-    asked = account.server.stats.requests
+    requested = account.server.stats.requests
     second = (
         account.deals(),
         account.deal_products(),
         account.installments(),
         account.fields("deals"),
     )
-    assert account.server.stats.requests == asked
+    assert account.server.stats.requests == requested
     for before, after in zip(first, second, strict=True):
         assert before.equals(after)
 
@@ -132,7 +132,7 @@ def test_no_list_and_no_sync_of_everything_asks_record_by_record(
     assert not [entry.template for entry in account.server.requests if "{id}" in entry.template]
 
 
-def test_line_items_are_asked_for_where_products_count_leaves_out_disabled_lines() -> None:
+def test_line_items_are_requested_where_products_count_leaves_out_disabled_lines() -> None:
     switches = sandbox.Switches(products_count_includes_disabled=False)
     with sandbox.connect(
         seed=1, deals=300, switches=switches, burst=100_000, progress=False

@@ -32,9 +32,11 @@ class Canned(httpx.BaseTransport):
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
         params = request.url.params
-        aside = {"ids", "status"} & set(params)
+        quarantined = {"ids", "status"} & set(params)
         body = (
-            second_page.EMPTY if aside else self.bodies.get(params.get("cursor"), second_page.EMPTY)
+            second_page.EMPTY
+            if quarantined
+            else self.bodies.get(params.get("cursor"), second_page.EMPTY)
         )
         return httpx.Response(
             200, stream=httpx.ByteStream(body), headers={"content-type": "application/json"}

@@ -27,7 +27,7 @@ from tests.helpers import crash
 pytestmark = pytest.mark.filterwarnings("ignore::pdframe.errors.DataWarning")
 
 KEPT = tuple(
-    table.name for history in HISTORIES.values() for table in (history.rows, history.looks)
+    table.name for history in HISTORIES.values() for table in (history.rows, history.snapshots)
 )
 TABLES = ("deals", "deal_products", "stages")
 NAMES = (*TABLES, "deal_changes", *KEPT)
@@ -93,7 +93,7 @@ def sync_and_die(url: str, token: str, cache: Path, step: int) -> None:
 def test_whatever_step_it_is_killed_at_every_row_is_there_in_its_order(
     world: Path, tmp_path: Path
 ) -> None:
-    whole, old = rows_of(crash.store_of(world)), manifests(crash.store_of(world))
+    full, old = rows_of(crash.store_of(world)), manifests(crash.store_of(world))
     seen: dict[str, set[str]] = {name: set() for name in NAMES}
     for step in itertools.count():
         cache = tmp_path / str(step)
@@ -101,12 +101,12 @@ def test_whatever_step_it_is_killed_at_every_row_is_there_in_its_order(
         again = crash.killed(prepare_and_die, cache, step)
         store = crash.store_of(cache)
         for name, rows in rows_of(store).items():
-            assert rows.equals(whole[name]), (step, name)
+            assert rows.equals(full[name]), (step, name)
             seen[name].add("old" if manifests(store)[name] == old[name] else "new")
         # The next one completes it, and leaves no other file.
         with store.lock():
             store.prepare()
-        assert rows_of(store) == whole
+        assert rows_of(store) == full
         for name in NAMES:
             manifest = store.manifest(name)
             assert manifest is not None
@@ -121,32 +121,32 @@ def test_whatever_step_it_is_killed_at_every_row_is_there_in_its_order(
         if not again:
             break
     assert step > 50
-    assert all(told == {"old", "new"} for name, told in seen.items() if len(whole[name]) > PARTS), (
-        seen
-    )
+    assert all(
+        reported == {"old", "new"} for name, reported in seen.items() if len(full[name]) > PARTS
+    ), seen
 
 
 def manifests(store: Store) -> dict[str, bytes]:
     return {name: (store.root / name / MANIFEST).read_bytes() for name in NAMES}
 
 
-def test_a_sync_that_is_killed_on_its_way_loses_no_kept_row(
+def test_a_sync_that_is_killed_on_its_path_loses_no_kept_row(
     world: Path, server: Server, tmp_path: Path
 ) -> None:
-    whole = rows_of(crash.store_of(world))
+    full = rows_of(crash.store_of(world))
     for step in itertools.count(0, 11):
         cache = tmp_path / str(step)
         shutil.copytree(world, cache)
         again = crash.killed(sync_and_die, server.url, server.token, cache, step)
         store = crash.store_of(cache)
         for name in KEPT:
-            assert store.read(name).slice(0, whole[name].num_rows).equals(whole[name]), (step, name)
+            assert store.read(name).slice(0, full[name].num_rows).equals(full[name]), (step, name)
         with crash.connect(server.url, server.token, cache, max_age=0) as account:
             account.sync(*TABLES)
             for name in (*TABLES, "deal_changes"):
-                assert account._store.read(name).equals(whole[name]), (step, name)
+                assert account._store.read(name).equals(full[name]), (step, name)
             for history in HISTORIES.values():
-                kept = whole[history.rows.name]
+                kept = full[history.rows.name]
                 assert SnapshotLog(account._store, history).rows().equals(kept)
         shutil.rmtree(cache)
         if not again:
@@ -164,12 +164,12 @@ def split_and_prepare(cache: Path, rounds: int) -> None:
             store.prepare()
 
 
-def test_readers_in_other_processes_read_whole_tables_meanwhile(
+def test_readers_in_other_processes_read_complete_tables_meanwhile(
     world: Path, tmp_path: Path
 ) -> None:
     cache = tmp_path / "cache"
     shutil.copytree(world, cache)
-    store, whole = crash.store_of(cache), rows_of(crash.store_of(world))
+    store, full = crash.store_of(cache), rows_of(crash.store_of(world))
     workers = [
         crash.processes().Process(target=split_and_prepare, args=(cache, ROUNDS // 2))
         for _ in range(2)
@@ -178,7 +178,7 @@ def test_readers_in_other_processes_read_whole_tables_meanwhile(
         worker.start()
     read = 0
     while any(worker.is_alive() for worker in workers):
-        assert rows_of(store) == whole
+        assert rows_of(store) == full
         read += 1
     for worker in workers:
         worker.join()

@@ -90,16 +90,16 @@ def test_whatever_step_it_is_killed_at_no_deal_is_lost(
             with crash.connect(server.url, server.token, cache, max_age=0) as account:
                 account.sync(*TABLES, full=full)
                 frame = account.deals(deleted=True, refresh=False).set_index("id")
-                gone = frame[frame["status"] == "deleted"]
-                assert lost <= {*gone.index}, step
+                deleted = frame[frame["status"] == "deleted"]
+                assert lost <= {*deleted.index}, step
                 for deal in lost:
-                    assert gone.loc[deal, "title"] == company.tables["deals"][deal]["title"], (
+                    assert deleted.loc[deal, "title"] == company.tables["deals"][deal]["title"], (
                         step,
                         deal,
                     )
                 for deal in lost - {hidden}:
                     assert (
-                        gone.loc[deal, "deleted_time"].timestamp()
+                        deleted.loc[deal, "deleted_time"].timestamp()
                         == company.deleted_at["deals", deal]
                     ), (step, deal)
                 missed = (
@@ -126,5 +126,5 @@ def kept(cache: Path) -> dict[str, pa.Table]:
 
 
 def deals(cache: Path) -> list[int]:
-    found: list[int] = crash.store_of(cache).read("deals")["id"].to_pylist()
-    return found
+    result: list[int] = crash.store_of(cache).read("deals")["id"].to_pylist()
+    return result

@@ -19,6 +19,6 @@ from tests.helpers import forked
 def test_no_answer_of_another_request_and_no_row_lost_in_twenty_rounds(tmp_path: Path) -> None:
     command = [sys.executable, "-W", "error", forked.__file__, "rounds", "20", "50", str(tmp_path)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=900, check=True)
-    told = json.loads(done.stdout)
-    assert (told["wrong"], told["failed"], told["lost"]) == (0, [], [])
-    assert told["tokens"] == told["served"] > 0
+    reported = json.loads(done.stdout)
+    assert (reported["wrong"], reported["failed"], reported["lost"]) == (0, [], [])
+    assert reported["tokens"] == reported["served"] > 0

@@ -19,8 +19,8 @@ pytestmark = pytest.mark.filterwarnings("ignore::pdframe.errors.DataWarning")
 
 @pytest.fixture(scope="module")
 def clean(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Loaded]:
-    with hostile_checks.loaded(tmp_path_factory.mktemp("clean"), nasty=False) as found:
-        yield found
+    with hostile_checks.loaded(tmp_path_factory.mktemp("clean"), nasty=False) as result:
+        yield result
 
 
 @pytest.mark.parametrize("seed", [None, *SEEDS])

@@ -41,7 +41,7 @@ NUMBERS = [
     400.0,
     1e13,
 ]
-WHOLE = [pd.NA, -1, 0, 1, 2, 10**6, 2**53 + 1, 2**63 - 1, -(2**63) + 1]
+FULL = [pd.NA, -1, 0, 1, 2, 10**6, 2**53 + 1, 2**63 - 1, -(2**63) + 1]
 TEXTS = [
     None,
     "",
@@ -72,7 +72,7 @@ def nasty(dtype: Any, draw: random.Random) -> Any:
             if isinstance(dtype, pd.DatetimeTZDtype) and moment is not pd.NaT
             else moment
         )
-    kinds: dict[str, list[Any]] = {"f": NUMBERS, "i": WHOLE, "u": WHOLE, "b": [pd.NA, True, False]}
+    kinds: dict[str, list[Any]] = {"f": NUMBERS, "i": FULL, "u": FULL, "b": [pd.NA, True, False]}
     return draw.choice(kinds.get(dtype.kind, TEXTS))
 
 
@@ -107,17 +107,17 @@ def test_nasty_cells_give_a_result_or_an_error_of_ours(
     frames: dict[str, pd.DataFrame], seed: int
 ) -> None:
     draw = random.Random(seed)
-    held = {
+    kept = {
         name: with_nasty_cells(frame, draw, draw.choice([1, 3, 10, 25]))
         for name, frame in frames.items()
     }
     tz = draw.choice(ZONES)
     with contextlib.suppress(PdframeError):
-        held["lines"] = metrics.mrr_lines(held["deal_products"], held["deals"], tz=tz)
+        kept["lines"] = metrics.mrr_lines(kept["deal_products"], kept["deals"], tz=tz)
     results: dict[str, Any] = {}
     for name, call in every_metric.CALLS.items():
         with contextlib.suppress(PdframeError):
-            results[name] = call(held, tz)
+            results[name] = call(kept, tz)
     assert "ecb_rates" in results
     for chart in every_metric.CHARTS.values():
         # A result that was refused has no chart.

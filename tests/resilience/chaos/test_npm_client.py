@@ -81,7 +81,7 @@ FIELD_LISTS = {
     "projects": "project_fields",
 }
 # pdframe does not ask for these: a company without the marketing app would refuse the request.
-NOT_ASKED = {"persons": {"marketing_status", "doi_status"}}
+NOT_REQUESTED = {"persons": {"marketing_status", "doi_status"}}
 # Keys that pdframe turns into columns of other names.
 FLATTENED = {"emails": "primary_email", "phones": "primary_phone"}
 
@@ -208,7 +208,7 @@ def test_the_rows_of_a_list(
     codes = [field["field_code"] for field in fields if field["is_custom_field"]]
     got = frame(account, table)
     assert got["id"].tolist() == [row["id"] for row in rows]
-    assert never_sent(table, got, rows, codes) == NOT_ASKED.get(table, set())
+    assert never_sent(table, got, rows, codes) == NOT_REQUESTED.get(table, set())
     assert lost(table, got, rows) == set()
     filled = compare(table, got, rows, codes)
     with capsys.disabled():
@@ -220,7 +220,7 @@ def test_the_rows_of_a_record(
     account: sandbox.SandboxAccount, seen: Lists, table: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     records, parent, order = OF_RECORDS[table]
-    asked = sorted(row["id"] for row in seen[records])[:RECORDS]
+    requested = sorted(row["id"] for row in seen[records])[:RECORDS]
     rows = (
         [part for row in seen[table] for part in by_field(row)]
         if table == "project_changes"
@@ -228,8 +228,8 @@ def test_the_rows_of_a_record(
     )
     rows = sorted(rows, key=lambda row: [row[key] for key in order])
     assert rows, f"the client read no {table}"
-    got = frame(account, table, asked).sort_values(order, kind="stable")
-    assert set(got[parent]) <= set(asked)
+    got = frame(account, table, requested).sort_values(order, kind="stable")
+    assert set(got[parent]) <= set(requested)
     filled = compare(table, got, rows, [])
     with capsys.disabled():
         print(f"\n{table}: {got.size} cells compared, {filled} of them with a value", end="")
@@ -256,13 +256,13 @@ def test_the_fields_of_a_table(account: sandbox.SandboxAccount, seen: Lists, tab
     sent = {field["field_code"]: field for field in seen[FIELD_LISTS[table]]}
     assert set(sent) <= set(got.index)
     for code, field in sent.items():
-        held = got.loc[code]
+        kept = got.loc[code]
         # An empty label leaves the code.
-        assert held["label"] in (field["field_name"], field["field_name"].strip(), code), code
-        assert (held["type"], held["is_custom"]) == (
+        assert kept["label"] in (field["field_name"], field["field_name"].strip(), code), code
+        assert (kept["type"], kept["is_custom"]) == (
             field["field_type"],
             field["is_custom_field"],
         ), code
-        assert list(true_cells.cell(held["options"]) or []) == list(
+        assert list(true_cells.cell(kept["options"]) or []) == list(
             true_cells.options_of(field).values()
         ), code

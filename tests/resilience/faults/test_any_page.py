@@ -69,11 +69,11 @@ def test_no_page_of_any_json_loses_a_row(
         cursor = seen.params.get("cursor")
         if seen.path != path or "ids" in seen.params or cursor not in pages:
             return EMPTY
-        held, after = pages[cursor]
+        kept, after = pages[cursor]
         return Reply(
             200,
             encoded(
-                {"success": True, "data": held, "additional_data": {"next_cursor": after}} | more,
+                {"success": True, "data": kept, "additional_data": {"next_cursor": after}} | more,
                 raw=raw,
             ),
             HEADERS,
@@ -86,9 +86,9 @@ def test_no_page_of_any_json_loses_a_row(
         pull = FullScan(Fetcher(client, table, ALL_FIELDS, lambda rows: None), None).pull(
             datetime(2026, 7, 1, tzinfo=UTC)
         )
-        whole = pull.rows(table, ALL_FIELDS)
-        assert sorted(set(whole[key].to_pylist())) == sorted(row[key] for row in keyed)
-        assert len(to_frame(whole, table, ALL_FIELDS)) == whole.num_rows
+        full = pull.rows(table, ALL_FIELDS)
+        assert sorted(set(full[key].to_pylist())) == sorted(row[key] for row in keyed)
+        assert len(to_frame(full, table, ALL_FIELDS)) == full.num_rows
     assert len(scripted.seen) < 10
 
 
@@ -124,7 +124,7 @@ def test_what_is_no_page_is_a_typed_error(
     else:
         # Then it was a page: all of its objects are rows, or said not to be.
         assert isinstance(content, dict)
-        held = content["data"]
-        held = held["items"] if isinstance(held, dict) else held
-        assert sum(rows.num_rows for rows in pull.tables) + pull.problems.rows == len(held or ())
+        kept = content["data"]
+        kept = kept["items"] if isinstance(kept, dict) else kept
+        assert sum(rows.num_rows for rows in pull.tables) + pull.problems.rows == len(kept or ())
     assert len(scripted.seen) <= 12

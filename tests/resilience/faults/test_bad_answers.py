@@ -130,7 +130,7 @@ def test_threads_that_share_a_client_never_fill_the_window(burst: int, tmp_path:
         ) as account,
     ):
         deals = account.deals()["id"].tolist()
-        asked = (deals * 5)[: 2 * burst]
+        requested = (deals * 5)[: 2 * burst]
         failures: list[BaseException] = []
 
         def work(mine: list[int]) -> None:
@@ -140,7 +140,9 @@ def test_threads_that_share_a_client_never_fill_the_window(burst: int, tmp_path:
             except BaseException as error:
                 failures.append(error)
 
-        threads = [threading.Thread(target=work, args=(asked[number::8],)) for number in range(8)]
+        threads = [
+            threading.Thread(target=work, args=(requested[number::8],)) for number in range(8)
+        ]
         for thread in threads:
             thread.start()
         for thread in threads:

@@ -112,7 +112,7 @@ def read(account: pdframe.Account, table: str) -> pa.Table:
 
 @EXAMPLES
 @given(st.integers(0, 999), damages())
-def test_a_damaged_file_is_found_out_and_loaded_again(
+def test_a_damaged_file_is_detected_out_and_loaded_again(
     world: World, tmp_path: Path, file: int, how: tuple[str, float, bytes]
 ) -> None:
     cache = tmp_path / "cache"
@@ -194,7 +194,7 @@ def test_what_this_machine_does_not_let_be_read_is_not_taken_for_damaged(
         assert account.deals(refresh=False)["id"].tolist() == world.rows["deals"]["id"].to_pylist()
 
 
-def test_saved_pages_that_were_changed_are_asked_for_again(world: World, tmp_path: Path) -> None:
+def test_saved_pages_that_were_changed_are_requested_again(world: World, tmp_path: Path) -> None:
     saved = [path for path in world.files if "pending" in path.parts]
     assert len(saved) > 2
     for number, hit in enumerate(saved):
@@ -211,7 +211,7 @@ def test_saved_pages_that_were_changed_are_asked_for_again(world: World, tmp_pat
             assert read(account, "deals").equals(world.rows["deals"])
 
 
-def test_a_saved_page_in_the_place_of_another_is_found_out(world: World, tmp_path: Path) -> None:
+def test_a_saved_page_in_the_place_of_another_is_detected_out(world: World, tmp_path: Path) -> None:
     """Each of them is whole: only together do they show that rows are missing."""
     shutil.copytree(world.folder / "whole", tmp_path / "cache")
     first, second, *_ = sorted(

@@ -75,7 +75,7 @@ def test_a_disk_that_is_full_at_any_write_costs_nothing_that_was_there(
         shutil.copytree(start, tmp_path / "whole")
         with crash.connect(server.url, server.token, tmp_path / "whole") as account:
             account.sync(*TABLES)
-            whole = crash.cached(account, TABLES)
+            full = crash.cached(account, TABLES)
         for number in range(STRIDE - 1, 500, STRIDE):
             disk = FullDisk(number)
             shutil.copytree(start, tmp_path / str(number))
@@ -85,23 +85,23 @@ def test_a_disk_that_is_full_at_any_write_costs_nothing_that_was_there(
                     try:
                         account.sync(*TABLES)
                     except CacheError as error:
-                        told = str(error)
-                        assert "No space left on device" in told
+                        reported = str(error)
+                        assert "No space left on device" in reported
                         assert (
-                            told.count("What was cached before is kept")
-                            + told.count("as it was cached before")
+                            reported.count("What was cached before is kept")
+                            + reported.count("as it was cached before")
                             == 1
                         )
                 if not disk.failed:
                     break
-                assert told
+                assert reported
                 for name, rows in crash.cached(account, TABLES).items():
-                    assert same(rows, before[name]) or same(rows, whole[name]), name
+                    assert same(rows, before[name]) or same(rows, full[name]), name
                 assert not list(account.cache_path.rglob("*.tmp"))
                 assert SnapshotLog(account._store).rows().slice(0, log.num_rows).equals(log)
                 account.sync(*TABLES)
                 for name, rows in crash.cached(account, TABLES).items():
-                    assert same(rows, whole[name]), name
+                    assert same(rows, full[name]), name
             shutil.rmtree(tmp_path / str(number))
         else:
             pytest.fail("the sync never came to its end")
@@ -125,11 +125,11 @@ def test_what_is_renamed_is_on_disk_and_what_names_it_comes_last(
     def watched(
         what: str, call: Callable[..., Any], name: Callable[..., str]
     ) -> Callable[..., Any]:
-        def told(*args: Any, **options: Any) -> Any:
+        def reported(*args: Any, **options: Any) -> Any:
             calls.append((what, name(*args)))
             return call(*args, **options)
 
-        return told
+        return reported
 
     def of_handle(handle: int) -> str:
         path = Path(os.readlink(f"/proc/self/fd/{handle}"))

@@ -68,7 +68,7 @@ def test_a_sync_that_is_killed_leaves_a_cache_that_the_next_one_completes(
         with crash.connect(server.url, server.token, tmp_path / "whole") as account:
             server.reset_stats()
             account.sync(*LISTS)
-            whole, requests = crash.cached(account, LISTS), server.stats.requests
+            full, requests = crash.cached(account, LISTS), server.stats.requests
             if not meanwhile:
                 state = true_cells.fold(company.events)
                 assert not any(
@@ -94,12 +94,12 @@ def test_a_sync_that_is_killed_leaves_a_cache_that_the_next_one_completes(
                 assert len(account.status()) == len(TABLES)
                 unfinished = (account.cache_path / UNFINISHED).exists()
                 for name, rows in crash.cached(account, LISTS).items():
-                    assert same(rows, before[name]) or same(rows, whole[name]), name
+                    assert same(rows, before[name]) or same(rows, full[name]), name
                 account.sync(*LISTS)
                 for name, rows in crash.cached(account, LISTS).items():
-                    assert same(rows, whole[name]), name
+                    assert same(rows, full[name]), name
                 finished = all(
-                    same(rows, whole[name]) for name, rows in crash.cached(account, LISTS).items()
+                    same(rows, full[name]) for name, rows in crash.cached(account, LISTS).items()
                 )
                 if meanwhile:
                     # No change is lost, and none is told twice.
@@ -122,7 +122,7 @@ def test_a_sync_that_is_killed_leaves_a_cache_that_the_next_one_completes(
         assert not server.crashes
 
 
-def test_records_that_were_finished_before_a_kill_are_not_asked_for_again(
+def test_records_that_were_finished_before_a_kill_are_not_requested_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(os, "fsync", lambda file: None)
@@ -140,7 +140,7 @@ def test_records_that_were_finished_before_a_kill_are_not_asked_for_again(
         with crash.connect(server.url, server.token, tmp_path / "whole") as account:
             server.reset_stats()
             account.sync(*tables)
-            whole, requests = crash.cached(account, tables), server.stats.requests
+            full, requests = crash.cached(account, tables), server.stats.requests
             records = sum(entry.template in templates for entry in server.requests)
         killed = 0
         for moment in range(MOMENTS // 4):
@@ -157,10 +157,12 @@ def test_records_that_were_finished_before_a_kill_are_not_asked_for_again(
                 crash.cached(account, tables)
                 account.sync(*tables)
                 for name, rows in crash.cached(account, tables).items():
-                    assert same(rows, whole[name]), name
-            asked = Counter(entry.path for entry in server.requests if entry.template in templates)
-            assert len(asked) == records
-            assert sum(times > 1 for times in asked.values()) <= crash.SAVED_EVERY + IN_FLIGHT
+                    assert same(rows, full[name]), name
+            requested = Counter(
+                entry.path for entry in server.requests if entry.template in templates
+            )
+            assert len(requested) == records
+            assert sum(times > 1 for times in requested.values()) <= crash.SAVED_EVERY + IN_FLIGHT
             shutil.rmtree(cache)
         assert killed > 0
 
@@ -186,7 +188,7 @@ def twice(first: list[Logged], second: Iterable[Logged]) -> list[tuple[str, dict
     """The pages that two runs paid for, but for those that close a gap and those of a walk that
     starts again where it was killed.
     """
-    under_way = first[-IN_FLIGHT:]
+    in_flight = first[-IN_FLIGHT:]
     lists_of = {
         name: {f"/api/{source.api}{source.path}" for source in TABLES[name].sources}
         for name in FROM_THE_START
@@ -195,10 +197,10 @@ def twice(first: list[Logged], second: Iterable[Logged]) -> list[tuple[str, dict
         *(
             paths
             for paths in lists_of.values()
-            if any(entry.template in paths for entry in under_way)
+            if any(entry.template in paths for entry in in_flight)
         )
     )
-    batches = {entry.params["deal_ids"] for entry in under_way if "deal_ids" in entry.params}
+    batches = {entry.params["deal_ids"] for entry in in_flight if "deal_ids" in entry.params}
 
     def pages(entries: Iterable[Logged]) -> Counter[tuple[str, tuple[tuple[str, str], ...]]]:
         return Counter(
@@ -217,7 +219,7 @@ def twice(first: list[Logged], second: Iterable[Logged]) -> list[tuple[str, dict
 
 
 @pytest.mark.parametrize("rounds", [10 * SCALE])
-def test_two_processes_sync_while_a_third_reads_whole_tables(
+def test_two_processes_sync_while_a_third_reads_complete_tables(
     rounds: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     tables = ("deals", "deal_products", "stages")
@@ -226,7 +228,7 @@ def test_two_processes_sync_while_a_third_reads_whole_tables(
     with crash.server_of(company) as server:
         with crash.connect(server.url, server.token, tmp_path) as account:
             account.sync(*tables)
-            whole = crash.cached(account, tables)
+            full = crash.cached(account, tables)
         arguments = (server.url, server.token, tmp_path, tables, rounds)
         workers = [context.Process(target=crash.sync_often, args=arguments) for _ in range(2)]
         for worker in workers:
@@ -235,7 +237,7 @@ def test_two_processes_sync_while_a_third_reads_whole_tables(
         with crash.connect(server.url, server.token, tmp_path) as account:
             while any(worker.is_alive() for worker in workers):
                 for name, rows in crash.cached(account, tables).items():
-                    assert same(rows, whole[name]), name
+                    assert same(rows, full[name]), name
                 read += 1
         for worker in workers:
             worker.join()

@@ -41,7 +41,7 @@ class World:
     def connect(self, cache_dir: Path) -> pdframe.Account:
         return crash.connect(self.server.url, self.server.token, cache_dir, max_age="1h")
 
-    def asked(self) -> list[str]:
+    def requested(self) -> list[str]:
         paths = [entry.path for entry in self.server.requests]
         self.server.reset_stats()
         return paths
@@ -65,12 +65,12 @@ def lost(world: World, tmp_path: Path) -> Iterator[pdframe.Account]:
         with pytest.raises(PdframeError), pytest.warns(pdframe.DataWarning, match="moved aside"):
             account.deals()
         world.server.faults = None
-        world.asked()
+        world.requested()
         yield account
 
 
 @pytest.mark.slow
-def test_whatever_step_a_process_is_killed_at_the_next_look_has_the_labels(
+def test_whatever_step_a_process_is_killed_at_the_next_snapshot_has_the_labels(
     world: World, tmp_path: Path
 ) -> None:
     left = set()
@@ -84,7 +84,7 @@ def test_whatever_step_a_process_is_killed_at_the_next_look_has_the_labels(
         process.start()
         process.join()
         assert process.exitcode in (0, -signal.SIGKILL)
-        world.asked()
+        world.requested()
         with warnings.catch_warnings():
             # The damage is met now, where the process did not come to it.
             warnings.simplefilter("ignore", pdframe.DataWarning)
@@ -93,9 +93,9 @@ def test_whatever_step_a_process_is_killed_at_the_next_look_has_the_labels(
                     tuple(sorted(path.name for path in account.cache_path.glob("deal_fields*")))
                 )
                 pd.testing.assert_frame_equal(account.deals(), world.deals)
-                assert world.asked() in ([], ["/api/v2/dealFields"])
+                assert world.requested() in ([], ["/api/v2/dealFields"])
                 account.deals()
-                assert world.asked() == []
+                assert world.requested() == []
         shutil.rmtree(cache)
         if process.exitcode == 0:
             break
@@ -108,11 +108,11 @@ def test_whatever_step_a_process_is_killed_at_the_next_look_has_the_labels(
     assert step > 5
 
 
-def test_an_error_behind_the_move_costs_the_list_alone(world: World, lost: pdframe.Account) -> None:
+def test_an_error_after_the_move_costs_the_list_alone(world: World, lost: pdframe.Account) -> None:
     with pytest.warns(pdframe.DataWarning, match=r"no labels here\. Call account\.deals\(\)"):
         assert world.label not in lost.deals(refresh=False)
     pd.testing.assert_frame_equal(lost.deals(), world.deals)
-    assert world.asked() == ["/api/v2/dealFields"]
+    assert world.requested() == ["/api/v2/dealFields"]
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         pd.testing.assert_frame_equal(
@@ -120,17 +120,17 @@ def test_an_error_behind_the_move_costs_the_list_alone(world: World, lost: pdfra
         )
 
 
-def test_a_list_without_its_manifest_is_asked_for_again(world: World, tmp_path: Path) -> None:
+def test_a_list_without_its_manifest_is_requested_again(world: World, tmp_path: Path) -> None:
     shutil.copytree(world.cache, tmp_path / "cache")
     (tmp_path / "cache" / world.key / "deal_fields" / "manifest.json").unlink()
     with world.connect(tmp_path / "cache") as account:
-        world.asked()
+        world.requested()
         pd.testing.assert_frame_equal(account.deals(), world.deals)
-        assert world.asked() == ["/api/v2/dealFields"]
+        assert world.requested() == ["/api/v2/dealFields"]
 
 
 @pytest.mark.parametrize("lose", ["moved", "no manifest"])
-def test_a_list_that_was_lost_and_is_withheld_now_is_asked_for_once(
+def test_a_list_that_was_lost_and_is_withheld_now_is_requested_once(
     lose: str, tmp_path: Path
 ) -> None:
     company = sandbox.Company(seed=3, deals=60)

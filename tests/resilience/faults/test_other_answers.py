@@ -26,7 +26,7 @@ ME = {
     "default_currency": "EUR",
     "timezone_name": "UTC",
 }
-FOUND = [{"result_score": 1.0, "item": {"id": 5, "type": "deal", "title": "Deal"}}]
+RESULT = [{"result_score": 1.0, "item": {"id": 5, "type": "deal", "title": "Deal"}}]
 STAMP = "2026-01-02T03:04:05Z"
 
 
@@ -63,8 +63,8 @@ TABLES: dict[str, list[dict[str, Any]]] = {
     ],
     "/api/v2/deals/1/followers": [{"user_id": 1, "add_time": STAMP}],
     "/api/v2/deals/products": [{"id": 7, "deal_id": 1, "name": "P", "sum": 1}],
-    "/api/v2/deals/search": FOUND,
-    "/api/v2/itemSearch": FOUND,
+    "/api/v2/deals/search": RESULT,
+    "/api/v2/itemSearch": RESULT,
     "/api/v2/itemSearch/field": [{"id": 5, "title": "Deal"}],
 }
 
@@ -87,7 +87,7 @@ class Company:
             rows = []
         return data({"items": rows} if "earch" in seen.path else rows)
 
-    def asked(self, path: str) -> int:
+    def requested(self, path: str) -> int:
         return sum(seen.path == path for seen in self.scripted.seen)
 
 
@@ -135,7 +135,7 @@ LOADS: dict[str, tuple[str, Callable[[pdframe.Account, Any], Any]]] = {
 }
 # Rows as other lists have them; each lacks what tells a row of the list that was asked.
 ANOTHERS = {
-    "of a search": FOUND,
+    "of a search": RESULT,
     "without anything": [{}, {}],
     "of a changelog": [{"field": "x", "old": 1, "new": 2}],
     "with an id that is null": [{"id": None, "name": "x"}],
@@ -173,12 +173,12 @@ def test_a_page_of_another_list_is_an_error_and_never_reaches_the_cache(
 def test_a_search_that_is_answered_with_another_type_is_another_request_s(
     company: Company, account: pdframe.Account
 ) -> None:
-    company.other["/api/v2/persons/search"] = lambda seen: data({"items": FOUND})
+    company.other["/api/v2/persons/search"] = lambda seen: data({"items": RESULT})
     with pytest.raises(ResponseError, match="a type that was asked for"):
         account.search("deal", "person")
 
 
-def test_line_items_of_deals_that_were_not_asked_for_are_another_request_s(
+def test_line_items_of_deals_that_were_not_requested_are_another_request_s(
     company: Company, account: pdframe.Account
 ) -> None:
     company.other["/api/v2/deals/products"] = lambda seen: data(
@@ -193,14 +193,14 @@ def test_deletions_of_another_list_are_an_error(
 ) -> None:
     before = account.deals()
     company.other["/api/v2/deals"] = lambda seen: data(
-        FOUND if seen.params.get("status") == "deleted" else TABLES["/api/v2/deals"]
+        RESULT if seen.params.get("status") == "deleted" else TABLES["/api/v2/deals"]
     )
     with pytest.raises(ResponseError, match="another list"):
         account.deals(refresh=True)
     assert account.deals(refresh=False).equals(before)
 
 
-def test_one_row_without_an_id_among_many_is_left_out_and_told(
+def test_one_row_without_an_id_among_many_is_left_out_and_reported(
     company: Company, account: pdframe.Account
 ) -> None:
     company.other["/api/v2/stages"] = lambda seen: data(
@@ -223,10 +223,10 @@ def test_a_list_that_brings_nothing_new_ends_after_a_few_pages(
     with pytest.raises(ResponseError, match="with a new cursor"):
         ask(account, True)
     # A long list is read from both ends, each of which ends by itself.
-    assert company.asked(path) <= 4 * (MAX_REPEATED_PAGES + 1)
+    assert company.requested(path) <= 4 * (MAX_REPEATED_PAGES + 1)
 
 
-def test_a_cell_nested_beyond_all_reason_is_null_and_told(
+def test_a_cell_nested_beyond_all_reason_is_null_and_reported(
     company: Company, account: pdframe.Account
 ) -> None:
     deep = '{"deeper": [' * 2_500 + "]}" * 2_500

@@ -28,17 +28,19 @@ def how(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
 
 
 @pytest.mark.parametrize("seed", range(LIVES))
-def test_a_random_life_is_told_as_it_was(how: str, seed: int) -> None:
+def test_a_random_life_is_reported_as_it_was(how: str, seed: int) -> None:
     """Each deal that any look found, or any list named, and that is gone, is there once, with a
     possible time.
     """
     draw = random.Random(seed)
     with company(deleting_moves_update_time=draw.random() < 0.7) as account:
         model = account.company_model
-        gone_at = {deal: at for (table, deal), at in model.deleted_at.items() if table == "deals"}
-        found: set[int] = set()
+        deleted_at = {
+            deal: at for (table, deal), at in model.deleted_at.items() if table == "deals"
+        }
+        result: set[int] = set()
         named: set[int] = set()
-        looks: list[int] = []
+        snapshots: list[int] = []
 
         def listed() -> set[int]:
             return {
@@ -47,43 +49,47 @@ def test_a_random_life_is_told_as_it_was(how: str, seed: int) -> None:
                 if table == "deals" and model.now - at <= 30 * DAY
             }
 
-        def look(*, full: bool) -> None:
+        def snapshot(*, full: bool) -> None:
             account.deals(refresh="full" if full else True)
-            found.update(deal for deal in model.tables["deals"] if deal not in gone_at)
+            result.update(deal for deal in model.tables["deals"] if deal not in deleted_at)
             named.update(listed())
-            looks.extend([model.now] * full)
+            snapshots.extend([model.now] * full)
 
-        look(full=True)
+        snapshot(full=True)
         for _ in range(12):
             model.now += draw.choice([60, DAY, 3 * DAY])
             deal = draw.choice(sorted(model.tables["deals"]))
             if draw.random() < 0.3:
                 deal = model.add_deal("New", currency="EUR", value=10.0)
-            if deal in gone_at:
+            if deal in deleted_at:
                 model.show("deals", deal) if (
                     "deals",
                     deal,
                 ) in model.hidden else model.undelete_deal(deal)
-                del gone_at[deal]
+                del deleted_at[deal]
                 # What comes back and goes again before any look was never away.
-                look(full=True)
+                snapshot(full=True)
                 continue
             (model.delete_deal if draw.random() < 0.8 else partial(model.hide, "deals"))(deal)
-            gone_at[deal] = model.now
+            deleted_at[deal] = model.now
             if draw.random() < 0.5:
-                look(full=draw.random() < 0.7)
+                snapshot(full=draw.random() < 0.7)
         model.now += DAY
-        look(full=True)
+        snapshot(full=True)
         frame = account.deals(deleted=True)
-        gone = deleted_of(frame)
+        deleted = deleted_of(frame)
         assert frame["id"].is_unique
-        surely = (found | listed()) & set(gone_at)
-        assert surely <= set(gone.index) <= surely | (named & set(gone_at))
+        surely = (result | listed()) & set(deleted_at)
+        assert surely <= set(deleted.index) <= surely | (named & set(deleted_at))
         for deal in surely:
-            told = gone.loc[deal, "deleted_time"]
+            reported = deleted.loc[deal, "deleted_time"]
             # A deal that was added and deleted between two looks is first told by the list at the
             # end.
-            seen = min(now for now in looks if now >= gone_at[deal]) if deal in found else model.now
-            assert time(gone_at[deal]) <= told <= time(seen)
+            seen = (
+                min(now for now in snapshots if now >= deleted_at[deal])
+                if deal in result
+                else model.now
+            )
+            assert time(deleted_at[deal]) <= reported <= time(seen)
             if ("deals", deal) not in model.deleted_at:
-                assert pd.isna(gone.loc[deal, "is_deleted"])
+                assert pd.isna(deleted.loc[deal, "is_deleted"])

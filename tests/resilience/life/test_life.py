@@ -102,8 +102,8 @@ class Living(RuleBasedStateMachine):
         self.life = Life(self.company)
         self.annals = Annals(self.company)
         self.promise = Promise(self.annals, page)
-        self.looks: dict[int, tuple[Any, pd.DataFrame]] = {}
-        self.look((), True, [], 1)
+        self.snapshots: dict[int, tuple[Any, pd.DataFrame]] = {}
+        self.snapshot((), True, [], 1)
         pages = [
             entry for entry in self.account.server.requests if entry.path.endswith("/activities")
         ]
@@ -134,7 +134,7 @@ class Living(RuleBasedStateMachine):
     def sync(self, before: list[tuple[str, int]], tables: tuple[str, ...], full: bool) -> None:
         """A sync while nothing happens."""
         self.live(before)
-        self.look(tables, full, [], 1)
+        self.snapshot(tables, full, [], 1)
 
     @rule(before=WRITES, tables=SOME, full=FULL, writes=WRITES, at=st.integers(1, 12))
     def sync_while_life_goes_on(
@@ -147,7 +147,7 @@ class Living(RuleBasedStateMachine):
     ) -> None:
         """A sync with writes between its requests."""
         self.live(before)
-        self.look(tables, full, writes, at)
+        self.snapshot(tables, full, writes, at)
 
     @rule(before=WRITES, tables=SOME, full=FULL, writes=WRITES, at=st.integers(1, 12))
     def sync_while_cursors_expire(
@@ -160,9 +160,9 @@ class Living(RuleBasedStateMachine):
     ) -> None:
         """The same, and the server refuses the cursors that it gave before one of the requests."""
         self.live(before)
-        self.look(tables, full, writes, at, expire=True)
+        self.snapshot(tables, full, writes, at, expire=True)
 
-    def look(
+    def snapshot(
         self,
         tables: tuple[str, ...],
         full: bool,
@@ -172,20 +172,25 @@ class Living(RuleBasedStateMachine):
         expire: bool = False,
     ) -> None:
         assert self.account is not None
-        began, todo, asked, ask = self.annals.moment, list(writes), 0, self.account._client.get_json
+        began, todo, requested, ask = (
+            self.annals.moment,
+            list(writes),
+            0,
+            self.account._client.get_json,
+        )
 
         def living(*arguments: Any, **options: Any) -> Any:
-            nonlocal asked
+            nonlocal requested
             with self.company.lock:  # requests are under way side by side
-                asked += 1
-                if asked == at and expire and self.account is not None:
+                requested += 1
+                if requested == at and expire and self.account is not None:
                     self.account.server.expire_cursors()
-                if asked >= at and todo:
+                if requested >= at and todo:
                     self.write(*todo.pop(0))
             return ask(*arguments, **options)
 
         wanted = tables or EVERYTHING
-        done, whole = with_needs(wanted), with_needs(wanted, fields=False) if full else []
+        done, complete = with_needs(wanted), with_needs(wanted, fields=False) if full else []
         self.account.server.reset_stats()
         self.account._client.get_json = living  # type: ignore[method-assign]
         try:
@@ -196,11 +201,11 @@ class Living(RuleBasedStateMachine):
             self.account._client.get_json = ask  # type: ignore[method-assign]
         assert sorted(report.index) == done
         # The rows that a table rests on are reloaded with it, its list of fields is always whole.
-        spans = [(Window(began, self.annals.moment, True), whole)]
+        spans = [(Window(began, self.annals.moment, True), complete)]
         spans += [
             (
                 Window(began, self.annals.moment, False),
-                [table for table in done if table not in whole],
+                [table for table in done if table not in complete],
             )
         ]
         if not expire and not self.wide:
@@ -209,7 +214,7 @@ class Living(RuleBasedStateMachine):
                     assert report.loc[table, "tokens"] <= tokens, (
                         f"{table}: {report.loc[table].to_dict()}, due {tokens}"
                     )
-        me = 0 if self.looks else 2
+        me = 0 if self.snapshots else 2
         assert self.account.server.stats.tokens == report["tokens"].sum() + me
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", DataWarning)
@@ -270,11 +275,14 @@ class Living(RuleBasedStateMachine):
         """Keep what this look found, and replay the history to every look so far."""
         assert self.account is not None
         history = SnapshotLog(self.account._store)
-        rows, looks = history.rows(), history.looks().to_pylist()
-        self.looks[looks[-1]["look"]] = looks[-1]["seen_at"], deals[["id", *TRACKED_COLUMNS]]
-        last_of = {seen_at: number for number, (seen_at, _) in self.looks.items()}
+        rows, snapshots = history.rows(), history.snapshots().to_pylist()
+        self.snapshots[snapshots[-1]["look"]] = (
+            snapshots[-1]["seen_at"],
+            deals[["id", *TRACKED_COLUMNS]],
+        )
+        last_of = {seen_at: number for number, (seen_at, _) in self.snapshots.items()}
         plain = rows.to_pylist()
-        for number, (seen_at, frame) in self.looks.items():
+        for number, (seen_at, frame) in self.snapshots.items():
             known: dict[int, dict[str, Any]] = {
                 row["deal_id"]: row for row in plain if row["look"] <= number
             }

@@ -49,7 +49,7 @@ SWITCHES = st.builds(
 )
 
 
-class Staying(RuleBasedStateMachine):
+class StageLife(RuleBasedStateMachine):
     """One account, its deals on their way through the stages."""
 
     account: sandbox.SandboxAccount | None = None
@@ -68,13 +68,13 @@ class Staying(RuleBasedStateMachine):
         )
         self.company = self.account.company_model
         self.life = Life(self.company)
-        self.looks: list[visits_oracle.Look] = []
-        self.look(True, [])
+        self.snapshots: list[visits_oracle.SnapshotTime] = []
+        self.snapshot(True, [])
 
     def teardown(self) -> None:
         if self.account is not None:
             if sys.exception() is None:
-                self.look(True, [])
+                self.snapshot(True, [])
             self.account.close()
         plan.PAGE = PAGE
 
@@ -94,7 +94,7 @@ class Staying(RuleBasedStateMachine):
         self.company.advance(days=days)
 
     @rule(full=st.booleans(), writes=st.one_of(st.just([]), WRITES))
-    def look(self, full: bool, writes: list[tuple[str, int]]) -> None:
+    def snapshot(self, full: bool, writes: list[tuple[str, int]]) -> None:
         """A sync of the deals, with life between its requests."""
         self._while_living(writes, lambda account: account.sync("deals", full=full))
         # An incremental look need not know of what moved no `update_time`, and one among writes not
@@ -110,7 +110,7 @@ class Staying(RuleBasedStateMachine):
         self._while_living(
             writes, lambda account: account.deal_changes(refresh="full" if again else True)
         )
-        told = self.check(now=False)
+        reported = self.check(now=False)
         if again and not writes:
             visible = {
                 deal for deal, row in self.company.tables["deals"].items() if not row["is_deleted"]
@@ -120,7 +120,7 @@ class Staying(RuleBasedStateMachine):
                 for visit in self.company.truth.stage_visits()
                 if visit.deal_id in visible
             ]
-            assert [row for row in told if row[0] in visible] == true
+            assert [row for row in reported if row[0] in visible] == true
 
     def _while_living(self, writes: list[tuple[str, int]], act: Any) -> None:
         assert self.account is not None
@@ -143,7 +143,7 @@ class Staying(RuleBasedStateMachine):
                 act(self.account)
         finally:
             self.account._client.get_json = ask  # type: ignore[method-assign]
-        self.looks.append(visits_oracle.Look(began, self.company.now, frozenset(moved)))
+        self.snapshots.append(visits_oracle.SnapshotTime(began, self.company.now, frozenset(moved)))
 
     def check(self, *, now: bool) -> list[tuple[Any, ...]]:
         """The form at any time; against the truth where the looks may know all of it."""
@@ -152,7 +152,9 @@ class Staying(RuleBasedStateMachine):
         visits = self.account.stage_visits(refresh=False)
         visits_oracle.check_form(visits)
         if now:
-            visits_oracle.check_against_truth(visits, self.company.truth.stage_visits(), self.looks)
+            visits_oracle.check_against_truth(
+                visits, self.company.truth.stage_visits(), self.snapshots
+            )
         return visits_oracle.facts(visits)
 
 
@@ -161,9 +163,9 @@ def no_waiting_for_the_disk(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "fsync", lambda file: None)
 
 
-def test_stays_in_a_random_life() -> None:
+def test_visits_in_a_random_life() -> None:
     run_state_machine_as_test(
-        Staying,
+        StageLife,
         settings=settings(
             max_examples=int(os.environ.get("PDFRAME_LIFE_EXAMPLES", "8")),
             stateful_step_count=10,

@@ -43,7 +43,7 @@ def test_groups_tell_their_ids(stored: SortedRun) -> None:
     assert stored.span == (-2, 229)
 
 
-def test_any_range_is_found_in_any_order(stored: SortedRun) -> None:
+def test_any_range_is_detected_in_any_order(stored: SortedRun) -> None:
     bounds = [LOWEST, -3, -2, -1, 17, 18, 19, 88, 89, 150, 199, 200, 228, 229, HIGHEST]
     for low in bounds:
         for high in bounds:

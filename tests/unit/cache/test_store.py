@@ -51,12 +51,12 @@ def test_a_table_that_is_replaced_again_and_again_while_it_is_read_is_read(store
     assert store.read("deals").num_rows == 1
 
 
-def test_only_the_columns_asked_for_are_read(store: Store) -> None:
+def test_only_the_columns_requested_are_read(store: Store) -> None:
     store.replace(new(), ROWS)
     assert store.read("deals", ["title", "id"]).column_names == ["title", "id"]
 
 
-def test_a_replaced_table_leaves_no_old_part_behind(store: Store) -> None:
+def test_a_replaced_table_leaves_no_old_part_after(store: Store) -> None:
     first = store.replace(new(), ROWS)
     store.replace(replace(first), ROWS.slice(0, 1))
     assert store.read("deals").num_rows == 1
@@ -87,7 +87,7 @@ def test_nothing_cached_says_how_to_load(store: Store) -> None:
 
 
 @pytest.mark.parametrize("damage", ["half", "flipped", "gone", "foreign"])
-def test_a_damaged_part_is_an_error_with_the_way_out(store: Store, damage: str) -> None:
+def test_a_damaged_part_is_an_error_with_the_remedy(store: Store, damage: str) -> None:
     part = store.root / "deals" / store.replace(new(), ROWS).parts[0].file
     raw = part.read_bytes()
     if damage == "gone":
@@ -100,7 +100,7 @@ def test_a_damaged_part_is_an_error_with_the_way_out(store: Store, damage: str) 
 
 
 @pytest.mark.parametrize("file", ["part-000001.parquet", "manifest.json"])
-def test_a_flipped_bit_anywhere_is_found_out(store: Store, file: str) -> None:
+def test_a_flipped_bit_anywhere_is_detected_out(store: Store, file: str) -> None:
     store.replace(new(), ROWS)
     path = store.root / "deals" / file
     raw = path.read_bytes()
@@ -125,7 +125,7 @@ def test_a_changed_note_of_an_unfinished_sync_tells_nothing(store: Store) -> Non
     ["", "{", "[]", "null", '{"format": 99}', '{"format": 1, "table": "persons"}', "\x00\xff", "[" * 100_000],
     ids=lambda text: repr(text[:40]),
 )
-def test_a_damaged_manifest_is_an_error_with_the_way_out(store: Store, content: str) -> None:
+def test_a_damaged_manifest_is_an_error_with_the_remedy(store: Store, content: str) -> None:
     store.replace(new(), ROWS)
     (store.root / "deals" / "manifest.json").write_text(content)
     with pytest.raises(CacheError, match="full=True"):
@@ -156,13 +156,13 @@ def test_a_failed_write_leaves_the_old_table(store: Store, monkeypatch: pytest.M
     assert not list((store.root / "deals").glob(".*"))
 
 
-def test_a_cache_folder_that_is_a_file_is_refused_before_anything_is_asked(tmp_path: Path) -> None:
+def test_a_cache_folder_that_is_a_file_is_refused_before_anything_is_fetched(tmp_path: Path) -> None:
     (tmp_path / "cache").write_text("not a folder")
     with pytest.raises(CacheError, match=r"cannot be written.*PDFRAME_CACHE_DIR"):
         check_writable(tmp_path / "cache" / "deeper")
 
 
-def test_the_cache_folder_of_the_nearest_parent_is_found(tmp_path: Path) -> None:
+def test_the_cache_folder_of_the_nearest_parent_is_detected(tmp_path: Path) -> None:
     (tmp_path / "cache").mkdir()
     deep = tmp_path / "notebooks" / "deep"
     deep.mkdir(parents=True)

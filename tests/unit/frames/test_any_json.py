@@ -42,9 +42,9 @@ def test_any_json_becomes_a_frame_and_no_row_with_a_key_is_lost(data, name) -> N
             assert frame[same].dtypes.equals(empty[same].dtypes)
         first, _ = to_arrow(keyed[:2], table, ())
         rest, _ = to_arrow(keyed[2:], table, ALL_FIELDS)
-        whole, _ = unify([first, rest], table, ALL_FIELDS)
-        assert whole[key].to_pylist() == arrow[key].to_pylist()
-        assert len(to_frame(whole, table, ALL_FIELDS)) == len(keyed)
+        full, _ = unify([first, rest], table, ALL_FIELDS)
+        assert full[key].to_pylist() == arrow[key].to_pylist()
+        assert len(to_frame(full, table, ALL_FIELDS)) == len(keyed)
 
 
 @settings(max_examples=200, deadline=None)
@@ -64,10 +64,10 @@ def test_any_json_becomes_a_frame_and_no_row_with_a_key_is_lost(data, name) -> N
     st.lists(JSON_VALUES, max_size=4),
 )
 def test_a_cell_is_typed_alike_alone_and_among_others(column, values) -> None:
-    whole, _ = to_arrow(
+    full, _ = to_arrow(
         [{"id": number, column: value} for number, value in enumerate(values)], DEALS
     )
     alone = [
         to_arrow([{"id": 0, column: value}], DEALS)[0][column].to_pylist()[0] for value in values
     ]
-    assert whole[column].to_pylist() == alone
+    assert full[column].to_pylist() == alone

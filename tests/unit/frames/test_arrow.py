@@ -348,15 +348,15 @@ def test_parts_with_different_columns_become_one() -> None:
         FIELDS,
     )
     fields = (*FIELDS[:4], *read_fields([field(SPEND, "Spend", "monetary")]), *FIELDS[5:])
-    whole, problems = unify([through_parquet(early), late], DEALS, fields)
+    full, problems = unify([through_parquet(early), late], DEALS, fields)
     assert not problems
-    assert whole["id"].to_pylist() == [2, 1]
-    assert whole[SPEND].to_pylist() == [3.0, None]
-    assert whole[f"{SPEND}_currency"].to_pylist() == ["EUR", None]
-    assert whole[REGION].to_pylist() == [10, 20]
-    assert whole["novelty"].to_pylist() == [None, "x"]
+    assert full["id"].to_pylist() == [2, 1]
+    assert full[SPEND].to_pylist() == [3.0, None]
+    assert full[f"{SPEND}_currency"].to_pylist() == ["EUR", None]
+    assert full[REGION].to_pylist() == [10, 20]
+    assert full["novelty"].to_pylist() == [None, "x"]
     assert (
-        whole.schema.types[: len(storage_schema(DEALS, fields))]
+        full.schema.types[: len(storage_schema(DEALS, fields))]
         == storage_schema(DEALS, fields).types
     )
     assert unify([], DEALS, fields)[0].schema == storage_schema(DEALS, fields)
@@ -366,8 +366,8 @@ def test_unknown_text_that_does_not_fit_the_type_declared_later_is_a_problem_not
     before = typed(
         [{"id": 1, "custom_fields": {SPEND: "12"}}, {"id": 2, "custom_fields": {SPEND: [1]}}]
     )
-    whole, problems = unify([before], DEALS, FIELDS)
-    assert whole[SPEND].to_pylist() == [12.0, None]
+    full, problems = unify([before], DEALS, FIELDS)
+    assert full[SPEND].to_pylist() == [12.0, None]
     assert problems.cells == {SPEND: (1, "[1]")}
 
 
@@ -414,7 +414,7 @@ def test_a_fraction_among_ids_costs_its_list_and_is_said() -> None:
     assert problems.cells == {"label_ids": (1, "[0.5]")}
 
 
-def test_one_row_that_cannot_be_kept_is_told_as_one() -> None:
+def test_one_row_that_cannot_be_kept_is_reported_as_one() -> None:
     _, problems = to_arrow([{"id": 1}, {"title": "nobody's"}], DEALS)
     assert problems.messages() == [
         "1 row has no id or is no object and is left out, for example {'title': \"nobody's\"}."

@@ -96,7 +96,7 @@ def test_dtypes_of_standard_columns() -> None:
 def test_dtypes_of_custom_columns() -> None:
     fields = read_fields(kinds())
     frame = empty_frame(DEALS, fields)
-    found = {name: str(dtype) for name, dtype in frame.dtypes.items() if name not in DEALS.by_name}
+    result = {name: str(dtype) for name, dtype in frame.dtypes.items() if name not in DEALS.by_name}
     parts = (
         "country",
         "admin_area_level_1",
@@ -108,7 +108,7 @@ def test_dtypes_of_custom_columns() -> None:
         "subpremise",
         "postal_code",
     )
-    assert found == {
+    assert result == {
         "varchar": "str",
         "varchar_auto": "str",
         "text": "str",
@@ -298,12 +298,12 @@ def test_options_that_are_not_defined_read_their_number_and_are_warned_of_once_a
         "#9999",
     ]
     assert [list(value) for value in frame["label_ids"]] == [["Hot", "#77"]] * 3
-    told = sorted(str(warning.message) for warning in caught)
-    assert len(told) == 2
-    assert "label_ids" in told[0]
-    assert "#77" in told[0]
-    assert "Регион" in told[1]
-    assert "#9998, #9999" in told[1]
+    reported = sorted(str(warning.message) for warning in caught)
+    assert len(reported) == 2
+    assert "label_ids" in reported[0]
+    assert "#77" in reported[0]
+    assert "Регион" in reported[1]
+    assert "#9998, #9999" in reported[1]
 
 
 def test_a_renamed_field_or_option_needs_no_reload() -> None:
@@ -381,7 +381,7 @@ def test_a_warning_shows_a_wild_value_as_one_short_line() -> None:
     assert len(str(caught[0].message)) < 200
 
 
-def test_columns_are_asked_for_by_label_hash_or_name_in_any_order() -> None:
+def test_columns_are_requested_by_label_hash_or_name_in_any_order() -> None:
     arrow = typed([{"id": 1, "custom_fields": {REGION: 10}}], DEALS, FIELDS)
     assert list(to_frame(arrow, DEALS, FIELDS, columns=["Регион", "id", SPEND]).columns) == [
         "Регион",
@@ -417,19 +417,19 @@ def test_columns_are_asked_for_by_label_hash_or_name_in_any_order() -> None:
         ([1], "takes a list"),
     ],
 )
-def test_columns_that_cannot_be_given(columns, told) -> None:
-    with pytest.raises(ArgumentError, match=told):
+def test_columns_that_cannot_be_given(columns, reported) -> None:
+    with pytest.raises(ArgumentError, match=reported):
         empty_frame(DEALS, FIELDS, columns=columns)
 
 
-def test_a_dropped_field_stays_as_an_undeclared_column() -> None:
+def test_a_dropped_field_remains_as_an_undeclared_column() -> None:
     arrow = typed([{"id": 1, "custom_fields": {REGION: 10, SPEND: 2.5}}], DEALS, FIELDS)
     frame = to_frame(arrow, DEALS, FIELDS[:3])
     assert frame[REGION].tolist() == [10]
     assert frame[SPEND].tolist() == [2.5]
     newer = typed([{"id": 2, "custom_fields": {SPEND: "text now"}}], DEALS, ())
-    whole, _ = unify([arrow, newer], DEALS, ())
-    assert whole[SPEND].to_pylist() == ["2.5", "text now"]
+    full, _ = unify([arrow, newer], DEALS, ())
+    assert full[SPEND].to_pylist() == ["2.5", "text now"]
 
 
 def test_field_lists_keep_their_order_and_read_back_from_the_cache() -> None:

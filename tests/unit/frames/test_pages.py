@@ -76,16 +76,16 @@ def test_the_second_page_is_read_into_slots_and_says_what_dicts_say() -> None:
         "text",
     ],
 )
-def test_a_page_of_another_shape_is_left_to_the_slow_way(page: object) -> None:
+def test_a_page_of_another_shape_is_left_to_the_slow_path(page: object) -> None:
     assert reader().decode(body(page)) is None
 
 
-def test_a_cut_body_and_one_that_is_no_utf_8_are_left_to_the_slow_way() -> None:
-    whole = body([deal(2, title="Müller")])
+def test_a_cut_body_and_one_that_is_no_utf_8_are_left_to_the_slow_path() -> None:
+    full = body([deal(2, title="Müller")])
     known = reader()
-    assert known.decode(whole) is not None
-    assert known.decode(whole[:-20]) is None
-    assert known.decode(whole.replace(b"\\u00fc", b"\xfc")) is None
+    assert known.decode(full) is not None
+    assert known.decode(full[:-20]) is None
+    assert known.decode(full.replace(b"\\u00fc", b"\xfc")) is None
     assert known.decode(b"[" * 100_000) is None
 
 
@@ -111,7 +111,7 @@ def test_a_row_without_a_key_costs_itself_alone(key: object) -> None:
     assert problems.rows == (0 if key == "7" else 1)
 
 
-def test_a_key_that_json_must_escape_keeps_every_page_on_the_slow_way() -> None:
+def test_a_key_that_json_must_escape_keeps_every_page_on_the_slow_path() -> None:
     known = reader(deal(1) | {'say "hi"': 1})
     assert known.decode(body([deal(2)])) is None
 
@@ -151,10 +151,10 @@ def test_whatever_comes_slots_and_dicts_make_one_table(data, name) -> None:
         fast.append(known.typed(parsed if answer is None else answer["data"]))
         slow.append(to_arrow(parsed, table, ALL_FIELDS))
     assert [one.cells for _, one in fast] == [one.cells for _, one in slow]
-    whole, _ = unify([rows for rows, _ in fast], table, ALL_FIELDS)
+    full, _ = unify([rows for rows, _ in fast], table, ALL_FIELDS)
     other, _ = unify([rows for rows, _ in slow], table, ALL_FIELDS)
-    assert whole.select(other.column_names).equals(other)
-    assert len(whole.column_names) == len(other.column_names)
+    assert full.select(other.column_names).equals(other)
+    assert len(full.column_names) == len(other.column_names)
 
 
 def test_the_primary_contact_and_options_come_through_slots() -> None:
@@ -174,7 +174,7 @@ def test_the_primary_contact_and_options_come_through_slots() -> None:
     assert rows["primary_email"].to_pylist() == ["d@e.f"]
 
 
-def test_a_page_that_was_read_while_another_told_of_a_new_key_loses_no_row() -> None:
+def test_a_page_that_was_read_while_another_reported_of_a_new_key_loses_no_row() -> None:
     # Pages are read side by side: this one came with the keys that were known then.
     known = reader()
     answer = known.decode(body([deal(2), deal(3)]))

@@ -38,12 +38,12 @@ def test_it_stands_still_until_the_last_thread_has_left() -> None:
     gc.enable()
     inside, leave = threading.Event(), threading.Event()
 
-    def stay() -> None:
+    def one_visit() -> None:
         with uncollected():
             inside.set()
             leave.wait(10)
 
-    thread = threading.Thread(target=stay)
+    thread = threading.Thread(target=one_visit)
     thread.start()
     assert inside.wait(10)
     with uncollected():

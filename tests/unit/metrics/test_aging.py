@@ -25,7 +25,7 @@ def ago(days: float) -> datetime:
     return NOW - timedelta(days=days)
 
 
-def stay(deal: int, entered: float, left: float | None = None, **more: Any) -> dict[str, Any]:
+def one_visit(deal: int, entered: float, left: float | None = None, **more: Any) -> dict[str, Any]:
     """A stay that began and ended so many days ago."""
     return {
         "deal_id": deal,
@@ -68,14 +68,14 @@ def test_open_deals_against_what_is_usual_in_their_stage() -> None:
     )
     visits = small_frames.visits(
         [
-            stay(1, 20),
-            stay(2, 5),
-            stay(3, 50, 46),
-            stay(3, 46, stage_id=2),
-            stay(4, 100, 92, end="lost"),
-            stay(5, 100, 90, end="lost"),
-            stay(6, 100, 70, end="lost"),
-            stay(7, 12),
+            one_visit(1, 20),
+            one_visit(2, 5),
+            one_visit(3, 50, 46),
+            one_visit(3, 46, stage_id=2),
+            one_visit(4, 100, 92, end="lost"),
+            one_visit(5, 100, 90, end="lost"),
+            one_visit(6, 100, 70, end="lost"),
+            one_visit(7, 12),
         ]
     )
     result = deal_aging(deals, visits, small_frames.stages(STAGES), as_of=NOW)
@@ -106,13 +106,15 @@ def test_open_deals_against_what_is_usual_in_their_stage() -> None:
 
 def test_rotten_begins_with_the_day_that_the_stage_names_and_a_move_is_a_touch() -> None:
     deals = [{"update_time": ago(days)} for days in (9.99, 10, 40)]
-    result = age(deals, [stay(1, 50), stay(2, 50), stay(3, 2)])
+    result = age(deals, [one_visit(1, 50), one_visit(2, 50), one_visit(3, 2)])
     assert list(result["rotten"]) == [False, True, False]
     assert list(result["days_idle"]) == [9.99, 10.0, 2.0]
 
 
 def test_rotting_that_is_switched_off_or_not_set_rots_nothing() -> None:
-    visits = small_frames.visits([stay(1, 50), stay(2, 50, stage_id=2), stay(3, 50, stage_id=3)])
+    visits = small_frames.visits(
+        [one_visit(1, 50), one_visit(2, 50, stage_id=2), one_visit(3, 50, stage_id=3)]
+    )
     deals = small_frames.deals([{"update_time": ago(50)}] * 3)
     stages = small_frames.stages([{"days_to_rotten": 5}, {"is_deal_rot_enabled": True}])
     result = deal_aging(deals, visits, stages, as_of=NOW)
@@ -126,7 +128,7 @@ def test_rotting_that_is_switched_off_or_not_set_rots_nothing() -> None:
 
 
 def test_the_close_date_is_past_from_the_next_day_in_tz() -> None:
-    deals, visits = [{"expected_close_date": "2026-06-30"}], [stay(1, 5)]
+    deals, visits = [{"expected_close_date": "2026-06-30"}], [one_visit(1, 5)]
     evening = datetime(2026, 6, 30, 23, tzinfo=UTC)
     assert age(deals, visits, "2026-06-28")["days_past_close"][0] == 0
     assert age(deals, visits, evening)["days_past_close"][0] == 0
@@ -144,16 +146,16 @@ def test_the_past_is_that_of_the_visits() -> None:
             "stage_id": 2,
         }
     ]
-    visits = [stay(1, 60, 30), stay(1, 30, 5, stage_id=2, end="won")]
-    found = {days: age(deals, visits, ago(days)) for days in (70, 45, 30, 10, 5)}
-    assert {days: list(f["stage"]) for days, f in found.items()} == {
+    visits = [one_visit(1, 60, 30), one_visit(1, 30, 5, stage_id=2, end="won")]
+    result = {days: age(deals, visits, ago(days)) for days in (70, 45, 30, 10, 5)}
+    assert {days: list(f["stage"]) for days, f in result.items()} == {
         70: [],
         45: ["Lead"],
         30: ["Offer"],
         10: ["Offer"],
         5: [],
     }
-    assert {days: list(f["days_in_stage"]) for days, f in found.items()} == {
+    assert {days: list(f["days_in_stage"]) for days, f in result.items()} == {
         70: [],
         45: [15.0],
         30: [0.0],
@@ -161,9 +163,9 @@ def test_the_past_is_that_of_the_visits() -> None:
         5: [],
     }
     # Its lead's stay is completed once it is over, and censored before.
-    assert np.isnan(found[45]["median_days"][0])
+    assert np.isnan(result[45]["median_days"][0])
     assert (
-        age([*deals, {"add_time": ago(20)}], [*visits, stay(2, 20)], ago(10))[
+        age([*deals, {"add_time": ago(20)}], [*visits, one_visit(2, 20)], ago(10))[
             "median_days"
         ].tolist()[1]
         == 30.0
@@ -189,7 +191,7 @@ def test_a_deal_without_visits_is_where_its_deal_says() -> None:
 
 
 def test_a_deal_that_only_visits_know_is_kept() -> None:
-    result = age([], [stay(9, 5)])
+    result = age([], [one_visit(9, 5)])
     assert list(result["deal_id"]) == [9]
     assert list(result["days_in_stage"]) == [5.0]
     assert result[["title", "owner_id", "expected_close_date", "days_idle"]].isna().all(axis=None)
@@ -198,19 +200,19 @@ def test_a_deal_that_only_visits_know_is_kept() -> None:
     ]  # five days in the stage: it cannot have been idle for ten
 
 
-def test_a_stay_that_ended_nobody_knows_when_is_refused() -> None:
+def test_a_visit_that_ended_nobody_knows_when_is_refused() -> None:
     with pytest.raises(
         ArgumentError, match="left_at of visits is null in 1 rows whose end is not open"
     ):
-        age([{"status": "won"}], [{**stay(1, 50), "end": "won"}])
+        age([{"status": "won"}], [{**one_visit(1, 50), "end": "won"}])
 
 
-def test_a_stay_that_nobody_had_seen_is_not_known_and_neither_is_the_move_to_it() -> None:
-    looked = {"source": "snapshots"}
+def test_a_visit_that_nobody_had_seen_is_not_known_and_neither_is_the_move_to_it() -> None:
+    seen = {"source": "snapshots"}
     visits = [
-        stay(1, 50, 20, seen_at=ago(50), **looked),
-        stay(1, 20, stage_id=2, seen_at=ago(5), **looked),
-        stay(2, 20, seen_at=ago(5), **looked),
+        one_visit(1, 50, 20, seen_at=ago(50), **seen),
+        one_visit(1, 20, stage_id=2, seen_at=ago(5), **seen),
+        one_visit(2, 20, seen_at=ago(5), **seen),
     ]
     deals = [
         {"add_time": ago(50), "update_time": ago(50)},
@@ -224,8 +226,8 @@ def test_a_stay_that_nobody_had_seen_is_not_known_and_neither_is_the_move_to_it(
     assert now["days_in_stage"].tolist() == [15.0, 15.0]
 
 
-def test_one_row_a_deal_even_where_two_stays_are_open() -> None:
-    result = age([{}], [stay(1, 5, stage_id=2), stay(1, 50)])
+def test_one_row_a_deal_even_where_two_remains_are_open() -> None:
+    result = age([{}], [one_visit(1, 5, stage_id=2), one_visit(1, 50)])
     assert list(result["stage"]) == ["Offer"]
 
 
@@ -237,11 +239,11 @@ def test_bounded_times_are_not_taken_for_exact_ones() -> None:
         {},
     ]
     visits = [
-        stay(1, 20, entered_after=ago(25), source="snapshots"),
-        stay(2, 40, 30, left_after=ago(33), source="snapshots"),
-        stay(3, 40, 34),
-        stay(4, 3),
-        stay(5, 90, 10, entered_after=ago(95), source="snapshots"),
+        one_visit(1, 20, entered_after=ago(25), source="snapshots"),
+        one_visit(2, 40, 30, left_after=ago(33), source="snapshots"),
+        one_visit(3, 40, 34),
+        one_visit(4, 3),
+        one_visit(5, 90, 10, entered_after=ago(95), source="snapshots"),
     ]
     with pytest.warns(DataWarning, match=r"^2 completed stays .* 2 deals = 40 tokens"):
         result = age(deals, visits)
@@ -251,11 +253,11 @@ def test_bounded_times_are_not_taken_for_exact_ones() -> None:
     assert list(result["median_days"]) == [6.0, 6.0]
 
 
-def test_stays_seen_only_when_over_tell_nothing() -> None:
+def test_visits_seen_only_when_over_tell_nothing() -> None:
     deals = [{"status": "lost", "lost_time": ago(20)}, {}]
     visits = [
-        stay(1, 50, 20, seen_at=NOW, source="current"),
-        stay(2, 5, seen_at=NOW, source="current"),
+        one_visit(1, 50, 20, seen_at=NOW, source="current"),
+        one_visit(2, 5, seen_at=NOW, source="current"),
     ]
     with pytest.warns(DataWarning, match="account.deal_changes"):
         result = age(deals, visits)
@@ -264,15 +266,15 @@ def test_stays_seen_only_when_over_tell_nothing() -> None:
 
 
 def by_hand(
-    stays: list[tuple[int, int, int | None, int]], now: int
+    known_visits: list[tuple[int, int, int | None, int]], now: int
 ) -> dict[int, tuple[float, list[int]]]:
     """Kaplan-Meier median in hours, delayed entry, exact; and the lengths of completed stays, of
     each stage.
     """
-    found = {}
-    for stage in {s for s, *_ in stays}:
+    result = {}
+    for stage in {s for s, *_ in known_visits}:
         sample = []
-        for own, entered, left, seen in stays:
+        for own, entered, left, seen in known_visits:
             if own == stage and entered <= now and seen <= now:
                 done = left is not None and left <= now
                 length, entry = (
@@ -292,8 +294,8 @@ def by_hand(
             if survival <= Fraction(1, 2):
                 median = time
                 break
-        found[stage] = (median, [length for _, length, done in sample if done])
-    return found
+        result[stage] = (median, [length for _, length, done in sample if done])
+    return result
 
 
 @pytest.mark.filterwarnings("ignore:.*completed stays are left out")
@@ -301,14 +303,14 @@ def by_hand(
 def test_medians_and_shares_are_those_of_plain_python(seed: int) -> None:
     draw = np.random.default_rng(seed)
     begin, now = datetime(2026, 1, 1, tzinfo=UTC), 600
-    stays: list[tuple[int, int, int | None, int]] = []
+    known_visits: list[tuple[int, int, int | None, int]] = []
     rows = []
     for deal in range(int(draw.integers(1, 60))):
         entered = int(draw.integers(0, 550))
         left = entered + int(draw.integers(0, 120)) if draw.random() < 0.7 else None
         seen = entered + (int(draw.integers(0, 60)) if draw.random() < 0.4 else 0)
         stage = int(draw.integers(1, 4))
-        stays.append((stage, entered, left, seen))
+        known_visits.append((stage, entered, left, seen))
         at = [
             None if hour is None else begin + timedelta(hours=hour)
             for hour in (entered, left, seen)
@@ -330,14 +332,14 @@ def test_medians_and_shares_are_those_of_plain_python(seed: int) -> None:
         small_frames.stages([{}] * 3),
         as_of=begin + timedelta(hours=now),
     )
-    truth = by_hand(stays, now)
+    truth = by_hand(known_visits, now)
     assert list(result["deal_id"]) == [
         i
-        for i, (_, entered, left, seen) in enumerate(stays)
+        for i, (_, entered, left, seen) in enumerate(known_visits)
         if max(entered, seen) <= now and (left is None or left > now)
     ]
     for row in result.itertuples():
-        stage, entered, *_ = stays[row.deal_id]
+        stage, entered, *_ = known_visits[row.deal_id]
         median, completed = truth[stage]
         assert row.median_days == pytest.approx(median / 24, abs=1e-9, nan_ok=True)
         longer = (
@@ -362,7 +364,7 @@ def test_what_happens_after_as_of_changes_no_cell(seed: int) -> None:
         clock, stage = start, 1
         while clock > 0 and stage <= 2:
             left = clock - float(draw.exponential(20))
-            visits.append(stay(deal, clock, left if left > 0 else None, stage_id=stage))
+            visits.append(one_visit(deal, clock, left if left > 0 else None, stage_id=stage))
             clock, stage = left, stage + 1
         late = float(draw.uniform(0, 39)) if draw.random() < 0.4 else float(draw.uniform(41, start))
         deals.append(
@@ -387,7 +389,7 @@ def test_what_happens_after_as_of_changes_no_cell(seed: int) -> None:
     ).round("us")
     moved.loc[ends, ["end", "left_after"]] = ["lost", now]
     new = small_frames.visits(
-        [stay(int(draw.integers(1, 90)), float(draw.uniform(0, 39))) for _ in range(30)]
+        [one_visit(int(draw.integers(1, 90)), float(draw.uniform(0, 39))) for _ in range(30)]
     )
     first = deal_aging(*before, small_frames.stages(STAGES), as_of=now)
     second = deal_aging(changed, pd.concat([moved, new]), small_frames.stages(STAGES), as_of=now)
@@ -403,7 +405,7 @@ def test_a_deal_that_changed_since_says_less_and_a_warning_says_so() -> None:
         {"update_time": ago(1), "add_time": ago(90)},
     ]
     with pytest.warns(DataWarning, match="^2 open deals changed after 2026-06-21 00:00 UTC"):
-        result = age(deals, [stay(1, 15), stay(2, 60)], ago(10))
+        result = age(deals, [one_visit(1, 15), one_visit(2, 60)], ago(10))
     assert (
         result[["title", "owner_id", "expected_close_date", "days_past_close", "days_idle"]]
         .isna()
@@ -454,15 +456,15 @@ def test_a_creation_dated_after_as_of_makes_no_negative_idleness() -> None:
 
 
 def test_no_rows_keep_columns_and_dtypes() -> None:
-    full, empty = age([{}], [stay(1, 5)]), age([], [])
+    full, empty = age([{}], [one_visit(1, 5)]), age([], [])
     assert list(empty.columns) == list(full.columns)
     assert empty.dtypes.equals(full.dtypes)
     assert len(empty) == 0
     assert age([{}], []).dtypes.equals(full.dtypes)
-    assert age([], [stay(1, 5)]).dtypes.equals(full.dtypes)
+    assert age([], [one_visit(1, 5)]).dtypes.equals(full.dtypes)
     without_stages = deal_aging(
         small_frames.deals([{}]),
-        small_frames.visits([stay(1, 5)]),
+        small_frames.visits([one_visit(1, 5)]),
         small_frames.stages([]),
         as_of=NOW,
     )
@@ -470,7 +472,7 @@ def test_no_rows_keep_columns_and_dtypes() -> None:
     assert without_stages["stage"].isna().all()
 
 
-def test_inputs_stay_as_they_are_and_loose_dtypes_will_do() -> None:
+def test_inputs_remain_as_they_are_and_loose_dtypes_will_do() -> None:
     deals = small_frames.deals(
         [
             {"update_time": ago(3), "expected_close_date": "2026-06-01"},
@@ -479,7 +481,9 @@ def test_inputs_stay_as_they_are_and_loose_dtypes_will_do() -> None:
         ]
     )
     visits, stages = (
-        small_frames.visits([stay(1, 20), stay(2, 30, 3, end="lost"), stay(3, 4, stage_id=2)]),
+        small_frames.visits(
+            [one_visit(1, 20), one_visit(2, 30, 3, end="lost"), one_visit(3, 4, stage_id=2)]
+        ),
         small_frames.stages(STAGES),
     )
     kept = [frame.copy(deep=True) for frame in (deals, visits, stages)]
@@ -513,7 +517,7 @@ def test_inputs_stay_as_they_are_and_loose_dtypes_will_do() -> None:
 def test_a_missing_column_is_named(frame: str, column: str) -> None:
     frames = {
         "deals": small_frames.deals([{}]),
-        "visits": small_frames.visits([stay(1, 5)]),
+        "visits": small_frames.visits([one_visit(1, 5)]),
         "stages": small_frames.stages(STAGES),
     }
     frames[frame] = frames[frame].drop(columns=column)
@@ -524,7 +528,7 @@ def test_a_missing_column_is_named(frame: str, column: str) -> None:
 def test_wrong_values_are_named() -> None:
     deals, visits, stages = (
         small_frames.deals([{}]),
-        small_frames.visits([stay(1, 5)]),
+        small_frames.visits([one_visit(1, 5)]),
         small_frames.stages(STAGES),
     )
     with pytest.raises(ArgumentError, match="as_of"):

@@ -47,7 +47,7 @@ def good() -> Frames:
         },
         {"title": "Elsewhere", "stage_id": 3, "pipeline_id": 2, "update_time": "2026-06-01"},
     ]
-    stays = [
+    known_visits = [
         {"deal_id": 1, "entered_at": "2026-01-01", "left_at": "2026-02-01"},
         {
             "deal_id": 1,
@@ -73,7 +73,7 @@ def good() -> Frames:
         },
         {"deal_id": 4, "entered_at": "2026-01-01", "stage_id": 3, "pipeline_id": 2},
     ]
-    looks = [
+    snapshots = [
         {
             "deal_id": deal,
             "seen_at": "2026-05-01",
@@ -84,14 +84,14 @@ def good() -> Frames:
         }
         for deal in (1, 2, 3)
     ]
-    history = pd.DataFrame(looks).astype(
+    history = pd.DataFrame(snapshots).astype(
         {"deal_id": "Int64", "gone": "boolean", "stage_id": "Int64", "status": small_frames.STATUS}
     )
     pipelines = pd.DataFrame({"id": [1, 2], "is_deal_probability_enabled": [True, False]})
     old = pd.Series([pd.Timestamp("2025-01-01", tz="UTC")] * 2, dtype=small_frames.TIME)
     return {
         "deals": small_frames.deals(deals),
-        "visits": small_frames.visits(stays),
+        "visits": small_frames.visits(known_visits),
         "stages": small_frames.stages([{}, {}, {"pipeline_id": 2}]),
         "deal_products": small_frames.lines([{"deal_id": 1, "sum": 100.0, "item_price": 100.0}]),
         "discounts": small_frames.discounts([{"deal_id": 1, "amount": 5.0}]),
@@ -224,8 +224,8 @@ def test_columns_of_anything(name: str, frame: str) -> None:
     frames = good()
     for place, column in enumerate(frames[frame].columns):
         for value in [*WRONG.values()][(place + len(name)) % 6 :: 6]:
-            held = frames[frame].assign(**{column: pd.Series([value] * len(frames[frame]))})
-            only_typed_errors(name, {**frames, frame: held})
+            kept = frames[frame].assign(**{column: pd.Series([value] * len(frames[frame]))})
+            only_typed_errors(name, {**frames, frame: kept})
         for value in [*WRONG.values()][(place + len(name)) % 8 :: 8]:
             mixed = frames[frame].astype({column: object})
             mixed[column] = pd.Series([value, *mixed[column].iloc[1:]], dtype=object)
@@ -276,9 +276,9 @@ def test_files_of_text_give_the_same(name: str) -> None:
     back = {}
     for key, frame in frames.items():
         back[key] = pd.read_csv(io.StringIO(frame.to_csv(index=False)))
-    expected, found = run(name, frames), run(name, back)
+    expected, result = run(name, frames), run(name, back)
     pairs = (
-        zip(expected, found, strict=True) if isinstance(expected, tuple) else [(expected, found)]
+        zip(expected, result, strict=True) if isinstance(expected, tuple) else [(expected, result)]
     )
     for one, other in pairs:
         assert list(one.columns) == list(other.columns)
@@ -305,11 +305,11 @@ def test_any_index_will_do_and_nothing_is_changed(name: str) -> None:
     expected = run(name, frames)
     for key, frame in frames.items():
         pd.testing.assert_frame_equal(frame, kept[key])
-    found = run(
+    result = run(
         name, {key: frame.set_axis(pd.Index([3] * len(frame))) for key, frame in frames.items()}
     )
     pairs = (
-        zip(expected, found, strict=True) if isinstance(expected, tuple) else [(expected, found)]
+        zip(expected, result, strict=True) if isinstance(expected, tuple) else [(expected, result)]
     )
     for one, other in pairs:
         pd.testing.assert_frame_equal(one.reset_index(drop=True), other.reset_index(drop=True))

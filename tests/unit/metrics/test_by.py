@@ -10,9 +10,9 @@ import pandas as pd
 import pytest
 
 from pdframe.metrics import funnel, stage_survival, stage_velocity
-from tests.helpers.visit_frames import day, stages, stays
+from tests.helpers.visit_frames import day, known_visits, stages
 
-VISITS = stays(
+VISITS = known_visits(
     (1, "A", 0, 10, "advanced"), (1, "B", 10, 30, "won"),
     (2, "A", 0, 20, "lost"),
     (3, "A", 40, None, "open"),
@@ -73,6 +73,8 @@ def test_groups_of_deals(by: Any, expected: list[tuple[Any, ...]]) -> None:
         assert table[names].dtypes.tolist() == DEALS[names].dtypes.tolist()
         first = table[table["stage"] == "A"].astype(object)
         plain = first.where(first.notna(), None)[[*names, *counts]].to_numpy().tolist()
-        assert plain == [[*keys, *found[2 * number : 2 * number + 2]] for keys, *found in expected]
+        assert plain == [
+            [*keys, *result[2 * number : 2 * number + 2]] for keys, *result in expected
+        ]
     curve = stage_survival(VISITS, stages(), as_of=day(100), by=by, deals=DEALS)
     assert curve.groupby(names, dropna=False, observed=True).ngroups == len(expected)

@@ -10,7 +10,7 @@ import pytest
 
 from pdframe.errors import ArgumentError
 from pdframe.metrics import drill_through, stage_survival, stage_velocity
-from tests.helpers.visits_by_hand import day, frame_of, stages_of, stay
+from tests.helpers.visits_by_hand import day, frame_of, one_visit, stages_of
 
 STAGES = stages_of((11, 1, 1, "Lead"), (12, 1, 2, "Demo"))
 DEALS = pd.DataFrame({"id": [1, 2, 3], "owner_id": [5, None, None]}, dtype="Int64").assign(
@@ -22,12 +22,12 @@ def visits() -> pd.DataFrame:
     """Stays, with the columns of deals beside them; one of a deleted stage in no known pipeline."""
     frame = frame_of(
         [
-            stay(1, 11, 0, 2),
-            stay(1, 12, 2, 5),
-            stay(2, 11, 1, 3),
-            stay(2, 12, 3, 3),
-            stay(3, 11, 4, 9),
-            stay(3, 90, 9),
+            one_visit(1, 11, 0, 2),
+            one_visit(1, 12, 2, 5),
+            one_visit(2, 11, 1, 3),
+            one_visit(2, 12, 3, 3),
+            one_visit(3, 11, 4, 9),
+            one_visit(3, 90, 9),
         ]
     )
     frame.loc[5, "pipeline_id"] = pd.NA
@@ -36,16 +36,16 @@ def visits() -> pd.DataFrame:
 
 @pytest.mark.parametrize("by", [None, "owner_id", "value", ["value", "owner_id"], "end", "deal_id"])
 @pytest.mark.parametrize("as_frame", [False, True])
-def test_every_row_leads_to_the_stays_it_counts(by: Any, as_frame: bool) -> None:
-    stays = visits()
-    result = stage_velocity(stays, STAGES, as_of=day(20), by=by)
-    found = [
-        drill_through(result.iloc[[at]] if as_frame else result.iloc[at], stays)
+def test_every_row_leads_to_the_visits_it_counts(by: Any, as_frame: bool) -> None:
+    known_visits = visits()
+    result = stage_velocity(known_visits, STAGES, as_of=day(20), by=by)
+    match = [
+        drill_through(result.iloc[[at]] if as_frame else result.iloc[at], known_visits)
         for at in range(len(result))
     ]
-    assert [len(rows) for rows in found] == result["visits"].tolist()
-    whole = pd.concat(found).sort_values(["deal_id", "entered_at", "stage_id"], ignore_index=True)
-    pd.testing.assert_frame_equal(whole, stays)
+    assert [len(rows) for rows in match] == result["visits"].tolist()
+    full = pd.concat(match).sort_values(["deal_id", "entered_at", "stage_id"], ignore_index=True)
+    pd.testing.assert_frame_equal(full, known_visits)
 
 
 def test_null_keys_match_null() -> None:
@@ -58,22 +58,23 @@ def test_null_keys_match_null() -> None:
     assert (len(empty), list(empty.columns)) == (0, list(visits().columns))
 
 
-def test_a_row_of_the_curve_leads_to_the_stays_of_its_stage() -> None:
-    stays = visits()
-    curve = stage_survival(stays, STAGES, as_of=day(20), by="owner_id")
+def test_a_row_of_the_curve_leads_to_the_visits_of_its_stage() -> None:
+    known_visits = visits()
+    curve = stage_survival(known_visits, STAGES, as_of=day(20), by="owner_id")
     row = curve[(curve["owner_id"].isna()) & (curve["stage_id"] == 11)].iloc[0]
-    assert drill_through(row, stays)["deal_id"].tolist() == [2, 3]
-    assert drill_through(row, stays, keys="stage_id")["deal_id"].tolist() == [1, 2, 3]
+    assert drill_through(row, known_visits)["deal_id"].tolist() == [2, 3]
+    assert drill_through(row, known_visits, keys="stage_id")["deal_id"].tolist() == [1, 2, 3]
 
 
-def test_where_the_note_of_keys_is_lost_measures_are_told_by_name() -> None:
-    stays = visits().assign(open=True, low=-1.0, basis="none")
+def test_where_the_note_of_keys_is_lost_measures_are_reported_by_name() -> None:
+    known_visits = visits().assign(open=True, low=-1.0, basis="none")
     result = stage_velocity(visits(), STAGES, as_of=day(20), by="owner_id")
     plain = pd.DataFrame({name: result[name] for name in result.columns})
     assert "keys" not in plain.attrs
     for at in range(len(result)):
         pd.testing.assert_frame_equal(
-            drill_through(plain.iloc[at], stays), drill_through(result.iloc[at], stays)
+            drill_through(plain.iloc[at], known_visits),
+            drill_through(result.iloc[at], known_visits),
         )
 
 
@@ -90,8 +91,8 @@ def test_equal_columns_of_every_kind() -> None:
     )
     for at in range(3):
         for name in rows.columns[:5]:
-            found = drill_through(rows[[name, "mrr"]].iloc[[at]], rows)
-            pd.testing.assert_frame_equal(found, rows.iloc[[at]].reset_index(drop=True))
+            match = drill_through(rows[[name, "mrr"]].iloc[[at]], rows)
+            pd.testing.assert_frame_equal(match, rows.iloc[[at]].reset_index(drop=True))
 
 
 @pytest.mark.parametrize(

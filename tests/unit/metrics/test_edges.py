@@ -45,9 +45,9 @@ def test_a_win_at_the_edge_of_time_costs_its_own_row(edge: str, tz: str) -> None
         for one in said
     )
     with pytest.warns(DataWarning, match="won_time in 1 row"):
-        found = metrics.sales_velocity(deals, **YEAR, tz=tz)
+        result = metrics.sales_velocity(deals, **YEAR, tz=tz)
     # From noon of 2 January to 10 March.
-    assert found[["opportunities", "won", "mean_days"]].to_numpy().tolist() == [[2, 1, 66.5]]
+    assert result[["opportunities", "won", "mean_days"]].to_numpy().tolist() == [[2, 1, 66.5]]
     with pytest.warns(DataWarning, match="no start date"):
         assert metrics.mrr_lines(
             lines, deals, tz=tz, cancellations=revenue_frames.NO_CANCELLATIONS
@@ -86,19 +86,19 @@ def test_infinity_as_databases_write_it_costs_its_own_row(sign: int, tz: str) ->
     with pytest.warns(DataWarning, match="won_time in 1 row, for example"):
         assert metrics.win_rate(deals, **YEAR, tz=tz)[["n", "won"]].to_numpy().tolist() == [[1, 1]]
     with pytest.warns(DataWarning, match="expected_close_date in 1 row, for example"):
-        found = metrics.deal_aging(
+        result = metrics.deal_aging(
             deals.assign(status="open", won_time=pd.NaT),
             small_frames.visits([]),
             small_frames.stages([{}]),
             as_of="2025-06-30",
             tz=tz,
         )
-    assert found["expected_close_date"].isna().tolist() == [True, True]
+    assert result["expected_close_date"].isna().tolist() == [True, True]
 
 
 @pytest.mark.parametrize("tz", ZONES)
 @pytest.mark.parametrize("edge", EDGES)
-def test_a_stay_at_the_edge_of_time_costs_its_own_row(edge: str, tz: str) -> None:
+def test_a_visit_at_the_edge_of_time_costs_its_own_row(edge: str, tz: str) -> None:
     rows = [
         {"deal_id": 1, "entered_at": "2025-01-01", "left_at": "2025-01-11"},
         {"deal_id": 2, "entered_at": edge, "left_at": "9999-12-31"},
@@ -125,18 +125,18 @@ def test_a_stay_at_the_edge_of_time_costs_its_own_row(edge: str, tz: str) -> Non
             with pytest.warns(
                 DataWarning, match=r"visits: 1 stays begin or end at the edge of time .* of deal 2"
             ):
-                found = call(given)
-            pd.testing.assert_frame_equal(found, call(given.iloc[:1]))
+                result = call(given)
+            pd.testing.assert_frame_equal(result, call(given.iloc[:1]))
 
 
 def test_an_exit_on_the_last_day_is_none_yet() -> None:
     visits = small_frames.visits(
         [{"deal_id": 1, "entered_at": "2025-01-01", "left_at": "9999-12-31", "end": "won"}]
     )
-    found = metrics.stage_velocity(
+    result = metrics.stage_velocity(
         visits, small_frames.stages([{}]), as_of="2025-06-30", tz="Asia/Tokyo"
     )
-    assert found[["visits", "open"]].to_numpy().tolist() == [[1, 1]]
+    assert result[["visits", "open"]].to_numpy().tolist() == [[1, 1]]
 
 
 @pytest.mark.parametrize("edge", ["9999-12-31", "0001-01-01"])
@@ -146,12 +146,12 @@ def test_a_line_that_starts_at_the_edge_of_time_is_kept_apart(edge: str) -> None
         [True, False], pd.Timestamp(edge).as_unit("us")
     )
     with pytest.warns(DataWarning, match=r"starts on 31 December 9999 or in year 1 \(1: 2\)"):
-        found = metrics.mrr_lines(
+        result = metrics.mrr_lines(
             lines, revenue_frames.deals([{}]), cancellations=revenue_frames.NO_CANCELLATIONS
         )
-    assert len(metrics.committed_mrr(found, as_of="2026-06-30")) == 1
+    assert len(metrics.committed_mrr(result, as_of="2026-06-30")) == 1
     assert (
-        metrics.mrr_schedule(found, since=None, until="2025-06-01")["mrr"].tolist() == [100.0] * 3
+        metrics.mrr_schedule(result, since=None, until="2025-06-01")["mrr"].tolist() == [100.0] * 3
     )
 
 
@@ -164,13 +164,13 @@ def test_an_end_on_the_last_day_is_none() -> None:
     open_ = metrics.mrr_lines(lines, deals, cancellations=revenue_frames.NO_CANCELLATIONS)
     pd.testing.assert_frame_equal(metrics.mrr_lines(lines, deals, cancellations=cancelled), open_)
     # A ledger from elsewhere writes it where it knows no end.
-    told = open_.assign(end=pd.Timestamp("9999-12-31").as_unit("us")).drop(
+    reported = open_.assign(end=pd.Timestamp("9999-12-31").as_unit("us")).drop(
         columns=["month_from", "month_until"]
     )
     pd.testing.assert_frame_equal(
-        metrics.mrr_schedule(told, **YEAR), metrics.mrr_schedule(open_, **YEAR)
+        metrics.mrr_schedule(reported, **YEAR), metrics.mrr_schedule(open_, **YEAR)
     )
-    assert (metrics.committed_mrr(told, as_of="2025-06-30")["ending"] == 0).all()
+    assert (metrics.committed_mrr(reported, as_of="2025-06-30")["ending"] == 0).all()
 
 
 @pytest.mark.parametrize("tax", [-100.0, -250.0])
@@ -179,12 +179,12 @@ def test_a_tax_that_leaves_no_price_keeps_its_line_apart(tax: float) -> None:
         [{"tax_method": "inclusive"}, {"tax_method": "inclusive", "tax": tax}]
     ).assign(sum=100.0)
     with pytest.warns(DataWarning) as said:
-        found = metrics.mrr_lines(
+        result = metrics.mrr_lines(
             lines,
             revenue_frames.deals([{"value": 100.0}]),
             cancellations=revenue_frames.NO_CANCELLATIONS,
         )
-    assert found["problem"].fillna("").tolist() == ["", "tax of -100 % or less"]
+    assert result["problem"].fillna("").tolist() == ["", "tax of -100 % or less"]
     assert {one.category for one in said} == {DataWarning}
 
 
@@ -192,10 +192,10 @@ def test_a_tax_that_leaves_no_price_keeps_its_line_apart(tax: float) -> None:
 def test_an_infinite_amount_costs_its_own_row(dtype: str) -> None:
     deals = two_wins("2025-03-10")
     with pytest.warns(DataWarning, match=r"value in 1 row, for example inf \(id 2\)"):
-        found = metrics.sales_velocity(
+        result = metrics.sales_velocity(
             deals.assign(value=pd.Series([100.0, np.inf]).astype(dtype)), **YEAR
         )
-    assert found["mean_value"].tolist() == [100.0]
+    assert result["mean_value"].tolist() == [100.0]
     ledger = revenue_frames.ledger({}, {}).assign(mrr=pd.Series([100.0, -np.inf]).astype(dtype))
     with pytest.warns(DataWarning, match="mrr in 1 row, for example -inf"):
         assert metrics.mrr_schedule(ledger, **YEAR | {"until": "2027-01-01"})["mrr"].max() == 100.0
@@ -234,9 +234,9 @@ def test_an_amount_that_no_sum_holds_costs_its_own_row() -> None:
     ledger = revenue_frames.ledger({}, {"customer": 2}).assign(mrr=[100.0, 1e308])
     deals = revenue_frames.deals([{"mrr": 100.0, "arr": 1200.0}, {"mrr": -1e308, "arr": None}])
     with pytest.warns(DataWarning, match=r"mrr in 1 row, for example 1e\+308 \(id 2\)"):
-        found = metrics.reconcile(ledger, deals)
-    assert found["difference"].tolist() == [0.0, -1e308]
-    assert found["reason"].isna().tolist() == [True, False]
+        result = metrics.reconcile(ledger, deals)
+    assert result["difference"].tolist() == [0.0, -1e308]
+    assert result["reason"].isna().tolist() == [True, False]
     wins = two_wins("2025-03-10").assign(value=[1e308, 100.0])
     with pytest.warns(DataWarning, match=r"value in 1 row, for example 1e\+308 \(id 1\)"):
         assert metrics.sales_velocity(wins, **YEAR)["mean_value"].tolist() == [100.0]
@@ -261,14 +261,14 @@ def test_a_lone_surrogate_costs_no_call() -> None:
     visits = small_frames.visits(
         [{"deal_id": 1, "entered_at": "2025-01-01", "left_at": "2025-01-11"}]
     )
-    found = metrics.stage_velocity(visits, stages, as_of="2025-06-01")
-    assert found["stage"].tolist() == ["a\ufffd"]
+    result = metrics.stage_velocity(visits, stages, as_of="2025-06-01")
+    assert result["stage"].tolist() == ["a\ufffd"]
 
 
 def test_a_nan_in_a_nullable_column_is_a_null() -> None:
-    held = pd.arrays.FloatingArray(np.array([100.0, np.nan]), np.array([False, False]))
-    found = metrics.sales_velocity(two_wins("2025-03-10").assign(value=held), **YEAR)
-    assert found["mean_value"].tolist() == [100.0]
+    kept = pd.arrays.FloatingArray(np.array([100.0, np.nan]), np.array([False, False]))
+    result = metrics.sales_velocity(two_wins("2025-03-10").assign(value=kept), **YEAR)
+    assert result["mean_value"].tolist() == [100.0]
 
 
 @pytest.mark.parametrize(
@@ -329,8 +329,8 @@ def test_days_are_cut_in_the_timezone_that_the_frame_names() -> None:
     for tz, won in (("UTC", 1), ("Europe/Tallinn", 0)):
         named = late.copy()
         named.attrs["tz"] = tz
-        found = metrics.win_rate(named, **YEAR)
-        assert (found.attrs["tz"], found["n"].tolist()) == (tz, [won])
+        result = metrics.win_rate(named, **YEAR)
+        assert (result.attrs["tz"], result["n"].tolist()) == (tz, [won])
         assert metrics.win_rate(named, **YEAR, tz="UTC").attrs["tz"] == "UTC"
     assert metrics.win_rate(late, **YEAR).attrs["tz"] == "UTC"
 

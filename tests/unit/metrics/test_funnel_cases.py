@@ -11,7 +11,7 @@ import pytest
 
 from pdframe.errors import ArgumentError, DataWarning
 from pdframe.metrics import funnel, funnel_deals
-from tests.helpers.visit_frames import ID_OF, day, stages, stays
+from tests.helpers.visit_frames import ID_OF, day, known_visits, stages
 
 NOW = day(100)
 DTYPES = {
@@ -56,7 +56,7 @@ def check(table: pd.DataFrame, expected: list[tuple[Any, ...]]) -> None:
 
 
 def test_a_deal_won_one_lost_two_open() -> None:
-    visits = stays(
+    visits = known_visits(
         (1, "A", 0, 10, "advanced"), (1, "B", 10, 30, "advanced"), (1, "C", 30, 40, "won"),
         (2, "A", 0, 20, "lost"),
         (3, "A", 5, 15, "advanced"), (3, "B", 15, None, "open"),
@@ -73,7 +73,7 @@ def test_a_deal_won_one_lost_two_open() -> None:
         check(funnel(visits, stages(), as_of=NOW, skipped=skipped), expected)
 
 
-SKIPPED = stays(
+SKIPPED = known_visits(
     (1, "A", 0, 10, "advanced"), (1, "C", 10, 30, "won"),
     (2, "A", 0, 5, "advanced"), (2, "B", 5, 25, "lost"),
 )  # fmt: skip
@@ -117,7 +117,7 @@ def test_past_a_skipped_stage_nothing_is_reached_strictly() -> None:
     )
 
 
-BACK = stays(
+BACK = known_visits(
     (1, "A", 0, 10, "advanced"), (1, "B", 10, 20, "advanced"), (1, "C", 20, 30, "moved back"), (1, "A", 30, 40, "lost"),
     (2, "B", 0, 10, "moved back"), (2, "A", 10, 20, "lost"),
 )  # fmt: skip
@@ -138,12 +138,12 @@ def test_a_move_back_takes_nothing_away() -> None:
 
 def test_a_stage_touched_after_a_later_one_is_left_at_once() -> None:
     rows = funnel_deals(BACK, stages(), as_of=NOW, skipped="touched")
-    found = (
+    result = (
         rows[rows["deal_id"] == 2][["stage", "reached_at", "advanced_at", "state", "days"]]
         .to_numpy()
         .tolist()
     )
-    assert found == [["A", day(10), day(10), "advanced", 0.0], ["B", day(0), pd.NaT, "lost", 20.0]]
+    assert result == [["A", day(10), day(10), "advanced", 0.0], ["B", day(0), pd.NaT, "lost", 20.0]]
     check(
         funnel(BACK, stages(), as_of=NOW, skipped="touched"),
         [
@@ -157,12 +157,15 @@ def test_a_stage_touched_after_a_later_one_is_left_at_once() -> None:
 
 def test_a_stage_is_strictly_reached_once_all_before_it_were_visited_in_whatever_order() -> None:
     rows = funnel_deals(BACK, stages(), as_of=NOW, skipped="strict")
-    found = (
+    result = (
         rows[rows["deal_id"] == 2][["stage", "reached_at", "advanced_at", "state", "days"]]
         .to_numpy()
         .tolist()
     )
-    assert found == [["A", day(10), day(10), "advanced", 0.0], ["B", day(10), pd.NaT, "lost", 10.0]]
+    assert result == [
+        ["A", day(10), day(10), "advanced", 0.0],
+        ["B", day(10), pd.NaT, "lost", 10.0],
+    ]
     check(
         funnel(BACK, stages(), as_of=NOW, skipped="strict"),
         [
@@ -178,7 +181,7 @@ def test_a_stage_is_strictly_reached_once_all_before_it_were_visited_in_whatever
 def test_deals_that_were_opened_again_count_once_by_their_first_visits_and_the_win_that_stands() -> (
     None
 ):
-    visits = stays(
+    visits = known_visits(
         (1, "A", 0, 10, "lost"), (1, "A", 15, 25, "advanced"), (1, "B", 25, 30, "won"),
         (2, "A", 0, 10, "won"), (2, "A", 20, 30, "lost"),
         (3, "A", 0, 10, "lost"), (3, "A", 20, None, "open"),
@@ -196,7 +199,7 @@ def test_deals_that_were_opened_again_count_once_by_their_first_visits_and_the_w
     )
 
 
-CHANGED = stays(
+CHANGED = known_visits(
     (1, "A", 0, 10, "advanced"), (1, "B", 10, 20, "changed pipeline"), (1, "D", 20, None, "open"),
     (2, "A", 0, 5, "changed pipeline"), (2, "D", 5, 15, "changed pipeline"), (2, "B", 15, None, "open"),
     (3, "D", 0, 10, "changed pipeline"), (3, "B", 10, 30, "won"),
@@ -229,7 +232,9 @@ def test_the_other_pipeline_has_a_funnel_of_its_own() -> None:
 
 
 def test_deals_that_were_never_in_the_pipeline_do_not_count() -> None:
-    visits = stays((1, "A", 0, None, "open"), (2, "D", 0, 10, "won"), (3, "D", 0, 10, "deleted"))
+    visits = known_visits(
+        (1, "A", 0, None, "open"), (2, "D", 0, 10, "won"), (3, "D", 0, 10, "deleted")
+    )
     check(
         funnel(visits, stages(), as_of=NOW, pipeline_id=1),
         [
@@ -241,7 +246,7 @@ def test_deals_that_were_never_in_the_pipeline_do_not_count() -> None:
     )
 
 
-FIRST = stays((1, "A", 0, 20, "won"), (2, "A", 0, None, "open"), (3, "A", 10, 20, "deleted"))
+FIRST = known_visits((1, "A", 0, 20, "won"), (2, "A", 0, None, "open"), (3, "A", 10, 20, "deleted"))
 
 
 def test_a_deal_won_from_the_first_stage_passes_all_at_once() -> None:
@@ -272,15 +277,15 @@ def test_a_deal_won_from_the_first_stage_touched_no_other(skipped: Any, won: int
 
 @pytest.mark.parametrize("listed", [False, True])
 def test_a_deleted_stage_has_no_place(listed: bool) -> None:
-    visits = stays(
+    visits = known_visits(
         (1, "A", 0, 10, None), (1, "X", 10, 20, None), (1, "C", 20, None, "open"),
         (2, "X", 0, None, "open"),
         (3, "X", 0, 10, "won"),
     )  # fmt: skip
     those = stages()
     if listed:
-        gone = those.iloc[[2]].assign(id=ID_OF["X"], order_nr=2, name="X", is_deleted=True)
-        those = pd.concat([those, gone], ignore_index=True)
+        deleted = those.iloc[[2]].assign(id=ID_OF["X"], order_nr=2, name="X", is_deleted=True)
+        those = pd.concat([those, deleted], ignore_index=True)
     with pytest.warns(DataWarning, match="3 visits are to stages that `stages` does not hold"):
         table = funnel(visits, those, as_of=NOW)
     check(
@@ -297,7 +302,7 @@ def test_a_deleted_stage_has_no_place(listed: bool) -> None:
 
 def test_one_deal_and_stages_without() -> None:
     check(
-        funnel(stays((7, "B", 40, 60, "lost")), stages(), as_of=NOW, skipped="touched"),
+        funnel(known_visits((7, "B", 40, 60, "lost")), stages(), as_of=NOW, skipped="touched"),
         [
             ("A", 0, 0, 0, 0, 0, NONE, NONE, NONE, NONE, NONE),
             ("B", 1, 0, 1, 0, 0, 0.0, 20.0, 0.0, NONE, 0.0),
@@ -313,15 +318,15 @@ def test_no_deal() -> None:
         ("E", 0, 0, 0, 0, 0, NONE, NONE, NONE, NONE, NONE),
         ("won", 0, 0, 0, 0, 0, NONE, NONE, NONE, NONE, NONE),
     ]
-    check(funnel(stays(), stages(), as_of=NOW, pipeline_id=2), nothing)
+    check(funnel(known_visits(), stages(), as_of=NOW, pipeline_id=2), nothing)
     check(funnel(CHANGED, stages(), as_of=NOW, pipeline_id=2, since="2027-01-01"), nothing)
     # Stages of one pipeline say which it is.
-    check(funnel(stays(), stages().query("pipeline_id == 2"), as_of=NOW), nothing)
+    check(funnel(known_visits(), stages().query("pipeline_id == 2"), as_of=NOW), nothing)
 
 
 def test_no_deal_and_groups() -> None:
     table = funnel(
-        stays().assign(region=pd.Series(dtype="str")),
+        known_visits().assign(region=pd.Series(dtype="str")),
         stages(),
         as_of=NOW,
         pipeline_id=2,
@@ -329,7 +334,7 @@ def test_no_deal_and_groups() -> None:
     )
     assert len(table) == 0
     assert table.dtypes.astype("str").to_dict() == {"region": "str", **DTYPES}
-    rows = funnel_deals(stays(), stages(), as_of=NOW, pipeline_id=2)
+    rows = funnel_deals(known_visits(), stages(), as_of=NOW, pipeline_id=2)
     assert rows.dtypes.astype("str").to_dict() == {
         "deal_id": "Int64", "stage_id": "Int64", "stage": "str", "order_nr": "Int64", "reached_at": "datetime64[us, UTC]",
         "advanced_at": "datetime64[us, UTC]", "state": "category", "state_at": "datetime64[us, UTC]", "days": "float64",
@@ -339,7 +344,7 @@ def test_no_deal_and_groups() -> None:
 
 
 def test_visits_of_one_instant_in_any_order() -> None:
-    visits = stays(
+    visits = known_visits(
         (1, "A", 0, 0, "advanced"), (1, "B", 0, 0, "advanced"), (1, "C", 0, 10, "lost"),
         (2, "A", 0, 5, "advanced"), (2, "B", 5, 5, "moved back"), (2, "A", 5, None, "open"),
     )  # fmt: skip
@@ -371,7 +376,7 @@ def test_the_window_is_of_the_first_visit_to_the_pipeline() -> None:
 
 
 def test_a_bare_as_of_is_the_end_of_that_day_in_tz() -> None:
-    visits = stays((1, "A", 0, None, "open"), (2, "A", 9.97, None, "open"))
+    visits = known_visits((1, "A", 0, None, "open"), (2, "A", 9.97, None, "open"))
     # Day 9 is 2026-01-10; its last hour but one in UTC is the next day in Berlin.
     assert funnel(visits, stages(), as_of="2026-01-10")["reached"].tolist() == [2, 0, 0, 0]
     assert funnel(visits, stages(), as_of="2026-01-10", tz="Europe/Berlin")["reached"].tolist() == [
@@ -385,7 +390,7 @@ def test_a_bare_as_of_is_the_end_of_that_day_in_tz() -> None:
     ].tolist() == [1, 0, 0, 0]
 
 
-GROUPED = stays(
+GROUPED = known_visits(
     (1, "A", 0, 10, "advanced"), (1, "B", 10, None, "open"),
     (2, "A", 0, 20, "lost"),
     (3, "A", 0, 30, "won"),
@@ -432,7 +437,7 @@ def test_groups_by_the_first_visit_and_by_deals() -> None:
         ({"pipeline_id": None, "visits": CHANGED}, "Give pipeline_id.*there are 1, 2"),
         ({"pipeline_id": 3}, "stages has none of pipeline 3; it has those of 1, 2"),
         ({"pipeline_id": "one"}, "'one' is no id"),
-        ({"pipeline_id": None, "visits": stays()}, "there are 1, 2"),
+        ({"pipeline_id": None, "visits": known_visits()}, "there are 1, 2"),
         ({"skipped": "all"}, "skipped is one of 'implied', 'touched', 'strict', not 'all'"),
         ({"by": "owner_id"}, "visits has no column 'owner_id'. Pass deals="),
         ({"by": "shoe", "deals": DEALS}, "deals has no column 'shoe'"),
@@ -459,7 +464,7 @@ def test_wrong_arguments(change: dict[str, Any], message: str) -> None:
         funnel(given.pop("visits"), given.pop("stages"), **given)
 
 
-def test_inputs_stay_as_they_are() -> None:
+def test_inputs_remain_as_they_are() -> None:
     visits, those, deals = GROUPED.copy(), stages(), DEALS.copy()
     funnel(visits, those, as_of=NOW, by=["touch", "tier"], deals=deals)
     funnel_deals(visits, those, as_of=NOW, by=["touch", "tier"], deals=deals)

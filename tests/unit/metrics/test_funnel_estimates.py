@@ -14,12 +14,12 @@ import pytest
 from pdframe.errors import DataWarning
 from pdframe.metrics import funnel, stage_velocity
 from tests.helpers.simulated_pipelines import AS_OF, DAY, Design, coverage, median_coverage
-from tests.helpers.visit_frames import day, stages, stays
+from tests.helpers.visit_frames import day, known_visits, stages
 
 ONE_STAGE = Design(means=(1.0,), advance=(0.3,)).stages()
 
 
-def test_the_truth_behind_a_closed_only_rate_of_a_fifth() -> None:
+def test_the_truth_after_a_closed_only_rate_of_a_fifth() -> None:
     """P(win) is 0.30, wins take Exp(90 d), losses Exp(30 d), deals came uniformly over the last 120
     d.
     """
@@ -93,14 +93,16 @@ def test_the_published_competing_risks_figures() -> None:
         )
         if cause == 1:
             rows.append((deal, "B", begun + time, None, "open"))
-    found = [
-        funnel(stays(*rows), stages(), as_of=day(100), horizon=f"{days}D")["conversion"].iloc[0]
+    result = [
+        funnel(known_visits(*rows), stages(), as_of=day(100), horizon=f"{days}D")[
+            "conversion"
+        ].iloc[0]
         for days in (3, 5, 6)
     ]
-    assert np.round(found, 5).tolist() == [0.25974, 0.51948, 0.64935]
+    assert np.round(result, 5).tolist() == [0.25974, 0.51948, 0.64935]
 
 
-FOLLOWED = stays(
+FOLLOWED = known_visits(
     (1, "A", 0, 10, "advanced"), (1, "B", 10, 40, "lost"),
     (2, "A", 0, 20, "lost"),
     (3, "A", 50, None, "open"),
@@ -126,14 +128,18 @@ def test_a_horizon_past_the_follow_up_is_null_and_says_how_far_one_can_go() -> N
 
 
 def test_a_horizon_after_everybody_left_is_known() -> None:
-    visits = stays((1, "A", 0, 10, "advanced"), (1, "B", 10, 20, "won"), (2, "A", 0, 30, "lost"))
+    visits = known_visits(
+        (1, "A", 0, 10, "advanced"), (1, "B", 10, 20, "won"), (2, "A", 0, 30, "lost")
+    )
     table = funnel(visits, stages(), as_of=day(40), horizon="300D")
     assert table["conversion"].tolist()[:3] == [0.5, 1.0, 1.0]
     assert table["win"].tolist()[:3] == [0.5, 1.0, 1.0]
 
 
 def test_conversion_can_be_known_where_winning_is_not() -> None:
-    visits = stays((1, "A", 0, 10, "advanced"), (1, "B", 10, None, "open"), (2, "A", 0, 12, "lost"))
+    visits = known_visits(
+        (1, "A", 0, 10, "advanced"), (1, "B", 10, None, "open"), (2, "A", 0, 12, "lost")
+    )
     with pytest.warns(
         DataWarning,
         match=r"past the follow-up of 2 of 3 rows.*in all rows is 30 d: 40 d \(A\), 30 d \(B\)",
@@ -146,7 +152,7 @@ def test_conversion_can_be_known_where_winning_is_not() -> None:
 def test_the_longest_horizon_that_all_identify_is_that_of_both_rates_and_all_groups() -> None:
     # Of side a, advancing is followed for 50 days; of side b all have advanced, and winning is
     # followed for 20.
-    visits = stays(
+    visits = known_visits(
         (1, "A", 50, None, "open"), (2, "A", 50, 60, "lost"), (3, "A", 80, 90, "advanced"), (3, "B", 90, None, "open"),
     ).assign(side=["a", "a", "b", "b"])  # fmt: skip
     with pytest.warns(
@@ -193,20 +199,20 @@ def test_intervals_hold_the_truth_of_200_small_pipelines() -> None:
         by="simulation",
         horizon=f"{design.horizon_days}D",
     )
-    found = coverage(table, design)
+    result = coverage(table, design)
     # 200 draws: four standard errors of a share of 0.95 are 0.062.
-    assert found["covered"].between(0.95 - 0.062, 1).all(), found
-    assert found["covered"].mean() == pytest.approx(0.95, abs=0.03), found
+    assert result["covered"].between(0.95 - 0.062, 1).all(), result
+    assert result["covered"].mean() == pytest.approx(0.95, abs=0.03), result
     # What dividing by the closed deals gives is off by far more than the estimate.
-    assert (found["bias"].abs() < 0.01).all(), found
-    assert (found["naive_bias"] > 0.02).all(), found
+    assert (result["bias"].abs() < 0.01).all(), result
+    assert (result["naive_bias"] > 0.02).all(), result
 
 
-def test_medians_of_stays_hold_the_truth_of_200_small_pipelines() -> None:
+def test_medians_of_visits_hold_the_truth_of_200_small_pipelines() -> None:
     design = Design()
     visits = design.visits(200, seed=5)
-    found = median_coverage(
+    result = median_coverage(
         stage_velocity(visits, design.stages(), as_of=AS_OF, by="simulation"), visits, design
     )
-    assert found["covered"].between(0.95 - 0.062, 1).all(), found
-    assert (found["bias"].abs() < found["naive_bias"].abs()).all(), found
+    assert result["covered"].between(0.95 - 0.062, 1).all(), result
+    assert (result["bias"].abs() < result["naive_bias"].abs()).all(), result

@@ -13,13 +13,13 @@ import pytest
 
 from pdframe.errors import DataWarning
 from pdframe.metrics import funnel, funnel_deals
-from tests.helpers.visit_frames import day, stages, stays
+from tests.helpers.visit_frames import day, known_visits, stages
 
 NOW = day(100)
 COUNTS = ["reached", "advanced", "lost", "left", "open"]
 
 # One look on day 90 found four deals as they were.
-CURRENT = stays(
+CURRENT = known_visits(
     (1, "A", 10, None, "open"), (2, "B", 30, None, "open"), (3, "C", 40, 80, "won"), (4, "B", 50, 60, "lost"), source="current", seen=90
 )  # fmt: skip
 
@@ -35,10 +35,10 @@ CURRENT = stays(
          [[1, 0, 0, 0, 1], [0, 0, 0, 0, 0], [0, 0, 0, 0, 0], [0, 0, 0, 0, 0]]),
     ],
 )  # fmt: skip
-def test_deals_of_one_look_are_counted_but_have_no_rates(
+def test_deals_of_one_snapshot_are_counted_but_have_no_rates(
     skipped: Any, said: str, counts: list[list[int]]
 ) -> None:
-    with pytest.warns(DataWarning) as told:
+    with pytest.warns(DataWarning) as reported:
         table = funnel(CURRENT, stages(), as_of=NOW, skipped=skipped)
     assert table[COUNTS].to_numpy().tolist() == counts
     # Who moved on or was closed before anybody looked cannot be followed: nobody knows who else was
@@ -49,7 +49,7 @@ def test_deals_of_one_look_are_counted_but_have_no_rates(
         .all()
         .all()
     )
-    messages = [str(one.message) for one in told]
+    messages = [str(one.message) for one in reported]
     assert messages[0].startswith("4 of 4 deals are known from looks alone")
     assert said in messages[0]
     assert messages[0].endswith(
@@ -57,7 +57,7 @@ def test_deals_of_one_look_are_counted_but_have_no_rates(
     )
     rows = sum(row[0] > 0 for row in counts[:3])
     assert messages[1].startswith(f"The rates of {rows} of 3 rows are null")
-    assert told[0].filename == __file__
+    assert reported[0].filename == __file__
 
 
 @pytest.mark.parametrize(
@@ -67,7 +67,7 @@ def test_deals_of_one_look_are_counted_but_have_no_rates(
 )  # fmt: skip
 def test_no_changelog_of_a_deleted_deal_is_recommended(second: str, advice: str) -> None:
     end = None if second == "open" else 85
-    seen = stays(
+    seen = known_visits(
         (1, "A", 10, 80, "deleted"), (2, "B", 10, end, second), source="snapshots", seen=50
     )
     with pytest.warns(DataWarning) as said:
@@ -76,25 +76,25 @@ def test_no_changelog_of_a_deleted_deal_is_recommended(second: str, advice: str)
     assert message.endswith(advice)
 
 
-def test_a_deal_is_followed_from_its_first_look_on() -> None:
+def test_a_deal_is_followed_from_its_first_snapshot_on() -> None:
     # Twelve deals that the changelog tells, lost on their day 30, and two that a look found in A on
     # day 60: one lost later, one not.
-    exact = stays(
+    exact = known_visits(
         *[(deal, "A", 0, 30, "lost") for deal in range(1, 13)],
         *[(deal, "A", 0, 70, "lost") for deal in range(13, 25)],
     )
-    looked = stays(
+    seen = known_visits(
         (31, "A", 20, 80, "lost"), (32, "A", 20, None, "open"), source="snapshots", seen=50
     )
     with pytest.warns(DataWarning, match=r"2 of 26 deals are known from looks alone"):
-        level = funnel_deals(pd.concat([exact, looked]), stages(), as_of=NOW)
+        level = funnel_deals(pd.concat([exact, seen]), stages(), as_of=NOW)
     assert level["entry_days"].tolist() == [0.0] * 24 + [30.0, 30.0]
     # One of them advances on its day 60, as one of 14: by then half of the 24 were left, since the
     # looks came at day 30 exactly.
-    looked.loc[0, "end"] = "advanced"
-    after = stays((31, "B", 80, None, "open"), source="snapshots", seen=85)
+    seen.loc[0, "end"] = "advanced"
+    after = known_visits((31, "B", 80, None, "open"), source="snapshots", seen=85)
     with pytest.warns(DataWarning, match=r"2 of 26 deals are known from looks alone"):
-        table = funnel(pd.concat([exact, looked, after]), stages(), as_of=NOW)
+        table = funnel(pd.concat([exact, seen, after]), stages(), as_of=NOW)
     assert table[COUNTS].iloc[0].tolist() == [26, 1, 24, 0, 1]
     assert table["horizon_days"].iloc[0] == 70.0
     assert table["conversion"].iloc[0] == pytest.approx(1 / 2 * 1 / 14, rel=1e-12)
@@ -103,23 +103,23 @@ def test_a_deal_is_followed_from_its_first_look_on() -> None:
 @pytest.mark.parametrize(("exact", "refused"), [(1, True), (2, True), (3, False)])
 def test_too_few_followed_from_the_start_are_refused(exact: int, refused: bool) -> None:
     # Of 20, 21 or 22 deals a tenth is needed from the start, 2 or 3, however many come later.
-    looked = stays(
+    seen = known_visits(
         *[(deal, "A", 0, 60 + deal, "lost") for deal in range(11, 30)], source="snapshots", seen=30
     )
-    told = stays(*[(deal, "A", 0, 95 + deal, "lost") for deal in range(1, exact + 1)])
+    reported = known_visits(*[(deal, "A", 0, 95 + deal, "lost") for deal in range(1, exact + 1)])
     with pytest.warns(DataWarning) as said:
-        table = funnel(pd.concat([told, looked]), stages(), as_of=NOW)
+        table = funnel(pd.concat([reported, seen]), stages(), as_of=NOW)
     assert table["reached"].iloc[0] == 19 + exact
     assert np.isnan(table["conversion"].iloc[0]) == refused
     assert len(said) == 1 + refused
 
 
-def test_a_deal_found_in_a_later_stage_tells_no_rate_of_those_before_however_soon_it_was_found() -> (
+def test_a_deal_detected_in_a_later_stage_tells_no_rate_of_those_before_however_soon_it_was_detected() -> (
     None
 ):
     # Thirty deals came to B half a day before the look; when they came to A, nobody knows. Thirty
     # came to A just then.
-    visits = stays(
+    visits = known_visits(
         *[(deal, "B", 89.5, None, "open") for deal in range(1, 31)],
         *[(deal, "A", 89.5, None, "open") for deal in range(31, 61)],
         source="current",
@@ -145,8 +145,8 @@ def test_a_deal_found_in_a_later_stage_tells_no_rate_of_those_before_however_soo
     assert level.loc[level["stage"] == "B", "entry_days"].tolist() == [0.0] * 30
 
 
-def test_a_look_within_a_day_counts_as_from_the_start() -> None:
-    visits = stays(
+def test_a_snapshot_within_a_day_counts_as_from_the_start() -> None:
+    visits = known_visits(
         (1, "A", 10, 40, "advanced"),
         (1, "B", 40, None, "open"),
         (2, "A", 20, 30, "lost"),
@@ -173,19 +173,19 @@ def test_a_deal_seen_too_late_for_as_of_is_left_out() -> None:
     assert table["reached"].sum() == 0
 
 
-def test_a_move_to_a_stay_that_nobody_had_seen_is_not_known_but_a_closing_is() -> None:
-    visits = stays(
+def test_a_move_to_a_visit_that_nobody_had_seen_is_not_known_but_a_closing_is() -> None:
+    visits = known_visits(
         (1, "A", 0, 50, "advanced"), (1, "B", 50, None, "open"),
         (2, "A", 0, 50, "lost"),
         (3, "A", 0, 50, "changed pipeline"), (3, "D", 50, None, "open"),
         source="snapshots",
     )  # fmt: skip
     visits["seen_at"] = [day(0.5), day(60), day(0.5), day(0.5), day(60)]
-    found = {
+    result = {
         now: funnel(visits, stages(), as_of=day(now), pipeline_id=1)[COUNTS].iloc[0].tolist()
         for now in (49, 55, 60)
     }
-    assert found == {49: [3, 0, 0, 0, 3], 55: [3, 0, 1, 0, 2], 60: [3, 1, 1, 1, 0]}
+    assert result == {49: [3, 0, 0, 0, 3], 55: [3, 0, 1, 0, 2], 60: [3, 1, 1, 1, 0]}
     # Cut down to the pipeline, nothing tells when a look found the third deal in another one: its
     # own time counts.
     own = visits[visits["pipeline_id"] == 1]
@@ -199,7 +199,7 @@ def test_a_move_to_a_stay_that_nobody_had_seen_is_not_known_but_a_closing_is() -
 
 
 def test_bounded_times_count_at_the_latest_possible_and_are_said() -> None:
-    visits = stays(
+    visits = known_visits(
         (1, "A", 0, 20, "lost"),
         (2, "A", 0, None, "open"),
         (3, "A", 5, 30, "lost"),

@@ -24,9 +24,9 @@ from tests.helpers.visit_frames import (
     PLACES,
     SOURCES,
     day,
+    known_visits,
     plain_funnel,
     stages,
-    stays,
     times,
 )
 
@@ -74,7 +74,7 @@ def quietly(function: Any, *args: Any, **kwargs: Any) -> pd.DataFrame:
 
 
 def with_keys(rows: list[tuple[Any, ...]]) -> pd.DataFrame:
-    frame = stays(*rows)
+    frame = known_visits(*rows)
     deal = frame["deal_id"].astype("int64")
     return frame.assign(
         third=deal % 3,
@@ -92,7 +92,7 @@ def test_equal_to_deal_by_deal(
     since, until = (None, None) if window is None else (day(window[0]), day(window[1]))
     table = quietly(
         funnel,
-        stays(*rows),
+        known_visits(*rows),
         stages(),
         as_of=day(NOW),
         pipeline_id=1,
@@ -115,22 +115,22 @@ def test_equal_to_deal_by_deal(
 @given(courses(), st.sampled_from(MODES))
 def test_sums(rows: list[tuple[Any, ...]], skipped: Any) -> None:
     visits, args = with_keys(rows), {"as_of": day(NOW), "pipeline_id": 1, "skipped": skipped}
-    whole = quietly(funnel, visits, stages(), **args)
+    full = quietly(funnel, visits, stages(), **args)
     for by in (["third"], ["half"], ["half", "third"]):
         groups = quietly(funnel, visits, stages(), by=by, **args)
         assert (
             groups["reached"]
             == groups["advanced"] + groups["lost"] + groups["left"] + groups["open"]
         ).all()
-        summed = groups.groupby("stage", sort=False)[COUNTS].sum().reindex(whole["stage"])
+        summed = groups.groupby("stage", sort=False)[COUNTS].sum().reindex(full["stage"])
         if len(groups):
-            assert summed.to_numpy().tolist() == whole[COUNTS].to_numpy().tolist()
+            assert summed.to_numpy().tolist() == full[COUNTS].to_numpy().tolist()
     for cut in (0, 3, 7, 16):
         parts = [
             quietly(funnel, visits, stages(), **window, **args)
             for window in ({"until": day(cut)}, {"since": day(cut)})
         ]
-        assert (parts[0][COUNTS] + parts[1][COUNTS]).equals(whole[COUNTS])
+        assert (parts[0][COUNTS] + parts[1][COUNTS]).equals(full[COUNTS])
 
 
 @quick
@@ -171,16 +171,16 @@ def test_every_number_is_a_group_by_of_the_deals(
                 .map({"advanced": 1, "won": 1, "lost": 2, "left": 2, "open": 0})
             )
             curve = aalen_johansen(days, cause, np.zeros(len(mine), np.int64), 1)
-            found = row[
+            result = row[
                 [value, *(("low", "high") if value == "conversion" else ("win_low", "win_high"))]
             ].astype("float64")
-            np.testing.assert_allclose(np.concatenate(curve.at(row["horizon_days"])), found)
+            np.testing.assert_allclose(np.concatenate(curve.at(row["horizon_days"])), result)
 
 
 @st.composite
-def looked_at(draw: st.DrawFn) -> pd.DataFrame:
+def seen_at(draw: st.DrawFn) -> pd.DataFrame:
     """Visits of which looks tell some deals: seen later, with bounds."""
-    frame = stays(*draw(courses()))
+    frame = known_visits(*draw(courses()))
     size = len(frame)
     source = {deal: draw(st.sampled_from(SOURCES)) for deal in frame["deal_id"].unique()}
     frame["source"] = pd.Categorical(frame["deal_id"].map(source), SOURCES)
@@ -202,7 +202,7 @@ def looked_at(draw: st.DrawFn) -> pd.DataFrame:
 
 
 @settings(quick, max_examples=80)
-@given(looked_at(), st.integers(0, NOW), st.sampled_from(MODES), st.data())
+@given(seen_at(), st.integers(0, NOW), st.sampled_from(MODES), st.data())
 def test_the_future_changes_no_cell(
     visits: pd.DataFrame, now: int, skipped: Any, data: st.DataObject
 ) -> None:
@@ -235,7 +235,8 @@ def test_the_future_changes_no_cell(
         )
     ]
     other = pd.concat(
-        [other, stays(*future), stays(*unseen, source="current", seen=now + 1)], ignore_index=True
+        [other, known_visits(*future), known_visits(*unseen, source="current", seen=now + 1)],
+        ignore_index=True,
     )
     first, second = (frame.assign(key=frame["deal_id"] % 2) for frame in (visits, other))
     for more in ({}, {"by": "key", "horizon": "5D"}, {"by": ["end", "left_at"]}):
@@ -252,7 +253,7 @@ def test_the_future_changes_no_cell(
 
 @pytest.mark.parametrize("size", range(1, 130))
 def test_the_default_horizon_has_ten_or_a_tenth_at_risk(size: int) -> None:
-    visits = stays(*[(deal, "A", 0, deal, "lost") for deal in range(1, size + 1)])
+    visits = known_visits(*[(deal, "A", 0, deal, "lost") for deal in range(1, size + 1)])
     least = min(10, (size + 9) // 10)
     assert funnel(visits, stages(), as_of=day(1000))["horizon_days"].iloc[0] == size + 1 - least
 
@@ -268,10 +269,10 @@ def test_the_order_of_rows_does_not_matter() -> None:
             end = "lost" if following is None else "advanced" if following > stage else "moved back"
             rows.append((deal, stage, at, left, end if following != stage else "lost"))
             at = left
-    visits = stays(*rows)
-    whole = funnel(visits, stages(), as_of=day(NOW))
+    visits = known_visits(*rows)
+    full = funnel(visits, stages(), as_of=day(NOW))
     shuffled = visits.sample(frac=1, random_state=1)
-    pd.testing.assert_frame_equal(funnel(shuffled, stages().iloc[::-1], as_of=day(NOW)), whole)
+    pd.testing.assert_frame_equal(funnel(shuffled, stages().iloc[::-1], as_of=day(NOW)), full)
     # Whole numbers and text do as well as the loaders' dtypes; times may be naive, then in tz.
     plain = shuffled.astype(
         {name: "int64" for name in ("deal_id", "pipeline_id", "stage_id")}
@@ -279,11 +280,11 @@ def test_the_order_of_rows_does_not_matter() -> None:
     )
     for name in ("entered_at", "left_at", "seen_at"):
         plain[name] = plain[name].dt.tz_convert("Asia/Tokyo").dt.tz_localize(None)
-    pd.testing.assert_frame_equal(funnel(plain, stages(), as_of=day(NOW), tz="Asia/Tokyo"), whole)
+    pd.testing.assert_frame_equal(funnel(plain, stages(), as_of=day(NOW), tz="Asia/Tokyo"), full)
 
 
 def test_the_times_are_to_the_microsecond() -> None:
-    visits = stays((1, "A", 0, None, "open"))
+    visits = known_visits((1, "A", 0, None, "open"))
     visits["entered_at"] = times([0]) + pd.Timedelta(microseconds=1)
     assert funnel(visits, stages(), as_of=day(0), pipeline_id=1)["reached"].tolist() == [0, 0, 0, 0]
     assert funnel(visits, stages(), as_of=day(0) + pd.Timedelta(microseconds=1))[

@@ -160,8 +160,8 @@ def test_groups_are_sorted_with_nulls_last_and_keep_their_types() -> None:
             ],
         ),
     ]:
-        found, names = grouped(frame, by)
-        assert found.tolist() == codes
+        result, names = grouped(frame, by)
+        assert result.tolist() == codes
         assert [
             [None if pd.isna(value) else value for value in row]
             for row in names.to_numpy().tolist()
@@ -236,7 +236,7 @@ def test_days_and_months_are_those_of_the_timezone() -> None:
     assert month_of(times.dt.tz_localize(None), BERLIN).dt.month.tolist()[:2] == [6, 6]
 
 
-def test_warnings_point_at_the_line_that_asked() -> None:
+def test_warnings_point_at_the_line_that_requested() -> None:
     with pytest.warns(DataWarning, match="two rows") as said:
         warn("two rows")
     assert said[0].filename == __file__

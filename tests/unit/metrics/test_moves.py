@@ -14,7 +14,7 @@ import pytest
 from pdframe import sandbox
 from pdframe.errors import ArgumentError, DataWarning
 from pdframe.metrics import drill_through, funnel, stage_move_visits, stage_moves, stage_velocity
-from tests.helpers.visit_frames import ID_OF, day, stages, stays
+from tests.helpers.visit_frames import ID_OF, day, known_visits, stages
 
 NOW = day(100)
 DTYPES = {
@@ -46,7 +46,7 @@ def check(table: pd.DataFrame, expected: list[tuple[str, str, Any, int, int, flo
 
 
 def test_skips_moves_back_and_every_end() -> None:
-    visits = stays(
+    visits = known_visits(
         (1, "A", 0, 10, "advanced"), (1, "B", 10, 20, "advanced"), (1, "C", 20, 30, "moved back"), (1, "A", 30, 40, "lost"),
         (2, "A", 0, 5, "advanced"), (2, "C", 5, 9, "won"),
         (3, "A", 2, None, "open"),
@@ -71,7 +71,7 @@ def test_skips_moves_back_and_every_end() -> None:
 
 
 def test_a_deal_that_comes_again_moves_again() -> None:
-    visits = stays(
+    visits = known_visits(
         (1, "A", 0, 1, "advanced"), (1, "B", 1, 2, "moved back"), (1, "A", 2, 3, "advanced"), (1, "B", 3, 4, "lost"),
         (1, "B", 6, 7, "won"),
     )  # fmt: skip
@@ -86,8 +86,8 @@ def test_a_deal_that_comes_again_moves_again() -> None:
     )
 
 
-def test_a_change_of_pipeline_is_an_outcome_and_the_way_back_no_move() -> None:
-    visits = stays(
+def test_a_change_of_pipeline_is_an_outcome_and_the_path_back_no_move() -> None:
+    visits = known_visits(
         (1, "A", 0, 4, "changed pipeline"), (1, "D", 4, 6, "changed pipeline"), (1, "C", 6, 9, "won"),
         # That it advanced contradicts the pipeline it went to.
         (2, "B", 0, 4, "advanced"), (2, "D", 4, None, "open"),
@@ -106,13 +106,13 @@ def test_a_change_of_pipeline_is_an_outcome_and_the_way_back_no_move() -> None:
 
 def test_won_from_the_first_stage() -> None:
     check(
-        stage_moves(stays((1, "A", 0, 0, "won")), stages(), as_of=NOW),
+        stage_moves(known_visits((1, "A", 0, 0, "won")), stages(), as_of=NOW),
         [("A", "won", None, 1, 1, 1.0)],
     )
 
 
 def test_a_deleted_stage_keeps_its_moves_without_a_direction() -> None:
-    visits = stays(
+    visits = known_visits(
         (1, "A", 0, 1, "advanced"),
         (1, "X", 1, 2, "moved back"),
         (1, "A", 2, None, "open"),
@@ -130,7 +130,7 @@ def test_a_deleted_stage_keeps_its_moves_without_a_direction() -> None:
 
 
 def test_visits_of_one_second_keep_their_order() -> None:
-    visits = stays(
+    visits = known_visits(
         (1, "A", 5, 5, "advanced"), (1, "B", 5, 5, "advanced"), (1, "C", 5, None, "open")
     )
     check(
@@ -145,7 +145,7 @@ def test_visits_of_one_second_keep_their_order() -> None:
 
 @pytest.mark.parametrize("by", [None, "owner"])
 def test_nothing_keeps_every_column(by: str | None) -> None:
-    visits = stays((1, "A", 0, 1, "won")).assign(owner=pd.Series(["x"], dtype="str"))
+    visits = known_visits((1, "A", 0, 1, "won")).assign(owner=pd.Series(["x"], dtype="str"))
     table = stage_moves(visits.iloc[:0], stages(), as_of=NOW, pipeline_id=1, by=by)
     assert (len(table), table.dtypes.astype("str").to_dict()) == (
         0,
@@ -157,7 +157,9 @@ def test_nothing_keeps_every_column(by: str | None) -> None:
 
 
 def test_what_comes_after_as_of_is_not_known() -> None:
-    visits = stays((1, "A", 0, 10, "advanced"), (1, "B", 10, 20, "won"), (2, "A", 15, 16, "lost"))
+    visits = known_visits(
+        (1, "A", 0, 10, "advanced"), (1, "B", 10, 20, "won"), (2, "A", 15, 16, "lost")
+    )
     check(stage_moves(visits, stages(), as_of=day(5)), [("A", "open", None, 1, 1, 1.0)])
     check(
         stage_moves(visits, stages(), as_of=day(12)),
@@ -166,7 +168,7 @@ def test_what_comes_after_as_of_is_not_known() -> None:
 
 
 def test_the_window_takes_deals_by_their_coming() -> None:
-    visits = stays(
+    visits = known_visits(
         (1, "A", 0, 10, "advanced"),
         (1, "B", 10, 20, "won"),
         (2, "A", 15, 16, "lost"),
@@ -182,7 +184,7 @@ def test_the_window_takes_deals_by_their_coming() -> None:
 
 
 def test_visits_cut_down_to_a_stage_make_no_moves_up() -> None:
-    visits = stays(
+    visits = known_visits(
         (1, "A", 0, 10, "advanced"),
         (1, "B", 10, 20, "won"),
         (2, "A", 15, 16, "lost"),
@@ -195,7 +197,7 @@ def test_visits_cut_down_to_a_stage_make_no_moves_up() -> None:
 
 
 def test_groups_of_visits_and_of_deals() -> None:
-    visits = stays(
+    visits = known_visits(
         (1, "A", 0, 1, "advanced"),
         (1, "B", 1, None, "open"),
         (2, "A", 0, 1, "lost"),
@@ -213,18 +215,18 @@ def test_groups_of_visits_and_of_deals() -> None:
     ]  # fmt: skip
 
 
-def test_every_row_leads_to_its_stays() -> None:
-    visits = stays(
+def test_every_row_leads_to_its_remains() -> None:
+    visits = known_visits(
         (1, "A", 0, 1, "advanced"), (1, "X", 1, 2, "moved back"), (1, "A", 2, None, "open"), (2, "A", 0, 4, "advanced"),
         (2, "B", 4, 9, "won"),
     ).assign(hand=["a", "b", "a", None, "a"])  # fmt: skip
     for by in (None, "hand"):
         table = stage_moves(visits, stages(), as_of=NOW, by=by)
         rows = stage_move_visits(visits, stages(), as_of=NOW, by=by)
-        found = [drill_through(table.iloc[at], rows) for at in range(len(table))]
-        assert [len(part) for part in found] == table["moves"].tolist()
-        assert [part["deal_id"].nunique() for part in found] == table["deals"].tolist()
-        assert sum(len(part) for part in found) == len(rows) == 5
+        match = [drill_through(table.iloc[at], rows) for at in range(len(table))]
+        assert [len(part) for part in match] == table["moves"].tolist()
+        assert [part["deal_id"].nunique() for part in match] == table["deals"].tolist()
+        assert sum(len(part) for part in match) == len(rows) == 5
         # The note of keys lost, as after a merge.
         plain = pd.DataFrame({name: table[name] for name in table.columns})
         assert [len(drill_through(plain.iloc[at], rows)) for at in range(len(plain))] == table[
@@ -236,8 +238,10 @@ def test_every_row_leads_to_its_stays() -> None:
     ]  # fmt: skip
 
 
-def test_what_looks_cannot_tell_is_said() -> None:
-    visits = stays((1, "A", 0, None, "open"), (2, "A", 0, 3, "won"), source="current", seen=50)
+def test_what_snapshots_cannot_tell_is_said() -> None:
+    visits = known_visits(
+        (1, "A", 0, None, "open"), (2, "A", 0, 3, "won"), source="current", seen=50
+    )
     with pytest.warns(
         DataWarning, match="2 of 2 stays are known from looks alone.*2 deals = 40 tokens"
     ):
@@ -250,7 +254,7 @@ def test_what_looks_cannot_tell_is_said() -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"visits": stays().drop(columns="end")}, "visits has no column 'end'"),
+        ({"visits": known_visits().drop(columns="end")}, "visits has no column 'end'"),
         ({"stages": stages().drop(columns="order_nr")}, "stages has no column 'order_nr'"),
         ({"by": "to"}, "the result has a column 'to' of its own"),
         ({"by": "hand"}, "column 'hand'"),
@@ -260,7 +264,7 @@ def test_what_looks_cannot_tell_is_said() -> None:
 )
 def test_wrong_arguments(change: dict[str, Any], message: str) -> None:
     given: dict[str, Any] = {
-        "visits": stays((1, "A", 0, 1, "won")),
+        "visits": known_visits((1, "A", 0, 1, "won")),
         "stages": stages(),
         "as_of": NOW,
     } | change
@@ -290,7 +294,7 @@ def test_a_company_as_sql_counts_it() -> None:
         source="changelog", seen_at=visits["entered_at"], entered_after=pd.NaT, left_after=pd.NaT
     )
     table = pd.DataFrame([*company.tables["stages"].values()])
-    found: list[tuple[Any, ...]] = []
+    match: list[tuple[Any, ...]] = []
     for pipeline in sorted(truth["pipeline_id"].unique()):
         result = stage_moves(visits, table, as_of="2026-12-31", pipeline_id=pipeline)
         end = result["to"].where(
@@ -299,14 +303,14 @@ def test_a_company_as_sql_counts_it() -> None:
         )
         keyed = result.assign(pipeline=pipeline, end=end)
         wanted = ["pipeline", "from_stage_id", "end", "to_stage_id", "moves", "deals"]
-        found += [tuple(row) for row in keyed[wanted].to_numpy(object, na_value=None)]
+        match += [tuple(row) for row in keyed[wanted].to_numpy(object, na_value=None)]
         velocity = stage_velocity(
             visits, table[table["pipeline_id"] == pipeline], as_of="2026-12-31"
         ).set_index("stage_id")["visits"]
-        stayed = result.groupby("from_stage_id")["moves"].sum()
-        assert stayed.to_dict() == velocity[velocity > 0].loc[stayed.index].to_dict()
+        remained = result.groupby("from_stage_id")["moves"].sum()
+        assert remained.to_dict() == velocity[velocity > 0].loc[remained.index].to_dict()
         assert result.groupby("from_stage_id")["share"].sum().to_numpy() == pytest.approx(1)
         won = funnel(visits, table, as_of="2026-12-31", pipeline_id=pipeline).iloc[-1]["reached"]
         assert result.loc[result["to"] == "won", "deals"].sum() >= won
     assert len(rows) > 30
-    assert sorted(found, key=str) == sorted(rows, key=str)
+    assert sorted(match, key=str) == sorted(rows, key=str)

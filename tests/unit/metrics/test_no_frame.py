@@ -69,12 +69,12 @@ def taken(name: str) -> list[str]:
 
 
 def call(name: str, given: dict[str, Any]) -> Any:
-    held = {**OTHER_ARGUMENTS, **frames(), **given}
+    kept = {**OTHER_ARGUMENTS, **frames(), **given}
     parameters = inspect.signature(getattr(metrics, name)).parameters.values()
     arguments = {
-        p.name: held[p.name]
+        p.name: kept[p.name]
         for p in parameters
-        if p.name in given or (p.default is p.empty and p.name in held)
+        if p.name in given or (p.default is p.empty and p.name in kept)
     }
     if "pipeline_id" in inspect.signature(getattr(metrics, name)).parameters:
         arguments["pipeline_id"] = 1

@@ -103,7 +103,7 @@ def test_closed_deals_of_the_window_by_team() -> None:
         assert (row["low"], row["high"]) == pytest.approx((low, high), abs=1e-12)
 
 
-def test_the_companys_own_day_decides_where_it_is_told() -> None:
+def test_the_companys_own_day_decides_where_it_is_reported() -> None:
     deals = small_frames.deals(
         [
             won(
@@ -163,16 +163,16 @@ def test_windows_partition() -> None:
     deals = random_deals(1)
     cuts = [None, "2025-10-01", "2026-01-01 13:30", "2026-03-01", None]
     parts = [win_rate(deals, since=a, until=b, by=["team", "currency"]) for a, b in pairwise(cuts)]
-    whole = win_rate(deals, since=None, until=None, by=["team", "currency"])
+    full = win_rate(deals, since=None, until=None, by=["team", "currency"])
     summed = (
         pd.concat(parts)
         .groupby(["team", "currency"], dropna=False)[["n", "won", "lost"]]
         .sum()
         .reset_index()
     )
-    assert_frame_equal(summed, whole[["team", "currency", "n", "won", "lost"]])
+    assert_frame_equal(summed, full[["team", "currency", "n", "won", "lost"]])
     assert (
-        whole["n"].sum()
+        full["n"].sum()
         == win_rate(deals, since=None, until=None)["n"][0]
         == deals["status"].isin(["won", "lost"]).sum()
     )
@@ -181,14 +181,14 @@ def test_windows_partition() -> None:
 def test_no_deal_is_one_row_without_by_and_none_with_it() -> None:
     nothing = small_frames.deals([])
     for basis in ("closed", "created"):
-        whole = win_rate(nothing, **YEAR, basis=basis, as_of="2026-12-31")
-        assert len(whole) == 1
-        assert whole["n"][0] == 0
-        assert whole[["win_rate", "low", "high"]].isna().all(axis=None)
+        full = win_rate(nothing, **YEAR, basis=basis, as_of="2026-12-31")
+        assert len(full) == 1
+        assert full["n"][0] == 0
+        assert full[["win_rate", "low", "high"]].isna().all(axis=None)
         by = win_rate(nothing, **YEAR, by="owner_id", basis=basis, as_of="2026-12-31")
         assert len(by) == 0
-        assert list(by.columns) == ["owner_id", *whole.columns]
-        assert by.dtypes.drop("owner_id").equals(whole.dtypes)
+        assert list(by.columns) == ["owner_id", *full.columns]
+        assert by.dtypes.drop("owner_id").equals(full.dtypes)
 
 
 # win_rate, created
@@ -216,7 +216,7 @@ def published(other: str = "lost") -> pd.DataFrame:
 
 @pytest.mark.parametrize("other", ["lost", "deleted"])
 def test_created_gives_the_published_cumulative_incidence(other: str) -> None:
-    found = {
+    result = {
         days: win_rate(
             published(other),
             since=None,
@@ -227,15 +227,15 @@ def test_created_gives_the_published_cumulative_incidence(other: str) -> None:
         )
         for days in (3, 5, 6)
     }
-    assert [f["win_rate"][0] for f in found.values()] == pytest.approx(
+    assert [f["win_rate"][0] for f in result.values()] == pytest.approx(
         [0.25974, 0.51948, 0.64935], abs=5e-6
     )
     counts = {"n": 11, "won": 5, "lost": 3, "deleted": 0, "open": 3}
     if other == "deleted":
         counts |= {"lost": 0, "deleted": 3}
-    assert records(found[3][list(counts)]) == [counts]
-    assert found[3]["horizon_days"][0] == 3
-    assert found[3]["low"][0] < 0.25974 < found[3]["high"][0]
+    assert records(result[3][list(counts)]) == [counts]
+    assert result[3]["horizon_days"][0] == 3
+    assert result[3]["low"][0] < 0.25974 < result[3]["high"][0]
 
 
 def test_created_finds_the_true_probability_where_closed_deals_mislead() -> None:
@@ -358,14 +358,14 @@ def test_a_win_counts_until_its_deal_was_deleted_and_nowhere_from_then_on(
     flagged: bool, column: str
 ) -> None:
     """Won in March and deleted in June: a win at the end of April, no deal at the end of July."""
-    gone = {
+    removed = {
         **deleted(None, won_time="2026-03-10"),
         "update_time": "2026-03-10",
         column: pd.Timestamp("2026-06-15", tz="UTC"),
     }
     if flagged:  # as lists that keep the status tell it
-        gone["status"] = "won"
-    deals = small_frames.deals([gone, lost("2026-02-01"), {"add_time": "2026-01-05"}])
+        removed["status"] = "won"
+    deals = small_frames.deals([removed, lost("2026-02-01"), {"add_time": "2026-01-05"}])
     counts = {
         (basis, day): tuple(
             win_rate(deals, **YEAR, basis=basis, as_of=day).loc[0, ["n", "won", "lost"]]
@@ -373,11 +373,11 @@ def test_a_win_counts_until_its_deal_was_deleted_and_nowhere_from_then_on(
         for basis in ("closed", "created")
         for day in ("2026-02-28", "2026-04-30", "2026-06-14", "2026-06-15", "2026-07-31")
     }
-    won_then, gone_then = {"2026-04-30", "2026-06-14"}, {"2026-06-15", "2026-07-31"}
-    for (basis, day), found in counts.items():
+    won_then, deleted_then = {"2026-04-30", "2026-06-14"}, {"2026-06-15", "2026-07-31"}
+    for (basis, day), result in counts.items():
         closed = 1 + (day in won_then)
-        n = closed if basis == "closed" else 2 if day in gone_then else 3
-        assert found == (n, int(day in won_then), 1), (basis, day)
+        n = closed if basis == "closed" else 2 if day in deleted_then else 3
+        assert result == (n, int(day in won_then), 1), (basis, day)
     assert tuple(win_rate(deals, **YEAR).loc[0, ["n", "won"]]) == (1, 0)
     assert tuple(win_rate(deals, **YEAR, deleted="keep").loc[0, ["n", "won"]]) == (2, 1)
     for basis in ("closed", "created"):
@@ -406,7 +406,7 @@ def test_frames_with_and_without_deleted_deals_give_the_same() -> None:
     assert_frame_equal(sales_velocity(fresh, **YEAR), sales_velocity(old, **YEAR))
 
 
-def test_a_deal_that_was_open_when_it_was_deleted_stays_in_its_cohort() -> None:
+def test_a_deal_that_was_open_when_it_was_deleted_visits_in_its_cohort() -> None:
     deals = small_frames.deals([deleted("2026-03-01"), {}])
     for choice in ("drop", "keep"):
         result = win_rate(deals, **YEAR, basis="created", as_of="2026-06-30", deleted=choice)
@@ -424,8 +424,8 @@ def test_keeping_deleted_deals_that_no_frame_holds_warns() -> None:
             metric(deals, **YEAR, deleted="keep")
         with pytest.raises(ArgumentError, match="deleted is one of 'drop', 'keep', not 'exit'"):
             metric(deals, **YEAR, deleted="exit")  # type: ignore[arg-type]
-    asked = deals.assign(deleted_time=pd.Series(pd.NaT, deals.index, dtype=small_frames.TIME))
-    assert win_rate(asked, **YEAR, deleted="keep")["won"][0] == 1
+    requested = deals.assign(deleted_time=pd.Series(pd.NaT, deals.index, dtype=small_frames.TIME))
+    assert win_rate(requested, **YEAR, deleted="keep")["won"][0] == 1
 
 
 def test_of_two_closings_of_a_deleted_deal_the_later_stood() -> None:
@@ -545,9 +545,9 @@ def test_velocity_of_every_group_is_that_of_plain_python(seed: int) -> None:
             velocity_by_hand(rows, one), rel=1e-12
         )
     rates = {"EUR": 1.0, "USD": 0.9, "GBP": 1.2}
-    whole = records(sales_velocity(deals, **window, rates=rates))[0]
-    assert whole.pop("currency") == "EUR"
-    assert whole == pytest.approx(velocity_by_hand(records(deals), rates), rel=1e-12)
+    full = records(sales_velocity(deals, **window, rates=rates))[0]
+    assert full.pop("currency") == "EUR"
+    assert full == pytest.approx(velocity_by_hand(records(deals), rates), rel=1e-12)
 
 
 def test_several_currencies_are_refused_only_where_they_would_be_added_up() -> None:
@@ -622,7 +622,7 @@ def test_velocity_is_null_where_a_part_cannot_be_known() -> None:
 # what is given wrongly
 
 
-def test_inputs_stay_as_they_are_and_any_index_will_do() -> None:
+def test_inputs_remain_as_they_are_and_any_index_will_do() -> None:
     deals = random_deals(3)
     deals.index = pd.Index([7] * len(deals))
     kept = deals.copy(deep=True)

@@ -103,9 +103,9 @@ def exact_incidence(sample: Sample) -> list[Step]:
         incidence += survival * Fraction(first, n)
         past.append((n, d, first, survival, incidence))
         variance = Fraction(0)
-        for m, gone, own, before, then in past:
-            if m > gone:
-                variance += (incidence - then) ** 2 * Fraction(gone, m * (m - gone))
+        for m, deleted, own, before, then in past:
+            if m > deleted:
+                variance += (incidence - then) ** 2 * Fraction(deleted, m * (m - deleted))
             variance += before**2 * Fraction((m - own) * own, m**3) - 2 * (
                 incidence - then
             ) * before * Fraction(own, m**2)
@@ -121,7 +121,7 @@ def limits(estimate: float, std_error: float) -> tuple[float, float]:
     return min(bounds), max(bounds)
 
 
-def held(curves: Curves, group: int, steps: list[Step], *, incidence: bool) -> None:
+def covered(curves: Curves, group: int, steps: list[Step], *, incidence: bool) -> None:
     """A group's curve is the exact one to 1e-9, limits and nulls included."""
     assert part(curves, group, "time").tolist() == [step.time for step in steps]
     assert part(curves, group, "at_risk").tolist() == [step.at_risk for step in steps]
@@ -274,7 +274,7 @@ def test_kaplan_meier_is_exact(sets: list[Sample], delayed: bool) -> None:
     time, cause, group, entry = flat(sets)
     curves = kaplan_meier(time, cause > 0, group, SETS, entry=entry if delayed else None)
     for number, sample in enumerate(sets):
-        held(
+        covered(
             curves,
             number,
             exact_survival(sample if delayed else sample._replace(entry=[0] * len(sample.time))),
@@ -287,7 +287,7 @@ def test_aalen_johansen_is_exact(sets: list[Sample], delayed: bool) -> None:
     time, cause, group, entry = flat(sets)
     curves = aalen_johansen(time, cause, group, SETS, entry=entry if delayed else None)
     for number, sample in enumerate(sets):
-        held(
+        covered(
             curves,
             number,
             exact_incidence(sample if delayed else sample._replace(entry=[0] * len(sample.time))),
@@ -317,7 +317,7 @@ def test_quantiles_are_first_times_at_or_under(sets: list[Sample], p: float) -> 
     time, cause, group, entry = flat(sets)
     curves = kaplan_meier(time, cause > 0, group, SETS, entry=entry)
     level = 1 - Fraction(str(p))
-    found = np.array(curves.quantile(p)).T
+    result = np.array(curves.quantile(p)).T
     for number, sample in enumerate(sets):
         steps = exact_survival(sample)
         expected = [next((step.time for step in steps if step.estimate <= level), math.nan)]
@@ -330,7 +330,7 @@ def test_quantiles_are_first_times_at_or_under(sets: list[Sample], p: float) -> 
             expected.append(
                 next((time for time, bound in bounds if bound <= level + 1e-9), math.nan)
             )
-        np.testing.assert_array_equal(found[number], expected)
+        np.testing.assert_array_equal(result[number], expected)
 
 
 def test_a_half_that_is_reached_exactly_is_the_median() -> None:
@@ -343,13 +343,13 @@ def test_a_half_that_is_reached_exactly_is_the_median() -> None:
 def test_restricted_mean_is_the_area(sets: list[Sample], horizon: float | None) -> None:
     time, cause, group, entry = flat(sets)
     curves = kaplan_meier(time, cause > 0, group, SETS, entry=entry)
-    found = curves.restricted_mean(curves.last if horizon is None else horizon)
+    result = curves.restricted_mean(curves.last if horizon is None else horizon)
     for number, sample in enumerate(sets):
         steps = exact_survival(sample)
         if not steps or (
             horizon is not None and horizon > steps[-1].time and steps[-1].estimate > 0
         ):
-            assert math.isnan(found[number])
+            assert math.isnan(result[number])
             continue
         end = Fraction(steps[-1].time) if horizon is None else Fraction(horizon)
         area, level, begun = Fraction(0), Fraction(1), Fraction(0)
@@ -357,10 +357,10 @@ def test_restricted_mean_is_the_area(sets: list[Sample], horizon: float | None) 
             until = min(Fraction(step.time), end)
             area += level * (until - begun)
             level, begun = step.estimate, until
-        assert found[number] == pytest.approx(float(area), abs=1e-9)
+        assert result[number] == pytest.approx(float(area), abs=1e-9)
 
 
-def test_the_mean_of_stays_that_are_all_over_is_the_mean() -> None:
+def test_the_mean_of_visits_that_are_all_over_is_the_mean() -> None:
     assert kaplan_meier([1, 2, 2, 7], [1] * 4, [0] * 4, 1).restricted_mean(100).tolist() == [3.0]
 
 
@@ -375,9 +375,9 @@ def test_values_hold_from_their_time_on_and_end_with_the_follow_up() -> None:
         9: [[0.0, None, 0.0, None, None, None], [None] * 6],
     }
     for horizon, (estimate, low) in rows.items():
-        found, lower, upper = survival.at(horizon)
+        result, lower, upper = survival.at(horizon)
         np.testing.assert_allclose(
-            found,
+            result,
             np.array([1.0, np.nan, 1.0, 1.0, 1.0, np.nan])
             if horizon == 0
             else np.array(estimate, float),
@@ -414,14 +414,14 @@ def test_no_rows() -> None:
         kaplan_meier([3], [1], [0], 2, entry=[3]),
     ):
         assert len(curves.time) == 0
-        for found in (
+        for result in (
             *curves.at(1),
             *curves.quantile(0.5),
             curves.restricted_mean(1),
             curves.horizon(1),
             curves.last,
         ):
-            assert np.isnan(found).tolist() == [True, True]
+            assert np.isnan(result).tolist() == [True, True]
 
 
 def test_many_groups_are_as_exact_as_one() -> None:

@@ -11,7 +11,7 @@ import pytest
 
 from pdframe.metrics import data_quality, funnel, stage_moves, stage_velocity
 from tests.helpers import small_frames, two_witnesses
-from tests.helpers.visits_by_hand import day, frame_of, stages_of, stay
+from tests.helpers.visits_by_hand import day, frame_of, one_visit, stages_of
 
 pytestmark = pytest.mark.filterwarnings("ignore::pdframe.errors.DataWarning")
 
@@ -37,7 +37,7 @@ def test_data_quality_names_the_deals_whose_witnesses_disagree_and_no_other(
         two_witnesses.check_disagreement(world)
 
 
-def test_changes_of_closed_deals_are_no_stays_and_a_deal_deleted_once_closed_counts_if_kept() -> (
+def test_changes_of_closed_deals_are_no_remains_and_a_deal_deleted_once_closed_counts_if_kept() -> (
     None
 ):
     """Deal 1 was lost on day 2 and set to won on day 5; deal 2 was won on day 4 and deleted on day
@@ -45,21 +45,27 @@ def test_changes_of_closed_deals_are_no_stays_and_a_deal_deleted_once_closed_cou
     """
     visits = frame_of(
         [
-            stay(1, 11, 0, 2, "lost"),
-            stay(1, 11, 5, 5, "won", visit=2),
-            stay(2, 11, 0, 4, "won"),
-            stay(2, 11, 6, 6, "deleted", visit=2),
-            stay(3, 11, 0),
+            one_visit(1, 11, 0, 2, "lost"),
+            one_visit(1, 11, 5, 5, "won", visit=2),
+            one_visit(2, 11, 0, 4, "won"),
+            one_visit(2, 11, 6, 6, "deleted", visit=2),
+            one_visit(3, 11, 0),
         ]
     )
     stages = stages_of((11, 1, 1, "Lead"))
     for order in ([0, 1, 2, 3, 4], [4, 3, 2, 1, 0]):
         given = visits.iloc[order]
         # Deal 2 was won until day 6; of its 4 days nothing counts from then on.
-        for kind, when, stayed, wins in (("drop", 5.5, 3, 2), ("drop", 9, 2, 1), ("keep", 9, 3, 2)):
+        for kind, when, remained, wins in (
+            ("drop", 5.5, 3, 2),
+            ("drop", 9, 2, 1),
+            ("keep", 9, 3, 2),
+        ):
             velocity = stage_velocity(given, stages, as_of=day(when), deleted=kind)  # type: ignore[arg-type]
-            assert velocity[["visits", "completed"]].to_numpy().tolist() == [[stayed, stayed - 1]]
-            assert velocity["median_days"].tolist() == ([4.0] if stayed == 3 else [2.0])
+            assert velocity[["visits", "completed"]].to_numpy().tolist() == [
+                [remained, remained - 1]
+            ]
+            assert velocity["median_days"].tolist() == ([4.0] if remained == 3 else [2.0])
             moves = stage_moves(given, stages, as_of=day(when), deleted=kind)  # type: ignore[arg-type]
             assert dict(zip(moves["to"], moves["moves"], strict=True)) == {"won": wins, "open": 1}
             won = funnel(given, stages, as_of=day(when), deleted=kind)["reached"].iloc[-1]  # type: ignore[arg-type]
@@ -74,7 +80,11 @@ def test_moves_and_a_closing_of_one_instant_are_read_in_any_order_of_rows(
     that it was lost.
     """
     visits = frame_of(
-        [stay(1, 11, 0, 5, "advanced"), stay(1, 12, 5, 5, "advanced"), stay(1, 13, 5, 5, "won")]
+        [
+            one_visit(1, 11, 0, 5, "advanced"),
+            one_visit(1, 12, 5, 5, "advanced"),
+            one_visit(1, 13, 5, 5, "won"),
+        ]
     )
     stages = stages_of((11, 1, 1, "Lead"), (12, 1, 2, "Offer"), (13, 1, 3, "Order"))
     stages = stages.assign(deal_probability=50, add_time=day(0), update_time=day(0))
@@ -86,11 +96,11 @@ def test_moves_and_a_closing_of_one_instant_are_read_in_any_order_of_rows(
         "update_time": day(5),
         "lost_time": day(5),
     }
-    found = data_quality(
+    result = data_quality(
         small_frames.deals([lost]),
         visits.iloc[[*order]],
         stages,
         small_frames.lines([]),
         as_of=day(10),
     ).set_index("check")["ids"]
-    assert [*found["stage_history_disagrees"]] == [1]
+    assert [*result["stage_history_disagrees"]] == [1]

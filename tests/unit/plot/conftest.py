@@ -13,7 +13,7 @@ import matplotlib.pyplot as plt
 
 
 @pytest.fixture(autouse=True)
-def no_figure_stays_and_no_setting_changes() -> Iterator[None]:
+def no_figure_leaks_and_no_setting_changes() -> Iterator[None]:
     settings = dict(matplotlib.rcParams)
     yield
     plt.close("all")

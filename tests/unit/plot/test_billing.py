@@ -19,9 +19,9 @@ TABLE = bills(
 
 def test_bars_are_the_sums_of_a_month_and_kind() -> None:
     ax = draw(plot.billing(TABLE))
-    held = {bars.get_label(): [bar.get_height() for bar in bars] for bars in ax.containers}
+    kept = {bars.get_label(): [bar.get_height() for bar in bars] for bars in ax.containers}
     # August has no bills, and its place is empty.
-    assert held == {
+    assert kept == {
         "recurring": [120.5, 0, 70.0],
         "one-time": [0, 0, -50.0],
         "installment": [1000.0, 0, 0],

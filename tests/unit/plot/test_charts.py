@@ -27,7 +27,7 @@ from tests.helpers.charts import (
     texts,
     velocity_frame,
 )
-from tests.helpers.visit_frames import day, stages, stays
+from tests.helpers.visit_frames import day, known_visits, stages
 
 
 def moves_frame(names: list[str]) -> pd.DataFrame:
@@ -108,9 +108,9 @@ def test_any_name_is_drawn_as_text(
 ) -> None:
     names = [*WILD[at : at + 6], "plain"]
     ax = draw(chart(made(names)))
-    found = texts(ax)
+    result = texts(ax)
     assert all(
-        any(text in seen or seen == style.shown(name, 30) for seen in found)
+        any(text in seen or seen == style.shown(name, 30) for seen in result)
         for name in names
         for text in [style.shown(name)]
     )
@@ -124,7 +124,7 @@ def test_any_name_is_drawn_as_text(
 def test_a_missing_column_is_named(
     chart: Chart, made: Any, columns: list[str], nothing: str
 ) -> None:
-    whole = made(NAMES[:2])
+    full = made(NAMES[:2])
     spare = {
         "pipeline_id",
         "order_nr",
@@ -144,7 +144,7 @@ def test_a_missing_column_is_named(
         with pytest.raises(
             ArgumentError, match=rf"frame has no column '{name}'. Pass what metrics\."
         ):
-            chart(whole.drop(columns=name))
+            chart(full.drop(columns=name))
     with pytest.raises(ArgumentError, match="frame is to be the DataFrame"):
         chart(None)
     assert plt.get_fignums() == []
@@ -178,7 +178,7 @@ def test_twelve_groups_of_one_stage_are_drawn() -> None:
 
 
 def test_metrics_go_right_into_charts() -> None:
-    visits = stays((1, "A", 0, 10, "advanced"), (1, "B", 10, 30, "moved back"), (1, "A", 30, 40, "won"), (2, "A", 0, 20, "lost"),
+    visits = known_visits((1, "A", 0, 10, "advanced"), (1, "B", 10, 30, "moved back"), (1, "A", 30, 40, "won"), (2, "A", 0, 20, "lost"),
                    (3, "X", 0, None, "open"), (4, "B", 3, None, "open")).assign(owner=["$a$", "$a$", "$a$", None, "b", "b"])  # fmt: skip
     own = stages()[lambda table: table["pipeline_id"] == 1]
     with pytest.warns(UserWarning, match="visits are to stages that `stages` does not hold"):

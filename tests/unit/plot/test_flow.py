@@ -33,31 +33,31 @@ def arcs(ax: Any) -> list[PathPatch]:
 
 def test_an_arc_a_move_on_its_side_as_wide_as_it_has_moves() -> None:
     ax = draw(plot.flow(TABLE))
-    found = arcs(ax)
+    result = arcs(ax)
     ends = [
         (round(path.vertices[0][1]), round(path.vertices[-1][1]))
-        for path in (arc.get_path() for arc in found)
+        for path in (arc.get_path() for arc in result)
     ]
     assert ends == [(0, 1), (0, 2), (1, 0), (1, 2), (2, 3)]
-    sides = [arc.get_path().vertices[1][0] > 0 for arc in found]
+    sides = [arc.get_path().vertices[1][0] > 0 for arc in result]
     assert sides == [True, True, False, True, True]
-    assert [arc.get_label() for arc in found] == ["on", "on", "back", "on", "on"]
-    widths = [arc.get_linewidth() for arc in found]
+    assert [arc.get_label() for arc in result] == ["on", "on", "back", "on", "on"]
+    widths = [arc.get_linewidth() for arc in result]
     assert widths[0] == max(widths)
     assert widths[3] / widths[0] == pytest.approx(513 / 900)
     # Back and unknown directions are told by their line, not by colour alone.
-    assert found[0].get_linestyle() in ("-", "solid")
-    assert len({str(arc.get_linestyle()) for arc in found}) == 3
+    assert result[0].get_linestyle() in ("-", "solid")
+    assert len({str(arc.get_linestyle()) for arc in result}) == 3
 
 
 def test_numbers_and_outcomes_are_written() -> None:
     ax = draw(plot.flow(TABLE))
-    found = texts(ax)
+    result = texts(ax)
     assert {"900", "90", "57", "513", "3", "510  34 %", "300  50 %", "297  50 %", "3  100 %"} <= {
-        *found
+        *result
     }
-    assert {"won", "lost", "still there", "moves on", "moves back"} <= {*found}
-    assert "deleted" not in found
+    assert {"won", "lost", "still there", "moves on", "moves back"} <= {*result}
+    assert "deleted" not in result
     assert [tick.get_text() for tick in ax.get_yticklabels()] == [
         "Qualified",
         "Demo",
@@ -91,13 +91,13 @@ def test_several_groups_are_refused_and_one_is_named() -> None:
     assert ax.get_title(loc="left").endswith(": $B$")
 
 
-def test_a_stay_in_the_same_stage_again_has_a_small_arc() -> None:
+def test_a_visit_in_the_same_stage_again_has_a_small_arc() -> None:
     table = frame(MOVES, (1, "A", 1, 1, "A", 1, False, 2, 2, 1.0))
     ax = draw(plot.flow(table))
     assert len(arcs(ax)) == 1
     assert "2" in texts(ax)
 
 
-def test_ids_that_a_merge_made_floats_stay_themselves() -> None:
+def test_ids_that_a_merge_made_floats_remain_themselves() -> None:
     loose = TABLE.astype({"from_stage_id": "float64", "to_stage_id": "float64"})
     assert texts(draw(plot.flow(loose))) == texts(draw(plot.flow(TABLE)))

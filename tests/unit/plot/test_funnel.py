@@ -101,29 +101,29 @@ def test_bars_are_the_counts_from_the_left() -> None:
 
 def test_counts_percentages_and_conversion_are_written() -> None:
     ax = draw(plot.funnel(TABLE))
-    found = texts(ax)
-    assert [text for text in found if "  " in text] == [
+    result = texts(ax)
+    assert [text for text in result if "  " in text] == [
         "1,599  100 %",
         "1,093  68 %",
         "4  0.3 %",
         "312  20 %",
     ]
-    assert "70 % (68–73 %) in 888 d" in found
-    assert "99.6 % (99–>99.9 %) in 9.3 d" in found
+    assert "70 % (68–73 %) in 888 d" in result
+    assert "99.6 % (99–>99.9 %) in 9.3 d" in result
     # What cannot be told is a dash; the win has nothing after it.
-    assert found.count("–") == 1
-    assert {"253", "103", "150", "1,000", "goes on (95 %)"} <= {*found}
-    assert "10" not in found
+    assert result.count("–") == 1
+    assert {"253", "103", "150", "1,000", "goes on (95 %)"} <= {*result}
+    assert "10" not in result
     assert (ax.get_xlabel(), ax.get_title(loc="left")) == ("deals", "How far 1,599 deals came")
 
 
 def test_segments_differ_without_colour_and_text_stands_out() -> None:
     ax = draw(plot.funnel(TABLE))
-    looks = {
+    snapshots = {
         (bars[0].get_hatch() or "", to_hex(bars[0].get_facecolor()) == "#ffffff")
         for bars in ax.containers
     }
-    assert len(looks) == 4
+    assert len(snapshots) == 4
     assert [text.get_text() for text in ax.get_legend().get_texts()] == [
         "went on",
         "lost there",
@@ -163,7 +163,7 @@ def test_counts_that_are_none_are_refused() -> None:
         plot.funnel(TABLE.assign(low="much"))
 
 
-def test_ticks_are_whole_deals() -> None:
+def test_ticks_are_complete_deals() -> None:
     for stages in (1, 4, 30):
         ax = draw(plot.funnel(funnel_frame(stages)))
         places = ax.get_xticks()

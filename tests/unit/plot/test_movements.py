@@ -95,11 +95,11 @@ def test_in_a_small_axes_names_do_not_overlap() -> None:
 
 def test_by_month_gains_are_above_and_losses_below_with_the_net() -> None:
     ax = draw(plot.mrr_movements(TABLE, by_month=True))
-    held = {
+    kept = {
         container.get_label(): [bar.get_height() for bar in container]
         for container in ax.containers
     }
-    assert held == {name: TABLE[name].tolist() for name in MOVES}
+    assert kept == {name: TABLE[name].tolist() for name in MOVES}
     for at in range(2):
         column = [container[at] for container in ax.containers]
         up = sum(bar.get_height() for bar in column if bar.get_height() > 0)
@@ -109,10 +109,10 @@ def test_by_month_gains_are_above_and_losses_below_with_the_net() -> None:
     net = next(line for line in ax.lines if line.get_label() == "net")
     assert list(net.get_ydata()) == pytest.approx((TABLE["end"] - TABLE["start"]).tolist())
     assert {"+427.25", "-212.50"} <= {*texts(ax)}
-    looks = [(bar[0].get_hatch(), bar[0].get_facecolor()) for bar in ax.containers]
-    assert len({*looks}) == 6
+    snapshots = [(bar[0].get_hatch(), bar[0].get_facecolor()) for bar in ax.containers]
+    assert len({*snapshots}) == 6
     # In grey, new and churn are on either side of 0; all others are hatched.
-    assert sum(hatch is None or hatch == "" for hatch, _ in looks) == 2
+    assert sum(hatch is None or hatch == "" for hatch, _ in snapshots) == 2
 
 
 @pytest.mark.parametrize(
@@ -188,7 +188,7 @@ def test_rows_in_any_order_give_the_same_chart() -> None:
     ],
     ids=["nothing", "credits", "credits to more", "to nothing", "60 months"],
 )  # fmt: skip
-def test_extremes_are_drawn_whole(table: pd.DataFrame, by_month: bool) -> None:
+def test_extremes_are_drawn_complete(table: pd.DataFrame, by_month: bool) -> None:
     ax = draw(plot.mrr_movements(table, by_month=by_month))
     low, high = ax.get_ylim()
     for bar in bars(ax):

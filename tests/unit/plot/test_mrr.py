@@ -21,12 +21,12 @@ TWO = schedule(("DACH", [100.0, 150.0]), ("Nordics", [50.0, 25.0]), (None, [0.0,
 
 def sums(ax: Axes) -> list[float]:
     """What the bars of each place add up to."""
-    found: dict[float, float] = {}
+    result: dict[float, float] = {}
     for bars in ax.containers:
         for bar in bars:
             x = bar.get_x() + bar.get_width() / 2
-            found[x] = found.get(x, 0.0) + bar.get_height()
-    return [found[x] for x in sorted(found)]
+            result[x] = result.get(x, 0.0) + bar.get_height()
+    return [result[x] for x in sorted(result)]
 
 
 def test_one_series_is_a_line_from_zero_with_its_ends_written() -> None:
@@ -113,10 +113,10 @@ def test_several_currencies_are_refused_with_what_to_do() -> None:
 
 def test_a_month_that_is_missing_is_a_gap_and_one_that_is_there_twice_an_error() -> None:
     ax = draw(plot.mrr(ONE.drop(index=1)))
-    found = list(ax.lines[0].get_ydata())
-    assert found[0] == 100
-    assert np.isnan(found[1])
-    assert len(found) == 4
+    result = list(ax.lines[0].get_ydata())
+    assert result[0] == 100
+    assert np.isnan(result[1])
+    assert len(result) == 4
     with pytest.raises(ArgumentError, match="A month is there twice"):
         plot.mrr(pd.concat([ONE, ONE]))
     # Groups whose column was dropped would be counted as one.

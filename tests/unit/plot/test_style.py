@@ -88,7 +88,7 @@ def test_the_first_twelve_marks_differ_without_colour() -> None:
     assert len({(mark.marker, mark.dashes) for mark in marks}) == 12
 
 
-def test_wrong_frames_and_axes_are_told() -> None:
+def test_wrong_frames_and_axes_are_reported() -> None:
     with pytest.raises(
         ArgumentError, match=r"frame is to be the DataFrame that metrics\.funnel returns, not list"
     ):

@@ -47,8 +47,8 @@ def test_the_band_is_low_to_high_and_missing_where_it_is_undefined() -> None:
     ax = draw(plot.stage_survival(frame(SURVIVAL, *ROWS)))
     band = np.concatenate([path.vertices for path in ax.collections[0].get_paths()])
     for _, _, _, _, days, _, _, _, low, high in ROWS[:-1]:
-        found = {*band[band[:, 0] == days][:, 1].round(4).tolist()}
-        assert {low, high} <= found
+        result = {*band[band[:, 0] == days][:, 1].round(4).tolist()}
+        assert {low, high} <= result
     # From the last limits on there are none: the band ends before the curve does.
     assert band[:, 0].max() <= 35
     assert 0.0 not in band[:, 1]
@@ -72,7 +72,7 @@ def test_past_the_end_of_a_curve_nothing_is_at_risk_to_tell() -> None:
     assert at_risk(ax, "Close") == {0: "4", 5: "4", 10: "4"}
 
 
-def test_curves_are_told_apart_without_colour() -> None:
+def test_curves_are_distinguished_without_colour() -> None:
     ax = draw(plot.stage_survival(survival_frame([f"Stage {number}" for number in range(12)])))
     curves = [line for line in ax.lines if line.get_label().startswith("Stage")]
     assert len({(line.get_linestyle(), line.get_marker()) for line in curves}) == 12
@@ -94,7 +94,7 @@ def test_groups_of_one_stage_are_named_by_the_group() -> None:
     ]
 
 
-def test_stages_of_one_name_in_two_pipelines_are_told_apart() -> None:
+def test_stages_of_one_name_in_two_pipelines_are_distinguished() -> None:
     twice = frame(
         SURVIVAL,
         (1, 7, "Offer", 1, 6.0, 2, 1, 0.5, 0.1, 0.9),

@@ -68,7 +68,7 @@ def test_costs_are_those_of_the_specification() -> None:
     assert costs["v1", "/deals/{id}/changelog"] == 20
 
 
-def test_line_items_are_asked_for_by_a_hundred_deals() -> None:
+def test_line_items_are_requested_by_a_hundred_deals() -> None:
     for name in ("deal_products", "installments"):
         assert [source.batch for source in TABLES[name].sources] == [("deal_ids", 100)]
 
@@ -79,9 +79,9 @@ def test_optional_columns_are_requested_and_nothing_else_is() -> None:
         optional = {column.name for column in table.columns if column.optional}
         for source in table.sources:
             assert set(dict(source.params)["include_fields"].split(",")) == optional
-    asked = dict(TABLES["persons"].sources[0].params)["include_fields"].split(",")
-    assert "marketing_status" not in asked  # refused where the company has no marketing app
-    assert "doi_status" not in asked
+    requested = dict(TABLES["persons"].sources[0].params)["include_fields"].split(",")
+    assert "marketing_status" not in requested  # refused where the company has no marketing app
+    assert "doi_status" not in requested
 
 
 def test_names_true_columns_are_reserved() -> None:

@@ -28,7 +28,7 @@ from pdframe.metrics import (
 from pdframe.sandbox.company import Company, Switches
 from pdframe.sandbox.company.lines import revenue
 from tests.helpers import revenue_frames
-from tests.helpers.bookkeeping import MOVES, Held, movements
+from tests.helpers.bookkeeping import MOVES, ActiveLine, movements
 from tests.helpers.revenue_sql import Base
 
 SINCE, UNTIL = date(2023, 7, 1), date(2027, 1, 1)
@@ -72,15 +72,15 @@ def cancellations(deals: pd.DataFrame) -> pd.DataFrame:
     return deals[["id", "Cancellation date"]].set_axis(["deal_id", "date"], axis=1)
 
 
-def truth(company: Company, known: bool) -> list[Held]:
+def truth(company: Company, known: bool) -> list[ActiveLine]:
     """What the customers really owe, in millionths a month."""
-    found = []
+    result = []
     for row in company.truth.subscriptions(cancellations=known):
         customer = f"deal {row.deal_id}"
         for word, key in (("person", row.person_id), ("organization", row.org_id)):
             customer = customer if key is None else f"{word} {key}"
-        found.append(
-            Held(
+        result.append(
+            ActiveLine(
                 customer,
                 row.currency,
                 row.product_id,
@@ -90,7 +90,7 @@ def truth(company: Company, known: bool) -> list[Held]:
                 row.end_reason,
             )
         )
-    return found
+    return result
 
 
 @pytest.mark.slow
@@ -104,7 +104,7 @@ def test_every_line_lives_as_it_truly_does(loaded: Loaded, known: bool) -> None:
     )
     assert lines["problem"].isna().all()
     recurring = lines[lines["billing_frequency"] != "one-time"]
-    found = zip(
+    result = zip(
         recurring["id"], recurring["deal_id"], np.rint(recurring["mrr"] * 1e6), recurring["start"].dt.date,
         recurring["end"].dt.date.where(recurring["end"].notna(), None), recurring["end_reason"], strict=True,
     )  # fmt: skip
@@ -112,7 +112,7 @@ def test_every_line_lives_as_it_truly_does(loaded: Loaded, known: bool) -> None:
         (row.line_id, row.deal_id, round(row.monthly * 1e6), row.start, row.end, row.end_reason)
         for row in loaded.company.truth.subscriptions(cancellations=known)
     ]
-    assert list(found) == expected
+    assert list(result) == expected
     reasons = recurring["end_reason"].value_counts()
     assert reasons["term"] > 100
     assert (reasons["cancelled"] > 20) == known
@@ -131,13 +131,13 @@ def test_every_movement_of_every_customer_is_the_true_one(
         discounts=loaded.discounts,
         cancellations=cancellations(loaded.deals) if known else revenue_frames.NO_CANCELLATIONS,
     )
-    found = mrr_customer_months(lines, **WINDOW)
+    result = mrr_customer_months(lines, **WINDOW)
     expected = movements(truth(loaded.company, known), at, SINCE, UNTIL)
     columns = ["previous", "amount", "mrr", "expired"]
     table = {}
     for month, customer, currency, move, amounts in zip(
-        found["month"].dt.date, found["customer"], found["currency"], found["movement"].astype(object),
-        np.rint(found[columns].to_numpy() * 1e6).astype(np.int64).tolist(), strict=True,
+        result["month"].dt.date, result["customer"], result["currency"], result["movement"].astype(object),
+        np.rint(result[columns].to_numpy() * 1e6).astype(np.int64).tolist(), strict=True,
     ):  # fmt: skip
         row = dict.fromkeys(MOVES, 0) | {
             "start": amounts[0],
@@ -149,9 +149,9 @@ def test_every_movement_of_every_customer_is_the_true_one(
             row if pd.isna(move) else row | {move: amounts[1]}
         )
     assert table == {month: rows for month, rows in expected.items() if rows}
-    counts = found["movement"].value_counts()
+    counts = result["movement"].value_counts()
     assert (len(counts), counts.min() > 0) == (5, True), counts
-    assert (found.loc[found["movement"] == "churn", "expired"] == 0).any() == known
+    assert (result.loc[result["movement"] == "churn", "expired"] == 0).any() == known
 
 
 @pytest.mark.slow
@@ -199,12 +199,12 @@ EXPLAINED = {"twelve-month": None, "term": "term under 12 months", "calendar": "
 @pytest.mark.slow
 @pytest.mark.parametrize("formula", EXPLAINED)
 def test_reconcile_finds_what_each_formula_counts_otherwise_and_nothing_else(formula: Any) -> None:
-    held = load(revenue_formula=formula)
-    company = held.company
+    kept = load(revenue_formula=formula)
+    company = kept.company
     lines = mrr_lines(
-        held.lines, held.deals, discounts=held.discounts, cancellations=cancellations(held.deals)
+        kept.lines, kept.deals, discounts=kept.discounts, cancellations=cancellations(kept.deals)
     )
-    found = reconcile(lines, held.deals, deal_products=held.lines)
+    result = reconcile(lines, kept.deals, deal_products=kept.lines)
     planted = {}
     for deal in company.tables["deals"].values():
         own, discounts = company.lines_of(deal["id"]), company.discounts_of(deal["id"])
@@ -213,7 +213,7 @@ def test_reconcile_finds_what_each_formula_counts_otherwise_and_nothing_else(for
             assert deal["mrr"] == revenue(own, discounts, formula)["mrr"]
             if deal["mrr"] != ours:
                 planted[deal["id"]] = (EXPLAINED[formula], round(deal["mrr"] - ours, 2))
-    flagged = found[found["reason"].notna()]
+    flagged = result[result["reason"].notna()]
     assert flagged.set_index("deal_id")["reason"].to_dict() == {
         deal: reason for deal, (reason, _) in planted.items()
     }
@@ -222,11 +222,11 @@ def test_reconcile_finds_what_each_formula_counts_otherwise_and_nothing_else(for
             planted[row["deal_id"]][1], abs=0.0101
         )  # both sides were rounded to a cent
     assert (len(planted) > 20) == (formula != "twelve-month")
-    assert len(found) > 150
+    assert len(result) > 150
 
 
 @pytest.mark.slow
-def test_every_true_renewal_is_found_on_the_day_before_the_term_ends(loaded: Loaded) -> None:
+def test_every_true_renewal_is_detected_on_the_day_before_the_term_ends(loaded: Loaded) -> None:
     lines = mrr_lines(
         loaded.lines,
         loaded.deals,
@@ -240,7 +240,7 @@ def test_every_true_renewal_is_found_on_the_day_before_the_term_ends(loaded: Loa
             renewed.setdefault(base, []).append(deal)
     ended = lines[(lines["end_reason"] == "term") & (lines["mrr"] > 0)]
     last = ended.groupby("deal_id")["end"].max()
-    found = 0
+    result = 0
     for end in sorted(ended["end"].unique()):
         day = end - pd.Timedelta(days=1)
         for row in renewals(lines, loaded.deals, as_of=str(day.date()), within="1D").to_dict(
@@ -250,5 +250,5 @@ def test_every_true_renewal_is_found_on_the_day_before_the_term_ends(loaded: Loa
             true = [deal for deal in renewed.get(row["deal_id"], []) if won[deal] <= day]
             if true and row["end_reason"] == "term" and row["end"] == last[row["deal_id"]]:
                 assert (row["successor"] in true, row["successor_status"]) == (True, "won")
-                found += 1
-    assert found > 10
+                result += 1
+    assert result > 10

@@ -72,7 +72,7 @@ def test_a_redirect_to_another_host_is_seen_if_followed(server):
     assert reply.headers["location"] == server.url.replace("127.0.0.1", "localhost") + "/redirected"
 
 
-def test_a_slow_answer_is_late_and_whole(server):
+def test_a_slow_answer_is_late_and_complete(server):
     server.faults = Faults(at={1: "slow"}, slow_seconds=0.3)
     began = time.monotonic()
     assert get(server, "deals").status == 200

@@ -45,9 +45,9 @@ def visible(company, table, archived=None):
 def test_filters_by_a_column(company, server, path, table, archived, name, column):
     rows = visible(company, table, archived)
     value = next(row[column] for row in rows[len(rows) // 2 :] + rows if row[column] is not None)
-    found = ids(walk(server, path, **{name: value}))
-    assert found == [row["id"] for row in rows if row[column] == value]
-    assert len(found) > 0
+    result = ids(walk(server, path, **{name: value}))
+    assert result == [row["id"] for row in rows if row[column] == value]
+    assert len(result) > 0
     assert walk(server, path, **{name: 987_654_321}) == []
     assert get(server, path, **{name: "abc"}).status == 400
 

@@ -151,16 +151,16 @@ def test_a_caller_that_hangs_up_early_is_survived(server):
     assert get(server, "deals", limit=1).status == 200
 
 
-def test_many_callers_at_once_see_whole_rows_while_the_company_writes(serve):
+def test_many_callers_at_once_see_complete_rows_while_the_company_writes(serve):
     company = Company(seed=1, deals=150)
     server = serve(company)
     expected = {row["id"] for row in walk(server, "deals")}
-    found, failures = [], []
+    result, failures = [], []
 
     def call():
         try:
             for _ in range(5):
-                found.append({row["id"] for row in walk(server, "deals", limit=40)})
+                result.append({row["id"] for row in walk(server, "deals", limit=40)})
         except Exception as error:
             failures.append(error)
 
@@ -172,7 +172,7 @@ def test_many_callers_at_once_see_whole_rows_while_the_company_writes(serve):
     for thread in threads:
         thread.join()
     assert failures == []
-    assert all(ids == expected for ids in found)
+    assert all(ids == expected for ids in result)
 
 
 def test_latency_holds_answers_back(serve, new_company):

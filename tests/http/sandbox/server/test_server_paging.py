@@ -31,7 +31,7 @@ def test_401_deals_of_one_second_are_walked_once_each(serve, limit, direction):
     server = serve(company)
     if limit == 1:
         made = made[:40]
-    found = pages(
+    result = pages(
         server,
         "deals",
         limit=limit,
@@ -40,9 +40,9 @@ def test_401_deals_of_one_second_are_walked_once_each(serve, limit, direction):
         **({"ids": ",".join(map(str, made))} if limit == 1 else {}),
     )
     expected = made if direction == "asc" else made[::-1]
-    assert [i for page in found for i in ids(page)] == expected
-    assert all(len(page) == limit for page in found[:-1])
-    assert found[-1], "the last page is never empty"
+    assert [i for page in result for i in ids(page)] == expected
+    assert all(len(page) == limit for page in result[:-1])
+    assert result[-1], "the last page is never empty"
 
 
 @pytest.mark.parametrize(
@@ -240,8 +240,8 @@ def test_one_deals_line_items(company, server):
         for r in company.tables["deal_products"].values()
         if r["deal_id"] in {d["id"] for d in alive(company, "deals")}
     )
-    found = walk(server, f"deals/{row['deal_id']}/products", limit=1)
-    assert ids(found) == [
+    result = walk(server, f"deals/{row['deal_id']}/products", limit=1)
+    assert ids(result) == [
         r["id"] for r in company.tables["deal_products"].values() if r["deal_id"] == row["deal_id"]
     ]
 
@@ -256,8 +256,8 @@ def test_changelogs_are_newest_first_and_new_rows_do_not_shift_pages(serve, new_
     new_company.edit_deal(deal, title="Deal 8")
     second = get(server, f"/api/v1/deals/{deal}/changelog", limit=3, cursor=first.cursor)
     assert [row["new_value"] for row in second.data] == ["Deal 4", "Deal 3", "Deal 2"]
-    whole = walk(server, f"/api/v1/deals/{deal}/changelog", limit=2)
-    assert [row["time"] for row in whole] == sorted((row["time"] for row in whole), reverse=True)
+    full = walk(server, f"/api/v1/deals/{deal}/changelog", limit=2)
+    assert [row["time"] for row in full] == sorted((row["time"] for row in full), reverse=True)
     assert get(server, f"/api/v1/deals/{deal}/changelog", limit=3, cursor="x").status == 400
 
 

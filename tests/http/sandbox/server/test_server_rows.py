@@ -23,8 +23,8 @@ def custom_fields(company, entity):
 def test_custom_fields_hold_every_hash_and_null_where_empty(company, server, path, table, entity):
     hashes = [field["field_code"] for field in custom_fields(company, entity)]
     for row in walk(server, path):
-        held = company.tables[table][row["id"]]["custom_fields"]
-        assert row["custom_fields"] == {code: held.get(code) for code in hashes}
+        kept = company.tables[table][row["id"]]["custom_fields"]
+        assert row["custom_fields"] == {code: kept.get(code) for code in hashes}
 
 
 @pytest.mark.parametrize(
@@ -42,16 +42,16 @@ def test_custom_fields_hold_every_hash_and_null_where_empty(company, server, pat
     ],
 )
 def test_rows_equal_the_companys_where_a_key_is_missing_it_is_null(company, server, table):
-    found = walk(server, table)
-    assert found
-    for wire in found:
+    result = walk(server, table)
+    assert result
+    for wire in result:
         row = company.tables[table][wire["id"]]
         for key, value in wire.items():
             if key != "custom_fields":
                 assert value == row[key], key
         for key in row.keys() - wire.keys() - {"attendees", "source_lead_id"}:
             assert row[key] is None, key
-    assert walk(server, table) == found
+    assert walk(server, table) == result
 
 
 def test_open_deals_have_null_and_absent_times(server):
@@ -103,12 +103,12 @@ def test_option_labels_replace_ids_and_deleted_options_have_none(company, server
     }
     kinds = set()
     for row in walk(server, "deals", include_option_labels="true"):
-        held = company.tables["deals"][row["id"]]["custom_fields"]
+        kept = company.tables["deals"][row["id"]]["custom_fields"]
         for code, value in row["custom_fields"].items():
-            if code not in fields or held.get(code) is None:
-                assert value == held.get(code)
+            if code not in fields or kept.get(code) is None:
+                assert value == kept.get(code)
                 continue
-            raw = held[code]
+            raw = kept[code]
             expected = (
                 [{"id": i, "label": fields[code].get(i)} for i in raw]
                 if isinstance(raw, list)
@@ -208,7 +208,7 @@ def test_option_ids_are_text_where_built_in_and_numbers_where_custom(server, ent
     assert entity == "activity" or kinds[True]
 
 
-def test_labels_asked_for_have_numbers_although_the_options_have_text(server):
+def test_labels_requested_have_numbers_although_the_options_have_text(server):
     rows = [row for row in walk(server, "deals", include_labels="true") if row["label_ids"]]
     names = {
         option["id"]: option["label"]
@@ -233,10 +233,10 @@ def test_activities_are_served_with_custom_fields_where_switched_on(serve, on):
     assert all(list(row.get("custom_fields", ())) == (codes if on else []) for row in rows)
     if on:
         stored = company.tables["activities"]
-        held = [
+        kept = [
             {key: value for key, value in row["custom_fields"].items() if value is not None}
             for row in rows
         ]
-        assert held == [stored[row["id"]]["custom_fields"] for row in rows]
-        assert any(held)
+        assert kept == [stored[row["id"]]["custom_fields"] for row in rows]
+        assert any(kept)
         assert get(server, f"activities/{rows[0]['id']}").data == rows[0]

@@ -29,14 +29,14 @@ def world(serve):
     )
 
 
-def found(reply):
+def matches(reply):
     return [entry["item"]["id"] for entry in reply.data["items"]]
 
 
-def test_deals_are_found_by_title_and_custom_text_best_first(world):
+def test_deals_are_detected_by_title_and_custom_text_best_first(world):
     _, server, made = world
     reply = get(server, "deals/search", term="AuroRA")
-    assert found(reply) == made["deals"]
+    assert matches(reply) == made["deals"]
     scores = [entry["result_score"] for entry in reply.data["items"]]
     assert scores == sorted(scores, reverse=True)
     item = reply.data["items"][-1]["item"]
@@ -46,33 +46,34 @@ def test_deals_are_found_by_title_and_custom_text_best_first(world):
         "name": "Aurora Works",
         "address": "Dabas, Hungary",
     }
-    assert found(get(server, "deals/search", term="aurora", fields="title")) == made["deals"][:3]
+    assert matches(get(server, "deals/search", term="aurora", fields="title")) == made["deals"][:3]
     assert (
-        found(get(server, "deals/search", term="aurora", exact_match="true")) == made["deals"][:1]
+        matches(get(server, "deals/search", term="aurora", exact_match="true")) == made["deals"][:1]
     )
-    assert found(get(server, "deals/search", term="aurora", status="won")) == []
+    assert matches(get(server, "deals/search", term="aurora", status="won")) == []
     assert (
-        found(get(server, "deals/search", term="aurora", person_id=made["person"])) == made["deals"]
+        matches(get(server, "deals/search", term="aurora", person_id=made["person"]))
+        == made["deals"]
     )
-    assert found(get(server, "deals/search", term="aurora", organization_id=999)) == []
+    assert matches(get(server, "deals/search", term="aurora", organization_id=999)) == []
 
 
 def test_searches_page(world):
     _, server, made = world
     first = get(server, "deals/search", term="aurora", limit=3)
     rest = get(server, "deals/search", term="aurora", limit=3, cursor=first.cursor)
-    assert found(first) + found(rest) == made["deals"]
+    assert matches(first) + matches(rest) == made["deals"]
     assert rest.cursor is None
 
 
 def test_each_kind_has_its_search(world):
     _, server, made = world
-    assert found(get(server, "persons/search", term="jane@", fields="email")) == [made["person"]]
-    assert found(get(server, "organizations/search", term="dabas")) == [made["org"]]
-    assert found(get(server, "products/search", term="box", include_fields="product.price")) == [
+    assert matches(get(server, "persons/search", term="jane@", fields="email")) == [made["person"]]
+    assert matches(get(server, "organizations/search", term="dabas")) == [made["org"]]
+    assert matches(get(server, "products/search", term="box", include_fields="product.price")) == [
         made["product"]
     ]
-    assert found(get(server, "leads/search", term="aurora")) == []
+    assert matches(get(server, "leads/search", term="aurora")) == []
     assert get(server, "projects/search", term="aurora").status == 200
     assert get(server, "persons/search", term="jane", fields="title").status == 400
 

@@ -37,14 +37,14 @@ def test_the_changelog_equals_the_companys(company, server):
 
 def test_flow_pages_by_offset(company, server):
     deal = next(i for i in ids(walk(server, "deals")) if len(company.deal_changelog(i)) > 3)
-    whole = get(server, f"/api/v1/deals/{deal}/flow", limit=500, all_changes="1").json
-    assert not whole["additional_data"]["more_items_in_collection"]
-    times = [row["timestamp"] for row in whole["data"]]
+    full = get(server, f"/api/v1/deals/{deal}/flow", limit=500, all_changes="1").json
+    assert not full["additional_data"]["more_items_in_collection"]
+    times = [row["timestamp"] for row in full["data"]]
     assert times == sorted(times, reverse=True)
     first = get(server, f"/api/v1/deals/{deal}/flow", limit=2, all_changes="1").json
     assert first["additional_data"]["more_items_in_collection"]
     rest = get(server, f"/api/v1/deals/{deal}/flow", limit=500, start=2, all_changes="1").json
-    assert first["data"] + rest["data"] == whole["data"]
+    assert first["data"] + rest["data"] == full["data"]
     changes = get(
         server, f"/api/v1/deals/{deal}/flow", limit=500, items="dealChange", all_changes="1"
     ).data

@@ -149,18 +149,18 @@ def test_the_same_ledger_in_plain_dtypes() -> None:
         lines.set_index("id", drop=False),
         lines.sample(frac=1, random_state=1),
     ):
-        for held in (deals, other, deals.set_index("title")):
+        for kept in (deals, other, deals.set_index("title")):
             pd.testing.assert_frame_equal(
                 mrr_schedule(
-                    mrr_lines(frame, held, cancellations=revenue_frames.NO_CANCELLATIONS), **YEAR
+                    mrr_lines(frame, kept, cancellations=revenue_frames.NO_CANCELLATIONS), **YEAR
                 ),
                 expected,
             )
 
 
 def test_several_currencies_within_a_deal_are_kept_apart() -> None:
-    found = mrr_schedule(ledger({}, {"currency": "USD", "item_price": 7}), **YEAR)
-    assert found.groupby("currency")["mrr"].max().to_dict() == {"EUR": 100, "USD": 7}
+    result = mrr_schedule(ledger({}, {"currency": "USD", "item_price": 7}), **YEAR)
+    assert result.groupby("currency")["mrr"].max().to_dict() == {"EUR": 100, "USD": 7}
 
 
 def test_text_from_web_forms_is_only_text() -> None:
@@ -174,14 +174,14 @@ def test_text_from_web_forms_is_only_text() -> None:
     )
     for metric in METRICS:
         metric(lines)
-    found = mrr_schedule(
+    result = mrr_schedule(
         lines,
         since="2026-01-01",
         until="2026-02-01",
         by="name",
         rates=dict.fromkeys(lines["currency"], 1.0),
     )
-    assert sorted(found["name"]) == sorted(text for text in wild if text.strip())
+    assert sorted(result["name"]) == sorted(text for text in wild if text.strip())
 
 
 def test_dates_far_away() -> None:
@@ -285,19 +285,21 @@ def test_wild_values_never_stop_the_ledger(seed: int) -> None:
         RevenuePolicy(),
         RevenuePolicy(at="start", tax="included", renewal_grace="400D"),
     ):
-        found = mrr_lines(lines, deals, policy=policy, discounts=discounts, cancellations=cancelled)
-        counted = found[found["problem"].isna()]
-        assert 50 < len(counted) < len(found) < rows
+        result = mrr_lines(
+            lines, deals, policy=policy, discounts=discounts, cancellations=cancelled
+        )
+        counted = result[result["problem"].isna()]
+        assert 50 < len(counted) < len(result) < rows
         assert np.isfinite(counted[["mrr", "one_time", "amount"]]).all(axis=None)
         assert (
-            found.loc[found["problem"].notna(), ["mrr", "one_time", "tcv", "amount"]]
+            result.loc[result["problem"].notna(), ["mrr", "one_time", "tcv", "amount"]]
             .isna()
             .all(axis=None)
         )
         assert (counted["end"].isna() | (counted["end"] >= counted["start"])).all()
         for metric in METRICS:
-            metric(found)
-        moved = mrr_movements(found, **YEAR)
+            metric(result)
+        moved = mrr_movements(result, **YEAR)
         parts = np.rint(moved.iloc[:, 2:-1].to_numpy(float) * 1e6)
         assert np.abs(parts[:, :-1].sum(axis=1) - parts[:, -1]).max() <= 1e-9 * np.abs(parts).max()
         billing_schedule(

@@ -14,7 +14,7 @@ from pdframe.metrics import billing_schedule, mrr_lines, reconcile, renewals
 from pdframe.metrics._line_values import differs
 from tests.helpers import revenue_frames
 
-GONE = {"is_deleted": True, "status": "deleted", "update_time": "2026-06-15"}
+DELETED = {"is_deleted": True, "status": "deleted", "update_time": "2026-06-15"}
 FEBRUARY: dict[str, Any] = {"since": "2026-02-01", "until": "2026-03-01"}
 
 
@@ -25,10 +25,10 @@ def deals() -> pd.DataFrame:
     return revenue_frames.deals(
         [
             {"mrr": 100.0, "arr": 1_200.0},
-            {**GONE, "mrr": 100.0, "arr": 1_200.0},
-            {**GONE, "status": "won", "mrr": 100.0, "arr": 1_200.0},
-            {**GONE, "won_time": None, "local_won_date": None, "lost_time": "2026-02-01"},
-            {**GONE, "won_time": None, "local_won_date": None},
+            {**DELETED, "mrr": 100.0, "arr": 1_200.0},
+            {**DELETED, "status": "won", "mrr": 100.0, "arr": 1_200.0},
+            {**DELETED, "won_time": None, "local_won_date": None, "lost_time": "2026-02-01"},
+            {**DELETED, "won_time": None, "local_won_date": None},
         ]
     )
 
@@ -52,8 +52,8 @@ def test_lines_bills_and_reports_of_deleted_deals(how: Any, counted: list[int]) 
         deleted=how,
         cancellations=revenue_frames.NO_CANCELLATIONS,
     )
-    found = bills.groupby("kind", observed=True)["deal_id"].agg(list).to_dict()
-    assert found == {
+    result = bills.groupby("kind", observed=True)["deal_id"].agg(list).to_dict()
+    assert result == {
         "recurring": counted,
         "installment": [deal for deal in counted if deal in (1, 2)],
     }
@@ -61,7 +61,7 @@ def test_lines_bills_and_reports_of_deleted_deals(how: Any, counted: list[int]) 
 
 
 def test_disabled_lines_explain_the_report_of_a_deleted_deal_that_is_kept() -> None:
-    won = revenue_frames.deals([{**GONE, "mrr": 130.0, "arr": 1_560.0}])
+    won = revenue_frames.deals([{**DELETED, "mrr": 130.0, "arr": 1_560.0}])
     items = revenue_frames.lines([{}, {"is_enabled": False, "item_price": 30.0}])
     lines = mrr_lines(items, won, deleted="keep", cancellations=revenue_frames.NO_CANCELLATIONS)
     assert reconcile(lines, won, deal_products=items, deleted="keep")["reason"].tolist() == [
@@ -89,9 +89,9 @@ def test_keeping_what_no_frame_holds_warns_once() -> None:
             deleted="keep",
         ),
     ):
-        with pytest.warns(DataWarning, match="deals holds no deleted deal") as told:
+        with pytest.warns(DataWarning, match="deals holds no deleted deal") as reported:
             metric()
-        assert len(told) == 1
+        assert len(reported) == 1
     with pytest.raises(ArgumentError, match="deleted is one of 'drop', 'keep'"):
         mrr_lines(LINES, alive, deleted=None, cancellations=revenue_frames.NO_CANCELLATIONS)  # type: ignore[arg-type]
 
@@ -123,10 +123,10 @@ def test_a_tax_of_minus_100_percent_inside_a_price_is_no_division_by_zero() -> N
         [{"tax": -100.0, "tax_method": "inclusive"}, {"deal_id": 2}]
     ).assign(sum=[100.0, 100.0])
     value = pd.Series([100.0, 90.0]).to_numpy()
-    found = differs(
+    result = differs(
         pd.Series([1, 2], dtype="Int64"),
         value,
         lines,
         lines.iloc[:0][["deal_id"]].assign(type="amount", amount=0.0),
     )
-    assert found.tolist() == [False, True]
+    assert result.tolist() == [False, True]

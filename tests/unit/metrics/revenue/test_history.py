@@ -51,26 +51,26 @@ def text(value: Any) -> str | None:
     return str(int(value)) if value == int(value) else repr(value)
 
 
-def history_of(looks: Mapping[str, Mapping[int, State]]) -> pd.DataFrame:
+def history_of(snapshots: Mapping[str, Mapping[int, State]]) -> pd.DataFrame:
     """What looks at these times tell, as `account.line_history()` writes it; each gives the state
     of every line by id.
     """
     rows, before, earlier = [], {}, None
-    for time, lines in looks.items():
+    for time, lines in snapshots.items():
         for line in sorted({*before, *lines}):
             old, new = before.get(line), lines.get(line)
             common = {"id": line, "deal_id": (new or old)["deal_id"], "time": time, "seen_at": time}
             if old is None:
-                told = [
+                reported = [
                     {"column": name, "before": None, "after": text(new[name]), "time_after": None}
                     for name in TRACKED
                     if new[name] is not None
                 ]
                 source = "first look"
             else:
-                told, source = [], "snapshots"
+                reported, source = [], "snapshots"
                 if new is None or old.get("gone"):
-                    told.append(
+                    reported.append(
                         {
                             "column": "is_deleted",
                             "before": text(new is not None),
@@ -78,7 +78,7 @@ def history_of(looks: Mapping[str, Mapping[int, State]]) -> pd.DataFrame:
                             "time_after": earlier,
                         }
                     )
-                told += [
+                reported += [
                     {
                         "column": name,
                         "before": text(old[name]),
@@ -89,8 +89,8 @@ def history_of(looks: Mapping[str, Mapping[int, State]]) -> pd.DataFrame:
                     if new is not None and old[name] != new[name]
                 ]
                 if new is None and old.get("gone"):
-                    told = []
-            rows += [{**common, **row, "source": source} for row in told]
+                    reported = []
+            rows += [{**common, **row, "source": source} for row in reported]
             before[line] = {**old, "gone": True} if new is None else dict(new)
         earlier = time
     frame = pd.DataFrame(
@@ -129,26 +129,28 @@ def frame_of(lines: Mapping[int, State]) -> pd.DataFrame:
 
 
 def known(
-    looks: Mapping[str, Mapping[int, State]], deals: pd.DataFrame | None = None, **arguments: Any
+    snapshots: Mapping[str, Mapping[int, State]],
+    deals: pd.DataFrame | None = None,
+    **arguments: Any,
 ) -> pd.DataFrame:
     """`mrr_lines` of the last look with the history of all."""
     made = revenue_frames.deals([{}, {}, {}]) if deals is None else deals
-    *_, last = looks.values()
+    *_, last = snapshots.values()
     return mrr_lines(
         frame_of(last),
         made,
-        history=history_of(looks),
+        history=history_of(snapshots),
         **{"cancellations": NO_CANCELLATIONS, **arguments},
     )
 
 
 def by_month(lines: pd.DataFrame, **window: Any) -> dict[str, float]:
-    found = mrr_schedule(lines, **{**HALF, **window})
-    return {str(month)[:7]: mrr for month, mrr in zip(found["month"], found["mrr"], strict=True)}
+    result = mrr_schedule(lines, **{**HALF, **window})
+    return {str(month)[:7]: mrr for month, mrr in zip(result["month"], result["mrr"], strict=True)}
 
 
 def test_each_month_is_as_it_was_at_the_time() -> None:
-    looks = {
+    snapshots = {
         "2026-02-10": {1: usual(), 2: usual(deal_id=2, item_price=30.0)},
         "2026-03-20 10:00": {1: usual(item_price=150.0), 2: usual(deal_id=2, item_price=30.0)},
         "2026-05-05": {
@@ -156,7 +158,7 @@ def test_each_month_is_as_it_was_at_the_time() -> None:
             3: usual(deal_id=3, item_price=7.0, billing_start_date="2026-01-15"),
         },
     }
-    lines = known(looks)
+    lines = known(snapshots)
     # 130 up to February; dearer from 20 March on; line 2 was gone on 5 May, and line 3 there, dated
     # back to January.
     assert by_month(lines) == {
@@ -179,7 +181,7 @@ def test_each_month_is_as_it_was_at_the_time() -> None:
     assert lines["item_price"].tolist() == [100, 150, 7, 30]
     # Without the history the past is restated.
     today = mrr_lines(
-        frame_of(looks["2026-05-05"]),
+        frame_of(snapshots["2026-05-05"]),
         revenue_frames.deals([{}, {}, {}]),
         cancellations=NO_CANCELLATIONS,
     )
@@ -201,7 +203,7 @@ def test_each_month_is_as_it_was_at_the_time() -> None:
 
 
 def test_a_change_is_a_movement_and_leads_to_its_lines() -> None:
-    looks = {
+    snapshots = {
         "2026-01-10": {1: usual(), 2: usual(billing_frequency_cycles=4, item_price=40.0)},
         "2026-03-20": {
             1: usual(quantity=2.0),
@@ -212,19 +214,19 @@ def test_a_change_is_a_movement_and_leads_to_its_lines() -> None:
             2: usual(billing_frequency_cycles=6, item_price=40.0),
         },
     }
-    lines = known(looks)
+    lines = known(snapshots)
     moved = mrr_movements(lines, since="2026-01-01", until="2026-08-01")
     assert moved["end"].tolist() == [140, 140, 240, 40, 40, 40, 0]
     assert moved["expansion"].tolist() == [0, 0, 100, 0, 0, 0, 0]
     assert moved["contraction"].tolist() == [0, 0, 0, -200, 0, 0, 0]
     # A term that was removed before its end did not expire.
-    gone = known(
+    deleted = known(
         {
             "2026-02-10": {1: usual(), 2: usual(deal_id=2, billing_frequency_cycles=9)},
             "2026-04-20": {1: usual()},
         }
     )
-    left = mrr_movements(gone, **HALF)
+    left = mrr_movements(deleted, **HALF)
     assert (left["churn"].tolist(), left["expired"].tolist()) == ([0, 0, 0, -100, 0, 0], [0] * 6)
     # The version of line 2 that was to end in May was replaced before: nothing expired until July.
     assert (moved["churn"].tolist(), moved["expired"].tolist()) == (
@@ -244,7 +246,7 @@ def test_a_change_is_a_movement_and_leads_to_its_lines() -> None:
 @pytest.mark.filterwarnings("ignore:.* in no month:pdframe.errors.DataWarning")
 @pytest.mark.parametrize("at", ["end", "start"])
 @pytest.mark.parametrize("seed", range(2))
-def test_every_month_is_that_of_the_frames_of_its_look(seed: int, at: Any) -> None:
+def test_every_month_is_that_of_the_frames_of_its_snapshot(seed: int, at: Any) -> None:
     draw, policy = random.Random(seed), RevenuePolicy(at=at)
     deals = revenue_frames.deals(
         [{"org_id": 1 + deal % 3, "won_time": "2024-06-01"} for deal in range(5)]
@@ -252,13 +254,20 @@ def test_every_month_is_that_of_the_frames_of_its_look(seed: int, at: Any) -> No
     months = pd.period_range("2025-01", "2026-06", freq="M")
     lines: dict[int, State] = {}
     removed: dict[int, State] = {}
-    looks: dict[str, dict[int, State]] = {}
+    snapshots: dict[str, dict[int, State]] = {}
     for month in months:
-        for _ in range(draw.randint(1, 4) if looks else 20):
+        for _ in range(draw.randint(1, 4) if snapshots else 20):
             kind, line = draw.random(), draw.choice([*lines] or [0])
             if kind < 0.3 or len(lines) < 8:
                 lines[
-                    max([*lines, *removed, *(key for look in looks.values() for key in look), 0])
+                    max(
+                        [
+                            *lines,
+                            *removed,
+                            *(key for snapshot in snapshots.values() for key in snapshot),
+                            0,
+                        ]
+                    )
                     + 1
                 ] = usual(
                     deal_id=draw.randint(1, 5),
@@ -285,16 +294,16 @@ def test_every_month_is_that_of_the_frames_of_its_look(seed: int, at: Any) -> No
                 )  # fmt: skip
                 lines[line] = {**lines[line], column: value}
         day = month.end_time if at == "end" else month.start_time
-        looks[f"{day:%Y-%m-%d} 11:00"] = {key: dict(line) for key, line in lines.items()}
-    found = known(looks, deals, policy=policy)
+        snapshots[f"{day:%Y-%m-%d} 11:00"] = {key: dict(line) for key, line in lines.items()}
+    result = known(snapshots, deals, policy=policy)
     table = {}
-    for month, (_, state) in zip(months, looks.items(), strict=True):
+    for month, (_, state) in zip(months, snapshots.items(), strict=True):
         window = {"since": month.start_time, "until": month.end_time}
         then = mrr_customer_months(
             mrr_lines(frame_of(state), deals, policy=policy, cancellations=NO_CANCELLATIONS),
             **window,
         )
-        now = mrr_customer_months(found, **window)
+        now = mrr_customer_months(result, **window)
         keys = ["customer", "currency"]
         expected, ours = (
             frame[frame["mrr"] != 0].set_index(keys)["mrr"].round(6).to_dict()
@@ -303,17 +312,17 @@ def test_every_month_is_that_of_the_frames_of_its_look(seed: int, at: Any) -> No
         assert ours == expected, month
         table[month] = expected
     assert sum(map(len, table.values())) > 30
-    moved = mrr_movements(found, since="2025-01-01", until="2026-07-01")
+    moved = mrr_movements(result, since="2025-01-01", until="2026-07-01")
     parts = (moved.iloc[:, 2:-1].to_numpy(float) * 1e6).round()
     assert not (parts[:, :-1].sum(axis=1) - parts[:, -1]).any()
 
 
-def test_a_line_that_came_later_counts_from_when_it_was_added() -> None:
-    looks = {
+def test_a_line_that_arrived_later_counts_from_when_it_was_added() -> None:
+    snapshots = {
         "2026-02-10": {1: usual()},
         "2026-05-05": {1: usual(), 2: usual(), 3: usual(), 4: usual()},
     }
-    history = history_of(looks)
+    history = history_of(snapshots)
     deals = revenue_frames.deals([{}])
     # Added in March, in January (but not seen in February), and nobody knows when.
     added = ["2025-12-01", "2026-03-31 23:30", "2026-01-15", None]
@@ -338,13 +347,13 @@ def test_a_line_that_came_later_counts_from_when_it_was_added() -> None:
 
 
 def test_lines_count_from_the_day_on_which_their_deal_was_won() -> None:
-    looks = {
+    snapshots = {
         "2026-02-10": {1: usual(), 2: usual(deal_id=2, item_price=30.0)},
         "2026-03-20": {1: usual(), 2: usual(deal_id=2, item_price=40.0)},
         "2026-05-20": {1: usual(), 2: usual(deal_id=2, item_price=50.0)},
     }
     won_late = revenue_frames.deals([{}, {"won_time": "2026-04-10 09:00"}])
-    lines = known(looks, won_late)
+    lines = known(snapshots, won_late)
     # Deal 2 was won in April: its lines counted nowhere before, though they are billed from January
     # on.
     assert by_month(lines) == {
@@ -362,7 +371,7 @@ def test_lines_count_from_the_day_on_which_their_deal_was_won() -> None:
     moved = mrr_movements(lines, **HALF)
     assert moved["new"].tolist() == [100, 0, 0, 40, 0, 0]
     # Where open deals count too, a deal counts before it is won.
-    open_too = known(looks, won_late, policy=RevenuePolicy(statuses=("open", "won")))
+    open_too = known(snapshots, won_late, policy=RevenuePolicy(statuses=("open", "won")))
     assert by_month(open_too) == {
         "2026-01": 130,
         "2026-02": 130,
@@ -375,7 +384,7 @@ def test_lines_count_from_the_day_on_which_their_deal_was_won() -> None:
 
 def test_committed_mrr_and_renewals_use_the_versions_known_at_the_time() -> None:
     term = usual(billing_frequency_cycles=6, item_price=10.0)
-    looks = {
+    snapshots = {
         "2026-02-10": {
             1: usual(billing_start_date="2026-06-01"),
             2: term,
@@ -386,13 +395,13 @@ def test_committed_mrr_and_renewals_use_the_versions_known_at_the_time() -> None
             2: {**term, "billing_frequency_cycles": 12},
         },
     }
-    lines = known(looks)
+    lines = known(snapshots)
 
     def of(day: str) -> list[list[Any]]:
-        found = committed_mrr(lines, as_of=day)
+        result = committed_mrr(lines, as_of=day)
         return [
             [str(row[0])[:7], *row[1:]]
-            for row in found[["month", "live", "starting", "ending"]].values.tolist()
+            for row in result[["month", "live", "starting", "ending"]].values.tolist()
             if any(row[2:])
         ]
 
@@ -414,7 +423,7 @@ def test_committed_mrr_and_renewals_use_the_versions_known_at_the_time() -> None
 
 def test_reconcile_and_one_time_lines_know_the_current_version_alone() -> None:
     once = usual(billing_frequency="one-time", item_price=900.0)
-    looks = {
+    snapshots = {
         "2026-02-10": {1: usual(), 2: once, 3: once, 4: usual(item_price=3.0)},
         "2026-03-20": {
             1: usual(item_price=150.0),
@@ -423,7 +432,7 @@ def test_reconcile_and_one_time_lines_know_the_current_version_alone() -> None:
         },
     }
     deals = revenue_frames.deals([{"mrr": 150.0, "arr": 1800.0}])
-    lines = known(looks, deals)
+    lines = known(snapshots, deals)
     assert lines[["id", "one_time", "mrr"]].values.tolist() == [
         [1, 0, 100],
         [1, 0, 150],
@@ -431,75 +440,77 @@ def test_reconcile_and_one_time_lines_know_the_current_version_alone() -> None:
         [4, 0, 3],
         [4, 9, 0],
     ]
-    found = reconcile(lines, deals)
-    assert (found["mrr"].tolist(), found["reason"].isna().tolist()) == ([150], [True])
+    result = reconcile(lines, deals)
+    assert (result["mrr"].tolist(), result["reason"].isna().tolist()) == ([150], [True])
 
 
 def test_lines_of_a_deleted_deal_count_until_its_deletion() -> None:
-    looks = {
+    snapshots = {
         "2026-01-20": {1: usual(), 2: usual(deal_id=2, item_price=50.0)},
         "2026-04-10": {1: usual()},
     }
-    gone = {"is_deleted": True, "status": "deleted", "update_time": "2026-04-10"}
-    deals = revenue_frames.deals([{}, gone])
-    lines = known(looks, deals)
+    deleted = {"is_deleted": True, "status": "deleted", "update_time": "2026-04-10"}
+    deals = revenue_frames.deals([{}, deleted])
+    lines = known(snapshots, deals)
     assert list(by_month(lines).values()) == [150, 150, 150, 100, 100, 100]
-    assert list(by_month(known(looks, deals, deleted="keep")).values()) == [150] * 6
+    assert list(by_month(known(snapshots, deals, deleted="keep")).values()) == [150] * 6
     # account.deal_products(deleted=True) holds the line, too: the same.
-    items, history = frame_of(looks["2026-01-20"]), history_of(looks)
-    with_gone = mrr_lines(items, deals, history=history, cancellations=NO_CANCELLATIONS)
-    assert by_month(with_gone) == by_month(lines)
-    assert with_gone["end_reason"].tolist() == lines["end_reason"].tolist() == ["open", "removed"]
+    items, history = frame_of(snapshots["2026-01-20"]), history_of(snapshots)
+    with_deleted = mrr_lines(items, deals, history=history, cancellations=NO_CANCELLATIONS)
+    assert by_month(with_deleted) == by_month(lines)
+    assert (
+        with_deleted["end_reason"].tolist() == lines["end_reason"].tolist() == ["open", "removed"]
+    )
     # Deleted earlier than it was missed; and at a time of which nothing tells.
     earlier = deals.assign(update_time=pd.to_datetime([None, "2026-03-03"], utc=True))
-    assert list(by_month(known(looks, earlier)).values()) == [150, 150, 100, 100, 100, 100]
-    assert list(by_month(known(looks, deals.drop(columns="update_time"))).values()) == [100] * 6
+    assert list(by_month(known(snapshots, earlier)).values()) == [150, 150, 100, 100, 100, 100]
+    assert list(by_month(known(snapshots, deals.drop(columns="update_time"))).values()) == [100] * 6
     with pytest.warns(
         DataWarning,
         match=(
             r"line items of 1 deals that deals does not hold \(2\).*account\.deals\(deleted=True\)"
         ),
     ):
-        known(looks, revenue_frames.deals([{}]))
+        known(snapshots, revenue_frames.deals([{}]))
     # Who chose some deals, and lines of more, is not told.
-    some = {time: {**lines, 9: usual(deal_id=77)} for time, lines in looks.items()}
+    some = {time: {**lines, 9: usual(deal_id=77)} for time, lines in snapshots.items()}
     known(some, revenue_frames.deals([{}]))
 
 
 def test_a_cancellation_ends_every_version() -> None:
-    looks = {"2026-02-10": {1: usual()}, "2026-04-20": {1: usual(item_price=150.0)}}
+    snapshots = {"2026-02-10": {1: usual()}, "2026-04-20": {1: usual(item_price=150.0)}}
     cancelled = pd.DataFrame({"deal_id": [1], "date": ["2026-06-10"]})
-    lines = known(looks, cancellations=cancelled)
+    lines = known(snapshots, cancellations=cancelled)
     assert list(by_month(lines).values()) == [100, 100, 100, 150, 150, 0]
     assert lines["end_reason"].tolist() == ["changed", "cancelled"]
-    early = known(looks, cancellations=cancelled.assign(date="2026-03-10"))
+    early = known(snapshots, cancellations=cancelled.assign(date="2026-03-10"))
     assert list(by_month(early).values()) == [100, 100, 0, 0, 0, 0]
     assert (days(early["start"]), days(early["end"])) == (
         ["2026-01-01", "2026-04-20"],
         ["2026-03-10", "2026-04-20"],
     )
     with pytest.warns(DataWarning, match="one recurring line without an end counts for ever"):
-        known(looks, cancellations=None)
+        known(snapshots, cancellations=None)
 
 
 def test_a_grace_bridges_what_a_removal_leaves() -> None:
-    looks = {
+    snapshots = {
         "2026-02-10": {1: usual()},
         "2026-03-20": {2: usual(billing_start_date="2026-04-10", item_price=90.0)},
     }
-    lines = known(looks, policy=RevenuePolicy(renewal_grace="21D"))
+    lines = known(snapshots, policy=RevenuePolicy(renewal_grace="21D"))
     assert list(by_month(lines).values()) == [100, 100, 100, 90, 90, 90]
-    assert list(by_month(known(looks)).values()) == [100, 100, 0, 90, 90, 90]
+    assert list(by_month(known(snapshots)).values()) == [100, 100, 0, 90, 90, 90]
 
 
-def test_lines_in_no_month_are_told_by_what_they_agreed_on_now() -> None:
+def test_lines_in_no_month_are_reported_by_what_they_agreed_on_now() -> None:
     # Edited twice within a month: a version counts in no month, the line does.
-    looks = {
+    snapshots = {
         "2026-03-01": {1: usual()},
         "2026-03-10": {1: usual(item_price=1.0)},
         "2026-03-20": {1: usual(item_price=2.0)},
     }
-    assert list(by_month(known(looks)).values()) == [100, 100, 2, 2, 2, 2]
+    assert list(by_month(known(snapshots)).values()) == [100, 100, 2, 2, 2, 2]
     short = usual(
         billing_frequency="weekly", billing_frequency_cycles=2, billing_start_date="2026-03-02"
     )
@@ -507,8 +518,8 @@ def test_lines_in_no_month_are_told_by_what_they_agreed_on_now() -> None:
         known({"2026-03-01": {1: short}, "2026-03-20": {1: {**short, "name": "Other"}}})
 
 
-def test_problems_of_versions_are_told_once_a_line() -> None:
-    looks = {
+def test_problems_of_versions_are_reported_once_a_line() -> None:
+    snapshots = {
         "2026-03-01": {1: usual(), 2: usual(currency=None)},
         "2026-04-01": {1: usual(billing_frequency_cycles=0), 2: usual(currency=None, name="Other")},
         "2026-05-01": {1: usual(), 2: usual(currency=None)},
@@ -518,22 +529,22 @@ def test_problems_of_versions_are_told_once_a_line() -> None:
         DataWarning,
         match=r"2 line items are kept apart .* cycles below 1 \(1: 1\); no currency \(1: 2\)",
     ):
-        lines = known(looks, deals)
+        lines = known(snapshots, deals)
     assert list(by_month(lines).values()) == [100, 100, 100, 0, 100, 100]
     frame = frame_of({1: usual()})
     twice = pd.concat([frame, frame.assign(item_price=7.0)])
     with pytest.warns(DataWarning, match=r"id occurs twice \(1: 1\)"):
-        found = mrr_lines(
+        result = mrr_lines(
             twice,
             revenue_frames.deals([{}]),
             history=history_of({"2026-03-01": {1: usual()}}),
             cancellations=NO_CANCELLATIONS,
         )
-    assert found["mrr"].fillna(-1).tolist() == [100, -1]
+    assert result["mrr"].fillna(-1).tolist() == [100, -1]
 
 
 def test_a_history_in_any_order_and_of_any_reader() -> None:
-    looks = {
+    snapshots = {
         "2026-02-10": {1: usual(), 2: usual(deal_id=2, item_price=30.5)},
         "2026-03-20": {
             1: usual(item_price=150.25, is_enabled=True, billing_frequency="annually"),
@@ -541,8 +552,8 @@ def test_a_history_in_any_order_and_of_any_reader() -> None:
         },
         "2026-05-05": {1: usual(is_enabled=False)},
     }
-    history, deals = history_of(looks), revenue_frames.deals([{}, {}])
-    frame = frame_of(looks["2026-05-05"])
+    history, deals = history_of(snapshots), revenue_frames.deals([{}, {}])
+    frame = frame_of(snapshots["2026-05-05"])
     expected = mrr_lines(frame, deals, history=history, cancellations=NO_CANCELLATIONS)
     assert len(expected) == 3
     for other in (
@@ -553,21 +564,21 @@ def test_a_history_in_any_order_and_of_any_reader() -> None:
         history.set_index("column", drop=False),
         history.drop(columns=["deal_id", "time_after", "seen_at"]),
     ):
-        found = mrr_lines(frame, deals, history=other, cancellations=NO_CANCELLATIONS)
-        pd.testing.assert_frame_equal(found, expected)
+        result = mrr_lines(frame, deals, history=other, cancellations=NO_CANCELLATIONS)
+        pd.testing.assert_frame_equal(result, expected)
 
 
 def test_an_empty_history_and_frames_that_are_none() -> None:
     frame, deals = frame_of({1: usual()}), revenue_frames.deals([{}])
     without = mrr_lines(frame, deals, cancellations=NO_CANCELLATIONS)
-    found = mrr_lines(frame, deals, history=history_of({}), cancellations=NO_CANCELLATIONS)
-    assert by_month(found) == by_month(without)
+    result = mrr_lines(frame, deals, history=history_of({}), cancellations=NO_CANCELLATIONS)
+    assert by_month(result) == by_month(without)
     assert (
         len(mrr_lines(frame_of({}), deals, history=history_of({}), cancellations=NO_CANCELLATIONS))
         == 0
     )
-    everything_gone = known({"2026-02-10": {1: usual()}, "2026-03-20": {}})
-    assert list(by_month(everything_gone).values()) == [100, 100, 0, 0, 0, 0]
+    everything_deleted = known({"2026-02-10": {1: usual()}, "2026-03-20": {}})
+    assert list(by_month(everything_deleted).values()) == [100, 100, 0, 0, 0, 0]
     history = history_of({"2026-02-10": {1: usual()}})
     for wrong, message in (
         (

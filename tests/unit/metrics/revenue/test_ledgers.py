@@ -62,17 +62,17 @@ def parts(frame: pd.DataFrame, columns: list[str]) -> Any:
 def rates_of(seed: int, since: date, months: int) -> tuple[dict[str, list[float]], pd.DataFrame]:
     """Rates that move every month; the first counts for all that was before."""
     draw = random.Random(seed)
-    held = {
+    kept = {
         currency: [draw.choice([0.5, 1.1, 0.86, draw.uniform(0.1, 2)]) for _ in range(months + 1)]
         for currency in ("USD", "GBP")
     }
-    held["EUR"] = [1.0] * (months + 1)
+    kept["EUR"] = [1.0] * (months + 1)
     rows = [
         (currency, pd.Timestamp(later(since, at - 1)) if at else pd.Timestamp("1990-01-01"), rate)
-        for currency, values in held.items()
+        for currency, values in kept.items()
         for at, rate in enumerate(values)
     ]
-    return held, pd.DataFrame(rows, columns=["currency", "date", "rate"])
+    return kept, pd.DataFrame(rows, columns=["currency", "date", "rate"])
 
 
 @pytest.mark.slow
@@ -86,7 +86,7 @@ def test_every_movement_of_every_customer_is_that_of_plain_bookkeeping(
     since, width = later(date(2024, 1, 1), draw.randint(-2, 12)), draw.randint(12, 24)
     until = later(since, width)
     window: dict[str, Any] = {"since": since, "until": until}
-    given, told = rates_of(policy, since, width) if with_rates else (None, None)
+    given, reported = rates_of(policy, since, width) if with_rates else (None, None)
     for by_product in (False, True):
         groups = ["ledger", *(["product_id"] if by_product else [])]
         expected = {
@@ -94,15 +94,15 @@ def test_every_movement_of_every_customer_is_that_of_plain_bookkeeping(
             for ledger in made
         }
         keys = [] if with_rates else ["currency"]
-        found = mrr_customer_months(lines, **window, rates=told, by=groups)
-        assert customers_of(found, ["customer", *keys, *groups[1:]]) == {
+        matches = mrr_customer_months(lines, **window, rates=reported, by=groups)
+        assert customers_of(matches, ["customer", *keys, *groups[1:]]) == {
             (number, month, unit): row
             for number, months in expected.items()
             for month, rows in months.items()
             for unit, row in rows.items()
         }
-        whole = mrr_movements(lines, **window, rates=told, by=groups)
-        amounts = parts(whole, COLUMNS)
+        full = mrr_movements(lines, **window, rates=reported, by=groups)
+        amounts = parts(full, COLUMNS)
         assert not (amounts[:, :-2].sum(axis=1) - amounts[:, -2]).any()
         totals: dict[Any, Any] = {}
         for number, months in expected.items():
@@ -114,9 +114,9 @@ def test_every_movement_of_every_customer_is_that_of_plain_bookkeeping(
         table = {
             (number, month, *key): row
             for number, month, key, row in zip(
-                whole["ledger"],
-                whole["month"].dt.date,
-                whole[[*keys, *groups[1:]]].astype(str).itertuples(index=False, name=None),
+                full["ledger"],
+                full["month"].dt.date,
+                full[[*keys, *groups[1:]]].astype(str).itertuples(index=False, name=None),
                 amounts.tolist(),
                 strict=True,
             )
@@ -126,13 +126,13 @@ def test_every_movement_of_every_customer_is_that_of_plain_bookkeeping(
             row == np.sum(totals.get(key, [[0] * len(COLUMNS)]), axis=0).tolist()
             for key, row in table.items()
         )
-        schedule = mrr_schedule(lines, **window, rates=told, by=groups)
+        schedule = mrr_schedule(lines, **window, rates=reported, by=groups)
         np.testing.assert_array_equal(
-            parts(schedule, ["mrr", "arr"]), parts(whole, ["end"]) * [1, 12]
+            parts(schedule, ["mrr", "arr"]), parts(full, ["end"]) * [1, 12]
         )
         active = Counter(
             zip(
-                *(found.loc[found["mrr"] > 0, name] for name in [*groups, "month", *keys]),
+                *(matches.loc[matches["mrr"] > 0, name] for name in [*groups, "month", *keys]),
                 strict=True,
             )  # no rate makes a mixed one here 0
         )
@@ -140,25 +140,25 @@ def test_every_movement_of_every_customer_is_that_of_plain_bookkeeping(
         assert counted[counted > 0].to_dict() == active
 
 
-def customers_of(found: pd.DataFrame, names: list[str]) -> dict[Any, dict[str, int]]:
+def customers_of(matches: pd.DataFrame, names: list[str]) -> dict[Any, dict[str, int]]:
     """Rows of customers and months in the words of the bookkeeping."""
-    amounts = parts(found, ["previous", "amount", "fx", "mrr", "expired"]).tolist()
-    moves = found["movement"].astype(object).where(found["movement"].notna(), None)
-    units = found[names].astype(str).itertuples(index=False, name=None)
+    amounts = parts(matches, ["previous", "amount", "fx", "mrr", "expired"]).tolist()
+    moves = matches["movement"].astype(object).where(matches["movement"].notna(), None)
+    units = matches[names].astype(str).itertuples(index=False, name=None)
     table = {}
     for number, month, unit, move, row in zip(
-        found["ledger"], found["month"].dt.date, units, moves, amounts, strict=True
+        matches["ledger"], matches["month"].dt.date, units, moves, amounts, strict=True
     ):
         previous, amount, fx, mrr, expired = row
         assert previous + amount + fx == mrr
         assert amount == 0 or move is not None
-        held = dict.fromkeys((*MOVES, "expired"), 0) | {
+        kept = dict.fromkeys((*MOVES, "expired"), 0) | {
             "start": previous,
             "end": mrr,
             "fx": fx,
             "expired": expired,
         }
-        table[number, month, unit] = held if move is None else held | {move: amount}
+        table[number, month, unit] = kept if move is None else kept | {move: amount}
     return table
 
 
@@ -170,14 +170,14 @@ def test_any_two_windows_agree_on_the_months_they_share(policy: int) -> None:
     _, rates = rates_of(policy, date(2023, 6, 1), 40)
     for metric in (mrr_customer_months, mrr_schedule, mrr_movements, retention):
         for arguments in ({}, {"rates": rates}, {"by": "product_id"}):
-            whole = metric(lines, since="2023-06-01", until="2026-10-01", **arguments)
+            full = metric(lines, since="2023-06-01", until="2026-10-01", **arguments)
             for _ in range(5):
                 since = later(date(2023, 6, 1), draw.randint(0, 38))
                 until = later(
                     since, draw.randint(1, 40 - (since.year - 2023) * 12 - since.month + 6)
                 )
-                months = whole["month"].dt.date
-                shared = whole[(months >= since) & (months < until)].reset_index(drop=True)
+                months = full["month"].dt.date
+                shared = full[(months >= since) & (months < until)].reset_index(drop=True)
                 pd.testing.assert_frame_equal(
                     metric(lines, since=since, until=until, **arguments), shared
                 )
@@ -185,13 +185,13 @@ def test_any_two_windows_agree_on_the_months_they_share(policy: int) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("policy", range(len(POLICIES)))
-def test_slices_sum_to_the_whole_as_far_as_they_can(policy: int) -> None:
+def test_slices_sum_to_the_complete_as_far_as_they_can(policy: int) -> None:
     _, lines = ledgers(policy)
     lines = lines.assign(team=lines["customer"].str[-1])
     _, rates = rates_of(policy, date(2024, 3, 1), 18)
     window: dict[str, Any] = {"since": "2024-03-01", "until": "2025-09-01"}
     for arguments in ({}, {"rates": rates}):
-        whole = mrr_movements(lines, **window, **arguments)
+        full = mrr_movements(lines, **window, **arguments)
         sums = {
             by: mrr_movements(lines, **window, by=by, **arguments)
             .groupby(["month", "currency"])[COLUMNS]
@@ -201,9 +201,9 @@ def test_slices_sum_to_the_whole_as_far_as_they_can(policy: int) -> None:
         }
         # A team is constant per customer: every movement adds up. A product is not: start and end
         # do, with rates but for the rounding of each customer's part to a millionth.
-        assert (parts(sums["team"], COLUMNS) == parts(whole, COLUMNS)).all()
+        assert (parts(sums["team"], COLUMNS) == parts(full, COLUMNS)).all()
         apart = np.abs(
-            parts(sums["product_id"], ["start", "fx", "end"]) - parts(whole, ["start", "fx", "end"])
+            parts(sums["product_id"], ["start", "fx", "end"]) - parts(full, ["start", "fx", "end"])
         )
         assert apart.max() <= (2 * lines["customer"].nunique() if arguments else 0)
-        assert not (parts(sums["product_id"], COLUMNS) == parts(whole, COLUMNS)).all()
+        assert not (parts(sums["product_id"], COLUMNS) == parts(full, COLUMNS)).all()

@@ -158,15 +158,15 @@ CASES: dict[
 @pytest.mark.parametrize("name", CASES)
 def test_every_kind_of_line(name: str) -> None:
     row, (start, end, reason, mrr, one_time, tcv) = CASES[name]
-    found = ledger(row).iloc[0]
+    result = ledger(row).iloc[0]
     assert [
-        str(found["start"])[:10],
-        None if pd.isna(found["end"]) else str(found["end"])[:10],
+        str(result["start"])[:10],
+        None if pd.isna(result["end"]) else str(result["end"])[:10],
     ] == [start, end]
-    assert (None if pd.isna(found["end_reason"]) else found["end_reason"]) == reason
-    assert (found["mrr"], found["one_time"]) == (mrr, one_time)
-    assert (None if pd.isna(found["tcv"]) else found["tcv"]) == tcv
-    assert pd.isna(found["problem"])
+    assert (None if pd.isna(result["end_reason"]) else result["end_reason"]) == reason
+    assert (result["mrr"], result["one_time"]) == (mrr, one_time)
+    assert (None if pd.isna(result["tcv"]) else result["tcv"]) == tcv
+    assert pd.isna(result["problem"])
 
 
 def test_the_columns_and_their_dtypes() -> None:
@@ -451,7 +451,7 @@ def test_a_frequency_that_nobody_knows() -> None:
         ]
 
 
-def test_cycles_that_are_no_whole_number() -> None:
+def test_cycles_that_are_no_integer() -> None:
     rows = revenue_frames.lines([{}]).assign(billing_frequency_cycles=2.5)
     with pytest.warns(DataWarning, match="not a whole number"):
         mrr_lines(rows, revenue_frames.deals([{}]), cancellations=revenue_frames.NO_CANCELLATIONS)
@@ -608,12 +608,12 @@ def test_cancellations_may_be_a_column_of_deals() -> None:
         [{"deal_id": 1}, {"deal_id": 2}, {"deal_id": 1, "billing_start_date": "2026-06-01"}]
     )
     text = deals.assign(**{"Cancellation date": ["2026-04-30", None, "2026-01-01"]})
-    for held in (
+    for kept in (
         deals,
         text,
         deals.assign(**{"Cancellation date": deals["Cancellation date"].dt.tz_localize("UTC")}),
     ):
-        lines = mrr_lines(rows, held, cancellations="Cancellation date")
+        lines = mrr_lines(rows, kept, cancellations="Cancellation date")
         assert ends(lines) == [
             ("2026-04-30", "cancelled"),
             (None, "open"),
@@ -622,7 +622,7 @@ def test_cancellations_may_be_a_column_of_deals() -> None:
         bills = billing_schedule(
             rows,
             None,
-            held,
+            kept,
             since="2026-04-01",
             until="2026-06-01",
             cancellations="Cancellation date",
@@ -664,7 +664,7 @@ def open_warnings(rows: list[dict[str, Any]], deals: pd.DataFrame) -> list[str]:
     return said[0]
 
 
-def test_lines_without_an_end_are_told_where_no_cancellations_are_given() -> None:
+def test_lines_without_an_end_are_reported_where_no_cancellations_are_given() -> None:
     deals = revenue_frames.deals([{}])
     assert open_warnings([{}, {"billing_frequency_cycles": 3}], deals) == [
         "No cancellations are given, so one recurring line without an end counts for ever. Pass"
@@ -957,9 +957,9 @@ def test_only_a_time_without_any_line_is_a_gap() -> None:
         {"customer": 2, "start": "1970-01-10"},
         {"customer": 2, "start": "1969-12-20", "item_price": -5},  # a credit bridges nothing
     ]
-    found = months(ledger(*rows, policy=RevenuePolicy(renewal_grace="60D")))
-    assert found[0] == ("2026-01", "2026-02")
-    assert found[3] == ("1969-11", "1970-01")
+    result = months(ledger(*rows, policy=RevenuePolicy(renewal_grace="60D")))
+    assert result[0] == ("2026-01", "2026-02")
+    assert result[3] == ("1969-11", "1970-01")
 
 
 @pytest.mark.parametrize(

@@ -32,14 +32,14 @@ def moves(frame: pd.DataFrame, **where: Any) -> dict[str, dict[str, float]]:
     """What moved in each month, without the zeros, as millionths are exact."""
     for name, value in where.items():
         frame = frame[frame[name] == value]
-    found = {}
+    result = {}
     for row in frame.to_dict("records"):
         residual = row["end"] - (row["start"] + sum(row[name] for name in MOVES) + row["fx"])
         assert abs(residual) < 1e-6
-        found[str(row["month"])[:7]] = {
+        result[str(row["month"])[:7]] = {
             name: row[name] for name in (*MOVES, "fx", "expired") if row[name] != 0
         }
-    return {month: row for month, row in found.items() if row}
+    return {month: row for month, row in result.items() if row}
 
 
 def levels(frame: pd.DataFrame) -> dict[str, float]:
@@ -93,15 +93,15 @@ def test_churn_as_the_rate_goes_from_90_to_100() -> None:
             "rate": [0.9, 1.0, 1.0],
         }
     )
-    found = mrr_movements(lines, since="2026-03-01", until="2026-04-01", rates=rates).iloc[0]
-    assert (found["start"], found["churn"], found["fx"], found["end"], found["expired"]) == (
+    result = mrr_movements(lines, since="2026-03-01", until="2026-04-01", rates=rates).iloc[0]
+    assert (result["start"], result["churn"], result["fx"], result["end"], result["expired"]) == (
         90,
         -100,
         10,
         0,
         -100,
     )
-    assert found["currency"] == "EUR"
+    assert result["currency"] == "EUR"
 
 
 # Tables
@@ -218,10 +218,10 @@ def test_expired_is_the_part_of_churn_without_a_known_cancellation() -> None:
         {"line_id": [2, 4], "date": pd.to_datetime(["2026-03-15", "2026-03-31"])}
     )
     lines = ledger(*rows, cancellations=cancelled)
-    found = mrr_movements(lines, since="2026-03-01", until="2026-04-01").iloc[0]
+    result = mrr_movements(lines, since="2026-03-01", until="2026-04-01").iloc[0]
     # 130 and 100 and 100 churned, of which 100 and 100 ran out; customer 4 keeps a line: what ran
     # out there is a contraction.
-    assert (found["churn"], found["expired"], found["contraction"]) == (-330, -200, -100)
+    assert (result["churn"], result["expired"], result["contraction"]) == (-330, -200, -100)
     rows_of = mrr_customer_months(lines, since="2026-03-01", until="2026-04-01").set_index(
         "customer"
     )["expired"]
@@ -258,12 +258,12 @@ def test_every_month_of_every_currency_that_ever_had_mrr_is_there() -> None:
         },
         {"customer": 3, "currency": "GBP", "billing_frequency": "one-time"},
     )
-    found = mrr_schedule(lines, since="2026-01-01", until="2026-04-01")
-    assert list(found.columns) == ["month", "currency", "mrr", "arr", "customers"]
-    assert found["currency"].tolist() == ["EUR", "USD"] * 3
-    assert days(found["month"])[::2] == ["2026-01-01", "2026-02-01", "2026-03-01"]
-    assert found["mrr"].tolist() == [0, 0, 100, 0, 0, 0]
-    assert found["customers"].tolist() == [0, 0, 1, 0, 0, 0]
+    result = mrr_schedule(lines, since="2026-01-01", until="2026-04-01")
+    assert list(result.columns) == ["month", "currency", "mrr", "arr", "customers"]
+    assert result["currency"].tolist() == ["EUR", "USD"] * 3
+    assert days(result["month"])[::2] == ["2026-01-01", "2026-02-01", "2026-03-01"]
+    assert result["mrr"].tolist() == [0, 0, 100, 0, 0, 0]
+    assert result["customers"].tolist() == [0, 0, 1, 0, 0, 0]
     assert list(mrr_movements(lines, since="2026-01-01", until="2026-04-01").columns) == [
         "month", "currency", "start", "new", "reactivation", "expansion", "contraction", "churn", "fx", "end", "expired",
     ]  # fmt: skip
@@ -304,8 +304,8 @@ def test_by_takes_columns_of_lines_as_given() -> None:
         {"name": "Core", "customer": 2, "currency": "USD"},
         {"name": "Extra", "customer": 2, "currency": "USD", "comments": "$a$ <b>"},
     )
-    found = mrr_schedule(lines, since="2026-01-01", until="2026-02-01", by=["name", "comments"])
-    assert list(found.columns) == [
+    result = mrr_schedule(lines, since="2026-01-01", until="2026-02-01", by=["name", "comments"])
+    assert list(result.columns) == [
         "name",
         "comments",
         "month",
@@ -316,7 +316,7 @@ def test_by_takes_columns_of_lines_as_given() -> None:
     ]
     rows = [
         tuple(None if pd.isna(value) else value for value in row)
-        for row in found[["name", "comments", "currency", "mrr"]].values.tolist()
+        for row in result[["name", "comments", "currency", "mrr"]].values.tolist()
     ]
     assert rows == [
         ("Core", "$a$ <b>", "EUR", 100),
@@ -341,27 +341,27 @@ ROWS = (
 
 
 def test_three_currencies_are_kept_apart_without_rates() -> None:
-    found = mrr_movements(ledger(*ROWS), **HALF)
-    assert moves(found, currency="EUR") == {
+    result = mrr_movements(ledger(*ROWS), **HALF)
+    assert moves(result, currency="EUR") == {
         "2026-01": {"new": 100},
         "2026-03": {"churn": -100, "expired": -100},
     }
-    assert moves(found, currency="USD") == {"2026-02": {"new": 100}}
-    assert moves(found, currency="GBP") == {
+    assert moves(result, currency="USD") == {"2026-02": {"new": 100}}
+    assert moves(result, currency="GBP") == {
         "2026-02": {"new": 100},
         "2026-04": {"churn": -100, "expired": -100},
     }
 
 
 def test_three_currencies_add_up_with_rates() -> None:
-    found = mrr_movements(ledger(*ROWS), **HALF, rates={"EUR": 1.0, "USD": 0.5, "GBP": 1.2})
-    assert moves(found) == {
+    result = mrr_movements(ledger(*ROWS), **HALF, rates={"EUR": 1.0, "USD": 0.5, "GBP": 1.2})
+    assert moves(result) == {
         "2026-01": {"new": 100},
         "2026-02": {"new": 120, "expansion": 50},
         "2026-03": {"contraction": -100},  # the customer stays, in dollars
         "2026-04": {"churn": -120, "expired": -120},
     }
-    assert set(found["currency"]) == {"EUR"}
+    assert set(result["currency"]) == {"EUR"}
     schedule = mrr_schedule(ledger(*ROWS), **HALF, rates={"EUR": 1.0, "USD": 0.5, "GBP": 1.2})
     assert levels(schedule) == {
         "2026-01": 100,
@@ -398,11 +398,13 @@ def test_where_only_rates_move_all_of_the_change_is_fx() -> None:
             for currency, rate in first.items()
         ]
     )
-    found = mrr_movements(lines, since="2026-02-01", until="2026-07-01", rates=rates)
-    assert not found[list(MOVES)].to_numpy().any()
-    assert (found["fx"] != 0).all()
-    np.testing.assert_array_equal(np.rint((found["start"] + found["fx"] - found["end"]) * 1e6), 0)
-    assert found["start"].tolist()[1:] == found["end"].tolist()[:-1]
+    result = mrr_movements(lines, since="2026-02-01", until="2026-07-01", rates=rates)
+    assert not result[list(MOVES)].to_numpy().any()
+    assert (result["fx"] != 0).all()
+    np.testing.assert_array_equal(
+        np.rint((result["start"] + result["fx"] - result["end"]) * 1e6), 0
+    )
+    assert result["start"].tolist()[1:] == result["end"].tolist()[:-1]
 
 
 @pytest.mark.filterwarnings("ignore:Some rates are older:pdframe.errors.DataWarning")
@@ -501,9 +503,9 @@ def test_rates_alone_may_make_a_customer_of_credits_and_charges() -> None:
             "rate": [1.0, 1.0, 1.2],
         }
     )
-    found = mrr_customer_months(lines, **HALF, rates=rates)
-    assert found["mrr"].tolist() == [-10, -10, -10, -10, 8, 8]
-    assert found["movement"].astype(object).fillna("").tolist() == [
+    result = mrr_customer_months(lines, **HALF, rates=rates)
+    assert result["mrr"].tolist() == [-10, -10, -10, -10, 8, 8]
+    assert result["movement"].astype(object).fillna("").tolist() == [
         "contraction",
         "",
         "",
@@ -511,8 +513,8 @@ def test_rates_alone_may_make_a_customer_of_credits_and_charges() -> None:
         "new",
         "",
     ]
-    assert (found["amount"][4], found["fx"][4]) == (0, 18)
-    assert days(found["cohort"]) == [None] * 4 + ["2026-05-01"] * 2
+    assert (result["amount"][4], result["fx"][4]) == (0, 18)
+    assert days(result["cohort"]) == [None] * 4 + ["2026-05-01"] * 2
     assert mrr_schedule(lines, **HALF, rates=rates)["customers"].tolist() == [0, 0, 0, 0, 1, 1]
     later_on = mrr_customer_months(lines, since="2026-06-01", until="2026-08-01", rates=rates)
     assert later_on["movement"].isna().all()
@@ -556,24 +558,22 @@ def test_every_cell_leads_to_customers_and_on_to_their_lines() -> None:
             mrr_movements(lines, **HALF, **arguments),
         )
         for at in range(len(schedule)):
-            behind = drill_through(schedule.iloc[at], months)
-            assert behind["mrr"].sum() == pytest.approx(schedule["mrr"][at], abs=1e-9)
-            assert (behind["mrr"] > 0).sum() == schedule["customers"][at]
-            behind = drill_through(movements.iloc[[at]], months)
+            after = drill_through(schedule.iloc[at], months)
+            assert after["mrr"].sum() == pytest.approx(schedule["mrr"][at], abs=1e-9)
+            assert (after["mrr"] > 0).sum() == schedule["customers"][at]
+            after = drill_through(movements.iloc[[at]], months)
             for move in MOVES:
-                assert behind.loc[behind["movement"] == move, "amount"].sum() == pytest.approx(
+                assert after.loc[after["movement"] == move, "amount"].sum() == pytest.approx(
                     movements[move][at], abs=1e-9
                 )
         rate = arguments.get("rates", {"EUR": 1.0, "USD": 1.0, "GBP": 1.0})
         for at in range(len(months)):
-            behind = drill_through(months.iloc[at], lines)
+            after = drill_through(months.iloc[at], lines)
             month = months["month"][at]
-            worth = behind["mrr"] * behind["currency"].map(rate)
-            now = (behind["month_from"] <= month) & ~(behind["month_until"] <= month)
+            worth = after["mrr"] * after["currency"].map(rate)
+            now = (after["month_from"] <= month) & ~(after["month_until"] <= month)
             assert worth[now].sum() == pytest.approx(months["mrr"][at])
-            assert worth[behind["month_from"] < month].sum() == pytest.approx(
-                months["previous"][at]
-            )
+            assert worth[after["month_from"] < month].sum() == pytest.approx(months["previous"][at])
 
 
 def test_customer_months_are_the_frame_that_everything_else_groups() -> None:
@@ -582,8 +582,8 @@ def test_customer_months_are_the_frame_that_everything_else_groups() -> None:
         {"start": "2026-04-01", "item_price": 50},
         {"customer": 2, "item_price": -5},
     )
-    found = mrr_customer_months(lines, since="2026-01-01", until="2026-05-01")
-    assert list(found.columns) == [
+    result = mrr_customer_months(lines, since="2026-01-01", until="2026-05-01")
+    assert list(result.columns) == [
         "month", "customer", "currency", "mrr", "previous", "movement", "amount", "fx", "expired", "cohort",
     ]  # fmt: skip
     table = [
@@ -596,7 +596,7 @@ def test_customer_months_are_the_frame_that_everything_else_groups() -> None:
             row["amount"],
             row["expired"],
         )
-        for row in found.astype({"movement": object}).fillna({"movement": ""}).to_dict("records")
+        for row in result.astype({"movement": object}).fillna({"movement": ""}).to_dict("records")
     ]
     assert table == [
         ("2026-01", "1", 100, 0, "new", 100, 0),
@@ -607,8 +607,8 @@ def test_customer_months_are_the_frame_that_everything_else_groups() -> None:
         ("2026-03", "2", -5, -5, "", 0, 0),
         ("2026-04", "2", -5, -5, "", 0, 0),
     ]
-    assert days(found["cohort"]) == ["2026-01-01"] * 3 + [None] * 4
-    assert found["movement"].dtype == pd.CategoricalDtype(list(MOVES))
+    assert days(result["cohort"]) == ["2026-01-01"] * 3 + [None] * 4
+    assert result["movement"].dtype == pd.CategoricalDtype(list(MOVES))
 
 
 def test_lines_made_elsewhere_count_by_the_last_day_of_the_month() -> None:
@@ -671,12 +671,12 @@ def test_no_lines_give_empty_frames_with_their_columns() -> None:
     for lines in (empty, nulls, ledger({"billing_frequency": "one-time"})):
         for metric in (mrr_schedule, mrr_movements, mrr_customer_months):
             for arguments in ({}, {"by": "name"}, {"rates": {"EUR": 1.0}}):
-                found = metric(lines, **HALF, **arguments)
-                assert len(found) == 0
-                assert str(found["month"].dtype) == "datetime64[us]"
-                assert found["currency"].dtype == "str"
-                assert list(found.columns) == list(metric(ledger({}), **HALF, **arguments).columns)
+                result = metric(lines, **HALF, **arguments)
+                assert len(result) == 0
+                assert str(result["month"].dtype) == "datetime64[us]"
+                assert result["currency"].dtype == "str"
+                assert list(result.columns) == list(metric(ledger({}), **HALF, **arguments).columns)
                 assert (
-                    found.dtypes.to_dict()
+                    result.dtypes.to_dict()
                     == metric(ledger({}), **HALF, **arguments).dtypes.to_dict()
                 )

@@ -26,9 +26,9 @@ from tests.helpers.revenue_frames import days, ledger
 
 
 def committed(lines: pd.DataFrame, as_of: Any, **arguments: Any) -> list[tuple[Any, ...]]:
-    found = committed_mrr(lines, as_of=as_of, **arguments)
-    assert list(found.columns) == ["month", "currency", "live", "starting", "ending", "committed"]
-    return [(str(row[0])[:7], *row[2:]) for row in found.itertuples(index=False, name=None)]
+    result = committed_mrr(lines, as_of=as_of, **arguments)
+    assert list(result.columns) == ["month", "currency", "live", "starting", "ending", "committed"]
+    return [(str(row[0])[:7], *row[2:]) for row in result.itertuples(index=False, name=None)]
 
 
 def test_committed_mrr_is_what_is_live_and_won_less_what_is_known_to_end() -> None:
@@ -95,8 +95,8 @@ def test_committed_mrr_of_several_currencies_and_of_none() -> None:
         {"customer": 2},
         {"start": "2026-01-20", "item_price": -5},
     )
-    found = committed_mrr(lines, as_of="2026-01-15")
-    assert found[["currency", "committed"]].values.tolist() == [
+    result = committed_mrr(lines, as_of="2026-01-15")
+    assert result[["currency", "committed"]].values.tolist() == [
         ["EUR", 95],
         ["USD", 0],
         ["EUR", 95],
@@ -112,8 +112,8 @@ def test_one_start_typed_wrong_is_named_and_shows_no_thousand_years() -> None:
     rows = [{"start": "2025-03-03"}, {"customer": 2, "start": "9999-12-29"}]
     lines = ledger(*rows)
     with pytest.warns(DataWarning) as caught:
-        found = committed(lines, "2026-06-30")
-    assert found == [(str(pd.Period("2026-06", "M") + at), 100, 0, 0, 100) for at in range(36)]
+        result = committed(lines, "2026-06-30")
+    assert result == [(str(pd.Period("2026-06", "M") + at), 100, 0, 0, 100) for at in range(36)]
     assert [str(warning.message) for warning in caught] == [
         "committed_mrr shows 36 months where until= is not given, up to 2029-05. 1 line starts"
         " after that and is in none of them (the first on 9999-12-29; line ids: 2). Pass until=,"
@@ -149,8 +149,8 @@ def test_the_end_of_the_months_is_chosen() -> None:
         "2026-07-01": "2026-06", "2026-07-02": "2026-07", date(2028, 1, 1): "2027-12", pd.Timestamp("2026-08-01"): "2026-07",
     }  # fmt: skip
     for until, month in last.items():
-        found = committed(lines, "2026-01-15", until=until)
-        assert (found[0][0], found[-1][0]) == ("2026-01", month), until
+        result = committed(lines, "2026-01-15", until=until)
+        assert (result[0][0], result[-1][0]) == ("2026-01", month), until
     assert committed(lines, "2026-01-15", until="2030")[-12] == ("2030-01", 107, 0, -100, 7)
     assert committed(lines, "2026-01-15", until="2026-01") == [("2026-01", 100, 0, 0, 100)]
     for wrong in (
@@ -212,8 +212,8 @@ def test_terms_that_end_and_the_deals_that_take_over() -> None:
     )  # fmt: skip
     cancelled = pd.DataFrame({"deal_id": [6], "date": pd.to_datetime(["2026-06-25"])})
     lines = mrr_lines(revenue_frames.lines(rows), deals, cancellations=cancelled)
-    found = renewals(lines, deals, as_of="2026-06-20", within="30D")
-    assert list(found.columns) == [
+    result = renewals(lines, deals, as_of="2026-06-20", within="30D")
+    assert list(result.columns) == [
         "id", "deal_id", "customer", "product_id", "currency", "mrr", "end", "end_reason", "days", "successor", "successor_status",
         "successor_start",
     ]  # fmt: skip
@@ -224,7 +224,7 @@ def test_terms_that_end_and_the_deals_that_take_over() -> None:
             row["end_reason"],
             *(None if pd.isna(row[k]) else row[k] for k in ("successor", "successor_status")),
         )
-        for row in found.to_dict("records")
+        for row in result.to_dict("records")
     ]
     assert table == [
         (6, 5, "cancelled", None, None),
@@ -234,11 +234,11 @@ def test_terms_that_end_and_the_deals_that_take_over() -> None:
         (5, 25, "term", None, None),
         (8, 25, "term", 10, "won"),
     ]
-    assert days(found["successor_start"]) == [None, "2026-07-15", None, None, None, "2026-07-25"]
-    assert found["mrr"].tolist() == [100.0] * 6
+    assert days(result["successor_start"]) == [None, "2026-07-15", None, None, None, "2026-07-25"]
+    assert result["mrr"].tolist() == [100.0] * 6
     after = renewals(lines, deals, as_of="2026-06-21", within="30D").set_index("deal_id")
     assert after.loc[13, "successor"] == 14
-    assert drill_through(found.iloc[0], lines)["id"].tolist() == [5]
+    assert drill_through(result.iloc[0], lines)["id"].tolist() == [5]
 
 
 def test_no_terms_no_renewals() -> None:
@@ -251,9 +251,9 @@ def test_no_terms_no_renewals() -> None:
             ),
             revenue_frames.deals(rows),
         )
-        found = renewals(lines, deals, as_of="2026-01-01", within="90D")
-        assert len(found) == 0
-        assert str(found["successor"].dtype) == "Int64"
+        result = renewals(lines, deals, as_of="2026-01-01", within="90D")
+        assert len(result) == 0
+        assert str(result["successor"].dtype) == "Int64"
     with pytest.raises(ArgumentError, match="within="):
         renewals(lines, deals, as_of="2026-01-01", within="soon")
     with pytest.raises(ArgumentError, match="deals has no column 'add_time'"):
@@ -278,13 +278,13 @@ def bills(
         if deals is None
         else deals
     )
-    found = billing_schedule(
+    result = billing_schedule(
         revenue_frames.lines(rows),
         plan,
         made,
         **{**QUARTER, "cancellations": revenue_frames.NO_CANCELLATIONS, **arguments},
     )
-    assert list(found.columns) == [
+    assert list(result.columns) == [
         "date",
         "deal_id",
         "customer",
@@ -295,7 +295,7 @@ def bills(
     ]
     return [
         (str(row[0])[:10], row[1], row[3], row[4], row[6])
-        for row in found.itertuples(index=False, name=None)
+        for row in result.itertuples(index=False, name=None)
     ]
 
 
@@ -330,9 +330,9 @@ def bills(
     ],
 )
 def test_bills_fall_on_the_anchor_and_its_periods(row: dict[str, Any], expected: list[str]) -> None:
-    found = bills(row)
-    assert [bill[0] for bill in found] == expected
-    assert {bill[3] for bill in found} <= {100.0}
+    result = bills(row)
+    assert [bill[0] for bill in result] == expected
+    assert {bill[3] for bill in result} <= {100.0}
 
 
 def test_every_cycle_is_billed_once() -> None:
@@ -343,13 +343,13 @@ def test_every_cycle_is_billed_once() -> None:
                 "billing_frequency": frequency,
                 "billing_frequency_cycles": 7,
             }
-            found = bills(rows, since="2020-01-01", until="2040-01-01")
-            assert len({bill[0] for bill in found}) == len(found) == 7
+            result = bills(rows, since="2020-01-01", until="2040-01-01")
+            assert len({bill[0] for bill in result}) == len(result) == 7
             parts = [
                 bills(rows, since=f"{year}-02-10", until=f"{year + 4}-02-10")
                 for year in range(2023, 2038, 4)
             ]
-            assert [bill for part in parts for bill in part] == found
+            assert [bill for part in parts for bill in part] == result
 
 
 def test_installments_are_billed_instead_of_one_time_lines() -> None:
@@ -410,7 +410,7 @@ def test_lines_kept_apart_and_installments_without_a_date_are_named() -> None:
 
 
 def test_nothing_to_bill_and_wrong_windows() -> None:
-    found = billing_schedule(
+    result = billing_schedule(
         revenue_frames.lines([]),
         revenue_frames.installments([]),
         revenue_frames.deals([]),
@@ -424,8 +424,8 @@ def test_nothing_to_bill_and_wrong_windows() -> None:
         **QUARTER,
         cancellations=revenue_frames.NO_CANCELLATIONS,
     )
-    assert len(found) == 0
-    assert found.dtypes.to_dict() == full.dtypes.to_dict()
+    assert len(result) == 0
+    assert result.dtypes.to_dict() == full.dtypes.to_dict()
     with pytest.raises(ArgumentError, match="is not before"):
         bills({}, since="2026-01-01", until="2026-01-01")
     with pytest.raises(ArgumentError, match="installments has no column 'billing_date'"):

@@ -96,7 +96,7 @@ def made(name: str, **arguments: Any) -> pd.DataFrame:
         ]
     )
     products = revenue_frames.lines(
-        [{"sum": 0.0, **held} for held in rows]
+        [{"sum": 0.0, **kept} for kept in rows]
         + [line(deal_id=2, item_price=7, sum=7.0), line(deal_id=3), line(deal_id=4)]
     )
     lines = mrr_lines(
@@ -108,16 +108,16 @@ def made(name: str, **arguments: Any) -> pd.DataFrame:
 
 @pytest.mark.filterwarnings("ignore:.*kept apart:pdframe.errors.DataWarning")
 @pytest.mark.parametrize("name", CASES)
-def test_every_planted_difference_is_found_and_nothing_else(name: str) -> None:
+def test_every_planted_difference_is_detected_and_nothing_else(name: str) -> None:
     said, _, reason = CASES[name]
-    found = made(name)
-    reasons = found.set_index("deal_id")["reason"]
+    result = made(name)
+    reasons = result.set_index("deal_id")["reason"]
     assert pd.isna(reasons[2])
-    first = found[found["deal_id"] == 1]
+    first = result[result["deal_id"] == 1]
     if name == "one-time alone":
-        assert found["deal_id"].tolist() == [2]
+        assert result["deal_id"].tolist() == [2]
         return
-    assert found["deal_id"].tolist() == [1, 2]
+    assert result["deal_id"].tolist() == [1, 2]
     assert (None if pd.isna(reasons[1]) else reasons[1]) == reason
     row = first.iloc[0]
     if reason == "currency":
@@ -128,8 +128,8 @@ def test_every_planted_difference_is_found_and_nothing_else(name: str) -> None:
 
 
 def test_columns() -> None:
-    found = made("half a year")
-    assert list(found.columns) == [
+    result = made("half a year")
+    assert list(result.columns) == [
         "deal_id",
         "mrr",
         "mrr_reported",
@@ -139,7 +139,7 @@ def test_columns() -> None:
         "reason",
         "currency",
     ]
-    assert found.iloc[0].tolist() == [
+    assert result.iloc[0].tolist() == [
         1,
         100.0,
         50.0,
@@ -149,7 +149,7 @@ def test_columns() -> None:
         "term under 12 months",
         "EUR",
     ]
-    assert found["reason"].dtype == "str"
+    assert result["reason"].dtype == "str"
 
 
 def test_the_policy_that_lines_were_made_with_is_ours() -> None:
@@ -161,12 +161,12 @@ def test_the_policy_that_lines_were_made_with_is_ours() -> None:
         ]
     )
     policy = RevenuePolicy.four_weeks()
-    found = reconcile(
+    result = reconcile(
         mrr_lines(products, deals, policy=policy, cancellations=revenue_frames.NO_CANCELLATIONS),
         deals,
         policy=policy,
     )
-    assert found["reason"].fillna("").tolist() == ["", "weekly factor"]
+    assert result["reason"].fillna("").tolist() == ["", "weekly factor"]
 
 
 def test_disabled_lines_are_seen_only_where_they_are_given() -> None:
@@ -180,14 +180,14 @@ def test_disabled_lines_are_seen_only_where_they_are_given() -> None:
 def test_a_plan_without_revenue_fields_has_nothing_to_compare() -> None:
     deals = revenue_frames.deals([{}])
     with pytest.warns(DataWarning, match="No deal reports mrr or arr"):
-        found = reconcile(
+        result = reconcile(
             mrr_lines(
                 revenue_frames.lines([line()]), deals, cancellations=revenue_frames.NO_CANCELLATIONS
             ),
             deals,
         )
-    assert found["mrr"].tolist() == [100.0]
-    assert found["reason"].isna().all()
+    assert result["mrr"].tolist() == [100.0]
+    assert result["reason"].isna().all()
 
 
 def test_empty_frames_and_missing_columns() -> None:

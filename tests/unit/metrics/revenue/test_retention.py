@@ -40,22 +40,29 @@ def test_the_usual_sum() -> None:
     assert of(lines) == (3, 1.05, 0.95, 2 / 3)
 
 
-def test_what_happened_between_the_looks_does_not_count() -> None:
+def test_what_happened_between_the_snapshots_does_not_count() -> None:
     lines = ledger({}, {"item_price": 50, "start": "2026-03-01", "billing_frequency_cycles": 6})
     assert of(lines) == (1, 1.0, 1.0, 1.0)
     assert of(lines, months=5) == (1, 100 / 150, 100 / 150, 1.0)
 
 
-def test_a_customer_who_came_back_is_retained() -> None:
+def test_a_customer_who_arrived_back_is_retained() -> None:
     lines = ledger({"billing_frequency_cycles": 2}, {"start": "2026-12-01", "item_price": 130})
     assert of(lines) == (1, 1.3, 1.0, 1.0)
 
 
 def test_where_nobody_was_there_nothing_is_known() -> None:
-    found = retention(ledger({"start": "2026-06-01"}), **JANUARY)
-    assert found["customers"].tolist() == [0]
-    assert found[["nrr", "grr", "logo_retention"]].isna().all(axis=None)
-    assert list(found.columns) == ["month", "currency", "customers", "nrr", "grr", "logo_retention"]
+    result = retention(ledger({"start": "2026-06-01"}), **JANUARY)
+    assert result["customers"].tolist() == [0]
+    assert result[["nrr", "grr", "logo_retention"]].isna().all(axis=None)
+    assert list(result.columns) == [
+        "month",
+        "currency",
+        "customers",
+        "nrr",
+        "grr",
+        "logo_retention",
+    ]
 
 
 def test_currencies_and_rates() -> None:
@@ -134,8 +141,8 @@ def test_gross_retention_lies_between_nothing_and_all(seed: int) -> None:
     ]
     lines = ledger(*rows)
     for arguments in ({}, {"rates": {"EUR": 1.0, "USD": 0.8}}, {"by": "name"}):
-        found = retention(lines, since="2024-06-01", until="2028-01-01", months=7, **arguments)
-        grr = found["grr"].dropna()
+        result = retention(lines, since="2024-06-01", until="2028-01-01", months=7, **arguments)
+        grr = result["grr"].dropna()
         assert len(grr) > 20
         assert grr.between(0, 1).all()
 
@@ -146,9 +153,9 @@ def test_by_group() -> None:
         {"name": "Extra", "billing_frequency_cycles": 1},
         {"name": "Extra", "customer": 2},
     )
-    found = retention(lines, **JANUARY, by="name").set_index("name")
-    assert found["customers"].tolist() == [1, 2]
-    assert found["nrr"].tolist() == [1.0, 0.5]
+    result = retention(lines, **JANUARY, by="name").set_index("name")
+    assert result["customers"].tolist() == [1, 2]
+    assert result["nrr"].tolist() == [1.0, 0.5]
 
 
 @pytest.mark.parametrize("months", [0, -1, 1.5, "12", None, True, 5_000])
@@ -181,8 +188,8 @@ def cohorts(frame: pd.DataFrame) -> list[tuple[Any, ...]]:
 
 
 def test_cohorts_by_hand() -> None:
-    found = revenue_cohorts(ledger(*COHORT_ROWS), since="2026-01-01", until="2026-04-01")
-    assert cohorts(found) == [
+    result = revenue_cohorts(ledger(*COHORT_ROWS), since="2026-01-01", until="2026-04-01")
+    assert cohorts(result) == [
         ("2026-01", 0, 2, 150, 1.0),
         ("2026-01", 1, 1, 100, 100 / 150),
         ("2026-01", 2, 2, 180, 1.2),
@@ -190,20 +197,20 @@ def test_cohorts_by_hand() -> None:
         ("2026-02", 1, 1, 15, 1.5),
         ("2026-02", 2, None, None, None),  # immature
     ]
-    assert list(found.columns) == ["cohort", "currency", "age", "customers", "mrr", "nrr", "month"]
-    assert days(found["month"])[:3] == ["2026-01-01", "2026-02-01", "2026-03-01"]
+    assert list(result.columns) == ["cohort", "currency", "age", "customers", "mrr", "nrr", "month"]
+    assert days(result["month"])[:3] == ["2026-01-01", "2026-02-01", "2026-03-01"]
 
 
 def test_cohorts_add_up_to_the_schedule_and_lead_to_their_customers() -> None:
     lines = ledger(*COHORT_ROWS)
     window: dict[str, Any] = {"since": None, "until": "2026-04-01"}
-    found, schedule = revenue_cohorts(lines, **window), mrr_schedule(lines, **window)
-    by_month = found.groupby("month")[["mrr", "customers"]].sum()
+    result, schedule = revenue_cohorts(lines, **window), mrr_schedule(lines, **window)
+    by_month = result.groupby("month")[["mrr", "customers"]].sum()
     np.testing.assert_allclose(by_month["mrr"].loc[: pd.Timestamp("2026-03-01")], schedule["mrr"])
     months = mrr_customer_months(lines, **window)
-    for at in range(len(found)):
-        behind = drill_through(found.iloc[at], months)
-        assert behind["mrr"].sum() == (0 if pd.isna(found["mrr"][at]) else found["mrr"][at])
+    for at in range(len(result)):
+        after = drill_through(result.iloc[at], months)
+        assert after["mrr"].sum() == (0 if pd.isna(result["mrr"][at]) else result["mrr"][at])
 
 
 @pytest.mark.filterwarnings("ignore:Some rates are older:pdframe.errors.DataWarning")
@@ -242,9 +249,9 @@ def test_cohorts_in_several_currencies() -> None:
 
 def test_no_lines_no_cohorts() -> None:
     for by in (None, "name"):
-        found = revenue_cohorts(
+        result = revenue_cohorts(
             ledger({"billing_frequency": "one-time"}), since="2026-01-01", until="2026-04-01", by=by
         )
         full = revenue_cohorts(ledger({}), since="2026-01-01", until="2026-04-01", by=by)
-        assert len(found) == 0
-        assert found.dtypes.to_dict() == full.dtypes.to_dict()
+        assert len(result) == 0
+        assert result.dtypes.to_dict() == full.dtypes.to_dict()

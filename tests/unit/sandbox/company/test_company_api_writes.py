@@ -34,7 +34,7 @@ def wire(t: int) -> str:
     return datetime.fromtimestamp(t, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
-def told(company: Company, deal: int, *keys: str) -> list[tuple[str, str | None, str | None]]:
+def reported(company: Company, deal: int, *keys: str) -> list[tuple[str, str | None, str | None]]:
     """Rows of the changelog: column, old and new value; of these columns alone where any are
     given.
     """
@@ -46,7 +46,7 @@ def told(company: Company, deal: int, *keys: str) -> list[tuple[str, str | None,
     ]
 
 
-def stays(company: Company, deal: int) -> list[tuple[int, int, int | None, str]]:
+def known_visits(company: Company, deal: int) -> list[tuple[int, int, int | None, str]]:
     """Stage, pipeline, length in seconds (None: still there) and end of each stay."""
     return [
         (v.stage_id, v.pipeline_id, None if v.left_at is None else v.left_at - v.entered_at, v.end)
@@ -63,7 +63,7 @@ def test_any_status_is_set_from_any_status(before: str, after: str) -> None:
     company.patch_deal(deal, status=after)
     row = company.tables["deals"][deal]
     steps = list(dict.fromkeys([("open", before), (before, after)]))
-    assert told(company, deal, "status") == [
+    assert reported(company, deal, "status") == [
         ("status", old, new) for old, new in steps if old != new
     ]
     assert row["status"] == after
@@ -82,14 +82,14 @@ def test_any_status_is_set_from_any_status(before: str, after: str) -> None:
 
 
 @pytest.mark.parametrize(("first", "then"), [("lost", "won"), ("won", "lost")])
-def test_a_change_between_closed_statuses_is_a_stay_of_no_length(first: str, then: str) -> None:
+def test_a_change_between_closed_statuses_is_a_visit_of_no_length(first: str, then: str) -> None:
     company = new()
     deal = company.add_deal("Closed twice", stage_id=7)
     company.now += 99
     company.patch_deal(deal, status=first, lost_reason="Price" if first == "lost" else None)
     company.patch_deal(deal, status=then)
     row = company.tables["deals"][deal]
-    assert stays(company, deal) == [(7, 2, 100, first), (7, 2, 0, then)]
+    assert known_visits(company, deal) == [(7, 2, 100, first), (7, 2, 0, then)]
     assert row["lost_reason"] is None
     won = next(
         event.time
@@ -111,10 +111,10 @@ def test_the_writes_of_the_app_and_of_the_api_leave_the_same_row() -> None:
     by_app.win_deal(deal)
     by_api.patch_deal(deal, status="won")
     assert by_app.tables["deals"][deal] == by_api.tables["deals"][deal]
-    assert told(by_app, deal) == told(by_api, deal)
+    assert reported(by_app, deal) == reported(by_api, deal)
 
 
-def test_a_closed_deal_moves_by_a_stay_of_no_length() -> None:
+def test_a_closed_deal_moves_by_a_visit_of_no_length() -> None:
     company = new()
     deal = company.add_deal("Moved while closed", stage_id=7)
     company.win_deal(deal)
@@ -126,27 +126,27 @@ def test_a_closed_deal_moves_by_a_stay_of_no_length() -> None:
         "won",
         row["update_time"],
     )
-    assert stays(company, deal) == [(7, 2, 1, "won"), (6, 1, 0, "won")]
+    assert known_visits(company, deal) == [(7, 2, 1, "won"), (6, 1, 0, "won")]
     company.reopen_deal(deal)
-    assert stays(company, deal)[2:] == [(6, 1, None, "open")]
+    assert known_visits(company, deal)[2:] == [(6, 1, None, "open")]
     company.win_deal(deal)
     # Reopened and moved by one write: the deal came to the new stage as it was opened.
     company.patch_deal(deal, stage_id=7, status="open")
-    assert stays(company, deal)[3:] == [(7, 2, None, "open")]
+    assert known_visits(company, deal)[3:] == [(7, 2, None, "open")]
 
 
 def test_stage_and_status_in_one_write() -> None:
     company = new()
     deal = company.add_deal("At once", stage_id=7)
     company.patch_deal(deal, stage_id=9, status="won")
-    assert [key for key, *_ in told(company, deal)] == [
+    assert [key for key, *_ in reported(company, deal)] == [
         "stage_id",
         "status",
         "won_time",
         "close_time",
     ]
     assert len({row["time"] for row in company.deal_changelog(deal)}) == 1
-    assert stays(company, deal) == [(7, 2, 1, "advanced"), (9, 2, 0, "won")]
+    assert known_visits(company, deal) == [(7, 2, 1, "advanced"), (9, 2, 0, "won")]
 
 
 def test_times_set_by_hand_are_in_row_and_changelog() -> None:
@@ -168,14 +168,14 @@ def test_times_set_by_hand_are_in_row_and_changelog() -> None:
     assert row["add_time"] == "2025-12-01T08:00:00Z"
     assert row["update_time"] > clicked
     written = [text.replace("T", " ").removesuffix("Z") for text in (clicked, added)]
-    assert told(company, deal)[-3:] == [
+    assert reported(company, deal)[-3:] == [
         ("won_time", written[0], "2026-01-31 23:30:00"),
         ("close_time", written[0], "2026-01-31 23:30:00"),
         ("add_time", written[1], "2025-12-01 08:00:00"),
     ]
     assert company.deal_counts(deal)["first_won_time"] == clicked
     # The stay is what happened: neither time changes it.
-    assert stays(company, deal) == [(7, 2, 1, "won")]
+    assert known_visits(company, deal) == [(7, 2, 1, "won")]
     company.patch_deal(
         deal,
         status="lost",
@@ -202,8 +202,8 @@ def test_an_import_creates_a_deal_won_long_ago() -> None:
         "2020-02-01",
         None,
     )
-    assert told(company, deal) == []
-    assert stays(company, deal) == [(7, 2, 31 * 86_400, "won")]
+    assert reported(company, deal) == []
+    assert known_visits(company, deal) == [(7, 2, 31 * 86_400, "won")]
     assert company.deal_counts(deal)["first_won_time"] == times["won_time"]
     assert row["update_time"] > "2026"
 
@@ -245,14 +245,14 @@ def test_a_deal_of_any_status_is_deleted_and_undeleted(status: str) -> None:
     company.undelete_deal(deal)
     row = company.tables["deals"][deal]
     assert (row["status"], row["is_deleted"], company.deleted_at) == (status, False, {})
-    assert told(company, deal, "status")[-2:] == [
+    assert reported(company, deal, "status")[-2:] == [
         ("status", status, "deleted"),
         ("status", "deleted", status),
     ]
     assert [(state.time - deleted_at, state.status) for state in company.truth.deal_states(deal)][
         -2:
     ] == [(0, "deleted"), (1, status)]
-    ends = [end for *_, end in stays(company, deal)]
+    ends = [end for *_, end in known_visits(company, deal)]
     assert ends == (["deleted", "open"] if status == "open" else [status, "deleted", status])
     with pytest.raises(ValueError, match="not deleted"):
         company.undelete_deal(deal)
@@ -263,18 +263,18 @@ def test_a_merge_deletes_one_deal_and_fills_the_other() -> None:
     org, person = company.add_organization("Org"), company.add_person("Ann Example")
     code = company.add_field("deal", "Tier", "varchar")
     both = company.add_field("deal", "Source", "varchar")
-    gone = company.add_deal(
+    deleted = company.add_deal(
         "Twice", stage_id=3, org_id=org, person_id=person, custom_fields={code: "Gold", both: "a"}
     )
     kept = company.add_deal(
         "Once", stage_id=7, person_id=company.add_person("Bob Example"), custom_fields={both: "b"}
     )
-    call = company.add_activity("Call", deal_id=gone)
-    for deal, user in ((gone, 1010), (gone, 1014), (kept, 1014)):
+    call = company.add_activity("Call", deal_id=deleted)
+    for deal, user in ((deleted, 1010), (deleted, 1014), (kept, 1014)):
         company.follow("deal", deal, user)
-    company.win_deal(gone)
-    company.merge_deals(gone, kept)
-    merged, row = company.tables["deals"][gone], company.tables["deals"][kept]
+    company.win_deal(deleted)
+    company.merge_deals(deleted, kept)
+    merged, row = company.tables["deals"][deleted], company.tables["deals"][kept]
     assert (merged["is_deleted"], merged["status"]) == (True, "won")
     assert merged["update_time"] == row["update_time"]
     assert (row["org_id"], row["person_id"], row["custom_fields"]) == (
@@ -284,11 +284,11 @@ def test_a_merge_deletes_one_deal_and_fills_the_other() -> None:
     )
     assert company.tables["activities"][call]["deal_id"] == kept
     assert [f["user_id"] for f in company.followers("deal", kept)] == [1014, 1010]
-    assert told(company, gone)[-1] == ("status", "won", "deleted")
-    assert told(company, kept) == [("org_id", None, str(org)), (code, None, "Gold")]
-    assert company.truth.merges() == [Merge(gone, kept, company.now)]
+    assert reported(company, deleted)[-1] == ("status", "won", "deleted")
+    assert reported(company, kept) == [("org_id", None, str(org)), (code, None, "Gold")]
+    assert company.truth.merges() == [Merge(deleted, kept, company.now)]
     with pytest.raises(ValueError, match="deleted"):
-        company.merge_deals(kept, gone)
+        company.merge_deals(kept, deleted)
     with pytest.raises(ValueError, match="into itself"):
         company.merge_deals(kept, kept)
 
@@ -328,7 +328,7 @@ def test_a_move_to_another_pipeline_in_the_changelog(
     # Rows of one write lie between the write before it and the clock.
     assert added < times[0]
     assert times[-2] < times[-1] <= company.now
-    assert [(stage, pipeline, end) for stage, pipeline, _, end in stays(company, deal)] == [
+    assert [(stage, pipeline, end) for stage, pipeline, _, end in known_visits(company, deal)] == [
         (7, 2, "changed pipeline"),
         (6, 1, "advanced"),
         (10, 1, "open"),
@@ -358,12 +358,12 @@ def test_a_stage_moved_in_the_settings_takes_its_deals_along(
         False,
     ]
     assert rows[here]["stage_change_time"] is None
-    assert told(company, here) == ([("pipeline_id", "2", "1")] if in_changelog else [])
-    assert [(s, pipeline, end) for s, pipeline, _, end in stays(company, here)] == [
+    assert reported(company, here) == ([("pipeline_id", "2", "1")] if in_changelog else [])
+    assert [(s, pipeline, end) for s, pipeline, _, end in known_visits(company, here)] == [
         (12, 2, "changed pipeline"),
         (12, 1, "open"),
     ]
-    assert [(s, pipeline, end) for s, pipeline, _, end in stays(company, won)] == [
+    assert [(s, pipeline, end) for s, pipeline, _, end in known_visits(company, won)] == [
         (12, 2, "won"),
         (12, 1, "won"),
     ]

@@ -101,7 +101,7 @@ def test_equal_calls_give_equal_events_whatever_the_hash_seed() -> None:
         " c.advance(9); c.lose_deal(next(i for i, d in c.tables['deals'].items() if d['status'] =="
         " 'open' and not d['is_deleted'])); c.advance(9); print(digest(c))"
     )
-    found = {
+    result = {
         subprocess.run(
             [sys.executable, "-c", script],
             env={**os.environ, "PYTHONHASHSEED": seed},
@@ -111,7 +111,7 @@ def test_equal_calls_give_equal_events_whatever_the_hash_seed() -> None:
         ).stdout
         for seed in ("0", "1", "4242")
     }
-    assert len(found) == 1
+    assert len(result) == 1
 
 
 def test_another_seed_is_another_company() -> None:

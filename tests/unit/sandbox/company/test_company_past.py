@@ -39,19 +39,19 @@ def test_a_new_account_has_structure_and_no_records() -> None:
 
 
 @pytest.mark.parametrize(("seed", "deals"), [(1, 400), (3, 60), (7, 2_000)])
-def test_options_that_were_deleted_are_held_by_some_deals_and_those_that_are_there_by_most(
+def test_options_that_were_deleted_are_kept_by_some_deals_and_those_that_are_there_by_most(
     seed: int, deals: int
 ) -> None:
     company = Company(seed=seed, deals=deals)
     field = next(f for f in customs(company) if f["field_name"] == "Competitor")
     labels = {option["id"]: option["label"] for option in field["options"]}  # type: ignore[attr-defined]
     assert len(set(labels.values())) == len(labels) == 5
-    held = [
+    kept = [
         value
         for deal in company.tables["deals"].values()
         if (value := deal["custom_fields"].get(field["field_code"])) is not None
     ]
-    assert 0 < sum(value not in labels for value in held) < len(held) / 2
+    assert 0 < sum(value not in labels for value in kept) < len(kept) / 2
 
 
 def test_life_brings_new_options_and_new_labels(small: Company) -> None:
@@ -122,24 +122,24 @@ def test_about_a_third_of_the_deals_are_open_at_the_end(past: Company) -> None:
     assert 0.28 < sum(d["status"] == "open" for d in deals) / len(deals) < 0.39
 
 
-def test_stays_are_skewed_and_longer_for_larger_customers(past: Company) -> None:
+def test_visits_are_skewed_and_longer_for_larger_customers(past: Company) -> None:
     code = next(
         f["field_code"] for f in customs(past, "organization") if f["field_name"] == "Segment"
     )
     segment = {i: o["custom_fields"].get(code) for i, o in past.tables["organizations"].items()}
-    stays: dict[object, list[float]] = {}
+    visits: dict[object, list[float]] = {}
     for visit in past.truth.stage_visits():
         if visit.end == "advanced":
             org = past.tables["deals"][visit.deal_id]["org_id"]
-            stays.setdefault(segment.get(org), []).append((visit.left_at - visit.entered_at) / DAY)
+            visits.setdefault(segment.get(org), []).append((visit.left_at - visit.entered_at) / DAY)
     options = [
         o["id"]
         for f in customs(past, "organization")
         if f["field_code"] == code
         for o in f["options"]
     ]
-    assert median(stays[options[0]]) < median(stays[options[1]]) < median(stays[options[2]])
-    assert sum(stays[options[0]]) / len(stays[options[0]]) > 1.1 * median(stays[options[0]])
+    assert median(visits[options[0]]) < median(visits[options[1]]) < median(visits[options[2]])
+    assert sum(visits[options[0]]) / len(visits[options[0]]) > 1.1 * median(visits[options[0]])
 
 
 def test_work_is_spread_over_the_working_week(past: Company) -> None:
@@ -297,9 +297,9 @@ def test_custom_values_are_sparse_and_in_the_shape_of_their_type(past: Company) 
         for code in codes
     }
     kinds = {f["field_code"]: f["field_type"] for f in customs(past)}
-    filled = {kinds[code] for code, held in values.items() if held}
+    filled = {kinds[code] for code, kept in values.items() if kept}
     assert filled == CREATABLE
-    assert sum(not held for held in values.values()) >= 10
+    assert sum(not kept for kept in values.values()) >= 10
     shapes = {
         "monetary": lambda v: v.keys() == {"value", "currency"},
         "daterange": lambda v: (
@@ -313,25 +313,25 @@ def test_custom_values_are_sparse_and_in_the_shape_of_their_type(past: Company) 
         "enum": lambda v: isinstance(v, int),
         "date": date.fromisoformat,
     }
-    for code, held in values.items():
-        assert all(shapes.get(str(kinds[code]), lambda v: v is not None)(v) for v in held)
-    times = next(held for code, held in values.items() if kinds[code] == "time")
+    for code, kept in values.items():
+        assert all(shapes.get(str(kinds[code]), lambda v: v is not None)(v) for v in kept)
+    times = next(kept for code, kept in values.items() if kinds[code] == "time")
     assert {type(v) for v in times} == {str, dict}
-    addresses = next(held for code, held in values.items() if kinds[code] == "address")
+    addresses = next(kept for code, kept in values.items() if kinds[code] == "address")
     assert {"route" in v for v in addresses} == {True, False}
     assert any(None in v.values() for v in addresses)
 
 
 def test_options_went_while_rows_hold_them_and_some_share_a_label(past: Company) -> None:
-    gone = 0
+    deleted = 0
     for field in customs(past):
         if field["field_type"] == "enum":
             ids = {o["id"] for o in field["options"]}
-            gone += sum(
+            deleted += sum(
                 d["custom_fields"].get(field["field_code"], next(iter(ids))) not in ids
                 for d in past.tables["deals"].values()
             )
-    assert gone > 5
+    assert deleted > 5
     assert any(
         len({o["label"] for o in f["options"]}) < len(f["options"])
         for f in customs(past)
@@ -366,12 +366,12 @@ def test_days_bring_every_kind_of_change() -> None:
 
 
 def test_a_week_in_pieces_is_a_week() -> None:
-    whole, pieces = Company(seed=6, deals=300), Company(seed=6, deals=300)
-    whole.advance(7)
+    full, pieces = Company(seed=6, deals=300), Company(seed=6, deals=300)
+    full.advance(7)
     for _ in range(7):
         pieces.advance(1)
-    assert whole.now == pieces.now
-    assert len(whole.tables["deals"]) == len(pieces.tables["deals"])
+    assert full.now == pieces.now
+    assert len(full.tables["deals"]) == len(pieces.tables["deals"])
 
 
 def test_no_time_is_ahead_of_the_clock(past: Company, grown: Company) -> None:
@@ -380,9 +380,9 @@ def test_no_time_is_ahead_of_the_clock(past: Company, grown: Company) -> None:
         counts = {"deals": company.deal_counts, "persons": company.person_counts}
         for table, count in counts.items():
             for row_id in company.tables[table]:
-                found = count(row_id)
+                result = count(row_id)
                 for key in ("last_incoming_mail_time", "last_outgoing_mail_time", "first_won_time"):
-                    assert found.get(key) is None or found[key] <= now, (table, row_id, key)
+                    assert result.get(key) is None or result[key] <= now, (table, row_id, key)
         for user in company.tables["users"].values():
             assert user["last_login"] <= (
                 stamp("users", company.now) if user["active_flag"] else user["modified"]

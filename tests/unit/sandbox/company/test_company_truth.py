@@ -47,7 +47,7 @@ def test_visits_equal_what_the_changelog_tells(past: Company) -> None:
             (r["old_value"] for r in log if r["field_key"] == "stage_id"), str(deal["stage_id"])
         )
         stage, inside, entered = int(first), True, seconds(deal["add_time"])
-        told: list[tuple[int, int, int | None, str]] = []
+        reported: list[tuple[int, int, int | None, str]] = []
         for row in log:
             t = seconds(row["time"])
             if row["field_key"] == "stage_id":
@@ -55,7 +55,7 @@ def test_visits_equal_what_the_changelog_tells(past: Company) -> None:
                 crossed = any(
                     r["field_key"] == "pipeline_id" and r["time"] == row["time"] for r in log
                 )
-                told.append(
+                reported.append(
                     (
                         stage,
                         entered,
@@ -69,14 +69,14 @@ def test_visits_equal_what_the_changelog_tells(past: Company) -> None:
             elif row["field_key"] == "status":
                 if row["new_value"] != "open":
                     # A change of a deal that is closed already is a stay of no length.
-                    told.append((stage, entered if inside else t, t, row["new_value"]))
+                    reported.append((stage, entered if inside else t, t, row["new_value"]))
                 inside, entered = row["new_value"] == "open", t
         if inside:
-            told.append((stage, entered, None, "open"))
-        assert told == [
+            reported.append((stage, entered, None, "open"))
+        assert reported == [
             (v.stage_id, v.entered_at, v.left_at, v.end) for v in past.truth.stage_visits(deal_id)
         ]
-        ends.update(end for *_, end in told)
+        ends.update(end for *_, end in reported)
     assert set(ends) == {
         "advanced",
         "moved back",
@@ -178,21 +178,21 @@ def test_subscriptions_start_and_end_as_their_lines_say(small: Company) -> None:
     assert deal not in {s.deal_id for s in small.truth.subscriptions()}
     small.win_deal(deal)
     won = date.fromisoformat(small.tables["deals"][deal]["local_won_date"])
-    found = {s.line_id: s for s in small.truth.subscriptions() if s.deal_id == deal}
-    assert list(found) == [term, endless, weekly]
-    assert (found[term].start, found[term].end, found[term].end_reason) == (
+    result = {s.line_id: s for s in small.truth.subscriptions() if s.deal_id == deal}
+    assert list(result) == [term, endless, weekly]
+    assert (result[term].start, result[term].end, result[term].end_reason) == (
         date(2026, 1, 31),
         date(2026, 2, 28),
         "term",
     )
-    assert round(found[term].monthly, 9) == 30.0
+    assert round(result[term].monthly, 9) == 30.0
     assert (
-        found[endless].start,
-        found[endless].end,
-        found[endless].end_reason,
-        found[endless].monthly,
+        result[endless].start,
+        result[endless].end,
+        result[endless].end_reason,
+        result[endless].monthly,
     ) == (won, None, "open", 10.0)
-    assert found[weekly].monthly == 10 * 52 / 12
+    assert result[weekly].monthly == 10 * 52 / 12
     code = next(
         f["field_code"] for f in small.fields["deal"] if f["field_name"] == "Cancellation date"
     )
@@ -235,10 +235,10 @@ def test_customers_renew_grow_shrink_leave_and_come_back(past: Company) -> None:
         if s.org_id is not None:
             spans.setdefault(s.org_id, []).append((s.start, s.end or date.max))
     gaps = 0
-    for held in spans.values():
-        held.sort()
-        reach = held[0][1]
-        for start, end in held[1:]:
+    for kept in spans.values():
+        kept.sort()
+        reach = kept[0][1]
+        for start, end in kept[1:]:
             gaps += start > reach
             reach = max(reach, end)
     assert gaps >= 3
