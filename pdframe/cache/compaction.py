@@ -30,11 +30,16 @@ def small_runs(parts: Sequence[Part]) -> list[range]:
     """The stretches of neighbours that belong together, as places in `parts`; they do not
     overlap.
     """
-    levels = [len(str(part.rows)) if part.rows <= SMALL_ROWS and part.bytes <= SMALL_BYTES else None for part in parts]
+    levels = [
+        len(str(part.rows)) if part.rows <= SMALL_ROWS and part.bytes <= SMALL_BYTES else None
+        for part in parts
+    ]
     taken: list[range] = []
     for level in sorted({level for level in levels if level is not None}, reverse=True):
         for run in _stretches(levels, level):
-            if sum(levels[place] == level for place in run) >= PARTS_OF_A_LEVEL and not any(run[0] in other for other in taken):
+            if sum(levels[place] == level for place in run) >= PARTS_OF_A_LEVEL and not any(
+                run[0] in other for other in taken
+            ):
                 taken.append(run)
     return sorted(taken, key=lambda run: run[0])
 
@@ -97,7 +102,10 @@ class _Group:
             return False
         if self._tables[-1].schema.equals(rows.schema, check_metadata=True):
             return True
-        return all(self._fields.get(field.name, field).equals(field, check_metadata=True) for field in rows.schema)
+        return all(
+            self._fields.get(field.name, field).equals(field, check_metadata=True)
+            for field in rows.schema
+        )
 
     def add(self, part: Part, rows: pa.Table, run: int) -> None:
         """Add the rows of a part."""
