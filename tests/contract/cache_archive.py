@@ -137,7 +137,9 @@ def unpack(folder: Path) -> None:
 def account_of(server: sandbox.Server, folder: Path, **options: Any) -> Iterator[pdframe.Account]:
     """Connect to a company over a cache folder; a loader refreshes nothing by itself."""
     given: dict[str, Any] = {"max_age": None, "full_every": None, "progress": False} | options
-    with pdframe.connect(base_url=server.url, api_token=server.token, cache_dir=folder, **given) as account:
+    with pdframe.connect(
+        base_url=server.url, api_token=server.token, cache_dir=folder, **given
+    ) as account:
         yield account
 
 

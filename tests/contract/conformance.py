@@ -164,7 +164,9 @@ class Conformance:
             self._check_optional_parameters(name, described, called, required)
         self._check_refusals(name, described, called, required)
 
-    def _first_answer(self, version: str, path: str, required: Mapping[str, Any]) -> tuple[Answer | None, str]:
+    def _first_answer(
+        self, version: str, path: str, required: Mapping[str, Any]
+    ) -> tuple[Answer | None, str]:
         """Request an operation for one row after another, until an answer has rows itself."""
         best: tuple[Answer | None, str] = (None, "")
         for called in self._calls(path):
@@ -240,7 +242,9 @@ class Conformance:
 
     def _check_answer(self, name: str, described: Mapping[str, Any], answer: Answer) -> None:
         body = answer.body
-        if not self.report.check(isinstance(body, dict) and body.get("success") is True, f"{name}: success is not true"):
+        if not self.report.check(
+            isinstance(body, dict) and body.get("success") is True, f"{name}: success is not true"
+        ):
             return
         self._check_shape(name, described, body)
         parameters = described["parameters"]
@@ -259,10 +263,14 @@ class Conformance:
                     f"{name}: no row has {column}",
                 )
 
-    def _check_shape(self, name: str, described: Mapping[str, Any], body: Any, extras: Any = ()) -> None:
+    def _check_shape(
+        self, name: str, described: Mapping[str, Any], body: Any, extras: Any = ()
+    ) -> None:
         """Check names and types of an answer; differences that are known are no failures."""
         path = name.split(" ")[1]
-        problems = {f"{path}{problem}" for problem in misfits(described["response"], body, "", extras)}
+        problems = {
+            f"{path}{problem}" for problem in misfits(described["response"], body, "", extras)
+        }
         self.report.known |= problems & KNOWN.keys()
         unknown = [each.removeprefix(path) for each in sorted(problems - KNOWN.keys())]
         self.report.check(not unknown, f"{name}{unknown[0] if unknown else ''}")
@@ -276,7 +284,9 @@ class Conformance:
 
     # Checks of parameters
 
-    def _check_optional_parameters(self, name: str, described: Mapping[str, Any], called: str, required: Mapping[str, Any]) -> None:
+    def _check_optional_parameters(
+        self, name: str, described: Mapping[str, Any], called: str, required: Mapping[str, Any]
+    ) -> None:
         path = name.split(" ")[1]
         for parameter, kind in described["parameters"].items():
             if kind["in"] != "query" or parameter in NO_VALUE:
@@ -317,7 +327,9 @@ class Conformance:
         broken = self.get(called, {**required, "cursor": "%%%"})
         self.report.check(broken.status == 400, f"{name}: a broken cursor has {broken.status}")
 
-    def _check_refusals(self, name: str, described: Mapping[str, Any], called: str, required: Mapping[str, Any]) -> None:
+    def _check_refusals(
+        self, name: str, described: Mapping[str, Any], called: str, required: Mapping[str, Any]
+    ) -> None:
         """Leave out what is required, and give what is not declared or not allowed."""
         version, path = name.split(" ")
         called = called or version + path
@@ -358,7 +370,9 @@ class Conformance:
 
     def _check_paths(self, gets: Mapping[tuple[str, str], Any]) -> None:
         """Request paths that the specification lacks: other versions of known ones among them."""
-        unknown = [("v2", path) for path in UNKNOWN_PATHS] + [("v1", path) for path in UNKNOWN_PATHS]
+        unknown = [("v2", path) for path in UNKNOWN_PATHS] + [
+            ("v1", path) for path in UNKNOWN_PATHS
+        ]
         for version, path in gets:
             other = {"v1": "v2", "v2": "v1"}[version]
             if (other, path) not in gets:

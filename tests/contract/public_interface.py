@@ -224,13 +224,16 @@ def loader_frames(account: sandbox.SandboxAccount) -> dict[str, pd.DataFrame]:
     """Call every loader of an account, and every other method that returns a frame."""
     deals, frames = account.deals(), {}
     first: dict[str, Any] = {
-        name: list(getattr(account, f"{name}s")()["id"].head(3)) for name in ("person", "organization", "product", "user", "project")
+        name: list(getattr(account, f"{name}s")()["id"].head(3))
+        for name in ("person", "organization", "product", "user", "project")
     } | {"deal": list(deals["id"].head(3))}
     for name in sorted(dir(type(account))):
         if name.startswith("_") or not is_loader(method := getattr(account, name)):
             continue
         ids = "ids" in inspect.signature(method).parameters
-        given = {"ids": first[name.partition("_")[0] if name != "discounts" else "deal"]} if ids else {}
+        given = (
+            {"ids": first[name.partition("_")[0] if name != "discounts" else "deal"]} if ids else {}
+        )
         frames[name] = method(**given)
         frames[f"{name}(labels=False, names=True)"] = method(**given, labels=False, names=True)
     frames["deals(deleted=True)"] = account.deals(deleted=True)
@@ -341,7 +344,9 @@ def environment() -> list[str]:
 def command_line() -> dict[str, Any]:
     """Describe the command line: options with their defaults, and each help text as it prints."""
     parser = _parser()
-    commands = next(action for action in parser._actions if isinstance(action, argparse._SubParsersAction))
+    commands = next(
+        action for action in parser._actions if isinstance(action, argparse._SubParsersAction)
+    )
     described = {"pdframe": {"options": _options(parser), "help": _help()}}
     for name, command in commands.choices.items():
         described[f"pdframe {name}"] = {"options": _options(command), "help": _help(name)}
@@ -429,11 +434,17 @@ def _differences(before: Any, now: Any, path: str) -> Iterator[str]:
         return
     if isinstance(before, dict) and isinstance(now, dict):
         for name in [*before, *(name for name in now if name not in before)]:
-            yield from _differences(before.get(name), now.get(name), f"{path} > {name}" if path else name)
+            yield from _differences(
+                before.get(name), now.get(name), f"{path} > {name}" if path else name
+            )
         return
     yield f"{path}:"
-    old, new = (json.dumps(part, indent=1, ensure_ascii=False).splitlines() for part in (before, now))
-    yield from (f"    {line}" for line in list(difflib.unified_diff(old, new, lineterm="", n=2))[2:])
+    old, new = (
+        json.dumps(part, indent=1, ensure_ascii=False).splitlines() for part in (before, now)
+    )
+    yield from (
+        f"    {line}" for line in list(difflib.unified_diff(old, new, lineterm="", n=2))[2:]
+    )
 
 
 def run(arguments: list[str]) -> int:
@@ -442,7 +453,9 @@ def run(arguments: list[str]) -> int:
     if arguments == ["write"]:
         SNAPSHOT.write_text(text(interface), encoding="utf-8")
         return 0
-    shown = difference(json.loads(SNAPSHOT.read_text(encoding="utf-8")), json.loads(text(interface)))
+    shown = difference(
+        json.loads(SNAPSHOT.read_text(encoding="utf-8")), json.loads(text(interface))
+    )
     print(shown or "The public interface is as the snapshot says.")
     return int(bool(shown))
 

@@ -51,7 +51,9 @@ def digest_of(folder: Path) -> dict[str, Any]:
 
 def _path(described: dict[str, Any]) -> dict[str, Any]:
     """Digest one path: the cost of each method, and all of what its GET takes and answers."""
-    costs = {method: described[method].get("x-token-cost") for method in METHODS if method in described}
+    costs = {
+        method: described[method].get("x-token-cost") for method in METHODS if method in described
+    }
     digest: dict[str, Any] = {"cost": costs}
     if "get" not in described:
         return digest
@@ -81,7 +83,10 @@ def shape_of(schema: dict[str, Any]) -> Shape:
     shape: Shape = ""
     if "properties" in schema or schema.get("type") == "object":
         required = schema.get("required", [])
-        shape = {f"{name}!" if name in required else name: shape_of(sub) for name, sub in schema.get("properties", {}).items()}
+        shape = {
+            f"{name}!" if name in required else name: shape_of(sub)
+            for name, sub in schema.get("properties", {}).items()
+        }
         more = schema.get("additionalProperties", not shape and "allOf" not in schema)
         if more:
             shape["*"] = shape_of(more) if isinstance(more, dict) else "any"
@@ -124,7 +129,11 @@ def _examples(answer: dict[str, Any]) -> list[Any]:
 def _shape_of_example(value: Any) -> Shape:
     """Reduce an example to its names; custom fields, which each company has of its own, apart."""
     if isinstance(value, dict):
-        return {name: _shape_of_example(part) for name, part in value.items() if name != "custom_fields" and not CUSTOM.fullmatch(name)}
+        return {
+            name: _shape_of_example(part)
+            for name, part in value.items()
+            if name != "custom_fields" and not CUSTOM.fullmatch(name)
+        }
     if isinstance(value, list):
         shape: Shape = ""
         for part in value:

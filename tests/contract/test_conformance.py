@@ -49,7 +49,12 @@ def conforms(company: Company, **settings: Any) -> Report:
 
 def test_the_sandbox_serves_every_read_of_the_specification() -> None:
     report = conforms(Company(seed=1, deals=120))
-    reads = {f"{version} {path}" for version in ("v1", "v2") for path, described in DIGEST[version].items() if "response" in described}
+    reads = {
+        f"{version} {path}"
+        for version in ("v1", "v2")
+        for path, described in DIGEST[version].items()
+        if "response" in described
+    }
     assert report.served == reads
     assert report.known == KNOWN.keys(), "a known difference is no longer there"
     assert report.checks > 2_500
@@ -104,7 +109,9 @@ def test_the_sandbox_conforms_to_the_specification(seed: int, deals: int) -> Non
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("in_changelog", [move for move in get_args(PipelineMove) if move != "together"])
+@pytest.mark.parametrize(
+    "in_changelog", [move for move in get_args(PipelineMove) if move != "together"]
+)
 def test_the_sandbox_conforms_with_every_switch_turned(in_changelog: PipelineMove) -> None:
     """All switches at another setting than their default, after every write that the API allows."""
     switches = Switches(
@@ -137,20 +144,37 @@ def test_the_sandbox_conforms_after_every_write_of_the_api() -> None:
 
 
 def write_as_a_program_may(company: Company) -> None:
-    """Any status from any status, times set by hand, a move to another pipeline, two deals merged, a stage moved."""
-    deals = [row for row in company.tables["deals"].values() if not row["is_deleted"] and not row["is_archived"]]
+    """Set any status and times by hand, move a deal to another pipeline, merge two, move a stage."""
+    deals = [
+        row
+        for row in company.tables["deals"].values()
+        if not row["is_deleted"] and not row["is_archived"]
+    ]
     stages = company.tables["stages"].values()
-    won, lost, opened = ([row["id"] for row in deals if row["status"] == status] for status in ("won", "lost", "open"))
+    won, lost, opened = (
+        [row["id"] for row in deals if row["status"] == status]
+        for status in ("won", "lost", "open")
+    )
     company.patch_deal(lost[0], status="won", won_time="2026-02-03T10:00:00Z")
-    company.patch_deal(won[0], status="lost", lost_time="2026-02-04T10:00:00Z", lost_reason="Set by hand")
+    company.patch_deal(
+        won[0], status="lost", lost_time="2026-02-04T10:00:00Z", lost_reason="Set by hand"
+    )
     company.patch_deal(won[1], won_time="2025-12-31T23:59:59Z", add_time="2020-01-01T00:00:00Z")
     company.patch_deal(won[2], status="open")
     company.merge_deals(opened[0], opened[1])
     row = company.tables["deals"][opened[2]]
-    elsewhere = next(stage["id"] for stage in stages if stage["pipeline_id"] != row["pipeline_id"] and not stage["is_deleted"])
+    elsewhere = next(
+        stage["id"]
+        for stage in stages
+        if stage["pipeline_id"] != row["pipeline_id"] and not stage["is_deleted"]
+    )
     company.move_deal(opened[2], elsewhere)
     stage = company.tables["stages"][row["stage_id"]]
-    other = next(p["id"] for p in company.tables["pipelines"].values() if p["id"] != stage["pipeline_id"] and not p["is_deleted"])
+    other = next(
+        p["id"]
+        for p in company.tables["pipelines"].values()
+        if p["id"] != stage["pipeline_id"] and not p["is_deleted"]
+    )
     company.move_stage(stage["id"], other)
     company.advance(days=7)
 
@@ -243,7 +267,9 @@ def server() -> Iterator[Server]:
 def failures(server: Server, spoil: Callable[..., Answer] | None = None) -> list[str]:
     """Check a few operations of a server, its answers spoilt or not."""
     some = {path: DIGEST["v2"][path] for path in SOME}
-    settings: dict[str, Any] = {"digest": {"v1": {}, "v2": some}} | ({"spoil": spoil} if spoil else {})
+    settings: dict[str, Any] = {"digest": {"v1": {}, "v2": some}} | (
+        {"spoil": spoil} if spoil else {}
+    )
     return Broken(server.url, server.token, **settings).run().failures
 
 
@@ -254,8 +280,14 @@ def test_a_sound_server_passes_the_same_checks(server: Server) -> None:
 @pytest.mark.parametrize(
     ("spoil", "failure"),
     [
-        (rows_spoilt("v2/deals", lambda row: row.update(hue="red")), "v2 /deals data[]: undeclared hue"),
-        (rows_spoilt("v2/deals", lambda row: row.pop("currency")), "v2 /deals: no row has currency"),
+        (
+            rows_spoilt("v2/deals", lambda row: row.update(hue="red")),
+            "v2 /deals data[]: undeclared hue",
+        ),
+        (
+            rows_spoilt("v2/deals", lambda row: row.pop("currency")),
+            "v2 /deals: no row has currency",
+        ),
         (
             rows_spoilt("v2/deals", lambda row: row.update(owner_id=str(row["owner_id"]))),
             "v2 /deals data[].owner_id: str instead of integer",

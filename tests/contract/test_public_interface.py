@@ -30,7 +30,9 @@ def accounts() -> Iterator[tuple[sandbox.SandboxAccount, sandbox.SandboxAccount]
 
 @pytest.fixture(scope="module")
 def interface(accounts: tuple[sandbox.SandboxAccount, sandbox.SandboxAccount]) -> dict[str, Any]:
-    collected: dict[str, Any] = json.loads(public_interface.text(public_interface.collect(*accounts)))
+    collected: dict[str, Any] = json.loads(
+        public_interface.text(public_interface.collect(*accounts))
+    )
     return collected
 
 
@@ -46,7 +48,9 @@ def test_the_snapshot_covers_every_part(interface: dict[str, Any]) -> None:
     assert named == set(metrics.__all__) - {"RevenuePolicy"}
     methods = SNAPSHOT["modules"]["pdframe"]["Account"]["members"]
     framed = {name for name, lines in methods.items() if lines[-1] == "-> DataFrame"}
-    assert framed == {name.partition("(")[0].partition(",")[0] for name in SNAPSHOT["frames"]["account"]}
+    assert framed == {
+        name.partition("(")[0].partition(",")[0] for name in SNAPSHOT["frames"]["account"]
+    }
 
 
 def test_a_frame_without_rows_has_the_columns_of_a_frame_with_rows() -> None:
@@ -76,7 +80,10 @@ def test_a_difference_is_shown_with_its_path() -> None:
 def test_annotations_do_not_depend_on_modules_or_aliases() -> None:
     assert public_interface.annotation(pd.DataFrame | None, {}) == "DataFrame | None"
     assert public_interface.annotation("pd.DataFrame | None", {"pd": pd}) == "DataFrame | None"
-    assert public_interface.annotation("Names | None", {"Names": "int | list[str]"}) == "int | list[str] | None"
+    assert (
+        public_interface.annotation("Names | None", {"Names": "int | list[str]"})
+        == "int | list[str] | None"
+    )
     assert public_interface.annotation(dict[str, pd.Timestamp], {}) == "dict[str, Timestamp]"
 
 
@@ -94,7 +101,9 @@ def test_every_variable_that_the_code_names_is_tested_here() -> None:
         assert f'setenv("{name}"' in source, name
 
 
-def test_origin_token_and_cache_folder_are_taken_from_the_environment(server: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_origin_token_and_cache_folder_are_taken_from_the_environment(
+    server: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("PIPEDRIVE_BASE_URL", server.url)
     monkeypatch.setenv("PIPEDRIVE_API_TOKEN", server.token)
     monkeypatch.setenv("PDFRAME_CACHE_DIR", str(tmp_path / "here"))
@@ -103,7 +112,9 @@ def test_origin_token_and_cache_folder_are_taken_from_the_environment(server: An
         assert account.cache_path.parent == tmp_path / "here"
 
 
-def test_the_company_is_taken_from_the_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_company_is_taken_from_the_environment(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("PIPEDRIVE_API_TOKEN", TOKEN)
     with pytest.raises(errors.PdframeError):
         pdframe.connect(cache_dir=tmp_path)
@@ -114,7 +125,9 @@ def test_the_company_is_taken_from_the_environment(tmp_path: Path, monkeypatch: 
     pdframe.connect(cache_dir=tmp_path).close()
 
 
-def test_arguments_come_before_the_environment(server: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_arguments_come_before_the_environment(
+    server: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("PIPEDRIVE_BASE_URL", "http://127.0.0.1:1")
     monkeypatch.setenv("PIPEDRIVE_API_TOKEN", TOKEN)
     monkeypatch.setenv("PDFRAME_CACHE_DIR", str(tmp_path / "elsewhere"))

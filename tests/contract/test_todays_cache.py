@@ -59,7 +59,9 @@ def test_it_is_read_without_a_request(account: pdframe.Account, server: sandbox.
 
 
 @pytest.mark.parametrize("full", [False, True])
-def test_a_sync_keeps_its_history(account: pdframe.Account, server: sandbox.Server, full: bool) -> None:
+def test_a_sync_keeps_its_history(
+    account: pdframe.Account, server: sandbox.Server, full: bool
+) -> None:
     company = server.company
     before = len(company.events)
     # Both cases share the company: each adds a week to it.

@@ -13,7 +13,9 @@ from tests.contract import words
 
 renaming = pytest.mark.xfail(strict=False, reason="the renaming of issue 16 is under way")
 PACKAGE = Path(pdframe.__file__).parent
-PACKAGES = sorted(".".join(file.parent.relative_to(PACKAGE.parent).parts) for file in PACKAGE.rglob("__init__.py"))
+PACKAGES = sorted(
+    ".".join(file.parent.relative_to(PACKAGE.parent).parts) for file in PACKAGE.rglob("__init__.py")
+)
 
 
 @renaming
@@ -38,7 +40,9 @@ def test_a_package_says_what_is_public(package: str) -> None:
 
 
 @renaming
-@pytest.mark.parametrize("package", ["pdframe", "pdframe.metrics", "pdframe.plot", "pdframe.sandbox"])
+@pytest.mark.parametrize(
+    "package", ["pdframe", "pdframe.metrics", "pdframe.plot", "pdframe.sandbox"]
+)
 def test_dir_shows_public_names_alone(package: str) -> None:
     module = importlib.import_module(package)
     shown = {name for name in dir(module) if not name.startswith("_")}
@@ -99,5 +103,7 @@ def test_each_kind_of_long_line_is_checked(tmp_path: Path) -> None:
     (tmp_path / "book.ipynb").write_text(json.dumps({"cells": [cell]}))
     (tmp_path / ".venv").mkdir()
     (tmp_path / ".venv" / "code.py").write_text(f"# {long}\n")
-    numbers = {name: [number for number, _ in lines] for name, lines in words.long_lines(tmp_path).items()}
+    numbers = {
+        name: [number for number, _ in lines] for name, lines in words.long_lines(tmp_path).items()
+    }
     assert numbers == {"page.md": [2, 3], "code.py": [2], "book.ipynb": [2]}

@@ -55,8 +55,17 @@ def identifiers(source: str) -> Iterator[str]:
     Names are read from the tokens, so that definitions, uses, parameters, attributes and imports
     count alike; texts and comments do not.
     """
-    keywords = Counter(keyword.arg for node in ast.walk(ast.parse(source)) if isinstance(node, ast.Call) for keyword in node.keywords)
-    names = Counter(token.string for token in tokenize.generate_tokens(io.StringIO(source).readline) if token.type == tokenize.NAME)
+    keywords = Counter(
+        keyword.arg
+        for node in ast.walk(ast.parse(source))
+        if isinstance(node, ast.Call)
+        for keyword in node.keywords
+    )
+    names = Counter(
+        token.string
+        for token in tokenize.generate_tokens(io.StringIO(source).readline)
+        if token.type == tokenize.NAME
+    )
     for name, count in names.items():
         if name in KEYWORDS_ONLY:
             yield from [name] * (count - keywords[name])
@@ -115,8 +124,11 @@ def files(root: Path, *suffixes: str) -> Iterator[Path]:
 
 def report_words(counts: dict[str, Counter[str]]) -> str:
     shown = [
-        f"{sum(by_file.values()):6} {identifier}  " + ", ".join(f"{name} {count}" for name, count in sorted(by_file.items()))
-        for identifier, by_file in sorted(counts.items(), key=lambda item: (-sum(item[1].values()), item[0]))
+        f"{sum(by_file.values()):6} {identifier}  "
+        + ", ".join(f"{name} {count}" for name, count in sorted(by_file.items()))
+        for identifier, by_file in sorted(
+            counts.items(), key=lambda item: (-sum(item[1].values()), item[0])
+        )
     ]
     by_word = Counter(word for identifier in counts for word in set(words_of(identifier)) & RETIRED)
     words = ", ".join(f"{word} {count}" for word, count in by_word.most_common())
@@ -126,14 +138,18 @@ def report_words(counts: dict[str, Counter[str]]) -> str:
 
 def report_lines(lines: dict[str, list[tuple[int, str]]], names: list[str]) -> str:
     if names:
-        return "\n".join(f"{name}:{number}: {line}" for name in names for number, line in lines.get(name, []))
+        return "\n".join(
+            f"{name}:{number}: {line}" for name in names for number, line in lines.get(name, [])
+        )
     shown = [f"{len(each):6} {name}" for name, each in lines.items()]
     total = sum(map(len, lines.values()))
     return "\n".join([*shown, f"{total} lines over {LONGEST_LINE} in {len(lines)} files"])
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--lines", nargs="*", metavar="FILE", help="lines that are too long")
     options = parser.parse_args()
     if options.lines is None:
