@@ -18,6 +18,8 @@ from pdframe import Account, schema
 ROOT = Path(__file__).resolve().parents[1]
 NOTEBOOKS = ROOT / "notebooks"
 TERMINAL_COLUMNS = "100"
+# A table has three short sections, and its columns need the place of their list.
+NO_SIDEBAR = ("---", "html_theme.sidebar_secondary.remove: true", "---", "")
 
 
 def write(docs: Path) -> None:
@@ -56,7 +58,7 @@ def table_index() -> str:
 def table_page(table: schema.Table) -> str:
     """Return the page of one table: where its rows come from, and what each column says."""
     described = schema.describe(table)
-    lines = [f"# {table.name}", "", f"{_sentence(table.grain)}", ""]
+    lines = [*NO_SIDEBAR, f"# {table.name}", "", f"{_sentence(table.grain)}", ""]
     if callable(getattr(Account, table.name, None)):
         lines += [
             f"Loader: {{py:meth}}`account.{table.name}() <pdframe.Account.{table.name}>`.",
@@ -74,10 +76,10 @@ def table_page(table: schema.Table) -> str:
         "## Columns",
         "",
     ]
-    lines += _markdown(
-        ("column", "dtype", "unit", "meaning"),
-        [(f"`{row.column}`", f"`{row.dtype}`", _text(row.unit), _sentence(str(row.meaning))) for row in described.itertuples(index=False)],
-    )
+    rows = [
+        (f"`{row.column}`", f"`{row.dtype}`", _sentence(str(row.meaning)) + _unit(row.unit)) for row in described.itertuples(index=False)
+    ]
+    lines += _markdown(("column", "dtype", "meaning"), rows)
     if table.entity:
         lines += [
             "",
@@ -139,8 +141,8 @@ def _sentence(text: str) -> str:
     return f"{text[:1].upper()}{text[1:]}."
 
 
-def _text(value: object) -> str:
-    return "" if value != value or value is None else str(value)
+def _unit(unit: object) -> str:
+    return f" Unit: {unit}." if isinstance(unit, str) else ""
 
 
 def _markdown(header: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
