@@ -23,22 +23,22 @@ demo: $(READY)  ## a synthetic company, loaded, labelled and cached: what pdfram
 	@$(BIN)/pdframe demo
 
 test: $(READY)  ## every test, the conformance check and the notebooks
-	$(BIN)/python -m pytest -n $(JOBS) --ignore=tests/chaos tests
+	$(BIN)/python -m pytest -n $(JOBS) --ignore=tests/resilience/chaos tests
 	$(MAKE) --no-print-directory notebooks
 
 notebooks: $(READY)  ## run the committed notebooks and compare their outputs
 	$(BIN)/python -m pytest --nbval -p no:xdist -W ignore notebooks
 
 chaos: $(READY)  ## longer random lives, more faults and simulations than `make test` has time for
-	$(BIN)/python -m pytest -p no:xdist tests/chaos
-	PDFRAME_LIFE_EXAMPLES=$${PDFRAME_LIFE_EXAMPLES:-300} $(BIN)/python -m pytest -n $(JOBS) tests/life
-	PDFRAME_FAULTS=$${PDFRAME_FAULTS:-10} $(BIN)/python -m pytest -n $(JOBS) tests/faults
-	PDFRAME_LOOKS=$${PDFRAME_LOOKS:-100} $(BIN)/python -m pytest -p no:xdist tests/visits/test_looks.py
-	PDFRAME_HISTORIES=$${PDFRAME_HISTORIES:-30} $(BIN)/python -m pytest -n $(JOBS) tests/test_history_truth.py
+	$(BIN)/python -m pytest -p no:xdist tests/resilience/chaos
+	PDFRAME_LIFE_EXAMPLES=$${PDFRAME_LIFE_EXAMPLES:-300} $(BIN)/python -m pytest -n $(JOBS) tests/resilience/life
+	PDFRAME_FAULTS=$${PDFRAME_FAULTS:-10} $(BIN)/python -m pytest -n $(JOBS) tests/resilience/faults
+	PDFRAME_LOOKS=$${PDFRAME_LOOKS:-100} $(BIN)/python -m pytest -p no:xdist tests/http/history/test_looks.py
+	PDFRAME_HISTORIES=$${PDFRAME_HISTORIES:-30} $(BIN)/python -m pytest -n $(JOBS) tests/http/history/test_history_truth.py
 
 fuzz: $(READY)  ## pages that a fuzzer makes up, ten minutes (FUZZ=seconds); atheris has wheels for Linux alone
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint requirements.lock atheris
-	for list in persons stages deal_fields; do $(BIN)/python -m tests.chaos.fuzz $$list .hypothesis/fuzz/$$list $$(($${FUZZ:-600} / 3)) || exit 1; done
+	for list in persons stages deal_fields; do $(BIN)/python -m tests.resilience.chaos.fuzz $$list .hypothesis/fuzz/$$list $$(($${FUZZ:-600} / 3)) || exit 1; done
 
 lint: $(READY) types layers  ## ruff, mypy strict, import layers
 	$(BIN)/ruff check .
@@ -55,7 +55,7 @@ format: $(READY)  ## let ruff put the code in form
 	$(BIN)/ruff format .
 
 pictures: $(READY)  ## run the README's code; write its pictures and outputs
-	$(BIN)/python tests/helpers/readme.py
+	$(BIN)/python -m tests.helpers.readme
 
 docs: $(READY)  ## build docs/_build/html, warnings are errors, and check every link and resource of it
 	$(BIN)/python -m sphinx --fail-on-warning --keep-going --nitpicky --fresh-env -q -b html -d docs/_build/doctrees docs docs/_build/html

@@ -1,4 +1,5 @@
-"""pdframe: Pipedrive in pandas. `connect` opens an account, `sandbox.connect` a synthetic one; an account's methods load frames.
+"""pdframe: Pipedrive in pandas. `connect` opens an account, `sandbox.connect` a synthetic one; an
+account's methods load frames.
 
 >>> import pdframe
 >>> account = pdframe.connect("acme")  # token from PIPEDRIVE_API_TOKEN
@@ -19,9 +20,21 @@ if TYPE_CHECKING:
     from pdframe import metrics, plot, sandbox
 
 __version__ = "0.1.0"
-__all__ = ["Account", "DataWarning", "OAuth", "PdframeError", "Tokens", "connect", "errors", "metrics", "plot", "sandbox"]
+__all__ = [
+    "Account",
+    "DataWarning",
+    "OAuth",
+    "PdframeError",
+    "Tokens",
+    "connect",
+    "errors",
+    "metrics",
+    "plot",
+    "sandbox",
+]
 
-# Loaded when first named: a session that only loads tables needs none of them, and plot needs matplotlib.
+# Loaded when first named: a session that only loads tables needs none of them, and plot needs
+# matplotlib.
 _LAZY = frozenset({"metrics", "plot", "sandbox"})
 
 

@@ -19,25 +19,40 @@ from zoneinfo import ZoneInfo
 
 import pandas as pd
 
-from pdframe.accounts import Accounts
+from pdframe._progress import Bars
+from pdframe._terminal import printable
+from pdframe.api.budget import TokenBudget
 from pdframe.api.client import Client, origin_of
 from pdframe.api.credentials import ApiToken, Credentials, OAuth
-from pdframe.api.limits import Ledger
+from pdframe.bi.export import Exports
+from pdframe.cache.known_accounts import Accounts
+from pdframe.cache.store import (
+    Manifest,
+    Store,
+    check_usable,
+    check_writable,
+    default_cache_dir,
+    readable_key,
+)
 from pdframe.errors import AccessError, ArgumentError, CacheError, CredentialsError, NewerCacheError
-from pdframe.export import Exports
 from pdframe.fields import Field, custom_fields, fields_frame
 from pdframe.frames import is_unknown, unify
-from pdframe.frames.problems import shorten, warn
+from pdframe.frames.data_warnings import shorten, warn
+from pdframe.history.replay import Past
 from pdframe.loaders import ListLoaders, RecordLoaders, Searches
-from pdframe.past import Past
-from pdframe.progress import Bars
 from pdframe.schema import LISTS, TABLES, Table
-from pdframe.store import Manifest, Store, check_usable, check_writable, default_cache_dir, readable_key
 from pdframe.sync import Syncer, SyncRow
-from pdframe.terminal import printable
 
 _ME_COST = 2
-_ME_KEPT = ("id", "name", "company_id", "company_name", "company_domain", "default_currency", "timezone_name")
+_ME_KEPT = (
+    "id",
+    "name",
+    "company_id",
+    "company_name",
+    "company_domain",
+    "default_currency",
+    "timezone_name",
+)
 _A = TypeVar("_A", bound="Account")
 
 
@@ -66,12 +81,14 @@ def connect(
     base_url
         An origin instead of a company, such as "http://127.0.0.1:8080". Else PIPEDRIVE_BASE_URL.
     cache_dir
-        Where Parquet files are kept. Else PDFRAME_CACHE_DIR, else `cache/` of the nearest parent folder that has one, else `./cache`;
-        resolved here and now.
+        Where Parquet files are kept. Else PDFRAME_CACHE_DIR, else `cache/` of the nearest parent
+        folder that has one, else `./cache`; resolved here and now.
     max_age
-        A loader refreshes what is older: anything that pandas makes a Timedelta of; 0: always; None: never.
+        A loader refreshes what is older: anything that pandas makes a Timedelta of; 0: always;
+        None: never.
     full_every
-        A refresh loads a table anew where its last full load is older, since the API does not tell every change; None: never by itself.
+        A refresh loads a table anew where its last full load is older, since the API does not tell
+        every change; None: never by itself.
     max_tokens
         Ceiling of API tokens a UTC day for this account's cache; None: no ceiling of ours.
     progress
@@ -89,7 +106,8 @@ def connect(
     ArgumentError
         A company, base URL, age or ceiling that is none.
     CacheError
-        A cache folder that cannot be written. One that holds a cache and can be read is taken: loaders read it with `refresh=False`.
+        A cache folder that cannot be written. One that holds a cache and can be read is taken:
+        loaders read it with `refresh=False`.
     """
     return connection(
         Account,
@@ -111,29 +129,41 @@ class Account(ListLoaders, RecordLoaders, Searches, Past, Exports):
     Every table is a method that returns a plain DataFrame; all take
 
     refresh
-        None: honour `max_age`. True: pull what changed, now. "full": reload the table. False: read the cache alone.
+        None: honour `max_age`. True: pull what changed, now. "full": reload the table. False: read
+        the cache alone.
     labels
         True: custom fields and options by their labels. False: hashes and ids, as the API has them.
     names
-        True: adds the names behind ids (`owner_name`, `stage_name`, `org_name` ...) after the standard columns; null where the id is null
-        or not known (any more). Short lists (users, stages, pipelines, products, boards, phases, projects) are brought up to date for it
-        under `max_age`; persons and organizations are taken as they are cached, and loaded where they are not: 10 tokens each 500.
+        True: adds the names behind ids (`owner_name`, `stage_name`, `org_name` ...) after the
+        standard columns; null where the id is null or not known (any more). Short lists (users,
+        stages, pipelines, products, boards, phases, projects) are brought up to date for it under
+        `max_age`; persons and organizations are taken as they are cached, and loaded where they are
+        not: 10 tokens each 500.
     columns
-        The columns to return, by label, hash, standard name or name column; None: all. Only what they need is loaded for `names`.
+        The columns to return, by label, hash, standard name or name column; None: all. Only what
+        they need is loaded for `names`.
 
-    and raise `ArgumentError` for what they do not know, `NotCachedError` where `refresh=False` finds nothing, and the errors of
-    `pdframe.errors` where the API does not answer: half a table is never returned.
+    and raise `ArgumentError` for what they do not know, `NotCachedError` where `refresh=False`
+    finds nothing, and the errors of `pdframe.errors` where the API does not answer: half a table is
+    never returned.
     """
 
     def __init__(
-        self, client: Client, *, cache_dir: Path, max_age: timedelta | None, full_every: timedelta | None, progress: bool | None
+        self,
+        client: Client,
+        *,
+        cache_dir: Path,
+        max_age: timedelta | None,
+        full_every: timedelta | None,
+        progress: bool | None,
     ) -> None:
         self._client = client
         self._cache_dir = cache_dir
         self._max_age = max_age
         self._full_every = full_every
         self._bars = Bars(progress)
-        # Taken before a grant is renewed: the same credentials in the next session must give the same digest.
+        # Taken before a grant is renewed: the same credentials in the next session must give the
+        # same digest.
         self._digest = _digest(client.origin, client.credentials)
         self._known: Mapping[str, Any] | None = None
         self._tz: str | None = None
@@ -150,7 +180,9 @@ class Account(ListLoaders, RecordLoaders, Searches, Past, Exports):
 
     @property
     def user(self) -> str | None:
-        """Name of the user whose rights the credentials carry; None where `/users/me` is refused."""
+        """Name of the user whose rights the credentials carry; None where `/users/me` is
+        refused.
+        """
         return self._text("name")
 
     @property
@@ -160,7 +192,8 @@ class Account(ListLoaders, RecordLoaders, Searches, Past, Exports):
 
     @property
     def tz(self) -> str:
-        """Name of the user's timezone, such as "Europe/Tallinn"; "UTC" where `/users/me` is refused, or names one unknown here.
+        """Name of the user's timezone, such as "Europe/Tallinn"; "UTC" where `/users/me` is
+        refused, or names one unknown here.
 
         Warns
         -----
@@ -173,8 +206,9 @@ class Account(ListLoaders, RecordLoaders, Searches, Past, Exports):
                 ZoneInfo(named)
             except (KeyError, ValueError, OSError):
                 warn(
-                    f"Pipedrive names the timezone {shorten(named)} for this user, which this machine does not know: days are those of "
-                    "UTC. Where you know the right one, pass it to metrics as tz=, such as tz='Europe/Berlin'."
+                    f"Pipedrive names the timezone {shorten(named)} for this user, which this"
+                    " machine does not know: days are those of UTC. Where you know the right one,"
+                    " pass it to metrics as tz=, such as tz='Europe/Berlin'."
                 )
                 named = "UTC"
             self._tz = named
@@ -190,17 +224,19 @@ class Account(ListLoaders, RecordLoaders, Searches, Past, Exports):
         """API tokens spent today (UTC) through this cache."""
         with contextlib.suppress(CacheError):
             if self._opened is None and Accounts(self._cache_dir).get(self._digest) is not None:
-                self._store  # noqa: B018 - the account is known: its ledger is read, nothing is asked
-        return self._client.ledger.tokens_today
+                self._store  # noqa: B018 - the account is known: its budget is read, nothing is asked
+        return self._client.budget.tokens_today
 
     # Fields
 
     def fields(self, table: str) -> pd.DataFrame:
-        """One row a column that a field of the metadata describes: which label and hash belong together.
+        """One row a column that a field of the metadata describes: which label and hash belong
+        together.
 
-        Columns: column (its name in the frame; null where the frame has none), label, code (the hash), type, is_custom, options (their
-        labels), subfield (the part of a composite field; null on its main part). Parts that cached rows hold though the metadata
-        does not declare them are listed too.
+        Columns: column (its name in the frame; null where the frame has none), label, code (the
+        hash), type, is_custom, options (their labels), subfield (the part of a composite field;
+        null on its main part). Parts that cached rows hold though the metadata does not declare
+        them are listed too.
 
         Raises
         ------
@@ -210,7 +246,9 @@ class Account(ListLoaders, RecordLoaders, Searches, Past, Exports):
         declared = _table(table)
         if declared.field_list is None:
             with_fields = ", ".join(name for name, other in TABLES.items() if other.entity)
-            raise ArgumentError(f"{table!r} has no field metadata. Tables that have: {with_fields}.")
+            raise ArgumentError(
+                f"{table!r} has no field metadata. Tables that have: {with_fields}."
+            )
         syncer = self._syncer
         syncer.ensure(declared.field_list, max_age=self._max_age)
 
@@ -218,28 +256,32 @@ class Account(ListLoaders, RecordLoaders, Searches, Past, Exports):
             known = syncer.fields(declared)
             return fields_frame(known, declared, _stored_columns(self._store, declared, known))
 
-        return syncer.mending(listed)
+        return syncer.with_repair(listed)
 
     # The cache
 
     def sync(self, *tables: str, full: bool = False) -> pd.DataFrame:
-        """Bring tables up to date now, with what they rest on; none given: all but those that cost a request a record.
+        """Bring tables up to date now, with what they rest on; none given: all but those that cost
+        a request a record.
 
         Parameters
         ----------
         *tables
-            Names of tables. Those that cost a request a record (`deal_changes`, `discounts`, the followers ...) must be named: then every
-            record is asked for that may have changed; of followers, the records that were asked for before.
+            Names of tables. Those that cost a request a record (`deal_changes`, `discounts`, the
+            followers ...) must be named: then every record is asked for that may have changed; of
+            followers, the records that were asked for before.
         full
-            Reload them as a whole instead of pulling changes: this finds every deletion. So are the tables reloaded whose rows tell what to
-            ask for: for line items the deals, for installments both.
+            Reload them as a whole instead of pulling changes: this finds every deletion. So are the
+            tables reloaded whose rows tell what to ask for: for line items the deals, for
+            installments both.
 
         Returns
         -------
         DataFrame
-            One row a table: table, mode ("full", "incremental", "skipped", "unavailable"), rows (null where nothing is cached), added,
-            changed, removed (rows), requests, tokens, seconds, note, missing (what an unavailable table lacks: "plan", "scope",
-            "permission"; null where nothing).
+            One row a table: table, mode ("full", "incremental", "skipped", "unavailable"), rows
+            (null where nothing is cached), added, changed, removed (rows), requests, tokens,
+            seconds, note, missing (what an unavailable table lacks: "plan", "scope", "permission";
+            null where nothing).
 
         Raises
         ------
@@ -252,7 +294,8 @@ class Account(ListLoaders, RecordLoaders, Searches, Past, Exports):
         return _sync_frame(self._syncer.sync(tables or LISTS, full=full, max_age=self._max_age))
 
     def estimate(self, *tables: str, full: bool = False) -> pd.DataFrame:
-        """What `sync` with the same arguments would cost, reckoned from the cache: nothing is asked of the API.
+        """What `sync` with the same arguments would cost, reckoned from the cache: nothing is asked
+        of the API.
 
         Parameters
         ----------
@@ -262,8 +305,9 @@ class Account(ListLoaders, RecordLoaders, Searches, Past, Exports):
         Returns
         -------
         DataFrame
-            One row a table: table, requests, tokens (null where nothing cached tells), basis (what the figures rest on). Where it says "at
-            least", more pages cost more: what changed since, and what was never loaded, nobody can count beforehand.
+            One row a table: table, requests, tokens (null where nothing cached tells), basis (what
+            the figures rest on). Where it says "at least", more pages cost more: what changed
+            since, and what was never loaded, nobody can count beforehand.
 
         Raises
         ------
@@ -284,11 +328,11 @@ class Account(ListLoaders, RecordLoaders, Searches, Past, Exports):
     def status(self) -> pd.DataFrame:
         """What is cached, one row a table, with its age and size.
 
-        Columns: table, rows, synced_at, full_at (UTC), bytes, tokens (of its last sync); null where nothing is cached, or nothing that
-        can be trusted.
+        Columns: table, rows, synced_at, full_at (UTC), bytes, tokens (of its last sync); null where
+        nothing is cached, or nothing that can be trusted.
 
-        `full_at` is the last time the table was read as a whole: rows whose deletion the API does not list may still be there since.
-        Asks nothing of the API once the account is known.
+        `full_at` is the last time the table was read as a whole: rows whose deletion the API does
+        not list may still be there since. Asks nothing of the API once the account is known.
         """
         manifests = {name: _quietly(self._store, name) for name in TABLES}
         return pd.DataFrame(
@@ -309,17 +353,30 @@ class Account(ListLoaders, RecordLoaders, Searches, Past, Exports):
     def __enter__(self) -> Account:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
         self.close()
 
     def __repr__(self) -> str:
         name, lines = self._summary()
-        return "\n".join([f"<pdframe account {name}, {self.tokens_today:,} API tokens spent today>", *(f"  {line}" for line in lines)])
+        return "\n".join(
+            [
+                f"<pdframe account {name}, {self.tokens_today:,} API tokens spent today>",
+                *(f"  {line}" for line in lines),
+            ]
+        )
 
     def _repr_html_(self) -> str:
         name, lines = self._summary()
         items = "".join(f"<li>{html.escape(line)}</li>" for line in lines)
-        return f"<b>{html.escape(name)}</b>, {self.tokens_today:,} API tokens spent today<ul>{items}</ul>"
+        return (
+            f"<b>{html.escape(name)}</b>, {self.tokens_today:,} API tokens spent"
+            f" today<ul>{items}</ul>"
+        )
 
     # How
 
@@ -366,13 +423,19 @@ class Account(ListLoaders, RecordLoaders, Searches, Past, Exports):
             store = Store(self._cache_dir, str(self._me["key"]))
             store.open()
             if not store.is_read_only:
-                self._client.ledger.attach(store.root / "ledger.json")
+                self._client.budget.attach(store.root / "ledger.json")
             self._opened = store
         return self._opened
 
     @property
     def _syncer(self) -> Syncer:
-        return Syncer(self._client, self._store, self._client.ledger, progress=self._bars, full_every=self._full_every)
+        return Syncer(
+            self._client,
+            self._store,
+            self._client.budget,
+            progress=self._bars,
+            full_every=self._full_every,
+        )
 
     def _summary(self) -> tuple[str, list[str]]:
         """Name and a line a cached table, without asking the API anything."""
@@ -384,11 +447,15 @@ class Account(ListLoaders, RecordLoaders, Searches, Past, Exports):
             return f"{self._host} (not asked yet)", []
         store, now = Store(self._cache_dir, str(known["key"])), datetime.now(UTC)
         try:
-            manifests = [manifest for name in TABLES if (manifest := _quietly(store, name)) is not None]
+            manifests = [
+                manifest for name in TABLES if (manifest := _quietly(store, name)) is not None
+            ]
         except NewerCacheError as error:
             return printable(str(known.get("company_name") or self._host)), [str(error)]
         lines = [f"{m.table}: {m.rows:,} rows, {_ago(now - m.synced_at)} old" for m in manifests]
-        return printable(str(known.get("company_name") or self._host)), lines or ["nothing cached yet"]
+        return printable(str(known.get("company_name") or self._host)), lines or [
+            "nothing cached yet"
+        ]
 
 
 def connection(
@@ -407,32 +474,48 @@ def connection(
     """Make an account of some kind; all else as in `connect`."""
     if api_token is not None and oauth is not None:
         raise ArgumentError("Give an api_token or an oauth grant, not both.")
-    token = api_token if api_token is not None or oauth is not None else os.environ.get("PIPEDRIVE_API_TOKEN") or None
+    token = (
+        api_token
+        if api_token is not None or oauth is not None
+        else os.environ.get("PIPEDRIVE_API_TOKEN") or None
+    )
     if token is None and oauth is None:
         raise CredentialsError(
-            "No credentials: set PIPEDRIVE_COMPANY and PIPEDRIVE_API_TOKEN (in Pipedrive: Settings > Personal preferences > API), or give "
-            "connect() a company and api_token=... or oauth=pdframe.OAuth(...). Without an account, pdframe.sandbox.connect() "
-            "opens a synthetic company."
+            "No credentials: set PIPEDRIVE_COMPANY and PIPEDRIVE_API_TOKEN (in Pipedrive: Settings"
+            " > Personal preferences > API), or give connect() a company and api_token=... or"
+            " oauth=pdframe.OAuth(...). Without an account, pdframe.sandbox.connect() opens a"
+            " synthetic company."
         )
     credentials: Credentials = oauth if oauth is not None else ApiToken(token or "")
     age, reload_age = _age(max_age, "max_age"), _age(full_every, "full_every")
     folder = _folder(cache_dir or os.environ.get("PDFRAME_CACHE_DIR") or default_cache_dir())
     origin = _origin(company, base_url, optional=oauth is not None)
-    ledger = Ledger(max_tokens=max_tokens)
+    budget = TokenBudget(max_tokens=max_tokens)
     check_usable(folder)
-    return kind(Client(origin, credentials, ledger=ledger), cache_dir=folder, max_age=age, full_every=reload_age, progress=progress)
+    return kind(
+        Client(origin, credentials, budget=budget),
+        cache_dir=folder,
+        max_age=age,
+        full_every=reload_age,
+        progress=progress,
+    )
 
 
 def _stored_columns(store: Store, table: Table, fields: Sequence[Field]) -> list[str]:
-    """Return the columns that the stored rows of a table have in a frame, as the cache names them."""
+    """Return the columns that the stored rows of a table have in a frame, as the cache names
+    them.
+    """
     schema = store.schema(table.name)
     names: list[str] = schema.names
-    composite = [field.code for field in custom_fields(fields, table.reserved) if len(field.parts) > 1]
-    # Values that came before their field are stored whole: their parts become columns when they are read.
-    whole = [code for code in composite if code in names and is_unknown(schema.field(code))]
-    if whole:
+    composite = [
+        field.code for field in custom_fields(fields, table.reserved) if len(field.parts) > 1
+    ]
+    # Values that came before their field are stored whole: their parts become columns when they are
+    # read.
+    full = [code for code in composite if code in names and is_unknown(schema.field(code))]
+    if full:
         with contextlib.suppress(CacheError):
-            names += unify([store.read(table.name, whole)], table, fields)[0].schema.names
+            names += unify([store.read(table.name, full)], table, fields)[0].schema.names
     return names
 
 
@@ -441,19 +524,30 @@ def _folder(given: str | os.PathLike[str]) -> Path:
     try:
         folder = Path(given).expanduser().absolute()
     except (RuntimeError, ValueError, TypeError) as error:
-        raise ArgumentError(f"cache_dir is the path of a folder, not {given!r}: {error}.") from error
+        raise ArgumentError(
+            f"cache_dir is the path of a folder, not {given!r}: {error}."
+        ) from error
     if "\0" in str(folder):
-        raise ArgumentError(f"cache_dir is the path of a folder, and no path holds the character NUL: {given!r}.")
+        raise ArgumentError(
+            f"cache_dir is the path of a folder, and no path holds the character NUL: {given!r}."
+        )
     return folder
 
 
 def _table(name: str) -> Table:
     if not isinstance(name, str):
-        raise ArgumentError(f"A table is named by a text, several one by one: account.sync('deals', 'stages'), not {name!r}.")
+        raise ArgumentError(
+            "A table is named by a text, several one by one: account.sync('deals', 'stages'), not"
+            f" {name!r}."
+        )
     if name in TABLES:
         return TABLES[name]
     close = get_close_matches(name, TABLES, n=3)
-    hint = f"Did you mean {' or '.join(map(repr, close))}?" if close else f"Tables: {', '.join(TABLES)}."
+    hint = (
+        f"Did you mean {' or '.join(map(repr, close))}?"
+        if close
+        else f"Tables: {', '.join(TABLES)}."
+    )
     raise ArgumentError(f"There is no table {name!r}. {hint}")
 
 
@@ -470,15 +564,22 @@ def _origin(company: str | None, base_url: str | None, *, optional: bool) -> str
         base_url = os.environ.get("PIPEDRIVE_BASE_URL") or None
         company = None if base_url else os.environ.get("PIPEDRIVE_COMPANY") or None
     # A grant names its company when it is renewed.
-    return None if optional and company is None and base_url is None else origin_of(company, base_url)
+    return (
+        None if optional and company is None and base_url is None else origin_of(company, base_url)
+    )
 
 
 def _age(given: str | float | timedelta | None, name: str) -> timedelta | None:
     if given is None:
         return None
-    problem = f"{name} is a length of time such as '15min' or '1D', 0 (always) or None (never), not {given!r}."
+    problem = (
+        f"{name} is a length of time such as '15min' or '1D', 0 (always) or None (never), not"
+        f" {given!r}."
+    )
     # A bare number has no unit; pandas would take nanoseconds.
-    bare = isinstance(given, int | float) or (isinstance(given, str) and given.strip().replace(".", "", 1).isdigit())
+    bare = isinstance(given, int | float) or (
+        isinstance(given, str) and given.strip().replace(".", "", 1).isdigit()
+    )
     if isinstance(given, bool) or (bare and float(given) != 0):  # type: ignore[arg-type]
         raise ArgumentError(problem)
     if isinstance(given, str):
@@ -499,7 +600,10 @@ def _digest(origin: str | None, credentials: Credentials) -> str:
 
 
 def _column(manifests: Mapping[str, Manifest | None], name: str, dtype: str) -> pd.Series[Any]:
-    return pd.Series([getattr(manifest, name) if manifest else None for manifest in manifests.values()], dtype=dtype)
+    return pd.Series(
+        [getattr(manifest, name) if manifest else None for manifest in manifests.values()],
+        dtype=dtype,
+    )
 
 
 def _quietly(store: Store, name: str) -> Manifest | None:

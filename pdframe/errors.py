@@ -1,4 +1,5 @@
-"""Every error and warning that pdframe raises, and nothing else: this module imports nothing of pdframe.
+"""Every error and warning that pdframe raises, and nothing else: this module imports nothing of
+pdframe.
 
 ::
 
@@ -53,8 +54,8 @@ class PdframeError(Exception):
     message
         What happened and what to do, in whole sentences.
     kept
-        What is kept in spite of the error, a sentence shown after the message. Empty where nothing was under way;
-        the layer that keeps something (the cache) fills it in on the way up.
+        What is kept in spite of the error, a sentence shown after the message. Empty where nothing
+        was under way; the layer that keeps something (the cache) fills it in on the way up.
     """
 
     def __init__(self, message: str, *, kept: str = "") -> None:
@@ -79,12 +80,15 @@ class AccessError(PdframeError):
     status
         The HTTP status, None where there was no answer of HTTP.
     missing
-        What is missing: "credentials", "scope", "plan", "permission", or empty where the server does not say.
+        What is missing: "credentials", "scope", "plan", "permission", or empty where the server
+        does not say.
     kept
         What is kept in spite of the error.
     """
 
-    def __init__(self, message: str, *, status: int | None = None, missing: str = "", kept: str = "") -> None:
+    def __init__(
+        self, message: str, *, status: int | None = None, missing: str = "", kept: str = ""
+    ) -> None:
         super().__init__(message, kept=kept)
         self.status = status
         self.missing = missing
@@ -131,7 +135,8 @@ class BudgetError(PdframeError):
 
 
 class TransportError(PdframeError):
-    """No whole answer came within the bounded retries: no connection, 5xx, or bodies that were cut short.
+    """No whole answer came within the bounded retries: no connection, 5xx, or bodies that were cut
+    short.
 
     Parameters
     ----------
@@ -145,14 +150,17 @@ class TransportError(PdframeError):
         What is kept in spite of the error.
     """
 
-    def __init__(self, message: str, *, status: int | None = None, attempts: int = 0, kept: str = "") -> None:
+    def __init__(
+        self, message: str, *, status: int | None = None, attempts: int = 0, kept: str = ""
+    ) -> None:
         super().__init__(message, kept=kept)
         self.status = status
         self.attempts = attempts
 
 
 class ResponseError(PdframeError):
-    """A whole answer came that cannot be used: 400, 404, a redirect, HTML, `success: false`, a list that has no end or is another one.
+    """A whole answer came that cannot be used: 400, 404, a redirect, HTML, `success: false`, a list
+    that has no end or is another one.
 
     Parameters
     ----------
@@ -178,7 +186,8 @@ class NotCachedError(CacheError):
 
 
 class DamagedError(CacheError):
-    """A cached file is missing, cut short, changed or foreign. Where the API may be asked, it is moved aside and loaded again.
+    """A cached file is missing, cut short, changed or foreign. Where the API may be asked, it is
+    moved aside and loaded again.
 
     Parameters
     ----------
@@ -196,7 +205,8 @@ class DamagedError(CacheError):
 
 
 class NewerCacheError(CacheError):
-    """A newer version of pdframe wrote the cache, in a form that this one does not know. Nothing in the cache is changed.
+    """A newer version of pdframe wrote the cache, in a form that this one does not know. Nothing in
+    the cache is changed.
 
     Parameters
     ----------

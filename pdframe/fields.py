@@ -1,4 +1,6 @@
-"""Field metadata: the types and parts of custom fields, the names of their columns, the labels of their options."""
+"""Field metadata: the types and parts of custom fields, the names of their columns, the labels of
+their options.
+"""
 
 from __future__ import annotations
 
@@ -16,6 +18,7 @@ from typing import Any
 import pandas as pd
 import pyarrow as pa
 
+from pdframe._values import UnfitError, clean, integer
 from pdframe.schema.common import ADDRESS_PARTS
 from pdframe.schema.table import Column, Table
 from pdframe.schema.types import (
@@ -34,7 +37,6 @@ from pdframe.schema.types import (
     TIME_OF_DAY,
     Type,
 )
-from pdframe.values import UnfitError, clean, integer
 
 SUFFIX_DIGITS = 6
 MAIN = "value"
@@ -42,8 +44,22 @@ MAIN = "value"
 
 _TYPES: Mapping[str, Type] = MappingProxyType(
     {
-        **dict.fromkeys(("varchar", "varchar_auto", "text", "phone", "varchar_options", "status", "billing_frequency"), TEXT),
-        **dict.fromkeys(("enum", "user", "org", "people", "deal", "project", "stage", "activity", "visible_to"), ID),
+        **dict.fromkeys(
+            (
+                "varchar",
+                "varchar_auto",
+                "text",
+                "phone",
+                "varchar_options",
+                "status",
+                "billing_frequency",
+            ),
+            TEXT,
+        ),
+        **dict.fromkeys(
+            ("enum", "user", "org", "people", "deal", "project", "stage", "activity", "visible_to"),
+            ID,
+        ),
         **dict.fromkeys(("projects_board", "projects_phase"), ID),
         **dict.fromkeys(("set", "deals"), IDS),
         "double": NUMBER,
@@ -79,7 +95,9 @@ class Option:
 
 @dataclass(frozen=True)
 class Part:
-    """One value of a field: its key in a composite, its type, and the name that the metadata gives it, if any."""
+    """One value of a field: its key in a composite, its type, and the name that the metadata gives
+    it, if any.
+    """
 
     key: str
     type: Type
@@ -116,7 +134,10 @@ class Field:
     @property
     def columns(self) -> dict[str, Part]:
         """Storage columns: the code for the main part, `<code>_<key>` for the others."""
-        return {self.code if part is self.parts[0] else f"{self.code}_{part.key}": part for part in self.parts}
+        return {
+            self.code if part is self.parts[0] else f"{self.code}_{part.key}": part
+            for part in self.parts
+        }
 
     @property
     def has_options(self) -> bool:
@@ -157,16 +178,24 @@ def _objects(value: object) -> list[Mapping[str, Any]] | None:
             value = json.loads(value)
         except (ValueError, RecursionError):
             return None
-    return [item for item in value if isinstance(item, Mapping)] if isinstance(value, list) else None
+    return (
+        [item for item in value if isinstance(item, Mapping)] if isinstance(value, list) else None
+    )
 
 
-def _read_parts(kind: str, subfields: list[Mapping[str, Any]], options: Iterable[Mapping[str, Any]]) -> tuple[Part, ...]:
+def _read_parts(
+    kind: str, subfields: list[Mapping[str, Any]], options: Iterable[Mapping[str, Any]]
+) -> tuple[Part, ...]:
     named = {clean(sub.get("field_code")): sub for sub in reversed(subfields)}
     names = {key: clean(sub.get("field_name")).strip() for key, sub in named.items()}
     types = {key: _TYPES.get(str(sub.get("field_type")), ANY) for key, sub in named.items()}
     known = dict(_PARTS.get(kind, ()))
     order = [*known, *(clean(sub.get("field_code")) for sub in subfields)]
-    rest = [Part(key, known.get(key) or types[key], names.get(key, "")) for key in dict.fromkeys(order) if key not in ("", MAIN)]
+    rest = [
+        Part(key, known.get(key) or types[key], names.get(key, ""))
+        for key in dict.fromkeys(order)
+        if key not in ("", MAIN)
+    ]
     main = _TYPES.get(kind) or types.get(MAIN, ANY)
     if kind in ("enum", "set") and any(isinstance(item.get("id"), bool) for item in options):
         main = OPTION if main is ID else OPTIONS
@@ -179,7 +208,8 @@ def read_fields(rows: Iterable[object]) -> tuple[Field, ...]:
     Parameters
     ----------
     rows
-        Rows of a field list, as the API sends them or as the cache keeps them (`options` and `subfields` as JSON text).
+        Rows of a field list, as the API sends them or as the cache keeps them (`options` and
+        `subfields` as JSON text).
 
     Returns
     -------
@@ -210,7 +240,9 @@ def read_fields(rows: Iterable[object]) -> tuple[Field, ...]:
 
 
 def custom_fields(fields: Iterable[Field], reserved: Collection[str] = ()) -> tuple[Field, ...]:
-    """Fields that get columns of their own: the custom ones whose storage columns clash with nothing before them."""
+    """Fields that get columns of their own: the custom ones whose storage columns clash with
+    nothing before them.
+    """
     taken = set(reserved)
     chosen = []
     for field in fields:
@@ -239,35 +271,52 @@ def undeclared_parts(columns: Iterable[str], fields: Sequence[Field]) -> dict[st
     declared = {column for field in fields for column in field.columns}
     composite = {field.code for field in fields if len(field.parts) > 1}
     lengths = sorted(set(map(len, composite)), reverse=True)
-    found: dict[str, dict[str, str]] = {}
+    result: dict[str, dict[str, str]] = {}
     for column in columns:
         codes = (column[:length] for length in lengths if column[length : length + 1] == "_")
         code = next((code for code in codes if code in composite), None)
         # A name that ends in _ after a declared one is another key that would have had that name.
         if code is not None and column.rstrip("_") not in declared:
-            found.setdefault(code, {})[column] = column[len(code) + 1 :]
-    return found
+            result.setdefault(code, {})[column] = column[len(code) + 1 :]
+    return result
 
 
 def _own_names(field: Field, undeclared: Mapping[str, str]) -> dict[str, str]:
-    """Name the columns of a field, those of its undeclared parts among them, without regard to other fields."""
+    """Name the columns of a field, those of its undeclared parts among them, without regard to
+    other fields.
+    """
     keys = {column: part.key for column, part in field.columns.items()} | dict(undeclared)
     if fold(field.label):
-        given = {column: part.name for column, part in field.columns.items() if column != field.code}
-        plain = {column: f"{field.label} ({key})" for column, key in keys.items()} | {field.code: field.label}
+        given = {
+            column: part.name for column, part in field.columns.items() if column != field.code
+        }
+        plain = {column: f"{field.label} ({key})" for column, key in keys.items()} | {
+            field.code: field.label
+        }
     else:
         given, plain = {}, {column: column for column in keys}
     names = {column: given.get(column) or name for column, name in plain.items()}
     length = SUFFIX_DIGITS
     while True:
         counts = Counter(map(fold, names.values()))
-        shared = [column for column, name in names.items() if column != field.code and counts[fold(name)] > 1]
+        shared = [
+            column
+            for column, name in names.items()
+            if column != field.code and counts[fold(name)] > 1
+        ]
         if not shared:
             return names
-        # A name that the metadata gives yields first. Then keys that differ by case alone are told apart by digits.
-        yielding = {column: plain[column] for column in shared if names[column] == given.get(column) != plain[column]}
+        # A name that the metadata gives yields first. Then keys that differ by case alone are told
+        # apart by digits.
+        yielding = {
+            column: plain[column]
+            for column in shared
+            if names[column] == given.get(column) != plain[column]
+        }
         if not yielding:
-            yielding = {column: f"{plain[column]} ({_digest(keys[column])[:length]})" for column in shared}
+            yielding = {
+                column: f"{plain[column]} ({_digest(keys[column])[:length]})" for column in shared
+            }
             length += 1
         names |= yielding
 
@@ -277,25 +326,34 @@ def _digest(text: str) -> str:
 
 
 def _digits(code: str) -> str:
-    """Digits that tell a field apart: its code; for a code of other characters than a hash has, a hash of it, which no code equals."""
+    """Digits that tell a field apart: its code; for a code of other characters than a hash has, a
+    hash of it, which no code equals.
+    """
     return code if re.fullmatch(r"[0-9a-z_]+", code) else _digest(code) + "-"
 
 
 def _suffix(digits: str, level: int) -> str:
-    """Return the suffix at a level: none at 0, then one digit more each time, then the whole hash again and again."""
+    """Return the suffix at a level: none at 0, then one digit more each time, then the whole hash
+    again and again.
+    """
     if level == 0:
         return ""
     length = SUFFIX_DIGITS + level - 1
-    return f" ({digits[:length]})" + f" ({digits})" * max(0, length - max(len(digits), SUFFIX_DIGITS))
+    return f" ({digits[:length]})" + f" ({digits})" * max(
+        0, length - max(len(digits), SUFFIX_DIGITS)
+    )
 
 
-def name_columns(fields: Iterable[Field], reserved: Collection[str], stored: Iterable[str] = ()) -> dict[str, str]:
+def name_columns(
+    fields: Iterable[Field], reserved: Collection[str], stored: Iterable[str] = ()
+) -> dict[str, str]:
     """Name the columns of custom fields.
 
-    A column is named by its field's label, a part of a composite by the metadata's name for it, else `Label (part)`. Where
-    such a name is shared by two fields or is reserved, the fields concerned take ` (` + the first six digits of their hash,
-    more until unique, + `)` on each of their columns. Names that differ by case alone are one name (`fold`). All fields are
-    named at once, round by round, so that their order does not matter.
+    A column is named by its field's label, a part of a composite by the metadata's name for it,
+    else `Label (part)`. Where such a name is shared by two fields or is reserved, the fields
+    concerned take ` (` + the first six digits of their hash, more until unique, + `)` on each of
+    their columns. Names that differ by case alone are one name (`fold`). All fields are named at
+    once, round by round, so that their order does not matter.
 
     Parameters
     ----------
@@ -304,7 +362,8 @@ def name_columns(fields: Iterable[Field], reserved: Collection[str], stored: Ite
     reserved
         Names that no custom column may take (`Table.reserved`).
     stored
-        Columns of the stored rows: parts of fields that are found there are named though nothing declares them.
+        Columns of the stored rows: parts of fields that are found there are named though nothing
+        declares them.
 
     Returns
     -------
@@ -324,26 +383,41 @@ def name_columns(fields: Iterable[Field], reserved: Collection[str], stored: Ite
             suffix = _suffix(digits[code], levels[code])
             for name in names_folded:
                 holders[name + suffix].add(code)
-        concerned = {code for name, codes in holders.items() if len(codes) > 1 or name in taken for code in codes}
+        concerned = {
+            code
+            for name, codes in holders.items()
+            if len(codes) > 1 or name in taken
+            for code in codes
+        }
         if not concerned:
-            return {column: name + _suffix(digits[code], levels[code]) for code, names in own.items() for column, name in names.items()}
+            return {
+                column: name + _suffix(digits[code], levels[code])
+                for code, names in own.items()
+                for column, name in names.items()
+            }
         for code in concerned:
             levels[code] += 1
 
 
 def option_labels(field: Field) -> dict[int | str, str]:
-    """Label of each option id, in option order; options that share a label read `Label (id)`, so that labels are unique."""
+    """Label of each option id, in option order; options that share a label read `Label (id)`, so
+    that labels are unique.
+    """
     labels = {option.id: option.label for option in field.options or ()}
     while True:
         counts = Counter(labels.values())
-        shared = {number: f"{label} ({number})" for number, label in labels.items() if counts[label] > 1}
+        shared = {
+            number: f"{label} ({number})" for number, label in labels.items() if counts[label] > 1
+        }
         if not shared:
             return labels
         labels |= shared
 
 
 def undefined_label(number: object, defined: Collection[str]) -> str:
-    """Return what an option reads that the metadata does not define (any more): `#9999`, told apart from a label of that wording."""
+    """Return what an option reads that the metadata does not define (any more): `#9999`, told apart
+    from a label of that wording.
+    """
     label = f"#{number}"
     while label in defined:
         label = f"{label} ({number})"
@@ -351,7 +425,9 @@ def undefined_label(number: object, defined: Collection[str]) -> str:
 
 
 def column_type(column: Column, fields: Iterable[Field]) -> Type:
-    """Return the type of a standard column; the options that label its ids may have the ids true and false."""
+    """Return the type of a standard column; the options that label its ids may have the ids true
+    and false.
+    """
     field = labelling_field(column, fields) if column.options and column.type in (ID, IDS) else None
     if field is None or field.parts[0].type not in (OPTION, OPTIONS):
         return column.type
@@ -366,15 +442,21 @@ def labelling_field(column: Column, fields: Iterable[Field]) -> Field | None:
 
 def _standard_columns(code: str, table: Table) -> list[tuple[str, str | None]]:
     """Columns of a frame that a standard field's code speaks of, each with its subfield."""
-    found = [
+    result = [
         column
         for column in table.columns
-        if code in (column.name, column.path.partition(".")[0], *column.codes) or (code in column.options and code not in table.by_name)
+        if code in (column.name, column.path.partition(".")[0], *column.codes)
+        or (code in column.options and code not in table.by_name)
     ]
     plain = {"primary", "records"}
     return [
-        (column.name, None if column.name == code or column.type.name in plain or len(found) == 1 else column.path.rpartition(".")[2])
-        for column in found
+        (
+            column.name,
+            None
+            if column.name == code or column.type.name in plain or len(result) == 1
+            else column.path.rpartition(".")[2],
+        )
+        for column in result
     ]
 
 
@@ -393,21 +475,29 @@ def fields_frame(fields: Sequence[Field], table: Table, stored: Sequence[str] = 
     Returns
     -------
     DataFrame
-        One row per field and frame column of it, in metadata order: column (name in a labelled frame; null: the frame has
-        none), label, code, type, is_custom, options (labels in option order; null: no field of options) and subfield (key
-        of a part of a composite value; null on the main part and where the value is not composite).
+        One row per field and frame column of it, in metadata order: column (name in a labelled
+        frame; null: the frame has none), label, code, type, is_custom, options (labels in option
+        order; null: no field of options) and subfield (key of a part of a composite value; null on
+        the main part and where the value is not composite).
     """
     names = name_columns(fields, table.reserved, stored)
     undeclared = undeclared_parts(stored, custom_fields(fields, table.reserved))
     rows: list[tuple[str | None, Field, str | None]] = []
     for field in fields:
         if field.is_custom:
-            keys: dict[str, str | None] = {column: part.key for column, part in field.columns.items()}
+            keys: dict[str, str | None] = {
+                column: part.key for column, part in field.columns.items()
+            }
             keys |= {field.code: None, **undeclared.get(field.code, {})}
             rows += [(names.get(column), field, key) for column, key in keys.items()]
         else:
-            rows += [(column, field, part) for column, part in _standard_columns(field.code, table)] or [(None, field, None)]
-    options = [None if field.options is None else list(option_labels(field).values()) for _, field, _ in rows]
+            rows += [
+                (column, field, part) for column, part in _standard_columns(field.code, table)
+            ] or [(None, field, None)]
+    options = [
+        None if field.options is None else list(option_labels(field).values())
+        for _, field, _ in rows
+    ]
     return pd.DataFrame(
         {
             "column": pd.Series([column for column, _, _ in rows], dtype="str"),
@@ -415,7 +505,9 @@ def fields_frame(fields: Sequence[Field], table: Table, stored: Sequence[str] = 
             "code": pd.Series([field.code for _, field, _ in rows], dtype="str"),
             "type": pd.Series([field.type for _, field, _ in rows], dtype="str"),
             "is_custom": pd.Series([field.is_custom for _, field, _ in rows], dtype="boolean"),
-            "options": pd.Series(pd.arrays.ArrowExtensionArray(pa.array(options, pa.list_(pa.string())))),
+            "options": pd.Series(
+                pd.arrays.ArrowExtensionArray(pa.array(options, pa.list_(pa.string())))
+            ),
             "subfield": pd.Series([part for _, _, part in rows], dtype="str"),
         }
     )

@@ -7,15 +7,21 @@ from collections.abc import Iterator
 import pytest
 
 from pdframe import sandbox
-from pdframe.sync import way
+from pdframe.sync import plan
 
-# Far above any plan's, so that tests never wait for the burst window; tests of the window itself set their own.
+# Far above any plan's, so that tests never wait for the burst window; tests of the window itself
+# set their own.
 NO_BURST = 100_000
 
 
 @pytest.fixture(autouse=True)
 def no_credentials_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("PIPEDRIVE_COMPANY", "PIPEDRIVE_API_TOKEN", "PIPEDRIVE_BASE_URL", "PDFRAME_CACHE_DIR"):
+    for name in (
+        "PIPEDRIVE_COMPANY",
+        "PIPEDRIVE_API_TOKEN",
+        "PIPEDRIVE_BASE_URL",
+        "PDFRAME_CACHE_DIR",
+    ):
         monkeypatch.delenv(name, raising=False)
 
 
@@ -29,4 +35,4 @@ def account() -> Iterator[sandbox.SandboxAccount]:
 @pytest.fixture
 def long_lists(monkeypatch: pytest.MonkeyPatch) -> None:
     """Lists count as longer than a page, so that a refresh asks for their changes."""
-    monkeypatch.setattr(way, "PAGE", 0)
+    monkeypatch.setattr(plan, "PAGE", 0)

@@ -9,9 +9,9 @@ from datetime import UTC, datetime
 from typing import Any, NoReturn, Protocol
 from urllib.parse import urlsplit
 
+from pdframe._forks import renew_after_fork
 from pdframe.api.origin import is_loopback
 from pdframe.errors import CredentialsError
-from pdframe.forks import renew_after_fork
 
 __all__ = ["ApiToken", "Credentials", "OAuth", "Post", "Secret", "Tokens"]
 
@@ -62,19 +62,26 @@ class Credentials(Protocol):
         """Return the header that carries the credentials."""
 
     def renew(self, post: Post, now: float, refused: int) -> bool:
-        """Replace the token of generation `refused` after a 401; False where there is nothing to replace it with."""
+        """Replace the token of generation `refused` after a 401; False where there is nothing to
+        replace it with.
+        """
 
     def secrets(self) -> tuple[Secret, ...]:
         """Return all that must never appear in a message."""
 
 
 class _Sealed:
-    """Refuses pickling and copies as values: a notebook's `%store` or a cached object must not carry a secret to disk."""
+    """Refuses pickling and copies as values: a notebook's `%store` or a cached object must not
+    carry a secret to disk.
+    """
 
     __slots__ = ()
 
     def __reduce_ex__(self, protocol: object) -> NoReturn:
-        raise TypeError(f"{type(self).__name__} is never pickled: it holds a secret. Keep the secret in an environment variable instead.")
+        raise TypeError(
+            f"{type(self).__name__} is never pickled: it holds a secret. Keep the secret in an"
+            " environment variable instead."
+        )
 
     def __copy__(self) -> Any:
         return self
@@ -94,13 +101,18 @@ class ApiToken(_Sealed):
     Raises
     ------
     CredentialsError
-        Where the token is empty, or holds white space, control or other characters that no header can carry.
+        Where the token is empty, or holds white space, control or other characters that no header
+        can carry.
     """
 
     __slots__ = ("_token",)
 
     def __init__(self, token: str) -> None:
-        self._token = _checked(token, "The API token", "Copy it again from Pipedrive: Settings > Personal preferences > API.")
+        self._token = _checked(
+            token,
+            "The API token",
+            "Copy it again from Pipedrive: Settings > Personal preferences > API.",
+        )
 
     def __repr__(self) -> str:
         return "ApiToken(<secret>)"
@@ -108,7 +120,10 @@ class ApiToken(_Sealed):
     @property
     def advice(self) -> str:
         """What to check where the server refuses the token."""
-        return "Check api_token or PIPEDRIVE_API_TOKEN, and that it belongs to this company (PIPEDRIVE_COMPANY or PIPEDRIVE_BASE_URL)."
+        return (
+            "Check api_token or PIPEDRIVE_API_TOKEN, and that it belongs to this company"
+            " (PIPEDRIVE_COMPANY or PIPEDRIVE_BASE_URL)."
+        )
 
     @property
     def api_domain(self) -> None:
@@ -149,12 +164,17 @@ class Tokens(_Sealed):
 
     __slots__ = ("_access", "_api_domain", "_expires_at", "_refresh")
 
-    def __init__(self, refresh_token: str, access_token: str, expires_at: datetime, api_domain: str | None) -> None:
+    def __init__(
+        self, refresh_token: str, access_token: str, expires_at: datetime, api_domain: str | None
+    ) -> None:
         self._refresh, self._access = Secret(refresh_token), Secret(access_token)
         self._expires_at, self._api_domain = expires_at, api_domain
 
     def __repr__(self) -> str:
-        return f"Tokens(<secret>, expires_at={self._expires_at.isoformat()}, api_domain={self._api_domain!r})"
+        return (
+            f"Tokens(<secret>, expires_at={self._expires_at.isoformat()},"
+            f" api_domain={self._api_domain!r})"
+        )
 
     @property
     def refresh_token(self) -> str:
@@ -180,8 +200,8 @@ class Tokens(_Sealed):
 class OAuth(_Sealed):
     """An OAuth grant, whose access token is renewed before it expires and once after a 401.
 
-    A process that is forked renews on its own. Where a renewal ends the refresh token that it used, give each process a grant of its
-    own, or load in one process alone.
+    A process that is forked renews on its own. Where a renewal ends the refresh token that it used,
+    give each process a grant of its own, or load in one process alone.
 
     Parameters
     ----------
@@ -190,8 +210,9 @@ class OAuth(_Sealed):
     refresh_token
         Of the grant; it lives 60 days from its last use.
     on_refresh
-        Called after each renewal with a `Tokens` (`refresh_token`, `access_token`, `expires_at`, `api_domain`): keep its
-        `refresh_token`. What it raises reaches the caller; the renewed token stays in use.
+        Called after each renewal with a `Tokens` (`refresh_token`, `access_token`, `expires_at`,
+        `api_domain`): keep its `refresh_token`. What it raises reaches the caller; the renewed
+        token stays in use.
     token_url
         Where tokens are renewed; https, loopback aside.
 
@@ -224,19 +245,28 @@ class OAuth(_Sealed):
         *,
         token_url: str = TOKEN_URL,
     ) -> None:
-        way_out = "Copy it again from Pipedrive's Developer Hub."
-        self._client_id = _checked(client_id, "The OAuth client id", way_out)
-        self._client_secret = _checked(client_secret, "The OAuth client secret", way_out)
-        self._refresh = _checked(refresh_token, "The OAuth refresh token", "Let the user authorize the app again.")
+        remedy = "Copy it again from Pipedrive's Developer Hub."
+        self._client_id = _checked(client_id, "The OAuth client id", remedy)
+        self._client_secret = _checked(client_secret, "The OAuth client secret", remedy)
+        self._refresh = _checked(
+            refresh_token, "The OAuth refresh token", "Let the user authorize the app again."
+        )
         if on_refresh is not None and not callable(on_refresh):
-            raise CredentialsError("on_refresh is called with the renewed tokens: give a function of one argument, or None.")
+            raise CredentialsError(
+                "on_refresh is called with the renewed tokens: give a function of one argument, or"
+                " None."
+            )
         try:
             parts = urlsplit(token_url)
-            safe = parts.scheme == "https" or (parts.scheme == "http" and is_loopback(parts.hostname))
+            safe = parts.scheme == "https" or (
+                parts.scheme == "http" and is_loopback(parts.hostname)
+            )
         except ValueError:
             safe = False
         if not safe or not parts.hostname or parts.username is not None:
-            raise CredentialsError(f"token_url must be https (http on this machine alone), such as {TOKEN_URL!r}.")
+            raise CredentialsError(
+                f"token_url must be https (http on this machine alone), such as {TOKEN_URL!r}."
+            )
         self._token_url = token_url
         self._on_refresh = on_refresh
         self._lock = threading.RLock()
@@ -257,7 +287,8 @@ class OAuth(_Sealed):
     def advice(self) -> str:
         """What to check where the server refuses the grant."""
         return (
-            "Check that the app is still installed, and that it is this company that authorized it; else let the user authorize it again."
+            "Check that the app is still installed, and that it is this company that authorized it;"
+            " else let the user authorize it again."
         )
 
     @property
@@ -268,7 +299,9 @@ class OAuth(_Sealed):
     def prepare(self, post: Post, now: float) -> int:
         """Renew the access token where it is missing or about to expire; return its generation."""
         with self._lock:
-            renewed = self._renew(post, now) if self._access is None or now >= self._renew_at else None
+            renewed = (
+                self._renew(post, now) if self._access is None or now >= self._renew_at else None
+            )
             generation = self._generation
         self._tell(renewed)
         return generation
@@ -297,32 +330,44 @@ class OAuth(_Sealed):
         return Secret(base64.b64encode(pair.encode()).decode("ascii"))
 
     def _renew(self, post: Post, now: float) -> Tokens:
-        status, answer = post(self._token_url, {"grant_type": Secret("refresh_token"), "refresh_token": self._refresh}, self._basic())
+        status, answer = post(
+            self._token_url,
+            {"grant_type": Secret("refresh_token"), "refresh_token": self._refresh},
+            self._basic(),
+        )
         fields = answer if isinstance(answer, dict) else {}
         if status in (400, 401, 403):
             reason = fields.get("error")
             if reason == "invalid_client" or (status == 401 and reason != "invalid_grant"):
                 raise CredentialsError(
-                    f"The OAuth token endpoint does not accept the app's client id and secret (HTTP {status}). "
-                    "Check them in Pipedrive's Developer Hub."
+                    "The OAuth token endpoint does not accept the app's client id and secret (HTTP"
+                    f" {status}). Check them in Pipedrive's Developer Hub."
                 )
             if reason == "invalid_grant":
                 raise CredentialsError(
-                    "The OAuth refresh token is no longer accepted (invalid_grant): it was unused for 60 days, replaced, or the app was "
-                    "uninstalled. Let the user authorize the app again and give the new refresh token."
+                    "The OAuth refresh token is no longer accepted (invalid_grant): it was unused"
+                    " for 60 days, replaced, or the app was uninstalled. Let the user authorize the"
+                    " app again and give the new refresh token."
                 )
         access, lifetime = fields.get("access_token"), fields.get("expires_in")
         refresh = fields.get("refresh_token") or self._refresh.reveal()
         if isinstance(lifetime, int | float):
-            lifetime = min(lifetime, MAX_LIFETIME_SECONDS)  # a number beyond all reason fits no clock
-        if status != 200 or not isinstance(lifetime, int | float) or isinstance(lifetime, bool) or not lifetime > 0:
+            lifetime = min(
+                lifetime, MAX_LIFETIME_SECONDS
+            )  # a number beyond all reason fits no clock
+        if (
+            status != 200
+            or not isinstance(lifetime, int | float)
+            or isinstance(lifetime, bool)
+            or not lifetime > 0
+        ):
             raise CredentialsError(
-                f"The OAuth token endpoint answered HTTP {status} without an access token and its lifetime. "
-                "Try again; if it stays so, let the user authorize the app again."
+                f"The OAuth token endpoint answered HTTP {status} without an access token and its"
+                " lifetime. Try again; if it stays so, let the user authorize the app again."
             )
-        way_out = "Try again; if it stays so, let the user authorize the app again."
-        self._access = _checked(access, "The access token from the OAuth token endpoint", way_out)
-        self._refresh = _checked(refresh, "The refresh token from the OAuth token endpoint", way_out)
+        remedy = "Try again; if it stays so, let the user authorize the app again."
+        self._access = _checked(access, "The access token from the OAuth token endpoint", remedy)
+        self._refresh = _checked(refresh, "The refresh token from the OAuth token endpoint", remedy)
         self._renew_at = now + lifetime - min(MARGIN_SECONDS, lifetime / 10)
         self._generation += 1
         domain = fields.get("api_domain")
@@ -335,7 +380,7 @@ class OAuth(_Sealed):
             self._on_refresh(renewed)
 
 
-def _checked(value: object, what: str, way_out: str) -> Secret:
+def _checked(value: object, what: str, remedy: str) -> Secret:
     """Return the value as a secret, or refuse it without showing it."""
     if not isinstance(value, str):
         problem = "is no text"
@@ -346,4 +391,4 @@ def _checked(value: object, what: str, way_out: str) -> Secret:
     else:
         problem = "holds white space, control or non-ASCII characters (it is not shown here)"
     del value  # tracebacks may show the variables of this frame
-    raise CredentialsError(f"{what} {problem}. {way_out}")
+    raise CredentialsError(f"{what} {problem}. {remedy}")

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from pdframe.frames.arrow import is_unknown, storage_schema, to_arrow, unify
+from pdframe.frames.data_warnings import Problems
+from pdframe.frames.decode import PageReader
 from pdframe.frames.frame import Lookup, Rows, empty_frame, is_sorted, to_frame
-from pdframe.frames.pages import PageReader
-from pdframe.frames.problems import Problems
 
 __all__ = [
     "Lookup",

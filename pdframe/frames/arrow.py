@@ -11,28 +11,33 @@ from typing import Any
 
 import pyarrow as pa
 
+from pdframe._values import UnfitError, any_text, clean
 from pdframe.fields import MAIN, Field, column_type, custom_fields
-from pdframe.frames.cells import Cells, all_null, build, build_columns, by_key, objects_in
-from pdframe.frames.problems import Problems
+from pdframe.frames.convert import Cells, all_null, build, build_columns, by_key, objects_in
+from pdframe.frames.data_warnings import Problems
 from pdframe.schema import Table
 from pdframe.schema.types import ANY, JSON, TEXT_ID, Type
-from pdframe.values import UnfitError, any_text, clean
 
 CUSTOM = "custom_fields"
 _UNKNOWN: Mapping[bytes | str, bytes | str] = {b"pdframe": b"unknown"}
 
 Columns = dict[str, pa.Array | pa.ChunkedArray]
 Unknown = dict[tuple[str, str], Sequence[Any]]
-"""What nothing declares: values by key, and by the key of a part in them (empty: the value itself)."""
+"""What nothing declares: values by key, and by the key of a part in them (empty: the value
+itself).
+"""
 
 
 def storage_schema(table: Table, fields: Iterable[Field] = ()) -> pa.Schema:
-    """Arrow schema of a table in the cache: standard columns, then custom ones as `<hash>` and `<hash>_<part>`, ids for options."""
+    """Arrow schema of a table in the cache: standard columns, then custom ones as `<hash>` and
+    `<hash>_<part>`, ids for options.
+    """
     return Layout(table, fields).schema
 
 
 class Layout:
-    """The declared columns of a table: those of its own, and those of the `chosen` among its fields.
+    """The declared columns of a table: those of its own, and those of the `chosen` among its
+    fields.
 
     Parameters
     ----------
@@ -46,19 +51,24 @@ class Layout:
         self.table = table
         known = tuple(fields)
         self.chosen = custom_fields(known, table.reserved)
-        self.kinds: dict[str, Type] = {column.name: column_type(column, known) for column in table.columns}
+        self.kinds: dict[str, Type] = {
+            column.name: column_type(column, known) for column in table.columns
+        }
         for field in self.chosen:
             self.kinds |= {column: part.type for column, part in field.columns.items()}
         self.schema = pa.schema([(name, kind.storage) for name, kind in self.kinds.items()])
 
 
-def to_arrow(rows: Iterable[object], table: Table, fields: Iterable[Field] = ()) -> tuple[pa.Table, Problems]:
+def to_arrow(
+    rows: Iterable[object], table: Table, fields: Iterable[Field] = ()
+) -> tuple[pa.Table, Problems]:
     """Type rows of the API.
 
     Parameters
     ----------
     rows
-        Parsed JSON objects. Absent keys and nulls are alike. Lone surrogates, which UTF-8 cannot hold, become U+FFFD.
+        Parsed JSON objects. Absent keys and nulls are alike. Lone surrogates, which UTF-8 cannot
+        hold, become U+FFFD.
     table
         Their table.
     fields
@@ -67,10 +77,11 @@ def to_arrow(rows: Iterable[object], table: Table, fields: Iterable[Field] = ())
     Returns
     -------
     pyarrow.Table
-        The rows in their order, columns as in `storage_schema`; after them what neither schema nor metadata knows, as text or
-        JSON text, marked as such in the schema.
+        The rows in their order, columns as in `storage_schema`; after them what neither schema nor
+        metadata knows, as text or JSON text, marked as such in the schema.
     Problems
-        Cells that do not fit their type and are null, and rows that could not be kept: no objects, or without a key.
+        Cells that do not fit their type and are null, and rows that could not be kept: no objects,
+        or without a key.
     """
     problems = Problems()
     kept = _with_key(rows, table, problems)
@@ -107,19 +118,26 @@ def type_columns(
     cells = _standard(tops, nothing, layout, unknown)
     for field in layout.chosen:
         cells |= _field_cells(bags.get(field.code, nothing), nothing, field, unknown)
-    unknown |= {(code, ""): bags[code] for code in sorted(bags.keys() - {field.code for field in layout.chosen})}
+    unknown |= {
+        (code, ""): bags[code]
+        for code in sorted(bags.keys() - {field.code for field in layout.chosen})
+    }
     known = build_columns(cells, problems.add_cell)
     named = _name_unknown(unknown, layout.kinds, layout.table.reserved, problems)
     schema = pa.schema([*layout.schema, *map(_text_field, named)]) if named else layout.schema
-    return pa.Table.from_arrays([*(known[name] for name in layout.kinds), *named.values()], schema=schema)
+    return pa.Table.from_arrays(
+        [*(known[name] for name in layout.kinds), *named.values()], schema=schema
+    )
 
 
-def unify(parts: Iterable[pa.Table], table: Table, fields: Iterable[Field] = ()) -> tuple[pa.Table, Problems]:
+def unify(
+    parts: Iterable[pa.Table], table: Table, fields: Iterable[Field] = ()
+) -> tuple[pa.Table, Problems]:
     """Put parts of one table together whose columns may differ, rows in the order of the parts.
 
-    A column that a part lacks is null there. What was stored as unknown text while the field was not known yet is typed now,
-    as if it had just come. Columns that nothing declares (any more) are kept at the end: with their type where all parts
-    agree on it, else as text.
+    A column that a part lacks is null there. What was stored as unknown text while the field was
+    not known yet is typed now, as if it had just come. Columns that nothing declares (any more) are
+    kept at the end: with their type where all parts agree on it, else as text.
 
     Returns
     -------
@@ -136,17 +154,17 @@ def unify(parts: Iterable[pa.Table], table: Table, fields: Iterable[Field] = ())
             alike[-1].append(part)
         else:
             alike.append([part])
-    whole = [_conform(pa.concat_tables(group), layout, problems) for group in alike]
-    if not whole:
+    complete = [_conform(pa.concat_tables(group), layout, problems) for group in alike]
+    if not complete:
         return layout.schema.empty_table(), problems
     extra: dict[str, pa.Field] = {}
-    for part in whole:
+    for part in complete:
         for column in list(part.schema)[len(layout.kinds) :]:
             same = extra.setdefault(column.name, column)
             if same.type != column.type:
                 extra[column.name] = _text_field(column.name)
     schema = pa.schema([*layout.schema, *extra.values()])
-    return pa.concat_tables([_fill(part, schema) for part in whole]), problems
+    return pa.concat_tables([_fill(part, schema) for part in complete]), problems
 
 
 def _text_field(name: str) -> pa.Field:
@@ -160,16 +178,19 @@ def is_unknown(field: pa.Field) -> bool:
 
 def _with_key(rows: Iterable[object], table: Table, problems: Problems) -> list[dict[str, Any]]:
     """Rows that are objects and hold a key; the others are counted."""
-    whole = list(rows)
-    kept = [row for row in whole if isinstance(row, dict)]
+    complete = list(rows)
+    kept = [row for row in complete if isinstance(row, dict)]
     fits = [True] * len(kept)
     for name in table.key:
         kind = table.by_name[name].type
         ids = build([row.get(name) for row in kept], kind, lambda _: None)
         empty = kind is TEXT_ID
-        fits = [fit and one is not None and not (empty and one == "") for fit, one in zip(fits, ids.to_pylist(), strict=True)]
-    if len(kept) < len(whole) or not all(fits):
-        for row in whole:
+        fits = [
+            fit and one is not None and not (empty and one == "")
+            for fit, one in zip(fits, ids.to_pylist(), strict=True)
+        ]
+    if len(kept) < len(complete) or not all(fits):
+        for row in complete:
             if not isinstance(row, dict):
                 problems.add_row(row)
         for row, fit in zip(kept, fits, strict=True):
@@ -179,11 +200,16 @@ def _with_key(rows: Iterable[object], table: Table, problems: Problems) -> list[
     return kept
 
 
-def _standard(tops: Mapping[str, Sequence[Any]], nothing: Sequence[Any], layout: Layout, unknown: Unknown) -> dict[str, Cells]:
+def _standard(
+    tops: Mapping[str, Sequence[Any]], nothing: Sequence[Any], layout: Layout, unknown: Unknown
+) -> dict[str, Cells]:
     """Return the values of standard columns; keys that nothing declares are added to `unknown`."""
     table = layout.table
     cells: dict[str, Cells] = {}
-    parts = {top: _parts(tops.get(top, nothing), nothing, top, keys, unknown) for top, keys in _composite(table).items()}
+    parts = {
+        top: _parts(tops.get(top, nothing), nothing, top, keys, unknown)
+        for top, keys in _composite(table).items()
+    }
     for column in table.columns:
         top, _, key = column.path.partition(".")
         values = parts[top][key] if key else tops.get(top, nothing)
@@ -196,7 +222,9 @@ def _standard(tops: Mapping[str, Sequence[Any]], nothing: Sequence[Any], layout:
 
 
 def _bags(rows: list[dict[str, Any]], unknown: Unknown, *, expected: bool) -> list[dict[str, Any]]:
-    """Custom fields of each row; what stands there unexpectedly or is no object is passed through under its own name."""
+    """Custom fields of each row; what stands there unexpectedly or is no object is passed through
+    under its own name.
+    """
     bags: list[Any] = [row.get(CUSTOM) for row in rows]
     if not expected:
         if any(CUSTOM in row for row in rows):
@@ -209,15 +237,17 @@ def _bags(rows: list[dict[str, Any]], unknown: Unknown, *, expected: bool) -> li
 
 def _composite(table: Table) -> dict[str, list[str]]:
     """The parts that are columns, by the key of the values that they are parts of."""
-    found: dict[str, list[str]] = {}
+    result: dict[str, list[str]] = {}
     for column in table.columns:
         top, _, key = column.path.partition(".")
         if key:
-            found.setdefault(top, []).append(key)
-    return found
+            result.setdefault(top, []).append(key)
+    return result
 
 
-def _field_cells(values: Sequence[Any], nothing: Sequence[Any], field: Field, unknown: Unknown) -> dict[str, Cells]:
+def _field_cells(
+    values: Sequence[Any], nothing: Sequence[Any], field: Field, unknown: Unknown
+) -> dict[str, Cells]:
     """Values of the columns of one custom field."""
     if len(field.parts) == 1:
         return {field.code: (values, field.parts[0].type)}
@@ -225,21 +255,31 @@ def _field_cells(values: Sequence[Any], nothing: Sequence[Any], field: Field, un
     return {column: (parts[part.key], part.type) for column, part in field.columns.items()}
 
 
-def _parts(values: Sequence[Any], nothing: Sequence[Any], column: str, keys: Sequence[str], unknown: Unknown) -> dict[str, Sequence[Any]]:
-    """The parts of composite values by key; older rows give the main part bare. Parts that nothing declares are collected."""
+def _parts(
+    values: Sequence[Any],
+    nothing: Sequence[Any],
+    column: str,
+    keys: Sequence[str],
+    unknown: Unknown,
+) -> dict[str, Sequence[Any]]:
+    """The parts of composite values by key; older rows give the main part bare. Parts that nothing
+    declares are collected.
+    """
     if all_null(values):
         return dict.fromkeys(keys, nothing)
     places = [place for place, value in enumerate(values) if isinstance(value, dict)]
-    found = by_key([values[place] for place in places])
+    result = by_key([values[place] for place in places])
 
-    def whole(part: Sequence[Any]) -> Sequence[Any]:
+    def complete(part: Sequence[Any]) -> Sequence[Any]:
         return part if len(places) == len(values) else _spread(part, places, len(values))
 
-    unknown |= {(column, key): whole(part) for key, part in found.items() if key not in keys}
-    parts = {key: whole(found[key]) if key in found else nothing for key in keys}
+    unknown |= {(column, key): complete(part) for key, part in result.items() if key not in keys}
+    parts = {key: complete(result[key]) if key in result else nothing for key in keys}
     if MAIN in keys and len(places) + values.count(None) < len(values):
         bare = [None if isinstance(value, dict) else value for value in values]
-        parts[MAIN] = [part if one is None else one for one, part in zip(bare, parts[MAIN], strict=True)]
+        parts[MAIN] = [
+            part if one is None else one for one, part in zip(bare, parts[MAIN], strict=True)
+        ]
     return parts
 
 
@@ -252,20 +292,33 @@ def _spread(part: Sequence[Any], places: Iterable[int], rows: int) -> list[Any]:
 
 
 def _leftovers(values: Sequence[Any], column: str, kind: Type, unknown: Unknown) -> None:
-    """Collect keys of listed objects that nothing declares: a list per cell, aligned with the entries."""
+    """Collect keys of listed objects that nothing declares: a list per cell, aligned with the
+    entries.
+    """
     known, objects = {name for name, _ in kind.parts}, objects_in(values)
     if objects is not None and known.issuperset(chain.from_iterable(objects)):
         return
     lists = [value if isinstance(value, list) else [] for value in values]
-    found: set[str] = set().union(*(entry for entry in chain.from_iterable(lists) if isinstance(entry, dict)))
-    for key in sorted(found - known):
-        unknown[column, key] = [[entry.get(key) if isinstance(entry, dict) else None for entry in entries] or None for entries in lists]
+    result: set[str] = set().union(
+        *(entry for entry in chain.from_iterable(lists) if isinstance(entry, dict))
+    )
+    for key in sorted(result - known):
+        unknown[column, key] = [
+            [entry.get(key) if isinstance(entry, dict) else None for entry in entries] or None
+            for entries in lists
+        ]
 
 
-def _name_unknown(unknown: Unknown, kinds: Collection[str], reserved: Collection[str], problems: Problems) -> dict[str, pa.Array]:
-    """Text columns of what nothing declares; a name that is taken gets underscores until it is free."""
+def _name_unknown(
+    unknown: Unknown, kinds: Collection[str], reserved: Collection[str], problems: Problems
+) -> dict[str, pa.Array]:
+    """Text columns of what nothing declares; a name that is taken gets underscores until it is
+    free.
+    """
     named: dict[str, pa.Array] = {}
-    for (column, key), values in sorted(unknown.items(), key=lambda item: (item[0][1] != "", item[0])):
+    for (column, key), values in sorted(
+        unknown.items(), key=lambda item: (item[0][1] != "", item[0])
+    ):
         name = clean(f"{column}_{key}" if key else column).replace("\0", "\ufffd") or "_"
         while name in kinds or name in reserved or name in named:
             name += "_"
@@ -274,32 +327,44 @@ def _name_unknown(unknown: Unknown, kinds: Collection[str], reserved: Collection
 
 
 def _conform(part: pa.Table, layout: Layout, problems: Problems) -> pa.Table:
-    """One part with all declared columns, in their order and types, and what else it holds after them."""
-    held = {field.name: field for field in part.schema}
+    """One part with all declared columns, in their order and types, and what else it holds after
+    them.
+    """
+    covered = {field.name: field for field in part.schema}
     columns: Columns = {}
     unknown: Unknown = {}
     for field in layout.chosen:
-        if len(field.parts) > 1 and field.code in held and is_unknown(held[field.code]):
+        if len(field.parts) > 1 and field.code in covered and is_unknown(covered[field.code]):
             values = [_parsed(value) for value in part[field.code].to_pylist()]
-            columns |= build_columns(_field_cells(values, [None] * len(values), field, unknown), problems.add_cell)
+            columns |= build_columns(
+                _field_cells(values, [None] * len(values), field, unknown), problems.add_cell
+            )
     for name, kind in layout.kinds.items():
         if name in columns:
             continue
-        if name not in held:
+        if name not in covered:
             columns[name] = pa.nulls(part.num_rows, kind.storage)
-        elif str(held[name].type) == str(kind.storage):
+        elif str(covered[name].type) == str(kind.storage):
             columns[name] = part[name]
         else:
-            columns[name] = _retyped(part[name], kind, held[name], partial(problems.add_cell, name))
+            columns[name] = _retyped(
+                part[name], kind, covered[name], partial(problems.add_cell, name)
+            )
     rest = [field for field in part.schema if field.name not in layout.kinds]
-    named = _name_unknown(unknown, [*layout.kinds, *(field.name for field in rest)], layout.table.reserved, problems)
+    named = _name_unknown(
+        unknown, [*layout.kinds, *(field.name for field in rest)], layout.table.reserved, problems
+    )
     schema = pa.schema([*layout.schema, *rest, *map(_text_field, named)])
     ordered = [columns[name] for name in layout.kinds]
-    return pa.Table.from_arrays([*ordered, *(part[field.name] for field in rest), *named.values()], schema=schema)
+    return pa.Table.from_arrays(
+        [*ordered, *(part[field.name] for field in rest), *named.values()], schema=schema
+    )
 
 
 def _parsed(text: str | None) -> Any:
-    """Return the list or object that an unknown column keeps as JSON. All else is read from its text: a float is not exact."""
+    """Return the list or object that an unknown column keeps as JSON. All else is read from its
+    text: a float is not exact.
+    """
     if text is None or not text.startswith(("[", "{")):
         return text
     try:
@@ -308,18 +373,31 @@ def _parsed(text: str | None) -> Any:
         return text
 
 
-def _retyped(column: pa.ChunkedArray, kind: Type, held: pa.Field, unfit: Callable[[object], None]) -> pa.Array | pa.ChunkedArray:
-    """Return a stored column in the type that is declared now, by the same readers as values of the API."""
-    if not pa.types.is_string(held.type):
+def _retyped(
+    column: pa.ChunkedArray, kind: Type, covered: pa.Field, unfit: Callable[[object], None]
+) -> pa.Array | pa.ChunkedArray:
+    """Return a stored column in the type that is declared now, by the same readers as values of the
+    API.
+    """
+    if not pa.types.is_string(covered.type):
         # A cast to a flag or a time guesses (7 as true), and so does a cast from one to a number.
-        guesses = any(pa.types.is_boolean(one) or pa.types.is_temporal(one) for one in (held.type, kind.storage))
+        guesses = any(
+            pa.types.is_boolean(one) or pa.types.is_temporal(one)
+            for one in (covered.type, kind.storage)
+        )
         if pa.types.is_string(kind.storage) or not guesses:
             with contextlib.suppress(pa.ArrowException):
                 return column.cast(kind.storage)
-        return build([None if value is None else _plain(value) for value in column.to_pylist()], kind, unfit)
+        return build(
+            [None if value is None else _plain(value) for value in column.to_pylist()], kind, unfit
+        )
     values = column.to_pylist()
     return build(
-        values if kind.name != JSON.name and pa.types.is_string(kind.storage) else [_parsed(value) for value in values], kind, unfit
+        values
+        if kind.name != JSON.name and pa.types.is_string(kind.storage)
+        else [_parsed(value) for value in values],
+        kind,
+        unfit,
     )
 
 

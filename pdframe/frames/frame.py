@@ -24,7 +24,7 @@ from pdframe.fields import (
     undefined_label,
 )
 from pdframe.frames.arrow import storage_schema, unify
-from pdframe.frames.problems import shorten, warn
+from pdframe.frames.data_warnings import shorten, warn
 from pdframe.schema import NameColumn, Table
 
 _DTYPES: Mapping[pa.DataType, object] = MappingProxyType(
@@ -38,7 +38,9 @@ _DTYPES: Mapping[pa.DataType, object] = MappingProxyType(
 
 
 class Rows(Protocol):
-    """Rows of which each column is taken once, in the order of the schema: an Arrow table, or one that is read as it is taken."""
+    """Rows of which each column is taken once, in the order of the schema: an Arrow table, or one
+    that is read as it is taken.
+    """
 
     @property
     def schema(self) -> pa.Schema:
@@ -89,207 +91,314 @@ def to_frame(
     Returns
     -------
     DataFrame
-        One row per row of `arrow`, in `id` order where the table has ids; standard columns, name columns, custom ones in metadata
-        order, then those that nothing declares. Every declared column is there with its dtype, whatever the rows hold.
+        One row per row of `arrow`, in `id` order where the table has ids; standard columns, name
+        columns, custom ones in metadata order, then those that nothing declares. Every declared
+        column is there with its dtype, whatever the rows hold.
 
     Raises
     ------
     ArgumentError
-        A name in `columns` that the table does not have, that several columns share, or that comes twice.
+        A name in `columns` that the table does not have, that several columns share, or that comes
+        twice.
 
     Warns
     -----
     DataWarning
-        Options that the metadata does not define (any more), and values outside a closed vocabulary, by column.
+        Options that the metadata does not define (any more), and values outside a closed
+        vocabulary, by column.
     """
     known = tuple(fields)
     declared = storage_schema(table, known)
-    if [(held.name, str(held.type)) for held in arrow.schema][: len(declared)] != [(column.name, str(column.type)) for column in declared]:
-        arrow, problems = unify([_whole(arrow)], table, known)
+    if [(kept.name, str(kept.type)) for kept in arrow.schema][: len(declared)] != [
+        (column.name, str(column.type)) for column in declared
+    ]:
+        arrow, problems = unify([_full(arrow)], table, known)
         problems.warn(table.name, name_columns(known, table.reserved, problems.cells))
     if table.key == ("id",) and not is_sorted(arrow["id"]):
-        arrow = _whole(arrow).sort_by("id")
+        arrow = _full(arrow).sort_by("id")
     added = {column.name: column for column in names}
     named = _names(arrow, table, known, added, labels=True)
-    shown = named if columns is None else {storage: named[storage] for storage in _choose(columns, named, known, labels=labels)}
+    shown = (
+        named
+        if columns is None
+        else {storage: named[storage] for storage in _choose(columns, named, known, labels=labels)}
+    )
     if not labels:
         unlabelled = _names(arrow, table, known, added, labels=False)
         shown = {storage: unlabelled[storage] for storage in shown}
     optioned = _optioned(table, known) if labels else {}
-    # Most custom columns hold nothing. What pandas keeps in Arrow's memory is never written to: all of one type share theirs.
+    # Most custom columns hold nothing. What pandas keeps in Arrow's memory is never written to: all
+    # of one type share theirs.
     nulls = cache(lambda kind: pa.chunked_array([pa.nulls(arrow.num_rows, kind)]))
     data: dict[str, Any] = {}
     for storage, name in shown.items():
         if storage in added:
             keys, words = names[added[storage]]
-            found = words.take(pc.index_in(arrow[added[storage].id], value_set=keys).combine_chunks())
-            data[name] = _plain(pa.chunked_array([found]), nulls)
+            result = words.take(
+                pc.index_in(arrow[added[storage].id], value_set=keys).combine_chunks()
+            )
+            data[name] = _plain(pa.chunked_array([result]), nulls)
             continue
         values = arrow[storage]
         declaration = table.by_name.get(storage)
         if storage in optioned:
             options = optioned[storage]
-            label = _list_labels if pa.types.is_list(values.type) else _words if pa.types.is_string(values.type) else _categories
-            cells = label(values, options, f"{table.name}, column {name!r} holds options that are not defined (any more)")
+            label = (
+                _list_labels
+                if pa.types.is_list(values.type)
+                else _words
+                if pa.types.is_string(values.type)
+                else _categories
+            )
+            cells = label(
+                values,
+                options,
+                f"{table.name}, column {name!r} holds options that are not defined (any more)",
+            )
         elif declaration is not None and declaration.type.vocabulary:
             vocabulary = {value: value for value in declaration.type.vocabulary}
-            cells = _categories(values, vocabulary, f"{table.name}, column {name!r} holds values outside its vocabulary", mark=False)
+            cells = _categories(
+                values,
+                vocabulary,
+                f"{table.name}, column {name!r} holds values outside its vocabulary",
+                mark=False,
+            )
         else:
             cells = _plain(values, nulls)
         data[name] = cells
-    # Where there are many, columns of numbers and times are put together, at the price of a copy: of a frame that is in many pieces pandas
-    # warns whoever adds a column to it.
-    pieces = sum(not isinstance(getattr(cells, "dtype", None), pd.api.extensions.ExtensionDtype) for cells in data.values())
+    # Where there are many, columns of numbers and times are put together, at the price of a copy:
+    # of a frame that is in many pieces pandas warns whoever adds a column to it.
+    pieces = sum(
+        not isinstance(getattr(cells, "dtype", None), pd.api.extensions.ExtensionDtype)
+        for cells in data.values()
+    )
     index, names_shown = pd.RangeIndex(arrow.num_rows), pd.Index(list(data), dtype="str")
     return pd.DataFrame(data, index=index, columns=names_shown, copy=pieces > MOST_PIECES)
 
 
-def empty_frame(table: Table, fields: Iterable[Field] = (), *, labels: bool = True, columns: Sequence[str] | None = None) -> pd.DataFrame:
+def empty_frame(
+    table: Table,
+    fields: Iterable[Field] = (),
+    *,
+    labels: bool = True,
+    columns: Sequence[str] | None = None,
+) -> pd.DataFrame:
     """Return the frame of a table without rows: every column with its dtype."""
     known = tuple(fields)
-    return to_frame(storage_schema(table, known).empty_table(), table, known, labels=labels, columns=columns)
+    return to_frame(
+        storage_schema(table, known).empty_table(), table, known, labels=labels, columns=columns
+    )
 
 
-def _whole(rows: Rows) -> pa.Table:
-    return rows if isinstance(rows, pa.Table) else pa.Table.from_arrays([rows[name] for name in rows.schema.names], schema=rows.schema)
+def _full(rows: Rows) -> pa.Table:
+    return (
+        rows
+        if isinstance(rows, pa.Table)
+        else pa.Table.from_arrays([rows[name] for name in rows.schema.names], schema=rows.schema)
+    )
 
 
 def is_sorted(ids: pa.ChunkedArray) -> bool:
     """Whether ids ascend."""
-    return len(ids) < 2 or bool(pc.all(pc.less_equal(ids.slice(0, len(ids) - 1), ids.slice(1))).as_py())
+    return len(ids) < 2 or bool(
+        pc.all(pc.less_equal(ids.slice(0, len(ids) - 1), ids.slice(1))).as_py()
+    )
 
 
-def _names(rows: Rows, table: Table, fields: Sequence[Field], added: Iterable[str], *, labels: bool) -> dict[str, str]:
-    """Return storage column to name in a frame, in frame order; columns that nothing declares come last."""
+def _names(
+    rows: Rows, table: Table, fields: Sequence[Field], added: Iterable[str], *, labels: bool
+) -> dict[str, str]:
+    """Return storage column to name in a frame, in frame order; columns that nothing declares come
+    last.
+    """
     stored = rows.schema.names
     if labels:
         custom = name_columns(fields, table.reserved, stored)
     else:
-        custom = _by_themselves((column for field in custom_fields(fields, table.reserved) for column in field.columns), table)
+        custom = _by_themselves(
+            (column for field in custom_fields(fields, table.reserved) for column in field.columns),
+            table,
+        )
     names = {column.name: column.name for column in table.columns} | {name: name for name in added}
-    rest = _by_themselves((column for column in stored if column not in names and column not in custom), table, custom.values())
-    return names | {column: custom.get(column) or rest[column] for column in stored if column not in names}
+    rest = _by_themselves(
+        (column for column in stored if column not in names and column not in custom),
+        table,
+        custom.values(),
+    )
+    return names | {
+        column: custom.get(column) or rest[column] for column in stored if column not in names
+    }
 
 
-def _by_themselves(columns: Iterable[str], table: Table, taken: Iterable[str] = ()) -> dict[str, str]:
-    """Name columns as they are stored; a name that another column has (`fold`) is marked "(unknown)"."""
+def _by_themselves(
+    columns: Iterable[str], table: Table, taken: Iterable[str] = ()
+) -> dict[str, str]:
+    """Name columns as they are stored; a name that another column has (`fold`) is marked
+    "(unknown)".
+    """
     names: dict[str, str] = {}
-    held = {*map(fold, taken), *map(fold, table.reserved)}
+    kept = {*map(fold, taken), *map(fold, table.reserved)}
     for column in sorted(columns):
         name = column
-        while fold(name) in held:
+        while fold(name) in kept:
             name = f"{name} (unknown)"
         names[column] = name
-        held.add(fold(name))
+        kept.add(fold(name))
     return names
 
 
 def _optioned(table: Table, fields: Sequence[Field]) -> dict[str, dict[int | str, str]]:
     """Storage column to labels by option id, for all columns of options."""
-    found: dict[str, dict[int | str, str]] = {}
+    result: dict[str, dict[int | str, str]] = {}
     for column in table.columns:
         if column.options:
             field = labelling_field(column, fields)
-            found[column.name] = option_labels(field) if field else {}
-    return found | {field.code: option_labels(field) for field in custom_fields(fields, table.reserved) if field.has_options}
+            result[column.name] = option_labels(field) if field else {}
+    return result | {
+        field.code: option_labels(field)
+        for field in custom_fields(fields, table.reserved)
+        if field.has_options
+    }
 
 
-def _choose(columns: Sequence[str], names: Mapping[str, str], fields: Sequence[Field], *, labels: bool) -> list[str]:
+def _choose(
+    columns: Sequence[str], names: Mapping[str, str], fields: Sequence[Field], *, labels: bool
+) -> list[str]:
     """Storage columns that are asked for, in the order asked."""
-    if isinstance(columns, str) or not all(isinstance(asked, str) for asked in columns):
-        raise ArgumentError(f"`columns` takes a list of column names, such as ['id', 'title'], not {columns!r}.")
+    if isinstance(columns, str) or not all(isinstance(requested, str) for requested in columns):
+        raise ArgumentError(
+            f"`columns` takes a list of column names, such as ['id', 'title'], not {columns!r}."
+        )
     by_label = {name: storage for storage, name in names.items()}
     by_storage = {storage: storage for storage in names}
     find = by_storage | by_label if labels else by_label | by_storage
     chosen: dict[str, str] = {}
-    for asked in columns:
-        storage = find.get(asked)
+    for requested in columns:
+        storage = find.get(requested)
         if storage is None:
-            raise ArgumentError(f"There is no column {asked!r}. {_advice(asked, names, fields)}")
+            raise ArgumentError(
+                f"There is no column {requested!r}. {_advice(requested, names, fields)}"
+            )
         if storage in chosen:
-            raise ArgumentError(f"`columns` names one column twice: as {chosen[storage]!r} and as {asked!r}.")
-        chosen[storage] = asked
+            raise ArgumentError(
+                f"`columns` names one column twice: as {chosen[storage]!r} and as {requested!r}."
+            )
+        chosen[storage] = requested
     return list(chosen)
 
 
-def _advice(asked: str, names: Mapping[str, str], fields: Sequence[Field]) -> str:
+def _advice(requested: str, names: Mapping[str, str], fields: Sequence[Field]) -> str:
     """What was probably meant: all that share the label, else what is spelt alike."""
-    wanted = asked.strip()
+    wanted = requested.strip()
     sharing = [
         names[storage]
         for field in fields
         if field.is_custom
         for storage, part in field.columns.items()
-        if storage in names and wanted in (field.label if storage == field.code else part.name, names[storage])
+        if storage in names
+        and wanted in (field.label if storage == field.code else part.name, names[storage])
     ]
     if sharing:
         return f"Columns of that label: {', '.join(map(repr, sharing))}."
-    close = difflib.get_close_matches(asked, [*dict.fromkeys([*names.values(), *names])], n=3, cutoff=0.5)
+    close = difflib.get_close_matches(
+        requested, [*dict.fromkeys([*names.values(), *names])], n=3, cutoff=0.5
+    )
     if not close:
         folded = {name.casefold(): name for name in names.values()}
         close = [folded[wanted.casefold()]] if wanted.casefold() in folded else []
-    return f"Did you mean {' or '.join(map(repr, close))}?" if close else "`fields()` lists the custom ones."
+    return (
+        f"Did you mean {' or '.join(map(repr, close))}?"
+        if close
+        else "`fields()` lists the custom ones."
+    )
 
 
 def _defined(
-    values: pa.Array | pa.ChunkedArray, options: Mapping[Any, str], complaint: str, *, mark: bool = True
+    values: pa.Array | pa.ChunkedArray,
+    options: Mapping[Any, str],
+    complaint: str,
+    *,
+    mark: bool = True,
 ) -> tuple[pa.Array, list[str]]:
-    """Ids to match against and their labels, the undefined ones at the end; a warning names these."""
+    """Ids to match against and their labels, the undefined ones at the end; a warning names
+    these.
+    """
     integers = pa.types.is_integer(values.type)
-    labels = {number: label for number, label in options.items() if isinstance(number, int) == integers}
+    labels = {
+        number: label for number, label in options.items() if isinstance(number, int) == integers
+    }
     rest = [label for number, label in options.items() if number not in labels]
     missing = sorted(set(pc.unique(values).to_pylist()) - {None, *labels})
-    added = {number: undefined_label(number, options.values()) if mark else number for number in missing}
+    added = {
+        number: undefined_label(number, options.values()) if mark else number for number in missing
+    }
     if missing:
         _complain(complaint, [label if mark else shorten(label) for label in added.values()])
     if not rest:
         return pa.array([*labels, *missing], values.type), [*labels.values(), *added.values()]
-    # Ids of the other kind cannot occur in the column, but their labels stay categories, in option order.
+    # Ids of the other kind cannot occur in the column, but their labels stay categories, in option
+    # order.
     ids = [number if number in labels else None for number in options]
     return pa.array([*ids, *missing], values.type), [*options.values(), *added.values()]
 
 
-def _categories(values: pa.ChunkedArray, options: Mapping[Any, str], complaint: str, *, mark: bool = True) -> pd.Categorical:
+def _categories(
+    values: pa.ChunkedArray, options: Mapping[Any, str], complaint: str, *, mark: bool = True
+) -> pd.Categorical:
     ids, labels = _defined(values, options, complaint, mark=mark)
     codes = pc.fill_null(pc.index_in(values, value_set=ids, skip_nulls=True), -1)
     return pd.Categorical.from_codes(codes.to_numpy(), categories=pd.Index(labels, dtype="str"))
 
 
 def _words(values: pa.ChunkedArray, options: Mapping[Any, str], complaint: str) -> pd.Categorical:
-    """Labels of a text column, whose cells may hold the text of an option's id or its label already."""
+    """Labels of a text column, whose cells may hold the text of an option's id or its label
+    already.
+    """
     known = frozenset(options.values())
-    held = sorted(set(pc.unique(values).to_pylist()) - {None})
-    by_id = {value: options[number] for value in held if (number := option_id(value)) in options}
-    missing = {value: undefined_label(value, known) for value in held if value.isdigit() and value not in known and value not in by_id}
-    words = {value: value for value in held} | by_id | missing
+    kept = sorted(set(pc.unique(values).to_pylist()) - {None})
+    by_id = {value: options[number] for value in kept if (number := option_id(value)) in options}
+    missing = {
+        value: undefined_label(value, known)
+        for value in kept
+        if value.isdigit() and value not in known and value not in by_id
+    }
+    words = {value: value for value in kept} | by_id | missing
     if missing:
         _complain(complaint, list(missing.values()))
-    categories = [*dict.fromkeys([*options.values(), *(words[value] for value in held)])]
+    categories = [*dict.fromkeys([*options.values(), *(words[value] for value in kept)])]
     places = {word: place for place, word in enumerate(categories)}
     codes = [-1 if value is None else places[words[value]] for value in values.to_pylist()]
     return pd.Categorical.from_codes(codes, categories=pd.Index(categories, dtype="str"))
 
 
 def _complain(complaint: str, missing: Sequence[object]) -> None:
-    told = ", ".join(map(str, missing[:SHOWN])) + (f" and {len(missing) - SHOWN} more" if len(missing) > SHOWN else "")
-    warn(f"{complaint}: {told}.")
+    reported = ", ".join(map(str, missing[:SHOWN])) + (
+        f" and {len(missing) - SHOWN} more" if len(missing) > SHOWN else ""
+    )
+    warn(f"{complaint}: {reported}.")
 
 
-def _list_labels(values: pa.ChunkedArray, options: Mapping[Any, str], complaint: str) -> pd.api.extensions.ExtensionArray:
+def _list_labels(
+    values: pa.ChunkedArray, options: Mapping[Any, str], complaint: str
+) -> pd.api.extensions.ExtensionArray:
     flat = pc.list_flatten(values)
     ids, labels = _defined(flat, options, complaint)
     flat = flat.combine_chunks() if isinstance(flat, pa.ChunkedArray) else flat
     words = pa.array(labels, pa.string()).take(pc.index_in(flat, value_set=ids, skip_nulls=True))
     lengths = pc.fill_null(pc.list_value_length(values), 0)
     ends = pc.cumulative_sum(lengths)
-    offsets = pa.concat_arrays([pa.array([0], pa.int32()), *(chunk.cast(pa.int32()) for chunk in ends.chunks)])
+    offsets = pa.concat_arrays(
+        [pa.array([0], pa.int32()), *(chunk.cast(pa.int32()) for chunk in ends.chunks)]
+    )
     mask = pc.is_null(values)
     lists = pa.ListArray.from_arrays(offsets, words, mask=mask.combine_chunks())
     return pd.arrays.ArrowExtensionArray(pa.chunked_array([lists], pa.list_(pa.string())))
 
 
 def _plain(values: pa.ChunkedArray, nulls: Callable[[pa.DataType], pa.ChunkedArray]) -> Any:
-    """Column of a type that Arrow and pandas both know, without a detour by Python objects; `nulls` makes one of nothing but nulls."""
+    """Column of a type that Arrow and pandas both know, without a detour by Python objects; `nulls`
+    makes one of nothing but nulls.
+    """
     kind = pa.timestamp("us") if pa.types.is_date(values.type) else values.type
     if values.null_count == len(values):
         values = nulls(pa.large_string() if pa.types.is_string(kind) else kind)
@@ -299,5 +408,9 @@ def _plain(values: pa.ChunkedArray, nulls: Callable[[pa.DataType], pa.ChunkedArr
         return pd.arrays.ArrowExtensionArray(values)
     cells = values.to_pandas(types_mapper=_DTYPES.get)
     # Where nothing had to be converted, they lie in Arrow's memory, and could not be written to.
-    lent = values.num_chunks == 1 and not values.null_count and (pa.types.is_floating(kind) or pa.types.is_temporal(kind))
+    lent = (
+        values.num_chunks == 1
+        and not values.null_count
+        and (pa.types.is_floating(kind) or pa.types.is_temporal(kind))
+    )
     return cells.copy() if lent else cells

@@ -1,4 +1,6 @@
-"""Reading JSON without the garbage collector: what is read holds no cycles, and looking for some takes a sixth of the time."""
+"""Reading JSON without the garbage collector: what is read holds no cycles, and looking for some
+takes a sixth of the time.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +9,7 @@ import gc
 import threading
 from collections.abc import Iterator
 
-from pdframe.forks import call_after_fork
+from pdframe._forks import call_after_fork
 
 _lock = threading.Lock()
 _reading = 0
@@ -16,7 +18,9 @@ _was_on = False
 
 @contextlib.contextmanager
 def uncollected() -> Iterator[None]:
-    """Keep the garbage collector from running until the last thread that is in here has left; then it is as it was."""
+    """Keep the garbage collector from running until the last thread that is in here has left; then
+    it is as it was.
+    """
     global _reading, _was_on
     with _lock:
         if not _reading:
@@ -33,7 +37,9 @@ def uncollected() -> Iterator[None]:
 
 
 def _after_fork() -> None:
-    """The threads that were in here are not in the child: the garbage collector runs there as before."""
+    """The threads that were in here are not in the child: the garbage collector runs there as
+    before.
+    """
     global _lock, _reading
     _lock = threading.Lock()
     if _reading and _was_on:

@@ -2,7 +2,7 @@
 
 from pdframe.loaders.base import Refresh
 from pdframe.loaders.lists import ListLoaders
-from pdframe.loaders.records import RecordLoaders
+from pdframe.loaders.per_record import RecordLoaders
 from pdframe.loaders.search import Searches
 
 __all__ = ["ListLoaders", "RecordLoaders", "Refresh", "Searches"]

@@ -13,16 +13,16 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pdframe.api.client import Client
-from pdframe.deleted import DeletedDeals, with_lines_of_deleted
+from pdframe.cache.deleted_deals import DeletedDeals, with_lines_of_deleted
+from pdframe.cache.store import Store
 from pdframe.errors import AccessError, ArgumentError, CacheError, NotCachedError
 from pdframe.frames import Rows, storage_schema, to_frame
-from pdframe.frames.problems import warn
-from pdframe.loaders.names import lookups, no_names
+from pdframe.frames.data_warnings import warn
+from pdframe.loaders.lookups import lookups, no_names
 from pdframe.schema import TABLES, Table
-from pdframe.schema.kept import DEALS_AND_DELETED
-from pdframe.store import Store
+from pdframe.schema.snapshots import DEALS_AND_DELETED
 from pdframe.sync import Syncer
-from pdframe.sync.mend import is_lost
+from pdframe.sync.repair import is_lost
 
 Refresh: TypeAlias = Literal["full"] | bool | None
 Columns: TypeAlias = Sequence[str] | None
@@ -68,13 +68,14 @@ class Loading(ABC):
             raise ArgumentError(f"deleted is True or False, not {deleted!r}.")
         of_deals = deleted and name == "deals"
         table = DEALS_AND_DELETED if of_deals else TABLES[name]
-        asked = self._asked(table, refresh, labels, names, columns)
+        requested = self._requested(table, refresh, labels, names, columns)
         syncer = self._syncer
         began = syncer.now()
         if refresh is False:
             if self._store.manifest(name) is None:
                 raise NotCachedError(
-                    f"{name!r} is not cached, and refresh=False asks nothing of the API. Call account.{name}() or account.sync({name!r})."
+                    f"{name!r} is not cached, and refresh=False asks nothing of the API. Call"
+                    f" account.{name}() or account.sync({name!r})."
                 )
         elif refresh is None:
             syncer.ensure(name, max_age=self._max_age)
@@ -84,63 +85,79 @@ class Loading(ABC):
             syncer.list_deletions(max_age=self._max_age, since=None if refresh is None else began)
         elif of_deals and DeletedDeals(self._store).listed_at is None:
             warn(
-                f"{name}: the list of deleted deals was never read into this cache, and refresh=False asks nothing of the API: deals that "
-                f"were deleted before the first sync are missing. Call account.{name}(deleted=True)."
+                f"{name}: the list of deleted deals was never read into this cache, and"
+                " refresh=False asks nothing of the API: deals that were deleted before the first"
+                f" sync are missing. Call account.{name}(deleted=True)."
             )
 
         if refresh is False and is_lost(self._store, table.field_list):
             warn(
-                f"{name}: its list of fields was damaged, and is not loaded again yet: custom fields have no labels here. "
-                f"Call account.{name}(), or account.sync({table.field_list!r})."
+                f"{name}: its list of fields was damaged, and is not loaded again yet: custom"
+                f" fields have no labels here. Call account.{name}(), or"
+                f" account.sync({table.field_list!r})."
             )
 
         def read() -> pd.DataFrame:
             rows: Rows = self._store.open_table(name)
             if of_deals:
-                rows = DeletedDeals(self._store, syncer.fields(table)).beside(self._store.read(name))
+                rows = DeletedDeals(self._store, syncer.fields(table)).beside(
+                    self._store.read(name)
+                )
             elif deleted:
                 rows = with_lines_of_deleted(self._store, self._store.read(name))
             if only is not None:
                 rows = Kept(rows, only(rows))
-            return self._frame(rows, table, refresh, labels, names, asked)
+            return self._frame(rows, table, refresh, labels, names, requested)
 
-        return read() if refresh is False else syncer.mending(read)
+        return read() if refresh is False else syncer.with_repair(read)
 
-    def _asked(self, table: Table, refresh: Refresh, labels: bool, names: bool, columns: Columns) -> list[str] | None:
-        """The columns that are asked for, None for all; refuse what no loader takes before the table is paid for."""
+    def _requested(
+        self, table: Table, refresh: Refresh, labels: bool, names: bool, columns: Columns
+    ) -> list[str] | None:
+        """The columns that are asked for, None for all; refuse what no loader takes before the
+        table is paid for.
+        """
         if not (refresh is None or refresh is True or refresh is False or refresh == "full"):
             raise ArgumentError(f"refresh is None, True, False or 'full', not {refresh!r}.")
         if columns is None:
             return None
-        asked = _as_list(columns)
-        unasked = [] if names else [added.name for added in table.names if added.name in asked]
+        requested = _as_list(columns)
+        unasked = [] if names else [added.name for added in table.names if added.name in requested]
         if unasked:
             raise ArgumentError(f"The column {unasked[0]!r} comes with names=True.")
         if refresh is not False:
-            self._refuse_unknown(table, refresh, labels, names, asked)
-        return asked
+            self._refuse_unknown(table, refresh, labels, names, requested)
+        return requested
 
-    def _refuse_unknown(self, table: Table, refresh: Refresh, labels: bool, names: bool, columns: list[str]) -> None:
-        """Refuse columns that the table does not have, as its declaration, its list of fields and its cached rows tell."""
-        found = {added: no_names(added) for added in table.names if names}
-        if len(set(columns)) == len(columns) and {*table.by_name, *(added.name for added in found)}.issuperset(columns):
+    def _refuse_unknown(
+        self, table: Table, refresh: Refresh, labels: bool, names: bool, columns: list[str]
+    ) -> None:
+        """Refuse columns that the table does not have, as its declaration, its list of fields and
+        its cached rows tell.
+        """
+        result = {added: no_names(added) for added in table.names if names}
+        if len(set(columns)) == len(columns) and {
+            *table.by_name,
+            *(added.name for added in result),
+        }.issuperset(columns):
             return
 
         def choose(rows: pa.Table | None = None) -> None:
             fields = self._syncer.fields(table)
             none = storage_schema(table, fields).empty_table() if rows is None else rows.slice(0, 0)
-            to_frame(none, table, fields, labels=labels, columns=columns, names=found)
+            to_frame(none, table, fields, labels=labels, columns=columns, names=result)
 
         try:
             choose()
         except (ArgumentError, CacheError):
-            # A field may have been added or renamed, and the API may have sent columns that nothing declares; a damaged list is mended.
+            # A field may have been added or renamed, and the API may have sent columns that nothing
+            # declares; a damaged list is mended.
             if table.field_list is not None and not self._bring_fields(table.field_list, refresh):
                 return
             with contextlib.suppress(CacheError):
                 choose(self._store.read(table.name))
                 return
-            self._syncer.mending(choose)
+            self._syncer.with_repair(choose)
 
     def _bring_fields(self, name: str, refresh: Refresh) -> bool:
         """Bring a list of fields up to date as a loader would; False where it is withheld."""
@@ -155,10 +172,22 @@ class Loading(ABC):
             return False
         return True
 
-    def _frame(self, rows: Rows, table: Table, refresh: Refresh, labels: bool, names: bool, columns: Sequence[str] | None) -> pd.DataFrame:
-        wanted = [added for added in table.names if names and (columns is None or added.name in columns)]
-        found = lookups(self._syncer, wanted, cache_alone=refresh is False, max_age=self._max_age)
-        frame = to_frame(rows, table, self._syncer.fields(table), labels=labels, columns=columns, names=found)
+    def _frame(
+        self,
+        rows: Rows,
+        table: Table,
+        refresh: Refresh,
+        labels: bool,
+        names: bool,
+        columns: Sequence[str] | None,
+    ) -> pd.DataFrame:
+        wanted = [
+            added for added in table.names if names and (columns is None or added.name in columns)
+        ]
+        result = lookups(self._syncer, wanted, cache_alone=refresh is False, max_age=self._max_age)
+        frame = to_frame(
+            rows, table, self._syncer.fields(table), labels=labels, columns=columns, names=result
+        )
         frame.attrs["tz"] = self.tz
         return frame
 
@@ -184,5 +213,7 @@ def _as_list(columns: Sequence[str]) -> list[str]:
     except TypeError:
         listed = [columns]  # type: ignore[list-item]
     if not all(isinstance(name, str) for name in listed):
-        raise ArgumentError(f"columns is a list of names, such as ['id', 'title'], not {columns!r}.")
+        raise ArgumentError(
+            f"columns is a list of names, such as ['id', 'title'], not {columns!r}."
+        )
     return listed

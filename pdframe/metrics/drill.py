@@ -9,13 +9,14 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from pdframe._plain import plain_column
 from pdframe.errors import ArgumentError
-from pdframe.metrics.columns import plain_ids
-from pdframe.metrics.inputs import NULL, micros, need
-from pdframe.plain import plain_column
+from pdframe.metrics._arguments import NULL, micros, need
+from pdframe.metrics._columns import plain_ids
 
-# Columns of results that say what was found or how a key is called; every other column of a result says what the row is about.
-_FOUND = frozenset(
+# Columns of results that say what was found or how a key is called; every other column of a result
+# says what the row is about.
+_RESULT = frozenset(
     {
         # names and places of keys, and what a row rests on
         "stage", "order_nr", "pipeline", "basis", "reason", "problem", "severity", "distorts", "ids",
@@ -41,24 +42,31 @@ _FOUND = frozenset(
 
 
 def drill_through(
-    result_row: pd.Series[Any] | pd.DataFrame, row_level: pd.DataFrame, *, keys: str | Sequence[str] | None = None
+    result_row: pd.Series[Any] | pd.DataFrame,
+    row_level: pd.DataFrame,
+    *,
+    keys: str | Sequence[str] | None = None,
 ) -> pd.DataFrame:
     """The rows of a row-level frame that a row of a result counts: one row a row of `row_level`.
 
-    Those whose keys equal the result's; a null key matches null. Keys are the columns that say what the row is about, `by` and ids such
-    as `stage_id`, never what was found there: a measure that happens to be a column of both frames (`value`, `end`) is not compared.
+    Those whose keys equal the result's; a null key matches null. Keys are the columns that say what
+    the row is about, `by` and ids such as `stage_id`, never what was found there: a measure that
+    happens to be a column of both frames (`value`, `end`) is not compared.
 
     Parameters
     ----------
     result_row
         A row of a metric's result: `result.iloc[3]`, or a frame of one row.
     row_level
-        The frame that the metric groups: `funnel_deals(...)`, `stage_move_visits(...)`, `mrr_customer_months(...)`, or the visits. From a
-        row that has a `month` to line items (`mrr_lines(...)`): those that count in that month or in the one before. Where `by` named
-        columns of deals, they are to be joined to it first. What lies after the metric's `as_of` or outside its window is to be left out.
+        The frame that the metric groups: `funnel_deals(...)`, `stage_move_visits(...)`,
+        `mrr_customer_months(...)`, or the visits. From a row that has a `month` to line items
+        (`mrr_lines(...)`): those that count in that month or in the one before. Where `by` named
+        columns of deals, they are to be joined to it first. What lies after the metric's `as_of` or
+        outside its window is to be left out.
     keys
-        Names of the columns to compare. None: those that the metric noted in `attrs["keys"]`, as far as they are in the row; where pandas
-        lost the note (after a merge, say), all columns of the row but the known measures.
+        Names of the columns to compare. None: those that the metric noted in `attrs["keys"]`, as
+        far as they are in the row; where pandas lost the note (after a merge, say), all columns of
+        the row but the known measures.
 
     Returns
     -------
@@ -74,14 +82,19 @@ def drill_through(
     plain = need(row_level, "row_level", ())
     names = _keys(row, keys)
     match = np.ones(len(row_level), np.bool_)
-    if "month" in names and "month" not in row_level.columns and {"month_from", "month_until"} <= set(row_level.columns):
+    if (
+        "month" in names
+        and "month" not in row_level.columns
+        and {"month_from", "month_until"} <= set(row_level.columns)
+    ):
         names.remove("month")
         match &= _counting(plain, _plain(row["month"]))
     missing = [name for name in names if name not in row_level.columns]
     if missing:
         raise ArgumentError(
-            f"row_level has no column {', '.join(map(repr, missing))}, which the row is about, so that more rows would match than it "
-            "counts. Join the column to it, or name the columns to compare with keys=."
+            f"row_level has no column {', '.join(map(repr, missing))}, which the row is about, so"
+            " that more rows would match than it counts. Join the column to it, or name the"
+            " columns to compare with keys=."
         )
     for name in names:
         match &= _equal(plain[name], _plain(row[name]))
@@ -92,9 +105,14 @@ def _one(row: pd.Series[Any] | pd.DataFrame) -> pd.Series[Any]:
     if isinstance(row, pd.Series):
         return row
     if not isinstance(row, pd.DataFrame):
-        raise ArgumentError(f"result_row is to be a row of a result, such as result.iloc[0], not {type(row).__name__}.")
+        raise ArgumentError(
+            "result_row is to be a row of a result, such as result.iloc[0], not"
+            f" {type(row).__name__}."
+        )
     if len(row) != 1:
-        raise ArgumentError(f"result_row holds {len(row):,} rows; pass one, such as result.iloc[0].")
+        raise ArgumentError(
+            f"result_row holds {len(row):,} rows; pass one, such as result.iloc[0]."
+        )
     # Not iloc[0]: numbers of several columns would become floats, and large ids others.
     only = pd.Series({name: row[name].iloc[0] for name in row.columns}, dtype=object)
     only.attrs.update(row.attrs)
@@ -106,16 +124,20 @@ def _keys(row: pd.Series[Any], keys: str | Sequence[str] | None) -> list[str]:
         names = [keys] if isinstance(keys, str) else list(keys)
         missing = [name for name in names if name not in row.index]
         if missing:
-            raise ArgumentError(f"keys: the row has no {', '.join(map(repr, missing))}. It has {', '.join(map(str, row.index))}.")
+            raise ArgumentError(
+                f"keys: the row has no {', '.join(map(repr, missing))}. It has"
+                f" {', '.join(map(str, row.index))}."
+            )
         return names
     noted = row.attrs.get("keys")
     if noted is not None:
         return [name for name in noted if name in row.index]
-    return [name for name in row.index if name not in _FOUND]
+    return [name for name in row.index if name not in _RESULT]
 
 
 def _counting(lines: pd.DataFrame, month: Any) -> Any:
-    """Whether line items count in a month or in the one before: what moves from one to the other lies between.
+    """Whether line items count in a month or in the one before: what moves from one to the other
+    lies between.
 
     A line that begins and ends between two sampling days counts in no month.
     """
@@ -125,7 +147,9 @@ def _counting(lines: pd.DataFrame, month: Any) -> Any:
 
 
 def _plain(value: Any) -> Any:
-    """A value of a row as a plain column holds it: rows of Arrow-backed frames hold dates and decimals."""
+    """A value of a row as a plain column holds it: rows of Arrow-backed frames hold dates and
+    decimals.
+    """
     if isinstance(value, date):
         return pd.Timestamp(value)
     return plain_column(pd.Series([value], dtype=object)).iloc[0]
@@ -137,13 +161,20 @@ def _equal(column: pd.Series[Any], value: Any) -> Any:
     try:
         if isinstance(value, pd.Timestamp) and column.dtype.kind != "M":
             # Days as text, as a CSV file has them.
-            return micros(column, "UTC", str(column.name)) == micros(pd.Series([value]), "UTC", str(column.name))[0]
-        if pd.api.types.is_integer(value) and isinstance(column.dtype, pd.StringDtype | pd.CategoricalDtype):
+            return (
+                micros(column, "UTC", str(column.name))
+                == micros(pd.Series([value]), "UTC", str(column.name))[0]
+            )
+        if pd.api.types.is_integer(value) and isinstance(
+            column.dtype, pd.StringDtype | pd.CategoricalDtype
+        ):
             # Ids as text.
             return plain_ids(column) == value
         same = column == value
     except (TypeError, ValueError):
-        raise ArgumentError(f"{column.name!r} of row_level ({column.dtype}) cannot be compared with {value!r}.") from None
+        raise ArgumentError(
+            f"{column.name!r} of row_level ({column.dtype}) cannot be compared with {value!r}."
+        ) from None
     return same.fillna(False).to_numpy(np.bool_)
 
 

@@ -1,4 +1,6 @@
-"""The funnel: how many deals reached each stage, and the probability to go on, with open deals counted as not yet known."""
+"""The funnel: how many deals reached each stage, and the probability to go on, with open deals
+counted as not yet known.
+"""
 
 from __future__ import annotations
 
@@ -9,11 +11,20 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from pdframe.metrics.cohort import IN_ADVANCE, IN_OPEN, STATES, Cohort, Reached, Skipped, Time, cohort
-from pdframe.metrics.inputs import NULL, keyed, span, warn
-from pdframe.metrics.known import NEVER
-from pdframe.metrics.states import Deleted
-from pdframe.metrics.survival import Curves, Flags, Floats, Ints, aalen_johansen
+from pdframe.metrics._arguments import NULL, keyed, span, warn
+from pdframe.metrics._known_at import NEVER
+from pdframe.metrics._states import Deleted
+from pdframe.metrics._survival import Curves, Flags, Floats, Ints, aalen_johansen
+from pdframe.metrics.cohort import (
+    IN_ADVANCE,
+    IN_OPEN,
+    STATES,
+    Cohort,
+    Reached,
+    Skipped,
+    Time,
+    cohort,
+)
 
 _STAGE = ("stage_id", "stage", "order_nr")
 _COLUMNS = (
@@ -25,7 +36,8 @@ _DEAL_COLUMNS = (
 )  # fmt: skip
 _ALL = {*_COLUMNS, *_DEAL_COLUMNS}
 
-# The default horizon has this many at risk, or one of so many of those who reached the stage where that is less.
+# The default horizon has this many at risk, or one of so many of those who reached the stage where
+# that is less.
 _AT_RISK, _ONE_OF = 10, 10
 _NAMED = 6
 
@@ -45,73 +57,86 @@ def funnel(
     horizon: str | pd.Timedelta | None = None,
     tz: str | None = None,
 ) -> pd.DataFrame:
-    """Count the deals of a cohort that reached each stage of a pipeline, and estimate how many go on.
+    """Count the deals of a cohort that reached each stage of a pipeline, and estimate how many go
+    on.
 
-    The cohort are the deals whose first visit to the pipeline lies in [since, until). Dividing wins by closed deals counts the open ones
-    as if they did not exist, dividing by all as if they were lost; `conversion` and `win` count them as not yet known.
+    The cohort are the deals whose first visit to the pipeline lies in [since, until). Dividing wins
+    by closed deals counts the open ones as if they did not exist, dividing by all as if they were
+    lost; `conversion` and `win` count them as not yet known.
 
     Parameters
     ----------
     visits
         One row a stay, as `account.stage_visits()` gives it, of any pipelines.
     stages
-        id, order_nr, name, pipeline_id. Visits to stages that are not there (or are marked deleted) count for no stage.
+        id, order_nr, name, pipeline_id. Visits to stages that are not there (or are marked deleted)
+        count for no stage.
     as_of
-        What happened later, or was not seen by then, is not known; a bare date means the end of that day. A move that only looks tell is
-        known once the look that found the next stage was there, a closing from its own time (`as_of` with history is stricter).
+        What happened later, or was not seen by then, is not known; a bare date means the end of
+        that day. A move that only looks tell is known once the look that found the next stage was
+        there, a closing from its own time (`as_of` with history is stricter).
     pipeline_id
         May be left out where the visits known by then hold one pipeline.
     since, until
         Window of the first visit to the pipeline, `until` exclusive; None: no bound.
     by
-        Columns of `visits` (then as they are at the deal's first visit to the pipeline, `end` as it was known at `as_of`) or of `deals`,
-        taken as given; null is a group.
+        Columns of `visits` (then as they are at the deal's first visit to the pipeline, `end` as it
+        was known at `as_of`) or of `deals`, taken as given; null is a group.
     deals
         One row a deal, for `by`; a deal that is not there has null.
     skipped
-        "implied": a stage is reached at the first visit to it or any later stage, or the win. "touched": only if it was visited. "strict":
-        once it and every stage before it were visited; then `won` needs all of them.
+        "implied": a stage is reached at the first visit to it or any later stage, or the win.
+        "touched": only if it was visited. "strict": once it and every stage before it were visited;
+        then `won` needs all of them.
     deleted
-        "drop" (default): a deal that was deleted after it was won or lost counts until the time of its deletion, and nowhere from then on:
-        won in March and deleted in June, it is a win at `as_of` April and no deal at `as_of` July. "keep": it counts on as won or lost.
-        A deal that was open when it was deleted stays in its cohort in both, as `left` at that time.
+        "drop" (default): a deal that was deleted after it was won or lost counts until the time of
+        its deletion, and nowhere from then on: won in March and deleted in June, it is a win at
+        `as_of` April and no deal at `as_of` July. "keep": it counts on as won or lost. A deal that
+        was open when it was deleted stays in its cohort in both, as `left` at that time.
     horizon
-        Length of time after reaching a stage that `conversion` and `win` are about. None: for each row the longest time at which at least
-        10 deals that reached the stage (a tenth of them where they are under 100) have neither advanced nor ended, and are followed.
+        Length of time after reaching a stage that `conversion` and `win` are about. None: for each
+        row the longest time at which at least 10 deals that reached the stage (a tenth of them
+        where they are under 100) have neither advanced nor ended, and are followed.
     tz
-        Timezone of naive times and bare dates; None: the frames' `attrs["tz"]`, which the loaders set, else UTC.
+        Timezone of naive times and bare dates; None: the frames' `attrs["tz"]`, which the loaders
+        set, else UTC.
 
     Returns
     -------
     DataFrame
-        One row a group and stage, by `order_nr`, then `won`: the columns of `by`; stage_id, stage, order_nr (null for `won`);
-        reached: deals. advanced: that visited a later stage or are won, before or after. lost, left (changed pipeline, or deleted while
-        they were open), open: the state at `as_of` of those that did not; reached is the sum of the four.
-        On the row `won` all are advanced, and rates are null.
-        conversion, low, high: probability to advance within the horizon after reaching the stage, with its 95 % interval; null where
-        the follow-up does not reach the horizon, the interval also at an estimate of 0 or 1. horizon_days. win, win_low, win_high: the
-        same for being won in this pipeline. share_reached: reached / that of the first stage; above 1 is possible where stages are skipped.
-        closed_conversion: advanced / (advanced + lost), the naive rate, for comparison. Null rates: nobody reached the stage.
+        One row a group and stage, by `order_nr`, then `won`: the columns of `by`; stage_id, stage,
+        order_nr (null for `won`); reached: deals. advanced: that visited a later stage or are won,
+        before or after. lost, left (changed pipeline, or deleted while they were open), open: the
+        state at `as_of` of those that did not; reached is the sum of the four. On the row `won` all
+        are advanced, and rates are null. conversion, low, high: probability to advance within the
+        horizon after reaching the stage, with its 95 % interval; null where the follow-up does not
+        reach the horizon, the interval also at an estimate of 0 or 1. horizon_days. win, win_low,
+        win_high: the same for being won in this pipeline. share_reached: reached / that of the
+        first stage; above 1 is possible where stages are skipped. closed_conversion: advanced /
+        (advanced + lost), the naive rate, for comparison. Null rates: nobody reached the stage.
 
     Raises
     ------
     ArgumentError
-        A column is missing or holds something else, a stay contradicts itself or comes twice, the pipeline is not told, or an argument is
-        wrong.
+        A column is missing or holds something else, a stay contradicts itself or comes twice, the
+        pipeline is not told, or an argument is wrong.
 
     Warns
     -----
     DataWarning
-        A horizon past the follow-up; deals that only looks tell of or that were first seen later, bounded times, deleted stages.
+        A horizon past the follow-up; deals that only looks tell of or that were first seen later,
+        bounded times, deleted stages.
 
     Notes
     -----
-    Aalen-Johansen with lost and left as competing risks; open deals are censored at `as_of`; intervals on the scale log(-log).
-    A win or loss is the one that stands at `as_of`: one that was undone before (the deal was opened again, or set from won to lost) is no
-    event. A change of a closed deal, of its stage or pipeline too, is no visit: the deal counts as won or lost in the stage and pipeline
-    in which it was closed. A deal that looks found late is at risk from the first look on, and in no stage
-    before the one that it was found in, for nobody knows when it came there. Then estimates need as many deals followed from the start
-    (within a day), and at each step, as the default horizon asks for, else they are null.
+    Aalen-Johansen with lost and left as competing risks; open deals are censored at `as_of`;
+    intervals on the scale log(-log). A win or loss is the one that stands at `as_of`: one that was
+    undone before (the deal was opened again, or set from won to lost) is no event. A change of a
+    closed deal, of its stage or pipeline too, is no visit: the deal counts as won or lost in the
+    stage and pipeline in which it was closed. A deal that looks found late is at risk from the
+    first look on, and in no stage before the one that it was found in, for nobody knows when it
+    came there. Then estimates need as many deals followed from the start (within a day), and at
+    each step, as the default horizon asks for, else they are null.
     """
     length = None if horizon is None else span(horizon, "horizon")
     deals_of = cohort(
@@ -125,16 +150,29 @@ def funnel(
     few = 0
     for place, reached in enumerate(deals_of.reached()):
         group = deals_of.group[reached.deal]
-        counts[:, place] = np.bincount(group * len(STATES) + reached.state, minlength=groups * len(STATES)).reshape(groups, len(STATES))
+        counts[:, place] = np.bincount(
+            group * len(STATES) + reached.state, minlength=groups * len(STATES)
+        ).reshape(groups, len(STATES))
         if place < rows - 1:
-            few += _rates(rates[:, place], reached, group, groups, length, past, str(deals_of.stages["stage"].iloc[place]))
+            few += _rates(
+                rates[:, place],
+                reached,
+                group,
+                groups,
+                length,
+                past,
+                str(deals_of.stages["stage"].iloc[place]),
+            )
     past.say(length, groups * (rows - 1))
     if few:
         warn(
-            f"The rates of {few} of {groups * (rows - 1)} rows are null: looks found too few of their deals early enough. "
-            "account.deal_changes() loads what was before the looks: 20 tokens a deal."
+            f"The rates of {few} of {groups * (rows - 1)} rows are null: looks found too few of"
+            " their deals early enough. account.deal_changes() loads what was before the looks: 20"
+            " tokens a deal."
         )
-    return keyed(_frame(deals_of, counts, rates), [*deals_of.keys.columns, "stage_id", "stage"], deals_of.tz)
+    return keyed(
+        _frame(deals_of, counts, rates), [*deals_of.keys.columns, "stage_id", "stage"], deals_of.tz
+    )
 
 
 def funnel_deals(
@@ -161,39 +199,47 @@ def funnel_deals(
     Returns
     -------
     DataFrame
-        One row a deal and stage reached (and one for `won`), by deal and stage: the columns of `by`; deal_id; stage_id, stage, order_nr
-        (null for `won`); reached_at; advanced_at: null where it did not; state: advanced, lost, left or open, and state_at: since when;
-        open: `as_of`; days: from reached_at to state_at. outcome, outcome_at, outcome_days: the same with winning (won) in place of
-        advancing: what `win` is estimated from. entry_days: from when on the deal was followed, counted from reached_at; 0: from the
-        start; null: when it was reached is not known, as of the stages before the one that looks found it in. Days are of 24 hours.
+        One row a deal and stage reached (and one for `won`), by deal and stage: the columns of
+        `by`; deal_id; stage_id, stage, order_nr (null for `won`); reached_at; advanced_at: null
+        where it did not; state: advanced, lost, left or open, and state_at: since when; open:
+        `as_of`; days: from reached_at to state_at. outcome, outcome_at, outcome_days: the same with
+        winning (won) in place of advancing: what `win` is estimated from. entry_days: from when on
+        the deal was followed, counted from reached_at; 0: from the start; null: when it was reached
+        is not known, as of the stages before the one that looks found it in. Days are of 24 hours.
 
     Raises
     ------
     ArgumentError
         As in `funnel`.
     """
-    found = cohort(
+    matches = cohort(
         visits, stages, as_of=as_of, pipeline_id=pipeline_id, since=since, until=until, by=by, deals=deals, skipped=skipped,
         deleted=deleted, tz=tz, columns=tuple(_ALL),
     )  # fmt: skip
-    parts = list(found.reached())
+    parts = list(matches.reached())
     place = np.repeat(np.arange(len(parts)), [len(part.deal) for part in parts])
     deal = _joined(parts, "deal")
     order = np.argsort(deal * len(parts) + place, kind="stable")
     deal, place = deal[order], place[order]
-    columns: dict[str, Any] = {str(name): found.keys[name].array.take(found.group[deal]) for name in found.keys}
-    columns["deal_id"] = pd.array(found.deal[deal], "Int64")
-    columns |= {name: found.stages[name].array.take(place) for name in _STAGE}
+    columns: dict[str, Any] = {
+        str(name): matches.keys[name].array.take(matches.group[deal]) for name in matches.keys
+    }
+    columns["deal_id"] = pd.array(matches.deal[deal], "Int64")
+    columns |= {name: matches.stages[name].array.take(place) for name in _STAGE}
     columns["reached_at"] = _times(_joined(parts, "at")[order])
     columns["advanced_at"] = _times(_joined(parts, "advanced")[order])
     for what, done in (("state", "advanced"), ("outcome", "won")):
         words = pd.CategoricalDtype([done, *STATES[1:]])
-        columns[what] = pd.Categorical.from_codes(_joined(parts, what)[order].astype(np.int8), dtype=words)
+        columns[what] = pd.Categorical.from_codes(
+            _joined(parts, what)[order].astype(np.int8), dtype=words
+        )
         columns[f"{what}_at"] = _times(_joined(parts, f"{what}_at")[order])
-        columns["days" if what == "state" else "outcome_days"] = _joined(parts, "days" if what == "state" else "outcome_days")[order]
+        columns["days" if what == "state" else "outcome_days"] = _joined(
+            parts, "days" if what == "state" else "outcome_days"
+        )[order]
     entry = _joined(parts, "entry")[order]
     columns["entry_days"] = np.where(np.isinf(entry), np.nan, entry)
-    return keyed(pd.DataFrame(columns), [*found.keys.columns, "stage_id", "stage"], found.tz)
+    return keyed(pd.DataFrame(columns), [*matches.keys.columns, "stage_id", "stage"], matches.tz)
 
 
 class _Past:
@@ -213,11 +259,14 @@ class _Past:
         """Warn of them."""
         if not self.rows:
             return
-        named = [f"{_floor(days):g} d ({stage})" for stage, days in list(self.last.items())[:_NAMED]]
+        named = [
+            f"{_floor(days):g} d ({stage})" for stage, days in list(self.last.items())[:_NAMED]
+        ]
         named += [f"{len(self.last) - _NAMED} more stages"] * (len(self.last) > _NAMED)
         warn(
-            f"A horizon of {horizon:g} d is past the follow-up of {self.rows} of {rows} rows: rates there are null. The longest that is "
-            f"identified in all rows is {_floor(min(self.last.values())):g} d: {', '.join(named)}."
+            f"A horizon of {horizon:g} d is past the follow-up of {self.rows} of {rows} rows: rates"
+            " there are null. The longest that is identified in all rows is"
+            f" {_floor(min(self.last.values())):g} d: {', '.join(named)}."
         )
 
 
@@ -225,14 +274,26 @@ def _floor(days: float) -> float:
     return math.floor(days * 1000) / 1000
 
 
-def _rates(into: Floats, reached: Reached, group: Ints, groups: int, horizon: float | None, past: _Past, stage: str) -> int:
-    """Fill in conversion, low, high, horizon_days, win, win_low, win_high of a stage's groups; how many rows looks cannot tell."""
+def _rates(
+    into: Floats,
+    reached: Reached,
+    group: Ints,
+    groups: int,
+    horizon: float | None,
+    past: _Past,
+    stage: str,
+) -> int:
+    """Fill in conversion, low, high, horizon_days, win, win_low, win_high of a stage's groups; how
+    many rows looks cannot tell.
+    """
     size = np.bincount(group, minlength=groups)
     least = np.minimum(-(-size // _ONE_OF), _AT_RISK)
     late = bool((reached.entry > 0).any())
     entry = reached.entry if late else None
     going = aalen_johansen(reached.days, _causes(reached.state), group, groups, entry=entry)
-    winning = aalen_johansen(reached.outcome_days, _causes(reached.outcome), group, groups, entry=entry)
+    winning = aalen_johansen(
+        reached.outcome_days, _causes(reached.outcome), group, groups, entry=entry
+    )
     limit = going.horizon(np.maximum(least, 1)) if horizon is None else np.full(groups, horizon)
     limit = np.where(size > 0, limit, np.nan)
     into[:, 0], into[:, 1], into[:, 2] = going.at(limit)
@@ -245,7 +306,12 @@ def _rates(into: Floats, reached: Reached, group: Ints, groups: int, horizon: fl
         few &= (start < least) | _thin(going, limit, least) | _thin(winning, limit, least)
         into[few] = np.nan
     if horizon is not None:
-        ends = np.minimum(*(np.where(curves.identified(limit), np.inf, curves.last) for curves in (going, winning)))
+        ends = np.minimum(
+            *(
+                np.where(curves.identified(limit), np.inf, curves.last)
+                for curves in (going, winning)
+            )
+        )
         past.add(stage, ends[(size > 0) & ~few & np.isfinite(ends)])
     return int(few.sum())
 
@@ -260,17 +326,26 @@ def _causes(state: Ints) -> Ints:
     return np.where(state == IN_ADVANCE, 1, np.where(state == IN_OPEN, 0, 2))
 
 
-def _frame(found: Cohort, counts: Ints, rates: Floats) -> pd.DataFrame:
+def _frame(matches: Cohort, counts: Ints, rates: Floats) -> pd.DataFrame:
     groups, rows = counts.shape[:2]
     reached = counts.sum(axis=2)
-    columns: dict[str, Any] = {str(name): found.keys[name].array.take(np.repeat(np.arange(groups), rows)) for name in found.keys}
-    columns |= {name: found.stages[name].array.take(np.tile(np.arange(rows), groups)) for name in _STAGE}
+    columns: dict[str, Any] = {
+        str(name): matches.keys[name].array.take(np.repeat(np.arange(groups), rows))
+        for name in matches.keys
+    }
+    columns |= {
+        name: matches.stages[name].array.take(np.tile(np.arange(rows), groups)) for name in _STAGE
+    }
     columns["reached"] = pd.array(reached.ravel(), "Int64")
-    columns |= {name: pd.array(counts[:, :, number].ravel(), "Int64") for number, name in enumerate(STATES)}
+    columns |= {
+        name: pd.array(counts[:, :, number].ravel(), "Int64") for number, name in enumerate(STATES)
+    }
     names = ("conversion", "low", "high", "horizon_days", "win", "win_low", "win_high")
     columns |= {name: rates[:, :, number].ravel() for number, name in enumerate(names)}
     with np.errstate(invalid="ignore", divide="ignore"):
-        columns["share_reached"] = np.where(reached[:, :1] > 0, reached / reached[:, :1], np.nan).ravel()
+        columns["share_reached"] = np.where(
+            reached[:, :1] > 0, reached / reached[:, :1], np.nan
+        ).ravel()
         closed = counts[:, :, IN_ADVANCE] + counts[:, :, 1]
         closed_conversion = counts[:, :, IN_ADVANCE] / closed
     closed_conversion[:, -1] = np.nan
@@ -284,7 +359,9 @@ def _joined(parts: Sequence[Reached], name: str) -> Any:
 
 def _times(values: Ints) -> pd.Series[Any]:
     """Microseconds as times, null where they are `NEVER`."""
-    return pd.Series(np.where(values == NEVER, NULL, values).view("datetime64[us]")).dt.tz_localize("UTC")
+    return pd.Series(np.where(values == NEVER, NULL, values).view("datetime64[us]")).dt.tz_localize(
+        "UTC"
+    )
 
 
 __all__ = ["funnel", "funnel_deals"]

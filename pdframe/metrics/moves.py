@@ -9,11 +9,20 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from pdframe.metrics.by import attributes
-from pdframe.metrics.cohort import Time, came_in, own_stages, pipeline_of, places, say_unseen, way_out
-from pdframe.metrics.columns import NO_ID, plain_ids
-from pdframe.metrics.inputs import DAY, grouped, keyed, keys, moment, need, warn, window, zone_of
-from pdframe.metrics.known import (
+from pdframe.metrics._arguments import (
+    DAY,
+    grouped,
+    keyed,
+    keys,
+    moment,
+    need,
+    warn,
+    window,
+    zone_of,
+)
+from pdframe.metrics._columns import NO_ID, plain_ids
+from pdframe.metrics._grouping import attributes
+from pdframe.metrics._known_at import (
     CHANGED_PIPELINE,
     DELETED,
     LOST,
@@ -26,15 +35,32 @@ from pdframe.metrics.known import (
     in_micros,
     visited,
 )
-from pdframe.metrics.states import Deleted
-from pdframe.metrics.survival import Flags, Ints
+from pdframe.metrics._states import Deleted
+from pdframe.metrics._survival import Flags, Ints
+from pdframe.metrics.cohort import (
+    Time,
+    entered,
+    own_stages,
+    pipeline_of,
+    places,
+    remedy,
+    say_unseen,
+)
 
-# How a stay ends that leads to no other stage of the pipeline, in the order of the result; the last: with a move nobody knows where.
-_OUTCOMES = {WON: "won", LOST: "lost", CHANGED_PIPELINE: "changed pipeline", DELETED: "deleted", OPEN: "open", UNKNOWN_END: None}
+# How a stay ends that leads to no other stage of the pipeline, in the order of the result; the
+# last: with a move nobody knows where.
+_OUTCOMES = {
+    WON: "won",
+    LOST: "lost",
+    CHANGED_PIPELINE: "changed pipeline",
+    DELETED: "deleted",
+    OPEN: "open",
+    UNKNOWN_END: None,
+}
 _MOVE = ("from_stage_id", "from_stage", "from_order_nr", "to_stage_id", "to", "to_order_nr", "back")
 _COLUMNS = (*_MOVE, "moves", "deals", "share")
-_STAY_COLUMNS = ("deal_id", *_MOVE, "entered_at", "left_at", "days")
-_ALL = {*_COLUMNS, *_STAY_COLUMNS}
+_VISIT_COLUMNS = ("deal_id", *_MOVE, "entered_at", "left_at", "days")
+_ALL = {*_COLUMNS, *_VISIT_COLUMNS}
 _KEYS = ("from_stage_id", "to_stage_id", "to")
 
 
@@ -51,7 +77,8 @@ def stage_moves(
     deleted: Deleted = "drop",
     tz: str | None = None,
 ) -> pd.DataFrame:
-    """Count where deals went from each stage of a pipeline: to which stage, on or back, or how else the stay ended.
+    """Count where deals went from each stage of a pipeline: to which stage, on or back, or how else
+    the stay ended.
 
     Parameters
     ----------
@@ -60,32 +87,38 @@ def stage_moves(
     stages
         id, order_nr, name, pipeline_id.
     as_of
-        What happened later, or was not seen by then, is not known; a bare date means the end of that day.
+        What happened later, or was not seen by then, is not known; a bare date means the end of
+        that day.
     pipeline_id
         May be left out where the visits known by then hold one pipeline.
     since, until
-        As in `funnel`, the deals whose first visit to the pipeline lies in [since, until); None: no bound. All their stays there count.
+        As in `funnel`, the deals whose first visit to the pipeline lies in [since, until); None: no
+        bound. All their stays there count.
     by
         Columns of `visits` (as they are at each stay) or of `deals`, taken as given.
     deals
         One row a deal, for `by`; a deal that is not there has null.
     deleted
-        "drop" (default): a deal that was deleted after it was won or lost is left out from the time of its deletion on. "keep": it counts
-        on, as won or lost. A deal that was open when it was deleted has a stay that ended so, in both.
+        "drop" (default): a deal that was deleted after it was won or lost is left out from the time
+        of its deletion on. "keep": it counts on, as won or lost. A deal that was open when it was
+        deleted has a stay that ended so, in both.
     tz
-        Timezone of naive times and bare dates; None: the frames' `attrs["tz"]`, which the loaders set, else UTC.
+        Timezone of naive times and bare dates; None: the frames' `attrs["tz"]`, which the loaders
+        set, else UTC.
 
     Returns
     -------
     DataFrame
-        One row a group, stage left and place gone to, as far as they occur, in the order of the pipeline, outcomes last: the columns of
-        `by`; from_stage_id, from_stage, from_order_nr; to_stage_id, to, to_order_nr: the next stage, or with null id and order the
-        outcome of the stay: won, lost, changed pipeline, deleted (or no longer visible), open (the deal is still there); null all three:
-        it moved, and `visits` does not hold the next stay. back: whether the
-        next stage comes before the one left; null for outcomes, and where `stages` does not hold both. Names and orders of stages that
-        `stages` does not hold (any more) are null, and they come after the others.
-        moves: stays that went so, each stay counts once; deals: distinct deals among them. share: moves / all stays in that stage (and
-        group), open ones included, so that the shares of a stage sum to 1.
+        One row a group, stage left and place gone to, as far as they occur, in the order of the
+        pipeline, outcomes last: the columns of `by`; from_stage_id, from_stage, from_order_nr;
+        to_stage_id, to, to_order_nr: the next stage, or with null id and order the outcome of the
+        stay: won, lost, changed pipeline, deleted (or no longer visible), open (the deal is still
+        there); null all three: it moved, and `visits` does not hold the next stay. back: whether
+        the next stage comes before the one left; null for outcomes, and where `stages` does not
+        hold both. Names and orders of stages that `stages` does not hold (any more) are null, and
+        they come after the others. moves: stays that went so, each stay counts once; deals:
+        distinct deals among them. share: moves / all stays in that stage (and group), open ones
+        included, so that the shares of a stage sum to 1.
 
     Raises
     ------
@@ -95,28 +128,32 @@ def stage_moves(
     Warns
     -----
     DataWarning
-        Stays that looks tell of: what lies between two looks is not known. Deals that nobody had looked at by `as_of`.
+        Stays that looks tell of: what lies between two looks is not known. Deals that nobody had
+        looked at by `as_of`.
 
     Notes
     -----
-    A deal that was won or lost and opened again has a stay that ended so, and another one. A change of a closed deal is no stay: one
-    that was set from lost to won has a stay that ended with the win. A move to another pipeline is an outcome;
-    coming back from there is none of this pipeline's moves. `stage_move_visits` lists the stays behind each row.
+    A deal that was won or lost and opened again has a stay that ended so, and another one. A change
+    of a closed deal is no stay: one that was set from lost to won has a stay that ended with the
+    win. A move to another pipeline is an outcome; coming back from there is none of this pipeline's
+    moves. `stage_move_visits` lists the stays behind each row.
     """
-    found = _Stays.read(visits, stages, as_of, pipeline_id, since, until, by, deals, deleted, tz)
-    width = len(found.stages) + len(_OUTCOMES)
-    place = found.group * width + found.origin
-    pair, row = np.unique(place * width + found.target, return_inverse=True)
+    result = _Visits.read(visits, stages, as_of, pipeline_id, since, until, by, deals, deleted, tz)
+    width = len(result.stages) + len(_OUTCOMES)
+    place = result.group * width + result.origin
+    pair, row = np.unique(place * width + result.target, return_inverse=True)
     source = pair // width
     moves = np.bincount(row, minlength=len(pair))
     # One a deal and row.
-    first = pd.DataFrame({"row": row, "deal": found.deal}).drop_duplicates()["row"].to_numpy()
-    columns: dict[str, Any] = {str(name): found.groups[name].array.take(source // width) for name in found.groups}
-    columns |= found.named(source % width, pair % width)
+    first = pd.DataFrame({"row": row, "deal": result.deal}).drop_duplicates()["row"].to_numpy()
+    columns: dict[str, Any] = {
+        str(name): result.groups[name].array.take(source // width) for name in result.groups
+    }
+    columns |= result.named(source % width, pair % width)
     columns["moves"] = pd.array(moves, "Int64")
     columns["deals"] = pd.array(np.bincount(first, minlength=len(pair)), "Int64")
-    columns["share"] = moves / np.bincount(place, minlength=len(found.groups) * width)[source]
-    return keyed(pd.DataFrame(columns), [*found.groups.columns, *_KEYS], found.tz)
+    columns["share"] = moves / np.bincount(place, minlength=len(result.groups) * width)[source]
+    return keyed(pd.DataFrame(columns), [*result.groups.columns, *_KEYS], result.tz)
 
 
 def stage_move_visits(
@@ -142,34 +179,38 @@ def stage_move_visits(
     Returns
     -------
     DataFrame
-        One row a stay, by deal and time: the columns of `by`; deal_id; from_stage_id, from_stage, from_order_nr, to_stage_id, to,
-        to_order_nr, back: as in `stage_moves`; entered_at, left_at (UTC; null while the deal is there); days: from `entered_at` to
-        `left_at`, or to `as_of`; of 24 hours.
+        One row a stay, by deal and time: the columns of `by`; deal_id; from_stage_id, from_stage,
+        from_order_nr, to_stage_id, to, to_order_nr, back: as in `stage_moves`; entered_at, left_at
+        (UTC; null while the deal is there); days: from `entered_at` to `left_at`, or to `as_of`; of
+        24 hours.
 
     Raises
     ------
     ArgumentError
         As in `stage_moves`.
     """
-    found = _Stays.read(visits, stages, as_of, pipeline_id, since, until, by, deals, deleted, tz)
-    columns: dict[str, Any] = {str(name): found.groups[name].array.take(found.group) for name in found.groups}
-    columns["deal_id"] = pd.array(found.deal, "Int64")
-    columns |= found.named(found.origin, found.target)
-    columns["entered_at"] = pd.Series(found.entered.view("datetime64[us]")).dt.tz_localize("UTC")
-    left = pd.Series(found.left.view("datetime64[us]")).dt.tz_localize("UTC")
-    columns["left_at"] = left.mask(found.open)
-    columns["days"] = (found.left - found.entered) / DAY
-    return keyed(pd.DataFrame(columns), [*found.groups.columns, *_KEYS], found.tz)
+    result = _Visits.read(visits, stages, as_of, pipeline_id, since, until, by, deals, deleted, tz)
+    columns: dict[str, Any] = {
+        str(name): result.groups[name].array.take(result.group) for name in result.groups
+    }
+    columns["deal_id"] = pd.array(result.deal, "Int64")
+    columns |= result.named(result.origin, result.target)
+    columns["entered_at"] = pd.Series(result.entered.view("datetime64[us]")).dt.tz_localize("UTC")
+    left = pd.Series(result.left.view("datetime64[us]")).dt.tz_localize("UTC")
+    columns["left_at"] = left.mask(result.open)
+    columns["days"] = (result.left - result.entered) / DAY
+    return keyed(pd.DataFrame(columns), [*result.groups.columns, *_KEYS], result.tz)
 
 
 @dataclass(frozen=True, slots=True)
-class _Stays:
+class _Visits:
     """The stays of a pipeline's deals, each with its group, its stage and where the deal went.
 
     Parameters
     ----------
     stages
-        stage_id, stage, order_nr: those of the pipeline in their order, then those that only visits know.
+        stage_id, stage, order_nr: those of the pipeline in their order, then those that only visits
+        know.
     placed
         How many of them have a place.
     groups, group
@@ -209,7 +250,7 @@ class _Stays:
         deals: pd.DataFrame | None,
         deleted: Deleted,
         tz: str | None,
-    ) -> _Stays:
+    ) -> _Visits:
         """Take what was known at `as_of`; warn of what looks cannot tell."""
         tz = zone_of(tz, visits, stages, deals)
         visits = need(visits, "visits", VISITS)
@@ -217,64 +258,89 @@ class _Stays:
         names = keys(by, tuple(_ALL))
         now = moment(as_of, tz, "as_of", end_of_day=True)
         start, end = window(since, until, tz)
-        stays = visited(visits, now, tz, deleted)
+        known_visits = visited(visits, now, tz, deleted)
         pipelines, stage = plain_ids(visits["pipeline_id"]), plain_ids(visits["stage_id"])
-        known_in = stays.of(pipelines)
+        known_in = known_visits.of(pipelines)
         pipeline = pipeline_of(pipeline_id, known_in, stages)
         inside = np.flatnonzero(known_in == pipeline)
-        inside = inside[came_in(stays.deal[inside], stays.entered[inside], start, end)]
-        rows, deal = stays.rows[inside], stays.deal[inside]
+        inside = inside[
+            entered(known_visits.deal[inside], known_visits.entered[inside], start, end)
+        ]
+        rows, deal = known_visits.rows[inside], known_visits.deal[inside]
         own = own_stages(stages, pipeline).iloc[:-1]
         every, listed = _with_unknown(own, stage[rows])
-        # The next stay of the same deal, in whatever pipeline; visits that were cut down may not hold it.
-        following = np.minimum(inside + 1, len(stays.rows) - 1)
-        # A closing that was undone ended its stay as it did; one that stands ended it as the deal stands since.
-        ends = np.where(stays.last, stays.became, stays.end)[inside]
+        # The next stay of the same deal, in whatever pipeline; visits that were cut down may not
+        # hold it.
+        following = np.minimum(inside + 1, len(known_visits.rows) - 1)
+        # A closing that was undone ended its stay as it did; one that stands ended it as the deal
+        # stands since.
+        ends = np.where(known_visits.last, known_visits.became, known_visits.end)[inside]
         moved = ~np.isin(ends, [WON, LOST, CHANGED_PIPELINE, DELETED, OPEN])
-        followed = (following > inside) & (stays.deal[following] == deal)
-        following = stays.rows[following]
+        followed = (following > inside) & (known_visits.deal[following] == deal)
+        following = known_visits.rows[following]
         inward = moved & followed & (pipelines[following] == pipeline)
         ends = np.where(moved, np.where(followed, CHANGED_PIPELINE, UNKNOWN_END), ends)
-        outcome = np.array([[*_OUTCOMES].index(end) if end in _OUTCOMES else 0 for end in [*range(OPEN + 1), UNKNOWN_END]])[ends]
-        target = np.where(inward, listed.get_indexer(pd.Index(stage[following])), len(every) + outcome)
-        group, groups = grouped(attributes(visits, stays, deals, names, inside), names)
-        say_unseen(stays, pipelines == pipeline)
-        _say_looks(stays, inside)
-        still = stays.left[inside] == NEVER
+        outcome = np.array(
+            [
+                [*_OUTCOMES].index(end) if end in _OUTCOMES else 0
+                for end in [*range(OPEN + 1), UNKNOWN_END]
+            ]
+        )[ends]
+        target = np.where(
+            inward, listed.get_indexer(pd.Index(stage[following])), len(every) + outcome
+        )
+        group, groups = grouped(attributes(visits, known_visits, deals, names, inside), names)
+        say_unseen(known_visits, pipelines == pipeline)
+        _say_snapshots(known_visits, inside)
+        still = known_visits.left[inside] == NEVER
         return cls(
-            every, len(own), groups, group, deal, stays.entered[inside], np.where(still, in_micros(now), stays.left[inside]), still,
+            every, len(own), groups, group, deal, known_visits.entered[inside], np.where(still, in_micros(now), known_visits.left[inside]), still,
             listed.get_indexer(pd.Index(stage[rows])).astype(np.int64), target.astype(np.int64), tz,
         )  # fmt: skip
 
     def named(self, origin: Ints, target: Ints) -> dict[str, Any]:
         """Columns that say from where to where."""
-        outcomes = pd.DataFrame({"stage": [*_OUTCOMES.values()]}).reindex(columns=self.stages.columns).astype(self.stages.dtypes.to_dict())
+        outcomes = (
+            pd.DataFrame({"stage": [*_OUTCOMES.values()]})
+            .reindex(columns=self.stages.columns)
+            .astype(self.stages.dtypes.to_dict())
+        )
         every = pd.concat([self.stages, outcomes], ignore_index=True)
-        found: dict[str, Any] = {f"from_{name}": every[name].array.take(origin) for name in self.stages}
-        found |= {"to" if name == "stage" else f"to_{name}": every[name].array.take(target) for name in self.stages}
+        result: dict[str, Any] = {
+            f"from_{name}": every[name].array.take(origin) for name in self.stages
+        }
+        result |= {
+            "to" if name == "stage" else f"to_{name}": every[name].array.take(target)
+            for name in self.stages
+        }
         back = pd.Series(target < origin, dtype="boolean")
-        found["back"] = back.mask((origin >= self.placed) | (target >= self.placed))
-        return found
+        result["back"] = back.mask((origin >= self.placed) | (target >= self.placed))
+        return result
 
 
 def _with_unknown(own: pd.DataFrame, stage: Ints) -> tuple[pd.DataFrame, pd.Index[int]]:
     """The pipeline's stages and after them those that only visits know, and the ids of all."""
     unknown = np.unique(stage[places(stage, own["stage_id"]) < 0])
     column = pd.Series(unknown, dtype="Int64")
-    late = pd.DataFrame({"stage_id": column.mask(column == NO_ID)}).reindex(columns=own.columns).astype(own.dtypes.to_dict())
+    late = (
+        pd.DataFrame({"stage_id": column.mask(column == NO_ID)})
+        .reindex(columns=own.columns)
+        .astype(own.dtypes.to_dict())
+    )
     every: pd.DataFrame = pd.concat([own, late], ignore_index=True)
     return every, pd.Index(np.concatenate([own["stage_id"].to_numpy(np.int64), unknown]))
 
 
-def _say_looks(stays: Known, inside: Ints) -> None:
+def _say_snapshots(known_visits: Known, inside: Ints) -> None:
     """Warn of stays that only looks tell."""
-    looked = ~stays.exact[inside]
-    if looked.any():
-        deals = len(np.unique(stays.deal[inside][looked]))
+    seen = ~known_visits.exact[inside]
+    if seen.any():
+        deals = len(np.unique(known_visits.deal[inside][seen]))
         warn(
-            f"{int(looked.sum()):,} of {len(inside):,} stays are known from looks alone. Stages that a deal passed between two looks, or "
-            f"before the first, are not seen: moves are missing, and some join stages that were not next to each other. For every move "
-            f"{way_out(deals)}"
+            f"{int(seen.sum()):,} of {len(inside):,} stays are known from looks alone. Stages"
+            " that a deal passed between two looks, or before the first, are not seen: moves are"
+            " missing, and some join stages that were not next to each other. For every move"
+            f" {remedy(deals)}"
         )
 
 

@@ -9,11 +9,44 @@ import numpy as np
 import pandas as pd
 
 from pdframe.errors import ArgumentError
-from pdframe.metrics.columns import TOO_LARGE, Flags, Floats, Ints, days_between, finite, ids, one_row_each, ratio, say_uncountable
+from pdframe.metrics._arguments import (
+    grouped,
+    in_zone,
+    keyed,
+    keys,
+    local_date,
+    moment,
+    need,
+    span,
+    warn,
+    window,
+    zone_of,
+)
+from pdframe.metrics._columns import (
+    TOO_LARGE,
+    Flags,
+    Floats,
+    Ints,
+    days_between,
+    finite,
+    ids,
+    one_row_each,
+    ratio,
+    say_uncountable,
+)
+from pdframe.metrics._states import (
+    DELETED,
+    LOST,
+    OPEN,
+    UNKNOWN,
+    WON,
+    Deleted,
+    States,
+    check_deleted,
+    states,
+)
+from pdframe.metrics._survival import aalen_johansen, wilson
 from pdframe.metrics.currency import Rates, RateTable, one_currency
-from pdframe.metrics.inputs import grouped, in_zone, keyed, keys, local_date, moment, need, span, warn, window, zone_of
-from pdframe.metrics.states import DELETED, LOST, OPEN, UNKNOWN, WON, Deleted, States, check_deleted, states
-from pdframe.metrics.survival import aalen_johansen, wilson
 
 Moment: TypeAlias = str | date | pd.Timestamp
 
@@ -41,54 +74,64 @@ def win_rate(
     Parameters
     ----------
     deals
-        One row a deal, with id, status, add_time, won_time, lost_time; local_won_date, local_lost_date, is_deleted, deleted_time and
-        update_time are used where present.
+        One row a deal, with id, status, add_time, won_time, lost_time; local_won_date,
+        local_lost_date, is_deleted, deleted_time and update_time are used where present.
     since, until
-        The window, since inclusive, until exclusive; None: no bound. Naive times and bare dates are in `tz`.
+        The window, since inclusive, until exclusive; None: no bound. Naive times and bare dates are
+        in `tz`.
     by
         Column or columns of `deals` to group by, as they are; null is a group.
     basis
-        "closed" (default): won / (won + lost) of the deals closed in the window, as dashboards show it. It leaves out what is still open:
-        where losses come faster than wins, a young pipeline shows too few wins.
-        "created": the probability that a deal created in the window is won within `horizon`, open deals counted as not yet known.
+        "closed" (default): won / (won + lost) of the deals closed in the window, as dashboards show
+        it. It leaves out what is still open: where losses come faster than wins, a young pipeline
+        shows too few wins. "created": the probability that a deal created in the window is won
+        within `horizon`, open deals counted as not yet known.
     as_of
-        What happened after it is unknown; a bare date is the end of that day. Needed for "created"; with "closed", None is all that `deals`
-        holds.
+        What happened after it is unknown; a bare date is the end of that day. Needed for "created";
+        with "closed", None is all that `deals` holds.
     horizon
-        With "created": how long after its creation a deal may be won, such as "90D". None: for each group the longest time at which at
-        least 10 deals (a tenth, below 100 deals) are still under observation.
+        With "created": how long after its creation a deal may be won, such as "90D". None: for each
+        group the longest time at which at least 10 deals (a tenth, below 100 deals) are still under
+        observation.
     deleted
-        "drop" (default): a deal that was deleted after it was won or lost counts until the time of its deletion, and nowhere from then on:
-        won in March and deleted in June, it is a win at `as_of` April and no deal at `as_of` July, nor without `as_of`. "keep": it counts
-        on, where `deals` holds it (`account.deals(deleted=True)`; else a warning says so).
+        "drop" (default): a deal that was deleted after it was won or lost counts until the time of
+        its deletion, and nowhere from then on: won in March and deleted in June, it is a win at
+        `as_of` April and no deal at `as_of` July, nor without `as_of`. "keep": it counts on, where
+        `deals` holds it (`account.deals(deleted=True)`; else a warning says so).
     tz
-        Timezone of the window and of the days on which deals close; None: `deals.attrs["tz"]`, which the loaders set, else UTC.
+        Timezone of the window and of the days on which deals close; None: `deals.attrs["tz"]`,
+        which the loaders set, else UTC.
 
     Returns
     -------
     DataFrame
-        One row a group that occurs; without `by` exactly one. Columns of `by` first, then for "closed": n, won, lost, win_rate, low, high.
-        For "created": n, won, lost, deleted, open (as of `as_of`, whatever the horizon; n is their sum), win_rate, low, high, horizon_days.
-        Rates are shares of 1; low and high are 95 % limits; null where there is no deal, or the horizon is past the follow-up.
+        One row a group that occurs; without `by` exactly one. Columns of `by` first, then for
+        "closed": n, won, lost, win_rate, low, high. For "created": n, won, lost, deleted, open (as
+        of `as_of`, whatever the horizon; n is their sum), win_rate, low, high, horizon_days. Rates
+        are shares of 1; low and high are 95 % limits; null where there is no deal, or the horizon
+        is past the follow-up.
 
     Raises
     ------
     ArgumentError
-        A column is missing or holds something else, an id comes twice, an argument is no time or contradicts another.
+        A column is missing or holds something else, an id comes twice, an argument is no time or
+        contradicts another.
 
     Notes
     -----
-    A deal's status decides: one that was won and reopened is open. What `deals` no longer holds cannot be told: one that was closed at
-    `as_of` and reopened since reads as open, and as not yet closed where it was closed again. `as_of` with history gives deals as they were
-    known then. A win or loss that was undone before `as_of` is no event. A deal closes on
-    `local_won_date` (`local_lost_date`) where that is there, else on the day of `won_time`
-    (`lost_time`) in `tz`. A deal that was open when it was deleted is left out of "closed"; in
-    "created" its deletion competes with winning, as losing does, at `deleted_time`, else at its
-    last update. Left out and counted by a warning: closed deals without a date; with "created" also
-    deals without `add_time`, and those that ended before they were created (an import), for which
-    no time from creation to win exists.
+    A deal's status decides: one that was won and reopened is open. What `deals` no longer holds
+    cannot be told: one that was closed at `as_of` and reopened since reads as open, and as not yet
+    closed where it was closed again. `as_of` with history gives deals as they were known then. A
+    win or loss that was undone before `as_of` is no event. A deal closes on `local_won_date`
+    (`local_lost_date`) where that is there, else on the day of `won_time` (`lost_time`) in `tz`. A
+    deal that was open when it was deleted is left out of "closed"; in "created" its deletion
+    competes with winning, as losing does, at `deleted_time`, else at its last update. Left out and
+    counted by a warning: closed deals without a date; with "created" also deals without `add_time`,
+    and those that ended before they were created (an import), for which no time from creation to
+    win exists.
 
-    "closed": E. B. Wilson's interval (JASA 22, 1927). "created": Aalen-Johansen with log-log limits (see `survival.aalen_johansen`).
+    "closed": E. B. Wilson's interval (JASA 22, 1927). "created": Aalen-Johansen with log-log limits
+    (see `survival.aalen_johansen`).
     """
     if basis not in ("closed", "created"):
         raise ArgumentError(f"`basis` is 'closed' or 'created', not {basis!r}.")
@@ -101,12 +144,17 @@ def win_rate(
     start, end = window(since, until, tz)
     if basis == "closed":
         if horizon is not None:
-            raise ArgumentError("`horizon` belongs to basis='created': a closed deal has been decided. Leave it out.")
+            raise ArgumentError(
+                "`horizon` belongs to basis='created': a closed deal has been decided. Leave it"
+                " out."
+            )
         known = states(deals, tz, now, deleted=deleted)
         _report_undated(known)
         return in_zone(_closed_rate(deals, known, names, _between(known.counted, start, end)), tz)
     if now is None:
-        raise ArgumentError("basis='created' needs `as_of`: the time up to which open deals have been watched.")
+        raise ArgumentError(
+            "basis='created' needs `as_of`: the time up to which open deals have been watched."
+        )
     known = states(deals, tz, now, deleted=deleted)
     limit = None if horizon is None else span(horizon, "horizon")
     return in_zone(_created_rate(deals, known, names, start, end, now, limit, tz), tz)
@@ -122,57 +170,71 @@ def sales_velocity(
     deleted: Deleted = "drop",
     tz: str | None = None,
 ) -> pd.DataFrame:
-    """Money that the pipeline brings in a day: opportunities x win rate x mean value of a win / mean days to win.
+    """Money that the pipeline brings in a day: opportunities x win rate x mean value of a win /
+    mean days to win.
 
     Parameters
     ----------
     deals
-        One row a deal, with id, status, add_time, won_time, lost_time, value, currency; local_won_date, local_lost_date, is_deleted,
-        deleted_time and update_time are used where present.
+        One row a deal, with id, status, add_time, won_time, lost_time, value, currency;
+        local_won_date, local_lost_date, is_deleted, deleted_time and update_time are used where
+        present.
     since, until
-        The window, since inclusive, until exclusive; None: no bound. Naive times and bare dates are in `tz`.
+        The window, since inclusive, until exclusive; None: no bound. Naive times and bare dates are
+        in `tz`.
     by
-        Column or columns of `deals` to group by, as they are; null is a group. "currency" keeps currencies apart.
+        Column or columns of `deals` to group by, as they are; null is a group. "currency" keeps
+        currencies apart.
     rates
-        A mapping currency -> value of one unit in the common currency, or a frame (currency, date, rate): the last rate on or before the
-        day on which the deal was won counts.
+        A mapping currency -> value of one unit in the common currency, or a frame (currency, date,
+        rate): the last rate on or before the day on which the deal was won counts.
     deleted
-        "drop" (default): deleted deals count nowhere. "keep": those that were deleted after they were won or lost do, where `deals` holds
-        them (`account.deals(deleted=True)`; else a warning says so).
+        "drop" (default): deleted deals count nowhere. "keep": those that were deleted after they
+        were won or lost do, where `deals` holds them (`account.deals(deleted=True)`; else a warning
+        says so).
     tz
-        Timezone of the window and of the days on which deals close; None: `deals.attrs["tz"]`, which the loaders set, else UTC.
+        Timezone of the window and of the days on which deals close; None: `deals.attrs["tz"]`,
+        which the loaders set, else UTC.
 
     Returns
     -------
     DataFrame
-        One row a group that occurs; without `by` exactly one. Columns of `by` first, then opportunities (deals created in the window), won
-        and lost (deals closed in it), win_rate (won / (won + lost)), currency (of mean_value and velocity; with `rates` the one whose rate
-        is 1 throughout; null where nothing tells; not repeated where it is in `by`), mean_value (of the deals won in the window that have a
-        value), mean_days (from `add_time` to `won_time` of those won in it, never below 0), velocity (currency units a day). Null where a
-        part cannot be known: nothing closed, nothing won, no days.
+        One row a group that occurs; without `by` exactly one. Columns of `by` first, then
+        opportunities (deals created in the window), won and lost (deals closed in it), win_rate
+        (won / (won + lost)), currency (of mean_value and velocity; with `rates` the one whose rate
+        is 1 throughout; null where nothing tells; not repeated where it is in `by`), mean_value (of
+        the deals won in the window that have a value), mean_days (from `add_time` to `won_time` of
+        those won in it, never below 0), velocity (currency units a day). Null where a part cannot
+        be known: nothing closed, nothing won, no days.
 
     Raises
     ------
     ArgumentError
-        A column is missing or holds something else, an id comes twice, an argument is no time, or `rates` lacks a currency.
+        A column is missing or holds something else, an id comes twice, an argument is no time, or
+        `rates` lacks a currency.
     MixedCurrencyError
         A mean would add up values of several currencies and no `rates` are given; it lists them.
 
     Notes
     -----
-    The four parts are of one window but not of the same deals: that is the formula as sales teams use it, not a forecast. Deals close as
-    in `win_rate`. Deals that were won before they were created (an import that dates the creation, a closing dated by hand) are left out of
-    mean_days, and a warning counts them.
+    The four parts are of one window but not of the same deals: that is the formula as sales teams
+    use it, not a forecast. Deals close as in `win_rate`. Deals that were won before they were
+    created (an import that dates the creation, a closing dated by hand) are left out of mean_days,
+    and a warning counts them.
     """
     names = keys(by, VELOCITY)
     tz = zone_of(tz, deals)
-    deals = need(deals, "deals", ["id", "status", "value", "currency"], names).reset_index(drop=True)
+    deals = need(deals, "deals", ["id", "status", "value", "currency"], names).reset_index(
+        drop=True
+    )
     say_uncountable(deals, "deals", numbers=["value"], below=TOO_LARGE)
     one_row_each(deals, "deals")
     check_deleted(deleted, deals)
     start, end = window(since, until, tz)
     if rates is not None and "currency" in names:
-        raise ArgumentError("by='currency' keeps currencies apart and `rates` adds them up: give one of the two.")
+        raise ArgumentError(
+            "by='currency' keeps currencies apart and `rates` adds them up: give one of the two."
+        )
     known = states(deals, tz, deleted=deleted)
     _report_undated(known)
     alive = ~np.isin(known.state, (DELETED, UNKNOWN))
@@ -188,7 +250,9 @@ def sales_velocity(
 
     def mean(numbers: Floats, which: Flags) -> Floats:
         which = which & ~np.isnan(numbers)
-        return ratio(np.bincount(codes[which[kept]], numbers[which], minlength=groups), count(which))
+        return ratio(
+            np.bincount(codes[which[kept]], numbers[which], minlength=groups), count(which)
+        )
 
     value, currency = finite(deals, "value", below=TOO_LARGE), deals["currency"]
     valued = won & ~np.isnan(value)
@@ -198,14 +262,19 @@ def sales_velocity(
         table = Rates(rates)
         bare = int((valued & currency.isna().to_numpy()).sum())
         if bare:
-            warn(f"{bare} deals won in the window have a value and no currency: they are left out of mean_value. Fill in `currency`.")
+            warn(
+                f"{bare} deals won in the window have a value and no currency: they are left out of"
+                " mean_value. Fill in `currency`."
+            )
         value = value * table.at(currency, local_date(known.counted, tz), valued)
         table.say_stale()
         shown = pd.Series([table.target] * groups, dtype="str").where(count(valued) > 0)
     taken, won_rate = known.days_taken(tz), ratio(count(won), count(won) + count(lost))
     _report_ended_before(deals[won & known.ended_before_created(tz)], "won", "mean_days")
     mean_value, mean_days = mean(value, won), mean(taken, won)
-    result["opportunities"], result["won"], result["lost"] = (pd.array(count(w), dtype="Int64") for w in (opened, won, lost))
+    result["opportunities"], result["won"], result["lost"] = (
+        pd.array(count(w), dtype="Int64") for w in (opened, won, lost)
+    )
     result["win_rate"] = won_rate
     if "currency" not in names:
         result["currency"] = shown
@@ -214,12 +283,16 @@ def sales_velocity(
     return keyed(result, names, tz)
 
 
-def _closed_rate(deals: pd.DataFrame, known: States, names: list[str], within: Flags) -> pd.DataFrame:
+def _closed_rate(
+    deals: pd.DataFrame, known: States, names: list[str], within: Flags
+) -> pd.DataFrame:
     kept = np.isin(known.state, (WON, LOST)) & within
     codes, result = grouped(deals[kept], names)
     n = np.bincount(codes, minlength=len(result))
     won = np.bincount(codes[known.state[kept] == WON], minlength=len(result))
-    result["n"], result["won"], result["lost"] = (pd.array(c, dtype="Int64") for c in (n, won, n - won))
+    result["n"], result["won"], result["lost"] = (
+        pd.array(c, dtype="Int64") for c in (n, won, n - won)
+    )
     result["win_rate"] = ratio(won, n)
     result["low"], result["high"] = wilson(won, n)
     return keyed(result, names)
@@ -235,9 +308,14 @@ def _created_rate(
     horizon: float | None,
     tz: str,
 ) -> pd.DataFrame:
-    undated = known.undated(WON, LOST, DELETED) | ((known.state != UNKNOWN) & known.created.isna().to_numpy())
+    undated = known.undated(WON, LOST, DELETED) | (
+        (known.state != UNKNOWN) & known.created.isna().to_numpy()
+    )
     within = (known.state != UNKNOWN) & _between(known.created, start, end)
-    _report(int((undated & (within | known.created.isna().to_numpy())).sum()), "have no time of creation, or ended without a date")
+    _report(
+        int((undated & (within | known.created.isna().to_numpy())).sum()),
+        "have no time of creation, or ended without a date",
+    )
     before = known.ended_before_created(tz) & ~undated
     _report_ended_before(deals[within & before], "closed or deleted", "the rate")
     kept = within & ~undated & ~before
@@ -246,15 +324,21 @@ def _created_rate(
     groups = len(result)
     ended = known.ended.notna().to_numpy()
     duration = np.where(ended, known.days_taken(tz), days_between(known.created, now))[kept]
-    # The codes of states are those of causes: open is censored, won is of interest, lost and deleted compete.
+    # The codes of states are those of causes: open is censored, won is of interest, lost and
+    # deleted compete.
     curves = aalen_johansen(duration, state, codes, groups)
     n = np.bincount(codes, minlength=groups)
-    horizons = curves.horizon(np.where(n >= 100, 10, np.ceil(n / 10))) if horizon is None else np.full(groups, horizon)
+    horizons = (
+        curves.horizon(np.where(n >= 100, 10, np.ceil(n / 10)))
+        if horizon is None
+        else np.full(groups, horizon)
+    )
     past = (n > 0) & ~curves.identified(horizons)
     if past.any():
         warn(
-            f"The horizon of {horizon:g} days is past the follow-up in {past.sum()} of {groups} groups: win_rate is null there. "
-            f"The longest that can be known of all is {curves.last[past].min():.6g} days."
+            f"The horizon of {horizon:g} days is past the follow-up in {past.sum()} of {groups}"
+            " groups: win_rate is null there. The longest that can be known of all is"
+            f" {curves.last[past].min():.6g} days."
         )
     result["n"] = pd.array(n, dtype="Int64")
     for name, code in (("won", WON), ("lost", LOST), ("deleted", DELETED), ("open", OPEN)):
@@ -264,7 +348,9 @@ def _created_rate(
     return keyed(result, names)
 
 
-def _between(instants: pd.Series[Any], start: pd.Timestamp | None, end: pd.Timestamp | None) -> Flags:
+def _between(
+    instants: pd.Series[Any], start: pd.Timestamp | None, end: pd.Timestamp | None
+) -> Flags:
     """Return where a time is in the window; null is in none."""
     inside = instants.notna()
     if start is not None:
@@ -280,14 +366,19 @@ def _report_undated(known: States) -> None:
 
 def _report_ended_before(deals: pd.DataFrame, how: str, where: str) -> None:
     if len(deals):
-        named = ", ".join(map(str, ids(deals, "id").iloc[:_NAMED])) + (", ..." if len(deals) > _NAMED else "")
+        named = ", ".join(map(str, ids(deals, "id").iloc[:_NAMED])) + (
+            ", ..." if len(deals) > _NAMED else ""
+        )
         warn(
-            f"{len(deals)} deals were {how} before they were created, as after an import or where a "
-            f"date was set by hand: they are left out of {where}. Their ids: {named}. data_quality "
-            "lists them as closed_before_created."
+            f"{len(deals)} deals were {how} before they were created, as after an import or where a"
+            f" date was set by hand: they are left out of {where}. Their ids: {named}. data_quality"
+            " lists them as closed_before_created."
         )
 
 
 def _report(count: int, what: str) -> None:
     if count:
-        warn(f"{count} deals {what}: they are left out, for nothing tells when they count. data_quality lists them.")
+        warn(
+            f"{count} deals {what}: they are left out, for nothing tells when they count."
+            " data_quality lists them."
+        )

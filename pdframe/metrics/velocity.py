@@ -1,4 +1,6 @@
-"""How long deals stay in stages, with those that are still there counted as what they are: not yet over."""
+"""How long deals stay in stages, with those that are still there counted as what they are: not yet
+over.
+"""
 
 from __future__ import annotations
 
@@ -11,11 +13,31 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from pdframe.errors import ArgumentError
-from pdframe.metrics.by import attributes
-from pdframe.metrics.columns import NO_ID, ids, one_row_each, plain_ids
-from pdframe.metrics.inputs import DAY, Micros, grouped, keyed, keys, moment, need, span, warn, zone_of
-from pdframe.metrics.known import CURRENT, DELETED, NEVER, SOURCES, VISITS, Known, in_micros, visited
-from pdframe.metrics.survival import Curves, Flags, Floats, kaplan_meier
+from pdframe.metrics._arguments import (
+    DAY,
+    Micros,
+    grouped,
+    keyed,
+    keys,
+    moment,
+    need,
+    span,
+    warn,
+    zone_of,
+)
+from pdframe.metrics._columns import NO_ID, ids, one_row_each, plain_ids
+from pdframe.metrics._grouping import attributes
+from pdframe.metrics._known_at import (
+    CURRENT,
+    DELETED,
+    NEVER,
+    SOURCES,
+    VISITS,
+    Known,
+    in_micros,
+    visited,
+)
+from pdframe.metrics._survival import Curves, Flags, Floats, kaplan_meier
 
 Deleted: TypeAlias = Literal["exit", "censored", "drop", "keep"]
 
@@ -41,12 +63,14 @@ def stage_velocity(
 ) -> pd.DataFrame:
     """How long deals stay in each stage: one row a stage, and group of `by`.
 
-    Kaplan-Meier: a stay lasts from `entered_at` to `left_at`, however it ended (moved, won, lost); one that was open at `as_of` lasted at
-    least until then. So the median does not leave out the slow ones, as that of finished stays does. A change of a deal that is already
-    won, lost or deleted (a stay of no length in `visits`) is no stay here.
+    Kaplan-Meier: a stay lasts from `entered_at` to `left_at`, however it ended (moved, won, lost);
+    one that was open at `as_of` lasted at least until then. So the median does not leave out the
+    slow ones, as that of finished stays does. A change of a deal that is already won, lost or
+    deleted (a stay of no length in `visits`) is no stay here.
 
-    A stay is at risk from `seen_at` on (delayed entry): had it ended before a look found it, it would not be in the data. One that was
-    found only after it had ended is counted and tells nothing of durations.
+    A stay is at risk from `seen_at` on (delayed entry): had it ended before a look found it, it
+    would not be in the data. One that was found only after it had ended is counted and tells
+    nothing of durations.
 
     Parameters
     ----------
@@ -55,70 +79,84 @@ def stage_velocity(
     stages
         `account.stages()`.
     as_of
-        Inclusive; a bare date is the end of that day. As if computed at that time: stays that were entered or first seen later do not
-        exist, and one that was left later is open, also where its end is only bounded and may have been earlier, or where the look that
-        found the deal in its next stage came later. A closing counts from its own time (`as_of` with history is stricter).
+        Inclusive; a bare date is the end of that day. As if computed at that time: stays that were
+        entered or first seen later do not exist, and one that was left later is open, also where
+        its end is only bounded and may have been earlier, or where the look that found the deal in
+        its next stage came later. A closing counts from its own time (`as_of` with history is
+        stricter).
     by
-        Columns of `visits`, else of `deals` (joined on `deal_id`; null where the deal is not among them), taken as they are given.
+        Columns of `visits`, else of `deals` (joined on `deal_id`; null where the deal is not among
+        them), taken as they are given.
     horizon
-        To which `mean_days` is restricted, a Timedelta or "90D". None: to the end of the follow-up of each row, which makes it the plain
-        mean where every stay is over, and a lower bound of it where not.
+        To which `mean_days` is restricted, a Timedelta or "90D". None: to the end of the follow-up
+        of each row, which makes it the plain mean where every stay is over, and a lower bound of it
+        where not.
     min_at_risk
-        A row with delayed entries whose first exit found fewer stays than that at risk is warned of: its whole curve hangs on them.
+        A row with delayed entries whose first exit found fewer stays than that at risk is warned
+        of: its whole curve hangs on them.
     tz
-        Timezone of naive times, and of the day of a bare date; None: the frames' `attrs["tz"]`, which the loaders set, else UTC.
+        Timezone of naive times, and of the day of a bare date; None: the frames' `attrs["tz"]`,
+        which the loaders set, else UTC.
     deals
         `account.deals()`, where `by` names columns of it.
     deleted
-        What the deletion of a deal is. Of a deal that was open: "exit" (default): the end of its stay as any other; the curve is of all
-        exits together, and such a stay is completed. "censored": it cuts the stay off, which would have lasted longer; such a stay is
-        neither completed nor open. A deal that was deleted after it was won or lost is left out with all its stays from the time of its
-        deletion on, as in every metric. "keep": as "exit", and the stays of such a deal count on. "drop", as the default of other metrics
-        is called, is "exit".
+        What the deletion of a deal is. Of a deal that was open: "exit" (default): the end of its
+        stay as any other; the curve is of all exits together, and such a stay is completed.
+        "censored": it cuts the stay off, which would have lasted longer; such a stay is neither
+        completed nor open. A deal that was deleted after it was won or lost is left out with all
+        its stays from the time of its deletion on, as in every metric. "keep": as "exit", and the
+        stays of such a deal count on. "drop", as the default of other metrics is called, is "exit".
 
     Returns
     -------
     DataFrame
-        The columns of `by`, pipeline_id, stage_id, stage, order_nr, visits, completed, open, median_days, low, high, p25_days, p75_days,
-        p90_days, mean_days, basis. Rows by group, pipeline and place, for every stage of `stages`, without stays too, and at the end of
-        their pipeline those that only visits know (deleted stages: `stage` and `order_nr` null). visits = completed + open, but for what
-        deleted="censored" cuts off. Days are of 24 hours. `low` and `high` are the 95 % interval of the median, log-log. `basis` is the
-        source of the row's stays: changelog, snapshots, current or mixed, null without stays. Null days: the data does not reach that
-        quantile, or there is none: no stay can be followed, or the basis is "current" alone.
+        The columns of `by`, pipeline_id, stage_id, stage, order_nr, visits, completed, open,
+        median_days, low, high, p25_days, p75_days, p90_days, mean_days, basis. Rows by group,
+        pipeline and place, for every stage of `stages`, without stays too, and at the end of their
+        pipeline those that only visits know (deleted stages: `stage` and `order_nr` null). visits =
+        completed + open, but for what deleted="censored" cuts off. Days are of 24 hours. `low` and
+        `high` are the 95 % interval of the median, log-log. `basis` is the source of the row's
+        stays: changelog, snapshots, current or mixed, null without stays. Null days: the data does
+        not reach that quantile, or there is none: no stay can be followed, or the basis is
+        "current" alone.
 
     Raises
     ------
     ArgumentError
-        A column is missing or holds something else, a stay contradicts itself or comes twice, or an argument is wrong.
+        A column is missing or holds something else, a stay contradicts itself or comes twice, or an
+        argument is wrong.
 
     Warns
     -----
     DataWarning
-        Stays that were not counted, whose durations are not known, or that rest on less than the changelog, each with their number; rows
-        that hang on few stays; a `horizon` past the follow-up.
+        Stays that were not counted, whose durations are not known, or that rest on less than the
+        changelog, each with their number; rows that hang on few stays; a `horizon` past the
+        follow-up.
 
     Notes
     -----
-    E. L. Kaplan, P. Meier, JASA 53 (1958); interval of the median: R. Brookmeyer, J. Crowley, Biometrics 38 (1982). A quantile p is the
-    first time at which the curve is at or under 1 - p. Of a deal known by its current state alone, only the last stay is there to see, and
-    the longer it lasts the likelier it is seen, so that neither its mean nor its median is one of all stays: refused.
+    E. L. Kaplan, P. Meier, JASA 53 (1958); interval of the median: R. Brookmeyer, J. Crowley,
+    Biometrics 38 (1982). A quantile p is the first time at which the curve is at or under 1 - p. Of
+    a deal known by its current state alone, only the last stay is there to see, and the longer it
+    lasts the likelier it is seen, so that neither its mean nor its median is one of all stays:
+    refused.
     """
     limit = None if horizon is None else span(horizon, "horizon")
-    found = _Stays.read(visits, stages, as_of, by, tz, deals, deleted, _VELOCITY)
-    curves = found.curves(min_at_risk)
-    result = found.rows()
-    result["visits"] = found.visits
-    result["completed"] = found.completed
-    result["open"] = found.open
+    match = _Visits.read(visits, stages, as_of, by, tz, deals, deleted, _VELOCITY)
+    curves = match.curves(min_at_risk)
+    result = match.rows()
+    result["visits"] = match.visits
+    result["completed"] = match.completed
+    result["open"] = match.open
     result["median_days"], result["low"], result["high"] = curves.quantile(0.5)
     for name, p in (("p25_days", 0.25), ("p75_days", 0.75), ("p90_days", 0.9)):
         result[name] = curves.quantile(p)[0]
     result["mean_days"] = curves.restricted_mean(curves.last if limit is None else limit)
-    result["basis"] = found.basis
+    result["basis"] = match.basis
     if limit is not None:
         _warn_of_horizon(curves, limit)
     counts = {name: "Int64" for name in ("visits", "completed", "open")}
-    return keyed(result.astype(counts), [*found.by, "pipeline_id", "stage_id"], found.tz)
+    return keyed(result.astype(counts), [*match.by, "pipeline_id", "stage_id"], match.tz)
 
 
 def stage_survival(
@@ -133,9 +171,11 @@ def stage_survival(
     deals: pd.DataFrame | None = None,
     deleted: Deleted = "exit",
 ) -> pd.DataFrame:
-    """The share of stays in each stage that last longer than a time: one row a stage, group of `by`, and time.
+    """The share of stays in each stage that last longer than a time: one row a stage, group of
+    `by`, and time.
 
-    The curve whose quantiles `stage_velocity` gives. Before its first row it is 1; each value holds until the next row.
+    The curve whose quantiles `stage_velocity` gives. Before its first row it is 1; each value holds
+    until the next row.
 
     Parameters
     ----------
@@ -147,9 +187,11 @@ def stage_survival(
     Returns
     -------
     DataFrame
-        The columns of `by`, pipeline_id, stage_id, stage, order_nr, days, at_risk, events, survival, low, high: one row for each distinct
-        length at which stays ended (`events`) or were lost from sight (no events; at risk no more). `at_risk` is just before `days`.
-        `low` and `high`: 95 %, log-log; null where the variance is undefined. Stages of which no stay can be followed have no rows.
+        The columns of `by`, pipeline_id, stage_id, stage, order_nr, days, at_risk, events,
+        survival, low, high: one row for each distinct length at which stays ended (`events`) or
+        were lost from sight (no events; at risk no more). `at_risk` is just before `days`. `low`
+        and `high`: 95 %, log-log; null where the variance is undefined. Stages of which no stay can
+        be followed have no rows.
 
     Raises
     ------
@@ -162,19 +204,23 @@ def stage_survival(
         As `stage_velocity`.
     """
     limit = None if horizon is None else span(horizon, "horizon")
-    found = _Stays.read(visits, stages, as_of, by, tz, deals, deleted, _SURVIVAL)
-    curves = found.curves(min_at_risk)
+    match = _Visits.read(visits, stages, as_of, by, tz, deals, deleted, _SURVIVAL)
+    curves = match.curves(min_at_risk)
     kept = slice(None) if limit is None else curves.time <= limit
-    result = found.rows(curves.group[kept])
+    result = match.rows(curves.group[kept])
     result["days"] = curves.time[kept]
     result["at_risk"] = pd.array(curves.at_risk[kept], "Int64")
     result["events"] = pd.array(curves.events[kept], "Int64")
-    result["survival"], result["low"], result["high"] = curves.estimate[kept], curves.low[kept], curves.high[kept]
-    return keyed(result, [*found.by, "pipeline_id", "stage_id"], found.tz)
+    result["survival"], result["low"], result["high"] = (
+        curves.estimate[kept],
+        curves.low[kept],
+        curves.high[kept],
+    )
+    return keyed(result, [*match.by, "pipeline_id", "stage_id"], match.tz)
 
 
 @dataclass(frozen=True, slots=True)
-class _Stays:
+class _Visits:
     """Stays as they were known at a time, each with its row of the result.
 
     Parameters
@@ -218,7 +264,7 @@ class _Stays:
         deals: pd.DataFrame | None,
         deleted: Deleted,
         columns: Sequence[str],
-    ) -> _Stays:
+    ) -> _Visits:
         """What was known at `as_of`; warns of what is left out."""
         tz = zone_of(tz, visits, stages, deals)
         until = moment(as_of, tz, "as_of", end_of_day=True)
@@ -226,35 +272,63 @@ class _Stays:
         visits = need(visits, "visits", VISITS)
         stages = need(stages, "stages", ("id", "pipeline_id", "name", "order_nr"))
         if deleted not in get_args(Deleted):
-            raise ArgumentError(f"deleted is one of {', '.join(map(repr, get_args(Deleted)))}, not {deleted!r}.")
-        stays = visited(visits, until, tz, "keep" if deleted == "keep" else "drop")
-        now, over = in_micros(until), stays.left != NEVER
-        _warn_of_unseen(stays)
-        bounded = stays.of(visits["entered_after"]).notna().to_numpy() | (over & stays.of(visits["left_after"]).notna().to_numpy())
-        duration = (np.where(over, stays.left, now) - stays.entered) / DAY
-        entry = np.maximum(stays.seen - stays.entered, 0) / DAY
-        group, groups = grouped(attributes(visits, stays, deals, names), names)
-        place, places = _places(stays.of(plain_ids(visits["pipeline_id"])), stays.of(plain_ids(visits["stage_id"])), stages)
+            raise ArgumentError(
+                f"deleted is one of {', '.join(map(repr, get_args(Deleted)))}, not {deleted!r}."
+            )
+        known_visits = visited(visits, until, tz, "keep" if deleted == "keep" else "drop")
+        now, over = in_micros(until), known_visits.left != NEVER
+        _warn_of_unseen(known_visits)
+        bounded = known_visits.of(visits["entered_after"]).notna().to_numpy() | (
+            over & known_visits.of(visits["left_after"]).notna().to_numpy()
+        )
+        duration = (np.where(over, known_visits.left, now) - known_visits.entered) / DAY
+        entry = np.maximum(known_visits.seen - known_visits.entered, 0) / DAY
+        group, groups = grouped(attributes(visits, known_visits, deals, names), names)
+        place, places = _places(
+            known_visits.of(plain_ids(visits["pipeline_id"])),
+            known_visits.of(plain_ids(visits["stage_id"])),
+            stages,
+        )
         row = group * len(places) + place
         size = len(groups) * len(places)
-        sources = np.stack([np.bincount(row[stays.source == number], minlength=size) for number in range(len(SOURCES))])
-        _warn_of_sources(stays.source, stays.deal, int((over & (entry >= duration) & (entry > 0)).sum()))
+        sources = np.stack(
+            [
+                np.bincount(row[known_visits.source == number], minlength=size)
+                for number in range(len(SOURCES))
+            ]
+        )
+        _warn_of_sources(
+            known_visits.source,
+            known_visits.deal,
+            int((over & (entry >= duration) & (entry > 0)).sum()),
+        )
         _warn_of_bounds(int(bounded.sum()), len(bounded))
-        gone = over & (stays.end != DELETED) if deleted == "censored" else over
+        removed = over & (known_visits.end != DELETED) if deleted == "censored" else over
         return cls(
-            names, groups, places, row, duration, entry, gone, ~bounded, sources,
-            np.bincount(row[~over], minlength=size), np.bincount(row[gone], minlength=size), np.bincount(row, minlength=size), tz,
+            names, groups, places, row, duration, entry, removed, ~bounded, sources,
+            np.bincount(row[~over], minlength=size), np.bincount(row[removed], minlength=size), np.bincount(row, minlength=size), tz,
         )  # fmt: skip
 
     def curves(self, min_at_risk: int) -> Curves:
-        """Kaplan-Meier of every row; empty where the current state alone tells. Warns of curves that hang on few stays."""
-        if isinstance(min_at_risk, bool) or not isinstance(min_at_risk, int | np.integer) or min_at_risk < 0:
+        """Kaplan-Meier of every row; empty where the current state alone tells. Warns of curves
+        that hang on few stays.
+        """
+        if (
+            isinstance(min_at_risk, bool)
+            or not isinstance(min_at_risk, int | np.integer)
+            or min_at_risk < 0
+        ):
             raise ArgumentError(f"min_at_risk={min_at_risk!r} is to be a whole number, 0 or more.")
         kept = self.followed & ~(self._of_current_alone[self.row])
         if kept.all():
             duration, over, row, entry = self.duration, self.over, self.row, self.entry
         else:
-            duration, over, row, entry = self.duration[kept], self.over[kept], self.row[kept], self.entry[kept]
+            duration, over, row, entry = (
+                self.duration[kept],
+                self.over[kept],
+                self.row[kept],
+                self.entry[kept],
+            )
         curves = kaplan_meier(duration, over, row, len(self.visits), entry=entry)
         delayed = np.zeros(len(self.visits), np.bool_)
         delayed[row[(entry > 0) & (entry < duration)]] = True
@@ -263,9 +337,11 @@ class _Stays:
         thin = first[delayed[curves.group[first]] & (curves.at_risk[first] < min_at_risk)]
         if len(thin):
             warn(
-                f"{len(thin):,} of {len(first):,} estimates begin with fewer than {min_at_risk} stays at risk, because others were first "
-                f"seen later in their course: {self._named(curves.group[thin])}. All that follows hangs on those few. They are kept: "
-                "group less finely, or load exact history with account.deal_changes(), 20 tokens a deal."
+                f"{len(thin):,} of {len(first):,} estimates begin with fewer than {min_at_risk}"
+                " stays at risk, because others were first seen later in their course:"
+                f" {self._named(curves.group[thin])}. All that follows hangs on those few. They are"
+                " kept: group less finely, or load exact history with account.deal_changes(), 20"
+                " tokens a deal."
             )
         return curves
 
@@ -278,7 +354,9 @@ class _Stays:
     def basis(self) -> pd.Categorical:
         """Where the stays of every row come from."""
         kinds = (self.sources > 0).sum(axis=0)
-        codes = np.where(kinds == 0, -1, np.where(kinds == 1, (self.sources > 0).argmax(axis=0), len(SOURCES)))
+        codes = np.where(
+            kinds == 0, -1, np.where(kinds == 1, (self.sources > 0).argmax(axis=0), len(SOURCES))
+        )
         return pd.Categorical.from_codes(codes, dtype=_BASES)
 
     def rows(self, wanted: Micros | None = None) -> pd.DataFrame:
@@ -292,13 +370,16 @@ class _Stays:
     def _named(self, rows: Micros) -> str:
         shown = self.rows(rows[:3])
         names = [
-            ", ".join([*(f"{name} {line[name]}" for name in self.by), f"stage {line['stage_id']}"]) for line in shown.to_dict("records")
+            ", ".join([*(f"{name} {line[name]}" for name in self.by), f"stage {line['stage_id']}"])
+            for line in shown.to_dict("records")
         ]
         return "; ".join(names) + (f"; and {len(rows) - 3:,} more" if len(rows) > 3 else "")
 
 
 def _places(pipeline: Micros, stage: Micros, stages: pd.DataFrame) -> tuple[Micros, pd.DataFrame]:
-    """The number of each stay's stage in the list of stages, and that list: those of `stages` in their order, then those unknown to it."""
+    """The number of each stay's stage in the list of stages, and that list: those of `stages` in
+    their order, then those unknown to it.
+    """
     listed = pd.DataFrame(
         {
             "pipeline_id": ids(stages, "pipeline_id"),
@@ -320,8 +401,12 @@ def _places(pipeline: Micros, stage: Micros, stages: pd.DataFrame) -> tuple[Micr
     own = pd.MultiIndex.from_frame(listed[["pipeline_id", "stage_id"]])
     unknown = met[~pd.MultiIndex.from_frame(met).isin(own)]
     every = pd.concat([listed, unknown.reindex(columns=listed.columns).astype(listed.dtypes)])
-    every = every.sort_values(["pipeline_id", "order_nr", "stage_id"], na_position="last", kind="stable").reset_index(drop=True)
-    number = pd.MultiIndex.from_frame(every[["pipeline_id", "stage_id"]]).get_indexer(pd.MultiIndex.from_frame(met))
+    every = every.sort_values(
+        ["pipeline_id", "order_nr", "stage_id"], na_position="last", kind="stable"
+    ).reset_index(drop=True)
+    number = pd.MultiIndex.from_frame(every[["pipeline_id", "stage_id"]]).get_indexer(
+        pd.MultiIndex.from_frame(met)
+    )
     return number[code].astype(np.int64), every
 
 
@@ -329,14 +414,14 @@ def _nullable(ids: Micros) -> pd.Series[Any]:
     return pd.Series(ids, dtype="Int64").mask(ids == NO_ID)
 
 
-def _warn_of_unseen(stays: Known) -> None:
-    unseen = len(stays.hidden)
+def _warn_of_unseen(known_visits: Known) -> None:
+    unseen = len(known_visits.hidden)
     if unseen:
-        last = pd.Timestamp(int(stays.hidden_seen.max()), unit="us", tz="UTC")
+        last = pd.Timestamp(int(known_visits.hidden_seen.max()), unit="us", tz="UTC")
         warn(
-            f"{unseen:,} of {unseen + len(stays.deal):,} stays that began up to as_of were first seen after it, and are not counted: at "
-            f"that time nobody knew of them. Take an as_of from {last} on, or load exact history with account.deal_changes(), 20 tokens a "
-            "deal."
+            f"{unseen:,} of {unseen + len(known_visits.deal):,} stays that began up to as_of were first"
+            " seen after it, and are not counted: at that time nobody knew of them. Take an as_of"
+            f" from {last} on, or load exact history with account.deal_changes(), 20 tokens a deal."
         )
 
 
@@ -344,21 +429,27 @@ def _warn_of_sources(source: Micros, deal: Micros, too_late: int) -> None:
     counts = np.bincount(source, minlength=len(SOURCES))
     if not counts[1:].any():
         return
-    rests = [f"{count:,} rest on {name}" for name, count in zip(("snapshots", "current stages alone"), counts[1:], strict=True) if count]
+    rests = [
+        f"{count:,} rest on {name}"
+        for name, count in zip(("snapshots", "current stages alone"), counts[1:], strict=True)
+        if count
+    ]
     deals = len(np.unique(deal[source > 0]))
     warn(
-        f"Of {len(source):,} stays, {' and '.join(rests)}, not on the changelog. The longer a stay, the likelier a look finds it, so "
-        f"each counts from the first look that did, and {too_late:,} that had ended by then are left out of the durations; a row that "
-        "rests on current stages alone has none. Load exact history with account.deal_changes(): 20 tokens a deal, "
-        f"{deals:,} deals = {20 * deals:,} tokens."
+        f"Of {len(source):,} stays, {' and '.join(rests)}, not on the changelog. The longer a stay,"
+        " the likelier a look finds it, so each counts from the first look that did, and"
+        f" {too_late:,} that had ended by then are left out of the durations; a row that rests on"
+        " current stages alone has none. Load exact history with account.deal_changes(): 20 tokens"
+        f" a deal, {deals:,} deals = {20 * deals:,} tokens."
     )
 
 
-def _warn_of_bounds(bounded: int, stays: int) -> None:
+def _warn_of_bounds(bounded: int, known_visits: int) -> None:
     if bounded:
         warn(
-            f"{bounded:,} of {stays:,} stays have an entry or an exit that is only bounded: they are counted, and left out of the "
-            "durations. account.deal_changes() has exact times, 20 tokens a deal."
+            f"{bounded:,} of {known_visits:,} stays have an entry or an exit that is only bounded: they"
+            " are counted, and left out of the durations. account.deal_changes() has exact times,"
+            " 20 tokens a deal."
         )
 
 
@@ -366,8 +457,9 @@ def _warn_of_horizon(curves: Curves, limit: float) -> None:
     short = (curves.start[1:] > curves.start[:-1]) & ~curves.identified(limit)
     if short.any():
         warn(
-            f"mean_days is null in {short.sum():,} rows: their stays were not followed for {limit:g} days. The longest horizon that "
-            f"every row identifies is {np.floor(curves.last[short].min() * 100) / 100:g} days."
+            f"mean_days is null in {short.sum():,} rows: their stays were not followed for"
+            f" {limit:g} days. The longest horizon that every row identifies is"
+            f" {np.floor(curves.last[short].min() * 100) / 100:g} days."
         )
 
 

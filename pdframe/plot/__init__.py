@@ -1,6 +1,9 @@
-"""Charts: each takes the frame of a metric and an `ax`, draws, and returns the Axes; none shows, saves or changes matplotlib's settings.
+"""Charts: each takes the frame of a metric and an `ax`, draws, and returns the Axes; none shows,
+saves or changes matplotlib's settings.
 
->>> ax = pdframe.plot.funnel(pdframe.metrics.funnel(visits, stages, as_of="2026-06-30", pipeline_id=2))
+>>> ax = pdframe.plot.funnel(
+...     pdframe.metrics.funnel(visits, stages, as_of="2026-06-30", pipeline_id=2)
+... )
 >>> ax.figure.savefig("funnel.png")
 """
 
@@ -9,7 +12,10 @@ from __future__ import annotations
 try:
     import matplotlib as _  # noqa: F401
 except ImportError as missing:
-    raise ImportError('Charts need matplotlib, which is not installed: pip install "pdframe[plot]". Metrics work without it.') from missing
+    raise ImportError(
+        'Charts need matplotlib, which is not installed: pip install "pdframe[plot]". Metrics work'
+        " without it."
+    ) from missing
 
 from pdframe.plot.billing import billing
 from pdframe.plot.cohorts import retention_cohorts
@@ -20,4 +26,13 @@ from pdframe.plot.mrr import mrr
 from pdframe.plot.survival import stage_survival
 from pdframe.plot.velocity import velocity
 
-__all__ = ["billing", "flow", "funnel", "mrr", "mrr_movements", "retention_cohorts", "stage_survival", "velocity"]
+__all__ = [
+    "billing",
+    "flow",
+    "funnel",
+    "mrr",
+    "mrr_movements",
+    "retention_cohorts",
+    "stage_survival",
+    "velocity",
+]

@@ -6,14 +6,16 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 
-from pdframe.plot import months, style
+from pdframe.plot import _months as months
+from pdframe.plot import _style as style
 
 _NEEDED = ("date", "kind", "amount", "currency")
 _KINDS = ("recurring", "one-time", "installment")
 
 
 def billing(frame: pd.DataFrame, ax: Axes | None = None, *, title: str | None = None) -> Axes:
-    """Draw what is billed in every month, by kind: recurring, one-time, installments. Billing, not recognised revenue.
+    """Draw what is billed in every month, by kind: recurring, one-time, installments. Billing, not
+    recognised revenue.
 
     Parameters
     ----------
@@ -27,24 +29,34 @@ def billing(frame: pd.DataFrame, ax: Axes | None = None, *, title: str | None = 
     Returns
     -------
     Axes
-        A bar is the sum of a month's bills of a kind, below 0 where credits outweigh them. Above each month its sum, where there is room.
-        Kinds differ in colour and hatch. Months without bills between the first and the last are empty.
+        A bar is the sum of a month's bills of a kind, below 0 where credits outweigh them. Above
+        each month its sum, where there is room. Kinds differ in colour and hatch. Months without
+        bills between the first and the last are empty.
 
     Raises
     ------
     ArgumentError
-        A missing column, several currencies (keep one, or convert), null days or amounts, more than 12 kinds or 120 months.
+        A missing column, several currencies (keep one, or convert), null days or amounts, more than
+        12 kinds or 120 months.
 
     Examples
     --------
-    >>> bills = metrics.billing_schedule(deal_products, installments, deals, since="2026-07-01", until="2026-10-01")
+    >>> bills = metrics.billing_schedule(
+    ...     deal_products, installments, deals, since="2026-07-01", until="2026-10-01"
+    ... )
     >>> plot.billing(bills[bills["currency"] == "EUR"])
     """
     rows = style.need(frame, _NEEDED, "billing_schedule")
-    currency, amounts = months.one_currency(rows, "convert the amounts first (metrics.convert)"), months.money(rows, "amount")
+    currency, amounts = (
+        months.one_currency(rows, "convert the amounts first (metrics.convert)"),
+        months.money(rows, "amount"),
+    )
     number = months.month_numbers(rows, "date")
     kind = style.group_names(rows, ["kind"])
-    names = sorted(kind.drop_duplicates(), key=lambda name: (_KINDS.index(name) if name in _KINDS else len(_KINDS), name))
+    names = sorted(
+        kind.drop_duplicates(),
+        key=lambda name: (_KINDS.index(name) if name in _KINDS else len(_KINDS), name),
+    )
     style.refuse(len(names), "kinds", style.MOST_CURVES, "Keep some of them.")
     months.few(number)
     ax = style.axes(ax, height=3.6)
@@ -54,7 +66,12 @@ def billing(frame: pd.DataFrame, ax: Axes | None = None, *, title: str | None = 
     first = number.min()
     places = np.arange(first, number.max() + 1)
     parts = [
-        (name, np.bincount(number[here] - first, amounts[here], minlength=len(places)).astype(np.float64))
+        (
+            name,
+            np.bincount(number[here] - first, amounts[here], minlength=len(places)).astype(
+                np.float64
+            ),
+        )
         for name in names
         for here in [(kind == name).to_numpy(np.bool_)]
     ]

@@ -10,50 +10,60 @@ from matplotlib.axes import Axes
 from matplotlib.colors import LinearSegmentedColormap
 
 from pdframe.errors import ArgumentError
-from pdframe.plot import months, style
+from pdframe.plot import _months as months
+from pdframe.plot import _style as style
 
 _NEEDED = ("cohort", "currency", "age", "customers", "nrr")
 _VALUES = ("nrr", "customers")
 _MOST_COHORTS = 60
 # Light to dark in one colour, so that the order of shades is that of the values in grey, too.
-_SHADES = LinearSegmentedColormap.from_list("light to dark", ["#f4f8fb", "#9cc6e0", "#3a8fc4", "#0b4f86"])
+_SHADES = LinearSegmentedColormap.from_list(
+    "light to dark", ["#f4f8fb", "#9cc6e0", "#3a8fc4", "#0b4f86"]
+)
 # Shades end here: one cohort that grew tenfold would make all others alike.
 _DARKEST = 1.5
 # In inches: room for a number, and for each of its digits.
 _PAD, _DIGIT = 0.06, 0.07
 
 
-def retention_cohorts(frame: pd.DataFrame, ax: Axes | None = None, *, values: str = "nrr", title: str | None = None) -> Axes:
+def retention_cohorts(
+    frame: pd.DataFrame, ax: Axes | None = None, *, values: str = "nrr", title: str | None = None
+) -> Axes:
     """Draw what is left of each cohort as it ages: a heat map with its numbers.
 
     Parameters
     ----------
     frame
-        What `metrics.revenue_cohorts` returns, in one currency and of one group; at most 60 cohorts and 120 ages.
+        What `metrics.revenue_cohorts` returns, in one currency and of one group; at most 60 cohorts
+        and 120 ages.
     ax
         Where to draw; None: a new figure of notebook width.
     values
-        "nrr": MRR in percent of that at age 0. "customers": how many are active, shaded by their share of those at age 0.
+        "nrr": MRR in percent of that at age 0. "customers": how many are active, shaded by their
+        share of those at age 0.
     title
         None: what it shows.
 
     Returns
     -------
     Axes
-        A row a cohort, the oldest at the top, with the customers of its first age in brackets; a column an age that the frame holds, so
-        that `frame[frame["age"] % 3 == 0]` draws every third. The darker, the more is left; shades end at 150 %. Immature cells, whose
-        month had not come, are blank; mature ones without a value have an en dash. Where columns are too narrow for numbers, only some
-        are numbered.
+        A row a cohort, the oldest at the top, with the customers of its first age in brackets; a
+        column an age that the frame holds, so that `frame[frame["age"] % 3 == 0]` draws every
+        third. The darker, the more is left; shades end at 150 %. Immature cells, whose month had
+        not come, are blank; mature ones without a value have an en dash. Where columns are too
+        narrow for numbers, only some are numbered.
 
     Raises
     ------
     ArgumentError
-        A missing column, several currencies (keep one, or give the metric `rates`) or groups, a cell that is there twice, `values` is
-        neither, or more than 60 cohorts or 120 ages.
+        A missing column, several currencies (keep one, or give the metric `rates`) or groups, a
+        cell that is there twice, `values` is neither, or more than 60 cohorts or 120 ages.
 
     Examples
     --------
-    >>> plot.retention_cohorts(metrics.revenue_cohorts(lines, since="2025-01-01", until="2026-07-01", rates=rates))
+    >>> plot.retention_cohorts(
+    ...     metrics.revenue_cohorts(lines, since="2025-01-01", until="2026-07-01", rates=rates)
+    ... )
     """
     rows = style.need(frame, _NEEDED, "revenue_cohorts")
     if values not in _VALUES:
@@ -62,30 +72,56 @@ def retention_cohorts(frame: pd.DataFrame, ax: Axes | None = None, *, values: st
     months.one_currency(rows, "give metrics.revenue_cohorts `rates`")
     cohort, cohorts = pd.factorize(months.month_numbers(rows, "cohort"), sort=True)
     age, ages = pd.factorize(style.counts(rows, "age"), sort=True)
-    style.refuse(len(cohorts), "cohorts", _MOST_COHORTS, "Keep the later ones, such as frame[frame['cohort'] >= '2024-01-01'].")
-    style.refuse(len(ages), "ages", months.MOST_MONTHS, "Keep some, such as frame[frame['age'] % 3 == 0].")
+    style.refuse(
+        len(cohorts),
+        "cohorts",
+        _MOST_COHORTS,
+        "Keep the later ones, such as frame[frame['cohort'] >= '2024-01-01'].",
+    )
+    style.refuse(
+        len(ages), "ages", months.MOST_MONTHS, "Keep some, such as frame[frame['age'] % 3 == 0]."
+    )
     if pd.DataFrame({"cohort": cohort, "age": age}).duplicated().any():
         raise ArgumentError(
-            "A cohort has an age twice. Pass what metrics.revenue_cohorts returns, with the columns of `by` before 'cohort'."
+            "A cohort has an age twice. Pass what metrics.revenue_cohorts returns, with the columns"
+            " of `by` before 'cohort'."
         )
     ax = style.axes(ax, height=1.3 + 0.27 * max(len(cohorts), 2))
-    said = "Net revenue retention by cohort, in %" if values == "nrr" else "Active customers by cohort"
+    said = (
+        "Net revenue retention by cohort, in %" if values == "nrr" else "Active customers by cohort"
+    )
     style.dress(
-        ax, title or (f"{said}: {group}" if group else said), x="months since the first MRR", y="month of the first MRR (customers)"
+        ax,
+        title or (f"{said}: {group}" if group else said),
+        x="months since the first MRR",
+        y="month of the first MRR (customers)",
     )
     if not len(rows):
         return style.empty(ax, "No cohort begins in this time.")
 
     def table(column: str) -> style.Floats:
-        found = np.full((len(cohorts), len(ages)), np.nan)
-        found[cohort, age] = style.numbers(rows, column)
-        return found
+        result = np.full((len(cohorts), len(ages)), np.nan)
+        result[cohort, age] = style.numbers(rows, column)
+        return result
 
     customers, nrr = table("customers"), table("nrr")
     begun = customers[:, :1]
-    shade = nrr if values == "nrr" else np.divide(customers, begun, out=np.full(customers.shape, np.nan), where=begun > 0)
-    _cells(ax, shade, nrr if values == "nrr" else customers, mature=~np.isnan(customers), percent=values == "nrr")
-    names = [f"{months.month_name(int(number))} ({style.number(count)})" for number, count in zip(cohorts, begun[:, 0], strict=True)]
+    shade = (
+        nrr
+        if values == "nrr"
+        else np.divide(customers, begun, out=np.full(customers.shape, np.nan), where=begun > 0)
+    )
+    _cells(
+        ax,
+        shade,
+        nrr if values == "nrr" else customers,
+        mature=~np.isnan(customers),
+        percent=values == "nrr",
+    )
+    names = [
+        f"{months.month_name(int(number))} ({style.number(count)})"
+        for number, count in zip(cohorts, begun[:, 0], strict=True)
+    ]
     ax.set_yticks(range(len(cohorts)), names, **style.PLAIN)
     step = -(-len(ages) // 24)
     ax.set_xticks(range(0, len(ages), step), [f"{age:g}" for age in ages[::step]])
@@ -94,7 +130,9 @@ def retention_cohorts(frame: pd.DataFrame, ax: Axes | None = None, *, values: st
     return ax
 
 
-def _cells(ax: Axes, shade: style.Floats, value: style.Floats, *, mature: Any, percent: bool) -> None:
+def _cells(
+    ax: Axes, shade: style.Floats, value: style.Floats, *, mature: Any, percent: bool
+) -> None:
     finite = shade[np.isfinite(shade)]
     low = float(min(finite.min(initial=1.0), 0.9))
     high = float(np.clip(finite.max(initial=1.0), 1.0, _DARKEST))
@@ -103,14 +141,16 @@ def _cells(ax: Axes, shade: style.Floats, value: style.Floats, *, mature: Any, p
         cmap=_SHADES, vmin=low, vmax=high, edgecolors="white", linewidth=0.6,
     )  # fmt: skip
     mesh.set_label("immature cells are blank")
-    text = np.array([[_told(cell, percent) for cell in row] for row in value], dtype=object)
-    widest = max(len(told) for told in text[mature]) if mature.any() else 1
+    text = np.array([[_reported(cell, percent) for cell in row] for row in value], dtype=object)
+    widest = max(len(reported) for reported in text[mature]) if mature.any() else 1
     # The names of cohorts take about an inch.
     room = max(style.inches(ax) - 1.0, 0.5) / shade.shape[1]
     step = max(int(np.ceil((_PAD + _DIGIT * widest) / room)), 1)
     for row, column in zip(*np.nonzero(mature), strict=True):
         # A number that is wider than its cell stands amid the cells that it has.
-        if column % step != step // 2 or (step > 1 and not mature[row, min(column + 1, mature.shape[1] - 1)]):
+        if column % step != step // 2 or (
+            step > 1 and not mature[row, min(column + 1, mature.shape[1] - 1)]
+        ):
             continue
         ax.text(
             column, row, text[row, column], ha="center", va="center", fontsize=style.SMALL,
@@ -129,7 +169,7 @@ def _ink(depth: float) -> str:
     return "white" if float(linear @ [0.2126, 0.7152, 0.0722]) < 0.21 else style.INK
 
 
-def _told(cell: float, percent: bool) -> str:
+def _reported(cell: float, percent: bool) -> str:
     if np.isnan(cell):
         return "–"
     return f"{100 * cell:,.0f}" if percent else style.number(cell)

@@ -1,4 +1,6 @@
-"""The flow of deals between stages as arcs: moves on at the right, moves back at the left, and how the other stays ended."""
+"""The flow of deals between stages as arcs: moves on at the right, moves back at the left, and how
+the other stays ended.
+"""
 
 from __future__ import annotations
 
@@ -11,13 +13,24 @@ from matplotlib.patches import PathPatch
 from matplotlib.path import Path
 
 from pdframe.errors import ArgumentError
-from pdframe.plot import style
+from pdframe.plot import _style as style
 
-_NEEDED = ("from_stage_id", "from_stage", "from_order_nr", "to_stage_id", "to", "to_order_nr", "back", "moves", "share")
+_NEEDED = (
+    "from_stage_id",
+    "from_stage",
+    "from_order_nr",
+    "to_stage_id",
+    "to",
+    "to_order_nr",
+    "back",
+    "moves",
+    "share",
+)
 _OUTCOMES = ("won", "lost", "changed pipeline", "deleted", "open")
 _MOST_STAGES = 24
 
-# Widths of the parts, in units of the longest arc: moves back, moves on, and each column of outcomes.
+# Widths of the parts, in units of the longest arc: moves back, moves on, and each column of
+# outcomes.
 _BACK, _ON, _COLUMN = 0.7, 1.0, 0.42
 # An arc leaves its stage a little below and comes in a little above, so that both can be seen.
 _SHIFT = 0.13
@@ -25,7 +38,8 @@ _WIDEST, _THINNEST = 9.0, 0.8
 
 
 def flow(frame: pd.DataFrame, ax: Axes | None = None, *, title: str | None = None) -> Axes:
-    """Draw the moves between stages: arcs at the right go on, dashed ones at the left go back; beside them, how other stays ended.
+    """Draw the moves between stages: arcs at the right go on, dashed ones at the left go back;
+    beside them, how other stays ended.
 
     Parameters
     ----------
@@ -39,9 +53,10 @@ def flow(frame: pd.DataFrame, ax: Axes | None = None, *, title: str | None = Non
     Returns
     -------
     Axes
-        An arc is as wide as it has moves, and carries their number; its arrow is at the stage that was entered. Moves to or from stages
-        that `stages` does not hold have no direction: they are dotted. Outcomes (won, lost, changed pipeline, deleted, open) have a column
-        each: stays, and their share of all stays in that stage.
+        An arc is as wide as it has moves, and carries their number; its arrow is at the stage that
+        was entered. Moves to or from stages that `stages` does not hold have no direction: they are
+        dotted. Outcomes (won, lost, changed pipeline, deleted, open) have a column each: stays, and
+        their share of all stays in that stage.
 
     Raises
     ------
@@ -57,8 +72,9 @@ def flow(frame: pd.DataFrame, ax: Axes | None = None, *, title: str | None = Non
     group = style.group_names(rows, by)
     if style.several_groups(rows, by):
         raise ArgumentError(
-            f"The frame holds several groups of {', '.join(map(repr, by))}; their arcs would lie on each other. Draw one an Axes: "
-            "for value, part in frame.groupby(column): plot.flow(part)."
+            f"The frame holds several groups of {', '.join(map(repr, by))}; their arcs would lie on"
+            " each other. Draw one an Axes: for value, part in frame.groupby(column):"
+            " plot.flow(part)."
         )
     stages = _stages(rows)
     style.refuse(len(stages), "stages", _MOST_STAGES, "Keep the rows of some of them.")
@@ -73,18 +89,41 @@ def flow(frame: pd.DataFrame, ax: Axes | None = None, *, title: str | None = Non
     start = np.array([place[key] for key in _keys(rows["from_stage_id"], rows["from_stage"])])
     moved = ~_outcomes(rows)
     end = np.array(
-        [place.get(key, -1) if inside else -1 for key, inside in zip(_keys(rows["to_stage_id"], rows["to"]), moved, strict=True)]
+        [
+            place.get(key, -1) if inside else -1
+            for key, inside in zip(_keys(rows["to_stage_id"], rows["to"]), moved, strict=True)
+        ]
     )
     _arcs(ax, rows["back"][moved], start[moved], end[moved], moves[moved])
     shown = [name for name in _OUTCOMES if (~moved & (rows["to"] == name).to_numpy()).any()]
     for column, name in enumerate(shown):
         x = _ON + 0.25 + _COLUMN * (column + 0.5)
-        _write(ax, x, -0.9, {"open": "still there", "changed pipeline": "to another\npipeline"}.get(name, name), style.FAINT)
+        _write(
+            ax,
+            x,
+            -0.9,
+            {"open": "still there", "changed pipeline": "to another\npipeline"}.get(name, name),
+            style.FAINT,
+        )
         for at in np.flatnonzero(~moved & (rows["to"] == name).to_numpy()):
-            _write(ax, x, start[at], f"{style.number(moves[at])}  {style.percent(share[at])}", style.INK)
+            _write(
+                ax,
+                x,
+                start[at],
+                f"{style.number(moves[at])}  {style.percent(share[at])}",
+                style.INK,
+            )
     _write(ax, _ON / 2, -0.9, "moves on", style.FAINT)
     _write(ax, -_BACK / 2, -0.9, "moves back", style.FAINT)
-    ax.plot(np.zeros(len(stages)), np.arange(len(stages)), marker="o", color=style.INK, markersize=5, linestyle="none", zorder=4)
+    ax.plot(
+        np.zeros(len(stages)),
+        np.arange(len(stages)),
+        marker="o",
+        color=style.INK,
+        markersize=5,
+        linestyle="none",
+        zorder=4,
+    )
     ax.set_yticks(range(len(stages)), [style.shown(name) for name in stages["name"]], **style.PLAIN)
     ax.set_xticks([])
     ax.tick_params(axis="y", length=0)
@@ -94,13 +133,22 @@ def flow(frame: pd.DataFrame, ax: Axes | None = None, *, title: str | None = Non
 
 
 def _stages(rows: pd.DataFrame) -> pd.DataFrame:
-    """Key and name of every stage left or entered, in the order of the pipeline; those without one last."""
+    """Key and name of every stage left or entered, in the order of the pipeline; those without one
+    last.
+    """
     inside = ~_outcomes(rows)
     parts = []
-    for names, part in ((("from_stage_id", "from_stage", "from_order_nr"), rows), (("to_stage_id", "to", "to_order_nr"), rows[inside])):
-        found = pd.DataFrame({"key": _keys(part[names[0]], part[names[1]]), "order": style.numbers(part, names[2])})
-        found["name"] = [_name(stage, name) for stage, name in zip(part[names[0]], part[names[1]], strict=True)]
-        parts.append(found)
+    for names, part in (
+        (("from_stage_id", "from_stage", "from_order_nr"), rows),
+        (("to_stage_id", "to", "to_order_nr"), rows[inside]),
+    ):
+        result = pd.DataFrame(
+            {"key": _keys(part[names[0]], part[names[1]]), "order": style.numbers(part, names[2])}
+        )
+        result["name"] = [
+            _name(stage, name) for stage, name in zip(part[names[0]], part[names[1]], strict=True)
+        ]
+        parts.append(result)
     every: pd.DataFrame = pd.concat(parts, ignore_index=True).drop_duplicates("key")
     return every.sort_values(["order"], na_position="last", kind="stable").reset_index(drop=True)
 
@@ -111,7 +159,9 @@ def _outcomes(rows: pd.DataFrame) -> Any:
 
 def _keys(stage: pd.Series[Any], name: pd.Series[Any]) -> list[str]:
     """Ids as text; where a stay has none, its name."""
-    return [str(text) if pd.isna(key) else f"#{_id(key)}" for key, text in zip(stage, name, strict=True)]
+    return [
+        str(text) if pd.isna(key) else f"#{_id(key)}" for key, text in zip(stage, name, strict=True)
+    ]
 
 
 def _id(stage: Any) -> str:
@@ -128,25 +178,28 @@ def _name(stage: Any, name: Any) -> str:
 def _arcs(ax: Axes, back: pd.Series[Any], start: Any, end: Any, moves: style.Floats) -> None:
     reach = max(np.abs(end - start).max(initial=1), 1)
     widths = np.maximum(_WIDEST * moves / max(moves.max(initial=1.0), 1.0), _THINNEST)
-    for at, told in enumerate(back):
-        known = not pd.isna(told)
-        behind = bool(told) if known else end[at] < start[at]
-        side = -_BACK if behind else _ON
+    for at, reported in enumerate(back):
+        known = not pd.isna(reported)
+        after = bool(reported) if known else end[at] < start[at]
+        side = -_BACK if after else _ON
         # A stay in the same stage again has an arc of its own, if a small one.
         depth = side * 0.86 * (max(abs(end[at] - start[at]), 0.4) / reach) ** 0.75
-        shift = -_SHIFT if behind else _SHIFT
+        shift = -_SHIFT if after else _SHIFT
         y = (start[at] + shift, end[at] - shift)
-        color, dashes = (style.RED, (0, (4, 1.2))) if behind else (style.BLUE, "-")
+        color, dashes = (style.RED, (0, (4, 1.2))) if after else (style.BLUE, "-")
         bulge = depth * 4 / 3
-        path = Path([(0, y[0]), (bulge, y[0]), (bulge, y[1]), (0, y[1])], [Path.MOVETO, Path.CURVE4, Path.CURVE4, Path.CURVE4])
+        path = Path(
+            [(0, y[0]), (bulge, y[0]), (bulge, y[1]), (0, y[1])],
+            [Path.MOVETO, Path.CURVE4, Path.CURVE4, Path.CURVE4],
+        )
         ax.add_patch(
             PathPatch(
                 path, facecolor="none", edgecolor=color if known else style.FAINT, linewidth=widths[at], alpha=0.55,
-                linestyle=dashes if known else ":", capstyle="butt", label="back" if behind else "on",
+                linestyle=dashes if known else ":", capstyle="butt", label="back" if after else "on",
             )
         )  # fmt: skip
         ax.plot(
-            [0.03 * np.sign(depth)], [y[1]], marker=">" if behind else "<", markersize=5 + widths[at] * 0.45, linestyle="none",
+            [0.03 * np.sign(depth)], [y[1]], marker=">" if after else "<", markersize=5 + widths[at] * 0.45, linestyle="none",
             color=color if known else style.FAINT, markeredgecolor="white", markeredgewidth=0.5, zorder=3,
         )  # fmt: skip
         ax.text(

@@ -1,4 +1,6 @@
-"""The funnel as bars: how far the deals of a cohort came, and what became of those that did not go on."""
+"""The funnel as bars: how far the deals of a cohort came, and what became of those that did not go
+on.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +10,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 
-from pdframe.plot import style
+from pdframe.plot import _style as style
 
 # State, colour, hatch, colour of a count inside.
 _STATES = (
@@ -17,17 +19,37 @@ _STATES = (
     ("left", "#bdbdbd", "....", style.INK),
     ("open", "#ffffff", "", style.INK),
 )
-_LABELS = {"advanced": "went on", "lost": "lost there", "left": "left the pipeline", "open": "still open"}
-_NEEDED = ("stage_id", "stage", "reached", "advanced", "lost", "left", "open", "conversion", "low", "high", "horizon_days", "share_reached")
+_LABELS = {
+    "advanced": "went on",
+    "lost": "lost there",
+    "left": "left the pipeline",
+    "open": "still open",
+}
+_NEEDED = (
+    "stage_id",
+    "stage",
+    "reached",
+    "advanced",
+    "lost",
+    "left",
+    "open",
+    "conversion",
+    "low",
+    "high",
+    "horizon_days",
+    "share_reached",
+)
 
-# In inches: room for the text beside the bars. The bars take the rest, between these shares of the width.
+# In inches: room for the text beside the bars. The bars take the rest, between these shares of the
+# width.
 _ROOM, _LEAST, _MOST = 3.0, 0.22, 0.62
 # A count inside a segment needs as much, and more for each character.
 _INSIDE, _DIGIT = 0.06, 0.075
 
 
 def funnel(frame: pd.DataFrame, ax: Axes | None = None, *, title: str | None = None) -> Axes:
-    """Draw a funnel: one bar a stage, from the left: went on, lost there, left the pipeline, still open.
+    """Draw a funnel: one bar a stage, from the left: went on, lost there, left the pipeline, still
+    open.
 
     Parameters
     ----------
@@ -41,9 +63,10 @@ def funnel(frame: pd.DataFrame, ax: Axes | None = None, *, title: str | None = N
     Returns
     -------
     Axes
-        Widths are deals. After each bar: deals that reached the stage, and their share of the first stage's (`share_reached`). At the
-        right: `conversion`, the probability to go on within the horizon, with its 95 % interval. It counts open deals as not yet known, so
-        that it is not the blue part of the bar; an en dash where nothing can be told.
+        Widths are deals. After each bar: deals that reached the stage, and their share of the first
+        stage's (`share_reached`). At the right: `conversion`, the probability to go on within the
+        horizon, with its 95 % interval. It counts open deals as not yet known, so that it is not
+        the blue part of the bar; an en dash where nothing can be told.
 
     Raises
     ------
@@ -107,11 +130,13 @@ def _bars(ax: Axes, y: style.Floats, widths: dict[str, style.Floats], inch: floa
             y, width, left=start, height=0.66, color=color, hatch=hatch, edgecolor=style.BLUE if name == "advanced" else style.FAINT,
             linewidth=0.8, label=_LABELS[name],
         )  # fmt: skip
-        told = [style.number(count) for count in width]
-        for at in np.flatnonzero(width >= inch * np.array([_INSIDE + _DIGIT * len(text) for text in told])):
+        reported = [style.number(count) for count in width]
+        for at in np.flatnonzero(
+            width >= inch * np.array([_INSIDE + _DIGIT * len(text) for text in reported])
+        ):
             box = None if not hatch else {"facecolor": color, "edgecolor": "none", "pad": 1.0}
             ax.text(
-                start[at] + width[at] / 2, y[at], told[at], ha="center", va="center", fontsize=style.SMALL, color=ink,
+                start[at] + width[at] / 2, y[at], reported[at], ha="center", va="center", fontsize=style.SMALL, color=ink,
                 bbox=box, **style.PLAIN,
             )  # fmt: skip
         start = start + width
@@ -119,7 +144,10 @@ def _bars(ax: Axes, y: style.Floats, widths: dict[str, style.Floats], inch: floa
 
 def _beside(ax: Axes, rows: pd.DataFrame, y: style.Floats, reached: style.Floats) -> None:
     """The share that came so far after each bar, and the probability to go on at the right."""
-    share, going, low, high, within = (style.numbers(rows, name) for name in ("share_reached", "conversion", "low", "high", "horizon_days"))
+    share, going, low, high, within = (
+        style.numbers(rows, name)
+        for name in ("share_reached", "conversion", "low", "high", "horizon_days")
+    )
     # The row of wins is the end: nothing follows it.
     last = rows["stage_id"].isna().to_numpy()
     right = ax.get_yaxis_transform()
@@ -131,8 +159,33 @@ def _beside(ax: Axes, rows: pd.DataFrame, y: style.Floats, reached: style.Floats
         )  # fmt: skip
         if last[at]:
             continue
-        told = style.percent(going[at])
+        reported = style.percent(going[at])
         if not np.isnan(going[at]):
-            told = " ".join(filter(None, [told, style.interval(low[at], high[at]), f"in {style.days(within[at])}"]))
-        ax.text(1.0, y[at], told, transform=right, ha="right", va="center", fontsize=style.TEXT, color=style.INK, **style.PLAIN)
-    ax.text(1.0, -0.75, "goes on (95 %)", transform=right, ha="right", va="center", fontsize=style.SMALL, color=style.FAINT, **style.PLAIN)
+            reported = " ".join(
+                filter(
+                    None,
+                    [reported, style.interval(low[at], high[at]), f"in {style.days(within[at])}"],
+                )
+            )
+        ax.text(
+            1.0,
+            y[at],
+            reported,
+            transform=right,
+            ha="right",
+            va="center",
+            fontsize=style.TEXT,
+            color=style.INK,
+            **style.PLAIN,
+        )
+    ax.text(
+        1.0,
+        -0.75,
+        "goes on (95 %)",
+        transform=right,
+        ha="right",
+        va="center",
+        fontsize=style.SMALL,
+        color=style.FAINT,
+        **style.PLAIN,
+    )

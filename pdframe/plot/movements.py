@@ -1,4 +1,6 @@
-"""What moved MRR: a waterfall from start to end, or month by month with gains above and losses below."""
+"""What moved MRR: a waterfall from start to end, or month by month with gains above and losses
+below.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +12,8 @@ import pandas as pd
 from matplotlib.axes import Axes
 
 from pdframe.errors import ArgumentError
-from pdframe.plot import months, style
+from pdframe.plot import _months as months
+from pdframe.plot import _style as style
 
 Moment: TypeAlias = str | date | pd.Timestamp
 
@@ -25,14 +28,20 @@ _MOVES = (
 )
 _NEEDED = ("month", "currency", "start", *(name for name, *_ in _MOVES), "end", "expired")
 _NOT_OVER = "////"
-# Where all steps lie above this share of the highest, the axis is cut, for they could not be seen otherwise.
+# Where all steps lie above this share of the highest, the axis is cut, for they could not be seen
+# otherwise.
 _CUT = 0.6
 # In inches: names of eight steps beside each other; below it they are slanted.
 _WIDE = 6.0
 
 
 def mrr_movements(
-    frame: pd.DataFrame, ax: Axes | None = None, *, by_month: bool = False, as_of: Moment | None = None, title: str | None = None
+    frame: pd.DataFrame,
+    ax: Axes | None = None,
+    *,
+    by_month: bool = False,
+    as_of: Moment | None = None,
+    title: str | None = None,
 ) -> Axes:
     """Draw what moved MRR: a waterfall over all months of the frame, or month by month.
 
@@ -43,36 +52,49 @@ def mrr_movements(
     ax
         Where to draw; None: a new figure of notebook width.
     by_month
-        False: one waterfall: start, each movement's sum, end. True: gains above 0 and losses below, the net of them marked.
+        False: one waterfall: start, each movement's sum, end. True: gains above 0 and losses below,
+        the net of them marked.
     as_of
-        When the data was taken; a bare date is the end of that day. Months that are not over by then are hatched, as what they hold is not
-        all that they will hold. None: all are taken for over.
+        When the data was taken; a bare date is the end of that day. Months that are not over by
+        then are hatched, as what they hold is not all that they will hold. None: all are taken for
+        over.
     title
         None: what it shows.
 
     Returns
     -------
     Axes
-        Heights are the frame's amounts, so that start and movements add up to the end. Where all steps are far above 0, the axis of the
-        waterfall is cut, which is said on it. Under churn: the part that `expired`, of lines that ran out with no cancellation known.
+        Heights are the frame's amounts, so that start and movements add up to the end. Where all
+        steps are far above 0, the axis of the waterfall is cut, which is said on it. Under churn:
+        the part that `expired`, of lines that ran out with no cancellation known.
 
     Raises
     ------
     ArgumentError
-        A missing column, several currencies (keep one, or give the metric `rates`) or groups, null amounts, a month that is there twice,
-        rows that do not add up (months are missing between), `as_of` is no time, or more than 120 months.
+        A missing column, several currencies (keep one, or give the metric `rates`) or groups, null
+        amounts, a month that is there twice, rows that do not add up (months are missing between),
+        `as_of` is no time, or more than 120 months.
 
     Examples
     --------
-    >>> plot.mrr_movements(metrics.mrr_movements(lines, since="2026-01-01", until="2026-07-01", rates=rates), as_of="2026-06-30")
+    >>> plot.mrr_movements(
+    ...     metrics.mrr_movements(lines, since="2026-01-01", until="2026-07-01", rates=rates),
+    ...     as_of="2026-06-30",
+    ... )
     """
     rows = style.need(frame, _NEEDED, "mrr_movements")
     group = months.one_group(rows, "month", "mrr_movements")
-    currency, number = months.one_currency(rows, "give metrics.mrr_movements `rates`"), months.month_numbers(rows, "month")
+    currency, number = (
+        months.one_currency(rows, "give metrics.mrr_movements `rates`"),
+        months.month_numbers(rows, "month"),
+    )
     amounts = {name: months.money(rows, name) for name in _NEEDED[2:]}
     months.few(number)
     if len(np.unique(number)) < len(number):
-        raise ArgumentError("A month is there twice. Pass what metrics.mrr_movements returns, with the columns of `by` before 'month'.")
+        raise ArgumentError(
+            "A month is there twice. Pass what metrics.mrr_movements returns, with the columns of"
+            " `by` before 'month'."
+        )
     order = np.argsort(number)
     number, amounts = number[order], {name: values[order] for name, values in amounts.items()}
     done = months.over(number, as_of)
@@ -93,16 +115,24 @@ def mrr_movements(
 
 
 def _closes(number: months.Places, amounts: dict[str, style.Floats]) -> None:
-    """Refuse months of which one does not begin where the one before ended, or that do not add up in themselves."""
+    """Refuse months of which one does not begin where the one before ended, or that do not add up
+    in themselves.
+    """
     size = max((float(np.abs(values).max(initial=0.0)) for values in amounts.values()), default=0.0)
     slack = 1e-5 + 1e-9 * size
     moved = sum((amounts[name] for name, *_ in _MOVES), np.zeros(len(number)))
     off = np.abs(amounts["start"] + moved - amounts["end"]) > slack
-    gap = np.append(False, np.abs(amounts["start"][1:] - amounts["end"][:-1]) > slack)[: len(number)]
-    for which, what in ((off, "start and movements do not add up to the end"), (gap, "it does not start where the month before it ended")):
+    gap = np.append(False, np.abs(amounts["start"][1:] - amounts["end"][:-1]) > slack)[
+        : len(number)
+    ]
+    for which, what in (
+        (off, "start and movements do not add up to the end"),
+        (gap, "it does not start where the month before it ended"),
+    ):
         if which.any():
             raise ArgumentError(
-                f"{months.month_name(int(number[which][0]))}: {what}. Pass all months and columns that metrics.mrr_movements returned."
+                f"{months.month_name(int(number[which][0]))}: {what}. Pass all months and columns"
+                " that metrics.mrr_movements returned."
             )
 
 
@@ -118,7 +148,14 @@ def _waterfall(ax: Axes, amounts: dict[str, style.Floats], done: bool, currency:
     ax.bar(0, start, color=style.INK, width=0.7, label="start")
     for at, (name, color, hatch) in enumerate(_MOVES, start=1):
         base = float(levels[at - 1])
-        months.stack(ax, np.array([at]), [(name, np.array([sums[name]]))], width=0.7, looks=[(color, hatch)], base=base)
+        months.stack(
+            ax,
+            np.array([at]),
+            [(name, np.array([sums[name]]))],
+            width=0.7,
+            styles=[(color, hatch)],
+            base=base,
+        )
         ax.plot([at - 0.65, at - 0.35], [base, base], color=style.FAINT, linewidth=0.8)
         _write(ax, at, max(base, float(levels[at])), months.amount(sums[name], most, sign=True))
     last = len(_MOVES) + 1
@@ -131,7 +168,10 @@ def _waterfall(ax: Axes, amounts: dict[str, style.Floats], done: bool, currency:
     _write(ax, last, max(end, 0.0), months.amount(end, most))
     expired = float(amounts["expired"].sum())
     names = ["start", *sums, "end"]
-    more = {"churn": f"({months.amount(-expired, most)} expired)" if expired else "", "end": "" if done else "(not over)"}
+    more = {
+        "churn": f"({months.amount(-expired, most)} expired)" if expired else "",
+        "end": "" if done else "(not over)",
+    }
     if style.inches(ax) >= _WIDE:
         ax.set_xticks(range(last + 1), names, **style.PLAIN)
         for at, name in enumerate(names):
@@ -149,13 +189,22 @@ def _waterfall(ax: Axes, amounts: dict[str, style.Floats], done: bool, currency:
         ax.set_ylim(bottom=low)
         ax.set_ylabel(f"{ax.get_ylabel()} (axis does not begin at 0)")
         for x in (0, last):
-            ax.plot([x - 0.4, x + 0.4], [0.05, 0.09], transform=ax.get_xaxis_transform(), color="white", linewidth=3, zorder=4)
+            ax.plot(
+                [x - 0.4, x + 0.4],
+                [0.05, 0.09],
+                transform=ax.get_xaxis_transform(),
+                color="white",
+                linewidth=3,
+                zorder=4,
+            )
 
 
-def _months(ax: Axes, number: months.Places, amounts: dict[str, style.Floats], done: Any, currency: str) -> None:
+def _months(
+    ax: Axes, number: months.Places, amounts: dict[str, style.Floats], done: Any, currency: str
+) -> None:
     parts = [(name, amounts[name]) for name, *_ in _MOVES if amounts[name].any()]
-    looks = [(color, hatch) for name, color, hatch in _MOVES if amounts[name].any()]
-    up, down = months.stack(ax, number, parts, looks=looks)
+    styles = [(color, hatch) for name, color, hatch in _MOVES if amounts[name].any()]
+    up, down = months.stack(ax, number, parts, styles=styles)
     net = amounts["end"] - amounts["start"]
     ax.plot(
         number, net, color=style.INK, marker="D", markersize=5, markerfacecolor="white", linestyle="none", label="net", zorder=5,

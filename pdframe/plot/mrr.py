@@ -7,12 +7,15 @@ import pandas as pd
 from matplotlib.axes import Axes
 
 from pdframe.errors import ArgumentError
-from pdframe.plot import months, style
+from pdframe.plot import _months as months
+from pdframe.plot import _style as style
 
 _NEEDED = ("month", "currency", "mrr", "customers")
 
 
-def mrr(frame: pd.DataFrame, ax: Axes | None = None, *, stacked: bool = True, title: str | None = None) -> Axes:
+def mrr(
+    frame: pd.DataFrame, ax: Axes | None = None, *, stacked: bool = True, title: str | None = None
+) -> Axes:
     """Draw MRR by month: a line for one series; for groups their stack, with the sum above it.
 
     Parameters
@@ -29,30 +32,46 @@ def mrr(frame: pd.DataFrame, ax: Axes | None = None, *, stacked: bool = True, ti
     Returns
     -------
     Axes
-        The axis of amounts begins at 0, or below where there are credits: groups below 0 are stacked downwards. The first and the last sum
-        are written with their currency, the last one with its customers where there is one series. Groups differ in colour and hatch,
-        lines in colour, dashes and marker. A month that is not in the frame is a gap.
+        The axis of amounts begins at 0, or below where there are credits: groups below 0 are
+        stacked downwards. The first and the last sum are written with their currency, the last one
+        with its customers where there is one series. Groups differ in colour and hatch, lines in
+        colour, dashes and marker. A month that is not in the frame is a gap.
 
     Raises
     ------
     ArgumentError
-        A missing column, several currencies (keep one, or give the metric `rates`), a month that is there twice in a group, null amounts,
-        more than 12 groups or 120 months.
+        A missing column, several currencies (keep one, or give the metric `rates`), a month that is
+        there twice in a group, null amounts, more than 12 groups or 120 months.
 
     Examples
     --------
-    >>> plot.mrr(metrics.mrr_schedule(lines, since=None, until="2026-07-01", by="Region", rates=metrics.ecb_rates()))
+    >>> plot.mrr(
+    ...     metrics.mrr_schedule(
+    ...         lines, since=None, until="2026-07-01", by="Region", rates=metrics.ecb_rates()
+    ...     )
+    ... )
     """
     rows = style.need(frame, _NEEDED, "mrr_schedule")
     by = style.groups(rows, "month")
     group = style.group_names(rows, by)
-    currency, amounts = months.one_currency(rows, "give metrics.mrr_schedule `rates`"), months.money(rows, "mrr")
+    currency, amounts = (
+        months.one_currency(rows, "give metrics.mrr_schedule `rates`"),
+        months.money(rows, "mrr"),
+    )
     number = months.month_numbers(rows, "month")
     code, names = pd.factorize(group)
-    style.refuse(len(names), "groups", style.MOST_CURVES, "Keep some of them, such as frame[frame[column].isin(values)].")
+    style.refuse(
+        len(names),
+        "groups",
+        style.MOST_CURVES,
+        "Keep some of them, such as frame[frame[column].isin(values)].",
+    )
     months.few(number)
     if pd.DataFrame({"group": code, "month": number}).duplicated().any():
-        raise ArgumentError("A month is there twice. Pass what metrics.mrr_schedule returns, with the columns of `by` before 'month'.")
+        raise ArgumentError(
+            "A month is there twice. Pass what metrics.mrr_schedule returns, with the columns of"
+            " `by` before 'month'."
+        )
     ax = style.axes(ax, height=3.6)
     said = "MRR by month"
     if by and len(rows):
@@ -67,14 +86,26 @@ def mrr(frame: pd.DataFrame, ax: Axes | None = None, *, stacked: bool = True, ti
     there = ~np.isnan(table).all(axis=0)
     total = np.where(there, np.nansum(table, axis=0), np.nan)
     if len(names) > 1 and stacked:
-        up, down = months.stack(ax, places, [(name, np.nan_to_num(table[at])) for at, name in enumerate(names)])
+        up, down = months.stack(
+            ax, places, [(name, np.nan_to_num(table[at])) for at, name in enumerate(names)]
+        )
         low, high = down.min(), up.max()
-        ax.plot(places, total, color=style.INK, linewidth=1.2, marker="o", markersize=3.5, markerfacecolor="white", label="sum", zorder=4)
+        ax.plot(
+            places,
+            total,
+            color=style.INK,
+            linewidth=1.2,
+            marker="o",
+            markersize=3.5,
+            markerfacecolor="white",
+            label="sum",
+            zorder=4,
+        )
     else:
         for at, name in enumerate(names):
-            look = style.mark(at)
+            mark = style.mark(at)
             ax.plot(
-                places, table[at], color=look.color, marker=look.marker, linestyle=look.dashes, linewidth=1.6, markersize=4,
+                places, table[at], color=mark.color, marker=mark.marker, linestyle=mark.dashes, linewidth=1.6, markersize=4,
                 label=style.legend_name(name), zorder=3,
             )  # fmt: skip
         low, high = np.nanmin(table), np.nanmax(table)
@@ -83,18 +114,27 @@ def mrr(frame: pd.DataFrame, ax: Axes | None = None, *, stacked: bool = True, ti
     if len(names) > 1:
         style.legend_below(ax)
     if len(names) == 1 or stacked:
-        customers = style.numbers(rows, "customers")[number == number.max()] if len(names) == 1 else np.array([])
+        customers = (
+            style.numbers(rows, "customers")[number == number.max()]
+            if len(names) == 1
+            else np.array([])
+        )
         _ends(ax, places[there], total[there], currency, customers)
     return ax
 
 
-def _ends(ax: Axes, places: months.Places, total: style.Floats, currency: str, customers: style.Floats) -> None:
+def _ends(
+    ax: Axes, places: months.Places, total: style.Floats, currency: str, customers: style.Floats
+) -> None:
     """Write the first sum and the last, with the customers behind it."""
     most = float(np.abs(total).max())
     for at in (0, -1)[: len(places)]:
         text = f"{months.amount(total[at], most)} {currency}".rstrip()
         if at == -1 or len(places) == 1:
-            text += "".join(f", {style.number(count)} customer{'s' if count != 1 else ''}" for count in customers)
+            text += "".join(
+                f", {style.number(count)} customer{'s' if count != 1 else ''}"
+                for count in customers
+            )
         last = at == -1
         ax.annotate(
             text, (places[at], total[at]), xytext=(4 if last else -4, 7), textcoords="offset points", ha="right" if last else "left",

@@ -1,4 +1,6 @@
-"""Survival curves of stages: the share of stays that last longer than a time, and how many are still followed."""
+"""Survival curves of stages: the share of stays that last longer than a time, and how many are
+still followed.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +10,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 
-from pdframe.plot import style
+from pdframe.plot import _style as style
 
 _NEEDED = ("stage_id", "stage", "days", "at_risk", "survival", "low", "high")
 
@@ -16,24 +18,29 @@ _NEEDED = ("stage_id", "stage", "days", "at_risk", "survival", "low", "high")
 _FIRST_LINE, _NEXT_LINE = 46, 13
 
 
-def stage_survival(frame: pd.DataFrame, ax: Axes | None = None, *, title: str | None = None) -> Axes:
-    """Draw how long deals stay: a curve a stage, and group, with its 95 % band and the number at risk under the axis.
+def stage_survival(
+    frame: pd.DataFrame, ax: Axes | None = None, *, title: str | None = None
+) -> Axes:
+    """Draw how long deals stay: a curve a stage, and group, with its 95 % band and the number at
+    risk under the axis.
 
     Parameters
     ----------
     frame
-        What `metrics.stage_survival` returns, of at most 12 stages and groups together; its `horizon` says where the curves end.
+        What `metrics.stage_survival` returns, of at most 12 stages and groups together; its
+        `horizon` says where the curves end.
     ax
-        Where to draw; None: a new figure of notebook width. It needs room under the axis: a line of text a curve.
+        Where to draw; None: a new figure of notebook width. It needs room under the axis: a line of
+        text a curve.
     title
         None: what stage it is about.
 
     Returns
     -------
     Axes
-        The share of stays that last longer than so many days; steps hold until the next. Curves differ in colour, dashes and markers.
-        The band is missing where the interval is undefined. Number at risk: stays under observation just before that day; blank past the
-        end of a curve.
+        The share of stays that last longer than so many days; steps hold until the next. Curves
+        differ in colour, dashes and markers. The band is missing where the interval is undefined.
+        Number at risk: stays under observation just before that day; blank past the end of a curve.
 
     Raises
     ------
@@ -50,9 +57,14 @@ def stage_survival(frame: pd.DataFrame, ax: Axes | None = None, *, title: str | 
     number = rows.groupby([*by, "stage_id", "stage"], sort=False, dropna=False).ngroup().to_numpy()
     curves = int(number.max()) + 1 if len(rows) else 0
     style.refuse(
-        curves, "curves (stages x groups)", style.MOST_CURVES, "Keep some, such as frame[frame['stage'] == 'Demo'], or group less finely."
+        curves,
+        "curves (stages x groups)",
+        style.MOST_CURVES,
+        "Keep some, such as frame[frame['stage'] == 'Demo'], or group less finely.",
     )
-    columns = {name: style.numbers(rows, name) for name in ("days", "at_risk", "survival", "low", "high")}
+    columns = {
+        name: style.numbers(rows, name) for name in ("days", "at_risk", "survival", "low", "high")
+    }
     names, said = _names(rows, by, number)
     ax = style.axes(ax, height=3.9 + 0.19 * curves)
     style.dress(ax, title or said, x="days in the stage", y="share still there")
@@ -62,14 +74,25 @@ def stage_survival(frame: pd.DataFrame, ax: Axes | None = None, *, title: str | 
     for curve in range(curves):
         at = np.flatnonzero(number == curve)
         at = at[np.argsort(columns["days"][at], kind="stable")]
-        _curve(ax, names[curve], style.mark(curve), curves, {name: values[at] for name, values in columns.items()})
+        _curve(
+            ax,
+            names[curve],
+            style.mark(curve),
+            curves,
+            {name: values[at] for name, values in columns.items()},
+        )
     ax.set_xlim(0, ends if ends > 0 else 1)
     ax.set_ylim(0, 1.02)
     ax.set_yticks([0, 0.25, 0.5, 0.75, 1], ["0 %", "25 %", "50 %", "75 %", "100 %"], **style.PLAIN)
     ax.axhline(0.5, color=style.LINE, linewidth=0.8, zorder=0)
     _at_risk(ax, names, number, columns)
     legend = ax.legend(
-        loc="upper right", ncols=1 + (curves > 6), frameon=False, fontsize=style.SMALL, handlelength=3.2, labelcolor=style.INK
+        loc="upper right",
+        ncols=1 + (curves > 6),
+        frameon=False,
+        fontsize=style.SMALL,
+        handlelength=3.2,
+        labelcolor=style.INK,
     )
     for text in legend.get_texts():
         text.set(**style.PLAIN)
@@ -81,37 +104,54 @@ def _names(rows: pd.DataFrame, by: list[Any], number: Any) -> tuple[list[str], s
     first = rows.iloc[np.unique(number, return_index=True)[1]].reset_index(drop=True)
     stages, group = style.stage_names(first), style.group_names(first, by)
     one, alike = len({*stages}) == 1, not style.several_groups(first, by)
-    said = f"How long deals stay in {style.shown(stages[0], 60)}" if one else "How long deals stay in each stage"
+    said = (
+        f"How long deals stay in {style.shown(stages[0], 60)}"
+        if one
+        else "How long deals stay in each stage"
+    )
     if by and not alike:
         said += f", by {', '.join(map(str, by))}"
     elif by and len(first):
         said += f": {group.iloc[0]}"
     names = [
-        style.legend_name(place if alike else (who if one else f"{place}, {who}"), 30) for place, who in zip(stages, group, strict=True)
+        style.legend_name(place if alike else (who if one else f"{place}, {who}"), 30)
+        for place, who in zip(stages, group, strict=True)
     ]
     return names, said
 
 
-def _curve(ax: Axes, name: str, look: style.Mark, curves: int, column: dict[str, style.Floats]) -> None:
+def _curve(
+    ax: Axes, name: str, snapshot: style.Mark, curves: int, column: dict[str, style.Floats]
+) -> None:
     # Every stay lasts longer than nothing: the curve comes from 1.
     days, share = np.append(0.0, column["days"]), np.append(1.0, column["survival"])
     every = max(len(days) // 8, 1)
     ax.step(
-        days, share, where="post", color=look.color, linestyle=look.dashes, linewidth=1.6, label=name,
-        marker=look.marker if curves > 1 else None, markersize=4.5, markevery=(every // 2, every),
+        days, share, where="post", color=snapshot.color, linestyle=snapshot.dashes, linewidth=1.6, label=name,
+        marker=snapshot.marker if curves > 1 else None, markersize=4.5, markevery=(every // 2, every),
     )  # fmt: skip
     ax.fill_between(
-        column["days"], column["low"], column["high"], step="post", color=look.color, alpha=0.18 if curves < 4 else 0.09, linewidth=0
+        column["days"],
+        column["low"],
+        column["high"],
+        step="post",
+        color=snapshot.color,
+        alpha=0.18 if curves < 4 else 0.09,
+        linewidth=0,
     )
 
 
 def _at_risk(ax: Axes, names: list[str], number: Any, column: dict[str, style.Floats]) -> None:
-    """Write under the axis how many are at risk, one line a curve; offsets are in points, whatever the size of the Axes."""
+    """Write under the axis how many are at risk, one line a curve; offsets are in points, whatever
+    the size of the Axes.
+    """
     ticks = [tick for tick in ax.get_xticks() if 0 <= tick <= column["days"].max()]
     ax.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
     under = ax.get_xaxis_transform()
 
-    def write(x: float, transform: Any, line: float, text: str, color: str, side: str, shift: float = 0) -> None:
+    def write(
+        x: float, transform: Any, line: float, text: str, color: str, side: str, shift: float = 0
+    ) -> None:
         ax.annotate(
             text, (x, 0), xycoords=transform, xytext=(shift, -(_FIRST_LINE + line * _NEXT_LINE)), textcoords="offset points", ha=side,
             va="center", fontsize=style.SMALL, color=color, annotation_clip=False, **style.PLAIN,

@@ -1,4 +1,6 @@
-"""Stage velocity as lines: median, quartiles and ninth decile of days in each stage, and how many deals are still there."""
+"""Stage velocity as lines: median, quartiles and ninth decile of days in each stage, and how many
+deals are still there.
+"""
 
 from __future__ import annotations
 
@@ -6,20 +8,32 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 
-from pdframe.plot import style
+from pdframe.plot import _style as style
 
-_NEEDED = ("stage_id", "stage", "visits", "completed", "open", "median_days", "p25_days", "p75_days", "p90_days")
+_NEEDED = (
+    "stage_id",
+    "stage",
+    "visits",
+    "completed",
+    "open",
+    "median_days",
+    "p25_days",
+    "p75_days",
+    "p90_days",
+)
 # Of the width: the days, the rest is for counts.
 _DAYS = 0.72
 
 
 def velocity(frame: pd.DataFrame, ax: Axes | None = None, *, title: str | None = None) -> Axes:
-    """Draw how long deals stay in each stage: the middle half of stays as a bar, the median as a mark, nine in ten as a line.
+    """Draw how long deals stay in each stage: the middle half of stays as a bar, the median as a
+    mark, nine in ten as a line.
 
     Parameters
     ----------
     frame
-        What `metrics.stage_velocity` returns, of at most 36 rows; groups of a stage are drawn together.
+        What `metrics.stage_velocity` returns, of at most 36 rows; groups of a stage are drawn
+        together.
     ax
         Where to draw; None: a new figure of notebook width.
     title
@@ -28,9 +42,10 @@ def velocity(frame: pd.DataFrame, ax: Axes | None = None, *, title: str | None =
     Returns
     -------
     Axes
-        The bar goes from p25_days to p75_days, the mark at median_days carries its number, the thin line goes on to p90_days. Where the
-        data does not reach a quantile, a dotted arrow goes to the edge, and the row says which. At the right: stays that are over, and
-        those still open, which count in the estimate. Groups differ in colour and marker, and are named.
+        The bar goes from p25_days to p75_days, the mark at median_days carries its number, the thin
+        line goes on to p90_days. Where the data does not reach a quantile, a dotted arrow goes to
+        the edge, and the row says which. At the right: stays that are over, and those still open,
+        which count in the estimate. Groups differ in colour and marker, and are named.
 
     Raises
     ------
@@ -44,15 +59,20 @@ def velocity(frame: pd.DataFrame, ax: Axes | None = None, *, title: str | None =
     rows = style.need(frame, _NEEDED, "stage_velocity")
     by = style.groups(rows, "pipeline_id" if "pipeline_id" in rows else "stage_id")
     style.refuse(
-        len(rows), "rows (stages x groups)", style.MOST_ROWS, "Keep some stages, such as frame[frame['stage'] == 'Demo'], or some groups."
+        len(rows),
+        "rows (stages x groups)",
+        style.MOST_ROWS,
+        "Keep some stages, such as frame[frame['stage'] == 'Demo'], or some groups.",
     )
     group = style.group_names(rows, by)
     several = style.several_groups(rows, by)
     if several:
         rows, group = style.by_stage(rows, group)
-    looks = pd.factorize(group)[0] if several else np.zeros(len(rows), np.int64)
+    styles = pd.factorize(group)[0] if several else np.zeros(len(rows), np.int64)
     y = style.places(rows, several)
-    quantiles = {name: style.numbers(rows, f"{name}_days") for name in ("p25", "median", "p75", "p90")}
+    quantiles = {
+        name: style.numbers(rows, f"{name}_days") for name in ("p25", "median", "p75", "p90")
+    }
     over, still = style.counts(rows, "completed"), style.counts(rows, "open")
     ax = style.axes(ax, height=1.4 + (y[-1] + 1 if len(y) else 2) * 0.4)
     said = "Days in each stage: median, middle half, and nine in ten"
@@ -61,9 +81,21 @@ def velocity(frame: pd.DataFrame, ax: Axes | None = None, *, title: str | None =
     style.dress(ax, title or said, x="days")
     if not len(rows):
         return style.empty(ax, "No stages.")
-    longest = np.nanmax([1.0, *(values[~np.isnan(values)].max(initial=0.0) for values in quantiles.values())]) * 1.06
+    longest = (
+        np.nanmax(
+            [1.0, *(values[~np.isnan(values)].max(initial=0.0) for values in quantiles.values())]
+        )
+        * 1.06
+    )
     for at in range(len(rows)):
-        _row(ax, y[at], {name: values[at] for name, values in quantiles.items()}, longest, style.mark(int(looks[at])), over[at] + still[at])
+        _row(
+            ax,
+            y[at],
+            {name: values[at] for name, values in quantiles.items()},
+            longest,
+            style.mark(int(styles[at])),
+            over[at] + still[at],
+        )
     _counts(ax, y, over, still)
     style.name_rows(ax, style.stage_names(rows), y, group if several else None)
     ax.set_xlim(0, longest / _DAYS)
@@ -74,39 +106,92 @@ def velocity(frame: pd.DataFrame, ax: Axes | None = None, *, title: str | None =
     return ax
 
 
-def _row(ax: Axes, y: float, days: dict[str, float], edge: float, look: style.Mark, stays: float) -> None:
+def _row(
+    ax: Axes,
+    y: float,
+    days: dict[str, float],
+    edge: float,
+    mark: style.Mark,
+    known_visits: float,
+) -> None:
     start, middle, most, nine = days["p25"], days["median"], days["p75"], days["p90"]
     if np.isnan(start):
-        why = "no stays" if not stays else "25 % not reached"
-        ax.text(0, y, why, ha="left", va="center", fontsize=style.SMALL, color=style.FAINT, **style.PLAIN)
+        why = "no stays" if not known_visits else "25 % not reached"
+        ax.text(
+            0,
+            y,
+            why,
+            ha="left",
+            va="center",
+            fontsize=style.SMALL,
+            color=style.FAINT,
+            **style.PLAIN,
+        )
         return
     # As far as it is known; beyond, a dotted arrow: the quantile lies somewhere there.
     known = next(end for end in (most, middle, start) if not np.isnan(end))
-    ax.barh(y, known - start, left=start, height=0.36, color=look.color, alpha=0.3, linewidth=0)
+    ax.barh(y, known - start, left=start, height=0.36, color=mark.color, alpha=0.3, linewidth=0)
     if np.isnan(nine):
-        ax.plot([known, edge], [y, y], color=look.color, linewidth=1.2, linestyle=":")
-        ax.plot([edge], [y], color=look.color, marker=">", markersize=5, linestyle="none")
+        ax.plot([known, edge], [y, y], color=mark.color, linewidth=1.2, linestyle=":")
+        ax.plot([edge], [y], color=mark.color, marker=">", markersize=5, linestyle="none")
     else:
-        ax.plot([known, nine], [y, y], color=look.color, linewidth=1.2)
-        ax.plot([nine], [y], color=look.color, marker="|", markersize=7, linestyle="none")
-    missing = [name for name, end in (("median", middle), ("75 %", most), ("90 %", nine)) if np.isnan(end)]
+        ax.plot([known, nine], [y, y], color=mark.color, linewidth=1.2)
+        ax.plot([nine], [y], color=mark.color, marker="|", markersize=7, linestyle="none")
+    missing = [
+        name for name, end in (("median", middle), ("75 %", most), ("90 %", nine)) if np.isnan(end)
+    ]
     if missing:
         ax.text(
             edge, y - 0.22, f"{', '.join(missing)} not reached", ha="right", va="bottom", fontsize=style.SMALL, color=style.FAINT,
             **style.PLAIN,
         )  # fmt: skip
     if np.isnan(middle):
-        ax.plot([start], [y], color=look.color, marker="|", markersize=9, linestyle="none")
+        ax.plot([start], [y], color=mark.color, marker="|", markersize=9, linestyle="none")
         return
-    ax.plot([middle], [y], color=look.color, marker=look.marker, markersize=7, markeredgecolor="white", linestyle="none")
-    ax.text(middle, y - 0.22, style.days(middle), ha="center", va="bottom", fontsize=style.SMALL, color=style.INK, **style.PLAIN)
+    ax.plot(
+        [middle],
+        [y],
+        color=mark.color,
+        marker=mark.marker,
+        markersize=7,
+        markeredgecolor="white",
+        linestyle="none",
+    )
+    ax.text(
+        middle,
+        y - 0.22,
+        style.days(middle),
+        ha="center",
+        va="bottom",
+        fontsize=style.SMALL,
+        color=style.INK,
+        **style.PLAIN,
+    )
 
 
 def _counts(ax: Axes, y: style.Floats, over: style.Floats, still: style.Floats) -> None:
     right = ax.get_yaxis_transform()
     for x, name, counts in ((0.88, "stays over", over), (1.0, "still open", still)):
-        ax.text(x, -0.75, name, transform=right, ha="right", va="center", fontsize=style.SMALL, color=style.FAINT, **style.PLAIN)
+        ax.text(
+            x,
+            -0.75,
+            name,
+            transform=right,
+            ha="right",
+            va="center",
+            fontsize=style.SMALL,
+            color=style.FAINT,
+            **style.PLAIN,
+        )
         for at, count in zip(y, counts, strict=True):
             ax.text(
-                x, at, style.number(count), transform=right, ha="right", va="center", fontsize=style.TEXT, color=style.INK, **style.PLAIN
+                x,
+                at,
+                style.number(count),
+                transform=right,
+                ha="right",
+                va="center",
+                fontsize=style.TEXT,
+                color=style.INK,
+                **style.PLAIN,
             )

@@ -24,10 +24,11 @@ _ACCOUNT_OPTIONS = ("max_age", "full_every", "max_tokens", "progress")
 
 
 class SandboxAccount(Account):
-    """An account of a synthetic company, which it owns: closing it stops the server and removes a temporary cache.
+    """An account of a synthetic company, which it owns: closing it stops the server and removes a
+    temporary cache.
 
-    A forked process may load from it, over connections of its own. Server and cache stay the parent's: closing the account there, or the
-    end of the process, leaves both alone.
+    A forked process may load from it, over connections of its own. Server and cache stay the
+    parent's: closing the account there, or the end of the process, leaves both alone.
 
     Attributes
     ----------
@@ -41,7 +42,9 @@ class SandboxAccount(Account):
     server: Server
 
     def advance(self, days: float = 7) -> None:
-        """Let days pass at the company: deals come, move, are won, lost, edited, archived and deleted."""
+        """Let days pass at the company: deals come, move, are won, lost, edited, archived and
+        deleted.
+        """
         self.company_model.advance(days=days)
 
     def close(self) -> None:
@@ -75,8 +78,9 @@ def connect(
     switches
         How the API behaves where its documentation is silent; None: the likeliest.
     **limits
-        Of the account (`max_age`, `full_every`, `max_tokens`, `progress`, as in `pdframe.connect`) and of the server (`plan`, `seats`,
-        `burst`, `daily_tokens`, `latency`, `faults` and what else `Server` takes).
+        Of the account (`max_age`, `full_every`, `max_tokens`, `progress`, as in `pdframe.connect`)
+        and of the server (`plan`, `seats`, `burst`, `daily_tokens`, `latency`, `faults` and what
+        else `Server` takes).
 
     Returns
     -------
@@ -90,7 +94,11 @@ def connect(
     try:
         server.start()
         account = connection(
-            SandboxAccount, api_token=server.token, base_url=server.url, cache_dir=Path(temporary or cache_dir or "."), **options
+            SandboxAccount,
+            api_token=server.token,
+            base_url=server.url,
+            cache_dir=Path(temporary or cache_dir or "."),
+            **options,
         )
     except BaseException:
         _clean_up(server, temporary, os.getpid())

@@ -7,17 +7,27 @@ from types import MappingProxyType
 
 import pandas as pd
 
+from pdframe.schema.activities import WORK_TABLES
 from pdframe.schema.catalog import CATALOG_TABLES
-from pdframe.schema.changes import CHANGE_TABLES
+from pdframe.schema.changelogs import CHANGE_TABLES
+from pdframe.schema.contacts import PEOPLE_TABLES
 from pdframe.schema.deals import DEAL_TABLES
 from pdframe.schema.field_lists import FIELD_TABLES
-from pdframe.schema.people import PEOPLE_TABLES
 from pdframe.schema.table import Column, NameColumn, Parent, Source, Table
 from pdframe.schema.types import Type
-from pdframe.schema.work import WORK_TABLES
 
 TABLES: Mapping[str, Table] = MappingProxyType(
-    {table.name: table for table in (*DEAL_TABLES, *PEOPLE_TABLES, *CATALOG_TABLES, *WORK_TABLES, *CHANGE_TABLES, *FIELD_TABLES)}
+    {
+        table.name: table
+        for table in (
+            *DEAL_TABLES,
+            *PEOPLE_TABLES,
+            *CATALOG_TABLES,
+            *WORK_TABLES,
+            *CHANGE_TABLES,
+            *FIELD_TABLES,
+        )
+    }
 )
 LISTS = tuple(name for name, table in TABLES.items() if table.parent is None)
 """The tables that a sync of everything covers: all but those that cost a request a record."""
@@ -29,14 +39,18 @@ def describe(table: Table) -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        column; dtype in a labelled frame; unit (null: none); meaning, with what null means; source: where the value stands
-        in a row of the API; optional: whether the API sends it on request only.
+        column; dtype in a labelled frame; unit (null: none); meaning, with what null means; source:
+        where the value stands in a row of the API; optional: whether the API sends it on request
+        only.
     """
     columns = table.columns
     return pd.DataFrame(
         {
             "column": pd.Series([column.name for column in columns], dtype="str"),
-            "dtype": pd.Series([str(column.type.dtype(labelled=bool(column.options))) for column in columns], dtype="str"),
+            "dtype": pd.Series(
+                [str(column.type.dtype(labelled=bool(column.options))) for column in columns],
+                dtype="str",
+            ),
             "unit": pd.Series([column.unit for column in columns], dtype="str"),
             "meaning": pd.Series([column.meaning for column in columns], dtype="str"),
             "source": pd.Series([column.path for column in columns], dtype="str"),
@@ -45,4 +59,14 @@ def describe(table: Table) -> pd.DataFrame:
     )
 
 
-__all__ = ["LISTS", "TABLES", "Column", "NameColumn", "Parent", "Source", "Table", "Type", "describe"]
+__all__ = [
+    "LISTS",
+    "TABLES",
+    "Column",
+    "NameColumn",
+    "Parent",
+    "Source",
+    "Table",
+    "Type",
+    "describe",
+]

@@ -26,11 +26,14 @@ CONTACTS = records(value=TEXT, primary=FLAG, label=TEXT)
 
 def address(name: str, of: str) -> tuple[Column, ...]:
     """Columns of a flattened address: the full text, then its parts."""
-    whole = Column(name, TEXT, f"Full {of}; null: none given", path=f"{name}.value")
+    full = Column(name, TEXT, f"Full {of}; null: none given", path=f"{name}.value")
     parts = (
-        Column(f"{name}_{part}", TEXT, f"The {words} of the {of}; null: unknown", path=f"{name}.{part}") for part, words in ADDRESS_PARTS
+        Column(
+            f"{name}_{part}", TEXT, f"The {words} of the {of}; null: unknown", path=f"{name}.{part}"
+        )
+        for part, words in ADDRESS_PARTS
     )
-    return (whole, *parts)
+    return (full, *parts)
 
 
 def key(what: str) -> Column:
@@ -50,7 +53,12 @@ def added(what: str) -> Column:
 
 def updated(what: str) -> Column:
     """Return the time of the last change."""
-    return Column("update_time", TIME, f"When the {what} last changed in a way that the API stamps; null: never", UTC)
+    return Column(
+        "update_time",
+        TIME,
+        f"When the {what} last changed in a way that the API stamps; null: never",
+        UTC,
+    )
 
 
 def deleted(what: str) -> Column:
@@ -64,12 +72,20 @@ def extra(*fields: str) -> tuple[tuple[str, str], ...]:
 
 
 def requested(columns: tuple[Column, ...], *, besides: tuple[str, ...] = ()) -> tuple[str, ...]:
-    """Names that `include_fields` must list to get the optional columns, `besides` those the endpoint sends or refuses."""
-    return tuple(dict.fromkeys(column.path for column in columns if column.optional and column.name not in besides))
+    """Names that `include_fields` must list to get the optional columns, `besides` those the
+    endpoint sends or refuses.
+    """
+    return tuple(
+        dict.fromkeys(
+            column.path for column in columns if column.optional and column.name not in besides
+        )
+    )
 
 
 BY_ID = (("sort_by", "id"),)
-"""Stated, though it is the default: keyset paging by id neither repeats nor skips a row that exists throughout."""
+"""Stated, though it is the default: keyset paging by id neither repeats nor skips a row that exists
+throughout.
+"""
 
 __all__ = [
     "ADDRESS_PARTS",

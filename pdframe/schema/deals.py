@@ -4,7 +4,19 @@ from __future__ import annotations
 
 from pdframe.schema.common import BY_ID, UTC, added, deleted, extra, key, owner, requested, updated
 from pdframe.schema.table import Column, NameColumn, Parent, Source, Table
-from pdframe.schema.types import AMOUNT, COUNT, DATE, FLAG, ID, IDS, NUMBER, TEXT, TEXT_ID, TIME, category
+from pdframe.schema.types import (
+    AMOUNT,
+    COUNT,
+    DATE,
+    FLAG,
+    ID,
+    IDS,
+    NUMBER,
+    TEXT,
+    TEXT_ID,
+    TIME,
+    category,
+)
 
 FREQUENCY = category("one-time", "weekly", "monthly", "quarterly", "semi-annually", "annually")
 DEAL_CURRENCY = "deal's currency"
@@ -24,12 +36,19 @@ _DEALS = (
     Column("currency", TEXT, "Currency of the deal's amounts, ISO 4217", codes=("value",)),
     added("deal"),
     updated("deal"),
-    Column("stage_change_time", TIME, "When the deal last changed stage; null: never, or not told", UTC),
+    Column(
+        "stage_change_time", TIME, "When the deal last changed stage; null: never, or not told", UTC
+    ),
     deleted("deal"),
     Column("is_archived", FLAG, "Whether the deal is archived"),
     Column("archive_time", TIME, "When the deal was archived; null: it is not", UTC),
     Column("status", category("open", "won", "lost", "deleted"), "State of the deal"),
-    Column("probability", NUMBER, "Chance to win that a user set; null: not set, the stage's applies", "percent"),
+    Column(
+        "probability",
+        NUMBER,
+        "Chance to win that a user set; null: not set, the stage's applies",
+        "percent",
+    ),
     Column("lost_reason", TEXT, "Reason for the loss; null: not lost, or none given"),
     Column("visible_to", ID, "Visibility group of the deal"),
     Column("close_time", TIME, "When the deal was won or lost; null: open", UTC),
@@ -38,30 +57,75 @@ _DEALS = (
     Column("local_won_date", DATE, "Day on which the deal was won; null: not won", DAY),
     Column("local_lost_date", DATE, "Day on which the deal was lost; null: not lost", DAY),
     Column("local_close_date", DATE, "Day on which the deal was won or lost; null: open", DAY),
-    Column("expected_close_date", DATE, "Day on which the owner expects the deal to close; null: not said"),
-    Column("label_ids", IDS, "Labels of the deal; null or empty: none", options=("label_ids", "label")),
+    Column(
+        "expected_close_date",
+        DATE,
+        "Day on which the owner expects the deal to close; null: not said",
+    ),
+    Column(
+        "label_ids", IDS, "Labels of the deal; null or empty: none", options=("label_ids", "label")
+    ),
     Column("origin", TEXT, "How the deal was created"),
     Column("origin_id", TEXT_ID, "What created the deal, such as an integration; null: not told"),
-    Column("channel", ID, "Marketing channel that the deal came from; null: none", options=("channel",)),
+    Column(
+        "channel", ID, "Marketing channel that the deal came from; null: none", options=("channel",)
+    ),
     Column("channel_id", TEXT_ID, "Finer name of the channel; null: none"),
-    Column("source_lead_id", TEXT_ID, "Lead that the deal was converted from; null: none", optional=True),
+    Column(
+        "source_lead_id",
+        TEXT_ID,
+        "Lead that the deal was converted from; null: none",
+        optional=True,
+    ),
     Column("arr", AMOUNT, f"Annual recurring revenue; {GROWTH}", DEAL_CURRENCY),
     Column("mrr", AMOUNT, f"Monthly recurring revenue; {GROWTH}", f"{DEAL_CURRENCY} a month"),
     Column("acv", AMOUNT, f"Annual contract value; {GROWTH}", DEAL_CURRENCY),
     Column("next_activity_id", ID, "Next planned activity; null: none", optional=True),
     Column("last_activity_id", ID, "Last activity done; null: none", optional=True),
-    Column("first_won_time", TIME, "When the deal was won for the first time; null: never", UTC, optional=True),
+    Column(
+        "first_won_time",
+        TIME,
+        "When the deal was won for the first time; null: never",
+        UTC,
+        optional=True,
+    ),
     Column("products_count", COUNT, "Line items of the deal", "line items", optional=True),
     Column("files_count", COUNT, "Files of the deal", "files", optional=True),
     Column("notes_count", COUNT, "Notes on the deal", "notes", optional=True),
     Column("followers_count", COUNT, "Users who follow the deal", "users", optional=True),
     Column("email_messages_count", COUNT, "Mails linked to the deal", "mails", optional=True),
     Column("activities_count", COUNT, "Activities of the deal", "activities", optional=True),
-    Column("done_activities_count", COUNT, "Activities of the deal that are done", "activities", optional=True),
-    Column("undone_activities_count", COUNT, "Activities of the deal still to do", "activities", optional=True),
-    Column("participants_count", COUNT, "Persons who take part in the deal", "persons", optional=True),
-    Column("last_incoming_mail_time", TIME, "When the last mail came in; null: none", UTC, optional=True),
-    Column("last_outgoing_mail_time", TIME, "When the last mail went out; null: none", UTC, optional=True),
+    Column(
+        "done_activities_count",
+        COUNT,
+        "Activities of the deal that are done",
+        "activities",
+        optional=True,
+    ),
+    Column(
+        "undone_activities_count",
+        COUNT,
+        "Activities of the deal still to do",
+        "activities",
+        optional=True,
+    ),
+    Column(
+        "participants_count", COUNT, "Persons who take part in the deal", "persons", optional=True
+    ),
+    Column(
+        "last_incoming_mail_time",
+        TIME,
+        "When the last mail came in; null: none",
+        UTC,
+        optional=True,
+    ),
+    Column(
+        "last_outgoing_mail_time",
+        TIME,
+        "When the last mail went out; null: none",
+        UTC,
+        optional=True,
+    ),
     Column("smart_bcc_email", TEXT, "Address that files mails under the deal", optional=True),
 )
 _DEAL_PARAMS = extra(*requested(_DEALS)) + BY_ID
@@ -105,14 +169,32 @@ DEAL_PRODUCTS = Table(
         updated("line item"),
         Column("comments", TEXT, "Comments on the line; null or empty: none"),
         Column("currency", TEXT, "Currency of the line's amounts, ISO 4217"),
-        Column("discount", NUMBER, "Discount on the line, read with `discount_type`", "percent or line's currency"),
+        Column(
+            "discount",
+            NUMBER,
+            "Discount on the line, read with `discount_type`",
+            "percent or line's currency",
+        ),
         Column("discount_type", category("percentage", "amount"), "What `discount` is"),
         Column("quantity", NUMBER, "Quantity sold"),
         Column("item_price", AMOUNT, "Price of one item", "line's currency"),
-        Column("tax_method", category("exclusive", "inclusive", "none"), "Whether `item_price` holds the tax"),
+        Column(
+            "tax_method",
+            category("exclusive", "inclusive", "none"),
+            "Whether `item_price` holds the tax",
+        ),
         Column("is_enabled", FLAG, "Whether the line counts in the deal's value"),
-        Column("billing_frequency", FREQUENCY, "How often the customer is billed; null: a plan below Growth"),
-        Column("billing_frequency_cycles", COUNT, "How many times it is billed; null: one-time, or without end", "periods"),
+        Column(
+            "billing_frequency",
+            FREQUENCY,
+            "How often the customer is billed; null: a plan below Growth",
+        ),
+        Column(
+            "billing_frequency_cycles",
+            COUNT,
+            "How many times it is billed; null: one-time, or without end",
+            "periods",
+        ),
         Column("billing_start_date", DATE, "Day on which billing starts; null: not said"),
     ),
     names=(NameColumn("product_name", "product_id", "products"),),
@@ -146,7 +228,10 @@ DISCOUNTS = Table(
         Column("updated_at", TIME, "When the discount last changed", UTC),
         Column("updated_by", ID, "User who last changed it"),
     ),
-    names=(NameColumn("created_by_name", "created_by", "users"), NameColumn("updated_by_name", "updated_by", "users")),
+    names=(
+        NameColumn("created_by_name", "created_by", "users"),
+        NameColumn("updated_by_name", "updated_by", "users"),
+    ),
     parent=Parent("deals", "deal_id", every=True, signs=("update_time", "value", "products_count")),
 )
 

@@ -1,4 +1,6 @@
-"""The six lists of field definitions: where labels, options and types of custom fields come from."""
+"""The six lists of field definitions: where labels, options and types of custom fields come
+from.
+"""
 
 from __future__ import annotations
 
@@ -12,14 +14,29 @@ _COLUMNS = (
     Column("field_name", TEXT, "Label of the field; neither unique nor always there"),
     Column("description", TEXT, "Description of the field; null: none"),
     Column("field_type", TEXT, "Type of the field"),
-    Column("options", JSON, "Options as a JSON list of objects with id and label; null: not a field of options"),
-    Column("subfields", JSON, "Parts of a composite value as a JSON list of objects with field_code and field_name; null: not composite"),
+    Column(
+        "options",
+        JSON,
+        "Options as a JSON list of objects with id and label; null: not a field of options",
+    ),
+    Column(
+        "subfields",
+        JSON,
+        "Parts of a composite value as a JSON list of objects with field_code and field_name; null:"
+        " not composite",
+    ),
     Column("is_custom_field", FLAG, "Whether users created it"),
     Column("is_optional_response_field", FLAG, "Whether rows hold it on request only"),
 )
 
 FIELD_TABLES = tuple(
-    Table(f"{entity}_fields", f"one row per field of {entity} records", (Source(f"/{entity}Fields", 10),), _COLUMNS, key=("field_code",))
+    Table(
+        f"{entity}_fields",
+        f"one row per field of {entity} records",
+        (Source(f"/{entity}Fields", 10),),
+        _COLUMNS,
+        key=("field_code",),
+    )
     for entity in ENTITIES
 )
 FIELD_LISTS = frozenset(table.name for table in FIELD_TABLES)

@@ -27,7 +27,8 @@ class Column:
     path
         Where the value sits in a wire row, keys joined by dots; the name itself if not given.
     options
-        Codes of the metadata field whose options label these ids, the likeliest first; empty: nothing to label.
+        Codes of the metadata field whose options label these ids, the likeliest first; empty:
+        nothing to label.
     codes
         Further codes under which the field metadata speaks of this column.
     optional
@@ -68,11 +69,13 @@ class Source:
     changes
         Whether it takes `updated_since`.
     windows
-        Whether it takes `updated_until` too, so that a long one can be walked from several places at once.
+        Whether it takes `updated_until` too, so that a long one can be walked from several places
+        at once.
     deletions
         Whether `status=deleted` lists what was deleted in the last 30 days.
     each
-        Parameter that takes one id, and the table whose rows are asked for one by one, where the endpoint wants that; else None.
+        Parameter that takes one id, and the table whose rows are asked for one by one, where the
+        endpoint wants that; else None.
     ids
         How many rows can be asked for at once by `ids`; 0: it does not take any.
     """
@@ -92,7 +95,8 @@ class Source:
 
 @dataclass(frozen=True)
 class Parent:
-    """The record that rows hang on, where the API gives them record by record (`{id}` in the source's path).
+    """The record that rows hang on, where the API gives them record by record (`{id}` in the
+    source's path).
 
     Such a table is opt-in: no sync asks for it unless it is named.
 
@@ -103,17 +107,20 @@ class Parent:
     id
         Column that names the record; the API's rows need not have it.
     order
-        Column by which the rows of one record are ordered, the oldest first; empty: the API's order.
+        Column by which the rows of one record are ordered, the oldest first; empty: the API's
+        order.
     every
         Whether a loader without ids means every record.
     signs
-        Columns of the record that move when its rows may have changed; empty: nothing tells, only age counts.
+        Columns of the record that move when its rows may have changed; empty: nothing tells, only
+        age counts.
     history
         Whether rows tell of the past: then they stay when the record is gone.
     newest_first
         Whether the API gives the newest row first.
     by_field
-        Whether a row of the API holds `old_values` and `new_values` by field, and becomes a row a field.
+        Whether a row of the API holds `old_values` and `new_values` by field, and becomes a row a
+        field.
     """
 
     table: str
@@ -128,7 +135,9 @@ class Parent:
 
 @dataclass(frozen=True)
 class NameColumn:
-    """A column that `names=True` adds: `name` is `label` of the row in `table` whose key stands in `id`."""
+    """A column that `names=True` adds: `name` is `label` of the row in `table` whose key stands in
+    `id`.
+    """
 
     name: str
     id: str
@@ -159,7 +168,8 @@ class Table:
     names
         What `names=True` adds.
     optional
-        Names of columns that another argument of the loader adds; reserved in every frame of the table.
+        Names of columns that another argument of the loader adds; reserved in every frame of the
+        table.
     parent
         The record that rows hang on, where the API gives them record by record; else None.
     """
@@ -177,7 +187,9 @@ class Table:
     by_name: Mapping[str, Column] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "by_name", MappingProxyType({column.name: column for column in self.columns}))
+        object.__setattr__(
+            self, "by_name", MappingProxyType({column.name: column for column in self.columns})
+        )
 
     @property
     def field_list(self) -> str | None:

@@ -91,4 +91,8 @@ def category(*values: str) -> Type:
 
 def records(**parts: Type) -> Type:
     """List of objects with these keys."""
-    return Type("records", pa.list_(pa.struct([(name, part.storage) for name, part in parts.items()])), parts=tuple(parts.items()))
+    return Type(
+        "records",
+        pa.list_(pa.struct([(name, part.storage) for name, part in parts.items()])),
+        parts=tuple(parts.items()),
+    )

@@ -1,4 +1,6 @@
-"""Keeps the rows of deals that a sync finds deleted or missing, before the table of deals is written."""
+"""Keeps the rows of deals that a sync finds deleted or missing, before the table of deals is
+written.
+"""
 
 from __future__ import annotations
 
@@ -9,17 +11,25 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pdframe.deleted import DeletedDeals
+from pdframe.cache.deleted_deals import DeletedDeals
+from pdframe.cache.store import Manifest, Store, Stored
 from pdframe.fields import Field
 from pdframe.schema import TABLES, Table
-from pdframe.store import Manifest, Store, Stored
-from pdframe.sync.pull import CLOCK_SLACK
+from pdframe.sync.fetch_result import CLOCK_SLACK
 
 # The API lists deletions for 30 days; a day more for clocks that differ.
 LISTED_FOR = timedelta(days=31)
 _TIME = pa.timestamp("us", "UTC")
 # What stamps a deal, other than its deletion.
-_OTHER_TIMES = ("add_time", "stage_change_time", "archive_time", "close_time", "won_time", "lost_time", "first_won_time")
+_OTHER_TIMES = (
+    "add_time",
+    "stage_change_time",
+    "archive_time",
+    "close_time",
+    "won_time",
+    "lost_time",
+    "first_won_time",
+)
 
 
 def keeps_deleted(table: Table) -> bool:
@@ -40,45 +50,69 @@ class Deletions:
         This machine's clock.
     """
 
-    def __init__(self, store: Store, fields: Sequence[Field], manifest: Manifest | None, cached: Stored | None, now: datetime) -> None:
+    def __init__(
+        self,
+        store: Store,
+        fields: Sequence[Field],
+        manifest: Manifest | None,
+        cached: Stored | None,
+        now: datetime,
+    ) -> None:
         self._kept = DeletedDeals(store, fields)
         self._cached = cached
-        self._last_look = manifest.server_time if manifest is not None and cached is not None else None
+        self._last_sync_at = (
+            manifest.server_time if manifest is not None and cached is not None else None
+        )
         self._now = now
         self._known: pa.Table | None = None
         self._named: set[int] = set()
 
     def listed(self, rows: pa.Table, seen_at: datetime | None) -> None:
-        """Keep rows that the API says are deleted, as it gave them; `seen_at` is the server's time."""
+        """Keep rows that the API says are deleted, as it gave them; `seen_at` is the server's
+        time.
+        """
         if not rows.num_rows:
             return
         known = self._known_at(seen_at)
         at = pc.index_in(rows["id"], value_set=known["id"].combine_chunks())
-        told, kept_at = (known[name].take(at) for name in ("is_deleted", "seen_at"))
+        reported, kept_at = (known[name].take(at) for name in ("is_deleted", "seen_at"))
         alive = self._was_there(rows["id"])
-        # Of a deal that was there at the last look, what was kept before that tells of an earlier deletion.
-        since = pc.or_(pc.invert(alive), self._since_last_look(kept_at))
-        new = rows.filter(pc.invert(pc.and_(pc.fill_null(told, False), since)))
+        # Of a deal that was there at the last look, what was kept before that tells of an earlier
+        # deletion.
+        since = pc.or_(pc.invert(alive), self._since_last_sync(kept_at))
+        new = rows.filter(pc.invert(pc.and_(pc.fill_null(reported, False), since)))
         if new.num_rows:
             time = seen_at or self._now
-            self._add(_with(new, is_deleted=pa.repeat(True, new.num_rows), deleted_time=self._deleted_times(new, time)), time)
+            self._add(
+                _with(
+                    new,
+                    is_deleted=pa.repeat(True, new.num_rows),
+                    deleted_time=self._deleted_times(new, time),
+                ),
+                time,
+            )
         self._named.update(rows["id"].to_pylist())
 
     def missing(self, there: Iterable[pa.Table], seen_at: datetime | None) -> None:
-        """Keep the cached rows of deals that are not `there` any more, and that no list of deletions named since the last look."""
+        """Keep the cached rows of deals that are not `there` any more, and that no list of
+        deletions named since the last look.
+        """
         known = self._known_at(seen_at)
         if self._cached is None or not self._cached.num_rows:
             return
-        found = np.concatenate([np.empty(0, np.int64), *(rows["id"].to_numpy() for rows in there)])
-        left = set(np.setdiff1d(self._cached["id"].to_numpy(), found).tolist()) - self._named
+        result = np.concatenate([np.empty(0, np.int64), *(rows["id"].to_numpy() for rows in there)])
+        left = set(np.setdiff1d(self._cached["id"].to_numpy(), result).tolist()) - self._named
         if not left:
             return
-        left -= set(known.filter(self._since_last_look(known["seen_at"]))["id"].to_pylist())
+        left -= set(known.filter(self._since_last_sync(known["seen_at"]))["id"].to_pylist())
         wanted, time = pa.array(sorted(left), pa.int64()), seen_at or self._now
         for part in self._cached.parts():
             rows = part.filter(pc.is_in(part["id"], value_set=wanted))
             if rows.num_rows:
-                nothing, times = pa.nulls(rows.num_rows, pa.bool_()), pa.repeat(pa.scalar(time, _TIME), rows.num_rows)
+                nothing, times = (
+                    pa.nulls(rows.num_rows, pa.bool_()),
+                    pa.repeat(pa.scalar(time, _TIME), rows.num_rows),
+                )
                 self._add(_with(rows, is_deleted=nothing, deleted_time=times), time)
 
     def note_listed(self, seen_at: datetime | None) -> None:
@@ -89,7 +123,7 @@ class Deletions:
     def _known_at(self, seen_at: datetime | None) -> pa.Table:
         """What is kept already; what belongs to another past than `seen_at` is set aside first."""
         if self._known is None:
-            self._kept.set_aside_other_past(seen_at)
+            self._kept.quarantine_other_past(seen_at)
             self._known = self._kept.known()
         return self._known
 
@@ -99,31 +133,45 @@ class Deletions:
 
     def _was_there(self, ids: pa.ChunkedArray) -> pa.ChunkedArray:
         """Whether deals were there at the last look."""
-        there = self._cached["id"].combine_chunks() if self._cached is not None else pa.array([], pa.int64())
+        there = (
+            self._cached["id"].combine_chunks()
+            if self._cached is not None
+            else pa.array([], pa.int64())
+        )
         return pc.is_in(ids, value_set=there)
 
-    def _since_last_look(self, times: pa.ChunkedArray) -> pa.ChunkedArray:
-        """Whether a time is behind the last look: what was kept then, an interrupted sync has kept."""
-        if self._last_look is None:
+    def _since_last_sync(self, times: pa.ChunkedArray) -> pa.ChunkedArray:
+        """Whether a time is behind the last look: what was kept then, an interrupted sync has
+        kept.
+        """
+        if self._last_sync_at is None:
             return pc.is_valid(times)
-        return pc.fill_null(pc.greater(times, pa.scalar(self._last_look, _TIME)), False)
+        return pc.fill_null(pc.greater(times, pa.scalar(self._last_sync_at, _TIME)), False)
 
     def _deleted_times(self, rows: pa.Table, seen_at: datetime) -> pa.ChunkedArray:
         """When deals were deleted, as far as their rows tell; else the look.
 
-        The API tells no time of deletion. Where it moves `update_time`, this is the newest time of the
-        row, within the days for which deletions are listed, and behind the last look that found the
-        deal there.
+        The API tells no time of deletion. Where it moves `update_time`, this is the newest time of
+        the row, within the days for which deletions are listed, and behind the last look that found
+        the deal there.
         """
         updated = rows["update_time"]
-        others = pc.max_element_wise(*(rows[name].cast(pa.int64()) for name in _OTHER_TIMES)).cast(_TIME)
+        others = pc.max_element_wise(*(rows[name].cast(pa.int64()) for name in _OTHER_TIMES)).cast(
+            _TIME
+        )
         possible = pc.and_(
-            pc.greater(updated, pa.scalar(seen_at - LISTED_FOR, _TIME)), pc.less_equal(updated, pa.scalar(seen_at + CLOCK_SLACK, _TIME))
+            pc.greater(updated, pa.scalar(seen_at - LISTED_FOR, _TIME)),
+            pc.less_equal(updated, pa.scalar(seen_at + CLOCK_SLACK, _TIME)),
         )
         possible = pc.and_(possible, pc.fill_null(pc.greater(updated, others), True))
-        if self._cached is not None and self._last_look is not None:
-            before = self._cached["update_time"].take(pc.index_in(rows["id"], value_set=self._cached["id"].combine_chunks()))
-            later = pc.and_(pc.greater(updated, pa.scalar(self._last_look, _TIME)), pc.fill_null(pc.greater(updated, before), True))
+        if self._cached is not None and self._last_sync_at is not None:
+            before = self._cached["update_time"].take(
+                pc.index_in(rows["id"], value_set=self._cached["id"].combine_chunks())
+            )
+            later = pc.and_(
+                pc.greater(updated, pa.scalar(self._last_sync_at, _TIME)),
+                pc.fill_null(pc.greater(updated, before), True),
+            )
             possible = pc.and_(possible, pc.or_(pc.invert(self._was_there(rows["id"])), later))
         return pc.if_else(pc.fill_null(possible, False), updated, pa.scalar(seen_at, _TIME))
 
@@ -131,5 +179,7 @@ class Deletions:
 def _with(rows: pa.Table, **columns: pa.Array | pa.ChunkedArray) -> pa.Table:
     for name, values in columns.items():
         place = rows.schema.get_field_index(name)
-        rows = rows.append_column(name, values) if place < 0 else rows.set_column(place, name, values)
+        rows = (
+            rows.append_column(name, values) if place < 0 else rows.set_column(place, name, values)
+        )
     return rows

@@ -9,20 +9,22 @@ from datetime import datetime, timedelta
 
 import pyarrow.compute as pc
 
-from pdframe.api.walk import PAGE
+from pdframe.api.pagination import PAGE
+from pdframe.cache.store import Manifest, Store
 from pdframe.errors import DamagedError
 from pdframe.schema import TABLES, Table
-from pdframe.store import Manifest, Store
-from pdframe.sync import lines
+from pdframe.sync import line_items
 from pdframe.sync.deletions import keeps_deleted
-from pdframe.sync.order import anew, in_order, needs
-from pdframe.sync.way import lists_of, reload_due, second_list
-from pdframe.sync.windows import LONG
+from pdframe.sync.dependencies import dependencies, full_reload_set, topological_order
+from pdframe.sync.plan import full_reload_reason, lists_of, second_list
+from pdframe.sync.range_scan import LONG
 
 
 @dataclass(frozen=True, slots=True)
 class Estimate:
-    """Requests and tokens that bringing one table up to date takes; None where the cache does not tell."""
+    """Requests and tokens that bringing one table up to date takes; None where the cache does not
+    tell.
+    """
 
     table: str
     requests: int | None
@@ -52,27 +54,35 @@ def estimate(
     full_every
         How old the last full load may be.
     records_due
-        Of a table that is asked for record by record: the records that would be asked for, or for a full load all of them.
+        Of a table that is asked for record by record: the records that would be asked for, or for a
+        full load all of them.
     """
-    asked = set(names)
-    reloaded = anew(asked) if full else set()
-    found = {}
-    for name in in_order(asked.union(*(needs(name) for name in asked))):
+    requested = set(names)
+    reloaded = full_reload_set(requested) if full else set()
+    result = {}
+    for name in topological_order(requested.union(*(dependencies(name) for name in requested))):
         table, manifest = TABLES[name], _manifest(store, name)
-        whole = name in reloaded or manifest is None or reload_due(table, manifest, now, full_every) is not None
+        complete = (
+            name in reloaded
+            or manifest is None
+            or full_reload_reason(table, manifest, now, full_every) is not None
+        )
         if table.parent is not None:
-            found[name] = _of_records(store, table, whole, records_due)
+            result[name] = _of_records(store, table, complete, records_due)
         elif table.sources[0].batch is not None:
-            found[name] = _of_lines(store, table, manifest, whole)
-        elif manifest is not None and not whole and table.incremental and manifest.state:
-            found[name] = _of_changes(table)
+            result[name] = _of_lines(store, table, manifest, complete)
+        elif manifest is not None and not complete and table.incremental and manifest.state:
+            result[name] = _of_changes(table)
         else:
-            found[name] = _of_list(store, table, manifest)
+            result[name] = _of_list(store, table, manifest)
             if keeps_deleted(table):
                 more = sum(source.cost for source in table.sources if source.deletions)
-                basis = f"{found[name].basis}; {name}(deleted=True) reads the lists of deletions too: {more} tokens at least"
-                found[name] = replace(found[name], basis=basis)
-    return [found[name] for name in TABLES if name in found]
+                basis = (
+                    f"{result[name].basis}; {name}(deleted=True) reads the lists of deletions too:"
+                    f" {more} tokens at least"
+                )
+                result[name] = replace(result[name], basis=basis)
+    return [result[name] for name in TABLES if name in result]
 
 
 def _of_list(store: Store, table: Table, manifest: Manifest | None) -> Estimate:
@@ -83,12 +93,17 @@ def _of_list(store: Store, table: Table, manifest: Manifest | None) -> Estimate:
             return _priced(table, [1], f"one request at least: {each[1]} are not cached")
         return _priced(table, [records.rows], f"one request for each of {records.rows:,} {each[1]}")
     if manifest is None:
-        return _priced(table, [1] * len(table.sources), "one page of each list at least: nothing is cached")
+        return _priced(
+            table, [1] * len(table.sources), "one page of each list at least: nothing is cached"
+        )
     several = len(table.sources) > 1
     lists = lists_of(table, store.read(table.name, [second_list(table)])) if several else []
     requests = [_pages(pc.sum(rows).as_py() or 0) for rows in lists] or [_pages(manifest.rows)]
     # A list that is walked by windows is closed with one more look; so is the first of several.
-    requests = [pages + (source.windows and pages > LONG) for pages, source in zip(requests, table.sources, strict=True)]
+    requests = [
+        pages + (source.windows and pages > LONG)
+        for pages, source in zip(requests, table.sources, strict=True)
+    ]
     if several and table.incremental and manifest.rows and requests[0] <= LONG:
         requests[0] += 1
     return _priced(table, requests, f"every page: {manifest.rows:,} rows when last seen")
@@ -100,39 +115,68 @@ def _of_changes(table: Table) -> Estimate:
     return Estimate(table.name, requests, tokens, "what changed: one page of each list at least")
 
 
-def _of_lines(store: Store, table: Table, manifest: Manifest | None, whole: bool) -> Estimate:
+def _of_lines(store: Store, table: Table, manifest: Manifest | None, complete: bool) -> Estimate:
     source, (_, size) = table.sources[0], table.sources[0].batch or ("ids", 100)
-    if any(_manifest(store, need) is None for need in needs(table.name) if TABLES[need].key == ("id",)):
-        return Estimate(table.name, None, None, f"{source.cost} tokens for each {size} deals that can have rows: none is cached")
+    if any(
+        _manifest(store, need) is None
+        for need in dependencies(table.name)
+        if TABLES[need].key == ("id",)
+    ):
+        return Estimate(
+            table.name,
+            None,
+            None,
+            f"{source.cost} tokens for each {size} deals that can have rows: none is cached",
+        )
     state = manifest.state if manifest else {}
     cached = store.read(table.name, ["deal_id"]) if manifest else None
-    basis = None if whole else lines.basis(store, table.name)
-    known = lines.known(store, table.name)
+    basis = None if complete else line_items.basis(store, table.name)
+    known = line_items.known(store, table.name)
     # What a full load finds of the count is taken to be as it was.
-    _, plan = lines.asked(table.name, known, basis, cached, counts_all=lines.counts_all(state) or manifest is None)
+    _, plan = line_items.requested(
+        table.name,
+        known,
+        basis,
+        cached,
+        counts_all=line_items.counts_all(state) or manifest is None,
+    )
     apart = basis is None and table.name == "deal_products"
-    groups = map(sorted, lines.by_count(known.deals, plan.ask, cached)) if apart else [plan.ask]
+    groups = (
+        map(sorted, line_items.by_count(known.deals, plan.ask, cached)) if apart else [plan.ask]
+    )
     rows = Counter(cached["deal_id"].to_pylist() if cached is not None else ())
     batches = [ask[start : start + size] for ask in groups for start in range(0, len(ask), size)]
     requests = sum(_pages(sum(rows[deal] for deal in batch)) for batch in batches)
-    what = f"{len(plan.ask):,} deals that can have rows" if basis is None else f"{len(plan.ask):,} deals that may have changed"
+    what = (
+        f"{len(plan.ask):,} deals that can have rows"
+        if basis is None
+        else f"{len(plan.ask):,} deals that may have changed"
+    )
     if manifest is None and table.name == "deal_products":
         what += " at least"
     return Estimate(table.name, requests, requests * source.cost, f"{what}, {size} a request")
 
 
-def _of_records(store: Store, table: Table, whole: bool, records_due: Callable[[Table, bool], Sequence[int]]) -> Estimate:
+def _of_records(
+    store: Store, table: Table, complete: bool, records_due: Callable[[Table, bool], Sequence[int]]
+) -> Estimate:
     parent, cost = table.hangs_on, table.sources[0].cost
     if parent.every and _manifest(store, parent.table) is None:
-        return Estimate(table.name, None, None, f"{cost} tokens for each of the {parent.table}: none is cached")
-    due = len(records_due(table, whole))
+        return Estimate(
+            table.name, None, None, f"{cost} tokens for each of the {parent.table}: none is cached"
+        )
+    due = len(records_due(table, complete))
     if not parent.every and not due:
-        return Estimate(table.name, 0, 0, f"asked for by id, {cost} tokens each: account.{table.name}(ids)")
+        return Estimate(
+            table.name, 0, 0, f"asked for by id, {cost} tokens each: account.{table.name}(ids)"
+        )
     return Estimate(table.name, due, due * cost, f"one request for each of {due:,} {parent.table}")
 
 
 def _priced(table: Table, requests: Sequence[int], basis: str) -> Estimate:
-    tokens = sum(number * source.cost for number, source in zip(requests, table.sources, strict=True))
+    tokens = sum(
+        number * source.cost for number, source in zip(requests, table.sources, strict=True)
+    )
     return Estimate(table.name, sum(requests), tokens, basis)
 
 

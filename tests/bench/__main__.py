@@ -1,4 +1,6 @@
-"""Prints one table: what pdframe costs in time, tokens and bytes, each beside something to compare it with."""
+"""Prints one table: what pdframe costs in time, tokens and bytes, each beside something to compare
+it with.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +15,7 @@ from tests.bench.ingest import ingest
 from tests.bench.lanes import independent_tables, long_lists, side_by_side_requests
 from tests.bench.parts import many_parts
 from tests.bench.revenue import revenue
-from tests.bench.table import report, seconds, side_by_side
+from tests.bench.table import map_ordered, report, seconds
 
 DEALS = 5_000
 
@@ -23,8 +25,12 @@ def python(code: str) -> Callable[[], object]:
 
 
 def imports() -> None:
-    ours, theirs, ratio = side_by_side(python("import pdframe"), python("import pandas, pyarrow, httpx"))
-    report("import pdframe / import pandas, pyarrow, httpx", f"{ours:.3f} s", f"{theirs:.3f} s", ratio)
+    ours, theirs, ratio = map_ordered(
+        python("import pdframe"), python("import pandas, pyarrow, httpx")
+    )
+    report(
+        "import pdframe / import pandas, pyarrow, httpx", f"{ours:.3f} s", f"{theirs:.3f} s", ratio
+    )
 
 
 def tokens() -> None:
@@ -34,8 +40,15 @@ def tokens() -> None:
         deals = len(account.deals(refresh=False))
         one_by_one = 10 * deals
         spent = int(full["tokens"][["deals", "deal_products"]].sum())
-        report(f"tokens: {deals:,} deals with line items / a call a deal", f"{spent:,}", f"{one_by_one:,}", spent / one_by_one)
-        for deal in [row for row in company.tables["deals"] if not company.tables["deals"][row]["is_deleted"]][: deals // 100]:
+        report(
+            f"tokens: {deals:,} deals with line items / a call a deal",
+            f"{spent:,}",
+            f"{one_by_one:,}",
+            spent / one_by_one,
+        )
+        for deal in [
+            row for row in company.tables["deals"] if not company.tables["deals"][row]["is_deleted"]
+        ][: deals // 100]:
             company.edit_deal(deal, title="touched")
         again = account.sync()
         report(

@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pdframe.metrics import funnel
-from tests.bench.table import peak, report, side_by_side
+from tests.bench.table import map_ordered, peak, report
 
 DEALS = 1_000_000
 AS_OF = pd.Timestamp("2026-06-30", tz="UTC")
@@ -20,14 +20,17 @@ STAGES = pd.DataFrame(
     {
         "id": pd.array([11, 12, 13, 14, 15], "Int64"),
         "order_nr": pd.array([1, 2, 3, 4, 5], "Int64"),
-        "name": pd.Series(["Qualified", "Discovery", "Demo", "Proposal", "Negotiation"], dtype="str"),
+        "name": pd.Series(
+            ["Qualified", "Discovery", "Demo", "Proposal", "Negotiation"], dtype="str"
+        ),
         "pipeline_id": pd.array([1] * 5, "Int64"),
     }
 )
 HORIZON_DAYS = 60
 NULL = np.iinfo(np.int64).min
 
-# One row a deal and stage reached ("implied"), counts, and Aalen-Johansen with its log-log limits by window functions over distinct times.
+# One row a deal and stage reached ("implied"), counts, and Aalen-Johansen with its log-log limits
+# by window functions over distinct times.
 QUERY = """
 with seen as (
     select * from read_parquet('{path}')
@@ -108,26 +111,30 @@ CURVE = """
 
 
 def visits(deals: int = DEALS, seed: int = 1) -> pd.DataFrame:
-    """Stays in a pipeline of five stages, three a deal, over three years: skips, moves back, deals that are lost and opened again."""
+    """Stays in a pipeline of five stages, three a deal, over three years: skips, moves back, deals
+    that are lost and opened again.
+    """
     rng = np.random.default_rng(seed)
-    stays = rng.choice([1, 2, 3, 4, 5], deals, p=[0.19, 0.18, 0.2, 0.2, 0.23])
-    first = np.repeat(np.cumsum(stays) - stays, stays)
-    deal = np.repeat(np.arange(1, deals + 1), stays)
+    known_visits = rng.choice([1, 2, 3, 4, 5], deals, p=[0.19, 0.18, 0.2, 0.2, 0.23])
+    first = np.repeat(np.cumsum(known_visits) - known_visits, known_visits)
+    deal = np.repeat(np.arange(1, deals + 1), known_visits)
     steps = rng.choice([1, 2, -1, 0], len(deal), p=[0.85, 0.08, 0.05, 0.02])
-    steps[np.cumsum(stays) - stays] = 0
+    steps[np.cumsum(known_visits) - known_visits] = 0
     total = np.cumsum(steps)
     place = np.clip(total - total[first], 0, 4)
     length = (rng.exponential(20, len(deal)) * 86_400_000_000).astype(np.int64) + 1
     start = _now() - (rng.uniform(0, 1095, deals) * 86_400_000_000).astype(np.int64)
     spent = np.cumsum(length)
-    entered = np.repeat(start, stays) + spent - length - (spent - length)[first]
+    entered = np.repeat(start, known_visits) + spent - length - (spent - length)[first]
     left = entered + length
     last = np.append(deal[1:] != deal[:-1], True)
     moved = np.append(place[1:] - place[:-1], 0)
-    final = np.repeat(rng.choice([3, 4, 5], deals, p=[0.35, 0.6, 0.05]), stays)
+    final = np.repeat(rng.choice([3, 4, 5], deals, p=[0.35, 0.6, 0.05]), known_visits)
     ends = np.where(last, final, np.select([moved > 0, moved < 0], [0, 1], 4))
     there = entered <= _now()
-    deal, place, entered, left, ends = (values[there] for values in (deal, place, entered, left, ends))
+    deal, place, entered, left, ends = (
+        values[there] for values in (deal, place, entered, left, ends)
+    )
     still = left > _now()
     names = ["advanced", "moved back", "changed pipeline", "won", "lost", "deleted", "open"]
     nothing = _times(np.full(len(deal), NULL))
@@ -139,30 +146,49 @@ def visits(deals: int = DEALS, seed: int = 1) -> pd.DataFrame:
             "entered_at": _times(entered),
             "left_at": _times(np.where(still, NULL, left)),
             "end": pd.Categorical.from_codes(np.where(still, 6, ends).astype(np.int8), names),
-            "source": pd.Categorical.from_codes(np.zeros(len(deal), np.int8), ["changelog", "snapshots", "current"]),
+            "source": pd.Categorical.from_codes(
+                np.zeros(len(deal), np.int8), ["changelog", "snapshots", "current"]
+            ),
             "entered_after": nothing,
             "left_after": nothing,
             "seen_at": _times(entered),
         }
     )
-    frame.insert(3, "visit", (frame.groupby(["deal_id", "stage_id"]).cumcount() + 1).astype("Int64"))
+    frame.insert(
+        3, "visit", (frame.groupby(["deal_id", "stage_id"]).cumcount() + 1).astype("Int64")
+    )
     return frame
 
 
 def sql(path: Path) -> str:
     """The whole query on the visits in a Parquet file."""
-    firsts = ",\n        ".join(f"min(entered_at) filter (place = {place}) as v{place}" for place in range(5))
-    later = [f"least({', '.join([*(f'v{other}' for other in range(place, 5)), 'won'])})" for place in range(6)]
+    firsts = ",\n        ".join(
+        f"min(entered_at) filter (place = {place}) as v{place}" for place in range(5)
+    )
+    later = [
+        f"least({', '.join([*(f'v{other}' for other in range(place, 5)), 'won'])})"
+        for place in range(6)
+    ]
     later[5] = "won"
     reaches = "\n    union all ".join(
-        f"select {place} as place, {later[place]} as reach_time, {later[min(place + 1, 5)]} as later, won, last_end, last_left from deal"
+        f"select {place} as place, {later[place]} as reach_time, {later[min(place + 1, 5)]} as"
+        " later, won, last_end, last_left from deal"
         for place in range(6)
     )
     horizon = HORIZON_DAYS * 86_400_000_000
-    curves = (CURVE.format(name=name, state=state, horizon=horizon) for name, state in (("conversion", "state"), ("win", "outcome")))
+    curves = (
+        CURVE.format(name=name, state=state, horizon=horizon)
+        for name, state in (("conversion", "state"), ("win", "outcome"))
+    )
     conversion, win = curves
     return QUERY.format(
-        path=path, as_of=AS_OF.isoformat(), firsts=firsts, reaches=reaches, conversion=conversion, win=win, horizon_days=HORIZON_DAYS
+        path=path,
+        as_of=AS_OF.isoformat(),
+        firsts=firsts,
+        reaches=reaches,
+        conversion=conversion,
+        win=win,
+        horizon_days=HORIZON_DAYS,
     )
 
 
@@ -200,13 +226,28 @@ def measure() -> None:
         path = material(Path(name))
         frame, ours, theirs = read(path), here(path), in_sql(path)
         columns = [column for column in ours.columns if column != "stage"]
-        apart = np.nanmax(np.abs(ours[columns].astype("float64").to_numpy() - theirs[columns].astype("float64").to_numpy()))
-        one, base, ratio = side_by_side(lambda: _of(frame), lambda: in_sql(path), 3)
-        report(f"seconds: funnel of {len(frame):,} visits / DuckDB", f"{one:.2f} s", f"{base:.2f} s", ratio)
-        both, base, ratio = side_by_side(lambda: here(path), lambda: in_sql(path), 3)
+        apart = np.nanmax(
+            np.abs(
+                ours[columns].astype("float64").to_numpy()
+                - theirs[columns].astype("float64").to_numpy()
+            )
+        )
+        one, base, ratio = map_ordered(lambda: _of(frame), lambda: in_sql(path), 3)
+        report(
+            f"seconds: funnel of {len(frame):,} visits / DuckDB",
+            f"{one:.2f} s",
+            f"{base:.2f} s",
+            ratio,
+        )
+        both, base, ratio = map_ordered(lambda: here(path), lambda: in_sql(path), 3)
         report("  with reading the Parquet", f"{both:.2f} s", f"{base:.2f} s", ratio)
         gigabytes = peak("from tests.bench.funnel import here; here(Path(sys.argv[1]))", path)
-        report("  peak memory; largest difference from DuckDB's table", f"{gigabytes:.2f} GB", f"{apart:.1e}", None)
+        report(
+            "  peak memory; largest difference from DuckDB's table",
+            f"{gigabytes:.2f} GB",
+            f"{apart:.1e}",
+            None,
+        )
 
 
 def _now() -> int:

@@ -1,4 +1,6 @@
-"""100,000 deals from bytes to a frame, beside parsing the same bytes and `json_normalize`; into the cache and out of it again."""
+"""100,000 deals from bytes to a frame, beside parsing the same bytes and `json_normalize`; into the
+cache and out of it again.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +21,7 @@ from pdframe.fields import read_fields
 from pdframe.frames import PageReader, to_frame, unify
 from pdframe.schema import TABLES
 from tests.bench.large import material, pages, serving
-from tests.bench.table import held_at_most, report, side_by_side
+from tests.bench.table import map_ordered, peak_memory, report
 
 DEALS = 100_000
 ROUNDS = 3
@@ -66,32 +68,49 @@ def normalized(deals: int) -> tuple[float, int]:
     return taken + time.perf_counter() - start, size
 
 
-WAYS: dict[str, Callable[[int], tuple[float, int]]] = {"ours": ours, "parsed": parsed, "normalized": normalized}
+METHODS: dict[str, Callable[[int], tuple[float, int]]] = {
+    "ours": ours,
+    "parsed": parsed,
+    "normalized": normalized,
+}
 
 
 def loaded(url: str) -> None:
-    """Load a whole account over HTTP, make a frame of it, and say what memory that took; then time reading."""
+    """Load a whole account over HTTP, make a frame of it, and say what memory that took; then time
+    reading.
+    """
     with (
         tempfile.TemporaryDirectory() as cache,
-        pdframe.connect(base_url=url, api_token="bench", cache_dir=cache, progress=False) as account,
+        pdframe.connect(
+            base_url=url, api_token="bench", cache_dir=cache, progress=False
+        ) as account,
     ):
         deals = account.deals()
-        peak = held_at_most()
+        peak = peak_memory()
         five = ["id", "title", "value", "status", deals.columns[100]]
         files = sorted((account.cache_path / "deals").glob("*.parquet"))
         del deals
-        everything, plain, ratio = side_by_side(lambda: account.deals(refresh=False), lambda: pd.read_parquet(files))
-        few, whole, part = side_by_side(lambda: account.deals(refresh=False, columns=five), lambda: account.deals(refresh=False))
-    print(peak, everything, plain, ratio, few, whole, part)
+        everything, plain, ratio = map_ordered(
+            lambda: account.deals(refresh=False), lambda: pd.read_parquet(files)
+        )
+        few, full, part = map_ordered(
+            lambda: account.deals(refresh=False, columns=five), lambda: account.deals(refresh=False)
+        )
+    print(peak, everything, plain, ratio, few, full, part)
 
 
 def activities(url: str) -> None:
-    """Load all activities over HTTP, make a frame of them, and say how many seconds a row took, and the peak of memory until the frame."""
-    with tempfile.TemporaryDirectory() as cache, pdframe.connect(base_url=url, api_token="b", cache_dir=cache, progress=False) as account:
+    """Load all activities over HTTP, make a frame of them, and say how many seconds a row took, and
+    the peak of memory until the frame.
+    """
+    with (
+        tempfile.TemporaryDirectory() as cache,
+        pdframe.connect(base_url=url, api_token="b", cache_dir=cache, progress=False) as account,
+    ):
         account.fields("activities")  # connected, and what a session does once is done
         start = time.perf_counter()
         account.sync("activities")
-        peak = held_at_most()
+        peak = peak_memory()
         rows = len(account.activities(refresh=False))
         print((time.perf_counter() - start) / rows, peak)
 
@@ -99,31 +118,49 @@ def activities(url: str) -> None:
 def alone(*arguments: str) -> list[float]:
     """What one way of this module prints, in a process of its own."""
     done = subprocess.run(
-        [sys.executable, "-W", "ignore", "-m", "tests.bench.ingest", *arguments], check=True, capture_output=True, text=True
+        [sys.executable, "-W", "ignore", "-m", "tests.bench.ingest", *arguments],
+        check=True,
+        capture_output=True,
+        text=True,
     )
     return [float(word) for word in done.stdout.split()]
 
 
 def ingest() -> None:
     # In turn, so that a slow minute of the machine hits all three.
-    runs = [{way: alone(way, str(DEALS)) for way in WAYS} for _ in range(ROUNDS)]
-    seconds = {way: statistics.median(run[way][0] for run in runs) for way in WAYS}
+    runs = [{method: alone(method, str(DEALS)) for method in METHODS} for _ in range(ROUNDS)]
+    seconds = {method: statistics.median(run[method][0] for run in runs) for method in METHODS}
     what = f"{DEALS:,} deals, {runs[0]['ours'][1] / 1e6:.0f} MB of JSON"
-    for other, told in (("parsed", "orjson.loads"), ("normalized", "json_normalize")):
+    for other, reported in (("parsed", "orjson.loads"), ("normalized", "json_normalize")):
         ratio = statistics.median(run["ours"][0] / run[other][0] for run in runs)
-        report(f"seconds: {what} to a frame / {told}", f"{seconds['ours']:.2f} s", f"{seconds[other]:.2f} s", ratio)
+        report(
+            f"seconds: {what} to a frame / {reported}",
+            f"{seconds['ours']:.2f} s",
+            f"{seconds[other]:.2f} s",
+            ratio,
+        )
     with serving(DEALS) as url:
-        peak, everything, plain, ratio, few, whole, part = alone("loaded", url)
+        peak, everything, plain, ratio, few, full, part = alone("loaded", url)
     report(f"peak memory: {DEALS:,} deals over HTTP to a frame", f"{peak / 1e6:.0f} MB", "", None)
-    report("seconds: cached deals() / pandas.read_parquet", f"{everything:.3f} s", f"{plain:.3f} s", ratio)
-    report("seconds: five columns of cached deals() / all", f"{few:.3f} s", f"{whole:.3f} s", part)
+    report(
+        "seconds: cached deals() / pandas.read_parquet",
+        f"{everything:.3f} s",
+        f"{plain:.3f} s",
+        ratio,
+    )
+    report("seconds: five columns of cached deals() / all", f"{few:.3f} s", f"{full:.3f} s", part)
     costs, peaks = [], []
     for count in (10_000, 1_000_000):
         with serving(count, "activities") as url:
             cost, peak = alone("activities", url)
         costs.append(cost * 1e6)
         peaks.append(peak / 1e6)
-    report("microseconds a row: 1,000,000 / 10,000 activities over HTTP", f"{costs[1]:.1f}", f"{costs[0]:.1f}", costs[1] / costs[0])
+    report(
+        "microseconds a row: 1,000,000 / 10,000 activities over HTTP",
+        f"{costs[1]:.1f}",
+        f"{costs[0]:.1f}",
+        costs[1] / costs[0],
+    )
     report("  peak memory of the sync", f"{peaks[1]:.0f} MB", f"{peaks[0]:.0f} MB", None)
 
 
@@ -131,4 +168,4 @@ if __name__ == "__main__":
     if sys.argv[1] in ("loaded", "activities"):
         (loaded if sys.argv[1] == "loaded" else activities)(sys.argv[2])
     else:
-        print(*WAYS[sys.argv[1]](int(sys.argv[2])))
+        print(*METHODS[sys.argv[1]](int(sys.argv[2])))

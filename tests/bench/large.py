@@ -1,6 +1,8 @@
-"""A large table for the benchmarks: pages of it (deals with 87 custom fields, most of them null, or activities), and a server for them.
+"""A large table for the benchmarks: pages of it (deals with 87 custom fields, most of them null, or
+activities), and a server for them.
 
-Its rows were updated one after the other, over three years in which there were more and more of them.
+Its rows were updated one after the other, over three years in which there were more and more of
+them.
 """
 
 from __future__ import annotations
@@ -27,7 +29,15 @@ from pdframe.schema import TABLES
 PAGE, FIELDS = 500, 87
 # Rows that differ; a larger table repeats them under new ids.
 DISTINCT = 2_000
-ME = {"id": 1, "name": "Bench", "email": "", "company_id": 1, "company_name": "Bench", "company_domain": "bench", "timezone_name": "UTC"}
+ME = {
+    "id": 1,
+    "name": "Bench",
+    "email": "",
+    "company_id": 1,
+    "company_name": "Bench",
+    "company_domain": "bench",
+    "timezone_name": "UTC",
+}
 # Of the fields that fill the account up to 87 none is filled.
 FIRST, SPAN, GROWTH = 1_688_000_000, 3 * 365 * 86_400, 3.0
 Row = tuple[bytes, bytes]
@@ -35,7 +45,9 @@ KINDS = ("varchar", "double", "date", "text", "monetary", "user", "address", "da
 
 
 def material(table: str = "deals") -> tuple[list[Row], list[dict[str, Any]]]:
-    """The rows of a sandbox as JSON, each without its id and cut where its `update_time` belongs, and its field list."""
+    """The rows of a sandbox as JSON, each without its id and cut where its `update_time` belongs,
+    and its field list.
+    """
     company = Company(seed=1, deals=DISTINCT + 300)
     have = sum(field["is_custom_field"] for field in company.fields["deal"])
     for number in range(FIELDS - have):
@@ -46,8 +58,14 @@ def material(table: str = "deals") -> tuple[list[Row], list[dict[str, Any]]]:
     try:
         cursor = ""
         while len(rows) < DISTINCT:
-            query = "&".join(f"{name}={value}" for name, value in (*TABLES[table].sources[0].params, ("limit", PAGE)))
-            request = urllib.request.Request(f"{server.url}/api/v2/{table}?{query}{cursor}", headers={"x-api-token": server.token})
+            query = "&".join(
+                f"{name}={value}"
+                for name, value in (*TABLES[table].sources[0].params, ("limit", PAGE))
+            )
+            request = urllib.request.Request(
+                f"{server.url}/api/v2/{table}?{query}{cursor}",
+                headers={"x-api-token": server.token},
+            )
             with urllib.request.urlopen(request) as answer:
                 page = orjson.loads(answer.read())
             rows += [_cut(row) for row in page["data"]]
@@ -58,13 +76,22 @@ def material(table: str = "deals") -> tuple[list[Row], list[dict[str, Any]]]:
 
 
 def _cut(row: dict[str, Any]) -> Row:
-    head, tail = orjson.dumps({**row, "update_time": "here"}).split(b",", 1)[1].split(b'"update_time":"here"')
+    head, tail = (
+        orjson.dumps({**row, "update_time": "here"})
+        .split(b",", 1)[1]
+        .split(b'"update_time":"here"')
+    )
     return head, tail
 
 
 def times(count: int, bulk: int = 0) -> list[int]:
-    """When so many rows were updated, in seconds since 1970; `bulk` of them, in the middle, at once."""
-    listed = [FIRST + int(math.log1p(number / count * math.expm1(GROWTH)) / GROWTH * SPAN) for number in range(count)]
+    """When so many rows were updated, in seconds since 1970; `bulk` of them, in the middle, at
+    once.
+    """
+    listed = [
+        FIRST + int(math.log1p(number / count * math.expm1(GROWTH)) / GROWTH * SPAN)
+        for number in range(count)
+    ]
     start = (count - bulk) // 2
     listed[start : start + bulk] = [listed[count // 2]] * bulk
     return sorted(listed)
@@ -86,16 +113,29 @@ def page(rows: list[Row], at: list[int], numbers: range, cursor: str | None) -> 
         stamp = f"{datetime.fromtimestamp(at[number], UTC):%Y-%m-%dT%H:%M:%SZ}".encode()
         listed.append(b'{"id":%d,%s"update_time":"%s"%s' % (number + 1, head, stamp, tail))
     more = b"null" if cursor is None else b'"%s"' % cursor.encode()
-    return b'{"success":true,"data":[%s],"additional_data":{"next_cursor":%s}}' % (b",".join(listed), more)
+    return b'{"success":true,"data":[%s],"additional_data":{"next_cursor":%s}}' % (
+        b",".join(listed),
+        more,
+    )
 
 
 @contextlib.contextmanager
-def serving(count: int, table: str = "deals", *, bulk: int = 0, burst: int = 1_000_000, latency: float = 0.0) -> Iterator[str]:
-    """The URL of a server, in a process of its own, that holds so many rows of a table and nothing else.
+def serving(
+    count: int, table: str = "deals", *, bulk: int = 0, burst: int = 1_000_000, latency: float = 0.0
+) -> Iterator[str]:
+    """The URL of a server, in a process of its own, that holds so many rows of a table and nothing
+    else.
 
-    Below `/told` it tells how many requests for rows came, and how many of all at most in two seconds.
+    Below `/told` it tells how many requests for rows came, and how many of all at most in two
+    seconds.
     """
-    command = [sys.executable, "-m", "tests.bench.large", table, *map(str, (count, bulk, burst, latency))]
+    command = [
+        sys.executable,
+        "-m",
+        "tests.bench.large",
+        table,
+        *map(str, (count, bulk, burst, latency)),
+    ]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as server:
         try:
             assert server.stdout is not None
@@ -116,7 +156,12 @@ class _List:
         if query.get("sort_direction") == "desc":
             high = int(query.get("cursor", high))
             start = max(high - PAGE, low)
-            return page(self.rows, self.at, range(high - 1, start - 1, -1), str(start) if start > low else None)
+            return page(
+                self.rows,
+                self.at,
+                range(high - 1, start - 1, -1),
+                str(start) if start > low else None,
+            )
         low = int(query.get("cursor", low))
         end = min(low + PAGE, high)
         return page(self.rows, self.at, range(low, end), str(end) if end < high else None)
@@ -127,7 +172,7 @@ class _List:
 
 def _serve(table: str, count: int, bulk: int, burst: int, latency: float) -> None:
     rows, fields = material(table)
-    listed, asked, guard = _List(rows, times(count, bulk)), list[float](), threading.Lock()
+    listed, requested, guard = _List(rows, times(count, bulk)), list[float](), threading.Lock()
     field_list, requests = f"{TABLES[table].entity}Fields", [0]
 
     class Handler(BaseHTTPRequestHandler):
@@ -139,26 +184,34 @@ def _serve(table: str, count: int, bulk: int, burst: int, latency: float) -> Non
             query = dict(urllib.parse.parse_qsl(url.query))
             name = url.path.rpartition("/api/")[2][3:]
             if url.path == "/told":
-                self._send(orjson.dumps({"requests": requests[0], "fullest": fullest(asked)}))
+                self._send(orjson.dumps({"requests": requests[0], "fullest": fullest(requested)}))
                 return
             with guard:
-                asked.append(time.monotonic())
+                requested.append(time.monotonic())
                 requests[0] += name == table
             time.sleep(latency)
             if name == table and not query.keys() & {"status", "ids"}:
                 self._send(listed.answer(query))
             else:
                 data = {"users/me": ME, field_list: fields}.get(name, [])
-                self._send(orjson.dumps({"success": True, "data": data, "additional_data": {"next_cursor": None}}))
+                self._send(
+                    orjson.dumps(
+                        {"success": True, "data": data, "additional_data": {"next_cursor": None}}
+                    )
+                )
 
         def _send(self, body: bytes) -> None:
             self.send_response(200)
-            for header, value in (("content-type", "application/json"), ("content-length", len(body)), ("x-ratelimit-limit", burst)):
+            for header, value in (
+                ("content-type", "application/json"),
+                ("content-length", len(body)),
+                ("x-ratelimit-limit", burst),
+            ):
                 self.send_header(header, str(value))
             self.end_headers()
             self.wfile.write(body)
 
-        def log_message(self, *told: object) -> None:
+        def log_message(self, *reported: object) -> None:
             pass
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
@@ -166,9 +219,12 @@ def _serve(table: str, count: int, bulk: int, burst: int, latency: float) -> Non
     server.serve_forever()
 
 
-def fullest(asked: list[float]) -> int:
+def fullest(requested: list[float]) -> int:
     """The most requests in two seconds."""
-    return max((bisect_left(asked, start + 2.0) - place for place, start in enumerate(asked)), default=0)
+    return max(
+        (bisect_left(requested, start + 2.0) - place for place, start in enumerate(requested)),
+        default=0,
+    )
 
 
 if __name__ == "__main__":

@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from pdframe.files import make_private, write_part
+from pdframe._files import make_private, write_part
+from pdframe.cache.store import Manifest, Store
 from pdframe.frames import storage_schema
-from pdframe.schema.kept import OF_DEALS
-from pdframe.store import Manifest, Store
+from pdframe.schema.snapshots import OF_DEALS
 from tests.bench.table import report, seconds
 
 PARTS = 3_000
@@ -26,10 +26,15 @@ def many_parts() -> None:
         store = Store(Path(folder), "account")
         store.open()
         make_private(store.root / name)
-        row = pa.Table.from_pylist([{"deal_id": 1, "look": 1, "seen_at": now}], storage_schema(OF_DEALS.rows))
+        row = pa.Table.from_pylist(
+            [{"deal_id": 1, "look": 1, "seen_at": now}], storage_schema(OF_DEALS.rows)
+        )
         synced, os.fsync = os.fsync, lambda file: None
         try:
-            parts = tuple(write_part(store.root / name, f"part-{number:06d}.parquet", row) for number in range(1, PARTS + 1))
+            parts = tuple(
+                write_part(store.root / name, f"part-{number:06d}.parquet", row)
+                for number in range(1, PARTS + 1)
+            )
         finally:
             os.fsync = synced
         manifest = Manifest(name, (), 0, now, now, next_part=PARTS + 1)
@@ -37,5 +42,15 @@ def many_parts() -> None:
         before = seconds(lambda: store.read(name))
         together = seconds(store.prepare)
         after = seconds(lambda: store.read(name))
-        report(f"seconds: {PARTS:,} parts put together / read as they are", f"{together:.2f} s", f"{before:.2f} s", together / before)
-        report(f"seconds: read after that / {PARTS:,} parts", f"{after:.3f} s", f"{before:.2f} s", after / before)
+        report(
+            f"seconds: {PARTS:,} parts put together / read as they are",
+            f"{together:.2f} s",
+            f"{before:.2f} s",
+            together / before,
+        )
+        report(
+            f"seconds: read after that / {PARTS:,} parts",
+            f"{after:.3f} s",
+            f"{before:.2f} s",
+            after / before,
+        )

@@ -1,4 +1,6 @@
-"""Recurring revenue of a large account, beside DuckDB computing the same tables from the same Parquet."""
+"""Recurring revenue of a large account, beside DuckDB computing the same tables from the same
+Parquet.
+"""
 
 from __future__ import annotations
 
@@ -25,7 +27,9 @@ FREQUENCIES = ["one-time", "weekly", "monthly", "quarterly", "semi-annually", "a
 
 
 def material(folder: Path) -> None:
-    """A million line items of 250,000 won deals of 50,000 customers in three currencies, begun over sixty months."""
+    """A million line items of 250,000 won deals of 50,000 customers in three currencies, begun over
+    sixty months.
+    """
     random = np.random.default_rng(1)
     org = random.integers(1, CUSTOMERS + 1, DEALS)
     org[:CUSTOMERS] = np.arange(1, CUSTOMERS + 1)
@@ -58,13 +62,21 @@ def material(folder: Path) -> None:
             "quantity": random.integers(1, 50, LINES).astype(float),
             "item_price": random.integers(100, 90_000, LINES) / 100,
             "discount": np.where(random.random(LINES) < 0.2, 10.0, 0.0),
-            "discount_type": pd.Categorical.from_codes(np.zeros(LINES, np.int8), ["percentage", "amount"]),
+            "discount_type": pd.Categorical.from_codes(
+                np.zeros(LINES, np.int8), ["percentage", "amount"]
+            ),
             "tax": 22.0,
-            "tax_method": pd.Categorical.from_codes(random.integers(0, 3, LINES), ["exclusive", "inclusive", "none"]),
+            "tax_method": pd.Categorical.from_codes(
+                random.integers(0, 3, LINES), ["exclusive", "inclusive", "none"]
+            ),
             "is_enabled": pd.array(random.random(LINES) > 0.03, "boolean"),
             "billing_frequency": pd.Categorical.from_codes(frequency, FREQUENCIES),
             "billing_frequency_cycles": pd.array(cycles, "Int64"),
-            "billing_start_date": np.where(dated, won[deal] + random.integers(0, 40, LINES), np.datetime64("NaT")).astype("datetime64[us]"),
+            "billing_start_date": (
+                np.where(
+                    dated, won[deal] + random.integers(0, 40, LINES), np.datetime64("NaT")
+                ).astype("datetime64[us]")
+            ),
         }
     )
     open_ended = (frequency > 1) & (random.random(LINES) < 0.3)
@@ -91,32 +103,67 @@ def revenue() -> None:
         material(folder)
         deal_products, deals = read(folder)
         lines = mrr_lines(deal_products, deals, **NO_CANCELLATIONS)
-        made = statistics.median(seconds(partial(mrr_lines, deal_products, deals, **NO_CANCELLATIONS)) for _ in range(3))
-        report(f"seconds: mrr_lines, {LINES:,} lines of {CUSTOMERS:,} customers", f"{made:.2f} s", "", None)
-        for metric, what in ((mrr_schedule, "schedule"), (mrr_movements, "movements"), (retention, "retention")):
+        made = statistics.median(
+            seconds(partial(mrr_lines, deal_products, deals, **NO_CANCELLATIONS)) for _ in range(3)
+        )
+        report(
+            f"seconds: mrr_lines, {LINES:,} lines of {CUSTOMERS:,} customers",
+            f"{made:.2f} s",
+            "",
+            None,
+        )
+        for metric, what in (
+            (mrr_schedule, "schedule"),
+            (mrr_movements, "movements"),
+            (retention, "retention"),
+        ):
             alone = statistics.median(seconds(partial(metric, lines, **WINDOW)) for _ in range(3))
             report(f"seconds: {metric.__name__}, 60 months", f"{alone:.2f} s", "", None)
-            both, sql, ratio = side_by_side(partial(here, folder, metric), partial(in_sql, folder, what), 3)
-            report("  with reading the Parquet and mrr_lines / DuckDB", f"{both:.2f} s", f"{sql:.2f} s", ratio)
+            both, sql, ratio = side_by_side(
+                partial(here, folder, metric), partial(in_sql, folder, what), 3
+            )
+            report(
+                "  with reading the Parquet and mrr_lines / DuckDB",
+                f"{both:.2f} s",
+                f"{sql:.2f} s",
+                ratio,
+            )
         work = "[metric(lines, **WINDOW) for metric in (mrr_schedule, mrr_movements, retention)]"
         gigabytes = peak(
-            f"from tests.bench.revenue import *; lines = mrr_lines(*read(Path(sys.argv[1])), **NO_CANCELLATIONS); {work}", folder
+            "from tests.bench.revenue import *; lines = mrr_lines(*read(Path(sys.argv[1])),"
+            f" **NO_CANCELLATIONS); {work}",
+            folder,
         )
-        report("  peak memory of all four; largest difference from DuckDB", f"{gigabytes:.2f} GB", f"{apart(lines, folder):.1e}", None)
+        report(
+            "  peak memory of all four; largest difference from DuckDB",
+            f"{gigabytes:.2f} GB",
+            f"{apart(lines, folder):.1e}",
+            None,
+        )
 
 
 def apart(lines: pd.DataFrame, folder: Path) -> float:
     """The largest difference from DuckDB's three tables, in currency units or shares."""
-    found = []
-    for metric, what in ((mrr_schedule, "schedule"), (mrr_movements, "movements"), (retention, "retention")):
+    result = []
+    for metric, what in (
+        (mrr_schedule, "schedule"),
+        (mrr_movements, "movements"),
+        (retention, "retention"),
+    ):
         theirs = in_sql(folder, what)
         theirs["month"] = theirs["month"].astype("datetime64[us]")
-        both = theirs.merge(metric(lines, **WINDOW), on=["month", "currency"], suffixes=("_sql", ""), validate="1:1")
+        both = theirs.merge(
+            metric(lines, **WINDOW), on=["month", "currency"], suffixes=("_sql", ""), validate="1:1"
+        )
         assert len(both) == len(theirs)
         for column in theirs.columns[2:]:
             unit = 1 if what == "retention" or column == "customers" else 1e6
-            found.append(np.abs(both[f"{column}_sql"].astype(float) / unit - both[column].astype(float)).max())
-    return float(max(found))
+            result.append(
+                np.abs(
+                    both[f"{column}_sql"].astype(float) / unit - both[column].astype(float)
+                ).max()
+            )
+    return float(max(result))
 
 
 if __name__ == "__main__":

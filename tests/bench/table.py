@@ -18,7 +18,9 @@ def seconds(work: Callable[[], object]) -> float:
     return time.perf_counter() - start
 
 
-def side_by_side(ours: Callable[[], object], theirs: Callable[[], object], rounds: int = ROUNDS) -> tuple[float, float, float]:
+def map_ordered(
+    ours: Callable[[], object], theirs: Callable[[], object], rounds: int = ROUNDS
+) -> tuple[float, float, float]:
     """Median seconds of both, taken in turn, and the median of the ratios pair by pair."""
     pairs = [(seconds(ours), seconds(theirs)) for _ in range(rounds)]
     first, second = (statistics.median(column) for column in zip(*pairs, strict=True))
@@ -26,13 +28,20 @@ def side_by_side(ours: Callable[[], object], theirs: Callable[[], object], round
 
 
 def peak(code: str, path: Path) -> float:
-    """Gigabytes that a process of its own needs at most, pandas and the frames included; `path` is its `sys.argv[1]`."""
-    told = "from tests.bench.table import held_at_most; print(held_at_most())"
-    command = [sys.executable, "-c", f"import sys; from pathlib import Path; {code}; {told}", str(path)]
+    """Gigabytes that a process of its own needs at most, pandas and the frames included; `path` is
+    its `sys.argv[1]`.
+    """
+    reported = "from tests.bench.table import held_at_most; print(held_at_most())"
+    command = [
+        sys.executable,
+        "-c",
+        f"import sys; from pathlib import Path; {code}; {reported}",
+        str(path),
+    ]
     return int(subprocess.run(command, check=True, capture_output=True, text=True).stdout) / 1e9
 
 
-def held_at_most() -> int:
+def peak_memory() -> int:
     """Bytes that this process held at most."""
     # Not ru_maxrss, which a child takes over from its parent.
     status = Path("/proc/self/status").read_text(encoding="ascii").splitlines()
@@ -40,4 +49,6 @@ def held_at_most() -> int:
 
 
 def report(what: str, ours: str, theirs: str, ratio: float | None) -> None:
-    print(f"{what:<58} {ours:>16} {theirs:>26} {'' if ratio is None else f'{ratio:8.2f}'}", flush=True)
+    print(
+        f"{what:<58} {ours:>16} {theirs:>26} {'' if ratio is None else f'{ratio:8.2f}'}", flush=True
+    )

@@ -10,14 +10,15 @@ import numpy as np
 import pandas as pd
 
 from pdframe.metrics import stage_velocity
-from tests.bench.table import peak, report, side_by_side
+from tests.bench.table import map_ordered, peak, report
 
 DEALS = 1_000_000
 VISITS = 3_000_000
 AS_OF = "2026-06-30"
 
-# Kaplan-Meier by stage: counts at each distinct length, the product of 1 - d/n as a sum of logarithms, Greenwood's sum, the quantiles, the
-# log-log limits of the median, and the area under the curve.
+# Kaplan-Meier by stage: counts at each distinct length, the product of 1 - d/n as a sum of
+# logarithms, Greenwood's sum, the quantiles, the log-log limits of the median, and the area under
+# the curve.
 VELOCITY = """
 with stays as (
     select pipeline_id, stage_id, left_at is not null and left_at <= $now as over,
@@ -62,7 +63,10 @@ def material(folder: Path, deals: int = DEALS, visits: int = VISITS) -> None:
     nth = np.arange(visits) - np.searchsorted(deal, deal)
     last = np.append(deal[1:] != deal[:-1], True)
     pipeline = deal % 3 + 1
-    begun = np.datetime64("2023-01-01", "us").view(np.int64) + random.integers(0, 1_000 * 86_400, deals + 1)[deal] * 1_000_000
+    begun = (
+        np.datetime64("2023-01-01", "us").view(np.int64)
+        + random.integers(0, 1_000 * 86_400, deals + 1)[deal] * 1_000_000
+    )
     length = (random.exponential(20, visits) * 86_400).astype(np.int64) * 1_000_000
     total = np.cumsum(length)
     left = begun + total - (total - length)[np.searchsorted(deal, deal)]
@@ -75,9 +79,17 @@ def material(folder: Path, deals: int = DEALS, visits: int = VISITS) -> None:
             "stage_id": pd.array(pipeline * 10 + np.minimum(nth, 3), "Int64"),
             "visit": pd.array(np.maximum(nth - 3, 0) + 1, "Int64"),
             "entered_at": pd.Series(entered.view("datetime64[us]")).dt.tz_localize("UTC"),
-            "left_at": pd.Series(np.where(still, np.iinfo(np.int64).min, left).view("datetime64[us]")).dt.tz_localize("UTC"),
-            "end": pd.Categorical.from_codes(np.where(still, 2, np.where(last, 1, 0)), ["advanced", "lost", "open"]),
-            "source": pd.Categorical.from_codes(np.zeros(visits, np.int8), ["changelog", "snapshots", "current"]),
+            "left_at": (
+                pd.Series(
+                    np.where(still, np.iinfo(np.int64).min, left).view("datetime64[us]")
+                ).dt.tz_localize("UTC")
+            ),
+            "end": pd.Categorical.from_codes(
+                np.where(still, 2, np.where(last, 1, 0)), ["advanced", "lost", "open"]
+            ),
+            "source": pd.Categorical.from_codes(
+                np.zeros(visits, np.int8), ["changelog", "snapshots", "current"]
+            ),
             "entered_after": pd.Series(pd.NaT, index=range(visits), dtype="datetime64[us, UTC]"),
             "left_after": pd.Series(pd.NaT, index=range(visits), dtype="datetime64[us, UTC]"),
             "seen_at": pd.Series(entered.view("datetime64[us]")).dt.tz_localize("UTC"),
@@ -91,7 +103,9 @@ def material(folder: Path, deals: int = DEALS, visits: int = VISITS) -> None:
         "order_nr": [id % 10 for id in ids],
         "pipeline_id": [id // 10 for id in ids],
     }
-    pd.DataFrame(stages).astype({"id": "Int64", "order_nr": "Int64", "pipeline_id": "Int64"}).to_parquet(folder / "stages.parquet")
+    pd.DataFrame(stages).astype(
+        {"id": "Int64", "order_nr": "Int64", "pipeline_id": "Int64"}
+    ).to_parquet(folder / "stages.parquet")
 
 
 def in_sql(folder: Path) -> pd.DataFrame:
@@ -103,23 +117,42 @@ def in_sql(folder: Path) -> pd.DataFrame:
 
 
 def here(folder: Path) -> pd.DataFrame:
-    return stage_velocity(pd.read_parquet(folder / "visits.parquet"), pd.read_parquet(folder / "stages.parquet"), as_of=AS_OF)
+    return stage_velocity(
+        pd.read_parquet(folder / "visits.parquet"),
+        pd.read_parquet(folder / "stages.parquet"),
+        as_of=AS_OF,
+    )
 
 
 def measure() -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         material(folder)
-        visits, stages = pd.read_parquet(folder / "visits.parquet"), pd.read_parquet(folder / "stages.parquet")
+        visits, stages = (
+            pd.read_parquet(folder / "visits.parquet"),
+            pd.read_parquet(folder / "stages.parquet"),
+        )
         ours, theirs = here(folder), in_sql(folder)
         columns = list(theirs.columns[4:])
         apart = np.nanmax(np.abs(ours[columns].to_numpy(float) - theirs[columns].to_numpy(float)))
-        one, sql, ratio = side_by_side(lambda: stage_velocity(visits, stages, as_of=AS_OF), lambda: in_sql(folder), 3)
-        report(f"seconds: stage_velocity of {VISITS:,} visits / DuckDB", f"{one:.2f} s", f"{sql:.2f} s", ratio)
-        both, sql, ratio = side_by_side(lambda: here(folder), lambda: in_sql(folder), 3)
+        one, sql, ratio = map_ordered(
+            lambda: stage_velocity(visits, stages, as_of=AS_OF), lambda: in_sql(folder), 3
+        )
+        report(
+            f"seconds: stage_velocity of {VISITS:,} visits / DuckDB",
+            f"{one:.2f} s",
+            f"{sql:.2f} s",
+            ratio,
+        )
+        both, sql, ratio = map_ordered(lambda: here(folder), lambda: in_sql(folder), 3)
         report("  with reading the Parquet", f"{both:.2f} s", f"{sql:.2f} s", ratio)
         gigabytes = peak("from tests.bench.velocity import here; here(Path(sys.argv[1]))", folder)
-        report("  peak memory; largest difference from DuckDB's table", f"{gigabytes:.2f} GB", f"{apart:.1e}", None)
+        report(
+            "  peak memory; largest difference from DuckDB's table",
+            f"{gigabytes:.2f} GB",
+            f"{apart:.1e}",
+            None,
+        )
 
 
 if __name__ == "__main__":

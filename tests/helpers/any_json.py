@@ -1,9 +1,9 @@
 """Arbitrary JSON where rows of the API are expected."""
 
-from frames_material import REGION, REGIONS, field, kinds
 from hypothesis import strategies as st
 
 from pdframe.fields import read_fields
+from tests.helpers.frames_material import REGION, REGIONS, field, kinds
 
 JSON_VALUES = st.recursive(
     st.none()
@@ -33,7 +33,11 @@ JSON_VALUES = st.recursive(
     ),
     lambda inner: (
         st.lists(inner, max_size=3)
-        | st.dictionaries(st.sampled_from(["value", "currency", "until", "country", "odd", "Odd", "\ud800", ""]), inner, max_size=3)
+        | st.dictionaries(
+            st.sampled_from(["value", "currency", "until", "country", "odd", "Odd", "\ud800", ""]),
+            inner,
+            max_size=3,
+        )
     ),
     max_leaves=6,
 )
@@ -48,9 +52,15 @@ ALL_FIELDS = read_fields(
 @st.composite
 def rows_of(draw, table):
     names = st.sampled_from(
-        [column.path.partition(".")[0] for column in table.columns] + ["strange", "Strange", "ID", "\0", "\udfff", "owner_name"]
+        [column.path.partition(".")[0] for column in table.columns]
+        + ["strange", "Strange", "ID", "\0", "\udfff", "owner_name"]
     )
     codes = st.sampled_from([one.code for one in ALL_FIELDS] + ["e" * 40, "title", ""])
     row = st.dictionaries(names, JSON_VALUES, max_size=8)
     custom = st.dictionaries(codes, JSON_VALUES, max_size=6) | JSON_VALUES
-    return draw(st.lists(st.builds(lambda base, bag: base | {"custom_fields": bag}, row, custom) | JSON_VALUES, max_size=6))
+    return draw(
+        st.lists(
+            st.builds(lambda base, bag: base | {"custom_fields": bag}, row, custom) | JSON_VALUES,
+            max_size=6,
+        )
+    )

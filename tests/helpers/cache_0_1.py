@@ -1,8 +1,9 @@
-"""A cache as version 0.1.0 wrote it (tests/contract/cache_0_1), and the company's past that it shows.
+"""A cache as version 0.1.0 wrote it (tests/contract/cache_0_1), and the company's past that it
+shows.
 
 The folder was written once, by this file, with the code of version 0.1.0. Never write it again with
-later code: it stands for the caches that users have. `live` makes the same past at a new company, so
-that a sandbox serves the state in which the cache was left.
+later code: it stands for the caches that users have. `live` makes the same past at a new company,
+so that a sandbox serves the state in which the cache was left.
 """
 
 from __future__ import annotations
@@ -21,42 +22,46 @@ import pandas as pd
 
 import pdframe
 from pdframe import sandbox
-from pdframe.history import History
+from pdframe.cache.snapshots import SnapshotLog
 from pdframe.schema import LISTS
 
 FOLDER = Path(__file__).parent.parent / "contract" / "cache_0_1"
 EXPECTED = "expected.json.gz"
 SEED, DEALS = 5, 24
-LOOKS_MADE = 4
+SNAPSHOTS_MADE = 4
 CHANGES_OF = range(1, 11)
 """The deals whose changelogs were loaded."""
 AS_OF = ("2026-07-01", "2026-07-12", "2026-07-30")
 DAMAGED = "pipelines"
 
 
-def live(company: Any, look: Callable[[int], None]) -> None:
-    """Let the company live; `look` is called with 1, 2, ... whenever the cache was brought up to date."""
-    look(1)
+def live(company: Any, snapshot: Callable[[int], None]) -> None:
+    """Let the company live; `snapshot` is called with 1, 2, ... whenever the cache was brought up to
+    date.
+    """
+    snapshot(1)
     company.advance(days=7)
     deals = [deal for deal in company.tables["deals"] if ("deals", deal) not in company.deleted_at]
     bare = [deal for deal in deals if not company.lines_of(deal)]
     lined = [deal for deal in deals if company.lines_of(deal)]
     company.edit_deal(bare[0], value=4711.5, probability=37)
     company.edit_line(company.lines_of(lined[0])[0]["id"], quantity=3.0)
-    look(2)
+    snapshot(2)
     company.advance(days=7)
     company.delete_deal(bare[1])
     company.remove_line(company.lines_of(lined[1])[0]["id"])
-    look(3)
+    snapshot(3)
     company.advance(days=14)
-    look(4)
+    snapshot(4)
 
 
 def shown(account: pdframe.Account) -> dict[str, pd.DataFrame]:
-    """What the cache shows, without a request: the tables, the kept history, stage visits, the past."""
+    """What the cache shows, without a request: the tables, the kept history, stage visits, the
+    past.
+    """
     frames = {name: table_of(account, name) for name in (*LISTS, "deal_changes")}
-    frames["history"] = plain(History(account._store).rows().to_pandas())
-    frames["looks"] = plain(History(account._store).looks().to_pandas())
+    frames["history"] = plain(SnapshotLog(account._store).rows().to_pandas())
+    frames["looks"] = plain(SnapshotLog(account._store).snapshots().to_pandas())
     frames["stage_visits"] = account.stage_visits(refresh=False)
     for when in AS_OF:
         frames[f"as_of {when}"] = account.as_of(when)
@@ -77,7 +82,9 @@ def plain(frame: pd.DataFrame) -> pd.DataFrame:
 
 def text(frame: pd.DataFrame) -> list[dict[str, Any]]:
     """The rows of a frame as JSON, without nulls: a column that is added later changes nothing."""
-    rows = json.loads(frame.to_json(orient="records", date_format="iso", date_unit="us", double_precision=12))
+    rows = json.loads(
+        frame.to_json(orient="records", date_format="iso", date_unit="us", double_precision=12)
+    )
     return [{name: value for name, value in row.items() if value is not None} for row in rows]
 
 
@@ -85,9 +92,11 @@ def write() -> None:
     """Write the folder; with the code of version 0.1.0 alone."""
     cache = Path(tempfile.mkdtemp())
     warnings.simplefilter("ignore", pdframe.DataWarning)
-    with sandbox.connect(seed=SEED, deals=DEALS, cache_dir=cache, burst=100_000, progress=False, max_age=None) as account:
+    with sandbox.connect(
+        seed=SEED, deals=DEALS, cache_dir=cache, burst=100_000, progress=False, max_age=None
+    ) as account:
 
-        def look(number: int) -> None:
+        def snapshot(number: int) -> None:
             if number == 4:
                 part = next((account.cache_path / DAMAGED).glob("*.parquet"))
                 part.write_bytes(part.read_bytes()[:-5])
@@ -95,12 +104,15 @@ def write() -> None:
             if number == 2:
                 account.deal_changes(list(CHANGES_OF))
 
-        live(account.company_model, look)
+        live(account.company_model, snapshot)
         expected = {
             "key": account.cache_path.name,
             "status": text(account.status()),
             "frames": {
-                name: {"rows": text(frame), "dtypes": {column: str(kind) for column, kind in frame.dtypes.items()}}
+                name: {
+                    "rows": text(frame),
+                    "dtypes": {column: str(kind) for column, kind in frame.dtypes.items()},
+                }
                 for name, frame in shown(account).items()
             },
         }

@@ -9,7 +9,12 @@ from pathlib import Path
 def files(cache: Path) -> dict[str, str]:
     """The hash of every file; a folder has none."""
     paths = sorted(cache.rglob("*"))
-    return {str(path.relative_to(cache)): "" if path.is_dir() else hashlib.sha256(path.read_bytes()).hexdigest() for path in paths}
+    return {
+        str(path.relative_to(cache)): ""
+        if path.is_dir()
+        else hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in paths
+    }
 
 
 def folder(cache: Path) -> Path:

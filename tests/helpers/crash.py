@@ -14,10 +14,10 @@ from typing import Any
 import pyarrow as pa
 
 import pdframe
+from pdframe.cache.store import Store
 from pdframe.errors import NotCachedError
 from pdframe.sandbox.server import Server
-from pdframe.store import Store
-from pdframe.sync import abreast, lists, parents, record_parts, way, windows
+from pdframe.sync import children, fetch, merge_records, plan, range_scan, reporting
 
 # Lists of many pages.
 PAGE_ROWS = 40
@@ -33,16 +33,25 @@ def processes() -> ForkServerContext:
 
 
 def connect(url: str, token: str, cache_dir: Path, **options: object) -> pdframe.Account:
-    return pdframe.connect(base_url=url, api_token=token, cache_dir=cache_dir, progress=False, **options)  # type: ignore[arg-type]
+    return pdframe.connect(
+        base_url=url, api_token=token, cache_dir=cache_dir, progress=False, **options
+    )  # type: ignore[arg-type]
 
 
 def short_pages(*, wide: bool = False) -> None:
-    """Let lists be of many pages; where it is `wide`, by windows and side by side with other lists, whatever that costs."""
-    lists.PAGE = way.PAGE = PAGE_ROWS  # type: ignore[misc]
-    parents.SAVED_EVERY, record_parts.PART, record_parts.SMALL = SAVED_EVERY, 6_000, 4_000  # type: ignore[misc]
+    """Let lists be of many pages; where it is `wide`, by windows and side by side with other lists,
+    whatever that costs.
+    """
+    fetch.PAGE = plan.PAGE = PAGE_ROWS  # type: ignore[misc]
+    children.SAVED_EVERY, merge_records.PART, merge_records.SMALL = SAVED_EVERY, 6_000, 4_000  # type: ignore[misc]
     if wide:
-        windows.LONG, windows.PAGES_TO_TELL, windows.SMALLEST, windows.EXTRA = 1, 1, 0, 10.0  # type: ignore[misc]
-        abreast.WORTH_SECONDS = 0.0  # type: ignore[misc]
+        range_scan.LONG, range_scan.PAGES_TO_TELL, range_scan.SMALLEST, range_scan.EXTRA = (
+            1,
+            1,
+            0,
+            10.0,
+        )  # type: ignore[misc]
+        reporting.WORTH_SECONDS = 0.0  # type: ignore[misc]
     # A process is killed, the machine is not: what is written is there.
     os.fsync = lambda file: None  # type: ignore[assignment]
 
@@ -65,7 +74,9 @@ def sync_often(url: str, token: str, cache_dir: Path, tables: Sequence[str], rou
 
 
 def load_and_die(url: str, token: str, cache_dir: Path, table: str, step: int) -> None:
-    """Load a table, and be killed before the file system is changed for the `step`-th time; run in a process of its own."""
+    """Load a table, and be killed before the file system is changed for the `step`-th time; run in
+    a process of its own.
+    """
     short_pages()
     warnings.simplefilter("ignore", pdframe.DataWarning)
     left = step

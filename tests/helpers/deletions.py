@@ -14,7 +14,15 @@ DAY = 86_400
 def company(cache_dir: Path | None = None, **switches: bool) -> sandbox.SandboxAccount:
     """A company of 60 deals; every call looks."""
     how = sandbox.Switches(**switches)
-    return sandbox.connect(seed=3, deals=60, cache_dir=cache_dir, switches=how, burst=100_000, progress=False, max_age=0)
+    return sandbox.connect(
+        seed=3,
+        deals=60,
+        cache_dir=cache_dir,
+        switches=how,
+        burst=100_000,
+        progress=False,
+        max_age=0,
+    )
 
 
 def time(seconds: float) -> pd.Timestamp:
@@ -24,13 +32,17 @@ def time(seconds: float) -> pd.Timestamp:
 def open_deals(account: sandbox.SandboxAccount, count: int) -> list[int]:
     """Open deals with line items, that no other test data speaks of."""
     model = account.company_model
-    there = [row for row in model.tables["deals"].values() if ("deals", row["id"]) not in model.deleted_at]
-    found = [row["id"] for row in there if row["status"] == "open" and not row["is_archived"]]
-    for deal in found[:count]:
+    there = [
+        row
+        for row in model.tables["deals"].values()
+        if ("deals", row["id"]) not in model.deleted_at
+    ]
+    result = [row["id"] for row in there if row["status"] == "open" and not row["is_archived"]]
+    for deal in result[:count]:
         if not model.lines_of(deal):
             product = next(iter(model.tables["products"]))
             model.add_line(deal, product, item_price=100.0, quantity=1)
-    return found[:count]
+    return result[:count]
 
 
 def deleted_of(frame: pd.DataFrame) -> pd.DataFrame:

@@ -10,8 +10,8 @@ import numpy as np
 import pandas as pd
 
 from pdframe import metrics, plot
+from pdframe._plain import plain_column
 from pdframe.account import Account
-from pdframe.plain import plain_column
 
 Frames = Mapping[str, pd.DataFrame]
 
@@ -20,30 +20,70 @@ WINDOW: dict[str, Any] = {"since": "2025-01-01", "until": "2026-07-01"}
 RATES = {"EUR": 1.0, "USD": 0.9, "GBP": 1.15, "SEK": 0.09}
 
 CALLS: dict[str, Callable[[Frames, str | None], Any]] = {
-    "as_of": lambda f, tz: metrics.as_of(f["deals"], f["visits"], "2026-06-01", f["history"], tz=tz),
+    "as_of": lambda f, tz: metrics.as_of(
+        f["deals"], f["visits"], "2026-06-01", f["history"], tz=tz
+    ),
     "billing_schedule": lambda f, tz: metrics.billing_schedule(
-        f["deal_products"], f["installments"], f["deals"], **WINDOW, discounts=f["discounts"], cancellations=f["cancellations"], tz=tz
+        f["deal_products"],
+        f["installments"],
+        f["deals"],
+        **WINDOW,
+        discounts=f["discounts"],
+        cancellations=f["cancellations"],
+        tz=tz,
     ),
-    "as_of by changes": lambda f, tz: metrics.as_of(f["deals"], f["visits"], "2026-06-01", f["changes"], tz=tz),
+    "as_of by changes": lambda f, tz: metrics.as_of(
+        f["deals"], f["visits"], "2026-06-01", f["changes"], tz=tz
+    ),
     "committed_mrr": lambda f, tz: metrics.committed_mrr(f["lines"], as_of=AS_OF, tz=tz),
-    "convert": lambda f, tz: metrics.convert(f["deals"], "EUR", rates(f["deals"]), on="add_time", tz=tz),
-    "data_quality": lambda f, tz: metrics.data_quality(
-        f["deals"], f["visits"], f["stages"], f["deal_products"], as_of=AS_OF, discounts=f["discounts"], pipelines=f["pipelines"], tz=tz
+    "convert": lambda f, tz: metrics.convert(
+        f["deals"], "EUR", rates(f["deals"]), on="add_time", tz=tz
     ),
-    "deal_aging": lambda f, tz: metrics.deal_aging(f["deals"], f["visits"], f["stages"], as_of=AS_OF, tz=tz),
-    "drill_through": lambda f, tz: metrics.drill_through(pd.DataFrame({"stage_id": pd.array([1], "Int64")}), f["visits"]),
+    "data_quality": lambda f, tz: metrics.data_quality(
+        f["deals"],
+        f["visits"],
+        f["stages"],
+        f["deal_products"],
+        as_of=AS_OF,
+        discounts=f["discounts"],
+        pipelines=f["pipelines"],
+        tz=tz,
+    ),
+    "deal_aging": lambda f, tz: metrics.deal_aging(
+        f["deals"], f["visits"], f["stages"], as_of=AS_OF, tz=tz
+    ),
+    "drill_through": lambda f, tz: metrics.drill_through(
+        pd.DataFrame({"stage_id": pd.array([1], "Int64")}), f["visits"]
+    ),
     "drill_through to lines": lambda f, tz: metrics.drill_through(
-        pd.DataFrame({"month": pd.Series([pd.Timestamp("2026-01-01")], dtype="datetime64[us]")}), f["lines"]
+        pd.DataFrame({"month": pd.Series([pd.Timestamp("2026-01-01")], dtype="datetime64[us]")}),
+        f["lines"],
     )[["id", "deal_id", "mrr", "month_from"]],
     "ecb_rates": lambda f, tz: metrics.ecb_rates(currencies=["USD"]).tail(5),
-    "funnel": lambda f, tz: metrics.funnel(f["visits"], f["stages"], as_of=AS_OF, pipeline_id=1, tz=tz),
-    "funnel by": lambda f, tz: metrics.funnel(
-        f["visits"], f["stages"], as_of=AS_OF, pipeline_id=1, by=["owner_id", "currency"], deals=f["deals"], **WINDOW, tz=tz
+    "funnel": lambda f, tz: metrics.funnel(
+        f["visits"], f["stages"], as_of=AS_OF, pipeline_id=1, tz=tz
     ),
-    "funnel_deals": lambda f, tz: metrics.funnel_deals(f["visits"], f["stages"], as_of=AS_OF, pipeline_id=1, tz=tz),
+    "funnel by": lambda f, tz: metrics.funnel(
+        f["visits"],
+        f["stages"],
+        as_of=AS_OF,
+        pipeline_id=1,
+        by=["owner_id", "currency"],
+        deals=f["deals"],
+        **WINDOW,
+        tz=tz,
+    ),
+    "funnel_deals": lambda f, tz: metrics.funnel_deals(
+        f["visits"], f["stages"], as_of=AS_OF, pipeline_id=1, tz=tz
+    ),
     "mrr_customer_months": lambda f, tz: metrics.mrr_customer_months(f["lines"], **WINDOW),
     "mrr_lines": lambda f, tz: metrics.mrr_lines(
-        f["deal_products"], f["deals"], discounts=f["discounts"], cancellations=f["cancellations"], carry=["owner_id"], tz=tz
+        f["deal_products"],
+        f["deals"],
+        discounts=f["discounts"],
+        cancellations=f["cancellations"],
+        carry=["owner_id"],
+        tz=tz,
     ),
     "mrr_lines history": lambda f, tz: metrics.mrr_lines(
         f["deal_products"],
@@ -53,53 +93,118 @@ CALLS: dict[str, Callable[[Frames, str | None], Any]] = {
         history=f["line_history"],
         tz=tz,
     ),
-    "mrr_movements": lambda f, tz: metrics.mrr_movements(f["lines"], **WINDOW, rates=rates(f["lines"])),
+    "mrr_movements": lambda f, tz: metrics.mrr_movements(
+        f["lines"], **WINDOW, rates=rates(f["lines"])
+    ),
     "mrr_movements each currency": lambda f, tz: metrics.mrr_movements(f["lines"], **WINDOW),
     "mrr_schedule": lambda f, tz: metrics.mrr_schedule(f["lines"], **WINDOW),
     "mrr_schedule by": lambda f, tz: metrics.mrr_schedule(f["lines"], **WINDOW, by=["owner_id"]),
-    "reconcile": lambda f, tz: metrics.reconcile(f["lines"], f["deals"], deal_products=f["deal_products"]),
-    "renewals": lambda f, tz: metrics.renewals(f["lines"], f["deals"], as_of=AS_OF, within="365D", tz=tz),
+    "reconcile": lambda f, tz: metrics.reconcile(
+        f["lines"], f["deals"], deal_products=f["deal_products"]
+    ),
+    "renewals": lambda f, tz: metrics.renewals(
+        f["lines"], f["deals"], as_of=AS_OF, within="365D", tz=tz
+    ),
     "retention": lambda f, tz: metrics.retention(f["lines"], **WINDOW),
     "revenue_cohorts": lambda f, tz: metrics.revenue_cohorts(f["lines"], **WINDOW),
-    "sales_velocity": lambda f, tz: metrics.sales_velocity(f["deals"], **WINDOW, rates=rates(f["deals"]), tz=tz),
-    "sales_velocity by": lambda f, tz: metrics.sales_velocity(f["deals"], **WINDOW, by=["currency", "pipeline_id"], tz=tz),
-    "stage_move_visits": lambda f, tz: metrics.stage_move_visits(f["visits"], f["stages"], as_of=AS_OF, pipeline_id=1, tz=tz),
-    "stage_moves": lambda f, tz: metrics.stage_moves(f["visits"], f["stages"], as_of=AS_OF, pipeline_id=1, tz=tz),
-    "stage_survival": lambda f, tz: metrics.stage_survival(f["visits"], f["stages"], as_of=AS_OF, tz=tz),
-    "stage_velocity": lambda f, tz: metrics.stage_velocity(f["visits"], f["stages"], as_of=AS_OF, by="owner_id", deals=f["deals"], tz=tz),
-    "win_rate": lambda f, tz: metrics.win_rate(f["deals"], **WINDOW, as_of=AS_OF, by="owner_id", tz=tz),
-    "win_rate created by": lambda f, tz: metrics.win_rate(f["deals"], **WINDOW, as_of=AS_OF, basis="created", by="owner_id", tz=tz),
-    "win_rate created": lambda f, tz: metrics.win_rate(f["deals"], **WINDOW, as_of=AS_OF, basis="created", tz=tz),
+    "sales_velocity": lambda f, tz: metrics.sales_velocity(
+        f["deals"], **WINDOW, rates=rates(f["deals"]), tz=tz
+    ),
+    "sales_velocity by": lambda f, tz: metrics.sales_velocity(
+        f["deals"], **WINDOW, by=["currency", "pipeline_id"], tz=tz
+    ),
+    "stage_move_visits": lambda f, tz: metrics.stage_move_visits(
+        f["visits"], f["stages"], as_of=AS_OF, pipeline_id=1, tz=tz
+    ),
+    "stage_moves": lambda f, tz: metrics.stage_moves(
+        f["visits"], f["stages"], as_of=AS_OF, pipeline_id=1, tz=tz
+    ),
+    "stage_survival": lambda f, tz: metrics.stage_survival(
+        f["visits"], f["stages"], as_of=AS_OF, tz=tz
+    ),
+    "stage_velocity": lambda f, tz: metrics.stage_velocity(
+        f["visits"], f["stages"], as_of=AS_OF, by="owner_id", deals=f["deals"], tz=tz
+    ),
+    "win_rate": lambda f, tz: metrics.win_rate(
+        f["deals"], **WINDOW, as_of=AS_OF, by="owner_id", tz=tz
+    ),
+    "win_rate created by": lambda f, tz: metrics.win_rate(
+        f["deals"], **WINDOW, as_of=AS_OF, basis="created", by="owner_id", tz=tz
+    ),
+    "win_rate created": lambda f, tz: metrics.win_rate(
+        f["deals"], **WINDOW, as_of=AS_OF, basis="created", tz=tz
+    ),
 }
-"""A name that begins with the metric's, and the call; the timezone is for those metrics that take one."""
+"""A name that begins with the metric's, and the call; the timezone is for those metrics that take
+one.
+"""
 
 KEPT: dict[str, Callable[[Frames, str | None], Any]] = {
     "billing_schedule kept": lambda f, tz: metrics.billing_schedule(
-        f["deal_products"], f["installments"], f["deleted_deals"], **WINDOW, discounts=f["discounts"], deleted="keep", tz=tz
+        f["deal_products"],
+        f["installments"],
+        f["deleted_deals"],
+        **WINDOW,
+        discounts=f["discounts"],
+        deleted="keep",
+        tz=tz,
     ),
     "data_quality kept": lambda f, tz: metrics.data_quality(
-        f["deleted_deals"], f["visits"], f["stages"], f["deal_products"], as_of=AS_OF, deleted="keep", tz=tz
+        f["deleted_deals"],
+        f["visits"],
+        f["stages"],
+        f["deal_products"],
+        as_of=AS_OF,
+        deleted="keep",
+        tz=tz,
     ),
-    "funnel kept": lambda f, tz: metrics.funnel(f["visits"], f["stages"], as_of=AS_OF, pipeline_id=1, deleted="keep", tz=tz),
-    "funnel_deals kept": lambda f, tz: metrics.funnel_deals(f["visits"], f["stages"], as_of=AS_OF, pipeline_id=1, deleted="keep", tz=tz),
+    "funnel kept": lambda f, tz: metrics.funnel(
+        f["visits"], f["stages"], as_of=AS_OF, pipeline_id=1, deleted="keep", tz=tz
+    ),
+    "funnel_deals kept": lambda f, tz: metrics.funnel_deals(
+        f["visits"], f["stages"], as_of=AS_OF, pipeline_id=1, deleted="keep", tz=tz
+    ),
     "mrr_lines kept": lambda f, tz: metrics.mrr_lines(
-        f["deal_products"], f["deleted_deals"], discounts=f["discounts"], carry=["owner_id"], deleted="keep", tz=tz
+        f["deal_products"],
+        f["deleted_deals"],
+        discounts=f["discounts"],
+        carry=["owner_id"],
+        deleted="keep",
+        tz=tz,
     ),
-    "reconcile kept": lambda f, tz: metrics.reconcile(f["lines"], f["deleted_deals"], deal_products=f["deal_products"], deleted="keep"),
+    "reconcile kept": lambda f, tz: metrics.reconcile(
+        f["lines"], f["deleted_deals"], deal_products=f["deal_products"], deleted="keep"
+    ),
     "sales_velocity kept": lambda f, tz: metrics.sales_velocity(
         f["deleted_deals"], **WINDOW, by=["currency", "owner_id"], deleted="keep", tz=tz
     ),
     "stage_move_visits kept": lambda f, tz: metrics.stage_move_visits(
         f["visits"], f["stages"], as_of=AS_OF, pipeline_id=1, deleted="keep", tz=tz
     ),
-    "stage_moves kept": lambda f, tz: metrics.stage_moves(f["visits"], f["stages"], as_of=AS_OF, pipeline_id=1, deleted="keep", tz=tz),
+    "stage_moves kept": lambda f, tz: metrics.stage_moves(
+        f["visits"], f["stages"], as_of=AS_OF, pipeline_id=1, deleted="keep", tz=tz
+    ),
     "stage_survival kept": lambda f, tz: metrics.stage_survival(
-        f["visits"], f["stages"], as_of=AS_OF, by="owner_id", deals=f["deleted_deals"], deleted="censored", tz=tz
+        f["visits"],
+        f["stages"],
+        as_of=AS_OF,
+        by="owner_id",
+        deals=f["deleted_deals"],
+        deleted="censored",
+        tz=tz,
     ),
     "stage_velocity kept": lambda f, tz: metrics.stage_velocity(
-        f["visits"], f["stages"], as_of=AS_OF, by="owner_id", deals=f["deleted_deals"], deleted="censored", tz=tz
+        f["visits"],
+        f["stages"],
+        as_of=AS_OF,
+        by="owner_id",
+        deals=f["deleted_deals"],
+        deleted="censored",
+        tz=tz,
     ),
-    "win_rate kept": lambda f, tz: metrics.win_rate(f["deleted_deals"], **WINDOW, as_of=AS_OF, by="owner_id", deleted="keep", tz=tz),
+    "win_rate kept": lambda f, tz: metrics.win_rate(
+        f["deleted_deals"], **WINDOW, as_of=AS_OF, by="owner_id", deleted="keep", tz=tz
+    ),
 }
 """The same for metrics that take `deleted=`, with deals some of which were deleted."""
 CALLS |= KEPT
@@ -111,7 +216,9 @@ CHARTS: dict[str, Callable[[Mapping[str, Any]], Any]] = {
     "mrr": lambda r: plot.mrr(one_currency(r["mrr_schedule"])),
     "mrr_movements": lambda r: plot.mrr_movements(r["mrr_movements"], as_of=AS_OF),
     "retention_cohorts": lambda r: plot.retention_cohorts(one_currency(r["revenue_cohorts"])),
-    "stage_survival": lambda r: plot.stage_survival(r["stage_survival"][r["stage_survival"]["stage_id"] == 1]),
+    "stage_survival": lambda r: plot.stage_survival(
+        r["stage_survival"][r["stage_survival"]["stage_id"] == 1]
+    ),
     "velocity": lambda r: plot.velocity(r["stage_velocity"].head(30)),
 }
 """Each chart, from results by the names of `CALLS`."""
@@ -120,7 +227,11 @@ CHARTS: dict[str, Callable[[Mapping[str, Any]], Any]] = {
 def names_missing() -> set[str]:
     """Return the public metrics and charts that have no call; `RevenuePolicy` is an argument."""
     called = {name.split()[0] for name in CALLS}
-    taking = {name for name in metrics.__all__ if "deleted" in inspect.signature(getattr(metrics, name)).parameters}
+    taking = {
+        name
+        for name in metrics.__all__
+        if "deleted" in inspect.signature(getattr(metrics, name)).parameters
+    }
     return (
         (set(metrics.__all__) - called - {"RevenuePolicy"})
         | (set(plot.__all__) - set(CHARTS))
@@ -134,18 +245,27 @@ def one_currency(frame: pd.DataFrame) -> pd.DataFrame:
 
 def rates(frame: pd.DataFrame) -> dict[str, float]:
     """A rate for every currency that the rows are in."""
-    return {str(name): RATES.get(str(name), 1.5) for name in frame["currency"].dropna().unique()} | {"EUR": 1.0}
+    return {
+        str(name): RATES.get(str(name), 1.5) for name in frame["currency"].dropna().unique()
+    } | {"EUR": 1.0}
 
 
-def frames_of(account: Account, history_at: str, discounts_of: Sequence[int] | None = None) -> dict[str, pd.DataFrame]:
+def frames_of(
+    account: Account, history_at: str, discounts_of: Sequence[int] | None = None
+) -> dict[str, pd.DataFrame]:
     """The frames of an account that metrics take, line items as a ledger among them."""
     # By hashes, whose names every reader keeps: two labels may differ by case alone.
     deals, lines = account.deals(labels=False), account.deal_products(labels=False)
-    # No company of the tests knows any; a row without a date is none, and keeps the columns in every format.
-    cancelled = pd.DataFrame({"deal_id": pd.array([1], "Int64"), "date": pd.Series([pd.NaT], dtype="datetime64[us]")})
+    # No company of the tests knows any; a row without a date is none, and keeps the columns in
+    # every format.
+    cancelled = pd.DataFrame(
+        {"deal_id": pd.array([1], "Int64"), "date": pd.Series([pd.NaT], dtype="datetime64[us]")}
+    )
     return {
         "deals": deals,
-        "deleted_deals": deals.assign(is_deleted=deals["id"] % 5 == 0, deleted_time=pd.Timestamp("2026-05-01", tz="UTC")),
+        "deleted_deals": deals.assign(
+            is_deleted=deals["id"] % 5 == 0, deleted_time=pd.Timestamp("2026-05-01", tz="UTC")
+        ),
         "visits": account.stage_visits(),
         "stages": account.stages(),
         "pipelines": account.pipelines(),
@@ -163,7 +283,8 @@ def frames_of(account: Account, history_at: str, discounts_of: Sequence[int] | N
 def difference(left: Any, right: Any) -> str:
     """What differs between two results in values, whatever their dtypes; empty where nothing does.
 
-    Lists, comments and custom columns, which no metric counts with and each reader gives back in its own way, are left out.
+    Lists, comments and custom columns, which no metric counts with and each reader gives back in
+    its own way, are left out.
     """
     pairs = list(zip(left, right, strict=True)) if isinstance(left, tuple) else [(left, right)]
     for one, other in pairs:
@@ -177,10 +298,14 @@ def difference(left: Any, right: Any) -> str:
                 return f"{name}: other nulls"
             a, b = a.dropna(), b.dropna()
             if pd.api.types.is_numeric_dtype(a.dtype) and a.dtype.kind != "b":
-                if not np.allclose(a.astype("float64"), pd.to_numeric(b).astype("float64"), rtol=1e-9, atol=1e-9):
+                if not np.allclose(
+                    a.astype("float64"), pd.to_numeric(b).astype("float64"), rtol=1e-9, atol=1e-9
+                ):
                     return f"{name}: other numbers"
             elif a.dtype.kind == "M":
-                if not (pd.to_datetime(a, utc=True) == pd.to_datetime(b, utc=True, format="ISO8601")).all():
+                if not (
+                    pd.to_datetime(a, utc=True) == pd.to_datetime(b, utc=True, format="ISO8601")
+                ).all():
                     return f"{name}: other times"
             elif [str(value) for value in a] != [str(value) for value in b]:
                 return f"{name}: {a.iloc[0]!r} is not {b.iloc[0]!r}"

@@ -23,9 +23,9 @@ from typing import Any
 
 import pdframe
 from pdframe import sandbox
+from pdframe._lock import locked
 from pdframe.frames.uncollected import uncollected
-from pdframe.locks import locked
-from pdframe.sync import lists, mend, way
+from pdframe.sync import fetch, plan, repair
 
 KINDS = ("person", "deal", "organization", "product")
 
@@ -38,11 +38,11 @@ class Child:
         self.pid = os.fork()
         if not self.pid:
             try:
-                told = {"result": work()}
+                reported = {"result": work()}
             except BaseException as error:
-                told = {"error": f"{type(error).__name__}: {error}"}
+                reported = {"error": f"{type(error).__name__}: {error}"}
             with contextlib.suppress(BaseException):
-                os.write(writing, json.dumps(told).encode())
+                os.write(writing, json.dumps(reported).encode())
             os._exit(0)
         os.close(writing)
 
@@ -64,10 +64,14 @@ class Child:
 
 
 def rounds(number: str, requests: str, folder: str) -> dict[str, Any]:
-    """Children ask while the parent syncs: how many answers were another request's, what failed, and which rows are missing."""
-    lists.PAGE = way.PAGE = 20
+    """Children ask while the parent syncs: how many answers were another request's, what failed,
+    and which rows are missing.
+    """
+    fetch.PAGE = plan.PAGE = 20
     wrong, failed, lost = 0, [], []
-    with sandbox.connect(seed=7, deals=120, cache_dir=folder, burst=100_000, search_burst=100_000, progress=False) as account:
+    with sandbox.connect(
+        seed=7, deals=120, cache_dir=folder, burst=100_000, search_burst=100_000, progress=False
+    ) as account:
         ids = account.deals()["id"].tolist()
         for _ in range(int(number)):
             account.company_model.advance(days=1)
@@ -75,7 +79,9 @@ def rounds(number: str, requests: str, folder: str) -> dict[str, Any]:
 
             def sync(broken: list[str] = broken) -> None:
                 try:
-                    account.sync("deals", "persons", "organizations", "stages", "activities", full=True)
+                    account.sync(
+                        "deals", "persons", "organizations", "stages", "activities", full=True
+                    )
                 except BaseException as error:
                     broken.append(repr(error))
 
@@ -86,12 +92,14 @@ def rounds(number: str, requests: str, folder: str) -> dict[str, Any]:
                 mixed = 0
                 for turn in range(int(requests)):
                     if turn % 5 == kind:
-                        found = account.search("an", [KINDS[kind]])
-                        mixed += bool(set(found["type"].astype(str)) - {KINDS[kind]})
+                        match = account.search("an", [KINDS[kind]])
+                        mixed += bool(set(match["type"].astype(str)) - {KINDS[kind]})
                     else:
                         one = ids[(turn * 7 + kind) % len(ids)]
                         try:
-                            mixed += account._client.get_json(f"/deals/{one}", cost=1).data["id"] != one
+                            mixed += (
+                                account._client.get_json(f"/deals/{one}", cost=1).data["id"] != one
+                            )
                         except pdframe.PdframeError as error:
                             if getattr(error, "status", None) != 404:
                                 raise
@@ -102,23 +110,29 @@ def rounds(number: str, requests: str, folder: str) -> dict[str, Any]:
                 children.append(Child(lambda kind=kind: ask(kind)))  # type: ignore[misc]
                 time.sleep(0.01)
             for child in children:
-                told = child.result(120)
-                if isinstance(told, dict) and "result" in told:
-                    wrong += told["result"]["wrong"]
+                reported = child.result(120)
+                if isinstance(reported, dict) and "result" in reported:
+                    wrong += reported["result"]["wrong"]
                 else:
-                    failed.append(told)
+                    failed.append(reported)
             syncing.join(120)
             failed += broken
-            state = {row["id"] for row in account.company_model.tables["deals"].values() if not row["is_deleted"]}
+            state = {
+                row["id"]
+                for row in account.company_model.tables["deals"].values()
+                if not row["is_deleted"]
+            }
             lost += sorted(state ^ set(account.deals(refresh=False)["id"].tolist()))
         tokens, served = account.tokens_today, account.server.stats.tokens
     return {"wrong": wrong, "failed": failed, "lost": lost, "tokens": tokens, "served": served}
 
 
-def held(folder: str) -> dict[str, Any]:
+def covered(folder: str) -> dict[str, Any]:
     """Children forked while other threads hold every lock that there is: none may wait for them."""
-    told: dict[str, Any] = {}
-    with sandbox.connect(seed=7, deals=20, cache_dir=folder, burst=100_000, progress=True) as account:
+    reported: dict[str, Any] = {}
+    with sandbox.connect(
+        seed=7, deals=20, cache_dir=folder, burst=100_000, progress=True
+    ) as account:
         account.deals()
         client, stop, ready = account._client, threading.Event(), threading.Barrier(7)
 
@@ -129,17 +143,26 @@ def held(folder: str) -> dict[str, Any]:
 
         from tqdm.auto import tqdm
 
-        locks = [client._opening, client.window._lock, client.ledger._lock, mend._one_at_a_time, tqdm.get_lock(), uncollected()]
+        locks = [
+            client._opening,
+            client.window._lock,
+            client.budget._lock,
+            repair._one_at_a_time,
+            tqdm.get_lock(),
+            uncollected(),
+        ]
         threads = [threading.Thread(target=hold, args=(lock,), daemon=True) for lock in locks]
         for thread in threads:
             thread.start()
         ready.wait()
-        child = Child(lambda: [len(account.deals(refresh=True)), account.tokens_today > 0, gc.isenabled()])
-        told["deals"] = child.result(30)
+        child = Child(
+            lambda: [len(account.deals(refresh=True)), account.tokens_today > 0, gc.isenabled()]
+        )
+        reported["deals"] = child.result(30)
         stop.set()
         for thread in threads:
             thread.join()
-    return told
+    return reported
 
 
 def busy_window(folder: str) -> dict[str, Any]:
@@ -149,7 +172,7 @@ def busy_window(folder: str) -> dict[str, Any]:
         window = account._client.window
         with contextlib.ExitStack() as places:
             for _ in range(window.limit):
-                places.enter_context(window.place())
+                places.enter_context(window.slot())
             return {"rows": Child(lambda: len(account.stages(refresh=True))).result(30)}
 
 
@@ -157,7 +180,7 @@ def leaving() -> dict[str, Any]:
     """Children that end in every way: the parent's server, its cache and its connections stay."""
     account = sandbox.connect(seed=7, deals=20, burst=100_000, progress=False)
     folder, before = account.cache_path, len(account.deals())
-    told: dict[str, Any] = {}
+    reported: dict[str, Any] = {}
 
     def closes() -> str:
         account.close()
@@ -168,8 +191,8 @@ def leaving() -> dict[str, Any]:
             account.stages(refresh=True)
         return "left"
 
-    told["closes"] = Child(closes).result(20)
-    told["block"] = Child(leaves_the_block).result(20)
+    reported["closes"] = Child(closes).result(20)
+    reported["block"] = Child(leaves_the_block).result(20)
     sys.stdout.flush()
     pid = os.fork()
     if not pid:
@@ -178,18 +201,20 @@ def leaving() -> dict[str, Any]:
     deadline = time.monotonic() + 30
     while (ended := os.waitpid(pid, os.WNOHANG)) == (0, 0) and time.monotonic() < deadline:
         time.sleep(0.02)
-    told["exit"] = ended[1] if ended[0] else "hangs"
+    reported["exit"] = ended[1] if ended[0] else "hangs"
     if not ended[0]:
         os.kill(pid, 9)
-    told["folder"] = folder.is_dir()
-    told["rows"] = [before, len(account.deals(refresh=True))]
+    reported["folder"] = folder.is_dir()
+    reported["rows"] = [before, len(account.deals(refresh=True))]
     account.close()
-    told["gone"] = not folder.is_dir()
-    return told
+    reported["gone"] = not folder.is_dir()
+    return reported
 
 
 def stopped_server(folder: str) -> dict[str, Any]:
-    """A server that its parent stops is stopped, though a child that has copies of its sockets lives on."""
+    """A server that its parent stops is stopped, though a child that has copies of its sockets
+    lives on.
+    """
     account = sandbox.connect(seed=7, deals=20, cache_dir=folder, burst=100_000, progress=False)
     account.stages()
     reading, writing = os.pipe()
@@ -197,20 +222,24 @@ def stopped_server(folder: str) -> dict[str, Any]:
     url, token = account.server.url, account.server.token
     account.close()
     began = time.monotonic()
-    other = pdframe.connect(base_url=url, api_token=token, cache_dir=Path(folder) / "other", progress=False)
+    other = pdframe.connect(
+        base_url=url, api_token=token, cache_dir=Path(folder) / "other", progress=False
+    )
     other._client._sleep = lambda seconds: None
     try:
         other.stages()
-        told = "answered"
+        reported = "answered"
     except pdframe.errors.TransportError:
-        told = "refused"
+        reported = "refused"
     soon = time.monotonic() - began < 5
     os.write(writing, b"x")
-    return {"told": told, "soon": soon, "child": child.result(20)}
+    return {"told": reported, "soon": soon, "child": child.result(20)}
 
 
 def lock_of_a_dead_parent(folder: str) -> dict[str, Any]:
-    """A parent that is killed in the middle of a sync, with a child that lives on: the lock of the cache is free."""
+    """A parent that is killed in the middle of a sync, with a child that lives on: the lock of the
+    cache is free.
+    """
     ready, alive = os.pipe(), os.pipe()
     pid = os.fork()
     if not pid:
@@ -243,17 +272,21 @@ def _locks(folder: str) -> str:
 
 
 def _ask(kind: str) -> int:
-    found = ACCOUNT.search("an", [kind])
-    return len(set(found["type"].astype(str)) - {kind})
+    match = ACCOUNT.search("an", [kind])
+    return len(set(match["type"].astype(str)) - {kind})
 
 
 ACCOUNT: Any = None
 
 
 def pools(folder: str) -> dict[str, Any]:
-    """What multiprocessing and concurrent.futures make of it, as joblib's multiprocessing backend does."""
+    """What multiprocessing and concurrent.futures make of it, as joblib's multiprocessing backend
+    does.
+    """
     global ACCOUNT
-    ACCOUNT = sandbox.connect(seed=7, deals=120, cache_dir=folder, burst=100_000, search_burst=100_000, progress=False)
+    ACCOUNT = sandbox.connect(
+        seed=7, deals=120, cache_dir=folder, burst=100_000, search_burst=100_000, progress=False
+    )
     ACCOUNT.search("an", ["person"])
     context = multiprocessing.get_context("fork")
     with context.Pool(4) as pool:
@@ -269,5 +302,16 @@ if __name__ == "__main__":
     # Python 3.12 warns of any fork beside threads.
     warnings.filterwarnings("ignore", message=".*use of fork.*", category=DeprecationWarning)
     warnings.simplefilter("ignore", pdframe.DataWarning)
-    script = {one.__name__: one for one in (rounds, held, busy_window, leaving, stopped_server, lock_of_a_dead_parent, pools)}[sys.argv[1]]
+    script = {
+        one.__name__: one
+        for one in (
+            rounds,
+            covered,
+            busy_window,
+            leaving,
+            stopped_server,
+            lock_of_a_dead_parent,
+            pools,
+        )
+    }[sys.argv[1]]
     print(json.dumps(script(*sys.argv[2:])))

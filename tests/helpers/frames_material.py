@@ -38,7 +38,9 @@ KINDS = [
 ]
 
 
-def field(code: str, label: str, kind: str, *, options=None, subfields=None, custom: bool = True) -> dict:
+def field(
+    code: str, label: str, kind: str, *, options=None, subfields=None, custom: bool = True
+) -> dict:
     return {
         "field_code": code,
         "field_name": label,
@@ -57,10 +59,21 @@ def kinds() -> list[dict]:
 REGIONS = [{"id": 30, "label": "South"}, {"id": 10, "label": "North"}, {"id": 20, "label": "South"}]
 FIELDS = read_fields(
     [
-        field("label", "Label", "set", options=[{"id": "5", "label": "Hot"}, {"id": 6, "label": "Cold"}], custom=False),
+        field(
+            "label",
+            "Label",
+            "set",
+            options=[{"id": "5", "label": "Hot"}, {"id": 6, "label": "Cold"}],
+            custom=False,
+        ),
         field("channel", "Channel", "enum", options=[{"id": 52, "label": "Fair"}], custom=False),
         field(TAGS, "Tags", "set", options=[{"id": 1, "label": "a"}, {"id": 2, "label": "b"}]),
-        field(BUDGET, "Budget", "monetary", subfields=[{"field_code": "currency", "field_name": "Currency of Budget"}]),
+        field(
+            BUDGET,
+            "Budget",
+            "monetary",
+            subfields=[{"field_code": "currency", "field_name": "Currency of Budget"}],
+        ),
         field(SPEND, "Budget", "double"),
         field(REGION, "Регион", "enum", options=REGIONS),
         field(CALL, "Call 🚀", "time"),

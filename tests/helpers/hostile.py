@@ -13,10 +13,10 @@ from collections.abc import Iterator
 from typing import Any
 
 import pandas as pd
-from frames_material import KINDS, field
-from scripted import Reply, Scripted, Seen
 
 from pdframe.schema import TABLES, Table
+from tests.helpers.frames_material import KINDS, field
+from tests.helpers.scripted_server import Reply, Scripted, Seen
 
 TZ = "Mars/Olympus"
 NASTY: list[Any] = [
@@ -74,7 +74,10 @@ def _set(row: dict[str, Any], path: str, value: Any) -> dict[str, Any]:
     """Return the row with one cell replaced."""
     first, _, rest = path.partition(".")
     inner = row.get(first)
-    return {**row, first: _set(inner if isinstance(inner, dict) else {}, rest, value) if rest else value}
+    return {
+        **row,
+        first: _set(inner if isinstance(inner, dict) else {}, rest, value) if rest else value,
+    }
 
 
 def _row(table: Table, number: int, *, apart: bool) -> dict[str, Any]:
@@ -98,7 +101,11 @@ def _row(table: Table, number: int, *, apart: bool) -> dict[str, Any]:
             "stage_change_time": f"2025-{month + 1:02}-{day:02}T08:00:00Z",
         }  # fmt: skip
         if status != "open":
-            row |= {f"{status}_time": f"{end}T08:00:00Z", f"local_{status}_date": end, "close_time": f"{end}T08:00:00Z"}
+            row |= {
+                f"{status}_time": f"{end}T08:00:00Z",
+                f"local_{status}_date": end,
+                "close_time": f"{end}T08:00:00Z",
+            }
     elif table.name == "deal_products":
         deal = number if number in (*CLEAN, INSTALLED[True]) else 103 + 3 * (number % 3)
         row |= {
@@ -107,23 +114,47 @@ def _row(table: Table, number: int, *, apart: bool) -> dict[str, Any]:
             "billing_frequency_cycles": 14 if number % 4 == 1 else None, "billing_start_date": "2025-07-01",
         }  # fmt: skip
     elif table.name == "installments":
-        row |= {"deal_id": INSTALLED[apart], "billing_date": "2026-01-01", "amount": 10, "description": "part"}
+        row |= {
+            "deal_id": INSTALLED[apart],
+            "billing_date": "2026-01-01",
+            "amount": 10,
+            "description": "part",
+        }
     elif table.name == "discounts":
         stamp = "2025-07-01T00:00:00Z"
-        row |= {"deal_id": 1, "type": "percentage", "amount": 5, "created_at": stamp, "updated_at": stamp}
+        row |= {
+            "deal_id": 1,
+            "type": "percentage",
+            "amount": 5,
+            "created_at": stamp,
+            "updated_at": stamp,
+        }
     elif table.name == "stages":
-        row |= {"order_nr": number, "pipeline_id": pipeline, "deal_probability": 50, "is_deal_rot_enabled": True, "days_to_rotten": 30}
+        row |= {
+            "order_nr": number,
+            "pipeline_id": pipeline,
+            "deal_probability": 50,
+            "is_deal_rot_enabled": True,
+            "days_to_rotten": 30,
+        }
     elif table.name == "pipelines":
         row |= {"order_nr": number, "is_deal_probability_enabled": True}
     elif table.name == "deal_changes":
-        row = {"field_key": "stage_id", "old_value": f"{base + 1}", "new_value": f"{base + 2}", "actor_user_id": 1}
+        row = {
+            "field_key": "stage_id",
+            "old_value": f"{base + 1}",
+            "new_value": f"{base + 2}",
+            "actor_user_id": 1,
+        }
         row["time"] = f"2025-08-{day:02} 08:00:00"
     return row
 
 
 def _paths(table: Table) -> list[str]:
     """The cells of a row that may be nasty."""
-    paths = [column.path for column in table.columns if (column.path, table.name) != ("deal_id", "deals")]
+    paths = [
+        column.path for column in table.columns if (column.path, table.name) != ("deal_id", "deals")
+    ]
     return paths + ([f"custom_fields.{code}" for code in HASHES.values()] if table.entity else [])
 
 
@@ -146,7 +177,11 @@ def nasty_of(table: Table, seed: int | None, every: int) -> list[dict[str, Any]]
     sparse = 6 if table.name == "boards" else every
     paths = _paths(table)
     if seed is None:
-        picked = [[(path, value)] for place, path in enumerate(paths) for value in NASTY[place % sparse :: sparse]]
+        picked = [
+            [(path, value)]
+            for place, path in enumerate(paths)
+            for value in NASTY[place % sparse :: sparse]
+        ]
         huge = next((path for path in ("title", "name", "subject") if path in paths), None)
         picked += [[(huge, "M" * 1_000_000)]] if huge and table.name in ("deals", "stages") else []
     else:
@@ -156,7 +191,11 @@ def nasty_of(table: Table, seed: int | None, every: int) -> list[dict[str, Any]]
             paths.remove("id")
         size = 60 if table.name == "boards" else 300
         picked = [
-            [(path, draw.choice(NASTY)) for path in draw.sample(paths, min(len(paths), draw.choice((1, 1, 2, 4))))] for _ in range(size)
+            [
+                (path, draw.choice(NASTY))
+                for path in draw.sample(paths, min(len(paths), draw.choice((1, 1, 2, 4))))
+            ]
+            for _ in range(size)
         ]
     rows = [_row(table, 1_000 + number, apart=True) for number in range(len(picked))]
     for place, cells in enumerate(picked):
@@ -169,7 +208,10 @@ def nasty_of(table: Table, seed: int | None, every: int) -> list[dict[str, Any]]
 def fields() -> list[dict[str, Any]]:
     """A custom field of each kind."""
     options = [{"id": 1, "label": "a"}, {"id": 2, "label": "b"}]
-    return [field(code, f"Custom {kind}", kind, options=options if kind in ("enum", "set") else None) for kind, code in HASHES.items()]
+    return [
+        field(code, f"Custom {kind}", kind, options=options if kind in ("enum", "set") else None)
+        for kind, code in HASHES.items()
+    ]
 
 
 class HostileAccount:
@@ -191,18 +233,36 @@ class HostileAccount:
     def __call__(self, seen: Seen) -> Reply:
         path = seen.path.removeprefix("/api/v2").removeprefix("/api/v1").removeprefix("/v1")
         if path == "/users/me":
-            return self._page({"id": 1, "name": "Me", "company_id": 7, "company_domain": "co", "timezone_name": TZ})
+            return self._page(
+                {
+                    "id": 1,
+                    "name": "Me",
+                    "company_id": 7,
+                    "company_domain": "co",
+                    "timezone_name": TZ,
+                }
+            )
         if path.startswith("/itemSearch"):
-            found = [{"result_score": value, "item": {"id": value, "type": "deal", "title": value}} for value in NASTY]
-            return self._page({"items": found} if path == "/itemSearch" else NASTY)
+            result = [
+                {"result_score": value, "item": {"id": value, "type": "deal", "title": value}}
+                for value in NASTY
+            ]
+            return self._page({"items": result} if path == "/itemSearch" else NASTY)
         record = next((part for part in path.split("/") if part.isdigit()), None)
-        table = self._paths.get(path if record is None else path.replace(f"/{record}/", "/{id}/", 1))
+        table = self._paths.get(
+            path if record is None else path.replace(f"/{record}/", "/{id}/", 1)
+        )
         if table is None:
-            return Reply(404, b'{"success": false, "error": "unknown"}', {"content-type": "application/json"})
+            return Reply(
+                404, b'{"success": false, "error": "unknown"}', {"content-type": "application/json"}
+            )
         if "archived" in path or seen.params.get("status") == "deleted":
             return self._page([])
         rows = fields() if path.endswith("Fields") else self._rows(table, record, seen.params)
-        start, most = int(seen.params.get("cursor", "0")), int(seen.params.get("limit", len(rows) or 1))
+        start, most = (
+            int(seen.params.get("cursor", "0")),
+            int(seen.params.get("limit", len(rows) or 1)),
+        )
         following = start + most
         return self._page(rows[start:following], str(following) if following < len(rows) else None)
 
@@ -213,22 +273,28 @@ class HostileAccount:
         for name, holder in (("deal_ids", INSTALLED[True]), ("board_id", PIPELINE[True])):
             if name in params:
                 wanted, key = params[name].split(","), name.removesuffix("s")
-                found = [row for row in clean + nasty if str(row.get(key)) in wanted]
+                result = [row for row in clean + nasty if str(row.get(key)) in wanted]
                 # Rows whose deal or board is nasty come with those of one.
                 lost = [row for row in nasty if not str(row.get(key)).isdigit()]
-                return found + (lost if str(holder) in wanted else [])
+                return result + (lost if str(holder) in wanted else [])
         return clean + nasty
 
     def _of(self, table: Table, nasty: bool) -> list[Any]:
         if (table.name, nasty) not in self._tables:
-            self._tables[table.name, nasty] = nasty_of(table, self.seed, self.every) if nasty else clean_of(table)
+            self._tables[table.name, nasty] = (
+                nasty_of(table, self.seed, self.every) if nasty else clean_of(table)
+            )
         return self._tables[table.name, nasty]
 
     @staticmethod
     def _page(rows: Any, cursor: str | None = None) -> Reply:
-        text = json.dumps({"success": True, "data": rows, "additional_data": {"next_cursor": cursor}})
+        text = json.dumps(
+            {"success": True, "data": rows, "additional_data": {"next_cursor": cursor}}
+        )
         body = text.replace('"@', "").replace('@"', "").encode()
-        return Reply(200, body, {"content-type": "application/json", "date": "Tue, 30 Jun 2026 12:00:00 GMT"})
+        return Reply(
+            200, body, {"content-type": "application/json", "date": "Tue, 30 Jun 2026 12:00:00 GMT"}
+        )
 
 
 @contextlib.contextmanager

@@ -9,8 +9,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import every_metric
-import hostile
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
@@ -18,6 +16,7 @@ import pandas as pd
 import pdframe
 from pdframe.errors import DataWarning
 from pdframe.schema import TABLES
+from tests.helpers import every_metric, hostile
 
 LOADERS = [name for name in TABLES if not name.endswith("_fields")]
 SHOWN_BESIDE = {"stage_visits", "deal_history", "line_history"}
@@ -45,8 +44,8 @@ def _load(account: pdframe.Account, *, nasty: bool) -> Loaded:
         warnings.simplefilter("ignore", DataWarning)
         for name in LOADERS:
             for labels in (True, False):
-                asked = () if TABLES[name].parent is None else (ids,)
-                tables[name, labels] = getattr(account, name)(*asked, labels=labels)
+                requested = () if TABLES[name].parent is None else (ids,)
+                tables[name, labels] = getattr(account, name)(*requested, labels=labels)
         for name in SHOWN_BESIDE:
             tables[name, True] = getattr(account, name)()
         return Loaded(account, tables, every_metric.frames_of(account, "2027-01-01", ids))
@@ -57,7 +56,9 @@ def loaded(folder: Path, *, nasty: bool, **how: Any) -> Iterator[Loaded]:
     """Run a server of the account and load everything into a cache in `folder`."""
     with (
         hostile.running(nasty=nasty, **how) as server,
-        pdframe.connect(base_url=server.url, api_token="k" * 40, cache_dir=folder, progress=False) as account,
+        pdframe.connect(
+            base_url=server.url, api_token="k" * 40, cache_dir=folder, progress=False
+        ) as account,
     ):
         yield _load(account, nasty=nasty)
 
@@ -80,16 +81,25 @@ def compare_metrics(clean: Loaded, hurt: Loaded, tz: str) -> dict[str, Any]:
     """Compute every metric, compare what it says of clean rows, and return the results."""
     results: dict[str, Any] = {}
     for name, call in every_metric.CALLS.items():
-        found, expected = call(hurt.frames, tz), call(clean.frames, tz)
-        results[name] = found
-        pairs = zip(found, expected, strict=True) if isinstance(found, tuple) else [(found, expected)]
+        result, expected = call(hurt.frames, tz), call(clean.frames, tz)
+        results[name] = result
+        pairs = (
+            zip(result, expected, strict=True)
+            if isinstance(result, tuple)
+            else [(result, expected)]
+        )
         for one, other in pairs:
             assert len(one) > 0, name
             if not name.startswith(("convert", "as_of", "drill")):
-                for column in one.select_dtypes("float64").drop(columns="entry_days", errors="ignore"):
+                for column in one.select_dtypes("float64").drop(
+                    columns="entry_days", errors="ignore"
+                ):
                     assert not np.isinf(one[column]).any(), (name, column)
             if name.startswith("data_quality"):
-                ids = [[[i for i in some if i in hostile.CLEAN] for some in frame["ids"]] for frame in (one, other)]
+                ids = [
+                    [[i for i in some if i in hostile.CLEAN] for some in frame["ids"]]
+                    for frame in (one, other)
+                ]
                 assert ids[0] == ids[1], name
             elif name not in ADDED_UP:
                 left, right = (hostile.clean_rows(frame) for frame in (other, one))

@@ -1,4 +1,6 @@
-"""A server that writes bytes to its sockets as a test says: for answers that no HTTP library would write."""
+"""A server that writes bytes to its sockets as a test says: for answers that no HTTP library would
+write.
+"""
 
 import contextlib
 import socket
@@ -6,9 +8,11 @@ import threading
 
 
 class RawServer:
-    """Calls `talk(connection, number)` for each request that comes, `number` counting from 1; closes the connection where it returns.
+    """Calls `talk(connection, number)` for each request that comes, `number` counting from 1;
+    closes the connection where it returns.
 
-    `request` of the last one is kept. `stopping` is set when the server ends: what talks without end must look at it.
+    `request` of the last one is kept. `stopping` is set when the server ends: what talks without
+    end must look at it.
     """
 
     def __init__(self, talk):
@@ -66,5 +70,10 @@ def answer(rows, cursor=None, headers=b""):
     """Bytes of a good answer."""
     import json
 
-    body = json.dumps({"success": True, "data": rows, "additional_data": {"next_cursor": cursor}}).encode()
-    return b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\n%scontent-length: %d\r\n\r\n%s" % (headers, len(body), body)
+    body = json.dumps(
+        {"success": True, "data": rows, "additional_data": {"next_cursor": cursor}}
+    ).encode()
+    return (
+        b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\n%scontent-length: %d\r\n\r\n%s"
+        % (headers, len(body), body)
+    )

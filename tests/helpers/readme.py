@@ -1,8 +1,8 @@
 """Run the code of README.md as a reader does: every Python block, in order, in one namespace.
 
-``make pictures`` (``python tests/helpers/readme.py``) writes the pictures of README.md and the outputs
-between its blocks. A picture is the figure of the block above it. Its PNG file holds every text of the
-figure, so that a test can compare the file with what the block draws.
+``make pictures`` (``python -m tests.helpers.readme``) writes the pictures of README.md and the
+outputs between its blocks. A picture is the figure of the block above it. Its PNG file holds every
+text of the figure, so that a test can compare the file with what the block draws.
 """
 
 from __future__ import annotations
@@ -38,7 +38,9 @@ _PICTURE = re.compile(r"^!\[[^\]]*\]\((?P<path>docs/[^)]+)\)$", re.MULTILINE)
 
 
 class Output(NamedTuple):
-    """An output block: where its text lies in README.md, that text, and what the blocks before it print."""
+    """An output block: where its text lies in README.md, that text, and what the blocks before it
+    print.
+    """
 
     start: int
     shown: str
@@ -77,13 +79,15 @@ class Readme:
         self.warnings: list[str] = []
         self.blocks = 0
         self._printed: list[str] = []
-        document = Sybil([self._python_blocks, CodeBlockParser("text", self._take_output), self._images]).parse(path)
+        document = Sybil(
+            [self._python_blocks, CodeBlockParser("text", self._take_output), self._images]
+        ).parse(path)
         self.text, self.namespace = document.text, document.namespace
         self._examples = list(document.examples())
 
     def run(self) -> Readme:
         """Evaluate every block, on fresh accounts and in an empty folder."""
-        with reader(), mpl.rc_context(), warnings.catch_warnings(record=True) as found:
+        with reader(), mpl.rc_context(), warnings.catch_warnings(record=True) as result:
             mpl.rcdefaults()
             warnings.simplefilter("error")
             warnings.simplefilter("always", DataWarning)
@@ -95,7 +99,7 @@ class Readme:
                 for value in self.namespace.values():
                     if isinstance(value, sandbox.SandboxAccount):
                         value.close()
-        self.warnings = [str(warning.message) for warning in found]
+        self.warnings = [str(warning.message) for warning in result]
         return self
 
     def _python_blocks(self, document: Document) -> Iterator[Region]:
@@ -119,8 +123,8 @@ class Readme:
         self._printed.clear()
 
     def _images(self, document: Document) -> Iterator[Region]:
-        for found in _PICTURE.finditer(document.text):
-            yield Region(found.start(), found.end(), found["path"], self._take_picture)
+        for result in _PICTURE.finditer(document.text):
+            yield Region(result.start(), result.end(), result["path"], self._take_picture)
 
     def _take_picture(self, example: Example) -> None:
         (number,) = plt.get_fignums()
@@ -129,8 +133,13 @@ class Readme:
 
 @contextlib.contextmanager
 def reader() -> Iterator[None]:
-    """Work in an empty folder, with the environment of a reader whose own account is a small company."""
-    with tempfile.TemporaryDirectory() as folder, sandbox.Server(sandbox.Company(seed=1, deals=20)) as server:
+    """Work in an empty folder, with the environment of a reader whose own account is a small
+    company.
+    """
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        sandbox.Server(sandbox.Company(seed=1, deals=20)) as server,
+    ):
         environment = {
             "PIPEDRIVE_BASE_URL": server.url,
             "PIPEDRIVE_API_TOKEN": server.token,
@@ -143,9 +152,18 @@ def reader() -> Iterator[None]:
 def picture(figure: Figure) -> Picture:
     """Draw a figure as README.md shows it."""
     figure.canvas.draw()
-    texts = [text.get_text() for text in figure.findobj(Text) if text.get_visible() and text.get_text().strip()]
+    texts = [
+        text.get_text()
+        for text in figure.findobj(Text)
+        if text.get_visible() and text.get_text().strip()
+    ]
     png = io.BytesIO()
-    figure.savefig(png, dpi=150, bbox_inches="tight", metadata={"Software": None, "Description": json.dumps(texts)})
+    figure.savefig(
+        png,
+        dpi=150,
+        bbox_inches="tight",
+        metadata={"Software": None, "Description": json.dumps(texts)},
+    )
     return Picture(png.getvalue(), texts)
 
 

@@ -15,16 +15,27 @@ COHORTS = ["cohort", "currency", "age", "customers", "mrr", "nrr", "month"]
 BILLS = ["date", "deal_id", "customer", "kind", "amount", "currency", "id"]
 
 TIMES = ("month", "cohort", "date")
-WHOLE = ("customers", "age", "deal_id", "id")
+FULL = ("customers", "age", "deal_id", "id")
 WORDS = ("currency", "customer", "kind")
 
 
-def revenue_frame(columns: Sequence[str], *rows: Sequence[Any], by: str | None = None) -> pd.DataFrame:
+def revenue_frame(
+    columns: Sequence[str], *rows: Sequence[Any], by: str | None = None
+) -> pd.DataFrame:
     """A metric's frame; with `by`, the first value of each row is the group's."""
     names = [*([by] if by else []), *columns]
     made = pd.DataFrame([list(row) for row in rows], columns=names)
     dtypes = {
-        name: "datetime64[us]" if name in TIMES else "Int64" if name in WHOLE else "str" if name in WORDS else "float64" for name in columns
+        name: (
+            "datetime64[us]"
+            if name in TIMES
+            else "Int64"
+            if name in FULL
+            else "str"
+            if name in WORDS
+            else "float64"
+        )
+        for name in columns
     }
     return made.astype(dtypes)
 
@@ -44,7 +55,9 @@ def schedule(*series: tuple[Any, Sequence[float]], currency: str | None = "EUR")
     return revenue_frame(SCHEDULE, *rows, by=by)
 
 
-def movements(start: float, *months: Sequence[float], currency: str | None = "EUR", expired: float = 0.0) -> pd.DataFrame:
+def movements(
+    start: float, *months: Sequence[float], currency: str | None = "EUR", expired: float = 0.0
+) -> pd.DataFrame:
     """Months that follow each other, each with its six movements, from January 2026."""
     rows, level = [], start
     for at, moves in enumerate(months):
@@ -69,5 +82,8 @@ def cohorts(*table: Sequence[float | None], customers: int = 10) -> pd.DataFrame
 
 def bills(*rows: tuple[str, str | None, float], currency: str | None = "EUR") -> pd.DataFrame:
     """Bills of day, kind and amount."""
-    found = [[pd.Timestamp(day), 1, "deal 1", kind, amount, currency, at] for at, (day, kind, amount) in enumerate(rows)]
-    return revenue_frame(BILLS, *found)
+    result = [
+        [pd.Timestamp(day), 1, "deal 1", kind, amount, currency, at]
+        for at, (day, kind, amount) in enumerate(rows)
+    ]
+    return revenue_frame(BILLS, *result)

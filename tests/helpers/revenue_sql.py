@@ -1,4 +1,6 @@
-"""Recurring revenue computed by DuckDB straight from the Parquet of line items and deals: nothing of pdframe in it."""
+"""Recurring revenue computed by DuckDB straight from the Parquet of line items and deals: nothing
+of pdframe in it.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +9,8 @@ from pathlib import Path
 import duckdb
 import pandas as pd
 
-# One row a line that recurs, in whole millionths, with the first month in which it counts and the first in which it does no longer.
+# One row a line that recurs, in whole millionths, with the first month in which it counts and the
+# first in which it does no longer.
 LINES = """
 create or replace temp table counted as
 with d as (

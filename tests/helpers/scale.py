@@ -6,7 +6,11 @@ from hypothesis import HealthCheck, settings
 
 SCALE = int(os.environ.get("PDFRAME_FAULTS", "1"))
 # In `make chaos` the draws differ from run to run, unless a seed is given to repeat one.
-SEED = int(os.environ.get("PDFRAME_FAULTS_SEED", "1" if SCALE == 1 else str(int.from_bytes(os.urandom(4), "big"))))
+SEED = int(
+    os.environ.get(
+        "PDFRAME_FAULTS_SEED", "1" if SCALE == 1 else str(int.from_bytes(os.urandom(4), "big"))
+    )
+)
 
 
 def examples(count: int) -> settings:

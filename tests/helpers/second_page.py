@@ -1,4 +1,6 @@
-"""A list whose second page is any bytes, and what must come of it by a reader that is not ours: the standard library's."""
+"""A list whose second page is any bytes, and what must come of it by a reader that is not ours: the
+standard library's.
+"""
 
 from __future__ import annotations
 
@@ -14,8 +16,8 @@ from pdframe.errors import DataWarning, PdframeError
 from pdframe.fields import Field, read_fields
 from pdframe.frames import to_frame
 from pdframe.schema import TABLES
-from pdframe.sync.lists import Puller
-from pdframe.sync.whole import Whole
+from pdframe.sync.fetch import Fetcher
+from pdframe.sync.full import FullScan
 
 BEGAN = datetime(2026, 7, 1, tzinfo=UTC)
 EMPTY = b'{"success": true, "data": [], "additional_data": {"next_cursor": null}}'
@@ -41,7 +43,10 @@ def code_of(name: str) -> bytes:
 
 
 def page(rows: list[Any], cursor: str | None) -> bytes:
-    return json.dumps({"success": True, "data": rows, "additional_data": {"next_cursor": cursor}}, ensure_ascii=False).encode()
+    return json.dumps(
+        {"success": True, "data": rows, "additional_data": {"next_cursor": cursor}},
+        ensure_ascii=False,
+    ).encode()
 
 
 def first_page(name: str) -> bytes:
@@ -58,9 +63,11 @@ def answers(name: str, body: bytes) -> dict[str | None, bytes]:
 
 
 def check(client: Client, name: str, body: bytes) -> str:
-    """Walk the list over a client whose server gives `answers`, hold what came against the standard library's reading, and say what came.
+    """Walk the list over a client whose server gives `answers`, hold what came against the standard
+    library's reading, and say what came.
 
-    A page is taken whole, or refused with a typed error; what any reader takes for a page is not refused.
+    A page is taken whole, or refused with a typed error; what any reader takes for a page is not
+    refused.
     """
     table, fields = TABLES[name], genuine(name)[1]
     key = table.key[0]
@@ -69,39 +76,53 @@ def check(client: Client, name: str, body: bytes) -> str:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DataWarning)
         try:
-            whole = Whole(Puller(client, table, fields, lambda rows: None), None).pull(BEGAN).rows(table, fields)
+            full = (
+                FullScan(Fetcher(client, table, fields, lambda rows: None), None)
+                .pull(BEGAN)
+                .rows(table, fields)
+            )
         except PdframeError as error:
             refusal = str(error)
             if keys is None and refusal.isprintable():
                 return "refused"
             raise
-        came = whole[key].to_pylist()
-        assert first <= set(came)
+        received = full[key].to_pylist()
+        assert first <= set(received)
         if keys is not None:
-            assert first | keys <= set(came), body
-        frame = to_frame(whole, table, fields)
-        assert len(frame) == len(came)
+            assert first | keys <= set(received), body
+        frame = to_frame(full, table, fields)
+        assert len(frame) == len(received)
         assert len(repr(frame)) > 0
     return "taken"
 
 
 def keys_of(body: bytes, key: str) -> set[Any] | None:
-    """The keys of the rows on a page; None where it is none, where none of its rows has one, or where it says that more follows."""
+    """The keys of the rows on a page; None where it is none, where none of its rows has one, or
+    where it says that more follows.
+    """
     try:
         # Python reads no whole number of more than 4,300 digits; no key has as many.
         content = json.loads(body.decode(), parse_int=lambda digits: int(digits[:400]))
     except (ValueError, RecursionError):
         return None
-    if not isinstance(content, dict) or content.get("success") is not True or not isinstance(content.get("data"), list):
+    if (
+        not isinstance(content, dict)
+        or content.get("success") is not True
+        or not isinstance(content.get("data"), list)
+    ):
         return None
     more = content.get("additional_data", {})
-    if not isinstance(more, dict) or more.get("next_cursor") not in (None, "") or more.keys() & {"pagination", "more_items_in_collection"}:
+    if (
+        not isinstance(more, dict)
+        or more.get("next_cursor") not in (None, "")
+        or more.keys() & {"pagination", "more_items_in_collection"}
+    ):
         return None
     if not all(isinstance(row, dict) for row in content["data"]):
         return None
-    found = [row.get(key) for row in content["data"]]
+    result = [row.get(key) for row in content["data"]]
     if key == "id":
-        keys = {one for one in found if type(one) is int and abs(one) < 2**63}
+        keys = {one for one in result if type(one) is int and abs(one) < 2**63}
     else:
-        keys = {one for one in found if isinstance(one, str) and one and one.isprintable()}
-    return keys if keys or not found else None
+        keys = {one for one in result if isinstance(one, str) and one and one.isprintable()}
+    return keys if keys or not result else None

@@ -35,10 +35,17 @@ _opener = urllib.request.build_opener(urllib.request.ProxyHandler({}), _NoRedire
 
 
 def fetch(server, path, params=(), *, method="GET", headers=None, body=None):
-    """One request; `params` a mapping or pairs; the server's token goes along unless headers are given."""
+    """One request; `params` a mapping or pairs; the server's token goes along unless headers are
+    given.
+    """
     query = urllib.parse.urlencode(params)
     url = server.url + path + ("?" + query if query else "")
-    request = urllib.request.Request(url, data=body, method=method, headers={"x-api-token": server.token} if headers is None else headers)
+    request = urllib.request.Request(
+        url,
+        data=body,
+        method=method,
+        headers={"x-api-token": server.token} if headers is None else headers,
+    )
     try:
         with _opener.open(request, timeout=20) as answer:
             reply = Reply(answer.status, answer.headers, answer.read())
@@ -52,7 +59,9 @@ def fetch(server, path, params=(), *, method="GET", headers=None, body=None):
 
 def get(server, path, /, *, headers=None, **params):
     """GET of a v2 path, or of a v1 path written with its prefix."""
-    return fetch(server, path if path.startswith("/") else f"/api/v2/{path}", params, headers=headers)
+    return fetch(
+        server, path if path.startswith("/") else f"/api/v2/{path}", params, headers=headers
+    )
 
 
 def pages(server, path, /, **params):

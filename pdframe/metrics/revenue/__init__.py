@@ -1,4 +1,6 @@
-"""Recurring revenue from line items: MRR, ARR, what moves them, what is retained, what is billed."""
+"""Recurring revenue from line items: MRR, ARR, what moves them, what is retained, what is
+billed.
+"""
 
 from __future__ import annotations
 

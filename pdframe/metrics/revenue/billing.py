@@ -9,15 +9,24 @@ import numpy as np
 import pandas as pd
 
 from pdframe.errors import ArgumentError
-from pdframe.metrics.columns import Flags, Floats, Ints, amounts, finite, ids
-from pdframe.metrics.inputs import keyed, moment, need, warn, zone_of
+from pdframe.metrics._arguments import keyed, moment, need, warn, zone_of
+from pdframe.metrics._columns import Flags, Floats, Ints, amounts, finite, ids
+from pdframe.metrics._states import Deleted, check_deleted
 from pdframe.metrics.revenue.endings import Cancellations, known_cancellations, say_open
 from pdframe.metrics.revenue.lines import BILLED, ledger_columns, named, report, won_lines
 from pdframe.metrics.revenue.months import Moment
-from pdframe.metrics.revenue.periods import NULL, ONE_TIME, WEEKLY, add_periods, as_dates, days_of, frequencies, months_of
+from pdframe.metrics.revenue.periods import (
+    NULL,
+    ONE_TIME,
+    WEEKLY,
+    add_periods,
+    as_dates,
+    days_of,
+    frequencies,
+    months_of,
+)
 from pdframe.metrics.revenue.policy import RevenuePolicy, chosen
 from pdframe.metrics.revenue.prices import LARGEST, rounded
-from pdframe.metrics.states import Deleted, check_deleted
 
 KINDS = pd.CategoricalDtype(["one-time", "recurring", "installment"])
 _MOST_ROWS = 200_000_000
@@ -37,15 +46,18 @@ def billing_schedule(
     deleted: Deleted = "drop",
     tz: str | None = None,
 ) -> pd.DataFrame:
-    """What is billed when, for won deals: one row a bill of a line or an installment. Billing, not recognised revenue.
+    """What is billed when, for won deals: one row a bill of a line or an installment. Billing, not
+    recognised revenue.
 
     Parameters
     ----------
     deal_products, deals, discounts, cancellations, policy, deleted, tz
-        As in `mrr_lines`; a period that begins on the day of the cancellation or later is not billed.
+        As in `mrr_lines`; a period that begins on the day of the cancellation or later is not
+        billed.
     installments
-        As loaded: id, deal_id, billing_date, amount. None: the account has none. A deal with installments bills those instead of its
-        one-time lines, as they were entered: neither `tax` nor `discounts` changes them.
+        As loaded: id, deal_id, billing_date, amount. None: the account has none. A deal with
+        installments bills those instead of its one-time lines, as they were entered: neither `tax`
+        nor `discounts` changes them.
     since, until
         Days in [since, until).
     tax
@@ -54,9 +66,10 @@ def billing_schedule(
     Returns
     -------
     DataFrame
-        By date, deal and id. date, deal_id, customer, kind (one-time, recurring, installment), amount, currency, id (of the line or the
-        installment). A recurring line is billed at the beginning of each period, a one-time line on its start: `billing_start_date`, else
-        the won date.
+        By date, deal and id. date, deal_id, customer, kind (one-time, recurring, installment),
+        amount, currency, id (of the line or the installment). A recurring line is billed at the
+        beginning of each period, a one-time line on its start: `billing_start_date`, else the won
+        date.
 
     Raises
     ------
@@ -66,23 +79,26 @@ def billing_schedule(
     Warns
     -----
     DataWarning
-        Lines are kept apart, or no cancellations are given, as in `mrr_lines`; or installments have no date or amount, or one out of
-        range.
+        Lines are kept apart, or no cancellations are given, as in `mrr_lines`; or installments have
+        no date or amount, or one out of range.
 
     Notes
     -----
-    When a bill is paid, and over which months its revenue is recognised (IFRS 15, ASC 606), is another matter.
+    When a bill is paid, and over which months its revenue is recognised (IFRS 15, ASC 606), is
+    another matter.
     """
     policy = dataclasses.replace(chosen(policy), tax="included" if tax else "excluded")
     tz = zone_of(tz, deal_products, deals, installments)
     deal_products = need(deal_products, "deal_products", [*BILLED, "product_id"])
     first, end = (_day(value, tz, name) for value, name in ((since, "since"), (until, "until")))
     if first >= end:
-        raise ArgumentError(f"since={since!r} is not before until={until!r}; until itself lies outside the window.")
-    held = won_lines(deal_products, deals, policy, None, tz, deleted)
+        raise ArgumentError(
+            f"since={since!r} is not before until={until!r}; until itself lies outside the window."
+        )
+    kept = won_lines(deal_products, deals, policy, None, tz, deleted)
     check_deleted(deleted, deals)
     ends = known_cancellations(cancellations, deals)
-    lines, problems = ledger_columns(held, policy, discounts, ends)
+    lines, problems = ledger_columns(kept, policy, discounts, ends)
     report(problems, lines["id"])
     if cancellations is None:
         say_open(lines, deals)
@@ -91,12 +107,16 @@ def billing_schedule(
     parts = [_recurring(lines, frequency, fine & (frequency != ONE_TIME), first, end)]
     once = fine & (frequency == ONE_TIME)
     if installments is not None:
-        installments = need(installments, "installments", ["id", "deal_id", "billing_date", "amount"])
+        installments = need(
+            installments, "installments", ["id", "deal_id", "billing_date", "amount"]
+        )
         plans, replaced = _installments(installments, deals, policy, deleted, tz, first, end)
         parts.append(plans)
         once &= ~lines["deal_id"].isin(replaced).to_numpy(bool)
     parts.append(_once(lines, once, first, end))
-    result = pd.concat(parts, ignore_index=True).sort_values(["date", "deal_id", "kind", "id"], ignore_index=True, kind="stable")
+    result = pd.concat(parts, ignore_index=True).sort_values(
+        ["date", "deal_id", "kind", "id"], ignore_index=True, kind="stable"
+    )
     # Installments and lines may share ids: the deal leads back to either.
     return keyed(result, ["deal_id"], tz)
 
@@ -106,17 +126,25 @@ def _day(value: Moment, tz: str, name: str) -> int:
     return int(np.datetime64(day.date()).astype("datetime64[D]").astype(np.int64))
 
 
-def _recurring(lines: pd.DataFrame, frequency: Ints, which: Flags, first: int, end: int) -> pd.DataFrame:
+def _recurring(
+    lines: pd.DataFrame, frequency: Ints, which: Flags, first: int, end: int
+) -> pd.DataFrame:
     rows = np.flatnonzero(which)
     start, over, each = days_of(lines, "start")[rows], days_of(lines, "end")[rows], frequency[rows]
     last = np.where(over == NULL, end, np.minimum(over, end))
-    # Periods that surely lie before the window or after it are not made: one more on either side is.
+    # Periods that surely lie before the window or after it are not made: one more on either side
+    # is.
     months = np.array([0, 0, 1, 3, 6, 12])[each]
-    before, after = (np.where(each == WEEKLY, (day - start) // 7, _apart(start, day) // np.maximum(months, 1)) for day in (first, last))
+    before, after = (
+        np.where(each == WEEKLY, (day - start) // 7, _apart(start, day) // np.maximum(months, 1))
+        for day in (first, last)
+    )
     low = np.maximum(before - 1, 0)
     count = np.maximum(after + 2 - low, 0)
     cycles = amounts(lines, "billing_frequency_cycles")[rows]
-    most = np.where(np.isnan(cycles), np.iinfo(np.int64).max, np.nan_to_num(cycles)).astype(np.float64)
+    most = np.where(np.isnan(cycles), np.iinfo(np.int64).max, np.nan_to_num(cycles)).astype(
+        np.float64
+    )
     count = np.minimum(count, np.maximum(most - low, 0)).astype(np.int64)
     if count.sum() > _MOST_ROWS:
         raise ArgumentError(f"The window holds about {count.sum():,} bills. Take a shorter one.")
@@ -130,7 +158,9 @@ def _recurring(lines: pd.DataFrame, frequency: Ints, which: Flags, first: int, e
 
 def _apart(start: Ints, day: int | Ints) -> Ints:
     """How many months a day lies after each start, not counting the days."""
-    return months_of(np.broadcast_to(np.asarray(day, dtype=np.int64), start.shape).copy()) - months_of(start)
+    return months_of(
+        np.broadcast_to(np.asarray(day, dtype=np.int64), start.shape).copy()
+    ) - months_of(start)
 
 
 def _once(lines: pd.DataFrame, which: Flags, first: int, end: int) -> pd.DataFrame:
@@ -140,18 +170,37 @@ def _once(lines: pd.DataFrame, which: Flags, first: int, end: int) -> pd.DataFra
 
 
 def _installments(
-    installments: pd.DataFrame, deals: pd.DataFrame, policy: RevenuePolicy, deleted: Deleted, tz: str, first: int, end: int
+    installments: pd.DataFrame,
+    deals: pd.DataFrame,
+    policy: RevenuePolicy,
+    deleted: Deleted,
+    tz: str,
+    first: int,
+    end: int,
 ) -> tuple[pd.DataFrame, pd.Series[Any]]:
     """Return the bills of installments of deals that count, and the deals that have any."""
     plan = installments.assign(is_enabled=True, currency=None)
-    held = won_lines(plan, deals, policy, None, tz, deleted)
-    day, amount = days_of(held.lines, "billing_date"), finite(held.lines, "amount")
+    kept = won_lines(plan, deals, policy, None, tz, deleted)
+    day, amount = days_of(kept.lines, "billing_date"), finite(kept.lines, "amount")
     unclear = (day == NULL) | ~(np.abs(amount) < LARGEST)
     if unclear.any():
-        which = named(held.lines.loc[unclear, "id"])
-        warn(f"{unclear.sum():,} installments have no date or amount, or one out of range, and are left out: {which}.")
-    frame = pd.DataFrame({"id": ids(held.lines, "id"), "deal_id": ids(held.lines, "deal_id"), "customer": held.customer})
-    frame["currency"] = held.deals["currency"].astype("str") if "currency" in held.deals.columns else pd.Series(None, frame.index, "str")
+        which = named(kept.lines.loc[unclear, "id"])
+        warn(
+            f"{unclear.sum():,} installments have no date or amount, or one out of range, and are"
+            f" left out: {which}."
+        )
+    frame = pd.DataFrame(
+        {
+            "id": ids(kept.lines, "id"),
+            "deal_id": ids(kept.lines, "deal_id"),
+            "customer": kept.customer,
+        }
+    )
+    frame["currency"] = (
+        kept.deals["currency"].astype("str")
+        if "currency" in kept.deals.columns
+        else pd.Series(None, frame.index, "str")
+    )
     rows = np.flatnonzero(~unclear & (day >= first) & (day < end))
     return _bills(frame, rows, day[rows], rounded(amount[rows]), "installment"), frame["deal_id"]
 

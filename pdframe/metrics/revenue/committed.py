@@ -6,8 +6,8 @@ import numpy as np
 import pandas as pd
 
 from pdframe.errors import ArgumentError
-from pdframe.metrics.columns import Flags, Ints, say_uncountable
-from pdframe.metrics.inputs import keyed, moment, need, warn, zone_of
+from pdframe.metrics._arguments import keyed, moment, need, warn, zone_of
+from pdframe.metrics._columns import Flags, Ints, say_uncountable
 from pdframe.metrics.revenue.ledger import NEEDED
 from pdframe.metrics.revenue.lines import named
 from pdframe.metrics.revenue.months import Moment
@@ -20,7 +20,7 @@ from pdframe.metrics.revenue.periods import (
     month_after,
     months_of,
 )
-from pdframe.metrics.revenue.prices import held_exactly, in_units
+from pdframe.metrics.revenue.prices import exact_amounts, in_units
 from pdframe.metrics.revenue.versions import known_on
 
 MONTHS_AHEAD = 36
@@ -39,23 +39,26 @@ def committed_mrr(
     Parameters
     ----------
     lines
-        As `mrr_lines` gives them. Those won after `as_of` (`won_date`, where the column is there) are not known yet, nor are those with a
-        problem. Of versions (`history=`) those known at `as_of` count, with what they agreed on.
+        As `mrr_lines` gives them. Those won after `as_of` (`won_date`, where the column is there)
+        are not known yet, nor are those with a problem. Of versions (`history=`) those known at
+        `as_of` count, with what they agreed on.
     as_of
         The day, inclusive. A time is taken for its day in `tz`.
     until
-        Where the months end: a year, quarter or month ("2027", "2027-Q2", "2027-06") or `pd.Period`, the last month
-        of which is the last one shown; or a day, then the months that begin before it are. None: the last month in
-        which a line starts or ends, and no more than 36 months in all.
+        Where the months end: a year, quarter or month ("2027", "2027-Q2", "2027-06") or
+        `pd.Period`, the last month of which is the last one shown; or a day, then the months that
+        begin before it are. None: the last month in which a line starts or ends, and no more than
+        36 months in all.
     tz
         Timezone of a time in `as_of`; None: `lines.attrs["tz"]`, which `mrr_lines` sets, else UTC.
 
     Returns
     -------
     DataFrame
-        By month and currency, every month from that of `as_of` for every currency that ever had MRR. month, currency, live (at the
-        beginning; in the first month, on the day `as_of` itself), starting (of lines that start in the month, after `as_of`), ending
-        (of lines that end in it, negative), committed (live + starting + ending, at the month's end).
+        By month and currency, every month from that of `as_of` for every currency that ever had
+        MRR. month, currency, live (at the beginning; in the first month, on the day `as_of`
+        itself), starting (of lines that start in the month, after `as_of`), ending (of lines that
+        end in it, negative), committed (live + starting + ending, at the month's end).
 
     Raises
     ------
@@ -65,12 +68,13 @@ def committed_mrr(
     Warns
     -----
     DataWarning
-        `until` is not given, and lines start after the 36 months: their count, ids and first start. Ends after
-        them are not named, as they change none of the months shown.
+        `until` is not given, and lines start after the 36 months: their count, ids and first start.
+        Ends after them are not named, as they change none of the months shown.
 
     Notes
     -----
-    Terms and cancellations as agreed end a line, whatever grace the policy bridges them with: a renewal that is not won is not committed.
+    Terms and cancellations as agreed end a line, whatever grace the policy bridges them with: a
+    renewal that is not won is not committed.
     """
     tz = zone_of(tz, lines)
     lines = need(lines, "lines", NEEDED)
@@ -78,12 +82,12 @@ def committed_mrr(
     day = moment(as_of, tz, "as_of").tz_convert(tz).tz_localize(None)
     today = np.array([np.datetime64(day.date())]).astype("datetime64[D]").astype(np.int64)
     lines = known_on(lines, int(today[0]))
-    start, end, amount = days_of(lines, "start"), days_of(lines, "end"), held_exactly(lines, "mrr")
+    start, end, amount = days_of(lines, "start"), days_of(lines, "end"), exact_amounts(lines, "mrr")
     known = lines["problem"].isna().to_numpy() & (amount != 0) & (start != NULL)
     if "won_date" in lines.columns:
         known &= days_of(lines, "won_date") <= today[0]
-    held, start, end, amount = lines[known], start[known], end[known], amount[known]
-    currency, names = pd.factorize(held["currency"].astype("str"), sort=True)
+    kept, start, end, amount = lines[known], start[known], end[known], amount[known]
+    currency, names = pd.factorize(kept["currency"].astype("str"), sort=True)
     live = (start <= today) & ((end == NULL) | (end > today))
     # What ends on the day it starts never runs.
     starts = (start > today) & ((end == NULL) | (end > start))
@@ -92,7 +96,7 @@ def committed_mrr(
     last = max(int(months_of(days).max(initial=first)) for days in (start[starts], end[ends]))
     if until is None:
         width = min(last - first + 1, MONTHS_AHEAD)
-        _name_later(held, np.where(starts, start, NULL), first + width)
+        _name_later(kept, np.where(starts, start, NULL), first + width)
     else:
         width = month_after(until, "until") - first
         if width < 1:
@@ -110,7 +114,9 @@ def committed_mrr(
     starting, ending = total(starts, start), -total(ends, end)
     at_first = total(live, np.full(len(start), today[0]))[:, :1]
     committed = at_first + np.cumsum(starting + ending, axis=1)
-    result = pd.DataFrame({"month": as_months(np.repeat(np.arange(first, first + width, dtype=np.int64), len(names)))})
+    result = pd.DataFrame(
+        {"month": as_months(np.repeat(np.arange(first, first + width, dtype=np.int64), len(names)))}
+    )
     result["currency"] = pd.Series(np.tile(np.asarray(names, dtype=object), width), dtype="str")
     for name, parts in (
         ("live", committed - starting - ending),
@@ -133,9 +139,11 @@ def _name_later(lines: pd.DataFrame, start: Ints, limit: int) -> None:
     shown, day = as_months(np.array([limit - 1])), as_dates(start[at].min(keepdims=True))
     ids = f"; line ids: {named(lines['id'].iloc[at])}" if "id" in lines.columns else ""
     warn(
-        f"committed_mrr shows {MONTHS_AHEAD} months where until= is not given, up to {str(shown.iloc[0])[:7]}. "
-        f"{len(at):,} line{'s start' if len(at) > 1 else ' starts'} after that and {'are' if len(at) > 1 else 'is'} in none of them "
-        f"(the first on {str(day.iloc[0])[:10]}{ids}). Pass until=, such as '2031', for more months; correct mistyped dates in Pipedrive."
+        f"committed_mrr shows {MONTHS_AHEAD} months where until= is not given, up to"
+        f" {str(shown.iloc[0])[:7]}. {len(at):,} line{'s start' if len(at) > 1 else ' starts'}"
+        f" after that and {'are' if len(at) > 1 else 'is'} in none of them (the first on"
+        f" {str(day.iloc[0])[:10]}{ids}). Pass until=, such as '2031', for more months; correct"
+        " mistyped dates in Pipedrive."
     )
 
 

@@ -11,11 +11,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from pdframe._plain import plain_column
 from pdframe.errors import ArgumentError
-from pdframe.metrics.columns import Flags, Ints, ids
-from pdframe.metrics.inputs import need, warn
+from pdframe.metrics._arguments import need, warn
+from pdframe.metrics._columns import Flags, Ints, ids
 from pdframe.metrics.revenue.periods import NULL, as_dates, days_of
-from pdframe.plain import plain_column
 
 Cancellations = pd.DataFrame | str | None
 """A frame, or the name of a column of deals; None: not known."""
@@ -36,7 +36,9 @@ _STEMS = (
     "отмен", "растор", "окончан", "解約", "キャンセル", "終了", "取消", "终止", "해지", "취소",
 )  # fmt: skip
 _WORDS = ("end", "ends", "ended", "ende", "fin", "fim", "einde", "slut", "baja", "koniec", "konec")
-_SPEAKS_OF_AN_END = re.compile(f"{'|'.join(re.escape(_folded(stem)) for stem in _STEMS)}|(?<![^\\W_])(?:{'|'.join(_WORDS)})(?![^\\W_])")
+_SPEAKS_OF_AN_END = re.compile(
+    f"{'|'.join(re.escape(_folded(stem)) for stem in _STEMS)}|(?<![^\\W_])(?:{'|'.join(_WORDS)})(?![^\\W_])"
+)
 _DAY = re.compile(r"\d{4}-\d{2}-\d{2}(?!\d)")
 
 _KEYS = ("line_id", "deal_id", "customer")
@@ -56,7 +58,10 @@ def known_cancellations(cancellations: Cancellations, deals: pd.DataFrame) -> pd
         return cancellations
     deals = need(deals, "deals", ["id"])
     if cancellations not in deals.columns:
-        raise ArgumentError(f"cancellations={cancellations!r} is no column of deals. {_suggested(cancellations, deals)}")
+        raise ArgumentError(
+            f"cancellations={cancellations!r} is no column of deals."
+            f" {_suggested(cancellations, deals)}"
+        )
     days = days_of(need(deals, "deals", ["id", cancellations]), cancellations)
     return pd.DataFrame({"deal_id": ids(deals, "id").to_numpy(), "date": as_dates(days)})
 
@@ -64,17 +69,30 @@ def known_cancellations(cancellations: Cancellations, deals: pd.DataFrame) -> pd
 def _suggested(name: str, deals: pd.DataFrame) -> str:
     """What to pass instead of a column that deals does not have."""
     by_text = {_folded(str(column)): str(column) for column in deals.columns}
-    near = [by_text[text] for text in difflib.get_close_matches(_folded(name), by_text, n=3, cutoff=0.75)]
-    found = list(dict.fromkeys([*near, *end_columns(deals)]))
-    if found:
-        return f"Did you mean {' or '.join(map(repr, found))}?"
-    return "Pass one of its columns of dates, or a frame with a date and one of " + ", ".join(_KEYS) + "."
+    near = [
+        by_text[text]
+        for text in difflib.get_close_matches(_folded(name), by_text, n=3, cutoff=0.75)
+    ]
+    result = list(dict.fromkeys([*near, *end_columns(deals)]))
+    if result:
+        return f"Did you mean {' or '.join(map(repr, result))}?"
+    return (
+        "Pass one of its columns of dates, or a frame with a date and one of "
+        + ", ".join(_KEYS)
+        + "."
+    )
 
 
 def end_columns(deals: pd.DataFrame) -> list[str]:
-    """Return the columns of dates of `deals` whose name speaks of an end, in one of some languages."""
+    """Return the columns of dates of `deals` whose name speaks of an end, in one of some
+    languages.
+    """
     return [
-        name for name in deals.columns if isinstance(name, str) and _SPEAKS_OF_AN_END.search(_folded(name)) and _holds_days(deals[name])
+        name
+        for name in deals.columns
+        if isinstance(name, str)
+        and _SPEAKS_OF_AN_END.search(_folded(name))
+        and _holds_days(deals[name])
     ]
 
 
@@ -84,7 +102,10 @@ def _holds_days(column: pd.Series[Any]) -> bool:
     if column.dtype.kind == "M":
         return True
     given = column.dropna()
-    return bool(len(given)) and all(isinstance(value, date) or (isinstance(value, str) and _DAY.match(value)) for value in given.iloc[:20])
+    return bool(len(given)) and all(
+        isinstance(value, date) or (isinstance(value, str) and _DAY.match(value))
+        for value in given.iloc[:20]
+    )
 
 
 def say_open(lines: pd.DataFrame, deals: pd.DataFrame) -> None:
@@ -97,18 +118,24 @@ def say_open(lines: pd.DataFrame, deals: pd.DataFrame) -> None:
     deals
         Whose columns may hold the cancellations.
     """
-    open_ = int(((lines["end_reason"] == "open") & (lines["mrr"] != 0) & lines["problem"].isna()).sum())
+    open_ = int(
+        ((lines["end_reason"] == "open") & (lines["mrr"] != 0) & lines["problem"].isna()).sum()
+    )
     if not open_:
         return
     columns = end_columns(deals)
     if columns:
         passed = " or ".join(f"cancellations={name!r}" for name in columns)
-        how = f"Of the columns of deals, the name of {', '.join(map(repr, columns))} speaks of an end: pass {passed}"
+        how = (
+            f"Of the columns of deals, the name of {', '.join(map(repr, columns))} speaks of an"
+            f" end: pass {passed}"
+        )
     else:
         how = "Pass cancellations=, the name of a column of deals or a frame"
     warn(
-        f"No cancellations are given, so {f'{open_:,} recurring lines' if open_ > 1 else 'one recurring line'} without an end "
-        f"count{'' if open_ > 1 else 's'} for ever. {how}; an empty frame where there are none."
+        "No cancellations are given, so"
+        f" {f'{open_:,} recurring lines' if open_ > 1 else 'one recurring line'} without an end"
+        f" count{'' if open_ > 1 else 's'} for ever. {how}; an empty frame where there are none."
     )
 
 
@@ -122,8 +149,9 @@ def cancelled_on(lines: pd.DataFrame, start: Ints, cancellations: pd.DataFrame) 
     start
         First day of each line, `NULL` where not known.
     cancellations
-        A column `date` and one of line_id, deal_id, customer. By line or deal the earliest date counts. By customer, who may come back,
-        each line takes the first date after its start. Rows without a date or a key are none.
+        A column `date` and one of line_id, deal_id, customer. By line or deal the earliest date
+        counts. By customer, who may come back, each line takes the first date after its start. Rows
+        without a date or a key are none.
 
     Raises
     ------
@@ -133,7 +161,10 @@ def cancelled_on(lines: pd.DataFrame, start: Ints, cancellations: pd.DataFrame) 
     if isinstance(cancellations, pd.DataFrame) and not cancellations.size:
         # An empty frame of any shape says that there are none.
         return np.full(len(lines), NULL)
-    wanted = f"cancellations must be the name of a column of deals, or a DataFrame with a column date and exactly one of {', '.join(_KEYS)}"
+    wanted = (
+        "cancellations must be the name of a column of deals, or a DataFrame with a column date"
+        f" and exactly one of {', '.join(_KEYS)}"
+    )
     if not isinstance(cancellations, pd.DataFrame):
         raise ArgumentError(f"{wanted}, not {type(cancellations).__name__}.")
     if "date" not in cancellations.columns:
@@ -141,8 +172,8 @@ def cancelled_on(lines: pd.DataFrame, start: Ints, cancellations: pd.DataFrame) 
     cancellations = need(cancellations, "cancellations", ["date"])
     keys = [name for name in _KEYS if name in cancellations.columns]
     if len(keys) != 1:
-        told = f"has {' and '.join(keys)}" if keys else "has none"
-        raise ArgumentError(f"{wanted}; it {told} of them.")
+        reported = f"has {' and '.join(keys)}" if keys else "has none"
+        raise ArgumentError(f"{wanted}; it {reported} of them.")
     key = keys[0]
     days = days_of(cancellations, "date")
     if key == "customer":
@@ -158,18 +189,26 @@ def cancelled_on(lines: pd.DataFrame, start: Ints, cancellations: pd.DataFrame) 
     codes, uniques = pd.factorize(names)
     place = np.asarray(uniques.get_indexer(whose), dtype=np.int64)
     if len(lines) and (place < 0).all() and key == "customer":
-        warn(f"None of the {len(names):,} cancellations is of a customer of these lines. Customers are written like {whose[0]!r}.")
+        warn(
+            f"None of the {len(names):,} cancellations is of a customer of these lines. Customers"
+            f" are written like {whose[0]!r}."
+        )
     composed = np.sort(codes.astype(np.int64) * _DAYS + days)
-    after = np.where(start == NULL, 0, start) if key == "customer" else np.full(len(lines), -(_DAYS // 2))
+    after = (
+        np.where(start == NULL, 0, start)
+        if key == "customer"
+        else np.full(len(lines), -(_DAYS // 2))
+    )
     at = np.searchsorted(composed, np.maximum(place, 0) * _DAYS + after, side="right")
-    found = composed[np.minimum(at, len(composed) - 1)]
-    day = found - np.maximum(place, 0) * _DAYS
+    result = composed[np.minimum(at, len(composed) - 1)]
+    day = result - np.maximum(place, 0) * _DAYS
     same = (place >= 0) & (at < len(composed)) & (np.abs(day) < _DAYS // 2)
     return np.where(same, day, NULL)
 
 
 def bridged(customer: Ints, start: Ints, end: Ints, counts: Flags, grace: float) -> Ints:
-    """Return the ends of lines, those before a gap of up to `grace` days moved to where the customer's next line starts.
+    """Return the ends of lines, those before a gap of up to `grace` days moved to where the
+    customer's next line starts.
 
     Parameters
     ----------
@@ -187,7 +226,8 @@ def bridged(customer: Ints, start: Ints, end: Ints, counts: Flags, grace: float)
     ends = np.where(end[rows] == NULL, _DAYS // 2 - 1, end[rows])
     order = np.lexsort((begins, whose))
     whose, begins, ends = whose[order], begins[order], ends[order]
-    # The furthest end so far of each customer: a customer's numbers lie above those of all before it.
+    # The furthest end so far of each customer: a customer's numbers lie above those of all before
+    # it.
     furthest = np.maximum.accumulate(whose * _DAYS + ends)
     first = np.append(True, whose[1:] != whose[:-1])
     gap = np.append(0, whose[1:] * _DAYS + begins[1:] - furthest[:-1])

@@ -1,4 +1,6 @@
-"""The MRR of every customer, currency and group as a step function of the month, exact in whole millionths, and its rows in a window."""
+"""The MRR of every customer, currency and group as a step function of the month, exact in whole
+millionths, and its rows in a window.
+"""
 
 from __future__ import annotations
 
@@ -10,14 +12,24 @@ import numpy as np
 import pandas as pd
 
 from pdframe.errors import ArgumentError
-from pdframe.metrics.columns import Flags, Floats, Ints, equals, say_uncountable
+from pdframe.metrics._arguments import grouped, need
+from pdframe.metrics._columns import Flags, Floats, Ints, equals, say_uncountable
 from pdframe.metrics.currency import Rates
-from pdframe.metrics.inputs import grouped, need
-from pdframe.metrics.revenue.periods import NEVER, NULL, as_dates, days_of, first_day, months_of, sampled
-from pdframe.metrics.revenue.prices import held_exactly
+from pdframe.metrics.revenue.periods import (
+    NEVER,
+    NULL,
+    as_dates,
+    days_of,
+    first_day,
+    months_of,
+    sampled,
+)
+from pdframe.metrics.revenue.prices import exact_amounts
 
 NEEDED = ("customer", "currency", "mrr", "start", "end", "end_reason", "problem")
-"""Columns that every figure of recurring revenue needs of lines; month_from and month_until are used where present."""
+"""Columns that every figure of recurring revenue needs of lines; month_from and month_until are
+used where present.
+"""
 
 
 class Rows(NamedTuple):
@@ -85,14 +97,18 @@ class Ledger:
     @property
     def until(self) -> Ints:
         """The month of the slice's next step, `NEVER` where there is none."""
-        return np.where(np.append(self._first[1:], True)[: len(self.month)], NEVER, np.append(self.month, 0)[1:])
+        return np.where(
+            np.append(self._first[1:], True)[: len(self.month)], NEVER, np.append(self.month, 0)[1:]
+        )
 
     @property
     def _first(self) -> Flags:
         return np.append(True, self.slice[1:] != self.slice[:-1])[: len(self.slice)]
 
     def rows(self, first: int, end: int, among: Flags | None = None) -> Rows:
-        """Return the rows of the months from `first` up to `end`, by slice and month; `among` chooses slices."""
+        """Return the rows of the months from `first` up to `end`, by slice and month; `among`
+        chooses slices.
+        """
         until, before = self.until, self.before
         low, high = np.maximum(self.month, first), np.minimum(until, end)
         left = (self.level == 0) & (before != 0) & (self.month >= first) & (self.month < end)
@@ -103,24 +119,36 @@ class Ledger:
         month = low[step] + np.arange(len(step)) - np.repeat(np.cumsum(count) - count, count)
         starts = month == self.month[step]
         level = self.level[step]
-        return Rows(self.slice[step], month, level, np.where(starts, before[step], level), np.where(starts, self.ran_out[step], 0))
+        return Rows(
+            self.slice[step],
+            month,
+            level,
+            np.where(starts, before[step], level),
+            np.where(starts, self.ran_out[step], 0),
+        )
 
     def first_active(self, unit: Ints, units: int) -> Ints:
-        """Return the first month in which a slice of each unit is above 0, `NEVER` where none ever is."""
+        """Return the first month in which a slice of each unit is above 0, `NEVER` where none ever
+        is.
+        """
         result = np.full(units, NEVER)
         above = self.level > 0
         np.minimum.at(result, unit[self.slice[above]], self.month[above])
         return result
 
     def mixed(self, unit: Ints, units: int) -> Flags:
-        """Return which units have slices both above and below 0 at some time, so that rates decide whether they are active."""
+        """Return which units have slices both above and below 0 at some time, so that rates decide
+        whether they are active.
+        """
         above, below = np.zeros(units, np.bool_), np.zeros(units, np.bool_)
         above[unit[self.slice[self.level > 0]]] = True
         below[unit[self.slice[self.level < 0]]] = True
         return above & below
 
     def rates(self, rates: Rates, currency: Ints, month: Ints) -> Floats:
-        """Return the rate of each currency (by number) on the last day of each month; each pair is looked up once."""
+        """Return the rate of each currency (by number) on the last day of each month; each pair is
+        looked up once.
+        """
         if not len(month):
             return np.zeros(0)
         first = int(month.min())
@@ -143,32 +171,42 @@ def ledger(lines: pd.DataFrame, by: Sequence[str]) -> Ledger:
     Raises
     ------
     ArgumentError
-        A column is missing, an amount is too large, or a line that counts has no customer or currency.
+        A column is missing, an amount is too large, or a line that counts has no customer or
+        currency.
     """
     lines = need(lines, "lines", NEEDED, by)
-    told = {"month_from", "month_until"} <= {*lines.columns}
-    say_uncountable(lines, "lines", moments=["month_from" if told else "start"], numbers=["mrr"])
+    reported = {"month_from", "month_until"} <= {*lines.columns}
+    say_uncountable(
+        lines, "lines", moments=["month_from" if reported else "start"], numbers=["mrr"]
+    )
     start, until = counted_months(lines)
-    amount = held_exactly(lines, "mrr")
+    amount = exact_amounts(lines, "mrr")
     counts = lines["problem"].isna().to_numpy() & (amount != 0) & (start != NULL) & (start < until)
-    held, start, until, amount = lines[counts], start[counts], until[counts], amount[counts]
+    kept, start, until, amount = lines[counts], start[counts], until[counts], amount[counts]
     for column in ("customer", "currency"):
-        if held[column].isna().any():
-            raise ArgumentError(f"{column} is null in {held[column].isna().sum()} lines that count. Fill it in, or set their `problem`.")
-    customer, customers = pd.factorize(held["customer"], sort=True)
-    currency, currencies = pd.factorize(held["currency"].astype("str"), sort=True)
-    group, groups = grouped(held, by)
-    code = (customer.astype(np.int64) * max(len(groups), 1) + group) * max(len(currencies), 1) + currency
+        if kept[column].isna().any():
+            raise ArgumentError(
+                f"{column} is null in {kept[column].isna().sum()} lines that count. Fill it in, or"
+                " set their `problem`."
+            )
+    customer, customers = pd.factorize(kept["customer"], sort=True)
+    currency, currencies = pd.factorize(kept["currency"].astype("str"), sort=True)
+    group, groups = grouped(kept, by)
+    code = (customer.astype(np.int64) * max(len(groups), 1) + group) * max(
+        len(currencies), 1
+    ) + currency
     codes, owner = np.unique(code, return_inverse=True)
     ended = until != NEVER
-    term = equals(held, "end_reason", "term") & ended
+    term = equals(kept, "end_reason", "term") & ended
     base = int(start.min()) if len(start) else 0
     span = int(max(start.max(), until[ended].max(initial=base))) - base + 1 if len(start) else 1
-    events = np.concatenate([owner * span + (start - base), owner[ended] * span + (until[ended] - base)])
+    events = np.concatenate(
+        [owner * span + (start - base), owner[ended] * span + (until[ended] - base)]
+    )
     change = np.concatenate([amount, -amount[ended]])
-    gone = np.concatenate([np.zeros(len(amount), np.int64), np.where(term, amount, 0)[ended]])
+    deleted = np.concatenate([np.zeros(len(amount), np.int64), np.where(term, amount, 0)[ended]])
     order = np.argsort(events, kind="stable")
-    events, change, gone = events[order], change[order], gone[order]
+    events, change, deleted = events[order], change[order], deleted[order]
     at = np.flatnonzero(np.append(True, events[1:] != events[:-1])[: len(events)])
     whose, month = np.divmod(events[at], span)
     total = np.cumsum(np.add.reduceat(change, at)) if len(at) else change
@@ -180,7 +218,7 @@ def ledger(lines: pd.DataFrame, by: Sequence[str]) -> Ledger:
         slice=whose,
         month=month + base,
         level=level,
-        ran_out=np.add.reduceat(gone, at) if len(at) else gone,
+        ran_out=np.add.reduceat(deleted, at) if len(at) else deleted,
         customers=pd.Index(customers),
         currencies=pd.Index(currencies),
         groups=groups,
@@ -192,11 +230,16 @@ def ledger(lines: pd.DataFrame, by: Sequence[str]) -> Ledger:
 
 
 def counted_months(lines: pd.DataFrame) -> tuple[Ints, Ints]:
-    """Return the first month in which each line counts and the first in which it does no longer; by the month's last day where not told."""
+    """Return the first month in which each line counts and the first in which it does no longer; by
+    the month's last day where not told.
+    """
     if "month_from" in lines.columns and "month_until" in lines.columns:
         start, until = (days_of(lines, column) for column in ("month_from", "month_until"))
         known = start != NULL
-        months = [np.where(known, months_of(np.where(days == NULL, 0, days)), NULL) for days in (start, until)]
+        months = [
+            np.where(known, months_of(np.where(days == NULL, 0, days)), NULL)
+            for days in (start, until)
+        ]
         return months[0], np.where(known & (until == NULL), NEVER, months[1])
     start, until = days_of(lines, "start"), days_of(lines, "end")
     return sampled(start, until, "end", start != NULL)

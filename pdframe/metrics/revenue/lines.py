@@ -1,4 +1,6 @@
-"""From line items of won deals to recurring revenue a month: what each line is worth, and from when until when."""
+"""From line items of won deals to recurring revenue a month: what each line is worth, and from when
+until when.
+"""
 
 from __future__ import annotations
 
@@ -9,11 +11,34 @@ import numpy as np
 import pandas as pd
 
 from pdframe.errors import ArgumentError
-from pdframe.metrics.columns import Flags, Floats, Ints, amounts, at_the_edge, equals, ids, say_uncountable, times
-from pdframe.metrics.inputs import in_zone, local_date, need, warn, zone_of
-from pdframe.metrics.line_values import differs
+from pdframe.metrics._arguments import in_zone, local_date, need, warn, zone_of
+from pdframe.metrics._columns import (
+    Flags,
+    Floats,
+    Ints,
+    amounts,
+    at_the_edge,
+    equals,
+    ids,
+    say_uncountable,
+    times,
+)
+from pdframe.metrics._line_values import differs
+from pdframe.metrics._states import (
+    Deleted,
+    check_deleted,
+    counted_status,
+    deleted_rows,
+    deleted_since,
+)
 from pdframe.metrics.revenue.customers import customers
-from pdframe.metrics.revenue.endings import Cancellations, bridged, cancelled_on, known_cancellations, say_open
+from pdframe.metrics.revenue.endings import (
+    Cancellations,
+    bridged,
+    cancelled_on,
+    known_cancellations,
+    say_open,
+)
 from pdframe.metrics.revenue.periods import (
     MONTHS,
     NULL,
@@ -29,7 +54,6 @@ from pdframe.metrics.revenue.periods import (
 from pdframe.metrics.revenue.policy import RevenuePolicy, chosen
 from pdframe.metrics.revenue.prices import LARGEST, PRICED, period_amounts, rounded, shares_kept
 from pdframe.metrics.revenue.versions import VERSIONS, Known, versions
-from pdframe.metrics.states import Deleted, check_deleted, counted_status, deleted_rows, deleted_since
 
 LINES = (
     "id", "deal_id", "customer", "product_id", "currency", "mrr", "start", "end", "end_reason", "billing_frequency",
@@ -37,7 +61,16 @@ LINES = (
 )  # fmt: skip
 """Columns of the result, in this order, before those that are carried along."""
 
-BILLED = ("id", "deal_id", "currency", "is_enabled", "billing_frequency", "billing_frequency_cycles", "billing_start_date", *PRICED)
+BILLED = (
+    "id",
+    "deal_id",
+    "currency",
+    "is_enabled",
+    "billing_frequency",
+    "billing_frequency_cycles",
+    "billing_start_date",
+    *PRICED,
+)
 """Columns that line items need."""
 
 REASONS = pd.CategoricalDtype(["term", "cancelled", "open"])
@@ -64,88 +97,107 @@ def mrr_lines(
     deleted: Deleted = "drop",
     tz: str | None = None,
 ) -> pd.DataFrame:
-    """The line items of won deals as recurring revenue: one row a line, from which every other figure of revenue follows.
+    """The line items of won deals as recurring revenue: one row a line, from which every other
+    figure of revenue follows.
 
-    The API gives the line items of today alone: editing or deleting a line item restates past months. With `history` each month is as it
-    was at the time, as far back as pdframe has looked; then there is one row a version of a line.
+    The API gives the line items of today alone: editing or deleting a line item restates past
+    months. With `history` each month is as it was at the time, as far back as pdframe has looked;
+    then there is one row a version of a line.
 
     Parameters
     ----------
     deal_products
         Line items as loaded. Disabled ones are left out.
     deals
-        Deals as loaded, archived ones among them; deleted ones and those that are not won are left out. Needs id, status, won_time and the
-        columns of `policy.customer`; local_won_date, is_deleted, currency and value are used where present.
+        Deals as loaded, archived ones among them; deleted ones and those that are not won are left
+        out. Needs id, status, won_time and the columns of `policy.customer`; local_won_date,
+        is_deleted, currency and value are used where present.
     policy
         Choices that change the figures; None: `RevenuePolicy()`.
     discounts
-        Discounts on whole deals (`account.discounts(ids)`), which cut one-time parts alone, pro rata. None: not known; then a warning names
-        the deals whose value is not what their lines add up to.
+        Discounts on whole deals (`account.discounts(ids)`), which cut one-time parts alone, pro
+        rata. None: not known; then a warning names the deals whose value is not what their lines
+        add up to.
     cancellations
-        The name of a column of `deals` ("Cancellation date") that holds the first day on which nothing is owed any more; or a frame with
-        such a column `date` and exactly one of line_id, deal_id, customer. By line or deal the earliest date counts; by customer each
-        line takes the first date after its start. Rows without a date are none. None: not known; then lines without an end count for
-        ever, and a warning names the columns of `deals` that may hold cancellations. An empty frame: there are none.
+        The name of a column of `deals` ("Cancellation date") that holds the first day on which
+        nothing is owed any more; or a frame with such a column `date` and exactly one of line_id,
+        deal_id, customer. By line or deal the earliest date counts; by customer each line takes the
+        first date after its start. Rows without a date are none. None: not known; then lines
+        without an end count for ever, and a warning names the columns of `deals` that may hold
+        cancellations. An empty frame: there are none.
     history
-        `account.line_history()`: what each line item was from when until when. None: all months by the line items of today. Lines
-        count from the day on which their deal was won (where the policy counts won deals alone), also with an earlier billing start;
-        those of deals that were deleted after they were won count until then where `deals` holds them
-        (`account.deals(deleted=True)`). Apart from that deals and `cancellations` count as they are today: a deal that was
-        reopened since is in no month, and a cancellation ends a line on its date, whenever it became known.
+        `account.line_history()`: what each line item was from when until when. None: all months by
+        the line items of today. Lines count from the day on which their deal was won (where the
+        policy counts won deals alone), also with an earlier billing start; those of deals that were
+        deleted after they were won count until then where `deals` holds them
+        (`account.deals(deleted=True)`). Apart from that deals and `cancellations` count as they are
+        today: a deal that was reopened since is in no month, and a cancellation ends a line on its
+        date, whenever it became known.
     carry
-        Columns of `deals` to bring along, for `by`; None: owner_id, pipeline_id, org_id, person_id where present. All columns of
-        `deal_products` come along too, but for those that are called like one of the result.
+        Columns of `deals` to bring along, for `by`; None: owner_id, pipeline_id, org_id, person_id
+        where present. All columns of `deal_products` come along too, but for those that are called
+        like one of the result.
     deleted
         "drop" (default): the lines of deleted deals count nowhere. "keep": those of deals that were
         deleted after they were won or lost count on, where both frames hold them (deals from
         `account.deals(deleted=True)`; else a warning says so).
     tz
-        Timezone in which `won_time` falls on a day, where `local_won_date` is null; None: the frames' `attrs["tz"]`, which the loaders
-        set, else UTC.
+        Timezone in which `won_time` falls on a day, where `local_won_date` is null; None: the
+        frames' `attrs["tz"]`, which the loaders set, else UTC.
 
     Returns
     -------
     DataFrame
-        In the order of `deal_products`. id, deal_id, customer ("organization 5", "person 7", "deal 12"), product_id, currency (the line's,
-        else the deal's), mrr (a month, 0 for one-time lines), start, end (the first day after; null: open, or one-time), end_reason (term,
-        cancelled, open; null: one-time), billing_frequency, billing_frequency_cycles, one_time (amount billed once, after `discounts`; 0
-        for lines that recur), tcv (over the whole term; null where cycles are open), problem (why a line is kept apart; null: it counts),
-        amount (one billing period), won_date, month_from and month_until (the first month in which it counts, and the first in which it
-        does no longer, as first days; null: never ends), then what is carried along. Amounts are in the line's currency; those of a line
-        with a problem are null.
+        In the order of `deal_products`. id, deal_id, customer ("organization 5", "person 7", "deal
+        12"), product_id, currency (the line's, else the deal's), mrr (a month, 0 for one-time
+        lines), start, end (the first day after; null: open, or one-time), end_reason (term,
+        cancelled, open; null: one-time), billing_frequency, billing_frequency_cycles, one_time
+        (amount billed once, after `discounts`; 0 for lines that recur), tcv (over the whole term;
+        null where cycles are open), problem (why a line is kept apart; null: it counts), amount
+        (one billing period), won_date, month_from and month_until (the first month in which it
+        counts, and the first in which it does no longer, as first days; null: never ends), then
+        what is carried along. Amounts are in the line's currency; those of a line with a problem
+        are null.
 
-        With `history` one row a version, those of a line in the order of time, lines that are gone at the end: start and end are those
-        days of the version on which its deal was won and it was the one known (none where end = start), end_reason also changed (another
-        version followed) or removed (the line was). After month_until stand known_from and known_until (days on which the version was
-        the one known; known_from null: and before, known_until null: it still is), agreed_start, agreed_end, agreed_end_reason (what the
-        version says, whenever it was known). The first version of a line that the first look found counts for all the time before it; a
-        line that was added later counts from its `add_time`, else from the look that found it. One-time lines have their current version
-        alone.
+        With `history` one row a version, those of a line in the order of time, lines that are gone
+        at the end: start and end are those days of the version on which its deal was won and it was
+        the one known (none where end = start), end_reason also changed (another version followed)
+        or removed (the line was). After month_until stand known_from and known_until (days on which
+        the version was the one known; known_from null: and before, known_until null: it still is),
+        agreed_start, agreed_end, agreed_end_reason (what the version says, whenever it was known).
+        The first version of a line that the first look found counts for all the time before it; a
+        line that was added later counts from its `add_time`, else from the look that found it.
+        One-time lines have their current version alone.
 
     Raises
     ------
     ArgumentError
-        A column is missing or holds what it cannot, `deals` holds a deal twice, or `cancellations` has another shape or names no column.
+        A column is missing or holds what it cannot, `deals` holds a deal twice, or `cancellations`
+        has another shape or names no column.
 
     Warns
     -----
     DataWarning
-        Lines are kept apart, with their reasons, counts and ids; lines begin and end between two sampling days and so count in no month,
-        with their count, MRR and ids; no cancellations are given and lines have no end; deals differ from their lines; `history` holds
-        values that cannot be read, or line items of deals that `deals` does not hold.
+        Lines are kept apart, with their reasons, counts and ids; lines begin and end between two
+        sampling days and so count in no month, with their count, MRR and ids; no cancellations are
+        given and lines have no end; deals differ from their lines; `history` holds values that
+        cannot be read, or line items of deals that `deals` does not hold.
 
     Notes
     -----
-    One period: max(0, quantity x item_price - discount), divided by 1 + tax where the tax is inside; a negative price stays negative. Per
-    month: weekly 52/12 of it, monthly 1, quarterly 1/3, semi-annually 1/6, annually 1/12. ARR = 12 x MRR. TCV = one-time + all cycles, as
-    agreed, cancelled or not. Each amount is rounded once, half to even, to a millionth.
+    One period: max(0, quantity x item_price - discount), divided by 1 + tax where the tax is
+    inside; a negative price stays negative. Per month: weekly 52/12 of it, monthly 1, quarterly
+    1/3, semi-annually 1/6, annually 1/12. ARR = 12 x MRR. TCV = one-time + all cycles, as agreed,
+    cancelled or not. Each amount is rounded once, half to even, to a millionth.
 
-    A line is active on [start, end): from `billing_start_date`, else the won date, for its cycles, each counted from the start (31 January
-    + 1 month = 28 February, + 2 = 31 March), or to the cancellation where that is earlier. Rules of billing: Pipedrive's API reference
-    (weekly billing needs cycles; null cycles recur without end; one-time has none).
+    A line is active on [start, end): from `billing_start_date`, else the won date, for its cycles,
+    each counted from the start (31 January + 1 month = 28 February, + 2 = 31 March), or to the
+    cancellation where that is earlier. Rules of billing: Pipedrive's API reference (weekly billing
+    needs cycles; null cycles recur without end; one-time has none).
 
-    With `history` a version counts from the day on which a look found it (in `tz`), or of the exact time where the history has it: an edit
-    between two looks shows in the month of the second. The grace of the policy bridges the gap that a removed line leaves, too.
+    With `history` a version counts from the day on which a look found it (in `tz`), or of the exact
+    time where the history has it: an edit between two looks shows in the month of the second. The
+    grace of the policy bridges the gap that a removed line leaves, too.
     """
     policy = chosen(policy)
     tz = zone_of(tz, deal_products, deals)
@@ -157,11 +209,11 @@ def mrr_lines(
     if discounts is None:
         _name_differing(now)
     if known is not None:
-        _name_deals_not_held(rows, known, deals)
+        _name_missing_deals(rows, known, deals)
     ends = known_cancellations(cancellations, deals)
-    found, problems = ledger_columns(won, policy, discounts, ends)
-    report(problems, found["id"])
-    today = found if won.known is None else current_as_agreed(found, policy)
+    matches, problems = ledger_columns(won, policy, discounts, ends)
+    report(problems, matches["id"])
+    today = matches if won.known is None else current_as_agreed(matches, policy)
     if cancellations is None:
         say_open(today, deals)
     _name_uncounted(today, policy)
@@ -172,13 +224,17 @@ def mrr_lines(
         # The lines' own column is what the caller wants then.
         carried = carried.drop(columns=taken)
     elif taken:
-        raise ArgumentError(f"carry: {', '.join(map(repr, taken))} is a column of the lines already. Rename it in `deals` first.")
+        raise ArgumentError(
+            f"carry: {', '.join(map(repr, taken))} is a column of the lines already. Rename it in"
+            " `deals` first."
+        )
     rest = [name for name in won.lines.columns if name not in own]
-    return in_zone(pd.concat([found, carried, won.lines[rest]], axis=1), tz)
+    return in_zone(pd.concat([matches, carried, won.lines[rest]], axis=1), tz)
 
 
 class WonLines(NamedTuple):
-    """Line items of the deals that count; row by row beside them their deals, who the customer is, and when the deal was won (days).
+    """Line items of the deals that count; row by row beside them their deals, who the customer is,
+    and when the deal was won (days).
 
     Where the rows are versions of lines, `known` says when each was the one known.
     """
@@ -201,7 +257,8 @@ def won_lines(
 ) -> WonLines:
     """Return the enabled lines of the deals that count under `policy`.
 
-    With `known` the rows are versions of lines, and those of a deal that was deleted after it was won count until then.
+    With `known` the rows are versions of lines, and those of a deal that was deleted after it was
+    won count until then.
 
     Raises
     ------
@@ -209,46 +266,66 @@ def won_lines(
         A column of deals is missing, or a deal is there twice.
     """
     deals = need(deals, "deals", ())
-    deals = need(deals, "deals", ["id", "status", "won_time", *policy.customer], _carried(deals, carry))
+    deals = need(
+        deals, "deals", ["id", "status", "won_time", *policy.customer], _carried(deals, carry)
+    )
     say_uncountable(deals, "deals", moments=["won_time", "local_won_date"])
     deal_ids = ids(deals, "id")
     status = counted_status(deals, tz, deleted=deleted if known is None else "keep")
     counts = status.isin(policy.statuses).to_numpy(bool) & deal_ids.notna().to_numpy()
     kept = deals[counts].reset_index(drop=True)
-    held = pd.Index(deal_ids[counts])
-    if not held.is_unique:
-        raise ArgumentError(f"deals holds deal {held[held.duplicated()][0]} more than once. Pass each deal once.")
-    won = local_date(times(kept, "won_time", tz), tz).to_numpy().astype("datetime64[D]").astype(np.int64)
+    covered = pd.Index(deal_ids[counts])
+    if not covered.is_unique:
+        raise ArgumentError(
+            f"deals holds deal {covered[covered.duplicated()][0]} more than once. Pass each deal once."
+        )
+    won = (
+        local_date(times(kept, "won_time", tz), tz)
+        .to_numpy()
+        .astype("datetime64[D]")
+        .astype(np.int64)
+    )
     if "local_won_date" in kept.columns:
         local = days_of(kept, "local_won_date")
         won = np.where(local == NULL, won, local)
-    place = np.asarray(held.get_indexer(pd.Index(ids(deal_products, "deal_id"))), dtype=np.int64)
+    place = np.asarray(covered.get_indexer(pd.Index(ids(deal_products, "deal_id"))), dtype=np.int64)
     rows = (place >= 0) & ~equals(deal_products, "is_enabled", False)
     if known is not None:
         rows, known = _until_deletion(kept, place, rows, known, deleted, tz)
     place, lines = place[rows], deal_products if rows.all() else deal_products[rows]
     customer = customers(kept, policy).take(place).reset_index(drop=True)
-    return WonLines(lines.reset_index(drop=True), kept.take(place).reset_index(drop=True), customer, won[place], known)
+    return WonLines(
+        lines.reset_index(drop=True),
+        kept.take(place).reset_index(drop=True),
+        customer,
+        won[place],
+        known,
+    )
 
 
-def _until_deletion(deals: pd.DataFrame, place: Ints, rows: Flags, known: Known, deleted: Deleted, tz: str) -> tuple[Flags, Known]:
-    """Return which versions of lines count, and until when those of deleted deals are known: until the deletion, with "keep" for ever.
+def _until_deletion(
+    deals: pd.DataFrame, place: Ints, rows: Flags, known: Known, deleted: Deleted, tz: str
+) -> tuple[Flags, Known]:
+    """Return which versions of lines count, and until when those of deleted deals are known: until
+    the deletion, with "keep" for ever.
 
     `place` is that of the deal of each version, -1 where it has none that counts.
     """
-    gone = deleted_rows(deals)
-    if not gone.any():
+    removed = deleted_rows(deals)
+    if not removed.any():
         return rows, known.take(np.flatnonzero(rows))
     since = deleted_since(deals, tz)
     day = local_date(since, tz).to_numpy().astype("datetime64[D]").astype(np.int64)
-    of_gone, end = np.append(gone, False)[place], np.append(day, NULL)[place]
-    with_deal = of_gone & (known.until != NULL) & known.removed & (known.until >= end)
+    of_deleted, end = np.append(removed, False)[place], np.append(day, NULL)[place]
+    with_deal = of_deleted & (known.until != NULL) & known.removed & (known.until >= end)
     if deleted == "keep":
-        known = known._replace(until=np.where(with_deal, NULL, known.until), removed=known.removed & ~with_deal)
+        known = known._replace(
+            until=np.where(with_deal, NULL, known.until), removed=known.removed & ~with_deal
+        )
     else:
         # A deletion of which nothing tells when is one for all time.
-        rows = rows & ~(of_gone & ((end == NULL) | (known.since >= end)))
-        cut = of_gone & ((known.until == NULL) | (known.until >= end))
+        rows = rows & ~(of_deleted & ((end == NULL) | (known.since >= end)))
+        cut = of_deleted & ((known.until == NULL) | (known.until >= end))
         known = known._replace(until=np.where(cut, end, known.until), removed=known.removed | cut)
     return rows, known.take(np.flatnonzero(rows))
 
@@ -265,9 +342,11 @@ def _current(won: WonLines) -> WonLines:
     return WonLines(taken(won.lines), taken(won.deals), taken(won.customer), won.won[rows])
 
 
-def current_as_agreed(found: pd.DataFrame, policy: RevenuePolicy) -> pd.DataFrame:
-    """Return the versions that are known now, and their months by what they agreed on, whenever that was known."""
-    now = found[found["known_until"].isna()].reset_index(drop=True)
+def current_as_agreed(matches: pd.DataFrame, policy: RevenuePolicy) -> pd.DataFrame:
+    """Return the versions that are known now, and their months by what they agreed on, whenever
+    that was known.
+    """
+    now = matches[matches["known_until"].isna()].reset_index(drop=True)
     start, end = days_of(now, "agreed_start"), days_of(now, "agreed_end")
     recurs = now["agreed_end_reason"].notna().to_numpy()
     first, last = sampled(start, np.where(recurs, end, NULL), policy.at, recurs)
@@ -280,43 +359,56 @@ def current_as_agreed(found: pd.DataFrame, policy: RevenuePolicy) -> pd.DataFram
     )
 
 
-def _name_deals_not_held(lines: pd.DataFrame, known: Known, deals: pd.DataFrame) -> None:
-    """Warn of lines that were removed and whose deal `deals` does not hold: it was deleted, and its past months lack them."""
-    held = pd.Index(ids(deals, "id"))
-    place = np.asarray(held.get_indexer(pd.Index(ids(lines, "deal_id"))) >= 0, np.bool_)
-    gone = known.source < 0
+def _name_missing_deals(lines: pd.DataFrame, known: Known, deals: pd.DataFrame) -> None:
+    """Warn of lines that were removed and whose deal `deals` does not hold: it was deleted, and its
+    past months lack them.
+    """
+    covered = pd.Index(ids(deals, "id"))
+    place = np.asarray(covered.get_indexer(pd.Index(ids(lines, "deal_id"))) >= 0, np.bool_)
+    removed = known.source < 0
     # Who passes lines of deals that are not there chose some of the deals.
-    if place[~gone].all() and (gone & ~place).any():
-        missing = ids(lines, "deal_id")[gone & ~place].drop_duplicates()
+    if place[~removed].all() and (removed & ~place).any():
+        missing = ids(lines, "deal_id")[removed & ~place].drop_duplicates()
         warn(
-            f"history holds line items of {len(missing):,} deals that deals does not hold ({named(missing)}): months before these "
-            "were deleted lack them. Pass account.deals(deleted=True)."
+            f"history holds line items of {len(missing):,} deals that deals does not hold"
+            f" ({named(missing)}): months before these were deleted lack them. Pass"
+            " account.deals(deleted=True)."
         )
 
 
 def ledger_columns(
-    held: WonLines, policy: RevenuePolicy, discounts: pd.DataFrame | None, cancellations: pd.DataFrame | None
+    covered: WonLines,
+    policy: RevenuePolicy,
+    discounts: pd.DataFrame | None,
+    cancellations: pd.DataFrame | None,
 ) -> tuple[pd.DataFrame, pd.Series[Any]]:
     """Return the columns of LINES, and the problem of each line."""
-    lines, won = held.lines, held.won
-    frequency, cycles = frequencies(lines["billing_frequency"]), amounts(lines, "billing_frequency_cycles")
+    lines, won = covered.lines, covered.won
+    frequency, cycles = (
+        frequencies(lines["billing_frequency"]),
+        amounts(lines, "billing_frequency_cycles"),
+    )
     start = days_of(lines, "billing_start_date")
     edge = at_the_edge(lines, "billing_start_date")
     start = np.where((start == NULL) & ~edge, won, start)
     currency = lines["currency"].astype("str")
-    if "currency" in held.deals.columns:
-        currency = currency.fillna(held.deals["currency"].astype("str"))
+    if "currency" in covered.deals.columns:
+        currency = currency.fillna(covered.deals["currency"].astype("str"))
     amount = period_amounts(lines, policy)
-    result = pd.DataFrame({"id": ids(lines, "id"), "deal_id": ids(lines, "deal_id"), "customer": held.customer})
+    result = pd.DataFrame(
+        {"id": ids(lines, "id"), "deal_id": ids(lines, "deal_id"), "customer": covered.customer}
+    )
     end, problem = _terms(start, frequency, cycles)
     problem[edge] = "starts on 31 December 9999 or in year 1"
-    problem = _problems(lines, _twice(result["id"], held.known), currency, amount, problem)
+    problem = _problems(lines, _twice(result["id"], covered.known), currency, amount, problem)
     fine = problem == ""
     amount = np.where(fine, amount, np.nan)
     once, recurs = fine & (frequency == ONE_TIME), fine & (frequency != ONE_TIME)
     one_time = np.where(once, amount, 0.0)
     if discounts is not None:
-        one_time = one_time * shares_kept(one_time, lines.assign(currency=currency), held.deals, discounts)
+        one_time = one_time * shares_kept(
+            one_time, lines.assign(currency=currency), covered.deals, discounts
+        )
     per_month = np.array([0.0, policy.weekly, *(1 / MONTHS[2:])])[np.maximum(frequency, 0)]
     mrr = np.where(recurs, amount * per_month, 0.0)
     tcv = np.where(recurs, amount * cycles, one_time)
@@ -327,13 +419,23 @@ def ledger_columns(
         early = recurs & (cancelled != NULL) & ((end == NULL) | (cancelled < end))
         end, reason = np.where(early, np.maximum(start, cancelled), end), np.where(early, 1, reason)
     agreed = (start, end, reason)
-    if held.known is not None:
+    if covered.known is not None:
         # Lines of a deal that was not won yet were no revenue, whatever their billing start.
-        since = np.maximum(held.known.since, won) if policy.statuses == ("won",) else held.known.since
-        start, end, reason = _while_known(*agreed, held.known._replace(since=since), recurs)
+        since = (
+            np.maximum(covered.known.since, won)
+            if policy.statuses == ("won",)
+            else covered.known.since
+        )
+        start, end, reason = _while_known(*agreed, covered.known._replace(since=since), recurs)
     counted = end
     if policy.grace_days > 0:
-        counted = bridged(pd.factorize(result["customer"])[0].astype(np.int64), start, end, recurs & (mrr > 0), policy.grace_days)
+        counted = bridged(
+            pd.factorize(result["customer"])[0].astype(np.int64),
+            start,
+            end,
+            recurs & (mrr > 0),
+            policy.grace_days,
+        )
     month_from, month_until = sampled(start, np.where(recurs, counted, NULL), policy.at, recurs)
 
     def money(values: Floats) -> Floats:
@@ -342,22 +444,34 @@ def ledger_columns(
     result["product_id"], result["currency"] = lines["product_id"], currency
     result["mrr"] = money(mrr)
     result["start"], result["end"] = as_dates(start), as_dates(end)
-    result["end_reason"] = pd.Categorical.from_codes(reason, dtype=REASONS if held.known is None else OF_VERSIONS)
-    result["billing_frequency"], result["billing_frequency_cycles"] = lines["billing_frequency"], lines["billing_frequency_cycles"]
+    result["end_reason"] = pd.Categorical.from_codes(
+        reason, dtype=REASONS if covered.known is None else OF_VERSIONS
+    )
+    result["billing_frequency"], result["billing_frequency_cycles"] = (
+        lines["billing_frequency"],
+        lines["billing_frequency_cycles"],
+    )
     result["one_time"], result["tcv"] = money(one_time), money(tcv)
-    told = pd.Series(problem, dtype="str").mask(fine)
-    result["problem"] = told
+    reported = pd.Series(problem, dtype="str").mask(fine)
+    result["problem"] = reported
     result["amount"], result["won_date"] = money(amount), as_dates(won)
     result["month_from"], result["month_until"] = as_months(month_from), as_months(month_until)
-    if held.known is not None:
-        result["known_from"], result["known_until"] = as_dates(held.known.since), as_dates(held.known.until)
+    if covered.known is not None:
+        result["known_from"], result["known_until"] = (
+            as_dates(covered.known.since),
+            as_dates(covered.known.until),
+        )
         result["agreed_start"], result["agreed_end"] = as_dates(agreed[0]), as_dates(agreed[1])
         result["agreed_end_reason"] = pd.Categorical.from_codes(agreed[2], dtype=REASONS)
-    return result, told
+    return result, reported
 
 
-def _while_known(start: Ints, end: Ints, reason: Ints, known: Known, recurs: Flags) -> tuple[Ints, Ints, Ints]:
-    """Return start, end and reason of each version on the days on which it was the one known; of none, end = start."""
+def _while_known(
+    start: Ints, end: Ints, reason: Ints, known: Known, recurs: Flags
+) -> tuple[Ints, Ints, Ints]:
+    """Return start, end and reason of each version on the days on which it was the one known; of
+    none, end = start.
+    """
     begins = np.where(recurs & (start != NULL), np.maximum(start, known.since), start)
     cut = recurs & (known.until != NULL) & ((end == NULL) | (known.until < end))
     stops = np.where(cut, known.until, end)
@@ -394,13 +508,23 @@ def _terms(start: Ints, frequency: Ints, cycles: Floats) -> tuple[Ints, Any]:
     return end, problem
 
 
-def _problems(lines: pd.DataFrame, twice: Flags, currency: pd.Series[Any], amount: Floats, problem: Any) -> Any:
+def _problems(
+    lines: pd.DataFrame, twice: Flags, currency: pd.Series[Any], amount: Floats, problem: Any
+) -> Any:
     """What is wrong with each line, the gravest of it; empty where it counts."""
-    problem[currency.isna().to_numpy() | (currency.str.strip() == "").to_numpy(bool, na_value=True)] = "no currency"
+    problem[
+        currency.isna().to_numpy() | (currency.str.strip() == "").to_numpy(bool, na_value=True)
+    ] = "no currency"
     problem[~(np.abs(amount) < LARGEST)] = "amount out of range"
-    taxed = np.isnan(amount) & equals(lines, "tax_method", "inclusive") & (amounts(lines, "tax") <= -100)
+    taxed = (
+        np.isnan(amount)
+        & equals(lines, "tax_method", "inclusive")
+        & (amounts(lines, "tax") <= -100)
+    )
     problem[taxed] = "tax of -100 % or less"
-    problem[lines[["quantity", "item_price"]].isna().any(axis=1).to_numpy(bool)] = "no quantity or price"
+    problem[lines[["quantity", "item_price"]].isna().any(axis=1).to_numpy(bool)] = (
+        "no quantity or price"
+    )
     problem[twice] = "id occurs twice"
     return problem
 
@@ -414,32 +538,45 @@ def _carried(deals: pd.DataFrame, carry: str | Sequence[str] | None) -> list[str
 def report(problems: pd.Series[Any], line: pd.Series[Any]) -> None:
     """Warn of the lines that are kept apart: how many, why, and which."""
     # Several versions of a line may have one problem.
-    again = pd.DataFrame({"line": line, "problem": problems}).duplicated() & line.notna() & (problems != "id occurs twice")
+    again = (
+        pd.DataFrame({"line": line, "problem": problems}).duplicated()
+        & line.notna()
+        & (problems != "id occurs twice")
+    )
     apart = problems.notna() & ~again
     if not apart.any():
         return
-    parts = [f"{reason} ({len(rows):,}: {named(rows)})" for reason, rows in line[apart].groupby(problems[apart], sort=True)]
+    parts = [
+        f"{reason} ({len(rows):,}: {named(rows)})"
+        for reason, rows in line[apart].groupby(problems[apart], sort=True)
+    ]
     count = int(apart.sum())
     warn(
-        f"{count:,} line item{'s are kept apart and count' if count > 1 else ' is kept apart and counts'} nowhere, line ids by reason: "
-        f"{'; '.join(parts)}. "
-        "lines[lines['problem'].notna()] shows them; put them right in Pipedrive."
+        f"{count:,} line"
+        f" item{'s are kept apart and count' if count > 1 else ' is kept apart and counts'}"
+        f" nowhere, line ids by reason: {'; '.join(parts)}. lines[lines['problem'].notna()] shows"
+        " them; put them right in Pipedrive."
     )
 
 
-def _name_uncounted(found: pd.DataFrame, policy: RevenuePolicy) -> None:
+def _name_uncounted(matches: pd.DataFrame, policy: RevenuePolicy) -> None:
     """Warn of lines that begin and end between two sampling days: no month counts them."""
-    between = (found["end"] > found["start"]) & (found["month_from"] >= found["month_until"]) & (found["mrr"] != 0)
-    lines = found[between & found["problem"].isna()]
+    between = (
+        (matches["end"] > matches["start"])
+        & (matches["month_from"] >= matches["month_until"])
+        & (matches["mrr"] != 0)
+    )
+    lines = matches[between & matches["problem"].isna()]
     if not len(lines):
         return
     sums = lines.groupby(lines["currency"].astype("str"), sort=True)["mrr"].sum()
     mrr = ", ".join(f"{amount:,.2f} {currency}" for currency, amount in sums.items())
     many, day = len(lines) > 1, "last" if policy.at == "end" else "first"
     warn(
-        f"{len(lines):,} line item{'s begin and end' if many else ' begins and ends'} without being active on the {day} day of a month, "
-        f"when MRR is taken: {'they count' if many else 'it counts'} in no month. MRR {mrr}; line ids: {named(lines['id'])}. "
-        "tcv says what they bill in all."
+        f"{len(lines):,} line item{'s begin and end' if many else ' begins and ends'} without being"
+        f" active on the {day} day of a month, when MRR is taken:"
+        f" {'they count' if many else 'it counts'} in no month. MRR {mrr}; line ids:"
+        f" {named(lines['id'])}. tcv says what they bill in all."
     )
 
 
@@ -449,20 +586,29 @@ def named(values: pd.Series[Any]) -> str:
     return shown + (", ..." if len(values) > _NAMED else "")
 
 
-def _name_differing(held: WonLines) -> None:
-    """Warn of deals whose value is not the sum of their lines, so that a discount on the deal may be missing."""
-    lines = held.lines
-    if "value" not in held.deals.columns or "sum" not in lines.columns or not len(lines):
+def _name_differing(covered: WonLines) -> None:
+    """Warn of deals whose value is not the sum of their lines, so that a discount on the deal may
+    be missing.
+    """
+    lines = covered.lines
+    if "value" not in covered.deals.columns or "sum" not in lines.columns or not len(lines):
         return
     first = ~ids(lines, "deal_id").duplicated().to_numpy()
     deal = ids(lines[first], "deal_id").reset_index(drop=True)
-    value = amounts(held.deals[first], "value")
-    none = pd.DataFrame({"deal_id": pd.array([], "Int64"), "type": pd.array([], "str"), "amount": pd.array([], "float64")})
+    value = amounts(covered.deals[first], "value")
+    none = pd.DataFrame(
+        {
+            "deal_id": pd.array([], "Int64"),
+            "type": pd.array([], "str"),
+            "amount": pd.array([], "float64"),
+        }
+    )
     apart = deal[differs(deal, value, lines, none)]
     if len(apart):
         warn(
-            f"The value of {len(apart):,} deals is not what their lines add up to ({named(apart)}): discounts on these deals may cut their "
-            "one-time lines. Load them with account.discounts(ids) and pass discounts=."
+            f"The value of {len(apart):,} deals is not what their lines add up to ({named(apart)}):"
+            " discounts on these deals may cut their one-time lines. Load them with"
+            " account.discounts(ids) and pass discounts=."
         )
 
 

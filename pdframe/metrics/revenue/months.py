@@ -10,9 +10,9 @@ import numpy as np
 import pandas as pd
 
 from pdframe.errors import ArgumentError
-from pdframe.metrics.columns import Floats, Ints
+from pdframe.metrics._arguments import keyed, keys
+from pdframe.metrics._columns import Floats, Ints
 from pdframe.metrics.currency import RateTable
-from pdframe.metrics.inputs import keyed, keys
 from pdframe.metrics.revenue.ledger import ledger
 from pdframe.metrics.revenue.periods import NEVER, as_months, month_window
 from pdframe.metrics.revenue.prices import in_units
@@ -24,7 +24,18 @@ MOVEMENTS = ("new", "reactivation", "expansion", "contraction", "churn")
 MOVEMENT = pd.CategoricalDtype(list(MOVEMENTS))
 NEW, REACTIVATION, EXPANSION, CONTRACTION, CHURN = range(5)
 
-CUSTOMER_MONTHS = ("month", "customer", "currency", "mrr", "previous", "movement", "amount", "fx", "expired", "cohort")
+CUSTOMER_MONTHS = (
+    "month",
+    "customer",
+    "currency",
+    "mrr",
+    "previous",
+    "movement",
+    "amount",
+    "fx",
+    "expired",
+    "cohort",
+)
 SCHEDULE = ("month", "currency", "mrr", "arr", "customers")
 
 
@@ -36,63 +47,76 @@ def mrr_customer_months(
     by: str | Sequence[str] | None = None,
     rates: RateTable | None = None,
 ) -> pd.DataFrame:
-    """MRR of every customer in every month: one row a month, customer and currency (and group) with MRR in that month or the one before.
+    """MRR of every customer in every month: one row a month, customer and currency (and group) with
+    MRR in that month or the one before.
 
-    Schedule, movements and retention are group-bys of it; `drill_through(row, lines)` leads from a row to the line items behind it.
+    Schedule, movements and retention are group-bys of it; `drill_through(row, lines)` leads from a
+    row to the line items behind it.
 
     Parameters
     ----------
     lines
-        As `mrr_lines` gives them, filtered or not; those with a problem are left out. All of them count, also before `since`.
+        As `mrr_lines` gives them, filtered or not; those with a problem are left out. All of them
+        count, also before `since`.
     since, until
         Months that begin in [since, until); since None: from the first MRR on.
     by
         Columns of `lines`, taken as given: customer x group is the unit then. Null is a group.
     rates
-        None: each currency of a customer is a unit of its own. Else a mapping currency -> value of one unit in the common currency, or a
-        frame (currency, date, rate) whose last rate on or before a month's last day is the month's (a warning names those older than 10
-        days); a customer's currencies are added up.
+        None: each currency of a customer is a unit of its own. Else a mapping currency -> value of
+        one unit in the common currency, or a frame (currency, date, rate) whose last rate on or
+        before a month's last day is the month's (a warning names those older than 10 days); a
+        customer's currencies are added up.
 
     Returns
     -------
     DataFrame
-        By customer, group, currency and month. The columns of `by`, then month (its first day), customer, currency (with `rates` the one
-        whose rate is 1 throughout, null where nothing tells), mrr, previous (as stated in the month before), movement (new, reactivation,
-        expansion, contraction, churn; null: none), amount (of the movement, losses negative), fx (of rates alone), expired (part of churn
-        whose lines ran out with no cancellation known), cohort (month of the unit's first MRR; null: not above 0 yet).
+        By customer, group, currency and month. The columns of `by`, then month (its first day),
+        customer, currency (with `rates` the one whose rate is 1 throughout, null where nothing
+        tells), mrr, previous (as stated in the month before), movement (new, reactivation,
+        expansion, contraction, churn; null: none), amount (of the movement, losses negative), fx
+        (of rates alone), expired (part of churn whose lines ran out with no cancellation known),
+        cohort (month of the unit's first MRR; null: not above 0 yet).
 
     Raises
     ------
     ArgumentError
-        A column is missing, an argument is no time, or a currency has no rate on or before a month in which it is needed.
+        A column is missing, an argument is no time, or a currency has no rate on or before a month
+        in which it is needed.
 
     Notes
     -----
-    A customer is active where mrr > 0; overlapping lines add up. new: never active before; reactivation: active before, not last month;
-    churn: to nothing; else expansion or contraction by sign. With `rates`, amount = what changed in each currency at this month's rate,
-    fx = last month's MRR x (this month's rate - last month's). mrr = previous + amount + fx, exactly in millionths: amounts times 1e6,
-    rounded, are the whole numbers that were added up (up to 2e9 units each; beyond that a float holds fewer decimals).
+    A customer is active where mrr > 0; overlapping lines add up. new: never active before;
+    reactivation: active before, not last month; churn: to nothing; else expansion or contraction by
+    sign. With `rates`, amount = what changed in each currency at this month's rate, fx = last
+    month's MRR x (this month's rate - last month's). mrr = previous + amount + fx, exactly in
+    millionths: amounts times 1e6, rounded, are the whole numbers that were added up (up to 2e9
+    units each; beyond that a float holds fewer decimals).
     """
     names = keys(by, CUSTOMER_MONTHS)
-    held = units(ledger(lines, names), rates)
-    first, end = month_window(since, until, held.ledger.earliest)
-    found = held.months(first, end)
-    cohort = held.first_active(end)
-    kind = kinds(found, cohort)
-    series = held.series[found.unit]
-    result = held.keys[names].take(series).reset_index(drop=True)
-    result["month"] = as_months(found.month)
-    result["customer"] = pd.Series(held.ledger.customers.take(held.customer[found.unit]), dtype="str")
-    result["currency"] = pd.Series(held.keys["currency"].to_numpy()[series], dtype="str")
-    result["mrr"], result["previous"] = in_units(found.now), in_units(found.before)
+    kept = units(ledger(lines, names), rates)
+    first, end = month_window(since, until, kept.ledger.earliest)
+    matches = kept.months(first, end)
+    cohort = kept.first_active(end)
+    kind = kinds(matches, cohort)
+    series = kept.series[matches.unit]
+    result = kept.keys[names].take(series).reset_index(drop=True)
+    result["month"] = as_months(matches.month)
+    result["customer"] = pd.Series(
+        kept.ledger.customers.take(kept.customer[matches.unit]), dtype="str"
+    )
+    result["currency"] = pd.Series(kept.keys["currency"].to_numpy()[series], dtype="str")
+    result["mrr"], result["previous"] = in_units(matches.now), in_units(matches.before)
     result["movement"] = pd.Categorical.from_codes(kind, dtype=MOVEMENT)
-    result["amount"] = in_units(found.now - found.before - found.fx)
-    result["fx"], result["expired"] = in_units(found.fx), in_units(expired(found, kind))
-    begun = cohort[found.unit]
-    result["cohort"] = as_months(np.where(begun <= found.month, begun, NEVER))
+    result["amount"] = in_units(matches.now - matches.before - matches.fx)
+    result["fx"], result["expired"] = in_units(matches.fx), in_units(expired(matches, kind))
+    begun = cohort[matches.unit]
+    result["cohort"] = as_months(np.where(begun <= matches.month, begun, NEVER))
     # With rates a row holds all currencies of the customer: its lines are not told by one.
-    held.say_stale()
-    return keyed(result, ["month", "customer", *([] if rates is not None else ["currency"]), *names])
+    kept.say_stale()
+    return keyed(
+        result, ["month", "customer", *([] if rates is not None else ["currency"]), *names]
+    )
 
 
 def mrr_schedule(
@@ -113,8 +137,9 @@ def mrr_schedule(
     Returns
     -------
     DataFrame
-        By group, month and currency, every month of the window for all that ever had MRR. The columns of `by`, then month, currency, mrr
-        (of the day on which the policy samples), arr (12 x mrr), customers (those above 0; with `by`, in the group).
+        By group, month and currency, every month of the window for all that ever had MRR. The
+        columns of `by`, then month, currency, mrr (of the day on which the policy samples), arr (12
+        x mrr), customers (those above 0; with `by`, in the group).
 
     Raises
     ------
@@ -122,37 +147,60 @@ def mrr_schedule(
         As in `mrr_customer_months`.
     """
     names = keys(by, SCHEDULE)
-    held = units(ledger(lines, names), rates)
-    first, end = month_window(since, until, held.ledger.earliest)
-    found, width = held.months(first, end), end - first
-    mrr = held.total(found.unit, found.month, found.now, first, width)
-    count = held.total(found.unit, found.month, found.active.astype(np.int64), first, width)
-    columns: dict[str, Ints | Floats] = {"mrr": in_units(mrr), "arr": in_units(12 * mrr), "customers": count}
-    held.say_stale()
-    return keyed(held.grid(first, width, columns), ["month", *([] if rates is not None else ["currency"]), *names])
+    kept = units(ledger(lines, names), rates)
+    first, end = month_window(since, until, kept.ledger.earliest)
+    matches, width = kept.months(first, end), end - first
+    mrr = kept.total(matches.unit, matches.month, matches.now, first, width)
+    count = kept.total(matches.unit, matches.month, matches.active.astype(np.int64), first, width)
+    columns: dict[str, Ints | Floats] = {
+        "mrr": in_units(mrr),
+        "arr": in_units(12 * mrr),
+        "customers": count,
+    }
+    kept.say_stale()
+    return keyed(
+        kept.grid(first, width, columns),
+        ["month", *([] if rates is not None else ["currency"]), *names],
+    )
 
 
-def kinds(found: Months, cohort: Ints) -> Ints:
+def kinds(matches: Months, cohort: Ints) -> Ints:
     """Return the movement of each row as a place in MOVEMENTS, -1 where there is none."""
-    change = found.now - found.before - found.fx
-    came, went = found.active & ~found.was_active, found.was_active & ~found.active
+    change = matches.now - matches.before - matches.fx
+    received, went = matches.active & ~matches.was_active, matches.was_active & ~matches.active
     changed = np.sign(change)
     kind = np.where(changed > 0, EXPANSION, np.where(changed < 0, CONTRACTION, -1))
-    kind = np.where(came, np.where(found.month > cohort[found.unit], REACTIVATION, NEW), kind)
+    kind = np.where(
+        received, np.where(matches.month > cohort[matches.unit], REACTIVATION, NEW), kind
+    )
     return np.where(went, CHURN, kind)
 
 
-def expired(found: Months, kind: Ints) -> Ints:
-    """Return the part of churn whose lines ran out with no cancellation known: nothing beyond the churn itself."""
-    change = found.now - found.before - found.fx
-    return np.where(kind == CHURN, np.minimum(np.maximum(-found.ran_out, change), 0), 0)
+def expired(matches: Months, kind: Ints) -> Ints:
+    """Return the part of churn whose lines ran out with no cancellation known: nothing beyond the
+    churn itself.
+    """
+    change = matches.now - matches.before - matches.fx
+    return np.where(kind == CHURN, np.minimum(np.maximum(-matches.ran_out, change), 0), 0)
 
 
-def whole_months(months: object) -> int:
+def full_months(months: object) -> int:
     """Return a number of months, at least 1; else `ArgumentError`."""
-    if isinstance(months, bool) or not isinstance(months, int | np.integer) or not 1 <= months <= 1_200:
+    if (
+        isinstance(months, bool)
+        or not isinstance(months, int | np.integer)
+        or not 1 <= months <= 1_200
+    ):
         raise ArgumentError(f"months={months!r} is to be a whole number from 1 to 1,200.")
     return int(months)
 
 
-__all__ = ["MOVEMENTS", "Moment", "expired", "kinds", "mrr_customer_months", "mrr_schedule", "whole_months"]
+__all__ = [
+    "MOVEMENTS",
+    "Moment",
+    "expired",
+    "full_months",
+    "kinds",
+    "mrr_customer_months",
+    "mrr_schedule",
+]

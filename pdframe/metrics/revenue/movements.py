@@ -1,4 +1,6 @@
-"""What moved MRR from month to month: new, reactivation, expansion, contraction, churn, and exchange rates."""
+"""What moved MRR from month to month: new, reactivation, expansion, contraction, churn, and
+exchange rates.
+"""
 
 from __future__ import annotations
 
@@ -6,9 +8,9 @@ from collections.abc import Sequence
 
 import pandas as pd
 
-from pdframe.metrics.columns import Flags, Ints
+from pdframe.metrics._arguments import keyed, keys
+from pdframe.metrics._columns import Flags, Ints
 from pdframe.metrics.currency import RateTable
-from pdframe.metrics.inputs import keyed, keys
 from pdframe.metrics.revenue.ledger import ledger
 from pdframe.metrics.revenue.months import MOVEMENTS, Moment, expired, kinds
 from pdframe.metrics.revenue.periods import month_window
@@ -36,8 +38,9 @@ def mrr_movements(
     Returns
     -------
     DataFrame
-        By group, month and currency, every month of the window for all that ever had MRR. The columns of `by`, then month, currency, start
-        (the month before, as stated then), new, reactivation, expansion, contraction, churn (losses negative), fx (0 without `rates`), end,
+        By group, month and currency, every month of the window for all that ever had MRR. The
+        columns of `by`, then month, currency, start (the month before, as stated then), new,
+        reactivation, expansion, contraction, churn (losses negative), fx (0 without `rates`), end,
         expired: the part of churn whose lines ran out with no cancellation known.
 
     Raises
@@ -47,32 +50,34 @@ def mrr_movements(
 
     Notes
     -----
-    end = start + new + reactivation + expansion + contraction + churn + fx, exactly in millionths (see `mrr_customer_months`). With `by`,
-    start, end and their difference sum to the whole (with `rates` but for the rounding of each unit's part to a millionth); single
-    movements do so only where `by` is constant per customer: a product that replaces another is an expansion of its customer, but new and
-    churn by product. A customer below 0 (credits alone) is not active; what moves it there is a contraction, and back an expansion.
+    end = start + new + reactivation + expansion + contraction + churn + fx, exactly in millionths
+    (see `mrr_customer_months`). With `by`, start, end and their difference sum to the whole (with
+    `rates` but for the rounding of each unit's part to a millionth); single movements do so only
+    where `by` is constant per customer: a product that replaces another is an expansion of its
+    customer, but new and churn by product. A customer below 0 (credits alone) is not active; what
+    moves it there is a contraction, and back an expansion.
     """
     names = keys(by, COLUMNS)
-    held = units(ledger(lines, names), rates)
-    first, end = month_window(since, until, held.ledger.earliest)
-    found, width = held.months(first, end), end - first
-    kind = kinds(found, held.first_active(end))
-    change = found.now - found.before - found.fx
+    kept = units(ledger(lines, names), rates)
+    first, end = month_window(since, until, kept.ledger.earliest)
+    match, width = kept.months(first, end), end - first
+    kind = kinds(match, kept.first_active(end))
+    change = match.now - match.before - match.fx
 
     def total(amount: Ints, rows: Flags | None = None) -> Ints:
         if rows is None:
-            return held.total(found.unit, found.month, amount, first, width)
-        return held.total(found.unit[rows], found.month[rows], amount[rows], first, width)
+            return kept.total(match.unit, match.month, amount, first, width)
+        return kept.total(match.unit[rows], match.month[rows], amount[rows], first, width)
 
     columns = {
-        "start": total(found.before),
+        "start": total(match.before),
         **{name: total(change, kind == code) for code, name in enumerate(MOVEMENTS)},
-        "fx": total(found.fx),
-        "end": total(found.now),
-        "expired": total(expired(found, kind)),
+        "fx": total(match.fx),
+        "end": total(match.now),
+        "expired": total(expired(match, kind)),
     }
-    result = held.grid(first, width, {name: in_units(parts) for name, parts in columns.items()})
-    held.say_stale()
+    result = kept.grid(first, width, {name: in_units(parts) for name, parts in columns.items()})
+    kept.say_stale()
     return keyed(result, ["month", *([] if rates is not None else ["currency"]), *names])
 
 

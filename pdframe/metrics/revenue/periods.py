@@ -1,4 +1,6 @@
-"""Days, months and billing periods as integers: days and months since 1970, months counted from the anchor date."""
+"""Days, months and billing periods as integers: days and months since 1970, months counted from the
+anchor date.
+"""
 
 from __future__ import annotations
 
@@ -9,8 +11,8 @@ import numpy as np
 import pandas as pd
 
 from pdframe.errors import ArgumentError
-from pdframe.metrics.columns import Flags, Ints, dates
-from pdframe.metrics.inputs import moment
+from pdframe.metrics._arguments import moment
+from pdframe.metrics._columns import Flags, Ints, dates
 
 NULL = np.iinfo(np.int64).min
 """A day or a month that is not known."""
@@ -38,8 +40,8 @@ def as_dates(days: Ints) -> pd.Series[Any]:
 
 def as_months(months: Ints) -> pd.Series[Any]:
     """Return months since 1970 as their first days, null where `NULL` or `NEVER`."""
-    held = np.where(months == NEVER, NULL, months)
-    return pd.Series(held.view("datetime64[M]").astype("datetime64[us]"))
+    kept = np.where(months == NEVER, NULL, months)
+    return pd.Series(kept.view("datetime64[M]").astype("datetime64[us]"))
 
 
 def months_of(days: Ints) -> Ints:
@@ -53,7 +55,9 @@ def first_day(months: Ints) -> Ints:
 
 
 def add_months(days: Ints, months: Ints) -> Ints:
-    """Count months from each day, its day of the month cut to the month's length: 31 January + 1 is 28 February, + 2 is 31 March."""
+    """Count months from each day, its day of the month cut to the month's length: 31 January + 1 is
+    28 February, + 2 is 31 March.
+    """
     own = months_of(days)
     target = own + months
     begins = first_day(target)
@@ -69,20 +73,23 @@ def add_periods(days: Ints, frequency: Ints, count: Ints) -> Ints:
 
 
 def frequencies(column: pd.Series[Any]) -> Ints:
-    """Return the place of each frequency in FREQUENCIES, -1 where it is none of them; null (a plan without billing) is one-time."""
+    """Return the place of each frequency in FREQUENCIES, -1 where it is none of them; null (a plan
+    without billing) is one-time.
+    """
     known = pd.Index(FREQUENCIES)
     if isinstance(column.dtype, pd.CategoricalDtype):
         names, codes = column.cat.categories, column.cat.codes.to_numpy().astype(np.int64)
     else:
-        found, names = pd.factorize(column.astype(object))
-        codes = found.astype(np.int64)
+        match, names = pd.factorize(column.astype(object))
+        codes = match.astype(np.int64)
     places = np.append(np.asarray(known.get_indexer(pd.Index(names)), dtype=np.int64), ONE_TIME)
     result: Ints = places[codes]
     return result
 
 
 def month_window(since: Any, until: Any, earliest: int | None) -> tuple[int, int]:
-    """Return the months whose first day lies in [since, until), as the first and the one after the last.
+    """Return the months whose first day lies in [since, until), as the first and the one after the
+    last.
 
     Parameters
     ----------
@@ -99,13 +106,25 @@ def month_window(since: Any, until: Any, earliest: int | None) -> tuple[int, int
         One is no time, or no month begins in the window.
     """
     if until is None:
-        raise ArgumentError("`until` is needed: lines without an end recur for ever. Pass the first day that is no longer counted.")
+        raise ArgumentError(
+            "`until` is needed: lines without an end recur for ever. Pass the first day that is no"
+            " longer counted."
+        )
     end = _ceiling(until, "until")
-    start = _ceiling(since, "since") if since is not None else min(end if earliest is None else earliest, end)
+    start = (
+        _ceiling(since, "since")
+        if since is not None
+        else min(end if earliest is None else earliest, end)
+    )
     if since is not None and start >= end:
-        raise ArgumentError(f"No month begins between since={since!r} and until={until!r}; until itself lies outside the window.")
+        raise ArgumentError(
+            f"No month begins between since={since!r} and until={until!r}; until itself lies"
+            " outside the window."
+        )
     if end - start > MOST_MONTHS:
-        raise ArgumentError(f"The window holds {end - start:,} months; {MOST_MONTHS:,} are the most.")
+        raise ArgumentError(
+            f"The window holds {end - start:,} months; {MOST_MONTHS:,} are the most."
+        )
     return start, end
 
 
@@ -128,13 +147,15 @@ def month_after(value: Any, name: str) -> int:
     if isinstance(value, pd.Period):
         last = value.end_time
         return (last.year - 1970) * 12 + last.month
-    found = _PERIOD.fullmatch(value.strip()) if isinstance(value, str) else None
-    if found is None:
+    match = _PERIOD.fullmatch(value.strip()) if isinstance(value, str) else None
+    if match is None:
         return _ceiling(value, name)
-    year, month, quarter = (int(part) if part else None for part in found.groups())
+    year, month, quarter = (int(part) if part else None for part in match.groups())
     last_month = month if month is not None else 12 if quarter is None else 3 * quarter
     if year is None or not 1 <= last_month <= 12:
-        raise ArgumentError(f"{name}={value!r} is no month. Write '2026-06', '2026-Q2', '2026', or a day.")
+        raise ArgumentError(
+            f"{name}={value!r} is no month. Write '2026-06', '2026-Q2', '2026', or a day."
+        )
     return (year - 1970) * 12 + last_month
 
 
@@ -159,9 +180,11 @@ def sampled(start: Ints, end: Ints, at: str, known: Flags) -> tuple[Ints, Ints]:
     """
     months = []
     for days in (start, end):
-        held = np.where(days == NULL, 0, days)
-        month = months_of(held)
+        kept = np.where(days == NULL, 0, days)
+        month = months_of(kept)
         if at == "start":
-            month = month + (first_day(month) < held)
+            month = month + (first_day(month) < kept)
         months.append(month)
-    return np.where(known, months[0], NULL), np.where(known, np.where(end == NULL, NEVER, months[1]), NULL)
+    return np.where(known, months[0], NULL), np.where(
+        known, np.where(end == NULL, NEVER, months[1]), NULL
+    )

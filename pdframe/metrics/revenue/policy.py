@@ -1,4 +1,6 @@
-"""What vendors count differently, as one frozen value: statuses, weeks in a month, who a customer is, sampling, tax, discount, grace."""
+"""What vendors count differently, as one frozen value: statuses, weeks in a month, who a customer
+is, sampling, tax, discount, grace.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +11,7 @@ from typing import Literal
 import pandas as pd
 
 from pdframe.errors import ArgumentError
-from pdframe.metrics.inputs import span
+from pdframe.metrics._arguments import span
 
 _STATUSES = ("open", "won", "lost")
 
@@ -25,16 +27,20 @@ class RevenuePolicy:
     weekly
         Months' worth of one weekly billing: 52 / 12, so that a year holds 52 of them.
     customer
-        Columns of deals that say who the customer is; the first that is not null counts, else the deal is a customer of its own.
+        Columns of deals that say who the customer is; the first that is not null counts, else the
+        deal is a customer of its own.
     at
-        On which day a month is sampled: "end", a line counts in the months on whose last day it is active; "start", on whose first.
+        On which day a month is sampled: "end", a line counts in the months on whose last day it is
+        active; "start", on whose first.
     tax
-        "excluded": amounts are net of tax. "included": tax is added where it is exclusive, and stays where it is inclusive.
+        "excluded": amounts are net of tax. "included": tax is added where it is exclusive, and
+        stays where it is inclusive.
     discount
         "deducted": the line's own discount is taken off. "ignored": amounts at list price.
     renewal_grace
-        Up to this long, a time without any line of a customer between two lines is bridged: the lines that ended at its beginning count on
-        until the next one starts. The columns `start` and `end` stay as agreed.
+        Up to this long, a time without any line of a customer between two lines is bridged: the
+        lines that ended at its beginning count on until the next one starts. The columns `start`
+        and `end` stay as agreed.
 
     Raises
     ------
@@ -52,18 +58,36 @@ class RevenuePolicy:
 
     def __post_init__(self) -> None:
         for name in ("statuses", "customer"):
-            held = getattr(self, name)
-            names = (held,) if isinstance(held, str) else tuple(held) if isinstance(held, tuple | list) else (None,)
+            kept = getattr(self, name)
+            names = (
+                (kept,)
+                if isinstance(kept, str)
+                else tuple(kept)
+                if isinstance(kept, tuple | list)
+                else (None,)
+            )
             if not all(isinstance(part, str) for part in names):
-                raise ArgumentError(f"{name}={held!r} is to be a name or a tuple of names.")
+                raise ArgumentError(f"{name}={kept!r} is to be a name or a tuple of names.")
             object.__setattr__(self, name, names)
         if not self.statuses or not set(self.statuses) <= set(_STATUSES):
             raise ArgumentError(f"statuses={self.statuses!r}: they are of {', '.join(_STATUSES)}.")
-        if isinstance(self.weekly, bool) or not isinstance(self.weekly, int | float) or not 0 < self.weekly < math.inf:
-            raise ArgumentError(f"weekly={self.weekly!r} is to be a number above 0, such as 52 / 12.")
-        for name, words in (("at", ("end", "start")), ("tax", ("excluded", "included")), ("discount", ("deducted", "ignored"))):
+        if (
+            isinstance(self.weekly, bool)
+            or not isinstance(self.weekly, int | float)
+            or not 0 < self.weekly < math.inf
+        ):
+            raise ArgumentError(
+                f"weekly={self.weekly!r} is to be a number above 0, such as 52 / 12."
+            )
+        for name, words in (
+            ("at", ("end", "start")),
+            ("tax", ("excluded", "included")),
+            ("discount", ("deducted", "ignored")),
+        ):
             if getattr(self, name) not in words:
-                raise ArgumentError(f"{name}={getattr(self, name)!r} is to be {words[0]!r} or {words[1]!r}.")
+                raise ArgumentError(
+                    f"{name}={getattr(self, name)!r} is to be {words[0]!r} or {words[1]!r}."
+                )
         span(self.renewal_grace, "renewal_grace")
 
     @property
@@ -73,7 +97,9 @@ class RevenuePolicy:
 
     @classmethod
     def paddle(cls) -> RevenuePolicy:
-        """As Paddle reports: 4.33 weeks a month ("How is Monthly Recurring Revenue (MRR) calculated?", Paddle help centre, 2021)."""
+        """As Paddle reports: 4.33 weeks a month ("How is Monthly Recurring Revenue (MRR)
+        calculated?", Paddle help centre, 2021).
+        """
         return cls(weekly=4.33)
 
     @classmethod
@@ -83,9 +109,14 @@ class RevenuePolicy:
 
 
 def chosen(policy: RevenuePolicy | None) -> RevenuePolicy:
-    """Return the policy, the default where there is none; `ArgumentError` where it is something else."""
+    """Return the policy, the default where there is none; `ArgumentError` where it is something
+    else.
+    """
     if policy is not None and not isinstance(policy, RevenuePolicy):
-        raise ArgumentError(f"policy is to be a RevenuePolicy, such as RevenuePolicy(weekly=4), not {type(policy).__name__}.")
+        raise ArgumentError(
+            "policy is to be a RevenuePolicy, such as RevenuePolicy(weekly=4), not"
+            f" {type(policy).__name__}."
+        )
     return policy or RevenuePolicy()
 
 

@@ -1,4 +1,6 @@
-"""What a line item costs: one billing period of it, what discounts on the whole deal leave of its one-time part, and exact amounts."""
+"""What a line item costs: one billing period of it, what discounts on the whole deal leave of its
+one-time part, and exact amounts.
+"""
 
 from __future__ import annotations
 
@@ -6,8 +8,8 @@ import numpy as np
 import pandas as pd
 
 from pdframe.errors import ArgumentError
-from pdframe.metrics.columns import Floats, Ints, amounts, equals, finite, ids, say_uncountable
-from pdframe.metrics.inputs import need
+from pdframe.metrics._arguments import need
+from pdframe.metrics._columns import Floats, Ints, amounts, equals, finite, ids, say_uncountable
 from pdframe.metrics.revenue.policy import RevenuePolicy
 
 UNIT = 1_000_000
@@ -20,10 +22,11 @@ PRICED = ("quantity", "item_price", "discount", "discount_type", "tax", "tax_met
 
 
 def period_amounts(lines: pd.DataFrame, policy: RevenuePolicy) -> Floats:
-    """Return one billing period of each line, NaN where quantity or price is null or the tax makes no sense.
+    """Return one billing period of each line, NaN where quantity or price is null or the tax makes
+    no sense.
 
-    max(0, quantity x item_price - discount), and for a negative price the same without the limit; divided by 1 + tax where the price holds
-    it. A null discount or tax is none.
+    max(0, quantity x item_price - discount), and for a negative price the same without the limit;
+    divided by 1 + tax where the price holds it. A null discount or tax is none.
     """
     # What is infinite is kept apart by the caller.
     with np.errstate(invalid="ignore", over="ignore"):
@@ -31,7 +34,9 @@ def period_amounts(lines: pd.DataFrame, policy: RevenuePolicy) -> Floats:
         left = full
         if policy.discount == "deducted":
             discount = np.nan_to_num(amounts(lines, "discount"))
-            left = full - np.where(equals(lines, "discount_type", "amount"), discount, full * discount / 100)
+            left = full - np.where(
+                equals(lines, "discount_type", "amount"), discount, full * discount / 100
+            )
             left = np.where(full >= 0, np.maximum(left, 0.0), left)
         tax = np.nan_to_num(amounts(lines, "tax")) / 100
         if policy.tax == "included":
@@ -40,7 +45,9 @@ def period_amounts(lines: pd.DataFrame, policy: RevenuePolicy) -> Floats:
         return np.where(inside, left / np.where(tax > -1, 1 + tax, np.nan), left)
 
 
-def shares_kept(once: Floats, lines: pd.DataFrame, deals: pd.DataFrame, discounts: pd.DataFrame) -> Floats:
+def shares_kept(
+    once: Floats, lines: pd.DataFrame, deals: pd.DataFrame, discounts: pd.DataFrame
+) -> Floats:
     """Return which share of its one-time amount each line keeps after the discounts on its deal.
 
     Parameters
@@ -52,23 +59,34 @@ def shares_kept(once: Floats, lines: pd.DataFrame, deals: pd.DataFrame, discount
     deals
         With id, and currency where present: discounts that are amounts are in it.
     discounts
-        With deal_id, type and amount. Percentages are each of the full one-time part, and all together take no more than that.
+        With deal_id, type and amount. Percentages are each of the full one-time part, and all
+        together take no more than that.
     """
     discounts = need(discounts, "discounts", ["deal_id", "type", "amount"])
     say_uncountable(discounts, "discounts", numbers=["amount"], key="deal_id", below=LARGEST)
     known = pd.Index(ids(lines, "deal_id"))
     place, deal_ids = pd.factorize(known)
     size = len(deal_ids)
-    own = np.asarray(pd.Index(deal_ids).get_indexer(pd.Index(ids(discounts, "deal_id"))), dtype=np.int64)
+    own = np.asarray(
+        pd.Index(deal_ids).get_indexer(pd.Index(ids(discounts, "deal_id"))), dtype=np.int64
+    )
     rows, own = discounts[own >= 0], own[own >= 0]
-    amount, percentage = np.nan_to_num(finite(rows, "amount", below=LARGEST)), equals(rows, "type", "percentage")
+    amount, percentage = (
+        np.nan_to_num(finite(rows, "amount", below=LARGEST)),
+        equals(rows, "type", "percentage"),
+    )
     cut = np.bincount(own[percentage], amount[percentage] / 100, minlength=size)
     fixed = np.bincount(own[~percentage], amount[~percentage], minlength=size)
     alike = np.ones(len(lines), np.bool_)
     if "currency" in deals.columns and fixed.any():
-        currency = pd.Series(deals["currency"].astype("str").to_numpy(), index=pd.Index(ids(deals, "id")))
-        held = currency[~currency.index.duplicated()].reindex(known).to_numpy()
-        alike = np.asarray((lines["currency"].astype("str").to_numpy() == held) | pd.isna(held), dtype=np.bool_)
+        currency = pd.Series(
+            deals["currency"].astype("str").to_numpy(), index=pd.Index(ids(deals, "id"))
+        )
+        covered = currency[~currency.index.duplicated()].reindex(known).to_numpy()
+        alike = np.asarray(
+            (lines["currency"].astype("str").to_numpy() == covered) | pd.isna(covered),
+            dtype=np.bool_,
+        )
     base = np.bincount(place[alike], once[alike], minlength=size)
     with np.errstate(over="ignore"):
         by_amount = np.divide(fixed, base, out=np.where(fixed > 0, 1.0, 0.0), where=base > 0)
@@ -95,7 +113,7 @@ def in_units(parts: Ints) -> Floats:
     return parts / UNIT
 
 
-def held_exactly(frame: pd.DataFrame, column: str) -> Ints:
+def exact_amounts(frame: pd.DataFrame, column: str) -> Ints:
     """Return a column of amounts as whole millionths; null and infinities are 0.
 
     Raises
@@ -103,7 +121,9 @@ def held_exactly(frame: pd.DataFrame, column: str) -> Ints:
     ArgumentError
         All amounts together are too large to be added up exactly.
     """
-    found = finite(frame, column)
-    if not np.nansum(np.abs(found)) < np.iinfo(np.int64).max / UNIT / 2:
-        raise ArgumentError(f"The column {column!r} holds amounts too large to be added up exactly. Leave them out.")
-    return exact(found)
+    result = finite(frame, column)
+    if not np.nansum(np.abs(result)) < np.iinfo(np.int64).max / UNIT / 2:
+        raise ArgumentError(
+            f"The column {column!r} holds amounts too large to be added up exactly. Leave them out."
+        )
+    return exact(result)

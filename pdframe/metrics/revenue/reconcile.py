@@ -10,15 +10,24 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
-from pdframe.metrics.columns import Flags, Floats, Ints, amounts, equals, finite, ids, say_uncountable
-from pdframe.metrics.inputs import keyed, need, warn
-from pdframe.metrics.line_values import differs
+from pdframe.metrics._arguments import keyed, need, warn
+from pdframe.metrics._columns import (
+    Flags,
+    Floats,
+    Ints,
+    amounts,
+    equals,
+    finite,
+    ids,
+    say_uncountable,
+)
+from pdframe.metrics._line_values import differs
+from pdframe.metrics._states import Deleted, check_deleted, counted_status
 from pdframe.metrics.revenue.lines import BILLED, ledger_columns, won_lines
 from pdframe.metrics.revenue.periods import MONTHS, ONE_TIME, WEEKLY, frequencies
 from pdframe.metrics.revenue.policy import RevenuePolicy, chosen
 from pdframe.metrics.revenue.prices import LARGEST, PRICED, period_amounts, rounded
 from pdframe.metrics.revenue.versions import current
-from pdframe.metrics.states import Deleted, check_deleted, counted_status
 
 WEEKS = (4.0, 52 / 12, 4.33, 4.345, 4.35, 365 / 84, 365.25 / 84, 30 / 7)
 """Months' worth of a week that somebody may count with."""
@@ -54,40 +63,45 @@ def reconcile(
 ) -> pd.DataFrame:
     """Our MRR and ARR beside those that Pipedrive reports, and why they differ: one row a deal.
 
-    Pipedrive does not publish how it computes them. A reason says which other way of counting gives what is reported, to the cent; it does
-    not say that this is Pipedrive's way.
+    Pipedrive does not publish how it computes them. A reason says which other way of counting gives
+    what is reported, to the cent; it does not say that this is Pipedrive's way.
 
     Parameters
     ----------
     lines
-        As `mrr_lines` gives them, with what it carries along; of versions (`history=`) those known now.
+        As `mrr_lines` gives them, with what it carries along; of versions (`history=`) those known
+        now.
     deals
-        Deals as loaded: id, status, currency, mrr, arr; is_deleted and value are used where present.
+        Deals as loaded: id, status, currency, mrr, arr; is_deleted and value are used where
+        present.
     deal_products
         Line items as loaded, to see the disabled ones; None: not looked at.
     policy
         The one that `lines` were made with.
     deleted
-        As in `mrr_lines`: "drop" (default) leaves deleted deals out; "keep" does not where they were
-        deleted after they were won or lost.
+        As in `mrr_lines`: "drop" (default) leaves deleted deals out; "keep" does not where they
+        were deleted after they were won or lost.
 
     Returns
     -------
     DataFrame
-        In the order of `deals`, those with lines that recur or with a report other than 0. deal_id, mrr (null where a line is in another
-        currency than the deal), mrr_reported, arr, arr_reported (null: a plan below Growth), difference (mrr_reported - mrr), reason,
-        currency. All without regard to when lines start and end. reason is null where they agree to within what rounding every line to a
-        cent explains, or nothing is reported; else
+        In the order of `deals`, those with lines that recur or with a report other than 0. deal_id,
+        mrr (null where a line is in another currency than the deal), mrr_reported, arr,
+        arr_reported (null: a plan below Growth), difference (mrr_reported - mrr), reason, currency.
+        All without regard to when lines start and end. reason is null where they agree to within
+        what rounding every line to a cent explains, or nothing is reported; else
 
         - "weekly factor": another number of weeks a month, 4 for one
-        - "term under 12 months": a line that runs for less than a year counts with what is billed in it, over 12
+        - "term under 12 months": a line that runs for less than a year counts with what is billed
+          in it, over 12
         - "disabled lines": they are counted
         - "discount": the lines' own discounts are not taken off
         - "tax": with tax where ours is without, or the reverse
         - several of these, joined by " + ", where only together they explain it
         - "currency": lines in another currency than the deal
         - "line kept apart": a line with a problem, which ours leaves out
-        - "manual value": no line recurs, or the deal's value was entered by hand, so that it is not what its lines add up to
+        - "manual value": no line recurs, or the deal's value was entered by hand, so that it is not
+          what its lines add up to
         - "unknown"
 
     Raises
@@ -101,28 +115,46 @@ def reconcile(
         No deal reports anything.
     """
     policy = chosen(policy)
-    lines = need(lines, "lines", ["deal_id", "currency", "mrr", "amount", "billing_frequency", "billing_frequency_cycles", "problem"])
+    lines = need(
+        lines,
+        "lines",
+        [
+            "deal_id",
+            "currency",
+            "mrr",
+            "amount",
+            "billing_frequency",
+            "billing_frequency_cycles",
+            "problem",
+        ],
+    )
     lines = current(lines)
     deals = need(deals, "deals", ["id", "status", "currency", "mrr", "arr"])
     say_uncountable(deals, "deals", numbers=["mrr", "arr", "value"])
     say_uncountable(lines, "lines", numbers=["mrr", "amount"], below=LARGEST)
     check_deleted(deleted, deals)
     counts = counted_status(deals, "UTC", deleted=deleted).isin(policy.statuses).to_numpy(bool)
-    held = deals[counts].drop_duplicates("id").reset_index(drop=True)
-    deal = ids(held, "id")
+    covered = deals[counts].drop_duplicates("id").reset_index(drop=True)
+    deal = ids(covered, "id")
     known = pd.Index(deal)
     place = np.asarray(known.get_indexer(pd.Index(ids(lines, "deal_id"))), dtype=np.int64)
     lines, place = lines[place >= 0], place[place >= 0]
-    size, fine = len(held), lines["problem"].isna().to_numpy()
+    size, fine = len(covered), lines["problem"].isna().to_numpy()
     recurs = fine & (frequencies(lines["billing_frequency"]) != ONE_TIME)
     number = np.bincount(place[recurs], minlength=size)
     mrr = _sums(place[recurs], np.nan_to_num(finite(lines, "mrr", below=LARGEST))[recurs], size)
-    reported, yearly = finite(held, "mrr"), finite(held, "arr")
-    if len(held) and np.isnan(reported).all() and np.isnan(yearly).all():
-        warn("No deal reports mrr or arr: plans below Growth have neither. There is nothing to compare with.")
+    reported, yearly = finite(covered, "mrr"), finite(covered, "arr")
+    if len(covered) and np.isnan(reported).all() and np.isnan(yearly).all():
+        warn(
+            "No deal reports mrr or arr: plans below Growth have neither. There is nothing to"
+            " compare with."
+        )
 
     foreign = np.zeros(size, np.bool_)
-    other = lines["currency"].astype("str").to_numpy() != held["currency"].astype("str").to_numpy()[place]
+    other = (
+        lines["currency"].astype("str").to_numpy()
+        != covered["currency"].astype("str").to_numpy()[place]
+    )
     foreign[place[recurs & other]] = True
     slack = _CENT * np.maximum(number, 1) + 1e-6
     agrees = _near(reported, mrr, slack) & _near(yearly, 12 * mrr, 12 * slack)
@@ -145,14 +177,16 @@ def reconcile(
     apart[place[~fine]] = True
     reason[left & apart] = "line kept apart"
     left = left & ~apart
-    manual = (number == 0) | _by_hand(held, lines, deal, left)
+    manual = (number == 0) | _by_hand(covered, lines, deal, left)
     reason[left] = np.where(manual[left], "manual value", "unknown")
 
-    result = pd.DataFrame({"deal_id": deal, "mrr": np.where(foreign, np.nan, mrr), "mrr_reported": reported})
+    result = pd.DataFrame(
+        {"deal_id": deal, "mrr": np.where(foreign, np.nan, mrr), "mrr_reported": reported}
+    )
     result["arr"], result["arr_reported"] = 12 * result["mrr"], yearly
     result["difference"] = rounded(reported - result["mrr"].to_numpy())
     result["reason"] = pd.Series(reason, dtype="str")
-    result["currency"] = held["currency"]
+    result["currency"] = covered["currency"]
     shown = (number > 0) | (np.nan_to_num(reported) != 0) | (np.nan_to_num(yearly) != 0)
     return keyed(result[shown].reset_index(drop=True), ["deal_id"])
 
@@ -171,9 +205,26 @@ def _lines_of(lines: pd.DataFrame, place: Ints, policy: RevenuePolicy) -> _Lines
     amount, mrr = (finite(lines, name, below=LARGEST) for name in ("amount", "mrr"))
     listed = taxed = None
     if set(PRICED) <= set(lines.columns):
-        listed = period_amounts(lines, dataclasses.replace(policy, discount="ignored" if policy.discount == "deducted" else "deducted"))
-        taxed = period_amounts(lines, dataclasses.replace(policy, tax="included" if policy.tax == "excluded" else "excluded"))
-    return _Lines(place, frequencies(lines["billing_frequency"]), cycles, mrr, amount, np.zeros(len(lines), np.bool_), listed, taxed)
+        listed = period_amounts(
+            lines,
+            dataclasses.replace(
+                policy, discount="ignored" if policy.discount == "deducted" else "deducted"
+            ),
+        )
+        taxed = period_amounts(
+            lines,
+            dataclasses.replace(policy, tax="included" if policy.tax == "excluded" else "excluded"),
+        )
+    return _Lines(
+        place,
+        frequencies(lines["billing_frequency"]),
+        cycles,
+        mrr,
+        amount,
+        np.zeros(len(lines), np.bool_),
+        listed,
+        taxed,
+    )
 
 
 def _with_disabled(
@@ -188,11 +239,18 @@ def _with_disabled(
     """Return the lines and the disabled ones of the same deals."""
     deal_products = need(deal_products, "deal_products", [*BILLED, "product_id"])
     off = deal_products[equals(deal_products, "is_enabled", False)].assign(is_enabled=True)
-    held = won_lines(off, deals, policy, None, "UTC", deleted)
-    found, problems = ledger_columns(held, policy, None, None)
-    place = np.asarray(known.get_indexer(pd.Index(found["deal_id"])), dtype=np.int64)
-    rows = problems.isna().to_numpy() & (frequencies(found["billing_frequency"]) != ONE_TIME) & (place >= 0) & differ[place]
-    more = _lines_of(pd.concat([found, held.lines[list(PRICED)]], axis=1)[rows], place[rows], policy)
+    covered = won_lines(off, deals, policy, None, "UTC", deleted)
+    result, problems = ledger_columns(covered, policy, None, None)
+    place = np.asarray(known.get_indexer(pd.Index(result["deal_id"])), dtype=np.int64)
+    rows = (
+        problems.isna().to_numpy()
+        & (frequencies(result["billing_frequency"]) != ONE_TIME)
+        & (place >= 0)
+        & differ[place]
+    )
+    more = _lines_of(
+        pd.concat([result, covered.lines[list(PRICED)]], axis=1)[rows], place[rows], policy
+    )
     return _Lines(
         deal=np.concatenate([parts.deal, more.deal]),
         frequency=np.concatenate([parts.frequency, more.frequency]),
@@ -200,8 +258,16 @@ def _with_disabled(
         a_month=np.concatenate([parts.a_month, more.a_month]),
         amount=np.concatenate([parts.amount, more.amount]),
         disabled=np.append(parts.disabled, np.ones(len(more.deal), np.bool_)),
-        listed=None if parts.listed is None or more.listed is None else np.concatenate([parts.listed, more.listed]),
-        taxed=None if parts.taxed is None or more.taxed is None else np.concatenate([parts.taxed, more.taxed]),
+        listed=(
+            None
+            if parts.listed is None or more.listed is None
+            else np.concatenate([parts.listed, more.listed])
+        ),
+        taxed=(
+            None
+            if parts.taxed is None or more.taxed is None
+            else np.concatenate([parts.taxed, more.taxed])
+        ),
     )
 
 
@@ -219,28 +285,50 @@ def _alternatives(parts: _Lines, size: int) -> Iterator[tuple[str, Floats]]:
                 continue
             weeks = WEEKS if "weekly factor" in names else (None,)
             for factor, short in product(weeks, (("term under 12 months" in names),)):
-                amount = parts.listed if "discount" in names else parts.taxed if "tax" in names else parts.amount
+                amount = (
+                    parts.listed
+                    if "discount" in names
+                    else parts.taxed
+                    if "tax" in names
+                    else parts.amount
+                )
                 each = _monthly(parts, amount, factor, short)
                 rows = slice(None) if "disabled lines" in names else ~parts.disabled
                 yield " + ".join(names), _sums(parts.deal[rows], each[rows], size)
 
 
-def _monthly(parts: _Lines, amount: Floats | None, weekly: float | None, short_terms: bool) -> Floats:
+def _monthly(
+    parts: _Lines, amount: Floats | None, weekly: float | None, short_terms: bool
+) -> Floats:
     """What each line is worth a month if counted in another way."""
     assert amount is not None
-    plain = np.divide(amount, MONTHS[parts.frequency], out=np.zeros(len(amount)), where=parts.frequency != WEEKLY)
-    ours = np.divide(parts.a_month, parts.amount, out=np.zeros(len(amount)), where=parts.amount != 0)
+    plain = np.divide(
+        amount, MONTHS[parts.frequency], out=np.zeros(len(amount)), where=parts.frequency != WEEKLY
+    )
+    ours = np.divide(
+        parts.a_month, parts.amount, out=np.zeros(len(amount)), where=parts.amount != 0
+    )
     each = np.where(parts.frequency == WEEKLY, amount * (ours if weekly is None else weekly), plain)
     if short_terms:
         each = np.where(parts.cycles < _A_YEAR[parts.frequency], amount * parts.cycles / 12, each)
     return each
 
 
-def _by_hand(held: pd.DataFrame, lines: pd.DataFrame, deal: pd.Series[Any], which: Flags) -> Flags:
-    """Whether the value of a deal is not what its lines add up to, discounts on the deal allowed for."""
-    result = np.zeros(len(held), np.bool_)
-    if "value" in held.columns and {"sum", *PRICED, "is_enabled"} <= set(lines.columns) and which.any():
-        result[which] = differs(deal[which].reset_index(drop=True), amounts(held, "value")[which], lines, None)
+def _by_hand(
+    covered: pd.DataFrame, lines: pd.DataFrame, deal: pd.Series[Any], which: Flags
+) -> Flags:
+    """Whether the value of a deal is not what its lines add up to, discounts on the deal allowed
+    for.
+    """
+    result = np.zeros(len(covered), np.bool_)
+    if (
+        "value" in covered.columns
+        and {"sum", *PRICED, "is_enabled"} <= set(lines.columns)
+        and which.any()
+    ):
+        result[which] = differs(
+            deal[which].reset_index(drop=True), amounts(covered, "value")[which], lines, None
+        )
     return result
 
 

@@ -7,8 +7,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from pdframe.metrics.columns import Flags, Ints, amounts, equals, ids, say_uncountable, times
-from pdframe.metrics.inputs import keyed, moment, need, span, zone_of
+from pdframe.metrics._arguments import keyed, moment, need, span, zone_of
+from pdframe.metrics._columns import Flags, Ints, amounts, equals, ids, say_uncountable, times
+from pdframe.metrics._states import counted_status
 from pdframe.metrics.revenue.customers import customers
 from pdframe.metrics.revenue.ledger import NEEDED
 from pdframe.metrics.revenue.lines import REASONS
@@ -17,7 +18,6 @@ from pdframe.metrics.revenue.periods import NULL, as_dates, days_of
 from pdframe.metrics.revenue.policy import RevenuePolicy, chosen
 from pdframe.metrics.revenue.prices import LARGEST
 from pdframe.metrics.revenue.versions import known_on
-from pdframe.metrics.states import counted_status
 
 NEAR = 31
 """Days before or after the end of a term within which the next one is taken for its renewal."""
@@ -34,19 +34,21 @@ def renewals(
     policy: RevenuePolicy | None = None,
     tz: str | None = None,
 ) -> pd.DataFrame:
-    """Terms that end soon, and the deal that takes over where there is one: one row a line that ends.
+    """Terms that end soon, and the deal that takes over where there is one: one row a line that
+    ends.
 
     Parameters
     ----------
     lines
-        As `mrr_lines` gives them, of all won deals: successors are among them. Of versions (`history=`)
-        those known at `as_of` count, with what they agreed on.
+        As `mrr_lines` gives them, of all won deals: successors are among them. Of versions
+        (`history=`) those known at `as_of` count, with what they agreed on.
     deals
         Deals as loaded: id, status, add_time and the columns of `policy.customer`; is_deleted,
         deleted_time and update_time where present. Those open at `as_of` and not deleted by then
         may be successors.
     as_of
-        The day, inclusive; what was won or created after it is not known. A time is taken for its day in `tz`.
+        The day, inclusive; what was won or created after it is not known. A time is taken for its
+        day in `tz`.
     within
         How far ahead, such as "90D": terms whose `end` is after `as_of` and no later than this.
     policy
@@ -57,9 +59,10 @@ def renewals(
     Returns
     -------
     DataFrame
-        By end, customer and id. id, deal_id, customer, product_id, currency, mrr, end (the first day without), end_reason (term or
-        cancelled), days (from `as_of` to the end), successor (id of a deal, null: none), successor_status (won, open), successor_start
-        (first day of its line; null while it is open).
+        By end, customer and id. id, deal_id, customer, product_id, currency, mrr, end (the first
+        day without), end_reason (term or cancelled), days (from `as_of` to the end), successor (id
+        of a deal, null: none), successor_status (won, open), successor_start (first day of its
+        line; null while it is open).
 
     Raises
     ------
@@ -68,9 +71,10 @@ def renewals(
 
     Notes
     -----
-    Pipedrive does not link a renewal to what it renews. The successor is the customer's deal, won by `as_of`, with a line that starts
-    within 31 days of the end and runs on after it, the same product first, then the nearest start; where there is none, the open deal of
-    the customer that was added last, after the ending line had started. A cancelled line has none.
+    Pipedrive does not link a renewal to what it renews. The successor is the customer's deal, won
+    by `as_of`, with a line that starts within 31 days of the end and runs on after it, the same
+    product first, then the nearest start; where there is none, the open deal of the customer that
+    was added last, after the ending line had started. A cancelled line has none.
     """
     policy = chosen(policy)
     tz = zone_of(tz, lines, deals)
@@ -86,15 +90,25 @@ def renewals(
     counts = lines["problem"].isna().to_numpy() & (np.abs(mrr) < LARGEST) & (mrr != 0)
     if "won_date" in lines.columns:
         counts &= days_of(lines, "won_date") <= today
-    held = lines[counts].reset_index(drop=True)
-    start, end = days_of(held, "start"), days_of(held, "end")
+    covered = lines[counts].reset_index(drop=True)
+    start, end = days_of(covered, "start"), days_of(covered, "end")
     ending = (end != NULL) & (end > today) & (end <= limit) & (end > start)
-    result = held.loc[ending, ["id", "deal_id", "customer", "product_id", "currency", "mrr", "end", "end_reason"]].reset_index(drop=True)
+    result = covered.loc[
+        ending, ["id", "deal_id", "customer", "product_id", "currency", "mrr", "end", "end_reason"]
+    ].reset_index(drop=True)
     result["end_reason"] = result["end_reason"].astype(REASONS)
     result["days"] = pd.array(end[ending] - today, dtype="Int64")
     renewable = ~equals(result, "end_reason", "cancelled")
-    won = _won(result, renewable, end[ending], held, start, end)
-    opened = _open(result, renewable & won["successor"].isna().to_numpy(), start[ending], deals, policy, today, tz)
+    won = _won(result, renewable, end[ending], covered, start, end)
+    opened = _open(
+        result,
+        renewable & won["successor"].isna().to_numpy(),
+        start[ending],
+        deals,
+        policy,
+        today,
+        tz,
+    )
     result["successor"] = won["successor"].fillna(opened)
     status = np.where(won["successor"].notna(), 0, np.where(opened.notna(), 1, -1))
     result["successor_status"] = pd.Categorical.from_codes(status, dtype=_STATUS)
@@ -102,8 +116,17 @@ def renewals(
     return keyed(result.sort_values(["end", "customer", "id"], ignore_index=True), ["id"], tz)
 
 
-def _won(result: pd.DataFrame, renewable: Flags, ends: Ints, held: pd.DataFrame, start: Ints, end: Ints) -> pd.DataFrame:
-    """Return successor and its start of each row: another deal whose line starts near the end, and runs on."""
+def _won(
+    result: pd.DataFrame,
+    renewable: Flags,
+    ends: Ints,
+    covered: pd.DataFrame,
+    start: Ints,
+    end: Ints,
+) -> pd.DataFrame:
+    """Return successor and its start of each row: another deal whose line starts near the end, and
+    runs on.
+    """
     left = pd.DataFrame(
         {
             "row": np.arange(len(result)),
@@ -114,36 +137,67 @@ def _won(result: pd.DataFrame, renewable: Flags, ends: Ints, held: pd.DataFrame,
         }
     )[renewable]
     right = pd.DataFrame(
-        {"customer": held["customer"], "successor": ids(held, "deal_id"), "own": held["product_id"], "starts": start, "until": end}
+        {
+            "customer": covered["customer"],
+            "successor": ids(covered, "deal_id"),
+            "own": covered["product_id"],
+            "starts": start,
+            "until": end,
+        }
     )
     pairs = left.merge(right[start != NULL], on="customer")
     runs_on = (pairs["until"] == NULL) | (pairs["until"] > pairs["ends"])
     apart = (pairs["starts"] - pairs["ends"]).abs()
     pairs = pairs.assign(other=(pairs["product"] != pairs["own"]).fillna(True), apart=apart)
     pairs = pairs[(pairs["successor"] != pairs["deal"]) & runs_on & (apart <= NEAR)]
-    best = pairs.sort_values(["row", "other", "apart", "successor"]).drop_duplicates("row").set_index("row")
-    found = best["starts"].reindex(range(len(result)))
+    best = (
+        pairs.sort_values(["row", "other", "apart", "successor"])
+        .drop_duplicates("row")
+        .set_index("row")
+    )
+    match = best["starts"].reindex(range(len(result)))
     return pd.DataFrame(
         {
             "successor": best["successor"].reindex(range(len(result))).astype("Int64"),
-            "start": as_dates(found.fillna(0).to_numpy(np.int64)).where(found.notna().to_numpy()),
+            "start": as_dates(match.fillna(0).to_numpy(np.int64)).where(match.notna().to_numpy()),
         }
     )
 
 
 def _open(
-    result: pd.DataFrame, wanted: Flags, starts: Ints, deals: pd.DataFrame, policy: RevenuePolicy, today: int, tz: str
+    result: pd.DataFrame,
+    wanted: Flags,
+    starts: Ints,
+    deals: pd.DataFrame,
+    policy: RevenuePolicy,
+    today: int,
+    tz: str,
 ) -> pd.Series[Any]:
     """Return the customer's newest open deal that was added after the line had started."""
-    added = times(deals, "add_time", tz).dt.tz_convert(tz).dt.tz_localize(None).to_numpy().astype("datetime64[D]").astype(np.int64)
+    added = (
+        times(deals, "add_time", tz)
+        .dt.tz_convert(tz)
+        .dt.tz_localize(None)
+        .to_numpy()
+        .astype("datetime64[D]")
+        .astype(np.int64)
+    )
     # `as_of` is a day: what was deleted on it is gone by its end.
     end = moment(np.datetime64(today, "D"), tz, "as_of", end_of_day=True)
     status = counted_status(deals, tz, as_of=end)
     open_ = (status == "open").to_numpy(np.bool_) & (added != NULL) & (added <= today)
-    right = pd.DataFrame({"customer": customers(deals, policy), "successor": ids(deals, "id"), "added": added})[open_]
-    left = pd.DataFrame({"row": np.arange(len(result)), "customer": result["customer"], "starts": starts})[wanted]
+    right = pd.DataFrame(
+        {"customer": customers(deals, policy), "successor": ids(deals, "id"), "added": added}
+    )[open_]
+    left = pd.DataFrame(
+        {"row": np.arange(len(result)), "customer": result["customer"], "starts": starts}
+    )[wanted]
     pairs = left.merge(right, on="customer")
-    best = pairs[pairs["added"] > pairs["starts"]].sort_values(["row", "added", "successor"]).drop_duplicates("row", keep="last")
+    best = (
+        pairs[pairs["added"] > pairs["starts"]]
+        .sort_values(["row", "added", "successor"])
+        .drop_duplicates("row", keep="last")
+    )
     return best.set_index("row")["successor"].reindex(range(len(result))).astype("Int64")
 
 

@@ -1,4 +1,6 @@
-"""How much of the MRR that was there stays: retention over a number of months, and cohorts by the month of the first MRR."""
+"""How much of the MRR that was there stays: retention over a number of months, and cohorts by the
+month of the first MRR.
+"""
 
 from __future__ import annotations
 
@@ -7,11 +9,11 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from pdframe.metrics.columns import Flags, Floats, Ints, ratio
+from pdframe.metrics._arguments import keyed, keys
+from pdframe.metrics._columns import Flags, Floats, Ints, ratio
 from pdframe.metrics.currency import RateTable
-from pdframe.metrics.inputs import keyed, keys
 from pdframe.metrics.revenue.ledger import ledger
-from pdframe.metrics.revenue.months import Moment, whole_months
+from pdframe.metrics.revenue.months import Moment, full_months
 from pdframe.metrics.revenue.periods import as_months, month_window
 from pdframe.metrics.revenue.prices import in_units
 from pdframe.metrics.revenue.units import Units, above_and_below, by_month, is_active, units
@@ -29,7 +31,8 @@ def retention(
     by: str | Sequence[str] | None = None,
     rates: RateTable | None = None,
 ) -> pd.DataFrame:
-    """Net and gross revenue retention, and that of customers: one row a month and currency (and group).
+    """Net and gross revenue retention, and that of customers: one row a month and currency (and
+    group).
 
     Parameters
     ----------
@@ -41,9 +44,11 @@ def retention(
     Returns
     -------
     DataFrame
-        By group, month and currency. The columns of `by`, then month (the later look), currency, customers (active `months` earlier), nrr
-        (sum of their MRR now / then), grr (sum of max(0, min(now, then)) / then), logo_retention (share of them active now). Shares of 1;
-        null where nobody was active then. grr lies in [0, 1]; nrr has no upper bound, and is below 0 where credits outweigh what is left.
+        By group, month and currency. The columns of `by`, then month (the later look), currency,
+        customers (active `months` earlier), nrr (sum of their MRR now / then), grr (sum of max(0,
+        min(now, then)) / then), logo_retention (share of them active now). Shares of 1; null where
+        nobody was active then. grr lies in [0, 1]; nrr has no upper bound, and is below 0 where
+        credits outweigh what is left.
 
     Raises
     ------
@@ -52,22 +57,24 @@ def retention(
 
     Notes
     -----
-    Both looks are stated at the rates of the later month, so that rates alone change nothing. What happened between the looks does not
-    count: 100, then 150, then 100 again is a gross retention of 1.
+    Both looks are stated at the rates of the later month, so that rates alone change nothing. What
+    happened between the looks does not count: 100, then 150, then 100 again is a gross retention of
+    1.
 
-    Customers whose MRR was 0 or below `months` earlier (credits outweigh their lines) were not active and count nowhere. One whose MRR is
-    below 0 now has lost all of it, and no more than that: its credit does not reduce what other customers keep.
+    Customers whose MRR was 0 or below `months` earlier (credits outweigh their lines) were not
+    active and count nowhere. One whose MRR is below 0 now has lost all of it, and no more than
+    that: its credit does not reduce what other customers keep.
     """
     names = keys(by, RETENTION)
-    lag = whole_months(months)
-    held = units(ledger(lines, names), rates)
-    first, end = month_window(since, until, held.ledger.earliest)
+    lag = full_months(months)
+    covered = units(ledger(lines, names), rates)
+    first, end = month_window(since, until, covered.ledger.earliest)
     width = end - first
-    unit, month, then, now, was_active, active = _looks(held, first, end, lag)
+    unit, month, then, now, was_active, active = _snapshots(covered, first, end, lag)
     unit, month, then, now = (values[was_active] for values in (unit, month, then, now))
 
     def total(amount: Ints) -> Ints:
-        return held.total(unit, month, amount, first, width)
+        return covered.total(unit, month, amount, first, width)
 
     customers, base = total(np.ones(len(unit), np.int64)), total(then)
     columns: dict[str, Ints | Floats] = {
@@ -76,24 +83,42 @@ def retention(
         "grr": ratio(total(np.maximum(np.minimum(now, then), 0)), base),
         "logo_retention": ratio(total(active[was_active].astype(np.int64)), customers),
     }
-    held.say_stale()
-    return keyed(held.grid(first, width, columns), ["month", *([] if rates is not None else ["currency"]), *names])
+    covered.say_stale()
+    return keyed(
+        covered.grid(first, width, columns),
+        ["month", *([] if rates is not None else ["currency"]), *names],
+    )
 
 
-def _looks(held: Units, first: int, end: int, lag: int) -> tuple[Ints, Ints, Ints, Ints, Flags, Flags]:
-    """Return unit, month, MRR `lag` months earlier and now at the month's rates, and whether it was and is active."""
+def _snapshots(
+    covered: Units, first: int, end: int, lag: int
+) -> tuple[Ints, Ints, Ints, Ints, Flags, Flags]:
+    """Return unit, month, MRR `lag` months earlier and now at the month's rates, and whether it was
+    and is active.
+    """
     parts = []
     for shift in (lag, 0):
-        rows = held.ledger.rows(first - shift, end - shift)
+        rows = covered.ledger.rows(first - shift, end - shift)
         there = rows.now != 0
         slice, month, level = rows.slice[there], rows.month[there] + shift, rows.now[there]
-        parts.append((held.unit[slice], month, [held.at_rates(slice, month, level), *(above_and_below(level) if held.rates else [])]))
+        parts.append(
+            (
+                covered.unit[slice],
+                month,
+                [
+                    covered.at_rates(slice, month, level),
+                    *(above_and_below(level) if covered.rates else []),
+                ],
+            )
+        )
     (unit_then, month_then, then), (unit_now, month_now, now) = parts
 
     early = [np.concatenate([amount, np.zeros(len(unit_now), np.int64)]) for amount in then]
     late = [np.concatenate([np.zeros(len(unit_then), np.int64), amount]) for amount in now]
-    (unit, month), sums = by_month(np.concatenate([unit_then, unit_now]), np.concatenate([month_then, month_now]), early + late)
-    if held.rates is None:
+    (unit, month), sums = by_month(
+        np.concatenate([unit_then, unit_now]), np.concatenate([month_then, month_now]), early + late
+    )
+    if covered.rates is None:
         return unit, month, sums[0], sums[1], sums[0] > 0, sums[1] > 0
     return unit, month, sums[0], sums[3], is_active(*sums[:3]), is_active(*sums[3:])
 
@@ -106,7 +131,8 @@ def revenue_cohorts(
     by: str | Sequence[str] | None = None,
     rates: RateTable | None = None,
 ) -> pd.DataFrame:
-    """What customers who began together are worth as they age: one row a cohort, currency (and group) and age in months.
+    """What customers who began together are worth as they age: one row a cohort, currency (and
+    group) and age in months.
 
     Parameters
     ----------
@@ -118,9 +144,11 @@ def revenue_cohorts(
     Returns
     -------
     DataFrame
-        By group, currency, cohort and age. The columns of `by`, then cohort (month of the first MRR), currency, age (months since, from 0),
-        customers (active at that age), mrr, nrr (mrr / that of age 0, both at the rates of the month; shares of 1), month (cohort + age).
-        Every cohort has as many ages as the oldest; customers, mrr and nrr are null where `until` had not come: immature.
+        By group, currency, cohort and age. The columns of `by`, then cohort (month of the first
+        MRR), currency, age (months since, from 0), customers (active at that age), mrr, nrr (mrr /
+        that of age 0, both at the rates of the month; shares of 1), month (cohort + age). Every
+        cohort has as many ages as the oldest; customers, mrr and nrr are null where `until` had not
+        come: immature.
 
     Raises
     ------
@@ -132,11 +160,13 @@ def revenue_cohorts(
     A customer who comes back counts in the cohort of its first MRR.
     """
     names = keys(by, COHORTS)
-    held = units(ledger(lines, names), rates)
-    first, end = month_window(since, until, held.ledger.earliest)
-    begun = held.first_active(end)
+    covered = units(ledger(lines, names), rates)
+    first, end = month_window(since, until, covered.ledger.earliest)
+    begun = covered.first_active(end)
     inside = (begun >= first) & (begun < end)
-    block, cell = np.unique(held.series[inside] * (end - first) + begun[inside] - first, return_inverse=True)
+    block, cell = np.unique(
+        covered.series[inside] * (end - first) + begun[inside] - first, return_inverse=True
+    )
     number = np.zeros(len(begun), np.int64)
     number[inside] = cell
     series, cohort = np.divmod(block, end - first)
@@ -148,38 +178,44 @@ def revenue_cohorts(
         np.add.at(total, number[unit] * ages + month - cohort[number[unit]], amount)
         return total
 
-    rows = held.ledger.rows(first, end, inside[held.unit])
-    found = held.stated(rows)
-    counted = found.month >= begun[found.unit]
-    unit, month = found.unit[counted], found.month[counted]
-    mrr = table(unit, month, found.now[counted])
-    customers = table(unit, month, found.active[counted].astype(np.int64))
-    base = table(*_bases(held, begun, inside, first, end))
+    rows = covered.ledger.rows(first, end, inside[covered.unit])
+    match = covered.stated(rows)
+    counted = match.month >= begun[match.unit]
+    unit, month = match.unit[counted], match.month[counted]
+    mrr = table(unit, month, match.now[counted])
+    customers = table(unit, month, match.active[counted].astype(np.int64))
+    base = table(*_bases(covered, begun, inside, first, end))
     age = np.tile(np.arange(ages), len(block))
     place = np.repeat(np.arange(len(block)), ages)
     mature = cohort[place] + age < end
-    order = np.lexsort((age, cohort[place], series[place], held.group[series[place]]))
-    result = held.keys[names].take(series[place][order]).reset_index(drop=True)
+    order = np.lexsort((age, cohort[place], series[place], covered.group[series[place]]))
+    result = covered.keys[names].take(series[place][order]).reset_index(drop=True)
     result["cohort"] = as_months(cohort[place][order])
-    result["currency"] = pd.Series(held.keys["currency"].to_numpy()[series[place][order]], dtype="str")
+    result["currency"] = pd.Series(
+        covered.keys["currency"].to_numpy()[series[place][order]], dtype="str"
+    )
     result["age"] = pd.array(age[order], dtype="Int64")
     result["customers"] = pd.array(customers[order], dtype="Int64")
     result["mrr"], result["nrr"] = in_units(mrr)[order], ratio(mrr, base)[order]
     result["month"] = as_months((cohort[place] + age)[order])
     result.loc[~mature[order], ["customers", "mrr", "nrr"]] = pd.NA
-    held.say_stale()
+    covered.say_stale()
     return keyed(result, ["cohort", "month", *([] if rates is not None else ["currency"]), *names])
 
 
-def _bases(held: Units, begun: Ints, inside: Flags, first: int, end: int) -> tuple[Ints, Ints, Ints]:
-    """Return unit, month and the MRR of its first month at this month's rates, for every month from then to the end."""
-    rows = held.ledger.rows(first, end, inside[held.unit])
-    at_start = (rows.month == begun[held.unit[rows.slice]]) & (rows.now != 0)
+def _bases(
+    covered: Units, begun: Ints, inside: Flags, first: int, end: int
+) -> tuple[Ints, Ints, Ints]:
+    """Return unit, month and the MRR of its first month at this month's rates, for every month from
+    then to the end.
+    """
+    rows = covered.ledger.rows(first, end, inside[covered.unit])
+    at_start = (rows.month == begun[covered.unit[rows.slice]]) & (rows.now != 0)
     slice, level, month = rows.slice[at_start], rows.now[at_start], rows.month[at_start]
     count = end - month
     step = np.repeat(np.arange(len(count)), count)
     months = month[step] + np.arange(len(step)) - np.repeat(np.cumsum(count) - count, count)
-    return held.unit[slice[step]], months, held.at_rates(slice[step], months, level[step])
+    return covered.unit[slice[step]], months, covered.at_rates(slice[step], months, level[step])
 
 
 __all__ = ["retention", "revenue_cohorts"]

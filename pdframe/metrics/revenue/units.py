@@ -1,4 +1,6 @@
-"""The MRR of every unit and month: a customer in one currency, or with rates a customer in all of them, each within its group."""
+"""The MRR of every unit and month: a customer in one currency, or with rates a customer in all of
+them, each within its group.
+"""
 
 from __future__ import annotations
 
@@ -8,14 +10,15 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from pdframe.metrics.columns import Flags, Floats, Ints
+from pdframe.metrics._columns import Flags, Floats, Ints
 from pdframe.metrics.currency import Rates, RateTable
 from pdframe.metrics.revenue.ledger import Ledger, Rows
 from pdframe.metrics.revenue.periods import NEVER, as_months
 
 
 class Months(NamedTuple):
-    """One row a unit and month in which it has MRR, or had it the month before; amounts in whole millionths.
+    """One row a unit and month in which it has MRR, or had it the month before; amounts in whole
+    millionths.
 
     Attributes
     ----------
@@ -82,44 +85,82 @@ class Units:
         """State rows of slices at the rates of their month, summed by unit."""
         unit = self.unit[rows.slice]
         if self.rates is None:
-            return Months(unit, rows.month, rows.now, rows.before, np.zeros_like(rows.now), rows.ran_out, rows.now > 0, rows.before > 0)
-        now, kept = self.at_rates(rows.slice, rows.month, rows.now), self.at_rates(rows.slice, rows.month, rows.before)
+            return Months(
+                unit,
+                rows.month,
+                rows.now,
+                rows.before,
+                np.zeros_like(rows.now),
+                rows.ran_out,
+                rows.now > 0,
+                rows.before > 0,
+            )
+        now, kept = (
+            self.at_rates(rows.slice, rows.month, rows.now),
+            self.at_rates(rows.slice, rows.month, rows.before),
+        )
         before = self.at_rates(rows.slice, rows.month - 1, rows.before)
-        gone = self.at_rates(rows.slice, rows.month, rows.ran_out)
-        (unit, month), (now_sum, before_sum, kept_sum, gone_sum) = by_month(unit, rows.month, [now, before, kept, gone])
-        signs = by_month(self.unit[rows.slice], rows.month, [*above_and_below(rows.now), *above_and_below(rows.before)])[1]
+        deleted = self.at_rates(rows.slice, rows.month, rows.ran_out)
+        (unit, month), (now_sum, before_sum, kept_sum, deleted_sum) = by_month(
+            unit, rows.month, [now, before, kept, deleted]
+        )
+        signs = by_month(
+            self.unit[rows.slice],
+            rows.month,
+            [*above_and_below(rows.now), *above_and_below(rows.before)],
+        )[1]
         active, was_active = is_active(now_sum, *signs[:2]), is_active(before_sum, *signs[2:])
-        return Months(unit, month, now_sum, before_sum, kept_sum - before_sum, gone_sum, active, was_active)
+        return Months(
+            unit, month, now_sum, before_sum, kept_sum - before_sum, deleted_sum, active, was_active
+        )
 
     def at_rates(self, slice: Ints, month: Ints, amount: Ints) -> Ints:
-        """Return amounts of slices at the rates of a month; without rates as they are. A rate is needed where an amount is not 0."""
+        """Return amounts of slices at the rates of a month; without rates as they are. A rate is
+        needed where an amount is not 0.
+        """
         if self.rates is None:
             return amount
         result = np.zeros(len(amount), np.int64)
         rows = np.flatnonzero(amount)
-        found = self.ledger.rates(self.rates, self.ledger.currency[slice[rows]], month[rows])
-        result[rows] = np.rint(amount[rows] * found).astype(np.int64)
+        match = self.ledger.rates(self.rates, self.ledger.currency[slice[rows]], month[rows])
+        result[rows] = np.rint(amount[rows] * match).astype(np.int64)
         return result
 
     def first_active(self, end: int) -> Ints:
-        """Return the first month in which each unit is active, `NEVER` where it never is; with rates, where it is not before `end`."""
+        """Return the first month in which each unit is active, `NEVER` where it never is; with
+        rates, where it is not before `end`.
+        """
         first = self.ledger.first_active(self.unit, len(self.customer))
         if self.rates is None:
             return first
         mixed = self.ledger.mixed(self.unit, len(self.customer))
         if mixed.any() and self.ledger.earliest is not None:
             rows = self.ledger.rows(self.ledger.earliest, end, mixed[self.unit])
-            key = self.unit[rows.slice] * (end - self.ledger.earliest) + rows.month - self.ledger.earliest
+            key = (
+                self.unit[rows.slice] * (end - self.ledger.earliest)
+                + rows.month
+                - self.ledger.earliest
+            )
             keys, place = np.unique(key, return_inverse=True)
-            above, below = (np.bincount(place, sign, minlength=len(keys)).astype(np.int64) for sign in above_and_below(rows.now))
-            # Only here do rates of the past matter: what is above 0 in one currency and below in another is weighed.
+            above, below = (
+                np.bincount(place, sign, minlength=len(keys)).astype(np.int64)
+                for sign in above_and_below(rows.now)
+            )
+            # Only here do rates of the past matter: what is above 0 in one currency and below in
+            # another is weighed.
             weighed = ((above > 0) & (below > 0))[place]
             total = np.zeros(len(keys), np.int64)
-            np.add.at(total, place[weighed], self.at_rates(rows.slice[weighed], rows.month[weighed], rows.now[weighed]))
+            np.add.at(
+                total,
+                place[weighed],
+                self.at_rates(rows.slice[weighed], rows.month[weighed], rows.now[weighed]),
+            )
             active = is_active(total, above, below)
             first[mixed] = NEVER
             np.minimum.at(
-                first, keys[active] // (end - self.ledger.earliest), keys[active] % (end - self.ledger.earliest) + self.ledger.earliest
+                first,
+                keys[active] // (end - self.ledger.earliest),
+                keys[active] % (end - self.ledger.earliest) + self.ledger.earliest,
             )
         return first
 
@@ -130,7 +171,8 @@ class Units:
         return result
 
     def grid(self, first: int, width: int, columns: dict[str, Ints | Floats]) -> pd.DataFrame:
-        """Return a frame of every series and month, by group, month and currency: the columns of `by`, month, currency, then `columns`.
+        """Return a frame of every series and month, by group, month and currency: the columns of
+        `by`, month, currency, then `columns`.
 
         `columns` are given series by series.
         """
@@ -142,7 +184,9 @@ class Units:
         result["month"] = as_months(month)
         result["currency"] = self.keys["currency"].take(series).to_numpy()
         for name, values in columns.items():
-            result[name] = pd.Series(values[order]).astype("Int64" if values.dtype.kind == "i" else "float64")
+            result[name] = pd.Series(values[order]).astype(
+                "Int64" if values.dtype.kind == "i" else "float64"
+            )
         return result.astype({"currency": "str"})
 
 
@@ -152,12 +196,16 @@ def above_and_below(amount: Ints) -> list[Ints]:
 
 
 def is_active(total: Ints, above: Ints, below: Ints) -> Flags:
-    """Return where a unit is active: some currency above 0 and none below tell it without rates, else its total does."""
+    """Return where a unit is active: some currency above 0 and none below tell it without rates,
+    else its total does.
+    """
     return np.where((above > 0) & (below > 0), total > 0, above > 0)
 
 
 def by_month(unit: Ints, month: Ints, amounts: list[Ints]) -> tuple[tuple[Ints, Ints], list[Ints]]:
-    """Return each unit and month that occurs, and the exact sums of amounts there; units are in order already or are sorted."""
+    """Return each unit and month that occurs, and the exact sums of amounts there; units are in
+    order already or are sorted.
+    """
     if not len(unit):
         return (unit, month), amounts
     base = int(month.min())
@@ -176,17 +224,21 @@ def units(ledger: Ledger, rates: RateTable | None) -> Units:
     if rates is None:
         unit, customer = np.arange(len(ledger.customer)), ledger.customer
         code = ledger.group * max(len(ledger.currencies), 1) + ledger.currency
-        found, series = np.unique(code, return_inverse=True)
-        group = found // max(len(ledger.currencies), 1)
+        match, series = np.unique(code, return_inverse=True)
+        group = match // max(len(ledger.currencies), 1)
         keys = ledger.groups.take(group).reset_index(drop=True)
-        names = ledger.currencies.take(found % max(len(ledger.currencies), 1)) if len(found) else ledger.currencies[:0]
+        names = (
+            ledger.currencies.take(match % max(len(ledger.currencies), 1))
+            if len(match)
+            else ledger.currencies[:0]
+        )
         keys["currency"] = pd.Series(names, dtype="str")
         return Units(ledger, unit, customer, series, keys, group, None)
     table = Rates(rates)
     code = ledger.customer * max(len(ledger.groups), 1) + ledger.group
-    found, unit = np.unique(code, return_inverse=True)
-    group = found % max(len(ledger.groups), 1)
+    match, unit = np.unique(code, return_inverse=True)
+    group = match % max(len(ledger.groups), 1)
     used, series = np.unique(group, return_inverse=True)
     keys = ledger.groups.take(used).reset_index(drop=True)
     keys["currency"] = pd.Series([table.target] * len(keys), dtype="str")
-    return Units(ledger, unit, found // max(len(ledger.groups), 1), series, keys, used, table)
+    return Units(ledger, unit, match // max(len(ledger.groups), 1), series, keys, used, table)

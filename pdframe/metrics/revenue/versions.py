@@ -1,9 +1,10 @@
-"""Line items as they were at each time: one row per version of a line, from the history of line items.
+"""Line items as they were at each time: one row per version of a line, from the history of line
+items.
 
-The API gives the line items of today alone, so an edit or a removal restates past months. The history
-(`account.line_history()`) says what each line was from when until when. A version counts from the day
-on which it was found up to the day on which the next one was; the first version of a line that the
-first look found also counts for all the time before it.
+The API gives the line items of today alone, so an edit or a removal restates past months. The
+history (`account.line_history()`) says what each line was from when until when. A version counts
+from the day on which it was found up to the day on which the next one was; the first version of a
+line that the first look found also counts for all the time before it.
 """
 
 from __future__ import annotations
@@ -13,11 +14,20 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
+from pdframe._plain import plain_frame
 from pdframe.errors import ArgumentError
-from pdframe.metrics.columns import Flags, Ints, amounts, dates, equals, ids, say_uncountable, times
-from pdframe.metrics.inputs import local_date, need, warn
+from pdframe.metrics._arguments import local_date, need, warn
+from pdframe.metrics._columns import (
+    Flags,
+    Ints,
+    amounts,
+    dates,
+    equals,
+    ids,
+    say_uncountable,
+    times,
+)
 from pdframe.metrics.revenue.periods import NULL, ONE_TIME, days_of, frequencies
-from pdframe.plain import plain_frame
 
 VERSIONS = ("known_from", "known_until", "agreed_start", "agreed_end", "agreed_end_reason")
 """Columns of lines that say of each version when it was the one known, and what it agreed on."""
@@ -28,7 +38,7 @@ _KINDS = {
     "item_price": NUMBER, "discount": NUMBER, "discount_type": TEXT, "tax": NUMBER, "tax_method": TEXT, "sum": NUMBER,
     "is_enabled": FLAG, "billing_frequency": TEXT, "billing_frequency_cycles": ID, "billing_start_date": DAY,
 }  # fmt: skip
-_GONE = "is_deleted"
+_DELETED = "is_deleted"
 _FLAGS = {"true": True, "false": False, "1": True, "0": False, "1.0": True, "0.0": False}
 
 
@@ -61,12 +71,15 @@ class _Changes(NamedTuple):
     line: Ints
     day: Ints
     texts: dict[str, Any]
-    told: dict[str, Flags]
+    reported: dict[str, Flags]
     begin: pd.Timestamp | None
 
 
-def versions(deal_products: pd.DataFrame, history: pd.DataFrame, tz: str) -> tuple[pd.DataFrame, Known]:
-    """Return line items with one row per version, in the order of `deal_products`, then those that are gone.
+def versions(
+    deal_products: pd.DataFrame, history: pd.DataFrame, tz: str
+) -> tuple[pd.DataFrame, Known]:
+    """Return line items with one row per version, in the order of `deal_products`, then those that
+    are gone.
 
     One-time lines keep the current version alone: they are no MRR of any month.
 
@@ -85,54 +98,68 @@ def versions(deal_products: pd.DataFrame, history: pd.DataFrame, tz: str) -> tup
         `history` is no such frame.
     """
     if isinstance(history, pd.DataFrame) and "id" not in history.columns:
-        raise ArgumentError("history has no column 'id': it is the frame of account.line_history() that is needed.")
+        raise ArgumentError(
+            "history has no column 'id': it is the frame of account.line_history() that is needed."
+        )
     history = need(history, "history", ["id", "column", "before", "after", "time", "source"])
     say_uncountable(history, "history", moments=["time"])
     lines = deal_products.reset_index(drop=True)
-    found = _changes(history, lines, tz)
+    matches = _changes(history, lines, tz)
     line = pd.Index(ids(lines, "id"))
     first = np.asarray(line.notna() & ~line.duplicated(), np.bool_)
     unique = np.flatnonzero(first)
-    place = np.asarray(line[unique].get_indexer(pd.Index(found.line)), dtype=np.int64)
-    source = np.where(place >= 0, unique[np.maximum(place, 0)], -1) if len(unique) else np.full(len(found.line), -1)
+    place = np.asarray(line[unique].get_indexer(pd.Index(matches.line)), dtype=np.int64)
+    source = (
+        np.where(place >= 0, unique[np.maximum(place, 0)], -1)
+        if len(unique)
+        else np.full(len(matches.line), -1)
+    )
 
-    last = np.append(found.line[1:] != found.line[:-1], True)[: len(found.line)]
-    next_day = np.where(last, NULL, np.append(found.day[1:], NULL)[: len(found.day)])
-    gone = np.array([_flag(text) is True for text in found.texts[_GONE]], np.bool_)
+    last = np.append(matches.line[1:] != matches.line[:-1], True)[: len(matches.line)]
+    next_day = np.where(last, NULL, np.append(matches.day[1:], NULL)[: len(matches.day)])
+    deleted = np.array([_flag(text) is True for text in matches.texts[_DELETED]], np.bool_)
     # The frame of today rules which lines there are today.
-    gone &= ~(last & (source >= 0))
-    absent = pd.Series(source < 0).groupby(found.line).transform("all").to_numpy(np.bool_)
-    ends_gone = pd.Series(gone & last).groupby(found.line).transform("any").to_numpy(np.bool_)
-    kept = ~gone & ~(absent & ~ends_gone)
-    removed = np.where(last, False, np.append(gone[1:], False)[: len(gone)])
+    deleted &= ~(last & (source >= 0))
+    absent = pd.Series(source < 0).groupby(matches.line).transform("all").to_numpy(np.bool_)
+    ends_deleted = (
+        pd.Series(deleted & last).groupby(matches.line).transform("any").to_numpy(np.bool_)
+    )
+    kept = ~deleted & ~(absent & ~ends_deleted)
+    removed = np.where(last, False, np.append(deleted[1:], False)[: len(deleted)])
 
     # Lines of which the history does not tell.
     untold = np.setdiff1d(np.arange(len(lines)), source[source >= 0])
-    began = _added(lines, tz, found.begin)[untold]
+    began = _added(lines, tz, matches.begin)[untold]
     rows = np.flatnonzero(kept)
     known = Known(
-        np.concatenate([found.day[rows], began]),
+        np.concatenate([matches.day[rows], began]),
         np.concatenate([next_day[rows], np.full(len(untold), NULL)]),
         np.concatenate([removed[rows], np.zeros(len(untold), np.bool_)]).astype(np.bool_),
         np.concatenate([source[rows], untold]),
     )
     change = np.concatenate([rows, np.full(len(untold), -1)])
-    line_of = np.concatenate([found.line[rows], np.zeros(len(untold), np.int64)])
+    line_of = np.concatenate([matches.line[rows], np.zeros(len(untold), np.int64)])
     order = np.lexsort((known.since, line_of, np.where(known.source < 0, len(lines), known.source)))
     known, change = known.take(order), change[order]
-    frame = _filled(lines, known, change, found)
+    frame = _filled(lines, known, change, matches)
     current = (known.until == NULL) & (known.source >= 0)
     counts = np.flatnonzero(current | (frequencies(frame["billing_frequency"]) != ONE_TIME))
     return frame.take(counts).reset_index(drop=True), known.take(counts)
 
 
 def known_on(lines: pd.DataFrame, day: int) -> pd.DataFrame:
-    """Return the versions of lines that were known on a day, with what they agreed on; all lines where they have no versions."""
+    """Return the versions of lines that were known on a day, with what they agreed on; all lines
+    where they have no versions.
+    """
     if not set(VERSIONS) <= set(lines.columns):
         return lines
     since, until = days_of(lines, "known_from"), days_of(lines, "known_until")
-    found: pd.DataFrame = lines[(since <= day) & ((until == NULL) | (until > day))]
-    return found.assign(start=found["agreed_start"], end=found["agreed_end"], end_reason=found["agreed_end_reason"])
+    matches: pd.DataFrame = lines[(since <= day) & ((until == NULL) | (until > day))]
+    return matches.assign(
+        start=matches["agreed_start"],
+        end=matches["agreed_end"],
+        end_reason=matches["agreed_end_reason"],
+    )
 
 
 def current(lines: pd.DataFrame) -> pd.DataFrame:
@@ -147,7 +174,9 @@ def _changes(history: pd.DataFrame, lines: pd.DataFrame, tz: str) -> _Changes:
     moment = times(history, "time", tz)
     usable = moment.notna().to_numpy() & ids(history, "id").notna().to_numpy()
     column = history["column"].astype("str")
-    usable &= column.isin([*(name for name in _KINDS if name in lines.columns), _GONE]).to_numpy(np.bool_)
+    usable &= column.isin([*(name for name in _KINDS if name in lines.columns), _DELETED]).to_numpy(
+        np.bool_
+    )
     history, moment = history[usable], moment[usable]
     is_first = (history["source"].astype("str") == "first look").to_numpy(np.bool_)
     events = pd.DataFrame(
@@ -161,24 +190,29 @@ def _changes(history: pd.DataFrame, lines: pd.DataFrame, tz: str) -> _Changes:
             "is_first": is_first,
         }
     ).sort_values(["line", "time"], kind="stable", ignore_index=True)
-    looks = events.loc[events["is_first"], "time"]
-    begin = pd.Timestamp(looks.min(), unit="us", tz="UTC") if len(looks) else None
+    snapshots = events.loc[events["is_first"], "time"]
+    begin = pd.Timestamp(snapshots.min(), unit="us", tz="UTC") if len(snapshots) else None
 
-    # A line that the first look found was so before it; one that came later begins when it was added.
+    # A line that the first look found was so before it; one that came later begins when it was
+    # added.
     starts = events.drop_duplicates("line").set_index("line")
-    came_later = starts["is_first"] & (starts["time"] > (looks.min() if len(looks) else 0))
+    later = starts["is_first"] & (starts["time"] > (snapshots.min() if len(snapshots) else 0))
     added = _added_of(lines, starts.index, tz)
-    exact = came_later & (added > (looks.min() if len(looks) else 0)) & (added <= starts["time"])
+    exact = later & (added > (snapshots.min() if len(snapshots) else 0)) & (added <= starts["time"])
     added_day = _day_of(added, tz)
-    start_day = np.where(~came_later, NULL, np.where(exact, added_day, starts["day"]))
+    start_day = np.where(~later, NULL, np.where(exact, added_day, starts["day"]))
     origin = pd.Series(start_day, index=starts.index)
-    at_start = (events["is_first"] & (events["time"] == events["line"].map(starts["time"]))).to_numpy(np.bool_)
+    at_start = (
+        events["is_first"] & (events["time"] == events["line"].map(starts["time"]))
+    ).to_numpy(np.bool_)
     events["day"] = np.where(at_start, events["line"].map(origin), events["day"])
 
     # What a column held before its first change.
     opening = events.drop_duplicates(["line", "column"])
     opening = opening[~opening["is_first"]]
-    opening = opening.assign(after=opening["before"], day=opening["line"].map(origin), time=np.iinfo(np.int64).min)
+    opening = opening.assign(
+        after=opening["before"], day=opening["line"].map(origin), time=np.iinfo(np.int64).min
+    )
     events = pd.concat([opening, events], ignore_index=True)
     events = events.sort_values(["line", "day", "time"], kind="stable", ignore_index=True)
 
@@ -187,8 +221,8 @@ def _changes(history: pd.DataFrame, lines: pd.DataFrame, tz: str) -> _Changes:
     line, day = key["line"].to_numpy(np.int64), key["day"].to_numpy(np.int64)
     first_row = np.flatnonzero(np.append(True, line[1:] != line[:-1])[: len(line)])
     start_row = np.repeat(first_row, np.diff(np.append(first_row, len(line))))
-    texts, told = {}, {}
-    for name in (*(name for name in _KINDS if name in lines.columns), _GONE):
+    texts, reported = {}, {}
+    for name in (*(name for name in _KINDS if name in lines.columns), _DELETED):
         own = events[events["column"] == name].drop_duplicates(["line", "day"], keep="last")
         at = np.full(len(line), -1)
         rows = state.get_indexer(pd.MultiIndex.from_frame(own[["line", "day"]]))
@@ -196,37 +230,54 @@ def _changes(history: pd.DataFrame, lines: pd.DataFrame, tz: str) -> _Changes:
         text = np.full(len(line), None, dtype=object)
         text[rows] = own["after"].to_numpy(object)
         newest = np.maximum.accumulate(at) if len(at) else at
-        told[name] = newest >= start_row
+        reported[name] = newest >= start_row
         texts[name] = text[newest] if len(at) else text
-        texts[name][~told[name]] = None
-    return _Changes(line, day, texts, told, begin)
+        texts[name][~reported[name]] = None
+    return _Changes(line, day, texts, reported, begin)
 
 
-def _filled(lines: pd.DataFrame, known: Known, change: Ints, found: _Changes) -> pd.DataFrame:
-    """The rows of versions: what the history says, and from `lines` the last version and what the history does not tell."""
-    gone = known.source < 0
-    if gone.any():
+def _filled(lines: pd.DataFrame, known: Known, change: Ints, matches: _Changes) -> pd.DataFrame:
+    """The rows of versions: what the history says, and from `lines` the last version and what the
+    history does not tell.
+    """
+    deleted = known.source < 0
+    if deleted.any():
         # Rows of lines that are gone are null but for what the history tells.
-        lines = lines.astype({name: "Int64" for name, dtype in lines.dtypes.items() if dtype == np.int64})
+        lines = lines.astype(
+            {name: "Int64" for name, dtype in lines.dtypes.items() if dtype == np.int64}
+        )
         frame = plain_frame(lines.reindex(known.source).reset_index(drop=True))
-        frame["id"] = ids(frame, "id").fillna(pd.Series(found.line[np.maximum(change, 0)], dtype="Int64"))
+        frame["id"] = ids(frame, "id").fillna(
+            pd.Series(matches.line[np.maximum(change, 0)], dtype="Int64")
+        )
     else:
         frame = lines.take(known.source).reset_index(drop=True)
-    is_last = (known.until == NULL) & ~gone
+    is_last = (known.until == NULL) & ~deleted
     unread: list[str] = []
     for name, kind in _KINDS.items():
         if name not in lines.columns:
             continue
-        use = (change >= 0) & ~is_last & (found.told[name][change] if len(found.line) else False)
+        use = (
+            (change >= 0)
+            & ~is_last
+            & (matches.reported[name][change] if len(matches.line) else False)
+        )
         if use.any():
-            frame[name] = _column(frame, name, kind, use, found.texts[name][change[use]], unread)
+            frame[name] = _column(frame, name, kind, use, matches.texts[name][change[use]], unread)
     if unread:
-        warn(f"history: {len(unread):,} values cannot be read and count as empty, for example {unread[0]}.")
+        warn(
+            f"history: {len(unread):,} values cannot be read and count as empty, for example"
+            f" {unread[0]}."
+        )
     return frame
 
 
-def _column(frame: pd.DataFrame, name: str, kind: int, use: Flags, texts: Any, unread: list[str]) -> pd.Series[Any]:
-    """A column of which the rows `use` are given as text; what cannot be read as its kind is null, and added to `unread`."""
+def _column(
+    frame: pd.DataFrame, name: str, kind: int, use: Flags, texts: Any, unread: list[str]
+) -> pd.Series[Any]:
+    """A column of which the rows `use` are given as text; what cannot be read as its kind is null,
+    and added to `unread`.
+    """
     text = pd.Series(texts, dtype=object)
     text = text.where(text.notna(), None)
     if kind == TEXT:
@@ -235,10 +286,16 @@ def _column(frame: pd.DataFrame, name: str, kind: int, use: Flags, texts: Any, u
         column = column.astype("str")
         if isinstance(frame[name].dtype, pd.CategoricalDtype):
             known = frame[name].cat.categories.astype("str")
-            return column.astype(pd.CategoricalDtype([*known, *sorted(set(column.dropna()) - set(known))]))
+            return column.astype(
+                pd.CategoricalDtype([*known, *sorted(set(column.dropna()) - set(known))])
+            )
         return column
     if kind == DAY:
-        read: Any = pd.to_datetime(text.astype("str"), format="ISO8601", errors="coerce", utc=True).dt.tz_localize(None).dt.as_unit("us")
+        read: Any = (
+            pd.to_datetime(text.astype("str"), format="ISO8601", errors="coerce", utc=True)
+            .dt.tz_localize(None)
+            .dt.as_unit("us")
+        )
         column = dates(frame, name).astype("datetime64[us]")
     elif kind == FLAG:
         read = text.map(_flag).astype("boolean")
@@ -247,9 +304,11 @@ def _column(frame: pd.DataFrame, name: str, kind: int, use: Flags, texts: Any, u
     else:
         read = pd.to_numeric(text.astype("str"), errors="coerce").astype("float64")
         if kind == ID:
-            whole = read.notna() & (read == np.floor(read)) & (read.abs() < 2**53)
-            read = read.where(whole).astype("Int64")
-        column = ids(frame, name) if kind == ID else pd.Series(amounts(frame, name), index=frame.index)
+            full = read.notna() & (read == np.floor(read)) & (read.abs() < 2**53)
+            read = read.where(full).astype("Int64")
+        column = (
+            ids(frame, name) if kind == ID else pd.Series(amounts(frame, name), index=frame.index)
+        )
     bad = text.notna().to_numpy() & read.isna().to_numpy()
     unread += [f"{name} {value!r}" for value in text[bad]]
     column[use] = read.array
@@ -266,13 +325,15 @@ def _added_of(lines: pd.DataFrame, line: pd.Index[Any], tz: str) -> pd.Series[An
         return pd.Series(NULL, index=line)
     added = times(lines, "add_time", tz)
     by_line = pd.Series(_instants(added), index=pd.Index(ids(lines, "id")))
-    return by_line[~by_line.index.duplicated() & by_line.index.notna()].reindex(line, fill_value=NULL)
+    return by_line[~by_line.index.duplicated() & by_line.index.notna()].reindex(
+        line, fill_value=NULL
+    )
 
 
 def _instants(moments: pd.Series[Any]) -> Ints:
     """Times as microseconds since 1970 UTC, `NULL` where there is none."""
-    found: Ints = moments.dt.tz_localize(None).to_numpy().astype("datetime64[us]").view(np.int64)
-    return found
+    matches: Ints = moments.dt.tz_localize(None).to_numpy().astype("datetime64[us]").view(np.int64)
+    return matches
 
 
 def _day_of(micros: pd.Series[Any], tz: str) -> Ints:
@@ -283,7 +344,9 @@ def _day_of(micros: pd.Series[Any], tz: str) -> Ints:
 
 
 def _added(lines: pd.DataFrame, tz: str, begin: pd.Timestamp | None) -> Ints:
-    """The day on which each line was added where that is after the first look; else `NULL`, as there was no look before."""
+    """The day on which each line was added where that is after the first look; else `NULL`, as
+    there was no look before.
+    """
     if begin is None or "add_time" not in lines.columns:
         return np.full(len(lines), NULL)
     added = times(lines, "add_time", tz)

@@ -5,4 +5,14 @@ from .ledger import Event, Row, stamp
 from .switches import Switches
 from .truth import DealState, Merge, StageVisit, Subscription
 
-__all__ = ["Company", "DealState", "Event", "Merge", "Row", "StageVisit", "Subscription", "Switches", "stamp"]
+__all__ = [
+    "Company",
+    "DealState",
+    "Event",
+    "Merge",
+    "Row",
+    "StageVisit",
+    "Subscription",
+    "Switches",
+    "stamp",
+]

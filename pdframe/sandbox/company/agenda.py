@@ -16,7 +16,9 @@ Handler = Callable[[int], None]
 
 
 class Agenda:
-    """A heap of due things; one source of randomness for all of life, so that the order of draws is the order of events."""
+    """A heap of due things; one source of randomness for all of life, so that the order of draws is
+    the order of events.
+    """
 
     def __init__(self, company: Counts, random: Random) -> None:
         self.company = company
@@ -60,7 +62,9 @@ class Agenda:
         return [rep for rep in self.reps if users[rep]["active_flag"]]
 
     def hand(self, user: int) -> int:
-        """Return who writes for the user: the user, or once they have left the one who leads sales."""
+        """Return who writes for the user: the user, or once they have left the one who leads
+        sales.
+        """
         return user if self.company.tables["users"][user]["active_flag"] else self.company.me
 
     def living(self, table: str, key: Any) -> bool:

@@ -25,7 +25,9 @@ LEAVERS = (1017, 1036)
 
 
 class Stage(NamedTuple):
-    """A stage and how deals behave in it: median stay in days, hazard of losing on leaving it, chance of winning from the last one."""
+    """A stage and how deals behave in it: median stay in days, hazard of losing on leaving it,
+    chance of winning from the last one.
+    """
 
     id: int
     name: str
@@ -62,7 +64,11 @@ PIPELINES: tuple[Pipeline, ...] = (
         GROWTH,
         "Renewals & growth",
         False,
-        (Stage(11, "Review", 100, None, 15.0, 0.03), Stage(2, "Offer", 100, 45, 16.0, 0.05), Stage(8, "Signature", 100, None, 9.0, 0.06)),
+        (
+            Stage(11, "Review", 100, None, 15.0, 0.03),
+            Stage(2, "Offer", 100, 45, 16.0, 0.05),
+            Stage(8, "Signature", 100, None, 9.0, 0.06),
+        ),
     ),
     Pipeline(
         SERVICES,
@@ -80,12 +86,25 @@ SEGMENTS = ("Small business", "Mid-market", "Enterprise")
 CURRENCY_OF_REGION = ("EUR", "EUR", "GBP", "USD")
 RATES = {"EUR": 1.0, "USD": 1.1, "GBP": 0.86}
 SEASON = (1.05, 1.0, 1.15, 1.0, 1.0, 0.9, 0.7, 0.65, 1.2, 1.15, 1.1, 0.75)
-LOST_REASONS = ("Price", "Chose a competitor", "No budget", "No decision", "Missing feature", "Went silent", "went silent", "Timing 🤷")
+LOST_REASONS = (
+    "Price",
+    "Chose a competitor",
+    "No budget",
+    "No decision",
+    "Missing feature",
+    "Went silent",
+    "went silent",
+    "Timing 🤷",
+)
 BOARDS = (
     (4, "Onboarding", ("Kick-off", "Configuration", "Training", "Go-live")),
     (9, "Service delivery", ("Planned", "In delivery", "Acceptance")),
 )
-TEMPLATES = ((3, "Standard onboarding", 4), (5, "Enterprise onboarding", 4), (8, "Service engagement", 9))
+TEMPLATES = (
+    (3, "Standard onboarding", 4),
+    (5, "Enterprise onboarding", 4),
+    (8, "Service engagement", 9),
+)
 TASKS = ("Collect requirements", "Set up workspace", "Import data", "Train key users", "Sign off")
 
 # name, frequency, cycles, price, tax
@@ -139,10 +158,18 @@ def products() -> list[dict[str, Any]]:
     """Return the 40 products as values for rows, recurring and one-time ones interleaved."""
     rows: list[dict[str, Any]] = []
     recurring = [
-        (name, frequency, cycles, price, tax, "1" if i < 4 else "2") for i, (name, frequency, cycles, price, tax) in enumerate(_RECURRING)
+        (name, frequency, cycles, price, tax, "1" if i < 4 else "2")
+        for i, (name, frequency, cycles, price, tax) in enumerate(_RECURRING)
     ]
     single = [
-        (name, "one-time", None, price, tax, "4" if "scanner" in name or "Tablet" in name or "Printer" in name else "3")
+        (
+            name,
+            "one-time",
+            None,
+            price,
+            tax,
+            "4" if "scanner" in name or "Tablet" in name or "Printer" in name else "3",
+        )
         for name, price, tax in _ONE_TIME
     ]
     for index, (name, frequency, cycles, price, tax, category) in enumerate([*recurring, *single]):
@@ -230,7 +257,12 @@ ORG_MIDDLES = (
     "media",
     "labs",
 )
-ORG_TAILS = (("OÜ", "AS", "Oy", "AB"), ("GmbH", "AG", "& Co. KG"), ("Ltd", "plc", "LLP"), ("Inc.", "LLC", "Corp."))
+ORG_TAILS = (
+    ("OÜ", "AS", "Oy", "AB"),
+    ("GmbH", "AG", "& Co. KG"),
+    ("Ltd", "plc", "LLP"),
+    ("Inc.", "LLC", "Corp."),
+)
 ODD_TITLES = (
     "=SUM(A1)",
     'Anfrage über "Kontaktformular" 🚀',

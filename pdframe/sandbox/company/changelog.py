@@ -9,8 +9,12 @@ from .clock import wire_millis, wire_v1
 from .ledger import Event, Row, merge
 from .switches import Switches
 
-_APP = "Mozilla/5.0 (Macintosh; Intel Mac OS X 10_15_7) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/121.0.0.0 Safari/537.36"
-# Columns that no source shows in a changelog: derived ones, and the flags of archiving. Deletion shows as the status "deleted".
+_APP = (
+    "Mozilla/5.0 (Macintosh; Intel Mac OS X 10_15_7) AppleWebKit/537.36 (KHTML, like Gecko)"
+    " Chrome/121.0.0.0 Safari/537.36"
+)
+# Columns that no source shows in a changelog: derived ones, and the flags of archiving. Deletion
+# shows as the status "deleted".
 _SILENT = frozenset(
     (
         "id",
@@ -53,7 +57,9 @@ def text(value: Any) -> str | None:
 
 
 def _parts(code: str, value: Any) -> dict[str, Any]:
-    """Return a custom value as columns: the main part under the code, the others under code_part."""
+    """Return a custom value as columns: the main part under the code, the others under
+    code_part.
+    """
     if isinstance(value, dict):
         return {code if part == "value" else f"{code}_{part}": item for part, item in value.items()}
     return {code: value}
@@ -61,7 +67,14 @@ def _parts(code: str, value: Any) -> dict[str, Any]:
 
 def _pairs(before: Row, event: Event) -> Iterator[tuple[str, Any, Any]]:
     if event.action in ("delete", "restore"):
-        yield "status", *((before["status"], "deleted") if event.action == "delete" else ("deleted", before["status"]))
+        yield (
+            "status",
+            *(
+                (before["status"], "deleted")
+                if event.action == "delete"
+                else ("deleted", before["status"])
+            ),
+        )
         return
     for key, new in event.changes.items():
         if key in _TIMES and (key != "add_time" or event.action != "create"):
@@ -82,19 +95,24 @@ def _shown(key: str, event: Event, switches: Switches) -> bool:
         if "stage_id" not in event.changes:
             return switches.moved_stage_in_changelog
         return switches.pipeline_move_in_changelog != "stage only"
-    return not (key == "stage_id" and moved and switches.pipeline_move_in_changelog == "pipeline only")
+    return not (
+        key == "stage_id" and moved and switches.pipeline_move_in_changelog == "pipeline only"
+    )
 
 
 def _time(key: str, event: Event, switches: Switches) -> int:
     """Return the second at which the changelog has the row."""
     crossed = event.action == "update" and key == "pipeline_id" and "stage_id" in event.changes
-    return event.time + (_PIPELINE_SECONDS.get(switches.pipeline_move_in_changelog, 0) if crossed else 0)
+    return event.time + (
+        _PIPELINE_SECONDS.get(switches.pipeline_move_in_changelog, 0) if crossed else 0
+    )
 
 
 def deal_changelog(log: Sequence[Event], switches: Switches) -> list[Row]:
     """Return the v1 changelog rows of one deal, oldest first.
 
-    Rows of one write share its second and keep the order of its columns, unless a switch says otherwise.
+    Rows of one write share its second and keep the order of its columns, unless a switch says
+    otherwise.
     """
     rows: list[Row] = []
     state: Row = {}
@@ -135,7 +153,11 @@ def project_changelog(log: Sequence[Event]) -> list[Row]:
         if event.action == "create":
             state = dict(event.changes)
             continue
-        new = {key: value for key, value in event.changes.items() if key not in ("custom_fields", "status_change_time")}
+        new = {
+            key: value
+            for key, value in event.changes.items()
+            if key not in ("custom_fields", "status_change_time")
+        }
         old = {key: state[key] for key in new}
         custom = event.changes.get("custom_fields", {})
         new |= custom

@@ -30,7 +30,9 @@ def wire(t: int) -> str:
 
 
 def wire_millis(t: int) -> str:
-    """Epoch seconds as projects, boards and tasks write them: with milliseconds, here a fixed function of the second."""
+    """Epoch seconds as projects, boards and tasks write them: with milliseconds, here a fixed
+    function of the second.
+    """
     return f"{wire(t)[:-1]}.{t * 7919 % 1000:03}Z"
 
 
@@ -50,7 +52,9 @@ def local_date(t: int) -> str:
 
 
 def add_months(start: date, months: int) -> date:
-    """Count months from `start`, the day cut to the month's length: 31 January + 1 is the last of February."""
+    """Count months from `start`, the day cut to the month's length: 31 January + 1 is the last of
+    February.
+    """
     index = start.year * 12 + start.month - 1 + months
     year, month = divmod(index, 12)
     last = (date(year + (month == 11), (month + 1) % 12 + 1, 1) - timedelta(days=1)).day
@@ -64,19 +68,25 @@ def working_day(day: int) -> int:
 
 
 def after_work(t: int, seconds: int) -> int:
-    """Return the moment by which so many seconds have passed on a clock that runs in working hours alone, a week of them a week.
+    """Return the moment by which so many seconds have passed on a clock that runs in working hours
+    alone, a week of them a week.
 
-    So long stays keep their length to the day, and no weekday collects what would have come at night or on a weekend.
+    So long stays keep their length to the day, and no weekday collects what would have come at
+    night or on a weekend.
     """
     week, second = divmod(t + 3 * DAY, 7 * DAY)
     day, second = divmod(second, DAY)
-    worked = (5 * week + min(day, 5)) * 36_000 + (min(max(second - 21_600, 0), 36_000) if day < 5 else 0)
+    worked = (5 * week + min(day, 5)) * 36_000 + (
+        min(max(second - 21_600, 0), 36_000) if day < 5 else 0
+    )
     day, second = divmod(worked + seconds * 50 // 168, 36_000)
     return (day // 5 * 7 + day % 5 - 3) * DAY + 21_600 + second
 
 
 def business_time(t: int, draw: float) -> int:
-    """Move `t` into working hours (06:00 to 16:00 UTC, Monday to Friday); never earlier than `t`."""
+    """Move `t` into working hours (06:00 to 16:00 UTC, Monday to Friday); never earlier than
+    `t`.
+    """
     day, second = divmod(t, DAY)
     weekday = (day + 3) % 7
     if weekday >= 5:

@@ -9,7 +9,7 @@ from .changelog import deal_changelog, project_changelog
 from .clock import DAY, FOUNDED
 from .counts import Counts
 from .custom_fields import PLANS, code_of
-from .founding import found, info
+from .founding import info, matches
 from .ledger import Row
 from .life import Life
 from .switches import Switches
@@ -19,25 +19,27 @@ __all__ = ["Company"]
 
 
 class Company(Counts):
-    """A B2B software vendor with three years behind it, deterministic in seed, size and the calls made on it.
+    """A B2B software vendor with three years behind it, deterministic in seed, size and the calls
+    made on it.
 
     Parameters
     ----------
     seed
         Which company.
     deals
-        Deals in the history, deleted and archived ones included. 0 is a new account: people, pipelines, fields and boards, and not one
-        record.
+        Deals in the history, deleted and archived ones included. 0 is a new account: people,
+        pipelines, fields and boards, and not one record.
     switches
         Behaviour that Pipedrive does not document.
 
     Attributes
     ----------
     now
-        The company's clock in epoch seconds UTC; 2026-06-30T12:00:00Z after construction. Each write moves it on by at least a second.
+        The company's clock in epoch seconds UTC; 2026-06-30T12:00:00Z after construction. Each
+        write moves it on by at least a second.
     tables
-        Rows by table and id, in id order, deleted and archived ones included, under the wire's names. Treat them as read-only: write by
-        methods.
+        Rows by table and id, in id order, deleted and archived ones included, under the wire's
+        names. Treat them as read-only: write by methods.
     fields
         Field definitions by entity, in metadata order.
     events
@@ -58,12 +60,18 @@ class Company(Counts):
         super().__init__(FOUNDED, seed, me, switches or Switches())
         self.size = deals
         self.info = info(seed, deals)
-        self.truth = Truth(self, code_of(seed, "deal", [plan.name for plan in PLANS["deal"]].index("Cancellation date") + 1))
-        # Millions of small, long-lived objects without cycles: the collector would only walk them again and again.
+        self.truth = Truth(
+            self,
+            code_of(
+                seed, "deal", [plan.name for plan in PLANS["deal"]].index("Cancellation date") + 1
+            ),
+        )
+        # Millions of small, long-lived objects without cycles: the collector would only walk them
+        # again and again.
         collecting = gc.isenabled()
         gc.disable()
         try:
-            found(self, random, with_products=deals > 0)
+            matches(self, random, with_products=deals > 0)
             self._life = Life(self, random, deals)
             self._life.history()
         finally:
@@ -71,7 +79,9 @@ class Company(Counts):
                 gc.enable()
 
     def advance(self, days: float = 7) -> None:
-        """Let life go on for that many days: new deals, moves, edits, wins, losses, reopenings, archiving, deletions, renamed fields."""
+        """Let life go on for that many days: new deals, moves, edits, wins, losses, reopenings,
+        archiving, deletions, renamed fields.
+        """
         if days < 0:
             raise ValueError("Time does not go back.")
         if self._frozen:

@@ -34,7 +34,9 @@ class Contacts:
 
     def named(self, entity: str, name: str) -> str:
         """Return the code under which the plan of that name was founded."""
-        return code_of(self._company.seed, entity, [plan.name for plan in PLANS[entity]].index(name) + 1)
+        return code_of(
+            self._company.seed, entity, [plan.name for plan in PLANS[entity]].index(name) + 1
+        )
 
     def defined(self, entity: str, code: str) -> bool:
         """Whether the field still exists."""
@@ -42,13 +44,15 @@ class Contacts:
 
     def option(self, entity: str, code: str, number: int) -> dict[str, int]:
         """Return a custom value: the field's option at that position, nothing where it is gone."""
-        for found in self._company.fields[entity]:
-            if found["field_code"] == code:
-                options = found["options"]
+        for result in self._company.fields[entity]:
+            if result["field_code"] == code:
+                options = result["options"]
                 return {code: options[number]["id"]} if options and number < len(options) else {}
         return {}
 
-    def custom(self, entity: str, region: int = 0, org: int | None = None, person: int | None = None) -> dict[str, Any]:
+    def custom(
+        self, entity: str, region: int = 0, org: int | None = None, person: int | None = None
+    ) -> dict[str, Any]:
         """Draw the custom values that a new row of the entity gets."""
         if self._seen != self._company._fields_changed:
             self._seen = self._company._fields_changed
@@ -65,18 +69,24 @@ class Contacts:
                 ]
                 for name, rows in self._company.fields.items()
             }
-        draw, found = self._agenda.draw, {}
+        draw, result = self._agenda.draw, {}
         for code, kind, share, options in self._open_fields[entity]:
             if draw() < share:
                 value = self._value(kind, options, region, org, person)
                 if value is not None:
-                    found[code] = value
-        return found
+                    result[code] = value
+        return result
 
-    def _value(self, kind: str, options: list[int], region: int, org: int | None, person: int | None) -> Any:
+    def _value(
+        self, kind: str, options: list[int], region: int, org: int | None, person: int | None
+    ) -> Any:
         agenda = self._agenda
         if kind == "enum":
-            return options[region] if len(options) == 4 else (agenda.pick(options) if options else None)
+            return (
+                options[region]
+                if len(options) == 4
+                else (agenda.pick(options) if options else None)
+            )
         if kind == "set":
             return [o for o in options if agenda.draw() < 0.4] or (options[:1] or None)
         if kind == "user":
@@ -94,7 +104,10 @@ class Contacts:
         segment = 0 if u < 0.55 else (1 if u < 0.87 else 2)
         u = draw()
         region = 0 if u < 0.4 else (1 if u < 0.65 else (2 if u < 0.82 else 3))
-        name = f"{pick(catalog.ORG_HEADS)}{pick(catalog.ORG_MIDDLES)} {pick(catalog.ORG_TAILS[region])}"
+        name = (
+            f"{pick(catalog.ORG_HEADS)}{pick(catalog.ORG_MIDDLES)}"
+            f" {pick(catalog.ORG_TAILS[region])}"
+        )
         low, high = _STAFF[segment]
         staff = low + int((high - low) * draw() ** 2)
         slug = name.split(" ")[0].lower()
@@ -103,7 +116,9 @@ class Contacts:
             "owner_id": owner,
             "label_ids": [32] if draw() < 0.5 else [],
             "website": f"https://www.{slug}{row_id}.example" if draw() < 0.7 else None,
-            "linkedin": f"https://linkedin.example/company/{slug}{row_id}" if draw() < 0.2 else None,
+            "linkedin": (
+                f"https://linkedin.example/company/{slug}{row_id}" if draw() < 0.2 else None
+            ),
             "industry": 1 + int(draw() * 6) if draw() < 0.6 else None,
             "annual_revenue": staff * 90_000 if draw() < 0.3 else None,
             "employee_count": staff if draw() < 0.8 else None,
@@ -131,10 +146,18 @@ class Contacts:
         draw, pick = self._agenda.draw, self._agenda.pick
         first, last = pick(catalog.FIRST_NAMES), pick(catalog.LAST_NAMES)
         key = self._company._next["persons"]
-        emails = [{"value": f"p{key}@{slug}.example", "primary": True, "label": "work"}] if draw() < 0.92 else []
+        emails = (
+            [{"value": f"p{key}@{slug}.example", "primary": True, "label": "work"}]
+            if draw() < 0.92
+            else []
+        )
         if emails and draw() < 0.15:
             emails.append({"value": f"p{key}@home.example", "primary": False, "label": "home"})
-        phones = [{"value": f"+372 {5_000_000 + key}", "primary": True, "label": "mobile"}] if draw() < 0.7 else []
+        phones = (
+            [{"value": f"+372 {5_000_000 + key}", "primary": True, "label": "mobile"}]
+            if draw() < 0.7
+            else []
+        )
         person = self._company.add_person(
             f"{first} {last}",
             actor=owner,
@@ -144,8 +167,16 @@ class Contacts:
             org_id=org,
             emails=emails,
             phones=phones,
-            im=[{"value": f"live:{key}", "primary": True, "label": "skype"}] if draw() < 0.08 else [],
-            job_title=pick(("CEO", "CFO", "Head of Sales", "IT manager", "Buyer")) if draw() < 0.5 else None,
+            im=(
+                [{"value": f"live:{key}", "primary": True, "label": "skype"}]
+                if draw() < 0.08
+                else []
+            ),
+            job_title=(
+                pick(("CEO", "CFO", "Head of Sales", "IT manager", "Buyer"))
+                if draw() < 0.5
+                else None
+            ),
             birthday=day_text(int(draw() * 12_000)) if draw() < 0.06 else None,
             notes="Met at the fair.\nLikes coffee." if draw() < 0.04 else None,
             postal_address=full_address(draw) if draw() < 0.2 else None,

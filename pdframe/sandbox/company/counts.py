@@ -17,10 +17,16 @@ class Counts(Writes):
         deal = self.row("deals", deal_id)
         lines = self.lines_of(deal_id)
         everything = self.switches.products_count_includes_disabled
-        people = {p["person_id"] for a in self._activity_rows([("deal_id", deal_id)]) for p in a["participants"]}
+        people = {
+            p["person_id"]
+            for a in self._activity_rows([("deal_id", deal_id)])
+            for p in a["participants"]
+        }
         return {
             **self._activity_counts([("deal_id", deal_id)]),
-            "products_count": len(lines) if everything else sum(1 for line in lines if line["is_enabled"]),
+            "products_count": len(lines)
+            if everything
+            else sum(1 for line in lines if line["is_enabled"]),
             "participants_count": len(people | ({deal["person_id"]} - {None})),
             "first_won_time": self._first_won.get(deal_id),
             "source_lead_id": deal["source_lead_id"],
@@ -33,7 +39,10 @@ class Counts(Writes):
         return {
             **self._activity_counts([("person_id", person_id)]),
             **self._deal_counts_of([("person_id", person_id)]),
-            **{f"related_{key}": count for key, count in self._deal_counts_of([("org_id", person["org_id"])]).items()},
+            **{
+                f"related_{key}": count
+                for key, count in self._deal_counts_of([("org_id", person["org_id"])]).items()
+            },
             "participant_open_deals_count": 0,
             "participant_closed_deals_count": 0,
             "marketing_status": ("no_consent", "subscribed", "unsubscribed")[person_id % 3],
@@ -50,29 +59,38 @@ class Counts(Writes):
             for p in dict.fromkeys(self._persons_of_org.get(organization_id, ()))
             if rows[p]["org_id"] == organization_id and not rows[p]["is_deleted"]
         ]
-        found = {
+        result = {
             **self._activity_counts([("org_id", organization_id)]),
             **self._deal_counts_of([("org_id", organization_id)]),
-            **{f"related_{key}": count for key, count in self._deal_counts_of([("person_id", p) for p in people]).items()},
+            **{
+                f"related_{key}": count
+                for key, count in self._deal_counts_of([("person_id", p) for p in people]).items()
+            },
             "people_count": len(people),
             **self._mail("organization", row),
         }
-        del found["last_incoming_mail_time"], found["last_outgoing_mail_time"]
-        return found
+        del result["last_incoming_mail_time"], result["last_outgoing_mail_time"]
+        return result
 
     def _activity_rows(self, keys: Iterable[tuple[str, int]]) -> list[Row]:
         rows = self.tables["activities"]
-        return [rows[i] for i in dict.fromkeys(i for key in keys for i in self._activity_ids_of(*key))]
+        return [
+            rows[i] for i in dict.fromkeys(i for key in keys for i in self._activity_ids_of(*key))
+        ]
 
     def _activity_counts(self, keys: Iterable[tuple[str, int]]) -> Row:
         rows = self._activity_rows(keys)
         done = [a for a in rows if a["done"]]
         undone = [a for a in rows if not a["done"]]
         return {
-            "next_activity_id": min(undone, key=lambda a: (a["due_date"] or "9999", a["due_time"] or "", a["id"]))["id"]
+            "next_activity_id": min(
+                undone, key=lambda a: (a["due_date"] or "9999", a["due_time"] or "", a["id"])
+            )["id"]
             if undone
             else None,
-            "last_activity_id": max(done, key=lambda a: (a["marked_as_done_time"], a["id"]))["id"] if done else None,
+            "last_activity_id": max(done, key=lambda a: (a["marked_as_done_time"], a["id"]))["id"]
+            if done
+            else None,
             "activities_count": len(rows),
             "done_activities_count": len(done),
             "undone_activities_count": len(undone),
@@ -80,8 +98,10 @@ class Counts(Writes):
 
     def _deal_counts_of(self, keys: Iterable[tuple[str, int]]) -> Row:
         rows = self.tables["deals"]
-        found = dict.fromkeys(i for key in keys for i in self._deals_of.get(key, ()) if rows[i][key[0]] == key[1])
-        states = [rows[i]["status"] for i in found if not rows[i]["is_deleted"]]
+        result = dict.fromkeys(
+            i for key in keys for i in self._deals_of.get(key, ()) if rows[i][key[0]] == key[1]
+        )
+        states = [rows[i]["status"] for i in result if not rows[i]["is_deleted"]]
         won, lost = states.count("won"), states.count("lost")
         return {
             "open_deals_count": len(states) - won - lost,
@@ -101,7 +121,9 @@ class Counts(Writes):
             "notes_count": key * 3 % 4,
             "email_messages_count": mails,
             "followers_count": len(self.followers(entity, key)),
-            "last_incoming_mail_time": wire(incoming) if mails > 1 and incoming <= self.now else None,
+            "last_incoming_mail_time": wire(incoming)
+            if mails > 1 and incoming <= self.now
+            else None,
             "last_outgoing_mail_time": wire(outgoing) if mails and outgoing <= self.now else None,
             "smart_bcc_email": f"sandbox-seed{self.seed}+{entity}{key}@pipedrivemail.com",
         }

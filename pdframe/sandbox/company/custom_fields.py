@@ -1,4 +1,6 @@
-"""The custom fields that this company's users made over the years, and the values they type into them."""
+"""The custom fields that this company's users made over the years, and the values they type into
+them.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +13,9 @@ from .rows import ADDRESS_PARTS
 
 
 class Plan(NamedTuple):
-    """A custom field to create: its label, type, options, and the share of rows that get a value at birth."""
+    """A custom field to create: its label, type, options, and the share of rows that get a value at
+    birth.
+    """
 
     name: str
     kind: str
@@ -26,7 +30,16 @@ LONG_LABEL = (
     "matters to them this year and who would notice first if it never happened at all, ok??"
 )
 REGIONS = ("Nordics & Baltics", "DACH", "UK & Ireland", "North America")
-COMPETITORS = ("Hubly", "Salesdesk", "Zoomer CRM", "In-house spreadsheet", "Freshpipe", "Copperfield", "Nimbletop", "Insightful")
+COMPETITORS = (
+    "Hubly",
+    "Salesdesk",
+    "Zoomer CRM",
+    "In-house spreadsheet",
+    "Freshpipe",
+    "Copperfield",
+    "Nimbletop",
+    "Insightful",
+)
 USE_CASES = ("Use case", "Use case (2025)", "Primary use case", "Use-Case")
 
 DEAL: tuple[Plan, ...] = (
@@ -58,7 +71,12 @@ DEAL: tuple[Plan, ...] = (
     Plan("Direct line", "phone", 0.06),
     Plan("Employees in scope", "double", 0.09),
     Plan("Competitor", "enum", 0.2, COMPETITORS[:5]),
-    Plan("Modules of interest", "set", 0.15, ("Core", "Analytics", "Integrations", "Mobile", "Analytics")),
+    Plan(
+        "Modules of interest",
+        "set",
+        0.15,
+        ("Core", "Analytics", "Integrations", "Mobile", "Analytics"),
+    ),
     Plan("Solution engineer", "user", 0.1),
     Plan("Partner", "org", 0.06),
     Plan("Champion", "people", 0.08),
@@ -66,7 +84,12 @@ DEAL: tuple[Plan, ...] = (
     Plan("Use case", "varchar", 0.12),
     Plan("=1+1", "varchar", 0.01),
     Plan("Next steps, with\nline break", "text", 0.04),
-    Plan("Deal type", "enum", 0.0, ("New business", "Renewal", "Expansion", "Contraction", "Win-back", "Services")),
+    Plan(
+        "Deal type",
+        "enum",
+        0.0,
+        ("New business", "Renewal", "Expansion", "Contraction", "Win-back", "Services"),
+    ),
     Plan("Cancellation date", "date"),
     *(Plan(f"Imported {n:02}", ("varchar", "text", "double", "date")[n % 4]) for n in range(1, 19)),
 )
@@ -110,7 +133,14 @@ PROJECT: tuple[Plan, ...] = (
     Plan("title", "varchar", 0.05),
     Plan("Budgeted hours", "double", 0.3),
 )
-PLANS = {"deal": DEAL, "person": PERSON, "organization": ORGANIZATION, "product": PRODUCT, "activity": ACTIVITY, "project": PROJECT}
+PLANS = {
+    "deal": DEAL,
+    "person": PERSON,
+    "organization": ORGANIZATION,
+    "product": PRODUCT,
+    "activity": ACTIVITY,
+    "project": PROJECT,
+}
 
 _WORDS = (
     "roll-out",
@@ -142,22 +172,30 @@ def code_of(seed: int, entity: str, number: int) -> str:
 
 def codes(seed: int, entity: str) -> list[str]:
     """Return the codes of the entity's planned fields; a twin begins like the field before it."""
-    found: list[str] = []
+    result: list[str] = []
     for number, plan in enumerate(PLANS[entity], 1):
         code = code_of(seed, entity, number)
-        found.append(found[-1][:6] + code[6:] if plan.twin else code)
-    return found
+        result.append(result[-1][:6] + code[6:] if plan.twin else code)
+    return result
 
 
 def address(draw: Callable[[], float]) -> dict[str, Any]:
     """Draw an address whose parts are partly null and partly absent."""
     city, country, street, code = _CITIES[int(draw() * len(_CITIES))]
     number = str(1 + int(draw() * 180))
-    value: dict[str, Any] = {"value": f"{street} {number}, {city}, {country}", "country": country, "locality": city}
+    value: dict[str, Any] = {
+        "value": f"{street} {number}, {city}, {country}",
+        "country": country,
+        "locality": city,
+    }
     if draw() < 0.6:
         value |= {"route": street, "street_number": number, "postal_code": code, "subpremise": None}
     if draw() < 0.3:
-        value |= {"admin_area_level_1": None, "admin_area_level_2": None, "sublocality": "Kesklinn" if city == "Tallinn" else None}
+        value |= {
+            "admin_area_level_1": None,
+            "admin_area_level_2": None,
+            "sublocality": "Kesklinn" if city == "Tallinn" else None,
+        }
     return value
 
 
@@ -189,9 +227,16 @@ def draw_value(kind: str, now: int, draw: Callable[[], float]) -> Any:
         return clock if draw() < 0.4 else {"value": clock, "timezone_name": TIMEZONE}
     if kind == "timerange":
         hour = 8 + int(draw() * 6)
-        return {"value": f"{hour:02}:00:00", "until": f"{hour + 2:02}:30:00", "timezone_name": TIMEZONE}
+        return {
+            "value": f"{hour:02}:00:00",
+            "until": f"{hour + 2:02}:30:00",
+            "timezone_name": TIMEZONE,
+        }
     if kind == "monetary":
-        return {"value": int(draw() * 400) * 50 + (0.5 if draw() < 0.1 else 0), "currency": ("EUR", "EUR", "USD", "GBP")[int(draw() * 4)]}
+        return {
+            "value": int(draw() * 400) * 50 + (0.5 if draw() < 0.1 else 0),
+            "currency": ("EUR", "EUR", "USD", "GBP")[int(draw() * 4)],
+        }
     if kind == "address":
         return address(draw)
     raise ValueError(f"No value can be drawn for a field of type {kind!r}.")

@@ -1,4 +1,6 @@
-"""What becomes of a won deal: contracts that renew, grow, shrink, lapse, and customers who come back."""
+"""What becomes of a won deal: contracts that renew, grow, shrink, lapse, and customers who come
+back.
+"""
 
 from __future__ import annotations
 
@@ -48,20 +50,30 @@ class Customers:
     def due(self) -> Opportunity | None:
         """Take the opportunity that has waited longest, if one is due."""
         while self._waiting and self._waiting[0].due <= self._company.now:
-            found = heappop(self._waiting)
-            if not self._agenda.living("organizations", found.org_id) or not self._agenda.living("deals", found.base_deal):
+            result = heappop(self._waiting)
+            if not self._agenda.living("organizations", result.org_id) or not self._agenda.living(
+                "deals", result.base_deal
+            ):
                 continue
-            if found.kind in ("win-back", "services") or not self._cancelled(self._company.tables["deals"][found.base_deal]):
-                return found
+            if result.kind in ("win-back", "services") or not self._cancelled(
+                self._company.tables["deals"][result.base_deal]
+            ):
+                return result
         return None
 
     def contract_end(self, deal: Row) -> tuple[date | None, bool]:
-        """Return the last end of the deal's finite recurring lines, and whether it has any that runs on."""
+        """Return the last end of the deal's finite recurring lines, and whether it has any that
+        runs on.
+        """
         end, endless = None, False
         for line in self._company.lines_of(deal["id"]):
             if not line["is_enabled"] or line["billing_frequency"] == "one-time":
                 continue
-            start = date.fromisoformat(line["billing_start_date"] or deal["local_won_date"] or day_text(self._company.now // DAY))
+            start = date.fromisoformat(
+                line["billing_start_date"]
+                or deal["local_won_date"]
+                or day_text(self._company.now // DAY)
+            )
             line_end = term_end(start, line["billing_frequency"], line["billing_frequency_cycles"])
             if line_end is None:
                 endless = True
@@ -78,7 +90,11 @@ class Customers:
         kind, base = self.kind.get(deal_id, ("new", deal_id))
         draw = self._agenda.draw
         if kind == "contraction" and base != deal_id:
-            starts = [line["billing_start_date"] for line in self._company.lines_of(deal_id) if line["billing_start_date"]]
+            starts = [
+                line["billing_start_date"]
+                for line in self._company.lines_of(deal_id)
+                if line["billing_start_date"]
+            ]
             self._cancel(base, min(starts, default=deal["local_won_date"]))
         if draw() < {"new": 0.4, "services": 0.5, "win-back": 0.25}.get(kind, 0.03):
             self._delivery.start(deal, kind == "services")
@@ -90,7 +106,11 @@ class Customers:
         end, endless = self.contract_end(deal)
         if end is not None:
             ahead = int((20 + draw() * 40) * DAY)
-            self._agenda.at(max(self._company.now + DAY, epoch(f"{end}T08:00:00Z") - ahead), self._review_term, deal_id)
+            self._agenda.at(
+                max(self._company.now + DAY, epoch(f"{end}T08:00:00Z") - ahead),
+                self._review_term,
+                deal_id,
+            )
         if endless:
             self._agenda.in_days(60 + draw() * 330, self._review_endless, deal_id)
 
@@ -98,7 +118,12 @@ class Customers:
         row = self._company.tables["organizations"][org]
         if label not in row["label_ids"]:
             kept = [x for x in row["label_ids"] if x not in (31, 32, 33)]
-            self._company.edit("organizations", org, label_ids=[*kept, label], actor=self._agenda.hand(row["owner_id"]))
+            self._company.edit(
+                "organizations",
+                org,
+                label_ids=[*kept, label],
+                actor=self._agenda.hand(row["owner_id"]),
+            )
 
     def _still_customer(self, deal_id: int) -> Row | None:
         deal = self._company.tables["deals"].get(deal_id)
@@ -110,7 +135,9 @@ class Customers:
         return deal["custom_fields"].get(self._cancellation) is not None
 
     def _review_term(self, deal_id: int) -> None:
-        """Some weeks before a term ends: renew, as before or larger or smaller, or let it run out."""
+        """Some weeks before a term ends: renew, as before or larger or smaller, or let it run
+        out.
+        """
         deal = self._still_customer(deal_id)
         if deal is None or self._cancelled(deal):
             return
@@ -131,14 +158,20 @@ class Customers:
         elif u < 0.56:
             self._wait(self._company.now, "contraction", org, deal_id)
         elif u < 0.8:
-            self._cancel(deal_id, day_text(self._company.now // DAY + int(self._agenda.draw() * 60)))
+            self._cancel(
+                deal_id, day_text(self._company.now // DAY + int(self._agenda.draw() * 60))
+            )
             self._leave(deal)
             return
         self._agenda.in_days(90 + self._agenda.draw() * 270, self._review_endless, deal_id)
 
     def _cancel(self, deal_id: int, day: str) -> None:
         deal = self._company.tables["deals"].get(deal_id)
-        if deal is None or deal["is_deleted"] or not self._contacts.defined("deal", self._cancellation):
+        if (
+            deal is None
+            or deal["is_deleted"]
+            or not self._contacts.defined("deal", self._cancellation)
+        ):
             return
         if deal["custom_fields"].get(self._cancellation) is None:
             actor = self._agenda.hand(deal["owner_id"])
@@ -148,12 +181,17 @@ class Customers:
         if self._agenda.living("organizations", deal["org_id"]):
             self._label(deal["org_id"], 33)
         if self._agenda.draw() < 0.8:
-            self._wait(self._company.now + int((30 + self._agenda.draw() * 150) * DAY), "win-back", deal["org_id"], deal["id"])
+            self._wait(
+                self._company.now + int((30 + self._agenda.draw() * 150) * DAY),
+                "win-back",
+                deal["org_id"],
+                deal["id"],
+            )
 
     def lost(self, deal: Row) -> None:
         """After a lost renewal the customer is gone, perhaps not for ever."""
         kind, base = self.kind.get(deal["id"], ("new", 0))
         if kind == "renewal":
-            held = self._still_customer(base)
-            if held is not None:
-                self._leave(held)
+            kept = self._still_customer(base)
+            if kept is not None:
+                self._leave(kept)

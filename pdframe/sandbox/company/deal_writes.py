@@ -34,7 +34,15 @@ _EDITABLE = frozenset(
 )
 _STATUSES = ("open", "won", "lost")
 # What a change of status writes, in the order of the changelog.
-_CLOSING = ("won_time", "lost_time", "close_time", "local_won_date", "local_lost_date", "local_close_date", "lost_reason")
+_CLOSING = (
+    "won_time",
+    "lost_time",
+    "close_time",
+    "local_won_date",
+    "local_lost_date",
+    "local_close_date",
+    "lost_reason",
+)
 # Empty columns that the deal which stays takes from the one merged into it.
 _FILLED_BY_MERGE = ("person_id", "org_id", "expected_close_date", "probability")
 _LINKS = (("owner_id", "users"), ("person_id", "persons"), ("org_id", "organizations"))
@@ -51,7 +59,8 @@ class DealWrites(LineWrites):
     def _check_deal(self, values: Mapping[str, Any]) -> None:
         if not values.keys() <= _EDITABLE:
             raise ValueError(
-                f"{', '.join(sorted(values.keys() - _EDITABLE))} of a deal cannot be set: there is a method for it, or no such column."
+                f"{', '.join(sorted(values.keys() - _EDITABLE))} of a deal cannot be set: there is"
+                " a method for it, or no such column."
             )
         custom = values.get("custom_fields")
         if custom:
@@ -86,9 +95,13 @@ class DealWrites(LineWrites):
         with self.lock:
             reason = values.pop("lost_reason", None)
             self._check_deal(values)
-            self._check_status(status, {"won_time": won_time, "lost_time": lost_time, "lost_reason": reason})
+            self._check_status(
+                status, {"won_time": won_time, "lost_time": lost_time, "lost_reason": reason}
+            )
             self._check_times(add_time, won_time, lost_time)
-            stage = self._living("stages", stage_id) if stage_id is not None else self._first_stage()
+            stage = (
+                self._living("stages", stage_id) if stage_id is not None else self._first_stage()
+            )
             who = values.get("owner_id") or self.me if actor is None else actor
             self._tick()
             now = wire(self.now)
@@ -114,7 +127,9 @@ class DealWrites(LineWrites):
             )
             row.update(values)
             if None in row["custom_fields"].values():
-                row["custom_fields"] = {key: value for key, value in row["custom_fields"].items() if value is not None}
+                row["custom_fields"] = {
+                    key: value for key, value in row["custom_fields"].items() if value is not None
+                }
             if self.switches.stage_change_time_if_never_moved == "set":
                 row["stage_change_time"] = now
             if status != "open":
@@ -130,18 +145,31 @@ class DealWrites(LineWrites):
         pipelines = [p for p in self.tables["pipelines"].values() if not p["is_deleted"]]
         first = min(pipelines, key=lambda p: p["order_nr"])["id"]
         return min(
-            (s for s in self.tables["stages"].values() if s["pipeline_id"] == first and not s["is_deleted"]), key=lambda s: s["order_nr"]
+            (
+                s
+                for s in self.tables["stages"].values()
+                if s["pipeline_id"] == first and not s["is_deleted"]
+            ),
+            key=lambda s: s["order_nr"],
         )
 
-    def edit_deal(self, deal_id: int, *, actor: int | None = None, source: str = "app", **changes: Any) -> None:
-        """Change columns of a deal, `custom_fields` among them (a mapping code -> value, None clears)."""
+    def edit_deal(
+        self, deal_id: int, *, actor: int | None = None, source: str = "app", **changes: Any
+    ) -> None:
+        """Change columns of a deal, `custom_fields` among them (a mapping code -> value, None
+        clears).
+        """
         with self.lock:
             self._check_edit(deal_id, changes)
             self._tick()
             self._edit_now(deal_id, changes, actor, source)
 
-    def bulk_edit(self, ids: Iterable[int], *, actor: int | None = None, source: str = "app", **changes: Any) -> None:
-        """Change the same columns of many deals in one second; nothing is written unless all can be."""
+    def bulk_edit(
+        self, ids: Iterable[int], *, actor: int | None = None, source: str = "app", **changes: Any
+    ) -> None:
+        """Change the same columns of many deals in one second; nothing is written unless all can
+        be.
+        """
         with self.lock:
             ids = list(ids)
             for deal_id in ids:
@@ -159,13 +187,24 @@ class DealWrites(LineWrites):
             if "currency" in changes and changes["currency"] != row["currency"]:
                 raise ValueError(f"The currency of deal {deal_id} is that of its line items.")
         if changes.get("lost_reason") is not None and row["status"] != "lost":
-            raise ValueError(f"Deal {deal_id} is {row['status']}: only a lost deal has a lost_reason.")
+            raise ValueError(
+                f"Deal {deal_id} is {row['status']}: only a lost deal has a lost_reason."
+            )
 
-    def _edit_now(self, deal_id: int, changes: Mapping[str, Any], actor: int | None, source: str, bulk: bool = False) -> None:
+    def _edit_now(
+        self,
+        deal_id: int,
+        changes: Mapping[str, Any],
+        actor: int | None,
+        source: str,
+        bulk: bool = False,
+    ) -> None:
         row = self.tables["deals"][deal_id]
         real = self._real(row, changes)
         if real:
-            self._update("deals", deal_id, real, self.me if actor is None else actor, True, source, bulk)
+            self._update(
+                "deals", deal_id, real, self.me if actor is None else actor, True, source, bulk
+            )
             if "person_id" in real or "org_id" in real:
                 self._index_deal(row)
 
@@ -175,7 +214,9 @@ class DealWrites(LineWrites):
             raise ValueError(f"Deal {deal_id} is {row['status']}: it cannot be {verb}.")
         return row
 
-    def move_deal(self, deal_id: int, stage_id: int, *, actor: int | None = None, source: str = "app") -> None:
+    def move_deal(
+        self, deal_id: int, stage_id: int, *, actor: int | None = None, source: str = "app"
+    ) -> None:
         """Move an open deal to a stage; into another pipeline, both columns change in one write."""
         with self.lock:
             row = self._with_status(deal_id, "open", "moved")
@@ -183,7 +224,14 @@ class DealWrites(LineWrites):
             if stage_id == row["stage_id"]:
                 raise ValueError(f"Deal {deal_id} is in stage {stage_id} already.")
             crosses = self._tick_before_move(row, stage)
-            self._update("deals", deal_id, self._move_changes(row, stage), self.me if actor is None else actor, True, source)
+            self._update(
+                "deals",
+                deal_id,
+                self._move_changes(row, stage),
+                self.me if actor is None else actor,
+                True,
+                source,
+            )
             self._tick_after_move(crosses)
 
     def _move_changes(self, row: Row, stage: Row) -> Row:
@@ -194,7 +242,9 @@ class DealWrites(LineWrites):
         return changes
 
     def _tick_before_move(self, row: Row, stage: Row) -> bool:
-        """Tick, once more where the changelog needs an earlier second; say whether the move leaves the pipeline."""
+        """Tick, once more where the changelog needs an earlier second; say whether the move leaves
+        the pipeline.
+        """
         crosses: bool = stage["pipeline_id"] != row["pipeline_id"]
         self._tick()
         if crosses and self.switches.pipeline_move_in_changelog == "pipeline earlier":
@@ -210,9 +260,13 @@ class DealWrites(LineWrites):
     def _check_status(status: str, given: Mapping[str, Any]) -> None:
         """Refuse a status that is none, and values that belong to another status."""
         if status not in _STATUSES:
-            raise ValueError(f"A deal cannot be {status!r}; it can be {', '.join(_STATUSES)}, or be deleted.")
+            raise ValueError(
+                f"A deal cannot be {status!r}; it can be {', '.join(_STATUSES)}, or be deleted."
+            )
         for key, value in given.items():
-            if value is not None and status not in (("won", "lost") if key == "close_time" else (key.split("_")[0],)):
+            if value is not None and status not in (
+                ("won", "lost") if key == "close_time" else (key.split("_")[0],)
+            ):
                 raise ValueError(f"{key} cannot be set on a deal that is {status}.")
 
     @staticmethod
@@ -226,17 +280,24 @@ class DealWrites(LineWrites):
         closing: Row = dict.fromkeys(_CLOSING) | _closed_at(status, wire(self.now))
         closing["lost_reason"] = reason
         wanted = closing | self._derived({**row, "status": status})
-        return {"status": status, **{key: value for key, value in wanted.items() if row[key] != value}}
+        return {
+            "status": status,
+            **{key: value for key, value in wanted.items() if row[key] != value},
+        }
 
     def _note_first_win(self, row: Row) -> None:
         if row["status"] == "won":
             self._first_won.setdefault(row["id"], row["won_time"])
 
-    def _set_status(self, row: Row, status: str, reason: str | None, actor: int | None, source: str) -> None:
+    def _set_status(
+        self, row: Row, status: str, reason: str | None, actor: int | None, source: str
+    ) -> None:
         self._tick()
         touches = status != "open" or self.switches.reopening_moves_update_time
         changes = self._status_changes(row, status, reason)
-        self._update("deals", row["id"], changes, self.me if actor is None else actor, touches, source)
+        self._update(
+            "deals", row["id"], changes, self.me if actor is None else actor, touches, source
+        )
         self._note_first_win(row)
 
     def win_deal(self, deal_id: int, *, actor: int | None = None, source: str = "app") -> None:
@@ -244,13 +305,24 @@ class DealWrites(LineWrites):
         with self.lock:
             self._set_status(self._with_status(deal_id, "open", "won"), "won", None, actor, source)
 
-    def lose_deal(self, deal_id: int, reason: str | None = None, *, actor: int | None = None, source: str = "app") -> None:
+    def lose_deal(
+        self,
+        deal_id: int,
+        reason: str | None = None,
+        *,
+        actor: int | None = None,
+        source: str = "app",
+    ) -> None:
         """Lose an open deal, with or without a reason; its revenue columns empty."""
         with self.lock:
-            self._set_status(self._with_status(deal_id, "open", "lost"), "lost", reason, actor, source)
+            self._set_status(
+                self._with_status(deal_id, "open", "lost"), "lost", reason, actor, source
+            )
 
     def reopen_deal(self, deal_id: int, *, actor: int | None = None, source: str = "app") -> None:
-        """Open a won or lost deal again, in the stage where it was closed; what was written at the close is cleared."""
+        """Open a won or lost deal again, in the stage where it was closed; what was written at the
+        close is cleared.
+        """
         with self.lock:
             row = self._living("deals", deal_id)
             if row["status"] == "open":
@@ -299,7 +371,15 @@ class DealWrites(LineWrites):
         with self.lock:
             row = self._living("deals", deal_id)
             after = row["status"] if status is None else status
-            self._check_status(after, {"won_time": won_time, "lost_time": lost_time, "close_time": close_time, "lost_reason": lost_reason})
+            self._check_status(
+                after,
+                {
+                    "won_time": won_time,
+                    "lost_time": lost_time,
+                    "close_time": close_time,
+                    "lost_reason": lost_reason,
+                },
+            )
             self._check_times(won_time, lost_time, close_time, add_time)
             stage = self._living("stages", row["stage_id"] if stage_id is None else stage_id)
             crosses = self._tick_before_move(row, stage)
@@ -308,17 +388,32 @@ class DealWrites(LineWrites):
                 changes |= self._status_changes(row, after)
             by_hand = _closed_at(after, won_time or lost_time)
             if close_time is not None:
-                by_hand |= {"close_time": close_time, "local_close_date": local_date(epoch(close_time))}
-            by_hand |= {key: value for key, value in (("lost_reason", lost_reason), ("add_time", add_time)) if value is not None}
+                by_hand |= {
+                    "close_time": close_time,
+                    "local_close_date": local_date(epoch(close_time)),
+                }
+            by_hand |= {
+                key: value
+                for key, value in (("lost_reason", lost_reason), ("add_time", add_time))
+                if value is not None
+            }
             changes |= by_hand
             changes = {key: value for key, value in changes.items() if row[key] != value}
-            touches = changes.get("status") != "open" or "stage_id" in changes or self.switches.reopening_moves_update_time
+            touches = (
+                changes.get("status") != "open"
+                or "stage_id" in changes
+                or self.switches.reopening_moves_update_time
+            )
             if changes:
-                self._update("deals", deal_id, changes, self.me if actor is None else actor, touches, source)
+                self._update(
+                    "deals", deal_id, changes, self.me if actor is None else actor, touches, source
+                )
             self._note_first_win(row)
             self._tick_after_move(crosses)
 
-    def merge_deals(self, deal_id: int, into: int, *, actor: int | None = None, source: str = "app") -> None:
+    def merge_deals(
+        self, deal_id: int, into: int, *, actor: int | None = None, source: str = "app"
+    ) -> None:
         """Merge a deal into another: the first is deleted, the second stays.
 
         All in one second. Activities and followers go to the deal that stays, and it takes the
@@ -330,7 +425,11 @@ class DealWrites(LineWrites):
             merged, kept = self._living("deals", deal_id), self._living("deals", into)
             if deal_id == into:
                 raise ValueError(f"Deal {deal_id} cannot be merged into itself.")
-            filled: Row = {key: merged[key] for key in _FILLED_BY_MERGE if kept[key] is None and merged[key] is not None}
+            filled: Row = {
+                key: merged[key]
+                for key in _FILLED_BY_MERGE
+                if kept[key] is None and merged[key] is not None
+            }
             custom = {
                 code: value
                 for code, value in merged["custom_fields"].items()
@@ -349,8 +448,16 @@ class DealWrites(LineWrites):
                 self.delete_deal(deal_id, actor=actor)
             self.merged_into[deal_id] = into
 
-    def move_stage(self, stage_id: int, pipeline_id: int, *, order_nr: int | None = None, actor: int | None = None) -> None:
-        """Move a stage, with every deal in it, to another pipeline, as an admin does in the settings.
+    def move_stage(
+        self,
+        stage_id: int,
+        pipeline_id: int,
+        *,
+        order_nr: int | None = None,
+        actor: int | None = None,
+    ) -> None:
+        """Move a stage, with every deal in it, to another pipeline, as an admin does in the
+        settings.
 
         It becomes the last stage there unless `order_nr` says where. ``pipeline_id`` of its deals
         changes in the same second, of closed and deleted ones too; ``stage_id`` and
@@ -358,21 +465,36 @@ class DealWrites(LineWrites):
         ``update_time`` tell it.
         """
         with self.lock:
-            stage, pipeline = self._living("stages", stage_id), self._living("pipelines", pipeline_id)
+            stage, pipeline = (
+                self._living("stages", stage_id),
+                self._living("pipelines", pipeline_id),
+            )
             if stage["pipeline_id"] == pipeline["id"]:
                 raise ValueError(f"Stage {stage_id} is in pipeline {pipeline_id} already.")
             living = [row for row in self.tables["stages"].values() if not row["is_deleted"]]
             if sum(row["pipeline_id"] == stage["pipeline_id"] for row in living) == 1:
-                raise ValueError(f"Stage {stage_id} is the only one of pipeline {stage['pipeline_id']}.")
+                raise ValueError(
+                    f"Stage {stage_id} is the only one of pipeline {stage['pipeline_id']}."
+                )
             if order_nr is None:
-                order_nr = 1 + max((row["order_nr"] for row in living if row["pipeline_id"] == pipeline["id"]), default=0)
+                order_nr = 1 + max(
+                    (row["order_nr"] for row in living if row["pipeline_id"] == pipeline["id"]),
+                    default=0,
+                )
             who = self.me if actor is None else actor
             with self.same_second():
-                self._update("stages", stage_id, self._real(stage, {"pipeline_id": pipeline["id"], "order_nr": order_nr}), who)
+                self._update(
+                    "stages",
+                    stage_id,
+                    self._real(stage, {"pipeline_id": pipeline["id"], "order_nr": order_nr}),
+                    who,
+                )
                 for deal in self.tables["deals"].values():
                     if deal["stage_id"] == stage_id:
                         touches = self.switches.moving_stages_moves_update_time
-                        self._update("deals", deal["id"], {"pipeline_id": pipeline["id"]}, who, touches)
+                        self._update(
+                            "deals", deal["id"], {"pipeline_id": pipeline["id"]}, who, touches
+                        )
 
     def archive_deal(self, deal_id: int, *, actor: int | None = None) -> None:
         """Archive a deal of any status."""
@@ -386,36 +508,66 @@ class DealWrites(LineWrites):
         with self.lock:
             row = self._living("deals", deal_id)
             if row["is_archived"] == archived:
-                raise ValueError(f"Deal {deal_id} is {'archived already' if archived else 'not archived'}.")
+                raise ValueError(
+                    f"Deal {deal_id} is {'archived already' if archived else 'not archived'}."
+                )
             self._tick()
-            changes = {"is_archived": archived, "archive_time": wire(self.now) if archived else None}
-            self._update("deals", deal_id, changes, self.me if actor is None else actor, self.switches.archiving_moves_update_time)
+            changes = {
+                "is_archived": archived,
+                "archive_time": wire(self.now) if archived else None,
+            }
+            self._update(
+                "deals",
+                deal_id,
+                changes,
+                self.me if actor is None else actor,
+                self.switches.archiving_moves_update_time,
+            )
 
     def delete_deal(self, deal_id: int, *, actor: int | None = None) -> None:
-        """Flag a deal as deleted. Its status stays, as do its lines: a server must not show the lines of a deleted deal."""
+        """Flag a deal as deleted. Its status stays, as do its lines: a server must not show the
+        lines of a deleted deal.
+        """
         with self.lock:
             self._living("deals", deal_id)
             self._tick()
             self._delete(
-                "deals", deal_id, {"is_deleted": True}, self.me if actor is None else actor, self.switches.deleting_moves_update_time
+                "deals",
+                deal_id,
+                {"is_deleted": True},
+                self.me if actor is None else actor,
+                self.switches.deleting_moves_update_time,
             )
 
     def undelete_deal(self, deal_id: int, *, actor: int | None = None) -> None:
-        """Take the deletion of a deal back: the specification lets a program write ``is_deleted``."""
+        """Take the deletion of a deal back: the specification lets a program write
+        ``is_deleted``.
+        """
         with self.lock:
             self.row("deals", deal_id)
             if ("deals", deal_id) not in self.deleted_at:
                 raise ValueError(f"Deal {deal_id} is not deleted.")
             self._tick()
             self._restore(
-                "deals", deal_id, {"is_deleted": False}, self.me if actor is None else actor, self.switches.deleting_moves_update_time
+                "deals",
+                deal_id,
+                {"is_deleted": False},
+                self.me if actor is None else actor,
+                self.switches.deleting_moves_update_time,
             )
             self.merged_into.pop(deal_id, None)
 
 
 def _closed_at(status: str, time: str | None) -> Row:
-    """Return the columns that say when a deal was won or lost; none for an open one or without a time."""
+    """Return the columns that say when a deal was won or lost; none for an open one or without a
+    time.
+    """
     if status == "open" or time is None:
         return {}
     day = local_date(epoch(time))
-    return {f"{status}_time": time, "close_time": time, f"local_{status}_date": day, "local_close_date": day}
+    return {
+        f"{status}_time": time,
+        "close_time": time,
+        f"local_{status}_date": day,
+        "local_close_date": day,
+    }

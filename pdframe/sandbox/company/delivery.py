@@ -95,7 +95,9 @@ class Delivery:
             return
         for task in todo[1:]:
             company.edit_task(task, is_done=True, actor=owner)
-        company.edit_project(project_id, status="completed", end_date=day_text(company.now // DAY), actor=owner)
+        company.edit_project(
+            project_id, status="completed", end_date=day_text(company.now // DAY), actor=owner
+        )
         if draw() < 0.5:
             agenda.in_days(20 + draw() * 90, self._shelve, project_id)
 
@@ -104,7 +106,10 @@ class Delivery:
         return [rows[i] for i in self._tasks_of.get(project_id, ()) if i in rows]
 
     def _shelve(self, project_id: int) -> None:
-        if self._agenda.living("projects", project_id) and self._company.tables["projects"][project_id]["archive_time"] is None:
+        if (
+            self._agenda.living("projects", project_id)
+            and self._company.tables["projects"][project_id]["archive_time"] is None
+        ):
             owner = self._company.tables["projects"][project_id]["owner_id"]
             self._company.archive_project(project_id, actor=self._agenda.hand(owner))
             if self._agenda.draw() < 0.04:

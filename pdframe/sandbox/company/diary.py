@@ -41,9 +41,13 @@ class Diary:
             "deal_id": deal["id"],
             "person_id": person,
             "org_id": deal["org_id"],
-            "due_date": day_text(working_day(company.now // DAY + 1 + int(draw() * 12))) if draw() < 0.95 else None,
+            "due_date": day_text(working_day(company.now // DAY + 1 + int(draw() * 12)))
+            if draw() < 0.95
+            else None,
             "due_time": f"{8 + int(draw() * 9):02}:{int(draw() * 4) * 15:02}:00" if timed else None,
-            "duration": agenda.pick(("00:15:00", "00:30:00", "01:00:00", "01:30:00", "26:00:00")) if timed and draw() < 0.8 else None,
+            "duration": agenda.pick(("00:15:00", "00:30:00", "01:00:00", "01:30:00", "26:00:00"))
+            if timed and draw() < 0.8
+            else None,
             "busy": timed and draw() < 0.5,
             "participants": [{"person_id": person, "primary": True}] if person is not None else [],
         }
@@ -52,24 +56,39 @@ class Diary:
                 values["location"] = full_address(draw)
             else:
                 meeting = f"m-{company._next['activities']:x}"
-                values |= {"conference_meeting_client": "google_meet", "conference_meeting_id": meeting}
+                values |= {
+                    "conference_meeting_client": "google_meet",
+                    "conference_meeting_id": meeting,
+                }
                 values["conference_meeting_url"] = f"https://meet.example/{meeting}"
             values["attendees"] = self._attendees(owner, person)
             values["public_description"] = "Agenda: see the offer" if draw() < 0.4 else None
         if draw() < 0.25:
             values["priority"] = 261 + int(draw() * 3)
         if draw() < 0.3:
-            values["note"] = agenda.pick(("Asked for 10 % off", "<p>Wants <b>references</b></p>", "Räägi Mariga\nja siis uuesti"))
+            values["note"] = agenda.pick(
+                (
+                    "Asked for 10 % off",
+                    "<p>Wants <b>references</b></p>",
+                    "Räägi Mariga\nja siis uuesti",
+                )
+            )
         if draw() < 0.04:
             values["lead_id"] = self.uuid()
         if company.switches.activities_have_custom_fields:
             values["custom_fields"] = self._custom_values(company._next["activities"])
-        self._planned[deal["id"]] = company.add_activity(agenda.pick(_SUBJECTS[kind]), actor=owner, **values)
+        self._planned[deal["id"]] = company.add_activity(
+            agenda.pick(_SUBJECTS[kind]), actor=owner, **values
+        )
 
     def _custom_values(self, activity_id: int) -> Row:
-        """Return the custom values of an activity: a function of its id, so that no draw of the company changes."""
+        """Return the custom values of an activity: a function of its id, so that no draw of the
+        company changes.
+        """
         values: Row = {}
-        for number, field in enumerate(f for f in self._company.fields["activity"] if f["is_custom_field"]):
+        for number, field in enumerate(
+            f for f in self._company.fields["activity"] if f["is_custom_field"]
+        ):
             options = [option["id"] for option in field["options"] or ()]
             lot = activity_id * 31 + number * 7
             if lot % 3 == 0:
@@ -82,17 +101,29 @@ class Diary:
 
     def uuid(self) -> str:
         """Draw the id of a lead."""
-        return str(UUID(int=int(self._agenda.draw() * 2**53) << 70 | int(self._agenda.draw() * 2**53), version=4))
+        return str(
+            UUID(
+                int=int(self._agenda.draw() * 2**53) << 70 | int(self._agenda.draw() * 2**53),
+                version=4,
+            )
+        )
 
     def _attendees(self, owner: int, person: int | None) -> list[Row]:
         tables = self._company.tables
         user = tables["users"][owner]
-        found: list[Row] = [
-            {"email": user["email"], "name": user["name"], "status": "accepted", "is_organizer": True, "person_id": None, "user_id": owner}
+        result: list[Row] = [
+            {
+                "email": user["email"],
+                "name": user["name"],
+                "status": "accepted",
+                "is_organizer": True,
+                "person_id": None,
+                "user_id": owner,
+            }
         ]
         contact = tables["persons"].get(person) if person is not None else None
         if contact and contact["emails"]:
-            found.append(
+            result.append(
                 {
                     "email": contact["emails"][0]["value"],
                     "name": contact["name"],
@@ -102,10 +133,12 @@ class Diary:
                     "user_id": None,
                 }
             )
-        return found
+        return result
 
     def settle(self, deal: Row) -> None:
-        """Mark what was planned for the deal as done; now and then it is deleted or stays undone for ever."""
+        """Mark what was planned for the deal as done; now and then it is deleted or stays undone
+        for ever.
+        """
         planned = self._planned.pop(deal["id"], None)
         if planned is None or not self._agenda.living("activities", planned):
             return

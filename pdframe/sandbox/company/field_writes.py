@@ -28,9 +28,9 @@ class FieldWrites(Ledger):
         """Return the definition of one field; ValueError where there is none."""
         if entity not in self.fields:
             raise ValueError(f"{entity!r} has no fields; there are {', '.join(self.fields)}.")
-        for found in self.fields[entity]:
-            if found["field_code"] == code:
-                return found
+        for result in self.fields[entity]:
+            if result["field_code"] == code:
+                return result
         raise ValueError(f"{entity} has no field {code!r}.")
 
     def add_field(
@@ -43,12 +43,17 @@ class FieldWrites(Ledger):
         named_parts: bool = True,
         code: str | None = None,
     ) -> str:
-        """Create a custom field and return its code; `named_parts=False` leaves a composite without metadata of its parts."""
+        """Create a custom field and return its code; `named_parts=False` leaves a composite without
+        metadata of its parts.
+        """
         with self.lock:
             if entity not in self.fields:
                 raise ValueError(f"{entity!r} has no fields; there are {', '.join(self.fields)}.")
             if field_type not in fields.CREATABLE:
-                raise ValueError(f"A custom field cannot be of type {field_type!r}; it can be {', '.join(fields.CREATABLE)}.")
+                raise ValueError(
+                    f"A custom field cannot be of type {field_type!r}; it can be"
+                    f" {', '.join(fields.CREATABLE)}."
+                )
             labels = list(options or ())
             if labels and field_type not in _OPTION_TYPES:
                 raise ValueError(f"A field of type {field_type} has no options.")
@@ -56,16 +61,27 @@ class FieldWrites(Ledger):
             code = code or code_of(self.seed, entity, self._fields_made[entity])
             if code in self._codes[entity]:
                 raise ValueError(f"{entity} has a field {code!r} already.")
-            rows = [{"id": self._option_id(), "label": label} for label in labels] if field_type in _OPTION_TYPES else None
+            rows = (
+                [{"id": self._option_id(), "label": label} for label in labels]
+                if field_type in _OPTION_TYPES
+                else None
+            )
             self._tick()
-            self._put_field(entity, fields.definition(entity, code, name, field_type, rows, custom=True, parts=named_parts))
+            self._put_field(
+                entity,
+                fields.definition(
+                    entity, code, name, field_type, rows, custom=True, parts=named_parts
+                ),
+            )
             self._codes[entity].add(code)
             return code
 
     def _put_field(self, entity: str, definition: Row) -> None:
         self._fields_changed += 1
         self.fields[entity].append(definition)
-        self._log(f"{entity}_fields", definition["field_code"], "create", definition.copy(), self.me)
+        self._log(
+            f"{entity}_fields", definition["field_code"], "create", definition.copy(), self.me
+        )
 
     def _option_id(self) -> int:
         self._next_option += 1
@@ -74,15 +90,17 @@ class FieldWrites(Ledger):
     def _change_field(self, entity: str, code: str, changes: Mapping[str, Any]) -> None:
         self._tick()
         self._fields_changed += 1
-        index = next(i for i, found in enumerate(self.fields[entity]) if found["field_code"] == code)
+        index = next(
+            i for i, result in enumerate(self.fields[entity]) if result["field_code"] == code
+        )
         self.fields[entity][index] = {**self.fields[entity][index], **changes}
         self._log(f"{entity}_fields", code, "update", changes, self.me)
 
     def _custom(self, entity: str, code: str) -> Row:
-        found = self.field(entity, code)
-        if not found["is_custom_field"]:
+        result = self.field(entity, code)
+        if not result["is_custom_field"]:
             raise ValueError(f"{code!r} is a standard field of {entity}: it cannot be changed.")
-        return found
+        return result
 
     def _options(self, entity: str, code: str) -> list[Row]:
         options: list[Row] | None = self._custom(entity, code)["options"]
@@ -93,19 +111,21 @@ class FieldWrites(Ledger):
     def rename_field(self, entity: str, code: str, name: str) -> None:
         """Give a custom field another label; the names of its parts follow."""
         with self.lock:
-            held = self._custom(entity, code)
+            kept = self._custom(entity, code)
             changes: Row = {"field_name": name}
-            if held["subfields"] is not None:
-                changes["subfields"] = fields.subfields(held["field_type"], name)
+            if kept["subfields"] is not None:
+                changes["subfields"] = fields.subfields(kept["field_type"], name)
             self._change_field(entity, code, changes)
 
     def drop_field(self, entity: str, code: str) -> None:
-        """Delete a custom field. Rows keep the values under its code in the company's own tables; a server shows defined fields alone."""
+        """Delete a custom field. Rows keep the values under its code in the company's own tables; a
+        server shows defined fields alone.
+        """
         with self.lock:
-            held = self._custom(entity, code)
+            kept = self._custom(entity, code)
             self._tick()
             self._fields_changed += 1
-            self.fields[entity].remove(held)
+            self.fields[entity].remove(kept)
             self._codes[entity].discard(code)
             self._log(f"{entity}_fields", code, "remove", {}, self.me)
 
@@ -122,7 +142,11 @@ class FieldWrites(Ledger):
         with self.lock:
             options = self._options(entity, code)
             self._known_option(options, code, option)
-            self._change_field(entity, code, {"options": [{**o, "label": label} if o["id"] == option else o for o in options]})
+            self._change_field(
+                entity,
+                code,
+                {"options": [{**o, "label": label} if o["id"] == option else o for o in options]},
+            )
 
     def remove_option(self, entity: str, code: str, option: int) -> None:
         """Delete an option; rows that hold its id go on holding it."""

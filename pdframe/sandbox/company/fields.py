@@ -198,15 +198,44 @@ _VISIBLE = (
 )
 _CURRENCIES = (("EUR", "Euro"), ("GBP", "Pound sterling"), ("USD", "United States dollar"))
 _OPTIONS: dict[tuple[str, str], Iterable[tuple[int | str, str]]] = {
-    ("deal", "status"): (("open", "Open"), ("won", "Won"), ("lost", "Lost"), ("deleted", "Deleted")),
+    ("deal", "status"): (
+        ("open", "Open"),
+        ("won", "Won"),
+        ("lost", "Lost"),
+        ("deleted", "Deleted"),
+    ),
     ("deal", "currency"): _CURRENCIES,
-    ("deal", "label_ids"): ((11, "Hot"), (12, "Warm"), (13, "Cold"), (14, "Hot"), (15, "Strategic ⭐")),
-    ("deal", "channel"): ((51, "Outbound"), (52, "Campaigns"), (53, "Web forms"), (54, "Partners"), (55, "Events")),
+    ("deal", "label_ids"): (
+        (11, "Hot"),
+        (12, "Warm"),
+        (13, "Cold"),
+        (14, "Hot"),
+        (15, "Strategic ⭐"),
+    ),
+    ("deal", "channel"): (
+        (51, "Outbound"),
+        (52, "Campaigns"),
+        (53, "Web forms"),
+        (54, "Partners"),
+        (55, "Events"),
+    ),
     ("deal", "lost_reason"): tuple(
-        (x, x) for x in ("Price", "Chose a competitor", "No budget", "No decision", "Missing feature", "Went silent")
+        (x, x)
+        for x in (
+            "Price",
+            "Chose a competitor",
+            "No budget",
+            "No decision",
+            "Missing feature",
+            "Went silent",
+        )
     ),
     ("person", "label_ids"): ((21, "Champion"), (22, "Blocker"), (23, "Customer")),
-    ("person", "marketing_status"): (("subscribed", "Subscribed"), ("unsubscribed", "Unsubscribed"), ("no_consent", "No consent")),
+    ("person", "marketing_status"): (
+        ("subscribed", "Subscribed"),
+        ("unsubscribed", "Unsubscribed"),
+        ("no_consent", "No consent"),
+    ),
     ("organization", "label_ids"): ((31, "Customer"), (32, "Prospect"), (33, "Former customer")),
     ("organization", "industry"): (
         (1, "Software"),
@@ -216,8 +245,15 @@ _OPTIONS: dict[tuple[str, str], Iterable[tuple[int | str, str]]] = {
         (5, "Healthcare"),
         (6, "Logistics"),
     ),
-    ("product", "category"): (("1", "Subscription"), ("2", "Add-on"), ("3", "Service"), ("4", "Hardware")),
-    ("product", "billing_frequency"): tuple((x, x) for x in ("one-time", "annually", "semi-annually", "quarterly", "monthly", "weekly")),
+    ("product", "category"): (
+        ("1", "Subscription"),
+        ("2", "Add-on"),
+        ("3", "Service"),
+        ("4", "Hardware"),
+    ),
+    ("product", "billing_frequency"): tuple(
+        (x, x) for x in ("one-time", "annually", "semi-annually", "quarterly", "monthly", "weekly")
+    ),
     ("activity", "type"): (
         ("call", "Call"),
         ("meeting", "Meeting"),
@@ -228,7 +264,12 @@ _OPTIONS: dict[tuple[str, str], Iterable[tuple[int | str, str]]] = {
         ("demo", "Demo"),
     ),
     ("activity", "priority"): ((261, "Low"), (262, "Medium"), (263, "High")),
-    ("project", "status"): (("open", "Open"), ("completed", "Completed"), ("canceled", "Canceled"), ("deleted", "Deleted")),
+    ("project", "status"): (
+        ("open", "Open"),
+        ("completed", "Completed"),
+        ("canceled", "Canceled"),
+        ("deleted", "Deleted"),
+    ),
     ("project", "label_ids"): ((41, "Fast track"), (42, "At risk")),
     ("project", "health_status"): ((10, "On track"), (20, "At risk"), (30, "Off track")),
 }
@@ -252,13 +293,20 @@ def subfields(kind: str, name: str) -> list[Row] | None:
     parts: dict[str, tuple[tuple[str, str, str], ...]] = {
         "monetary": (("value", "Amount", "double"), ("currency", "Currency", "varchar")),
         "daterange": (("value", "Start date", "date"), ("until", "End date", "date")),
-        "timerange": (("value", "Start time", "time"), ("until", "End time", "time"), ("timezone_name", "Timezone", "varchar")),
+        "timerange": (
+            ("value", "Start time", "time"),
+            ("until", "End time", "time"),
+            ("timezone_name", "Timezone", "varchar"),
+        ),
         "time": (("value", "Time", "time"), ("timezone_name", "Timezone", "varchar")),
         "address": tuple((code, label, "varchar") for code, label in _ADDRESS),
     }
     if kind not in parts:
         return None
-    return [{"field_code": code, "field_name": f"{label} of {name}", "field_type": part} for code, label, part in parts[kind]]
+    return [
+        {"field_code": code, "field_name": f"{label} of {name}", "field_type": part}
+        for code, label, part in parts[kind]
+    ]
 
 
 def definition(
@@ -287,7 +335,10 @@ def definition(
         "required_fields": {"enabled": code in ("title", "name", "subject")},
     }
     if entity == "deal":
-        field["ui_visibility"] |= {"projects_detail_visible_flag": False, "show_in_pipelines": {"show_in_all": True, "pipeline_ids": []}}
+        field["ui_visibility"] |= {
+            "projects_detail_visible_flag": False,
+            "show_in_pipelines": {"show_in_all": True, "pipeline_ids": []},
+        }
         field["required_fields"] |= {"stage_ids": [], "statuses": {}}
     elif entity == "person":
         field["ui_visibility"]["show_in_add_deal_dialog"] = {"show": False, "order": None}
@@ -312,14 +363,16 @@ def standard(entity: str) -> list[Row]:
         "activity": _ACTIVITY,
         "project": _PROJECT,
     }[entity]
-    found = []
+    result = []
     for line in text.split("\n"):
         code, name, kind = line.split("|")
         options = _VISIBLE if code == "visible_to" else _OPTIONS.get((entity, code))
         # The ids of built-in options are text, also where rows hold numbers.
         rows = [{"id": str(key), "label": label} for key, label in options] if options else None
-        found.append(definition(entity, code, name, kind.rstrip("*"), rows, optional=kind.endswith("*")))
-    return found
+        result.append(
+            definition(entity, code, name, kind.rstrip("*"), rows, optional=kind.endswith("*"))
+        )
+    return result
 
 
 CREATABLE = (

@@ -1,4 +1,6 @@
-"""The company before its first customer: users, pipelines, fields, boards, and, unless it is a new account, products."""
+"""The company before its first customer: users, pipelines, fields, boards, and, unless it is a new
+account, products.
+"""
 
 from __future__ import annotations
 
@@ -26,22 +28,45 @@ def info(seed: int, size: int) -> Row:
     }
 
 
-def found(company: Writes, random: Random, with_products: bool) -> None:
+def matches(company: Writes, random: Random, with_products: bool) -> None:
     """Write the beginnings, all by events."""
     _users(company)
     for row in sorted(catalog.PIPELINES):
         order = catalog.PIPELINES.index(row) + 1
-        company.add_row("pipelines", id=row.id, name=row.name, order_nr=order, is_deal_probability_enabled=row.has_probability)
-    staged = [(stage, pipeline.id, order) for pipeline in catalog.PIPELINES for order, stage in enumerate(pipeline.stages, 1)]
+        company.add_row(
+            "pipelines",
+            id=row.id,
+            name=row.name,
+            order_nr=order,
+            is_deal_probability_enabled=row.has_probability,
+        )
+    staged = [
+        (stage, pipeline.id, order)
+        for pipeline in catalog.PIPELINES
+        for order, stage in enumerate(pipeline.stages, 1)
+    ]
     for stage, pipeline_id, order in sorted(staged):
-        values: Row = {"order_nr": order, "name": stage.name, "deal_probability": stage.probability, "pipeline_id": pipeline_id}
-        company.add_row("stages", id=stage.id, **values, is_deal_rot_enabled=stage.rot_days is not None, days_to_rotten=stage.rot_days)
+        values: Row = {
+            "order_nr": order,
+            "name": stage.name,
+            "deal_probability": stage.probability,
+            "pipeline_id": pipeline_id,
+        }
+        company.add_row(
+            "stages",
+            id=stage.id,
+            **values,
+            is_deal_rot_enabled=stage.rot_days is not None,
+            days_to_rotten=stage.rot_days,
+        )
     for entity, plans in PLANS.items():
         for definition in fields.standard(entity):
             company._tick()
             company._put_field(entity, definition)
         for plan, code in zip(plans, codes(company.seed, entity), strict=True):
-            company.add_field(entity, plan.name, plan.kind, plan.options, named_parts=plan.named_parts, code=code)
+            company.add_field(
+                entity, plan.name, plan.kind, plan.options, named_parts=plan.named_parts, code=code
+            )
     phase = 2
     for order, (board, name, phases) in enumerate(catalog.BOARDS, 1):
         company.add_row("boards", id=board, name=name, order_nr=order)
@@ -49,7 +74,9 @@ def found(company: Writes, random: Random, with_products: bool) -> None:
             company.add_row("phases", id=phase, name=label, board_id=board, order_nr=nr)
             phase += 3
     for template, title, board in catalog.TEMPLATES:
-        company.add_row("project_templates", id=template, title=title, description=None, projects_board_id=board)
+        company.add_row(
+            "project_templates", id=template, title=title, description=None, projects_board_id=board
+        )
     if with_products:
         _products(company, random)
 
@@ -57,8 +84,20 @@ def found(company: Writes, random: Random, with_products: bool) -> None:
 def _users(company: Writes) -> None:
     for index, (user, name, _, _) in enumerate(catalog.USERS):
         admin = user == catalog.ME
-        access = [{"app": "sales", "admin": admin, "permission_set_id": f"cc4d7f62-4038-4352-abf3-{user:012}"}]
-        access.append({"app": "global", "admin": admin, "permission_set_id": f"b7976233-39bd-43a9-b305-{user:012}"})
+        access = [
+            {
+                "app": "sales",
+                "admin": admin,
+                "permission_set_id": f"cc4d7f62-4038-4352-abf3-{user:012}",
+            }
+        ]
+        access.append(
+            {
+                "app": "global",
+                "admin": admin,
+                "permission_set_id": f"b7976233-39bd-43a9-b305-{user:012}",
+            }
+        )
         row = blank(
             "users",
             id=user,
@@ -89,7 +128,11 @@ def _users(company: Writes) -> None:
 def _products(company: Writes, random: Random) -> None:
     plans = PLANS["product"]
     codes = [f["field_code"] for f in company.fields["product"] if f["is_custom_field"]]
-    options = [[o["id"] for o in f["options"] or ()] for f in company.fields["product"] if f["is_custom_field"]]
+    options = [
+        [o["id"] for o in f["options"] or ()]
+        for f in company.fields["product"]
+        if f["is_custom_field"]
+    ]
     for index, product in enumerate(catalog.products()):
         custom: dict[str, Any] = {}
         for plan, code, ids in zip(plans, codes, options, strict=True):
@@ -115,15 +158,27 @@ def _products(company: Writes, random: Random) -> None:
             if currency == "EUR" or index % 6
         ]
         company.add_product(
-            **product, prices=prices, is_linkable=index != 37, owner_id=catalog.USERS[1 + index % 12][0], custom_fields=custom
+            **product,
+            prices=prices,
+            is_linkable=index != 37,
+            owner_id=catalog.USERS[1 + index % 12][0],
+            custom_fields=custom,
         )
         if index % 5 == 0:
             for tier, factor in (("Basic", 0.8), ("Plus", 1.4)):
                 variation = company._next["product_variations"]
-                rows = [{**p, "product_variation_id": variation, "price": round(p["price"] * factor, 2)} for p in prices]
+                rows = [
+                    {**p, "product_variation_id": variation, "price": round(p["price"] * factor, 2)}
+                    for p in prices
+                ]
                 for row in rows:
                     del row["product_id"]
-                company.add_row("product_variations", name=f"{product['name']} ({tier})", product_id=new, prices=rows)
+                company.add_row(
+                    "product_variations",
+                    name=f"{product['name']} ({tier})",
+                    product_id=new,
+                    prices=rows,
+                )
         if index % 3 == 0:
             company.follow("product", new, catalog.USERS[1 + index % 12][0])
             if index % 2 == 0:

@@ -1,4 +1,6 @@
-"""What happens beside selling: renamed fields, options that come and go, corrected contacts, reps who leave, spring cleaning."""
+"""What happens beside selling: renamed fields, options that come and go, corrected contacts, reps
+who leave, spring cleaning.
+"""
 
 from __future__ import annotations
 
@@ -26,8 +28,19 @@ class Housekeeping:
     def visit(self, _: int) -> None:
         """Do one thing to the fields in turn, correct some records, come back later."""
         swap = self._visits // 6 % _ROUNDS == _ROUNDS // 2
-        add, remove = (self._add_competitor, self._remove_competitor) if swap else (self._reword_status, self._reword_status)
-        actions = (self._rename_field, add, self._correct, remove, self._correct, self._rename_competitor)
+        add, remove = (
+            (self._add_competitor, self._remove_competitor)
+            if swap
+            else (self._reword_status, self._reword_status)
+        )
+        actions = (
+            self._rename_field,
+            add,
+            self._correct,
+            remove,
+            self._correct,
+            self._rename_competitor,
+        )
         actions[self._visits % len(actions)]()
         self._visits += 1
         if not self._new_account:
@@ -38,7 +51,11 @@ class Housekeeping:
         code = self._contacts.named("deal", "Use case")
         if self._contacts.defined("deal", code):
             name = self._company.field("deal", code)["field_name"]
-            following = USE_CASES[(USE_CASES.index(name) + 1) % len(USE_CASES)] if name in USE_CASES else USE_CASES[0]
+            following = (
+                USE_CASES[(USE_CASES.index(name) + 1) % len(USE_CASES)]
+                if name in USE_CASES
+                else USE_CASES[0]
+            )
             self._company.rename_field("deal", code, following)
 
     def _options(self, name: str) -> tuple[str, list[tuple[int, str]]]:
@@ -71,7 +88,12 @@ class Housekeeping:
         code, options = self._options(name)
         if options:
             option, label = options[which]
-            self._company.rename_option("deal", code, option, label.removesuffix(ending) if label.endswith(ending) else label + ending)
+            self._company.rename_option(
+                "deal",
+                code,
+                option,
+                label.removesuffix(ending) if label.endswith(ending) else label + ending,
+            )
 
     def _correct(self) -> None:
         """Put a person, an organization and a product right; now and then a duplicate goes."""
@@ -79,12 +101,20 @@ class Housekeeping:
         if self._new_account:
             return
         if tables["persons"]:
-            person = agenda.pick(list(tables["persons"])) if len(tables["persons"]) < 500 else 1 + int(draw() * len(tables["persons"]))
+            person = (
+                agenda.pick(list(tables["persons"]))
+                if len(tables["persons"]) < 500
+                else 1 + int(draw() * len(tables["persons"]))
+            )
             if agenda.living("persons", person):
                 if draw() < 0.25 and len(tables["persons"]) > 40:
                     self._company.delete("persons", person)
                 else:
-                    self._company.edit("persons", person, job_title=agenda.pick(("CEO", "COO", "Interim manager", "Retired 🎣")))
+                    self._company.edit(
+                        "persons",
+                        person,
+                        job_title=agenda.pick(("CEO", "COO", "Interim manager", "Retired 🎣")),
+                    )
         if tables["organizations"]:
             org = 1 + int(draw() * len(tables["organizations"]))
             if agenda.living("organizations", org):
@@ -95,11 +125,16 @@ class Housekeeping:
         if tables["products"] and draw() < 0.4:
             product = 1 + int(draw() * 40)
             if agenda.living("products", product):
-                prices = [{**p, "price": round(p["price"] * 1.01, 2)} for p in tables["products"][product]["prices"]]
+                prices = [
+                    {**p, "price": round(p["price"] * 1.01, 2)}
+                    for p in tables["products"][product]["prices"]
+                ]
                 self._company.edit("products", product, prices=prices)
 
     def leave(self, user: int) -> None:
-        """A rep leaves: most of the open deals go to a colleague in one bulk edit, some are forgotten."""
+        """A rep leaves: most of the open deals go to a colleague in one bulk edit, some are
+        forgotten.
+        """
         last = wire_v1(self._company.now - 3_600)
         self._company.edit("users", user, active_flag=False, activated=False, last_login=last)
         heirs = self._agenda.working()
@@ -117,6 +152,11 @@ class Housekeeping:
         deals = self._company.tables["deals"]
         wanted = max(1, int(len(deals) * per_mille / 1000)) if len(deals) >= 20 else 0
         for deal_id in list(deals)[: len(deals) // 2]:
-            if wanted and deals[deal_id]["status"] == "open" and not deals[deal_id]["is_deleted"] and self._agenda.draw() < 0.2:
+            if (
+                wanted
+                and deals[deal_id]["status"] == "open"
+                and not deals[deal_id]["is_deleted"]
+                and self._agenda.draw() < 0.2
+            ):
                 self._company.delete_deal(deal_id)
                 wanted -= 1

@@ -34,8 +34,18 @@ TABLES = (
 ENTITIES = ("deal", "person", "organization", "product", "activity", "project")
 MILLIS = frozenset({"projects", "tasks", "boards", "phases", "project_templates"})
 # Where a row keeps the time of its last touch; None: nowhere.
-TOUCHED: Mapping[str, str | None] = {"discounts": "updated_at", "users": "modified", "installments": None, "product_variations": None}
-CREATED: Mapping[str, str | None] = {"discounts": "created_at", "users": "created", "installments": None, "product_variations": None}
+TOUCHED: Mapping[str, str | None] = {
+    "discounts": "updated_at",
+    "users": "modified",
+    "installments": None,
+    "product_variations": None,
+}
+CREATED: Mapping[str, str | None] = {
+    "discounts": "created_at",
+    "users": "created",
+    "installments": None,
+    "product_variations": None,
+}
 # Tables whose rows keep their own list of events, for the changelogs.
 LOGGED = frozenset({"deals", "projects"})
 
@@ -43,11 +53,12 @@ LOGGED = frozenset({"deals", "projects"})
 class Event(NamedTuple):
     """One write to one row.
 
-    `changes` holds every stored key that got a new value, the derived ones included; the time of the touch is not among them: it is
-    `time` where `touches`. A ``custom_fields`` in it is merged into the row's, None clears. `action` is create, update, delete
-    (flagged), restore (flag taken away), remove (gone), hide or show. Field metadata uses the tables ``deal_fields`` and so on with
-    the field's code as `id`; followers use ``deal_followers`` and so on with the followed row's id. `source` and `bulk` are what the
-    changelog tells of the way it was made.
+    `changes` holds every stored key that got a new value, the derived ones included; the time of
+    the touch is not among them: it is `time` where `touches`. A ``custom_fields`` in it is merged
+    into the row's, None clears. `action` is create, update, delete (flagged), restore (flag taken
+    away), remove (gone), hide or show. Field metadata uses the tables ``deal_fields`` and so on
+    with the field's code as `id`; followers use ``deal_followers`` and so on with the followed
+    row's id. `source` and `bulk` are what the changelog tells of the way it was made.
     """
 
     seq: int
@@ -70,18 +81,22 @@ def stamp(table: str, t: int) -> str:
 
 
 def merge(row: Row, changes: Mapping[str, Any]) -> None:
-    """Apply an event's changes to a row; lists and custom values are replaced, never edited in place."""
+    """Apply an event's changes to a row; lists and custom values are replaced, never edited in
+    place.
+    """
     custom = changes.get("custom_fields")
     if custom is None:
         row.update(changes)
         return
-    held = {**row["custom_fields"], **custom}
+    kept = {**row["custom_fields"], **custom}
     row.update(changes)
-    row["custom_fields"] = {key: value for key, value in held.items() if value is not None}
+    row["custom_fields"] = {key: value for key, value in kept.items() if value is not None}
 
 
 class Ledger:
-    """Tables and events; every change of state passes through `_create`, `_update`, `_delete`, `_restore`, `_remove` or `hide`."""
+    """Tables and events; every change of state passes through `_create`, `_update`, `_delete`,
+    `_restore`, `_remove` or `hide`.
+    """
 
     def __init__(self, now: int) -> None:
         self.now = now
@@ -103,7 +118,9 @@ class Ledger:
 
     @contextmanager
     def same_second(self) -> Iterator[int]:
-        """Let all writes of the block share one second of the company's clock, and give that second."""
+        """Let all writes of the block share one second of the company's clock, and give that
+        second.
+        """
         with self.lock:
             if not self._frozen:
                 self.now += 1
@@ -129,7 +146,9 @@ class Ledger:
         source: str = "app",
         bulk: bool = False,
     ) -> None:
-        event = Event(len(self.events), self.now, table, row_id, action, changes, actor, touches, source, bulk)
+        event = Event(
+            len(self.events), self.now, table, row_id, action, changes, actor, touches, source, bulk
+        )
         self.events.append(event)
         if table in LOGGED:
             self._logs[table].setdefault(row_id, []).append(event)
@@ -167,7 +186,14 @@ class Ledger:
             row[key] = stamp(table, self.now)
         self._log(table, row_id, "update", changes, actor, touches, source, bulk)
 
-    def _delete(self, table: str, row_id: RowId, changes: Mapping[str, Any], actor: int, touches: bool = True) -> None:
+    def _delete(
+        self,
+        table: str,
+        row_id: RowId,
+        changes: Mapping[str, Any],
+        actor: int,
+        touches: bool = True,
+    ) -> None:
         """Flag a row as deleted; it stays in its table."""
         row = self.tables[table][row_id]
         row.update(changes)
@@ -176,7 +202,14 @@ class Ledger:
         self.deleted_at[table, row_id] = self.now
         self._log(table, row_id, "delete", changes, actor, touches)
 
-    def _restore(self, table: str, row_id: RowId, changes: Mapping[str, Any], actor: int, touches: bool = True) -> None:
+    def _restore(
+        self,
+        table: str,
+        row_id: RowId,
+        changes: Mapping[str, Any],
+        actor: int,
+        touches: bool = True,
+    ) -> None:
         """Take the flag of deletion off a row."""
         row = self.tables[table][row_id]
         row.update(changes)

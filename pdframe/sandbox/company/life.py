@@ -1,4 +1,6 @@
-"""Three years of business, and whatever days come after: deals arrive, everything else follows from the agenda."""
+"""Three years of business, and whatever days come after: deals arrive, everything else follows from
+the agenda.
+"""
 
 from __future__ import annotations
 
@@ -27,7 +29,11 @@ _DAYS = (END - START) // DAY
 def _weight(day: int) -> float:
     """Return how busy a day is: growth, season, weekday."""
     since = min(day - START // DAY, _DAYS)
-    return exp(_GROWTH * since / 365.25) * SEASON[int(day_text(day)[5:7]) - 1] * _WEEKDAYS[(day + 3) % 7]
+    return (
+        exp(_GROWTH * since / 365.25)
+        * SEASON[int(day_text(day)[5:7]) - 1]
+        * _WEEKDAYS[(day + 3) % 7]
+    )
 
 
 class Life:
@@ -41,26 +47,38 @@ class Life:
         offers = Offers(self.agenda, self.contacts)
         delivery = Delivery(self.agenda, self.contacts)
         self._customers = Customers(self.agenda, self.contacts, delivery)
-        self._selling = Selling(self.agenda, self.contacts, offers, Diary(self.agenda), self._customers)
+        self._selling = Selling(
+            self.agenda, self.contacts, offers, Diary(self.agenda), self._customers
+        )
         self._housekeeping = Housekeeping(self.agenda, self.contacts, size == 0)
         self._daily = [*accumulate(_weight(START // DAY + i) for i in range(_DAYS + 1))]
         self._arrived = 0
 
     def history(self) -> None:
-        """Live from the start to the end of the generated past, with exactly as many deals as the company was asked for."""
+        """Live from the start to the end of the generated past, with exactly as many deals as the
+        company was asked for.
+        """
         agenda = self.agenda
         agenda.at(START + 9 * DAY, self._housekeeping.visit, 0)
         for user, day in zip(LEAVERS, (430, 790), strict=True):
-            agenda.at(business_time(START + day * DAY, agenda.draw()), self._housekeeping.leave, user)
+            agenda.at(
+                business_time(START + day * DAY, agenda.draw()), self._housekeeping.leave, user
+            )
         for days_ago, per_mille in ((75, 3), (20, 4)):
-            agenda.at(business_time(END - days_ago * DAY, agenda.draw()), self._housekeeping.clean, per_mille)
+            agenda.at(
+                business_time(END - days_ago * DAY, agenda.draw()),
+                self._housekeeping.clean,
+                per_mille,
+            )
         if self._size:
             self._next_arrival()
             agenda.at((END // DAY + 1) * DAY, self._day, END // DAY + 1)
         agenda.run(END)
 
     def _next_arrival(self) -> None:
-        """Put the next arrival of the history on the agenda: the n-th n-th of the whole flow, drawn within its share."""
+        """Put the next arrival of the history on the agenda: the n-th n-th of the whole flow, drawn
+        within its share.
+        """
         if self._arrived < self._size:
             draw = self.agenda.draw
             flow = (self._arrived + draw()) / self._size * self._daily[-1]
@@ -79,7 +97,9 @@ class Life:
             self._next_arrival()
 
     def _day(self, day: int) -> None:
-        """After the history: draw how many deals a day brings, at the pace that the history ended with."""
+        """After the history: draw how many deals a day brings, at the pace that the history ended
+        with.
+        """
         draw = self.agenda.draw
         expected = self._size * _weight(day) / self._daily[-1]
         for _ in range(int(expected + draw())):

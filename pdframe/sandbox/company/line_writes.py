@@ -61,20 +61,24 @@ class LineWrites(RecordWrites):
         return [rows[i] for i in self._discounts_of.get(deal_id, ())]
 
     def _derived(self, deal: Row) -> Row:
-        """Return what the deal's lines say of its value and revenue; a deal without lines keeps its value and has no revenue."""
+        """Return what the deal's lines say of its value and revenue; a deal without lines keeps its
+        value and has no revenue.
+        """
         lines = self.lines_of(deal["id"])
-        found: Row = {}
+        result: Row = {}
         if lines:
             discounts = self.discounts_of(deal["id"])
-            found["value"] = deal_value(lines, discounts)
+            result["value"] = deal_value(lines, discounts)
             if deal["status"] != "lost":
-                found |= revenue(lines, discounts, self.switches.revenue_formula)
-        if "mrr" not in found:
-            found |= {"acv": None, "arr": None, "mrr": None}
-        return found
+                result |= revenue(lines, discounts, self.switches.revenue_formula)
+        if "mrr" not in result:
+            result |= {"acv": None, "arr": None, "mrr": None}
+        return result
 
     def _revalue(self, deal: Row, actor: int, source: str = "app") -> None:
-        """Bring the deal in line with its products, in the second of the write that changed them."""
+        """Bring the deal in line with its products, in the second of the write that changed
+        them.
+        """
         touches = self.switches.line_edits_move_update_time
         real = {key: value for key, value in self._derived(deal).items() if deal[key] != value}
         if real or touches:
@@ -83,9 +87,13 @@ class LineWrites(RecordWrites):
     def _check_line(self, line: Row) -> None:
         check_billing(line["billing_frequency"], line["billing_frequency_cycles"])
         if line["tax_method"] not in _TAX_METHODS:
-            raise ValueError(f"tax_method {line['tax_method']!r} is none of {', '.join(_TAX_METHODS)}.")
+            raise ValueError(
+                f"tax_method {line['tax_method']!r} is none of {', '.join(_TAX_METHODS)}."
+            )
         if line["discount_type"] not in _DISCOUNT_TYPES:
-            raise ValueError(f"discount_type {line['discount_type']!r} is none of {', '.join(_DISCOUNT_TYPES)}.")
+            raise ValueError(
+                f"discount_type {line['discount_type']!r} is none of {', '.join(_DISCOUNT_TYPES)}."
+            )
         if line["billing_start_date"] is not None:
             date.fromisoformat(line["billing_start_date"])
         if line["quantity"] < 0 or line["discount"] < 0 or line["tax"] < 0:
@@ -98,20 +106,34 @@ class LineWrites(RecordWrites):
             return
         frequencies = [line["billing_frequency"] for line in lines]
         if any(f != "one-time" for f in frequencies):
-            raise ValueError(f"Deal {deal_id} has installments: it cannot have recurring products as well.")
+            raise ValueError(
+                f"Deal {deal_id} has installments: it cannot have recurring products as well."
+            )
         if "one-time" not in frequencies:
             raise ValueError(f"Deal {deal_id} has installments: they need a one-time product.")
 
-    def add_line(self, deal_id: int, product_id: int, *, actor: int | None = None, source: str = "app", **values: Any) -> int:
+    def add_line(
+        self,
+        deal_id: int,
+        product_id: int,
+        *,
+        actor: int | None = None,
+        source: str = "app",
+        **values: Any,
+    ) -> int:
         """Attach a product to a deal and return the line's id.
 
-        Left out, price, tax and billing are the product's own: its price in the deal's currency, else its first price.
+        Left out, price, tax and billing are the product's own: its price in the deal's currency,
+        else its first price.
         """
         with self.lock:
             deal = self._living("deals", deal_id)
             product = self._living("products", product_id)
             if not values.keys() <= _LINE_KEYS:
-                raise ValueError(f"deal_products has no settable column {', '.join(sorted(values.keys() - _LINE_KEYS))}.")
+                raise ValueError(
+                    "deal_products has no settable column"
+                    f" {', '.join(sorted(values.keys() - _LINE_KEYS))}."
+                )
             if values.get("product_variation_id") is not None:
                 self._refer("product_variations", values["product_variation_id"])
             row = BLANK["deal_products"].copy()
@@ -132,9 +154,19 @@ class LineWrites(RecordWrites):
                 billing_frequency=product["billing_frequency"],
             )
             if "item_price" not in values:
-                price = next((p["price"] for p in product["prices"] if p["currency"] == deal["currency"]), None)
-                row["item_price"] = price if price is not None else (product["prices"][0]["price"] if product["prices"] else 0)
-            if values.get("billing_frequency", row["billing_frequency"]) == product["billing_frequency"]:
+                price = next(
+                    (p["price"] for p in product["prices"] if p["currency"] == deal["currency"]),
+                    None,
+                )
+                row["item_price"] = (
+                    price
+                    if price is not None
+                    else (product["prices"][0]["price"] if product["prices"] else 0)
+                )
+            if (
+                values.get("billing_frequency", row["billing_frequency"])
+                == product["billing_frequency"]
+            ):
                 row["billing_frequency_cycles"] = product["billing_frequency_cycles"]
             row.update(values)
             self._check_line(row)
@@ -149,17 +181,24 @@ class LineWrites(RecordWrites):
             self._revalue(deal, who, source)
             return new
 
-    def edit_line(self, line_id: int, *, actor: int | None = None, source: str = "app", **changes: Any) -> None:
+    def edit_line(
+        self, line_id: int, *, actor: int | None = None, source: str = "app", **changes: Any
+    ) -> None:
         """Change a line item; `sum` and the deal follow."""
         with self.lock:
             row = self.row("deal_products", line_id)
             deal = self._living("deals", row["deal_id"])
             if not changes.keys() <= _LINE_KEYS:
-                raise ValueError(f"deal_products has no settable column {', '.join(sorted(changes.keys() - _LINE_KEYS))}.")
+                raise ValueError(
+                    "deal_products has no settable column"
+                    f" {', '.join(sorted(changes.keys() - _LINE_KEYS))}."
+                )
             after = {**row, **changes}
             self._check_line(after)
             self._check_mix(
-                deal["id"], [after if line is row else line for line in self.lines_of(deal["id"])], deal["id"] in self._installments_of
+                deal["id"],
+                [after if line is row else line for line in self.lines_of(deal["id"])],
+                deal["id"] in self._installments_of,
             )
             after["sum"] = line_sum(after)
             who = self.me if actor is None else actor
@@ -170,12 +209,16 @@ class LineWrites(RecordWrites):
                 self._revalue(deal, who, source)
 
     def remove_line(self, line_id: int, *, actor: int | None = None, source: str = "app") -> None:
-        """Detach a product; the row is gone. A deal that loses its last line keeps its value and has no revenue."""
+        """Detach a product; the row is gone. A deal that loses its last line keeps its value and
+        has no revenue.
+        """
         with self.lock:
             row = self.row("deal_products", line_id)
             deal = self._living("deals", row["deal_id"])
             self._check_mix(
-                deal["id"], [line for line in self.lines_of(deal["id"]) if line is not row], deal["id"] in self._installments_of
+                deal["id"],
+                [line for line in self.lines_of(deal["id"]) if line is not row],
+                deal["id"] in self._installments_of,
             )
             who = self.me if actor is None else actor
             self._tick()
@@ -186,16 +229,25 @@ class LineWrites(RecordWrites):
             self._revalue(deal, who, source)
 
     def set_installments(
-        self, deal_id: int, installments: Iterable[Mapping[str, Any] | tuple[float, str, str]], *, actor: int | None = None
+        self,
+        deal_id: int,
+        installments: Iterable[Mapping[str, Any] | tuple[float, str, str]],
+        *,
+        actor: int | None = None,
     ) -> list[int]:
-        """Replace the deal's installments by these, each a mapping or tuple of amount, billing_date, description; return their ids.
+        """Replace the deal's installments by these, each a mapping or tuple of amount,
+        billing_date, description; return their ids.
 
         They need a one-time product and exclude recurring ones. None at all clears them.
         """
         with self.lock:
             deal = self._living("deals", deal_id)
             wanted: list[Row] = [
-                dict(zip(("amount", "billing_date", "description"), i, strict=True)) if isinstance(i, tuple) else dict(i)
+                (
+                    dict(zip(("amount", "billing_date", "description"), i, strict=True))
+                    if isinstance(i, tuple)
+                    else dict(i)
+                )
                 for i in installments
             ]
             for item in wanted:
@@ -227,19 +279,34 @@ class LineWrites(RecordWrites):
             return made
 
     def add_discount(
-        self, deal_id: int, amount: float, *, type: str = "percentage", description: str = "", actor: int | None = None
+        self,
+        deal_id: int,
+        amount: float,
+        *,
+        type: str = "percentage",
+        description: str = "",
+        actor: int | None = None,
     ) -> str:
         """Give the deal a discount, which cuts its one-time part; return the discount's id."""
         with self.lock:
             deal = self._living("deals", deal_id)
             if type not in _DISCOUNT_TYPES:
-                raise ValueError(f"The type of a discount is {' or '.join(_DISCOUNT_TYPES)}, not {type!r}.")
+                raise ValueError(
+                    f"The type of a discount is {' or '.join(_DISCOUNT_TYPES)}, not {type!r}."
+                )
             if amount < 0 or (type == "percentage" and amount > 100):
                 raise ValueError(f"A discount of {amount} {type} cannot be.")
             who = self.me if actor is None else actor
             self._tick()
             number_ = self._new_id("discounts")
-            new = str(UUID(int=(self.seed * 0x9E3779B97F4A7C15 + number_ * 0xD1B54A32D192ED03) * 0x94D049BB133111EB % 2**128, version=4))
+            new = str(
+                UUID(
+                    int=(self.seed * 0x9E3779B97F4A7C15 + number_ * 0xD1B54A32D192ED03)
+                    * 0x94D049BB133111EB
+                    % 2**128,
+                    version=4,
+                )
+            )
             row = {
                 "id": new,
                 "description": description,

@@ -1,11 +1,15 @@
-"""The arithmetic of line items: what a line costs, what a deal is worth, and three guesses at mrr, arr and acv.
+"""The arithmetic of line items: what a line costs, what a deal is worth, and three guesses at mrr,
+arr and acv.
 
-Nothing here is published by Pipedrive beyond its rules; where the help centre is silent, this company chooses:
+Nothing here is published by Pipedrive beyond its rules; where the help centre is silent, this
+company chooses:
 
-- ``sum`` of a line is quantity x price less the line's discount, never below zero for a price that is not negative, with tax on top
-  where the tax is exclusive, for one billing period.
-- A deal's value is the sum of its enabled lines, less the deal's discounts on the one-time part of it. It is not multiplied by cycles.
-- ``mrr``, ``arr`` and ``acv`` are net of tax and count enabled lines; deal discounts cut the one-time part that is in ``acv``.
+- ``sum`` of a line is quantity x price less the line's discount, never below zero for a price that
+  is not negative, with tax on top where the tax is exclusive, for one billing period.
+- A deal's value is the sum of its enabled lines, less the deal's discounts on the one-time part of
+  it. It is not multiplied by cycles.
+- ``mrr``, ``arr`` and ``acv`` are net of tax and count enabled lines; deal discounts cut the
+  one-time part that is in ``acv``.
 """
 
 from __future__ import annotations
@@ -32,7 +36,9 @@ def number(value: float) -> int | float:
 def discounted(line: Row) -> float:
     """Quantity x price less the line's discount, for one period, tax as entered."""
     full = float(line["quantity"] * line["item_price"])
-    cut = float(full * line["discount"] / 100 if line["discount_type"] == "percentage" else line["discount"])
+    cut = float(
+        full * line["discount"] / 100 if line["discount_type"] == "percentage" else line["discount"]
+    )
     return max(0.0, full - cut) if full >= 0 else full - cut
 
 
@@ -67,19 +73,26 @@ def deal_value(lines: Iterable[Row], discounts: Iterable[Row]) -> int | float:
 
 def one_time_cut(once: float, discounts: Iterable[Row]) -> float:
     """Return what the deal's discounts take off a one-time part, at most all of it."""
-    cut = float(sum(once * d["amount"] / 100 if d["type"] == "percentage" else d["amount"] for d in discounts))
+    cut = float(
+        sum(
+            once * d["amount"] / 100 if d["type"] == "percentage" else d["amount"]
+            for d in discounts
+        )
+    )
     return min(max(once, 0.0), cut)
 
 
-def revenue(lines: Iterable[Row], discounts: Iterable[Row], formula: RevenueFormula) -> dict[str, int | float]:
+def revenue(
+    lines: Iterable[Row], discounts: Iterable[Row], formula: RevenueFormula
+) -> dict[str, int | float]:
     """Return mrr, arr and acv by one of three formulae.
 
     twelve-month
-        mrr: every recurring line's amount a month whatever its term, weekly x 52/12. arr: 12 x mrr. acv: what is billed in the first
-        twelve months.
+        mrr: every recurring line's amount a month whatever its term, weekly x 52/12. arr: 12 x mrr.
+        acv: what is billed in the first twelve months.
     term
-        mrr: what is billed in the first twelve months / 12, so a term of six months counts half. arr: 12 x mrr. acv: the same plus
-        one-time.
+        mrr: what is billed in the first twelve months / 12, so a term of six months counts half.
+        arr: 12 x mrr. acv: the same plus one-time.
     calendar
         As twelve-month with a month of four weeks; acv: arr plus one-time.
     """

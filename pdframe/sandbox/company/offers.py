@@ -23,7 +23,9 @@ class Offers:
         return [
             p
             for p in self._company.tables["products"].values()
-            if not p["is_deleted"] and p["is_linkable"] and (p["billing_frequency"] == "one-time") == one_time
+            if not p["is_deleted"]
+            and p["is_linkable"]
+            and (p["billing_frequency"] == "one-time") == one_time
         ]
 
     def offer(self, deal: Row, services: bool) -> None:
@@ -35,15 +37,27 @@ class Offers:
         for _ in range(0 if services else 1 + (draw() < 0.4) + (draw() < 0.15)):
             if recurring:
                 # The core plans sell best.
-                self._line(deal, recurring[int(draw() ** 1.6 * len(recurring))], self._contacts.seats(deal["org_id"]))
+                self._line(
+                    deal,
+                    recurring[int(draw() ** 1.6 * len(recurring))],
+                    self._contacts.seats(deal["org_id"]),
+                )
         single = self._products(True)
         for _ in range(1 + (draw() < 0.5) if services else int(draw() < 0.3)):
             if single:
                 self._line(deal, self._agenda.pick(single), 1 + int(draw() * 5))
         if draw() < (0.15 if services else 0.06):
-            amount, kind = (self._agenda.pick(_REDUCTIONS), "percentage") if draw() < 0.7 else (100 + int(draw() * 20) * 10, "amount")
+            amount, kind = (
+                (self._agenda.pick(_REDUCTIONS), "percentage")
+                if draw() < 0.7
+                else (100 + int(draw() * 20) * 10, "amount")
+            )
             self._company.add_discount(
-                deal_id, amount, type=kind, description="Year-end" if draw() < 0.5 else f"{amount} off", actor=deal["owner_id"]
+                deal_id,
+                amount,
+                type=kind,
+                description="Year-end" if draw() < 0.5 else f"{amount} off",
+                actor=deal["owner_id"],
             )
 
     def _line(self, deal: Row, product: Row, quantity: float) -> None:
@@ -60,7 +74,11 @@ class Offers:
         if draw() < 0.05:
             values["comments"] = "As discussed"
         if product["id"] % 5 == 1 and draw() < 0.3:
-            variations = [v for v in self._company.tables["product_variations"].values() if v["product_id"] == product["id"]]
+            variations = [
+                v
+                for v in self._company.tables["product_variations"].values()
+                if v["product_id"] == product["id"]
+            ]
             if variations:
                 values["product_variation_id"] = variations[-1]["id"]
         frequency = product["billing_frequency"]
@@ -80,9 +98,18 @@ class Offers:
         draw, line, actor = self._agenda.draw, self._agenda.pick(lines), deal["owner_id"]
         u = draw()
         if u < 0.5:
-            self._company.edit_line(line["id"], quantity=max(1, int(line["quantity"] * (0.7 + draw() * 0.7))), actor=actor)
+            self._company.edit_line(
+                line["id"],
+                quantity=max(1, int(line["quantity"] * (0.7 + draw() * 0.7))),
+                actor=actor,
+            )
         elif u < 0.8:
-            self._company.edit_line(line["id"], discount=self._agenda.pick(_REDUCTIONS), discount_type="percentage", actor=actor)
+            self._company.edit_line(
+                line["id"],
+                discount=self._agenda.pick(_REDUCTIONS),
+                discount_type="percentage",
+                actor=actor,
+            )
         elif u < 0.9:
             self._company.edit_line(line["id"], is_enabled=not line["is_enabled"], actor=actor)
         elif len(lines) > 1:
@@ -91,27 +118,44 @@ class Offers:
     def instalments(self, deal: Row) -> None:
         """Split a services deal into two to four installments."""
         lines = self._company.lines_of(deal["id"])
-        if not lines or any(line["billing_frequency"] != "one-time" for line in lines) or deal["value"] <= 0:
+        if (
+            not lines
+            or any(line["billing_frequency"] != "one-time" for line in lines)
+            or deal["value"] <= 0
+        ):
             return
         count = 2 + int(self._agenda.draw() * 3)
         share = round(deal["value"] / count, 2)
         today = self._company.now // DAY
         amounts = [share] * (count - 1) + [round(deal["value"] - share * (count - 1), 2)]
-        plan = [(amount, day_text(today + 20 + 30 * i), f"Part {i + 1} of {count}") for i, amount in enumerate(amounts)]
+        plan = [
+            (amount, day_text(today + 20 + 30 * i), f"Part {i + 1} of {count}")
+            for i, amount in enumerate(amounts)
+        ]
         self._company.set_installments(deal["id"], plan, actor=deal["owner_id"])
 
-    def copy(self, deal: Row, base: list[Row], start: str | None, factor: float, grow: bool = False) -> None:
-        """Offer the recurring lines of an earlier deal again, quantities times `factor`, from `start` on."""
+    def copy(
+        self, deal: Row, base: list[Row], start: str | None, factor: float, grow: bool = False
+    ) -> None:
+        """Offer the recurring lines of an earlier deal again, quantities times `factor`, from
+        `start` on.
+        """
         for line in base:
             product = self._company.tables["products"][line["product_id"]]
-            if product["is_deleted"] or line["billing_frequency"] == "one-time" or not line["is_enabled"]:
+            if (
+                product["is_deleted"]
+                or line["billing_frequency"] == "one-time"
+                or not line["is_enabled"]
+            ):
                 continue
             self._company.add_line(
                 deal["id"],
                 product["id"],
                 actor=deal["owner_id"],
                 quantity=max(1, round(line["quantity"] * factor)),
-                item_price=line["item_price"] if self._agenda.draw() < 0.6 else round(line["item_price"] * 1.05, 2),
+                item_price=line["item_price"]
+                if self._agenda.draw() < 0.6
+                else round(line["item_price"] * 1.05, 2),
                 tax=line["tax"],
                 tax_method=line["tax_method"],
                 billing_frequency=line["billing_frequency"],

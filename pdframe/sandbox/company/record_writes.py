@@ -1,4 +1,6 @@
-"""Writes on contacts, products, activities, followers and every other table that has no life of its own."""
+"""Writes on contacts, products, activities, followers and every other table that has no life of its
+own.
+"""
 
 from __future__ import annotations
 
@@ -11,10 +13,32 @@ from .ledger import Row, RowId
 from .rows import BLANK, blank
 from .switches import Switches
 
-_ENTITY_OF = {"deals": "deal", "persons": "person", "organizations": "organization", "products": "product", "projects": "project"}
-TABLE_OF = {"deal": "deals", "person": "persons", "organization": "organizations", "product": "products", "user": "users"}
+_ENTITY_OF = {
+    "deals": "deal",
+    "persons": "person",
+    "organizations": "organization",
+    "products": "product",
+    "projects": "project",
+}
+TABLE_OF = {
+    "deal": "deals",
+    "person": "persons",
+    "organization": "organizations",
+    "product": "products",
+    "user": "users",
+}
 _FIXED = frozenset(
-    {"id", "add_time", "update_time", "created", "modified", "is_deleted", "marked_as_done_time", "status_change_time", "archive_time"}
+    {
+        "id",
+        "add_time",
+        "update_time",
+        "created",
+        "modified",
+        "is_deleted",
+        "marked_as_done_time",
+        "status_change_time",
+        "archive_time",
+    }
 )
 
 
@@ -34,16 +58,22 @@ class RecordWrites(FieldWrites):
 
     def _real(self, row: Row, changes: Mapping[str, Any]) -> Row:
         """Keep those changes that change something."""
-        kept = {key: value for key, value in changes.items() if key != "custom_fields" and row[key] != value}
+        kept = {
+            key: value
+            for key, value in changes.items()
+            if key != "custom_fields" and row[key] != value
+        }
         custom = changes.get("custom_fields")
         if custom:
-            held = row["custom_fields"]
-            custom = {key: value for key, value in custom.items() if held.get(key) != value}
+            covered = row["custom_fields"]
+            custom = {key: value for key, value in custom.items() if covered.get(key) != value}
             if custom:
                 kept["custom_fields"] = custom
         return kept
 
-    def _columns(self, table: str, changes: Mapping[str, Any], fixed: frozenset[str] = _FIXED) -> None:
+    def _columns(
+        self, table: str, changes: Mapping[str, Any], fixed: frozenset[str] = _FIXED
+    ) -> None:
         unknown = changes.keys() - BLANK[table].keys()
         entity = _ENTITY_OF.get(table)
         if table == "activities" and self.switches.activities_have_custom_fields:
@@ -51,15 +81,25 @@ class RecordWrites(FieldWrites):
         if unknown:
             raise ValueError(f"{table} has no column {', '.join(sorted(unknown))}.")
         if changes.keys() & fixed:
-            raise ValueError(f"{', '.join(sorted(changes.keys() & fixed))} of {table} cannot be set: the company keeps it.")
+            raise ValueError(
+                f"{', '.join(sorted(changes.keys() & fixed))} of {table} cannot be set: the company"
+                " keeps it."
+            )
         if entity is not None and "custom_fields" in changes:
             self._check_custom(entity, changes["custom_fields"])
-        for key, target in (("owner_id", "users"), ("org_id", "organizations"), ("person_id", "persons")):
+        for key, target in (
+            ("owner_id", "users"),
+            ("org_id", "organizations"),
+            ("person_id", "persons"),
+        ):
             if key in changes:
                 self._refer(target, changes[key])
 
-    def add_row(self, table: str, *, actor: int | None = None, source: str = "app", **values: Any) -> int:
-        """Add a row of any table that is not a deal, a line, an installment, a discount or an activity; return its id.
+    def add_row(
+        self, table: str, *, actor: int | None = None, source: str = "app", **values: Any
+    ) -> int:
+        """Add a row of any table that is not a deal, a line, an installment, a discount or an
+        activity; return its id.
 
         Left-out columns take a plausible default or stay empty.
         """
@@ -72,7 +112,10 @@ class RecordWrites(FieldWrites):
             self._tick()
             given = values.pop("id", None)
             if given is not None and given < self._next[table]:
-                raise ValueError(f"{table}: ids are given in order, the next is {self._next[table]} or more, not {given}.")
+                raise ValueError(
+                    f"{table}: ids are given in order, the next is {self._next[table]} or more, not"
+                    f" {given}."
+                )
             new = given if given is not None else self._new_id(table)
             self._next[table] = max(self._next[table], int(new) + 1)
             row = blank(table, id=new)
@@ -98,7 +141,9 @@ class RecordWrites(FieldWrites):
     def add_person(self, name: str, **values: Any) -> int:
         """Add a person; first and last name are cut from `name` unless given."""
         first, _, last = name.partition(" ")
-        return self.add_row("persons", **{"name": name, "first_name": first, "last_name": last or None, **values})
+        return self.add_row(
+            "persons", **{"name": name, "first_name": first, "last_name": last or None, **values}
+        )
 
     def add_organization(self, name: str, **values: Any) -> int:
         """Add an organization."""
@@ -108,29 +153,61 @@ class RecordWrites(FieldWrites):
         """Add a product with one price, unless `prices` gives them."""
         with self.lock:
             prices = [
-                {"product_id": self._next["products"], "price": price, "currency": currency, "cost": 0, "direct_cost": None, "notes": ""}
+                {
+                    "product_id": self._next["products"],
+                    "price": price,
+                    "currency": currency,
+                    "cost": 0,
+                    "direct_cost": None,
+                    "notes": "",
+                }
             ]
-            plain = {"name": name, "tax": 0, "unit": "", "is_linkable": True, "billing_frequency": "one-time", "prices": prices}
+            plain = {
+                "name": name,
+                "tax": 0,
+                "unit": "",
+                "is_linkable": True,
+                "billing_frequency": "one-time",
+                "prices": prices,
+            }
             return self.add_row("products", **{**plain, **values})
 
-    def _edit_row(self, table: str, row_id: RowId, changes: Mapping[str, Any], actor: int | None, source: str) -> None:
+    def _edit_row(
+        self, table: str, row_id: RowId, changes: Mapping[str, Any], actor: int | None, source: str
+    ) -> None:
         row = self._living(table, row_id)
-        self._columns(table, changes, _FIXED | ({"pipeline_id"} if table == "stages" else frozenset()))
+        self._columns(
+            table, changes, _FIXED | ({"pipeline_id"} if table == "stages" else frozenset())
+        )
         self._write(table, row, changes, actor, source)
         if table == "persons" and changes.get("org_id") is not None:
             self._persons_of_org.setdefault(changes["org_id"], []).append(row["id"])
 
-    def _write(self, table: str, row: Row, changes: Mapping[str, Any], actor: int | None, source: str, bulk: bool = False) -> None:
+    def _write(
+        self,
+        table: str,
+        row: Row,
+        changes: Mapping[str, Any],
+        actor: int | None,
+        source: str,
+        bulk: bool = False,
+    ) -> None:
         """Write what really changes; a write that changes nothing leaves no trace but the tick."""
         self._tick()
         real = self._real(row, changes)
         if real:
-            self._update(table, row["id"], real, self.me if actor is None else actor, True, source, bulk)
+            self._update(
+                table, row["id"], real, self.me if actor is None else actor, True, source, bulk
+            )
 
     # Activities
 
-    def add_activity(self, subject: str, *, actor: int | None = None, source: str = "app", **values: Any) -> int:
-        """Add an activity; one that is added as done is done now. It takes `custom_fields` where the switch is on."""
+    def add_activity(
+        self, subject: str, *, actor: int | None = None, source: str = "app", **values: Any
+    ) -> int:
+        """Add an activity; one that is added as done is done now. It takes `custom_fields` where
+        the switch is on.
+        """
         with self.lock:
             self._columns("activities", values)
             self._refer("deals", values.get("deal_id"))
@@ -162,11 +239,13 @@ class RecordWrites(FieldWrites):
     def _index_activity(self, row: Row) -> None:
         for key in ("deal_id", "person_id", "org_id"):
             if row[key] is not None:
-                held = self._activities_of.setdefault((key, row[key]), [])
-                if row["id"] not in held[-8:]:
-                    held.append(row["id"])
+                covered = self._activities_of.setdefault((key, row[key]), [])
+                if row["id"] not in covered[-8:]:
+                    covered.append(row["id"])
 
-    def edit_activity(self, activity_id: int, *, actor: int | None = None, source: str = "app", **changes: Any) -> None:
+    def edit_activity(
+        self, activity_id: int, *, actor: int | None = None, source: str = "app", **changes: Any
+    ) -> None:
         """Change an activity; setting or clearing `done` keeps marked_as_done_time."""
         with self.lock:
             row = self._living("activities", activity_id)
@@ -177,7 +256,14 @@ class RecordWrites(FieldWrites):
             if "done" in real:
                 real["marked_as_done_time"] = wire(self.now) if real["done"] else None
             if real:
-                self._update("activities", activity_id, real, self.me if actor is None else actor, True, source)
+                self._update(
+                    "activities",
+                    activity_id,
+                    real,
+                    self.me if actor is None else actor,
+                    True,
+                    source,
+                )
                 self._index_activity(row)
 
     def delete_activity(self, activity_id: int, *, actor: int | None = None) -> None:
@@ -185,13 +271,19 @@ class RecordWrites(FieldWrites):
         with self.lock:
             self._living("activities", activity_id)
             self._tick()
-            self._delete("activities", activity_id, {"is_deleted": True}, self.me if actor is None else actor)
+            self._delete(
+                "activities", activity_id, {"is_deleted": True}, self.me if actor is None else actor
+            )
 
     def _activity_ids_of(self, key: str, row_id: int) -> list[int]:
-        """Return the ids of the living activities that `key` links to the row, oldest link first."""
+        """Return the ids of the living activities that `key` links to the row, oldest link
+        first.
+        """
         rows = self.tables["activities"]
-        found = dict.fromkeys(i for i in self._activities_of.get((key, row_id), ()) if rows[i][key] == row_id)
-        return [i for i in found if not rows[i]["is_deleted"]]
+        result = dict.fromkeys(
+            i for i in self._activities_of.get((key, row_id), ()) if rows[i][key] == row_id
+        )
+        return [i for i in result if not rows[i]["is_deleted"]]
 
     # Followers
 
@@ -199,11 +291,15 @@ class RecordWrites(FieldWrites):
         """Let a user follow a row; ValueError where they already do."""
         self._change_follower(entity, row_id, user_id, "added", actor)
 
-    def unfollow(self, entity: str, row_id: RowId, user_id: int, *, actor: int | None = None) -> None:
+    def unfollow(
+        self, entity: str, row_id: RowId, user_id: int, *, actor: int | None = None
+    ) -> None:
         """End a user's following; ValueError where they do not follow."""
         self._change_follower(entity, row_id, user_id, "removed", actor)
 
-    def _change_follower(self, entity: str, row_id: RowId, user_id: int, action: str, actor: int | None) -> None:
+    def _change_follower(
+        self, entity: str, row_id: RowId, user_id: int, action: str, actor: int | None
+    ) -> None:
         with self.lock:
             if entity not in TABLE_OF:
                 raise ValueError(f"{entity!r} has no followers; {', '.join(TABLE_OF)} have.")
@@ -211,21 +307,30 @@ class RecordWrites(FieldWrites):
             self._refer("users", user_id)
             following = any(f["user_id"] == user_id for f in self.followers(entity, row_id))
             if following == (action == "added"):
-                raise ValueError(f"User {user_id} {'already follows' if following else 'does not follow'} {entity} {row_id}.")
+                raise ValueError(
+                    f"User {user_id} {'already follows' if following else 'does not follow'}"
+                    f" {entity} {row_id}."
+                )
             self._tick()
             who = self.me if actor is None else actor
             self._follows.setdefault((entity, row_id), []).append((action, who, user_id, self.now))
-            self._log(f"{entity}_followers", row_id, "create" if action == "added" else "remove", {"user_id": user_id}, who)
+            self._log(
+                f"{entity}_followers",
+                row_id,
+                "create" if action == "added" else "remove",
+                {"user_id": user_id},
+                who,
+            )
 
     def followers(self, entity: str, row_id: RowId) -> list[Row]:
         """Return who follows the row now, in the order in which they began."""
-        found: dict[int, Row] = {}
+        result: dict[int, Row] = {}
         for action, _, user, t in self._follows.get((entity, row_id), ()):
             if action == "added":
-                found[user] = {"user_id": user, "add_time": wire(t)}
+                result[user] = {"user_id": user, "add_time": wire(t)}
             else:
-                found.pop(user, None)
-        return list(found.values())
+                result.pop(user, None)
+        return list(result.values())
 
     def follower_changes(self, entity: str, row_id: RowId) -> list[Row]:
         """Return who began and ended following the row, oldest first."""

@@ -1,4 +1,6 @@
-"""The life of a deal: it enters a stage, waits, moves, slips, is won or lost, comes back, is archived or deleted."""
+"""The life of a deal: it enters a stage, waits, moves, slips, is won or lost, comes back, is
+archived or deleted.
+"""
 
 from __future__ import annotations
 
@@ -16,23 +18,36 @@ from .offers import Offers
 
 _SLOWNESS = (0.75, 1.1, 1.7)
 _SPREAD = (0.7, 0.8, 0.95)
-_STAY_FACTOR = 1.6
+_VISIT_FACTOR = 1.6
 # Share of deals that nobody pursues any further, at each stage they enter.
 _FORGOTTEN = 0.072
-_DEAL_TYPE = {"new": 0, "renewal": 1, "expansion": 2, "contraction": 3, "win-back": 4, "services": 5}
+_DEAL_TYPE = {
+    "new": 0,
+    "renewal": 1,
+    "expansion": 2,
+    "contraction": 3,
+    "win-back": 4,
+    "services": 5,
+}
 
 
 class Selling:
     """Opens deals and drives them through their pipelines."""
 
-    def __init__(self, agenda: Agenda, contacts: Contacts, offers: Offers, diary: Diary, customers: Customers) -> None:
+    def __init__(
+        self, agenda: Agenda, contacts: Contacts, offers: Offers, diary: Diary, customers: Customers
+    ) -> None:
         self._agenda = agenda
         self._company = agenda.company
         self._contacts = contacts
         self._offers = offers
         self._diary = diary
         self._customers = customers
-        self._place = {stage.id: (pipeline, index) for pipeline in PIPELINES for index, stage in enumerate(pipeline.stages)}
+        self._place = {
+            stage.id: (pipeline, index)
+            for pipeline in PIPELINES
+            for index, stage in enumerate(pipeline.stages)
+        }
         self._deal_type = contacts.named("deal", "Deal type")
 
     def open(self, opportunity: Opportunity | None) -> int:
@@ -44,26 +59,46 @@ class Selling:
         kind: Kind = "new"
         org: int | None
         if opportunity is not None:
-            kind, org, base = opportunity.kind, opportunity.org_id, company.tables["deals"][opportunity.base_deal]
+            kind, org, base = (
+                opportunity.kind,
+                opportunity.org_id,
+                company.tables["deals"][opportunity.base_deal],
+            )
             if base["owner_id"] in reps and draw() < 0.8:
                 owner = base["owner_id"]
         else:
             known = len(company.tables["organizations"])
             kind = "services" if draw() < 0.07 else "new"
             u = draw()
-            org = None if u < 0.03 else (1 + int(draw() * known) if u < 0.2 and known else self._contacts.new_organization(owner))
+            org = (
+                None
+                if u < 0.03
+                else (
+                    1 + int(draw() * known)
+                    if u < 0.2 and known
+                    else self._contacts.new_organization(owner)
+                )
+            )
             if org is not None and not agenda.living("organizations", org):
                 org = None
         people = [p for p in self._contacts.people.get(org or 0, ()) if agenda.living("persons", p)]
         person = agenda.pick(people) if people and draw() < 0.93 else None
         pipeline = next(
-            p for p in PIPELINES if p.id == (SERVICES if kind == "services" else (NEW if kind in ("new", "win-back") else GROWTH))
+            p
+            for p in PIPELINES
+            if p.id
+            == (
+                SERVICES if kind == "services" else (NEW if kind in ("new", "win-back") else GROWTH)
+            )
         )
         stages = [s.id for s in pipeline.stages if agenda.living("stages", s.id)]
         if not stages:
             return 0
         stage = stages[1] if draw() < 0.08 and len(stages) > 1 else stages[0]
-        value, currency = self._size(org), base["currency"] if base else self._contacts.currency(org)
+        value, currency = (
+            self._size(org),
+            base["currency"] if base else self._contacts.currency(org),
+        )
         web = draw() < 0.14
         custom = self._contacts.custom("deal", self._contacts.region.get(org or 0, 0), org, person)
         if draw() < 0.7:
@@ -78,14 +113,20 @@ class Selling:
             org_id=org,
             value=value,
             currency=currency,
-            probability=5 * int(1 + draw() * 18) if pipeline.has_probability and draw() < 0.12 else None,
-            expected_close_date=day_text(company.now // DAY + 20 + int(draw() * 90)) if draw() < 0.72 else None,
+            probability=5 * int(1 + draw() * 18)
+            if pipeline.has_probability and draw() < 0.12
+            else None,
+            expected_close_date=day_text(company.now // DAY + 20 + int(draw() * 90))
+            if draw() < 0.72
+            else None,
             label_ids=[11 + int(draw() * 5)] if draw() < 0.25 else [],
             visible_to=3 if draw() < 0.2 else 7,
             origin="WebForm" if web else ("ManuallyCreated" if draw() < 0.9 else "API"),
             origin_id=f"form-{1 + int(draw() * 9)}" if web else None,
             channel=51 + int(draw() * 5) if draw() < 0.3 else None,
-            channel_id=agenda.pick(("Jun23 Billboards", "spring/webinar", "partner:Åland")) if draw() < 0.12 else None,
+            channel_id=agenda.pick(("Jun23 Billboards", "spring/webinar", "partner:Åland"))
+            if draw() < 0.12
+            else None,
             source_lead_id=self._diary.uuid() if draw() < 0.07 else None,
             custom_fields=custom,
         )
@@ -124,7 +165,11 @@ class Selling:
             "win-back": "come back",
             "services": "services",
         }
-        return f"{name} {words[kind]}" if draw() < 0.8 else f"{name} – {words[kind]} {self._company.now // DAY % 1000}"
+        return (
+            f"{name} {words[kind]}"
+            if draw() < 0.8
+            else f"{name} – {words[kind]} {self._company.now // DAY % 1000}"
+        )
 
     def _first_offer(self, deal: Row, kind: Kind, base: Row | None) -> None:
         draw = self._agenda.draw
@@ -136,7 +181,11 @@ class Selling:
                 # What runs on needs no renewal: offered again, it would be billed twice.
                 lines = [line for line in lines if line["billing_frequency_cycles"] is not None]
             u = draw()
-            factor = (0.5 + draw() * 0.4) if kind == "contraction" or u < 0.14 else (1.1 + draw() * 0.6 if u < 0.4 else 1.0)
+            factor = (
+                (0.5 + draw() * 0.4)
+                if kind == "contraction" or u < 0.14
+                else (1.1 + draw() * 0.6 if u < 0.4 else 1.0)
+            )
             end, _ = self._customers.contract_end(base)
             start = end.isoformat() if end is not None and kind == "renewal" else None
             if kind == "contraction":
@@ -147,14 +196,19 @@ class Selling:
 
     def _enter(self, deal: Row) -> None:
         """Plan how long the deal stays where it is now."""
-        found = self._place.get(deal["stage_id"])
-        if found is None or self._agenda.hand(deal["owner_id"]) != deal["owner_id"]:
+        result = self._place.get(deal["stage_id"])
+        if result is None or self._agenda.hand(deal["owner_id"]) != deal["owner_id"]:
             return
-        pipeline, index = found
+        pipeline, index = result
         agenda, draw, stage = self._agenda, self._agenda.draw, pipeline.stages[index]
         if draw() < 0.42:
             self._diary.plan(deal)
-        if deal["id"] not in self._company._lines_of and index >= 2 and pipeline.id == NEW and draw() < 0.55:
+        if (
+            deal["id"] not in self._company._lines_of
+            and index >= 2
+            and pipeline.id == NEW
+            and draw() < 0.55
+        ):
             self._offers.offer(deal, False)
         if pipeline.id == SERVICES and index == 2 and draw() < 0.75:
             self._offers.instalments(deal)
@@ -166,7 +220,7 @@ class Selling:
         segment = self._contacts.segment.get(deal["org_id"] or 0, 0)
         days = (
             stage.median_days
-            * _STAY_FACTOR
+            * _VISIT_FACTOR
             * _SLOWNESS[segment]
             * exp(agenda.gauss(0, _SPREAD[segment]))
             / agenda.pace.get(deal["owner_id"], 1.0)
@@ -174,7 +228,9 @@ class Selling:
         agenda.in_days(days, self._step, deal["id"])
 
     def _open_deal(self, deal_id: int) -> Row | None:
-        """Return the deal if somebody still works on it: what a rep who left was not passed on stands still."""
+        """Return the deal if somebody still works on it: what a rep who left was not passed on
+        stands still.
+        """
         deal = self._company.tables["deals"].get(deal_id)
         if deal is None or deal["status"] != "open" or deal["is_deleted"]:
             return None
@@ -183,18 +239,27 @@ class Selling:
     def _step(self, deal_id: int) -> None:
         """The stay is over: lose, go back, win or advance."""
         deal = self._open_deal(deal_id)
-        found = self._place.get(deal["stage_id"]) if deal else None
-        if deal is None or found is None:
+        result = self._place.get(deal["stage_id"]) if deal else None
+        if deal is None or result is None:
             return
-        pipeline, index = found
-        agenda, draw, company, owner = self._agenda, self._agenda.draw, self._company, deal["owner_id"]
+        pipeline, index = result
+        agenda, draw, company, owner = (
+            self._agenda,
+            self._agenda.draw,
+            self._company,
+            deal["owner_id"],
+        )
         self._diary.settle(deal)
         self._touch_up(deal)
         segment = self._contacts.segment.get(deal["org_id"] or 0, 0)
-        lose = pipeline.stages[index].lose / agenda.skill.get(owner, 1.0) * (0.9, 1.0, 1.25)[segment]
+        lose = (
+            pipeline.stages[index].lose / agenda.skill.get(owner, 1.0) * (0.9, 1.0, 1.25)[segment]
+        )
         u = draw()
         if u < lose:
-            company.lose_deal(deal_id, agenda.pick(catalog.LOST_REASONS) if draw() < 0.85 else None, actor=owner)
+            company.lose_deal(
+                deal_id, agenda.pick(catalog.LOST_REASONS) if draw() < 0.85 else None, actor=owner
+            )
             self._customers.lost(deal)
             if draw() < 0.05:
                 agenda.in_days(10 + draw() * 90, self._reopen, deal_id)
@@ -216,7 +281,9 @@ class Selling:
             self._enter(deal)
 
     def _touch_up(self, deal: Row) -> None:
-        """What a rep puts right on the occasion: dates, probability, value, a custom field, the offer."""
+        """What a rep puts right on the occasion: dates, probability, value, a custom field, the
+        offer.
+        """
         draw, company = self._agenda.draw, self._company
         deal_id, owner = deal["id"], deal["owner_id"]
         expected, today = deal["expected_close_date"], day_text(company.now // DAY)
@@ -228,11 +295,18 @@ class Selling:
         if draw() < 0.08 and deal_id not in company._lines_of:
             changes["value"] = self._size(deal["org_id"])
         if draw() < 0.1:
-            drawn = self._contacts.custom("deal", self._contacts.region.get(deal["org_id"] or 0, 0), deal["org_id"], deal["person_id"])
+            drawn = self._contacts.custom(
+                "deal",
+                self._contacts.region.get(deal["org_id"] or 0, 0),
+                deal["org_id"],
+                deal["person_id"],
+            )
             if drawn:
                 changes["custom_fields"] = drawn
         if changes:
-            company.edit_deal(deal_id, actor=owner, source="app" if draw() < 0.8 else "mobile", **changes)
+            company.edit_deal(
+                deal_id, actor=owner, source="app" if draw() < 0.8 else "mobile", **changes
+            )
         if draw() < 0.08:
             self._offers.haggle(deal)
 
@@ -256,7 +330,9 @@ class Selling:
         if deal is None:
             return
         draw = self._agenda.draw
-        if deal["expected_close_date"] is not None and deal["expected_close_date"] < day_text(self._company.now // DAY):
+        if deal["expected_close_date"] is not None and deal["expected_close_date"] < day_text(
+            self._company.now // DAY
+        ):
             later = day_text(self._company.now // DAY + 14 + int(draw() * 60))
             self._company.edit_deal(deal_id, expected_close_date=later, actor=deal["owner_id"])
         u = draw()
@@ -286,4 +362,6 @@ class Selling:
 
     def _delete(self, deal_id: int) -> None:
         if self._agenda.living("deals", deal_id):
-            self._company.delete_deal(deal_id, actor=self._agenda.hand(self._company.tables["deals"][deal_id]["owner_id"]))
+            self._company.delete_deal(
+                deal_id, actor=self._agenda.hand(self._company.tables["deals"][deal_id]["owner_id"])
+            )

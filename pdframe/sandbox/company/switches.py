@@ -6,7 +6,9 @@ from dataclasses import dataclass
 from typing import Literal
 
 RevenueFormula = Literal["twelve-month", "term", "calendar"]
-PipelineMove = Literal["together", "pipeline later", "pipeline earlier", "stage only", "pipeline only"]
+PipelineMove = Literal[
+    "together", "pipeline later", "pipeline earlier", "stage only", "pipeline only"
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,7 +17,8 @@ class Switches:
 
     Attributes
     ----------
-    archiving_moves_update_time, deleting_moves_update_time, reopening_moves_update_time, line_edits_move_update_time
+    archiving_moves_update_time, deleting_moves_update_time, reopening_moves_update_time,
+    line_edits_move_update_time
         Whether that write moves the deal's ``update_time``.
     stage_change_time_if_never_moved
         ``"null"``, or ``"set"`` to the deal's ``add_time``.

@@ -1,4 +1,6 @@
-"""What really happened, for tests: every stay of a deal in a stage and every subscription's life. Never served over HTTP."""
+"""What really happened, for tests: every stay of a deal in a stage and every subscription's life.
+Never served over HTTP.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +15,9 @@ VisitEnd = Literal["advanced", "moved back", "changed pipeline", "won", "lost", 
 
 
 class StageVisit(NamedTuple):
-    """One stay of a deal in a stage, counted from 1 by deal and stage; times in epoch seconds UTC, `left_at` None while it is there."""
+    """One stay of a deal in a stage, counted from 1 by deal and stage; times in epoch seconds UTC,
+    `left_at` None while it is there.
+    """
 
     deal_id: int
     pipeline_id: int
@@ -25,7 +29,9 @@ class StageVisit(NamedTuple):
 
 
 class DealState(NamedTuple):
-    """What a deal is from `time` on (epoch seconds UTC): status is open, won, lost or deleted, stage and pipeline are its own."""
+    """What a deal is from `time` on (epoch seconds UTC): status is open, won, lost or deleted,
+    stage and pipeline are its own.
+    """
 
     deal_id: int
     time: int
@@ -43,7 +49,9 @@ class Merge(NamedTuple):
 
 
 class Subscription(NamedTuple):
-    """One recurring line of a won deal, in force on [start, end); `monthly` is net of tax and discount, weekly lines at 52/12."""
+    """One recurring line of a won deal, in force on [start, end); `monthly` is net of tax and
+    discount, weekly lines at 52/12.
+    """
 
     org_id: int | None
     person_id: int | None
@@ -85,16 +93,20 @@ class Truth:
     def _visits(log: list[Event], order: dict[int, int]) -> list[StageVisit]:
         first = log[0]
         deal = int(first.id)
-        stage, pipeline, status = first.changes["stage_id"], first.changes["pipeline_id"], first.changes["status"]
+        stage, pipeline, status = (
+            first.changes["stage_id"],
+            first.changes["pipeline_id"],
+            first.changes["status"],
+        )
         entered: int | None = epoch(first.changes["add_time"])
         counts: dict[int, int] = {}
-        found: list[StageVisit] = []
+        result: list[StageVisit] = []
 
         def leave(t: int | None, end: VisitEnd) -> None:
             nonlocal entered
             if entered is not None:
                 counts[stage] = counts.get(stage, 0) + 1
-                found.append(StageVisit(deal, pipeline, stage, counts[stage], entered, t, end))
+                result.append(StageVisit(deal, pipeline, stage, counts[stage], entered, t, end))
                 entered = None
 
         def note(t: int, end: VisitEnd) -> None:
@@ -118,17 +130,21 @@ class Truth:
                     leave(event.time, "changed pipeline")
                 else:
                     leave(event.time, "advanced" if order[new] > order[stage] else "moved back")
-                stage, pipeline, entered = new, changes.get("pipeline_id", pipeline), event.time if inside else None
+                stage, pipeline, entered = (
+                    new,
+                    changes.get("pipeline_id", pipeline),
+                    event.time if inside else None,
+                )
                 if ended is not None:
                     note(event.time, ended)
-                    moves.append(found[-1])
+                    moves.append(result[-1])
             status = changes.get("status", status)
             deleted = event.action == "delete" or (deleted and event.action != "restore")
             now: VisitEnd | None = "deleted" if deleted else None if status == "open" else status
             if now == ended:
                 continue
             for _ in moves:
-                counts[found.pop().stage_id] -= 1
+                counts[result.pop().stage_id] -= 1
             moves = []
             if ended is None:
                 leave(event.time, now or "open")
@@ -138,42 +154,57 @@ class Truth:
                 note(event.time, now)
             ended = now
         leave(None, "open")
-        return found
+        return result
 
     def deal_states(self, deal_id: int) -> list[DealState]:
-        """Return what the deal was after its creation and after each write that changed it, oldest first.
+        """Return what the deal was after its creation and after each write that changed it, oldest
+        first.
 
         Times are those of the writes, whatever dates were set by hand.
         """
-        found: list[DealState] = []
+        result: list[DealState] = []
         status, deleted = "", False
         stage = pipeline = 0
         for event in self._ledger._logs["deals"][deal_id]:
             status = event.changes.get("status", status)
-            stage, pipeline = event.changes.get("stage_id", stage), event.changes.get("pipeline_id", pipeline)
+            stage, pipeline = (
+                event.changes.get("stage_id", stage),
+                event.changes.get("pipeline_id", pipeline),
+            )
             deleted = event.action == "delete" or (deleted and event.action != "restore")
-            state = DealState(deal_id, event.time, "deleted" if deleted else status, stage, pipeline)
-            if not found or found[-1][2:] != state[2:]:
-                found.append(state)
-        return found
+            state = DealState(
+                deal_id, event.time, "deleted" if deleted else status, stage, pipeline
+            )
+            if not result or result[-1][2:] != state[2:]:
+                result.append(state)
+        return result
 
     def merges(self) -> list[Merge]:
         """Return one row a merged deal that was not undeleted since, by time."""
         deleted = self._ledger.deleted_at
-        merged = [Merge(deal, into, deleted["deals", deal]) for deal, into in self._ledger.merged_into.items()]
+        merged = [
+            Merge(deal, into, deleted["deals", deal])
+            for deal, into in self._ledger.merged_into.items()
+        ]
         return sorted(merged, key=lambda merge: merge.time)
 
     def subscriptions(self, *, cancellations: bool = True) -> list[Subscription]:
         """Return one row a recurring, enabled line of a won deal that is not deleted, by line id.
 
-        A line starts at its billing_start_date, else on the won date; it ends with its term or, where earlier, on the deal's
-        cancellation date. Without `cancellations`, as somebody sees it who does not know of any.
+        A line starts at its billing_start_date, else on the won date; it ends with its term or,
+        where earlier, on the deal's cancellation date. Without `cancellations`, as somebody sees it
+        who does not know of any.
         """
         deals: dict[int, Row] = self._ledger.tables["deals"]
-        found = []
+        result = []
         for line in self._ledger.tables["deal_products"].values():
             deal = deals[line["deal_id"]]
-            if deal["status"] != "won" or deal["is_deleted"] or not line["is_enabled"] or line["billing_frequency"] == "one-time":
+            if (
+                deal["status"] != "won"
+                or deal["is_deleted"]
+                or not line["is_enabled"]
+                or line["billing_frequency"] == "one-time"
+            ):
                 continue
             start = date.fromisoformat(line["billing_start_date"] or deal["local_won_date"])
             end = term_end(start, line["billing_frequency"], line["billing_frequency_cycles"])
@@ -181,7 +212,7 @@ class Truth:
             cancelled = deal["custom_fields"].get(self._cancellation) if cancellations else None
             if cancelled is not None and (end is None or date.fromisoformat(cancelled) < end):
                 end, reason = max(start, date.fromisoformat(cancelled)), "cancelled"
-            found.append(
+            result.append(
                 Subscription(
                     deal["org_id"],
                     deal["person_id"],
@@ -195,4 +226,4 @@ class Truth:
                     line["currency"],
                 )
             )
-        return found
+        return result

@@ -1,4 +1,6 @@
-"""What the server can say: JSON envelopes, refusals, and the HTML that stands in front of the real service."""
+"""What the server can say: JSON envelopes, refusals, and the HTML that stands in front of the real
+service.
+"""
 
 import json
 from dataclasses import dataclass
@@ -33,7 +35,9 @@ class Refusal(Exception):  # noqa: N818 - the wire's word for it: most refusals 
         self.info = info
 
     def body(self) -> dict[str, Any]:
-        """The error envelope; the gateway's refusals carry ``errorCode``, the operations' carry empty data."""
+        """The error envelope; the gateway's refusals carry ``errorCode``, the operations' carry
+        empty data.
+        """
         envelope: dict[str, Any] = {"success": False, "error": self.error}
         if self.status in (401, 402, 403, 405, 429):
             envelope["errorCode"] = self.status
@@ -72,7 +76,8 @@ def refused(refusal: Refusal, headers: tuple[tuple[str, str], ...] = ()) -> Answ
 def html(status: int, title: str) -> Answer:
     """An HTML page as proxies and Cloudflare send it."""
     page = (
-        f"<!DOCTYPE html>\n<html><head><title>{status} {title}</title></head>\n"
-        f"<body><center><h1>{status} {title}</h1></center><hr><center>cloudflare</center></body></html>\n"
+        f"<!DOCTYPE html>\n<html><head><title>{status}"
+        f" {title}</title></head>\n<body><center><h1>{status}"
+        f" {title}</h1></center><hr><center>cloudflare</center></body></html>\n"
     )
     return Answer(status, page.encode(), HTML_TYPE)

@@ -1,4 +1,6 @@
-"""From a request to its answer, without sockets: the order in which the real service's layers speak."""
+"""From a request to its answer, without sockets: the order in which the real service's layers
+speak.
+"""
 
 import time
 import traceback
@@ -8,7 +10,15 @@ from email.utils import formatdate
 from typing import TYPE_CHECKING
 from urllib.parse import parse_qs, unquote
 
-from pdframe.sandbox.server.answers import Answer, Refusal, bad_request, encode, html, not_found, refused
+from pdframe.sandbox.server.answers import (
+    Answer,
+    Refusal,
+    bad_request,
+    encode,
+    html,
+    not_found,
+    refused,
+)
 from pdframe.sandbox.server.auth import API_TOKEN, Auth
 from pdframe.sandbox.server.call import Call
 from pdframe.sandbox.server.faults import Faults
@@ -48,13 +58,17 @@ class _Trace:
 
 
 class App:
-    """Answers requests for one company. Safe to call from any thread: operations run with the company's lock held.
+    """Answers requests for one company. Safe to call from any thread: operations run with the
+    company's lock held.
 
-    Costs: whatever reaches an operation is charged, also where the operation refuses it (400, 402, 403 for a scope, 404 for an entity);
-    401, 429, unknown paths and faults in front of the operation are free. Pipedrive documents neither.
+    Costs: whatever reaches an operation is charged, also where the operation refuses it (400, 402,
+    403 for a scope, 404 for an entity); 401, 429, unknown paths and faults in front of the
+    operation are free. Pipedrive documents neither.
     """
 
-    def __init__(self, company: "Company", settings: Settings, auth: Auth, faults: Faults | None) -> None:
+    def __init__(
+        self, company: "Company", settings: Settings, auth: Auth, faults: Faults | None
+    ) -> None:
         self.company = company
         self.settings = settings
         self.auth = auth
@@ -78,7 +92,9 @@ class App:
         trace = _Trace({})
         try:
             try:
-                trace.query = parse_qs(query, keep_blank_values=True, errors="replace", max_num_fields=_MOST_PARAMETERS)
+                trace.query = parse_qs(
+                    query, keep_blank_values=True, errors="replace", max_num_fields=_MOST_PARAMETERS
+                )
             except ValueError:
                 answer = refused(bad_request("the query has too many parameters"))
             else:
@@ -95,7 +111,9 @@ class App:
             trace.template = TOKEN_PATH
             return self.auth.grant(request.headers, request.body, self.origin)
         if request.method != "GET":
-            return refused(Refusal(405, "Method not allowed", "This server is read-only."), (("allow", "GET"),))
+            return refused(
+                Refusal(405, "Method not allowed", "This server is read-only."), (("allow", "GET"),)
+            )
         if not path.startswith("/api/"):
             return html(404, "Not Found")
         self.log.arrive()
@@ -104,7 +122,11 @@ class App:
         if fault == "slow" and faults is not None:
             time.sleep(faults.slow_seconds)
         before = self._fault_before(fault)
-        return before if before is not None else self._fault_after(fault, self._gateway(request, path, trace))
+        return (
+            before
+            if before is not None
+            else self._fault_after(fault, self._gateway(request, path, trace))
+        )
 
     def _fault_before(self, fault: str | None) -> Answer | None:
         """The fault that keeps a request from its operation."""
@@ -117,13 +139,21 @@ class App:
         if fault == "drop":
             return Answer(200, b"", mangle="drop")
         if fault == "redirect":
-            # Another host name for the same machine, so that the log shows who followed, and with what.
+            # Another host name for the same machine, so that the log shows who followed, and with
+            # what.
             target = self.origin.replace("127.0.0.1", "localhost") + "/redirected"
             return Answer(302, b"", headers=(("location", target),))
         if fault in ("rate_429", "rate_429_retry_after"):
             after = (("retry-after", "1"),) if fault == "rate_429_retry_after" else ()
             headers = (("x-ratelimit-remaining", "0"), ("x-ratelimit-reset", "2"), *after)
-            return refused(Refusal(429, "request over limit", "You have exceeded the request limit for a 2 second window."), headers)
+            return refused(
+                Refusal(
+                    429,
+                    "request over limit",
+                    "You have exceeded the request limit for a 2 second window.",
+                ),
+                headers,
+            )
         return None
 
     @staticmethod
@@ -134,26 +164,37 @@ class App:
         if fault == "cut_gzip":
             return replace(answer, mangle="cut_gzip")
         if fault == "success_false_200":
-            body = {"success": False, "error": "Something went wrong", "error_info": "Please try again later.", "data": None}
+            body = {
+                "success": False,
+                "error": "Something went wrong",
+                "error_info": "Please try again later.",
+                "data": None,
+            }
             return replace(answer, status=200, body=encode(body))
         return answer
 
     def _gateway(self, request: Request, path: str, trace: _Trace) -> Answer:
-        """Block, credential, burst window, path, budget: each may end the request before an operation sees it."""
+        """Block, credential, burst window, path, budget: each may end the request before an
+        operation sees it.
+        """
         blocked = self.limits.blocked()
         if blocked is not None:
             return blocked
         try:
-            caller = self.auth.caller(request.headers, trace.query, query_token=self.settings.query_token)
+            caller = self.auth.caller(
+                request.headers, trace.query, query_token=self.settings.query_token
+            )
         except Refusal as refusal:
             return refused(refusal)
-        found = self._router.find(path)
-        headers, over = self.limits.admit(caller.token, oauth=caller.oauth, search=found is not None and found[0].search)
+        result = self._router.find(path)
+        headers, over = self.limits.admit(
+            caller.token, oauth=caller.oauth, search=result is not None and result[0].search
+        )
         if over is not None:
             return over
-        if found is None:
+        if result is None:
             return refused(_no_path(caller.oauth), headers)
-        operation, args = found
+        operation, args = result
         trace.template = operation.template
         headers, over = self.limits.charge(operation.cost, headers)
         if over is not None:
@@ -166,10 +207,16 @@ class App:
         except Refusal as refusal:
             return refused(refusal, headers)
 
-    def _operate(self, operation: Operation, args: Mapping[str, str], query: Mapping[str, Sequence[str]]) -> bytes:
+    def _operate(
+        self, operation: Operation, args: Mapping[str, str], query: Mapping[str, Sequence[str]]
+    ) -> bytes:
         settings = self.settings
         if operation.growth and settings.plan == "Lite":
-            raise Refusal(settings.lite_status, "Payment required", "This feature is not available in the company's plan.")
+            raise Refusal(
+                settings.lite_status,
+                "Payment required",
+                "This feature is not available in the company's plan.",
+            )
         params = operation.params
         if operation.template == "/api/v2/products" and not settings.products_updated_since:
             params = {name: param for name, param in params.items() if name != "updated_since"}
@@ -177,14 +224,25 @@ class App:
             query = {name: texts for name, texts in query.items() if name != API_TOKEN}
         values = read(params, query, ignore_undeclared=settings.undeclared_params == "ignored")
         parts = {name: unquote(value, errors="replace") for name, value in args.items()}
-        call = Call(self.company, self._views, self.cursors, self._present, settings, operation.template, parts, values)
+        call = Call(
+            self.company,
+            self._views,
+            self.cursors,
+            self._present,
+            settings,
+            operation.template,
+            parts,
+            values,
+        )
         with self.company.lock:
             # Encoded inside the lock: rows are the company's own objects.
             return encode(operation.handler(call))
 
 
 def _scope_mismatch() -> Refusal:
-    return Refusal(403, "Scope and URL mismatch", "Please check the scopes of the app, and the URL.")
+    return Refusal(
+        403, "Scope and URL mismatch", "Please check the scopes of the app, and the URL."
+    )
 
 
 def _no_path(oauth: bool) -> Refusal:

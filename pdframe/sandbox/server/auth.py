@@ -13,9 +13,10 @@ from urllib.parse import parse_qs
 from pdframe.sandbox.server.answers import Answer, Refusal, encode
 
 _SCOPES = (
-    "base admin activities:read activities:full contacts:read contacts:full contact-fields:full deals:read deals:full deal-fields:full"
-    " leads:read leads:full products:read products:full product-fields:full projects:read projects:full project-fields:full recents:read"
-    " search:read users:read"
+    "base admin activities:read activities:full contacts:read contacts:full contact-fields:full"
+    " deals:read deals:full deal-fields:full leads:read leads:full products:read products:full"
+    " product-fields:full projects:read projects:full project-fields:full recents:read search:read"
+    " users:read"
 )
 ALL_SCOPES = frozenset(_SCOPES.split())
 # The query parameter that some clients send their token in.
@@ -34,7 +35,9 @@ class OAuthClient:
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """A request's valid credential; ``scopes`` is None for the API token, which may do everything."""
+    """A request's valid credential; ``scopes`` is None for the API token, which may do
+    everything.
+    """
 
     token: str = field(repr=False)
     scopes: frozenset[str] | None
@@ -48,10 +51,13 @@ class Caller:
 class Auth:
     """Checks credentials and hands out access tokens. Safe to call from any thread.
 
-    ``access_seconds`` of real time is the life of an access token; with ``rotate`` each refresh gives a new refresh token and ends the old.
+    ``access_seconds`` of real time is the life of an access token; with ``rotate`` each refresh
+    gives a new refresh token and ends the old.
     """
 
-    def __init__(self, token: str, clients: Sequence[OAuthClient], *, access_seconds: float, rotate: bool) -> None:
+    def __init__(
+        self, token: str, clients: Sequence[OAuthClient], *, access_seconds: float, rotate: bool
+    ) -> None:
         self.access_seconds = access_seconds
         self._token = token
         self._rotate = rotate
@@ -60,11 +66,18 @@ class Auth:
         self._refresh = {client.refresh_token: client for client in clients}
         self._access: dict[str, tuple[OAuthClient, float]] = {}
 
-    def caller(self, headers: Mapping[str, str], query: Mapping[str, Sequence[str]], *, query_token: bool = False) -> Caller:
+    def caller(
+        self,
+        headers: Mapping[str, str],
+        query: Mapping[str, Sequence[str]],
+        *,
+        query_token: bool = False,
+    ) -> Caller:
         """Find out who is asking.
 
         Refuses wrong and stale tokens, and a token in the query, where logs would keep it, unless
-        `query_token` accepts the API token there: once, and equal to that in the header if both are sent.
+        `query_token` accepts the API token there: once, and equal to that in the header if both are
+        sent.
         """
         refusal = Refusal(401, "unauthorized access", "You do not have permissions to do this.")
         given = query.get(API_TOKEN)
@@ -102,13 +115,19 @@ class Auth:
         client = self._client(headers.get("authorization", ""))
         if client is None:
             return _oauth_error(401, "invalid_client", "The client id or secret is wrong.")
-        form = parse_qs(body.decode("utf-8", "replace"), max_num_fields=20) if body.count(b"&") < 20 else {}
+        form = (
+            parse_qs(body.decode("utf-8", "replace"), max_num_fields=20)
+            if body.count(b"&") < 20
+            else {}
+        )
         if form.get("grant_type") != ["refresh_token"]:
             return _oauth_error(400, "unsupported_grant_type", "Only refresh_token is served.")
         refresh = form.get("refresh_token", [""])[0]
         with self._lock:
             if self._refresh.get(refresh) is not client:
-                return _oauth_error(400, "invalid_grant", "The refresh token is wrong, used up or expired.")
+                return _oauth_error(
+                    400, "invalid_grant", "The refresh token is wrong, used up or expired."
+                )
             if self._rotate:
                 del self._refresh[refresh]
                 refresh = secrets.token_hex(20)
@@ -128,14 +147,22 @@ class Auth:
     def _client(self, authorization: str) -> OAuthClient | None:
         kind, _, encoded = authorization.partition(" ")
         try:
-            name, _, secret = base64.b64decode(encoded.strip(), validate=True).decode().partition(":")
+            name, _, secret = (
+                base64.b64decode(encoded.strip(), validate=True).decode().partition(":")
+            )
         except (ValueError, binascii.Error):
             return None
         client = self._clients.get(name)
-        if kind.lower() != "basic" or client is None or not hmac.compare_digest(secret.encode(), client.client_secret.encode()):
+        if (
+            kind.lower() != "basic"
+            or client is None
+            or not hmac.compare_digest(secret.encode(), client.client_secret.encode())
+        ):
             return None
         return client
 
 
 def _oauth_error(status: int, error: str, description: str) -> Answer:
-    return Answer(status, encode({"success": False, "error": error, "error_description": description}))
+    return Answer(
+        status, encode({"success": False, "error": error, "error_description": description})
+    )

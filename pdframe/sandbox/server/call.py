@@ -19,7 +19,9 @@ DEFAULT_LIMIT = 100
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """What an operation works with; ``place`` is its path template, ``args`` the parts of the path, ``params`` the parsed query."""
+    """What an operation works with; ``place`` is its path template, ``args`` the parts of the path,
+    ``params`` the parsed query.
+    """
 
     company: "Company"
     views: Views
@@ -38,10 +40,10 @@ class Call:
 
     def row(self, table: str) -> Row:
         """The row that the path's ``{id}`` names; 404 where the token's user sees none."""
-        found = self.views.find(table, path_id(self.args["id"]))
-        if found is None:
+        result = self.views.find(table, path_id(self.args["id"]))
+        if result is None:
             raise not_found()
-        return found
+        return result
 
 
 Handler = Callable[[Call], dict[str, Any]]
@@ -58,7 +60,9 @@ def page(data: Any, cursor: str | None) -> dict[str, Any]:
 
 
 def slice_page(call: Call, rows: list[Any], key: str | None = None) -> tuple[list[Any], str | None]:
-    """Page a short list in its own order: on from the row whose ``key`` the cursor names, from its position where that row is gone."""
+    """Page a short list in its own order: on from the row whose ``key`` the cursor names, from its
+    position where that row is gone.
+    """
     place = f"{call.place}:{call.args.get('id', '')}"
     start, last = _position(call, place, "asc")
     if key is not None and last is not None:
@@ -67,7 +71,9 @@ def slice_page(call: Call, rows: list[Any], key: str | None = None) -> tuple[lis
     end = start + call.limit
     if end >= len(rows):
         return rows[start:end], None
-    return rows[start:end], call.cursors.make(place, "position", "asc", end, rows[end - 1][key] if key else None)
+    return rows[start:end], call.cursors.make(
+        place, "position", "asc", end, rows[end - 1][key] if key else None
+    )
 
 
 def newest_first(call: Call, rows: list[Any]) -> tuple[list[Any], str | None]:
@@ -76,11 +82,15 @@ def newest_first(call: Call, rows: list[Any]) -> tuple[list[Any], str | None]:
     given, _ = _position(call, place, "desc")
     end = len(rows) if given is None else given
     start = max(0, end - call.limit)
-    return rows[start:end][::-1], call.cursors.make(place, "position", "desc", start, None) if start else None
+    return rows[start:end][::-1], call.cursors.make(
+        place, "position", "desc", start, None
+    ) if start else None
 
 
 def _position(call: Call, place: str, direction: str) -> tuple[int | None, Any]:
-    """The position that a cursor holds, and the key of the row before it; None for both on a first page."""
+    """The position that a cursor holds, and the key of the row before it; None for both on a first
+    page.
+    """
     cursor = call.params.get("cursor")
     if cursor is None:
         return None, None

@@ -31,7 +31,8 @@ class Faults:
     kinds
         Names from `KINDS`.
     at
-        Kind of fault of the k-th request, counted from 1 since these faults were put in place; goes before ``rate``.
+        Kind of fault of the k-th request, counted from 1 since these faults were put in place; goes
+        before ``rate``.
     slow_seconds
         How long a slow answer is held back.
     """
@@ -52,7 +53,9 @@ class Faults:
         self.slow_seconds = slow_seconds
         unknown = {*self.kinds, *self.at.values()} - set(KINDS)
         if unknown:
-            raise ValueError(f"There is no fault {', '.join(sorted(unknown))}; there are {', '.join(KINDS)}.")
+            raise ValueError(
+                f"There is no fault {', '.join(sorted(unknown))}; there are {', '.join(KINDS)}."
+            )
         self._lock = threading.Lock()
         self._count = 0
 

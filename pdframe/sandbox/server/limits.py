@@ -1,4 +1,6 @@
-"""The burst window, the daily budget and the block: all on real time, whatever the company's clock says."""
+"""The burst window, the daily budget and the block: all on real time, whatever the company's clock
+says.
+"""
 
 import threading
 import time
@@ -58,7 +60,9 @@ class Limits:
         return max(0, self._settings.daily_tokens - self._spent)
 
     def admit(self, token: str, *, oauth: bool, search: bool) -> tuple[Headers, Answer | None]:
-        """Count a request into its token's window; the headers to send, and the 429 where the window is full."""
+        """Count a request into its token's window; the headers to send, and the 429 where the
+        window is full.
+        """
         settings = self._settings
         most = settings.burst if settings.burst is not None else BURST[settings.plan][oauth]
         if search:
@@ -94,23 +98,40 @@ class Limits:
         self._refuse()
         if self._settings.burst_retry_after:
             headers += (("retry-after", "2"),)
-        return refused(Refusal(429, "request over limit", "You have exceeded the request limit for a 2 second window."), headers)
+        return refused(
+            Refusal(
+                429,
+                "request over limit",
+                "You have exceeded the request limit for a 2 second window.",
+            ),
+            headers,
+        )
 
     def charge(self, cost: int, headers: Headers) -> tuple[Headers, Answer | None]:
-        """Take an operation's cost from the budget; the headers as they then are, and the 429 where too little is left."""
+        """Take an operation's cost from the budget; the headers as they then are, and the 429 where
+        too little is left.
+        """
         with self._lock:
             if self._left() < cost:
                 self._refuse()
                 if self._settings.daily_retry_after:
                     headers += (("retry-after", str(DAY - int(time.time()) % DAY)),)
                 return headers, refused(
-                    Refusal(429, "daily request budget exceeded", "The company has used up its API tokens of this day."), headers
+                    Refusal(
+                        429,
+                        "daily request budget exceeded",
+                        "The company has used up its API tokens of this day.",
+                    ),
+                    headers,
                 )
             self._spent += cost
             self._refusals = 0
             if self._settings.daily_headers:
                 names = {name for name, _ in self._daily_headers()}
-                headers = (*(pair for pair in headers if pair[0] not in names), *self._daily_headers())
+                headers = (
+                    *(pair for pair in headers if pair[0] not in names),
+                    *self._daily_headers(),
+                )
             return headers, None
 
     def _refuse(self) -> None:

@@ -27,7 +27,12 @@ _EQUAL = (
     "project_id",
     "parent_task_id",
 )
-_MEMBER = {"deal_id": "deal_ids", "person_id": "person_ids", "org_id": "org_ids", "assignee_id": "assignee_ids"}
+_MEMBER = {
+    "deal_id": "deal_ids",
+    "person_id": "person_ids",
+    "org_id": "org_ids",
+    "assignee_id": "assignee_ids",
+}
 
 
 def listing(table: str, *, archived: bool | None = None) -> Handler:
@@ -57,13 +62,17 @@ def _list(call: Call, *, table: str, archived: bool | None) -> dict[str, Any]:
     rows = call.views.rows(table)
     if "ids" in params:
         picked = [rows[i] for i in params["ids"] if i in rows]
-        entries = sorted(place(row, field) for row in picked if call.views.listed(table, row, archived, deleted))
+        entries = sorted(
+            place(row, field) for row in picked if call.views.listed(table, row, archived, deleted)
+        )
     else:
         entries = call.views.sorted(table, field, archived=archived, deleted=deleted)
     return _page(call, table, entries, rows, tests)
 
 
-def _page(call: Call, table: str, entries: list[Entry], rows: dict[Any, Row], tests: Iterable[Test]) -> dict[str, Any]:
+def _page(
+    call: Call, table: str, entries: list[Entry], rows: dict[Any, Row], tests: Iterable[Test]
+) -> dict[str, Any]:
     field = call.params.get("sort_by", "id")
     direction = call.params.get("sort_direction", "asc")
     cursor = call.params.get("cursor")
@@ -73,9 +82,15 @@ def _page(call: Call, table: str, entries: list[Entry], rows: dict[Any, Row], te
     def fits(row: Row) -> bool:
         return all(check(row) for check in checks) if checks else True
 
-    found, last = step(entries, rows, fits, after=after, descending=direction == "desc", limit=call.limit)
-    mark = None if last is None else call.cursors.make(call.place, field, direction, last.value, last.id)
-    return page(call.present.rows(table, found, call.params), mark)
+    result, last = step(
+        entries, rows, fits, after=after, descending=direction == "desc", limit=call.limit
+    )
+    mark = (
+        None
+        if last is None
+        else call.cursors.make(call.place, field, direction, last.value, last.id)
+    )
+    return page(call.present.rows(table, result, call.params), mark)
 
 
 def _tests(call: Call, table: str) -> list[Test]:
@@ -112,15 +127,19 @@ def _holds(column: str, value: Any, row: Row) -> bool:
 
 
 def _status_fits(call: Call, table: str, statuses: tuple[str, ...], row: Row) -> bool:
-    """Whether a row has one of the statuses; deleted ones are listed for 30 days of the company's clock."""
-    if not call.views.gone(table, row):
+    """Whether a row has one of the statuses; deleted ones are listed for 30 days of the company's
+    clock.
+    """
+    if not call.views.removed(table, row):
         return row["status"] in statuses
     at = call.company.deleted_at.get((table, row["id"]))
     return "deleted" in statuses and at is not None and call.company.now - at <= DELETED_FOR
 
 
 def parts(table: str) -> Handler:
-    """The operation that lists the parts of up to 100 deals; installments page too, though their schema declares no ``additional_data``."""
+    """The operation that lists the parts of up to 100 deals; installments page too, though their
+    schema declares no ``additional_data``.
+    """
 
     def read(call: Call) -> dict[str, Any]:
         return _parts(call, table, call.params["deal_ids"])
@@ -136,7 +155,12 @@ def deal_products(call: Call) -> dict[str, Any]:
 def _parts(call: Call, table: str, deal_ids: Iterable[int]) -> dict[str, Any]:
     """Parts of the deals that the token's user sees, archived ones included."""
     groups = call.views.group(table, "deal_id")
-    rows = {row["id"]: row for i in deal_ids if i in groups and call.views.find("deals", i) for row in groups[i]}
+    rows = {
+        row["id"]: row
+        for i in deal_ids
+        if i in groups and call.views.find("deals", i)
+        for row in groups[i]
+    }
     field = call.params.get("sort_by", "id")
     return _page(call, table, sorted(place(row, field) for row in rows.values()), rows, ())
 
@@ -150,13 +174,13 @@ def discounts(call: Call) -> dict[str, Any]:
 def variations(call: Call) -> dict[str, Any]:
     """``/products/{id}/variations``."""
     rows = call.views.group("product_variations", "product_id").get(call.row("products")["id"], [])
-    found, mark = slice_page(call, rows, "id")
-    return page(call.present.rows("product_variations", found), mark)
+    result, mark = slice_page(call, rows, "id")
+    return page(call.present.rows("product_variations", result), mark)
 
 
 def boards(call: Call) -> dict[str, Any]:
     """``/boards``: whole, in their order."""
-    return _whole(call, "boards", list(call.views.rows("boards").values()))
+    return _full(call, "boards", list(call.views.rows("boards").values()))
 
 
 def phases(call: Call) -> dict[str, Any]:
@@ -164,11 +188,14 @@ def phases(call: Call) -> dict[str, Any]:
     board = call.views.find("boards", call.params["board_id"])
     if board is None:
         raise not_found()
-    return _whole(call, "phases", call.views.group("phases", "board_id").get(board["id"], []))
+    return _full(call, "phases", call.views.group("phases", "board_id").get(board["id"], []))
 
 
-def _whole(call: Call, table: str, rows: list[Row]) -> dict[str, Any]:
-    rows = sorted((row for row in rows if call.views.find(table, row["id"])), key=lambda row: (row["order_nr"], row["id"]))
+def _full(call: Call, table: str, rows: list[Row]) -> dict[str, Any]:
+    rows = sorted(
+        (row for row in rows if call.views.find(table, row["id"])),
+        key=lambda row: (row["order_nr"], row["id"]),
+    )
     return {**ok(call.present.rows(table, rows)), "additional_data": None}
 
 
@@ -176,7 +203,9 @@ def followers(entity: str, table: str) -> Handler:
     """The operation that lists who follows a row."""
 
     def read(call: Call) -> dict[str, Any]:
-        return page(*slice_page(call, call.company.followers(entity, call.row(table)["id"]), "user_id"))
+        return page(
+            *slice_page(call, call.company.followers(entity, call.row(table)["id"]), "user_id")
+        )
 
     return read
 
@@ -205,8 +234,8 @@ def field_list(entity: str) -> Handler:
     """The operation that lists an entity's field definitions in metadata order."""
 
     def read(call: Call) -> dict[str, Any]:
-        found, mark = slice_page(call, call.company.fields[entity], "field_code")
-        return page(_definitions(call, entity, found), mark)
+        result, mark = slice_page(call, call.company.fields[entity], "field_code")
+        return page(_definitions(call, entity, result), mark)
 
     return read
 
@@ -215,17 +244,25 @@ def field_single(entity: str) -> Handler:
     """The operation that reads one field definition by its code."""
 
     def read(call: Call) -> dict[str, Any]:
-        found = [field for field in call.company.fields[entity] if field["field_code"] == call.args["field_code"]]
-        if not found:
+        result = [
+            field
+            for field in call.company.fields[entity]
+            if field["field_code"] == call.args["field_code"]
+        ]
+        if not result:
             raise not_found()
-        return ok(_definitions(call, entity, found[:1])[0])
+        return ok(_definitions(call, entity, result[:1])[0])
 
     return read
 
 
 def _definitions(call: Call, entity: str, fields: Iterable[Row]) -> list[Row]:
-    """Field definitions without the namespaces that were not asked for; projects' cannot be asked for, and always come."""
-    dropped = set() if entity == "project" else {"ui_visibility", "important_fields", "required_fields"}
+    """Field definitions without the namespaces that were not asked for; projects' cannot be asked
+    for, and always come.
+    """
+    dropped = (
+        set() if entity == "project" else {"ui_visibility", "important_fields", "required_fields"}
+    )
     dropped -= set(call.params.get("include_fields", ()))
     return [{key: value for key, value in field.items() if key not in dropped} for field in fields]
 

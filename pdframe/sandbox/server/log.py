@@ -15,7 +15,9 @@ _SECRET = frozenset({"api_token", "access_token", "refresh_token", "client_secre
 
 @dataclass(frozen=True, slots=True)
 class Logged:
-    """One answered request; ``template`` is empty where no operation was reached, ``status`` 0 where the connection was dropped."""
+    """One answered request; ``template`` is empty where no operation was reached, ``status`` 0
+    where the connection was dropped.
+    """
 
     method: str
     path: str
@@ -29,8 +31,8 @@ class Logged:
 class Stats:
     """Counts since the start or the last reset.
 
-    ``fullest_window`` is the most API requests that came in any rolling 2 s, refused ones included; ``by_path`` has (requests, tokens)
-    by path template, ``statuses`` requests by status.
+    ``fullest_window`` is the most API requests that came in any rolling 2 s, refused ones included;
+    ``by_path`` has (requests, tokens) by path template, ``statuses`` requests by status.
     """
 
     requests: int = 0
@@ -63,9 +65,23 @@ class Log:
                 self._arrivals.popleft()
             self._fullest = max(self._fullest, len(self._arrivals))
 
-    def add(self, method: str, path: str, params: Mapping[str, Sequence[str]], status: int, tokens: int, template: str) -> None:
-        """Keep an answered request, without credentials; a repeated key reads like the comma-separated spelling."""
-        kept = {name[:80]: ",".join(values)[:_LONGEST] for name, values in params.items() if name not in _SECRET}
+    def add(
+        self,
+        method: str,
+        path: str,
+        params: Mapping[str, Sequence[str]],
+        status: int,
+        tokens: int,
+        template: str,
+    ) -> None:
+        """Keep an answered request, without credentials; a repeated key reads like the
+        comma-separated spelling.
+        """
+        kept = {
+            name[:80]: ",".join(values)[:_LONGEST]
+            for name, values in params.items()
+            if name not in _SECRET
+        }
         entry = Logged(method, path[:_LONGEST], MappingProxyType(kept), status, tokens, template)
         with self._lock:
             self._entries.append(entry)
@@ -87,4 +103,10 @@ class Log:
             by_path[entry.template] = (requests + 1, tokens + entry.tokens)
         statuses = Counter(entry.status for entry in entries)
         total = sum(entry.tokens for entry in entries)
-        return Stats(len(entries), total, fullest, MappingProxyType(by_path), MappingProxyType(dict(statuses)))
+        return Stats(
+            len(entries),
+            total,
+            fullest,
+            MappingProxyType(by_path),
+            MappingProxyType(dict(statuses)),
+        )

@@ -43,16 +43,28 @@ class Cursors:
             "at": round(time.time(), 3),
             "no": self._generation,
         }
-        return base64.urlsafe_b64encode(json.dumps(mark, separators=(",", ":")).encode()).decode().rstrip("=")
+        return (
+            base64.urlsafe_b64encode(json.dumps(mark, separators=(",", ":")).encode())
+            .decode()
+            .rstrip("=")
+        )
 
     def read(self, cursor: str, place: str, field: str, direction: str) -> tuple[Any, Any]:
-        """Read a cursor back to sort value and id; refuses garbage, other lists' and other sortings' cursors, and expired ones."""
+        """Read a cursor back to sort value and id; refuses garbage, other lists' and other
+        sortings' cursors, and expired ones.
+        """
         refusal = bad_request("cursor is not valid")
         try:
-            mark = json.loads(base64.b64decode(cursor + "=" * (-len(cursor) % 4), altchars=b"-_", validate=True))
+            mark = json.loads(
+                base64.b64decode(cursor + "=" * (-len(cursor) % 4), altchars=b"-_", validate=True)
+            )
         except (ValueError, binascii.Error, RecursionError):
             raise refusal from None
-        if not isinstance(mark, dict) or (mark.get("of"), mark.get("field"), mark.get("sortDirection")) != (place, field, direction):
+        if not isinstance(mark, dict) or (
+            mark.get("of"),
+            mark.get("field"),
+            mark.get("sortDirection"),
+        ) != (place, field, direction):
             raise refusal
         stamp = mark.get("at")
         if mark.get("no") != self._generation or not isinstance(stamp, int | float):
@@ -74,10 +86,16 @@ def step(
     """Take one page of a sorted list, and the entry to go on from, None at the end."""
     try:
         if descending:
-            start = len(entries) if after is None else bisect_left(entries, Entry(after[0] is not None, *after))
+            start = (
+                len(entries)
+                if after is None
+                else bisect_left(entries, Entry(after[0] is not None, *after))
+            )
             indices = range(start - 1, -1, -1)
         else:
-            start = 0 if after is None else bisect_right(entries, Entry(after[0] is not None, *after))
+            start = (
+                0 if after is None else bisect_right(entries, Entry(after[0] is not None, *after))
+            )
             indices = range(start, len(entries))
     except TypeError:
         raise bad_request("cursor is not valid") from None

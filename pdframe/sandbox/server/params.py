@@ -22,11 +22,16 @@ class Param:
     required: bool = False
 
 
-def read(declared: Mapping[str, Param], given: Mapping[str, Sequence[str]], *, ignore_undeclared: bool = False) -> dict[str, Any]:
+def read(
+    declared: Mapping[str, Param],
+    given: Mapping[str, Sequence[str]],
+    *,
+    ignore_undeclared: bool = False,
+) -> dict[str, Any]:
     """Parse the query of a request.
 
-    A parameter that the operation does not have is refused, unless `ignore_undeclared`: that is how the older API answers
-    ``updated_since`` on products. An empty value counts as not given.
+    A parameter that the operation does not have is refused, unless `ignore_undeclared`: that is how
+    the older API answers ``updated_since`` on products. An empty value counts as not given.
     """
     unknown = [name for name in given if name not in declared]
     if unknown and not ignore_undeclared:
@@ -90,7 +95,9 @@ def some_of(*choices: str) -> Parser:
 
 
 def keys(most: int) -> Parser:
-    """A parser for a comma-separated list of at most ``most`` field keys; keys that the account does not have are let through."""
+    """A parser for a comma-separated list of at most ``most`` field keys; keys that the account
+    does not have are let through.
+    """
 
     def parse(name: str, values: Sequence[str]) -> tuple[str, ...]:
         words = tuple(dict.fromkeys(word for word in text(name, values).split(",") if word))
@@ -102,7 +109,9 @@ def keys(most: int) -> Parser:
 
 
 def ids(most: int, *, repeatable: bool = False) -> Parser:
-    """A parser for 1 to ``most`` ids, comma-separated or, where ``repeatable``, the key repeated."""
+    """A parser for 1 to ``most`` ids, comma-separated or, where ``repeatable``, the key
+    repeated.
+    """
 
     def parse(name: str, values: Sequence[str]) -> tuple[int, ...]:
         words = ",".join(values if repeatable else [text(name, values)]).split(",")

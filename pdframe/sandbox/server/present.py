@@ -13,52 +13,91 @@ if TYPE_CHECKING:
     from pdframe.sandbox.company import Company
 
 _COLUMNS = {
-    "deals": "id title creator_user_id owner_id value person_id org_id stage_id pipeline_id currency archive_time add_time"
-    " update_time stage_change_time status is_archived is_deleted probability lost_reason visible_to close_time won_time"
-    " lost_time local_won_date local_lost_date local_close_date expected_close_date label_ids origin origin_id channel"
-    " channel_id acv arr mrr custom_fields",
-    "deal_products": "id sum tax deal_id name product_id product_variation_id order_nr add_time update_time comments currency discount"
-    " quantity item_price tax_method discount_type is_enabled billing_frequency billing_frequency_cycles billing_start_date",
+    "deals": (
+        "id title creator_user_id owner_id value person_id org_id stage_id pipeline_id currency"
+        " archive_time add_time update_time stage_change_time status is_archived is_deleted"
+        " probability lost_reason visible_to close_time won_time lost_time local_won_date"
+        " local_lost_date local_close_date expected_close_date label_ids origin origin_id channel"
+        " channel_id acv arr mrr custom_fields"
+    ),
+    "deal_products": (
+        "id sum tax deal_id name product_id product_variation_id order_nr add_time update_time"
+        " comments currency discount quantity item_price tax_method discount_type is_enabled"
+        " billing_frequency billing_frequency_cycles billing_start_date"
+    ),
     "installments": "id amount billing_date deal_id description",
     "discounts": "id description amount type deal_id created_at created_by updated_at updated_by",
-    "products": "id name code description unit tax category is_linkable is_deleted visible_to owner_id add_time update_time"
-    " billing_frequency billing_frequency_cycles prices custom_fields",
+    "products": (
+        "id name code description unit tax category is_linkable is_deleted visible_to owner_id"
+        " add_time update_time billing_frequency billing_frequency_cycles prices custom_fields"
+    ),
     "product_variations": "id name product_id prices",
-    "activities": "id subject type owner_id creator_user_id is_deleted add_time update_time deal_id lead_id person_id org_id project_id"
-    " due_date due_time duration busy done marked_as_done_time location participants conference_meeting_client"
-    " conference_meeting_url conference_meeting_id public_description priority note",
-    "persons": "id name first_name last_name owner_id org_id add_time update_time emails phones is_deleted visible_to label_ids"
-    " picture_id postal_address notes im birthday job_title custom_fields",
-    "organizations": "id name owner_id add_time update_time is_deleted visible_to address label_ids website linkedin industry"
-    " annual_revenue employee_count custom_fields",
-    "stages": "id order_nr name is_deleted deal_probability pipeline_id is_deal_rot_enabled days_to_rotten add_time update_time",
+    "activities": (
+        "id subject type owner_id creator_user_id is_deleted add_time update_time deal_id lead_id"
+        " person_id org_id project_id due_date due_time duration busy done marked_as_done_time"
+        " location participants conference_meeting_client conference_meeting_url"
+        " conference_meeting_id public_description priority note"
+    ),
+    "persons": (
+        "id name first_name last_name owner_id org_id add_time update_time emails phones is_deleted"
+        " visible_to label_ids picture_id postal_address notes im birthday job_title custom_fields"
+    ),
+    "organizations": (
+        "id name owner_id add_time update_time is_deleted visible_to address label_ids website"
+        " linkedin industry annual_revenue employee_count custom_fields"
+    ),
+    "stages": (
+        "id order_nr name is_deleted deal_probability pipeline_id is_deal_rot_enabled"
+        " days_to_rotten add_time update_time"
+    ),
     "pipelines": "id name order_nr is_deleted is_deal_probability_enabled add_time update_time",
-    "projects": "id title description status board_id phase_id owner_id start_date end_date deal_ids person_ids org_ids label_ids"
-    " health_status add_time update_time status_change_time archive_time custom_fields",
-    "tasks": "id title creator_id description project_id is_done is_milestone due_date start_date parent_task_id assignee_ids"
-    " priority add_time update_time marked_as_done_time",
+    "projects": (
+        "id title description status board_id phase_id owner_id start_date end_date deal_ids"
+        " person_ids org_ids label_ids health_status add_time update_time status_change_time"
+        " archive_time custom_fields"
+    ),
+    "tasks": (
+        "id title creator_id description project_id is_done is_milestone due_date start_date"
+        " parent_task_id assignee_ids priority add_time update_time marked_as_done_time"
+    ),
     "boards": "id name order_nr add_time update_time",
     "phases": "id name board_id order_nr add_time update_time",
     "project_templates": "id title description projects_board_id owner_id add_time update_time",
 }
-COLUMNS: Mapping[str, tuple[str, ...]] = MappingProxyType({table: tuple(names.split()) for table, names in _COLUMNS.items()})
+COLUMNS: Mapping[str, tuple[str, ...]] = MappingProxyType(
+    {table: tuple(names.split()) for table, names in _COLUMNS.items()}
+)
 # Keys seen missing instead of null on live rows, or looking as nullable as those.
 _SOMETIMES_ABSENT = {
-    "deals": "person_id org_id archive_time stage_change_time probability lost_reason close_time won_time lost_time local_won_date"
-    " local_lost_date local_close_date expected_close_date origin_id channel channel_id",
+    "deals": (
+        "person_id org_id archive_time stage_change_time probability lost_reason close_time"
+        " won_time lost_time local_won_date local_lost_date local_close_date expected_close_date"
+        " origin_id channel channel_id"
+    ),
     "deal_products": "product_variation_id billing_start_date",
     "products": "category billing_frequency_cycles",
-    "activities": "deal_id lead_id person_id org_id project_id marked_as_done_time location priority",
+    "activities": (
+        "deal_id lead_id person_id org_id project_id marked_as_done_time location priority"
+    ),
     "persons": "org_id picture_id postal_address birthday job_title",
     "organizations": "address website linkedin industry annual_revenue employee_count",
     "projects": "description start_date end_date health_status",
     "tasks": "description due_date start_date parent_task_id priority marked_as_done_time",
 }
 _SALTS: Mapping[str, tuple[tuple[str, int], ...]] = MappingProxyType(
-    {table: tuple((key, crc32(f"{table}.{key}".encode()) % 3 + 1) for key in keys.split()) for table, keys in _SOMETIMES_ABSENT.items()}
+    {
+        table: tuple((key, crc32(f"{table}.{key}".encode()) % 3 + 1) for key in keys.split())
+        for table, keys in _SOMETIMES_ABSENT.items()
+    }
 )
 ENTITY: Mapping[str, str] = MappingProxyType(
-    {"deals": "deal", "persons": "person", "organizations": "organization", "products": "product", "projects": "project"}
+    {
+        "deals": "deal",
+        "persons": "person",
+        "organizations": "organization",
+        "products": "product",
+        "projects": "project",
+    }
 )
 
 
@@ -70,15 +109,20 @@ class Presenter:
         self._views = views
         self._settings = settings
 
-    def rows(self, table: str, rows: Iterable[Row], params: Mapping[str, Any] = MappingProxyType({})) -> list[Row]:
+    def rows(
+        self, table: str, rows: Iterable[Row], params: Mapping[str, Any] = MappingProxyType({})
+    ) -> list[Row]:
         """Present rows of a table.
 
-        ``params`` are the parsed ``include_fields``, ``custom_fields``, ``include_option_labels`` and ``include_labels``. Row ids that
-        leave 1 when divided by 4 lose some null keys, those that leave 2 and 3 others, the fourth kind none: each key is on some row.
+        ``params`` are the parsed ``include_fields``, ``custom_fields``, ``include_option_labels``
+        and ``include_labels``. Row ids that leave 1 when divided by 4 lose some null keys, those
+        that leave 2 and 3 others, the fourth kind none: each key is on some row.
         """
         columns = COLUMNS[table]
         salts = _SALTS.get(table, ())
-        custom = table in ENTITY or (table == "activities" and self._company.switches.activities_have_custom_fields)
+        custom = table in ENTITY or (
+            table == "activities" and self._company.switches.activities_have_custom_fields
+        )
         chosen: Sequence[str] = params.get("custom_fields", ())
         empty = self._empty(table, chosen) if custom else {}
         options = self._options(table) if params.get("include_option_labels") else None
@@ -89,13 +133,13 @@ class Presenter:
         for row in rows:
             wire = dict(zip(columns, map(row.get, columns), strict=True))
             if custom:
-                held = row.get("custom_fields") or {}
-                values = {**empty, **held}
+                kept = row.get("custom_fields") or {}
+                values = {**empty, **kept}
                 if len(values) != len(empty):
-                    values = {key: held.get(key) for key in empty}
+                    values = {key: kept.get(key) for key in empty}
                 if options is not None:
-                    for key in options.keys() & held.keys() & values.keys():
-                        values[key] = _labelled(held[key], options[key])
+                    for key in options.keys() & kept.keys() & values.keys():
+                        values[key] = _labelled(kept[key], options[key])
                 wire["custom_fields"] = values
             if lite:
                 self._without_revenue(wire)
@@ -107,7 +151,9 @@ class Presenter:
             if include:
                 wire |= self._extra(table, row, include)
             if labels is not None:
-                wire["labels"] = [{"id": i, "label": labels.get(i)} for i in row.get("label_ids") or ()]
+                wire["labels"] = [
+                    {"id": i, "label": labels.get(i)} for i in row.get("label_ids") or ()
+                ]
             out.append(wire)
         if table == "projects":
             self._mark_deleted(out)
@@ -134,7 +180,11 @@ class Presenter:
         """Every custom hash of the account in metadata order, or the chosen ones that exist."""
         hashes: dict[str, None] = self._views.keep(
             ("hashes", table),
-            lambda: dict.fromkeys(f["field_code"] for f in self._company.fields[self._entity(table)] if f["is_custom_field"]),
+            lambda: dict.fromkeys(
+                f["field_code"]
+                for f in self._company.fields[self._entity(table)]
+                if f["is_custom_field"]
+            ),
         )
         return {key: None for key in chosen if key in hashes} if chosen else hashes
 

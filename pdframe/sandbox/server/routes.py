@@ -1,4 +1,6 @@
-"""The table of operations: path, cost, parameters, scopes, handler; copied from the specification once, by hand."""
+"""The table of operations: path, cost, parameters, scopes, handler; copied from the specification
+once, by hand.
+"""
 
 import re
 from collections.abc import Mapping
@@ -14,7 +16,9 @@ Params = Mapping[str, Parser | Param]
 
 @dataclass(frozen=True, slots=True)
 class Operation:
-    """One GET: its path template below the origin, its cost in tokens, and what it takes. Any one of ``scopes`` opens it."""
+    """One GET: its path template below the origin, its cost in tokens, and what it takes. Any one
+    of ``scopes`` opens it.
+    """
 
     template: str
     cost: int
@@ -31,7 +35,11 @@ class Router:
     def __init__(self, operations: tuple[Operation, ...]) -> None:
         self.operations = operations
         self._plain = {op.template: op for op in operations if "{" not in op.template}
-        self._patterns = [(re.compile(re.sub(r"\{(\w+)\}", r"(?P<\1>[^/]+)", op.template)), op) for op in operations if "{" in op.template]
+        self._patterns = [
+            (re.compile(re.sub(r"\{(\w+)\}", r"(?P<\1>[^/]+)", op.template)), op)
+            for op in operations
+            if "{" in op.template
+        ]
 
     def find(self, path: str) -> tuple[Operation, dict[str, str]] | None:
         """The operation and the parts of its path, None where there is none."""
@@ -46,31 +54,54 @@ class Router:
 
 
 _COUNTS = (
-    "next_activity_id last_activity_id email_messages_count activities_count done_activities_count undone_activities_count files_count"
-    " notes_count followers_count smart_bcc_email"
+    "next_activity_id last_activity_id email_messages_count activities_count done_activities_count"
+    " undone_activities_count files_count notes_count followers_count smart_bcc_email"
 )
 _DEAL_EXTRAS = tuple(
-    f"{_COUNTS} first_won_time products_count participants_count last_incoming_mail_time last_outgoing_mail_time source_lead_id".split()
+    f"{_COUNTS} first_won_time products_count participants_count last_incoming_mail_time"
+    " last_outgoing_mail_time source_lead_id".split()
 )
 _CONTACT_COUNTS = (
-    f"{_COUNTS} open_deals_count related_open_deals_count closed_deals_count related_closed_deals_count won_deals_count"
-    " related_won_deals_count lost_deals_count related_lost_deals_count"
+    f"{_COUNTS} open_deals_count related_open_deals_count closed_deals_count"
+    " related_closed_deals_count won_deals_count related_won_deals_count lost_deals_count"
+    " related_lost_deals_count"
 )
 _PERSON_EXTRAS = tuple(
-    f"{_CONTACT_COUNTS} participant_open_deals_count participant_closed_deals_count last_incoming_mail_time last_outgoing_mail_time"
-    " marketing_status doi_status".split()
+    f"{_CONTACT_COUNTS} participant_open_deals_count participant_closed_deals_count"
+    " last_incoming_mail_time last_outgoing_mail_time marketing_status doi_status".split()
 )
 _ORGANIZATION_EXTRAS = tuple(f"{_CONTACT_COUNTS} people_count".split())
 
 
 def operations() -> tuple[Operation, ...]:
     """Every GET of the v2 specification, and the v1 reads that v2 lacks."""
-    return (*_deals(), *_contacts(), *_products(), *_projects(), *_fields(), *_searches(), *_rest(), *_v1())
+    return (
+        *_deals(),
+        *_contacts(),
+        *_products(),
+        *_projects(),
+        *_fields(),
+        *_searches(),
+        *_rest(),
+        *_v1(),
+    )
 
 
-def _op(path: str, cost: int, handler: Handler, scopes: str, *groups: Params, search: bool = False, growth: bool = False) -> Operation:
+def _op(
+    path: str,
+    cost: int,
+    handler: Handler,
+    scopes: str,
+    *groups: Params,
+    search: bool = False,
+    growth: bool = False,
+) -> Operation:
     """An operation of v2, or of v1 where the path says so; its parameters come in groups."""
-    declared = {name: parse if isinstance(parse, Param) else Param(parse) for group in groups for name, parse in group.items()}
+    declared = {
+        name: parse if isinstance(parse, Param) else Param(parse)
+        for group in groups
+        for name, parse in group.items()
+    }
     template = path if path.startswith("/") else f"/api/v2/{path}"
     return Operation(template, cost, handler, declared, frozenset(scopes.split()), search, growth)
 
@@ -144,28 +175,63 @@ def _deals() -> tuple[Operation, ...]:
         _op("deals/{id}/discounts", 10, lists.discounts, scopes),
         *_followed("deals", "deal", scopes),
         _op("deals/{id}/convert/status/{conversion_id}", 1, lists.nothing_there("deals"), scopes),
-        _op("leads/{id}/convert/status/{conversion_id}", 1, lists.nothing_there(None), "leads:read leads:full"),
+        _op(
+            "leads/{id}/convert/status/{conversion_id}",
+            1,
+            lists.nothing_there(None),
+            "leads:read leads:full",
+        ),
     )
 
 
 def _followed(table: str, entity: str, scopes: str) -> tuple[Operation, ...]:
     return (
         _op(f"{table}/{{id}}/followers", 10, lists.followers(entity, table), scopes, _paged()),
-        _op(f"{table}/{{id}}/followers/changelog", 10, lists.follower_changes(entity, table), scopes, _paged()),
+        _op(
+            f"{table}/{{id}}/followers/changelog",
+            10,
+            lists.follower_changes(entity, table),
+            scopes,
+            _paged(),
+        ),
     )
 
 
 def _contacts() -> tuple[Operation, ...]:
     scopes = "contacts:read contacts:full"
-    both = {"ids": p.ids(100), **_updated(), **_sorted("id", "update_time", "add_time"), **_labels(), **_paged()}
+    both = {
+        "ids": p.ids(100),
+        **_updated(),
+        **_sorted("id", "update_time", "add_time"),
+        **_labels(),
+        **_paged(),
+    }
     persons, organizations = _shape(*_PERSON_EXTRAS), _shape(*_ORGANIZATION_EXTRAS)
     return (
-        _op("persons", 10, lists.listing("persons"), scopes, _integers("filter_id", "owner_id", "org_id", "deal_id"), persons, both),
+        _op(
+            "persons",
+            10,
+            lists.listing("persons"),
+            scopes,
+            _integers("filter_id", "owner_id", "org_id", "deal_id"),
+            persons,
+            both,
+        ),
         _op("persons/{id}", 1, lists.single("persons"), scopes, persons, _labels()),
         _op("persons/{id}/picture", 1, lists.nothing_there("persons"), scopes),
         *_followed("persons", "person", scopes),
-        _op("organizations", 10, lists.listing("organizations"), scopes, _integers("filter_id", "owner_id"), organizations, both),
-        _op("organizations/{id}", 1, lists.single("organizations"), scopes, organizations, _labels()),
+        _op(
+            "organizations",
+            10,
+            lists.listing("organizations"),
+            scopes,
+            _integers("filter_id", "owner_id"),
+            organizations,
+            both,
+        ),
+        _op(
+            "organizations/{id}", 1, lists.single("organizations"), scopes, organizations, _labels()
+        ),
         *_followed("organizations", "organization", scopes),
     )
 
@@ -194,9 +260,20 @@ def _products() -> tuple[Operation, ...]:
 
 def _projects() -> tuple[Operation, ...]:
     scopes = "projects:read projects:full"
-    both = {**_integers("filter_id", "phase_id"), "status": p.some_of("open", "completed", "canceled", "deleted"), **_paged()}
+    both = {
+        **_integers("filter_id", "phase_id"),
+        "status": p.some_of("open", "completed", "canceled", "deleted"),
+        **_paged(),
+    }
     return (
-        _op("projects", 10, lists.listing("projects", archived=False), scopes, both, _integers("deal_id", "person_id", "org_id")),
+        _op(
+            "projects",
+            10,
+            lists.listing("projects", archived=False),
+            scopes,
+            both,
+            _integers("deal_id", "person_id", "org_id"),
+        ),
         _op("projects/archived", 10, lists.listing("projects", archived=True), scopes, both),
         _op("projects/{id}", 1, lists.single("projects"), scopes),
         _op("projects/{id}/permittedUsers", 5, lists.permitted_users, scopes),
@@ -233,14 +310,29 @@ def _fields() -> tuple[Operation, ...]:
         "project": "projects:read projects:full project-fields:full",
     }
     visibility: Params = {"include_fields": p.some_of("ui_visibility")}
-    rules: Params = {"include_fields": p.some_of("ui_visibility", "important_fields", "required_fields")}
-    extras = {"activity": visibility, "product": visibility, "deal": rules, "person": rules, "organization": rules, "project": {}}
+    rules: Params = {
+        "include_fields": p.some_of("ui_visibility", "important_fields", "required_fields")
+    }
+    extras = {
+        "activity": visibility,
+        "product": visibility,
+        "deal": rules,
+        "person": rules,
+        "organization": rules,
+        "project": {},
+    }
     return tuple(
         operation
         for entity, scope in scopes.items()
         for operation in (
             _op(f"{entity}Fields", 10, lists.field_list(entity), scope, extras[entity], _paged()),
-            _op(f"{entity}Fields/{{field_code}}", 1, lists.field_single(entity), scope, extras[entity]),
+            _op(
+                f"{entity}Fields/{{field_code}}",
+                1,
+                lists.field_single(entity),
+                scope,
+                extras[entity],
+            ),
         )
     )
 
@@ -250,15 +342,30 @@ def _searches() -> tuple[Operation, ...]:
         "deal": (
             "deals",
             "deals:read deals:full",
-            {"include_fields": p.some_of("deal.cc_email"), "status": p.one_of("open", "won", "lost")},
+            {
+                "include_fields": p.some_of("deal.cc_email"),
+                "status": p.one_of("open", "won", "lost"),
+            },
         ),
-        "person": ("persons", "contacts:read contacts:full", {"include_fields": p.some_of("person.picture")}),
+        "person": (
+            "persons",
+            "contacts:read contacts:full",
+            {"include_fields": p.some_of("person.picture")},
+        ),
         "organization": ("organizations", "contacts:read contacts:full", {}),
-        "product": ("products", "products:read products:full", {"include_fields": p.some_of("product.price")}),
+        "product": (
+            "products",
+            "products:read products:full",
+            {"include_fields": p.some_of("product.price")},
+        ),
         "lead": ("leads", "leads:read leads:full", {"include_fields": p.some_of("lead.was_seen")}),
         "project": ("projects", "projects:read projects:full", {}),
     }
-    linked = {"deal": ("person_id", "organization_id"), "lead": ("person_id", "organization_id"), "person": ("organization_id",)}
+    linked = {
+        "deal": ("person_id", "organization_id"),
+        "lead": ("person_id", "organization_id"),
+        "person": ("organization_id",),
+    }
     linked["project"] = linked["deal"]
     return (
         *(
@@ -324,7 +431,13 @@ def _rest() -> tuple[Operation, ...]:
             _sorted("id", "update_time", "add_time", "due_date"),
             _paged(),
         ),
-        _op("activities/{id}", 1, lists.single("activities"), activities, {"include_fields": attendees}),
+        _op(
+            "activities/{id}",
+            1,
+            lists.single("activities"),
+            activities,
+            {"include_fields": attendees},
+        ),
         _op(
             "stages",
             5,
@@ -335,7 +448,14 @@ def _rest() -> tuple[Operation, ...]:
             _paged(),
         ),
         _op("stages/{id}", 1, lists.single("stages"), pipelines),
-        _op("pipelines", 5, lists.listing("pipelines"), pipelines, _sorted("id", "update_time", "add_time"), _paged()),
+        _op(
+            "pipelines",
+            5,
+            lists.listing("pipelines"),
+            pipelines,
+            _sorted("id", "update_time", "add_time"),
+            _paged(),
+        ),
         _op("pipelines/{id}", 1, lists.single("pipelines"), pipelines),
         _op("users/{id}/followers", 10, lists.followers("user", "users"), "users:read", _paged()),
     )
@@ -345,15 +465,36 @@ def _v1() -> tuple[Operation, ...]:
     offset: Params = {"start": p.between(0, 10**9), "limit": p.between(1, 500)}
     times = ("expected_close_date", "next_activity_id", "add_time", "update_time")
     sort = p.one_of("id", "title", "owner_id", "creator_id", "was_seen", *times)
-    leads = {**offset, **_integers("owner_id", "person_id", "organization_id", "filter_id"), "sort": sort}
+    leads = {
+        **offset,
+        **_integers("owner_id", "person_id", "organization_id", "filter_id"),
+        "sort": sort,
+    }
     return (
         _op("/api/v1/users", 20, v1.users, "users:read"),
         _op("/api/v1/users/me", 2, v1.me, "base"),
         _op("/api/v1/deals/{id}/changelog", 20, v1.deal_changelog, "recents:read", _paged()),
-        _op("/api/v1/deals/{id}/flow", 40, v1.deal_flow, "recents:read", offset, {"all_changes": p.text}, {"items": p.text}),
+        _op(
+            "/api/v1/deals/{id}/flow",
+            40,
+            v1.deal_flow,
+            "recents:read",
+            offset,
+            {"all_changes": p.text},
+            {"items": p.text},
+        ),
         _op("/api/v1/currencies", 20, v1.currencies, "base", {"term": p.text}),
-        _op("/api/v1/activityTypes", 20, v1.activity_types, "activities:read activities:full admin"),
+        _op(
+            "/api/v1/activityTypes", 20, v1.activity_types, "activities:read activities:full admin"
+        ),
         _op("/api/v1/leadLabels", 10, v1.lead_labels, "leads:read leads:full"),
-        _op("/api/v1/leads", 20, v1.leads, "leads:read leads:full", leads, {"updated_since": p.moment}),
+        _op(
+            "/api/v1/leads",
+            20,
+            v1.leads,
+            "leads:read leads:full",
+            leads,
+            {"updated_since": p.moment},
+        ),
         _op("/api/v1/leads/archived", 40, v1.leads, "leads:read leads:full", leads),
     )

@@ -54,7 +54,9 @@ class _Handler(BaseHTTPRequestHandler):
     def _read_body(self) -> bytes | None:
         """The request's body, None where it is too large or of unknown length."""
         length = self.headers.get("content-length", "0")
-        if "transfer-encoding" in self.headers or not (length.isascii() and length.isdigit() and len(length) < 10):
+        if "transfer-encoding" in self.headers or not (
+            length.isascii() and length.isdigit() and len(length) < 10
+        ):
             return None
         return self.rfile.read(int(length)) if int(length) <= _LARGEST_BODY else None
 
@@ -83,17 +85,26 @@ class _Handler(BaseHTTPRequestHandler):
             f"Content-Length: {length}",
             *(f"{name}: {value}" for name, value in answer.headers),
             *(("Content-Encoding: gzip", "Vary: Accept-Encoding") if zipped else ()),
-            "Connection: close" if self.close_connection and answer.mangle is None else "Connection: keep-alive",
+            "Connection: close"
+            if self.close_connection and answer.mangle is None
+            else "Connection: keep-alive",
         ]
         head = ("\r\n".join(lines) + "\r\n\r\n").encode("latin-1", "replace")
         self.wfile.write(head if self.command == "HEAD" else head + body)
 
     def send_error(self, code: int, message: str | None = None, explain: str | None = None) -> None:
-        """Answer what the standard library refuses before a request is made of it: in short JSON, never with the request's text."""
+        """Answer what the standard library refuses before a request is made of it: in short JSON,
+        never with the request's text.
+        """
         del message, explain
         self.close_connection = True
         if code == HTTPStatus.NOT_IMPLEMENTED:
-            self._send(refused(Refusal(405, "Method not allowed", "This server is read-only."), (("allow", "GET"),)))
+            self._send(
+                refused(
+                    Refusal(405, "Method not allowed", "This server is read-only."),
+                    (("allow", "GET"),),
+                )
+            )
         else:
             self._send(Answer(code, encode({"success": False, "error": _phrase(code)}), JSON_TYPE))
 
@@ -149,7 +160,9 @@ _listening: weakref.WeakSet[_HTTPServer] = weakref.WeakSet()
 
 
 def _leave_to_parent() -> None:
-    """Close a forked process's copies of the sockets: no thread serves there, and a caller must see when the parent hangs up."""
+    """Close a forked process's copies of the sockets: no thread serves there, and a caller must see
+    when the parent hangs up.
+    """
     for httpd in list(_listening):
         for copy in (httpd.socket, *httpd._open):
             with contextlib.suppress(OSError):
@@ -165,7 +178,8 @@ def _stop(httpd: _HTTPServer, thread: threading.Thread, owner: int) -> None:
     if os.getpid() != owner:
         return
     if threading.current_thread() is thread:
-        # The garbage collector may find a forgotten server in that server's own thread, which cannot wait for its own end.
+        # The garbage collector may find a forgotten server in that server's own thread, which
+        # cannot wait for its own end.
         threading.Thread(target=_stop, args=(httpd, thread, owner), daemon=True).start()
         return
     httpd.shutdown()
@@ -184,7 +198,8 @@ class Server:
     token
         The API token; random where None.
     plan, seats, daily_tokens
-        Plan (Lite, Growth, Premium, Ultimate) and seats decide limits and the daily budget, unless ``daily_tokens`` is given.
+        Plan (Lite, Growth, Premium, Ultimate) and seats decide limits and the daily budget, unless
+        ``daily_tokens`` is given.
     burst, search_burst
         Requests in 2 s a token, searches on their own; ``burst=None``: the plan's.
     latency
@@ -194,10 +209,12 @@ class Server:
     oauth_clients
         Apps that may refresh access tokens at ``/oauth/token``.
     access_token_seconds, rotate_refresh_tokens
-        Life of an access token in real time, and whether a refresh ends the refresh token that it used.
+        Life of an access token in real time, and whether a refresh ends the refresh token that it
+        used.
     **switches
-        Further `Settings`: ``daily_headers``, ``burst_retry_after``, ``daily_retry_after``, ``block_after``, ``lite_status``,
-        ``lite_revenue``, ``products_updated_since``, ``query_token``, ``undeclared_params``, ``field_search``.
+        Further `Settings`: ``daily_headers``, ``burst_retry_after``, ``daily_retry_after``,
+        ``block_after``, ``lite_status``, ``lite_revenue``, ``products_updated_since``,
+        ``query_token``, ``undeclared_params``, ``field_search``.
     """
 
     def __init__(
@@ -218,9 +235,18 @@ class Server:
         **switches: Any,
     ) -> None:
         self.token = token if token is not None else secrets.token_hex(20)
-        self.settings = Settings(plan=plan, burst=burst, search_burst=search_burst, latency=latency, **switches)
-        self.settings.daily_tokens = TOKENS_PER_SEAT * PLANS[plan] * seats if daily_tokens is None else daily_tokens
-        auth = Auth(self.token, oauth_clients or (), access_seconds=access_token_seconds, rotate=rotate_refresh_tokens)
+        self.settings = Settings(
+            plan=plan, burst=burst, search_burst=search_burst, latency=latency, **switches
+        )
+        self.settings.daily_tokens = (
+            TOKENS_PER_SEAT * PLANS[plan] * seats if daily_tokens is None else daily_tokens
+        )
+        auth = Auth(
+            self.token,
+            oauth_clients or (),
+            access_seconds=access_token_seconds,
+            rotate=rotate_refresh_tokens,
+        )
         self._app = App(company, self.settings, auth, faults)
         self._finalizer: weakref.finalize[Any, Any] | None = None
         self._url = ""
@@ -231,15 +257,24 @@ class Server:
     def __enter__(self) -> "Server":
         return self.start()
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
         self.stop()
 
     def start(self) -> "Server":
-        """Listen; a second call changes nothing. The server stops by itself at exit, or when nobody holds it any more."""
+        """Listen; a second call changes nothing. The server stops by itself at exit, or when nobody
+        holds it any more.
+        """
         if self._finalizer is None:
             httpd = _HTTPServer(self._app)
             self._url = self._app.origin = f"http://127.0.0.1:{httpd.server_port}"
-            thread = threading.Thread(target=httpd.serve_forever, args=(0.05,), name="pdframe-sandbox", daemon=True)
+            thread = threading.Thread(
+                target=httpd.serve_forever, args=(0.05,), name="pdframe-sandbox", daemon=True
+            )
             thread.start()
             self._finalizer = weakref.finalize(self, _stop, httpd, thread, os.getpid())
         return self

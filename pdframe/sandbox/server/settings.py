@@ -1,4 +1,6 @@
-"""How a server behaves where accounts differ or where Pipedrive does not say; may be changed while it runs."""
+"""How a server behaves where accounts differ or where Pipedrive does not say; may be changed while
+it runs.
+"""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -36,13 +38,14 @@ class Settings:
     products_updated_since
         False is the older API, where ``/products`` does not know ``updated_since``.
     query_token
-        Whether the API token is accepted in the query (``?api_token=``) as well as in a header. Off,
-        a request with a token in its query is refused, also beside a good header.
+        Whether the API token is accepted in the query (``?api_token=``) as well as in a header.
+        Off, a request with a token in its query is refused, also beside a good header.
     undeclared_params
         A query parameter that the operation does not declare is ``"refused"`` with HTTP 400, or
         ``"ignored"``.
     field_search
-        Rows of ``/itemSearch/field`` as the specification's schema or as its example has them: the two differ.
+        Rows of ``/itemSearch/field`` as the specification's schema or as its example has them: the
+        two differ.
     """
 
     plan: str = "Growth"

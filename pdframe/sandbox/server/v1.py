@@ -45,20 +45,48 @@ def deal_flow(call: Call) -> dict[str, Any]:
     updates: list[Row] = []
     for number, change in enumerate(call.company.deal_changelog(deal_id), 1):
         custom = len(change["field_key"]) == 40
-        if _asked(wanted, "change", "dealChange") and (not custom or call.params.get("all_changes") == "1"):
-            data = {"id": deal_id * 10_000 + number, "item_id": deal_id, "user_id": change["actor_user_id"], "log_time": change["time"]}
-            data |= {key: value for key, value in change.items() if key not in ("actor_user_id", "time")}
+        if _requested(wanted, "change", "dealChange") and (
+            not custom or call.params.get("all_changes") == "1"
+        ):
+            data = {
+                "id": deal_id * 10_000 + number,
+                "item_id": deal_id,
+                "user_id": change["actor_user_id"],
+                "log_time": change["time"],
+            }
+            data |= {
+                key: value for key, value in change.items() if key not in ("actor_user_id", "time")
+            }
             updates.append({"object": "dealChange", "timestamp": change["time"], "data": data})
-    for row in call.views.group("activities", "deal_id").get(deal_id, []) if _asked(wanted, "activity") else ():
+    for row in (
+        call.views.group("activities", "deal_id").get(deal_id, [])
+        if _requested(wanted, "activity")
+        else ()
+    ):
         activity = call.present.rows("activities", [row])[0]
-        updates.append({"object": "activity", "timestamp": row["add_time"][:19].replace("T", " "), "data": activity})
+        updates.append(
+            {
+                "object": "activity",
+                "timestamp": row["add_time"][:19].replace("T", " "),
+                "data": activity,
+            }
+        )
     updates.sort(key=lambda update: update["timestamp"], reverse=True)
     start, limit = call.params.get("start", 0), call.limit
-    tail = {"start": start, "limit": limit, "more_items_in_collection": start + limit < len(updates)}
-    return {"success": True, "data": listed(updates[start : start + limit]), "additional_data": tail, "related_objects": {}}
+    tail = {
+        "start": start,
+        "limit": limit,
+        "more_items_in_collection": start + limit < len(updates),
+    }
+    return {
+        "success": True,
+        "data": listed(updates[start : start + limit]),
+        "additional_data": tail,
+        "related_objects": {},
+    }
 
 
-def _asked(wanted: list[str], *kinds: str) -> bool:
+def _requested(wanted: list[str], *kinds: str) -> bool:
     return wanted == [""] or any(kind in wanted for kind in kinds)
 
 
@@ -66,7 +94,15 @@ def currencies(call: Call) -> dict[str, Any]:
     """``/currencies``: those the company sells in."""
     term = call.params.get("term", "").lower()
     rows = [
-        {"id": i, "code": code, "name": name, "decimal_points": 2, "symbol": symbol, "active_flag": True, "is_custom_flag": False}
+        {
+            "id": i,
+            "code": code,
+            "name": name,
+            "decimal_points": 2,
+            "symbol": symbol,
+            "active_flag": True,
+            "is_custom_flag": False,
+        }
         for i, (code, name, symbol) in enumerate(_CURRENCIES, 1)
         if term in code.lower() or term in name.lower()
     ]
@@ -75,7 +111,10 @@ def currencies(call: Call) -> dict[str, Any]:
 
 def activity_types(call: Call) -> dict[str, Any]:
     """``/activityTypes``: the kinds that the company's activities have."""
-    types = sorted({row["type"] for row in call.views.rows("activities").values() if row["type"]} | {"call", "meeting"})
+    types = sorted(
+        {row["type"] for row in call.views.rows("activities").values() if row["type"]}
+        | {"call", "meeting"}
+    )
     rows = [
         {
             "id": i,
@@ -96,10 +135,20 @@ def activity_types(call: Call) -> dict[str, Any]:
 
 def lead_labels(call: Call) -> dict[str, Any]:
     """``/leadLabels``."""
-    time = datetime.fromisoformat(_founded(call)).replace(tzinfo=UTC).strftime("%Y-%m-%dT%H:%M:%S.000Z")
+    time = (
+        datetime.fromisoformat(_founded(call))
+        .replace(tzinfo=UTC)
+        .strftime("%Y-%m-%dT%H:%M:%S.000Z")
+    )
     return ok(
         [
-            {"id": f"f08b42a{i}-4e75-11ea-9643-03698ef1cfd6", "name": name, "color": color, "add_time": time, "update_time": time}
+            {
+                "id": f"f08b42a{i}-4e75-11ea-9643-03698ef1cfd6",
+                "name": name,
+                "color": color,
+                "add_time": time,
+                "update_time": time,
+            }
             for i, (name, color) in enumerate(_LEAD_LABELS)
         ]
     )
@@ -112,5 +161,9 @@ def _founded(call: Call) -> str:
 
 def leads(call: Call) -> dict[str, Any]:
     """``/leads`` and ``/leads/archived``: this company has none, which v1 says with null."""
-    tail = {"start": call.params.get("start", 0), "limit": call.limit, "more_items_in_collection": False}
+    tail = {
+        "start": call.params.get("start", 0),
+        "limit": call.limit,
+        "more_items_in_collection": False,
+    }
     return {"success": True, "data": None, "additional_data": {"pagination": tail}}

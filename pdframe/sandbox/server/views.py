@@ -34,29 +34,46 @@ class Views:
         """Every stored row of a table by id, deleted and hidden ones included."""
         return self._company.tables[table]
 
-    def gone(self, table: str, row: Row) -> bool:
+    def removed(self, table: str, row: Row) -> bool:
         """Whether a row is deleted."""
         return bool(row.get("is_deleted")) or (table, row["id"]) in self._company.deleted_at
 
     def find(self, table: str, row_id: Any) -> Row | None:
-        """The row as the token's user can open it, None where it is deleted, hidden or was never there."""
+        """The row as the token's user can open it, None where it is deleted, hidden or was never
+        there.
+        """
         row = self.rows(table).get(row_id)
-        if row is None or (table, row_id) in self._company.hidden or self.gone(table, row):
+        if row is None or (table, row_id) in self._company.hidden or self.removed(table, row):
             return None
         return row
 
     def listed(self, table: str, row: Row, archived: bool | None, deleted: bool) -> bool:
-        """Whether a list shows a row: not a hidden one, a deleted one only where asked, of an archive or a live list its own."""
-        if (table, row["id"]) in self._company.hidden or (archived is not None and is_archived(row) is not archived):
+        """Whether a list shows a row: not a hidden one, a deleted one only where asked, of an
+        archive or a live list its own.
+        """
+        if (table, row["id"]) in self._company.hidden or (
+            archived is not None and is_archived(row) is not archived
+        ):
             return False
-        return deleted or not self.gone(table, row)
+        return deleted or not self.removed(table, row)
 
-    def sorted(self, table: str, field: str, *, archived: bool | None = None, deleted: bool = False) -> list[Entry]:
-        """The places of a table's visible rows in order of ``field``; ``deleted`` lets deleted rows in."""
-        return self.keep(("sorted", table, field, archived, deleted), lambda: self._sort(table, field, archived, deleted))
+    def sorted(
+        self, table: str, field: str, *, archived: bool | None = None, deleted: bool = False
+    ) -> list[Entry]:
+        """The places of a table's visible rows in order of ``field``; ``deleted`` lets deleted rows
+        in.
+        """
+        return self.keep(
+            ("sorted", table, field, archived, deleted),
+            lambda: self._sort(table, field, archived, deleted),
+        )
 
     def _sort(self, table: str, field: str, archived: bool | None, deleted: bool) -> list[Entry]:
-        entries = [place(row, field) for row in self.rows(table).values() if self.listed(table, row, archived, deleted)]
+        entries = [
+            place(row, field)
+            for row in self.rows(table).values()
+            if self.listed(table, row, archived, deleted)
+        ]
         entries.sort()
         return entries
 
@@ -68,7 +85,7 @@ class Views:
         groups: defaultdict[Any, list[Row]] = defaultdict(list)
         hidden = self._company.hidden
         for row_id, row in self.rows(table).items():
-            if (table, row_id) not in hidden and not self.gone(table, row):
+            if (table, row_id) not in hidden and not self.removed(table, row):
                 groups[row.get(column)].append(row)
         return dict(groups)
 

@@ -1,0 +1,325 @@
+"""Private files: written as a whole or not at all, on disk when they must be, and JSON that tells
+whether it is as it was written.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import json
+import os
+import re
+import tempfile
+import time
+import zlib
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from typing import IO, Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from pdframe.errors import CacheError, NewerCacheError
+
+TEMPORARY = ".tmp"
+# No write takes so long: a temporary file of this age is what a killed process left.
+LEFTOVER = timedelta(hours=1)
+SEAL = "crc32"
+WRITTEN_BY = "written_by"
+_VERSION = re.compile(r"[0-9A-Za-z.+!-]{1,40}", re.ASCII)
+UPDATE = (
+    "Nothing in the cache was changed. Update pdframe (pip install --upgrade pdframe), or give"
+    " another cache_dir."
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """One Parquet file of a table, and what it must look like to be trusted."""
+
+    file: str
+    rows: int
+    bytes: int
+    crc32: int
+
+
+def seal(content: Mapping[str, Any], *, indent: int | None = 1) -> bytes:
+    """An object as JSON with a checksum of its content, which `unseal` proves; without `indent` it
+    is made several times as fast.
+    """
+    return json.dumps({**content, SEAL: _checksum(content)}, indent=indent).encode()
+
+
+def unseal(raw: bytes) -> dict[str, Any]:
+    """The object that was sealed; `ValueError` where it is not as it was written."""
+    content = parse(raw)
+    if (
+        not isinstance(content, dict)
+        or SEAL not in content
+        or content.pop(SEAL) != _checksum(content)
+    ):
+        raise ValueError("not as it was written")
+    return content
+
+
+def parse(raw: bytes) -> Any:
+    """Any JSON; `ValueError` where it is none, or nested too deeply."""
+    try:
+        return json.loads(raw)
+    except RecursionError:
+        raise ValueError("nested too deeply") from None
+
+
+def refuse_newer(path: Path, raw: bytes, latest: int) -> None:
+    """Raise `NewerCacheError` where a newer version of pdframe wrote a JSON file; call it before a
+    file counts as damaged.
+
+    Every JSON file of the cache can hold two keys, in this version and in every later one:
+    `format`, a whole number that grows when an older version must not read the file (missing: 1),
+    and `written_by`, the version of pdframe.
+
+    Parameters
+    ----------
+    path, raw
+        The file, and its content.
+    latest
+        The newest format that this version knows.
+    """
+    try:
+        content = parse(raw)
+    except ValueError:
+        return
+    number = content.get("format") if isinstance(content, dict) else None
+    if type(number) is not int or number <= latest or len(content) == 1:
+        return  # a number alone is not what any version wrote
+    # A file of a format that is known, of which only this number was changed, is damaged: its
+    # checksum proves it.
+    reported = content.pop(SEAL, None)
+    rest = {name: value for name, value in content.items() if name != "format"}
+    if reported is not None and reported in (
+        _checksum(rest),
+        *(_checksum({**rest, "format": known}) for known in range(1, latest + 1)),
+    ):
+        return
+    version = content.get(WRITTEN_BY)
+    version = version if isinstance(version, str) and _VERSION.fullmatch(version) else None
+    raise NewerCacheError(
+        f"{'pdframe ' + version if version else 'A newer version of pdframe'} wrote the cached file"
+        f" {path}, in format {number}; this version reads formats up to {latest}. {UPDATE}",
+        written_by=version,
+    )
+
+
+def unknown_form(path: Path, error: Exception) -> NewerCacheError:
+    """What to raise for a part whose bytes are those that were written, and that pyarrow does not
+    read.
+    """
+    why = str(error).partition("\n")[0][:200].rstrip(". ")
+    return NewerCacheError(
+        f"The cached file {path} is as it was written, and pyarrow {pa.__version__} cannot read it:"
+        f" {why}. A newer version of pdframe or pyarrow wrote it. {UPDATE}"
+    )
+
+
+def refuse_broken_link(path: Path, cache_dir: Path) -> None:
+    """Raise `CacheError` where a cached file is not there because a link on the way to it leads
+    nowhere, or in a circle.
+    """
+    for place in (*reversed(path.parents), path):
+        if (
+            (place == cache_dir or cache_dir in place.parents)
+            and os.path.islink(place)
+            and not os.path.exists(place)
+        ):
+            name = place.relative_to(cache_dir) if place != cache_dir else Path(place.name)
+            raise CacheError(
+                f"{str(name)!r} in the cache folder {cache_dir} is a link to"
+                f" {os.readlink(place)!r}, which"
+                f" {'leads in a circle' if _is_circle(place) else 'is not there'}. Nothing was"
+                " changed. Bring the target back, such as by mounting its disk, or delete the"
+                " link: then what the API still has is loaded again."
+            )
+
+
+def _is_circle(link: Path) -> bool:
+    try:
+        os.stat(link)
+    except OSError as error:
+        return error.errno == errno.ELOOP
+    return False
+
+
+def _checksum(content: Mapping[str, Any]) -> int:
+    return zlib.crc32(json.dumps(content, sort_keys=True).encode())
+
+
+def sweep_temporary(paths: Iterable[Path]) -> None:
+    """Delete temporary files that killed processes left."""
+    for path in paths:
+        with contextlib.suppress(OSError):
+            if time.time() - path.stat().st_mtime > LEFTOVER.total_seconds():
+                path.unlink()
+
+
+def make_private(folder: Path) -> None:
+    """Make a folder for this user alone, and those above it that are missing; one that is there
+    stays as it is.
+    """
+    if folder.is_dir():
+        return
+    # `mkdir` makes those above in the mode of any folder.
+    make_private(folder.parent)
+    folder.mkdir(exist_ok=True, mode=0o700)
+    sync_folder(folder.parent)
+
+
+@contextlib.contextmanager
+def _private_file(folder: Path, name: str, *, durable: bool) -> Iterator[IO[bytes]]:
+    """A new file, mode 0600, that takes the name `name` only when it is whole and on disk."""
+    handle, temporary = tempfile.mkstemp(prefix=f".{name}.", suffix=TEMPORARY, dir=folder)
+    try:
+        with os.fdopen(handle, "wb") as file:
+            yield file
+            if durable:
+                file.flush()
+                os.fsync(file.fileno())
+        Path(temporary).replace(folder / name)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            Path(temporary).unlink()
+        raise
+    if durable:
+        sync_folder(folder)
+
+
+def sync_folder(folder: Path) -> None:
+    """Return once what was made, renamed or deleted in a folder is so on disk."""
+    # A rename is durable once the folder is; Windows cannot open one, and needs not.
+    with contextlib.suppress(OSError):
+        handle = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+
+
+def write_atomic(path: Path, content: bytes | memoryview, *, durable: bool = True) -> None:
+    """Write a private file as a whole or not at all; where it must survive a power failure, only
+    return once it is on disk.
+    """
+    with _private_file(path.parent, path.name, durable=durable) as file:
+        file.write(content)
+
+
+def write_plain(path: Path, table: pa.Table) -> int:
+    """Write rows that are read once, if at all, in the fastest way, to a private file; the checksum
+    is returned.
+
+    Whoever is interrupted leaves a part of it: it does not count before its checksum is written
+    elsewhere.
+    """
+    sink = pa.BufferOutputStream()
+    with pa.ipc.new_stream(sink, table.schema) as stream:
+        stream.write_table(table)
+    raw = memoryview(sink.getvalue())
+    with open(path, "wb", opener=lambda name, flags: os.open(name, flags, 0o600)) as file:
+        file.write(raw)
+    return zlib.crc32(raw)
+
+
+def write_batches(path: Path, table: pa.Table, rows: int) -> int:
+    """Write a table to an Arrow file of batches of so many rows, as a whole or not at all, but for
+    a power failure; return its checksum.
+    """
+    # In this thread: memory that others take is given back late.
+    how = pa.ipc.IpcWriteOptions(compression="lz4", use_threads=False)
+    with _private_file(path.parent, path.name, durable=False) as file:
+        counting = _Counting(file)
+        with pa.ipc.new_file(counting, table.schema, options=how) as batches:
+            # Batches end where chunks do.
+            batches.write_table(table.combine_chunks(), rows)
+    return counting.crc32
+
+
+def write_part(folder: Path, name: str, table: pa.Table) -> Part:
+    """Write a table to a Parquet file as a whole or not at all."""
+    with PartWriter(folder, name, table.schema) as writer:
+        writer.add(table)
+    return writer.part
+
+
+class PartWriter:
+    """Writes a Parquet file, table by table, as a whole or not at all."""
+
+    def __init__(self, folder: Path, name: str, schema: pa.Schema) -> None:
+        self.rows = self.bytes = 0
+        self.schema = schema
+        self._path = folder / name
+        self._kept = contextlib.ExitStack()
+        self._file = _Counting(self._kept.enter_context(_private_file(folder, name, durable=True)))
+        # Lists come back in the type that they went in with only if their items keep Arrow's name
+        # for them.
+        writer = pq.ParquetWriter(
+            self._file, schema, compression="zstd", use_compliant_nested_type=False
+        )
+        self._writer = self._kept.enter_context(writer)
+
+    def __enter__(self) -> PartWriter:
+        return self
+
+    def __exit__(self, *error: Any) -> None:
+        self._kept.__exit__(*error)
+
+    @property
+    def part(self) -> Part:
+        """The file, once it is written."""
+        return Part(
+            file=self._path.name, rows=self.rows, bytes=self._file.size, crc32=self._file.crc32
+        )
+
+    def add(self, table: pa.Table) -> None:
+        """Add rows, as one group."""
+        self._writer.write_table(table)
+        self.rows += table.num_rows
+        self.bytes += table.nbytes
+
+
+class _Counting:
+    """A file that is written from its beginning to its end: its size and checksum are known as it
+    grows.
+    """
+
+    closed = False
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self._file = file
+        self.size = self.crc32 = 0
+
+    def write(self, content: Any) -> int:
+        self._file.write(content)
+        self.crc32 = zlib.crc32(content, self.crc32)
+        self.size += len(content)
+        return len(content)
+
+    def tell(self) -> int:
+        return self.size
+
+    def flush(self) -> None:
+        self._file.flush()
+
+    def close(self) -> None:
+        """Left to whoever opened it."""
+
+    @staticmethod
+    def writable() -> bool:
+        return True
+
+    @staticmethod
+    def readable() -> bool:
+        return False
+
+    @staticmethod
+    def seekable() -> bool:
+        return False

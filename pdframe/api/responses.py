@@ -1,0 +1,374 @@
+"""What an answer means: usable, worth another try, or which error. Pure functions of status,
+headers and body.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import email.utils
+import html
+import json
+import re
+import urllib.parse
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import msgspec
+
+from pdframe.api.credentials import Secret
+from pdframe.errors import AccessError, BlockedError, BudgetError, PdframeError, ResponseError
+
+__all__ = [
+    "Context",
+    "Decode",
+    "Retryable",
+    "Usable",
+    "classify_response",
+    "excerpt",
+    "http_date",
+    "parse",
+    "template_of",
+]
+
+# A retry-after up to this is a burst that can be waited for in a notebook; "far above 2 s" is the
+# daily budget.
+LONGEST_WAIT = 30.0
+# After the firewall's 403, nothing is sent for so long.
+BLOCK_SECONDS = 600.0
+
+_EXCERPT = 160
+_STRUCK = "<secret>"
+# Python refuses to read whole numbers of more than 4,300 digits, and no column holds one of more
+# than 19.
+_MOST_DIGITS = 400
+# Levels of lists and objects in an answer. A cell of a table holds fewer: one that reaches this is
+# null, with a warning (`values`).
+MAX_NESTING = 150
+_BOM = b"\xef\xbb\xbf"
+_OPENING, _CLOSING = frozenset(b"[{"), frozenset(b"]}")
+_STRING_OR_BRACKET = re.compile(rb'"(?:[^"\\]|\\.)*+"|[\[\]{}]', re.DOTALL)
+
+
+Decode = Callable[[bytes], dict[str, Any] | None]
+"""A reader of bodies that knows what to expect: the JSON object, or None where the body is
+something else.
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """What a message may name: the request's path template, the time, what to check, and what must
+    be struck out.
+    """
+
+    where: str
+    now: float
+    advice: str
+    secrets: tuple[Secret, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Usable:
+    """An answer with data: the decoded JSON object."""
+
+    payload: dict[str, Any] = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Retryable:
+    """An answer that may come better: why, its status, how long the server asks to wait, and
+    whether it is the burst limit.
+    """
+
+    reason: str
+    status: int
+    wait: float = 0.0
+    burst: bool = False
+
+
+def classify_response(
+    status: int,
+    headers: Mapping[str, str],
+    body: bytes,
+    context: Context,
+    decode: Decode | None = None,
+) -> Usable | Retryable | PdframeError:
+    """Return what an answer means; an error is returned, not raised, so that the caller settles the
+    accounts first.
+    """
+    if status == 200:
+        return _judge_success(headers, body, context, decode)
+    payload = None if _is_html(headers, body) else _json_or_none(body)
+    said = _said(payload, body, context.secrets)
+    at = f"{context.where} was answered with HTTP {status}{said}"
+    if 300 <= status < 400:
+        return ResponseError(
+            f"{at}: a redirect, which is never followed with credentials. Check the company's name"
+            " or base_url.",
+            status=status,
+        )
+    if status == 401:
+        return AccessError(
+            f"{at}: the credentials are not accepted. {context.advice}",
+            status=status,
+            missing="credentials",
+        )
+    if status == 402:
+        return AccessError(
+            f"{at}: the company's plan does not include this. Leave the table out, or upgrade the"
+            " plan.",
+            status=status,
+            missing="plan",
+        )
+    if status == 403:
+        return _judge_forbidden(payload, at, context)
+    if status == 429:
+        return _judge_too_many(headers, payload, at, context)
+    if status >= 500:
+        return Retryable(
+            f"HTTP {status}{said}",
+            status,
+            wait=min(_retry_after(headers, context.now) or 0.0, LONGEST_WAIT),
+        )
+    if status == 404:
+        remedy = (
+            "Check the id."
+            if payload is not None
+            else "Check the company's name or base_url: this may be no Pipedrive server."
+        )
+        return ResponseError(f"{at}: not found. {remedy}", status=status)
+    if status == 400:
+        return ResponseError(
+            f"{at}: the server refuses a parameter. Check the filters.", status=status
+        )
+    return ResponseError(f"{at}, which is not known here.", status=status)
+
+
+def parse(body: bytes) -> Any:
+    """Decode JSON; what is odd in one value never costs a page.
+
+    A byte-order mark at the beginning is passed over; lone surrogates and bytes that are no UTF-8
+    become U+FFFD, numbers beyond Python's limit infinity; where no reader gets to the end of a
+    nested value, it is null from level `MAX_NESTING` on.
+
+    Raises
+    ------
+    ValueError
+        Where it is no whole JSON.
+    """
+    body = body.removeprefix(_BOM)
+    with contextlib.suppress(RecursionError):
+        return _decoded(body)
+    try:
+        return _decoded(_cut(body))
+    except RecursionError:
+        raise ValueError("JSON nested too deeply") from None
+
+
+def _decoded(body: bytes) -> Any:
+    try:
+        return msgspec.json.decode(body)
+    except (msgspec.MsgspecError, UnicodeDecodeError):
+        return _mended(
+            json.loads(
+                body.decode("utf-8", "replace"), parse_constant=lambda name: None, parse_int=_full
+            )
+        )
+
+
+def _cut(body: bytes) -> bytes:
+    """Replace what is nested more than `MAX_NESTING` levels deep by null."""
+    depth, start, kept, pieces = 0, 0, 0, []
+    for token in _STRING_OR_BRACKET.finditer(body):
+        mark = body[token.start()]
+        if mark in _OPENING:
+            depth += 1
+            if depth == MAX_NESTING + 1:
+                start = token.start()
+        elif mark in _CLOSING:
+            if depth == MAX_NESTING + 1:
+                pieces += [body[kept:start], b"null"]
+                kept = token.end()
+            depth -= 1
+    return b"".join([*pieces, body[kept:]])
+
+
+def excerpt(text: str, secrets: Iterable[Secret] = ()) -> str:
+    """Return a text fit for a message: one line, short, without control characters and without any
+    secret, encoded ones included.
+    """
+    struck, decoded = text, html.unescape(urllib.parse.unquote(text)).replace("\\/", "/")
+    for secret in secrets:
+        pattern = re.compile(re.escape(secret.reveal()), re.IGNORECASE)
+        struck, decoded = pattern.sub(_STRUCK, struck), pattern.sub(_STRUCK, decoded)
+    line = " ".join((decoded if decoded.count(_STRUCK) > struck.count(_STRUCK) else struck).split())
+    line = "".join(
+        mark if mark.isprintable() else mark.encode("unicode_escape").decode("ascii")
+        for mark in line[: _EXCERPT * 2]
+    )
+    return line if len(line) <= _EXCERPT else f"{line[: _EXCERPT - 1]}…"
+
+
+def template_of(path: str) -> str:
+    """Return a path with its ids taken out: "/api/v2/deals/{id}/discounts"."""
+    return re.sub(r"(?<=/)(?:\d+|[0-9a-fA-F-]{36})(?=/|$)", "{id}", path)
+
+
+def http_date(text: str | None) -> datetime | None:
+    """Return an HTTP date in UTC, None where it is missing or makes no sense."""
+    if text is None:
+        return None
+    try:
+        time = email.utils.parsedate_to_datetime(text)
+        return time.astimezone(UTC) if time.tzinfo else time.replace(tzinfo=UTC)
+    except (ValueError, TypeError, IndexError, OverflowError):
+        return None
+
+
+def _judge_success(
+    headers: Mapping[str, str], body: bytes, context: Context, decode: Decode | None
+) -> Usable | Retryable | PdframeError:
+    if (
+        decode
+        and (expected := decode(body.removeprefix(_BOM))) is not None
+        and expected.get("success") is True
+    ):
+        return Usable(expected)
+    if _is_html(headers, body):
+        return ResponseError(
+            f"{context.where} was answered with a web page{_said(None, body, context.secrets)}"
+            " instead of JSON. Check the company's name or base_url, and that no login page of"
+            " your network stands in between.",
+            status=200,
+        )
+    try:
+        payload = parse(body)
+    except ValueError:
+        return Retryable("a body that is no whole JSON", 200)
+    if not isinstance(payload, dict):
+        return ResponseError(
+            f"{context.where} was answered with JSON that is no object. Check base_url: this may be"
+            " no Pipedrive server.",
+            status=200,
+        )
+    if payload.get("success") is False:
+        said = _said(payload, body, context.secrets)
+        return ResponseError(
+            f"{context.where} was answered with success: false{said}. Nothing of it is used; try"
+            " again later.",
+            status=200,
+        )
+    return Usable(payload)
+
+
+def _judge_forbidden(payload: Any, at: str, context: Context) -> PdframeError:
+    if not isinstance(payload, dict):
+        until = datetime.fromtimestamp(context.now + BLOCK_SECONDS, UTC)
+        return BlockedError(
+            f"{at} that is no answer of the API: Pipedrive's firewall blocks the company's token"
+            f" traffic, or a proxy does. Nothing is sent before {until:%H:%M} UTC, as asking on"
+            " prolongs the block. Stop other integrations that run into 429s.",
+            until=until,
+        )
+    text = json.dumps(payload).lower()
+    if "scope" in text:
+        missing, remedy = (
+            "scope",
+            (
+                "The app's OAuth scopes do not include it, or this API does not have the path. Add"
+                " the scope in the Developer Hub."
+            ),
+        )
+    elif re.search(r"\b(plan|upgrade|subscription|feature)", text):
+        missing, remedy = (
+            "plan",
+            "The company's plan does not include this. Leave the table out, or upgrade the plan.",
+        )
+    else:
+        missing, remedy = (
+            "permission",
+            "The user may not see this. Ask an administrator of the company for the permission.",
+        )
+    return AccessError(f"{at}. {remedy}", status=403, missing=missing)
+
+
+def _judge_too_many(
+    headers: Mapping[str, str], payload: Any, at: str, context: Context
+) -> Retryable | PdframeError:
+    wait = _retry_after(headers, context.now)
+    text = str(payload.get("error", "")) if isinstance(payload, dict) else ""
+    if (
+        "daily" in text.lower()
+        or headers.get("x-daily-ratelimit-token-remaining") == "0"
+        or (wait or 0.0) > LONGEST_WAIT
+    ):
+        known = wait is not None and LONGEST_WAIT < wait < timedelta(days=7).total_seconds()
+        resume_at = datetime.fromtimestamp(context.now + (wait or 0.0), UTC) if known else None
+        when = (
+            f"Go on after {resume_at:%Y-%m-%d %H:%M} UTC"
+            if resume_at
+            else "Go on when the budget is renewed, at midnight in Pipedrive's time"
+        )
+        return BudgetError(
+            f"{at}: the company's daily budget of API tokens is used up. {when}; all integrations"
+            " share it.",
+            resume_at=resume_at,
+        )
+    if wait is None:
+        reset = headers.get("x-ratelimit-reset", "")
+        wait = (
+            min(float(reset), LONGEST_WAIT)
+            if reset.isascii() and reset.isdigit() and len(reset) < 6
+            else 2.0
+        )
+    return Retryable("HTTP 429", 429, wait=max(wait, 1.0), burst=True)
+
+
+def _retry_after(headers: Mapping[str, str], now: float) -> float | None:
+    text = headers.get("retry-after", "").strip()
+    if text.isascii() and text.isdigit():
+        return float(text[:12])
+    date = http_date(text or None)
+    return None if date is None else max(0.0, date.timestamp() - now)
+
+
+def _is_html(headers: Mapping[str, str], body: bytes) -> bool:
+    return (
+        headers.get("content-type", "").lower().startswith("text/html") or body.lstrip()[:1] == b"<"
+    )
+
+
+def _json_or_none(body: bytes) -> Any:
+    try:
+        return parse(body)
+    except ValueError:
+        return None
+
+
+def _said(payload: Any, body: bytes, secrets: tuple[Secret, ...]) -> str:
+    """Return what the server said, as ' ("…")', or nothing."""
+    if isinstance(payload, dict):
+        texts = [payload.get(key) for key in ("error", "message", "error_info")]
+        text = "; ".join(dict.fromkeys(text for text in texts if isinstance(text, str) and text))
+    else:
+        title = re.search(rb"<title[^>]*>([^<]{0,500})", body[:20_000], re.IGNORECASE)
+        text = title[1].decode("utf-8", "replace") if title else ""
+    line = excerpt(text, secrets)
+    return f' ("{line}")' if line else ""
+
+
+def _full(digits: str) -> int | float:
+    return int(digits) if len(digits) <= _MOST_DIGITS else float(digits)
+
+
+def _mended(value: Any) -> Any:
+    """Replace lone surrogates, which no file format takes."""
+    if isinstance(value, str):
+        return value.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    if isinstance(value, list):
+        return [_mended(part) for part in value]
+    if isinstance(value, dict):
+        return {_mended(key): _mended(part) for key, part in value.items()}
+    return value

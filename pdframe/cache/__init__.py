@@ -1,0 +1,1 @@
+"""What is kept on disk: Parquet parts, manifests, checkpoints, snapshot logs."""

@@ -1,0 +1,451 @@
+"""What every metric takes: frames with the columns it needs, times, windows, and the columns to
+group by.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+import warnings
+from collections.abc import Collection, Iterable, Sequence
+from datetime import date, datetime
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from pdframe._plain import holds_lists, plain_column, plain_frame
+from pdframe.errors import ArgumentError, DataWarning
+
+Micros = NDArray[np.int64]
+
+# The value of a null time among microseconds.
+NULL = np.iinfo(np.int64).min
+DAY = 86_400_000_000
+
+# 0001-01-03 and 9999-12-30. What lies outside cannot be counted with in every timezone, and stands
+# for "no time" in the programs that write it.
+FIRST_COUNTABLE, END_COUNTABLE = -62_135_424_000_000_000, 253_402_128_000_000_000
+
+_DATE = re.compile(r"\d{4}-\d{2}-\d{2}")
+_NUMBER = re.compile(r"[\s\d.+-]*")
+
+
+def need(frame: object, name: str, columns: Iterable[str], by: Iterable[str] = ()) -> pd.DataFrame:
+    """Return the argument `name`, a frame with these columns, in the dtypes of the loaders,
+    whatever reader made it.
+
+    `by` are further columns, to group by.
+
+    Raises
+    ------
+    ArgumentError
+        It is no DataFrame, or columns are missing, come twice or hold lists; the message names
+        them.
+    """
+    if not isinstance(frame, pd.DataFrame):
+        raise ArgumentError(
+            f"{name} is to be a DataFrame as the loaders give it, not {type(frame).__name__}."
+        )
+    columns = list(columns)
+    missing = [column for column in (*columns, *by) if column not in frame.columns]
+    if missing:
+        raise ArgumentError(
+            f"{name} has no column {', '.join(map(repr, missing))}. Pass the loader's frame with"
+            " all its columns."
+        )
+    if not frame.columns.is_unique:
+        twice = frame.columns[frame.columns.duplicated()].unique()
+        raise ArgumentError(
+            f"{name} has more than one column {', '.join(map(repr, twice))}. Drop or rename what is"
+            " not meant."
+        )
+    for column in columns:
+        if holds_lists(frame[column]):
+            raise ArgumentError(
+                f"The column {column!r} of {name} holds lists or the like, which cannot be counted"
+                " with. Pass the loader's frame."
+            )
+    return plain_frame(frame)
+
+
+def zone_of(tz: str | None, *frames: object) -> str:
+    """Return the timezone that a metric counts in: `tz`, else that of the first frame that names
+    one in `attrs["tz"]`, else UTC.
+
+    Raises
+    ------
+    ArgumentError
+        `tz` is no timezone.
+
+    Warns
+    -----
+    DataWarning
+        A frame names a timezone that this machine does not know: then it is UTC.
+    """
+    if tz is not None:
+        zone(tz)
+        return tz
+    for frame in frames:
+        named = frame.attrs.get("tz") if isinstance(frame, pd.DataFrame) else None
+        if named is None:
+            continue
+        try:
+            zone(named)
+        except ArgumentError:
+            warn(
+                f"attrs['tz'] of the frame is {named!r}, a timezone that this machine does not"
+                " know: UTC is used. Pass tz= for another."
+            )
+            return "UTC"
+        return str(named)
+    return "UTC"
+
+
+def zone(tz: str) -> ZoneInfo:
+    """The timezone of that name, else `ArgumentError`."""
+    try:
+        return ZoneInfo(tz)
+    except (KeyError, ValueError, TypeError, OSError, AttributeError):
+        raise ArgumentError(
+            f"tz={tz!r} is no timezone that this machine knows. Pass a name such as 'UTC' or"
+            " 'Europe/Berlin'."
+        ) from None
+
+
+def moment(value: Any, tz: str, name: str, *, end_of_day: bool = False) -> pd.Timestamp:
+    """A time as UTC.
+
+    Parameters
+    ----------
+    value
+        A datetime, Timestamp, or text in ISO 8601; naive ones are in `tz`, the earlier one where a
+        clock shows it twice. A bare date (text, `datetime.date`, or a numpy date) is its first
+        instant.
+    tz
+        Timezone of naive times.
+    name
+        What the argument is called, for the error.
+    end_of_day
+        A bare date is its last microsecond instead.
+
+    Raises
+    ------
+    ArgumentError
+        It is no time.
+    """
+    place = zone(tz)
+    bare = (
+        (isinstance(value, date) and not isinstance(value, datetime))
+        or (isinstance(value, str) and _DATE.fullmatch(value.strip()) is not None)
+        or (isinstance(value, np.datetime64) and np.datetime_data(value)[0] == "D")
+    )
+    try:
+        # Words like "now" would read the clock, and a number is no time.
+        if not isinstance(value, date | np.datetime64) and not (
+            isinstance(value, str) and _DATE.match(value.strip())
+        ):
+            raise ValueError(value)
+        time = pd.Timestamp(value)
+        if pd.isna(time):
+            raise ValueError(value)
+        if bare and end_of_day:
+            time += pd.Timedelta(days=1)
+        if time.tzinfo is None:
+            time = time.tz_localize(place, ambiguous=True, nonexistent="shift_forward")
+        time = time.tz_convert("UTC").as_unit("us")
+    except (ValueError, TypeError, OverflowError):
+        raise ArgumentError(
+            f"{name}={value!r} is no time. Write '2026-06-30' or '2026-06-30 14:00', or pass a"
+            " datetime."
+        ) from None
+    return time - pd.Timedelta(microseconds=1) if bare and end_of_day else time
+
+
+def instant(time: pd.Timestamp) -> int:
+    """A time as microseconds since 1970 UTC."""
+    return (time - pd.Timestamp(0, tz="UTC")) // pd.Timedelta(microseconds=1)
+
+
+def window(since: Any, until: Any, tz: str) -> tuple[pd.Timestamp | None, pd.Timestamp | None]:
+    """[since, until) as UTC; None is no bound. `ArgumentError` where it holds no instant."""
+    first = None if since is None else moment(since, tz, "since")
+    end = None if until is None else moment(until, tz, "until")
+    if first is not None and end is not None and first >= end:
+        raise ArgumentError(
+            f"since={since!r} is not before until={until!r}; until itself lies outside the window."
+        )
+    return first, end
+
+
+def span(value: Any, name: str) -> float:
+    """A Timedelta, or what pandas makes one of ("90D"), in days; `ArgumentError` where it is none,
+    or negative.
+    """
+    # A number without a unit would be nanoseconds.
+    number = isinstance(value, int | float | np.number) and not isinstance(value, np.timedelta64)
+    try:
+        length = (
+            pd.NaT
+            if number or (isinstance(value, str) and _NUMBER.fullmatch(value))
+            else pd.Timedelta(value)
+        )
+    except (ValueError, TypeError, OverflowError):
+        length = pd.NaT
+    if length is pd.NaT or length < pd.Timedelta(0):
+        raise ArgumentError(
+            f"{name}={value!r} is no length of time. Write '90D', or pass a Timedelta."
+        )
+    return length / pd.Timedelta(days=1)
+
+
+def keys(by: str | Sequence[str] | None, columns: Collection[str] = ()) -> list[str]:
+    """`by` as a list of names.
+
+    Raises
+    ------
+    ArgumentError
+        A name comes twice, is no text, or is one of `columns`, those of the result.
+    """
+    if by is None:
+        return []
+    names = [by] if isinstance(by, str) else list(by) if isinstance(by, Iterable) else [by]
+    if not all(isinstance(name, str) for name in names):
+        raise ArgumentError(f"by={by!r} is to be a column's name or a list of names.")
+    if len(set(names)) < len(names):
+        raise ArgumentError(f"by={by!r} names a column twice.")
+    taken = [name for name in names if name in columns]
+    if taken:
+        raise ArgumentError(
+            f"by={by!r}: the result has a column {', '.join(map(repr, taken))} of its own. Give"
+            " yours another name."
+        )
+    return names
+
+
+def grouped(frame: pd.DataFrame, by: Sequence[str]) -> tuple[Micros, pd.DataFrame]:
+    """Dense group numbers of the rows, and one row of keys a group.
+
+    Parameters
+    ----------
+    frame
+        Holds the columns of `by`.
+    by
+        None of them: one group, which exists even without rows.
+
+    Returns
+    -------
+    codes
+        int64, one a row.
+    keys
+        The columns of `by` with their dtypes, one row a group that occurs, sorted; nulls are a
+        group of their own, the last.
+
+    Raises
+    ------
+    ArgumentError
+        A column holds values that cannot be grouped by, such as lists.
+    """
+    if not by:
+        return np.zeros(len(frame), np.int64), pd.DataFrame(index=pd.RangeIndex(1))
+    codes = np.zeros(len(frame), np.int64)
+    for name in by:
+        own, count = _ranks(frame[name], name)
+        codes = codes * count + own
+        # Dense after each column, so that many columns cannot overflow.
+        codes = _dense(codes)
+    groups = int(codes.max()) + 1 if len(codes) else 0
+    first = np.empty(groups, np.int64)
+    first[codes[::-1]] = np.arange(len(codes) - 1, -1, -1)
+    return codes, frame[list(by)].take(first).reset_index(drop=True)
+
+
+def _ranks(column: pd.Series[Any], name: str) -> tuple[Micros, int]:
+    """Rank of each value among those of the column, nulls last, and how many ranks there are."""
+    if isinstance(column.dtype, pd.CategoricalDtype):
+        codes, count = column.cat.codes.to_numpy().astype(np.int64), len(column.cat.categories)
+    else:
+        try:
+            result, uniques = pd.factorize(column, sort=True)
+        except (TypeError, NotImplementedError, ValueError):
+            raise ArgumentError(
+                f"by={name!r}: its values ({column.dtype}) cannot be grouped by. Make text or"
+                " numbers of them."
+            ) from None
+        codes, count = result.astype(np.int64), len(uniques)
+    return np.where(codes < 0, count, codes), count + 1
+
+
+def _dense(codes: Micros) -> Micros:
+    if not len(codes):
+        return codes
+    size = int(codes.max()) + 1
+    if size > 4 * len(codes):
+        return np.unique(codes, return_inverse=True)[1].astype(np.int64)
+    used = np.zeros(size, np.bool_)
+    used[codes] = True
+    return (np.cumsum(used) - 1)[codes]
+
+
+def micros(column: pd.Series[Any], tz: str, name: str) -> Micros:
+    """Times as microseconds since 1970 UTC, `NULL` where there is none; naive ones are in `tz`,
+    text is ISO 8601 (as from a CSV file).
+
+    Raises
+    ------
+    ArgumentError
+        The column holds no times.
+    """
+    column = plain_column(column)
+    times = column if pd.api.types.is_datetime64_any_dtype(column.dtype) else _parsed(column, name)
+    zone(tz)
+    try:
+        if not isinstance(times.dtype, pd.DatetimeTZDtype):
+            times = _localized(times, tz)
+        result: Micros = (
+            times.dt.tz_convert("UTC")
+            .dt.tz_localize(None)
+            .dt.as_unit("us")
+            .to_numpy()
+            .view(np.int64)
+        )
+    except (OverflowError, ValueError):
+        raise ArgumentError(
+            f"The column {name!r} holds times beyond the years that can be counted with."
+        ) from None
+    return result
+
+
+def _parsed(column: pd.Series[Any], name: str) -> pd.Series[Any]:
+    """The times that a column of text or of plain objects holds."""
+    kind = (
+        "empty"
+        if column.isna().all()
+        else pd.api.types.infer_dtype(column.astype(object), skipna=True)
+    )
+    if kind not in ("empty", "string", "date", "datetime", "datetime64"):
+        raise ArgumentError(
+            f"The column {name!r} is {column.dtype} and holds no times. Take"
+            " pandas.to_datetime(..., utc=True) first."
+        )
+    try:
+        if kind == "string":
+            return pd.to_datetime(column.astype("str"), format="ISO8601")
+        return pd.to_datetime(column.astype(object))
+    except (ValueError, OverflowError) as error:
+        if kind == "string" and "timezone" not in str(error):
+            raise ArgumentError(
+                f"The column {name!r} holds text that is no time: it is read as ISO 8601,"
+                " 2026-06-30T14:00:00Z."
+            ) from None
+        raise ArgumentError(
+            f"The column {name!r} mixes times with and without a timezone, or of several."
+        ) from None
+
+
+def countable(instants: Micros) -> NDArray[np.bool_]:
+    """Return which times are neither null nor at the edge of time (9999-12-31, year 1), where no
+    timezone can be applied.
+    """
+    return np.asarray((instants >= FIRST_COUNTABLE) & (instants < END_COUNTABLE), np.bool_)
+
+
+def local_date(times: pd.Series[Any], tz: str) -> pd.Series[Any]:
+    """The day of each time in `tz`, as `datetime64[us]`; naive times are in `tz` already.
+
+    A time at the edge of time, where no timezone can be applied, is on its day in UTC.
+    """
+    if not isinstance(times.dtype, pd.DatetimeTZDtype):
+        days: pd.Series[Any] = times.dt.as_unit("us").dt.normalize()
+        return days
+    place, utc = zone(tz), times.dt.tz_convert("UTC").dt.as_unit("us")
+    inside = countable(utc.dt.tz_localize(None).to_numpy().view(np.int64)) | utc.isna().to_numpy()
+    local = (utc if inside.all() else utc.where(inside)).dt.tz_convert(place).dt.tz_localize(None)
+    result: pd.Series[Any] = (
+        local if inside.all() else local.where(inside, utc.dt.tz_localize(None))
+    ).dt.normalize()
+    return result
+
+
+def month_of(times: pd.Series[Any], tz: str) -> pd.Series[Any]:
+    """The first day of each time's month in `tz`, as `datetime64[us]`; naive times are in `tz`
+    already.
+    """
+    days = local_date(times, tz)
+    return pd.Series(
+        days.to_numpy().astype("datetime64[M]").astype("datetime64[us]"),
+        index=days.index,
+        name=days.name,
+    )
+
+
+def keyed(frame: pd.DataFrame, names: Iterable[str], tz: str | None = None) -> pd.DataFrame:
+    """Return the result with a note of its key columns (`attrs["keys"]`), for `drill_through`, and
+    of the timezone of its days.
+    """
+    frame.attrs["keys"] = list(names)
+    return frame if tz is None else in_zone(frame, tz)
+
+
+def in_zone(frame: pd.DataFrame, tz: str) -> pd.DataFrame:
+    """Return the result with a note of the timezone in which its days are cut (`attrs["tz"]`)."""
+    frame.attrs["tz"] = tz
+    return frame
+
+
+def warn(message: str) -> None:
+    """Issue a `DataWarning` that points at the line of the user's that led here, not at one of
+    ours.
+    """
+    frame, level = sys._getframe(1), 2
+    while (
+        frame.f_back is not None
+        and str(frame.f_globals.get("__name__")).partition(".")[0] == "pdframe"
+    ):
+        frame, level = frame.f_back, level + 1
+    warnings.warn(message, DataWarning, stacklevel=level)
+
+
+def _localized(times: pd.Series[Any], tz: str) -> pd.Series[Any]:
+    """Naive times as those of a timezone; those at the edge of time, where none can be applied, as
+    UTC.
+    """
+
+    def localized(some: pd.Series[Any]) -> pd.Series[Any]:
+        local = some.dt.tz_localize(
+            zone(tz), ambiguous=np.ones(len(some), np.bool_), nonexistent="shift_forward"
+        )
+        utc: pd.Series[Any] = local.dt.tz_convert("UTC")
+        return utc
+
+    times = times.dt.as_unit("us")
+    inside = countable(times.to_numpy().view(np.int64)) | times.isna().to_numpy()
+    if inside.all():
+        return localized(times)
+    some: pd.Series[Any] = localized(times.where(inside)).where(inside, times.dt.tz_localize("UTC"))
+    return some
+
+
+__all__ = [
+    "DAY",
+    "NULL",
+    "Micros",
+    "countable",
+    "grouped",
+    "in_zone",
+    "instant",
+    "keyed",
+    "keys",
+    "local_date",
+    "micros",
+    "moment",
+    "month_of",
+    "need",
+    "span",
+    "warn",
+    "window",
+    "zone",
+    "zone_of",
+]

@@ -1,0 +1,226 @@
+"""Columns of any frame as plain arrays: times, days, amounts, ids and flags, whatever their dtype.
+
+A value at the edge of time (31 December 9999, year 1) or an infinity cannot be counted with:
+`times`, `dates` and `finite` read it as null, and `say_uncountable` names it once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from pdframe._plain import plain_column
+from pdframe.errors import ArgumentError
+from pdframe.metrics._arguments import NULL, countable, local_date, micros, warn
+
+Floats = npt.NDArray[np.float64]
+Ints = npt.NDArray[np.int64]
+Flags = npt.NDArray[np.bool_]
+
+TOO_LARGE = 1e15
+"""Money of deals from here on is read as empty: floats no longer hold its cents, nor sums of it."""
+
+NO_ID = int(np.iinfo(np.int64).min)
+"""The id of nothing, in plain arrays."""
+
+
+def times(frame: pd.DataFrame, column: str, tz: str) -> pd.Series[Any]:
+    """Return a column of times as datetime64[us, UTC]; naive ones are in `tz`; text is ISO 8601.
+
+    Null stays null, and what lies at the edge of time is null.
+    """
+    match = micros(frame[column], tz, column)
+    kept = np.where(countable(match), match, NULL).view("datetime64[us]")
+    result: pd.Series[Any] = pd.Series(kept, index=frame.index).dt.tz_localize("UTC")
+    return result
+
+
+def dates(frame: pd.DataFrame, column: str) -> pd.Series[Any]:
+    """Return a column of days as datetime64[us] without a timezone; null, and what lies at the edge
+    of time, is null.
+    """
+    return local_date(times(frame, column, "UTC"), "UTC")
+
+
+def midnight(days: pd.Series[Any], tz: str) -> pd.Series[Any]:
+    """Return the first instant of each day in `tz`, as datetime64[us, UTC]."""
+    return times(days.to_frame("day"), "day", tz)
+
+
+def amounts(frame: pd.DataFrame, column: str) -> Floats:
+    """Return a column of numbers as float64, null as NaN."""
+    match = plain_column(frame[column])
+    if match.dtype.kind in "mMb":
+        raise ArgumentError(f"The column {column!r} is {match.dtype}; it is to hold numbers.")
+    try:
+        return np.asarray(pd.to_numeric(match).to_numpy(dtype=np.float64, na_value=np.nan))
+    except (TypeError, ValueError, OverflowError):
+        raise ArgumentError(f"The column {column!r} holds values that are no numbers.") from None
+
+
+def finite(frame: pd.DataFrame, column: str, *, below: float = np.inf) -> Floats:
+    """Return a column of numbers as float64; null, infinities and what is not `below` as NaN."""
+    match = amounts(frame, column)
+    return np.where(np.abs(match) >= below, np.nan, match)
+
+
+def at_the_edge(frame: pd.DataFrame, column: str) -> Flags:
+    """Return where a column of times or days holds one at the edge of time: 31 December 9999 (and
+    the day before), year 1.
+    """
+    match = micros(frame[column], "UTC", column)
+    return np.asarray((match != NULL) & ~countable(match), np.bool_)
+
+
+def say_uncountable(
+    frame: pd.DataFrame,
+    name: str,
+    *,
+    moments: Iterable[str] = (),
+    numbers: Iterable[str] = (),
+    key: str = "id",
+    below: float = np.inf,
+) -> None:
+    """Warn once of the cells of a frame that cannot be counted with, and so are read as empty.
+
+    Parameters
+    ----------
+    frame, name
+        The argument, and how it is called.
+    moments, numbers
+        Columns of times or days, and of amounts, that are read; those that the frame does not have
+        are left out.
+    key
+        The column that names a row in the message.
+    below
+        What numbers must be below, as in `finite`.
+    """
+    reported: list[str] = []
+    for column in moments:
+        if column in frame.columns:
+            reported += _reported(frame, column, at_the_edge(frame, column), key)
+    for column in numbers:
+        if column in frame.columns:
+            reported += _reported(frame, column, np.abs(amounts(frame, column)) >= below, key)
+    if reported:
+        warn(
+            f"{name}: values that cannot be counted with are read as empty: {'; '.join(reported)}."
+        )
+
+
+def _reported(frame: pd.DataFrame, column: str, which: Flags, key: str) -> list[str]:
+    """What to say of the cells of one column, nothing where there are none."""
+    rows = np.flatnonzero(which)
+    if not len(rows):
+        return []
+    value, row = (
+        frame[column].iloc[rows[0]],
+        frame[key].iloc[rows[0]] if key in frame.columns else frame.index[rows[0]],
+    )
+    return [
+        f"{column} in {len(rows):,} row{'s' if len(rows) > 1 else ''}, for example {value} ({key}"
+        f" {row})"
+    ]
+
+
+def plain_ids(column: pd.Series[Any]) -> Ints:
+    """Return a column of ids as integers; `NO_ID` where null."""
+    column = plain_column(column)
+    kind = column.dtype.kind
+    try:
+        if kind == "f":
+            plain = column.to_numpy(np.float64, na_value=np.nan)
+            odd = ~np.isnan(plain) & ~((np.abs(plain) < 2**53) & (plain == np.floor(plain)))
+            if odd.any():
+                raise ValueError
+            return np.asarray(np.where(np.isnan(plain), NO_ID, plain).astype(np.int64))
+        if kind == "u" and bool((column > np.iinfo(np.int64).max).any()):
+            raise OverflowError
+        if kind not in "iu":
+            if kind not in "OSU":
+                raise TypeError
+            with np.errstate(invalid="raise"):
+                column = column.astype("Int64")
+        return np.asarray(column.to_numpy(np.int64, na_value=NO_ID))
+    except (TypeError, ValueError, OverflowError, FloatingPointError):
+        raise ArgumentError(
+            f"The column {column.name!r} is {column.dtype}; it is to hold ids (Int64)."
+        ) from None
+
+
+def ids(frame: pd.DataFrame, column: str) -> pd.Series[Any]:
+    """Return a column of ids as Int64, null stays null."""
+    match = plain_ids(frame[column])
+    return pd.Series(match, index=frame.index, dtype="Int64").mask(match == NO_ID)
+
+
+def one_row_each(frame: pd.DataFrame, name: str, column: str = "id") -> pd.Series[Any]:
+    """Return the ids of a frame that holds one row each, as Int64; `ArgumentError` where one comes
+    twice or is null.
+    """
+    match = ids(frame, column)
+    if match.isna().any():
+        raise ArgumentError(
+            f"{column!r} of {name} is null in {match.isna().sum():,} rows. Drop them."
+        )
+    if not match.is_unique:
+        raise ArgumentError(
+            f"{name} holds an id twice, in {match.duplicated(keep=False).sum():,} rows. Pass one"
+            " row each."
+        )
+    return match
+
+
+def equals(frame: pd.DataFrame, column: str, value: object) -> Flags:
+    """Return where a column holds a value; null does not. Of a flag, text ("True", "false") and 0
+    and 1 are read as what they say.
+
+    Raises
+    ------
+    ArgumentError
+        A flag is asked for, and the column holds something else.
+    """
+    match = plain_column(frame[column])
+    if isinstance(value, bool):
+        match = _flags(match, column)
+    return np.asarray((match == value).fillna(False), dtype=np.bool_)
+
+
+_FLAGS = {"true": True, "false": False, "1": True, "0": False}
+
+
+def _flags(column: pd.Series[Any], name: str) -> pd.Series[Any]:
+    """A column of flags as boolean."""
+    if column.dtype.kind == "b" or column.isna().all():
+        return column
+    numeric = column.dtype.kind in "iuf"
+    match = (
+        column.map({0: False, 1: True})
+        if numeric
+        else column.astype("str").str.strip().str.lower().map(_FLAGS)
+    )
+    if (match.isna() & column.notna()).any():
+        raise ArgumentError(f"The column {name!r} holds values that are neither true nor false.")
+    return match.astype("boolean")
+
+
+def lookup(keys: pd.Series[Any], table: pd.Series[Any]) -> pd.Series[Any]:
+    """Return what a table, indexed by unique keys, says of each key; null where it has none."""
+    return table.reindex(pd.Index(keys)).set_axis(keys.index)
+
+
+def days_between(start: pd.Series[Any], end: pd.Series[Any] | pd.Timestamp) -> Floats:
+    """Return the days from `start` to `end`, fractions included; NaN where either is null."""
+    seconds: pd.Series[Any] = (end - start).dt.total_seconds()
+    return np.asarray(seconds.to_numpy(np.float64) / 86_400)
+
+
+def ratio(above: npt.ArrayLike, below: npt.ArrayLike) -> Floats:
+    """Return above / below, NaN where below is 0."""
+    top, bottom = np.asarray(above, dtype=np.float64), np.asarray(below, dtype=np.float64)
+    result: Floats = np.divide(top, bottom, out=np.full(len(top), np.nan), where=bottom != 0)
+    return result

@@ -1,0 +1,245 @@
+"""What each deal was at a time: open, won, lost or deleted, and since when."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal, TypeAlias, get_args
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from pdframe.errors import ArgumentError
+from pdframe.metrics._arguments import local_date, need, warn
+from pdframe.metrics._columns import (
+    Flags,
+    Floats,
+    dates,
+    days_between,
+    equals,
+    midnight,
+    say_uncountable,
+    times,
+)
+
+OPEN, WON, LOST, DELETED, UNKNOWN = 0, 1, 2, 3, -1
+"""States of a deal. DELETED: it was open when it was deleted. UNKNOWN: it counts nowhere, for it
+was not created yet, has no status that is one of these, or was deleted after it was won or lost.
+"""
+
+NEEDED = ("add_time", "status", "won_time", "lost_time")
+
+Deleted: TypeAlias = Literal["drop", "keep"]
+"""What becomes of a deal that was deleted after it was won or lost."""
+
+_WORDS = ((OPEN, "open"), (WON, "won"), (LOST, "lost"))
+_CLOSINGS = ((WON, "won_time", "local_won_date"), (LOST, "lost_time", "local_lost_date"))
+_TIMES = (
+    "add_time",
+    "update_time",
+    "deleted_time",
+    "won_time",
+    "lost_time",
+    "local_won_date",
+    "local_lost_date",
+)
+
+
+@dataclass(frozen=True)
+class States:
+    """State of each deal of a frame, in its order.
+
+    Attributes
+    ----------
+    state
+        OPEN, WON, LOST, DELETED or UNKNOWN.
+    created
+        When the deal was created (UTC).
+    ended
+        When it was won, lost or deleted (UTC), the first instant of the day where only that is
+        told; null where it is open, or nothing tells.
+    counted
+        The same for what is cut into days: where the company's own day (`local_won_date`,
+        `local_lost_date`) is another one than that of the time in `tz`, the first instant of it.
+    day_alone
+        Whether only the day of `ended` is told.
+    """
+
+    state: npt.NDArray[np.int8]
+    created: pd.Series[Any]
+    ended: pd.Series[Any]
+    counted: pd.Series[Any]
+    day_alone: Flags
+
+    def undated(self, *states: int) -> Flags:
+        """Return where a deal is in one of these states and nothing tells since when."""
+        return np.isin(self.state, states) & self.ended.isna().to_numpy()
+
+    def ended_before_created(self, tz: str) -> Flags:
+        """Return where a deal ended before it was created; where only the day of its end is told,
+        before the day of its creation.
+        """
+        earlier = (self.ended < self.created).to_numpy(np.bool_)
+        earlier_day = (local_date(self.ended, tz) < local_date(self.created, tz)).to_numpy(np.bool_)
+        return np.where(self.day_alone, earlier_day, earlier)
+
+    def days_taken(self, tz: str) -> Floats:
+        """Return the days from the creation to the end of each deal, never below 0.
+
+        NaN where the deal ended before it was created, or nothing tells when. A deal of which only
+        the day of its end is told, and that was created on it, took 0 days.
+        """
+        days = np.maximum(days_between(self.created, self.ended), 0.0)
+        return np.where(self.ended_before_created(tz), np.nan, days)
+
+
+def states(
+    deals: pd.DataFrame, tz: str, as_of: pd.Timestamp | None = None, *, deleted: Deleted = "drop"
+) -> States:
+    """Return what each deal was at `as_of`, or is now.
+
+    A deal's status decides: a deal that was won, reopened and is open is open, whatever other times
+    it holds. A deal that was closed or deleted after `as_of` was open then; one created after it
+    did not exist; one closed without a date counts as closed.
+
+    A deal that was won or lost and then deleted counts as won or lost until its deletion, and
+    nowhere from then on; with `deleted="keep"` it counts as won or lost for ever. One that was open
+    when it was deleted is DELETED since then.
+    """
+    deals = need(deals, "deals", list(NEEDED))
+    say_uncountable(deals, "deals", moments=_TIMES)
+    state = before_deletion(deals, tz)
+    created = times(deals, "add_time", tz)
+    ended = pd.Series(pd.NaT, index=deals.index, dtype="datetime64[us, UTC]")
+    counted, day_alone = ended, np.zeros(len(deals), dtype=np.bool_)
+    for code, time, local in _CLOSINGS:
+        instant, day, bare = _closed(deals, time, local, tz)
+        ended = ended.mask(state == code, instant)
+        counted = counted.mask(state == code, day)
+        day_alone |= bare & (state == code)
+    rows, closed = deleted_rows(deals), np.isin(state, (WON, LOST))
+    if rows.any():
+        since = deleted_since(deals, tz)
+        left, over = rows & ~closed, rows & closed & deleted_by(deals, tz, as_of)
+        state[left] = DELETED
+        ended, counted = ended.mask(left, since), counted.mask(left, since)
+        if deleted == "drop":
+            state[over] = UNKNOWN
+            ended, counted = ended.mask(over), counted.mask(over)
+    if as_of is not None:
+        later = (ended > as_of).to_numpy()
+        state[later] = OPEN
+        state[(created > as_of).to_numpy()] = UNKNOWN
+        ended, counted = ended.mask(later), counted.mask(later)
+    return States(state, created, ended, counted, day_alone & ended.notna().to_numpy())
+
+
+def check_deleted(deleted: object, deals: pd.DataFrame) -> None:
+    """Raise `ArgumentError` where `deleted` is no such choice; warn where deals to keep were never
+    asked for.
+    """
+    if not isinstance(deleted, str) or deleted not in get_args(Deleted):
+        raise ArgumentError(
+            f"deleted is one of {', '.join(map(repr, get_args(Deleted)))}, not {deleted!r}."
+        )
+    if deleted == "keep" and "deleted_time" not in deals.columns and not deleted_rows(deals).any():
+        warn(
+            "deleted='keep': deals holds no deleted deal, so none is kept. Pass"
+            " account.deals(deleted=True), which adds those known."
+        )
+
+
+def deleted_rows(deals: pd.DataFrame) -> Flags:
+    """Return which deals are deleted, as their status or `is_deleted` says."""
+    result = equals(deals, "status", "deleted")
+    return result | equals(deals, "is_deleted", True) if "is_deleted" in deals.columns else result
+
+
+def deleted_since(deals: pd.DataFrame, tz: str) -> pd.Series[Any]:
+    """Return when deleted deals were deleted: `deleted_time`, else the last update; null where
+    nothing tells, and for all others.
+    """
+    since = pd.Series(pd.NaT, index=deals.index, dtype="datetime64[us, UTC]")
+    for column in ("deleted_time", "update_time"):
+        if column in deals.columns:
+            since = since.fillna(times(deals, column, tz))
+    return since.where(deleted_rows(deals))
+
+
+def deleted_by(deals: pd.DataFrame, tz: str, as_of: pd.Timestamp | None) -> Flags:
+    """Return which deals are deleted at `as_of` (None: now). One of which nothing tells when counts
+    as deleted at any time.
+    """
+    rows = deleted_rows(deals)
+    return rows if as_of is None else rows & ~(deleted_since(deals, tz) > as_of).to_numpy(np.bool_)
+
+
+def before_deletion(deals: pd.DataFrame, tz: str) -> npt.NDArray[np.int8]:
+    """Return the state of each deal, of a deleted one the state before its deletion: OPEN, WON,
+    LOST, or UNKNOWN where none is told.
+
+    Where the status reads "deleted", the times of closing tell: reopening a deal clears them. Of
+    two, the later one counts.
+    """
+    state = np.full(len(deals), UNKNOWN, dtype=np.int8)
+    for code, word in _WORDS:
+        state[equals(deals, "status", word)] = code
+    hidden = equals(deals, "status", "deleted")
+    if hidden.any():
+        won, lost = (_closing(deals[hidden], time, local, tz) for _, time, local in _CLOSINGS)
+        is_won = won.notna() & ~(lost > won)
+        state[hidden] = np.select(
+            [is_won.to_numpy(np.bool_), lost.notna().to_numpy()], [WON, LOST], OPEN
+        )
+    return state
+
+
+def counted_status(
+    deals: pd.DataFrame, tz: str, *, deleted: Deleted = "drop", as_of: pd.Timestamp | None = None
+) -> pd.Series[Any]:
+    """Return the status by which each deal counts, null where it was deleted by `as_of` (None: now)
+    and does not.
+
+    With `deleted="keep"` a deal that was deleted after it was won or lost keeps that status.
+    """
+    status = deals["status"].astype("str")
+    rows = deleted_rows(deals)
+    if not rows.any():
+        return status
+    state = before_deletion(deals, tz)
+    before = pd.Series(state, deals.index).map(dict(_WORDS)).astype("str")
+    over = deleted_by(deals, tz, as_of)
+    if deleted == "keep":
+        over &= ~np.isin(state, (WON, LOST))
+    return status.mask(rows, before).mask(over)
+
+
+def _closing(deals: pd.DataFrame, time: str, local: str, tz: str) -> pd.Series[Any]:
+    """When deals were closed, as far as the columns that are there tell."""
+    if time not in deals.columns:
+        return pd.Series(pd.NaT, index=deals.index, dtype="datetime64[us, UTC]")
+    return _closed(deals, time, local, tz)[0]
+
+
+def _closed(
+    deals: pd.DataFrame, time: str, local: str, tz: str
+) -> tuple[pd.Series[Any], pd.Series[Any], Flags]:
+    """When deals were closed, the same moved to the company's own day where that is another one,
+    and where only the day is told.
+    """
+    moment = times(deals, time, tz)
+    if local not in deals.columns:
+        return moment, moment, np.zeros(len(deals), dtype=np.bool_)
+    day = dates(deals, local)
+    first = midnight(day, tz)
+    counted = moment.mask(day.notna() & (local_date(moment, tz) != day), first)
+    return moment.fillna(first), counted, (moment.isna() & day.notna()).to_numpy()
+
+
+def changed_after(deals: pd.DataFrame, tz: str, as_of: pd.Timestamp) -> Flags:
+    """Return where a deal changed after `as_of`, so that what it says now may not have been so
+    then.
+    """
+    if "update_time" not in deals.columns:
+        return np.zeros(len(deals), dtype=np.bool_)
+    return np.asarray(times(deals, "update_time", tz) > as_of, dtype=np.bool_)

@@ -1,7 +1,0 @@
-"""Stage visits: the stays of deals in stages, put together from changelogs, the kept history and the current state."""
-
-from __future__ import annotations
-
-from pdframe.visits.frame import stage_visits
-
-__all__ = ["stage_visits"]

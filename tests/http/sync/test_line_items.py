@@ -1,0 +1,307 @@
+"""Which deals are asked for their lines: no line is missed that the contract promises, and no deal
+is asked for nothing.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+from collections import Counter
+from collections.abc import Iterator
+from typing import Any
+
+import pandas as pd
+import pyarrow as pa
+import pytest
+
+from pdframe import sandbox
+from pdframe.cache.checkpoint import Checkpoint
+from pdframe.cache.sorted_runs import SortedRun
+from pdframe.errors import ResponseError
+from pdframe.sync import concurrency, fetch, merge
+from pdframe.sync.line_items import leaves_out
+from tests.helpers import true_cells
+from tests.helpers.cell_by_cell import wrong_cells
+
+pytestmark = pytest.mark.filterwarnings("ignore::pdframe.errors.DataWarning")
+PATH = "/api/v2/deals/products"
+
+
+@pytest.mark.parametrize(
+    ("deals", "told"),
+    [
+        # A deal's count, then its lines: enabled or not.
+        ([], None),
+        ([(2, [True, True])], None),
+        ([(2, [True, False])], False),
+        ([(1, [True, False])], True),
+        ([(1, [True, False, False]), (3, [True, True, True])], True),
+        # A line came between the two looks.
+        ([(1, [True, True])], None),
+        # One was disabled between the two looks: the others tell, and where they do not, too much
+        # is asked for rather than too little.
+        ([(1, [True, False]), (1, [False]), (2, [True, True, False])], True),
+        ([(1, [True, False]), (1, [False])], True),
+        ([(2, [True, False]), (2, [True, False]), (1, [True, False])], False),
+    ],
+)
+def test_the_most_deals_tell(deals: list[tuple[int, list[bool]]], reported: bool | None) -> None:
+    counts = pa.table(
+        {
+            "id": pa.array(range(len(deals)), pa.int64()),
+            "products_count": pa.array([count for count, _ in deals], pa.int64()),
+        }
+    )
+    lines = [(deal, enabled) for deal, (_, kept) in enumerate(deals) for enabled in kept]
+    table = pa.table(
+        {
+            "deal_id": pa.array([deal for deal, _ in lines], pa.int64()),
+            "is_enabled": pa.array([enabled for _, enabled in lines], pa.bool_()),
+        }
+    )
+    assert leaves_out(counts, table) is reported
+
+
+@pytest.fixture
+def bare() -> Iterator[sandbox.SandboxAccount]:
+    """A company that has deals and products, and no line that is disabled."""
+    with sandbox.connect(seed=3, deals=300, burst=100_000, progress=False, max_age=None) as account:
+        company = account.company_model
+        for line in [
+            line["id"]
+            for line in company.tables["deal_products"].values()
+            if not line["is_enabled"]
+        ]:
+            if company.tables["deals"][company.tables["deal_products"][line]["deal_id"]][
+                "is_deleted"
+            ]:
+                continue
+            company.edit_line(line, is_enabled=True)
+        yield account
+
+
+def without_lines(account: sandbox.SandboxAccount) -> list[int]:
+    company = account.company_model
+    return [
+        deal
+        for deal, row in company.tables["deals"].items()
+        if not row["is_deleted"] and not company.lines_of(deal) and row["status"] == "open"
+    ]
+
+
+def requested(account: sandbox.SandboxAccount) -> int:
+    return account.server.stats.by_path[PATH][0] if PATH in account.server.stats.by_path else 0
+
+
+def test_a_line_that_changes_again_in_the_second_of_the_sync_is_detected_by_the_next(
+    account: sandbox.SandboxAccount,
+) -> None:
+    company = account.company_model
+    line = next(
+        row
+        for row in company.tables["deal_products"].values()
+        if not company.tables["deals"][row["deal_id"]]["is_deleted"]
+    )
+    company.edit_line(line["id"], quantity=3)
+    account.deal_products()
+    company.now -= 1  # the next write falls into the second of the one before
+    company.edit_line(line["id"], quantity=5)
+    assert account.deal_products(refresh=True).set_index("id")["quantity"][line["id"]] == 5
+    company.now += 60
+    requests = []
+    for _ in range(3):
+        account.deal_products(refresh=True)
+        requests.append(requested(account))
+    # One more look proves that its second was over; then it rests.
+    assert requests == [3, 3, 3]
+
+
+def test_a_full_load_finds_a_first_line_that_left_no_stamp() -> None:
+    switches = sandbox.Switches(line_edits_move_update_time=False)
+    with sandbox.connect(
+        seed=3, deals=700, switches=switches, burst=100_000, progress=False, max_age=None
+    ) as account:
+        company = account.company_model
+        account.deal_products()
+        product = next(iter(company.tables["products"]))
+        deal = next(d for d in without_lines(account) if company.tables["deals"][d]["value"] == 0)
+        line = company.add_line(
+            deal, product, item_price=0, billing_frequency="one-time", billing_frequency_cycles=None
+        )
+        assert line not in set(account.deal_products(refresh=True)["id"])
+        done = account.sync("deal_products", full=True).set_index("table")["mode"]
+        assert done[["deals", "deal_products"]].tolist() == ["full", "full"]
+        assert line in set(account.deal_products(refresh=False)["id"])
+
+
+@pytest.mark.parametrize("counts", [True, False])
+def test_a_full_load_finds_disabled_lines_where_nothing_tells_whether_they_are_counted(
+    counts: bool,
+) -> None:
+    switches = sandbox.Switches(products_count_includes_disabled=counts)
+    with sandbox.connect(
+        seed=3, deals=0, switches=switches, burst=100_000, progress=False, max_age=None
+    ) as account:
+        company = account.company_model
+        product = company.add_product("Licence", price=10)
+        deals = [company.add_deal(f"Deal {number}") for number in range(250)]
+        line = company.add_line(deals[7], product, is_enabled=False)
+        assert account.deal_products()["id"].tolist() == [line]
+        # Where the line is counted, the deal tells so, and no other is asked.
+        assert requested(account) == (1 if counts else math.ceil(250 / 100))
+
+
+def test_an_interruption_before_the_deals_that_count_none_costs_no_batch_twice() -> None:
+    switches = sandbox.Switches(products_count_includes_disabled=False)
+    with sandbox.connect(
+        seed=3, deals=0, switches=switches, burst=100_000, progress=False, max_age=None
+    ) as account:
+        company = account.company_model
+        product = company.add_product("Licence", price=10)
+        deals = [company.add_deal(f"Deal {number}") for number in range(150)]
+        lines = [
+            company.add_line(deal, product, is_enabled=enabled)
+            for deal, enabled in zip(deals[::50], (True, True, False), strict=True)
+        ]
+        account.deals()
+        # The list of fields, three looks at the deals, those that count some, and the first of the
+        # others come whole.
+        account.server.faults = sandbox.Faults(at={7: "success_false_200"})
+        with pytest.raises(ResponseError):
+            account.sync("deal_products")
+        account.server.faults = None
+        before = requested(account)
+        account.sync("deal_products")
+        assert account.deal_products(refresh=False)["id"].tolist() == lines
+        assert (before, requested(account) - before) == (3, 1)
+
+
+def test_a_changed_deal_is_requested_lines_that_its_count_may_leave_out(
+    bare: sandbox.SandboxAccount,
+) -> None:
+    company = bare.company_model
+    object.__setattr__(company.switches, "products_count_includes_disabled", False)
+    bare.deal_products()
+    product = next(iter(company.tables["products"]))
+    line = company.add_line(without_lines(bare)[0], product, is_enabled=False)
+    assert line in set(bare.deal_products(refresh=True)["id"])
+
+
+def test_where_the_count_is_known_to_count_every_line_deals_without_any_are_not_requested(
+    account: sandbox.SandboxAccount,
+) -> None:
+    account.deal_products()
+    before = requested(account)
+    assert before == 1  # of the 57 deals, those that count some
+    account.company_model.edit_deal(without_lines(account)[0], title="touched")
+    account.company_model.now += 60
+    account.deal_products(refresh=True)
+    assert requested(account) == before + 1  # the one that changed last before the first load
+
+
+def test_line_items_are_proven_complete_no_later_than_the_deals(
+    account: sandbox.SandboxAccount,
+) -> None:
+    account.sync("deals", "deal_products", "installments", full=True)
+    full_at = account.status().set_index("table")["full_at"]
+    account.sync("deal_products", "installments", full=True)
+    later = account.status().set_index("table")["full_at"]
+    assert (
+        later[["deals", "deal_products", "installments"]]
+        > full_at[["deals", "deal_products", "installments"]]
+    ).all()
+    assert later["deal_products"] == later["installments"] == later["deals"]
+    pd.testing.assert_series_equal(later[["activities"]], full_at[["activities"]])
+
+
+# Line items that are put together on disk
+
+
+@pytest.fixture(params=[True, False], ids=["in runs", "in pages"])
+def runs(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """How many rows were put together, run by run; where there are none, all is held."""
+    settled: list[int] = []
+    settle = Checkpoint.settle
+
+    def noted(pending: Checkpoint, rows: pa.Table, *where: Any) -> SortedRun:
+        settled.append(rows.num_rows)
+        return settle(pending, rows, *where)
+
+    monkeypatch.setattr(Checkpoint, "settle", noted)
+    if request.param:
+        monkeypatch.setattr(fetch, "MAX_BUFFERED_BYTES", 10_000)
+        monkeypatch.setattr(merge, "PART", 10_000)
+        monkeypatch.setattr("pdframe.cache.store.BYTES_PER_PART", 10_000)
+        monkeypatch.setattr("pdframe.cache.checkpoint.ROWS_OF_A_BATCH", 5)
+    return settled
+
+
+@pytest.mark.parametrize("full", [False, True], ids=["refresh", "reload"])
+def test_line_items_of_many_batches_are_the_true_ones(
+    full: bool, runs: list[int], request: pytest.FixtureRequest
+) -> None:
+    with sandbox.connect(seed=3, deals=700, burst=100_000, progress=False) as account:
+        company, tables = account.company_model, ("deal_products", "installments")
+        account.sync(*tables)
+        assert bool(runs) == ("in runs" in request.node.callspec.id)
+        assert not any(
+            wrong_cells(account, company, true_cells.fold(company.events), table, refresh=False)
+            for table in tables
+        )
+        before = account.deal_products(refresh=False)
+        deleted, edited = set[int](), set[int]()
+        for number, line in enumerate(before["id"].iloc[::3].astype(int)):
+            with contextlib.suppress(ValueError):  # installments need a line
+                company.edit_line(line, quantity=77.125) if number % 5 else company.remove_line(
+                    line
+                )
+                (edited if number % 5 else deleted).add(line)
+        done = account.sync(*tables, full=full).set_index("table")
+        assert done["mode"]["deal_products"] == ("full" if full else "incremental")
+        assert done["removed"]["deal_products"] == len(deleted) > 0
+        assert done["changed"]["deal_products"] >= len(edited) > 0
+        assert not any(
+            wrong_cells(account, company, true_cells.fold(company.events), table, refresh=False)
+            for table in tables
+        )
+
+
+def test_a_line_that_is_removed_between_two_interruptions_does_not_come_back(
+    runs: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(concurrency, "MAX_WORKERS", 1)
+    with sandbox.connect(seed=3, deals=900, burst=100_000, progress=False, max_age=0) as account:
+        company, get, left = account.company_model, account._client.get_json, [0]
+
+        def failing(path: str, params: Any = None, **options: Any) -> Any:
+            if path == "/deals/products":
+                left[0] -= 1
+                if not left[0]:
+                    raise ResponseError("made up")
+            return get(path, params, **options)
+
+        monkeypatch.setattr(account._client, "get_json", failing)
+        for requested in (4, 3):
+            left[0] = requested
+            with pytest.raises(ResponseError, match="made up"):
+                account.sync("deal_products")
+            if requested == 4:
+                deals = Counter(
+                    line["deal_id"]
+                    for line in true_cells.visible(true_cells.fold(company.events), "deal_products")
+                )
+                several = min(deal for deal, lines in deals.items() if lines > 1)
+                company.remove_line(company.lines_of(several)[0]["id"])
+                # Else its stamp would be the newest, and it asked for again in any case.
+                company.now += 60
+                company.edit_deal(max(deals), title="edited later")
+        account.server.reset_stats()
+        left[0] = -1
+        done = account.sync("deal_products").set_index("table")
+        assert done["note"]["deal_products"].startswith("went on")
+        assert not wrong_cells(
+            account, company, true_cells.fold(company.events), "deal_products", refresh=False
+        )
+        # Neither the deals before the first interruption nor those before the second are asked for
+        # again.
+        assert account.server.stats.by_path[PATH][0] < 6

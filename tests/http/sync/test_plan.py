@@ -1,0 +1,110 @@
+"""When a table that could tell its changes is loaded anew all the same."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from pdframe import sandbox
+from pdframe.errors import ArgumentError
+
+pytestmark = pytest.mark.filterwarnings("ignore::pdframe.errors.DataWarning")
+
+
+def grow_old(account: sandbox.SandboxAccount, table: str, by: timedelta) -> None:
+    manifest = account._store.manifest(table)
+    assert manifest is not None
+    account._store.touch(replace(manifest, full_at=manifest.full_at - by))
+
+
+def synced(account: sandbox.SandboxAccount, table: str) -> pd.Series:
+    return account.sync(table).set_index("table").loc[table]
+
+
+@pytest.mark.usefixtures("long_lists")
+@pytest.mark.parametrize("table", ["deals", "deal_products"])
+def test_an_old_proof_of_completeness_is_renewed(
+    account: sandbox.SandboxAccount, table: str
+) -> None:
+    getattr(account, table)()
+    grow_old(account, table, timedelta(days=6, hours=23))
+    assert synced(account, table)["mode"] == "incremental"
+    grow_old(account, table, timedelta(hours=2))
+    row = synced(account, table)
+    assert (row["mode"], row["note"]) == ("full", "loaded anew: the last full load is 7 days old")
+    assert pd.Timestamp.now("UTC") - account.status().set_index("table")["full_at"][
+        table
+    ] < pd.Timedelta("1min")
+    assert synced(account, table)["mode"] == "incremental"
+
+
+def test_what_no_list_tells_is_detected_by_the_full_load(tmp_path: Path) -> None:
+    with sandbox.connect(
+        seed=4, deals=700, cache_dir=tmp_path, burst=100_000, progress=False, full_every="2d"
+    ) as account:
+        activities = account.activities()
+        assert len(activities) > 500
+        deleted = int(activities["id"].iloc[0])
+        account.company_model.delete_activity(deleted)
+        assert deleted in account.activities(refresh=True)["id"].tolist()
+        grow_old(account, "activities", timedelta(days=3))
+        assert deleted not in account.activities(refresh=True)["id"].tolist()
+
+
+def test_a_load_within_max_age_is_none_however_old_the_last_full_one() -> None:
+    with sandbox.connect(seed=3, deals=60, burst=100_000, progress=False) as account:
+        account.deals()
+        grow_old(account, "deals", timedelta(days=400))
+        requested = account.server.stats.requests
+        account.deals()
+        assert account.server.stats.requests == requested
+
+
+@pytest.mark.usefixtures("long_lists")
+def test_never_by_itself() -> None:
+    with sandbox.connect(
+        seed=3, deals=60, burst=100_000, progress=False, full_every=None
+    ) as account:
+        account.deals()
+        grow_old(account, "deals", timedelta(days=400))
+        assert synced(account, "deals")["mode"] == "incremental"
+
+
+def test_a_table_of_one_page_is_read_complete_at_the_price_of_its_changes(
+    account: sandbox.SandboxAccount,
+) -> None:
+    persons = account.persons()
+    deleted = int(persons["id"].iloc[0])
+    account.company_model.delete("persons", deleted)
+    row = synced(account, "persons")
+    assert (row["mode"], row["removed"], row["tokens"]) == ("full", 1, 10)
+
+
+def test_a_small_account_pays_no_more_for_a_refresh_of_deals_than_for_a_reload(
+    account: sandbox.SandboxAccount,
+) -> None:
+    deals = account.deals()
+    company = account.company_model
+    assert synced(account, "deals")["tokens"] == 10 + 20 + 10
+    deleted, hidden = (int(number) for number in deals.loc[~deals["is_archived"], "id"].iloc[:2])
+    company.delete_deal(deleted)
+    company.hide("deals", hidden)
+    row = synced(account, "deals")
+    # What is gone is looked up among the deletions of its list, so that the history still tells
+    # which deal was deleted.
+    assert (row["mode"], row["removed"], row["tokens"]) == ("full", 2, 40 + 10)
+    assert (
+        account.as_of("2100-01-01").set_index("deal_id").loc[[deleted, hidden], "status"]
+        == "deleted"
+    ).tolist() == [True, False]
+    assert synced(account, "deals")["tokens"] == 40
+
+
+@pytest.mark.parametrize("wrong", ["7", "-1D", "soon", True, 5, float("nan")])
+def test_garbage_is_refused(wrong: object) -> None:
+    with pytest.raises(ArgumentError, match="full_every is a length of time"):
+        sandbox.connect(seed=3, deals=0, full_every=wrong, progress=False)

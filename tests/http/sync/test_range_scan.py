@@ -1,0 +1,479 @@
+"""A long list is walked from several places at once: no row is missed, and hardly a page is asked
+for twice.
+"""
+
+from __future__ import annotations
+
+import heapq
+import math
+import random
+from bisect import bisect_left, bisect_right
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import pdframe
+from pdframe import sandbox
+from pdframe.api.client import Client
+from pdframe.errors import ResponseError
+from pdframe.sandbox.server import Faults, Server
+from pdframe.sandbox.server.log import Logged
+from pdframe.sync import concurrency, fetch, range_scan
+from pdframe.sync.range_scan import (
+    LONG,
+    NO_TIMES,
+    PAGES_TO_TELL,
+    SAFETY,
+    SECOND,
+    RangeScan,
+    Scanner,
+    UnsortedError,
+)
+from tests.helpers import true_cells
+from tests.helpers.cell_by_cell import wrong_cells
+
+pytestmark = pytest.mark.filterwarnings("ignore::pdframe.errors.DataWarning")
+
+DAY = 86_400 * SECOND
+
+
+@dataclass
+class List:
+    """A list of the API as the specification has it: rows in order of time and id, either way, and
+    cursors that mark the last row.
+    """
+
+    times: dict[int, int]
+    page: int
+    now: int
+    cursors: dict[str, tuple[int, int]] = field(default_factory=dict)
+    entries: list[tuple[int, int]] = field(default_factory=list)
+
+    def rows(self, walker: Scanner) -> tuple[list[tuple[int, int]], str | None]:
+        """A page of times and ids, and the cursor behind it."""
+        up, entries = (
+            walker.method == "up",
+            self.entries or sorted((time, one) for one, time in self.times.items()),
+        )
+        self.entries = entries
+        if walker.cursor is not None:
+            last = self.cursors[walker.cursor]
+            place = bisect_right(entries, last) if up else bisect_left(entries, last)
+        elif walker.edge is not None:
+            place = bisect_left(entries, (walker.edge, 0))
+        else:
+            place = 0 if up else len(entries)
+        result = (
+            entries[place : place + self.page]
+            if up
+            else entries[max(place - self.page, 0) : place][::-1]
+        )
+        if len(result) < self.page or result[-1] == entries[-1 if up else 0]:
+            return result, None
+        cursor = f"c{len(self.cursors)}"
+        self.cursors[cursor] = result[-1]
+        return result, cursor
+
+    def edit(self, one: int) -> None:
+        self.now += SECOND
+        self.times[one] = self.now
+        self.entries = []
+
+
+@dataclass
+class Outcome:
+    seen: dict[int, int]
+    requests: int
+    closing: bool
+    seconds: float
+
+
+def walked(
+    listed: List,
+    *,
+    expected: bool = False,
+    map_ordered: int = 8,
+    meanwhile: Callable[[int], None] = lambda request: None,
+    latency: Callable[[], float] = lambda: 0.1,
+    a_second: float = 60,
+) -> Outcome:
+    """Walk a list by windows, answers coming after some seconds each and requests at a rate, and
+    return what was seen.
+    """
+    walk = RangeScan(
+        listed.page,
+        np.sort(np.array(list(listed.times.values()), np.int64)) if expected else NO_TIMES,
+    )
+    in_flight: list[tuple[float, int, Scanner, Any]] = []
+    clock, free, requests, seen = 0.0, 0.0, 0, {}
+    while True:
+        for walker in walk.ready(map_ordered - len(in_flight)):
+            begun = max(clock, free)
+            free = begun + 1 / a_second
+            meanwhile(requests)
+            # The server reads its rows at some time while the request is under way; the answer
+            # comes later, out of order.
+            heapq.heappush(in_flight, (begun + latency(), requests, walker, listed.rows(walker)))
+            requests += 1
+        if not in_flight:
+            return Outcome(seen, requests, walk.closing, clock)
+        clock, _, walker, (page, cursor) = heapq.heappop(in_flight)
+        seen |= {one: time for time, one in page}
+        times = np.array([time for time, _ in page], np.int64)
+        walk.took(
+            walker, times, cursor, now=listed.now, highest=max((one for _, one in page), default=0)
+        )
+        # What is kept to go on from is enough to go on from.
+        plain, again = walk.to_plain(), RangeScan(listed.page, walk.expected)
+        again.take_up(plain)
+        assert again.to_plain() == plain
+
+
+def lumpy(draw: random.Random, rows: int) -> dict[int, int]:
+    """Times of rows by id: more of them lately, as a company grows, and many in one second, as an
+    import leaves them.
+    """
+    times = grown(draw, rows, draw.choice([0.01, 1, 3, 6]))
+    for _ in range(draw.choice([0, 1, 1, 4])):
+        bulk = draw.sample(range(rows), draw.randrange(rows // 2 + 1))
+        at = times[draw.randrange(rows)] if draw.random() < 0.8 else 1_000 * DAY
+        for one in bulk:
+            times[one] = at
+    return {one + 1: int(time) for one, time in enumerate(times)}
+
+
+def grown(draw: random.Random, rows: int, steep: float) -> list[float]:
+    """Times of rows, whole seconds of 1,000 days, that become more from day to day."""
+    return [
+        math.log1p(draw.random() * math.expm1(steep)) / steep * 1_000 * DAY // SECOND * SECOND
+        for _ in range(rows)
+    ]
+
+
+@settings(max_examples=120, deadline=None)
+@given(
+    seed=st.integers(0, 10**9),
+    rows=st.integers(1, 1_500),
+    page=st.sampled_from([3, 10, 50]),
+    expected=st.booleans(),
+)
+def test_no_row_is_missed_and_what_moved_is_requested_at_last(
+    seed: int, rows: int, page: int, expected: bool
+) -> None:
+    draw = random.Random(seed)
+    listed = List(lumpy(draw, rows), page, 1_000 * DAY)
+    before, edited = dict(listed.times), set()
+
+    def life(request: int) -> None:
+        if draw.random() < 0.3:
+            one = draw.randrange(rows) + 1
+            listed.edit(one)
+            edited.add(one)
+
+    outcome = walked(
+        listed,
+        expected=expected,
+        map_ordered=draw.choice([2, 8]),
+        meanwhile=life,
+        latency=lambda: draw.uniform(0.01, 0.5),
+    )
+    assert before.keys() - outcome.seen.keys() <= edited
+    if not outcome.closing:
+        assert before.keys() == outcome.seen.keys()
+
+
+@pytest.mark.parametrize("expected", [False, True], ids=["a first load", "a reload"])
+@pytest.mark.parametrize("pages", [41, 60, 100, 300])
+def test_a_long_list_costs_five_percent_more_at_most(pages: int, expected: bool) -> None:
+    for seed in range(12):
+        draw = random.Random(f"{seed} {pages}")
+        rows = pages * 50 - draw.randrange(50)
+        outcome = walked(List(lumpy(draw, rows), 50, 1_000 * DAY + 60 * SECOND), expected=expected)
+        # A first load that finds out late how long the list is may be cheaper with one cursor.
+        assert outcome.closing or (pages < SAFETY * LONG + PAGES_TO_TELL and not expected)
+        assert outcome.requests + outcome.closing <= 1.05 * pages, seed
+
+
+def most_requests(pages: int) -> int:
+    """What a first load of a list may cost, as README says."""
+    return pages + 1 if pages <= 20 else math.floor(1.05 * pages)
+
+
+@pytest.mark.parametrize("sparse", [1, 10], ids=["all ids", "one id of ten"])
+def test_a_first_load_of_any_length_costs_what_readme_says(sparse: int) -> None:
+    for pages in range(1, 61):
+        for seed in range(3):
+            draw = random.Random(f"{pages} {seed}")
+            rows = pages * 50 - draw.randrange(50)
+            times = {one * sparse: time for one, time in lumpy(draw, rows).items()}
+            lanes = draw.choice([2, 8])
+            outcome = walked(List(times, 50, 1_000 * DAY + 60 * SECOND), map_ordered=lanes)
+            assert outcome.seen == times
+            cost = outcome.requests + outcome.closing
+            assert cost <= most_requests(pages), (pages, seed)
+
+
+@pytest.mark.parametrize("pages", [1, 2, 5, 40])
+def test_a_list_that_is_known_to_be_short_is_walked_by_one_cursor(pages: int) -> None:
+    listed = List(lumpy(random.Random(pages), pages * 50), 50, 1_000 * DAY)
+    assert walked(listed, expected=True) == Outcome(
+        listed.times, pages, False, pytest.approx(pages * 0.1)
+    )
+
+
+def test_a_long_list_is_walked_as_fast_as_requests_may_be_sent() -> None:
+    """300 pages at 60 requests a second, each 0.1 s on its way: one after the other they would take
+    30 s.
+    """
+    for steep in (0.01, 3):
+        times = grown(random.Random(1), 15_000, steep)
+        outcome = walked(
+            List({one + 1: int(time) for one, time in enumerate(times)}, 50, 1_000 * DAY)
+        )
+        assert outcome.seconds < 1.25 * outcome.requests / 60
+
+
+@pytest.mark.parametrize("way", ["up", "down"])
+def test_rows_in_another_order_than_was_requested_end_the_walk_by_windows(method: str) -> None:
+    walk = RangeScan(10, np.arange(1_000) * SECOND)
+    (first,) = walk.ready(1)
+    walk.took(first, np.arange(10) * SECOND, "c", now=1_000 * SECOND)
+    walkers = {walker.method: walker for walker in walk.ready(2)}
+    walk.took(
+        walkers.pop("down" if method == "up" else "up"),
+        np.array([500 * SECOND]),
+        "c",
+        now=1_000 * SECOND,
+    )
+    with pytest.raises(UnsortedError):
+        walk.took(walkers[method], np.array([20, 30, 25]) * SECOND, "c", now=1_000 * SECOND)
+
+
+# Over HTTP
+
+PAGE_ROWS = 20
+
+
+@pytest.fixture
+def long(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Lists count as long from three pages on, and are split as often as can be."""
+    monkeypatch.setattr(fetch, "PAGE", PAGE_ROWS)
+    monkeypatch.setattr(range_scan, "LONG", 3)
+    monkeypatch.setattr(range_scan, "SMALLEST", 1)
+    monkeypatch.setattr(range_scan, "EXTRA", 0.5)
+
+
+def walkers_of(server: Server, path: str) -> set[tuple[str | None, ...]]:
+    """The different walks of a list: filters and order."""
+    requested = [entry.params for entry in server.requests if entry.template == path]
+    return {
+        tuple(params.get(name) for name in ("sort_direction", "updated_since", "updated_until"))
+        for params in requested
+    }
+
+
+@pytest.mark.usefixtures("long")
+@pytest.mark.parametrize("table", ["deals", "activities", "persons", "organizations"])
+def test_a_table_that_is_walked_by_windows_equals_the_truth(table: str) -> None:
+    with sandbox.connect(seed=3, deals=300, burst=100_000, progress=False) as account:
+        for _ in range(2):
+            getattr(account, table)(refresh="full")
+            assert not wrong_cells(
+                account,
+                account.company_model,
+                true_cells.fold(account.company_model.events),
+                table,
+                refresh=False,
+            )
+        walks = walkers_of(account.server, f"/api/v2/{table}")
+        assert {"asc", "desc"} <= {method for method, _, _ in walks}
+        assert table == "organizations" or any(until for _, _, until in walks)
+
+
+@pytest.mark.usefixtures("long")
+def test_deals_that_are_edited_and_archived_after_the_walk_are_as_they_are_at_last(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    with sandbox.connect(seed=3, deals=300, burst=100_000, progress=False) as account:
+        company, draw, ask = account.company_model, random.Random(5), Client.get_json
+        alive = [
+            row["id"]
+            for row in company.tables["deals"].values()
+            if not row["is_deleted"] and not row["is_archived"]
+        ]
+        draw.shuffle(alive)
+        edited, archived, requested = alive[:50], alive[50:55], 0
+
+        def living(client: Client, path: str, *arguments: Any, **options: Any) -> Any:
+            nonlocal requested
+            with company.lock:
+                if path == "/deals":
+                    requested += 1
+                    company.now += 1
+                    if 2 < requested <= 12:
+                        company.bulk_edit(
+                            [edited.pop() for _ in range(5)], title="edited behind the walk"
+                        )
+                    if 2 < requested <= 7:
+                        company.archive_deal(archived.pop())
+            return ask(client, path, *arguments, **options)
+
+        account.fields("deals")
+        monkeypatch.setattr(Client, "get_json", living)
+        account.deals()
+        monkeypatch.undo()
+        assert requested > 15
+        state = true_cells.fold(company.events)
+        deals = account.deals(refresh=False, labels=False).set_index("id")
+        assert deals.index.tolist() == [row["id"] for row in true_cells.visible(state, "deals")]
+        assert set(deals["title"][alive[:50]]) == {"edited behind the walk"}
+        assert deals["is_archived"][alive[50:55]].all()
+
+
+@pytest.mark.usefixtures("long")
+def test_an_interrupted_walk_by_windows_goes_on_where_each_cursor_stood(tmp_path: Path) -> None:
+    company = sandbox.Company(seed=3, deals=300)
+    with Server(company, burst=100_000) as server:
+
+        def connect(cache: Path) -> pdframe.Account:
+            return pdframe.connect(
+                base_url=server.url, api_token=server.token, cache_dir=cache, progress=False
+            )
+
+        with connect(tmp_path / "whole") as account:
+            account.fields("activities")
+            server.reset_stats()
+            full, requests = account.activities(), server.stats.requests
+        for k in range(1, requests - concurrency.MAX_WORKERS, 3):
+            with connect(tmp_path / str(k)) as account:
+                account.fields("activities")
+                server.reset_stats()
+                server.faults = Faults(at={k: "success_false_200"})
+                with pytest.raises(ResponseError):
+                    account.activities()
+                server.faults = None
+                account.activities()
+                pd.testing.assert_frame_equal(account.activities(refresh=False), full)
+                # What was under way at the fault, a page where walks meet otherwise, and the last
+                # look.
+                assert server.stats.requests <= requests + 1 + concurrency.MAX_WORKERS + 1, k
+
+
+def test_a_bulk_edit_right_before_the_load_is_not_read_again_by_the_last_request(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Of 60 pages, 20 hold deals that were edited in one second."""
+    monkeypatch.setattr(fetch, "PAGE", 25)
+    switches = sandbox.Switches(archiving_moves_update_time=True)
+    with sandbox.connect(
+        seed=3, deals=2_200, switches=switches, burst=100_000, progress=False
+    ) as account:
+        company = account.company_model
+        live = live_deals(company)
+        company.bulk_edit(live[::2][:500], title="bulk")
+        pages = math.ceil(len(live) / 25)
+        assert pages > 60
+        assert_first_load_costs_five_percent_more_at_most(account, pages)
+
+
+def assert_first_load_costs_five_percent_more_at_most(
+    account: sandbox.SandboxAccount, pages: int
+) -> None:
+    """It is a walk by windows, and what it brings is the truth."""
+    company = account.company_model
+    account.fields("deals")
+    account.server.reset_stats()
+    account.deals()
+    requested = of_deals(account.server)
+    assert any(entry.params["sort_direction"] == "desc" for entry in requested)
+    assert len(requested) <= 1.05 * pages
+    assert not wrong_cells(
+        account, company, true_cells.fold(company.events), "deals", refresh=False
+    )
+
+
+def live_deals(company: sandbox.Company) -> list[int]:
+    return [
+        row["id"]
+        for row in company.tables["deals"].values()
+        if not row["is_deleted"] and not row["is_archived"]
+    ]
+
+
+def of_deals(server: Server) -> list[Logged]:
+    """The requests for the list of deals."""
+    return [
+        entry
+        for entry in server.requests
+        if entry.template == "/api/v2/deals" and "ids" not in entry.params
+    ]
+
+
+@pytest.mark.parametrize("seconds", [1, 40], ids=["in one second", "second by second"])
+@pytest.mark.parametrize("deals", [480, 600])
+def test_many_edits_right_before_the_load_of_a_list_just_long_enough_cost_no_more(
+    deals: int, seconds: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of 41 to 59 pages, 20 hold deals that were edited just now; more are edited behind the walk,
+    some with a clock that lags.
+    """
+    monkeypatch.setattr(fetch, "PAGE", 10)
+    switches = sandbox.Switches(archiving_moves_update_time=True)
+    with sandbox.connect(
+        seed=3, deals=deals, switches=switches, burst=100_000, progress=False
+    ) as account:
+        company, ask = account.company_model, Client.get_json
+        live = live_deals(company)
+        pages = math.ceil(len(live) / 10)
+        assert 41 <= pages < 60
+        for second in range(seconds):
+            company.bulk_edit(live[:200][second::seconds], title="bulk")
+            company.now += 1
+        assert_first_load_costs_five_percent_more_at_most(account, pages)
+
+        edited, lagging = live[200:212], live[215:218]
+
+        def living(client: Client, path: str, *arguments: Any, **options: Any) -> Any:
+            with company.lock:
+                if path == "/deals" and len(of_deals(account.server)) >= 3 and edited:
+                    company.now += 1
+                    company.bulk_edit(
+                        [edited.pop(), live[-len(edited) - 1]], title="behind the walk"
+                    )
+                if path == "/deals" and len(of_deals(account.server)) >= pages - 2 and lagging:
+                    company.now -= 120
+                    company.edit_deal(lagging.pop(), title="behind the walk, and behind the clock")
+                    company.now += 119
+            return ask(client, path, *arguments, **options)
+
+        monkeypatch.setattr(Client, "get_json", living)
+        account.server.reset_stats()
+        account.deals(refresh="full")
+        monkeypatch.undo()
+        assert not edited
+        assert not lagging
+        assert sum(account.deals(refresh=False)["title"] == "behind the walk") == 24
+        account.deals(refresh=True)
+        assert not wrong_cells(
+            account, company, true_cells.fold(company.events), "deals", refresh=False
+        )
+
+
+@pytest.mark.parametrize("burst", [20, 120])
+def test_the_burst_limit_is_kept_by_walks_side_by_side(
+    burst: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(fetch, "PAGE", 8)
+    with sandbox.connect(seed=3, deals=500, burst=burst, latency=0.03, progress=False) as account:
+        account.activities()
+        stats = account.server.stats
+        assert stats.requests > 2 * burst or burst == 120
+        assert stats.fullest_window <= burst
+        assert {entry.status for entry in account.server.requests} == {200}

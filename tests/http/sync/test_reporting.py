@@ -1,0 +1,335 @@
+"""Tables side by side: the same rows for the same requests, told by one thread, and given up
+cleanly.
+"""
+
+from __future__ import annotations
+
+import _thread
+import signal
+import threading
+import time
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+
+import pdframe
+from pdframe import sandbox
+from pdframe.cache.store import Store
+from pdframe.errors import BlockedError, DataWarning, ResponseError
+from pdframe.sandbox.server import ALL_SCOPES, Faults, OAuthClient, Server
+from pdframe.schema import LISTS, TABLES
+from pdframe.sync import concurrency, reporting
+from pdframe.sync.reporting import WorkerReporter
+
+# Far enough away to be worth it, near enough for a test.
+AWAY = 0.03
+
+
+@pytest.fixture(scope="module")
+def company() -> sandbox.Company:
+    return sandbox.Company(seed=3, deals=60)
+
+
+@pytest.fixture
+def server(company: sandbox.Company) -> Iterator[Server]:
+    with Server(company, burst=100_000, latency=AWAY) as server:
+        yield server
+
+
+def connect(server: Server, cache_dir: Path, **options: Any) -> pdframe.Account:
+    return pdframe.connect(
+        base_url=server.url,
+        api_token=server.token,
+        cache_dir=cache_dir,
+        **{"progress": False, **options},
+    )
+
+
+def cached(account: pdframe.Account) -> dict[str, pd.DataFrame]:
+    return {
+        name: account._store.read(name).to_pandas()
+        for name in LISTS
+        if account._store.manifest(name)
+    }
+
+
+def assert_same(ours: dict[str, pd.DataFrame], theirs: dict[str, pd.DataFrame]) -> None:
+    assert ours.keys() == theirs.keys()
+    for name, frame in ours.items():
+        pd.testing.assert_frame_equal(frame, theirs[name], obj=name)
+
+
+@pytest.fixture
+def one_by_one(
+    server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> tuple[pd.DataFrame, dict[str, pd.DataFrame], int]:
+    """What a sync tells, keeps and pays that works on one table after the other."""
+    with monkeypatch.context() as patched, connect(server, tmp_path / "one by one") as account:
+        patched.setattr(concurrency, "MAX_WORKERS", 1)
+        reported = account.sync(*LISTS)
+        return reported, cached(account), server.stats.tokens
+
+
+class Bars:
+    """Progress bars that note who moves them, and which are open at once."""
+
+    def __init__(self) -> None:
+        self.open: set[str] = set()
+        self.together: set[frozenset[str]] = set()
+        self.threads: set[int] = set()
+        self.rows: dict[str, int] = {}
+
+    @contextmanager
+    def __call__(self, title: str) -> Iterator[Callable[[int], None]]:
+        self.open.add(title)
+        self.together.add(frozenset(self.open))
+
+        def tick(rows: int) -> None:
+            assert title in self.open
+            self.threads.add(threading.get_ident())
+            self.rows[title] = self.rows.get(title, 0) + rows
+
+        yield tick
+        self.open.remove(title)
+
+
+def test_the_same_rows_are_kept_for_the_same_requests(
+    server: Server, one_by_one: tuple[pd.DataFrame, dict[str, pd.DataFrame], int], tmp_path: Path
+) -> None:
+    reported, rows, tokens = one_by_one
+    server.reset_stats()
+    bars = Bars()
+    with connect(server, tmp_path / "abreast") as account:
+        account._bars = bars  # type: ignore[assignment]
+        ours = account.sync(*LISTS)
+        assert_same(cached(account), rows)
+    assert server.stats.tokens == tokens
+    pd.testing.assert_frame_equal(ours.drop(columns="seconds"), reported.drop(columns="seconds"))
+    assert max(map(len, bars.together)) > 1
+    assert bars.threads == {threading.get_ident()}
+    assert not bars.open
+    full = reported.set_index("table")
+    assert all(bars.rows[name] >= full["rows"][name] for name in bars.rows)
+    assert {name for name in full.index if full["rows"][name]} <= set(bars.rows)
+
+
+def test_a_table_waits_for_all_that_it_rests_on(server: Server, tmp_path: Path) -> None:
+    with connect(server, tmp_path) as account:
+        account.sync("installments", "phases", "persons", "deals")
+    first: dict[str, int] = {}
+    for number, entry in enumerate(server.requests):
+        first.setdefault(entry.template, number)
+    last = {entry.template: number for number, entry in enumerate(server.requests)}
+    order = [
+        f"/api/{TABLES[name].sources[0].api}{TABLES[name].sources[0].path}"
+        for name in ("deal_fields", "deals", "deal_products", "installments")
+    ]
+    for before, after in pairwise(order):
+        assert last[before] < first[after], (before, after)
+    assert last["/api/v2/boards"] < first["/api/v2/phases"]
+
+
+def test_near_servers_are_fetched_table_by_table(company: sandbox.Company, tmp_path: Path) -> None:
+    bars = Bars()
+    with Server(company, burst=100_000) as server, connect(server, tmp_path) as account:
+        account._bars = bars  # type: ignore[assignment]
+        account.company  # noqa: B018 - the first answer of a server may be late
+        account._client.soonest = 0.001
+        account.sync(*LISTS)
+    assert max(map(len, bars.together)) == 1
+
+
+def test_an_error_comes_when_what_was_in_progress_is_kept_and_nothing_more_is_begun(
+    server: Server, tmp_path: Path
+) -> None:
+    with connect(server, tmp_path) as account:
+        get = account._client.get_json
+        account.company  # noqa: B018 - by now it is known how far away the server is
+
+        def failing(path: str, *args: Any, **options: Any) -> Any:
+            if path == "/stages":
+                raise ResponseError("made up", status=400)
+            page = get(path, *args, **options)
+            if path == "/pipelines":
+                time.sleep(5 * AWAY)
+            return page
+
+        account._client.get_json = failing  # type: ignore[method-assign]
+        with pytest.raises(ResponseError, match="made up") as caught:
+            account.sync("pipelines", "stages", "installments", "users")
+        kept = set(cached(account))
+        assert "pipelines" in kept
+        assert "stages" not in kept
+        assert "installments" not in kept
+        assert "pipelines" in caught.value.kept.split(" as of now")[0]
+        account._client.get_json = get  # type: ignore[method-assign]
+        reported = account.sync("pipelines", "stages", "installments", "users").set_index("table")
+        # What was finished before the error is not paid for again.
+        assert reported["mode"]["pipelines"] == "skipped"
+        assert reported["mode"]["stages"] == "full"
+
+
+def test_where_a_list_is_withheld_the_others_come(company: sandbox.Company, tmp_path: Path) -> None:
+    app = OAuthClient(
+        "app", "app-secret", "grant-1", scopes=ALL_SCOPES - {"projects:read", "projects:full"}
+    )
+    with Server(company, oauth_clients=[app], burst=100_000, latency=AWAY) as server:
+        grant = pdframe.OAuth("app", "app-secret", "grant-1", token_url=f"{server.url}/oauth/token")
+        with pdframe.connect(
+            oauth=grant, base_url=server.url, cache_dir=tmp_path, progress=False
+        ) as account:
+            done = account.sync("phases", "stages", "users").set_index("table")["mode"].to_dict()
+    assert done == {"stages": "full", "users": "full", "boards": "unavailable", "phases": "skipped"}
+
+
+def test_warnings_come_last_in_the_order_of_the_schema_and_point_at_the_users_line(
+    server: Server, tmp_path: Path
+) -> None:
+    with connect(server, tmp_path) as account:
+        account.sync(*LISTS)
+        damaged = [name for name in TABLES if name in ("stages", "persons", "users", "pipelines")]
+        for name in damaged:
+            next((account.cache_path / name).glob("*.parquet")).write_bytes(b"no parquet")
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            account.sync(*LISTS)
+        said = [warning for warning in caught if issubclass(warning.category, DataWarning)]
+        assert [
+            next(name for name in damaged if f"'{name}'" in str(one.message)) for one in said
+        ] == damaged
+        assert {one.filename for one in said} == {__file__}
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", DataWarning)
+            next((account.cache_path / "stages").glob("*.parquet")).write_bytes(b"no parquet")
+            with pytest.raises(DataWarning, match="stages"):
+                account.sync(*LISTS)
+        # It was loaded all the same.
+        assert len(account.stages(refresh=False)) > 0
+
+
+# An interruption between the opening of a file and the `with` that closes it leaves it to the
+# interpreter, which warns and closes it.
+@pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning")
+def test_an_interruption_waits_for_nobody_and_nobody_writes_after_it(
+    server: Server,
+    one_by_one: tuple[pd.DataFrame, dict[str, pd.DataFrame], int],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    request: pytest.FixtureRequest,
+) -> None:
+    """Interrupted at any moment; the lock is held as long as anything is written."""
+    _, rows, tokens = one_by_one
+    locked, written_without, lock, replace = [0], [], Store.lock, Store._write_manifest
+
+    @contextmanager
+    def noting(self: Store) -> Iterator[Any]:
+        with lock(self) as kept:
+            locked[0] += 1
+            release = kept._release
+
+            def released() -> None:
+                locked[0] -= 1
+                release()
+
+            kept._release = released
+            yield kept
+
+    def writing(self: Store, *args: Any) -> None:
+        if not locked[0]:
+            written_without.append(args)
+        replace(self, *args)
+
+    # A job in the background ignores interruptions.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    request.addfinalizer(lambda: signal.signal(signal.SIGINT, before))
+    monkeypatch.setattr(Store, "lock", noting)
+    monkeypatch.setattr(Store, "_write_manifest", writing)
+    interrupted = 0
+    for moment in range(6):
+        server.reset_stats()
+        with connect(server, tmp_path / str(moment)) as account:
+            account.company  # noqa: B018 - by now it is known how far away the server is
+            timer = threading.Timer(AWAY * (0.4 + 2 * moment), _thread.interrupt_main)
+            timer.start()
+            try:
+                account.sync(*LISTS)
+            except KeyboardInterrupt:
+                interrupted += 1
+            timer.cancel()
+            try:
+                timer.join()
+                time.sleep(0)
+            except KeyboardInterrupt:
+                interrupted += 1
+            account.sync(*LISTS)
+            assert_same(cached(account), rows)
+        # Nothing is asked for more than twice, and what was finished only once.
+        assert server.stats.tokens < 2 * tokens
+        assert locked == [0]
+    assert interrupted == 6
+    assert written_without == []
+
+
+def test_work_that_was_given_up_ends_at_its_next_page(
+    server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It does not go on asking for an account that nobody waits for."""
+    monkeypatch.setattr("pdframe.sync.fetch.PAGE", 2)
+    tell, reported = WorkerReporter.tell, [0]
+
+    def interrupting(self: WorkerReporter) -> None:
+        tell(self)
+        reported[0] += 1
+        if reported[0] == 2:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(WorkerReporter, "tell", interrupting)
+    with connect(server, tmp_path) as account:
+        account.company  # noqa: B018 - by now it is known how far away the server is
+        with pytest.raises(KeyboardInterrupt):
+            account.sync(*LISTS)
+        requested = server.stats.requests
+        with account._store.lock():
+            ended = server.stats.requests
+        time.sleep(5 * AWAY)
+        assert server.stats.requests == ended <= requested + 2 * reporting.TABLES_AT_ONCE
+
+
+def test_a_warning_of_a_loader_points_at_the_users_line(tmp_path: Path) -> None:
+    with sandbox.connect(
+        seed=3, deals=20, cache_dir=tmp_path, burst=100_000, progress=False, max_age=0
+    ) as account:
+        account.stages()
+        next((account.cache_path / "stages").glob("*.parquet")).write_bytes(b"no parquet")
+        with pytest.warns(DataWarning, match="stages") as caught:
+            account.stages()
+    assert [warning.filename for warning in caught] == [__file__]
+
+
+@pytest.mark.parametrize("burst", [7, 30])
+def test_the_burst_limit_is_kept_by_tables_side_by_side(
+    company: sandbox.Company, burst: int, tmp_path: Path
+) -> None:
+    with Server(company, burst=burst, latency=AWAY) as server, connect(server, tmp_path) as account:
+        account.sync(*LISTS)
+        assert server.stats.fullest_window <= burst
+        assert 429 not in server.stats.statuses
+
+
+def test_a_blocked_token_is_not_used_on(server: Server, tmp_path: Path) -> None:
+    with connect(server, tmp_path) as account:
+        account.company  # noqa: B018 - by now it is known how far away the server is
+        server.faults = Faults(rate=1.0, kinds=["html_403"])
+        with pytest.raises(BlockedError):
+            account.sync(*LISTS)
+        requested = server.stats.requests
+        assert requested <= 1 + reporting.TABLES_AT_ONCE
+        with pytest.raises(BlockedError):
+            account.sync(*LISTS)
+        assert server.stats.requests == requested

@@ -1,0 +1,187 @@
+"""The command line does what it says and exits 0 only when all of it was done."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from pdframe import sandbox
+from pdframe.api.client import Client
+from pdframe.cli import main
+from pdframe.errors import AccessError
+
+
+@pytest.fixture
+def environment(
+    account: sandbox.SandboxAccount, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> sandbox.SandboxAccount:
+    monkeypatch.setenv("PIPEDRIVE_BASE_URL", account.server.url)
+    monkeypatch.setenv("PIPEDRIVE_API_TOKEN", account.server.token)
+    monkeypatch.setenv("PDFRAME_CACHE_DIR", str(tmp_path))
+    return account
+
+
+def test_demo_shows_the_complete_path(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    assert main(["demo", "--deals", "1200", "--quiet", "--cache-dir", str(tmp_path)]) == 0
+    said = capsys.readouterr().out
+    first, second = (
+        int(tokens.replace(",", ""))
+        for tokens in re.findall(r"requests, ([\d,]+) API tokens", said)
+    )
+    assert 0 < second < first
+    assert "from the cache: 0 tokens" in said
+    assert str(tmp_path / "sandbox-seed7-1200") in said
+    assert "notebooks/01_quickstart.ipynb" in said
+
+
+def test_sync_and_status(
+    environment: sandbox.SandboxAccount, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["status"]) == 0
+    assert "Nothing is cached yet" in capsys.readouterr().out
+    assert main(["sync", "stages", "pipelines", "--quiet"]) == 0
+    assert re.search(r"stages +full +12", capsys.readouterr().out)
+    assert main(["status"]) == 0
+    said = capsys.readouterr().out
+    assert re.search(r"stages +12", said)
+    assert re.search(r"Not cached: deals, .*activity_fields", said)
+
+
+def test_a_sync_that_finishes_an_interrupted_one_is_a_success(
+    environment: sandbox.SandboxAccount, capsys: pytest.CaptureFixture[str]
+) -> None:
+    environment.server.faults = sandbox.Faults(at={5: "success_false_200"})
+    assert main(["sync", "stages", "pipelines", "products", "--quiet"]) == 1
+    environment.server.faults = None
+    assert main(["sync", "stages", "pipelines", "products", "--quiet"]) == 0
+
+
+def test_fields(environment: sandbox.SandboxAccount, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["fields", "deals"]) == 0
+    assert "Deal type" in capsys.readouterr().out
+
+
+def test_fields_shows_complete_hashes(
+    environment: sandbox.SandboxAccount, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["fields", "deals"]) == 0
+    said = capsys.readouterr().out
+    for field in environment.company_model.fields["deal"]:
+        assert f" {field['field_code']} " in said
+
+
+def test_a_company_has_no_negative_number_of_deals(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as stopped:
+        main(["demo", "--deals", "-5"])
+    assert stopped.value.code == 2
+
+
+def test_a_failure_is_one_line_and_not_zero(
+    environment: sandbox.SandboxAccount, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["sync", "dealz"]) == 1
+    assert "Did you mean 'deals'" in capsys.readouterr().err
+
+
+def test_no_credentials_is_a_failure(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["sync"]) == 1
+    assert "PIPEDRIVE_API_TOKEN" in capsys.readouterr().err
+
+
+def test_a_table_requested_and_unavailable_is_a_failure(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    with sandbox.connect(seed=3, deals=60, plan="Lite", burst=100_000, progress=False) as account:
+        monkeypatch.setenv("PIPEDRIVE_BASE_URL", account.server.url)
+        monkeypatch.setenv("PIPEDRIVE_API_TOKEN", account.server.token)
+        assert main(["sync", "installments", "--quiet", "--cache-dir", str(tmp_path)]) == 1
+        assert main(["sync", "--quiet", "--cache-dir", str(tmp_path)]) == 0
+
+
+def test_a_table_that_the_user_may_not_see_is_a_failure_unlike_one_that_the_plan_lacks(
+    environment: sandbox.SandboxAccount,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    ask = Client.get
+
+    def refusing(client: Client, path: str, *rest: object, **options: object) -> object:
+        if path == "/products":
+            raise AccessError("The user may not see this.", status=403, missing="permission")
+        return ask(client, path, *rest, **options)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(Client, "get", refusing)
+    assert main(["sync", "--quiet"]) == 1
+    said = capsys.readouterr().out
+    assert re.search(r"^products +unavailable", said, re.MULTILINE)
+    assert "\nproducts: The user may not see this." in said
+
+
+def test_estimate_asks_nothing(
+    environment: sandbox.SandboxAccount, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["sync", "deals", "--quiet"]) == 0
+    requested = environment.server.stats.requests
+    assert main(["estimate", "deals", "--full"]) == 0
+    said = capsys.readouterr().out
+    assert "every page: " in said
+    assert "4 requests, 50 API tokens" in said
+    assert main(["estimate", "dealz"]) == 1
+    assert environment.server.stats.requests == requested
+
+
+def test_control_characters_from_the_crm_do_not_reach_the_terminal(
+    environment: sandbox.SandboxAccount, capsys: pytest.CaptureFixture[str]
+) -> None:
+    environment.company_model.add_field("deal", "evil \x1b[2J label", "varchar")
+    assert main(["fields", "deals"]) == 0
+    assert "\x1b" not in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    "command", [[], ["demo"], ["sync"], ["status"], ["estimate"], ["export"], ["fields"]]
+)
+def test_help(command: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as stopped:
+        main([*command, "--help"])
+    assert stopped.value.code == 0
+    assert "usage: pdframe" in capsys.readouterr().out
+
+
+def test_export_writes_a_file_a_table(
+    environment: sandbox.SandboxAccount, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "for bi"
+    assert (
+        main(["export", str(folder), "stages", "deals", "--quiet", "--format", "csv", "--names"])
+        == 0
+    )
+    said = capsys.readouterr().out
+    assert re.search(r"stages +12 +stages\.csv", said)
+    assert said.strip().endswith(str(folder))
+    assert "owner_name" in (folder / "deals.csv").read_text(encoding="utf-8-sig").partition("\n")[0]
+    assert main(["export", str(folder), "--quiet"]) == 0
+    assert len(list(folder.glob("*.parquet"))) == 16
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "stages.parquet").write_text("mine")
+    assert main(["export", str(tmp_path / "other"), "stages"]) == 1
+    assert "which no export of this account wrote" in capsys.readouterr().err
+
+
+def test_an_export_of_everything_fails_where_the_user_may_not_see_a_table_but_not_where_the_plan_lacks_it(
+    environment: sandbox.SandboxAccount, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    ask = Client.get
+    missing = "permission"
+
+    def refusing(client: Client, path: str, *rest: object, **options: object) -> object:
+        if path == "/tasks":
+            raise AccessError("No tasks for you.", status=403, missing=missing)
+        return ask(client, path, *rest, **options)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(Client, "get", refusing)
+    assert main(["export", str(tmp_path / "bi"), "--quiet"]) == 1
+    missing = "plan"
+    assert main(["export", str(tmp_path / "bi"), "--quiet"]) == 0

@@ -1,0 +1,247 @@
+"""Arguments that every metric takes."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from datetime import UTC, date, datetime
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pytest
+
+from pdframe.errors import ArgumentError, DataWarning
+from pdframe.metrics._arguments import (
+    NULL,
+    grouped,
+    instant,
+    keyed,
+    keys,
+    local_date,
+    micros,
+    moment,
+    month_of,
+    need,
+    span,
+    warn,
+    window,
+    zone,
+)
+
+BERLIN = "Europe/Berlin"
+
+
+@pytest.mark.parametrize(
+    ("value", "first", "last"),
+    [
+        ("2026-06-30", "2026-06-29T22:00:00", "2026-06-30T21:59:59.999999"),
+        (date(2026, 6, 30), "2026-06-29T22:00:00", "2026-06-30T21:59:59.999999"),
+        (np.datetime64("2026-06-30"), "2026-06-29T22:00:00", "2026-06-30T21:59:59.999999"),
+        # Days of 25 and of 23 hours.
+        ("2026-10-25", "2026-10-24T22:00:00", "2026-10-25T22:59:59.999999"),
+        ("2026-03-29", "2026-03-28T23:00:00", "2026-03-29T21:59:59.999999"),
+        ("2026-06-30 14:00", "2026-06-30T12:00:00", "2026-06-30T12:00:00"),
+        ("2026-06-30T14:00:00.5Z", "2026-06-30T14:00:00.500000", "2026-06-30T14:00:00.500000"),
+        (datetime(2026, 6, 30), "2026-06-29T22:00:00", "2026-06-29T22:00:00"),
+        (datetime(2026, 6, 30, tzinfo=UTC), "2026-06-30T00:00:00", "2026-06-30T00:00:00"),
+        (
+            pd.Timestamp("2026-06-30", tz="America/New_York"),
+            "2026-06-30T04:00:00",
+            "2026-06-30T04:00:00",
+        ),
+        # A time that the clock shows twice is the first; one that it leaves out, the next that
+        # there is.
+        ("2026-10-25 02:30", "2026-10-25T00:30:00", "2026-10-25T00:30:00"),
+        ("2026-03-29 02:30", "2026-03-29T01:00:00", "2026-03-29T01:00:00"),
+    ],
+)
+def test_moments(value: Any, first: str, last: str) -> None:
+    assert moment(value, BERLIN, "since").isoformat() == f"{first}+00:00"
+    assert moment(value, BERLIN, "as_of", end_of_day=True).isoformat() == f"{last}+00:00"
+    assert instant(moment(value, BERLIN, "since")) == np.datetime64(first, "us").view(np.int64)
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        None,
+        pd.NaT,
+        "now",
+        "today",
+        "soon",
+        "2026-06",
+        "2026-13-01",
+        "2026-06-30x",
+        "99999-01-01",
+        5,
+        1.5,
+        True,
+        [],
+    ],
+)
+def test_what_is_no_time(value: Any) -> None:
+    with pytest.raises(ArgumentError, match=r"^as_of=.* is no time\. Write '2026-06-30'"):
+        moment(value, "UTC", "as_of")
+
+
+@pytest.mark.parametrize("tz", ["Mars", "", "America", "../UTC", None, 5])
+def test_what_is_no_timezone(tz: Any) -> None:
+    for call in (lambda: zone(tz), lambda: moment("2026-06-30", tz, "as_of")):
+        with pytest.raises(ArgumentError, match="is no timezone"):
+            call()
+
+
+def test_windows() -> None:
+    assert window(None, None, "UTC") == (None, None)
+    since, until = window("2026-01-01", "2026-02-01", BERLIN)
+    assert (str(since), str(until)) == ("2025-12-31 23:00:00+00:00", "2026-01-31 23:00:00+00:00")
+    for pair in (("2026-01-01", "2026-01-01"), ("2026-01-02", "2026-01-01")):
+        with pytest.raises(ArgumentError, match="is not before until="):
+            window(*pair, "UTC")
+
+
+def test_lengths_of_time() -> None:
+    assert [
+        span(value, "horizon")
+        for value in ("90D", "36h", pd.Timedelta(days=2), np.timedelta64(3, "D"))
+    ] == [90.0, 1.5, 2.0, 3.0]
+    for value in (90, 1.5, "90", "x", None, "-1D", pd.NaT, float("nan")):
+        with pytest.raises(ArgumentError, match="is no length of time"):
+            span(value, "horizon")
+
+
+def test_need_names_what_is_missing() -> None:
+    frame = pd.DataFrame({"a": [1]})
+    assert need(frame, "visits", ["a"]) is frame
+    with pytest.raises(ArgumentError, match=re.escape("visits has no column 'b', 'c'.")):
+        need(frame, "visits", ["a", "b", "c"])
+    with pytest.raises(
+        ArgumentError, match="deals is to be a DataFrame as the loaders give it, not NoneType"
+    ):
+        need(None, "deals", [])
+
+
+def test_keys() -> None:
+    assert [keys(by) for by in (None, "a", ["a", "b"], ("a",))] == [[], ["a"], ["a", "b"], ["a"]]
+    wrong: list[tuple[Callable[[], object], str]] = [
+        (lambda: keys(["a", "a"]), "names a column twice"),
+        (lambda: keys(["a", 5]), "is to be a column's name"),  # type: ignore[list-item]
+        (lambda: keys("won", ["won"]), "the result has a column 'won' of its own"),
+    ]
+    for call, message in wrong:
+        with pytest.raises(ArgumentError, match=message):
+            call()
+
+
+def test_groups_are_sorted_with_nulls_last_and_keep_their_types() -> None:
+    frame = pd.DataFrame(
+        {
+            "text": ["x", None, "a", "x", "x"],
+            "size": pd.Categorical(["lo", "hi", "lo", None, "lo"], ["lo", "mid", "hi"]),
+            "id": pd.array([1, None, 3, 1, 1], "Int64"),
+            "time": pd.to_datetime(
+                ["2026-01-02", "2026-01-01", None, "2026-01-02", "2026-01-02"], utc=True
+            ),
+        }
+    )
+    for by, codes, expected in [
+        (["text"], [1, 2, 0, 1, 1], [["a"], ["x"], [None]]),
+        (["size"], [0, 1, 0, 2, 0], [["lo"], ["hi"], [None]]),
+        (["id", "size"], [0, 3, 2, 1, 0], [[1, "lo"], [1, None], [3, "lo"], [None, "hi"]]),
+        (
+            ["time"],
+            [1, 0, 2, 1, 1],
+            [
+                [pd.Timestamp("2026-01-01", tz="UTC")],
+                [pd.Timestamp("2026-01-02", tz="UTC")],
+                [None],
+            ],
+        ),
+    ]:
+        result, names = grouped(frame, by)
+        assert result.tolist() == codes
+        assert [
+            [None if pd.isna(value) else value for value in row]
+            for row in names.to_numpy().tolist()
+        ] == expected
+        assert names.dtypes.tolist() == frame[by].dtypes.tolist()
+
+
+def test_no_keys_are_one_group_and_no_rows_none() -> None:
+    frame = pd.DataFrame({"a": ["x", "y"]})
+    for rows in (frame, frame.head(0)):
+        codes, names = grouped(rows, [])
+        assert (codes.tolist(), names.shape) == ([0] * len(rows), (1, 0))
+    codes, names = grouped(frame.head(0), ["a"])
+    assert (len(codes), names.dtypes["a"], len(names)) == (0, frame["a"].dtype, 0)
+
+
+def test_many_columns_of_many_values_do_not_overflow() -> None:
+    random = np.random.default_rng(1)
+    frame = pd.DataFrame({name: random.permutation(5_000) for name in "abcdef"})
+    frame = pd.concat([frame, frame], ignore_index=True)
+    codes, names = grouped(frame, list("abcdef"))
+    assert codes[:5_000].tolist() == codes[5_000:].tolist()
+    assert names["a"].tolist() == list(range(5_000))
+    pd.testing.assert_frame_equal(names.iloc[codes].reset_index(drop=True), frame)
+
+
+@pytest.mark.parametrize(
+    "values", [[[1], [2]], pd.Series([[1], [2]], dtype=pd.ArrowDtype(pa.list_(pa.int64())))]
+)
+def test_lists_cannot_be_grouped_by(values: Any) -> None:
+    with pytest.raises(ArgumentError, match=r"by='labels': its values \(.*\) cannot be grouped by"):
+        grouped(pd.DataFrame({"labels": values}), ["labels"])
+
+
+def test_micros() -> None:
+    aware = pd.Series(pd.to_datetime(["2026-06-30 23:30", None], utc=True))
+    at = np.datetime64("2026-06-30T23:30", "us").view(np.int64)
+    naive = aware.dt.tz_localize(None)
+    for column, expected in [
+        (aware, at),
+        (aware.dt.tz_convert("Asia/Tokyo").dt.as_unit("ns"), at),
+        (naive, at - 2 * 3_600_000_000),
+        (aware.astype(object), at),
+    ]:
+        assert micros(column, BERLIN, "won_time").tolist() == [expected, NULL]
+    for column in (pd.Series([None, None]), pd.Series([np.nan, np.nan])):
+        assert micros(column, BERLIN, "won_time").tolist() == [NULL, NULL]
+    assert len(micros(aware.head(0), BERLIN, "won_time")) == 0
+    mixed = [datetime(2026, 6, 30), datetime(2026, 6, 30, tzinfo=UTC)]
+    for column in (
+        pd.Series([1.0, 2.0]),
+        pd.Series(["x", "y"]),
+        pd.Series(["x", 3], dtype=object),
+        pd.Series(mixed, dtype=object),
+    ):
+        with pytest.raises(ArgumentError, match="The column 'won_time'"):
+            micros(column, BERLIN, "won_time")
+
+
+def test_days_and_months_are_those_of_the_timezone() -> None:
+    times = pd.Series(
+        pd.to_datetime(["2026-06-30 23:30", "2026-06-30 21:59", None], utc=True), name="won_time"
+    )
+    assert [str(value) for value in local_date(times, BERLIN)] == [
+        "2026-07-01 00:00:00",
+        "2026-06-30 00:00:00",
+        "NaT",
+    ]
+    months = month_of(times, BERLIN)
+    assert [str(value) for value in months] == ["2026-07-01 00:00:00", "2026-06-01 00:00:00", "NaT"]
+    assert (str(months.dtype), months.name) == ("datetime64[us]", "won_time")
+    assert month_of(times.dt.tz_localize(None), BERLIN).dt.month.tolist()[:2] == [6, 6]
+
+
+def test_warnings_point_at_the_line_that_requested() -> None:
+    with pytest.warns(DataWarning, match="two rows") as said:
+        warn("two rows")
+    assert said[0].filename == __file__
+
+
+def test_keys_are_noted_on_the_result() -> None:
+    result = keyed(pd.DataFrame({"a": [1, 2], "n": [3, 4]}), ["a"])
+    assert result.iloc[0].attrs == result[result["n"] > 3].iloc[0].attrs == {"keys": ["a"]}

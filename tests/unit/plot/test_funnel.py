@@ -1,0 +1,174 @@
+"""The funnel's bars are the frame's counts, its texts the frame's rates."""
+
+from __future__ import annotations
+
+import pandas as pd
+import pytest
+from matplotlib.colors import to_hex
+
+from pdframe import plot
+from pdframe.errors import ArgumentError
+from tests.helpers.charts import FUNNEL, draw, frame, funnel_frame, texts
+
+STATES = ["advanced", "lost", "left", "open"]
+TABLE = frame(
+    FUNNEL,
+    (
+        7,
+        "Qualified",
+        1,
+        1599,
+        1093,
+        253,
+        103,
+        150,
+        0.7043,
+        0.6812,
+        0.7270,
+        887.9,
+        0.27,
+        0.24,
+        0.3,
+        1.0,
+        0.81,
+    ),
+    (
+        3,
+        "Demo",
+        2,
+        1093,
+        1000,
+        80,
+        3,
+        10,
+        0.9961,
+        0.99,
+        0.9999,
+        9.3,
+        0.3,
+        0.2,
+        0.4,
+        1093 / 1599,
+        0.9,
+    ),
+    (9, "Close", 3, 4, 0, 0, 0, 4, None, None, None, None, None, None, None, 4 / 1599, None),
+    (
+        None,
+        "won",
+        None,
+        312,
+        312,
+        0,
+        0,
+        0,
+        None,
+        None,
+        None,
+        None,
+        None,
+        None,
+        None,
+        312 / 1599,
+        None,
+    ),
+)
+
+
+def test_bars_are_the_counts_from_the_left() -> None:
+    ax = draw(plot.funnel(TABLE))
+    assert [bars.get_label() for bars in ax.containers] == [
+        "went on",
+        "lost there",
+        "left the pipeline",
+        "still open",
+    ]
+    widths = [[bar.get_width() for bar in bars] for bars in ax.containers]
+    assert widths == [TABLE[state].tolist() for state in STATES]
+    starts = [[bar.get_x() for bar in bars] for bars in ax.containers]
+    assert starts[0] == [0, 0, 0, 0]
+    assert starts[3] == (TABLE["reached"] - TABLE["open"]).tolist()
+    # The first stage is above the last.
+    heights = [bar.get_y() for bar in ax.containers[0]]
+    assert heights == sorted(heights)
+    assert ax.yaxis_inverted()
+    assert [tick.get_text() for tick in ax.get_yticklabels()] == [
+        "Qualified",
+        "Demo",
+        "Close",
+        "won",
+    ]
+
+
+def test_counts_percentages_and_conversion_are_written() -> None:
+    ax = draw(plot.funnel(TABLE))
+    result = texts(ax)
+    assert [text for text in result if "  " in text] == [
+        "1,599  100 %",
+        "1,093  68 %",
+        "4  0.3 %",
+        "312  20 %",
+    ]
+    assert "70 % (68–73 %) in 888 d" in result
+    assert "99.6 % (99–>99.9 %) in 9.3 d" in result
+    # What cannot be told is a dash; the win has nothing after it.
+    assert result.count("–") == 1
+    assert {"253", "103", "150", "1,000", "goes on (95 %)"} <= {*result}
+    assert "10" not in result
+    assert (ax.get_xlabel(), ax.get_title(loc="left")) == ("deals", "How far 1,599 deals came")
+
+
+def test_segments_differ_without_colour_and_text_stands_out() -> None:
+    ax = draw(plot.funnel(TABLE))
+    snapshots = {
+        (bars[0].get_hatch() or "", to_hex(bars[0].get_facecolor()) == "#ffffff")
+        for bars in ax.containers
+    }
+    assert len(snapshots) == 4
+    assert [text.get_text() for text in ax.get_legend().get_texts()] == [
+        "went on",
+        "lost there",
+        "left the pipeline",
+        "still open",
+    ]
+
+
+def test_groups_are_drawn_together_by_stage() -> None:
+    table = funnel_frame(2, groups=["Ann", None])
+    table.loc[table["owner"] == "Ann", "advanced"] += 1
+    table.loc[table["owner"] == "Ann", "reached"] += 1
+    ax = draw(plot.funnel(table))
+    by_stage = [table.loc[[at, at + 3], "advanced"].tolist() for at in range(3)]
+    assert [bar.get_width() for bar in ax.containers[0]] == [
+        count for pair in by_stage for count in pair
+    ]
+    assert [tick.get_text() for tick in ax.get_yticklabels()] == ["Ann", "(none)"] * 3
+    assert {"Stage 1", "Stage 2", "won"} <= {*texts(ax)}
+    assert ax.get_title(loc="left") == "How far 47 deals came, by owner"
+
+
+def test_one_group_of_several_is_a_funnel_of_its_own() -> None:
+    table = funnel_frame(3, groups=["Ann", "Bo"])
+    ax = draw(plot.funnel(table[table["owner"] == "Bo"]))
+    assert len(ax.containers[0]) == 4
+    assert ax.get_title(loc="left") == "How far 33 deals came: Bo"
+
+
+def test_counts_that_are_none_are_refused() -> None:
+    for wrong in (None, -1):
+        with pytest.raises(
+            ArgumentError, match="The column 'lost' holds nulls or negative numbers"
+        ):
+            plot.funnel(TABLE.assign(lost=pd.array([1, wrong, 0, 0], "Int64")))
+    with pytest.raises(ArgumentError, match="The column 'low' is"):
+        plot.funnel(TABLE.assign(low="much"))
+
+
+def test_ticks_are_complete_deals() -> None:
+    for stages in (1, 4, 30):
+        ax = draw(plot.funnel(funnel_frame(stages)))
+        places = ax.get_xticks()
+        assert [
+            float(tick.get_text().replace(",", "")) for tick in ax.get_xticklabels()
+        ] == places.tolist()
+        assert len(places) > 2
+        assert places.max() <= 10 * stages + 3
