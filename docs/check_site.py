@@ -64,21 +64,31 @@ def problems(site: Path) -> list[str]:
     pages = {path: _Page(path.read_text("utf-8")) for path in _pages(site)}
     if not pages:
         return [f"{site} holds no page: build it first, with make docs."]
-    found = []
+    broken = []
     for path, page in pages.items():
         name = path.relative_to(site)
-        found += [f"{name} loads {url} from a server" for url in page.resources if _is_remote(url)]
+        broken += [f"{name} loads {url} from a server" for url in page.resources if _is_remote(url)]
         local = [url for url in page.resources if not _is_remote(url)]
-        found += [f"{name}: {reason}" for url in [*page.links, *local] if (reason := _broken(url, path, site, pages))]
+        broken += [
+            f"{name}: {reason}"
+            for url in [*page.links, *local]
+            if (reason := _broken(url, path, site, pages))
+        ]
     for path in sorted(site.rglob("*.css")):
         urls = _STYLE_URL.findall(path.read_text("utf-8"))
-        found += [f"{path.relative_to(site)} loads {url} from a server" for url in urls if _is_remote(url)]
-    return found
+        broken += [
+            f"{path.relative_to(site)} loads {url} from a server" for url in urls if _is_remote(url)
+        ]
+    return broken
 
 
 def _pages(site: Path) -> list[Path]:
     """Return the pages of the site; what `_static` holds are templates of the theme."""
-    return [path for path in sorted(site.rglob("*.html")) if path.relative_to(site).parts[0] != "_static"]
+    return [
+        path
+        for path in sorted(site.rglob("*.html"))
+        if path.relative_to(site).parts[0] != "_static"
+    ]
 
 
 def _is_remote(url: str) -> bool:
@@ -104,11 +114,11 @@ def _broken(url: str, path: Path, site: Path, pages: dict[Path, _Page]) -> str |
 def main(site: str) -> int:
     """Print every problem; return 1 where there is one."""
     root = Path(site).resolve()
-    found = problems(root)
-    for problem in found:
+    broken = problems(root)
+    for problem in broken:
         print(problem, file=sys.stderr)
-    print(f"{len(_pages(root))} pages checked, {len(found)} problems.")
-    return int(bool(found))
+    print(f"{len(_pages(root))} pages checked, {len(broken)} problems.")
+    return int(bool(broken))
 
 
 if __name__ == "__main__":

@@ -39,7 +39,10 @@ def write(docs: Path) -> None:
 
 def table_index() -> str:
     """Return the list of all tables: what one row is, and what a request costs."""
-    rows = [(f"[{name}](table-{name}.md)", table.grain, str(len(table.columns)), _costs(table)) for name, table in schema.TABLES.items()]
+    rows = [
+        (f"[{name}](table-{name}.md)", table.grain, str(len(table.columns)), _costs(table))
+        for name, table in schema.TABLES.items()
+    ]
     listed = "\n".join(f"table-{name}" for name in schema.TABLES)
     return "\n".join(
         [
@@ -67,7 +70,10 @@ def table_page(table: schema.Table) -> str:
     elif table.name.endswith("_fields"):
         lines += ["Metadata: {py:meth}`account.fields() <pdframe.Account.fields>` reads it.", ""]
     lines += ["## Source", ""]
-    sources = [(f"`/api/{source.api}{source.path}`", str(source.cost), _asks(source)) for source in table.sources]
+    sources = [
+        (f"`/api/{source.api}{source.path}`", str(source.cost), _asks(source))
+        for source in table.sources
+    ]
     lines += _markdown(("endpoint", "tokens a request", "rows a request"), sources)
     lines += [
         "",
@@ -77,7 +83,8 @@ def table_page(table: schema.Table) -> str:
         "",
     ]
     rows = [
-        (f"`{row.column}`", f"`{row.dtype}`", _sentence(str(row.meaning)) + _unit(row.unit)) for row in described.itertuples(index=False)
+        (f"`{row.column}`", f"`{row.dtype}`", _sentence(str(row.meaning)) + _unit(row.unit))
+        for row in described.itertuples(index=False)
     ]
     lines += _markdown(("column", "dtype", "meaning"), rows)
     if table.entity:

@@ -7,9 +7,9 @@ from pathlib import Path
 from textwrap import dedent
 
 import pytest
-from readme import ROOT, Readme
 
 from pdframe import Account, errors, metrics, plot
+from tests.helpers.readme import ROOT, Readme
 
 DOCS = ROOT / "docs"
 BUILT = {"_build", "generated"}
@@ -28,7 +28,9 @@ def test_the_code_of_a_page_prints_what_the_page_shows(path: Path) -> None:
 
 def test_the_reference_has_a_page_for_every_public_name() -> None:
     listed = {
-        name for path in (DOCS / "reference").glob("*.md") for name in re.findall(r"^   ([\w.]+)$", path.read_text("utf-8"), re.MULTILINE)
+        name
+        for path in (DOCS / "reference").glob("*.md")
+        for name in re.findall(r"^   ([\w.]+)$", path.read_text("utf-8"), re.MULTILINE)
     }
     public = {f"Account.{name}" for name in dir(Account) if not name.startswith("_")}
     public |= {f"metrics.{name}" for name in metrics.__all__}
@@ -44,7 +46,11 @@ def test_the_page_of_errors_shows_all_of_them() -> None:
 
 def test_the_page_of_environment_variables_names_those_that_the_code_reads() -> None:
     read = re.compile(r"\b(?:PIPEDRIVE|PDFRAME)_[A-Z_]+\b")
-    code = {name for path in (ROOT / "pdframe").rglob("*.py") for name in read.findall(path.read_text("utf-8"))}
+    code = {
+        name
+        for path in (ROOT / "pdframe").rglob("*.py")
+        for name in read.findall(path.read_text("utf-8"))
+    }
     page = (DOCS / "reference" / "environment.md").read_text("utf-8")
     assert code == set(read.findall(page))
 
