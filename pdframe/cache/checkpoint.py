@@ -16,11 +16,11 @@ from typing import Any
 import pyarrow as pa
 
 from pdframe._files import make_private, seal, unseal, write_atomic, write_batches, write_plain
+from pdframe._warnings import warn
 from pdframe.cache.sorted_runs import InArrow, SortedRun
 from pdframe.cache.store import CHANGES, PENDING, Manifest, Store
 from pdframe.errors import CacheError
 from pdframe.frames import Problems
-from pdframe.frames.data_warnings import warn
 from pdframe.schema import Table
 
 FORMAT = 7

@@ -15,13 +15,13 @@ from datetime import datetime
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from pdframe._warnings import warn
 from pdframe.cache.quarantine import quarantine
 from pdframe.cache.snapshots import CLOCK_SLACK, SnapshotLog, check_types, latest
 from pdframe.cache.store import Manifest, Store
 from pdframe.errors import DamagedError
 from pdframe.fields import Field, name_columns
 from pdframe.frames import storage_schema, unify
-from pdframe.frames.data_warnings import warn
 from pdframe.schema.deals import DEAL_PRODUCTS
 from pdframe.schema.snapshots import (
     DEALS_AND_DELETED,

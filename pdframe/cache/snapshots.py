@@ -20,11 +20,11 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from pdframe._files import UPDATE
+from pdframe._warnings import warn
 from pdframe.cache.quarantine import quarantine
 from pdframe.cache.store import Manifest, Store
 from pdframe.errors import DamagedError, NewerCacheError
 from pdframe.frames import is_unknown, storage_schema, unify
-from pdframe.frames.data_warnings import warn
 from pdframe.schema import Table
 from pdframe.schema.snapshots import OF_DEALS, Kept
 
