@@ -39,7 +39,8 @@ from pdframe._files import (
     write_part,
 )
 from pdframe._lock import LockHandle, locked
-from pdframe.cache.compaction import MERGED_BYTES, compacted, small_runs
+from pdframe.cache.compaction import compacted, small_runs
+from pdframe.cache.options import DEFAULT_CACHE_OPTIONS, CacheOptions
 from pdframe.cache.sorted_runs import InParquet, SortedRun
 from pdframe.errors import CacheError, DamagedError, NewerCacheError, NotCachedError
 
@@ -49,7 +50,6 @@ FORMAT = 2
 UNSEALED = 1
 KEPT = "What was cached before is kept."
 ROWS_PER_PART = 200_000
-BYTES_PER_PART = 64 * 1024 * 1024
 COLUMNS_AT_ONCE = 16
 # From this many small parts on, all columns are read at once.
 MANY_SMALL = 100
@@ -151,8 +151,11 @@ class Store:
     old table or the new one.
     """
 
-    def __init__(self, cache_dir: Path, key: str) -> None:
+    def __init__(
+        self, cache_dir: Path, key: str, options: CacheOptions = DEFAULT_CACHE_OPTIONS
+    ) -> None:
         self.cache_dir = cache_dir
+        self.options = options
         self.root = cache_dir / key
 
     def open(self) -> None:
@@ -288,7 +291,7 @@ class Store:
 
     def _open_parts(self, manifest: Manifest) -> Stored:
         opened = [self._open_part(manifest.table, part) for part in manifest.parts]
-        return Stored(manifest.table, opened, small_runs(manifest.parts))
+        return Stored(manifest.table, opened, small_runs(manifest.parts, self.options))
 
     def _open_part(self, table: str, part: Part) -> tuple[Path, pq.ParquetFile]:
         path = self.root / table / part.file
@@ -326,7 +329,7 @@ class Store:
         tables
             Its rows.
         at_most
-            How many bytes of rows go into one part; None: `BYTES_PER_PART`.
+            How many bytes of rows go into one part; None: the option `part_bytes`.
 
         Returns
         -------
@@ -343,7 +346,7 @@ class Store:
                 for piece in pieces:
                     if writer is not None and (
                         isinstance(piece, Part)
-                        or _is_full(writer, piece, at_most or BYTES_PER_PART)
+                        or _is_full(writer, piece, at_most or self.options.part_bytes)
                     ):
                         kept.close()
                         parts.append(writer.part)
@@ -433,13 +436,14 @@ class Store:
         Manifest
             As it is cached now.
         """
-        if not small_runs(manifest.parts):
+        if not small_runs(manifest.parts, self.options):
             return manifest
         parts = compacted(
             manifest.parts,
             lambda part: _read(*self._open_part(manifest.table, part), use_threads=False),
+            self.options,
         )
-        written = self.write(manifest, parts, at_most=MERGED_BYTES)
+        written = self.write(manifest, parts, at_most=self.options.compacted_bytes)
         return manifest if written.parts == manifest.parts else self.name(written)
 
     def prepare(self) -> None:
