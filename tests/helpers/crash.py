@@ -17,7 +17,7 @@ import pdframe
 from pdframe.cache.store import Store
 from pdframe.errors import NotCachedError
 from pdframe.sandbox.server import Server
-from pdframe.sync import children, fetch, merge_records, plan, range_scan, reporting
+from pdframe.sync import children, fetch, merge, plan, range_scan, reporting
 
 # Lists of many pages.
 PAGE_ROWS = 40
@@ -43,7 +43,8 @@ def short_pages(*, wide: bool = False) -> None:
     whatever that costs.
     """
     fetch.PAGE = plan.PAGE = PAGE_ROWS  # type: ignore[misc]
-    children.SAVED_EVERY, merge_records.PART, merge_records.SMALL = SAVED_EVERY, 6_000, 4_000  # type: ignore[misc]
+    children.SAVED_EVERY = SAVED_EVERY  # type: ignore[misc]
+    merge.CHILDREN_PART_BYTES, merge.CHILDREN_SMALL_BYTES = 6_000, 4_000  # type: ignore[misc]
     if wide:
         range_scan.LONG, range_scan.PAGES_TO_TELL, range_scan.SMALLEST, range_scan.EXTRA = (
             1,

@@ -123,7 +123,7 @@ def test_a_fault_at_any_request_is_made_good_at_the_price_of_what_was_in_flight(
                 closed = [
                     name
                     for name in CLOSING.keys() & set(tables)
-                    if done["note"][name].startswith("went on")
+                    if done["note"][name].startswith("resumed")
                     or (failed.template in template(name) and done["mode"][name] == "incremental")
                 ]
                 again = [path for name in FROM_THE_START if failed.template in template(name) for path in template(name)]
@@ -151,7 +151,7 @@ def test_rows_that_changed_while_the_walk_stood_still_are_closed_in(tmp_path: Pa
         company.delete_deal(deleted)
         company.archive_deal(archived)
         row = account.sync("deals").set_index("table").loc["deals"]
-        assert (row["mode"], row["note"].startswith("went on from")) == ("full", True)
+        assert (row["mode"], row["note"].startswith("resumed from")) == ("full", True)
         deals = account.deals(refresh=False).set_index("id")
         assert deals.index.tolist() == [row["id"] for row in true_cells.visible(true_cells.fold(company.events), "deals")]
         assert deals["title"][edited] == "edited in between"
@@ -214,7 +214,7 @@ def test_a_pull_of_changes_that_is_cut_off_anywhere_pays_for_no_page_twice(tmp_p
                 pd.testing.assert_frame_equal(account.deals(refresh=False), full)
             assert row["mode"] == "incremental"
             received = [entry for entry in paid if "updated_since" in entry.params]
-            assert row["note"] == (f"went on from {len(received)} saved page{'s' if len(received) > 1 else ''}" if received else "")
+            assert row["note"] == (f"resumed from {len(received)} saved page{'s' if len(received) > 1 else ''}" if received else "")
             pages = [
                 {(entry.path, *entry.params.items()) for entry in requested if "cursor" in entry.params} for requested in (paid, server.requests)
             ]
@@ -291,7 +291,7 @@ def test_a_walk_that_another_version_saved_starts_again(tmp_path: Path, monkeypa
         saved["windows"]["open"][0]["up"]["mood"] = 1
         walk.write_bytes(seal(saved, indent=None))
         row = account.sync("deals").set_index("table").loc["deals"]
-        assert (row["mode"], row["note"]) == ("full", "begun again: another version of pdframe saved its pages")
+        assert (row["mode"], row["note"]) == ("full", "restarted: another version of pdframe saved its pages")
         live = {id for id in account.company_model.tables["deals"] if ("deals", id) not in account.company_model.deleted_at}
         assert set(account.deals(refresh=False)["id"]) == live
 
@@ -391,4 +391,4 @@ def test_what_did_not_fit_in_saved_pages_is_said_by_the_load_that_goes_on(tmp_pa
             account.sync("deals")
         account.server.faults = None
         with pytest.warns(pdframe.DataWarning, match="deals, column 'value': 1 value does not fit"):
-            assert account.sync("deals").set_index("table")["note"]["deals"].startswith("went on")
+            assert account.sync("deals").set_index("table")["note"]["deals"].startswith("resumed")

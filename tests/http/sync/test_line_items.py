@@ -28,7 +28,7 @@ PATH = "/api/v2/deals/products"
 
 
 @pytest.mark.parametrize(
-    ("deals", "told"),
+    ("deals", "reported"),
     [
         # A deal's count, then its lines: enabled or not.
         ([], None),
@@ -230,7 +230,7 @@ def runs(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> lis
     monkeypatch.setattr(Checkpoint, "settle", noted)
     if request.param:
         monkeypatch.setattr(fetch, "MAX_BUFFERED_BYTES", 10_000)
-        monkeypatch.setattr(merge, "PART", 10_000)
+        monkeypatch.setattr(merge, "RANGE_BYTES", 10_000)
         monkeypatch.setattr("pdframe.cache.store.BYTES_PER_PART", 10_000)
         monkeypatch.setattr("pdframe.cache.checkpoint.ROWS_OF_A_BATCH", 5)
     return settled
@@ -298,7 +298,7 @@ def test_a_line_that_is_removed_between_two_interruptions_does_not_come_back(
         account.server.reset_stats()
         left[0] = -1
         done = account.sync("deal_products").set_index("table")
-        assert done["note"]["deal_products"].startswith("went on")
+        assert done["note"]["deal_products"].startswith("resumed")
         assert not wrong_cells(
             account, company, true_cells.fold(company.events), "deal_products", refresh=False
         )

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import random
 import shutil
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -24,9 +25,8 @@ from pdframe.frames import storage_schema, to_arrow
 from pdframe.sandbox.server import Faults, Server
 from pdframe.schema import TABLES
 from pdframe.sync import fetch, merge, plan
-from pdframe.sync.compare import latest
 from pdframe.sync.fetch_result import FetchResult
-from pdframe.sync.merge import ByParts
+from pdframe.sync.merge import Merger, newest_rows
 from tests.helpers import true_cells
 from tests.helpers.cell_by_cell import wrong_cells
 
@@ -42,7 +42,7 @@ def little_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(fetch, "PAGE", 20)
     monkeypatch.setattr(plan, "PAGE", 20)
     monkeypatch.setattr(fetch, "MAX_BUFFERED_BYTES", 30_000)
-    monkeypatch.setattr(merge, "PART", 15_000)
+    monkeypatch.setattr(merge, "RANGE_BYTES", 15_000)
     monkeypatch.setattr("pdframe.cache.checkpoint.ROWS_OF_A_BATCH", 7)
     monkeypatch.setattr("pdframe.cache.store.BYTES_PER_PART", 30_000)
 
@@ -65,6 +65,16 @@ def opened(folder: Path) -> Store:
     store = Store(folder, "account")
     store.open()
     return store
+
+
+def merged(merger: Merger, fetched: FetchResult, cached: Any = None) -> Iterator[Any]:
+    """Merge what was fetched into what is cached; into nothing where it is the complete table."""
+    return merger.merge(
+        cached or [],
+        [*fetched.runs, merger.staged(fetched.pages)],
+        fetched.deleted,
+        complete=cached is None,
+    )
 
 
 @pytest.mark.usefixtures("little_memory")
@@ -209,24 +219,24 @@ def test_of_a_row_that_comes_again_and_again_the_last_version_counts(
         ]
         known |= {row["id"]: row for row in page}
         pull.add(to_arrow(page, table)[0])
-        pending.add(pull.tables[-1], Position(NOW))
+        pending.add(pull.pages[-1], Position(NOW))
         if draw.random() < 0.3:
-            pull.settled(
+            pull.move_to_run(
                 pending.settle(
-                    latest(pa.concat_tables(pull.tables, promote_options="default"), "id"),
+                    newest_rows(pa.concat_tables(pull.pages, promote_options="default"), "id"),
                     Position(NOW),
                 )
             )
-    pull.removed = draw.sample(sorted(known), len(known) // 10)
-    made = ByParts(table, ())
+    pull.deleted = draw.sample(sorted(known), len(known) // 10)
+    made = Merger(table)
     written = store.name(
-        store.write(Manifest("organizations", (), 0, NOW, NOW), made.complete(pull, []))
+        store.write(Manifest("organizations", (), 0, NOW, NOW), merged(made, pull))
     )
     rows = store.read("organizations").to_pylist()
     there = {
         one: row
         for one, row in sorted(known.items())
-        if one not in pull.removed and not row["is_deleted"]
+        if one not in pull.deleted and not row["is_deleted"]
     }
     assert [row["id"] for row in rows] == list(there)
     assert written.rows == made.counts.added == len(there)
@@ -265,11 +275,9 @@ def test_changes_in_runs_are_put_on_top_of_what_is_cached(seed: int, tmp_path: P
                 table,
             )[0]
         )
-        fetch.keep_page(pending, first, first.tables[-1], Position(NOW))
+        fetch.stage_page(pending, first, first.pages[-1], Position(NOW))
     manifest = store.name(
-        store.write(
-            Manifest("organizations", (), 0, NOW, NOW), ByParts(table, ()).complete(first, [])
-        )
+        store.write(Manifest("organizations", (), 0, NOW, NOW), merged(Merger(table), first))
     )
     pending.drop()
     pull, known = FetchResult(NOW), dict[int, dict[str, Any]]()
@@ -280,9 +288,9 @@ def test_changes_in_runs_are_put_on_top_of_what_is_cached(seed: int, tmp_path: P
         )
         known |= {row["id"]: row for row in page}
         pull.add(to_arrow(page, table)[0])
-        fetch.keep_page(pending, pull, pull.tables[-1], Position(NOW))
-    pull.removed = draw.sample(sorted(cached), len(cached) // 10)
-    made, sizes = ByParts(table, ()), []
+        fetch.stage_page(pending, pull, pull.pages[-1], Position(NOW))
+    pull.deleted = draw.sample(sorted(cached), len(cached) // 10)
+    made, sizes = Merger(table), []
 
     def noting(parts: Any) -> Any:
         for part in parts:
@@ -290,12 +298,12 @@ def test_changes_in_runs_are_put_on_top_of_what_is_cached(seed: int, tmp_path: P
             yield part
 
     store.name(
-        store.write(manifest, noting(made.changed(pull, store.sorted_parts(manifest, "id"))))
+        store.write(manifest, noting(merged(made, pull, store.sorted_parts(manifest, "id"))))
     )
     there = {
         one: row
         for one, row in sorted({**cached, **known}.items())
-        if one not in pull.removed and not known.get(one, {}).get("is_deleted")
+        if one not in pull.deleted and not known.get(one, {}).get("is_deleted")
     }
     kept = store.read("organizations").to_pylist()
     assert [row["id"] for row in kept] == list(there)
@@ -309,7 +317,7 @@ def test_changes_in_runs_are_put_on_top_of_what_is_cached(seed: int, tmp_path: P
         [one for one in there.keys() & cached.keys() if there[one] is not cached[one]]
     )
     # However much comes, little of it is in memory at a time.
-    assert max(sizes) < 3 * merge.PART
+    assert max(sizes) < 3 * merge.RANGE_BYTES
 
 
 @pytest.mark.usefixtures("little_memory")
@@ -382,14 +390,9 @@ def test_runs_may_hold_rows_that_no_longer_count(cached: bool, tmp_path: Path) -
         if cached:
             before = FetchResult(NOW)
             before.add(to_arrow([{"id": 1_000, "name": "before"}], table)[0])
-            manifest = store.name(store.write(manifest, ByParts(table, ()).complete(before, [])))
-        made = ByParts(table, ())
-        parts = (
-            made.changed(pull, store.sorted_parts(manifest, "id"))
-            if cached
-            else made.complete(pull, [])
-        )
-        store.name(store.write(manifest, parts))
+            manifest = store.name(store.write(manifest, merged(Merger(table), before)))
+        old = store.sorted_parts(manifest, "id") if cached else None
+        store.name(store.write(manifest, merged(Merger(table), pull, old)))
         assert store.read("organizations")["id"].to_pylist() == [
             *left,
             *([1_000] if cached else []),

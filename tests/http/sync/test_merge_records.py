@@ -16,9 +16,8 @@ from pdframe.cache import compaction
 from pdframe.cache.store import Manifest, Store
 from pdframe.frames import to_arrow
 from pdframe.schema import TABLES, Table
-from pdframe.sync import children, fetch_state, merge_records
-from pdframe.sync.compare import Counts
-from pdframe.sync.merge_records import RecordParts
+from pdframe.sync import children, fetch_state, merge
+from pdframe.sync.merge import Counts, Merger
 
 NOW = datetime(2026, 6, 30, 12, tzinfo=UTC)
 CHANGES, VARIATIONS = TABLES["deal_changes"], TABLES["product_variations"]
@@ -29,8 +28,8 @@ Row = dict[str, Any]
     params=[(2_000, 1_000), (600, 0), (10**6, 10**6)], ids=["parts", "many parts", "one part"]
 )
 def sizes(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(merge_records, "PART", request.param[0])
-    monkeypatch.setattr(merge_records, "SMALL", request.param[1])
+    monkeypatch.setattr(merge, "CHILDREN_PART_BYTES", request.param[0])
+    monkeypatch.setattr(merge, "CHILDREN_SMALL_BYTES", request.param[1])
 
 
 class World:
@@ -44,15 +43,18 @@ class World:
         self.parent = table.parent.id if table.parent else ""
 
     def put(self, received: dict[int, list[Row]]) -> Counts:
-        parts = RecordParts(self.store, self.table)
-        named = self.manifest or Manifest(self.table.name, (), 0, NOW, NOW)
+        merger, before = Merger(self.table), self.manifest
         rows = [{**row, self.parent: record} for record, some in received.items() for row in some]
-        self.manifest = parts.put(
-            named, self.manifest, to_arrow(rows, self.table)[0], list(received)
+        parts = merger.merge(
+            self.store.sorted_parts(before, self.parent) if before else [],
+            [merger.staged([to_arrow(rows, self.table)[0]])],
+            [record for record, some in received.items() if not some],
         )
+        named = before or Manifest(self.table.name, (), 0, NOW, NOW)
+        self.manifest = self.store.name(self.store.write(named, parts, at_most=merger.part_bytes))
         self.rows |= received
-        assert not parts.problems.cells
-        return parts.counts
+        assert not merger.problems.cells
+        return merger.counts
 
     def files(self) -> dict[str, bytes]:
         return {
@@ -148,8 +150,8 @@ def test_rows_with_ids_of_their_own_are_counted_by_these(seed: int, tmp_path: Pa
 def test_a_save_writes_what_it_concerns_alone(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(merge_records, "PART", 10_000)
-    monkeypatch.setattr(merge_records, "SMALL", 5_000)
+    monkeypatch.setattr(merge, "CHILDREN_PART_BYTES", 10_000)
+    monkeypatch.setattr(merge, "CHILDREN_SMALL_BYTES", 5_000)
     draw, world = random.Random(1), World(tmp_path, CHANGES)
     most = 0
     for start in range(0, 600, 10):
@@ -180,8 +182,8 @@ def test_a_save_writes_what_it_concerns_alone(
 def test_what_nothing_declares_is_kept_when_it_comes_late(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(merge_records, "PART", 1_500)
-    monkeypatch.setattr(merge_records, "SMALL", 0)
+    monkeypatch.setattr(merge, "CHILDREN_PART_BYTES", 1_500)
+    monkeypatch.setattr(merge, "CHILDREN_SMALL_BYTES", 0)
     world, stamp = World(tmp_path, CHANGES), f"{NOW:%Y-%m-%dT%H:%M:%SZ}"
     for start in range(0, 60, 10):
         world.put(
@@ -209,8 +211,8 @@ def test_a_load_in_many_saves_is_the_load_in_one(monkeypatch: pytest.MonkeyPatch
         }
         known = {name: fetch_state.load_fetch_states(account._store, name) for name in full}
     monkeypatch.setattr(children, "SAVED_EVERY", 3)
-    monkeypatch.setattr(merge_records, "PART", 3_000)
-    monkeypatch.setattr(merge_records, "SMALL", 1_500)
+    monkeypatch.setattr(merge, "CHILDREN_PART_BYTES", 3_000)
+    monkeypatch.setattr(merge, "CHILDREN_SMALL_BYTES", 1_500)
     monkeypatch.setattr(
         compaction, "SMALL_BYTES", 2_200
     )  # what is known of each record, and no part of rows

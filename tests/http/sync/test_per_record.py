@@ -183,13 +183,11 @@ def small() -> Iterator[sandbox.SandboxAccount]:
 
 
 @pytest.mark.parametrize("table", ["deal_changes", "product_variations"])
-@pytest.mark.parametrize(
-    ("max_age", "side_by_side"), [("15min", False), ("15min", True), (0, True)]
-)
+@pytest.mark.parametrize(("max_age", "at_once"), [("15min", False), ("15min", True), (0, True)])
 def test_an_interruption_at_any_request_costs_that_request_alone(
-    table: str, max_age: Any, map_ordered: bool, monkeypatch: pytest.MonkeyPatch
+    table: str, max_age: Any, at_once: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    if not map_ordered:
+    if not at_once:
         monkeypatch.setattr(concurrency, "MAX_WORKERS", 1)
     with sandbox.connect(seed=3, deals=14, burst=100_000, progress=False) as undisturbed:
         full = getattr(undisturbed, table)()
@@ -207,7 +205,7 @@ def test_an_interruption_at_any_request_costs_that_request_alone(
             reported = re.search(r"of the (\d+) .*the other (\d+)\.", caught.value.kept)
             kept, rest = map(int, reported.groups()) if reported else (0, count)
             assert kept + rest == count
-            assert kept == k - 1 or (map_ordered and kept >= k)
+            assert kept == k - 1 or (at_once and kept >= k)
             assert getattr(account, table)().equals(full)
             times = Counter(requested(account, table))
             assert times.total() == count + 1
@@ -296,7 +294,7 @@ def test_progress_is_saved_midway(
 
     monkeypatch.setattr(small._client, "get_json", looking)
     monkeypatch.setattr(
-        concurrency, "LANES", 1
+        concurrency, "MAX_WORKERS", 1
     )  # else a request is sent before those ahead of it are saved
     small.deal_changes()
     assert seen == [number // 3 * 3 for number in range(len(seen))]

@@ -9,7 +9,7 @@ import pyarrow as pa
 import pytest
 
 from pdframe._files import PartWriter, write_batches
-from pdframe.cache.sorted_runs import HIGHEST, LOWEST, Group, InArrow, InMemory, InParquet, SortedRun, cuts
+from pdframe.cache.sorted_runs import HIGHEST, LOWEST, Group, InArrow, InMemory, InParquet, SortedRun, split_key_ranges
 
 IDS = [*range(-2, 90, 2), *range(200, 230)]
 
@@ -68,12 +68,12 @@ def test_no_rows_have_no_span(tmp_path: Path) -> None:
     for store in (SortedRun(InMemory(rows([])), "id"), SortedRun(InArrow(tmp_path / "run.arrow"), "id")):
         assert store.span == (HIGHEST, LOWEST)
         assert store.between(LOWEST, HIGHEST).equals(rows([]))
-        assert list(cuts([store], 10)) == [(LOWEST, HIGHEST)]
+        assert list(split_key_ranges([store], 10)) == [(LOWEST, HIGHEST)]
 
 
 def test_cuts_hold_every_id_once() -> None:
     stores = [SortedRun(InMemory(rows(list(range(start, 400, 7)))), "id") for start in (0, 3)]
-    ranges = list(cuts(stores, 10))
+    ranges = list(split_key_ranges(stores, 10))
     assert ranges[0][0] == LOWEST
     assert ranges[-1][1] == HIGHEST
     assert all(after[0] == before[1] + 1 for before, after in pairwise(ranges))
