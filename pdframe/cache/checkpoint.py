@@ -26,8 +26,6 @@ from pdframe.cache.store import CHANGES, PENDING, Manifest, Store
 FORMAT = 7
 WHERE = "walk.json"
 KINDS = ("page", "note", "run", "told")
-# Of each run, so many rows at least are in memory while a table is put together.
-ROWS_OF_A_BATCH = 500
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +82,7 @@ class Checkpoint:
 
     def __init__(self, store: Store, table: Table, schema: pa.Schema, since: Manifest | None = None) -> None:
         self._table = table.name
+        self._batch_rows = store.options.batch_rows
         self.key = table.key[0]
         self._folder = store.root / table.name / (PENDING if since is None else CHANGES)
         # Pages of another schema or asked for in another way do not fit to what comes now, nor do
@@ -156,7 +155,7 @@ class Checkpoint:
         """
         with self._making_room():
             path = self._path("run", self._runs)
-            self._add("run", write_batches(path, rows, ROWS_OF_A_BATCH))
+            self._add("run", write_batches(path, rows, self._batch_rows))
             if note is not None:
                 self._add("told", write_plain(self._path("told", self._runs), note))
                 self._reported = True

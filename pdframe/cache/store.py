@@ -21,7 +21,8 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pdframe.cache.compaction import MERGED_BYTES, compacted, small_runs
+from pdframe.cache.compaction import compacted, small_runs
+from pdframe.cache.options import DEFAULT_CACHE_OPTIONS, CacheOptions
 from pdframe.errors import CacheError, DamagedError, NewerCacheError, NotCachedError
 from pdframe._files import (
     SEAL,
@@ -49,7 +50,6 @@ FORMAT = 2
 UNSEALED = 1
 KEPT = "What was cached before is kept."
 ROWS_PER_PART = 200_000
-BYTES_PER_PART = 64 * 1024 * 1024
 COLUMNS_AT_ONCE = 16
 # From this many small parts on, all columns are read at once.
 MANY_SMALL = 100
@@ -143,8 +143,11 @@ class Store:
     old table or the new one.
     """
 
-    def __init__(self, cache_dir: Path, key: str) -> None:
+    def __init__(
+        self, cache_dir: Path, key: str, options: CacheOptions = DEFAULT_CACHE_OPTIONS
+    ) -> None:
         self.cache_dir = cache_dir
+        self.options = options
         self.root = cache_dir / key
 
     def open(self) -> None:
@@ -276,7 +279,7 @@ class Store:
 
     def _open_parts(self, manifest: Manifest) -> Stored:
         opened = [self._open_part(manifest.table, part) for part in manifest.parts]
-        return Stored(manifest.table, opened, small_runs(manifest.parts))
+        return Stored(manifest.table, opened, small_runs(manifest.parts, self.options))
 
     def _open_part(self, table: str, part: Part) -> tuple[Path, pq.ParquetFile]:
         path = self.root / table / part.file
@@ -310,7 +313,7 @@ class Store:
         tables
             Its rows.
         at_most
-            How many bytes of rows go into one part; None: `BYTES_PER_PART`.
+            How many bytes of rows go into one part; None: the option `part_bytes`.
 
         Returns
         -------
@@ -325,7 +328,7 @@ class Store:
             for table in tables:
                 pieces = [table] if isinstance(table, Part) else _pieces(table)
                 for piece in pieces:
-                    if writer is not None and (isinstance(piece, Part) or _is_full(writer, piece, at_most or BYTES_PER_PART)):
+                    if writer is not None and (isinstance(piece, Part) or _is_full(writer, piece, at_most or self.options.part_bytes)):
                         kept.close()
                         parts.append(writer.part)
                         writer = None
@@ -410,10 +413,10 @@ class Store:
         Manifest
             As it is cached now.
         """
-        if not small_runs(manifest.parts):
+        if not small_runs(manifest.parts, self.options):
             return manifest
-        parts = compacted(manifest.parts, lambda part: _read(*self._open_part(manifest.table, part), use_threads=False))
-        written = self.write(manifest, parts, at_most=MERGED_BYTES)
+        parts = compacted(manifest.parts, lambda part: _read(*self._open_part(manifest.table, part), use_threads=False), self.options)
+        written = self.write(manifest, parts, at_most=self.options.compacted_bytes)
         return manifest if written.parts == manifest.parts else self.name(written)
 
     def prepare(self) -> None:

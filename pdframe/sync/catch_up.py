@@ -39,9 +39,9 @@ def catch_up(fetcher: Fetcher, fetched: FetchResult, source: Source, scan: Range
         else datetime.fromtimestamp(scan.newest_at_start // SECOND, UTC)
     )
     seen = _seen_since(fetched, fetcher.table.key[0], min(since, newest_at_start or since))
-    crowded = _crowded_seconds(seen, fetcher.page_size)
+    crowded = _crowded_seconds(seen, fetcher.options.page_size)
     recent = sum(time >= since and _second(time) not in crowded for time in seen.values())
-    requests = recent // fetcher.page_size + 1 + len(crowded)
+    requests = recent // fetcher.options.page_size + 1 + len(crowded)
     is_cheap = requests <= max(scan.spare_requests, 1)
     if newest_at_start is None or not scan.is_sorted or is_cheap:
         _read_upwards(fetcher, fetched, source, since, seen, crowded)

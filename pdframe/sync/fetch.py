@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pdframe.api.client import Client, Page
-from pdframe.api.pagination import PAGE, another_list, walk
+from pdframe.api.pagination import another_list, walk
 from pdframe.api.responses import Decode
 from pdframe.cache.checkpoint import Checkpoint, Position
 from pdframe.errors import ResponseError
@@ -28,14 +28,13 @@ from pdframe.sync.fetch_result import (
     watermark,
 )
 from pdframe.sync.merge import newest_rows
+from pdframe.sync.options import DEFAULT_OPTIONS, SyncOptions
 
 BAD_REQUEST = 400
 NOT_FOUND = 404
 # Each incremental fetch asks for this much again: the servers that stamp `update_time` need not
 # agree on the time.
 OVERLAP = timedelta(minutes=5)
-# Above this, staged pages become one sorted run on disk: memory does not grow with the table.
-MAX_BUFFERED_BYTES = 8 * 1024 * 1024
 
 
 class Fetcher:
@@ -49,25 +48,28 @@ class Fetcher:
         The table, and its field metadata.
     tick
         Called with the number of rows after each page, for a progress bar.
+    options
+        Page size, buffer and number of threads.
     """
 
     def __init__(
-        self, client: Client, table: Table, fields: Sequence[Field], tick: Callable[[int], None]
+        self,
+        client: Client,
+        table: Table,
+        fields: Sequence[Field],
+        tick: Callable[[int], None],
+        options: SyncOptions = DEFAULT_OPTIONS,
     ) -> None:
         self.client = client
         self.table = table
         self.fields = fields
         self.tick = tick
+        self.options = options
         # It learns from each page which columns there are.
         self.reader = PageReader(table, fields)
         # Called with rows that the API reports as deleted, and the server's time; None: they are
         # not kept.
         self.keep_deleted: Callable[[pa.Table, datetime | None], None] | None = None
-
-    @property
-    def page_size(self) -> int:
-        """The most rows of a page."""
-        return PAGE
 
     def fetch_changes(
         self,
@@ -114,7 +116,7 @@ class Fetcher:
                         fetched.server_time,
                         fetched.problems,
                     )
-                    stage_page(checkpoint, fetched, rows, reached)
+                    stage_page(checkpoint, fetched, rows, reached, options=self.options)
         self.fetch_deletions(fetched, self.table.sources)
 
     def fetch_deletions(self, fetched: FetchResult, sources: Sequence[Source]) -> None:
@@ -123,7 +125,14 @@ class Fetcher:
             if not source.deletions:
                 continue
             params = {**dict(source.params), "status": "deleted"}
-            for page in walk(self.client, source.path, params, cost=source.cost, api=source.api):
+            for page in walk(
+                self.client,
+                source.path,
+                params,
+                cost=source.cost,
+                api=source.api,
+                limit=self.options.page_size,
+            ):
                 deleted, _ = to_arrow(page.rows, self.table, self.fields)
                 self._check_keys(page, deleted)
                 fetched.deleted += deleted[self.table.key[0]].to_pylist()
@@ -170,7 +179,7 @@ class Fetcher:
             with self.client.budget.track(self.table.name):
                 return list(self.pages(source, params))
 
-        for batch, pages in map_ordered(fetch, batches):
+        for batch, pages in map_ordered(fetch, batches, self.options.workers):
             parents, tables = pa.array(batch, pa.int64()), []
             for page in pages:
                 rows = self.add_page(fetched, page)
@@ -232,7 +241,12 @@ class Fetcher:
         cursor = start
         try:
             for page in pages_of(
-                self.client, source, params, start=start, decode=self.reader.decode
+                self.client,
+                source,
+                params,
+                start=start,
+                page_size=self.options.page_size,
+                decode=self.reader.decode,
             ):
                 cursor = page.next_cursor
                 yield page
@@ -270,6 +284,8 @@ def stage_page(
     rows: pa.Table,
     position: Position,
     note: pa.Table | None = None,
+    *,
+    options: SyncOptions = DEFAULT_OPTIONS,
 ) -> None:
     """Append a page that was fetched to the checkpoint; where memory holds many rows, move them to
     a sorted run on disk.
@@ -277,7 +293,7 @@ def stage_page(
     checkpoint.add(rows, position, note)
     if note is not None:
         fetched.notes.append(note)
-    if fetched.buffered_bytes > MAX_BUFFERED_BYTES:
+    if fetched.buffered_bytes > options.buffer_bytes:
         together = pa.concat_tables(fetched.pages, promote_options="default")
         notes = pa.concat_tables(fetched.notes) if fetched.notes else None
         run = checkpoint.settle(newest_rows(together, checkpoint.key), position, notes)
@@ -291,12 +307,13 @@ def pages_of(
     *,
     path: str | None = None,
     start: str | None = None,
+    page_size: int = DEFAULT_OPTIONS.page_size,
     decode: Decode | None = None,
 ) -> Iterator[Page]:
     """Yield the pages of a list. One that is not paged today is followed too: should it begin to
     page, its first page is not mistaken for all of it.
     """
-    limit = PAGE if source.paged else None
+    limit = page_size if source.paged else None
     return walk(
         client,
         path or source.path,

@@ -130,7 +130,7 @@ class FullScan:
         is_last_page = reached.source == len(self.table.sources)
         more = len(self.table.sources) > 1 or self._to_catch_up
         if self.checkpoint is not None and (more or not is_last_page):
-            stage_page(self.checkpoint, fetched, rows, reached)
+            stage_page(self.checkpoint, fetched, rows, reached, options=self.fetcher.options)
 
     def _fetch_list(
         self, fetched: FetchResult, number: int, start: Position, not_before: datetime | None
@@ -165,7 +165,8 @@ class FullScan:
         """
         source = self.table.sources[number]
         expected = self.expected[number] if self.expected else NO_TIMES
-        scan = RangeScan(self.fetcher.page_size, expected)
+        options = self.fetcher.options
+        scan = RangeScan(options.page_size, expected, options)
         if saved is not None:
             try:
                 scan.resume(saved)
@@ -181,7 +182,9 @@ class FullScan:
             with self.fetcher.client.budget.track(self.table.name):
                 return next(pages[scanner])
 
-        for scanner, page in map_unordered(next_page, scan.ready, self._workers):
+        for scanner, page in map_unordered(
+            next_page, scan.ready, self._workers, workers=options.workers
+        ):
             self._fastest_seconds = min(self._fastest_seconds, page.seconds)
             self._largest_page_bytes = max(self._largest_page_bytes, page.size)
             check_clock(page, not_before)

@@ -28,13 +28,7 @@ from pdframe.cache.sorted_runs import HIGHEST, LOWEST, InMemory, SortedRun, spli
 from pdframe.fields import Field
 from pdframe.frames import Problems, is_sorted, storage_schema, unify
 from pdframe.schema import Table
-
-# Rows of one range; memory holds them a few times while the range is merged.
-RANGE_BYTES = 8 * 1024 * 1024
-# A part of children: an update of one parent writes its part again.
-CHILDREN_PART_BYTES = 4 * 1024 * 1024
-# A last part of children that is smaller takes the rows of new parents; else they get a new part.
-CHILDREN_SMALL_BYTES = 256 * 1024
+from pdframe.sync.options import DEFAULT_OPTIONS, SyncOptions
 
 CachedParts = Sequence[tuple[Part, SortedRun]]
 
@@ -86,6 +80,8 @@ class Merger:
     ----------
     table, fields
         The table, and its field metadata.
+    options
+        How many bytes of rows a range and a part may hold.
 
     Attributes
     ----------
@@ -99,10 +95,15 @@ class Merger:
         Cells of cached and staged rows that do not fit the columns of today.
     """
 
-    def __init__(self, table: Table, fields: Sequence[Field] = ()) -> None:
+    def __init__(
+        self,
+        table: Table,
+        fields: Sequence[Field] = (),
+        options: SyncOptions = DEFAULT_OPTIONS,
+    ) -> None:
         parent = table.parent
         self.key = parent.id if parent else table.key[0]
-        self.part_bytes = CHILDREN_PART_BYTES if parent else None
+        self.part_bytes = options.record_part_bytes if parent else None
         self.counts = Counts()
         self.problems = Problems()
         self._table, self._fields = table, fields
@@ -110,7 +111,8 @@ class Merger:
         self._order = parent.order or ("id" if table.key == ("id",) else "") if parent else None
         # Children without an id are compared as they are.
         self._identity = ("id" if "id" in table.by_name else None) if parent else self.key
-        self._range_bytes = CHILDREN_PART_BYTES if parent else RANGE_BYTES
+        self._range_bytes = options.record_part_bytes if parent else options.merge_part_bytes
+        self._small_bytes = options.small_record_part_bytes
 
     def staged(self, rows: Sequence[pa.Table]) -> SortedRun:
         """Return staged rows that are in memory as one run."""
@@ -228,7 +230,7 @@ class Merger:
             highest = max(highest, high)
         if not stretches:
             return [_Stretch(LOWEST, HIGHEST, [])]
-        if self._order is not None and cached[-1][0].bytes >= CHILDREN_SMALL_BYTES:
+        if self._order is not None and cached[-1][0].bytes >= self._small_bytes:
             stretches[-1].high = highest
             stretches.append(_Stretch(highest + 1, HIGHEST, []))
         return stretches

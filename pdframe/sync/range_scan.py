@@ -22,22 +22,16 @@ from typing import Any, Literal
 
 import numpy as np
 
-# A list of more pages is read by ranges.
-LONG = 40
+from pdframe.sync.options import DEFAULT_OPTIONS, SyncOptions
+
 # A list counts as long once it is estimated at this many times as many pages: a first load knows no
 # length.
 SAFETY = 1.5
-# What a range scan may cost on newest_at_start of a plain one, as a share: a catch-up, and pages that repeat
-# rows where two scanners meet.
-EXTRA = 0.05
+# Pages that repeat rows where two scanners meet.
 OVERLAP_PAGES = 2
 # The oldest rows of a list are the fewest: a list may have this many times as many pages as its
 # first page suggests.
 SPARSE_BEGINNING = 4
-# After this many pages the newest end is read, whatever the beginning suggests.
-PAGES_TO_TELL = 8
-# A range of fewer pages is not split.
-SMALLEST = 4
 SECOND = 1_000_000
 # One end of a range may be e to the power of this as dense as the other; more is a bulk edit, which
 # says nothing of the other rows.
@@ -161,6 +155,8 @@ class RangeScan:
         Rows a page.
     expected
         Sorted times of the cached rows, to split by; empty for a first load: then the pages decide.
+    options
+        The thresholds `scan_...`.
 
     Attributes
     ----------
@@ -188,6 +184,7 @@ class RangeScan:
 
     page_size: int
     expected: Times = field(default_factory=lambda: NO_TIMES)
+    options: SyncOptions = DEFAULT_OPTIONS
     open: list[Range] = field(default_factory=lambda: [Range(Scanner("up"))])
     pages: int = 0
     overlaps: int = 0
@@ -210,7 +207,7 @@ class RangeScan:
         """How many more requests it may cost for certain."""
         # Within one second nothing shows which rows repeat where two scanners meet: up to a page.
         plain = (self.rows - self.repeated_rows) // self.page_size - self.overlaps
-        return math.floor((1 + EXTRA) * plain) - self.pages
+        return math.floor((1 + self.options.scan_extra) * plain) - self.pages
 
     def ready(self, workers: int) -> list[Scanner]:
         """Return up to `workers` scanners whose next page is to request now; they are busy until
@@ -345,17 +342,23 @@ class RangeScan:
         pages = self._estimate_pages()
         if not self.overlaps and not self.newest_end_read:
             if len(self.expected):
-                return pages > LONG
+                return pages > self.options.scan_pages
             return (
-                bool(pages * SPARSE_BEGINNING > LONG or self.pages >= PAGES_TO_TELL)
+                bool(
+                    pages * SPARSE_BEGINNING > self.options.scan_pages
+                    or self.pages >= self.options.scan_probe_pages
+                )
                 and pages - self.pages > 1
             )
         cost = self.repeated_rows / self.page_size + (len(self.open) + 1) * OVERLAP_PAGES + 1
         if not self.overlaps:
-            return cost <= EXTRA * (self.rows - self.repeated_rows) / self.page_size
+            return (
+                cost <= self.options.scan_extra * (self.rows - self.repeated_rows) / self.page_size
+            )
         return (
-            cost <= EXTRA * pages
-            and max(map(self._rows_left, self.open)) >= SMALLEST * self.page_size
+            cost <= self.options.scan_extra * pages
+            and max(map(self._rows_left, self.open))
+            >= self.options.scan_range_pages * self.page_size
         )
 
     def _is_proved_long(self) -> bool:
@@ -364,7 +367,7 @@ class RangeScan:
         return (
             range_.down is not None
             and range_.down.reached is not None
-            and self._estimate_pages() > SAFETY * LONG
+            and self._estimate_pages() > SAFETY * self.options.scan_pages
         )
 
     def _estimate_pages(self) -> float:

@@ -37,6 +37,7 @@ from pdframe.sync.fetch_result import (
 from pdframe.sync.fetch_state import parents_name
 from pdframe.sync.full import FullScan, update_times
 from pdframe.sync.merge import Counts, Merger, drop_deleted, newest_rows
+from pdframe.sync.options import SyncOptions
 from pdframe.sync.plan import full_reload_reason, lists_of
 from pdframe.sync.range_scan import Times
 from pdframe.sync.repair import deferred_warnings, quarantine_damaged
@@ -84,6 +85,8 @@ class TableSync:
         This machine's clock.
     full_every
         How old the last full load may be; None: any age.
+    options
+        Sizes, numbers of threads and thresholds.
     """
 
     def __init__(
@@ -96,6 +99,7 @@ class TableSync:
         tick: Callable[[int], None],
         now: Callable[[], datetime],
         full_every: timedelta | None,
+        options: SyncOptions,
     ) -> None:
         self.client = client
         self.store = store
@@ -104,7 +108,8 @@ class TableSync:
         self.tick = tick
         self.now = now
         self.full_every = full_every
-        self.fetcher = Fetcher(client, table, fields, tick)
+        self.options = options
+        self.fetcher = Fetcher(client, table, fields, tick, options)
         self._messages: list[str] = []
         self._deletions: Deletions | None = None
         self._keep_basis: Callable[[], None] = lambda: None
@@ -116,7 +121,7 @@ class TableSync:
                 return self._run_children(full)
             work = self._plan(full)
             fetched = self._fetch(work)
-            merger = Merger(self.table, self.fields)
+            merger = Merger(self.table, self.fields, self.options)
             parts = merger.merge(
                 self.store.sorted_parts(work.manifest, merger.key) if work.manifest else [],
                 [*fetched.runs, merger.staged(fetched.pages)],
@@ -145,7 +150,7 @@ class TableSync:
         work = _Work("full", note, self.now(), manifest, cached, self.now())
         if manifest is None or cached is None or full:
             return work
-        reason = full_reload_reason(self.table, manifest, self.now(), self.full_every)
+        reason = full_reload_reason(self.table, manifest, self.now(), self.full_every, self.options)
         if reason is not None:
             work.note = reason
         elif self.table.sources[0].batch is not None:
@@ -293,7 +298,14 @@ class TableSync:
                 is_in_batch = pc.is_in(snapshots["id"], value_set=pa.array(ids, pa.int64()))
                 since = fetched.fetched_since or fetched.server_time
                 position = Position(fetched.began, server_time=since, problems=fetched.problems)
-                stage_page(checkpoint, fetched, rows, position, snapshots.filter(is_in_batch))
+                stage_page(
+                    checkpoint,
+                    fetched,
+                    rows,
+                    position,
+                    snapshots.filter(is_in_batch),
+                    options=self.options,
+                )
 
             self.fetcher.fetch_batches(sorted(set(ask) - answered), fetched, stage, more=more)
             shown = [name for name in line_items.SHOWN if name in self.table.by_name]
@@ -337,7 +349,9 @@ class TableSync:
         """
         is_known = self._open_cached()[0] is not None
         self._open_cached(parents_name(self.table.name))
-        work = ChildrenSync(self.client, self.store, self.table, tick=self.tick, now=self.now)
+        work = ChildrenSync(
+            self.client, self.store, self.table, tick=self.tick, now=self.now, options=self.options
+        )
         requested = work.bring(Want(None, full, now=True, listed=True))
         manifest = self.store.manifest(self.table.name)
         if (

@@ -27,9 +27,7 @@ from pdframe.sandbox.server import Faults, Server
 from pdframe.schema import LISTS
 from pdframe.schema import TABLES as SCHEMA
 from pdframe.cache.store import PENDING
-from pdframe.sync import reporting
-from pdframe.sync import fetch
-from pdframe.sync import plan
+from pdframe.sync import SyncOptions
 
 pytestmark = pytest.mark.filterwarnings("ignore::pdframe.errors.DataWarning")
 
@@ -84,30 +82,27 @@ def test_a_fault_at_any_request_is_made_good_at_the_price_of_what_was_in_flight(
     """A fault at request k, for all k: the next sync completes, with the same result, and pays for
     no page twice.
     """
-    # Lists of many pages, and a disk that nobody pulls the plug of.
-    monkeypatch.setattr(fetch, "PAGE", PAGE_ROWS)
-    monkeypatch.setattr(plan, "PAGE", PAGE_ROWS)
     monkeypatch.setattr(os, "fsync", lambda file: None)
-    # One list after the other, however long a machine that is busy takes to answer: else the k-th
-    # request is another one each time.
-    monkeypatch.setattr(reporting, "TABLES_AT_ONCE", 1)
+    # Lists of many pages. One list after the other, however long a machine that is busy takes to
+    # answer: else the k-th request is another one each time.
+    options = SyncOptions(page_size=PAGE_ROWS, tables_at_once=1)
     company = sandbox.Company(seed=4, deals=deals)
     with Server(company, burst=100_000) as server:
         start = tmp_path / "start"
-        with connect(server, start) as account:
+        with connect(server, start, options=options) as account:
             account.company  # noqa: B018 - /users/me is asked for, and nothing else
             if meanwhile:
                 account.sync(*tables)
                 company.advance(days=7)
         shutil.copytree(start, tmp_path / "whole")
-        with connect(server, tmp_path / "whole") as account:
+        with connect(server, tmp_path / "whole", options=options) as account:
             server.reset_stats()
             account.sync(*tables)
             full, tokens, requests = frames(account, tables), server.stats.tokens, server.stats.requests
         assert requests > 10
         for k in range(1, requests + 1):
             shutil.copytree(start, tmp_path / str(k))
-            with connect(server, tmp_path / str(k)) as account:
+            with connect(server, tmp_path / str(k), options=options) as account:
                 server.reset_stats()
                 server.faults = Faults(at={k: "success_false_200"})
                 with pytest.raises(ResponseError) as caught:
@@ -175,25 +170,24 @@ def test_401_deals_of_one_second_survive_an_interruption_among_them(tmp_path: Pa
         assert set(titles[alive[:200]]) == {"before"}
 
 
-def test_a_pull_of_changes_that_is_cut_off_anywhere_pays_for_no_page_twice(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(fetch, "PAGE", PAGE_ROWS)
-    monkeypatch.setattr(plan, "PAGE", PAGE_ROWS)
+def test_a_pull_of_changes_that_is_cut_off_anywhere_pays_for_no_page_twice(tmp_path: Path) -> None:
+    options = SyncOptions(page_size=PAGE_ROWS)
     company = sandbox.Company(seed=4, deals=300)
     with Server(company, burst=100_000) as server:
-        with connect(server, tmp_path / "start") as account:
+        with connect(server, tmp_path / "start", options=options) as account:
             account.sync("deals")
         alive = [row["id"] for row in company.tables["deals"].values() if not row["is_deleted"] and not row["is_archived"]]
         company.bulk_edit(alive[:130], title="edited")
         company.archive_deal(alive[0])
         company.delete_deal(alive[1])
         shutil.copytree(tmp_path / "start", tmp_path / "whole")
-        with connect(server, tmp_path / "whole") as account:
+        with connect(server, tmp_path / "whole", options=options) as account:
             server.reset_stats()
             assert account.sync("deals").set_index("table")["mode"]["deals"] == "incremental"
             full, requests = account.deals(refresh=False), server.stats.requests
         for k in range(2, requests + 1):
             shutil.copytree(tmp_path / "start", tmp_path / str(k))
-            with connect(server, tmp_path / str(k)) as account:
+            with connect(server, tmp_path / str(k), options=options) as account:
                 ask, left = account._client.get_json, [k - 1]
 
                 def dying(*arguments: Any, ask: Any = ask, left: list[int] = left, **options: Any) -> Any:
@@ -208,7 +202,7 @@ def test_a_pull_of_changes_that_is_cut_off_anywhere_pays_for_no_page_twice(tmp_p
                 with pytest.raises(KeyboardInterrupt):
                     account.sync("deals")
                 paid = server.requests
-            with connect(server, tmp_path / str(k)) as account:
+            with connect(server, tmp_path / str(k), options=options) as account:
                 server.reset_stats()
                 row = account.sync("deals").set_index("table").loc["deals"]
                 pd.testing.assert_frame_equal(account.deals(refresh=False), full)
@@ -221,10 +215,11 @@ def test_a_pull_of_changes_that_is_cut_off_anywhere_pays_for_no_page_twice(tmp_p
             assert not pages[0] & pages[1]
 
 
-def test_saved_changes_whose_cursor_is_refused_are_requested_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(fetch, "PAGE", PAGE_ROWS)
-    monkeypatch.setattr(plan, "PAGE", PAGE_ROWS)
-    with sandbox.connect(seed=4, deals=300, cache_dir=tmp_path, burst=100_000, progress=False) as account:
+def test_saved_changes_whose_cursor_is_refused_are_requested_again(tmp_path: Path) -> None:
+    options = SyncOptions(page_size=PAGE_ROWS)
+    with sandbox.connect(
+        seed=4, deals=300, cache_dir=tmp_path, burst=100_000, progress=False, options=options
+    ) as account:
         account.sync("deals")
         company = account.company_model
         alive = [row["id"] for row in company.tables["deals"].values() if not row["is_deleted"] and not row["is_archived"]]
@@ -277,10 +272,12 @@ def test_saved_pages_of_another_schema_are_not_used(tmp_path: Path) -> None:
         assert (row["mode"], row["note"]) == ("full", "")
 
 
-def test_a_walk_that_another_version_saved_starts_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_walk_that_another_version_saved_starts_again(tmp_path: Path) -> None:
     """Its signature is ours, and its windows tell more than this version knows."""
-    monkeypatch.setattr(fetch, "PAGE", 10)
-    with sandbox.connect(seed=3, deals=120, cache_dir=tmp_path, burst=100_000, progress=False) as account:
+    options = SyncOptions(page_size=10)
+    with sandbox.connect(
+        seed=3, deals=120, cache_dir=tmp_path, burst=100_000, progress=False, options=options
+    ) as account:
         account.fields("deals")
         account.server.faults = Faults(at={3: "success_false_200"})
         with pytest.raises(ResponseError):

@@ -18,9 +18,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pdframe import sandbox
-from pdframe.cache import compaction
 from pdframe import _files
-from pdframe.cache.compaction import PARTS_OF_A_LEVEL, SMALL_BYTES, SMALL_ROWS, small_runs
+from pdframe.cache.compaction import small_runs
+from pdframe.cache.options import DEFAULT_CACHE_OPTIONS, CacheOptions
 from pdframe.errors import CacheError, NewerCacheError
 from pdframe._files import Part, write_part
 from pdframe.cache.snapshots import SnapshotLog
@@ -29,6 +29,7 @@ from pdframe.schema.snapshots import HISTORIES
 from pdframe.cache.store import Manifest, Store
 
 NOW = datetime(2026, 6, 30, 12, tzinfo=UTC)
+SIZES = DEFAULT_CACHE_OPTIONS
 
 
 @pytest.fixture
@@ -64,22 +65,22 @@ def test_ten_neighbours_of_one_size_belong_together_and_nine_do_not() -> None:
     assert small_runs([part(1)] * 9) == []
     assert small_runs([part(1)] * 10) == [range(10)]
     # A large part takes no part in it, and small ones on both sides of it are no neighbours.
-    assert small_runs([part(9)] * 5 + [part(SMALL_ROWS + 1)] + [part(9)] * 5) == []
-    assert small_runs([part(9)] * 5 + [part(9, SMALL_BYTES + 1)] + [part(9)] * 5) == []
+    assert small_runs([part(9)] * 5 + [part(SIZES.small_part_rows + 1)] + [part(9)] * 5) == []
+    assert small_runs([part(9)] * 5 + [part(9, SIZES.small_part_bytes + 1)] + [part(9)] * 5) == []
     # 9 parts of 10 rows and more are not written again for 9 of fewer; a tenth takes what lies
     # between along.
     assert small_runs([part(50)] * 9 + [part(1)] * 9) == []
-    assert small_runs([part(50)] * 9 + [part(1)] * 9 + [part(10)]) == [range(19)]
+    assert small_runs([part(50)] * 9 + [part(1)] * 9 + [part(10)], SIZES) == [range(19)]
     assert small_runs([part(700)] + [part(1)] * 10) == [range(1, 11)]
 
 
 @settings(max_examples=60, deadline=None, derandomize=True)
 @given(st.lists(st.sampled_from([1, 3, 12, 60, 150, 2_000, 9_000]), max_size=120))
 def test_stretches_are_neighbours_in_order_and_never_overlap(sizes: list[int]) -> None:
-    runs = small_runs([part(size) for size in sizes])
+    runs = small_runs([part(size) for size in sizes], SIZES)
     places = [place for run in runs for place in run]
     assert places == sorted(set(places))
-    assert all(len(run) >= PARTS_OF_A_LEVEL and all(sizes[place] <= SMALL_ROWS for place in run) for run in runs)
+    assert all(len(run) >= SIZES.parts_per_level and all(sizes[place] <= SIZES.small_part_rows for place in run) for run in runs)
 
 
 def test_a_table_that_grows_row_by_row_has_few_parts_and_writes_each_row_a_few_times(store: Store) -> None:
@@ -89,7 +90,7 @@ def test_a_table_that_grows_row_by_row_has_few_parts_and_writes_each_row_a_few_t
         before = {part.file for part in manifest.parts}
         manifest = store.append(manifest, rows(number), synced_at=NOW)
         written += sum(part.rows for part in manifest.parts if part.file not in before)
-        assert len(manifest.parts) <= PARTS_OF_A_LEVEL * math.ceil(math.log10(number + 2)) + 1
+        assert len(manifest.parts) <= SIZES.parts_per_level * math.ceil(math.log10(number + 2)) + 1
     assert store.read("looks").equals(rows(0, 350))
     assert store.manifest("looks") == manifest
     # Each row once as it came, and once for each level below its own.
@@ -125,13 +126,13 @@ def test_a_cache_of_thousands_of_parts_heals_at_the_next_sync_and_tells_the_same
         assert account.server.stats.requests == before
         for name in names:
             manifest = store.manifest(name)
-            assert len(manifest.parts) <= 2 * PARTS_OF_A_LEVEL, name
+            assert len(manifest.parts) <= 2 * SIZES.parts_per_level, name
             assert store.read(name).equals(complete[name]), name
             assert {path.name for path in (store.root / name).glob("part-*")} == {part.file for part in manifest.parts}
         for name in names:
             in_parts(store, name, complete[name], [1] * complete[name].num_rows)
         account.sync("deals")
-        assert all(len(store.manifest(name).parts) <= 2 * PARTS_OF_A_LEVEL for name in names)
+        assert all(len(store.manifest(name).parts) <= 2 * SIZES.parts_per_level for name in names)
         for name in kept:
             assert store.read(name).slice(0, complete[name].num_rows).equals(complete[name]), name
 
@@ -159,8 +160,8 @@ def test_parts_of_other_columns_remain_apart_and_columns_that_arrived_later_are_
     assert store.compact(done) is done
 
 
-def test_what_would_not_become_fewer_parts_is_not_written_again(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(compaction, "MERGED_BYTES", 1)
+def test_what_would_not_become_fewer_parts_is_not_written_again(store: Store) -> None:
+    store.options = CacheOptions(compacted_bytes=1)
     manifest = in_parts(store, "deals", rows(0, 30), [1] * 30)
     assert store.compact(manifest) is manifest
     assert store.manifest("deals") == manifest

@@ -21,16 +21,18 @@ import pdframe
 from pdframe import metrics, sandbox
 from pdframe.cache.deleted_deals import DeletedDeals
 from pdframe.errors import ArgumentError, DamagedError, DataWarning, NotCachedError
-from pdframe.sync import plan
+from pdframe.sync import DEFAULT_OPTIONS, SyncOptions
+from tests.helpers.tuning import LONG_LISTS
 
 pytestmark = pytest.mark.filterwarnings("ignore::pdframe.errors.DataWarning")
 
 
+OPTIONS = {"reloads": DEFAULT_OPTIONS, "changes": LONG_LISTS}
+
+
 @pytest.fixture(params=["reloads", "changes"])
-def how(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+def how(request: pytest.FixtureRequest) -> str:
     """Short lists are read as a whole, long ones by what changed."""
-    if request.param == "changes":
-        monkeypatch.setattr(plan, "PAGE", 0)
     return str(request.param)
 
 
@@ -88,7 +90,7 @@ def story(account: sandbox.SandboxAccount) -> dict[str, int]:
 
 
 def test_deleted_deals_remain_with_the_time_of_their_deletion(how: str) -> None:
-    with company() as account:
+    with company(options=OPTIONS[how]) as account:
         deals, model = story(account), account.company_model
         default, frame = account.deals(), account.deals(deleted=True)
         removed = deleted_of(frame)
@@ -115,7 +117,7 @@ def test_deleted_deals_remain_with_the_time_of_their_deletion(how: str) -> None:
 
 
 def test_a_deleted_deal_keeps_every_column(how: str) -> None:
-    with company() as account:
+    with company(options=OPTIONS[how]) as account:
         deal = open_deals(account, 1)[0]
         before = {labels: account.deals(labels=labels, names=labels).set_index("id") for labels in (True, False)}
         account.company_model.delete_deal(deal)
@@ -129,7 +131,7 @@ def test_a_deleted_deal_keeps_every_column(how: str) -> None:
 
 def test_the_last_edit_of_a_deal_is_not_taken_for_its_deletion(how: str, tmp_path: Path) -> None:
     """Deletions move no `update_time` here: the look is all that tells."""
-    with company(deleting_moves_update_time=False) as account:
+    with company(options=OPTIONS[how], deleting_moves_update_time=False) as account:
         model = account.company_model
         ids = long_ago, lately, won = open_deals(account, 3)
         account.deals()
@@ -232,7 +234,7 @@ def test_visits_of_deals_that_no_snapshot_detected_before_their_deletion(tmp_pat
 
 
 def test_a_deal_that_no_list_names_is_deleted_at_the_snapshot_that_missed_it(how: str) -> None:
-    with company() as account:
+    with company(options=OPTIONS[how]) as account:
         model = account.company_model
         first, second = open_deals(account, 2)
         before = account.deals().set_index("id")
@@ -267,7 +269,7 @@ def test_the_kept_row_keeps_values_that_do_not_fit_the_later_type_of_their_field
 
 
 def test_a_deal_that_is_deleted_twice_has_the_later_time(how: str) -> None:
-    with company(deleting_moves_update_time=False) as account:
+    with company(options=OPTIONS[how], deleting_moves_update_time=False) as account:
         model = account.company_model
         deal = open_deals(account, 1)[0]
         for _ in range(2):
@@ -373,8 +375,12 @@ def test_the_server_of_another_past_starts_over(tmp_path: Path) -> None:
         assert (account.cache_path / "deals.deleted.aside-1").is_dir()
 
 
-def test_many_small_parts_are_put_together(account: sandbox.SandboxAccount, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("pdframe.cache.compaction.PARTS_OF_A_LEVEL", 3)
+def test_many_small_parts_are_put_together() -> None:
+    with company(options=SyncOptions(parts_per_level=3)) as account:
+        _many_small_parts(account)
+
+
+def _many_small_parts(account: sandbox.SandboxAccount) -> None:
     account.deals()
     model, result = account.company_model, []
     for deal in open_deals(account, 8):
@@ -390,7 +396,7 @@ def test_many_small_parts_are_put_together(account: sandbox.SandboxAccount, monk
 
 @pytest.mark.parametrize("named", [False, True], ids=["before the deals are written", "right after"])
 def test_a_crash_loses_no_row_and_doubles_none(how: str, named: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    with company() as account:
+    with company(options=OPTIONS[how]) as account:
         model = account.company_model
         deleted, hidden = open_deals(account, 2)
         before = account.deals()

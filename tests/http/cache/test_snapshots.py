@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import doctest
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -14,12 +15,12 @@ import pytest
 
 import pdframe
 from pdframe import DataWarning, sandbox
-from pdframe.cache import compaction
 from pdframe import _files
 from pdframe.cache import store
 from pdframe.errors import ArgumentError, CacheError, NotCachedError
 from pdframe.cache.snapshots import SnapshotLog, latest
 from pdframe.schema.snapshots import TRACKED_COLUMNS
+from tests.helpers.tuning import LONG_LISTS
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:.*options that are not defined.*:pdframe.errors.DataWarning"),
@@ -114,7 +115,7 @@ def test_a_power_cut_at_any_write_loses_and_doubles_nothing(monkeypatch: pytest.
     all, and deals as they are.
     """
     opens = _files._private_file
-    with sandbox.connect(seed=3, deals=20, burst=100_000, progress=False) as account:
+    with sandbox.connect(seed=3, deals=20, burst=100_000, progress=False, options=LONG_LISTS) as account:
         account.sync("deals", "stages")
         for number in range(1, 20):
             before, left, cut = kept(account), number, False
@@ -147,8 +148,8 @@ def test_a_power_cut_at_any_write_loses_and_doubles_nothing(monkeypatch: pytest.
     pytest.fail("a sync of deals wrote more files than expected")
 
 
-def test_many_parts_become_one_and_say_the_same(account: sandbox.SandboxAccount, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(compaction, "PARTS_OF_A_LEVEL", 3)
+def test_many_parts_become_one_and_say_the_same(account: sandbox.SandboxAccount) -> None:
+    account._store.options = replace(LONG_LISTS, parts_per_level=3)
     deal = int(account.deals()["id"].iloc[0])
     for number in range(5):
         account.company_model.edit_deal(deal, probability=number)
