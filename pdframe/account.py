@@ -26,14 +26,11 @@ from pdframe.api.budget import TokenBudget
 from pdframe.api.client import Client, origin_of
 from pdframe.api.credentials import ApiToken, Credentials, OAuth
 from pdframe.bi.export import Exports
+from pdframe.cache.folder import check_usable, check_writable, default_cache_dir, readable_key
 from pdframe.cache.known_accounts import Accounts
 from pdframe.cache.store import (
     Manifest,
     Store,
-    check_usable,
-    check_writable,
-    default_cache_dir,
-    readable_key,
 )
 from pdframe.errors import AccessError, ArgumentError, CacheError, CredentialsError, NewerCacheError
 from pdframe.fields import Field, custom_fields, fields_frame

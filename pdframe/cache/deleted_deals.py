@@ -139,7 +139,7 @@ class DeletedDeals:
         before.
         """
         before = self._begun(at)
-        self._store.touch(
+        self._store.publish(
             replace(before, synced_at=at, state={**before.state, LISTED_AT: at.isoformat()})
         )
 
@@ -157,7 +157,7 @@ class DeletedDeals:
             why = f"The kept rows of deleted deals reach to {newest:%Y-%m-%d %H:%M}, and the server's clock is behind it."
         suffix = quarantine(self._store, _NAME)
         warn(
-            f"{why} They are set aside as {_NAME}{suffix} in {self._store.root}, and new ones begin."
+            f"{why} They are quarantined as {_NAME}{suffix} in {self._store.root}, and new ones begin."
         )
 
     def _begun(self, now: datetime) -> Manifest:
@@ -170,7 +170,7 @@ class DeletedDeals:
     def _parts(self) -> Iterator[pa.Table]:
         try:
             if self._store.manifest(_NAME) is None:
-                self._store.check_manifest(_NAME)
+                self._store.check_not_lost(_NAME)
                 return
             for part in self._store.open_table(_NAME).parts():
                 check_types(part.schema, DELETED_DEALS)
@@ -178,7 +178,8 @@ class DeletedDeals:
         except DamagedError as error:
             raise DamagedError(
                 f"{str(error.args[0]).partition(' The CRM is untouched')[0]} It holds the rows of deleted deals, which cannot be loaded "
-                "again. Put the file back from a backup; else the next sync of deals sets it aside and begins a new one.",
+                "again. Restore the file from a backup; else the next sync of deals quarantines it and begins"
+                " a new one.",
                 table=error.table,
             ) from error
 

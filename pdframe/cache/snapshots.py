@@ -169,7 +169,7 @@ class SnapshotLog:
         name = self._kept.rows.name
         suffix = quarantine(self._store, name, self._kept.snapshots.name)
         warn(
-            f"{why} It is set aside as {name}{suffix} in {self._store.root}, and a new one begins."
+            f"{why} It is quarantined as {name}{suffix} in {self._store.root}, and a new one begins."
         )
         return _Last.of((), self._compared, self._kept.key), storage_schema(
             self._kept.snapshots
@@ -218,7 +218,7 @@ class SnapshotLog:
         table = self._kept.rows
         with _said_of(table):
             if self._store.manifest(table.name) is None:
-                self._store.check_manifest(table.name)
+                self._store.check_not_lost(table.name)
                 return
             stored = self._store.open_table(table.name)
             check_types(stored.schema, table)
@@ -228,7 +228,7 @@ class SnapshotLog:
     def _all(self, table: Table) -> pa.Table:
         with _said_of(table):
             if self._store.manifest(table.name) is None:
-                self._store.check_manifest(table.name)
+                self._store.check_not_lost(table.name)
                 return storage_schema(table).empty_table()
             stored = self._store.open_table(table.name)
             check_types(stored.schema, table)
@@ -404,6 +404,7 @@ def _said_of(table: Table) -> Iterator[None]:
     except DamagedError as error:
         raise DamagedError(
             f"{str(error.args[0]).partition(' The CRM is untouched')[0]} It belongs to the kept history ({table.name}), which cannot be "
-            "loaded again. Put the file back from a backup; else the next sync sets the history aside and begins a new one.",
+            "loaded again. Restore the file from a backup; else the next sync quarantines the history and"
+            " begins a new one.",
             table=error.table,
         ) from error

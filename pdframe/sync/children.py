@@ -195,7 +195,7 @@ class ChildrenSync:
         manifest = self.store.manifest(self.table.name)
         if manifest is None:
             if self.parent.history:
-                self.store.check_manifest(self.table.name)
+                self.store.check_not_lost(self.table.name)
             return _Known(None, {})
         self.store.open_table(self.table.name)  # to be sure that it is as it was written
         return _Known(manifest, load_fetch_states(self.store, self.table.name))
@@ -445,12 +445,12 @@ class ChildrenSync:
         deleted = set(records).difference(new[self._merger.key].to_pylist())
         counts = self._merger.counts
         parts = self._merger.merge(cached, [self._merger.staged([new])], deleted)
-        written = self.store.write(manifest, parts, at_most=self._merger.part_bytes)
+        written = self.store.write_parts(manifest, parts, max_part_bytes=self._merger.part_bytes)
         if before is not None and self._merger.counts == counts:
             written = replace(
                 written, parts=before.parts, rows=before.rows, next_part=before.next_part
             )
-        self.store.name(written)
+        self.store.publish(written)
 
     def _forget(self, known: _Known, records: Collection[int]) -> None:
         """Drop records that are gone, with their rows."""

@@ -38,7 +38,7 @@ def many_parts() -> None:
         finally:
             os.fsync = synced
         manifest = Manifest(name, (), 0, now, now, next_part=PARTS + 1)
-        store.name(replace(manifest, parts=parts, rows=PARTS))
+        store.publish(replace(manifest, parts=parts, rows=PARTS))
         before = seconds(lambda: store.read(name))
         together = seconds(store.prepare)
         after = seconds(lambda: store.read(name))

@@ -19,7 +19,7 @@ import pytest
 
 import pdframe
 from pdframe import sandbox
-from pdframe.cache.store import default_cache_dir
+from pdframe.cache.folder import default_cache_dir
 from pdframe.errors import ArgumentError, CacheError, DamagedError
 from pdframe.sandbox.server import Server
 from tests.helpers import crash
@@ -102,7 +102,7 @@ def test_a_link_that_leads_nowhere_is_named(
     assert ("leads in a circle" if circle else "is not there") in message
     assert "delete the link" in message
     if place not in ("ledger.json", "accounts.json", ".", "root"):
-        # Neither moved aside nor loaded again by a refresh.
+        # Neither quarantined nor loaded again by a refresh.
         with pytest.raises(CacheError, match="is a link to"), connect(server, cache) as account:
             account.sync("deals") if place == "history" else account.stages(refresh=True)
         assert not list(root.glob("*.aside-*"))
@@ -131,7 +131,7 @@ def test_a_part_that_is_a_folder_is_damage_and_is_loaded_again(cache: Path, serv
     with connect(server, cache) as account:
         with pytest.raises(DamagedError, match="Is a directory"):
             account.stages(refresh=False)
-        with pytest.warns(pdframe.DataWarning, match="moved aside"):
+        with pytest.warns(pdframe.DataWarning, match="quarantined as stages.aside-1"):
             assert len(account.stages()) > 0
 
 
@@ -185,7 +185,7 @@ AS_ANOTHER = """
 import json, os, sys
 import httpx
 import pdframe
-from pdframe.cache.store import default_cache_dir
+from pdframe.cache.folder import default_cache_dir
 url, token, own, shared = sys.argv[1:]
 told, cache = {}, own
 def tell(name, work):

@@ -19,9 +19,8 @@ import pytest
 import pdframe
 from pdframe import sandbox
 from pdframe._files import seal, unseal
-from pdframe.cache.checkpoint import WHERE
+from pdframe.cache.checkpoint import PENDING, WHERE
 from pdframe.cache.snapshots import SnapshotLog
-from pdframe.cache.store import PENDING
 from pdframe.errors import BudgetError, CacheError, ResponseError
 from pdframe.sandbox.server import Faults, Server
 from pdframe.schema import LISTS

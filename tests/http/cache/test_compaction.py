@@ -11,6 +11,7 @@ import shutil
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pytest
@@ -19,6 +20,7 @@ from hypothesis import strategies as st
 
 from pdframe import sandbox
 from pdframe._files import Part, make_private, write_part
+from pdframe.cache import parts
 from pdframe.cache.compaction import small_runs
 from pdframe.cache.options import DEFAULT_CACHE_OPTIONS, CacheOptions
 from pdframe.cache.snapshots import SnapshotLog
@@ -64,7 +66,7 @@ def in_parts(
         start += size
     assert start == complete.num_rows
     before = store.manifest(table) or Manifest(table, (), 0, NOW, NOW)
-    return store.name(
+    return store.publish(
         replace(before, parts=tuple(parts), rows=start, next_part=len(parts) + 1, **beside)
     )
 
@@ -73,17 +75,21 @@ def part(rows: int, size: int | None = None) -> Part:
     return Part("part", rows, 2_000 + 10 * rows if size is None else size, 0)
 
 
+def runs_of(sizes: list[Part]) -> list[range]:
+    return small_runs(sizes, SIZES)
+
+
 def test_ten_neighbours_of_one_size_belong_together_and_nine_do_not() -> None:
-    assert small_runs([part(1)] * 9) == []
-    assert small_runs([part(1)] * 10) == [range(10)]
+    assert runs_of([part(1)] * 9) == []
+    assert runs_of([part(1)] * 10) == [range(10)]
     # A large part takes no part in it, and small ones on both sides of it are no neighbours.
-    assert small_runs([part(9)] * 5 + [part(SIZES.small_part_rows + 1)] + [part(9)] * 5) == []
-    assert small_runs([part(9)] * 5 + [part(9, SIZES.small_part_bytes + 1)] + [part(9)] * 5) == []
+    assert runs_of([part(9)] * 5 + [part(SIZES.small_part_rows + 1)] + [part(9)] * 5) == []
+    assert runs_of([part(9)] * 5 + [part(9, SIZES.small_part_bytes + 1)] + [part(9)] * 5) == []
     # 9 parts of 10 rows and more are not written again for 9 of fewer; a tenth takes what lies
     # between along.
-    assert small_runs([part(50)] * 9 + [part(1)] * 9) == []
-    assert small_runs([part(50)] * 9 + [part(1)] * 9 + [part(10)], SIZES) == [range(19)]
-    assert small_runs([part(700)] + [part(1)] * 10) == [range(1, 11)]
+    assert runs_of([part(50)] * 9 + [part(1)] * 9) == []
+    assert runs_of([part(50)] * 9 + [part(1)] * 9 + [part(10)]) == [range(19)]
+    assert runs_of([part(700)] + [part(1)] * 10) == [range(1, 11)]
 
 
 @settings(max_examples=60, deadline=None, derandomize=True)
@@ -191,14 +197,14 @@ def test_parts_of_other_columns_remain_apart_and_columns_that_arrived_later_are_
         write_part(store.root / "deals", f"part-{number:06d}.parquet", table)
         for number, table in enumerate(tables, 1)
     ]
-    manifest = store.name(Manifest("deals", tuple(parts), 50, NOW, NOW, next_part=51))
+    manifest = store.publish(Manifest("deals", tuple(parts), 50, NOW, NOW, next_part=51))
     done = store.compact(manifest)
     assert [part.rows for part in done.parts] == [30, 10, 10]
     schemas = [InParquet(store.root / "deals" / part.file).schema for part in done.parts]
     assert schemas[0].names == ["id", "text", "more"]
     assert [schema.field("id").type for schema in schemas] == [pa.int64(), pa.int64(), pa.string()]
     assert [schema.field("id").metadata is None for schema in schemas] == [True, False, True]
-    first = next(store._open_parts(replace(done, parts=done.parts[:1])).parts())
+    first = next(store.read_parts(done, ["more"]))
     assert first["more"].to_pylist() == [None] * 20 + [1.5] * 10
     with pytest.raises(NewerCacheError, match=r"cannot read it.*incompatible types"):
         store.read("deals")
@@ -227,15 +233,15 @@ def test_a_reader_with_the_old_manifest_reads_the_new_parts(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     manifest = in_parts(store, "deals", rows(0, 30), [1] * 30)
-    opens, left = store._open_part, [12]
+    left = [12]
 
-    def compacted_meanwhile(table: str, part: Part) -> object:
+    def compacted_meanwhile(*arguments: Any) -> object:
         left[0] -= 1
         if left[0] == 0:
             Store(store.cache_dir, store.root.name).compact(manifest)
-        return opens(table, part)
+        return parts.open_part(*arguments)
 
-    monkeypatch.setattr(store, "_open_part", compacted_meanwhile)
+    monkeypatch.setattr("pdframe.cache.store.open_part", compacted_meanwhile)
     assert store.read("deals").equals(rows(0, 30))
     assert left[0] < 0
     assert len(store.manifest("deals").parts) == 1

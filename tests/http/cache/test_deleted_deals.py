@@ -436,7 +436,7 @@ def test_a_damaged_table_of_deleted_deals_is_named_and_kept_in_quarantine(
     with pytest.raises(DamagedError, match="cannot be loaded again"):
         account.deals(deleted=True, refresh=False)
     assert second in set(account.deals(refresh=False)["id"])
-    with pytest.warns(DataWarning, match=r"set aside as deals.deleted.aside-1"):
+    with pytest.warns(DataWarning, match=r"quarantined as deals.deleted.aside-1"):
         account.sync("deals")
     account.company_model.now += DAY
     account.company_model.delete_deal(second)

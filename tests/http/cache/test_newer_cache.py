@@ -216,7 +216,7 @@ def test_a_number_that_was_changed_is_damage_as_before(
         if name == "manifest":
             with pytest.raises(DamagedError, match="full=True"):
                 account.stages(refresh=False)
-            with pytest.warns(pdframe.DataWarning, match="moved aside"):
+            with pytest.warns(pdframe.DataWarning, match="files of 'stages' are deleted"):
                 account.stages()
         elif name == "accounts":
             assert Accounts(cache).get("digest") is None
@@ -301,7 +301,7 @@ def test_kept_rows_whose_columns_have_other_types_are_refused_as_they_are(
         place = rows.column_names.index(column)
         other = rows.set_column(place, column, rows[column].cast(pa.string()))
         part = write_part(root / kept, "part-000099.parquet", other)
-        store.name(replace(manifest, parts=(part,), next_part=100))
+        store.publish(replace(manifest, parts=(part,), next_part=100))
         before = {table: files(root / table) for table in KEPT}
         readers = {
             "history": [

@@ -268,7 +268,7 @@ def test_a_damaged_history_of_lines_is_said_and_quarantined(
     with pytest.raises(CacheError, match="cannot be loaded again"):
         account.line_history()
     account.company_model.edit_line(lines_with_deal(account.company_model)[0]["id"], quantity=5.5)
-    with pytest.warns(UserWarning, match="set aside as line_history.aside-1"):
+    with pytest.warns(UserWarning, match="quarantined as line_history.aside-1"):
         account.sync("deal_products")
     assert (account.cache_path / "line_history.aside-1" / part.name).exists()
     assert set(account.line_history()["id"]) == lines_of(account.company_model).keys()

@@ -53,7 +53,9 @@ class World:
             [record for record, some in received.items() if not some],
         )
         named = before or Manifest(self.table.name, (), 0, NOW, NOW)
-        self.manifest = self.store.name(self.store.write(named, parts, at_most=merger.part_bytes))
+        self.manifest = self.store.publish(
+            self.store.write_parts(named, parts, max_part_bytes=merger.part_bytes)
+        )
         self.rows |= received
         assert not merger.problems.cells
         return merger.counts

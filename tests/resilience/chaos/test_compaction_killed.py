@@ -66,7 +66,7 @@ def in_parts(store: Store) -> None:
             )
             for number, start in enumerate(range(0, rows.num_rows, size))
         ]
-        store.name(replace(manifest, parts=tuple(parts), next_part=first + len(parts)))
+        store.publish(replace(manifest, parts=tuple(parts), next_part=first + len(parts)))
 
 
 def rows_of(store: Store) -> dict[str, pa.Table]:
