@@ -28,7 +28,7 @@ PATH = "/api/v2/deals/products"
 
 
 @pytest.mark.parametrize(
-    ("deals", "told"),
+    ("deals", "reported"),
     [
         # A deal's count, then its lines: enabled or not.
         ([], None),

@@ -184,7 +184,7 @@ def small() -> Iterator[sandbox.SandboxAccount]:
 
 @pytest.mark.parametrize("table", ["deal_changes", "product_variations"])
 @pytest.mark.parametrize(
-    ("max_age", "side_by_side"), [("15min", False), ("15min", True), (0, True)]
+    ("max_age", "map_ordered"), [("15min", False), ("15min", True), (0, True)]
 )
 def test_an_interruption_at_any_request_costs_that_request_alone(
     table: str, max_age: Any, map_ordered: bool, monkeypatch: pytest.MonkeyPatch

@@ -240,7 +240,7 @@ def test_a_long_list_is_walked_as_fast_as_requests_may_be_sent() -> None:
         assert outcome.seconds < 1.25 * outcome.requests / 60
 
 
-@pytest.mark.parametrize("way", ["up", "down"])
+@pytest.mark.parametrize("method", ["up", "down"])
 def test_rows_in_another_order_than_was_requested_end_the_walk_by_windows(method: str) -> None:
     walk = RangeScan(10, np.arange(1_000) * SECOND)
     (first,) = walk.ready(1)
