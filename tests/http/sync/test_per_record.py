@@ -296,7 +296,7 @@ def test_progress_is_saved_midway(
 
     monkeypatch.setattr(small._client, "get_json", looking)
     monkeypatch.setattr(
-        concurrency, "LANES", 1
+        concurrency, "MAX_WORKERS", 1
     )  # else a request is sent before those ahead of it are saved
     small.deal_changes()
     assert seen == [number // 3 * 3 for number in range(len(seen))]
