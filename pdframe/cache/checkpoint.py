@@ -18,7 +18,7 @@ import pyarrow as pa
 from pdframe.errors import CacheError
 from pdframe._files import make_private, seal, unseal, write_atomic, write_batches, write_plain
 from pdframe.frames import Problems
-from pdframe.frames.data_warnings import warn
+from pdframe._warnings import warn
 from pdframe.cache.sorted_runs import InArrow, SortedRun
 from pdframe.schema import Table
 from pdframe.cache.store import CHANGES, PENDING, Manifest, Store

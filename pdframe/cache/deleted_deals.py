@@ -19,7 +19,7 @@ from pdframe.cache.quarantine import quarantine
 from pdframe.errors import DamagedError
 from pdframe.fields import Field, name_columns
 from pdframe.frames import storage_schema, unify
-from pdframe.frames.data_warnings import warn
+from pdframe._warnings import warn
 from pdframe.cache.snapshots import CLOCK_SLACK, SnapshotLog, check_types, latest
 from pdframe.schema.deals import DEAL_PRODUCTS
 from pdframe.schema.snapshots import DEALS_AND_DELETED, DELETED_DEALS, LINES_REMEMBERED, OF_LINES, TRACKED_COLUMNS

@@ -23,7 +23,7 @@ from pdframe.cache.quarantine import quarantine
 from pdframe.errors import DamagedError, NewerCacheError
 from pdframe._files import UPDATE
 from pdframe.frames import is_unknown, storage_schema, unify
-from pdframe.frames.data_warnings import warn
+from pdframe._warnings import warn
 from pdframe.schema import Table
 from pdframe.schema.snapshots import OF_DEALS, Kept
 from pdframe.cache.store import Manifest, Store

@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pdframe._files import Part
+from pdframe._warnings import deferred_warnings
 from pdframe.api.client import Client
 from pdframe.cache.checkpoint import Checkpoint, Position
 from pdframe.cache.store import Manifest, Store, Stored
@@ -36,7 +37,7 @@ from pdframe.sync.full import FullScan, times_of
 from pdframe.sync.merge import ByParts, present
 from pdframe.sync.plan import full_reload_reason, lists_of
 from pdframe.sync.range_scan import Times
-from pdframe.sync.repair import deferred_warnings, quarantine_damaged
+from pdframe.sync.repair import quarantine_damaged
 from pdframe.sync.snapshot import append_snapshot, snapshot_columns
 
 Mode = Literal["full", "incremental", "skipped", "unavailable"]
@@ -88,17 +89,16 @@ class Work:
         self.now = now
         self.full_every = full_every
         self.puller = Fetcher(client, table, fields, tick)
-        self._said: list[str] = []
         self._deletions: Deletions | None = None
 
     def do(self, *, full: bool) -> Outcome:
         """Bring the table up to date; with `full`, load all of it."""
-        with deferred_warnings() as self._said:
+        with deferred_warnings():
             return self._do(full)
 
     def list_deletions(self) -> None:
         """Read the lists of deletions alone, and keep the rows of deleted deals."""
-        with deferred_warnings() as self._said:
+        with deferred_warnings():
             manifest = self.store.manifest(self.table.name)
             self._keep_deletions(
                 manifest, self.store.open_table(self.table.name) if manifest else None
@@ -360,7 +360,7 @@ class Work:
             manifest = self.store.manifest(name)
             return manifest, self.store.open_table(name) if manifest else None, ""
         except DamagedError as error:
-            self._said += quarantine_damaged(self.store, error)
+            quarantine_damaged(self.store, error)
             return None, None, "the cached copy could not be trusted: loaded anew"
 
     def _pending(self, since: Manifest | None = None) -> Checkpoint:
