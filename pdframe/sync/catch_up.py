@@ -36,12 +36,12 @@ def close(puller: Fetcher, pull: FetchResult, source: Source, windows: RangeScan
     since = earlier(parse_time(pull.state[source.path]), OVERLAP)
     top = None if windows.top is None else datetime.fromtimestamp(windows.top // SECOND, UTC)
     met = _met(pull, puller.table.key[0], min(since, top or since))
-    crowded = _crowded(met, puller.page)
+    crowded = _crowded(met, puller.options.page_size)
     late = sum(time >= since and _second(time) not in crowded for time in met.values())
     if (
         top is None
         or not windows.sorted
-        or late // puller.page + 1 + len(crowded) <= max(windows.spare, 1)
+        or late // puller.options.page_size + 1 + len(crowded) <= max(windows.spare, 1)
     ):
         _upwards(puller, pull, source, since, met, crowded)
     else:

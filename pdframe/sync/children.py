@@ -33,10 +33,8 @@ from pdframe.sync.fetch_state import (
     replace_fetch_states,
 )
 from pdframe.sync.merge_records import RecordParts
+from pdframe.sync.options import DEFAULT_OPTIONS, SyncOptions
 
-# A process that is killed loses no more than so many records; an error or an interruption loses
-# none.
-SAVED_EVERY = 50
 # An interrupted load goes on where it stood for so long; after that, what it had is as old as any
 # other answer.
 GOES_ON = timedelta(days=7)
@@ -107,6 +105,8 @@ class ChildrenSync:
         Called with the number of rows after each record, for a progress bar.
     now
         This machine's clock.
+    options
+        Page size, number of threads, and how often answers are saved.
     """
 
     def __init__(
@@ -117,15 +117,17 @@ class ChildrenSync:
         *,
         tick: Callable[[int], None],
         now: Callable[[], datetime],
+        options: SyncOptions = DEFAULT_OPTIONS,
     ) -> None:
         self.client = client
+        self.options = options
         self.store = store
         self.table = table
         self.parent = table.hangs_on
         self.tick = tick
         self.now = now
         self.problems = Problems()
-        self._parts = RecordParts(store, table)
+        self._parts = RecordParts(store, table, options)
 
     @property
     def counts(self) -> Counts:
@@ -315,7 +317,9 @@ class ChildrenSync:
         """Ask for records, saving now and then; return what is not saved yet."""
         fresh, done, missing = _Fresh(), 0, 0
         try:
-            for record, (at, rows, server_time) in map_ordered(self._answer, due):
+            for record, (at, rows, server_time) in map_ordered(
+                self._answer, due, self.options.workers
+            ):
                 fresh.rows += rows or ()
                 snapshot = _settled(snapshots.get(record), server_time, known.requested.get(record))
                 fresh.requested[record] = FetchState(at, snapshot, rows is not None, server_time)
@@ -329,7 +333,7 @@ class ChildrenSync:
                         status=NOT_FOUND,
                     )
                 self.tick(len(rows or ()))
-                if len(fresh.requested) >= SAVED_EVERY:
+                if len(fresh.requested) >= self.options.save_every_records:
                     self._save(known, fresh, state)
                     fresh = _Fresh()
         except BaseException as error:
@@ -360,7 +364,9 @@ class ChildrenSync:
             rows: list[dict[str, Any]] = []
             pages, server_time = 0, None
             try:
-                for page in pages_of(self.client, source, path=path):
+                for page in pages_of(
+                    self.client, source, path=path, page_size=self.options.page_size
+                ):
                     self._check_rows(page)
                     rows += page.rows
                     pages += 1

@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pdframe.api.client import Client, Page
-from pdframe.api.pagination import PAGE, another_list, walk
+from pdframe.api.pagination import another_list, walk
 from pdframe.api.responses import Decode
 from pdframe.cache.checkpoint import Checkpoint, Position
 from pdframe.errors import ResponseError
@@ -30,15 +30,13 @@ from pdframe.sync.fetch_result import (
     mark,
     parse_time,
 )
+from pdframe.sync.options import DEFAULT_OPTIONS, SyncOptions
 
 BAD_REQUEST = 400
 NOT_FOUND = 404
 # Asked again at each incremental pull, since the clocks of the servers that stamp `update_time`
 # need not agree.
 OVERLAP = timedelta(minutes=5)
-# Pages of so many bytes are put together on disk, so that the rows of a table are never in memory
-# together.
-MAX_BUFFERED_BYTES = 8 * 1024 * 1024
 
 
 class Fetcher:
@@ -52,12 +50,20 @@ class Fetcher:
         The table, and its field metadata.
     tick
         Called with the number of rows after each page, for a progress bar.
+    options
+        Page size, buffer and number of threads.
     """
 
     def __init__(
-        self, client: Client, table: Table, fields: Sequence[Field], tick: Callable[[int], None]
+        self,
+        client: Client,
+        table: Table,
+        fields: Sequence[Field],
+        tick: Callable[[int], None],
+        options: SyncOptions = DEFAULT_OPTIONS,
     ) -> None:
         self.client = client
+        self.options = options
         self.table = table
         self.fields = fields
         self.tick = tick
@@ -66,11 +72,6 @@ class Fetcher:
         # Called with rows that the API says are deleted, and the server's time; None: nothing is
         # kept of them.
         self.keep_deleted: Callable[[pa.Table, datetime | None], None] | None = None
-
-    @property
-    def page(self) -> int:
-        """The most rows of a page."""
-        return PAGE
 
     def fetch_changes(
         self, pull: FetchResult, last_sync_at: datetime | None, pending: Checkpoint | None = None
@@ -117,7 +118,7 @@ class Fetcher:
                         pull.server_time,
                         pull.problems,
                     )
-                    keep_page(pending, pull, rows, reached)
+                    keep_page(pending, pull, rows, reached, options=self.options)
         self.fetch_deletions(pull, self.table.sources)
 
     def fetch_deletions(self, pull: FetchResult, sources: Sequence[Source]) -> None:
@@ -126,7 +127,12 @@ class Fetcher:
             if source.deletions:
                 params = {**dict(source.params), "status": "deleted"}
                 for page in walk(
-                    self.client, source.path, params, cost=source.cost, api=source.api
+                    self.client,
+                    source.path,
+                    params,
+                    cost=source.cost,
+                    api=source.api,
+                    limit=self.options.page_size,
                 ):
                     removed, _ = to_arrow(page.rows, self.table, self.fields)
                     self._check_keys(page, removed)
@@ -174,7 +180,7 @@ class Fetcher:
             with self.client.budget.track(self.table.name):
                 return list(self.pages(source, params))
 
-        for batch, pages in map_ordered(ask, batches):
+        for batch, pages in map_ordered(ask, batches, self.options.workers):
             rows = [self.take(pull, page) for page in pages]
             for page, received in zip(pages, rows, strict=True):
                 if (
@@ -236,7 +242,12 @@ class Fetcher:
         cursor = start
         try:
             for page in pages_of(
-                self.client, source, params, start=start, decode=self.reader.decode
+                self.client,
+                source,
+                params,
+                start=start,
+                page_size=self.options.page_size,
+                decode=self.reader.decode,
             ):
                 cursor = page.next_cursor
                 yield page
@@ -275,6 +286,8 @@ def keep_page(
     rows: pa.Table,
     reached: Position,
     note: pa.Table | None = None,
+    *,
+    options: SyncOptions = DEFAULT_OPTIONS,
 ) -> None:
     """Leave a page that was added to a pull, and put what is in memory together on disk where it
     has become much.
@@ -282,7 +295,7 @@ def keep_page(
     pending.add(rows, reached, note)
     if note is not None:
         pull.notes.append(note)
-    if pull.covered > MAX_BUFFERED_BYTES:
+    if pull.covered > options.buffer_bytes:
         together = latest(pa.concat_tables(pull.tables, promote_options="default"), pending.key)
         pull.settled(
             pending.settle(together, reached, pa.concat_tables(pull.notes) if pull.notes else None)
@@ -296,12 +309,13 @@ def pages_of(
     *,
     path: str | None = None,
     start: str | None = None,
+    page_size: int = DEFAULT_OPTIONS.page_size,
     decode: Decode | None = None,
 ) -> Iterator[Page]:
     """The pages of a list. One that comes as a whole is walked too: should it begin to page, half
     of it is not taken for all.
     """
-    limit = PAGE if source.paged else None
+    limit = page_size if source.paged else None
     return walk(
         client,
         path or source.path,

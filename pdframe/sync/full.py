@@ -129,7 +129,7 @@ class FullScan:
             reached.source < len(self.table.sources) or several or self._to_close
         ):
             return
-        keep_page(self.pending, pull, rows, reached)
+        keep_page(self.pending, pull, rows, reached, options=self.puller.options)
 
     def _list(
         self, pull: FetchResult, number: int, start: Position, not_before: datetime | None
@@ -163,7 +163,11 @@ class FullScan:
         several places at once.
         """
         source = self.table.sources[number]
-        windows = RangeScan(self.puller.page, self.expected[number] if self.expected else NO_TIMES)
+        windows = RangeScan(
+            self.puller.options.page_size,
+            self.expected[number] if self.expected else NO_TIMES,
+            self.puller.options,
+        )
         if saved is not None:
             try:
                 windows.take_up(saved)
@@ -180,7 +184,9 @@ class FullScan:
             with self.puller.client.budget.track(self.table.name):
                 return next(walks[walker])
 
-        for walker, page in map_unordered(ask, windows.ready, self._lanes):
+        for walker, page in map_unordered(
+            ask, windows.ready, self._lanes, workers=self.puller.options.workers
+        ):
             self._soonest, self._largest = (
                 min(self._soonest, page.seconds),
                 max(self._largest, page.size),

@@ -16,9 +16,7 @@ from pdframe.frames import Problems, storage_schema, unify
 from pdframe.schema import Table
 from pdframe.sync.compare import Counts, Merge, latest, newest_rows, replace_all, upsert
 from pdframe.sync.fetch_result import FetchResult
-
-# So many bytes of rows make a part; while it is put together, they are in memory a few times.
-PART = 8 * 1024 * 1024
+from pdframe.sync.options import DEFAULT_OPTIONS, SyncOptions
 
 
 class ByParts:
@@ -28,6 +26,8 @@ class ByParts:
     ----------
     table, fields
         The table, and its field metadata.
+    options
+        The size of a part.
 
     Attributes
     ----------
@@ -35,9 +35,12 @@ class ByParts:
         How many rows were added, changed and removed, once all parts are made.
     """
 
-    def __init__(self, table: Table, fields: Sequence[Field]) -> None:
+    def __init__(
+        self, table: Table, fields: Sequence[Field], options: SyncOptions = DEFAULT_OPTIONS
+    ) -> None:
         self.problems = Problems()
         self.counts = Counts()
+        self._part_bytes = options.merge_part_bytes
         self._table, self._fields, self._key = table, fields, table.key[0]
 
     def complete(
@@ -46,7 +49,7 @@ class ByParts:
         """The rows of a walk as they were last seen, without those that are gone."""
         stores = self._stores(pull)
         every = pa.unify_schemas([store.schema for store in stores]).empty_table()
-        for low, high in cuts(stores, _rows_of_a_part(stores)):
+        for low, high in cuts(stores, _rows_of_a_part(stores, self._part_bytes)):
             rows = latest(
                 self._together([every, *(store.between(low, high) for store in stores)]), self._key
             )
@@ -76,7 +79,7 @@ class ByParts:
         removed = pa.array(sorted({*pull.removed, *flagged}), seen.schema.field(self._key).type)
         every_store = [*stores, *(rows for _, rows in old)]
         every = self._together([rows.schema.empty_table() for rows in every_store])
-        ranges = list(cuts(every_store, _rows_of_a_part(every_store)))
+        ranges = list(cuts(every_store, _rows_of_a_part(every_store, self._part_bytes)))
         starts = [LOWEST, *(rows.groups[0].low for _, rows in old[1:])]
         for (part, rows), low, after in zip(old, starts, [*starts[1:], HIGHEST + 1], strict=True):
             there = [_between(ids, low, after - 1) for ids in (seen[self._key], removed)]
@@ -120,10 +123,11 @@ def _between(ids: pa.Array | pa.ChunkedArray, low: int, high: int) -> pa.Array |
     return ids.filter(pc.and_(pc.greater_equal(ids, low), pc.less_equal(ids, high)))
 
 
-def _rows_of_a_part(stores: Sequence[SortedRun]) -> int:
+def _rows_of_a_part(stores: Sequence[SortedRun], part_bytes: int) -> int:
     some = (store.between(group.low, group.high) for store in stores for group in store.groups)
     return next(
-        (int(PART / max(1.0, rows.nbytes / rows.num_rows)) for rows in some if rows.num_rows), PART
+        (int(part_bytes / max(1.0, rows.nbytes / rows.num_rows)) for rows in some if rows.num_rows),
+        part_bytes,
     )
 
 

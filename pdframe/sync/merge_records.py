@@ -17,11 +17,7 @@ from pdframe.cache.store import Manifest, Store
 from pdframe.frames import Problems, storage_schema, unify
 from pdframe.schema import Table
 from pdframe.sync.compare import Counts
-
-# So many bytes of rows make a part, and a file of so many is added to rather than followed by
-# another: each save writes it again.
-PART = 4 * 1024 * 1024
-SMALL = 256 * 1024
+from pdframe.sync.options import DEFAULT_OPTIONS, SyncOptions
 
 
 class RecordParts:
@@ -33,11 +29,14 @@ class RecordParts:
         Where they are kept.
     table
         Their table; it has a `parent`.
+    options
+        The sizes of parts.
     """
 
-    def __init__(self, store: Store, table: Table) -> None:
+    def __init__(self, store: Store, table: Table, options: SyncOptions = DEFAULT_OPTIONS) -> None:
         self.counts = Counts()
         self.problems = Problems()
+        self._options = options
         self._store, self._table, self._record = store, table, table.hangs_on.id
         self._order = table.hangs_on.order or ("id" if table.key == ("id",) else "")
 
@@ -74,7 +73,11 @@ class RecordParts:
             (part, rows, was.num_rows > 0) for (part, rows), was in zip(old, replaced, strict=True)
         ]
         return self._store.name(
-            self._store.write(manifest, self._changed(parts, new, received), at_most=PART)
+            self._store.write(
+                manifest,
+                self._changed(parts, new, received),
+                at_most=self._options.record_part_bytes,
+            )
         )
 
     def _changed(
@@ -85,7 +88,7 @@ class RecordParts:
         """
         for place, (part, rows, is_touched) in enumerate(old, 1):
             # A record belongs into the first part that does not end before it, or behind them all.
-            grows = place == len(old) and part.bytes < SMALL
+            grows = place == len(old) and part.bytes < self._options.small_record_part_bytes
             here = pc.less_equal(new[self._record], HIGHEST if grows else rows.span[1])
             mine, new = new.filter(here), new.filter(pc.invert(here))
             if (
@@ -100,9 +103,15 @@ class RecordParts:
             )
             self.problems.merge(problems)
             kept = covered.filter(pc.invert(pc.is_in(covered[self._record], value_set=received)))
-            yield from _cut(self._in_order(pa.concat_tables([kept, mine])))
+            yield from self._cut(self._in_order(pa.concat_tables([kept, mine])))
         if new.num_rows or not old:
-            yield from _cut(new)
+            yield from self._cut(new)
+
+    def _cut(self, rows: pa.Table) -> Iterator[pa.Table]:
+        """Rows in pieces that make a part at most."""
+        most = self._options.record_part_bytes
+        size = max(1, most * rows.num_rows // max(most, rows.nbytes))
+        yield from (rows.slice(start, size) for start in range(0, max(1, rows.num_rows), size))
 
     def _together(self, parts: Sequence[pa.Table]) -> pa.Table:
         return unify([storage_schema(self._table).empty_table(), *parts], self._table)[0]
@@ -125,12 +134,6 @@ def _rows_of(rows: SortedRun, record: str, ids: pa.Array) -> pa.Table:
     # To its end: what is read of it is not held then.
     result = rows.between(inside[0].as_py(), HIGHEST)
     return result.filter(pc.is_in(result[record], value_set=inside))
-
-
-def _cut(rows: pa.Table) -> Iterator[pa.Table]:
-    """Rows in pieces that make a part at most."""
-    size = max(1, PART * rows.num_rows // max(PART, rows.nbytes))
-    yield from (rows.slice(start, size) for start in range(0, max(1, rows.num_rows), size))
 
 
 def _differences(old: pa.Table, new: pa.Table) -> Counts:

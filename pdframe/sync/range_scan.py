@@ -22,22 +22,16 @@ from typing import Any, Literal
 
 import numpy as np
 
-# A list of more pages is walked by windows.
-LONG = 40
+from pdframe.sync.options import DEFAULT_OPTIONS, SyncOptions
+
 # An estimate must be this many times as long before a list counts as long: a first load knows no
 # length.
 SAFETY = 1.5
-# What walking by windows may cost on top of a plain walk: one last look, and where two walkers
-# meet, pages that bring the same rows.
-EXTRA = 0.05
+# Requests where two walkers meet: pages that bring the same rows.
 MEETING = 2
 # The oldest rows of a list are the fewest: its first page tells of as many times as many pages as
 # it seems to.
 SPARSE_BEGINNING = 4
-# By then the other end of the list is looked at, whatever its beginning says.
-PAGES_TO_TELL = 8
-# A window of fewer pages is not worth a split.
-SMALLEST = 4
 SECOND = 1_000_000
 # One end of a window may be e to the power of this as dense as the other; more is a bulk edit,
 # which says nothing of the rest.
@@ -141,6 +135,8 @@ class RangeScan:
     expected
         Sorted times of the rows as they were cached, to split by; empty where the list was never
         loaded: then pages tell.
+    options
+        The thresholds `scan_...`.
 
     Attributes
     ----------
@@ -167,6 +163,7 @@ class RangeScan:
 
     page: int
     expected: Times = field(default_factory=lambda: NO_TIMES)
+    options: SyncOptions = DEFAULT_OPTIONS
     open: list[Window] = field(default_factory=lambda: [Window(Scanner("up"))])
     pages: int = 0
     meetings: int = 0
@@ -190,7 +187,7 @@ class RangeScan:
         # Within one second nothing says which rows come again where two walkers meet: a page at
         # most.
         plain = (self.rows - self.wasted) // self.page - self.meetings
-        return math.floor((1 + EXTRA) * plain) - self.pages
+        return math.floor((1 + self.options.scan_extra) * plain) - self.pages
 
     def ready(self, lanes: int) -> list[Scanner]:
         """Up to `lanes` walkers whose next page is to be asked for now; they are busy until `took`
@@ -313,15 +310,19 @@ class RangeScan:
         pages = self._pages_in_all()
         if not self.meetings and not self.observed:
             if len(self.expected):
-                return pages > LONG
+                return pages > self.options.scan_pages
             return (
-                bool(pages * SPARSE_BEGINNING > LONG or self.pages >= PAGES_TO_TELL)
+                bool(
+                    pages * SPARSE_BEGINNING > self.options.scan_pages
+                    or self.pages >= self.options.scan_probe_pages
+                )
                 and pages - self.pages > 1
             )
         price = self.wasted / self.page + (len(self.open) + 1) * MEETING + 1
         if not self.meetings:
-            return price <= EXTRA * (self.rows - self.wasted) / self.page
-        return price <= EXTRA * pages and max(map(self._left, self.open)) >= SMALLEST * self.page
+            return price <= self.options.scan_extra * (self.rows - self.wasted) / self.page
+        worth = max(map(self._left, self.open)) >= self.options.scan_range_pages * self.page
+        return price <= self.options.scan_extra * pages and worth
 
     def _proved_long(self) -> bool:
         """Whether both ends tell that the list is long: then walking on from both is worth its
@@ -331,7 +332,7 @@ class RangeScan:
         return (
             window.down is not None
             and window.down.reached is not None
-            and self._pages_in_all() > SAFETY * LONG
+            and self._pages_in_all() > SAFETY * self.options.scan_pages
         )
 
     def _pages_in_all(self) -> float:

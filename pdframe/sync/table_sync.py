@@ -35,6 +35,7 @@ from pdframe.sync.fetch_result import (
 from pdframe.sync.fetch_state import parents_name
 from pdframe.sync.full import FullScan, times_of
 from pdframe.sync.merge import ByParts, present
+from pdframe.sync.options import SyncOptions
 from pdframe.sync.plan import full_reload_reason, lists_of
 from pdframe.sync.range_scan import Times
 from pdframe.sync.repair import quarantine_damaged
@@ -68,6 +69,8 @@ class Work:
         This machine's clock.
     full_every
         How old the last full load may be; None: any age.
+    options
+        Sizes, numbers of threads and thresholds.
     """
 
     def __init__(
@@ -80,6 +83,7 @@ class Work:
         tick: Callable[[int], None],
         now: Callable[[], datetime],
         full_every: timedelta | None,
+        options: SyncOptions,
     ) -> None:
         self.client = client
         self.store = store
@@ -88,7 +92,8 @@ class Work:
         self.tick = tick
         self.now = now
         self.full_every = full_every
-        self.puller = Fetcher(client, table, fields, tick)
+        self.options = options
+        self.puller = Fetcher(client, table, fields, tick, options)
         self._deletions: Deletions | None = None
 
     def do(self, *, full: bool) -> Outcome:
@@ -115,7 +120,11 @@ class Work:
         if (
             manifest is not None
             and not full
-            and (reason := full_reload_reason(self.table, manifest, self.now(), self.full_every))
+            and (
+                reason := full_reload_reason(
+                    self.table, manifest, self.now(), self.full_every, self.options
+                )
+            )
             is not None
         ):
             full, note = True, reason
@@ -147,7 +156,7 @@ class Work:
             self._account_for(cached, pull)
         key = self.table.key[0]
         if pull.runs:
-            made = ByParts(self.table, self.fields)
+            made = ByParts(self.table, self.fields, self.options)
             old = self.store.sorted_parts(manifest, key) if manifest and cached else []
             counts = self._keep_parts(
                 made, made.complete(pull, old), pull, manifest, started, full_at=pull.began
@@ -216,7 +225,7 @@ class Work:
             if pull.saved:
                 return self._changes(manifest, cached)
             raise
-        made = ByParts(self.table, self.fields)
+        made = ByParts(self.table, self.fields, self.options)
         parts = made.changed(pull, self.store.sorted_parts(manifest, self.table.key[0]))
         counts = self._keep_parts(made, parts, pull, manifest, began, full_at=manifest.full_at)
         pending.drop()
@@ -277,6 +286,7 @@ class Work:
                     rows,
                     Position(pull.began, server_time=since, problems=pull.problems),
                     note,
+                    options=self.options,
                 )
 
             self.puller.fetch_batches(sorted(set(ask) - answered), pull, keep, more=more)
@@ -304,7 +314,7 @@ class Work:
                 rows = bring(set(rest.ask) - set(plan.ask))
                 void = pa.array(sorted({*void.to_pylist(), *rest.ask}), pa.int64())
         mode: Mode = "full" if before is None or had is None else "incremental"
-        made = ByParts(self.table, self.fields)
+        made = ByParts(self.table, self.fields, self.options)
         old = self.store.sorted_parts(manifest, key) if manifest and had is not None else []
         if before is None or had is None:
             parts: Iterable[pa.Table | Part] = made.complete(pull, old)
@@ -335,7 +345,14 @@ class Work:
         """
         known = self._cached()[0] is not None
         self._cached(parents_name(self.table.name))
-        work = ChildrenSync(self.client, self.store, self.table, tick=self.tick, now=self.now)
+        work = ChildrenSync(
+            self.client,
+            self.store,
+            self.table,
+            tick=self.tick,
+            now=self.now,
+            options=self.options,
+        )
         requested = work.bring(Want(None, full, now=True, listed=True))
         manifest = self.store.manifest(self.table.name)
         if (

@@ -23,7 +23,7 @@ from pdframe.errors import ResponseError
 from pdframe.frames import storage_schema, to_arrow
 from pdframe.sandbox.server import Faults, Server
 from pdframe.schema import TABLES
-from pdframe.sync import fetch, merge, plan
+from pdframe.sync import SyncOptions, fetch
 from pdframe.sync.compare import latest
 from pdframe.sync.fetch_result import FetchResult
 from pdframe.sync.merge import ByParts
@@ -36,15 +36,10 @@ NOW = datetime(2026, 7, 1, tzinfo=UTC)
 WALKED = ["deals", "activities", "persons", "organizations"]
 
 
-@pytest.fixture
-def little_memory(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Some pages of 20 rows are all that is held."""
-    monkeypatch.setattr(fetch, "PAGE", 20)
-    monkeypatch.setattr(plan, "PAGE", 20)
-    monkeypatch.setattr(fetch, "MAX_BUFFERED_BYTES", 30_000)
-    monkeypatch.setattr(merge, "PART", 15_000)
-    monkeypatch.setattr("pdframe.cache.checkpoint.ROWS_OF_A_BATCH", 7)
-    monkeypatch.setattr("pdframe.cache.store.BYTES_PER_PART", 30_000)
+# Some pages of 20 rows are all that is in memory.
+LITTLE_MEMORY = SyncOptions(
+    page_size=20, buffer_bytes=30_000, merge_part_bytes=15_000, batch_rows=7, part_bytes=30_000
+)
 
 
 @pytest.fixture
@@ -62,17 +57,18 @@ def settled(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 
 
 def opened(folder: Path) -> Store:
-    store = Store(folder, "account")
+    store = Store(folder, "account", LITTLE_MEMORY)
     store.open()
     return store
 
 
-@pytest.mark.usefixtures("little_memory")
 @pytest.mark.parametrize("table", WALKED)
 def test_a_table_in_runs_equals_the_truth_and_so_do_its_changes(
     table: str, settled: list[int]
 ) -> None:
-    with sandbox.connect(seed=3, deals=300, burst=100_000, progress=False) as account:
+    with sandbox.connect(
+        seed=3, deals=300, burst=100_000, progress=False, options=LITTLE_MEMORY
+    ) as account:
         company = account.company_model
         assert account.sync(table).set_index("table")["added"][table] == len(
             true_cells.visible(true_cells.fold(company.events), table)
@@ -97,9 +93,10 @@ def test_a_table_in_runs_equals_the_truth_and_so_do_its_changes(
                 )
 
 
-@pytest.mark.usefixtures("little_memory")
 def test_parts_that_nothing_changed_in_are_left_as_they_are() -> None:
-    with sandbox.connect(seed=3, deals=300, burst=100_000, progress=False) as account:
+    with sandbox.connect(
+        seed=3, deals=300, burst=100_000, progress=False, options=LITTLE_MEMORY
+    ) as account:
         account.activities()
         folder = account.cache_path / "activities"
         before = {path.name: path.read_bytes() for path in folder.glob("part-*")}
@@ -122,14 +119,17 @@ def test_parts_that_nothing_changed_in_are_left_as_they_are() -> None:
         )
 
 
-@pytest.mark.usefixtures("little_memory")
 def test_a_walk_goes_on_from_its_runs(tmp_path: Path, settled: list[int]) -> None:
     company = sandbox.Company(seed=3, deals=200)
     with Server(company, burst=100_000) as server:
 
         def connect(cache: Path) -> pdframe.Account:
             return pdframe.connect(
-                base_url=server.url, api_token=server.token, cache_dir=cache, progress=False
+                base_url=server.url,
+                api_token=server.token,
+                cache_dir=cache,
+                progress=False,
+                options=LITTLE_MEMORY,
             )
 
         with connect(tmp_path / "whole") as account:
@@ -153,10 +153,14 @@ def test_a_walk_goes_on_from_its_runs(tmp_path: Path, settled: list[int]) -> Non
         assert settled
 
 
-@pytest.mark.usefixtures("little_memory")
 def test_a_run_that_was_changed_is_requested_again(tmp_path: Path) -> None:
     with sandbox.connect(
-        seed=3, deals=200, cache_dir=tmp_path, burst=100_000, progress=False
+        seed=3,
+        deals=200,
+        cache_dir=tmp_path,
+        burst=100_000,
+        progress=False,
+        options=LITTLE_MEMORY,
     ) as account:
         account.fields("deals")
         account.server.faults = Faults(at={10: "success_false_200"})
@@ -180,7 +184,6 @@ def test_a_run_that_was_changed_is_requested_again(tmp_path: Path) -> None:
         )
 
 
-@pytest.mark.usefixtures("little_memory")
 @pytest.mark.parametrize("seed", range(8))
 def test_of_a_row_that_comes_again_and_again_the_last_version_counts(
     seed: int, tmp_path: Path
@@ -218,7 +221,7 @@ def test_of_a_row_that_comes_again_and_again_the_last_version_counts(
                 )
             )
     pull.removed = draw.sample(sorted(known), len(known) // 10)
-    made = ByParts(table, ())
+    made = ByParts(table, (), LITTLE_MEMORY)
     written = store.name(
         store.write(Manifest("organizations", (), 0, NOW, NOW), made.complete(pull, []))
     )
@@ -236,7 +239,6 @@ def test_of_a_row_that_comes_again_and_again_the_last_version_counts(
             assert (None if row.get(odd) is None else float(row[odd])) == known_row.get(odd)
 
 
-@pytest.mark.usefixtures("little_memory")
 @pytest.mark.parametrize("seed", range(8))
 def test_changes_in_runs_are_put_on_top_of_what_is_cached(seed: int, tmp_path: Path) -> None:
     draw, table = random.Random(seed), TABLES["organizations"]
@@ -265,10 +267,11 @@ def test_changes_in_runs_are_put_on_top_of_what_is_cached(seed: int, tmp_path: P
                 table,
             )[0]
         )
-        fetch.keep_page(pending, first, first.tables[-1], Position(NOW))
+        fetch.keep_page(pending, first, first.tables[-1], Position(NOW), options=LITTLE_MEMORY)
     manifest = store.name(
         store.write(
-            Manifest("organizations", (), 0, NOW, NOW), ByParts(table, ()).complete(first, [])
+            Manifest("organizations", (), 0, NOW, NOW),
+            ByParts(table, (), LITTLE_MEMORY).complete(first, []),
         )
     )
     pending.drop()
@@ -280,9 +283,9 @@ def test_changes_in_runs_are_put_on_top_of_what_is_cached(seed: int, tmp_path: P
         )
         known |= {row["id"]: row for row in page}
         pull.add(to_arrow(page, table)[0])
-        fetch.keep_page(pending, pull, pull.tables[-1], Position(NOW))
+        fetch.keep_page(pending, pull, pull.tables[-1], Position(NOW), options=LITTLE_MEMORY)
     pull.removed = draw.sample(sorted(cached), len(cached) // 10)
-    made, sizes = ByParts(table, ()), []
+    made, sizes = ByParts(table, (), LITTLE_MEMORY), []
 
     def noting(parts: Any) -> Any:
         for part in parts:
@@ -309,10 +312,9 @@ def test_changes_in_runs_are_put_on_top_of_what_is_cached(seed: int, tmp_path: P
         [one for one in there.keys() & cached.keys() if there[one] is not cached[one]]
     )
     # However much comes, little of it is in memory at a time.
-    assert max(sizes) < 3 * merge.PART
+    assert max(sizes) < 3 * LITTLE_MEMORY.merge_part_bytes
 
 
-@pytest.mark.usefixtures("little_memory")
 def test_a_refresh_of_more_than_is_kept_goes_on_from_its_runs(
     tmp_path: Path, settled: list[int]
 ) -> None:
@@ -326,6 +328,7 @@ def test_a_refresh_of_more_than_is_kept_goes_on_from_its_runs(
                 cache_dir=cache,
                 progress=False,
                 max_age=0,
+                options=LITTLE_MEMORY,
             )
 
         with connect(tmp_path / "start") as account:
@@ -364,7 +367,6 @@ def test_a_refresh_of_more_than_is_kept_goes_on_from_its_runs(
                 assert not (account.cache_path / "deals" / "changes").exists()
 
 
-@pytest.mark.usefixtures("little_memory")
 @pytest.mark.parametrize("cached", [False, True])
 def test_runs_may_hold_rows_that_no_longer_count(cached: bool, tmp_path: Path) -> None:
     table = TABLES["organizations"]
@@ -382,8 +384,10 @@ def test_runs_may_hold_rows_that_no_longer_count(cached: bool, tmp_path: Path) -
         if cached:
             before = FetchResult(NOW)
             before.add(to_arrow([{"id": 1_000, "name": "before"}], table)[0])
-            manifest = store.name(store.write(manifest, ByParts(table, ()).complete(before, [])))
-        made = ByParts(table, ())
+            manifest = store.name(
+                store.write(manifest, ByParts(table, (), LITTLE_MEMORY).complete(before, []))
+            )
+        made = ByParts(table, (), LITTLE_MEMORY)
         parts = (
             made.changed(pull, store.sorted_parts(manifest, "id"))
             if cached

@@ -25,11 +25,9 @@ from pdframe.api.client import Client
 from pdframe.errors import ResponseError
 from pdframe.sandbox.server import Faults, Server
 from pdframe.sandbox.server.log import Logged
-from pdframe.sync import concurrency, fetch, range_scan
+from pdframe.sync import DEFAULT_OPTIONS, SyncOptions
 from pdframe.sync.range_scan import (
-    LONG,
     NO_TIMES,
-    PAGES_TO_TELL,
     SAFETY,
     SECOND,
     RangeScan,
@@ -42,6 +40,7 @@ from tests.helpers.cell_by_cell import wrong_cells
 pytestmark = pytest.mark.filterwarnings("ignore::pdframe.errors.DataWarning")
 
 DAY = 86_400 * SECOND
+LONG, PAGES_TO_TELL = DEFAULT_OPTIONS.scan_pages, DEFAULT_OPTIONS.scan_probe_pages
 
 
 @dataclass
@@ -261,13 +260,10 @@ def test_rows_in_another_order_than_was_requested_end_the_walk_by_windows(method
 PAGE_ROWS = 20
 
 
-@pytest.fixture
-def long(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Lists count as long from three pages on, and are split as often as can be."""
-    monkeypatch.setattr(fetch, "PAGE", PAGE_ROWS)
-    monkeypatch.setattr(range_scan, "LONG", 3)
-    monkeypatch.setattr(range_scan, "SMALLEST", 1)
-    monkeypatch.setattr(range_scan, "EXTRA", 0.5)
+# Lists count as long from three pages on, and are split as often as can be.
+SPLIT = SyncOptions(
+    page_size=PAGE_ROWS, reload_rows=500, scan_pages=3, scan_range_pages=1, scan_extra=0.5
+)
 
 
 def walkers_of(server: Server, path: str) -> set[tuple[str | None, ...]]:
@@ -279,10 +275,11 @@ def walkers_of(server: Server, path: str) -> set[tuple[str | None, ...]]:
     }
 
 
-@pytest.mark.usefixtures("long")
 @pytest.mark.parametrize("table", ["deals", "activities", "persons", "organizations"])
 def test_a_table_that_is_walked_by_windows_equals_the_truth(table: str) -> None:
-    with sandbox.connect(seed=3, deals=300, burst=100_000, progress=False) as account:
+    with sandbox.connect(
+        seed=3, deals=300, burst=100_000, progress=False, options=SPLIT
+    ) as account:
         for _ in range(2):
             getattr(account, table)(refresh="full")
             assert not wrong_cells(
@@ -297,11 +294,12 @@ def test_a_table_that_is_walked_by_windows_equals_the_truth(table: str) -> None:
         assert table == "organizations" or any(until for _, _, until in walks)
 
 
-@pytest.mark.usefixtures("long")
 def test_deals_that_are_edited_and_archived_after_the_walk_are_as_they_are_at_last(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    with sandbox.connect(seed=3, deals=300, burst=100_000, progress=False) as account:
+    with sandbox.connect(
+        seed=3, deals=300, burst=100_000, progress=False, options=SPLIT
+    ) as account:
         company, draw, ask = account.company_model, random.Random(5), Client.get_json
         alive = [
             row["id"]
@@ -337,21 +335,24 @@ def test_deals_that_are_edited_and_archived_after_the_walk_are_as_they_are_at_la
         assert deals["is_archived"][alive[50:55]].all()
 
 
-@pytest.mark.usefixtures("long")
 def test_an_interrupted_walk_by_windows_goes_on_where_each_cursor_stood(tmp_path: Path) -> None:
     company = sandbox.Company(seed=3, deals=300)
     with Server(company, burst=100_000) as server:
 
         def connect(cache: Path) -> pdframe.Account:
             return pdframe.connect(
-                base_url=server.url, api_token=server.token, cache_dir=cache, progress=False
+                base_url=server.url,
+                api_token=server.token,
+                cache_dir=cache,
+                progress=False,
+                options=SPLIT,
             )
 
         with connect(tmp_path / "whole") as account:
             account.fields("activities")
             server.reset_stats()
             full, requests = account.activities(), server.stats.requests
-        for k in range(1, requests - concurrency.MAX_WORKERS, 3):
+        for k in range(1, requests - SPLIT.workers, 3):
             with connect(tmp_path / str(k)) as account:
                 account.fields("activities")
                 server.reset_stats()
@@ -363,17 +364,15 @@ def test_an_interrupted_walk_by_windows_goes_on_where_each_cursor_stood(tmp_path
                 pd.testing.assert_frame_equal(account.activities(refresh=False), full)
                 # What was under way at the fault, a page where walks meet otherwise, and the last
                 # look.
-                assert server.stats.requests <= requests + 1 + concurrency.MAX_WORKERS + 1, k
+                assert server.stats.requests <= requests + 1 + SPLIT.workers + 1, k
 
 
-def test_a_bulk_edit_right_before_the_load_is_not_read_again_by_the_last_request(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_a_bulk_edit_right_before_the_load_is_not_read_again_by_the_last_request() -> None:
     """Of 60 pages, 20 hold deals that were edited in one second."""
-    monkeypatch.setattr(fetch, "PAGE", 25)
+    options = SyncOptions(page_size=25)
     switches = sandbox.Switches(archiving_moves_update_time=True)
     with sandbox.connect(
-        seed=3, deals=2_200, switches=switches, burst=100_000, progress=False
+        seed=3, deals=2_200, switches=switches, burst=100_000, progress=False, options=options
     ) as account:
         company = account.company_model
         live = live_deals(company)
@@ -424,10 +423,10 @@ def test_many_edits_right_before_the_load_of_a_list_just_long_enough_cost_no_mor
     """Of 41 to 59 pages, 20 hold deals that were edited just now; more are edited behind the walk,
     some with a clock that lags.
     """
-    monkeypatch.setattr(fetch, "PAGE", 10)
+    options = SyncOptions(page_size=10)
     switches = sandbox.Switches(archiving_moves_update_time=True)
     with sandbox.connect(
-        seed=3, deals=deals, switches=switches, burst=100_000, progress=False
+        seed=3, deals=deals, switches=switches, burst=100_000, progress=False, options=options
     ) as account:
         company, ask = account.company_model, Client.get_json
         live = live_deals(company)
@@ -467,11 +466,11 @@ def test_many_edits_right_before_the_load_of_a_list_just_long_enough_cost_no_mor
 
 
 @pytest.mark.parametrize("burst", [20, 120])
-def test_the_burst_limit_is_kept_by_walks_side_by_side(
-    burst: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(fetch, "PAGE", 8)
-    with sandbox.connect(seed=3, deals=500, burst=burst, latency=0.03, progress=False) as account:
+def test_the_burst_limit_is_kept_by_walks_side_by_side(burst: int) -> None:
+    options = SyncOptions(page_size=8)
+    with sandbox.connect(
+        seed=3, deals=500, burst=burst, latency=0.03, progress=False, options=options
+    ) as account:
         account.activities()
         stats = account.server.stats
         assert stats.requests > 2 * burst or burst == 120
