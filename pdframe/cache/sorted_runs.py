@@ -55,19 +55,21 @@ class Grouped(Protocol):
 
 
 class InMemory:
-    """A table: one group."""
+    """A table in groups of `group_rows` rows; None: one group."""
 
-    def __init__(self, rows: pa.Table) -> None:
+    def __init__(self, rows: pa.Table, group_rows: int | None = None) -> None:
         self._rows = rows
+        self._group_rows = group_rows or max(1, rows.num_rows)
         self.schema: pa.Schema = rows.schema
 
     def groups(self, key: str) -> Iterator[Group]:
-        """The group."""
-        yield _group(self._rows[key])
+        """The groups."""
+        for number in range(max(1, -(-self._rows.num_rows // self._group_rows))):
+            yield _group(self.group(number)[key])
 
     def group(self, number: int) -> pa.Table:
-        """All rows."""
-        return self._rows
+        """The rows of one."""
+        return self._rows.slice(number * self._group_rows, self._group_rows)
 
     def read(self, columns: Sequence[str]) -> pa.Table:
         """Some columns of all rows."""
@@ -230,10 +232,10 @@ class SortedRun:
         )
 
 
-def cuts(stores: Sequence[SortedRun], rows: int) -> Iterator[tuple[int, int]]:
+def split_key_ranges(runs: Sequence[SortedRun], rows: int) -> Iterator[tuple[int, int]]:
     """Ranges of ids that hold about so many rows each, and all ids together."""
     low, kept = LOWEST, 0
-    for group in sorted(group for store in stores for group in store.groups if group.rows):
+    for group in sorted(group for run in runs for group in run.groups if group.rows):
         if kept >= rows and group.low > low:
             yield low, group.low - 1
             low, kept = group.low, 0

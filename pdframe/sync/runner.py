@@ -20,10 +20,10 @@ from pdframe.fields import Field, read_fields
 from pdframe.schema import TABLES, Table
 from pdframe.sync import children
 from pdframe.sync.children import ChildrenSync, Want
-from pdframe.sync.compare import Counts
 from pdframe.sync.concurrency import map_unordered
 from pdframe.sync.dependencies import dependencies, full_reload_set, rows_of, topological_order
 from pdframe.sync.estimate import Estimate, estimate
+from pdframe.sync.merge import Counts
 from pdframe.sync.options import DEFAULT_OPTIONS, SyncOptions
 from pdframe.sync.repair import (
     KEPT_FOR_GOOD,
@@ -33,7 +33,7 @@ from pdframe.sync.repair import (
     sweep_quarantine,
 )
 from pdframe.sync.reporting import Progress, WorkerReporter, tables_at_once
-from pdframe.sync.table_sync import Mode, Work
+from pdframe.sync.table_sync import Mode, TableSync
 
 UP_TO_DATE = "up to date since the interrupted sync"
 _UNAVAILABLE = frozenset({402, 403})
@@ -228,7 +228,7 @@ class Syncer:
                 return
             with self.progress(table.name) as tick, self.budget.track(table.name):
                 fields = self.fields(table)
-                Work(
+                TableSync(
                     self.client,
                     self.store,
                     table,
@@ -393,7 +393,7 @@ class Syncer:
     ) -> SyncRow:
         table, counts, lacks = TABLES[name], Counts(), ""
         with self.budget.track(name) as spent:
-            work = Work(
+            work = TableSync(
                 self.client,
                 self.store,
                 table,
@@ -405,7 +405,7 @@ class Syncer:
             )
             mode: Mode = "unavailable"
             try:
-                mode, counts, note = work.do(full=full)
+                mode, counts, note = work.run(full=full)
             except AccessError as error:
                 if strict or error.status not in _UNAVAILABLE:
                     raise

@@ -137,7 +137,7 @@ def test_a_fault_at_any_request_is_made_good_at_the_price_of_what_was_in_flight(
                 closed = [
                     name
                     for name in CLOSING.keys() & set(tables)
-                    if done["note"][name].startswith("went on")
+                    if done["note"][name].startswith("resumed")
                     or (failed.template in template(name) and done["mode"][name] == "incremental")
                 ]
                 again = [
@@ -183,7 +183,7 @@ def test_rows_that_changed_while_the_walk_stood_still_are_closed_in(tmp_path: Pa
         company.delete_deal(deleted)
         company.archive_deal(archived)
         row = account.sync("deals").set_index("table").loc["deals"]
-        assert (row["mode"], row["note"].startswith("went on from")) == ("full", True)
+        assert (row["mode"], row["note"].startswith("resumed from")) == ("full", True)
         deals = account.deals(refresh=False).set_index("id")
         assert deals.index.tolist() == [
             row["id"] for row in true_cells.visible(true_cells.fold(company.events), "deals")
@@ -256,7 +256,7 @@ def test_a_pull_of_changes_that_is_cut_off_anywhere_pays_for_no_page_twice(tmp_p
             assert row["mode"] == "incremental"
             received = [entry for entry in paid if "updated_since" in entry.params]
             assert row["note"] == (
-                f"went on from {len(received)} saved page{'s' if len(received) > 1 else ''}"
+                f"resumed from {len(received)} saved page{'s' if len(received) > 1 else ''}"
                 if received
                 else ""
             )
@@ -357,7 +357,7 @@ def test_a_walk_that_another_version_saved_starts_again(tmp_path: Path) -> None:
         row = account.sync("deals").set_index("table").loc["deals"]
         assert (row["mode"], row["note"]) == (
             "full",
-            "begun again: another version of pdframe saved its pages",
+            "restarted: another version of pdframe saved its pages",
         )
         live = {
             id
@@ -480,4 +480,4 @@ def test_what_did_not_fit_in_saved_pages_is_said_by_the_load_that_goes_on(
             account.sync("deals")
         account.server.faults = None
         with pytest.warns(pdframe.DataWarning, match="deals, column 'value': 1 value does not fit"):
-            assert account.sync("deals").set_index("table")["note"]["deals"].startswith("went on")
+            assert account.sync("deals").set_index("table")["note"]["deals"].startswith("resumed")

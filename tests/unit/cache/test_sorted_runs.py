@@ -17,7 +17,7 @@ from pdframe.cache.sorted_runs import (
     InMemory,
     InParquet,
     SortedRun,
-    cuts,
+    split_key_ranges,
 )
 
 IDS = [*range(-2, 90, 2), *range(200, 230)]
@@ -94,12 +94,12 @@ def test_no_rows_have_no_span(tmp_path: Path) -> None:
     ):
         assert store.span == (HIGHEST, LOWEST)
         assert store.between(LOWEST, HIGHEST).equals(rows([]))
-        assert list(cuts([store], 10)) == [(LOWEST, HIGHEST)]
+        assert list(split_key_ranges([store], 10)) == [(LOWEST, HIGHEST)]
 
 
 def test_cuts_hold_every_id_once() -> None:
     stores = [SortedRun(InMemory(rows(list(range(start, 400, 7)))), "id") for start in (0, 3)]
-    ranges = list(cuts(stores, 10))
+    ranges = list(split_key_ranges(stores, 10))
     assert ranges[0][0] == LOWEST
     assert ranges[-1][1] == HIGHEST
     assert all(after[0] == before[1] + 1 for before, after in pairwise(ranges))
