@@ -4,7 +4,7 @@ BIN := .venv/bin
 READY := .venv/.ready
 JOBS ?= 2
 
-.PHONY: demo test chaos fuzz lint format types layers notebooks pictures bench setup clean help
+.PHONY: demo test chaos fuzz lint format types layers notebooks pictures docs bench setup clean help
 
 help:  ## this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /\1\t/' | expand -t 12
@@ -56,6 +56,10 @@ format: $(READY)  ## let ruff put the code in form
 
 pictures: $(READY)  ## run the README's code; write its pictures and outputs
 	$(BIN)/python -m tests.helpers.readme
+
+docs: $(READY)  ## build docs/_build/html, warnings are errors, and check every link and resource of it
+	$(BIN)/python -m sphinx --fail-on-warning --keep-going --nitpicky --fresh-env -q -b html -d docs/_build/doctrees docs docs/_build/html
+	$(BIN)/python docs/check_site.py docs/_build/html
 
 bench: $(READY)  ## the figures that the README quotes, measured here and now
 	$(BIN)/python -m tests.bench

@@ -1,42 +1,105 @@
-"""The sandbox held against the specification, by the checker that knows nothing of it."""
+"""The sandbox and pdframe's requests conform to Pipedrive's specification.
+
+Two checkers know nothing of the sandbox: ours uses the digest in this folder and runs in every
+clone, the other needs the folder `../shared` with the specification and runs where it is.
+"""
 
 from __future__ import annotations
 
+import hashlib
 import subprocess
 import sys
+import warnings
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, get_args
 
 import pytest
 
-from pdframe.sandbox.company import Company, Switches
+import pdframe
+from pdframe import sandbox
+from pdframe.sandbox import Company, Server, Switches
 from pdframe.sandbox.company.switches import PipelineMove
-from pdframe.sandbox.server import Server
+from tests.contract import spec_digest
+from tests.contract.conformance import KNOWN, Answer, Conformance, Report, conformance
 
-CHECKER = Path(__file__).resolve().parents[3] / "shared" / "checks" / "conform.py"
+SHARED = Path(__file__).resolve().parents[3] / "shared"
+CHECKER = SHARED / "checks" / "conform.py"
+DIGEST = spec_digest.load()
+NO_BURST: dict[str, Any] = {"burst": 1_000_000, "search_burst": 1_000_000}
 
 
-def conforms(company: Company, **settings: Any) -> None:
-    """Run the checker on a server of the company; no check may fail and the server may not
-    crash.
-    """
-    if not CHECKER.exists():
-        pytest.skip(
-            "the conformance checker (../shared/checks/conform.py) is not beside this checkout"
-        )
-    with Server(company, burst=1_000_000, search_burst=1_000_000, **settings) as server:
-        command = [
-            sys.executable,
-            str(CHECKER),
-            "--base-url",
-            server.url,
-            "--api-token",
-            server.token,
-        ]
-        done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
+def conforms(company: Company, **settings: Any) -> Report:
+    """Run both checkers on a server of the company: no check fails, the server does not crash."""
+    with Server(company, **NO_BURST, **settings) as server:
+        undeclared = settings.get("undeclared_params", "refused")
+        report = conformance(server.url, server.token, undeclared=undeclared)
+        assert report.failures == []
         assert server.crashes == []
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert done.stdout.rstrip().endswith(" 0 failed"), done.stdout
+        if CHECKER.exists():
+            arguments = ["--base-url", server.url, "--api-token", server.token]
+            command = [sys.executable, str(CHECKER), *arguments]
+            done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
+            assert server.crashes == []
+            assert done.returncode == 0, done.stdout + done.stderr
+            assert done.stdout.rstrip().endswith(" 0 failed"), done.stdout
+    return report
+
+
+def test_the_sandbox_serves_every_read_of_the_specification() -> None:
+    report = conforms(Company(seed=1, deals=120))
+    reads = {
+        f"{version} {path}"
+        for version in ("v1", "v2")
+        for path, described in DIGEST[version].items()
+        if "response" in described
+    }
+    assert report.served == reads
+    assert report.known == KNOWN.keys(), "a known difference is no longer there"
+    assert report.checks > 2_500
+
+
+def test_every_request_of_pdframe_is_declared() -> None:
+    """Load every table, refresh after a week, search: paths, parameters and values are known."""
+    warnings.simplefilter("ignore", pdframe.DataWarning)
+    with sandbox.connect(seed=3, deals=40, progress=False, max_age=0, **NO_BURST) as account:
+        account.sync(full=True)
+        account.advance(days=7)
+        account.sync()
+        ids = list(account.deals()["id"].head(3))
+        for table in ("deal_changes", "deal_followers", "deal_follower_changes", "discounts"):
+            getattr(account, table)(ids)
+        account.project_changes()
+        account.product_variations()
+        account.deals(deleted=True)
+        account.search("deal")
+        account.search("deal", "deal", status="open", exact=True, fields="title")
+        account.search_field("deal", "deal", "title", match="beginning")
+        requests = account.server.requests
+    served = set()
+    for request in requests:
+        assert request.method == "GET"
+        _, _, version, path = request.template.split("/", 3)
+        parameters = DIGEST[version][f"/{path}"]["parameters"]
+        served.add(f"/{path}")
+        for name, value in request.params.items():
+            assert parameters[name]["in"] == "query", (path, name)
+            allowed = parameters[name].get("enum")
+            assert not allowed or set(value.split(",")) <= set(allowed), (path, name, value)
+        needed = {name for name, each in parameters.items() if each.get("required")}
+        assert {name for name in needed if parameters[name]["in"] == "query"} <= {*request.params}
+        assert request.tokens in (0, DIGEST[version][f"/{path}"]["cost"]["get"])
+    assert len(served) > 30
+
+
+def test_the_digest_is_of_the_specification_beside_this_checkout() -> None:
+    if not (SHARED / "spec").exists():
+        pytest.skip("the specification (../shared/spec) is not beside this checkout")
+    for name, digest in DIGEST["sha256"].items():
+        content = (SHARED / "spec" / name).read_bytes()
+        assert hashlib.sha256(content).hexdigest() == digest, f"{name}: write the digest again"
+    assert spec_digest.DIGEST.stat().st_size < 400_000
 
 
 @pytest.mark.slow
@@ -81,9 +144,7 @@ def test_the_sandbox_conforms_after_every_write_of_the_api() -> None:
 
 
 def write_as_a_program_may(company: Company) -> None:
-    """Any status from any status, times set by hand, a move to another pipeline, two deals merged,
-    a stage moved.
-    """
+    """Set status and times by hand, move a deal to another pipeline, merge two, move a stage."""
     deals = [
         row
         for row in company.tables["deals"].values()
@@ -116,3 +177,149 @@ def write_as_a_program_may(company: Company) -> None:
     )
     company.move_stage(stage["id"], other)
     company.advance(days=7)
+
+
+# Each check fails on a server that breaks its rule.
+
+SOME = ("/dealFields", "/deals", "/deals/search", "/deals/products", "/deals/{id}", "/stages")
+Ask = Callable[..., Answer]
+
+
+@dataclass
+class Broken(Conformance):
+    """Checks of a server whose answers are spoilt on the way; `spoil` gets the request too."""
+
+    spoil: Callable[..., Answer] = lambda ask, path, params, how: ask(path, params, **how)
+
+    def get(self, path: str, params: Any = None, **how: Any) -> Answer:
+        return self.spoil(super().get, path, dict(params or {}), how)
+
+
+def rows_spoilt(path: str, change: Callable[[dict[str, Any]], object]) -> Callable[..., Answer]:
+    """Change every row of the answers of one path."""
+
+    def spoil(ask: Ask, called: str, params: dict[str, Any], how: dict[str, Any]) -> Answer:
+        answer = ask(called, params, **how)
+        if called == path and answer.status == 200:
+            for row in answer.body["data"]:
+                change(row)
+        return answer
+
+    return spoil
+
+
+def without(*names: str) -> Callable[..., Answer]:
+    """Ignore some parameters."""
+
+    def spoil(ask: Ask, called: str, params: dict[str, Any], how: dict[str, Any]) -> Answer:
+        return ask(called, {key: params[key] for key in params if key not in names}, **how)
+
+    return spoil
+
+
+def always(status: int, *paths: str, method: str = "GET") -> Callable[..., Answer]:
+    """Answer some paths with a status."""
+
+    def spoil(ask: Ask, called: str, params: dict[str, Any], how: dict[str, Any]) -> Answer:
+        if called in paths and how.get("method", "GET") == method:
+            return Answer(status, {"success": status == 200, "data": []}, None)
+        return ask(called, params, **how)
+
+    return spoil
+
+
+def refused_values(ask: Ask, called: str, params: dict[str, Any], how: dict[str, Any]) -> Answer:
+    """Refuse a value that is declared."""
+    if params.get("sort_by") == "update_time":
+        return Answer(400, {"success": False, "error": "no such field"}, None)
+    return ask(called, params, **how)
+
+
+def any_token(ask: Ask, called: str, params: dict[str, Any], how: dict[str, Any]) -> Answer:
+    return ask(called, params, **{key: how[key] for key in how if key != "token"})
+
+
+def cheaper(ask: Ask, called: str, params: dict[str, Any], how: dict[str, Any]) -> Answer:
+    answer = ask(called, params, **how)
+    return Answer(answer.status, answer.body, answer.remaining and answer.remaining // 2)
+
+
+def unsuccessful(ask: Ask, called: str, params: dict[str, Any], how: dict[str, Any]) -> Answer:
+    answer = ask(called, params, **how)
+    if called == "v2/stages" and answer.status == 200:
+        answer.body["success"] = False
+    return answer
+
+
+def default_board(ask: Ask, called: str, params: dict[str, Any], how: dict[str, Any]) -> Answer:
+    """Answer a request that lacks what it requires."""
+    if called == "v2/deals/products":
+        params.setdefault("deal_ids", "1")
+    return ask(called, params, **how)
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[Server]:
+    with Server(Company(seed=1, deals=60), **NO_BURST) as server:
+        yield server
+
+
+def failures(server: Server, spoil: Callable[..., Answer] | None = None) -> list[str]:
+    """Check a few operations of a server, its answers spoilt or not."""
+    some = {path: DIGEST["v2"][path] for path in SOME}
+    settings: dict[str, Any] = {"digest": {"v1": {}, "v2": some}} | (
+        {"spoil": spoil} if spoil else {}
+    )
+    return Broken(server.url, server.token, **settings).run().failures
+
+
+def test_a_sound_server_passes_the_same_checks(server: Server) -> None:
+    assert failures(server) == []
+
+
+@pytest.mark.parametrize(
+    ("spoil", "failure"),
+    [
+        (
+            rows_spoilt("v2/deals", lambda row: row.update(hue="red")),
+            "v2 /deals data[]: undeclared hue",
+        ),
+        (
+            rows_spoilt("v2/deals", lambda row: row.pop("currency")),
+            "v2 /deals: no row has currency",
+        ),
+        (
+            rows_spoilt("v2/deals", lambda row: row.update(owner_id=str(row["owner_id"]))),
+            "v2 /deals data[].owner_id: str instead of integer",
+        ),
+        (
+            rows_spoilt("v2/dealFields", lambda row: row.pop("field_type")),
+            "v2 /dealFields data[]: lacks field_type",
+        ),
+        (unsuccessful, "v2 /stages: success is not true"),
+        (cheaper, "v2 /deals: costs 5 tokens instead of 10"),
+        (always(404, "v2/stages"), "v2 /stages: status 404"),
+        (always(200, "v2/webhooks"), "v2 /webhooks: status 200"),
+        (always(200, "v1/deals"), "v1 /deals: status 200"),
+        (always(200, "v2/stages", method="POST"), "POST v2 /stages: status 200"),
+        (without("not_declared_at_all"), "v2 /deals: takes an undeclared parameter"),
+        (without("limit"), "v2 /deals with limit=1: more rows than the limit"),
+        (without("limit"), "v2 /deals with limit=501: status 200"),
+        (without("status"), "v2 /deals with status=not-in-the-list: status 200"),
+        (without("include_fields"), "v2 /deals with include_fields=products_count: no row has"),
+        (without("cursor"), "v2 /deals: the second page repeats the first"),
+        (without("cursor"), "v2 /deals: a broken cursor has 200"),
+        (refused_values, "v2 /deals with sort_by=update_time: 400"),
+        (default_board, "v2 /deals/products without deal_ids: status 200"),
+        (any_token, "v2 /deals: a wrong token has 200"),
+    ],
+)
+def test_a_broken_server_fails(server: Server, spoil: Callable[..., Answer], failure: str) -> None:
+    shown = failures(server, spoil)
+    assert any(each.startswith(failure) for each in shown), shown
+
+
+def test_a_server_that_refuses_what_it_should_ignore_fails(server: Server) -> None:
+    some = {"v1": {}, "v2": {"/stages": DIGEST["v2"]["/stages"]}}
+    report = conformance(server.url, server.token, undeclared="ignored", digest=some)
+    assert report.failures == ["v2 /stages: does not ignore an undeclared parameter"]

@@ -363,8 +363,8 @@ def _name_missing_deals(lines: pd.DataFrame, known: Known, deals: pd.DataFrame) 
     """Warn of lines that were removed and whose deal `deals` does not hold: it was deleted, and its
     past months lack them.
     """
-    covered = pd.Index(ids(deals, "id"))
-    place = np.asarray(covered.get_indexer(pd.Index(ids(lines, "deal_id"))) >= 0, np.bool_)
+    # Several deals may have no readable id.
+    place = ids(lines, "deal_id").isin(ids(deals, "id")).to_numpy(np.bool_)
     removed = known.source < 0
     # Who passes lines of deals that are not there chose some of the deals.
     if place[~removed].all() and (removed & ~place).any():

@@ -46,7 +46,7 @@ def rows(first: int, count: int = 1) -> pa.Table:
 
 def in_parts(store: Store, table: str, complete: pa.Table, sizes: list[int], **beside: object) -> Manifest:
     """Cache a table in parts of these sizes, as a version without compaction left it."""
-    files.make_private(store.root / table)
+    _files.make_private(store.root / table)
     parts, start = [], 0
     for number, size in enumerate(sizes, 1):
         parts.append(write_part(store.root / table, f"part-{number:06d}.parquet", complete.slice(start, size)))
@@ -141,7 +141,7 @@ def test_parts_of_other_columns_remain_apart_and_columns_that_arrived_later_are_
     later = rows(20, 10).append_column("more", pa.array([1.5] * 10))
     other = rows(30, 10).set_column(0, pa.field("id", pa.int64(), metadata={"pdframe": "unknown"}), [pa.array(range(30, 40))])
     text = rows(40, 10).set_column(0, "id", [pa.array([str(number) for number in range(40, 50)])])
-    files.make_private(store.root / "deals")
+    _files.make_private(store.root / "deals")
     tables = [table.slice(start, 1) for table in (rows(0, 20), later, other, text) for start in range(table.num_rows)]
     parts = [write_part(store.root / "deals", f"part-{number:06d}.parquet", table) for number, table in enumerate(tables, 1)]
     manifest = store.name(Manifest("deals", tuple(parts), 50, NOW, NOW, next_part=51))

@@ -88,7 +88,8 @@ def with_nasty_cells(frame: pd.DataFrame, draw: random.Random, cells: int) -> pd
     ]
     for name in draw.choices(columns, k=cells):
         if draw.random() < 0.05:
-            frame[name] = frame[name].astype(draw.choice(["object", "str", "category"]))
+            # A copy, since pandas may leave the codes of a new categorical read-only.
+            frame[name] = frame[name].astype(draw.choice(["object", "str", "category"])).copy()
         elif frame[name].dtype != object:
             frame.loc[frame.index[draw.randrange(len(frame))], name] = nasty(
                 frame[name].dtype, draw

@@ -472,6 +472,11 @@ def test_lines_of_a_deleted_deal_count_until_its_deletion() -> None:
         ),
     ):
         known(snapshots, revenue_frames.deals([{}]))
+    # Deals without a readable id are no reason to fail.
+    unreadable = pd.concat([revenue_frames.deals([{}])] * 3, ignore_index=True)
+    unreadable["id"] = pd.array([1, None, None], "Int64")
+    with pytest.warns(DataWarning, match=r"deals that deals does not hold \(2\)"):
+        known(snapshots, unreadable)
     # Who chose some deals, and lines of more, is not told.
     some = {time: {**lines, 9: usual(deal_id=77)} for time, lines in snapshots.items()}
     known(some, revenue_frames.deals([{}]))

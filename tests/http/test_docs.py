@@ -1,0 +1,62 @@
+"""The pages of docs/: their code runs as it stands, and they name every public thing."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from textwrap import dedent
+
+import pytest
+
+from pdframe import Account, errors, metrics, plot
+from tests.helpers.readme import ROOT, Readme
+
+DOCS = ROOT / "docs"
+BUILT = {"_build", "generated"}
+PAGES = [path for path in sorted(DOCS.rglob("*.md")) if not BUILT & {*path.parts}]
+WITH_CODE = [path for path in PAGES if "```python" in path.read_text("utf-8")]
+
+
+@pytest.mark.parametrize("path", WITH_CODE, ids=lambda path: path.stem)
+def test_the_code_of_a_page_prints_what_the_page_shows(path: Path) -> None:
+    page = Readme(path).run()
+    assert page.blocks == len(re.findall(r"^```python", page.text, re.MULTILINE))
+    assert len(page.outputs) == page.text.count("```text")
+    for output in page.outputs:
+        assert output.shown == dedent(output.printed)
+
+
+def test_the_reference_has_a_page_for_every_public_name() -> None:
+    listed = {
+        name
+        for path in (DOCS / "reference").glob("*.md")
+        for name in re.findall(r"^   ([\w.]+)$", path.read_text("utf-8"), re.MULTILINE)
+    }
+    public = {f"Account.{name}" for name in dir(Account) if not name.startswith("_")}
+    public |= {f"metrics.{name}" for name in metrics.__all__}
+    public |= {f"plot.{name}" for name in plot.__all__}
+    assert sorted(public - listed) == []
+
+
+def test_the_page_of_errors_shows_all_of_them() -> None:
+    assert "automodule:: pdframe.errors" in (DOCS / "reference" / "errors.md").read_text("utf-8")
+    tree = errors.__doc__ or ""
+    assert [name for name in errors.__all__ if name not in tree] == []
+
+
+def test_the_page_of_environment_variables_names_those_that_the_code_reads() -> None:
+    read = re.compile(r"\b(?:PIPEDRIVE|PDFRAME)_[A-Z_]+\b")
+    code = {
+        name
+        for path in (ROOT / "pdframe").rglob("*.py")
+        for name in read.findall(path.read_text("utf-8"))
+    }
+    page = (DOCS / "reference" / "environment.md").read_text("utf-8")
+    assert code == set(read.findall(page))
+
+
+def test_each_of_twenty_questions_of_a_newcomer_leads_to_a_page() -> None:
+    text = (DOCS / "newcomer-questions.md").read_text("utf-8")
+    rows = re.findall(r"^\| (\d+) \| .+\? \| \[.+\]\((\S+)\) \|$", text, re.MULTILINE)
+    assert [int(number) for number, _ in rows] == list(range(1, 21))
+    assert "newcomer-questions.md" in (DOCS / "index.md").read_text("utf-8")
