@@ -1,4 +1,4 @@
-"""Sphinx settings. `make docs` builds the pages into docs/_build/html, and asks no server for anything."""
+"""Sphinx settings. `make docs` builds the pages into docs/_build/html and sends no request."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ extensions = [
 exclude_patterns = ["_build", "_templates", ".gitignore"]
 templates_path = ["_templates"]
 
-# One backtick in a docstring names something of Python: a link where a page describes it, else code.
+# One backtick in a docstring names something of Python: a link where it has a page, else code.
 default_role = "py:obj"
 nitpicky = True
-# What pandas, matplotlib and Python define has no page here, and no request looks for one elsewhere.
+# What pandas, matplotlib and Python define has no page here.
 nitpick_ignore_regex = [(r"py:.*", r".*")]
 
 autosummary_generate = True
