@@ -144,7 +144,7 @@ def test_the_sandbox_conforms_after_every_write_of_the_api() -> None:
 
 
 def write_as_a_program_may(company: Company) -> None:
-    """Any status from any status, times set by hand, a move to another pipeline, two deals merged, a stage moved."""
+    """Set status and times by hand, move a deal to another pipeline, merge two, move a stage."""
     deals = [
         row
         for row in company.tables["deals"].values()

@@ -31,6 +31,7 @@ ALLOWED = {
     "ModuleNotFoundError": "Python's name",
     "PackageNotFoundError": "Python's name, in importlib.metadata",
     "not_found": "HTTP's name of status 404",
+    "NOT_FOUND": "the same as a constant",
     "gone": "a column of the kept history and of as_of: cached names stay; only as a keyword",
 }
 """Identifiers that may contain a retired word, and why."""
