@@ -93,7 +93,9 @@ def main() -> None:
             survived += not caught
             verdict = "caught" if caught else "SURVIVED"
             seconds = time.monotonic() - begin
-            print(f"{number:2} {verdict:8} {seconds:5.1f} s  {mutant.file}: {mutant.becomes.strip()}")
+            print(
+                f"{number:2} {verdict:8} {seconds:5.1f} s  {mutant.file}: {mutant.becomes.strip()}"
+            )
     print(f"{len(numbers) - survived} of {len(numbers)} caught")
     sys.exit(survived > 0)
 
