@@ -40,7 +40,7 @@ from pdframe.loaders import lists, per_record
 from pdframe.loaders.fields import fields
 from pdframe.loaders.search import search, search_field
 from pdframe.schema import LISTS, table_named
-from pdframe.sync import Syncer
+from pdframe.sync import DEFAULT_OPTIONS, Syncer, SyncOptions
 
 _ME_COST = 2
 _ME_COLUMNS = (
@@ -65,6 +65,7 @@ def connect(
     full_every: str | float | timedelta | None = "7d",
     max_tokens: int | None = None,
     progress: bool | None = None,
+    options: SyncOptions = DEFAULT_OPTIONS,
 ) -> Account:
     """Connect to a Pipedrive account. The first request is sent when the first table is loaded.
 
@@ -92,6 +93,8 @@ def connect(
         Maximum of API tokens a UTC day for this account's cache; None: only the API's own limit.
     progress
         None: bars in notebooks and terminals; False: never.
+    options
+        Tuning of page sizes, threads and thresholds; the defaults suit every account.
 
     Returns
     -------
@@ -119,6 +122,7 @@ def connect(
         full_every=full_every,
         max_tokens=max_tokens,
         progress=progress,
+        options=options,
     )
 
 
@@ -155,8 +159,10 @@ class Account(Past):
         max_age: timedelta | None,
         full_every: timedelta | None,
         progress: bool | None,
+        options: SyncOptions = DEFAULT_OPTIONS,
     ) -> None:
         self._client = client
+        self._options = options
         self._cache_dir = cache_dir
         self._max_age = max_age
         self._full_every = full_every
@@ -389,7 +395,7 @@ class Account(Past):
     @property
     def _store(self) -> Store:
         if self._opened is None:
-            store = Store(self._cache_dir, str(self._me["key"]))
+            store = Store(self._cache_dir, str(self._me["key"]), self._options)
             store.open()
             if not store.is_read_only:
                 self._client.budget.attach(store.root / "ledger.json")
@@ -404,6 +410,7 @@ class Account(Past):
             self._client.budget,
             progress=self._bars,
             full_every=self._full_every,
+            options=self._options,
         )
 
     def _summary(self) -> tuple[str, list[str]]:

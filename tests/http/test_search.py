@@ -168,7 +168,10 @@ Call = Callable[[sandbox.SandboxAccount], pd.DataFrame]
         (lambda a: a.search_field("", "deal", "title"), "one character"),
         (lambda a: a.search_field("an", "deals", "title"), "entity must be one of"),
         (lambda a: a.search_field("an", ["deal"], "title"), "entity must be one of"),
-        (lambda a: a.search_field("an", "deal", ["title"]), "must be the label or the code of a field"),
+        (
+            lambda a: a.search_field("an", "deal", ["title"]),
+            "must be the label or the code of a field",
+        ),
         (lambda a: a.search_field("an", "deal", None), "must be the label or the code of a field"),
         (lambda a: a.search("x" * 70_000), "too long"),
         (lambda a: a.search_field("an", "deal", "title", match="start"), "match must be"),
