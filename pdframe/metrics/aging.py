@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from pdframe.metrics._arguments import DAY, in_zone, local_date, moment, need, warn, zone_of
+from pdframe._warnings import warn
+from pdframe.metrics._arguments import DAY, in_zone, local_date, moment, need, zone_of
 from pdframe.metrics._columns import (
     Flags,
     Floats,

@@ -10,8 +10,9 @@ import numpy as np
 import pandas as pd
 
 from pdframe._plain import plain_column
+from pdframe._warnings import warn
 from pdframe.errors import ArgumentError
-from pdframe.metrics._arguments import NULL, in_zone, moment, need, warn, zone_of
+from pdframe.metrics._arguments import NULL, in_zone, moment, need, zone_of
 from pdframe.metrics._change_rows import holds_changes, states_at
 from pdframe.metrics._columns import equals, ids, one_row_each, plain_ids, times
 from pdframe.metrics._known_at import (

@@ -12,8 +12,9 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from pdframe._warnings import warn
 from pdframe.errors import ArgumentError, MixedCurrencyError
-from pdframe.metrics._arguments import in_zone, local_date, moment, need, warn, zone_of
+from pdframe.metrics._arguments import in_zone, local_date, moment, need, zone_of
 from pdframe.metrics._columns import (
     Flags,
     Floats,

@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from pdframe.metrics._arguments import NULL, keyed, span, warn
+from pdframe._warnings import warn
+from pdframe.metrics._arguments import NULL, keyed, span
 from pdframe.metrics._known_at import NEVER
 from pdframe.metrics._states import Deleted
 from pdframe.metrics._survival import Curves, Flags, Floats, Ints, aalen_johansen

@@ -9,17 +9,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from pdframe.metrics._arguments import (
-    DAY,
-    grouped,
-    keyed,
-    keys,
-    moment,
-    need,
-    warn,
-    window,
-    zone_of,
-)
+from pdframe._warnings import warn
+from pdframe.metrics._arguments import DAY, grouped, keyed, keys, moment, need, window, zone_of
 from pdframe.metrics._columns import NO_ID, plain_ids
 from pdframe.metrics._grouping import attributes
 from pdframe.metrics._known_at import (

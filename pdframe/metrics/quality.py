@@ -13,7 +13,8 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from pdframe.metrics._arguments import NULL, in_zone, local_date, moment, need, span, warn, zone_of
+from pdframe._warnings import warn
+from pdframe.metrics._arguments import NULL, in_zone, local_date, moment, need, span, zone_of
 from pdframe.metrics._columns import (
     NO_ID,
     Flags,

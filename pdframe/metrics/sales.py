@@ -8,6 +8,7 @@ from typing import Any, Literal, TypeAlias
 import numpy as np
 import pandas as pd
 
+from pdframe._warnings import warn
 from pdframe.errors import ArgumentError
 from pdframe.metrics._arguments import (
     grouped,
@@ -18,7 +19,6 @@ from pdframe.metrics._arguments import (
     moment,
     need,
     span,
-    warn,
     window,
     zone_of,
 )

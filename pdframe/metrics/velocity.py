@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from pdframe._warnings import warn
 from pdframe.errors import ArgumentError
 from pdframe.metrics._arguments import (
     DAY,
@@ -22,7 +23,6 @@ from pdframe.metrics._arguments import (
     moment,
     need,
     span,
-    warn,
     zone_of,
 )
 from pdframe.metrics._columns import NO_ID, ids, one_row_each, plain_ids

@@ -9,6 +9,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Literal, TypeVar
 
 from pdframe._memory import release_memory
+from pdframe._warnings import deferred_warnings
 from pdframe.api.budget import Spent, TokenBudget
 from pdframe.api.client import Client
 from pdframe.cache.checkpoint import in_flight
@@ -26,7 +27,6 @@ from pdframe.sync.merge import Counts
 from pdframe.sync.options import DEFAULT_OPTIONS, SyncOptions
 from pdframe.sync.repair import (
     KEPT_FOR_GOOD,
-    deferred_warnings,
     is_lost,
     note_withheld,
     quarantine_damaged,
@@ -255,9 +255,9 @@ class Syncer:
                 if error.table in self._moved or error.table in KEPT_FOR_GOOD:
                     raise
                 self._moved.add(error.table)
-                with deferred_warnings() as said:
+                with deferred_warnings():
                     with self.store.lock():
-                        said += quarantine_damaged(self.store, error)
+                        quarantine_damaged(self.store, error)
                     # What is asked for record by record is asked for by the work itself.
                     if error.table in TABLES and TABLES[error.table].parent is None:
                         self.ensure(error.table, max_age=None)

@@ -16,6 +16,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pdframe._files import Part
+from pdframe._warnings import deferred_warnings
 from pdframe.api.client import Client
 from pdframe.cache.checkpoint import Checkpoint, Position
 from pdframe.cache.store import Manifest, Store, Stored
@@ -40,7 +41,7 @@ from pdframe.sync.merge import Counts, Merger, drop_deleted, newest_rows
 from pdframe.sync.options import SyncOptions
 from pdframe.sync.plan import full_reload_reason, lists_of
 from pdframe.sync.range_scan import Times
-from pdframe.sync.repair import deferred_warnings, quarantine_damaged
+from pdframe.sync.repair import quarantine_damaged
 from pdframe.sync.snapshot import append_snapshot, snapshot_columns
 
 Mode = Literal["full", "incremental", "skipped", "unavailable"]
@@ -110,13 +111,12 @@ class TableSync:
         self.full_every = full_every
         self.options = options
         self.fetcher = Fetcher(client, table, fields, tick, options)
-        self._messages: list[str] = []
         self._deletions: Deletions | None = None
         self._keep_basis: Callable[[], None] = lambda: None
 
     def run(self, *, full: bool) -> Outcome:
         """Bring the table up to date; with `full`, load all of it."""
-        with deferred_warnings() as self._messages:
+        with deferred_warnings():
             if self.table.parent is not None:
                 return self._run_children(full)
             work = self._plan(full)
@@ -133,7 +133,7 @@ class TableSync:
 
     def list_deletions(self) -> None:
         """Read the lists of deletions alone, and keep the rows of deleted deals."""
-        with deferred_warnings() as self._messages:
+        with deferred_warnings():
             manifest = self.store.manifest(self.table.name)
             self._track_deletions(
                 manifest, self.store.open_table(self.table.name) if manifest else None
@@ -171,7 +171,7 @@ class TableSync:
             manifest = self.store.manifest(name)
             return manifest, self.store.open_table(name) if manifest else None, ""
         except DamagedError as error:
-            self._messages += quarantine_damaged(self.store, error)
+            quarantine_damaged(self.store, error)
             return None, None, "the cached copy could not be trusted: reloaded"
 
     # Fetch and stage

@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
+from pdframe._warnings import warn
 from pdframe.errors import ArgumentError
-from pdframe.metrics._arguments import keyed, moment, need, warn, zone_of
+from pdframe.metrics._arguments import keyed, moment, need, zone_of
 from pdframe.metrics._columns import Flags, Ints, say_uncountable
 from pdframe.metrics.revenue.ledger import NEEDED
 from pdframe.metrics.revenue.lines import named

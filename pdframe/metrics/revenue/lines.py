@@ -10,8 +10,9 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
+from pdframe._warnings import warn
 from pdframe.errors import ArgumentError
-from pdframe.metrics._arguments import in_zone, local_date, need, warn, zone_of
+from pdframe.metrics._arguments import in_zone, local_date, need, zone_of
 from pdframe.metrics._columns import (
     Flags,
     Floats,

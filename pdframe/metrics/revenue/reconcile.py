@@ -10,7 +10,8 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
-from pdframe.metrics._arguments import keyed, need, warn
+from pdframe._warnings import warn
+from pdframe.metrics._arguments import keyed, need
 from pdframe.metrics._columns import (
     Flags,
     Floats,
