@@ -239,7 +239,10 @@ def write_batches(path: Path, table: pa.Table, rows: int) -> int:
     how = pa.ipc.IpcWriteOptions(compression="lz4", use_threads=False)
     with _private_file(path.parent, path.name, durable=False) as file:
         counting = _Counting(file)
-        with _buffered(counting) as sink, pa.ipc.new_file(sink, table.schema, options=how) as batches:
+        with (
+            _buffered(counting) as sink,
+            pa.ipc.new_file(sink, table.schema, options=how) as batches,
+        ):
             # Batches end where chunks do.
             batches.write_table(table.combine_chunks(), rows)
     return counting.crc32

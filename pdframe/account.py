@@ -21,6 +21,7 @@ import pandas as pd
 
 from pdframe._progress import Bars
 from pdframe._terminal import printable
+from pdframe._warnings import warn
 from pdframe.api.budget import TokenBudget
 from pdframe.api.client import Client, origin_of
 from pdframe.api.credentials import ApiToken, Credentials, OAuth
@@ -37,11 +38,11 @@ from pdframe.cache.store import (
 from pdframe.errors import AccessError, ArgumentError, CacheError, CredentialsError, NewerCacheError
 from pdframe.fields import Field, custom_fields, fields_frame
 from pdframe.frames import is_unknown, unify
-from pdframe.frames.data_warnings import shorten, warn
+from pdframe.frames.data_warnings import shorten
 from pdframe.history.replay import Past
 from pdframe.loaders import ListLoaders, RecordLoaders, Searches
 from pdframe.schema import LISTS, TABLES, Table
-from pdframe.sync import Syncer, SyncRow
+from pdframe.sync import DEFAULT_OPTIONS, Syncer, SyncOptions, SyncRow
 
 _ME_COST = 2
 _ME_KEPT = (
@@ -67,6 +68,7 @@ def connect(
     full_every: str | float | timedelta | None = "7d",
     max_tokens: int | None = None,
     progress: bool | None = None,
+    options: SyncOptions = DEFAULT_OPTIONS,
 ) -> Account:
     """Connect to a Pipedrive account. Nothing is asked of the API before the first table is.
 
@@ -93,6 +95,8 @@ def connect(
         Ceiling of API tokens a UTC day for this account's cache; None: no ceiling of ours.
     progress
         None: bars in notebooks and terminals; False: never.
+    options
+        Tuning of page sizes, threads and thresholds; the defaults suit every account.
 
     Returns
     -------
@@ -120,6 +124,7 @@ def connect(
         full_every=full_every,
         max_tokens=max_tokens,
         progress=progress,
+        options=options,
     )
 
 
@@ -156,8 +161,10 @@ class Account(ListLoaders, RecordLoaders, Searches, Past, Exports):
         max_age: timedelta | None,
         full_every: timedelta | None,
         progress: bool | None,
+        options: SyncOptions = DEFAULT_OPTIONS,
     ) -> None:
         self._client = client
+        self._options = options
         self._cache_dir = cache_dir
         self._max_age = max_age
         self._full_every = full_every
@@ -420,7 +427,7 @@ class Account(ListLoaders, RecordLoaders, Searches, Past, Exports):
     @property
     def _store(self) -> Store:
         if self._opened is None:
-            store = Store(self._cache_dir, str(self._me["key"]))
+            store = Store(self._cache_dir, str(self._me["key"]), self._options)
             store.open()
             if not store.is_read_only:
                 self._client.budget.attach(store.root / "ledger.json")
@@ -435,6 +442,7 @@ class Account(ListLoaders, RecordLoaders, Searches, Past, Exports):
             self._client.budget,
             progress=self._bars,
             full_every=self._full_every,
+            options=self._options,
         )
 
     def _summary(self) -> tuple[str, list[str]]:
@@ -470,6 +478,7 @@ def connection(
     full_every: str | float | timedelta | None = "7d",
     max_tokens: int | None = None,
     progress: bool | None = None,
+    options: SyncOptions = DEFAULT_OPTIONS,
 ) -> _A:
     """Make an account of some kind; all else as in `connect`."""
     if api_token is not None and oauth is not None:
@@ -498,6 +507,7 @@ def connection(
         max_age=age,
         full_every=reload_age,
         progress=progress,
+        options=options,
     )
 
 

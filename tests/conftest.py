@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from pdframe import sandbox
-from pdframe.sync import plan
+from tests.helpers.tuning import LONG_LISTS
 
 # Far above any plan's, so that tests never wait for the burst window; tests of the window itself
 # set their own.
@@ -26,13 +26,13 @@ def no_credentials_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def account() -> Iterator[sandbox.SandboxAccount]:
+def account(request: pytest.FixtureRequest) -> Iterator[sandbox.SandboxAccount]:
     """A company of 60 deals, nothing loaded yet."""
-    with sandbox.connect(seed=3, deals=60, burst=NO_BURST, progress=False) as account:
+    options = {"options": LONG_LISTS} if "long_lists" in request.fixturenames else {}
+    with sandbox.connect(seed=3, deals=60, burst=NO_BURST, progress=False, **options) as account:
         yield account
 
 
 @pytest.fixture
-def long_lists(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Lists count as longer than a page, so that a refresh asks for their changes."""
-    monkeypatch.setattr(plan, "PAGE", 0)
+def long_lists() -> None:
+    """Lists of `account` count as longer than a page, so that a refresh asks for their changes."""
