@@ -99,7 +99,9 @@ def _copy(store: Store, table: str, keys: tuple[str, ...], copies: int) -> None:
     """Put several copies of a table's rows in its place, each under ids of its own."""
     manifest = store.manifest(table)
     assert manifest is not None
-    store.replace(replace(manifest, parts=(), rows=0), _copied(store.read(table), keys, copies))
+    store.replace(
+        replace(manifest, parts=(), rows=0), _copied(store.read(table), keys, copies)
+    )
 
 
 def _copied(rows: pa.Table, keys: tuple[str, ...], copies: int) -> pa.Table:
