@@ -17,7 +17,9 @@ from pdframe.errors import CacheError, DamagedError
 
 __all__ = ["Stored", "damaged", "open_part", "read_columns", "read_error"]
 
-COLUMNS_READ_AHEAD = 16
+COLUMNS_READ_AHEAD = 8
+# A table of that many rows gives memory back between two reads.
+RELEASE_ROWS = 50_000
 # With more small parts than this, all columns are read at once.
 MANY_SMALL_PARTS = 100
 ROWS_READ_TOGETHER = 50_000
@@ -55,12 +57,11 @@ def read_columns(
     path: Path,
     file: pq.ParquetFile,
     columns: list[str] | None = None,
-    *,
-    use_threads: bool = True,
 ) -> pa.Table:
     """Read columns (None: all) of a verified part."""
+    # In this thread: memory that other threads take is given back late.
     try:
-        return file.read(columns, use_threads=use_threads)
+        return file.read(columns, use_threads=False)
     except (pa.ArrowException, OSError) as error:
         raise unknown_form(path, error) from error
 
@@ -142,6 +143,8 @@ class Stored:
             # Opening the pages of a column in many small parts costs more than reading them.
             ahead = len(self._places) if self._has_many_small else COLUMNS_READ_AHEAD
             count = ahead if block and self._places[block[-1]] + 1 == place else 1
+            if self.num_rows >= RELEASE_ROWS:
+                pa.default_memory_pool().release_unused()
             self._block = self.read(self.schema.names[place : place + count])
         return self._block[name]
 
@@ -156,9 +159,8 @@ class Stored:
         """Yield columns part by part, small neighbours together; None: all that a part has."""
         wanted = None if columns is None else list(columns)
         for group in self._groups:
-            alone = len(group) == 1
-            rows = [read_columns(path, file, wanted, use_threads=alone) for path, file in group]
-            yield rows[0] if alone else pa.concat_tables(rows).combine_chunks()
+            rows = [read_columns(path, file, wanted) for path, file in group]
+            yield rows[0] if len(rows) == 1 else pa.concat_tables(rows).combine_chunks()
 
 
 def _grouped(

@@ -366,7 +366,7 @@ class Store:
             return manifest
 
         def read(part: Part) -> pa.Table:
-            return read_columns(*self._open_part(manifest, part), use_threads=False)
+            return read_columns(*self._open_part(manifest, part))
 
         parts = compacted(manifest.parts, read, self.options)
         written = self.write_parts(manifest, parts, max_part_bytes=self.options.compacted_bytes)

@@ -397,7 +397,7 @@ def test_offline_what_is_kept_is_returned_and_what_is_not_is_said(
         frame = account.deals(deleted=True, refresh=False)
     assert sum("never read" in str(warning.message) for warning in reported) == 1
     assert deleted_of(frame).empty
-    with pytest.raises(ArgumentError, match="deleted is True or False, not 'keep'"):
+    with pytest.raises(ArgumentError, match="deleted must be True or False, not 'keep'"):
         account.deals(deleted="keep")  # type: ignore[arg-type]
     with pytest.raises(ArgumentError, match="deleted_time"):
         account.deals(columns=["deleted_time"])
@@ -493,17 +493,17 @@ def test_a_crash_loses_no_row_and_doubles_none(
         model.delete_deal(deleted)
         model.hide("deals", hidden)
         model.now += DAY
-        seen, name = time(model.now), pdframe.cache.store.Store.name
+        seen, publish = time(model.now), pdframe.cache.store.Store.publish
 
         def fail(self: Any, manifest: Any) -> Any:
             if manifest.table == "deals":
                 if named:
-                    name(self, manifest)
+                    publish(self, manifest)
                 raise KeyboardInterrupt
-            return name(self, manifest)
+            return publish(self, manifest)
 
         with monkeypatch.context() as patch:
-            patch.setattr(pdframe.cache.store.Store, "name", fail)
+            patch.setattr(pdframe.cache.store.Store, "publish", fail)
             with pytest.raises(KeyboardInterrupt):
                 account.deals(refresh="full")
         removed = deleted_of(account.deals(deleted=True, refresh=False))

@@ -10,7 +10,6 @@ import pandas as pd
 import pytest
 
 from pdframe import DataWarning, sandbox
-from pdframe.cache.store import Manifest, Store
 from pdframe.errors import (
     AccessError,
     ArgumentError,
@@ -460,11 +459,11 @@ def test_a_full_reload_of_lines_that_cannot_be_written_leaves_the_cache_as_it_wa
     before = account.deal_products()
     account.company_model.edit_line(int(before["id"].iloc[0]), quantity=77)
 
-    def full_disk(store: Store, manifest: Manifest) -> None:
+    def full_disk(path: Path, content: bytes) -> None:
         raise OSError(28, "No space left on device")
 
     with monkeypatch.context() as patched:
-        patched.setattr(Store, "_write_manifest", full_disk)
+        patched.setattr("pdframe.cache.store.write_atomic", full_disk)
         with pytest.raises(
             CacheError, match=r"No space left on device.*What was cached before is kept"
         ):
@@ -512,7 +511,7 @@ def test_what_is_no_name_of_a_table_is_said(account: sandbox.SandboxAccount, wro
     for ask in (account.sync, account.estimate, account.fields):
         with pytest.raises(ArgumentError, match=r"one by one: account\.sync\('deals', 'stages'\)"):
             ask(wrong)  # type: ignore[operator]
-    with pytest.raises(ArgumentError, match="full is True or False"):
+    with pytest.raises(ArgumentError, match="full must be True or False"):
         account.sync("stages", full="no")  # type: ignore[arg-type]
     assert account.server.stats.requests == 0
 
