@@ -67,7 +67,7 @@ def connect(
     full_every: str | float | timedelta | None = "7d",
     max_tokens: int | None = None,
     progress: bool | None = None,
-    options: SyncOptions = DEFAULT_OPTIONS,
+    options: SyncOptions | None = None,
 ) -> Account:
     """Connect to a Pipedrive account. Nothing is asked of the API before the first table is.
 
@@ -95,7 +95,8 @@ def connect(
     progress
         None: bars in notebooks and terminals; False: never.
     options
-        Tuning of page sizes, threads and thresholds; the defaults suit every account.
+        Tuning of page sizes, threads and thresholds (`pdframe.sync.SyncOptions`); None: the defaults,
+        which suit every account.
 
     Returns
     -------
@@ -160,10 +161,10 @@ class Account(ListLoaders, RecordLoaders, Searches, Past, Exports):
         max_age: timedelta | None,
         full_every: timedelta | None,
         progress: bool | None,
-        options: SyncOptions = DEFAULT_OPTIONS,
+        options: SyncOptions | None = None,
     ) -> None:
         self._client = client
-        self._options = options
+        self._options = options or DEFAULT_OPTIONS
         self._cache_dir = cache_dir
         self._max_age = max_age
         self._full_every = full_every
@@ -477,7 +478,7 @@ def connection(
     full_every: str | float | timedelta | None = "7d",
     max_tokens: int | None = None,
     progress: bool | None = None,
-    options: SyncOptions = DEFAULT_OPTIONS,
+    options: SyncOptions | None = None,
 ) -> _A:
     """Make an account of some kind; all else as in `connect`."""
     if api_token is not None and oauth is not None:
