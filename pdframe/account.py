@@ -21,6 +21,7 @@ import pandas as pd
 
 from pdframe._progress import Bars
 from pdframe._terminal import printable
+from pdframe._warnings import warn
 from pdframe.api.budget import TokenBudget
 from pdframe.api.client import Client, origin_of
 from pdframe.api.credentials import ApiToken, Credentials, OAuth
@@ -37,7 +38,7 @@ from pdframe.cache.store import (
 from pdframe.errors import AccessError, ArgumentError, CacheError, CredentialsError, NewerCacheError
 from pdframe.fields import Field, custom_fields, fields_frame
 from pdframe.frames import is_unknown, unify
-from pdframe.frames.data_warnings import shorten, warn
+from pdframe.frames.data_warnings import shorten
 from pdframe.history.replay import Past
 from pdframe.loaders import ListLoaders, RecordLoaders, Searches
 from pdframe.schema import LISTS, TABLES, Table

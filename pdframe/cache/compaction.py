@@ -25,11 +25,18 @@ def small_runs(parts: Sequence[Part], options: CacheOptions) -> list[range]:
     """The stretches of neighbours that belong together, as places in `parts`; they do not
     overlap.
     """
-    levels = [len(str(part.rows)) if part.rows <= options.small_part_rows and part.bytes <= options.small_part_bytes else None for part in parts]
+    levels = [
+        len(str(part.rows))
+        if part.rows <= options.small_part_rows and part.bytes <= options.small_part_bytes
+        else None
+        for part in parts
+    ]
     taken: list[range] = []
     for level in sorted({level for level in levels if level is not None}, reverse=True):
         for run in _stretches(levels, level):
-            if sum(levels[place] == level for place in run) >= options.parts_per_level and not any(run[0] in other for other in taken):
+            if sum(levels[place] == level for place in run) >= options.parts_per_level and not any(
+                run[0] in other for other in taken
+            ):
                 taken.append(run)
     return sorted(taken, key=lambda run: run[0])
 
@@ -59,7 +66,9 @@ def compacted(
     options
         Which parts are small, and how large one may become.
     """
-    inside = {place: number for number, run in enumerate(small_runs(parts, options)) for place in run}
+    inside = {
+        place: number for number, run in enumerate(small_runs(parts, options)) for place in run
+    }
     group = _Group(options.compacted_bytes)
     for place, part in enumerate(parts):
         if place not in inside:
@@ -97,7 +106,10 @@ class _Group:
             return False
         if self._tables[-1].schema.equals(rows.schema, check_metadata=True):
             return True
-        return all(self._fields.get(field.name, field).equals(field, check_metadata=True) for field in rows.schema)
+        return all(
+            self._fields.get(field.name, field).equals(field, check_metadata=True)
+            for field in rows.schema
+        )
 
     def add(self, part: Part, rows: pa.Table, run: int) -> None:
         """Add the rows of a part."""

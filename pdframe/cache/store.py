@@ -21,9 +21,6 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pdframe.cache.compaction import compacted, small_runs
-from pdframe.cache.options import DEFAULT_CACHE_OPTIONS, CacheOptions
-from pdframe.errors import CacheError, DamagedError, NewerCacheError, NotCachedError
 from pdframe._files import (
     SEAL,
     TEMPORARY,
@@ -42,7 +39,10 @@ from pdframe._files import (
     write_part,
 )
 from pdframe._lock import LockHandle, locked
+from pdframe.cache.compaction import compacted, small_runs
+from pdframe.cache.options import DEFAULT_CACHE_OPTIONS, CacheOptions
 from pdframe.cache.sorted_runs import InParquet, SortedRun
+from pdframe.errors import CacheError, DamagedError, NewerCacheError, NotCachedError
 
 FORMAT = 2
 # Manifests of this format had no checksum; a kept history that one tells of cannot be collected
@@ -120,7 +120,11 @@ def check_writable(cache_dir: Path) -> None:
 
 def check_usable(cache_dir: Path) -> None:
     """Raise `CacheError` where `cache_dir` can neither be written nor holds anything to read."""
-    if os.access(cache_dir, os.R_OK | os.X_OK) and os.path.isdir(cache_dir) and any(cache_dir.iterdir()):
+    if (
+        os.access(cache_dir, os.R_OK | os.X_OK)
+        and os.path.isdir(cache_dir)
+        and any(cache_dir.iterdir())
+    ):
         return
     check_writable(cache_dir)
 
@@ -132,7 +136,11 @@ def readable_key(*parts: str) -> str:
     """
     raw = "-".join(parts)
     plain = re.sub(r"[^A-Za-z0-9._-]+", "_", raw).strip("._-")[:80] or "account"
-    return plain if plain == raw else f"{plain}-{hashlib.sha256(raw.encode('utf-8', 'replace')).hexdigest()[:8]}"
+    return (
+        plain
+        if plain == raw
+        else f"{plain}-{hashlib.sha256(raw.encode('utf-8', 'replace')).hexdigest()[:8]}"
+    )
 
 
 class Store:
@@ -251,7 +259,9 @@ class Store:
         """The cached table, its columns read when they are taken; errors as `read`."""
         manifest = self.manifest(table)
         if manifest is None:
-            raise NotCachedError(f"Nothing is cached of {table!r}. Call the loader without refresh=False, or account.sync({table!r}).")
+            raise NotCachedError(
+                f"Nothing is cached of {table!r}. Call the loader without refresh=False, or account.sync({table!r})."
+            )
         for _ in range(READS):
             try:
                 return self._open_parts(manifest)
@@ -274,7 +284,9 @@ class Store:
                 # Another process may replace the table between its manifest and its parts: then
                 # there is a newer manifest.
                 with contextlib.suppress(OSError, pa.ArrowException):
-                    return pa.unify_schemas([pq.read_schema(self.root / table / part.file) for part in parts])
+                    return pa.unify_schemas(
+                        [pq.read_schema(self.root / table / part.file) for part in parts]
+                    )
         return pa.schema([])
 
     def _open_parts(self, manifest: Manifest) -> Stored:
@@ -288,7 +300,9 @@ class Store:
         except OSError as error:
             raise self._unread(path, error, table) from error
         if len(raw) != part.bytes:
-            raise _damaged(path, f"it has {len(raw):,} bytes, and {part.bytes:,} were written", table)
+            raise _damaged(
+                path, f"it has {len(raw):,} bytes, and {part.bytes:,} were written", table
+            )
         if zlib.crc32(raw) != part.crc32:
             raise _damaged(path, "its bytes are not those that were written", table)
         try:
@@ -302,7 +316,9 @@ class Store:
         """
         return self.name(self.write(manifest, [table]))
 
-    def write(self, manifest: Manifest, tables: Iterable[pa.Table | Part], *, at_most: int | None = None) -> Manifest:
+    def write(
+        self, manifest: Manifest, tables: Iterable[pa.Table | Part], *, at_most: int | None = None
+    ) -> Manifest:
         """Write the parts of a table beside what is cached of it; those that are there already are
         given as they are.
 
@@ -328,7 +344,10 @@ class Store:
             for table in tables:
                 pieces = [table] if isinstance(table, Part) else _pieces(table)
                 for piece in pieces:
-                    if writer is not None and (isinstance(piece, Part) or _is_full(writer, piece, at_most or self.options.part_bytes)):
+                    if writer is not None and (
+                        isinstance(piece, Part)
+                        or _is_full(writer, piece, at_most or self.options.part_bytes)
+                    ):
                         kept.close()
                         parts.append(writer.part)
                         writer = None
@@ -336,7 +355,9 @@ class Store:
                         parts.append(piece)
                         continue
                     if writer is None:
-                        writer = kept.enter_context(PartWriter(folder, f"part-{number:06d}.parquet", piece.schema))
+                        writer = kept.enter_context(
+                            PartWriter(folder, f"part-{number:06d}.parquet", piece.schema)
+                        )
                         number += 1
                     writer.add(piece)
             if writer is not None:
@@ -344,7 +365,9 @@ class Store:
                 parts.append(writer.part)
         if len(parts) > 1:
             parts = [part for part in parts if part.rows] or parts[:1]
-        return replace(manifest, parts=tuple(parts), rows=sum(part.rows for part in parts), next_part=number)
+        return replace(
+            manifest, parts=tuple(parts), rows=sum(part.rows for part in parts), next_part=number
+        )
 
     def name(self, manifest: Manifest) -> Manifest:
         """Put the parts of a manifest in the place of what is cached, in one step, and sweep all
@@ -415,7 +438,11 @@ class Store:
         """
         if not small_runs(manifest.parts, self.options):
             return manifest
-        parts = compacted(manifest.parts, lambda part: _read(*self._open_part(manifest.table, part), use_threads=False), self.options)
+        parts = compacted(
+            manifest.parts,
+            lambda part: _read(*self._open_part(manifest.table, part), use_threads=False),
+            self.options,
+        )
         written = self.write(manifest, parts, at_most=self.options.compacted_bytes)
         return manifest if written.parts == manifest.parts else self.name(written)
 
@@ -445,15 +472,24 @@ class Store:
         if reported in (errno.ENOENT, errno.ELOOP):
             refuse_broken_link(path, self.cache_dir)
         if reported is None or reported in _LOST:
-            return _damaged(path, getattr(error, "strerror", None) or "it is not the Parquet file that was written", table)
-        return CacheError(f"The cached file {path} cannot be read: {os.strerror(reported)}. Let it be read, or choose another cache_dir.")
+            return _damaged(
+                path,
+                getattr(error, "strerror", None) or "it is not the Parquet file that was written",
+                table,
+            )
+        return CacheError(
+            f"The cached file {path} cannot be read: {os.strerror(reported)}. Let it be read, or choose another cache_dir."
+        )
 
     def touch(self, manifest: Manifest) -> Manifest:
         """Write a manifest whose parts are as they were: nothing changed but the times."""
         try:
             self._write_manifest(manifest)
         except OSError as error:
-            raise CacheError(f"The manifest of {manifest.table!r} could not be written: {error.strerror}.", kept=KEPT) from error
+            raise CacheError(
+                f"The manifest of {manifest.table!r} could not be written: {error.strerror}.",
+                kept=KEPT,
+            ) from error
         return manifest
 
     def check_manifest(self, table: str) -> None:
@@ -504,7 +540,9 @@ class Store:
         try:
             write_atomic(self.root / UNFINISHED, seal({"began": at.isoformat()}))
         except OSError as error:
-            raise CacheError(f"The cache folder {self.root} cannot be written: {error.strerror}. Nothing was asked of the API.") from error
+            raise CacheError(
+                f"The cache folder {self.root} cannot be written: {error.strerror}. Nothing was asked of the API."
+            ) from error
 
     def finish(self) -> None:
         """Note that the sync came to its end."""
@@ -537,7 +575,9 @@ class Stored:
         Stretches of small parts, as places in `parts`: each is read as if it were one part.
     """
 
-    def __init__(self, table: str, parts: Sequence[tuple[Path, pq.ParquetFile]], small: Sequence[range] = ()) -> None:
+    def __init__(
+        self, table: str, parts: Sequence[tuple[Path, pq.ParquetFile]], small: Sequence[range] = ()
+    ) -> None:
         self._table = table
         self._schemas = [file.schema_arrow for _, file in parts]
         self._folder = parts[0][0].parent if parts else Path(table)
@@ -590,7 +630,9 @@ class Stored:
 
 
 def _grouped(
-    parts: Sequence[tuple[Path, pq.ParquetFile]], schemas: Sequence[pa.Schema], small: Sequence[range]
+    parts: Sequence[tuple[Path, pq.ParquetFile]],
+    schemas: Sequence[pa.Schema],
+    small: Sequence[range],
 ) -> list[list[tuple[Path, pq.ParquetFile]]]:
     """The parts, those of a stretch of small ones together as long as their columns are the same
     and their rows not too many.
@@ -600,7 +642,12 @@ def _grouped(
     rows = 0
     for place, part in enumerate(parts):
         rows += part[1].metadata.num_rows
-        joins = place and place in run_of and run_of[place] == run_of.get(place - 1) and rows <= ROWS_READ_TOGETHER
+        joins = (
+            place
+            and place in run_of
+            and run_of[place] == run_of.get(place - 1)
+            and rows <= ROWS_READ_TOGETHER
+        )
         if joins and schemas[place].equals(schemas[place - 1], check_metadata=True):
             groups[-1].append(part)
         else:
@@ -609,7 +656,9 @@ def _grouped(
     return groups
 
 
-def _read(path: Path, file: pq.ParquetFile, columns: list[str] | None = None, *, use_threads: bool = True) -> pa.Table:
+def _read(
+    path: Path, file: pq.ParquetFile, columns: list[str] | None = None, *, use_threads: bool = True
+) -> pa.Table:
     """Columns of a part that was verified."""
     try:
         return file.read(columns, use_threads=use_threads)
@@ -618,7 +667,10 @@ def _read(path: Path, file: pq.ParquetFile, columns: list[str] | None = None, *,
 
 
 def _pieces(table: pa.Table) -> list[pa.Table]:
-    return [table.slice(start, ROWS_PER_PART) for start in range(0, max(table.num_rows, 1), ROWS_PER_PART)]
+    return [
+        table.slice(start, ROWS_PER_PART)
+        for start in range(0, max(table.num_rows, 1), ROWS_PER_PART)
+    ]
 
 
 def _is_full(writer: PartWriter, more: pa.Table, at_most: int) -> bool:
@@ -636,7 +688,8 @@ def _making_room(table: str, folder: Path) -> Iterator[None]:
         yield
     except OSError as error:
         raise CacheError(
-            f"{table!r} could not be written to {folder}: {error.strerror}. Make room, or choose another cache_dir.", kept=KEPT
+            f"{table!r} could not be written to {folder}: {error.strerror}. Make room, or choose another cache_dir.",
+            kept=KEPT,
         ) from error
 
 
@@ -672,14 +725,20 @@ def _manifest_to(manifest: Manifest) -> dict[str, Any]:
         "state": dict(manifest.state),
         "tokens": manifest.tokens,
         "next_part": manifest.next_part,
-        "parts": [{"file": p.file, "rows": p.rows, "bytes": p.bytes, "crc32": p.crc32} for p in manifest.parts],
+        "parts": [
+            {"file": p.file, "rows": p.rows, "bytes": p.bytes, "crc32": p.crc32}
+            for p in manifest.parts
+        ],
     }
 
 
 def _manifest_from(raw: Any, table: str) -> Manifest:
     if raw["format"] not in (FORMAT, UNSEALED) or raw["table"] != table:
         raise ValueError("another format or table")
-    parts = tuple(Part(file=str(p["file"]), rows=int(p["rows"]), bytes=int(p["bytes"]), crc32=int(p["crc32"])) for p in raw["parts"])
+    parts = tuple(
+        Part(file=str(p["file"]), rows=int(p["rows"]), bytes=int(p["bytes"]), crc32=int(p["crc32"]))
+        for p in raw["parts"]
+    )
     if not parts or any(Path(p.file).name != p.file for p in parts):
         raise ValueError("parts outside the table's folder")
     return Manifest(

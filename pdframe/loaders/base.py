@@ -12,12 +12,12 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from pdframe._warnings import warn
 from pdframe.api.client import Client
 from pdframe.cache.deleted_deals import DeletedDeals, with_lines_of_deleted
 from pdframe.cache.store import Store
 from pdframe.errors import AccessError, ArgumentError, CacheError, NotCachedError
 from pdframe.frames import Rows, storage_schema, to_frame
-from pdframe.frames.data_warnings import warn
 from pdframe.loaders.lookups import lookups, no_names
 from pdframe.schema import TABLES, Table
 from pdframe.schema.snapshots import DEALS_AND_DELETED

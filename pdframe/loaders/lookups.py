@@ -7,9 +7,9 @@ from datetime import timedelta
 
 import pyarrow as pa
 
+from pdframe._warnings import warn
 from pdframe.errors import AccessError
 from pdframe.frames import Lookup
-from pdframe.frames.data_warnings import warn
 from pdframe.schema import TABLES, NameColumn
 from pdframe.sync import Syncer
 

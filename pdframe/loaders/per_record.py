@@ -8,8 +8,8 @@ from typing import Any, TypeAlias
 
 import pandas as pd
 
+from pdframe._warnings import warn
 from pdframe.errors import ArgumentError, NotCachedError
-from pdframe.frames.data_warnings import warn
 from pdframe.loaders.base import Columns, Loading, Refresh
 from pdframe.schema import TABLES, Table
 from pdframe.sync.children import EVERY_AT, rows_of

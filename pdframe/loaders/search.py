@@ -9,11 +9,11 @@ from typing import Any, Literal
 
 import pandas as pd
 
+from pdframe._warnings import warn
 from pdframe.api.pagination import another_list, walk
 from pdframe.errors import ArgumentError
 from pdframe.fields import Field, name_columns
 from pdframe.frames import to_arrow, to_frame
-from pdframe.frames.data_warnings import warn
 from pdframe.loaders.base import Loading
 from pdframe.schema import TABLES, Column, Source, Table
 from pdframe.schema.types import (

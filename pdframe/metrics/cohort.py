@@ -12,6 +12,7 @@ from typing import Any, Literal, TypeAlias, get_args
 import numpy as np
 import pandas as pd
 
+from pdframe._warnings import warn
 from pdframe.errors import ArgumentError
 from pdframe.metrics._arguments import (
     DAY,
@@ -21,7 +22,6 @@ from pdframe.metrics._arguments import (
     micros,
     moment,
     need,
-    warn,
     window,
     zone_of,
 )

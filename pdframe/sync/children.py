@@ -23,7 +23,6 @@ from pdframe.errors import DamagedError, NotCachedError, PdframeError, ResponseE
 from pdframe.frames import Problems, storage_schema, to_arrow
 from pdframe.schema import Table
 from pdframe.sync import line_items
-from pdframe.sync.compare import Counts
 from pdframe.sync.concurrency import map_ordered
 from pdframe.sync.fetch import BAD_REQUEST, NOT_FOUND, pages_of
 from pdframe.sync.fetch_state import (
@@ -32,7 +31,7 @@ from pdframe.sync.fetch_state import (
     load_fetch_states,
     replace_fetch_states,
 )
-from pdframe.sync.merge_records import RecordParts
+from pdframe.sync.merge import Counts, Merger
 from pdframe.sync.options import DEFAULT_OPTIONS, SyncOptions
 
 # An interrupted load goes on where it stood for so long; after that, what it had is as old as any
@@ -127,12 +126,12 @@ class ChildrenSync:
         self.tick = tick
         self.now = now
         self.problems = Problems()
-        self._parts = RecordParts(store, table, options)
+        self._merger = Merger(table, options=options)
 
     @property
     def counts(self) -> Counts:
         """What was changed so far."""
-        return self._parts.counts
+        return self._merger.counts
 
     def bring(self, want: Want) -> int:
         """Ask for what is due, and keep it.
@@ -175,7 +174,7 @@ class ChildrenSync:
             kept[EVERY_AT] = self.now().isoformat()
         if due or every or (manifest is None and want.ids is not None):
             self._save(known, fresh, kept)
-        self.problems.merge(self._parts.problems)
+        self.problems.merge(self._merger.problems)
         self.problems.warn(self.table.name)
         return len(due)
 
@@ -435,8 +434,23 @@ class ChildrenSync:
         ]
         # Rows first: a record whose rows are here and that is not known to be asked for is asked
         # again, the other way round it is lost.
-        self._parts.put(manifest, before, new, received)
+        self._merge(manifest, before, new, received)
         add_fetch_states(self.store, self.table.name, fresh.requested, known.requested, now)
+
+    def _merge(
+        self, manifest: Manifest, before: Manifest | None, new: pa.Table, records: Collection[int]
+    ) -> None:
+        """Put the rows of some records in the place of those that are cached of them."""
+        cached = self.store.sorted_parts(before, self._merger.key) if before else []
+        deleted = set(records).difference(new[self._merger.key].to_pylist())
+        counts = self._merger.counts
+        parts = self._merger.merge(cached, [self._merger.staged([new])], deleted)
+        written = self.store.write(manifest, parts, at_most=self._merger.part_bytes)
+        if before is not None and self._merger.counts == counts:
+            written = replace(
+                written, parts=before.parts, rows=before.rows, next_part=before.next_part
+            )
+        self.store.name(written)
 
     def _forget(self, known: _Known, records: Collection[int]) -> None:
         """Drop records that are gone, with their rows."""
@@ -447,9 +461,8 @@ class ChildrenSync:
             for record, requested in known.requested.items()
             if record not in records
         }
-        self._parts.put(
-            known.manifest, known.manifest, storage_schema(self.table).empty_table(), records
-        )
+        nothing = storage_schema(self.table).empty_table()
+        self._merge(known.manifest, known.manifest, nothing, records)
         replace_fetch_states(self.store, self.table.name, known.requested, self.now())
 
 

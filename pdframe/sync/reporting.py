@@ -13,8 +13,8 @@ from types import TracebackType
 from typing import TypeVar
 
 from pdframe._lock import LockHandle
+from pdframe._warnings import collect_warnings, warn
 from pdframe.api.client import Client
-from pdframe.frames.data_warnings import deferred, warn
 from pdframe.schema import TABLES
 from pdframe.sync.options import SyncOptions
 
@@ -86,7 +86,7 @@ class WorkerReporter:
             if threading.get_ident() == self._teller:
                 self.tell()
 
-        with self._kept.shared(), deferred() as said:
+        with self._kept.shared(), collect_warnings() as said:
             self._said[name] = said
             return do(tick)
 

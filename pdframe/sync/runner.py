@@ -9,6 +9,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Literal, TypeVar
 
 from pdframe._memory import release_memory
+from pdframe._warnings import deferred_warnings
 from pdframe.api.budget import Spent, TokenBudget
 from pdframe.api.client import Client
 from pdframe.cache.checkpoint import in_flight
@@ -19,21 +20,20 @@ from pdframe.fields import Field, read_fields
 from pdframe.schema import TABLES, Table
 from pdframe.sync import children
 from pdframe.sync.children import ChildrenSync, Want
-from pdframe.sync.compare import Counts
 from pdframe.sync.concurrency import map_unordered
 from pdframe.sync.dependencies import dependencies, full_reload_set, rows_of, topological_order
 from pdframe.sync.estimate import Estimate, estimate
+from pdframe.sync.merge import Counts
 from pdframe.sync.options import DEFAULT_OPTIONS, SyncOptions
 from pdframe.sync.repair import (
     KEPT_FOR_GOOD,
-    deferred_warnings,
     is_lost,
     note_withheld,
     quarantine_damaged,
     sweep_quarantine,
 )
 from pdframe.sync.reporting import Progress, WorkerReporter, tables_at_once
-from pdframe.sync.table_sync import Mode, Work
+from pdframe.sync.table_sync import Mode, TableSync
 
 UP_TO_DATE = "up to date since the interrupted sync"
 _UNAVAILABLE = frozenset({402, 403})
@@ -228,7 +228,7 @@ class Syncer:
                 return
             with self.progress(table.name) as tick, self.budget.track(table.name):
                 fields = self.fields(table)
-                Work(
+                TableSync(
                     self.client,
                     self.store,
                     table,
@@ -255,9 +255,9 @@ class Syncer:
                 if error.table in self._moved or error.table in KEPT_FOR_GOOD:
                     raise
                 self._moved.add(error.table)
-                with deferred_warnings() as said:
+                with deferred_warnings():
                     with self.store.lock():
-                        said += quarantine_damaged(self.store, error)
+                        quarantine_damaged(self.store, error)
                     # What is asked for record by record is asked for by the work itself.
                     if error.table in TABLES and TABLES[error.table].parent is None:
                         self.ensure(error.table, max_age=None)
@@ -393,7 +393,7 @@ class Syncer:
     ) -> SyncRow:
         table, counts, lacks = TABLES[name], Counts(), ""
         with self.budget.track(name) as spent:
-            work = Work(
+            work = TableSync(
                 self.client,
                 self.store,
                 table,
@@ -405,7 +405,7 @@ class Syncer:
             )
             mode: Mode = "unavailable"
             try:
-                mode, counts, note = work.do(full=full)
+                mode, counts, note = work.run(full=full)
             except AccessError as error:
                 if strict or error.status not in _UNAVAILABLE:
                     raise

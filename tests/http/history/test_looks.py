@@ -347,7 +347,7 @@ def test_an_account_that_never_tells_when_stages_changed_bounds_them() -> None:
         visits_oracle.check_against_truth(visits, account.company_model.truth.stage_visits(), [])
 
 
-@pytest.mark.parametrize(("moved", "told"), [("09:00:05", ["open"]), (None, ["won", "open"])])
+@pytest.mark.parametrize(("moved", "reported"), [("09:00:05", ["open"]), (None, ["won", "open"])])
 def test_a_win_in_the_second_of_a_move_is_not_taken_for_one_in_the_new_stage(
     moved: str | None, reported: list[str]
 ) -> None:

@@ -307,7 +307,7 @@ def test_a_line_that_is_removed_between_two_interruptions_does_not_come_back(
         account.server.reset_stats()
         left[0] = -1
         done = account.sync("deal_products").set_index("table")
-        assert done["note"]["deal_products"].startswith("went on")
+        assert done["note"]["deal_products"].startswith("resumed")
         assert not wrong_cells(
             account, company, true_cells.fold(company.events), "deal_products", refresh=False
         )

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import random
 import shutil
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -24,9 +25,8 @@ from pdframe.frames import storage_schema, to_arrow
 from pdframe.sandbox.server import Faults, Server
 from pdframe.schema import TABLES
 from pdframe.sync import SyncOptions, fetch
-from pdframe.sync.compare import latest
 from pdframe.sync.fetch_result import FetchResult
-from pdframe.sync.merge import ByParts
+from pdframe.sync.merge import Merger, newest_rows
 from tests.helpers import true_cells
 from tests.helpers.cell_by_cell import wrong_cells
 
@@ -54,6 +54,16 @@ def settled(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 
     monkeypatch.setattr(Checkpoint, "settle", noted)
     return runs
+
+
+def merged(merger: Merger, fetched: FetchResult, cached: Any = None) -> Iterator[Any]:
+    """Merge what was fetched into what is cached; into nothing where it is the complete table."""
+    return merger.merge(
+        cached or [],
+        [*fetched.runs, merger.staged(fetched.pages)],
+        fetched.deleted,
+        complete=cached is None,
+    )
 
 
 def opened(folder: Path) -> Store:
@@ -212,24 +222,24 @@ def test_of_a_row_that_comes_again_and_again_the_last_version_counts(
         ]
         known |= {row["id"]: row for row in page}
         pull.add(to_arrow(page, table)[0])
-        pending.add(pull.tables[-1], Position(NOW))
+        pending.add(pull.pages[-1], Position(NOW))
         if draw.random() < 0.3:
-            pull.settled(
+            pull.move_to_run(
                 pending.settle(
-                    latest(pa.concat_tables(pull.tables, promote_options="default"), "id"),
+                    newest_rows(pa.concat_tables(pull.pages, promote_options="default"), "id"),
                     Position(NOW),
                 )
             )
-    pull.removed = draw.sample(sorted(known), len(known) // 10)
-    made = ByParts(table, (), LITTLE_MEMORY)
+    pull.deleted = draw.sample(sorted(known), len(known) // 10)
+    made = Merger(table, (), LITTLE_MEMORY)
     written = store.name(
-        store.write(Manifest("organizations", (), 0, NOW, NOW), made.complete(pull, []))
+        store.write(Manifest("organizations", (), 0, NOW, NOW), merged(made, pull))
     )
     rows = store.read("organizations").to_pylist()
     there = {
         one: row
         for one, row in sorted(known.items())
-        if one not in pull.removed and not row["is_deleted"]
+        if one not in pull.deleted and not row["is_deleted"]
     }
     assert [row["id"] for row in rows] == list(there)
     assert written.rows == made.counts.added == len(there)
@@ -267,11 +277,11 @@ def test_changes_in_runs_are_put_on_top_of_what_is_cached(seed: int, tmp_path: P
                 table,
             )[0]
         )
-        fetch.keep_page(pending, first, first.tables[-1], Position(NOW), options=LITTLE_MEMORY)
+        fetch.stage_page(pending, first, first.pages[-1], Position(NOW), options=LITTLE_MEMORY)
     manifest = store.name(
         store.write(
             Manifest("organizations", (), 0, NOW, NOW),
-            ByParts(table, (), LITTLE_MEMORY).complete(first, []),
+            merged(Merger(table, (), LITTLE_MEMORY), first),
         )
     )
     pending.drop()
@@ -283,9 +293,9 @@ def test_changes_in_runs_are_put_on_top_of_what_is_cached(seed: int, tmp_path: P
         )
         known |= {row["id"]: row for row in page}
         pull.add(to_arrow(page, table)[0])
-        fetch.keep_page(pending, pull, pull.tables[-1], Position(NOW), options=LITTLE_MEMORY)
-    pull.removed = draw.sample(sorted(cached), len(cached) // 10)
-    made, sizes = ByParts(table, (), LITTLE_MEMORY), []
+        fetch.stage_page(pending, pull, pull.pages[-1], Position(NOW), options=LITTLE_MEMORY)
+    pull.deleted = draw.sample(sorted(cached), len(cached) // 10)
+    made, sizes = Merger(table, (), LITTLE_MEMORY), []
 
     def noting(parts: Any) -> Any:
         for part in parts:
@@ -293,12 +303,12 @@ def test_changes_in_runs_are_put_on_top_of_what_is_cached(seed: int, tmp_path: P
             yield part
 
     store.name(
-        store.write(manifest, noting(made.changed(pull, store.sorted_parts(manifest, "id"))))
+        store.write(manifest, noting(merged(made, pull, store.sorted_parts(manifest, "id"))))
     )
     there = {
         one: row
         for one, row in sorted({**cached, **known}.items())
-        if one not in pull.removed and not known.get(one, {}).get("is_deleted")
+        if one not in pull.deleted and not known.get(one, {}).get("is_deleted")
     }
     kept = store.read("organizations").to_pylist()
     assert [row["id"] for row in kept] == list(there)
@@ -385,13 +395,11 @@ def test_runs_may_hold_rows_that_no_longer_count(cached: bool, tmp_path: Path) -
             before = FetchResult(NOW)
             before.add(to_arrow([{"id": 1_000, "name": "before"}], table)[0])
             manifest = store.name(
-                store.write(manifest, ByParts(table, (), LITTLE_MEMORY).complete(before, []))
+                store.write(manifest, merged(Merger(table, (), LITTLE_MEMORY), before))
             )
-        made = ByParts(table, (), LITTLE_MEMORY)
+        made = Merger(table, (), LITTLE_MEMORY)
         parts = (
-            made.changed(pull, store.sorted_parts(manifest, "id"))
-            if cached
-            else made.complete(pull, [])
+            merged(made, pull, store.sorted_parts(manifest, "id")) if cached else merged(made, pull)
         )
         store.name(store.write(manifest, parts))
         assert store.read("organizations")["id"].to_pylist() == [

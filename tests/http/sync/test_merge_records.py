@@ -16,8 +16,7 @@ from pdframe.cache.store import Manifest, Store
 from pdframe.frames import to_arrow
 from pdframe.schema import TABLES, Table
 from pdframe.sync import DEFAULT_OPTIONS, SyncOptions, fetch_state
-from pdframe.sync.compare import Counts
-from pdframe.sync.merge_records import RecordParts
+from pdframe.sync.merge import Counts, Merger
 
 NOW = datetime(2026, 6, 30, 12, tzinfo=UTC)
 CHANGES, VARIATIONS = TABLES["deal_changes"], TABLES["product_variations"]
@@ -46,15 +45,18 @@ class World:
         self.parent = table.parent.id if table.parent else ""
 
     def put(self, received: dict[int, list[Row]]) -> Counts:
-        parts = RecordParts(self.store, self.table, self.options)
-        named = self.manifest or Manifest(self.table.name, (), 0, NOW, NOW)
+        merger, before = Merger(self.table, options=self.options), self.manifest
         rows = [{**row, self.parent: record} for record, some in received.items() for row in some]
-        self.manifest = parts.put(
-            named, self.manifest, to_arrow(rows, self.table)[0], list(received)
+        parts = merger.merge(
+            self.store.sorted_parts(before, self.parent) if before else [],
+            [merger.staged([to_arrow(rows, self.table)[0]])],
+            [record for record, some in received.items() if not some],
         )
+        named = before or Manifest(self.table.name, (), 0, NOW, NOW)
+        self.manifest = self.store.name(self.store.write(named, parts, at_most=merger.part_bytes))
         self.rows |= received
-        assert not parts.problems.cells
-        return parts.counts
+        assert not merger.problems.cells
+        return merger.counts
 
     def files(self) -> dict[str, bytes]:
         return {

@@ -1,4 +1,4 @@
-"""A long list is walked from several places at once: no row is missed, and hardly a page is asked
+"""A long list is read from several places at once: no row is missed, and hardly a page is asked
 for twice.
 """
 
@@ -55,18 +55,18 @@ class List:
     cursors: dict[str, tuple[int, int]] = field(default_factory=dict)
     entries: list[tuple[int, int]] = field(default_factory=list)
 
-    def rows(self, walker: Scanner) -> tuple[list[tuple[int, int]], str | None]:
+    def rows(self, scanner: Scanner) -> tuple[list[tuple[int, int]], str | None]:
         """A page of times and ids, and the cursor behind it."""
         up, entries = (
-            walker.method == "up",
+            scanner.direction == "up",
             self.entries or sorted((time, one) for one, time in self.times.items()),
         )
         self.entries = entries
-        if walker.cursor is not None:
-            last = self.cursors[walker.cursor]
+        if scanner.cursor is not None:
+            last = self.cursors[scanner.cursor]
             place = bisect_right(entries, last) if up else bisect_left(entries, last)
-        elif walker.edge is not None:
-            place = bisect_left(entries, (walker.edge, 0))
+        elif scanner.start is not None:
+            place = bisect_left(entries, (scanner.start, 0))
         else:
             place = 0 if up else len(entries)
         result = (
@@ -90,20 +90,20 @@ class List:
 class Outcome:
     seen: dict[int, int]
     requests: int
-    closing: bool
+    needs_catch_up: bool
     seconds: float
 
 
-def walked(
+def scanned(
     listed: List,
     *,
     expected: bool = False,
-    map_ordered: int = 8,
+    workers: int = 8,
     meanwhile: Callable[[int], None] = lambda request: None,
     latency: Callable[[], float] = lambda: 0.1,
     a_second: float = 60,
 ) -> Outcome:
-    """Walk a list by windows, answers coming after some seconds each and requests at a rate, and
+    """Walk a list by ranges, answers coming after some seconds each and requests at a rate, and
     return what was seen.
     """
     walk = RangeScan(
@@ -113,25 +113,29 @@ def walked(
     in_flight: list[tuple[float, int, Scanner, Any]] = []
     clock, free, requests, seen = 0.0, 0.0, 0, {}
     while True:
-        for walker in walk.ready(map_ordered - len(in_flight)):
+        for scanner in walk.ready(workers - len(in_flight)):
             begun = max(clock, free)
             free = begun + 1 / a_second
             meanwhile(requests)
             # The server reads its rows at some time while the request is under way; the answer
             # comes later, out of order.
-            heapq.heappush(in_flight, (begun + latency(), requests, walker, listed.rows(walker)))
+            heapq.heappush(in_flight, (begun + latency(), requests, scanner, listed.rows(scanner)))
             requests += 1
         if not in_flight:
-            return Outcome(seen, requests, walk.closing, clock)
-        clock, _, walker, (page, cursor) = heapq.heappop(in_flight)
+            return Outcome(seen, requests, walk.needs_catch_up, clock)
+        clock, _, scanner, (page, cursor) = heapq.heappop(in_flight)
         seen |= {one: time for time, one in page}
         times = np.array([time for time, _ in page], np.int64)
-        walk.took(
-            walker, times, cursor, now=listed.now, highest=max((one for _, one in page), default=0)
+        walk.on_page(
+            scanner,
+            times,
+            cursor,
+            now=listed.now,
+            highest_id=max((one for _, one in page), default=0),
         )
         # What is kept to go on from is enough to go on from.
         plain, again = walk.to_plain(), RangeScan(listed.page, walk.expected)
-        again.take_up(plain)
+        again.resume(plain)
         assert again.to_plain() == plain
 
 
@@ -176,15 +180,15 @@ def test_no_row_is_missed_and_what_moved_is_requested_at_last(
             listed.edit(one)
             edited.add(one)
 
-    outcome = walked(
+    outcome = scanned(
         listed,
         expected=expected,
-        map_ordered=draw.choice([2, 8]),
+        workers=draw.choice([2, 8]),
         meanwhile=life,
         latency=lambda: draw.uniform(0.01, 0.5),
     )
     assert before.keys() - outcome.seen.keys() <= edited
-    if not outcome.closing:
+    if not outcome.needs_catch_up:
         assert before.keys() == outcome.seen.keys()
 
 
@@ -194,10 +198,10 @@ def test_a_long_list_costs_five_percent_more_at_most(pages: int, expected: bool)
     for seed in range(12):
         draw = random.Random(f"{seed} {pages}")
         rows = pages * 50 - draw.randrange(50)
-        outcome = walked(List(lumpy(draw, rows), 50, 1_000 * DAY + 60 * SECOND), expected=expected)
+        outcome = scanned(List(lumpy(draw, rows), 50, 1_000 * DAY + 60 * SECOND), expected=expected)
         # A first load that finds out late how long the list is may be cheaper with one cursor.
-        assert outcome.closing or (pages < SAFETY * LONG + PAGES_TO_TELL and not expected)
-        assert outcome.requests + outcome.closing <= 1.05 * pages, seed
+        assert outcome.needs_catch_up or (pages < SAFETY * LONG + PAGES_TO_TELL and not expected)
+        assert outcome.requests + outcome.needs_catch_up <= 1.05 * pages, seed
 
 
 def most_requests(pages: int) -> int:
@@ -212,17 +216,17 @@ def test_a_first_load_of_any_length_costs_what_readme_says(sparse: int) -> None:
             draw = random.Random(f"{pages} {seed}")
             rows = pages * 50 - draw.randrange(50)
             times = {one * sparse: time for one, time in lumpy(draw, rows).items()}
-            lanes = draw.choice([2, 8])
-            outcome = walked(List(times, 50, 1_000 * DAY + 60 * SECOND), map_ordered=lanes)
+            workers = draw.choice([2, 8])
+            outcome = scanned(List(times, 50, 1_000 * DAY + 60 * SECOND), workers=workers)
             assert outcome.seen == times
-            cost = outcome.requests + outcome.closing
+            cost = outcome.requests + outcome.needs_catch_up
             assert cost <= most_requests(pages), (pages, seed)
 
 
 @pytest.mark.parametrize("pages", [1, 2, 5, 40])
 def test_a_list_that_is_known_to_be_short_is_walked_by_one_cursor(pages: int) -> None:
     listed = List(lumpy(random.Random(pages), pages * 50), 50, 1_000 * DAY)
-    assert walked(listed, expected=True) == Outcome(
+    assert scanned(listed, expected=True) == Outcome(
         listed.times, pages, False, pytest.approx(pages * 0.1)
     )
 
@@ -233,26 +237,26 @@ def test_a_long_list_is_walked_as_fast_as_requests_may_be_sent() -> None:
     """
     for steep in (0.01, 3):
         times = grown(random.Random(1), 15_000, steep)
-        outcome = walked(
+        outcome = scanned(
             List({one + 1: int(time) for one, time in enumerate(times)}, 50, 1_000 * DAY)
         )
         assert outcome.seconds < 1.25 * outcome.requests / 60
 
 
 @pytest.mark.parametrize("method", ["up", "down"])
-def test_rows_in_another_order_than_was_requested_end_the_walk_by_windows(method: str) -> None:
+def test_rows_in_another_order_than_was_requested_end_the_walk_by_windows(direction: str) -> None:
     walk = RangeScan(10, np.arange(1_000) * SECOND)
     (first,) = walk.ready(1)
-    walk.took(first, np.arange(10) * SECOND, "c", now=1_000 * SECOND)
-    walkers = {walker.method: walker for walker in walk.ready(2)}
-    walk.took(
-        walkers.pop("down" if method == "up" else "up"),
+    walk.on_page(first, np.arange(10) * SECOND, "c", now=1_000 * SECOND)
+    scanners = {scanner.direction: scanner for scanner in walk.ready(2)}
+    walk.on_page(
+        scanners.pop("down" if direction == "up" else "up"),
         np.array([500 * SECOND]),
         "c",
         now=1_000 * SECOND,
     )
     with pytest.raises(UnsortedError):
-        walk.took(walkers[method], np.array([20, 30, 25]) * SECOND, "c", now=1_000 * SECOND)
+        walk.on_page(scanners[direction], np.array([20, 30, 25]) * SECOND, "c", now=1_000 * SECOND)
 
 
 # Over HTTP
@@ -385,7 +389,7 @@ def test_a_bulk_edit_right_before_the_load_is_not_read_again_by_the_last_request
 def assert_first_load_costs_five_percent_more_at_most(
     account: sandbox.SandboxAccount, pages: int
 ) -> None:
-    """It is a walk by windows, and what it brings is the truth."""
+    """It is a walk by ranges, and what it brings is the truth."""
     company = account.company_model
     account.fields("deals")
     account.server.reset_stats()

@@ -433,7 +433,7 @@ def test_a_clock_that_went_back_means_another_past(tmp_path: Path) -> None:
         row = account.sync("deals").set_index("table").loc["deals"]
         assert (
             row["mode"],
-            row["note"].startswith("loaded anew: the server's clock went back"),
+            row["note"].startswith("reloaded: the server's clock went back"),
         ) == ("full", True)
         assert account.deals(refresh=False)["id"].tolist() == ids(account, "deals")
 
@@ -449,7 +449,7 @@ def test_a_damaged_file_is_said_and_loaded_again(account: sandbox.SandboxAccount
     assert (account.cache_path / "deals.aside-1" / part.name).exists()
     assert (row["mode"], row["note"]) == (
         "full",
-        "the cached copy could not be trusted: loaded anew",
+        "the cached copy could not be trusted: reloaded",
     )
     assert account.deals(refresh=False).equals(full)
 
@@ -541,7 +541,7 @@ def test_after_forty_days_at_the_server_no_deleted_deal_is_left(
     row = account.sync("deals").set_index("table").loc["deals"]
     assert (row["mode"], row["note"]) == (
         "full",
-        "loaded anew: deletions are listed for 30 days alone",
+        "reloaded: deletions are listed for 30 days alone",
     )
     assert account.deals(refresh=False)["id"].tolist() == ids(account, "deals")
 
