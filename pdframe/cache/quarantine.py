@@ -19,8 +19,9 @@ import time
 from datetime import timedelta
 from pathlib import Path
 
-from pdframe._files import TEMPORARY, sync_folder, write_atomic
+from pdframe._files import TEMPORARY, make_private, sync_folder, write_atomic
 from pdframe._warnings import warn
+from pdframe.cache.checkpoint import CHANGES, PENDING
 from pdframe.cache.store import DISCARDED, MANIFEST, Store
 from pdframe.errors import CacheError, DamagedError
 from pdframe.schema import TABLES
@@ -73,14 +74,20 @@ def remove_damaged(store: Store, error: DamagedError) -> None:
 
 
 def quarantine(store: Store, *tables: str) -> str:
-    """Rename the folders of tables so that they are never read; return the suffix of the names."""
+    """Rename the folders of tables, so that they are never read; return the suffix of the names.
+
+    The checkpoints of unfinished fetches stay where they are.
+    """
     taken = [number for table, number, _ in _copies(store) if table in tables]
     suffix = f".aside-{1 + max(taken, default=0)}"
     try:
         for table in tables:
             folder = store.root / table
             if folder.exists():
-                folder.rename(store.root / f"{table}{suffix}")
+                copy = folder.rename(store.root / f"{table}{suffix}")
+                if (copy / PENDING).is_dir():
+                    make_private(folder)
+                    (copy / PENDING).rename(folder / PENDING)
         sync_folder(store.root)
     except OSError as error:
         raise CacheError(
@@ -154,7 +161,7 @@ def _copies(store: Store) -> list[tuple[str, int, Path]]:
 
 def _delete(copy: Path) -> None:
     """Delete the files that pdframe wrote into a copy, and the folders that are empty then."""
-    for folder in (copy / "pending", copy / "changes", copy):
+    for folder in (copy / PENDING, copy / CHANGES, copy):
         if not folder.is_dir() or folder.is_symlink():
             continue
         written = [path for path in folder.iterdir() if _OURS.fullmatch(path.name)]

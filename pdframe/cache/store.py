@@ -1,10 +1,10 @@
 """The Parquet cache of an account: one folder a table, with part files and a manifest.
 
-Writing has two steps: `write_parts` puts Parquet files on disk, `publish` replaces the manifest that
-names them and deletes the files that it no longer names. The manifest is replaced in one step, so a
-reader or a process that is killed leaves the old table or the new one, never half of one. Reading
-needs no lock: a reader that misses a file reads the newer manifest and tries again. Writing needs
-the lock of the account's folder, which the caller holds.
+Writing has two steps: `write_parts` puts Parquet files on disk, `publish` replaces the manifest
+that names them and deletes the files that it no longer names. The manifest is replaced in one step:
+a process that is killed leaves the old table or the new one, never half of one. Reading needs no
+lock: a reader that misses a file reads the newer manifest and tries again. Writing needs the lock
+of the account's folder, which the caller holds.
 """
 
 from __future__ import annotations

@@ -177,7 +177,11 @@ def test_a_file_where_a_folder_must_be_and_vice_versa(
 @pytest.mark.parametrize("given", ["a\0b", "~nobody-of-this-name/cache", 7])
 def test_what_is_no_path_is_an_argument_error(given: object, server: Server) -> None:
     with pytest.raises(ArgumentError, match="cache_dir must be the path of a folder"):
-        pdframe.connect(base_url=server.url, api_token=server.token, cache_dir=given)  # type: ignore[arg-type]
+        pdframe.connect(
+            base_url=server.url,
+            api_token=server.token,
+            cache_dir=given,  # type: ignore[arg-type]
+        )
 
 
 ROOT = str(Path(pdframe.__file__).parent.parent)
@@ -194,7 +198,9 @@ def tell(name, work):
     except Exception as error:
         told[name] = [type(error).__name__, str(error)]
 def account():
-    return pdframe.connect(base_url=url, api_token=token, cache_dir=cache, max_age=None, progress=False)
+    return pdframe.connect(
+        base_url=url, api_token=token, cache_dir=cache, max_age=None, progress=False
+    )
 def look():
     tell("connect", lambda: account() is not None)
     tell("offline", lambda: len(account().deals(refresh=False)))

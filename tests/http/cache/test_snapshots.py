@@ -16,7 +16,7 @@ import pytest
 import pdframe
 from pdframe import DataWarning, _files, sandbox
 from pdframe.cache import store
-from pdframe.cache.snapshots import SnapshotLog, latest
+from pdframe.cache.snapshots import SnapshotLog, newest_states
 from pdframe.errors import ArgumentError, CacheError, NotCachedError
 from pdframe.schema.snapshots import TRACKED_COLUMNS
 from tests.helpers.tuning import LONG_LISTS
@@ -282,7 +282,7 @@ def snapshot(
 ) -> int:
     names = {"id": pa.int64(), "stage_id": pa.int64(), "update_time": pa.timestamp("us", "UTC")}
     deals = pa.Table.from_pylist(rows, pa.schema(names.items()))
-    return kept.snapshot([deals], kind, seen_at=at, complete_to=at, now=datetime.now(UTC))
+    return kept.append([deals], kind, seen_at=at, complete_to=at, now=datetime.now(UTC))
 
 
 NOON = datetime(2026, 6, 30, 12, tzinfo=UTC)
@@ -322,7 +322,7 @@ def test_a_deal_that_comes_back_is_a_row_again(bare: store.Store) -> None:
         for day, rows in enumerate(([row], [], [], [row], [row]))
     ] == [1, 1, 0, 1, 0]
     assert log.rows()["gone"].to_pylist() == [False, True, False]
-    assert latest(log.rows())["look"].to_pylist() == [4]
+    assert newest_states(log.rows())["look"].to_pylist() == [4]
 
 
 def test_a_clock_that_wanders_keeps_the_order_and_another_past_is_quarantined(
