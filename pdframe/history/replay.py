@@ -373,7 +373,7 @@ class Past(ABC):
         return {
             deal: snapshot.server_time
             for deal, snapshot in requested.items()
-            if snapshot.matches and snapshot.server_time is not None
+            if snapshot.exists and snapshot.server_time is not None
         }
 
 

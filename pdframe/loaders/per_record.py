@@ -278,7 +278,7 @@ class RecordLoaders(Loading):
     def _say_unknown(self, table: Table, wanted: Sequence[int]) -> None:
         requested = load_fetch_states(self._store, table.name)
         unknown = [
-            record for record in wanted if record in requested and not requested[record].matches
+            record for record in wanted if record in requested and not requested[record].exists
         ]
         if unknown:
             parent = table.hangs_on

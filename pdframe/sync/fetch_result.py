@@ -46,8 +46,8 @@ class FetchResult:
         Rows in memory, in the order of their fetch; they came after those in `runs`.
     runs
         Rows on disk, each run in key order.
-    notes
-        What was staged with `pages`.
+    staged_states
+        The fetch states that were staged with `pages`, if they are children.
     buffered_bytes
         Size of `pages`.
     problems
@@ -73,7 +73,7 @@ class FetchResult:
     began: datetime
     pages: list[pa.Table] = field(default_factory=list)
     runs: list[SortedRun] = field(default_factory=list)
-    notes: list[pa.Table] = field(default_factory=list)
+    staged_states: list[pa.Table] = field(default_factory=list)
     buffered_bytes: int = 0
     problems: Problems = field(default_factory=Problems)
     deleted: list[Any] = field(default_factory=list)
@@ -96,15 +96,15 @@ class FetchResult:
         """Replace the rows in memory by the run that holds them."""
         self.runs.append(run)
         self.pages.clear()
-        self.notes.clear()
+        self.staged_states.clear()
         self.buffered_bytes = 0
 
     def resume(self, saved: CheckpointState) -> None:
         """Add the rows that an earlier run staged."""
         self.runs, self.pages = list(saved.runs), list(saved.pages)
-        self.resumed_pages = saved.count
+        self.resumed_pages = saved.page_count
         self.buffered_bytes = sum(rows.nbytes for rows in self.pages)
-        self.problems.merge(saved.place.problems)
+        self.problems.merge(saved.position.problems)
         for rows in self.columns(["update_time"]):
             self._track_newest(rows)
 

@@ -108,7 +108,7 @@ class Merger:
         self.problems = Problems()
         self._table, self._fields = table, fields
         # Of children, several rows have one key: the column that orders them, if any.
-        self._order = parent.order or ("id" if table.key == ("id",) else "") if parent else None
+        self._order = _order_of(table)
         # Children without an id are compared as they are.
         self._identity = ("id" if "id" in table.by_name else None) if parent else self.key
         self._range_bytes = options.record_part_bytes if parent else options.merge_part_bytes
@@ -116,11 +116,7 @@ class Merger:
 
     def staged(self, rows: Sequence[pa.Table]) -> SortedRun:
         """Return staged rows that are in memory as one run."""
-        together = self._unify(rows)
-        if self._order is None:
-            together = newest_rows(together, self.key)
-        else:
-            together = _sort(together, self.key, self._order)
+        together = arrange(self._table, self._unify(rows))
         group_rows = max(1, self._range_bytes * together.num_rows // max(1, 4 * together.nbytes))
         return SortedRun(InMemory(together, group_rows), self.key)
 
@@ -300,6 +296,15 @@ def merge_rows(
     return Merged(_sort(rows, key, order), counts)
 
 
+def arrange(table: Table, rows: pa.Table) -> pa.Table:
+    """Return rows in the order in which their table is stored; where it has one row a key, the last
+    of each.
+    """
+    if table.parent is None:
+        return newest_rows(rows, table.key[0])
+    return _sort(rows, table.parent.id, _order_of(table))
+
+
 def newest_rows(rows: pa.Table, key: str) -> pa.Table:
     """Return one row a key, the last one: by key where keys are whole numbers, else in the order of
     the rows.
@@ -327,6 +332,13 @@ def drop_deleted(table: Table, rows: pa.Table, removed: Collection[int]) -> pa.T
     if table.incremental and "is_deleted" in rows.column_names:
         is_there = pc.and_(is_there, pc.invert(pc.fill_null(rows["is_deleted"], False)))
     return _keep(rows, is_there)
+
+
+def _order_of(table: Table) -> str | None:
+    """Return the column that orders the children of one parent; None: rows have no parent."""
+    if table.parent is None:
+        return None
+    return table.parent.order or ("id" if table.key == ("id",) else "")
 
 
 def _keep(rows: pa.Table, mask: pa.ChunkedArray) -> pa.Table:

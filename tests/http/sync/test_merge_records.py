@@ -216,10 +216,10 @@ def test_a_load_in_many_saves_is_the_load_in_one() -> None:
         for name, frame in full.items():
             assert getattr(account, name)().equals(frame)
             again = fetch_state.load_fetch_states(account._store, name)
-            assert {record: (one.snapshot, one.matches) for record, one in again.items()} == {
-                record: (one.snapshot, one.matches) for record, one in known[name].items()
+            assert {record: (one.fingerprint, one.exists) for record, one in again.items()} == {
+                record: (one.fingerprint, one.exists) for record, one in known[name].items()
             }
-            kept = account._store.manifest(fetch_state.parents_name(name))
+            kept = account._store.manifest(fetch_state.state_name(name))
             assert kept is not None
             assert len(kept.parts) < 2 * options.parts_per_level
         assert len(account._store.manifest("deal_changes").parts) > 3
