@@ -105,6 +105,17 @@ def deal_aging(
     (`is_deleted`, and since when `deleted_time`, else the last update) is not open, whatever its
     visits say. No time is below 0: an update or a creation dated after `as_of` tells nothing of how
     long a deal has been idle.
+
+    Examples
+    --------
+    >>> deals, visits, stages = account.deals(), account.stage_visits(), account.stages()
+    >>> aging = metrics.deal_aging(deals, visits, stages, as_of="2026-06-30")
+    >>> columns = ["deal_id", "days_in_stage", "median_days", "share_longer", "rotten"]
+    >>> aging[columns].round(2).tail(3)
+        deal_id  days_in_stage  median_days  share_longer  rotten
+    57      198           7.55        15.21          0.84   False
+    58      199           2.47        18.92          0.96   False
+    59      200           0.61        13.00          1.00   False
     """
     tz = zone_of(tz, deals, visits, stages)
     deals = need(deals, "deals", [*_DEALS])

@@ -92,6 +92,13 @@ def as_of(
     -----
     DataWarning
         Deals whose values at that time nobody kept.
+
+    Examples
+    --------
+    >>> deals, visits = account.deals(), account.stage_visits()
+    >>> then, visits_then = metrics.as_of(deals, visits, "2026-03-31")
+    >>> then["status"].value_counts()[["open", "won", "lost"]].to_dict()
+    {'open': 56, 'won': 42, 'lost': 64}
     """
     tz = zone_of(tz, deals, visits, history)
     given = deals, visits

@@ -138,6 +138,19 @@ def funnel(
     first look on, and in no stage before the one that it was found in, for nobody knows when it
     came there. Then estimates need as many deals followed from the start (within a day), and at
     each step, as the default horizon asks for, else they are null.
+
+    Examples
+    --------
+    >>> visits, stages = account.stage_visits(), account.stages()
+    >>> funnel = metrics.funnel(visits, stages, as_of="2026-06-30", pipeline_id=2)
+    >>> funnel[["stage_id", "reached", "advanced", "lost", "left", "open"]]
+       stage_id  reached  advanced  lost  left  open
+    0         7      169       123    27    11     8
+    1         3      123        95    12     1    15
+    2        12       95        72     9     0    14
+    3         4       72        58    11     0     3
+    4         9       58        42    10     1     5
+    5      <NA>       42        42     0     0     0
     """
     length = None if horizon is None else span(horizon, "horizon")
     deals_of = cohort(
@@ -212,6 +225,19 @@ def funnel_deals(
     ------
     ArgumentError
         As in `funnel`.
+
+    Examples
+    --------
+    >>> visits, stages = account.stage_visits(), account.stages()
+    >>> reached = metrics.funnel_deals(visits, stages, as_of="2026-06-30", pipeline_id=2)
+    >>> reached.groupby("stage_id", sort=False)["deal_id"].count()
+    stage_id
+    7     169
+    3     123
+    12     95
+    4      72
+    9      58
+    Name: deal_id, dtype: Int64
     """
     matches = cohort(
         visits, stages, as_of=as_of, pipeline_id=pipeline_id, since=since, until=until, by=by, deals=deals, skipped=skipped,

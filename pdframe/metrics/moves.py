@@ -128,6 +128,16 @@ def stage_moves(
     of a closed deal is no stay: one that was set from lost to won has a stay that ended with the
     win. A move to another pipeline is an outcome; coming back from there is none of this pipeline's
     moves. `stage_move_visits` lists the stays behind each row.
+
+    Examples
+    --------
+    >>> visits, stages = account.stage_visits(), account.stages()
+    >>> moves = metrics.stage_moves(visits, stages, as_of="2026-06-30", pipeline_id=2)
+    >>> moves[["from_stage_id", "to_stage_id", "back", "moves", "share"]].head(3).round(3)
+       from_stage_id  to_stage_id   back  moves  share
+    0              7            3  False    109  0.657
+    1              7           12  False     10  0.060
+    2              7         <NA>   <NA>     28  0.169
     """
     result = _Visits.read(visits, stages, as_of, pipeline_id, since, until, by, deals, deleted, tz)
     width = len(result.stages) + len(_OUTCOMES)
@@ -179,6 +189,16 @@ def stage_move_visits(
     ------
     ArgumentError
         As in `stage_moves`.
+
+    Examples
+    --------
+    >>> visits, stages = account.stage_visits(), account.stages()
+    >>> moves = metrics.stage_move_visits(visits, stages, as_of="2026-06-30", pipeline_id=2)
+    >>> moves[["deal_id", "from_stage_id", "to_stage_id", "back", "days"]].head(3).round(1)
+       deal_id  from_stage_id  to_stage_id   back  days
+    0        1              7         <NA>   <NA>  15.0
+    1        2              7            3  False   3.8
+    2        2              3           12  False  20.7
     """
     result = _Visits.read(visits, stages, as_of, pipeline_id, since, until, by, deals, deleted, tz)
     columns: dict[str, Any] = {

@@ -202,6 +202,17 @@ def data_quality(
     ------
     ArgumentError
         A column is missing or holds something else, an id comes twice, `as_of` is no time.
+
+    Examples
+    --------
+    >>> deals, items = account.deals(), account.deal_products()
+    >>> visits, stages = account.stage_visits(), account.stages()
+    >>> checks = metrics.data_quality(deals, visits, stages, items, as_of="2026-07-07")
+    >>> checks.loc[checks["count"] > 0, ["check", "severity", "count"]].head(3)
+                       check severity  count
+    0  stages_at_100_percent  warning      4
+    1   open_past_close_date  warning     24
+    2         open_untouched  warning     27
     """
     tz = zone_of(tz, deals, visits, stages, deal_products)
     deals = need(deals, "deals", _DEALS)

@@ -132,6 +132,13 @@ def win_rate(
 
     "closed": E. B. Wilson's interval (JASA 22, 1927). "created": Aalen-Johansen with log-log limits
     (see `survival.aalen_johansen`).
+
+    Examples
+    --------
+    >>> deals = account.deals()
+    >>> metrics.win_rate(deals, since="2026-01-01", until="2026-07-01").round(3)
+        n  won  lost  win_rate    low   high
+    0  48   23    25     0.479  0.345  0.617
     """
     if basis not in ("closed", "created"):
         raise ArgumentError(f"`basis` is 'closed' or 'created', not {basis!r}.")
@@ -221,6 +228,21 @@ def sales_velocity(
     use it, not a forecast. Deals close as in `win_rate`. Deals that were won before they were
     created (an import that dates the creation, a closing dated by hand) are left out of mean_days,
     and a warning counts them.
+
+    Examples
+    --------
+    >>> half_year = {"since": "2026-01-01", "until": "2026-07-01"}
+    >>> velocity = metrics.sales_velocity(account.deals(), **half_year, by="currency")
+    >>> velocity.round(2).iloc[0]
+    currency             EUR
+    opportunities         43
+    won                   14
+    lost                  20
+    win_rate            0.41
+    mean_value       3793.75
+    mean_days          115.0
+    velocity          584.09
+    Name: 0, dtype: object
     """
     names = keys(by, VELOCITY)
     tz = zone_of(tz, deals)

@@ -14,7 +14,8 @@ import weakref
 from pathlib import Path
 from typing import Any
 
-from pdframe.account import Account, connection
+from pdframe._connect import connection
+from pdframe.account import Account
 from pdframe.sandbox.company import Company, Switches
 from pdframe.sandbox.server import Faults, Server
 

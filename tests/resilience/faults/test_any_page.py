@@ -127,5 +127,7 @@ def test_what_is_no_page_is_a_typed_error(
         assert isinstance(content, dict)
         kept = content["data"]
         kept = kept["items"] if isinstance(kept, dict) else kept
-        assert sum(rows.num_rows for rows in fetched.pages) + fetched.problems.rows == len(kept or ())
+        assert sum(rows.num_rows for rows in fetched.pages) + fetched.problems.rows == len(
+            kept or ()
+        )
     assert len(scripted.seen) <= 12
