@@ -89,8 +89,8 @@ def plan_lines(
     now
         This machine's clock.
     """
-    deals, columns = store.read("deals", ["id", "update_time", "products_count"]), ["update_time"]
-    columns.append("products_count")
+    columns = ["update_time", "products_count"]
+    deals = store.read("deals", ["id", *columns])
     if table == "deal_products":
         can_have = deals_that_count_some(deals) if counts_all else set(deals["id"].to_pylist())
     else:
@@ -163,7 +163,9 @@ class LineItemsScan:
             began=began,
             now=self.now(),
         )
-        outdated = {*plan.due, *self.states["id"].to_pylist()} - ({*plan.possible} - {*plan.due})
+        # What was staged of deals that are due, or can no longer have lines, is old.
+        usable = {*plan.possible}.difference(plan.due)
+        outdated = set(self.states["id"].to_pylist()).difference(usable)
         staged = resume_children(fetched, saved, outdated, PARENT_ID)
         self.states = newest_states(before or NO_STATES, staged)
         replaced = {*plan.due, *staged["id"].to_pylist()}
@@ -171,9 +173,11 @@ class LineItemsScan:
             # Those that count some lines may show whether the others can have any.
             first, others = by_count(plan.deals, plan.due, cached)
             self._fetch_deals(first, plan.looks, fetched)
-            if leaves_out(plan.deals, self._lines(fetched)) is not False:
+            are_left_out = leaves_out(plan.deals, self._lines(fetched))
+            if others and are_left_out is not False:
                 self._fetch_deals(others, plan.looks, fetched)
-            if leaves_out(plan.deals, self._lines(fetched)) is False:
+                are_left_out = leaves_out(plan.deals, self._lines(fetched))
+            if are_left_out is False:
                 watermarks[COUNTS] = COUNTS_ALL
         else:
             self._fetch_deals(plan.due, plan.looks, fetched)
@@ -205,21 +209,23 @@ class LineItemsScan:
 
     def _fetch_deals(self, deals: Iterable[int], looks: pa.Table, fetched: FetchResult) -> None:
         """Fetch the lines of deals, and stage them batch by batch."""
+        before, fetched_states = self.states, []
         batches = self.fetcher.fetch_batches(sorted(deals), fetched, self.now)
         for batch, rows, fetched_at, server_time in batches:
             states = states_of_batch(
                 batch,
                 looks,
-                self.states,
+                before,
                 fetched_at=[fetched_at] * len(batch),
                 server_times=[server_time] * len(batch),
                 exists=[True] * len(batch),
             )
-            self.states = newest_states(self.states, states)
+            fetched_states.append(states)
             since = fetched.fetched_since or fetched.server_time
             position = Position(fetched.began, server_time=since, problems=fetched.problems)
             options = self.fetcher.options
             stage_page(self.checkpoint, fetched, rows, position, states, options=options)
+        self.states = newest_states(before, *fetched_states)
 
     def _lines(self, fetched: FetchResult) -> pa.Table:
         """Return what must be known of all lines that were fetched."""
