@@ -194,6 +194,10 @@ class ChildrenSync:
         marks = {"parents": about, "full": "yes" if want.full else "no"}
         position, began = Position(self.now(), marks=marks), None
         is_of_others = False
+        # A process that was killed after its commit left the checkpoint of a finished run.
+        every_at = manifest.state.get(EVERY_AT) if manifest else None
+        if saved is not None and every_at and about == "every":
+            saved = saved if datetime.fromisoformat(every_at) < saved.began else None
         if saved is not None and timedelta(0) <= self.now() - saved.began < RESUMABLE_FOR:
             is_same = saved.marks.get("parents") == about
             if is_same and (not want.full or saved.marks.get("full") == "yes"):
@@ -267,27 +271,23 @@ class ChildrenSync:
             if not batch.parents:
                 return
             rows, problems = to_arrow(batch.rows, self.table)
-            fetched.problems.merge(problems)
-            fetched.add(rows)
-            states.append(
-                states_of_batch(
-                    batch.parents,
-                    run.looks,
-                    run.states,
-                    fetched_at=batch.fetched_at,
-                    server_times=batch.server_times,
-                    exists=batch.exists,
-                )
+            batch_states = states_of_batch(
+                batch.parents,
+                run.looks,
+                run.states,
+                fetched_at=batch.fetched_at,
+                server_times=batch.server_times,
+                exists=batch.exists,
             )
-            stage_page(
-                self._checkpoint,
-                fetched,
-                rows,
-                replace(run.position, problems=fetched.problems),
-                states[-1],
-                options=self.options,
-            )
+            # An interruption may come anywhere: no batch is added twice, and no state without rows.
             batch = _Batch()
+            fetched.add(rows)
+            states.append(batch_states)
+            fetched.problems.merge(problems)
+            position = replace(run.position, problems=fetched.problems)
+            stage_page(
+                self._checkpoint, fetched, rows, position, batch_states, options=self.options
+            )
 
         try:
             answers = map_ordered(self._answer, due, self.options.workers)

@@ -94,10 +94,13 @@ class FetchResult:
 
     def move_to_run(self, run: SortedRun) -> None:
         """Replace the rows in memory by the run that holds them."""
-        self.runs.append(run)
-        self.pages.clear()
-        self.staged_states.clear()
-        self.buffered_bytes = 0
+        # In one step: an interruption may come anywhere, and rows must not be in both.
+        self.runs, self.pages, self.staged_states, self.buffered_bytes = (
+            [*self.runs, run],
+            [],
+            [],
+            0,
+        )
 
     def resume(self, saved: CheckpointState) -> None:
         """Add the rows that an earlier run staged."""

@@ -15,6 +15,7 @@ import pytest
 
 import pdframe
 from pdframe import DataWarning, sandbox
+from pdframe.cache.checkpoint import Checkpoint
 from pdframe.cache.store import Manifest, Store
 from pdframe.errors import ArgumentError, BudgetError, CacheError, NotCachedError, ResponseError
 from pdframe.schema import TABLES
@@ -626,6 +627,33 @@ def test_an_interruption_right_after_a_save_is_one(
         Counter(requested(small, "deal_changes")).total()
         < len(records(small, "deal_changes")) + DEFAULT_OPTIONS.workers
     )
+
+
+def test_an_interruption_while_answers_are_staged_neither_loses_nor_repeats_a_row(
+    small: sandbox.SandboxAccount, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with sandbox.connect(seed=3, deals=14, burst=100_000, progress=False) as undisturbed:
+        full = undisturbed.deal_changes()
+    for name in ("append", "compact"):
+        stage, staged = getattr(Checkpoint, name), [0]
+
+        def interrupted(
+            self: Checkpoint, *arguments: Any, stage: Any = stage, staged: list[int] = staged
+        ) -> Any:
+            result = stage(self, *arguments)
+            staged[0] += 1
+            if staged[0] == 2:
+                raise KeyboardInterrupt
+            return result
+
+        with monkeypatch.context() as patched:
+            patched.setattr(Checkpoint, name, interrupted)
+            with (
+                tuned(small, save_every_records=2, buffer_bytes=100),
+                pytest.raises(KeyboardInterrupt),
+            ):
+                small.deal_changes(refresh="full")
+        assert small.deal_changes(refresh="full").equals(full)
 
 
 def test_phases_of_a_board_that_is_missing_are_none() -> None:
