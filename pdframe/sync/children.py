@@ -1,9 +1,9 @@
 """Sync the children of parent records: tables that cost a request a record.
 
-The rows of a parent are replaced together when it is fetched again. Which parents are due is decided
-in `fetch_state`. Rows and fetch states are staged in the checkpoint of the table, a batch of parents
-a page, and merged once at the end, also where an error ends the run: then the checkpoint keeps the
-position of the run alone, and the same call resumes it.
+The rows of a parent are replaced together when it is fetched again. Which parents are due is
+decided in `fetch_state`. Rows and fetch states are staged in the checkpoint of the table, a batch of
+parents a page, and merged once at the end, also where an error ends the run: then the checkpoint
+keeps the position of the run alone, and the same call resumes it.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ from pdframe.sync.fetch_state import (
     save_states,
     states_of_batch,
 )
-from pdframe.sync.fingerprints import NO_FINGERPRINTS, fingerprints
+from pdframe.sync.fingerprints import NO_FINGERPRINTS, fingerprints_of
 from pdframe.sync.merge import Counts, Merger
 from pdframe.sync.options import DEFAULT_OPTIONS, SyncOptions
 
@@ -63,7 +63,7 @@ class _Run:
     cached_states: pa.Table
     states: pa.Table
     parents: list[int]
-    looks: pa.Table
+    fingerprints: pa.Table
     position: Position
     # The fetch that this one resumes began then; None: it resumes none.
     began: datetime | None
@@ -204,7 +204,9 @@ class ChildrenSync:
                 position, began = saved, saved.began
             elif want.ids is not None:
                 position, is_of_others = saved, True
-        return _Run(manifest, states, known, parents, self._looks(), position, began, is_of_others)
+        return _Run(
+            manifest, states, known, parents, self._fingerprints(), position, began, is_of_others
+        )
 
     def _cached(self) -> tuple[Manifest | None, pa.Table]:
         manifest = self.store.manifest(self.table.name)
@@ -216,7 +218,7 @@ class ChildrenSync:
         self.store.open_table(self.table.name)  # to be sure that it is as it was written
         return manifest, load_states(self.store, self.table.name)
 
-    def _looks(self) -> pa.Table:
+    def _fingerprints(self) -> pa.Table:
         """Return the fingerprint of each parent in its cached list; none where that is not cached,
         or shows nothing.
         """
@@ -224,7 +226,7 @@ class ChildrenSync:
         if not columns or self.store.manifest(self.parent.table) is None:
             return NO_FINGERPRINTS
         names = ["id", *dict.fromkeys((*columns, "update_time"))]
-        return fingerprints(self.store.read(self.parent.table, names), columns)
+        return fingerprints_of(self.store.read(self.parent.table, names), columns)
 
     def _parents(self, want: Want, manifest: Manifest | None, states: pa.Table) -> list[int]:
         if want.ids is not None:
@@ -248,7 +250,7 @@ class ChildrenSync:
     def _due(self, want: Want, run: _Run) -> list[int]:
         want = replace(want, listed=want.listed and bool(self.parent.signs))
         return due_parents(
-            run.parents, run.states, run.looks, want, began=run.began, now=self.now()
+            run.parents, run.states, run.fingerprints, want, began=run.began, now=self.now()
         )
 
     # Fetch and stage
@@ -261,8 +263,8 @@ class ChildrenSync:
         fetched: FetchResult,
         states: list[pa.Table],
     ) -> None:
-        """Fetch the children of parents and stage them, a batch a page; add the fetch states of each
-        batch to `states`. Where an error ends it, what was fetched before is staged.
+        """Fetch the children of parents and stage them, a batch a page; add the fetch states of
+        each batch to `states`. Where an error ends it, what was fetched before is staged.
         """
         batch, done, missing = _Batch(), 0, 0
 
@@ -273,7 +275,7 @@ class ChildrenSync:
             rows, problems = to_arrow(batch.rows, self.table)
             batch_states = states_of_batch(
                 batch.parents,
-                run.looks,
+                run.fingerprints,
                 run.states,
                 fetched_at=batch.fetched_at,
                 server_times=batch.server_times,

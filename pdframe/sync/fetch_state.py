@@ -150,7 +150,7 @@ def keep_parents(states: pa.Table, ids: pa.Array | pa.ChunkedArray) -> pa.Table:
 
 def states_of_batch(
     ids: Sequence[int],
-    looks: pa.Table,
+    fingerprints: pa.Table,
     before: pa.Table,
     *,
     fetched_at: Sequence[datetime],
@@ -163,18 +163,18 @@ def states_of_batch(
     ----------
     ids
         The parents.
-    looks, before
+    fingerprints, before
         Fingerprints of parents as far as they are known, and their states before, sorted by id.
     fetched_at, server_times, exists
         Of each parent: this machine's clock before the request, the server's at the answer, and
         whether the API knew it.
     """
     parents, times = pa.array(ids, pa.int64()), pa.array(server_times, SCHEMA.types[-1])
-    look = looks["look"].take(places_of(parents, looks))
+    fingerprint = fingerprints["fingerprint"].take(places_of(parents, fingerprints))
     columns = {
         "id": parents,
         "asked_at": pa.array(fetched_at, SCHEMA.field("asked_at").type),
-        "look": settle(look, before.take(places_of(parents, before)), times),
+        "look": settle(fingerprint, before.take(places_of(parents, before)), times),
         "found": pa.array(exists, pa.bool_()),
         "server_time": times,
     }
@@ -184,7 +184,7 @@ def states_of_batch(
 def due_parents(
     parents: Sequence[int],
     states: pa.Table,
-    looks: pa.Table,
+    fingerprints: pa.Table,
     want: Want,
     *,
     began: datetime | None,
@@ -196,7 +196,7 @@ def due_parents(
     ----------
     parents
         The parents that `want` is about.
-    states, looks
+    states, fingerprints
         Their fetch states, and their fingerprints in the cached list.
     want
         What is wanted.
@@ -208,11 +208,11 @@ def due_parents(
     ids = pa.array(parents, pa.int64())
     at = places_of(ids, states)
     fetched_at, before = states["asked_at"].take(at), states["look"].take(at)
-    look = looks["look"].take(places_of(ids, looks))
-    is_listed = pc.and_(pc.is_valid(look), want.listed)
+    fingerprint = fingerprints["fingerprint"].take(places_of(ids, fingerprints))
+    is_listed = pc.and_(pc.is_valid(fingerprint), want.listed)
     has_changed = pc.and_(
         is_listed,
-        pc.not_equal(certain(pc.fill_null(before, "")), certain(pc.fill_null(look, ""))),
+        pc.not_equal(certain(pc.fill_null(before, "")), certain(pc.fill_null(fingerprint, ""))),
     )
     if want.full:
         is_due = pa.chunked_array([pa.repeat(True, len(ids))])

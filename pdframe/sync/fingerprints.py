@@ -19,11 +19,13 @@ import pyarrow.compute as pc
 PROVISIONAL = "?"
 # Once the server's clock moved by this much, the second of a stamp is over.
 SECOND_IS_OVER = timedelta(seconds=2)
-NO_FINGERPRINTS = pa.table({"id": pa.array([], pa.int64()), "look": pa.array([], pa.string())})
+NO_FINGERPRINTS = pa.table(
+    {"id": pa.array([], pa.int64()), "fingerprint": pa.array([], pa.string())}
+)
 
 
-def fingerprints(records: pa.Table, columns: Sequence[str]) -> pa.Table:
-    """Return the `id` and the fingerprint (`look`) of records, made of some of their columns.
+def fingerprints_of(records: pa.Table, columns: Sequence[str]) -> pa.Table:
+    """Return the `id` and the `fingerprint` of records, made of some of their columns.
 
     Parameters
     ----------
@@ -33,11 +35,13 @@ def fingerprints(records: pa.Table, columns: Sequence[str]) -> pa.Table:
         The columns that move when children may have changed.
     """
     texts = [pc.fill_null(records[name].cast(pa.string()), "") for name in columns]
-    looks = pc.binary_join_element_wise(*texts, "|")
+    fingerprints = pc.binary_join_element_wise(*texts, "|")
     newest = pc.max(records["update_time"])
     is_provisional = pc.fill_null(pc.equal(records["update_time"], newest), False)
-    looks = pc.if_else(is_provisional, pc.binary_join_element_wise(PROVISIONAL, looks, ""), looks)
-    return pa.table({"id": records["id"], "look": looks}).sort_by("id")
+    fingerprints = pc.if_else(
+        is_provisional, pc.binary_join_element_wise(PROVISIONAL, fingerprints, ""), fingerprints
+    )
+    return pa.table({"id": records["id"], "fingerprint": fingerprints}).sort_by("id")
 
 
 def places_of(ids: pa.Array, table: pa.Table) -> pa.Array:
@@ -49,32 +53,35 @@ def places_of(ids: pa.Array, table: pa.Table) -> pa.Array:
     return pa.array(inside, pa.int64(), mask=~is_there)
 
 
-def is_provisional(looks: pa.ChunkedArray) -> pa.ChunkedArray:
+def is_provisional(fingerprints: pa.ChunkedArray) -> pa.ChunkedArray:
     """Whether fingerprints are provisional."""
-    return pc.starts_with(looks, PROVISIONAL)
+    return pc.starts_with(fingerprints, PROVISIONAL)
 
 
-def certain(looks: pa.ChunkedArray) -> pa.ChunkedArray:
+def certain(fingerprints: pa.ChunkedArray) -> pa.ChunkedArray:
     """Return fingerprints without the sign that they are provisional."""
-    return pc.utf8_ltrim(looks, PROVISIONAL)
+    return pc.utf8_ltrim(fingerprints, PROVISIONAL)
 
 
-def settle(looks: pa.ChunkedArray, before: pa.Table, server_times: pa.Array) -> pa.ChunkedArray:
-    """Return fingerprints that are no longer provisional where the record looks as it did at an
-    earlier fetch, and the second of its stamp was over at this one.
+def settle(
+    fingerprints: pa.ChunkedArray, before: pa.Table, server_times: pa.Array
+) -> pa.ChunkedArray:
+    """Return fingerprints that are no longer provisional where they are as at an earlier
+    fetch, and the second of its stamp was over at this one.
 
     Parameters
     ----------
-    looks
+    fingerprints
         Fingerprints of records whose children were fetched now.
     before
-        `look` and `server_time` of an earlier fetch of each; null where there was none.
+        `look` (the fingerprint) and `server_time` of an earlier fetch of each; null where there
+        was none.
     server_times
         The server's time of each answer; null where it is unknown.
     """
-    is_alike = pc.equal(certain(before["look"]), certain(looks))
+    is_alike = pc.equal(certain(before["look"]), certain(fingerprints))
     was_certain = pc.fill_null(pc.invert(is_provisional(before["look"])), False)
     over = pc.add(before["server_time"], pa.scalar(SECOND_IS_OVER, pa.duration("us")))
     is_over = pc.fill_null(pc.less_equal(over, server_times), False)
     is_settled = pc.fill_null(pc.and_(is_alike, pc.or_(was_certain, is_over)), False)
-    return pc.if_else(is_settled, certain(looks), looks)
+    return pc.if_else(is_settled, certain(fingerprints), fingerprints)

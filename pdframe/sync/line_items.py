@@ -30,7 +30,7 @@ from pdframe.sync.fetch_state import (
     resume_children,
     states_of_batch,
 )
-from pdframe.sync.fingerprints import fingerprints
+from pdframe.sync.fingerprints import fingerprints_of
 
 # A state of the manifest: a deal has shown that its count leaves no line out.
 COUNTS = "products_count"
@@ -48,7 +48,7 @@ class LinePlan:
     ----------
     deals
         `id` and `products_count` of the cached deals.
-    looks
+    fingerprints
         Their fingerprints.
     possible
         The deals that can have rows, or have some.
@@ -57,7 +57,7 @@ class LinePlan:
     """
 
     deals: pa.Table
-    looks: pa.Table
+    fingerprints: pa.Table
     possible: list[int]
     due: list[int]
 
@@ -103,9 +103,9 @@ def plan_lines(
     # row without a readable deal belongs to none.
     with_rows = set(cached[PARENT_ID].drop_null().to_pylist()) if cached is not None else set()
     possible = sorted((can_have | with_rows) & set(deals["id"].to_pylist()))
-    looks, want = fingerprints(deals, columns), Want(None, now=True, listed=True)
-    due = due_parents(possible, states, looks, want, began=began, now=now)
-    return LinePlan(deals, looks, possible, due)
+    fingerprints, want = fingerprints_of(deals, columns), Want(None, now=True, listed=True)
+    due = due_parents(possible, states, fingerprints, want, began=began, now=now)
+    return LinePlan(deals, fingerprints, possible, due)
 
 
 class LineItemsScan:
@@ -172,15 +172,15 @@ class LineItemsScan:
         if name == "deal_products" and before is None:
             # Those that count some lines may show whether the others can have any.
             first, others = by_count(plan.deals, plan.due, cached)
-            self._fetch_deals(first, plan.looks, fetched)
+            self._fetch_deals(first, plan.fingerprints, fetched)
             are_left_out = leaves_out(plan.deals, self._lines(fetched))
             if others and are_left_out is not False:
-                self._fetch_deals(others, plan.looks, fetched)
+                self._fetch_deals(others, plan.fingerprints, fetched)
                 are_left_out = leaves_out(plan.deals, self._lines(fetched))
             if are_left_out is False:
                 watermarks[COUNTS] = COUNTS_ALL
         else:
-            self._fetch_deals(plan.due, plan.looks, fetched)
+            self._fetch_deals(plan.due, plan.fingerprints, fetched)
             if counts_all(watermarks) and leaves_out(plan.deals, self._lines(fetched)):
                 # The count does leave lines out: ask the other deals too.
                 del watermarks[COUNTS]
@@ -193,7 +193,7 @@ class LineItemsScan:
                     began=fetched.began,
                     now=self.now(),
                 )
-                self._fetch_deals(plan.due, plan.looks, fetched)
+                self._fetch_deals(plan.due, plan.fingerprints, fetched)
                 replaced.update(plan.due)
         if cached is not None and before is not None:
             fetched.deleted = self._removed(cached, plan.deals, replaced, fetched)
@@ -207,14 +207,16 @@ class LineItemsScan:
             return None
         return saved
 
-    def _fetch_deals(self, deals: Iterable[int], looks: pa.Table, fetched: FetchResult) -> None:
+    def _fetch_deals(
+        self, deals: Iterable[int], fingerprints: pa.Table, fetched: FetchResult
+    ) -> None:
         """Fetch the lines of deals, and stage them batch by batch."""
         before, fetched_states = self.states, []
         batches = self.fetcher.fetch_batches(sorted(deals), fetched, self.now)
         for batch, rows, fetched_at, server_time in batches:
             states = states_of_batch(
                 batch,
-                looks,
+                fingerprints,
                 before,
                 fetched_at=[fetched_at] * len(batch),
                 server_times=[server_time] * len(batch),
@@ -242,10 +244,10 @@ class LineItemsScan:
         key = self.table.key[0]
         is_known = pc.is_in(cached[PARENT_ID], value_set=deals["id"].combine_chunks())
         is_replaced = pc.is_in(cached[PARENT_ID], value_set=pa.array(sorted(replaced), pa.int64()))
-        is_gone = pc.and_(pc.is_valid(cached[PARENT_ID]), pc.invert(is_known))
+        is_deleted = pc.and_(pc.is_valid(cached[PARENT_ID]), pc.invert(is_known))
         is_fetched = pc.is_in(cached[key], value_set=self._lines(fetched)[key].combine_chunks())
         removed: list[int] = cached.filter(
-            pc.and_(pc.or_(is_replaced, is_gone), pc.invert(is_fetched))
+            pc.and_(pc.or_(is_replaced, is_deleted), pc.invert(is_fetched))
         )[key].to_pylist()
         return removed
 

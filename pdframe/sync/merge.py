@@ -4,8 +4,8 @@ A table is stored in the order of one key: the id of its rows, or the id of thei
 API gives rows parent by parent. `Merger.merge` goes through the keys range by range. Of each range
 it reads the cached rows and the staged rows, takes out the cached rows whose key was staged or
 deleted, puts the staged rows in their place, and counts what that changed. Memory holds one range
-at a time, however large the table is. Cached parts that no staged or deleted key concerns are passed
-on as they are.
+at a time, however large the table is. Cached parts that no staged or deleted key concerns are
+passed on as they are.
 
 Guarantees: of a key that was staged twice, the later rows count (a table with one row a key); rows
 that are deleted and staged are deleted; every row that is added, changed or removed counts once.
@@ -212,7 +212,7 @@ class Merger:
         return merged
 
     def _stretches(self, cached: CachedParts) -> list[_Stretch]:
-        """Split all keys into stretches, one for each cached part that shares no key with others."""
+        """Split all keys into stretches, one for each cached part without shared keys."""
         stretches: list[_Stretch] = []
         highest = LOWEST
         for part, run in cached:

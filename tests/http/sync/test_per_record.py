@@ -290,13 +290,13 @@ def test_progress_is_saved_midway(
 ) -> None:
     get, seen = small._client.get_json, []
 
-    def looking(path: str, *args: Any, **options: Any) -> Any:
+    def counting(path: str, *args: Any, **options: Any) -> Any:
         if path.endswith("changelog"):
             staged = (small.cache_path / "deal_changes" / "pending").glob("note-*")
             seen.append(sum(pa.ipc.open_stream(path).read_all().num_rows for path in staged))
         return get(path, *args, **options)
 
-    monkeypatch.setattr(small._client, "get_json", looking)
+    monkeypatch.setattr(small._client, "get_json", counting)
     # With more workers, a request is sent before the answers to earlier ones are saved.
     with tuned(small, save_every_records=3, workers=1):
         small.deal_changes()
