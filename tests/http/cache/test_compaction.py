@@ -26,6 +26,7 @@ from pdframe.cache.sorted_runs import InParquet
 from pdframe.cache.store import Manifest, Store
 from pdframe.errors import CacheError, NewerCacheError
 from pdframe.schema.snapshots import HISTORIES
+from tests.helpers.tiers import examples
 
 NOW = datetime(2026, 6, 30, 12, tzinfo=UTC)
 SIZES = DEFAULT_CACHE_OPTIONS
@@ -86,7 +87,7 @@ def test_ten_neighbours_of_one_size_belong_together_and_nine_do_not() -> None:
     assert small_runs([part(700)] + [part(1)] * 10) == [range(1, 11)]
 
 
-@settings(max_examples=60, deadline=None, derandomize=True)
+@settings(max_examples=examples(60), deadline=None, derandomize=True)
 @given(st.lists(st.sampled_from([1, 3, 12, 60, 150, 2_000, 9_000]), max_size=120))
 def test_stretches_are_neighbours_in_order_and_never_overlap(sizes: list[int]) -> None:
     runs = small_runs([part(size) for size in sizes], SIZES)
