@@ -32,7 +32,7 @@ from pdframe.schema.snapshots import (
     OF_DEALS,
     OF_LINES,
     TRACKED_COLUMNS,
-    Kept,
+    TrackedHistory,
 )
 
 IS_DELETED = "is_deleted"
@@ -243,7 +243,7 @@ class _Sighting(NamedTuple):
 class _States:
     """The rows of a kept history by row and look, with what the looks prove of the time before."""
 
-    def __init__(self, rows: pa.Table, snapshots: pa.Table, kept: Kept) -> None:
+    def __init__(self, rows: pa.Table, snapshots: pa.Table, kept: TrackedHistory) -> None:
         order = np.lexsort((rows["look"].to_numpy(), rows[kept.key].to_numpy()))
         self.rows = rows.take(pa.array(order))
         self.kept = kept
@@ -736,7 +736,7 @@ def _micros_of(time: datetime) -> int:
 def _frame(
     parts: list[pd.DataFrame],
     table: Table,
-    kept: Kept,
+    kept: TrackedHistory,
     deal: Callable[[NDArray[np.int64]], Any] | None = None,
 ) -> pd.DataFrame:
     rows = (
