@@ -1,8 +1,8 @@
 """Sync the children of parent records: tables that cost a request a record.
 
 The rows of a parent are replaced together when it is fetched again. Which parents are due is
-decided in `fetch_state`. Rows and fetch states are staged in the checkpoint of the table, a batch of
-parents a page, and merged once at the end, also where an error ends the run: then the checkpoint
+decided in `fetch_state`. Rows and fetch states are staged in the checkpoint of the table, a batch
+of parents a page, and merged once at the end, also where an error ends the run: then the checkpoint
 keeps the position of the run alone, and the same call resumes it.
 """
 
@@ -112,7 +112,7 @@ class ChildrenSync:
         self.client = client
         self.store = store
         self.table = table
-        self.parent = table.hangs_on
+        self.parent = table.required_parent
         self.tick = tick
         self.now = now
         self.options = options
@@ -222,7 +222,7 @@ class ChildrenSync:
         """Return the fingerprint of each parent in its cached list; none where that is not cached,
         or shows nothing.
         """
-        columns = self.parent.signs
+        columns = self.parent.fingerprint_columns
         if not columns or self.store.manifest(self.parent.table) is None:
             return NO_FINGERPRINTS
         names = ["id", *dict.fromkeys((*columns, "update_time"))]
@@ -248,7 +248,7 @@ class ChildrenSync:
         )
 
     def _due(self, want: Want, run: _Run) -> list[int]:
-        want = replace(want, listed=want.listed and bool(self.parent.signs))
+        want = replace(want, listed=want.listed and bool(self.parent.fingerprint_columns))
         return due_parents(
             run.parents, run.states, run.fingerprints, want, began=run.began, now=self.now()
         )
@@ -434,7 +434,8 @@ class ChildrenSync:
         # Rows first: a parent that has rows and no state is fetched again; the other way round its
         # rows are lost.
         self.store.name(written)
-        save_states(self.store, self.table.name, states, now)
+        if not states.equals(run.cached_states):
+            save_states(self.store, self.table.name, states, now)
 
     def _complete_since(self, states: pa.Table, now: datetime) -> datetime:
         """Return since when all children are known: no later than the list of parents is."""

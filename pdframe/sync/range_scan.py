@@ -2,7 +2,7 @@
 while that helps.
 
 A range is read upwards from its lower end and downwards from its upper end until the two scanners
-meet: then none of its rows is missing, however unevenly they are spread_rows. A row that is edited
+meet: then none of its rows is missing, however unevenly they are spread. A row that is edited
 meanwhile moves to the newest end of the list, out of every range: after a range scan, `catch_up`
 fetches what changed since it began.
 
