@@ -137,7 +137,7 @@ class Merger:
         staged
             Staged rows, the earlier runs first.
         deleted
-            Keys that go, with rows that a list does not flag as deleted.
+            Keys that go, besides those that staged rows flag as deleted.
         complete
             Whether the staged rows are the complete table: all other cached rows go too.
         """
@@ -189,6 +189,7 @@ class Merger:
                     yield from (part for part, _ in stretch.parts)
                 else:
                     yield merged.rows
+                del merged
 
     def _merge_range(
         self, before: Sequence[pa.Table], new: Sequence[pa.Table], removed: pa.Array, complete: bool
@@ -200,7 +201,8 @@ class Merger:
             flagged = rows.filter(pc.fill_null(rows["is_deleted"], False))[self.key]
             removed = pa.concat_arrays([removed, *flagged.chunks])
         merged = merge_rows(
-            self._unify(before),
+            # Problems of rows that go are not worth a word.
+            self._unify(before, Problems() if complete else self.problems),
             rows,
             removed,
             self.key,
@@ -215,7 +217,7 @@ class Merger:
         """Split all keys into stretches, one for each cached part without shared keys."""
         stretches: list[_Stretch] = []
         highest = LOWEST
-        for part, run in cached:
+        for part, run in sorted(cached, key=lambda one: one[1].span):
             low, high = run.span
             if stretches and low > highest:
                 stretches[-1].high = low - 1
@@ -226,7 +228,9 @@ class Merger:
             highest = max(highest, high)
         if not stretches:
             return [_Stretch(LOWEST, HIGHEST, [])]
-        if self._order is not None and cached[-1][0].bytes >= self._small_bytes:
+        is_full = stretches[-1].parts[-1][0].bytes >= self._small_bytes
+        if self._order is not None and is_full and highest < HIGHEST:
+            # New parents get a new part.
             stretches[-1].high = highest
             stretches.append(_Stretch(highest + 1, HIGHEST, []))
         return stretches
@@ -236,13 +240,11 @@ class Merger:
         rows = next((rows for rows in some if rows.num_rows), None)
         return max(1, self._range_bytes * rows.num_rows // max(1, rows.nbytes)) if rows else 1
 
-    def _unify(self, parts: Sequence[pa.Table]) -> pa.Table:
-        rows, problems = unify(
-            [storage_schema(self._table, self._fields).empty_table(), *parts],
-            self._table,
-            self._fields,
-        )
-        self.problems.merge(problems)
+    def _unify(self, parts: Sequence[pa.Table], problems: Problems | None = None) -> pa.Table:
+        """Return rows in the columns of today, and count what does not fit these."""
+        nothing = storage_schema(self._table, self._fields).empty_table()
+        rows, new_problems = unify([nothing, *parts], self._table, self._fields)
+        (self.problems if problems is None else problems).merge(new_problems)
         return rows
 
 

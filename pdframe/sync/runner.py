@@ -459,6 +459,8 @@ def _telling_what_is_kept(done: Mapping[str, SyncRow], store: Store) -> Iterator
         begun = [
             f"Pages of {name} are saved: the next sync goes on from them."
             for name in in_flight(store)
+            # What is fetched record by record says what it keeps by itself.
+            if name in TABLES and TABLES[name].parent is None
         ]
         reported = "" if error.kept == KEPT else error.kept
         error.kept = " ".join(filter(None, [now if finished else KEPT, *begun, reported]))
