@@ -1,6 +1,6 @@
 """The checkpoint of a table: pages of an unfinished fetch on disk, and where the fetch stands.
 
-A sync stages each page here before it asks for the next one. An interrupted sync resumes by reading
+A sync stages each page here before it requests the next one. An interrupted sync resumes by reading
 the checkpoint, whatever it fetched: a complete list, changes, or the children of parent records.
 This is the only way to resume. Once the table is committed, the checkpoint is dropped.
 

@@ -281,7 +281,7 @@ class ChildrenSync:
                 server_times=batch.server_times,
                 exists=batch.exists,
             )
-            # An interruption may come anywhere: no batch is added twice, and no state without rows.
+            # An interruption can happen anywhere: no batch is added twice, and no state without rows.
             batch = _Batch()
             fetched.add(rows)
             states.append(batch_states)

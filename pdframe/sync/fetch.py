@@ -32,7 +32,7 @@ from pdframe.sync.options import DEFAULT_OPTIONS, SyncOptions
 
 BAD_REQUEST = 400
 NOT_FOUND = 404
-# Each incremental fetch asks for this much again: the servers that stamp `update_time` need not
+# Each incremental fetch requests this much again: the servers that stamp `update_time` need not
 # agree on the time.
 OVERLAP = timedelta(minutes=5)
 
@@ -85,7 +85,7 @@ class Fetcher:
         moment.
 
         Each page is staged in `checkpoint`. Where an earlier run left pages there, this one
-        continues after them, and asks again for changes in the lists that were finished.
+        continues after them, and requests the changes again in the lists that were finished.
 
         Raises
         ------

@@ -21,7 +21,7 @@ from pdframe.schema import Table
 DELETIONS_LISTED_FOR = timedelta(days=29)
 # The server's clock may wander by this much; further back, it is not the account that was cached.
 CLOCK_SKEW = timedelta(minutes=10)
-# No list is asked for changes before this: an earlier time is a mistake of the server.
+# Changes are requested from this time on: an earlier one is a mistake of the server.
 EARLIEST = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -43,7 +43,7 @@ class FetchResult:
     began
         This machine's clock at the first request, of an earlier run where this one resumes it.
     pages
-        Rows in memory, in the order of their fetch; they came after those in `runs`.
+        Rows in memory, in the order of their fetch; later than those in `runs`.
     runs
         Rows on disk, each run in key order.
     staged_states
@@ -94,7 +94,7 @@ class FetchResult:
 
     def move_to_run(self, run: SortedRun) -> None:
         """Replace the rows in memory by the run that holds them."""
-        # In one step: an interruption may come anywhere, and rows must not be in both.
+        # In one step: an interruption can happen anywhere, and rows must not be in both.
         self.runs, self.pages, self.staged_states, self.buffered_bytes = (
             [*self.runs, run],
             [],

@@ -99,7 +99,7 @@ def plan_lines(
         # A line can change its frequency without a sign on its deal.
         values = pa.array([deal in can_have for deal in deals["id"].to_pylist()], pa.bool_())
         deals, columns = deals.append_column("possible", values), [*columns, "possible"]
-    # A deal that can no longer have rows but has some is asked too: the API has the last word. A
+    # A deal that can no longer have rows but has some is requested too: the API has the last word. A
     # row without a readable deal belongs to none.
     with_rows = set(cached[PARENT_ID].drop_null().to_pylist()) if cached is not None else set()
     possible = sorted((can_have | with_rows) & set(deals["id"].to_pylist()))
@@ -182,7 +182,7 @@ class LineItemsScan:
         else:
             self._fetch_deals(plan.due, plan.fingerprints, fetched)
             if counts_all(watermarks) and leaves_out(plan.deals, self._lines(fetched)):
-                # The count does leave lines out: ask the other deals too.
+                # The count leaves lines out: request the other deals too.
                 del watermarks[COUNTS]
                 plan = plan_lines(
                     self.store,

@@ -263,7 +263,7 @@ def merge_rows(
     Parameters
     ----------
     before, new
-        The rows before, and those that come; unless `order` is given, only the last row of a key
+        The rows before, and the new ones; unless `order` is given, only the last row of a key
         counts.
     removed
         Keys that go.
