@@ -99,9 +99,7 @@ def _copy(store: Store, table: str, keys: tuple[str, ...], copies: int) -> None:
     """Put several copies of a table's rows in its place, each under ids of its own."""
     manifest = store.manifest(table)
     assert manifest is not None
-    store.replace(
-        replace(manifest, parts=(), rows=0), _copied(store.read(table), keys, copies)
-    )
+    store.replace(replace(manifest, parts=(), rows=0), _copied(store.read(table), keys, copies))
 
 
 def _copied(rows: pa.Table, keys: tuple[str, ...], copies: int) -> pa.Table:
@@ -117,7 +115,8 @@ def _copied(rows: pa.Table, keys: tuple[str, ...], copies: int) -> pa.Table:
 
 def _add_changelogs(store: Store, company: Any, copies: int) -> None:
     manifest = store.manifest("deals")
-    assert manifest is not None and manifest.server_time is not None
+    assert manifest is not None
+    assert manifest.server_time is not None
     ids = sorted({deal % SMALL for deal in store.read("deals", ["id"])["id"].to_pylist()})
     rows = [{"deal_id": deal, **row} for deal in ids for row in company.deal_changelog(deal)[::-1]]
     frame = pd.DataFrame(rows)

@@ -358,7 +358,9 @@ def test_a_deal_that_is_deleted_twice_has_the_later_time(how: str) -> None:
 
 
 def test_a_sync_costs_what_it_did_and_the_list_is_requested_once(how: str) -> None:
-    with sandbox.connect(seed=3, deals=60, burst=100_000, progress=False) as account:
+    with sandbox.connect(
+        seed=3, deals=60, burst=100_000, progress=False, options=OPTIONS[how]
+    ) as account:
         paths: list[list[str]] = []
 
         def requested(call: Any) -> list[str]:
@@ -397,7 +399,7 @@ def test_offline_what_is_kept_is_returned_and_what_is_not_is_said(
         frame = account.deals(deleted=True, refresh=False)
     assert sum("never read" in str(warning.message) for warning in reported) == 1
     assert deleted_of(frame).empty
-    with pytest.raises(ArgumentError, match="deleted is True or False, not 'keep'"):
+    with pytest.raises(ArgumentError, match="deleted must be True or False, not 'keep'"):
         account.deals(deleted="keep")  # type: ignore[arg-type]
     with pytest.raises(ArgumentError, match="deleted_time"):
         account.deals(columns=["deleted_time"])

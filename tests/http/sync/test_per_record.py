@@ -432,7 +432,7 @@ def test_ids_are_lists_columns_or_one_number(account: sandbox.SandboxAccount) ->
 
 
 def test_followers_are_requested_by_id(account: sandbox.SandboxAccount) -> None:
-    with pytest.raises(ArgumentError, match="asked for by id"):
+    with pytest.raises(ArgumentError, match="needs ids"):
         account.deal_followers(None)  # type: ignore[arg-type]
     with pytest.raises(ArgumentError, match="'full'"):
         account.deal_changes([1], refresh="all")  # type: ignore[arg-type]
@@ -659,7 +659,7 @@ def test_a_withheld_list_withholds_what_rests_on_it(tmp_path: Any) -> None:
                 with pytest.raises(pdframe.errors.AccessError, match="scope"):
                     load()
             with pytest.warns(
-                DataWarning, match="owner_name: names are null, for 'users' is not to be had"
+                DataWarning, match="owner_name is null because table 'users' is unavailable"
             ):
                 named = account.products(names=True)
             assert named["owner_name"].isna().all()
