@@ -32,9 +32,9 @@ from pdframe.schema.deals import DEAL_PRODUCTS
 from pdframe.schema.snapshots import (
     DEALS_AND_DELETED,
     DELETED_DEALS,
-    LINES_REMEMBERED,
     OF_LINES,
     TRACKED_COLUMNS,
+    TRACKED_LINE_COLUMNS,
 )
 
 __all__ = ["DeletedDeals", "with_lines_of_deleted"]
@@ -222,7 +222,7 @@ def with_lines_of_deleted(store: Store, live: pa.Table) -> pa.Table:
     # A line item that was missing before its deal had been removed from it.
     place = pc.index_in(lines["deal_id"], value_set=deals["deal_id"].combine_chunks())
     is_later = pc.greater_equal(lines["seen_at"], deals["seen_at"].take(place))
-    lines = lines.filter(pc.fill_null(is_later, False)).select(["id", *LINES_REMEMBERED])
+    lines = lines.filter(pc.fill_null(is_later, False)).select(["id", *TRACKED_LINE_COLUMNS])
     rows, _ = unify([live, lines], DEAL_PRODUCTS)
     return rows
 

@@ -30,7 +30,7 @@ from pdframe.cache.store import Manifest, Store
 from pdframe.errors import DamagedError, NewerCacheError
 from pdframe.frames import is_unknown, storage_schema, unify
 from pdframe.schema import Table
-from pdframe.schema.snapshots import OF_DEALS, Kept
+from pdframe.schema.snapshots import OF_DEALS, TrackedHistory
 
 __all__ = [
     "CLOCK_SLACK",
@@ -63,7 +63,7 @@ class SnapshotLog:
         The table, and its columns that are tracked.
     """
 
-    def __init__(self, store: Store, tracked: Kept = OF_DEALS) -> None:
+    def __init__(self, store: Store, tracked: TrackedHistory = OF_DEALS) -> None:
         self._store = store
         self._tracked = tracked
         self._compared = (tracked.key, *tracked.tracked)
