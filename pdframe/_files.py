@@ -25,6 +25,28 @@ import pyarrow.parquet as pq
 
 from pdframe.errors import CacheError, NewerCacheError
 
+__all__ = [
+    "SEAL",
+    "TEMPORARY",
+    "UPDATE",
+    "WRITTEN_BY",
+    "Part",
+    "PartWriter",
+    "make_private",
+    "parse",
+    "private_file",
+    "refuse_broken_link",
+    "refuse_newer",
+    "seal",
+    "sweep_temporary",
+    "sync_folder",
+    "unknown_form",
+    "unseal",
+    "write_atomic",
+    "write_batches",
+    "write_plain",
+]
+
 TEMPORARY = ".tmp"
 # A temporary file of this age was left by a process that was killed.
 LEFTOVER_AGE = timedelta(hours=1)
@@ -178,7 +200,7 @@ def make_private(folder: Path) -> None:
 
 
 @contextlib.contextmanager
-def _private_file(folder: Path, name: str, *, durable: bool) -> Iterator[IO[bytes]]:
+def private_file(folder: Path, name: str, *, durable: bool) -> Iterator[IO[bytes]]:
     """Open a new file, mode 0600, that gets its name only when it is complete."""
     handle, temporary = tempfile.mkstemp(prefix=f".{name}.", suffix=TEMPORARY, dir=folder)
     try:
@@ -209,7 +231,7 @@ def sync_folder(folder: Path) -> None:
 
 def write_atomic(path: Path, content: bytes | memoryview, *, durable: bool = True) -> None:
     """Write a private file atomically; where `durable`, return only once it is on disk."""
-    with _private_file(path.parent, path.name, durable=durable) as file:
+    with private_file(path.parent, path.name, durable=durable) as file:
         file.write(content)
 
 
@@ -230,7 +252,7 @@ def write_batches(path: Path, table: pa.Table, rows: int) -> int:
     """
     # In this thread: memory that other threads take is given back late.
     how = pa.ipc.IpcWriteOptions(compression="lz4", use_threads=False)
-    with _private_file(path.parent, path.name, durable=False) as file:
+    with private_file(path.parent, path.name, durable=False) as file:
         counting = _Counting(file)
         with (
             _buffered(counting) as sink,
@@ -241,13 +263,6 @@ def write_batches(path: Path, table: pa.Table, rows: int) -> int:
     return counting.crc32
 
 
-def write_part(folder: Path, name: str, table: pa.Table) -> Part:
-    """Write a table to a Parquet file atomically."""
-    with PartWriter(folder, name, table.schema) as writer:
-        writer.add(table)
-    return writer.part
-
-
 class PartWriter:
     """Write a Parquet file table by table, atomically."""
 
@@ -256,7 +271,7 @@ class PartWriter:
         self.schema = schema
         self._path = folder / name
         self._files = contextlib.ExitStack()
-        self._file = _Counting(self._files.enter_context(_private_file(folder, name, durable=True)))
+        self._file = _Counting(self._files.enter_context(private_file(folder, name, durable=True)))
         # Lists keep their type only where their items keep Arrow's name.
         writer = pq.ParquetWriter(
             self._files.enter_context(_buffered(self._file)),

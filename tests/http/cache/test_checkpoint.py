@@ -27,6 +27,7 @@ from pdframe.schema import LISTS
 from pdframe.schema import TABLES as SCHEMA
 from pdframe.sync import SyncOptions
 from tests.helpers import true_cells
+from tests.helpers.cache_files import store_of
 
 pytestmark = pytest.mark.filterwarnings("ignore::pdframe.errors.DataWarning")
 
@@ -56,7 +57,7 @@ def connect(server: Server, cache_dir: Path, **options: object) -> pdframe.Accou
 
 def frames(account: pdframe.Account, tables: Iterable[str] = TABLES) -> dict[str, pd.DataFrame]:
     return {
-        name: account._store.read(name).to_pandas()
+        name: store_of(account).read(name).to_pandas()
         if name.endswith("_fields")
         else getattr(account, name)(refresh=False)
         for name in tables
@@ -445,7 +446,7 @@ def test_two_processes_on_one_cache_wait_for_each_other(tmp_path: Path) -> None:
             assert full[0]["id"].is_unique
             assert (
                 len(account.as_of("2100-01-01"))
-                == SnapshotLog(account._store).rows().num_rows
+                == SnapshotLog(store_of(account)).rows().num_rows
                 == len(full[0])
             )
             assert account.tokens_today == server.stats.tokens

@@ -19,7 +19,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pdframe import sandbox
-from pdframe._files import Part, make_private, write_part
+from pdframe._files import Part, make_private
 from pdframe.cache import parts
 from pdframe.cache.compaction import small_runs
 from pdframe.cache.options import DEFAULT_CACHE_OPTIONS, CacheOptions
@@ -28,6 +28,7 @@ from pdframe.cache.sorted_runs import InParquet
 from pdframe.cache.store import Manifest, Store
 from pdframe.errors import CacheError, NewerCacheError
 from pdframe.schema.snapshots import HISTORIES
+from tests.helpers.cache_files import store_of, write_part
 from tests.helpers.tiers import examples
 
 NOW = datetime(2026, 6, 30, 12, tzinfo=UTC)
@@ -138,7 +139,7 @@ def test_a_cache_of_thousands_of_parts_heals_at_the_next_sync_and_tells_the_same
     ) as account:
         account.sync()
         account.deal_changes(account.deals()["id"].tolist()[:20])
-        store = account._store
+        store = store_of(account)
         kept = [
             table.name
             for history in HISTORIES.values()
@@ -226,6 +227,27 @@ def test_a_damaged_part_is_left_to_whoever_reads_its_table(store: Store) -> None
     in_parts(store, "stages", rows(0, 30), [1] * 30)
     (store.root / "deals" / manifest.parts[7].file).write_bytes(b"PAR1")
     store.prepare()
+    assert store.manifest("deals") == manifest
+    assert len(store.manifest("stages").parts) == 1
+
+
+def test_a_part_that_this_user_may_not_read_stops_no_sync_of_other_tables(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    manifest = in_parts(store, "deals", rows(0, 30), [1] * 30)
+    in_parts(store, "stages", rows(0, 30), [1] * 30)
+    forbidden, read_bytes = store.root / "deals" / manifest.parts[7].file, Path.read_bytes
+
+    def refused(path: Path) -> bytes:
+        if path == forbidden:
+            raise PermissionError(13, "Permission denied")
+        return read_bytes(path)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "read_bytes", refused)
+        store.prepare()
+        with pytest.raises(CacheError, match=r"cannot be read: Permission denied"):
+            store.read("deals")
     assert store.manifest("deals") == manifest
     assert len(store.manifest("stages").parts) == 1
 

@@ -21,6 +21,7 @@ from pdframe import metrics, sandbox
 from pdframe.cache.deleted_deals import DeletedDeals
 from pdframe.errors import ArgumentError, DamagedError, DataWarning, NotCachedError
 from pdframe.sync import DEFAULT_OPTIONS, SyncOptions
+from tests.helpers.cache_files import store_of
 from tests.helpers.deletions import DAY, company, deleted_of, open_deals, time
 from tests.helpers.tuning import LONG_LISTS
 
@@ -513,7 +514,7 @@ def test_a_crash_loses_no_row_and_doubles_none(
         if not named:
             assert_frame_equal(account.deals(refresh=False), before)
             assert not {deleted, hidden} & set(removed.index)
-        rows = DeletedDeals(account._store).known().num_rows
+        rows = DeletedDeals(store_of(account)).known().num_rows
         model.now += DAY
         removed = deleted_of(account.deals(deleted=True, refresh="full"))
         assert removed["deleted_time"].loc[[deleted, hidden]].tolist() == [
@@ -521,7 +522,7 @@ def test_a_crash_loses_no_row_and_doubles_none(
             seen,
         ]
         # deal 17 was deleted before the first look
-        assert DeletedDeals(account._store).known().num_rows - rows <= 1
-        kept = account._store.manifest("deals.deleted")
+        assert DeletedDeals(store_of(account)).known().num_rows - rows <= 1
+        kept = store_of(account).manifest("deals.deleted")
         assert kept is not None
-        assert kept.rows == DeletedDeals(account._store).known().num_rows
+        assert kept.rows == DeletedDeals(store_of(account)).known().num_rows

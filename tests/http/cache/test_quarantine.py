@@ -18,9 +18,9 @@ import pytest
 from pdframe import DataWarning, sandbox
 from pdframe.cache.quarantine import IRREPLACEABLE
 from pdframe.cache.snapshots import SnapshotLog
-from pdframe.cache.store import Store
 from pdframe.errors import DamagedError, PdframeError
 from pdframe.schema import TABLES
+from tests.helpers.cache_files import store_of
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*not defined:pdframe.errors.DataWarning")
 
@@ -32,10 +32,6 @@ REPLACEABLE = [
     "discounts.parents",
     "deal_changes.parents",
 ]
-
-
-def store_of(account: sandbox.SandboxAccount) -> Store:
-    return Store(account.cache_path.parent, account.cache_path.name)
 
 
 def damage(account: sandbox.SandboxAccount, name: str) -> None:

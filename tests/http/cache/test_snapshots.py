@@ -19,6 +19,7 @@ from pdframe.cache import store
 from pdframe.cache.snapshots import SnapshotLog, newest_states
 from pdframe.errors import ArgumentError, CacheError, NotCachedError
 from pdframe.schema.snapshots import TRACKED_COLUMNS
+from tests.helpers.cache_files import store_of
 from tests.helpers.tuning import LONG_LISTS
 
 pytestmark = [
@@ -34,7 +35,7 @@ class PowerCutError(Exception):
 
 
 def kept(account: sandbox.SandboxAccount) -> pd.DataFrame:
-    return SnapshotLog(account._store).rows().to_pandas()
+    return SnapshotLog(store_of(account)).rows().to_pandas()
 
 
 def shown(account: sandbox.SandboxAccount) -> pd.DataFrame:
@@ -81,7 +82,7 @@ def test_a_snapshot_that_finds_nothing_adds_no_row(account: sandbox.SandboxAccou
     account.company_model.edit_deal(int(rows["deal_id"].iloc[0]), title="A title is not kept")
     account.sync("deals")
     pd.testing.assert_frame_equal(kept(account), rows)
-    snapshots = SnapshotLog(account._store).snapshots().to_pandas()
+    snapshots = SnapshotLog(store_of(account)).snapshots().to_pandas()
     assert snapshots["kind"].tolist() == ["full", "incremental", "full", "incremental"]
     assert snapshots["changed"].tolist() == [len(rows), 0, 0, 0]
 
@@ -139,7 +140,7 @@ def test_a_power_cut_at_any_write_loses_and_doubles_nothing(
     """At the k-th file of history and deals, for every k: the next sync leaves a log that tells
     all, and deals as they are.
     """
-    opens = _files._private_file
+    opens = _files.private_file
     with sandbox.connect(
         seed=3, deals=20, burst=100_000, progress=False, options=LONG_LISTS
     ) as account:
@@ -158,7 +159,7 @@ def test_a_power_cut_at_any_write_loses_and_doubles_nothing(
                 return opens(folder, name, durable=durable)
 
             with monkeypatch.context() as patch:
-                patch.setattr(_files, "_private_file", opened)
+                patch.setattr(_files, "private_file", opened)
                 try:
                     account.sync("deals", full=full)
                 except PowerCutError:
@@ -178,18 +179,21 @@ def test_a_power_cut_at_any_write_loses_and_doubles_nothing(
     pytest.fail("a sync of deals wrote more files than expected")
 
 
-def test_many_parts_become_one_and_say_the_same(account: sandbox.SandboxAccount) -> None:
-    account._store.options = replace(LONG_LISTS, parts_per_level=3)
-    deal = int(account.deals()["id"].iloc[0])
-    for number in range(5):
-        account.company_model.edit_deal(deal, probability=number)
-        account.sync("deals")
-        folder = account.cache_path / "history"
-        assert len(list(folder.glob("part-*.parquet"))) <= 4
-        assert all(path.stat().st_mode & 0o077 == 0 for path in folder.iterdir())
-    assert kept(account)[kept(account)["deal_id"] == deal]["probability"].tolist()[-5:] == list(
-        range(5)
-    )
+def test_many_parts_become_one_and_say_the_same() -> None:
+    options = replace(LONG_LISTS, parts_per_level=3)
+    with sandbox.connect(
+        seed=3, deals=60, burst=100_000, progress=False, options=options
+    ) as account:
+        deal = int(account.deals()["id"].iloc[0])
+        for number in range(5):
+            account.company_model.edit_deal(deal, probability=number)
+            account.sync("deals")
+            folder = account.cache_path / "history"
+            assert len(list(folder.glob("part-*.parquet"))) <= 4
+            assert all(path.stat().st_mode & 0o077 == 0 for path in folder.iterdir())
+        assert kept(account)[kept(account)["deal_id"] == deal]["probability"].tolist()[-5:] == list(
+            range(5)
+        )
 
 
 def test_as_of_tells_what_was_known_then(account: sandbox.SandboxAccount) -> None:

@@ -17,12 +17,12 @@ import pytest
 
 import pdframe
 from pdframe import sandbox
-from pdframe._files import write_part
 from pdframe.cache.snapshots import SnapshotLog
 from pdframe.cache.store import MANIFEST, Store
 from pdframe.sandbox.server import Server
 from pdframe.schema.snapshots import HISTORIES
 from tests.helpers import crash
+from tests.helpers.cache_files import write_part
 
 pytestmark = pytest.mark.filterwarnings("ignore::pdframe.errors.DataWarning")
 
