@@ -33,8 +33,8 @@ from pdframe.errors import CacheError
 from pdframe.frames import Problems
 from pdframe.schema import Table
 
-PENDING = "pending"
-CHANGES = "changes"
+# The folders of a checkpoint: of all rows or children of a table, and of its changes.
+PENDING, CHANGES = "pending", "changes"
 FORMAT = 8
 POSITION_FILE = "walk.json"
 # Kinds of files, by the first part of their names.

@@ -48,9 +48,8 @@ COPIES_KEPT_FOR = timedelta(days=30)
 _MOVED = "moved"
 _MARKS = ("settled", _MOVED)
 _COPY = re.compile(r"(.+)\.aside-([1-9][0-9]*)")
-_WRITTEN = (
-    rf"({re.escape(MANIFEST)}|walk\.json|(part|page|note|run|told)-[0-9]{{6,}}\.(parquet|arrow))"
-)
+_KINDS = "part|page|run|note|run_note|told"
+_WRITTEN = rf"({re.escape(MANIFEST)}|walk\.json|({_KINDS})-[0-9]{{6,}}\.(parquet|arrow))"
 _OURS = re.compile(rf"{_WRITTEN}|\.{_WRITTEN}\.[^.]*{re.escape(TEMPORARY)}")
 
 

@@ -126,14 +126,14 @@ class SnapshotLog:
         last, snapshots = self._last_states(seen_at)
         seen, newest = _Seen(), None
         schema = storage_schema(self._tracked.rows)
-        found = [schema.empty_table().select([*self._compared, "gone"])]
+        changes = [schema.empty_table().select([*self._compared, "gone"])]
         for piece in pieces:
             newest = max(filter(None, (newest, _newest_time(piece))), default=None)
-            found.append(last.changed(self._tracked_columns(piece), self._compared, seen))
+            changes.append(last.changed(self._tracked_columns(piece), self._compared, seen))
         missing = last.missing(seen)
         if len(missing):
-            found.append(self._missing_rows(missing, None if kind == "incremental" else deleted))
-        changed = pa.concat_tables(found).sort_by(self._tracked.key)
+            changes.append(self._missing_rows(missing, None if kind == "incremental" else deleted))
+        changed = pa.concat_tables(changes).sort_by(self._tracked.key)
         number = 1 + max(last.snapshot, pc.max(snapshots["look"]).as_py() or 0)
         last_time = max(
             filter(None, (last.seen_at, pc.max(snapshots["seen_at"]).as_py())), default=None

@@ -191,12 +191,12 @@ import httpx
 import pdframe
 from pdframe.cache.folder import default_cache_dir
 url, token, own, shared = sys.argv[1:]
-told, cache = {}, own
+results, cache = {}, own
 def tell(name, work):
     try:
-        told[name] = work()
+        results[name] = work()
     except Exception as error:
-        told[name] = [type(error).__name__, str(error)]
+        results[name] = [type(error).__name__, str(error)]
 def account():
     return pdframe.connect(
         base_url=url, api_token=token, cache_dir=cache, max_age=None, progress=False
@@ -214,7 +214,7 @@ def look():
     tell("refresh", lambda: len(account().stages(refresh=True)))
 # In a copy of its own first: modules are imported here that another user may have no right to read.
 look()
-assert not [value for value in told.values() if isinstance(value, list)], told
+assert not [value for value in results.values() if isinstance(value, list)], results
 if os.getuid() == 0:
     os.setgroups([]); os.setgid(65534); os.setuid(65534)
 cache = shared
@@ -222,7 +222,7 @@ def ask(*args, **options):
     raise AssertionError("asked")
 httpx.Client.send = ask
 look()
-print(json.dumps(told))
+print(json.dumps(results))
 """
 
 
@@ -260,7 +260,7 @@ def as_another(server: Server, world: Path, cache: Path) -> dict[str, object]:
 
 @pytest.fixture
 def shared(cache: Path, tmp_path: Path) -> Iterator[Path]:
-    """A cache that others can read and nobody can write."""
+    """A cache that others can read and no user can write."""
     for above in (tmp_path, *tmp_path.parents):
         if above.is_relative_to("/tmp") and above != Path("/tmp"):
             above.chmod(0o755)

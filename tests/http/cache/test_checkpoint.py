@@ -320,7 +320,8 @@ def test_a_budget_error_says_what_is_saved_and_when_to_go_on(
     with connect(server, tmp_path, max_tokens=2 + 10 + 10 + 10 + 10) as account:
         with pytest.raises(
             BudgetError,
-            match=r"Kept: deal_fields as of now.* Pages of deals are saved: the next sync goes on from them",
+            match=r"Kept: deal_fields as of now.* Pages of deals are saved:"
+            r" the next sync goes on from them",
         ) as caught:
             account.sync("deals")
         assert caught.value.resume_at is not None
@@ -422,7 +423,8 @@ import sys, warnings
 import pdframe
 warnings.simplefilter("ignore", pdframe.DataWarning)
 url, token, cache_dir = sys.argv[1:]
-with pdframe.connect(base_url=url, api_token=token, cache_dir=cache_dir, progress=False, max_age=0) as account:
+options = {"cache_dir": cache_dir, "progress": False, "max_age": 0}
+with pdframe.connect(base_url=url, api_token=token, **options) as account:
     for _ in range(3):
         account.sync("deals", "deal_products", full=True)
         account.deals(refresh=True)
@@ -441,7 +443,7 @@ def test_two_processes_on_one_cache_wait_for_each_other(tmp_path: Path) -> None:
         assert [errors for _, errors in said if "Traceback" in errors] == []
         with connect(server, tmp_path) as account:
             full = account.deals(refresh=False), account.deal_products(refresh=False)
-            # Nothing is there twice, whoever wrote it, and every token is counted once.
+            # No row is there twice, whichever process wrote it, and every token is counted once.
             assert [reported for reported, _ in said] == [f"{len(full[0])} {len(full[1])}\n"] * 2
             assert full[0]["id"].is_unique
             assert (

@@ -130,9 +130,7 @@ def test_a_table_that_grows_row_by_row_has_few_parts_and_writes_each_row_a_few_t
 def test_a_cache_of_thousands_of_parts_heals_at_the_next_sync_and_tells_the_same(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Tables that are read anew, tables by record and both kept histories, part by part; nothing is
-    asked for it.
-    """
+    """Lists, tables by record and both snapshot logs in one part a row; it needs no request."""
     monkeypatch.setattr(os, "fsync", lambda file: None)
     with sandbox.connect(
         seed=5, deals=60, cache_dir=tmp_path, burst=100_000, progress=False, max_age="1D"
@@ -183,7 +181,7 @@ def test_a_cache_of_thousands_of_parts_heals_at_the_next_sync_and_tells_the_same
 def test_parts_of_other_columns_remain_apart_and_columns_that_arrived_later_are_null_before(
     store: Store,
 ) -> None:
-    """A text that nobody declared must not be taken for a declared one, nor a number for a text."""
+    """An undeclared text must not become a declared one, nor a number a text."""
     later = rows(20, 10).append_column("more", pa.array([1.5] * 10))
     other = rows(30, 10).set_column(
         0, pa.field("id", pa.int64(), metadata={"pdframe": "unknown"}), [pa.array(range(30, 40))]
