@@ -233,7 +233,7 @@ def test_a_budget_that_runs_out_is_resumed_the_next_day(small: sandbox.SandboxAc
     )
 
 
-def test_a_full_reload_that_was_interrupted_goes_on(small: sandbox.SandboxAccount) -> None:
+def test_a_full_reload_that_was_interrupted_resumes(small: sandbox.SandboxAccount) -> None:
     small.product_variations()
     count = len(requested(small, "product_variations"))
     small._client.budget.max_tokens = (
