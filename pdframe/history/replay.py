@@ -122,7 +122,7 @@ def stage_visits(self: Remembering, *, refresh: _Refresh = None) -> pd.DataFrame
     >>> account = pdframe.sandbox.connect(seed=7, deals=40, progress=False)
     >>> visits = account.stage_visits()
     >>> visits.loc[visits["deal_id"] == 1, ["stage_id", "visit", "end", "source"]].values.tolist()
-    [[9, 1, 'lost', 'current']]
+    [[3, 1, 'lost', 'current']]
     """
     self.deals(refresh=refresh, labels=False, columns=["id"])
     self.stages(refresh=refresh, labels=False, columns=["id"])

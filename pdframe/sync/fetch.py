@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pdframe.api.client import Client, Page
-from pdframe.api.pagination import another_list, walk
+from pdframe.api.pagination import another_list, paginate
 from pdframe.api.responses import Decode
 from pdframe.cache.checkpoint import Checkpoint, Position
 from pdframe.errors import ResponseError
@@ -125,7 +125,7 @@ class Fetcher:
             if not source.deletions:
                 continue
             params = {**dict(source.params), "status": "deleted"}
-            for page in walk(
+            for page in paginate(
                 self.client,
                 source.path,
                 params,
@@ -307,7 +307,7 @@ def pages_of(
     page, its first page is not mistaken for all of it.
     """
     limit = page_size if source.paged else None
-    return walk(
+    return paginate(
         client,
         path or source.path,
         params,

@@ -12,8 +12,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pdframe.api.budget import WINDOW_SECONDS
 from pdframe.api.client import Page
+from pdframe.api.rate_limit import WINDOW_SECONDS
 from pdframe.cache.checkpoint import Checkpoint, Position
 from pdframe.errors import ResponseError
 from pdframe.schema import Source, Table
