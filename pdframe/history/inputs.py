@@ -222,6 +222,13 @@ def micros(time: datetime) -> int:
     return number
 
 
+def column_micros(column: pa.ChunkedArray) -> Ints:
+    """Return a column of times as microseconds since 1970 UTC."""
+    times = pc.fill_null(column.cast(_TIME).cast(pa.int64()), NONE)
+    numbers: Ints = times.to_numpy()
+    return numbers
+
+
 def arrow_columns(frame: Frame, names: Iterable[str], what: str) -> dict[str, pa.Array]:
     """Read columns of a frame as Arrow arrays: ids as integers, times as microseconds.
 
@@ -384,6 +391,7 @@ __all__ = [
     "Observations",
     "ReadTimes",
     "arrow_columns",
+    "column_micros",
     "contains",
     "lookup",
     "micros",
