@@ -48,7 +48,7 @@ from pdframe.schema.snapshots import (
     OF_DEALS,
     OF_LINES,
     TRACKED_COLUMNS,
-    Kept,
+    TrackedHistory,
 )
 
 CHANGELOG = "changelog"
@@ -385,7 +385,7 @@ def _states_between(
 def _frame(
     parts: list[pd.DataFrame],
     table: Table,
-    kept: Kept,
+    kept: TrackedHistory,
     deal: Callable[[NDArray[np.int64]], Any] | None = None,
 ) -> pd.DataFrame:
     rows = (

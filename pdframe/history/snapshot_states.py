@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from pdframe.history.change_events import CLOSING_TIMES, IS_DELETED, LOGGED_COLUMNS
 from pdframe.history.inputs import NONE, column_micros
 from pdframe.history.value_texts import column_texts
-from pdframe.schema.snapshots import OF_DEALS, Kept
+from pdframe.schema.snapshots import OF_DEALS, TrackedHistory
 
 SNAPSHOTS, FIRST_SNAPSHOT = "snapshots", "first look"
 # The deal's own stamp of a change, where the API gives one. There is none of pipelines: the last
@@ -49,7 +49,7 @@ class SnapshotStates:
         What the snapshots are of.
     """
 
-    def __init__(self, rows: pa.Table, snapshots: pa.Table, kept: Kept) -> None:
+    def __init__(self, rows: pa.Table, snapshots: pa.Table, kept: TrackedHistory) -> None:
         order = np.lexsort((rows["look"].to_numpy(), rows[kept.key].to_numpy()))
         self.rows = rows.take(pa.array(order))
         self.kept = kept

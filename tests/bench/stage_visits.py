@@ -24,7 +24,7 @@ import pdframe
 from pdframe.cache.store import Store
 from pdframe.frames import storage_schema
 from pdframe.schema import TABLES
-from pdframe.sync.fetch_state import FetchState, parents_name, replace_fetch_states
+from pdframe.sync.fetch_state import SCHEMA, save_states, state_name
 from tests.bench.table import report
 
 COPIES = 20
@@ -126,10 +126,14 @@ def _add_changelogs(store: Store, company: Any, copies: int) -> None:
     changes = _copied(changes, ("deal_id",), copies)
     at = manifest.server_time
     store.replace(replace(manifest, table="deal_changes", parts=(), rows=0, state={}), changes)
-    state = FetchState(manifest.synced_at, None, True, at)
-    states = {deal + number * SMALL: state for number in range(copies) for deal in ids}
-    replace_fetch_states(store, "deal_changes", states, at)
-    assert store.manifest(parents_name("deal_changes")) is not None
+    deals = [deal + number * SMALL for number in range(copies) for deal in ids]
+    columns = zip(*((deal, manifest.synced_at, None, True, at) for deal in deals), strict=True)
+    states = pa.table(
+        [pa.array(column, type) for column, type in zip(columns, SCHEMA.types, strict=True)],
+        schema=SCHEMA,
+    )
+    save_states(store, "deal_changes", states, at)
+    assert store.manifest(state_name("deal_changes")) is not None
 
 
 def in_sql(folder: Path) -> pd.DataFrame:
