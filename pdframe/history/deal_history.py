@@ -311,9 +311,7 @@ def _of_both(
     read: int,
     created: int,
 ) -> list[_Row]:
-    """Return the changes of one column of one deal: those in its changelog, and those that snapshots
-    add.
-    """
+    """Return the changes of one column of one deal: from its changelog, and added by snapshots."""
     result = [
         _Row(deal, name, row.old, row.new, row.time, NONE, CHANGELOG, row.time) for row in logged
     ]
@@ -359,8 +357,8 @@ def _never_changed(
 ) -> str | None:
     """Return the value that a column without a row in the changelog had until that was read.
 
-    None: unknown, because changelogs may leave the column out, no snapshot is that old, or snapshots
-    differ.
+    None: unknown, because changelogs may leave the column out, no snapshot is that old, or
+    snapshots differ.
     """
     covered = [state.at for state in seen_states if state.seen <= read]
     if name not in FULLY_LOGGED or created == NONE or not covered:
@@ -385,7 +383,7 @@ def _states_between(
 def _frame(
     parts: list[pd.DataFrame],
     table: Table,
-    kept: TrackedHistory,
+    tracked: TrackedHistory,
     deal: Callable[[NDArray[np.int64]], Any] | None = None,
 ) -> pd.DataFrame:
     rows = (
@@ -393,12 +391,12 @@ def _frame(
         if any(map(len, parts))
         else pd.DataFrame(columns=_COLUMNS)
     )
-    places = {name: place for place, name in enumerate((*kept.tracked, IS_DELETED))}
+    places = {name: place for place, name in enumerate((*tracked.tracked, IS_DELETED))}
     ids, time = rows["row"].to_numpy("int64"), rows["time"].to_numpy("int64")
     # Changes of one time keep the order of their source.
     order = np.lexsort((rows["column"].map(places).to_numpy("int64"), time, ids))
     rows, ids = rows.iloc[order], ids[order]
-    columns: dict[str, Any] = {kept.key: pa.array(ids)}
+    columns: dict[str, Any] = {tracked.key: pa.array(ids)}
     if deal is not None:
         columns["deal_id"] = pa.array(deal(ids), pa.int64(), from_pandas=True)
     for name in ("column", "before", "after", "source"):

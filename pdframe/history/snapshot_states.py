@@ -1,4 +1,4 @@
-"""The states of a snapshot log: what each row was in the snapshots that found it changed, and what
+"""The states of a snapshot log: each row in the snapshots that differ from the one before, and what
 these prove of the time before.
 """
 
@@ -45,15 +45,15 @@ class SnapshotStates:
     ----------
     rows, snapshots
         The snapshot log and its snapshots.
-    kept
+    tracked
         What the snapshots are of.
     """
 
-    def __init__(self, rows: pa.Table, snapshots: pa.Table, kept: TrackedHistory) -> None:
-        order = np.lexsort((rows["look"].to_numpy(), rows[kept.key].to_numpy()))
+    def __init__(self, rows: pa.Table, snapshots: pa.Table, tracked: TrackedHistory) -> None:
+        order = np.lexsort((rows["look"].to_numpy(), rows[tracked.key].to_numpy()))
         self.rows = rows.take(pa.array(order))
-        self.kept = kept
-        self.ids = self.rows[kept.key].to_numpy()
+        self.tracked = tracked
+        self.ids = self.rows[tracked.key].to_numpy()
         self.first = np.append(
             np.ones(min(1, len(self.ids)), np.bool_), self.ids[1:] != self.ids[:-1]
         )
@@ -62,10 +62,10 @@ class SnapshotStates:
         self.since, self.proved = self._bounds(snapshots)
         self.stamps = (
             {name: column_micros(self.rows[column]) for name, column in _STAMPS.items()}
-            if kept is OF_DEALS
+            if tracked is OF_DEALS
             else {}
         )
-        self.texts = {name: column_texts(self.rows[name]) for name in kept.tracked}
+        self.texts = {name: column_texts(self.rows[name]) for name in tracked.tracked}
         self.texts[IS_DELETED] = np.where(self.removed, "true", "false").astype(object)
 
     def of_row(self, first: int, end: int, read: int) -> list[SeenState]:
@@ -122,7 +122,7 @@ class SnapshotStates:
         number, complete = snapshots["look"].to_numpy(), column_micros(snapshots["complete_to"])
         order = np.argsort(number, kind="stable")
         number, complete = number[order], complete[order]
-        # The snapshot that found all changes up to a time, for any time.
+        # For any time, the first snapshot with all changes up to it.
         self._complete, self._snapshot_seen = (
             np.maximum.accumulate(complete),
             column_micros(snapshots["seen_at"])[order],
@@ -145,7 +145,7 @@ class SnapshotStates:
             else np.array([NONE])
         )
         proved = best[at]
-        # The state before is no older than the snapshot that found it.
+        # The state before is no older than its snapshot.
         previous = np.append(NONE, since[:-1]) if len(since) else since
         fallback = np.append(NONE, self.seen[:-1]) if len(since) else since
         proved = np.where(self.first, NONE, np.maximum(proved, previous))
@@ -153,7 +153,7 @@ class SnapshotStates:
         return since, proved
 
     def changes(self, without: frozenset[int] | set[int] = frozenset()) -> list[pd.DataFrame]:
-        """Return the changes between snapshots; for the rows in `without`, only those of columns that
+        """Return the changes between snapshots; for rows in `without`, only those of columns that
         changelogs lack.
         """
         result, ruled = [], np.isin(self.ids, np.fromiter(without, np.int64, len(without)))
@@ -196,8 +196,8 @@ class SnapshotStates:
     def _times(
         self, name: str, texts: NDArray[Any], at: NDArray[np.intp]
     ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Return when changes happened and their lower bounds: exact where the deal's own stamp of a
-        change is possible.
+        """Return when changes happened and their lower bounds; a change is exact if the deal's own
+        stamp of it is possible.
         """
         low, high = self.proved[at], self.seen[at]
         stamp = np.full(len(at), NONE)

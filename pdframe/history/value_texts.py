@@ -81,8 +81,8 @@ _FORMS: Mapping[str, Callable[[str], str]] = {
 
 
 def logged_text(column: str, text: str | None) -> str | None:
-    """Return a value of a changelog as the text that the same value has in a snapshot; a value that
-    cannot be read stays as it is.
+    """Return a value of a changelog as the text that the same value has in a snapshot; return a
+    value that cannot be read unchanged.
     """
     if text is None or text == "" or column not in _FORMS:
         return text or None
