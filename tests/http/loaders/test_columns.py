@@ -60,7 +60,7 @@ def test_a_label_that_there_is_not_costs_the_list_of_fields_alone_and_nothing_on
     assert spent(known) == ["/api/v2/dealFields"]
 
 
-def test_a_field_that_was_added_since_is_detected(known: sandbox.SandboxAccount) -> None:
+def test_a_new_field_is_a_column(known: sandbox.SandboxAccount) -> None:
     known.deals()
     known.company_model.add_field("deal", "Fresh from the office", "varchar")
     with pytest.raises(ArgumentError, match="no column 'Fresh from the office'"):
