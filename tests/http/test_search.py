@@ -11,8 +11,8 @@ import pandas as pd
 import pytest
 
 from pdframe import DataWarning, sandbox
-from pdframe.api.budget import RateLimiter
 from pdframe.api.client import Client, Page
+from pdframe.api.rate_limit import RateLimiter
 from pdframe.errors import ArgumentError
 from tests.helpers import true_cells
 
