@@ -1,4 +1,4 @@
-"""Connecting: what is missing or malformed is said before anything is asked of the API."""
+"""Connecting: missing or malformed arguments raise before the first request."""
 
 from datetime import timedelta
 from pathlib import Path

@@ -36,14 +36,14 @@ def company() -> Iterator[sandbox.SandboxAccount]:
 @pytest.fixture
 def account(company: sandbox.SandboxAccount) -> sandbox.SandboxAccount:
     company.deals(columns=["id"])
-    # Searches may come ten in two seconds; here nobody waits for that.
+    # The API allows ten searches in two seconds: the tests do not wait for that.
     company._client.window = RateLimiter(limit=100_000, search_limit=100_000)
     company.server.reset_stats()
     return company
 
 
 def holding(account: sandbox.SandboxAccount, term: str) -> set[tuple[str, int]]:
-    """Type and id of every visible row whose name or title holds the term."""
+    """Return type and id of every visible row whose name or title contains the term."""
     state = true_cells.fold(account.company_model.events)
     return {
         (table.removesuffix("s"), row["id"])

@@ -1,4 +1,4 @@
-"""Which columns a loader takes, and what it costs to be told that there is no such column."""
+"""The columns that a loader accepts, and the cost of refusing an unknown one."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ pytestmark = pytest.mark.filterwarnings("ignore::pdframe.errors.DataWarning")
 
 
 def spent(account: sandbox.SandboxAccount) -> list[str]:
-    """Lists that were asked for since the last time."""
+    """Return the lists that were requested since the last call."""
     paths = [event.template for event in account.server.requests]
     account.server.reset_stats()
     return paths
@@ -26,7 +26,7 @@ def spent(account: sandbox.SandboxAccount) -> list[str]:
 
 @pytest.fixture
 def known(account: sandbox.SandboxAccount) -> sandbox.SandboxAccount:
-    """An account that has been asked who it is, and nothing else."""
+    """An account that has requested `/users/me`, and nothing else."""
     assert account.tz
     spent(account)
     return account
