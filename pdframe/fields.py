@@ -500,3 +500,23 @@ def fields_frame(fields: Sequence[Field], table: Table, stored: Sequence[str] = 
             "subfield": pd.Series([part for _, _, part in rows], dtype="str"),
         }
     )
+
+
+__all__ = [
+    "MAIN",
+    "SUFFIX_DIGITS",
+    "Field",
+    "Option",
+    "Part",
+    "column_type",
+    "custom_fields",
+    "fields_frame",
+    "fold",
+    "labelling_field",
+    "name_columns",
+    "option_id",
+    "option_labels",
+    "read_fields",
+    "undeclared_parts",
+    "undefined_label",
+]

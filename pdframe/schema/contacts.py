@@ -243,3 +243,12 @@ USERS = Table(
 )
 
 PEOPLE_TABLES = (PERSONS, ORGANIZATIONS, USERS)
+
+
+__all__ = [
+    "ORGANIZATIONS",
+    "PEOPLE_TABLES",
+    "PERSONS",
+    "SYNC",
+    "USERS",
+]

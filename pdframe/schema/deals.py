@@ -249,3 +249,16 @@ DISCOUNTS = Table(
 )
 
 DEAL_TABLES = (DEALS, DEAL_PRODUCTS, INSTALLMENTS, DISCOUNTS)
+
+
+__all__ = [
+    "DAY",
+    "DEALS",
+    "DEAL_CURRENCY",
+    "DEAL_PRODUCTS",
+    "DEAL_TABLES",
+    "DISCOUNTS",
+    "FREQUENCY",
+    "GROWTH",
+    "INSTALLMENTS",
+]
