@@ -33,7 +33,9 @@ _DATE = re.compile(r"\d{4}-\d{2}-\d{2}")
 _NUMBER = re.compile(r"[\s\d.+-]*")
 
 
-def need(frame: object, name: str, columns: Iterable[str], by: Iterable[str] = ()) -> pd.DataFrame:
+def require_columns(
+    frame: object, name: str, columns: Iterable[str], by: Iterable[str] = ()
+) -> pd.DataFrame:
     """Return the argument `name`, a frame with these columns, in the dtypes of the loaders,
     whatever reader made it.
 
@@ -442,7 +444,7 @@ __all__ = [
     "micros",
     "moment",
     "month_of",
-    "need",
+    "require_columns",
     "span",
     "warn",
     "window",

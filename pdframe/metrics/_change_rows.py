@@ -11,7 +11,7 @@ from typing import Any
 
 import pandas as pd
 
-from pdframe.metrics._arguments import need, warn
+from pdframe.metrics._arguments import require_columns, warn
 from pdframe.metrics._columns import equals, ids, times
 
 NEEDED = ("column", "before", "after", "time", "seen_at")
@@ -55,7 +55,7 @@ def states_at(
         Values that are not what their column holds, for example a text for an amount: they are
         null.
     """
-    history = need(history, "history", (key, *NEEDED))
+    history = require_columns(history, "history", (key, *NEEDED))
     seen, time = times(history, "seen_at", tz), times(history, "time", tz)
     number = ids(history, key)
     known = ((seen <= when) & time.notna() & number.notna() & history["column"].notna()).to_numpy(

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from pdframe.errors import ArgumentError
-from pdframe.metrics._arguments import need
+from pdframe.metrics._arguments import require_columns
 from pdframe.metrics._columns import one_row_each
 from pdframe.metrics._known_at import NEVER, Known
 from pdframe.metrics._survival import Flags, Ints
@@ -35,9 +35,9 @@ def attributes(
     ArgumentError
         There is no such column, or `deals` holds a deal twice.
     """
-    visits = need(visits, "visits", ())
+    visits = require_columns(visits, "visits", ())
     if deals is not None:
-        deals = need(deals, "deals", ())
+        deals = require_columns(deals, "deals", ())
     result: dict[str, Any] = {}
     place: Ints | None = None
     there = known_visits.left if some is None else known_visits.left[some]
@@ -57,7 +57,7 @@ def attributes(
                 if isinstance(deals, pd.DataFrame) and "id" not in deals and "deal_id" in deals
                 else "id"
             )
-            deals = need(deals, "deals", [key], [name])
+            deals = require_columns(deals, "deals", [key], [name])
             if place is None:
                 members = known_visits.deal if some is None else known_visits.deal[some]
                 place = (

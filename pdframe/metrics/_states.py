@@ -10,7 +10,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from pdframe.errors import ArgumentError
-from pdframe.metrics._arguments import local_date, need, warn
+from pdframe.metrics._arguments import local_date, require_columns, warn
 from pdframe.metrics._columns import (
     Flags,
     Floats,
@@ -106,7 +106,7 @@ def states(
     nowhere from then on; with `deleted="keep"` it counts as won or lost for ever. One that was open
     when it was deleted is DELETED since then.
     """
-    deals = need(deals, "deals", list(NEEDED))
+    deals = require_columns(deals, "deals", list(NEEDED))
     say_uncountable(deals, "deals", moments=_TIMES)
     state = before_deletion(deals, tz)
     created = times(deals, "add_time", tz)

@@ -8,7 +8,15 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from pdframe.metrics._arguments import DAY, in_zone, local_date, moment, need, warn, zone_of
+from pdframe.metrics._arguments import (
+    DAY,
+    in_zone,
+    local_date,
+    moment,
+    require_columns,
+    warn,
+    zone_of,
+)
 from pdframe.metrics._columns import (
     Flags,
     Floats,
@@ -106,9 +114,9 @@ def deal_aging(
     long a deal has been idle.
     """
     tz = zone_of(tz, deals, visits, stages)
-    deals = need(deals, "deals", [*_DEALS])
-    visits = need(visits, "visits", VISITS)
-    stages = need(stages, "stages", [*_STAGES])
+    deals = require_columns(deals, "deals", [*_DEALS])
+    visits = require_columns(visits, "visits", VISITS)
+    stages = require_columns(stages, "stages", [*_STAGES])
     say_uncountable(deals, "deals", moments=["expected_close_date"])
     deals, visits, stages = (f.reset_index(drop=True) for f in (deals, visits, stages))
     now = moment(as_of, tz, "as_of", end_of_day=True)

@@ -11,7 +11,7 @@ import pandas as pd
 
 from pdframe._plain import plain_column
 from pdframe.errors import ArgumentError
-from pdframe.metrics._arguments import NULL, in_zone, moment, need, warn, zone_of
+from pdframe.metrics._arguments import NULL, in_zone, moment, require_columns, warn, zone_of
 from pdframe.metrics._change_rows import holds_changes, states_at
 from pdframe.metrics._columns import equals, ids, one_row_each, plain_ids, times
 from pdframe.metrics._known_at import (
@@ -94,10 +94,10 @@ def as_of(
     """
     tz = zone_of(tz, deals, visits, history)
     given = deals, visits
-    visits = need(visits, "visits", VISITS)
-    deals = need(deals, "deals", ("id", "add_time"))
+    visits = require_columns(visits, "visits", VISITS)
+    deals = require_columns(deals, "deals", ("id", "add_time"))
     if history is not None and not (isinstance(history, pd.DataFrame) and holds_changes(history)):
-        history = need(history, "history", ("deal_id", "seen_at", "gone"))
+        history = require_columns(history, "history", ("deal_id", "seen_at", "gone"))
     limit = moment(when, tz, "when", end_of_day=True)
     kept = _seen_at(history, limit, tz)
     known_visits = known(visits, limit, tz, _seen_closed_deals(kept))

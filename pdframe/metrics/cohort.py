@@ -20,7 +20,7 @@ from pdframe.metrics._arguments import (
     keys,
     micros,
     moment,
-    need,
+    require_columns,
     warn,
     window,
     zone_of,
@@ -195,8 +195,8 @@ def cohort(
     cannot tell.
     """
     tz = zone_of(tz, visits, stages, deals)
-    visits = need(visits, "visits", VISITS)
-    stages = need(stages, "stages", ("id", "order_nr", "name", "pipeline_id"))
+    visits = require_columns(visits, "visits", VISITS)
+    stages = require_columns(stages, "stages", ("id", "order_nr", "name", "pipeline_id"))
     names = keys(by, columns)
     if skipped not in get_args(Skipped):
         raise ArgumentError(

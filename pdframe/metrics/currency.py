@@ -13,7 +13,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from pdframe.errors import ArgumentError, MixedCurrencyError
-from pdframe.metrics._arguments import in_zone, local_date, moment, need, warn, zone_of
+from pdframe.metrics._arguments import in_zone, local_date, moment, require_columns, warn, zone_of
 from pdframe.metrics._columns import (
     Flags,
     Floats,
@@ -63,7 +63,7 @@ class Rates:
     def __init__(self, rates: RateTable, to: str | None = None) -> None:
         self.dated = isinstance(rates, pd.DataFrame)
         if isinstance(rates, pd.DataFrame):
-            rates = need(rates, "rates", ["currency", "date", "rate"])
+            rates = require_columns(rates, "rates", ["currency", "date", "rate"])
             say_uncountable(rates, "rates", moments=["date"], key="currency")
             rates = rates[~at_the_edge(rates, "date")]
             table = pd.DataFrame(
@@ -336,7 +336,7 @@ def convert(
         [columns] if isinstance(columns, str) else list(columns) if columns is not None else None
     )
     tz = zone_of(tz, frame)
-    plain = need(frame, "frame", [currency, *(wanted or [])])
+    plain = require_columns(frame, "frame", [currency, *(wanted or [])])
     if wanted is None:
         wanted = [column for column in AMOUNTS if column in frame.columns]
         if not wanted:

@@ -11,7 +11,7 @@ import pandas as pd
 
 from pdframe._plain import plain_column
 from pdframe.errors import ArgumentError
-from pdframe.metrics._arguments import NULL, micros, need
+from pdframe.metrics._arguments import NULL, micros, require_columns
 from pdframe.metrics._columns import plain_ids
 
 # Columns of results that say what was found or how a key is called; every other column of a result
@@ -79,7 +79,7 @@ def drill_through(
         Not one row, or a key that the row or `row_level` lacks.
     """
     row = _one(result_row)
-    plain = need(row_level, "row_level", ())
+    plain = require_columns(row_level, "row_level", ())
     names = _keys(row, keys)
     match = np.ones(len(row_level), np.bool_)
     if (

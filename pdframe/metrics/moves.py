@@ -15,7 +15,7 @@ from pdframe.metrics._arguments import (
     keyed,
     keys,
     moment,
-    need,
+    require_columns,
     warn,
     window,
     zone_of,
@@ -253,8 +253,8 @@ class _Visits:
     ) -> _Visits:
         """Take what was known at `as_of`; warn of what looks cannot tell."""
         tz = zone_of(tz, visits, stages, deals)
-        visits = need(visits, "visits", VISITS)
-        stages = need(stages, "stages", ("id", "order_nr", "name", "pipeline_id"))
+        visits = require_columns(visits, "visits", VISITS)
+        stages = require_columns(stages, "stages", ("id", "order_nr", "name", "pipeline_id"))
         names = keys(by, tuple(_ALL))
         now = moment(as_of, tz, "as_of", end_of_day=True)
         start, end = window(since, until, tz)

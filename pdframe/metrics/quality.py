@@ -13,7 +13,16 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from pdframe.metrics._arguments import NULL, in_zone, local_date, moment, need, span, warn, zone_of
+from pdframe.metrics._arguments import (
+    NULL,
+    in_zone,
+    local_date,
+    moment,
+    require_columns,
+    span,
+    warn,
+    zone_of,
+)
 from pdframe.metrics._columns import (
     NO_ID,
     Flags,
@@ -203,19 +212,19 @@ def data_quality(
         A column is missing or holds something else, an id comes twice, `as_of` is no time.
     """
     tz = zone_of(tz, deals, visits, stages, deal_products)
-    deals = need(deals, "deals", _DEALS)
-    visits = need(visits, "visits", _VISITS)
-    stages = need(stages, "stages", _STAGES)
-    deal_products = need(deal_products, "deal_products", _LINES)
+    deals = require_columns(deals, "deals", _DEALS)
+    visits = require_columns(visits, "visits", _VISITS)
+    stages = require_columns(stages, "stages", _STAGES)
+    deal_products = require_columns(deal_products, "deal_products", _LINES)
     say_uncountable(deals, "deals", moments=["expected_close_date"], numbers=["value"])
     if discounts is not None:
-        discounts = need(
+        discounts = require_columns(
             discounts, "discounts", ("deal_id", "type", "amount", "created_at", "updated_at")
         ).reset_index(drop=True)
     if pipelines is not None:
-        pipelines = need(pipelines, "pipelines", _PIPELINES).reset_index(drop=True)
+        pipelines = require_columns(pipelines, "pipelines", _PIPELINES).reset_index(drop=True)
         one_row_each(pipelines, "pipelines")
-        need(stages, "stages", ("pipeline_id",))
+        require_columns(stages, "stages", ("pipeline_id",))
     one_row_each(stages, "stages")
     deals, visits, stages, deal_products = (
         f.reset_index(drop=True) for f in (deals, visits, stages, deal_products)

@@ -16,7 +16,7 @@ from pdframe.metrics._arguments import (
     keys,
     local_date,
     moment,
-    need,
+    require_columns,
     span,
     warn,
     window,
@@ -137,7 +137,7 @@ def win_rate(
         raise ArgumentError(f"`basis` is 'closed' or 'created', not {basis!r}.")
     names = keys(by, CLOSED if basis == "closed" else CREATED)
     tz = zone_of(tz, deals)
-    deals = need(deals, "deals", ["id", "status"], names).reset_index(drop=True)
+    deals = require_columns(deals, "deals", ["id", "status"], names).reset_index(drop=True)
     one_row_each(deals, "deals")
     check_deleted(deleted, deals)
     now = None if as_of is None else moment(as_of, tz, "as_of", end_of_day=True)
@@ -224,9 +224,9 @@ def sales_velocity(
     """
     names = keys(by, VELOCITY)
     tz = zone_of(tz, deals)
-    deals = need(deals, "deals", ["id", "status", "value", "currency"], names).reset_index(
-        drop=True
-    )
+    deals = require_columns(
+        deals, "deals", ["id", "status", "value", "currency"], names
+    ).reset_index(drop=True)
     say_uncountable(deals, "deals", numbers=["value"], below=TOO_LARGE)
     one_row_each(deals, "deals")
     check_deleted(deleted, deals)

@@ -20,7 +20,7 @@ from pdframe.metrics._arguments import (
     keyed,
     keys,
     moment,
-    need,
+    require_columns,
     span,
     warn,
     zone_of,
@@ -269,8 +269,8 @@ class _Visits:
         tz = zone_of(tz, visits, stages, deals)
         until = moment(as_of, tz, "as_of", end_of_day=True)
         names = keys(by, columns)
-        visits = need(visits, "visits", VISITS)
-        stages = need(stages, "stages", ("id", "pipeline_id", "name", "order_nr"))
+        visits = require_columns(visits, "visits", VISITS)
+        stages = require_columns(stages, "stages", ("id", "pipeline_id", "name", "order_nr"))
         if deleted not in get_args(Deleted):
             raise ArgumentError(
                 f"deleted is one of {', '.join(map(repr, get_args(Deleted)))}, not {deleted!r}."

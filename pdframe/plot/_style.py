@@ -148,7 +148,7 @@ def empty(ax: Axes, what: str) -> Axes:
     return ax
 
 
-def need(frame: object, columns: Iterable[str], metric: str) -> pd.DataFrame:
+def require_columns(frame: object, columns: Iterable[str], metric: str) -> pd.DataFrame:
     """Return the frame with a plain index, in the dtypes of the loaders, whatever reader made it.
 
     Raises

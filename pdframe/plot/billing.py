@@ -46,7 +46,7 @@ def billing(frame: pd.DataFrame, ax: Axes | None = None, *, title: str | None = 
     ... )
     >>> plot.billing(bills[bills["currency"] == "EUR"])
     """
-    rows = style.need(frame, _NEEDED, "billing_schedule")
+    rows = style.require_columns(frame, _NEEDED, "billing_schedule")
     currency, amounts = (
         months.one_currency(rows, "convert the amounts first (metrics.convert)"),
         months.money(rows, "amount"),

@@ -65,7 +65,7 @@ def retention_cohorts(
     ...     metrics.revenue_cohorts(lines, since="2025-01-01", until="2026-07-01", rates=rates)
     ... )
     """
-    rows = style.need(frame, _NEEDED, "revenue_cohorts")
+    rows = style.require_columns(frame, _NEEDED, "revenue_cohorts")
     if values not in _VALUES:
         raise ArgumentError(f"values={values!r} is to be 'nrr' or 'customers'.")
     group = months.one_group(rows, "cohort", "retention_cohorts")

@@ -67,7 +67,7 @@ def flow(frame: pd.DataFrame, ax: Axes | None = None, *, title: str | None = Non
     --------
     >>> plot.flow(metrics.stage_moves(visits, stages, as_of="2026-06-30", pipeline_id=2))
     """
-    rows = style.need(frame, _NEEDED, "stage_moves")
+    rows = style.require_columns(frame, _NEEDED, "stage_moves")
     by = style.groups(rows, "from_stage_id")
     group = style.group_names(rows, by)
     if style.several_groups(rows, by):

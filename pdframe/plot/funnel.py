@@ -78,7 +78,7 @@ def funnel(frame: pd.DataFrame, ax: Axes | None = None, *, title: str | None = N
     >>> plot.funnel(metrics.funnel(visits, stages, as_of="2026-06-30", pipeline_id=2))
     >>> plot.funnel(by_owner[by_owner["owner_name"] == "Aino"], ax=ax)  # one group of several
     """
-    rows = style.need(frame, _NEEDED, "funnel")
+    rows = style.require_columns(frame, _NEEDED, "funnel")
     by = style.groups(rows, "stage_id")
     style.refuse(
         len(rows),

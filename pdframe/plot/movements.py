@@ -82,7 +82,7 @@ def mrr_movements(
     ...     as_of="2026-06-30",
     ... )
     """
-    rows = style.need(frame, _NEEDED, "mrr_movements")
+    rows = style.require_columns(frame, _NEEDED, "mrr_movements")
     group = months.one_group(rows, "month", "mrr_movements")
     currency, number = (
         months.one_currency(rows, "give metrics.mrr_movements `rates`"),

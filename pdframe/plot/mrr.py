@@ -51,7 +51,7 @@ def mrr(
     ...     )
     ... )
     """
-    rows = style.need(frame, _NEEDED, "mrr_schedule")
+    rows = style.require_columns(frame, _NEEDED, "mrr_schedule")
     by = style.groups(rows, "month")
     group = style.group_names(rows, by)
     currency, amounts = (

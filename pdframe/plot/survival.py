@@ -52,7 +52,7 @@ def stage_survival(
     >>> curves = metrics.stage_survival(visits, stages, as_of="2026-06-30", horizon="120D")
     >>> plot.stage_survival(curves[curves["stage"] == "Demo"])
     """
-    rows = style.need(frame, _NEEDED, "stage_survival")
+    rows = style.require_columns(frame, _NEEDED, "stage_survival")
     by = style.groups(rows, "pipeline_id" if "pipeline_id" in rows else "stage_id")
     number = rows.groupby([*by, "stage_id", "stage"], sort=False, dropna=False).ngroup().to_numpy()
     curves = int(number.max()) + 1 if len(rows) else 0

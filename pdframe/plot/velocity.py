@@ -56,7 +56,7 @@ def velocity(frame: pd.DataFrame, ax: Axes | None = None, *, title: str | None =
     --------
     >>> plot.velocity(metrics.stage_velocity(visits, stages, as_of="2026-06-30"))
     """
-    rows = style.need(frame, _NEEDED, "stage_velocity")
+    rows = style.require_columns(frame, _NEEDED, "stage_velocity")
     by = style.groups(rows, "pipeline_id" if "pipeline_id" in rows else "stage_id")
     style.refuse(
         len(rows),

@@ -27,3 +27,7 @@ __all__ = [
     "retention",
     "revenue_cohorts",
 ]
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from pdframe.errors import ArgumentError
-from pdframe.metrics._arguments import keyed, moment, need, warn, zone_of
+from pdframe.metrics._arguments import keyed, moment, require_columns, warn, zone_of
 from pdframe.metrics._columns import Flags, Floats, Ints, amounts, finite, ids
 from pdframe.metrics._states import Deleted, check_deleted
 from pdframe.metrics.revenue.endings import Cancellations, known_cancellations, say_open
@@ -89,7 +89,7 @@ def billing_schedule(
     """
     policy = dataclasses.replace(chosen(policy), tax="included" if tax else "excluded")
     tz = zone_of(tz, deal_products, deals, installments)
-    deal_products = need(deal_products, "deal_products", [*BILLED, "product_id"])
+    deal_products = require_columns(deal_products, "deal_products", [*BILLED, "product_id"])
     first, end = (_day(value, tz, name) for value, name in ((since, "since"), (until, "until")))
     if first >= end:
         raise ArgumentError(
@@ -107,7 +107,7 @@ def billing_schedule(
     parts = [_recurring(lines, frequency, fine & (frequency != ONE_TIME), first, end)]
     once = fine & (frequency == ONE_TIME)
     if installments is not None:
-        installments = need(
+        installments = require_columns(
             installments, "installments", ["id", "deal_id", "billing_date", "amount"]
         )
         plans, replaced = _installments(installments, deals, policy, deleted, tz, first, end)

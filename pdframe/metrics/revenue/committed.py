@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from pdframe.errors import ArgumentError
-from pdframe.metrics._arguments import keyed, moment, need, warn, zone_of
+from pdframe.metrics._arguments import keyed, moment, require_columns, warn, zone_of
 from pdframe.metrics._columns import Flags, Ints, say_uncountable
 from pdframe.metrics.revenue.ledger import NEEDED
 from pdframe.metrics.revenue.lines import named
@@ -77,7 +77,7 @@ def committed_mrr(
     renewal that is not won is not committed.
     """
     tz = zone_of(tz, lines)
-    lines = need(lines, "lines", NEEDED)
+    lines = require_columns(lines, "lines", NEEDED)
     say_uncountable(lines, "lines", moments=["start"], numbers=["mrr"])
     day = moment(as_of, tz, "as_of").tz_convert(tz).tz_localize(None)
     today = np.array([np.datetime64(day.date())]).astype("datetime64[D]").astype(np.int64)

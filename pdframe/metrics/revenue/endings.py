@@ -13,7 +13,7 @@ import pandas as pd
 
 from pdframe._plain import plain_column
 from pdframe.errors import ArgumentError
-from pdframe.metrics._arguments import need, warn
+from pdframe.metrics._arguments import require_columns, warn
 from pdframe.metrics._columns import Flags, Ints, ids
 from pdframe.metrics.revenue.periods import NULL, as_dates, days_of
 
@@ -56,13 +56,13 @@ def known_cancellations(cancellations: Cancellations, deals: pd.DataFrame) -> pd
     """
     if not isinstance(cancellations, str):
         return cancellations
-    deals = need(deals, "deals", ["id"])
+    deals = require_columns(deals, "deals", ["id"])
     if cancellations not in deals.columns:
         raise ArgumentError(
             f"cancellations={cancellations!r} is no column of deals."
             f" {_suggested(cancellations, deals)}"
         )
-    days = days_of(need(deals, "deals", ["id", cancellations]), cancellations)
+    days = days_of(require_columns(deals, "deals", ["id", cancellations]), cancellations)
     return pd.DataFrame({"deal_id": ids(deals, "id").to_numpy(), "date": as_dates(days)})
 
 
@@ -169,7 +169,7 @@ def cancelled_on(lines: pd.DataFrame, start: Ints, cancellations: pd.DataFrame) 
         raise ArgumentError(f"{wanted}, not {type(cancellations).__name__}.")
     if "date" not in cancellations.columns:
         raise ArgumentError(f"{wanted}; it has no column date.")
-    cancellations = need(cancellations, "cancellations", ["date"])
+    cancellations = require_columns(cancellations, "cancellations", ["date"])
     keys = [name for name in _KEYS if name in cancellations.columns]
     if len(keys) != 1:
         reported = f"has {' and '.join(keys)}" if keys else "has none"

@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from pdframe.errors import ArgumentError
-from pdframe.metrics._arguments import grouped, need
+from pdframe.metrics._arguments import grouped, require_columns
 from pdframe.metrics._columns import Flags, Floats, Ints, equals, say_uncountable
 from pdframe.metrics.currency import Rates
 from pdframe.metrics.revenue.periods import (
@@ -174,7 +174,7 @@ def ledger(lines: pd.DataFrame, by: Sequence[str]) -> Ledger:
         A column is missing, an amount is too large, or a line that counts has no customer or
         currency.
     """
-    lines = need(lines, "lines", NEEDED, by)
+    lines = require_columns(lines, "lines", NEEDED, by)
     reported = {"month_from", "month_until"} <= {*lines.columns}
     say_uncountable(
         lines, "lines", moments=["month_from" if reported else "start"], numbers=["mrr"]

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from pdframe.errors import ArgumentError
-from pdframe.metrics._arguments import in_zone, local_date, need, warn, zone_of
+from pdframe.metrics._arguments import in_zone, local_date, require_columns, warn, zone_of
 from pdframe.metrics._columns import (
     Flags,
     Floats,
@@ -201,7 +201,7 @@ def mrr_lines(
     """
     policy = chosen(policy)
     tz = zone_of(tz, deal_products, deals)
-    deal_products = need(deal_products, "deal_products", [*BILLED, "product_id"])
+    deal_products = require_columns(deal_products, "deal_products", [*BILLED, "product_id"])
     rows, known = (deal_products, None) if history is None else versions(deal_products, history, tz)
     won = won_lines(rows, deals, policy, carry, tz, deleted, known)
     check_deleted(deleted, deals)
@@ -265,8 +265,8 @@ def won_lines(
     ArgumentError
         A column of deals is missing, or a deal is there twice.
     """
-    deals = need(deals, "deals", ())
-    deals = need(
+    deals = require_columns(deals, "deals", ())
+    deals = require_columns(
         deals, "deals", ["id", "status", "won_time", *policy.customer], _carried(deals, carry)
     )
     say_uncountable(deals, "deals", moments=["won_time", "local_won_date"])

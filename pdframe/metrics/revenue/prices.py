@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from pdframe.errors import ArgumentError
-from pdframe.metrics._arguments import need
+from pdframe.metrics._arguments import require_columns
 from pdframe.metrics._columns import Floats, Ints, amounts, equals, finite, ids, say_uncountable
 from pdframe.metrics.revenue.policy import RevenuePolicy
 
@@ -62,7 +62,7 @@ def shares_kept(
         With deal_id, type and amount. Percentages are each of the full one-time part, and all
         together take no more than that.
     """
-    discounts = need(discounts, "discounts", ["deal_id", "type", "amount"])
+    discounts = require_columns(discounts, "discounts", ["deal_id", "type", "amount"])
     say_uncountable(discounts, "discounts", numbers=["amount"], key="deal_id", below=LARGEST)
     known = pd.Index(ids(lines, "deal_id"))
     place, deal_ids = pd.factorize(known)

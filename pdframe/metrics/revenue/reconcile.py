@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
-from pdframe.metrics._arguments import keyed, need, warn
+from pdframe.metrics._arguments import keyed, require_columns, warn
 from pdframe.metrics._columns import (
     Flags,
     Floats,
@@ -115,7 +115,7 @@ def reconcile(
         No deal reports anything.
     """
     policy = chosen(policy)
-    lines = need(
+    lines = require_columns(
         lines,
         "lines",
         [
@@ -129,7 +129,7 @@ def reconcile(
         ],
     )
     lines = current(lines)
-    deals = need(deals, "deals", ["id", "status", "currency", "mrr", "arr"])
+    deals = require_columns(deals, "deals", ["id", "status", "currency", "mrr", "arr"])
     say_uncountable(deals, "deals", numbers=["mrr", "arr", "value"])
     say_uncountable(lines, "lines", numbers=["mrr", "amount"], below=LARGEST)
     check_deleted(deleted, deals)
@@ -237,7 +237,7 @@ def _with_disabled(
     deleted: Deleted,
 ) -> _Lines:
     """Return the lines and the disabled ones of the same deals."""
-    deal_products = need(deal_products, "deal_products", [*BILLED, "product_id"])
+    deal_products = require_columns(deal_products, "deal_products", [*BILLED, "product_id"])
     off = deal_products[equals(deal_products, "is_enabled", False)].assign(is_enabled=True)
     covered = won_lines(off, deals, policy, None, "UTC", deleted)
     result, problems = ledger_columns(covered, policy, None, None)

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from pdframe.metrics._arguments import keyed, moment, need, span, zone_of
+from pdframe.metrics._arguments import keyed, moment, require_columns, span, zone_of
 from pdframe.metrics._columns import Flags, Ints, amounts, equals, ids, say_uncountable, times
 from pdframe.metrics._states import counted_status
 from pdframe.metrics.revenue.customers import customers
@@ -78,8 +78,8 @@ def renewals(
     """
     policy = chosen(policy)
     tz = zone_of(tz, lines, deals)
-    lines = need(lines, "lines", [*NEEDED, "id", "deal_id", "product_id"])
-    deals = need(deals, "deals", ["id", "status", "add_time", *policy.customer])
+    lines = require_columns(lines, "lines", [*NEEDED, "id", "deal_id", "product_id"])
+    deals = require_columns(deals, "deals", ["id", "status", "add_time", *policy.customer])
     say_uncountable(lines, "lines", moments=["start"], numbers=["mrr"])
     say_uncountable(deals, "deals", moments=["add_time"])
     moment_ = moment(as_of, tz, "as_of").tz_convert(tz).tz_localize(None)

@@ -16,7 +16,7 @@ import pandas as pd
 
 from pdframe._plain import plain_frame
 from pdframe.errors import ArgumentError
-from pdframe.metrics._arguments import local_date, need, warn
+from pdframe.metrics._arguments import local_date, require_columns, warn
 from pdframe.metrics._columns import (
     Flags,
     Ints,
@@ -101,7 +101,9 @@ def versions(
         raise ArgumentError(
             "history has no column 'id': it is the frame of account.line_history() that is needed."
         )
-    history = need(history, "history", ["id", "column", "before", "after", "time", "source"])
+    history = require_columns(
+        history, "history", ["id", "column", "before", "after", "time", "source"]
+    )
     say_uncountable(history, "history", moments=["time"])
     lines = deal_products.reset_index(drop=True)
     matches = _changes(history, lines, tz)

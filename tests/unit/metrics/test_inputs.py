@@ -23,7 +23,7 @@ from pdframe.metrics._arguments import (
     micros,
     moment,
     month_of,
-    need,
+    require_columns,
     span,
     warn,
     window,
@@ -114,13 +114,13 @@ def test_lengths_of_time() -> None:
 
 def test_need_names_what_is_missing() -> None:
     frame = pd.DataFrame({"a": [1]})
-    assert need(frame, "visits", ["a"]) is frame
+    assert require_columns(frame, "visits", ["a"]) is frame
     with pytest.raises(ArgumentError, match=re.escape("visits has no column 'b', 'c'.")):
-        need(frame, "visits", ["a", "b", "c"])
+        require_columns(frame, "visits", ["a", "b", "c"])
     with pytest.raises(
         ArgumentError, match="deals is to be a DataFrame as the loaders give it, not NoneType"
     ):
-        need(None, "deals", [])
+        require_columns(None, "deals", [])
 
 
 def test_keys() -> None:

@@ -92,7 +92,7 @@ def test_wrong_frames_and_axes_are_reported() -> None:
     with pytest.raises(
         ArgumentError, match=r"frame is to be the DataFrame that metrics\.funnel returns, not list"
     ):
-        style.need([], ("a",), "funnel")
+        style.require_columns([], ("a",), "funnel")
     with pytest.raises(ArgumentError, match="The column 'a' is str; it is to hold numbers"):
         style.numbers(pd.DataFrame({"a": ["x"]}), "a")
     with pytest.raises(ArgumentError, match="The column 'a' holds nulls or negative numbers"):
