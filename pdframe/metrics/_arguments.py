@@ -29,6 +29,9 @@ DAY = 86_400_000_000
 # for "no time" in the programs that write it.
 FIRST_COUNTABLE, END_COUNTABLE = -62_135_424_000_000_000, 253_402_128_000_000_000
 
+# Columns that hold microseconds of UTC already.
+_STORED, _STORED_DAYS = pd.DatetimeTZDtype("us", "UTC"), np.dtype("datetime64[us]")
+
 _DATE = re.compile(r"\d{4}-\d{2}-\d{2}")
 _NUMBER = re.compile(r"[\s\d.+-]*")
 
@@ -166,7 +169,7 @@ def moment(value: Any, tz: str, name: str, *, end_of_day: bool = False) -> pd.Ti
     return time - pd.Timedelta(microseconds=1) if bare and end_of_day else time
 
 
-def instant(time: pd.Timestamp) -> int:
+def to_micros(time: pd.Timestamp) -> int:
     """A time as microseconds since 1970 UTC."""
     return (time - pd.Timestamp(0, tz="UTC")) // pd.Timedelta(microseconds=1)
 
@@ -303,6 +306,9 @@ def micros(column: pd.Series[Any], tz: str, name: str) -> Micros:
     column = plain_column(column)
     times = column if pd.api.types.is_datetime64_any_dtype(column.dtype) else _parsed(column, name)
     zone(tz)
+    if times.dtype == _STORED or (times.dtype == _STORED_DAYS and tz == "UTC"):
+        stored: Micros = times.to_numpy("datetime64[us]").view(np.int64)
+        return stored
     try:
         if not isinstance(times.dtype, pd.DatetimeTZDtype):
             times = _localized(times, tz)
@@ -371,6 +377,18 @@ def local_date(times: pd.Series[Any], tz: str) -> pd.Series[Any]:
     return result
 
 
+def local_days(instants: Micros, tz: str) -> Micros:
+    """Return the first instant of each time's day in `tz`, as if the clock there were UTC's.
+
+    Both are microseconds, `NULL` where null.
+    """
+    if tz == "UTC":
+        return np.where(instants == NULL, NULL, instants // DAY * DAY)
+    times = pd.Series(instants.view("datetime64[us]")).dt.tz_localize("UTC")
+    days: Micros = local_date(times, tz).to_numpy("datetime64[us]").view(np.int64)
+    return days
+
+
 def month_of(times: pd.Series[Any], tz: str) -> pd.Series[Any]:
     """The first day of each time's month in `tz`, as `datetime64[us]`; naive times are in `tz`
     already.
@@ -437,15 +455,16 @@ __all__ = [
     "countable",
     "grouped",
     "in_zone",
-    "instant",
     "keyed",
     "keys",
     "local_date",
+    "local_days",
     "micros",
     "moment",
     "month_of",
     "require_columns",
     "span",
+    "to_micros",
     "warn",
     "window",
     "zone",

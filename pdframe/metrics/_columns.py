@@ -15,7 +15,7 @@ import pandas as pd
 
 from pdframe._plain import plain_column
 from pdframe.errors import ArgumentError
-from pdframe.metrics._arguments import NULL, countable, local_date, micros, warn
+from pdframe.metrics._arguments import NULL, Micros, countable, local_days, micros, warn
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
@@ -28,27 +28,57 @@ NO_ID = int(np.iinfo(np.int64).min)
 """The id of nothing, in plain arrays."""
 
 
+def instants(frame: pd.DataFrame, column: str, tz: str) -> Micros:
+    """Return a column of times as microseconds since 1970 UTC; naive ones are in `tz`; text is ISO
+    8601.
+
+    `NULL` where it is null or lies at the edge of time.
+    """
+    values = micros(frame[column], tz, column)
+    inside = countable(values)
+    return values if inside.all() else np.where(inside, values, NULL)
+
+
+def days(frame: pd.DataFrame, column: str) -> Micros:
+    """Return a column of days as microseconds from 1970 to their midnight; `NULL` as in
+    `instants`.
+    """
+    return local_days(instants(frame, column, "UTC"), "UTC")
+
+
 def times(frame: pd.DataFrame, column: str, tz: str) -> pd.Series[Any]:
     """Return a column of times as datetime64[us, UTC]; naive ones are in `tz`; text is ISO 8601.
 
     Null stays null, and what lies at the edge of time is null.
     """
-    match = micros(frame[column], tz, column)
-    kept = np.where(countable(match), match, NULL).view("datetime64[us]")
-    result: pd.Series[Any] = pd.Series(kept, index=frame.index).dt.tz_localize("UTC")
+    return as_times(instants(frame, column, tz), frame.index)
+
+
+def as_times(values: Micros, index: pd.Index[Any]) -> pd.Series[Any]:
+    """Return microseconds since 1970 UTC as a column of datetime64[us, UTC]."""
+    column = pd.Series(values.view("datetime64[us]"), index=index)
+    result: pd.Series[Any] = column.dt.tz_localize("UTC")
     return result
+
+
+def plain_times(column: pd.Series[Any]) -> Micros:
+    """Return a column of datetime64[us, UTC], as `times` gives it, as microseconds since 1970."""
+    values: Micros = column.to_numpy("datetime64[us]").view(np.int64)
+    return values
 
 
 def dates(frame: pd.DataFrame, column: str) -> pd.Series[Any]:
     """Return a column of days as datetime64[us] without a timezone; null, and what lies at the edge
     of time, is null.
     """
-    return local_date(times(frame, column, "UTC"), "UTC")
+    return pd.Series(days(frame, column).view("datetime64[us]"), index=frame.index)
 
 
-def midnight(days: pd.Series[Any], tz: str) -> pd.Series[Any]:
-    """Return the first instant of each day in `tz`, as datetime64[us, UTC]."""
-    return times(days.to_frame("day"), "day", tz)
+def midnights(days: Micros, tz: str) -> Micros:
+    """Return the first instant of each day in `tz`; all are microseconds."""
+    if tz == "UTC":
+        return days
+    return instants(pd.DataFrame({"day": days.view("datetime64[us]")}), "day", tz)
 
 
 def amounts(frame: pd.DataFrame, column: str) -> Floats:
@@ -206,6 +236,21 @@ def _flags(column: pd.Series[Any], name: str) -> pd.Series[Any]:
     if (match.isna() & column.notna()).any():
         raise ArgumentError(f"The column {name!r} holds values that are neither true nor false.")
     return match.astype("boolean")
+
+
+def places(table: Ints, keys: Ints) -> Ints:
+    """Return the place of each key in a table of unique ids, none null; -1 where it has none."""
+    if not len(table) or not len(keys):
+        return np.full(len(keys), -1, np.int64)
+    first, last = int(table.min()), int(table.max())
+    if last - first > 4 * (len(table) + len(keys)):
+        return np.asarray(pd.Index(table).get_indexer(pd.Index(keys)), np.int64)
+    # Ids are dense: an array of all between the first and the last is faster than a hash table.
+    place = np.full(last - first + 2, -1, np.int64)
+    place[table - first] = np.arange(len(table))
+    inside = (keys >= first) & (keys <= last)
+    result: Ints = place[np.where(inside, keys - first, last - first + 1)]
+    return result
 
 
 def lookup(keys: pd.Series[Any], table: pd.Series[Any]) -> pd.Series[Any]:

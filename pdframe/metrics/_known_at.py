@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from pdframe.errors import ArgumentError
-from pdframe.metrics._arguments import FIRST_COUNTABLE, NULL, countable, micros, warn
+from pdframe.metrics._arguments import FIRST_COUNTABLE, NULL, countable, micros, to_micros, warn
 from pdframe.metrics._columns import NO_ID, plain_ids
 from pdframe.metrics._states import Deleted
 from pdframe.metrics._survival import Flags, Ints
@@ -127,7 +127,7 @@ def known(
         Stays without a deal or a beginning, that end before they begin, or at no time, or that come
         twice.
     """
-    limit = in_micros(when)
+    limit = to_micros(when)
     entered, left, seen = (
         micros(visits[name], tz, name) for name in ("entered_at", "left_at", "seen_at")
     )
@@ -304,17 +304,21 @@ def stands(end: Ints, change: Flags, stage: Ints, pipeline: Ints) -> tuple[Ints,
 
 
 def _last_where(there: Flags, count: Ints) -> Ints:
-    """The last place, up to each one, where a flag is set."""
-    result: Ints = np.maximum.accumulate(np.where(there, count, 0)) if len(count) else count
+    """Return the last place, up to each one, where a flag is set."""
+    if there.all():
+        return count
+    result: Ints = np.maximum.accumulate(np.where(there, count, 0))
     return result
 
 
 def by_time(deal: Ints, entered: Ints, left: Ints, end: Ints, visit: Ints) -> Ints:
     """Return the order of stays by deal and time; `left` is `NEVER` where the deal is still there.
 
-    Of stays of no length at one instant, those that led on came before a closing; of one stage,
-    `visit` tells which came first.
+    Of visits of no length at one instant, those that led to another stage precede a closing; of one
+    stage, `visit` says which is earlier.
     """
+    if _ordered(deal, entered, left, ties=False):
+        return np.arange(len(deal))
     return np.lexsort((visit, np.isin(end, _ENDED), left, entered, deal))
 
 
@@ -345,15 +349,10 @@ def _no_length(visits: pd.DataFrame, rows: Ints, tz: str) -> Flags:
 
 def on_show(visits: pd.DataFrame, when: pd.Timestamp, tz: str) -> Flags:
     """Whether each stay had begun at `when` and was known."""
-    limit = in_micros(when)
+    limit = to_micros(when)
     entered, seen = (micros(visits[name], tz, name) for name in ("entered_at", "seen_at"))
     exact = _codes(visits["source"], SOURCES, "source", optional=False) == CHANGELOG
     return np.asarray((entered != NULL) & (entered <= limit) & (exact | (seen <= limit)), np.bool_)
-
-
-def in_micros(time: pd.Timestamp) -> int:
-    """A time in UTC as microseconds since 1970."""
-    return int(time.tz_localize(None).asm8.astype("datetime64[us]").astype(np.int64))
 
 
 def _codes(
@@ -433,7 +432,8 @@ def _closed_unseen(known_visits: Known, left_after: Ints, observed: pd.Series[An
     return closed
 
 
-def _ordered(deal: Ints, entered: Ints, left: Ints) -> bool:
+def _ordered(deal: Ints, entered: Ints, left: Ints, *, ties: bool = True) -> bool:
+    """Whether visits are sorted by deal and time; with `ties`, equal ones may follow each other."""
     step = deal[1:] - deal[:-1]
     if (step < 0).any():
         return False
@@ -441,4 +441,5 @@ def _ordered(deal: Ints, entered: Ints, left: Ints) -> bool:
     if (entered[same + 1] < entered[same]).any():
         return False
     tied = same[entered[same + 1] == entered[same]]
-    return bool((left[tied + 1] >= left[tied]).all())
+    lasted = left[tied + 1] - left[tied]
+    return bool((lasted >= 0 if ties else lasted > 0).all())

@@ -10,16 +10,19 @@ import numpy.typing as npt
 import pandas as pd
 
 from pdframe.errors import ArgumentError
-from pdframe.metrics._arguments import local_date, require_columns, warn
+from pdframe.metrics._arguments import NULL, Micros, local_days, require_columns, to_micros, warn
 from pdframe.metrics._columns import (
     Flags,
     Floats,
-    dates,
+    Ints,
+    as_times,
+    days,
     days_between,
     equals,
-    midnight,
+    instants,
+    midnights,
+    plain_times,
     say_uncountable,
-    times,
 )
 
 OPEN, WON, LOST, DELETED, UNKNOWN = 0, 1, 2, 3, -1
@@ -79,9 +82,11 @@ class States:
         """Return where a deal ended before it was created; where only the day of its end is told,
         before the day of its creation.
         """
-        earlier = (self.ended < self.created).to_numpy(np.bool_)
-        earlier_day = (local_date(self.ended, tz) < local_date(self.created, tz)).to_numpy(np.bool_)
-        return np.where(self.day_alone, earlier_day, earlier)
+        created, ended = plain_times(self.created), plain_times(self.ended)
+        earlier: Flags = (ended < created) & (ended != NULL)
+        rows = np.flatnonzero(self.day_alone)
+        earlier[rows] = local_days(ended[rows], tz) < local_days(created[rows], tz)
+        return earlier
 
     def days_taken(self, tz: str) -> Floats:
         """Return the days from the creation to the end of each deal, never below 0.
@@ -109,29 +114,31 @@ def states(
     deals = require_columns(deals, "deals", list(NEEDED))
     say_uncountable(deals, "deals", moments=_TIMES)
     state = before_deletion(deals, tz)
-    created = times(deals, "add_time", tz)
-    ended = pd.Series(pd.NaT, index=deals.index, dtype="datetime64[us, UTC]")
-    counted, day_alone = ended, np.zeros(len(deals), dtype=np.bool_)
+    created = instants(deals, "add_time", tz)
+    ended = np.full(len(deals), NULL)
+    counted, day_alone = ended.copy(), np.zeros(len(deals), dtype=np.bool_)
     for code, time, local in _CLOSINGS:
-        instant, day, bare = _closed(deals, time, local, tz)
-        ended = ended.mask(state == code, instant)
-        counted = counted.mask(state == code, day)
-        day_alone |= bare & (state == code)
-    rows, closed = deleted_rows(deals), np.isin(state, (WON, LOST))
-    if rows.any():
-        since = deleted_since(deals, tz)
-        left, over = rows & ~closed, rows & closed & deleted_by(deals, tz, as_of)
+        rows = np.flatnonzero(state == code)
+        ended[rows], counted[rows], day_alone[rows] = _closed(deals, time, local, tz, rows)
+    rows_deleted, closed = deleted_rows(deals), np.isin(state, (WON, LOST))
+    if rows_deleted.any():
+        since = plain_times(deleted_since(deals, tz))
+        left = rows_deleted & ~closed
         state[left] = DELETED
-        ended, counted = ended.mask(left, since), counted.mask(left, since)
+        ended[left] = counted[left] = since[left]
         if deleted == "drop":
+            over = rows_deleted & closed & deleted_by(deals, tz, as_of)
             state[over] = UNKNOWN
-            ended, counted = ended.mask(over), counted.mask(over)
+            ended[over] = counted[over] = NULL
     if as_of is not None:
-        later = (ended > as_of).to_numpy()
+        now = to_micros(as_of)
+        later = ended > now
         state[later] = OPEN
-        state[(created > as_of).to_numpy()] = UNKNOWN
-        ended, counted = ended.mask(later), counted.mask(later)
-    return States(state, created, ended, counted, day_alone & ended.notna().to_numpy())
+        state[created > now] = UNKNOWN
+        ended[later] = counted[later] = NULL
+    day_alone &= ended != NULL
+    started, stopped, cut = (as_times(v, deals.index) for v in (created, ended, counted))
+    return States(state, started, stopped, cut, day_alone)
 
 
 def check_deleted(deleted: object, deals: pd.DataFrame) -> None:
@@ -159,11 +166,11 @@ def deleted_since(deals: pd.DataFrame, tz: str) -> pd.Series[Any]:
     """Return when deleted deals were deleted: `deleted_time`, else the last update; null where
     nothing tells, and for all others.
     """
-    since = pd.Series(pd.NaT, index=deals.index, dtype="datetime64[us, UTC]")
+    since = np.full(len(deals), NULL)
     for column in ("deleted_time", "update_time"):
         if column in deals.columns:
-            since = since.fillna(times(deals, column, tz))
-    return since.where(deleted_rows(deals))
+            since = np.where(since == NULL, instants(deals, column, tz), since)
+    return as_times(np.where(deleted_rows(deals), since, NULL), deals.index)
 
 
 def deleted_by(deals: pd.DataFrame, tz: str, as_of: pd.Timestamp | None) -> Flags:
@@ -171,7 +178,11 @@ def deleted_by(deals: pd.DataFrame, tz: str, as_of: pd.Timestamp | None) -> Flag
     as deleted at any time.
     """
     rows = deleted_rows(deals)
-    return rows if as_of is None else rows & ~(deleted_since(deals, tz) > as_of).to_numpy(np.bool_)
+    return (
+        rows
+        if as_of is None
+        else rows & (plain_times(deleted_since(deals, tz)) <= to_micros(as_of))
+    )
 
 
 def before_deletion(deals: pd.DataFrame, tz: str) -> npt.NDArray[np.int8]:
@@ -186,11 +197,14 @@ def before_deletion(deals: pd.DataFrame, tz: str) -> npt.NDArray[np.int8]:
         state[equals(deals, "status", word)] = code
     hidden = equals(deals, "status", "deleted")
     if hidden.any():
-        won, lost = (_closing(deals[hidden], time, local, tz) for _, time, local in _CLOSINGS)
-        is_won = won.notna() & ~(lost > won)
-        state[hidden] = np.select(
-            [is_won.to_numpy(np.bool_), lost.notna().to_numpy()], [WON, LOST], OPEN
+        rows = np.flatnonzero(hidden)
+        won, lost = (
+            _closed(deals, time, local, tz, rows)[0]
+            if time in deals.columns
+            else np.full(len(rows), NULL)
+            for _, time, local in _CLOSINGS
         )
+        state[rows] = np.select([(won != NULL) & (lost <= won), lost != NULL], [WON, LOST], OPEN)
     return state
 
 
@@ -214,26 +228,19 @@ def counted_status(
     return status.mask(rows, before).mask(over)
 
 
-def _closing(deals: pd.DataFrame, time: str, local: str, tz: str) -> pd.Series[Any]:
-    """When deals were closed, as far as the columns that are there tell."""
-    if time not in deals.columns:
-        return pd.Series(pd.NaT, index=deals.index, dtype="datetime64[us, UTC]")
-    return _closed(deals, time, local, tz)[0]
-
-
 def _closed(
-    deals: pd.DataFrame, time: str, local: str, tz: str
-) -> tuple[pd.Series[Any], pd.Series[Any], Flags]:
-    """When deals were closed, the same moved to the company's own day where that is another one,
-    and where only the day is told.
+    deals: pd.DataFrame, time: str, local: str, tz: str, rows: Ints
+) -> tuple[Micros, Micros, Flags]:
+    """Return when these rows were closed, the same moved to the company's own day where that is
+    another one, and where only the day is known.
     """
-    moment = times(deals, time, tz)
+    moment = instants(deals, time, tz)[rows]
     if local not in deals.columns:
-        return moment, moment, np.zeros(len(deals), dtype=np.bool_)
-    day = dates(deals, local)
-    first = midnight(day, tz)
-    counted = moment.mask(day.notna() & (local_date(moment, tz) != day), first)
-    return moment.fillna(first), counted, (moment.isna() & day.notna()).to_numpy()
+        return moment, moment, np.zeros(len(rows), dtype=np.bool_)
+    day = days(deals, local)[rows]
+    first = midnights(day, tz)
+    counted = np.where((day != NULL) & (local_days(moment, tz) != day), first, moment)
+    return np.where(moment == NULL, first, moment), counted, (moment == NULL) & (day != NULL)
 
 
 def changed_after(deals: pd.DataFrame, tz: str, as_of: pd.Timestamp) -> Flags:
@@ -242,4 +249,4 @@ def changed_after(deals: pd.DataFrame, tz: str, as_of: pd.Timestamp) -> Flags:
     """
     if "update_time" not in deals.columns:
         return np.zeros(len(deals), dtype=np.bool_)
-    return np.asarray(times(deals, "update_time", tz) > as_of, dtype=np.bool_)
+    return np.asarray(instants(deals, "update_time", tz) > to_micros(as_of), np.bool_)

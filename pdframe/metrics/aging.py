@@ -14,6 +14,7 @@ from pdframe.metrics._arguments import (
     local_date,
     moment,
     require_columns,
+    to_micros,
     warn,
     zone_of,
 )
@@ -30,7 +31,7 @@ from pdframe.metrics._columns import (
     say_uncountable,
     times,
 )
-from pdframe.metrics._known_at import NEVER, VISITS, in_micros, on_show, visited
+from pdframe.metrics._known_at import NEVER, VISITS, on_show, visited
 from pdframe.metrics._states import OPEN, changed_after, deleted_by, states
 from pdframe.metrics._survival import kaplan_meier
 
@@ -171,7 +172,7 @@ def _visits(visits: pd.DataFrame, tz: str, now: pd.Timestamp) -> pd.DataFrame:
     cut = over & known_visits.of(visits["left_after"]).notna().to_numpy()
     begun = pd.Series(known_visits.entered.view("datetime64[us]")).dt.tz_localize("UTC")
     entry = np.maximum(known_visits.seen - known_visits.entered, 0) / DAY
-    duration = (np.where(over, known_visits.left, in_micros(now)) - known_visits.entered) / DAY
+    duration = (np.where(over, known_visits.left, to_micros(now)) - known_visits.entered) / DAY
     return pd.DataFrame(
         {
             "deal_id": pd.array(known_visits.deal, "Int64"),

@@ -21,6 +21,7 @@ from pdframe.metrics._arguments import (
     micros,
     moment,
     require_columns,
+    to_micros,
     warn,
     window,
     zone_of,
@@ -36,7 +37,6 @@ from pdframe.metrics._known_at import (
     VISITS,
     WON,
     Known,
-    in_micros,
     visited,
 )
 from pdframe.metrics._states import Deleted
@@ -236,7 +236,7 @@ def cohort(
         [IN_LOST, IN_LEFT],
         IN_OPEN,
     )
-    state_at = np.where(state == IN_OPEN, in_micros(now), became_at)
+    state_at = np.where(state == IN_OPEN, to_micros(now), became_at)
     group_of = grouped(attributes(visits, known_visits, deals, names, inside[first]), names)
     opening = np.searchsorted(known_visits.deal, members)
     observed = (known_visits.source[opening] != CHANGELOG) & (opening == inside[first])
@@ -306,9 +306,9 @@ def entered(
     received = entered[new]
     taken = np.ones(len(received), bool)
     if start is not None:
-        taken &= received >= in_micros(start)
+        taken &= received >= to_micros(start)
     if end is not None:
-        taken &= received < in_micros(end)
+        taken &= received < to_micros(end)
     matches: Flags = taken[np.cumsum(new) - 1]
     return matches
 

@@ -16,6 +16,7 @@ from pdframe.metrics._arguments import (
     keys,
     moment,
     require_columns,
+    to_micros,
     warn,
     window,
     zone_of,
@@ -32,7 +33,6 @@ from pdframe.metrics._known_at import (
     VISITS,
     WON,
     Known,
-    in_micros,
     visited,
 )
 from pdframe.metrics._states import Deleted
@@ -294,7 +294,7 @@ class _Visits:
         _say_snapshots(known_visits, inside)
         still = known_visits.left[inside] == NEVER
         return cls(
-            every, len(own), groups, group, deal, known_visits.entered[inside], np.where(still, in_micros(now), known_visits.left[inside]), still,
+            every, len(own), groups, group, deal, known_visits.entered[inside], np.where(still, to_micros(now), known_visits.left[inside]), still,
             listed.get_indexer(pd.Index(stage[rows])).astype(np.int64), target.astype(np.int64), tz,
         )  # fmt: skip
 

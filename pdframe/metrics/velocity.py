@@ -22,6 +22,7 @@ from pdframe.metrics._arguments import (
     moment,
     require_columns,
     span,
+    to_micros,
     warn,
     zone_of,
 )
@@ -34,7 +35,6 @@ from pdframe.metrics._known_at import (
     SOURCES,
     VISITS,
     Known,
-    in_micros,
     visited,
 )
 from pdframe.metrics._survival import Curves, Flags, Floats, kaplan_meier
@@ -276,7 +276,7 @@ class _Visits:
                 f"deleted is one of {', '.join(map(repr, get_args(Deleted)))}, not {deleted!r}."
             )
         known_visits = visited(visits, until, tz, "keep" if deleted == "keep" else "drop")
-        now, over = in_micros(until), known_visits.left != NEVER
+        now, over = to_micros(until), known_visits.left != NEVER
         _warn_of_unseen(known_visits)
         bounded = known_visits.of(visits["entered_after"]).notna().to_numpy() | (
             over & known_visits.of(visits["left_after"]).notna().to_numpy()

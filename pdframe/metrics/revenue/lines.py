@@ -20,6 +20,7 @@ from pdframe.metrics._columns import (
     at_the_edge,
     equals,
     ids,
+    plain_ids,
     say_uncountable,
     times,
 )
@@ -603,7 +604,7 @@ def _name_differing(covered: WonLines) -> None:
             "amount": pd.array([], "float64"),
         }
     )
-    apart = deal[differs(deal, value, lines, none)]
+    apart = deal[differs(plain_ids(deal), value, lines, none)]
     if len(apart):
         warn(
             f"The value of {len(apart):,} deals is not what their lines add up to ({named(apart)}):"

@@ -19,6 +19,7 @@ from pdframe.metrics._columns import (
     equals,
     finite,
     ids,
+    plain_ids,
     say_uncountable,
 )
 from pdframe.metrics._line_values import differs
@@ -327,7 +328,7 @@ def _by_hand(
         and which.any()
     ):
         result[which] = differs(
-            deal[which].reset_index(drop=True), amounts(covered, "value")[which], lines, None
+            plain_ids(deal[which]), amounts(covered, "value")[which], lines, None
         )
     return result
 

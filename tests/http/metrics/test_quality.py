@@ -15,7 +15,7 @@ from pandas.testing import assert_frame_equal
 from pdframe import sandbox
 from pdframe.errors import ArgumentError, DataWarning
 from pdframe.metrics import data_quality
-from pdframe.metrics.quality import BULK, CHECKS
+from pdframe.metrics._quality_checks import BULK, CHECKS
 from tests.helpers import small_frames
 
 AS_OF = "2026-06-30"

@@ -16,7 +16,6 @@ from pdframe.errors import ArgumentError, DataWarning
 from pdframe.metrics._arguments import (
     NULL,
     grouped,
-    instant,
     keyed,
     keys,
     local_date,
@@ -25,6 +24,7 @@ from pdframe.metrics._arguments import (
     month_of,
     require_columns,
     span,
+    to_micros,
     warn,
     window,
     zone,
@@ -60,7 +60,7 @@ BERLIN = "Europe/Berlin"
 def test_moments(value: Any, first: str, last: str) -> None:
     assert moment(value, BERLIN, "since").isoformat() == f"{first}+00:00"
     assert moment(value, BERLIN, "as_of", end_of_day=True).isoformat() == f"{last}+00:00"
-    assert instant(moment(value, BERLIN, "since")) == np.datetime64(first, "us").view(np.int64)
+    assert to_micros(moment(value, BERLIN, "since")) == np.datetime64(first, "us").view(np.int64)
 
 
 @pytest.mark.parametrize(
