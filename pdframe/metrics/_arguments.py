@@ -1,5 +1,5 @@
-"""What every metric takes: frames with the columns it needs, times, windows, and the columns to
-group by.
+"""Read the arguments of metrics: frames with the columns they need, times, windows, and the columns
+to group by.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ from pdframe.errors import ArgumentError, DataWarning
 
 Micros = NDArray[np.int64]
 
-# The value of a null time among microseconds.
+# A null time, in microseconds.
 NULL = np.iinfo(np.int64).min
 DAY = 86_400_000_000
 
-# 0001-01-03 and 9999-12-30. What lies outside cannot be counted with in every timezone, and stands
-# for "no time" in the programs that write it.
+# 0001-01-03 and 9999-12-30. Times outside cannot be converted to every timezone; the programs that
+# write them mean "no time".
 FIRST_COUNTABLE, END_COUNTABLE = -62_135_424_000_000_000, 253_402_128_000_000_000
 
 # Columns that hold microseconds of UTC already.
@@ -40,14 +40,14 @@ def require_columns(
     frame: object, name: str, columns: Iterable[str], by: Iterable[str] = ()
 ) -> pd.DataFrame:
     """Return the argument `name`, a frame with these columns, in the dtypes of the loaders,
-    whatever reader made it.
+    whichever reader made it.
 
-    `by` are further columns, to group by.
+    `by` are further columns to group by.
 
     Raises
     ------
     ArgumentError
-        It is no DataFrame, or columns are missing, come twice or hold lists; the message names
+        It is not a DataFrame, or columns are missing, occur twice or hold lists; the message names
         them.
     """
     if not isinstance(frame, pd.DataFrame):
@@ -88,7 +88,7 @@ def zone_of(tz: str | None, *frames: object) -> str:
     Warns
     -----
     DataWarning
-        A frame names a timezone that this machine does not know: then it is UTC.
+        A frame names a timezone that this machine does not know: UTC is used.
     """
     if tz is not None:
         zone(tz)
@@ -110,7 +110,7 @@ def zone_of(tz: str | None, *frames: object) -> str:
 
 
 def zone(tz: str) -> ZoneInfo:
-    """The timezone of that name, else `ArgumentError`."""
+    """Return the timezone of that name; raise `ArgumentError` where there is none."""
     try:
         return ZoneInfo(tz)
     except (KeyError, ValueError, TypeError, OSError, AttributeError):
@@ -121,25 +121,25 @@ def zone(tz: str) -> ZoneInfo:
 
 
 def moment(value: Any, tz: str, name: str, *, end_of_day: bool = False) -> pd.Timestamp:
-    """A time as UTC.
+    """Convert a time to UTC.
 
     Parameters
     ----------
     value
         A datetime, Timestamp, or text in ISO 8601; naive ones are in `tz`, the earlier one where a
-        clock shows it twice. A bare date (text, `datetime.date`, or a numpy date) is its first
-        instant.
+        clock shows a time twice. A bare date (text, `datetime.date`, or a numpy date) means its
+        first instant.
     tz
         Timezone of naive times.
     name
-        What the argument is called, for the error.
+        Name of the argument, for the error.
     end_of_day
-        A bare date is its last microsecond instead.
+        A bare date means its last microsecond instead.
 
     Raises
     ------
     ArgumentError
-        It is no time.
+        It is not a time.
     """
     place = zone(tz)
     bare = (
@@ -148,7 +148,7 @@ def moment(value: Any, tz: str, name: str, *, end_of_day: bool = False) -> pd.Ti
         or (isinstance(value, np.datetime64) and np.datetime_data(value)[0] == "D")
     )
     try:
-        # Words like "now" would read the clock, and a number is no time.
+        # Words like "now" would read the clock, and a number is not a time.
         if not isinstance(value, date | np.datetime64) and not (
             isinstance(value, str) and _DATE.match(value.strip())
         ):
@@ -170,12 +170,14 @@ def moment(value: Any, tz: str, name: str, *, end_of_day: bool = False) -> pd.Ti
 
 
 def to_micros(time: pd.Timestamp) -> int:
-    """A time as microseconds since 1970 UTC."""
+    """Return a time as microseconds since 1970 UTC."""
     return (time - pd.Timestamp(0, tz="UTC")) // pd.Timedelta(microseconds=1)
 
 
 def window(since: Any, until: Any, tz: str) -> tuple[pd.Timestamp | None, pd.Timestamp | None]:
-    """[since, until) as UTC; None is no bound. `ArgumentError` where it holds no instant."""
+    """Return the window [since, until) in UTC, None for no bound; raise `ArgumentError` where it
+    contains no instant.
+    """
     first = None if since is None else moment(since, tz, "since")
     end = None if until is None else moment(until, tz, "until")
     if first is not None and end is not None and first >= end:
@@ -186,8 +188,8 @@ def window(since: Any, until: Any, tz: str) -> tuple[pd.Timestamp | None, pd.Tim
 
 
 def span(value: Any, name: str) -> float:
-    """A Timedelta, or what pandas makes one of ("90D"), in days; `ArgumentError` where it is none,
-    or negative.
+    """Return a length of time in days: a Timedelta, or text that pandas reads as one ("90D"). Raise
+    `ArgumentError` where it is none, or negative.
     """
     # A number without a unit would be nanoseconds.
     number = isinstance(value, int | float | np.number) and not isinstance(value, np.timedelta64)
@@ -207,12 +209,12 @@ def span(value: Any, name: str) -> float:
 
 
 def keys(by: str | Sequence[str] | None, columns: Collection[str] = ()) -> list[str]:
-    """`by` as a list of names.
+    """Return `by` as a list of names.
 
     Raises
     ------
     ArgumentError
-        A name comes twice, is no text, or is one of `columns`, those of the result.
+        A name occurs twice, is not text, or is one of `columns`, the result's own.
     """
     if by is None:
         return []
@@ -231,27 +233,27 @@ def keys(by: str | Sequence[str] | None, columns: Collection[str] = ()) -> list[
 
 
 def grouped(frame: pd.DataFrame, by: Sequence[str]) -> tuple[Micros, pd.DataFrame]:
-    """Dense group numbers of the rows, and one row of keys a group.
+    """Return dense group numbers of the rows, and one row of keys per group.
 
     Parameters
     ----------
     frame
-        Holds the columns of `by`.
+        Has the columns of `by`.
     by
-        None of them: one group, which exists even without rows.
+        Empty: one group, which exists even without rows.
 
     Returns
     -------
     codes
-        int64, one a row.
+        int64, one per row.
     keys
-        The columns of `by` with their dtypes, one row a group that occurs, sorted; nulls are a
+        The columns of `by` with their dtypes, one row per group that occurs, sorted; nulls are a
         group of their own, the last.
 
     Raises
     ------
     ArgumentError
-        A column holds values that cannot be grouped by, such as lists.
+        A column has values that cannot be grouped by, such as lists.
     """
     if not by:
         return np.zeros(len(frame), np.int64), pd.DataFrame(index=pd.RangeIndex(1))
@@ -268,7 +270,7 @@ def grouped(frame: pd.DataFrame, by: Sequence[str]) -> tuple[Micros, pd.DataFram
 
 
 def _ranks(column: pd.Series[Any], name: str) -> tuple[Micros, int]:
-    """Rank of each value among those of the column, nulls last, and how many ranks there are."""
+    """Return the rank of each value of a column, nulls last, and the number of ranks."""
     if isinstance(column.dtype, pd.CategoricalDtype):
         codes, count = column.cat.codes.to_numpy().astype(np.int64), len(column.cat.categories)
     else:
@@ -295,13 +297,13 @@ def _dense(codes: Micros) -> Micros:
 
 
 def micros(column: pd.Series[Any], tz: str, name: str) -> Micros:
-    """Times as microseconds since 1970 UTC, `NULL` where there is none; naive ones are in `tz`,
-    text is ISO 8601 (as from a CSV file).
+    """Return times as microseconds since 1970 UTC, `NULL` where null; naive ones are in `tz`, text
+    is ISO 8601 (as from a CSV file).
 
     Raises
     ------
     ArgumentError
-        The column holds no times.
+        The column does not hold times.
     """
     column = plain_column(column)
     times = column if pd.api.types.is_datetime64_any_dtype(column.dtype) else _parsed(column, name)
@@ -327,7 +329,7 @@ def micros(column: pd.Series[Any], tz: str, name: str) -> Micros:
 
 
 def _parsed(column: pd.Series[Any], name: str) -> pd.Series[Any]:
-    """The times that a column of text or of plain objects holds."""
+    """Parse the times of a column of text or of plain objects."""
     kind = (
         "empty"
         if column.isna().all()
@@ -361,7 +363,7 @@ def countable(instants: Micros) -> NDArray[np.bool_]:
 
 
 def local_date(times: pd.Series[Any], tz: str) -> pd.Series[Any]:
-    """The day of each time in `tz`, as `datetime64[us]`; naive times are in `tz` already.
+    """Return the day of each time in `tz`, as `datetime64[us]`; naive times are in `tz` already.
 
     A time at the edge of time, where no timezone can be applied, is on its day in UTC.
     """
@@ -390,8 +392,8 @@ def local_days(instants: Micros, tz: str) -> Micros:
 
 
 def month_of(times: pd.Series[Any], tz: str) -> pd.Series[Any]:
-    """The first day of each time's month in `tz`, as `datetime64[us]`; naive times are in `tz`
-    already.
+    """Return the first day of each time's month in `tz`, as `datetime64[us]`; naive times are in
+    `tz` already.
     """
     days = local_date(times, tz)
     return pd.Series(
@@ -402,23 +404,21 @@ def month_of(times: pd.Series[Any], tz: str) -> pd.Series[Any]:
 
 
 def keyed(frame: pd.DataFrame, names: Iterable[str], tz: str | None = None) -> pd.DataFrame:
-    """Return the result with a note of its key columns (`attrs["keys"]`), for `drill_through`, and
-    of the timezone of its days.
+    """Record the key columns of a result (`attrs["keys"]`), for `drill_through`, and the timezone
+    of its days.
     """
     frame.attrs["keys"] = list(names)
     return frame if tz is None else in_zone(frame, tz)
 
 
 def in_zone(frame: pd.DataFrame, tz: str) -> pd.DataFrame:
-    """Return the result with a note of the timezone in which its days are cut (`attrs["tz"]`)."""
+    """Record the timezone in which the days of a result are cut (`attrs["tz"]`)."""
     frame.attrs["tz"] = tz
     return frame
 
 
 def warn(message: str) -> None:
-    """Issue a `DataWarning` that points at the line of the user's that led here, not at one of
-    ours.
-    """
+    """Issue a `DataWarning` that points at the user's line, not at one of pdframe."""
     frame, level = sys._getframe(1), 2
     while (
         frame.f_back is not None
@@ -429,7 +429,7 @@ def warn(message: str) -> None:
 
 
 def _localized(times: pd.Series[Any], tz: str) -> pd.Series[Any]:
-    """Naive times as those of a timezone; those at the edge of time, where none can be applied, as
+    """Localize naive times; those at the edge of time, where no timezone can be applied, are
     UTC.
     """
 

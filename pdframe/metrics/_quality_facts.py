@@ -37,7 +37,7 @@ from pdframe.metrics._known_at import (
     by_time,
     changes_of_closed,
     on_show,
-    stands,
+    states_of_visits,
 )
 from pdframe.metrics._states import DELETED, LOST, OPEN, WON, States
 
@@ -49,7 +49,7 @@ NO_STATE = -2
 
 @dataclass(frozen=True)
 class LastVisits:
-    """How each deal stands by the end of its last visit that was known, a row a deal.
+    """How each deal states_of_visits by the end of its last visit that was known, a row a deal.
 
     Attributes
     ----------
@@ -57,7 +57,7 @@ class LastVisits:
         OPEN, WON, LOST, DELETED; `NO_STATE` where no visit is known, or where the last one ended
         with a move to one that is not.
     left_at, left_after
-        Since when it stands so, and the earliest possible time: a closed deal that was moved or
+        Since when it states_of_visits so, and the earliest possible time: a closed deal that was moved or
         restored has been closed since its closing.
     places
         `stage_id` and `pipeline_id` of the last visit, as far as the frame has these columns;
@@ -85,7 +85,7 @@ class Visits:
     newest
         Place, in these arrays, of the last visit of each deal; -1 where none is known.
     last
-        How each deal stands by then; None where the frame does not say how visits end.
+        How each deal states_of_visits by then; None where the frame does not say how visits end.
     """
 
     place: Ints
@@ -255,7 +255,7 @@ def known_visits(visits: pd.DataFrame, deal: Ints, now: pd.Timestamp, tz: str) -
         nowhere = np.zeros(len(rows), np.int64)
         stage, pipeline = (where.get(column, nowhere) for column in ("stage_id", "pipeline_id"))
         change = changes_of_closed(own, entered, left, end)
-        since = stands(end, change, stage, pipeline)[1]
+        since = states_of_visits(end, change, stage, pipeline)[1]
         after = read("left_after", rows) if "left_after" in columns else np.full(len(rows), NULL)
         after[left == NULL] = NULL
         last = LastVisits(

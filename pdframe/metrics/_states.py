@@ -1,4 +1,4 @@
-"""What each deal was at a time: open, won, lost or deleted, and since when."""
+"""The state of each deal at a time: open, won, lost or deleted, and since when."""
 
 from __future__ import annotations
 
@@ -22,18 +22,18 @@ from pdframe.metrics._columns import (
     instants,
     midnights,
     plain_times,
-    say_uncountable,
+    warn_of_uncountable,
 )
 
 OPEN, WON, LOST, DELETED, UNKNOWN = 0, 1, 2, 3, -1
-"""States of a deal. DELETED: it was open when it was deleted. UNKNOWN: it counts nowhere, for it
-was not created yet, has no status that is one of these, or was deleted after it was won or lost.
+"""States of a deal. DELETED: it was open when it was deleted. UNKNOWN: it counts nowhere, since it
+was not created yet, has no such status, or was deleted after it was won or lost.
 """
 
 NEEDED = ("add_time", "status", "won_time", "lost_time")
 
 Deleted: TypeAlias = Literal["drop", "keep"]
-"""What becomes of a deal that was deleted after it was won or lost."""
+"""How a deal counts that was deleted after it was won or lost."""
 
 _WORDS = ((OPEN, "open"), (WON, "won"), (LOST, "lost"))
 _CLOSINGS = ((WON, "won_time", "local_won_date"), (LOST, "lost_time", "local_lost_date"))
@@ -59,13 +59,13 @@ class States:
     created
         When the deal was created (UTC).
     ended
-        When it was won, lost or deleted (UTC), the first instant of the day where only that is
-        told; null where it is open, or nothing tells.
+        When it was won, lost or deleted (UTC), the first instant of the day where only the day is
+        known; null where it is open, or the time is unknown.
     counted
-        The same for what is cut into days: where the company's own day (`local_won_date`,
-        `local_lost_date`) is another one than that of the time in `tz`, the first instant of it.
+        The same, for grouping by day: the first instant of the company's own day (`local_won_date`,
+        `local_lost_date`) where it differs from the day of the time in `tz`.
     day_alone
-        Whether only the day of `ended` is told.
+        Whether only the day of `ended` is known.
     """
 
     state: npt.NDArray[np.int8]
@@ -75,12 +75,12 @@ class States:
     day_alone: Flags
 
     def undated(self, *states: int) -> Flags:
-        """Return where a deal is in one of these states and nothing tells since when."""
+        """Return which deals are in one of these states since an unknown time."""
         return np.isin(self.state, states) & self.ended.isna().to_numpy()
 
     def ended_before_created(self, tz: str) -> Flags:
-        """Return where a deal ended before it was created; where only the day of its end is told,
-        before the day of its creation.
+        """Return which deals ended before they were created; where only the day of the end is
+        known, before the day of their creation.
         """
         created, ended = plain_times(self.created), plain_times(self.ended)
         earlier: Flags = (ended < created) & (ended != NULL)
@@ -91,8 +91,8 @@ class States:
     def days_taken(self, tz: str) -> Floats:
         """Return the days from the creation to the end of each deal, never below 0.
 
-        NaN where the deal ended before it was created, or nothing tells when. A deal of which only
-        the day of its end is told, and that was created on it, took 0 days.
+        NaN where the deal ended before it was created, or the time is unknown. A deal that was
+        created on the day of its end, of which only the day is known, took 0 days.
         """
         days = np.maximum(days_between(self.created, self.ended), 0.0)
         return np.where(self.ended_before_created(tz), np.nan, days)
@@ -101,18 +101,18 @@ class States:
 def states(
     deals: pd.DataFrame, tz: str, as_of: pd.Timestamp | None = None, *, deleted: Deleted = "drop"
 ) -> States:
-    """Return what each deal was at `as_of`, or is now.
+    """Return the state of each deal at `as_of`, or now.
 
-    A deal's status decides: a deal that was won, reopened and is open is open, whatever other times
-    it holds. A deal that was closed or deleted after `as_of` was open then; one created after it
-    did not exist; one closed without a date counts as closed.
+    A deal's status decides: a deal that was won and reopened is open, whatever its other times. A
+    deal that was closed or deleted after `as_of` was open then; one created after it did not exist;
+    one closed without a date counts as closed.
 
     A deal that was won or lost and then deleted counts as won or lost until its deletion, and
-    nowhere from then on; with `deleted="keep"` it counts as won or lost for ever. One that was open
+    nowhere from then on; with `deleted="keep"` it always counts as won or lost. One that was open
     when it was deleted is DELETED since then.
     """
     deals = require_columns(deals, "deals", list(NEEDED))
-    say_uncountable(deals, "deals", moments=_TIMES)
+    warn_of_uncountable(deals, "deals", moments=_TIMES)
     state = before_deletion(deals, tz)
     created = instants(deals, "add_time", tz)
     ended = np.full(len(deals), NULL)
@@ -142,8 +142,8 @@ def states(
 
 
 def check_deleted(deleted: object, deals: pd.DataFrame) -> None:
-    """Raise `ArgumentError` where `deleted` is no such choice; warn where deals to keep were never
-    asked for.
+    """Raise `ArgumentError` where `deleted` is not such a choice; warn where `deals` has no deals
+    to keep.
     """
     if not isinstance(deleted, str) or deleted not in get_args(Deleted):
         raise ArgumentError(
@@ -157,14 +157,14 @@ def check_deleted(deleted: object, deals: pd.DataFrame) -> None:
 
 
 def deleted_rows(deals: pd.DataFrame) -> Flags:
-    """Return which deals are deleted, as their status or `is_deleted` says."""
+    """Return which deals are deleted according to their status or `is_deleted`."""
     result = equals(deals, "status", "deleted")
     return result | equals(deals, "is_deleted", True) if "is_deleted" in deals.columns else result
 
 
 def deleted_since(deals: pd.DataFrame, tz: str) -> pd.Series[Any]:
     """Return when deleted deals were deleted: `deleted_time`, else the last update; null where
-    nothing tells, and for all others.
+    unknown, and for all others.
     """
     since = np.full(len(deals), NULL)
     for column in ("deleted_time", "update_time"):
@@ -174,8 +174,8 @@ def deleted_since(deals: pd.DataFrame, tz: str) -> pd.Series[Any]:
 
 
 def deleted_by(deals: pd.DataFrame, tz: str, as_of: pd.Timestamp | None) -> Flags:
-    """Return which deals are deleted at `as_of` (None: now). One of which nothing tells when counts
-    as deleted at any time.
+    """Return which deals are deleted at `as_of` (None: now). One with an unknown time of deletion
+    counts as deleted at any time.
     """
     rows = deleted_rows(deals)
     return (
@@ -187,9 +187,9 @@ def deleted_by(deals: pd.DataFrame, tz: str, as_of: pd.Timestamp | None) -> Flag
 
 def before_deletion(deals: pd.DataFrame, tz: str) -> npt.NDArray[np.int8]:
     """Return the state of each deal, of a deleted one the state before its deletion: OPEN, WON,
-    LOST, or UNKNOWN where none is told.
+    LOST or UNKNOWN.
 
-    Where the status reads "deleted", the times of closing tell: reopening a deal clears them. Of
+    Where the status is "deleted", the times of closing decide: reopening a deal clears them. Of
     two, the later one counts.
     """
     state = np.full(len(deals), UNKNOWN, dtype=np.int8)
@@ -212,7 +212,7 @@ def counted_status(
     deals: pd.DataFrame, tz: str, *, deleted: Deleted = "drop", as_of: pd.Timestamp | None = None
 ) -> pd.Series[Any]:
     """Return the status by which each deal counts, null where it was deleted by `as_of` (None: now)
-    and does not.
+    and does not count.
 
     With `deleted="keep"` a deal that was deleted after it was won or lost keeps that status.
     """
@@ -231,8 +231,8 @@ def counted_status(
 def _closed(
     deals: pd.DataFrame, time: str, local: str, tz: str, rows: Ints
 ) -> tuple[Micros, Micros, Flags]:
-    """Return when these rows were closed, the same moved to the company's own day where that is
-    another one, and where only the day is known.
+    """Return when these rows were closed, the same on the company's own day where that differs, and
+    which have a day alone.
     """
     moment = instants(deals, time, tz)[rows]
     if local not in deals.columns:
@@ -244,7 +244,7 @@ def _closed(
 
 
 def changed_after(deals: pd.DataFrame, tz: str, as_of: pd.Timestamp) -> Flags:
-    """Return where a deal changed after `as_of`, so that what it says now may not have been so
+    """Return which deals changed after `as_of`, so that their values may have been different
     then.
     """
     if "update_time" not in deals.columns:

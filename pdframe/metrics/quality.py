@@ -19,7 +19,7 @@ from pdframe.metrics._arguments import (
     warn,
     zone_of,
 )
-from pdframe.metrics._columns import Ints, one_row_each, plain_ids, say_uncountable
+from pdframe.metrics._columns import Ints, one_row_each, plain_ids, warn_of_uncountable
 from pdframe.metrics._quality_checks import CHECKS
 from pdframe.metrics._quality_facts import Facts, known_visits
 from pdframe.metrics._states import (
@@ -75,67 +75,67 @@ def data_quality(
     deleted: Deleted = "drop",
     tz: str | None = None,
 ) -> pd.DataFrame:
-    """Defects of the data that distort metrics: one row a check, found or not.
+    """Check the data for defects that distort metrics: one row per check, with or without a
+    finding.
 
     Parameters
     ----------
     deals, visits, stages, deal_products
-        The frames of `account.deals()`, `stage_visits()`, `stages()` and `deal_products()`, all
+        The frames of `account.deals()`, `stage_visits()`, `stages()` and `deal_products()` with all
         their columns.
     as_of
         What happened after it is unknown; a bare date is the end of that day. Deals, stages and
-        pipelines that changed after it are not judged by what they say now, and a warning counts
+        pipelines that changed after it are not judged by their present values, and a warning counts
         the deals.
     discounts
-        `account.discounts()`: with it, values are checked against discounts on whole deals, too;
-        without it, a value that lies below the lines by no more than their one-time part is taken
-        for discounted.
+        `account.discounts()`: with it, values are also checked against discounts on whole deals;
+        without it, a value that is below the lines by no more than their one-time part counts as
+        discounted.
     pipelines
         `account.pipelines()`: with it, stages of pipelines whose probabilities are switched off are
-        not looked at, for there 100 % is meant. None: they cannot be told apart from stages that
-        nobody configured, and are found too.
+        not checked, since 100 % is intended there. None: they cannot be distinguished from stages
+        that were never configured, and are reported too.
     untouched
         An open deal with neither an update nor a move for longer than this counts as untouched.
     deleted
-        "drop" (default): deals that were deleted by `as_of` are not looked at. "keep": those that
-        were deleted after they were won or lost are, where `deals` holds them
+        "drop" (default): deals that were deleted by `as_of` are not checked. "keep": those that
+        were deleted after they were won or lost are checked, where `deals` has them
         (`account.deals(deleted=True)`; else a warning says so).
     tz
-        Timezone of naive times, and of the days that are compared; None: the frames' `attrs["tz"]`,
-        which the loaders set, else UTC.
+        Timezone of naive times and of the compared days; None: the frames' `attrs["tz"]`, which the
+        loaders set, else UTC.
 
     Returns
     -------
     DataFrame
-        One row a check, in the order of `CHECKS`, whether it found anything or not:
+        One row per check, with or without a finding:
 
         - check: its name
-        - severity: "error" (the row contradicts itself), "warning" (plausible, but it bends a
-          number), "info" (to know)
-        - count: how many it found; share: of those it looked at, null where there were none to look
-          at
-        - ids: of what was found, ascending: deals, but stages for `stages_at_100_percent`
-        - distorts: the numbers that are not to be trusted because of it
+        - severity: "error" (the row contradicts itself), "warning" (plausible, but it distorts a
+          number), "info" (good to know)
+        - count: number of findings; share: of the checked rows, null where there are none
+        - ids: ids of the findings, ascending: of deals, but of stages for `stages_at_100_percent`
+        - distorts: the numbers that it makes unreliable
 
         The checks: stages_at_100_percent, open_past_close_date, open_untouched, open_without_value,
         won_without_value, closed_without_date, closed_before_created, close_date_before_created,
         value_differs_from_lines, currency_differs_from_lines, mixed_currencies,
-        stage_history_inexact, stage_history_disagrees, close_time_disagrees, created_in_bulk. Those
-        that need a column which a frame lacks find nothing, among none: visits' left_at and end
-        tell of stays that disagree, its left_after, stage_id and pipeline_id are used where
+        stage_history_inexact, stage_history_disagrees, close_time_disagrees, created_in_bulk.
+        Checks that need a missing column find nothing, among none: those of visits that disagree
+        need `left_at` and `end` of visits, and use left_after, stage_id and pipeline_id where
         present.
 
     Raises
     ------
     ArgumentError
-        A column is missing or holds something else, an id comes twice, `as_of` is no time.
+        A column is missing or holds something else, an id occurs twice, or `as_of` is not a time.
     """
     tz = zone_of(tz, deals, visits, stages, deal_products)
     deals = require_columns(deals, "deals", _DEALS)
     visits = require_columns(visits, "visits", _VISITS)
     stages = require_columns(stages, "stages", _STAGES)
     deal_products = require_columns(deal_products, "deal_products", _LINES)
-    say_uncountable(deals, "deals", moments=["expected_close_date"], numbers=["value"])
+    warn_of_uncountable(deals, "deals", moments=["expected_close_date"], numbers=["value"])
     if discounts is not None:
         discounts = require_columns(
             discounts, "discounts", ("deal_id", "type", "amount", "created_at", "updated_at")

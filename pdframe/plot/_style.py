@@ -123,10 +123,18 @@ def legend_below(ax: Axes, handles: Sequence[Artist] | None = None) -> None:
     columns = 4 if inches(ax) > 5 else 2
     under = ax.transAxes + ScaledTranslation(0, -20 / 72, ax.figure.dpi_scale_trans)
     legend = ax.legend(
-        handles=ax.get_legend_handles_labels()[0] if handles is None else handles, loc="upper right", bbox_to_anchor=(1.0, 0.0),
-        bbox_transform=under, ncols=columns, frameon=False, fontsize=SMALL, handlelength=1.8, columnspacing=1.2, borderaxespad=0.0,
+        handles=ax.get_legend_handles_labels()[0] if handles is None else handles,
+        loc="upper right",
+        bbox_to_anchor=(1.0, 0.0),
+        bbox_transform=under,
+        ncols=columns,
+        frameon=False,
+        fontsize=SMALL,
+        handlelength=1.8,
+        columnspacing=1.2,
+        borderaxespad=0.0,
         labelcolor=INK,
-    )  # fmt: skip
+    )
     for text in legend.get_texts():
         text.set(**PLAIN)
 

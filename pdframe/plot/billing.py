@@ -83,8 +83,15 @@ def billing(frame: pd.DataFrame, ax: Axes | None = None, *, title: str | None = 
         most = float(np.abs(total).max())
         for x, above, value in zip(places, up, total, strict=True):
             ax.annotate(
-                months.amount(value, most), (x, above), xytext=(0, 2), textcoords="offset points", ha="center", va="bottom",
-                fontsize=style.SMALL, color=style.INK, **style.PLAIN,
-            )  # fmt: skip
+                months.amount(value, most),
+                (x, above),
+                xytext=(0, 2),
+                textcoords="offset points",
+                ha="center",
+                va="bottom",
+                fontsize=style.SMALL,
+                color=style.INK,
+                **style.PLAIN,
+            )
     style.legend_below(ax)
     return ax

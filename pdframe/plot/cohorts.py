@@ -137,11 +137,17 @@ def _cells(
     low = float(min(finite.min(initial=1.0), 0.9))
     high = float(np.clip(finite.max(initial=1.0), 1.0, _DARKEST))
     mesh = ax.pcolormesh(
-        np.arange(shade.shape[1] + 1) - 0.5, np.arange(shade.shape[0] + 1) - 0.5, np.ma.masked_invalid(np.where(mature, shade, np.nan)),
-        cmap=_SHADES, vmin=low, vmax=high, edgecolors="white", linewidth=0.6,
-    )  # fmt: skip
+        np.arange(shade.shape[1] + 1) - 0.5,
+        np.arange(shade.shape[0] + 1) - 0.5,
+        np.ma.masked_invalid(np.where(mature, shade, np.nan)),
+        cmap=_SHADES,
+        vmin=low,
+        vmax=high,
+        edgecolors="white",
+        linewidth=0.6,
+    )
     mesh.set_label("immature cells are blank")
-    text = np.array([[_reported(cell, percent) for cell in row] for row in value], dtype=object)
+    text = np.array([[_text_of(cell, percent) for cell in row] for row in value], dtype=object)
     widest = max(len(reported) for reported in text[mature]) if mature.any() else 1
     # The names of cohorts take about an inch.
     room = max(style.inches(ax) - 1.0, 0.5) / shade.shape[1]
@@ -153,9 +159,15 @@ def _cells(
         ):
             continue
         ax.text(
-            column, row, text[row, column], ha="center", va="center", fontsize=style.SMALL,
-            color=_ink((shade[row, column] - low) / (high - low)), **style.PLAIN,
-        )  # fmt: skip
+            column,
+            row,
+            text[row, column],
+            ha="center",
+            va="center",
+            fontsize=style.SMALL,
+            color=_ink((shade[row, column] - low) / (high - low)),
+            **style.PLAIN,
+        )
     ax.set_xlim(-0.5, shade.shape[1] - 0.5)
     ax.set_ylim(shade.shape[0] - 0.5, -0.5)
 
@@ -169,7 +181,7 @@ def _ink(depth: float) -> str:
     return "white" if float(linear @ [0.2126, 0.7152, 0.0722]) < 0.21 else style.INK
 
 
-def _reported(cell: float, percent: bool) -> str:
+def _text_of(cell: float, percent: bool) -> str:
     if np.isnan(cell):
         return "–"
     return f"{100 * cell:,.0f}" if percent else style.number(cell)

@@ -194,18 +194,39 @@ def _arcs(ax: Axes, back: pd.Series[Any], start: Any, end: Any, moves: style.Flo
         )
         ax.add_patch(
             PathPatch(
-                path, facecolor="none", edgecolor=color if known else style.FAINT, linewidth=widths[at], alpha=0.55,
-                linestyle=dashes if known else ":", capstyle="butt", label="back" if after else "on",
+                path,
+                facecolor="none",
+                edgecolor=color if known else style.FAINT,
+                linewidth=widths[at],
+                alpha=0.55,
+                linestyle=dashes if known else ":",
+                capstyle="butt",
+                label="back" if after else "on",
             )
-        )  # fmt: skip
+        )
         ax.plot(
-            [0.03 * np.sign(depth)], [y[1]], marker=">" if after else "<", markersize=5 + widths[at] * 0.45, linestyle="none",
-            color=color if known else style.FAINT, markeredgecolor="white", markeredgewidth=0.5, zorder=3,
-        )  # fmt: skip
+            [0.03 * np.sign(depth)],
+            [y[1]],
+            marker=">" if after else "<",
+            markersize=5 + widths[at] * 0.45,
+            linestyle="none",
+            color=color if known else style.FAINT,
+            markeredgecolor="white",
+            markeredgewidth=0.5,
+            zorder=3,
+        )
         ax.text(
-            depth, (y[0] + y[1]) / 2, style.number(moves[at]), ha="center", va="center", fontsize=style.SMALL, color=style.INK, zorder=5,
-            bbox={"facecolor": "white", "edgecolor": "none", "alpha": 0.85, "pad": 0.8}, **style.PLAIN,
-        )  # fmt: skip
+            depth,
+            (y[0] + y[1]) / 2,
+            style.number(moves[at]),
+            ha="center",
+            va="center",
+            fontsize=style.SMALL,
+            color=style.INK,
+            zorder=5,
+            bbox={"facecolor": "white", "edgecolor": "none", "alpha": 0.85, "pad": 0.8},
+            **style.PLAIN,
+        )
 
 
 def _write(ax: Axes, x: float, y: float, text: str, color: str) -> None:

@@ -127,18 +127,32 @@ def _bars(ax: Axes, y: style.Floats, widths: dict[str, style.Floats], inch: floa
     for name, color, hatch, ink in _STATES:
         width = widths[name]
         ax.barh(
-            y, width, left=start, height=0.66, color=color, hatch=hatch, edgecolor=style.BLUE if name == "advanced" else style.FAINT,
-            linewidth=0.8, label=_LABELS[name],
-        )  # fmt: skip
+            y,
+            width,
+            left=start,
+            height=0.66,
+            color=color,
+            hatch=hatch,
+            edgecolor=style.BLUE if name == "advanced" else style.FAINT,
+            linewidth=0.8,
+            label=_LABELS[name],
+        )
         reported = [style.number(count) for count in width]
         for at in np.flatnonzero(
             width >= inch * np.array([_INSIDE + _DIGIT * len(text) for text in reported])
         ):
             box = None if not hatch else {"facecolor": color, "edgecolor": "none", "pad": 1.0}
             ax.text(
-                start[at] + width[at] / 2, y[at], reported[at], ha="center", va="center", fontsize=style.SMALL, color=ink,
-                bbox=box, **style.PLAIN,
-            )  # fmt: skip
+                start[at] + width[at] / 2,
+                y[at],
+                reported[at],
+                ha="center",
+                va="center",
+                fontsize=style.SMALL,
+                color=ink,
+                bbox=box,
+                **style.PLAIN,
+            )
         start = start + width
 
 
@@ -154,9 +168,15 @@ def _beside(ax: Axes, rows: pd.DataFrame, y: style.Floats, reached: style.Floats
     pad = reached.max() * 0.012
     for at in range(len(rows)):
         ax.text(
-            reached[at] + pad, y[at], f"{style.number(reached[at])}  {style.percent(share[at])}", ha="left", va="center",
-            fontsize=style.TEXT, color=style.INK, **style.PLAIN,
-        )  # fmt: skip
+            reached[at] + pad,
+            y[at],
+            f"{style.number(reached[at])}  {style.percent(share[at])}",
+            ha="left",
+            va="center",
+            fontsize=style.TEXT,
+            color=style.INK,
+            **style.PLAIN,
+        )
         if last[at]:
             continue
         reported = style.percent(going[at])

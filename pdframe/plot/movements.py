@@ -161,9 +161,15 @@ def _waterfall(ax: Axes, amounts: dict[str, style.Floats], done: bool, currency:
     last = len(_MOVES) + 1
     ax.plot([last - 0.65, last - 0.35], [levels[-1]] * 2, color=style.FAINT, linewidth=0.8)
     ax.bar(
-        last, end, color=style.INK if done else "white", edgecolor=style.INK, linewidth=0.8, hatch="" if done else _NOT_OVER, width=0.7,
+        last,
+        end,
+        color=style.INK if done else "white",
+        edgecolor=style.INK,
+        linewidth=0.8,
+        hatch="" if done else _NOT_OVER,
+        width=0.7,
         label="end",
-    )  # fmt: skip
+    )
     _write(ax, 0, max(start, 0.0), months.amount(start, most))
     _write(ax, last, max(end, 0.0), months.amount(end, most))
     expired = float(amounts["expired"].sum())
@@ -179,9 +185,13 @@ def _waterfall(ax: Axes, amounts: dict[str, style.Floats], done: bool, currency:
                 _under(ax, at, more[name])
     else:
         ax.set_xticks(
-            range(last + 1), [f"{name} {more.get(name, '')}".rstrip() for name in names], rotation=35, ha="right", rotation_mode="anchor",
+            range(last + 1),
+            [f"{name} {more.get(name, '')}".rstrip() for name in names],
+            rotation=35,
+            ha="right",
+            rotation_mode="anchor",
             **style.PLAIN,
-        )  # fmt: skip
+        )
     ax.tick_params(axis="x", length=0)
     ax.set_xlim(-0.6, last + 0.6)
     months.money_axis(ax, low, high, currency)
@@ -207,15 +217,29 @@ def _months(
     up, down = months.stack(ax, number, parts, styles=styles)
     net = amounts["end"] - amounts["start"]
     ax.plot(
-        number, net, color=style.INK, marker="D", markersize=5, markerfacecolor="white", linestyle="none", label="net", zorder=5,
-    )  # fmt: skip
+        number,
+        net,
+        color=style.INK,
+        marker="D",
+        markersize=5,
+        markerfacecolor="white",
+        linestyle="none",
+        label="net",
+        zorder=5,
+    )
     months.month_axis(ax, number)
     months.money_axis(ax, float(down.min()), float(up.max()), currency)
     for at in np.flatnonzero(~done):
         ax.axvspan(
-            number[at] - 0.5, number[at] + 0.5, facecolor="none", edgecolor=style.LINE, hatch=_NOT_OVER, linewidth=0, zorder=0.5,
+            number[at] - 0.5,
+            number[at] + 0.5,
+            facecolor="none",
+            edgecolor=style.LINE,
+            hatch=_NOT_OVER,
+            linewidth=0,
+            zorder=0.5,
             label="not over" if at == np.flatnonzero(~done)[0] else "_",
-        )  # fmt: skip
+        )
     if style.inches(ax) / len(number) >= 0.65:
         most = float(np.abs(net).max())
         for x, above, value in zip(number, up, net, strict=True):
@@ -225,13 +249,31 @@ def _months(
 
 def _under(ax: Axes, x: float, text: str) -> None:
     ax.annotate(
-        text, (x, 0), xycoords=ax.get_xaxis_transform(), xytext=(0, -19), textcoords="offset points", ha="center", va="top",
-        fontsize=style.SMALL, color=style.FAINT, annotation_clip=False, **style.PLAIN,
-    )  # fmt: skip
+        text,
+        (x, 0),
+        xycoords=ax.get_xaxis_transform(),
+        xytext=(0, -19),
+        textcoords="offset points",
+        ha="center",
+        va="top",
+        fontsize=style.SMALL,
+        color=style.FAINT,
+        annotation_clip=False,
+        **style.PLAIN,
+    )
 
 
 def _write(ax: Axes, x: float, y: float, text: str) -> None:
     ax.annotate(
-        text, (x, y), xytext=(0, 2), textcoords="offset points", ha="center", va="bottom", fontsize=style.SMALL, color=style.INK, zorder=6,
-        annotation_clip=False, **style.PLAIN,
-    )  # fmt: skip
+        text,
+        (x, y),
+        xytext=(0, 2),
+        textcoords="offset points",
+        ha="center",
+        va="bottom",
+        fontsize=style.SMALL,
+        color=style.INK,
+        zorder=6,
+        annotation_clip=False,
+        **style.PLAIN,
+    )

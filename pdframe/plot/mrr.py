@@ -105,9 +105,16 @@ def mrr(
         for at, name in enumerate(names):
             mark = style.mark(at)
             ax.plot(
-                places, table[at], color=mark.color, marker=mark.marker, linestyle=mark.dashes, linewidth=1.6, markersize=4,
-                label=style.legend_name(name), zorder=3,
-            )  # fmt: skip
+                places,
+                table[at],
+                color=mark.color,
+                marker=mark.marker,
+                linestyle=mark.dashes,
+                linewidth=1.6,
+                markersize=4,
+                label=style.legend_name(name),
+                zorder=3,
+            )
         low, high = np.nanmin(table), np.nanmax(table)
     months.month_axis(ax, number)
     months.money_axis(ax, min(low, 0.0), max(high, 0.0), currency)
@@ -137,7 +144,16 @@ def _ends(
             )
         last = at == -1
         ax.annotate(
-            text, (places[at], total[at]), xytext=(4 if last else -4, 7), textcoords="offset points", ha="right" if last else "left",
-            va="bottom", fontsize=style.TEXT, color=style.INK, zorder=5,
-            bbox={"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 0.8}, annotation_clip=False, **style.PLAIN,
-        )  # fmt: skip
+            text,
+            (places[at], total[at]),
+            xytext=(4 if last else -4, 7),
+            textcoords="offset points",
+            ha="right" if last else "left",
+            va="bottom",
+            fontsize=style.TEXT,
+            color=style.INK,
+            zorder=5,
+            bbox={"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 0.8},
+            annotation_clip=False,
+            **style.PLAIN,
+        )

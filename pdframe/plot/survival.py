@@ -127,9 +127,17 @@ def _curve(
     days, share = np.append(0.0, column["days"]), np.append(1.0, column["survival"])
     every = max(len(days) // 8, 1)
     ax.step(
-        days, share, where="post", color=snapshot.color, linestyle=snapshot.dashes, linewidth=1.6, label=name,
-        marker=snapshot.marker if curves > 1 else None, markersize=4.5, markevery=(every // 2, every),
-    )  # fmt: skip
+        days,
+        share,
+        where="post",
+        color=snapshot.color,
+        linestyle=snapshot.dashes,
+        linewidth=1.6,
+        label=name,
+        marker=snapshot.marker if curves > 1 else None,
+        markersize=4.5,
+        markevery=(every // 2, every),
+    )
     ax.fill_between(
         column["days"],
         column["low"],
@@ -153,9 +161,18 @@ def _at_risk(ax: Axes, names: list[str], number: Any, column: dict[str, style.Fl
         x: float, transform: Any, line: float, text: str, color: str, side: str, shift: float = 0
     ) -> None:
         ax.annotate(
-            text, (x, 0), xycoords=transform, xytext=(shift, -(_FIRST_LINE + line * _NEXT_LINE)), textcoords="offset points", ha=side,
-            va="center", fontsize=style.SMALL, color=color, annotation_clip=False, **style.PLAIN,
-        )  # fmt: skip
+            text,
+            (x, 0),
+            xycoords=transform,
+            xytext=(shift, -(_FIRST_LINE + line * _NEXT_LINE)),
+            textcoords="offset points",
+            ha=side,
+            va="center",
+            fontsize=style.SMALL,
+            color=color,
+            annotation_clip=False,
+            **style.PLAIN,
+        )
 
     write(0, ax.transAxes, 0, "at risk", style.FAINT, "right", -22)
     for curve, name in enumerate(names):

@@ -142,9 +142,15 @@ def _row(
     ]
     if missing:
         ax.text(
-            edge, y - 0.22, f"{', '.join(missing)} not reached", ha="right", va="bottom", fontsize=style.SMALL, color=style.FAINT,
+            edge,
+            y - 0.22,
+            f"{', '.join(missing)} not reached",
+            ha="right",
+            va="bottom",
+            fontsize=style.SMALL,
+            color=style.FAINT,
             **style.PLAIN,
-        )  # fmt: skip
+        )
     if np.isnan(middle):
         ax.plot([start], [y], color=mark.color, marker="|", markersize=9, linestyle="none")
         return

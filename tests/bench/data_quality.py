@@ -221,7 +221,7 @@ def material(folder: Path, deals: int = DEALS, seed: int = 1) -> None:
     row, nth = np.nonzero(there)
     final = nth == last[row]
     still = final & is_open[row]
-    looked = some(0.1, len(row))
+    by_snapshot = some(0.1, len(row))
     wrong = final & some(0.01, len(row))
     stop = left[row, nth]
     pd.DataFrame(
@@ -236,9 +236,11 @@ def material(folder: Path, deals: int = DEALS, seed: int = 1) -> None:
                 np.where(still, 3, np.where(final, status[row], 0)),
                 ["advanced", "won", "lost", "open"],
             ),
-            "source": _words(looked.astype(np.int64), ["changelog", "snapshots", "current"]),
-            "entered_after": _times(np.where(looked & (nth > 0), entered[row, nth] - DAY, NULL)),
-            "left_after": _times(np.where(looked & final & ~still, stop - DAY // 2, NULL)),
+            "source": _words(by_snapshot.astype(np.int64), ["changelog", "snapshots", "current"]),
+            "entered_after": _times(
+                np.where(by_snapshot & (nth > 0), entered[row, nth] - DAY, NULL)
+            ),
+            "left_after": _times(np.where(by_snapshot & final & ~still, stop - DAY // 2, NULL)),
             "seen_at": _times(entered[row, nth]),
         }
     ).to_parquet(folder / "visits.parquet")

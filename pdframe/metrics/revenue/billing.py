@@ -12,7 +12,7 @@ from pdframe.errors import ArgumentError
 from pdframe.metrics._arguments import keyed, moment, require_columns, warn, zone_of
 from pdframe.metrics._columns import Flags, Floats, Ints, amounts, finite, ids
 from pdframe.metrics._states import Deleted, check_deleted
-from pdframe.metrics.revenue.endings import Cancellations, known_cancellations, say_open
+from pdframe.metrics.revenue.endings import Cancellations, known_cancellations, warn_of_open_lines
 from pdframe.metrics.revenue.lines import BILLED, ledger_columns, named, report, won_lines
 from pdframe.metrics.revenue.months import Moment
 from pdframe.metrics.revenue.periods import (
@@ -101,7 +101,7 @@ def billing_schedule(
     lines, problems = ledger_columns(kept, policy, discounts, ends)
     report(problems, lines["id"])
     if cancellations is None:
-        say_open(lines, deals)
+        warn_of_open_lines(lines, deals)
     frequency = frequencies(lines["billing_frequency"])
     fine = problems.isna().to_numpy()
     parts = [_recurring(lines, frequency, fine & (frequency != ONE_TIME), first, end)]

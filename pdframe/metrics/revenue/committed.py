@@ -7,7 +7,7 @@ import pandas as pd
 
 from pdframe.errors import ArgumentError
 from pdframe.metrics._arguments import keyed, moment, require_columns, warn, zone_of
-from pdframe.metrics._columns import Flags, Ints, say_uncountable
+from pdframe.metrics._columns import Flags, Ints, warn_of_uncountable
 from pdframe.metrics.revenue.ledger import NEEDED
 from pdframe.metrics.revenue.lines import named
 from pdframe.metrics.revenue.months import Moment
@@ -78,7 +78,7 @@ def committed_mrr(
     """
     tz = zone_of(tz, lines)
     lines = require_columns(lines, "lines", NEEDED)
-    say_uncountable(lines, "lines", moments=["start"], numbers=["mrr"])
+    warn_of_uncountable(lines, "lines", moments=["start"], numbers=["mrr"])
     day = moment(as_of, tz, "as_of").tz_convert(tz).tz_localize(None)
     today = np.array([np.datetime64(day.date())]).astype("datetime64[D]").astype(np.int64)
     lines = known_on(lines, int(today[0]))
@@ -96,7 +96,7 @@ def committed_mrr(
     last = max(int(months_of(days).max(initial=first)) for days in (start[starts], end[ends]))
     if until is None:
         width = min(last - first + 1, MONTHS_AHEAD)
-        _name_later(kept, np.where(starts, start, NULL), first + width)
+        _warn_of_later(kept, np.where(starts, start, NULL), first + width)
     else:
         width = month_after(until, "until") - first
         if width < 1:
@@ -128,7 +128,7 @@ def committed_mrr(
     return keyed(result, ["month", "currency"], tz)
 
 
-def _name_later(lines: pd.DataFrame, start: Ints, limit: int) -> None:
+def _warn_of_later(lines: pd.DataFrame, start: Ints, limit: int) -> None:
     """Warn of lines that start in the month `limit` or later: no month that is shown holds them.
 
     `start` is `NULL` where a line does not count.

@@ -28,13 +28,56 @@ def _folded(text: str) -> str:
 
 
 _STEMS = (
-    "cancel", "churn", "terminat", "unsubscri", "expir", "enddate",
-    "kündig", "storn", "beendig", "beendet", "ablauf", "vertragsende", "laufzeitende", "enddatum",
-    "resili", "annul", "anul", "rescis", "disdett", "recesso", "cessazion", "encerr", "date de fin",
-    "opzeg", "beëindig", "einddatum", "uppsäg", "avslut", "oppsig", "opsig", "slutdat",
-    "rezygnac", "wypowiedz", "výpověd", "zruš", "irtisan", "peruut", "iptal", "fesih",
-    "отмен", "растор", "окончан", "解約", "キャンセル", "終了", "取消", "终止", "해지", "취소",
-)  # fmt: skip
+    "cancel",
+    "churn",
+    "terminat",
+    "unsubscri",
+    "expir",
+    "enddate",
+    "kündig",
+    "storn",
+    "beendig",
+    "beendet",
+    "ablauf",
+    "vertragsende",
+    "laufzeitende",
+    "enddatum",
+    "resili",
+    "annul",
+    "anul",
+    "rescis",
+    "disdett",
+    "recesso",
+    "cessazion",
+    "encerr",
+    "date de fin",
+    "opzeg",
+    "beëindig",
+    "einddatum",
+    "uppsäg",
+    "avslut",
+    "oppsig",
+    "opsig",
+    "slutdat",
+    "rezygnac",
+    "wypowiedz",
+    "výpověd",
+    "zruš",
+    "irtisan",
+    "peruut",
+    "iptal",
+    "fesih",
+    "отмен",
+    "растор",
+    "окончан",
+    "解約",
+    "キャンセル",
+    "終了",
+    "取消",
+    "终止",
+    "해지",
+    "취소",
+)
 _WORDS = ("end", "ends", "ended", "ende", "fin", "fim", "einde", "slut", "baja", "koniec", "konec")
 _SPEAKS_OF_AN_END = re.compile(
     f"{'|'.join(re.escape(_folded(stem)) for stem in _STEMS)}|(?<![^\\W_])(?:{'|'.join(_WORDS)})(?![^\\W_])"
@@ -108,7 +151,7 @@ def _holds_days(column: pd.Series[Any]) -> bool:
     )
 
 
-def say_open(lines: pd.DataFrame, deals: pd.DataFrame) -> None:
+def warn_of_open_lines(lines: pd.DataFrame, deals: pd.DataFrame) -> None:
     """Warn that lines without an end count for ever, where no cancellations are given.
 
     Parameters

@@ -13,7 +13,7 @@ import pandas as pd
 
 from pdframe.errors import ArgumentError
 from pdframe.metrics._arguments import grouped, require_columns
-from pdframe.metrics._columns import Flags, Floats, Ints, equals, say_uncountable
+from pdframe.metrics._columns import Flags, Floats, Ints, equals, warn_of_uncountable
 from pdframe.metrics.currency import Rates
 from pdframe.metrics.revenue.periods import (
     NEVER,
@@ -176,7 +176,7 @@ def ledger(lines: pd.DataFrame, by: Sequence[str]) -> Ledger:
     """
     lines = require_columns(lines, "lines", NEEDED, by)
     reported = {"month_from", "month_until"} <= {*lines.columns}
-    say_uncountable(
+    warn_of_uncountable(
         lines, "lines", moments=["month_from" if reported else "start"], numbers=["mrr"]
     )
     start, until = counted_months(lines)

@@ -21,8 +21,8 @@ from pdframe.metrics._columns import (
     equals,
     ids,
     plain_ids,
-    say_uncountable,
     times,
+    warn_of_uncountable,
 )
 from pdframe.metrics._line_values import differs
 from pdframe.metrics._states import (
@@ -38,7 +38,7 @@ from pdframe.metrics.revenue.endings import (
     bridged,
     cancelled_on,
     known_cancellations,
-    say_open,
+    warn_of_open_lines,
 )
 from pdframe.metrics.revenue.periods import (
     MONTHS,
@@ -57,9 +57,25 @@ from pdframe.metrics.revenue.prices import LARGEST, PRICED, period_amounts, roun
 from pdframe.metrics.revenue.versions import VERSIONS, Known, versions
 
 LINES = (
-    "id", "deal_id", "customer", "product_id", "currency", "mrr", "start", "end", "end_reason", "billing_frequency",
-    "billing_frequency_cycles", "one_time", "tcv", "problem", "amount", "won_date", "month_from", "month_until",
-)  # fmt: skip
+    "id",
+    "deal_id",
+    "customer",
+    "product_id",
+    "currency",
+    "mrr",
+    "start",
+    "end",
+    "end_reason",
+    "billing_frequency",
+    "billing_frequency_cycles",
+    "one_time",
+    "tcv",
+    "problem",
+    "amount",
+    "won_date",
+    "month_from",
+    "month_until",
+)
 """Columns of the result, in this order, before those that are carried along."""
 
 BILLED = (
@@ -208,16 +224,16 @@ def mrr_lines(
     check_deleted(deleted, deals)
     now = _current(won)
     if discounts is None:
-        _name_differing(now)
+        _warn_of_differing_values(now)
     if known is not None:
-        _name_missing_deals(rows, known, deals)
+        _warn_of_missing_deals(rows, known, deals)
     ends = known_cancellations(cancellations, deals)
-    matches, problems = ledger_columns(won, policy, discounts, ends)
-    report(problems, matches["id"])
-    today = matches if won.known is None else current_as_agreed(matches, policy)
+    priced, problems = ledger_columns(won, policy, discounts, ends)
+    report(problems, priced["id"])
+    today = priced if won.known is None else current_as_agreed(priced, policy)
     if cancellations is None:
-        say_open(today, deals)
-    _name_uncounted(today, policy)
+        warn_of_open_lines(today, deals)
+    _warn_of_uncounted(today, policy)
     own = LINES if history is None else (*LINES, *VERSIONS)
     carried = won.deals[_carried(deals, carry)]
     taken = [name for name in carried.columns if name in own or name in deal_products.columns]
@@ -230,7 +246,7 @@ def mrr_lines(
             " `deals` first."
         )
     rest = [name for name in won.lines.columns if name not in own]
-    return in_zone(pd.concat([matches, carried, won.lines[rest]], axis=1), tz)
+    return in_zone(pd.concat([priced, carried, won.lines[rest]], axis=1), tz)
 
 
 class WonLines(NamedTuple):
@@ -270,7 +286,7 @@ def won_lines(
     deals = require_columns(
         deals, "deals", ["id", "status", "won_time", *policy.customer], _carried(deals, carry)
     )
-    say_uncountable(deals, "deals", moments=["won_time", "local_won_date"])
+    warn_of_uncountable(deals, "deals", moments=["won_time", "local_won_date"])
     deal_ids = ids(deals, "id")
     status = counted_status(deals, tz, deleted=deleted if known is None else "keep")
     counts = status.isin(policy.statuses).to_numpy(bool) & deal_ids.notna().to_numpy()
@@ -343,11 +359,11 @@ def _current(won: WonLines) -> WonLines:
     return WonLines(taken(won.lines), taken(won.deals), taken(won.customer), won.won[rows])
 
 
-def current_as_agreed(matches: pd.DataFrame, policy: RevenuePolicy) -> pd.DataFrame:
+def current_as_agreed(priced: pd.DataFrame, policy: RevenuePolicy) -> pd.DataFrame:
     """Return the versions that are known now, and their months by what they agreed on, whenever
     that was known.
     """
-    now = matches[matches["known_until"].isna()].reset_index(drop=True)
+    now = priced[priced["known_until"].isna()].reset_index(drop=True)
     start, end = days_of(now, "agreed_start"), days_of(now, "agreed_end")
     recurs = now["agreed_end_reason"].notna().to_numpy()
     first, last = sampled(start, np.where(recurs, end, NULL), policy.at, recurs)
@@ -360,7 +376,7 @@ def current_as_agreed(matches: pd.DataFrame, policy: RevenuePolicy) -> pd.DataFr
     )
 
 
-def _name_missing_deals(lines: pd.DataFrame, known: Known, deals: pd.DataFrame) -> None:
+def _warn_of_missing_deals(lines: pd.DataFrame, known: Known, deals: pd.DataFrame) -> None:
     """Warn of lines that were removed and whose deal `deals` does not hold: it was deleted, and its
     past months lack them.
     """
@@ -560,14 +576,14 @@ def report(problems: pd.Series[Any], line: pd.Series[Any]) -> None:
     )
 
 
-def _name_uncounted(matches: pd.DataFrame, policy: RevenuePolicy) -> None:
+def _warn_of_uncounted(priced: pd.DataFrame, policy: RevenuePolicy) -> None:
     """Warn of lines that begin and end between two sampling days: no month counts them."""
     between = (
-        (matches["end"] > matches["start"])
-        & (matches["month_from"] >= matches["month_until"])
-        & (matches["mrr"] != 0)
+        (priced["end"] > priced["start"])
+        & (priced["month_from"] >= priced["month_until"])
+        & (priced["mrr"] != 0)
     )
-    lines = matches[between & matches["problem"].isna()]
+    lines = priced[between & priced["problem"].isna()]
     if not len(lines):
         return
     sums = lines.groupby(lines["currency"].astype("str"), sort=True)["mrr"].sum()
@@ -587,7 +603,7 @@ def named(values: pd.Series[Any]) -> str:
     return shown + (", ..." if len(values) > _NAMED else "")
 
 
-def _name_differing(covered: WonLines) -> None:
+def _warn_of_differing_values(covered: WonLines) -> None:
     """Warn of deals whose value is not the sum of their lines, so that a discount on the deal may
     be missing.
     """

@@ -96,24 +96,24 @@ def mrr_customer_months(
     names = keys(by, CUSTOMER_MONTHS)
     kept = units(ledger(lines, names), rates)
     first, end = month_window(since, until, kept.ledger.earliest)
-    matches = kept.months(first, end)
+    months = kept.months(first, end)
     cohort = kept.first_active(end)
-    kind = kinds(matches, cohort)
-    series = kept.series[matches.unit]
+    kind = kinds(months, cohort)
+    series = kept.series[months.unit]
     result = kept.keys[names].take(series).reset_index(drop=True)
-    result["month"] = as_months(matches.month)
+    result["month"] = as_months(months.month)
     result["customer"] = pd.Series(
-        kept.ledger.customers.take(kept.customer[matches.unit]), dtype="str"
+        kept.ledger.customers.take(kept.customer[months.unit]), dtype="str"
     )
     result["currency"] = pd.Series(kept.keys["currency"].to_numpy()[series], dtype="str")
-    result["mrr"], result["previous"] = in_units(matches.now), in_units(matches.before)
+    result["mrr"], result["previous"] = in_units(months.now), in_units(months.before)
     result["movement"] = pd.Categorical.from_codes(kind, dtype=MOVEMENT)
-    result["amount"] = in_units(matches.now - matches.before - matches.fx)
-    result["fx"], result["expired"] = in_units(matches.fx), in_units(expired(matches, kind))
-    begun = cohort[matches.unit]
-    result["cohort"] = as_months(np.where(begun <= matches.month, begun, NEVER))
+    result["amount"] = in_units(months.now - months.before - months.fx)
+    result["fx"], result["expired"] = in_units(months.fx), in_units(expired(months, kind))
+    begun = cohort[months.unit]
+    result["cohort"] = as_months(np.where(begun <= months.month, begun, NEVER))
     # With rates a row holds all currencies of the customer: its lines are not told by one.
-    kept.say_stale()
+    kept.warn_of_stale()
     return keyed(
         result, ["month", "customer", *([] if rates is not None else ["currency"]), *names]
     )
@@ -149,39 +149,37 @@ def mrr_schedule(
     names = keys(by, SCHEDULE)
     kept = units(ledger(lines, names), rates)
     first, end = month_window(since, until, kept.ledger.earliest)
-    matches, width = kept.months(first, end), end - first
-    mrr = kept.total(matches.unit, matches.month, matches.now, first, width)
-    count = kept.total(matches.unit, matches.month, matches.active.astype(np.int64), first, width)
+    months, width = kept.months(first, end), end - first
+    mrr = kept.total(months.unit, months.month, months.now, first, width)
+    count = kept.total(months.unit, months.month, months.active.astype(np.int64), first, width)
     columns: dict[str, Ints | Floats] = {
         "mrr": in_units(mrr),
         "arr": in_units(12 * mrr),
         "customers": count,
     }
-    kept.say_stale()
+    kept.warn_of_stale()
     return keyed(
         kept.grid(first, width, columns),
         ["month", *([] if rates is not None else ["currency"]), *names],
     )
 
 
-def kinds(matches: Months, cohort: Ints) -> Ints:
+def kinds(months: Months, cohort: Ints) -> Ints:
     """Return the movement of each row as a place in MOVEMENTS, -1 where there is none."""
-    change = matches.now - matches.before - matches.fx
-    received, went = matches.active & ~matches.was_active, matches.was_active & ~matches.active
+    change = months.now - months.before - months.fx
+    received, went = months.active & ~months.was_active, months.was_active & ~months.active
     changed = np.sign(change)
     kind = np.where(changed > 0, EXPANSION, np.where(changed < 0, CONTRACTION, -1))
-    kind = np.where(
-        received, np.where(matches.month > cohort[matches.unit], REACTIVATION, NEW), kind
-    )
+    kind = np.where(received, np.where(months.month > cohort[months.unit], REACTIVATION, NEW), kind)
     return np.where(went, CHURN, kind)
 
 
-def expired(matches: Months, kind: Ints) -> Ints:
+def expired(months: Months, kind: Ints) -> Ints:
     """Return the part of churn whose lines ran out with no cancellation known: nothing beyond the
     churn itself.
     """
-    change = matches.now - matches.before - matches.fx
-    return np.where(kind == CHURN, np.minimum(np.maximum(-matches.ran_out, change), 0), 0)
+    change = months.now - months.before - months.fx
+    return np.where(kind == CHURN, np.minimum(np.maximum(-months.ran_out, change), 0), 0)
 
 
 def full_months(months: object) -> int:

@@ -60,24 +60,24 @@ def mrr_movements(
     names = keys(by, COLUMNS)
     kept = units(ledger(lines, names), rates)
     first, end = month_window(since, until, kept.ledger.earliest)
-    match, width = kept.months(first, end), end - first
-    kind = kinds(match, kept.first_active(end))
-    change = match.now - match.before - match.fx
+    months, width = kept.months(first, end), end - first
+    kind = kinds(months, kept.first_active(end))
+    change = months.now - months.before - months.fx
 
     def total(amount: Ints, rows: Flags | None = None) -> Ints:
         if rows is None:
-            return kept.total(match.unit, match.month, amount, first, width)
-        return kept.total(match.unit[rows], match.month[rows], amount[rows], first, width)
+            return kept.total(months.unit, months.month, amount, first, width)
+        return kept.total(months.unit[rows], months.month[rows], amount[rows], first, width)
 
     columns = {
-        "start": total(match.before),
+        "start": total(months.before),
         **{name: total(change, kind == code) for code, name in enumerate(MOVEMENTS)},
-        "fx": total(match.fx),
-        "end": total(match.now),
-        "expired": total(expired(match, kind)),
+        "fx": total(months.fx),
+        "end": total(months.now),
+        "expired": total(expired(months, kind)),
     }
     result = kept.grid(first, width, {name: in_units(parts) for name, parts in columns.items()})
-    kept.say_stale()
+    kept.warn_of_stale()
     return keyed(result, ["month", *([] if rates is not None else ["currency"]), *names])
 
 

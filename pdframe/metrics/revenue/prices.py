@@ -9,7 +9,7 @@ import pandas as pd
 
 from pdframe.errors import ArgumentError
 from pdframe.metrics._arguments import require_columns
-from pdframe.metrics._columns import Floats, Ints, amounts, equals, finite, ids, say_uncountable
+from pdframe.metrics._columns import Floats, Ints, amounts, equals, finite, ids, warn_of_uncountable
 from pdframe.metrics.revenue.policy import RevenuePolicy
 
 UNIT = 1_000_000
@@ -63,7 +63,7 @@ def shares_kept(
         together take no more than that.
     """
     discounts = require_columns(discounts, "discounts", ["deal_id", "type", "amount"])
-    say_uncountable(discounts, "discounts", numbers=["amount"], key="deal_id", below=LARGEST)
+    warn_of_uncountable(discounts, "discounts", numbers=["amount"], key="deal_id", below=LARGEST)
     known = pd.Index(ids(lines, "deal_id"))
     place, deal_ids = pd.factorize(known)
     size = len(deal_ids)

@@ -20,7 +20,7 @@ from pdframe.metrics._columns import (
     finite,
     ids,
     plain_ids,
-    say_uncountable,
+    warn_of_uncountable,
 )
 from pdframe.metrics._line_values import differs
 from pdframe.metrics._states import Deleted, check_deleted, counted_status
@@ -131,8 +131,8 @@ def reconcile(
     )
     lines = current(lines)
     deals = require_columns(deals, "deals", ["id", "status", "currency", "mrr", "arr"])
-    say_uncountable(deals, "deals", numbers=["mrr", "arr", "value"])
-    say_uncountable(lines, "lines", numbers=["mrr", "amount"], below=LARGEST)
+    warn_of_uncountable(deals, "deals", numbers=["mrr", "arr", "value"])
+    warn_of_uncountable(lines, "lines", numbers=["mrr", "amount"], below=LARGEST)
     check_deleted(deleted, deals)
     counts = counted_status(deals, "UTC", deleted=deleted).isin(policy.statuses).to_numpy(bool)
     covered = deals[counts].drop_duplicates("id").reset_index(drop=True)

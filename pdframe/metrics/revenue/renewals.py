@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from pdframe.metrics._arguments import keyed, moment, require_columns, span, zone_of
-from pdframe.metrics._columns import Flags, Ints, amounts, equals, ids, say_uncountable, times
+from pdframe.metrics._columns import Flags, Ints, amounts, equals, ids, times, warn_of_uncountable
 from pdframe.metrics._states import counted_status
 from pdframe.metrics.revenue.customers import customers
 from pdframe.metrics.revenue.ledger import NEEDED
@@ -80,8 +80,8 @@ def renewals(
     tz = zone_of(tz, lines, deals)
     lines = require_columns(lines, "lines", [*NEEDED, "id", "deal_id", "product_id"])
     deals = require_columns(deals, "deals", ["id", "status", "add_time", *policy.customer])
-    say_uncountable(lines, "lines", moments=["start"], numbers=["mrr"])
-    say_uncountable(deals, "deals", moments=["add_time"])
+    warn_of_uncountable(lines, "lines", moments=["start"], numbers=["mrr"])
+    warn_of_uncountable(deals, "deals", moments=["add_time"])
     moment_ = moment(as_of, tz, "as_of").tz_convert(tz).tz_localize(None)
     today = int(np.datetime64(moment_.date()).astype("datetime64[D]").astype(np.int64))
     limit = today + span(within, "within")

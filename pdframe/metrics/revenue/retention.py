@@ -83,7 +83,7 @@ def retention(
         "grr": ratio(total(np.maximum(np.minimum(now, then), 0)), base),
         "logo_retention": ratio(total(active[was_active].astype(np.int64)), customers),
     }
-    covered.say_stale()
+    covered.warn_of_stale()
     return keyed(
         covered.grid(first, width, columns),
         ["month", *([] if rates is not None else ["currency"]), *names],
@@ -179,11 +179,11 @@ def revenue_cohorts(
         return total
 
     rows = covered.ledger.rows(first, end, inside[covered.unit])
-    match = covered.stated(rows)
-    counted = match.month >= begun[match.unit]
-    unit, month = match.unit[counted], match.month[counted]
-    mrr = table(unit, month, match.now[counted])
-    customers = table(unit, month, match.active[counted].astype(np.int64))
+    stated = covered.stated(rows)
+    counted = stated.month >= begun[stated.unit]
+    unit, month = stated.unit[counted], stated.month[counted]
+    mrr = table(unit, month, stated.now[counted])
+    customers = table(unit, month, stated.active[counted].astype(np.int64))
     base = table(*_bases(covered, begun, inside, first, end))
     age = np.tile(np.arange(ages), len(block))
     place = np.repeat(np.arange(len(block)), ages)
@@ -199,7 +199,7 @@ def revenue_cohorts(
     result["mrr"], result["nrr"] = in_units(mrr)[order], ratio(mrr, base)[order]
     result["month"] = as_months((cohort[place] + age)[order])
     result.loc[~mature[order], ["customers", "mrr", "nrr"]] = pd.NA
-    covered.say_stale()
+    covered.warn_of_stale()
     return keyed(result, ["cohort", "month", *([] if rates is not None else ["currency"]), *names])
 
 

@@ -72,10 +72,10 @@ class Units:
     group: Ints
     rates: Rates | None
 
-    def say_stale(self) -> None:
+    def warn_of_stale(self) -> None:
         """Warn once of old rates that were used."""
         if self.rates is not None:
-            self.rates.say_stale()
+            self.rates.warn_of_stale()
 
     def months(self, first: int, end: int) -> Months:
         """Return the months from `first` up to `end`."""
@@ -122,8 +122,8 @@ class Units:
             return amount
         result = np.zeros(len(amount), np.int64)
         rows = np.flatnonzero(amount)
-        match = self.ledger.rates(self.rates, self.ledger.currency[slice[rows]], month[rows])
-        result[rows] = np.rint(amount[rows] * match).astype(np.int64)
+        rate = self.ledger.rates(self.rates, self.ledger.currency[slice[rows]], month[rows])
+        result[rows] = np.rint(amount[rows] * rate).astype(np.int64)
         return result
 
     def first_active(self, end: int) -> Ints:
@@ -224,21 +224,21 @@ def units(ledger: Ledger, rates: RateTable | None) -> Units:
     if rates is None:
         unit, customer = np.arange(len(ledger.customer)), ledger.customer
         code = ledger.group * max(len(ledger.currencies), 1) + ledger.currency
-        match, series = np.unique(code, return_inverse=True)
-        group = match // max(len(ledger.currencies), 1)
+        pairs, series = np.unique(code, return_inverse=True)
+        group = pairs // max(len(ledger.currencies), 1)
         keys = ledger.groups.take(group).reset_index(drop=True)
         names = (
-            ledger.currencies.take(match % max(len(ledger.currencies), 1))
-            if len(match)
+            ledger.currencies.take(pairs % max(len(ledger.currencies), 1))
+            if len(pairs)
             else ledger.currencies[:0]
         )
         keys["currency"] = pd.Series(names, dtype="str")
         return Units(ledger, unit, customer, series, keys, group, None)
     table = Rates(rates)
     code = ledger.customer * max(len(ledger.groups), 1) + ledger.group
-    match, unit = np.unique(code, return_inverse=True)
-    group = match % max(len(ledger.groups), 1)
+    pairs, unit = np.unique(code, return_inverse=True)
+    group = pairs % max(len(ledger.groups), 1)
     used, series = np.unique(group, return_inverse=True)
     keys = ledger.groups.take(used).reset_index(drop=True)
     keys["currency"] = pd.Series([table.target] * len(keys), dtype="str")
-    return Units(ledger, unit, match // max(len(ledger.groups), 1), series, keys, used, table)
+    return Units(ledger, unit, pairs // max(len(ledger.groups), 1), series, keys, used, table)

@@ -24,8 +24,9 @@ from pdframe.metrics._columns import (
     dates,
     equals,
     ids,
-    say_uncountable,
+    plain_times,
     times,
+    warn_of_uncountable,
 )
 from pdframe.metrics.revenue.periods import NULL, ONE_TIME, days_of, frequencies
 
@@ -34,10 +35,23 @@ VERSIONS = ("known_from", "known_until", "agreed_start", "agreed_end", "agreed_e
 
 NUMBER, ID, FLAG, DAY, TEXT = range(5)
 _KINDS = {
-    "deal_id": ID, "product_id": ID, "product_variation_id": ID, "name": TEXT, "currency": TEXT, "quantity": NUMBER,
-    "item_price": NUMBER, "discount": NUMBER, "discount_type": TEXT, "tax": NUMBER, "tax_method": TEXT, "sum": NUMBER,
-    "is_enabled": FLAG, "billing_frequency": TEXT, "billing_frequency_cycles": ID, "billing_start_date": DAY,
-}  # fmt: skip
+    "deal_id": ID,
+    "product_id": ID,
+    "product_variation_id": ID,
+    "name": TEXT,
+    "currency": TEXT,
+    "quantity": NUMBER,
+    "item_price": NUMBER,
+    "discount": NUMBER,
+    "discount_type": TEXT,
+    "tax": NUMBER,
+    "tax_method": TEXT,
+    "sum": NUMBER,
+    "is_enabled": FLAG,
+    "billing_frequency": TEXT,
+    "billing_frequency_cycles": ID,
+    "billing_start_date": DAY,
+}
 _DELETED = "is_deleted"
 _FLAGS = {"true": True, "false": False, "1": True, "0": False, "1.0": True, "0.0": False}
 
@@ -104,46 +118,46 @@ def versions(
     history = require_columns(
         history, "history", ["id", "column", "before", "after", "time", "source"]
     )
-    say_uncountable(history, "history", moments=["time"])
+    warn_of_uncountable(history, "history", moments=["time"])
     lines = deal_products.reset_index(drop=True)
-    matches = _changes(history, lines, tz)
+    changes = _changes(history, lines, tz)
     line = pd.Index(ids(lines, "id"))
     first = np.asarray(line.notna() & ~line.duplicated(), np.bool_)
     unique = np.flatnonzero(first)
-    place = np.asarray(line[unique].get_indexer(pd.Index(matches.line)), dtype=np.int64)
+    place = np.asarray(line[unique].get_indexer(pd.Index(changes.line)), dtype=np.int64)
     source = (
         np.where(place >= 0, unique[np.maximum(place, 0)], -1)
         if len(unique)
-        else np.full(len(matches.line), -1)
+        else np.full(len(changes.line), -1)
     )
 
-    last = np.append(matches.line[1:] != matches.line[:-1], True)[: len(matches.line)]
-    next_day = np.where(last, NULL, np.append(matches.day[1:], NULL)[: len(matches.day)])
-    deleted = np.array([_flag(text) is True for text in matches.texts[_DELETED]], np.bool_)
+    last = np.append(changes.line[1:] != changes.line[:-1], True)[: len(changes.line)]
+    next_day = np.where(last, NULL, np.append(changes.day[1:], NULL)[: len(changes.day)])
+    deleted = np.array([_flag(text) is True for text in changes.texts[_DELETED]], np.bool_)
     # The frame of today rules which lines there are today.
     deleted &= ~(last & (source >= 0))
-    absent = pd.Series(source < 0).groupby(matches.line).transform("all").to_numpy(np.bool_)
+    absent = pd.Series(source < 0).groupby(changes.line).transform("all").to_numpy(np.bool_)
     ends_deleted = (
-        pd.Series(deleted & last).groupby(matches.line).transform("any").to_numpy(np.bool_)
+        pd.Series(deleted & last).groupby(changes.line).transform("any").to_numpy(np.bool_)
     )
     kept = ~deleted & ~(absent & ~ends_deleted)
     removed = np.where(last, False, np.append(deleted[1:], False)[: len(deleted)])
 
     # Lines of which the history does not tell.
     untold = np.setdiff1d(np.arange(len(lines)), source[source >= 0])
-    began = _added(lines, tz, matches.begin)[untold]
+    began = _added(lines, tz, changes.begin)[untold]
     rows = np.flatnonzero(kept)
     known = Known(
-        np.concatenate([matches.day[rows], began]),
+        np.concatenate([changes.day[rows], began]),
         np.concatenate([next_day[rows], np.full(len(untold), NULL)]),
         np.concatenate([removed[rows], np.zeros(len(untold), np.bool_)]).astype(np.bool_),
         np.concatenate([source[rows], untold]),
     )
     change = np.concatenate([rows, np.full(len(untold), -1)])
-    line_of = np.concatenate([matches.line[rows], np.zeros(len(untold), np.int64)])
+    line_of = np.concatenate([changes.line[rows], np.zeros(len(untold), np.int64)])
     order = np.lexsort((known.since, line_of, np.where(known.source < 0, len(lines), known.source)))
     known, change = known.take(order), change[order]
-    frame = _filled(lines, known, change, matches)
+    frame = _filled(lines, known, change, changes)
     current = (known.until == NULL) & (known.source >= 0)
     counts = np.flatnonzero(current | (frequencies(frame["billing_frequency"]) != ONE_TIME))
     return frame.take(counts).reset_index(drop=True), known.take(counts)
@@ -156,11 +170,11 @@ def known_on(lines: pd.DataFrame, day: int) -> pd.DataFrame:
     if not set(VERSIONS) <= set(lines.columns):
         return lines
     since, until = days_of(lines, "known_from"), days_of(lines, "known_until")
-    matches: pd.DataFrame = lines[(since <= day) & ((until == NULL) | (until > day))]
-    return matches.assign(
-        start=matches["agreed_start"],
-        end=matches["agreed_end"],
-        end_reason=matches["agreed_end_reason"],
+    valid: pd.DataFrame = lines[(since <= day) & ((until == NULL) | (until > day))]
+    return valid.assign(
+        start=valid["agreed_start"],
+        end=valid["agreed_end"],
+        end_reason=valid["agreed_end_reason"],
     )
 
 
@@ -184,7 +198,7 @@ def _changes(history: pd.DataFrame, lines: pd.DataFrame, tz: str) -> _Changes:
     events = pd.DataFrame(
         {
             "line": ids(history, "id").to_numpy(np.int64),
-            "time": _instants(moment),
+            "time": plain_times(moment),
             "column": history["column"].astype("str").to_numpy(),
             "before": history["before"].astype("str").astype(object).to_numpy(),
             "after": history["after"].astype("str").astype(object).to_numpy(),
@@ -238,7 +252,7 @@ def _changes(history: pd.DataFrame, lines: pd.DataFrame, tz: str) -> _Changes:
     return _Changes(line, day, texts, reported, begin)
 
 
-def _filled(lines: pd.DataFrame, known: Known, change: Ints, matches: _Changes) -> pd.DataFrame:
+def _filled(lines: pd.DataFrame, known: Known, change: Ints, changes: _Changes) -> pd.DataFrame:
     """The rows of versions: what the history says, and from `lines` the last version and what the
     history does not tell.
     """
@@ -250,7 +264,7 @@ def _filled(lines: pd.DataFrame, known: Known, change: Ints, matches: _Changes) 
         )
         frame = plain_frame(lines.reindex(known.source).reset_index(drop=True))
         frame["id"] = ids(frame, "id").fillna(
-            pd.Series(matches.line[np.maximum(change, 0)], dtype="Int64")
+            pd.Series(changes.line[np.maximum(change, 0)], dtype="Int64")
         )
     else:
         frame = lines.take(known.source).reset_index(drop=True)
@@ -262,10 +276,10 @@ def _filled(lines: pd.DataFrame, known: Known, change: Ints, matches: _Changes) 
         use = (
             (change >= 0)
             & ~is_last
-            & (matches.reported[name][change] if len(matches.line) else False)
+            & (changes.reported[name][change] if len(changes.line) else False)
         )
         if use.any():
-            frame[name] = _column(frame, name, kind, use, matches.texts[name][change[use]], unread)
+            frame[name] = _column(frame, name, kind, use, changes.texts[name][change[use]], unread)
     if unread:
         warn(
             f"history: {len(unread):,} values cannot be read and count as empty, for example"
@@ -326,16 +340,10 @@ def _added_of(lines: pd.DataFrame, line: pd.Index[Any], tz: str) -> pd.Series[An
     if "add_time" not in lines.columns:
         return pd.Series(NULL, index=line)
     added = times(lines, "add_time", tz)
-    by_line = pd.Series(_instants(added), index=pd.Index(ids(lines, "id")))
+    by_line = pd.Series(plain_times(added), index=pd.Index(ids(lines, "id")))
     return by_line[~by_line.index.duplicated() & by_line.index.notna()].reindex(
         line, fill_value=NULL
     )
-
-
-def _instants(moments: pd.Series[Any]) -> Ints:
-    """Times as microseconds since 1970 UTC, `NULL` where there is none."""
-    matches: Ints = moments.dt.tz_localize(None).to_numpy().astype("datetime64[us]").view(np.int64)
-    return matches
 
 
 def _day_of(micros: pd.Series[Any], tz: str) -> Ints:

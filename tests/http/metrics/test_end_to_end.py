@@ -223,8 +223,12 @@ def test_one_snapshot_tells_of_the_stages_that_deals_are_in(
             ]
             lost = sum(row["status"] == "lost" for row in here)
             assert [line[n] for n in ("reached", "advanced", "lost", "left", "open")] == [
-                sum(ahead) + len(here), sum(ahead), lost, 0, len(here) - lost
-            ]  # fmt: skip
+                sum(ahead) + len(here),
+                sum(ahead),
+                lost,
+                0,
+                len(here) - lost,
+            ]
         assert table[-1]["reached"] == len(won)
         assert all(line["conversion"] is None for line in table if line["reached"] > 20)
     for line in current["velocity"]:
@@ -298,8 +302,10 @@ def test_sales_figures_are_those_of_the_company(
             wins = [row for row in mine if row["status"] == "won" and within(row["won_time"])]
             losses = [row for row in mine if row["status"] == "lost" and within(row["lost_time"])]
             assert (line["opportunities"], line["won"], line["lost"]) == (
-                sum(within(row["add_time"]) for row in mine), len(wins), len(losses)
-            )  # fmt: skip
+                sum(within(row["add_time"]) for row in mine),
+                len(wins),
+                len(losses),
+            )
             if wins:
                 value = sum(row["value"] for row in wins) / len(wins)
                 took = (

@@ -681,9 +681,16 @@ def test_the_sandbox_has_no_defect_that_its_rules_forbid(
     )
     result = data_quality(**frames, as_of="2026-06-30", tz="Europe/Tallinn").set_index("check")
     sound = [
-        "closed_without_date", "closed_before_created", "close_date_before_created", "value_differs_from_lines",
-        "currency_differs_from_lines", "stage_history_inexact", "stage_history_disagrees", "close_time_disagrees", "created_in_bulk",
-    ]  # fmt: skip
+        "closed_without_date",
+        "closed_before_created",
+        "close_date_before_created",
+        "value_differs_from_lines",
+        "currency_differs_from_lines",
+        "stage_history_inexact",
+        "stage_history_disagrees",
+        "close_time_disagrees",
+        "created_in_bulk",
+    ]
     assert result.loc[sound, "count"].eq(0).all()
     assert result.loc[sound, "share"].eq(0).all()
     assert company["deal_products"]["deal_id"].nunique() > 50

@@ -21,9 +21,22 @@ from pdframe.metrics import stage_survival, stage_velocity
 from tests.helpers.visits_by_hand import day, frame_of, one_visit, stages_of
 
 COLUMNS = [
-    "pipeline_id", "stage_id", "stage", "order_nr", "visits", "completed", "open", "median_days", "low", "high", "p25_days", "p75_days",
-    "p90_days", "mean_days", "basis",
-]  # fmt: skip
+    "pipeline_id",
+    "stage_id",
+    "stage",
+    "order_nr",
+    "visits",
+    "completed",
+    "open",
+    "median_days",
+    "low",
+    "high",
+    "p25_days",
+    "p75_days",
+    "p90_days",
+    "mean_days",
+    "basis",
+]
 BASES = pd.CategoricalDtype(["changelog", "snapshots", "current", "mixed"])
 DTYPES = {
     **dict.fromkeys(
@@ -53,10 +66,15 @@ def same(matches: pd.DataFrame, expected: pd.DataFrame) -> None:
 def test_stages_in_their_order_with_open_visits_censored() -> None:
     visits = frame_of(
         [
-            one_visit(1, 11, 0, 2), one_visit(1, 12, 2, 10, "won"), one_visit(2, 11, 0, 4, "lost"), one_visit(3, 11, 1, 7), one_visit(3, 12, 7),
-            one_visit(4, 11, 4), one_visit(5, 11, 12),
+            one_visit(1, 11, 0, 2),
+            one_visit(1, 12, 2, 10, "won"),
+            one_visit(2, 11, 0, 4, "lost"),
+            one_visit(3, 11, 1, 7),
+            one_visit(3, 12, 7),
+            one_visit(4, 11, 4),
+            one_visit(5, 11, 12),
         ]
-    )  # fmt: skip
+    )
     # At day 10: Lead lasted 2, 4, 6 and 6+; Demo 8 and 3+. The fifth deal is not there yet. Lead: S
     # = .75, .5, .25. Its area to 6: 2 + 2 x .75 + 2 x .5. Demo: at risk alone at 8, S = 0: the area
     # is 8. S(2) = .75 has the log-log interval .1279 to .9605, S(4) = .5 .0578 to .8449, S(6) = .25
@@ -105,10 +123,16 @@ def test_stages_in_their_order_with_open_visits_censored() -> None:
 def test_reentries_equal_times_moves_back_and_visits_of_no_length() -> None:
     visits = frame_of(
         [
-            one_visit(1, 11, 0, 3), one_visit(1, 12, 3, 3, "moved back"), one_visit(1, 11, 3, 4, visit=2), one_visit(1, 12, 4, 9, "lost", visit=2),
-            one_visit(1, 12, 12, visit=3), one_visit(2, 11, 3, 3), one_visit(2, 12, 3, 3, "changed pipeline"), one_visit(2, 21, 3, 8, "deleted", pipeline=2),
+            one_visit(1, 11, 0, 3),
+            one_visit(1, 12, 3, 3, "moved back"),
+            one_visit(1, 11, 3, 4, visit=2),
+            one_visit(1, 12, 4, 9, "lost", visit=2),
+            one_visit(1, 12, 12, visit=3),
+            one_visit(2, 11, 3, 3),
+            one_visit(2, 12, 3, 3, "changed pipeline"),
+            one_visit(2, 21, 3, 8, "deleted", pipeline=2),
         ]
-    )  # fmt: skip
+    )
     # Demo: two of no length, 5, and 8+ at day 20. S(0) = .5, S(5) = .25. Lead: 0, 1, 3.
     same(
         stage_velocity(visits, STAGES, as_of=day(20)),
@@ -223,15 +247,20 @@ def test_groups_of_deals_and_visits_null_ones_included() -> None:
     counts = by_end[["end", "visit", "stage_id", "visits", "completed", "open"]]
     # The stays that ended after day 5 read open, whatever became of them.
     assert counts.values.tolist() == [
-        ["advanced", 1, 11, 2, 2, 0], ["advanced", 1, 12, 0, 0, 0], ["open", 1, 11, 1, 0, 1], ["open", 1, 12, 2, 0, 2],
-    ]  # fmt: skip
+        ["advanced", 1, 11, 2, 2, 0],
+        ["advanced", 1, 12, 0, 0, 0],
+        ["open", 1, 11, 1, 0, 1],
+        ["open", 1, 12, 2, 0, 2],
+    ]
 
 
 def test_a_visit_is_at_risk_from_the_snapshot_that_detected_it() -> None:
     snapshots = [
-        one_visit(1, 11, 0, 10, seen_at=4, source="snapshots"), one_visit(2, 11, 0, 6, seen_at=3, source="snapshots"),
-        one_visit(3, 11, 0, 5, seen_at=8, source="snapshots"), one_visit(4, 11, 0, seen_at=4, source="snapshots"),
-    ]  # fmt: skip
+        one_visit(1, 11, 0, 10, seen_at=4, source="snapshots"),
+        one_visit(2, 11, 0, 6, seen_at=3, source="snapshots"),
+        one_visit(3, 11, 0, 5, seen_at=8, source="snapshots"),
+        one_visit(4, 11, 0, seen_at=4, source="snapshots"),
+    ]
     # The third had ended when it was found: it counts, and tells nothing. At risk at 6 are deals 1,
     # 2 and 4; at 10 deals 1 and 4.
     with pytest.warns(DataWarning) as said:
@@ -262,9 +291,12 @@ def test_a_visit_is_at_risk_from_the_snapshot_that_detected_it() -> None:
 
 def test_current_stages_alone_tell_no_durations() -> None:
     current = [
-        one_visit(1, 11, 0, 3, "lost", seen_at=20, source="current"), one_visit(2, 11, 0, seen_at=20, source="current"),
-        one_visit(3, 12, 0, 9, "won", seen_at=20, source="current"), one_visit(4, 12, 0, 5, "won"), one_visit(4, 12, 5, 7, "won", visit=2),
-    ]  # fmt: skip
+        one_visit(1, 11, 0, 3, "lost", seen_at=20, source="current"),
+        one_visit(2, 11, 0, seen_at=20, source="current"),
+        one_visit(3, 12, 0, 9, "won", seen_at=20, source="current"),
+        one_visit(4, 12, 0, 5, "won"),
+        one_visit(4, 12, 5, 7, "won", visit=2),
+    ]
     message = (
         "Of 5 stays, 3 rest on current stages alone.* 2 that had ended by then.*20 tokens a deal, 3"
         " deals = 60 tokens"
@@ -285,9 +317,12 @@ def test_current_stages_alone_tell_no_durations() -> None:
 
 def test_bounded_visits_are_counted_and_tell_no_duration() -> None:
     bounded = [
-        one_visit(1, 11, 4, 6, entered_after=2), one_visit(2, 11, 0, 6, left_after=3), one_visit(3, 11, 0, 7), one_visit(4, 11, 0, 20, left_after=1),
+        one_visit(1, 11, 4, 6, entered_after=2),
+        one_visit(2, 11, 0, 6, left_after=3),
+        one_visit(3, 11, 0, 7),
+        one_visit(4, 11, 0, 20, left_after=1),
         one_visit(5, 11, 4, entered_after=2),
-    ]  # fmt: skip
+    ]
     # The exit of the fourth, after day 10, has not happened, and neither have its bounds.
     with pytest.warns(
         DataWarning,
@@ -322,9 +357,12 @@ def test_visits_first_seen_later_are_not_known() -> None:
 def test_a_bare_date_is_the_end_of_its_day_in_tz() -> None:
     visits = frame_of([one_visit(1, 11, 0.98)])
     for as_of, tz, expected in [
-        ("2026-01-01", "UTC", 1), ("2026-01-01 12:00", "UTC", 0), ("2026-01-01", "Europe/Berlin", 0), ("2026-01-02", "Europe/Berlin", 1),
+        ("2026-01-01", "UTC", 1),
+        ("2026-01-01 12:00", "UTC", 0),
+        ("2026-01-01", "Europe/Berlin", 0),
+        ("2026-01-02", "Europe/Berlin", 1),
         (day(0.98), "UTC", 1),
-    ]:  # fmt: skip
+    ]:
         assert stage_velocity(visits, STAGES, as_of=as_of, tz=tz)["visits"].sum() == expected
 
 
@@ -447,9 +485,14 @@ def courses(draw: st.DrawFn, earliest: int = 0) -> list[dict[str, Any]]:
             left = None if final and draw(st.booleans()) else at + draw(st.integers(1, 40))
             end = draw(st.sampled_from(CLOSINGS if final else (*MOVES, "won", "lost")))
             seen = at if reported == "changelog" else max(seen, at + draw(st.integers(0, 25)))
-            bounds = {} if reported == "changelog" else {
-                "entered_after": draw(st.none() | st.just(at - 1)), "left_after": None if left is None else draw(st.none() | st.just(at))
-            }  # fmt: skip
+            bounds = (
+                {}
+                if reported == "changelog"
+                else {
+                    "entered_after": draw(st.none() | st.just(at - 1)),
+                    "left_after": None if left is None else draw(st.none() | st.just(at)),
+                }
+            )
             rows.append(
                 one_visit(
                     deal,
@@ -574,13 +617,16 @@ def test_a_move_counts_once_the_snapshot_that_detected_it_was_there() -> None:
     seen = {"source": "snapshots"}
     visits = frame_of(
         [
-            one_visit(1, 11, 0, 4, left_after=2, seen_at=0.5, **seen), one_visit(1, 12, 4, seen_at=9, **seen),
-            one_visit(2, 11, 0, 4, seen_at=0.5, **seen), one_visit(2, 12, 4, seen_at=9, **seen),
+            one_visit(1, 11, 0, 4, left_after=2, seen_at=0.5, **seen),
+            one_visit(1, 12, 4, seen_at=9, **seen),
+            one_visit(2, 11, 0, 4, seen_at=0.5, **seen),
+            one_visit(2, 12, 4, seen_at=9, **seen),
             one_visit(3, 11, 0, 5, "lost", seen_at=0.5, **seen),
             # Its changelog told the first stay; the look of day 9 found it elsewhere.
-            one_visit(4, 11, 0, 6, "changed pipeline"), one_visit(4, 21, 6, pipeline=2, seen_at=9, **seen),
+            one_visit(4, 11, 0, 6, "changed pipeline"),
+            one_visit(4, 21, 6, pipeline=2, seen_at=9, **seen),
         ]
-    )  # fmt: skip
+    )
     then, now = ({}, {})
     for matches, when in ((then, 8), (now, 9)):
         with pytest.warns(DataWarning):

@@ -15,11 +15,25 @@ from tests.helpers.visit_frames import ID_OF, day, known_visits, stages
 
 NOW = day(100)
 DTYPES = {
-    "stage_id": "Int64", "stage": "str", "order_nr": "Int64", **dict.fromkeys(("reached", "advanced", "lost", "left", "open"), "Int64"),
+    "stage_id": "Int64",
+    "stage": "str",
+    "order_nr": "Int64",
+    **dict.fromkeys(("reached", "advanced", "lost", "left", "open"), "Int64"),
     **dict.fromkeys(
-        ("conversion", "low", "high", "horizon_days", "win", "win_low", "win_high", "share_reached", "closed_conversion"), "float64"
+        (
+            "conversion",
+            "low",
+            "high",
+            "horizon_days",
+            "win",
+            "win_low",
+            "win_high",
+            "share_reached",
+            "closed_conversion",
+        ),
+        "float64",
     ),
-}  # fmt: skip
+}
 NONE = None
 
 
@@ -57,11 +71,14 @@ def check(table: pd.DataFrame, expected: list[tuple[Any, ...]]) -> None:
 
 def test_a_deal_won_one_lost_two_open() -> None:
     visits = known_visits(
-        (1, "A", 0, 10, "advanced"), (1, "B", 10, 30, "advanced"), (1, "C", 30, 40, "won"),
+        (1, "A", 0, 10, "advanced"),
+        (1, "B", 10, 30, "advanced"),
+        (1, "C", 30, 40, "won"),
         (2, "A", 0, 20, "lost"),
-        (3, "A", 5, 15, "advanced"), (3, "B", 15, None, "open"),
+        (3, "A", 5, 15, "advanced"),
+        (3, "B", 15, None, "open"),
         (4, "A", 50, None, "open"),
-    )  # fmt: skip
+    )
     expected = [
         # Of 4, two advance after 10 days: 2/4. Wins: of 3 not lost by day 20, one: 3/4 x 1/3.
         ("A", 4, 2, 1, 0, 1, 1 / 2, 50.0, 1 / 4, 1.0, 2 / 3),
@@ -74,9 +91,11 @@ def test_a_deal_won_one_lost_two_open() -> None:
 
 
 SKIPPED = known_visits(
-    (1, "A", 0, 10, "advanced"), (1, "C", 10, 30, "won"),
-    (2, "A", 0, 5, "advanced"), (2, "B", 5, 25, "lost"),
-)  # fmt: skip
+    (1, "A", 0, 10, "advanced"),
+    (1, "C", 10, 30, "won"),
+    (2, "A", 0, 5, "advanced"),
+    (2, "B", 5, 25, "lost"),
+)
 
 
 def test_a_skipped_stage_is_reached_with_the_later_one() -> None:
@@ -118,9 +137,13 @@ def test_past_a_skipped_stage_nothing_is_reached_strictly() -> None:
 
 
 BACK = known_visits(
-    (1, "A", 0, 10, "advanced"), (1, "B", 10, 20, "advanced"), (1, "C", 20, 30, "moved back"), (1, "A", 30, 40, "lost"),
-    (2, "B", 0, 10, "moved back"), (2, "A", 10, 20, "lost"),
-)  # fmt: skip
+    (1, "A", 0, 10, "advanced"),
+    (1, "B", 10, 20, "advanced"),
+    (1, "C", 20, 30, "moved back"),
+    (1, "A", 30, 40, "lost"),
+    (2, "B", 0, 10, "moved back"),
+    (2, "A", 10, 20, "lost"),
+)
 
 
 def test_a_move_back_takes_nothing_away() -> None:
@@ -182,10 +205,14 @@ def test_deals_that_were_opened_again_count_once_by_their_first_visits_and_the_w
     None
 ):
     visits = known_visits(
-        (1, "A", 0, 10, "lost"), (1, "A", 15, 25, "advanced"), (1, "B", 25, 30, "won"),
-        (2, "A", 0, 10, "won"), (2, "A", 20, 30, "lost"),
-        (3, "A", 0, 10, "lost"), (3, "A", 20, None, "open"),
-    )  # fmt: skip
+        (1, "A", 0, 10, "lost"),
+        (1, "A", 15, 25, "advanced"),
+        (1, "B", 25, 30, "won"),
+        (2, "A", 0, 10, "won"),
+        (2, "A", 20, 30, "lost"),
+        (3, "A", 0, 10, "lost"),
+        (3, "A", 20, None, "open"),
+    )
     check(
         funnel(visits, stages(), as_of=NOW),
         [
@@ -200,10 +227,15 @@ def test_deals_that_were_opened_again_count_once_by_their_first_visits_and_the_w
 
 
 CHANGED = known_visits(
-    (1, "A", 0, 10, "advanced"), (1, "B", 10, 20, "changed pipeline"), (1, "D", 20, None, "open"),
-    (2, "A", 0, 5, "changed pipeline"), (2, "D", 5, 15, "changed pipeline"), (2, "B", 15, None, "open"),
-    (3, "D", 0, 10, "changed pipeline"), (3, "B", 10, 30, "won"),
-)  # fmt: skip
+    (1, "A", 0, 10, "advanced"),
+    (1, "B", 10, 20, "changed pipeline"),
+    (1, "D", 20, None, "open"),
+    (2, "A", 0, 5, "changed pipeline"),
+    (2, "D", 5, 15, "changed pipeline"),
+    (2, "B", 15, None, "open"),
+    (3, "D", 0, 10, "changed pipeline"),
+    (3, "B", 10, 30, "won"),
+)
 
 
 def test_a_deal_that_changes_pipeline_leaves_unless_it_comes_back() -> None:
@@ -278,10 +310,12 @@ def test_a_deal_won_from_the_first_stage_touched_no_other(skipped: Any, won: int
 @pytest.mark.parametrize("listed", [False, True])
 def test_a_deleted_stage_has_no_place(listed: bool) -> None:
     visits = known_visits(
-        (1, "A", 0, 10, None), (1, "X", 10, 20, None), (1, "C", 20, None, "open"),
+        (1, "A", 0, 10, None),
+        (1, "X", 10, 20, None),
+        (1, "C", 20, None, "open"),
         (2, "X", 0, None, "open"),
         (3, "X", 0, 10, "won"),
-    )  # fmt: skip
+    )
     those = stages()
     if listed:
         deleted = those.iloc[[2]].assign(id=ID_OF["X"], order_nr=2, name="X", is_deleted=True)
@@ -336,18 +370,32 @@ def test_no_deal_and_groups() -> None:
     assert table.dtypes.astype("str").to_dict() == {"region": "str", **DTYPES}
     rows = funnel_deals(known_visits(), stages(), as_of=NOW, pipeline_id=2)
     assert rows.dtypes.astype("str").to_dict() == {
-        "deal_id": "Int64", "stage_id": "Int64", "stage": "str", "order_nr": "Int64", "reached_at": "datetime64[us, UTC]",
-        "advanced_at": "datetime64[us, UTC]", "state": "category", "state_at": "datetime64[us, UTC]", "days": "float64",
-        "outcome": "category", "outcome_at": "datetime64[us, UTC]", "outcome_days": "float64", "entry_days": "float64",
-    }  # fmt: skip
+        "deal_id": "Int64",
+        "stage_id": "Int64",
+        "stage": "str",
+        "order_nr": "Int64",
+        "reached_at": "datetime64[us, UTC]",
+        "advanced_at": "datetime64[us, UTC]",
+        "state": "category",
+        "state_at": "datetime64[us, UTC]",
+        "days": "float64",
+        "outcome": "category",
+        "outcome_at": "datetime64[us, UTC]",
+        "outcome_days": "float64",
+        "entry_days": "float64",
+    }
     assert len(rows) == 0
 
 
 def test_visits_of_one_instant_in_any_order() -> None:
     visits = known_visits(
-        (1, "A", 0, 0, "advanced"), (1, "B", 0, 0, "advanced"), (1, "C", 0, 10, "lost"),
-        (2, "A", 0, 5, "advanced"), (2, "B", 5, 5, "moved back"), (2, "A", 5, None, "open"),
-    )  # fmt: skip
+        (1, "A", 0, 0, "advanced"),
+        (1, "B", 0, 0, "advanced"),
+        (1, "C", 0, 10, "lost"),
+        (2, "A", 0, 5, "advanced"),
+        (2, "B", 5, 5, "moved back"),
+        (2, "A", 5, None, "open"),
+    )
     expected = [
         ("A", 2, 2, 0, 0, 0, 1.0, 5.0, 0.0, 1.0, 1.0),
         ("B", 2, 1, 0, 0, 1, 1 / 2, 95.0, 0.0, 1.0, 1.0),
@@ -391,10 +439,11 @@ def test_a_bare_as_of_is_the_end_of_that_day_in_tz() -> None:
 
 
 GROUPED = known_visits(
-    (1, "A", 0, 10, "advanced"), (1, "B", 10, None, "open"),
+    (1, "A", 0, 10, "advanced"),
+    (1, "B", 10, None, "open"),
     (2, "A", 0, 20, "lost"),
     (3, "A", 0, 30, "won"),
-).assign(touch=["web", "fair", "fair", None])  # fmt: skip
+).assign(touch=["web", "fair", "fair", None])
 DEALS = pd.DataFrame(
     {
         "id": pd.array([3, 1], "Int64"),
@@ -412,10 +461,19 @@ def test_groups_by_the_first_visit_and_by_deals() -> None:
         tuple(None if pd.isna(cell) else cell for cell in row) for row in table[names].to_numpy()
     ]
     assert rows == [
-        ("fair", "A", 1, 0, 1, 0, 0), ("fair", "B", 0, 0, 0, 0, 0), ("fair", "C", 0, 0, 0, 0, 0), ("fair", "won", 0, 0, 0, 0, 0),
-        ("web", "A", 1, 1, 0, 0, 0), ("web", "B", 1, 0, 0, 0, 1), ("web", "C", 0, 0, 0, 0, 0), ("web", "won", 0, 0, 0, 0, 0),
-        (None, "A", 1, 1, 0, 0, 0), (None, "B", 1, 1, 0, 0, 0), (None, "C", 1, 1, 0, 0, 0), (None, "won", 1, 1, 0, 0, 0),
-    ]  # fmt: skip
+        ("fair", "A", 1, 0, 1, 0, 0),
+        ("fair", "B", 0, 0, 0, 0, 0),
+        ("fair", "C", 0, 0, 0, 0, 0),
+        ("fair", "won", 0, 0, 0, 0, 0),
+        ("web", "A", 1, 1, 0, 0, 0),
+        ("web", "B", 1, 0, 0, 0, 1),
+        ("web", "C", 0, 0, 0, 0, 0),
+        ("web", "won", 0, 0, 0, 0, 0),
+        (None, "A", 1, 1, 0, 0, 0),
+        (None, "B", 1, 1, 0, 0, 0),
+        (None, "C", 1, 1, 0, 0, 0),
+        (None, "won", 1, 1, 0, 0, 0),
+    ]
     assert list(table.columns) == ["touch", *DTYPES]
     table = funnel(GROUPED, stages(), as_of=NOW, by=["tier", "owner_id", "big"], deals=DEALS)
     assert table[["tier", "owner_id", "big"]].dtypes.astype("str").tolist() == [

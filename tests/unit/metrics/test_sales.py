@@ -523,9 +523,14 @@ def velocity_by_hand(rows: list[dict[str, Any]], rates: dict[str, float]) -> dic
         len(wins) / (len(wins) + losses),
     )
     return {
-        "opportunities": opened, "won": len(wins), "lost": losses, "win_rate": rate, "mean_value": value, "mean_days": took,
+        "opportunities": opened,
+        "won": len(wins),
+        "lost": losses,
+        "win_rate": rate,
+        "mean_value": value,
+        "mean_days": took,
         "velocity": opened * rate * value / took,
-    }  # fmt: skip
+    }
 
 
 @pytest.mark.parametrize("seed", range(5))

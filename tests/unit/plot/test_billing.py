@@ -12,9 +12,12 @@ from tests.helpers.charts import WILD, draw, texts
 from tests.helpers.revenue_charts import BILLS, bills, revenue_frame
 
 TABLE = bills(
-    ("2026-07-31", "recurring", 100.0), ("2026-07-01", "recurring", 20.5), ("2026-07-15", "installment", 1000.0),
-    ("2026-09-30", "one-time", -50.0), ("2026-09-01", "recurring", 70.0),
-)  # fmt: skip
+    ("2026-07-31", "recurring", 100.0),
+    ("2026-07-01", "recurring", 20.5),
+    ("2026-07-15", "installment", 1000.0),
+    ("2026-09-30", "one-time", -50.0),
+    ("2026-09-01", "recurring", 70.0),
+)
 
 
 def test_bars_are_the_sums_of_a_month_and_kind() -> None:

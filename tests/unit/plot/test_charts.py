@@ -153,10 +153,12 @@ def test_a_missing_column_is_named(
 @pytest.mark.parametrize(
     ("chart", "made"),
     [
-        (plot.funnel, funnel_frame(3, groups=NAMES)), (plot.velocity, velocity_frame(NAMES, ["a", "b", "c", "d"])),
-        (plot.stage_survival, survival_frame(NAMES, ["a", "b"])), (plot.flow, moves_frame([f"S{at}" for at in range(25)])),
+        (plot.funnel, funnel_frame(3, groups=NAMES)),
+        (plot.velocity, velocity_frame(NAMES, ["a", "b", "c", "d"])),
+        (plot.stage_survival, survival_frame(NAMES, ["a", "b"])),
+        (plot.flow, moves_frame([f"S{at}" for at in range(25)])),
     ],
-)  # fmt: skip
+)
 def test_what_cannot_be_read_is_refused_with_what_to_do(chart: Chart, made: pd.DataFrame) -> None:
     with pytest.raises(
         ArgumentError,
@@ -178,8 +180,14 @@ def test_twelve_groups_of_one_stage_are_drawn() -> None:
 
 
 def test_metrics_go_right_into_charts() -> None:
-    visits = known_visits((1, "A", 0, 10, "advanced"), (1, "B", 10, 30, "moved back"), (1, "A", 30, 40, "won"), (2, "A", 0, 20, "lost"),
-                   (3, "X", 0, None, "open"), (4, "B", 3, None, "open")).assign(owner=["$a$", "$a$", "$a$", None, "b", "b"])  # fmt: skip
+    visits = known_visits(
+        (1, "A", 0, 10, "advanced"),
+        (1, "B", 10, 30, "moved back"),
+        (1, "A", 30, 40, "won"),
+        (2, "A", 0, 20, "lost"),
+        (3, "X", 0, None, "open"),
+        (4, "B", 3, None, "open"),
+    ).assign(owner=["$a$", "$a$", "$a$", None, "b", "b"])
     own = stages()[lambda table: table["pipeline_id"] == 1]
     with pytest.warns(UserWarning, match="visits are to stages that `stages` does not hold"):
         draw(plot.funnel(metrics.funnel(visits, own, as_of=day(100), by="owner")))

@@ -43,8 +43,11 @@ def test_what_is_not_reached_is_said() -> None:
     ax = draw(plot.velocity(TABLE))
     result = texts(ax)
     assert [text for text in result if "not reached" in text] == [
-        "90 % not reached", "75 %, 90 % not reached", "median, 75 %, 90 % not reached", "25 % not reached",
-    ]  # fmt: skip
+        "90 % not reached",
+        "75 %, 90 % not reached",
+        "median, 75 %, 90 % not reached",
+        "25 % not reached",
+    ]
     assert "no stays" in result
     assert [text for text in result if text.endswith(" d")] == ["14 d", "16 d", "18 d"]
     # Arrows, to the same edge, past every quantile; dotted, so that none is taken for one.

@@ -42,10 +42,22 @@ METRICS: list[Callable[[pd.DataFrame], pd.DataFrame]] = [
 @pytest.mark.parametrize(
     "column",
     [
-        "id", "deal_id", "product_id", "currency", "quantity", "item_price", "discount", "discount_type", "tax", "tax_method", "is_enabled",
-        "billing_frequency", "billing_frequency_cycles", "billing_start_date",
+        "id",
+        "deal_id",
+        "product_id",
+        "currency",
+        "quantity",
+        "item_price",
+        "discount",
+        "discount_type",
+        "tax",
+        "tax_method",
+        "is_enabled",
+        "billing_frequency",
+        "billing_frequency_cycles",
+        "billing_start_date",
     ],
-)  # fmt: skip
+)
 def test_a_missing_column_of_line_items_is_named(column: str) -> None:
     lines, deals = revenue_frames.lines([{}]).drop(columns=column), revenue_frames.deals([{}])
     for call in (
@@ -130,9 +142,17 @@ def test_the_same_ledger_in_plain_dtypes() -> None:
         mrr_lines(lines, deals, cancellations=revenue_frames.NO_CANCELLATIONS), **YEAR
     )
     plain = lines.astype(
-        {"id": "int64", "deal_id": "int64", "quantity": "int64", "discount_type": "str", "tax_method": "object",
-         "billing_frequency": "object", "is_enabled": "bool", "billing_frequency_cycles": "float64"}
-    )  # fmt: skip
+        {
+            "id": "int64",
+            "deal_id": "int64",
+            "quantity": "int64",
+            "discount_type": "str",
+            "tax_method": "object",
+            "billing_frequency": "object",
+            "is_enabled": "bool",
+            "billing_frequency_cycles": "float64",
+        }
+    )
     text = plain.assign(
         billing_start_date=plain["billing_start_date"].dt.strftime("%Y-%m-%d").astype("str")
     )

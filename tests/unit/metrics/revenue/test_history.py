@@ -27,9 +27,21 @@ from tests.helpers import revenue_frames
 from tests.helpers.revenue_frames import NO_CANCELLATIONS, days
 
 TRACKED = (
-    "deal_id", "product_id", "name", "currency", "quantity", "item_price", "discount", "discount_type", "tax", "tax_method",
-    "is_enabled", "billing_frequency", "billing_frequency_cycles", "billing_start_date",
-)  # fmt: skip
+    "deal_id",
+    "product_id",
+    "name",
+    "currency",
+    "quantity",
+    "item_price",
+    "discount",
+    "discount_type",
+    "tax",
+    "tax_method",
+    "is_enabled",
+    "billing_frequency",
+    "billing_frequency_cycles",
+    "billing_start_date",
+)
 State = dict[str, Any]
 HALF: dict[str, Any] = {"since": "2026-01-01", "until": "2026-07-01"}
 
@@ -37,10 +49,22 @@ HALF: dict[str, Any] = {"since": "2026-01-01", "until": "2026-07-01"}
 def usual(**more: Any) -> State:
     """A line item: 100 a month without end from 1 January 2026, of deal 1."""
     return {
-        "deal_id": 1, "product_id": 1, "name": "Seat", "currency": "EUR", "quantity": 1.0, "item_price": 100.0, "discount": 0.0,
-        "discount_type": "percentage", "tax": 0.0, "tax_method": "none", "is_enabled": True, "billing_frequency": "monthly",
-        "billing_frequency_cycles": None, "billing_start_date": "2026-01-01", **more,
-    }  # fmt: skip
+        "deal_id": 1,
+        "product_id": 1,
+        "name": "Seat",
+        "currency": "EUR",
+        "quantity": 1.0,
+        "item_price": 100.0,
+        "discount": 0.0,
+        "discount_type": "percentage",
+        "tax": 0.0,
+        "tax_method": "none",
+        "is_enabled": True,
+        "billing_frequency": "monthly",
+        "billing_frequency_cycles": None,
+        "billing_start_date": "2026-01-01",
+        **more,
+    }
 
 
 def text(value: Any) -> str | None:
@@ -285,13 +309,24 @@ def test_every_month_is_that_of_the_frames_of_its_snapshot(seed: int, at: Any) -
             else:
                 column, value = draw.choice(
                     [
-                        ("item_price", float(draw.randint(1, 400))), ("quantity", draw.choice([0.5, 2.0, 3.25])), ("product_id", 2),
-                        ("billing_frequency_cycles", draw.choice([None, 1, 7])), ("is_enabled", draw.random() < 0.5),
-                        ("billing_frequency", draw.choice(["annually", "one-time", "quarterly", "monthly"])),
-                        ("billing_start_date", draw.choice(["2024-12-31", "2025-06-15", "2026-02-01"])), ("discount", 12.5),
-                        ("currency", draw.choice(["EUR", "USD"])), ("name", "Other"),
+                        ("item_price", float(draw.randint(1, 400))),
+                        ("quantity", draw.choice([0.5, 2.0, 3.25])),
+                        ("product_id", 2),
+                        ("billing_frequency_cycles", draw.choice([None, 1, 7])),
+                        ("is_enabled", draw.random() < 0.5),
+                        (
+                            "billing_frequency",
+                            draw.choice(["annually", "one-time", "quarterly", "monthly"]),
+                        ),
+                        (
+                            "billing_start_date",
+                            draw.choice(["2024-12-31", "2025-06-15", "2026-02-01"]),
+                        ),
+                        ("discount", 12.5),
+                        ("currency", draw.choice(["EUR", "USD"])),
+                        ("name", "Other"),
                     ]
-                )  # fmt: skip
+                )
                 lines[line] = {**lines[line], column: value}
         day = month.end_time if at == "end" else month.start_time
         snapshots[f"{day:%Y-%m-%d} 11:00"] = {key: dict(line) for key, line in lines.items()}
@@ -602,8 +637,9 @@ def test_an_empty_history_and_frames_that_are_none() -> None:
     with pytest.warns(DataWarning) as caught:
         mrr_lines(frame, deals, history=wild, cancellations=NO_CANCELLATIONS)
     assert [str(warning.message).partition(":")[0] for warning in caught] == [
-        "history", "1 line item is kept apart and counts nowhere, line ids by reason",
-    ]  # fmt: skip
+        "history",
+        "1 line item is kept apart and counts nowhere, line ids by reason",
+    ]
     with pytest.warns(
         DataWarning,
         match="history: values that cannot be counted with are read as empty: time in 13 rows",

@@ -172,9 +172,21 @@ def test_every_kind_of_line(name: str) -> None:
 def test_the_columns_and_their_dtypes() -> None:
     for lines in (ledger({}), ledger({"is_enabled": False})):
         assert list(lines.columns[:14]) == [
-            "id", "deal_id", "customer", "product_id", "currency", "mrr", "start", "end", "end_reason", "billing_frequency",
-            "billing_frequency_cycles", "one_time", "tcv", "problem",
-        ]  # fmt: skip
+            "id",
+            "deal_id",
+            "customer",
+            "product_id",
+            "currency",
+            "mrr",
+            "start",
+            "end",
+            "end_reason",
+            "billing_frequency",
+            "billing_frequency_cycles",
+            "one_time",
+            "tcv",
+            "problem",
+        ]
         assert lines["customer"].dtype == lines["currency"].dtype == lines["problem"].dtype == "str"
         assert {
             str(lines[name].dtype)
@@ -409,11 +421,22 @@ def test_a_bad_line_is_kept_apart_and_named_and_never_stops_the_ledger() -> None
             revenue_frames.lines(rows), deals, cancellations=revenue_frames.NO_CANCELLATIONS
         )
     assert lines["problem"].fillna("").tolist() == [
-        "", "weekly without cycles", "weekly without cycles", "cycles below 1", "cycles below 1", "no quantity or price",
-        "no quantity or price", "amount out of range", "amount out of range", "no currency", "no currency",
-        "ends after the year 9999", "starts on 31 December 9999 or in year 1",
-        "tax of -100 % or less", "id occurs twice",
-    ]  # fmt: skip
+        "",
+        "weekly without cycles",
+        "weekly without cycles",
+        "cycles below 1",
+        "cycles below 1",
+        "no quantity or price",
+        "no quantity or price",
+        "amount out of range",
+        "amount out of range",
+        "no currency",
+        "no currency",
+        "ends after the year 9999",
+        "starts on 31 December 9999 or in year 1",
+        "tax of -100 % or less",
+        "id occurs twice",
+    ]
     assert lines.loc[1:, ["mrr", "one_time", "tcv", "amount"]].isna().all(axis=None)
     assert lines.loc[1:, ["month_from", "month_until"]].isna().all(axis=None)
     assert len(caught) == 1
@@ -627,9 +650,13 @@ def test_cancellations_may_be_a_column_of_deals() -> None:
             until="2026-06-01",
             cancellations="Cancellation date",
         )
-        assert [(str(day)[:10], deal) for day, deal in zip(bills["date"], bills["deal_id"], strict=True)] == [
-            ("2026-04-01", 1), ("2026-04-01", 2), ("2026-05-01", 2),
-        ]  # fmt: skip
+        assert [
+            (str(day)[:10], deal) for day, deal in zip(bills["date"], bills["deal_id"], strict=True)
+        ] == [
+            ("2026-04-01", 1),
+            ("2026-04-01", 2),
+            ("2026-05-01", 2),
+        ]
     for wrong, message in {
         "cancelation date": (
             r"'cancelation date' is no column of deals\. Did you mean 'Cancellation date'\?"
@@ -702,12 +729,39 @@ def test_an_empty_frame_of_cancellations_says_that_there_are_none(empty: pd.Data
 
 
 SPEAK_OF_AN_END = (
-    "Cancellation date", "CANCELLED ON", "Churn", "Terminated", "Contract end date", "Ends on", "End of contract", "Expiry",
-    "Kündigungsdatum", "Ku\u0308ndigung zum", "KUENDIGUNG beendet", "Vertragsende", "Stornodatum", "Résiliation le", "RESILIE LE",
-    "Date de fin", "Annulé le", "Fecha de baja", "Fecha de cancelación", "Data fine (disdetta)", "Rescisão", "Opzegdatum",
-    "Datum beëindiging", "Einddatum", "Uppsägning", "Oppsigelse", "Data rezygnacji", "Datum výpovědi", "Дата расторжения", "解約日",
-    "キャンセル日", "해지일",
-)  # fmt: skip
+    "Cancellation date",
+    "CANCELLED ON",
+    "Churn",
+    "Terminated",
+    "Contract end date",
+    "Ends on",
+    "End of contract",
+    "Expiry",
+    "Kündigungsdatum",
+    "Ku\u0308ndigung zum",
+    "KUENDIGUNG beendet",
+    "Vertragsende",
+    "Stornodatum",
+    "Résiliation le",
+    "RESILIE LE",
+    "Date de fin",
+    "Annulé le",
+    "Fecha de baja",
+    "Fecha de cancelación",
+    "Data fine (disdetta)",
+    "Rescisão",
+    "Opzegdatum",
+    "Datum beëindiging",
+    "Einddatum",
+    "Uppsägning",
+    "Oppsigelse",
+    "Data rezygnacji",
+    "Datum výpovědi",
+    "Дата расторжения",
+    "解約日",
+    "キャンセル日",
+    "해지일",
+)
 SPEAK_OF_NONE = (
     "Signed",
     "Renewal",
@@ -868,11 +922,21 @@ def test_a_month_is_sampled_on_its_last_day_or_its_first() -> None:
         {"billing_frequency": "one-time"},
     ]
     assert months(ledger(*rows)) == [
-        ("2026-01", "2026-02"), ("2026-01", "2026-02"), ("2026-01", "2026-02"), ("2026-01", "2026-01"), ("2026-01", None), (None, None),
-    ]  # fmt: skip
+        ("2026-01", "2026-02"),
+        ("2026-01", "2026-02"),
+        ("2026-01", "2026-02"),
+        ("2026-01", "2026-01"),
+        ("2026-01", None),
+        (None, None),
+    ]
     assert months(ledger(*rows, policy=RevenuePolicy(at="start"))) == [
-        ("2026-02", "2026-03"), ("2026-01", "2026-02"), ("2026-02", "2026-03"), ("2026-02", "2026-02"), ("2026-02", None), (None, None),
-    ]  # fmt: skip
+        ("2026-02", "2026-03"),
+        ("2026-01", "2026-02"),
+        ("2026-02", "2026-03"),
+        ("2026-02", "2026-02"),
+        ("2026-02", None),
+        (None, None),
+    ]
 
 
 def test_lines_between_two_sampling_days_are_named_with_their_mrr() -> None:
@@ -965,11 +1029,21 @@ def test_only_a_time_without_any_line_is_a_gap() -> None:
 @pytest.mark.parametrize(
     "wrong",
     [
-        {"statuses": ()}, {"statuses": ("gewonnen",)}, {"statuses": 3}, {"weekly": 0}, {"weekly": float("nan")}, {"weekly": "4"},
-        {"weekly": True}, {"customer": (1,)}, {"at": "middle"}, {"tax": True}, {"discount": None}, {"renewal_grace": 30},
+        {"statuses": ()},
+        {"statuses": ("gewonnen",)},
+        {"statuses": 3},
+        {"weekly": 0},
+        {"weekly": float("nan")},
+        {"weekly": "4"},
+        {"weekly": True},
+        {"customer": (1,)},
+        {"at": "middle"},
+        {"tax": True},
+        {"discount": None},
+        {"renewal_grace": 30},
         {"renewal_grace": "-3D"},
     ],
-)  # fmt: skip
+)
 def test_policies_that_make_no_sense(wrong: dict[str, Any]) -> None:
     with pytest.raises(ArgumentError, match=next(iter(wrong))):
         RevenuePolicy(**wrong)

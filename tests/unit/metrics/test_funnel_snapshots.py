@@ -20,21 +20,35 @@ COUNTS = ["reached", "advanced", "lost", "left", "open"]
 
 # One look on day 90 found four deals as they were.
 CURRENT = known_visits(
-    (1, "A", 10, None, "open"), (2, "B", 30, None, "open"), (3, "C", 40, 80, "won"), (4, "B", 50, 60, "lost"), source="current", seen=90
-)  # fmt: skip
+    (1, "A", 10, None, "open"),
+    (2, "B", 30, None, "open"),
+    (3, "C", 40, 80, "won"),
+    (4, "B", 50, 60, "lost"),
+    source="current",
+    seen=90,
+)
 
 
 @pytest.mark.parametrize(
     ("skipped", "said", "counts"),
     [
-        ("implied", "stages before the one they were seen in count as reached together with it",
-         [[4, 3, 0, 0, 1], [3, 1, 1, 0, 1], [1, 1, 0, 0, 0], [1, 1, 0, 0, 0]]),
-        ("touched", "stages that they visited before count as not visited",
-         [[1, 0, 0, 0, 1], [2, 0, 1, 0, 1], [1, 1, 0, 0, 0], [1, 1, 0, 0, 0]]),
-        ("strict", "stages that they visited before, and all after those, count as not reached",
-         [[1, 0, 0, 0, 1], [0, 0, 0, 0, 0], [0, 0, 0, 0, 0], [0, 0, 0, 0, 0]]),
+        (
+            "implied",
+            "stages before the one they were seen in count as reached together with it",
+            [[4, 3, 0, 0, 1], [3, 1, 1, 0, 1], [1, 1, 0, 0, 0], [1, 1, 0, 0, 0]],
+        ),
+        (
+            "touched",
+            "stages that they visited before count as not visited",
+            [[1, 0, 0, 0, 1], [2, 0, 1, 0, 1], [1, 1, 0, 0, 0], [1, 1, 0, 0, 0]],
+        ),
+        (
+            "strict",
+            "stages that they visited before, and all after those, count as not reached",
+            [[1, 0, 0, 0, 1], [0, 0, 0, 0, 0], [0, 0, 0, 0, 0], [0, 0, 0, 0, 0]],
+        ),
     ],
-)  # fmt: skip
+)
 def test_deals_of_one_snapshot_are_counted_but_have_no_rates(
     skipped: Any, said: str, counts: list[list[int]]
 ) -> None:
@@ -62,9 +76,14 @@ def test_deals_of_one_snapshot_are_counted_but_have_no_rates(
 
 @pytest.mark.parametrize(
     ("second", "advice"),
-    [("deleted", "there is nothing to load: all of these deals are deleted."),
-     ("open", "20 tokens a deal, 1 deals = 20 tokens. The other 1 are deleted: nothing can be loaded for them.")],
-)  # fmt: skip
+    [
+        ("deleted", "there is nothing to load: all of these deals are deleted."),
+        (
+            "open",
+            "20 tokens a deal, 1 deals = 20 tokens. The other 1 are deleted: nothing can be loaded for them.",
+        ),
+    ],
+)
 def test_no_changelog_of_a_deleted_deal_is_recommended(second: str, advice: str) -> None:
     end = None if second == "open" else 85
     seen = known_visits(
@@ -175,11 +194,13 @@ def test_a_deal_seen_too_late_for_as_of_is_left_out() -> None:
 
 def test_a_move_to_a_visit_that_nobody_had_seen_is_not_known_but_a_closing_is() -> None:
     visits = known_visits(
-        (1, "A", 0, 50, "advanced"), (1, "B", 50, None, "open"),
+        (1, "A", 0, 50, "advanced"),
+        (1, "B", 50, None, "open"),
         (2, "A", 0, 50, "lost"),
-        (3, "A", 0, 50, "changed pipeline"), (3, "D", 50, None, "open"),
+        (3, "A", 0, 50, "changed pipeline"),
+        (3, "D", 50, None, "open"),
         source="snapshots",
-    )  # fmt: skip
+    )
     visits["seen_at"] = [day(0.5), day(60), day(0.5), day(0.5), day(60)]
     result = {
         now: funnel(visits, stages(), as_of=day(now), pipeline_id=1)[COUNTS].iloc[0].tolist()
