@@ -1,10 +1,12 @@
-"""Write the pages that follow from the code: tables with their columns, the command line, the tutorials.
+"""Write what follows from the code: tables with their columns, the command line, the charts, the
+tutorials.
 
 `conf.py` calls `write` before Sphinx looks for pages. What is written is ignored by git.
 """
 
 from __future__ import annotations
 
+import inspect
 import os
 import re
 import shutil
@@ -13,17 +15,23 @@ import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from pdframe import Account, schema
+import matplotlib.pyplot as plt
+
+from pdframe import Account, plot, schema
 
 ROOT = Path(__file__).resolve().parents[1]
 NOTEBOOKS = ROOT / "notebooks"
+sys.path.insert(0, str(ROOT))
+
+from tests.helpers.docstrings import example_account, run_example  # noqa: E402
+
 TERMINAL_COLUMNS = "100"
 # A table has three short sections, and its columns need the place of their list.
 NO_SIDEBAR = ("---", "html_theme.sidebar_secondary.remove: true", "---", "")
 
 
 def write(docs: Path) -> None:
-    """Write every generated page below `docs`; delete those of an earlier build that have no source any more."""
+    """Write every generated page below `docs`, and delete those of an earlier build."""
     pages = docs / "reference" / "generated"
     shutil.rmtree(pages, ignore_errors=True)
     pages.mkdir(parents=True)
@@ -31,6 +39,7 @@ def write(docs: Path) -> None:
         (pages / f"table-{name}.md").write_text(table_page(table), encoding="utf-8")
     (pages / "tables.md").write_text(table_index(), encoding="utf-8")
     (pages / "commands.md").write_text(command_page(), encoding="utf-8")
+    draw_charts(pages)
     for old in (docs / "tutorials").glob("*.ipynb"):
         old.unlink()
     for notebook in NOTEBOOKS.glob("*.ipynb"):
@@ -90,7 +99,8 @@ def table_page(table: schema.Table) -> str:
     if table.entity:
         lines += [
             "",
-            "Custom fields follow, a column each, by their labels: see [custom fields](../frames.md#custom-fields).",
+            "Custom fields follow, a column each, by their labels: see"
+            " [custom fields](../frames.md#custom-fields).",
         ]
     if table.names:
         lines += ["", "## Names", "", "`names=True` adds these after the standard columns.", ""]
@@ -114,6 +124,16 @@ def command_page() -> str:
     for command in commands:
         lines += [f"## {command}", "", "```text", _help(command).rstrip(), "```", ""]
     return "\n".join(lines)
+
+
+def draw_charts(pages: Path) -> None:
+    """Draw each chart as the example in its docstring does."""
+    with example_account() as account:
+        for name in plot.__all__:
+            names = run_example(name, inspect.getdoc(getattr(plot, name)) or "", account)
+            figure = names["ax"].figure
+            figure.savefig(pages / f"chart-{name}.png", dpi=110, bbox_inches="tight")
+            plt.close(figure)
 
 
 def _help(*command: str) -> str:

@@ -7,11 +7,29 @@ from collections.abc import Iterator
 import pytest
 
 from pdframe import sandbox
-from pdframe.sync import plan
+from tests.helpers import tiers
+from tests.helpers.tuning import LONG_LISTS
 
 # Far above any plan's, so that tests never wait for the burst window; tests of the window itself
 # set their own.
 NO_BURST = 100_000
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if tiers.TIER == "test":
+        tiers.sample_seed()
+
+
+def pytest_report_header() -> str:
+    if tiers.TIER == "check":
+        return "tier: check (every case)"
+    return f"tier: test (a sample; repeat it with {tiers.SEED_VARIABLE}={tiers.sample_seed()})"
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if tiers.TIER == "test":
+        items[:], left_out = tiers.sampled(items, tiers.sample_seed())
+        config.hook.pytest_deselected(items=left_out)
 
 
 @pytest.fixture(autouse=True)
@@ -26,13 +44,13 @@ def no_credentials_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def account() -> Iterator[sandbox.SandboxAccount]:
+def account(request: pytest.FixtureRequest) -> Iterator[sandbox.SandboxAccount]:
     """A company of 60 deals, nothing loaded yet."""
-    with sandbox.connect(seed=3, deals=60, burst=NO_BURST, progress=False) as account:
+    options = {"options": LONG_LISTS} if "long_lists" in request.fixturenames else {}
+    with sandbox.connect(seed=3, deals=60, burst=NO_BURST, progress=False, **options) as account:
         yield account
 
 
 @pytest.fixture
-def long_lists(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Lists count as longer than a page, so that a refresh asks for their changes."""
-    monkeypatch.setattr(plan, "PAGE", 0)
+def long_lists() -> None:
+    """Lists of `account` count as longer than a page, so that a refresh asks for their changes."""

@@ -15,19 +15,17 @@ from typing import Any
 
 import pyarrow as pa
 
-from pdframe.errors import CacheError
 from pdframe._files import make_private, seal, unseal, write_atomic, write_batches, write_plain
-from pdframe.frames import Problems
-from pdframe.frames.data_warnings import warn
+from pdframe._warnings import warn
 from pdframe.cache.sorted_runs import InArrow, SortedRun
-from pdframe.schema import Table
 from pdframe.cache.store import CHANGES, PENDING, Manifest, Store
+from pdframe.errors import CacheError
+from pdframe.frames import Problems
+from pdframe.schema import Table
 
 FORMAT = 7
 WHERE = "walk.json"
 KINDS = ("page", "note", "run", "told")
-# Of each run, so many rows at least are in memory while a table is put together.
-ROWS_OF_A_BATCH = 500
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +49,13 @@ class Position:
 
 def in_flight(store: Store) -> list[str]:
     """Names of the tables of which pages are kept to go on from."""
-    return sorted({path.parent.parent.name for kind in (PENDING, CHANGES) for path in store.root.glob(f"*/{kind}/{WHERE}")})
+    return sorted(
+        {
+            path.parent.parent.name
+            for kind in (PENDING, CHANGES)
+            for path in store.root.glob(f"*/{kind}/{WHERE}")
+        }
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,8 +86,11 @@ class Checkpoint:
     a power failure: where a page does not read back as it was written, all are asked for again.
     """
 
-    def __init__(self, store: Store, table: Table, schema: pa.Schema, since: Manifest | None = None) -> None:
+    def __init__(
+        self, store: Store, table: Table, schema: pa.Schema, since: Manifest | None = None
+    ) -> None:
         self._table = table.name
+        self._batch_rows = store.options.batch_rows
         self.key = table.key[0]
         self._folder = store.root / table.name / (PENDING if since is None else CHANGES)
         # Pages of another schema or asked for in another way do not fit to what comes now, nor do
@@ -117,23 +124,41 @@ class Checkpoint:
                 cursor=raw["cursor"],
                 windows=raw["windows"],
                 marks=dict(raw["marks"]),
-                server_time=datetime.fromisoformat(raw["server_time"]) if raw["server_time"] else None,
+                server_time=datetime.fromisoformat(raw["server_time"])
+                if raw["server_time"]
+                else None,
                 problems=Problems.from_plain(raw["problems"]),
             )
             self._begin()
-            self._first, self._pages, self._runs = int(raw["first"]), int(raw["pages"]), int(raw["runs"])
+            self._first, self._pages, self._runs = (
+                int(raw["first"]),
+                int(raw["pages"]),
+                int(raw["runs"]),
+            )
             after, runs = range(self._first, self._pages), range(self._runs)
-            there = {"page": after, "note": after if raw["noted"] else (), "run": runs, "told": runs if raw["told"] else ()}
+            there = {
+                "page": after,
+                "note": after if raw["noted"] else (),
+                "run": runs,
+                "told": runs if raw["told"] else (),
+            }
             for kind, numbers in there.items():
                 for number in numbers:
                     self._add(kind, zlib.crc32(self._path(kind, number).read_bytes()))
             if self._crc != raw["read_crc32"]:
                 raise ValueError("other pages")
-            pages, notes, reported = ([self._read(kind, number) for number in there[kind]] for kind in ("page", "note", "told"))
-            sorted_runs = [SortedRun(InArrow(self._path("run", number)), self.key) for number in runs]
+            pages, notes, reported = (
+                [self._read(kind, number) for number in there[kind]]
+                for kind in ("page", "note", "told")
+            )
+            sorted_runs = [
+                SortedRun(InArrow(self._path("run", number)), self.key) for number in runs
+            ]
         except (OSError, ValueError, KeyError, TypeError, AttributeError, pa.ArrowException):
             self.drop()
-            warn(f"The saved pages of {self._table!r} are not as they were written: what they held is asked for again.")
+            warn(
+                f"The saved pages of {self._table!r} are not as they were written: what they held is asked for again."
+            )
             return None
         self._reported = bool(reported)
         return CheckpointState(place, pages, notes, sorted_runs, reported, self._pages)
@@ -156,7 +181,7 @@ class Checkpoint:
         """
         with self._making_room():
             path = self._path("run", self._runs)
-            self._add("run", write_batches(path, rows, ROWS_OF_A_BATCH))
+            self._add("run", write_batches(path, rows, self._batch_rows))
             if note is not None:
                 self._add("told", write_plain(self._path("told", self._runs), note))
                 self._reported = True

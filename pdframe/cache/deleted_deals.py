@@ -15,15 +15,21 @@ from datetime import datetime
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from pdframe._warnings import warn
 from pdframe.cache.quarantine import quarantine
+from pdframe.cache.snapshots import CLOCK_SLACK, SnapshotLog, check_types, latest
+from pdframe.cache.store import Manifest, Store
 from pdframe.errors import DamagedError
 from pdframe.fields import Field, name_columns
 from pdframe.frames import storage_schema, unify
-from pdframe.frames.data_warnings import warn
-from pdframe.cache.snapshots import CLOCK_SLACK, SnapshotLog, check_types, latest
 from pdframe.schema.deals import DEAL_PRODUCTS
-from pdframe.schema.snapshots import DEALS_AND_DELETED, DELETED_DEALS, LINES_REMEMBERED, OF_LINES, TRACKED_COLUMNS
-from pdframe.cache.store import Manifest, Store
+from pdframe.schema.snapshots import (
+    DEALS_AND_DELETED,
+    DELETED_DEALS,
+    LINES_REMEMBERED,
+    OF_LINES,
+    TRACKED_COLUMNS,
+)
 
 LISTED_AT = "listed_at"
 """Key of the manifest's state: this machine's clock when the lists of deletions were last read as a
@@ -73,7 +79,11 @@ class DeletedDeals:
         CacheError
             A file cannot be trusted.
         """
-        rows, problems = unify([storage_schema(DELETED_DEALS, self._fields).empty_table(), *self._parts()], DELETED_DEALS, self._fields)
+        rows, problems = unify(
+            [storage_schema(DELETED_DEALS, self._fields).empty_table(), *self._parts()],
+            DELETED_DEALS,
+            self._fields,
+        )
         problems.warn("deals", name_columns(self._fields, DEALS_AND_DELETED.reserved))
         return latest(rows, "id")
 
@@ -82,7 +92,12 @@ class DeletedDeals:
         the last look that did so.
         """
         schema = pa.schema([storage_schema(DELETED_DEALS).field(name) for name in _KNOWN])
-        return latest(pa.concat_tables([schema.empty_table(), *(part.select(_KNOWN) for part in self._parts())]), "id")
+        return latest(
+            pa.concat_tables(
+                [schema.empty_table(), *(part.select(_KNOWN) for part in self._parts())]
+            ),
+            "id",
+        )
 
     def beside(self, live: pa.Table) -> pa.Table:
         """Return the deals of a table together with those that are known as deleted and not in it.
@@ -124,7 +139,9 @@ class DeletedDeals:
         before.
         """
         before = self._begun(at)
-        self._store.touch(replace(before, synced_at=at, state={**before.state, LISTED_AT: at.isoformat()}))
+        self._store.touch(
+            replace(before, synced_at=at, state={**before.state, LISTED_AT: at.isoformat()})
+        )
 
     def quarantine_other_past(self, seen_at: datetime | None) -> None:
         """Set aside what cannot be read, or what is later than `seen_at`, the server's time: the
@@ -139,7 +156,9 @@ class DeletedDeals:
                 return
             why = f"The kept rows of deleted deals reach to {newest:%Y-%m-%d %H:%M}, and the server's clock is behind it."
         suffix = quarantine(self._store, _NAME)
-        warn(f"{why} They are set aside as {_NAME}{suffix} in {self._store.root}, and new ones begin.")
+        warn(
+            f"{why} They are set aside as {_NAME}{suffix} in {self._store.root}, and new ones begin."
+        )
 
     def _begun(self, now: datetime) -> Manifest:
         manifest = self._store.manifest(_NAME)
@@ -169,8 +188,12 @@ class DeletedDeals:
         kept history that missed the deal.
         """
         reported = past.filter(past["is_server_time"])
-        snapshot = reported["seen_at"].take(pc.index_in(kept["id"], value_set=reported["deal_id"].combine_chunks()))
-        time = pc.min_element_wise(kept["deleted_time"].cast(pa.int64()), snapshot.cast(pa.int64())).cast(snapshot.type)
+        snapshot = reported["seen_at"].take(
+            pc.index_in(kept["id"], value_set=reported["deal_id"].combine_chunks())
+        )
+        time = pc.min_element_wise(
+            kept["deleted_time"].cast(pa.int64()), snapshot.cast(pa.int64())
+        ).cast(snapshot.type)
         kept = kept.set_column(kept.column_names.index("deleted_time"), "deleted_time", time)
         return _called_deleted(kept.drop_columns(["seen_at"]))
 
@@ -193,12 +216,20 @@ def with_lines_of_deleted(store: Store, live: pa.Table) -> pa.Table:
         added rows.
     """
     deals = latest(SnapshotLog(store).rows())
-    deals = _without(deals.filter(pc.fill_null(deals["gone"], False)), store.read("deals", ["id"])["id"], "deal_id")
+    deals = _without(
+        deals.filter(pc.fill_null(deals["gone"], False)),
+        store.read("deals", ["id"])["id"],
+        "deal_id",
+    )
     lines = latest(SnapshotLog(store, OF_LINES).rows(), "id")
     lines = _without(lines.filter(pc.fill_null(lines["gone"], False)), live["id"])
     # A line that was missing before its deal was had been removed from it.
-    since = deals["seen_at"].take(pc.index_in(lines["deal_id"], value_set=deals["deal_id"].combine_chunks()))
-    lines = lines.filter(pc.fill_null(pc.greater_equal(lines["seen_at"], since), False)).select(["id", *LINES_REMEMBERED])
+    since = deals["seen_at"].take(
+        pc.index_in(lines["deal_id"], value_set=deals["deal_id"].combine_chunks())
+    )
+    lines = lines.filter(pc.fill_null(pc.greater_equal(lines["seen_at"], since), False)).select(
+        ["id", *LINES_REMEMBERED]
+    )
     rows, _ = unify([live, lines], DEAL_PRODUCTS)
     return rows
 
@@ -218,7 +249,11 @@ def _of_history(past: pa.Table) -> pa.Table:
 
 def _called_deleted(rows: pa.Table) -> pa.Table:
     place = rows.column_names.index("status")
-    return rows.set_column(place, "status", pa.repeat(pa.scalar("deleted", rows.schema.field("status").type), rows.num_rows))
+    return rows.set_column(
+        place,
+        "status",
+        pa.repeat(pa.scalar("deleted", rows.schema.field("status").type), rows.num_rows),
+    )
 
 
 def _without(rows: pa.Table, ids: pa.ChunkedArray, key: str = "id") -> pa.Table:

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from pdframe.errors import CacheError
 from pdframe._files import refuse_broken_link, refuse_newer, seal, unseal, write_atomic
+from pdframe.errors import CacheError
 
 ACCOUNTS = "accounts.json"
 FORMAT = 1
@@ -42,7 +42,11 @@ class Accounts:
         """Keep what `/users/me` said."""
         everything = self._all()
         everything.pop(digest, None)
-        same = [other for other, known in everything.items() if isinstance(known, dict) and known.get("key") == account.get("key")]
+        same = [
+            other
+            for other, known in everything.items()
+            if isinstance(known, dict) and known.get("key") == account.get("key")
+        ]
         for oldest in same[: max(0, len(same) - REMEMBERED_KEYS + 1)]:
             del everything[oldest]
         everything[digest] = dict(account)

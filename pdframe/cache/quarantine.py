@@ -11,9 +11,9 @@ from collections.abc import Iterable
 from datetime import timedelta
 from pathlib import Path
 
-from pdframe.errors import CacheError
 from pdframe._files import TEMPORARY, make_private, sync_folder
 from pdframe.cache.store import CHANGES, MANIFEST, PENDING, Store
+from pdframe.errors import CacheError
 
 # The newest copy of a table that can be loaded again stays for so long, those before it no longer
 # than it takes to be there.
@@ -23,7 +23,9 @@ MOVED = "moved"
 # One that tells that nothing more is to come of it.
 SETTLED = "settled"
 _COPY = re.compile(r"(.+)\.aside-([1-9][0-9]*)")
-_WRITTEN = rf"({re.escape(MANIFEST)}|walk\.json|(part|page|note|run|told)-[0-9]{{6,}}\.(parquet|arrow))"
+_WRITTEN = (
+    rf"({re.escape(MANIFEST)}|walk\.json|(part|page|note|run|told)-[0-9]{{6,}}\.(parquet|arrow))"
+)
 _OURS = re.compile(rf"{_WRITTEN}|\.{_WRITTEN}\.[^.]*{re.escape(TEMPORARY)}")
 
 
@@ -46,13 +48,19 @@ def quarantine(store: Store, *tables: str) -> str:
                     (quarantined / PENDING).rename(folder / PENDING)
         sync_folder(store.root)
     except OSError as error:
-        raise CacheError(f"{tables[0]!r} could not be moved aside in {store.root}: {error.strerror}. Move it away by hand.") from error
+        raise CacheError(
+            f"{tables[0]!r} could not be moved aside in {store.root}: {error.strerror}. Move it away by hand."
+        ) from error
     return suffix
 
 
 def copies(store: Store, table: str) -> list[Path]:
     """The copies of a table, the oldest first."""
-    return [path for name, _, path in _numbered(store) if name == table and path.is_dir() and not path.is_symlink()]
+    return [
+        path
+        for name, _, path in _numbered(store)
+        if name == table and path.is_dir() and not path.is_symlink()
+    ]
 
 
 def was_lost(store: Store, table: str) -> bool:
@@ -63,7 +71,9 @@ def was_lost(store: Store, table: str) -> bool:
     """
     if store.manifest(table) is not None:
         return False
-    return any(store.stray(table)) or any(not (copy / SETTLED).exists() for copy in copies(store, table))
+    return any(store.stray(table)) or any(
+        not (copy / SETTLED).exists() for copy in copies(store, table)
+    )
 
 
 def settle(store: Store, table: str) -> None:
@@ -89,8 +99,12 @@ def sweep(store: Store, tables: Iterable[str]) -> None:
 
 def _numbered(store: Store) -> list[tuple[str, int, Path]]:
     """What has the name of a copy: the table, the number, and the path; by number."""
-    result = [(match, path) for path in store.root.iterdir() if (match := _COPY.fullmatch(path.name))]
-    return sorted(((match[1], int(match[2]), path) for match, path in result), key=lambda copy: copy[1])
+    result = [
+        (match, path) for path in store.root.iterdir() if (match := _COPY.fullmatch(path.name))
+    ]
+    return sorted(
+        ((match[1], int(match[2]), path) for match, path in result), key=lambda copy: copy[1]
+    )
 
 
 def _moved_at(copy: Path) -> float:

@@ -19,14 +19,14 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from pdframe.cache.quarantine import quarantine
-from pdframe.errors import DamagedError, NewerCacheError
 from pdframe._files import UPDATE
+from pdframe._warnings import warn
+from pdframe.cache.quarantine import quarantine
+from pdframe.cache.store import Manifest, Store
+from pdframe.errors import DamagedError, NewerCacheError
 from pdframe.frames import is_unknown, storage_schema, unify
-from pdframe.frames.data_warnings import warn
 from pdframe.schema import Table
 from pdframe.schema.snapshots import OF_DEALS, Kept
-from pdframe.cache.store import Manifest, Store
 
 Kind = Literal["full", "resumed", "incremental"]
 # A server's clock may wander by this much; further back, what is kept is the past of another
@@ -119,7 +119,9 @@ class SnapshotLog:
             result.append(self._deleted(missing, None if kind == "incremental" else deleted))
         changed = pa.concat_tables(result).sort_by(self._kept.key)
         number = 1 + max(last.snapshot, pc.max(snapshots["look"]).as_py() or 0)
-        last_time = max(filter(None, (last.seen_at, pc.max(snapshots["seen_at"]).as_py())), default=None)
+        last_time = max(
+            filter(None, (last.seen_at, pc.max(snapshots["seen_at"]).as_py())), default=None
+        )
         time = seen_at or newest or now
         time = max(time, last_time) if last_time else time
         if changed.num_rows:
@@ -137,16 +139,25 @@ class SnapshotLog:
             "changed": changed.num_rows,
         }
         if not self._says_nothing_new(row, snapshots):
-            self._append(self._kept.snapshots, pa.Table.from_pylist([row], storage_schema(self._kept.snapshots)), now)
+            self._append(
+                self._kept.snapshots,
+                pa.Table.from_pylist([row], storage_schema(self._kept.snapshots)),
+                now,
+            )
         added: int = changed.num_rows
         return added
 
     def _of_this_past(self, seen_at: datetime | None) -> tuple[_Last, pa.Table]:
         """What is kept, after setting aside what cannot be read or belongs to another past."""
         try:
-            last, snapshots = _Last.of(self._parts(), self._compared, self._kept.key), self.snapshots()
+            last, snapshots = (
+                _Last.of(self._parts(), self._compared, self._kept.key),
+                self.snapshots(),
+            )
         except DamagedError as error:
-            return self._quarantine(f"The kept history of {self._kept.count} cannot be read on. {error}")
+            return self._quarantine(
+                f"The kept history of {self._kept.count} cannot be read on. {error}"
+            )
         reported = pc.max(snapshots.filter(snapshots["is_server_time"])["seen_at"]).as_py()
         if seen_at and reported and seen_at < reported - CLOCK_SLACK:
             return self._quarantine(
@@ -157,8 +168,12 @@ class SnapshotLog:
     def _quarantine(self, why: str) -> tuple[_Last, pa.Table]:
         name = self._kept.rows.name
         suffix = quarantine(self._store, name, self._kept.snapshots.name)
-        warn(f"{why} It is set aside as {name}{suffix} in {self._store.root}, and a new one begins.")
-        return _Last.of((), self._compared, self._kept.key), storage_schema(self._kept.snapshots).empty_table()
+        warn(
+            f"{why} It is set aside as {name}{suffix} in {self._store.root}, and a new one begins."
+        )
+        return _Last.of((), self._compared, self._kept.key), storage_schema(
+            self._kept.snapshots
+        ).empty_table()
 
     def _as_kept(self, piece: pa.Table) -> pa.Table:
         """Rows of the table in the columns that are compared, and not gone."""
@@ -166,7 +181,11 @@ class SnapshotLog:
         columns: dict[str, Any] = {self._kept.key: piece["id"]}
         for name in self._kept.tracked:
             kind = schema.field(name).type
-            columns[name] = piece[name].cast(kind) if name in piece.column_names else pa.nulls(piece.num_rows, kind)
+            columns[name] = (
+                piece[name].cast(kind)
+                if name in piece.column_names
+                else pa.nulls(piece.num_rows, kind)
+            )
         return pa.table({**columns, "gone": pa.repeat(False, piece.num_rows)})
 
     def _deleted(self, ids: NDArray[np.int64], deleted: Collection[int] | None) -> pa.Table:
@@ -174,15 +193,24 @@ class SnapshotLog:
         (None: all) also by their status.
         """
         wanted, key = pa.array(ids), self._kept.key
-        seen = [part.filter(pc.is_in(part[key], value_set=wanted)).select(self._compared) for part in self._parts()]
+        seen = [
+            part.filter(pc.is_in(part[key], value_set=wanted)).select(self._compared)
+            for part in self._parts()
+        ]
         removed = latest(pa.concat_tables(seen), key)
         if "status" in self._compared:
             # The API lists what was deleted; of any other deal a look only sees that it is not
             # there.
             listed = (
-                pa.repeat(True, removed.num_rows) if deleted is None else pc.is_in(removed[key], value_set=pa.array(sorted(deleted), pa.int64()))
+                pa.repeat(True, removed.num_rows)
+                if deleted is None
+                else pc.is_in(removed[key], value_set=pa.array(sorted(deleted), pa.int64()))
             )
-            removed = removed.set_column(removed.column_names.index("status"), "status", pc.if_else(listed, "deleted", removed["status"]))
+            removed = removed.set_column(
+                removed.column_names.index("status"),
+                "status",
+                pc.if_else(listed, "deleted", removed["status"]),
+            )
         return removed.append_column("gone", pa.repeat(True, removed.num_rows))
 
     def _parts(self) -> Iterator[pa.Table]:
@@ -210,7 +238,9 @@ class SnapshotLog:
     def _append(self, table: Table, rows: pa.Table, now: datetime) -> None:
         before = self._store.manifest(table.name)
         if before is None:
-            before = self._store.replace(Manifest(table.name, (), 0, now, now), storage_schema(table).empty_table())
+            before = self._store.replace(
+                Manifest(table.name, (), 0, now, now), storage_schema(table).empty_table()
+            )
         self._store.append(before, rows, synced_at=now)
 
     def _says_nothing_new(self, row: dict[str, object], snapshots: pa.Table) -> bool:
@@ -222,7 +252,9 @@ class SnapshotLog:
         if not snapshots.num_rows:
             return False
         last = snapshots.slice(snapshots.num_rows - 1).to_pylist()[0]
-        return all(last[name] == row[name] for name in ("seen_at", "kind", "complete_to", self._kept.count))
+        return all(
+            last[name] == row[name] for name in ("seen_at", "kind", "complete_to", self._kept.count)
+        )
 
 
 class _Tally:
@@ -250,7 +282,11 @@ class _Last:
     @classmethod
     def of(cls, parts: Iterable[pa.Table], compared: Sequence[str], key: str) -> _Last:
         """The last state in a history, whose parts are given in the order of the looks."""
-        ids, prints, removed = [np.empty(0, np.int64)], [np.empty(0, np.uint64)], [np.empty(0, np.bool_)]
+        ids, prints, removed = (
+            [np.empty(0, np.int64)],
+            [np.empty(0, np.uint64)],
+            [np.empty(0, np.bool_)],
+        )
         snapshot, seen_at = 0, None
         for part in parts:
             ids.append(part[key].to_numpy())
@@ -261,8 +297,16 @@ class _Last:
         every = np.concatenate(ids)
         order = np.argsort(every, kind="stable")
         ordered = every[order]
-        last = order[np.append(ordered[1:] != ordered[:-1], np.ones(min(1, len(ordered)), np.bool_))]
-        return cls(every[last], np.concatenate(prints)[last], np.concatenate(removed)[last], snapshot, seen_at)
+        last = order[
+            np.append(ordered[1:] != ordered[:-1], np.ones(min(1, len(ordered)), np.bool_))
+        ]
+        return cls(
+            every[last],
+            np.concatenate(prints)[last],
+            np.concatenate(removed)[last],
+            snapshot,
+            seen_at,
+        )
 
     def differing(self, rows: pa.Table, compared: Sequence[str], tally: _Tally) -> pa.Table:
         """The rows that are new, back or changed."""
@@ -271,7 +315,9 @@ class _Last:
         inside = np.minimum(place, max(0, len(self.ids) - 1))
         known = (self.ids[inside] == ids) if len(self.ids) else np.zeros(len(ids), np.bool_)
         same = known.copy()
-        same[known] = (self.prints[inside[known]] == _fingerprints(rows, compared)[known]) & ~self.removed[inside[known]]
+        same[known] = (
+            self.prints[inside[known]] == _fingerprints(rows, compared)[known]
+        ) & ~self.removed[inside[known]]
         tally.count += rows.num_rows
         tally.met.append(inside[known])
         return rows.filter(pa.array(~same))
@@ -313,18 +359,26 @@ def latest(rows: pa.Table, key: str = "deal_id") -> pa.Table:
 
 def known_at(rows: pa.Table, when: datetime) -> pa.Table:
     """One row a deal that was seen by `when`, as the last look until then found it."""
-    return latest(rows.filter(pc.less_equal(rows["seen_at"], pa.scalar(when, pa.timestamp("us", "UTC")))))
+    return latest(
+        rows.filter(pc.less_equal(rows["seen_at"], pa.scalar(when, pa.timestamp("us", "UTC"))))
+    )
 
 
 def _with(rows: pa.Table, values: dict[str, object], table: Table) -> pa.Table:
     schema = storage_schema(table)
     for name, value in values.items():
-        rows = rows.append_column(name, pa.repeat(pa.scalar(value, schema.field(name).type), rows.num_rows))
+        rows = rows.append_column(
+            name, pa.repeat(pa.scalar(value, schema.field(name).type), rows.num_rows)
+        )
     return rows.select(schema.names).cast(schema)
 
 
 def _newest(rows: pa.Table) -> datetime | None:
-    times = [pc.max(rows[name]).as_py() for name in ("update_time", "add_time") if name in rows.column_names]
+    times = [
+        pc.max(rows[name]).as_py()
+        for name in ("update_time", "add_time")
+        if name in rows.column_names
+    ]
     return max(filter(None, times), default=None)
 
 

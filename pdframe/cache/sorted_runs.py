@@ -13,8 +13,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from pdframe.errors import CacheError
 from pdframe._files import unknown_form
+from pdframe.errors import CacheError
 
 LOWEST, HIGHEST = -(2**63), 2**63 - 1
 # In this thread: memory that others take is given back late.
@@ -55,19 +55,21 @@ class Grouped(Protocol):
 
 
 class InMemory:
-    """A table: one group."""
+    """A table in groups of `group_rows` rows; None: one group."""
 
-    def __init__(self, rows: pa.Table) -> None:
+    def __init__(self, rows: pa.Table, group_rows: int | None = None) -> None:
         self._rows = rows
+        self._group_rows = group_rows or max(1, rows.num_rows)
         self.schema: pa.Schema = rows.schema
 
     def groups(self, key: str) -> Iterator[Group]:
-        """The group."""
-        yield _group(self._rows[key])
+        """The groups."""
+        for number in range(max(1, -(-self._rows.num_rows // self._group_rows))):
+            yield _group(self.group(number)[key])
 
     def group(self, number: int) -> pa.Table:
-        """All rows."""
-        return self._rows
+        """The rows of one."""
+        return self._rows.slice(number * self._group_rows, self._group_rows)
 
     def read(self, columns: Sequence[str]) -> pa.Table:
         """Some columns of all rows."""
@@ -93,7 +95,9 @@ class InParquet:
                 yield file
         except (pa.ArrowException, OSError) as error:
             if isinstance(error, OSError) and error.errno is not None:
-                raise CacheError(f"The cached file {self._path} cannot be read: {error.strerror}.") from error
+                raise CacheError(
+                    f"The cached file {self._path} cannot be read: {error.strerror}."
+                ) from error
             raise unknown_form(self._path, error) from error
 
     def groups(self, key: str) -> Iterator[Group]:
@@ -101,8 +105,14 @@ class InParquet:
         for number in range(self._metadata.num_row_groups):
             reported = self._metadata.row_group(number)
             columns = (reported.column(place) for place in range(reported.num_columns))
-            statistics = next(column.statistics for column in columns if column.path_in_schema == key)
-            yield Group(statistics.min, statistics.max, reported.num_rows) if reported.num_rows else NO_ROWS
+            statistics = next(
+                column.statistics for column in columns if column.path_in_schema == key
+            )
+            yield (
+                Group(statistics.min, statistics.max, reported.num_rows)
+                if reported.num_rows
+                else NO_ROWS
+            )
 
     def group(self, number: int) -> pa.Table:
         """A row group."""
@@ -130,8 +140,12 @@ class InArrow:
         self.schema: pa.Schema = self._batches.schema
 
     def _open(self, columns: Sequence[str] | None = None) -> pa.ipc.RecordBatchFileReader:
-        fields = None if columns is None else [self.schema.get_field_index(name) for name in columns]
-        return pa.ipc.open_file(self._file, options=pa.ipc.IpcReadOptions(included_fields=fields, **_HERE))
+        fields = (
+            None if columns is None else [self.schema.get_field_index(name) for name in columns]
+        )
+        return pa.ipc.open_file(
+            self._file, options=pa.ipc.IpcReadOptions(included_fields=fields, **_HERE)
+        )
 
     def groups(self, key: str) -> Iterator[Group]:
         """Its batches."""
@@ -170,7 +184,9 @@ class SortedRun:
     @property
     def span(self) -> tuple[int, int]:
         """The lowest and the highest id; the other way round where there are no rows."""
-        return min((group.low for group in self.groups), default=HIGHEST), max((group.high for group in self.groups), default=LOWEST)
+        return min((group.low for group in self.groups), default=HIGHEST), max(
+            (group.high for group in self.groups), default=LOWEST
+        )
 
     def only(self, column: str, values: pa.Array) -> SortedRun:
         """These rows, without those that have something else in a column."""
@@ -188,7 +204,11 @@ class SortedRun:
                 inside = low <= group.low and group.high <= high
                 if group.high <= high:
                     self._kept = None
-                result.append(rows if inside else rows.filter(pc.and_(pc.greater_equal(ids, low), pc.less_equal(ids, high))))
+                result.append(
+                    rows
+                    if inside
+                    else rows.filter(pc.and_(pc.greater_equal(ids, low), pc.less_equal(ids, high)))
+                )
         return pa.concat_tables(result) if result else self.schema.empty_table()
 
     def read(self, columns: Sequence[str]) -> pa.Table:
@@ -205,13 +225,17 @@ class SortedRun:
         return self._kept[1]
 
     def _chosen(self, rows: pa.Table) -> pa.Table:
-        return rows if self._only is None else rows.filter(pc.is_in(rows[self._only[0]], value_set=self._only[1]))
+        return (
+            rows
+            if self._only is None
+            else rows.filter(pc.is_in(rows[self._only[0]], value_set=self._only[1]))
+        )
 
 
-def cuts(stores: Sequence[SortedRun], rows: int) -> Iterator[tuple[int, int]]:
+def split_key_ranges(runs: Sequence[SortedRun], rows: int) -> Iterator[tuple[int, int]]:
     """Ranges of ids that hold about so many rows each, and all ids together."""
     low, kept = LOWEST, 0
-    for group in sorted(group for store in stores for group in store.groups if group.rows):
+    for group in sorted(group for run in runs for group in run.groups if group.rows):
         if kept >= rows and group.low > low:
             yield low, group.low - 1
             low, kept = group.low, 0

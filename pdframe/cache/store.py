@@ -21,8 +21,6 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pdframe.cache.compaction import MERGED_BYTES, compacted, small_runs
-from pdframe.errors import CacheError, DamagedError, NewerCacheError, NotCachedError
 from pdframe._files import (
     SEAL,
     TEMPORARY,
@@ -41,7 +39,10 @@ from pdframe._files import (
     write_part,
 )
 from pdframe._lock import LockHandle, locked
+from pdframe.cache.compaction import compacted, small_runs
+from pdframe.cache.options import DEFAULT_CACHE_OPTIONS, CacheOptions
 from pdframe.cache.sorted_runs import InParquet, SortedRun
+from pdframe.errors import CacheError, DamagedError, NewerCacheError, NotCachedError
 
 FORMAT = 2
 # Manifests of this format had no checksum; a kept history that one tells of cannot be collected
@@ -49,8 +50,9 @@ FORMAT = 2
 UNSEALED = 1
 KEPT = "What was cached before is kept."
 ROWS_PER_PART = 200_000
-BYTES_PER_PART = 64 * 1024 * 1024
-COLUMNS_AT_ONCE = 16
+COLUMNS_AT_ONCE = 8
+# Of a table of as many rows, memory that Arrow does not need is given back between two reads.
+RELEASE_ROWS = 50_000
 # From this many small parts on, all columns are read at once.
 MANY_SMALL = 100
 ROWS_READ_TOGETHER = 50_000
@@ -120,7 +122,11 @@ def check_writable(cache_dir: Path) -> None:
 
 def check_usable(cache_dir: Path) -> None:
     """Raise `CacheError` where `cache_dir` can neither be written nor holds anything to read."""
-    if os.access(cache_dir, os.R_OK | os.X_OK) and os.path.isdir(cache_dir) and any(cache_dir.iterdir()):
+    if (
+        os.access(cache_dir, os.R_OK | os.X_OK)
+        and os.path.isdir(cache_dir)
+        and any(cache_dir.iterdir())
+    ):
         return
     check_writable(cache_dir)
 
@@ -132,7 +138,11 @@ def readable_key(*parts: str) -> str:
     """
     raw = "-".join(parts)
     plain = re.sub(r"[^A-Za-z0-9._-]+", "_", raw).strip("._-")[:80] or "account"
-    return plain if plain == raw else f"{plain}-{hashlib.sha256(raw.encode('utf-8', 'replace')).hexdigest()[:8]}"
+    return (
+        plain
+        if plain == raw
+        else f"{plain}-{hashlib.sha256(raw.encode('utf-8', 'replace')).hexdigest()[:8]}"
+    )
 
 
 class Store:
@@ -143,8 +153,11 @@ class Store:
     old table or the new one.
     """
 
-    def __init__(self, cache_dir: Path, key: str) -> None:
+    def __init__(
+        self, cache_dir: Path, key: str, options: CacheOptions = DEFAULT_CACHE_OPTIONS
+    ) -> None:
         self.cache_dir = cache_dir
+        self.options = options
         self.root = cache_dir / key
 
     def open(self) -> None:
@@ -248,7 +261,9 @@ class Store:
         """The cached table, its columns read when they are taken; errors as `read`."""
         manifest = self.manifest(table)
         if manifest is None:
-            raise NotCachedError(f"Nothing is cached of {table!r}. Call the loader without refresh=False, or account.sync({table!r}).")
+            raise NotCachedError(
+                f"Nothing is cached of {table!r}. Call the loader without refresh=False, or account.sync({table!r})."
+            )
         for _ in range(READS):
             try:
                 return self._open_parts(manifest)
@@ -271,12 +286,14 @@ class Store:
                 # Another process may replace the table between its manifest and its parts: then
                 # there is a newer manifest.
                 with contextlib.suppress(OSError, pa.ArrowException):
-                    return pa.unify_schemas([pq.read_schema(self.root / table / part.file) for part in parts])
+                    return pa.unify_schemas(
+                        [pq.read_schema(self.root / table / part.file) for part in parts]
+                    )
         return pa.schema([])
 
     def _open_parts(self, manifest: Manifest) -> Stored:
         opened = [self._open_part(manifest.table, part) for part in manifest.parts]
-        return Stored(manifest.table, opened, small_runs(manifest.parts))
+        return Stored(manifest.table, opened, small_runs(manifest.parts, self.options))
 
     def _open_part(self, table: str, part: Part) -> tuple[Path, pq.ParquetFile]:
         path = self.root / table / part.file
@@ -285,7 +302,9 @@ class Store:
         except OSError as error:
             raise self._unread(path, error, table) from error
         if len(raw) != part.bytes:
-            raise _damaged(path, f"it has {len(raw):,} bytes, and {part.bytes:,} were written", table)
+            raise _damaged(
+                path, f"it has {len(raw):,} bytes, and {part.bytes:,} were written", table
+            )
         if zlib.crc32(raw) != part.crc32:
             raise _damaged(path, "its bytes are not those that were written", table)
         try:
@@ -299,7 +318,9 @@ class Store:
         """
         return self.name(self.write(manifest, [table]))
 
-    def write(self, manifest: Manifest, tables: Iterable[pa.Table | Part], *, at_most: int | None = None) -> Manifest:
+    def write(
+        self, manifest: Manifest, tables: Iterable[pa.Table | Part], *, at_most: int | None = None
+    ) -> Manifest:
         """Write the parts of a table beside what is cached of it; those that are there already are
         given as they are.
 
@@ -310,7 +331,7 @@ class Store:
         tables
             Its rows.
         at_most
-            How many bytes of rows go into one part; None: `BYTES_PER_PART`.
+            How many bytes of rows go into one part; None: the option `part_bytes`.
 
         Returns
         -------
@@ -325,7 +346,10 @@ class Store:
             for table in tables:
                 pieces = [table] if isinstance(table, Part) else _pieces(table)
                 for piece in pieces:
-                    if writer is not None and (isinstance(piece, Part) or _is_full(writer, piece, at_most or BYTES_PER_PART)):
+                    if writer is not None and (
+                        isinstance(piece, Part)
+                        or _is_full(writer, piece, at_most or self.options.part_bytes)
+                    ):
                         kept.close()
                         parts.append(writer.part)
                         writer = None
@@ -333,7 +357,9 @@ class Store:
                         parts.append(piece)
                         continue
                     if writer is None:
-                        writer = kept.enter_context(PartWriter(folder, f"part-{number:06d}.parquet", piece.schema))
+                        writer = kept.enter_context(
+                            PartWriter(folder, f"part-{number:06d}.parquet", piece.schema)
+                        )
                         number += 1
                     writer.add(piece)
             if writer is not None:
@@ -341,7 +367,9 @@ class Store:
                 parts.append(writer.part)
         if len(parts) > 1:
             parts = [part for part in parts if part.rows] or parts[:1]
-        return replace(manifest, parts=tuple(parts), rows=sum(part.rows for part in parts), next_part=number)
+        return replace(
+            manifest, parts=tuple(parts), rows=sum(part.rows for part in parts), next_part=number
+        )
 
     def name(self, manifest: Manifest) -> Manifest:
         """Put the parts of a manifest in the place of what is cached, in one step, and sweep all
@@ -410,10 +438,14 @@ class Store:
         Manifest
             As it is cached now.
         """
-        if not small_runs(manifest.parts):
+        if not small_runs(manifest.parts, self.options):
             return manifest
-        parts = compacted(manifest.parts, lambda part: _read(*self._open_part(manifest.table, part), use_threads=False))
-        written = self.write(manifest, parts, at_most=MERGED_BYTES)
+        parts = compacted(
+            manifest.parts,
+            lambda part: _read(*self._open_part(manifest.table, part)),
+            self.options,
+        )
+        written = self.write(manifest, parts, at_most=self.options.compacted_bytes)
         return manifest if written.parts == manifest.parts else self.name(written)
 
     def prepare(self) -> None:
@@ -442,15 +474,24 @@ class Store:
         if reported in (errno.ENOENT, errno.ELOOP):
             refuse_broken_link(path, self.cache_dir)
         if reported is None or reported in _LOST:
-            return _damaged(path, getattr(error, "strerror", None) or "it is not the Parquet file that was written", table)
-        return CacheError(f"The cached file {path} cannot be read: {os.strerror(reported)}. Let it be read, or choose another cache_dir.")
+            return _damaged(
+                path,
+                getattr(error, "strerror", None) or "it is not the Parquet file that was written",
+                table,
+            )
+        return CacheError(
+            f"The cached file {path} cannot be read: {os.strerror(reported)}. Let it be read, or choose another cache_dir."
+        )
 
     def touch(self, manifest: Manifest) -> Manifest:
         """Write a manifest whose parts are as they were: nothing changed but the times."""
         try:
             self._write_manifest(manifest)
         except OSError as error:
-            raise CacheError(f"The manifest of {manifest.table!r} could not be written: {error.strerror}.", kept=KEPT) from error
+            raise CacheError(
+                f"The manifest of {manifest.table!r} could not be written: {error.strerror}.",
+                kept=KEPT,
+            ) from error
         return manifest
 
     def check_manifest(self, table: str) -> None:
@@ -501,7 +542,9 @@ class Store:
         try:
             write_atomic(self.root / UNFINISHED, seal({"began": at.isoformat()}))
         except OSError as error:
-            raise CacheError(f"The cache folder {self.root} cannot be written: {error.strerror}. Nothing was asked of the API.") from error
+            raise CacheError(
+                f"The cache folder {self.root} cannot be written: {error.strerror}. Nothing was asked of the API."
+            ) from error
 
     def finish(self) -> None:
         """Note that the sync came to its end."""
@@ -534,7 +577,9 @@ class Stored:
         Stretches of small parts, as places in `parts`: each is read as if it were one part.
     """
 
-    def __init__(self, table: str, parts: Sequence[tuple[Path, pq.ParquetFile]], small: Sequence[range] = ()) -> None:
+    def __init__(
+        self, table: str, parts: Sequence[tuple[Path, pq.ParquetFile]], small: Sequence[range] = ()
+    ) -> None:
         self._table = table
         self._schemas = [file.schema_arrow for _, file in parts]
         self._folder = parts[0][0].parent if parts else Path(table)
@@ -566,6 +611,8 @@ class Stored:
             # Of many small parts, opening the pages of a column costs more than what is in them.
             at_once = len(self._places) if self._many_small else COLUMNS_AT_ONCE
             many = at_once if kept and self._places[kept[-1]] + 1 == place else 1
+            if self.num_rows >= RELEASE_ROWS:
+                pa.default_memory_pool().release_unused()
             self._block = self.read(self.schema.names[place : place + many])
         return self._block[name]
 
@@ -582,12 +629,14 @@ class Stored:
         """
         wanted = None if columns is None else list(columns)
         for group in self._groups:
-            rows = [_read(path, file, wanted, use_threads=len(group) == 1) for path, file in group]
+            rows = [_read(path, file, wanted) for path, file in group]
             yield rows[0] if len(rows) == 1 else pa.concat_tables(rows).combine_chunks()
 
 
 def _grouped(
-    parts: Sequence[tuple[Path, pq.ParquetFile]], schemas: Sequence[pa.Schema], small: Sequence[range]
+    parts: Sequence[tuple[Path, pq.ParquetFile]],
+    schemas: Sequence[pa.Schema],
+    small: Sequence[range],
 ) -> list[list[tuple[Path, pq.ParquetFile]]]:
     """The parts, those of a stretch of small ones together as long as their columns are the same
     and their rows not too many.
@@ -597,7 +646,12 @@ def _grouped(
     rows = 0
     for place, part in enumerate(parts):
         rows += part[1].metadata.num_rows
-        joins = place and place in run_of and run_of[place] == run_of.get(place - 1) and rows <= ROWS_READ_TOGETHER
+        joins = (
+            place
+            and place in run_of
+            and run_of[place] == run_of.get(place - 1)
+            and rows <= ROWS_READ_TOGETHER
+        )
         if joins and schemas[place].equals(schemas[place - 1], check_metadata=True):
             groups[-1].append(part)
         else:
@@ -606,16 +660,20 @@ def _grouped(
     return groups
 
 
-def _read(path: Path, file: pq.ParquetFile, columns: list[str] | None = None, *, use_threads: bool = True) -> pa.Table:
+def _read(path: Path, file: pq.ParquetFile, columns: list[str] | None = None) -> pa.Table:
     """Columns of a part that was verified."""
+    # In this thread: memory that other threads take is given back late.
     try:
-        return file.read(columns, use_threads=use_threads)
+        return file.read(columns, use_threads=False)
     except (pa.ArrowException, OSError) as error:
         raise unknown_form(path, error) from error
 
 
 def _pieces(table: pa.Table) -> list[pa.Table]:
-    return [table.slice(start, ROWS_PER_PART) for start in range(0, max(table.num_rows, 1), ROWS_PER_PART)]
+    return [
+        table.slice(start, ROWS_PER_PART)
+        for start in range(0, max(table.num_rows, 1), ROWS_PER_PART)
+    ]
 
 
 def _is_full(writer: PartWriter, more: pa.Table, at_most: int) -> bool:
@@ -633,7 +691,8 @@ def _making_room(table: str, folder: Path) -> Iterator[None]:
         yield
     except OSError as error:
         raise CacheError(
-            f"{table!r} could not be written to {folder}: {error.strerror}. Make room, or choose another cache_dir.", kept=KEPT
+            f"{table!r} could not be written to {folder}: {error.strerror}. Make room, or choose another cache_dir.",
+            kept=KEPT,
         ) from error
 
 
@@ -669,14 +728,20 @@ def _manifest_to(manifest: Manifest) -> dict[str, Any]:
         "state": dict(manifest.state),
         "tokens": manifest.tokens,
         "next_part": manifest.next_part,
-        "parts": [{"file": p.file, "rows": p.rows, "bytes": p.bytes, "crc32": p.crc32} for p in manifest.parts],
+        "parts": [
+            {"file": p.file, "rows": p.rows, "bytes": p.bytes, "crc32": p.crc32}
+            for p in manifest.parts
+        ],
     }
 
 
 def _manifest_from(raw: Any, table: str) -> Manifest:
     if raw["format"] not in (FORMAT, UNSEALED) or raw["table"] != table:
         raise ValueError("another format or table")
-    parts = tuple(Part(file=str(p["file"]), rows=int(p["rows"]), bytes=int(p["bytes"]), crc32=int(p["crc32"])) for p in raw["parts"])
+    parts = tuple(
+        Part(file=str(p["file"]), rows=int(p["rows"]), bytes=int(p["bytes"]), crc32=int(p["crc32"]))
+        for p in raw["parts"]
+    )
     if not parts or any(Path(p.file).name != p.file for p in parts):
         raise ValueError("parts outside the table's folder")
     return Manifest(

@@ -2,24 +2,17 @@
 
 from __future__ import annotations
 
-import contextlib
 import reprlib
-import sys
-import threading
-import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from pdframe.errors import DataWarning
+from pdframe._warnings import warn
 
 _EXAMPLE = reprlib.Repr()
 _EXAMPLE.maxstring = _EXAMPLE.maxother = _EXAMPLE.maxlong = 60
 _EXAMPLE.maxlevel = 2
 _EXAMPLE.maxdict = _EXAMPLE.maxlist = 3
-# What lies between a line of the user's and the warning.
-_FROM_API = frozenset({"pdframe", "contextlib"})
-_kept_back = threading.local()
 
 
 def shorten(value: object) -> str:
@@ -28,37 +21,6 @@ def shorten(value: object) -> str:
         return _EXAMPLE.repr(value)[:120]
     except (ValueError, RecursionError):  # integers past Python's limit of digits
         return f"{type(value).__name__} too long to print"
-
-
-def warn(message: str) -> None:
-    """Issue a `DataWarning` that points at the line of the user's that led here, not at one of
-    ours; or hold it back.
-    """
-    kept = getattr(_kept_back, "messages", None)
-    if kept is not None:
-        kept.append(message)
-        return
-    frame, level = sys._getframe(1), 2
-    while (
-        frame.f_back is not None
-        and str(frame.f_globals.get("__name__")).partition(".")[0] in _FROM_API
-    ):
-        frame, level = frame.f_back, level + 1
-    warnings.warn(message, DataWarning, stacklevel=level)
-
-
-@contextlib.contextmanager
-def deferred() -> Iterator[list[str]]:
-    """Hold back what this thread warns of meanwhile: a warning of a thread of ours would point at
-    nobody's line.
-    """
-    outer = getattr(_kept_back, "messages", None)
-    messages: list[str] = []
-    _kept_back.messages = messages
-    try:
-        yield messages
-    finally:
-        _kept_back.messages = outer
 
 
 @dataclass

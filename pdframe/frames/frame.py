@@ -12,6 +12,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from pdframe._warnings import warn
 from pdframe.errors import ArgumentError
 from pdframe.fields import (
     Field,
@@ -24,7 +25,7 @@ from pdframe.fields import (
     undefined_label,
 )
 from pdframe.frames.arrow import storage_schema, unify
-from pdframe.frames.data_warnings import shorten, warn
+from pdframe.frames.data_warnings import shorten
 from pdframe.schema import NameColumn, Table
 
 _DTYPES: Mapping[pa.DataType, object] = MappingProxyType(

@@ -14,12 +14,12 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from pdframe._warnings import warn
 from pdframe.cache.deleted_deals import DeletedDeals
 from pdframe.cache.snapshots import SnapshotLog, known_at
 from pdframe.cache.store import Store
 from pdframe.errors import ArgumentError, CacheError, NotCachedError
 from pdframe.frames import to_frame
-from pdframe.frames.data_warnings import warn
 from pdframe.schema.snapshots import DELETED_DEALS, HISTORY, OF_LINES
 from pdframe.sync.fetch_state import load_fetch_states
 

@@ -5,8 +5,6 @@ to group by.
 from __future__ import annotations
 
 import re
-import sys
-import warnings
 from collections.abc import Collection, Iterable, Sequence
 from datetime import date, datetime
 from typing import Any
@@ -17,7 +15,8 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from pdframe._plain import holds_lists, plain_column, plain_frame
-from pdframe.errors import ArgumentError, DataWarning
+from pdframe._warnings import warn
+from pdframe.errors import ArgumentError
 
 Micros = NDArray[np.int64]
 
@@ -417,17 +416,6 @@ def in_zone(frame: pd.DataFrame, tz: str) -> pd.DataFrame:
     return frame
 
 
-def warn(message: str) -> None:
-    """Issue a `DataWarning` that points at the user's line, not at one of pdframe."""
-    frame, level = sys._getframe(1), 2
-    while (
-        frame.f_back is not None
-        and str(frame.f_globals.get("__name__")).partition(".")[0] == "pdframe"
-    ):
-        frame, level = frame.f_back, level + 1
-    warnings.warn(message, DataWarning, stacklevel=level)
-
-
 def _localized(times: pd.Series[Any], tz: str) -> pd.Series[Any]:
     """Localize naive times; those at the edge of time, where no timezone can be applied, are
     UTC.
@@ -465,7 +453,6 @@ __all__ = [
     "require_columns",
     "span",
     "to_micros",
-    "warn",
     "window",
     "zone",
     "zone_of",

@@ -11,7 +11,8 @@ from typing import Any
 
 import pandas as pd
 
-from pdframe.metrics._arguments import require_columns, warn
+from pdframe._warnings import warn
+from pdframe.metrics._arguments import require_columns
 from pdframe.metrics._columns import equals, ids, times
 
 NEEDED = ("column", "before", "after", "time", "seen_at")

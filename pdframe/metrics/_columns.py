@@ -14,8 +14,9 @@ import numpy.typing as npt
 import pandas as pd
 
 from pdframe._plain import plain_column
+from pdframe._warnings import warn
 from pdframe.errors import ArgumentError
-from pdframe.metrics._arguments import NULL, Micros, countable, local_days, micros, warn
+from pdframe.metrics._arguments import NULL, Micros, countable, local_days, micros
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]

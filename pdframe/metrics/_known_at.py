@@ -8,8 +8,9 @@ from typing import Any, get_args
 import numpy as np
 import pandas as pd
 
+from pdframe._warnings import warn
 from pdframe.errors import ArgumentError
-from pdframe.metrics._arguments import FIRST_COUNTABLE, NULL, countable, micros, to_micros, warn
+from pdframe.metrics._arguments import FIRST_COUNTABLE, NULL, countable, micros, to_micros
 from pdframe.metrics._columns import NO_ID, plain_ids
 from pdframe.metrics._states import Deleted
 from pdframe.metrics._survival import Flags, Ints

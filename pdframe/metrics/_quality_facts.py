@@ -57,8 +57,8 @@ class LastVisits:
         OPEN, WON, LOST, DELETED; `NO_STATE` where no visit is known, or where the last one ended
         with a move to one that is not.
     left_at, left_after
-        Since when it states_of_visits so, and the earliest possible time: a closed deal that was moved or
-        restored has been closed since its closing.
+        Since when it states_of_visits so, and the earliest possible time: a closed deal that was
+        moved or restored has been closed since its closing.
     places
         `stage_id` and `pipeline_id` of the last visit, as far as the frame has these columns;
         `NO_ID` where null.

@@ -9,8 +9,9 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from pdframe._warnings import warn
 from pdframe.errors import ArgumentError
-from pdframe.metrics._arguments import NULL, Micros, local_days, require_columns, to_micros, warn
+from pdframe.metrics._arguments import NULL, Micros, local_days, require_columns, to_micros
 from pdframe.metrics._columns import (
     Flags,
     Floats,

@@ -254,7 +254,8 @@ def aalen_johansen(
     causes together (O. Aalen, S. Johansen, Scand. J. Stat. 5, 1978). Variance by the delta method
     (G. E. Dinse, M. G. Larson, Biometrika 73, 1986; E. Marubini, M. G. Valsecchi 1995): the sum
     over u up to t of (F(t) - F(u))^2 d/(n (n - d)) + S(u-)^2 (n - d1) d1/n^3 - 2 (F(t) - F(u))
-    S(u-) d1/n^2. Where all at risk leave at once (d = n) its first part is 0, since the curve is flat from there: without censoring the variance is the binomial one, to the end. Interval:
+    S(u-) d1/n^2. Where all at risk leave at once (d = n) its first part is 0, since the curve is
+    flat from there: without censoring the variance is the binomial one, to the end. Interval:
     log(-log) of 1 - F, so that without competing events it is that of Kaplan-Meier but for the
     variance at the end.
     """

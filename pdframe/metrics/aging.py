@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from pdframe._warnings import warn
 from pdframe.metrics._arguments import (
     DAY,
     in_zone,
@@ -15,7 +16,6 @@ from pdframe.metrics._arguments import (
     moment,
     require_columns,
     to_micros,
-    warn,
     zone_of,
 )
 from pdframe.metrics._columns import (
@@ -105,10 +105,26 @@ def deal_aging(
 
     Notes
     -----
-    Visits are known as in `stage_velocity`, without those of deals that were deleted after they were closed. The visits decide in which stage a deal is; for a deal without a visit by `as_of`, `deals` decides whether it is open, and where. Completed visits count if both ends are exact and they were under observation before they ended (`seen_at`): a visit that was first seen after its end was seen because it had ended. A warning counts the others and says how to load them; where none is left, median_days and share_longer are null. A deal that `deals` knows as deleted by `as_of`
-    (`is_deleted`, and since when `deleted_time`, else the last update) is not open, whatever its
-    visits say. No time is below 0: an update or a creation dated after `as_of` tells nothing of how
-    long a deal has been idle.
+    Visits are known as in `stage_velocity`, without those of deals that were deleted after they
+    were closed. The visits decide in which stage a deal is; for a deal without a visit by `as_of`,
+    `deals` decides whether it is open, and where. Completed visits count if both ends are exact and
+    they were under observation before they ended (`seen_at`): a visit that was first seen after its
+    end was seen because it had ended. A warning counts the others and says how to load them; where
+    none is left, median_days and share_longer are null. A deal that `deals` knows as deleted by
+    `as_of` (`is_deleted`, and since when `deleted_time`, else the last update) is not open,
+    whatever its visits say. No time is below 0: an update or a creation dated after `as_of` tells
+    nothing of how long a deal has been idle.
+
+    Examples
+    --------
+    >>> deals, visits, stages = account.deals(), account.stage_visits(), account.stages()
+    >>> aging = metrics.deal_aging(deals, visits, stages, as_of="2026-06-30")
+    >>> columns = ["deal_id", "days_in_stage", "median_days", "share_longer", "rotten"]
+    >>> aging[columns].round(2).tail(3)
+        deal_id  days_in_stage  median_days  share_longer  rotten
+    57      198           7.55        15.21          0.84   False
+    58      199           2.47        18.92          0.96   False
+    59      200           0.61        13.00          1.00   False
     """
     tz = zone_of(tz, deals, visits, stages)
     deals = require_columns(deals, "deals", [*_DEALS])

@@ -10,8 +10,9 @@ import numpy as np
 import pandas as pd
 
 from pdframe._plain import plain_column
+from pdframe._warnings import warn
 from pdframe.errors import ArgumentError
-from pdframe.metrics._arguments import NULL, in_zone, moment, require_columns, warn, zone_of
+from pdframe.metrics._arguments import NULL, in_zone, moment, require_columns, zone_of
 from pdframe.metrics._change_rows import holds_changes, states_at
 from pdframe.metrics._columns import as_times, equals, ids, one_row_each, plain_ids, times
 from pdframe.metrics._known_at import (
@@ -103,6 +104,13 @@ def as_of(
     -----
     DataWarning
         Deals whose values at that time are unknown.
+
+    Examples
+    --------
+    >>> deals, visits = account.deals(), account.stage_visits()
+    >>> then, visits_then = metrics.as_of(deals, visits, "2026-03-31")
+    >>> then["status"].value_counts()[["open", "won", "lost"]].to_dict()
+    {'open': 56, 'won': 42, 'lost': 64}
     """
     tz = zone_of(tz, deals, visits, history)
     given = deals, visits

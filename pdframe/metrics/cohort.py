@@ -12,6 +12,7 @@ from typing import Literal, TypeAlias, get_args
 import numpy as np
 import pandas as pd
 
+from pdframe._warnings import warn
 from pdframe.errors import ArgumentError
 from pdframe.metrics._arguments import (
     DAY,
@@ -22,7 +23,6 @@ from pdframe.metrics._arguments import (
     moment,
     require_columns,
     to_micros,
-    warn,
     window,
     zone_of,
 )

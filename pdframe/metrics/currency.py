@@ -12,8 +12,9 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from pdframe._warnings import warn
 from pdframe.errors import ArgumentError, MixedCurrencyError
-from pdframe.metrics._arguments import in_zone, local_date, moment, require_columns, warn, zone_of
+from pdframe.metrics._arguments import in_zone, local_date, moment, require_columns, zone_of
 from pdframe.metrics._columns import (
     Flags,
     Floats,
@@ -250,6 +251,15 @@ def ecb_rates(to: str = "EUR", *, currencies: Iterable[str] | None = None) -> pd
     -----
     The bank quotes units of each currency for one euro, on its working days at 14:15 CET; others
     are crossed through the euro of the day.
+
+    Examples
+    --------
+    >>> rates = metrics.ecb_rates("EUR", currencies=["USD", "GBP"])
+    >>> print(rates[rates["date"] == "2025-06-30"].to_string(index=False))
+    currency       date     rate
+         EUR 2025-06-30 1.000000
+         GBP 2025-06-30 1.168907
+         USD 2025-06-30 0.853242
     """
     try:
         # An extra, and slow to read: imported only here.
@@ -331,6 +341,15 @@ def convert(
     ArgumentError
         A column is missing or does not hold numbers, a currency has no rate on or before a day, or
         a rate is not a positive number.
+
+    Examples
+    --------
+    >>> deals = account.deals(columns=["id", "value", "currency"]).head(3)
+    >>> metrics.convert(deals, "EUR", {"USD": 0.9, "GBP": 1.15}, columns="value")
+       id    value currency  value_in_EUR
+    0   1  9000.00      EUR      9000.000
+    1   2  7536.67      USD      6783.003
+    2   4  9906.40      EUR      9906.400
     """
     wanted = (
         [columns] if isinstance(columns, str) else list(columns) if columns is not None else None

@@ -159,6 +159,15 @@ def drill_through(
     ------
     ArgumentError
         Not one row, or a key that the row or `row_level` lacks.
+
+    Examples
+    --------
+    >>> visits, stages = account.stage_visits(), account.stages()
+    >>> funnel = metrics.funnel(visits, stages, as_of="2026-06-30", pipeline_id=2)
+    >>> reached = metrics.funnel_deals(visits, stages, as_of="2026-06-30", pipeline_id=2)
+    >>> deals = metrics.drill_through(funnel.iloc[1], reached)  # those of the second stage
+    >>> print(len(deals), funnel.iloc[1]["reached"])
+    123 123
     """
     row = _one(result_row)
     plain = require_columns(row_level, "row_level", ())

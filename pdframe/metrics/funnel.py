@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from pdframe.metrics._arguments import NULL, keyed, span, warn
+from pdframe._warnings import warn
+from pdframe.metrics._arguments import NULL, keyed, span
 from pdframe.metrics._known_at import NEVER
 from pdframe.metrics._states import Deleted
 from pdframe.metrics._survival import Curves, Flags, Floats, Ints, aalen_johansen
@@ -151,7 +152,26 @@ def funnel(
     Notes
     -----
     Aalen-Johansen with lost and left as competing risks; open deals are censored at `as_of`;
-    intervals on the scale log(-log). A win or loss is the one that holds at `as_of`: one that was undone before (the deal was opened again, or set from won to lost) is not an event. A change of a closed deal, also of its stage or pipeline, is not a visit: the deal counts as won or lost in the stage and pipeline in which it was closed. A deal that snapshots show late is at risk from the first snapshot on, and in no stage before the one shown, since the time of reaching those is unknown. Then estimates need as many deals followed from the start (within a day), and at each step, as the default horizon requires, else they are null.
+    intervals on the scale log(-log). A win or loss is the one that holds at `as_of`: one that was
+    undone before (the deal was opened again, or set from won to lost) is not an event. A change of
+    a closed deal, also of its stage or pipeline, is not a visit: the deal counts as won or lost in
+    the stage and pipeline in which it was closed. A deal that snapshots show late is at risk from
+    the first snapshot on, and in no stage before the one shown, since the time of reaching those is
+    unknown. Then estimates need as many deals followed from the start (within a day), and at each
+    step, as the default horizon requires, else they are null.
+
+    Examples
+    --------
+    >>> visits, stages = account.stage_visits(), account.stages()
+    >>> funnel = metrics.funnel(visits, stages, as_of="2026-06-30", pipeline_id=2)
+    >>> funnel[["stage_id", "reached", "advanced", "lost", "left", "open"]]
+       stage_id  reached  advanced  lost  left  open
+    0         7      169       123    27    11     8
+    1         3      123        95    12     1    15
+    2        12       95        72     9     0    14
+    3         4       72        58    11     0     3
+    4         9       58        42    10     1     5
+    5      <NA>       42        42     0     0     0
     """
     length = None if horizon is None else span(horizon, "horizon")
     members = cohort(
@@ -236,6 +256,19 @@ def funnel_deals(
     ------
     ArgumentError
         As in `funnel`.
+
+    Examples
+    --------
+    >>> visits, stages = account.stage_visits(), account.stages()
+    >>> reached = metrics.funnel_deals(visits, stages, as_of="2026-06-30", pipeline_id=2)
+    >>> reached.groupby("stage_id", sort=False)["deal_id"].count()
+    stage_id
+    7     169
+    3     123
+    12     95
+    4      72
+    9      58
+    Name: deal_id, dtype: Int64
     """
     members = cohort(
         visits,

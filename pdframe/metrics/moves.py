@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from pdframe._warnings import warn
 from pdframe.metrics._arguments import (
     DAY,
     grouped,
@@ -17,7 +18,6 @@ from pdframe.metrics._arguments import (
     moment,
     require_columns,
     to_micros,
-    warn,
     window,
     zone_of,
 )
@@ -132,7 +132,20 @@ def stage_moves(
 
     Notes
     -----
-    A deal that was won or lost and opened again has a visit that ended so, and another one. A change of a closed deal is not a visit: the last visit of a deal that was set from lost to won ended with the win. A move to another pipeline is an outcome; a return from there is not a move of this pipeline. `stage_move_visits` lists the visits of each row.
+    A deal that was won or lost and opened again has a visit that ended so, and another one. A
+    change of a closed deal is not a visit: the last visit of a deal that was set from lost to won
+    ended with the win. A move to another pipeline is an outcome; a return from there is not a move
+    of this pipeline. `stage_move_visits` lists the visits of each row.
+
+    Examples
+    --------
+    >>> visits, stages = account.stage_visits(), account.stages()
+    >>> moves = metrics.stage_moves(visits, stages, as_of="2026-06-30", pipeline_id=2)
+    >>> moves[["from_stage_id", "to_stage_id", "back", "moves", "share"]].head(3).round(3)
+       from_stage_id  to_stage_id   back  moves  share
+    0              7            3  False    109  0.657
+    1              7           12  False     10  0.060
+    2              7         <NA>   <NA>     28  0.169
     """
     result = _Visits.read(visits, stages, as_of, pipeline_id, since, until, by, deals, deleted, tz)
     width = len(result.stages) + len(_OUTCOMES)
@@ -184,6 +197,16 @@ def stage_move_visits(
     ------
     ArgumentError
         As in `stage_moves`.
+
+    Examples
+    --------
+    >>> visits, stages = account.stage_visits(), account.stages()
+    >>> moves = metrics.stage_move_visits(visits, stages, as_of="2026-06-30", pipeline_id=2)
+    >>> moves[["deal_id", "from_stage_id", "to_stage_id", "back", "days"]].head(3).round(1)
+       deal_id  from_stage_id  to_stage_id   back  days
+    0        1              7         <NA>   <NA>  15.0
+    1        2              7            3  False   3.8
+    2        2              3           12  False  20.7
     """
     result = _Visits.read(visits, stages, as_of, pipeline_id, since, until, by, deals, deleted, tz)
     columns: dict[str, Any] = {

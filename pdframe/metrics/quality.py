@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
+from pdframe._warnings import warn
 from pdframe.metrics._arguments import (
     in_zone,
     local_days,
@@ -16,7 +17,6 @@ from pdframe.metrics._arguments import (
     require_columns,
     span,
     to_micros,
-    warn,
     zone_of,
 )
 from pdframe.metrics._columns import Ints, one_row_each, plain_ids, warn_of_uncountable
@@ -129,6 +129,17 @@ def data_quality(
     ------
     ArgumentError
         A column is missing or holds something else, an id occurs twice, or `as_of` is not a time.
+
+    Examples
+    --------
+    >>> deals, items = account.deals(), account.deal_products()
+    >>> visits, stages = account.stage_visits(), account.stages()
+    >>> checks = metrics.data_quality(deals, visits, stages, items, as_of="2026-07-07")
+    >>> checks.loc[checks["count"] > 0, ["check", "severity", "count"]].head(3)
+                       check severity  count
+    0  stages_at_100_percent  warning      4
+    1   open_past_close_date  warning     24
+    2         open_untouched  warning     27
     """
     tz = zone_of(tz, deals, visits, stages, deal_products)
     deals = require_columns(deals, "deals", _DEALS)

@@ -8,6 +8,7 @@ from typing import Any, Literal, TypeAlias
 import numpy as np
 import pandas as pd
 
+from pdframe._warnings import warn
 from pdframe.errors import ArgumentError
 from pdframe.metrics._arguments import (
     grouped,
@@ -18,7 +19,6 @@ from pdframe.metrics._arguments import (
     moment,
     require_columns,
     span,
-    warn,
     window,
     zone_of,
 )
@@ -120,7 +120,10 @@ def win_rate(
 
     Notes
     -----
-    A deal's status decides: one that was won and reopened is open. What `deals` no longer has is unknown: a deal that was closed at `as_of` and reopened since counts as open, and as not yet closed where it was closed again. `as_of` with history gives deals as they were known then. A win or loss that was undone before `as_of` is not an event. A deal closes on `local_won_date`
+    A deal's status decides: one that was won and reopened is open. What `deals` no longer has is
+    unknown: a deal that was closed at `as_of` and reopened since counts as open, and as not yet
+    closed where it was closed again. `as_of` with history gives deals as they were known then. A
+    win or loss that was undone before `as_of` is not an event. A deal closes on `local_won_date`
     (`local_lost_date`) where that is there, else on the day of `won_time` (`lost_time`) in `tz`. A
     deal that was open when it was deleted is left out of "closed"; in "created" its deletion
     competes with winning, as losing does, at `deleted_time`, else at its last update. Left out and
@@ -130,6 +133,13 @@ def win_rate(
 
     "closed": E. B. Wilson's interval (JASA 22, 1927). "created": Aalen-Johansen with log-log limits
     (see `survival.aalen_johansen`).
+
+    Examples
+    --------
+    >>> deals = account.deals()
+    >>> metrics.win_rate(deals, since="2026-01-01", until="2026-07-01").round(3)
+        n  won  lost  win_rate    low   high
+    0  48   23    25     0.479  0.345  0.617
     """
     if basis not in ("closed", "created"):
         raise ArgumentError(f"`basis` is 'closed' or 'created', not {basis!r}.")
@@ -215,7 +225,25 @@ def sales_velocity(
 
     Notes
     -----
-    The four parts are of one window but not of the same deals: this is the usual formula of sales teams, not a forecast. Deals close as in `win_rate`. Deals that were won before they were created (an import, a closing dated by hand) are left out of mean_days, and a warning counts them.
+    The four parts are of one window but not of the same deals: this is the usual formula of sales
+    teams, not a forecast. Deals close as in `win_rate`. Deals that were won before they were
+    created (an import, a closing dated by hand) are left out of mean_days, and a warning counts
+    them.
+
+    Examples
+    --------
+    >>> half_year = {"since": "2026-01-01", "until": "2026-07-01"}
+    >>> velocity = metrics.sales_velocity(account.deals(), **half_year, by="currency")
+    >>> velocity.round(2).iloc[0]
+    currency             EUR
+    opportunities         43
+    won                   14
+    lost                  20
+    win_rate            0.41
+    mean_value       3793.75
+    mean_days          115.0
+    velocity          584.09
+    Name: 0, dtype: object
     """
     names = keys(by, VELOCITY)
     tz = zone_of(tz, deals)

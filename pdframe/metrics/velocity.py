@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from pdframe._warnings import warn
 from pdframe.errors import ArgumentError
 from pdframe.metrics._arguments import (
     DAY,
@@ -21,7 +22,6 @@ from pdframe.metrics._arguments import (
     require_columns,
     span,
     to_micros,
-    warn,
     zone_of,
 )
 from pdframe.metrics._columns import NO_ID, ids, one_row_each, plain_ids
@@ -145,7 +145,22 @@ def stage_velocity(
     Notes
     -----
     E. L. Kaplan, P. Meier, JASA 53 (1958); interval of the median: R. Brookmeyer, J. Crowley,
-    Biometrics 38 (1982). A quantile p is the first time at which the curve is at or under 1 - p. Of a deal known by its current state alone, only the last visit is visible, and the longer it lasts the likelier it is seen. Its mean and median are not those of all visits, so they are null.
+    Biometrics 38 (1982). A quantile p is the first time at which the curve is at or under 1 - p. Of
+    a deal known by its current state alone, only the last visit is visible, and the longer it lasts
+    the likelier it is seen. Its mean and median are not those of all visits, so they are null.
+
+    Examples
+    --------
+    >>> visits, stages = account.stage_visits(), account.stages()
+    >>> velocity = metrics.stage_velocity(visits, stages, as_of="2026-06-30")
+    >>> columns = ["stage_id", "visits", "open", "median_days", "low", "high"]
+    >>> velocity.loc[velocity["pipeline_id"] == 2, columns].round(1)
+       stage_id  visits  open  median_days   low  high
+    4         7     166     8         13.0  11.8  15.8
+    5         3     122    15         18.9  14.1  21.1
+    6        12      96    14         15.1  12.3  18.8
+    7         4      71     3         26.1  19.1  28.4
+    8         9      61     5         36.2  26.9  44.8
     """
     limit = None if horizon is None else span(horizon, "horizon")
     sample = _Visits.read(visits, stages, as_of, by, tz, deals, deleted, _VELOCITY)
@@ -208,6 +223,17 @@ def stage_survival(
     -----
     DataWarning
         As `stage_velocity`.
+
+    Examples
+    --------
+    >>> visits, stages = account.stage_visits(), account.stages()
+    >>> curves = metrics.stage_survival(visits, stages, as_of="2026-06-30")
+    >>> columns = ["days", "at_risk", "events", "survival"]
+    >>> curves.loc[curves["stage_id"] == 3, columns].head(3).round(3)
+          days  at_risk  events  survival
+    248  0.588      122       0     1.000
+    249  1.092      121       1     0.992
+    250  1.152      120       1     0.983
     """
     limit = None if horizon is None else span(horizon, "horizon")
     sample = _Visits.read(visits, stages, as_of, by, tz, deals, deleted, _SURVIVAL)

@@ -41,10 +41,12 @@ def billing(frame: pd.DataFrame, ax: Axes | None = None, *, title: str | None = 
 
     Examples
     --------
-    >>> bills = metrics.billing_schedule(
-    ...     deal_products, installments, deals, since="2026-07-01", until="2026-10-01"
-    ... )
-    >>> plot.billing(bills[bills["currency"] == "EUR"])
+    >>> items, deals = account.deal_products(), account.deals()
+    >>> half_year = {"since": "2026-01-01", "until": "2026-07-01"}
+    >>> bills = metrics.billing_schedule(items, account.installments(), deals, **half_year)
+    >>> ax = plot.billing(bills[bills["currency"] == "EUR"])
+    >>> sorted(label.get_text() for label in ax.get_xticklabels())
+    ['2026-01', '2026-02', '2026-03', '2026-04', '2026-05', '2026-06']
     """
     rows = style.require_columns(frame, _NEEDED, "billing_schedule")
     currency, amounts = (

@@ -61,9 +61,13 @@ def retention_cohorts(
 
     Examples
     --------
-    >>> plot.retention_cohorts(
-    ...     metrics.revenue_cohorts(lines, since="2025-01-01", until="2026-07-01", rates=rates)
-    ... )
+    >>> items, deals = account.deal_products(), account.deals()
+    >>> lines = metrics.mrr_lines(items, deals, cancellations="Cancellation date")
+    >>> rates = {"EUR": 1, "USD": 0.9, "GBP": 1.15}  # one unit of each, in EUR
+    >>> half_year = {"since": "2026-01-01", "until": "2026-07-01", "rates": rates}
+    >>> ax = plot.retention_cohorts(metrics.revenue_cohorts(lines, **half_year))
+    >>> [label.get_text() for label in ax.get_yticklabels()]
+    ['2026-01 (3)', '2026-02 (1)', '2026-03 (5)', '2026-04 (2)', '2026-05 (2)']
     """
     rows = style.require_columns(frame, _NEEDED, "revenue_cohorts")
     if values not in _VALUES:

@@ -65,7 +65,11 @@ def flow(frame: pd.DataFrame, ax: Axes | None = None, *, title: str | None = Non
 
     Examples
     --------
-    >>> plot.flow(metrics.stage_moves(visits, stages, as_of="2026-06-30", pipeline_id=2))
+    >>> visits, stages = account.stage_visits(), account.stages()
+    >>> moves = metrics.stage_moves(visits, stages, as_of="2026-06-30", pipeline_id=2)
+    >>> ax = plot.flow(moves)
+    >>> [label.get_text() for label in ax.get_yticklabels()]
+    ['Qualified', 'Discovery', 'Demo', 'Proposal', 'Negotiation']
     """
     rows = style.require_columns(frame, _NEEDED, "stage_moves")
     by = style.groups(rows, "from_stage_id")

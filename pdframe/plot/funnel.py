@@ -75,8 +75,11 @@ def funnel(frame: pd.DataFrame, ax: Axes | None = None, *, title: str | None = N
 
     Examples
     --------
-    >>> plot.funnel(metrics.funnel(visits, stages, as_of="2026-06-30", pipeline_id=2))
-    >>> plot.funnel(by_owner[by_owner["owner_name"] == "Aino"], ax=ax)  # one group of several
+    >>> visits, stages = account.stage_visits(), account.stages()
+    >>> funnel = metrics.funnel(visits, stages, as_of="2026-06-30", pipeline_id=2)
+    >>> ax = plot.funnel(funnel)
+    >>> [label.get_text() for label in ax.get_yticklabels()]
+    ['Qualified', 'Discovery', 'Demo', 'Proposal', 'Negotiation', 'won']
     """
     rows = style.require_columns(frame, _NEEDED, "funnel")
     by = style.groups(rows, "stage_id")

@@ -77,10 +77,13 @@ def mrr_movements(
 
     Examples
     --------
-    >>> plot.mrr_movements(
-    ...     metrics.mrr_movements(lines, since="2026-01-01", until="2026-07-01", rates=rates),
-    ...     as_of="2026-06-30",
-    ... )
+    >>> items, deals = account.deal_products(), account.deals()
+    >>> lines = metrics.mrr_lines(items, deals, cancellations="Cancellation date")
+    >>> rates = {"EUR": 1, "USD": 0.9, "GBP": 1.15}  # one unit of each, in EUR
+    >>> half_year = {"since": "2026-01-01", "until": "2026-07-01", "rates": rates}
+    >>> ax = plot.mrr_movements(metrics.mrr_movements(lines, **half_year))
+    >>> [label.get_text() for label in ax.get_xticklabels()]
+    ['start', 'new', 'reactivation', 'expansion', 'contraction', 'churn', 'fx', 'end']
     """
     rows = style.require_columns(frame, _NEEDED, "mrr_movements")
     group = months.one_group(rows, "month", "mrr_movements")

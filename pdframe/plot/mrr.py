@@ -45,11 +45,13 @@ def mrr(
 
     Examples
     --------
-    >>> plot.mrr(
-    ...     metrics.mrr_schedule(
-    ...         lines, since=None, until="2026-07-01", by="Region", rates=metrics.ecb_rates()
-    ...     )
-    ... )
+    >>> items, deals = account.deal_products(), account.deals()
+    >>> lines = metrics.mrr_lines(items, deals, cancellations="Cancellation date")
+    >>> rates = {"EUR": 1, "USD": 0.9, "GBP": 1.15}  # one unit of each, in EUR
+    >>> half_year = {"since": "2026-01-01", "until": "2026-07-01", "rates": rates}
+    >>> ax = plot.mrr(metrics.mrr_schedule(lines, **half_year))
+    >>> sorted(label.get_text() for label in ax.get_xticklabels())
+    ['2026-01', '2026-02', '2026-03', '2026-04', '2026-05', '2026-06']
     """
     rows = style.require_columns(frame, _NEEDED, "mrr_schedule")
     by = style.groups(rows, "month")

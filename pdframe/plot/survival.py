@@ -49,8 +49,11 @@ def stage_survival(
 
     Examples
     --------
+    >>> visits, stages = account.stage_visits(), account.stages()
     >>> curves = metrics.stage_survival(visits, stages, as_of="2026-06-30", horizon="120D")
-    >>> plot.stage_survival(curves[curves["stage"] == "Demo"])
+    >>> ax = plot.stage_survival(curves[curves["stage_id"] == 3])
+    >>> ax.get_xlabel()
+    'days in the stage'
     """
     rows = style.require_columns(frame, _NEEDED, "stage_survival")
     by = style.groups(rows, "pipeline_id" if "pipeline_id" in rows else "stage_id")

@@ -54,7 +54,11 @@ def velocity(frame: pd.DataFrame, ax: Axes | None = None, *, title: str | None =
 
     Examples
     --------
-    >>> plot.velocity(metrics.stage_velocity(visits, stages, as_of="2026-06-30"))
+    >>> visits, stages = account.stage_visits(), account.stages()
+    >>> velocity = metrics.stage_velocity(visits, stages, as_of="2026-06-30")
+    >>> ax = plot.velocity(velocity[velocity["pipeline_id"] == 2])
+    >>> [label.get_text() for label in ax.get_yticklabels()]
+    ['Qualified', 'Discovery', 'Demo', 'Proposal', 'Negotiation']
     """
     rows = style.require_columns(frame, _NEEDED, "stage_velocity")
     by = style.groups(rows, "pipeline_id" if "pipeline_id" in rows else "stage_id")

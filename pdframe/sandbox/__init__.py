@@ -14,13 +14,14 @@ import weakref
 from pathlib import Path
 from typing import Any
 
-from pdframe.account import Account, connection
+from pdframe._connect import connection
+from pdframe.account import Account
 from pdframe.sandbox.company import Company, Switches
 from pdframe.sandbox.server import Faults, Server
 
 __all__ = ["Company", "Faults", "SandboxAccount", "Server", "Switches", "connect"]
 
-_ACCOUNT_OPTIONS = ("max_age", "full_every", "max_tokens", "progress")
+_ACCOUNT_OPTIONS = ("max_age", "full_every", "max_tokens", "progress", "options")
 
 
 class SandboxAccount(Account):
@@ -78,8 +79,8 @@ def connect(
     switches
         How the API behaves where its documentation is silent; None: the likeliest.
     **limits
-        Of the account (`max_age`, `full_every`, `max_tokens`, `progress`, as in `pdframe.connect`)
-        and of the server (`plan`, `seats`, `burst`, `daily_tokens`, `latency`, `faults` and what
+        Of the account (`max_age`, `full_every`, `max_tokens`, `progress`, `options`, as in
+        `pdframe.connect`) and of the server (`plan`, `seats`, `burst`, `daily_tokens`, `latency`, `faults` and what
         else `Server` takes).
 
     Returns

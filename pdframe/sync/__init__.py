@@ -2,6 +2,7 @@
 it.
 """
 
+from pdframe.sync.options import DEFAULT_OPTIONS, SyncOptions
 from pdframe.sync.runner import UP_TO_DATE, Syncer, SyncRow
 
-__all__ = ["UP_TO_DATE", "SyncRow", "Syncer"]
+__all__ = ["DEFAULT_OPTIONS", "UP_TO_DATE", "SyncOptions", "SyncRow", "Syncer"]

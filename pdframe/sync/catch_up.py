@@ -1,5 +1,5 @@
-"""The end of a walk by windows: the rows that moved to the newest end of the list meanwhile, which
-are in none of its pages.
+"""Catch up after a range scan: fetch the rows that moved to the newest end of the list meanwhile,
+which are in none of its pages.
 """
 
 from __future__ import annotations
@@ -15,112 +15,119 @@ import pyarrow.compute as pc
 
 from pdframe.schema import Source
 from pdframe.sync.fetch import OVERLAP, Fetcher
-from pdframe.sync.fetch_result import FetchResult, earlier, format_time, mark, parse_time
+from pdframe.sync.fetch_result import FetchResult, earlier, format_time, parse_time, watermark
 from pdframe.sync.range_scan import SECOND, RangeScan
 
 LATEST = datetime(9999, 12, 31, tzinfo=UTC)
-# When the rows of a list were updated, by their keys, as they were met.
-Met = Mapping[Any, datetime]
+# The `update_time` of rows as the scan saw them, by key.
+SeenTimes = Mapping[Any, datetime]
 
 
-def close(puller: Fetcher, pull: FetchResult, source: Source, windows: RangeScan) -> None:
-    """Add the rows of a list that moved to its newest end while it was walked by windows.
+def catch_up(fetcher: Fetcher, fetched: FetchResult, source: Source, scan: RangeScan) -> None:
+    """Add the rows of a list that moved to its newest end during a range scan.
 
-    All that was updated from a while before the walk on is asked for, so that a row is found too
-    whose clock lagged behind, and the mark of the list moves. Where so many rows were updated
-    lately that this would cost more than a walk by windows may, the list is read from its newest
-    end down to where that end was when the walk looked at it first. A row whose clock lagged can
-    hide behind these, so the mark stays where it is, and the next pull of changes asks for all of
-    them.
+    What was updated since a while before the scan is fetched, so that a row is found whose clock
+    lagged, and the watermark moves. Where so many rows were updated lately that this would cost
+    more than a range scan may, the list is read from its newest end down to where that end was when
+    the scan first read it. A row whose clock lagged can be hidden there, so the watermark stays,
+    and the next incremental fetch asks for all of these rows again.
     """
-    since = earlier(parse_time(pull.state[source.path]), OVERLAP)
-    top = None if windows.top is None else datetime.fromtimestamp(windows.top // SECOND, UTC)
-    met = _met(pull, puller.table.key[0], min(since, top or since))
-    crowded = _crowded(met, puller.page)
-    late = sum(time >= since and _second(time) not in crowded for time in met.values())
-    if (
-        top is None
-        or not windows.sorted
-        or late // puller.page + 1 + len(crowded) <= max(windows.spare, 1)
-    ):
-        _upwards(puller, pull, source, since, met, crowded)
+    since = earlier(parse_time(fetched.watermarks[source.path]), OVERLAP)
+    newest_at_start = (
+        None
+        if scan.newest_at_start is None
+        else datetime.fromtimestamp(scan.newest_at_start // SECOND, UTC)
+    )
+    seen = _seen_since(fetched, fetcher.table.key[0], min(since, newest_at_start or since))
+    crowded = _crowded_seconds(seen, fetcher.options.page_size)
+    recent = sum(time >= since and _second(time) not in crowded for time in seen.values())
+    requests = recent // fetcher.options.page_size + 1 + len(crowded)
+    is_cheap = requests <= max(scan.spare_requests, 1)
+    if newest_at_start is None or not scan.is_sorted or is_cheap:
+        _read_upwards(fetcher, fetched, source, since, seen, crowded)
     else:
-        _downwards(puller, pull, source, top, met)
+        _read_downwards(fetcher, fetched, source, newest_at_start, seen)
 
 
-def _upwards(
-    puller: Fetcher,
-    pull: FetchResult,
+def _read_upwards(
+    fetcher: Fetcher,
+    fetched: FetchResult,
     source: Source,
     since: datetime,
-    met: Met,
+    seen: SeenTimes,
     crowded: set[datetime],
 ) -> None:
-    """Add what was updated `since`, and move the mark; of a `crowded` second, no more from the
-    first page on that is as it was met.
+    """Add what was updated `since`, and move the watermark; leave a `crowded` second at the first
+    page whose rows are all as the scan saw them.
     """
-    more: datetime | None = since
-    while more is not None:
+    next_since: datetime | None = since
+    while next_since is not None:
         params = {
             **dict(source.params),
-            "updated_since": format_time(more),
+            "updated_since": format_time(next_since),
             "sort_by": "update_time",
             "sort_direction": "asc",
         }
-        begin, more = more, None
-        for rows, cursor in puller.walk(pull, source, params):
+        begin, next_since = next_since, None
+        for rows, cursor in fetcher.paginate(fetched, source, params):
             newest = pc.max(rows["update_time"]).as_py()
             if newest is None:
                 continue
-            pull.state[source.path] = max(pull.state[source.path], mark(newest, pull.server_time))
-            # A server that gives what is older than it was asked for would be asked the same again
-            # for ever.
+            fetched.watermarks[source.path] = max(
+                fetched.watermarks[source.path], watermark(newest, fetched.server_time)
+            )
+            # A server that returns rows older than `updated_since` would repeat them for ever.
             if (
                 cursor
                 and begin <= newest < LATEST
                 and _second(newest) in crowded
-                and _as_met(puller, rows, met)
+                and _are_as_seen(fetcher, rows, seen)
             ):
-                more = _second(newest) + timedelta(seconds=1)
+                next_since = _second(newest) + timedelta(seconds=1)
                 break
 
 
-def _downwards(puller: Fetcher, pull: FetchResult, source: Source, top: datetime, met: Met) -> None:
-    """Add what was updated behind `top`, the newest row when the walk began at that end."""
+def _read_downwards(
+    fetcher: Fetcher,
+    fetched: FetchResult,
+    source: Source,
+    newest_at_start: datetime,
+    seen: SeenTimes,
+) -> None:
+    """Add what was updated after `newest_at_start`."""
     params = {**dict(source.params), "sort_by": "update_time", "sort_direction": "desc"}
-    for rows, _ in puller.walk(pull, source, params):
+    for rows, _ in fetcher.paginate(fetched, source, params):
         times = pc.min_max(rows["update_time"]).as_py()
         if times["min"] is not None and (
-            times["min"] < top or (times["max"] <= top and _as_met(puller, rows, met))
+            times["min"] < newest_at_start
+            or (times["max"] <= newest_at_start and _are_as_seen(fetcher, rows, seen))
         ):
             return
 
 
-def _met(pull: FetchResult, key: str, since: datetime) -> Met:
-    late = [
+def _seen_since(fetched: FetchResult, key: str, since: datetime) -> SeenTimes:
+    recent = [
         rows.filter(pc.greater_equal(rows["update_time"], since))
-        for rows in pull.columns([key, "update_time"])
+        for rows in fetched.columns([key, "update_time"])
     ]
     return {
-        one: time
-        for rows in late
-        for one, time in zip(rows[key].to_pylist(), rows["update_time"].to_pylist(), strict=True)
+        row_key: time
+        for rows in recent
+        for row_key, time in zip(
+            rows[key].to_pylist(), rows["update_time"].to_pylist(), strict=True
+        )
     }
 
 
-def _as_met(puller: Fetcher, rows: pa.Table, met: Met) -> bool:
-    return all(
-        map(
-            operator.eq,
-            map(met.get, rows[puller.table.key[0]].to_pylist()),
-            rows["update_time"].to_pylist(),
-        )
-    )
+def _are_as_seen(fetcher: Fetcher, rows: pa.Table, seen: SeenTimes) -> bool:
+    keys, times = rows[fetcher.table.key[0]].to_pylist(), rows["update_time"].to_pylist()
+    return all(map(operator.eq, map(seen.get, keys), times))
 
 
-def _crowded(met: Met, page: int) -> set[datetime]:
-    """The seconds in which more than a page of rows was updated."""
-    return {second for second, rows in Counter(map(_second, met.values())).items() if rows > page}
+def _crowded_seconds(seen: SeenTimes, page_size: int) -> set[datetime]:
+    """Return the seconds in which more than a page of rows was updated."""
+    counts = Counter(map(_second, seen.values()))
+    return {second for second, rows in counts.items() if rows > page_size}
 
 
 def _second(time: datetime) -> datetime:

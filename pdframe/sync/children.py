@@ -23,7 +23,6 @@ from pdframe.errors import DamagedError, NotCachedError, PdframeError, ResponseE
 from pdframe.frames import Problems, storage_schema, to_arrow
 from pdframe.schema import Table
 from pdframe.sync import line_items
-from pdframe.sync.compare import Counts
 from pdframe.sync.concurrency import map_ordered
 from pdframe.sync.fetch import BAD_REQUEST, NOT_FOUND, pages_of
 from pdframe.sync.fetch_state import (
@@ -32,11 +31,9 @@ from pdframe.sync.fetch_state import (
     load_fetch_states,
     replace_fetch_states,
 )
-from pdframe.sync.merge_records import RecordParts
+from pdframe.sync.merge import Counts, Merger
+from pdframe.sync.options import DEFAULT_OPTIONS, SyncOptions
 
-# A process that is killed loses no more than so many records; an error or an interruption loses
-# none.
-SAVED_EVERY = 50
 # An interrupted load goes on where it stood for so long; after that, what it had is as old as any
 # other answer.
 GOES_ON = timedelta(days=7)
@@ -107,6 +104,8 @@ class ChildrenSync:
         Called with the number of rows after each record, for a progress bar.
     now
         This machine's clock.
+    options
+        Page size, number of threads, and how often answers are saved.
     """
 
     def __init__(
@@ -117,20 +116,22 @@ class ChildrenSync:
         *,
         tick: Callable[[int], None],
         now: Callable[[], datetime],
+        options: SyncOptions = DEFAULT_OPTIONS,
     ) -> None:
         self.client = client
+        self.options = options
         self.store = store
         self.table = table
         self.parent = table.hangs_on
         self.tick = tick
         self.now = now
         self.problems = Problems()
-        self._parts = RecordParts(store, table)
+        self._merger = Merger(table, options=options)
 
     @property
     def counts(self) -> Counts:
         """What was changed so far."""
-        return self._parts.counts
+        return self._merger.counts
 
     def bring(self, want: Want) -> int:
         """Ask for what is due, and keep it.
@@ -173,7 +174,7 @@ class ChildrenSync:
             kept[EVERY_AT] = self.now().isoformat()
         if due or every or (manifest is None and want.ids is not None):
             self._save(known, fresh, kept)
-        self.problems.merge(self._parts.problems)
+        self.problems.merge(self._merger.problems)
         self.problems.warn(self.table.name)
         return len(due)
 
@@ -315,7 +316,9 @@ class ChildrenSync:
         """Ask for records, saving now and then; return what is not saved yet."""
         fresh, done, missing = _Fresh(), 0, 0
         try:
-            for record, (at, rows, server_time) in map_ordered(self._answer, due):
+            for record, (at, rows, server_time) in map_ordered(
+                self._answer, due, self.options.workers
+            ):
                 fresh.rows += rows or ()
                 snapshot = _settled(snapshots.get(record), server_time, known.requested.get(record))
                 fresh.requested[record] = FetchState(at, snapshot, rows is not None, server_time)
@@ -329,7 +332,7 @@ class ChildrenSync:
                         status=NOT_FOUND,
                     )
                 self.tick(len(rows or ()))
-                if len(fresh.requested) >= SAVED_EVERY:
+                if len(fresh.requested) >= self.options.save_every_records:
                     self._save(known, fresh, state)
                     fresh = _Fresh()
         except BaseException as error:
@@ -360,7 +363,9 @@ class ChildrenSync:
             rows: list[dict[str, Any]] = []
             pages, server_time = 0, None
             try:
-                for page in pages_of(self.client, source, path=path):
+                for page in pages_of(
+                    self.client, source, path=path, page_size=self.options.page_size
+                ):
                     self._check_rows(page)
                     rows += page.rows
                     pages += 1
@@ -429,8 +434,23 @@ class ChildrenSync:
         ]
         # Rows first: a record whose rows are here and that is not known to be asked for is asked
         # again, the other way round it is lost.
-        self._parts.put(manifest, before, new, received)
+        self._merge(manifest, before, new, received)
         add_fetch_states(self.store, self.table.name, fresh.requested, known.requested, now)
+
+    def _merge(
+        self, manifest: Manifest, before: Manifest | None, new: pa.Table, records: Collection[int]
+    ) -> None:
+        """Put the rows of some records in the place of those that are cached of them."""
+        cached = self.store.sorted_parts(before, self._merger.key) if before else []
+        deleted = set(records).difference(new[self._merger.key].to_pylist())
+        counts = self._merger.counts
+        parts = self._merger.merge(cached, [self._merger.staged([new])], deleted)
+        written = self.store.write(manifest, parts, at_most=self._merger.part_bytes)
+        if before is not None and self._merger.counts == counts:
+            written = replace(
+                written, parts=before.parts, rows=before.rows, next_part=before.next_part
+            )
+        self.store.name(written)
 
     def _forget(self, known: _Known, records: Collection[int]) -> None:
         """Drop records that are gone, with their rows."""
@@ -441,9 +461,8 @@ class ChildrenSync:
             for record, requested in known.requested.items()
             if record not in records
         }
-        self._parts.put(
-            known.manifest, known.manifest, storage_schema(self.table).empty_table(), records
-        )
+        nothing = storage_schema(self.table).empty_table()
+        self._merge(known.manifest, known.manifest, nothing, records)
         replace_fetch_states(self.store, self.table.name, known.requested, self.now())
 
 

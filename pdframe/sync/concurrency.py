@@ -11,8 +11,8 @@ from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from itertools import islice
 from typing import Any, TypeVar
 
-# As many as the client keeps connections.
-MAX_WORKERS = 16
+from pdframe.sync.options import DEFAULT_OPTIONS
+
 # How often what is done meanwhile is done.
 EVERY_SECONDS = 0.1
 _END: Any = object()
@@ -21,10 +21,12 @@ _Result = TypeVar("_Result")
 
 
 def map_ordered(
-    work: Callable[[_Item], _Result], items: Sequence[_Item]
+    work: Callable[[_Item], _Result],
+    items: Sequence[_Item],
+    workers: int = DEFAULT_OPTIONS.workers,
 ) -> Iterator[tuple[_Item, _Result]]:
-    """Do some work on each item, `MAX_WORKERS` at a time in threads, and yield item and result in the
-    order of the items.
+    """Do some work on each item, `workers` at a time in threads, and yield item and result in the order
+    of the items.
 
     Where the work on one fails, no further one is begun; what was under way is yielded first, for
     it is paid for, and then the error is raised. An interruption by the user waits for nothing:
@@ -36,11 +38,13 @@ def map_ordered(
         What to do; it is called from several threads.
     items
         On what.
+    workers
+        How many threads.
     """
-    if len(items) < 2 or MAX_WORKERS < 2:
+    if len(items) < 2 or workers < 2:
         yield from ((item, work(item)) for item in items)
         return
-    pool = ThreadPoolExecutor(min(MAX_WORKERS, len(items)), thread_name_prefix="pdframe")
+    pool = ThreadPoolExecutor(min(workers, len(items)), thread_name_prefix="pdframe")
     waiting, broken = iter(items), threading.Event()
 
     def attempt(item: _Item) -> _Result:
@@ -50,7 +54,7 @@ def map_ordered(
             broken.set()  # known at once, though its turn may come later
             raise
 
-    in_flight = deque((item, pool.submit(attempt, item)) for item in islice(waiting, MAX_WORKERS))
+    in_flight = deque((item, pool.submit(attempt, item)) for item in islice(waiting, workers))
     failed: BaseException | None = None
     try:
         while in_flight:
@@ -76,6 +80,8 @@ def map_unordered(
     ready: Callable[[int], Sequence[_Item]],
     lanes: Callable[[], int],
     meanwhile: Callable[[], None] | None = None,
+    *,
+    workers: int = DEFAULT_OPTIONS.workers,
 ) -> Iterator[tuple[_Item, _Result]]:
     """Do some work on items that come to be known on the way, and yield item and result as they
     come.
@@ -91,22 +97,24 @@ def map_unordered(
         Called with how many more items may be begun, before each wait: hands out that many at most.
         None under way and none handed out is the end.
     lanes
-        How many may be under way, `MAX_WORKERS` at most.
+        How many may be under way, `workers` at most.
     meanwhile
         Called in this thread now and then while it waits.
+    workers
+        How many threads.
     """
     pool: ThreadPoolExecutor | None = None
     in_flight: dict[Future[_Result], _Item] = {}
     failed: BaseException | None = None
     try:
         while True:
-            free = min(lanes(), MAX_WORKERS) - len(in_flight)
+            free = min(lanes(), workers) - len(in_flight)
             items = ready(free) if failed is None and free > 0 else ()
             if len(items) == 1 and not in_flight:
                 yield items[0], work(items[0])
                 continue
             if items:
-                pool = pool or ThreadPoolExecutor(MAX_WORKERS, thread_name_prefix="pdframe")
+                pool = pool or ThreadPoolExecutor(workers, thread_name_prefix="pdframe")
                 in_flight |= {pool.submit(work, item): item for item in items}
             if not in_flight:
                 break

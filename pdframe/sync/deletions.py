@@ -1,5 +1,5 @@
-"""Keeps the rows of deals that a sync finds deleted or missing, before the table of deals is
-written.
+"""Keep the rows of deals that a sync finds deleted or missing, before the table of deals is
+published.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ from pdframe.cache.deleted_deals import DeletedDeals
 from pdframe.cache.store import Manifest, Store, Stored
 from pdframe.fields import Field
 from pdframe.schema import TABLES, Table
-from pdframe.sync.fetch_result import CLOCK_SLACK
+from pdframe.sync.fetch_result import CLOCK_SKEW
 
-# The API lists deletions for 30 days; a day more for clocks that differ.
+# The API lists deletions for 30 days; one day more for clocks that differ.
 LISTED_FOR = timedelta(days=31)
 _TIME = pa.timestamp("us", "UTC")
-# What stamps a deal, other than its deletion.
+# Times of a deal that its deletion does not move.
 _OTHER_TIMES = (
     "add_time",
     "stage_change_time",
@@ -38,14 +38,14 @@ def keeps_deleted(table: Table) -> bool:
 
 
 class Deletions:
-    """Keeps the deals that one sync finds deleted or missing.
+    """Keep the deals that one sync finds deleted or missing.
 
     Parameters
     ----------
     store, fields
         The cache, and the field metadata of deals.
     manifest, cached
-        What is cached of deals, as the sync before left it.
+        What is cached of deals, as the last sync left it.
     now
         This machine's clock.
     """
@@ -67,19 +67,17 @@ class Deletions:
         self._known: pa.Table | None = None
         self._named: set[int] = set()
 
-    def listed(self, rows: pa.Table, seen_at: datetime | None) -> None:
-        """Keep rows that the API says are deleted, as it gave them; `seen_at` is the server's
-        time.
-        """
+    def add_listed(self, rows: pa.Table, seen_at: datetime | None) -> None:
+        """Keep rows that the API reports as deleted; `seen_at` is the server's time."""
         if not rows.num_rows:
             return
         known = self._known_at(seen_at)
         at = pc.index_in(rows["id"], value_set=known["id"].combine_chunks())
         reported, kept_at = (known[name].take(at) for name in ("is_deleted", "seen_at"))
-        alive = self._was_there(rows["id"])
-        # Of a deal that was there at the last look, what was kept before that tells of an earlier
+        was_there = self._was_there(rows["id"])
+        # For a deal that the last sync still found, a row kept before that is of an earlier
         # deletion.
-        since = pc.or_(pc.invert(alive), self._since_last_sync(kept_at))
+        since = pc.or_(pc.invert(was_there), self._since_last_sync(kept_at))
         new = rows.filter(pc.invert(pc.and_(pc.fill_null(reported, False), since)))
         if new.num_rows:
             time = seen_at or self._now
@@ -93,19 +91,21 @@ class Deletions:
             )
         self._named.update(rows["id"].to_pylist())
 
-    def missing(self, there: Iterable[pa.Table], seen_at: datetime | None) -> None:
-        """Keep the cached rows of deals that are not `there` any more, and that no list of
-        deletions named since the last look.
+    def add_missing(self, current: Iterable[pa.Table], seen_at: datetime | None) -> None:
+        """Keep the cached rows of deals that are not in the `current` rows, and that no list of
+        deletions named since the last sync.
         """
         known = self._known_at(seen_at)
         if self._cached is None or not self._cached.num_rows:
             return
-        result = np.concatenate([np.empty(0, np.int64), *(rows["id"].to_numpy() for rows in there)])
-        left = set(np.setdiff1d(self._cached["id"].to_numpy(), result).tolist()) - self._named
-        if not left:
+        present = np.concatenate(
+            [np.empty(0, np.int64), *(rows["id"].to_numpy() for rows in current)]
+        )
+        missing = set(np.setdiff1d(self._cached["id"].to_numpy(), present).tolist()) - self._named
+        if not missing:
             return
-        left -= set(known.filter(self._since_last_sync(known["seen_at"]))["id"].to_pylist())
-        wanted, time = pa.array(sorted(left), pa.int64()), seen_at or self._now
+        missing -= set(known.filter(self._since_last_sync(known["seen_at"]))["id"].to_pylist())
+        wanted, time = pa.array(sorted(missing), pa.int64()), seen_at or self._now
         for part in self._cached.parts():
             rows = part.filter(pc.is_in(part["id"], value_set=wanted))
             if rows.num_rows:
@@ -116,12 +116,14 @@ class Deletions:
                 self._add(_with(rows, is_deleted=nothing, deleted_time=times), time)
 
     def note_listed(self, seen_at: datetime | None) -> None:
-        """Note that the lists of deletions were read as a whole; `seen_at` is the server's time."""
+        """Note that all lists of deletions were read; `seen_at` is the server's time."""
         self._known_at(seen_at)
         self._kept.note_listed(self._now)
 
     def _known_at(self, seen_at: datetime | None) -> pa.Table:
-        """What is kept already; what belongs to another past than `seen_at` is set aside first."""
+        """Return the deals that are kept already; those of another past than `seen_at` are put in
+        quarantine first.
+        """
         if self._known is None:
             self._kept.quarantine_other_past(seen_at)
             self._known = self._kept.known()
@@ -132,28 +134,26 @@ class Deletions:
         self._known = self._kept.known()
 
     def _was_there(self, ids: pa.ChunkedArray) -> pa.ChunkedArray:
-        """Whether deals were there at the last look."""
-        there = (
+        """Whether the last sync found the deals."""
+        cached = (
             self._cached["id"].combine_chunks()
             if self._cached is not None
             else pa.array([], pa.int64())
         )
-        return pc.is_in(ids, value_set=there)
+        return pc.is_in(ids, value_set=cached)
 
     def _since_last_sync(self, times: pa.ChunkedArray) -> pa.ChunkedArray:
-        """Whether a time is behind the last look: what was kept then, an interrupted sync has
-        kept.
-        """
+        """Whether a time is after the last sync: an interrupted sync kept what has such a time."""
         if self._last_sync_at is None:
             return pc.is_valid(times)
         return pc.fill_null(pc.greater(times, pa.scalar(self._last_sync_at, _TIME)), False)
 
     def _deleted_times(self, rows: pa.Table, seen_at: datetime) -> pa.ChunkedArray:
-        """When deals were deleted, as far as their rows tell; else the look.
+        """Return when deals were deleted, as far as their rows show; else `seen_at`.
 
-        The API tells no time of deletion. Where it moves `update_time`, this is the newest time of
-        the row, within the days for which deletions are listed, and behind the last look that found
-        the deal there.
+        The API gives no time of deletion. Where a deletion moves `update_time`, that is the newest
+        time of the row, within the days for which deletions are listed, and after the last sync
+        that found the deal.
         """
         updated = rows["update_time"]
         others = pc.max_element_wise(*(rows[name].cast(pa.int64()) for name in _OTHER_TIMES)).cast(
@@ -161,7 +161,7 @@ class Deletions:
         )
         possible = pc.and_(
             pc.greater(updated, pa.scalar(seen_at - LISTED_FOR, _TIME)),
-            pc.less_equal(updated, pa.scalar(seen_at + CLOCK_SLACK, _TIME)),
+            pc.less_equal(updated, pa.scalar(seen_at + CLOCK_SKEW, _TIME)),
         )
         possible = pc.and_(possible, pc.fill_null(pc.greater(updated, others), True))
         if self._cached is not None and self._last_sync_at is not None:

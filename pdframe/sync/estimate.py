@@ -9,15 +9,14 @@ from datetime import datetime, timedelta
 
 import pyarrow.compute as pc
 
-from pdframe.api.pagination import PAGE
 from pdframe.cache.store import Manifest, Store
 from pdframe.errors import DamagedError
 from pdframe.schema import TABLES, Table
 from pdframe.sync import line_items
 from pdframe.sync.deletions import keeps_deleted
 from pdframe.sync.dependencies import dependencies, full_reload_set, topological_order
+from pdframe.sync.options import SyncOptions
 from pdframe.sync.plan import full_reload_reason, lists_of, second_list
-from pdframe.sync.range_scan import LONG
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +38,7 @@ def estimate(
     full: bool,
     now: datetime,
     full_every: timedelta | None,
+    options: SyncOptions,
     records_due: Callable[[Table, bool], Sequence[int]],
 ) -> list[Estimate]:
     """One row a table that a sync of `names` would touch, in the order of the schema.
@@ -53,6 +53,8 @@ def estimate(
         This machine's clock.
     full_every
         How old the last full load may be.
+    options
+        Page size and thresholds of the sync.
     records_due
         Of a table that is asked for record by record: the records that would be asked for, or for a
         full load all of them.
@@ -65,16 +67,16 @@ def estimate(
         complete = (
             name in reloaded
             or manifest is None
-            or full_reload_reason(table, manifest, now, full_every) is not None
+            or full_reload_reason(table, manifest, now, full_every, options) is not None
         )
         if table.parent is not None:
             result[name] = _of_records(store, table, complete, records_due)
         elif table.sources[0].batch is not None:
-            result[name] = _of_lines(store, table, manifest, complete)
+            result[name] = _of_lines(store, table, manifest, complete, options)
         elif manifest is not None and not complete and table.incremental and manifest.state:
             result[name] = _of_changes(table)
         else:
-            result[name] = _of_list(store, table, manifest)
+            result[name] = _of_list(store, table, manifest, options)
             if keeps_deleted(table):
                 more = sum(source.cost for source in table.sources if source.deletions)
                 basis = (
@@ -85,7 +87,9 @@ def estimate(
     return [result[name] for name in TABLES if name in result]
 
 
-def _of_list(store: Store, table: Table, manifest: Manifest | None) -> Estimate:
+def _of_list(
+    store: Store, table: Table, manifest: Manifest | None, options: SyncOptions
+) -> Estimate:
     each = table.sources[0].each
     if each is not None:
         records = _manifest(store, each[1])
@@ -98,13 +102,15 @@ def _of_list(store: Store, table: Table, manifest: Manifest | None) -> Estimate:
         )
     several = len(table.sources) > 1
     lists = lists_of(table, store.read(table.name, [second_list(table)])) if several else []
-    requests = [_pages(pc.sum(rows).as_py() or 0) for rows in lists] or [_pages(manifest.rows)]
+    requests = [_pages(pc.sum(rows).as_py() or 0, options) for rows in lists] or [
+        _pages(manifest.rows, options)
+    ]
     # A list that is walked by windows is closed with one more look; so is the first of several.
     requests = [
-        pages + (source.windows and pages > LONG)
+        pages + (source.windows and pages > options.scan_pages)
         for pages, source in zip(requests, table.sources, strict=True)
     ]
-    if several and table.incremental and manifest.rows and requests[0] <= LONG:
+    if several and table.incremental and manifest.rows and requests[0] <= options.scan_pages:
         requests[0] += 1
     return _priced(table, requests, f"every page: {manifest.rows:,} rows when last seen")
 
@@ -115,7 +121,9 @@ def _of_changes(table: Table) -> Estimate:
     return Estimate(table.name, requests, tokens, "what changed: one page of each list at least")
 
 
-def _of_lines(store: Store, table: Table, manifest: Manifest | None, complete: bool) -> Estimate:
+def _of_lines(
+    store: Store, table: Table, manifest: Manifest | None, complete: bool, options: SyncOptions
+) -> Estimate:
     source, (_, size) = table.sources[0], table.sources[0].batch or ("ids", 100)
     if any(
         _manifest(store, need) is None
@@ -146,7 +154,7 @@ def _of_lines(store: Store, table: Table, manifest: Manifest | None, complete: b
     )
     rows = Counter(cached["deal_id"].to_pylist() if cached is not None else ())
     batches = [ask[start : start + size] for ask in groups for start in range(0, len(ask), size)]
-    requests = sum(_pages(sum(rows[deal] for deal in batch)) for batch in batches)
+    requests = sum(_pages(sum(rows[deal] for deal in batch), options) for batch in batches)
     what = (
         f"{len(plan.ask):,} deals that can have rows"
         if basis is None
@@ -180,8 +188,8 @@ def _priced(table: Table, requests: Sequence[int], basis: str) -> Estimate:
     return Estimate(table.name, sum(requests), tokens, basis)
 
 
-def _pages(rows: int) -> int:
-    return max(1, -(-rows // PAGE))
+def _pages(rows: int, options: SyncOptions) -> int:
+    return max(1, -(-rows // options.page_size))
 
 
 def _manifest(store: Store, name: str) -> Manifest | None:

@@ -1,6 +1,4 @@
-"""Asking for lists of the API: pages to Arrow as they come, and what changed since the last
-look.
-"""
+"""Fetch the lists of a table: pages become Arrow rows, and each is staged as it arrives."""
 
 from __future__ import annotations
 
@@ -12,14 +10,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pdframe.api.client import Client, Page
-from pdframe.api.pagination import PAGE, another_list, walk
+from pdframe.api.pagination import another_list, walk
 from pdframe.api.responses import Decode
 from pdframe.cache.checkpoint import Checkpoint, Position
 from pdframe.errors import ResponseError
 from pdframe.fields import Field
 from pdframe.frames import PageReader, to_arrow, unify
 from pdframe.schema import Source, Table
-from pdframe.sync.compare import latest
 from pdframe.sync.concurrency import map_ordered
 from pdframe.sync.fetch_result import (
     FetchResult,
@@ -27,122 +24,129 @@ from pdframe.sync.fetch_result import (
     check_clock,
     earlier,
     format_time,
-    mark,
     parse_time,
+    watermark,
 )
+from pdframe.sync.merge import newest_rows
+from pdframe.sync.options import DEFAULT_OPTIONS, SyncOptions
 
 BAD_REQUEST = 400
 NOT_FOUND = 404
-# Asked again at each incremental pull, since the clocks of the servers that stamp `update_time`
-# need not agree.
+# Each incremental fetch asks for this much again: the servers that stamp `update_time` need not
+# agree on the time.
 OVERLAP = timedelta(minutes=5)
-# Pages of so many bytes are put together on disk, so that the rows of a table are never in memory
-# together.
-MAX_BUFFERED_BYTES = 8 * 1024 * 1024
 
 
 class Fetcher:
-    """Pulls the lists of a table.
+    """Fetch the lists of one table.
 
     Parameters
     ----------
     client
-        Who asks.
+        The HTTP client.
     table, fields
         The table, and its field metadata.
     tick
         Called with the number of rows after each page, for a progress bar.
+    options
+        Page size, buffer and number of threads.
     """
 
     def __init__(
-        self, client: Client, table: Table, fields: Sequence[Field], tick: Callable[[int], None]
+        self,
+        client: Client,
+        table: Table,
+        fields: Sequence[Field],
+        tick: Callable[[int], None],
+        options: SyncOptions = DEFAULT_OPTIONS,
     ) -> None:
         self.client = client
         self.table = table
         self.fields = fields
         self.tick = tick
-        # It knows more of the pages with each of them.
+        self.options = options
+        # It learns from each page which columns there are.
         self.reader = PageReader(table, fields)
-        # Called with rows that the API says are deleted, and the server's time; None: nothing is
-        # kept of them.
+        # Called with rows that the API reports as deleted, and the server's time; None: they are
+        # not kept.
         self.keep_deleted: Callable[[pa.Table, datetime | None], None] | None = None
 
-    @property
-    def page(self) -> int:
-        """The most rows of a page."""
-        return PAGE
-
     def fetch_changes(
-        self, pull: FetchResult, last_sync_at: datetime | None, pending: Checkpoint | None = None
+        self,
+        fetched: FetchResult,
+        last_sync_at: datetime | None,
+        checkpoint: Checkpoint | None = None,
     ) -> None:
-        """Add the rows whose `update_time` moved since `pull.state`, and the keys of those that the
-        API lists as deleted.
+        """Add the rows whose `update_time` is after the watermarks, and the keys that the API lists
+        as deleted.
 
-        Rows come in the order of `update_time`: a row that is edited while the walk is under way
-        moves towards the end and is seen there, so at any time the newest one seen is where the
-        next look may begin.
+        Rows are sorted by `update_time`. A row that is edited during the fetch moves to the end of
+        the list and is seen there, so the newest time seen so far is a safe watermark at any
+        moment.
 
-        Pages are left in `pending` as they come. Where an earlier pull left some, this one goes on
-        behind them, after asking again for what changed in the lists that were done.
+        Each page is staged in `checkpoint`. Where an earlier run left pages there, this one
+        continues after them, and asks again for changes in the lists that were finished.
 
         Raises
         ------
-        StartAgainError
-            A cursor was refused, or the server's clock stands before the last look: this is not the
-            past that was cached.
+        RestartRequiredError
+            A cursor was refused, or the server's clock is before the last sync: these are not
+            changes since what was cached.
         """
-        place, since = Position(pull.began), dict(pull.state)
-        if pending is not None and (saved := pending.load()) is not None:
-            place = saved.place
-            pull.go_on(saved)
-            pull.state = dict(place.marks)
+        position, since = Position(fetched.began), dict(fetched.watermarks)
+        if checkpoint is not None and (saved := checkpoint.load()) is not None:
+            position = saved.place
+            fetched.resume(saved)
+            fetched.watermarks = dict(position.marks)
         for number, source in enumerate(self.table.sources):
-            cursor = place.cursor if number == place.source else None
-            for rows, after in self.changes_in(
-                source, pull, since if cursor else pull.state, cursor, last_sync_at
+            cursor = position.cursor if number == position.source else None
+            for rows, next_cursor in self.changes_in(
+                source, fetched, since if cursor else fetched.watermarks, cursor, last_sync_at
             ):
-                done = number if after else number + 1
-                # What a pull that was interrupted had done already it would do again.
-                if (
-                    pending is not None
-                    and number >= place.source
-                    and (done < len(self.table.sources) or source.deletions)
-                ):
+                unfinished = number if next_cursor else number + 1
+                is_last_page = unfinished == len(self.table.sources) and not source.deletions
+                # An earlier run staged the pages of the lists before its position.
+                if checkpoint is not None and number >= position.source and not is_last_page:
                     reached = Position(
-                        place.began,
-                        done,
-                        after,
+                        position.began,
+                        unfinished,
+                        next_cursor,
                         None,
-                        dict(pull.state),
-                        pull.server_time,
-                        pull.problems,
+                        dict(fetched.watermarks),
+                        fetched.server_time,
+                        fetched.problems,
                     )
-                    keep_page(pending, pull, rows, reached)
-        self.fetch_deletions(pull, self.table.sources)
+                    stage_page(checkpoint, fetched, rows, reached, options=self.options)
+        self.fetch_deletions(fetched, self.table.sources)
 
-    def fetch_deletions(self, pull: FetchResult, sources: Sequence[Source]) -> None:
-        """Add the keys of the rows that lists say were deleted in the last 30 days."""
+    def fetch_deletions(self, fetched: FetchResult, sources: Sequence[Source]) -> None:
+        """Add the keys of the rows that lists report as deleted in the last 30 days."""
         for source in sources:
-            if source.deletions:
-                params = {**dict(source.params), "status": "deleted"}
-                for page in walk(
-                    self.client, source.path, params, cost=source.cost, api=source.api
-                ):
-                    removed, _ = to_arrow(page.rows, self.table, self.fields)
-                    self._check_keys(page, removed)
-                    pull.removed += removed[self.table.key[0]].to_pylist()
-                    pull.seen_at = page.server_time or pull.seen_at
-                    if self.keep_deleted is not None:
-                        self.keep_deleted(removed, page.server_time)
-                    self.tick(len(page.rows))
-                pull.listed.add(source.path)
+            if not source.deletions:
+                continue
+            params = {**dict(source.params), "status": "deleted"}
+            for page in walk(
+                self.client,
+                source.path,
+                params,
+                cost=source.cost,
+                api=source.api,
+                limit=self.options.page_size,
+            ):
+                deleted, _ = to_arrow(page.rows, self.table, self.fields)
+                self._check_keys(page, deleted)
+                fetched.deleted += deleted[self.table.key[0]].to_pylist()
+                fetched.seen_at = page.server_time or fetched.seen_at
+                if self.keep_deleted is not None:
+                    self.keep_deleted(deleted, page.server_time)
+                self.tick(len(page.rows))
+            fetched.deletion_lists.add(source.path)
 
-    def find_moved_rows(self, pull: FetchResult, missing: Sequence[int]) -> None:
-        """Add those of the `missing` rows that are in the first list: they moved there behind the
-        walk, and left no stamp.
+    def find_moved_rows(self, fetched: FetchResult, missing: Sequence[int]) -> None:
+        """Add those of the `missing` rows that are in the first list: they moved there after its
+        pages were read, and their `update_time` does not show it.
 
-        Only the ids that are missing are asked for where the list takes ids, else all of it is
-        walked again.
+        Where the list takes ids, the missing ones alone are requested, else all of it is read.
         """
         source = self.table.sources[0]
         step = source.ids or len(missing)
@@ -150,93 +154,99 @@ class Fetcher:
             params = dict(source.params)
             if source.ids:
                 params["ids"] = ",".join(map(str, missing[start : start + step]))
-            for _ in self.walk(pull, source, params):
+            for _ in self.paginate(fetched, source, params):
                 pass
 
     def fetch_batches(
         self,
         ids: Sequence[int],
-        pull: FetchResult,
-        keep: Callable[[pa.Table, Sequence[int]], None],
+        fetched: FetchResult,
+        stage: Callable[[pa.Table, Sequence[int]], None],
         *,
         more: bool = False,
     ) -> None:
-        """Add the rows that belong to `ids`, asked for as many at a time as the API takes.
+        """Add the rows of some parents, as many parents a request as the API takes.
 
-        `keep` gets each batch, but the last only where `more` are to follow.
+        `stage` is called with the rows and the parents of each batch; with the last one only where
+        `more` batches follow.
         """
         source = self.table.sources[0]
         name, size = source.batch or ("ids", 100)
         batches = [ids[start : start + size] for start in range(0, len(ids), size)]
 
-        def ask(batch: Sequence[int]) -> list[Page]:
+        def fetch(batch: Sequence[int]) -> list[Page]:
             params = {**dict(source.params), name: ",".join(map(str, batch))}
             with self.client.budget.track(self.table.name):
                 return list(self.pages(source, params))
 
-        for batch, pages in map_ordered(ask, batches):
-            rows = [self.take(pull, page) for page in pages]
-            for page, received in zip(pages, rows, strict=True):
+        for batch, pages in map_ordered(fetch, batches, self.options.workers):
+            parents, tables = pa.array(batch, pa.int64()), []
+            for page in pages:
+                rows = self.add_page(fetched, page)
                 if (
-                    received.num_rows
-                    and not pc.any(
-                        pc.is_in(received["deal_id"], value_set=pa.array(batch, pa.int64()))
-                    ).as_py()
+                    rows.num_rows
+                    and not pc.any(pc.is_in(rows["deal_id"], value_set=parents)).as_py()
                 ):
-                    raise another_list(page.path, page.rows, "one of the deals that were asked for")
+                    raise another_list(page.path, page.rows, "one of the deals that were requested")
+                tables.append(rows)
             if more or batch is not batches[-1]:
-                keep(unify(rows, self.table, self.fields)[0], batch)
+                stage(unify(tables, self.table, self.fields)[0], batch)
 
     def changes_in(
         self,
         source: Source,
-        pull: FetchResult,
+        fetched: FetchResult,
         since: Mapping[str, str],
         start: str | None = None,
         last_sync_at: datetime | None = None,
     ) -> Iterator[tuple[pa.Table, str | None]]:
-        """Add the rows of one list whose `update_time` moved since its mark as they come, and move
-        the mark; yield as `walk` does.
+        """Add the rows of one list that changed since its watermark, page by page, and move the
+        watermark; yield as `paginate` does.
         """
-        at = format_time(earlier(parse_time(since[source.path]), OVERLAP))
         params = {
             **dict(source.params),
-            "updated_since": at,
+            "updated_since": format_time(earlier(parse_time(since[source.path]), OVERLAP)),
             "sort_by": "update_time",
             "sort_direction": "asc",
         }
-        for rows, cursor in self.walk(pull, source, params, start=start, not_before=last_sync_at):
+        pages = self.paginate(fetched, source, params, start=start, not_before=last_sync_at)
+        for rows, cursor in pages:
             newest = pc.max(rows["update_time"]).as_py() if rows.num_rows else None
             if newest is not None:
-                pull.state[source.path] = max(
-                    pull.state[source.path], mark(newest, pull.server_time)
+                fetched.watermarks[source.path] = max(
+                    fetched.watermarks[source.path], watermark(newest, fetched.server_time)
                 )
             yield rows, cursor
 
-    def walk(
+    def paginate(
         self,
-        pull: FetchResult,
+        fetched: FetchResult,
         source: Source,
         params: Mapping[str, Any],
         *,
         start: str | None = None,
         not_before: datetime | None = None,
     ) -> Iterator[tuple[pa.Table, str | None]]:
-        """Add the pages of a list to a pull as they come; yield each with the cursor behind it."""
+        """Add the pages of a list as they arrive; yield the rows of each and the cursor of the
+        next.
+        """
         for page in self.pages(source, params, start=start):
             check_clock(page, not_before)
-            yield self.take(pull, page), page.next_cursor
+            yield self.add_page(fetched, page), page.next_cursor
 
     def pages(
         self, source: Source, params: Mapping[str, Any], *, start: str | None = None
     ) -> Iterator[Page]:
-        """The pages of a list as they come; `RestartRequiredError` where a cursor is refused on the
-        way.
-        """
+        """Yield the pages of a list; raise `RestartRequiredError` where a cursor is refused."""
         cursor = start
         try:
             for page in pages_of(
-                self.client, source, params, start=start, decode=self.reader.decode
+                self.client,
+                source,
+                params,
+                start=start,
+                page_size=self.options.page_size,
+                decode=self.reader.decode,
             ):
                 cursor = page.next_cursor
                 yield page
@@ -246,47 +256,48 @@ class Fetcher:
                 raise
             raise RestartRequiredError("a cursor was refused") from error
 
-    def take(self, pull: FetchResult, page: Page) -> pa.Table:
-        """Add a page to a pull; `ResponseError` where none of its rows has an id."""
-        pull.server_time = pull.server_time or page.server_time
-        pull.seen_at = max(filter(None, (page.server_time, pull.seen_at)), default=None)
+    def add_page(self, fetched: FetchResult, page: Page) -> pa.Table:
+        """Add a page and return its rows; raise `ResponseError` where none of them has an id."""
+        fetched.server_time = fetched.server_time or page.server_time
+        fetched.seen_at = max(filter(None, (page.server_time, fetched.seen_at)), default=None)
         rows, problems = self.reader.typed(page.rows)
         self._check_keys(page, rows)
-        pull.add(rows)
+        fetched.add(rows)
         if self.keep_deleted is not None:
-            self.keep_deleted(
-                rows.filter(pc.fill_null(rows["is_deleted"], False)), page.server_time
-            )
-        pull.problems.merge(problems)
+            deleted = rows.filter(pc.fill_null(rows["is_deleted"], False))
+            self.keep_deleted(deleted, page.server_time)
+        fetched.problems.merge(problems)
         self.tick(len(page.rows))
         return rows
 
-    def _check_keys(self, page: Page, kept: pa.Table) -> None:
-        """Refuse a page of which no row has an id. One such row among many is left out, with a
+    def _check_keys(self, page: Page, rows: pa.Table) -> None:
+        """Refuse a page of which no row has an id; one such row among many is left out, with a
         warning.
         """
-        if page.rows and not kept.num_rows:
+        if page.rows and not rows.num_rows:
             raise another_list(page.path, page.rows, self.table.key[0])
 
 
-def keep_page(
-    pending: Checkpoint,
-    pull: FetchResult,
+def stage_page(
+    checkpoint: Checkpoint,
+    fetched: FetchResult,
     rows: pa.Table,
-    reached: Position,
+    position: Position,
     note: pa.Table | None = None,
+    *,
+    options: SyncOptions = DEFAULT_OPTIONS,
 ) -> None:
-    """Leave a page that was added to a pull, and put what is in memory together on disk where it
-    has become much.
+    """Append a page that was fetched to the checkpoint; where memory holds many rows, move them to
+    a sorted run on disk.
     """
-    pending.add(rows, reached, note)
+    checkpoint.add(rows, position, note)
     if note is not None:
-        pull.notes.append(note)
-    if pull.covered > MAX_BUFFERED_BYTES:
-        together = latest(pa.concat_tables(pull.tables, promote_options="default"), pending.key)
-        pull.settled(
-            pending.settle(together, reached, pa.concat_tables(pull.notes) if pull.notes else None)
-        )
+        fetched.notes.append(note)
+    if fetched.buffered_bytes > options.buffer_bytes:
+        together = pa.concat_tables(fetched.pages, promote_options="default")
+        notes = pa.concat_tables(fetched.notes) if fetched.notes else None
+        run = checkpoint.settle(newest_rows(together, checkpoint.key), position, notes)
+        fetched.move_to_run(run)
 
 
 def pages_of(
@@ -296,12 +307,13 @@ def pages_of(
     *,
     path: str | None = None,
     start: str | None = None,
+    page_size: int = DEFAULT_OPTIONS.page_size,
     decode: Decode | None = None,
 ) -> Iterator[Page]:
-    """The pages of a list. One that comes as a whole is walked too: should it begin to page, half
-    of it is not taken for all.
+    """Yield the pages of a list. One that is not paged today is followed too: should it begin to
+    page, its first page is not mistaken for all of it.
     """
-    limit = PAGE if source.paged else None
+    limit = page_size if source.paged else None
     return walk(
         client,
         path or source.path,

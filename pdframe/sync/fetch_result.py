@@ -1,4 +1,4 @@
-"""What came over the wire for a table, and up to when that is complete."""
+"""What a fetch returned for a table, and the watermarks that say how far it is complete."""
 
 from __future__ import annotations
 
@@ -14,110 +14,124 @@ from pdframe.api.client import Page
 from pdframe.cache.checkpoint import CheckpointState
 from pdframe.cache.sorted_runs import SortedRun
 from pdframe.fields import Field
-from pdframe.frames import Problems, is_unknown, storage_schema, unify
+from pdframe.frames import Problems, is_unknown, storage_schema
 from pdframe.schema import Table
 
 # The API lists deletions for 30 days: past that, only a full reload finds them.
-DELETIONS_KEPT = timedelta(days=29)
+DELETIONS_LISTED_FOR = timedelta(days=29)
 # The server's clock may wander by this much; further back, it is not the account that was cached.
-CLOCK_SLACK = timedelta(minutes=10)
-# No list is asked for what changed before: a time that is earlier is a mistake of the server's.
+CLOCK_SKEW = timedelta(minutes=10)
+# No list is asked for changes before this: an earlier time is a mistake of the server.
 EARLIEST = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class RestartRequiredError(Exception):
-    """What is cached or saved cannot be gone on with: the table must be loaded from the beginning.
-    Never leaves `sync`.
+    """The fetch cannot continue from what is cached or staged: the table must be fetched from the
+    beginning. Never leaves `sync`.
     """
 
 
 @dataclass(slots=True)
 class FetchResult:
-    """What came over the wire for a table: rows, keys that are gone, and what the next pull must
+    """Rows that were fetched for a table, keys that were deleted, and what the next fetch must
     know.
 
-    The rows are in `runs` on disk, each in the order of its ids, and in the `tables` that came
-    after these; of a row that is there twice, the later counts. Those in memory take `covered` bytes;
-    `notes` stand beside them.
+    Of a row that was fetched twice, the later counts.
 
-    `began` is this machine's clock when the first of these rows was asked for; `saved` how many
-    pages an earlier walk had left. `server_time` is the server's clock at the first answer,
-    `seen_at` at the last, `newest` the newest `update_time` of all rows. `fetched_since` is the
-    server's clock when the first of the saved pages came; None: none is saved, or it is not known.
-    `first_list_reread` says that all rows of the first list were met at last. `listed` names the lists
-    whose deletions were read.
+    Parameters
+    ----------
+    began
+        This machine's clock at the first request, of an earlier run where this one resumes it.
+    pages
+        Rows in memory, in the order of their fetch; they came after those in `runs`.
+    runs
+        Rows on disk, each run in key order.
+    notes
+        What was staged with `pages`.
+    buffered_bytes
+        Size of `pages`.
+    problems
+        Cells and rows that could not be kept as they are.
+    deleted
+        Keys of deleted rows.
+    watermarks
+        For each list that reports changes, the `update_time` up to which it is complete.
+    server_time, seen_at
+        The server's clock at the first and at the last answer.
+    fetched_since
+        The server's clock at the first page that an earlier run staged; None: none, or unknown.
+    newest
+        The newest `update_time` of all rows.
+    resumed_pages
+        How many pages an earlier run had staged.
+    first_list_reread
+        Whether all rows of the first list were seen again at the end.
+    deletion_lists
+        Paths of the lists whose deletions were read.
     """
 
     began: datetime
-    tables: list[pa.Table] = field(default_factory=list)
+    pages: list[pa.Table] = field(default_factory=list)
     runs: list[SortedRun] = field(default_factory=list)
+    notes: list[pa.Table] = field(default_factory=list)
+    buffered_bytes: int = 0
     problems: Problems = field(default_factory=Problems)
-    removed: list[Any] = field(default_factory=list)
-    state: dict[str, str] = field(default_factory=dict)
+    deleted: list[Any] = field(default_factory=list)
+    watermarks: dict[str, str] = field(default_factory=dict)
     server_time: datetime | None = None
     seen_at: datetime | None = None
     fetched_since: datetime | None = None
     newest: datetime | None = None
-    saved: int = 0
+    resumed_pages: int = 0
     first_list_reread: bool = False
-    listed: set[str] = field(default_factory=set)
-    covered: int = 0
-    notes: list[pa.Table] = field(default_factory=list)
+    deletion_lists: set[str] = field(default_factory=set)
 
     def add(self, rows: pa.Table) -> None:
-        """Add rows that came."""
-        self.tables.append(rows)
-        self.covered += rows.nbytes
-        self._note(rows)
+        """Add the rows of a page."""
+        self.pages.append(rows)
+        self.buffered_bytes += rows.nbytes
+        self._track_newest(rows)
 
-    def settled(self, run: SortedRun) -> None:
-        """Let go of the rows in memory: they are in a run."""
+    def move_to_run(self, run: SortedRun) -> None:
+        """Replace the rows in memory by the run that holds them."""
         self.runs.append(run)
-        self.tables.clear()
+        self.pages.clear()
         self.notes.clear()
-        self.covered = 0
+        self.buffered_bytes = 0
 
-    def go_on(self, saved: CheckpointState) -> None:
-        """Add what an earlier walk left."""
-        self.runs, self.tables, self.saved = list(saved.runs), list(saved.pages), saved.count
-        self.covered = sum(rows.nbytes for rows in self.tables)
+    def resume(self, saved: CheckpointState) -> None:
+        """Add the rows that an earlier run staged."""
+        self.runs, self.pages = list(saved.runs), list(saved.pages)
+        self.resumed_pages = saved.count
+        self.buffered_bytes = sum(rows.nbytes for rows in self.pages)
         self.problems.merge(saved.place.problems)
         for rows in self.columns(["update_time"]):
-            self._note(rows)
+            self._track_newest(rows)
 
     def columns(self, names: Sequence[str]) -> Iterator[pa.Table]:
-        """Some columns of all rows, the earlier rows first; one that is missing in some rows is
-        left out there.
+        """Yield some columns of all rows, the earlier rows first; where rows lack a column, it is
+        left out.
         """
         for run in self.runs:
             yield run.read(names)
-        for rows in self.tables:
+        for rows in self.pages:
             yield rows.select([name for name in names if name in rows.column_names])
 
-    def rows(self, table: Table, fields: Sequence[Field]) -> pa.Table:
-        """The rows in memory as one Arrow table, with every column that is declared."""
-        rows, problems = unify(
-            [storage_schema(table, fields).empty_table(), *self.tables], table, fields
-        )
-        self.problems.merge(problems)
-        return rows
-
-    def _note(self, rows: pa.Table) -> None:
+    def _track_newest(self, rows: pa.Table) -> None:
         if "update_time" in rows.column_names:
-            self.newest = max(
-                filter(None, (pc.max(rows["update_time"]).as_py(), self.newest)), default=None
-            )
+            times = (pc.max(rows["update_time"]).as_py(), self.newest)
+            self.newest = max(filter(None, times), default=None)
 
 
 def can_fetch_changes(
-    table: Table, stored: pa.Schema, fields: Sequence[Field], state: Mapping[str, str]
+    table: Table, stored: pa.Schema, fields: Sequence[Field], watermarks: Mapping[str, str]
 ) -> bool:
-    """Whether changes can be put on top of what is stored: every list knows where it stood, and no
-    column changed its type.
+    """Whether changes can be merged into what is stored: every list has a watermark, and no column
+    changed its type.
 
-    Values that came before their field was known are typed from what is stored.
+    Text that was stored before its field was known is typed when it is merged.
     """
-    if not table.incremental or any(source.path not in state for source in table.sources):
+    if not table.incremental or any(source.path not in watermarks for source in table.sources):
         return False
     wanted = storage_schema(table, fields)
     return all(
@@ -128,50 +142,54 @@ def can_fetch_changes(
     )
 
 
-def marks(table: Table, pull: FetchResult) -> dict[str, str]:
-    """How far each list is complete after a walk: the newest `update_time` that came, less the time
-    that the walk took.
+def watermarks_after(table: Table, fetched: FetchResult) -> dict[str, str]:
+    """Return the watermark of each list after a full fetch: the newest `update_time` that was seen,
+    less the duration of the fetch.
 
-    What is edited behind the walk's back is stamped after its beginning, so the next look finds it.
-    The server's own clock tells how long the walk took, but not when it began: it may run ahead of
-    the one that stamps rows.
+    A row that is edited during the fetch gets an `update_time` after its start, so the next
+    incremental sync fetches it. The server's clock says how long the fetch took, but not when it
+    began: it may run ahead of the clock that stamps rows.
     """
     if (
         not table.incremental
-        or pull.server_time is None
-        or pull.seen_at is None
-        or pull.newest is None
+        or fetched.server_time is None
+        or fetched.seen_at is None
+        or fetched.newest is None
     ):
         return {}
-    took = max(pull.seen_at - pull.server_time, timedelta(0))
-    newest = earlier(min(pull.newest, pull.seen_at), took)
+    duration = max(fetched.seen_at - fetched.server_time, timedelta(0))
+    newest = earlier(min(fetched.newest, fetched.seen_at), duration)
     return {
-        source.path: mark(newest, pull.server_time) for source in table.sources if source.changes
+        source.path: watermark(newest, fetched.server_time)
+        for source in table.sources
+        if source.changes
     }
 
 
-def mark(newest: datetime, server_time: datetime | None) -> str:
-    """How far a list is complete: its newest time, but never ahead of the server's clock, lest one
-    odd row hide all that follow.
+def watermark(newest: datetime, server_time: datetime | None) -> str:
+    """Return a watermark: the newest time of a list, but never ahead of the server's clock, lest
+    one odd row hide all that follow.
     """
     return format_time(min(newest, server_time) if server_time else newest)
 
 
 def check_clock(page: Page, not_before: datetime | None) -> None:
-    """Raise `RestartRequiredError` where the server's clock stands before the last look, or too far
-    behind it to learn of all deletions.
+    """Raise `RestartRequiredError` where the server's clock is before the last sync, or too long
+    after it to learn of all deletions.
     """
-    if not_before and page.server_time and page.server_time < not_before - CLOCK_SLACK:
+    if not_before is None or page.server_time is None:
+        return
+    if page.server_time < not_before - CLOCK_SKEW:
         raise RestartRequiredError(
             f"the server's clock went back to {page.server_time:%Y-%m-%d %H:%M}"
         )
-    if not_before and page.server_time and page.server_time - not_before > DELETIONS_KEPT:
+    if page.server_time - not_before > DELETIONS_LISTED_FOR:
         raise RestartRequiredError("deletions are listed for 30 days alone")
 
 
 def parse_time(time: str) -> datetime:
-    """Return a mark as a time; the earliest one for a year of fewer than four digits, as earlier
-    versions wrote it.
+    """Return a watermark as a time; the earliest one for a year of fewer than four digits, as
+    earlier versions wrote it.
     """
     try:
         return datetime.fromisoformat(time.replace("Z", "+00:00")).astimezone(UTC)
@@ -186,6 +204,5 @@ def earlier(time: datetime, by: timedelta) -> datetime:
 
 def format_time(time: datetime) -> str:
     """Return a time as the API takes it: in whole seconds, no earlier than the earliest one."""
-    return (
-        f"{max(time, EARLIEST).astimezone(UTC).replace(tzinfo=None).isoformat(timespec='seconds')}Z"
-    )
+    utc = max(time, EARLIEST).astimezone(UTC).replace(tzinfo=None)
+    return f"{utc.isoformat(timespec='seconds')}Z"

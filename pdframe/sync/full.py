@@ -1,6 +1,4 @@
-"""The whole of a table: every page of every list it is made of, those of a long one from several
-places at once.
-"""
+"""Fetch a complete table: every page of every list that it is made of, a long list by ranges."""
 
 from __future__ import annotations
 
@@ -19,233 +17,235 @@ from pdframe.api.client import Page
 from pdframe.cache.checkpoint import Checkpoint, Position
 from pdframe.errors import ResponseError
 from pdframe.schema import Source, Table
-from pdframe.sync.catch_up import close
+from pdframe.sync.catch_up import catch_up
 from pdframe.sync.concurrency import map_unordered
-from pdframe.sync.fetch import NOT_FOUND, Fetcher, keep_page
+from pdframe.sync.fetch import NOT_FOUND, Fetcher, stage_page
 from pdframe.sync.fetch_result import (
-    DELETIONS_KEPT,
+    DELETIONS_LISTED_FOR,
     FetchResult,
     RestartRequiredError,
     check_clock,
-    marks,
+    watermarks_after,
 )
 from pdframe.sync.range_scan import NO_TIMES, SECOND, RangeScan, Scanner, Times, UnsortedError
 
-# So many more lanes than would do if each answer came as soon as the soonest.
-MORE_LANES = 2.4
-# So many bytes of answers may be under way at once.
+# More workers than would do if each answer took as long as the fastest.
+WORKERS_FACTOR = 2.4
+# How many bytes of answers may be in flight at once.
 MAX_IN_FLIGHT_BYTES = 8 * 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True)
-class _There:
-    """Where the walk of a list stands: before the page of `cursor`, or among `windows`; neither: at
-    the end.
+class _ListPosition:
+    """Where the fetch of one list stands: before the page of `cursor`, or among `ranges`; neither:
+    at its end.
     """
 
     cursor: str | None = None
-    windows: Mapping[str, Any] | None = None
+    ranges: Mapping[str, Any] | None = None
 
 
 class FullScan:
-    """Pulls a whole table.
+    """Fetch every row of a table.
 
     Parameters
     ----------
-    puller
-        Who asks for its lists.
-    pending
-        Where pages are left as they come, so that the next walk goes on behind them where this one
-        is interrupted; None: nowhere.
+    fetcher
+        Fetches its pages.
+    checkpoint
+        Where pages are staged, so that an interrupted fetch resumes after them; None: nowhere.
     expected
-        When the rows of each list were updated, sorted, as far as is known; empty: it is not.
+        When the rows of each list were updated, sorted, as far as the cache knows; empty: unknown.
     """
 
     def __init__(
-        self, puller: Fetcher, pending: Checkpoint | None, expected: Sequence[Times] = ()
+        self, fetcher: Fetcher, checkpoint: Checkpoint | None, expected: Sequence[Times] = ()
     ) -> None:
-        self.puller = puller
-        self.table = puller.table
-        self.pending = pending
+        self.fetcher = fetcher
+        self.table = fetcher.table
+        self.checkpoint = checkpoint
         self.expected = expected
-        self._soonest = math.inf
-        self._largest = 1
-        self._pages_of_first = 0
-        # Lists that were walked by windows: rows that moved meanwhile are in no page.
-        self._to_close: dict[Source, RangeScan] = {}
+        self._fastest_seconds = math.inf
+        self._largest_page_bytes = 1
+        self._first_list_pages = 0
+        # Lists that were read by ranges: rows that moved meanwhile are in no page.
+        self._to_catch_up: dict[Source, RangeScan] = {}
 
-    def pull(self, began: datetime, each: Sequence[int] = ()) -> FetchResult:
-        """Every page of every list; of a list that is asked for by id, the one of `each` id.
+    def fetch(self, began: datetime, each: Sequence[int] = ()) -> FetchResult:
+        """Fetch every page of every list; of a list that takes one id a request, for `each` id.
 
-        Where an earlier walk left pages, this one goes on behind them, and closes with a pull of
-        what changed since that walk began; so does one that walked a list by windows. A table of
-        several lists that tell their changes is closed with one more look at the first: a row that
-        moved there while the others were walked is in none of the pages.
+        Where an earlier run staged pages, this one resumes after them, and ends with what changed
+        since that run began; so does one that read a list by ranges. A table of several lists that
+        report changes ends with a second reading of the first: a row that moved there while the
+        others were read is in none of the pages.
 
         Raises
         ------
-        StartAgainError
-            A cursor was refused, the server's clock went back, or another version saved the pages:
-            what was left is of no use.
+        RestartRequiredError
+            A cursor was refused, the server's clock went back, or another version staged the pages:
+            they are of no use.
         """
-        pull, place = FetchResult(began), Position(began)
-        saved = self.pending.load() if self.pending else None
-        if saved is not None and began - saved.place.began < DELETIONS_KEPT:
-            place = saved.place
-            pull.go_on(saved)
-            pull.began, pull.server_time = place.began, place.server_time
-        last_sync_at = place.server_time if pull.saved else None
+        fetched, position = FetchResult(began), Position(began)
+        saved = self.checkpoint.load() if self.checkpoint else None
+        if saved is not None and began - saved.place.began < DELETIONS_LISTED_FOR:
+            position = saved.place
+            fetched.resume(saved)
+            fetched.began, fetched.server_time = position.began, position.server_time
+        last_sync_at = position.server_time if fetched.resumed_pages else None
         for number, source in enumerate(self.table.sources):
-            if number < place.source:
+            if number < position.source:
                 continue
             if source.each is not None:
-                self._each(pull, source, each)
+                self._fetch_each(fetched, source, each)
                 continue
-            start = place if number == place.source else Position(began)
-            for rows, there in self._list(pull, number, start, last_sync_at):
-                self._keep(pull, rows, self._reached(pull, place, number, there))
-                self._pages_of_first += number == 0 and not pull.saved
-        pull.state = marks(self.table, pull)
-        if pull.saved and pull.state:
-            self.puller.fetch_changes(pull, last_sync_at)
-        elif pull.state:
-            # The first list at last, for a row that moved there from another one.
-            for source, windows in reversed(self._to_close.items()):
-                close(self.puller, pull, source, windows)
-        if len(self.table.sources) > 1 and pull.state:
-            self._reread_first_list(pull)
-        return pull
+            start = position if number == position.source else Position(began)
+            for rows, reached in self._fetch_list(fetched, number, start, last_sync_at):
+                self._stage(fetched, rows, self._position(fetched, position, number, reached))
+                self._first_list_pages += number == 0 and not fetched.resumed_pages
+        fetched.watermarks = watermarks_after(self.table, fetched)
+        if fetched.resumed_pages and fetched.watermarks:
+            self.fetcher.fetch_changes(fetched, last_sync_at)
+        elif fetched.watermarks:
+            # The first list last, for a row that moved there from another one.
+            for source, scan in reversed(self._to_catch_up.items()):
+                catch_up(self.fetcher, fetched, source, scan)
+        if len(self.table.sources) > 1 and fetched.watermarks:
+            self._reread_first_list(fetched)
+        return fetched
 
-    def _reached(self, pull: FetchResult, place: Position, number: int, there: _There) -> Position:
-        source = number if there.cursor or there.windows else number + 1
-        where = replace(place, source=source, cursor=there.cursor, windows=there.windows)
-        return replace(where, server_time=pull.server_time, problems=pull.problems)
+    def _position(
+        self, fetched: FetchResult, position: Position, number: int, reached: _ListPosition
+    ) -> Position:
+        return replace(
+            position,
+            source=number if reached.cursor or reached.ranges else number + 1,
+            cursor=reached.cursor,
+            windows=reached.ranges,
+            server_time=fetched.server_time,
+            problems=fetched.problems,
+        )
 
-    def _keep(self, pull: FetchResult, rows: pa.Table, reached: Position) -> None:
-        """Leave a page that came."""
-        several = len(self.table.sources) > 1
-        # The last page is left as well where one more look follows.
-        if self.pending is None or not (
-            reached.source < len(self.table.sources) or several or self._to_close
-        ):
-            return
-        keep_page(self.pending, pull, rows, reached)
+    def _stage(self, fetched: FetchResult, rows: pa.Table, reached: Position) -> None:
+        """Stage a page; the last one only where further requests follow."""
+        is_last_page = reached.source == len(self.table.sources)
+        more = len(self.table.sources) > 1 or self._to_catch_up
+        if self.checkpoint is not None and (more or not is_last_page):
+            stage_page(self.checkpoint, fetched, rows, reached, options=self.fetcher.options)
 
-    def _list(
-        self, pull: FetchResult, number: int, start: Position, not_before: datetime | None
-    ) -> Iterator[tuple[pa.Table, _There]]:
-        """Add all pages of a list to a pull as they come, from `start` on; yield each with where
-        the walk stands behind it.
+    def _fetch_list(
+        self, fetched: FetchResult, number: int, start: Position, not_before: datetime | None
+    ) -> Iterator[tuple[pa.Table, _ListPosition]]:
+        """Add all pages of a list as they arrive, from `start` on; yield the rows of each and where
+        the list stands after it.
 
-        A list that can be long is walked by windows, all others by id.
+        A list that can be long is read by ranges, all others by cursor.
         """
         source = self.table.sources[number]
         if source.windows and start.cursor is None:
             try:
-                yield from self._by_windows(pull, number, start.windows, not_before)
+                yield from self._fetch_by_ranges(fetched, number, start.windows, not_before)
                 return
             except UnsortedError:
-                # It says nothing of which rows are missing: all are asked for, by id.
+                # The ranges do not show which rows are missing: read all of them, by cursor.
                 start = Position(start.began)
-        for rows, cursor in self.puller.walk(
-            pull, source, dict(source.params), start=start.cursor, not_before=not_before
+        for rows, cursor in self.fetcher.paginate(
+            fetched, source, dict(source.params), start=start.cursor, not_before=not_before
         ):
-            yield rows, _There(cursor=cursor)
+            yield rows, _ListPosition(cursor=cursor)
 
-    def _by_windows(
+    def _fetch_by_ranges(
         self,
-        pull: FetchResult,
+        fetched: FetchResult,
         number: int,
         saved: Mapping[str, Any] | None,
         not_before: datetime | None,
-    ) -> Iterator[tuple[pa.Table, _There]]:
-        """Add the pages of a list as they come, walked from one end, and where it proves long, from
+    ) -> Iterator[tuple[pa.Table, _ListPosition]]:
+        """Add the pages of a list as they arrive, read from one end, and where it proves long, from
         several places at once.
         """
         source = self.table.sources[number]
-        windows = RangeScan(self.puller.page, self.expected[number] if self.expected else NO_TIMES)
+        expected = self.expected[number] if self.expected else NO_TIMES
+        options = self.fetcher.options
+        scan = RangeScan(options.page_size, expected, options)
         if saved is not None:
             try:
-                windows.take_up(saved)
+                scan.resume(saved)
             except (KeyError, TypeError, ValueError) as error:
                 # The checksum is right: another version of pdframe saved it.
                 raise RestartRequiredError("another version of pdframe saved its pages") from error
-        walks: dict[Scanner, Iterator[Page]] = {}
+        pages: dict[Scanner, Iterator[Page]] = {}
 
-        def ask(walker: Scanner) -> Page:
-            if walker not in walks:
-                walks[walker] = self.puller.pages(
-                    source, {**dict(source.params), **walker.filters}, start=walker.cursor
-                )
-            with self.puller.client.budget.track(self.table.name):
-                return next(walks[walker])
+        def next_page(scanner: Scanner) -> Page:
+            if scanner not in pages:
+                params = {**dict(source.params), **scanner.filters}
+                pages[scanner] = self.fetcher.pages(source, params, start=scanner.cursor)
+            with self.fetcher.client.budget.track(self.table.name):
+                return next(pages[scanner])
 
-        for walker, page in map_unordered(ask, windows.ready, self._lanes):
-            self._soonest, self._largest = (
-                min(self._soonest, page.seconds),
-                max(self._largest, page.size),
-            )
+        for scanner, page in map_unordered(
+            next_page, scan.ready, self._workers, workers=options.workers
+        ):
+            self._fastest_seconds = min(self._fastest_seconds, page.seconds)
+            self._largest_page_bytes = max(self._largest_page_bytes, page.size)
             check_clock(page, not_before)
-            rows = self.puller.take(pull, page)
-            now = int((page.server_time or pull.began).timestamp()) * SECOND
-            windows.took(
-                walker,
-                times_of(rows),
+            rows = self.fetcher.add_page(fetched, page)
+            now = int((page.server_time or fetched.began).timestamp()) * SECOND
+            scan.on_page(
+                scanner,
+                update_times(rows),
                 page.next_cursor,
                 now=now,
-                highest=_highest(rows, self.table),
+                highest_id=_highest_id(rows, self.table),
             )
-            if windows.closing:
-                self._to_close[source] = windows
-            yield rows, _There(windows=windows.to_plain() if windows.open else None)
+            if scan.needs_catch_up:
+                self._to_catch_up[source] = scan
+            yield rows, _ListPosition(ranges=scan.to_plain() if scan.open else None)
 
-    def _lanes(self) -> int:
-        """How many requests must be under way to use up the burst window, as far as their answers
-        have room.
+    def _workers(self) -> int:
+        """How many requests must be in flight to use up the burst window, as far as their answers
+        fit into memory.
         """
-        seconds = self._soonest if self._soonest < math.inf else 0.0
-        wanted = math.ceil(MORE_LANES * self.puller.client.window.limit / WINDOW_SECONDS * seconds)
-        return max(1, min(wanted, MAX_IN_FLIGHT_BYTES // self._largest))
+        seconds = self._fastest_seconds if self._fastest_seconds < math.inf else 0.0
+        requests_per_second = self.fetcher.client.window.limit / WINDOW_SECONDS
+        wanted = math.ceil(WORKERS_FACTOR * requests_per_second * seconds)
+        return max(1, min(wanted, MAX_IN_FLIGHT_BYTES // self._largest_page_bytes))
 
-    def _reread_first_list(self, pull: FetchResult) -> None:
-        """Add the rows that moved into the first list while the others were walked, with one
-        request where that can be.
+    def _reread_first_list(self, fetched: FetchResult) -> None:
+        """Add the rows that moved into the first list while the others were read, with one request
+        where possible.
 
-        Ids count up, so a row that was missed is one of those that are missing from 1 on, or that
-        follow on the last: they are asked for where one request can. Else the list is walked again
-        where it is one page, and where it is not, its changes are pulled: then a move that left no
-        stamp is only found of rows that are cached (`find_moved_rows`).
+        Ids count up, so a row that was missed has one of the ids that are missing from 1 on, or one
+        after the last: where one request takes as many, they are requested. Else the list is read
+        again where it is one page, and where it is longer, its changes are fetched: then a move
+        that left `update_time` as it was is found for cached rows alone (`find_moved_rows`).
         """
         source, key = self.table.sources[0], self.table.key[0]
-        seen = np.unique(
-            np.concatenate(
-                [np.empty(0, np.int64), *(rows[key].to_numpy() for rows in pull.columns([key]))]
-            )
-        )
+        ids = [rows[key].to_numpy() for rows in fetched.columns([key])]
+        seen = np.unique(np.concatenate([np.empty(0, np.int64), *ids]))
         last = int(seen[-1]) if len(seen) else 0
         if last - len(seen) < source.ids:
-            missing = np.setdiff1d(np.arange(1, last + source.ids + 1), seen, assume_unique=True)[
-                : source.ids
-            ]
-            self.puller.find_moved_rows(pull, missing.tolist())
-            pull.first_list_reread = True
-        elif self._pages_of_first == 1:
-            for _ in self.puller.walk(pull, source, dict(source.params)):
+            possible = np.arange(1, last + source.ids + 1)
+            missing = np.setdiff1d(possible, seen, assume_unique=True)[: source.ids]
+            self.fetcher.find_moved_rows(fetched, missing.tolist())
+            fetched.first_list_reread = True
+        elif self._first_list_pages == 1:
+            for _ in self.fetcher.paginate(fetched, source, dict(source.params)):
                 pass
-            pull.first_list_reread = True
-        elif not pull.saved and source not in self._to_close:
-            for _ in self.puller.changes_in(source, pull, pull.state):
+            fetched.first_list_reread = True
+        elif not fetched.resumed_pages and source not in self._to_catch_up:
+            for _ in self.fetcher.changes_in(source, fetched, fetched.watermarks):
                 pass
 
-    def _each(self, pull: FetchResult, source: Source, each: Sequence[int]) -> None:
-        """Add the rows of a list that is asked for by id. An id that is gone since it was listed
-        has none; all gone is an error.
+    def _fetch_each(self, fetched: FetchResult, source: Source, each: Sequence[int]) -> None:
+        """Add the rows of a list that takes one id a request. An id that was deleted since it was
+        listed has none; if all were, that is an error.
         """
         name = source.each[0] if source.each else "id"
         deleted = 0
         for number in each:
+            params = {**dict(source.params), name: number}
             try:
-                for _ in self.puller.walk(pull, source, {**dict(source.params), name: number}):
+                for _ in self.fetcher.paginate(fetched, source, params):
                     pass
             except ResponseError as error:
                 deleted += 1
@@ -253,13 +253,13 @@ class FullScan:
                     raise
 
 
-def times_of(rows: pa.Table) -> Times:
-    """When rows were updated, in microseconds since 1970, without those that do not tell."""
+def update_times(rows: pa.Table) -> Times:
+    """Return when rows were updated, in microseconds since 1970, without those that do not say."""
     times: Times = rows["update_time"].drop_null().cast(pa.int64()).to_numpy()
     return times
 
 
-def _highest(rows: pa.Table, table: Table) -> int:
-    """The highest id of some rows; 0 where they have none."""
+def _highest_id(rows: pa.Table, table: Table) -> int:
+    """Return the highest id of some rows; 0 where they have none."""
     ids = rows[table.key[0]]
     return (pc.max(ids).as_py() or 0) if pa.types.is_integer(ids.type) else 0

@@ -234,7 +234,7 @@ def take_saved(
     answered = _same(snapshots, pa.concat_tables(notes)) & set(ask) if notes else set()
     if saved is None or not answered:
         return set()
-    pull.began, pull.saved, pull.fetched_since = (
+    pull.began, pull.resumed_pages, pull.fetched_since = (
         saved.place.began,
         saved.count,
         saved.place.server_time,
@@ -250,9 +250,9 @@ def take_saved(
         if isinstance(covered, SortedRun):
             pull.runs.insert(0, covered.only("deal_id", wanted))
         else:
-            pull.tables.insert(0, covered.filter(pc.is_in(covered["deal_id"], value_set=wanted)))
+            pull.pages.insert(0, covered.filter(pc.is_in(covered["deal_id"], value_set=wanted)))
             pull.notes.insert(0, note.filter(pc.is_in(note["id"], value_set=wanted)))
-    pull.covered = sum(rows.nbytes for rows in pull.tables)
+    pull.buffered_bytes = sum(rows.nbytes for rows in pull.pages)
     return answered
 
 

@@ -1,112 +1,246 @@
-"""A table put together part by part, in the order of its ids: whatever its size, a few parts of it
-are in memory at a time.
+"""Merge staged rows into the cached parts of a table: the fourth verb of a sync.
+
+A table is stored in the order of one key: the id of its rows, or the id of their parent where the
+API gives rows parent by parent. `Merger.merge` goes through the keys range by range. Of each range
+it reads the cached rows and the staged rows, takes out the cached rows whose key was staged or
+deleted, puts the staged rows in their place, and counts what that changed. Memory holds one range
+at a time, however large the table is. Cached parts that no staged or deleted key concerns are passed
+on as they are.
+
+Guarantees: of a key that was staged twice, the later rows count (a table with one row a key); rows
+that are deleted and staged are deleted; every row that is added, changed or removed counts once.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
 
+import numpy as np
+import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from pdframe._files import Part
-from pdframe.cache.sorted_runs import HIGHEST, LOWEST, InMemory, SortedRun, cuts
+from pdframe.cache.sorted_runs import HIGHEST, LOWEST, InMemory, SortedRun, split_key_ranges
 from pdframe.fields import Field
-from pdframe.frames import Problems, storage_schema, unify
+from pdframe.frames import Problems, is_sorted, storage_schema, unify
 from pdframe.schema import Table
-from pdframe.sync.compare import Counts, Merge, latest, newest_rows, replace_all, upsert
-from pdframe.sync.fetch_result import FetchResult
+from pdframe.sync.options import DEFAULT_OPTIONS, SyncOptions
 
-# So many bytes of rows make a part; while it is put together, they are in memory a few times.
-PART = 8 * 1024 * 1024
+CachedParts = Sequence[tuple[Part, SortedRun]]
 
 
-class ByParts:
-    """Makes the parts of a table, and counts what differs from what is cached.
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """How many rows were added, changed and removed; false where none."""
+
+    added: int = 0
+    changed: int = 0
+    removed: int = 0
+
+    def __add__(self, more: Counts) -> Counts:
+        return Counts(
+            self.added + more.added, self.changed + more.changed, self.removed + more.removed
+        )
+
+    def __bool__(self) -> bool:
+        return bool(self.added or self.changed or self.removed)
+
+
+class Merged(NamedTuple):
+    """Rows after a merge, in key order, and what it changed."""
+
+    rows: pa.Table
+    counts: Counts
+
+
+@dataclass(slots=True)
+class _Stretch:
+    """Keys from `low` to `high`, and the cached parts that hold them: one, or neighbours that share
+    a key.
+    """
+
+    low: int
+    high: int
+    parts: list[tuple[Part, SortedRun]]
+
+    def holds_any(self, keys: np.ndarray[Any, Any]) -> bool:
+        """Whether any of some sorted keys lies in it."""
+        place = int(np.searchsorted(keys, self.low, "left"))
+        return place < len(keys) and int(keys[place]) <= self.high
+
+
+class Merger:
+    """Merge staged rows into one table.
 
     Parameters
     ----------
     table, fields
         The table, and its field metadata.
+    options
+        How many bytes of rows a range and a part may hold.
 
     Attributes
     ----------
+    key : str
+        The column that rows are stored by: the id of their parent, or else their own.
+    part_bytes : int | None
+        How many bytes of rows a part may hold; None: the store decides.
     counts : Counts
-        How many rows were added, changed and removed, once all parts are made.
+        How many rows were added, changed and removed, once the merge is read to its end.
+    problems : Problems
+        Cells of cached and staged rows that do not fit the columns of today.
     """
 
-    def __init__(self, table: Table, fields: Sequence[Field]) -> None:
-        self.problems = Problems()
+    def __init__(
+        self,
+        table: Table,
+        fields: Sequence[Field] = (),
+        options: SyncOptions = DEFAULT_OPTIONS,
+    ) -> None:
+        parent = table.parent
+        self.key = parent.id if parent else table.key[0]
+        self.part_bytes = options.record_part_bytes if parent else None
         self.counts = Counts()
-        self._table, self._fields, self._key = table, fields, table.key[0]
+        self.problems = Problems()
+        self._table, self._fields = table, fields
+        # Of children, several rows have one key: the column that orders them, if any.
+        self._order = parent.order or ("id" if table.key == ("id",) else "") if parent else None
+        # Children without an id are compared as they are.
+        self._identity = ("id" if "id" in table.by_name else None) if parent else self.key
+        self._range_bytes = options.record_part_bytes if parent else options.merge_part_bytes
+        self._small_bytes = options.small_record_part_bytes
 
-    def complete(
-        self, pull: FetchResult, old: Sequence[tuple[Part, SortedRun]]
-    ) -> Iterator[pa.Table]:
-        """The rows of a walk as they were last seen, without those that are gone."""
-        stores = self._stores(pull)
-        every = pa.unify_schemas([store.schema for store in stores]).empty_table()
-        for low, high in cuts(stores, _rows_of_a_part(stores)):
-            rows = latest(
-                self._together([every, *(store.between(low, high) for store in stores)]), self._key
-            )
-            rows = present(self._table, rows, pull.removed)
-            before = self._together([store.between(low, high) for _, store in old]) if old else None
-            merge = replace_all(before, rows, self._key)
-            del rows, before  # while the part is written, nothing else need be in memory
-            yield self._counted(merge)
+    def staged(self, rows: Sequence[pa.Table]) -> SortedRun:
+        """Return staged rows that are in memory as one run."""
+        together = self._unify(rows)
+        if self._order is None:
+            together = newest_rows(together, self.key)
+        else:
+            together = _sort(together, self.key, self._order)
+        group_rows = max(1, self._range_bytes * together.num_rows // max(1, 4 * together.nbytes))
+        return SortedRun(InMemory(together, group_rows), self.key)
 
-    def changed(
-        self, pull: FetchResult, old: Sequence[tuple[Part, SortedRun]]
+    def merge(
+        self,
+        cached: CachedParts,
+        staged: Sequence[SortedRun],
+        deleted: Collection[Any] = (),
+        *,
+        complete: bool = False,
     ) -> Iterator[pa.Table | Part]:
-        """What is cached with new rows put on top; parts that none of these concerns as they
-        are.
+        """Yield the table after the merge: rows to write, or a cached part as it is.
+
+        Parameters
+        ----------
+        cached
+            The cached parts, in key order.
+        staged
+            Staged rows, the earlier runs first.
+        deleted
+            Keys that go, with rows that a list does not flag as deleted.
+        complete
+            Whether the staged rows are the complete table: all other cached rows go too.
         """
-        stores = self._stores(pull)
-        seen = newest_rows(
-            pa.concat_tables(
-                [store.read([self._key, "is_deleted"]) for store in stores],
-                promote_options="default",
-            ),
-            self._key,
+        runs = [run for _, run in cached]
+        columns = self._unify(
+            [run.schema.empty_table() for run in (staged if complete else [*staged, *runs])]
         )
-        flagged = set(seen[self._key].to_pylist()).difference(
-            present(self._table, seen, ())[self._key].to_pylist()
+        removed = pa.array(sorted(set(deleted)), columns.schema.field(self.key).type)
+        if not pa.types.is_integer(removed.type):
+            # A field list has codes for keys: it is small, and one range.
+            before, new = ([run.read(run.schema.names) for run in some] for some in (runs, staged))
+            yield self._merge_range(before, [columns, *new], removed, complete).rows
+            return
+        ranges = list(split_key_ranges([*staged, *runs], self._rows_of_a_range([*staged, *runs])))
+        touched = np.unique(
+            np.concatenate(
+                [removed.to_numpy(), *(run.read([self.key])[self.key].to_numpy() for run in staged)]
+            )
         )
-        removed = pa.array(sorted({*pull.removed, *flagged}), seen.schema.field(self._key).type)
-        every_store = [*stores, *(rows for _, rows in old)]
-        every = self._together([rows.schema.empty_table() for rows in every_store])
-        ranges = list(cuts(every_store, _rows_of_a_part(every_store)))
-        starts = [LOWEST, *(rows.groups[0].low for _, rows in old[1:])]
-        for (part, rows), low, after in zip(old, starts, [*starts[1:], HIGHEST + 1], strict=True):
-            there = [_between(ids, low, after - 1) for ids in (seen[self._key], removed)]
-            if not any(map(len, there)) and rows.schema.equals(every.schema, check_metadata=True):
-                yield part
+        for stretch in self._stretches(cached):
+            is_current = all(
+                run.schema.equals(columns.schema, check_metadata=True) for _, run in stretch.parts
+            )
+            if cached and not complete and is_current and not stretch.holds_any(touched):
+                yield from (part for part, _ in stretch.parts)
                 continue
-            for first, last in (
-                (max(first, low), min(last, after - 1))
-                for first, last in ranges
-                if first < after and last >= low
-            ):
-                new = latest(
-                    self._together([every, *(store.between(first, last) for store in stores)]),
-                    self._key,
+            inside = [
+                (max(low, stretch.low), min(high, stretch.high))
+                for low, high in ranges
+                if low <= stretch.high and high >= stretch.low
+            ]
+            for low, high in inside:
+                merged = self._merge_range(
+                    [
+                        *([] if complete else [columns]),
+                        *(run.between(low, high) for _, run in stretch.parts),
+                    ],
+                    [columns, *(run.between(low, high) for run in staged)],
+                    _between(removed, low, high),
+                    complete,
                 )
-                before = self._together([every, rows.between(first, last)])
-                yield self._counted(upsert(before, new, _between(removed, first, last), self._key))
+                if (
+                    stretch.parts
+                    and is_current
+                    and len(inside) == 1
+                    and not complete
+                    and not merged.counts
+                ):
+                    yield from (part for part, _ in stretch.parts)
+                else:
+                    yield merged.rows
 
-    def _stores(self, pull: FetchResult) -> list[SortedRun]:
-        """The rows of a pull, the earlier ones first."""
-        return [
-            *pull.runs,
-            SortedRun(InMemory(latest(self._together(pull.tables), self._key)), self._key),
-        ]
+    def _merge_range(
+        self, before: Sequence[pa.Table], new: Sequence[pa.Table], removed: pa.Array, complete: bool
+    ) -> Merged:
+        rows = self._unify(new)
+        if self._table.incremental and "is_deleted" in rows.column_names:
+            if self._order is None:
+                rows = newest_rows(rows, self.key)
+            flagged = rows.filter(pc.fill_null(rows["is_deleted"], False))[self.key]
+            removed = pa.concat_arrays([removed, *flagged.chunks])
+        merged = merge_rows(
+            self._unify(before),
+            rows,
+            removed,
+            self.key,
+            order=self._order,
+            identity=self._identity,
+            complete=complete,
+        )
+        self.counts += merged.counts
+        return merged
 
-    def _counted(self, merge: Merge) -> pa.Table:
-        self.counts += merge.counts
-        return merge.table
+    def _stretches(self, cached: CachedParts) -> list[_Stretch]:
+        """Split all keys into stretches, one for each cached part that shares no key with others."""
+        stretches: list[_Stretch] = []
+        highest = LOWEST
+        for part, run in cached:
+            low, high = run.span
+            if stretches and low > highest:
+                stretches[-1].high = low - 1
+                stretches.append(_Stretch(low, HIGHEST, []))
+            elif not stretches:
+                stretches.append(_Stretch(LOWEST, HIGHEST, []))
+            stretches[-1].parts.append((part, run))
+            highest = max(highest, high)
+        if not stretches:
+            return [_Stretch(LOWEST, HIGHEST, [])]
+        if self._order is not None and cached[-1][0].bytes >= self._small_bytes:
+            stretches[-1].high = highest
+            stretches.append(_Stretch(highest + 1, HIGHEST, []))
+        return stretches
 
-    def _together(self, parts: Sequence[pa.Table]) -> pa.Table:
+    def _rows_of_a_range(self, runs: Sequence[SortedRun]) -> int:
+        some = (run.between(group.low, group.high) for run in runs for group in run.groups)
+        rows = next((rows for rows in some if rows.num_rows), None)
+        return max(1, self._range_bytes * rows.num_rows // max(1, rows.nbytes)) if rows else 1
+
+    def _unify(self, parts: Sequence[pa.Table]) -> pa.Table:
         rows, problems = unify(
             [storage_schema(self._table, self._fields).empty_table(), *parts],
             self._table,
@@ -116,26 +250,147 @@ class ByParts:
         return rows
 
 
-def _between(ids: pa.Array | pa.ChunkedArray, low: int, high: int) -> pa.Array | pa.ChunkedArray:
-    return ids.filter(pc.and_(pc.greater_equal(ids, low), pc.less_equal(ids, high)))
+def merge_rows(
+    before: pa.Table,
+    new: pa.Table,
+    removed: pa.Array,
+    key: str,
+    *,
+    order: str | None = None,
+    identity: str | None = "id",
+    complete: bool = False,
+) -> Merged:
+    """Put `new` in the place of the rows of the same keys, and take the keys in `removed` out.
 
-
-def _rows_of_a_part(stores: Sequence[SortedRun]) -> int:
-    some = (store.between(group.low, group.high) for store in stores for group in store.groups)
-    return next(
-        (int(PART / max(1.0, rows.nbytes / rows.num_rows)) for rows in some if rows.num_rows), PART
-    )
-
-
-def present(table: Table, rows: pa.Table, removed: Collection[int]) -> pa.Table:
-    """Rows that are neither gone nor deleted; a table whose deleted rows the API goes on listing
-    (stages, users) keeps them.
+    Parameters
+    ----------
+    before, new
+        The rows before, and those that come; unless `order` is given, only the last row of a key
+        counts.
+    removed
+        Keys that go.
+    key
+        The column of keys.
+    order
+        Where several rows have one key: the column that orders them, or "".
+    identity
+        The column that identifies a row, to count changed rows; None: rows are compared as they
+        are.
+    complete
+        Whether all other rows go too.
     """
-    there = pc.invert(
-        pc.is_in(
-            rows[table.key[0]], value_set=pa.array(removed, rows.schema.field(table.key[0]).type)
+    if order is None:
+        new = newest_rows(new, key)
+    new = _keep(new, pc.invert(pc.is_in(new[key], value_set=removed)))
+    if complete:
+        rows, replaced = new, before
+    else:
+        keys = new[key].combine_chunks()
+        is_replaced = pc.or_(
+            pc.is_in(before[key], value_set=removed), pc.is_in(before[key], value_set=keys)
         )
+        replaced = before.filter(is_replaced)
+        rows = pa.concat_tables(
+            [before.filter(pc.invert(is_replaced)), new], promote_options="default"
+        )
+    if identity is None:
+        counts = _count_unlike(replaced, new)
+    else:
+        counts = _count_differences(replaced, new, identity)
+    return Merged(_sort(rows, key, order), counts)
+
+
+def newest_rows(rows: pa.Table, key: str) -> pa.Table:
+    """Return one row a key, the last one: by key where keys are whole numbers, else in the order of
+    the rows.
+    """
+    if not pa.types.is_integer(rows.schema.field(key).type):
+        repeated = pd.Index(rows[key].to_pandas()).duplicated(keep="last")
+        return rows.filter(pa.array(~repeated)) if repeated.any() else rows
+    ids = rows[key].to_numpy()
+    if len(ids) < 2 or bool(np.all(ids[1:] > ids[:-1])):
+        return rows
+    # One copy: there may be many rows.
+    by_key = np.argsort(ids, kind="stable")
+    ids = ids[by_key]
+    return rows.take(by_key[np.append(ids[1:] != ids[:-1], True)])
+
+
+def drop_deleted(table: Table, rows: pa.Table, removed: Collection[int]) -> pa.Table:
+    """Return the rows that are neither removed nor flagged as deleted; a table whose deleted rows
+    the API goes on listing (stages, users) keeps those that are flagged.
+    """
+    key = table.key[0]
+    is_there = pc.invert(
+        pc.is_in(rows[key], value_set=pa.array(removed, rows.schema.field(key).type))
     )
     if table.incremental and "is_deleted" in rows.column_names:
-        there = pc.and_(there, pc.invert(pc.fill_null(rows["is_deleted"], False)))
-    return rows if pc.all(there).as_py() else rows.filter(there)
+        is_there = pc.and_(is_there, pc.invert(pc.fill_null(rows["is_deleted"], False)))
+    return _keep(rows, is_there)
+
+
+def _keep(rows: pa.Table, mask: pa.ChunkedArray) -> pa.Table:
+    """Return the rows where `mask` is true, without a copy where it is true of all."""
+    return rows if pc.all(mask).as_py() else rows.filter(mask)
+
+
+def _between(keys: pa.Array, low: int, high: int) -> pa.Array:
+    return keys.filter(pc.and_(pc.greater_equal(keys, low), pc.less_equal(keys, high)))
+
+
+def _sort(rows: pa.Table, key: str, order: str | None) -> pa.Table:
+    """Sort rows by key, and of one key by `order`; equal ones stay in their order. Where the key is
+    a code (field lists), the order of the API says something and stays.
+    """
+    if not pa.types.is_integer(rows.schema.field(key).type):
+        return rows
+    if order:
+        return rows.sort_by([(key, "ascending"), (order, "ascending")])
+    return rows if is_sorted(rows[key]) else rows.sort_by(key)
+
+
+def _count_differences(before: pa.Table, after: pa.Table, key: str) -> Counts:
+    """Count rows of `after` that are not in `before`, that have other values there, and rows of
+    `before` that are not in `after`.
+    """
+    at = pc.index_in(after[key], value_set=before[key].combine_chunks())
+    removed = pc.sum(
+        pc.invert(pc.is_in(before[key], value_set=after[key].combine_chunks()))
+    ).as_py()
+    is_known = pc.is_valid(at)
+    old, new = before.take(at.filter(is_known)), after.filter(is_known)
+    differs = pa.repeat(False, new.num_rows)
+    for name in dict.fromkeys([*old.column_names, *new.column_names]):
+        left, right = (rows[name] if name in rows.column_names else None for rows in (old, new))
+        differs = pc.or_(differs, _column_differs(left, right))
+    return Counts(after.num_rows - new.num_rows, pc.sum(differs).as_py() or 0, removed or 0)
+
+
+def _column_differs(before: pa.ChunkedArray | None, after: pa.ChunkedArray | None) -> pa.Array:
+    if before is None or after is None:
+        there = after if before is None else before
+        assert there is not None
+        return there.combine_chunks().is_valid()
+    left, right = before.combine_chunks(), after.combine_chunks()
+    if left.type != right.type or pa.types.is_nested(left.type):
+        # Arrow compares neither lists nor values of two types.
+        return pa.array(map(_unequal, left.to_pylist(), right.to_pylist()), pa.bool_())
+    return pc.or_(
+        pc.fill_null(pc.not_equal(left, right), False), pc.xor(left.is_null(), right.is_null())
+    )
+
+
+def _unequal(left: Any, right: Any) -> bool:
+    return bool(left != right)
+
+
+def _count_unlike(before: pa.Table, after: pa.Table) -> Counts:
+    """Count rows that have no equal on the other side; a null and a missing column are alike."""
+    old, new = (
+        Counter(
+            repr({name: value for name, value in row.items() if value is not None})
+            for row in rows.to_pylist()
+        )
+        for rows in (before, after)
+    )
+    return Counts((new - old).total(), 0, (old - new).total())

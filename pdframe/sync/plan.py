@@ -7,13 +7,17 @@ from datetime import datetime, timedelta
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pdframe.api.pagination import PAGE
 from pdframe.cache.store import Manifest, Stored
 from pdframe.schema import Table
+from pdframe.sync.options import SyncOptions
 
 
 def full_reload_reason(
-    table: Table, manifest: Manifest, now: datetime, full_every: timedelta | None
+    table: Table,
+    manifest: Manifest,
+    now: datetime,
+    full_every: timedelta | None,
+    options: SyncOptions,
 ) -> str | None:
     """Why a table that could tell its changes is loaded anew all the same; None where it is not.
 
@@ -25,23 +29,26 @@ def full_reload_reason(
         This machine's clock.
     full_every
         How old the last full load may be; None: any age.
+    options
+        Up to how many rows a table may be reloaded.
     """
     # A time ahead of the clock means that the clock was set: it proves nothing.
     age = abs(now - manifest.full_at)
     if full_every is not None and age > full_every:
         return f"loaded anew: the last full load is {_days(age)} old"
-    if table.incremental and fits_a_page(table, manifest.rows):
+    if table.incremental and fits_a_page(table, manifest.rows, options):
         return ""
     return None
 
 
-def fits_a_page(table: Table, rows: int) -> bool:
+def fits_a_page(table: Table, rows: int, options: SyncOptions) -> bool:
     """Whether the whole table costs no more than asking for its changes, and proves more."""
     full = sum(source.cost for source in table.sources) + (
         table.sources[0].cost if len(table.sources) > 1 else 0
     )
     changes = sum(source.cost * (1 + source.deletions) for source in table.sources)
-    return rows <= PAGE and full <= changes
+    most = options.page_size if options.reload_rows is None else options.reload_rows
+    return rows <= most and full <= changes
 
 
 def lists_of(table: Table, cached: pa.Table | Stored) -> list[pa.Array]:

@@ -1,15 +1,15 @@
-"""Which cursors to walk a long list by, several at once: windows of `update_time`, read from both
-ends and split while it helps.
+"""Read a long list from several places at once: ranges of `update_time`, each from both ends, split
+while that helps.
 
-A window is read upwards from its lower end and downwards from its upper end, until the two have
-met: then none of its rows is missing, however unevenly they lie. A row that is edited meanwhile
-moves to the newest end of the list, out of every window: who walks by windows asks at last for what
-changed since the walk began.
+A range is read upwards from its lower end and downwards from its upper end until the two scanners
+meet: then none of its rows is missing, however unevenly they are spread_rows. A row that is edited
+meanwhile moves to the newest end of the list, out of every range: after a range scan, `catch_up`
+fetches what changed since it began.
 
-A first load does not know how long a list is. It reads upwards, looks once at the newest end, and
-holds that walker there until both ends together show that the list is long. A list that is not is
-read upwards to its end, which brings what moved meanwhile too: the look is all that it cost, so a
-list of up to 20 pages takes one request more at most, and a longer one 5 % more.
+A first load does not know how long a list is. It reads upwards, reads one page at the newest end,
+and lets that scanner wait until both ends together prove the list long. A list that is not long is
+read upwards to its end, which includes what moved meanwhile. So the page at the newest end is all
+that it costs: a list of up to 20 pages takes one request more at most_left, and a longer one 5 % more.
 """
 
 from __future__ import annotations
@@ -22,25 +22,19 @@ from typing import Any, Literal
 
 import numpy as np
 
-# A list of more pages is walked by windows.
-LONG = 40
-# An estimate must be this many times as long before a list counts as long: a first load knows no
+from pdframe.sync.options import DEFAULT_OPTIONS, SyncOptions
+
+# A list counts as long once it is estimated at this many times as many pages: a first load knows no
 # length.
 SAFETY = 1.5
-# What walking by windows may cost on top of a plain walk: one last look, and where two walkers
-# meet, pages that bring the same rows.
-EXTRA = 0.05
-MEETING = 2
-# The oldest rows of a list are the fewest: its first page tells of as many times as many pages as
-# it seems to.
+# Pages that repeat rows where two scanners meet.
+OVERLAP_PAGES = 2
+# The oldest rows of a list are the fewest: a list may have this many times as many pages as its
+# first page suggests.
 SPARSE_BEGINNING = 4
-# By then the other end of the list is looked at, whatever its beginning says.
-PAGES_TO_TELL = 8
-# A window of fewer pages is not worth a split.
-SMALLEST = 4
 SECOND = 1_000_000
-# One end of a window may be e to the power of this as dense as the other; more is a bulk edit,
-# which says nothing of the rest.
+# One end of a range may be e to the power of this as dense as the other; more is a bulk edit, which
+# says nothing of the other rows.
 STEEPEST = 5.0
 
 Direction = Literal["up", "down"]
@@ -50,56 +44,77 @@ NO_TIMES: Times = np.empty(0, np.int64)
 
 @dataclass(slots=True, eq=False)
 class Scanner:
-    """One cursor: rows in the order of `update_time`, upwards or downwards.
+    """Read one end of a range by cursor, upwards or downwards in `update_time`.
 
-    Times are microseconds since 1970. `edge` is where it began (None: at the end of the list). All
-    rows between `edge` and `reached` have come, but for those of the very second of `reached`, of
-    which `deep` have. `rows` of the last page lay within `span`. All pages came from `begun` to
-    `reached` and held `spread` rows, the most crowded second of each page counted as one row: a
-    bulk edit says nothing of the rest.
+    Times are microseconds since 1970.
+
+    Parameters
+    ----------
+    direction
+        Which way it reads.
+    start
+        The time where it began; None: at an end of the list.
+    cursor
+        The cursor of its next page; None: it has none yet.
+    reached
+        The time of the last row: all rows between `start` and it were read, but for other rows of
+        that same second.
+    rows_in_last_second
+        How many rows of that second were read.
+    rows, span
+        How many rows the last page had, and the time between the first and the last of them.
+    first_time
+        The time of the first row.
+    spread_rows
+        How many rows all pages had, where the most crowded second of each page counts as one row:
+        a bulk edit says nothing of other rows.
+    busy
+        Whether a request is in flight.
     """
 
-    method: Direction
-    edge: int | None = None
+    direction: Direction
+    start: int | None = None
     cursor: str | None = None
     reached: int | None = None
-    deep: int = 0
+    rows_in_last_second: int = 0
     rows: int = 0
     span: int = 0
-    begun: int | None = None
-    spread: int = 0
+    first_time: int | None = None
+    spread_rows: int = 0
     busy: bool = False
 
     @property
     def density(self) -> float:
-        """Rows a microsecond, bulk edits left out; 0 where the pages do not tell."""
+        """Rows a microsecond without bulk edits; 0 where the pages do not say."""
         length = (
-            abs(self.reached - self.begun)
-            if self.reached is not None and self.begun is not None
+            abs(self.reached - self.first_time)
+            if self.reached is not None and self.first_time is not None
             else 0
         )
-        return self.spread / length if length >= SECOND else 0.0
+        return self.spread_rows / length if length >= SECOND else 0.0
 
     @property
     def filters(self) -> dict[str, str]:
         """The query parameters of its requests."""
         direction = {
             "sort_by": "update_time",
-            "sort_direction": "asc" if self.method == "up" else "desc",
+            "sort_direction": "asc" if self.direction == "up" else "desc",
         }
-        if self.edge is None:
+        if self.start is None:
             return direction
-        at = datetime.fromtimestamp(self.edge // SECOND, UTC)
+        at = datetime.fromtimestamp(self.start // SECOND, UTC)
         return {
             **direction,
-            "updated_since" if self.method == "up" else "updated_until": f"{at:%Y-%m-%dT%H:%M:%SZ}",
+            "updated_since"
+            if self.direction == "up"
+            else "updated_until": f"{at:%Y-%m-%dT%H:%M:%SZ}",
         }
 
 
 @dataclass(slots=True, eq=False)
-class Window:
-    """What lies between a walker upwards and one downwards; `down` is None where nobody comes from
-    the newest end yet.
+class Range:
+    """The rows between a scanner upwards and one downwards; `down` is None while no scanner reads from
+    the newest end.
     """
 
     up: Scanner
@@ -107,22 +122,22 @@ class Window:
 
     @property
     def low(self) -> int | None:
-        """All earlier rows have come; None: nothing is known yet."""
+        """All earlier rows were read; None: nothing is known yet."""
         return self.up.reached
 
     @property
     def high(self) -> int | None:
-        """All later rows have come, or are another window's."""
+        """All later rows were read, or belong to another range."""
         return self.down.reached if self.down else None
 
     @property
-    def met(self) -> bool:
-        """Whether all of its rows have come."""
+    def is_complete(self) -> bool:
+        """Whether all of its rows were read."""
         return self.low is not None and self.high is not None and self.low > self.high
 
     @property
-    def same_second(self) -> bool:
-        """Whether all that is left lies within one second."""
+    def is_within_a_second(self) -> bool:
+        """Whether all rows that are left lie within one second."""
         return (
             self.low is not None
             and self.high is not None
@@ -132,370 +147,389 @@ class Window:
 
 @dataclass(slots=True)
 class RangeScan:
-    """The windows of one list that are not read yet.
+    """Decide which pages of a long list to request next, and what is still missing.
 
     Parameters
     ----------
-    page
+    page_size
         Rows a page.
     expected
-        Sorted times of the rows as they were cached, to split by; empty where the list was never
-        loaded: then pages tell.
+        Sorted times of the cached rows, to split by; empty for a first load: then the pages decide.
+    options
+        The thresholds `scan_...`.
 
     Attributes
     ----------
     open
-        The windows.
+        The ranges that are not complete.
     pages, rows
-        How many came.
-    meetings, wasted
-        How often two walkers meet, and how many rows have come twice.
-    held
-        Whether the walker from the newest end waits until the list proves long.
-    looked
-        Whether the newest end was looked at.
-    highest
+        How many were read.
+    overlaps
+        How many times two scanners meet.
+    repeated_rows
+        How many rows were read twice.
+    highest_id
         The highest id.
-    sorted
-        Whether all rows came in the order that was asked for.
+    is_sorted
+        Whether all rows were in the order that was requested.
     newest
         The newest time, or the server's clock.
-    top
-        The newest time when the newest end was looked at first; None: it was not, or in an earlier
-        session.
+    is_waiting
+        Whether the scanner at the newest end waits until the list proves long.
+    newest_end_read
+        Whether the newest end was read.
+    newest_at_start
+        The newest time when the newest end was first read; None: it was not, or in an earlier run.
     """
 
-    page: int
+    page_size: int
     expected: Times = field(default_factory=lambda: NO_TIMES)
-    open: list[Window] = field(default_factory=lambda: [Window(Scanner("up"))])
+    options: SyncOptions = DEFAULT_OPTIONS
+    open: list[Range] = field(default_factory=lambda: [Range(Scanner("up"))])
     pages: int = 0
-    meetings: int = 0
-    wasted: int = 0
+    overlaps: int = 0
+    repeated_rows: int = 0
     rows: int = 0
-    highest: int = 0
-    sorted: bool = True
+    highest_id: int = 0
+    is_sorted: bool = True
     newest: int = 0
-    covered: bool = False
-    observed: bool = False
-    top: int | None = None
+    is_waiting: bool = False
+    newest_end_read: bool = False
+    newest_at_start: int | None = None
 
     @property
-    def closing(self) -> bool:
+    def needs_catch_up(self) -> bool:
         """Whether rows that moved meanwhile are in no page."""
-        return self.meetings > 0
+        return self.overlaps > 0
 
     @property
-    def spare(self) -> int:
-        """How many more requests it may surely cost."""
-        # Within one second nothing says which rows come again where two walkers meet: a page at
-        # most.
-        plain = (self.rows - self.wasted) // self.page - self.meetings
-        return math.floor((1 + EXTRA) * plain) - self.pages
+    def spare_requests(self) -> int:
+        """How many more requests it may cost for certain."""
+        # Within one second nothing shows which rows repeat where two scanners meet: up to a page.
+        plain = (self.rows - self.repeated_rows) // self.page_size - self.overlaps
+        return math.floor((1 + self.options.scan_extra) * plain) - self.pages
 
-    def ready(self, lanes: int) -> list[Scanner]:
-        """Up to `lanes` walkers whose next page is to be asked for now; they are busy until `took`
-        is told of it.
+    def ready(self, workers: int) -> list[Scanner]:
+        """Return up to `workers` scanners whose next page is to request now; they are busy until
+        `on_page`.
         """
         chosen: list[Scanner] = []
-        if self.covered and self._proved_long():
-            self.covered, self.meetings = False, 1
-        while len(chosen) < lanes:
-            walker = self._idle() or (self._opened() if self._may_open() else None)
-            if walker is None:
+        if self.is_waiting and self._is_proved_long():
+            self.is_waiting, self.overlaps = False, 1
+        while len(chosen) < workers:
+            scanner = self._next_scanner() or (
+                self._open_scanner() if self._may_open_scanner() else None
+            )
+            if scanner is None:
                 break
-            walker.busy = True
-            chosen.append(walker)
+            scanner.busy = True
+            chosen.append(scanner)
         return chosen
 
-    def took(
-        self, walker: Scanner, times: Times, cursor: str | None, *, now: int, highest: int = 0
+    def on_page(
+        self, scanner: Scanner, times: Times, cursor: str | None, *, now: int, highest_id: int = 0
     ) -> None:
-        """Note that a page came.
+        """Note a page that was read.
 
         Parameters
         ----------
-        walker
-            Whose it was.
+        scanner
+            The scanner that read it.
         times
-            When its rows were updated, in their order; rows that tell no time are left out.
+            When its rows were updated, in their order, without rows that do not say.
         cursor
-            Of the page behind it; None where it was the last.
+            The cursor of the next page; None: it was the last.
         now
             The server's clock.
-        highest
-            The highest id of its rows: there are no more rows than that.
+        highest_id
+            The highest id of its rows: the list has no more rows than that.
 
         Raises
         ------
         UnsortedError
-            The rows are not in the order that was asked for, so that nothing says which of them are
+            The rows are not in the order that was requested, so nothing shows which of them are
             missing.
         """
         self.pages, self.rows = self.pages + 1, self.rows + len(times)
-        self.newest, self.highest = max(self.newest, now, *times[-1:]), max(self.highest, highest)
-        walker.busy, walker.cursor = False, cursor
-        self.sorted = self.sorted and _in_order(walker, times)
-        if not self.sorted and self.meetings:
+        self.newest, self.highest_id = (
+            max(self.newest, now, *times[-1:]),
+            max(self.highest_id, highest_id),
+        )
+        scanner.busy, scanner.cursor = False, cursor
+        self.is_sorted = self.is_sorted and _is_in_order(scanner, times)
+        if not self.is_sorted and self.overlaps:
             raise UnsortedError
-        self.wasted += self._seen_already(walker, times)
+        self.repeated_rows += self._count_repeated(scanner, times)
         if len(times):
-            walker.begun = int(times[0]) if walker.begun is None else walker.begun
-            walker.spread += _spread(times)
-            if walker.method == "down" and walker.edge is walker.reached is None:
-                self.top = int(times[0])
-            deep = int(np.sum(times // SECOND == times[-1] // SECOND))
-            walker.deep = deep + (
-                walker.deep if deep == len(times) and walker.reached in times[:1] else 0
+            scanner.first_time = int(times[0]) if scanner.first_time is None else scanner.first_time
+            scanner.spread_rows += _count_spread(times)
+            if scanner.direction == "down" and scanner.start is scanner.reached is None:
+                self.newest_at_start = int(times[0])
+            rows_in_last_second = int(np.sum(times // SECOND == times[-1] // SECOND))
+            scanner.rows_in_last_second = rows_in_last_second + (
+                scanner.rows_in_last_second
+                if rows_in_last_second == len(times) and scanner.reached in times[:1]
+                else 0
             )
-            walker.reached = int(times[-1])
-            walker.rows, walker.span = len(times), abs(int(times[-1]) - int(times[0]))
-        if self.covered:
-            self._release(walker, cursor)
+            scanner.reached = int(times[-1])
+            scanner.rows, scanner.span = len(times), abs(int(times[-1]) - int(times[0]))
+        if self.is_waiting:
+            self._end_wait(scanner, cursor)
         if cursor is None:
             self.open = [
-                window
-                for window in self.open
-                if walker is not window.up and walker is not window.down
+                range_
+                for range_ in self.open
+                if scanner is not range_.up and scanner is not range_.down
             ]
-        self.open = [window for window in self.open if not window.met]
+        self.open = [range_ for range_ in self.open if not range_.is_complete]
 
-    def _release(self, walker: Scanner, cursor: str | None) -> None:
-        """End the wait of the held walker where nothing is left for it, or where order tells
-        nothing.
+    def _end_wait(self, scanner: Scanner, cursor: str | None) -> None:
+        """End the wait of the scanner at the newest end where no rows are left for it, or where their
+        order is not the one requested.
         """
-        (window,) = self.open
-        if walker is window.down and cursor is None:
-            self.covered, self.meetings = False, 1  # all rows came with its page
-        elif window.met or not self.sorted or (walker is window.up and cursor is None):
-            # The walker upwards goes on to the end: cheaper than to ask what moved meanwhile.
-            self.wasted += window.down.rows if window.down else 0
-            window.down, self.covered = None, False
+        (range_,) = self.open
+        if scanner is range_.down and cursor is None:
+            self.is_waiting, self.overlaps = False, 1  # its page held all rows
+        elif range_.is_complete or not self.is_sorted or (scanner is range_.up and cursor is None):
+            # The scanner upwards reads on to the end: cheaper than a catch-up.
+            self.repeated_rows += range_.down.rows if range_.down else 0
+            range_.down, self.is_waiting = None, False
 
-    def _seen_already(self, walker: Scanner, times: Times) -> int:
-        """How many rows of a page another walker brought as well."""
-        for window in self.open:
-            if walker is window.up:
-                return int(np.sum(times > window.high)) if window.high is not None else 0
-            if walker is window.down:
-                return int(np.sum(times < window.low)) if window.low is not None else 0
+    def _count_repeated(self, scanner: Scanner, times: Times) -> int:
+        """Count the rows of a page that another scanner read as well."""
+        for range_ in self.open:
+            if scanner is range_.up:
+                return int(np.sum(times > range_.high)) if range_.high is not None else 0
+            if scanner is range_.down:
+                return int(np.sum(times < range_.low)) if range_.low is not None else 0
         return len(times)
 
-    def _idle(self) -> Scanner | None:
-        """A walker to go on with, of the window with the most rows left."""
-        for window in sorted(self.open, key=self._left, reverse=True):
-            up, down = window.up, window.down
-            if down is None or self.covered:
+    def _next_scanner(self) -> Scanner | None:
+        """Return an idle scanner of the range with the most rows left."""
+        for range_ in sorted(self.open, key=self._rows_left, reverse=True):
+            up, down = range_.up, range_.down
+            if down is None or self.is_waiting:
                 if not up.busy:
                     return up
                 if down is not None and not down.busy and down.reached is None:
                     return down
                 continue
-            # One page may be all that is left, and within one second nothing says where two walkers
-            # meet.
-            alone = window.same_second or self._left(window) <= self.page
-            walkers = (up, down) if up.deep >= down.deep or not window.same_second else (down, up)
-            if alone and any(walker.busy for walker in walkers):
+            # One page may be all that is left, and within one second nothing shows where two
+            # scanners meet.
+            one_scanner = range_.is_within_a_second or self._rows_left(range_) <= self.page_size
+            scanners = (
+                (up, down)
+                if up.rows_in_last_second >= down.rows_in_last_second
+                or not range_.is_within_a_second
+                else (down, up)
+            )
+            if one_scanner and any(scanner.busy for scanner in scanners):
                 continue
-            for walker in walkers[: 1 if alone else 2]:
-                if not walker.busy:
-                    return walker
+            for scanner in scanners[: 1 if one_scanner else 2]:
+                if not scanner.busy:
+                    return scanner
         return None
 
-    def _may_open(self) -> bool:
-        """Whether one more meeting of two walkers is worth its price, as far as is known."""
+    def _may_open_scanner(self) -> bool:
+        """Whether one more overlap of two scanners is worth its cost, as far as is known."""
         if (
-            self.covered
-            or not self.sorted
+            self.is_waiting
+            or not self.is_sorted
             or not self.open
             or not (self.pages or len(self.expected))
         ):
             return False
-        pages = self._pages_in_all()
-        if not self.meetings and not self.observed:
+        pages = self._estimate_pages()
+        if not self.overlaps and not self.newest_end_read:
             if len(self.expected):
-                return pages > LONG
+                return pages > self.options.scan_pages
             return (
-                bool(pages * SPARSE_BEGINNING > LONG or self.pages >= PAGES_TO_TELL)
+                bool(
+                    pages * SPARSE_BEGINNING > self.options.scan_pages
+                    or self.pages >= self.options.scan_probe_pages
+                )
                 and pages - self.pages > 1
             )
-        price = self.wasted / self.page + (len(self.open) + 1) * MEETING + 1
-        if not self.meetings:
-            return price <= EXTRA * (self.rows - self.wasted) / self.page
-        return price <= EXTRA * pages and max(map(self._left, self.open)) >= SMALLEST * self.page
-
-    def _proved_long(self) -> bool:
-        """Whether both ends tell that the list is long: then walking on from both is worth its
-        price.
-        """
-        (window,) = self.open
+        cost = self.repeated_rows / self.page_size + (len(self.open) + 1) * OVERLAP_PAGES + 1
+        if not self.overlaps:
+            return (
+                cost <= self.options.scan_extra * (self.rows - self.repeated_rows) / self.page_size
+            )
         return (
-            window.down is not None
-            and window.down.reached is not None
-            and self._pages_in_all() > SAFETY * LONG
+            cost <= self.options.scan_extra * pages
+            and max(map(self._rows_left, self.open))
+            >= self.options.scan_range_pages * self.page_size
         )
 
-    def _pages_in_all(self) -> float:
-        """About how many pages the list has, rather too few than too many."""
-        left = sum(map(self._left_at_least, self.open))
-        # Once the newest end was looked at, the highest id bounds the number of rows.
-        most = (
-            max(self.highest - self.rows + self.wasted, 0)
-            if self.highest and self.observed
+    def _is_proved_long(self) -> bool:
+        """Whether both ends prove the list long: then reading on from both is worth its cost."""
+        (range_,) = self.open
+        return (
+            range_.down is not None
+            and range_.down.reached is not None
+            and self._estimate_pages() > SAFETY * self.options.scan_pages
+        )
+
+    def _estimate_pages(self) -> float:
+        """Estimate how many pages the list has, rather too few than too many."""
+        left = sum(map(self._rows_left_at_least, self.open))
+        # Once the newest end was read, the highest id bounds the number of rows.
+        most_left = (
+            max(self.highest_id - self.rows + self.repeated_rows, 0)
+            if self.highest_id and self.newest_end_read
             else left
         )
-        return (self.rows - self.wasted + min(left, most)) / self.page
+        return (self.rows - self.repeated_rows + min(left, most_left)) / self.page_size
 
-    def _opened(self) -> Scanner | None:
-        """A walker that was not there before: from the newest end, or from the middle of the
-        largest window, both ways.
-        """
-        window = max(self.open, key=self._left)
-        if window.down is None:
-            window.down = Scanner("down")
-            # A list whose length is not known is only looked at.
-            self.covered = not self.observed and not len(self.expected)
-            self.observed = True
-            self.meetings += not self.covered
-            return window.down
-        middle = self._middle(window)
+    def _open_scanner(self) -> Scanner | None:
+        """Open a scanner: at the newest end, or in the middle of the largest range, both ways."""
+        range_ = max(self.open, key=self._rows_left)
+        if range_.down is None:
+            range_.down = Scanner("down")
+            # Of a list of unknown length, one page is read there.
+            self.is_waiting = not self.newest_end_read and not len(self.expected)
+            self.newest_end_read = True
+            self.overlaps += not self.is_waiting
+            return range_.down
+        middle = self._middle_of(range_)
         if middle is None:
             return None
-        span = self._span_at(window, middle)
-        below = Scanner("down", middle, reached=middle - 1, rows=self.page, span=span)
-        above = Scanner("up", middle, reached=middle, rows=self.page, span=span)
-        place = self.open.index(window)
-        self.open[place : place + 1] = [Window(window.up, below), Window(above, window.down)]
-        self.meetings += 1
+        span = self._page_span_at(range_, middle)
+        below = Scanner("down", middle, reached=middle - 1, rows=self.page_size, span=span)
+        above = Scanner("up", middle, reached=middle, rows=self.page_size, span=span)
+        place = self.open.index(range_)
+        self.open[place : place + 1] = [Range(range_.up, below), Range(above, range_.down)]
+        self.overlaps += 1
         return below
 
-    def _bounds(self, window: Window) -> tuple[int, int] | None:
-        low = window.low
+    def _bounds(self, range_: Range) -> tuple[int, int] | None:
+        low = range_.low
         if low is None:
             if not len(self.expected):
                 return None
             low = int(self.expected[0]) - 1
-        return low, max(low, self.newest if window.high is None else window.high)
+        return low, max(low, self.newest if range_.high is None else range_.high)
 
-    def _left(self, window: Window) -> float:
-        """About how many rows of a window are still to come."""
-        bounds = self._bounds(window)
+    def _rows_left(self, range_: Range) -> float:
+        """Estimate how many rows of a range are still to read."""
+        bounds = self._bounds(range_)
         if bounds is None:
-            return float(self.page)
+            return float(self.page_size)
         low, high = bounds
         if len(self.expected):
             return float(
                 np.searchsorted(self.expected, high, "right")
                 - np.searchsorted(self.expected, low, "right")
             )
-        return _mean(_densities(window)) * (high - low)
+        return _mean_density(_densities(range_)) * (high - low)
 
-    def _left_at_least(self, window: Window) -> float:
-        """About how many rows of a window are still to come, bulk edits left out; a page where
-        nothing tells.
+    def _rows_left_at_least(self, range_: Range) -> float:
+        """Estimate how many rows of a range are still to read, bulk edits left out; a page where
+        nothing is known.
         """
-        bounds = self._bounds(window)
+        bounds = self._bounds(range_)
         if bounds is None or len(self.expected):
-            return self._left(window)
+            return self._rows_left(range_)
         low, high = bounds
-        densities = [walker.density if walker else 0.0 for walker in (window.up, window.down)]
-        return _mean((densities[0] or densities[1], densities[1] or densities[0])) * (high - low)
+        densities = [scanner.density if scanner else 0.0 for scanner in (range_.up, range_.down)]
+        return _mean_density((densities[0] or densities[1], densities[1] or densities[0])) * (
+            high - low
+        )
 
-    def _middle(self, window: Window) -> int | None:
-        """The whole second below and above which about as many rows are still to come; None where
-        there is none in between.
+    def _middle_of(self, range_: Range) -> int | None:
+        """Return the full second below and above which about as many rows are left; None where there is
+        none in between.
         """
-        bounds = self._bounds(window)
-        if bounds is None or window.down is None:
+        bounds = self._bounds(range_)
+        if bounds is None or range_.down is None:
             return None
         low, high = bounds
         if len(self.expected):
             first, last = np.searchsorted(self.expected, (low, high), "right")
             middle = int(self.expected[(first + last) // 2]) if last > first else low
         else:
-            middle = low + int((high - low) * _half(_densities(window)))
+            middle = low + int((high - low) * _half_point(_densities(range_)))
         middle = middle // SECOND * SECOND
         return middle if low < middle <= high else None
 
-    def _span_at(self, window: Window, middle: int) -> int:
-        """Within what time a page of rows lies there, as far as both ends of a window tell."""
-        low, high = self._bounds(window) or (0, 1)
-        densities = _densities(window)
+    def _page_span_at(self, range_: Range, middle: int) -> int:
+        """Estimate the time that a page of rows spans there, as far as both ends of a range show."""
+        low, high = self._bounds(range_) or (0, 1)
+        densities = _densities(range_)
         density = densities[0] * math.exp(_steepness(densities) * (middle - low) / (high - low))
-        return int(self.page / density) if density else 0
+        return int(self.page_size / density) if density else 0
 
     def to_plain(self) -> dict[str, Any]:
-        """What JSON can hold of it, without requests under way and without what is expected."""
+        """Return the state as JSON can hold it, without requests in flight and without `expected`."""
         return {
             "open": [
-                {"up": _plain(window.up), "down": _plain(window.down) if window.down else None}
-                for window in self.open
+                {
+                    "up": _scanner_to_plain(range_.up),
+                    "down": _scanner_to_plain(range_.down) if range_.down else None,
+                }
+                for range_ in self.open
             ],
             "pages": self.pages,
-            "meetings": self.meetings,
-            "wasted": self.wasted,
+            "overlaps": self.overlaps,
+            "repeated_rows": self.repeated_rows,
             "rows": self.rows,
-            "highest": self.highest,
-            "sorted": self.sorted,
+            "highest_id": self.highest_id,
+            "is_sorted": self.is_sorted,
             "newest": self.newest,
-            "held": self.covered,
-            "looked": self.observed,
+            "is_waiting": self.is_waiting,
+            "newest_end_read": self.newest_end_read,
         }
 
-    def take_up(self, plain: Mapping[str, Any]) -> None:
-        """Go on from what `to_plain` made; `KeyError`, `TypeError` or `ValueError` where it is
-        something else.
+    def resume(self, plain: Mapping[str, Any]) -> None:
+        """Continue from the result of `to_plain`; raise `KeyError`, `TypeError` or `ValueError` where it
+        is something else.
         """
         self.open = [
-            Window(
-                Scanner(**window["up"]),
-                Scanner(**window["down"]) if window["down"] is not None else None,
+            Range(
+                Scanner(**range_["up"]),
+                Scanner(**range_["down"]) if range_["down"] is not None else None,
             )
-            for window in plain["open"]
+            for range_ in plain["open"]
         ]
-        self.pages, self.meetings = int(plain["pages"]), int(plain["meetings"])
-        self.wasted, self.rows, self.highest = (
-            int(plain["wasted"]),
+        self.pages, self.overlaps = int(plain["pages"]), int(plain["overlaps"])
+        self.repeated_rows, self.rows, self.highest_id = (
+            int(plain["repeated_rows"]),
             int(plain["rows"]),
-            int(plain["highest"]),
+            int(plain["highest_id"]),
         )
-        self.sorted, self.newest = bool(plain["sorted"]), int(plain["newest"])
-        # A walk that an earlier version began held no walker back.
-        self.covered, self.observed = (
-            bool(plain.get("held", False)),
-            bool(plain.get("looked", self.meetings)),
-        )
+        self.is_sorted, self.newest = bool(plain["is_sorted"]), int(plain["newest"])
+        self.is_waiting = bool(plain["is_waiting"])
+        self.newest_end_read = bool(plain["newest_end_read"])
 
 
 class UnsortedError(Exception):
-    """A list does not come in the order that was asked for. Never leaves `sync`."""
+    """A list is not in the order that was requested. Never leaves `sync`."""
 
 
-def _plain(walker: Scanner) -> dict[str, Any]:
-    plain = {name: getattr(walker, name) for name in walker.__slots__}
+def _scanner_to_plain(scanner: Scanner) -> dict[str, Any]:
+    plain = {name: getattr(scanner, name) for name in scanner.__slots__}
     return {**plain, "busy": False}
 
 
-def _in_order(walker: Scanner, times: Times) -> bool:
-    """Whether rows come in the order that a walker asks for, behind those that it had before, and
-    from its edge on.
-    """
-    if walker.reached is not None:
-        times = np.concatenate(([walker.reached], times))
+def _is_in_order(scanner: Scanner, times: Times) -> bool:
+    """Whether rows are in the order that a scanner requests, after those that it read."""
+    if scanner.reached is not None:
+        times = np.concatenate(([scanner.reached], times))
     steps = np.diff(times)
-    return bool(np.all(steps >= 0) if walker.method == "up" else np.all(steps <= 0))
+    return bool(np.all(steps >= 0) if scanner.direction == "up" else np.all(steps <= 0))
 
 
-def _spread(times: Times) -> int:
-    """How many rows a page holds, those of its most crowded second counted as one."""
+def _count_spread(times: Times) -> int:
+    """Count the rows of a page, those of its most crowded second as one."""
     _, counts = np.unique(times // SECOND, return_counts=True)
     return int(len(times) - counts.max() + 1)
 
 
-def _densities(window: Window) -> tuple[float, float]:
-    """Rows a microsecond at the lower and at the upper end of a window, as the pages there tell."""
+def _densities(range_: Range) -> tuple[float, float]:
+    """Rows a microsecond at the lower and at the upper end of a range, as the pages there show."""
     low, high = (
-        walker.rows / max(walker.span, SECOND) if walker and walker.rows else 0.0
-        for walker in (window.up, window.down)
+        scanner.rows / max(scanner.span, SECOND) if scanner and scanner.rows else 0.0
+        for scanner in (range_.up, range_.down)
     )
     return low or high, high or low
 
@@ -505,15 +539,15 @@ def _steepness(densities: tuple[float, float]) -> float:
     return max(-STEEPEST, min(STEEPEST, math.log(high / low))) if low else 0.0
 
 
-def _mean(densities: tuple[float, float]) -> float:
-    """Mean density of a window where it grows exponentially from one end to the other, as a company
+def _mean_density(densities: tuple[float, float]) -> float:
+    """Mean density of a range where it grows exponentially from one end to the other, as a company
     does.
     """
     low, steep = min(densities), abs(_steepness(densities))
     return low * math.expm1(steep) / steep if steep > 0.01 else low
 
 
-def _half(densities: tuple[float, float]) -> float:
-    """Up to which part of a window half of its rows lie."""
+def _half_point(densities: tuple[float, float]) -> float:
+    """The share of a range, from its lower end, that holds half of its rows."""
     steep = _steepness(densities)
     return math.log((math.exp(steep) + 1) / 2) / steep if abs(steep) > 0.01 else 0.5

@@ -4,15 +4,13 @@ again. Sweeps what was moved.
 
 from __future__ import annotations
 
-import contextlib
 import threading
-from collections.abc import Iterator
 
 from pdframe._forks import call_after_fork
+from pdframe._warnings import warn
 from pdframe.cache.quarantine import quarantine, settle, sweep, was_lost
 from pdframe.cache.store import Store
 from pdframe.errors import DamagedError
-from pdframe.frames.data_warnings import warn
 from pdframe.schema import TABLES
 from pdframe.schema.field_lists import FIELD_LISTS
 from pdframe.schema.snapshots import DELETED_DEALS, HISTORIES
@@ -43,22 +41,22 @@ def _after_fork() -> None:
 call_after_fork(_after_fork)
 
 
-def quarantine_damaged(store: Store, error: DamagedError) -> list[str]:
-    """Move the table aside that `error` tells of, and return what is to be said; nothing where
-    another process has mended it.
+def quarantine_damaged(store: Store, error: DamagedError) -> None:
+    """Quarantine the table that `error` names, with a warning; another process may have repaired
+    it.
 
     The caller holds the lock.
     """
     if not store.is_damaged(error.table):
-        return []
+        return
     with _one_at_a_time:
         suffix = quarantine(store, error.table)
         sweep_quarantine(store)
     why = str(error.args[0]).partition(" The CRM is untouched")[0]
-    return [
+    warn(
         f"{why} The cached copy of {error.table!r} is moved aside as {error.table}{suffix} in"
         f" {store.root}, and loaded again."
-    ]
+    )
 
 
 def sweep_quarantine(store: Store) -> None:
@@ -81,16 +79,3 @@ def note_withheld(store: Store, name: str) -> None:
     """
     if name in FIELD_LISTS:
         settle(store, name)
-
-
-@contextlib.contextmanager
-def deferred_warnings() -> Iterator[list[str]]:
-    """Collect what is to be said, and say it behind the work: where warnings are errors, what was
-    loaded is kept all the same.
-    """
-    said: list[str] = []
-    try:
-        yield said
-    finally:
-        for message in said:
-            warn(message)

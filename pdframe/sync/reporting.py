@@ -13,15 +13,12 @@ from types import TracebackType
 from typing import TypeVar
 
 from pdframe._lock import LockHandle
+from pdframe._warnings import collect_warnings, warn
 from pdframe.api.client import Client
-from pdframe.frames.data_warnings import deferred, warn
 from pdframe.schema import TABLES
+from pdframe.sync.options import SyncOptions
 
 Progress = Callable[[str], AbstractContextManager[Callable[[int], None]]]
-# So many tables are worked on at once.
-TABLES_AT_ONCE = 8
-# Answers that come sooner leave this process no time for another table meanwhile.
-WORTH_SECONDS = 0.02
 _Result = TypeVar("_Result")
 
 
@@ -31,9 +28,9 @@ class AbandonedError(BaseException):
     """
 
 
-def tables_at_once(client: Client) -> int:
+def tables_at_once(client: Client, options: SyncOptions) -> int:
     """How many tables are worth working on at once, by how far away the server is."""
-    return TABLES_AT_ONCE if WORTH_SECONDS <= client.soonest < math.inf else 1
+    return options.tables_at_once if options.min_latency_seconds <= client.soonest < math.inf else 1
 
 
 class WorkerReporter:
@@ -89,7 +86,7 @@ class WorkerReporter:
             if threading.get_ident() == self._teller:
                 self.tell()
 
-        with self._kept.shared(), deferred() as said:
+        with self._kept.shared(), collect_warnings() as said:
             self._said[name] = said
             return do(tick)
 

@@ -9,6 +9,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Literal, TypeVar
 
 from pdframe._memory import release_memory
+from pdframe._warnings import deferred_warnings
 from pdframe.api.budget import Spent, TokenBudget
 from pdframe.api.client import Client
 from pdframe.cache.checkpoint import in_flight
@@ -19,20 +20,20 @@ from pdframe.fields import Field, read_fields
 from pdframe.schema import TABLES, Table
 from pdframe.sync import children
 from pdframe.sync.children import ChildrenSync, Want
-from pdframe.sync.compare import Counts
 from pdframe.sync.concurrency import map_unordered
 from pdframe.sync.dependencies import dependencies, full_reload_set, rows_of, topological_order
 from pdframe.sync.estimate import Estimate, estimate
+from pdframe.sync.merge import Counts
+from pdframe.sync.options import DEFAULT_OPTIONS, SyncOptions
 from pdframe.sync.repair import (
     KEPT_FOR_GOOD,
-    deferred_warnings,
     is_lost,
     note_withheld,
     quarantine_damaged,
     sweep_quarantine,
 )
 from pdframe.sync.reporting import Progress, WorkerReporter, tables_at_once
-from pdframe.sync.table_sync import Mode, Work
+from pdframe.sync.table_sync import Mode, TableSync
 
 UP_TO_DATE = "up to date since the interrupted sync"
 _UNAVAILABLE = frozenset({402, 403})
@@ -76,6 +77,8 @@ class Syncer:
         How old the last full load of a table may be before a refresh loads it anew; None: any age.
     now
         This machine's clock.
+    options
+        Sizes, numbers of threads and thresholds.
     """
 
     def __init__(
@@ -87,8 +90,10 @@ class Syncer:
         progress: Progress,
         full_every: timedelta | None = None,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
+        options: SyncOptions = DEFAULT_OPTIONS,
     ) -> None:
         self.client = client
+        self.options = options
         self.store = store
         self.budget = budget
         self.progress = progress
@@ -162,7 +167,11 @@ class Syncer:
                 )
 
             for name, row in map_unordered(
-                bring, ready, lambda: tables_at_once(self.client), reporter.tell
+                bring,
+                ready,
+                lambda: tables_at_once(self.client, self.options),
+                reporter.tell,
+                workers=self.options.workers,
             ):
                 reporter.done(name)
                 done[name] = row
@@ -219,7 +228,7 @@ class Syncer:
                 return
             with self.progress(table.name) as tick, self.budget.track(table.name):
                 fields = self.fields(table)
-                Work(
+                TableSync(
                     self.client,
                     self.store,
                     table,
@@ -227,6 +236,7 @@ class Syncer:
                     tick=tick,
                     now=self.now,
                     full_every=self.full_every,
+                    options=self.options,
                 ).list_deletions()
 
     def with_repair(self, work: Callable[[], T]) -> T:
@@ -245,9 +255,9 @@ class Syncer:
                 if error.table in self._moved or error.table in KEPT_FOR_GOOD:
                     raise
                 self._moved.add(error.table)
-                with deferred_warnings() as said:
+                with deferred_warnings():
                     with self.store.lock():
-                        said += quarantine_damaged(self.store, error)
+                        quarantine_damaged(self.store, error)
                     # What is asked for record by record is asked for by the work itself.
                     if error.table in TABLES and TABLES[error.table].parent is None:
                         self.ensure(error.table, max_age=None)
@@ -291,6 +301,7 @@ class Syncer:
             full=full,
             now=self.now(),
             full_every=self.full_every,
+            options=self.options,
             records_due=records_due,
         )
 
@@ -329,7 +340,9 @@ class Syncer:
         return read_fields(self.store.read(table.field_list).to_pylist())
 
     def _by_parent(self, table: Table, tick: Callable[[int], None]) -> ChildrenSync:
-        return ChildrenSync(self.client, self.store, table, tick=tick, now=self.now)
+        return ChildrenSync(
+            self.client, self.store, table, tick=tick, now=self.now, options=self.options
+        )
 
     def _is_stale(self, name: str, max_age: timedelta | None) -> bool:
         manifest = self.store.manifest(name)
@@ -380,7 +393,7 @@ class Syncer:
     ) -> SyncRow:
         table, counts, lacks = TABLES[name], Counts(), ""
         with self.budget.track(name) as spent:
-            work = Work(
+            work = TableSync(
                 self.client,
                 self.store,
                 table,
@@ -388,10 +401,11 @@ class Syncer:
                 tick=tick,
                 now=self.now,
                 full_every=self.full_every,
+                options=self.options,
             )
             mode: Mode = "unavailable"
             try:
-                mode, counts, note = work.do(full=full)
+                mode, counts, note = work.run(full=full)
             except AccessError as error:
                 if strict or error.status not in _UNAVAILABLE:
                     raise

@@ -1,5 +1,5 @@
-"""Keeps what a pull of deals or line items found in their history, before the table itself is
-written.
+"""Append what a sync of deals or line items found to the snapshot log, before their table is
+published.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from pdframe.sync.fetch_result import FetchResult
 
 
 def snapshot_columns(table: str) -> Sequence[str]:
-    """The columns that a look reads of a table; none where no history of it is kept."""
+    """Return the columns that a snapshot reads of a table; none where it has no snapshot log."""
     return HISTORIES[table].snapshot_columns if table in HISTORIES else ()
 
 
@@ -27,41 +27,42 @@ def append_snapshot(
     store: Store,
     manifest: Manifest,
     pieces: Iterable[pa.Table],
-    pull: FetchResult,
+    fetched: FetchResult,
     before: Manifest | None,
 ) -> None:
-    """Keep a look at deals or line items; nothing for any other table.
+    """Append a snapshot of deals or line items; nothing for any other table.
 
     Parameters
     ----------
     store
         The cache.
     manifest, pieces
-        The table that is about to take the place of what is cached, and all its rows: at least the
-        columns that `snapshot_columns` names.
-    pull
+        The table that is about to be published, and all its rows: at least the columns that
+        `snapshot_columns` names.
+    fetched
         What it was made from.
     before
-        The manifest that it takes the place of.
+        The manifest that it replaces.
     """
     if manifest.table not in HISTORIES:
         return
-    history, kind = SnapshotLog(store, HISTORIES[manifest.table]), _kind(manifest, pull, before)
-    if kind == "incremental" and _is_empty(pull) and history.has_begun:
+    history, kind = SnapshotLog(store, HISTORIES[manifest.table]), _kind(manifest, fetched, before)
+    if kind == "incremental" and _is_empty(fetched) and history.has_begun:
         return  # no row was read
-    seen_at, deleted = pull.seen_at, [*pull.removed, *_flagged(manifest.table, pull)]
+    seen_at, deleted = fetched.seen_at, [*fetched.deleted, *_flagged(manifest.table, fetched)]
     if manifest.table == OF_DEALS.of:
-        # Changes are pulled from the live list first, so that whatever was stamped up to the newest
-        # of these was found in one list or another. After a walk, the live list is read again last.
-        newest = pull.state.get(TABLES[manifest.table].sources[-1 if kind == "full" else 0].path)
+        # Changes are fetched from the live list first: what was stamped up to the newest of these
+        # was found in one list or another. A full sync reads the live list last.
+        sources = TABLES[manifest.table].sources
+        newest = fetched.watermarks.get(sources[-1 if kind == "full" else 0].path)
         complete_to = datetime.fromisoformat(newest).astimezone(UTC) if newest else None
     else:
-        complete_to = pull.fetched_since if pull.saved else pull.server_time
+        complete_to = fetched.fetched_since if fetched.resumed_pages else fetched.server_time
         if kind == "incremental" and not history.has_begun:
-            # The first look at a table that an older version loaded: most rows are as old as that
-            # load.
+            # The first snapshot of a table that an older version loaded: most rows are as old as
+            # that load.
             complete_to, seen_at = None, seen_at or (before.server_time if before else None)
-        # Line items that went with their deal are missed without a request for any.
+        # Line items that were deleted with their deal are missing without a request for any.
         seen_at = seen_at or _last_sync_at(store)
     history.snapshot(
         pieces,
@@ -74,7 +75,7 @@ def append_snapshot(
 
 
 def _last_sync_at(store: Store) -> datetime | None:
-    """Server's time of the last look at deals."""
+    """Return the server's time of the last snapshot of deals."""
     try:
         snapshots = SnapshotLog(store, OF_DEALS).snapshots()
     except CacheError:
@@ -85,29 +86,29 @@ def _last_sync_at(store: Store) -> datetime | None:
     return newest
 
 
-def _is_empty(pull: FetchResult) -> bool:
-    """Whether no answer came and no row is known to be gone."""
+def _is_empty(fetched: FetchResult) -> bool:
+    """Whether no answer was received and no row is known to be deleted."""
     return (
-        pull.seen_at is None
-        and not pull.removed
-        and not any(rows.num_rows for rows in pull.columns(["id"]))
+        fetched.seen_at is None
+        and not fetched.deleted
+        and not any(rows.num_rows for rows in fetched.columns(["id"]))
     )
 
 
-def _flagged(table: str, pull: FetchResult) -> list[int]:
+def _flagged(table: str, fetched: FetchResult) -> list[int]:
     """Return the rows whose flag says that they are deleted, in a table that has such a flag."""
     if "is_deleted" not in TABLES[table].by_name:
         # A server may send one that nothing declares: it is text of unknown meaning.
         return []
     return [
         deal
-        for rows in pull.columns(["id", "is_deleted"])
+        for rows in fetched.columns(["id", "is_deleted"])
         if "is_deleted" in rows.column_names
         for deal in rows.filter(pc.fill_null(rows["is_deleted"], False))["id"].to_pylist()
     ]
 
 
-def _kind(manifest: Manifest, pull: FetchResult, before: Manifest | None) -> Kind:
+def _kind(manifest: Manifest, fetched: FetchResult, before: Manifest | None) -> Kind:
     if before is None or manifest.full_at != before.full_at:
-        return "resumed" if pull.saved else "full"
+        return "resumed" if fetched.resumed_pages else "full"
     return "incremental"

@@ -1,9 +1,13 @@
-"""The work on one table: choose the way, pull, merge, keep."""
+"""Bring one table up to date: plan, fetch, stage, merge, commit.
+
+`TableSync.run` shows the five verbs in order. Pages are staged while they are fetched: the fetcher
+appends each to the checkpoint of the table, and an interrupted sync resumes by reading it.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Literal, NamedTuple
 
@@ -12,6 +16,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pdframe._files import Part
+from pdframe._warnings import deferred_warnings
 from pdframe.api.client import Client
 from pdframe.cache.checkpoint import Checkpoint, Position
 from pdframe.cache.store import Manifest, Store, Stored
@@ -21,52 +26,68 @@ from pdframe.frames import storage_schema
 from pdframe.schema import Table
 from pdframe.sync import line_items
 from pdframe.sync.children import ChildrenSync, Want
-from pdframe.sync.compare import Counts, Merge, newest_rows, replace_all
 from pdframe.sync.concurrency import prefetch
 from pdframe.sync.deletions import Deletions, keeps_deleted
-from pdframe.sync.fetch import Fetcher, keep_page
+from pdframe.sync.fetch import Fetcher, stage_page
 from pdframe.sync.fetch_result import (
-    DELETIONS_KEPT,
+    DELETIONS_LISTED_FOR,
     FetchResult,
     RestartRequiredError,
     can_fetch_changes,
 )
 from pdframe.sync.fetch_state import parents_name
-from pdframe.sync.full import FullScan, times_of
-from pdframe.sync.merge import ByParts, present
+from pdframe.sync.full import FullScan, update_times
+from pdframe.sync.merge import Counts, Merger, drop_deleted, newest_rows
+from pdframe.sync.options import SyncOptions
 from pdframe.sync.plan import full_reload_reason, lists_of
 from pdframe.sync.range_scan import Times
-from pdframe.sync.repair import deferred_warnings, quarantine_damaged
+from pdframe.sync.repair import quarantine_damaged
 from pdframe.sync.snapshot import append_snapshot, snapshot_columns
 
 Mode = Literal["full", "incremental", "skipped", "unavailable"]
 
 
 class Outcome(NamedTuple):
-    """By which way a table was brought up to date, what that changed, and what is to be said of
-    it.
-    """
+    """How a table was brought up to date, what that changed, and a note for the user."""
 
     mode: Mode
     counts: Counts
     note: str
 
 
-class Work:
-    """The work on one table.
+@dataclass(slots=True)
+class _Work:
+    """The planned sync of a table: how it runs, and what is cached of it (None: nothing usable).
+
+    `full_at` is when the last full load began, once this sync is committed.
+    """
+
+    mode: Mode
+    note: str
+    began: datetime
+    manifest: Manifest | None
+    cached: Stored | None
+    full_at: datetime
+    is_restarted: bool = False
+
+
+class TableSync:
+    """Sync one table.
 
     Parameters
     ----------
     client, store
-        Who asks, and where it is kept.
+        The HTTP client, and the cache.
     table, fields
         The table, and its field metadata.
     tick
-        Called with the number of rows as they come.
+        Called with the number of rows after each page, for a progress bar.
     now
         This machine's clock.
     full_every
         How old the last full load may be; None: any age.
+    options
+        Sizes, numbers of threads and thresholds.
     """
 
     def __init__(
@@ -79,6 +100,7 @@ class Work:
         tick: Callable[[int], None],
         now: Callable[[], datetime],
         full_every: timedelta | None,
+        options: SyncOptions,
     ) -> None:
         self.client = client
         self.store = store
@@ -87,255 +109,249 @@ class Work:
         self.tick = tick
         self.now = now
         self.full_every = full_every
-        self.puller = Fetcher(client, table, fields, tick)
-        self._said: list[str] = []
+        self.options = options
+        self.fetcher = Fetcher(client, table, fields, tick, options)
         self._deletions: Deletions | None = None
+        self._keep_basis: Callable[[], None] = lambda: None
 
-    def do(self, *, full: bool) -> Outcome:
+    def run(self, *, full: bool) -> Outcome:
         """Bring the table up to date; with `full`, load all of it."""
-        with deferred_warnings() as self._said:
-            return self._do(full)
+        with deferred_warnings():
+            if self.table.parent is not None:
+                return self._run_children(full)
+            work = self._plan(full)
+            fetched = self._fetch(work)
+            merger = Merger(self.table, self.fields, self.options)
+            parts = merger.merge(
+                self.store.sorted_parts(work.manifest, merger.key) if work.manifest else [],
+                [*fetched.runs, merger.staged(fetched.pages)],
+                fetched.deleted,
+                complete=work.mode == "full",
+            )
+            self._commit(work, fetched, merger, parts)
+            return Outcome(work.mode, merger.counts, _note(work, fetched))
 
     def list_deletions(self) -> None:
         """Read the lists of deletions alone, and keep the rows of deleted deals."""
-        with deferred_warnings() as self._said:
+        with deferred_warnings():
             manifest = self.store.manifest(self.table.name)
-            self._keep_deletions(
+            self._track_deletions(
                 manifest, self.store.open_table(self.table.name) if manifest else None
             )
-            pull = FetchResult(self.now())
-            self.puller.fetch_deletions(pull, self.table.sources)
-            self._note_listed(pull)
+            fetched = FetchResult(self.now())
+            self.fetcher.fetch_deletions(fetched, self.table.sources)
+            self._note_listed(fetched)
 
-    def _do(self, full: bool) -> Outcome:
-        if self.table.parent is not None:
-            return self._records(full)
-        manifest, cached, note = self._cached()
-        self._keep_deletions(manifest, cached)
-        if (
-            manifest is not None
-            and not full
-            and (reason := full_reload_reason(self.table, manifest, self.now(), self.full_every))
-            is not None
-        ):
-            full, note = True, reason
-        if self.table.sources[0].batch is not None:
-            # The batches that came whole are saved: only the one whose cursor was refused is asked
-            # again.
-            return _once_more(lambda note: self._lines(manifest, cached, note, full=full), note)
-        if manifest is not None and cached is not None and not full:
+    # Plan
+
+    def _plan(self, full: bool) -> _Work:
+        manifest, cached, note = self._open_cached()
+        self._track_deletions(manifest, cached)
+        work = _Work("full", note, self.now(), manifest, cached, self.now())
+        if manifest is None or cached is None or full:
+            return work
+        reason = full_reload_reason(self.table, manifest, self.now(), self.full_every, self.options)
+        if reason is not None:
+            work.note = reason
+        elif self.table.sources[0].batch is not None:
+            work.mode, work.full_at = "incremental", manifest.full_at
+        elif can_fetch_changes(self.table, cached.schema, self.fields, manifest.state):
+            if work.began - manifest.synced_at > DELETIONS_LISTED_FOR:
+                work.note = "reloaded: deletions are listed for 30 days alone"
+            else:
+                work.mode, work.full_at = "incremental", manifest.full_at
+        return work
+
+    def _open_cached(self, name: str = "") -> tuple[Manifest | None, Stored | None, str]:
+        """Open what is cached of the table, or of another `name`; quarantine it where it is
+        damaged.
+        """
+        name = name or self.table.name
+        try:
+            manifest = self.store.manifest(name)
+            return manifest, self.store.open_table(name) if manifest else None, ""
+        except DamagedError as error:
+            quarantine_damaged(self.store, error)
+            return None, None, "the cached copy could not be trusted: reloaded"
+
+    # Fetch and stage
+
+    def _fetch(self, work: _Work) -> FetchResult:
+        """Fetch what is planned, and stage its pages; where the fetch must restart, once more."""
+        while True:
             try:
-                return self._changes(manifest, cached)
+                if self.table.sources[0].batch is not None:
+                    return self._fetch_lines(work)
+                if work.mode == "incremental":
+                    return self._fetch_changes(work)
+                return self._fetch_all(work)
             except RestartRequiredError as reason:
-                note = f"loaded anew: {reason}" if str(reason) else ""
-        return _once_more(lambda note: self._full(manifest, cached, note), note)
+                if work.is_restarted:
+                    # Refused twice in a row: the error of the API says more than ours.
+                    raise reason.__cause__ or reason from None
+                self._restart(work, reason)
 
-    # A list
-
-    def _full(self, manifest: Manifest | None, cached: Stored | None, note: str) -> Outcome:
-        """Every row of a list."""
-        pending, started = self._pending() if self.table.incremental else None, self.now()
-        try:
-            pull = FullScan(self.puller, pending, self._expected(cached)).pull(
-                started, self._each()
-            )
-        except RestartRequiredError:
-            if pending is not None:
-                pending.drop()
-            raise
-        if cached is not None and len(self.table.sources) > 1:
-            self._account_for(cached, pull)
-        key = self.table.key[0]
-        if pull.runs:
-            made = ByParts(self.table, self.fields)
-            old = self.store.sorted_parts(manifest, key) if manifest and cached else []
-            counts = self._keep_parts(
-                made, made.complete(pull, old), pull, manifest, started, full_at=pull.began
-            )
+    def _restart(self, work: _Work, reason: RestartRequiredError) -> None:
+        if work.mode == "incremental" and self.table.sources[0].batch is None:
+            work.mode, work.note, work.full_at = "full", f"reloaded: {reason}", work.began
         else:
-            rows = present(
-                self.table, newest_rows(pull.rows(self.table, self.fields), key), pull.removed
-            )
-            merge = replace_all(cached.read() if cached else None, rows, key)
-            self._keep(merge, pull, manifest, started, full_at=pull.began)
-            counts = merge.counts
-        if pending is not None:
-            pending.drop()
-            self._pending(since=manifest).drop()
-        return Outcome("full", counts, _went_on(pull, note))
+            # The staged batches of line items still count: only one cursor was refused.
+            work.note, work.is_restarted = f"restarted: {reason}", True
 
-    def _account_for(self, cached: Stored, pull: FetchResult) -> None:
-        """Ask where the cached rows are that a walk of several lists did not meet."""
+    def _fetch_all(self, work: _Work) -> FetchResult:
+        """Fetch every row of a list."""
+        checkpoint = self._checkpoint() if self.table.incremental else None
+        scan = FullScan(self.fetcher, checkpoint, self._expected_times(work.cached))
+        try:
+            fetched = scan.fetch(self.now(), self._each())
+        except RestartRequiredError:
+            if checkpoint is not None:
+                checkpoint.drop()
+            raise
+        if work.cached is not None and len(self.table.sources) > 1:
+            self._find_missing_rows(work.cached, fetched)
+        work.full_at = fetched.began
+        return fetched
+
+    def _fetch_changes(self, work: _Work) -> FetchResult:
+        """Fetch the rows of a list that changed since the last sync."""
+        assert work.manifest is not None
+        checkpoint = self._checkpoint(since=work.manifest)
+        fetched = FetchResult(self.now(), watermarks=dict(work.manifest.state))
+        try:
+            self.fetcher.fetch_changes(fetched, work.manifest.server_time, checkpoint)
+        except RestartRequiredError:
+            checkpoint.drop()
+            if not fetched.resumed_pages:
+                raise
+            # The staged cursor has expired: once more, without it.
+            return self._fetch_changes(work)
+        return fetched
+
+    def _find_missing_rows(self, cached: Stored, fetched: FetchResult) -> None:
+        """Ask where the cached rows are that no page of several lists had."""
         key = self.table.key[0]
 
-        def missing() -> pa.Array:
-            seen = newest_rows(
-                pa.concat_tables(pull.columns([key, "is_deleted"]), promote_options="default"), key
-            )
-            met, removed = (
-                present(self.table, seen, ())[key],
-                pa.chunked_array([pa.array(pull.removed, seen.schema.field(key).type)]),
-            )
+        def is_missing() -> pa.Array:
+            columns = list(fetched.columns([key, "is_deleted"]))
+            seen = newest_rows(pa.concat_tables(columns, promote_options="default"), key)
+            present = drop_deleted(self.table, seen, ())[key].combine_chunks()
+            deleted = pa.array(fetched.deleted, present.type)
             return pc.invert(
-                pc.or_(
-                    *(
-                        pc.is_in(cached[key], value_set=ids.combine_chunks())
-                        for ids in (met, removed)
-                    )
-                )
+                pc.or_(*(pc.is_in(cached[key], value_set=ids) for ids in (present, deleted)))
             )
 
-        if pc.any(missing()).as_py() and not pull.first_list_reread:
-            self.puller.find_moved_rows(pull, cached[key].filter(missing()).to_pylist())
-        if self.table.incremental and pc.any(missing()).as_py():
-            # Deleted, or out of sight: the kept history tells these apart.
-            lost = [
-                source
-                for source, there in zip(
-                    self.table.sources, lists_of(self.table, cached), strict=True
-                )
-                if pc.any(pc.and_(missing(), there)).as_py()
-            ]
-            self.puller.fetch_deletions(pull, lost)
+        if pc.any(is_missing()).as_py() and not fetched.first_list_reread:
+            missing = cached[key].filter(is_missing()).to_pylist()
+            self.fetcher.find_moved_rows(fetched, missing)
+        if self.table.incremental and pc.any(is_missing()).as_py():
+            # Deleted, or no longer visible: the snapshot log distinguishes these.
+            lists = zip(self.table.sources, lists_of(self.table, cached), strict=True)
+            self.fetcher.fetch_deletions(
+                fetched,
+                [
+                    source
+                    for source, is_in_list in lists
+                    if pc.any(pc.and_(is_missing(), is_in_list)).as_py()
+                ],
+            )
 
-    def _changes(self, manifest: Manifest, cached: Stored) -> Outcome:
-        """The rows of a list that changed since the last look."""
-        if not can_fetch_changes(self.table, cached.schema, self.fields, manifest.state):
-            raise RestartRequiredError
-        began = self.now()
-        if began - manifest.synced_at > DELETIONS_KEPT:
-            raise RestartRequiredError("deletions are listed for 30 days alone")
-        pull, pending = (
-            FetchResult(began, state=dict(manifest.state)),
-            self._pending(since=manifest),
-        )
-        try:
-            self.puller.fetch_changes(pull, manifest.server_time, pending)
-        except RestartRequiredError:
-            pending.drop()
-            if pull.saved:
-                return self._changes(manifest, cached)
-            raise
-        made = ByParts(self.table, self.fields)
-        parts = made.changed(pull, self.store.sorted_parts(manifest, self.table.key[0]))
-        counts = self._keep_parts(made, parts, pull, manifest, began, full_at=manifest.full_at)
-        pending.drop()
-        # What an interrupted reload had saved is older than this: a later reload must not go on
-        # from it.
-        self._pending().drop()
-        return Outcome("incremental", counts, _went_on(pull, ""))
-
-    def _expected(self, cached: Stored | None) -> list[Times]:
-        """When the rows of each list that can be walked by windows were updated, as they are
-        cached.
+    def _expected_times(self, cached: Stored | None) -> list[Times]:
+        """Return when the cached rows of each list were updated, where a list can be read by
+        ranges.
         """
         if cached is None or not any(source.windows for source in self.table.sources):
             return []
         times = pa.table({"update_time": cached["update_time"]})
-        return [np.sort(times_of(times.filter(there))) for there in lists_of(self.table, cached)]
+        return [
+            np.sort(update_times(times.filter(is_in_list)))
+            for is_in_list in lists_of(self.table, cached)
+        ]
 
     def _each(self) -> list[int]:
-        """The ids that the list is asked for by, one by one; none where it is one list."""
+        """Return the ids to request a list by, one each; none where it is one list."""
         each = self.table.sources[0].each
         return self.store.read(each[1], ["id"])["id"].to_pylist() if each else []
 
-    # Lines of deals
+    def _checkpoint(self, since: Manifest | None = None) -> Checkpoint:
+        return Checkpoint(self.store, self.table, storage_schema(self.table, self.fields), since)
 
-    def _lines(
-        self, manifest: Manifest | None, cached: Stored | None, note: str, *, full: bool
-    ) -> Outcome:
-        """The lines of the deals that look different from when they were asked for; of every deal
-        that can have any.
-        """
-        name, key, began = self.table.name, self.table.key[0], self.now()
-        had = cached.read([key, "deal_id"]) if cached is not None else None
-        before = (
-            line_items.basis(self.store, name)
-            if manifest and had is not None and not full
-            else None
-        )
+    # Line items and installments, by deal
+
+    def _fetch_lines(self, work: _Work) -> FetchResult:
+        """Fetch the lines of the deals whose fingerprint changed, or of all that can have lines."""
+        name, key, manifest = self.table.name, self.table.key[0], work.manifest
+        had = work.cached.read([key, "deal_id"]) if work.cached is not None else None
+        before = line_items.basis(self.store, name) if work.mode == "incremental" else None
+        if before is None:
+            work.mode = "full"
         state = dict(manifest.state) if manifest and before else {}
-        known, pull, pending = (
-            line_items.known(self.store, name),
-            FetchResult(began, state=state),
-            self._pending(),
-        )
+        known, checkpoint = line_items.known(self.store, name), self._checkpoint()
+        fetched = FetchResult(self.now(), watermarks=state)
         snapshots, plan = line_items.requested(
             name, known, before, had, counts_all=line_items.counts_all(state)
         )
-        answered = line_items.take_saved(pull, pending.load(), snapshots, plan.ask)
+        answered = line_items.take_saved(fetched, checkpoint.load(), snapshots, plan.ask)
 
-        def bring(ask: Collection[int], *, more: bool = False) -> pa.Table:
-            def keep(rows: pa.Table, ids: Sequence[int]) -> None:
-                note = snapshots.filter(
-                    pc.is_in(snapshots["id"], value_set=pa.array(ids, pa.int64()))
-                )
-                since = pull.fetched_since or pull.server_time
-                keep_page(
-                    pending,
-                    pull,
+        def fetch(ask: Collection[int], *, more: bool = False) -> pa.Table:
+            def stage(rows: pa.Table, ids: Sequence[int]) -> None:
+                is_in_batch = pc.is_in(snapshots["id"], value_set=pa.array(ids, pa.int64()))
+                since = fetched.fetched_since or fetched.server_time
+                position = Position(fetched.began, server_time=since, problems=fetched.problems)
+                stage_page(
+                    checkpoint,
+                    fetched,
                     rows,
-                    Position(pull.began, server_time=since, problems=pull.problems),
-                    note,
+                    position,
+                    snapshots.filter(is_in_batch),
+                    options=self.options,
                 )
 
-            self.puller.fetch_batches(sorted(set(ask) - answered), pull, keep, more=more)
+            self.fetcher.fetch_batches(sorted(set(ask) - answered), fetched, stage, more=more)
             shown = [name for name in line_items.SHOWN if name in self.table.by_name]
             nothing = storage_schema(self.table, self.fields).empty_table().select(shown)
-            return pa.concat_tables([nothing, *pull.columns(shown)])
+            return pa.concat_tables([nothing, *fetched.columns(shown)])
 
         void = plan.void
         if name == "deal_products" and before is None:
             # Those that count some lines may tell whether the others can have any.
             first, others = line_items.by_count(known.deals, plan.ask, had)
-            rows = bring(first, more=bool(others))
+            rows = fetch(first, more=bool(others))
             if line_items.leaves_out(known.deals, rows) is not False:
-                rows = bring(others)
+                rows = fetch(others)
             if line_items.leaves_out(known.deals, rows) is False:
                 state[line_items.COUNTS] = line_items.COUNTS_ALL
                 snapshots, _ = line_items.requested(name, known, None, None, counts_all=True)
         else:
-            rows = bring(plan.ask)
+            rows = fetch(plan.ask)
             if line_items.counts_all(state) and line_items.leaves_out(known.deals, rows):
                 del state[line_items.COUNTS]
                 snapshots, rest = line_items.requested(
                     name, known, line_items.Basis(snapshots, None), had, counts_all=False
                 )
-                rows = bring(set(rest.ask) - set(plan.ask))
+                rows = fetch(set(rest.ask) - set(plan.ask))
                 void = pa.array(sorted({*void.to_pylist(), *rest.ask}), pa.int64())
-        mode: Mode = "full" if before is None or had is None else "incremental"
-        made = ByParts(self.table, self.fields)
-        old = self.store.sorted_parts(manifest, key) if manifest and had is not None else []
-        if before is None or had is None:
-            parts: Iterable[pa.Table | Part] = made.complete(pull, old)
+        if work.mode == "incremental" and had is not None:
+            fetched.deleted = line_items.removed(had, rows[key].combine_chunks(), void, key)
         else:
-            pull.removed = line_items.removed(had, rows[key].combine_chunks(), void, key)
-            parts = made.changed(pull, old)
-        full_at = (
-            line_items.proven_since(self.store, name, pull.began)
-            if mode == "full" or manifest is None
-            else manifest.full_at
+            work.full_at = line_items.proven_since(self.store, name, fetched.began)
+        settled = line_items.settled(snapshots, before, plan.ask, fetched.server_time)
+        self._keep_basis = lambda: line_items.keep_basis(
+            self.store, name, settled, work.began, fetched.server_time
         )
-        counts = self._keep_parts(made, parts, pull, manifest, began, full_at=full_at)
-        line_items.keep_basis(
-            self.store,
-            name,
-            line_items.settled(snapshots, before, plan.ask, pull.server_time),
-            began,
-            pull.server_time,
-        )
-        pending.drop()
-        return Outcome(mode, counts, _went_on(pull, note))
+        return fetched
 
     # Record by record
 
-    def _records(self, full: bool) -> Outcome:
-        """A table by record: every record that the API lists, or where nobody asks for every one,
-        those that were asked for before.
+    def _run_children(self, full: bool) -> Outcome:
+        """Sync a table that the API gives record by record: of every record that it lists, or of
+        those that were requested before.
         """
-        known = self._cached()[0] is not None
-        self._cached(parents_name(self.table.name))
-        work = ChildrenSync(self.client, self.store, self.table, tick=self.tick, now=self.now)
+        is_known = self._open_cached()[0] is not None
+        self._open_cached(parents_name(self.table.name))
+        work = ChildrenSync(
+            self.client, self.store, self.table, tick=self.tick, now=self.now, options=self.options
+        )
         requested = work.bring(Want(None, full, now=True, listed=True))
         manifest = self.store.manifest(self.table.name)
         if (
@@ -344,139 +360,79 @@ class Work:
             and not self.table.parent.every
             and not (manifest and manifest.rows)
         ):
-            return Outcome(
-                "skipped", work.counts, f"asked for by id: account.{self.table.name}(ids)"
-            )
-        return Outcome("incremental" if known and not full else "full", work.counts, "")
+            note = f"requested by id: account.{self.table.name}(ids)"
+            return Outcome("skipped", work.counts, note)
+        return Outcome("incremental" if is_known and not full else "full", work.counts, "")
 
-    # Keeping
+    # Commit
 
-    def _cached(self, name: str = "") -> tuple[Manifest | None, Stored | None, str]:
-        """What is cached of the table, or of what stands beside it; nothing where it is damaged,
-        after moving that aside.
-        """
-        name = name or self.table.name
-        try:
-            manifest = self.store.manifest(name)
-            return manifest, self.store.open_table(name) if manifest else None, ""
-        except DamagedError as error:
-            self._said += quarantine_damaged(self.store, error)
-            return None, None, "the cached copy could not be trusted: loaded anew"
-
-    def _pending(self, since: Manifest | None = None) -> Checkpoint:
-        return Checkpoint(self.store, self.table, storage_schema(self.table, self.fields), since)
-
-    def _keep_deletions(self, manifest: Manifest | None, cached: Stored | None) -> None:
-        """Begin to keep the rows that are found deleted, of a table where they are kept."""
-        if keeps_deleted(self.table):
-            self._deletions = Deletions(self.store, self.fields, manifest, cached, self.now())
-            self.puller.keep_deleted = self._deletions.listed
-
-    def _note_listed(self, pull: FetchResult) -> None:
-        """Note where all lists of deletions were read."""
-        if self._deletions is not None and pull.listed.issuperset(
-            source.path for source in self.table.sources if source.deletions
-        ):
-            self._deletions.note_listed(pull.seen_at)
-
-    def _snapshot(
-        self,
-        manifest: Manifest,
-        pieces: Callable[[Sequence[str]], Iterable[pa.Table]],
-        pull: FetchResult,
-        before: Manifest | None,
+    def _commit(
+        self, work: _Work, fetched: FetchResult, merger: Merger, parts: Iterable[pa.Table | Part]
     ) -> None:
-        """Keep what was found of deals or line items, before their table is written; `pieces` gives
-        some columns of its rows.
-        """
-        if self._deletions is not None:
-            self._deletions.missing(pieces(["id"]), pull.seen_at)
-            self._note_listed(pull)
-        append_snapshot(
-            self.store, manifest, pieces(snapshot_columns(self.table.name)), pull, before
+        """Write the merged parts, append the snapshot, then publish the manifest."""
+        before = work.manifest
+        manifest = Manifest(
+            self.table.name,
+            (),
+            0,
+            work.began,
+            work.full_at,
+            fetched.server_time or (before.server_time if before else None),
+            fetched.watermarks,
+            next_part=before.next_part if before else 1,
         )
-
-    def _keep(
-        self,
-        merge: Merge,
-        pull: FetchResult,
-        before: Manifest | None,
-        began: datetime,
-        *,
-        full_at: datetime,
-    ) -> None:
-        manifest = self._manifest(merge.table.num_rows, pull, before, began, full_at)
-        self._snapshot(manifest, lambda columns: [merge.table], pull, before)
-        if before is not None and full_at == before.full_at and not merge.counts:
-            self.store.touch(manifest)
-        else:
-            self.store.replace(manifest, merge.table)
-        self._warn(pull)
-
-    def _keep_parts(
-        self,
-        made: ByParts,
-        parts: Iterable[pa.Table | Part],
-        pull: FetchResult,
-        before: Manifest | None,
-        began: datetime,
-        *,
-        full_at: datetime,
-    ) -> Counts:
-        """Keep a table as it is made, part by part."""
-        written = self.store.write(
-            self._manifest(0, pull, before, began, full_at), prefetch(iter(parts))
-        )
-        # The parts are on disk: a look reads them one by one.
-        self._snapshot(
-            written, lambda columns: self.store.read_parts(written, columns), pull, before
-        )
-        if before is not None and full_at == before.full_at and not made.counts:
-            # What was written for other columns alone is not worth it.
+        written = self.store.write(manifest, prefetch(iter(parts)), at_most=merger.part_bytes)
+        self._append_snapshot(written, fetched, before)
+        if before is not None and work.full_at == before.full_at and not merger.counts:
+            # No row changed: a new column that is empty is not worth new parts.
             written = replace(written, parts=before.parts, next_part=before.next_part)
         self.store.name(written)
-        pull.problems.merge(made.problems)
-        self._warn(pull)
-        return made.counts
-
-    def _manifest(
-        self,
-        rows: int,
-        pull: FetchResult,
-        before: Manifest | None,
-        began: datetime,
-        full_at: datetime,
-    ) -> Manifest:
-        server_time = pull.server_time or (before.server_time if before else None)
-        parts, number = (before.parts, before.next_part) if before else ((), 1)
-        return Manifest(
-            self.table.name, parts, rows, began, full_at, server_time, pull.state, next_part=number
+        self._keep_basis()
+        self._drop_checkpoints(before)
+        # Last: where warnings are errors, everything that was paid for is in the cache by now.
+        problems = fetched.problems
+        problems.merge(merger.problems)
+        problems.warn(
+            self.table.name, name_columns(self.fields, self.table.reserved, problems.cells)
         )
 
-    def _warn(self, pull: FetchResult) -> None:
-        # Told last: where warnings are errors, what was paid for is kept all the same.
-        pull.problems.warn(
-            self.table.name, name_columns(self.fields, self.table.reserved, pull.problems.cells)
+    def _append_snapshot(
+        self, written: Manifest, fetched: FetchResult, before: Manifest | None
+    ) -> None:
+        """Keep what changed of deals or line items in the snapshot log: before their table is
+        published, so that a crash between the two loses nothing.
+        """
+        if self._deletions is not None:
+            self._deletions.add_missing(self.store.read_parts(written, ["id"]), fetched.seen_at)
+            self._note_listed(fetched)
+        columns = snapshot_columns(self.table.name)
+        append_snapshot(
+            self.store, written, self.store.read_parts(written, columns), fetched, before
         )
 
+    def _drop_checkpoints(self, before: Manifest | None) -> None:
+        """Drop both checkpoints: an interrupted reload is older than this sync, and must not be
+        resumed.
+        """
+        if self.table.incremental or self.table.sources[0].batch is not None:
+            self._checkpoint().drop()
+            self._checkpoint(since=before).drop()
 
-def _went_on(pull: FetchResult, note: str) -> str:
-    """What is to be said of a pull: that it used saved pages, or else the note."""
-    return (
-        f"went on from {pull.saved} saved page{'s' if pull.saved > 1 else ''}"
-        if pull.saved
-        else note
-    )
+    def _track_deletions(self, manifest: Manifest | None, cached: Stored | None) -> None:
+        """Keep rows that are found deleted from now on, of a table whose deleted rows are kept."""
+        if keeps_deleted(self.table):
+            self._deletions = Deletions(self.store, self.fields, manifest, cached, self.now())
+            self.fetcher.keep_deleted = self._deletions.add_listed
+
+    def _note_listed(self, fetched: FetchResult) -> None:
+        """Note it where all lists of deletions were read."""
+        if self._deletions is not None and fetched.deletion_lists.issuperset(
+            source.path for source in self.table.sources if source.deletions
+        ):
+            self._deletions.note_listed(fetched.seen_at)
 
 
-def _once_more(attempt: Callable[[str], Outcome], note: str) -> Outcome:
-    """Make an attempt, and where it must start again, one more."""
-    try:
-        return attempt(note)
-    except RestartRequiredError as reason:
-        note = f"begun again: {reason}"
-    try:
-        return attempt(note)
-    except RestartRequiredError as again:
-        # Refused twice in a row: the error of the API says more than ours.
-        raise again.__cause__ or again from None
+def _note(work: _Work, fetched: FetchResult) -> str:
+    """Return the note of a sync: that it resumed, or why it runs as it does."""
+    pages = fetched.resumed_pages
+    return f"resumed from {pages} saved page{'s' if pages > 1 else ''}" if pages else work.note

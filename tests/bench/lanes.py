@@ -9,10 +9,9 @@ import tempfile
 import time
 import urllib.request
 from typing import Any
-from unittest import mock
 
 import pdframe
-from pdframe.sync import reporting
+from pdframe.sync import DEFAULT_OPTIONS, SyncOptions
 from tests.bench.large import PAGE, serving
 from tests.bench.table import report, seconds
 
@@ -92,13 +91,15 @@ def independent_tables() -> None:
     """
     for burst in (20, 120):
         taken: dict[int, float] = {}
-        for at_once in (1, reporting.TABLES_AT_ONCE):
-            with (
-                mock.patch.object(reporting, "TABLES_AT_ONCE", at_once),
-                pdframe.sandbox.connect(
-                    seed=1, deals=DEALS, burst=burst, latency=LATENCY, progress=False
-                ) as account,
-            ):
+        for at_once in (1, DEFAULT_OPTIONS.tables_at_once):
+            with pdframe.sandbox.connect(
+                seed=1,
+                deals=DEALS,
+                burst=burst,
+                latency=LATENCY,
+                progress=False,
+                options=SyncOptions(tables_at_once=at_once),
+            ) as account:
                 account.company  # noqa: B018 - by now it is known how far away the server is
                 time.sleep(WINDOW_SECONDS)
                 account.server.reset_stats()

@@ -7,6 +7,7 @@ import os
 import signal
 import warnings
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from multiprocessing.context import ForkServerContext
 from pathlib import Path
 from typing import Any
@@ -17,12 +18,20 @@ import pdframe
 from pdframe.cache.store import Store
 from pdframe.errors import NotCachedError
 from pdframe.sandbox.server import Server
-from pdframe.sync import children, fetch, merge_records, plan, range_scan, reporting
+from pdframe.sync import SyncOptions
+from tests.helpers.tuning import WIDE
 
 # Lists of many pages.
 PAGE_ROWS = 40
+SHORT_PAGES = SyncOptions(page_size=PAGE_ROWS)
 # And saves of few records, in many parts.
 SAVED_EVERY = 5
+SMALL_SAVES = replace(
+    SHORT_PAGES,
+    save_every_records=SAVED_EVERY,
+    record_part_bytes=6_000,
+    small_record_part_bytes=4_000,
+)
 
 
 def processes() -> ForkServerContext:
@@ -38,37 +47,25 @@ def connect(url: str, token: str, cache_dir: Path, **options: object) -> pdframe
     )  # type: ignore[arg-type]
 
 
-def short_pages(*, wide: bool = False) -> None:
-    """Let lists be of many pages; where it is `wide`, by windows and side by side with other lists,
-    whatever that costs.
-    """
-    fetch.PAGE = plan.PAGE = PAGE_ROWS  # type: ignore[misc]
-    children.SAVED_EVERY, merge_records.PART, merge_records.SMALL = SAVED_EVERY, 6_000, 4_000  # type: ignore[misc]
-    if wide:
-        range_scan.LONG, range_scan.PAGES_TO_TELL, range_scan.SMALLEST, range_scan.EXTRA = (
-            1,
-            1,
-            0,
-            10.0,
-        )  # type: ignore[misc]
-        reporting.WORTH_SECONDS = 0.0  # type: ignore[misc]
-    # A process is killed, the machine is not: what is written is there.
+def without_fsync() -> None:
+    """A process is killed, the machine is not: what is written is there."""
     os.fsync = lambda file: None  # type: ignore[assignment]
 
 
 def sync(url: str, token: str, cache_dir: Path, tables: Sequence[str], wide: bool = False) -> None:
     """Bring tables up to date; run in a process of its own."""
-    short_pages(wide=wide)
+    without_fsync()
+    options = replace(SMALL_SAVES, **WIDE) if wide else SMALL_SAVES
     warnings.simplefilter("ignore", pdframe.DataWarning)
-    with connect(url, token, cache_dir) as account:
+    with connect(url, token, cache_dir, options=options) as account:
         account.sync(*tables)
 
 
 def sync_often(url: str, token: str, cache_dir: Path, tables: Sequence[str], rounds: int) -> None:
     """Refresh and reload tables by turns; run in a process of its own."""
-    short_pages()
+    without_fsync()
     warnings.simplefilter("ignore", pdframe.DataWarning)
-    with connect(url, token, cache_dir, max_age=0) as account:
+    with connect(url, token, cache_dir, max_age=0, options=SMALL_SAVES) as account:
         for number in range(rounds):
             account.sync(*tables, full=number % 2 == 0)
 
@@ -77,7 +74,7 @@ def load_and_die(url: str, token: str, cache_dir: Path, table: str, step: int) -
     """Load a table, and be killed before the file system is changed for the `step`-th time; run in
     a process of its own.
     """
-    short_pages()
+    without_fsync()
     warnings.simplefilter("ignore", pdframe.DataWarning)
     left = step
 
@@ -93,7 +90,7 @@ def load_and_die(url: str, token: str, cache_dir: Path, table: str, step: int) -
 
         return changing
 
-    with connect(url, token, cache_dir, max_age="1h") as account:
+    with connect(url, token, cache_dir, max_age="1h", options=SMALL_SAVES) as account:
         account.status()
         opening = os.open
         for name in ("open", "rename", "replace", "unlink", "mkdir", "rmdir"):

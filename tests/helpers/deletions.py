@@ -7,12 +7,15 @@ from pathlib import Path
 import pandas as pd
 
 from pdframe import sandbox
+from pdframe.sync import DEFAULT_OPTIONS, SyncOptions
 
 DAY = 86_400
 
 
-def company(cache_dir: Path | None = None, **switches: bool) -> sandbox.SandboxAccount:
-    """A company of 60 deals; every call looks."""
+def company(
+    cache_dir: Path | None = None, options: SyncOptions = DEFAULT_OPTIONS, **switches: bool
+) -> sandbox.SandboxAccount:
+    """A company of 60 deals; every call refreshes."""
     how = sandbox.Switches(**switches)
     return sandbox.connect(
         seed=3,
@@ -22,6 +25,7 @@ def company(cache_dir: Path | None = None, **switches: bool) -> sandbox.SandboxA
         burst=100_000,
         progress=False,
         max_age=0,
+        options=options,
     )
 
 

@@ -25,7 +25,7 @@ import pdframe
 from pdframe import sandbox
 from pdframe._lock import locked
 from pdframe.frames.uncollected import uncollected
-from pdframe.sync import fetch, plan, repair
+from pdframe.sync import SyncOptions, repair
 
 KINDS = ("person", "deal", "organization", "product")
 
@@ -67,10 +67,16 @@ def rounds(number: str, requests: str, folder: str) -> dict[str, Any]:
     """Children ask while the parent syncs: how many answers were another request's, what failed,
     and which rows are missing.
     """
-    fetch.PAGE = plan.PAGE = 20
+    options = SyncOptions(page_size=20)
     wrong, failed, lost = 0, [], []
     with sandbox.connect(
-        seed=7, deals=120, cache_dir=folder, burst=100_000, search_burst=100_000, progress=False
+        seed=7,
+        deals=120,
+        cache_dir=folder,
+        burst=100_000,
+        search_burst=100_000,
+        progress=False,
+        options=options,
     ) as account:
         ids = account.deals()["id"].tolist()
         for _ in range(int(number)):
@@ -285,7 +291,12 @@ def pools(folder: str) -> dict[str, Any]:
     """
     global ACCOUNT
     ACCOUNT = sandbox.connect(
-        seed=7, deals=120, cache_dir=folder, burst=100_000, search_burst=100_000, progress=False
+        seed=7,
+        deals=120,
+        cache_dir=folder,
+        burst=100_000,
+        search_burst=100_000,
+        progress=False,
     )
     ACCOUNT.search("an", ["person"])
     context = multiprocessing.get_context("fork")

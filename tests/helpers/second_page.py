@@ -14,7 +14,7 @@ from pdframe import sandbox
 from pdframe.api.client import Client
 from pdframe.errors import DataWarning, PdframeError
 from pdframe.fields import Field, read_fields
-from pdframe.frames import to_frame
+from pdframe.frames import storage_schema, to_frame, unify
 from pdframe.schema import TABLES
 from pdframe.sync.fetch import Fetcher
 from pdframe.sync.full import FullScan
@@ -76,11 +76,9 @@ def check(client: Client, name: str, body: bytes) -> str:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DataWarning)
         try:
-            full = (
-                FullScan(Fetcher(client, table, fields, lambda rows: None), None)
-                .pull(BEGAN)
-                .rows(table, fields)
-            )
+            fetched = FullScan(Fetcher(client, table, fields, lambda rows: None), None).fetch(BEGAN)
+            nothing = storage_schema(table, fields).empty_table()
+            full, _ = unify([nothing, *fetched.pages], table, fields)
         except PdframeError as error:
             refusal = str(error)
             if keys is None and refusal.isprintable():

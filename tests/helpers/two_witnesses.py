@@ -323,7 +323,7 @@ class World:
         reported = (
             {}
             if witness == "changelog"
-            else {"history": self._history.rows(), "looks": self._history.snapshots()}
+            else {"history": self._history.rows(), "snapshots": self._history.snapshots()}
         )
         if witness != "looks":
             reported |= {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pkgutil
 import re
 from pathlib import Path
 from textwrap import dedent
@@ -36,6 +37,17 @@ def test_the_reference_has_a_page_for_every_public_name() -> None:
     public |= {f"metrics.{name}" for name in metrics.__all__}
     public |= {f"plot.{name}" for name in plot.__all__}
     assert sorted(public - listed) == []
+
+
+def test_the_modules_and_functions_that_pages_name_exist() -> None:
+    named = {
+        name
+        for path in PAGES
+        for name in re.findall(r"[`<~](pdframe(?:\.\w+)+)[`>]", path.read_text("utf-8"))
+    }
+    assert len(named) > 20
+    for name in sorted(named):
+        assert pkgutil.resolve_name(name) is not None
 
 
 def test_the_page_of_errors_shows_all_of_them() -> None:

@@ -37,7 +37,7 @@ def test_children_that_ask_while_the_parent_syncs_get_their_own_answers_and_lose
 
 
 def test_no_lock_that_a_thread_of_the_parent_holds_hangs_a_child(tmp_path: Path) -> None:
-    assert run("held", tmp_path) == {"deals": {"result": [20, True, True]}}
+    assert run("covered", tmp_path) == {"deals": {"result": [20, True, True]}}
 
 
 def test_requests_in_progress_in_the_parent_do_not_fill_a_child_s_burst_window(

@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from pdframe._warnings import warn
 from pdframe.errors import ArgumentError
-from pdframe.metrics._arguments import keyed, moment, require_columns, warn, zone_of
+from pdframe.metrics._arguments import keyed, moment, require_columns, zone_of
 from pdframe.metrics._columns import Flags, Floats, Ints, amounts, finite, ids
 from pdframe.metrics._states import Deleted, check_deleted
 from pdframe.metrics.revenue.endings import Cancellations, known_cancellations, warn_of_open_lines
@@ -86,6 +87,17 @@ def billing_schedule(
     -----
     When a bill is paid, and over which months its revenue is recognised (IFRS 15, ASC 606), is
     another matter.
+
+    Examples
+    --------
+    >>> items, deals = account.deal_products(), account.deals()
+    >>> june = {"since": "2026-06-01", "until": "2026-07-01"}
+    >>> bills = metrics.billing_schedule(items, account.installments(), deals, **june)
+    >>> bills[["date", "deal_id", "kind", "amount", "currency"]].head(3)
+            date  deal_id       kind   amount currency
+    0 2026-06-01       79  recurring   2333.1      EUR
+    1 2026-06-01       81  recurring  17493.0      EUR
+    2 2026-06-02       78  recurring    120.4      GBP
     """
     policy = dataclasses.replace(chosen(policy), tax="included" if tax else "excluded")
     tz = zone_of(tz, deal_products, deals, installments)

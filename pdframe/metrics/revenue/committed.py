@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
+from pdframe._warnings import warn
 from pdframe.errors import ArgumentError
-from pdframe.metrics._arguments import keyed, moment, require_columns, warn, zone_of
+from pdframe.metrics._arguments import keyed, moment, require_columns, zone_of
 from pdframe.metrics._columns import Flags, Ints, warn_of_uncountable
 from pdframe.metrics.revenue.ledger import NEEDED
 from pdframe.metrics.revenue.lines import named
@@ -75,6 +76,18 @@ def committed_mrr(
     -----
     Terms and cancellations as agreed end a line, whatever grace the policy bridges them with: a
     renewal that is not won is not committed.
+
+    Examples
+    --------
+    >>> items, deals = account.deal_products(), account.deals()
+    >>> lines = metrics.mrr_lines(items, deals, cancellations="Cancellation date")
+    >>> committed = metrics.committed_mrr(lines, as_of="2026-06-30", until="2026-09-30")
+    >>> committed[committed["currency"] == "EUR"]
+           month currency          live  starting       ending     committed
+    0 2026-06-01      EUR  33966.877105       0.0     0.000000  33966.877105
+    3 2026-07-01      EUR  33966.877105       0.0     0.000000  33966.877105
+    6 2026-08-01      EUR  33966.877105       0.0 -6890.173333  27076.703772
+    9 2026-09-01      EUR  27076.703772       0.0 -5532.176333  21544.527439
     """
     tz = zone_of(tz, lines)
     lines = require_columns(lines, "lines", NEEDED)

@@ -12,8 +12,9 @@ import numpy as np
 import pandas as pd
 
 from pdframe._plain import plain_column
+from pdframe._warnings import warn
 from pdframe.errors import ArgumentError
-from pdframe.metrics._arguments import require_columns, warn
+from pdframe.metrics._arguments import require_columns
 from pdframe.metrics._columns import Flags, Ints, ids
 from pdframe.metrics.revenue.periods import NULL, as_dates, days_of
 

@@ -10,8 +10,9 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
+from pdframe._warnings import warn
 from pdframe.errors import ArgumentError
-from pdframe.metrics._arguments import in_zone, local_date, require_columns, warn, zone_of
+from pdframe.metrics._arguments import in_zone, local_date, require_columns, zone_of
 from pdframe.metrics._columns import (
     Flags,
     Floats,
@@ -215,6 +216,16 @@ def mrr_lines(
     With `history` a version counts from the day on which a look found it (in `tz`), or of the exact
     time where the history has it: an edit between two looks shows in the month of the second. The
     grace of the policy bridges the gap that a removed line leaves, too.
+
+    Examples
+    --------
+    >>> items, deals = account.deal_products(), account.deals()
+    >>> lines = metrics.mrr_lines(items, deals, cancellations="Cancellation date")
+    >>> lines.loc[lines["mrr"] > 0, ["deal_id", "currency", "mrr", "start", "end"]].head(3)
+       deal_id currency           mrr      start        end
+    0        2      USD    514.800000 2023-11-06 2026-11-06
+    1        4      EUR  35186.666667 2024-06-17 2025-06-16
+    2        8      EUR   1817.000000 2024-04-17 2025-07-07
     """
     policy = chosen(policy)
     tz = zone_of(tz, deal_products, deals)

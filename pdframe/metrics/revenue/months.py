@@ -92,6 +92,14 @@ def mrr_customer_months(
     month's MRR x (this month's rate - last month's). mrr = previous + amount + fx, exactly in
     millionths: amounts times 1e6, rounded, are the whole numbers that were added up (up to 2e9
     units each; beyond that a float holds fewer decimals).
+
+    Examples
+    --------
+    >>> items, deals = account.deal_products(), account.deals()
+    >>> lines = metrics.mrr_lines(items, deals, cancellations="Cancellation date")
+    >>> months = metrics.mrr_customer_months(lines, since="2026-05-01", until="2026-07-01")
+    >>> months["movement"].value_counts().loc[lambda count: count > 0].to_dict()
+    {'new': 2, 'expansion': 2, 'churn': 2}
     """
     names = keys(by, CUSTOMER_MONTHS)
     kept = units(ledger(lines, names), rates)
@@ -145,6 +153,18 @@ def mrr_schedule(
     ------
     ArgumentError
         As in `mrr_customer_months`.
+
+    Examples
+    --------
+    >>> items, deals = account.deal_products(), account.deals()
+    >>> lines = metrics.mrr_lines(items, deals, cancellations="Cancellation date")
+    >>> rates = {"EUR": 1, "USD": 0.9, "GBP": 1.15}  # one unit of each, in EUR
+    >>> months = {"since": "2026-05-01", "until": "2026-07-01"}
+    >>> schedule = metrics.mrr_schedule(lines, **months, rates=rates)
+    >>> schedule[["month", "currency", "mrr", "customers"]]
+           month currency            mrr  customers
+    0 2026-05-01      EUR  119362.123312         32
+    1 2026-06-01      EUR   43270.667312         30
     """
     names = keys(by, SCHEDULE)
     kept = units(ledger(lines, names), rates)

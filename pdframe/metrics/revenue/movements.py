@@ -56,6 +56,18 @@ def mrr_movements(
     where `by` is constant per customer: a product that replaces another is an expansion of its
     customer, but new and churn by product. A customer below 0 (credits alone) is not active; what
     moves it there is a contraction, and back an expansion.
+
+    Examples
+    --------
+    >>> items, deals = account.deal_products(), account.deals()
+    >>> lines = metrics.mrr_lines(items, deals, cancellations="Cancellation date")
+    >>> rates = {"EUR": 1, "USD": 0.9, "GBP": 1.15}  # one unit of each, in EUR
+    >>> months = {"since": "2026-05-01", "until": "2026-07-01"}
+    >>> moves = metrics.mrr_movements(lines, **months, rates=rates)
+    >>> moves[["month", "start", "new", "expansion", "churn", "end"]]
+           month          start          new   expansion      churn            end
+    0 2026-05-01  116907.834743  2283.509197  170.779372      0.000  119362.123312
+    1 2026-06-01  119362.123312     0.000000    5.520000 -76096.976   43270.667312
     """
     names = keys(by, COLUMNS)
     kept = units(ledger(lines, names), rates)

@@ -46,6 +46,14 @@ class RevenuePolicy:
     ------
     ArgumentError
         A value is none of those.
+
+    Examples
+    --------
+    >>> policy = metrics.RevenuePolicy(renewal_grace="14D")
+    >>> items, deals = account.deal_products(), account.deals()
+    >>> lines = metrics.mrr_lines(items, deals, policy=policy)
+    >>> policy.at, len(lines)
+    ('end', 80)
     """
 
     statuses: tuple[str, ...] = ("won",)

@@ -10,7 +10,8 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
-from pdframe.metrics._arguments import keyed, require_columns, warn
+from pdframe._warnings import warn
+from pdframe.metrics._arguments import keyed, require_columns
 from pdframe.metrics._columns import (
     Flags,
     Floats,
@@ -114,6 +115,17 @@ def reconcile(
     -----
     DataWarning
         No deal reports anything.
+
+    Examples
+    --------
+    >>> items, deals = account.deal_products(), account.deals()
+    >>> lines = metrics.mrr_lines(items, deals, cancellations="Cancellation date")
+    >>> compared = metrics.reconcile(lines, deals)
+    >>> compared[["deal_id", "mrr", "mrr_reported", "difference"]].round(2).head(3)
+       deal_id       mrr  mrr_reported  difference
+    0        2    514.80        514.80         0.0
+    1        4  35186.67      35186.67         0.0
+    2        8   1817.00       1817.00         0.0
     """
     policy = chosen(policy)
     lines = require_columns(

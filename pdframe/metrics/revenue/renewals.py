@@ -75,6 +75,17 @@ def renewals(
     by `as_of`, with a line that starts within 31 days of the end and runs on after it, the same
     product first, then the nearest start; where there is none, the open deal of the customer that
     was added last, after the ending line had started. A cancelled line has none.
+
+    Examples
+    --------
+    >>> items, deals = account.deal_products(), account.deals()
+    >>> lines = metrics.mrr_lines(items, deals, cancellations="Cancellation date")
+    >>> terms = metrics.renewals(lines, deals, as_of="2026-06-30", within="90D")
+    >>> terms[["deal_id", "currency", "mrr", "end", "days", "successor"]].head(3)
+       deal_id currency          mrr        end  days  successor
+    0       67      EUR  6627.833333 2026-08-19    50       <NA>
+    1       64      EUR   262.340000 2026-08-20    51       <NA>
+    2       74      EUR   516.408333 2026-09-08    70       <NA>
     """
     policy = chosen(policy)
     tz = zone_of(tz, lines, deals)

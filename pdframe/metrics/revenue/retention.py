@@ -64,6 +64,17 @@ def retention(
     Customers whose MRR was 0 or below `months` earlier (credits outweigh their lines) were not
     active and count nowhere. One whose MRR is below 0 now has lost all of it, and no more than
     that: its credit does not reduce what other customers keep.
+
+    Examples
+    --------
+    >>> items, deals = account.deal_products(), account.deals()
+    >>> lines = metrics.mrr_lines(items, deals, cancellations="Cancellation date")
+    >>> rates = {"EUR": 1, "USD": 0.9, "GBP": 1.15}  # one unit of each, in EUR
+    >>> months = {"since": "2026-05-01", "until": "2026-07-01"}
+    >>> metrics.retention(lines, **months, rates=rates)
+           month currency  customers       nrr       grr  logo_retention
+    0 2026-05-01      EUR         11  1.879198  0.919362        0.727273
+    1 2026-06-01      EUR         12  0.050426  0.048897        0.666667
     """
     names = keys(by, RETENTION)
     lag = full_months(months)
@@ -158,6 +169,19 @@ def revenue_cohorts(
     Notes
     -----
     A customer who comes back counts in the cohort of its first MRR.
+
+    Examples
+    --------
+    >>> items, deals = account.deal_products(), account.deals()
+    >>> lines = metrics.mrr_lines(items, deals, cancellations="Cancellation date")
+    >>> rates = {"EUR": 1, "USD": 0.9, "GBP": 1.15}  # one unit of each, in EUR
+    >>> months = {"since": "2026-01-01", "until": "2026-07-01"}
+    >>> cohorts = metrics.revenue_cohorts(lines, **months, rates=rates)
+    >>> cohorts.pivot(index="cohort", columns="age", values="nrr").round(2).iloc[:2, :4]
+    age           0    1    2    3
+    cohort
+    2026-01-01  1.0  1.0  1.0  1.0
+    2026-02-01  1.0  1.0  1.0  1.0
     """
     names = keys(by, COHORTS)
     covered = units(ledger(lines, names), rates)

@@ -15,8 +15,9 @@ import numpy as np
 import pandas as pd
 
 from pdframe._plain import plain_frame
+from pdframe._warnings import warn
 from pdframe.errors import ArgumentError
-from pdframe.metrics._arguments import local_date, require_columns, warn
+from pdframe.metrics._arguments import local_date, require_columns
 from pdframe.metrics._columns import (
     Flags,
     Ints,

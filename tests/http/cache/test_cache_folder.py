@@ -15,19 +15,21 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from tests.helpers import crash
 import pytest
-from tests.helpers.cache_files import files, folder
 
 import pdframe
 from pdframe import sandbox
+from pdframe.cache.store import default_cache_dir
 from pdframe.errors import ArgumentError, CacheError, DamagedError
 from pdframe.sandbox.server import Server
-from pdframe.cache.store import default_cache_dir
+from tests.helpers import crash
+from tests.helpers.cache_files import files, folder
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:.*not defined:pdframe.errors.DataWarning"),
-    pytest.mark.skipif(not hasattr(os, "symlink") or os.name == "nt", reason="needs links and rights of POSIX"),
+    pytest.mark.skipif(
+        not hasattr(os, "symlink") or os.name == "nt", reason="needs links and rights of POSIX"
+    ),
 ]
 
 
@@ -62,10 +64,26 @@ def into_link(path: Path, *, circle: bool) -> None:
 
 
 @pytest.mark.parametrize("circle", [False, True], ids=["dangling", "circle"])
-@pytest.mark.parametrize("place", ["stages", "stages/manifest.json", "stages/part", "history", "ledger.json", "accounts.json", ".", "root"])
-def test_a_link_that_leads_nowhere_is_named(place: str, circle: bool, cache: Path, server: Server) -> None:
+@pytest.mark.parametrize(
+    "place",
+    [
+        "stages",
+        "stages/manifest.json",
+        "stages/part",
+        "history",
+        "ledger.json",
+        "accounts.json",
+        ".",
+        "root",
+    ],
+)
+def test_a_link_that_leads_nowhere_is_named(
+    place: str, circle: bool, cache: Path, server: Server
+) -> None:
     root = folder(cache)
-    path = {"accounts.json": cache / "accounts.json", ".": root, "root": cache}.get(place, root / place)
+    path = {"accounts.json": cache / "accounts.json", ".": root, "root": cache}.get(
+        place, root / place
+    )
     if place == "stages/part":
         path = next((root / "stages").glob("part-*"))
     into_link(path, circle=circle)
@@ -73,7 +91,10 @@ def test_a_link_that_leads_nowhere_is_named(place: str, circle: bool, cache: Pat
     # The count of tokens belongs to the account's folder.
     above = root if place == "ledger.json" else cache
     reported = str(path.relative_to(above)) if path != cache else "cache"
-    with pytest.raises(CacheError, match="is a link to") as caught, connect(server, cache) as account:
+    with (
+        pytest.raises(CacheError, match="is a link to") as caught,
+        connect(server, cache) as account,
+    ):
         account.as_of("2030-01-01") if place == "history" else account.stages()
     assert not isinstance(caught.value, DamagedError)
     message = str(caught.value)
@@ -90,7 +111,9 @@ def test_a_link_that_leads_nowhere_is_named(place: str, circle: bool, cache: Pat
         assert server.stats.requests == requested
 
 
-def test_links_that_lead_somewhere_are_as_good_as_what_they_lead_to(cache: Path, tmp_path: Path, server: Server) -> None:
+def test_links_that_lead_somewhere_are_as_good_as_what_they_lead_to(
+    cache: Path, tmp_path: Path, server: Server
+) -> None:
     stages = folder(cache) / "stages"
     stages.rename(tmp_path / "elsewhere")
     stages.symlink_to(tmp_path / "elsewhere")
@@ -112,8 +135,18 @@ def test_a_part_that_is_a_folder_is_damage_and_is_loaded_again(cache: Path, serv
             assert len(account.stages()) > 0
 
 
-@pytest.mark.parametrize("content", ["é".encode("latin-1"), b'{"format": 2, "table": "\xff\xfe"}', b"\xff\xfe{\x00", b"\xef\xbb\xbf{}"])
-def test_a_manifest_of_another_encoding_is_damage(content: bytes, cache: Path, server: Server) -> None:
+@pytest.mark.parametrize(
+    "content",
+    [
+        "é".encode("latin-1"),
+        b'{"format": 2, "table": "\xff\xfe"}',
+        b"\xff\xfe{\x00",
+        b"\xef\xbb\xbf{}",
+    ],
+)
+def test_a_manifest_of_another_encoding_is_damage(
+    content: bytes, cache: Path, server: Server
+) -> None:
     (folder(cache) / "stages" / "manifest.json").write_bytes(content)
     with connect(server, cache) as account:
         with pytest.raises(DamagedError, match="full=True"):
@@ -122,7 +155,9 @@ def test_a_manifest_of_another_encoding_is_damage(content: bytes, cache: Path, s
 
 
 @pytest.mark.parametrize("place", ["cache", "cache/deeper", "account", "accounts.json"])
-def test_a_file_where_a_folder_must_be_and_vice_versa(place: str, cache: Path, tmp_path: Path, server: Server) -> None:
+def test_a_file_where_a_folder_must_be_and_vice_versa(
+    place: str, cache: Path, tmp_path: Path, server: Server
+) -> None:
     requested = server.stats.requests
     if place.startswith("cache"):
         (tmp_path / "file").write_text("no folder")
@@ -131,7 +166,10 @@ def test_a_file_where_a_folder_must_be_and_vice_versa(place: str, cache: Path, t
         where, hit = cache, folder(cache) if place == "account" else cache / "accounts.json"
         shutil.rmtree(hit) if hit.is_dir() else hit.unlink()
         hit.write_text("no folder") if place == "account" else hit.mkdir()
-    with pytest.raises(CacheError, match=r"not a folder|Not a directory|Is a directory"), connect(server, where) as account:
+    with (
+        pytest.raises(CacheError, match=r"not a folder|Not a directory|Is a directory"),
+        connect(server, where) as account,
+    ):
         account.stages()
     assert server.stats.requests == requested
 
@@ -188,8 +226,26 @@ def as_another(server: Server, world: Path, cache: Path) -> dict[str, object]:
     """
     own = Path(tempfile.mkdtemp()) / "own"
     shutil.copytree(world, own)
-    code = [sys.executable, "-W", "ignore", "-c", AS_ANOTHER, server.url, server.token, str(own), str(cache)]
-    done = subprocess.run(code, capture_output=True, text=True, check=False, timeout=120, cwd="/", env=os.environ | {"PYTHONPATH": ROOT})
+    code = [
+        sys.executable,
+        "-W",
+        "ignore",
+        "-c",
+        AS_ANOTHER,
+        server.url,
+        server.token,
+        str(own),
+        str(cache),
+    ]
+    done = subprocess.run(
+        code,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+        cwd="/",
+        env=os.environ | {"PYTHONPATH": ROOT},
+    )
     shutil.rmtree(own.parent)
     assert done.returncode == 0, done.stderr
     reported: dict[str, object] = json.loads(done.stdout)
@@ -209,7 +265,9 @@ def shared(cache: Path, tmp_path: Path) -> Iterator[Path]:
         path.chmod(0o755 if path.is_dir() else 0o644)
 
 
-def test_a_cache_that_cannot_be_written_can_be_read(shared: Path, world: Path, server: Server) -> None:
+def test_a_cache_that_cannot_be_written_can_be_read(
+    shared: Path, world: Path, server: Server
+) -> None:
     before = files(shared)
     reported = as_another(server, world, shared)
     with_deals = reported["offline"]
@@ -228,7 +286,9 @@ def test_a_cache_that_cannot_be_written_can_be_read(shared: Path, world: Path, s
 
 
 @pytest.mark.parametrize("place", ["cache", "account", "table", "above"])
-def test_a_folder_without_rights_is_a_typed_error_that_names_it(place: str, shared: Path, world: Path, server: Server) -> None:
+def test_a_folder_without_rights_is_a_typed_error_that_names_it(
+    place: str, shared: Path, world: Path, server: Server
+) -> None:
     root = folder(shared)
     hit = {"cache": shared, "account": root, "table": root / "deals", "above": shared.parent}[place]
     mode = hit.stat().st_mode
@@ -240,11 +300,17 @@ def test_a_folder_without_rights_is_a_typed_error_that_names_it(place: str, shar
     kind, message = reported["offline"]  # type: ignore[misc]
     assert kind == "CacheError", message
     assert str(hit if place != "above" else shared.parent) in message
-    assert all(value[0] in ("CacheError", "NotCachedError") for value in reported.values() if isinstance(value, list)), reported
+    assert all(
+        value[0] in ("CacheError", "NotCachedError")
+        for value in reported.values()
+        if isinstance(value, list)
+    ), reported
     assert not list(root.glob("*.aside-*"))
 
 
-def test_the_default_folder_is_detected_below_folders_that_cannot_be_searched(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_default_folder_is_detected_below_folders_that_cannot_be_searched(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def refused(path: object) -> bool:
         raise PermissionError(13, "Permission denied")
 

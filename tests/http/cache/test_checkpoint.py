@@ -15,21 +15,19 @@ from typing import Any
 
 import pandas as pd
 import pytest
-from tests.helpers import true_cells
 
 import pdframe
 from pdframe import sandbox
-from pdframe.errors import BudgetError, CacheError, ResponseError
 from pdframe._files import seal, unseal
-from pdframe.cache.snapshots import SnapshotLog
 from pdframe.cache.checkpoint import WHERE
+from pdframe.cache.snapshots import SnapshotLog
+from pdframe.cache.store import PENDING
+from pdframe.errors import BudgetError, CacheError, ResponseError
 from pdframe.sandbox.server import Faults, Server
 from pdframe.schema import LISTS
 from pdframe.schema import TABLES as SCHEMA
-from pdframe.cache.store import PENDING
-from pdframe.sync import reporting
-from pdframe.sync import fetch
-from pdframe.sync import plan
+from pdframe.sync import SyncOptions
+from tests.helpers import true_cells
 
 pytestmark = pytest.mark.filterwarnings("ignore::pdframe.errors.DataWarning")
 
@@ -39,7 +37,9 @@ PAGE_ROWS = 40
 # list of deals has.
 CLOSING = {"deals": 10 + 20 + 10 + 20 + 10, "activities": 10, "persons": 10, "organizations": 10}
 # Walks that cannot say what changed meanwhile: they start again.
-FROM_THE_START = [name for name in LISTS if not SCHEMA[name].incremental and not SCHEMA[name].sources[0].batch]
+FROM_THE_START = [
+    name for name in LISTS if not SCHEMA[name].incremental and not SCHEMA[name].sources[0].batch
+]
 BY_RECORD = ("discounts", "deal_changes", "project_changes")
 
 
@@ -50,18 +50,24 @@ def server() -> Iterator[Server]:
 
 
 def connect(server: Server, cache_dir: Path, **options: object) -> pdframe.Account:
-    return pdframe.connect(base_url=server.url, api_token=server.token, cache_dir=cache_dir, progress=False, **options)  # type: ignore[arg-type]
+    return pdframe.connect(
+        base_url=server.url, api_token=server.token, cache_dir=cache_dir, progress=False, **options
+    )  # type: ignore[arg-type]
 
 
 def frames(account: pdframe.Account, tables: Iterable[str] = TABLES) -> dict[str, pd.DataFrame]:
     return {
-        name: account._store.read(name).to_pandas() if name.endswith("_fields") else getattr(account, name)(refresh=False)
+        name: account._store.read(name).to_pandas()
+        if name.endswith("_fields")
+        else getattr(account, name)(refresh=False)
         for name in tables
     }
 
 
 @pytest.fixture(scope="module")
-def undisturbed(server: Server, tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, pd.DataFrame], int]:
+def undisturbed(
+    server: Server, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[dict[str, pd.DataFrame], int]:
     with connect(server, tmp_path_factory.mktemp("undisturbed")) as account:
         server.reset_stats()
         account.sync(*TABLES)
@@ -76,38 +82,46 @@ def template(table: str) -> tuple[str, ...]:
 @pytest.mark.parametrize("meanwhile", [False, True], ids=["a first load", "a refresh after a week"])
 @pytest.mark.parametrize(
     ("deals", "tables"),
-    [(110, LISTS), (12, (*BY_RECORD, *dict.fromkeys(("deals", "deal_fields", "projects", "project_fields"))))],
+    [
+        (110, LISTS),
+        (12, (*BY_RECORD, *dict.fromkeys(("deals", "deal_fields", "projects", "project_fields")))),
+    ],
 )
 def test_a_fault_at_any_request_is_made_good_at_the_price_of_what_was_in_flight(
-    deals: int, tables: tuple[str, ...], meanwhile: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    deals: int,
+    tables: tuple[str, ...],
+    meanwhile: bool,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """A fault at request k, for all k: the next sync completes, with the same result, and pays for
     no page twice.
     """
-    # Lists of many pages, and a disk that nobody pulls the plug of.
-    monkeypatch.setattr(fetch, "PAGE", PAGE_ROWS)
-    monkeypatch.setattr(plan, "PAGE", PAGE_ROWS)
     monkeypatch.setattr(os, "fsync", lambda file: None)
-    # One list after the other, however long a machine that is busy takes to answer: else the k-th
-    # request is another one each time.
-    monkeypatch.setattr(reporting, "TABLES_AT_ONCE", 1)
+    # Lists of many pages. One list after the other, however long a machine that is busy takes to
+    # answer: else the k-th request is another one each time.
+    options = SyncOptions(page_size=PAGE_ROWS, tables_at_once=1)
     company = sandbox.Company(seed=4, deals=deals)
     with Server(company, burst=100_000) as server:
         start = tmp_path / "start"
-        with connect(server, start) as account:
+        with connect(server, start, options=options) as account:
             account.company  # noqa: B018 - /users/me is asked for, and nothing else
             if meanwhile:
                 account.sync(*tables)
                 company.advance(days=7)
         shutil.copytree(start, tmp_path / "whole")
-        with connect(server, tmp_path / "whole") as account:
+        with connect(server, tmp_path / "whole", options=options) as account:
             server.reset_stats()
             account.sync(*tables)
-            full, tokens, requests = frames(account, tables), server.stats.tokens, server.stats.requests
+            full, tokens, requests = (
+                frames(account, tables),
+                server.stats.tokens,
+                server.stats.requests,
+            )
         assert requests > 10
         for k in range(1, requests + 1):
             shutil.copytree(start, tmp_path / str(k))
-            with connect(server, tmp_path / str(k)) as account:
+            with connect(server, tmp_path / str(k), options=options) as account:
                 server.reset_stats()
                 server.faults = Faults(at={k: "success_false_200"})
                 with pytest.raises(ResponseError) as caught:
@@ -123,43 +137,65 @@ def test_a_fault_at_any_request_is_made_good_at_the_price_of_what_was_in_flight(
                 closed = [
                     name
                     for name in CLOSING.keys() & set(tables)
-                    if done["note"][name].startswith("went on")
+                    if done["note"][name].startswith("resumed")
                     or (failed.template in template(name) and done["mode"][name] == "incremental")
                 ]
-                again = [path for name in FROM_THE_START if failed.template in template(name) for path in template(name)]
+                again = [
+                    path
+                    for name in FROM_THE_START
+                    if failed.template in template(name)
+                    for path in template(name)
+                ]
                 in_flight = [
                     entry.tokens
                     for entry in spent[:-1]
                     if entry.template in again
-                    or ("deal_ids" in failed.params and entry.params.get("deal_ids") == failed.params["deal_ids"])
+                    or (
+                        "deal_ids" in failed.params
+                        and entry.params.get("deal_ids") == failed.params["deal_ids"]
+                    )
                 ]
                 extra = failed.tokens + sum(in_flight) + sum(CLOSING[name] for name in closed)
-                assert server.stats.tokens - tokens <= extra, (k, failed, done[["mode", "tokens", "note"]])
+                assert server.stats.tokens - tokens <= extra, (
+                    k,
+                    failed,
+                    done[["mode", "tokens", "note"]],
+                )
             shutil.rmtree(tmp_path / str(k))
 
 
 def test_rows_that_changed_while_the_walk_stood_still_are_closed_in(tmp_path: Path) -> None:
-    with sandbox.connect(seed=4, deals=1_300, cache_dir=tmp_path, burst=100_000, progress=False) as account:
+    with sandbox.connect(
+        seed=4, deals=1_300, cache_dir=tmp_path, burst=100_000, progress=False
+    ) as account:
         company = account.company_model
         account.server.faults = Faults(at={5: "success_false_200"})
         with pytest.raises(ResponseError):
             account.sync("deals")
         account.server.faults = None
-        live = [row for row in company.tables["deals"].values() if not row["is_deleted"] and not row["is_archived"]]
+        live = [
+            row
+            for row in company.tables["deals"].values()
+            if not row["is_deleted"] and not row["is_archived"]
+        ]
         edited, deleted, archived = (row["id"] for row in live[:3])
         company.edit_deal(edited, title="edited in between")
         company.delete_deal(deleted)
         company.archive_deal(archived)
         row = account.sync("deals").set_index("table").loc["deals"]
-        assert (row["mode"], row["note"].startswith("went on from")) == ("full", True)
+        assert (row["mode"], row["note"].startswith("resumed from")) == ("full", True)
         deals = account.deals(refresh=False).set_index("id")
-        assert deals.index.tolist() == [row["id"] for row in true_cells.visible(true_cells.fold(company.events), "deals")]
+        assert deals.index.tolist() == [
+            row["id"] for row in true_cells.visible(true_cells.fold(company.events), "deals")
+        ]
         assert deals["title"][edited] == "edited in between"
         assert deals["is_archived"][archived]
 
 
 def test_401_deals_of_one_second_survive_an_interruption_among_them(tmp_path: Path) -> None:
-    with sandbox.connect(seed=4, deals=1_300, cache_dir=tmp_path, burst=100_000, progress=False) as account:
+    with sandbox.connect(
+        seed=4, deals=1_300, cache_dir=tmp_path, burst=100_000, progress=False
+    ) as account:
         account.sync("deals")
         company = account.company_model
         alive = [row["id"] for row in company.tables["deals"].values() if not row["is_deleted"]]
@@ -175,28 +211,33 @@ def test_401_deals_of_one_second_survive_an_interruption_among_them(tmp_path: Pa
         assert set(titles[alive[:200]]) == {"before"}
 
 
-def test_a_pull_of_changes_that_is_cut_off_anywhere_pays_for_no_page_twice(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(fetch, "PAGE", PAGE_ROWS)
-    monkeypatch.setattr(plan, "PAGE", PAGE_ROWS)
+def test_a_pull_of_changes_that_is_cut_off_anywhere_pays_for_no_page_twice(tmp_path: Path) -> None:
+    options = SyncOptions(page_size=PAGE_ROWS)
     company = sandbox.Company(seed=4, deals=300)
     with Server(company, burst=100_000) as server:
-        with connect(server, tmp_path / "start") as account:
+        with connect(server, tmp_path / "start", options=options) as account:
             account.sync("deals")
-        alive = [row["id"] for row in company.tables["deals"].values() if not row["is_deleted"] and not row["is_archived"]]
+        alive = [
+            row["id"]
+            for row in company.tables["deals"].values()
+            if not row["is_deleted"] and not row["is_archived"]
+        ]
         company.bulk_edit(alive[:130], title="edited")
         company.archive_deal(alive[0])
         company.delete_deal(alive[1])
         shutil.copytree(tmp_path / "start", tmp_path / "whole")
-        with connect(server, tmp_path / "whole") as account:
+        with connect(server, tmp_path / "whole", options=options) as account:
             server.reset_stats()
             assert account.sync("deals").set_index("table")["mode"]["deals"] == "incremental"
             full, requests = account.deals(refresh=False), server.stats.requests
         for k in range(2, requests + 1):
             shutil.copytree(tmp_path / "start", tmp_path / str(k))
-            with connect(server, tmp_path / str(k)) as account:
+            with connect(server, tmp_path / str(k), options=options) as account:
                 ask, left = account._client.get_json, [k - 1]
 
-                def dying(*arguments: Any, ask: Any = ask, left: list[int] = left, **options: Any) -> Any:
+                def dying(
+                    *arguments: Any, ask: Any = ask, left: list[int] = left, **options: Any
+                ) -> Any:
                     if not left[0]:
                         # nothing is done about it, as if the process were killed
                         raise KeyboardInterrupt
@@ -208,26 +249,40 @@ def test_a_pull_of_changes_that_is_cut_off_anywhere_pays_for_no_page_twice(tmp_p
                 with pytest.raises(KeyboardInterrupt):
                     account.sync("deals")
                 paid = server.requests
-            with connect(server, tmp_path / str(k)) as account:
+            with connect(server, tmp_path / str(k), options=options) as account:
                 server.reset_stats()
                 row = account.sync("deals").set_index("table").loc["deals"]
                 pd.testing.assert_frame_equal(account.deals(refresh=False), full)
             assert row["mode"] == "incremental"
             received = [entry for entry in paid if "updated_since" in entry.params]
-            assert row["note"] == (f"went on from {len(received)} saved page{'s' if len(received) > 1 else ''}" if received else "")
+            assert row["note"] == (
+                f"resumed from {len(received)} saved page{'s' if len(received) > 1 else ''}"
+                if received
+                else ""
+            )
             pages = [
-                {(entry.path, *entry.params.items()) for entry in requested if "cursor" in entry.params} for requested in (paid, server.requests)
+                {
+                    (entry.path, *entry.params.items())
+                    for entry in requested
+                    if "cursor" in entry.params
+                }
+                for requested in (paid, server.requests)
             ]
             assert not pages[0] & pages[1]
 
 
-def test_saved_changes_whose_cursor_is_refused_are_requested_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(fetch, "PAGE", PAGE_ROWS)
-    monkeypatch.setattr(plan, "PAGE", PAGE_ROWS)
-    with sandbox.connect(seed=4, deals=300, cache_dir=tmp_path, burst=100_000, progress=False) as account:
+def test_saved_changes_whose_cursor_is_refused_are_requested_again(tmp_path: Path) -> None:
+    options = SyncOptions(page_size=PAGE_ROWS)
+    with sandbox.connect(
+        seed=4, deals=300, cache_dir=tmp_path, burst=100_000, progress=False, options=options
+    ) as account:
         account.sync("deals")
         company = account.company_model
-        alive = [row["id"] for row in company.tables["deals"].values() if not row["is_deleted"] and not row["is_archived"]]
+        alive = [
+            row["id"]
+            for row in company.tables["deals"].values()
+            if not row["is_deleted"] and not row["is_archived"]
+        ]
         company.bulk_edit(alive[:130], title="edited")
         account.server.faults = Faults(at={4: "success_false_200"})
         with pytest.raises(ResponseError):
@@ -239,7 +294,9 @@ def test_saved_changes_whose_cursor_is_refused_are_requested_again(tmp_path: Pat
         assert set(account.deals(refresh=False).set_index("id")["title"][alive[:130]]) == {"edited"}
 
 
-def test_a_budget_that_runs_out_is_resumed(server: Server, undisturbed: tuple[dict[str, pd.DataFrame], int], tmp_path: Path) -> None:
+def test_a_budget_that_runs_out_is_resumed(
+    server: Server, undisturbed: tuple[dict[str, pd.DataFrame], int], tmp_path: Path
+) -> None:
     full, tokens = undisturbed
     spent = 0
     for _ in range(40):
@@ -257,17 +314,22 @@ def test_a_budget_that_runs_out_is_resumed(server: Server, undisturbed: tuple[di
     assert spent > tokens / 2
 
 
-def test_a_budget_error_says_what_is_saved_and_when_to_go_on(server: Server, tmp_path: Path) -> None:
+def test_a_budget_error_says_what_is_saved_and_when_to_go_on(
+    server: Server, tmp_path: Path
+) -> None:
     with connect(server, tmp_path, max_tokens=2 + 10 + 10 + 10 + 10) as account:
         with pytest.raises(
-            BudgetError, match=r"Kept: deal_fields as of now.* Pages of deals are saved: the next sync goes on from them"
+            BudgetError,
+            match=r"Kept: deal_fields as of now.* Pages of deals are saved: the next sync goes on from them",
         ) as caught:
             account.sync("deals")
         assert caught.value.resume_at is not None
 
 
 def test_saved_pages_of_another_schema_are_not_used(tmp_path: Path) -> None:
-    with sandbox.connect(seed=4, deals=1_300, cache_dir=tmp_path, burst=100_000, progress=False, max_age=0) as account:
+    with sandbox.connect(
+        seed=4, deals=1_300, cache_dir=tmp_path, burst=100_000, progress=False, max_age=0
+    ) as account:
         account.server.faults = Faults(at={5: "success_false_200"})
         with pytest.raises(ResponseError):
             account.sync("deals")
@@ -277,10 +339,12 @@ def test_saved_pages_of_another_schema_are_not_used(tmp_path: Path) -> None:
         assert (row["mode"], row["note"]) == ("full", "")
 
 
-def test_a_walk_that_another_version_saved_starts_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_walk_that_another_version_saved_starts_again(tmp_path: Path) -> None:
     """Its signature is ours, and its windows tell more than this version knows."""
-    monkeypatch.setattr(fetch, "PAGE", 10)
-    with sandbox.connect(seed=3, deals=120, cache_dir=tmp_path, burst=100_000, progress=False) as account:
+    options = SyncOptions(page_size=10)
+    with sandbox.connect(
+        seed=3, deals=120, cache_dir=tmp_path, burst=100_000, progress=False, options=options
+    ) as account:
         account.fields("deals")
         account.server.faults = Faults(at={3: "success_false_200"})
         with pytest.raises(ResponseError):
@@ -291,8 +355,15 @@ def test_a_walk_that_another_version_saved_starts_again(tmp_path: Path, monkeypa
         saved["windows"]["open"][0]["up"]["mood"] = 1
         walk.write_bytes(seal(saved, indent=None))
         row = account.sync("deals").set_index("table").loc["deals"]
-        assert (row["mode"], row["note"]) == ("full", "begun again: another version of pdframe saved its pages")
-        live = {id for id in account.company_model.tables["deals"] if ("deals", id) not in account.company_model.deleted_at}
+        assert (row["mode"], row["note"]) == (
+            "full",
+            "restarted: another version of pdframe saved its pages",
+        )
+        live = {
+            id
+            for id in account.company_model.tables["deals"]
+            if ("deals", id) not in account.company_model.deleted_at
+        }
         assert set(account.deals(refresh=False)["id"]) == live
 
 
@@ -362,7 +433,10 @@ with pdframe.connect(base_url=url, api_token=token, cache_dir=cache_dir, progres
 def test_two_processes_on_one_cache_wait_for_each_other(tmp_path: Path) -> None:
     with Server(sandbox.Company(seed=3, deals=60), burst=100_000) as server:
         command = [sys.executable, "-c", WORK, server.url, server.token, str(tmp_path)]
-        workers = [subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) for _ in range(2)]
+        workers = [
+            subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+            for _ in range(2)
+        ]
         said = [worker.communicate(timeout=120) for worker in workers]
         assert [errors for _, errors in said if "Traceback" in errors] == []
         with connect(server, tmp_path) as account:
@@ -370,18 +444,33 @@ def test_two_processes_on_one_cache_wait_for_each_other(tmp_path: Path) -> None:
             # Nothing is there twice, whoever wrote it, and every token is counted once.
             assert [reported for reported, _ in said] == [f"{len(full[0])} {len(full[1])}\n"] * 2
             assert full[0]["id"].is_unique
-            assert len(account.as_of("2100-01-01")) == SnapshotLog(account._store).rows().num_rows == len(full[0])
+            assert (
+                len(account.as_of("2100-01-01"))
+                == SnapshotLog(account._store).rows().num_rows
+                == len(full[0])
+            )
             assert account.tokens_today == server.stats.tokens
-        assert [len(list(tmp_path.glob(f"*/{name}/part-*.parquet"))) for name in ("deals", "deal_products")] == [1, 1]
+        assert [
+            len(list(tmp_path.glob(f"*/{name}/part-*.parquet")))
+            for name in ("deals", "deal_products")
+        ] == [1, 1]
 
 
-def test_what_did_not_fit_in_saved_pages_is_said_by_the_load_that_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    with sandbox.connect(seed=4, deals=1_300, cache_dir=tmp_path, burst=100_000, progress=False) as account:
+def test_what_did_not_fit_in_saved_pages_is_said_by_the_load_that_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with sandbox.connect(
+        seed=4, deals=1_300, cache_dir=tmp_path, burst=100_000, progress=False
+    ) as account:
         ask = account._client.get
 
         def odd(path: str, params: dict[str, object] | None = None, **options: object) -> object:
             answer = ask(path, params, **options | {"decode": None})  # type: ignore[arg-type]
-            if path == "/deals" and not (params or {}).get("cursor") and not {"updated_since", "ids"} & (params or {}).keys():
+            if (
+                path == "/deals"
+                and not (params or {}).get("cursor")
+                and not {"updated_since", "ids"} & (params or {}).keys()
+            ):
                 answer.payload["data"][0]["value"] = "a lot"
             return answer
 
@@ -391,4 +480,4 @@ def test_what_did_not_fit_in_saved_pages_is_said_by_the_load_that_goes_on(tmp_pa
             account.sync("deals")
         account.server.faults = None
         with pytest.warns(pdframe.DataWarning, match="deals, column 'value': 1 value does not fit"):
-            assert account.sync("deals").set_index("table")["note"]["deals"].startswith("went on")
+            assert account.sync("deals").set_index("table")["note"]["deals"].startswith("resumed")

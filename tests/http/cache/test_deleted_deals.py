@@ -14,23 +14,25 @@ from typing import Any
 
 import pandas as pd
 import pytest
-from tests.helpers.deletions import DAY, company, deleted_of, open_deals, time
 from pandas.testing import assert_frame_equal
 
 import pdframe
 from pdframe import metrics, sandbox
 from pdframe.cache.deleted_deals import DeletedDeals
 from pdframe.errors import ArgumentError, DamagedError, DataWarning, NotCachedError
-from pdframe.sync import plan
+from pdframe.sync import DEFAULT_OPTIONS, SyncOptions
+from tests.helpers.deletions import DAY, company, deleted_of, open_deals, time
+from tests.helpers.tuning import LONG_LISTS
 
 pytestmark = pytest.mark.filterwarnings("ignore::pdframe.errors.DataWarning")
 
 
+OPTIONS = {"reloads": DEFAULT_OPTIONS, "changes": LONG_LISTS}
+
+
 @pytest.fixture(params=["reloads", "changes"])
-def how(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+def how(request: pytest.FixtureRequest) -> str:
     """Short lists are read as a whole, long ones by what changed."""
-    if request.param == "changes":
-        monkeypatch.setattr(plan, "PAGE", 0)
     return str(request.param)
 
 
@@ -42,7 +44,13 @@ def account() -> Iterator[sandbox.SandboxAccount]:
 
 def another(account: sandbox.SandboxAccount, cache_dir: Path) -> pdframe.Account:
     """The same company over a fresh cache."""
-    return pdframe.connect(base_url=account.server.url, api_token=account.server.token, cache_dir=cache_dir, progress=False, max_age=0)
+    return pdframe.connect(
+        base_url=account.server.url,
+        api_token=account.server.token,
+        cache_dir=cache_dir,
+        progress=False,
+        max_age=0,
+    )
 
 
 def wins(frame: pd.DataFrame, window: dict[str, Any], **more: Any) -> list[int]:
@@ -50,9 +58,14 @@ def wins(frame: pd.DataFrame, window: dict[str, Any], **more: Any) -> list[int]:
     return won
 
 
-def won_in_funnels(visits: pd.DataFrame, stages: pd.DataFrame, when: pd.Timestamp, **more: Any) -> set[int]:
+def won_in_funnels(
+    visits: pd.DataFrame, stages: pd.DataFrame, when: pd.Timestamp, **more: Any
+) -> set[int]:
     """Deals that count as won in the funnel of any pipeline."""
-    every = [metrics.funnel_deals(visits, stages, as_of=when, pipeline_id=int(one), **more) for one in stages["pipeline_id"].unique()]
+    every = [
+        metrics.funnel_deals(visits, stages, as_of=when, pipeline_id=int(one), **more)
+        for one in stages["pipeline_id"].unique()
+    ]
     rows = pd.concat(every, ignore_index=True)
     return set(rows.loc[rows["stage"] == "won", "deal_id"])
 
@@ -64,7 +77,9 @@ def story(account: sandbox.SandboxAccount) -> dict[str, int]:
     model = account.company_model
     names = ("deleted", "merged", "open", "restored", "stays")
     deals = dict(zip(names, open_deals(account, 5), strict=True))
-    removed = model.add_line(deals["deleted"], next(iter(model.tables["products"])), item_price=7.0, quantity=1)
+    removed = model.add_line(
+        deals["deleted"], next(iter(model.tables["products"])), item_price=7.0, quantity=1
+    )
     account.sync("deals", "deal_products")
     model.remove_line(removed)
     for name in ("deleted", "merged", "restored"):
@@ -88,11 +103,13 @@ def story(account: sandbox.SandboxAccount) -> dict[str, int]:
 
 
 def test_deleted_deals_remain_with_the_time_of_their_deletion(how: str) -> None:
-    with company() as account:
+    with company(options=OPTIONS[how]) as account:
         deals, model = story(account), account.company_model
         default, frame = account.deals(), account.deals(deleted=True)
         removed = deleted_of(frame)
-        expected = {deal for (table, deal) in model.deleted_at if table == "deals"} & set(frame["id"])
+        expected = {deal for (table, deal) in model.deleted_at if table == "deals"} & set(
+            frame["id"]
+        )
         assert {deals["deleted"], deals["merged"], deals["open"]} <= expected == set(removed.index)
         assert deals["restored"] in set(default["id"])
         assert removed["is_deleted"].all()
@@ -102,26 +119,39 @@ def test_deleted_deals_remain_with_the_time_of_their_deletion(how: str) -> None:
             won = removed.loc[deal, "won_time"]
             assert pd.isna(won) if row["won_time"] is None else won == pd.Timestamp(row["won_time"])
         # Without the argument nothing differs.
-        alive = frame[~frame["id"].isin(removed.index)].drop(columns="deleted_time").reset_index(drop=True)
+        alive = (
+            frame[~frame["id"].isin(removed.index)]
+            .drop(columns="deleted_time")
+            .reset_index(drop=True)
+        )
         assert_frame_equal(alive, default)
         assert frame["id"].is_monotonic_increasing
         assert frame.loc[frame["status"] != "deleted", "deleted_time"].isna().all()
         # And nothing more is asked where only the cache may be read.
         requested = account.server.stats.requests
         assert_frame_equal(account.deals(deleted=True, refresh=False), frame)
-        plain = account.deals(deleted=True, refresh=False, labels=False, columns=["id", "deleted_time", "status"])
+        plain = account.deals(
+            deleted=True, refresh=False, labels=False, columns=["id", "deleted_time", "status"]
+        )
         assert deleted_of(plain)["deleted_time"].equals(removed["deleted_time"])
         assert account.server.stats.requests == requested
 
 
 def test_a_deleted_deal_keeps_every_column(how: str) -> None:
-    with company() as account:
+    with company(options=OPTIONS[how]) as account:
         deal = open_deals(account, 1)[0]
-        before = {labels: account.deals(labels=labels, names=labels).set_index("id") for labels in (True, False)}
+        before = {
+            labels: account.deals(labels=labels, names=labels).set_index("id")
+            for labels in (True, False)
+        }
         account.company_model.delete_deal(deal)
         for labels, frame in before.items():
             removed = deleted_of(account.deals(deleted=True, labels=labels, names=labels))
-            columns = [name for name in frame.columns if name not in ("status", "is_deleted", "update_time")]
+            columns = [
+                name
+                for name in frame.columns
+                if name not in ("status", "is_deleted", "update_time")
+            ]
             assert removed.columns.drop("deleted_time").tolist() == frame.columns.tolist()
             assert_frame_equal(removed.loc[[deal], columns], frame.loc[[deal], columns])
             assert removed.loc[deal, "products_count"] == 1
@@ -129,7 +159,7 @@ def test_a_deleted_deal_keeps_every_column(how: str) -> None:
 
 def test_the_last_edit_of_a_deal_is_not_taken_for_its_deletion(how: str, tmp_path: Path) -> None:
     """Deletions move no `update_time` here: the look is all that tells."""
-    with company(deleting_moves_update_time=False) as account:
+    with company(options=OPTIONS[how], deleting_moves_update_time=False) as account:
         model = account.company_model
         ids = long_ago, lately, won = open_deals(account, 3)
         account.deals()
@@ -145,7 +175,10 @@ def test_the_last_edit_of_a_deal_is_not_taken_for_its_deletion(how: str, tmp_pat
         for deal in ids:
             model.delete_deal(deal)
         seen = time(model.now)
-        assert deleted_of(account.deals(deleted=True))["deleted_time"].loc[[*ids]].tolist() == [seen] * 3
+        assert (
+            deleted_of(account.deals(deleted=True))["deleted_time"].loc[[*ids]].tolist()
+            == [seen] * 3
+        )
         # A fresh cache knows no earlier look: an edit of the last 30 days could be the deletion.
         fresh = deleted_of(another(account, tmp_path).deals(deleted=True))
         assert fresh["deleted_time"].loc[[*ids]].tolist() == [seen, time(edited), seen]
@@ -166,12 +199,25 @@ def test_metrics_agree_before_and_after_the_deletion(tmp_path: Path) -> None:
             assert won(as_of=later, deleted="keep") == [3] == won(deleted="keep")
             assert metrics.win_rate(of.deals(), **window)["won"].tolist() == [1]
         # A fresh cache knows the deletions of 30 days alone, and of these the same.
-        recent = {deal for (table, deal), at in model.deleted_at.items() if table == "deals" and model.now - at <= 30 * DAY}
-        assert set(deleted_of(kept["fresh"]).index) == recent == {deals["deleted"], deals["merged"], deals["open"]}
+        recent = {
+            deal
+            for (table, deal), at in model.deleted_at.items()
+            if table == "deals" and model.now - at <= 30 * DAY
+        }
+        assert (
+            set(deleted_of(kept["fresh"]).index)
+            == recent
+            == {deals["deleted"], deals["merged"], deals["open"]}
+        )
         older = deleted_of(kept["old"]).index.difference(list(recent))
-        assert_frame_equal(kept["old"][~kept["old"]["id"].isin(older)].reset_index(drop=True), kept["fresh"])
+        assert_frame_equal(
+            kept["old"][~kept["old"]["id"].isin(older)].reset_index(drop=True), kept["fresh"]
+        )
         # The kept history tells the same.
-        states = account.as_of(then).set_index("deal_id")["status"], account.as_of(later).set_index("deal_id")["status"]
+        states = (
+            account.as_of(then).set_index("deal_id")["status"],
+            account.as_of(later).set_index("deal_id")["status"],
+        )
         for deal in (deals["deleted"], deals["merged"]):
             assert [state[deal] for state in states] == ["won", "deleted"]
         assert states[0][deals["open"]] == "open"
@@ -180,9 +226,15 @@ def test_metrics_agree_before_and_after_the_deletion(tmp_path: Path) -> None:
         for given in (account.deals(), kept["old"]):
             for when, there in ((then, True), (later, False)):
                 seen = metrics.as_of(given, visits, when, account.as_of(when))[0].set_index("id")
-                assert [deal in seen.index for deal in (deals["deleted"], deals["merged"], deals["open"])] == [there] * 3
+                assert [
+                    deal in seen.index
+                    for deal in (deals["deleted"], deals["merged"], deals["open"])
+                ] == [there] * 3
                 if there:
-                    assert seen.loc[[deals["deleted"], deals["merged"]], "status"].tolist() == ["won", "won"]
+                    assert seen.loc[[deals["deleted"], deals["merged"]], "status"].tolist() == [
+                        "won",
+                        "won",
+                    ]
         # So do the stays.
         stages, removed = account.stages(), {deals["deleted"], deals["merged"]}
         assert won_in_funnels(visits, stages, then) >= removed | {deals["restored"]}
@@ -190,11 +242,21 @@ def test_metrics_agree_before_and_after_the_deletion(tmp_path: Path) -> None:
         assert won_in_funnels(visits, stages, later, deleted="keep") >= removed
         # So do line items, where the cache held them.
         lines, frame = account.deal_products(deleted=True), kept["old"]
-        truly = {line["id"] for deal in model.tables["deals"] for line in model.lines_of(deal) if deal in set(frame["id"])}
+        truly = {
+            line["id"]
+            for deal in model.tables["deals"]
+            for line in model.lines_of(deal)
+            if deal in set(frame["id"])
+        }
         assert {deals["deleted"], deals["merged"]} <= set(lines["deal_id"])
         assert set(lines["id"]) <= truly
-        dropped, covered = (metrics.mrr_lines(lines, frame, deleted=what) for what in ("drop", "keep"))
-        assert set(covered["deal_id"]) - set(dropped["deal_id"]) == {deals["deleted"], deals["merged"]}
+        dropped, covered = (
+            metrics.mrr_lines(lines, frame, deleted=what) for what in ("drop", "keep")
+        )
+        assert set(covered["deal_id"]) - set(dropped["deal_id"]) == {
+            deals["deleted"],
+            deals["merged"],
+        }
         assert_frame_equal(metrics.mrr_lines(account.deal_products(), account.deals()), dropped)
         # What was deleted more than 30 days ago, only the older cache knows.
         model.now += 40 * DAY
@@ -208,12 +270,20 @@ def test_visits_of_deals_that_no_snapshot_detected_before_their_deletion(tmp_pat
     with company() as account:
         deals, model = story(account), account.company_model
         fresh = another(account, tmp_path)
-        assert not set(fresh.stage_visits()["deal_id"]) & {deals["deleted"], deals["merged"], deals["open"]}
+        assert not set(fresh.stage_visits()["deal_id"]) & {
+            deals["deleted"],
+            deals["merged"],
+            deals["open"],
+        }
         frame, _ = fresh.deals(deleted=True), account.stages()
         requested = account.server.stats.requests
         visits, old = fresh.stage_visits(refresh=False), account.stage_visits(refresh=False)
         assert account.server.stats.requests == requested
-        for name, ends in (("deleted", ["won", "deleted"]), ("merged", ["won", "deleted"]), ("open", ["deleted"])):
+        for name, ends in (
+            ("deleted", ["won", "deleted"]),
+            ("merged", ["won", "deleted"]),
+            ("open", ["deleted"]),
+        ):
             at = time(model.deleted_at["deals", deals[name]])
             for reported in (visits, old):
                 known_visits = reported[reported["deal_id"] == deals[name]]
@@ -232,7 +302,7 @@ def test_visits_of_deals_that_no_snapshot_detected_before_their_deletion(tmp_pat
 
 
 def test_a_deal_that_no_list_names_is_deleted_at_the_snapshot_that_missed_it(how: str) -> None:
-    with company() as account:
+    with company(options=OPTIONS[how]) as account:
         model = account.company_model
         first, second = open_deals(account, 2)
         before = account.deals().set_index("id")
@@ -261,13 +331,18 @@ def test_the_kept_row_keeps_values_that_do_not_fit_the_later_type_of_their_field
         model.now += DAY
         model.field("deal", code)["field_type"] = "double"
         with pytest.warns(DataWarning, match=r"'Remark'.*does not fit.*'no number'"):
-            assert pd.isna(deleted_of(account.deals(deleted=True, refresh="full")).loc[deal, "Remark"])
+            assert pd.isna(
+                deleted_of(account.deals(deleted=True, refresh="full")).loc[deal, "Remark"]
+            )
         model.field("deal", code)["field_type"] = "varchar"
-        assert deleted_of(account.deals(deleted=True, refresh="full")).loc[deal, "Remark"] == "no number"
+        assert (
+            deleted_of(account.deals(deleted=True, refresh="full")).loc[deal, "Remark"]
+            == "no number"
+        )
 
 
 def test_a_deal_that_is_deleted_twice_has_the_later_time(how: str) -> None:
-    with company(deleting_moves_update_time=False) as account:
+    with company(options=OPTIONS[how], deleting_moves_update_time=False) as account:
         model = account.company_model
         deal = open_deals(account, 1)[0]
         for _ in range(2):
@@ -283,13 +358,17 @@ def test_a_deal_that_is_deleted_twice_has_the_later_time(how: str) -> None:
 
 
 def test_a_sync_costs_what_it_did_and_the_list_is_requested_once(how: str) -> None:
-    with sandbox.connect(seed=3, deals=60, burst=100_000, progress=False) as account:
+    with sandbox.connect(
+        seed=3, deals=60, burst=100_000, progress=False, options=OPTIONS[how]
+    ) as account:
         paths: list[list[str]] = []
 
         def requested(call: Any) -> list[str]:
             before = len(account.server.requests)
             call()
-            return [entry.path.removeprefix("/api/v2") for entry in account.server.requests[before:]]
+            return [
+                entry.path.removeprefix("/api/v2") for entry in account.server.requests[before:]
+            ]
 
         full = ["/deals", "/deals/archived", "/deals"]
         changes = ["/deals", "/deals/archived"] * 2
@@ -305,10 +384,14 @@ def test_a_sync_costs_what_it_did_and_the_list_is_requested_once(how: str) -> No
         account.deals(deleted=True, refresh=True)
         spent = account.tokens_today - tokens - 10  # the list of fields
         assert spent == (60 if how == "changes" else 40 + 30)
-        assert requested(lambda: account.sync("deals"))[1:] == (changes if how == "changes" else full)
+        assert requested(lambda: account.sync("deals"))[1:] == (
+            changes if how == "changes" else full
+        )
 
 
-def test_offline_what_is_kept_is_returned_and_what_is_not_is_said(account: sandbox.SandboxAccount) -> None:
+def test_offline_what_is_kept_is_returned_and_what_is_not_is_said(
+    account: sandbox.SandboxAccount,
+) -> None:
     with pytest.raises(NotCachedError):
         account.deals(deleted=True, refresh=False)
     account.deals()
@@ -316,7 +399,7 @@ def test_offline_what_is_kept_is_returned_and_what_is_not_is_said(account: sandb
         frame = account.deals(deleted=True, refresh=False)
     assert sum("never read" in str(warning.message) for warning in reported) == 1
     assert deleted_of(frame).empty
-    with pytest.raises(ArgumentError, match="deleted is True or False, not 'keep'"):
+    with pytest.raises(ArgumentError, match="deleted must be True or False, not 'keep'"):
         account.deals(deleted="keep")  # type: ignore[arg-type]
     with pytest.raises(ArgumentError, match="deleted_time"):
         account.deals(columns=["deleted_time"])
@@ -332,7 +415,9 @@ def test_deals_that_an_older_version_detected_deleted_come_from_the_kept_history
         frame = deleted_of(account.deals(deleted=True, refresh=False))
         history = account.as_of("2100-01-01").query("gone").set_index("deal_id")
         assert set(frame.index) == set(history.index) <= set(full.index)
-        assert frame["deleted_time"].equals(history["seen_at"].rename("deleted_time").rename_axis("id"))
+        assert frame["deleted_time"].equals(
+            history["seen_at"].rename("deleted_time").rename_axis("id")
+        )
         assert frame.loc[deals["deleted"], "won_time"] == full.loc[deals["deleted"], "won_time"]
         assert frame["title"].isna().all()
         # The list of deletions adds the rows; the time stays that of the look that missed the deal.
@@ -341,7 +426,9 @@ def test_deals_that_an_older_version_detected_deleted_come_from_the_kept_history
         assert_frame_equal(again.loc[frame.index], full.loc[frame.index])
 
 
-def test_a_damaged_table_of_deleted_deals_is_named_and_kept_in_quarantine(account: sandbox.SandboxAccount) -> None:
+def test_a_damaged_table_of_deleted_deals_is_named_and_kept_in_quarantine(
+    account: sandbox.SandboxAccount,
+) -> None:
     first, second = open_deals(account, 2)
     account.deals()
     account.company_model.delete_deal(first)
@@ -373,8 +460,12 @@ def test_the_server_of_another_past_starts_over(tmp_path: Path) -> None:
         assert (account.cache_path / "deals.deleted.aside-1").is_dir()
 
 
-def test_many_small_parts_are_put_together(account: sandbox.SandboxAccount, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("pdframe.cache.compaction.PARTS_OF_A_LEVEL", 3)
+def test_many_small_parts_are_put_together() -> None:
+    with company(options=SyncOptions(parts_per_level=3)) as account:
+        _many_small_parts(account)
+
+
+def _many_small_parts(account: sandbox.SandboxAccount) -> None:
     account.deals()
     model, result = account.company_model, []
     for deal in open_deals(account, 8):
@@ -385,12 +476,18 @@ def test_many_small_parts_are_put_together(account: sandbox.SandboxAccount, monk
     assert len(list((account.cache_path / "deals.deleted").glob("*.parquet"))) <= 4
     removed = deleted_of(account.deals(deleted=True))
     assert set(result) <= set(removed.index)
-    assert [removed.loc[deal, "deleted_time"] for deal in result] == [time(model.deleted_at["deals", deal]) for deal in result]
+    assert [removed.loc[deal, "deleted_time"] for deal in result] == [
+        time(model.deleted_at["deals", deal]) for deal in result
+    ]
 
 
-@pytest.mark.parametrize("named", [False, True], ids=["before the deals are written", "right after"])
-def test_a_crash_loses_no_row_and_doubles_none(how: str, named: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    with company() as account:
+@pytest.mark.parametrize(
+    "named", [False, True], ids=["before the deals are written", "right after"]
+)
+def test_a_crash_loses_no_row_and_doubles_none(
+    how: str, named: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with company(options=OPTIONS[how]) as account:
         model = account.company_model
         deleted, hidden = open_deals(account, 2)
         before = account.deals()
@@ -419,7 +516,10 @@ def test_a_crash_loses_no_row_and_doubles_none(how: str, named: bool, monkeypatc
         rows = DeletedDeals(account._store).known().num_rows
         model.now += DAY
         removed = deleted_of(account.deals(deleted=True, refresh="full"))
-        assert removed["deleted_time"].loc[[deleted, hidden]].tolist() == [time(model.deleted_at["deals", deleted]), seen]
+        assert removed["deleted_time"].loc[[deleted, hidden]].tolist() == [
+            time(model.deleted_at["deals", deleted]),
+            seen,
+        ]
         # deal 17 was deleted before the first look
         assert DeletedDeals(account._store).known().num_rows - rows <= 1
         kept = account._store.manifest("deals.deleted")

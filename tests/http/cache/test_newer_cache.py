@@ -11,19 +11,19 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from tests.helpers import crash
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from tests.helpers.cache_files import files, folder
 
 import pdframe
 from pdframe import cli, sandbox
-from pdframe.cache.known_accounts import Accounts
-from pdframe.errors import CacheError, DamagedError, NewerCacheError
 from pdframe._files import parse, seal, write_part
-from pdframe.sandbox.server import Server
+from pdframe.cache.known_accounts import Accounts
 from pdframe.cache.store import MANIFEST
+from pdframe.errors import CacheError, DamagedError, NewerCacheError
+from pdframe.sandbox.server import Server
+from tests.helpers import crash
+from tests.helpers.cache_files import files, folder
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*not defined:pdframe.errors.DataWarning")
 
@@ -61,8 +61,14 @@ def newer(path: Path, **content: Any) -> None:
     """Write a file again as a newer version would: another format, keys that nobody knows, its own
     checksum.
     """
-    now = {name: value for name, value in parse(path.read_bytes()).items() if name != "crc32"} if path.exists() else {}
-    path.write_bytes(seal({**now, "format": 3, "written_by": "0.9.1", "layout": {"deep": [1]}, **content}))
+    now = (
+        {name: value for name, value in parse(path.read_bytes()).items() if name != "crc32"}
+        if path.exists()
+        else {}
+    )
+    path.write_bytes(
+        seal({**now, "format": 3, "written_by": "0.9.1", "layout": {"deep": [1]}, **content})
+    )
 
 
 ENTRIES: dict[str, Callable[[pdframe.Account], object]] = {
@@ -83,10 +89,22 @@ ENTRIES: dict[str, Callable[[pdframe.Account], object]] = {
 
 
 @pytest.mark.parametrize(
-    "which", ["every manifest", "kept history alone", "line history alone", "deleted deals alone", "ledger", "accounts"]
+    "which",
+    [
+        "every manifest",
+        "kept history alone",
+        "line history alone",
+        "deleted deals alone",
+        "ledger",
+        "accounts",
+    ],
 )
 def test_it_is_refused_at_every_entry(
-    which: str, cache: Path, server: Server, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    which: str,
+    cache: Path,
+    server: Server,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     root = folder(cache)
     chosen = {
@@ -102,7 +120,9 @@ def test_it_is_refused_at_every_entry(
     before, (requested, tokens) = files(cache), (server.stats.requests, server.stats.tokens)
     for name, entry in ENTRIES.items():
         with connect(server, cache) as account:
-            with pytest.raises(NewerCacheError, match=r"pdframe 0\.9\.1 wrote the cached file .*Update pdframe") as caught:
+            with pytest.raises(
+                NewerCacheError, match=r"pdframe 0\.9\.1 wrote the cached file .*Update pdframe"
+            ) as caught:
                 entry(account)
             assert caught.value.written_by == "0.9.1", name
             repr(account)
@@ -111,7 +131,13 @@ def test_it_is_refused_at_every_entry(
         assert files(cache) == before, name
     monkeypatch.setenv("PIPEDRIVE_API_TOKEN", server.token)
     monkeypatch.setenv("PIPEDRIVE_BASE_URL", server.url)
-    for command in (["sync"], ["status"], ["estimate"], ["fields", "deals"], ["export", str(cache.parent / "export")]):
+    for command in (
+        ["sync"],
+        ["status"],
+        ["estimate"],
+        ["fields", "deals"],
+        ["export", str(cache.parent / "export")],
+    ):
         assert cli.main([*command, "--cache-dir", str(cache), "--quiet"]) == 1
         assert "NewerCacheError: pdframe 0.9.1 wrote" in capsys.readouterr().err
     assert files(cache) == before
@@ -125,7 +151,11 @@ def test_an_upgrade_in_the_middle_of_a_session_is_refused_too(cache: Path, serve
         for table in KEPT:
             newer(account.cache_path / table / MANIFEST)
         before, requested = files(cache), server.stats.requests
-        for entry in (lambda: account.sync(), lambda: account.deals(refresh=True), lambda: account.as_of("2030-01-01")):
+        for entry in (
+            lambda: account.sync(),
+            lambda: account.deals(refresh=True),
+            lambda: account.as_of("2030-01-01"),
+        ):
             with pytest.raises(NewerCacheError):
                 entry()
         account.deals(refresh=False)
@@ -141,19 +171,26 @@ def test_an_upgrade_in_the_middle_of_a_session_is_refused_too(cache: Path, serve
         }
 
 
-def test_the_version_is_reported_where_the_file_says_it_and_only_then(cache: Path, server: Server) -> None:
+def test_the_version_is_reported_where_the_file_says_it_and_only_then(
+    cache: Path, server: Server
+) -> None:
     path = folder(cache) / "stages" / MANIFEST
     for version in (None, 7, "0.9\x1b[31m", "9" * 50):
         newer(path, written_by=version)
         with (
             connect(server, cache) as account,
-            pytest.raises(NewerCacheError, match=r"^A newer version of pdframe wrote .*in format 3") as caught,
+            pytest.raises(
+                NewerCacheError, match=r"^A newer version of pdframe wrote .*in format 3"
+            ) as caught,
         ):
             account.stages()
         assert caught.value.written_by is None
     # A checksum that this version does not know is no damage either.
     path.write_text(json.dumps({"format": 7, "written_by": "2.0", "sha256": "abc", "parts": {}}))
-    with connect(server, cache) as account, pytest.raises(NewerCacheError, match=r"pdframe 2\.0 wrote .*format 7"):
+    with (
+        connect(server, cache) as account,
+        pytest.raises(NewerCacheError, match=r"pdframe 2\.0 wrote .*format 7"),
+    ):
         account.stages()
 
 
@@ -163,10 +200,16 @@ def test_today_s_manifest_says_who_wrote_it(cache: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["manifest", "ledger", "accounts"])
-def test_a_number_that_was_changed_is_damage_as_before(name: str, cache: Path, server: Server) -> None:
+def test_a_number_that_was_changed_is_damage_as_before(
+    name: str, cache: Path, server: Server
+) -> None:
     """The checksum of the rest proves that this version wrote it."""
     root = folder(cache)
-    path = {"manifest": root / "stages" / MANIFEST, "ledger": root / "ledger.json", "accounts": cache / "accounts.json"}[name]
+    path = {
+        "manifest": root / "stages" / MANIFEST,
+        "ledger": root / "ledger.json",
+        "accounts": cache / "accounts.json",
+    }[name]
     content = parse(path.read_bytes())
     path.write_text(json.dumps({**content, "format": 3}))
     with connect(server, cache) as account:
@@ -195,7 +238,9 @@ def of_another_codec(path: Path) -> None:
 
 
 @pytest.mark.parametrize("how", ["codec", "another form"])
-def test_a_part_that_pyarrow_cannot_read_and_that_is_as_it_was_written_is_no_damage(how: str, cache: Path, server: Server) -> None:
+def test_a_part_that_pyarrow_cannot_read_and_that_is_as_it_was_written_is_no_damage(
+    how: str, cache: Path, server: Server
+) -> None:
     import zlib
 
     root = folder(cache)
@@ -212,13 +257,21 @@ def test_a_part_that_pyarrow_cannot_read_and_that_is_as_it_was_written_is_no_dam
     path.write_bytes(seal(manifest))
     before = files(root / "stages")
     with connect(server, cache) as account:
-        for entry in (lambda: account.stages(), lambda: account.stages(refresh=False), lambda: account.stages(refresh=True)):
-            with pytest.raises(NewerCacheError, match=r"is as it was written, and pyarrow .* cannot read it"):
+        for entry in (
+            lambda: account.stages(),
+            lambda: account.stages(refresh=False),
+            lambda: account.stages(refresh=True),
+        ):
+            with pytest.raises(
+                NewerCacheError, match=r"is as it was written, and pyarrow .* cannot read it"
+            ):
                 entry()
         assert files(root / "stages") == before
 
 
-def test_a_kept_history_with_columns_that_this_version_does_not_know_is_read_and_keeps_them(cache: Path, server: Server) -> None:
+def test_a_kept_history_with_columns_that_this_version_does_not_know_is_read_and_keeps_them(
+    cache: Path, server: Server
+) -> None:
     root = folder(cache)
     with connect(server, cache) as account:
         store = account._store
@@ -234,8 +287,13 @@ def test_a_kept_history_with_columns_that_this_version_does_not_know_is_read_and
     assert not list(root.glob("*.aside-*"))
 
 
-@pytest.mark.parametrize(("kept", "column"), [("history", "stage_id"), ("deals.deleted", "stage_id"), ("deals.deleted", "seen_at")])
-def test_kept_rows_whose_columns_have_other_types_are_refused_as_they_are(kept: str, column: str, cache: Path, server: Server) -> None:
+@pytest.mark.parametrize(
+    ("kept", "column"),
+    [("history", "stage_id"), ("deals.deleted", "stage_id"), ("deals.deleted", "seen_at")],
+)
+def test_kept_rows_whose_columns_have_other_types_are_refused_as_they_are(
+    kept: str, column: str, cache: Path, server: Server
+) -> None:
     root = folder(cache)
     with connect(server, cache) as account:
         store = account._store
@@ -246,10 +304,20 @@ def test_kept_rows_whose_columns_have_other_types_are_refused_as_they_are(kept: 
         store.name(replace(manifest, parts=(part,), next_part=100))
         before = {table: files(root / table) for table in KEPT}
         readers = {
-            "history": [lambda: account.as_of("2030-01-01"), lambda: account.stage_visits(refresh=False)],
-            "deals.deleted": [lambda: account.deals(deleted=True), lambda: account.deals(deleted=True, refresh=False)],
+            "history": [
+                lambda: account.as_of("2030-01-01"),
+                lambda: account.stage_visits(refresh=False),
+            ],
+            "deals.deleted": [
+                lambda: account.deals(deleted=True),
+                lambda: account.deals(deleted=True, refresh=False),
+            ],
         }
-        for entry in (*readers[kept], lambda: account.sync("deals"), lambda: account.sync("deals", full=True)):
+        for entry in (
+            *readers[kept],
+            lambda: account.sync("deals"),
+            lambda: account.sync("deals", full=True),
+        ):
             with pytest.raises(NewerCacheError, match=rf"{kept}.*{column}"):
                 entry()
         assert {table: files(root / table) for table in KEPT} == before

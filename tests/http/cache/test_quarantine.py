@@ -14,8 +14,8 @@ import pandas as pd
 import pytest
 
 from pdframe import DataWarning, sandbox
-from pdframe.errors import PdframeError
 from pdframe.cache.snapshots import SnapshotLog
+from pdframe.errors import PdframeError
 from pdframe.schema import TABLES
 from pdframe.sync.repair import LOADED_AGAIN
 
@@ -44,18 +44,28 @@ def lying(account: sandbox.SandboxAccount) -> list[str]:
     return sorted(path.name for path in account.cache_path.iterdir() if ".aside" in path.name)
 
 
-@pytest.mark.parametrize("name", ["deals", "deal_fields", "stages", "discounts", "discounts.parents", "deal_changes.parents"])
-def test_a_table_that_is_loaded_again_keeps_its_newest_copy_alone(account: sandbox.SandboxAccount, name: str) -> None:
+@pytest.mark.parametrize(
+    "name",
+    ["deals", "deal_fields", "stages", "discounts", "discounts.parents", "deal_changes.parents"],
+)
+def test_a_table_that_is_loaded_again_keeps_its_newest_copy_alone(
+    account: sandbox.SandboxAccount, name: str
+) -> None:
     account.sync(name.partition(".")[0])
     for number in (1, 2, 3):
         break_and_repair(account, name)
         assert lying(account) == [f"{name}.aside-{number}"]
     assert (account.cache_path / f"{name}.aside-3").stat().st_mode & 0o777 == 0o700
-    assert all(path.stat().st_mode & 0o777 == 0o600 for path in (account.cache_path / f"{name}.aside-3").iterdir())
+    assert all(
+        path.stat().st_mode & 0o777 == 0o600
+        for path in (account.cache_path / f"{name}.aside-3").iterdir()
+    )
 
 
 @pytest.mark.parametrize("by", ["sync", "refresh"])
-def test_the_newest_copy_remains_until_it_is_30_days_old(account: sandbox.SandboxAccount, by: str) -> None:
+def test_the_newest_copy_remains_until_it_is_30_days_old(
+    account: sandbox.SandboxAccount, by: str
+) -> None:
     def bring() -> object:
         return account.sync("stages") if by == "sync" else account.stages(refresh=True)
 
@@ -91,7 +101,13 @@ def test_pages_and_temporary_files_in_a_copy_go_with_it(account: sandbox.Sandbox
         folder.mkdir()
         (folder / ".manifest.json.abc_12.tmp").touch()
         (folder / "pending").mkdir()
-        for name in ("walk.json", "page-000000.arrow", "told-000000.arrow", "run-000000.parquet", ".walk.json.x.tmp"):
+        for name in (
+            "walk.json",
+            "page-000000.arrow",
+            "told-000000.arrow",
+            "run-000000.parquet",
+            ".walk.json.x.tmp",
+        ):
             (folder / "pending" / name).touch()
     account.sync("stages")
     assert lying(account) == ["deals.aside-2"]
@@ -115,12 +131,22 @@ def test_history_is_never_swept(account: sandbox.SandboxAccount) -> None:
 
 
 def test_no_table_of_history_is_taken_for_one_that_is_loaded_again() -> None:
-    assert LOADED_AGAIN.isdisjoint({"history", "history.looks", "deal_changes", "project_changes", "deal_follower_changes"})
-    assert {"deals", "deal_fields", "deal_products.basis", "deal_followers", "deal_changes.parents"} <= LOADED_AGAIN
+    assert LOADED_AGAIN.isdisjoint(
+        {"history", "history.looks", "deal_changes", "project_changes", "deal_follower_changes"}
+    )
+    assert {
+        "deals",
+        "deal_fields",
+        "deal_products.basis",
+        "deal_followers",
+        "deal_changes.parents",
+    } <= LOADED_AGAIN
     assert len(LOADED_AGAIN & TABLES.keys()) == len(TABLES) - 6
 
 
-def test_what_has_another_name_is_left_alone(account: sandbox.SandboxAccount, tmp_path: Path) -> None:
+def test_what_has_another_name_is_left_alone(
+    account: sandbox.SandboxAccount, tmp_path: Path
+) -> None:
     account.deals()
     break_and_repair(account, "deals")
     root, elsewhere = account.cache_path, tmp_path / "elsewhere"
@@ -160,7 +186,9 @@ def test_a_link_is_no_newer_copy(account: sandbox.SandboxAccount, tmp_path: Path
     assert lying(account) == ["deals.aside-1", "deals.aside-7"]
 
 
-def test_a_copy_that_cannot_be_deleted_costs_no_sync(account: sandbox.SandboxAccount, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_copy_that_cannot_be_deleted_costs_no_sync(
+    account: sandbox.SandboxAccount, monkeypatch: pytest.MonkeyPatch
+) -> None:
     account.deals()
     break_and_repair(account, "deals")
     grow_old(account.cache_path / "deals.aside-1", 31)
@@ -176,7 +204,9 @@ def test_a_copy_that_cannot_be_deleted_costs_no_sync(account: sandbox.SandboxAcc
     assert lying(account) == []
 
 
-def test_a_sync_that_fails_sweeps_nothing_and_the_next_one_does(account: sandbox.SandboxAccount) -> None:
+def test_a_sync_that_fails_sweeps_nothing_and_the_next_one_does(
+    account: sandbox.SandboxAccount,
+) -> None:
     account.deals()
     break_and_repair(account, "deals")
     grow_old(account.cache_path / "deals.aside-1", 31)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import doctest
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -13,16 +14,17 @@ import pyarrow as pa
 import pytest
 
 import pdframe
-from pdframe import DataWarning, sandbox
-from pdframe.cache import compaction
-from pdframe import _files
+from pdframe import DataWarning, _files, sandbox
 from pdframe.cache import store
-from pdframe.errors import ArgumentError, CacheError, NotCachedError
 from pdframe.cache.snapshots import SnapshotLog, latest
+from pdframe.errors import ArgumentError, CacheError, NotCachedError
 from pdframe.schema.snapshots import TRACKED_COLUMNS
+from tests.helpers.tuning import LONG_LISTS
 
 pytestmark = [
-    pytest.mark.filterwarnings("ignore:.*options that are not defined.*:pdframe.errors.DataWarning"),
+    pytest.mark.filterwarnings(
+        "ignore:.*options that are not defined.*:pdframe.errors.DataWarning"
+    ),
     pytest.mark.usefixtures("long_lists"),
 ]
 
@@ -45,7 +47,9 @@ def rebuilt(account: sandbox.SandboxAccount, snapshot: int | None = None) -> pd.
     rows = rows if snapshot is None else rows[rows["look"] <= snapshot]
     rows["expected_close_date"] = pd.to_datetime(rows["expected_close_date"])
     last = rows.drop_duplicates("deal_id", keep="last").sort_values("deal_id")
-    there = last[~last["gone"].astype(bool)].rename(columns={"deal_id": "id"}).reset_index(drop=True)
+    there = (
+        last[~last["gone"].astype(bool)].rename(columns={"deal_id": "id"}).reset_index(drop=True)
+    )
     columns = shown(account)
     return there[columns.columns].astype(columns.dtypes.to_dict())
 
@@ -86,16 +90,36 @@ def test_each_kept_column_is_a_reason_to_keep_a_row(account: sandbox.SandboxAcco
     company = account.company_model
     deals = account.deals()
     open_deals = deals[(deals["status"] == "open") & ~deals["is_archived"]]["id"].tolist()
-    user = next(user for user in company.tables["users"] if user != company.row("deals", open_deals[0])["owner_id"])
+    user = next(
+        user
+        for user in company.tables["users"]
+        if user != company.row("deals", open_deals[0])["owner_id"]
+    )
     bare = next(deal for deal in open_deals if not company.lines_of(deal))
     changes: list[tuple[int, Callable[[], object], dict[str, Any]]] = [
-        (open_deals[0], lambda: company.edit_deal(open_deals[0], owner_id=user), {"owner_id": user}),
+        (
+            open_deals[0],
+            lambda: company.edit_deal(open_deals[0], owner_id=user),
+            {"owner_id": user},
+        ),
         (bare, lambda: company.edit_deal(bare, value=4711.5), {"value": 4711.5}),
-        (open_deals[1], lambda: company.edit_deal(open_deals[1], probability=37), {"probability": 37}),
-        (open_deals[2], lambda: company.edit_deal(open_deals[2], expected_close_date="2031-02-03"), {"expected_close_date": "2031-02-03"}),
+        (
+            open_deals[1],
+            lambda: company.edit_deal(open_deals[1], probability=37),
+            {"probability": 37},
+        ),
+        (
+            open_deals[2],
+            lambda: company.edit_deal(open_deals[2], expected_close_date="2031-02-03"),
+            {"expected_close_date": "2031-02-03"},
+        ),
         (open_deals[3], lambda: company.archive_deal(open_deals[3]), {"is_archived": True}),
         (open_deals[4], lambda: company.win_deal(open_deals[4]), {"status": "won"}),
-        (open_deals[5], lambda: company.delete_deal(open_deals[5]), {"status": "deleted", "gone": True}),
+        (
+            open_deals[5],
+            lambda: company.delete_deal(open_deals[5]),
+            {"status": "deleted", "gone": True},
+        ),
     ]
     for deal, change, expected in changes:
         change()
@@ -109,12 +133,16 @@ def test_each_kept_column_is_a_reason_to_keep_a_row(account: sandbox.SandboxAcco
 
 
 @pytest.mark.parametrize("full", [False, True])
-def test_a_power_cut_at_any_write_loses_and_doubles_nothing(monkeypatch: pytest.MonkeyPatch, full: bool) -> None:
+def test_a_power_cut_at_any_write_loses_and_doubles_nothing(
+    monkeypatch: pytest.MonkeyPatch, full: bool
+) -> None:
     """At the k-th file of history and deals, for every k: the next sync leaves a log that tells
     all, and deals as they are.
     """
     opens = _files._private_file
-    with sandbox.connect(seed=3, deals=20, burst=100_000, progress=False) as account:
+    with sandbox.connect(
+        seed=3, deals=20, burst=100_000, progress=False, options=LONG_LISTS
+    ) as account:
         account.sync("deals", "stages")
         for number in range(1, 20):
             before, left, cut = kept(account), number, False
@@ -140,15 +168,18 @@ def test_a_power_cut_at_any_write_loses_and_doubles_nothing(monkeypatch: pytest.
             pd.testing.assert_frame_equal(rebuilt(account), shown(account))
             pd.testing.assert_frame_equal(kept(account).head(len(before)), before)
             assert repeats(kept(account)) == 0
-            assert account.stage_visits(refresh=False)["deal_id"].nunique() == kept(account)["deal_id"].nunique()
+            assert (
+                account.stage_visits(refresh=False)["deal_id"].nunique()
+                == kept(account)["deal_id"].nunique()
+            )
             if not cut:
                 assert number > 6  # a part and a manifest of each of the three tables
                 return
     pytest.fail("a sync of deals wrote more files than expected")
 
 
-def test_many_parts_become_one_and_say_the_same(account: sandbox.SandboxAccount, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(compaction, "PARTS_OF_A_LEVEL", 3)
+def test_many_parts_become_one_and_say_the_same(account: sandbox.SandboxAccount) -> None:
+    account._store.options = replace(LONG_LISTS, parts_per_level=3)
     deal = int(account.deals()["id"].iloc[0])
     for number in range(5):
         account.company_model.edit_deal(deal, probability=number)
@@ -156,7 +187,9 @@ def test_many_parts_become_one_and_say_the_same(account: sandbox.SandboxAccount,
         folder = account.cache_path / "history"
         assert len(list(folder.glob("part-*.parquet"))) <= 4
         assert all(path.stat().st_mode & 0o077 == 0 for path in folder.iterdir())
-    assert kept(account)[kept(account)["deal_id"] == deal]["probability"].tolist()[-5:] == list(range(5))
+    assert kept(account)[kept(account)["deal_id"] == deal]["probability"].tolist()[-5:] == list(
+        range(5)
+    )
 
 
 def test_as_of_tells_what_was_known_then(account: sandbox.SandboxAccount) -> None:
@@ -169,7 +202,9 @@ def test_as_of_tells_what_was_known_then(account: sandbox.SandboxAccount) -> Non
     account.sync("deals")
     old = account.as_of(then + pd.Timedelta("3D"))
     assert list(old.columns) == ["deal_id", *TRACKED_COLUMNS, "gone", "seen_at"]
-    pd.testing.assert_frame_equal(old[["deal_id", *TRACKED_COLUMNS]].set_axis(first.columns, axis=1), first)
+    pd.testing.assert_frame_equal(
+        old[["deal_id", *TRACKED_COLUMNS]].set_axis(first.columns, axis=1), first
+    )
     assert (old["seen_at"] == then).all()
     new = account.as_of("2030-01-01").set_index("deal_id")
     assert new["gone"][deleted]
@@ -177,7 +212,9 @@ def test_as_of_tells_what_was_known_then(account: sandbox.SandboxAccount) -> Non
     assert new.index[~new["gone"]].tolist() == shown(account)["id"].tolist()
 
 
-def test_as_of_tells_what_changelogs_tell_between_and_before_snapshots(account: sandbox.SandboxAccount) -> None:
+def test_as_of_tells_what_changelogs_tell_between_and_before_snapshots(
+    account: sandbox.SandboxAccount,
+) -> None:
     company = account.company_model
     deals = account.deals()
     begins = pd.Timestamp(company.now, unit="s", tz="UTC")
@@ -189,16 +226,28 @@ def test_as_of_tells_what_changelogs_tell_between_and_before_snapshots(account: 
     won = pd.Timestamp(company.now, unit="s", tz="UTC")
     account.advance(days=4)
     account.sync("deals")
-    days = {name: begins + pd.Timedelta(days=count) for name, count in {"between": 2, "after": 6, "before": -1}.items()}
+    days = {
+        name: begins + pd.Timedelta(days=count)
+        for name, count in {"between": 2, "after": 6, "before": -1}.items()
+    }
     assert account.as_of(days["between"]).set_index("deal_id")["value"][deal] != 4711.5
     account.deal_changes([deal])
-    between, after = (account.as_of(days[name]).set_index("deal_id").loc[deal] for name in ("between", "after"))
+    between, after = (
+        account.as_of(days[name]).set_index("deal_id").loc[deal] for name in ("between", "after")
+    )
     assert (between["value"], between["status"]) == (4711.5, "open")
-    assert (after["status"], after["won_time"], after["first_won_time"], after["seen_at"]) == ("won", won, won, won)
+    assert (after["status"], after["won_time"], after["first_won_time"], after["seen_at"]) == (
+        "won",
+        won,
+        won,
+        won,
+    )
     assert pd.isna(between["won_time"])
     assert not between["gone"]
     assert len(account.as_of(days["between"])) == len(deals)
-    with pytest.warns(DataWarning, match=r"holds the 1 deals whose changelog is loaded, and lacks \d+ others"):
+    with pytest.warns(
+        DataWarning, match=r"holds the 1 deals whose changelog is loaded, and lacks \d+ others"
+    ):
         before = account.as_of(days["before"])
     assert before["deal_id"].tolist() == [deal]
     # What no changelog tells is not taken from later.
@@ -208,7 +257,9 @@ def test_as_of_tells_what_changelogs_tell_between_and_before_snapshots(account: 
         account.as_of("2019-01-01")
 
 
-def test_a_bare_date_means_the_end_of_that_day_in_the_company_s_timezone(account: sandbox.SandboxAccount) -> None:
+def test_a_bare_date_means_the_end_of_that_day_in_the_company_s_timezone(
+    account: sandbox.SandboxAccount,
+) -> None:
     account.sync("deals")
     assert account.tz == "Europe/Tallinn"
     assert len(account.as_of("2026-06-30")) == len(account.as_of(datetime(2026, 6, 30).date())) > 0
@@ -226,7 +277,9 @@ def test_what_is_no_time_and_what_is_not_kept_is_said(account: sandbox.SandboxAc
             account.as_of(wrong)  # type: ignore[arg-type]
 
 
-def snapshot(kept: SnapshotLog, rows: list[dict[str, Any]], at: datetime | None, kind: Any = "incremental") -> int:
+def snapshot(
+    kept: SnapshotLog, rows: list[dict[str, Any]], at: datetime | None, kind: Any = "incremental"
+) -> int:
     names = {"id": pa.int64(), "stage_id": pa.int64(), "update_time": pa.timestamp("us", "UTC")}
     deals = pa.Table.from_pylist(rows, pa.schema(names.items()))
     return kept.snapshot([deals], kind, seen_at=at, complete_to=at, now=datetime.now(UTC))
@@ -242,24 +295,39 @@ def bare(tmp_path: Path) -> store.Store:
     return made
 
 
-def test_an_answer_without_a_time_takes_the_newest_of_the_data_and_is_marked(bare: store.Store) -> None:
+def test_an_answer_without_a_time_takes_the_newest_of_the_data_and_is_marked(
+    bare: store.Store,
+) -> None:
     log = SnapshotLog(bare)
     snapshot(log, [{"id": 1, "stage_id": 1, "update_time": NOON}], None, "full")
-    snapshot(log, [{"id": 1, "stage_id": 2, "update_time": NOON + timedelta(hours=1)}], NOON + timedelta(hours=2))
+    snapshot(
+        log,
+        [{"id": 1, "stage_id": 2, "update_time": NOON + timedelta(hours=1)}],
+        NOON + timedelta(hours=2),
+    )
     rows = log.rows().to_pandas()
     assert rows["seen_at"].tolist() == [pd.Timestamp(NOON), pd.Timestamp(NOON + timedelta(hours=2))]
-    assert rows["is_server_time"].tolist() == log.snapshots()["is_server_time"].to_pylist() == [False, True]
+    assert (
+        rows["is_server_time"].tolist()
+        == log.snapshots()["is_server_time"].to_pylist()
+        == [False, True]
+    )
 
 
 def test_a_deal_that_comes_back_is_a_row_again(bare: store.Store) -> None:
     log = SnapshotLog(bare)
     row = {"id": 1, "stage_id": 1, "update_time": NOON}
-    assert [snapshot(log, rows, NOON + timedelta(days=day)) for day, rows in enumerate(([row], [], [], [row], [row]))] == [1, 1, 0, 1, 0]
+    assert [
+        snapshot(log, rows, NOON + timedelta(days=day))
+        for day, rows in enumerate(([row], [], [], [row], [row]))
+    ] == [1, 1, 0, 1, 0]
     assert log.rows()["gone"].to_pylist() == [False, True, False]
     assert latest(log.rows())["look"].to_pylist() == [4]
 
 
-def test_a_clock_that_wanders_keeps_the_order_and_another_past_is_quarantined(bare: store.Store) -> None:
+def test_a_clock_that_wanders_keeps_the_order_and_another_past_is_quarantined(
+    bare: store.Store,
+) -> None:
     log = SnapshotLog(bare)
     snapshot(log, [{"id": 1, "stage_id": 1}], NOON)
     snapshot(log, [{"id": 1, "stage_id": 2}], NOON - timedelta(minutes=1))
@@ -270,7 +338,9 @@ def test_a_clock_that_wanders_keeps_the_order_and_another_past_is_quarantined(ba
     assert (bare.root / "history.aside-1").is_dir()
 
 
-def test_a_damaged_log_is_said_and_quarantined_by_the_next_sync(account: sandbox.SandboxAccount) -> None:
+def test_a_damaged_log_is_said_and_quarantined_by_the_next_sync(
+    account: sandbox.SandboxAccount,
+) -> None:
     deals = account.deals()
     part = next((account.cache_path / "history").glob("*.parquet"))
     part.write_bytes(part.read_bytes()[:-7])
@@ -282,7 +352,9 @@ def test_a_damaged_log_is_said_and_quarantined_by_the_next_sync(account: sandbox
     assert (account.cache_path / "history.aside-1" / part.name).exists()
 
 
-def test_an_older_cache_without_history_has_visits_and_begins_one(account: sandbox.SandboxAccount) -> None:
+def test_an_older_cache_without_history_has_visits_and_begins_one(
+    account: sandbox.SandboxAccount,
+) -> None:
     account.sync("deals", "stages")
     full = account.stage_visits(refresh=False)
     for name in ("history", "history.looks"):
@@ -293,29 +365,41 @@ def test_an_older_cache_without_history_has_visits_and_begins_one(account: sandb
     known = again["deal_id"].isin(full["deal_id"])
     pd.testing.assert_frame_equal(again[known].reset_index(drop=True), full)
     # A sync may also have read which deals were deleted in the 30 days before the first.
-    assert {("deals", deal) for deal in again.loc[~known, "deal_id"]} <= set(account.company_model.deleted_at)
+    assert {("deals", deal) for deal in again.loc[~known, "deal_id"]} <= set(
+        account.company_model.deleted_at
+    )
 
 
-def test_a_log_whose_manifest_is_missing_is_quarantined_not_written_over(account: sandbox.SandboxAccount) -> None:
+def test_a_log_whose_manifest_is_missing_is_quarantined_not_written_over(
+    account: sandbox.SandboxAccount,
+) -> None:
     account.deals()
-    kept_files = {path.name: path.read_bytes() for path in (account.cache_path / "history").glob("*.parquet")}
+    kept_files = {
+        path.name: path.read_bytes() for path in (account.cache_path / "history").glob("*.parquet")
+    }
     (account.cache_path / "history" / "manifest.json").unlink()
     with pytest.raises(CacheError, match=r"manifest is gone.*cannot be loaded again"):
         account.as_of("2030-01-01")
     with pytest.warns(DataWarning, match="set aside as history.aside-1"):
         account.sync("deals")
-    quarantined = {path.name: path.read_bytes() for path in (account.cache_path / "history.aside-1").iterdir()}
+    quarantined = {
+        path.name: path.read_bytes() for path in (account.cache_path / "history.aside-1").iterdir()
+    }
     assert quarantined == kept_files | {"moved": b""}
 
 
 @pytest.mark.parametrize("name", ["as_of", "deal_history", "line_history"])
 def test_the_examples_run(name: str) -> None:
     """Every example in a docstring gives what stands below it."""
-    match = doctest.DocTestFinder(recurse=False).find(getattr(sandbox.SandboxAccount, name), name, globs={"pdframe": pdframe})
+    match = doctest.DocTestFinder(recurse=False).find(
+        getattr(sandbox.SandboxAccount, name), name, globs={"pdframe": pdframe}
+    )
     account: dict[str, Any] = {}
     for example in match:
         account = example.globs
-        result = doctest.DocTestRunner(optionflags=doctest.NORMALIZE_WHITESPACE).run(example, clear_globs=False)
+        result = doctest.DocTestRunner(optionflags=doctest.NORMALIZE_WHITESPACE).run(
+            example, clear_globs=False
+        )
         account["account"].close()
         assert result.attempted > 3
         assert result.failed == 0

@@ -19,6 +19,7 @@ from pdframe.errors import CacheError
 from pdframe.frames import storage_schema
 from pdframe.history.deal_history import deal_history, known_by_changelog
 from pdframe.schema.snapshots import HISTORY, LINES_REMEMBERED, OF_LINES, SNAPSHOTS
+from tests.helpers.tuning import LONG_LISTS
 
 pytestmark = [
     pytest.mark.filterwarnings(
@@ -211,7 +212,9 @@ def test_a_power_cut_at_any_write_loses_and_doubles_no_line(
     that tells all.
     """
     opens = _files._private_file
-    with sandbox.connect(seed=3, deals=40, burst=100_000, progress=False) as account:
+    with sandbox.connect(
+        seed=3, deals=40, burst=100_000, progress=False, options=LONG_LISTS
+    ) as account:
         company = account.company_model
         account.sync("deal_products")
         for number in range(1, 20):

@@ -13,6 +13,7 @@ import pytest
 from pdframe import metrics, sandbox
 from pdframe.errors import NotCachedError
 from tests.helpers import random_edits
+from tests.helpers.tuning import LONG_LISTS
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore::pdframe.errors.DataWarning"),
@@ -28,7 +29,9 @@ VALUES = (*ALWAYS_REPORTED, "expected_close_date", "owner_id", "probability")
 
 @pytest.mark.parametrize("seed", SEEDS)
 def test_every_change_is_reported_once_and_as_it_was(seed: int) -> None:
-    with sandbox.connect(seed=seed, deals=40, burst=100_000, progress=False) as account:
+    with sandbox.connect(
+        seed=seed, deals=40, burst=100_000, progress=False, options=LONG_LISTS
+    ) as account:
         company = account.company_model
         witnesses = random_edits.live(account, random.Random(seed), steps=10)
         deals, lines = account.deal_history(), account.line_history()

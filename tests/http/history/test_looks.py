@@ -21,6 +21,7 @@ from pdframe.cache.snapshots import SnapshotLog, latest
 from pdframe.history import stage_visits
 from pdframe.schema.snapshots import TRACKED_COLUMNS
 from tests.helpers import visits_oracle
+from tests.helpers.tuning import LONG_LISTS
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore::pdframe.errors.DataWarning"),
@@ -117,6 +118,7 @@ def connected(
         burst=100_000,
         progress=False,
         max_age=None,
+        options=LONG_LISTS,
     )
 
 
@@ -321,7 +323,9 @@ def test_what_cannot_be_seen_any_more_has_ended(account: sandbox.SandboxAccount)
 
 
 def test_zero_deals_keep_columns_and_dtypes() -> None:
-    with sandbox.connect(seed=1, deals=0, burst=100_000, progress=False) as account:
+    with sandbox.connect(
+        seed=1, deals=0, burst=100_000, progress=False, options=LONG_LISTS
+    ) as account:
         visits = account.stage_visits()
         visits_oracle.check_form(visits)
         assert len(visits) == 0
@@ -329,7 +333,9 @@ def test_zero_deals_keep_columns_and_dtypes() -> None:
 
 
 def test_an_account_that_never_tells_when_stages_changed_bounds_them() -> None:
-    with sandbox.connect(seed=2, deals=120, burst=100_000, progress=False) as account:
+    with sandbox.connect(
+        seed=2, deals=120, burst=100_000, progress=False, options=LONG_LISTS
+    ) as account:
         deals = account.deals(labels=False)
         deals["stage_change_time"] = pd.Series(
             pd.NaT, index=deals.index, dtype=deals["stage_change_time"].dtype
@@ -341,7 +347,7 @@ def test_an_account_that_never_tells_when_stages_changed_bounds_them() -> None:
         visits_oracle.check_against_truth(visits, account.company_model.truth.stage_visits(), [])
 
 
-@pytest.mark.parametrize(("moved", "told"), [("09:00:05", ["open"]), (None, ["won", "open"])])
+@pytest.mark.parametrize(("moved", "reported"), [("09:00:05", ["open"]), (None, ["won", "open"])])
 def test_a_win_in_the_second_of_a_move_is_not_taken_for_one_in_the_new_stage(
     moved: str | None, reported: list[str]
 ) -> None:

@@ -22,6 +22,7 @@ from pdframe.errors import (
 )
 from pdframe.sandbox.server import ALL_SCOPES, OAuthClient, Server
 from tests.helpers.scripted_server import Reply, Scripted, data, html
+from tests.helpers.tuning import LONG_LISTS
 
 TOKEN = "0123456789abcdef0123456789abcdef01234567"
 ME = data(
@@ -109,9 +110,10 @@ def test_a_list_that_comes_complete_and_pages_all_the_same_is_not_taken_for_comp
 
 
 @pytest.mark.filterwarnings("ignore::pdframe.errors.DataWarning")
-@pytest.mark.usefixtures("long_lists")
 def test_a_list_of_deletions_that_holds_odd_ids_costs_no_refresh() -> None:
-    with sandbox.connect(seed=3, deals=60, burst=100_000, progress=False) as account:
+    with sandbox.connect(
+        seed=3, deals=60, burst=100_000, progress=False, options=LONG_LISTS
+    ) as account:
         deals, ask = account.deals(), account._client.get
         deleted = int(deals["id"].iloc[0])
 

@@ -1,4 +1,4 @@
-"""The end of a walk by windows, where the server does not do what it was asked for."""
+"""The catch-up after a range scan, where the server does not do what it was asked for."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pyarrow as pa
 import pytest
 
 from pdframe.schema import TABLES
-from pdframe.sync.catch_up import _crowded, _upwards
+from pdframe.sync.catch_up import _crowded_seconds, _read_upwards
 from pdframe.sync.fetch_result import FetchResult
 
 PAGE = 2
@@ -27,14 +27,14 @@ def test_a_server_that_ignores_since_when_it_is_fetched_is_not_requested_ever(
     them.
     """
     source, began = TABLES["deals"].sources[0], datetime(2026, 7, 1, tzinfo=UTC)
-    met = dict.fromkeys(range(1, 6), second)
+    seen = dict.fromkeys(range(1, 6), second)
     requested: list[dict[str, Any]] = []
 
-    def walk(pull: FetchResult, source: object, params: dict[str, Any]) -> Any:
+    def paginate(fetched: FetchResult, source: object, params: dict[str, Any]) -> Any:
         requested.append(params)
-        assert len(requested) < 5, "asked again and again"
+        assert len(requested) < 5, "requested again and again"
         for first in (1, 3, 5):
-            ids = [one for one in (first, first + 1) if one in met]
+            ids = [one for one in (first, first + 1) if one in seen]
             yield (
                 pa.table(
                     {
@@ -45,7 +45,14 @@ def test_a_server_that_ignores_since_when_it_is_fetched_is_not_requested_ever(
                 "c" if first < 5 else None,
             )
 
-    puller: Any = SimpleNamespace(table=TABLES["deals"], walk=walk)
-    pull = FetchResult(began, state={source.path: "2026-01-01T00:00:00Z"})
-    _upwards(puller, pull, source, datetime(2026, 1, 1, tzinfo=UTC), met, _crowded(met, PAGE))
+    fetcher: Any = SimpleNamespace(table=TABLES["deals"], paginate=paginate)
+    fetched = FetchResult(began, watermarks={source.path: "2026-01-01T00:00:00Z"})
+    _read_upwards(
+        fetcher,
+        fetched,
+        source,
+        datetime(2026, 1, 1, tzinfo=UTC),
+        seen,
+        _crowded_seconds(seen, PAGE),
+    )
     assert 1 <= len(requested) <= 2

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from pdframe import sandbox
-from pdframe.sync import concurrency
+from pdframe.sync import DEFAULT_OPTIONS
 from pdframe.sync.concurrency import map_ordered, prefetch
 
 
@@ -22,7 +22,7 @@ def test_results_come_in_the_order_of_the_items_whichever_is_done_first() -> Non
 
 
 def test_as_many_are_in_progress_as_there_are_lanes_and_no_more() -> None:
-    all_there = threading.Barrier(concurrency.MAX_WORKERS)
+    all_there = threading.Barrier(DEFAULT_OPTIONS.workers)
     at_work, most, lock = [0], [0], threading.Lock()
 
     def work(number: int) -> int:
@@ -35,10 +35,10 @@ def test_as_many_are_in_progress_as_there_are_lanes_and_no_more() -> None:
         return number
 
     assert (
-        len(list(map_ordered(work, range(3 * concurrency.MAX_WORKERS))))
-        == 3 * concurrency.MAX_WORKERS
+        len(list(map_ordered(work, range(3 * DEFAULT_OPTIONS.workers))))
+        == 3 * DEFAULT_OPTIONS.workers
     )
-    assert most == [concurrency.MAX_WORKERS]
+    assert most == [DEFAULT_OPTIONS.workers]
 
 
 def collected(results: Iterator[tuple[int, int]], error: type[BaseException]) -> list[int]:
@@ -65,7 +65,7 @@ def test_where_one_fails_those_in_progress_come_first_and_no_further_one_is_begu
 
     received = collected(map_ordered(work, range(100)), ValueError)
     assert received == [number for number in sorted(begun) if number != 2]
-    assert len(begun) <= 2 + concurrency.MAX_WORKERS
+    assert len(begun) <= 2 + DEFAULT_OPTIONS.workers
 
 
 def test_an_interruption_waits_for_nobody() -> None:

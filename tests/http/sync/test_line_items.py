@@ -8,6 +8,7 @@ import contextlib
 import math
 from collections import Counter
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import pandas as pd
@@ -18,7 +19,7 @@ from pdframe import sandbox
 from pdframe.cache.checkpoint import Checkpoint
 from pdframe.cache.sorted_runs import SortedRun
 from pdframe.errors import ResponseError
-from pdframe.sync import concurrency, fetch, merge
+from pdframe.sync import DEFAULT_OPTIONS, SyncOptions
 from pdframe.sync.line_items import leaves_out
 from tests.helpers import true_cells
 from tests.helpers.cell_by_cell import wrong_cells
@@ -28,7 +29,7 @@ PATH = "/api/v2/deals/products"
 
 
 @pytest.mark.parametrize(
-    ("deals", "told"),
+    ("deals", "reported"),
     [
         # A deal's count, then its lines: enabled or not.
         ([], None),
@@ -217,8 +218,17 @@ def test_line_items_are_proven_complete_no_later_than_the_deals(
 # Line items that are put together on disk
 
 
-@pytest.fixture(params=[True, False], ids=["in runs", "in pages"])
-def runs(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> list[int]:
+IN_RUNS = SyncOptions(buffer_bytes=10_000, merge_part_bytes=10_000, part_bytes=10_000, batch_rows=5)
+
+
+@pytest.fixture(params=[IN_RUNS, DEFAULT_OPTIONS], ids=["in runs", "in pages"])
+def options(request: pytest.FixtureRequest) -> SyncOptions:
+    chosen: SyncOptions = request.param
+    return chosen
+
+
+@pytest.fixture
+def runs(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """How many rows were put together, run by run; where there are none, all is held."""
     settled: list[int] = []
     settle = Checkpoint.settle
@@ -228,22 +238,19 @@ def runs(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> lis
         return settle(pending, rows, *where)
 
     monkeypatch.setattr(Checkpoint, "settle", noted)
-    if request.param:
-        monkeypatch.setattr(fetch, "MAX_BUFFERED_BYTES", 10_000)
-        monkeypatch.setattr(merge, "PART", 10_000)
-        monkeypatch.setattr("pdframe.cache.store.BYTES_PER_PART", 10_000)
-        monkeypatch.setattr("pdframe.cache.checkpoint.ROWS_OF_A_BATCH", 5)
     return settled
 
 
 @pytest.mark.parametrize("full", [False, True], ids=["refresh", "reload"])
 def test_line_items_of_many_batches_are_the_true_ones(
-    full: bool, runs: list[int], request: pytest.FixtureRequest
+    full: bool, options: SyncOptions, runs: list[int]
 ) -> None:
-    with sandbox.connect(seed=3, deals=700, burst=100_000, progress=False) as account:
+    with sandbox.connect(
+        seed=3, deals=700, burst=100_000, progress=False, options=options
+    ) as account:
         company, tables = account.company_model, ("deal_products", "installments")
         account.sync(*tables)
-        assert bool(runs) == ("in runs" in request.node.callspec.id)
+        assert bool(runs) == (options is IN_RUNS)
         assert not any(
             wrong_cells(account, company, true_cells.fold(company.events), table, refresh=False)
             for table in tables
@@ -267,10 +274,12 @@ def test_line_items_of_many_batches_are_the_true_ones(
 
 
 def test_a_line_that_is_removed_between_two_interruptions_does_not_come_back(
-    runs: list[int], monkeypatch: pytest.MonkeyPatch
+    options: SyncOptions, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(concurrency, "MAX_WORKERS", 1)
-    with sandbox.connect(seed=3, deals=900, burst=100_000, progress=False, max_age=0) as account:
+    options = replace(options, workers=1)
+    with sandbox.connect(
+        seed=3, deals=900, burst=100_000, progress=False, max_age=0, options=options
+    ) as account:
         company, get, left = account.company_model, account._client.get_json, [0]
 
         def failing(path: str, params: Any = None, **options: Any) -> Any:
@@ -298,7 +307,7 @@ def test_a_line_that_is_removed_between_two_interruptions_does_not_come_back(
         account.server.reset_stats()
         left[0] = -1
         done = account.sync("deal_products").set_index("table")
-        assert done["note"]["deal_products"].startswith("went on")
+        assert done["note"]["deal_products"].startswith("resumed")
         assert not wrong_cells(
             account, company, true_cells.fold(company.events), "deal_products", refresh=False
         )

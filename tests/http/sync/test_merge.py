@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import random
 import shutil
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -23,10 +24,9 @@ from pdframe.errors import ResponseError
 from pdframe.frames import storage_schema, to_arrow
 from pdframe.sandbox.server import Faults, Server
 from pdframe.schema import TABLES
-from pdframe.sync import fetch, merge, plan
-from pdframe.sync.compare import latest
+from pdframe.sync import SyncOptions, fetch
 from pdframe.sync.fetch_result import FetchResult
-from pdframe.sync.merge import ByParts
+from pdframe.sync.merge import Merger, newest_rows
 from tests.helpers import true_cells
 from tests.helpers.cell_by_cell import wrong_cells
 
@@ -36,15 +36,10 @@ NOW = datetime(2026, 7, 1, tzinfo=UTC)
 WALKED = ["deals", "activities", "persons", "organizations"]
 
 
-@pytest.fixture
-def little_memory(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Some pages of 20 rows are all that is held."""
-    monkeypatch.setattr(fetch, "PAGE", 20)
-    monkeypatch.setattr(plan, "PAGE", 20)
-    monkeypatch.setattr(fetch, "MAX_BUFFERED_BYTES", 30_000)
-    monkeypatch.setattr(merge, "PART", 15_000)
-    monkeypatch.setattr("pdframe.cache.checkpoint.ROWS_OF_A_BATCH", 7)
-    monkeypatch.setattr("pdframe.cache.store.BYTES_PER_PART", 30_000)
+# Some pages of 20 rows are all that is in memory.
+LITTLE_MEMORY = SyncOptions(
+    page_size=20, buffer_bytes=30_000, merge_part_bytes=15_000, batch_rows=7, part_bytes=30_000
+)
 
 
 @pytest.fixture
@@ -61,18 +56,29 @@ def settled(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     return runs
 
 
+def merged(merger: Merger, fetched: FetchResult, cached: Any = None) -> Iterator[Any]:
+    """Merge what was fetched into what is cached; into nothing where it is the complete table."""
+    return merger.merge(
+        cached or [],
+        [*fetched.runs, merger.staged(fetched.pages)],
+        fetched.deleted,
+        complete=cached is None,
+    )
+
+
 def opened(folder: Path) -> Store:
-    store = Store(folder, "account")
+    store = Store(folder, "account", LITTLE_MEMORY)
     store.open()
     return store
 
 
-@pytest.mark.usefixtures("little_memory")
 @pytest.mark.parametrize("table", WALKED)
 def test_a_table_in_runs_equals_the_truth_and_so_do_its_changes(
     table: str, settled: list[int]
 ) -> None:
-    with sandbox.connect(seed=3, deals=300, burst=100_000, progress=False) as account:
+    with sandbox.connect(
+        seed=3, deals=300, burst=100_000, progress=False, options=LITTLE_MEMORY
+    ) as account:
         company = account.company_model
         assert account.sync(table).set_index("table")["added"][table] == len(
             true_cells.visible(true_cells.fold(company.events), table)
@@ -97,9 +103,10 @@ def test_a_table_in_runs_equals_the_truth_and_so_do_its_changes(
                 )
 
 
-@pytest.mark.usefixtures("little_memory")
 def test_parts_that_nothing_changed_in_are_left_as_they_are() -> None:
-    with sandbox.connect(seed=3, deals=300, burst=100_000, progress=False) as account:
+    with sandbox.connect(
+        seed=3, deals=300, burst=100_000, progress=False, options=LITTLE_MEMORY
+    ) as account:
         account.activities()
         folder = account.cache_path / "activities"
         before = {path.name: path.read_bytes() for path in folder.glob("part-*")}
@@ -122,14 +129,17 @@ def test_parts_that_nothing_changed_in_are_left_as_they_are() -> None:
         )
 
 
-@pytest.mark.usefixtures("little_memory")
 def test_a_walk_goes_on_from_its_runs(tmp_path: Path, settled: list[int]) -> None:
     company = sandbox.Company(seed=3, deals=200)
     with Server(company, burst=100_000) as server:
 
         def connect(cache: Path) -> pdframe.Account:
             return pdframe.connect(
-                base_url=server.url, api_token=server.token, cache_dir=cache, progress=False
+                base_url=server.url,
+                api_token=server.token,
+                cache_dir=cache,
+                progress=False,
+                options=LITTLE_MEMORY,
             )
 
         with connect(tmp_path / "whole") as account:
@@ -153,10 +163,14 @@ def test_a_walk_goes_on_from_its_runs(tmp_path: Path, settled: list[int]) -> Non
         assert settled
 
 
-@pytest.mark.usefixtures("little_memory")
 def test_a_run_that_was_changed_is_requested_again(tmp_path: Path) -> None:
     with sandbox.connect(
-        seed=3, deals=200, cache_dir=tmp_path, burst=100_000, progress=False
+        seed=3,
+        deals=200,
+        cache_dir=tmp_path,
+        burst=100_000,
+        progress=False,
+        options=LITTLE_MEMORY,
     ) as account:
         account.fields("deals")
         account.server.faults = Faults(at={10: "success_false_200"})
@@ -180,7 +194,6 @@ def test_a_run_that_was_changed_is_requested_again(tmp_path: Path) -> None:
         )
 
 
-@pytest.mark.usefixtures("little_memory")
 @pytest.mark.parametrize("seed", range(8))
 def test_of_a_row_that_comes_again_and_again_the_last_version_counts(
     seed: int, tmp_path: Path
@@ -209,24 +222,24 @@ def test_of_a_row_that_comes_again_and_again_the_last_version_counts(
         ]
         known |= {row["id"]: row for row in page}
         pull.add(to_arrow(page, table)[0])
-        pending.add(pull.tables[-1], Position(NOW))
+        pending.add(pull.pages[-1], Position(NOW))
         if draw.random() < 0.3:
-            pull.settled(
+            pull.move_to_run(
                 pending.settle(
-                    latest(pa.concat_tables(pull.tables, promote_options="default"), "id"),
+                    newest_rows(pa.concat_tables(pull.pages, promote_options="default"), "id"),
                     Position(NOW),
                 )
             )
-    pull.removed = draw.sample(sorted(known), len(known) // 10)
-    made = ByParts(table, ())
+    pull.deleted = draw.sample(sorted(known), len(known) // 10)
+    made = Merger(table, (), LITTLE_MEMORY)
     written = store.name(
-        store.write(Manifest("organizations", (), 0, NOW, NOW), made.complete(pull, []))
+        store.write(Manifest("organizations", (), 0, NOW, NOW), merged(made, pull))
     )
     rows = store.read("organizations").to_pylist()
     there = {
         one: row
         for one, row in sorted(known.items())
-        if one not in pull.removed and not row["is_deleted"]
+        if one not in pull.deleted and not row["is_deleted"]
     }
     assert [row["id"] for row in rows] == list(there)
     assert written.rows == made.counts.added == len(there)
@@ -236,7 +249,6 @@ def test_of_a_row_that_comes_again_and_again_the_last_version_counts(
             assert (None if row.get(odd) is None else float(row[odd])) == known_row.get(odd)
 
 
-@pytest.mark.usefixtures("little_memory")
 @pytest.mark.parametrize("seed", range(8))
 def test_changes_in_runs_are_put_on_top_of_what_is_cached(seed: int, tmp_path: Path) -> None:
     draw, table = random.Random(seed), TABLES["organizations"]
@@ -265,10 +277,11 @@ def test_changes_in_runs_are_put_on_top_of_what_is_cached(seed: int, tmp_path: P
                 table,
             )[0]
         )
-        fetch.keep_page(pending, first, first.tables[-1], Position(NOW))
+        fetch.stage_page(pending, first, first.pages[-1], Position(NOW), options=LITTLE_MEMORY)
     manifest = store.name(
         store.write(
-            Manifest("organizations", (), 0, NOW, NOW), ByParts(table, ()).complete(first, [])
+            Manifest("organizations", (), 0, NOW, NOW),
+            merged(Merger(table, (), LITTLE_MEMORY), first),
         )
     )
     pending.drop()
@@ -280,9 +293,9 @@ def test_changes_in_runs_are_put_on_top_of_what_is_cached(seed: int, tmp_path: P
         )
         known |= {row["id"]: row for row in page}
         pull.add(to_arrow(page, table)[0])
-        fetch.keep_page(pending, pull, pull.tables[-1], Position(NOW))
-    pull.removed = draw.sample(sorted(cached), len(cached) // 10)
-    made, sizes = ByParts(table, ()), []
+        fetch.stage_page(pending, pull, pull.pages[-1], Position(NOW), options=LITTLE_MEMORY)
+    pull.deleted = draw.sample(sorted(cached), len(cached) // 10)
+    made, sizes = Merger(table, (), LITTLE_MEMORY), []
 
     def noting(parts: Any) -> Any:
         for part in parts:
@@ -290,12 +303,12 @@ def test_changes_in_runs_are_put_on_top_of_what_is_cached(seed: int, tmp_path: P
             yield part
 
     store.name(
-        store.write(manifest, noting(made.changed(pull, store.sorted_parts(manifest, "id"))))
+        store.write(manifest, noting(merged(made, pull, store.sorted_parts(manifest, "id"))))
     )
     there = {
         one: row
         for one, row in sorted({**cached, **known}.items())
-        if one not in pull.removed and not known.get(one, {}).get("is_deleted")
+        if one not in pull.deleted and not known.get(one, {}).get("is_deleted")
     }
     kept = store.read("organizations").to_pylist()
     assert [row["id"] for row in kept] == list(there)
@@ -309,10 +322,9 @@ def test_changes_in_runs_are_put_on_top_of_what_is_cached(seed: int, tmp_path: P
         [one for one in there.keys() & cached.keys() if there[one] is not cached[one]]
     )
     # However much comes, little of it is in memory at a time.
-    assert max(sizes) < 3 * merge.PART
+    assert max(sizes) < 3 * LITTLE_MEMORY.merge_part_bytes
 
 
-@pytest.mark.usefixtures("little_memory")
 def test_a_refresh_of_more_than_is_kept_goes_on_from_its_runs(
     tmp_path: Path, settled: list[int]
 ) -> None:
@@ -326,6 +338,7 @@ def test_a_refresh_of_more_than_is_kept_goes_on_from_its_runs(
                 cache_dir=cache,
                 progress=False,
                 max_age=0,
+                options=LITTLE_MEMORY,
             )
 
         with connect(tmp_path / "start") as account:
@@ -364,7 +377,6 @@ def test_a_refresh_of_more_than_is_kept_goes_on_from_its_runs(
                 assert not (account.cache_path / "deals" / "changes").exists()
 
 
-@pytest.mark.usefixtures("little_memory")
 @pytest.mark.parametrize("cached", [False, True])
 def test_runs_may_hold_rows_that_no_longer_count(cached: bool, tmp_path: Path) -> None:
     table = TABLES["organizations"]
@@ -382,12 +394,12 @@ def test_runs_may_hold_rows_that_no_longer_count(cached: bool, tmp_path: Path) -
         if cached:
             before = FetchResult(NOW)
             before.add(to_arrow([{"id": 1_000, "name": "before"}], table)[0])
-            manifest = store.name(store.write(manifest, ByParts(table, ()).complete(before, [])))
-        made = ByParts(table, ())
+            manifest = store.name(
+                store.write(manifest, merged(Merger(table, (), LITTLE_MEMORY), before))
+            )
+        made = Merger(table, (), LITTLE_MEMORY)
         parts = (
-            made.changed(pull, store.sorted_parts(manifest, "id"))
-            if cached
-            else made.complete(pull, [])
+            merged(made, pull, store.sorted_parts(manifest, "id")) if cached else merged(made, pull)
         )
         store.name(store.write(manifest, parts))
         assert store.read("organizations")["id"].to_pylist() == [

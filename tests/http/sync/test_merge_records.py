@@ -12,13 +12,11 @@ from typing import Any
 import pytest
 
 from pdframe import sandbox
-from pdframe.cache import compaction
 from pdframe.cache.store import Manifest, Store
 from pdframe.frames import to_arrow
 from pdframe.schema import TABLES, Table
-from pdframe.sync import children, fetch_state, merge_records
-from pdframe.sync.compare import Counts
-from pdframe.sync.merge_records import RecordParts
+from pdframe.sync import DEFAULT_OPTIONS, SyncOptions, fetch_state
+from pdframe.sync.merge import Counts, Merger
 
 NOW = datetime(2026, 6, 30, 12, tzinfo=UTC)
 CHANGES, VARIATIONS = TABLES["deal_changes"], TABLES["product_variations"]
@@ -28,31 +26,37 @@ Row = dict[str, Any]
 @pytest.fixture(
     params=[(2_000, 1_000), (600, 0), (10**6, 10**6)], ids=["parts", "many parts", "one part"]
 )
-def sizes(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(merge_records, "PART", request.param[0])
-    monkeypatch.setattr(merge_records, "SMALL", request.param[1])
+def sizes(request: pytest.FixtureRequest) -> SyncOptions:
+    return of_sizes(*request.param)
+
+
+def of_sizes(part: int, small: int) -> SyncOptions:
+    return SyncOptions(record_part_bytes=part, small_record_part_bytes=small)
 
 
 class World:
     """What is cached, and beside it the same in a dict."""
 
-    def __init__(self, folder: Path, table: Table) -> None:
-        self.store, self.table = Store(folder, "account"), table
+    def __init__(self, folder: Path, table: Table, options: SyncOptions = DEFAULT_OPTIONS) -> None:
+        self.store, self.table, self.options = Store(folder, "account"), table, options
         self.store.open()
         self.manifest: Manifest | None = None
         self.rows: dict[int, list[Row]] = {}
         self.parent = table.parent.id if table.parent else ""
 
     def put(self, received: dict[int, list[Row]]) -> Counts:
-        parts = RecordParts(self.store, self.table)
-        named = self.manifest or Manifest(self.table.name, (), 0, NOW, NOW)
+        merger, before = Merger(self.table, options=self.options), self.manifest
         rows = [{**row, self.parent: record} for record, some in received.items() for row in some]
-        self.manifest = parts.put(
-            named, self.manifest, to_arrow(rows, self.table)[0], list(received)
+        parts = merger.merge(
+            self.store.sorted_parts(before, self.parent) if before else [],
+            [merger.staged([to_arrow(rows, self.table)[0]])],
+            [record for record, some in received.items() if not some],
         )
+        named = before or Manifest(self.table.name, (), 0, NOW, NOW)
+        self.manifest = self.store.name(self.store.write(named, parts, at_most=merger.part_bytes))
         self.rows |= received
-        assert not parts.problems.cells
-        return parts.counts
+        assert not merger.problems.cells
+        return merger.counts
 
     def files(self) -> dict[str, bytes]:
         return {
@@ -99,12 +103,11 @@ def wire(rows: list[Row]) -> list[Row]:
     ]
 
 
-@pytest.mark.usefixtures("sizes")
 @pytest.mark.parametrize("seed", range(6))
 def test_whatever_comes_the_cache_holds_the_last_answer_of_each_record(
-    seed: int, tmp_path: Path
+    seed: int, sizes: SyncOptions, tmp_path: Path
 ) -> None:
-    draw, world = random.Random(seed), World(tmp_path, CHANGES)
+    draw, world = random.Random(seed), World(tmp_path, CHANGES, sizes)
     for number in range(25):
         # At first one after the other, as a first load asks for them; then again here and there,
         # and records that are new between these.
@@ -123,10 +126,11 @@ def test_whatever_comes_the_cache_holds_the_last_answer_of_each_record(
         world.check()
 
 
-@pytest.mark.usefixtures("sizes")
 @pytest.mark.parametrize("seed", range(4))
-def test_rows_with_ids_of_their_own_are_counted_by_these(seed: int, tmp_path: Path) -> None:
-    draw, world = random.Random(seed), World(tmp_path, VARIATIONS)
+def test_rows_with_ids_of_their_own_are_counted_by_these(
+    seed: int, sizes: SyncOptions, tmp_path: Path
+) -> None:
+    draw, world = random.Random(seed), World(tmp_path, VARIATIONS, sizes)
     for _ in range(20):
         received = {}
         for product in {draw.randrange(20) for _ in range(draw.randrange(5))}:
@@ -145,12 +149,8 @@ def test_rows_with_ids_of_their_own_are_counted_by_these(seed: int, tmp_path: Pa
         world.check()
 
 
-def test_a_save_writes_what_it_concerns_alone(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(merge_records, "PART", 10_000)
-    monkeypatch.setattr(merge_records, "SMALL", 5_000)
-    draw, world = random.Random(1), World(tmp_path, CHANGES)
+def test_a_save_writes_what_it_concerns_alone(tmp_path: Path) -> None:
+    draw, world = random.Random(1), World(tmp_path, CHANGES, of_sizes(10_000, 5_000))
     most = 0
     for start in range(0, 600, 10):
         before = world.files()
@@ -177,12 +177,8 @@ def test_a_save_writes_what_it_concerns_alone(
     assert 10 < len(world.files()) < 40
 
 
-def test_what_nothing_declares_is_kept_when_it_comes_late(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(merge_records, "PART", 1_500)
-    monkeypatch.setattr(merge_records, "SMALL", 0)
-    world, stamp = World(tmp_path, CHANGES), f"{NOW:%Y-%m-%dT%H:%M:%SZ}"
+def test_what_nothing_declares_is_kept_when_it_comes_late(tmp_path: Path) -> None:
+    world, stamp = World(tmp_path, CHANGES, of_sizes(1_500, 0)), f"{NOW:%Y-%m-%dT%H:%M:%SZ}"
     for start in range(0, 60, 10):
         world.put(
             {record: [{"time": stamp, "field_key": "value"}] for record in range(start, start + 10)}
@@ -201,20 +197,22 @@ def test_a_table_whose_rows_are_all_missing_is_empty(tmp_path: Path) -> None:
     assert world.store.read("product_variations")["id"].to_pylist() == [5]
 
 
-def test_a_load_in_many_saves_is_the_load_in_one(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_load_in_many_saves_is_the_load_in_one() -> None:
     with sandbox.connect(seed=5, deals=120, burst=100_000, progress=False) as account:
         full = {
             name: getattr(account, name)()
             for name in ("deal_changes", "product_variations", "discounts")
         }
         known = {name: fetch_state.load_fetch_states(account._store, name) for name in full}
-    monkeypatch.setattr(children, "SAVED_EVERY", 3)
-    monkeypatch.setattr(merge_records, "PART", 3_000)
-    monkeypatch.setattr(merge_records, "SMALL", 1_500)
-    monkeypatch.setattr(
-        compaction, "SMALL_BYTES", 2_200
-    )  # what is known of each record, and no part of rows
-    with sandbox.connect(seed=5, deals=120, burst=100_000, progress=False) as account:
+    options = SyncOptions(
+        save_every_records=3,
+        record_part_bytes=3_000,
+        small_record_part_bytes=1_500,
+        small_part_bytes=2_200,  # what is known of each record, and no part of rows
+    )
+    with sandbox.connect(
+        seed=5, deals=120, burst=100_000, progress=False, options=options
+    ) as account:
         for name, frame in full.items():
             assert getattr(account, name)().equals(frame)
             again = fetch_state.load_fetch_states(account._store, name)
@@ -223,7 +221,7 @@ def test_a_load_in_many_saves_is_the_load_in_one(monkeypatch: pytest.MonkeyPatch
             }
             kept = account._store.manifest(fetch_state.parents_name(name))
             assert kept is not None
-            assert len(kept.parts) < 2 * compaction.PARTS_OF_A_LEVEL
+            assert len(kept.parts) < 2 * options.parts_per_level
         assert len(account._store.manifest("deal_changes").parts) > 3
         # And so is a second one, from the beginning.
         again = account.deal_changes(refresh="full")

@@ -17,9 +17,10 @@ from pdframe import DataWarning, sandbox
 from pdframe.cache.store import Manifest, Store
 from pdframe.errors import ArgumentError, BudgetError, CacheError, NotCachedError, ResponseError
 from pdframe.schema import TABLES
-from pdframe.sync import children, concurrency
+from pdframe.sync import DEFAULT_OPTIONS, SyncOptions
 from pdframe.sync.fetch_state import load_fetch_states, parents_name
 from tests.helpers import true_cells
+from tests.helpers.tuning import tuned
 
 # The company deletes options while rows hold them, and loaders of deals say so.
 pytestmark = pytest.mark.filterwarnings("ignore:deals, column:pdframe.errors.DataWarning")
@@ -183,22 +184,21 @@ def small() -> Iterator[sandbox.SandboxAccount]:
 
 
 @pytest.mark.parametrize("table", ["deal_changes", "product_variations"])
-@pytest.mark.parametrize(
-    ("max_age", "side_by_side"), [("15min", False), ("15min", True), (0, True)]
-)
+@pytest.mark.parametrize(("max_age", "workers"), [("15min", 1), ("15min", 16), (0, 16)])
 def test_an_interruption_at_any_request_costs_that_request_alone(
-    table: str, max_age: Any, map_ordered: bool, monkeypatch: pytest.MonkeyPatch
+    table: str, max_age: Any, workers: int
 ) -> None:
-    if not map_ordered:
-        monkeypatch.setattr(concurrency, "MAX_WORKERS", 1)
-    with sandbox.connect(seed=3, deals=14, burst=100_000, progress=False) as undisturbed:
+    options = SyncOptions(workers=workers)
+    with sandbox.connect(
+        seed=3, deals=14, burst=100_000, progress=False, options=options
+    ) as undisturbed:
         full = getattr(undisturbed, table)()
         count = len(requested(undisturbed, table))
         ahead = undisturbed.server.stats.requests - count
     assert count > 9
     for k in range(1, count + 1, 1 if count < 20 else 7):
         with sandbox.connect(
-            seed=3, deals=14, burst=100_000, progress=False, max_age=max_age
+            seed=3, deals=14, burst=100_000, progress=False, max_age=max_age, options=options
         ) as account:
             account.server.faults = sandbox.Faults(at={ahead + k: "success_false_200"})
             with pytest.raises(ResponseError, match="success: false") as caught:
@@ -207,7 +207,7 @@ def test_an_interruption_at_any_request_costs_that_request_alone(
             reported = re.search(r"of the (\d+) .*the other (\d+)\.", caught.value.kept)
             kept, rest = map(int, reported.groups()) if reported else (0, count)
             assert kept + rest == count
-            assert kept == k - 1 or (map_ordered and kept >= k)
+            assert kept == k - 1 or (workers > 1 and kept >= k)
             assert getattr(account, table)().equals(full)
             times = Counter(requested(account, table))
             assert times.total() == count + 1
@@ -280,13 +280,12 @@ def test_a_keyboard_interrupt_keeps_what_was_finished(
     # What was under way then is not waited for, and asked again.
     times = Counter(requested(small, "deal_changes"))
     assert sorted(times) == sorted(records(small, "deal_changes"))
-    assert times.total() < len(times) + concurrency.MAX_WORKERS
+    assert times.total() < len(times) + DEFAULT_OPTIONS.workers
 
 
 def test_progress_is_saved_midway(
     small: sandbox.SandboxAccount, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(children, "SAVED_EVERY", 3)
     get, seen = small._client.get_json, []
 
     def looking(path: str, *args: Any, **options: Any) -> Any:
@@ -295,10 +294,9 @@ def test_progress_is_saved_midway(
         return get(path, *args, **options)
 
     monkeypatch.setattr(small._client, "get_json", looking)
-    monkeypatch.setattr(
-        concurrency, "LANES", 1
-    )  # else a request is sent before those ahead of it are saved
-    small.deal_changes()
+    # With more workers, a request is sent before the answers to earlier ones are saved.
+    with tuned(small, save_every_records=3, workers=1):
+        small.deal_changes()
     assert seen == [number // 3 * 3 for number in range(len(seen))]
 
 
@@ -434,7 +432,7 @@ def test_ids_are_lists_columns_or_one_number(account: sandbox.SandboxAccount) ->
 
 
 def test_followers_are_requested_by_id(account: sandbox.SandboxAccount) -> None:
-    with pytest.raises(ArgumentError, match="asked for by id"):
+    with pytest.raises(ArgumentError, match="needs ids"):
         account.deal_followers(None)  # type: ignore[arg-type]
     with pytest.raises(ArgumentError, match="'full'"):
         account.deal_changes([1], refresh="all")  # type: ignore[arg-type]
@@ -592,9 +590,8 @@ def test_records_whose_rows_were_lost_are_fetched_again_whenever_it_is_interrupt
 
     with monkeypatch.context() as patched:
         patched.setattr(Store, "_write_manifest", dying)
-        patched.setattr(children, "SAVED_EVERY", 1)
-        patched.setattr(concurrency, "MAX_WORKERS", 1)
         with (
+            tuned(small, save_every_records=1, workers=1),
             pytest.warns(DataWarning, match="moved aside|aside-1"),
             pytest.raises(KeyboardInterrupt),
         ):
@@ -619,14 +616,13 @@ def test_an_interruption_right_after_a_save_is_one(
 
     with monkeypatch.context() as patched:
         patched.setattr(Store, "name", interrupted)
-        patched.setattr(children, "SAVED_EVERY", 2)
-        with pytest.raises(KeyboardInterrupt):
+        with tuned(small, save_every_records=2), pytest.raises(KeyboardInterrupt):
             small.deal_changes()
     frame = small.deal_changes()
     assert sorted(frame["deal_id"].unique()) == sorted(records(small, "deal_changes"))
     assert (
         Counter(requested(small, "deal_changes")).total()
-        < len(records(small, "deal_changes")) + concurrency.MAX_WORKERS
+        < len(records(small, "deal_changes")) + DEFAULT_OPTIONS.workers
     )
 
 
@@ -663,7 +659,7 @@ def test_a_withheld_list_withholds_what_rests_on_it(tmp_path: Any) -> None:
                 with pytest.raises(pdframe.errors.AccessError, match="scope"):
                     load()
             with pytest.warns(
-                DataWarning, match="owner_name: names are null, for 'users' is not to be had"
+                DataWarning, match="owner_name is null because table 'users' is unavailable"
             ):
                 named = account.products(names=True)
             assert named["owner_name"].isna().all()

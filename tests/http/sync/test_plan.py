@@ -11,6 +11,7 @@ import pytest
 
 from pdframe import sandbox
 from pdframe.errors import ArgumentError
+from tests.helpers.tuning import LONG_LISTS
 
 pytestmark = pytest.mark.filterwarnings("ignore::pdframe.errors.DataWarning")
 
@@ -64,10 +65,9 @@ def test_a_load_within_max_age_is_none_however_old_the_last_full_one() -> None:
         assert account.server.stats.requests == requested
 
 
-@pytest.mark.usefixtures("long_lists")
 def test_never_by_itself() -> None:
     with sandbox.connect(
-        seed=3, deals=60, burst=100_000, progress=False, full_every=None
+        seed=3, deals=60, burst=100_000, progress=False, full_every=None, options=LONG_LISTS
     ) as account:
         account.deals()
         grow_old(account, "deals", timedelta(days=400))

@@ -1,4 +1,4 @@
-"""A long list is walked from several places at once: no row is missed, and hardly a page is asked
+"""A long list is read from several places at once: no row is missed, and hardly a page is asked
 for twice.
 """
 
@@ -25,11 +25,9 @@ from pdframe.api.client import Client
 from pdframe.errors import ResponseError
 from pdframe.sandbox.server import Faults, Server
 from pdframe.sandbox.server.log import Logged
-from pdframe.sync import concurrency, fetch, range_scan
+from pdframe.sync import DEFAULT_OPTIONS, SyncOptions
 from pdframe.sync.range_scan import (
-    LONG,
     NO_TIMES,
-    PAGES_TO_TELL,
     SAFETY,
     SECOND,
     RangeScan,
@@ -38,10 +36,12 @@ from pdframe.sync.range_scan import (
 )
 from tests.helpers import true_cells
 from tests.helpers.cell_by_cell import wrong_cells
+from tests.helpers.tiers import examples
 
 pytestmark = pytest.mark.filterwarnings("ignore::pdframe.errors.DataWarning")
 
 DAY = 86_400 * SECOND
+LONG, PAGES_TO_TELL = DEFAULT_OPTIONS.scan_pages, DEFAULT_OPTIONS.scan_probe_pages
 
 
 @dataclass
@@ -56,18 +56,18 @@ class List:
     cursors: dict[str, tuple[int, int]] = field(default_factory=dict)
     entries: list[tuple[int, int]] = field(default_factory=list)
 
-    def rows(self, walker: Scanner) -> tuple[list[tuple[int, int]], str | None]:
+    def rows(self, scanner: Scanner) -> tuple[list[tuple[int, int]], str | None]:
         """A page of times and ids, and the cursor behind it."""
         up, entries = (
-            walker.method == "up",
+            scanner.direction == "up",
             self.entries or sorted((time, one) for one, time in self.times.items()),
         )
         self.entries = entries
-        if walker.cursor is not None:
-            last = self.cursors[walker.cursor]
+        if scanner.cursor is not None:
+            last = self.cursors[scanner.cursor]
             place = bisect_right(entries, last) if up else bisect_left(entries, last)
-        elif walker.edge is not None:
-            place = bisect_left(entries, (walker.edge, 0))
+        elif scanner.start is not None:
+            place = bisect_left(entries, (scanner.start, 0))
         else:
             place = 0 if up else len(entries)
         result = (
@@ -91,20 +91,20 @@ class List:
 class Outcome:
     seen: dict[int, int]
     requests: int
-    closing: bool
+    needs_catch_up: bool
     seconds: float
 
 
-def walked(
+def scanned(
     listed: List,
     *,
     expected: bool = False,
-    map_ordered: int = 8,
+    workers: int = 8,
     meanwhile: Callable[[int], None] = lambda request: None,
     latency: Callable[[], float] = lambda: 0.1,
     a_second: float = 60,
 ) -> Outcome:
-    """Walk a list by windows, answers coming after some seconds each and requests at a rate, and
+    """Walk a list by ranges, answers coming after some seconds each and requests at a rate, and
     return what was seen.
     """
     walk = RangeScan(
@@ -114,25 +114,29 @@ def walked(
     in_flight: list[tuple[float, int, Scanner, Any]] = []
     clock, free, requests, seen = 0.0, 0.0, 0, {}
     while True:
-        for walker in walk.ready(map_ordered - len(in_flight)):
+        for scanner in walk.ready(workers - len(in_flight)):
             begun = max(clock, free)
             free = begun + 1 / a_second
             meanwhile(requests)
             # The server reads its rows at some time while the request is under way; the answer
             # comes later, out of order.
-            heapq.heappush(in_flight, (begun + latency(), requests, walker, listed.rows(walker)))
+            heapq.heappush(in_flight, (begun + latency(), requests, scanner, listed.rows(scanner)))
             requests += 1
         if not in_flight:
-            return Outcome(seen, requests, walk.closing, clock)
-        clock, _, walker, (page, cursor) = heapq.heappop(in_flight)
+            return Outcome(seen, requests, walk.needs_catch_up, clock)
+        clock, _, scanner, (page, cursor) = heapq.heappop(in_flight)
         seen |= {one: time for time, one in page}
         times = np.array([time for time, _ in page], np.int64)
-        walk.took(
-            walker, times, cursor, now=listed.now, highest=max((one for _, one in page), default=0)
+        walk.on_page(
+            scanner,
+            times,
+            cursor,
+            now=listed.now,
+            highest_id=max((one for _, one in page), default=0),
         )
         # What is kept to go on from is enough to go on from.
         plain, again = walk.to_plain(), RangeScan(listed.page, walk.expected)
-        again.take_up(plain)
+        again.resume(plain)
         assert again.to_plain() == plain
 
 
@@ -157,7 +161,7 @@ def grown(draw: random.Random, rows: int, steep: float) -> list[float]:
     ]
 
 
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=examples(120), deadline=None)
 @given(
     seed=st.integers(0, 10**9),
     rows=st.integers(1, 1_500),
@@ -177,15 +181,15 @@ def test_no_row_is_missed_and_what_moved_is_requested_at_last(
             listed.edit(one)
             edited.add(one)
 
-    outcome = walked(
+    outcome = scanned(
         listed,
         expected=expected,
-        map_ordered=draw.choice([2, 8]),
+        workers=draw.choice([2, 8]),
         meanwhile=life,
         latency=lambda: draw.uniform(0.01, 0.5),
     )
     assert before.keys() - outcome.seen.keys() <= edited
-    if not outcome.closing:
+    if not outcome.needs_catch_up:
         assert before.keys() == outcome.seen.keys()
 
 
@@ -195,10 +199,10 @@ def test_a_long_list_costs_five_percent_more_at_most(pages: int, expected: bool)
     for seed in range(12):
         draw = random.Random(f"{seed} {pages}")
         rows = pages * 50 - draw.randrange(50)
-        outcome = walked(List(lumpy(draw, rows), 50, 1_000 * DAY + 60 * SECOND), expected=expected)
+        outcome = scanned(List(lumpy(draw, rows), 50, 1_000 * DAY + 60 * SECOND), expected=expected)
         # A first load that finds out late how long the list is may be cheaper with one cursor.
-        assert outcome.closing or (pages < SAFETY * LONG + PAGES_TO_TELL and not expected)
-        assert outcome.requests + outcome.closing <= 1.05 * pages, seed
+        assert outcome.needs_catch_up or (pages < SAFETY * LONG + PAGES_TO_TELL and not expected)
+        assert outcome.requests + outcome.needs_catch_up <= 1.05 * pages, seed
 
 
 def most_requests(pages: int) -> int:
@@ -213,17 +217,17 @@ def test_a_first_load_of_any_length_costs_what_readme_says(sparse: int) -> None:
             draw = random.Random(f"{pages} {seed}")
             rows = pages * 50 - draw.randrange(50)
             times = {one * sparse: time for one, time in lumpy(draw, rows).items()}
-            lanes = draw.choice([2, 8])
-            outcome = walked(List(times, 50, 1_000 * DAY + 60 * SECOND), map_ordered=lanes)
+            workers = draw.choice([2, 8])
+            outcome = scanned(List(times, 50, 1_000 * DAY + 60 * SECOND), workers=workers)
             assert outcome.seen == times
-            cost = outcome.requests + outcome.closing
+            cost = outcome.requests + outcome.needs_catch_up
             assert cost <= most_requests(pages), (pages, seed)
 
 
 @pytest.mark.parametrize("pages", [1, 2, 5, 40])
 def test_a_list_that_is_known_to_be_short_is_walked_by_one_cursor(pages: int) -> None:
     listed = List(lumpy(random.Random(pages), pages * 50), 50, 1_000 * DAY)
-    assert walked(listed, expected=True) == Outcome(
+    assert scanned(listed, expected=True) == Outcome(
         listed.times, pages, False, pytest.approx(pages * 0.1)
     )
 
@@ -234,26 +238,26 @@ def test_a_long_list_is_walked_as_fast_as_requests_may_be_sent() -> None:
     """
     for steep in (0.01, 3):
         times = grown(random.Random(1), 15_000, steep)
-        outcome = walked(
+        outcome = scanned(
             List({one + 1: int(time) for one, time in enumerate(times)}, 50, 1_000 * DAY)
         )
         assert outcome.seconds < 1.25 * outcome.requests / 60
 
 
-@pytest.mark.parametrize("way", ["up", "down"])
-def test_rows_in_another_order_than_was_requested_end_the_walk_by_windows(method: str) -> None:
+@pytest.mark.parametrize("direction", ["up", "down"])
+def test_rows_in_another_order_than_was_requested_end_the_walk_by_windows(direction: str) -> None:
     walk = RangeScan(10, np.arange(1_000) * SECOND)
     (first,) = walk.ready(1)
-    walk.took(first, np.arange(10) * SECOND, "c", now=1_000 * SECOND)
-    walkers = {walker.method: walker for walker in walk.ready(2)}
-    walk.took(
-        walkers.pop("down" if method == "up" else "up"),
+    walk.on_page(first, np.arange(10) * SECOND, "c", now=1_000 * SECOND)
+    scanners = {scanner.direction: scanner for scanner in walk.ready(2)}
+    walk.on_page(
+        scanners.pop("down" if direction == "up" else "up"),
         np.array([500 * SECOND]),
         "c",
         now=1_000 * SECOND,
     )
     with pytest.raises(UnsortedError):
-        walk.took(walkers[method], np.array([20, 30, 25]) * SECOND, "c", now=1_000 * SECOND)
+        walk.on_page(scanners[direction], np.array([20, 30, 25]) * SECOND, "c", now=1_000 * SECOND)
 
 
 # Over HTTP
@@ -261,13 +265,10 @@ def test_rows_in_another_order_than_was_requested_end_the_walk_by_windows(method
 PAGE_ROWS = 20
 
 
-@pytest.fixture
-def long(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Lists count as long from three pages on, and are split as often as can be."""
-    monkeypatch.setattr(fetch, "PAGE", PAGE_ROWS)
-    monkeypatch.setattr(range_scan, "LONG", 3)
-    monkeypatch.setattr(range_scan, "SMALLEST", 1)
-    monkeypatch.setattr(range_scan, "EXTRA", 0.5)
+# Lists count as long from three pages on, and are split as often as can be.
+SPLIT = SyncOptions(
+    page_size=PAGE_ROWS, reload_rows=500, scan_pages=3, scan_range_pages=1, scan_extra=0.5
+)
 
 
 def walkers_of(server: Server, path: str) -> set[tuple[str | None, ...]]:
@@ -279,10 +280,11 @@ def walkers_of(server: Server, path: str) -> set[tuple[str | None, ...]]:
     }
 
 
-@pytest.mark.usefixtures("long")
 @pytest.mark.parametrize("table", ["deals", "activities", "persons", "organizations"])
 def test_a_table_that_is_walked_by_windows_equals_the_truth(table: str) -> None:
-    with sandbox.connect(seed=3, deals=300, burst=100_000, progress=False) as account:
+    with sandbox.connect(
+        seed=3, deals=300, burst=100_000, progress=False, options=SPLIT
+    ) as account:
         for _ in range(2):
             getattr(account, table)(refresh="full")
             assert not wrong_cells(
@@ -297,11 +299,12 @@ def test_a_table_that_is_walked_by_windows_equals_the_truth(table: str) -> None:
         assert table == "organizations" or any(until for _, _, until in walks)
 
 
-@pytest.mark.usefixtures("long")
 def test_deals_that_are_edited_and_archived_after_the_walk_are_as_they_are_at_last(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    with sandbox.connect(seed=3, deals=300, burst=100_000, progress=False) as account:
+    with sandbox.connect(
+        seed=3, deals=300, burst=100_000, progress=False, options=SPLIT
+    ) as account:
         company, draw, ask = account.company_model, random.Random(5), Client.get_json
         alive = [
             row["id"]
@@ -337,21 +340,24 @@ def test_deals_that_are_edited_and_archived_after_the_walk_are_as_they_are_at_la
         assert deals["is_archived"][alive[50:55]].all()
 
 
-@pytest.mark.usefixtures("long")
 def test_an_interrupted_walk_by_windows_goes_on_where_each_cursor_stood(tmp_path: Path) -> None:
     company = sandbox.Company(seed=3, deals=300)
     with Server(company, burst=100_000) as server:
 
         def connect(cache: Path) -> pdframe.Account:
             return pdframe.connect(
-                base_url=server.url, api_token=server.token, cache_dir=cache, progress=False
+                base_url=server.url,
+                api_token=server.token,
+                cache_dir=cache,
+                progress=False,
+                options=SPLIT,
             )
 
         with connect(tmp_path / "whole") as account:
             account.fields("activities")
             server.reset_stats()
             full, requests = account.activities(), server.stats.requests
-        for k in range(1, requests - concurrency.MAX_WORKERS, 3):
+        for k in range(1, requests - SPLIT.workers, 3):
             with connect(tmp_path / str(k)) as account:
                 account.fields("activities")
                 server.reset_stats()
@@ -363,17 +369,15 @@ def test_an_interrupted_walk_by_windows_goes_on_where_each_cursor_stood(tmp_path
                 pd.testing.assert_frame_equal(account.activities(refresh=False), full)
                 # What was under way at the fault, a page where walks meet otherwise, and the last
                 # look.
-                assert server.stats.requests <= requests + 1 + concurrency.MAX_WORKERS + 1, k
+                assert server.stats.requests <= requests + 1 + SPLIT.workers + 1, k
 
 
-def test_a_bulk_edit_right_before_the_load_is_not_read_again_by_the_last_request(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_a_bulk_edit_right_before_the_load_is_not_read_again_by_the_last_request() -> None:
     """Of 60 pages, 20 hold deals that were edited in one second."""
-    monkeypatch.setattr(fetch, "PAGE", 25)
+    options = SyncOptions(page_size=25)
     switches = sandbox.Switches(archiving_moves_update_time=True)
     with sandbox.connect(
-        seed=3, deals=2_200, switches=switches, burst=100_000, progress=False
+        seed=3, deals=2_200, switches=switches, burst=100_000, progress=False, options=options
     ) as account:
         company = account.company_model
         live = live_deals(company)
@@ -386,7 +390,7 @@ def test_a_bulk_edit_right_before_the_load_is_not_read_again_by_the_last_request
 def assert_first_load_costs_five_percent_more_at_most(
     account: sandbox.SandboxAccount, pages: int
 ) -> None:
-    """It is a walk by windows, and what it brings is the truth."""
+    """It is a walk by ranges, and what it brings is the truth."""
     company = account.company_model
     account.fields("deals")
     account.server.reset_stats()
@@ -424,10 +428,10 @@ def test_many_edits_right_before_the_load_of_a_list_just_long_enough_cost_no_mor
     """Of 41 to 59 pages, 20 hold deals that were edited just now; more are edited behind the walk,
     some with a clock that lags.
     """
-    monkeypatch.setattr(fetch, "PAGE", 10)
+    options = SyncOptions(page_size=10)
     switches = sandbox.Switches(archiving_moves_update_time=True)
     with sandbox.connect(
-        seed=3, deals=deals, switches=switches, burst=100_000, progress=False
+        seed=3, deals=deals, switches=switches, burst=100_000, progress=False, options=options
     ) as account:
         company, ask = account.company_model, Client.get_json
         live = live_deals(company)
@@ -467,11 +471,11 @@ def test_many_edits_right_before_the_load_of_a_list_just_long_enough_cost_no_mor
 
 
 @pytest.mark.parametrize("burst", [20, 120])
-def test_the_burst_limit_is_kept_by_walks_side_by_side(
-    burst: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(fetch, "PAGE", 8)
-    with sandbox.connect(seed=3, deals=500, burst=burst, latency=0.03, progress=False) as account:
+def test_the_burst_limit_is_kept_by_walks_side_by_side(burst: int) -> None:
+    options = SyncOptions(page_size=8)
+    with sandbox.connect(
+        seed=3, deals=500, burst=burst, latency=0.03, progress=False, options=options
+    ) as account:
         account.activities()
         stats = account.server.stats
         assert stats.requests > 2 * burst or burst == 120

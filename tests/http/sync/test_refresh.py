@@ -21,6 +21,7 @@ from pdframe.errors import (
 )
 from pdframe.schema import TABLES
 from tests.helpers import true_cells
+from tests.helpers.tuning import LONG_LISTS
 
 # The company deletes options while rows hold them, and loaders say so.
 pytestmark = [
@@ -56,7 +57,7 @@ def frames(account: sandbox.SandboxAccount, **options: object) -> dict[str, pd.D
 
 def test_after_a_week_a_refresh_is_as_good_as_a_reload(tmp_path: Path) -> None:
     with sandbox.connect(
-        seed=5, deals=1_100, cache_dir=tmp_path, burst=100_000, progress=False
+        seed=5, deals=1_100, cache_dir=tmp_path, burst=100_000, progress=False, options=LONG_LISTS
     ) as account:
         first = account.sync()
         for _ in range(3):
@@ -105,7 +106,7 @@ def test_every_kind_of_write_reaches_the_cache(account: sandbox.SandboxAccount) 
 def test_a_deleted_deal_is_detected_whether_or_not_that_moves_its_update_time(moves: bool) -> None:
     switches = sandbox.Switches(deleting_moves_update_time=moves)
     with sandbox.connect(
-        seed=3, deals=60, switches=switches, burst=100_000, progress=False
+        seed=3, deals=60, switches=switches, burst=100_000, progress=False, options=LONG_LISTS
     ) as account:
         deal = int(account.deals()["id"].iloc[0])
         account.company_model.delete_deal(deal)
@@ -118,7 +119,7 @@ def test_an_archived_deal_is_detected_by_a_reload_whether_or_not_that_moves_its_
 ) -> None:
     switches = sandbox.Switches(archiving_moves_update_time=moves)
     with sandbox.connect(
-        seed=3, deals=60, switches=switches, burst=100_000, progress=False
+        seed=3, deals=60, switches=switches, burst=100_000, progress=False, options=LONG_LISTS
     ) as account:
         deal = int(account.deals(archived=False)["id"].iloc[0])
         account.company_model.archive_deal(deal)
@@ -130,7 +131,7 @@ def test_an_archived_deal_is_detected_by_a_reload_whether_or_not_that_moves_its_
 def test_line_items_follow_their_deals(moves: bool) -> None:
     switches = sandbox.Switches(line_edits_move_update_time=moves)
     with sandbox.connect(
-        seed=3, deals=60, switches=switches, burst=100_000, progress=False
+        seed=3, deals=60, switches=switches, burst=100_000, progress=False, options=LONG_LISTS
     ) as account:
         company = account.company_model
         lines = account.deal_products()
@@ -174,7 +175,9 @@ def test_a_line_added_between_the_two_snapshots_does_not_cost_a_snapshot_at_ever
 
 
 def test_a_deal_that_moves_between_the_lists_while_they_are_walked_is_there_once() -> None:
-    with sandbox.connect(seed=3, deals=60, burst=100_000, progress=False) as account:
+    with sandbox.connect(
+        seed=3, deals=60, burst=100_000, progress=False, options=LONG_LISTS
+    ) as account:
         company, ask = account.company_model, account._client.get_json
         rows = true_cells.visible(true_cells.fold(company.events), "deals")
         back = next(row["id"] for row in rows if row["is_archived"])
@@ -199,7 +202,7 @@ def test_a_deal_that_moves_between_the_lists_while_they_are_walked_is_there_once
 def test_what_is_edited_after_a_walk_is_detected_by_the_next_snapshot(ahead: int) -> None:
     switches = sandbox.Switches(date_ahead_seconds=ahead)
     with sandbox.connect(
-        seed=3, deals=700, switches=switches, burst=100_000, progress=False
+        seed=3, deals=700, switches=switches, burst=100_000, progress=False, options=LONG_LISTS
     ) as account:
         company, ask = account.company_model, account._client.get_json
         first, last = (ids(account, "activities")[place] for place in (0, -1))
@@ -225,7 +228,7 @@ def test_what_is_edited_after_a_walk_is_detected_by_the_next_snapshot(ahead: int
 def test_a_date_that_runs_ahead_loses_no_row() -> None:
     switches = sandbox.Switches(date_ahead_seconds=3600)
     with sandbox.connect(
-        seed=3, deals=60, switches=switches, burst=100_000, progress=False
+        seed=3, deals=60, switches=switches, burst=100_000, progress=False, options=LONG_LISTS
     ) as account:
         deal = int(account.deals()["id"].iloc[0])
         account.company_model.edit_deal(deal, title="just now")
@@ -233,7 +236,9 @@ def test_a_date_that_runs_ahead_loses_no_row() -> None:
 
 
 def test_cursors_that_expire_midway_start_the_list_again() -> None:
-    with sandbox.connect(seed=3, deals=700, burst=100_000, progress=False) as account:
+    with sandbox.connect(
+        seed=3, deals=700, burst=100_000, progress=False, options=LONG_LISTS
+    ) as account:
         serve, requested = account._client.get_json, []
 
         def expiring(path: str, params: object = None, **options: object) -> object:
@@ -253,7 +258,7 @@ def test_cursors_that_expire_midway_start_the_list_again() -> None:
 def test_a_cursor_that_expires_every_time_is_an_error() -> None:
     switches = sandbox.Switches(cursor_lifetime=0.0)
     with sandbox.connect(
-        seed=3, deals=700, switches=switches, burst=100_000, progress=False
+        seed=3, deals=700, switches=switches, burst=100_000, progress=False, options=LONG_LISTS
     ) as account:
         with pytest.raises(ResponseError, match="400"):
             account.deals()
@@ -263,7 +268,7 @@ def test_a_cursor_that_expires_every_time_is_an_error() -> None:
 def test_a_refused_cursor_of_line_items_is_an_error_of_ours() -> None:
     switches = sandbox.Switches(cursor_lifetime=0.0)
     with sandbox.connect(
-        seed=3, deals=60, switches=switches, burst=100_000, progress=False
+        seed=3, deals=60, switches=switches, burst=100_000, progress=False, options=LONG_LISTS
     ) as account:
         lines = account.deal_products()
         deal, product = (
@@ -286,7 +291,7 @@ def test_a_reopened_deal_is_open_again_after_a_reload_and_at_once_where_that_mov
 ) -> None:
     switches = sandbox.Switches(reopening_moves_update_time=moves)
     with sandbox.connect(
-        seed=3, deals=60, switches=switches, burst=100_000, progress=False
+        seed=3, deals=60, switches=switches, burst=100_000, progress=False, options=LONG_LISTS
     ) as account:
         deals = account.deals()
         deal = int(deals[(deals["status"] == "lost") & ~deals["is_archived"]]["id"].iloc[0])
@@ -418,17 +423,17 @@ def test_where_line_items_are_refused_everything_else_syncs(
 
 def test_a_clock_that_went_back_means_another_past(tmp_path: Path) -> None:
     with sandbox.connect(
-        seed=3, deals=60, cache_dir=tmp_path, burst=100_000, progress=False
+        seed=3, deals=60, cache_dir=tmp_path, burst=100_000, progress=False, options=LONG_LISTS
     ) as account:
         account.advance(days=30)
         account.sync("deals")
     with sandbox.connect(
-        seed=3, deals=60, cache_dir=tmp_path, burst=100_000, progress=False
+        seed=3, deals=60, cache_dir=tmp_path, burst=100_000, progress=False, options=LONG_LISTS
     ) as account:
         row = account.sync("deals").set_index("table").loc["deals"]
         assert (
             row["mode"],
-            row["note"].startswith("loaded anew: the server's clock went back"),
+            row["note"].startswith("reloaded: the server's clock went back"),
         ) == ("full", True)
         assert account.deals(refresh=False)["id"].tolist() == ids(account, "deals")
 
@@ -444,7 +449,7 @@ def test_a_damaged_file_is_said_and_loaded_again(account: sandbox.SandboxAccount
     assert (account.cache_path / "deals.aside-1" / part.name).exists()
     assert (row["mode"], row["note"]) == (
         "full",
-        "the cached copy could not be trusted: loaded anew",
+        "the cached copy could not be trusted: reloaded",
     )
     assert account.deals(refresh=False).equals(full)
 
@@ -507,13 +512,15 @@ def test_what_is_no_name_of_a_table_is_said(account: sandbox.SandboxAccount, wro
     for ask in (account.sync, account.estimate, account.fields):
         with pytest.raises(ArgumentError, match=r"one by one: account\.sync\('deals', 'stages'\)"):
             ask(wrong)  # type: ignore[operator]
-    with pytest.raises(ArgumentError, match="full is True or False"):
+    with pytest.raises(ArgumentError, match="full must be True or False"):
         account.sync("stages", full="no")  # type: ignore[arg-type]
     assert account.server.stats.requests == 0
 
 
 def test_a_sync_long_after_an_interrupted_one_skips_nothing() -> None:
-    with sandbox.connect(seed=3, deals=60, burst=100_000, progress=False, max_age=None) as account:
+    with sandbox.connect(
+        seed=3, deals=60, burst=100_000, progress=False, max_age=None, options=LONG_LISTS
+    ) as account:
         account.server.faults = sandbox.Faults(at={4: "success_false_200"})
         with pytest.raises(ResponseError):
             account.sync("stages", "pipelines", "products")
@@ -534,7 +541,7 @@ def test_after_forty_days_at_the_server_no_deleted_deal_is_left(
     row = account.sync("deals").set_index("table").loc["deals"]
     assert (row["mode"], row["note"]) == (
         "full",
-        "loaded anew: deletions are listed for 30 days alone",
+        "reloaded: deletions are listed for 30 days alone",
     )
     assert account.deals(refresh=False)["id"].tolist() == ids(account, "deals")
 
@@ -565,7 +572,9 @@ def test_status_tells_what_is_cached(account: sandbox.SandboxAccount) -> None:
 
 
 def test_what_the_plan_withholds_is_unavailable_and_harms_nothing_else() -> None:
-    with sandbox.connect(seed=3, deals=60, plan="Lite", burst=100_000, progress=False) as account:
+    with sandbox.connect(
+        seed=3, deals=60, plan="Lite", burst=100_000, progress=False, options=LONG_LISTS
+    ) as account:
         done = account.sync().set_index("table")
         assert done.index[done["mode"] == "unavailable"].tolist() == ["installments"]
         assert done["rows"]["deals"] > 0

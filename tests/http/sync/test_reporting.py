@@ -24,7 +24,7 @@ from pdframe.cache.store import Store
 from pdframe.errors import BlockedError, DataWarning, ResponseError
 from pdframe.sandbox.server import ALL_SCOPES, Faults, OAuthClient, Server
 from pdframe.schema import LISTS, TABLES
-from pdframe.sync import concurrency, reporting
+from pdframe.sync import DEFAULT_OPTIONS, SyncOptions
 from pdframe.sync.reporting import WorkerReporter
 
 # Far enough away to be worth it, near enough for a test.
@@ -66,12 +66,10 @@ def assert_same(ours: dict[str, pd.DataFrame], theirs: dict[str, pd.DataFrame]) 
 
 
 @pytest.fixture
-def one_by_one(
-    server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> tuple[pd.DataFrame, dict[str, pd.DataFrame], int]:
+def one_by_one(server: Server, tmp_path: Path) -> tuple[pd.DataFrame, dict[str, pd.DataFrame], int]:
     """What a sync tells, keeps and pays that works on one table after the other."""
-    with monkeypatch.context() as patched, connect(server, tmp_path / "one by one") as account:
-        patched.setattr(concurrency, "MAX_WORKERS", 1)
+    options = SyncOptions(workers=1)
+    with connect(server, tmp_path / "one by one", options=options) as account:
         reported = account.sync(*LISTS)
         return reported, cached(account), server.stats.tokens
 
@@ -280,7 +278,6 @@ def test_work_that_was_given_up_ends_at_its_next_page(
     server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It does not go on asking for an account that nobody waits for."""
-    monkeypatch.setattr("pdframe.sync.fetch.PAGE", 2)
     tell, reported = WorkerReporter.tell, [0]
 
     def interrupting(self: WorkerReporter) -> None:
@@ -290,7 +287,7 @@ def test_work_that_was_given_up_ends_at_its_next_page(
             raise KeyboardInterrupt
 
     monkeypatch.setattr(WorkerReporter, "tell", interrupting)
-    with connect(server, tmp_path) as account:
+    with connect(server, tmp_path, options=SyncOptions(page_size=2)) as account:
         account.company  # noqa: B018 - by now it is known how far away the server is
         with pytest.raises(KeyboardInterrupt):
             account.sync(*LISTS)
@@ -298,7 +295,7 @@ def test_work_that_was_given_up_ends_at_its_next_page(
         with account._store.lock():
             ended = server.stats.requests
         time.sleep(5 * AWAY)
-        assert server.stats.requests == ended <= requested + 2 * reporting.TABLES_AT_ONCE
+        assert server.stats.requests == ended <= requested + 2 * DEFAULT_OPTIONS.tables_at_once
 
 
 def test_a_warning_of_a_loader_points_at_the_users_line(tmp_path: Path) -> None:
@@ -329,7 +326,7 @@ def test_a_blocked_token_is_not_used_on(server: Server, tmp_path: Path) -> None:
         with pytest.raises(BlockedError):
             account.sync(*LISTS)
         requested = server.stats.requests
-        assert requested <= 1 + reporting.TABLES_AT_ONCE
+        assert requested <= 1 + DEFAULT_OPTIONS.tables_at_once
         with pytest.raises(BlockedError):
             account.sync(*LISTS)
         assert server.stats.requests == requested

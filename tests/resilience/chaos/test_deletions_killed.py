@@ -16,9 +16,8 @@ import pytest
 
 import pdframe
 from pdframe import sandbox
-from pdframe.cache import compaction
 from pdframe.cache.snapshots import SnapshotLog
-from pdframe.sync import plan
+from pdframe.sync import SyncOptions
 from tests.helpers import crash
 
 pytestmark = pytest.mark.filterwarnings("ignore::pdframe.errors.DataWarning")
@@ -29,20 +28,17 @@ EVERY = 3
 MOST = 1_000
 
 
-def prepared(full: bool) -> None:
-    """Let small parts be put together on the way; `full`: short lists are read as a whole, else by
-    what changed.
+def options_of(full: bool) -> SyncOptions:
+    """Small parts are compacted on the way; `full`: short lists are read as a whole, else by what
+    changed.
     """
-    compaction.PARTS_OF_A_LEVEL = 3
-    if not full:
-        plan.PAGE = 0
-    os.fsync = lambda file: None  # type: ignore[assignment]
+    return SyncOptions(parts_per_level=3, reload_rows=None if full else 0)
 
 
 def sync_and_die(url: str, token: str, cache: Path, step: int, full: bool) -> None:
-    prepared(full)
+    crash.without_fsync()
     warnings.simplefilter("ignore", pdframe.DataWarning)
-    with crash.connect(url, token, cache, max_age=0) as account:
+    with crash.connect(url, token, cache, max_age=0, options=options_of(full)) as account:
         account.status()
         crash.die_at(step)
         account.sync(*TABLES, full=full)
@@ -52,17 +48,15 @@ def sync_and_die(url: str, token: str, cache: Path, step: int, full: bool) -> No
 def test_whatever_step_it_is_killed_at_no_deal_is_lost(
     full: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(compaction, "PARTS_OF_A_LEVEL", 3)
     monkeypatch.setattr(os, "fsync", lambda file: None)
-    if not full:
-        monkeypatch.setattr(plan, "PAGE", 0)
+    options = options_of(full)
     company, world = sandbox.Company(seed=3, deals=20), tmp_path / "world"
     first, *rest = [
         deal for deal in company.tables["deals"] if ("deals", deal) not in company.deleted_at
     ][:7]
     hidden = rest.pop()
     with crash.server_of(company) as server:
-        with crash.connect(server.url, server.token, world, max_age=0) as account:
+        with crash.connect(server.url, server.token, world, max_age=0, options=options) as account:
             account.sync(*TABLES)
             for deal in (first, *rest[:3]):
                 company.now += HOUR
@@ -87,7 +81,9 @@ def test_whatever_step_it_is_killed_at_no_deal_is_lost(
             assert everyone <= {*deals(cache), *kept(cache)["deals.deleted"]["id"].to_pylist()}, (
                 step
             )
-            with crash.connect(server.url, server.token, cache, max_age=0) as account:
+            with crash.connect(
+                server.url, server.token, cache, max_age=0, options=options
+            ) as account:
                 account.sync(*TABLES, full=full)
                 frame = account.deals(deleted=True, refresh=False).set_index("id")
                 deleted = frame[frame["status"] == "deleted"]

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from pdframe.api.client import Client
 from pdframe.errors import DataWarning, PdframeError
-from pdframe.frames import to_frame
+from pdframe.frames import storage_schema, to_frame, unify
 from pdframe.schema import TABLES
 from pdframe.sync.fetch import Fetcher
 from pdframe.sync.full import FullScan
@@ -83,10 +83,11 @@ def test_no_page_of_any_json_loses_a_row(
     scripted.seen.clear()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DataWarning)
-        pull = FullScan(Fetcher(client, table, ALL_FIELDS, lambda rows: None), None).pull(
+        fetched = FullScan(Fetcher(client, table, ALL_FIELDS, lambda rows: None), None).fetch(
             datetime(2026, 7, 1, tzinfo=UTC)
         )
-        full = pull.rows(table, ALL_FIELDS)
+        nothing = storage_schema(table, ALL_FIELDS).empty_table()
+        full, _ = unify([nothing, *fetched.pages], table, ALL_FIELDS)
         assert sorted(set(full[key].to_pylist())) == sorted(row[key] for row in keyed)
         assert len(to_frame(full, table, ALL_FIELDS)) == full.num_rows
     assert len(scripted.seen) < 10
@@ -116,7 +117,7 @@ def test_what_is_no_page_is_a_typed_error(
     scripted.last = Reply(200, body[: len(body) - cut], HEADERS)
     scripted.seen.clear()
     try:
-        pull = FullScan(Fetcher(client, table, (), lambda rows: None), None).pull(
+        fetched = FullScan(Fetcher(client, table, (), lambda rows: None), None).fetch(
             datetime(2026, 7, 1, tzinfo=UTC)
         )
     except PdframeError as error:
@@ -126,5 +127,7 @@ def test_what_is_no_page_is_a_typed_error(
         assert isinstance(content, dict)
         kept = content["data"]
         kept = kept["items"] if isinstance(kept, dict) else kept
-        assert sum(rows.num_rows for rows in pull.tables) + pull.problems.rows == len(kept or ())
+        assert sum(rows.num_rows for rows in fetched.pages) + fetched.problems.rows == len(
+            kept or ()
+        )
     assert len(scripted.seen) <= 12

@@ -17,7 +17,7 @@ from pdframe.api.responses import BLOCK_SECONDS, LONGEST_WAIT
 from pdframe.errors import BlockedError, PdframeError, RateLimitError, ResponseError, TransportError
 from pdframe.sandbox.server import Server
 from pdframe.sandbox.server.faults import KINDS
-from pdframe.sync import fetch, plan
+from pdframe.sync import SyncOptions
 from tests.helpers import true_cells
 from tests.helpers.cell_by_cell import LOADED, wrong_cells
 from tests.helpers.scale import SCALE, SEED
@@ -42,12 +42,11 @@ def without_waiting(account: pdframe.Account) -> FakeTime:
 @pytest.mark.slow
 @pytest.mark.parametrize("number", range(2 * SCALE))
 def test_fifteen_in_a_hundred_answers_are_bad_and_every_table_is_true(
-    number: int, monkeypatch: pytest.MonkeyPatch
+    number: int,
 ) -> None:
-    monkeypatch.setattr(fetch, "PAGE", 40)
-    monkeypatch.setattr(plan, "PAGE", 40)
+    options = SyncOptions(page_size=40)
     with sandbox.connect(
-        seed=3 + number, deals=150, burst=100_000, progress=False, max_age="1h"
+        seed=3 + number, deals=150, burst=100_000, progress=False, max_age="1h", options=options
     ) as account:
         time = without_waiting(account)
         faults = sandbox.Faults(rate=0.15, seed=SEED + number, kinds=KINDS, slow_seconds=0.01)

@@ -21,7 +21,6 @@ from pdframe import sandbox
 from pdframe.cache.snapshots import SnapshotLog
 from pdframe.errors import CacheError, DamagedError, ResponseError
 from pdframe.sandbox.server import Faults
-from pdframe.sync import fetch, plan
 from tests.helpers import crash
 from tests.helpers.scale import examples
 
@@ -58,14 +57,18 @@ class World:
         )
 
     def connect(self, cache_dir: Path) -> pdframe.Account:
-        return crash.connect(self.server.url, self.server.token, cache_dir, max_age="1h")
+        return crash.connect(
+            self.server.url,
+            self.server.token,
+            cache_dir,
+            max_age="1h",
+            options=crash.SHORT_PAGES,
+        )
 
 
 @pytest.fixture(scope="module")
 def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(fetch, "PAGE", crash.PAGE_ROWS)
-        patch.setattr(plan, "PAGE", crash.PAGE_ROWS)
         patch.setattr(os, "fsync", lambda file: None)
         world = World(tmp_path_factory.mktemp("damaged"))
         yield world

@@ -9,6 +9,7 @@ import shutil
 import tempfile
 from collections.abc import Callable
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,6 @@ from pdframe import _files, sandbox
 from pdframe.cache.snapshots import SnapshotLog
 from pdframe.cache.store import Manifest, Store
 from pdframe.errors import CacheError
-from pdframe.sync import fetch, plan
 from tests.helpers import crash
 from tests.helpers.scale import SCALE
 
@@ -61,25 +61,24 @@ def test_a_disk_that_is_full_at_any_write_costs_nothing_that_was_there(
     """At the k-th file of a sync, for every k: one typed error, every table is the old one or the
     new one, and the next sync completes.
     """
-    monkeypatch.setattr(fetch, "PAGE", crash.PAGE_ROWS)
-    monkeypatch.setattr(plan, "PAGE", crash.PAGE_ROWS)
+    connect = partial(crash.connect, options=crash.SHORT_PAGES)
     monkeypatch.setattr(os, "fsync", lambda file: None)
     company, start = sandbox.Company(seed=3, deals=60), tmp_path / "start"
     with crash.server_of(company) as server:
-        with crash.connect(server.url, server.token, start) as account:
+        with connect(server.url, server.token, start) as account:
             assert account.company
             if meanwhile:
                 account.sync(*TABLES)
                 company.advance(days=7)
             before, log = crash.cached(account, TABLES), SnapshotLog(account._store).rows()
         shutil.copytree(start, tmp_path / "whole")
-        with crash.connect(server.url, server.token, tmp_path / "whole") as account:
+        with connect(server.url, server.token, tmp_path / "whole") as account:
             account.sync(*TABLES)
             full = crash.cached(account, TABLES)
         for number in range(STRIDE - 1, 500, STRIDE):
             disk = FullDisk(number)
             shutil.copytree(start, tmp_path / str(number))
-            with crash.connect(server.url, server.token, tmp_path / str(number)) as account:
+            with connect(server.url, server.token, tmp_path / str(number)) as account:
                 with monkeypatch.context() as patch:
                     patch.setattr(tempfile, "mkstemp", disk.mkstemp)
                     try:

@@ -10,6 +10,8 @@ import shutil
 import time
 from collections import Counter
 from collections.abc import Iterable
+from dataclasses import replace
+from functools import partial
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 
@@ -21,17 +23,16 @@ from pdframe.cache.store import UNFINISHED
 from pdframe.sandbox.server import Server
 from pdframe.sandbox.server.log import Logged
 from pdframe.schema import LISTS, TABLES
-from pdframe.sync import fetch, plan, range_scan, reporting
-from pdframe.sync.concurrency import MAX_WORKERS
 from tests.helpers import crash, random_edits, true_cells
 from tests.helpers.cell_by_cell import wrong_cells
 from tests.helpers.scale import SCALE, SEED
+from tests.helpers.tuning import WIDE
 
 pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore::pdframe.errors.DataWarning")]
 
 MOMENTS = 20 * SCALE
 # How many requests are under way at once.
-IN_FLIGHT = MAX_WORKERS
+IN_FLIGHT = crash.SHORT_PAGES.workers
 # Walks that cannot say what changed meanwhile: where they were interrupted, they start again.
 FROM_THE_START = [
     name for name in LISTS if not TABLES[name].incremental and not TABLES[name].sources[0].batch
@@ -47,25 +48,21 @@ NEVER = 120.0
 def test_a_sync_that_is_killed_leaves_a_cache_that_the_next_one_completes(
     meanwhile: bool, wide: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(fetch, "PAGE", crash.PAGE_ROWS)
-    monkeypatch.setattr(plan, "PAGE", crash.PAGE_ROWS)
     monkeypatch.setattr(os, "fsync", lambda file: None)
-    if wide:
-        for name, value in (("LONG", 1), ("PAGES_TO_TELL", 1), ("SMALLEST", 0), ("EXTRA", 10.0)):
-            monkeypatch.setattr(range_scan, name, value)
-        monkeypatch.setattr(reporting, "WORTH_SECONDS", 0.0)
+    options = replace(crash.SHORT_PAGES, **WIDE) if wide else crash.SHORT_PAGES
+    connect = partial(crash.connect, options=options)
     company = sandbox.Company(seed=4, deals=150)
     draw, context = random.Random(f"{SEED} {meanwhile}"), crash.processes()
     with crash.server_of(company) as server:
         start = tmp_path / "start"
-        with crash.connect(server.url, server.token, start) as account:
+        with connect(server.url, server.token, start) as account:
             account.company  # noqa: B018 - /users/me is asked for, and nothing else
             if meanwhile:
                 account.sync(*LISTS)
                 company.advance(days=7)
             before = crash.cached(account, LISTS)
         shutil.copytree(start, tmp_path / "whole")
-        with crash.connect(server.url, server.token, tmp_path / "whole") as account:
+        with connect(server.url, server.token, tmp_path / "whole") as account:
             server.reset_stats()
             account.sync(*LISTS)
             full, requests = crash.cached(account, LISTS), server.stats.requests
@@ -90,7 +87,7 @@ def test_a_sync_that_is_killed_leaves_a_cache_that_the_next_one_completes(
             killed += process.exitcode != 0
             paid = server.requests
             server.reset_stats()
-            with crash.connect(server.url, server.token, cache) as account:
+            with connect(server.url, server.token, cache) as account:
                 assert len(account.status()) == len(TABLES)
                 unfinished = (account.cache_path / UNFINISHED).exists()
                 for name, rows in crash.cached(account, LISTS).items():

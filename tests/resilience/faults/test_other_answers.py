@@ -15,7 +15,9 @@ import pdframe
 from pdframe.api.budget import RateLimiter
 from pdframe.api.pagination import MAX_REPEATED_PAGES
 from pdframe.errors import PdframeError, ResponseError
+from pdframe.sync import DEFAULT_OPTIONS
 from tests.helpers.scripted_server import Reply, Scripted, Seen, data
+from tests.helpers.tuning import LONG_LISTS
 
 TOKEN = "0123456789abcdef0123456789abcdef01234567"
 ME = {
@@ -97,9 +99,15 @@ def company(scripted: Scripted) -> Company:
 
 
 @pytest.fixture
-def account(company: Company, tmp_path: Path) -> Iterator[pdframe.Account]:
+def account(
+    company: Company, tmp_path: Path, request: pytest.FixtureRequest
+) -> Iterator[pdframe.Account]:
     with pdframe.connect(
-        base_url=company.scripted.url, api_token=TOKEN, cache_dir=tmp_path, progress=False
+        base_url=company.scripted.url,
+        api_token=TOKEN,
+        cache_dir=tmp_path,
+        progress=False,
+        options=LONG_LISTS if "long_lists" in request.fixturenames else DEFAULT_OPTIONS,
     ) as account:
         account._client.window = RateLimiter(limit=1_000_000, search_limit=1_000_000)
         yield account

@@ -11,19 +11,21 @@ from functools import partial
 import pandas as pd
 import pytest
 
-from pdframe.sync import plan
+from pdframe.sync import DEFAULT_OPTIONS
 from tests.helpers.deletions import DAY, company, deleted_of, time
+from tests.helpers.tuning import LONG_LISTS
 
 pytestmark = pytest.mark.filterwarnings("ignore::pdframe.errors.DataWarning")
 
 LIVES = max(1, int(os.environ.get("PDFRAME_LIFE_EXAMPLES", "1")) // 10)
 
 
+OPTIONS = {"reloads": DEFAULT_OPTIONS, "changes": LONG_LISTS}
+
+
 @pytest.fixture(params=["reloads", "changes"])
-def how(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+def how(request: pytest.FixtureRequest) -> str:
     """Short lists are read as a whole, long ones by what changed."""
-    if request.param == "changes":
-        monkeypatch.setattr(plan, "PAGE", 0)
     return str(request.param)
 
 
@@ -33,7 +35,7 @@ def test_a_random_life_is_reported_as_it_was(how: str, seed: int) -> None:
     possible time.
     """
     draw = random.Random(seed)
-    with company(deleting_moves_update_time=draw.random() < 0.7) as account:
+    with company(options=OPTIONS[how], deleting_moves_update_time=draw.random() < 0.7) as account:
         model = account.company_model
         deleted_at = {
             deal: at for (table, deal), at in model.deleted_at.items() if table == "deals"

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Iterator
+from collections.abc import Mapping
 from math import ceil
 from typing import Any
 
@@ -17,18 +17,16 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule, run_state_machine_as_test
 
 from pdframe import DataWarning, sandbox
-from pdframe.api.pagination import PAGE, walk
 from pdframe.cache.snapshots import SnapshotLog, known_at
 from pdframe.schema.snapshots import TRACKED_COLUMNS
-from pdframe.sync import fetch, plan, range_scan, reporting
+from pdframe.sync import SyncOptions
 from tests.helpers import true_cells
 from tests.helpers.expected import Promise, Window, with_needs
 from tests.helpers.life import Life, say
 from tests.helpers.oracle import ENTITY, TABLES, Annals
+from tests.helpers.tuning import WIDE
 
 DEALS = 30
-NARROW = range_scan.LONG, range_scan.PAGES_TO_TELL, range_scan.SMALLEST, range_scan.EXTRA
-WORTH_SECONDS = reporting.WORTH_SECONDS
 EVERYTHING = (*TABLES, *true_cells.FIELD_LISTS)
 KINDS = tuple(Life(sandbox.Company(seed=1, deals=1)).kinds)
 # What syncs have most to get right happens most often.
@@ -80,20 +78,15 @@ class Living(RuleBasedStateMachine):
         self, switches: sandbox.Switches, seed: int, page: int, sparse: bool, wide: bool
     ) -> None:
         # Pages of a few rows: so a list of a small company has many, and life goes on between them.
-        walk.__kwdefaults__["limit"] = plan.PAGE = fetch.PAGE = page
-        # Two pages are a long list, and walked by as many windows as there are lanes, whatever that
-        # costs, and beside other lists.
         self.wide = wide
-        if wide:
-            range_scan.LONG, range_scan.PAGES_TO_TELL, range_scan.SMALLEST, range_scan.EXTRA = (
-                1,
-                1,
-                0,
-                10.0,
-            )
-            reporting.WORTH_SECONDS = 0.0
         self.account = sandbox.connect(
-            seed=seed, deals=DEALS, switches=switches, burst=1_000_000, progress=False, max_age=0
+            seed=seed,
+            deals=DEALS,
+            switches=switches,
+            burst=1_000_000,
+            progress=False,
+            max_age=0,
+            options=SyncOptions(page_size=page, **(WIDE if wide else {})),
         )
         self.company = self.account.company_model
         if sparse:
@@ -110,9 +103,6 @@ class Living(RuleBasedStateMachine):
         assert wide or len(pages) == max(1, ceil(len(self.annals.all_at("activities", 0)) / page))
 
     def teardown(self) -> None:
-        walk.__kwdefaults__["limit"] = plan.PAGE = fetch.PAGE = PAGE
-        range_scan.LONG, range_scan.PAGES_TO_TELL, range_scan.SMALLEST, range_scan.EXTRA = NARROW
-        reporting.WORTH_SECONDS = WORTH_SECONDS
         if self.account is not None:
             self.account.close()
 
@@ -172,33 +162,26 @@ class Living(RuleBasedStateMachine):
         expire: bool = False,
     ) -> None:
         assert self.account is not None
-        began, todo, requested, ask = (
-            self.annals.moment,
-            list(writes),
-            0,
-            self.account._client.get_json,
-        )
+        began, todo, requested = self.annals.moment, list(writes), 0
 
-        def living(*arguments: Any, **options: Any) -> Any:
+        def between_requests(path: str, params: Mapping[str, str]) -> None:
             nonlocal requested
-            with self.company.lock:  # requests are under way side by side
-                requested += 1
-                if requested == at and expire and self.account is not None:
-                    self.account.server.expire_cursors()
-                if requested >= at and todo:
-                    self.write(*todo.pop(0))
-            return ask(*arguments, **options)
+            requested += 1
+            if requested == at and expire and self.account is not None:
+                self.account.server.expire_cursors()
+            if requested >= at and todo:
+                self.write(*todo.pop(0))
 
         wanted = tables or EVERYTHING
         done, complete = with_needs(wanted), with_needs(wanted, fields=False) if full else []
         self.account.server.reset_stats()
-        self.account._client.get_json = living  # type: ignore[method-assign]
+        self.account.server.before_request = between_requests
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", DataWarning)
                 report = self.account.sync(*tables, full=full).set_index("table")
         finally:
-            self.account._client.get_json = ask  # type: ignore[method-assign]
+            self.account.server.before_request = None
         assert sorted(report.index) == done
         # The rows that a table rests on are reloaded with it, its list of fields is always whole.
         spans = [(Window(began, self.annals.moment, True), complete)]
@@ -300,10 +283,8 @@ class Living(RuleBasedStateMachine):
 
 
 @pytest.fixture(autouse=True)
-def no_waiting_for_the_disk(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def no_waiting_for_the_disk(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "fsync", lambda file: None)
-    yield
-    assert walk.__kwdefaults__["limit"] == plan.PAGE == fetch.PAGE == PAGE
 
 
 def test_random_life() -> None:

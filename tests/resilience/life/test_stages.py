@@ -15,8 +15,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule, run_state_machine_as_test
 
 from pdframe import DataWarning, sandbox
-from pdframe.api.pagination import PAGE
-from pdframe.sync import plan
+from pdframe.sync import SyncOptions
 from tests.helpers import visits_oracle
 from tests.helpers.life import Life, say
 
@@ -58,13 +57,20 @@ class StageLife(RuleBasedStateMachine):
         switches=SWITCHES,
         seed=st.integers(1, 6),
         deals=st.sampled_from([0, 4, 25]),
-        page=st.sampled_from([0, 0, PAGE]),
+        reload_rows=st.sampled_from([0, 0, None]),
     )
-    def open(self, switches: sandbox.Switches, seed: int, deals: int, page: int) -> None:
+    def open(
+        self, switches: sandbox.Switches, seed: int, deals: int, reload_rows: int | None
+    ) -> None:
         # Lists that count as longer than a page are asked for what changed, others are loaded anew.
-        plan.PAGE = page
         self.account = sandbox.connect(
-            seed=seed, deals=deals, switches=switches, burst=1_000_000, progress=False, max_age=None
+            seed=seed,
+            deals=deals,
+            switches=switches,
+            burst=1_000_000,
+            progress=False,
+            max_age=None,
+            options=SyncOptions(reload_rows=reload_rows),
         )
         self.company = self.account.company_model
         self.life = Life(self.company)
@@ -76,7 +82,6 @@ class StageLife(RuleBasedStateMachine):
             if sys.exception() is None:
                 self.snapshot(True, [])
             self.account.close()
-        plan.PAGE = PAGE
 
     def write(self, kind: str, pick: int) -> None:
         try:

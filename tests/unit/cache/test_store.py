@@ -9,14 +9,27 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
-from pdframe.cache.known_accounts import Accounts
-from pdframe.errors import CacheError, DamagedError, NotCachedError
 from pdframe._files import make_private, seal, unseal
-from pdframe.cache.store import MANIFEST, UNFINISHED, Manifest, Store, Stored, check_writable, default_cache_dir, readable_key
+from pdframe.cache.known_accounts import Accounts
+from pdframe.cache.store import (
+    MANIFEST,
+    UNFINISHED,
+    Manifest,
+    Store,
+    Stored,
+    check_writable,
+    default_cache_dir,
+    readable_key,
+)
+from pdframe.errors import CacheError, DamagedError, NotCachedError
 
 NOW = datetime(2026, 6, 30, 12, tzinfo=UTC)
 ROWS = pa.table(
-    {"id": pa.array([1, 2, 3]), "title": pa.array(["a", None, "ü 🚀"]), "tags": pa.array([[1], [], None], pa.list_(pa.int64()))}
+    {
+        "id": pa.array([1, 2, 3]),
+        "title": pa.array(["a", None, "ü 🚀"]),
+        "tags": pa.array([[1], [], None], pa.list_(pa.int64())),
+    }
 )
 
 
@@ -35,10 +48,16 @@ def test_what_is_kept_comes_back_with_its_types(store: Store) -> None:
     written = store.replace(new(), ROWS)
     assert store.read("deals").equals(ROWS)
     assert store.manifest("deals") == written
-    assert (written.rows, written.state["/deals"], written.full_at) == (3, "2026-06-30T11:00:00Z", NOW)
+    assert (written.rows, written.state["/deals"], written.full_at) == (
+        3,
+        "2026-06-30T11:00:00Z",
+        NOW,
+    )
 
 
-def test_a_table_that_is_replaced_again_and_again_while_it_is_read_is_read(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_table_that_is_replaced_again_and_again_while_it_is_read_is_read(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
     store.replace(new(), ROWS)
     opened, left = store._open_parts, [1, 2, 3]
 
@@ -60,7 +79,9 @@ def test_a_replaced_table_leaves_no_old_part_after(store: Store) -> None:
     first = store.replace(new(), ROWS)
     store.replace(replace(first), ROWS.slice(0, 1))
     assert store.read("deals").num_rows == 1
-    assert [path.name for path in (store.root / "deals").glob("*.parquet")] == ["part-000002.parquet"]
+    assert [path.name for path in (store.root / "deals").glob("*.parquet")] == [
+        "part-000002.parquet"
+    ]
 
 
 def test_zero_rows_keep_their_columns(store: Store) -> None:
@@ -72,7 +93,9 @@ def test_files_are_for_this_user_alone_and_ignored_by_git(store: Store) -> None:
     store.replace(new(), ROWS)
     paths = [path for path in store.cache_dir.rglob("*") if path.is_file()]
     assert {stat.S_IMODE(path.stat().st_mode) for path in paths} == {0o600}
-    assert {stat.S_IMODE(path.stat().st_mode) for path in (store.root, store.root / "deals")} == {0o700}
+    assert {stat.S_IMODE(path.stat().st_mode) for path in (store.root, store.root / "deals")} == {
+        0o700
+    }
     assert (store.cache_dir / ".gitignore").read_text().endswith("*\n")
 
 
@@ -94,7 +117,13 @@ def test_a_damaged_part_is_an_error_with_the_remedy(store: Store, damage: str) -
         part.unlink()
     else:
         flipped = bytes([*raw[:40], raw[40] ^ 1, *raw[41:]])
-        part.write_bytes({"half": raw[: len(raw) // 2], "flipped": flipped, "foreign": b"PAR1" + b"x" * (len(raw) - 4)}[damage])
+        part.write_bytes(
+            {
+                "half": raw[: len(raw) // 2],
+                "flipped": flipped,
+                "foreign": b"PAR1" + b"x" * (len(raw) - 4),
+            }[damage]
+        )
     with pytest.raises(CacheError, match=r"cannot be trusted.*account\.sync\('deals', full=True\)"):
         store.read("deals")
 
@@ -122,7 +151,16 @@ def test_a_changed_note_of_an_unfinished_sync_tells_nothing(store: Store) -> Non
 
 @pytest.mark.parametrize(
     "content",
-    ["", "{", "[]", "null", '{"format": 99}', '{"format": 1, "table": "persons"}', "\x00\xff", "[" * 100_000],
+    [
+        "",
+        "{",
+        "[]",
+        "null",
+        '{"format": 99}',
+        '{"format": 1, "table": "persons"}',
+        "\x00\xff",
+        "[" * 100_000,
+    ],
     ids=lambda text: repr(text[:40]),
 )
 def test_a_damaged_manifest_is_an_error_with_the_remedy(store: Store, content: str) -> None:
@@ -149,14 +187,18 @@ def test_a_failed_write_leaves_the_old_table(store: Store, monkeypatch: pytest.M
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(Path, "replace", full)
-    with pytest.raises(CacheError, match=r"No space left on device.*What was cached before is kept"):
+    with pytest.raises(
+        CacheError, match=r"No space left on device.*What was cached before is kept"
+    ):
         store.replace(new(), ROWS.slice(0, 1))
     monkeypatch.undo()
     assert store.read("deals").equals(ROWS)
     assert not list((store.root / "deals").glob(".*"))
 
 
-def test_a_cache_folder_that_is_a_file_is_refused_before_anything_is_fetched(tmp_path: Path) -> None:
+def test_a_cache_folder_that_is_a_file_is_refused_before_anything_is_fetched(
+    tmp_path: Path,
+) -> None:
     (tmp_path / "cache").write_text("not a folder")
     with pytest.raises(CacheError, match=r"cannot be written.*PDFRAME_CACHE_DIR"):
         check_writable(tmp_path / "cache" / "deeper")
@@ -180,8 +222,17 @@ def test_account_names_are_readable_and_never_meet() -> None:
 def test_what_a_killed_process_left_is_swept_and_nothing_else(store: Store) -> None:
     store.replace(new(), ROWS)
     folder = store.root / "deals"
-    names = (".part-000002.parquet.abc.tmp", ".manifest.json.abc.tmp", "kept.tmp", ".DS_Store", ".young.tmp")
-    left = [folder / name for name in names] + [store.cache_dir / ".accounts.json.abc.tmp", folder / "pending" / ".walk.json.abc.tmp"]
+    names = (
+        ".part-000002.parquet.abc.tmp",
+        ".manifest.json.abc.tmp",
+        "kept.tmp",
+        ".DS_Store",
+        ".young.tmp",
+    )
+    left = [folder / name for name in names] + [
+        store.cache_dir / ".accounts.json.abc.tmp",
+        folder / "pending" / ".walk.json.abc.tmp",
+    ]
     (folder / "pending").mkdir()
     for path in left:
         path.write_bytes(b"half")
@@ -192,7 +243,9 @@ def test_what_a_killed_process_left_is_swept_and_nothing_else(store: Store) -> N
     assert store.read("deals").equals(ROWS)
 
 
-def test_a_killed_write_leaves_a_file_that_is_known_as_temporary(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_killed_write_leaves_a_file_that_is_known_as_temporary(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
     seen: list[Path] = []
 
     def killed(source: Path, target: Path) -> None:

@@ -404,7 +404,7 @@ def test_columns_are_requested_by_label_hash_or_name_in_any_order() -> None:
 
 
 @pytest.mark.parametrize(
-    ("columns", "told"),
+    ("columns", "reported"),
     [
         (["Regionn"], r"no column 'Regionn'"),
         (["titel"], "Did you mean 'title'"),

@@ -9,8 +9,6 @@ import pytest
 from pdframe.errors import ArgumentError
 from pdframe.history.replay import _moment
 
-pytestmark = pytest.mark.usefixtures("long_lists")
-
 
 def utc(text: str) -> datetime:
     return datetime.fromisoformat(text).replace(tzinfo=UTC)
