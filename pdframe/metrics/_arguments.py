@@ -31,6 +31,18 @@ FIRST_COUNTABLE, END_COUNTABLE = -62_135_424_000_000_000, 253_402_128_000_000_00
 # Columns that hold microseconds of UTC already.
 _STORED, _STORED_DAYS = pd.DatetimeTZDtype("us", "UTC"), np.dtype("datetime64[us]")
 
+# Where the frames of arguments come from, by the name of the argument.
+_SOURCES = {
+    "deals": "account.deals()",
+    "visits": "account.stage_visits()",
+    "stages": "account.stages()",
+    "pipelines": "account.pipelines()",
+    "deal_products": "account.deal_products()",
+    "discounts": "account.discounts()",
+    "installments": "account.installments()",
+    "lines": "metrics.mrr_lines()",
+}
+
 _DATE = re.compile(r"\d{4}-\d{2}-\d{2}")
 _NUMBER = re.compile(r"[\s\d.+-]*")
 
@@ -50,9 +62,9 @@ def require_columns(
         them.
     """
     if not isinstance(frame, pd.DataFrame):
-        raise ArgumentError(
-            f"{name} is to be a DataFrame as the loaders give it, not {type(frame).__name__}."
-        )
+        given = "None" if frame is None else type(frame).__name__
+        source = f" from {_SOURCES[name]}" if name in _SOURCES else ""
+        raise ArgumentError(f"{name} must be a DataFrame{source}, not {given}.")
     columns = list(columns)
     missing = [column for column in (*columns, *by) if column not in frame.columns]
     if missing:
@@ -63,14 +75,14 @@ def require_columns(
     if not frame.columns.is_unique:
         twice = frame.columns[frame.columns.duplicated()].unique()
         raise ArgumentError(
-            f"{name} has more than one column {', '.join(map(repr, twice))}. Drop or rename what is"
-            " not meant."
+            f"{name} has more than one column {', '.join(map(repr, twice))}. Drop or rename the"
+            " others."
         )
     for column in columns:
         if holds_lists(frame[column]):
             raise ArgumentError(
-                f"The column {column!r} of {name} holds lists or the like, which cannot be counted"
-                " with. Pass the loader's frame."
+                f"The column {column!r} of {name} holds lists or similar values, which cannot be"
+                " computed with. Pass the loader's frame."
             )
     return plain_frame(frame)
 
@@ -114,7 +126,7 @@ def zone(tz: str) -> ZoneInfo:
         return ZoneInfo(tz)
     except (KeyError, ValueError, TypeError, OSError, AttributeError):
         raise ArgumentError(
-            f"tz={tz!r} is no timezone that this machine knows. Pass a name such as 'UTC' or"
+            f"tz={tz!r} is not a timezone that this machine knows. Pass a name such as 'UTC' or"
             " 'Europe/Berlin'."
         ) from None
 
@@ -162,7 +174,7 @@ def moment(value: Any, tz: str, name: str, *, end_of_day: bool = False) -> pd.Ti
         time = time.tz_convert("UTC").as_unit("us")
     except (ValueError, TypeError, OverflowError):
         raise ArgumentError(
-            f"{name}={value!r} is no time. Write '2026-06-30' or '2026-06-30 14:00', or pass a"
+            f"{name}={value!r} is not a time. Write '2026-06-30' or '2026-06-30 14:00', or pass a"
             " datetime."
         ) from None
     return time - pd.Timedelta(microseconds=1) if bare and end_of_day else time
@@ -181,7 +193,7 @@ def window(since: Any, until: Any, tz: str) -> tuple[pd.Timestamp | None, pd.Tim
     end = None if until is None else moment(until, tz, "until")
     if first is not None and end is not None and first >= end:
         raise ArgumentError(
-            f"since={since!r} is not before until={until!r}; until itself lies outside the window."
+            f"since={since!r} is not before until={until!r}; until itself is outside the window."
         )
     return first, end
 
@@ -202,7 +214,7 @@ def span(value: Any, name: str) -> float:
         length = pd.NaT
     if length is pd.NaT or length < pd.Timedelta(0):
         raise ArgumentError(
-            f"{name}={value!r} is no length of time. Write '90D', or pass a Timedelta."
+            f"{name}={value!r} is not a length of time. Write '90D', or pass a Timedelta."
         )
     return length / pd.Timedelta(days=1)
 
@@ -219,14 +231,14 @@ def keys(by: str | Sequence[str] | None, columns: Collection[str] = ()) -> list[
         return []
     names = [by] if isinstance(by, str) else list(by) if isinstance(by, Iterable) else [by]
     if not all(isinstance(name, str) for name in names):
-        raise ArgumentError(f"by={by!r} is to be a column's name or a list of names.")
+        raise ArgumentError(f"by={by!r} must be the name of a column or a list of names.")
     if len(set(names)) < len(names):
         raise ArgumentError(f"by={by!r} names a column twice.")
     taken = [name for name in names if name in columns]
     if taken:
         raise ArgumentError(
-            f"by={by!r}: the result has a column {', '.join(map(repr, taken))} of its own. Give"
-            " yours another name."
+            f"by={by!r}: the result has a column {', '.join(map(repr, taken))} of its own. Rename"
+            " yours."
         )
     return names
 
@@ -277,8 +289,8 @@ def _ranks(column: pd.Series[Any], name: str) -> tuple[Micros, int]:
             result, uniques = pd.factorize(column, sort=True)
         except (TypeError, NotImplementedError, ValueError):
             raise ArgumentError(
-                f"by={name!r}: its values ({column.dtype}) cannot be grouped by. Make text or"
-                " numbers of them."
+                f"by={name!r}: its values ({column.dtype}) cannot be grouped by. Convert them to"
+                " text or numbers."
             ) from None
         codes, count = result.astype(np.int64), len(uniques)
     return np.where(codes < 0, count, codes), count + 1
@@ -322,7 +334,7 @@ def micros(column: pd.Series[Any], tz: str, name: str) -> Micros:
         )
     except (OverflowError, ValueError):
         raise ArgumentError(
-            f"The column {name!r} holds times beyond the years that can be counted with."
+            f"The column {name!r} holds times outside the supported years."
         ) from None
     return result
 
@@ -336,7 +348,7 @@ def _parsed(column: pd.Series[Any], name: str) -> pd.Series[Any]:
     )
     if kind not in ("empty", "string", "date", "datetime", "datetime64"):
         raise ArgumentError(
-            f"The column {name!r} is {column.dtype} and holds no times. Take"
+            f"The column {name!r} is {column.dtype} and does not hold times. Use"
             " pandas.to_datetime(..., utc=True) first."
         )
     try:
@@ -346,11 +358,11 @@ def _parsed(column: pd.Series[Any], name: str) -> pd.Series[Any]:
     except (ValueError, OverflowError) as error:
         if kind == "string" and "timezone" not in str(error):
             raise ArgumentError(
-                f"The column {name!r} holds text that is no time: it is read as ISO 8601,"
+                f"The column {name!r} holds text that is not a time in ISO 8601, such as"
                 " 2026-06-30T14:00:00Z."
             ) from None
         raise ArgumentError(
-            f"The column {name!r} mixes times with and without a timezone, or of several."
+            f"The column {name!r} mixes times with and without a timezone, or of several timezones."
         ) from None
 
 

@@ -88,11 +88,11 @@ def amounts(frame: pd.DataFrame, column: str) -> Floats:
     """Return a column of numbers as float64, null as NaN."""
     values = plain_column(frame[column])
     if values.dtype.kind in "mMb":
-        raise ArgumentError(f"The column {column!r} is {values.dtype}; it is to hold numbers.")
+        raise ArgumentError(f"The column {column!r} is {values.dtype}; it must hold numbers.")
     try:
         return np.asarray(pd.to_numeric(values).to_numpy(dtype=np.float64, na_value=np.nan))
     except (TypeError, ValueError, OverflowError):
-        raise ArgumentError(f"The column {column!r} holds values that are no numbers.") from None
+        raise ArgumentError(f"The column {column!r} holds values that are not numbers.") from None
 
 
 def finite(frame: pd.DataFrame, column: str, *, below: float = np.inf) -> Floats:
@@ -140,7 +140,7 @@ def warn_of_uncountable(
             described += _described(frame, column, np.abs(amounts(frame, column)) >= below, key)
     if described:
         warn(
-            f"{name}: values that cannot be counted with are read as empty: {'; '.join(described)}."
+            f"{name}: values that cannot be computed with are read as null: {'; '.join(described)}."
         )
 
 
@@ -180,7 +180,7 @@ def plain_ids(column: pd.Series[Any]) -> Ints:
         return np.asarray(column.to_numpy(np.int64, na_value=NO_ID))
     except (TypeError, ValueError, OverflowError, FloatingPointError):
         raise ArgumentError(
-            f"The column {column.name!r} is {column.dtype}; it is to hold ids (Int64)."
+            f"The column {column.name!r} is {column.dtype}; it must hold ids (Int64)."
         ) from None
 
 

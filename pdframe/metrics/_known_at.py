@@ -134,7 +134,7 @@ def visits_known_at(
     )
     _refuse(
         entered == NULL,
-        "entered_at of visits is null in {:,} rows: a stay begins somewhere. Drop them.",
+        "entered_at of visits is null in {:,} rows: every visit has a beginning. Drop them.",
     )
     source = _codes(visits["source"], SOURCES, "source", optional=False)
     exact = source == CHANGELOG
@@ -144,7 +144,7 @@ def visits_known_at(
     if apart.any():
         row = int(np.flatnonzero(apart)[0])
         warn(
-            f"visits: {int(apart.sum()):,} stays begin or end at the edge of time (31 December"
+            f"visits: {int(apart.sum()):,} visits begin or end at the edge of time (31 December"
             f" 9999, year 1) and are left out, for example one of deal {deal[row]} from"
             f" {visits['entered_at'].iloc[row]} to {visits['left_at'].iloc[row]}."
         )
@@ -237,7 +237,7 @@ def real_visits(
     """
     if not isinstance(deleted, str) or deleted not in get_args(Deleted):
         raise ArgumentError(
-            f"deleted is one of {', '.join(map(repr, get_args(Deleted)))}, not {deleted!r}."
+            f"deleted must be one of {', '.join(map(repr, get_args(Deleted)))}, not {deleted!r}."
         )
     known_visits = visits_known_at(visits, when, tz)
     change = _changes_of_closed(known_visits)
@@ -383,14 +383,15 @@ def _codes(
         codes, met = pd.factorize(column)
     except TypeError:
         raise ArgumentError(
-            f"{what} of visits holds lists or the like; it is one of {', '.join(names)}."
+            f"{what} of visits holds lists or similar values; it must be one of {', '.join(names)}."
         ) from None
     result = np.append(pd.Index(names).get_indexer(pd.Index(met)), -1).astype(np.int64)
     odd = codes[(result[codes] < 0) & ((codes >= 0) | (not optional))]
     if len(odd):
         value = met[odd[0]] if odd[0] >= 0 else None
         raise ArgumentError(
-            f"{what} of visits is {value!r} in {len(odd):,} rows; it is one of {', '.join(names)}."
+            f"{what} of visits is {value!r} in {len(odd):,} rows; it must be one of"
+            f" {', '.join(names)}."
         )
     return result[codes]
 
@@ -413,7 +414,7 @@ def _refuse_twice(visits: pd.DataFrame, known_visits: KnownVisits) -> None:
         pairs = pairs[values[pairs + 1] == values[pairs]]
     if len(pairs):
         raise ArgumentError(
-            f"visits holds {len(pairs):,} stays twice. Pass the loader's frame, one row a stay."
+            f"visits holds {len(pairs):,} visits twice. Pass the loader's frame, one row per visit."
         )
 
 

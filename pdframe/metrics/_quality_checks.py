@@ -251,7 +251,7 @@ CHECKS = (
     Check(
         "open_untouched",
         "warning",
-        "open counts, weighted pipeline, days in stage: nobody works on them",
+        "open counts, weighted pipeline, days in stage: inactive deals count in full",
         open_untouched,
     ),
     Check(
@@ -305,7 +305,7 @@ CHECKS = (
     Check(
         "stage_history_inexact",
         "info",
-        "funnel, stage velocity, deal aging: load account.deal_changes(ids), 20 tokens a deal",
+        "funnel, stage velocity, deal aging: load account.deal_changes(ids), 20 tokens per deal",
         stage_history_inexact,
     ),
     Check(

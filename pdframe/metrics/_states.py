@@ -148,12 +148,12 @@ def check_deleted(deleted: object, deals: pd.DataFrame) -> None:
     """
     if not isinstance(deleted, str) or deleted not in get_args(Deleted):
         raise ArgumentError(
-            f"deleted is one of {', '.join(map(repr, get_args(Deleted)))}, not {deleted!r}."
+            f"deleted must be one of {', '.join(map(repr, get_args(Deleted)))}, not {deleted!r}."
         )
     if deleted == "keep" and "deleted_time" not in deals.columns and not deleted_rows(deals).any():
         warn(
             "deleted='keep': deals holds no deleted deal, so none is kept. Pass"
-            " account.deals(deleted=True), which adds those known."
+            " account.deals(deleted=True), which adds the known ones."
         )
 
 

@@ -207,9 +207,10 @@ def _warn_of_unwatched(known_visits: pd.DataFrame) -> None:
     result = missed["deal_id"].nunique()
     if len(missed):
         warn(
-            f"{len(missed)} completed stays are left out of median_days and share_longer: they were"
-            " found only after their end, or their times are not known exactly. For these load"
-            f" account.deal_changes(ids): 20 tokens a deal, {result} deals = {20 * result} tokens."
+            f"{len(missed)} completed visits are left out of median_days and share_longer: they"
+            " were first seen after their end, or their times are not known exactly. For exact"
+            f" times load account.deal_changes(ids): 20 tokens per deal, {result} deals ="
+            f" {20 * result} tokens."
         )
 
 
@@ -250,9 +251,9 @@ def _open_deals(
     late = int(result["changed"].eq(True).sum())
     if late:
         warn(
-            f"{late} open deals changed after {now:%Y-%m-%d %H:%M} UTC: what they said of owner,"
-            " expected close and idleness then is not in this frame, and is null. Pass deals as"
-            " they were known then, from account.as_of(...), where history was kept."
+            f"{late} open deals changed after {now:%Y-%m-%d %H:%M} UTC: their owner, expected"
+            " close and idleness at that time are unknown and null. Pass the deals of that time,"
+            " from account.as_of(...), if history was kept."
         )
     result["touched"] = result["touched"].mask(
         result["touched"] < result["entered_at"], result["entered_at"]

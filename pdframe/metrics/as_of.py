@@ -192,8 +192,8 @@ def _deals_then(
                 view[name] = _column(str(name), deals, now, kept, logged, there)
         except (TypeError, ValueError, OverflowError, FloatingPointError):
             raise ArgumentError(
-                f"The column {name!r} of deals ({deals[name].dtype}) holds other things than that"
-                " of history."
+                f"The column {name!r} of deals ({deals[name].dtype}) and that of history hold"
+                " values of different kinds."
             ) from None
     frame = pd.DataFrame(view, index=there)
     if "close_time" in frame and {"status", "won_time", "lost_time"} <= {*frame.columns}:
@@ -353,19 +353,20 @@ def _unknown_message(
 ) -> str:
     begins = None if history is None or history.empty else times(history, "seen_at", tz).min()
     why = (
-        "no kept history is given"
+        "no history is passed"
         if begins is None
         else (
             f"the kept history begins on {begins:%Y-%m-%d %H:%M}"
             if begins > limit
-            else "no look of the kept history had found them"
+            else "no snapshot of the kept history shows them"
         )
     )
     return (
-        f"as_of: what {unknown:,} of {deals:,} deals were like on {limit:%Y-%m-%d %H:%M} UTC is not"
-        f" known, for {why}: value, currency, owner and expected close are null, stage and status"
-        " too where no changelog tells them. History cannot be collected later: run"
-        " account.sync('deals') often. account.deal_changes() tells past stages: 20 tokens a deal."
+        f"as_of: the values of {unknown:,} of {deals:,} deals on {limit:%Y-%m-%d %H:%M} UTC are"
+        f" unknown because {why}: value, currency, owner and expected close are null, and so are"
+        " stage and status where no changelog is loaded. History cannot be collected later: run"
+        " account.sync('deals') often. account.deal_changes() loads past stages: 20 tokens per"
+        " deal."
     )
 
 

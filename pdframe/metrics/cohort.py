@@ -200,7 +200,7 @@ def cohort(
     names = keys(by, columns)
     if skipped not in get_args(Skipped):
         raise ArgumentError(
-            f"skipped is one of {', '.join(map(repr, get_args(Skipped)))}, not {skipped!r}."
+            f"skipped must be one of {', '.join(map(repr, get_args(Skipped)))}, not {skipped!r}."
         )
     now = moment(as_of, tz, "as_of", end_of_day=True)
     start, end = window(since, until, tz)
@@ -281,7 +281,7 @@ def pipeline_of(given: int | None, visited: Ints, stages: pd.DataFrame) -> int:
         # A row of a frame of numbers contains integers as floats.
         full = isinstance(given, float | np.floating) and float(given).is_integer()
         if isinstance(given, bool) or not (full or isinstance(given, int | np.integer)):
-            raise ArgumentError(f"pipeline_id={given!r} is no id of a pipeline.")
+            raise ArgumentError(f"pipeline_id={given!r} is not the id of a pipeline.")
         if int(given) not in there:
             raise ArgumentError(
                 f"stages has none of pipeline {int(given)}; it has those of {_listed(there)}."
@@ -295,12 +295,12 @@ def pipeline_of(given: int | None, visited: Ints, stages: pd.DataFrame) -> int:
     )
     if len(kept) != 1:
         raise ArgumentError(
-            "Give pipeline_id: stages of several pipelines have no common order, and there are"
-            f" {_listed(kept)}."
+            "Pass pipeline_id: stages of several pipelines have no common order. The pipelines"
+            f" are {_listed(kept)}."
         )
     if kept[0] not in there:
         raise ArgumentError(
-            f"stages has none of pipeline {kept[0]}, which the visits are of; it has those of"
+            f"stages has none of pipeline {kept[0]}, to which the visits belong; it has those of"
             f" {_listed(there)}."
         )
     return int(kept[0])
@@ -357,9 +357,9 @@ def warn_of_unseen(known_visits: KnownVisits, of_pipeline: Flags) -> None:
             pd.Timestamp(int(known_visits.hidden_seen[late].max()), unit="us"),
         )
         warn(
-            f"{unseen:,} deals had come by as_of but were first seen after it, the last at"
-            f" {until:%Y-%m-%d %H:%M:%S} UTC, and are left out: a look tells only of deals that"
-            f" were still there. Take a later as_of, or {remedy(unseen)}"
+            f"{unseen:,} deals had entered by as_of but were first seen after it, the last at"
+            f" {until:%Y-%m-%d %H:%M:%S} UTC, and are left out: a snapshot shows only deals that"
+            f" were still there. Pass a later as_of, or {remedy(unseen)}"
         )
 
 
@@ -367,14 +367,14 @@ def _warn_of_missing_stages(visits: int) -> None:
     """Warn of visits to stages that `stages` lacks."""
     if visits:
         warn(
-            f"{visits:,} visits are to stages that `stages` does not hold (deleted ones?). Their"
-            " place in the pipeline is not known: they count as visits to the pipeline and for how"
-            " a deal ended, and for no stage."
+            f"{visits:,} visits are to stages that `stages` lacks (perhaps deleted). Their order"
+            " in the pipeline is unknown: they count as visits to the pipeline and for the end of"
+            " a deal, but for no stage."
         )
 
 
 _BEFORE = {
-    "implied": "stages before the one they were seen in count as reached together with it",
+    "implied": "stages before the first one seen count as reached together with it",
     "touched": "stages that they visited before count as not visited",
     "strict": "stages that they visited before, and all after those, count as not reached",
 }
@@ -386,10 +386,10 @@ def _warn_of_late(matches: Cohort, late: int, removed: int) -> None:
     """
     if late:
         warn(
-            f"{late:,} of {len(matches.deal):,} deals are known from looks alone, the first of which"
-            f" came after the deal. What it did before is not known: {_BEFORE[matches.skipped]}, and"
-            " rates follow these deals only from the first look on, and from the stage that it"
-            f" found. For their exact history {remedy(late, removed)}"
+            f"{late:,} of {len(matches.deal):,} deals are known from snapshots alone, which begin"
+            f" after the deal. Its earlier stages are unknown: {_BEFORE[matches.skipped]}, and"
+            " rates follow these deals only from the first snapshot on, and from the stage that it"
+            f" shows. For their exact history {remedy(late, removed)}"
         )
 
 
@@ -397,8 +397,8 @@ def _warn_of_bounds(bounded: int, deals: int, removed: int) -> None:
     """Warn of deals with times that are only bounded; `removed` of them are deleted."""
     if bounded:
         warn(
-            f"{bounded:,} of {deals:,} deals have a time that is only known to lie between two"
-            f" looks: the latest possible counts. For exact times {remedy(bounded, removed)}"
+            f"{bounded:,} of {deals:,} deals have a time that is only known to be between two"
+            f" snapshots: the latest possible counts. For exact times {remedy(bounded, removed)}"
         )
 
 
@@ -413,6 +413,6 @@ def remedy(deals: int, removed: int = 0) -> str:
         f" The other {removed:,} are deleted: nothing can be loaded for them." if removed else ""
     )
     return (
-        f"load account.deal_changes(): 20 tokens a deal, {left:,} deals = {20 * left:,}"
+        f"load account.deal_changes(): 20 tokens per deal, {left:,} deals = {20 * left:,}"
         f" tokens.{beside}"
     )

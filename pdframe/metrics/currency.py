@@ -176,7 +176,7 @@ class Rates:
             warn(
                 f"Some rates are older than {FRESH_DAYS} days on the day for which they are used,"
                 f" the oldest of each currency: {', '.join(reported)}. Add newer rates, or pass a"
-                " mapping where one rate is to count for all days."
+                " mapping to use one rate for all days."
             )
             self._stale = {}
 

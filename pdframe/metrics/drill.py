@@ -183,9 +183,9 @@ def drill_through(
     missing = [name for name in names if name not in row_level.columns]
     if missing:
         raise ArgumentError(
-            f"row_level has no column {', '.join(map(repr, missing))}, which the row is about, so"
-            " that more rows would match than it counts. Join the column to it, or name the"
-            " columns to compare with keys=."
+            f"row_level has no column {', '.join(map(repr, missing))}, a key of the row, so more"
+            " rows would match than it counts. Join the column to it, or name the columns to"
+            " compare with keys=."
         )
     for name in names:
         match &= _equal(plain[name], _plain(row[name]))
@@ -197,7 +197,7 @@ def _one(row: pd.Series[Any] | pd.DataFrame) -> pd.Series[Any]:
         return row
     if not isinstance(row, pd.DataFrame):
         raise ArgumentError(
-            "result_row is to be a row of a result, such as result.iloc[0], not"
+            "result_row must be a row of a result, such as result.iloc[0], not"
             f" {type(row).__name__}."
         )
     if len(row) != 1:

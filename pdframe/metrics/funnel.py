@@ -211,9 +211,9 @@ def funnel(
     past.say(length, groups * (rows - 1))
     if few:
         warn(
-            f"The rates of {few} of {groups * (rows - 1)} rows are null: looks found too few of"
-            " their deals early enough. account.deal_changes() loads what was before the looks: 20"
-            " tokens a deal."
+            f"The rates of {few} of {groups * (rows - 1)} rows are null: snapshots show too few of"
+            " their deals early enough. account.deal_changes() loads the time before the"
+            " snapshots: 20 tokens per deal."
         )
     return keyed(
         _frame(members, counts, rates), [*members.keys.columns, "stage_id", "stage"], members.tz
@@ -332,8 +332,8 @@ class _Past:
         ]
         named += [f"{len(self.last) - _NAMED} more stages"] * (len(self.last) > _NAMED)
         warn(
-            f"A horizon of {horizon:g} d is past the follow-up of {self.rows} of {rows} rows: rates"
-            " there are null. The longest that is identified in all rows is"
+            f"A horizon of {horizon:g} d is past the follow-up of {self.rows} of {rows} rows:"
+            " rates there are null. The longest that all rows identify is"
             f" {_floor(min(self.last.values())):g} d: {', '.join(named)}."
         )
 

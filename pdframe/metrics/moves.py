@@ -364,9 +364,9 @@ def _warn_of_snapshots(known_visits: KnownVisits, inside: Ints) -> None:
     if seen.any():
         deals = len(np.unique(known_visits.deal[inside][seen]))
         warn(
-            f"{int(seen.sum()):,} of {len(inside):,} stays are known from looks alone. Stages"
-            " that a deal passed between two looks, or before the first, are not seen: moves are"
-            " missing, and some join stages that were not next to each other. For every move"
+            f"{int(seen.sum()):,} of {len(inside):,} visits are known from snapshots alone. Stages"
+            " that a deal passed between two snapshots, or before the first, are not seen: moves"
+            " are missing, and some connect stages that are not neighbours. For every move"
             f" {remedy(deals)}"
         )
 

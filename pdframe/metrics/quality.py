@@ -167,9 +167,9 @@ def data_quality(
     late = int((alive & changed).sum())
     if late:
         warn(
-            f"{late} deals changed after {now:%Y-%m-%d %H:%M} UTC: what they said then is not in"
-            " this frame, and they are not judged. Pass deals as they were known then, from"
-            " account.as_of(...), where history was kept."
+            f"{late} deals changed after {now:%Y-%m-%d %H:%M} UTC: their values at that time are"
+            " not in this frame, so they are not checked. Pass the deals of that time, from"
+            " account.as_of(...), if history was kept."
         )
     deal = plain_ids(one_row_each(deals, "deals"))
     facts = Facts(

@@ -161,7 +161,7 @@ def win_rate(
         return in_zone(_closed_rate(deals, known, names, _between(known.counted, start, end)), tz)
     if now is None:
         raise ArgumentError(
-            "basis='created' needs `as_of`: the time up to which open deals have been watched."
+            "basis='created' needs `as_of`: the time up to which open deals were observed."
         )
     known = states(deals, tz, now, deleted=deleted)
     limit = None if horizon is None else span(horizon, "horizon")
@@ -360,7 +360,7 @@ def _created_rate(
     if past.any():
         warn(
             f"The horizon of {horizon:g} days is past the follow-up in {past.sum()} of {groups}"
-            " groups: win_rate is null there. The longest that can be known of all is"
+            " groups: win_rate is null there. The longest that all groups identify is"
             f" {curves.last[past].min():.6g} days."
         )
     result["n"] = pd.array(n, dtype="Int64")
@@ -402,6 +402,6 @@ def _warn_of_early_ends(deals: pd.DataFrame, how: str, where: str) -> None:
 def _warn_of_left_out(count: int, what: str) -> None:
     if count:
         warn(
-            f"{count} deals {what}: they are left out, for nothing tells when they count."
-            " data_quality lists them."
+            f"{count} deals {what}: they are left out, since their time is unknown. data_quality"
+            " lists them."
         )

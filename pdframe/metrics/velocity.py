@@ -305,7 +305,8 @@ class _Visits:
         stages = require_columns(stages, "stages", ("id", "pipeline_id", "name", "order_nr"))
         if deleted not in get_args(Deleted):
             raise ArgumentError(
-                f"deleted is one of {', '.join(map(repr, get_args(Deleted)))}, not {deleted!r}."
+                f"deleted must be one of {', '.join(map(repr, get_args(Deleted)))}, not"
+                f" {deleted!r}."
             )
         known_visits = real_visits(visits, until, tz, "keep" if deleted == "keep" else "drop")
         now, over = to_micros(until), known_visits.left != NEVER
@@ -361,7 +362,7 @@ class _Visits:
             or not isinstance(min_at_risk, int | np.integer)
             or min_at_risk < 0
         ):
-            raise ArgumentError(f"min_at_risk={min_at_risk!r} is to be a whole number, 0 or more.")
+            raise ArgumentError(f"min_at_risk={min_at_risk!r} must be a whole number, 0 or more.")
         kept = self.followed & ~(self._of_current_alone[self.row])
         if kept.all():
             duration, over, row, entry = self.duration, self.over, self.row, self.entry
@@ -381,10 +382,10 @@ class _Visits:
         if len(thin):
             warn(
                 f"{len(thin):,} of {len(first):,} estimates begin with fewer than {min_at_risk}"
-                " stays at risk, because others were first seen later in their course:"
-                f" {self._named(curves.group[thin])}. All that follows hangs on those few. They are"
-                " kept: group less finely, or load exact history with account.deal_changes(), 20"
-                " tokens a deal."
+                " visits at risk, because others were first seen later:"
+                f" {self._named(curves.group[thin])}. The rest of the curve depends on those few."
+                " They are kept: use larger groups, or load exact history with"
+                " account.deal_changes(), 20 tokens per deal."
             )
         return curves
 
@@ -462,9 +463,10 @@ def _warn_of_unseen(known_visits: KnownVisits) -> None:
     if unseen:
         last = pd.Timestamp(int(known_visits.hidden_seen.max()), unit="us", tz="UTC")
         warn(
-            f"{unseen:,} of {unseen + len(known_visits.deal):,} stays that began up to as_of were first"
-            " seen after it, and are not counted: at that time nobody knew of them. Take an as_of"
-            f" from {last} on, or load exact history with account.deal_changes(), 20 tokens a deal."
+            f"{unseen:,} of {unseen + len(known_visits.deal):,} visits that began by as_of were"
+            " first seen after it and are not counted: at that time they were unknown. Pass an"
+            f" as_of from {last} on, or load exact history with account.deal_changes(), 20 tokens"
+            " per deal."
         )
 
 
@@ -473,26 +475,26 @@ def _warn_of_sources(source: Micros, deal: Micros, too_late: int) -> None:
     if not counts[1:].any():
         return
     rests = [
-        f"{count:,} rest on {name}"
+        f"{count:,} come from {name}"
         for name, count in zip(("snapshots", "current stages alone"), counts[1:], strict=True)
         if count
     ]
     deals = len(np.unique(deal[source > 0]))
     warn(
-        f"Of {len(source):,} stays, {' and '.join(rests)}, not on the changelog. The longer a stay,"
-        " the likelier a look finds it, so each counts from the first look that did, and"
-        f" {too_late:,} that had ended by then are left out of the durations; a row that rests on"
+        f"Of {len(source):,} visits, {' and '.join(rests)}, not from the changelog. A snapshot is"
+        " likelier to show a longer visit, so each counts from the first snapshot that shows it,"
+        f" and {too_late:,} that had ended by then are left out of the durations; a row with"
         " current stages alone has none. Load exact history with account.deal_changes(): 20 tokens"
-        f" a deal, {deals:,} deals = {20 * deals:,} tokens."
+        f" per deal, {deals:,} deals = {20 * deals:,} tokens."
     )
 
 
 def _warn_of_bounds(bounded: int, known_visits: int) -> None:
     if bounded:
         warn(
-            f"{bounded:,} of {known_visits:,} stays have an entry or an exit that is only bounded: they"
-            " are counted, and left out of the durations. account.deal_changes() has exact times,"
-            " 20 tokens a deal."
+            f"{bounded:,} of {known_visits:,} visits have an entry or an exit that is only"
+            " bounded: they are counted, but left out of the durations. account.deal_changes() has"
+            " exact times, 20 tokens per deal."
         )
 
 
@@ -500,7 +502,7 @@ def _warn_of_horizon(curves: Curves, limit: float) -> None:
     short = (curves.start[1:] > curves.start[:-1]) & ~curves.identified(limit)
     if short.any():
         warn(
-            f"mean_days is null in {short.sum():,} rows: their stays were not followed for"
+            f"mean_days is null in {short.sum():,} rows: their visits were not followed for"
             f" {limit:g} days. The longest horizon that every row identifies is"
             f" {np.floor(curves.last[short].min() * 100) / 100:g} days."
         )

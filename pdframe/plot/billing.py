@@ -14,8 +14,8 @@ _KINDS = ("recurring", "one-time", "installment")
 
 
 def billing(frame: pd.DataFrame, ax: Axes | None = None, *, title: str | None = None) -> Axes:
-    """Draw what is billed in every month, by kind: recurring, one-time, installments. Billing, not
-    recognised revenue.
+    """Draw the amounts billed in every month, by kind: recurring, one-time, installments. Billing,
+    not recognised revenue.
 
     Parameters
     ----------
@@ -24,7 +24,7 @@ def billing(frame: pd.DataFrame, ax: Axes | None = None, *, title: str | None = 
     ax
         Where to draw; None: a new figure of notebook width.
     title
-        None: what it shows.
+        None: a title that says what it shows.
 
     Returns
     -------
@@ -64,7 +64,7 @@ def billing(frame: pd.DataFrame, ax: Axes | None = None, *, title: str | None = 
     ax = style.axes(ax, height=3.6)
     style.dress(ax, title or "Billed by month")
     if not len(rows):
-        return style.empty(ax, "Nothing is billed in this time.")
+        return style.empty(ax, "Nothing is billed in these months.")
     first = number.min()
     places = np.arange(first, number.max() + 1)
     parts = [

@@ -20,7 +20,7 @@ _MOST_COHORTS = 60
 _SHADES = LinearSegmentedColormap.from_list(
     "light to dark", ["#f4f8fb", "#9cc6e0", "#3a8fc4", "#0b4f86"]
 )
-# Shades end here: one cohort that grew tenfold would make all others alike.
+# Shades end here: otherwise one cohort that grew tenfold would make all others look alike.
 _DARKEST = 1.5
 # In inches: room for a number, and for each of its digits.
 _PAD, _DIGIT = 0.06, 0.07
@@ -29,7 +29,7 @@ _PAD, _DIGIT = 0.06, 0.07
 def retention_cohorts(
     frame: pd.DataFrame, ax: Axes | None = None, *, values: str = "nrr", title: str | None = None
 ) -> Axes:
-    """Draw what is left of each cohort as it ages: a heat map with its numbers.
+    """Draw how much of each cohort remains as it ages: a heat map with its numbers.
 
     Parameters
     ----------
@@ -42,15 +42,15 @@ def retention_cohorts(
         "nrr": MRR in percent of that at age 0. "customers": how many are active, shaded by their
         share of those at age 0.
     title
-        None: what it shows.
+        None: a title that says what it shows.
 
     Returns
     -------
     Axes
         A row a cohort, the oldest at the top, with the customers of its first age in brackets; a
         column an age that the frame holds, so that `frame[frame["age"] % 3 == 0]` draws every
-        third. The darker, the more is left; shades end at 150 %. Immature cells, whose month had
-        not come, are blank; mature ones without a value have an en dash. Where columns are too
+        third. Darker cells have more left; shades end at 150 %. Immature cells, of months after
+        `as_of`, are blank; mature ones without a value have an en dash. Where columns are too
         narrow for numbers, only some are numbered.
 
     Raises
@@ -71,9 +71,9 @@ def retention_cohorts(
     """
     rows = style.require_columns(frame, _NEEDED, "revenue_cohorts")
     if values not in _VALUES:
-        raise ArgumentError(f"values={values!r} is to be 'nrr' or 'customers'.")
+        raise ArgumentError(f"values={values!r} must be 'nrr' or 'customers'.")
     group = months.one_group(rows, "cohort", "retention_cohorts")
-    months.one_currency(rows, "give metrics.revenue_cohorts `rates`")
+    months.one_currency(rows, "pass metrics.revenue_cohorts `rates`")
     cohort, cohorts = pd.factorize(months.month_numbers(rows, "cohort"), sort=True)
     age, ages = pd.factorize(style.counts(rows, "age"), sort=True)
     style.refuse(
@@ -87,8 +87,8 @@ def retention_cohorts(
     )
     if pd.DataFrame({"cohort": cohort, "age": age}).duplicated().any():
         raise ArgumentError(
-            "A cohort has an age twice. Pass what metrics.revenue_cohorts returns, with the columns"
-            " of `by` before 'cohort'."
+            "A cohort has an age twice. Pass the result of metrics.revenue_cohorts, with the"
+            " columns of `by` before 'cohort'."
         )
     ax = style.axes(ax, height=1.3 + 0.27 * max(len(cohorts), 2))
     said = (
@@ -101,7 +101,7 @@ def retention_cohorts(
         y="month of the first MRR (customers)",
     )
     if not len(rows):
-        return style.empty(ax, "No cohort begins in this time.")
+        return style.empty(ax, "No cohort begins in these months.")
 
     def table(column: str) -> style.Floats:
         result = np.full((len(cohorts), len(ages)), np.nan)
@@ -177,7 +177,7 @@ def _cells(
 
 
 def _ink(depth: float) -> str:
-    """White on what is dark, by the luminance that WCAG 2 defines; a null has no shade."""
+    """White on dark shades, by the luminance that WCAG 2 defines; a null has no shade."""
     if np.isnan(depth):
         return style.INK
     parts = np.array(_SHADES(depth)[:3])

@@ -28,10 +28,10 @@ _MOVES = (
 )
 _NEEDED = ("month", "currency", "start", *(name for name, *_ in _MOVES), "end", "expired")
 _NOT_OVER = "////"
-# Where all steps lie above this share of the highest, the axis is cut, for they could not be seen
-# otherwise.
+# Where all steps are above this share of the highest, the axis is cut, since they would be
+# invisible otherwise.
 _CUT = 0.6
-# In inches: names of eight steps beside each other; below it they are slanted.
+# In inches: the names of eight steps fit in a row; in a narrower Axes they are slanted.
 _WIDE = 6.0
 
 
@@ -43,7 +43,7 @@ def mrr_movements(
     as_of: Moment | None = None,
     title: str | None = None,
 ) -> Axes:
-    """Draw what moved MRR: a waterfall over all months of the frame, or month by month.
+    """Draw MRR movements: a waterfall over all months of the frame, or month by month.
 
     Parameters
     ----------
@@ -56,10 +56,9 @@ def mrr_movements(
         the net of them marked.
     as_of
         When the data was taken; a bare date is the end of that day. Months that are not over by
-        then are hatched, as what they hold is not all that they will hold. None: all are taken for
-        over.
+        then are hatched, since they are incomplete. None: all are taken for over.
     title
-        None: what it shows.
+        None: a title that says what it shows.
 
     Returns
     -------
@@ -88,14 +87,14 @@ def mrr_movements(
     rows = style.require_columns(frame, _NEEDED, "mrr_movements")
     group = months.one_group(rows, "month", "mrr_movements")
     currency, number = (
-        months.one_currency(rows, "give metrics.mrr_movements `rates`"),
+        months.one_currency(rows, "pass metrics.mrr_movements `rates`"),
         months.month_numbers(rows, "month"),
     )
     amounts = {name: months.money(rows, name) for name in _NEEDED[2:]}
     months.few(number)
     if len(np.unique(number)) < len(number):
         raise ArgumentError(
-            "A month is there twice. Pass what metrics.mrr_movements returns, with the columns of"
+            "A month occurs twice. Pass the result of metrics.mrr_movements, with the columns of"
             " `by` before 'month'."
         )
     order = np.argsort(number)
@@ -103,7 +102,7 @@ def mrr_movements(
     done = months.over(number, as_of)
     _closes(number, amounts)
     ax = style.axes(ax, height=4.0)
-    said = "What moved MRR"
+    said = "MRR movements"
     if len(number):
         first, last = months.month_name(number[0]), months.month_name(number[-1])
         said += f", {first} to {last}" if first != last else f", {first}"

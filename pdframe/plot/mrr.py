@@ -27,7 +27,7 @@ def mrr(
     stacked
         False: a line a group instead, to compare them.
     title
-        None: what it shows.
+        None: a title that says what it shows.
 
     Returns
     -------
@@ -41,7 +41,7 @@ def mrr(
     ------
     ArgumentError
         A missing column, several currencies (keep one, or give the metric `rates`), a month that is
-        there twice in a group, null amounts, more than 12 groups or 120 months.
+        twice in a group, null amounts, more than 12 groups or 120 months.
 
     Examples
     --------
@@ -57,7 +57,7 @@ def mrr(
     by = style.groups(rows, "month")
     group = style.group_names(rows, by)
     currency, amounts = (
-        months.one_currency(rows, "give metrics.mrr_schedule `rates`"),
+        months.one_currency(rows, "pass metrics.mrr_schedule `rates`"),
         months.money(rows, "mrr"),
     )
     number = months.month_numbers(rows, "month")
@@ -71,7 +71,7 @@ def mrr(
     months.few(number)
     if pd.DataFrame({"group": code, "month": number}).duplicated().any():
         raise ArgumentError(
-            "A month is there twice. Pass what metrics.mrr_schedule returns, with the columns of"
+            "A month occurs twice. Pass the result of metrics.mrr_schedule, with the columns of"
             " `by` before 'month'."
         )
     ax = style.axes(ax, height=3.6)
@@ -135,7 +135,7 @@ def mrr(
 def _ends(
     ax: Axes, places: months.Places, total: style.Floats, currency: str, customers: style.Floats
 ) -> None:
-    """Write the first sum and the last, with the customers behind it."""
+    """Write the first sum and the last, with the number of its customers."""
     most = float(np.abs(total).max())
     for at in (0, -1)[: len(places)]:
         text = f"{months.amount(total[at], most)} {currency}".rstrip()

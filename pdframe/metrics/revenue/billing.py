@@ -1,4 +1,4 @@
-"""What is billed when: periods of recurring lines, one-time lines, and installments."""
+"""Amounts billed by month: periods of recurring lines, one-time lines, and installments."""
 
 from __future__ import annotations
 
@@ -105,7 +105,7 @@ def billing_schedule(
     first, end = (_day(value, tz, name) for value, name in ((since, "since"), (until, "until")))
     if first >= end:
         raise ArgumentError(
-            f"since={since!r} is not before until={until!r}; until itself lies outside the window."
+            f"since={since!r} is not before until={until!r}; until itself is outside the window."
         )
     kept = won_lines(deal_products, deals, policy, None, tz, deleted)
     check_deleted(deleted, deals)
@@ -144,8 +144,7 @@ def _recurring(
     rows = np.flatnonzero(which)
     start, over, each = days_of(lines, "start")[rows], days_of(lines, "end")[rows], frequency[rows]
     last = np.where(over == NULL, end, np.minimum(over, end))
-    # Periods that surely lie before the window or after it are not made: one more on either side
-    # is.
+    # Periods that are surely outside the window are not computed, except one on either side.
     months = np.array([0, 0, 1, 3, 6, 12])[each]
     before, after = (
         np.where(each == WEEKLY, (day - start) // 7, _apart(start, day) // np.maximum(months, 1))
@@ -159,7 +158,7 @@ def _recurring(
     )
     count = np.minimum(count, np.maximum(most - low, 0)).astype(np.int64)
     if count.sum() > _MOST_ROWS:
-        raise ArgumentError(f"The window holds about {count.sum():,} bills. Take a shorter one.")
+        raise ArgumentError(f"The window has about {count.sum():,} bills. Pass a shorter one.")
     line = np.repeat(np.arange(len(rows)), count)
     nth = low[line] + np.arange(len(line)) - np.repeat(np.cumsum(count) - count, count)
     day = add_periods(start[line], each[line], nth)
@@ -169,7 +168,7 @@ def _recurring(
 
 
 def _apart(start: Ints, day: int | Ints) -> Ints:
-    """How many months a day lies after each start, not counting the days."""
+    """Return how many months a day is after each start, not counting the days."""
     return months_of(
         np.broadcast_to(np.asarray(day, dtype=np.int64), start.shape).copy()
     ) - months_of(start)

@@ -1,4 +1,4 @@
-"""Committed MRR: what is live, plus what is won and has not started, less what is known to end."""
+"""Committed MRR: live MRR, plus won MRR that has not started, less MRR with a known end."""
 
 from __future__ import annotations
 
@@ -74,8 +74,8 @@ def committed_mrr(
 
     Notes
     -----
-    Terms and cancellations as agreed end a line, whatever grace the policy bridges them with: a
-    renewal that is not won is not committed.
+    Agreed terms and cancellations end a line, whatever the grace of the policy: a renewal that is
+    not won is not committed.
 
     Examples
     --------
@@ -115,7 +115,7 @@ def committed_mrr(
         if width < 1:
             raise ArgumentError(f"until={until!r} is not after the month of as_of={as_of!r}.")
         if width > MOST_MONTHS:
-            raise ArgumentError(f"The window holds {width:,} months; {MOST_MONTHS:,} are the most.")
+            raise ArgumentError(f"The window has {width:,} months; the limit is {MOST_MONTHS:,}.")
 
     def total(rows: Flags, days: Ints) -> Ints:
         result = np.zeros((len(names), width), np.int64)

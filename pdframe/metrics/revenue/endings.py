@@ -1,4 +1,4 @@
-"""How subscriptions end: cancellations that somebody knows of, and gaps that a grace bridges."""
+"""How subscriptions end: known cancellations, and gaps that a grace bridges."""
 
 from __future__ import annotations
 
@@ -103,7 +103,7 @@ def known_cancellations(cancellations: Cancellations, deals: pd.DataFrame) -> pd
     deals = require_columns(deals, "deals", ["id"])
     if cancellations not in deals.columns:
         raise ArgumentError(
-            f"cancellations={cancellations!r} is no column of deals."
+            f"cancellations={cancellations!r} is not a column of deals."
             f" {_suggested(cancellations, deals)}"
         )
     days = days_of(require_columns(deals, "deals", ["id", cancellations]), cancellations)
@@ -128,7 +128,7 @@ def _suggested(name: str, deals: pd.DataFrame) -> str:
 
 
 def end_columns(deals: pd.DataFrame) -> list[str]:
-    """Return the columns of dates of `deals` whose name speaks of an end, in one of some
+    """Return the columns of dates of `deals` whose name suggests an end, in one of several
     languages.
     """
     return [
@@ -171,7 +171,7 @@ def warn_of_open_lines(lines: pd.DataFrame, deals: pd.DataFrame) -> None:
     if columns:
         passed = " or ".join(f"cancellations={name!r}" for name in columns)
         how = (
-            f"Of the columns of deals, the name of {', '.join(map(repr, columns))} speaks of an"
+            f"Of the columns of deals, the name of {', '.join(map(repr, columns))} suggests an"
             f" end: pass {passed}"
         )
     else:
@@ -194,7 +194,7 @@ def cancelled_on(lines: pd.DataFrame, start: Ints, cancellations: pd.DataFrame) 
         First day of each line, `NULL` where not known.
     cancellations
         A column `date` and one of line_id, deal_id, customer. By line or deal the earliest date
-        counts. By customer, who may come back, each line takes the first date after its start. Rows
+        counts. By customer, who may return, each line takes the first date after its start. Rows
         without a date or a key are none.
 
     Raises
@@ -257,7 +257,7 @@ def bridged(customer: Ints, start: Ints, end: Ints, counts: Flags, grace: float)
     Parameters
     ----------
     customer
-        A number a customer, from 0.
+        A number per customer, from 0.
     start, end
         Days; an end is `NULL` where there is none.
     counts
@@ -270,8 +270,8 @@ def bridged(customer: Ints, start: Ints, end: Ints, counts: Flags, grace: float)
     ends = np.where(end[rows] == NULL, _DAYS // 2 - 1, end[rows])
     order = np.lexsort((begins, whose))
     whose, begins, ends = whose[order], begins[order], ends[order]
-    # The furthest end so far of each customer: a customer's numbers lie above those of all before
-    # it.
+    # The latest end so far of each customer: a customer's numbers are above those of all customers
+    # before it.
     furthest = np.maximum.accumulate(whose * _DAYS + ends)
     first = np.append(True, whose[1:] != whose[:-1])
     gap = np.append(0, whose[1:] * _DAYS + begins[1:] - furthest[:-1])

@@ -41,7 +41,7 @@ def mrr_movements(
         By group, month and currency, every month of the window for all that ever had MRR. The
         columns of `by`, then month, currency, start (the month before, as stated then), new,
         reactivation, expansion, contraction, churn (losses negative), fx (0 without `rates`), end,
-        expired: the part of churn whose lines ran out with no cancellation known.
+        expired: the part of churn whose lines expired without a known cancellation.
 
     Raises
     ------
@@ -51,11 +51,11 @@ def mrr_movements(
     Notes
     -----
     end = start + new + reactivation + expansion + contraction + churn + fx, exactly in millionths
-    (see `mrr_customer_months`). With `by`, start, end and their difference sum to the whole (with
-    `rates` but for the rounding of each unit's part to a millionth); single movements do so only
-    where `by` is constant per customer: a product that replaces another is an expansion of its
-    customer, but new and churn by product. A customer below 0 (credits alone) is not active; what
-    moves it there is a contraction, and back an expansion.
+    (see `mrr_customer_months`). With `by`, start, end and their difference add up to those without
+    `by` (with `rates` except for the rounding of each unit's part to a millionth); single movements
+    do so only where `by` is constant per customer: a product that replaces another is an expansion
+    of its customer, but new and churn by product. A customer below 0 (credits alone) is not active;
+    the movement below 0 is a contraction, and back an expansion.
 
     Examples
     --------

@@ -17,7 +17,7 @@ from pdframe.metrics.revenue.periods import NEVER, as_months
 
 
 class Months(NamedTuple):
-    """One row a unit and month in which it has MRR, or had it the month before; amounts in whole
+    """One row per unit and month in which it has MRR, or had it the month before; amounts in whole
     millionths.
 
     Attributes
@@ -29,7 +29,7 @@ class Months(NamedTuple):
     now, before
         MRR of this month, and of the one before as it was stated then.
     fx
-        What of the difference comes from rates alone.
+        The part of the difference from rates alone.
     ran_out
         What of `before` ended with its term, at this month's rate.
     active, was_active
@@ -146,8 +146,8 @@ class Units:
                 np.bincount(place, sign, minlength=len(keys)).astype(np.int64)
                 for sign in above_and_below(rows.now)
             )
-            # Only here do rates of the past matter: what is above 0 in one currency and below in
-            # another is weighed.
+            # Only here past rates matter: amounts above 0 in one currency and below in another are
+            # added.
             weighed = ((above > 0) & (below > 0))[place]
             total = np.zeros(len(keys), np.int64)
             np.add.at(
@@ -196,8 +196,8 @@ def above_and_below(amount: Ints) -> list[Ints]:
 
 
 def is_active(total: Ints, above: Ints, below: Ints) -> Flags:
-    """Return where a unit is active: some currency above 0 and none below tell it without rates,
-    else its total does.
+    """Return where a unit is active: without rates if some currency is above 0 and none below, else
+    if its total is.
     """
     return np.where((above > 0) & (below > 0), total > 0, above > 0)
 

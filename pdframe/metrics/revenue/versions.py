@@ -1,10 +1,9 @@
-"""Line items as they were at each time: one row per version of a line, from the history of line
-items.
+"""Line items at each time: one row per version of a line, from the history of line items.
 
 The API gives the line items of today alone, so an edit or a removal restates past months. The
-history (`account.line_history()`) says what each line was from when until when. A version counts
-from the day on which it was found up to the day on which the next one was; the first version of a
-line that the first look found also counts for all the time before it.
+history (`account.line_history()`) gives the values of each line from when until when. A version
+counts from the day of the snapshot that shows it to the day of the next version; the first version
+of a line that the first snapshot shows also counts for all the time before it.
 """
 
 from __future__ import annotations
@@ -32,7 +31,7 @@ from pdframe.metrics._columns import (
 from pdframe.metrics.revenue.periods import NULL, ONE_TIME, days_of, frequencies
 
 VERSIONS = ("known_from", "known_until", "agreed_start", "agreed_end", "agreed_end_reason")
-"""Columns of lines that say of each version when it was the one known, and what it agreed on."""
+"""Columns of lines that say when each version was the known one, and what it agreed on."""
 
 NUMBER, ID, FLAG, DAY, TEXT = range(5)
 _KINDS = {
@@ -65,9 +64,9 @@ class Known(NamedTuple):
     since, until
         Days in [since, until); `NULL` is no bound.
     removed
-        Whether the line was gone from `until` on; else another version followed.
+        Whether the line was deleted at `until`; else another version followed.
     source
-        Place of the line in the frame it comes from, -1 where it is gone.
+        Row of the line in its frame, -1 where it was deleted.
     """
 
     since: Ints
@@ -93,8 +92,8 @@ class _Changes(NamedTuple):
 def versions(
     deal_products: pd.DataFrame, history: pd.DataFrame, tz: str
 ) -> tuple[pd.DataFrame, Known]:
-    """Return line items with one row per version, in the order of `deal_products`, then those that
-    are gone.
+    """Return line items with one row per version, in the order of `deal_products`, then the deleted
+    ones.
 
     One-time lines keep the current version alone: they are no MRR of any month.
 
@@ -113,9 +112,7 @@ def versions(
         `history` is no such frame.
     """
     if isinstance(history, pd.DataFrame) and "id" not in history.columns:
-        raise ArgumentError(
-            "history has no column 'id': it is the frame of account.line_history() that is needed."
-        )
+        raise ArgumentError("history has no column 'id'. Pass account.line_history().")
     history = require_columns(
         history, "history", ["id", "column", "before", "after", "time", "source"]
     )
@@ -144,7 +141,7 @@ def versions(
     kept = ~deleted & ~(absent & ~ends_deleted)
     removed = np.where(last, False, np.append(deleted[1:], False)[: len(deleted)])
 
-    # Lines of which the history does not tell.
+    # Lines that the history lacks.
     untold = np.setdiff1d(np.arange(len(lines)), source[source >= 0])
     began = _added(lines, tz, changes.begin)[untold]
     rows = np.flatnonzero(kept)
@@ -210,7 +207,7 @@ def _changes(history: pd.DataFrame, lines: pd.DataFrame, tz: str) -> _Changes:
     snapshots = events.loc[events["is_first"], "time"]
     begin = pd.Timestamp(snapshots.min(), unit="us", tz="UTC") if len(snapshots) else None
 
-    # A line that the first look found was so before it; one that came later begins when it was
+    # A line that the first snapshot shows was the same before it; a later one begins when it was
     # added.
     starts = events.drop_duplicates("line").set_index("line")
     later = starts["is_first"] & (starts["time"] > (snapshots.min() if len(snapshots) else 0))
@@ -224,7 +221,7 @@ def _changes(history: pd.DataFrame, lines: pd.DataFrame, tz: str) -> _Changes:
     ).to_numpy(np.bool_)
     events["day"] = np.where(at_start, events["line"].map(origin), events["day"])
 
-    # What a column held before its first change.
+    # The value of a column before its first change.
     opening = events.drop_duplicates(["line", "column"])
     opening = opening[~opening["is_first"]]
     opening = opening.assign(
@@ -254,12 +251,12 @@ def _changes(history: pd.DataFrame, lines: pd.DataFrame, tz: str) -> _Changes:
 
 
 def _filled(lines: pd.DataFrame, known: Known, change: Ints, changes: _Changes) -> pd.DataFrame:
-    """The rows of versions: what the history says, and from `lines` the last version and what the
-    history does not tell.
+    """Return the rows of versions: values of the history, and from `lines` the last version and
+    values that the history lacks.
     """
     deleted = known.source < 0
     if deleted.any():
-        # Rows of lines that are gone are null but for what the history tells.
+        # Rows of deleted lines are null except for the values of the history.
         lines = lines.astype(
             {name: "Int64" for name, dtype in lines.dtypes.items() if dtype == np.int64}
         )
@@ -283,8 +280,7 @@ def _filled(lines: pd.DataFrame, known: Known, change: Ints, changes: _Changes) 
             frame[name] = _column(frame, name, kind, use, changes.texts[name][change[use]], unread)
     if unread:
         warn(
-            f"history: {len(unread):,} values cannot be read and count as empty, for example"
-            f" {unread[0]}."
+            f"history: {len(unread):,} values cannot be read and are null, for example {unread[0]}."
         )
     return frame
 
@@ -292,8 +288,8 @@ def _filled(lines: pd.DataFrame, known: Known, change: Ints, changes: _Changes) 
 def _column(
     frame: pd.DataFrame, name: str, kind: int, use: Flags, texts: Any, unread: list[str]
 ) -> pd.Series[Any]:
-    """A column of which the rows `use` are given as text; what cannot be read as its kind is null,
-    and added to `unread`.
+    """Return a column with the rows `use` from text; values that cannot be read as its kind are
+    null, and added to `unread`.
     """
     text = pd.Series(texts, dtype=object)
     text = text.where(text.notna(), None)
@@ -337,7 +333,7 @@ def _flag(text: Any) -> bool | None:
 
 
 def _added_of(lines: pd.DataFrame, line: pd.Index[Any], tz: str) -> pd.Series[Any]:
-    """When each of some lines was added (microseconds since 1970), `NULL` where nothing tells."""
+    """Return when lines were added (microseconds since 1970), `NULL` where unknown."""
     if "add_time" not in lines.columns:
         return pd.Series(NULL, index=line)
     added = times(lines, "add_time", tz)
@@ -355,8 +351,8 @@ def _day_of(micros: pd.Series[Any], tz: str) -> Ints:
 
 
 def _added(lines: pd.DataFrame, tz: str, begin: pd.Timestamp | None) -> Ints:
-    """The day on which each line was added where that is after the first look; else `NULL`, as
-    there was no look before.
+    """Return the day on which each line was added if that is after the first snapshot; else
+    `NULL`.
     """
     if begin is None or "add_time" not in lines.columns:
         return np.full(len(lines), NULL)

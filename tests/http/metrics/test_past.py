@@ -161,8 +161,8 @@ def test_deals_as_they_were_known() -> None:
     with pytest.warns(
         DataWarning,
         match=(
-            r"what 3 of 6 deals were like on 2026-02-20 00:00 UTC is not known, for no look of the"
-            r" kept"
+            r"the values of 3 of 6 deals on 2026-02-20 00:00 UTC are unknown because no snapshot of"
+            r" the kept"
         ),
     ):
         then, _ = as_of(NOW, VISITS, day(50), LOG)  # type: ignore[arg-type]
@@ -234,7 +234,7 @@ def test_visits_as_they_were_known() -> None:
 
 
 def test_without_history_only_the_changelog_tells() -> None:
-    with pytest.warns(DataWarning, match="what 4 of 4 deals.*no kept history is given"):
+    with pytest.warns(DataWarning, match="the values of 4 of 4 deals.*no history is passed"):
         then, _ = as_of(NOW, VISITS, day(50))  # type: ignore[arg-type]
     assert then["id"].tolist() == [1, 2, 5, 9]
     assert then["status"].astype(object).where(then["status"].notna(), None).tolist() == [
@@ -370,7 +370,7 @@ def test_nothing_and_wrong_arguments() -> None:
     pd.testing.assert_series_equal(then.dtypes, NOW.dtypes)
     pd.testing.assert_series_equal(visits.dtypes, known_visits().dtypes)
     for change, message in (
-        ({"when": "then"}, "when='then' is no time"),
+        ({"when": "then"}, "when='then' is not a time"),
         ({"history": LOG.drop(columns="gone")}, "history has no column 'gone'"),
         ({"deals": NOW.drop(columns="add_time")}, "deals has no column 'add_time'"),
         ({"visits": known_visits().drop(columns="seen_at")}, "visits has no column 'seen_at'"),

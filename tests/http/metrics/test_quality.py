@@ -537,7 +537,7 @@ def test_deals_deleted_after_their_win_are_seen_until_then_and_with_keep() -> No
     assert matches(frames, deleted="keep") == {"won_without_value": [4]}
     with pytest.warns(DataWarning, match="deals holds no deleted deal"):
         data_quality(**clean(), as_of=AS_OF, deleted="keep")
-    with pytest.raises(ArgumentError, match="deleted is one of 'drop', 'keep'"):
+    with pytest.raises(ArgumentError, match="deleted must be one of 'drop', 'keep'"):
         data_quality(**clean(), as_of=AS_OF, deleted="left")  # type: ignore[arg-type]
 
 
@@ -864,7 +864,7 @@ def test_a_missing_column_is_named(table: str) -> None:
         frames[table] = frames[table].drop(columns=column)
         with pytest.raises(ArgumentError, match=f"{table} has no column '{column}'"):
             data_quality(**frames, as_of=AS_OF)
-    with pytest.raises(ArgumentError, match=f"{table} is to be a DataFrame"):
+    with pytest.raises(ArgumentError, match=f"{table} must be a DataFrame from account"):
         data_quality(**{**clean(), table: None}, as_of=AS_OF)  # type: ignore[arg-type]
 
 

@@ -275,18 +275,18 @@ def test_a_visit_is_at_risk_from_the_snapshot_that_detected_it() -> None:
         ),
     )
     assert [str(one.message) for one in said] == [
-        "Of 4 stays, 4 rest on snapshots, not on the changelog. The longer a stay, the likelier a"
-        " look finds it, so each counts from the first look that did, and 1 that had ended by then"
-        " are left out of the durations; a row that rests on current stages alone has none. Load"
-        " exact history with account.deal_changes(): 20 tokens a deal, 4 deals = 80 tokens."
+        "Of 4 visits, 4 come from snapshots, not from the changelog. A snapshot is likelier to show"
+        " a longer visit, so each counts from the first snapshot that shows it, and 1 that had"
+        " ended by then are left out of the durations; a row with current stages alone has none."
+        " Load exact history with account.deal_changes(): 20 tokens per deal, 4 deals = 80 tokens."
     ]
     assert said[0].filename == __file__
     with pytest.warns(DataWarning) as said:
         stage_velocity(frame_of(snapshots), STAGES.iloc[[1]], as_of=day(12), min_at_risk=4)
     assert [str(one.message) for one in said][1:] == [
-        "1 of 1 estimates begin with fewer than 4 stays at risk, because others were first seen"
-        " later in their course: stage 11. All that follows hangs on those few. They are kept:"
-        " group less finely, or load exact history with account.deal_changes(), 20 tokens a deal."
+        "1 of 1 estimates begin with fewer than 4 visits at risk, because others were first seen"
+        " later: stage 11. The rest of the curve depends on those few. They are kept: use larger"
+        " groups, or load exact history with account.deal_changes(), 20 tokens per deal."
     ]
 
 
@@ -299,7 +299,7 @@ def test_current_stages_alone_tell_no_durations() -> None:
         one_visit(4, 12, 5, 7, "won", visit=2),
     ]
     message = (
-        "Of 5 stays, 3 rest on current stages alone.* 2 that had ended by then.*20 tokens a deal, 3"
+        "Of 5 visits, 3 come from current stages alone.* 2 that had ended by then.*20 tokens per deal, 3"
         " deals = 60 tokens"
     )
     with pytest.warns(DataWarning, match=message):
@@ -328,7 +328,7 @@ def test_bounded_visits_are_counted_and_tell_no_duration() -> None:
     with pytest.warns(
         DataWarning,
         match=(
-            r"^3 of 5 stays have an entry or an exit that is only bounded: they are counted, and"
+            r"^3 of 5 visits have an entry or an exit that is only bounded: they are counted, but"
             r" left out"
         ),
     ):
@@ -347,7 +347,7 @@ def test_visits_first_seen_later_are_not_known() -> None:
     with pytest.warns(
         DataWarning,
         match=(
-            r"^1 of 2 stays that began up to as_of were first seen after.*from 2026-01-10"
+            r"^1 of 2 visits that began by as_of were first seen after.*from 2026-01-10"
             r" 00:00:00\+00:00"
         ),
     ):
@@ -385,7 +385,7 @@ def test_the_mean_is_restricted_to_the_horizon() -> None:
     with pytest.warns(
         DataWarning,
         match=(
-            "mean_days is null in 1 rows: their stays were not followed for 9 days.*identifies is 8"
+            "mean_days is null in 1 rows: their visits were not followed for 9 days.*identifies is 8"
             " days"
         ),
     ):
@@ -396,7 +396,7 @@ def test_the_mean_is_restricted_to_the_horizon() -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"visits": 5}, "visits is to be a DataFrame as the loaders give it, not int."),
+        ({"visits": 5}, "visits must be a DataFrame from account.stage_visits(), not int."),
         (
             {"visits": frame_of([]).drop(columns=["left_at", "seen_at"])},
             "visits has no column 'left_at', 'seen_at'.",
@@ -419,7 +419,7 @@ def test_the_mean_is_restricted_to_the_horizon() -> None:
         ),
         (
             {"visits": frame_of([one_visit(1, 11, 0)]).assign(left_at=5.0)},
-            "The column 'left_at' is float64 and holds no times.",
+            "The column 'left_at' is float64 and does not hold times.",
         ),
         (
             {"visits": frame_of([one_visit(1, 11, 0)]).assign(stage_id="x")},
@@ -427,9 +427,9 @@ def test_the_mean_is_restricted_to_the_horizon() -> None:
         ),
         ({"stages": STAGES.drop(columns="name")}, "stages has no column 'name'"),
         ({"stages": pd.concat([STAGES, STAGES])}, "stages holds an id twice"),
-        ({"as_of": "soon"}, "as_of='soon' is no time"),
-        ({"as_of": None}, "as_of=None is no time"),
-        ({"tz": "Mars"}, "tz='Mars' is no timezone"),
+        ({"as_of": "soon"}, "as_of='soon' is not a time"),
+        ({"as_of": None}, "as_of=None is not a time"),
+        ({"tz": "Mars"}, "tz='Mars' is not a timezone"),
         ({"by": "owner_id"}, "visits has no column 'owner_id'. Pass deals="),
         ({"by": "owner_id", "deals": pd.DataFrame({"id": [1]})}, "deals has no column 'owner_id'"),
         (
@@ -438,8 +438,8 @@ def test_the_mean_is_restricted_to_the_horizon() -> None:
         ),
         ({"by": ["stage_id"]}, "the result has a column 'stage_id' of its own"),
         ({"by": ["end", "end"]}, "names a column twice"),
-        ({"horizon": 90}, "horizon=90 is no length of time"),
-        ({"min_at_risk": -1}, "min_at_risk=-1 is to be a whole number"),
+        ({"horizon": 90}, "horizon=90 is not a length of time"),
+        ({"min_at_risk": -1}, "min_at_risk=-1 must be a whole number"),
     ],
 )
 def test_wrong_arguments(change: dict[str, Any], message: str) -> None:
@@ -666,7 +666,7 @@ def test_a_deletion_is_an_exit_or_cuts_the_visit_off() -> None:
         [9, 1, 0, 0.5],
     ]
     with pytest.raises(
-        ArgumentError, match="deleted is one of 'exit', 'censored', 'drop', 'keep', not 'gone'"
+        ArgumentError, match="deleted must be one of 'exit', 'censored', 'drop', 'keep', not 'gone'"
     ):
         stage_velocity(visits, stages, as_of=day(9), deleted="gone")  # type: ignore[arg-type]
 

@@ -320,7 +320,7 @@ def test_a_deleted_stage_has_no_place(listed: bool) -> None:
     if listed:
         deleted = those.iloc[[2]].assign(id=ID_OF["X"], order_nr=2, name="X", is_deleted=True)
         those = pd.concat([those, deleted], ignore_index=True)
-    with pytest.warns(DataWarning, match="3 visits are to stages that `stages` does not hold"):
+    with pytest.warns(DataWarning, match="3 visits are to stages that `stages` lacks"):
         table = funnel(visits, those, as_of=NOW)
     check(
         table,
@@ -492,11 +492,11 @@ def test_groups_by_the_first_visit_and_by_deals() -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"pipeline_id": None, "visits": CHANGED}, "Give pipeline_id.*there are 1, 2"),
+        ({"pipeline_id": None, "visits": CHANGED}, "Pass pipeline_id.*pipelines are 1, 2"),
         ({"pipeline_id": 3}, "stages has none of pipeline 3; it has those of 1, 2"),
-        ({"pipeline_id": "one"}, "'one' is no id"),
+        ({"pipeline_id": "one"}, "'one' is not the id"),
         ({"pipeline_id": None, "visits": known_visits()}, "there are 1, 2"),
-        ({"skipped": "all"}, "skipped is one of 'implied', 'touched', 'strict', not 'all'"),
+        ({"skipped": "all"}, "skipped must be one of 'implied', 'touched', 'strict', not 'all'"),
         ({"by": "owner_id"}, "visits has no column 'owner_id'. Pass deals="),
         ({"by": "shoe", "deals": DEALS}, "deals has no column 'shoe'"),
         ({"by": "stage"}, "'stage'"),
@@ -509,9 +509,9 @@ def test_groups_by_the_first_visit_and_by_deals() -> None:
         ),
         ({"stages": stages().drop(columns="order_nr")}, "stages has no column 'order_nr'"),
         ({"stages": pd.concat([stages(), stages()])}, "stages holds an id twice"),
-        ({"horizon": 90}, "horizon=90 is no length of time"),
+        ({"horizon": 90}, "horizon=90 is not a length of time"),
         ({"horizon": "-1D"}, "horizon"),
-        ({"as_of": "soon"}, "as_of='soon' is no time"),
+        ({"as_of": "soon"}, "as_of='soon' is not a time"),
         ({"since": "2026-02-01", "until": "2026-02-01"}, "since"),
         ({"tz": "Mars"}, "tz='Mars'"),
     ],

@@ -120,7 +120,7 @@ def test_a_change_of_pipeline_is_an_outcome_and_the_path_back_no_move() -> None:
             ("C", "won", None, 1, 1, 1.0),
         ],
     )
-    with pytest.raises(ArgumentError, match=r"Give pipeline_id: .* and there are 1, 2"):
+    with pytest.raises(ArgumentError, match=r"Pass pipeline_id: .* The pipelines are 1, 2"):
         stage_moves(visits, stages(), as_of=NOW)
 
 
@@ -278,11 +278,13 @@ def test_what_snapshots_cannot_tell_is_said() -> None:
         (1, "A", 0, None, "open"), (2, "A", 0, 3, "won"), source="current", seen=50
     )
     with pytest.warns(
-        DataWarning, match="2 of 2 stays are known from looks alone.*2 deals = 40 tokens"
+        DataWarning, match="2 of 2 visits are known from snapshots alone.*2 deals = 40 tokens"
     ):
         table = stage_moves(visits, stages(), as_of=NOW)
     assert table["to"].tolist() == ["won", "open"]
-    with pytest.warns(DataWarning, match="2 deals had come by as_of but were first seen after it"):
+    with pytest.warns(
+        DataWarning, match="2 deals had entered by as_of but were first seen after it"
+    ):
         assert len(stage_moves(visits, stages(), as_of=day(40), pipeline_id=1)) == 0
 
 
@@ -294,7 +296,7 @@ def test_what_snapshots_cannot_tell_is_said() -> None:
         ({"by": "to"}, "the result has a column 'to' of its own"),
         ({"by": "hand"}, "column 'hand'"),
         ({"pipeline_id": 9}, "stages has none of pipeline 9"),
-        ({"as_of": "now"}, "as_of='now' is no time"),
+        ({"as_of": "now"}, "as_of='now' is not a time"),
     ],
 )
 def test_wrong_arguments(change: dict[str, Any], message: str) -> None:

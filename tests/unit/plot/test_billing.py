@@ -59,7 +59,7 @@ def test_sixty_months_one_bill_and_none() -> None:
     assert len(draw(plot.billing(long)).containers[0]) == 60
     assert "7.00" in texts(draw(plot.billing(bills(("2026-01-31", None, 7.0)))))
     ax = draw(plot.billing(revenue_frame(BILLS)))
-    assert "Nothing is billed in this time." in texts(ax)
+    assert "Nothing is billed in these months." in texts(ax)
     assert not ax.patches
 
 

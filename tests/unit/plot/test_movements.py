@@ -72,7 +72,7 @@ def test_names_and_amounts_are_written() -> None:
     assert {"1,000", "1,215"} <= {*texts(ax)}
     assert (ax.get_ylabel(), ax.get_title(loc="left")) == (
         "EUR",
-        "What moved MRR, 2026-01 to 2026-02",
+        "MRR movements, 2026-01 to 2026-02",
     )
 
 
@@ -152,7 +152,7 @@ def test_months_that_are_not_over_are_hatched(as_of: object, hatched: list[int])
 
 @pytest.mark.parametrize("as_of", ["now", "", 20260101, "2026-13-01", pd.NaT])
 def test_as_of_is_a_time(as_of: object) -> None:
-    with pytest.raises(ArgumentError, match="is no time"):
+    with pytest.raises(ArgumentError, match="is not a time"):
         plot.mrr_movements(TABLE, as_of=as_of)
     assert plt.get_fignums() == []
 
@@ -169,7 +169,7 @@ def test_what_does_not_close_is_refused() -> None:
         plot.mrr_movements(three.drop(index=1))
     with pytest.raises(ArgumentError, match="The column 'fx' holds nulls"):
         plot.mrr_movements(three.assign(fx=None))
-    with pytest.raises(ArgumentError, match="A month is there twice"):
+    with pytest.raises(ArgumentError, match="A month occurs twice"):
         plot.mrr_movements(pd.concat([three, three]))
     with pytest.raises(
         ArgumentError, match=r"several currencies \(EUR, USD\).*metrics\.mrr_movements `rates`"

@@ -59,12 +59,12 @@ def test_a_missing_column_is_named(
 ) -> None:
     for name in {*columns} - spare:
         with pytest.raises(
-            ArgumentError, match=rf"frame has no column '{name}'. Pass what metrics\."
+            ArgumentError, match=rf"frame has no column '{name}'. Pass the result of metrics\."
         ):
             chart(made.drop(columns=name))
     draw(chart(made.drop(columns=[*spare])))
     plt.close("all")
-    with pytest.raises(ArgumentError, match="frame is to be the DataFrame"):
+    with pytest.raises(ArgumentError, match="frame must be the DataFrame"):
         chart(None)
     assert plt.get_fignums() == []
 

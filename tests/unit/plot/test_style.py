@@ -110,14 +110,14 @@ def test_the_first_twelve_marks_differ_without_colour() -> None:
 
 def test_wrong_frames_and_axes_are_reported() -> None:
     with pytest.raises(
-        ArgumentError, match=r"frame is to be the DataFrame that metrics\.funnel returns, not list"
+        ArgumentError, match=r"frame must be the DataFrame that metrics\.funnel returns, not list"
     ):
         style.require_columns([], ("a",), "funnel")
     with pytest.raises(ArgumentError, match="The column 'a' is str; it is to hold numbers"):
         style.numbers(pd.DataFrame({"a": ["x"]}), "a")
     with pytest.raises(ArgumentError, match="The column 'a' holds nulls or negative numbers"):
         style.counts(pd.DataFrame({"a": [1.0, None]}), "a")
-    with pytest.raises(ArgumentError, match="ax is to be an Axes of matplotlib, not Figure"):
+    with pytest.raises(ArgumentError, match="ax must be an Axes of matplotlib, not Figure"):
         style.axes(plt.figure())  # type: ignore[arg-type]
 
 

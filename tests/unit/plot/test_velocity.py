@@ -65,7 +65,7 @@ def test_what_is_not_reached_is_said() -> None:
 def test_open_visits_are_counted_beside() -> None:
     ax = draw(plot.velocity(TABLE))
     result = texts(ax)
-    assert {"stays over", "still open", "1,000", "200"} <= {*result}
+    assert {"completed", "still open", "1,000", "200"} <= {*result}
     right = [text.get_text() for text in ax.texts if text.get_position()[0] == 1.0]
     assert right == ["still open", "200", "3", "4", "5", "6", "0"]
     assert (ax.get_xlabel(), ax.get_title(loc="left")) == (

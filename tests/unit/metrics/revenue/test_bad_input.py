@@ -97,11 +97,13 @@ def test_discounts_need_their_columns() -> None:
 
 def test_other_things_than_frames() -> None:
     for wrong in (None, [], "lines"):
-        with pytest.raises(ArgumentError, match="deal_products is to be a DataFrame"):
+        with pytest.raises(
+            ArgumentError, match="deal_products must be a DataFrame from account.deal_products"
+        ):
             mrr_lines(
                 wrong, revenue_frames.deals([{}]), cancellations=revenue_frames.NO_CANCELLATIONS
             )  # type: ignore[arg-type]
-        with pytest.raises(ArgumentError, match="lines is to be a DataFrame"):
+        with pytest.raises(ArgumentError, match="lines must be a DataFrame from metrics.mrr_lines"):
             mrr_schedule(wrong, **YEAR)  # type: ignore[arg-type]
 
 
@@ -241,7 +243,7 @@ def test_dates_far_away() -> None:
 @pytest.mark.filterwarnings("ignore:committed_mrr shows 36 months:pdframe.errors.DataWarning")
 @pytest.mark.filterwarnings("ignore:.*kept apart:pdframe.errors.DataWarning")
 @pytest.mark.filterwarnings(
-    "ignore:discounts. values that cannot be counted with:pdframe.errors.DataWarning"
+    "ignore:discounts. values that cannot be computed with:pdframe.errors.DataWarning"
 )
 @pytest.mark.parametrize("seed", range(5))
 def test_wild_values_never_stop_the_ledger(seed: int) -> None:

@@ -93,7 +93,7 @@ def test_keeping_what_no_frame_holds_warns_once() -> None:
         with pytest.warns(DataWarning, match="deals holds no deleted deal") as reported:
             metric()
         assert len(reported) == 1
-    with pytest.raises(ArgumentError, match="deleted is one of 'drop', 'keep'"):
+    with pytest.raises(ArgumentError, match="deleted must be one of 'drop', 'keep'"):
         mrr_lines(LINES, alive, deleted=None, cancellations=revenue_frames.NO_CANCELLATIONS)  # type: ignore[arg-type]
 
 

@@ -502,15 +502,13 @@ def test_lines_of_a_deleted_deal_count_until_its_deletion() -> None:
     assert list(by_month(known(snapshots, deals.drop(columns="update_time"))).values()) == [100] * 6
     with pytest.warns(
         DataWarning,
-        match=(
-            r"line items of 1 deals that deals does not hold \(2\).*account\.deals\(deleted=True\)"
-        ),
+        match=(r"line items of 1 deals that deals lacks \(2\).*account\.deals\(deleted=True\)"),
     ):
         known(snapshots, revenue_frames.deals([{}]))
     # Deals without a readable id are no reason to fail.
     unreadable = pd.concat([revenue_frames.deals([{}])] * 3, ignore_index=True)
     unreadable["id"] = pd.array([1, None, None], "Int64")
-    with pytest.warns(DataWarning, match=r"deals that deals does not hold \(2\)"):
+    with pytest.warns(DataWarning, match=r"deals that deals lacks \(2\)"):
         known(snapshots, unreadable)
     # Who chose some deals, and lines of more, is not told.
     some = {time: {**lines, 9: usual(deal_id=77)} for time, lines in snapshots.items()}
@@ -626,7 +624,7 @@ def test_an_empty_history_and_frames_that_are_none() -> None:
             r"no column 'id': it is the frame of account\.line_history\(\)",
         ),
         (history.drop(columns="after"), r"history has no column 'after'"),
-        ({}, "history is to be a DataFrame"),
+        ({}, "history must be a DataFrame"),
         (history.assign(time="soon"), "'time' holds text"),
     ):
         with pytest.raises(ArgumentError, match=message):
@@ -642,7 +640,7 @@ def test_an_empty_history_and_frames_that_are_none() -> None:
     ]
     with pytest.warns(
         DataWarning,
-        match="history: values that cannot be counted with are read as empty: time in 13 rows",
+        match="history: values that cannot be computed with are read as null: time in 13 rows",
     ) as caught:
         edge = mrr_lines(
             frame,

@@ -659,10 +659,10 @@ def test_cancellations_may_be_a_column_of_deals() -> None:
         ]
     for wrong, message in {
         "cancelation date": (
-            r"'cancelation date' is no column of deals\. Did you mean 'Cancellation date'\?"
+            r"'cancelation date' is not a column of deals\. Did you mean 'Cancellation date'\?"
         ),
-        "Reason": r"'Reason' is no column of deals\. Did you mean 'Cancellation date'\?",
-        "title": r"'title' holds text that is no time",
+        "Reason": r"'Reason' is not a column of deals\. Did you mean 'Cancellation date'\?",
+        "title": r"'title' holds text that is not a time",
     }.items():
         with pytest.raises(ArgumentError, match=message):
             mrr_lines(rows, deals, cancellations=wrong)
@@ -706,7 +706,7 @@ def test_lines_without_an_end_are_reported_where_no_cancellations_are_given() ->
     )
     assert open_warnings([{}, {}], dated) == [
         "No cancellations are given, so 2 recurring lines without an end count for ever. Of the"
-        " columns of deals, the name of 'Cancellation date' speaks of an end: pass"
+        " columns of deals, the name of 'Cancellation date' suggests an end: pass"
         " cancellations='Cancellation date'; an empty frame where there are none."
     ]
     # Only lines that count and have no end.
@@ -783,7 +783,7 @@ def test_columns_that_speak_of_an_end_in_many_languages() -> None:
         **dict.fromkeys([f"{name} by" for name in SPEAK_OF_AN_END], "Ann")
     )
     expected = (
-        f"the name of {', '.join(map(repr, SPEAK_OF_AN_END))} speaks of an end: pass"
+        f"the name of {', '.join(map(repr, SPEAK_OF_AN_END))} suggests an end: pass"
         f" cancellations={SPEAK_OF_AN_END[0]!r} or "
     )
     for column in (
@@ -802,7 +802,7 @@ def test_columns_that_speak_of_an_end_in_many_languages() -> None:
         "stage_change_time",
     )
     (said,) = open_warnings([{}], deals.assign(**dict.fromkeys(others, day)))
-    assert "speaks of an end" not in said
+    assert "suggests an end" not in said
 
 
 # Discounts on whole deals
@@ -857,7 +857,7 @@ def test_deals_that_differ_from_their_lines_are_named_where_discounts_are_not_gi
         [{**once(400), "deal_id": 1}, {**once(400), "deal_id": 2}, {"deal_id": 3}]
     ).assign(sum=[400.0, 400.0, 100.0])
     with pytest.warns(
-        DataWarning, match=r"The value of 1 deals is not what their lines add up to \(2\)"
+        DataWarning, match=r"The value of 1 deals is not the total of their lines \(2\)"
     ):
         mrr_lines(lines, deals, cancellations=revenue_frames.NO_CANCELLATIONS)
     given = small_frames.discounts([{"deal_id": 2, "amount": 10}])
@@ -955,8 +955,8 @@ def test_lines_between_two_sampling_days_are_named_with_their_mrr() -> None:
         lines = ledger(*rows)
     assert [str(warning.message) for warning in caught] == [
         "3 line items begin and end without being active on the last day of a month, when MRR is"
-        " taken: they count in no month. MRR 563.33 EUR, 26.00 USD; line ids: 1, 3, 4. tcv says"
-        " what they bill in all."
+        " taken: they count in no month. MRR 563.33 EUR, 26.00 USD; line ids: 1, 3, 4. tcv is"
+        " their total amount."
     ]
     assert lines["tcv"][0] == 300
     months_ = mrr_customer_months(lines, since="2025-01-01", until="2025-07-01")
@@ -1050,9 +1050,7 @@ def test_policies_that_make_no_sense(wrong: dict[str, Any]) -> None:
 
 
 def test_a_policy_is_nothing_else() -> None:
-    with pytest.raises(
-        ArgumentError, match=r"policy is to be a RevenuePolicy, such as .* not dict"
-    ):
+    with pytest.raises(ArgumentError, match=r"policy must be a RevenuePolicy, such as .* not dict"):
         ledger({}, policy={"weekly": 4})
 
 

@@ -302,9 +302,9 @@ def test_months_that_begin_in_the_window_count() -> None:
     ):
         with pytest.raises(ArgumentError):
             seen(since, until)
-    with pytest.raises(ArgumentError, match="`until` is needed"):
+    with pytest.raises(ArgumentError, match="`until` is required"):
         seen("2026-01-01", None)
-    with pytest.raises(ArgumentError, match="12,000 are the most"):
+    with pytest.raises(ArgumentError, match="the limit is 12,000"):
         seen("0900-01-01", "2026-01-01")
 
 
