@@ -39,7 +39,8 @@ with visit as (
         max(entered_at) filter (not logged and not sharp) is not null as bounded,
         min(entered_at) filter (not logged) as first_unlogged,
         max(entered_at) filter (not logged) as last_unlogged,
-        arg_max({s: stage_id, p: pipeline_id, a: left_after, l: left_at, e: "end"}, entered_at) as last
+        arg_max({s: stage_id, p: pipeline_id, a: left_after, l: left_at, e: "end"}, entered_at)
+            as last
     from visit group by deal_id
 ), deal as (
     select *, case status when 'open' then 0 when 'won' then 1 when 'lost' then 2 end as state,
@@ -54,11 +55,12 @@ with visit as (
         billing_frequency is null or billing_frequency = 'one-time' as once,
         case when billing_frequency is null or billing_frequency = 'one-time' then 1
             else coalesce(billing_frequency_cycles, case billing_frequency when 'weekly' then 52
-                when 'monthly' then 12 when 'quarterly' then 4 when 'semi-annually' then 2 else 1 end)
+                when 'monthly' then 12 when 'quarterly' then 4 when 'semi-annually' then 2 else 1
+                end)
             end as periods,
         greatest(quantity * item_price - case when discount_type = 'amount'
-            then coalesce(discount, 0) else quantity * item_price * coalesce(discount, 0) / 100 end, 0)
-            as part,
+            then coalesce(discount, 0)
+            else quantity * item_price * coalesce(discount, 0) / 100 end, 0) as part,
         1 + coalesce(tax, 0) / 100 as taxed, tax_method,
         add_time > $now or update_time > $now as late
     from read_parquet($deal_products)
@@ -100,7 +102,8 @@ with visit as (
         row_number() over (partition by pipeline_id order by n desc, currency) as place from amount)
 ), bulk as (
     select sum(n) as n, sum(n) filter (n >= 10) as created
-    from (select count(*) as n from deal where add_time is not null group by epoch(add_time)::bigint)
+    from (select count(*) as n from deal where add_time is not null
+        group by epoch(add_time)::bigint)
 ), stage as (
     select count(*) as n, count(*) filter (deal_probability = 100) as sure
     from read_parquet($stages) where not is_deleted and add_time <= $now and update_time <= $now
@@ -121,7 +124,8 @@ with visit as (
             and $now - greatest(update_time, moved) > interval 90 days) as untouched,
         count(*) filter (judged and state = 0 and coalesce(value, 0) = 0) as open_zero,
         count(*) filter (judged and state = 1 and coalesce(value, 0) = 0) as won_zero,
-        count(*) filter (judged and state in (1, 2) and ended is null and ended_on is null) as undated,
+        count(*) filter (judged and state in (1, 2) and ended is null and ended_on is null)
+            as undated,
         count(*) filter (judged and state in (1, 2) and case when ended is not null
             then ended < add_time else ended_on < add_time::date end) as negative,
         count(*) filter (judged and expected_close_date is not null) as n_expected,
@@ -132,7 +136,8 @@ with visit as (
             or coalesce(told_stage <> stage_id, false)
             or coalesce(told_pipeline <> pipeline_id, false))) as disagrees,
         count(*) filter (judged and state in (1, 2) and told = state
-            and coalesce(ended, ended_on::timestamptz) is not null and last_left is not null) as n_time,
+            and coalesce(ended, ended_on::timestamptz) is not null and last_left is not null)
+            as n_time,
         count(*) filter (judged and state in (1, 2) and told = state and last_left is not null
             and case when ended is not null
             then ended < coalesce(last_after, last_left) - interval 1 minute

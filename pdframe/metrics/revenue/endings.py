@@ -81,7 +81,8 @@ _STEMS = (
 )
 _WORDS = ("end", "ends", "ended", "ende", "fin", "fim", "einde", "slut", "baja", "koniec", "konec")
 _SPEAKS_OF_AN_END = re.compile(
-    f"{'|'.join(re.escape(_folded(stem)) for stem in _STEMS)}|(?<![^\\W_])(?:{'|'.join(_WORDS)})(?![^\\W_])"
+    f"{'|'.join(re.escape(_folded(stem)) for stem in _STEMS)}"
+    rf"|(?<![^\W_])(?:{'|'.join(_WORDS)})(?![^\W_])"
 )
 _DAY = re.compile(r"\d{4}-\d{2}-\d{2}(?!\d)")
 

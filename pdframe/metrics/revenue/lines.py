@@ -305,7 +305,8 @@ def won_lines(
     covered = pd.Index(deal_ids[counts])
     if not covered.is_unique:
         raise ArgumentError(
-            f"deals holds deal {covered[covered.duplicated()][0]} more than once. Pass each deal once."
+            f"deals holds deal {covered[covered.duplicated()][0]} more than once. Pass each deal"
+            " once."
         )
     won = (
         local_date(times(kept, "won_time", tz), tz)
@@ -579,11 +580,10 @@ def report(problems: pd.Series[Any], line: pd.Series[Any]) -> None:
         for reason, rows in line[apart].groupby(problems[apart], sort=True)
     ]
     count = int(apart.sum())
+    which = "items are kept apart and count" if count > 1 else "item is kept apart and counts"
     warn(
-        f"{count:,} line"
-        f" item{'s are kept apart and count' if count > 1 else ' is kept apart and counts'} nowhere,"
-        f" line ids by reason: {'; '.join(parts)}. lines[lines['problem'].notna()] shows them;"
-        " correct them in Pipedrive."
+        f"{count:,} line {which} nowhere, line ids by reason: {'; '.join(parts)}."
+        " lines[lines['problem'].notna()] shows them; correct them in Pipedrive."
     )
 
 

@@ -431,7 +431,8 @@ def test_the_future_changes_no_cell(when: int, random: Any) -> None:
     )
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DataWarning)
-        first, second = as_of(NOW, VISITS, day(when), LOG), as_of(now, other, day(when), log)  # type: ignore[arg-type]
+        first = as_of(NOW, VISITS, day(when), LOG)  # type: ignore[arg-type]
+        second = as_of(now, other, day(when), log)  # type: ignore[arg-type]
     pd.testing.assert_frame_equal(first[0], second[0])
     pd.testing.assert_frame_equal(first[1], second[1])
 

@@ -299,7 +299,8 @@ def test_current_stages_alone_tell_no_durations() -> None:
         one_visit(4, 12, 5, 7, "won", visit=2),
     ]
     message = (
-        "Of 5 visits, 3 come from current stages alone.* 2 that had ended by then.*20 tokens per deal, 3"
+        "Of 5 visits, 3 come from current stages alone.* 2 that had ended by then.*20 tokens"
+        " per deal, 3"
         " deals = 60 tokens"
     )
     with pytest.warns(DataWarning, match=message):
@@ -385,7 +386,8 @@ def test_the_mean_is_restricted_to_the_horizon() -> None:
     with pytest.warns(
         DataWarning,
         match=(
-            "mean_days is null in 1 rows: their visits were not followed for 9 days.*identifies is 8"
+            "mean_days is null in 1 rows: their visits were not followed for 9"
+            " days.*identifies is 8"
             " days"
         ),
     ):

@@ -537,5 +537,5 @@ def test_wrong_values_are_named() -> None:
         deal_aging(deals, visits.assign(entered_at="yesterday"), stages, as_of=NOW)
     with pytest.raises(ArgumentError, match="stage_id"):
         deal_aging(deals, visits.assign(stage_id="first"), stages, as_of=NOW)
-    with pytest.raises(ArgumentError, match="stages must be a DataFrame from account.stages"):
+    with pytest.raises(ArgumentError, match=r"stages must be a DataFrame from account\.stages"):
         deal_aging(deals, visits, None, as_of=NOW)  # type: ignore[arg-type]

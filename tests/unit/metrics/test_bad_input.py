@@ -190,12 +190,9 @@ def only_typed_errors(name: str, frames: Frames) -> None:
 def test_what_is_no_frame_is_named(name: str, frame: str, given: Any) -> None:
     if frame == "rates" and isinstance(given, dict):
         return
-    with pytest.raises(
-        ArgumentError,
-        match=(
-            rf"`?{'row_level' if name == 'drill_through' else 'frame' if name == 'convert' and frame == 'deals' else frame}`? is"
-        ),
-    ):
+    argument = "row_level" if name == "drill_through" else frame
+    argument = "frame" if (name, frame) == ("convert", "deals") else argument
+    with pytest.raises(ArgumentError, match=rf"`?{argument}`? (must be|is a mapping)"):
         run(name, {**good(), frame: given})
 
 

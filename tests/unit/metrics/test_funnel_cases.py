@@ -201,9 +201,7 @@ def test_a_stage_is_strictly_reached_once_all_before_it_were_visited_in_whatever
     )
 
 
-def test_deals_that_were_opened_again_count_once_by_their_first_visits_and_the_win_that_stands() -> (
-    None
-):
+def test_reopened_deals_count_once_by_their_first_visits_and_their_last_win() -> None:
     visits = known_visits(
         (1, "A", 0, 10, "lost"),
         (1, "A", 15, 25, "advanced"),

@@ -80,7 +80,8 @@ def test_deals_of_one_snapshot_are_counted_but_have_no_rates(
         ("deleted", "there is nothing to load: all of these deals are deleted."),
         (
             "open",
-            "20 tokens per deal, 1 deals = 20 tokens. The other 1 are deleted: nothing can be loaded for them.",
+            "20 tokens per deal, 1 deals = 20 tokens. The other 1 are deleted: nothing can be"
+            " loaded for them.",
         ),
     ],
 )
@@ -135,9 +136,7 @@ def test_too_few_followed_from_the_start_are_refused(exact: int, refused: bool) 
     assert len(said) == 1 + refused
 
 
-def test_a_deal_detected_in_a_later_stage_tells_no_rate_of_those_before_however_soon_it_was_detected() -> (
-    None
-):
+def test_a_deal_first_seen_in_a_later_stage_has_no_rate_in_earlier_ones() -> None:
     # Thirty deals came to B half a day before the look; when they came to A, nobody knows. Thirty
     # came to A just then.
     visits = known_visits(

@@ -118,7 +118,7 @@ def test_need_names_what_is_missing() -> None:
     with pytest.raises(ArgumentError, match=re.escape("visits has no column 'b', 'c'.")):
         require_columns(frame, "visits", ["a", "b", "c"])
     with pytest.raises(
-        ArgumentError, match="deals must be a DataFrame from account.deals\(\), not None\."
+        ArgumentError, match=r"deals must be a DataFrame from account\.deals\(\), not None\."
     ):
         require_columns(None, "deals", [])
 

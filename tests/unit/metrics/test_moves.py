@@ -317,8 +317,12 @@ def test_a_company_as_sql_counts_it() -> None:
         with next as (
             select *, lead(stage_id) over w as next_stage, lag("end") over w as last_end
             from truth window w as (partition by deal_id order by row)
-        ), deleted as (select deal_id from next where "end" = 'deleted' and last_end in ('won', 'lost') and entered_at = left_at)
-        select pipeline_id, stage_id, "end", case when "end" in ('advanced', 'moved back') then next_stage end as to_stage,
+        ), deleted as (
+            select deal_id from next
+            where "end" = 'deleted' and last_end in ('won', 'lost') and entered_at = left_at
+        )
+        select pipeline_id, stage_id, "end",
+               case when "end" in ('advanced', 'moved back') then next_stage end as to_stage,
                count(*) as moves, count(distinct deal_id) as deals
         from next where deal_id not in (from deleted) group by all
         """).fetchall()

@@ -98,12 +98,14 @@ def test_discounts_need_their_columns() -> None:
 def test_other_things_than_frames() -> None:
     for wrong in (None, [], "lines"):
         with pytest.raises(
-            ArgumentError, match="deal_products must be a DataFrame from account.deal_products"
+            ArgumentError, match=r"deal_products must be a DataFrame from account\.deal_products"
         ):
             mrr_lines(
                 wrong, revenue_frames.deals([{}]), cancellations=revenue_frames.NO_CANCELLATIONS
             )  # type: ignore[arg-type]
-        with pytest.raises(ArgumentError, match="lines must be a DataFrame from metrics.mrr_lines"):
+        with pytest.raises(
+            ArgumentError, match=r"lines must be a DataFrame from metrics\.mrr_lines"
+        ):
             mrr_schedule(wrong, **YEAR)  # type: ignore[arg-type]
 
 

@@ -93,8 +93,9 @@ def test_keeping_what_no_frame_holds_warns_once() -> None:
         with pytest.warns(DataWarning, match="deals holds no deleted deal") as reported:
             metric()
         assert len(reported) == 1
+    wrong: Any = {"deleted": None, "cancellations": revenue_frames.NO_CANCELLATIONS}
     with pytest.raises(ArgumentError, match="deleted must be one of 'drop', 'keep'"):
-        mrr_lines(LINES, alive, deleted=None, cancellations=revenue_frames.NO_CANCELLATIONS)  # type: ignore[arg-type]
+        mrr_lines(LINES, alive, **wrong)
 
 
 def test_a_successor_that_was_open_takes_over_until_the_day_of_its_deletion() -> None:
