@@ -18,7 +18,7 @@ import pyarrow.compute as pc
 
 from pdframe._warnings import warn
 from pdframe.cache.deleted_deals import DeletedDeals
-from pdframe.cache.snapshots import SnapshotLog, known_at, latest
+from pdframe.cache.snapshots import SnapshotLog, known_at
 from pdframe.cache.store import Store
 from pdframe.errors import ArgumentError, CacheError, NotCachedError
 from pdframe.frames import to_frame, unify
@@ -30,7 +30,7 @@ from pdframe.history.stage_visits import Knowledge, visits_table
 from pdframe.schema.catalog import STAGES
 from pdframe.schema.deals import DEALS
 from pdframe.schema.snapshots import HISTORY, OF_LINES, STAGE_VISITS
-from pdframe.sync.fetch_state import parents_name
+from pdframe.sync.fetch_state import load_states
 
 _STATE = (
     "id",
@@ -122,7 +122,7 @@ def stage_visits(self: Remembering, *, refresh: _Refresh = None) -> pd.DataFrame
     >>> account = pdframe.sandbox.connect(seed=7, deals=40, progress=False)
     >>> visits = account.stage_visits()
     >>> visits.loc[visits["deal_id"] == 1, ["stage_id", "visit", "end", "source"]].values.tolist()
-    [[9, 1, 'lost', 'current']]
+    [[3, 1, 'lost', 'current']]
     """
     self.deals(refresh=refresh, labels=False, columns=["id"])
     self.stages(refresh=refresh, labels=False, columns=["id"])
@@ -149,7 +149,7 @@ def _visits(store: Store) -> pa.Table:
 
 
 def _with_deleted(store: Store) -> pa.Table:
-    """Return the cached deals and those known as deleted, which no snapshot need have found."""
+    """Return the cached deals and the known deleted ones, those without a snapshot among them."""
     deals, _ = unify([store.read("deals", _STATE)], DEALS)
     removed = DeletedDeals(store).rows()
     removed = removed.filter(pc.invert(pc.is_in(removed["id"], value_set=_ids(deals["id"]))))
@@ -214,7 +214,7 @@ def as_of(self: Remembering, when: str | date | pd.Timestamp) -> pd.DataFrame:
     logged = _known_by_changelog(store, rows, snapshots, moment)
     if first is None and not logged.num_rows:
         raise NotCachedError(
-            "No snapshot of deals is kept yet: account.sync('deals') takes the first one, and"
+            "There is no snapshot of deals yet: account.sync('deals') takes the first one, and"
             " another at every sync."
         )
     if first is not None and moment < first:
@@ -228,7 +228,7 @@ def as_of(self: Remembering, when: str | date | pd.Timestamp) -> pd.DataFrame:
 
 
 def _check_coverage(rows: pa.Table, logged: pa.Table, moment: datetime, first: datetime) -> None:
-    """Raise or warn because the first snapshot is later than the time that is asked for."""
+    """Raise or warn because the first snapshot is later than the wanted time."""
     late = (
         f"The first snapshot of deals is from {first:%Y-%m-%d %H:%M:%S} UTC, after"
         f" {moment:%Y-%m-%d %H:%M:%S} UTC"
@@ -368,17 +368,9 @@ def _changes(store: Store) -> pa.Table | None:
 
 def _read_times(store: Store) -> pa.Table:
     """Return id and server_time: when the changelog of each deal was read, empty ones included."""
-    name = parents_name("deal_changes")
-    if store.manifest(name) is None:
-        return pa.table({"id": pa.array([], pa.int64()), "server_time": pa.array([], _TIME)})
-    rows = latest(store.read(name), "id")
-    if "server_time" not in rows.column_names:
-        return pa.table({"id": rows["id"], "server_time": pa.nulls(rows.num_rows, _TIME)}).slice(
-            0, 0
-        )
-    return rows.filter(pc.and_(rows["found"], rows["server_time"].is_valid())).select(
-        ["id", "server_time"]
-    )
+    states = load_states(store, "deal_changes")
+    was_read = pc.and_(states["found"], states["server_time"].is_valid())
+    return states.filter(was_read).select(["id", "server_time"])
 
 
 def _pipelines(store: Store) -> dict[int, int]:

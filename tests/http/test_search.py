@@ -11,7 +11,8 @@ import pandas as pd
 import pytest
 
 from pdframe import DataWarning, sandbox
-from pdframe.api.budget import RateLimiter
+from pdframe.api.client import Client, Page
+from pdframe.api.rate_limit import RateLimiter
 from pdframe.errors import ArgumentError
 from tests.helpers import true_cells
 
@@ -35,14 +36,14 @@ def company() -> Iterator[sandbox.SandboxAccount]:
 @pytest.fixture
 def account(company: sandbox.SandboxAccount) -> sandbox.SandboxAccount:
     company.deals(columns=["id"])
-    # Searches may come ten in two seconds; here nobody waits for that.
+    # The API allows ten searches in two seconds: the tests do not wait for that.
     company._client.window = RateLimiter(limit=100_000, search_limit=100_000)
     company.server.reset_stats()
     return company
 
 
 def holding(account: sandbox.SandboxAccount, term: str) -> set[tuple[str, int]]:
-    """Type and id of every visible row whose name or title holds the term."""
+    """Return type and id of every visible row whose name or title contains the term."""
     state = true_cells.fold(account.company_model.events)
     return {
         (table.removesuffix("s"), row["id"])
@@ -52,7 +53,9 @@ def holding(account: sandbox.SandboxAccount, term: str) -> set[tuple[str, int]]:
     }
 
 
-def test_everything_whose_name_holds_the_term_is_detected(account: sandbox.SandboxAccount) -> None:
+def test_every_item_whose_name_contains_the_term_is_returned(
+    account: sandbox.SandboxAccount,
+) -> None:
     result = account.search("soft", fields=["name", "title"], max_items=5_000)
     assert set(zip(result["type"], result["id"], strict=True)) == holding(account, "soft")
     assert result["score"].is_monotonic_decreasing
@@ -109,7 +112,7 @@ def test_filters_of_one_type(account: sandbox.SandboxAccount) -> None:
     assert {state["deals"][deal]["org_id"] for deal in of_one["id"]} == {org}
 
 
-def test_nothing_detected_keeps_columns_and_dtypes(account: sandbox.SandboxAccount) -> None:
+def test_no_match_keeps_columns_and_dtypes(account: sandbox.SandboxAccount) -> None:
     some, none = account.search("soft", max_items=5_000), account.search("no such thing anywhere")
     assert len(none) == 0
     assert [str(dtype) for dtype in none.dtypes] == [
@@ -201,16 +204,15 @@ def test_leads_have_ids_of_text_and_unknown_columns_are_kept(
         "is_archived": False,
         "heat": {"level": 3},
     }
-    page = account._client.get_json("/itemSearch", {"term": "nothing at all"}, cost=20)
     rows = [
         {"result_score": 0.5, "item": item},
         {"result_score": 0.4, "item": {"id": 3, "type": "file", "name": "a.txt", "url": "/f"}},
     ]
 
     def answer(*args: Any, **options: Any) -> Any:
-        return type(page)({"items": rows}, None, None, 0, 20, "/itemSearch")
+        return Page({"items": rows}, None, None, 0, 20, "/itemSearch")
 
-    monkeypatch.setattr(account._client, "get_json", answer)
+    monkeypatch.setattr(Client, "get_json", answer)
     result = account.search("lead")
     assert result["lead_id"].tolist()[0] == item["id"]
     assert pd.isna(result["id"][0])

@@ -36,7 +36,7 @@ def test_the_code_of_the_readme_gives_its_outputs_and_pictures() -> None:
         *(
             text
             for text in page.warnings
-            if text.startswith("The value of 20 deals is not what their lines add up to")
+            if text.startswith("The value of 20 deals is not the total of their lines")
         ),
         *(
             text
@@ -66,7 +66,7 @@ def check_against_the_company(page: Readme) -> None:
     reached |= {
         key for key, row in rows.items() if row["status"] == "open" and row["pipeline_id"] == 2
     }
-    assert f"How far {len(reached):,} deals came" in page.pictures[FUNNEL].texts
+    assert f"Funnel: {len(reached):,} deals" in page.pictures[FUNNEL].texts
     stages = [
         row
         for row in company.tables["stages"].values()
@@ -114,8 +114,10 @@ def test_the_methods_and_commands_that_the_readme_names_exist() -> None:
     }
     assert len(methods) > 20
     assert [name for name in methods if not callable(getattr(Account, name, None))] == []
-    (line,) = re.findall(r"^On the command line: (.*)$", text, re.MULTILINE)
-    for command in re.findall(r"`pdframe (\w+)", line):
+    (paragraph,) = re.findall(r"^On the command line: (.*?)\n\n", text, re.MULTILINE | re.DOTALL)
+    commands = re.findall(r"`pdframe (\w+)", paragraph)
+    assert len(commands) == 5
+    for command in commands:
         with pytest.raises(SystemExit) as done:
             main([command, "--help"])
         assert done.value.code == 0
