@@ -73,7 +73,7 @@ def tokens() -> None:
 
 def company() -> None:
     for deals in (2_000, 100_000):
-        taken = seconds(lambda deals=deals: pdframe.sandbox.Company(seed=1, deals=deals))  # type: ignore[misc]
+        taken = seconds(lambda deals=deals: pdframe.sandbox.Company(seed=1, deals=deals))
         report(f"seconds: a synthetic company of {deals:,} deals", f"{taken:.1f} s", "", None)
 
 
