@@ -259,7 +259,7 @@ class PartWriter:
     """Writes a Parquet file, table by table, as a whole or not at all."""
 
     def __init__(self, folder: Path, name: str, schema: pa.Schema) -> None:
-        self.rows = self.bytes = 0
+        self.rows = 0
         self.schema = schema
         self._path = folder / name
         self._kept = contextlib.ExitStack()
@@ -270,6 +270,8 @@ class PartWriter:
             self._kept.enter_context(_buffered(self._file)),
             schema,
             compression="zstd",
+            # Numbers and times repeat too little for a dictionary.
+            use_dictionary=[field.name for field in schema if pa.types.is_string(field.type)],
             use_compliant_nested_type=False,
         )
         self._writer = self._kept.enter_context(writer)
@@ -291,7 +293,6 @@ class PartWriter:
         """Add rows, as one group."""
         self._writer.write_table(table)
         self.rows += table.num_rows
-        self.bytes += table.nbytes
 
 
 def _buffered(file: _Counting) -> pa.NativeFile:

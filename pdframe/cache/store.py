@@ -339,6 +339,7 @@ class Store:
             With rows and parts set. Nobody reads these before it is given to `name`.
         """
         folder, number = self.root / manifest.table, manifest.next_part
+        limit, filled = at_most or self.options.part_bytes, 0
         parts: list[Part] = []
         with _making_room(manifest.table, folder), contextlib.ExitStack() as kept:
             make_private(folder)
@@ -346,9 +347,9 @@ class Store:
             for table in tables:
                 pieces = [table] if isinstance(table, Part) else _pieces(table)
                 for piece in pieces:
+                    size = 0 if isinstance(piece, Part) else piece.nbytes
                     if writer is not None and (
-                        isinstance(piece, Part)
-                        or _is_full(writer, piece, at_most or self.options.part_bytes)
+                        isinstance(piece, Part) or filled + size > limit or _is_full(writer, piece)
                     ):
                         kept.close()
                         parts.append(writer.part)
@@ -360,8 +361,9 @@ class Store:
                         writer = kept.enter_context(
                             PartWriter(folder, f"part-{number:06d}.parquet", piece.schema)
                         )
-                        number += 1
+                        number, filled = number + 1, 0
                     writer.add(piece)
+                    filled += size
             if writer is not None:
                 kept.close()
                 parts.append(writer.part)
@@ -676,12 +678,10 @@ def _pieces(table: pa.Table) -> list[pa.Table]:
     ]
 
 
-def _is_full(writer: PartWriter, more: pa.Table, at_most: int) -> bool:
+def _is_full(writer: PartWriter, more: pa.Table) -> bool:
     """Whether more rows belong into a part of their own."""
-    return (
-        writer.rows + more.num_rows > ROWS_PER_PART
-        or writer.bytes + more.nbytes > at_most
-        or not writer.schema.equals(more.schema, check_metadata=True)
+    return writer.rows + more.num_rows > ROWS_PER_PART or not writer.schema.equals(
+        more.schema, check_metadata=True
     )
 
 
