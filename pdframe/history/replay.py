@@ -105,6 +105,18 @@ class Past(ABC):
             The kept history or a cached changelog cannot be read.
         PdframeError
             As `deals` and `stages`, where they ask the API.
+
+        Examples
+        --------
+        >>> visits = account.stage_visits()
+        >>> columns = ["stage_id", "visit", "entered_at", "end", "source"]
+        >>> visits.loc[visits["deal_id"] == 2, columns]
+           stage_id  visit                entered_at       end     source
+        1         7      1 2023-07-29 20:52:09+00:00  advanced  changelog
+        2         3      1 2023-08-02 15:13:49+00:00  advanced  changelog
+        3        12      1 2023-08-23 08:52:58+00:00  advanced  changelog
+        4         4      1 2023-08-29 08:24:09+00:00  advanced  changelog
+        5         9      1 2023-09-26 12:55:30+00:00       won  changelog
         """
         # Not at the top: what is imported there, every session waits for.
         from pdframe.history import stage_visits
