@@ -16,7 +16,7 @@ from pdframe.api.client import Client, origin_of
 from pdframe.api.credentials import ApiToken, Credentials, OAuth
 from pdframe.cache.store import check_usable, default_cache_dir
 from pdframe.errors import ArgumentError, CredentialsError
-from pdframe.sync import DEFAULT_OPTIONS, SyncOptions
+from pdframe.sync import SyncOptions
 
 _Account = TypeVar("_Account")
 
@@ -33,7 +33,7 @@ def connection(
     full_every: str | float | timedelta | None = "7d",
     max_tokens: int | None = None,
     progress: bool | None = None,
-    options: SyncOptions = DEFAULT_OPTIONS,
+    options: SyncOptions | None = None,
 ) -> _Account:
     """Call `make` with a client and checked settings; the other arguments are those of `connect`."""
     if api_token is not None and oauth is not None:

@@ -65,7 +65,7 @@ def connect(
     full_every: str | float | timedelta | None = "7d",
     max_tokens: int | None = None,
     progress: bool | None = None,
-    options: SyncOptions = DEFAULT_OPTIONS,
+    options: SyncOptions | None = None,
 ) -> Account:
     """Connect to a Pipedrive account. The first request is sent when the first table is loaded.
 
@@ -94,7 +94,8 @@ def connect(
     progress
         None: bars in notebooks and terminals; False: never.
     options
-        Tuning of page sizes, threads and thresholds; the defaults suit every account.
+        Tuning of page sizes, threads and thresholds (`pdframe.sync.SyncOptions`); None: the defaults,
+        which suit every account.
 
     Returns
     -------
@@ -165,10 +166,10 @@ class Account(Past):
         max_age: timedelta | None,
         full_every: timedelta | None,
         progress: bool | None,
-        options: SyncOptions = DEFAULT_OPTIONS,
+        options: SyncOptions | None = None,
     ) -> None:
         self._client = client
-        self._options = options
+        self._options = options or DEFAULT_OPTIONS
         self._cache_dir = cache_dir
         self._max_age = max_age
         self._full_every = full_every

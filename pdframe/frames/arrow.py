@@ -19,6 +19,7 @@ from pdframe.schema import Table
 from pdframe.schema.types import ANY, JSON, TEXT_ID, Type
 
 CUSTOM = "custom_fields"
+_NULL = type(None)
 _UNKNOWN: Mapping[bytes | str, bytes | str] = {b"pdframe": b"unknown"}
 
 Columns = dict[str, pa.Array | pa.ChunkedArray]
@@ -267,7 +268,10 @@ def _parts(
     """
     if all_null(values):
         return dict.fromkeys(keys, nothing)
-    places = [place for place, value in enumerate(values) if isinstance(value, dict)]
+    if {dict, _NULL}.issuperset(map(type, values)):
+        places = [place for place, value in enumerate(values) if value is not None]
+    else:
+        places = [place for place, value in enumerate(values) if isinstance(value, dict)]
     result = by_key([values[place] for place in places])
 
     def complete(part: Sequence[Any]) -> Sequence[Any]:

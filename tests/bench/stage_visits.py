@@ -115,7 +115,8 @@ def _copied(rows: pa.Table, keys: tuple[str, ...], copies: int) -> pa.Table:
 
 def _add_changelogs(store: Store, company: Any, copies: int) -> None:
     manifest = store.manifest("deals")
-    assert manifest is not None and manifest.server_time is not None
+    assert manifest is not None
+    assert manifest.server_time is not None
     ids = sorted({deal % SMALL for deal in store.read("deals", ["id"])["id"].to_pylist()})
     rows = [{"deal_id": deal, **row} for deal in ids for row in company.deal_changelog(deal)[::-1]]
     frame = pd.DataFrame(rows)
