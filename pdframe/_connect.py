@@ -35,7 +35,7 @@ def connection(
     progress: bool | None = None,
     options: SyncOptions | None = None,
 ) -> _Account:
-    """Call `make` with a client and checked settings; the other arguments are those of `connect`."""
+    """Call `make` with a client and checked settings; the other arguments are as in `connect`."""
     if api_token is not None and oauth is not None:
         raise ArgumentError("Pass api_token or oauth, not both.")
     token = (

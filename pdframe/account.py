@@ -35,7 +35,8 @@ from pdframe.cache.known_accounts import Accounts
 from pdframe.cache.store import Store, check_writable, readable_key
 from pdframe.errors import AccessError, ArgumentError, CacheError
 from pdframe.frames.data_warnings import shorten
-from pdframe.history.replay import Past
+from pdframe.history import replay
+from pdframe.history.latest_visits import LatestVisits
 from pdframe.loaders import lists, per_record
 from pdframe.loaders.fields import fields
 from pdframe.loaders.search import search, search_field
@@ -133,7 +134,7 @@ def connect(
     )
 
 
-class Account(Past):
+class Account:
     """One company as one user sees it. `pdframe.connect` makes it.
 
     Every table is a method that returns a plain DataFrame. All of them take
@@ -180,6 +181,7 @@ class Account(Past):
         self._known: Mapping[str, Any] | None = None
         self._tz: str | None = None
         self._opened: Store | None = None
+        self._latest_visits = LatestVisits()
         # An account that is never closed leaves no connection open.
         weakref.finalize(self, client.close)
 
@@ -212,6 +214,11 @@ class Account(Past):
     person_follower_changes = per_record.person_follower_changes
     organization_follower_changes = per_record.organization_follower_changes
     product_follower_changes = per_record.product_follower_changes
+
+    stage_visits = replay.stage_visits
+    as_of = replay.as_of
+    deal_history = replay.deal_history
+    line_history = replay.line_history
 
     search = search
     search_field = search_field

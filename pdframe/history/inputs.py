@@ -77,7 +77,7 @@ class Observations:
         columns = [_from_deals(deals, seen_at)]
         if history is not None:
             logged = _from_history(history)
-            unknown = ~np.isin(columns[0][0], logged[0])
+            unknown = ~contains(logged[0], columns[0][0])
             columns = [logged, [values[unknown] for values in columns[0]]]
         joined = [np.concatenate(parts) for parts in zip(*columns, strict=True)]
         joined = [values[_order(joined[0])] for values in joined]
@@ -86,7 +86,7 @@ class Observations:
 
     def by_deal(self, deals: Ints) -> dict[int, list[Observation]]:
         """Return the observations of some deals, each in order; a deal without any is left out."""
-        rows = np.isin(self.deal, deals)
+        rows = contains(deals, self.deal)
         columns = [_optional(getattr(self, name)[rows]) for name in Observation._fields]
         result: dict[int, list[Observation]] = {}
         for row in map(Observation._make, zip(*columns, strict=True)):
@@ -159,7 +159,7 @@ class Changelogs:
 
     def by_deal(self, deals: Ints) -> dict[int, list[Change]]:
         """Return the changes of some deals, oldest first; a deal without any is left out."""
-        rows = np.isin(self.deal, deals)
+        rows = contains(deals, self.deal)
         names = ("deal", "time", "key", "old", "new")
         columns = (getattr(self, name)[rows].tolist() for name in names)
         result: dict[int, list[Change]] = {}
@@ -191,6 +191,10 @@ class ReadTimes:
         order = _order(ids)
         return cls(ids[order], times[order])
 
+    def by_deal(self) -> dict[int, int]:
+        """Return the times by deal."""
+        return dict(zip(self.ids.tolist(), self.times.tolist(), strict=True))
+
     def of_deals(self, deals: Ints) -> Ints:
         """Return the time of each of some deals; `NONE` where its changelog was not read."""
         return lookup(deals, self.ids, self.times)
@@ -202,6 +206,14 @@ def lookup(wanted: Ints, keys: Ints, values: Ints) -> Ints:
         return np.full(len(wanted), NONE)
     place = np.minimum(np.searchsorted(keys, wanted), len(keys) - 1)
     return np.where(keys[place] == wanted, values[place], NONE)
+
+
+def contains(keys: Ints, wanted: Ints) -> Flags:
+    """Tell which of the wanted are among the keys, which ascend."""
+    if not len(keys):
+        return np.zeros(len(wanted), np.bool_)
+    flags: Flags = keys[np.minimum(np.searchsorted(keys, wanted), len(keys) - 1)] == wanted
+    return flags
 
 
 def micros(time: datetime) -> int:
@@ -296,9 +308,10 @@ def _from_deals(deals: Frame, seen_at: datetime | None) -> list[NDArray[Any]]:
     seen = np.where(seen == NONE, at, seen)
     columns = [id, *state, removed, seen, np.full(len(id), NONE)]
     # The first of several rows of a deal counts.
-    _, only = np.unique(id, return_index=True)
-    columns = [values[only] for values in columns]
-    return _with_life_before(columns, (removed & (deleted != NONE))[only])
+    order = _order(id)
+    _, only, _ = _groups(id[order])
+    columns = [values[order][only] for values in columns]
+    return _with_life_before(columns, (removed & (deleted != NONE))[order][only])
 
 
 def _with_life_before(columns: list[NDArray[Any]], deleted: Flags) -> list[NDArray[Any]]:
@@ -371,6 +384,7 @@ __all__ = [
     "Observations",
     "ReadTimes",
     "arrow_columns",
+    "contains",
     "lookup",
     "micros",
 ]

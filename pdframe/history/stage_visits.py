@@ -20,6 +20,7 @@ from pdframe.history.inputs import (
     Observations,
     ReadTimes,
     arrow_columns,
+    contains,
 )
 from pdframe.history.pipelines import Pipelines, StageMove
 from pdframe.history.simple_visits import (
@@ -138,23 +139,23 @@ class Knowledge:
         read = self.read.of_deals(observed.ids)
         lives = SimpleLives.of(observed, self.changelogs, read)
         once = (read == NONE) & (observed.end - observed.first == 1)
-        once &= ~np.isin(observed.ids, self.changelogs.ids)
+        once &= ~contains(self.changelogs.ids, observed.ids)
         single, single_deals = single_visits(observed, once, reported=self._reported)
-        unpaired = np.setdiff1d(self.changelogs.ids, lives.moves_paired, assume_unique=True)
+        unpaired = _without(self.changelogs.ids, lives.moves_paired)
         pipelines = self._pipelines(unpaired, has_rows=lives.have_pipeline_rows)
         simple, simple_deals = lives.visits(pipelines, orders)
-        done = np.concatenate([simple_deals, single_deals])
-        others = np.setdiff1d(self._deals, done)
+        others = np.union1d(
+            *(
+                _without(_without(ids, simple_deals), single_deals)
+                for ids in (observed.ids, self.changelogs.ids)
+            )
+        )
         return VisitColumns.joined(simple, single, self._followed(others, pipelines))
 
     def visits_one_by_one(self) -> VisitColumns:
         """Return the same visits, each deal followed by `Timeline`."""
         pipelines = self._pipelines(self.changelogs.ids, has_rows=False)
-        return self._followed(self._deals, pipelines)
-
-    @property
-    def _deals(self) -> Ints:
-        return np.union1d(self.observed.ids, self.changelogs.ids)
+        return self._followed(np.union1d(self.observed.ids, self.changelogs.ids), pipelines)
 
     @property
     def _reported(self) -> bool:
@@ -270,6 +271,10 @@ class _SnapshotTimes:
             for number, kind, at in self.times
             if kind in ("full", "resumed")
         ]
+
+
+def _without(ids: Ints, others: Ints) -> Ints:
+    return ids[~contains(others, ids)]
 
 
 def _stages(stages: Frame | None) -> tuple[dict[int, int], dict[int, int]]:

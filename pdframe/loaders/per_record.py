@@ -359,7 +359,7 @@ def load_records(
     """Load the rows of some records, or of every record if `ids` is None."""
     table = TABLES[name]
     wanted = None if ids is None else _check_ids(ids, table)
-    if wanted is None and not table.hangs_on.every:
+    if wanted is None and not table.required_parent.every:
         raise ArgumentError(f"{name} needs ids: account.{name}([1, 2]).")
     chosen = check_columns(account, table, refresh, labels, names, columns)
     syncer = account._syncer
@@ -378,7 +378,7 @@ def load_records(
 
 
 def _refuse_uncached(account: Connected, table: Table, wanted: Sequence[int] | None) -> None:
-    manifest, records = account._store.manifest(table.name), table.hangs_on.table
+    manifest, records = account._store.manifest(table.name), table.required_parent.table
     missing = ""
     if manifest is None:
         missing = f"Nothing of {table.name!r} is cached"
@@ -396,7 +396,7 @@ def _warn_of_unknown(account: Connected, table: Table, wanted: Sequence[int]) ->
     states = load_fetch_states(account._store, table.name)
     unknown = [record for record in wanted if record in states and not states[record].matches]
     if unknown:
-        parent = table.hangs_on
+        parent = table.required_parent
         rest = (
             "Rows that were cached before are shown."
             if parent.history

@@ -445,7 +445,8 @@ def _code(requested: str, fields: tuple[Field, ...], table: Table) -> str:
         matching = {exact[0]: by_code[exact[0]]}
     if not matching:
         raise ArgumentError(
-            f"There is no field {requested!r}: account.fields({table.name!r}) lists labels and codes."
+            f"There is no field {requested!r}: account.fields({table.name!r}) lists labels and"
+            " codes."
         )
     if len(matching) > 1:
         raise ArgumentError(

@@ -122,3 +122,7 @@ def _clean_up(server: Server, temporary: str | None, owner: int) -> None:
     server.stop()
     if temporary is not None:
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

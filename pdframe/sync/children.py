@@ -122,7 +122,7 @@ class ChildrenSync:
         self.options = options
         self.store = store
         self.table = table
-        self.parent = table.hangs_on
+        self.parent = table.required_parent
         self.tick = tick
         self.now = now
         self.problems = Problems()
@@ -208,7 +208,7 @@ class ChildrenSync:
         can only be one of those that changed last: their looks begin with a question mark, and they
         are asked again until that second is over.
         """
-        signs = self.parent.signs
+        signs = self.parent.fingerprint_columns
         if not signs or self.store.manifest(self.parent.table) is None:
             return {}
         rows = self.store.read(self.parent.table, ["id", *dict.fromkeys((*signs, "update_time"))])
@@ -286,7 +286,7 @@ class ChildrenSync:
         requested = known.requested.get(record)
         if requested is None:
             return True
-        reported = want.listed and bool(self.parent.signs) and record in snapshots
+        reported = want.listed and bool(self.parent.fingerprint_columns) and record in snapshots
         moved = reported and (requested.snapshot or "").removeprefix("?") != snapshots[
             record
         ].removeprefix("?")

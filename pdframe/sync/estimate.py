@@ -168,7 +168,7 @@ def _of_lines(
 def _of_records(
     store: Store, table: Table, complete: bool, records_due: Callable[[Table, bool], Sequence[int]]
 ) -> Estimate:
-    parent, cost = table.hangs_on, table.sources[0].cost
+    parent, cost = table.required_parent, table.sources[0].cost
     if parent.every and _manifest(store, parent.table) is None:
         return Estimate(
             table.name, None, None, f"{cost} tokens for each of the {parent.table}: none is cached"
