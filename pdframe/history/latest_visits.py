@@ -12,13 +12,13 @@ import pyarrow as pa
 from pdframe.cache.store import Store
 from pdframe.errors import CacheError
 from pdframe.schema.snapshots import DELETED_DEALS, HISTORY, SNAPSHOTS
-from pdframe.sync.fetch_state import parents_name
+from pdframe.sync.fetch_state import state_name
 
 _INPUTS = (
     "deals",
     "stages",
     "deal_changes",
-    parents_name("deal_changes"),
+    state_name("deal_changes"),
     HISTORY.name,
     SNAPSHOTS.name,
     DELETED_DEALS.name,

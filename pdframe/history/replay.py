@@ -18,7 +18,7 @@ import pyarrow.compute as pc
 
 from pdframe._warnings import warn
 from pdframe.cache.deleted_deals import DeletedDeals
-from pdframe.cache.snapshots import SnapshotLog, known_at, latest
+from pdframe.cache.snapshots import SnapshotLog, known_at
 from pdframe.cache.store import Store
 from pdframe.errors import ArgumentError, CacheError, NotCachedError
 from pdframe.frames import to_frame, unify
@@ -30,7 +30,7 @@ from pdframe.history.stage_visits import Knowledge, visits_table
 from pdframe.schema.catalog import STAGES
 from pdframe.schema.deals import DEALS
 from pdframe.schema.snapshots import HISTORY, OF_LINES, STAGE_VISITS
-from pdframe.sync.fetch_state import parents_name
+from pdframe.sync.fetch_state import load_states
 
 _STATE = (
     "id",
@@ -373,17 +373,9 @@ def _changes(store: Store) -> pa.Table | None:
 
 def _read_times(store: Store) -> pa.Table:
     """Return id and server_time: when the changelog of each deal was read, empty ones included."""
-    name = parents_name("deal_changes")
-    if store.manifest(name) is None:
-        return pa.table({"id": pa.array([], pa.int64()), "server_time": pa.array([], _TIME)})
-    rows = latest(store.read(name), "id")
-    if "server_time" not in rows.column_names:
-        return pa.table({"id": rows["id"], "server_time": pa.nulls(rows.num_rows, _TIME)}).slice(
-            0, 0
-        )
-    return rows.filter(pc.and_(rows["found"], rows["server_time"].is_valid())).select(
-        ["id", "server_time"]
-    )
+    states = load_states(store, "deal_changes")
+    was_read = pc.and_(states["found"], states["server_time"].is_valid())
+    return states.filter(was_read).select(["id", "server_time"])
 
 
 def _pipelines(store: Store) -> dict[int, int]:

@@ -394,7 +394,7 @@ def _refuse_uncached(account: Connected, table: Table, wanted: Sequence[int] | N
 
 def _warn_of_unknown(account: Connected, table: Table, wanted: Sequence[int]) -> None:
     states = load_fetch_states(account._store, table.name)
-    unknown = [record for record in wanted if record in states and not states[record].matches]
+    unknown = [record for record in wanted if record in states and not states[record].exists]
     if unknown:
         parent = table.required_parent
         rest = (

@@ -10,7 +10,7 @@ from typing import Any, Literal
 import pandas as pd
 
 from pdframe._warnings import warn
-from pdframe.api.pagination import another_list, walk
+from pdframe.api.pagination import another_list, paginate
 from pdframe.errors import ArgumentError
 from pdframe.fields import Field, name_columns
 from pdframe.frames import to_arrow, to_frame
@@ -334,7 +334,7 @@ def _read_rows(
     limit = min(size, most)
 
     def rows() -> Iterator[dict[str, Any]]:
-        for page in walk(account._client, path, params, cost=COST, limit=limit):
+        for page in paginate(account._client, path, params, cost=COST, limit=limit):
             if page.rows and not any(map(fits, page.rows)):
                 raise another_list(page.path, page.rows, lacking)
             more[0] = page.next_cursor is not None

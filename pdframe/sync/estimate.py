@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -15,6 +16,7 @@ from pdframe.schema import TABLES, Table
 from pdframe.sync import line_items
 from pdframe.sync.deletions import keeps_deleted
 from pdframe.sync.dependencies import dependencies, full_reload_set, topological_order
+from pdframe.sync.fetch_state import NO_STATES, load_states
 from pdframe.sync.options import SyncOptions
 from pdframe.sync.plan import full_reload_reason, lists_of, second_list
 
@@ -72,7 +74,7 @@ def estimate(
         if table.parent is not None:
             result[name] = _of_records(store, table, complete, records_due)
         elif table.sources[0].batch is not None:
-            result[name] = _of_lines(store, table, manifest, complete, options)
+            result[name] = _of_lines(store, table, manifest, complete, options, now)
         elif manifest is not None and not complete and table.incremental and manifest.state:
             result[name] = _of_changes(table)
         else:
@@ -122,7 +124,12 @@ def _of_changes(table: Table) -> Estimate:
 
 
 def _of_lines(
-    store: Store, table: Table, manifest: Manifest | None, complete: bool, options: SyncOptions
+    store: Store,
+    table: Table,
+    manifest: Manifest | None,
+    complete: bool,
+    options: SyncOptions,
+    now: datetime,
 ) -> Estimate:
     source, (_, size) = table.sources[0], table.sources[0].batch or ("ids", 100)
     if any(
@@ -136,29 +143,31 @@ def _of_lines(
             None,
             f"{source.cost} tokens for each {size} deals that can have rows: none is cached",
         )
-    state = manifest.state if manifest else {}
+    state = dict(manifest.state) if manifest else {}
     cached = store.read(table.name, ["deal_id"]) if manifest else None
-    basis = None if complete else line_items.basis(store, table.name)
-    known = line_items.known(store, table.name)
-    # What a full load finds of the count is taken to be as it was.
-    _, plan = line_items.requested(
+    states = NO_STATES
+    if not complete:
+        with contextlib.suppress(DamagedError):
+            states = load_states(store, table.name)
+    plan = line_items.plan_lines(
+        store,
         table.name,
-        known,
-        basis,
         cached,
+        states,
+        # What a full load finds of the count is taken to be as it was.
         counts_all=line_items.counts_all(state) or manifest is None,
+        now=now,
     )
-    apart = basis is None and table.name == "deal_products"
-    groups = (
-        map(sorted, line_items.by_count(known.deals, plan.ask, cached)) if apart else [plan.ask]
-    )
+    is_full = not states.num_rows
+    apart = is_full and table.name == "deal_products"
+    groups = map(sorted, line_items.by_count(plan.deals, plan.due, cached)) if apart else [plan.due]
     rows = Counter(cached["deal_id"].to_pylist() if cached is not None else ())
     batches = [ask[start : start + size] for ask in groups for start in range(0, len(ask), size)]
     requests = sum(_pages(sum(rows[deal] for deal in batch), options) for batch in batches)
     what = (
-        f"{len(plan.ask):,} deals that can have rows"
-        if basis is None
-        else f"{len(plan.ask):,} deals that may have changed"
+        f"{len(plan.due):,} deals that can have rows"
+        if is_full
+        else f"{len(plan.due):,} deals that may have changed"
     )
     if manifest is None and table.name == "deal_products":
         what += " at least"

@@ -18,11 +18,11 @@ from pdframe.cache.store import KEPT, Store
 from pdframe.errors import AccessError, DamagedError, PdframeError
 from pdframe.fields import Field, read_fields
 from pdframe.schema import TABLES, Table
-from pdframe.sync import children
-from pdframe.sync.children import ChildrenSync, Want
+from pdframe.sync.children import ChildrenSync
 from pdframe.sync.concurrency import map_unordered
 from pdframe.sync.dependencies import dependencies, full_reload_set, rows_of, topological_order
 from pdframe.sync.estimate import Estimate, estimate
+from pdframe.sync.fetch_state import Want
 from pdframe.sync.merge import Counts
 from pdframe.sync.options import DEFAULT_OPTIONS, SyncOptions
 from pdframe.sync.repair import (
@@ -327,7 +327,7 @@ class Syncer:
         want = Want(ids, refresh == "full", refresh is not None, max_age, listed or ids is None)
         with self.store.lock(), self.budget.track(name) as spent, self.progress(name) as tick:
             self.store.prepare()
-            self._by_parent(table, tick).bring(want)
+            self._by_parent(table, tick).run(want)
             if spent.requests:
                 self._note_tokens(name, spent)
 
@@ -365,7 +365,7 @@ class Syncer:
         # A table that is asked for record by record is written on the way too.
         if (
             manifest is None
-            or children.is_unfinished(manifest)
+            or name in in_flight(self.store)
             or manifest.synced_at < since
             or (full and manifest.full_at < since)
         ):
@@ -459,6 +459,8 @@ def _telling_what_is_kept(done: Mapping[str, SyncRow], store: Store) -> Iterator
         begun = [
             f"Pages of {name} are saved: the next sync goes on from them."
             for name in in_flight(store)
+            # What is fetched record by record says what it keeps by itself.
+            if name in TABLES and TABLES[name].parent is None
         ]
         reported = "" if error.kept == KEPT else error.kept
         error.kept = " ".join(filter(None, [now if finished else KEPT, *begun, reported]))

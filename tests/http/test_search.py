@@ -11,7 +11,8 @@ import pandas as pd
 import pytest
 
 from pdframe import DataWarning, sandbox
-from pdframe.api.budget import RateLimiter
+from pdframe.api.client import Client, Page
+from pdframe.api.rate_limit import RateLimiter
 from pdframe.errors import ArgumentError
 from tests.helpers import true_cells
 
@@ -201,16 +202,15 @@ def test_leads_have_ids_of_text_and_unknown_columns_are_kept(
         "is_archived": False,
         "heat": {"level": 3},
     }
-    page = account._client.get_json("/itemSearch", {"term": "nothing at all"}, cost=20)
     rows = [
         {"result_score": 0.5, "item": item},
         {"result_score": 0.4, "item": {"id": 3, "type": "file", "name": "a.txt", "url": "/f"}},
     ]
 
     def answer(*args: Any, **options: Any) -> Any:
-        return type(page)({"items": rows}, None, None, 0, 20, "/itemSearch")
+        return Page({"items": rows}, None, None, 0, 20, "/itemSearch")
 
-    monkeypatch.setattr(account._client, "get_json", answer)
+    monkeypatch.setattr(Client, "get_json", answer)
     result = account.search("lead")
     assert result["lead_id"].tolist()[0] == item["id"]
     assert pd.isna(result["id"][0])

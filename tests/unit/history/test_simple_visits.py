@@ -90,6 +90,7 @@ def written_log(random: Random, deal: int) -> tuple[dict[str, Any], list[dict[st
         row[f"{status}_time"] = pick(random, time, None, START - timedelta(days=1))
         row["first_won_time"] = row["won_time"]
     row["first_won_time"] = pick(random, row["first_won_time"], START, time)
+    row["lost_time"] = pick(random, row["lost_time"], time + timedelta(seconds=1))
     row |= {"stage_id": pick(random, stage, None), "pipeline_id": pipeline, "status": status}
     return row | {"is_deleted": status == "deleted"}, rows
 
