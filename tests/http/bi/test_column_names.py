@@ -25,7 +25,7 @@ TALLINN = {"timezone_id": 327, "timezone_name": "Europe/Tallinn"}
 
 
 def custom(frame: pd.DataFrame) -> list[str]:
-    """Columns behind the standard ones."""
+    """Return the columns after the standard ones."""
     columns = list(frame)
     return columns[columns.index("smart_bcc_email") + 1 :]
 
@@ -312,7 +312,7 @@ def test_csv_has_no_control_characters_but_tab_and_line_breaks_and_parquet_keeps
     ]
     assert [row["title"] for row in rows] == expected
     assert rows[0]["Tags"] == "AB"
-    # What a formula hides behind is taken away before the look for formulas.
+    # Characters that may hide a formula are removed before the check for formulas.
     header = list(reader.fieldnames or ())[len(frame.columns) - len(custom(frame)) :]
     assert header == [
         "Note (100000)",

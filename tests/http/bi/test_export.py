@@ -425,7 +425,7 @@ def test_unknown_tables_and_formats(account: sandbox.SandboxAccount, tmp_path: P
     assert not (tmp_path / "new").exists()
 
 
-def test_nothing_cached_is_said_as_the_loaders_say_it(
+def test_nothing_cached_is_the_error_of_the_loaders(
     account: sandbox.SandboxAccount, tmp_path: Path
 ) -> None:
     with pytest.raises(NotCachedError, match="'stages' is not cached"):
