@@ -129,6 +129,14 @@ def export(
         The files cannot be written.
     PdframeError
         As from the loaders, such as `NotCachedError` if `refresh=False` and nothing is cached.
+
+    Examples
+    --------
+    >>> files = account.export("bi", "deals", "stages")
+    >>> files[["table", "rows"]]
+        table  rows
+    0   deals   194
+    1  stages    12
     """
     _check(path, tables, format)
     folder = _Folder(Path(path).expanduser().absolute(), self._store.root.name)

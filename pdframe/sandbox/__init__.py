@@ -88,6 +88,14 @@ def connect(
     -------
     SandboxAccount
         An `Account` with `advance(days)`; a context manager.
+
+    Examples
+    --------
+    >>> company = pdframe.sandbox.connect(seed=7, deals=20)
+    >>> before = len(company.deals())
+    >>> company.advance(days=7)  # new deals, moves, wins, losses
+    >>> print(before, "deals, a week later", len(company.deals(refresh=True)))
+    20 deals, a week later 21
     """
     options = {name: limits.pop(name) for name in _ACCOUNT_OPTIONS if name in limits}
     company = Company(seed=seed, deals=deals, switches=switches or Switches())
