@@ -65,6 +65,8 @@ def connect(
     base_url: str | None = None,
     cache_dir: str | os.PathLike[str] | None = None,
     max_age: str | float | timedelta | None = "15min",
+    metadata_age: str | float | timedelta | None = "1D",
+    deletions_age: str | float | timedelta | None = "1D",
     full_every: str | float | timedelta | None = "7d",
     max_tokens: int | None = None,
     progress: bool | None = None,
@@ -88,6 +90,12 @@ def connect(
     max_age
         A loader refreshes what is older: anything that pandas makes a Timedelta of; 0: always;
         None: never.
+    metadata_age
+        The same for lists that describe rows: field lists, users, stages, pipelines, boards,
+        phases, project templates. A row that holds an id or a hash that they lack refreshes them
+        at once.
+    deletions_age
+        `account.sync()` reads the lists of deletions again where the last reading is older.
     full_every
         A refresh loads a table anew where its last full load is older, since the API does not tell
         every change; None: never by itself.
@@ -122,6 +130,8 @@ def connect(
         base_url=base_url,
         cache_dir=cache_dir,
         max_age=max_age,
+        metadata_age=metadata_age,
+        deletions_age=deletions_age,
         full_every=full_every,
         max_tokens=max_tokens,
         progress=progress,
@@ -160,6 +170,8 @@ class Account(ListLoaders, RecordLoaders, Searches, Past, Exports):
         *,
         cache_dir: Path,
         max_age: timedelta | None,
+        metadata_age: timedelta | None,
+        deletions_age: timedelta | None,
         full_every: timedelta | None,
         progress: bool | None,
         options: SyncOptions | None = None,
@@ -168,6 +180,8 @@ class Account(ListLoaders, RecordLoaders, Searches, Past, Exports):
         self._options = options or DEFAULT_OPTIONS
         self._cache_dir = cache_dir
         self._max_age = max_age
+        self._metadata_age = metadata_age
+        self._deletions_age = deletions_age
         self._full_every = full_every
         self._bars = Bars(progress)
         # Taken before a grant is renewed: the same credentials in the next session must give the
@@ -258,7 +272,7 @@ class Account(ListLoaders, RecordLoaders, Searches, Past, Exports):
                 f"{table!r} has no field metadata. Tables that have: {with_fields}."
             )
         syncer = self._syncer
-        syncer.ensure(declared.field_list, max_age=self._max_age)
+        syncer.refresh_if_stale(declared.field_list, max_age=self._max_age)
 
         def listed() -> pd.DataFrame:
             known = syncer.fields(declared)
@@ -269,18 +283,25 @@ class Account(ListLoaders, RecordLoaders, Searches, Past, Exports):
     # The cache
 
     def sync(self, *tables: str, full: bool = False) -> pd.DataFrame:
-        """Bring tables up to date now, with what they rest on; none given: all but those that cost
-        a request a record.
+        """Bring tables and their dependencies up to date now; none given: all but those that cost a
+        request a record.
+
+        Without names, two kinds of lists are read only when they are old. Lists that describe rows
+        (field lists, users, stages, pipelines, boards, phases, project templates) are read again
+        after `metadata_age`, and at once where a row that changed holds an id or a hash that they
+        lack. The lists of deleted deals are read again after `deletions_age`: a deletion that moved
+        `update_time` is found at once, any other by then. With names, or with `full`, everything is
+        read.
 
         Parameters
         ----------
         *tables
             Names of tables. Those that cost a request a record (`deal_changes`, `discounts`, the
-            followers ...) must be named: then every record is asked for that may have changed; of
-            followers, the records that were asked for before.
+            followers ...) must be named: then every record that may have changed is requested; of
+            followers, the records that were requested before.
         full
-            Reload them as a whole instead of pulling changes: this finds every deletion. So are the
-            tables reloaded whose rows tell what to ask for: for line items the deals, for
+            Reload them in full instead of fetching changes: this finds every deletion. The tables
+            whose rows say what to request are reloaded too: for line items the deals, for
             installments both.
 
         Returns
@@ -299,11 +320,13 @@ class Account(ListLoaders, RecordLoaders, Searches, Past, Exports):
             The API did not answer; tables that were finished are kept, and `error.kept` names them.
         """
         _check(tables, full)
-        return _sync_frame(self._syncer.sync(tables or LISTS, full=full, max_age=self._max_age))
+        return _sync_frame(
+            self._syncer.sync(tables or LISTS, full=full, named=bool(tables), max_age=self._max_age)
+        )
 
     def estimate(self, *tables: str, full: bool = False) -> pd.DataFrame:
-        """What `sync` with the same arguments would cost, reckoned from the cache: nothing is asked
-        of the API.
+        """Return what `sync` with the same arguments would cost, from its plans and the cache:
+        nothing is requested.
 
         Parameters
         ----------
@@ -313,9 +336,9 @@ class Account(ListLoaders, RecordLoaders, Searches, Past, Exports):
         Returns
         -------
         DataFrame
-            One row a table: table, requests, tokens (null where nothing cached tells), basis (what
-            the figures rest on). Where it says "at least", more pages cost more: what changed
-            since, and what was never loaded, nobody can count beforehand.
+            One row a table: table, requests, tokens (null where the cache does not show it), basis
+            (what the figures depend on). Where it says "at least", more pages cost more: changes,
+            and tables that were never loaded, cannot be counted beforehand.
 
         Raises
         ------
@@ -323,7 +346,7 @@ class Account(ListLoaders, RecordLoaders, Searches, Past, Exports):
             A table that does not exist.
         """
         _check(tables, full)
-        rows = self._syncer.estimate(tables or LISTS, full=full)
+        rows = self._syncer.estimate(tables or LISTS, full=full, named=bool(tables))
         return pd.DataFrame(
             {
                 "table": pd.Series([row.table for row in rows], dtype="str"),
@@ -443,6 +466,8 @@ class Account(ListLoaders, RecordLoaders, Searches, Past, Exports):
             self._client.budget,
             progress=self._bars,
             full_every=self._full_every,
+            metadata_age=self._metadata_age,
+            deletions_age=self._deletions_age,
             options=self._options,
         )
 
@@ -476,6 +501,8 @@ def connection(
     base_url: str | None = None,
     cache_dir: str | os.PathLike[str] | None = None,
     max_age: str | float | timedelta | None = "15min",
+    metadata_age: str | float | timedelta | None = "1D",
+    deletions_age: str | float | timedelta | None = "1D",
     full_every: str | float | timedelta | None = "7d",
     max_tokens: int | None = None,
     progress: bool | None = None,
@@ -506,6 +533,8 @@ def connection(
         Client(origin, credentials, budget=budget),
         cache_dir=folder,
         max_age=age,
+        metadata_age=_age(metadata_age, "metadata_age"),
+        deletions_age=_age(deletions_age, "deletions_age"),
         full_every=reload_age,
         progress=progress,
         options=options,

@@ -17,7 +17,7 @@ from pdframe._terminal import printable, sentences, table_text, terminal_width
 from pdframe.account import Account, connect
 from pdframe.cache.store import default_cache_dir
 from pdframe.errors import DataWarning, PdframeError
-from pdframe.sync import UP_TO_DATE
+from pdframe.sync import CURRENT_NOTES
 
 _SENTENCE = 80
 _WIDE = 110
@@ -174,7 +174,7 @@ def _sync(options: argparse.Namespace) -> int:
         done = account.sync(*options.tables, full=options.full)
         _show_sync(done)
         print(f"\n{account.cache_path}")
-    undone = done[done["mode"].isin(["skipped", "unavailable"]) & (done["note"] != UP_TO_DATE)]
+    undone = done[done["mode"].isin(["skipped", "unavailable"]) & ~done["note"].isin(CURRENT_NOTES)]
     # What the plan does not have is no part of everything; asked for by name, it is a failure like
     # any other.
     return int(

@@ -26,7 +26,7 @@ from pdframe.cache.store import Store
 from pdframe.errors import AccessError, ArgumentError, CacheError, NotCachedError, PdframeError
 from pdframe.fields import fold
 from pdframe.schema import LISTS, TABLES
-from pdframe.sync import UP_TO_DATE, Syncer
+from pdframe.sync import CURRENT_NOTES, Syncer
 from pdframe.sync.fetch_state import load_fetch_states
 
 Format: TypeAlias = Literal["parquet", "csv"]
@@ -184,7 +184,7 @@ class Exports(ABC):
         fresh = {
             row.table
             for row in rows
-            if row.mode in ("full", "incremental") or row.note == UP_TO_DATE
+            if row.mode in ("full", "incremental") or row.note in CURRENT_NOTES
         }
         return frozenset(fresh | ({VISITS} if fresh.issuperset(RESTS_ON) else set()))
 

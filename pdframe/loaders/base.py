@@ -78,7 +78,7 @@ class Loading(ABC):
                     f" account.{name}() or account.sync({name!r})."
                 )
         elif refresh is None:
-            syncer.ensure(name, max_age=self._max_age)
+            syncer.refresh_if_stale(name, max_age=self._max_age)
         else:
             syncer.refresh(name, full=refresh == "full")
         if of_deals and refresh is not False:
@@ -163,7 +163,7 @@ class Loading(ABC):
         """Bring a list of fields up to date as a loader would; False where it is withheld."""
         try:
             if refresh is None:
-                self._syncer.ensure(name, max_age=self._max_age)
+                self._syncer.refresh_if_stale(name, max_age=self._max_age)
             else:
                 self._syncer.refresh(name, full=False)
         except AccessError as error:

@@ -250,7 +250,7 @@ class RecordLoaders(Loading):
             if refresh is False:
                 self._must_be_cached(table, wanted)
             else:
-                syncer.of_records(name, wanted, refresh=refresh, max_age=self._max_age)
+                syncer.refresh_records(name, wanted, refresh=refresh, max_age=self._max_age)
             if wanted is not None:
                 self._say_unknown(table, wanted)
             return self._frame(

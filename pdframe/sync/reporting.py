@@ -55,7 +55,7 @@ class WorkerReporter:
         self._received: SimpleQueue[tuple[str, int]] = SimpleQueue()
         self._bars: dict[str, tuple[ExitStack, Callable[[int], None]]] = {}
         self._said: dict[str, list[str]] = {}
-        self._teller = threading.get_ident()
+        self._reporting_thread = threading.get_ident()
         self._abandoned = False
 
     def __enter__(self) -> WorkerReporter:
@@ -83,14 +83,14 @@ class WorkerReporter:
             if self._abandoned:
                 raise AbandonedError
             self._received.put((name, rows))
-            if threading.get_ident() == self._teller:
-                self.tell()
+            if threading.get_ident() == self._reporting_thread:
+                self.flush()
 
         with self._kept.shared(), collect_warnings() as said:
             self._said[name] = said
             return do(tick)
 
-    def tell(self) -> None:
+    def flush(self) -> None:
         """Move the bars."""
         while True:
             try:
@@ -104,7 +104,7 @@ class WorkerReporter:
 
     def done(self, name: str) -> None:
         """Take away the bar of a table."""
-        self.tell()
+        self.flush()
         self._close(name)
 
     def _close(self, name: str) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -19,6 +19,7 @@ from pdframe._files import Part
 from pdframe._warnings import deferred_warnings
 from pdframe.api.client import Client
 from pdframe.cache.checkpoint import Checkpoint, Position
+from pdframe.cache.deleted_deals import DeletedDeals
 from pdframe.cache.store import Manifest, Store, Stored
 from pdframe.errors import DamagedError
 from pdframe.fields import Field, name_columns
@@ -29,17 +30,11 @@ from pdframe.sync.children import ChildrenSync, Want
 from pdframe.sync.concurrency import prefetch
 from pdframe.sync.deletions import Deletions, keeps_deleted
 from pdframe.sync.fetch import Fetcher, stage_page
-from pdframe.sync.fetch_result import (
-    DELETIONS_LISTED_FOR,
-    FetchResult,
-    RestartRequiredError,
-    can_fetch_changes,
-)
+from pdframe.sync.fetch_result import FetchResult, RestartRequiredError
 from pdframe.sync.fetch_state import parents_name
 from pdframe.sync.full import FullScan, update_times
 from pdframe.sync.merge import Counts, Merger, drop_deleted, newest_rows
-from pdframe.sync.options import SyncOptions
-from pdframe.sync.plan import full_reload_reason, lists_of
+from pdframe.sync.plan import Policy, lists_of, plan
 from pdframe.sync.range_scan import Times
 from pdframe.sync.repair import quarantine_damaged
 from pdframe.sync.snapshot import append_snapshot, snapshot_columns
@@ -68,6 +63,7 @@ class _Work:
     manifest: Manifest | None
     cached: Stored | None
     full_at: datetime
+    reads_deletions: bool = True
     is_restarted: bool = False
 
 
@@ -84,10 +80,8 @@ class TableSync:
         Called with the number of rows after each page, for a progress bar.
     now
         This machine's clock.
-    full_every
-        How old the last full load may be; None: any age.
-    options
-        Sizes, numbers of threads and thresholds.
+    policy
+        What must be reloaded, and what may stay.
     """
 
     def __init__(
@@ -99,8 +93,7 @@ class TableSync:
         *,
         tick: Callable[[int], None],
         now: Callable[[], datetime],
-        full_every: timedelta | None,
-        options: SyncOptions,
+        policy: Policy,
     ) -> None:
         self.client = client
         self.store = store
@@ -108,18 +101,18 @@ class TableSync:
         self.fields = fields
         self.tick = tick
         self.now = now
-        self.full_every = full_every
-        self.options = options
-        self.fetcher = Fetcher(client, table, fields, tick, options)
+        self.policy = policy
+        self.options = policy.options
+        self.fetcher = Fetcher(client, table, fields, tick, policy.options)
         self._deletions: Deletions | None = None
         self._keep_basis: Callable[[], None] = lambda: None
 
-    def run(self, *, full: bool) -> Outcome:
-        """Bring the table up to date; with `full`, load all of it."""
+    def run(self) -> Outcome:
+        """Bring the table up to date, as planned."""
         with deferred_warnings():
             if self.table.parent is not None:
-                return self._run_children(full)
-            work = self._plan(full)
+                return self._run_children()
+            work = self._plan()
             fetched = self._fetch(work)
             merger = Merger(self.table, self.fields, self.options)
             parts = merger.merge(
@@ -144,23 +137,31 @@ class TableSync:
 
     # Plan
 
-    def _plan(self, full: bool) -> _Work:
+    def _plan(self) -> _Work:
         manifest, cached, note = self._open_cached()
         self._track_deletions(manifest, cached)
-        work = _Work("full", note, self.now(), manifest, cached, self.now())
-        if manifest is None or cached is None or full:
-            return work
-        reason = full_reload_reason(self.table, manifest, self.now(), self.full_every, self.options)
-        if reason is not None:
-            work.note = reason
-        elif self.table.sources[0].batch is not None:
-            work.mode, work.full_at = "incremental", manifest.full_at
-        elif can_fetch_changes(self.table, cached.schema, self.fields, manifest.state):
-            if work.began - manifest.synced_at > DELETIONS_LISTED_FOR:
-                work.note = "reloaded: deletions are listed for 30 days alone"
-            else:
-                work.mode, work.full_at = "incremental", manifest.full_at
-        return work
+        now = self.now()
+        planned = plan(
+            self.table,
+            manifest,
+            self.policy,
+            now,
+            schema=cached.schema if cached is not None else None,
+            fields=self.fields,
+            deletions_listed_at=(
+                DeletedDeals(self.store).listed_at if keeps_deleted(self.table) else None
+            ),
+        )
+        full_at = manifest.full_at if manifest and planned.mode == "incremental" else now
+        return _Work(
+            planned.mode,
+            note or planned.note,
+            now,
+            manifest,
+            cached,
+            full_at,
+            reads_deletions=planned.reads_deletions,
+        )
 
     def _open_cached(self, name: str = "") -> tuple[Manifest | None, Stored | None, str]:
         """Open what is cached of the table, or of another `name`; quarantine it where it is
@@ -219,7 +220,12 @@ class TableSync:
         checkpoint = self._checkpoint(since=work.manifest)
         fetched = FetchResult(self.now(), watermarks=dict(work.manifest.state))
         try:
-            self.fetcher.fetch_changes(fetched, work.manifest.server_time, checkpoint)
+            self.fetcher.fetch_changes(
+                fetched,
+                work.manifest.server_time,
+                checkpoint,
+                reads_deletions=work.reads_deletions,
+            )
         except RestartRequiredError:
             checkpoint.drop()
             if not fetched.resumed_pages:
@@ -288,10 +294,10 @@ class TableSync:
         state = dict(manifest.state) if manifest and before else {}
         known, checkpoint = line_items.known(self.store, name), self._checkpoint()
         fetched = FetchResult(self.now(), watermarks=state)
-        snapshots, plan = line_items.requested(
+        snapshots, batches = line_items.requested(
             name, known, before, had, counts_all=line_items.counts_all(state)
         )
-        answered = line_items.take_saved(fetched, checkpoint.load(), snapshots, plan.ask)
+        answered = line_items.take_saved(fetched, checkpoint.load(), snapshots, batches.ask)
 
         def fetch(ask: Collection[int], *, more: bool = False) -> pa.Table:
             def stage(rows: pa.Table, ids: Sequence[int]) -> None:
@@ -312,10 +318,10 @@ class TableSync:
             nothing = storage_schema(self.table, self.fields).empty_table().select(shown)
             return pa.concat_tables([nothing, *fetched.columns(shown)])
 
-        void = plan.void
+        void = batches.void
         if name == "deal_products" and before is None:
             # Those that count some lines may tell whether the others can have any.
-            first, others = line_items.by_count(known.deals, plan.ask, had)
+            first, others = line_items.by_count(known.deals, batches.ask, had)
             rows = fetch(first, more=bool(others))
             if line_items.leaves_out(known.deals, rows) is not False:
                 rows = fetch(others)
@@ -323,19 +329,19 @@ class TableSync:
                 state[line_items.COUNTS] = line_items.COUNTS_ALL
                 snapshots, _ = line_items.requested(name, known, None, None, counts_all=True)
         else:
-            rows = fetch(plan.ask)
+            rows = fetch(batches.ask)
             if line_items.counts_all(state) and line_items.leaves_out(known.deals, rows):
                 del state[line_items.COUNTS]
                 snapshots, rest = line_items.requested(
                     name, known, line_items.Basis(snapshots, None), had, counts_all=False
                 )
-                rows = fetch(set(rest.ask) - set(plan.ask))
+                rows = fetch(set(rest.ask) - set(batches.ask))
                 void = pa.array(sorted({*void.to_pylist(), *rest.ask}), pa.int64())
         if work.mode == "incremental" and had is not None:
             fetched.deleted = line_items.removed(had, rows[key].combine_chunks(), void, key)
         else:
             work.full_at = line_items.proven_since(self.store, name, fetched.began)
-        settled = line_items.settled(snapshots, before, plan.ask, fetched.server_time)
+        settled = line_items.settled(snapshots, before, batches.ask, fetched.server_time)
         self._keep_basis = lambda: line_items.keep_basis(
             self.store, name, settled, work.began, fetched.server_time
         )
@@ -343,15 +349,16 @@ class TableSync:
 
     # Record by record
 
-    def _run_children(self, full: bool) -> Outcome:
+    def _run_children(self) -> Outcome:
         """Sync a table that the API gives record by record: of every record that it lists, or of
         those that were requested before.
         """
-        is_known = self._open_cached()[0] is not None
+        planned = plan(self.table, self._open_cached()[0], self.policy, self.now())
         self._open_cached(parents_name(self.table.name))
         work = ChildrenSync(
             self.client, self.store, self.table, tick=self.tick, now=self.now, options=self.options
         )
+        full = self.table.name in self.policy.reload
         requested = work.bring(Want(None, full, now=True, listed=True))
         manifest = self.store.manifest(self.table.name)
         if (
@@ -362,7 +369,7 @@ class TableSync:
         ):
             note = f"requested by id: account.{self.table.name}(ids)"
             return Outcome("skipped", work.counts, note)
-        return Outcome("incremental" if is_known and not full else "full", work.counts, "")
+        return Outcome(planned.mode, work.counts, planned.note)
 
     # Commit
 
