@@ -4,7 +4,7 @@ BIN := .venv/bin
 READY := .venv/.ready
 JOBS ?= 2
 
-.PHONY: demo test chaos fuzz lint format types layers notebooks pictures docs bench setup clean help
+.PHONY: demo test check mutants chaos fuzz lint format types layers pictures docs bench setup clean help
 
 help:  ## this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /\1\t/' | expand -t 12
@@ -22,12 +22,15 @@ $(READY): requirements.lock pyproject.toml
 demo: $(READY)  ## a synthetic company, loaded, labelled and cached: what pdframe does, in a minute
 	@$(BIN)/pdframe demo
 
-test: $(READY)  ## every test, the conformance check and the notebooks
-	$(BIN)/python -m pytest -n $(JOBS) --ignore=tests/resilience/chaos tests
-	$(MAKE) --no-print-directory notebooks
+test: $(READY)  ## a sample of every test file, in about four minutes
+	PDFRAME_TIER=test $(BIN)/python -m pytest -n $(JOBS) --ignore=tests/resilience/chaos tests
 
-notebooks: $(READY)  ## run the committed notebooks and compare their outputs
-	$(BIN)/python -m pytest --nbval -p no:xdist -W ignore notebooks
+check: $(READY)  ## every test, conformance, notebooks and docs
+	PDFRAME_TIER=check $(BIN)/python -m pytest -n $(JOBS) --ignore=tests/resilience/chaos tests
+	$(MAKE) --no-print-directory docs
+
+mutants: $(READY)  ## break the code in 30 places: `make test` must see each
+	$(BIN)/python -m tests.mutants
 
 chaos: $(READY)  ## longer random lives, more faults and simulations than `make test` has time for
 	$(BIN)/python -m pytest -p no:xdist tests/resilience/chaos

@@ -1,5 +1,5 @@
-"""pdframe: Pipedrive in pandas. `connect` opens an account, `sandbox.connect` a synthetic one; an
-account's methods load frames.
+"""pdframe: Pipedrive in pandas. `connect` opens an account, `sandbox.connect` a synthetic one; the
+methods of an account load frames.
 
 >>> import pdframe
 >>> account = pdframe.connect("acme")  # token from PIPEDRIVE_API_TOKEN
@@ -12,12 +12,12 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 from pdframe import errors
-from pdframe.account import Account, connect
-from pdframe.api.credentials import OAuth, Tokens
 from pdframe.errors import DataWarning, PdframeError
 
 if TYPE_CHECKING:
     from pdframe import metrics, plot, sandbox
+    from pdframe.account import Account, connect
+    from pdframe.api.credentials import OAuth, Tokens
 
 __version__ = "0.1.0"
 __all__ = [
@@ -33,16 +33,25 @@ __all__ = [
     "sandbox",
 ]
 
-# Loaded when first named: a session that only loads tables needs none of them, and plot needs
-# matplotlib.
-_LAZY = frozenset({"metrics", "plot", "sandbox"})
+# Imported at first use: pandas, pyarrow and httpx take half a second, matplotlib longer.
+_LAZY_MODULES = frozenset({"metrics", "plot", "sandbox", "schema"})
+_LAZY_NAMES = {
+    "Account": "pdframe.account",
+    "OAuth": "pdframe.api.credentials",
+    "Tokens": "pdframe.api.credentials",
+    "connect": "pdframe.account",
+}
 
 
 def __getattr__(name: str) -> Any:
-    if name in _LAZY:
+    if name in _LAZY_MODULES:
         return importlib.import_module(f"pdframe.{name}")
+    if name in _LAZY_NAMES:
+        value = getattr(importlib.import_module(_LAZY_NAMES[name]), name)
+        globals()[name] = value
+        return value
     raise AttributeError(f"module 'pdframe' has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *_LAZY})
+    return sorted(__all__)

@@ -1,8 +1,10 @@
-"""`python -m pdframe` is the command line."""
+"""`python -m pdframe` runs the command line."""
 
 import sys
 
 from pdframe.cli import main
+
+__all__: list[str] = []
 
 if __name__ == "__main__":
     sys.exit(main())

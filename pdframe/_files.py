@@ -26,6 +26,8 @@ from pdframe.errors import CacheError, NewerCacheError
 TEMPORARY = ".tmp"
 # No write takes so long: a temporary file of this age is what a killed process left.
 LEFTOVER = timedelta(hours=1)
+# What Arrow writes in pieces of a few bytes goes to the file in pieces of this size.
+WRITE_BUFFER_BYTES = 256 * 1024
 SEAL = "crc32"
 WRITTEN_BY = "written_by"
 _VERSION = re.compile(r"[0-9A-Za-z.+!-]{1,40}", re.ASCII)
@@ -237,7 +239,10 @@ def write_batches(path: Path, table: pa.Table, rows: int) -> int:
     how = pa.ipc.IpcWriteOptions(compression="lz4", use_threads=False)
     with _private_file(path.parent, path.name, durable=False) as file:
         counting = _Counting(file)
-        with pa.ipc.new_file(counting, table.schema, options=how) as batches:
+        with (
+            _buffered(counting) as sink,
+            pa.ipc.new_file(sink, table.schema, options=how) as batches,
+        ):
             # Batches end where chunks do.
             batches.write_table(table.combine_chunks(), rows)
     return counting.crc32
@@ -262,7 +267,10 @@ class PartWriter:
         # Lists come back in the type that they went in with only if their items keep Arrow's name
         # for them.
         writer = pq.ParquetWriter(
-            self._file, schema, compression="zstd", use_compliant_nested_type=False
+            self._kept.enter_context(_buffered(self._file)),
+            schema,
+            compression="zstd",
+            use_compliant_nested_type=False,
         )
         self._writer = self._kept.enter_context(writer)
 
@@ -284,6 +292,11 @@ class PartWriter:
         self._writer.write_table(table)
         self.rows += table.num_rows
         self.bytes += table.nbytes
+
+
+def _buffered(file: _Counting) -> pa.NativeFile:
+    """Return a sink that collects what Arrow writes: it writes each buffer of each column alone."""
+    return pa.BufferedOutputStream(pa.PythonFile(file, mode="w"), WRITE_BUFFER_BYTES)
 
 
 class _Counting:

@@ -1,4 +1,4 @@
-"""Frames of any reader (Arrow-backed, nullable, objects) with the dtypes that the loaders give."""
+"""Give the columns of any frame (Arrow-backed, nullable, objects) the dtypes of the loaders."""
 
 from __future__ import annotations
 
@@ -19,19 +19,19 @@ _PER_SECOND = MappingProxyType({"s": 1, "ms": 1_000, "us": 1_000_000})
 
 
 def plain_frame(frame: pd.DataFrame) -> pd.DataFrame:
-    """Return the frame with each column as `plain_column` gives it; the frame itself where all are
-    plain already.
+    """Return the frame with each column as `plain_column` returns it, or the frame itself where all
+    columns are plain.
 
-    The frame that was given is never changed.
+    The argument is never changed.
     """
-    result = {
+    converted = {
         place: plain_column(frame.iloc[:, place])
         for place, dtype in enumerate(frame.dtypes)
         if not _is_plain(dtype)
     }
     changed = {
         place: column
-        for place, column in result.items()
+        for place, column in converted.items()
         if column.dtype != frame.dtypes.iloc[place]
     }
     if not changed:
@@ -44,7 +44,7 @@ def plain_frame(frame: pd.DataFrame) -> pd.DataFrame:
 
 
 def _is_plain(dtype: Any) -> bool:
-    """Whether `plain_column` leaves every column of this dtype as it is."""
+    """Tell whether `plain_column` returns every column of this dtype unchanged."""
     if isinstance(dtype, pd.ArrowDtype):
         return bool(pa.types.is_nested(dtype.pyarrow_dtype))
     if isinstance(dtype, pd.StringDtype):
@@ -55,11 +55,11 @@ def _is_plain(dtype: Any) -> bool:
 
 
 def plain_column(column: pd.Series[Any]) -> pd.Series[Any]:
-    """Return a column in the dtype in which a loader would give its values.
+    """Return a column in the dtype that a loader gives to its values.
 
     Text is `str`, integers are Int64 where they can be null, other numbers float64, flags boolean,
-    times datetime64, categories stay categories. A null of any kind is a null. What has no such
-    dtype (lists, objects of several types) stays as it is.
+    times datetime64, categories stay categories. A null of any kind is a null. A column without
+    such a dtype (lists, objects of several types) is unchanged.
     """
     dtype = column.dtype
     if _is_plain(dtype):
@@ -74,7 +74,7 @@ def plain_column(column: pd.Series[Any]) -> pd.Series[Any]:
 
 
 def holds_lists(column: pd.Series[Any]) -> bool:
-    """Return whether a cell of a column is a list, a mapping or the like."""
+    """Tell whether a cell of a column is a list, a mapping or a similar container."""
     if isinstance(column.dtype, pd.ArrowDtype):
         return bool(pa.types.is_nested(column.dtype.pyarrow_dtype))
     return column.dtype == object and any(
@@ -84,8 +84,7 @@ def holds_lists(column: pd.Series[Any]) -> bool:
 
 def _of_arrow(column: pd.Series[Any], kind: pa.DataType) -> pd.Series[Any]:
     if pa.types.is_dictionary(kind):
-        # Values that the dictionary lists twice, as concatenated files may have it, are one
-        # category.
+        # A value that the dictionary lists twice, as in concatenated files, is one category.
         plain = column.astype(object)
         listed = column.array.__arrow_array__().combine_chunks().dictionary.to_pylist()
         return plain.astype(
@@ -126,21 +125,21 @@ def _of_arrow(column: pd.Series[Any], kind: pa.DataType) -> pd.Series[Any]:
 def _in_years(
     column: pd.Series[Any], kind: pa.DataType, unit: str, seconds: int = 1
 ) -> pd.Series[Any]:
-    """Put Arrow times outside the years 1 to 9999, such as `infinity` of databases, at their edge;
-    one counts `seconds` of `unit`.
+    """Move Arrow times outside the years 1 to 9999, such as `infinity` of databases, to the edge;
+    a value of one is `seconds` long, in a column of `unit`.
     """
     if unit == "ns":
         return column  # from 1677 to 2262
-    full = pa.int32() if pa.types.is_date32(kind) else pa.int64()
+    integers = pa.int32() if pa.types.is_date32(kind) else pa.int64()
     first, last = (second * _PER_SECOND[unit] // seconds for second in (_YEAR_1, _YEAR_9999))
-    values = column.array.__arrow_array__().cast(full)
+    values = column.array.__arrow_array__().cast(integers)
     if (
         pc.all(pc.and_(pc.greater_equal(values, first), pc.less_equal(values, last))).as_py()
         is not False
     ):
         return column
-    low = pc.max_element_wise(values, pa.scalar(first, full), skip_nulls=False)
-    inside = pc.min_element_wise(low, pa.scalar(last, full), skip_nulls=False).cast(kind)
+    low = pc.max_element_wise(values, pa.scalar(first, integers), skip_nulls=False)
+    inside = pc.min_element_wise(low, pa.scalar(last, integers), skip_nulls=False).cast(kind)
     return _with(column, pd.array(inside, dtype=column.dtype))
 
 
@@ -167,7 +166,7 @@ def _of_objects(column: pd.Series[Any]) -> pd.Series[Any]:
         # UTF-8 has no lone surrogates: each becomes U+FFFD, as in the loaders.
         return convert(column.map(_in_utf8, na_action="ignore"))
     except (TypeError, ValueError, OverflowError):
-        # Integers that no dtype holds, for one: whoever reads the column refuses it by its name.
+        # No dtype takes such integers: the function that reads the column refuses it by name.
         return column
 
 

@@ -1,5 +1,5 @@
-"""Progress bars: in notebooks and terminals, and nowhere else; a forked process shows none, for
-tqdm's lock may be held there for ever.
+"""Progress bars in notebooks and terminals. A forked process shows none, because tqdm's lock may be
+locked there forever.
 """
 
 from __future__ import annotations
@@ -11,13 +11,12 @@ from contextlib import contextmanager
 
 
 class Bars:
-    """Opens a bar a table.
+    """Shows a bar a table.
 
     Parameters
     ----------
     wanted
-        None: where somebody can see them, a terminal or a notebook. False: never. True: always, on
-        standard error.
+        None: in a terminal or a notebook. False: never. True: always, on standard error.
     """
 
     def __init__(self, wanted: bool | None = None) -> None:
@@ -26,11 +25,11 @@ class Bars:
 
     @contextmanager
     def __call__(self, title: str) -> Iterator[Callable[[int], None]]:
-        """A bar of that title, gone when the work is done; what it hands out counts rows."""
+        """Show a bar for the time of the block, and yield the function that counts rows."""
         if not self._shown or os.getpid() != self._process:
             yield lambda rows: None
             return
-        # tqdm takes a while to import and most scripts never show a bar.
+        # Imported here, because tqdm is slow to import and most scripts show no bar.
         from tqdm.auto import tqdm
 
         with tqdm(desc=title, unit=" rows", leave=False, delay=0.2) as bar:

@@ -1,6 +1,4 @@
-"""Frames and CRM text as lines of a terminal: columns that fit it, no character that it would
-obey.
-"""
+"""Print frames and CRM text to a terminal: columns that fit, no control characters."""
 
 from __future__ import annotations
 
@@ -18,7 +16,7 @@ _GAPS = ("  ", " ")
 
 
 def terminal_width() -> int | None:
-    """Columns of the terminal, None where the output goes elsewhere."""
+    """Return the columns of the terminal; None if the output is not a terminal."""
     return max(80, shutil.get_terminal_size().columns) if sys.stdout.isatty() else None
 
 
@@ -29,19 +27,19 @@ def table_text(
     width: int | None = None,
     complete: Sequence[str] = (),
 ) -> str:
-    """A frame as lines of text: numbers to the right, all else to the left.
+    """Format a frame as lines of text: numbers to the right, everything else to the left.
 
     Parameters
     ----------
     frame
-        What to show.
+        The frame.
     widest
-        The most characters that a cell of text shows.
+        Maximum characters of a cell.
     width
-        Columns of the terminal: text is cut further until a line fits, as far as it can still be
-        read; None: as wide as it is.
-    whole
-        Columns that are never cut.
+        Columns of the terminal: text is truncated further until a line fits, but stays readable;
+        None: no limit.
+    complete
+        Columns that are never truncated.
     """
     columns: list[list[str]] = []
     sizes: list[int] = []
@@ -89,7 +87,7 @@ def table_text(
 
 
 def sentences(text: str) -> str:
-    """Prose in lines that the terminal takes, as one line where the output goes elsewhere."""
+    """Wrap prose to the terminal; one line if the output is not a terminal."""
     width = terminal_width()
     return (
         printable(text)
@@ -99,7 +97,7 @@ def sentences(text: str) -> str:
 
 
 def printable(text: str) -> str:
-    """Text without what a terminal would obey: control characters, changes of direction, line
+    """Replace characters that control a terminal: control characters, changes of direction, line
     ends.
     """
     return "".join(mark if mark.isprintable() else " " for mark in text)
@@ -116,7 +114,7 @@ def _text(value: object) -> str:
 
 
 def _size(text: str) -> int:
-    """Columns that a text takes: two for wide characters, none for those that combine."""
+    """Count the columns of a text: two for wide characters, none for combining ones."""
     if text.isascii():
         return len(text)
     return sum(

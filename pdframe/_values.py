@@ -1,16 +1,17 @@
 r"""Read one JSON value as one type: one reader a type, for standard and custom columns alike.
 
-A value with one possible meaning is read, whatever its JSON type. A value with none, or with
-several, is not read: its cell is null, and a `DataWarning` counts such cells and shows one.
+A reader takes a value with one possible meaning, whatever its JSON type. It refuses a value with no
+meaning or several: the cell is null, and a `DataWarning` counts such cells and shows one.
 
 ========  ===================================================  =====================================
-type      reads                                                does not read
+type      reads                                                refuses
 ========  ===================================================  =====================================
 integer   5, 5.0, "5", "5.0", "-5", "+5", "05", " 5 ", "1e3"   5.5, "5.5", true, "1,2", "1_000",
                                                                "1,000", "0x10", "NaN", "", "١٢",
                                                                2**63 and beyond, either way
 number    the same, and 5.5, "5.5", ".5", "-1.5e-3"            true, NaN, infinities, "1,5", "",
-"0x10" flag      true, false, 0, 1, 0.0, 1.0, their text in any case  2, "yes", "Y", "on", ""
+                                                               "0x10"
+flag      true, false, 0, 1, 0.0, 1.0, their text in any case  2, "yes", "Y", "on", ""
           ("True", "1", "1.0")
 option    what integer reads; where an option's id is true or  2.5, "North"
           false, also true (1), false (0) and their text
@@ -46,7 +47,7 @@ FIRST_INSTANT = FIRST_DAY * 86_400_000_000
 _END_OF_TIME = 253_402_300_800_000_000  # 10000-01-01 in microseconds since 1970
 
 MAX_NESTING = 100
-"""Levels of lists and objects in a cell; `api.replies` cuts off deeper ones."""
+"""Levels of lists and objects in a cell; `api.responses` cuts deeper ones off."""
 
 _BLANKS = " \t\r\n"
 _INTEGER = re.compile(r"-?[0-9]{1,19}", re.ASCII)
@@ -66,7 +67,7 @@ class UnfitError(Exception):
 
 
 def clean(value: object) -> str:
-    """Return text that UTF-8 can hold: lone surrogates become U+FFFD, and a value of another type
+    """Return text that UTF-8 can encode: lone surrogates become U+FFFD, and a value of another type
     an empty text.
     """
     return re.sub("[\ud800-\udfff]", "\ufffd", value) if isinstance(value, str) else ""
@@ -83,8 +84,8 @@ def json_text(value: object) -> str:
 
 
 def _is_deep(value: object) -> bool:
-    """Whether lists and objects are nested more than `MAX_NESTING` levels deep; found without
-    recursion.
+    """Tell, without recursion, whether lists and objects are nested more than `MAX_NESTING` levels
+    deep.
     """
     level: list[Any] = [value]
     for _ in range(MAX_NESTING + 1):
@@ -98,7 +99,7 @@ def _is_deep(value: object) -> bool:
 
 
 def any_text(value: object) -> str:
-    """Return any value as text: strings as they are, everything else as JSON, which has no
+    """Return any value as text: strings unchanged, everything else as JSON, which has no
     infinities.
     """
     if isinstance(value, float) and not math.isfinite(value):
@@ -120,32 +121,30 @@ def text(value: object) -> str:
 
 
 def integer(value: object) -> int:
-    """Read a whole number of 64 bits, but the least; text is exact, it never becomes a float on the
-    way.
-    """
+    """Read an integer of 64 bits, except the least; a text never becomes a float in between."""
     if isinstance(value, str):
-        value = _full(value)
+        value = _exact(value)
     elif isinstance(value, float) and value.is_integer():
         # Beyond 2**53 the digits that JSON writes are what the server meant, not those of the
         # nearest float.
-        value = int(value) if abs(value) <= 2**53 else _full(repr(value))
-    # The least integer of 64 bits means null where integers are counted with.
+        value = int(value) if abs(value) <= 2**53 else _exact(repr(value))
+    # The least integer of 64 bits means null in pandas and NumPy.
     if isinstance(value, int) and not isinstance(value, bool) and abs(value) < 2**63:
         return value
     raise UnfitError
 
 
-def _full(value: str) -> int | None:
-    """Whole number that a text holds; None where it holds none."""
+def _exact(value: str) -> int | None:
+    """Return the integer that a text stands for, None where it stands for none."""
     if _INTEGER.fullmatch(value):
         return int(value)
     value = value.strip(_BLANKS)
     if not _NUMBER.fullmatch(value):
         return None
     exact = Decimal(value)
-    # A number past 64 bits is never made: it may have a million digits.
-    full = int(exact) if exact.adjusted() < 20 else None
-    return full if full == exact else None
+    # A number past 64 bits may have a million digits.
+    integer = int(exact) if exact.adjusted() < 20 else None
+    return integer if integer == exact else None
 
 
 def number(value: object) -> float:
@@ -225,7 +224,7 @@ def duration(value: object) -> int:
 
 
 def items(value: object) -> list[object]:
-    """Items of a list: of a JSON list, of a text with commas between them, or one value alone."""
+    """Return the items of a JSON list, of a text with commas between them, or one value alone."""
     if isinstance(value, list):
         return value
     return list(value.split(",")) if isinstance(value, str) else [value]

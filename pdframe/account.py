@@ -1,51 +1,50 @@
-"""An account: connects to one company as one user, and loads its tables as frames."""
+"""An account: one company as one user, with a method a table."""
 
 from __future__ import annotations
 
 import contextlib
 import hashlib
-import html
 import os
-import re
 import weakref
-from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime, timedelta
-from difflib import get_close_matches
+from collections.abc import Mapping
+from datetime import timedelta
 from pathlib import Path
 from types import TracebackType
-from typing import Any, TypeVar
+from typing import Any
 from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo
 
 import pandas as pd
 
+from pdframe._connect import connection
+from pdframe._overview import (
+    account_html,
+    account_text,
+    cache_lines,
+    estimate_frame,
+    status_frame,
+    sync_frame,
+)
 from pdframe._progress import Bars
 from pdframe._terminal import printable
 from pdframe._warnings import warn
-from pdframe.api.budget import TokenBudget
-from pdframe.api.client import Client, origin_of
-from pdframe.api.credentials import ApiToken, Credentials, OAuth
-from pdframe.bi.export import Exports
+from pdframe.api.client import Client
+from pdframe.api.credentials import Credentials, OAuth
+from pdframe.bi.export import export
 from pdframe.cache.known_accounts import Accounts
-from pdframe.cache.store import (
-    Manifest,
-    Store,
-    check_usable,
-    check_writable,
-    default_cache_dir,
-    readable_key,
-)
-from pdframe.errors import AccessError, ArgumentError, CacheError, CredentialsError, NewerCacheError
-from pdframe.fields import Field, custom_fields, fields_frame
-from pdframe.frames import is_unknown, unify
+from pdframe.cache.store import Store, check_writable, readable_key
+from pdframe.errors import AccessError, ArgumentError, CacheError
 from pdframe.frames.data_warnings import shorten
-from pdframe.history.replay import Past
-from pdframe.loaders import ListLoaders, RecordLoaders, Searches
-from pdframe.schema import LISTS, TABLES, Table
-from pdframe.sync import DEFAULT_OPTIONS, Syncer, SyncOptions, SyncRow
+from pdframe.history import replay
+from pdframe.history.latest_visits import LatestVisits
+from pdframe.loaders import lists, per_record
+from pdframe.loaders.fields import fields
+from pdframe.loaders.search import search, search_field
+from pdframe.schema import LISTS, table_named
+from pdframe.sync import DEFAULT_OPTIONS, Syncer, SyncOptions
 
 _ME_COST = 2
-_ME_KEPT = (
+_ME_COLUMNS = (
     "id",
     "name",
     "company_id",
@@ -54,7 +53,6 @@ _ME_KEPT = (
     "default_currency",
     "timezone_name",
 )
-_A = TypeVar("_A", bound="Account")
 
 
 def connect(
@@ -72,35 +70,36 @@ def connect(
     progress: bool | None = None,
     options: SyncOptions | None = None,
 ) -> Account:
-    """Connect to a Pipedrive account. Nothing is asked of the API before the first table is.
+    """Connect to a Pipedrive account. The first request is sent when the first table is loaded.
 
     Parameters
     ----------
     company
-        The company's name: "acme" for https://acme.pipedrive.com. Else PIPEDRIVE_COMPANY.
+        The company's name: "acme" for https://acme.pipedrive.com. Default: PIPEDRIVE_COMPANY.
     api_token
-        A personal API token. Else PIPEDRIVE_API_TOKEN.
+        A personal API token. Default: PIPEDRIVE_API_TOKEN.
     oauth
         An OAuth grant instead of a token.
     base_url
-        An origin instead of a company, such as "http://127.0.0.1:8080". Else PIPEDRIVE_BASE_URL.
+        An origin instead of a company, such as "http://127.0.0.1:8080". Default:
+        PIPEDRIVE_BASE_URL.
     cache_dir
-        Where Parquet files are kept. Else PDFRAME_CACHE_DIR, else `cache/` of the nearest parent
-        folder that has one, else `./cache`; resolved here and now.
+        The folder of the Parquet files. Default: PDFRAME_CACHE_DIR, else `cache/` of the nearest
+        parent folder that has one, else `./cache`; resolved once, at this call.
     max_age
-        A loader refreshes what is older: anything that pandas makes a Timedelta of; 0: always;
-        None: never.
+        A loader refreshes tables that are older: a value that `pandas.Timedelta` accepts; 0:
+        always; None: never.
     metadata_age
         The same for lists that describe rows: field lists, users, stages, pipelines, boards,
         phases, project templates. A row that holds an id or a hash that they lack refreshes them
         at once.
     deletions_age
-        `account.sync()` reads the lists of deletions again where the last reading is older.
+        `account.sync()` reads the lists of deletions again if the last reading is older.
     full_every
-        A refresh loads a table anew where its last full load is older, since the API does not tell
-        every change; None: never by itself.
+        A refresh reloads a table if its last full load is older, because the API does not report
+        every change; None: only on request.
     max_tokens
-        Ceiling of API tokens a UTC day for this account's cache; None: no ceiling of ours.
+        Maximum of API tokens a UTC day for this account's cache; None: only the API's own limit.
     progress
         None: bars in notebooks and terminals; False: never.
     options
@@ -110,16 +109,16 @@ def connect(
     Returns
     -------
     Account
-        With a method a table, `search`, `sync`, `status`, `fields` and `export`.
+        Has a method a table, `search`, `sync`, `status`, `fields` and `export`.
 
     Raises
     ------
     CredentialsError
-        No token and no grant were given or found.
+        There is no token and no grant.
     ArgumentError
-        A company, base URL, age or ceiling that is none.
+        A company, base URL, age or token limit is invalid.
     CacheError
-        A cache folder that cannot be written. One that holds a cache and can be read is taken:
+        The cache folder cannot be written. A read-only folder that holds a cache is accepted:
         loaders read it with `refresh=False`.
     """
     return connection(
@@ -139,28 +138,28 @@ def connect(
     )
 
 
-class Account(ListLoaders, RecordLoaders, Searches, Past, Exports):
+class Account:
     """One company as one user sees it. `pdframe.connect` makes it.
 
-    Every table is a method that returns a plain DataFrame; all take
+    Every table is a method that returns a plain DataFrame. All of them take
 
     refresh
-        None: honour `max_age`. True: pull what changed, now. "full": reload the table. False: read
-        the cache alone.
+        None: refresh what is older than `max_age`. True: fetch changes now. "full": reload the
+        table. False: read only the cache.
     labels
-        True: custom fields and options by their labels. False: hashes and ids, as the API has them.
+        True: custom fields and options by their labels. False: hashes and ids, as in the API.
     names
-        True: adds the names behind ids (`owner_name`, `stage_name`, `org_name` ...) after the
-        standard columns; null where the id is null or not known (any more). Short lists (users,
-        stages, pipelines, products, boards, phases, projects) are brought up to date for it under
-        `max_age`; persons and organizations are taken as they are cached, and loaded where they are
-        not: 10 tokens each 500.
+        True: add the names of ids (`owner_name`, `stage_name`, `org_name` ...) after the standard
+        columns; null if the id is null or unknown. The short lists that hold them (users, stages,
+        pipelines, products, boards, phases, projects) are refreshed under `max_age`; persons and
+        organizations are read from the cache at any age, and loaded if they are not cached: 10
+        tokens per 500.
     columns
-        The columns to return, by label, hash, standard name or name column; None: all. Only what
-        they need is loaded for `names`.
+        The columns to return, by label, hash, standard name or name column; None: all. `names`
+        loads only the tables that they need.
 
-    and raise `ArgumentError` for what they do not know, `NotCachedError` where `refresh=False`
-    finds nothing, and the errors of `pdframe.errors` where the API does not answer: half a table is
+    and raise `ArgumentError` for wrong arguments, `NotCachedError` if `refresh=False` and nothing
+    is cached, and the errors of `pdframe.errors` if the API does not answer: a partial table is
     never returned.
     """
 
@@ -184,43 +183,80 @@ class Account(ListLoaders, RecordLoaders, Searches, Past, Exports):
         self._deletions_age = deletions_age
         self._full_every = full_every
         self._bars = Bars(progress)
-        # Taken before a grant is renewed: the same credentials in the next session must give the
-        # same digest.
+        # Computed before a grant is renewed: the same credentials must have the same digest in the
+        # next session.
         self._digest = _digest(client.origin, client.credentials)
         self._known: Mapping[str, Any] | None = None
         self._tz: str | None = None
         self._opened: Store | None = None
-        # An account that is forgotten rather than closed leaves no connection open.
+        self._latest_visits = LatestVisits()
+        # An account that is never closed leaves no connection open.
         weakref.finalize(self, client.close)
 
-    # Who this is
+    deals = lists.deals
+    deal_products = lists.deal_products
+    installments = lists.installments
+    products = lists.products
+    activities = lists.activities
+    projects = lists.projects
+    tasks = lists.tasks
+    persons = lists.persons
+    organizations = lists.organizations
+    stages = lists.stages
+    pipelines = lists.pipelines
+    boards = lists.boards
+    phases = lists.phases
+    project_templates = lists.project_templates
+    users = lists.users
+
+    deal_changes = per_record.deal_changes
+    project_changes = per_record.project_changes
+    discounts = per_record.discounts
+    product_variations = per_record.product_variations
+    deal_followers = per_record.deal_followers
+    person_followers = per_record.person_followers
+    organization_followers = per_record.organization_followers
+    product_followers = per_record.product_followers
+    user_followers = per_record.user_followers
+    deal_follower_changes = per_record.deal_follower_changes
+    person_follower_changes = per_record.person_follower_changes
+    organization_follower_changes = per_record.organization_follower_changes
+    product_follower_changes = per_record.product_follower_changes
+
+    stage_visits = replay.stage_visits
+    as_of = replay.as_of
+    deal_history = replay.deal_history
+    line_history = replay.line_history
+
+    search = search
+    search_field = search_field
+    fields = fields
+    export = export
 
     @property
     def company(self) -> str:
-        """The company's name; its host where `/users/me` is refused."""
+        """The company's name, or its host if the API refuses `/users/me`."""
         return self._text("company_name") or self._host
 
     @property
     def user(self) -> str | None:
-        """Name of the user whose rights the credentials carry; None where `/users/me` is
-        refused.
-        """
+        """Name of the user to whom the credentials belong; None if the API refuses `/users/me`."""
         return self._text("name")
 
     @property
     def currency(self) -> str | None:
-        """The user's default currency, such as "EUR"; None where `/users/me` is refused."""
+        """The user's default currency, such as "EUR"; None if the API refuses `/users/me`."""
         return self._text("default_currency")
 
     @property
     def tz(self) -> str:
-        """Name of the user's timezone, such as "Europe/Tallinn"; "UTC" where `/users/me` is
-        refused, or names one unknown here.
+        """Name of the user's timezone, such as "Europe/Tallinn"; "UTC" if the API refuses
+        `/users/me` or this machine does not know the timezone.
 
         Warns
         -----
         DataWarning
-            Once an account: this machine does not know the timezone that `/users/me` names.
+            Once an account: this machine does not know the timezone.
         """
         if self._tz is None:
             named = self._text("timezone_name") or "UTC"
@@ -228,9 +264,9 @@ class Account(ListLoaders, RecordLoaders, Searches, Past, Exports):
                 ZoneInfo(named)
             except (KeyError, ValueError, OSError):
                 warn(
-                    f"Pipedrive names the timezone {shorten(named)} for this user, which this"
-                    " machine does not know: days are those of UTC. Where you know the right one,"
-                    " pass it to metrics as tz=, such as tz='Europe/Berlin'."
+                    f"This machine does not know the timezone of this user in Pipedrive,"
+                    f" {shorten(named)}: days are cut in UTC. Pass the right timezone to metrics as"
+                    " tz=, such as tz='Europe/Berlin'."
                 )
                 named = "UTC"
             self._tz = named
@@ -238,57 +274,24 @@ class Account(ListLoaders, RecordLoaders, Searches, Past, Exports):
 
     @property
     def cache_path(self) -> Path:
-        """The folder that holds this account's Parquet files, a folder a table."""
+        """The folder of this account's Parquet files, with a folder a table."""
         return self._store.root
 
     @property
     def tokens_today(self) -> int:
-        """API tokens spent today (UTC) through this cache."""
+        """API tokens spent today (UTC) with this cache."""
         with contextlib.suppress(CacheError):
             if self._opened is None and Accounts(self._cache_dir).get(self._digest) is not None:
-                self._store  # noqa: B018 - the account is known: its budget is read, nothing is asked
+                self._store  # noqa: B018 - reads the budget; a known account needs no request
         return self._client.budget.tokens_today
 
-    # Fields
-
-    def fields(self, table: str) -> pd.DataFrame:
-        """One row a column that a field of the metadata describes: which label and hash belong
-        together.
-
-        Columns: column (its name in the frame; null where the frame has none), label, code (the
-        hash), type, is_custom, options (their labels), subfield (the part of a composite field;
-        null on its main part). Parts that cached rows hold though the metadata does not declare
-        them are listed too.
-
-        Raises
-        ------
-        ArgumentError
-            No such table, or one without fields.
-        """
-        declared = _table(table)
-        if declared.field_list is None:
-            with_fields = ", ".join(name for name, other in TABLES.items() if other.entity)
-            raise ArgumentError(
-                f"{table!r} has no field metadata. Tables that have: {with_fields}."
-            )
-        syncer = self._syncer
-        syncer.refresh_if_stale(declared.field_list, max_age=self._max_age)
-
-        def listed() -> pd.DataFrame:
-            known = syncer.fields(declared)
-            return fields_frame(known, declared, _stored_columns(self._store, declared, known))
-
-        return syncer.with_repair(listed)
-
-    # The cache
-
     def sync(self, *tables: str, full: bool = False) -> pd.DataFrame:
-        """Bring tables and their dependencies up to date now; none given: all but those that cost a
-        request a record.
+        """Bring tables up to date now, with the tables that they depend on; none given: all that
+        do not cost a request a record.
 
-        Without names, two kinds of lists are read only when they are old. Lists that describe rows
+        Without names, two kinds of lists are read only if they are old. Lists that describe rows
         (field lists, users, stages, pipelines, boards, phases, project templates) are read again
-        after `metadata_age`, and at once where a row that changed holds an id or a hash that they
+        after `metadata_age`, and at once if a row that changed holds an id or a hash that they
         lack. The lists of deleted deals are read again after `deletions_age`: a deletion that moved
         `update_time` is found at once, any other by then. With names, or with `full`, everything is
         read.
@@ -298,84 +301,67 @@ class Account(ListLoaders, RecordLoaders, Searches, Past, Exports):
         *tables
             Names of tables. Those that cost a request a record (`deal_changes`, `discounts`, the
             followers ...) must be named: then every record that may have changed is requested; of
-            followers, the records that were requested before.
+            followers, the records that were loaded before.
         full
-            Reload them in full instead of fetching changes: this finds every deletion. The tables
-            whose rows say what to request are reloaded too: for line items the deals, for
+            Reload the tables instead of fetching changes: this finds every deletion. The tables
+            that determine the requests are reloaded too: for line items the deals, for
             installments both.
 
         Returns
         -------
         DataFrame
             One row a table: table, mode ("full", "incremental", "skipped", "unavailable"), rows
-            (null where nothing is cached), added, changed, removed (rows), requests, tokens,
-            seconds, note, missing (what an unavailable table lacks: "plan", "scope", "permission";
-            null where nothing).
+            (null if nothing is cached), added, changed, removed (rows), requests, tokens, seconds,
+            note, missing (what the account lacks for an unavailable table: "plan", "scope",
+            "permission"; null: nothing).
 
         Raises
         ------
         ArgumentError
-            A table that does not exist, a `full` that is neither True nor False.
+            A table does not exist, or `full` is neither True nor False.
         PdframeError
-            The API did not answer; tables that were finished are kept, and `error.kept` names them.
+            The API did not answer. Finished tables are kept, and `error.kept` names them.
         """
-        _check(tables, full)
-        return _sync_frame(
+        _check_tables(tables, full)
+        return sync_frame(
             self._syncer.sync(tables or LISTS, full=full, named=bool(tables), max_age=self._max_age)
         )
 
     def estimate(self, *tables: str, full: bool = False) -> pd.DataFrame:
-        """Return what `sync` with the same arguments would cost, from its plans and the cache:
-        nothing is requested.
+        """Estimate the cost of `sync` with the same arguments from the cache, without a request.
 
         Parameters
         ----------
         *tables, full
-            As for `sync`.
+            As in `sync`.
 
         Returns
         -------
         DataFrame
-            One row a table: table, requests, tokens (null where the cache does not show it), basis
-            (what the figures depend on). Where it says "at least", more pages cost more: changes,
-            and tables that were never loaded, cannot be counted beforehand.
+            One row a table: table, requests, tokens (null if the cache does not show them), basis
+            (the basis of the figures). "at least" in it means that further pages cost more: the
+            number of changes, and the size of a table that was never loaded, are unknown before the
+            sync.
 
         Raises
         ------
         ArgumentError
-            A table that does not exist.
+            A table does not exist.
         """
-        _check(tables, full)
-        rows = self._syncer.estimate(tables or LISTS, full=full, named=bool(tables))
-        return pd.DataFrame(
-            {
-                "table": pd.Series([row.table for row in rows], dtype="str"),
-                "requests": pd.Series([row.requests for row in rows], dtype="Int64"),
-                "tokens": pd.Series([row.tokens for row in rows], dtype="Int64"),
-                "basis": pd.Series([row.basis for row in rows], dtype="str"),
-            }
-        )
+        _check_tables(tables, full)
+        return estimate_frame(self._syncer.estimate(tables or LISTS, full=full, named=bool(tables)))
 
     def status(self) -> pd.DataFrame:
-        """What is cached, one row a table, with its age and size.
+        """List the cached tables with age and size, without a request once the account is known.
 
-        Columns: table, rows, synced_at, full_at (UTC), bytes, tokens (of its last sync); null where
-        nothing is cached, or nothing that can be trusted.
-
-        `full_at` is the last time the table was read as a whole: rows whose deletion the API does
-        not list may still be there since. Asks nothing of the API once the account is known.
+        Returns
+        -------
+        DataFrame
+            One row a table: table, rows, synced_at, full_at (UTC), bytes, tokens (of the last
+            sync); null if the table is not cached or damaged. `full_at` is the time of the last
+            full load: rows deleted since then may remain if the API does not list their deletion.
         """
-        manifests = {name: _quietly(self._store, name) for name in TABLES}
-        return pd.DataFrame(
-            {
-                "table": pd.Series(list(manifests), dtype="str"),
-                "rows": _column(manifests, "rows", "Int64"),
-                "synced_at": _column(manifests, "synced_at", "datetime64[us, UTC]"),
-                "full_at": _column(manifests, "full_at", "datetime64[us, UTC]"),
-                "bytes": _column(manifests, "bytes", "Int64"),
-                "tokens": _column(manifests, "tokens", "Int64"),
-            }
-        )
+        return status_frame(self._store)
 
     def close(self) -> None:
         """Close the connections. The cache stays."""
@@ -394,22 +380,11 @@ class Account(ListLoaders, RecordLoaders, Searches, Past, Exports):
 
     def __repr__(self) -> str:
         name, lines = self._summary()
-        return "\n".join(
-            [
-                f"<pdframe account {name}, {self.tokens_today:,} API tokens spent today>",
-                *(f"  {line}" for line in lines),
-            ]
-        )
+        return account_text(name, self.tokens_today, lines)
 
     def _repr_html_(self) -> str:
         name, lines = self._summary()
-        items = "".join(f"<li>{html.escape(line)}</li>" for line in lines)
-        return (
-            f"<b>{html.escape(name)}</b>, {self.tokens_today:,} API tokens spent"
-            f" today<ul>{items}</ul>"
-        )
-
-    # How
+        return account_html(name, self.tokens_today, lines)
 
     def _text(self, name: str) -> str | None:
         value = self._me.get(name)
@@ -421,20 +396,20 @@ class Account(ListLoaders, RecordLoaders, Searches, Past, Exports):
 
     @property
     def _me(self) -> Mapping[str, Any]:
-        """What `/users/me` says, asked once and kept beside the cache."""
+        """The answer of `/users/me`, requested once and kept in the cache."""
         if self._known is None:
             accounts = Accounts(self._cache_dir)
             known = accounts.get(self._digest)
             if known is None:
                 check_writable(self._cache_dir)
-                known = self._ask_me()
+                known = self._request_me()
                 store = Store(self._cache_dir, known["key"])
                 store.open()
                 accounts.put(self._digest, known)
             self._known = known
         return self._known
 
-    def _ask_me(self) -> dict[str, Any]:
+    def _request_me(self) -> dict[str, Any]:
         try:
             me = self._client.get_json("/users/me", cost=_ME_COST, api="v1").data
         except AccessError as error:
@@ -444,7 +419,7 @@ class Account(ListLoaders, RecordLoaders, Searches, Past, Exports):
         if not isinstance(me, dict) or type(me.get("id")) is not int:
             return {"key": readable_key(self._host, self._digest[:8])}
         return {
-            **{name: value for name in _ME_KEPT if isinstance(value := me.get(name), str | int)},
+            **{name: value for name in _ME_COLUMNS if isinstance(value := me.get(name), str | int)},
             "key": readable_key(str(me.get("company_domain") or self._host), f"user{me['id']}"),
         }
 
@@ -472,166 +447,23 @@ class Account(ListLoaders, RecordLoaders, Searches, Past, Exports):
         )
 
     def _summary(self) -> tuple[str, list[str]]:
-        """Name and a line a cached table, without asking the API anything."""
+        """Return the account's name and a line a cached table, without a request."""
         try:
             known = self._known or Accounts(self._cache_dir).get(self._digest)
         except CacheError as error:
             return self._host, [str(error)]
         if known is None:
-            return f"{self._host} (not asked yet)", []
-        store, now = Store(self._cache_dir, str(known["key"])), datetime.now(UTC)
-        try:
-            manifests = [
-                manifest for name in TABLES if (manifest := _quietly(store, name)) is not None
-            ]
-        except NewerCacheError as error:
-            return printable(str(known.get("company_name") or self._host)), [str(error)]
-        lines = [f"{m.table}: {m.rows:,} rows, {_ago(now - m.synced_at)} old" for m in manifests]
-        return printable(str(known.get("company_name") or self._host)), lines or [
-            "nothing cached yet"
-        ]
+            return f"{self._host} (not connected yet)", []
+        lines = cache_lines(Store(self._cache_dir, str(known["key"])))
+        return printable(str(known.get("company_name") or self._host)), lines
 
 
-def connection(
-    kind: type[_A],
-    company: str | None = None,
-    *,
-    api_token: str | None = None,
-    oauth: OAuth | None = None,
-    base_url: str | None = None,
-    cache_dir: str | os.PathLike[str] | None = None,
-    max_age: str | float | timedelta | None = "15min",
-    metadata_age: str | float | timedelta | None = "1D",
-    deletions_age: str | float | timedelta | None = "1D",
-    full_every: str | float | timedelta | None = "7d",
-    max_tokens: int | None = None,
-    progress: bool | None = None,
-    options: SyncOptions | None = None,
-) -> _A:
-    """Make an account of some kind; all else as in `connect`."""
-    if api_token is not None and oauth is not None:
-        raise ArgumentError("Give an api_token or an oauth grant, not both.")
-    token = (
-        api_token
-        if api_token is not None or oauth is not None
-        else os.environ.get("PIPEDRIVE_API_TOKEN") or None
-    )
-    if token is None and oauth is None:
-        raise CredentialsError(
-            "No credentials: set PIPEDRIVE_COMPANY and PIPEDRIVE_API_TOKEN (in Pipedrive: Settings"
-            " > Personal preferences > API), or give connect() a company and api_token=... or"
-            " oauth=pdframe.OAuth(...). Without an account, pdframe.sandbox.connect() opens a"
-            " synthetic company."
-        )
-    credentials: Credentials = oauth if oauth is not None else ApiToken(token or "")
-    age, reload_age = _age(max_age, "max_age"), _age(full_every, "full_every")
-    folder = _folder(cache_dir or os.environ.get("PDFRAME_CACHE_DIR") or default_cache_dir())
-    origin = _origin(company, base_url, optional=oauth is not None)
-    budget = TokenBudget(max_tokens=max_tokens)
-    check_usable(folder)
-    return kind(
-        Client(origin, credentials, budget=budget),
-        cache_dir=folder,
-        max_age=age,
-        metadata_age=_age(metadata_age, "metadata_age"),
-        deletions_age=_age(deletions_age, "deletions_age"),
-        full_every=reload_age,
-        progress=progress,
-        options=options,
-    )
-
-
-def _stored_columns(store: Store, table: Table, fields: Sequence[Field]) -> list[str]:
-    """Return the columns that the stored rows of a table have in a frame, as the cache names
-    them.
-    """
-    schema = store.schema(table.name)
-    names: list[str] = schema.names
-    composite = [
-        field.code for field in custom_fields(fields, table.reserved) if len(field.parts) > 1
-    ]
-    # Values that came before their field are stored whole: their parts become columns when they are
-    # read.
-    full = [code for code in composite if code in names and is_unknown(schema.field(code))]
-    if full:
-        with contextlib.suppress(CacheError):
-            names += unify([store.read(table.name, full)], table, fields)[0].schema.names
-    return names
-
-
-def _folder(given: str | os.PathLike[str]) -> Path:
-    """The folder of the cache, resolved here and now."""
-    try:
-        folder = Path(given).expanduser().absolute()
-    except (RuntimeError, ValueError, TypeError) as error:
-        raise ArgumentError(
-            f"cache_dir is the path of a folder, not {given!r}: {error}."
-        ) from error
-    if "\0" in str(folder):
-        raise ArgumentError(
-            f"cache_dir is the path of a folder, and no path holds the character NUL: {given!r}."
-        )
-    return folder
-
-
-def _table(name: str) -> Table:
-    if not isinstance(name, str):
-        raise ArgumentError(
-            "A table is named by a text, several one by one: account.sync('deals', 'stages'), not"
-            f" {name!r}."
-        )
-    if name in TABLES:
-        return TABLES[name]
-    close = get_close_matches(name, TABLES, n=3)
-    hint = (
-        f"Did you mean {' or '.join(map(repr, close))}?"
-        if close
-        else f"Tables: {', '.join(TABLES)}."
-    )
-    raise ArgumentError(f"There is no table {name!r}. {hint}")
-
-
-def _check(tables: Sequence[str], full: bool) -> None:
-    """Refuse what `sync` and `estimate` do not take."""
+def _check_tables(tables: tuple[str, ...], full: bool) -> None:
+    """Raise `ArgumentError` for wrong arguments of `sync` and `estimate`."""
     for name in tables:
-        _table(name)
+        table_named(name)
     if not isinstance(full, bool):
-        raise ArgumentError(f"full is True or False, not {full!r}.")
-
-
-def _origin(company: str | None, base_url: str | None, *, optional: bool) -> str | None:
-    if company is None and base_url is None:
-        base_url = os.environ.get("PIPEDRIVE_BASE_URL") or None
-        company = None if base_url else os.environ.get("PIPEDRIVE_COMPANY") or None
-    # A grant names its company when it is renewed.
-    return (
-        None if optional and company is None and base_url is None else origin_of(company, base_url)
-    )
-
-
-def _age(given: str | float | timedelta | None, name: str) -> timedelta | None:
-    if given is None:
-        return None
-    problem = (
-        f"{name} is a length of time such as '15min' or '1D', 0 (always) or None (never), not"
-        f" {given!r}."
-    )
-    # A bare number has no unit; pandas would take nanoseconds.
-    bare = isinstance(given, int | float) or (
-        isinstance(given, str) and given.strip().replace(".", "", 1).isdigit()
-    )
-    if isinstance(given, bool) or (bare and float(given) != 0):  # type: ignore[arg-type]
-        raise ArgumentError(problem)
-    if isinstance(given, str):
-        # "7d" is what people write; pandas is about to take "7D" alone.
-        given = re.sub(r"(?<=[\d\s])d\b", "D", given)
-    try:
-        age = pd.Timedelta(given)
-    except (ValueError, TypeError):
-        raise ArgumentError(problem) from None
-    if pd.isna(age) or age < pd.Timedelta(0):
-        raise ArgumentError(problem)
-    return age.to_pytimedelta()
+        raise ArgumentError(f"full must be True or False, not {full!r}.")
 
 
 def _digest(origin: str | None, credentials: Credentials) -> str:
@@ -639,40 +471,4 @@ def _digest(origin: str | None, credentials: Credentials) -> str:
     return hashlib.sha256(f"{origin}\n{secrets}".encode()).hexdigest()[:32]
 
 
-def _column(manifests: Mapping[str, Manifest | None], name: str, dtype: str) -> pd.Series[Any]:
-    return pd.Series(
-        [getattr(manifest, name) if manifest else None for manifest in manifests.values()],
-        dtype=dtype,
-    )
-
-
-def _quietly(store: Store, name: str) -> Manifest | None:
-    try:
-        return store.manifest(name)
-    except NewerCacheError:
-        raise
-    except CacheError:
-        return None
-
-
-def _ago(age: timedelta) -> str:
-    seconds = max(0, int(age.total_seconds()))
-    for size, unit in ((86_400, "d"), (3_600, "h"), (60, "min")):
-        if seconds >= size:
-            return f"{seconds // size} {unit}"
-    return f"{seconds} s"
-
-
-def _sync_frame(rows: Sequence[SyncRow]) -> pd.DataFrame:
-    dtypes: dict[str, Any] = {
-        "table": "str",
-        "mode": pd.CategoricalDtype(["full", "incremental", "skipped", "unavailable"]),
-        "rows": "Int64",
-        **dict.fromkeys(("added", "changed", "removed", "requests", "tokens"), "Int64"),
-        "seconds": "float64",
-        "note": "str",
-        "missing": "str",
-    }
-    columns: dict[str, list[Any]] = {name: [getattr(row, name) for row in rows] for name in dtypes}
-    columns["missing"] = [missing or None for missing in columns["missing"]]
-    return pd.DataFrame(columns).astype(dtypes)
+__all__ = ["Account", "connect"]

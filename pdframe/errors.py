@@ -1,26 +1,26 @@
-"""Every error and warning that pdframe raises, and nothing else: this module imports nothing of
-pdframe.
+"""Every error and warning of pdframe. This module imports nothing of pdframe.
 
 ::
 
     PdframeError
-    ├── CredentialsError      no credentials, malformed ones, or a dead OAuth grant
+    ├── CredentialsError      no credentials, malformed ones, or a revoked OAuth grant
     ├── AccessError           401, 402, 403: the account lacks a right, a scope or a plan
-    ├── BlockedError          the HTML 403: Pipedrive's firewall blocks the company's token traffic
+    ├── BlockedError          the HTML 403: Pipedrive's firewall blocks the company's API traffic
     ├── RateLimitError        the burst limit did not clear within the retries
-    ├── BudgetError           the daily budget, or the ceiling `max_tokens`, is used up
-    ├── TransportError        no whole answer came: network, 5xx, cut bodies, after the retries
-    ├── ResponseError         a whole answer that cannot be used
+    ├── BudgetError           the daily budget, or `max_tokens`, is used up
+    ├── TransportError        no complete answer after the retries: network, 5xx, truncated body
+    ├── ResponseError         a complete answer that cannot be used
     ├── CacheError            the cache cannot be read or written
-    │   ├── NotCachedError    the cache was to answer alone, and does not hold the table
-    │   ├── DamagedError      a cached file is not as it was written
+    │   ├── NotCachedError    refresh=False, and the table is not cached
+    │   ├── DamagedError      a cached file is damaged
     │   └── NewerCacheError   a newer pdframe wrote the cache
-    ├── MixedCurrencyError    amounts in several currencies would be added up
+    ├── MixedCurrencyError    amounts in several currencies would be added
     └── ArgumentError         an argument is wrong (also a ValueError)
 
-    DataWarning               values that could not be kept as they came (a UserWarning)
+    DataWarning               values that do not fit, or data that is missing (a UserWarning)
 
-A message is whole sentences: what happened, what is kept, what to do. None ever holds a credential.
+A message is complete sentences: what happened, what is kept, what to do. It never contains a
+credential.
 """
 
 from __future__ import annotations
@@ -52,10 +52,10 @@ class PdframeError(Exception):
     Parameters
     ----------
     message
-        What happened and what to do, in whole sentences.
+        What happened and what to do, in complete sentences.
     kept
-        What is kept in spite of the error, a sentence shown after the message. Empty where nothing
-        was under way; the layer that keeps something (the cache) fills it in on the way up.
+        What is kept despite the error: a sentence shown after the message. Empty if no work was
+        interrupted; the layer that keeps something (the cache) sets it.
     """
 
     def __init__(self, message: str, *, kept: str = "") -> None:
@@ -67,7 +67,7 @@ class PdframeError(Exception):
 
 
 class CredentialsError(PdframeError):
-    """No credentials were given, they are malformed, or the OAuth grant is dead."""
+    """There are no credentials, they are malformed, or the OAuth grant is revoked."""
 
 
 class AccessError(PdframeError):
@@ -78,12 +78,11 @@ class AccessError(PdframeError):
     message
         What happened and what to do.
     status
-        The HTTP status, None where there was no answer of HTTP.
+        The HTTP status; None if there was no HTTP answer.
     missing
-        What is missing: "credentials", "scope", "plan", "permission", or empty where the server
-        does not say.
+        What is missing: "credentials", "scope", "plan" or "permission"; empty if unknown.
     kept
-        What is kept in spite of the error.
+        What is kept despite the error.
     """
 
     def __init__(
@@ -95,16 +94,16 @@ class AccessError(PdframeError):
 
 
 class BlockedError(PdframeError):
-    """Pipedrive's firewall answers an HTML 403: asking on makes it worse for the whole company.
+    """Pipedrive's firewall answers with an HTML 403: more requests prolong the company's block.
 
     Parameters
     ----------
     message
         What happened and what to do.
     until
-        The client sends nothing before this time (UTC).
+        The client sends no request before this time (UTC).
     kept
-        What is kept in spite of the error.
+        What is kept despite the error.
     """
 
     def __init__(self, message: str, *, until: datetime | None = None, kept: str = "") -> None:
@@ -117,16 +116,16 @@ class RateLimitError(PdframeError):
 
 
 class BudgetError(PdframeError):
-    """The daily token budget of the account, or the ceiling `max_tokens`, is used up.
+    """The daily token budget of the account, or `max_tokens`, is used up.
 
     Parameters
     ----------
     message
         What happened and what to do.
     resume_at
-        When requests are possible again (UTC); None where the server does not say.
+        When requests are possible again (UTC); None if unknown.
     kept
-        What is kept, to go on from then.
+        What is kept, and resumed later.
     """
 
     def __init__(self, message: str, *, resume_at: datetime | None = None, kept: str = "") -> None:
@@ -135,19 +134,19 @@ class BudgetError(PdframeError):
 
 
 class TransportError(PdframeError):
-    """No whole answer came within the bounded retries: no connection, 5xx, or bodies that were cut
-    short.
+    """There was no complete answer within the bounded retries: no connection, 5xx, or truncated
+    bodies.
 
     Parameters
     ----------
     message
         What happened and what to do.
     status
-        The HTTP status of the last answer, None where none came.
+        The HTTP status of the last answer; None if there was none.
     attempts
-        How many requests were made.
+        Number of requests.
     kept
-        What is kept in spite of the error.
+        What is kept despite the error.
     """
 
     def __init__(
@@ -159,17 +158,17 @@ class TransportError(PdframeError):
 
 
 class ResponseError(PdframeError):
-    """A whole answer came that cannot be used: 400, 404, a redirect, HTML, `success: false`, a list
-    that has no end or is another one.
+    """A complete answer cannot be used: 400, 404, a redirect, HTML, `success: false`, an endless
+    list, or a different list.
 
     Parameters
     ----------
     message
         What happened and what to do.
     status
-        The HTTP status, so that a caller can accept one.
+        The HTTP status, so that a caller can handle one.
     kept
-        What is kept in spite of the error.
+        What is kept despite the error.
     """
 
     def __init__(self, message: str, *, status: int | None = None, kept: str = "") -> None:
@@ -182,21 +181,21 @@ class CacheError(PdframeError):
 
 
 class NotCachedError(CacheError):
-    """The cache was asked to answer alone (`refresh=False`) and does not hold the table."""
+    """The table is not cached, and `refresh=False` sends no request."""
 
 
 class DamagedError(CacheError):
-    """A cached file is missing, cut short, changed or foreign. Where the API may be asked, it is
-    moved aside and loaded again.
+    """A cached file is missing, truncated, changed or foreign. If requests are allowed, its table
+    is reloaded.
 
     Parameters
     ----------
     message
         What happened and what to do.
     table
-        The folder of the cache that it is in.
+        The table's folder in the cache.
     kept
-        What is kept in spite of the error.
+        What is kept despite the error.
     """
 
     def __init__(self, message: str, *, table: str = "", kept: str = "") -> None:
@@ -205,17 +204,17 @@ class DamagedError(CacheError):
 
 
 class NewerCacheError(CacheError):
-    """A newer version of pdframe wrote the cache, in a form that this one does not know. Nothing in
-    the cache is changed.
+    """A newer version of pdframe wrote the cache, in a format that this one cannot read. The cache
+    is unchanged.
 
     Parameters
     ----------
     message
         What happened and what to do.
     written_by
-        The version that wrote it, such as "0.4.0"; None where the file does not say.
+        The version that wrote it, such as "0.4.0"; None if unknown.
     kept
-        What is kept in spite of the error.
+        What is kept despite the error.
     """
 
     def __init__(self, message: str, *, written_by: str | None = None, kept: str = "") -> None:
@@ -224,7 +223,7 @@ class NewerCacheError(CacheError):
 
 
 class MixedCurrencyError(PdframeError):
-    """Amounts in several currencies would be added up as if they were one."""
+    """Amounts in several currencies would be added."""
 
 
 class ArgumentError(PdframeError, ValueError):
@@ -232,4 +231,4 @@ class ArgumentError(PdframeError, ValueError):
 
 
 class DataWarning(UserWarning):
-    """Values that could not be kept as they came: the column, how many, and an example."""
+    """Values that do not fit their column, with a count and an example, or data that is missing."""

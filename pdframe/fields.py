@@ -1,6 +1,4 @@
-"""Field metadata: the types and parts of custom fields, the names of their columns, the labels of
-their options.
-"""
+"""Field metadata: types and parts of custom fields, names of their columns, option labels."""
 
 from __future__ import annotations
 
@@ -40,7 +38,7 @@ from pdframe.schema.types import (
 
 SUFFIX_DIGITS = 6
 MAIN = "value"
-"""Key of a composite's main part, on the wire and in the metadata's subfields."""
+"""Key of the main part of a composite, in the API's rows and in the subfields of the metadata."""
 
 _TYPES: Mapping[str, Type] = MappingProxyType(
     {
@@ -95,9 +93,7 @@ class Option:
 
 @dataclass(frozen=True)
 class Part:
-    """One value of a field: its key in a composite, its type, and the name that the metadata gives
-    it, if any.
-    """
+    """One value of a field: its key in a composite, its type, its name in the metadata, if any."""
 
     key: str
     type: Type
@@ -113,15 +109,15 @@ class Field:
     code
         Its unique key: a hash for custom fields.
     label
-        What users call it, stripped; may be empty.
+        Its label for users, stripped; may be empty.
     type
-        The metadata's word for its type.
+        Its type in the metadata.
     is_custom
         Whether users created it.
     parts
         Its values, the main one first; one for plain fields.
     options
-        Its options in order; None where the metadata lists none.
+        Its options in order; None if the metadata has no list.
     """
 
     code: str
@@ -133,7 +129,7 @@ class Field:
 
     @property
     def columns(self) -> dict[str, Part]:
-        """Storage columns: the code for the main part, `<code>_<key>` for the others."""
+        """Storage columns by name: the code for the main part, `<code>_<key>` for the others."""
         return {
             self.code if part is self.parts[0] else f"{self.code}_{part.key}": part
             for part in self.parts
@@ -147,10 +143,10 @@ class Field:
 
 @lru_cache(maxsize=10_000)  # the same labels are compared for every frame
 def fold(name: str) -> str:
-    """Return the form in which names are compared: two names of one form are one name.
+    """Return the form in which names are compared: names of the same form are equal.
 
-    Many programs (DuckDB, SQLite, Power BI, Hive) ignore case. No reader sees how a character is
-    composed or how wide a blank is, and CSV has no control characters: these do not count either.
+    Many programs (DuckDB, SQLite, Power BI, Hive) ignore case. The composition of a character and
+    the width of a blank are invisible, and CSV has no control characters: these are ignored too.
     """
     if name.isascii() and name.isprintable() and "  " not in name:
         return name.strip().lower()
@@ -161,9 +157,9 @@ def fold(name: str) -> str:
 
 
 def option_id(value: object) -> int | str | None:
-    """Return the id of an option in its one form: an integer wherever it reads as one, else text.
+    """Return the normal form of an option's id: an integer if it can be read as one, else text.
 
-    The API sends ids of built-in fields as text. The ids true and false are 1 and 0.
+    The API sends the ids of built-in fields as text. The ids true and false are 1 and 0.
     """
     try:
         return int(value) if isinstance(value, bool) else integer(value)
@@ -172,7 +168,7 @@ def option_id(value: object) -> int | str | None:
 
 
 def _objects(value: object) -> list[Mapping[str, Any]] | None:
-    """List of objects out of wire JSON or of the cache's JSON text; None where there is none."""
+    """Return the objects of a list in the API's JSON or the cache's JSON text; None: no list."""
     if isinstance(value, str):
         try:
             value = json.loads(value)
@@ -208,13 +204,13 @@ def read_fields(rows: Iterable[object]) -> tuple[Field, ...]:
     Parameters
     ----------
     rows
-        Rows of a field list, as the API sends them or as the cache keeps them (`options` and
-        `subfields` as JSON text).
+        Rows of a field list, from the API or from the cache (`options` and `subfields` as JSON
+        text).
 
     Returns
     -------
     tuple of Field
-        Rows without a code are skipped; of two rows with one code the first counts.
+        Rows without a code are skipped; of two rows with the same code the first counts.
     """
     fields: dict[str, Field] = {}
     for row in rows:
@@ -240,9 +236,7 @@ def read_fields(rows: Iterable[object]) -> tuple[Field, ...]:
 
 
 def custom_fields(fields: Iterable[Field], reserved: Collection[str] = ()) -> tuple[Field, ...]:
-    """Fields that get columns of their own: the custom ones whose storage columns clash with
-    nothing before them.
-    """
+    """Return the fields that get columns: the custom ones whose storage columns are not taken."""
     taken = set(reserved)
     chosen = []
     for field in fields:
@@ -254,19 +248,19 @@ def custom_fields(fields: Iterable[Field], reserved: Collection[str] = ()) -> tu
 
 
 def undeclared_parts(columns: Iterable[str], fields: Sequence[Field]) -> dict[str, dict[str, str]]:
-    """Find the columns of parts that neither the specification nor the metadata declares.
+    """Return the columns of parts that neither the specification nor the metadata declares.
 
     Parameters
     ----------
     columns
-        Storage columns, of which any may be declared.
+        Storage columns, declared or not.
     fields
-        The fields that get columns of their own (`custom_fields`).
+        The fields that get columns (`custom_fields`).
 
     Returns
     -------
     dict
-        Code of each composite field concerned: storage column to the key of the part.
+        Code of each composite field with such columns: storage column to the key of the part.
     """
     declared = {column for field in fields for column in field.columns}
     composite = {field.code for field in fields if len(field.parts) > 1}
@@ -275,16 +269,14 @@ def undeclared_parts(columns: Iterable[str], fields: Sequence[Field]) -> dict[st
     for column in columns:
         codes = (column[:length] for length in lengths if column[length : length + 1] == "_")
         code = next((code for code in codes if code in composite), None)
-        # A name that ends in _ after a declared one is another key that would have had that name.
+        # A declared name with a trailing _ is another key that collided with that name.
         if code is not None and column.rstrip("_") not in declared:
             result.setdefault(code, {})[column] = column[len(code) + 1 :]
     return result
 
 
 def _own_names(field: Field, undeclared: Mapping[str, str]) -> dict[str, str]:
-    """Name the columns of a field, those of its undeclared parts among them, without regard to
-    other fields.
-    """
+    """Name the columns of a field, with its undeclared parts, independent of other fields."""
     keys = {column: part.key for column, part in field.columns.items()} | dict(undeclared)
     if fold(field.label):
         given = {
@@ -306,8 +298,8 @@ def _own_names(field: Field, undeclared: Mapping[str, str]) -> dict[str, str]:
         ]
         if not shared:
             return names
-        # A name that the metadata gives yields first. Then keys that differ by case alone are told
-        # apart by digits.
+        # Names from the metadata change first. Then digits distinguish keys that differ only by
+        # case.
         yielding = {
             column: plain[column]
             for column in shared
@@ -326,15 +318,15 @@ def _digest(text: str) -> str:
 
 
 def _digits(code: str) -> str:
-    """Digits that tell a field apart: its code; for a code of other characters than a hash has, a
-    hash of it, which no code equals.
+    """Return the digits that identify a field: its code, or a hash of a code that has other
+    characters than a hash; no code equals it.
     """
     return code if re.fullmatch(r"[0-9a-z_]+", code) else _digest(code) + "-"
 
 
 def _suffix(digits: str, level: int) -> str:
-    """Return the suffix at a level: none at 0, then one digit more each time, then the whole hash
-    again and again.
+    """Return the suffix at a level: none at 0, then one digit more each time, then the full hash
+    repeatedly.
     """
     if level == 0:
         return ""
@@ -349,11 +341,11 @@ def name_columns(
 ) -> dict[str, str]:
     """Name the columns of custom fields.
 
-    A column is named by its field's label, a part of a composite by the metadata's name for it,
-    else `Label (part)`. Where such a name is shared by two fields or is reserved, the fields
-    concerned take ` (` + the first six digits of their hash, more until unique, + `)` on each of
-    their columns. Names that differ by case alone are one name (`fold`). All fields are named at
-    once, round by round, so that their order does not matter.
+    A column has its field's label as name; a part of a composite its name in the metadata, else
+    `Label (part)`. If two fields share a name, or a name is reserved, the columns of these fields
+    get ` (` + the first six digits of their hash, more until unique, + `)`. Names that differ only
+    by case are equal (`fold`). All fields are named together, round by round, so that their order
+    does not matter.
 
     Parameters
     ----------
@@ -362,8 +354,7 @@ def name_columns(
     reserved
         Names that no custom column may take (`Table.reserved`).
     stored
-        Columns of the stored rows: parts of fields that are found there are named though nothing
-        declares them.
+        Columns of the stored rows: undeclared parts of fields among them are named too.
 
     Returns
     -------
@@ -400,8 +391,8 @@ def name_columns(
 
 
 def option_labels(field: Field) -> dict[int | str, str]:
-    """Label of each option id, in option order; options that share a label read `Label (id)`, so
-    that labels are unique.
+    """Return the label of each option id, in option order; options that share a label get
+    `Label (id)`, so that labels are unique.
     """
     labels = {option.id: option.label for option in field.options or ()}
     while True:
@@ -415,8 +406,8 @@ def option_labels(field: Field) -> dict[int | str, str]:
 
 
 def undefined_label(number: object, defined: Collection[str]) -> str:
-    """Return what an option reads that the metadata does not define (any more): `#9999`, told apart
-    from a label of that wording.
+    """Return the label of an option that the metadata does not define: `#9999`, different from
+    every label.
     """
     label = f"#{number}"
     while label in defined:
@@ -425,9 +416,7 @@ def undefined_label(number: object, defined: Collection[str]) -> str:
 
 
 def column_type(column: Column, fields: Iterable[Field]) -> Type:
-    """Return the type of a standard column; the options that label its ids may have the ids true
-    and false.
-    """
+    """Return the type of a standard column, whose options may have the ids true and false."""
     field = labelling_field(column, fields) if column.options and column.type in (ID, IDS) else None
     if field is None or field.parts[0].type not in (OPTION, OPTIONS):
         return column.type
@@ -435,13 +424,13 @@ def column_type(column: Column, fields: Iterable[Field]) -> Type:
 
 
 def labelling_field(column: Column, fields: Iterable[Field]) -> Field | None:
-    """Return the field whose options label a standard column; None where the metadata has none."""
+    """Return the field whose options label a standard column; None if the metadata has none."""
     by_code = {field.code: field for field in fields if not field.is_custom}
     return next((by_code[code] for code in column.options if code in by_code), None)
 
 
 def _standard_columns(code: str, table: Table) -> list[tuple[str, str | None]]:
-    """Columns of a frame that a standard field's code speaks of, each with its subfield."""
+    """Return the frame columns of a standard field's code, each with its subfield."""
     result = [
         column
         for column in table.columns
@@ -470,15 +459,15 @@ def fields_frame(fields: Sequence[Field], table: Table, stored: Sequence[str] = 
     table
         The table whose frame they appear in.
     stored
-        Columns of its stored rows, for parts of fields that nothing declares.
+        Columns of its stored rows, for undeclared parts of fields.
 
     Returns
     -------
     DataFrame
         One row per field and frame column of it, in metadata order: column (name in a labelled
-        frame; null: the frame has none), label, code, type, is_custom, options (labels in option
-        order; null: no field of options) and subfield (key of a part of a composite value; null on
-        the main part and where the value is not composite).
+        frame; null: not in the frame), label, code, type, is_custom, options (labels in option
+        order; null: a field without options) and subfield (key of a part of a composite value;
+        null: the main part, or not composite).
     """
     names = name_columns(fields, table.reserved, stored)
     undeclared = undeclared_parts(stored, custom_fields(fields, table.reserved))

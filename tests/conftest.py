@@ -7,11 +7,29 @@ from collections.abc import Iterator
 import pytest
 
 from pdframe import sandbox
+from tests.helpers import tiers
 from tests.helpers.tuning import LONG_LISTS
 
 # Far above any plan's, so that tests never wait for the burst window; tests of the window itself
 # set their own.
 NO_BURST = 100_000
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if tiers.TIER == "test":
+        tiers.sample_seed()
+
+
+def pytest_report_header() -> str:
+    if tiers.TIER == "check":
+        return "tier: check (every case)"
+    return f"tier: test (a sample; repeat it with {tiers.SEED_VARIABLE}={tiers.sample_seed()})"
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if tiers.TIER == "test":
+        items[:], left_out = tiers.sampled(items, tiers.sample_seed())
+        config.hook.pytest_deselected(items=left_out)
 
 
 @pytest.fixture(autouse=True)

@@ -1,193 +1,35 @@
-"""The two limits of the API: the burst window of two seconds, and the tokens of a day."""
+"""The API tokens of a day: what all who share a cache have spent, and the ceiling for it."""
 
 from __future__ import annotations
 
 import contextlib
 import logging
-import os
-import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from pdframe._files import refuse_broken_link, refuse_newer, seal, unseal
+from pdframe._files import refuse_broken_link, refuse_newer, seal, unseal, write_atomic
 from pdframe._forks import renew_after_fork
 from pdframe._lock import locked_file
+from pdframe.api.rate_limit import header_count
 from pdframe.errors import ArgumentError, BudgetError, CacheError
 
-__all__ = ["RateLimiter", "Spent", "TokenBudget"]
+__all__ = ["Spent", "TokenBudget"]
 
 logger = logging.getLogger("pdframe")
 
-# Requests that any plan may send in a window, before an answer has told this account's limit.
-SMALLEST_LIMIT = 20
-# Searches have a window of their own, the same on every plan.
-SEARCH_LIMIT = 10
-WINDOW_SECONDS = 2.0
-# On top of the window, which is counted from the answer on, and so already later than the server
-# does: two clocks are not exact.
-SLACK_SECONDS = 0.01
-# How often to look again while every place in the window is taken by a request under way.
-POLL_SECONDS = 0.05
-# How often to look again while another process has the budget, which it has for less than a
-# millisecond.
-LEDGER_POLL_SECONDS = 0.002
+# How often to try the lock of the file again: another process has it for less than a millisecond.
+LOCK_POLL_SECONDS = 0.002
 # Of the file that keeps the count.
 FORMAT = 1
 
 
-class RateLimiter:
-    """Keeps requests under the burst limit, for every thread that shares it.
-
-    A request takes its place from before it is sent until two seconds after its answer. The server
-    saw it at some time between the two, so it can never count more requests in its own window than
-    are counted here.
-
-    A forked process has a window of its own. Processes that share a token learn of one another from
-    the headers of the answers alone; where they run into a 429 all the same, each holds back its
-    own threads and asks again.
-
-    Parameters
-    ----------
-    limit
-        Requests in two seconds, until an answer tells the account's own limit.
-    search_limit
-        Searches in two seconds.
-    clock, sleep
-        Monotonic seconds, and how to wait.
-    """
-
-    def __init__(
-        self,
-        *,
-        limit: int = SMALLEST_LIMIT,
-        search_limit: int = SEARCH_LIMIT,
-        clock: Callable[[], float] = time.monotonic,
-        sleep: Callable[[float], None] = time.sleep,
-    ) -> None:
-        self._all = _Places(limit)
-        self._searches = _Places(search_limit)
-        self._search_limit = search_limit
-        self._blocked_until = float("-inf")
-        self._clock = clock
-        self._sleep = sleep
-        self._lock = threading.Lock()
-        renew_after_fork(self)
-
-    def after_fork(self) -> None:
-        """Take a lock that no thread of the parent holds, and end the requests that are under way
-        there: no thread here ends them.
-        """
-        self._lock = threading.Lock()
-        over = self._clock() + WINDOW_SECONDS + SLACK_SECONDS
-        for ticket in (*self._all.tickets, *self._searches.tickets):
-            ticket.until = min(ticket.until, over)
-
-    @property
-    def limit(self) -> int:
-        """Requests in two seconds, as far as known."""
-        return self._all.limit
-
-    @contextlib.contextmanager
-    def slot(self, *, search: bool = False) -> Iterator[None]:
-        """Wait for a place in the window, and hold it while the request is under way."""
-        ticket = self._take(search)
-        try:
-            yield
-        finally:
-            with self._lock:
-                ticket.until = self._clock() + WINDOW_SECONDS + SLACK_SECONDS
-
-    def update_from_headers(self, headers: Mapping[str, str], *, search: bool = False) -> None:
-        """Take limit and remaining requests from an answer's headers; others may share the
-        token.
-        """
-        limit, remaining = (
-            _full(headers.get("x-ratelimit-limit")),
-            _full(headers.get("x-ratelimit-remaining")),
-        )
-        reset = _full(headers.get("x-ratelimit-reset"))
-        if not limit:
-            return
-        with self._lock:
-            places = self._searches if search else self._all
-            places.limit = min(limit, self._search_limit) if search else limit
-            if remaining is not None:
-                now = self._clock()
-                until = (
-                    now
-                    + min(WINDOW_SECONDS if reset is None else reset, WINDOW_SECONDS)
-                    + SLACK_SECONDS
-                )
-                places.fill(places.limit - remaining, now, until)
-
-    def hold(self, seconds: float) -> None:
-        """Let no request start for some seconds, after a 429."""
-        with self._lock:
-            self._blocked_until = max(self._blocked_until, self._clock() + seconds)
-
-    def _take(self, search: bool) -> _Ticket:
-        while True:
-            with self._lock:
-                now = self._clock()
-                wait = max(
-                    self._blocked_until - now,
-                    self._all.wait(now),
-                    self._searches.wait(now) if search else 0.0,
-                )
-                if wait <= 0:
-                    ticket = _Ticket()
-                    self._all.tickets.append(ticket)
-                    if search:
-                        self._searches.tickets.append(ticket)
-                    return ticket
-            self._sleep(wait)
-
-
-@dataclass(slots=True)
-class _Ticket:
-    """Places taken in the window, by one request or by others: until when, for ever while the
-    request is under way.
-    """
-
-    until: float = float("inf")
-    places: int = 1
-
-
-@dataclass(slots=True)
-class _Places:
-    """The places of one window."""
-
-    limit: int
-    tickets: list[_Ticket] = field(default_factory=list)
-
-    def wait(self, now: float) -> float:
-        """Return the seconds until a place is free, 0 where one is."""
-        self.tickets = [ticket for ticket in self.tickets if ticket.until > now]
-        surplus = self._taken(now) - self.limit
-        until = now
-        for ticket in sorted(self.tickets, key=lambda ticket: ticket.until):
-            if surplus < 0:
-                break
-            surplus, until = surplus - ticket.places, ticket.until
-        return POLL_SECONDS if until == float("inf") else until - now
-
-    def fill(self, taken: int, now: float, until: float) -> None:
-        """Take the places that others, who share the token, have used up."""
-        others = min(taken, self.limit) - self._taken(now)
-        if others > 0:
-            self.tickets.append(_Ticket(until, others))
-
-    def _taken(self, now: float) -> int:
-        return sum(ticket.places for ticket in self.tickets if ticket.until > now)
-
-
 @dataclass(slots=True)
 class Spent:
-    """What a stretch of work cost: requests sent, tokens they cost, seconds it took."""
+    """What some work cost: requests sent, tokens they cost, seconds it took."""
 
     requests: int = 0
     tokens: int = 0
@@ -195,9 +37,9 @@ class Spent:
 
 
 class TokenBudget:
-    """Counts the tokens spent in a UTC day by all who share a cache, and holds them to a ceiling.
+    """Counts the tokens that all who share a cache spend in a UTC day, up to a ceiling.
 
-    A request is counted before it is sent, and taken back where the answer shows that it cost
+    A request is counted before it is sent, and refunded where the answer shows that it cost
     nothing: a process that dies in between has counted too much, never too little.
 
     Parameters
@@ -212,7 +54,7 @@ class TokenBudget:
     Attributes
     ----------
     daily_limit, daily_remaining : int or None
-        The account's own budget as the last answer told it; None where no answer did.
+        The account's own budget as the last answer named it; None where no answer did.
     """
 
     def __init__(
@@ -246,9 +88,7 @@ class TokenBudget:
             self.attach(path)
 
     def after_fork(self) -> None:
-        """Take a lock that no thread of the parent holds, and leave it to the parent to save what
-        it has not saved yet.
-        """
+        """Make a new lock; the parent alone saves what it has not saved yet."""
         self._lock = threading.RLock()
         self._unsaved = 0
 
@@ -264,14 +104,14 @@ class TokenBudget:
             return self._tokens
 
     def attach(self, path: Path) -> None:
-        """Keep the count in a file from now on, merged with what the file holds.
+        """Keep the count in a file from now on, together with the count in the file.
 
         Raises
         ------
         NewerCacheError
             A newer version of pdframe wrote the file.
         CacheError
-            Where the file cannot be written, or is a link that leads nowhere.
+            The file cannot be written, or is a link that leads nowhere.
         """
         with self._lock:
             self._path = path
@@ -286,7 +126,7 @@ class TokenBudget:
             except OSError as error:
                 self._path = None
                 raise CacheError(
-                    f"The token count cannot be kept in {path} ({error.strerror}). "
+                    f"The token count cannot be saved in {path} ({error.strerror}). "
                     "Make the cache folder writable, or choose another with cache_dir=."
                 ) from None
 
@@ -296,7 +136,7 @@ class TokenBudget:
         Raises
         ------
         BudgetError
-            Where it would pass the ceiling: nothing is counted, and nothing must be sent.
+            It would pass the ceiling: nothing is counted, and nothing must be sent.
         """
         with self._alone():
             if self.max_tokens is not None:
@@ -306,15 +146,17 @@ class TokenBudget:
             self._count(cost, 1)
 
     def refund(self, cost: int) -> None:
-        """Take back the tokens of a request that the server did not charge; it stays a request."""
+        """Take back the tokens of a request that the server did not charge; it still counts as a
+        request.
+        """
         with self._alone():
             self._count(-cost, 0)
 
     def update_from_headers(self, headers: Mapping[str, str]) -> None:
-        """Take the account's own budget from an answer's headers, where they tell it."""
+        """Take the account's own budget from an answer's headers, where they have it."""
         limit, remaining = (
-            _full(headers.get("x-daily-ratelimit-token-limit")),
-            _full(headers.get("x-daily-ratelimit-token-remaining")),
+            header_count(headers.get("x-daily-ratelimit-token-limit")),
+            header_count(headers.get("x-daily-ratelimit-token-remaining")),
         )
         with self._lock:
             self.daily_limit = self.daily_limit if limit is None else limit
@@ -324,8 +166,8 @@ class TokenBudget:
     def track(self, table: str) -> Iterator[Spent]:
         """Count what this thread spends for a table.
 
-        A helper thread that works for the same table opens `account(table)` of its own: its
-        requests count in every open one.
+        A worker thread for the same table opens its own `track(table)`: its requests count in every
+        open one.
         """
         spent, outer, start = Spent(), getattr(self._here, "table", None), time.perf_counter()
         with self._lock:
@@ -341,15 +183,15 @@ class TokenBudget:
 
     @contextlib.contextmanager
     def _alone(self) -> Iterator[None]:
-        """Keep other threads and processes from counting meanwhile: two that look at the ceiling at
-        once would both pass it.
+        """Keep other threads and processes from counting: two that check the ceiling at once would
+        both pass it.
         """
-        with self._lock, contextlib.ExitStack() as kept:
+        with self._lock, contextlib.ExitStack() as locks:
             self._turn_day()
             if self._path is not None:
-                # Where the file cannot be locked it cannot be written either, which is said then.
+                # A file that cannot be locked cannot be written either, and a warning follows.
                 with contextlib.suppress(OSError):
-                    kept.enter_context(_lock(self._path))
+                    locks.enter_context(_lock(self._path))
             yield
 
     def _count(self, tokens: int, requests: int) -> None:
@@ -374,8 +216,8 @@ class TokenBudget:
         )
         return BudgetError(
             f"The ceiling max_tokens={ceiling:,} is reached: {self._tokens:,} API tokens are spent"
-            f" today, the next request costs {cost}. Go on after {resume_at:%Y-%m-%d %H:%M} UTC, or"
-            " raise max_tokens.",
+            f" today, the next request costs {cost}. Continue after"
+            f" {resume_at:%Y-%m-%d %H:%M} UTC, or raise max_tokens.",
             resume_at=resume_at,
         )
 
@@ -393,7 +235,7 @@ class TokenBudget:
         except OSError as error:
             if not self._warned:
                 logger.warning(
-                    "The token count cannot be kept in %s (%s): it goes on in memory.",
+                    "The token count cannot be saved in %s (%s): it is kept in memory.",
                     self._path,
                     error.strerror,
                 )
@@ -402,56 +244,35 @@ class TokenBudget:
     def _save(self) -> None:
         if self._path is None:
             return
-        kept = self._read(self._path)
-        self._tokens = max(0, kept + self._unsaved)
+        self._tokens = max(0, self._read(self._path) + self._unsaved)
         if self._unsaved or not self._path.exists():
-            _replace(self._path, seal({"day": self._day, "tokens": self._tokens}))
+            write_atomic(
+                self._path, seal({"day": self._day, "tokens": self._tokens}), durable=False
+            )
         self._unsaved = 0
 
     def _read(self, path: Path) -> int:
-        """Return today's tokens before ours that are not saved yet; where no file tells them, this
-        process knows best.
+        """Return the saved tokens of today; where no file has them, those that this process
+        knows.
         """
         own = max(0, self._tokens - self._unsaved)
         try:
             raw = path.read_bytes()
             refuse_newer(path, raw, FORMAT)
-            kept = unseal(raw)
-            return int(kept["tokens"]) if kept["day"] == self._day else own
+            saved = unseal(raw)
+            return int(saved["tokens"]) if saved["day"] == self._day else own
         except FileNotFoundError:
             return own
         except (ValueError, KeyError, TypeError):
             logger.warning(
-                "The token count in %s is damaged: today's count goes on from what this process"
+                "The token count in %s is damaged: today's count continues from what this process"
                 " knows.",
                 path,
             )
-            path.unlink()  # so that this save writes it anew
+            path.unlink()  # so that this save writes it again
             return own
 
 
-def _full(text: str | None) -> int | None:
-    """Return a header's whole number, None where it is missing or makes no sense."""
-    return (
-        int(text)
-        if text is not None and text.isascii() and text.isdigit() and len(text) < 12
-        else None
-    )
-
-
 def _lock(path: Path) -> contextlib.AbstractContextManager[None]:
-    """The lock against other processes that keep the same count, in a file beside it."""
-    return locked_file(path.with_name(f"{path.name}.lock"), poll_seconds=LEDGER_POLL_SECONDS)
-
-
-def _replace(path: Path, content: bytes) -> None:
-    """Write a private file at once or not at all."""
-    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent)
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(content)
-        os.replace(name, path)
-    except BaseException:
-        with contextlib.suppress(OSError):
-            os.unlink(name)
-        raise
+    """Return the lock against other processes that keep the same count, in a file beside it."""
+    return locked_file(path.with_name(f"{path.name}.lock"), poll_seconds=LOCK_POLL_SECONDS)

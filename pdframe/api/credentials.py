@@ -1,4 +1,4 @@
-"""The two ways to prove who asks, an API token or OAuth, neither of which ever shows its secret."""
+"""The two kinds of credentials, API token and OAuth; neither ever shows its secret."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ MAX_LIFETIME_SECONDS = 10**9
 
 
 class Secret:
-    """A text that is handed out by a call alone: no repr, dump, copy or pickle shows it."""
+    """A text that only a call reveals: no repr, dump, copy or pickle shows it."""
 
     __slots__ = ("reveal",)
 
@@ -38,14 +38,14 @@ class Secret:
 
 
 class Post(Protocol):
-    """What posts a form with HTTP Basic: the client, which alone speaks HTTP."""
+    """Posts a form with HTTP Basic; the client does it, since it alone speaks HTTP."""
 
     def __call__(self, url: str, form: dict[str, Secret], basic: Secret) -> tuple[int, Any]:
         """Return the status and the decoded JSON (None where it is not JSON)."""
 
 
 class Credentials(Protocol):
-    """What the client asks of credentials."""
+    """What the client needs of credentials."""
 
     @property
     def advice(self) -> str:
@@ -56,7 +56,7 @@ class Credentials(Protocol):
         """The origin that came with the credentials, None where they name none."""
 
     def prepare(self, post: Post, now: float) -> int:
-        """Make sure that `header` will hold, and return the generation of the token."""
+        """Renew the token where `header` needs it, and return its generation."""
 
     def header(self) -> tuple[str, Secret]:
         """Return the header that carries the credentials."""
@@ -67,12 +67,12 @@ class Credentials(Protocol):
         """
 
     def secrets(self) -> tuple[Secret, ...]:
-        """Return all that must never appear in a message."""
+        """Return all texts that must never appear in a message."""
 
 
 class _Sealed:
-    """Refuses pickling and copies as values: a notebook's `%store` or a cached object must not
-    carry a secret to disk.
+    """Refuses pickling, and copies as itself: a notebook's `%store` or a cached object must not
+    write a secret to disk.
     """
 
     __slots__ = ()
@@ -101,8 +101,8 @@ class ApiToken(_Sealed):
     Raises
     ------
     CredentialsError
-        Where the token is empty, or holds white space, control or other characters that no header
-        can carry.
+        The token is empty, or has white space, control or other characters that no header can
+        carry.
     """
 
     __slots__ = ("_token",)
@@ -148,12 +148,12 @@ class ApiToken(_Sealed):
 
 
 class Tokens(_Sealed):
-    """What a refresh brought, handed to `on_refresh`.
+    """The tokens of a renewal, for `on_refresh`.
 
     Attributes
     ----------
     refresh_token : str
-        The refresh token to use from now on: keep this one, the old one may be dead.
+        The refresh token to use from now on: keep this one, the old one may have ended.
     access_token : str
         The access token.
     expires_at : datetime
@@ -200,8 +200,8 @@ class Tokens(_Sealed):
 class OAuth(_Sealed):
     """An OAuth grant, whose access token is renewed before it expires and once after a 401.
 
-    A process that is forked renews on its own. Where a renewal ends the refresh token that it used,
-    give each process a grant of its own, or load in one process alone.
+    A forked process renews on its own. Where a renewal ends the refresh token that it used, give
+    each process its own grant, or load in one process alone.
 
     Parameters
     ----------
@@ -211,15 +211,15 @@ class OAuth(_Sealed):
         Of the grant; it lives 60 days from its last use.
     on_refresh
         Called after each renewal with a `Tokens` (`refresh_token`, `access_token`, `expires_at`,
-        `api_domain`): keep its `refresh_token`. What it raises reaches the caller; the renewed
+        `api_domain`): keep its `refresh_token`. Its exceptions reach the caller; the renewed
         token stays in use.
     token_url
-        Where tokens are renewed; https, loopback aside.
+        Where tokens are renewed; https, or http on this machine.
 
     Raises
     ------
     CredentialsError
-        Where a part is empty or malformed.
+        A part is empty or malformed.
     """
 
     __slots__ = (
@@ -277,7 +277,7 @@ class OAuth(_Sealed):
         renew_after_fork(self)
 
     def after_fork(self) -> None:
-        """Take a lock that no thread of the parent holds."""
+        """Make a new lock: a thread of the parent may have the old one."""
         self._lock = threading.RLock()
 
     def __repr__(self) -> str:
@@ -293,7 +293,7 @@ class OAuth(_Sealed):
 
     @property
     def api_domain(self) -> str | None:
-        """The company's origin as the last renewal named it."""
+        """The company's origin, from the last renewal."""
         return self._api_domain
 
     def prepare(self, post: Post, now: float) -> int:
@@ -303,7 +303,7 @@ class OAuth(_Sealed):
                 self._renew(post, now) if self._access is None or now >= self._renew_at else None
             )
             generation = self._generation
-        self._tell(renewed)
+        self._call_on_refresh(renewed)
         return generation
 
     def header(self) -> tuple[str, Secret]:
@@ -317,7 +317,7 @@ class OAuth(_Sealed):
         """Renew the access token after a 401, unless another thread has done so since."""
         with self._lock:
             renewed = self._renew(post, now) if self._generation == refused else None
-        self._tell(renewed)
+        self._call_on_refresh(renewed)
         return True
 
     def secrets(self) -> tuple[Secret, ...]:
@@ -352,9 +352,8 @@ class OAuth(_Sealed):
         access, lifetime = fields.get("access_token"), fields.get("expires_in")
         refresh = fields.get("refresh_token") or self._refresh.reveal()
         if isinstance(lifetime, int | float):
-            lifetime = min(
-                lifetime, MAX_LIFETIME_SECONDS
-            )  # a number beyond all reason fits no clock
+            # No clock takes a number beyond all reason.
+            lifetime = min(lifetime, MAX_LIFETIME_SECONDS)
         if (
             status != 200
             or not isinstance(lifetime, int | float)
@@ -363,9 +362,9 @@ class OAuth(_Sealed):
         ):
             raise CredentialsError(
                 f"The OAuth token endpoint answered HTTP {status} without an access token and its"
-                " lifetime. Try again; if it stays so, let the user authorize the app again."
+                " lifetime. Try again; if that does not help, let the user authorize the app again."
             )
-        remedy = "Try again; if it stays so, let the user authorize the app again."
+        remedy = "Try again; if that does not help, let the user authorize the app again."
         self._access = _checked(access, "The access token from the OAuth token endpoint", remedy)
         self._refresh = _checked(refresh, "The refresh token from the OAuth token endpoint", remedy)
         self._renew_at = now + lifetime - min(MARGIN_SECONDS, lifetime / 10)
@@ -375,7 +374,7 @@ class OAuth(_Sealed):
         expires_at = datetime.fromtimestamp(now + lifetime, UTC)
         return Tokens(self._refresh.reveal(), self._access.reveal(), expires_at, self._api_domain)
 
-    def _tell(self, renewed: Tokens | None) -> None:
+    def _call_on_refresh(self, renewed: Tokens | None) -> None:
         if renewed is not None and self._on_refresh is not None:
             self._on_refresh(renewed)
 
@@ -389,6 +388,6 @@ def _checked(value: object, what: str, remedy: str) -> Secret:
     elif all("!" <= character <= "~" for character in value):
         return Secret(value)
     else:
-        problem = "holds white space, control or non-ASCII characters (it is not shown here)"
+        problem = "has white space, control or non-ASCII characters (it is not shown here)"
     del value  # tracebacks may show the variables of this frame
     raise CredentialsError(f"{what} {problem}. {remedy}")

@@ -1,4 +1,4 @@
-"""Which server to ask: a company's name or a base URL, checked and made an origin."""
+"""The server's origin, from a company's name or a base URL, checked."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def is_loopback(host: str | None) -> bool:
 
 
 def origin_of(company: str | None = None, base_url: str | None = None) -> str:
-    """Return the origin to ask, such as "https://acme.pipedrive.com".
+    """Return the server's origin, such as "https://acme.pipedrive.com".
 
     Parameters
     ----------
@@ -37,8 +37,8 @@ def origin_of(company: str | None = None, base_url: str | None = None) -> str:
     Raises
     ------
     ArgumentError
-        Where neither or both are given, or one is something else. What was given is not shown: it
-        may hold a token.
+        Neither or both are given, or one is something else. The message does not show the value:
+        it may hold a token.
     """
     if base_url is not None and company is not None:
         raise ArgumentError("Give a company or a base_url, not both.")
@@ -69,7 +69,7 @@ def granted_origin(api_domain: str) -> str:
     Raises
     ------
     ResponseError
-        Where it is not https, or no host of Pipedrive's.
+        It is not https, or no host of Pipedrive's.
     """
     try:
         origin = checked_origin(api_domain)
@@ -92,8 +92,7 @@ def checked_origin(base_url: str) -> str:
     Raises
     ------
     ArgumentError
-        Where it has a path, a query or a user, is not https (http on this machine), or is no URL at
-        all.
+        It has a path, a query or a user, is not https (http on this machine), or is no URL.
     """
     form = 'such as "https://acme.pipedrive.com" or "http://127.0.0.1:8080"'
     try:
@@ -108,7 +107,8 @@ def checked_origin(base_url: str) -> str:
     ):
         raise ArgumentError(f"The base URL is an origin, {form}.")
     default = 443 if scheme == "https" else 80
-    origin = f"{scheme}://{f'[{host}]' if ':' in host else host}{'' if port in (None, default) else f':{port}'}"
+    shown_host = f"[{host}]" if ":" in host else host
+    origin = f"{scheme}://{shown_host}{'' if port in (None, default) else f':{port}'}"
     if parts.username is not None or parts.password is not None:
         raise ArgumentError(
             f'The base URL holds a user or password: give the origin alone, "{origin}", and the'
@@ -127,6 +127,6 @@ def checked_origin(base_url: str) -> str:
     if scheme == "http" and not is_loopback(host):
         raise ArgumentError(
             f'Plain http would show the token to the network: give "https://{host}". Only this'
-            " machine may be asked over http."
+            " machine takes http."
         )
     return origin

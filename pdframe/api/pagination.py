@@ -1,4 +1,8 @@
-"""Walks a list from page to page by its cursor, and never takes a broken walk for a whole one."""
+"""Read a list page by page with its cursor.
+
+A list that cannot be read to its end is an error, never a shorter list: a cursor that comes back,
+pages without rows or without new rows, and too many pages all raise `ResponseError`.
+"""
 
 from __future__ import annotations
 
@@ -13,36 +17,36 @@ from pdframe.api.client import Client, Page
 from pdframe.api.responses import Decode
 from pdframe.errors import ArgumentError, ResponseError
 
-__all__ = ["another_list", "walk"]
+__all__ = ["another_list", "paginate"]
 
 # Pages without rows may occur where rows are filtered out; a list of nothing but these has no end.
-MOST_EMPTY_PAGES = 100
-MOST_PAGES = 1_000_000
-# Pages that hold nothing but rows that an earlier page held: a server that gives more of them gives
-# the same rows for ever.
+MAX_EMPTY_PAGES = 100
+MAX_PAGES = 1_000_000
+# Pages of nothing but rows of earlier pages: a server that sends more of them sends the same rows
+# for ever.
 MAX_REPEATED_PAGES = 5
-# The most rows that the API gives at once; a request costs the same whatever it asks for.
-PAGE = 500
+# The most rows of one page; a request costs the same for fewer.
+PAGE_ROWS = 500
 _NULL = type(None)
 
 
-def walk(
+def paginate(
     client: Client,
     path: str,
     params: Mapping[str, Any] | None,
     *,
     cost: int,
     api: str = "v2",
-    limit: int | None = PAGE,
+    limit: int | None = PAGE_ROWS,
     start: str | None = None,
     decode: Decode | None = None,
 ) -> Iterator[Page]:
-    """Yield the pages of a list, each asked for with all filters.
+    """Yield the pages of a list, each requested with all filters.
 
     Parameters
     ----------
     client
-        Whom to ask.
+        Sends the requests.
     path
         Of the list, such as "/deals".
     params
@@ -52,12 +56,11 @@ def walk(
     api
         "v2" or "v1".
     limit
-        Rows a page; the cost is the same for one and for 500; None: the API takes none, as where a
-        list comes as a whole.
+        Rows a page; None: the list takes no limit, since the API sends it as one page.
     start
-        The cursor to go on from, as an earlier page's `next_cursor` gave it; None begins.
+        The cursor to resume from, an earlier page's `next_cursor`; None starts with the first page.
     decode
-        Reader of the pages, as `Client.get` takes it.
+        Decoder of the pages, as in `Client.get`.
 
     Yields
     ------
@@ -67,19 +70,19 @@ def walk(
     Raises
     ------
     ResponseError
-        Where a cursor comes back a second time, the pages find no end, some bring nothing but rows
-        that came before, or one holds no list of rows: what was yielded is no whole list.
+        A cursor came back, the pages have no end, some hold nothing but rows of earlier pages, or
+        one holds no list of rows: the pages so far are not the complete list.
     PdframeError
         What `Client.get` raises.
     """
     filters = dict(params or {})
     if filters.keys() & {"limit", "cursor"}:
         raise ArgumentError(
-            "A walk sets limit and cursor itself: give limit= and start= instead of parameters."
+            "paginate sets limit and cursor itself: give limit= and start= instead of parameters."
         )
-    cursor, seen, empty = start, {start}, 0
-    rows_seen, repeated = _RowsSeen(), 0
-    for _ in range(MOST_PAGES):
+    cursor, cursors, rows_seen = start, {start}, _RowsSeen()
+    empty = repeated = 0
+    for _ in range(MAX_PAGES):
         page = client.get_json(
             path, filters | {"limit": limit, "cursor": cursor}, cost=cost, api=api, decode=decode
         )
@@ -92,35 +95,33 @@ def walk(
         else:
             empty += 1
         cursor = page.next_cursor
-        if cursor is not None and cursor in seen:
+        if cursor is not None and cursor in cursors:
             raise ResponseError(
                 f"{page.path} gave the same cursor twice: the list would never end. It is not"
-                " whole; load it again.",
+                " complete; load it again.",
                 status=200,
             )
-        if cursor is not None and empty > MOST_EMPTY_PAGES:
+        if cursor is not None and empty > MAX_EMPTY_PAGES:
             raise ResponseError(
-                f"{page.path} gave {empty} pages without rows in a row. The list is not whole; load"
-                " it again.",
+                f"{page.path} gave {empty} pages without rows in a row. The list is not"
+                " complete; load it again.",
                 status=200,
             )
         if cursor is not None and repeated >= MAX_REPEATED_PAGES:
             raise ResponseError(
                 f"{page.path} gave {repeated} pages of rows that earlier pages held, each with a"
-                " new cursor: the list would never end. It is not whole; load it again.",
+                " new cursor: the list would never end. It is not complete; load it again.",
                 status=200,
             )
         yield page
         if cursor is None:
             return
-        seen.add(cursor)
-    raise ResponseError(f"{path} has more than {MOST_PAGES:,} pages. The list is not whole.")
+        cursors.add(cursor)
+    raise ResponseError(f"{path} has more than {MAX_PAGES:,} pages. The list is not complete.")
 
 
 def another_list(path: str, rows: Sequence[object], lacking: str) -> ResponseError:
-    """Return the error for a page that belongs to another list: `lacking` says what none of its
-    rows has.
-    """
+    """Return the error for a page of another list: none of its rows has what `lacking` names."""
     which = f"{len(rows):,} rows of which none has" if len(rows) > 1 else "a row that lacks"
     return ResponseError(
         f"{path} was answered with {which} {lacking}: this is the answer of another list. Nothing"
@@ -130,41 +131,43 @@ def another_list(path: str, rows: Sequence[object], lacking: str) -> ResponseErr
 
 
 class _RowsSeen:
-    """The rows that a walk has met, in eight bytes each: sorted arrays, of which each is at least
-    as long as all that follow it.
+    """The rows of all pages so far, as a hash of eight bytes each.
+
+    The hashes are in sorted arrays, each at least twice as long as the next one, so adding a page
+    sorts few of them again.
     """
 
     def __init__(self) -> None:
         self._runs: list[np.ndarray[Any, np.dtype[np.int64]]] = []
 
     def add(self, rows: Sequence[Any]) -> bool:
-        """Add the rows of a page; tell whether one of them is new."""
-        marks = np.unique(np.fromiter(_marks_of(rows), np.int64, len(rows)))
+        """Add the rows of a page, and tell whether one of them is new."""
+        hashes = np.unique(np.fromiter(_hashes_of(rows), np.int64, len(rows)))
         for run in self._runs:
-            places = np.minimum(np.searchsorted(run, marks), len(run) - 1)
-            marks = marks[run[places] != marks]
-        if not len(marks):
+            places = np.minimum(np.searchsorted(run, hashes), len(run) - 1)
+            hashes = hashes[run[places] != hashes]
+        if not len(hashes):
             return False
-        while self._runs and len(self._runs[-1]) < 2 * len(marks):
-            marks = np.concatenate([self._runs.pop(), marks])
-            marks.sort()
-        self._runs.append(marks)
+        while self._runs and len(self._runs[-1]) < 2 * len(hashes):
+            hashes = np.concatenate([self._runs.pop(), hashes])
+            hashes.sort()
+        self._runs.append(hashes)
         return True
 
 
-def _marks_of(rows: Sequence[Any]) -> Iterable[int]:
-    """Return what tells the rows of a page apart: id and time of the last change, or the whole row
-    where one has no id.
+def _hashes_of(rows: Sequence[Any]) -> Iterable[int]:
+    """Return a hash of each row: of its id and the time of its last change, or of all of it where
+    one has no id.
     """
     ids, times = _values(rows, "id"), _values(rows, "update_time")
     if {int, str}.issuperset(map(type, ids)) and {str, _NULL}.issuperset(map(type, times)):
         return map(hash, zip(ids, times, strict=True))
-    return map(_mark_of, rows)
+    return map(_hash_of, rows)
 
 
 def _values(rows: Sequence[Any], key: str) -> list[Any]:
-    """Return the values of a key, None in a row without it; rows are dicts, or all of one type with
-    slots.
+    """Return the value of a key in each row, None where a row lacks it; rows are dicts, or all of
+    one struct.
     """
     first = rows[0] if rows else {}
     if not isinstance(first, msgspec.Struct):
@@ -173,7 +176,7 @@ def _values(rows: Sequence[Any], key: str) -> list[Any]:
     return list(map(attrgetter(slots[key]), rows)) if key in slots else [None] * len(rows)
 
 
-def _mark_of(row: object) -> int:
+def _hash_of(row: object) -> int:
     try:
         return hash(msgspec.json.encode(row))
     except (msgspec.MsgspecError, ValueError, TypeError, OverflowError, RecursionError):

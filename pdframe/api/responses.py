@@ -1,4 +1,4 @@
-"""What an answer means: usable, worth another try, or which error. Pure functions of status,
+"""Classify an answer of the API as usable, worth a retry, or an error: pure functions of status,
 headers and body.
 """
 
@@ -32,19 +32,18 @@ __all__ = [
     "template_of",
 ]
 
-# A retry-after up to this is a burst that can be waited for in a notebook; "far above 2 s" is the
-# daily budget.
-LONGEST_WAIT = 30.0
-# After the firewall's 403, nothing is sent for so long.
+# A retry-after up to this is a burst, short enough to wait for; a longer one is the daily budget.
+MAX_WAIT_SECONDS = 30.0
+# After the firewall's 403, the client sends nothing for this long.
 BLOCK_SECONDS = 600.0
 
-_EXCERPT = 160
-_STRUCK = "<secret>"
+_EXCERPT_CHARACTERS = 160
+_REDACTED = "<secret>"
 # Python refuses to read whole numbers of more than 4,300 digits, and no column holds one of more
 # than 19.
-_MOST_DIGITS = 400
-# Levels of lists and objects in an answer. A cell of a table holds fewer: one that reaches this is
-# null, with a warning (`values`).
+_MAX_DIGITS = 400
+# Levels of lists and objects in an answer. A cell of a table may have fewer: one that reaches this
+# is null, with a warning (`_values.MAX_NESTING`).
 MAX_NESTING = 150
 _BOM = b"\xef\xbb\xbf"
 _OPENING, _CLOSING = frozenset(b"[{"), frozenset(b"]}")
@@ -52,15 +51,13 @@ _STRING_OR_BRACKET = re.compile(rb'"(?:[^"\\]|\\.)*+"|[\[\]{}]', re.DOTALL)
 
 
 Decode = Callable[[bytes], dict[str, Any] | None]
-"""A reader of bodies that knows what to expect: the JSON object, or None where the body is
-something else.
-"""
+"""A decoder of the body that it expects: returns the JSON object, or None for any other body."""
 
 
 @dataclass(frozen=True, slots=True)
 class Context:
-    """What a message may name: the request's path template, the time, what to check, and what must
-    be struck out.
+    """What a message needs: the request's path template, the time, what to check, and the secrets
+    that it must not show.
     """
 
     where: str
@@ -78,8 +75,8 @@ class Usable:
 
 @dataclass(frozen=True, slots=True)
 class Retryable:
-    """An answer that may come better: why, its status, how long the server asks to wait, and
-    whether it is the burst limit.
+    """An answer that another attempt may improve: why, its status, how long the server asks to
+    wait, and whether the reason is the burst limit.
     """
 
     reason: str
@@ -95,14 +92,14 @@ def classify_response(
     context: Context,
     decode: Decode | None = None,
 ) -> Usable | Retryable | PdframeError:
-    """Return what an answer means; an error is returned, not raised, so that the caller settles the
-    accounts first.
+    """Classify an answer. An error is returned, not raised: the caller first corrects the count of
+    tokens.
     """
     if status == 200:
-        return _judge_success(headers, body, context, decode)
+        return _classify_success(headers, body, context, decode)
     payload = None if _is_html(headers, body) else _json_or_none(body)
-    said = _said(payload, body, context.secrets)
-    at = f"{context.where} was answered with HTTP {status}{said}"
+    message = _server_message(payload, body, context.secrets)
+    at = f"{context.where} was answered with HTTP {status}{message}"
     if 300 <= status < 400:
         return ResponseError(
             f"{at}: a redirect, which is never followed with credentials. Check the company's name"
@@ -123,14 +120,14 @@ def classify_response(
             missing="plan",
         )
     if status == 403:
-        return _judge_forbidden(payload, at, context)
+        return _classify_forbidden(payload, at, context)
     if status == 429:
-        return _judge_too_many(headers, payload, at, context)
+        return _classify_too_many(headers, payload, at, context)
     if status >= 500:
         return Retryable(
-            f"HTTP {status}{said}",
+            f"HTTP {status}{message}",
             status,
-            wait=min(_retry_after(headers, context.now) or 0.0, LONGEST_WAIT),
+            wait=min(_retry_after(headers, context.now) or 0.0, MAX_WAIT_SECONDS),
         )
     if status == 404:
         remedy = (
@@ -143,20 +140,20 @@ def classify_response(
         return ResponseError(
             f"{at}: the server refuses a parameter. Check the filters.", status=status
         )
-    return ResponseError(f"{at}, which is not known here.", status=status)
+    return ResponseError(f"{at}, a status that pdframe does not know.", status=status)
 
 
 def parse(body: bytes) -> Any:
-    """Decode JSON; what is odd in one value never costs a page.
+    """Decode JSON; an odd value never costs a page.
 
-    A byte-order mark at the beginning is passed over; lone surrogates and bytes that are no UTF-8
-    become U+FFFD, numbers beyond Python's limit infinity; where no reader gets to the end of a
-    nested value, it is null from level `MAX_NESTING` on.
+    A byte-order mark at the start is skipped. Lone surrogates and bytes that are not UTF-8 become
+    U+FFFD, numbers beyond Python's limit infinity. A value that is nested too deeply for the
+    decoder is null from level `MAX_NESTING` on.
 
     Raises
     ------
     ValueError
-        Where it is no whole JSON.
+        It is no complete JSON.
     """
     body = body.removeprefix(_BOM)
     with contextlib.suppress(RecursionError):
@@ -171,15 +168,17 @@ def _decoded(body: bytes) -> Any:
     try:
         return msgspec.json.decode(body)
     except (msgspec.MsgspecError, UnicodeDecodeError):
-        return _mended(
+        return _without_surrogates(
             json.loads(
-                body.decode("utf-8", "replace"), parse_constant=lambda name: None, parse_int=_full
+                body.decode("utf-8", "replace"),
+                parse_constant=lambda name: None,
+                parse_int=_integer,
             )
         )
 
 
 def _cut(body: bytes) -> bytes:
-    """Replace what is nested more than `MAX_NESTING` levels deep by null."""
+    """Replace values that are nested more than `MAX_NESTING` levels deep by null."""
     depth, start, kept, pieces = 0, 0, 0, []
     for token in _STRING_OR_BRACKET.finditer(body):
         mark = body[token.start()]
@@ -196,19 +195,21 @@ def _cut(body: bytes) -> bytes:
 
 
 def excerpt(text: str, secrets: Iterable[Secret] = ()) -> str:
-    """Return a text fit for a message: one line, short, without control characters and without any
-    secret, encoded ones included.
+    """Return a text as a message may show it: one short line without control characters and without
+    any secret, encoded ones included.
     """
     struck, decoded = text, html.unescape(urllib.parse.unquote(text)).replace("\\/", "/")
     for secret in secrets:
         pattern = re.compile(re.escape(secret.reveal()), re.IGNORECASE)
-        struck, decoded = pattern.sub(_STRUCK, struck), pattern.sub(_STRUCK, decoded)
-    line = " ".join((decoded if decoded.count(_STRUCK) > struck.count(_STRUCK) else struck).split())
+        struck, decoded = pattern.sub(_REDACTED, struck), pattern.sub(_REDACTED, decoded)
+    line = " ".join(
+        (decoded if decoded.count(_REDACTED) > struck.count(_REDACTED) else struck).split()
+    )
     line = "".join(
         mark if mark.isprintable() else mark.encode("unicode_escape").decode("ascii")
-        for mark in line[: _EXCERPT * 2]
+        for mark in line[: _EXCERPT_CHARACTERS * 2]
     )
-    return line if len(line) <= _EXCERPT else f"{line[: _EXCERPT - 1]}…"
+    return line if len(line) <= _EXCERPT_CHARACTERS else f"{line[: _EXCERPT_CHARACTERS - 1]}…"
 
 
 def template_of(path: str) -> str:
@@ -227,7 +228,7 @@ def http_date(text: str | None) -> datetime | None:
         return None
 
 
-def _judge_success(
+def _classify_success(
     headers: Mapping[str, str], body: bytes, context: Context, decode: Decode | None
 ) -> Usable | Retryable | PdframeError:
     if (
@@ -238,15 +239,15 @@ def _judge_success(
         return Usable(expected)
     if _is_html(headers, body):
         return ResponseError(
-            f"{context.where} was answered with a web page{_said(None, body, context.secrets)}"
-            " instead of JSON. Check the company's name or base_url, and that no login page of"
-            " your network stands in between.",
+            f"{context.where} was answered with a web page"
+            f"{_server_message(None, body, context.secrets)} instead of JSON. Check the company's"
+            " name or base_url, and that no login page of your network stands in between.",
             status=200,
         )
     try:
         payload = parse(body)
     except ValueError:
-        return Retryable("a body that is no whole JSON", 200)
+        return Retryable("a body that is no complete JSON", 200)
     if not isinstance(payload, dict):
         return ResponseError(
             f"{context.where} was answered with JSON that is no object. Check base_url: this may be"
@@ -254,22 +255,22 @@ def _judge_success(
             status=200,
         )
     if payload.get("success") is False:
-        said = _said(payload, body, context.secrets)
+        message = _server_message(payload, body, context.secrets)
         return ResponseError(
-            f"{context.where} was answered with success: false{said}. Nothing of it is used; try"
+            f"{context.where} was answered with success: false{message}. None of it is used; try"
             " again later.",
             status=200,
         )
     return Usable(payload)
 
 
-def _judge_forbidden(payload: Any, at: str, context: Context) -> PdframeError:
+def _classify_forbidden(payload: Any, at: str, context: Context) -> PdframeError:
     if not isinstance(payload, dict):
         until = datetime.fromtimestamp(context.now + BLOCK_SECONDS, UTC)
         return BlockedError(
             f"{at} that is no answer of the API: Pipedrive's firewall blocks the company's token"
-            f" traffic, or a proxy does. Nothing is sent before {until:%H:%M} UTC, as asking on"
-            " prolongs the block. Stop other integrations that run into 429s.",
+            f" traffic, or a proxy does. Nothing is sent before {until:%H:%M} UTC, since more"
+            " requests prolong the block. Stop other integrations that run into 429s.",
             until=until,
         )
     text = json.dumps(payload).lower()
@@ -294,7 +295,7 @@ def _judge_forbidden(payload: Any, at: str, context: Context) -> PdframeError:
     return AccessError(f"{at}. {remedy}", status=403, missing=missing)
 
 
-def _judge_too_many(
+def _classify_too_many(
     headers: Mapping[str, str], payload: Any, at: str, context: Context
 ) -> Retryable | PdframeError:
     wait = _retry_after(headers, context.now)
@@ -302,14 +303,14 @@ def _judge_too_many(
     if (
         "daily" in text.lower()
         or headers.get("x-daily-ratelimit-token-remaining") == "0"
-        or (wait or 0.0) > LONGEST_WAIT
+        or (wait or 0.0) > MAX_WAIT_SECONDS
     ):
-        known = wait is not None and LONGEST_WAIT < wait < timedelta(days=7).total_seconds()
+        known = wait is not None and MAX_WAIT_SECONDS < wait < timedelta(days=7).total_seconds()
         resume_at = datetime.fromtimestamp(context.now + (wait or 0.0), UTC) if known else None
         when = (
-            f"Go on after {resume_at:%Y-%m-%d %H:%M} UTC"
+            f"Continue after {resume_at:%Y-%m-%d %H:%M} UTC"
             if resume_at
-            else "Go on when the budget is renewed, at midnight in Pipedrive's time"
+            else "Continue when the budget is renewed, at midnight in Pipedrive's time"
         )
         return BudgetError(
             f"{at}: the company's daily budget of API tokens is used up. {when}; all integrations"
@@ -319,7 +320,7 @@ def _judge_too_many(
     if wait is None:
         reset = headers.get("x-ratelimit-reset", "")
         wait = (
-            min(float(reset), LONGEST_WAIT)
+            min(float(reset), MAX_WAIT_SECONDS)
             if reset.isascii() and reset.isdigit() and len(reset) < 6
             else 2.0
         )
@@ -347,8 +348,8 @@ def _json_or_none(body: bytes) -> Any:
         return None
 
 
-def _said(payload: Any, body: bytes, secrets: tuple[Secret, ...]) -> str:
-    """Return what the server said, as ' ("…")', or nothing."""
+def _server_message(payload: Any, body: bytes, secrets: tuple[Secret, ...]) -> str:
+    """Return the server's message, as ' ("…")', or an empty text."""
     if isinstance(payload, dict):
         texts = [payload.get(key) for key in ("error", "message", "error_info")]
         text = "; ".join(dict.fromkeys(text for text in texts if isinstance(text, str) and text))
@@ -359,16 +360,16 @@ def _said(payload: Any, body: bytes, secrets: tuple[Secret, ...]) -> str:
     return f' ("{line}")' if line else ""
 
 
-def _full(digits: str) -> int | float:
-    return int(digits) if len(digits) <= _MOST_DIGITS else float(digits)
+def _integer(digits: str) -> int | float:
+    return int(digits) if len(digits) <= _MAX_DIGITS else float(digits)
 
 
-def _mended(value: Any) -> Any:
+def _without_surrogates(value: Any) -> Any:
     """Replace lone surrogates, which no file format takes."""
     if isinstance(value, str):
         return value.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
     if isinstance(value, list):
-        return [_mended(part) for part in value]
+        return [_without_surrogates(part) for part in value]
     if isinstance(value, dict):
-        return {_mended(key): _mended(part) for key, part in value.items()}
+        return {_without_surrogates(key): _without_surrogates(part) for key, part in value.items()}
     return value

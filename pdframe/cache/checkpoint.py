@@ -1,5 +1,15 @@
-"""Pages of a walk, or of a pull of changes, that was interrupted: the next one goes on from there
-instead of paying for them again.
+"""The checkpoint of a table: pages of an unfinished fetch on disk, and where the fetch stands.
+
+A sync stages each page here before it requests the next one. An interrupted sync resumes by reading
+the checkpoint, whatever it fetched: a complete list, changes, or the children of parent records.
+This is the only way to resume. Once the table is committed, the checkpoint is dropped.
+
+Many pages are compacted into one run, whose rows are in key order: memory does not grow with the
+fetch. Beside pages and runs stand the fetch states of the parents whose children they hold.
+
+Guarantees: the JSON file is written last, and what it does not count does not exist. Nothing here
+need survive a power failure: where a file does not read back as it was written, the checkpoint is
+dropped with a warning, and its pages are fetched again.
 """
 
 from __future__ import annotations
@@ -23,219 +33,289 @@ from pdframe.errors import CacheError
 from pdframe.frames import Problems
 from pdframe.schema import Table
 
-FORMAT = 7
-WHERE = "walk.json"
-KINDS = ("page", "note", "run", "told")
+FORMAT = 8
+POSITION_FILE = "walk.json"
+# Kinds of files, by the first part of their names.
+PAGE, PAGE_STATES, RUN, RUN_STATES = KINDS = ("page", "note", "run", "run_note")
 
 
 @dataclass(frozen=True, slots=True)
 class Position:
-    """Where a walk stands: the next list (`source`) and cursor, and what was known when it began.
+    """Where a fetch stands.
 
-    `cursor` is None at the beginning of a list, and where it is walked by `windows`. `began` is
-    this machine's clock, `server_time` the server's. `marks` tell up to when each list is complete,
-    of a pull of changes. `problems` are those of the pages so far: their rows do not show what did
-    not fit.
+    Parameters
+    ----------
+    began
+        This machine's clock when the fetch began.
+    source
+        Number of the list that is next.
+    cursor
+        Cursor of its next page; None: at its beginning, or it is read by `ranges`.
+    ranges
+        State of the range scan of a long list.
+    marks
+        Watermarks of the lists, of a fetch of changes; which parents a fetch of children is about.
+    server_time
+        The server's clock at the first page.
+    problems
+        Cells and rows that could not be kept: the staged rows do not show them.
     """
 
     began: datetime
     source: int = 0
     cursor: str | None = None
-    windows: Mapping[str, Any] | None = None
+    ranges: Mapping[str, Any] | None = None
     marks: Mapping[str, str] = field(default_factory=dict)
     server_time: datetime | None = None
     problems: Problems = field(default_factory=Problems)
 
 
 def in_flight(store: Store) -> list[str]:
-    """Names of the tables of which pages are kept to go on from."""
+    """Return the names of the tables that have a checkpoint."""
     return sorted(
         {
             path.parent.parent.name
             for kind in (PENDING, CHANGES)
-            for path in store.root.glob(f"*/{kind}/{WHERE}")
+            for path in store.root.glob(f"*/{kind}/{POSITION_FILE}")
         }
     )
 
 
 @dataclass(frozen=True, slots=True)
 class CheckpointState:
-    """What an unfinished walk left: where it stood, its last pages in the order in which they came,
-    and runs before.
+    """What an unfinished fetch staged.
 
-    Beside pages and runs stand `notes` and what the runs are `reported` by, or nothing. `count` is how
-    many pages it took.
+    Parameters
+    ----------
+    position
+        Where it stands.
+    runs, run_states
+        Compacted pages, the earlier first, and the fetch states of each run, if any.
+    pages, page_states
+        Pages after these in their order, and the fetch states of each, if any.
+    page_count
+        How many pages it fetched.
     """
 
-    place: Position
-    pages: list[pa.Table]
-    notes: list[pa.Table]
+    position: Position
     runs: list[SortedRun]
-    reported: list[pa.Table]
-    count: int
+    run_states: list[pa.Table]
+    pages: list[pa.Table]
+    page_states: list[pa.Table]
+    page_count: int
+
+    @property
+    def states(self) -> list[pa.Table]:
+        """The fetch states of runs and pages, the earlier first."""
+        return [*self.run_states, *self.page_states]
 
 
 class Checkpoint:
-    """The unfinished walk of one table, or pull of what changed `since`: a folder of pages and a
-    JSON file that says where it stands.
+    """The checkpoint of one table: of a fetch of all of it, or of what changed `since` it was
+    cached.
 
-    Many pages are put together to a run, whose rows are in the order of their ids: what is held in
-    memory of a walk does not grow with it.
-
-    The JSON file is written last: what it does not count does not exist. Nothing here need survive
-    a power failure: where a page does not read back as it was written, all are asked for again.
+    Parameters
+    ----------
+    store, table
+        The cache, and the table.
+    schema
+        The columns of its pages: pages of another schema are dropped.
+    since
+        The manifest whose changes are fetched; None: all of the table, or children.
     """
 
     def __init__(
         self, store: Store, table: Table, schema: pa.Schema, since: Manifest | None = None
     ) -> None:
-        self._table = table.name
+        self.table = table
+        self._key = table.parent.id if table.parent else table.key[0]
         self._batch_rows = store.options.batch_rows
-        self.key = table.key[0]
         self._folder = store.root / table.name / (PENDING if since is None else CHANGES)
-        # Pages of another schema or asked for in another way do not fit to what comes now, nor do
-        # changes since another state.
-        reported = f"{FORMAT}\n{schema.to_string(show_schema_metadata=False)}\n{table.sources!r}"
+        # Pages of another schema, of other requests or since another state are of no use.
+        signed = f"{FORMAT}\n{schema.to_string(show_schema_metadata=False)}\n{table.sources!r}"
         if since is not None:
-            reported += f"\n{since.full_at}\n{since.synced_at}\n{sorted(since.state.items())}"
-        self._signature = hashlib.sha256(reported.encode("utf-8", "replace")).hexdigest()
-        self._begin()
+            signed += f"\n{since.full_at}\n{since.synced_at}\n{sorted(since.state.items())}"
+        self._signature = hashlib.sha256(signed.encode("utf-8", "replace")).hexdigest()
+        self._clear()
 
-    def _begin(self) -> None:
+    def _clear(self) -> None:
         self._first = self._pages = self._runs = 0
-        self._reported = False
-        # Of all files of a kind, in their order: one that is changed, missing, foreign or of
-        # another walk shows.
+        self._has_run_states = False
+        # Of all files of a kind, in their order: one that is changed, missing or foreign shows.
         self._crc = dict.fromkeys(KINDS, 0)
 
+    def position(self) -> Position | None:
+        """Return where the fetch stands, without its pages; None where that cannot be read."""
+        try:
+            raw = unseal((self._folder / POSITION_FILE).read_bytes())
+            return _position_from(raw) if raw["signature"] == self._signature else None
+        except (OSError, ValueError, KeyError, TypeError, AttributeError):
+            return None
+
     def load(self) -> CheckpointState | None:
-        """What the last walk left; None where there is nothing to trust."""
-        if not (self._folder / WHERE).exists():
+        """Return what was staged; None where nothing is, or nothing that can be used."""
+        if not (self._folder / POSITION_FILE).exists():
             self.drop()
             return None
         try:
-            raw = unseal((self._folder / WHERE).read_bytes())
+            raw = unseal((self._folder / POSITION_FILE).read_bytes())
             if raw["signature"] != self._signature:
                 self.drop()
                 return None
-            place = Position(
-                began=datetime.fromisoformat(raw["began"]),
-                source=int(raw["source"]),
-                cursor=raw["cursor"],
-                windows=raw["windows"],
-                marks=dict(raw["marks"]),
-                server_time=datetime.fromisoformat(raw["server_time"])
-                if raw["server_time"]
-                else None,
-                problems=Problems.from_plain(raw["problems"]),
-            )
-            self._begin()
+            position = _position_from(raw)
+            self._clear()
             self._first, self._pages, self._runs = (
-                int(raw["first"]),
-                int(raw["pages"]),
-                int(raw["runs"]),
+                int(raw[name]) for name in ("first", "pages", "runs")
             )
-            after, runs = range(self._first, self._pages), range(self._runs)
-            there = {
-                "page": after,
-                "note": after if raw["noted"] else (),
-                "run": runs,
-                "told": runs if raw["told"] else (),
+            pages, runs = range(self._first, self._pages), range(self._runs)
+            numbers = {
+                PAGE: pages,
+                PAGE_STATES: pages if raw["has_page_states"] else (),
+                RUN: runs,
+                RUN_STATES: runs if raw["has_run_states"] else (),
             }
-            for kind, numbers in there.items():
-                for number in numbers:
-                    self._add(kind, zlib.crc32(self._path(kind, number).read_bytes()))
-            if self._crc != raw["read_crc32"]:
+            for kind in KINDS:
+                for number in numbers[kind]:
+                    self._add_checksum(kind, zlib.crc32(self._path(kind, number).read_bytes()))
+            if self._crc != raw["files_crc32"]:
                 raise ValueError("other pages")
-            pages, notes, reported = (
-                [self._read(kind, number) for number in there[kind]]
-                for kind in ("page", "note", "told")
-            )
-            sorted_runs = [
-                SortedRun(InArrow(self._path("run", number)), self.key) for number in runs
-            ]
+            tables = {
+                kind: [self._read(kind, number) for number in numbers[kind]]
+                for kind in (PAGE, PAGE_STATES, RUN_STATES)
+            }
+            sorted_runs = [self._run(number) for number in runs]
         except (OSError, ValueError, KeyError, TypeError, AttributeError, pa.ArrowException):
             self.drop()
             warn(
-                f"The saved pages of {self._table!r} are not as they were written: what they held is asked for again."
+                f"The saved pages of {self.table.name!r} are not as they were written: they are"
+                " fetched again."
             )
             return None
-        self._reported = bool(reported)
-        return CheckpointState(place, pages, notes, sorted_runs, reported, self._pages)
+        self._has_run_states = bool(tables[RUN_STATES])
+        return CheckpointState(
+            position,
+            sorted_runs,
+            tables[RUN_STATES],
+            tables[PAGE],
+            tables[PAGE_STATES],
+            self._pages,
+        )
 
-    def add(self, page: pa.Table, place: Position, note: pa.Table | None = None) -> None:
-        """Keep a page that came whole, and where the walk stands behind it."""
-        with self._making_room():
-            make_private(self._folder)
-            for kind, rows in (("page", page), ("note", note)):
-                if rows is not None:
-                    self._add(kind, write_plain(self._path(kind, self._pages), rows))
-            self._pages += 1
-            self._write(place, noted=note is not None)
+    def append(self, page: pa.Table, position: Position, states: pa.Table | None = None) -> None:
+        """Stage a page, and where the fetch stands after it.
 
-    def settle(self, rows: pa.Table, place: Position, note: pa.Table | None = None) -> SortedRun:
-        """Keep rows in the order of their ids, in the place of the pages since the last run, and
-        one note in the place of theirs.
-
-        The walk stands where it stood.
+        Parameters
+        ----------
+        page
+            Its rows.
+        position
+            Where the fetch stands.
+        states
+            The fetch states of the parents whose children they are.
         """
-        with self._making_room():
-            path = self._path("run", self._runs)
-            self._add("run", write_batches(path, rows, self._batch_rows))
-            if note is not None:
-                self._add("told", write_plain(self._path("told", self._runs), note))
-                self._reported = True
-            before = range(self._first, self._pages)
-            self._runs, self._first = self._runs + 1, self._pages
-            self._crc |= {"page": 0, "note": 0}
-            self._write(place, noted=False)
-            for number in before:
-                for kind in ("page", "note"):
-                    self._path(kind, number).unlink(missing_ok=True)
-        return SortedRun(InArrow(path), self.key)
+        with self._saying_no_room():
+            make_private(self._folder)
+            for kind, rows in ((PAGE, page), (PAGE_STATES, states)):
+                if rows is not None:
+                    self._add_checksum(kind, write_plain(self._path(kind, self._pages), rows))
+            self._pages += 1
+            self._write(position, has_page_states=states is not None)
+
+    def compact(
+        self, rows: pa.Table, position: Position, states: pa.Table | None = None
+    ) -> SortedRun:
+        """Replace the pages since the last run by one run, and their fetch states by one table.
+
+        Parameters
+        ----------
+        rows
+            The rows of these pages, in key order.
+        position
+            Where the fetch stands: where it stood.
+        states
+            The fetch states of these pages.
+        """
+        with self._saying_no_room():
+            number = self._runs
+            self._add_checksum(RUN, write_batches(self._path(RUN, number), rows, self._batch_rows))
+            if states is not None:
+                self._add_checksum(RUN_STATES, write_plain(self._path(RUN_STATES, number), states))
+                self._has_run_states = True
+            compacted = range(self._first, self._pages)
+            self._runs, self._first = number + 1, self._pages
+            self._crc |= {PAGE: 0, PAGE_STATES: 0}
+            self._write(position, has_page_states=False)
+            for page in compacted:
+                for kind in (PAGE, PAGE_STATES):
+                    self._path(kind, page).unlink(missing_ok=True)
+        return self._run(number)
+
+    def rewind(self, position: Position) -> None:
+        """Drop all pages, which are committed, and keep the position of the unfinished fetch."""
+        self.drop()
+        with self._saying_no_room():
+            make_private(self._folder)
+            self._write(position, has_page_states=False)
+
+    def drop(self) -> None:
+        """Drop the checkpoint: the fetch is committed, or cannot resume."""
+        self._clear()
+        with contextlib.suppress(OSError):
+            (self._folder / POSITION_FILE).unlink(missing_ok=True)
+            for path in self._folder.glob("*.arrow"):
+                path.unlink()
+            self._folder.rmdir()
 
     @contextlib.contextmanager
-    def _making_room(self) -> Iterator[None]:
+    def _saying_no_room(self) -> Iterator[None]:
         try:
             yield
         except OSError as error:
             raise CacheError(
-                f"A page could not be saved in {self._folder}: {error.strerror}. Make room, or choose another cache_dir."
+                f"A page could not be saved in {self._folder}: {error.strerror}. Make room, or"
+                " choose another cache_dir."
             ) from error
 
-    def _write(self, place: Position, *, noted: bool) -> None:
-        where: dict[str, Any] = {
+    def _write(self, position: Position, *, has_page_states: bool) -> None:
+        time = position.server_time
+        content: dict[str, Any] = {
             "signature": self._signature,
             "first": self._first,
             "pages": self._pages,
             "runs": self._runs,
-            "noted": noted,
-            "told": self._reported,
-            "read_crc32": self._crc,
-            "began": place.began.isoformat(),
-            "source": place.source,
-            "cursor": place.cursor,
-            "windows": place.windows,
-            "marks": dict(place.marks),
-            "server_time": place.server_time.isoformat() if place.server_time else None,
-            "problems": asdict(place.problems),
+            "has_page_states": has_page_states,
+            "has_run_states": self._has_run_states,
+            "files_crc32": self._crc,
+            "began": position.began.isoformat(),
+            "source": position.source,
+            "cursor": position.cursor,
+            "ranges": position.ranges,
+            "marks": dict(position.marks),
+            "server_time": time.isoformat() if time else None,
+            "problems": asdict(position.problems),
         }
-        write_atomic(self._folder / WHERE, seal(where, indent=None), durable=False)
+        write_atomic(self._folder / POSITION_FILE, seal(content, indent=None), durable=False)
 
-    def drop(self) -> None:
-        """Forget the walk: it was finished, or cannot be gone on with."""
-        self._begin()
-        with contextlib.suppress(OSError):
-            (self._folder / WHERE).unlink(missing_ok=True)
-            for path in (path for kind in KINDS for path in self._folder.glob(f"{kind}-*")):
-                path.unlink()
-            self._folder.rmdir()
+    def _run(self, number: int) -> SortedRun:
+        return SortedRun(InArrow(self._path(RUN, number)), self._key)
 
     def _read(self, kind: str, number: int) -> pa.Table:
         return pa.ipc.open_stream(self._path(kind, number).read_bytes()).read_all()
 
-    def _add(self, kind: str, crc32: int) -> None:
+    def _add_checksum(self, kind: str, crc32: int) -> None:
         self._crc[kind] = zlib.crc32(crc32.to_bytes(4, "big"), self._crc[kind])
 
     def _path(self, kind: str, number: int) -> Path:
         return self._folder / f"{kind}-{number:06d}.arrow"
+
+
+def _position_from(raw: Mapping[str, Any]) -> Position:
+    return Position(
+        began=datetime.fromisoformat(raw["began"]),
+        source=int(raw["source"]),
+        cursor=raw["cursor"],
+        ranges=raw["ranges"],
+        marks=dict(raw["marks"]),
+        server_time=datetime.fromisoformat(raw["server_time"]) if raw["server_time"] else None,
+        problems=Problems.from_plain(raw["problems"]),
+    )

@@ -26,9 +26,9 @@ from pdframe.schema.deals import DEAL_PRODUCTS
 from pdframe.schema.snapshots import (
     DEALS_AND_DELETED,
     DELETED_DEALS,
-    LINES_REMEMBERED,
     OF_LINES,
     TRACKED_COLUMNS,
+    TRACKED_LINE_COLUMNS,
 )
 
 LISTED_AT = "listed_at"
@@ -228,7 +228,7 @@ def with_lines_of_deleted(store: Store, live: pa.Table) -> pa.Table:
         pc.index_in(lines["deal_id"], value_set=deals["deal_id"].combine_chunks())
     )
     lines = lines.filter(pc.fill_null(pc.greater_equal(lines["seen_at"], since), False)).select(
-        ["id", *LINES_REMEMBERED]
+        ["id", *TRACKED_LINE_COLUMNS]
     )
     rows, _ = unify([live, lines], DEAL_PRODUCTS)
     return rows

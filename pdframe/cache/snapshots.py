@@ -26,7 +26,7 @@ from pdframe.cache.store import Manifest, Store
 from pdframe.errors import DamagedError, NewerCacheError
 from pdframe.frames import is_unknown, storage_schema, unify
 from pdframe.schema import Table
-from pdframe.schema.snapshots import OF_DEALS, Kept
+from pdframe.schema.snapshots import OF_DEALS, TrackedHistory
 
 Kind = Literal["full", "resumed", "incremental"]
 # A server's clock may wander by this much; further back, what is kept is the past of another
@@ -52,7 +52,7 @@ class SnapshotLog:
         Which history: that of deals, or that of line items.
     """
 
-    def __init__(self, store: Store, kept: Kept = OF_DEALS) -> None:
+    def __init__(self, store: Store, kept: TrackedHistory = OF_DEALS) -> None:
         self._store = store
         self._kept = kept
         self._compared = (kept.key, *kept.tracked)

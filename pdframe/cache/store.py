@@ -50,7 +50,9 @@ FORMAT = 2
 UNSEALED = 1
 KEPT = "What was cached before is kept."
 ROWS_PER_PART = 200_000
-COLUMNS_AT_ONCE = 16
+COLUMNS_AT_ONCE = 8
+# Of a table of as many rows, memory that Arrow does not need is given back between two reads.
+RELEASE_ROWS = 50_000
 # From this many small parts on, all columns are read at once.
 MANY_SMALL = 100
 ROWS_READ_TOGETHER = 50_000
@@ -440,7 +442,7 @@ class Store:
             return manifest
         parts = compacted(
             manifest.parts,
-            lambda part: _read(*self._open_part(manifest.table, part), use_threads=False),
+            lambda part: _read(*self._open_part(manifest.table, part)),
             self.options,
         )
         written = self.write(manifest, parts, at_most=self.options.compacted_bytes)
@@ -609,6 +611,8 @@ class Stored:
             # Of many small parts, opening the pages of a column costs more than what is in them.
             at_once = len(self._places) if self._many_small else COLUMNS_AT_ONCE
             many = at_once if kept and self._places[kept[-1]] + 1 == place else 1
+            if self.num_rows >= RELEASE_ROWS:
+                pa.default_memory_pool().release_unused()
             self._block = self.read(self.schema.names[place : place + many])
         return self._block[name]
 
@@ -625,7 +629,7 @@ class Stored:
         """
         wanted = None if columns is None else list(columns)
         for group in self._groups:
-            rows = [_read(path, file, wanted, use_threads=len(group) == 1) for path, file in group]
+            rows = [_read(path, file, wanted) for path, file in group]
             yield rows[0] if len(rows) == 1 else pa.concat_tables(rows).combine_chunks()
 
 
@@ -656,12 +660,11 @@ def _grouped(
     return groups
 
 
-def _read(
-    path: Path, file: pq.ParquetFile, columns: list[str] | None = None, *, use_threads: bool = True
-) -> pa.Table:
+def _read(path: Path, file: pq.ParquetFile, columns: list[str] | None = None) -> pa.Table:
     """Columns of a part that was verified."""
+    # In this thread: memory that other threads take is given back late.
     try:
-        return file.read(columns, use_threads=use_threads)
+        return file.read(columns, use_threads=False)
     except (pa.ArrowException, OSError) as error:
         raise unknown_form(path, error) from error
 

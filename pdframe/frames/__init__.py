@@ -1,4 +1,4 @@
-"""Wire rows to Arrow tables, and Arrow tables to labelled frames."""
+"""Type the JSON rows of the API as Arrow tables, and turn Arrow tables into labelled frames."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Wire rows to typed Arrow tables, and parts of one table to one."""
+"""Type JSON rows of the API as Arrow tables, and put the parts of one table together."""
 
 from __future__ import annotations
 
@@ -19,25 +19,23 @@ from pdframe.schema import Table
 from pdframe.schema.types import ANY, JSON, TEXT_ID, Type
 
 CUSTOM = "custom_fields"
+_NULL = type(None)
 _UNKNOWN: Mapping[bytes | str, bytes | str] = {b"pdframe": b"unknown"}
 
 Columns = dict[str, pa.Array | pa.ChunkedArray]
 Unknown = dict[tuple[str, str], Sequence[Any]]
-"""What nothing declares: values by key, and by the key of a part in them (empty: the value
-itself).
-"""
+"""Values that nothing declares, by key, and by the key of a part (empty: the value itself)."""
 
 
 def storage_schema(table: Table, fields: Iterable[Field] = ()) -> pa.Schema:
-    """Arrow schema of a table in the cache: standard columns, then custom ones as `<hash>` and
-    `<hash>_<part>`, ids for options.
+    """Return the Arrow schema of a table in the cache: standard columns, then custom ones as
+    `<hash>` and `<hash>_<part>`, with ids for options.
     """
     return Layout(table, fields).schema
 
 
 class Layout:
-    """The declared columns of a table: those of its own, and those of the `chosen` among its
-    fields.
+    """The declared columns of a table: its standard columns, and those of its custom fields.
 
     Parameters
     ----------
@@ -77,18 +75,20 @@ def to_arrow(
     Returns
     -------
     pyarrow.Table
-        The rows in their order, columns as in `storage_schema`; after them what neither schema nor
-        metadata knows, as text or JSON text, marked as such in the schema.
+        The rows in their order, columns as in `storage_schema`; then those that neither schema nor
+        metadata declares, as text or JSON text, marked as such in the schema.
     Problems
-        Cells that do not fit their type and are null, and rows that could not be kept: no objects,
-        or without a key.
+        Cells that do not fit their type and are null, and rows that are left out: they are no
+        objects, or lack a key.
     """
     problems = Problems()
-    kept = _with_key(rows, table, problems)
+    keyed = _with_key(rows, table, problems)
     layout = Layout(table, fields)
     unknown: Unknown = {}
-    bags = _bags(kept, unknown, expected=bool(table.entity or layout.chosen))
-    return type_columns(by_key(kept), by_key(bags), len(kept), layout, unknown, problems), problems
+    bags = _bags(keyed, unknown, expected=bool(table.entity or layout.chosen))
+    return type_columns(
+        by_key(keyed), by_key(bags), len(keyed), layout, unknown, problems
+    ), problems
 
 
 def type_columns(
@@ -99,20 +99,20 @@ def type_columns(
     unknown: Unknown,
     problems: Problems,
 ) -> pa.Table:
-    """Type rows that were turned into columns.
+    """Type the columns of some rows.
 
     Parameters
     ----------
     tops, bags
         JSON values of the rows, and of their custom fields, by key; None for null.
     size
-        How many rows there are; each has a key.
+        Number of rows; each has a key.
     layout
         The columns of their table.
     unknown
-        What was found already that nothing declares; all else of that kind is added.
+        Values that nothing declares; the function adds those of these rows.
     problems
-        Is told what does not fit.
+        Counts what does not fit.
     """
     nothing = [None] * size
     cells = _standard(tops, nothing, layout, unknown)
@@ -135,9 +135,9 @@ def unify(
 ) -> tuple[pa.Table, Problems]:
     """Put parts of one table together whose columns may differ, rows in the order of the parts.
 
-    A column that a part lacks is null there. What was stored as unknown text while the field was
-    not known yet is typed now, as if it had just come. Columns that nothing declares (any more) are
-    kept at the end: with their type where all parts agree on it, else as text.
+    A column that a part lacks is null there. Values that were stored as unknown text, before their
+    field was declared, get its type now, as if the API had just sent them. Columns that nothing
+    declares (any more) are at the end: with their type where all parts agree on it, else as text.
 
     Returns
     -------
@@ -148,23 +148,23 @@ def unify(
     """
     problems = Problems()
     layout = Layout(table, fields)
-    alike: list[list[pa.Table]] = []
+    groups: list[list[pa.Table]] = []
     for part in parts:
-        if alike and alike[-1][0].schema.equals(part.schema, check_metadata=True):
-            alike[-1].append(part)
+        if groups and groups[-1][0].schema.equals(part.schema, check_metadata=True):
+            groups[-1].append(part)
         else:
-            alike.append([part])
-    complete = [_conform(pa.concat_tables(group), layout, problems) for group in alike]
-    if not complete:
+            groups.append([part])
+    conformed = [_conform(pa.concat_tables(group), layout, problems) for group in groups]
+    if not conformed:
         return layout.schema.empty_table(), problems
     extra: dict[str, pa.Field] = {}
-    for part in complete:
+    for part in conformed:
         for column in list(part.schema)[len(layout.kinds) :]:
             same = extra.setdefault(column.name, column)
             if same.type != column.type:
                 extra[column.name] = _text_field(column.name)
     schema = pa.schema([*layout.schema, *extra.values()])
-    return pa.concat_tables([_fill(part, schema) for part in complete]), problems
+    return pa.concat_tables([_fill(part, schema) for part in conformed]), problems
 
 
 def _text_field(name: str) -> pa.Field:
@@ -172,38 +172,38 @@ def _text_field(name: str) -> pa.Field:
 
 
 def is_unknown(field: pa.Field) -> bool:
-    """Whether a column holds the text of values that came before anything declared it."""
+    """Tell whether a column has the text of values that nothing declared when they were stored."""
     return (field.metadata or {}).get(b"pdframe") == b"unknown"
 
 
 def _with_key(rows: Iterable[object], table: Table, problems: Problems) -> list[dict[str, Any]]:
-    """Rows that are objects and hold a key; the others are counted."""
-    complete = list(rows)
-    kept = [row for row in complete if isinstance(row, dict)]
-    fits = [True] * len(kept)
+    """Return the rows that are objects and have a key; count the others."""
+    listed = list(rows)
+    objects = [row for row in listed if isinstance(row, dict)]
+    fits = [True] * len(objects)
     for name in table.key:
         kind = table.by_name[name].type
-        ids = build([row.get(name) for row in kept], kind, lambda _: None)
+        ids = build([row.get(name) for row in objects], kind, lambda _: None)
         empty = kind is TEXT_ID
         fits = [
             fit and one is not None and not (empty and one == "")
             for fit, one in zip(fits, ids.to_pylist(), strict=True)
         ]
-    if len(kept) < len(complete) or not all(fits):
-        for row in complete:
+    if len(objects) < len(listed) or not all(fits):
+        for row in listed:
             if not isinstance(row, dict):
                 problems.add_row(row)
-        for row, fit in zip(kept, fits, strict=True):
+        for row, fit in zip(objects, fits, strict=True):
             if not fit:
                 problems.add_row(row)
-        kept = [row for row, fit in zip(kept, fits, strict=True) if fit]
-    return kept
+        objects = [row for row, fit in zip(objects, fits, strict=True) if fit]
+    return objects
 
 
 def _standard(
     tops: Mapping[str, Sequence[Any]], nothing: Sequence[Any], layout: Layout, unknown: Unknown
 ) -> dict[str, Cells]:
-    """Return the values of standard columns; keys that nothing declares are added to `unknown`."""
+    """Return the values of standard columns; add keys that nothing declares to `unknown`."""
     table = layout.table
     cells: dict[str, Cells] = {}
     parts = {
@@ -222,8 +222,8 @@ def _standard(
 
 
 def _bags(rows: list[dict[str, Any]], unknown: Unknown, *, expected: bool) -> list[dict[str, Any]]:
-    """Custom fields of each row; what stands there unexpectedly or is no object is passed through
-    under its own name.
+    """Return the custom fields of each row; unexpected ones, and values that are no object, become
+    an unknown column.
     """
     bags: list[Any] = [row.get(CUSTOM) for row in rows]
     if not expected:
@@ -236,19 +236,19 @@ def _bags(rows: list[dict[str, Any]], unknown: Unknown, *, expected: bool) -> li
 
 
 def _composite(table: Table) -> dict[str, list[str]]:
-    """The parts that are columns, by the key of the values that they are parts of."""
-    result: dict[str, list[str]] = {}
+    """Return the parts that are columns, by the key of their composite value."""
+    parts: dict[str, list[str]] = {}
     for column in table.columns:
         top, _, key = column.path.partition(".")
         if key:
-            result.setdefault(top, []).append(key)
-    return result
+            parts.setdefault(top, []).append(key)
+    return parts
 
 
 def _field_cells(
     values: Sequence[Any], nothing: Sequence[Any], field: Field, unknown: Unknown
 ) -> dict[str, Cells]:
-    """Values of the columns of one custom field."""
+    """Return the values of the columns of one custom field."""
     if len(field.parts) == 1:
         return {field.code: (values, field.parts[0].type)}
     parts = _parts(values, nothing, field.code, [part.key for part in field.parts], unknown)
@@ -262,19 +262,24 @@ def _parts(
     keys: Sequence[str],
     unknown: Unknown,
 ) -> dict[str, Sequence[Any]]:
-    """The parts of composite values by key; older rows give the main part bare. Parts that nothing
-    declares are collected.
+    """Return the parts of composite values by key; add those that nothing declares to `unknown`.
+    Older rows have the main part alone, without an object around it.
     """
     if all_null(values):
         return dict.fromkeys(keys, nothing)
-    places = [place for place, value in enumerate(values) if isinstance(value, dict)]
-    result = by_key([values[place] for place in places])
+    if {dict, _NULL}.issuperset(map(type, values)):
+        places = [place for place, value in enumerate(values) if value is not None]
+    else:
+        places = [place for place, value in enumerate(values) if isinstance(value, dict)]
+    by_part = by_key([values[place] for place in places])
 
-    def complete(part: Sequence[Any]) -> Sequence[Any]:
+    def full_length(part: Sequence[Any]) -> Sequence[Any]:
         return part if len(places) == len(values) else _spread(part, places, len(values))
 
-    unknown |= {(column, key): complete(part) for key, part in result.items() if key not in keys}
-    parts = {key: complete(result[key]) if key in result else nothing for key in keys}
+    unknown |= {
+        (column, key): full_length(part) for key, part in by_part.items() if key not in keys
+    }
+    parts = {key: full_length(by_part[key]) if key in by_part else nothing for key in keys}
     if MAIN in keys and len(places) + values.count(None) < len(values):
         bare = [None if isinstance(value, dict) else value for value in values]
         parts[MAIN] = [
@@ -284,7 +289,7 @@ def _parts(
 
 
 def _spread(part: Sequence[Any], places: Iterable[int], rows: int) -> list[Any]:
-    """Values in their places among nulls."""
+    """Return values at their places among nulls."""
     spread: list[Any] = [None] * rows
     for place, value in zip(places, part, strict=True):
         spread[place] = value
@@ -292,17 +297,17 @@ def _spread(part: Sequence[Any], places: Iterable[int], rows: int) -> list[Any]:
 
 
 def _leftovers(values: Sequence[Any], column: str, kind: Type, unknown: Unknown) -> None:
-    """Collect keys of listed objects that nothing declares: a list per cell, aligned with the
-    entries.
+    """Add keys of listed objects that nothing declares to `unknown`: a list per cell, one item an
+    entry.
     """
     known, objects = {name for name, _ in kind.parts}, objects_in(values)
     if objects is not None and known.issuperset(chain.from_iterable(objects)):
         return
     lists = [value if isinstance(value, list) else [] for value in values]
-    result: set[str] = set().union(
+    keys: set[str] = set().union(
         *(entry for entry in chain.from_iterable(lists) if isinstance(entry, dict))
     )
-    for key in sorted(result - known):
+    for key in sorted(keys - known):
         unknown[column, key] = [
             [entry.get(key) if isinstance(entry, dict) else None for entry in entries] or None
             for entries in lists
@@ -312,8 +317,8 @@ def _leftovers(values: Sequence[Any], column: str, kind: Type, unknown: Unknown)
 def _name_unknown(
     unknown: Unknown, kinds: Collection[str], reserved: Collection[str], problems: Problems
 ) -> dict[str, pa.Array]:
-    """Text columns of what nothing declares; a name that is taken gets underscores until it is
-    free.
+    """Return a text column for each unknown key; a name that is in use gets underscores until it
+    is free.
     """
     named: dict[str, pa.Array] = {}
     for (column, key), values in sorted(
@@ -327,14 +332,12 @@ def _name_unknown(
 
 
 def _conform(part: pa.Table, layout: Layout, problems: Problems) -> pa.Table:
-    """One part with all declared columns, in their order and types, and what else it holds after
-    them.
-    """
-    covered = {field.name: field for field in part.schema}
+    """Return a part with all declared columns, in their order and types, then its other columns."""
+    stored = {field.name: field for field in part.schema}
     columns: Columns = {}
     unknown: Unknown = {}
     for field in layout.chosen:
-        if len(field.parts) > 1 and field.code in covered and is_unknown(covered[field.code]):
+        if len(field.parts) > 1 and field.code in stored and is_unknown(stored[field.code]):
             values = [_parsed(value) for value in part[field.code].to_pylist()]
             columns |= build_columns(
                 _field_cells(values, [None] * len(values), field, unknown), problems.add_cell
@@ -342,13 +345,13 @@ def _conform(part: pa.Table, layout: Layout, problems: Problems) -> pa.Table:
     for name, kind in layout.kinds.items():
         if name in columns:
             continue
-        if name not in covered:
+        if name not in stored:
             columns[name] = pa.nulls(part.num_rows, kind.storage)
-        elif str(covered[name].type) == str(kind.storage):
+        elif str(stored[name].type) == str(kind.storage):
             columns[name] = part[name]
         else:
             columns[name] = _retyped(
-                part[name], kind, covered[name], partial(problems.add_cell, name)
+                part[name], kind, stored[name], partial(problems.add_cell, name)
             )
     rest = [field for field in part.schema if field.name not in layout.kinds]
     named = _name_unknown(
@@ -362,8 +365,8 @@ def _conform(part: pa.Table, layout: Layout, problems: Problems) -> pa.Table:
 
 
 def _parsed(text: str | None) -> Any:
-    """Return the list or object that an unknown column keeps as JSON. All else is read from its
-    text: a float is not exact.
+    """Return the list or object that a text of an unknown column stands for, else the text itself:
+    a number stays text, since a float is not exact.
     """
     if text is None or not text.startswith(("[", "{")):
         return text
@@ -374,16 +377,16 @@ def _parsed(text: str | None) -> Any:
 
 
 def _retyped(
-    column: pa.ChunkedArray, kind: Type, covered: pa.Field, unfit: Callable[[object], None]
+    column: pa.ChunkedArray, kind: Type, stored: pa.Field, unfit: Callable[[object], None]
 ) -> pa.Array | pa.ChunkedArray:
-    """Return a stored column in the type that is declared now, by the same readers as values of the
+    """Return a stored column in the type that is declared now, with the readers for values of the
     API.
     """
-    if not pa.types.is_string(covered.type):
+    if not pa.types.is_string(stored.type):
         # A cast to a flag or a time guesses (7 as true), and so does a cast from one to a number.
         guesses = any(
             pa.types.is_boolean(one) or pa.types.is_temporal(one)
-            for one in (covered.type, kind.storage)
+            for one in (stored.type, kind.storage)
         )
         if pa.types.is_string(kind.storage) or not guesses:
             with contextlib.suppress(pa.ArrowException):
@@ -402,13 +405,13 @@ def _retyped(
 
 
 def _plain(value: Any) -> Any:
-    """Return a stored value as JSON knows it."""
+    """Return a stored value as a JSON value."""
     return value if isinstance(value, bool | int | float | str | list | dict) else str(value)
 
 
 def _fill(part: pa.Table, schema: pa.Schema) -> pa.Table:
     """Give a part the columns that other parts have."""
-    # By name once: what unknown keys are called, and how many there are, is the server's to say.
+    # A dict, since the server decides how many unknown columns there are: no search by name.
     have = dict(zip(part.column_names, part.columns, strict=True))
     columns: list[pa.Array | pa.ChunkedArray] = []
     for field in schema:

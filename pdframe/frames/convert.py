@@ -1,5 +1,5 @@
-"""Values of the wire to typed Arrow columns: a whole column at once where it fits, cell by cell
-where it does not.
+"""Convert JSON values to typed Arrow columns: a column at once where all its values fit, else cell
+by cell.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ from pdframe._values import FIRST_DAY, FIRST_INSTANT, UnfitError
 from pdframe.schema.types import Type
 
 Cells = tuple[Sequence[Any], Type]
-"""JSON values of a column, None for null, and what they should be."""
-_Reader = tuple[frozenset[type] | None, Callable[[Sequence[Any], pa.DataType], pa.Array]]
+"""JSON values of a column, None for null, and their type."""
+_ColumnReader = tuple[frozenset[type] | None, Callable[[Sequence[Any], pa.DataType], pa.Array]]
 
 _NULL = type(None)
 
@@ -37,8 +37,8 @@ def _texts(value: object) -> list[str | None]:
 
 
 def _primary(value: object) -> str | None:
-    """Value of the first entry that is flagged primary; the column of the list warns of what does
-    not fit there.
+    """Return the value of the first entry that is flagged primary; the column of the list warns of
+    what does not fit.
     """
     entries = [item for item in value if isinstance(item, dict)] if isinstance(value, list) else []
     return next(
@@ -84,10 +84,10 @@ _CELLS: Mapping[str, Callable[[Any], Any]] = MappingProxyType(
 
 
 def instants(text: pa.Array | pa.ChunkedArray, storage: pa.DataType) -> pa.Array | pa.ChunkedArray:
-    """Times out of their text, not all null; `UnfitError` or Arrow's own where they are not all
-    written alike.
+    """Convert texts, not all null, to times; `UnfitError` or an error of Arrow's where they are
+    not all written alike.
     """
-    # In bytes: what is no ASCII is no time either, which Arrow tells.
+    # In bytes: a text that is not ASCII is no time, and Arrow refuses it.
     shortest, longest = pc.min_max(pc.binary_length(text)).values()
     if shortest.as_py() < 19:
         raise UnfitError
@@ -103,65 +103,65 @@ def instants(text: pa.Array | pa.ChunkedArray, storage: pa.DataType) -> pa.Array
 
 
 def days(text: pa.Array | pa.ChunkedArray, storage: pa.DataType) -> pa.Array | pa.ChunkedArray:
-    """Days out of their text, not all null; `UnfitError` or Arrow's own where one is none."""
-    result = text.cast(storage)
-    if pc.min(result).value < FIRST_DAY:
+    """Convert texts, not all null, to days; `UnfitError` or an Arrow error where one is no day."""
+    dates = text.cast(storage)
+    if pc.min(dates).value < FIRST_DAY:
         raise UnfitError
-    return result
+    return dates
 
 
 def finite(numbers: pa.Array | pa.ChunkedArray, storage: pa.DataType) -> pa.Array | pa.ChunkedArray:
-    """Numbers as they are; `UnfitError` where one is infinite or none."""
+    """Return the numbers; `UnfitError` where one is infinite or not a number."""
     if not pc.all(pc.is_finite(numbers)).as_py():
         raise UnfitError
     return numbers
 
 
-def _integers_full(values: Sequence[Any], storage: pa.DataType) -> pa.Array:
-    # Told what they are, Arrow would cut 0.5 to 0 without a word; asked what they are, it tells.
-    result = pa.array(values)
-    # The least of all means null where integers are counted with.
-    if result.type != storage or pc.min(result).as_py() == -(2**63):
+def _integers(values: Sequence[Any], storage: pa.DataType) -> pa.Array:
+    # Without a type: with one, Arrow cuts 0.5 to 0 and reports nothing.
+    integers = pa.array(values)
+    # The least integer of 64 bits means null in pandas and NumPy.
+    if integers.type != storage or pc.min(integers).as_py() == -(2**63):
         raise UnfitError
-    return result
+    return integers
 
 
 def _of(
     column: Callable[[pa.Array, pa.DataType], pa.Array], wire: pa.DataType
 ) -> Callable[[Sequence[Any], pa.DataType], pa.Array]:
-    """The same for values that are Python's still."""
+    """Return the same converter for Python values."""
     return lambda values, storage: column(pa.array(values, wire), storage)
 
 
-def _full_lists(values: Sequence[Any], storage: pa.DataType) -> pa.Array:
-    # Arrow would cut 0.5 to 0 without a word.
+def _lists(values: Sequence[Any], storage: pa.DataType) -> pa.Array:
+    # Arrow cuts 0.5 to 0 and reports nothing.
     if any(type(item) is float for value in values if value for item in value):
         raise UnfitError
     return pa.array(values, storage)
 
 
-_FULL: Mapping[str, _Reader] = MappingProxyType(
+_COLUMN_READERS: Mapping[str, _ColumnReader] = MappingProxyType(
     {
-        **dict.fromkeys(("id", "count", "option"), (None, _integers_full)),
+        **dict.fromkeys(("id", "count", "option"), (None, _integers)),
         **dict.fromkeys(
             ("amount", "number"), (frozenset({int, float, _NULL}), _of(finite, pa.float64()))
         ),
         **dict.fromkeys(("text", "text_id", "time_of_day", "category", "any"), (None, pa.array)),
-        **dict.fromkeys(("ids", "options"), (frozenset({list, _NULL}), _full_lists)),
+        **dict.fromkeys(("ids", "options"), (frozenset({list, _NULL}), _lists)),
         "texts": (frozenset({list, _NULL}), pa.array),
         "flag": (None, pa.array),
         "time": (None, _of(instants, pa.string())),
         "date": (None, _of(days, pa.string())),
     }
 )
-"""Types of values that a column may hold to be converted as a whole, and how; None where Arrow
-refuses what does not fit.
+"""The reader of a column at once, by type: the types of values that it takes (None: Arrow refuses
+what does not fit), and the conversion.
 """
 
 
 def _records(values: Sequence[Any], kind: Type, unfit: Callable[[object], None]) -> pa.Array:
-    """Build lists of objects, each part a column of its own, so that one bad part costs that part
-    alone.
+    """Build lists of objects, each part as a column, so that a value that does not fit costs its
+    part alone.
     """
     items = objects_in(values)
     lists = (
@@ -170,8 +170,8 @@ def _records(values: Sequence[Any], kind: Type, unfit: Callable[[object], None])
         else [value if _is_objects(value, unfit) else None for value in values]
     )
     items = list(chain.from_iterable(filter(None, lists))) if items is None else items
-    kept, nothing = by_key(items), [None] * len(items)
-    parts = [build(kept.get(name, nothing), part, unfit) for name, part in kind.parts]
+    columns, nulls = by_key(items), [None] * len(items)
+    parts = [build(columns.get(name, nulls), part, unfit) for name, part in kind.parts]
     flat = pa.StructArray.from_arrays(parts, fields=list(kind.storage.value_type))
     offsets = pa.array(
         accumulate((len(value) if value else 0 for value in lists), initial=0), pa.int32()
@@ -185,8 +185,8 @@ def _records(values: Sequence[Any], kind: Type, unfit: Callable[[object], None])
 
 
 def objects_in(values: Sequence[Any]) -> list[dict[str, Any]] | None:
-    """The objects of all lists, one after the other; None where the values are not all null or
-    lists of objects.
+    """Return the objects of all lists, in their order; None where a value is neither null nor a
+    list of objects.
     """
     if not {list, _NULL}.issuperset(map(type, values)):
         return None
@@ -195,7 +195,7 @@ def objects_in(values: Sequence[Any]) -> list[dict[str, Any]] | None:
 
 
 def _is_objects(value: object, unfit: Callable[[object], None]) -> bool:
-    """Whether it is a list of objects; what is neither that nor null does not fit."""
+    """Tell whether a value is a list of objects; what is neither that nor null does not fit."""
     if isinstance(value, list) and {dict}.issuperset(map(type, value)):
         return True
     if value is not None:
@@ -204,9 +204,9 @@ def _is_objects(value: object, unfit: Callable[[object], None]) -> bool:
 
 
 def by_key(objects: Sequence[dict[str, Any]]) -> dict[str, Sequence[Any]]:
-    """Values of each key, one an object, None where an object lacks it."""
+    """Return the values of each key, one an object, None where an object lacks it."""
     keys = tuple(objects[0]) if objects else ()
-    # Most lists send the same keys in one order with every row: then all are turned at once,
+    # Most lists send the same keys in one order with every row: then one zip makes all columns,
     # several times faster than key by key.
     if set(map(tuple, objects)) == {keys}:
         return dict(zip(keys, zip(*map(dict.values, objects), strict=True), strict=True))
@@ -218,22 +218,22 @@ def build_columns(
 ) -> dict[str, pa.Array]:
     """Make typed columns of one length, in any order.
 
-    Those of one type are converted in one go where all of them fit: for a page's few hundred rows
-    the calls cost more than the values.
+    The columns of one type are converted at once where all their values fit: for a page of a few
+    hundred rows the calls cost more than the values.
 
     Parameters
     ----------
     columns
-        JSON values, None for null, and what they should be, by column.
+        JSON values, None for null, and their type, by column.
     unfit
-        Is told each value that does not fit, and its column; its cell is null.
+        Called with the column and the value of each cell that does not fit; the cell is null.
     """
     built: dict[str, pa.Array] = {}
-    # By identity: types are few, and comparing Arrow's takes longer than what is done here.
-    nothing: dict[int, pa.Array] = {}
-    alike: dict[int, dict[str, Sequence[Any]]] = {}
+    # By identity: comparing Arrow types costs more than all that follows.
+    nulls_of: dict[int, pa.Array] = {}
+    groups: dict[int, dict[str, Sequence[Any]]] = {}
     kinds = {id(kind): kind for _, kind in columns.values()}
-    # Many columns may share one list of nulls, which is looked through once.
+    # Many columns may share one list of nulls, which is checked once.
     empty = {
         number
         for number, values in {id(values): values for values, _ in columns.values()}.items()
@@ -241,39 +241,39 @@ def build_columns(
     }
     for name, (values, kind) in columns.items():
         if id(values) not in empty:
-            alike.setdefault(id(kind), {})[name] = values
-        elif (nulls := nothing.get(id(kind))) is not None:
+            groups.setdefault(id(kind), {})[name] = values
+        elif (nulls := nulls_of.get(id(kind))) is not None:
             built[name] = nulls
         else:
-            built[name] = nothing[id(kind)] = pa.nulls(len(values), kind.storage)
-    for number, group in alike.items():
+            built[name] = nulls_of[id(kind)] = pa.nulls(len(values), kind.storage)
+    for number, group in groups.items():
         kind = kinds[number]
-        method = _FULL.get(kind.name)
-        flat = list(chain.from_iterable(group.values())) if method and len(group) > 1 else []
-        full = _full(flat, kind.storage, method) if flat and method else None
+        reader = _COLUMN_READERS.get(kind.name)
+        flat = list(chain.from_iterable(group.values())) if reader and len(group) > 1 else []
+        column = _at_once(flat, kind.storage, reader) if flat and reader else None
         size = len(flat) // len(group)
         for place, (name, values) in enumerate(group.items()):
-            if full is not None:
-                built[name] = full.slice(place * size, size)
+            if column is not None:
+                built[name] = column.slice(place * size, size)
             else:
                 built[name] = build(values, kind, partial(unfit, name))
     return built
 
 
-def _full(values: Sequence[Any], storage: pa.DataType, method: _Reader) -> pa.Array | None:
-    """Values converted in one go; None where they do not all fit."""
-    allowed, convert = method
-    if allowed is not None and not allowed.issuperset(map(type, values)):
+def _at_once(values: Sequence[Any], storage: pa.DataType, reader: _ColumnReader) -> pa.Array | None:
+    """Convert a column at once; None where not all values fit."""
+    types, convert = reader
+    if types is not None and not types.issuperset(map(type, values)):
         return None
     try:
         return convert(values, storage)
     except (UnfitError, pa.ArrowException, OverflowError, TypeError, ValueError):
-        return None  # some cell does not fit: find out which
+        return None  # some cell does not fit: cell by cell shows which
 
 
 def all_null(values: Sequence[Any]) -> bool:
-    """Whether there is nothing but nulls, as in most custom columns."""
-    # Most that are not begin with something else.
+    """Tell whether all values are null, as in most custom columns."""
+    # The first value decides for most columns that have others.
     return not values or (values[0] is None and values.count(None) == len(values))
 
 
@@ -285,21 +285,21 @@ def build(values: Sequence[Any], kind: Type, unfit: Callable[[object], None]) ->
     values
         JSON values, None for null.
     kind
-        What they should be.
+        Their type.
     unfit
-        Is told each value that does not fit; its cell is null.
+        Called with each value that does not fit; its cell is null.
     """
     if all_null(values):
         return pa.nulls(len(values), kind.storage)
     if kind.parts:
         return _records(values, kind, unfit)
-    method = _FULL.get(kind.name)
-    full = _full(values, kind.storage, method) if method else None
-    if full is not None:
-        return full
+    reader = _COLUMN_READERS.get(kind.name)
+    column = _at_once(values, kind.storage, reader) if reader else None
+    if column is not None:
+        return column
     cell = _CELLS.get(kind.name, read.text)
     cells: list[Any] = []
-    # Durations and options, above all, are the same few texts again and again.
+    # Durations and options repeat few texts.
     known: dict[str | None, Any] = {None: None}
     for value in values:
         if (value is None or isinstance(value, str)) and value in known:

@@ -1,4 +1,4 @@
-"""What could not be kept as it came, counted, with one example a column."""
+"""Count the values and rows of the API that do not fit their type, with one example a column."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _EXAMPLE.maxdict = _EXAMPLE.maxlist = 3
 
 
 def shorten(value: object) -> str:
-    """One printable line, at most 120 characters, that shows a value."""
+    """Return one printable line, at most 120 characters, that shows a value."""
     try:
         return _EXAMPLE.repr(value)[:120]
     except (ValueError, RecursionError):  # integers past Python's limit of digits
@@ -25,16 +25,16 @@ def shorten(value: object) -> str:
 
 @dataclass
 class Problems:
-    """Values that did not fit, of one table.
+    """Values and rows of one table that did not fit.
 
     Parameters
     ----------
     cells
-        Storage column to how many of its cells are null for that reason, and one example.
+        For each storage column, how many of its cells are null for that reason, and one example.
     rows
-        How many rows could not be kept at all: no object, or without the table's key.
+        How many rows were left out: they are no objects, or lack the table's key.
     row_example
-        One of them.
+        One of these rows.
     """
 
     cells: dict[str, tuple[int, str]] = field(default_factory=dict)
@@ -46,8 +46,8 @@ class Problems:
 
     @classmethod
     def from_plain(cls, raw: Mapping[str, Any]) -> Problems:
-        """Read back what `dataclasses.asdict` made of some; `KeyError`, `TypeError` or `ValueError`
-        where it is something else.
+        """Read problems from what `dataclasses.asdict` made of them; `KeyError`, `TypeError` or
+        `ValueError` where `raw` is something else.
         """
         cells = {
             str(column): (int(count), str(example))
@@ -61,12 +61,12 @@ class Problems:
         self.cells[column] = (count + 1, example)
 
     def add_row(self, row: object) -> None:
-        """Count one row that cannot be kept."""
+        """Count one row that is left out."""
         self.row_example = self.row_example or shorten(row)
         self.rows += 1
 
     def merge(self, other: Problems) -> None:
-        """Add another part's problems to these."""
+        """Add the problems of another part."""
         for column, (count, example) in other.cells.items():
             before, first = self.cells.get(column, (0, example))
             self.cells[column] = (before + count, first)
@@ -74,8 +74,8 @@ class Problems:
         self.row_example = self.row_example or other.row_example
 
     def messages(self, names: Mapping[str, str] | None = None) -> list[str]:
-        """Tell each problem in a sentence; `names` maps storage columns to labels."""
-        reported = [
+        """Describe each problem in a sentence; `names` maps storage columns to labels."""
+        messages = [
             f"column {shorten((names or {}).get(column, column))}: {count}"
             f" {'value does' if count == 1 else 'values do'} not fit the declared type and"
             f" {'is' if count == 1 else 'are'} null, for example {example}."
@@ -87,10 +87,10 @@ class Problems:
                 if self.rows == 1
                 else "rows have no id or are no objects and are"
             )
-            reported.append(f"{self.rows} {what} left out, for example {self.row_example}.")
-        return reported
+            messages.append(f"{self.rows} {what} left out, for example {self.row_example}.")
+        return messages
 
     def warn(self, table: str, names: Mapping[str, str] | None = None) -> None:
-        """Issue one `DataWarning` per column concerned."""
+        """Issue one `DataWarning` for each column, and one for the rows."""
         for message in self.messages(names):
             warn(f"{table}, {message}")

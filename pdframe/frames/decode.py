@@ -1,5 +1,7 @@
-"""Pages of a list to Arrow: once its keys are known, rows are read into slots, which takes half the
-time of reading them into dicts.
+"""Decode the pages of a list and type their rows.
+
+The first page shows the keys of the rows. From then on rows are decoded into structs with a slot
+for each key, which takes half the time of dicts.
 """
 
 from __future__ import annotations
@@ -23,9 +25,8 @@ Columns = dict[str, Sequence[Any]]
 class PageReader:
     """Reads the pages of one list.
 
-    A list sends the same keys with every row, and the first page tells them: from then on JSON is
-    decoded into objects with a slot for each key. A page with other keys, or with rows that are no
-    objects, does not fit and is read into dicts; what comes out is the same.
+    A list sends the same keys with every row. A page with other keys, or with rows that are no
+    objects, does not fit the structs and is decoded into dicts; the result is the same.
 
     Parameters
     ----------
@@ -44,8 +45,8 @@ class PageReader:
         self._slots: _Slots | None = None
 
     def decode(self, body: bytes) -> dict[str, Any] | None:
-        """The JSON object of an answer, its rows in slots; None where they do not fit, or no page
-        has come yet.
+        """Return the JSON object of an answer with its rows as structs; None where they do not fit,
+        or before the first page.
         """
         if self._slots is None:
             return None
@@ -58,29 +59,28 @@ class PageReader:
         Parameters
         ----------
         rows
-            Rows of a page: what `decode` made of them, or parsed JSON objects.
+            Rows of a page: structs that `decode` made, or parsed JSON objects.
         """
         with uncollected():
             return self._typed(rows)
 
     def _typed(self, rows: Sequence[Any]) -> tuple[pa.Table, Problems]:
         slots = self._slots
-        if slots is None or not slots.hold(rows):
-            # Read side by side with a page that told of new keys, rows may be in the slots that
-            # there were before.
-            older = bool(rows) and isinstance(rows[0], msgspec.Struct)
-            objects = [_plain(row) for row in rows] if older else rows
+        if slots is None or not slots.made(rows):
+            # Another thread may have decoded them before a page with new keys replaced the structs.
+            outdated = bool(rows) and isinstance(rows[0], msgspec.Struct)
+            objects = [_as_dict(row) for row in rows] if outdated else rows
             self._learn(objects)
             return to_arrow(objects, self._table, self._fields)
-        tops, bags = slots.turned(rows)
+        tops, bags = slots.columns(rows)
         if not all(self._is_key(name, tops) for name in self._table.key):
-            return to_arrow([_plain(row) for row in rows], self._table, self._fields)
+            return to_arrow([_as_dict(row) for row in rows], self._table, self._fields)
         problems = Problems()
         return type_columns(tops, bags, len(rows), self._layout, {}, problems), problems
 
     def _learn(self, rows: Sequence[Any]) -> None:
-        """Make slots for the keys of these rows, and of those before them, in the order in which
-        they come.
+        """Make slots for the keys of these rows and of all earlier ones, in the order of their
+        first row.
         """
         known = len(self._keys) + len(self._bag_keys)
         objects = [row for row in rows if isinstance(row, dict)]
@@ -112,7 +112,7 @@ class PageReader:
 
 
 class _Slots:
-    """Objects with a slot for each key of a row, and of its custom fields."""
+    """Structs with a slot for each key of a row, and of its custom fields."""
 
     def __init__(self, keys: Sequence[str], bag_keys: Sequence[str]) -> None:
         self._keys, self._bag_keys = keys, bag_keys
@@ -133,11 +133,11 @@ class _Slots:
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
             return None
 
-    def hold(self, rows: Sequence[Any]) -> bool:
+    def made(self, rows: Sequence[Any]) -> bool:
         return bool(rows) and isinstance(rows[0], self._row)
 
-    def turned(self, rows: Sequence[Any]) -> tuple[Columns, Columns]:
-        """Values of rows and of custom fields by key, one a row."""
+    def columns(self, rows: Sequence[Any]) -> tuple[Columns, Columns]:
+        """Return the values of rows and of custom fields by key, one a row."""
         astuple = msgspec.structs.astuple
         tops: Columns = dict(zip(self._keys, zip(*map(astuple, rows), strict=True), strict=True))
         if CUSTOM not in tops:
@@ -146,18 +146,17 @@ class _Slots:
         return tops, dict(zip(self._bag_keys, zip(*bags, strict=True), strict=False))
 
 
-def _plain(slotted: msgspec.Struct) -> dict[str, Any]:
-    """Turn a row, and its custom fields, into dicts; what is in their cells is left as it is,
-    however deep.
-    """
+def _as_dict(slotted: msgspec.Struct) -> dict[str, Any]:
+    """Turn a row and its custom fields into dicts; leave the values of their cells unchanged."""
     values = zip(slotted.__struct_encode_fields__, msgspec.structs.astuple(slotted), strict=True)
     return {
-        key: _plain(value) if isinstance(value, msgspec.Struct) else value for key, value in values
+        key: _as_dict(value) if isinstance(value, msgspec.Struct) else value
+        for key, value in values
     }
 
 
 def _slotted(name: str, kinds: dict[str, Any]) -> type[msgspec.Struct]:
     fields = [(f"k{number}", kind, None) for number, kind in enumerate(kinds.values())]
     names = {f"k{number}": key for number, key in enumerate(kinds)}
-    # They hold no cycles: the garbage collector need not look at them.
+    # Without cycles, so the garbage collector need not track them.
     return msgspec.defstruct(name, fields, rename=names, forbid_unknown_fields=True, gc=False)

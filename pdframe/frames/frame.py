@@ -1,4 +1,4 @@
-"""Arrow tables to plain, labelled DataFrames."""
+"""Turn Arrow tables into labelled DataFrames."""
 
 from __future__ import annotations
 
@@ -39,28 +39,28 @@ _DTYPES: Mapping[pa.DataType, object] = MappingProxyType(
 
 
 class Rows(Protocol):
-    """Rows of which each column is taken once, in the order of the schema: an Arrow table, or one
-    that is read as it is taken.
+    """Rows whose columns `to_frame` takes once each, in the order of the schema: an Arrow table, or
+    one that reads a column when it is taken.
     """
 
     @property
     def schema(self) -> pa.Schema:
-        """Names and types."""
+        """Names and types of the columns."""
 
     @property
     def num_rows(self) -> int:
-        """How many rows there are."""
+        """Number of rows."""
 
     def __getitem__(self, name: str) -> pa.ChunkedArray:
-        """A column."""
+        """Return a column."""
 
 
 Lookup = tuple[pa.Array, pa.Array]
 """Keys of another table's rows, and their names."""
-SHOWN = 10
-"""How many undefined options or near names a message lists."""
-MOST_PIECES = 50
-"""So many columns of numbers and times may lie apart; pandas warns from a hundred on."""
+MAX_LISTED = 10
+"""Undefined options that a message lists."""
+MAX_BLOCKS = 50
+"""Blocks of number and time columns in a frame; pandas warns from 100 on."""
 
 
 def to_frame(
@@ -83,24 +83,24 @@ def to_frame(
     fields
         Its field definitions, standard ones included.
     labels
-        Whether custom columns are named by labels and options read as labels, else hashes and ids.
+        Whether custom columns and options show labels; else hashes and ids.
     columns
         Columns to return, in this order: standard names, labels or hashes.
     names
-        Name columns to add, each with the keys and names of the table that it is looked up in.
+        Name columns to add, each with the keys and names of the other table.
 
     Returns
     -------
     DataFrame
         One row per row of `arrow`, in `id` order where the table has ids; standard columns, name
         columns, custom ones in metadata order, then those that nothing declares. Every declared
-        column is there with its dtype, whatever the rows hold.
+        column is there with its dtype, whatever values the rows have.
 
     Raises
     ------
     ArgumentError
-        A name in `columns` that the table does not have, that several columns share, or that comes
-        twice.
+        A name in `columns` that the table does not have, that several columns share, or that is
+        there twice.
 
     Warns
     -----
@@ -110,7 +110,7 @@ def to_frame(
     """
     known = tuple(fields)
     declared = storage_schema(table, known)
-    if [(kept.name, str(kept.type)) for kept in arrow.schema][: len(declared)] != [
+    if [(column.name, str(column.type)) for column in arrow.schema][: len(declared)] != [
         (column.name, str(column.type)) for column in declared
     ]:
         arrow, problems = unify([_full(arrow)], table, known)
@@ -128,17 +128,15 @@ def to_frame(
         unlabelled = _names(arrow, table, known, added, labels=False)
         shown = {storage: unlabelled[storage] for storage in shown}
     optioned = _optioned(table, known) if labels else {}
-    # Most custom columns hold nothing. What pandas keeps in Arrow's memory is never written to: all
-    # of one type share theirs.
+    # Most custom columns are all null. pandas never writes to Arrow's memory, so those of one type
+    # share it.
     nulls = cache(lambda kind: pa.chunked_array([pa.nulls(arrow.num_rows, kind)]))
     data: dict[str, Any] = {}
     for storage, name in shown.items():
         if storage in added:
             keys, words = names[added[storage]]
-            result = words.take(
-                pc.index_in(arrow[added[storage].id], value_set=keys).combine_chunks()
-            )
-            data[name] = _plain(pa.chunked_array([result]), nulls)
+            places = pc.index_in(arrow[added[storage].id], value_set=keys).combine_chunks()
+            data[name] = _plain(pa.chunked_array([words.take(places)]), nulls)
             continue
         values = arrow[storage]
         declaration = table.by_name.get(storage)
@@ -167,14 +165,14 @@ def to_frame(
         else:
             cells = _plain(values, nulls)
         data[name] = cells
-    # Where there are many, columns of numbers and times are put together, at the price of a copy:
-    # of a frame that is in many pieces pandas warns whoever adds a column to it.
-    pieces = sum(
+    # Many columns of numbers and times are copied into one block: pandas warns a user who adds a
+    # column to a frame of many blocks.
+    blocks = sum(
         not isinstance(getattr(cells, "dtype", None), pd.api.extensions.ExtensionDtype)
         for cells in data.values()
     )
     index, names_shown = pd.RangeIndex(arrow.num_rows), pd.Index(list(data), dtype="str")
-    return pd.DataFrame(data, index=index, columns=names_shown, copy=pieces > MOST_PIECES)
+    return pd.DataFrame(data, index=index, columns=names_shown, copy=blocks > MAX_BLOCKS)
 
 
 def empty_frame(
@@ -200,7 +198,7 @@ def _full(rows: Rows) -> pa.Table:
 
 
 def is_sorted(ids: pa.ChunkedArray) -> bool:
-    """Whether ids ascend."""
+    """Tell whether ids ascend."""
     return len(ids) < 2 or bool(
         pc.all(pc.less_equal(ids.slice(0, len(ids) - 1), ids.slice(1))).as_py()
     )
@@ -209,19 +207,19 @@ def is_sorted(ids: pa.ChunkedArray) -> bool:
 def _names(
     rows: Rows, table: Table, fields: Sequence[Field], added: Iterable[str], *, labels: bool
 ) -> dict[str, str]:
-    """Return storage column to name in a frame, in frame order; columns that nothing declares come
-    last.
+    """Return the name in a frame for each storage column, in frame order; columns that nothing
+    declares are last.
     """
     stored = rows.schema.names
     if labels:
         custom = name_columns(fields, table.reserved, stored)
     else:
-        custom = _by_themselves(
+        custom = _by_stored_name(
             (column for field in custom_fields(fields, table.reserved) for column in field.columns),
             table,
         )
     names = {column.name: column.name for column in table.columns} | {name: name for name in added}
-    rest = _by_themselves(
+    rest = _by_stored_name(
         (column for column in stored if column not in names and column not in custom),
         table,
         custom.values(),
@@ -231,31 +229,31 @@ def _names(
     }
 
 
-def _by_themselves(
+def _by_stored_name(
     columns: Iterable[str], table: Table, taken: Iterable[str] = ()
 ) -> dict[str, str]:
-    """Name columns as they are stored; a name that another column has (`fold`) is marked
+    """Name columns by their storage name; a name that another column has (`fold`) gets
     "(unknown)".
     """
     names: dict[str, str] = {}
-    kept = {*map(fold, taken), *map(fold, table.reserved)}
+    used = {*map(fold, taken), *map(fold, table.reserved)}
     for column in sorted(columns):
         name = column
-        while fold(name) in kept:
+        while fold(name) in used:
             name = f"{name} (unknown)"
         names[column] = name
-        kept.add(fold(name))
+        used.add(fold(name))
     return names
 
 
 def _optioned(table: Table, fields: Sequence[Field]) -> dict[str, dict[int | str, str]]:
-    """Storage column to labels by option id, for all columns of options."""
-    result: dict[str, dict[int | str, str]] = {}
+    """Return the labels by option id, for each storage column of options."""
+    labels: dict[str, dict[int | str, str]] = {}
     for column in table.columns:
         if column.options:
             field = labelling_field(column, fields)
-            result[column.name] = option_labels(field) if field else {}
-    return result | {
+            labels[column.name] = option_labels(field) if field else {}
+    return labels | {
         field.code: option_labels(field)
         for field in custom_fields(fields, table.reserved)
         if field.has_options
@@ -265,7 +263,7 @@ def _optioned(table: Table, fields: Sequence[Field]) -> dict[str, dict[int | str
 def _choose(
     columns: Sequence[str], names: Mapping[str, str], fields: Sequence[Field], *, labels: bool
 ) -> list[str]:
-    """Storage columns that are asked for, in the order asked."""
+    """Return the storage columns of the requested names, in their order."""
     if isinstance(columns, str) or not all(isinstance(requested, str) for requested in columns):
         raise ArgumentError(
             f"`columns` takes a list of column names, such as ['id', 'title'], not {columns!r}."
@@ -289,7 +287,9 @@ def _choose(
 
 
 def _advice(requested: str, names: Mapping[str, str], fields: Sequence[Field]) -> str:
-    """What was probably meant: all that share the label, else what is spelt alike."""
+    """Return a hint at the column that was probably meant: all that share the label, else similar
+    names.
+    """
     wanted = requested.strip()
     sharing = [
         names[storage]
@@ -321,9 +321,7 @@ def _defined(
     *,
     mark: bool = True,
 ) -> tuple[pa.Array, list[str]]:
-    """Ids to match against and their labels, the undefined ones at the end; a warning names
-    these.
-    """
+    """Return ids and their labels, with the undefined ones at the end; a warning names these."""
     integers = pa.types.is_integer(values.type)
     labels = {
         number: label for number, label in options.items() if isinstance(number, int) == integers
@@ -334,10 +332,10 @@ def _defined(
         number: undefined_label(number, options.values()) if mark else number for number in missing
     }
     if missing:
-        _complain(complaint, [label if mark else shorten(label) for label in added.values()])
+        _warn_undefined(complaint, [label if mark else shorten(label) for label in added.values()])
     if not rest:
         return pa.array([*labels, *missing], values.type), [*labels.values(), *added.values()]
-    # Ids of the other kind cannot occur in the column, but their labels stay categories, in option
+    # Ids of the other type cannot occur in the column, but their labels are categories, in option
     # order.
     ids = [number if number in labels else None for number in options]
     return pa.array([*ids, *missing], values.type), [*options.values(), *added.values()]
@@ -352,31 +350,33 @@ def _categories(
 
 
 def _words(values: pa.ChunkedArray, options: Mapping[Any, str], complaint: str) -> pd.Categorical:
-    """Labels of a text column, whose cells may hold the text of an option's id or its label
-    already.
+    """Return the labels of a text column, whose cells may have the text of an option's id, or its
+    label.
     """
     known = frozenset(options.values())
-    kept = sorted(set(pc.unique(values).to_pylist()) - {None})
-    by_id = {value: options[number] for value in kept if (number := option_id(value)) in options}
+    distinct = sorted(set(pc.unique(values).to_pylist()) - {None})
+    by_id = {
+        value: options[number] for value in distinct if (number := option_id(value)) in options
+    }
     missing = {
         value: undefined_label(value, known)
-        for value in kept
+        for value in distinct
         if value.isdigit() and value not in known and value not in by_id
     }
-    words = {value: value for value in kept} | by_id | missing
+    words = {value: value for value in distinct} | by_id | missing
     if missing:
-        _complain(complaint, list(missing.values()))
-    categories = [*dict.fromkeys([*options.values(), *(words[value] for value in kept)])]
+        _warn_undefined(complaint, list(missing.values()))
+    categories = [*dict.fromkeys([*options.values(), *(words[value] for value in distinct)])]
     places = {word: place for place, word in enumerate(categories)}
     codes = [-1 if value is None else places[words[value]] for value in values.to_pylist()]
     return pd.Categorical.from_codes(codes, categories=pd.Index(categories, dtype="str"))
 
 
-def _complain(complaint: str, missing: Sequence[object]) -> None:
-    reported = ", ".join(map(str, missing[:SHOWN])) + (
-        f" and {len(missing) - SHOWN} more" if len(missing) > SHOWN else ""
+def _warn_undefined(complaint: str, missing: Sequence[object]) -> None:
+    listed = ", ".join(map(str, missing[:MAX_LISTED])) + (
+        f" and {len(missing) - MAX_LISTED} more" if len(missing) > MAX_LISTED else ""
     )
-    warn(f"{complaint}: {reported}.")
+    warn(f"{complaint}: {listed}.")
 
 
 def _list_labels(
@@ -397,8 +397,8 @@ def _list_labels(
 
 
 def _plain(values: pa.ChunkedArray, nulls: Callable[[pa.DataType], pa.ChunkedArray]) -> Any:
-    """Column of a type that Arrow and pandas both know, without a detour by Python objects; `nulls`
-    makes one of nothing but nulls.
+    """Return a column in a type that Arrow and pandas share, without Python objects; `nulls` makes
+    a column of nulls.
     """
     kind = pa.timestamp("us") if pa.types.is_date(values.type) else values.type
     if values.null_count == len(values):
@@ -408,10 +408,10 @@ def _plain(values: pa.ChunkedArray, nulls: Callable[[pa.DataType], pa.ChunkedArr
     if pa.types.is_nested(kind):
         return pd.arrays.ArrowExtensionArray(values)
     cells = values.to_pandas(types_mapper=_DTYPES.get)
-    # Where nothing had to be converted, they lie in Arrow's memory, and could not be written to.
-    lent = (
+    # Without a conversion the cells are in Arrow's memory, which pandas cannot write to.
+    borrowed = (
         values.num_chunks == 1
         and not values.null_count
         and (pa.types.is_floating(kind) or pa.types.is_temporal(kind))
     )
-    return cells.copy() if lent else cells
+    return cells.copy() if borrowed else cells

@@ -1,4 +1,4 @@
-"""Reading JSON without the garbage collector: what is read holds no cycles, and looking for some
+"""Pause the garbage collector while JSON is decoded: JSON has no cycles, and the search for them
 takes a sixth of the time.
 """
 
@@ -18,9 +18,7 @@ _was_on = False
 
 @contextlib.contextmanager
 def uncollected() -> Iterator[None]:
-    """Keep the garbage collector from running until the last thread that is in here has left; then
-    it is as it was.
-    """
+    """Pause the garbage collector until the last thread leaves this context; then restore it."""
     global _reading, _was_on
     with _lock:
         if not _reading:
@@ -37,8 +35,8 @@ def uncollected() -> Iterator[None]:
 
 
 def _after_fork() -> None:
-    """The threads that were in here are not in the child: the garbage collector runs there as
-    before.
+    """Restore the garbage collector in a forked process, which has none of the threads that paused
+    it.
     """
     global _lock, _reading
     _lock = threading.Lock()

@@ -118,9 +118,7 @@ def replay(
     status = _status_at_first(rows, before)
     won = lost = first_won = moved = moved_closed = None
     if status in ENDED:
-        closed = max(
-            _closed_at_first(rows, status, before) or 0, course.known_visits[-1].entered_at
-        )
+        closed = max(_closed_at_first(rows, status, before) or 0, course.visits[-1].entered_at)
         won, lost = (closed if status == "won" else None), (closed if status == "lost" else None)
         course.leave(closed, status)
     for step in steps:
@@ -192,7 +190,7 @@ def moved_stages(rows: Sequence[Change], known: Observation | None) -> Iterator[
             and step.stage is not None
             and step.row is not None
         ):
-            old, new = _number(step.row.old), _number(step.row.new)
+            old, new = number_of(step.row.old), number_of(step.row.new)
             if old is not None and new is not None:
                 yield StageMove(step.time, step.stage, old, new)
 
@@ -247,13 +245,13 @@ def _pipelines(
     if result[0] is None:
         result[0] = _first_pipeline(rows, before, after)
     for place, move in enumerate(moves, start=1):
-        row = None if move.row is None else _number(move.row.new)
+        row = None if move.row is None else number_of(move.row.new)
         if move.alone or result[place] is None:
             result[place], from_stages[place] = (result[place - 1] if row is None else row), False
     for place, move in enumerate(moves, start=1):
         if not move.alone or move.row is None:
             continue
-        old, new = _number(move.row.old), _number(move.row.new)
+        old, new = number_of(move.row.old), number_of(move.row.new)
         if old is None:
             continue
         result[place - 1] = old
@@ -274,7 +272,7 @@ def _first_pipeline(
     """The pipeline that the deal was created in, as far as `stages` does not know it."""
     for row in rows:
         if row.key == "pipeline_id":
-            return _number(row.new if row.old is None else row.old)
+            return number_of(row.new if row.old is None else row.old)
     seen = before or after
     return None if seen is None else seen.pipeline
 
@@ -294,7 +292,7 @@ def _steps(
     pairs = _paired(changes)
     stages = [row for row in rows if row.key == "stage_id"]
     if stages:
-        stage = _number(stages[0].old if stages[0].old is not None else stages[0].new)
+        stage = number_of(stages[0].old if stages[0].old is not None else stages[0].new)
     else:
         stage = known.stage if known is not None else None
         alone = [
@@ -315,13 +313,13 @@ def _steps(
         if row.key == "status":
             steps.append(row)
         elif row.key == "stage_id":
-            here = _number(row.new)
+            here = number_of(row.new)
             steps.append(
                 _Move(row.time, here, changes[partner[place]] if place in partner else None)
             )
         elif place not in pairs and row.new is not None and row.new != row.old:
             following = next(
-                (_number(later.old) for later in changes[place:] if later.key == "stage_id"),
+                (number_of(later.old) for later in changes[place:] if later.key == "stage_id"),
                 known and known.stage,
             )
             # Where the next row of a stage comes from another stage, in the pipeline that this row
@@ -333,7 +331,7 @@ def _steps(
                 and abs(row.time - known.moved) <= NEAR
             )
             moved = following is not None and following != here
-            moved = moved and (dated or pipelines.at(following, row.time) == _number(row.new))
+            moved = moved and (dated or pipelines.at(following, row.time) == number_of(row.new))
             here = following if moved else here
             steps.append(_Move(row.time, here, row, alone=not moved))
     return first, steps
@@ -362,7 +360,7 @@ def _paired(changes: Sequence[Change]) -> dict[int, int]:
     return pairs
 
 
-def _number(text: str | None) -> int | None:
+def number_of(text: str | None) -> int | None:
     """Return the id that a value of the changelog is; None where it cannot be one."""
     try:
         return None if text is None else integer(text)

@@ -22,6 +22,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from pdframe.frames import storage_schema, to_frame
+from pdframe.history.inputs import ReadTimes
 from pdframe.history.pipelines import Pipelines, StageMove
 from pdframe.history.timeline import NEAR
 from pdframe.schema import Table
@@ -32,7 +33,7 @@ from pdframe.schema.snapshots import (
     OF_DEALS,
     OF_LINES,
     TRACKED_COLUMNS,
-    Kept,
+    TrackedHistory,
 )
 
 IS_DELETED = "is_deleted"
@@ -81,7 +82,7 @@ def deal_history(
     rows: pa.Table,
     snapshots: pa.Table,
     changes: pa.Table | None = None,
-    loaded: Mapping[int, datetime] | None = None,
+    loaded: Mapping[int, datetime] | pa.Table | None = None,
     pipelines: Mapping[int, int] | None = None,
 ) -> pd.DataFrame:
     """Changes of deals: one row per deal and change of a tracked column.
@@ -102,7 +103,7 @@ def deal_history(
     DataFrame
         The columns of `DEAL_HISTORY`, by deal, time and column.
     """
-    read = {deal: _micros_of(time) for deal, time in (loaded or {}).items()}
+    read = ReadTimes.of(loaded).by_deal()
     states = _States(rows, snapshots, OF_DEALS)
     # The changelog of a deal that is gone since was read, at its newest row at the earliest.
     read = {**_newest_rows(changes), **read}
@@ -137,7 +138,7 @@ def known_by_changelog(
     rows: pa.Table,
     snapshots: pa.Table,
     changes: pa.Table,
-    loaded: Mapping[int, datetime],
+    loaded: Mapping[int, datetime] | pa.Table,
     when: datetime,
     pipelines: Mapping[int, int] | None = None,
 ) -> pa.Table:
@@ -160,7 +161,7 @@ def known_by_changelog(
     # Not at the top: what is imported there, every session waits for.
     from pdframe.metrics._change_rows import states_at
 
-    ids = pa.array(sorted({*pc.unique(changes["deal_id"]).to_pylist(), *loaded}), pa.int64())
+    ids = pa.array(np.union1d(changes["deal_id"].to_numpy(), ReadTimes.of(loaded).ids))
     history = deal_history(
         rows.filter(pc.is_in(rows["deal_id"], value_set=ids)), snapshots, changes, loaded, pipelines
     )
@@ -243,7 +244,7 @@ class _Sighting(NamedTuple):
 class _States:
     """The rows of a kept history by row and look, with what the looks prove of the time before."""
 
-    def __init__(self, rows: pa.Table, snapshots: pa.Table, kept: Kept) -> None:
+    def __init__(self, rows: pa.Table, snapshots: pa.Table, kept: TrackedHistory) -> None:
         order = np.lexsort((rows["look"].to_numpy(), rows[kept.key].to_numpy()))
         self.rows = rows.take(pa.array(order))
         self.kept = kept
@@ -728,15 +729,10 @@ def _micros(column: pa.ChunkedArray) -> NDArray[np.int64]:
     return micros
 
 
-def _micros_of(time: datetime) -> int:
-    micros: int = pa.scalar(time, pa.timestamp("us", "UTC")).value
-    return micros
-
-
 def _frame(
     parts: list[pd.DataFrame],
     table: Table,
-    kept: Kept,
+    kept: TrackedHistory,
     deal: Callable[[NDArray[np.int64]], Any] | None = None,
 ) -> pd.DataFrame:
     rows = (

@@ -11,9 +11,13 @@ then the stays before it count in the pipeline that the stage is in now.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
-from itertools import pairwise
+from collections.abc import Iterable, Mapping
 from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+_UNKNOWN = int(np.iinfo(np.int64).min)
 
 
 class StageMove(NamedTuple):
@@ -64,24 +68,15 @@ class Pipelines:
                 return move.old
         return self._now.get(stage)
 
-
-def seen_moves(rows: Iterable[tuple[int | None, int | None, bool, int]]) -> Iterator[StageMove]:
-    """Yield the moves of stages that looks at one deal tell: (stage, pipeline, whether it was gone,
-    time) of each.
-    """
-    for before, after in pairwise(rows):
-        (stage, old, was_deleted, _), (then, new, is_deleted, time) = before, after
-        if (
-            stage is None
-            or stage != then
-            or old is None
-            or new is None
-            or old == new
-            or was_deleted
-            or is_deleted
-        ):
-            continue
-        yield StageMove(time, stage, old, new)
+    def at_all(self, stages: NDArray[np.int64], times: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Return what `at` does for many stages, each with its time; the least integer: unknown."""
+        known, place = np.unique(stages, return_inverse=True)
+        now = [self._now.get(stage, _UNKNOWN) for stage in known.tolist()]
+        result = np.array(now, np.int64)[place]
+        for stage, moves in self._moves.items():
+            for move in reversed(moves):
+                result[(stages == stage) & (times < move.time)] = move.old
+        return result
 
 
-__all__ = ["Pipelines", "StageMove", "seen_moves"]
+__all__ = ["Pipelines", "StageMove"]

@@ -1,50 +1,38 @@
-"""Frames of deals, history and changes to the frame of stage visits."""
+"""Stage visits from frames of deals, snapshots and changelogs."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
-from itertools import groupby
-from operator import itemgetter
-from typing import Any, TypeAlias
 
+import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from pdframe.errors import ArgumentError
 from pdframe.frames import storage_schema, to_frame
-from pdframe.frames.data_warnings import shorten
-from pdframe.history.changelog import (
-    KEYS,
-    Change,
-    has_pipeline_row,
-    moved_stages,
-    oldest_first,
-    replay,
+from pdframe.history.changelog import Change, has_pipeline_row, moved_stages, replay
+from pdframe.history.inputs import (
+    NONE,
+    Changelogs,
+    Frame,
+    Ints,
+    Observations,
+    ReadTimes,
+    arrow_columns,
+    contains,
 )
-from pdframe.history.pipelines import Pipelines, StageMove, seen_moves
-from pdframe.history.timeline import Observation, Snapshots, Timeline, Visit, newest
+from pdframe.history.pipelines import Pipelines, StageMove
+from pdframe.history.simple_visits import (
+    ENDS,
+    SOURCES,
+    Orders,
+    SimpleLives,
+    VisitColumns,
+    single_visits,
+)
+from pdframe.history.timeline import Observation, Snapshots, Timeline, Visit
 from pdframe.schema.snapshots import STAGE_VISITS
-
-Frame: TypeAlias = pd.DataFrame | pa.Table
-
-_TIME = pa.timestamp("us", "UTC")
-_STATE = (
-    "stage_id",
-    "pipeline_id",
-    "status",
-    "stage_change_time",
-    "add_time",
-    "won_time",
-    "lost_time",
-    "first_won_time",
-)
-_OPTIONAL = frozenset(
-    {"won_time", "lost_time", "first_won_time", "is_deleted", "deleted_time", "seen_at"}
-)
-_DELETED = ("is_deleted", "deleted_time", "seen_at")
-# Before every look: looks say nothing of a deal that none of them found.
-_NO_SNAPSHOT = 0
 
 
 def stage_visits(
@@ -54,312 +42,299 @@ def stage_visits(
     *,
     stages: Frame | None = None,
     snapshots: Frame | None = None,
-    loaded: Mapping[int, datetime] | None = None,
+    loaded: Mapping[int, datetime] | pa.Table | None = None,
     seen_at: datetime | None = None,
 ) -> pd.DataFrame:
-    """Put the stays of deals in stages together from all that is known.
+    """Compute the visits of deals to stages from all that is known of the deals.
 
-    A deal whose changelog is given has exact stays, which later looks go on with. Any other has
-    those that looks found it in: exact where its `stage_change_time`, `won_time`, `lost_time` or
-    `add_time` tells, else bounded. What happened between two looks and left no trace is not told:
-    stages that were skipped, and a loss that was taken back, so that the stay reads as one. A deal
-    that is gone ended as "deleted", though it may only have become invisible. A closing that lies
-    before the deal's last move, as an import may have it, bounds the entry.
+    A deal whose changelog is given has exact visits, which later snapshots continue. Any other deal
+    has those that snapshots show: exact where its `stage_change_time`, `won_time`, `lost_time` or
+    `add_time` gives the time, else bounded. What happened between two snapshots and left no trace
+    is unknown: stages that were skipped, and a loss that was undone, so that two visits read as
+    one. A deal that disappeared ended as "deleted", though it may only have become invisible. Where
+    a closing lies before the deal's last move, as an import may have it, it bounds the entry.
 
     Parameters
     ----------
     deals
-        One row a deal, archived ones included: the current state, for deals of which no history is
-        kept. A deal that is deleted has no stay, unless `deleted_time` is told, as in
-        `account.deals(deleted=True)`: then it stayed until some time before it was found deleted
-        (`seen_at`; where that is missing, the newest time in the frame). `deleted_time` itself
-        proves no end of a stay: it may be that of the last edit.
+        One row per deal, archived ones included: the current state, used for deals that the
+        snapshot log lacks. A deleted deal has no visit, unless `deleted_time` is given, as in
+        `account.deals(deleted=True)`: then the visit ended some time before the deal was found
+        deleted (`seen_at`; where that is missing, the newest time in the frame). `deleted_time`
+        itself proves no end of a visit: it may be the time of the last edit.
     history
-        The kept history; goes before `deals` where it knows a deal.
+        The snapshot log; it takes precedence over `deals`.
     changes
         Rows of deal changelogs: deal_id, time, field_key, old_value, new_value; newest or oldest
         first.
     stages
-        id, order_nr, pipeline_id. A move from or to a stage that is not among them (a deleted one)
-        has no `end`: its place is not known.
-    looks
-        The looks that the history was gathered in; without them, a bound is the deal's own times
-        alone.
+        id, order_nr, pipeline_id. A move from or to a stage that is not in it (a deleted one) has
+        no `end`: the place of that stage is unknown.
+    snapshots
+        The snapshots that the log was written from; without them, only the deal's own times bound
+        an event.
     loaded
-        Server's time at which each deal's changelog was read, also of deals of which it holds
-        nothing. Deals that are only in `changes` count as read at their last row.
+        Server's time at which each deal's changelog was read, also where the changelog is empty: by
+        deal, or a table of `id` and `server_time`. A deal that is only in `changes` counts as read
+        at its newest row.
     seen_at
-        Server's time of `deals`; None: the newest time in it.
+        Server's time of `deals`; None: the newest time in the frame.
 
     Returns
     -------
     DataFrame
-        One row a stay, by deal and time: deal_id, pipeline_id, stage_id, visit (counted from 1 by
-        deal and stage, of the stays that are known), entered_at, left_at (null: the deal is there),
-        end (null: it left for another stage, and nothing tells whether forward or back; of stays
-        that looks tell, by how the deal was seen next), source, entered_after, left_after (lower
-        bounds; null: exact), seen_at. Times are UTC.
+        One row per visit, by deal and time: deal_id, pipeline_id, stage_id, visit (the number of
+        the visit among the known ones of this deal to this stage, from 1), entered_at, left_at
+        (null: the deal is still there), end (null: the deal left for another stage, and it is
+        unknown whether forward or back; for visits from snapshots, `end` follows from the next
+        snapshot that differs), source, entered_after, left_after (lower bounds; null: exact),
+        seen_at. Times are UTC.
 
     Raises
     ------
     ArgumentError
-        A frame without a column that is needed, with one that cannot be read as what it is, or with
-        a row that names no deal.
+        A frame lacks a column, has one that cannot be read as what it is, or has a row that names
+        no deal.
     """
-    seen = _sightings(deals, history, seen_at)
-    log = {deal: oldest_first(rows) for deal, rows in _changelogs(changes).items()}
-    read = {deal: _micros(time) for deal, time in (loaded or {}).items()}
-    places = (
-        _columns(stages, ("id", "order_nr", "pipeline_id"), "stages") if stages is not None else {}
+    known = Knowledge.of(deals, history, changes, stages, snapshots, loaded, seen_at)
+    return visits_frame(known.visits())
+
+
+@dataclass(frozen=True)
+class Knowledge:
+    """All that is known of deals, to compute their visits from."""
+
+    observed: Observations
+    changelogs: Changelogs
+    read: ReadTimes
+    snapshots: _SnapshotTimes
+    orders: Mapping[int, int]
+    stage_pipelines: Mapping[int, int]
+
+    @classmethod
+    def of(
+        cls,
+        deals: Frame,
+        history: Frame | None = None,
+        changes: Frame | None = None,
+        stages: Frame | None = None,
+        snapshots: Frame | None = None,
+        loaded: Mapping[int, datetime] | pa.Table | None = None,
+        seen_at: datetime | None = None,
+    ) -> Knowledge:
+        """Read the frames that `stage_visits` takes."""
+        orders, pipelines = _stages(stages)
+        return cls(
+            Observations.of(deals, history, seen_at),
+            Changelogs.of(changes),
+            ReadTimes.of(loaded),
+            _SnapshotTimes.of(snapshots),
+            orders,
+            pipelines,
+        )
+
+    def visits(self) -> VisitColumns:
+        """Return the visits of all deals: the simple ones all at once, the others one by one."""
+        observed, orders = self.observed, Orders.of(self.orders)
+        read = self.read.of_deals(observed.ids)
+        lives = SimpleLives.of(observed, self.changelogs, read)
+        once = (read == NONE) & (observed.end - observed.first == 1)
+        once &= ~contains(self.changelogs.ids, observed.ids)
+        single, single_deals = single_visits(observed, once, reported=self._reported)
+        unpaired = _without(self.changelogs.ids, lives.moves_paired)
+        pipelines = self._pipelines(unpaired, has_rows=lives.have_pipeline_rows)
+        simple, simple_deals = lives.visits(pipelines, orders)
+        others = np.union1d(
+            *(
+                _without(_without(ids, simple_deals), single_deals)
+                for ids in (observed.ids, self.changelogs.ids)
+            )
+        )
+        return VisitColumns.joined(simple, single, self._followed(others, pipelines))
+
+    def visits_one_by_one(self) -> VisitColumns:
+        """Return the same visits, each deal followed by `Timeline`."""
+        pipelines = self._pipelines(self.changelogs.ids, has_rows=False)
+        return self._followed(np.union1d(self.observed.ids, self.changelogs.ids), pipelines)
+
+    @property
+    def _reported(self) -> bool:
+        return bool((self.observed.moved != NONE).any())
+
+    def _pipelines(self, deals: Ints, *, has_rows: bool) -> Pipelines:
+        """Return the pipeline of each stage at any time, as snapshots and the changelogs of some
+        deals show it.
+        """
+        logs = self.changelogs.by_deal(deals)
+        return Pipelines(
+            self.stage_pipelines,
+            [*self._moves_in_snapshots(), *self._moves_in_changelogs(logs)],
+            has_rows=has_rows or any(has_pipeline_row(rows) for rows in logs.values()),
+        )
+
+    def _moves_in_snapshots(self) -> Iterator[StageMove]:
+        """Yield the moves of stages to other pipelines that two snapshots of a deal show."""
+        rows, places = self.observed, np.flatnonzero(self.observed.moved_stages())
+        before = places - 1
+        seen, stages, pipelines = rows.at, rows.stage, rows.pipeline
+        signs = (seen[places], stages[places], pipelines[before], pipelines[places])
+        return map(StageMove._make, zip(*(values.tolist() for values in signs), strict=True))
+
+    def _moves_in_changelogs(self, logs: Mapping[int, Sequence[Change]]) -> Iterator[StageMove]:
+        observed = self.observed.by_deal(np.fromiter(logs, np.int64, len(logs)))
+        for deal, rows in logs.items():
+            yield from moved_stages(rows, observed[deal][0] if deal in observed else None)
+
+    def _followed(self, deals: Ints, pipelines: Pipelines) -> VisitColumns:
+        """Return the visits of some deals, each followed by `Timeline`."""
+        observed, logs = self.observed.by_deal(deals), self.changelogs.by_deal(deals)
+        reported, visits = self._reported, list[Visit]()
+        for deal, time in zip(deals.tolist(), self.read.of_deals(deals).tolist(), strict=True):
+            timeline = Timeline(self.orders, self.snapshots.proofs, reported=reported)
+            rows: Sequence[Observation] = observed.get(deal, [])
+            changes = logs.get(deal, [])
+            read = None if time == NONE else time
+            if changes or read is not None:
+                rows = self._after_changelog(timeline, deal, rows, changes, read, pipelines)
+                timeline.source = "snapshots"
+            elif len(rows) > 1:
+                timeline.source = "snapshots"
+            for row in rows:
+                timeline.observe(row)
+            visits += timeline.visits
+        return VisitColumns.of(visits)
+
+    def _after_changelog(
+        self,
+        timeline: Timeline,
+        deal: int,
+        rows: Sequence[Observation],
+        changes: Sequence[Change],
+        read: int | None,
+        pipelines: Pipelines,
+    ) -> Sequence[Observation]:
+        """Replay the changelog of a deal, and return the observations to continue with."""
+        every = rows or self.snapshots.missing(deal)
+        covered = self._covered(every, changes, read)
+        old, new = every[:covered], every[covered:]
+        if not rows:
+            old, new = [], every[:1]
+        before, after = (old[-1] if old else None), (new[0] if new else None)
+        replay(timeline, deal, changes, before, after, pipelines, read)
+        return new if timeline.visits else [*old, *new]
+
+    def _covered(
+        self, rows: Sequence[Observation], changes: Sequence[Change], read: int | None
+    ) -> int:
+        """Return how many of a deal's observations its changelog covers.
+
+        Where it is unknown when the changelog was read, an observation is later if its snapshot
+        knew of stamps as late as the newest row: the clock of responses may run ahead of the clock
+        that stamps changes.
+        """
+        until = read if read is not None else changes[-1].time
+        # The deletion of a deal that disappeared for good left no stamp that its snapshot could
+        # know of. A deal that no snapshot ever found may be newer than they are.
+        lost = rows[-1] if rows and rows[-1].removed and not rows[0].removed else None
+        for place, row in enumerate(rows):
+            known = self.snapshots.proofs.at(row.snapshot) if read is None else None
+            if row.at > until if known is None or row is lost else known >= until:
+                return place
+        return len(rows)
+
+
+@dataclass(frozen=True)
+class _SnapshotTimes:
+    """The snapshots: their times, and what they prove."""
+
+    times: Sequence[tuple[int, str, int]]
+    proofs: Snapshots
+
+    @classmethod
+    def of(cls, snapshots: Frame | None) -> _SnapshotTimes:
+        """Read the table of snapshots."""
+        if snapshots is None:
+            return cls([], Snapshots())
+        names = ("look", "kind", "complete_to", "seen_at")
+        read = arrow_columns(snapshots, names, "snapshots")
+        numbers, kinds, complete, times = (read[name].to_pylist() for name in names)
+        return cls(
+            list(zip(numbers, kinds, times, strict=True)),
+            Snapshots(zip(numbers, kinds, complete, strict=True)),
+        )
+
+    def missing(self, deal: int) -> list[Observation]:
+        """Return what snapshots of all deals say of a deal that they never found: it is removed."""
+        nothing = (None,) * 8
+        return [
+            Observation._make((deal, *nothing, True, at, number))
+            for number, kind, at in self.times
+            if kind in ("full", "resumed")
+        ]
+
+
+def _without(ids: Ints, others: Ints) -> Ints:
+    return ids[~contains(others, ids)]
+
+
+def _stages(stages: Frame | None) -> tuple[dict[int, int], dict[int, int]]:
+    """Return the place and the pipeline of each stage, as far as they are known."""
+    if stages is None:
+        return {}, {}
+    names = ("id", "order_nr", "pipeline_id")
+    ids, orders, pipelines = (
+        values.to_pylist() for values in arrow_columns(stages, names, "stages").values()
     )
-    ids = places.get("id", [])
-    orders = {
-        stage: order
-        for stage, order in zip(ids, places.get("order_nr", []), strict=True)
-        if order is not None
+    return (
+        {stage: order for stage, order in zip(ids, orders, strict=True) if order is not None},
+        {stage: of for stage, of in zip(ids, pipelines, strict=True) if of is not None},
+    )
+
+
+def visits_frame(visits: VisitColumns) -> pd.DataFrame:
+    """Return visits as the table `STAGE_VISITS` declares them."""
+    return to_frame(visits_table(visits), STAGE_VISITS)
+
+
+def visits_table(visits: VisitColumns) -> pa.Table:
+    """Return visits in the columns of the table `STAGE_VISITS`."""
+    columns = {
+        "deal_id": visits.deal,
+        "pipeline_id": visits.pipeline,
+        "stage_id": visits.stage,
+        "visit": _numbered(visits.deal, visits.stage),
+        "entered_at": visits.entered_at,
+        "left_at": visits.left_at,
+        "entered_after": visits.entered_after,
+        "left_after": visits.left_after,
+        "seen_at": visits.seen_at,
     }
-    pipelines = Pipelines(
-        {
-            stage: pipeline
-            for stage, pipeline in zip(ids, places.get("pipeline_id", []), strict=True)
-            if pipeline is not None
-        },
-        _stage_moves(seen, log),
-        has_rows=any(has_pipeline_row(rows) for rows in log.values()),
-    )
-    times = _snapshots(snapshots)
-    known = Snapshots((number, kind, complete_to) for number, kind, complete_to, _ in times)
-    reported = any(row.moved is not None for rows in seen.values() for row in rows)
-    known_visits: list[Visit] = []
-    for deal in sorted(seen.keys() | log.keys()):
-        course = Timeline(orders, known, reported=reported)
-        rows = seen.get(deal, [])
-        if deal in log or deal in read:
-            steps = log.get(deal, [])
-            old, rows = _apart(rows or _missing(deal, times), steps, read.get(deal), known)
-            if deal not in seen:
-                old, rows = [], rows[:1]
-            replay(
-                course,
-                deal,
-                steps,
-                old[-1] if old else None,
-                rows[0] if rows else None,
-                pipelines,
-                read.get(deal),
-            )
-            course.source = "snapshots"
-            if not course.known_visits:
-                rows = [*old, *rows]
-        elif len(rows) > 1:
-            course.source = "snapshots"
-        for row in rows:
-            course.see(row)
-        known_visits += course.known_visits
-    return _frame(known_visits)
+    words = {"end": (visits.end, ENDS), "source": (visits.source, SOURCES)}
+    arrays = []
+    for field in storage_schema(STAGE_VISITS):
+        if field.name in words:
+            codes, vocabulary = words[field.name]
+            places = pa.array(codes.astype(np.int8), mask=codes < 0)
+            coded = pa.DictionaryArray.from_arrays(places, pa.array(vocabulary))
+            arrays.append(coded.dictionary_decode())
+            continue
+        values = columns[field.name]
+        is_null = values == NONE
+        numbers = pa.array(values, mask=is_null if is_null.any() else None)
+        arrays.append(numbers.cast(field.type))
+    return pa.Table.from_arrays(arrays, schema=storage_schema(STAGE_VISITS))
 
 
-def _stage_moves(
-    seen: Mapping[int, Sequence[Observation]], log: Mapping[int, Sequence[Change]]
-) -> Iterable[StageMove]:
-    """Signs in looks and changelogs that stages were moved to other pipelines."""
-    for rows in seen.values():
-        if len(rows) > 1:
-            yield from seen_moves([(row.stage, row.pipeline, row.removed, row.at) for row in rows])
-    for deal, changes in log.items():
-        yield from moved_stages(changes, next(iter(seen.get(deal, ())), None))
-
-
-def _apart(
-    rows: Sequence[Observation], steps: Sequence[Change], loaded: int | None, snapshots: Snapshots
-) -> tuple[list[Observation], list[Observation]]:
-    """Sightings that the changelog covers, and those that are later.
-
-    Where it is not known when the changelog was read, a look is later if it knew of stamps as late
-    as the last row: the clock of answers may run ahead of the one that stamps changes.
-    """
-    until = loaded if loaded is not None else steps[-1].time
-    # A deal that was found gone for good left no stamp that the look could know of. One that no
-    # look ever found may be newer than they are.
-    lost = rows[-1] if rows and rows[-1].removed and not rows[0].removed else None
-
-    def later(row: Observation) -> bool:
-        if loaded is not None:
-            return row.at > until
-        known = snapshots.at(row.snapshot)
-        return row.at > until if known is None or row is lost else known >= until
-
-    cut = next((number for number, row in enumerate(rows) if later(row)), len(rows))
-    return list(rows[:cut]), list(rows[cut:])
-
-
-def _sightings(
-    deals: Frame, history: Frame | None, seen_at: datetime | None
-) -> dict[int, list[Observation]]:
-    """What is known of each deal, in the order of the looks."""
-    result: dict[int, list[Observation]] = {}
-    if history is not None:
-        kept = _columns(history, ("deal_id", *_STATE, "gone", "seen_at", "look"), "history")
-        rows = zip(
-            kept["deal_id"],
-            *(kept[name] for name in (*_STATE, "gone", "seen_at", "look")),
-            strict=True,
-        )
-        for deal, group in groupby(sorted(rows, key=itemgetter(0, 11)), key=itemgetter(0)):
-            result[deal] = [
-                Observation._make((*row[:9], bool(row[9]), row[10], row[11])) for row in group
-            ]
-    kept = _columns(deals, ("id", *_STATE, *_DELETED), "deals")
-    times = [
-        newest(*kept[name])
-        for name in ("stage_change_time", "add_time", "won_time", "lost_time", "deleted_time")
-    ]
-    at = _micros(seen_at) if seen_at is not None else newest(*times) or 0
-    for row in zip(kept["id"], *(kept[name] for name in (*_STATE, *_DELETED)), strict=True):
-        if row[0] not in result:
-            removed, deleted = bool(row[9]) or row[3] == "deleted", row[10]
-            seen = Observation._make((*row[:9], removed, row[11] or at, None))
-            result[row[0]] = [seen] if not removed or deleted is None else _until_deleted(seen)
+def _numbered(deals: Ints, stages: Ints) -> Ints:
+    """Number the visits of each deal to each stage from 1; the visits of a deal lie together."""
+    order = np.lexsort((stages, deals))
+    deals, stages = deals[order], stages[order]
+    is_new = (deals[1:] != deals[:-1]) | (stages[1:] != stages[:-1])
+    starts = np.flatnonzero(np.append(np.ones(min(1, len(deals)), np.bool_), is_new))
+    lengths = np.diff(np.append(starts, len(deals)))
+    result = np.empty(len(deals), np.int64)
+    result[order] = np.arange(len(deals)) - np.repeat(starts, lengths) + 1
     return result
 
 
-def _until_deleted(seen: Observation) -> list[Observation]:
-    """A deal that no look found before its deletion: as it was before, and gone.
-
-    Where the status reads "deleted", the times of closing tell what it was: reopening a deal clears
-    them. Of two, the later counts.
-    """
-    status = seen.status
-    if status == "deleted":
-        status = (
-            "won"
-            if seen.won is not None and seen.won >= (seen.lost or 0)
-            else "lost"
-            if seen.lost is not None
-            else "open"
-        )
-    before = seen._replace(status=status, removed=False, snapshot=_NO_SNAPSHOT)
-    return [before, before._replace(status="deleted", removed=True)]
-
-
-def _changelogs(changes: Frame | None) -> dict[int, list[Change]]:
-    """The changes of stage, pipeline and status by deal."""
-    if changes is None:
-        return {}
-    kept = _columns(changes, ("deal_id", "time", "field_key", "old_value", "new_value"), "changes")
-    result: dict[int, list[Change]] = {}
-    values = zip(kept["time"], kept["field_key"], kept["old_value"], kept["new_value"], strict=True)
-    for deal, row in zip(kept["deal_id"], values, strict=True):
-        if row[1] in KEYS and row[0] is not None:
-            result.setdefault(deal, []).append(Change(*row))
-    return result
-
-
-def _snapshots(snapshots: Frame | None) -> list[tuple[int, str, int | None, int]]:
-    """Number, kind, newest stamp and time of each look."""
-    if snapshots is None:
-        return []
-    kept = _columns(snapshots, ("look", "kind", "complete_to", "seen_at"), "looks")
-    return list(zip(kept["look"], kept["kind"], kept["complete_to"], kept["seen_at"], strict=True))
-
-
-def _missing(deal: int, snapshots: Iterable[tuple[int, str, int | None, int]]) -> list[Observation]:
-    """What looks at everything say of a deal that they never found: that it is gone."""
-    nothing = (None,) * 8
-    return [
-        Observation._make((deal, *nothing, True, at, number))
-        for number, kind, _, at in snapshots
-        if kind in ("full", "resumed")
-    ]
-
-
-def _columns(frame: Frame, names: Iterable[str], what: str) -> dict[str, list[Any]]:
-    """Columns as lists of plain values, times in microseconds."""
-    kept = list(frame.column_names if isinstance(frame, pa.Table) else frame.columns)
-    result: dict[str, list[Any]] = {}
-    for name in names:
-        if name in kept:
-            try:
-                result[name] = _values(frame[name], name)
-            except (pa.ArrowException, ValueError, TypeError) as error:
-                raise ArgumentError(
-                    f"stage_visits cannot read the column {name!r} of {what}:"
-                    f" {shorten(str(error))}."
-                ) from None
-            if name in ("id", "deal_id") and None in result[name]:
-                raise ArgumentError(
-                    f"stage_visits needs the column {name!r} of {what} in every row:"
-                    f" {result[name].count(None)} lack it."
-                )
-        elif name in _OPTIONAL:
-            result[name] = [None] * len(frame)
-        else:
-            raise ArgumentError(
-                f"stage_visits needs the column {name!r} of {what}, which is not there."
-            )
-    return result
-
-
-def _values(column: Any, name: str) -> list[Any]:
-    if not len(column):
-        return []  # whatever its dtype
-    values = (
-        column.combine_chunks()
-        if isinstance(column, pa.ChunkedArray)
-        else pa.array(column, from_pandas=True)
-    )
-    if isinstance(values, pa.ChunkedArray):
-        values = values.combine_chunks()
-    if pa.types.is_dictionary(values.type):
-        values = values.dictionary_decode()
-    if _is_time(name):
-        if pa.types.is_string(values.type) or pa.types.is_large_string(values.type):
-            values = pa.array(
-                pd.to_datetime(values.to_pandas(), utc=True, format="ISO8601"), from_pandas=True
-            )
-        values = values.cast(_TIME, safe=False).cast(pa.int64())
-    elif name in ("old_value", "new_value"):
-        values = values if pa.types.is_null(values.type) else values.cast(pa.string())
-    elif name.endswith("id") or name in ("look", "order_nr"):
-        values = values.cast(pa.int64())
-    plain: list[Any] = values.to_pylist()
-    return plain
-
-
-def _is_time(name: str) -> bool:
-    return name.endswith("_time") or name in ("time", "seen_at", "complete_to")
-
-
-def _micros(time: datetime) -> int:
-    micros: int = pa.scalar(pd.Timestamp(time).to_pydatetime(), _TIME).value
-    return micros
-
-
-def _frame(known_visits: Sequence[Visit]) -> pd.DataFrame:
-    counts: dict[tuple[int, int | None], int] = {}
-    visits = []
-    for visit in known_visits:
-        key = visit.deal, visit.stage
-        counts[key] = counts.get(key, 0) + 1
-        visits.append(counts[key])
-    schema = storage_schema(STAGE_VISITS)
-    columns: dict[str, list[Any]] = {
-        "deal_id": [visit.deal for visit in known_visits],
-        "pipeline_id": [visit.pipeline for visit in known_visits],
-        "stage_id": [visit.stage for visit in known_visits],
-        "visit": visits,
-    }
-    for name in schema.names[4:]:
-        columns[name] = [getattr(visit, name) for visit in known_visits]
-    arrays = [
-        (
-            pa.array(columns[field.name], pa.int64()).cast(field.type)
-            if pa.types.is_timestamp(field.type)
-            else pa.array(columns[field.name], field.type)
-        )
-        for field in schema
-    ]
-    return to_frame(pa.Table.from_arrays(arrays, schema=schema), STAGE_VISITS)
-
-
-__all__ = ["Frame", "stage_visits"]
+__all__ = ["Knowledge", "stage_visits", "visits_frame", "visits_table"]

@@ -122,7 +122,7 @@ class Timeline:
     """
 
     def __init__(self, orders: Mapping[int, int], snapshots: Snapshots, *, reported: bool) -> None:
-        self.known_visits: list[Visit] = []
+        self.visits: list[Visit] = []
         self._orders = orders
         self._snapshots = snapshots
         self._reported = reported
@@ -151,11 +151,11 @@ class Timeline:
 
     def move(self, stage: int | None, pipeline: int | None, at: int) -> None:
         """Go on in another stage."""
-        one_visit = self._open
-        if one_visit is not None:
+        visit = self._open
+        if visit is not None:
             self.leave(at, "")
-            self.enter(one_visit.deal, stage, pipeline, at)
-            one_visit.end = self._end_of_move(one_visit, self.known_visits[-1])
+            self.enter(visit.deal, stage, pipeline, at)
+            visit.end = self._end_of_move(visit, self.visits[-1])
 
     def change(
         self,
@@ -170,7 +170,7 @@ class Timeline:
         """Add the stay of no length that a change of a closed deal is; `unseen`: it was open
         before, nothing tells since when.
         """
-        after = self.known_visits[-1].left_at if unseen else None
+        after = self.visits[-1].left_at if unseen else None
         self.enter(deal, stage, pipeline, at, None if after is None or after >= at else after)
         self.leave(at, end)
 
@@ -178,14 +178,14 @@ class Timeline:
         """Take back the last changes of a closed deal that were of this time and left its status as
         it was.
         """
-        while self.known_visits[1:] and (
-            self.known_visits[-1].entered_at,
-            self.known_visits[-1].left_at,
-            self.known_visits[-1].end,
+        while self.visits[1:] and (
+            self.visits[-1].entered_at,
+            self.visits[-1].left_at,
+            self.visits[-1].end,
         ) == (at, at, end):
-            if self.known_visits[-2].left_at is None or self.known_visits[-2].end not in ENDED:
+            if self.visits[-2].left_at is None or self.visits[-2].end not in ENDED:
                 return
-            self.known_visits.pop()
+            self.visits.pop()
 
     def replayed(self, last: Observation, until: int) -> None:
         """The changelog is told up to `until`, and leaves the deal as in `last`: what looks saw
@@ -195,7 +195,7 @@ class Timeline:
 
     # Steps from looks
 
-    def see(self, now: Observation) -> None:
+    def observe(self, now: Observation) -> None:
         """Go on with what a look found."""
         last = self._last
         if last is None:
@@ -216,7 +216,7 @@ class Timeline:
             now = last._replace(removed=True, status=now.status, at=now.at, snapshot=now.snapshot)
             if self._open is not None:
                 self._close(*_bounds(floor, now.at), "deleted")
-            elif self.known_visits and not last.removed:
+            elif self.visits and not last.removed:
                 self._change(now, _bounds(floor, now.at), "deleted")
         elif self._open is not None:
             if self._has_moved(now, last):
@@ -234,10 +234,10 @@ class Timeline:
     def _known_to(self, now: Observation, last: Observation) -> int:
         """Up to when the deal is known to have been as it was seen last."""
         floor = self._floor
-        if self.known_visits:
-            one_visit = self.known_visits[-1]
-            left = one_visit.left_at if one_visit.left_after is None else one_visit.left_after
-            floor = max(floor, one_visit.begun if left is None else left)
+        if self.visits:
+            visit = self.visits[-1]
+            left = visit.left_at if visit.left_after is None else visit.left_after
+            floor = max(floor, visit.begun if left is None else left)
         # A deal that is missing without being listed as deleted may have become invisible at any
         # time.
         sure = self._open is not None and (not now.removed or now.status == "deleted")
@@ -323,9 +323,9 @@ class Timeline:
         known.
         """
         left, self._open = self._open, None
-        number = len(self.known_visits)
+        number = len(self.visits)
         self._arrive(now, floor)
-        reached = self.known_visits[number]
+        reached = self.visits[number]
         if left is not None:
             left.end = self._end_of_move(left, reached)
             left.left_after, left.left_at = _bounds(floor, reached.entered_at)
@@ -336,8 +336,8 @@ class Timeline:
         """Bring the open stay up to what a look found of it: a first win and a reopening, a
         closing, or nothing.
         """
-        one_visit, first = self._open, now.first_won
-        if one_visit is None:
+        visit, first = self._open, now.first_won
+        if visit is None:
             return
         closing = self._closing(now, floor) if now.status in CLOSED else None
         limit = closing[1] if closing else now.at
@@ -353,8 +353,8 @@ class Timeline:
             # the very second of the move may have been in the stage before.
             if (
                 not arrived
-                or one_visit.entered_at < first
-                or (one_visit.entered_at == first and self._reported and now.moved is None)
+                or visit.entered_at < first
+                or (visit.entered_at == first and self._reported and now.moved is None)
             ):
                 self._close(None, first, "won")
                 self._begin(
@@ -367,12 +367,9 @@ class Timeline:
                         self.source,
                     )
                 )
-            elif (
-                one_visit.entered_after is not None
-                and one_visit.entered_after < first < one_visit.entered_at
-            ):
+            elif visit.entered_after is not None and visit.entered_after < first < visit.entered_at:
                 # The stay in which it is now began after that win.
-                one_visit.entered_after = first
+                visit.entered_after = first
         if closing is not None and now.status is not None:
             self._close(*closing, now.status)
 
@@ -382,20 +379,20 @@ class Timeline:
         at = now.closed
         return (None, at) if at is not None and floor <= at <= now.at else _bounds(floor, now.at)
 
-    def _begin(self, one_visit: Visit) -> None:
-        self.known_visits.append(one_visit)
+    def _begin(self, visit: Visit) -> None:
+        self.visits.append(visit)
         self._part()
-        self._open = one_visit
+        self._open = visit
 
     def _close(self, after: int | None, at: int, end: str) -> None:
-        one_visit = self._open
-        if one_visit is not None:
-            one_visit.left_after, one_visit.left_at, one_visit.end = (
+        visit = self._open
+        if visit is not None:
+            visit.left_after, visit.left_at, visit.end = (
                 after,
-                max(at, one_visit.begun),
+                max(at, visit.begun),
                 end,
             )
-            _trim(one_visit)
+            _trim(visit)
             self._part()
             self._open = None
 
@@ -403,10 +400,10 @@ class Timeline:
         """End each of the first stays (None: of all) when the next one begins, at the latest; the
         last of them has changed.
         """
-        for place in range((len(self.known_visits) if count is None else count) - 1, 0, -1):
-            before, one_visit = self.known_visits[place - 1], self.known_visits[place]
-            if before.left_at is not None and before.left_at > one_visit.entered_at:
-                before.left_at = one_visit.entered_at
+        for place in range((len(self.visits) if count is None else count) - 1, 0, -1):
+            before, visit = self.visits[place - 1], self.visits[place]
+            if before.left_at is not None and before.left_at > visit.entered_at:
+                before.left_at = visit.entered_at
                 _trim(before)
             elif before.left_at is not None:
                 return
@@ -430,11 +427,11 @@ def newest(*times: int | None) -> int | None:
     return max((time for time in times if time is not None), default=None)
 
 
-def _trim(one_visit: Visit) -> None:
+def _trim(visit: Visit) -> None:
     """It began before it ended, at the latest; bounds that leave no room are exact."""
-    if one_visit.left_at is not None:
-        one_visit.entered_at = min(one_visit.entered_at, one_visit.left_at)
-        if one_visit.left_after is not None and one_visit.left_after >= one_visit.left_at:
-            one_visit.left_after = None
-    if one_visit.entered_after is not None and one_visit.entered_after >= one_visit.entered_at:
-        one_visit.entered_after = None
+    if visit.left_at is not None:
+        visit.entered_at = min(visit.entered_at, visit.left_at)
+        if visit.left_after is not None and visit.left_after >= visit.left_at:
+            visit.left_after = None
+    if visit.entered_after is not None and visit.entered_after >= visit.entered_at:
+        visit.entered_after = None

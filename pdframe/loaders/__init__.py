@@ -1,8 +1,6 @@
-"""The loaders of an account: a method a table, and the searches."""
+"""The loaders of tables and the searches: functions that `Account` has as methods."""
 
-from pdframe.loaders.base import Refresh
-from pdframe.loaders.lists import ListLoaders
-from pdframe.loaders.per_record import RecordLoaders
-from pdframe.loaders.search import Searches
+from pdframe.loaders import fields, lists, per_record, search
+from pdframe.loaders.base import Columns, Connected, Refresh
 
-__all__ = ["ListLoaders", "RecordLoaders", "Refresh", "Searches"]
+__all__ = ["Columns", "Connected", "Refresh", "fields", "lists", "per_record", "search"]

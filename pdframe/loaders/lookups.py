@@ -1,4 +1,4 @@
-"""Names for ids (`names=True`): from what is cached, brought up to date where that is cheap."""
+"""Names for ids (`names=True`), from cached tables; short lists are refreshed first."""
 
 from __future__ import annotations
 
@@ -13,36 +13,35 @@ from pdframe.frames import Lookup
 from pdframe.schema import TABLES, NameColumn
 from pdframe.sync import Syncer
 
-# Long lists: loaded where they are not cached at all, else taken at any age.
+# Long lists: loaded if they are not cached, else used at any age.
 LARGE = frozenset({"persons", "organizations"})
 
 
 def lookups(
     syncer: Syncer, wanted: Iterable[NameColumn], *, cache_alone: bool, max_age: timedelta | None
 ) -> dict[NameColumn, Lookup]:
-    """Find the names that columns need.
+    """Return the lookup of each name column.
 
     Parameters
     ----------
     syncer
-        Who brings their tables up to date.
+        Refreshes the tables that hold the names.
     wanted
-        The columns.
+        The name columns.
     cache_alone
-        Whether nothing may be asked of the API.
+        Whether to send no request.
     max_age
-        How old a cached table may be, unless it is a long list.
+        Maximum age of a cached table that is not a long list.
 
     Returns
     -------
     dict
-        The keys and the names of each column's table; none where the table is not to be had.
+        Keys and names of each column's table; none if the table is unavailable.
 
     Warns
     -----
     DataWarning
-        A table that is not cached and may not be asked for, or that the API withholds: its names
-        are null.
+        The names of a table are null: the API withholds it, or it is not cached and `cache_alone`.
     """
     columns = list(wanted)
     missing: dict[str, str] = {}
@@ -57,26 +56,30 @@ def lookups(
         if syncer.store.manifest(name) is None:
             missing.setdefault(
                 name,
-                "it is not cached, and refresh=False asks nothing of the API. Call"
+                "it is not cached, and refresh=False sends no request. Call"
                 f" account.sync({name!r}).",
             )
         else:
             missing.pop(name, None)
     for name, why in missing.items():
-        reported = ", ".join(column.name for column in columns if column.table == name)
-        warn(f"{reported}: names are null, for {name!r} is not to be had: {why}")
+        affected = [column.name for column in columns if column.table == name]
+        verb = "is" if len(affected) == 1 else "are"
+        warn(f"{', '.join(affected)} {verb} null because table {name!r} is unavailable: {why}")
     return {column: _lookup(syncer, column, column.table in missing) for column in columns}
 
 
-def no_names(column: NameColumn) -> Lookup:
-    """The lookup of a column whose table has no rows."""
+def empty_lookup(column: NameColumn) -> Lookup:
+    """Return the lookup of a column whose table has no rows."""
     table = TABLES[column.table]
     return pa.array([], table.by_name[table.key[0]].type.storage), pa.array([], pa.string())
 
 
 def _lookup(syncer: Syncer, column: NameColumn, missing: bool) -> Lookup:
     if missing:
-        return no_names(column)
+        return empty_lookup(column)
     key = TABLES[column.table].key[0]
     rows = syncer.store.read(column.table, [key, column.label])
     return rows[key].combine_chunks(), rows[column.label].combine_chunks()
+
+
+__all__ = ["LARGE", "empty_lookup", "lookups"]

@@ -1,4 +1,4 @@
-"""The searches as frames. Nothing of them is cached."""
+"""Searches as frames, methods of `Account`. No result is cached."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from typing import Any, Literal
 import pandas as pd
 
 from pdframe._warnings import warn
-from pdframe.api.pagination import another_list, walk
+from pdframe.api.pagination import another_list, paginate
 from pdframe.errors import ArgumentError
 from pdframe.fields import Field, name_columns
 from pdframe.frames import to_arrow, to_frame
-from pdframe.loaders.base import Loading
+from pdframe.loaders.base import Connected
 from pdframe.schema import TABLES, Column, Source, Table
 from pdframe.schema.types import (
     AMOUNT,
@@ -54,7 +54,7 @@ _FIELDS: Mapping[str, tuple[str, ...]] = MappingProxyType(
         "mail_attachment": ("name",),
     }
 )
-# The searches of one type; those of files are there for all types at once only.
+# Types with a search of their own; files can only be searched together with all types.
 _TABLES: Mapping[str, str] = MappingProxyType(
     {kind: f"{kind}s" for kind in ("deal", "person", "organization", "product", "lead", "project")}
 )
@@ -69,11 +69,11 @@ _FILTERS: Mapping[str, tuple[str, ...]] = MappingProxyType(
 _SEARCHABLE = frozenset(
     {"address", "varchar", "text", "varchar_auto", "double", "monetary", "phone"}
 )
-_TYPE = Column("type", category(*_ITEM_TYPES), "What was found")
+_TYPE = Column("type", category(*_ITEM_TYPES), "Type of the item")
 _ID = Column("id", ID, "Id of the item; null: a lead")
 _LEAD_ID = Column("lead_id", TEXT_ID, "Id of the lead; null: another type")
 _SCORE = Column(
-    "score", NUMBER, "How well it fits, as the API judges; null: not told", path="result_score"
+    "score", NUMBER, "How well it fits, as the API judges; null: none", path="result_score"
 )
 
 _ITEMS = Table(
@@ -115,10 +115,10 @@ _ITEMS = Table(
         Column(
             "custom_fields",
             TEXTS,
-            "Texts of custom fields in which the term was found",
+            "Texts of custom fields that hold the term",
             path="found_custom_fields",
         ),
-        Column("notes", TEXTS, "Texts of notes in which the term was found"),
+        Column("notes", TEXTS, "Texts of notes that hold the term"),
     ),
     key=("type",),
 )
@@ -131,210 +131,211 @@ _VALUES = Table(
 )
 
 
-class Searches(Loading):
-    """Searches for items."""
+def search(
+    self: Connected,
+    term: str,
+    types: str | Iterable[str] | None = None,
+    *,
+    fields: str | Iterable[str] | None = None,
+    exact: bool = False,
+    status: Literal["open", "won", "lost"] | None = None,
+    person_id: int | None = None,
+    org_id: int | None = None,
+    max_items: int = 500,
+) -> pd.DataFrame:
+    """Search the account: one row an item, the best first. Source: /itemSearch; for one type its
+    own search (/deals/search).
 
-    def search(
+    Never cached. A page costs 20 tokens and holds 100 items, or 500 of one type.
+
+    Parameters
+    ----------
+    term
+        The term, not case-sensitive: at least two characters, one with `exact`.
+    types
+        One or more of deal, person, organization, product, lead, file, mail_attachment,
+        project; None: all.
+    fields
+        The fields to search: title, name, email, phone, address, code, description, notes,
+        custom_fields; None: all.
+    exact
+        Whether the complete value must equal the term.
+    status, person_id, org_id
+        Filters for a search of one type: deals of that status; items of that person or
+        organization.
+    max_items
+        Maximum number of items.
+
+    Returns
+    -------
+    DataFrame
+        type, id (null for leads, which have a `lead_id`), name (or title), score, and the API's
+        other values of such items; text is unchanged.
+
+    Raises
+    ------
+    ArgumentError
+        The term is too short, or a type or field does not exist: raised before any request.
+
+    Warns
+    -----
+    DataWarning
+        More than `max_items` items match.
+    """
+    kinds = _some_of(types, _ITEM_TYPES, "types")
+    wanted = _some_of(
+        fields,
+        tuple(dict.fromkeys(name for names in _FIELDS.values() for name in names)),
+        "fields",
+    )
+    _check_term(
+        term, len(term.strip()) if isinstance(term, str) else 0, 1 if exact else 2, "exact=True"
+    )
+    _check_most(max_items)
+    reach = {name for kind in kinds or _ITEM_TYPES for name in _FIELDS[kind]}
+    if useless := [name for name in wanted if name not in reach]:
+        raise ArgumentError(
+            f"The field {useless[0]!r} is of none of these types: {', '.join(kinds)} have"
+            f" {', '.join(sorted(reach))}."
+        )
+    filters = {"status": status, "person_id": person_id, "org_id": org_id}
+    given = [name for name, value in filters.items() if value is not None]
+    if status is not None and status not in ("open", "won", "lost"):
+        raise ArgumentError(f"status must be 'open', 'won' or 'lost', not {status!r}.")
+    if given and (len(kinds) != 1 or any(name not in _FILTERS.get(kinds[0], ()) for name in given)):
+        able = ", ".join(kind for kind, names in _FILTERS.items() if set(given) <= set(names))
+        raise ArgumentError(f"{' and '.join(given)} filter a search of one type: {able}.")
+    params: dict[str, Any] = {
+        "term": term,
+        "fields": wanted or None,
+        "exact_match": exact or None,
+    }
+    if len(kinds) == 1 and kinds[0] in _TABLES:
+        path, size = f"/{_TABLES[kinds[0]]}/search", PAGE
+        params |= {"status": status, "person_id": person_id, "organization_id": org_id}
+    else:
+        path, size = "/itemSearch", ITEM_PAGE
+        params["item_types"] = kinds or None
+    rows = _read_rows(
         self,
-        term: str,
-        types: str | Iterable[str] | None = None,
-        *,
-        fields: str | Iterable[str] | None = None,
-        exact: bool = False,
-        status: Literal["open", "won", "lost"] | None = None,
-        person_id: int | None = None,
-        org_id: int | None = None,
-        max_items: int = 500,
-    ) -> pd.DataFrame:
-        """Search the account: one row a found item, the best first. Source: /itemSearch; for one
-        type its own search (/deals/search).
+        path,
+        params,
+        size,
+        max_items,
+        lambda row: _is_item(_flat(row), kinds),
+        "an id and a requested type",
+    )
+    return _frame(map(_flat, rows), _ITEMS)
 
-        Never cached. A page costs 20 tokens and holds 100 items, of one type 500.
 
-        Parameters
-        ----------
-        term
-            What to look for, not case-sensitive: two characters at least, one with `exact`.
-        types
-            One or several of deal, person, organization, product, lead, file, mail_attachment,
-            project; None: all.
-        fields
-            Where to look: title, name, email, phone, address, code, description, notes,
-            custom_fields; None: everywhere.
-        exact
-            Whether a whole value must equal the term.
-        status, person_id, org_id
-            Of one type alone: deals of that state; items of that person or organization.
-        max_items
-            How many items to take.
+def search_field(
+    self: Connected,
+    term: str,
+    entity: str,
+    field: str,
+    *,
+    match: Literal["exact", "beginning", "middle"] = "exact",
+    max_items: int = 500,
+) -> pd.DataFrame:
+    """Search one field: one row an item. Source: /itemSearch/field, 20 tokens per 500 items;
+    never cached.
 
-        Returns
-        -------
-        DataFrame
-            type, id (null for leads, which have a `lead_id`), name (or title), score, and what the
-            API gives about such items; text as it stands in the CRM.
+    Parameters
+    ----------
+    term
+        The term, case-sensitive: at least two characters, one with `match="exact"`.
+    entity
+        deal, lead, person, organization, product or project.
+    field
+        The field, by label or code. Its list of fields is refreshed under `max_age` (10 tokens
+        if it is not cached).
+    match
+        Whether the value equals the term, begins with it, or contains it.
+    max_items
+        Maximum number of items.
 
-        Raises
-        ------
-        ArgumentError
-            A term that is too short, a type or field that there is not: before anything is asked.
+    Returns
+    -------
+    DataFrame
+        type, id (null for leads, which have a `lead_id`), value, score (null: none).
 
-        Warns
-        -----
-        DataWarning
-            More items were found than `max_items`.
-        """
-        kinds = _some_of(types, _ITEM_TYPES, "types")
-        wanted = _some_of(
-            fields,
-            tuple(dict.fromkeys(name for names in _FIELDS.values() for name in names)),
-            "fields",
-        )
-        _check_term(
-            term, len(term.strip()) if isinstance(term, str) else 0, 1 if exact else 2, "exact=True"
-        )
-        _check_most(max_items)
-        reach = {name for kind in kinds or _ITEM_TYPES for name in _FIELDS[kind]}
-        if useless := [name for name in wanted if name not in reach]:
-            raise ArgumentError(
-                f"The field {useless[0]!r} is of none of these types: {', '.join(kinds)} have"
-                f" {', '.join(sorted(reach))}."
-            )
-        filters = {"status": status, "person_id": person_id, "org_id": org_id}
-        given = [name for name, value in filters.items() if value is not None]
-        if status is not None and status not in ("open", "won", "lost"):
-            raise ArgumentError(f"status is 'open', 'won' or 'lost', not {status!r}.")
-        if given and (
-            len(kinds) != 1 or any(name not in _FILTERS.get(kinds[0], ()) for name in given)
-        ):
-            able = ", ".join(kind for kind, names in _FILTERS.items() if set(given) <= set(names))
-            raise ArgumentError(f"{' and '.join(given)} filter a search of one type: {able}.")
-        params: dict[str, Any] = {
-            "term": term,
-            "fields": wanted or None,
-            "exact_match": exact or None,
-        }
-        if len(kinds) == 1 and kinds[0] in _TABLES:
-            path, size = f"/{_TABLES[kinds[0]]}/search", PAGE
-            params |= {"status": status, "person_id": person_id, "organization_id": org_id}
-        else:
-            path, size = "/itemSearch", ITEM_PAGE
-            params["item_types"] = kinds or None
-        rows = self._search(
-            path,
-            params,
-            size,
-            max_items,
-            lambda row: _is_item(_flat(row), kinds),
-            "an id and a type that was asked for",
-        )
-        return _frame(map(_flat, rows), _ITEMS)
+    Raises
+    ------
+    ArgumentError
+        The term is too short, or the entity or match does not exist: raised before any request.
+        The field does not exist, has a label that several fields share, or cannot be searched:
+        raised before the search.
 
-    def search_field(
+    Warns
+    -----
+    DataWarning
+        More than `max_items` items match.
+    """
+    if not isinstance(entity, str) or entity not in _TABLES:
+        raise ArgumentError(f"entity must be one of {', '.join(_TABLES)}, not {entity!r}.")
+    if match not in ("exact", "beginning", "middle"):
+        raise ArgumentError(f"match must be 'exact', 'beginning' or 'middle', not {match!r}.")
+    _check_term(
+        term,
+        len(term) if isinstance(term, str) else 0,
+        1 if match == "exact" else 2,
+        'match="exact"',
+    )
+    _check_most(max_items)
+    # Leads have the fields of deals.
+    table = TABLES["deals" if entity == "lead" else _TABLES[entity]]
+    if table.field_list is not None:
+        self._syncer.refresh_if_stale(table.field_list, max_age=self._max_age)
+    code = _code(field, self._syncer.fields(table), table)
+    params = {"term": term, "entity_type": entity, "field": code, "match": match}
+    rows = _read_rows(
         self,
-        term: str,
-        entity: str,
-        field: str,
-        *,
-        match: Literal["exact", "beginning", "middle"] = "exact",
-        max_items: int = 500,
-    ) -> pd.DataFrame:
-        """Search one field: one row a found item. Source: /itemSearch/field, 20 tokens each 500
-        items; never cached.
+        "/itemSearch/field",
+        params,
+        PAGE,
+        max_items,
+        lambda row: _is_item(_value(row, entity, code), ()),
+        "an id",
+    )
+    return _frame((_value(row, entity, code) for row in rows), _VALUES)
 
-        Parameters
-        ----------
-        term
-            What to look for, case-sensitive: two characters at least, one with `match="exact"`.
-        entity
-            deal, lead, person, organization, product or project.
-        field
-            The field, by label or code. Its list of fields is brought up to date under `max_age`
-            (10 tokens where it is not cached).
-        match
-            Whether the value equals the term, begins with it, or holds it.
-        max_items
-            How many items to take.
 
-        Returns
-        -------
-        DataFrame
-            type, id (null for leads, which have a `lead_id`), value, score (null: not told).
+def _read_rows(
+    account: Connected,
+    path: str,
+    params: Mapping[str, Any],
+    size: int,
+    most: int,
+    fits: Callable[[dict[str, Any]], bool],
+    lacking: str,
+) -> list[dict[str, Any]]:
+    """Return the first `most` rows of a search, with a warning if there are more.
 
-        Raises
-        ------
-        ArgumentError
-            A term that is too short, an entity or match that there is not: before anything is
-            asked. A field that there is not, that several share, or that the API does not search:
-            before the search.
+    A page on which no row fits raises `ResponseError`.
+    """
+    limit = min(size, most)
 
-        Warns
-        -----
-        DataWarning
-            More items were found than `max_items`.
-        """
-        if not isinstance(entity, str) or entity not in _TABLES:
-            raise ArgumentError(f"entity is one of {', '.join(_TABLES)}, not {entity!r}.")
-        if match not in ("exact", "beginning", "middle"):
-            raise ArgumentError(f"match is 'exact', 'beginning' or 'middle', not {match!r}.")
-        _check_term(
-            term,
-            len(term) if isinstance(term, str) else 0,
-            1 if match == "exact" else 2,
-            'match="exact"',
+    def rows() -> Iterator[dict[str, Any]]:
+        for page in paginate(account._client, path, params, cost=COST, limit=limit):
+            if page.rows and not any(map(fits, page.rows)):
+                raise another_list(page.path, page.rows, lacking)
+            more[0] = page.next_cursor is not None
+            yield from page.rows
+
+    more = [False]
+    items = rows()
+    result = list(islice(items, most))
+    # The rest of the current page costs no further request.
+    if len(result) == most and (more[0] or next(items, None) is not None):
+        warn(
+            f"{path}: more than {most:,} items match, and these are the first. Pass"
+            " max_items=... for more."
         )
-        _check_most(max_items)
-        # Leads have the fields of deals.
-        table = TABLES["deals" if entity == "lead" else _TABLES[entity]]
-        if table.field_list is not None:
-            self._syncer.refresh_if_stale(table.field_list, max_age=self._max_age)
-        code = _code(field, self._syncer.fields(table), table)
-        params = {"term": term, "entity_type": entity, "field": code, "match": match}
-        rows = self._search(
-            "/itemSearch/field",
-            params,
-            PAGE,
-            max_items,
-            lambda row: _is_item(_value(row, entity, code), ()),
-            "an id",
-        )
-        return _frame((_value(row, entity, code) for row in rows), _VALUES)
-
-    def _search(
-        self,
-        path: str,
-        params: Mapping[str, Any],
-        size: int,
-        most: int,
-        fits: Callable[[dict[str, Any]], bool],
-        lacking: str,
-    ) -> list[dict[str, Any]]:
-        """Return the first `most` rows of a search; a warning says when there are more. A page of
-        which no row fits is refused.
-        """
-        limit = min(size, most)
-
-        def rows() -> Iterator[dict[str, Any]]:
-            for page in walk(self._client, path, params, cost=COST, limit=limit):
-                if page.rows and not any(map(fits, page.rows)):
-                    raise another_list(page.path, page.rows, lacking)
-                more[0] = page.next_cursor is not None
-                yield from page.rows
-
-        more = [False]
-        walked = rows()
-        result = list(islice(walked, most))
-        # What is left of the page at hand costs nothing more to look at.
-        if len(result) == most and (more[0] or next(walked, None) is not None):
-            warn(
-                f"{path}: more than {most:,} items were found, and these are the first of them."
-                " Give max_items=... to see more."
-            )
-        return result
+    return result
 
 
 def _flat(row: dict[str, Any]) -> dict[str, Any]:
-    """A found item as a flat row: a title is its name, the id of a lead has a column of its own."""
+    """Flatten an item to a row: its title is its name, the id of a lead has its own column."""
     item = dict(row["item"]) if isinstance(row.get("item"), dict) else {}
     rest = {key: value for key, value in row.items() if key != "item"}
     if "title" in item:
@@ -345,7 +346,7 @@ def _flat(row: dict[str, Any]) -> dict[str, Any]:
 
 
 def _value(row: dict[str, Any], entity: str, code: str) -> dict[str, Any]:
-    """A found value as a flat row; the API sends it bare, or as an item with a score, under the
+    """Flatten a value to a row; the API sends it bare, or as an item with a score, under the
     field's code or as a name.
     """
     item = dict(row["item"]) if isinstance(row.get("item"), dict) else {}
@@ -366,7 +367,7 @@ def _with_id(row: dict[str, Any]) -> dict[str, Any]:
 
 
 def _is_item(row: dict[str, Any], kinds: Sequence[str]) -> bool:
-    """Whether a flat row is a found item, of one of these types where any are given."""
+    """Whether a flat row is an item, of one of these types if any are given."""
     kind = row.get("type")
     return (
         row.get("lead_id" if kind == "lead" else "id") is not None
@@ -388,55 +389,59 @@ def _some_of(given: str | Iterable[str] | None, known: tuple[str, ...], name: st
         values = [str(given)]
     for value in values:
         if value not in known:
-            raise ArgumentError(f"{name} are some of {', '.join(known)}, not {value!r}.")
+            raise ArgumentError(f"{name} must be some of {', '.join(known)}, not {value!r}.")
     return list(dict.fromkeys(values))
 
 
 def _check_term(term: object, length: int, least: int, otherwise: str) -> None:
     if not isinstance(term, str):
-        raise ArgumentError(f"The search term is a text, not {term!r}.")
+        raise ArgumentError(f"The search term must be text, not {term!r}.")
     if length < least:
         hint = f", or one with {otherwise}" if least > 1 else ""
         raise ArgumentError(
-            f"The search term {term!r} is too short: it has"
-            f" {'two characters' if least > 1 else 'one character'} at least{hint}."
+            f"The search term {term!r} is too short: it needs at least"
+            f" {'two characters' if least > 1 else 'one character'}{hint}."
         )
 
 
 def _check_most(most: object) -> None:
     if isinstance(most, bool) or not isinstance(most, int) or most < 1:
-        raise ArgumentError(f"max_items is a whole number from 1 on, not {most!r}.")
+        raise ArgumentError(f"max_items must be an integer of at least 1, not {most!r}.")
 
 
 def _code(requested: str, fields: tuple[Field, ...], table: Table) -> str:
-    """The code of a field that is given by code or by label."""
+    """Return the code of a field that is given by code or by label."""
     if not isinstance(requested, str) or not requested:
-        raise ArgumentError(f"field is the label or the code of a field, not {requested!r}.")
+        raise ArgumentError(f"field must be the label or the code of a field, not {requested!r}.")
     if not fields:
-        # The list of fields is withheld: the API judges the code.
+        # The API withholds the list of fields: the search itself checks the code.
         return requested
     names = name_columns(fields, table.reserved)
     by_code = {field.code: field for field in fields}
-    result = {
+    matching = {
         field.code: field for field in fields if requested in (field.label, names.get(field.code))
     }
     if requested in by_code:
-        result = {requested: by_code[requested]}
-    elif exact := [code for code in result if names.get(code) == requested]:
-        result = {exact[0]: by_code[exact[0]]}
-    if not result:
+        matching = {requested: by_code[requested]}
+    elif exact := [code for code in matching if names.get(code) == requested]:
+        matching = {exact[0]: by_code[exact[0]]}
+    if not matching:
         raise ArgumentError(
-            f"There is no field {requested!r}: account.fields({table.name!r}) lists labels and codes."
+            f"There is no field {requested!r}: account.fields({table.name!r}) lists labels and"
+            " codes."
         )
-    if len(result) > 1:
+    if len(matching) > 1:
         raise ArgumentError(
-            f"{len(result)} fields are called {requested!r}; give one of their codes:"
-            f" {', '.join(result)}."
+            f"{len(matching)} fields have the label {requested!r}; pass one of their codes:"
+            f" {', '.join(matching)}."
         )
-    field = next(iter(result.values()))
+    field = next(iter(matching.values()))
     if field.is_custom and field.type not in _SEARCHABLE:
         raise ArgumentError(
             f"The API does not search fields of type {field.type!r}, such as {requested!r}; only"
             f" {', '.join(sorted(_SEARCHABLE))}."
         )
     return field.code
+
+
+__all__ = ["search", "search_field"]

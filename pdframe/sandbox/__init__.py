@@ -14,7 +14,8 @@ import weakref
 from pathlib import Path
 from typing import Any
 
-from pdframe.account import Account, connection
+from pdframe._connect import connection
+from pdframe.account import Account
 from pdframe.sandbox.company import Company, Switches
 from pdframe.sandbox.server import Faults, Server
 
@@ -121,3 +122,7 @@ def _clean_up(server: Server, temporary: str | None, owner: int) -> None:
     server.stop()
     if temporary is not None:
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

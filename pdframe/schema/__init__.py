@@ -1,12 +1,14 @@
-"""Every table, declared once: loaders, dtypes, empty frames, docs and export follow from it."""
+"""Every table, declared once: loaders, dtypes, empty frames, docs and export use it."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from difflib import get_close_matches
 from types import MappingProxyType
 
 import pandas as pd
 
+from pdframe.errors import ArgumentError
 from pdframe.schema.activities import WORK_TABLES
 from pdframe.schema.catalog import CATALOG_TABLES
 from pdframe.schema.changelogs import CHANGE_TABLES
@@ -30,7 +32,31 @@ TABLES: Mapping[str, Table] = MappingProxyType(
     }
 )
 LISTS = tuple(name for name, table in TABLES.items() if table.parent is None)
-"""The tables that a sync of everything covers: all but those that cost a request a record."""
+"""The tables that a sync of everything covers: those that do not cost a request a record."""
+
+
+def table_named(name: str) -> Table:
+    """Return the table of this name.
+
+    Raises
+    ------
+    ArgumentError
+        There is none; the message suggests similar names.
+    """
+    if not isinstance(name, str):
+        raise ArgumentError(
+            "A table name must be text, and each is an argument of its own:"
+            f" account.sync('deals', 'stages'), not {name!r}."
+        )
+    if name in TABLES:
+        return TABLES[name]
+    close = get_close_matches(name, TABLES, n=3)
+    hint = (
+        f"Did you mean {' or '.join(map(repr, close))}?"
+        if close
+        else f"Tables: {', '.join(TABLES)}."
+    )
+    raise ArgumentError(f"There is no table {name!r}. {hint}")
 
 
 def describe(table: Table) -> pd.DataFrame:
@@ -39,9 +65,9 @@ def describe(table: Table) -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        column; dtype in a labelled frame; unit (null: none); meaning, with what null means; source:
-        where the value stands in a row of the API; optional: whether the API sends it on request
-        only.
+        column; dtype in a labelled frame; unit (null: none); meaning, with the meaning of null;
+        source: the path of the value in a row of the API; optional: whether the API sends it only
+        on request.
     """
     columns = table.columns
     return pd.DataFrame(
@@ -69,4 +95,5 @@ __all__ = [
     "Table",
     "Type",
     "describe",
+    "table_named",
 ]

@@ -1,4 +1,4 @@
-"""What people do: activities, projects and what projects are made of."""
+"""Tables of work: activities, projects, tasks, boards, phases and templates."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ _ACTIVITIES = (
     Column("project_id", ID, "Project of the activity; null: none"),
     Column("due_date", DATE, "Day on which it is due; null: not planned", UTC),
     Column("due_time", TIME_OF_DAY, "Time of day at which it is due; null: all day", UTC),
-    Column("duration", DURATION, "How long it takes; null: not said"),
+    Column("duration", DURATION, "How long it takes; null: none given"),
     Column("busy", FLAG, "Whether it blocks the calendar"),
     Column("done", FLAG, "Whether it is done"),
     Column("marked_as_done_time", TIME, "When it was marked as done; null: it is not", UTC),
@@ -99,8 +99,8 @@ PROJECTS = Table(
         Column("board_id", ID, "Board of the project", codes=("board",)),
         Column("phase_id", ID, "Phase that the project is in", codes=("phase",)),
         owner("project"),
-        Column("start_date", DATE, "Day on which it starts; null: not said"),
-        Column("end_date", DATE, "Day on which it ends; null: not said"),
+        Column("start_date", DATE, "Day on which it starts; null: none given"),
+        Column("end_date", DATE, "Day on which it ends; null: none given"),
         Column("deal_ids", IDS, "Deals of the project; null or empty: none", codes=("deals",)),
         Column(
             "person_ids",
@@ -145,10 +145,10 @@ TASKS = Table(
         Column("project_id", ID, "Project of the task"),
         Column("is_done", FLAG, "Whether it is done"),
         Column("is_milestone", FLAG, "Whether it is a milestone"),
-        Column("due_date", DATE, "Day on which it is due; null: not said"),
-        Column("start_date", DATE, "Day on which it starts; null: not said"),
+        Column("due_date", DATE, "Day on which it is due; null: none given"),
+        Column("start_date", DATE, "Day on which it starts; null: none given"),
         Column("parent_task_id", ID, "Task that it is a part of; null: none"),
-        Column("assignee_ids", IDS, "Users it is assigned to; null or empty: nobody"),
+        Column("assignee_ids", IDS, "Users it is assigned to; null or empty: none"),
         Column("priority", ID, "Priority; null: none"),
         added("task"),
         updated("task"),

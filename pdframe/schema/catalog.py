@@ -1,4 +1,4 @@
-"""What deals are made of and move through: products, pipelines, stages."""
+"""Tables of the catalogue: products, their variations, pipelines and stages."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What happened to records: their changes, who follows them, and who began and ceased to."""
+"""Tables of changes: changelogs of deals and projects, followers, and changes of followers."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ _ENTITIES = (
 )
 _SOURCE = (
     Column(
-        "change_source", TEXT, 'Where the change was made, such as "app" or "api"; null: not told'
+        "change_source", TEXT, 'Where the change was made, such as "app" or "api"; null: unknown'
     ),
-    Column("change_source_user_agent", TEXT, "Program that it was made with; null: not told"),
+    Column("change_source_user_agent", TEXT, "Program that made the change; null: unknown"),
 )
 
 
@@ -43,13 +43,15 @@ def _followers(entity: str, records: str, parent: str) -> Table:
 def _follower_changes(entity: str, records: str, parent: str) -> Table:
     return Table(
         f"{entity}_follower_changes",
-        f"one row per user who began or ceased to follow a {entity}",
+        f"one row per user who began or stopped following a {entity}",
         (Source(f"/{records}/{{id}}/followers/changelog", 10),),
         (
             Column(parent, ID, f"The {entity} that is or was followed"),
             Column("time", TIME, "When that happened", UTC),
             Column(
-                "action", category("added", "removed"), "Whether the user began or ceased to follow"
+                "action",
+                category("added", "removed"),
+                "Whether the user began or stopped following",
             ),
             Column("follower_user_id", ID, "User who follows or followed"),
             _actor("made the change"),
@@ -89,8 +91,8 @@ DEAL_CHANGES = Table(
         "deal_id",
         order="time",
         every=True,
-        # Not only the first: what moves `update_time` is not documented.
-        signs=(
+        # Not only `update_time`: which changes update it is not documented.
+        fingerprint_columns=(
             "update_time",
             "stage_id",
             "pipeline_id",
@@ -113,9 +115,13 @@ PROJECT_CHANGES = Table(
     (
         Column("project_id", ID, "Project that changed"),
         Column("time", TIME, "When it changed", UTC),
-        Column("field_key", TEXT, "Code of the field; null: the API told of a change of no field"),
-        Column("old_value", ANY, "Value before: text as it is, all else as JSON text; null: none"),
-        Column("new_value", ANY, "Value after: text as it is, all else as JSON text; null: none"),
+        Column("field_key", TEXT, "Code of the field; null: the change has no field"),
+        Column(
+            "old_value", ANY, "Value before: text unchanged, other values as JSON text; null: none"
+        ),
+        Column(
+            "new_value", ANY, "Value after: text unchanged, other values as JSON text; null: none"
+        ),
         _actor("changed it"),
         *_SOURCE,
     ),
@@ -129,7 +135,7 @@ PROJECT_CHANGES = Table(
         "project_id",
         order="time",
         every=True,
-        signs=("update_time", "status", "board_id", "phase_id", "archive_time"),
+        fingerprint_columns=("update_time", "status", "board_id", "phase_id", "archive_time"),
         history=True,
         newest_first=True,
         by_field=True,

@@ -19,13 +19,13 @@ ADDRESS_PARTS: tuple[tuple[str, str], ...] = (
     ("subpremise", "apartment or suite"),
     ("postal_code", "postal code"),
 )
-"""Parts of an address beside its `value`, in column order, each with what it holds."""
+"""Parts of an address in column order, without its `value`, each with its meaning."""
 
 CONTACTS = records(value=TEXT, primary=FLAG, label=TEXT)
 
 
 def address(name: str, of: str) -> tuple[Column, ...]:
-    """Columns of a flattened address: the full text, then its parts."""
+    """Return the columns of a flattened address: the full text, then its parts."""
     full = Column(name, TEXT, f"Full {of}; null: none given", path=f"{name}.value")
     parts = (
         Column(
@@ -43,7 +43,7 @@ def key(what: str) -> Column:
 
 def owner(what: str) -> Column:
     """Return the owner's id column."""
-    return Column("owner_id", ID, f"User who owns the {what}; null: nobody", codes=("user_id",))
+    return Column("owner_id", ID, f"User who owns the {what}; null: none", codes=("user_id",))
 
 
 def added(what: str) -> Column:
@@ -56,7 +56,7 @@ def updated(what: str) -> Column:
     return Column(
         "update_time",
         TIME,
-        f"When the {what} last changed in a way that the API stamps; null: never",
+        f"When the {what} last changed, for changes that the API stamps; null: never",
         UTC,
     )
 
@@ -67,24 +67,24 @@ def deleted(what: str) -> Column:
 
 
 def extra(*fields: str) -> tuple[tuple[str, str], ...]:
-    """Query parameters that ask for optional columns."""
+    """Return the query parameters that request optional columns."""
     return (("include_fields", ",".join(fields)),)
 
 
-def requested(columns: tuple[Column, ...], *, besides: tuple[str, ...] = ()) -> tuple[str, ...]:
-    """Names that `include_fields` must list to get the optional columns, `besides` those the
-    endpoint sends or refuses.
+def requested(columns: tuple[Column, ...], *, without: tuple[str, ...] = ()) -> tuple[str, ...]:
+    """Return the names that `include_fields` must list for the optional columns, `without` those
+    that the endpoint always sends or refuses.
     """
     return tuple(
         dict.fromkeys(
-            column.path for column in columns if column.optional and column.name not in besides
+            column.path for column in columns if column.optional and column.name not in without
         )
     )
 
 
 BY_ID = (("sort_by", "id"),)
-"""Stated, though it is the default: keyset paging by id neither repeats nor skips a row that exists
-throughout.
+"""Sent although it is the default: pages by id neither repeat nor skip a row that exists during
+all requests.
 """
 
 __all__ = [

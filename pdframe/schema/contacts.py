@@ -34,7 +34,7 @@ SYNC = "null: none, or contact sync is off"
 
 
 def _activity_columns(what: str, deals: tuple[tuple[str, str], ...]) -> tuple[Column, ...]:
-    """Columns on request that persons and organizations have in common, with counts of `deals`."""
+    """Return the optional columns of persons and organizations, with the counts of `deals`."""
     return (
         Column("next_activity_id", ID, "Next planned activity; null: none", optional=True),
         Column("last_activity_id", ID, "Last activity done; null: none", optional=True),
@@ -122,14 +122,14 @@ _PERSONS = (
     Column(
         "last_incoming_mail_time",
         TIME,
-        "When the last mail came in; null: none",
+        "When the last mail arrived; null: none",
         UTC,
         optional=True,
     ),
     Column(
         "last_outgoing_mail_time",
         TIME,
-        "When the last mail went out; null: none",
+        "When the last mail was sent; null: none",
         UTC,
         optional=True,
     ),
@@ -142,7 +142,7 @@ _PERSONS = (
     Column("doi_status", TEXT, "State of the double opt-in; null: no marketing app", optional=True),
 )
 
-# Asking for these two is only allowed where the company has the marketing app.
+# The API refuses requests for these two unless the company has the marketing app.
 _MARKETING = ("marketing_status", "doi_status")
 
 PERSONS = Table(
@@ -152,7 +152,7 @@ PERSONS = Table(
         Source(
             "/persons",
             10,
-            extra(*requested(_PERSONS, besides=_MARKETING)) + BY_ID,
+            extra(*requested(_PERSONS, without=_MARKETING)) + BY_ID,
             changes=True,
             windows=True,
         ),
@@ -232,7 +232,9 @@ USERS = Table(
         ),
         Column("active_flag", FLAG, "Whether the user is active"),
         Column("timezone_name", TEXT, "Timezone of the user, IANA"),
-        Column("timezone_offset", TEXT, "Offset of that timezone when asked", "+HH:MM"),
+        Column(
+            "timezone_offset", TEXT, "Offset of that timezone at the time of the request", "+HH:MM"
+        ),
         Column("role_id", ID, "Role of the user"),
         Column("icon_url", TEXT, "Picture of the user; null: none"),
         Column("is_you", FLAG, "Whether the credentials are this user's"),

@@ -37,7 +37,7 @@ _DEALS = (
     added("deal"),
     updated("deal"),
     Column(
-        "stage_change_time", TIME, "When the deal last changed stage; null: never, or not told", UTC
+        "stage_change_time", TIME, "When the deal last changed stage; null: never, or unknown", UTC
     ),
     deleted("deal"),
     Column("is_archived", FLAG, "Whether the deal is archived"),
@@ -46,7 +46,7 @@ _DEALS = (
     Column(
         "probability",
         NUMBER,
-        "Chance to win that a user set; null: not set, the stage's applies",
+        "Probability of winning that a user set; null: not set, the stage's applies",
         "percent",
     ),
     Column("lost_reason", TEXT, "Reason for the loss; null: not lost, or none given"),
@@ -60,16 +60,14 @@ _DEALS = (
     Column(
         "expected_close_date",
         DATE,
-        "Day on which the owner expects the deal to close; null: not said",
+        "Day on which the owner expects the deal to close; null: none given",
     ),
     Column(
         "label_ids", IDS, "Labels of the deal; null or empty: none", options=("label_ids", "label")
     ),
     Column("origin", TEXT, "How the deal was created"),
-    Column("origin_id", TEXT_ID, "What created the deal, such as an integration; null: not told"),
-    Column(
-        "channel", ID, "Marketing channel that the deal came from; null: none", options=("channel",)
-    ),
+    Column("origin_id", TEXT_ID, "What created the deal, such as an integration; null: unknown"),
+    Column("channel", ID, "Marketing channel of the deal; null: none", options=("channel",)),
     Column("channel_id", TEXT_ID, "Finer name of the channel; null: none"),
     Column(
         "source_lead_id",
@@ -115,14 +113,14 @@ _DEALS = (
     Column(
         "last_incoming_mail_time",
         TIME,
-        "When the last mail came in; null: none",
+        "When the last mail arrived; null: none",
         UTC,
         optional=True,
     ),
     Column(
         "last_outgoing_mail_time",
         TIME,
-        "When the last mail went out; null: none",
+        "When the last mail was sent; null: none",
         UTC,
         optional=True,
     ),
@@ -148,7 +146,7 @@ DEALS = Table(
         NameColumn("pipeline_name", "pipeline_id", "pipelines"),
         NameColumn("stage_name", "stage_id", "stages"),
     ),
-    # What `deleted=True` adds (`kept.DEALS_AND_DELETED`); metrics read it by this name.
+    # The column of `deleted=True` (`DEALS_AND_DELETED`); metrics read it by this name.
     optional=("deleted_time",),
 )
 
@@ -195,7 +193,7 @@ DEAL_PRODUCTS = Table(
             "How many times it is billed; null: one-time, or without end",
             "periods",
         ),
-        Column("billing_start_date", DATE, "Day on which billing starts; null: not said"),
+        Column("billing_start_date", DATE, "Day on which billing starts; null: none given"),
     ),
     names=(NameColumn("product_name", "product_id", "products"),),
 )
@@ -215,7 +213,7 @@ INSTALLMENTS = Table(
 
 DISCOUNTS = Table(
     "discounts",
-    "one row per discount on a whole deal",
+    "one row per discount on a deal",
     (Source("/deals/{id}/discounts", 10, paged=False),),
     (
         Column("deal_id", ID, "Deal that the discount is on"),
@@ -232,7 +230,12 @@ DISCOUNTS = Table(
         NameColumn("created_by_name", "created_by", "users"),
         NameColumn("updated_by_name", "updated_by", "users"),
     ),
-    parent=Parent("deals", "deal_id", every=True, signs=("update_time", "value", "products_count")),
+    parent=Parent(
+        "deals",
+        "deal_id",
+        every=True,
+        fingerprint_columns=("update_time", "value", "products_count"),
+    ),
 )
 
 DEAL_TABLES = (DEALS, DEAL_PRODUCTS, INSTALLMENTS, DISCOUNTS)

@@ -1,6 +1,4 @@
-"""The six lists of field definitions: where labels, options and types of custom fields come
-from.
-"""
+"""The six lists of field definitions, which hold labels, options and types of custom fields."""
 
 from __future__ import annotations
 
@@ -11,7 +9,7 @@ ENTITIES = ("deal", "person", "organization", "product", "activity", "project")
 
 _COLUMNS = (
     Column("field_code", TEXT_ID, "The only unique key of a field: a hash for custom ones"),
-    Column("field_name", TEXT, "Label of the field; neither unique nor always there"),
+    Column("field_name", TEXT, "Label of the field; may be empty or shared"),
     Column("description", TEXT, "Description of the field; null: none"),
     Column("field_type", TEXT, "Type of the field"),
     Column(
@@ -26,7 +24,7 @@ _COLUMNS = (
         " not composite",
     ),
     Column("is_custom_field", FLAG, "Whether users created it"),
-    Column("is_optional_response_field", FLAG, "Whether rows hold it on request only"),
+    Column("is_optional_response_field", FLAG, "Whether rows have it only on request"),
 )
 
 FIELD_TABLES = tuple(

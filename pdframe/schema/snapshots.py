@@ -1,6 +1,4 @@
-"""What is made here and not asked of the API: kept histories, the looks that they come from, stage
-visits.
-"""
+"""Tables that pdframe computes: kept histories, their snapshots, deleted deals, stage visits."""
 
 from __future__ import annotations
 
@@ -27,9 +25,9 @@ TRACKED_COLUMNS = (
     "add_time",
     "first_won_time",
 )
-"""Columns of deals whose every change is kept."""
+"""Columns of deals of which every change is kept."""
 
-LINES_REMEMBERED = (
+TRACKED_LINE_COLUMNS = (
     "deal_id",
     "product_id",
     "product_variation_id",
@@ -47,130 +45,129 @@ LINES_REMEMBERED = (
     "billing_frequency_cycles",
     "billing_start_date",
 )
-"""Columns of line items whose every change is kept: all that revenue metrics read."""
+"""Columns of line items of which every change is kept: all that revenue metrics read."""
 
+_IS_SERVER_TIME = Column(
+    "is_server_time",
+    FLAG,
+    "Whether `seen_at` is a server's time; false: the newest time in the data",
+)
 _STAMP = (
-    Column("seen_at", TIME, "Server's time of the look; no change that it found is later", UTC),
     Column(
-        "is_server_time",
-        FLAG,
-        "Whether a server told `seen_at`; false: it is the newest time found in the data",
+        "seen_at",
+        TIME,
+        "Server's time of the snapshot; every change in it is earlier or equal",
+        UTC,
     ),
-    Column("look", COUNT, "Number of the look"),
+    _IS_SERVER_TIME,
+    Column("look", COUNT, "Number of the snapshot"),
 )
 
-HISTORY = Table(
+
+def _changed_rows(
+    name: str,
+    what: str,
+    key: Column,
+    tracked: tuple[Column, ...],
+    gone: str,
+    order: tuple[str, ...],
+) -> Table:
+    """Declare the table of the rows that snapshots changed."""
+    return Table(
+        name,
+        f"one row per {what} and snapshot that changed it, its first snapshot included",
+        (),
+        (key, *tracked, Column("gone", FLAG, gone), *_STAMP),
+        key=order,
+    )
+
+
+HISTORY = _changed_rows(
     "history",
-    "one row per deal and look that found it changed; its first look is one",
-    (),
-    (
-        Column("deal_id", ID, "Deal that was looked at"),
-        *(DEALS.by_name[name] for name in TRACKED_COLUMNS),
-        Column(
-            "gone",
-            FLAG,
-            "Whether it was gone: deleted (then `status` says so) or no longer visible; the rest is"
-            " as seen last",
-        ),
-        *_STAMP,
-    ),
-    key=("deal_id",),
+    "deal",
+    Column("deal_id", ID, "The deal"),
+    tuple(DEALS.by_name[name] for name in TRACKED_COLUMNS),
+    "Whether it was deleted (then `status` says so) or no longer visible; the other columns have"
+    " their last values",
+    ("deal_id",),
 )
-
-LINE_ROWS = Table(
+LINE_ROWS = _changed_rows(
     "line_history",
-    "one row per line item and look that found it changed; its first look is one",
-    (),
-    (
-        Column("id", ID, "Line item that was looked at"),
-        *(DEAL_PRODUCTS.by_name[name] for name in LINES_REMEMBERED),
-        Column(
-            "gone", FLAG, "Whether it was gone, alone or with its deal; the rest is as seen last"
-        ),
-        *_STAMP,
-    ),
-    # Not "id": rows stay in the order of the looks.
-    key=("id", "look"),
+    "line item",
+    Column("id", ID, "The line item"),
+    tuple(DEAL_PRODUCTS.by_name[name] for name in TRACKED_LINE_COLUMNS),
+    "Whether it was removed, alone or with its deal; the other columns have their last values",
+    # Not "id": rows stay in the order of the snapshots.
+    ("id", "look"),
 )
 
-SNAPSHOTS = Table(
+
+def _snapshot_log(
+    name: str,
+    grain: str,
+    kinds: tuple[str, ...],
+    kind: str,
+    complete_to: str,
+    rows: Column,
+    changed: str,
+) -> Table:
+    """Declare the table of the snapshots themselves."""
+    return Table(
+        name,
+        grain,
+        (),
+        (
+            Column("look", COUNT, "Number of the snapshot"),
+            Column("seen_at", TIME, "Server's time at its end", UTC),
+            _IS_SERVER_TIME,
+            Column("kind", category(*kinds), kind),
+            Column("complete_to", TIME, complete_to, UTC),
+            rows,
+            Column("changed", COUNT, changed),
+        ),
+        key=("look",),
+    )
+
+
+SNAPSHOTS = _snapshot_log(
     "history.looks",
-    "one row per look at all deals",
-    (),
-    (
-        Column("look", COUNT, "Number of the look"),
-        Column("seen_at", TIME, "Server's time at its end", UTC),
-        Column(
-            "is_server_time",
-            FLAG,
-            "Whether a server told `seen_at`; false: it is the newest time found in the data",
-        ),
-        Column(
-            "kind",
-            category("full", "resumed", "incremental", "partial"),
-            "full: every deal was read. resumed: the same, some pages at an earlier time."
-            " incremental: those whose `update_time` moved. partial: some of those (looks of older"
-            " versions at a sync that was interrupted)",
-        ),
-        Column(
-            "complete_to",
-            TIME,
-            "Newest `update_time` up to which every stamped change was found; null: not known",
-            UTC,
-        ),
-        Column("deals", COUNT, "Deals there were"),
-        Column("changed", COUNT, "Deals found new, changed or gone"),
-    ),
-    key=("look",),
+    "one row per snapshot of all deals",
+    ("full", "resumed", "incremental", "partial"),
+    "full: every deal was read. resumed: the same, some pages at an earlier time. incremental:"
+    " the deals with a new `update_time`. partial: some of those (snapshots of older versions in a"
+    " sync that was interrupted)",
+    "Newest `update_time` up to which every stamped change is in the snapshot; null: unknown",
+    Column("deals", COUNT, "Number of deals"),
+    "Deals that are new, changed or deleted since the last snapshot",
 )
-
-LINE_SNAPSHOTS = Table(
+LINE_SNAPSHOTS = _snapshot_log(
     "line_history.looks",
-    "one row per look at line items that read all of them or found some changed",
-    (),
-    (
-        Column("look", COUNT, "Number of the look"),
-        Column("seen_at", TIME, "Server's time at its end", UTC),
-        Column(
-            "is_server_time",
-            FLAG,
-            "Whether a server told `seen_at`; false: it is the newest time found in the data",
-        ),
-        Column(
-            "kind",
-            category("full", "resumed", "incremental"),
-            "full: the line items of every deal were read. resumed: the same, some of them at an"
-            " earlier time. incremental: those of the deals that had changed.",
-        ),
-        Column(
-            "complete_to",
-            TIME,
-            "Server's time at its beginning: what the look read is no older; null: not known",
-            UTC,
-        ),
-        Column("lines", COUNT, "Line items there were"),
-        Column("changed", COUNT, "Line items found new, changed or gone"),
-    ),
-    key=("look",),
+    "one row per snapshot of line items that read all of them or changed some",
+    ("full", "resumed", "incremental"),
+    "full: the line items of every deal were read. resumed: the same, some of them at an earlier"
+    " time. incremental: those of the changed deals",
+    "Server's time at its start: every value in it is at least as new; null: unknown",
+    Column("lines", COUNT, "Number of line items"),
+    "Line items that are new, changed or removed since the last snapshot",
 )
 
 
 @dataclass(frozen=True)
-class Kept:
-    """A kept history: of which table, and what of its rows.
+class TrackedHistory:
+    """A kept history: the table that it tracks, and the tables that hold it.
 
     Parameters
     ----------
     of
-        Table whose rows are looked at.
-    rows, looks
-        Where rows that changed, and the looks that found them, are kept.
+        Name of the tracked table.
+    rows, snapshots
+        Tables of the changed rows and of the snapshots.
     key
-        Column of `rows` that names the row: its `id` in the table.
+        Column of `rows` with the row's `id` in the tracked table.
     tracked
-        Columns whose every change is kept.
+        Columns of which every change is kept.
     count
-        Column of `snapshots` that says how many rows there were.
+        Column of `snapshots` with the number of rows.
     """
 
     of: str
@@ -182,42 +179,46 @@ class Kept:
 
     @property
     def snapshot_columns(self) -> tuple[str, ...]:
-        """Columns of the table that a look reads."""
+        """Columns of the tracked table that a snapshot reads."""
         return tuple(dict.fromkeys(("id", *self.tracked, "update_time", "add_time")))
 
 
-OF_DEALS = Kept("deals", HISTORY, SNAPSHOTS, "deal_id", TRACKED_COLUMNS, "deals")
-OF_LINES = Kept("deal_products", LINE_ROWS, LINE_SNAPSHOTS, "id", LINES_REMEMBERED, "lines")
-HISTORIES = {kept.of: kept for kept in (OF_DEALS, OF_LINES)}
-"""The kept histories by the table that is looked at."""
+OF_DEALS = TrackedHistory("deals", HISTORY, SNAPSHOTS, "deal_id", TRACKED_COLUMNS, "deals")
+OF_LINES = TrackedHistory(
+    "deal_products", LINE_ROWS, LINE_SNAPSHOTS, "id", TRACKED_LINE_COLUMNS, "lines"
+)
+HISTORIES = {history.of: history for history in (OF_DEALS, OF_LINES)}
+"""The kept histories by tracked table."""
 
 
 _DELETED_TIME = Column(
     "deleted_time",
     TIME,
-    "When the deal was deleted; where the API does not tell, the latest time possible: that of the"
-    " look that found it; null: it is not deleted, or nothing tells when",
+    "When the deal was deleted; if the API does not return it, an upper bound: the time of the"
+    " snapshot without the deal; null: not deleted, or unknown",
     UTC,
 )
 _AFTER = 1 + [column.name for column in DEALS.columns].index("is_deleted")
 
 DEALS_AND_DELETED = replace(
     DEALS,
-    grain="one row per deal, live, archived or known as deleted",
+    grain="one row per deal, live, archived or known to be deleted",
     columns=(*DEALS.columns[:_AFTER], _DELETED_TIME, *DEALS.columns[_AFTER:]),
 )
-"""What `account.deals(deleted=True)` returns."""
+"""The frame of `account.deals(deleted=True)`."""
 
 DELETED_DEALS = replace(
     DEALS_AND_DELETED,
     name="deals.deleted",
-    grain="one row per deal and time that it was found deleted, or missing",
+    grain="one row per deal and snapshot in which it was deleted or missing",
     sources=(),
     columns=(
         *DEALS_AND_DELETED.columns,
-        Column("seen_at", TIME, "Server's time of the look that found it deleted, or missing", UTC),
+        Column(
+            "seen_at", TIME, "Server's time of the snapshot in which it was deleted or missing", UTC
+        ),
     ),
-    # Not "id": rows stay in the order of the looks, and a deal can be deleted more than once.
+    # Not "id": rows stay in the order of the snapshots, and a deal can be deleted more than once.
     key=("id", "seen_at"),
     incremental=False,
 )
@@ -233,13 +234,13 @@ def _changes_of(name: str, what: str, first: tuple[Column, ...]) -> Table:
             Column(
                 "column",
                 TEXT,
-                f"The column that changed; is_deleted: the {what} disappeared (true) or came back"
-                " (false)",
+                f"The column that changed; is_deleted: the {what} disappeared (true) or"
+                " reappeared (false)",
             ),
             Column(
                 "before",
                 TEXT,
-                "Value before, as text; null: there was none, or the row tells of no change",
+                "Value before, as text; null: none, or the row is no change",
             ),
             Column(
                 "after",
@@ -250,26 +251,26 @@ def _changes_of(name: str, what: str, first: tuple[Column, ...]) -> Table:
             Column(
                 "time",
                 TIME,
-                "When it changed; where only bounded, the latest time possible: that of the look"
-                " that found it",
+                "When it changed; if only bounds are known, the upper one: the time of the"
+                " snapshot that shows the change",
                 UTC,
             ),
             Column(
                 "time_after",
                 TIME,
-                "Earliest time possible of `time`; null: that is exact, or a first look",
+                "Lower bound of `time`; null: `time` is exact, or the row is from a first snapshot",
                 UTC,
             ),
             Column(
                 "source",
                 category("changelog", "snapshots", "first look"),
-                "changelog: exact. snapshots: two looks differ. first look: the value as the first"
-                " look found it, which is no change",
+                "changelog: exact. snapshots: two snapshots differ. first look: the value in the"
+                " first snapshot, which is no change",
             ),
             Column(
                 "seen_at",
                 TIME,
-                "Server's time of the look that found it; `time` where the changelog tells it",
+                "Server's time of the snapshot that shows it; `time` if the changelog shows it",
                 UTC,
             ),
         ),
@@ -291,21 +292,19 @@ LINE_HISTORY = _changes_of(
 
 STAGE_VISITS = Table(
     "stage_visits",
-    "one row per stay of a deal in a stage",
+    "one row per visit of a deal to a stage",
     (),
     (
         Column("deal_id", ID, "Deal"),
         Column("pipeline_id", ID, "Pipeline of the stage"),
-        Column("stage_id", ID, "Stage the deal stayed in"),
-        Column("visit", COUNT, "The deal's stays in this stage, counted from 1"),
-        Column(
-            "entered_at", TIME, "When it came; where only bounded, the latest time possible", UTC
-        ),
+        Column("stage_id", ID, "Stage of the visit"),
+        Column("visit", COUNT, "Number of the deal's visit to this stage, from 1"),
+        Column("entered_at", TIME, "When it entered; if only bounds are known, the upper one", UTC),
         Column(
             "left_at",
             TIME,
-            "When it left, closed or was deleted; where only bounded, the latest time possible;"
-            " null: it is there",
+            "When it left, closed or was deleted; if only bounds are known, the upper one; null:"
+            " it has not left",
             UTC,
         ),
         Column(
@@ -313,27 +312,28 @@ STAGE_VISITS = Table(
             category(
                 "advanced", "moved back", "changed pipeline", "won", "lost", "deleted", "open"
             ),
-            "How the stay ended; null: it left for another stage, and nothing tells whether forward"
-            " or back",
+            "How the visit ended; null: it left for another stage, and the direction is unknown",
         ),
-        Column("source", category("changelog", "snapshots", "current"), "What tells of the stay"),
+        Column(
+            "source", category("changelog", "snapshots", "current"), "Where the visit is known from"
+        ),
         Column(
             "entered_after",
             TIME,
-            "Earliest time possible of `entered_at`; null: that is exact",
+            "Lower bound of `entered_at`; null: `entered_at` is exact",
             UTC,
         ),
         Column(
             "left_after",
             TIME,
-            "Earliest time possible of `left_at`; null: that is exact, or the deal is there",
+            "Lower bound of `left_at`; null: `left_at` is exact, or the deal has not left",
             UTC,
         ),
         Column(
             "seen_at",
             TIME,
-            "Server's time of the first look that found the stay; `entered_at` where the changelog"
-            " tells it",
+            "Server's time of the first snapshot with the visit; `entered_at` if the changelog"
+            " shows it",
             UTC,
         ),
     ),
@@ -346,7 +346,6 @@ __all__ = [
     "DELETED_DEALS",
     "HISTORIES",
     "HISTORY",
-    "LINES_REMEMBERED",
     "LINE_HISTORY",
     "LINE_ROWS",
     "LINE_SNAPSHOTS",
@@ -355,5 +354,6 @@ __all__ = [
     "SNAPSHOTS",
     "STAGE_VISITS",
     "TRACKED_COLUMNS",
-    "Kept",
+    "TRACKED_LINE_COLUMNS",
+    "TrackedHistory",
 ]

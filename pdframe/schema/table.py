@@ -1,4 +1,4 @@
-"""What a table declaration is made of: columns, sources, and the names they reserve."""
+"""The parts of a table declaration: columns, sources, parent and name columns."""
 
 from __future__ import annotations
 
@@ -19,20 +19,19 @@ class Column:
     name
         Its name in cache and frame.
     type
-        What its values are.
+        Type of its values.
     meaning
-        What it says, and what null means where null is possible.
+        Meaning of its values, and of null where null is possible.
     unit
         Unit or reference of the values, if they have one.
     path
-        Where the value sits in a wire row, keys joined by dots; the name itself if not given.
+        Keys of the value in a row of the API, joined by dots; default: the name.
     options
-        Codes of the metadata field whose options label these ids, the likeliest first; empty:
-        nothing to label.
+        Codes of the field whose options label these ids, the most likely first; empty: no labels.
     codes
-        Further codes under which the field metadata speaks of this column.
+        Further codes of this column in the field metadata.
     optional
-        Whether the API sends it on request only.
+        Whether the API sends it only on request.
     """
 
     name: str
@@ -50,7 +49,7 @@ class Column:
 
 @dataclass(frozen=True)
 class Source:
-    """One endpoint that a table is read from.
+    """One endpoint of a table.
 
     Parameters
     ----------
@@ -59,25 +58,25 @@ class Source:
     cost
         API tokens of one request.
     params
-        Query parameters to send with every request, as pairs.
+        Query parameters of every request, as pairs.
     paged
-        Whether it pages by cursor.
+        Whether it has pages with a cursor.
     api
         "v2" or "v1".
     batch
-        Parameter that takes ids and how many at a time, where the endpoint wants some; else None.
+        Parameter of ids and how many it takes, if the endpoint needs ids; else None.
     changes
-        Whether it takes `updated_since`.
+        Whether it accepts `updated_since`.
     windows
-        Whether it takes `updated_until` too, so that a long one can be walked from several places
+        Whether it also accepts `updated_until`, so that several ranges of a long list can be read
         at once.
     deletions
-        Whether `status=deleted` lists what was deleted in the last 30 days.
+        Whether `status=deleted` lists the rows deleted in the last 30 days.
     each
-        Parameter that takes one id, and the table whose rows are asked for one by one, where the
-        endpoint wants that; else None.
+        Parameter of one id and the table of those ids, if the endpoint needs one request an id;
+        else None.
     ids
-        How many rows can be asked for at once by `ids`; 0: it does not take any.
+        How many rows one request can select by `ids`; 0: none.
     """
 
     path: str
@@ -95,31 +94,29 @@ class Source:
 
 @dataclass(frozen=True)
 class Parent:
-    """The record that rows hang on, where the API gives them record by record (`{id}` in the
-    source's path).
+    """The record to which rows belong, if the API returns rows record by record (`{id}` in the path
+    of the source).
 
-    Such a table is opt-in: no sync asks for it unless it is named.
+    Such a table is opt-in: a sync loads it only by name.
 
     Parameters
     ----------
     table
         Table of the records.
     id
-        Column that names the record; the API's rows need not have it.
+        Column with the id of the record; the API's rows may lack it.
     order
-        Column by which the rows of one record are ordered, the oldest first; empty: the API's
-        order.
+        Column that orders the rows of one record, the oldest first; empty: the API's order.
     every
         Whether a loader without ids means every record.
-    signs
-        Columns of the record that move when its rows may have changed; empty: nothing tells, only
-        age counts.
+    fingerprint_columns
+        Columns of the record that change when its rows may have changed; empty: only age counts.
     history
-        Whether rows tell of the past: then they stay when the record is gone.
+        Whether rows describe the past: then they are kept when the record is deleted.
     newest_first
-        Whether the API gives the newest row first.
+        Whether the API returns the newest row first.
     by_field
-        Whether a row of the API holds `old_values` and `new_values` by field, and becomes a row a
+        Whether a row of the API has `old_values` and `new_values` by field, and becomes a row a
         field.
     """
 
@@ -127,7 +124,7 @@ class Parent:
     id: str
     order: str = ""
     every: bool = False
-    signs: tuple[str, ...] = ()
+    fingerprint_columns: tuple[str, ...] = ()
     history: bool = False
     newest_first: bool = False
     by_field: bool = False
@@ -135,8 +132,8 @@ class Parent:
 
 @dataclass(frozen=True)
 class NameColumn:
-    """A column that `names=True` adds: `name` is `label` of the row in `table` whose key stands in
-    `id`.
+    """A column that `names=True` adds: `name` is `label` of the row of `table` whose key is the
+    value of `id`.
     """
 
     name: str
@@ -152,26 +149,26 @@ class Table:
     Parameters
     ----------
     name
-        As the loader is called.
+        Name of the table and of its loader.
     grain
-        What one row is.
+        Meaning of one row.
     sources
-        Where rows come from; the table is their union.
+        The endpoints; the table is their union.
     columns
         Standard columns in frame order.
     key
-        Columns that identify a row, as far as the API tells rows apart; none of them is ever null.
+        Columns that identify a row, if the API has an identity for rows; never null.
     entity
-        Kind of field metadata that describes its custom fields; None where it has none.
+        Kind of field metadata that describes its custom fields; None if it has none.
     incremental
-        Whether a refresh may ask for changes alone.
+        Whether a refresh may fetch only the changes.
     names
-        What `names=True` adds.
+        The columns that `names=True` adds.
     optional
         Names of columns that another argument of the loader adds; reserved in every frame of the
         table.
     parent
-        The record that rows hang on, where the API gives them record by record; else None.
+        The record to which rows belong, if the API returns rows record by record; else None.
     """
 
     name: str
@@ -197,10 +194,10 @@ class Table:
         return f"{self.entity}_fields" if self.entity else None
 
     @property
-    def hangs_on(self) -> Parent:
-        """The record that rows hang on; `TypeError` where the table is a list of its own."""
+    def required_parent(self) -> Parent:
+        """The record to which rows belong; `TypeError` if the table is a list."""
         if self.parent is None:
-            raise TypeError(f"{self.name} is a list of its own.")
+            raise TypeError(f"{self.name} is a list: its rows belong to no record.")
         return self.parent
 
     @cached_property

@@ -1,4 +1,4 @@
-"""The closed set of column types: what each is in the cache (Arrow) and in a frame (pandas)."""
+"""The closed set of column types: the Arrow type of each in the cache, its dtype in a frame."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class Type:
     Parameters
     ----------
     name
-        The kind; conversions are chosen by it.
+        The kind, which selects the conversion.
     storage
         Arrow type in the cache. Options are stored as ids, closed vocabularies as text.
     vocabulary
@@ -32,7 +32,7 @@ class Type:
     parts: tuple[tuple[str, Type], ...] = ()
 
     def dtype(self, *, labelled: bool = False) -> object:
-        """Dtype in a frame; `labelled` says that option ids are shown as labels."""
+        """Dtype in a frame; `labelled`: option ids are shown as labels."""
         if pa.types.is_list(self.storage):
             return pd.ArrowDtype(pa.list_(pa.string()) if labelled else self.storage)
         return pd.CategoricalDtype() if labelled else _DTYPES[self.name]
@@ -72,25 +72,25 @@ DATE = Type("date", pa.date32())
 DURATION = Type("duration", pa.duration("us"))
 TIME_OF_DAY = Type("time_of_day", pa.string())
 JSON = Type("json", pa.string())
-"""JSON text, whatever the value: strings are quoted."""
+"""JSON text of any value: strings are quoted."""
 ANY = Type("any", pa.string())
-"""What no declaration knows: strings as they are, everything else as JSON text."""
+"""Values without a declaration: strings unchanged, everything else as JSON text."""
 PRIMARY = Type("primary", pa.string())
 """The value of the entry that is flagged primary in a list such as `emails`."""
 OPTION = Type("option", pa.int64())
-"""Id of an option where options have the ids true and false: 1 and 0."""
+"""Id of an option, for fields whose options have the ids true and false: 1 and 0."""
 OPTIONS = Type("options", pa.list_(pa.int64()))
 IDS = Type("ids", pa.list_(pa.int64()))
 TEXTS = Type("texts", pa.list_(pa.string()))
 
 
 def category(*values: str) -> Type:
-    """Text out of a closed vocabulary, in this order."""
+    """Return the type of text from a closed vocabulary, in this order."""
     return Type("category", pa.string(), values)
 
 
 def records(**parts: Type) -> Type:
-    """List of objects with these keys."""
+    """Return the type of a list of objects with these keys."""
     return Type(
         "records",
         pa.list_(pa.struct([(name, part.storage) for name, part in parts.items()])),

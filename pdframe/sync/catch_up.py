@@ -27,7 +27,7 @@ def catch_up(fetcher: Fetcher, fetched: FetchResult, source: Source, scan: Range
     """Add the rows of a list that moved to its newest end during a range scan.
 
     What was updated since a while before the scan is fetched, so that a row is found whose clock
-    lagged, and the watermark moves. Where so many rows were updated lately that this would cost
+    lagged, and the watermark moves. Where this would cost
     more than a range scan may, the list is read from its newest end down to where that end was when
     the scan first read it. A row whose clock lagged can be hidden there, so the watermark stays,
     and the next incremental fetch asks for all of these rows again.

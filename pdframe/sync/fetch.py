@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pdframe.api.client import Client, Page
-from pdframe.api.pagination import another_list, walk
+from pdframe.api.pagination import another_list, paginate
 from pdframe.api.responses import Decode
 from pdframe.cache.checkpoint import Checkpoint, Position
 from pdframe.errors import ResponseError
@@ -27,14 +27,14 @@ from pdframe.sync.fetch_result import (
     parse_time,
     watermark,
 )
-from pdframe.sync.merge import newest_rows
+from pdframe.sync.merge import arrange
 from pdframe.sync.options import DEFAULT_OPTIONS, SyncOptions
 
 BAD_REQUEST = 400
 NOT_FOUND = 404
 # Without it, a list leaves out deleted rows.
 EVERY_STATUS = "open,won,lost,deleted"
-# Each incremental fetch asks for this much again: the servers that stamp `update_time` need not
+# Each incremental fetch requests this much again: the servers that stamp `update_time` need not
 # agree on the time.
 OVERLAP = timedelta(minutes=5)
 
@@ -92,7 +92,7 @@ class Fetcher:
         moment.
 
         Each page is staged in `checkpoint`. Where an earlier run left pages there, this one
-        continues after them, and asks again for changes in the lists that were finished.
+        continues after them, and requests the changes again in the lists that were finished.
 
         Raises
         ------
@@ -102,7 +102,7 @@ class Fetcher:
         """
         position, since = Position(fetched.began), dict(fetched.watermarks)
         if checkpoint is not None and (saved := checkpoint.load()) is not None:
-            position = saved.place
+            position = saved.position
             fetched.resume(saved)
             fetched.watermarks = dict(position.marks)
             # The staged pages may have been requested without deleted rows.
@@ -142,7 +142,7 @@ class Fetcher:
             if not source.deletions:
                 continue
             params = {**dict(source.params), "status": "deleted"}
-            for page in walk(
+            for page in paginate(
                 self.client,
                 source.path,
                 params,
@@ -175,28 +175,21 @@ class Fetcher:
                 pass
 
     def fetch_batches(
-        self,
-        ids: Sequence[int],
-        fetched: FetchResult,
-        stage: Callable[[pa.Table, Sequence[int]], None],
-        *,
-        more: bool = False,
-    ) -> None:
-        """Add the rows of some parents, as many parents a request as the API takes.
-
-        `stage` is called with the rows and the parents of each batch; with the last one only where
-        `more` batches follow.
+        self, ids: Sequence[int], fetched: FetchResult, now: Callable[[], datetime]
+    ) -> Iterator[tuple[Sequence[int], pa.Table, datetime, datetime | None]]:
+        """Add the children of some parents, as many parents a request as the API takes; yield the
+        parents and the rows of each batch, this machine's clock before it and the server's at it.
         """
         source = self.table.sources[0]
         name, size = source.batch or ("ids", 100)
         batches = [ids[start : start + size] for start in range(0, len(ids), size)]
 
-        def fetch(batch: Sequence[int]) -> list[Page]:
+        def fetch(batch: Sequence[int]) -> tuple[datetime, list[Page]]:
             params = {**dict(source.params), name: ",".join(map(str, batch))}
             with self.client.budget.track(self.table.name):
-                return list(self.pages(source, params))
+                return now(), list(self.pages(source, params))
 
-        for batch, pages in map_ordered(fetch, batches, self.options.workers):
+        for batch, (at, pages) in map_ordered(fetch, batches, self.options.workers):
             parents, tables = pa.array(batch, pa.int64()), []
             for page in pages:
                 rows = self.add_page(fetched, page)
@@ -206,8 +199,8 @@ class Fetcher:
                 ):
                     raise another_list(page.path, page.rows, "one of the deals that were requested")
                 tables.append(rows)
-            if more or batch is not batches[-1]:
-                stage(unify(tables, self.table, self.fields)[0], batch)
+            server_time = next(filter(None, (page.server_time for page in pages)), None)
+            yield batch, unify(tables, self.table, self.fields)[0], at, server_time
 
     def changes_in(
         self,
@@ -303,20 +296,20 @@ def stage_page(
     fetched: FetchResult,
     rows: pa.Table,
     position: Position,
-    note: pa.Table | None = None,
+    states: pa.Table | None = None,
     *,
     options: SyncOptions = DEFAULT_OPTIONS,
 ) -> None:
     """Append a page that was fetched to the checkpoint; where memory holds many rows, move them to
     a sorted run on disk.
     """
-    checkpoint.add(rows, position, note)
-    if note is not None:
-        fetched.notes.append(note)
+    checkpoint.append(rows, position, states)
+    if states is not None:
+        fetched.staged_states.append(states)
     if fetched.buffered_bytes > options.buffer_bytes:
         together = pa.concat_tables(fetched.pages, promote_options="default")
-        notes = pa.concat_tables(fetched.notes) if fetched.notes else None
-        run = checkpoint.settle(newest_rows(together, checkpoint.key), position, notes)
+        staged_states = pa.concat_tables(fetched.staged_states) if fetched.staged_states else None
+        run = checkpoint.compact(arrange(checkpoint.table, together), position, staged_states)
         fetched.move_to_run(run)
 
 
@@ -334,7 +327,7 @@ def pages_of(
     page, its first page is not mistaken for all of it.
     """
     limit = page_size if source.paged else None
-    return walk(
+    return paginate(
         client,
         path or source.path,
         params,

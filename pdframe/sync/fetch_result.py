@@ -21,7 +21,7 @@ from pdframe.schema import Table
 DELETIONS_LISTED_FOR = timedelta(days=29)
 # The server's clock may wander by this much; further back, it is not the account that was cached.
 CLOCK_SKEW = timedelta(minutes=10)
-# No list is asked for changes before this: an earlier time is a mistake of the server.
+# Changes are requested from this time on: an earlier one is a mistake of the server.
 EARLIEST = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -43,11 +43,11 @@ class FetchResult:
     began
         This machine's clock at the first request, of an earlier run where this one resumes it.
     pages
-        Rows in memory, in the order of their fetch; they came after those in `runs`.
+        Rows in memory, in the order of their fetch; later than those in `runs`.
     runs
         Rows on disk, each run in key order.
-    notes
-        What was staged with `pages`.
+    staged_states
+        The fetch states that were staged with `pages`, if they are children.
     buffered_bytes
         Size of `pages`.
     problems
@@ -73,7 +73,7 @@ class FetchResult:
     began: datetime
     pages: list[pa.Table] = field(default_factory=list)
     runs: list[SortedRun] = field(default_factory=list)
-    notes: list[pa.Table] = field(default_factory=list)
+    staged_states: list[pa.Table] = field(default_factory=list)
     buffered_bytes: int = 0
     problems: Problems = field(default_factory=Problems)
     deleted: list[Any] = field(default_factory=list)
@@ -94,17 +94,20 @@ class FetchResult:
 
     def move_to_run(self, run: SortedRun) -> None:
         """Replace the rows in memory by the run that holds them."""
-        self.runs.append(run)
-        self.pages.clear()
-        self.notes.clear()
-        self.buffered_bytes = 0
+        # In one step: an interruption can happen anywhere, and rows must not be in both.
+        self.runs, self.pages, self.staged_states, self.buffered_bytes = (
+            [*self.runs, run],
+            [],
+            [],
+            0,
+        )
 
     def resume(self, saved: CheckpointState) -> None:
         """Add the rows that an earlier run staged."""
         self.runs, self.pages = list(saved.runs), list(saved.pages)
-        self.resumed_pages = saved.count
+        self.resumed_pages = saved.page_count
         self.buffered_bytes = sum(rows.nbytes for rows in self.pages)
-        self.problems.merge(saved.place.problems)
+        self.problems.merge(saved.position.problems)
         for rows in self.columns(["update_time"]):
             self._track_newest(rows)
 

@@ -12,8 +12,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pdframe.api.budget import WINDOW_SECONDS
 from pdframe.api.client import Page
+from pdframe.api.rate_limit import WINDOW_SECONDS
 from pdframe.cache.checkpoint import Checkpoint, Position
 from pdframe.errors import ResponseError
 from pdframe.schema import Source, Table
@@ -120,7 +120,7 @@ class FullScan:
             position,
             source=number if reached.cursor or reached.ranges else number + 1,
             cursor=reached.cursor,
-            windows=reached.ranges,
+            ranges=reached.ranges,
             server_time=fetched.server_time,
             problems=fetched.problems,
         )
@@ -143,7 +143,7 @@ class FullScan:
         source = self.table.sources[number]
         if source.windows and start.cursor is None:
             try:
-                yield from self._fetch_by_ranges(fetched, number, start.windows, not_before)
+                yield from self._fetch_by_ranges(fetched, number, start.ranges, not_before)
                 return
             except UnsortedError:
                 # The ranges do not show which rows are missing: read all of them, by cursor.

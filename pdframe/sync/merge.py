@@ -4,8 +4,8 @@ A table is stored in the order of one key: the id of its rows, or the id of thei
 API gives rows parent by parent. `Merger.merge` goes through the keys range by range. Of each range
 it reads the cached rows and the staged rows, takes out the cached rows whose key was staged or
 deleted, puts the staged rows in their place, and counts what that changed. Memory holds one range
-at a time, however large the table is. Cached parts that no staged or deleted key concerns are passed
-on as they are.
+at a time, however large the table is. Cached parts that no staged or deleted key concerns are
+passed on as they are.
 
 Guarantees: of a key that was staged twice, the later rows count (a table with one row a key); rows
 that are deleted and staged are deleted; every row that is added, changed or removed counts once.
@@ -108,7 +108,7 @@ class Merger:
         self.problems = Problems()
         self._table, self._fields = table, fields
         # Of children, several rows have one key: the column that orders them, if any.
-        self._order = parent.order or ("id" if table.key == ("id",) else "") if parent else None
+        self._order = _order_of(table)
         # Children without an id are compared as they are.
         self._identity = ("id" if "id" in table.by_name else None) if parent else self.key
         self._range_bytes = options.record_part_bytes if parent else options.merge_part_bytes
@@ -116,11 +116,7 @@ class Merger:
 
     def staged(self, rows: Sequence[pa.Table]) -> SortedRun:
         """Return staged rows that are in memory as one run."""
-        together = self._unify(rows)
-        if self._order is None:
-            together = newest_rows(together, self.key)
-        else:
-            together = _sort(together, self.key, self._order)
+        together = arrange(self._table, self._unify(rows))
         group_rows = max(1, self._range_bytes * together.num_rows // max(1, 4 * together.nbytes))
         return SortedRun(InMemory(together, group_rows), self.key)
 
@@ -141,7 +137,7 @@ class Merger:
         staged
             Staged rows, the earlier runs first.
         deleted
-            Keys that go, with rows that a list does not flag as deleted.
+            Keys that go, besides those that staged rows flag as deleted.
         complete
             Whether the staged rows are the complete table: all other cached rows go too.
         """
@@ -193,6 +189,7 @@ class Merger:
                     yield from (part for part, _ in stretch.parts)
                 else:
                     yield merged.rows
+                del merged
 
     def _merge_range(
         self, before: Sequence[pa.Table], new: Sequence[pa.Table], removed: pa.Array, complete: bool
@@ -204,7 +201,8 @@ class Merger:
             flagged = rows.filter(pc.fill_null(rows["is_deleted"], False))[self.key]
             removed = pa.concat_arrays([removed, *flagged.chunks])
         merged = merge_rows(
-            self._unify(before),
+            # Problems of rows that go are not worth a word.
+            self._unify(before, Problems() if complete else self.problems),
             rows,
             removed,
             self.key,
@@ -216,10 +214,10 @@ class Merger:
         return merged
 
     def _stretches(self, cached: CachedParts) -> list[_Stretch]:
-        """Split all keys into stretches, one for each cached part that shares no key with others."""
+        """Split all keys into stretches, one for each cached part without shared keys."""
         stretches: list[_Stretch] = []
         highest = LOWEST
-        for part, run in cached:
+        for part, run in sorted(cached, key=lambda one: one[1].span):
             low, high = run.span
             if stretches and low > highest:
                 stretches[-1].high = low - 1
@@ -230,7 +228,9 @@ class Merger:
             highest = max(highest, high)
         if not stretches:
             return [_Stretch(LOWEST, HIGHEST, [])]
-        if self._order is not None and cached[-1][0].bytes >= self._small_bytes:
+        is_full = stretches[-1].parts[-1][0].bytes >= self._small_bytes
+        if self._order is not None and is_full and highest < HIGHEST:
+            # New parents get a new part.
             stretches[-1].high = highest
             stretches.append(_Stretch(highest + 1, HIGHEST, []))
         return stretches
@@ -240,13 +240,11 @@ class Merger:
         rows = next((rows for rows in some if rows.num_rows), None)
         return max(1, self._range_bytes * rows.num_rows // max(1, rows.nbytes)) if rows else 1
 
-    def _unify(self, parts: Sequence[pa.Table]) -> pa.Table:
-        rows, problems = unify(
-            [storage_schema(self._table, self._fields).empty_table(), *parts],
-            self._table,
-            self._fields,
-        )
-        self.problems.merge(problems)
+    def _unify(self, parts: Sequence[pa.Table], problems: Problems | None = None) -> pa.Table:
+        """Return rows in the columns of today, and count what does not fit these."""
+        nothing = storage_schema(self._table, self._fields).empty_table()
+        rows, new_problems = unify([nothing, *parts], self._table, self._fields)
+        (self.problems if problems is None else problems).merge(new_problems)
         return rows
 
 
@@ -265,7 +263,7 @@ def merge_rows(
     Parameters
     ----------
     before, new
-        The rows before, and those that come; unless `order` is given, only the last row of a key
+        The rows before, and the new ones; unless `order` is given, only the last row of a key
         counts.
     removed
         Keys that go.
@@ -300,6 +298,15 @@ def merge_rows(
     return Merged(_sort(rows, key, order), counts)
 
 
+def arrange(table: Table, rows: pa.Table) -> pa.Table:
+    """Return rows in the order in which their table is stored; where it has one row a key, the last
+    of each.
+    """
+    if table.parent is None:
+        return newest_rows(rows, table.key[0])
+    return _sort(rows, table.parent.id, _order_of(table))
+
+
 def newest_rows(rows: pa.Table, key: str) -> pa.Table:
     """Return one row a key, the last one: by key where keys are whole numbers, else in the order of
     the rows.
@@ -327,6 +334,13 @@ def drop_deleted(table: Table, rows: pa.Table, removed: Collection[int]) -> pa.T
     if table.incremental and "is_deleted" in rows.column_names:
         is_there = pc.and_(is_there, pc.invert(pc.fill_null(rows["is_deleted"], False)))
     return _keep(rows, is_there)
+
+
+def _order_of(table: Table) -> str | None:
+    """Return the column that orders the children of one parent; None: rows have no parent."""
+    if table.parent is None:
+        return None
+    return table.parent.order or ("id" if table.key == ("id",) else "")
 
 
 def _keep(rows: pa.Table, mask: pa.ChunkedArray) -> pa.Table:

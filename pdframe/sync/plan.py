@@ -25,7 +25,6 @@ from pdframe.cache.checkpoint import CheckpointState, Position
 from pdframe.cache.store import Manifest, Stored
 from pdframe.fields import Field
 from pdframe.schema import TABLES, Table
-from pdframe.sync.children import is_unfinished
 from pdframe.sync.fetch_result import DELETIONS_LISTED_FOR, can_fetch_changes
 from pdframe.sync.metadata import METADATA
 from pdframe.sync.options import DEFAULT_OPTIONS, SyncOptions
@@ -56,6 +55,8 @@ class Policy:
         How old the last reading of the lists of deletions may be; None: any age.
     unfinished_since : datetime or None
         When the interrupted sync began; None: the last one was finished.
+    in_flight : frozenset of str
+        Tables of which pages are staged.
     finished_age : timedelta or None
         How old a table may be that the interrupted sync finished; None: `INTERRUPTED_FOR`.
     options : SyncOptions
@@ -67,6 +68,7 @@ class Policy:
     metadata_age: timedelta | None = ALWAYS
     deletions_age: timedelta | None = ALWAYS
     unfinished_since: datetime | None = None
+    in_flight: frozenset[str] = frozenset()
     finished_age: timedelta | None = None
     options: SyncOptions = DEFAULT_OPTIONS
 
@@ -150,9 +152,9 @@ def resume_position(saved: CheckpointState | None, began: datetime) -> Position 
 
     Deletions since the saved pages must still be listed when it ends.
     """
-    if saved is None or began - saved.place.began >= DELETIONS_LISTED_FOR:
+    if saved is None or began - saved.position.began >= DELETIONS_LISTED_FOR:
         return None
-    return saved.place
+    return saved.position
 
 
 def is_old(time: datetime, age: timedelta | None, now: datetime) -> bool:
@@ -234,8 +236,8 @@ def second_list(table: Table) -> str:
 def _is_finished(name: str, manifest: Manifest, policy: Policy, now: datetime) -> bool:
     """Whether the interrupted sync finished a table, and not too long ago."""
     since = policy.unfinished_since
-    # A table that is fetched record by record is published while it is still incomplete.
-    if since is None or is_unfinished(manifest) or manifest.synced_at < since:
+    # A table that is fetched record by record may be published while it is still incomplete.
+    if since is None or name in policy.in_flight or manifest.synced_at < since:
         return False
     if name in policy.reload and manifest.full_at < since:
         return False

@@ -4,6 +4,7 @@ requested.
 
 from __future__ import annotations
 
+import contextlib
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -18,6 +19,7 @@ from pdframe.fields import Field
 from pdframe.schema import TABLES, Table
 from pdframe.sync import line_items
 from pdframe.sync.deletions import keeps_deleted
+from pdframe.sync.fetch_state import NO_STATES, load_states
 from pdframe.sync.options import SyncOptions
 from pdframe.sync.plan import (
     Plan,
@@ -154,23 +156,27 @@ class Pricing:
                 None,
                 f"{source.cost} tokens for each {size} deals that can have rows: none is cached",
             )
-        state = manifest.state if manifest else {}
+        state = dict(manifest.state) if manifest else {}
         cached = self._store.read(table.name, ["deal_id"]) if manifest else None
-        basis = None if planned.mode == "full" else line_items.basis(self._store, table.name)
-        known = line_items.known(self._store, table.name)
-        # A full load is expected to find that the count means what it meant before.
-        _, batches = line_items.requested(
+        states = NO_STATES
+        if planned.mode == "incremental":
+            with contextlib.suppress(DamagedError):
+                states = load_states(self._store, table.name)
+        batches = line_items.plan_lines(
+            self._store,
             table.name,
-            known,
-            basis,
             cached,
+            states,
+            # A full load is expected to find that the count means what it meant before.
             counts_all=line_items.counts_all(state) or manifest is None,
+            now=self._now,
         )
-        in_two_steps = basis is None and table.name == "deal_products"
+        is_full = not states.num_rows
+        in_two_steps = is_full and table.name == "deal_products"
         groups = (
-            map(sorted, line_items.by_count(known.deals, batches.ask, cached))
+            map(sorted, line_items.by_count(batches.deals, batches.due, cached))
             if in_two_steps
-            else [batches.ask]
+            else [batches.due]
         )
         rows = Counter(cached["deal_id"].to_pylist() if cached is not None else ())
         requests = sum(
@@ -178,14 +184,14 @@ class Pricing:
             for ask in groups
             for start in range(0, len(ask), size)
         )
-        which = "that can have rows" if basis is None else "that may have changed"
-        what = f"{len(batches.ask):,} deals {which}"
+        which = "that can have rows" if is_full else "that may have changed"
+        what = f"{len(batches.due):,} deals {which}"
         if manifest is None and table.name == "deal_products":
             what += " at least"
         return _of(table, [requests], f"{what}, {size} a request")
 
     def _of_records(self, table: Table, planned: Plan) -> Estimate:
-        parent, cost = table.hangs_on, table.sources[0].cost
+        parent, cost = table.required_parent, table.sources[0].cost
         if parent.every and self._manifest(parent.table) is None:
             basis = f"{cost} tokens for each of the {parent.table}: none is cached"
             return Estimate(table.name, None, None, basis)

@@ -2,14 +2,14 @@
 while that helps.
 
 A range is read upwards from its lower end and downwards from its upper end until the two scanners
-meet: then none of its rows is missing, however unevenly they are spread_rows. A row that is edited
+meet: then none of its rows is missing, however unevenly they are spread. A row that is edited
 meanwhile moves to the newest end of the list, out of every range: after a range scan, `catch_up`
 fetches what changed since it began.
 
 A first load does not know how long a list is. It reads upwards, reads one page at the newest end,
 and lets that scanner wait until both ends together prove the list long. A list that is not long is
 read upwards to its end, which includes what moved meanwhile. So the page at the newest end is all
-that it costs: a list of up to 20 pages takes one request more at most_left, and a longer one 5 % more.
+that it costs: a list of up to 20 pages takes one request more at most, and a longer one 5 % more.
 """
 
 from __future__ import annotations
@@ -113,8 +113,8 @@ class Scanner:
 
 @dataclass(slots=True, eq=False)
 class Range:
-    """The rows between a scanner upwards and one downwards; `down` is None while no scanner reads from
-    the newest end.
+    """The rows between a scanner upwards and one downwards; `down` is None while no scanner reads
+    from the newest end.
     """
 
     up: Scanner
@@ -284,8 +284,8 @@ class RangeScan:
         self.open = [range_ for range_ in self.open if not range_.is_complete]
 
     def _end_wait(self, scanner: Scanner, cursor: str | None) -> None:
-        """End the wait of the scanner at the newest end where no rows are left for it, or where their
-        order is not the one requested.
+        """End the wait of the scanner at the newest end where no rows are left for it, or where
+        their order is not the one requested.
         """
         (range_,) = self.open
         if scanner is range_.down and cursor is None:
@@ -437,8 +437,8 @@ class RangeScan:
         )
 
     def _middle_of(self, range_: Range) -> int | None:
-        """Return the full second below and above which about as many rows are left; None where there is
-        none in between.
+        """Return the full second below and above which about as many rows are left; None where
+        there is none in between.
         """
         bounds = self._bounds(range_)
         if bounds is None or range_.down is None:
@@ -453,14 +453,14 @@ class RangeScan:
         return middle if low < middle <= high else None
 
     def _page_span_at(self, range_: Range, middle: int) -> int:
-        """Estimate the time that a page of rows spans there, as far as both ends of a range show."""
+        """Estimate the time that a page of rows spans there, by both ends of a range."""
         low, high = self._bounds(range_) or (0, 1)
         densities = _densities(range_)
         density = densities[0] * math.exp(_steepness(densities) * (middle - low) / (high - low))
         return int(self.page_size / density) if density else 0
 
     def to_plain(self) -> dict[str, Any]:
-        """Return the state as JSON can hold it, without requests in flight and without `expected`."""
+        """Return the state for JSON, without requests in flight and without `expected`."""
         return {
             "open": [
                 {
@@ -481,8 +481,8 @@ class RangeScan:
         }
 
     def resume(self, plain: Mapping[str, Any]) -> None:
-        """Continue from the result of `to_plain`; raise `KeyError`, `TypeError` or `ValueError` where it
-        is something else.
+        """Continue from the result of `to_plain`; raise `KeyError`, `TypeError` or `ValueError`
+        where it is something else.
         """
         self.open = [
             Range(

@@ -14,8 +14,7 @@ from pdframe.errors import DamagedError
 from pdframe.schema import TABLES
 from pdframe.schema.field_lists import FIELD_LISTS
 from pdframe.schema.snapshots import DELETED_DEALS, HISTORIES
-from pdframe.sync.fetch_state import parents_name
-from pdframe.sync.line_items import basis_name
+from pdframe.sync.fetch_state import state_name
 
 # These cannot be collected again: the next look at deals or line items sets them aside, and begins
 # new ones.
@@ -26,8 +25,11 @@ KEPT_FOR_GOOD = frozenset(
 # are gone.
 LOADED_AGAIN = frozenset(
     {name for name, table in TABLES.items() if table.parent is None or not table.parent.history}
-    | {parents_name(name) for name, table in TABLES.items() if table.parent is not None}
-    | {basis_name(name) for name, table in TABLES.items() if table.sources[0].batch is not None}
+    | {
+        state_name(name)
+        for name, table in TABLES.items()
+        if table.parent is not None or table.sources[0].batch is not None
+    }
 )
 # Tables are worked on side by side.
 _one_at_a_time = threading.Lock()

@@ -18,8 +18,9 @@ from pdframe.cache.store import KEPT, Manifest, Store
 from pdframe.errors import AccessError, DamagedError, PdframeError
 from pdframe.fields import Field, read_fields
 from pdframe.schema import TABLES, Table
-from pdframe.sync.children import ChildrenSync, Want
+from pdframe.sync.children import ChildrenSync
 from pdframe.sync.concurrency import map_unordered
+from pdframe.sync.fetch_state import Want
 from pdframe.sync.merge import Counts
 from pdframe.sync.metadata import METADATA, unexplained
 from pdframe.sync.options import DEFAULT_OPTIONS, SyncOptions
@@ -202,7 +203,7 @@ class Syncer:
         want = Want(ids, refresh == "full", refresh is not None, max_age, listed or ids is None)
         with self.store.lock(), self.budget.track(name) as spent, self.progress(name) as tick:
             self.store.prepare()
-            self._children(table, tick).bring(want)
+            self._children(table, tick).run(want)
             if spent.requests:
                 self._note_tokens(name, spent)
 
@@ -249,7 +250,11 @@ class Syncer:
             self.store.prepare()
             interrupted = self.store.unfinished_since()
             self.store.begin(interrupted or self.now())
-            policy = replace(policy, unfinished_since=interrupted)
+            policy = replace(
+                policy,
+                unfinished_since=interrupted,
+                in_flight=frozenset(in_flight(self.store)),
+            )
             waiting = [name for name in topological_order(wanted) if name not in done]
             outdated: dict[str, set[str]] = {}
 
@@ -503,6 +508,8 @@ def _saying_what_is_kept(done: Mapping[str, SyncRow], store: Store) -> Iterator[
         begun = [
             f"Pages of {name} are saved: the next sync goes on from them."
             for name in in_flight(store)
+            # What is fetched record by record says what it keeps by itself.
+            if name in TABLES and TABLES[name].parent is None
         ]
         reported = "" if error.kept == KEPT else error.kept
         error.kept = " ".join(filter(None, [now if finished else KEPT, *begun, reported]))

@@ -6,7 +6,7 @@ appends each to the checkpoint of the table, and an interrupted sync resumes by 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Literal, NamedTuple
@@ -18,21 +18,21 @@ import pyarrow.compute as pc
 from pdframe._files import Part
 from pdframe._warnings import deferred_warnings
 from pdframe.api.client import Client
-from pdframe.cache.checkpoint import Checkpoint, Position
+from pdframe.cache.checkpoint import Checkpoint
 from pdframe.cache.deleted_deals import DeletedDeals
 from pdframe.cache.store import Manifest, Store, Stored
 from pdframe.errors import DamagedError
 from pdframe.fields import Field, name_columns
 from pdframe.frames import storage_schema
 from pdframe.schema import Table
-from pdframe.sync import line_items
-from pdframe.sync.children import ChildrenSync, Want
+from pdframe.sync.children import ChildrenSync
 from pdframe.sync.concurrency import prefetch
 from pdframe.sync.deletions import Deletions, keeps_deleted
-from pdframe.sync.fetch import Fetcher, stage_page
+from pdframe.sync.fetch import Fetcher
 from pdframe.sync.fetch_result import FetchResult, RestartRequiredError
-from pdframe.sync.fetch_state import parents_name
+from pdframe.sync.fetch_state import Want, load_states, save_states, state_name
 from pdframe.sync.full import FullScan, update_times
+from pdframe.sync.line_items import LineItemsScan, complete_since
 from pdframe.sync.merge import Counts, Merger, drop_deleted, newest_rows
 from pdframe.sync.plan import Policy, lists_of, plan
 from pdframe.sync.range_scan import Times
@@ -105,7 +105,7 @@ class TableSync:
         self.options = policy.options
         self.fetcher = Fetcher(client, table, fields, tick, policy.options)
         self._deletions: Deletions | None = None
-        self._keep_basis: Callable[[], None] = lambda: None
+        self._states: pa.Table | None = None
 
     def run(self) -> Outcome:
         """Bring the table up to date, as planned."""
@@ -282,94 +282,46 @@ class TableSync:
     def _checkpoint(self, since: Manifest | None = None) -> Checkpoint:
         return Checkpoint(self.store, self.table, storage_schema(self.table, self.fields), since)
 
-    # Line items and installments, by deal
+    # Children: by deal, or record by record
 
     def _fetch_lines(self, work: _Work) -> FetchResult:
-        """Fetch the lines of the deals whose fingerprint changed, or of all that can have lines."""
-        name, key, manifest = self.table.name, self.table.key[0], work.manifest
-        had = work.cached.read([key, "deal_id"]) if work.cached is not None else None
-        before = line_items.basis(self.store, name) if work.mode == "incremental" else None
-        if before is None:
-            work.mode = "full"
-        state = dict(manifest.state) if manifest and before else {}
-        known, checkpoint = line_items.known(self.store, name), self._checkpoint()
-        fetched = FetchResult(self.now(), watermarks=state)
-        snapshots, batches = line_items.requested(
-            name, known, before, had, counts_all=line_items.counts_all(state)
-        )
-        answered = line_items.take_saved(fetched, checkpoint.load(), snapshots, batches.ask)
-
-        def fetch(ask: Collection[int], *, more: bool = False) -> pa.Table:
-            def stage(rows: pa.Table, ids: Sequence[int]) -> None:
-                is_in_batch = pc.is_in(snapshots["id"], value_set=pa.array(ids, pa.int64()))
-                since = fetched.fetched_since or fetched.server_time
-                position = Position(fetched.began, server_time=since, problems=fetched.problems)
-                stage_page(
-                    checkpoint,
-                    fetched,
-                    rows,
-                    position,
-                    snapshots.filter(is_in_batch),
-                    options=self.options,
-                )
-
-            self.fetcher.fetch_batches(sorted(set(ask) - answered), fetched, stage, more=more)
-            shown = [name for name in line_items.SHOWN if name in self.table.by_name]
-            nothing = storage_schema(self.table, self.fields).empty_table().select(shown)
-            return pa.concat_tables([nothing, *fetched.columns(shown)])
-
-        void = batches.void
-        if name == "deal_products" and before is None:
-            # Those that count some lines may tell whether the others can have any.
-            first, others = line_items.by_count(known.deals, batches.ask, had)
-            rows = fetch(first, more=bool(others))
-            if line_items.leaves_out(known.deals, rows) is not False:
-                rows = fetch(others)
-            if line_items.leaves_out(known.deals, rows) is False:
-                state[line_items.COUNTS] = line_items.COUNTS_ALL
-                snapshots, _ = line_items.requested(name, known, None, None, counts_all=True)
-        else:
-            rows = fetch(batches.ask)
-            if line_items.counts_all(state) and line_items.leaves_out(known.deals, rows):
-                del state[line_items.COUNTS]
-                snapshots, rest = line_items.requested(
-                    name, known, line_items.Basis(snapshots, None), had, counts_all=False
-                )
-                rows = fetch(set(rest.ask) - set(batches.ask))
-                void = pa.array(sorted({*void.to_pylist(), *rest.ask}), pa.int64())
-        if work.mode == "incremental" and had is not None:
-            fetched.deleted = line_items.removed(had, rows[key].combine_chunks(), void, key)
-        else:
-            work.full_at = line_items.proven_since(self.store, name, fetched.began)
-        settled = line_items.settled(snapshots, before, batches.ask, fetched.server_time)
-        self._keep_basis = lambda: line_items.keep_basis(
-            self.store, name, settled, work.began, fetched.server_time
-        )
+        """Fetch line items or installments: of the deals that changed, or of all."""
+        cached = work.cached.read([self.table.key[0], "deal_id"]) if work.cached else None
+        states = None
+        if work.mode == "incremental":
+            self._open_cached(state_name(self.table.name))
+            states = load_states(self.store, self.table.name)
+        if states is None or not states.num_rows or work.manifest is None:
+            work.mode, states = "full", None
+        watermarks = dict(work.manifest.state) if work.manifest and states is not None else {}
+        scan = LineItemsScan(self.fetcher, self.store, self._checkpoint(), self.now)
+        fetched = scan.fetch(cached, states, watermarks)
+        if work.mode == "full":
+            work.full_at = complete_since(self.store, self.table.name, fetched.began)
+        self._states = scan.states
         return fetched
-
-    # Record by record
 
     def _run_children(self) -> Outcome:
         """Sync a table that the API gives record by record: of every record that it lists, or of
         those that were requested before.
         """
         planned = plan(self.table, self._open_cached()[0], self.policy, self.now())
-        self._open_cached(parents_name(self.table.name))
-        work = ChildrenSync(
+        self._open_cached(state_name(self.table.name))
+        children = ChildrenSync(
             self.client, self.store, self.table, tick=self.tick, now=self.now, options=self.options
         )
         full = self.table.name in self.policy.reload
-        requested = work.bring(Want(None, full, now=True, listed=True))
+        fetched = children.run(Want(None, full, now=True, listed=True))
         manifest = self.store.manifest(self.table.name)
         if (
-            not requested
+            not fetched
             and self.table.parent is not None
             and not self.table.parent.every
             and not (manifest and manifest.rows)
         ):
             note = f"requested by id: account.{self.table.name}(ids)"
-            return Outcome("skipped", work.counts, note)
-        return Outcome(planned.mode, work.counts, planned.note)
+            return Outcome("skipped", children.counts, note)
+        return Outcome(planned.mode, children.counts, planned.note)
 
     # Commit
 
@@ -394,7 +346,9 @@ class TableSync:
             # No row changed: a new column that is empty is not worth new parts.
             written = replace(written, parts=before.parts, next_part=before.next_part)
         self.store.name(written)
-        self._keep_basis()
+        if self._states is not None:
+            # After the rows: a deal without a state is fetched again.
+            save_states(self.store, self.table.name, self._states, work.began)
         self._drop_checkpoints(before)
         # Last: where warnings are errors, everything that was paid for is in the cache by now.
         problems = fetched.problems

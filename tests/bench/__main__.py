@@ -15,6 +15,7 @@ from tests.bench.ingest import ingest
 from tests.bench.lanes import independent_tables, long_lists, side_by_side_requests
 from tests.bench.parts import many_parts
 from tests.bench.revenue import revenue
+from tests.bench.startup import startup
 from tests.bench.table import map_ordered, report, seconds
 
 DEALS = 5_000
@@ -26,11 +27,19 @@ def python(code: str) -> Callable[[], object]:
 
 def imports() -> None:
     ours, theirs, ratio = map_ordered(
-        python("import pdframe"), python("import pandas, pyarrow, httpx")
+        python("import pdframe.account"), python("import pandas, pyarrow, httpx")
     )
     report(
-        "import pdframe / import pandas, pyarrow, httpx", f"{ours:.3f} s", f"{theirs:.3f} s", ratio
+        "import pdframe.account / import pandas, pyarrow, httpx",
+        f"{ours:.3f} s",
+        f"{theirs:.3f} s",
+        ratio,
     )
+
+
+def command_line() -> None:
+    ours, theirs, ratio = startup()
+    report("CPU: pdframe --help / python -c pass", f"{ours:.3f} s", f"{theirs:.3f} s", ratio)
 
 
 def tokens() -> None:
@@ -73,6 +82,7 @@ if __name__ == "__main__":
     print(f"{'what':<58} {'pdframe':>16} {'beside':>26} {'ratio':>8}")
     for part in (
         imports,
+        command_line,
         tokens,
         ingest,
         long_lists,

@@ -22,7 +22,7 @@ WINDOW_SECONDS = 2.0
 
 
 def reported(url: str) -> dict[str, Any]:
-    with urllib.request.urlopen(f"{url}/told") as answer:
+    with urllib.request.urlopen(f"{url}/counts") as answer:
         counted: dict[str, Any] = json.loads(answer.read())
         return counted
 

@@ -1,8 +1,7 @@
-"""A large table for the benchmarks: pages of it (deals with 87 custom fields, most of them null, or
+"""A large table for the benchmarks: its pages (deals with 87 custom fields, most of them null, or
 activities), and a server for them.
 
-Its rows were updated one after the other, over three years in which there were more and more of
-them.
+Its rows were updated one after the other in three years, more and more of them each month.
 """
 
 from __future__ import annotations
@@ -45,8 +44,8 @@ KINDS = ("varchar", "double", "date", "text", "monetary", "user", "address", "da
 
 
 def material(table: str = "deals") -> tuple[list[Row], list[dict[str, Any]]]:
-    """The rows of a sandbox as JSON, each without its id and cut where its `update_time` belongs,
-    and its field list.
+    """Return the rows of a sandbox as JSON, each without its id and cut at its `update_time`, and
+    its field list.
     """
     company = Company(seed=1, deals=DISTINCT + 300)
     have = sum(field["is_custom_field"] for field in company.fields["deal"])
@@ -85,8 +84,8 @@ def _cut(row: dict[str, Any]) -> Row:
 
 
 def times(count: int, bulk: int = 0) -> list[int]:
-    """When so many rows were updated, in seconds since 1970; `bulk` of them, in the middle, at
-    once.
+    """Return when each of `count` rows was updated, in seconds since 1970; `bulk` of them, in the
+    middle, at the same time.
     """
     listed = [
         FIRST + int(math.log1p(number / count * math.expm1(GROWTH)) / GROWTH * SPAN)
@@ -98,7 +97,7 @@ def times(count: int, bulk: int = 0) -> list[int]:
 
 
 def pages(rows: list[Row], count: int) -> Iterator[bytes]:
-    """The bodies of a walk over so many rows."""
+    """Yield the bodies of all pages of `count` rows."""
     at = times(count)
     for start in range(0, count, PAGE):
         end = min(start + PAGE, count)
@@ -106,7 +105,7 @@ def pages(rows: list[Row], count: int) -> Iterator[bytes]:
 
 
 def page(rows: list[Row], at: list[int], numbers: range, cursor: str | None) -> bytes:
-    """The body that holds the rows of some numbers."""
+    """Return the body of a page with the rows of some numbers."""
     listed = []
     for number in numbers:
         head, tail = rows[number % len(rows)]
@@ -123,11 +122,11 @@ def page(rows: list[Row], at: list[int], numbers: range, cursor: str | None) -> 
 def serving(
     count: int, table: str = "deals", *, bulk: int = 0, burst: int = 1_000_000, latency: float = 0.0
 ) -> Iterator[str]:
-    """The URL of a server, in a process of its own, that holds so many rows of a table and nothing
-    else.
+    """Run a server in its own process that has `count` rows of a table and nothing else; yield its
+    URL.
 
-    Below `/told` it tells how many requests for rows came, and how many of all at most in two
-    seconds.
+    Its path `/counts` returns the requests for rows so far, and the most requests of any kind in
+    two seconds.
     """
     command = [
         sys.executable,
@@ -145,7 +144,7 @@ def serving(
 
 
 class _List:
-    """The rows in order of their times: what a query asks for of them."""
+    """The rows in order of their times, and the pages of a query."""
 
     def __init__(self, rows: list[Row], at: list[int]) -> None:
         self.rows, self.at = rows, at
@@ -183,7 +182,7 @@ def _serve(table: str, count: int, bulk: int, burst: int, latency: float) -> Non
             url = urllib.parse.urlsplit(self.path)
             query = dict(urllib.parse.parse_qsl(url.query))
             name = url.path.rpartition("/api/")[2][3:]
-            if url.path == "/told":
+            if url.path == "/counts":
                 self._send(orjson.dumps({"requests": requests[0], "fullest": fullest(requested)}))
                 return
             with guard:
@@ -211,7 +210,7 @@ def _serve(table: str, count: int, bulk: int, burst: int, latency: float) -> Non
             self.end_headers()
             self.wfile.write(body)
 
-        def log_message(self, *reported: object) -> None:
+        def log_message(self, *arguments: object) -> None:
             pass
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
@@ -220,7 +219,7 @@ def _serve(table: str, count: int, bulk: int, burst: int, latency: float) -> Non
 
 
 def fullest(requested: list[float]) -> int:
-    """The most requests in two seconds."""
+    """Return the most requests in any two seconds."""
     return max(
         (bisect_left(requested, start + 2.0) - place for place, start in enumerate(requested)),
         default=0,

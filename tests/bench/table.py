@@ -31,7 +31,7 @@ def peak(code: str, path: Path) -> float:
     """Gigabytes that a process of its own needs at most, pandas and the frames included; `path` is
     its `sys.argv[1]`.
     """
-    reported = "from tests.bench.table import held_at_most; print(held_at_most())"
+    reported = "from tests.bench.table import peak_memory; print(peak_memory())"
     command = [
         sys.executable,
         "-c",

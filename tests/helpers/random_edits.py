@@ -12,7 +12,7 @@ from typing import Any
 import pandas as pd
 
 from pdframe import sandbox
-from pdframe.schema.snapshots import LINES_REMEMBERED
+from pdframe.schema.snapshots import TRACKED_LINE_COLUMNS
 
 DEALS = (
     "stage_id", "pipeline_id", "status", "value", "currency", "expected_close_date", "owner_id", "probability", "won_time", "lost_time",
@@ -40,7 +40,7 @@ def of_deals(company: Any) -> Changes:
 
 def of_lines(company: Any) -> Changes:
     """Every change of a line item; one goes with its deal, and comes back with it."""
-    result = _folded(company, "deal_products", LINES_REMEMBERED)
+    result = _folded(company, "deal_products", TRACKED_LINE_COLUMNS)
     deal_of = {
         row: int(rows[0][1] or 0) for (row, column), rows in result.items() if column == "deal_id"
     }

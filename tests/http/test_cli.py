@@ -85,6 +85,14 @@ def test_a_failure_is_one_line_and_not_zero(
     assert "Did you mean 'deals'" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("command", ["sync", "estimate", "fields"])
+def test_a_mistyped_table_needs_no_credentials(
+    capsys: pytest.CaptureFixture[str], command: str
+) -> None:
+    assert main([command, "dealz"]) == 1
+    assert "Did you mean 'deals'" in capsys.readouterr().err
+
+
 def test_no_credentials_is_a_failure(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["sync"]) == 1
     assert "PIPEDRIVE_API_TOKEN" in capsys.readouterr().err

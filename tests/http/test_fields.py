@@ -15,6 +15,7 @@ from pdframe.fields import (
     undefined_label,
 )
 from pdframe.schema import TABLES
+from tests.helpers.tiers import examples
 
 RESERVED = TABLES["deals"].reserved
 A, B, C, D = "948c29" + "a" * 34, "eadf62" + "b" * 34, "123456" + "c" * 34, "777777" + "d" * 34
@@ -326,7 +327,7 @@ ROWS = st.lists(
 )
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=examples(300), deadline=None)
 @given(ROWS, st.randoms(use_true_random=False))
 def test_names_are_unique_unreserved_and_independent_of_order(
     rows: list[dict], rng: random.Random
@@ -353,7 +354,7 @@ def test_names_are_unique_unreserved_and_independent_of_order(
             )
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=examples(100), deadline=None)
 @given(ROWS, st.text("xyz", min_size=1, max_size=5))
 def test_renaming_an_unrelated_field_changes_nothing_else(rows: list[dict], label: str) -> None:
     lonely = "f" * 39 + "0"

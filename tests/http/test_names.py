@@ -81,13 +81,13 @@ def test_refresh_false_takes_what_is_cached_and_says_what_is_not(
     assert named["stage_name"].isna().all()
     assert str(named["stage_name"].dtype) == "str"
     assert [str(warning.message).split(":")[0] for warning in said] == [
-        "pipeline_name",
-        "stage_name",
+        "pipeline_name is null because table 'pipelines' is unavailable",
+        "stage_name is null because table 'stages' is unavailable",
     ]
 
 
 def test_a_name_column_without_names_is_said(account: sandbox.SandboxAccount) -> None:
-    with pytest.raises(ArgumentError, match="'owner_name' comes with names=True"):
+    with pytest.raises(ArgumentError, match="'owner_name' needs names=True"):
         account.deals(columns=["id", "owner_name"])
     assert account.server.stats.requests == 0
 

@@ -11,7 +11,8 @@ import pandas as pd
 import pytest
 
 from pdframe import DataWarning, sandbox
-from pdframe.api.budget import RateLimiter
+from pdframe.api.client import Client, Page
+from pdframe.api.rate_limit import RateLimiter
 from pdframe.errors import ArgumentError
 from tests.helpers import true_cells
 
@@ -155,10 +156,10 @@ Call = Callable[[sandbox.SandboxAccount], pd.DataFrame]
         (lambda a: a.search("a"), "two characters"),
         (lambda a: a.search("  a  "), "two characters"),
         (lambda a: a.search("", exact=True), "one character"),
-        (lambda a: a.search(17), "a text"),
-        (lambda a: a.search("an", "deals"), "types are some of deal"),
+        (lambda a: a.search(17), "must be text"),
+        (lambda a: a.search("an", "deals"), "types must be some of deal"),
         (lambda a: a.search("an", ["deal", "note"]), "'note'"),
-        (lambda a: a.search("an", fields="mail"), "fields are some of"),
+        (lambda a: a.search("an", fields="mail"), "fields must be some of"),
         (lambda a: a.search("an", "deal", fields="email"), "'email' is of none of these types"),
         (lambda a: a.search("an", max_items=0), "max_items"),
         (lambda a: a.search("an", status="won"), "one type: deal"),
@@ -166,14 +167,17 @@ Call = Callable[[sandbox.SandboxAccount], pd.DataFrame]
         (lambda a: a.search("an", "product", org_id=3), "one type: deal, person"),
         (lambda a: a.search_field("a", "deal", "title", match="middle"), "two characters"),
         (lambda a: a.search_field("", "deal", "title"), "one character"),
-        (lambda a: a.search_field("an", "deals", "title"), "entity is one of"),
-        (lambda a: a.search_field("an", ["deal"], "title"), "entity is one of"),
-        (lambda a: a.search_field("an", "deal", ["title"]), "the label or the code of a field"),
-        (lambda a: a.search_field("an", "deal", None), "the label or the code of a field"),
+        (lambda a: a.search_field("an", "deals", "title"), "entity must be one of"),
+        (lambda a: a.search_field("an", ["deal"], "title"), "entity must be one of"),
+        (
+            lambda a: a.search_field("an", "deal", ["title"]),
+            "must be the label or the code of a field",
+        ),
+        (lambda a: a.search_field("an", "deal", None), "must be the label or the code of a field"),
         (lambda a: a.search("x" * 70_000), "too long"),
-        (lambda a: a.search_field("an", "deal", "title", match="start"), "match is"),
+        (lambda a: a.search_field("an", "deal", "title", match="start"), "match must be"),
         (lambda a: a.search_field("an", "deal", "No such field"), "no field 'No such field'"),
-        (lambda a: a.search_field("an", "deal", "Region"), "2 fields are called 'Region'"),
+        (lambda a: a.search_field("an", "deal", "Region"), "2 fields have the label 'Region'"),
         (
             lambda a: a.search_field("an", "deal", "Причина"),
             "does not search fields of type 'enum'",
@@ -198,16 +202,15 @@ def test_leads_have_ids_of_text_and_unknown_columns_are_kept(
         "is_archived": False,
         "heat": {"level": 3},
     }
-    page = account._client.get_json("/itemSearch", {"term": "nothing at all"}, cost=20)
     rows = [
         {"result_score": 0.5, "item": item},
         {"result_score": 0.4, "item": {"id": 3, "type": "file", "name": "a.txt", "url": "/f"}},
     ]
 
     def answer(*args: Any, **options: Any) -> Any:
-        return type(page)({"items": rows}, None, None, 0, 20, "/itemSearch")
+        return Page({"items": rows}, None, None, 0, 20, "/itemSearch")
 
-    monkeypatch.setattr(account._client, "get_json", answer)
+    monkeypatch.setattr(Client, "get_json", answer)
     result = account.search("lead")
     assert result["lead_id"].tolist()[0] == item["id"]
     assert pd.isna(result["id"][0])

@@ -22,6 +22,7 @@ from pdframe.schema import TABLES
 from tests.helpers.any_json import JSON_VALUES
 from tests.helpers.frames_material import through_parquet
 from tests.helpers.served_lists import code, connected, deal, field
+from tests.helpers.tiers import examples
 
 NO = None  # not read: null, and counted
 BIG = 2**63
@@ -335,7 +336,7 @@ def typed(value: Any, kind: str) -> tuple[pa.Table, Any]:
     return rows, rows[code(1)].to_pylist()[0]
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=examples(80), deadline=None)
 @given(
     st.sampled_from(KINDS),
     JSON_VALUES | st.sampled_from([form for pairs in CUSTOM.values() for form, _ in pairs]),

@@ -114,8 +114,10 @@ def test_the_methods_and_commands_that_the_readme_names_exist() -> None:
     }
     assert len(methods) > 20
     assert [name for name in methods if not callable(getattr(Account, name, None))] == []
-    (line,) = re.findall(r"^On the command line: (.*)$", text, re.MULTILINE)
-    for command in re.findall(r"`pdframe (\w+)", line):
+    (paragraph,) = re.findall(r"^On the command line: (.*?)\n\n", text, re.MULTILINE | re.DOTALL)
+    commands = re.findall(r"`pdframe (\w+)", paragraph)
+    assert len(commands) == 5
+    for command in commands:
         with pytest.raises(SystemExit) as done:
             main([command, "--help"])
         assert done.value.code == 0

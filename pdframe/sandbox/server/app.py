@@ -4,7 +4,7 @@ speak.
 
 import time
 import traceback
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from email.utils import formatdate
 from typing import TYPE_CHECKING
@@ -23,7 +23,7 @@ from pdframe.sandbox.server.auth import API_TOKEN, Auth
 from pdframe.sandbox.server.call import Call
 from pdframe.sandbox.server.faults import Faults
 from pdframe.sandbox.server.limits import Limits
-from pdframe.sandbox.server.log import Log
+from pdframe.sandbox.server.log import Log, flat
 from pdframe.sandbox.server.paging import Cursors
 from pdframe.sandbox.server.params import read
 from pdframe.sandbox.server.present import Presenter
@@ -34,6 +34,8 @@ from pdframe.sandbox.server.views import Views
 if TYPE_CHECKING:
     from pdframe.sandbox.company import Company
 
+# Called with the path and the parameters of a request.
+BeforeRequest = Callable[[str, Mapping[str, str]], None]
 TOKEN_PATH = "/oauth/token"
 _MOST_PARAMETERS = 300
 
@@ -77,6 +79,7 @@ class App:
         self.cursors = Cursors(company.switches.cursor_lifetime)
         self.log = Log()
         self.crashes: list[str] = []
+        self.before_request: BeforeRequest | None = None
         self.origin = ""
         self._router = Router(operations())
         self._views = Views(company)
@@ -98,6 +101,9 @@ class App:
             except ValueError:
                 answer = refused(bad_request("the query has too many parameters"))
             else:
+                if self.before_request is not None:
+                    with self.company.lock:  # requests may arrive side by side
+                        self.before_request(path, flat(trace.query))
                 answer = self._serve(request, path, trace)
         except Exception:
             self.crashes.append(traceback.format_exc())

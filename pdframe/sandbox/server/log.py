@@ -42,6 +42,15 @@ class Stats:
     statuses: Mapping[int, int] = field(default_factory=lambda: MappingProxyType({}))
 
 
+def flat(params: Mapping[str, Sequence[str]]) -> dict[str, str]:
+    """Return the parameters of a query without credentials, each as one text."""
+    return {
+        name[:80]: ",".join(values)[:_LONGEST]
+        for name, values in params.items()
+        if name not in _SECRET
+    }
+
+
 class Log:
     """Keeps the requests. Safe to call from any thread."""
 
@@ -77,12 +86,8 @@ class Log:
         """Keep an answered request, without credentials; a repeated key reads like the
         comma-separated spelling.
         """
-        kept = {
-            name[:80]: ",".join(values)[:_LONGEST]
-            for name, values in params.items()
-            if name not in _SECRET
-        }
-        entry = Logged(method, path[:_LONGEST], MappingProxyType(kept), status, tokens, template)
+        kept = MappingProxyType(flat(params))
+        entry = Logged(method, path[:_LONGEST], kept, status, tokens, template)
         with self._lock:
             self._entries.append(entry)
 

@@ -16,7 +16,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal
 
 from pdframe.sandbox.server.answers import JSON_TYPE, Answer, Refusal, encode, refused
-from pdframe.sandbox.server.app import App, Request
+from pdframe.sandbox.server.app import App, BeforeRequest, Request
 from pdframe.sandbox.server.auth import Auth, OAuthClient
 from pdframe.sandbox.server.faults import Faults
 from pdframe.sandbox.server.log import Logged, Stats
@@ -303,6 +303,19 @@ class Server:
     @faults.setter
     def faults(self, faults: Faults | None) -> None:
         self._app.faults = faults
+
+    @property
+    def before_request(self) -> BeforeRequest | None:
+        """Called with path and parameters before each request is answered; None: nothing is.
+
+        It may write to the company and replace the faults: that is how a test lets something happen
+        between two requests of a sync. Credentials are not among the parameters.
+        """
+        return self._app.before_request
+
+    @before_request.setter
+    def before_request(self, call: BeforeRequest | None) -> None:
+        self._app.before_request = call
 
     @property
     def stats(self) -> Stats:

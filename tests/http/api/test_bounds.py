@@ -7,10 +7,10 @@ import time as real_time
 import pytest
 
 from pdframe import errors
-from pdframe.api import client as client_module
-from pdframe.api.budget import RateLimiter
+from pdframe.api.bounds import ExchangeLimits
 from pdframe.api.client import Client
 from pdframe.api.credentials import ApiToken
+from pdframe.api.rate_limit import RateLimiter
 from tests.helpers.raw_server import RawServer, answer
 from tests.helpers.scripted_server import FakeTime
 
@@ -19,9 +19,7 @@ TOKEN = "0123456789abcdef0123456789abcdef01234567"
 BOUND = 0.4
 
 
-@pytest.fixture
-def small_bounds(monkeypatch):
-    monkeypatch.setattr(client_module, "LONGEST_ANSWER_SECONDS", BOUND)
+SMALL = ExchangeLimits(seconds=BOUND)
 
 
 def ask(server, **options):
@@ -57,7 +55,6 @@ def drip(*pieces, again=b"", every=0.05):
     return talk
 
 
-@pytest.mark.usefixtures("small_bounds")
 @pytest.mark.parametrize(
     ("pieces", "again"),
     [
@@ -90,19 +87,17 @@ def test_an_answer_that_comes_slowly_for_ever_ends_at_the_bound(pieces, again):
     talk = drip(*pieces, again=again)
     with RawServer.running(talk) as server:
         talk.server_of[0] = server
-        error = ask(server)
+        error = ask(server, limits=SMALL)
     assert isinstance(error, errors.TransportError)
     # A status line that is none may be refused before.
-    assert "not whole after" in str(error) or (again == b"H" and "broken answer" in str(error))
+    assert "not complete after" in str(error) or (again == b"H" and "broken answer" in str(error))
 
 
-@pytest.mark.usefixtures("small_bounds")
 def test_a_server_that_says_nothing_ends_at_the_bound():
     with RawServer.running(lambda connection, number: server.stopping.wait(20)) as server:
-        assert "not whole after" in str(ask(server))
+        assert "not complete after" in str(ask(server, limits=SMALL))
 
 
-@pytest.mark.usefixtures("small_bounds")
 def test_the_bound_holds_on_a_connection_that_is_used_again():
     def talk(connection, number):
         if number == 1:
@@ -114,10 +109,10 @@ def test_the_bound_holds_on_a_connection_that_is_used_again():
 
     with (
         RawServer.running(talk) as server,
-        Client(server.url, ApiToken(TOKEN), retries=0) as client,
+        Client(server.url, ApiToken(TOKEN), retries=0, limits=SMALL) as client,
     ):
         assert client.get_json("/deals", cost=10).rows == [{"id": 1}]
-        with pytest.raises(errors.TransportError, match="not whole after"):
+        with pytest.raises(errors.TransportError, match="not complete after"):
             client.get_json("/deals", cost=10)
         assert len(server.threads) == 1  # it was one connection
 
@@ -155,9 +150,8 @@ def test_headers_without_end_that_come_fast_are_bounded():
         assert isinstance(ask(server), errors.TransportError)
 
 
-def test_a_body_without_end_is_bounded_in_bytes(monkeypatch):
-    monkeypatch.setattr(client_module, "LONGEST_BODY", 100_000)
-    monkeypatch.setattr(client_module, "LONGEST_HEAD", 100_000)
+def test_a_body_without_end_is_bounded_in_bytes():
+    limits = ExchangeLimits(head_bytes=100_000, body_bytes=100_000)
 
     def talk(connection, number):
         connection.sendall(
@@ -169,7 +163,7 @@ def test_a_body_without_end_is_bounded_in_bytes(monkeypatch):
             )  # of which nothing is ever inflated
 
     with RawServer.running(talk) as server:
-        assert "an answer of more than 100,000 bytes" in str(ask(server))
+        assert "an answer of more than 100,000 bytes" in str(ask(server, limits=limits))
 
 
 def test_a_few_interim_answers_are_passed_over():
@@ -180,7 +174,6 @@ def test_a_few_interim_answers_are_passed_over():
         assert ask(server) == [{"id": 7}]
 
 
-@pytest.mark.usefixtures("small_bounds")
 def test_a_proxy_that_answers_for_ever_ends_at_the_bound(monkeypatch):
     def talk(connection, number):
         while not server.stopping.wait(0.05):
@@ -189,13 +182,12 @@ def test_a_proxy_that_answers_for_ever_ends_at_the_bound(monkeypatch):
     with RawServer.running(talk) as server:
         monkeypatch.setenv("HTTPS_PROXY", server.url)
         server_at_pipedrive = type("Server", (), {"url": "https://acme.pipedrive.com"})
-        error = ask(server_at_pipedrive)
-        assert "not whole after" in str(error)
+        error = ask(server_at_pipedrive, limits=SMALL)
+        assert "not complete after" in str(error)
         assert server.requests[0].startswith(b"CONNECT acme.pipedrive.com:443")
         assert TOKEN.encode() not in b"".join(server.requests)
 
 
-@pytest.mark.usefixtures("small_bounds")
 def test_a_handshake_that_never_ends_is_bounded(monkeypatch):
     """TLS: bytes of a handshake are not an answer; the timeout to connect bounds these."""
 
@@ -206,7 +198,9 @@ def test_a_handshake_that_never_ends_is_bounded(monkeypatch):
     with RawServer.running(talk) as server:
         monkeypatch.setenv("HTTPS_PROXY", server.url)
         server_at_pipedrive = type("Server", (), {"url": "https://acme.pipedrive.com"})
-        assert isinstance(ask(server_at_pipedrive, timeout=0.3), errors.TransportError)
+        assert isinstance(
+            ask(server_at_pipedrive, limits=SMALL, timeout=0.3), errors.TransportError
+        )
 
 
 @pytest.mark.parametrize("part", [1.0, 0.6, 0.1])
@@ -225,9 +219,8 @@ def test_bytes_after_an_answer_are_never_the_next_one_s(part):
 
     with (
         RawServer.running(talk) as server,
-        Client(server.url, ApiToken(TOKEN), retries=3) as client,
+        Client(server.url, ApiToken(TOKEN), retries=3, sleep=lambda seconds: None) as client,
     ):
-        client._sleep = lambda seconds: None
         got = [client.get_json("/deals", cost=10).rows[0]["id"] for _ in range(3)]
         assert 666 not in got
         assert got == sorted(got)

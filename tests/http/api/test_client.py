@@ -12,9 +12,10 @@ import httpx
 import pytest
 
 from pdframe import errors
-from pdframe.api.budget import RateLimiter, TokenBudget
+from pdframe.api.budget import TokenBudget
 from pdframe.api.client import Client
 from pdframe.api.credentials import ApiToken
+from pdframe.api.rate_limit import RateLimiter
 from pdframe.frames import to_arrow
 from pdframe.schema import TABLES
 from tests.helpers.scripted_server import FakeTime, Reply, data, fail, html, zipped
@@ -243,11 +244,11 @@ def test_a_server_that_never_recovers_is_an_error_within_the_bound(server, make_
 
 def test_bodies_that_are_always_cut_are_an_error(server, client):
     server.last = Reply(200, data([1]).body, drop="within")
-    with pytest.raises(errors.TransportError, match="no whole answer in 6 attempts") as caught:
+    with pytest.raises(errors.TransportError, match="no complete answer in 6 attempts") as caught:
         client.get("/deals", cost=10)
     assert (caught.value.status, len(server.seen)) == (None, 6)
     server.last = Reply(200, b'{"success": tr')
-    with pytest.raises(errors.TransportError, match="no whole JSON") as caught:
+    with pytest.raises(errors.TransportError, match="no complete JSON") as caught:
         client.get("/deals", cost=10)
     assert (caught.value.status, len(server.seen)) == (200, 12)
 
@@ -278,7 +279,7 @@ def test_a_dripping_answer_ends(server, make_client):
     ticks = iter(range(0, 10**6, 50))
     client = make_client(clock=lambda: float(next(ticks)), retries=1)
     server.last = data([{"id": 1}] * 50_000)
-    with pytest.raises(errors.TransportError, match="not whole after 120 s"):
+    with pytest.raises(errors.TransportError, match="not complete after 120 s"):
         client.get("/deals", cost=10)
 
 

@@ -13,7 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pdframe._files import seal, unseal
-from pdframe.api.budget import RateLimiter, TokenBudget
+from pdframe.api.budget import TokenBudget
+from pdframe.api.rate_limit import RateLimiter
 from pdframe.errors import ArgumentError, BudgetError, CacheError
 from tests.helpers.scripted_server import FakeTime
 
@@ -76,7 +77,7 @@ def test_no_429_is_our_own_doing(plan, limit):
                 window.update_from_headers(headers(limit, remaining))
             else:
                 assert any(moment in theirs for moment in recent)
-                window.hold(2.01)  # what the client does on a 429
+                window.pause(2.01)  # what the client does on a 429
         theirs += [time.now] * min(others, remaining)
 
 

@@ -7,10 +7,10 @@ import threading
 import pytest
 
 from pdframe import errors
-from pdframe.api.budget import RateLimiter
 from pdframe.api.client import Client
 from pdframe.api.credentials import ApiToken, OAuth
-from pdframe.api.pagination import walk
+from pdframe.api.pagination import paginate
+from pdframe.api.rate_limit import RateLimiter
 from pdframe.sandbox.company import Company
 from pdframe.sandbox.server import Faults, Server
 from pdframe.sandbox.server.auth import OAuthClient
@@ -50,7 +50,7 @@ def patient(server, **options):
 def deals(client, limit=10):
     return [
         row["id"]
-        for page in walk(client, "/deals", {"sort_by": "id"}, cost=10, limit=limit)
+        for page in paginate(client, "/deals", {"sort_by": "id"}, cost=10, limit=limit)
         for row in page.rows
     ]
 

@@ -366,7 +366,7 @@ def test_a_damaged_listing_means_that_nothing_is_replaced(
 ) -> None:
     account.export(tmp_path, "stages")
     (tmp_path / "pdframe-export.json").write_text(listing)
-    with pytest.raises(ArgumentError, match="nobody knows which files there may be replaced"):
+    with pytest.raises(ArgumentError, match="which files there may be replaced is unknown"):
         account.export(tmp_path, "stages")
 
 
@@ -377,7 +377,7 @@ def test_an_export_that_fails_leaves_the_last_one_complete(
     before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
     account.company_model.add_deal("New one")
     account.server.faults = Faults(rate=1.0, kinds=("success_false_200",))
-    with pytest.raises(ResponseError, match=f"In {tmp_path} nothing was changed"):
+    with pytest.raises(ResponseError, match=f"Nothing in {tmp_path} was changed"):
         account.export(tmp_path, "stages", "deals", refresh=True)
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
 
@@ -403,7 +403,7 @@ def test_a_disk_that_fails_leaves_the_last_one_complete(
 def test_a_path_that_is_a_file(account: sandbox.SandboxAccount, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     for path in (tmp_path / "file", tmp_path / "file" / "below"):
-        with pytest.raises(ArgumentError, match="goes into a folder"):
+        with pytest.raises(ArgumentError, match="needs a folder"):
             account.export(path, "stages")
 
 

@@ -176,7 +176,7 @@ def test_a_file_where_a_folder_must_be_and_vice_versa(
 
 @pytest.mark.parametrize("given", ["a\0b", "~nobody-of-this-name/cache", 7])
 def test_what_is_no_path_is_an_argument_error(given: object, server: Server) -> None:
-    with pytest.raises(ArgumentError, match="cache_dir is the path of a folder"):
+    with pytest.raises(ArgumentError, match="cache_dir must be the path of a folder"):
         pdframe.connect(base_url=server.url, api_token=server.token, cache_dir=given)  # type: ignore[arg-type]
 
 

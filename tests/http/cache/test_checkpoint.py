@@ -19,7 +19,7 @@ import pytest
 import pdframe
 from pdframe import sandbox
 from pdframe._files import seal, unseal
-from pdframe.cache.checkpoint import WHERE
+from pdframe.cache.checkpoint import POSITION_FILE
 from pdframe.cache.snapshots import SnapshotLog
 from pdframe.cache.store import PENDING
 from pdframe.errors import BudgetError, CacheError, ResponseError
@@ -340,7 +340,7 @@ def test_saved_pages_of_another_schema_are_not_used(tmp_path: Path) -> None:
 
 
 def test_a_walk_that_another_version_saved_starts_again(tmp_path: Path) -> None:
-    """Its signature is ours, and its windows tell more than this version knows."""
+    """Its signature is ours, and its ranges say more than this version knows."""
     options = SyncOptions(page_size=10)
     with sandbox.connect(
         seed=3, deals=120, cache_dir=tmp_path, burst=100_000, progress=False, options=options
@@ -350,9 +350,9 @@ def test_a_walk_that_another_version_saved_starts_again(tmp_path: Path) -> None:
         with pytest.raises(ResponseError):
             account.deals()
         account.server.faults = None
-        walk = account.cache_path / "deals" / PENDING / WHERE
+        walk = account.cache_path / "deals" / PENDING / POSITION_FILE
         saved = unseal(walk.read_bytes())
-        saved["windows"]["open"][0]["up"]["mood"] = 1
+        saved["ranges"]["open"][0]["up"]["mood"] = 1
         walk.write_bytes(seal(saved, indent=None))
         row = account.sync("deals").set_index("table").loc["deals"]
         assert (row["mode"], row["note"]) == (

@@ -26,6 +26,7 @@ from pdframe.cache.sorted_runs import InParquet
 from pdframe.cache.store import Manifest, Store
 from pdframe.errors import CacheError, NewerCacheError
 from pdframe.schema.snapshots import HISTORIES
+from tests.helpers.tiers import examples
 
 NOW = datetime(2026, 6, 30, 12, tzinfo=UTC)
 SIZES = DEFAULT_CACHE_OPTIONS
@@ -77,8 +78,13 @@ def test_ten_neighbours_of_one_size_belong_together_and_nine_do_not() -> None:
     assert small_runs([part(1)] * 9, SIZES) == []
     assert small_runs([part(1)] * 10, SIZES) == [range(10)]
     # A large part takes no part in it, and small ones on both sides of it are no neighbours.
-    assert small_runs([part(9)] * 5 + [part(SIZES.small_part_rows + 1)] + [part(9)] * 5, SIZES) == []
-    assert small_runs([part(9)] * 5 + [part(9, SIZES.small_part_bytes + 1)] + [part(9)] * 5, SIZES) == []
+    assert (
+        small_runs([part(9)] * 5 + [part(SIZES.small_part_rows + 1)] + [part(9)] * 5, SIZES) == []
+    )
+    assert (
+        small_runs([part(9)] * 5 + [part(9, SIZES.small_part_bytes + 1)] + [part(9)] * 5, SIZES)
+        == []
+    )
     # 9 parts of 10 rows and more are not written again for 9 of fewer; a tenth takes what lies
     # between along.
     assert small_runs([part(50)] * 9 + [part(1)] * 9, SIZES) == []
@@ -86,7 +92,7 @@ def test_ten_neighbours_of_one_size_belong_together_and_nine_do_not() -> None:
     assert small_runs([part(700)] + [part(1)] * 10, SIZES) == [range(1, 11)]
 
 
-@settings(max_examples=60, deadline=None, derandomize=True)
+@settings(max_examples=examples(60), deadline=None, derandomize=True)
 @given(st.lists(st.sampled_from([1, 3, 12, 60, 150, 2_000, 9_000]), max_size=120))
 def test_stretches_are_neighbours_in_order_and_never_overlap(sizes: list[int]) -> None:
     runs = small_runs([part(size) for size in sizes], SIZES)

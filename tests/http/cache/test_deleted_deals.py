@@ -399,7 +399,7 @@ def test_offline_what_is_kept_is_returned_and_what_is_not_is_said(
         frame = account.deals(deleted=True, refresh=False)
     assert sum("never read" in str(warning.message) for warning in reported) == 1
     assert deleted_of(frame).empty
-    with pytest.raises(ArgumentError, match="deleted is True or False, not 'keep'"):
+    with pytest.raises(ArgumentError, match="deleted must be True or False, not 'keep'"):
         account.deals(deleted="keep")  # type: ignore[arg-type]
     with pytest.raises(ArgumentError, match="deleted_time"):
         account.deals(columns=["deleted_time"])

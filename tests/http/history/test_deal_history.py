@@ -18,7 +18,7 @@ from pdframe.cache.snapshots import SnapshotLog
 from pdframe.errors import CacheError
 from pdframe.frames import storage_schema
 from pdframe.history.deal_history import deal_history, known_by_changelog
-from pdframe.schema.snapshots import HISTORY, LINES_REMEMBERED, OF_LINES, SNAPSHOTS
+from pdframe.schema.snapshots import HISTORY, OF_LINES, SNAPSHOTS, TRACKED_LINE_COLUMNS
 from tests.helpers.tuning import LONG_LISTS
 
 pytestmark = [
@@ -49,7 +49,7 @@ def lines_of(company: Any) -> dict[int, dict[str, str | None]]:
     """The line items that the company has, without those of deals that are gone."""
     deleted = company.deleted_at
     return {
-        number: {name: as_text(row[name]) for name in LINES_REMEMBERED}
+        number: {name: as_text(row[name]) for name in TRACKED_LINE_COLUMNS}
         for number, row in company.tables["deal_products"].items()
         if ("deal_products", number) not in deleted and ("deals", row["deal_id"]) not in deleted
     }
@@ -108,11 +108,11 @@ def test_the_history_replays_to_every_snapshot(account: sandbox.SandboxAccount) 
         known = replayed(history, when)
         assert known.keys() == lines.keys()
         for number, line in lines.items():
-            assert {name: known[number].get(name) for name in LINES_REMEMBERED} == line, number
+            assert {name: known[number].get(name) for name in TRACKED_LINE_COLUMNS} == line, number
     changes = history[history["source"] == "snapshots"]
     assert changes["time_after"].notna().all()
     assert (changes["time_after"] < changes["time"]).all()
-    assert changes["column"].isin([*LINES_REMEMBERED, "is_deleted"]).all()
+    assert changes["column"].isin([*TRACKED_LINE_COLUMNS, "is_deleted"]).all()
     first = history[history["source"] == "first look"]
     assert first["before"].isna().all()
     assert first["time_after"].isna().all()
@@ -242,14 +242,14 @@ def test_a_power_cut_at_any_write_loses_and_doubles_no_line(
             cached = account._store.read("deal_products").to_pylist()
             assert known.keys() == {line["id"] for line in cached}
             for line in cached:
-                shown = {name: as_text(line[name]) for name in LINES_REMEMBERED}
-                assert {name: known[line["id"]].get(name) for name in LINES_REMEMBERED} == shown
+                shown = {name: as_text(line[name]) for name in TRACKED_LINE_COLUMNS}
+                assert {name: known[line["id"]].get(name) for name in TRACKED_LINE_COLUMNS} == shown
             rows = SnapshotLog(account._store, OF_LINES).rows()
             assert rows.slice(0, kept.num_rows).equals(kept)
             values = rows.to_pandas().astype("str")
             same = (
-                values[[*LINES_REMEMBERED, "gone"]]
-                .eq(values.groupby("id")[[*LINES_REMEMBERED, "gone"]].shift())
+                values[[*TRACKED_LINE_COLUMNS, "gone"]]
+                .eq(values.groupby("id")[[*TRACKED_LINE_COLUMNS, "gone"]].shift())
                 .all(axis=1)
             )
             assert not same.any()

@@ -97,7 +97,7 @@ def test_columns_may_come_in_any_iterable(known: sandbox.SandboxAccount) -> None
 @pytest.mark.parametrize("columns", ["id", b"id", 5, [1], [["id"]], [None], object()])
 def test_what_is_no_list_of_names_is_refused(known: sandbox.SandboxAccount, columns: Any) -> None:
     for loader in (known.deals, known.stages, known.deal_changes):
-        with pytest.raises(ArgumentError, match="columns is a list of names"):
+        with pytest.raises(ArgumentError, match="columns must be a list of names"):
             loader(columns=columns)
     assert spent(known) == []
 

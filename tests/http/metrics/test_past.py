@@ -17,6 +17,7 @@ from pdframe.errors import ArgumentError, DataWarning
 from pdframe.frames import to_frame
 from pdframe.metrics import as_of
 from pdframe.schema.snapshots import HISTORY, TRACKED_COLUMNS
+from tests.helpers.tiers import examples
 from tests.helpers.visit_frames import ID_OF, day, known_visits, times
 
 STATUS = pd.CategoricalDtype(["open", "won", "lost", "deleted"])
@@ -294,7 +295,7 @@ def test_nothing_and_wrong_arguments() -> None:
             as_of(given_.pop("deals"), given_.pop("visits"), given_.pop("when"), **given_)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=examples(25), deadline=None)
 @given(st.integers(0, 100), st.randoms(use_true_random=False))
 def test_the_future_changes_no_cell(when: int, random: Any) -> None:
     now, log, visits = NOW.copy(), LOG[LOG["seen_at"] <= day(when)], VISITS

@@ -18,6 +18,7 @@ from statsmodels.duration.survfunc import SurvfuncRight
 import pdframe
 from pdframe.errors import ArgumentError, DataWarning
 from pdframe.metrics import stage_survival, stage_velocity
+from tests.helpers.tiers import examples
 from tests.helpers.visits_by_hand import day, frame_of, one_visit, stages_of
 
 COLUMNS = [
@@ -513,7 +514,7 @@ def two_futures(draw: st.DrawFn) -> tuple[list[dict[str, Any]], list[dict[str, A
     st.sampled_from([None, "end", "source", "deal_id", ["deal_id", "end"]]),
     st.sampled_from(["exit", "censored"]),
 )
-@settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=examples(80), deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @pytest.mark.filterwarnings("ignore::pdframe.DataWarning")
 def test_what_comes_later_changes_no_cell(
     futures: tuple[list[dict[str, Any]], list[dict[str, Any]]], by: Any, deleted: Any
@@ -529,7 +530,7 @@ def test_what_comes_later_changes_no_cell(
 
 
 @given(courses())
-@settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=examples(50), deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @pytest.mark.filterwarnings("ignore::pdframe.DataWarning")
 def test_counts_are_those_of_a_loop_and_groups_sum_to_the_complete(
     known_visits: list[dict[str, Any]],

@@ -160,7 +160,7 @@ def test_a_timezone_that_this_machine_does_not_know_is_said_once(
         base_url=server.url, api_token=TOKEN, cache_dir=tmp_path, progress=False
     ) as account:
         with pytest.warns(
-            DataWarning, match=r"Pipedrive names the timezone .* days are those of UTC"
+            DataWarning, match=r"does not know the timezone .* days are cut in UTC"
         ) as said:
             assert account.pipelines().attrs == {"tz": "UTC"}
         assert "account.tz" not in str(said[0].message)

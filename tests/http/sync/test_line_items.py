@@ -231,13 +231,13 @@ def options(request: pytest.FixtureRequest) -> SyncOptions:
 def runs(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """How many rows were put together, run by run; where there are none, all is held."""
     settled: list[int] = []
-    settle = Checkpoint.settle
+    compact = Checkpoint.compact
 
     def noted(pending: Checkpoint, rows: pa.Table, *where: Any) -> SortedRun:
         settled.append(rows.num_rows)
-        return settle(pending, rows, *where)
+        return compact(pending, rows, *where)
 
-    monkeypatch.setattr(Checkpoint, "settle", noted)
+    monkeypatch.setattr(Checkpoint, "compact", noted)
     return settled
 
 

@@ -46,13 +46,13 @@ LITTLE_MEMORY = SyncOptions(
 def settled(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """How many pages were put together, run by run."""
     runs: list[int] = []
-    settle = Checkpoint.settle
+    compact = Checkpoint.compact
 
     def noted(pending: Checkpoint, rows: Any, *where: Any) -> SortedRun:
         runs.append(rows.num_rows)
-        return settle(pending, rows, *where)
+        return compact(pending, rows, *where)
 
-    monkeypatch.setattr(Checkpoint, "settle", noted)
+    monkeypatch.setattr(Checkpoint, "compact", noted)
     return runs
 
 
@@ -222,10 +222,10 @@ def test_of_a_row_that_comes_again_and_again_the_last_version_counts(
         ]
         known |= {row["id"]: row for row in page}
         pull.add(to_arrow(page, table)[0])
-        pending.add(pull.pages[-1], Position(NOW))
+        pending.append(pull.pages[-1], Position(NOW))
         if draw.random() < 0.3:
             pull.move_to_run(
-                pending.settle(
+                pending.compact(
                     newest_rows(pa.concat_tables(pull.pages, promote_options="default"), "id"),
                     Position(NOW),
                 )
@@ -385,8 +385,8 @@ def test_runs_may_hold_rows_that_no_longer_count(cached: bool, tmp_path: Path) -
     rows = to_arrow(
         [{"id": one, "name": "odd" if one % 2 else "even"} for one in range(50)], table
     )[0]
-    pending.add(rows, Position(NOW))
-    run = pending.settle(rows, Position(NOW))
+    pending.append(rows, Position(NOW))
+    run = pending.compact(rows, Position(NOW))
     for name, left in (("odd", range(1, 50, 2)), ("neither", range(0))):
         pull.runs = [run.only("name", pa.array([name]))]
         assert [one["id"] for one in next(pull.columns(["id"])).to_pylist()] == list(left)

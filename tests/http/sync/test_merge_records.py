@@ -188,6 +188,27 @@ def test_what_nothing_declares_is_kept_when_it_comes_late(tmp_path: Path) -> Non
     assert rows["weather"].to_pylist() == [None] * 60 + ["fine"]
 
 
+def test_a_record_whose_rows_earlier_versions_split_over_parts_is_replaced_in_all(
+    tmp_path: Path,
+) -> None:
+    world, draw = World(tmp_path, CHANGES), random.Random(3)
+    world.put({record: wire([change(draw, NOW) for _ in range(4)]) for record in range(6)})
+    rows = world.store.read("deal_changes")
+    pieces = [rows.slice(0, 6), rows.slice(6, 3), rows.slice(9, 15)]  # records 1 and 2 are split
+    assert world.manifest is not None
+    world.manifest = world.store.name(world.store.write(world.manifest, pieces, at_most=1))
+    assert len(world.manifest.parts) == 3
+    first = world.files()[world.manifest.parts[0].file]
+    counts = world.put({2: wire([change(draw, NOW)])})
+    assert (counts.added, counts.changed, counts.removed) == (1, 0, 4)
+    assert len(world.store.read("deal_changes")) == 21
+    assert world.store.read("deal_changes")["deal_id"].to_pylist().count(2) == 1
+    counts = world.put({1: [], 5: []})
+    assert (counts.added, counts.changed, counts.removed) == (0, 0, 8)
+    assert set(world.store.read("deal_changes")["deal_id"].to_pylist()) == {0, 2, 3, 4}
+    assert first not in world.files().values()
+
+
 def test_a_table_whose_rows_are_all_missing_is_empty(tmp_path: Path) -> None:
     world = World(tmp_path, VARIATIONS)
     world.put({1: [{"id": 1, "name": "S"}], 2: []})
@@ -216,10 +237,10 @@ def test_a_load_in_many_saves_is_the_load_in_one() -> None:
         for name, frame in full.items():
             assert getattr(account, name)().equals(frame)
             again = fetch_state.load_fetch_states(account._store, name)
-            assert {record: (one.snapshot, one.matches) for record, one in again.items()} == {
-                record: (one.snapshot, one.matches) for record, one in known[name].items()
+            assert {record: (one.fingerprint, one.exists) for record, one in again.items()} == {
+                record: (one.fingerprint, one.exists) for record, one in known[name].items()
             }
-            kept = account._store.manifest(fetch_state.parents_name(name))
+            kept = account._store.manifest(fetch_state.state_name(name))
             assert kept is not None
             assert len(kept.parts) < 2 * options.parts_per_level
         assert len(account._store.manifest("deal_changes").parts) > 3

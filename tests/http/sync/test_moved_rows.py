@@ -4,8 +4,7 @@ lost.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Mapping
 
 import pytest
 
@@ -20,18 +19,17 @@ def before_request(
     """Let something happen right before a list is asked for; the call that is returned ends
     that.
     """
-    ask, todo = account._client.get_json, [act]
+    todo = [act]
 
-    def living(requested: str, *arguments: Any, **options: Any) -> Any:
-        if requested == path and todo:
+    def before(requested: str, params: Mapping[str, str]) -> None:
+        if requested.endswith(f"/v2{path}") and todo:
             todo.pop()()
-        return ask(requested, *arguments, **options)
 
     def end() -> None:
-        account._client.get_json = ask  # type: ignore[method-assign]
+        account.server.before_request = None
         assert not todo
 
-    account._client.get_json = living  # type: ignore[method-assign]
+    account.server.before_request = before
     return end
 
 

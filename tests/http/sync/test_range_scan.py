@@ -36,6 +36,7 @@ from pdframe.sync.range_scan import (
 )
 from tests.helpers import true_cells
 from tests.helpers.cell_by_cell import wrong_cells
+from tests.helpers.tiers import examples
 
 pytestmark = pytest.mark.filterwarnings("ignore::pdframe.errors.DataWarning")
 
@@ -160,7 +161,7 @@ def grown(draw: random.Random, rows: int, steep: float) -> list[float]:
     ]
 
 
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=examples(120), deadline=None)
 @given(
     seed=st.integers(0, 10**9),
     rows=st.integers(1, 1_500),
@@ -243,7 +244,7 @@ def test_a_long_list_is_walked_as_fast_as_requests_may_be_sent() -> None:
         assert outcome.seconds < 1.25 * outcome.requests / 60
 
 
-@pytest.mark.parametrize("method", ["up", "down"])
+@pytest.mark.parametrize("direction", ["up", "down"])
 def test_rows_in_another_order_than_was_requested_end_the_walk_by_windows(direction: str) -> None:
     walk = RangeScan(10, np.arange(1_000) * SECOND)
     (first,) = walk.ready(1)

@@ -517,7 +517,7 @@ def test_what_is_no_name_of_a_table_is_said(account: sandbox.SandboxAccount, wro
     for ask in (account.sync, account.estimate, account.fields):
         with pytest.raises(ArgumentError, match=r"one by one: account\.sync\('deals', 'stages'\)"):
             ask(wrong)  # type: ignore[operator]
-    with pytest.raises(ArgumentError, match="full is True or False"):
+    with pytest.raises(ArgumentError, match="full must be True or False"):
         account.sync("stages", full="no")  # type: ignore[arg-type]
     assert account.server.stats.requests == 0
 

@@ -6,9 +6,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from pdframe.api.budget import RateLimiter
 from pdframe.api.client import Client
 from pdframe.api.credentials import ApiToken
+from pdframe.api.rate_limit import RateLimiter
 from tests.helpers.scripted_server import Scripted
 
 TOKEN = "0123456789abcdef0123456789abcdef01234567"

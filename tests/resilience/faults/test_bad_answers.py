@@ -12,8 +12,9 @@ import pytest
 
 import pdframe
 from pdframe import sandbox
-from pdframe.api.client import LONGEST_ANSWER_SECONDS, PATIENCE_SECONDS
-from pdframe.api.responses import BLOCK_SECONDS, LONGEST_WAIT
+from pdframe.api.bounds import ExchangeLimits
+from pdframe.api.responses import BLOCK_SECONDS, MAX_WAIT_SECONDS
+from pdframe.api.retry import PATIENCE_SECONDS
 from pdframe.errors import BlockedError, PdframeError, RateLimitError, ResponseError, TransportError
 from pdframe.sandbox.server import Server
 from pdframe.sandbox.server.faults import KINDS
@@ -106,7 +107,9 @@ def test_a_server_that_never_recovers_ends_in_one_typed_error_in_the_stated_time
             assert type(caught.value) is {**FINAL, **GIVEN_UP}.get(kind, TransportError)
             assert server.token not in str(caught.value)
             assert server.stats.requests <= (1 if kind in FINAL else ATTEMPTS)
-            assert time.now - began <= PATIENCE_SECONDS + LONGEST_WAIT + LONGEST_ANSWER_SECONDS
+            assert (
+                time.now - began <= PATIENCE_SECONDS + MAX_WAIT_SECONDS + ExchangeLimits().seconds
+            )
             server.faults = None
             assert account.deals(refresh=False).equals(before)
         for thread in threading.enumerate():

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import os
 import warnings
+from collections.abc import Mapping
 from math import ceil
 from typing import Any
 
@@ -161,33 +162,26 @@ class Living(RuleBasedStateMachine):
         expire: bool = False,
     ) -> None:
         assert self.account is not None
-        began, todo, requested, ask = (
-            self.annals.moment,
-            list(writes),
-            0,
-            self.account._client.get_json,
-        )
+        began, todo, requested = self.annals.moment, list(writes), 0
 
-        def living(*arguments: Any, **options: Any) -> Any:
+        def between_requests(path: str, params: Mapping[str, str]) -> None:
             nonlocal requested
-            with self.company.lock:  # requests are under way side by side
-                requested += 1
-                if requested == at and expire and self.account is not None:
-                    self.account.server.expire_cursors()
-                if requested >= at and todo:
-                    self.write(*todo.pop(0))
-            return ask(*arguments, **options)
+            requested += 1
+            if requested == at and expire and self.account is not None:
+                self.account.server.expire_cursors()
+            if requested >= at and todo:
+                self.write(*todo.pop(0))
 
         wanted = tables or EVERYTHING
         done, complete = with_needs(wanted), with_needs(wanted, fields=False) if full else []
         self.account.server.reset_stats()
-        self.account._client.get_json = living  # type: ignore[method-assign]
+        self.account.server.before_request = between_requests
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", DataWarning)
                 report = self.account.sync(*tables, full=full).set_index("table")
         finally:
-            self.account._client.get_json = ask  # type: ignore[method-assign]
+            self.account.server.before_request = None
         assert sorted(report.index) == done
         # The rows that a table rests on are reloaded with it, its list of fields is always whole.
         spans = [(Window(began, self.annals.moment, True), complete)]

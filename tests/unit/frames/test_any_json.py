@@ -9,9 +9,10 @@ from pdframe.frames import empty_frame, storage_schema, to_arrow, to_frame, unif
 from pdframe.schema import TABLES
 from tests.helpers.any_json import ALL_FIELDS, JSON_VALUES, rows_of
 from tests.helpers.frames_material import DEALS, through_parquet
+from tests.helpers.tiers import examples
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=examples(150), deadline=None)
 @given(st.data(), st.sampled_from(["deals", "activities", "persons", "stages", "deal_fields"]))
 def test_any_json_becomes_a_frame_and_no_row_with_a_key_is_lost(data, name) -> None:
     table = TABLES[name]
@@ -47,7 +48,7 @@ def test_any_json_becomes_a_frame_and_no_row_with_a_key_is_lost(data, name) -> N
         assert len(to_frame(full, table, ALL_FIELDS)) == len(keyed)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=examples(200), deadline=None)
 @given(
     st.sampled_from(
         [

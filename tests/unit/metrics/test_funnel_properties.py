@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from pdframe.errors import DataWarning
 from pdframe.metrics import funnel, funnel_deals
 from pdframe.metrics._survival import aalen_johansen
+from tests.helpers.tiers import examples
 from tests.helpers.visit_frames import (
     ENDS,
     ID_OF,
@@ -34,7 +35,9 @@ MODES = ["implied", "touched", "strict"]
 COUNTS = ["reached", "advanced", "lost", "left", "open"]
 NOW = 20
 
-quick = settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+quick = settings(
+    max_examples=examples(40), deadline=None, suppress_health_check=[HealthCheck.too_slow]
+)
 
 
 @st.composite
@@ -201,7 +204,7 @@ def seen_at(draw: st.DrawFn) -> pd.DataFrame:
     return frame
 
 
-@settings(quick, max_examples=80)
+@settings(quick, max_examples=examples(80))
 @given(seen_at(), st.integers(0, NOW), st.sampled_from(MODES), st.data())
 def test_the_future_changes_no_cell(
     visits: pd.DataFrame, now: int, skipped: Any, data: st.DataObject

@@ -2,7 +2,7 @@
 
 import pytest
 
-from pdframe.api.pagination import MAX_REPEATED_PAGES, MOST_EMPTY_PAGES, walk
+from pdframe.api.pagination import MAX_EMPTY_PAGES, MAX_REPEATED_PAGES, paginate
 from pdframe.errors import AccessError, ArgumentError, ResponseError
 from tests.helpers.scripted_server import Reply, data, fail
 
@@ -13,7 +13,9 @@ def rows_of(pages):
 
 def test_every_page_is_fetched_with_all_filters(server, client):
     server.replies = [data([{"id": 1}], "c1"), data([{"id": 2}], "c/2+="), data([{"id": 3}])]
-    assert rows_of(walk(client, "/deals", {"status": "open", "updated_since": None}, cost=10)) == [
+    assert rows_of(
+        paginate(client, "/deals", {"status": "open", "updated_since": None}, cost=10)
+    ) == [
         1,
         2,
         3,
@@ -28,7 +30,7 @@ def test_every_page_is_fetched_with_all_filters(server, client):
 
 def test_a_walk_goes_on_from_a_cursor(server, client):
     server.replies = [data([{"id": 9}])]
-    pages = list(walk(client, "/users", None, cost=20, api="v1", limit=100, start="c7"))
+    pages = list(paginate(client, "/users", None, cost=20, api="v1", limit=100, start="c7"))
     assert rows_of(pages) == [9]
     assert server.seen[0].path == "/api/v1/users"
     assert server.seen[0].params == {"limit": "100", "cursor": "c7"}
@@ -46,7 +48,7 @@ def test_a_walk_goes_on_from_a_cursor(server, client):
 )
 def test_a_missing_cursor_ends_the_walk(server, client, tail):
     server.replies = [Reply(200, b'{"success":true,"data":[{"id":1}]' + tail + b"}")]
-    assert rows_of(walk(client, "/deals", {}, cost=10)) == [1]
+    assert rows_of(paginate(client, "/deals", {}, cost=10)) == [1]
 
 
 @pytest.mark.parametrize(
@@ -56,57 +58,58 @@ def test_a_missing_cursor_ends_the_walk(server, client, tail):
         b"[1]",
         b'{"next_cursor":7}',
         b'{"more_items_in_collection":true}',
-        b'{"next_cursor":null,"pagination":{"start":0,"limit":500,"more_items_in_collection":true,"next_start":500}}',
+        b'{"next_cursor":null,"pagination":{"start":0,"limit":500,'
+        b'"more_items_in_collection":true,"next_start":500}}',
     ],
 )
 def test_an_answer_that_does_not_say_where_the_rest_is_is_no_last_page(server, client, tail):
     server.replies = [
         Reply(200, b'{"success":true,"data":[{"id":1}],"additional_data":' + tail + b"}")
     ]
-    with pytest.raises(ResponseError, match="Nothing of it is used"):
-        list(walk(client, "/deals", {}, cost=10))
+    with pytest.raises(ResponseError, match="None of it is used"):
+        list(paginate(client, "/deals", {}, cost=10))
 
 
 def test_null_data_is_a_page_without_rows(server, client):
     server.replies = [Reply(200, b'{"success":true,"data":null}')]
-    assert rows_of(walk(client, "/deals", {}, cost=10)) == []
+    assert rows_of(paginate(client, "/deals", {}, cost=10)) == []
 
 
 def test_pages_without_rows_are_followed(server, client):
     server.replies = [data([{"id": 1}], "c1"), data([], "c2"), data([], "c3"), data([{"id": 2}])]
-    assert rows_of(walk(client, "/deals", {}, cost=10)) == [1, 2]
+    assert rows_of(paginate(client, "/deals", {}, cost=10)) == [1, 2]
 
 
 def test_pages_without_rows_have_an_end(server, client):
     server.last = lambda seen: data([], f"c{len(server.seen)}")
     with pytest.raises(ResponseError, match="without rows"):
-        list(walk(client, "/deals", {}, cost=10))
-    assert len(server.seen) == MOST_EMPTY_PAGES + 1
+        list(paginate(client, "/deals", {}, cost=10))
+    assert len(server.seen) == MAX_EMPTY_PAGES + 1
 
 
 @pytest.mark.parametrize("cursors", [["a", "a"], ["a", "b", "a"], ["a", "b", "c", "b"]])
 def test_a_cursor_that_comes_back_is_an_error(server, client, cursors):
     server.replies = [data([{"id": number}], cursor) for number, cursor in enumerate(cursors)]
     with pytest.raises(ResponseError, match="same cursor twice"):
-        list(walk(client, "/deals", {}, cost=10))
+        list(paginate(client, "/deals", {}, cost=10))
     assert len(server.seen) == len(cursors)
 
 
 def test_the_cursor_it_started_from_must_not_come_back(server, client):
     server.replies = [data([{"id": 1}], "c7")]
     with pytest.raises(ResponseError, match="same cursor twice"):
-        list(walk(client, "/deals", {}, cost=10, start="c7"))
+        list(paginate(client, "/deals", {}, cost=10, start="c7"))
 
 
 def test_data_that_is_no_list_is_an_error(server, client):
     server.replies = [Reply(200, b'{"success":true,"data":{"id":1}}')]
     with pytest.raises(ResponseError, match="list of rows"):
-        list(walk(client, "/deals", {}, cost=10))
+        list(paginate(client, "/deals", {}, cost=10))
 
 
 def test_an_error_in_the_middle_is_an_error_of_the_walk(server, client):
     server.replies = [data([{"id": 1}], "c1"), fail(403, "Forbidden")]
-    pages = walk(client, "/deals", {}, cost=10)
+    pages = paginate(client, "/deals", {}, cost=10)
     assert next(pages).next_cursor == "c1"
     with pytest.raises(AccessError):
         next(pages)
@@ -115,7 +118,7 @@ def test_an_error_in_the_middle_is_an_error_of_the_walk(server, client):
 @pytest.mark.parametrize("name", ["limit", "cursor"])
 def test_limit_and_cursor_are_the_walk_s_own(client, name):
     with pytest.raises(ArgumentError, match="start="):
-        list(walk(client, "/deals", {name: 1}, cost=10))
+        list(paginate(client, "/deals", {name: 1}, cost=10))
 
 
 @pytest.mark.parametrize(
@@ -126,7 +129,7 @@ def test_limit_and_cursor_are_the_walk_s_own(client, name):
 def test_a_cursor_that_no_request_can_carry_is_the_server_s_fault(server, client, cursor):
     server.replies = [data([{"id": 1}], cursor)]
     with pytest.raises(ResponseError, match=f"a cursor of {len(cursor):,} characters"):
-        list(walk(client, "/deals", {}, cost=10))
+        list(paginate(client, "/deals", {}, cost=10))
     assert len(server.seen) == 1
 
 
@@ -146,7 +149,7 @@ def test_a_cursor_that_no_request_can_carry_is_the_server_s_fault(server, client
 )
 def test_a_cursor_comes_back_as_it_was_given(server, client, cursor):
     server.replies = [data([{"id": 1}], cursor), data([{"id": 2}])]
-    assert rows_of(walk(client, "/deals", {}, cost=10)) == [1, 2]
+    assert rows_of(paginate(client, "/deals", {}, cost=10)) == [1, 2]
     assert (server.seen[1].path, server.seen[1].params["cursor"]) == ("/api/v2/deals", cursor)
 
 
@@ -172,7 +175,7 @@ def test_a_list_that_brings_the_same_rows_with_new_cursors_ends(server, client, 
         ResponseError,
         match=r"pages of rows that earlier pages held, each with a new cursor.*load it again",
     ):
-        list(walk(client, "/deals", {}, cost=10))
+        list(paginate(client, "/deals", {}, cost=10))
     new = {"three pages in turn": 3, "forty pages in turn": 40}.get(kind, 1)
     assert len(server.seen) <= 2 * (new + MAX_REPEATED_PAGES)
 
@@ -186,7 +189,7 @@ def test_rows_that_are_edited_meanwhile_are_new_ones(server, client):
         for number in range(30)
     ]
     server.replies = [*pages, data([{"id": 2}])]
-    assert rows_of(walk(client, "/deals", {}, cost=10)) == [1] * 30 + [2]
+    assert rows_of(paginate(client, "/deals", {}, cost=10)) == [1] * 30 + [2]
 
 
 def test_a_few_pages_that_bring_nothing_new_are_passed_over(server, client):
@@ -197,4 +200,4 @@ def test_a_few_pages_that_bring_nothing_new_are_passed_over(server, client):
         *[data([{"id": 2}], f"e{n}") for n in range(MAX_REPEATED_PAGES - 1)],
         data([{"id": 3}]),
     ]
-    assert set(rows_of(walk(client, "/deals", {}, cost=10))) == {1, 2, 3}
+    assert set(rows_of(paginate(client, "/deals", {}, cost=10))) == {1, 2, 3}

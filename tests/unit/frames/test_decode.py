@@ -11,6 +11,7 @@ from pdframe.frames import PageReader, to_arrow, unify
 from pdframe.schema import TABLES
 from tests.helpers.any_json import ALL_FIELDS, rows_of
 from tests.helpers.frames_material import DEALS, FIELDS, PERSONS, kinds
+from tests.helpers.tiers import examples
 
 CODE = f"{0:040x}"
 VARCHAR = read_fields(kinds()[:1])
@@ -123,7 +124,7 @@ def test_custom_fields_of_a_table_that_has_none_are_passed_through() -> None:
     assert known.decode(body(page)) is None
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=examples(300), deadline=None)
 @given(st.data(), st.sampled_from(["deals", "activities", "persons", "stages", "deal_fields"]))
 def test_whatever_comes_slots_and_dicts_make_one_table(data, name) -> None:
     table = TABLES[name]

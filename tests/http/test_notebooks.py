@@ -1,0 +1,22 @@
+"""The committed notebooks give the outputs that they show."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+NOTEBOOKS = sorted(path.name for path in (ROOT / "notebooks").glob("*.ipynb"))
+
+
+@pytest.mark.parametrize("name", NOTEBOOKS)
+def test_a_notebook_gives_its_outputs(name: str) -> None:
+    """In a process of its own: the cells of a notebook share a kernel, whatever xdist does."""
+    command = [sys.executable, "-m", "pytest", "--nbval", "-p", "no:xdist", "-W", "ignore", "-q"]
+    done = subprocess.run(
+        [*command, f"notebooks/{name}"], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stdout[-8_000:] + done.stderr[-2_000:]
