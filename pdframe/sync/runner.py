@@ -14,6 +14,7 @@ from pdframe.api.budget import Spent, TokenBudget
 from pdframe.api.client import Client
 from pdframe.cache.checkpoint import in_flight
 from pdframe.cache.deleted_deals import DeletedDeals
+from pdframe.cache.quarantine import delete_old_copies, remove_damaged
 from pdframe.cache.store import KEPT, Manifest, Store
 from pdframe.errors import AccessError, DamagedError, PdframeError
 from pdframe.fields import Field, read_fields
@@ -41,8 +42,6 @@ from pdframe.sync.repair import (
     KEPT_FOR_GOOD,
     is_lost,
     note_withheld,
-    quarantine_damaged,
-    sweep_quarantine,
 )
 from pdframe.sync.reporting import Progress, WorkerReporter, tables_at_once
 from pdframe.sync.table_sync import Mode, TableSync
@@ -225,7 +224,7 @@ class Syncer:
                 self._repaired.add(error.table)
                 with deferred_warnings():
                     with self.store.lock():
-                        quarantine_damaged(self.store, error)
+                        remove_damaged(self.store, error)
                     # The work itself requests what is fetched record by record.
                     if error.table in TABLES and TABLES[error.table].parent is None:
                         self.refresh_if_stale(error.table, max_age=None)
@@ -296,7 +295,7 @@ class Syncer:
                         if done.pop(other, None) is not None:
                             waiting.append(other)
             self.store.finish()
-            sweep_quarantine(self.store)
+            delete_old_copies(self.store)
 
     def _outdated_metadata(self, row: SyncRow) -> list[str]:
         """Return the lists of metadata that lack an id or a hash of the rows of a table that has
@@ -322,7 +321,7 @@ class Syncer:
             if (digest := unexplained(self.store, table).get(name))
         }
         if manifest is not None and state:
-            self.store.touch(replace(manifest, state={**manifest.state, **state}))
+            self.store.publish(replace(manifest, state={**manifest.state, **state}))
 
     def _skipped(self, name: str, policy: Policy, done: Mapping[str, SyncRow]) -> SyncRow | None:
         """Return the row of a table that needs no request, or lacks what it requires; None where it
@@ -392,7 +391,7 @@ class Syncer:
                     continue
                 with self.progress(part) as tick:
                     done[part] = self._sync_table(part, tick, policy, strict=part in required)
-            sweep_quarantine(self.store)
+            delete_old_copies(self.store)
         return done
 
     def _sync_table(
@@ -477,7 +476,7 @@ class Syncer:
         """Write the cost of a sync into the manifest, where another cost stands there."""
         manifest = self.store.manifest(name)
         if manifest is not None and manifest.tokens != spent.tokens:
-            self.store.touch(replace(manifest, tokens=spent.tokens))
+            self.store.publish(replace(manifest, tokens=spent.tokens))
 
     def _rows(self, name: str) -> int | None:
         manifest = self._manifest(name)

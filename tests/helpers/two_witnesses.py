@@ -266,7 +266,7 @@ class World:
             {"id": pa.array([row["id"] for row in there], pa.int64()), **columns, **stamps}
         )
         newest = max(row["update_time"] for row in there)
-        self._history.snapshot(
+        self._history.append(
             [table], kind, seen_at=time, complete_to=newest, now=time, deleted=removed
         )  # type: ignore[arg-type]
 

@@ -77,7 +77,7 @@ def test_a_damaged_list_of_fields_is_loaded_again(known: sandbox.SandboxAccount)
         part.write_bytes(part.read_bytes()[:100])
     with pytest.raises(CacheError, match="deal_fields"):
         known.deals(columns=["id", label], refresh=False)
-    with pytest.warns(DataWarning, match="deal_fields.aside-1"):
+    with pytest.warns(DataWarning, match="files of 'deal_fields' are deleted"):
         assert list(known.deals(columns=["id", label]).columns) == ["id", label]
 
 

@@ -511,7 +511,7 @@ def test_a_damaged_copy_is_said_and_loaded_again(account: sandbox.SandboxAccount
         part.write_bytes(b"no parquet")
         with pytest.raises(CacheError, match="cannot be trusted"):
             account.discounts(full["deal_id"], refresh=False)
-        with pytest.warns(DataWarning, match=f"{name}.aside-1"):
+        with pytest.warns(DataWarning, match=f"files of '{name}' are deleted"):
             account.sync("discounts")
         assert account.discounts(refresh=False).equals(full)
 
@@ -535,7 +535,7 @@ def test_changes_whose_manifest_is_lost_are_quarantined_and_not_thrown_away(
     with pytest.raises(NotCachedError):
         small.deal_changes([deleted], refresh=False)
     with pytest.warns(
-        DataWarning, match=r"its manifest is gone.*moved aside as deal_changes.aside-1"
+        DataWarning, match=r"its manifest is missing.*quarantined as deal_changes.aside-1"
     ):
         small.deal_changes(others, refresh=True)
     copies = sorted((small.cache_path / "deal_changes.aside-1").glob("*.parquet"))
@@ -550,7 +550,7 @@ def test_changes_whose_manifest_is_lost_are_quarantined_and_not_thrown_away(
 
 @pytest.mark.filterwarnings("error::pdframe.errors.DataWarning")
 @pytest.mark.parametrize("step", range(1, 4))
-@pytest.mark.parametrize("call", ["write", "_write_manifest"])
+@pytest.mark.parametrize("call", ["write_parts", "publish"])
 def test_an_interruption_of_the_first_save_is_no_damage(
     call: str, step: int, small: sandbox.SandboxAccount, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -567,7 +567,7 @@ def test_an_interruption_of_the_first_save_is_no_damage(
         patched.setattr(Store, call, interrupted)
         with pytest.raises(KeyboardInterrupt):
             small.deal_changes()
-    if (call, step) != ("_write_manifest", 3):
+    if (call, step) != ("publish", 3):
         with pytest.raises(NotCachedError):
             small.deal_changes(refresh=False)
     small.sync("deal_changes")
@@ -581,21 +581,21 @@ def test_records_whose_rows_were_lost_are_fetched_again_whenever_it_is_interrupt
     step: int, small: sandbox.SandboxAccount, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Their fetch states are not lost with the rows, and must not count."""
-    full, write, written = small.deal_changes(), Store._write_manifest, [0]
+    full, publish, written = small.deal_changes(), Store.publish, [0]
     next((small.cache_path / "deal_changes").glob("*.parquet")).write_bytes(b"no parquet")
 
-    def dying(self: Store, manifest: Manifest) -> None:
+    def dying(self: Store, manifest: Manifest) -> Manifest:
         if manifest.table.startswith("deal_changes"):
             written[0] += 1
             if written[0] >= step:
                 raise KeyboardInterrupt
-        write(self, manifest)
+        return publish(self, manifest)
 
     with monkeypatch.context() as patched:
-        patched.setattr(Store, "_write_manifest", dying)
+        patched.setattr(Store, "publish", dying)
         with (
             tuned(small, save_every_records=1, workers=1),
-            pytest.warns(DataWarning, match="moved aside|aside-1"),
+            pytest.warns(DataWarning, match="quarantined"),
             pytest.raises(KeyboardInterrupt),
         ):
             small.sync("deal_changes")
@@ -607,18 +607,18 @@ def test_an_interruption_right_after_a_save_is_one(
     small: sandbox.SandboxAccount, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The files that the commit replaced are deleted by then."""
-    name, named = Store.name, [0]
+    publish, published = Store.publish, [0]
 
     def interrupted(self: Store, manifest: Manifest) -> Manifest:
-        written = name(self, manifest)
+        written = publish(self, manifest)
         if manifest.table == "deal_changes":
-            named[0] += 1
-            if named[0] == 2:
+            published[0] += 1
+            if published[0] == 2:
                 raise KeyboardInterrupt
         return written
 
     with monkeypatch.context() as patched:
-        patched.setattr(Store, "name", interrupted)
+        patched.setattr(Store, "publish", interrupted)
         with tuned(small, save_every_records=2), pytest.raises(KeyboardInterrupt):
             small.deal_changes()
     frame = small.deal_changes()
