@@ -104,7 +104,8 @@ def connect(
     progress
         None: bars in notebooks and terminals; False: never.
     options
-        Tuning of page sizes, threads and thresholds (`pdframe.sync.SyncOptions`); None: the defaults,
+        Tuning of page sizes,
+        threads and thresholds (`pdframe.sync.SyncOptions`); None: the defaults,
         which suit every account.
 
     Returns
@@ -121,6 +122,12 @@ def connect(
     CacheError
         The cache folder cannot be written. A read-only folder that holds a cache is accepted:
         loaders read it with `refresh=False`.
+
+    Examples
+    --------
+    >>> mine = pdframe.connect("acme", api_token="0123456789abcdef")
+    >>> mine  # nothing was sent yet
+    <pdframe account acme.pipedrive.com (not connected yet), 0 API tokens spent today>
     """
     return connection(
         Account,
@@ -236,17 +243,35 @@ class Account:
 
     @property
     def company(self) -> str:
-        """The company's name, or its host if the API refuses `/users/me`."""
+        """The company's name, or its host if the API refuses `/users/me`.
+
+        Examples
+        --------
+        >>> account.company
+        'Kaskaad Software OÜ'
+        """
         return self._text("company_name") or self._host
 
     @property
     def user(self) -> str | None:
-        """Name of the user to whom the credentials belong; None if the API refuses `/users/me`."""
+        """Name of the user to whom the credentials belong; None if the API refuses `/users/me`.
+
+        Examples
+        --------
+        >>> account.user
+        'Kadri Tamm'
+        """
         return self._text("name")
 
     @property
     def currency(self) -> str | None:
-        """The user's default currency, such as "EUR"; None if the API refuses `/users/me`."""
+        """The user's default currency, such as "EUR"; None if the API refuses `/users/me`.
+
+        Examples
+        --------
+        >>> account.currency
+        'EUR'
+        """
         return self._text("default_currency")
 
     @property
@@ -258,6 +283,11 @@ class Account:
         -----
         DataWarning
             Once an account: this machine does not know the timezone.
+
+        Examples
+        --------
+        >>> account.tz
+        'Europe/Tallinn'
         """
         if self._tz is None:
             named = self._text("timezone_name") or "UTC"
@@ -275,12 +305,26 @@ class Account:
 
     @property
     def cache_path(self) -> Path:
-        """The folder of this account's Parquet files, with a folder a table."""
+        """The folder of this account's Parquet files, with a folder a table.
+
+        Examples
+        --------
+        >>> (account.cache_path / "stages").is_dir()
+        True
+        """
         return self._store.root
 
     @property
     def tokens_today(self) -> int:
-        """API tokens spent today (UTC) with this cache."""
+        """API tokens spent today (UTC) with this cache.
+
+        Examples
+        --------
+        >>> before = account.tokens_today
+        >>> stages = account.stages()  # from the cache
+        >>> account.tokens_today - before
+        0
+        """
         with contextlib.suppress(CacheError):
             if self._opened is None and Accounts(self._cache_dir).get(self._digest) is not None:
                 self._store  # noqa: B018 - reads the budget; a known account needs no request
@@ -322,6 +366,14 @@ class Account:
             A table does not exist, or `full` is neither True nor False.
         PdframeError
             The API did not answer. Finished tables are kept, and `error.kept` names them.
+
+        Examples
+        --------
+        >>> rows = account.sync("stages", "pipelines")
+        >>> rows[["table", "mode", "rows", "tokens"]]
+               table  mode  rows  tokens
+        0     stages  full    12       5
+        1  pipelines  full     3       5
         """
         _check_tables(tables, full)
         return sync_frame(
@@ -348,6 +400,13 @@ class Account:
         ------
         ArgumentError
             A table does not exist.
+
+        Examples
+        --------
+        >>> account.estimate("stages", "pipelines")[["table", "requests", "tokens"]]
+               table  requests  tokens
+        0     stages         1       5
+        1  pipelines         1       5
         """
         _check_tables(tables, full)
         return estimate_frame(self._syncer.estimate(tables or LISTS, full=full, named=bool(tables)))
@@ -361,11 +420,28 @@ class Account:
             One row a table: table, rows, synced_at, full_at (UTC), bytes, tokens (of the last
             sync); null if the table is not cached or damaged. `full_at` is the time of the last
             full load: rows deleted since then may remain if the API does not list their deletion.
+
+        Examples
+        --------
+        >>> status = account.status()
+        >>> status.loc[status["rows"].notna(), ["table", "rows"]].head(3)
+                   table  rows
+        0          deals   194
+        1  deal_products   238
+        2   installments    14
         """
         return status_frame(self._store)
 
     def close(self) -> None:
-        """Close the connections. The cache stays."""
+        """Close the connections. The cache stays.
+
+        Examples
+        --------
+        >>> with pdframe.sandbox.connect(seed=7, deals=20) as other:
+        ...     stages = other.stages()  # the end of the block closes the connections
+        >>> len(stages)
+        12
+        """
         self._client.close()
 
     def __enter__(self) -> Account:

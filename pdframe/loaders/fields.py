@@ -38,6 +38,14 @@ def fields(self: Connected, table: str) -> pd.DataFrame:
     ------
     ArgumentError
         The table does not exist, or has no fields.
+
+    Examples
+    --------
+    >>> fields = account.fields("deals")
+    >>> fields.loc[fields["code"] == "value", ["column", "label", "type", "subfield"]]
+         column  label      type  subfield
+    4     value  Value  monetary       NaN
+    5  currency  Value  monetary  currency
     """
     declared = table_named(table)
     if declared.field_list is None:

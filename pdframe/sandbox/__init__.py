@@ -88,13 +88,21 @@ def connect(
         How the API behaves where its documentation is silent; None: the likeliest.
     **limits
         Of the account (`max_age`, `metadata_age`, `deletions_age`, `full_every`, `max_tokens`,
-        `progress`, `options`, as in `pdframe.connect`) and of the server (`plan`, `seats`, `burst`, `daily_tokens`, `latency`, `faults` and what
-        else `Server` takes).
+        `progress`, `options`, as in `pdframe.connect`) and of the server (`plan`, `seats`, `burst`,
+        `daily_tokens`, `latency`, `faults` and what else `Server` takes).
 
     Returns
     -------
     SandboxAccount
         An `Account` with `advance(days)`; a context manager.
+
+    Examples
+    --------
+    >>> company = pdframe.sandbox.connect(seed=7, deals=20)
+    >>> before = len(company.deals())
+    >>> company.advance(days=7)  # new deals, moves, wins, losses
+    >>> print(before, "deals, a week later", len(company.deals(refresh=True)))
+    20 deals, a week later 21
     """
     options = {name: limits.pop(name) for name in _ACCOUNT_OPTIONS if name in limits}
     company = Company(seed=seed, deals=deals, switches=switches or Switches())

@@ -281,7 +281,8 @@ class ChildrenSync:
                 server_times=batch.server_times,
                 exists=batch.exists,
             )
-            # An interruption can happen anywhere: no batch is added twice, and no state without rows.
+            # An interruption can happen anywhere: a batch must not be added twice, nor a state
+            # without its rows.
             batch = _Batch()
             fetched.add(rows)
             states.append(batch_states)

@@ -38,11 +38,7 @@ from pdframe.sync.plan import (
     with_dependencies,
 )
 from pdframe.sync.plan_costs import Estimate, Pricing
-from pdframe.sync.repair import (
-    KEPT_FOR_GOOD,
-    is_lost,
-    note_withheld,
-)
+from pdframe.sync.repair import KEPT_FOR_GOOD, is_lost, note_withheld
 from pdframe.sync.reporting import Progress, WorkerReporter, tables_at_once
 from pdframe.sync.table_sync import Mode, TableSync
 

@@ -314,7 +314,7 @@ def test_a_budget_that_runs_out_is_resumed(
     assert spent > tokens / 2
 
 
-def test_a_budget_error_says_what_is_saved_and_when_to_go_on(
+def test_a_budget_error_says_what_is_saved_and_when_to_resume(
     server: Server, tmp_path: Path
 ) -> None:
     with connect(server, tmp_path, max_tokens=2 + 10 + 10 + 10 + 10) as account:
@@ -458,7 +458,7 @@ def test_two_processes_on_one_cache_wait_for_each_other(tmp_path: Path) -> None:
         ] == [1, 1]
 
 
-def test_what_did_not_fit_in_saved_pages_is_said_by_the_load_that_goes_on(
+def test_what_did_not_fit_in_saved_pages_is_said_by_the_load_that_resumes(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with sandbox.connect(

@@ -129,7 +129,7 @@ def test_parts_that_nothing_changed_in_are_left_as_they_are() -> None:
         )
 
 
-def test_a_walk_goes_on_from_its_runs(tmp_path: Path, settled: list[int]) -> None:
+def test_a_fetch_resumes_from_its_runs(tmp_path: Path, settled: list[int]) -> None:
     company = sandbox.Company(seed=3, deals=200)
     with Server(company, burst=100_000) as server:
 
@@ -325,7 +325,7 @@ def test_changes_in_runs_are_put_on_top_of_what_is_cached(seed: int, tmp_path: P
     assert max(sizes) < 3 * LITTLE_MEMORY.merge_part_bytes
 
 
-def test_a_refresh_of_more_than_is_kept_goes_on_from_its_runs(
+def test_a_refresh_of_more_than_is_kept_resumes_from_its_runs(
     tmp_path: Path, settled: list[int]
 ) -> None:
     company = sandbox.Company(seed=3, deals=150)

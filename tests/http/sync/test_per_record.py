@@ -233,7 +233,7 @@ def test_a_budget_that_runs_out_is_resumed_the_next_day(small: sandbox.SandboxAc
     )
 
 
-def test_a_full_reload_that_was_interrupted_goes_on(small: sandbox.SandboxAccount) -> None:
+def test_a_full_reload_that_was_interrupted_resumes(small: sandbox.SandboxAccount) -> None:
     small.product_variations()
     count = len(requested(small, "product_variations"))
     small._client.budget.max_tokens = (
@@ -257,7 +257,7 @@ def test_what_was_interrupted_is_not_reported_as_complete(small: sandbox.Sandbox
     small._client.budget.max_tokens = small.tokens_today + 80
     with pytest.raises(BudgetError):
         small.deal_changes()
-    with pytest.raises(NotCachedError, match="not every one of the deals"):
+    with pytest.raises(NotCachedError, match="is not cached for every one of the deals"):
         small.deal_changes(refresh=False)
     some = requested(small, "deal_changes")
     assert set(small.deal_changes(some, refresh=False)["deal_id"]) <= set(some)
@@ -356,7 +356,7 @@ def test_the_past_of_a_deleted_deal_remains(account: sandbox.SandboxAccount) -> 
         .equals(before[before["deal_id"] == deal].reset_index(drop=True))
     )
     assert deal not in account.discounts(refresh=True)["deal_id"].tolist()
-    with pytest.warns(DataWarning, match="What was cached of them before is shown"):
+    with pytest.warns(DataWarning, match="Rows that were cached before are shown"):
         given = account.deal_changes([deal], refresh=True)
     assert len(given) == (before["deal_id"] == deal).sum()
 
@@ -411,7 +411,7 @@ def test_a_list_whose_records_are_all_unknown_is_an_error() -> None:
 def test_what_is_no_id_is_refused_before_anything_is_fetched(
     account: sandbox.SandboxAccount, ids: Any
 ) -> None:
-    with pytest.raises(ArgumentError, match=r"whole numbers: account\.deal_changes"):
+    with pytest.raises(ArgumentError, match=r"integers: account\.deal_changes"):
         account.deal_changes(ids)
     assert account.server.stats.requests == 0
 
@@ -442,13 +442,13 @@ def test_followers_are_requested_by_id(account: sandbox.SandboxAccount) -> None:
 
 
 def test_refresh_false_reads_the_cache_alone(account: sandbox.SandboxAccount) -> None:
-    with pytest.raises(NotCachedError, match="nothing is cached"):
+    with pytest.raises(NotCachedError, match="Nothing of 'deal_changes' is cached"):
         account.deal_changes(refresh=False)
     one, two, three, four = records(account, "deal_changes")[:4]
     account.deal_changes([one, two])
-    with pytest.raises(NotCachedError, match="not every one"):
+    with pytest.raises(NotCachedError, match="is not cached for every one"):
         account.deal_changes(refresh=False)
-    with pytest.raises(NotCachedError, match=f"of the deals {three}, {four} is cached"):
+    with pytest.raises(NotCachedError, match=f"is not cached for the deals {three}, {four}"):
         account.deal_changes([two, three, four], refresh=False)
     spent = account.server.stats.requests
     account.deal_changes([one, two], refresh=False)

@@ -514,7 +514,9 @@ def test_unknown_tables_are_said(account: sandbox.SandboxAccount) -> None:
 @pytest.mark.parametrize("wrong", [["deals"], None, 3, ("deals", "stages"), {"deals"}])
 def test_what_is_no_name_of_a_table_is_said(account: sandbox.SandboxAccount, wrong: object) -> None:
     for ask in (account.sync, account.estimate, account.fields):
-        with pytest.raises(ArgumentError, match=r"one by one: account\.sync\('deals', 'stages'\)"):
+        with pytest.raises(
+            ArgumentError, match=r"an argument of its own: account\.sync\('deals', 'stages'\)"
+        ):
             ask(wrong)  # type: ignore[operator]
     with pytest.raises(ArgumentError, match="full must be True or False"):
         account.sync("stages", full="no")  # type: ignore[arg-type]

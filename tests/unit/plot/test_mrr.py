@@ -117,10 +117,10 @@ def test_a_month_that_is_missing_is_a_gap_and_one_that_is_there_twice_an_error()
     assert result[0] == 100
     assert np.isnan(result[1])
     assert len(result) == 4
-    with pytest.raises(ArgumentError, match="A month is there twice"):
+    with pytest.raises(ArgumentError, match="A month occurs twice"):
         plot.mrr(pd.concat([ONE, ONE]))
     # Groups whose column was dropped would be counted as one.
-    with pytest.raises(ArgumentError, match="A month is there twice"):
+    with pytest.raises(ArgumentError, match="A month occurs twice"):
         plot.mrr(TWO[SCHEDULE])
 
 
@@ -163,7 +163,7 @@ def test_null_amounts_and_months_that_are_none_are_refused() -> None:
         plot.mrr(ONE.assign(mrr=np.inf))
     for months in (["2026-01"] * 4, [pd.Timestamp("2026-01-01"), None, None, None]):
         with pytest.raises(
-            ArgumentError, match=r"The column 'month' .* is to hold times without nulls"
+            ArgumentError, match=r"The column 'month' .* must hold times without nulls"
         ):
             plot.mrr(ONE.assign(month=months))
     with pytest.raises(ArgumentError, match="The frame holds 121 months; more than 120"):
