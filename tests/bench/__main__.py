@@ -16,7 +16,7 @@ from tests.bench.lanes import independent_tables, long_lists, side_by_side_reque
 from tests.bench.parts import many_parts
 from tests.bench.revenue import revenue
 from tests.bench.startup import startup
-from tests.bench.table import map_ordered, report, seconds
+from tests.bench.table import compared, report, seconds
 
 DEALS = 5_000
 
@@ -26,7 +26,7 @@ def python(code: str) -> Callable[[], object]:
 
 
 def imports() -> None:
-    ours, theirs, ratio = map_ordered(
+    ours, theirs, ratio = compared(
         python("import pdframe.account"), python("import pandas, pyarrow, httpx")
     )
     report(

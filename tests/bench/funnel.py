@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pdframe.metrics import funnel
-from tests.bench.table import map_ordered, peak, report
+from tests.bench.table import compared, peak, report
 
 DEALS = 1_000_000
 AS_OF = pd.Timestamp("2026-06-30", tz="UTC")
@@ -42,7 +42,8 @@ deal as (
     select deal_id,
         {firsts},
         min(left_at) filter ("end" = 'won' and left_at <= timestamptz '{as_of}') as won,
-        arg_max(case when left_at is null or left_at > timestamptz '{as_of}' then 'open' else "end" end,
+        arg_max(case when left_at is null or left_at > timestamptz '{as_of}'
+            then 'open' else "end" end,
             entered_at) as last_end,
         arg_max(left_at, entered_at) as last_left
     from placed group by deal_id
@@ -248,14 +249,14 @@ def measure() -> None:
                 - theirs[columns].astype("float64").to_numpy()
             )
         )
-        one, base, ratio = map_ordered(lambda: _of(frame), lambda: in_sql(path), 3)
+        one, base, ratio = compared(lambda: _of(frame), lambda: in_sql(path), 3)
         report(
             f"seconds: funnel of {len(frame):,} visits / DuckDB",
             f"{one:.2f} s",
             f"{base:.2f} s",
             ratio,
         )
-        both, base, ratio = map_ordered(lambda: here(path), lambda: in_sql(path), 3)
+        both, base, ratio = compared(lambda: here(path), lambda: in_sql(path), 3)
         report("  with reading the Parquet", f"{both:.2f} s", f"{base:.2f} s", ratio)
         gigabytes = peak("from tests.bench.funnel import here; here(Path(sys.argv[1]))", path)
         report(

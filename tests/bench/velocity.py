@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from pdframe.metrics import stage_velocity
-from tests.bench.table import map_ordered, peak, report
+from tests.bench.table import compared, peak, report
 
 DEALS = 1_000_000
 VISITS = 3_000_000
@@ -148,7 +148,7 @@ def measure() -> None:
         ours, theirs = here(folder), in_sql(folder)
         columns = list(theirs.columns[4:])
         apart = np.nanmax(np.abs(ours[columns].to_numpy(float) - theirs[columns].to_numpy(float)))
-        one, sql, ratio = map_ordered(
+        one, sql, ratio = compared(
             lambda: stage_velocity(visits, stages, as_of=AS_OF), lambda: in_sql(folder), 3
         )
         report(
@@ -157,7 +157,7 @@ def measure() -> None:
             f"{sql:.2f} s",
             ratio,
         )
-        both, sql, ratio = map_ordered(lambda: here(folder), lambda: in_sql(folder), 3)
+        both, sql, ratio = compared(lambda: here(folder), lambda: in_sql(folder), 3)
         report("  with reading the Parquet", f"{both:.2f} s", f"{sql:.2f} s", ratio)
         gigabytes = peak("from tests.bench.velocity import here; here(Path(sys.argv[1]))", folder)
         report(

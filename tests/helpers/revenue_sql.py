@@ -33,7 +33,8 @@ with d as (
                   when 'quarterly' then cast(begins + to_months(cast(3 * billing_frequency_cycles
                       as integer)) as date)
                   when 'semi-annually' then
-                      cast(begins + to_months(cast(6 * billing_frequency_cycles as integer)) as date)
+                      cast(begins + to_months(
+                          cast(6 * billing_frequency_cycles as integer)) as date)
                   else cast(begins + to_months(cast(12 * billing_frequency_cycles as integer))
                       as date) end as term,
               case billing_frequency when 'weekly' then 52 / 12 when 'monthly' then 1
