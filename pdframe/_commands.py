@@ -13,7 +13,7 @@ import pandas as pd
 
 from pdframe._terminal import printable, sentences, table_text, terminal_width
 from pdframe.account import Account, connect
-from pdframe.cache.store import default_cache_dir
+from pdframe.cache.folder import default_cache_dir
 from pdframe.errors import DataWarning
 from pdframe.schema import table_named
 from pdframe.sync import UP_TO_DATE

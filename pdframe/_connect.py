@@ -14,7 +14,7 @@ import pandas as pd
 from pdframe.api.budget import TokenBudget
 from pdframe.api.client import Client, origin_of
 from pdframe.api.credentials import ApiToken, Credentials, OAuth
-from pdframe.cache.store import check_usable, default_cache_dir
+from pdframe.cache.folder import check_usable, default_cache_dir
 from pdframe.errors import ArgumentError, CredentialsError
 from pdframe.sync import SyncOptions
 

@@ -31,8 +31,9 @@ from pdframe._warnings import warn
 from pdframe.api.client import Client
 from pdframe.api.credentials import Credentials, OAuth
 from pdframe.bi.export import export
+from pdframe.cache.folder import check_writable, readable_key
 from pdframe.cache.known_accounts import Accounts
-from pdframe.cache.store import Store, check_writable, readable_key
+from pdframe.cache.store import Store
 from pdframe.errors import AccessError, ArgumentError, CacheError
 from pdframe.frames.data_warnings import shorten
 from pdframe.history import replay
@@ -95,7 +96,8 @@ def connect(
     progress
         None: bars in notebooks and terminals; False: never.
     options
-        Tuning of page sizes, threads and thresholds (`pdframe.sync.SyncOptions`); None: the defaults,
+        Tuning of page sizes,
+        threads and thresholds (`pdframe.sync.SyncOptions`); None: the defaults,
         which suit every account.
 
     Returns

@@ -109,7 +109,7 @@ def export(
         read as a formula (it begins with = + - @, as phone numbers do) gets a leading ',
         because CRM text comes from web forms. Control characters other than tab and line
         breaks are removed (separators of lines or records become a space); Parquet keeps
-        them. No two column names of a file differ by case alone.
+        them. No two column names of a file differ only by case.
     refresh, labels, names
         As in `Account`.
 
@@ -195,13 +195,13 @@ def _load_table(
     if table == VISITS:
         frame = load(refresh=refresh)
     elif (parent := TABLES[table].parent) is not None and not parent.every:
-        requested = sorted(load_fetch_states(account._store, table))
-        if not requested:
+        ids = sorted(load_fetch_states(account._store, table))
+        if not ids:
             raise NotCachedError(
                 f"Nothing of {table!r} is cached: its rows are loaded by id. Call"
                 f" account.{table}(ids) first."
             )
-        frame = load(requested, refresh=refresh, labels=labels, names=names)
+        frame = load(ids, refresh=refresh, labels=labels, names=names)
     else:
         frame = load(refresh=refresh, labels=labels, names=names)
     return frame
@@ -308,11 +308,11 @@ def _check(path: object, tables: Sequence[str], format: str) -> None:
 def _arrow(frame: pd.DataFrame) -> pa.Table:
     table = pa.Table.from_pandas(frame, preserve_index=False)
     # pandas cannot parse its own name of a list dtype; "object" makes `read_parquet` work.
-    kept = json.loads(table.schema.metadata[b"pandas"])
-    for column in kept["columns"]:
+    metadata = json.loads(table.schema.metadata[b"pandas"])
+    for column in metadata["columns"]:
         if column["numpy_type"].startswith("list<"):
             column["numpy_type"] = "object"
-    return table.replace_schema_metadata({b"pandas": json.dumps(kept).encode()})
+    return table.replace_schema_metadata({b"pandas": json.dumps(metadata).encode()})
 
 
 def _parquet(frame: pd.DataFrame) -> bytes:
@@ -367,12 +367,12 @@ def _for_csv(values: pa.ChunkedArray) -> pa.ChunkedArray:
 def _header(names: Sequence[str]) -> list[str]:
     """Make column names harmless; if a leading ' makes two names alike, one gets a second one."""
     header: list[str] = _harmless(pa.array(names, pa.string())).to_pylist()
-    kept = {fold(name) for name, shown in zip(names, header, strict=True) if name == shown}
+    taken = {fold(name) for name, shown in zip(names, header, strict=True) if name == shown}
     for place, (name, shown) in enumerate(zip(names, header, strict=True)):
         if name != shown:
-            while fold(header[place]) in kept:
+            while fold(header[place]) in taken:
                 header[place] = f"'{header[place]}"
-            kept.add(fold(header[place]))
+            taken.add(fold(header[place]))
     return header
 
 

@@ -54,3 +54,7 @@ __all__ = [
     "stage_velocity",
     "win_rate",
 ]
+
+
+def __dir__() -> list[str]:
+    return __all__

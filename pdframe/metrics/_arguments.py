@@ -1,5 +1,5 @@
-"""What every metric takes: frames with the columns it needs, times, windows, and the columns to
-group by.
+"""Read the arguments of metrics: frames with the columns they need, times, windows, and the columns
+to group by.
 """
 
 from __future__ import annotations
@@ -20,34 +20,51 @@ from pdframe.errors import ArgumentError
 
 Micros = NDArray[np.int64]
 
-# The value of a null time among microseconds.
+# A null time, in microseconds.
 NULL = np.iinfo(np.int64).min
 DAY = 86_400_000_000
 
-# 0001-01-03 and 9999-12-30. What lies outside cannot be counted with in every timezone, and stands
-# for "no time" in the programs that write it.
+# 0001-01-03 and 9999-12-30. Times outside cannot be converted to every timezone; the programs that
+# write them mean "no time".
 FIRST_COUNTABLE, END_COUNTABLE = -62_135_424_000_000_000, 253_402_128_000_000_000
+
+# Columns that hold microseconds of UTC already.
+_STORED, _STORED_DAYS = pd.DatetimeTZDtype("us", "UTC"), np.dtype("datetime64[us]")
+
+# Where the frames of arguments come from, by the name of the argument.
+_SOURCES = {
+    "deals": "account.deals()",
+    "visits": "account.stage_visits()",
+    "stages": "account.stages()",
+    "pipelines": "account.pipelines()",
+    "deal_products": "account.deal_products()",
+    "discounts": "account.discounts()",
+    "installments": "account.installments()",
+    "lines": "metrics.mrr_lines()",
+}
 
 _DATE = re.compile(r"\d{4}-\d{2}-\d{2}")
 _NUMBER = re.compile(r"[\s\d.+-]*")
 
 
-def need(frame: object, name: str, columns: Iterable[str], by: Iterable[str] = ()) -> pd.DataFrame:
+def require_columns(
+    frame: object, name: str, columns: Iterable[str], by: Iterable[str] = ()
+) -> pd.DataFrame:
     """Return the argument `name`, a frame with these columns, in the dtypes of the loaders,
-    whatever reader made it.
+    whichever reader made it.
 
-    `by` are further columns, to group by.
+    `by` are further columns to group by.
 
     Raises
     ------
     ArgumentError
-        It is no DataFrame, or columns are missing, come twice or hold lists; the message names
+        It is not a DataFrame, or columns are missing, occur twice or hold lists; the message names
         them.
     """
     if not isinstance(frame, pd.DataFrame):
-        raise ArgumentError(
-            f"{name} is to be a DataFrame as the loaders give it, not {type(frame).__name__}."
-        )
+        given = "None" if frame is None else type(frame).__name__
+        source = f" from {_SOURCES[name]}" if name in _SOURCES else ""
+        raise ArgumentError(f"{name} must be a DataFrame{source}, not {given}.")
     columns = list(columns)
     missing = [column for column in (*columns, *by) if column not in frame.columns]
     if missing:
@@ -58,14 +75,14 @@ def need(frame: object, name: str, columns: Iterable[str], by: Iterable[str] = (
     if not frame.columns.is_unique:
         twice = frame.columns[frame.columns.duplicated()].unique()
         raise ArgumentError(
-            f"{name} has more than one column {', '.join(map(repr, twice))}. Drop or rename what is"
-            " not meant."
+            f"{name} has more than one column {', '.join(map(repr, twice))}. Drop or rename the"
+            " others."
         )
     for column in columns:
         if holds_lists(frame[column]):
             raise ArgumentError(
-                f"The column {column!r} of {name} holds lists or the like, which cannot be counted"
-                " with. Pass the loader's frame."
+                f"The column {column!r} of {name} holds lists or similar values, which cannot be"
+                " computed with. Pass the loader's frame."
             )
     return plain_frame(frame)
 
@@ -82,7 +99,7 @@ def zone_of(tz: str | None, *frames: object) -> str:
     Warns
     -----
     DataWarning
-        A frame names a timezone that this machine does not know: then it is UTC.
+        A frame names a timezone that this machine does not know: UTC is used.
     """
     if tz is not None:
         zone(tz)
@@ -104,36 +121,36 @@ def zone_of(tz: str | None, *frames: object) -> str:
 
 
 def zone(tz: str) -> ZoneInfo:
-    """The timezone of that name, else `ArgumentError`."""
+    """Return the timezone of that name; raise `ArgumentError` where there is none."""
     try:
         return ZoneInfo(tz)
     except (KeyError, ValueError, TypeError, OSError, AttributeError):
         raise ArgumentError(
-            f"tz={tz!r} is no timezone that this machine knows. Pass a name such as 'UTC' or"
+            f"tz={tz!r} is not a timezone that this machine knows. Pass a name such as 'UTC' or"
             " 'Europe/Berlin'."
         ) from None
 
 
 def moment(value: Any, tz: str, name: str, *, end_of_day: bool = False) -> pd.Timestamp:
-    """A time as UTC.
+    """Convert a time to UTC.
 
     Parameters
     ----------
     value
         A datetime, Timestamp, or text in ISO 8601; naive ones are in `tz`, the earlier one where a
-        clock shows it twice. A bare date (text, `datetime.date`, or a numpy date) is its first
-        instant.
+        clock shows a time twice. A bare date (text, `datetime.date`, or a numpy date) means its
+        first instant.
     tz
         Timezone of naive times.
     name
-        What the argument is called, for the error.
+        Name of the argument, for the error.
     end_of_day
-        A bare date is its last microsecond instead.
+        A bare date means its last microsecond instead.
 
     Raises
     ------
     ArgumentError
-        It is no time.
+        It is not a time.
     """
     place = zone(tz)
     bare = (
@@ -142,7 +159,7 @@ def moment(value: Any, tz: str, name: str, *, end_of_day: bool = False) -> pd.Ti
         or (isinstance(value, np.datetime64) and np.datetime_data(value)[0] == "D")
     )
     try:
-        # Words like "now" would read the clock, and a number is no time.
+        # Words like "now" would read the clock, and a number is not a time.
         if not isinstance(value, date | np.datetime64) and not (
             isinstance(value, str) and _DATE.match(value.strip())
         ):
@@ -157,31 +174,33 @@ def moment(value: Any, tz: str, name: str, *, end_of_day: bool = False) -> pd.Ti
         time = time.tz_convert("UTC").as_unit("us")
     except (ValueError, TypeError, OverflowError):
         raise ArgumentError(
-            f"{name}={value!r} is no time. Write '2026-06-30' or '2026-06-30 14:00', or pass a"
+            f"{name}={value!r} is not a time. Write '2026-06-30' or '2026-06-30 14:00', or pass a"
             " datetime."
         ) from None
     return time - pd.Timedelta(microseconds=1) if bare and end_of_day else time
 
 
-def instant(time: pd.Timestamp) -> int:
-    """A time as microseconds since 1970 UTC."""
+def to_micros(time: pd.Timestamp) -> int:
+    """Return a time as microseconds since 1970 UTC."""
     return (time - pd.Timestamp(0, tz="UTC")) // pd.Timedelta(microseconds=1)
 
 
 def window(since: Any, until: Any, tz: str) -> tuple[pd.Timestamp | None, pd.Timestamp | None]:
-    """[since, until) as UTC; None is no bound. `ArgumentError` where it holds no instant."""
+    """Return the window [since, until) in UTC, None for no bound; raise `ArgumentError` where it
+    contains no instant.
+    """
     first = None if since is None else moment(since, tz, "since")
     end = None if until is None else moment(until, tz, "until")
     if first is not None and end is not None and first >= end:
         raise ArgumentError(
-            f"since={since!r} is not before until={until!r}; until itself lies outside the window."
+            f"since={since!r} is not before until={until!r}; until itself is outside the window."
         )
     return first, end
 
 
 def span(value: Any, name: str) -> float:
-    """A Timedelta, or what pandas makes one of ("90D"), in days; `ArgumentError` where it is none,
-    or negative.
+    """Return a length of time in days: a Timedelta, or text that pandas reads as one ("90D"). Raise
+    `ArgumentError` where it is none, or negative.
     """
     # A number without a unit would be nanoseconds.
     number = isinstance(value, int | float | np.number) and not isinstance(value, np.timedelta64)
@@ -195,57 +214,57 @@ def span(value: Any, name: str) -> float:
         length = pd.NaT
     if length is pd.NaT or length < pd.Timedelta(0):
         raise ArgumentError(
-            f"{name}={value!r} is no length of time. Write '90D', or pass a Timedelta."
+            f"{name}={value!r} is not a length of time. Write '90D', or pass a Timedelta."
         )
     return length / pd.Timedelta(days=1)
 
 
 def keys(by: str | Sequence[str] | None, columns: Collection[str] = ()) -> list[str]:
-    """`by` as a list of names.
+    """Return `by` as a list of names.
 
     Raises
     ------
     ArgumentError
-        A name comes twice, is no text, or is one of `columns`, those of the result.
+        A name occurs twice, is not text, or is one of `columns`, the result's own.
     """
     if by is None:
         return []
     names = [by] if isinstance(by, str) else list(by) if isinstance(by, Iterable) else [by]
     if not all(isinstance(name, str) for name in names):
-        raise ArgumentError(f"by={by!r} is to be a column's name or a list of names.")
+        raise ArgumentError(f"by={by!r} must be the name of a column or a list of names.")
     if len(set(names)) < len(names):
         raise ArgumentError(f"by={by!r} names a column twice.")
     taken = [name for name in names if name in columns]
     if taken:
         raise ArgumentError(
-            f"by={by!r}: the result has a column {', '.join(map(repr, taken))} of its own. Give"
-            " yours another name."
+            f"by={by!r}: the result has a column {', '.join(map(repr, taken))} of its own. Rename"
+            " yours."
         )
     return names
 
 
 def grouped(frame: pd.DataFrame, by: Sequence[str]) -> tuple[Micros, pd.DataFrame]:
-    """Dense group numbers of the rows, and one row of keys a group.
+    """Return dense group numbers of the rows, and one row of keys per group.
 
     Parameters
     ----------
     frame
-        Holds the columns of `by`.
+        Has the columns of `by`.
     by
-        None of them: one group, which exists even without rows.
+        Empty: one group, which exists even without rows.
 
     Returns
     -------
     codes
-        int64, one a row.
+        int64, one per row.
     keys
-        The columns of `by` with their dtypes, one row a group that occurs, sorted; nulls are a
+        The columns of `by` with their dtypes, one row per group that occurs, sorted; nulls are a
         group of their own, the last.
 
     Raises
     ------
     ArgumentError
-        A column holds values that cannot be grouped by, such as lists.
+        A column has values that cannot be grouped by, such as lists.
     """
     if not by:
         return np.zeros(len(frame), np.int64), pd.DataFrame(index=pd.RangeIndex(1))
@@ -262,7 +281,7 @@ def grouped(frame: pd.DataFrame, by: Sequence[str]) -> tuple[Micros, pd.DataFram
 
 
 def _ranks(column: pd.Series[Any], name: str) -> tuple[Micros, int]:
-    """Rank of each value among those of the column, nulls last, and how many ranks there are."""
+    """Return the rank of each value of a column, nulls last, and the number of ranks."""
     if isinstance(column.dtype, pd.CategoricalDtype):
         codes, count = column.cat.codes.to_numpy().astype(np.int64), len(column.cat.categories)
     else:
@@ -270,8 +289,8 @@ def _ranks(column: pd.Series[Any], name: str) -> tuple[Micros, int]:
             result, uniques = pd.factorize(column, sort=True)
         except (TypeError, NotImplementedError, ValueError):
             raise ArgumentError(
-                f"by={name!r}: its values ({column.dtype}) cannot be grouped by. Make text or"
-                " numbers of them."
+                f"by={name!r}: its values ({column.dtype}) cannot be grouped by. Convert them to"
+                " text or numbers."
             ) from None
         codes, count = result.astype(np.int64), len(uniques)
     return np.where(codes < 0, count, codes), count + 1
@@ -289,17 +308,20 @@ def _dense(codes: Micros) -> Micros:
 
 
 def micros(column: pd.Series[Any], tz: str, name: str) -> Micros:
-    """Times as microseconds since 1970 UTC, `NULL` where there is none; naive ones are in `tz`,
-    text is ISO 8601 (as from a CSV file).
+    """Return times as microseconds since 1970 UTC, `NULL` where null; naive ones are in `tz`, text
+    is ISO 8601 (as from a CSV file).
 
     Raises
     ------
     ArgumentError
-        The column holds no times.
+        The column does not hold times.
     """
     column = plain_column(column)
     times = column if pd.api.types.is_datetime64_any_dtype(column.dtype) else _parsed(column, name)
     zone(tz)
+    if times.dtype == _STORED or (times.dtype == _STORED_DAYS and tz == "UTC"):
+        stored: Micros = times.to_numpy("datetime64[us]").view(np.int64)
+        return stored
     try:
         if not isinstance(times.dtype, pd.DatetimeTZDtype):
             times = _localized(times, tz)
@@ -312,13 +334,13 @@ def micros(column: pd.Series[Any], tz: str, name: str) -> Micros:
         )
     except (OverflowError, ValueError):
         raise ArgumentError(
-            f"The column {name!r} holds times beyond the years that can be counted with."
+            f"The column {name!r} holds times outside the supported years."
         ) from None
     return result
 
 
 def _parsed(column: pd.Series[Any], name: str) -> pd.Series[Any]:
-    """The times that a column of text or of plain objects holds."""
+    """Parse the times of a column of text or of plain objects."""
     kind = (
         "empty"
         if column.isna().all()
@@ -326,7 +348,7 @@ def _parsed(column: pd.Series[Any], name: str) -> pd.Series[Any]:
     )
     if kind not in ("empty", "string", "date", "datetime", "datetime64"):
         raise ArgumentError(
-            f"The column {name!r} is {column.dtype} and holds no times. Take"
+            f"The column {name!r} is {column.dtype} and does not hold times. Use"
             " pandas.to_datetime(..., utc=True) first."
         )
     try:
@@ -336,11 +358,11 @@ def _parsed(column: pd.Series[Any], name: str) -> pd.Series[Any]:
     except (ValueError, OverflowError) as error:
         if kind == "string" and "timezone" not in str(error):
             raise ArgumentError(
-                f"The column {name!r} holds text that is no time: it is read as ISO 8601,"
+                f"The column {name!r} holds text that is not a time in ISO 8601, such as"
                 " 2026-06-30T14:00:00Z."
             ) from None
         raise ArgumentError(
-            f"The column {name!r} mixes times with and without a timezone, or of several."
+            f"The column {name!r} mixes times with and without a timezone, or of several timezones."
         ) from None
 
 
@@ -352,7 +374,7 @@ def countable(instants: Micros) -> NDArray[np.bool_]:
 
 
 def local_date(times: pd.Series[Any], tz: str) -> pd.Series[Any]:
-    """The day of each time in `tz`, as `datetime64[us]`; naive times are in `tz` already.
+    """Return the day of each time in `tz`, as `datetime64[us]`; naive times are in `tz` already.
 
     A time at the edge of time, where no timezone can be applied, is on its day in UTC.
     """
@@ -368,9 +390,21 @@ def local_date(times: pd.Series[Any], tz: str) -> pd.Series[Any]:
     return result
 
 
+def local_days(instants: Micros, tz: str) -> Micros:
+    """Return the first instant of each time's day in `tz`, as if the clock there were UTC's.
+
+    Both are microseconds, `NULL` where null.
+    """
+    if tz == "UTC":
+        return np.where(instants == NULL, NULL, instants // DAY * DAY)
+    times = pd.Series(instants.view("datetime64[us]")).dt.tz_localize("UTC")
+    days: Micros = local_date(times, tz).to_numpy("datetime64[us]").view(np.int64)
+    return days
+
+
 def month_of(times: pd.Series[Any], tz: str) -> pd.Series[Any]:
-    """The first day of each time's month in `tz`, as `datetime64[us]`; naive times are in `tz`
-    already.
+    """Return the first day of each time's month in `tz`, as `datetime64[us]`; naive times are in
+    `tz` already.
     """
     days = local_date(times, tz)
     return pd.Series(
@@ -381,21 +415,21 @@ def month_of(times: pd.Series[Any], tz: str) -> pd.Series[Any]:
 
 
 def keyed(frame: pd.DataFrame, names: Iterable[str], tz: str | None = None) -> pd.DataFrame:
-    """Return the result with a note of its key columns (`attrs["keys"]`), for `drill_through`, and
-    of the timezone of its days.
+    """Record the key columns of a result (`attrs["keys"]`), for `drill_through`, and the timezone
+    of its days.
     """
     frame.attrs["keys"] = list(names)
     return frame if tz is None else in_zone(frame, tz)
 
 
 def in_zone(frame: pd.DataFrame, tz: str) -> pd.DataFrame:
-    """Return the result with a note of the timezone in which its days are cut (`attrs["tz"]`)."""
+    """Record the timezone in which the days of a result are cut (`attrs["tz"]`)."""
     frame.attrs["tz"] = tz
     return frame
 
 
 def _localized(times: pd.Series[Any], tz: str) -> pd.Series[Any]:
-    """Naive times as those of a timezone; those at the edge of time, where none can be applied, as
+    """Localize naive times; those at the edge of time, where no timezone can be applied, are
     UTC.
     """
 
@@ -421,15 +455,16 @@ __all__ = [
     "countable",
     "grouped",
     "in_zone",
-    "instant",
     "keyed",
     "keys",
     "local_date",
+    "local_days",
     "micros",
     "moment",
     "month_of",
-    "need",
+    "require_columns",
     "span",
+    "to_micros",
     "window",
     "zone",
     "zone_of",

@@ -1,7 +1,7 @@
-"""What each row of a table was at a time, from a frame with one row per change of a column.
+"""The values of each row of a table at a time, from a frame with one row per change of a column.
 
 `account.deal_history()` and `account.line_history()` give such frames. Their values are text; here
-they get the dtypes in which a loader gives the same columns.
+they get the loaders' dtypes of the same columns.
 """
 
 from __future__ import annotations
@@ -12,15 +12,15 @@ from typing import Any
 import pandas as pd
 
 from pdframe._warnings import warn
-from pdframe.metrics._arguments import need
+from pdframe.metrics._arguments import require_columns
 from pdframe.metrics._columns import equals, ids, times
 
 NEEDED = ("column", "before", "after", "time", "seen_at")
-"""Columns that such a frame needs, beside the one that names the row."""
+"""Columns that such a frame needs, in addition to the one that names the row."""
 
 
 def holds_changes(history: pd.DataFrame) -> bool:
-    """Return whether a history has one row per change of a column, rather than one per look."""
+    """Return whether a history has one row per change of a column, rather than one per snapshot."""
     return "column" in history.columns
 
 
@@ -38,7 +38,7 @@ def states_at(
     key
         Name of the column that names the row: deal_id, or id of a line item.
     columns
-        The columns wanted.
+        The columns to return.
     when
         A time in UTC, inclusive.
     tz
@@ -47,16 +47,15 @@ def states_at(
     Returns
     -------
     DataFrame
-        By `key`, ascending: the columns wanted (null: no value, or none known by then), gone
-        (whether it had disappeared), seen_at (when the newest of these changes was seen).
+        By `key`, ascending: the columns (null: no value, or none known by then), gone (whether it
+        had disappeared), seen_at (when the newest of these changes was seen).
 
     Warns
     -----
     DataWarning
-        Values that are not what their column holds, for example a text for an amount: they are
-        null.
+        Values of the wrong kind, for example a text for an amount: they are null.
     """
-    history = need(history, "history", (key, *NEEDED))
+    history = require_columns(history, "history", (key, *NEEDED))
     seen, time = times(history, "seen_at", tz), times(history, "time", tz)
     number = ids(history, key)
     known = ((seen <= when) & time.notna() & number.notna() & history["column"].notna()).to_numpy(
@@ -96,16 +95,16 @@ def states_at(
 
 
 def _texts(column: pd.Series[Any]) -> pd.Series[Any]:
-    """Text that holds null as null; any other dtype than text is written out."""
+    """Return a column as text, null as null."""
     return column.astype("str").where(column.notna())
 
 
 def _last(rows: pd.DataFrame) -> pd.DataFrame:
-    """The row of each column that holds at last; rows are in the order of their times.
+    """Return the last row of each column; rows are in the order of their times.
 
-    Changes of one instant follow on each other: the last is the one whose value no other of them
-    starts from, in whatever order they are given. Where they lead back to where they began, the
-    change before them holds.
+    Changes of one instant form a chain: the last is the one whose value no other of them starts
+    from, in any order of rows. Where the chain returns to its start, the change before it is the
+    last.
     """
     by = ["row", "column"]
     last = rows.drop_duplicates(by, keep="last")
@@ -113,7 +112,7 @@ def _last(rows: pd.DataFrame) -> pd.DataFrame:
     tied = newest[newest.duplicated(by, keep=False)]
     if tied.empty:
         return last
-    # A value that is left behind as often as it is reached is not the last.
+    # A value that is left as often as it is reached is not the last.
     reached, left = (
         tied[by].assign(value=tied[side], count=count)
         for side, count in (("after", 1), ("before", -1))
@@ -147,8 +146,8 @@ def _numbers(texts: pd.Series[Any]) -> pd.Series[Any]:
 
 
 def _ids(texts: pd.Series[Any]) -> pd.Series[Any]:
-    # Not by way of a float, which does not hold every id. A reader that took the column for numbers
-    # adds a fraction of zero.
+    # Not through a float, which cannot represent every id. A reader that took the column for
+    # numbers adds a fraction of zero.
     texts = texts.str.replace(r"\.0+$", "", regex=True)
     return texts.where(
         texts.str.fullmatch(r"-?[0-9]{1,18}").astype("boolean").fillna(False)

@@ -1,7 +1,7 @@
-"""Columns of any frame as plain arrays: times, days, amounts, ids and flags, whatever their dtype.
+"""Read columns of any dtype as plain arrays: times, days, amounts, ids and flags.
 
-A value at the edge of time (31 December 9999, year 1) or an infinity cannot be counted with:
-`times`, `dates` and `finite` read it as null, and `say_uncountable` names it once.
+A value at the edge of time (31 December 9999, year 1) or an infinity cannot be computed with:
+`times`, `dates` and `finite` read it as null, and `warn_of_uncountable` names it once.
 """
 
 from __future__ import annotations
@@ -16,68 +16,100 @@ import pandas as pd
 from pdframe._plain import plain_column
 from pdframe._warnings import warn
 from pdframe.errors import ArgumentError
-from pdframe.metrics._arguments import NULL, countable, local_date, micros
+from pdframe.metrics._arguments import NULL, Micros, countable, local_days, micros
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
 Flags = npt.NDArray[np.bool_]
 
 TOO_LARGE = 1e15
-"""Money of deals from here on is read as empty: floats no longer hold its cents, nor sums of it."""
+"""Amounts of deals from here on are read as null: floats no longer represent their cents, nor sums
+of them.
+"""
 
 NO_ID = int(np.iinfo(np.int64).min)
-"""The id of nothing, in plain arrays."""
+"""A null id, in plain arrays."""
+
+
+def instants(frame: pd.DataFrame, column: str, tz: str) -> Micros:
+    """Return a column of times as microseconds since 1970 UTC; naive ones are in `tz`; text is ISO
+    8601.
+
+    `NULL` where it is null or lies at the edge of time.
+    """
+    values = micros(frame[column], tz, column)
+    inside = countable(values)
+    return values if inside.all() else np.where(inside, values, NULL)
+
+
+def days(frame: pd.DataFrame, column: str) -> Micros:
+    """Return a column of days as microseconds from 1970 to their midnight; `NULL` as in
+    `instants`.
+    """
+    return local_days(instants(frame, column, "UTC"), "UTC")
 
 
 def times(frame: pd.DataFrame, column: str, tz: str) -> pd.Series[Any]:
     """Return a column of times as datetime64[us, UTC]; naive ones are in `tz`; text is ISO 8601.
 
-    Null stays null, and what lies at the edge of time is null.
+    Null, and what lies at the edge of time, is null.
     """
-    match = micros(frame[column], tz, column)
-    kept = np.where(countable(match), match, NULL).view("datetime64[us]")
-    result: pd.Series[Any] = pd.Series(kept, index=frame.index).dt.tz_localize("UTC")
+    return as_times(instants(frame, column, tz), frame.index)
+
+
+def as_times(values: Micros, index: pd.Index[Any]) -> pd.Series[Any]:
+    """Return microseconds since 1970 UTC as a column of datetime64[us, UTC]."""
+    column = pd.Series(values.view("datetime64[us]"), index=index)
+    result: pd.Series[Any] = column.dt.tz_localize("UTC")
     return result
+
+
+def plain_times(column: pd.Series[Any]) -> Micros:
+    """Return a column of datetime64[us, UTC], as `times` gives it, as microseconds since 1970."""
+    values: Micros = column.to_numpy("datetime64[us]").view(np.int64)
+    return values
 
 
 def dates(frame: pd.DataFrame, column: str) -> pd.Series[Any]:
     """Return a column of days as datetime64[us] without a timezone; null, and what lies at the edge
     of time, is null.
     """
-    return local_date(times(frame, column, "UTC"), "UTC")
+    return pd.Series(days(frame, column).view("datetime64[us]"), index=frame.index)
 
 
-def midnight(days: pd.Series[Any], tz: str) -> pd.Series[Any]:
-    """Return the first instant of each day in `tz`, as datetime64[us, UTC]."""
-    return times(days.to_frame("day"), "day", tz)
+def midnights(days: Micros, tz: str) -> Micros:
+    """Return the first instant of each day in `tz`; all are microseconds."""
+    if tz == "UTC":
+        return days
+    return instants(pd.DataFrame({"day": days.view("datetime64[us]")}), "day", tz)
 
 
 def amounts(frame: pd.DataFrame, column: str) -> Floats:
     """Return a column of numbers as float64, null as NaN."""
-    match = plain_column(frame[column])
-    if match.dtype.kind in "mMb":
-        raise ArgumentError(f"The column {column!r} is {match.dtype}; it is to hold numbers.")
+    values = plain_column(frame[column])
+    if values.dtype.kind in "mMb":
+        raise ArgumentError(f"The column {column!r} is {values.dtype}; it must hold numbers.")
     try:
-        return np.asarray(pd.to_numeric(match).to_numpy(dtype=np.float64, na_value=np.nan))
+        return np.asarray(pd.to_numeric(values).to_numpy(dtype=np.float64, na_value=np.nan))
     except (TypeError, ValueError, OverflowError):
-        raise ArgumentError(f"The column {column!r} holds values that are no numbers.") from None
+        raise ArgumentError(f"The column {column!r} holds values that are not numbers.") from None
 
 
 def finite(frame: pd.DataFrame, column: str, *, below: float = np.inf) -> Floats:
     """Return a column of numbers as float64; null, infinities and what is not `below` as NaN."""
-    match = amounts(frame, column)
-    return np.where(np.abs(match) >= below, np.nan, match)
+    values = amounts(frame, column)
+    return np.where(np.abs(values) >= below, np.nan, values)
 
 
 def at_the_edge(frame: pd.DataFrame, column: str) -> Flags:
     """Return where a column of times or days holds one at the edge of time: 31 December 9999 (and
     the day before), year 1.
     """
-    match = micros(frame[column], "UTC", column)
-    return np.asarray((match != NULL) & ~countable(match), np.bool_)
+    values = micros(frame[column], "UTC", column)
+    return np.asarray((values != NULL) & ~countable(values), np.bool_)
 
 
-def say_uncountable(
+def warn_of_uncountable(
     frame: pd.DataFrame,
     name: str,
     *,
@@ -86,35 +118,34 @@ def say_uncountable(
     key: str = "id",
     below: float = np.inf,
 ) -> None:
-    """Warn once of the cells of a frame that cannot be counted with, and so are read as empty.
+    """Warn once of the cells of a frame that cannot be computed with, and so are read as null.
 
     Parameters
     ----------
     frame, name
-        The argument, and how it is called.
+        The argument, and its name.
     moments, numbers
-        Columns of times or days, and of amounts, that are read; those that the frame does not have
-        are left out.
+        Columns of times or days, and of amounts; those that the frame does not have are ignored.
     key
         The column that names a row in the message.
     below
-        What numbers must be below, as in `finite`.
+        The limit of numbers, as in `finite`.
     """
-    reported: list[str] = []
+    described: list[str] = []
     for column in moments:
         if column in frame.columns:
-            reported += _reported(frame, column, at_the_edge(frame, column), key)
+            described += _described(frame, column, at_the_edge(frame, column), key)
     for column in numbers:
         if column in frame.columns:
-            reported += _reported(frame, column, np.abs(amounts(frame, column)) >= below, key)
-    if reported:
+            described += _described(frame, column, np.abs(amounts(frame, column)) >= below, key)
+    if described:
         warn(
-            f"{name}: values that cannot be counted with are read as empty: {'; '.join(reported)}."
+            f"{name}: values that cannot be computed with are read as null: {'; '.join(described)}."
         )
 
 
-def _reported(frame: pd.DataFrame, column: str, which: Flags, key: str) -> list[str]:
-    """What to say of the cells of one column, nothing where there are none."""
+def _described(frame: pd.DataFrame, column: str, which: Flags, key: str) -> list[str]:
+    """Describe the cells of one column; return an empty list where there are none."""
     rows = np.flatnonzero(which)
     if not len(rows):
         return []
@@ -149,68 +180,85 @@ def plain_ids(column: pd.Series[Any]) -> Ints:
         return np.asarray(column.to_numpy(np.int64, na_value=NO_ID))
     except (TypeError, ValueError, OverflowError, FloatingPointError):
         raise ArgumentError(
-            f"The column {column.name!r} is {column.dtype}; it is to hold ids (Int64)."
+            f"The column {column.name!r} is {column.dtype}; it must hold ids (Int64)."
         ) from None
 
 
 def ids(frame: pd.DataFrame, column: str) -> pd.Series[Any]:
-    """Return a column of ids as Int64, null stays null."""
-    match = plain_ids(frame[column])
-    return pd.Series(match, index=frame.index, dtype="Int64").mask(match == NO_ID)
+    """Return a column of ids as Int64; null is null."""
+    values = plain_ids(frame[column])
+    return pd.Series(values, index=frame.index, dtype="Int64").mask(values == NO_ID)
 
 
 def one_row_each(frame: pd.DataFrame, name: str, column: str = "id") -> pd.Series[Any]:
-    """Return the ids of a frame that holds one row each, as Int64; `ArgumentError` where one comes
+    """Return the ids of a frame with one row each, as Int64; raise `ArgumentError` where one occurs
     twice or is null.
     """
-    match = ids(frame, column)
-    if match.isna().any():
+    values = ids(frame, column)
+    if values.isna().any():
         raise ArgumentError(
-            f"{column!r} of {name} is null in {match.isna().sum():,} rows. Drop them."
+            f"{column!r} of {name} is null in {values.isna().sum():,} rows. Drop them."
         )
-    if not match.is_unique:
+    if not values.is_unique:
         raise ArgumentError(
-            f"{name} holds an id twice, in {match.duplicated(keep=False).sum():,} rows. Pass one"
+            f"{name} holds an id twice, in {values.duplicated(keep=False).sum():,} rows. Pass one"
             " row each."
         )
-    return match
+    return values
 
 
 def equals(frame: pd.DataFrame, column: str, value: object) -> Flags:
-    """Return where a column holds a value; null does not. Of a flag, text ("True", "false") and 0
-    and 1 are read as what they say.
+    """Return where a column equals a value; null does not. For a flag, text ("True", "false") and 0
+    and 1 are read as flags.
 
     Raises
     ------
     ArgumentError
-        A flag is asked for, and the column holds something else.
+        `value` is a flag, and the column holds something else.
     """
-    match = plain_column(frame[column])
+    values = plain_column(frame[column])
     if isinstance(value, bool):
-        match = _flags(match, column)
-    return np.asarray((match == value).fillna(False), dtype=np.bool_)
+        values = _flags(values, column)
+    return np.asarray((values == value).fillna(False), dtype=np.bool_)
 
 
 _FLAGS = {"true": True, "false": False, "1": True, "0": False}
 
 
 def _flags(column: pd.Series[Any], name: str) -> pd.Series[Any]:
-    """A column of flags as boolean."""
+    """Return a column of flags as boolean."""
     if column.dtype.kind == "b" or column.isna().all():
         return column
     numeric = column.dtype.kind in "iuf"
-    match = (
+    values = (
         column.map({0: False, 1: True})
         if numeric
         else column.astype("str").str.strip().str.lower().map(_FLAGS)
     )
-    if (match.isna() & column.notna()).any():
+    if (values.isna() & column.notna()).any():
         raise ArgumentError(f"The column {name!r} holds values that are neither true nor false.")
-    return match.astype("boolean")
+    return values.astype("boolean")
+
+
+def places(table: Ints, keys: Ints) -> Ints:
+    """Return the place of each key in a table of unique ids, none null; -1 where it has none."""
+    if not len(table) or not len(keys):
+        return np.full(len(keys), -1, np.int64)
+    first, last = int(table.min()), int(table.max())
+    if last - first > 4 * (len(table) + len(keys)):
+        return np.asarray(pd.Index(table).get_indexer(pd.Index(keys)), np.int64)
+    # Ids are dense: an array of all between the first and the last is faster than a hash table.
+    place = np.full(last - first + 2, -1, np.int64)
+    place[table - first] = np.arange(len(table))
+    inside = (keys >= first) & (keys <= last)
+    result: Ints = place[np.where(inside, keys - first, last - first + 1)]
+    return result
 
 
 def lookup(keys: pd.Series[Any], table: pd.Series[Any]) -> pd.Series[Any]:
-    """Return what a table, indexed by unique keys, says of each key; null where it has none."""
+    """Return the value of each key in a table that is indexed by unique keys; null where it has
+    none.
+    """
     return table.reindex(pd.Index(keys)).set_axis(keys.index)
 
 

@@ -1,5 +1,5 @@
-"""The columns that metrics of stays are grouped by: of the visits, or of the deals joined to
-them.
+"""The columns that metrics of visits are grouped by: columns of the visits, or of the deals joined
+to them.
 """
 
 from __future__ import annotations
@@ -11,33 +11,33 @@ import numpy as np
 import pandas as pd
 
 from pdframe.errors import ArgumentError
-from pdframe.metrics._arguments import need
-from pdframe.metrics._columns import one_row_each
-from pdframe.metrics._known_at import NEVER, Known
+from pdframe.metrics._arguments import require_columns
+from pdframe.metrics._columns import one_row_each, places, plain_ids
+from pdframe.metrics._known_at import NEVER, KnownVisits
 from pdframe.metrics._survival import Flags, Ints
 
-# What these columns of visits read for a stay whose exit was not known at `as_of`.
+# The values of these columns for a visit whose exit was not known at `as_of`.
 _NOT_YET = {"end": "open", "left_at": None, "left_after": None}
 
 
 def attributes(
     visits: pd.DataFrame,
-    known_visits: Known,
+    known_visits: KnownVisits,
     deals: pd.DataFrame | None,
     names: Sequence[str],
     some: Ints | None = None,
 ) -> pd.DataFrame:
-    """The columns of these names, one row a known stay, or one for each of `some` of them; in
-    `deals`, a deal that is not there has null.
+    """Return these columns, one row per known visit, or one for each of `some` of them; a deal that
+    `deals` lacks has null.
 
     Raises
     ------
     ArgumentError
-        There is no such column, or `deals` holds a deal twice.
+        There is no such column, or `deals` has a deal twice.
     """
-    visits = need(visits, "visits", ())
+    visits = require_columns(visits, "visits", ())
     if deals is not None:
-        deals = need(deals, "deals", ())
+        deals = require_columns(deals, "deals", ())
     result: dict[str, Any] = {}
     place: Ints | None = None
     there = known_visits.left if some is None else known_visits.left[some]
@@ -57,14 +57,10 @@ def attributes(
                 if isinstance(deals, pd.DataFrame) and "id" not in deals and "deal_id" in deals
                 else "id"
             )
-            deals = need(deals, "deals", [key], [name])
+            deals = require_columns(deals, "deals", [key], [name])
             if place is None:
                 members = known_visits.deal if some is None else known_visits.deal[some]
-                place = (
-                    pd.Index(one_row_each(deals, "deals", key))
-                    .get_indexer(pd.Index(members))
-                    .astype(np.int64)
-                )
+                place = places(plain_ids(one_row_each(deals, "deals", key)), members)
             result[name] = _taken(deals[name], place)
     return pd.DataFrame(result, index=pd.RangeIndex(len(there)))
 

@@ -1,4 +1,4 @@
-"""Which stays were known at a time, and what of them."""
+"""Which visits were known at a time, and what was known of them."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pandas as pd
 
 from pdframe._warnings import warn
 from pdframe.errors import ArgumentError
-from pdframe.metrics._arguments import FIRST_COUNTABLE, NULL, countable, micros
+from pdframe.metrics._arguments import FIRST_COUNTABLE, NULL, countable, micros, to_micros
 from pdframe.metrics._columns import NO_ID, plain_ids
 from pdframe.metrics._states import Deleted
 from pdframe.metrics._survival import Flags, Ints
@@ -27,10 +27,10 @@ VISITS = (
     "entered_after",
     "left_after",
 )
-"""Columns of visits that tell what was known when."""
+"""Columns of visits that say what was known when."""
 
 NEVER = np.iinfo(np.int64).max
-"""The time, in microseconds, of what did not happen."""
+"""The time of what did not happen, in microseconds."""
 
 SOURCES = ("changelog", "snapshots", "current")
 CHANGELOG, SNAPSHOTS, CURRENT = range(len(SOURCES))
@@ -42,35 +42,34 @@ _ENDED = (*_CLOSED, DELETED)
 
 
 @dataclass(frozen=True, slots=True)
-class Known:
-    """The stays known at a time, by deal and time.
+class KnownVisits:
+    """The visits known at a time, by deal and time.
 
     Parameters
     ----------
     rows
-        Where each is in the frame of visits.
+        Row of each in the frame of visits.
     deal
         Id of its deal.
     entered, left
-        Microseconds since 1970 UTC; `left` is `NEVER` where the deal was still there, as far as was
+        Microseconds since 1970 UTC; `left` is `NEVER` where the deal was still there, as far as
         known.
     end
-        Number in `ENDS`, `UNKNOWN_END` where it left for another stage and nothing tells whether
-        forward or back.
+        Number in `ENDS`, `UNKNOWN_END` where it left for another stage in an unknown direction.
     seen
-        When it was first seen: `entered` where the changelog tells it.
+        When it was first seen: `entered` where it comes from the changelog.
     source
         Number in `SOURCES`.
     hidden, hidden_deal, hidden_seen
-        Rows of the stays that had begun, but that no look had found yet; their deals, and when one
-        did.
+        Rows of the visits that had begun, but that no snapshot showed yet; their deals, and when
+        one did.
     in_order
         Whether `rows` are all rows of the frame, in its order.
     became, became_at
-        How the deal stands since the stay ended (number in `ENDS`), and since when: `end` and
-        `left`, except where `visited` found that the closed deal changed later.
+        State of the deal since the visit ended (number in `ENDS`), and since when: `end` and
+        `left`, except where the closed deal changed later (see `real_visits`).
     closing
-        Row of the frame of visits that tells `became_at`.
+        Row of the frame of visits that ends at `became_at`.
     """
 
     rows: Ints
@@ -90,61 +89,62 @@ class Known:
 
     @property
     def exact(self) -> Flags:
-        """Whether the changelog tells it."""
+        """Whether it comes from the changelog."""
         return np.asarray(self.source == CHANGELOG, np.bool_)
 
     @property
     def last(self) -> Flags:
-        """Whether it is its deal's last."""
+        """Whether it is the last one of its deal."""
         return np.append(self.deal[1:] != self.deal[:-1], np.ones(min(len(self.deal), 1), bool))
 
     def of(self, values: Any) -> Any:
-        """What an array or column, one value a row of the frame, holds of the known stays."""
+        """Return the values of the known visits from an array or column with one value per row of
+        the frame.
+        """
         return values if self.in_order else values.take(self.rows)
 
 
-def known(
-    visits: pd.DataFrame, when: pd.Timestamp, tz: str, observed: pd.Series[Any] | None = None
-) -> Known:
-    """Leave out what was not known at `when` (UTC); naive times of the frame are in `tz`.
+def visits_known_at(
+    visits: pd.DataFrame, when: pd.Timestamp, tz: str, last_change: pd.Series[Any] | None = None
+) -> KnownVisits:
+    """Return what was known at `when` (UTC); naive times of the frame are in `tz`.
 
-    A stay that only looks tell is known from the first look that found it (`seen_at`): without
-    that, the deals that moved on before anybody looked would be missing, and the slow ones left. A
-    stay that the changelog tells is known from its beginning. An exit after `when` had not
-    happened. A move is known once the stay that it led to is; a frame that was cut down to single
-    stages does not hold that one, and then the move counts from its own time. So do a deletion,
-    whose time is that of the look that found it, and a closing, whose time is the server's own
-    stamp.
+    A visit known from snapshots alone is known from the first one that shows it (`seen_at`):
+    otherwise the deals that advanced before any snapshot would be missing, and the slow ones left.
+    A visit from the changelog is known from its beginning. An exit after `when` has not happened. A
+    move is known once the next visit is; a frame that was filtered to single stages lacks that
+    visit, and then the move counts from its own time. So do a deletion, whose time is that of the
+    snapshot that shows it, and a closing, whose time is the server's own.
 
     Parameters
     ----------
-    looked
-        The last look by `when` that found a deal changed (microseconds), by deal. With it, a
-        closing counts once a look had found it.
+    last_change
+        The last snapshot by `when` that shows a deal changed (microseconds), by deal. With it, a
+        closing counts once a snapshot shows it.
 
     Raises
     ------
     ArgumentError
-        Stays without a deal or a beginning, that end before they begin, or at no time, or that come
-        twice.
+        Visits without a deal or a beginning, that end before they begin or at no time, or that
+        occur twice.
     """
-    limit = in_micros(when)
+    limit = to_micros(when)
     entered, left, seen = (
         micros(visits[name], tz, name) for name in ("entered_at", "left_at", "seen_at")
     )
     _refuse(
         entered == NULL,
-        "entered_at of visits is null in {:,} rows: a stay begins somewhere. Drop them.",
+        "entered_at of visits is null in {:,} rows: every visit has a beginning. Drop them.",
     )
     source = _codes(visits["source"], SOURCES, "source", optional=False)
     exact = source == CHANGELOG
     deal = plain_ids(visits["deal_id"])
-    # An exit on 31 December 9999 is one that did not happen yet; a stay cannot begin there.
+    # An exit on 31 December 9999 has not happened yet; a visit cannot begin there.
     apart = ~countable(entered) | ((left != NULL) & (left < FIRST_COUNTABLE))
     if apart.any():
         row = int(np.flatnonzero(apart)[0])
         warn(
-            f"visits: {int(apart.sum()):,} stays begin or end at the edge of time (31 December"
+            f"visits: {int(apart.sum()):,} visits begin or end at the edge of time (31 December"
             f" 9999, year 1) and are left out, for example one of deal {deal[row]} from"
             f" {visits['entered_at'].iloc[row]} to {visits['left_at'].iloc[row]}."
         )
@@ -183,7 +183,7 @@ def known(
             values[order] for values in (rows, deal, entered, left, end, seen, source)
         )
     seen = np.where((source == CHANGELOG) | (seen == NULL), entered, seen)
-    result = Known(
+    result = KnownVisits(
         rows,
         deal,
         entered,
@@ -201,45 +201,47 @@ def known(
     )
     _refuse_twice(visits, result)
     deleted = _moved_unseen(result, latest) if len(hidden) else np.zeros(len(left), bool)
-    if observed is not None:
+    if last_change is not None:
         deleted |= _closed_unseen(
-            result, result.of(micros(visits["left_after"], tz, "left_after")), observed
+            result, result.of(micros(visits["left_after"], tz, "left_after")), last_change
         )
     # `became` and `became_at` are the same arrays.
     left[deleted], end[deleted] = NEVER, OPEN
     return result
 
 
-def visited(visits: pd.DataFrame, when: pd.Timestamp, tz: str, deleted: Deleted = "drop") -> Known:
-    """Return the stays in which deals were open, each with how the deal stands since.
+def real_visits(
+    visits: pd.DataFrame, when: pd.Timestamp, tz: str, deleted: Deleted = "drop"
+) -> KnownVisits:
+    """Return the visits in which deals were open, each with the state of the deal since then.
 
-    A stay of no length after one that ended with a closing or a deletion is a change of a closed
-    deal: of its status, its stage, its deletion or its restoration. Such a change is no visit. What
-    the deal has become by the last of them is `became` of the visit before them: a deal that was
-    lost and then set to won is won since that change; one that was only moved while it was won is
-    won since before.
+    A visit of no length after one that ended with a closing or a deletion is a change of a closed
+    deal: of its status or its stage, its deletion or its restoration. Such a change is not a real
+    visit. The state of the deal after the last of them is `became` of the visit before them: a deal
+    that was lost and then set to won is won since that change; one that was only moved while it was
+    won is won since its closing.
 
     Parameters
     ----------
     visits, when, tz
-        As in `known`.
+        As in `visits_known_at`.
     deleted
-        A deal that was deleted after it was won or lost. "drop": none of its stays is returned once
-        the deletion is known. "keep": it stays won or lost. A deal that was open when it was
-        deleted keeps its stays in both; its last one became deleted.
+        A deal that was deleted after it was won or lost. "drop": none of its visits is returned
+        once the deletion is known. "keep": it remains won or lost. A deal that was open when it was
+        deleted keeps its visits in both; its last one became deleted.
 
     Raises
     ------
     ArgumentError
-        As in `known`; or `deleted` is neither.
+        As in `visits_known_at`; or `deleted` is neither.
     """
     if not isinstance(deleted, str) or deleted not in get_args(Deleted):
         raise ArgumentError(
-            f"deleted is one of {', '.join(map(repr, get_args(Deleted)))}, not {deleted!r}."
+            f"deleted must be one of {', '.join(map(repr, get_args(Deleted)))}, not {deleted!r}."
         )
-    known_visits = known(visits, when, tz)
+    known_visits = visits_known_at(visits, when, tz)
     change = _changes_of_closed(known_visits)
-    # A change that no look had found by then is no visit either.
+    # A change that no snapshot showed by then is not a visit either.
     unseen = _no_length(visits, known_visits.hidden, tz)
     unseen &= (
         np.isin(known_visits.hidden_deal, known_visits.deal)
@@ -247,7 +249,7 @@ def visited(visits: pd.DataFrame, when: pd.Timestamp, tz: str, deleted: Deleted 
     )
     if not change.any() and not unseen.any():
         return known_visits
-    became, since, is_deleted = standing(visits, known_visits, change)
+    became, since, is_deleted = states_of_known(visits, known_visits, change)
     base = np.flatnonzero(~change)
     final = (
         np.append(base[1:], len(change))[: len(base)] - 1
@@ -260,40 +262,55 @@ def visited(visits: pd.DataFrame, when: pd.Timestamp, tz: str, deleted: Deleted 
         base, final = base[kept], final[kept]
         there &= ~np.isin(known_visits.hidden_deal, dropped)
     closing = since[final]
-    return Known(
-        known_visits.rows[base], known_visits.deal[base], known_visits.entered[base], known_visits.left[base], known_visits.end[base], known_visits.seen[base], known_visits.source[base],
-        known_visits.hidden[there], known_visits.hidden_deal[there], known_visits.hidden_seen[there], False, became[final], known_visits.left[closing],
+    return KnownVisits(
+        known_visits.rows[base],
+        known_visits.deal[base],
+        known_visits.entered[base],
+        known_visits.left[base],
+        known_visits.end[base],
+        known_visits.seen[base],
+        known_visits.source[base],
+        known_visits.hidden[there],
+        known_visits.hidden_deal[there],
+        known_visits.hidden_seen[there],
+        False,
+        became[final],
+        known_visits.left[closing],
         known_visits.rows[closing],
-    )  # fmt: skip
+    )
 
 
-def standing(
-    visits: pd.DataFrame, known_visits: Known, change: Flags | None = None
+def states_of_known(
+    visits: pd.DataFrame, known_visits: KnownVisits, change: Flags | None = None
 ) -> tuple[Ints, Ints, Flags]:
-    """Return what each deal was at the end of each of its stays, as `stands` has it."""
+    """Return the state of each deal at the end of each of its visits, as `states_of_visits`
+    does.
+    """
     change = _changes_of_closed(known_visits) if change is None else change
     stage, pipeline = (
         known_visits.of(plain_ids(visits[name])) for name in ("stage_id", "pipeline_id")
     )
-    return stands(known_visits.end, change, stage, pipeline)
+    return states_of_visits(known_visits.end, change, stage, pipeline)
 
 
-def stands(end: Ints, change: Flags, stage: Ints, pipeline: Ints) -> tuple[Ints, Ints, Flags]:
-    """Return what each deal was at the end of each of its stays, a deletion after a closing aside.
+def states_of_visits(
+    end: Ints, change: Flags, stage: Ints, pipeline: Ints
+) -> tuple[Ints, Ints, Flags]:
+    """Return the state of each deal at the end of each of its visits, ignoring a deletion after a
+    closing.
 
     Parameters
     ----------
     end, change, stage, pipeline
-        Of stays by deal and time: number in `ENDS`, whether it is a change of a closed deal
+        Of visits by deal and time: number in `ENDS`, whether it is a change of a closed deal
         (`changes_of_closed`), ids.
 
     Returns
     -------
     (array, array, array)
-        How it stood (number in `ENDS`): won or lost also where it was deleted after that; the place
-        of the stay since whose end it stands so; whether it was deleted after it had ended
-        otherwise. A restoration to the same status and a move while the deal is closed are no new
-        closing.
+        The state (number in `ENDS`): won or lost also where it was deleted after that; the place of
+        the visit since whose end it has that state; whether it was deleted after another end. A
+        restoration to the same status and a move while the deal is closed are not a new closing.
     """
     count = np.arange(len(end))
     is_deleted = change & (end == DELETED)
@@ -305,22 +322,26 @@ def stands(end: Ints, change: Flags, stage: Ints, pipeline: Ints) -> tuple[Ints,
 
 
 def _last_where(there: Flags, count: Ints) -> Ints:
-    """The last place, up to each one, where a flag is set."""
-    result: Ints = np.maximum.accumulate(np.where(there, count, 0)) if len(count) else count
+    """Return the last place, up to each one, where a flag is set."""
+    if there.all():
+        return count
+    result: Ints = np.maximum.accumulate(np.where(there, count, 0))
     return result
 
 
 def by_time(deal: Ints, entered: Ints, left: Ints, end: Ints, visit: Ints) -> Ints:
-    """Return the order of stays by deal and time; `left` is `NEVER` where the deal is still there.
+    """Return the order of visits by deal and time; `left` is `NEVER` where the deal is still there.
 
-    Of stays of no length at one instant, those that led on came before a closing; of one stage,
-    `visit` tells which came first.
+    Of visits of no length at one instant, those that led to another stage precede a closing; of one
+    stage, `visit` says which is earlier.
     """
+    if _ordered(deal, entered, left, ties=False):
+        return np.arange(len(deal))
     return np.lexsort((visit, np.isin(end, _ENDED), left, entered, deal))
 
 
 def changes_of_closed(deal: Ints, entered: Ints, left: Ints, end: Ints) -> Flags:
-    """Return which stays, by deal and time, are changes of a closed deal: of no length, after a
+    """Return which visits, by deal and time, are changes of a closed deal: of no length, after a
     closing or a deletion.
     """
     result = np.zeros(len(deal), bool)
@@ -329,14 +350,14 @@ def changes_of_closed(deal: Ints, entered: Ints, left: Ints, end: Ints) -> Flags
     return result
 
 
-def _changes_of_closed(known_visits: Known) -> Flags:
+def _changes_of_closed(known_visits: KnownVisits) -> Flags:
     return changes_of_closed(
         known_visits.deal, known_visits.entered, known_visits.left, known_visits.end
     )
 
 
 def _no_length(visits: pd.DataFrame, rows: Ints, tz: str) -> Flags:
-    """Whether stays ended when they began, with a closing or a deletion."""
+    """Return which visits ended when they began, with a closing or a deletion."""
     if not len(rows):
         return np.zeros(0, bool)
     some = visits.iloc[rows]
@@ -345,36 +366,32 @@ def _no_length(visits: pd.DataFrame, rows: Ints, tz: str) -> Flags:
 
 
 def on_show(visits: pd.DataFrame, when: pd.Timestamp, tz: str) -> Flags:
-    """Whether each stay had begun at `when` and was known."""
-    limit = in_micros(when)
+    """Return which visits had begun at `when` and were known."""
+    limit = to_micros(when)
     entered, seen = (micros(visits[name], tz, name) for name in ("entered_at", "seen_at"))
     exact = _codes(visits["source"], SOURCES, "source", optional=False) == CHANGELOG
     return np.asarray((entered != NULL) & (entered <= limit) & (exact | (seen <= limit)), np.bool_)
 
 
-def in_micros(time: pd.Timestamp) -> int:
-    """A time in UTC as microseconds since 1970."""
-    return int(time.tz_localize(None).asm8.astype("datetime64[us]").astype(np.int64))
-
-
 def _codes(
     column: pd.Series[Any], names: tuple[str, ...], what: str, *, optional: bool = True
 ) -> Ints:
-    """Number of each value among `names`, -1 for null; `ArgumentError` for any other, or for null
-    where it is not optional.
+    """Return the number of each value among `names`, -1 for null; raise `ArgumentError` for any
+    other, or for null where it is not optional.
     """
     try:
         codes, met = pd.factorize(column)
     except TypeError:
         raise ArgumentError(
-            f"{what} of visits holds lists or the like; it is one of {', '.join(names)}."
+            f"{what} of visits holds lists or similar values; it must be one of {', '.join(names)}."
         ) from None
     result = np.append(pd.Index(names).get_indexer(pd.Index(met)), -1).astype(np.int64)
     odd = codes[(result[codes] < 0) & ((codes >= 0) | (not optional))]
     if len(odd):
         value = met[odd[0]] if odd[0] >= 0 else None
         raise ArgumentError(
-            f"{what} of visits is {value!r} in {len(odd):,} rows; it is one of {', '.join(names)}."
+            f"{what} of visits is {value!r} in {len(odd):,} rows; it must be one of"
+            f" {', '.join(names)}."
         )
     return result[codes]
 
@@ -384,8 +401,8 @@ def _refuse(wrong: Flags, message: str) -> None:
         raise ArgumentError(message.format(wrong.sum()))
 
 
-def _refuse_twice(visits: pd.DataFrame, known_visits: Known) -> None:
-    """Refuse stays that come twice, as where frames were put together."""
+def _refuse_twice(visits: pd.DataFrame, known_visits: KnownVisits) -> None:
+    """Raise `ArgumentError` for visits that occur twice, as after concatenating frames."""
     same = (known_visits.deal[1:] == known_visits.deal[:-1]) & (
         known_visits.entered[1:] == known_visits.entered[:-1]
     )
@@ -397,12 +414,14 @@ def _refuse_twice(visits: pd.DataFrame, known_visits: Known) -> None:
         pairs = pairs[values[pairs + 1] == values[pairs]]
     if len(pairs):
         raise ArgumentError(
-            f"visits holds {len(pairs):,} stays twice. Pass the loader's frame, one row a stay."
+            f"visits holds {len(pairs):,} visits twice. Pass the loader's frame, one row per visit."
         )
 
 
-def _moved_unseen(known_visits: Known, latest: Ints) -> Flags:
-    """Moves to a stay that had begun, at the latest at `latest`, and that nobody had seen."""
+def _moved_unseen(known_visits: KnownVisits, latest: Ints) -> Flags:
+    """Return which moves led to a visit that had begun, at the latest at `latest`, and that no
+    snapshot showed.
+    """
     moved = (
         known_visits.last
         & (known_visits.left != NEVER)
@@ -418,9 +437,11 @@ def _moved_unseen(known_visits: Known, latest: Ints) -> Flags:
     )
 
 
-def _closed_unseen(known_visits: Known, left_after: Ints, observed: pd.Series[Any]) -> Flags:
-    """Closings of a deal's last stay that no look had found: the last one that found the deal
-    changed was before it.
+def _closed_unseen(
+    known_visits: KnownVisits, left_after: Ints, last_change: pd.Series[Any]
+) -> Flags:
+    """Return which closings of a deal's last visit no snapshot showed: the last one that shows the
+    deal changed is earlier.
     """
     closed: Flags = (
         known_visits.last
@@ -429,12 +450,13 @@ def _closed_unseen(known_visits: Known, left_after: Ints, observed: pd.Series[An
         & (left_after == NULL)
         & (known_visits.seen < known_visits.left)
     )
-    result = observed.reindex(known_visits.deal[closed]).to_numpy(np.float64)
+    result = last_change.reindex(known_visits.deal[closed]).to_numpy(np.float64)
     closed[closed] = result < known_visits.left[closed]
     return closed
 
 
-def _ordered(deal: Ints, entered: Ints, left: Ints) -> bool:
+def _ordered(deal: Ints, entered: Ints, left: Ints, *, ties: bool = True) -> bool:
+    """Whether visits are sorted by deal and time; with `ties`, equal ones may follow each other."""
     step = deal[1:] - deal[:-1]
     if (step < 0).any():
         return False
@@ -442,4 +464,5 @@ def _ordered(deal: Ints, entered: Ints, left: Ints) -> bool:
     if (entered[same + 1] < entered[same]).any():
         return False
     tied = same[entered[same + 1] == entered[same]]
-    return bool((left[tied + 1] >= left[tied]).all())
+    lasted = left[tied + 1] - left[tied]
+    return bool((lasted >= 0 if ties else lasted > 0).all())

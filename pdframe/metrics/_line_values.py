@@ -1,19 +1,17 @@
 """What the line items of a deal add up to, and whether the deal's value agrees.
 
 Pipedrive's rules: a disabled line does not count; a discount on the deal cuts its one-time part
-alone. What it does not publish is whether the value holds tax and whether it counts one period of a
-recurring line or all of them. So four ways of adding up are tried, and the one that agrees with
-most deals is taken for the company's; of equally good ones, the first.
+alone. It does not publish whether the value includes tax, nor whether it counts one period of a
+recurring line or all of them. So four methods of adding up are tried, and the one that agrees with
+most deals counts as the company's; of equally good ones, the first.
 """
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import pandas as pd
 
-from pdframe.metrics._columns import Flags, Floats, Ints, amounts, equals, ids
+from pdframe.metrics._columns import Flags, Floats, Ints, amounts, equals, places, plain_ids
 
 METHODS = ("sum", "net", "gross", "term")
 """Lines as the API sums them up; without tax; with tax; as the API sums them up, over all their
@@ -25,49 +23,50 @@ _HALF_A_CENT = 0.005
 
 
 def differs(
-    deal: pd.Series[Any], value: Floats, lines: pd.DataFrame, discounts: pd.DataFrame | None
+    deal: Ints, value: Floats, lines: pd.DataFrame, discounts: pd.DataFrame | None
 ) -> Flags:
     """Return which deals have a value that is not what their lines add up to.
 
     Parameters
     ----------
     deal
-        Ids of the deals (Int64).
+        Ids of the deals, each once.
     value
         Their values.
     lines
         Line items; those of other deals are ignored.
     discounts
-        Discounts on whole deals, percentages each of the full one-time part; None: not known, then
-        a value that lies below the lines by no more than their one-time part is taken for
-        discounted.
+        Discounts on whole deals, percentages each of the full one-time part. None: unknown; then a
+        value that is below the lines by no more than their one-time part counts as discounted.
     """
-    # Infinite amounts agree with nothing, and are found.
+    # Infinite amounts agree with nothing, so these deals are reported.
     with np.errstate(invalid="ignore", over="ignore"):
         return _differs(deal, value, lines, discounts)
 
 
 def _differs(
-    deal: pd.Series[Any], value: Floats, lines: pd.DataFrame, discounts: pd.DataFrame | None
+    deal: Ints, value: Floats, lines: pd.DataFrame, discounts: pd.DataFrame | None
 ) -> Flags:
-    place = np.asarray(pd.Index(deal).get_indexer(pd.Index(ids(lines, "deal_id"))), dtype=np.int64)
+    place = places(deal, plain_ids(lines["deal_id"]))
     counted = (place >= 0) & ~equals(lines, "is_enabled", False)
-    lines, place = lines[counted], place[counted]
     once = (
         equals(lines, "billing_frequency", "one-time")
         | lines["billing_frequency"].isna().to_numpy()
     )
-    periods = _periods(lines, once)
-    reported, (net, gross) = amounts(lines, "sum"), _taxed(lines)
+    periods, reported, (net, gross) = _periods(lines, once), amounts(lines, "sum"), _taxed(lines)
+    parts = [part[counted] for part in (reported, net, gross, reported * periods)]
+    place, once, periods = place[counted], once[counted], periods[counted]
+    count, count_of_periods = (
+        _total(each, place, len(deal)) for each in (np.ones(len(place)), periods)
+    )
     best: tuple[int, Flags] = (-1, np.zeros(len(deal), dtype=np.bool_))
-    for method, part in zip(METHODS, (reported, net, gross, reported * periods), strict=True):
+    for method, part in zip(METHODS, parts, strict=True):
         single = _total(np.where(once, part, 0.0), place, len(deal))
         full = _total(part, place, len(deal))
         # Every line may have been rounded to a cent, and the sum once more; 1e-9 is the rounding of
         # floats.
-        slack = _HALF_A_CENT * (
-            1 + _total(periods if method == "term" else np.ones(len(place)), place, len(deal))
-        ) + 1e-9 * np.abs(full)
+        roundings = 1 + (count_of_periods if method == "term" else count)
+        slack = _HALF_A_CENT * roundings + 1e-9 * np.abs(full)
         least, most = _after_discounts(deal, full, single, discounts)
         agrees = (value >= least - slack) & (value <= most + slack)
         if int(agrees.sum()) > best[0]:
@@ -76,15 +75,13 @@ def _differs(
 
 
 def _after_discounts(
-    deal: pd.Series[Any], full: Floats, once: Floats, discounts: pd.DataFrame | None
+    deal: Ints, full: Floats, once: Floats, discounts: pd.DataFrame | None
 ) -> tuple[Floats, Floats]:
-    """The least and the most that a deal can be worth."""
+    """Return the least and the most that a deal can be worth."""
     most = np.maximum(once, 0.0)
     if discounts is None:
         return full - most, full
-    place = np.asarray(
-        pd.Index(deal).get_indexer(pd.Index(ids(discounts, "deal_id"))), dtype=np.int64
-    )
+    place = places(deal, plain_ids(discounts["deal_id"]))
     rows = discounts[place >= 0]
     place = place[place >= 0]
     amount = amounts(rows, "amount")
@@ -93,11 +90,12 @@ def _after_discounts(
         place,
         len(deal),
     )
-    return full - np.minimum(cut, most), full - np.minimum(cut, most)
+    left = full - np.minimum(cut, most)
+    return left, left
 
 
 def _taxed(lines: pd.DataFrame) -> tuple[Floats, Floats]:
-    """One period of each line after its own discount, without tax and with it."""
+    """Return one period of each line after its own discount, without tax and with it."""
     full = amounts(lines, "quantity") * amounts(lines, "item_price")
     discount, tax = (
         np.nan_to_num(amounts(lines, "discount")),
@@ -116,8 +114,9 @@ def _taxed(lines: pd.DataFrame) -> tuple[Floats, Floats]:
 
 
 def _periods(lines: pd.DataFrame, once: Flags) -> Floats:
-    """How many times a line is billed, a year's worth where that has no end."""
-    year = lines["billing_frequency"].astype("str").map(_YEAR).to_numpy(np.float64)
+    """Return how often a line is billed, for a year where it has no end."""
+    codes, words = pd.factorize(lines["billing_frequency"].astype("str"))
+    year = np.array([*(_YEAR.get(word, np.nan) for word in words), np.nan])[codes]
     cycles = amounts(lines, "billing_frequency_cycles")
     return np.where(once, 1.0, np.where(np.isnan(cycles), year, cycles))
 

@@ -1,4 +1,4 @@
-"""What each deal was at a time: open, won, lost or deleted, and since when."""
+"""The state of each deal at a time: open, won, lost or deleted, and since when."""
 
 from __future__ import annotations
 
@@ -11,27 +11,30 @@ import pandas as pd
 
 from pdframe._warnings import warn
 from pdframe.errors import ArgumentError
-from pdframe.metrics._arguments import local_date, need
+from pdframe.metrics._arguments import NULL, Micros, local_days, require_columns, to_micros
 from pdframe.metrics._columns import (
     Flags,
     Floats,
-    dates,
+    Ints,
+    as_times,
+    days,
     days_between,
     equals,
-    midnight,
-    say_uncountable,
-    times,
+    instants,
+    midnights,
+    plain_times,
+    warn_of_uncountable,
 )
 
 OPEN, WON, LOST, DELETED, UNKNOWN = 0, 1, 2, 3, -1
-"""States of a deal. DELETED: it was open when it was deleted. UNKNOWN: it counts nowhere, for it
-was not created yet, has no status that is one of these, or was deleted after it was won or lost.
+"""States of a deal. DELETED: it was open when it was deleted. UNKNOWN: it counts nowhere, since it
+was not created yet, has no such status, or was deleted after it was won or lost.
 """
 
 NEEDED = ("add_time", "status", "won_time", "lost_time")
 
 Deleted: TypeAlias = Literal["drop", "keep"]
-"""What becomes of a deal that was deleted after it was won or lost."""
+"""How a deal counts that was deleted after it was won or lost."""
 
 _WORDS = ((OPEN, "open"), (WON, "won"), (LOST, "lost"))
 _CLOSINGS = ((WON, "won_time", "local_won_date"), (LOST, "lost_time", "local_lost_date"))
@@ -57,13 +60,13 @@ class States:
     created
         When the deal was created (UTC).
     ended
-        When it was won, lost or deleted (UTC), the first instant of the day where only that is
-        told; null where it is open, or nothing tells.
+        When it was won, lost or deleted (UTC), the first instant of the day where only the day is
+        known; null where it is open, or the time is unknown.
     counted
-        The same for what is cut into days: where the company's own day (`local_won_date`,
-        `local_lost_date`) is another one than that of the time in `tz`, the first instant of it.
+        The same, for grouping by day: the first instant of the company's own day (`local_won_date`,
+        `local_lost_date`) where it differs from the day of the time in `tz`.
     day_alone
-        Whether only the day of `ended` is told.
+        Whether only the day of `ended` is known.
     """
 
     state: npt.NDArray[np.int8]
@@ -73,22 +76,24 @@ class States:
     day_alone: Flags
 
     def undated(self, *states: int) -> Flags:
-        """Return where a deal is in one of these states and nothing tells since when."""
+        """Return which deals are in one of these states since an unknown time."""
         return np.isin(self.state, states) & self.ended.isna().to_numpy()
 
     def ended_before_created(self, tz: str) -> Flags:
-        """Return where a deal ended before it was created; where only the day of its end is told,
-        before the day of its creation.
+        """Return which deals ended before they were created; where only the day of the end is
+        known, before the day of their creation.
         """
-        earlier = (self.ended < self.created).to_numpy(np.bool_)
-        earlier_day = (local_date(self.ended, tz) < local_date(self.created, tz)).to_numpy(np.bool_)
-        return np.where(self.day_alone, earlier_day, earlier)
+        created, ended = plain_times(self.created), plain_times(self.ended)
+        earlier: Flags = (ended < created) & (ended != NULL)
+        rows = np.flatnonzero(self.day_alone)
+        earlier[rows] = local_days(ended[rows], tz) < local_days(created[rows], tz)
+        return earlier
 
     def days_taken(self, tz: str) -> Floats:
         """Return the days from the creation to the end of each deal, never below 0.
 
-        NaN where the deal ended before it was created, or nothing tells when. A deal of which only
-        the day of its end is told, and that was created on it, took 0 days.
+        NaN where the deal ended before it was created, or the time is unknown. A deal that was
+        created on the day of its end, of which only the day is known, took 0 days.
         """
         days = np.maximum(days_between(self.created, self.ended), 0.0)
         return np.where(self.ended_before_created(tz), np.nan, days)
@@ -97,89 +102,95 @@ class States:
 def states(
     deals: pd.DataFrame, tz: str, as_of: pd.Timestamp | None = None, *, deleted: Deleted = "drop"
 ) -> States:
-    """Return what each deal was at `as_of`, or is now.
+    """Return the state of each deal at `as_of`, or now.
 
-    A deal's status decides: a deal that was won, reopened and is open is open, whatever other times
-    it holds. A deal that was closed or deleted after `as_of` was open then; one created after it
-    did not exist; one closed without a date counts as closed.
+    A deal's status decides: a deal that was won and reopened is open, whatever its other times. A
+    deal that was closed or deleted after `as_of` was open then; one created after it did not exist;
+    one closed without a date counts as closed.
 
     A deal that was won or lost and then deleted counts as won or lost until its deletion, and
-    nowhere from then on; with `deleted="keep"` it counts as won or lost for ever. One that was open
+    nowhere from then on; with `deleted="keep"` it always counts as won or lost. One that was open
     when it was deleted is DELETED since then.
     """
-    deals = need(deals, "deals", list(NEEDED))
-    say_uncountable(deals, "deals", moments=_TIMES)
+    deals = require_columns(deals, "deals", list(NEEDED))
+    warn_of_uncountable(deals, "deals", moments=_TIMES)
     state = before_deletion(deals, tz)
-    created = times(deals, "add_time", tz)
-    ended = pd.Series(pd.NaT, index=deals.index, dtype="datetime64[us, UTC]")
-    counted, day_alone = ended, np.zeros(len(deals), dtype=np.bool_)
+    created = instants(deals, "add_time", tz)
+    ended = np.full(len(deals), NULL)
+    counted, day_alone = ended.copy(), np.zeros(len(deals), dtype=np.bool_)
     for code, time, local in _CLOSINGS:
-        instant, day, bare = _closed(deals, time, local, tz)
-        ended = ended.mask(state == code, instant)
-        counted = counted.mask(state == code, day)
-        day_alone |= bare & (state == code)
-    rows, closed = deleted_rows(deals), np.isin(state, (WON, LOST))
-    if rows.any():
-        since = deleted_since(deals, tz)
-        left, over = rows & ~closed, rows & closed & deleted_by(deals, tz, as_of)
+        rows = np.flatnonzero(state == code)
+        ended[rows], counted[rows], day_alone[rows] = _closed(deals, time, local, tz, rows)
+    rows_deleted, closed = deleted_rows(deals), np.isin(state, (WON, LOST))
+    if rows_deleted.any():
+        since = plain_times(deleted_since(deals, tz))
+        left = rows_deleted & ~closed
         state[left] = DELETED
-        ended, counted = ended.mask(left, since), counted.mask(left, since)
+        ended[left] = counted[left] = since[left]
         if deleted == "drop":
+            over = rows_deleted & closed & deleted_by(deals, tz, as_of)
             state[over] = UNKNOWN
-            ended, counted = ended.mask(over), counted.mask(over)
+            ended[over] = counted[over] = NULL
     if as_of is not None:
-        later = (ended > as_of).to_numpy()
+        now = to_micros(as_of)
+        later = ended > now
         state[later] = OPEN
-        state[(created > as_of).to_numpy()] = UNKNOWN
-        ended, counted = ended.mask(later), counted.mask(later)
-    return States(state, created, ended, counted, day_alone & ended.notna().to_numpy())
+        state[created > now] = UNKNOWN
+        ended[later] = counted[later] = NULL
+    day_alone &= ended != NULL
+    started, stopped, cut = (as_times(v, deals.index) for v in (created, ended, counted))
+    return States(state, started, stopped, cut, day_alone)
 
 
 def check_deleted(deleted: object, deals: pd.DataFrame) -> None:
-    """Raise `ArgumentError` where `deleted` is no such choice; warn where deals to keep were never
-    asked for.
+    """Raise `ArgumentError` where `deleted` is not such a choice; warn where `deals` has no deals
+    to keep.
     """
     if not isinstance(deleted, str) or deleted not in get_args(Deleted):
         raise ArgumentError(
-            f"deleted is one of {', '.join(map(repr, get_args(Deleted)))}, not {deleted!r}."
+            f"deleted must be one of {', '.join(map(repr, get_args(Deleted)))}, not {deleted!r}."
         )
     if deleted == "keep" and "deleted_time" not in deals.columns and not deleted_rows(deals).any():
         warn(
             "deleted='keep': deals holds no deleted deal, so none is kept. Pass"
-            " account.deals(deleted=True), which adds those known."
+            " account.deals(deleted=True), which adds the known ones."
         )
 
 
 def deleted_rows(deals: pd.DataFrame) -> Flags:
-    """Return which deals are deleted, as their status or `is_deleted` says."""
+    """Return which deals are deleted according to their status or `is_deleted`."""
     result = equals(deals, "status", "deleted")
     return result | equals(deals, "is_deleted", True) if "is_deleted" in deals.columns else result
 
 
 def deleted_since(deals: pd.DataFrame, tz: str) -> pd.Series[Any]:
     """Return when deleted deals were deleted: `deleted_time`, else the last update; null where
-    nothing tells, and for all others.
+    unknown, and for all others.
     """
-    since = pd.Series(pd.NaT, index=deals.index, dtype="datetime64[us, UTC]")
+    since = np.full(len(deals), NULL)
     for column in ("deleted_time", "update_time"):
         if column in deals.columns:
-            since = since.fillna(times(deals, column, tz))
-    return since.where(deleted_rows(deals))
+            since = np.where(since == NULL, instants(deals, column, tz), since)
+    return as_times(np.where(deleted_rows(deals), since, NULL), deals.index)
 
 
 def deleted_by(deals: pd.DataFrame, tz: str, as_of: pd.Timestamp | None) -> Flags:
-    """Return which deals are deleted at `as_of` (None: now). One of which nothing tells when counts
-    as deleted at any time.
+    """Return which deals are deleted at `as_of` (None: now). One with an unknown time of deletion
+    counts as deleted at any time.
     """
     rows = deleted_rows(deals)
-    return rows if as_of is None else rows & ~(deleted_since(deals, tz) > as_of).to_numpy(np.bool_)
+    return (
+        rows
+        if as_of is None
+        else rows & (plain_times(deleted_since(deals, tz)) <= to_micros(as_of))
+    )
 
 
 def before_deletion(deals: pd.DataFrame, tz: str) -> npt.NDArray[np.int8]:
     """Return the state of each deal, of a deleted one the state before its deletion: OPEN, WON,
-    LOST, or UNKNOWN where none is told.
+    LOST or UNKNOWN.
 
-    Where the status reads "deleted", the times of closing tell: reopening a deal clears them. Of
+    Where the status is "deleted", the times of closing decide: reopening a deal clears them. Of
     two, the later one counts.
     """
     state = np.full(len(deals), UNKNOWN, dtype=np.int8)
@@ -187,11 +198,14 @@ def before_deletion(deals: pd.DataFrame, tz: str) -> npt.NDArray[np.int8]:
         state[equals(deals, "status", word)] = code
     hidden = equals(deals, "status", "deleted")
     if hidden.any():
-        won, lost = (_closing(deals[hidden], time, local, tz) for _, time, local in _CLOSINGS)
-        is_won = won.notna() & ~(lost > won)
-        state[hidden] = np.select(
-            [is_won.to_numpy(np.bool_), lost.notna().to_numpy()], [WON, LOST], OPEN
+        rows = np.flatnonzero(hidden)
+        won, lost = (
+            _closed(deals, time, local, tz, rows)[0]
+            if time in deals.columns
+            else np.full(len(rows), NULL)
+            for _, time, local in _CLOSINGS
         )
+        state[rows] = np.select([(won != NULL) & (lost <= won), lost != NULL], [WON, LOST], OPEN)
     return state
 
 
@@ -199,7 +213,7 @@ def counted_status(
     deals: pd.DataFrame, tz: str, *, deleted: Deleted = "drop", as_of: pd.Timestamp | None = None
 ) -> pd.Series[Any]:
     """Return the status by which each deal counts, null where it was deleted by `as_of` (None: now)
-    and does not.
+    and does not count.
 
     With `deleted="keep"` a deal that was deleted after it was won or lost keeps that status.
     """
@@ -215,32 +229,25 @@ def counted_status(
     return status.mask(rows, before).mask(over)
 
 
-def _closing(deals: pd.DataFrame, time: str, local: str, tz: str) -> pd.Series[Any]:
-    """When deals were closed, as far as the columns that are there tell."""
-    if time not in deals.columns:
-        return pd.Series(pd.NaT, index=deals.index, dtype="datetime64[us, UTC]")
-    return _closed(deals, time, local, tz)[0]
-
-
 def _closed(
-    deals: pd.DataFrame, time: str, local: str, tz: str
-) -> tuple[pd.Series[Any], pd.Series[Any], Flags]:
-    """When deals were closed, the same moved to the company's own day where that is another one,
-    and where only the day is told.
+    deals: pd.DataFrame, time: str, local: str, tz: str, rows: Ints
+) -> tuple[Micros, Micros, Flags]:
+    """Return when these rows were closed, the same on the company's own day where that differs, and
+    which have a day alone.
     """
-    moment = times(deals, time, tz)
+    moment = instants(deals, time, tz)[rows]
     if local not in deals.columns:
-        return moment, moment, np.zeros(len(deals), dtype=np.bool_)
-    day = dates(deals, local)
-    first = midnight(day, tz)
-    counted = moment.mask(day.notna() & (local_date(moment, tz) != day), first)
-    return moment.fillna(first), counted, (moment.isna() & day.notna()).to_numpy()
+        return moment, moment, np.zeros(len(rows), dtype=np.bool_)
+    day = days(deals, local)[rows]
+    first = midnights(day, tz)
+    counted = np.where((day != NULL) & (local_days(moment, tz) != day), first, moment)
+    return np.where(moment == NULL, first, moment), counted, (moment == NULL) & (day != NULL)
 
 
 def changed_after(deals: pd.DataFrame, tz: str, as_of: pd.Timestamp) -> Flags:
-    """Return where a deal changed after `as_of`, so that what it says now may not have been so
+    """Return which deals changed after `as_of`, so that their values may have been different
     then.
     """
     if "update_time" not in deals.columns:
         return np.zeros(len(deals), dtype=np.bool_)
-    return np.asarray(times(deals, "update_time", tz) > as_of, dtype=np.bool_)
+    return np.asarray(instants(deals, "update_time", tz) > to_micros(as_of), np.bool_)

@@ -22,14 +22,14 @@ Z95 = NormalDist().inv_cdf(0.975)
 # Estimates are products of many floats: 0.5000000000000001 is one half. Two steps of a curve of n
 # rows lie at least 1/n apart.
 _SAME = 1e-9
-# So near to 0 or 1 is 0 or 1.
+# Estimates this close to 0 or 1 are 0 or 1.
 _EDGE = 1e-13
 
 
 @dataclass(frozen=True, slots=True)
 class Curves:
-    """Step functions of all groups: one row a group and distinct time at which somebody left or was
-    lost from sight.
+    """Step functions of all groups: one row per group and distinct time at which a subject left or
+    was censored.
 
     The rows of group g are `start[g]:start[g + 1]`, by time. Estimates hold from their time on
     (right-continuous).
@@ -37,7 +37,7 @@ class Curves:
     Parameters
     ----------
     start
-        Where each group's rows begin, and the end: one more than there are groups.
+        Where each group's rows begin, and the end: one more than the number of groups.
     group
         The group of each row.
     time
@@ -78,10 +78,11 @@ class Curves:
         return self._at_row(self.time, self.start[1:] - 1, self.start[1:] > self.start[:-1])
 
     def at(self, horizons: ArrayLike) -> tuple[Floats, Floats, Floats]:
-        """Estimate and interval of each group at its horizon (one for all, or one a group).
+        """Return estimate and interval of each group at its horizon (one for all, or one per
+        group).
 
         Before the first time the estimate is `initial` with a null interval. Past the end of the
-        follow-up it is null, unless nobody remains there.
+        follow-up it is null, unless none remains there.
         """
         horizon = self._each(horizons)
         seen = self._count(self.time <= horizon[self.group])
@@ -94,7 +95,7 @@ class Curves:
         return estimate, self._at_row(self.low, row, inside), self._at_row(self.high, row, inside)
 
     def identified(self, horizons: ArrayLike) -> Flags:
-        """Whether each group's follow-up reaches its horizon, or nobody remains at its end."""
+        """Return whether each group's follow-up reaches its horizon, or none remains at its end."""
         ended = (
             self._at_row(self.remaining, self.start[1:] - 1, self.start[1:] > self.start[:-1]) == 0
         )
@@ -102,7 +103,8 @@ class Curves:
         return np.asarray(~np.isnan(horizon) & ((horizon <= self.last) | ended), np.bool_)
 
     def quantile(self, p: float) -> tuple[Floats, Floats, Floats]:
-        """Time by which a share `p` of each group is gone, with its interval; Kaplan-Meier alone.
+        """Return the time by which a share `p` of each group has left, with its interval;
+        Kaplan-Meier alone.
 
         The first time at which the curve is at or under 1 - p; NaN where it is never. Limits: the
         first times at which the lower and the upper limit of the curve are (R. Brookmeyer, J.
@@ -116,8 +118,8 @@ class Curves:
         )
 
     def restricted_mean(self, horizons: ArrayLike) -> Floats:
-        """Mean of min(time, horizon) of each group: the area under its Kaplan-Meier curve; NaN
-        where the horizon is not `identified`.
+        """Return the mean of min(time, horizon) of each group: the area under its Kaplan-Meier
+        curve; NaN where the horizon is not `identified`.
         """
         horizon = self._each(horizons)
         known = self.identified(horizon)
@@ -132,8 +134,8 @@ class Curves:
         return np.where(known, area + np.minimum(first, limit), np.nan)
 
     def horizon(self, least_at_risk: ArrayLike) -> Floats:
-        """The longest time of each group at which at least that many are still at risk; NaN where
-        there is none.
+        """Return the longest time of each group at which at least that many are still at risk; NaN
+        where there is none.
         """
         least = self._each(least_at_risk)
         rows = np.flatnonzero(self.at_risk >= least[self.group])
@@ -174,7 +176,8 @@ def kaplan_meier(
     *,
     entry: ArrayLike | None = None,
 ) -> Curves:
-    """Kaplan-Meier survival with Greenwood's variance and log-log 95 % intervals, for every group.
+    """Estimate Kaplan-Meier survival with Greenwood's variance and log-log 95 % intervals, for
+    every group.
 
     Parameters
     ----------
@@ -185,7 +188,7 @@ def kaplan_meier(
     group
         Number of each row's group, from 0 to `groups` - 1.
     groups
-        How many groups there are; one without rows has an empty curve.
+        Number of groups; one without rows has an empty curve.
     entry
         Days from which on a row was under observation (delayed entry): at risk at entry < t <=
         duration. 0, less, or NaN: from the start, 0 days included. A row whose entry is not before
@@ -230,8 +233,8 @@ def aalen_johansen(
     *,
     entry: ArrayLike | None = None,
 ) -> Curves:
-    """Cumulative incidence of cause 1 in the presence of other causes, with log-log 95 % intervals,
-    for every group.
+    """Estimate the cumulative incidence of cause 1 in the presence of other causes, with log-log 95
+    % intervals, for every group.
 
     Parameters
     ----------
@@ -251,7 +254,7 @@ def aalen_johansen(
     causes together (O. Aalen, S. Johansen, Scand. J. Stat. 5, 1978). Variance by the delta method
     (G. E. Dinse, M. G. Larson, Biometrika 73, 1986; E. Marubini, M. G. Valsecchi 1995): the sum
     over u up to t of (F(t) - F(u))^2 d/(n (n - d)) + S(u-)^2 (n - d1) d1/n^3 - 2 (F(t) - F(u))
-    S(u-) d1/n^2. Where all at risk leave at once (d = n) its first part is 0, for the curve stays
+    S(u-) d1/n^2. Where all at risk leave at once (d = n) its first part is 0, since the curve is
     flat from there: without censoring the variance is the binomial one, to the end. Interval:
     log(-log) of 1 - F, so that without competing events it is that of Kaplan-Meier but for the
     variance at the end.
@@ -275,17 +278,29 @@ def aalen_johansen(
     std_error = np.sqrt(np.maximum(variance, 0.0))
     lower, upper = _log_log(1 - incidence, std_error)
     return Curves(
-        steps.start, steps.group, steps.time, steps.at_risk, steps.events, incidence, std_error, 1 - upper, 1 - lower, remaining, 0.0
-    )  # fmt: skip
+        steps.start,
+        steps.group,
+        steps.time,
+        steps.at_risk,
+        steps.events,
+        incidence,
+        std_error,
+        1 - upper,
+        1 - lower,
+        remaining,
+        0.0,
+    )
 
 
 def wilson(successes: ArrayLike, n: ArrayLike) -> tuple[Floats, Floats]:
-    """Wilson's 95 % interval of a proportion (E. B. Wilson, JASA 22, 1927); NaN where `n` is 0."""
+    """Return Wilson's 95 % interval of a proportion (E. B. Wilson, JASA 22, 1927); NaN where `n` is
+    0.
+    """
     k, size = np.asarray(successes, np.float64), np.asarray(n, np.float64)
     with np.errstate(divide="ignore", invalid="ignore"):
         centre = (k + Z95**2 / 2) / (size + Z95**2)
         half = Z95 / (size + Z95**2) * np.sqrt(k * (size - k) / size + Z95**2 / 4)
-    # At 0 and n the limits are 0 and 1; rounding must not carry them past that.
+    # At 0 and n the limits are 0 and 1; rounding must not exceed them.
     low = np.where(k == 0, 0.0, centre - half)
     high = np.where(k == size, 1.0, centre + half)
     return np.where(size > 0, low, np.nan), np.where(size > 0, high, np.nan)
@@ -303,12 +318,14 @@ class _Steps:
     events: Ints
 
     def running(self, values: Floats) -> Floats:
-        """Cumulative sums that begin anew in every group, each as exact as if it stood alone."""
+        """Return cumulative sums that restart in every group, each as exact as if computed
+        alone.
+        """
         first = self.start[:-1][self.start[1:] > self.start[:-1]]
         if not len(first):
             return np.zeros(0)
-        # Taking the group's sum away where the next one begins keeps the running sum small; what
-        # rounding leaves is taken away after.
+        # Subtracting a group's sum where the next one begins keeps the running sum small; the
+        # rounding error is subtracted afterwards.
         reset = values.copy()
         reset[first[1:]] -= np.add.reduceat(values, first)[:-1]
         total = np.cumsum(reset)
@@ -318,7 +335,7 @@ class _Steps:
         return total
 
     def counted(self, values: Ints) -> Ints:
-        """Cumulative counts that begin anew in every group."""
+        """Return cumulative counts that restart in every group."""
         total = np.cumsum(values)
         before = np.concatenate(([0], total))[self.start[:-1]]
         return np.asarray(total - before[self.group], np.int64)
@@ -361,9 +378,9 @@ def _steps(
 
 
 def _not_yet(entry: Floats, entry_group: Ints, time: Floats, group: Ints) -> Ints:
-    """How many of each time's group enter at or after that time."""
+    """Return how many of each time's group enter at or after that time."""
     order = _by_group_and_time(entry, entry_group)
-    # Merged by group and time, a time before the entries that equal it: each time stands behind the
+    # Merged by group and time, a time before the entries that equal it: each time follows the
     # entries before it.
     merged = np.lexsort(
         (
@@ -384,18 +401,18 @@ def _by_group_and_time(time: Floats, group: Ints) -> Ints:
 
 
 def _sums(flags: Flags, rows: Ints) -> Ints:
-    """How many flags there are from each row to the next."""
+    """Count the flags from each row to the next."""
     return np.add.reduceat(flags, rows, dtype=np.int64) if len(rows) else np.zeros(0, np.int64)
 
 
 def _survival(steps: _Steps, events: Ints) -> tuple[Floats, Floats]:
-    """Kaplan-Meier just before and at each time."""
+    """Return Kaplan-Meier estimates just before and at each time."""
     empties = events == steps.at_risk
     kept = np.log1p(-np.where(empties, 0.0, events / steps.at_risk))
     log = steps.running(kept)
     emptied = steps.counted(empties.astype(np.int64))
     some = steps.counted(events)
-    # No event yet is exactly 1, whatever rounding says.
+    # Without an event it is exactly 1, not a rounded 1.
     after = np.where(some > 0, np.where(emptied > 0, 0.0, np.exp(log)), 1.0)
     before = np.where(
         some - events > 0, np.where(emptied - empties > 0, 0.0, np.exp(log - kept)), 1.0
@@ -404,13 +421,13 @@ def _survival(steps: _Steps, events: Ints) -> tuple[Floats, Floats]:
 
 
 def _greenwood(events: Ints, at_risk: Ints) -> Floats:
-    """The parts d / (n (n - d)) of Greenwood's sum; 0 where all leave at once."""
+    """Return the terms d / (n (n - d)) of Greenwood's sum; 0 where all leave at once."""
     visit = at_risk - events
     return np.where(visit > 0, events / (at_risk * np.maximum(visit, 1).astype(np.float64)), 0.0)
 
 
 def _log_log(survival: Floats, std_error: Floats) -> tuple[Floats, Floats]:
-    """95 % limits of a survival probability on the scale log(-log); NaN at 0 and 1."""
+    """Return 95 % limits of a survival probability on the scale log(-log); NaN at 0 and 1."""
     inside = (survival > _EDGE) & (survival < 1 - _EDGE)
     safe = np.where(inside, survival, 0.5)
     log = np.log(safe)

@@ -1,4 +1,4 @@
-"""How long open deals have been where they are, against how long deals stay there."""
+"""How long open deals have been in their stage, compared with how long deals remain there."""
 
 from __future__ import annotations
 
@@ -9,7 +9,15 @@ import numpy as np
 import pandas as pd
 
 from pdframe._warnings import warn
-from pdframe.metrics._arguments import DAY, in_zone, local_date, moment, need, zone_of
+from pdframe.metrics._arguments import (
+    DAY,
+    in_zone,
+    local_date,
+    moment,
+    require_columns,
+    to_micros,
+    zone_of,
+)
 from pdframe.metrics._columns import (
     Flags,
     Floats,
@@ -20,14 +28,14 @@ from pdframe.metrics._columns import (
     lookup,
     one_row_each,
     ratio,
-    say_uncountable,
     times,
+    warn_of_uncountable,
 )
-from pdframe.metrics._known_at import NEVER, VISITS, in_micros, on_show, visited
+from pdframe.metrics._known_at import NEVER, VISITS, on_show, real_visits
 from pdframe.metrics._states import OPEN, changed_after, deleted_by, states
 from pdframe.metrics._survival import kaplan_meier
 
-_REPORTED = ("title", "owner_id")
+_CARRIED = ("title", "owner_id")
 _DEALS = (
     "id",
     "status",
@@ -48,63 +56,64 @@ def deal_aging(
     as_of: str | date | pd.Timestamp,
     tz: str | None = None,
 ) -> pd.DataFrame:
-    """Open deals with their days in stage, what is usual there, and whether they are rotten or past
-    their expected close.
+    """List open deals with their days in stage, what is usual there, and whether they are rotten or
+    past their expected close.
 
     Parameters
     ----------
     deals
-        One row a deal, with id, pipeline_id, stage_id, status, add_time, update_time, won_time,
+        One row per deal, with id, pipeline_id, stage_id, status, add_time, update_time, won_time,
         lost_time, expected_close_date.
     visits
-        One row a stay of a deal in a stage, as `account.stage_visits()` gives it.
+        One row per visit of a deal to a stage, from `account.stage_visits()`.
     stages
-        One row a stage, with id, name, is_deal_rot_enabled, days_to_rotten.
+        One row per stage, with id, name, is_deal_rot_enabled, days_to_rotten.
     as_of
         What happened after it is unknown; a bare date is the end of that day.
     tz
-        Timezone of naive times, and of the day that `as_of` is on; None: the frames' `attrs["tz"]`,
-        which the loaders set, else UTC.
+        Timezone of naive times, and of the day of `as_of`; None: the frames' `attrs["tz"]`, which
+        the loaders set, else UTC.
 
     Returns
     -------
     DataFrame
-        One row a deal open at `as_of`, in order of deal_id:
+        One row per deal open at `as_of`, in order of deal_id:
 
         - deal_id; title, owner_id where `deals` has them; pipeline_id, stage_id, stage (name; null:
           no such stage in `stages`)
-        - entered_at (UTC), days_in_stage: null where no visit tells, or the entry is only bounded
-        - median_days: median of the stage by Kaplan-Meier, open stays censored, as `stage_velocity`
-          has it; null where it is not reached
-        - share_longer: share of the stage's completed stays that were longer than this one has
-          lasted; null where there is none
+        - entered_at (UTC), days_in_stage: null where there is no visit, or the entry is only
+          bounded
+        - median_days: median of the stage by Kaplan-Meier, open visits censored, as in
+          `stage_velocity`; null where it is not reached
+        - share_longer: share of the stage's completed visits that were longer than this one so far;
+          null where there is none
         - days_idle: since the last update or the entry into the stage; days_to_rotten: the stage's,
           null where it lets no deal rot; rotten: whether days_idle has reached it, False where the
           stage lets no deal rot
         - expected_close_date; days_past_close: whole days since it, 0 where it is not past, null
           where none is set
 
-        What `deals` says of a deal that changed after `as_of` may not have been so then: title,
+        What `deals` says of a deal that changed after `as_of` may not have been true then: title,
         owner_id, expected_close_date, days_past_close, days_idle and (unless the deal cannot have
         been idle long enough) rotten are null, and a warning counts the deals.
 
     Raises
     ------
     ArgumentError
-        A column is missing or holds something else, a stay contradicts itself or comes twice,
-        `as_of` is no time.
+        A column is missing or holds something else, a visit contradicts itself or occurs twice, or
+        `as_of` is not a time.
 
     Notes
     -----
-    Stays are known as in `stage_velocity`, those of a deal that was deleted after it was closed
-    left out. A deal is where its visits say; a deal that none of them knows by `as_of` is open, and
-    in the stage it is in, as `deals` says. Completed stays count if both ends are exact and they
-    were under observation before they ended (`seen_at`): what is found only when it is over was
-    found because it was over. A warning counts the others and tells how to get them; where nothing
-    is left, median_days and share_longer are null. A deal that `deals` knows as deleted by `as_of`
-    (`is_deleted`, and since when `deleted_time`, else the last update) is not open, whatever its
-    visits say. No time is below 0: an update or a creation dated after `as_of` tells nothing of how
-    long a deal has been idle.
+    Visits are known as in `stage_velocity`, without those of deals that were deleted after they
+    were closed. The visits decide in which stage a deal is; for a deal without a visit by `as_of`,
+    `deals` decides whether it is open, and where. Completed visits count if both ends are exact and
+    they were under observation before they ended (`seen_at`): a visit that was first seen after its
+    end was seen because it had ended. A warning counts the others and says how to load them; where
+    none is left, median_days and share_longer are null. A deal that `deals` knows as deleted by
+    `as_of` (`is_deleted`, and since when `deleted_time`, else the last update) is not open,
+    whatever its visits say. No time is below 0: an update or a creation dated after `as_of` tells
+    nothing of how long a deal has been idle.
 
     Examples
     --------
@@ -118,14 +127,14 @@ def deal_aging(
     59      200           0.61        13.00          1.00   False
     """
     tz = zone_of(tz, deals, visits, stages)
-    deals = need(deals, "deals", [*_DEALS])
-    visits = need(visits, "visits", VISITS)
-    stages = need(stages, "stages", [*_STAGES])
-    say_uncountable(deals, "deals", moments=["expected_close_date"])
+    deals = require_columns(deals, "deals", [*_DEALS])
+    visits = require_columns(visits, "visits", VISITS)
+    stages = require_columns(stages, "stages", [*_STAGES])
+    warn_of_uncountable(deals, "deals", moments=["expected_close_date"])
     deals, visits, stages = (f.reset_index(drop=True) for f in (deals, visits, stages))
     now = moment(as_of, tz, "as_of", end_of_day=True)
     known_visits = _visits(visits, tz, now)
-    _report_unwatched(known_visits)
+    _warn_of_unwatched(known_visits)
     result = _open_deals(
         deals, known_visits, ids(visits, "deal_id")[on_show(visits, now, tz)], tz, now
     )
@@ -140,7 +149,7 @@ def deal_aging(
     limit = lookup(where, ids(placed, "days_to_rotten").where(allowed))
     result["days_to_rotten"] = limit
     _judge(result, limit, local_date(pd.Series([now]), tz).iloc[0], now)
-    reported = [column for column in _REPORTED if column in deals.columns]
+    reported = [column for column in _CARRIED if column in deals.columns]
     order = [
         "deal_id",
         *reported,
@@ -168,14 +177,14 @@ def deal_aging(
 
 
 def _visits(visits: pd.DataFrame, tz: str, now: pd.Timestamp) -> pd.DataFrame:
-    """The stays known at `now`, with what was known of them then."""
-    known_visits = visited(visits, now, tz)
+    """Return the visits known at `now`, with what was known of them then."""
+    known_visits = real_visits(visits, now, tz)
     over = known_visits.left != NEVER
     loose = known_visits.of(visits["entered_after"]).notna().to_numpy()
     cut = over & known_visits.of(visits["left_after"]).notna().to_numpy()
     begun = pd.Series(known_visits.entered.view("datetime64[us]")).dt.tz_localize("UTC")
     entry = np.maximum(known_visits.seen - known_visits.entered, 0) / DAY
-    duration = (np.where(over, known_visits.left, in_micros(now)) - known_visits.entered) / DAY
+    duration = (np.where(over, known_visits.left, to_micros(now)) - known_visits.entered) / DAY
     return pd.DataFrame(
         {
             "deal_id": pd.array(known_visits.deal, "Int64"),
@@ -186,21 +195,22 @@ def _visits(visits: pd.DataFrame, tz: str, now: pd.Timestamp) -> pd.DataFrame:
             "open": ~over,
             "entry": entry,
             "duration": duration,
-            # At risk from `seen_at` on: a stay that was over by then tells nothing.
+            # At risk from `seen_at` on: a visit that had ended by then says nothing.
             "counts": ~loose & ~cut & ~((entry > 0) & (entry >= duration)),
         }
     )
 
 
-def _report_unwatched(known_visits: pd.DataFrame) -> None:
-    """Say how many completed stays tell nothing of how long stays are, and how to get them."""
+def _warn_of_unwatched(known_visits: pd.DataFrame) -> None:
+    """Warn of completed visits without a usable duration, and say how to load them."""
     missed = known_visits[~known_visits["counts"] & ~known_visits["open"]]
     result = missed["deal_id"].nunique()
     if len(missed):
         warn(
-            f"{len(missed)} completed stays are left out of median_days and share_longer: they were"
-            " found only after their end, or their times are not known exactly. For these load"
-            f" account.deal_changes(ids): 20 tokens a deal, {result} deals = {20 * result} tokens."
+            f"{len(missed)} completed visits are left out of median_days and share_longer: they"
+            " were first seen after their end, or their times are not known exactly. For exact"
+            f" times load account.deal_changes(ids): 20 tokens per deal, {result} deals ="
+            f" {20 * result} tokens."
         )
 
 
@@ -211,12 +221,12 @@ def _open_deals(
     tz: str,
     now: pd.Timestamp,
 ) -> pd.DataFrame:
-    """One row a deal open at `now`: where it is, since when, and what `deals` tells of it.
-    `visited`: deals that visits know.
+    """Return one row per deal open at `now`: its stage, since when, and what `deals` says of it.
+    `visited`: deals that have visits.
     """
     own, changed = one_row_each(deals, "deals"), changed_after(deals, tz, now)
     reported = pd.DataFrame({"deal_id": own, "changed": changed})
-    for column in _REPORTED:
+    for column in _CARRIED:
         if column in deals.columns:
             reported[column] = deals[column].mask(changed)
     reported["expected_close_date"] = dates(deals, "expected_close_date").mask(changed)
@@ -241,9 +251,9 @@ def _open_deals(
     late = int(result["changed"].eq(True).sum())
     if late:
         warn(
-            f"{late} open deals changed after {now:%Y-%m-%d %H:%M} UTC: what they said of owner,"
-            " expected close and idleness then is not in this frame, and is null. Pass deals as"
-            " they were known then, from account.as_of(...), where history was kept."
+            f"{late} open deals changed after {now:%Y-%m-%d %H:%M} UTC: their owner, expected"
+            " close and idleness at that time are unknown and null. Pass the deals of that time,"
+            " from account.as_of(...), if history was kept."
         )
     result["touched"] = result["touched"].mask(
         result["touched"] < result["entered_at"], result["entered_at"]
@@ -254,8 +264,8 @@ def _open_deals(
 def _usual(
     known_visits: pd.DataFrame, where: pd.Series[Any], days: Floats
 ) -> tuple[Floats, Floats]:
-    """The median of each deal's stage, and the share of its completed stays that were longer than
-    `days`.
+    """Return the median of each deal's stage, and the share of its completed visits that were
+    longer than `days`.
     """
     sample = known_visits[known_visits["counts"] & known_visits["stage_id"].notna()]
     codes, result = pd.factorize(sample["stage_id"], sort=True)
@@ -264,10 +274,10 @@ def _usual(
         duration, done, codes, len(result), entry=sample["entry"].to_numpy(np.float64)
     )
     place = np.asarray(pd.Index(result).get_indexer(pd.Index(where)), dtype=np.int64)
-    # The last, empty place is that of stages without a sample.
+    # The last place, NaN, is that of stages without a sample.
     median = np.append(curves.quantile(0.5)[0], np.nan)[place]
     finished, stage = duration[done], codes[done]
-    # Ranks make one key of stage and length, which all deals look up at once.
+    # Ranks make one key of stage and length, so that one search serves all deals.
     order = np.unique(np.concatenate((finished, days)), return_inverse=True)[1]
     key = np.sort(stage * len(order) + order[: len(finished)])
     start, stop = (
@@ -287,7 +297,7 @@ def _judge(
     """Add days_idle, rotten and days_past_close."""
     idle = days_between(result["touched"], now)
     unknown: Flags = np.isnan(idle)
-    # A deal that came into its stage a day ago was touched then, whatever happened since.
+    # A deal that entered its stage a day ago was touched then, whatever happened since.
     most = np.where(unknown, result["days_in_stage"].to_numpy(np.float64), idle)
     due = limit.to_numpy(np.float64, na_value=np.nan)
     rotten = pd.Series(most >= due, index=result.index, dtype="boolean")

@@ -1,4 +1,4 @@
-"""Deals and stays as somebody would have found them at a time."""
+"""Deals and visits as they were known at a time."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ import pandas as pd
 from pdframe._plain import plain_column
 from pdframe._warnings import warn
 from pdframe.errors import ArgumentError
-from pdframe.metrics._arguments import NULL, in_zone, moment, need, zone_of
+from pdframe.metrics._arguments import NULL, in_zone, moment, require_columns, zone_of
 from pdframe.metrics._change_rows import holds_changes, states_at
-from pdframe.metrics._columns import equals, ids, one_row_each, plain_ids, times
+from pdframe.metrics._columns import as_times, equals, ids, one_row_each, plain_ids, times
 from pdframe.metrics._known_at import (
     DELETED,
     LOST,
@@ -22,19 +22,30 @@ from pdframe.metrics._known_at import (
     OPEN,
     VISITS,
     WON,
-    Known,
-    known,
-    standing,
+    KnownVisits,
+    states_of_known,
+    visits_known_at,
 )
 from pdframe.metrics._survival import Flags, Ints
 
 # Columns of deals that never change.
 _FIXED = ("add_time", "creator_user_id", "origin", "origin_id", "source_lead_id")
-# Columns that the kept history holds.
+# Columns that the kept history has.
 _KEPT = (
-    "stage_id", "pipeline_id", "status", "value", "currency", "expected_close_date", "owner_id", "probability", "stage_change_time",
-    "won_time", "lost_time", "is_archived", "first_won_time",
-)  # fmt: skip
+    "stage_id",
+    "pipeline_id",
+    "status",
+    "value",
+    "currency",
+    "expected_close_date",
+    "owner_id",
+    "probability",
+    "stage_change_time",
+    "won_time",
+    "lost_time",
+    "is_archived",
+    "first_won_time",
+)
 _TIMES = ("stage_change_time", "won_time", "lost_time", "first_won_time")
 _UTC = "datetime64[us, UTC]"
 
@@ -47,51 +58,52 @@ def as_of(
     *,
     tz: str | None = None,
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Deals and visits as they were known at a time; what came later changes no cell.
+    """Return deals and visits as they were known at a time; later events change no cell.
 
     Parameters
     ----------
     deals
-        One row a deal, as `account.deals()` gives it: `id` and `add_time` are needed.
+        One row per deal, from `account.deals()`; `id` and `add_time` are required.
     visits
-        One row a stay, as `account.stage_visits()` gives it.
+        One row per visit, from `account.stage_visits()`.
     when
         A time; one without a timezone is in `tz`, a bare date means the end of that day.
     history
-        One row a deal and change, as `account.deal_history()` gives it: deal_id, column, before,
-        after, time, seen_at. Looks and loaded changelogs tell of values then, before the first look
-        too. Or one row a deal, as `account.as_of(when)` gives it; deal_id, seen_at, gone and the
-        columns that are kept. None: no look is known.
+        One row per deal and change, from `account.deal_history()`: deal_id, column, before, after,
+        time, seen_at. Snapshots and loaded changelogs give past values, changelogs also those
+        before the first snapshot. Or one row per deal, as `account.as_of(when)` passes it: deal_id,
+        seen_at, gone and the kept columns. None: there is no history.
     tz
         Name of the timezone of naive times.
 
     Returns
     -------
     (DataFrame, DataFrame)
-        Deals: one row a deal added by then that was not known to be deleted, in the columns and
+        Deals: one row per deal added by then that was not known to be deleted, in the columns and
         dtypes of `deals`. Columns that never change (add_time, creator_user_id, origin, origin_id,
-        source_lead_id) are as given. Columns that are kept have the value that was known last by
-        then; stage, pipeline, status and the times of closing that of the changelog, where it tells
-        the deal's stays. Everything else is null, for it may have changed since: which changes move
-        `update_time` is not documented, and a value that is null only in deals that were touched
-        later would tell the future. Deals deleted since come from history; where neither it nor the
-        visits know them they are missing. Visits: the stays known by then (a stay that only looks
-        tell, from `seen_at` on), with exits that were not known yet taken back: `left_at` and
-        `left_after` null, `end` open. A move is known once the look that found the next stay was
-        there; a closing, which only looks tell, once history has a look that found it, and from its
-        own time where history does not know the deal. `source` is as given: what is known today of
-        how a stay was told. Columns, dtypes and order as given.
+        source_lead_id) are unchanged. Columns of the kept history have the last value known by
+        then; stage, pipeline, status and the times of closing have that of the changelog, where it
+        reports the deal's visits. Everything else is null, since it may have changed later: the API
+        does not document which changes move `update_time`, and a value that is null only in deals
+        that were touched later would reveal the future. Deals deleted since then come from history;
+        deals that neither history nor the visits have are missing. Visits: the visits known by then
+        (a visit known from snapshots alone, from `seen_at` on); exits that were not known yet are
+        undone: `left_at` and `left_after` null, `end` open. A move is known from the snapshot that
+        shows the next visit; a closing that only snapshots show, from the first snapshot of the
+        history that shows it, and from its own time where history does not have the deal. `source`
+        is unchanged: it says what is known of the visit today. Columns, dtypes and order are those
+        of `visits`.
 
     Raises
     ------
     ArgumentError
-        `when` is no time, a column is missing or holds something else, an id comes twice, or a stay
-        contradicts itself.
+        `when` is not a time, a column is missing or holds something else, an id occurs twice, or a
+        visit contradicts itself.
 
     Warns
     -----
     DataWarning
-        Deals whose values at that time nobody kept.
+        Deals whose values at that time are unknown.
 
     Examples
     --------
@@ -102,13 +114,13 @@ def as_of(
     """
     tz = zone_of(tz, deals, visits, history)
     given = deals, visits
-    visits = need(visits, "visits", VISITS)
-    deals = need(deals, "deals", ("id", "add_time"))
+    visits = require_columns(visits, "visits", VISITS)
+    deals = require_columns(deals, "deals", ("id", "add_time"))
     if history is not None and not (isinstance(history, pd.DataFrame) and holds_changes(history)):
-        history = need(history, "history", ("deal_id", "seen_at", "gone"))
+        history = require_columns(history, "history", ("deal_id", "seen_at", "gone"))
     limit = moment(when, tz, "when", end_of_day=True)
     kept = _seen_at(history, limit, tz)
-    known_visits = known(visits, limit, tz, _seen_closed_deals(kept))
+    known_visits = visits_known_at(visits, limit, tz, _seen_closed_deals(kept))
     if history is not None and holds_changes(history):
         _take_back_closings(known_visits, kept)
     result = (
@@ -122,8 +134,8 @@ def as_of(
 
 
 def _as_given(frame: pd.DataFrame, given: pd.DataFrame) -> pd.DataFrame:
-    """The frame with its columns in the dtypes that they were given in, where these hold what is
-    known now.
+    """Return the frame with its columns in the dtypes of the argument, where these can represent
+    the values.
     """
     dtypes = {
         name: given[name].dtype
@@ -134,7 +146,7 @@ def _as_given(frame: pd.DataFrame, given: pd.DataFrame) -> pd.DataFrame:
     return frame.astype(dtypes) if dtypes else frame
 
 
-def _visits_then(visits: pd.DataFrame, known_visits: Known) -> pd.DataFrame:
+def _visits_then(visits: pd.DataFrame, known_visits: KnownVisits) -> pd.DataFrame:
     order = np.argsort(known_visits.rows, kind="stable")
     view = visits.iloc[known_visits.rows[order]].reset_index(drop=True)
     still = known_visits.left[order] == NEVER
@@ -150,13 +162,13 @@ def _visits_then(visits: pd.DataFrame, known_visits: Known) -> pd.DataFrame:
 def _deals_then(
     deals: pd.DataFrame,
     visits: pd.DataFrame,
-    known_visits: Known,
+    known_visits: KnownVisits,
     kept: pd.DataFrame,
     history: pd.DataFrame | None,
     limit: pd.Timestamp,
     tz: str,
 ) -> pd.DataFrame:
-    reported = _reported(visits, known_visits)
+    logged = _states_in_changelog(visits, known_visits)
     own = one_row_each(deals, "deals")
     for name in {"add_time", "close_time", *_TIMES} & {*deals.columns}:
         deals = deals.assign(**{name: times(deals, name, tz)})
@@ -169,7 +181,7 @@ def _deals_then(
     there = (
         added.index[added.isna() | (added <= limit)]
         .union(kept.index)
-        .union(reported.index)
+        .union(logged.index)
         .difference(removed)
     )
     now = current.reindex(there)
@@ -177,11 +189,11 @@ def _deals_then(
     for name in deals.columns:
         try:
             with np.errstate(invalid="raise"):
-                view[name] = _column(str(name), deals, now, kept, reported, there)
+                view[name] = _column(str(name), deals, now, kept, logged, there)
         except (TypeError, ValueError, OverflowError, FloatingPointError):
             raise ArgumentError(
-                f"The column {name!r} of deals ({deals[name].dtype}) holds other things than that"
-                " of history."
+                f"The column {name!r} of deals ({deals[name].dtype}) and that of history hold"
+                " values of different kinds."
             ) from None
     frame = pd.DataFrame(view, index=there)
     if "close_time" in frame and {"status", "won_time", "lost_time"} <= {*frame.columns}:
@@ -201,22 +213,22 @@ def _column(
     deals: pd.DataFrame,
     now: pd.DataFrame,
     kept: pd.DataFrame,
-    reported: pd.DataFrame,
+    logged: pd.DataFrame,
     there: pd.Index[Any],
 ) -> pd.Series[Any]:
-    """One column of deals as it was known."""
+    """Return one column of deals as it was known."""
     if name == "id":
         return _typed(there.to_series(), deals[name].dtype)
     if name in _FIXED:
         values = now[name]
-        for source in (kept, reported):
+        for source in (kept, logged):
             if name in source:
                 values = values.where(values.notna(), source[name].reindex(there))
     elif name in _KEPT:
         values = kept[name].reindex(there) if name in kept else _nothing(deals[name], there)
-        if name in reported:
-            values = values.astype(reported[name].dtype).mask(
-                there.isin(reported.index), reported[name].reindex(there)
+        if name in logged:
+            values = values.astype(logged[name].dtype).mask(
+                there.isin(logged.index), logged[name].reindex(there)
             )
     else:
         values = _nothing(deals[name], there)
@@ -224,7 +236,7 @@ def _column(
 
 
 def _seen_at(history: pd.DataFrame | None, limit: pd.Timestamp, tz: str) -> pd.DataFrame:
-    """One row a deal seen by then, as the last look until then found it."""
+    """Return one row per deal seen by then, as the last snapshot until then showed it."""
     if history is None:
         return pd.DataFrame(
             {"gone": pd.Series(dtype="bool"), "seen_at": pd.Series(dtype=_UTC)},
@@ -247,18 +259,20 @@ def _seen_at(history: pd.DataFrame | None, limit: pd.Timestamp, tz: str) -> pd.D
 
 
 def _seen_closed_deals(kept: pd.DataFrame) -> pd.Series[Any]:
-    """When a look last found each deal changed, in microseconds; 0 where it found it open."""
+    """Return when a snapshot last showed each deal changed, in microseconds; 0 where it was
+    open.
+    """
     at: pd.Series[Any] = (
         kept["seen_at"].dt.tz_localize(None).astype("datetime64[us]").astype("int64")
     )
     return at.mask(equals(kept, "status", "open"), 0) if "status" in kept else at
 
 
-def _take_back_closings(known_visits: Known, kept: pd.DataFrame) -> None:
-    """Leave stays open whose deal was known to be open: a look that came later found the closing.
+def _take_back_closings(known_visits: KnownVisits, kept: pd.DataFrame) -> None:
+    """Reopen visits whose deal was known to be open: a later snapshot shows the closing.
 
-    The changelog tells such a stay up to the time at which it was read, so its `source` does not
-    say who told of its end.
+    The changelog reports such a visit up to the time at which it was read, so `source` does not say
+    where its end comes from.
     """
     was_open = equals(kept, "status", "open")
     unseen = (
@@ -269,17 +283,17 @@ def _take_back_closings(known_visits: Known, kept: pd.DataFrame) -> None:
     known_visits.left[unseen], known_visits.end[unseen] = NEVER, OPEN
 
 
-def _reported(visits: pd.DataFrame, known_visits: Known) -> pd.DataFrame:
-    """State of each deal whose last known stay the changelog tells."""
+def _states_in_changelog(visits: pd.DataFrame, known_visits: KnownVisits) -> pd.DataFrame:
+    """Return the state of each deal whose last known visit comes from the changelog."""
     last = np.flatnonzero(known_visits.last & known_visits.exact)
     rows, end = known_visits.rows[last], known_visits.end[last]
     deal = pd.Index(known_visits.deal[last], dtype="Int64")
     stage = plain_ids(visits["stage_id"])[known_visits.rows]
     moved = np.zeros(len(stage), bool)
     moved[1:] = (known_visits.deal[1:] == known_visits.deal[:-1]) & (stage[1:] != stage[:-1])
-    # Since when a closed deal is won or lost: a move while it was closed, and a restoration, came
+    # Since when a closed deal is won or lost: moves while it was closed, and restorations, are
     # later.
-    since = known_visits.left[standing(visits, known_visits)[1]][last]
+    since = known_visits.left[states_of_known(visits, known_visits)[1]][last]
     left = np.where(since == NEVER, NULL, since)
     return pd.DataFrame(
         {
@@ -294,8 +308,8 @@ def _reported(visits: pd.DataFrame, known_visits: Known) -> pd.DataFrame:
             "stage_change_time": _one_a_deal(
                 known_visits.deal, known_visits.entered, moved, deal, "last"
             ),
-            "won_time": _as_times(np.where(end == WON, left, NULL), deal),
-            "lost_time": _as_times(np.where(end == LOST, left, NULL), deal),
+            "won_time": as_times(np.where(end == WON, left, NULL), deal),
+            "lost_time": as_times(np.where(end == LOST, left, NULL), deal),
             "first_won_time": _one_a_deal(
                 known_visits.deal, known_visits.left, known_visits.end == WON, deal, "first"
             ),
@@ -306,13 +320,9 @@ def _reported(visits: pd.DataFrame, known_visits: Known) -> pd.DataFrame:
 def _one_a_deal(
     deal: Ints, times: Ints, where: Flags, index: pd.Index[Any], keep: Literal["first", "last"]
 ) -> pd.Series[Any]:
-    """The first or last of each deal's times, null where it has none."""
-    result = _as_times(times[where], pd.Index(deal[where], dtype="Int64"))
+    """Return the first or last of each deal's times, null where it has none."""
+    result = as_times(times[where], pd.Index(deal[where], dtype="Int64"))
     return result[~result.index.duplicated(keep=keep)].reindex(index)
-
-
-def _as_times(values: Ints, index: pd.Index[Any]) -> pd.Series[Any]:
-    return pd.Series(values.view("datetime64[us]"), index).dt.tz_localize("UTC")
 
 
 def _nothing(column: pd.Series[Any], index: pd.Index[Any]) -> pd.Series[Any]:
@@ -320,14 +330,14 @@ def _nothing(column: pd.Series[Any], index: pd.Index[Any]) -> pd.Series[Any]:
 
 
 def _typed(column: pd.Series[Any], dtype: Any) -> pd.Series[Any]:
-    """The dtype of the given column, or the one nearest to it that holds the values; `ValueError`
-    where they are of another kind.
+    """Convert a column to a dtype, or to the nearest one that can represent the values; raise
+    `ValueError` where they are of another kind.
     """
     if isinstance(dtype, pd.CategoricalDtype):
         other = column[column.notna() & ~column.isin(dtype.categories)].unique()
         if not all(isinstance(value, str) for value in (*other, *dtype.categories)) and len(other):
             raise ValueError(dtype)
-        # Text that no deal has today.
+        # Texts that no deal has today.
         dtype = (
             pd.CategoricalDtype([*dtype.categories, *sorted(other)], dtype.ordered)
             if len(other)
@@ -343,19 +353,20 @@ def _unknown_message(
 ) -> str:
     begins = None if history is None or history.empty else times(history, "seen_at", tz).min()
     why = (
-        "no kept history is given"
+        "no history is passed"
         if begins is None
         else (
             f"the kept history begins on {begins:%Y-%m-%d %H:%M}"
             if begins > limit
-            else "no look of the kept history had found them"
+            else "no snapshot of the kept history shows them"
         )
     )
     return (
-        f"as_of: what {unknown:,} of {deals:,} deals were like on {limit:%Y-%m-%d %H:%M} UTC is not"
-        f" known, for {why}: value, currency, owner and expected close are null, stage and status"
-        " too where no changelog tells them. History cannot be collected later: run"
-        " account.sync('deals') often. account.deal_changes() tells past stages: 20 tokens a deal."
+        f"as_of: the values of {unknown:,} of {deals:,} deals on {limit:%Y-%m-%d %H:%M} UTC are"
+        f" unknown because {why}: value, currency, owner and expected close are null, and so are"
+        " stage and status where no changelog is loaded. History cannot be collected later: run"
+        " account.sync('deals') often. account.deal_changes() loads past stages: 20 tokens per"
+        " deal."
     )
 
 

@@ -1,5 +1,5 @@
-"""The deals of a funnel: who came into the pipeline when, which stages each reached and how it went
-on from there.
+"""The deals of a funnel: when each entered the pipeline, which stages it reached, and what happened
+then.
 """
 
 from __future__ import annotations
@@ -7,7 +7,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date
-from typing import Any, Literal, TypeAlias, get_args
+from typing import Literal, TypeAlias, get_args
 
 import numpy as np
 import pandas as pd
@@ -21,11 +21,12 @@ from pdframe.metrics._arguments import (
     keys,
     micros,
     moment,
-    need,
+    require_columns,
+    to_micros,
     window,
     zone_of,
 )
-from pdframe.metrics._columns import NO_ID, equals, ids, one_row_each, plain_ids
+from pdframe.metrics._columns import NO_ID, equals, ids, one_row_each, places, plain_ids
 from pdframe.metrics._grouping import attributes
 from pdframe.metrics._known_at import (
     CHANGED_PIPELINE,
@@ -35,9 +36,8 @@ from pdframe.metrics._known_at import (
     NEVER,
     VISITS,
     WON,
-    Known,
-    in_micros,
-    visited,
+    KnownVisits,
+    real_visits,
 )
 from pdframe.metrics._states import Deleted
 from pdframe.metrics._survival import Flags, Floats, Ints
@@ -48,30 +48,30 @@ Time: TypeAlias = str | date | pd.Timestamp
 STATES = ("advanced", "lost", "left", "open")
 IN_ADVANCE, IN_LOST, IN_LEFT, IN_OPEN = range(4)
 
-# A deal that looks found within this many days of its coming counts as seen from the start: looks a
-# day apart miss no deal for long.
+# Days. A deal that a snapshot shows this soon after it entered counts as seen from the start: daily
+# snapshots miss no deal for long.
 _SOON = 1.0
 
 
 @dataclass(frozen=True, slots=True)
 class Reached:
-    """The deals that reached one stage, and how they went on.
+    """The deals that reached one stage, and what happened then.
 
     Parameters
     ----------
     deal
-        Place of each in the cohort.
+        Row of each in the cohort.
     at
-        When it reached the stage (microseconds, as all times here).
+        When it reached the stage (microseconds, like all times here).
     advanced
         When it advanced; `NEVER` where it did not.
     state, state_at
-        Number in `STATES`, and since when; open: the end of what is known.
+        Number in `STATES`, and since when; for open the end of what is known.
     outcome, outcome_at
         The same with winning in place of advancing.
     entry
-        Days after reaching from which on it was under observation; 0: from the start; infinite:
-        when it was reached is not known.
+        Days from reaching the stage to the start of observation; 0: from the start; infinite: the
+        time of reaching it is unknown.
     """
 
     deal: Ints
@@ -85,18 +85,18 @@ class Reached:
 
     @property
     def days(self) -> Floats:
-        """From reaching the stage to `state_at`."""
+        """Days from reaching the stage to `state_at`."""
         return (self.state_at - self.at) / DAY
 
     @property
     def outcome_days(self) -> Floats:
-        """From reaching the stage to `outcome_at`."""
+        """Days from reaching the stage to `outcome_at`."""
         return (self.outcome_at - self.at) / DAY
 
 
 @dataclass(frozen=True, slots=True)
 class Cohort:
-    """Deals whose first visit to the pipeline lies in the window, by id.
+    """Deals whose first visit to the pipeline began in the window, by id.
 
     Parameters
     ----------
@@ -106,18 +106,18 @@ class Cohort:
     deal
         Ids.
     keys, group
-        The columns of `by`, one row a group; each deal's group.
-    visited
-        One row a stage, one column a deal: its first visit, `NEVER` where there is none.
+        The columns of `by`, one row per group; each deal's group.
+    real_visits
+        One row per stage, one column per deal: its first visit, `NEVER` where there is none.
     won
-        When it was won in the pipeline, where it is won at the end of what is known; else `NEVER`.
+        When it was won in the pipeline, if it is won at the end of what is known; else `NEVER`.
     state, state_at
-        Its final state there, number in `STATES`; meaningless where it was won.
+        Its final state there, a number in `STATES`; meaningless where it was won.
     seen
         When it was first seen.
     before
-        How many stages lie before the one that looks found it in: if it reached them, nobody knows
-        when.
+        Number of stages before the one in which a snapshot first showed it: if it reached them, the
+        time is unknown.
     skipped
         What counts as reaching a stage.
     tz
@@ -140,8 +140,8 @@ class Cohort:
     def reached(self) -> Iterator[Reached]:
         """Yield each stage in its order, then the win."""
         count = len(self.visited)
-        # First visit to a later stage, or the win; from behind, for every stage rests on those
-        # after it.
+        # First visit to a later stage, or the win; computed from the last stage, since every stage
+        # needs those after it.
         later = np.empty_like(self.visited)
         ahead = self.won
         for place in range(count - 1, -1, -1):
@@ -191,20 +191,20 @@ def cohort(
     tz: str | None,
     columns: Sequence[str],
 ) -> Cohort:
-    """Read the arguments of a funnel, whose own columns are `columns`; warn of what the visits
-    cannot tell.
+    """Read the arguments of a funnel, whose own columns are `columns`; warn of what the visits do
+    not show.
     """
     tz = zone_of(tz, visits, stages, deals)
-    visits = need(visits, "visits", VISITS)
-    stages = need(stages, "stages", ("id", "order_nr", "name", "pipeline_id"))
+    visits = require_columns(visits, "visits", VISITS)
+    stages = require_columns(stages, "stages", ("id", "order_nr", "name", "pipeline_id"))
     names = keys(by, columns)
     if skipped not in get_args(Skipped):
         raise ArgumentError(
-            f"skipped is one of {', '.join(map(repr, get_args(Skipped)))}, not {skipped!r}."
+            f"skipped must be one of {', '.join(map(repr, get_args(Skipped)))}, not {skipped!r}."
         )
     now = moment(as_of, tz, "as_of", end_of_day=True)
     start, end = window(since, until, tz)
-    known_visits = visited(visits, now, tz, deleted)
+    known_visits = real_visits(visits, now, tz, deleted)
     pipelines = plain_ids(visits["pipeline_id"])
     known_in = known_visits.of(pipelines)
     pipeline = pipeline_of(pipeline_id, known_in, stages)
@@ -216,16 +216,16 @@ def cohort(
     new[1:] = deal[1:] != deal[:-1]
     first = np.flatnonzero(new)
     number = np.cumsum(new) - 1
-    place = places(plain_ids(visits["stage_id"])[rows], own["stage_id"].iloc[:-1])
+    place = places(plain_ids(own["stage_id"].iloc[:-1]), plain_ids(visits["stage_id"])[rows])
     members = known_visits.deal[inside[first]]
     count = len(own) - 1
     reached = np.full((count, len(members)), NEVER)
-    # From behind, so that the first visit is the one that stays.
+    # In reverse, so that the first visit is written last and remains.
     at = np.flatnonzero(place >= 0)[::-1]
     reached[place[at], number[at]] = known_visits.entered[inside[at]]
     last = inside[np.append(first[1:], len(inside)) - 1 if len(first) else first]
-    # A closing that was undone is no event: a deal that stays elsewhere by now left this pipeline,
-    # whatever its last stay here ended with.
+    # A closing that was undone is not an event: a deal that is elsewhere by now left this pipeline,
+    # however its last visit here ended.
     elsewhere = ~known_visits.last[last]
     after = np.where(elsewhere, last + 1, last)
     became = np.where(elsewhere, CHANGED_PIPELINE, known_visits.became[last])
@@ -236,22 +236,33 @@ def cohort(
         [IN_LOST, IN_LEFT],
         IN_OPEN,
     )
-    state_at = np.where(state == IN_OPEN, in_micros(now), became_at)
+    state_at = np.where(state == IN_OPEN, to_micros(now), became_at)
     group_of = grouped(attributes(visits, known_visits, deals, names, inside[first]), names)
     opening = np.searchsorted(known_visits.deal, members)
     observed = (known_visits.source[opening] != CHANGELOG) & (opening == inside[first])
     before = np.where(observed, np.maximum(place[first], 0), 0)
     matches = Cohort(
-        own, members, group_of[1], group_of[0], reached, won, state, state_at, known_visits.seen[opening], before, skipped, tz
-    )  # fmt: skip
-    say_unseen(known_visits, pipelines == pipeline)
-    _say_missing(int((place < 0).sum()))
+        own,
+        members,
+        group_of[1],
+        group_of[0],
+        reached,
+        won,
+        state,
+        state_at,
+        known_visits.seen[opening],
+        before,
+        skipped,
+        tz,
+    )
+    warn_of_unseen(known_visits, pipelines == pipeline)
+    _warn_of_missing_stages(int((place < 0).sum()))
     removed = became == DELETED
     late = observed & (
         (place[first] > 0)
         | (known_visits.seen[opening] - known_visits.entered[opening] > _SOON * DAY)
     )
-    _say_late(matches, int(late.sum()), int((late & removed).sum()))
+    _warn_of_late(matches, int(late.sum()), int((late & removed).sum()))
     entered_after, left_after = (
         micros(visits[name], tz, name) for name in ("entered_after", "left_after")
     )
@@ -259,18 +270,18 @@ def cohort(
         (left_after[known_visits.closing[inside]] != NULL) & (known_visits.left[inside] != NEVER)
     )
     unclear = np.unique(number[bounded])
-    _say_bounded(len(unclear), len(members), int(removed[unclear].sum()))
+    _warn_of_bounds(len(unclear), len(members), int(removed[unclear].sum()))
     return matches
 
 
 def pipeline_of(given: int | None, visited: Ints, stages: pd.DataFrame) -> int:
-    """The pipeline asked for, else the only one that the visits known, or else the stages, hold."""
+    """Return the given pipeline, else the only one of the known visits, or of the stages."""
     there = plain_ids(stages["pipeline_id"])
     if given is not None:
-        # A row of a frame of numbers gives whole ones as floats.
+        # A row of a frame of numbers contains integers as floats.
         full = isinstance(given, float | np.floating) and float(given).is_integer()
         if isinstance(given, bool) or not (full or isinstance(given, int | np.integer)):
-            raise ArgumentError(f"pipeline_id={given!r} is no id of a pipeline.")
+            raise ArgumentError(f"pipeline_id={given!r} is not the id of a pipeline.")
         if int(given) not in there:
             raise ArgumentError(
                 f"stages has none of pipeline {int(given)}; it has those of {_listed(there)}."
@@ -284,12 +295,12 @@ def pipeline_of(given: int | None, visited: Ints, stages: pd.DataFrame) -> int:
     )
     if len(kept) != 1:
         raise ArgumentError(
-            "Give pipeline_id: stages of several pipelines have no common order, and there are"
-            f" {_listed(kept)}."
+            "Pass pipeline_id: stages of several pipelines have no common order. The pipelines"
+            f" are {_listed(kept)}."
         )
     if kept[0] not in there:
         raise ArgumentError(
-            f"stages has none of pipeline {kept[0]}, which the visits are of; it has those of"
+            f"stages has none of pipeline {kept[0]}, to which the visits belong; it has those of"
             f" {_listed(there)}."
         )
     return int(kept[0])
@@ -298,7 +309,7 @@ def pipeline_of(given: int | None, visited: Ints, stages: pd.DataFrame) -> int:
 def entered(
     deal: Ints, entered: Ints, start: pd.Timestamp | None, end: pd.Timestamp | None
 ) -> Flags:
-    """Which stays are of deals whose first one, in order of deal and time, began in [start,
+    """Return which visits are of deals whose first one, in order of deal and time, began in [start,
     end).
     """
     new = np.ones(len(deal), bool)
@@ -306,9 +317,9 @@ def entered(
     received = entered[new]
     taken = np.ones(len(received), bool)
     if start is not None:
-        taken &= received >= in_micros(start)
+        taken &= received >= to_micros(start)
     if end is not None:
-        taken &= received < in_micros(end)
+        taken &= received < to_micros(end)
     matches: Flags = taken[np.cumsum(new) - 1]
     return matches
 
@@ -318,7 +329,7 @@ def _listed(values: Ints) -> str:
 
 
 def own_stages(stages: pd.DataFrame, pipeline: int) -> pd.DataFrame:
-    """Id, name and order of the pipeline's stages in their order, then a row for `won`."""
+    """Return id, name and order of the pipeline's stages in their order, then a row for `won`."""
     own = stages[plain_ids(stages["pipeline_id"]) == pipeline]
     if "is_deleted" in own:
         own = own[~equals(own, "is_deleted", True)]
@@ -336,18 +347,8 @@ def own_stages(stages: pd.DataFrame, pipeline: int) -> pd.DataFrame:
     return both
 
 
-def places(stage: Ints, own: pd.Series[Any]) -> Ints:
-    """Place of each stage among the ids of a pipeline's, -1 where it has none (any more)."""
-    known_ids = own.to_numpy(np.int64)
-    if not len(known_ids):
-        return np.full(len(stage), -1)
-    order = np.argsort(known_ids)
-    near = order[np.minimum(np.searchsorted(known_ids[order], stage), len(order) - 1)]
-    return np.where(known_ids[near] == stage, near, -1)
-
-
-def say_unseen(known_visits: Known, of_pipeline: Flags) -> None:
-    """Warn of deals that nobody had looked at by as_of; `of_pipeline` is of all rows of visits."""
+def warn_of_unseen(known_visits: KnownVisits, of_pipeline: Flags) -> None:
+    """Warn of deals that were first seen after as_of; `of_pipeline` is of all rows of visits."""
     late = of_pipeline[known_visits.hidden]
     late = late & ~np.isin(known_visits.hidden_deal, known_visits.deal) if late.any() else late
     if late.any():
@@ -356,51 +357,53 @@ def say_unseen(known_visits: Known, of_pipeline: Flags) -> None:
             pd.Timestamp(int(known_visits.hidden_seen[late].max()), unit="us"),
         )
         warn(
-            f"{unseen:,} deals had come by as_of but were first seen after it, the last at"
-            f" {until:%Y-%m-%d %H:%M:%S} UTC, and are left out: a look tells only of deals that"
-            f" were still there. Take a later as_of, or {remedy(unseen)}"
+            f"{unseen:,} deals had entered by as_of but were first seen after it, the last at"
+            f" {until:%Y-%m-%d %H:%M:%S} UTC, and are left out: a snapshot shows only deals that"
+            f" were still there. Pass a later as_of, or {remedy(unseen)}"
         )
 
 
-def _say_missing(visits: int) -> None:
-    """Warn of visits to stages that have no place."""
+def _warn_of_missing_stages(visits: int) -> None:
+    """Warn of visits to stages that `stages` lacks."""
     if visits:
         warn(
-            f"{visits:,} visits are to stages that `stages` does not hold (deleted ones?). Their"
-            " place in the pipeline is not known: they count as visits to the pipeline and for how"
-            " a deal ended, and for no stage."
+            f"{visits:,} visits are to stages that `stages` lacks (perhaps deleted). Their order"
+            " in the pipeline is unknown: they count as visits to the pipeline and for the end of"
+            " a deal, but for no stage."
         )
 
 
 _BEFORE = {
-    "implied": "stages before the one they were seen in count as reached together with it",
+    "implied": "stages before the first one seen count as reached together with it",
     "touched": "stages that they visited before count as not visited",
     "strict": "stages that they visited before, and all after those, count as not reached",
 }
 
 
-def _say_late(matches: Cohort, late: int, removed: int) -> None:
-    """Warn of deals whose way up to the first look is not known; `removed` of them are deleted."""
+def _warn_of_late(matches: Cohort, late: int, removed: int) -> None:
+    """Warn of deals whose path up to the first snapshot is unknown; `removed` of them are
+    deleted.
+    """
     if late:
         warn(
-            f"{late:,} of {len(matches.deal):,} deals are known from looks alone, the first of which"
-            f" came after the deal. What it did before is not known: {_BEFORE[matches.skipped]}, and"
-            " rates follow these deals only from the first look on, and from the stage that it"
-            f" found. For their exact history {remedy(late, removed)}"
+            f"{late:,} of {len(matches.deal):,} deals are known from snapshots alone, which begin"
+            f" after the deal. Its earlier stages are unknown: {_BEFORE[matches.skipped]}, and"
+            " rates follow these deals only from the first snapshot on, and from the stage that it"
+            f" shows. For their exact history {remedy(late, removed)}"
         )
 
 
-def _say_bounded(bounded: int, deals: int, removed: int) -> None:
+def _warn_of_bounds(bounded: int, deals: int, removed: int) -> None:
     """Warn of deals with times that are only bounded; `removed` of them are deleted."""
     if bounded:
         warn(
-            f"{bounded:,} of {deals:,} deals have a time that is only known to lie between two"
-            f" looks: the latest possible counts. For exact times {remedy(bounded, removed)}"
+            f"{bounded:,} of {deals:,} deals have a time that is only known to be between two"
+            f" snapshots: the latest possible counts. For exact times {remedy(bounded, removed)}"
         )
 
 
 def remedy(deals: int, removed: int = 0) -> str:
-    """Return how to get the exact history of some deals, and what it costs; `removed` of them are
+    """Describe how to load the exact history of deals, and its cost; `removed` of them are
     deleted.
     """
     if 0 < deals == removed:
@@ -410,6 +413,6 @@ def remedy(deals: int, removed: int = 0) -> str:
         f" The other {removed:,} are deleted: nothing can be loaded for them." if removed else ""
     )
     return (
-        f"load account.deal_changes(): 20 tokens a deal, {left:,} deals = {20 * left:,}"
+        f"load account.deal_changes(): 20 tokens per deal, {left:,} deals = {20 * left:,}"
         f" tokens.{beside}"
     )

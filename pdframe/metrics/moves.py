@@ -1,4 +1,4 @@
-"""Where deals go from each stage: moves on and back, and how stays ended."""
+"""Where deals go from each stage: moves forward and back, and how visits ended."""
 
 from __future__ import annotations
 
@@ -10,8 +10,18 @@ import numpy as np
 import pandas as pd
 
 from pdframe._warnings import warn
-from pdframe.metrics._arguments import DAY, grouped, keyed, keys, moment, need, window, zone_of
-from pdframe.metrics._columns import NO_ID, plain_ids
+from pdframe.metrics._arguments import (
+    DAY,
+    grouped,
+    keyed,
+    keys,
+    moment,
+    require_columns,
+    to_micros,
+    window,
+    zone_of,
+)
+from pdframe.metrics._columns import NO_ID, places, plain_ids
 from pdframe.metrics._grouping import attributes
 from pdframe.metrics._known_at import (
     CHANGED_PIPELINE,
@@ -22,9 +32,8 @@ from pdframe.metrics._known_at import (
     UNKNOWN_END,
     VISITS,
     WON,
-    Known,
-    in_micros,
-    visited,
+    KnownVisits,
+    real_visits,
 )
 from pdframe.metrics._states import Deleted
 from pdframe.metrics._survival import Flags, Ints
@@ -33,13 +42,12 @@ from pdframe.metrics.cohort import (
     entered,
     own_stages,
     pipeline_of,
-    places,
     remedy,
-    say_unseen,
+    warn_of_unseen,
 )
 
-# How a stay ends that leads to no other stage of the pipeline, in the order of the result; the
-# last: with a move nobody knows where.
+# How a visit ends that leads to no other stage of the pipeline, in the order of the result; the
+# last one: a move to an unknown stage.
 _OUTCOMES = {
     WON: "won",
     LOST: "lost",
@@ -68,31 +76,31 @@ def stage_moves(
     deleted: Deleted = "drop",
     tz: str | None = None,
 ) -> pd.DataFrame:
-    """Count where deals went from each stage of a pipeline: to which stage, on or back, or how else
-    the stay ended.
+    """Count where deals went from each stage of a pipeline: to which stage, forward or back, or how
+    else the visit ended.
 
     Parameters
     ----------
     visits
-        One row a stay, as `account.stage_visits()` gives it, of any pipelines.
+        One row per visit, from `account.stage_visits()`, of any pipelines.
     stages
         id, order_nr, name, pipeline_id.
     as_of
-        What happened later, or was not seen by then, is not known; a bare date means the end of
-        that day.
+        What happened later, or was not seen by then, is unknown; a bare date means the end of that
+        day.
     pipeline_id
-        May be left out where the visits known by then hold one pipeline.
+        Optional where the visits known by then are of one pipeline.
     since, until
-        As in `funnel`, the deals whose first visit to the pipeline lies in [since, until); None: no
-        bound. All their stays there count.
+        As in `funnel`: the deals whose first visit to the pipeline began in [since, until); None:
+        no bound. All their visits there count.
     by
-        Columns of `visits` (as they are at each stay) or of `deals`, taken as given.
+        Columns of `visits` (their value in each visit) or of `deals`, as they are in the frame.
     deals
-        One row a deal, for `by`; a deal that is not there has null.
+        One row per deal, for `by`; a deal that is missing there has null.
     deleted
         "drop" (default): a deal that was deleted after it was won or lost is left out from the time
-        of its deletion on. "keep": it counts on, as won or lost. A deal that was open when it was
-        deleted has a stay that ended so, in both.
+        of its deletion on. "keep": it still counts, as won or lost. In both, the last visit of a
+        deal that was open when it was deleted ended as deleted.
     tz
         Timezone of naive times and bare dates; None: the frames' `attrs["tz"]`, which the loaders
         set, else UTC.
@@ -100,34 +108,34 @@ def stage_moves(
     Returns
     -------
     DataFrame
-        One row a group, stage left and place gone to, as far as they occur, in the order of the
-        pipeline, outcomes last: the columns of `by`; from_stage_id, from_stage, from_order_nr;
-        to_stage_id, to, to_order_nr: the next stage, or with null id and order the outcome of the
-        stay: won, lost, changed pipeline, deleted (or no longer visible), open (the deal is still
-        there); null all three: it moved, and `visits` does not hold the next stay. back: whether
-        the next stage comes before the one left; null for outcomes, and where `stages` does not
-        hold both. Names and orders of stages that `stages` does not hold (any more) are null, and
-        they come after the others. moves: stays that went so, each stay counts once; deals:
-        distinct deals among them. share: moves / all stays in that stage (and group), open ones
-        included, so that the shares of a stage sum to 1.
+        One row per group, stage left and destination that occur, in the order of the pipeline,
+        outcomes last: the columns of `by`; from_stage_id, from_stage, from_order_nr; to_stage_id,
+        to, to_order_nr: the next stage, or with null id and order the outcome of the visit: won,
+        lost, changed pipeline, deleted (or no longer visible), open (the deal is still there); all
+        three null: it moved, and `visits` lacks the next visit. back: whether the next stage is
+        before the one left; null for outcomes, and where `stages` lacks one of both. Names and
+        orders of stages that `stages` lacks are null, and these stages follow the others. moves:
+        visits that ended so, each visit counts once; deals: distinct deals among them. share: moves
+        / all visits in that stage (and group), open ones included, so that the shares of a stage
+        sum to 1.
 
     Raises
     ------
     ArgumentError
-        A missing column, several pipelines, or an argument that is none.
+        A missing column, several pipelines, or a wrong argument.
 
     Warns
     -----
     DataWarning
-        Stays that looks tell of: what lies between two looks is not known. Deals that nobody had
-        looked at by `as_of`.
+        Visits known from snapshots: what happened between two snapshots is unknown. Deals that no
+        snapshot showed by `as_of`.
 
     Notes
     -----
-    A deal that was won or lost and opened again has a stay that ended so, and another one. A change
-    of a closed deal is no stay: one that was set from lost to won has a stay that ended with the
-    win. A move to another pipeline is an outcome; coming back from there is none of this pipeline's
-    moves. `stage_move_visits` lists the stays behind each row.
+    A deal that was won or lost and opened again has a visit that ended so, and another one. A
+    change of a closed deal is not a visit: the last visit of a deal that was set from lost to won
+    ended with the win. A move to another pipeline is an outcome; a return from there is not a move
+    of this pipeline. `stage_move_visits` lists the visits of each row.
 
     Examples
     --------
@@ -145,7 +153,7 @@ def stage_moves(
     pair, row = np.unique(place * width + result.target, return_inverse=True)
     source = pair // width
     moves = np.bincount(row, minlength=len(pair))
-    # One a deal and row.
+    # One row per deal and row of the result.
     first = pd.DataFrame({"row": row, "deal": result.deal}).drop_duplicates()["row"].to_numpy()
     columns: dict[str, Any] = {
         str(name): result.groups[name].array.take(source // width) for name in result.groups
@@ -170,7 +178,7 @@ def stage_move_visits(
     deleted: Deleted = "drop",
     tz: str | None = None,
 ) -> pd.DataFrame:
-    """List the stays behind `stage_moves`, each with where the deal went from it.
+    """List the visits that `stage_moves` counts, each with where the deal went from it.
 
     Parameters
     ----------
@@ -180,10 +188,10 @@ def stage_move_visits(
     Returns
     -------
     DataFrame
-        One row a stay, by deal and time: the columns of `by`; deal_id; from_stage_id, from_stage,
-        from_order_nr, to_stage_id, to, to_order_nr, back: as in `stage_moves`; entered_at, left_at
-        (UTC; null while the deal is there); days: from `entered_at` to `left_at`, or to `as_of`; of
-        24 hours.
+        One row per visit, by deal and time: the columns of `by`; deal_id; from_stage_id,
+        from_stage, from_order_nr, to_stage_id, to, to_order_nr, back: as in `stage_moves`;
+        entered_at, left_at (UTC; null while the deal is there); days: from `entered_at` to
+        `left_at`, or to `as_of`; of 24 hours.
 
     Raises
     ------
@@ -215,23 +223,23 @@ def stage_move_visits(
 
 @dataclass(frozen=True, slots=True)
 class _Visits:
-    """The stays of a pipeline's deals, each with its group, its stage and where the deal went.
+    """The visits of a pipeline's deals, each with its group, its stage and where the deal went.
 
     Parameters
     ----------
     stages
         stage_id, stage, order_nr: those of the pipeline in their order, then those that only visits
-        know.
+        have.
     placed
-        How many of them have a place.
+        How many of them are in `stages`.
     groups, group
-        The columns of `by`, one row a group; each stay's group.
+        The columns of `by`, one row per group; each visit's group.
     deal, entered, left
-        Of each stay; `left` is `as_of` where it is open.
+        Of each visit; `left` is `as_of` where it is open.
     open
         Whether the deal is still there.
     origin, target
-        Places in `stages`; a target of `len(stages)` and more is an outcome.
+        Rows of `stages`; a target of `len(stages)` or more is an outcome.
     tz
         The timezone of naive times and bare dates.
     """
@@ -262,14 +270,14 @@ class _Visits:
         deleted: Deleted,
         tz: str | None,
     ) -> _Visits:
-        """Take what was known at `as_of`; warn of what looks cannot tell."""
+        """Read what was known at `as_of`; warn of what snapshots do not show."""
         tz = zone_of(tz, visits, stages, deals)
-        visits = need(visits, "visits", VISITS)
-        stages = need(stages, "stages", ("id", "order_nr", "name", "pipeline_id"))
+        visits = require_columns(visits, "visits", VISITS)
+        stages = require_columns(stages, "stages", ("id", "order_nr", "name", "pipeline_id"))
         names = keys(by, tuple(_ALL))
         now = moment(as_of, tz, "as_of", end_of_day=True)
         start, end = window(since, until, tz)
-        known_visits = visited(visits, now, tz, deleted)
+        known_visits = real_visits(visits, now, tz, deleted)
         pipelines, stage = plain_ids(visits["pipeline_id"]), plain_ids(visits["stage_id"])
         known_in = known_visits.of(pipelines)
         pipeline = pipeline_of(pipeline_id, known_in, stages)
@@ -280,11 +288,10 @@ class _Visits:
         rows, deal = known_visits.rows[inside], known_visits.deal[inside]
         own = own_stages(stages, pipeline).iloc[:-1]
         every, listed = _with_unknown(own, stage[rows])
-        # The next stay of the same deal, in whatever pipeline; visits that were cut down may not
-        # hold it.
+        # The next visit of the same deal, in any pipeline; filtered visits may lack it.
         following = np.minimum(inside + 1, len(known_visits.rows) - 1)
-        # A closing that was undone ended its stay as it did; one that stands ended it as the deal
-        # stands since.
+        # A visit whose closing was undone keeps its end; otherwise it ended with the deal's present
+        # state.
         ends = np.where(known_visits.last, known_visits.became, known_visits.end)[inside]
         moved = ~np.isin(ends, [WON, LOST, CHANGED_PIPELINE, DELETED, OPEN])
         followed = (following > inside) & (known_visits.deal[following] == deal)
@@ -301,16 +308,25 @@ class _Visits:
             inward, listed.get_indexer(pd.Index(stage[following])), len(every) + outcome
         )
         group, groups = grouped(attributes(visits, known_visits, deals, names, inside), names)
-        say_unseen(known_visits, pipelines == pipeline)
-        _say_snapshots(known_visits, inside)
+        warn_of_unseen(known_visits, pipelines == pipeline)
+        _warn_of_snapshots(known_visits, inside)
         still = known_visits.left[inside] == NEVER
         return cls(
-            every, len(own), groups, group, deal, known_visits.entered[inside], np.where(still, in_micros(now), known_visits.left[inside]), still,
-            listed.get_indexer(pd.Index(stage[rows])).astype(np.int64), target.astype(np.int64), tz,
-        )  # fmt: skip
+            every,
+            len(own),
+            groups,
+            group,
+            deal,
+            known_visits.entered[inside],
+            np.where(still, to_micros(now), known_visits.left[inside]),
+            still,
+            listed.get_indexer(pd.Index(stage[rows])).astype(np.int64),
+            target.astype(np.int64),
+            tz,
+        )
 
     def named(self, origin: Ints, target: Ints) -> dict[str, Any]:
-        """Columns that say from where to where."""
+        """Return the columns that name origin and destination."""
         outcomes = (
             pd.DataFrame({"stage": [*_OUTCOMES.values()]})
             .reindex(columns=self.stages.columns)
@@ -330,8 +346,8 @@ class _Visits:
 
 
 def _with_unknown(own: pd.DataFrame, stage: Ints) -> tuple[pd.DataFrame, pd.Index[int]]:
-    """The pipeline's stages and after them those that only visits know, and the ids of all."""
-    unknown = np.unique(stage[places(stage, own["stage_id"]) < 0])
+    """Return the pipeline's stages, followed by those that only visits have, and the ids of all."""
+    unknown = np.unique(stage[places(plain_ids(own["stage_id"]), stage) < 0])
     column = pd.Series(unknown, dtype="Int64")
     late = (
         pd.DataFrame({"stage_id": column.mask(column == NO_ID)})
@@ -342,15 +358,15 @@ def _with_unknown(own: pd.DataFrame, stage: Ints) -> tuple[pd.DataFrame, pd.Inde
     return every, pd.Index(np.concatenate([own["stage_id"].to_numpy(np.int64), unknown]))
 
 
-def _say_snapshots(known_visits: Known, inside: Ints) -> None:
-    """Warn of stays that only looks tell."""
+def _warn_of_snapshots(known_visits: KnownVisits, inside: Ints) -> None:
+    """Warn of visits that are known from snapshots alone."""
     seen = ~known_visits.exact[inside]
     if seen.any():
         deals = len(np.unique(known_visits.deal[inside][seen]))
         warn(
-            f"{int(seen.sum()):,} of {len(inside):,} stays are known from looks alone. Stages"
-            " that a deal passed between two looks, or before the first, are not seen: moves are"
-            " missing, and some join stages that were not next to each other. For every move"
+            f"{int(seen.sum()):,} of {len(inside):,} visits are known from snapshots alone. Stages"
+            " that a deal passed between two snapshots, or before the first, are not seen: moves"
+            " are missing, and some connect stages that are not neighbours. For every move"
             f" {remedy(deals)}"
         )
 

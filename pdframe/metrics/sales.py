@@ -1,4 +1,4 @@
-"""How many deals are won, and how fast they bring in money: win rate and sales velocity."""
+"""How many deals are won, and how fast they earn money: win rate and sales velocity."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from pdframe.metrics._arguments import (
     keys,
     local_date,
     moment,
-    need,
+    require_columns,
     span,
     window,
     zone_of,
@@ -32,7 +32,7 @@ from pdframe.metrics._columns import (
     ids,
     one_row_each,
     ratio,
-    say_uncountable,
+    warn_of_uncountable,
 )
 from pdframe.metrics._states import (
     DELETED,
@@ -69,26 +69,27 @@ def win_rate(
     deleted: Deleted = "drop",
     tz: str | None = None,
 ) -> pd.DataFrame:
-    """Share of deals that are won: of those closed in a window, or of those created in it.
+    """Estimate the share of deals that are won: of those closed in a window, or of those created in
+    it.
 
     Parameters
     ----------
     deals
-        One row a deal, with id, status, add_time, won_time, lost_time; local_won_date,
+        One row per deal, with id, status, add_time, won_time, lost_time; local_won_date,
         local_lost_date, is_deleted, deleted_time and update_time are used where present.
     since, until
         The window, since inclusive, until exclusive; None: no bound. Naive times and bare dates are
         in `tz`.
     by
-        Column or columns of `deals` to group by, as they are; null is a group.
+        Column or columns of `deals` to group by, unchanged; null is a group.
     basis
         "closed" (default): won / (won + lost) of the deals closed in the window, as dashboards show
-        it. It leaves out what is still open: where losses come faster than wins, a young pipeline
-        shows too few wins. "created": the probability that a deal created in the window is won
-        within `horizon`, open deals counted as not yet known.
+        it. It leaves out open deals: where losses are faster than wins, a young pipeline shows too
+        few wins. "created": the probability that a deal created in the window is won within
+        `horizon`, open deals counted as not yet known.
     as_of
-        What happened after it is unknown; a bare date is the end of that day. Needed for "created";
-        with "closed", None is all that `deals` holds.
+        What happened after it is unknown; a bare date is the end of that day. Required for
+        "created"; with "closed", None means all that `deals` has.
     horizon
         With "created": how long after its creation a deal may be won, such as "90D". None: for each
         group the longest time at which at least 10 deals (a tenth, below 100 deals) are still under
@@ -96,8 +97,8 @@ def win_rate(
     deleted
         "drop" (default): a deal that was deleted after it was won or lost counts until the time of
         its deletion, and nowhere from then on: won in March and deleted in June, it is a win at
-        `as_of` April and no deal at `as_of` July, nor without `as_of`. "keep": it counts on, where
-        `deals` holds it (`account.deals(deleted=True)`; else a warning says so).
+        `as_of` April and no deal at `as_of` July, nor without `as_of`. "keep": it still counts,
+        where `deals` has it (`account.deals(deleted=True)`; else a warning says so).
     tz
         Timezone of the window and of the days on which deals close; None: `deals.attrs["tz"]`,
         which the loaders set, else UTC.
@@ -105,7 +106,7 @@ def win_rate(
     Returns
     -------
     DataFrame
-        One row a group that occurs; without `by` exactly one. Columns of `by` first, then for
+        One row per group that occurs; without `by` exactly one. Columns of `by` first, then for
         "closed": n, won, lost, win_rate, low, high. For "created": n, won, lost, deleted, open (as
         of `as_of`, whatever the horizon; n is their sum), win_rate, low, high, horizon_days. Rates
         are shares of 1; low and high are 95 % limits; null where there is no deal, or the horizon
@@ -114,15 +115,15 @@ def win_rate(
     Raises
     ------
     ArgumentError
-        A column is missing or holds something else, an id comes twice, an argument is no time or
-        contradicts another.
+        A column is missing or holds something else, an id occurs twice, an argument is not a time
+        or contradicts another.
 
     Notes
     -----
-    A deal's status decides: one that was won and reopened is open. What `deals` no longer holds
-    cannot be told: one that was closed at `as_of` and reopened since reads as open, and as not yet
+    A deal's status decides: one that was won and reopened is open. What `deals` no longer has is
+    unknown: a deal that was closed at `as_of` and reopened since counts as open, and as not yet
     closed where it was closed again. `as_of` with history gives deals as they were known then. A
-    win or loss that was undone before `as_of` is no event. A deal closes on `local_won_date`
+    win or loss that was undone before `as_of` is not an event. A deal closes on `local_won_date`
     (`local_lost_date`) where that is there, else on the day of `won_time` (`lost_time`) in `tz`. A
     deal that was open when it was deleted is left out of "closed"; in "created" its deletion
     competes with winning, as losing does, at `deleted_time`, else at its last update. Left out and
@@ -144,7 +145,7 @@ def win_rate(
         raise ArgumentError(f"`basis` is 'closed' or 'created', not {basis!r}.")
     names = keys(by, CLOSED if basis == "closed" else CREATED)
     tz = zone_of(tz, deals)
-    deals = need(deals, "deals", ["id", "status"], names).reset_index(drop=True)
+    deals = require_columns(deals, "deals", ["id", "status"], names).reset_index(drop=True)
     one_row_each(deals, "deals")
     check_deleted(deleted, deals)
     now = None if as_of is None else moment(as_of, tz, "as_of", end_of_day=True)
@@ -156,11 +157,11 @@ def win_rate(
                 " out."
             )
         known = states(deals, tz, now, deleted=deleted)
-        _report_undated(known)
+        _warn_of_undated(known)
         return in_zone(_closed_rate(deals, known, names, _between(known.counted, start, end)), tz)
     if now is None:
         raise ArgumentError(
-            "basis='created' needs `as_of`: the time up to which open deals have been watched."
+            "basis='created' needs `as_of`: the time up to which open deals were observed."
         )
     known = states(deals, tz, now, deleted=deleted)
     limit = None if horizon is None else span(horizon, "horizon")
@@ -177,28 +178,28 @@ def sales_velocity(
     deleted: Deleted = "drop",
     tz: str | None = None,
 ) -> pd.DataFrame:
-    """Money that the pipeline brings in a day: opportunities x win rate x mean value of a win /
-    mean days to win.
+    """Compute the money that the pipeline earns per day: opportunities x win rate x mean value of a
+    win / mean days to win.
 
     Parameters
     ----------
     deals
-        One row a deal, with id, status, add_time, won_time, lost_time, value, currency;
+        One row per deal, with id, status, add_time, won_time, lost_time, value, currency;
         local_won_date, local_lost_date, is_deleted, deleted_time and update_time are used where
         present.
     since, until
         The window, since inclusive, until exclusive; None: no bound. Naive times and bare dates are
         in `tz`.
     by
-        Column or columns of `deals` to group by, as they are; null is a group. "currency" keeps
+        Column or columns of `deals` to group by, unchanged; null is a group. "currency" keeps
         currencies apart.
     rates
         A mapping currency -> value of one unit in the common currency, or a frame (currency, date,
         rate): the last rate on or before the day on which the deal was won counts.
     deleted
         "drop" (default): deleted deals count nowhere. "keep": those that were deleted after they
-        were won or lost do, where `deals` holds them (`account.deals(deleted=True)`; else a warning
-        says so).
+        were won or lost count, where `deals` has them (`account.deals(deleted=True)`; else a
+        warning says so).
     tz
         Timezone of the window and of the days on which deals close; None: `deals.attrs["tz"]`,
         which the loaders set, else UTC.
@@ -206,28 +207,28 @@ def sales_velocity(
     Returns
     -------
     DataFrame
-        One row a group that occurs; without `by` exactly one. Columns of `by` first, then
+        One row per group that occurs; without `by` exactly one. Columns of `by` first, then
         opportunities (deals created in the window), won and lost (deals closed in it), win_rate
         (won / (won + lost)), currency (of mean_value and velocity; with `rates` the one whose rate
-        is 1 throughout; null where nothing tells; not repeated where it is in `by`), mean_value (of
-        the deals won in the window that have a value), mean_days (from `add_time` to `won_time` of
-        those won in it, never below 0), velocity (currency units a day). Null where a part cannot
-        be known: nothing closed, nothing won, no days.
+        is always 1; null where unknown; not repeated where it is in `by`), mean_value (of the deals
+        won in the window that have a value), mean_days (from `add_time` to `won_time` of those won
+        in it, never below 0), velocity (currency units per day). Null where a part is unknown:
+        nothing closed, nothing won, no days.
 
     Raises
     ------
     ArgumentError
-        A column is missing or holds something else, an id comes twice, an argument is no time, or
-        `rates` lacks a currency.
+        A column is missing or holds something else, an id occurs twice, an argument is not a time,
+        or `rates` lacks a currency.
     MixedCurrencyError
-        A mean would add up values of several currencies and no `rates` are given; it lists them.
+        A mean would add up values of several currencies without `rates`; the message lists them.
 
     Notes
     -----
-    The four parts are of one window but not of the same deals: that is the formula as sales teams
-    use it, not a forecast. Deals close as in `win_rate`. Deals that were won before they were
-    created (an import that dates the creation, a closing dated by hand) are left out of mean_days,
-    and a warning counts them.
+    The four parts are of one window but not of the same deals: this is the usual formula of sales
+    teams, not a forecast. Deals close as in `win_rate`. Deals that were won before they were
+    created (an import, a closing dated by hand) are left out of mean_days, and a warning counts
+    them.
 
     Examples
     --------
@@ -246,10 +247,10 @@ def sales_velocity(
     """
     names = keys(by, VELOCITY)
     tz = zone_of(tz, deals)
-    deals = need(deals, "deals", ["id", "status", "value", "currency"], names).reset_index(
-        drop=True
-    )
-    say_uncountable(deals, "deals", numbers=["value"], below=TOO_LARGE)
+    deals = require_columns(
+        deals, "deals", ["id", "status", "value", "currency"], names
+    ).reset_index(drop=True)
+    warn_of_uncountable(deals, "deals", numbers=["value"], below=TOO_LARGE)
     one_row_each(deals, "deals")
     check_deleted(deleted, deals)
     start, end = window(since, until, tz)
@@ -258,7 +259,7 @@ def sales_velocity(
             "by='currency' keeps currencies apart and `rates` adds them up: give one of the two."
         )
     known = states(deals, tz, deleted=deleted)
-    _report_undated(known)
+    _warn_of_undated(known)
     alive = ~np.isin(known.state, (DELETED, UNKNOWN))
     opened = alive & _between(known.created, start, end)
     closed = np.isin(known.state, (WON, LOST)) & _between(known.counted, start, end)
@@ -289,10 +290,10 @@ def sales_velocity(
                 " mean_value. Fill in `currency`."
             )
         value = value * table.at(currency, local_date(known.counted, tz), valued)
-        table.say_stale()
+        table.warn_of_stale()
         shown = pd.Series([table.target] * groups, dtype="str").where(count(valued) > 0)
     taken, won_rate = known.days_taken(tz), ratio(count(won), count(won) + count(lost))
-    _report_ended_before(deals[won & known.ended_before_created(tz)], "won", "mean_days")
+    _warn_of_early_ends(deals[won & known.ended_before_created(tz)], "won", "mean_days")
     mean_value, mean_days = mean(value, won), mean(taken, won)
     result["opportunities"], result["won"], result["lost"] = (
         pd.array(count(w), dtype="Int64") for w in (opened, won, lost)
@@ -334,12 +335,12 @@ def _created_rate(
         (known.state != UNKNOWN) & known.created.isna().to_numpy()
     )
     within = (known.state != UNKNOWN) & _between(known.created, start, end)
-    _report(
+    _warn_of_left_out(
         int((undated & (within | known.created.isna().to_numpy())).sum()),
         "have no time of creation, or ended without a date",
     )
     before = known.ended_before_created(tz) & ~undated
-    _report_ended_before(deals[within & before], "closed or deleted", "the rate")
+    _warn_of_early_ends(deals[within & before], "closed or deleted", "the rate")
     kept = within & ~undated & ~before
     state = known.state[kept]
     codes, result = grouped(deals[kept], names)
@@ -359,7 +360,7 @@ def _created_rate(
     if past.any():
         warn(
             f"The horizon of {horizon:g} days is past the follow-up in {past.sum()} of {groups}"
-            " groups: win_rate is null there. The longest that can be known of all is"
+            " groups: win_rate is null there. The longest that all groups identify is"
             f" {curves.last[past].min():.6g} days."
         )
     result["n"] = pd.array(n, dtype="Int64")
@@ -373,7 +374,7 @@ def _created_rate(
 def _between(
     instants: pd.Series[Any], start: pd.Timestamp | None, end: pd.Timestamp | None
 ) -> Flags:
-    """Return where a time is in the window; null is in none."""
+    """Return which times are in the window; null is not."""
     inside = instants.notna()
     if start is not None:
         inside &= instants >= start
@@ -382,11 +383,11 @@ def _between(
     return inside.to_numpy(np.bool_)
 
 
-def _report_undated(known: States) -> None:
-    _report(int(known.undated(WON, LOST).sum()), "are closed without a date")
+def _warn_of_undated(known: States) -> None:
+    _warn_of_left_out(int(known.undated(WON, LOST).sum()), "are closed without a date")
 
 
-def _report_ended_before(deals: pd.DataFrame, how: str, where: str) -> None:
+def _warn_of_early_ends(deals: pd.DataFrame, how: str, where: str) -> None:
     if len(deals):
         named = ", ".join(map(str, ids(deals, "id").iloc[:_NAMED])) + (
             ", ..." if len(deals) > _NAMED else ""
@@ -398,9 +399,9 @@ def _report_ended_before(deals: pd.DataFrame, how: str, where: str) -> None:
         )
 
 
-def _report(count: int, what: str) -> None:
+def _warn_of_left_out(count: int, what: str) -> None:
     if count:
         warn(
-            f"{count} deals {what}: they are left out, for nothing tells when they count."
-            " data_quality lists them."
+            f"{count} deals {what}: they are left out, since their time is unknown. data_quality"
+            " lists them."
         )

@@ -1,6 +1,4 @@
-"""How long deals stay in stages, with those that are still there counted as what they are: not yet
-over.
-"""
+"""How long deals remain in stages; visits that are still open count as censored."""
 
 from __future__ import annotations
 
@@ -21,8 +19,9 @@ from pdframe.metrics._arguments import (
     keyed,
     keys,
     moment,
-    need,
+    require_columns,
     span,
+    to_micros,
     zone_of,
 )
 from pdframe.metrics._columns import NO_ID, ids, one_row_each, plain_ids
@@ -33,9 +32,8 @@ from pdframe.metrics._known_at import (
     NEVER,
     SOURCES,
     VISITS,
-    Known,
-    in_micros,
-    visited,
+    KnownVisits,
+    real_visits,
 )
 from pdframe.metrics._survival import Curves, Flags, Floats, kaplan_meier
 
@@ -44,8 +42,19 @@ Deleted: TypeAlias = Literal["exit", "censored", "drop", "keep"]
 _BASES = pd.CategoricalDtype([*SOURCES, "mixed"])
 _STAGE = ("pipeline_id", "stage_id", "stage", "order_nr")
 _VELOCITY = (
-    *_STAGE, "visits", "completed", "open", "median_days", "low", "high", "p25_days", "p75_days", "p90_days", "mean_days", "basis",
-)  # fmt: skip
+    *_STAGE,
+    "visits",
+    "completed",
+    "open",
+    "median_days",
+    "low",
+    "high",
+    "p25_days",
+    "p75_days",
+    "p90_days",
+    "mean_days",
+    "basis",
+)
 _SURVIVAL = (*_STAGE, "days", "at_risk", "events", "survival", "low", "high")
 
 
@@ -61,85 +70,84 @@ def stage_velocity(
     deals: pd.DataFrame | None = None,
     deleted: Deleted = "exit",
 ) -> pd.DataFrame:
-    """How long deals stay in each stage: one row a stage, and group of `by`.
+    """Estimate how long deals remain in each stage: one row per stage, and group of `by`.
 
-    Kaplan-Meier: a stay lasts from `entered_at` to `left_at`, however it ended (moved, won, lost);
-    one that was open at `as_of` lasted at least until then. So the median does not leave out the
-    slow ones, as that of finished stays does. A change of a deal that is already won, lost or
-    deleted (a stay of no length in `visits`) is no stay here.
+    Kaplan-Meier: a visit lasts from `entered_at` to `left_at`, however it ended (moved, won, lost);
+    one that was open at `as_of` lasted at least until then. So the median includes the slow ones,
+    which the median of finished visits leaves out. A change of a deal that is already won, lost or
+    deleted (a visit of no length in `visits`) does not count as a visit.
 
-    A stay is at risk from `seen_at` on (delayed entry): had it ended before a look found it, it
-    would not be in the data. One that was found only after it had ended is counted and tells
-    nothing of durations.
+    A visit is at risk from `seen_at` on (delayed entry): had it ended before a snapshot showed it,
+    it would not be in the data. A visit that was first seen after its end is counted, but says
+    nothing about durations.
 
     Parameters
     ----------
     visits
-        `account.stage_visits()`: one row a stay.
+        `account.stage_visits()`: one row per visit.
     stages
         `account.stages()`.
     as_of
-        Inclusive; a bare date is the end of that day. As if computed at that time: stays that were
-        entered or first seen later do not exist, and one that was left later is open, also where
-        its end is only bounded and may have been earlier, or where the look that found the deal in
-        its next stage came later. A closing counts from its own time (`as_of` with history is
+        Inclusive; a bare date is the end of that day. As if computed at that time: visits that
+        began or were first seen later do not exist, and one that ended later is open, also where
+        its end is only bounded and may have been earlier, or where the snapshot that showed the
+        deal in its next stage is later. A closing counts from its own time (`as_of` with history is
         stricter).
     by
         Columns of `visits`, else of `deals` (joined on `deal_id`; null where the deal is not among
         them), taken as they are given.
     horizon
-        To which `mean_days` is restricted, a Timedelta or "90D". None: to the end of the follow-up
-        of each row, which makes it the plain mean where every stay is over, and a lower bound of it
-        where not.
+        The limit of `mean_days`, a Timedelta or "90D". None: the end of the follow-up of each row;
+        then it is the plain mean where every visit has ended, and a lower bound of it where not.
     min_at_risk
-        A row with delayed entries whose first exit found fewer stays than that at risk is warned
-        of: its whole curve hangs on them.
+        A warning names rows with delayed entries that have fewer visits than this at risk at their
+        first exit: the rest of such a curve depends on those few.
     tz
         Timezone of naive times, and of the day of a bare date; None: the frames' `attrs["tz"]`,
         which the loaders set, else UTC.
     deals
         `account.deals()`, where `by` names columns of it.
     deleted
-        What the deletion of a deal is. Of a deal that was open: "exit" (default): the end of its
-        stay as any other; the curve is of all exits together, and such a stay is completed.
-        "censored": it cuts the stay off, which would have lasted longer; such a stay is neither
-        completed nor open. A deal that was deleted after it was won or lost is left out with all
-        its stays from the time of its deletion on, as in every metric. "keep": as "exit", and the
-        stays of such a deal count on. "drop", as the default of other metrics is called, is "exit".
+        How the deletion of a deal counts. For a deal that was open: "exit" (default): it ends the
+        visit like any other exit; the curve is of all exits together, and such a visit is
+        completed. "censored": it cuts the visit off, which would have lasted longer; such a visit
+        is neither completed nor open. A deal that was deleted after it was won or lost is left out
+        with all its visits from the time of its deletion on, as in every metric. "keep": as "exit",
+        and the visits of such a deal still count. "drop", the name of the default in other metrics,
+        means "exit".
 
     Returns
     -------
     DataFrame
         The columns of `by`, pipeline_id, stage_id, stage, order_nr, visits, completed, open,
-        median_days, low, high, p25_days, p75_days, p90_days, mean_days, basis. Rows by group,
-        pipeline and place, for every stage of `stages`, without stays too, and at the end of their
-        pipeline those that only visits know (deleted stages: `stage` and `order_nr` null). visits =
-        completed + open, but for what deleted="censored" cuts off. Days are of 24 hours. `low` and
-        `high` are the 95 % interval of the median, log-log. `basis` is the source of the row's
-        stays: changelog, snapshots, current or mixed, null without stays. Null days: the data does
-        not reach that quantile, or there is none: no stay can be followed, or the basis is
-        "current" alone.
+        median_days, low, high, p25_days, p75_days, p90_days, mean_days, basis. Rows are by group,
+        pipeline and order, one for every stage of `stages`, also without visits; at the end of each
+        pipeline follow the stages that only visits have (deleted stages: `stage` and `order_nr`
+        null). visits = completed + open, except for what deleted="censored" cuts off. Days are of
+        24 hours. `low` and `high` are the 95 % interval of the median, log-log. `basis` is the
+        source of the row's visits: changelog, snapshots, current or mixed, null without visits.
+        Days are null where the data does not reach that quantile, or there is none: no visit can be
+        followed, or the basis is "current" alone.
 
     Raises
     ------
     ArgumentError
-        A column is missing or holds something else, a stay contradicts itself or comes twice, or an
-        argument is wrong.
+        A column is missing or holds something else, a visit contradicts itself or occurs twice, or
+        an argument is wrong.
 
     Warns
     -----
     DataWarning
-        Stays that were not counted, whose durations are not known, or that rest on less than the
-        changelog, each with their number; rows that hang on few stays; a `horizon` past the
+        Visits that are not counted, whose durations are unknown, or that do not come from the
+        changelog, each with their number; rows that depend on few visits; a `horizon` past the
         follow-up.
 
     Notes
     -----
     E. L. Kaplan, P. Meier, JASA 53 (1958); interval of the median: R. Brookmeyer, J. Crowley,
     Biometrics 38 (1982). A quantile p is the first time at which the curve is at or under 1 - p. Of
-    a deal known by its current state alone, only the last stay is there to see, and the longer it
-    lasts the likelier it is seen, so that neither its mean nor its median is one of all stays:
-    refused.
+    a deal known by its current state alone, only the last visit is visible, and the longer it lasts
+    the likelier it is seen. Its mean and median are not those of all visits, so they are null.
 
     Examples
     --------
@@ -155,21 +163,21 @@ def stage_velocity(
     8         9      61     5         36.2  26.9  44.8
     """
     limit = None if horizon is None else span(horizon, "horizon")
-    match = _Visits.read(visits, stages, as_of, by, tz, deals, deleted, _VELOCITY)
-    curves = match.curves(min_at_risk)
-    result = match.rows()
-    result["visits"] = match.visits
-    result["completed"] = match.completed
-    result["open"] = match.open
+    sample = _Visits.read(visits, stages, as_of, by, tz, deals, deleted, _VELOCITY)
+    curves = sample.curves(min_at_risk)
+    result = sample.rows()
+    result["visits"] = sample.visits
+    result["completed"] = sample.completed
+    result["open"] = sample.open
     result["median_days"], result["low"], result["high"] = curves.quantile(0.5)
     for name, p in (("p25_days", 0.25), ("p75_days", 0.75), ("p90_days", 0.9)):
         result[name] = curves.quantile(p)[0]
     result["mean_days"] = curves.restricted_mean(curves.last if limit is None else limit)
-    result["basis"] = match.basis
+    result["basis"] = sample.basis
     if limit is not None:
         _warn_of_horizon(curves, limit)
     counts = {name: "Int64" for name in ("visits", "completed", "open")}
-    return keyed(result.astype(counts), [*match.by, "pipeline_id", "stage_id"], match.tz)
+    return keyed(result.astype(counts), [*sample.by, "pipeline_id", "stage_id"], sample.tz)
 
 
 def stage_survival(
@@ -184,26 +192,26 @@ def stage_survival(
     deals: pd.DataFrame | None = None,
     deleted: Deleted = "exit",
 ) -> pd.DataFrame:
-    """The share of stays in each stage that last longer than a time: one row a stage, group of
-    `by`, and time.
+    """Estimate the share of visits in each stage that last longer than a time: one row per stage,
+    group of `by`, and time.
 
-    The curve whose quantiles `stage_velocity` gives. Before its first row it is 1; each value holds
-    until the next row.
+    This is the curve whose quantiles `stage_velocity` gives. Before its first row it is 1; each
+    value holds until the next row.
 
     Parameters
     ----------
     visits, stages, as_of, by, min_at_risk, tz, deals, deleted
         As in `stage_velocity`.
     horizon
-        The curves end there; None: with the follow-up.
+        The end of the curves; None: the end of the follow-up.
 
     Returns
     -------
     DataFrame
         The columns of `by`, pipeline_id, stage_id, stage, order_nr, days, at_risk, events,
-        survival, low, high: one row for each distinct length at which stays ended (`events`) or
-        were lost from sight (no events; at risk no more). `at_risk` is just before `days`. `low`
-        and `high`: 95 %, log-log; null where the variance is undefined. Stages of which no stay can
+        survival, low, high: one row for each distinct length at which visits ended (`events`) or
+        were censored (no events; no longer at risk). `at_risk` is just before `days`. `low` and
+        `high`: 95 %, log-log; null where the variance is undefined. Stages without a visit that can
         be followed have no rows.
 
     Raises
@@ -228,10 +236,10 @@ def stage_survival(
     250  1.152      120       1     0.983
     """
     limit = None if horizon is None else span(horizon, "horizon")
-    match = _Visits.read(visits, stages, as_of, by, tz, deals, deleted, _SURVIVAL)
-    curves = match.curves(min_at_risk)
+    sample = _Visits.read(visits, stages, as_of, by, tz, deals, deleted, _SURVIVAL)
+    curves = sample.curves(min_at_risk)
     kept = slice(None) if limit is None else curves.time <= limit
-    result = match.rows(curves.group[kept])
+    result = sample.rows(curves.group[kept])
     result["days"] = curves.time[kept]
     result["at_risk"] = pd.array(curves.at_risk[kept], "Int64")
     result["events"] = pd.array(curves.events[kept], "Int64")
@@ -240,12 +248,12 @@ def stage_survival(
         curves.low[kept],
         curves.high[kept],
     )
-    return keyed(result, [*match.by, "pipeline_id", "stage_id"], match.tz)
+    return keyed(result, [*sample.by, "pipeline_id", "stage_id"], sample.tz)
 
 
 @dataclass(frozen=True, slots=True)
 class _Visits:
-    """Stays as they were known at a time, each with its row of the result.
+    """Visits as they were known at a time, each with its row of the result.
 
     Parameters
     ----------
@@ -254,11 +262,11 @@ class _Visits:
     row
         The row of the result of each stay.
     duration, entry, over, followed
-        Days, days after which it was seen, whether it ended, and whether its duration is known.
+        Days, days until it was first seen, whether it ended, and whether its duration is known.
     sources
-        How many stays of each source every row has.
+        Number of visits of each source in every row.
     open, completed, visits
-        How many stays every row has.
+        Number of visits in every row.
     tz
         The timezone of naive times and bare dates.
     """
@@ -289,18 +297,19 @@ class _Visits:
         deleted: Deleted,
         columns: Sequence[str],
     ) -> _Visits:
-        """What was known at `as_of`; warns of what is left out."""
+        """Read what was known at `as_of`; warn of what is left out."""
         tz = zone_of(tz, visits, stages, deals)
         until = moment(as_of, tz, "as_of", end_of_day=True)
         names = keys(by, columns)
-        visits = need(visits, "visits", VISITS)
-        stages = need(stages, "stages", ("id", "pipeline_id", "name", "order_nr"))
+        visits = require_columns(visits, "visits", VISITS)
+        stages = require_columns(stages, "stages", ("id", "pipeline_id", "name", "order_nr"))
         if deleted not in get_args(Deleted):
             raise ArgumentError(
-                f"deleted is one of {', '.join(map(repr, get_args(Deleted)))}, not {deleted!r}."
+                f"deleted must be one of {', '.join(map(repr, get_args(Deleted)))}, not"
+                f" {deleted!r}."
             )
-        known_visits = visited(visits, until, tz, "keep" if deleted == "keep" else "drop")
-        now, over = in_micros(until), known_visits.left != NEVER
+        known_visits = real_visits(visits, until, tz, "keep" if deleted == "keep" else "drop")
+        now, over = to_micros(until), known_visits.left != NEVER
         _warn_of_unseen(known_visits)
         bounded = known_visits.of(visits["entered_after"]).notna().to_numpy() | (
             over & known_visits.of(visits["left_after"]).notna().to_numpy()
@@ -329,20 +338,31 @@ class _Visits:
         _warn_of_bounds(int(bounded.sum()), len(bounded))
         removed = over & (known_visits.end != DELETED) if deleted == "censored" else over
         return cls(
-            names, groups, places, row, duration, entry, removed, ~bounded, sources,
-            np.bincount(row[~over], minlength=size), np.bincount(row[removed], minlength=size), np.bincount(row, minlength=size), tz,
-        )  # fmt: skip
+            names,
+            groups,
+            places,
+            row,
+            duration,
+            entry,
+            removed,
+            ~bounded,
+            sources,
+            np.bincount(row[~over], minlength=size),
+            np.bincount(row[removed], minlength=size),
+            np.bincount(row, minlength=size),
+            tz,
+        )
 
     def curves(self, min_at_risk: int) -> Curves:
-        """Kaplan-Meier of every row; empty where the current state alone tells. Warns of curves
-        that hang on few stays.
+        """Return the Kaplan-Meier curve of every row, empty where only the current state is known;
+        warn of curves that depend on few visits.
         """
         if (
             isinstance(min_at_risk, bool)
             or not isinstance(min_at_risk, int | np.integer)
             or min_at_risk < 0
         ):
-            raise ArgumentError(f"min_at_risk={min_at_risk!r} is to be a whole number, 0 or more.")
+            raise ArgumentError(f"min_at_risk={min_at_risk!r} must be a whole number, 0 or more.")
         kept = self.followed & ~(self._of_current_alone[self.row])
         if kept.all():
             duration, over, row, entry = self.duration, self.over, self.row, self.entry
@@ -362,10 +382,10 @@ class _Visits:
         if len(thin):
             warn(
                 f"{len(thin):,} of {len(first):,} estimates begin with fewer than {min_at_risk}"
-                " stays at risk, because others were first seen later in their course:"
-                f" {self._named(curves.group[thin])}. All that follows hangs on those few. They are"
-                " kept: group less finely, or load exact history with account.deal_changes(), 20"
-                " tokens a deal."
+                " visits at risk, because others were first seen later:"
+                f" {self._named(curves.group[thin])}. The rest of the curve depends on those few."
+                " They are kept: use larger groups, or load exact history with"
+                " account.deal_changes(), 20 tokens per deal."
             )
         return curves
 
@@ -376,7 +396,7 @@ class _Visits:
 
     @property
     def basis(self) -> pd.Categorical:
-        """Where the stays of every row come from."""
+        """The source of the visits of every row."""
         kinds = (self.sources > 0).sum(axis=0)
         codes = np.where(
             kinds == 0, -1, np.where(kinds == 1, (self.sources > 0).argmax(axis=0), len(SOURCES))
@@ -384,7 +404,7 @@ class _Visits:
         return pd.Categorical.from_codes(codes, dtype=_BASES)
 
     def rows(self, wanted: Micros | None = None) -> pd.DataFrame:
-        """The key columns of these rows of the result, of all by default."""
+        """Return the key columns of these rows of the result, of all by default."""
         rows = np.arange(len(self.visits)) if wanted is None else wanted
         count = max(len(self.places), 1)
         left = self.groups.take(rows // count).reset_index(drop=True)
@@ -401,8 +421,8 @@ class _Visits:
 
 
 def _places(pipeline: Micros, stage: Micros, stages: pd.DataFrame) -> tuple[Micros, pd.DataFrame]:
-    """The number of each stay's stage in the list of stages, and that list: those of `stages` in
-    their order, then those unknown to it.
+    """Return the number of each visit's stage in the list of stages, and that list: those of
+    `stages` in their order, then those that it lacks.
     """
     listed = pd.DataFrame(
         {
@@ -416,20 +436,20 @@ def _places(pipeline: Micros, stage: Micros, stages: pd.DataFrame) -> tuple[Micr
     places, stage_ids = pd.factorize(stage)
     pair = pipelines * max(len(stage_ids), 1) + places
     used, code = np.unique(pair, return_inverse=True)
-    met = pd.DataFrame(
+    visited_stages = pd.DataFrame(
         {
             "pipeline_id": _nullable(pipeline_ids[used // max(len(stage_ids), 1)]),
             "stage_id": _nullable(stage_ids[used % max(len(stage_ids), 1)]),
         }
     )
     own = pd.MultiIndex.from_frame(listed[["pipeline_id", "stage_id"]])
-    unknown = met[~pd.MultiIndex.from_frame(met).isin(own)]
+    unknown = visited_stages[~pd.MultiIndex.from_frame(visited_stages).isin(own)]
     every = pd.concat([listed, unknown.reindex(columns=listed.columns).astype(listed.dtypes)])
     every = every.sort_values(
         ["pipeline_id", "order_nr", "stage_id"], na_position="last", kind="stable"
     ).reset_index(drop=True)
     number = pd.MultiIndex.from_frame(every[["pipeline_id", "stage_id"]]).get_indexer(
-        pd.MultiIndex.from_frame(met)
+        pd.MultiIndex.from_frame(visited_stages)
     )
     return number[code].astype(np.int64), every
 
@@ -438,14 +458,15 @@ def _nullable(ids: Micros) -> pd.Series[Any]:
     return pd.Series(ids, dtype="Int64").mask(ids == NO_ID)
 
 
-def _warn_of_unseen(known_visits: Known) -> None:
+def _warn_of_unseen(known_visits: KnownVisits) -> None:
     unseen = len(known_visits.hidden)
     if unseen:
         last = pd.Timestamp(int(known_visits.hidden_seen.max()), unit="us", tz="UTC")
         warn(
-            f"{unseen:,} of {unseen + len(known_visits.deal):,} stays that began up to as_of were first"
-            " seen after it, and are not counted: at that time nobody knew of them. Take an as_of"
-            f" from {last} on, or load exact history with account.deal_changes(), 20 tokens a deal."
+            f"{unseen:,} of {unseen + len(known_visits.deal):,} visits that began by as_of were"
+            " first seen after it and are not counted: at that time they were unknown. Pass an"
+            f" as_of from {last} on, or load exact history with account.deal_changes(), 20 tokens"
+            " per deal."
         )
 
 
@@ -454,26 +475,26 @@ def _warn_of_sources(source: Micros, deal: Micros, too_late: int) -> None:
     if not counts[1:].any():
         return
     rests = [
-        f"{count:,} rest on {name}"
+        f"{count:,} come from {name}"
         for name, count in zip(("snapshots", "current stages alone"), counts[1:], strict=True)
         if count
     ]
     deals = len(np.unique(deal[source > 0]))
     warn(
-        f"Of {len(source):,} stays, {' and '.join(rests)}, not on the changelog. The longer a stay,"
-        " the likelier a look finds it, so each counts from the first look that did, and"
-        f" {too_late:,} that had ended by then are left out of the durations; a row that rests on"
+        f"Of {len(source):,} visits, {' and '.join(rests)}, not from the changelog. A snapshot is"
+        " likelier to show a longer visit, so each counts from the first snapshot that shows it,"
+        f" and {too_late:,} that had ended by then are left out of the durations; a row with"
         " current stages alone has none. Load exact history with account.deal_changes(): 20 tokens"
-        f" a deal, {deals:,} deals = {20 * deals:,} tokens."
+        f" per deal, {deals:,} deals = {20 * deals:,} tokens."
     )
 
 
 def _warn_of_bounds(bounded: int, known_visits: int) -> None:
     if bounded:
         warn(
-            f"{bounded:,} of {known_visits:,} stays have an entry or an exit that is only bounded: they"
-            " are counted, and left out of the durations. account.deal_changes() has exact times,"
-            " 20 tokens a deal."
+            f"{bounded:,} of {known_visits:,} visits have an entry or an exit that is only"
+            " bounded: they are counted, but left out of the durations. account.deal_changes() has"
+            " exact times, 20 tokens per deal."
         )
 
 
@@ -481,7 +502,7 @@ def _warn_of_horizon(curves: Curves, limit: float) -> None:
     short = (curves.start[1:] > curves.start[:-1]) & ~curves.identified(limit)
     if short.any():
         warn(
-            f"mean_days is null in {short.sum():,} rows: their stays were not followed for"
+            f"mean_days is null in {short.sum():,} rows: their visits were not followed for"
             f" {limit:g} days. The longest horizon that every row identifies is"
             f" {np.floor(curves.last[short].min() * 100) / 100:g} days."
         )

@@ -36,3 +36,7 @@ __all__ = [
     "stage_survival",
     "velocity",
 ]
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -34,7 +34,7 @@ HATCHES = (
     "\\\\..",
     "**",
 )
-"""One a group, so that stacks can be told apart in print; as many as there are marks."""
+"""One per group, so that stacks can be distinguished in print; as many as there are marks."""
 
 MOST_MONTHS = 120
 _LARGEST = 1e15
@@ -69,8 +69,8 @@ def one_group(rows: pd.DataFrame, first: str, chart: str) -> str:
     by = style.groups(rows, first)
     if style.several_groups(rows, by):
         raise ArgumentError(
-            f"The frame holds several groups of {', '.join(map(repr, by))}, and this chart has room"
-            " for one. Draw one an Axes: for value, part in frame.groupby(column):"
+            f"The frame holds several groups of {', '.join(map(repr, by))}, and this chart has"
+            " room for one. Draw each on its own Axes: for value, part in frame.groupby(column):"
             f" plot.{chart}(part)."
         )
     return str(style.group_names(rows, by).iloc[0]) if by and len(rows) else ""
@@ -102,7 +102,7 @@ def month_numbers(rows: pd.DataFrame, column: str) -> Places:
         return np.zeros(0, np.int64)
     if not pd.api.types.is_datetime64_any_dtype(result.dtype) or result.isna().any():
         raise ArgumentError(
-            f"The column {column!r} ({result.dtype}) is to hold times without nulls, as the metric"
+            f"The column {column!r} ({result.dtype}) must hold times without nulls, as the metric"
             " returns them."
         )
     naive = result if getattr(result.dtype, "tz", None) is None else result.dt.tz_localize(None)
@@ -139,7 +139,7 @@ def over(months: Places, as_of: Any) -> npt.NDArray[np.bool_]:
             time += pd.Timedelta(days=1)
     except (ValueError, TypeError, OverflowError):
         raise ArgumentError(
-            f"as_of={as_of!r} is no time. Write '2026-06-30' or '2026-06-30 14:00', or pass a"
+            f"as_of={as_of!r} is not a time. Write '2026-06-30' or '2026-06-30 14:00', or pass a"
             " datetime."
         ) from None
     return np.asarray(months < time.year * 12 + time.month - 1 - 1970 * 12, dtype=np.bool_)
@@ -169,7 +169,7 @@ def month_axis(ax: Axes, months: Places) -> None:
 
 
 def money_axis(ax: Axes, low: float, high: float, currency: str) -> None:
-    """Put round amounts beside the axis from `low` to `high`, with their currency, and a line at 0
+    """Put round amounts next to the axis from `low` to `high`, with their currency, and a line at 0
     where there are losses.
     """
     ax.yaxis.set_major_locator(MaxNLocator(nbins=6, steps=[1, 2, 2.5, 5, 10]))
@@ -177,7 +177,8 @@ def money_axis(ax: Axes, low: float, high: float, currency: str) -> None:
     ax.set_ylabel(currency or "(no currency)", fontsize=style.TEXT, color=style.INK, **style.PLAIN)
     if low == high:
         high = low + 1
-    # Amounts are written above what is highest: a line of text, in a small Axes too.
+    # Amounts are written above the highest mark: this leaves room for a line of text, also in a
+    # small Axes.
     room = (high - low) * max(0.08, 0.25 / max(ax.bbox.height / ax.figure.dpi, 0.5))
     ax.set_ylim(low - room if low else 0, high + room)
     ax.grid(True, axis="y", color=style.LINE, linewidth=0.5)
@@ -186,9 +187,7 @@ def money_axis(ax: Axes, low: float, high: float, currency: str) -> None:
 
 
 def amount(value: float, most: float, *, sign: bool = False) -> str:
-    """Return an amount with separators, with cents where the largest one beside it is below
-    1,000.
-    """
+    """Return an amount with separators, with cents where the largest one is below 1,000."""
     text = (
         f"{value:+,.{2 if abs(most) < 1_000 else 0}f}"
         if sign

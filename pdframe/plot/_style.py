@@ -41,7 +41,7 @@ COLORS = (BLUE, RED, GREEN, PURPLE, ORANGE, SKY, BLACK)
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">", "*", "h", "d")
 DASHES = ("-", "--", "-.", ":")
 
-# More rows of bars, or more curves, than these cannot be read or told apart.
+# More rows of bars, or more curves, cannot be read or distinguished.
 MOST_ROWS, MOST_CURVES = 36, len(MARKERS)
 
 PLAIN: dict[str, Any] = {"parse_math": False, "usetex": False}
@@ -51,7 +51,7 @@ _BOX, _CUT = "□", "…"
 
 
 class Mark(NamedTuple):
-    """How the n-th group is told from others, with and without colour."""
+    """Marker and hatch of the n-th group, visible with and without colour."""
 
     color: str
     marker: str
@@ -77,8 +77,7 @@ def axes(ax: Axes | None, *, width: float = 9.0, height: float = 4.0) -> Axes:
         return plt.subplots(figsize=(width, height), layout="constrained")[1]
     if not isinstance(ax, Axes):
         raise ArgumentError(
-            f"ax is to be an Axes of matplotlib, not {type(ax).__name__}. Leave it out for a new"
-            " figure."
+            f"ax must be an Axes of matplotlib, not {type(ax).__name__}. Omit it for a new figure."
         )
     return ax
 
@@ -107,7 +106,7 @@ def dress(ax: Axes, title: str, *, x: str = "", y: str = "") -> None:
 
 
 def ticks(ax: Axes, most: float) -> None:
-    """Put ticks at round whole numbers up to `most`: what lies beyond is room for text."""
+    """Put ticks at round whole numbers up to `most`; beyond it there is room for text."""
     places = [
         place
         for place in MaxNLocator(nbins=6, integer=True, steps=[1, 2, 2.5, 5, 10]).tick_values(
@@ -123,10 +122,18 @@ def legend_below(ax: Axes, handles: Sequence[Artist] | None = None) -> None:
     columns = 4 if inches(ax) > 5 else 2
     under = ax.transAxes + ScaledTranslation(0, -20 / 72, ax.figure.dpi_scale_trans)
     legend = ax.legend(
-        handles=ax.get_legend_handles_labels()[0] if handles is None else handles, loc="upper right", bbox_to_anchor=(1.0, 0.0),
-        bbox_transform=under, ncols=columns, frameon=False, fontsize=SMALL, handlelength=1.8, columnspacing=1.2, borderaxespad=0.0,
+        handles=ax.get_legend_handles_labels()[0] if handles is None else handles,
+        loc="upper right",
+        bbox_to_anchor=(1.0, 0.0),
+        bbox_transform=under,
+        ncols=columns,
+        frameon=False,
+        fontsize=SMALL,
+        handlelength=1.8,
+        columnspacing=1.2,
+        borderaxespad=0.0,
         labelcolor=INK,
-    )  # fmt: skip
+    )
     for text in legend.get_texts():
         text.set(**PLAIN)
 
@@ -148,7 +155,7 @@ def empty(ax: Axes, what: str) -> Axes:
     return ax
 
 
-def need(frame: object, columns: Iterable[str], metric: str) -> pd.DataFrame:
+def require_columns(frame: object, columns: Iterable[str], metric: str) -> pd.DataFrame:
     """Return the frame with a plain index, in the dtypes of the loaders, whatever reader made it.
 
     Raises
@@ -158,14 +165,14 @@ def need(frame: object, columns: Iterable[str], metric: str) -> pd.DataFrame:
     """
     if not isinstance(frame, pd.DataFrame):
         raise ArgumentError(
-            f"frame is to be the DataFrame that metrics.{metric} returns, not"
+            f"frame must be the DataFrame that metrics.{metric} returns, not"
             f" {type(frame).__name__}."
         )
     missing = [name for name in columns if name not in frame.columns]
     if missing:
         raise ArgumentError(
-            f"frame has no column {', '.join(map(repr, missing))}. Pass what metrics.{metric}"
-            " returns, all its columns."
+            f"frame has no column {', '.join(map(repr, missing))}. Pass the result of"
+            f" metrics.{metric} with all its columns."
         )
     return plain_frame(frame).reset_index(drop=True)
 
@@ -178,7 +185,7 @@ def numbers(frame: pd.DataFrame, column: str) -> Floats:
         result = np.asarray(pd.to_numeric(frame[column]).to_numpy(np.float64, na_value=np.nan))
     except (TypeError, ValueError, OverflowError):
         raise ArgumentError(
-            f"The column {column!r} is {frame[column].dtype}; it is to hold numbers."
+            f"The column {column!r} is {frame[column].dtype}; it must hold numbers."
         ) from None
     if np.isinf(result).any():
         raise ArgumentError(
@@ -193,7 +200,7 @@ def counts(frame: pd.DataFrame, column: str) -> Floats:
     result = numbers(frame, column)
     if not (result >= 0).all():
         raise ArgumentError(
-            f"The column {column!r} holds nulls or negative numbers; it is to hold counts."
+            f"The column {column!r} holds nulls or negative numbers; it must hold counts."
         )
     return result
 
@@ -218,16 +225,16 @@ def group_names(frame: pd.DataFrame, names: Sequence[Any]) -> pd.Series[Any]:
 
 
 def by_stage(rows: pd.DataFrame, group: pd.Series[Any]) -> tuple[pd.DataFrame, pd.Series[Any]]:
-    """Return the rows with the groups of a stage together, stages and groups in the order in which
-    they come.
+    """Return the rows with the groups of a stage together, stages and groups in their order in the
+    frame.
     """
     order = np.argsort(_stage_numbers(rows), kind="stable")
     return rows.iloc[order].reset_index(drop=True), group.iloc[order].reset_index(drop=True)
 
 
 def places(rows: pd.DataFrame, several: bool) -> Floats:
-    """Return where each row is drawn: 1 apart; of several groups those of a stage together, with
-    room for its name above them.
+    """Return the position of each row: 1 apart; several groups of a stage are together, with room
+    for its name above them.
     """
     if not several:
         return np.arange(len(rows), dtype=np.float64)
@@ -271,8 +278,8 @@ def several_groups(frame: pd.DataFrame, names: Sequence[Any]) -> bool:
 
 
 def stage_names(rows: pd.DataFrame) -> list[str]:
-    """Return the name of each row's stage, told apart from those of other pipelines; by id where no
-    name is known.
+    """Return the name of each row's stage, with the pipeline where several have it; the id where
+    there is no name.
     """
     names = [
         f"(stage {_value(stage)}, not in stages)" if pd.isna(name) else str(name)
@@ -300,7 +307,7 @@ def number(value: float) -> str:
 
 
 def percent(share: float) -> str:
-    """Return a share of 1 as percent, a null as an en dash; never 0 or 100 for what is not."""
+    """Return a share of 1 as percent, a null as an en dash; 0 and 100 only where exact."""
     if np.isnan(share):
         return "–"
     value = 100 * share
@@ -332,8 +339,8 @@ def shown(value: Any, most: int = 32) -> str:
     the font has, cut in the middle.
 
     A character that no font of `rcParams["font.family"]` has becomes a box; name a font that has it
-    there to see it. Names that are cut keep their beginning and their end, for long ones often
-    differ there alone.
+    there to see it. Shortened names keep their beginning and their end, since long ones often
+    differ only there.
     """
     text = " ".join(_drawable(unicodedata.normalize("NFC", _value(value))).split()) or "(no name)"
     if len(text) <= most:
@@ -343,8 +350,8 @@ def shown(value: Any, most: int = 32) -> str:
 
 
 def legend_name(value: Any, most: int = 24) -> str:
-    """Return a name as `shown`, so that matplotlib takes it into a legend: it leaves out what
-    begins with an underscore.
+    """Return a name as `shown`, in a form that matplotlib includes in a legend: it leaves out names
+    that begin with an underscore.
     """
     text = shown(value, most)
     return f" {text}" if text.startswith("_") else text
@@ -356,7 +363,7 @@ def _value(value: Any) -> str:
     # Months and dates as such, not as midnights.
     if isinstance(value, pd.Timestamp) and value == value.normalize() and value.tzinfo is None:
         return f"{value:%Y-%m-%d}"
-    # Halves of characters cannot be kept by Arrow.
+    # Arrow cannot store lone surrogates.
     return str(value).encode("utf-8", "replace").decode("utf-8")
 
 

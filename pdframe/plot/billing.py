@@ -14,8 +14,8 @@ _KINDS = ("recurring", "one-time", "installment")
 
 
 def billing(frame: pd.DataFrame, ax: Axes | None = None, *, title: str | None = None) -> Axes:
-    """Draw what is billed in every month, by kind: recurring, one-time, installments. Billing, not
-    recognised revenue.
+    """Draw the amounts billed in every month, by kind: recurring, one-time, installments. Billing,
+    not recognised revenue.
 
     Parameters
     ----------
@@ -24,7 +24,7 @@ def billing(frame: pd.DataFrame, ax: Axes | None = None, *, title: str | None = 
     ax
         Where to draw; None: a new figure of notebook width.
     title
-        None: what it shows.
+        None: a title that says what it shows.
 
     Returns
     -------
@@ -48,7 +48,7 @@ def billing(frame: pd.DataFrame, ax: Axes | None = None, *, title: str | None = 
     >>> sorted(label.get_text() for label in ax.get_xticklabels())
     ['2026-01', '2026-02', '2026-03', '2026-04', '2026-05', '2026-06']
     """
-    rows = style.need(frame, _NEEDED, "billing_schedule")
+    rows = style.require_columns(frame, _NEEDED, "billing_schedule")
     currency, amounts = (
         months.one_currency(rows, "convert the amounts first (metrics.convert)"),
         months.money(rows, "amount"),
@@ -64,7 +64,7 @@ def billing(frame: pd.DataFrame, ax: Axes | None = None, *, title: str | None = 
     ax = style.axes(ax, height=3.6)
     style.dress(ax, title or "Billed by month")
     if not len(rows):
-        return style.empty(ax, "Nothing is billed in this time.")
+        return style.empty(ax, "Nothing is billed in these months.")
     first = number.min()
     places = np.arange(first, number.max() + 1)
     parts = [
@@ -85,8 +85,15 @@ def billing(frame: pd.DataFrame, ax: Axes | None = None, *, title: str | None = 
         most = float(np.abs(total).max())
         for x, above, value in zip(places, up, total, strict=True):
             ax.annotate(
-                months.amount(value, most), (x, above), xytext=(0, 2), textcoords="offset points", ha="center", va="bottom",
-                fontsize=style.SMALL, color=style.INK, **style.PLAIN,
-            )  # fmt: skip
+                months.amount(value, most),
+                (x, above),
+                xytext=(0, 2),
+                textcoords="offset points",
+                ha="center",
+                va="bottom",
+                fontsize=style.SMALL,
+                color=style.INK,
+                **style.PLAIN,
+            )
     style.legend_below(ax)
     return ax

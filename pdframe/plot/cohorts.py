@@ -20,7 +20,7 @@ _MOST_COHORTS = 60
 _SHADES = LinearSegmentedColormap.from_list(
     "light to dark", ["#f4f8fb", "#9cc6e0", "#3a8fc4", "#0b4f86"]
 )
-# Shades end here: one cohort that grew tenfold would make all others alike.
+# Shades end here: otherwise one cohort that grew tenfold would make all others look alike.
 _DARKEST = 1.5
 # In inches: room for a number, and for each of its digits.
 _PAD, _DIGIT = 0.06, 0.07
@@ -29,7 +29,7 @@ _PAD, _DIGIT = 0.06, 0.07
 def retention_cohorts(
     frame: pd.DataFrame, ax: Axes | None = None, *, values: str = "nrr", title: str | None = None
 ) -> Axes:
-    """Draw what is left of each cohort as it ages: a heat map with its numbers.
+    """Draw how much of each cohort remains as it ages: a heat map with its numbers.
 
     Parameters
     ----------
@@ -42,15 +42,15 @@ def retention_cohorts(
         "nrr": MRR in percent of that at age 0. "customers": how many are active, shaded by their
         share of those at age 0.
     title
-        None: what it shows.
+        None: a title that says what it shows.
 
     Returns
     -------
     Axes
         A row a cohort, the oldest at the top, with the customers of its first age in brackets; a
         column an age that the frame holds, so that `frame[frame["age"] % 3 == 0]` draws every
-        third. The darker, the more is left; shades end at 150 %. Immature cells, whose month had
-        not come, are blank; mature ones without a value have an en dash. Where columns are too
+        third. Darker cells have more left; shades end at 150 %. Immature cells, of months after
+        `as_of`, are blank; mature ones without a value have an en dash. Where columns are too
         narrow for numbers, only some are numbered.
 
     Raises
@@ -69,11 +69,11 @@ def retention_cohorts(
     >>> [label.get_text() for label in ax.get_yticklabels()]
     ['2026-01 (3)', '2026-02 (1)', '2026-03 (5)', '2026-04 (2)', '2026-05 (2)']
     """
-    rows = style.need(frame, _NEEDED, "revenue_cohorts")
+    rows = style.require_columns(frame, _NEEDED, "revenue_cohorts")
     if values not in _VALUES:
-        raise ArgumentError(f"values={values!r} is to be 'nrr' or 'customers'.")
+        raise ArgumentError(f"values={values!r} must be 'nrr' or 'customers'.")
     group = months.one_group(rows, "cohort", "retention_cohorts")
-    months.one_currency(rows, "give metrics.revenue_cohorts `rates`")
+    months.one_currency(rows, "pass metrics.revenue_cohorts `rates`")
     cohort, cohorts = pd.factorize(months.month_numbers(rows, "cohort"), sort=True)
     age, ages = pd.factorize(style.counts(rows, "age"), sort=True)
     style.refuse(
@@ -87,8 +87,8 @@ def retention_cohorts(
     )
     if pd.DataFrame({"cohort": cohort, "age": age}).duplicated().any():
         raise ArgumentError(
-            "A cohort has an age twice. Pass what metrics.revenue_cohorts returns, with the columns"
-            " of `by` before 'cohort'."
+            "A cohort has an age twice. Pass the result of metrics.revenue_cohorts, with the"
+            " columns of `by` before 'cohort'."
         )
     ax = style.axes(ax, height=1.3 + 0.27 * max(len(cohorts), 2))
     said = (
@@ -101,7 +101,7 @@ def retention_cohorts(
         y="month of the first MRR (customers)",
     )
     if not len(rows):
-        return style.empty(ax, "No cohort begins in this time.")
+        return style.empty(ax, "No cohort begins in these months.")
 
     def table(column: str) -> style.Floats:
         result = np.full((len(cohorts), len(ages)), np.nan)
@@ -141,11 +141,17 @@ def _cells(
     low = float(min(finite.min(initial=1.0), 0.9))
     high = float(np.clip(finite.max(initial=1.0), 1.0, _DARKEST))
     mesh = ax.pcolormesh(
-        np.arange(shade.shape[1] + 1) - 0.5, np.arange(shade.shape[0] + 1) - 0.5, np.ma.masked_invalid(np.where(mature, shade, np.nan)),
-        cmap=_SHADES, vmin=low, vmax=high, edgecolors="white", linewidth=0.6,
-    )  # fmt: skip
+        np.arange(shade.shape[1] + 1) - 0.5,
+        np.arange(shade.shape[0] + 1) - 0.5,
+        np.ma.masked_invalid(np.where(mature, shade, np.nan)),
+        cmap=_SHADES,
+        vmin=low,
+        vmax=high,
+        edgecolors="white",
+        linewidth=0.6,
+    )
     mesh.set_label("immature cells are blank")
-    text = np.array([[_reported(cell, percent) for cell in row] for row in value], dtype=object)
+    text = np.array([[_text_of(cell, percent) for cell in row] for row in value], dtype=object)
     widest = max(len(reported) for reported in text[mature]) if mature.any() else 1
     # The names of cohorts take about an inch.
     room = max(style.inches(ax) - 1.0, 0.5) / shade.shape[1]
@@ -157,15 +163,21 @@ def _cells(
         ):
             continue
         ax.text(
-            column, row, text[row, column], ha="center", va="center", fontsize=style.SMALL,
-            color=_ink((shade[row, column] - low) / (high - low)), **style.PLAIN,
-        )  # fmt: skip
+            column,
+            row,
+            text[row, column],
+            ha="center",
+            va="center",
+            fontsize=style.SMALL,
+            color=_ink((shade[row, column] - low) / (high - low)),
+            **style.PLAIN,
+        )
     ax.set_xlim(-0.5, shade.shape[1] - 0.5)
     ax.set_ylim(shade.shape[0] - 0.5, -0.5)
 
 
 def _ink(depth: float) -> str:
-    """White on what is dark, by the luminance that WCAG 2 defines; a null has no shade."""
+    """White on dark shades, by the luminance that WCAG 2 defines; a null has no shade."""
     if np.isnan(depth):
         return style.INK
     parts = np.array(_SHADES(depth)[:3])
@@ -173,7 +185,7 @@ def _ink(depth: float) -> str:
     return "white" if float(linear @ [0.2126, 0.7152, 0.0722]) < 0.21 else style.INK
 
 
-def _reported(cell: float, percent: bool) -> str:
+def _text_of(cell: float, percent: bool) -> str:
     if np.isnan(cell):
         return "–"
     return f"{100 * cell:,.0f}" if percent else style.number(cell)

@@ -1,5 +1,5 @@
-"""The flow of deals between stages as arcs: moves on at the right, moves back at the left, and how
-the other stays ended.
+"""The flow of deals between stages as arcs: moves forward at the right, moves back at the left, and
+how the other visits ended.
 """
 
 from __future__ import annotations
@@ -32,14 +32,14 @@ _MOST_STAGES = 24
 # Widths of the parts, in units of the longest arc: moves back, moves on, and each column of
 # outcomes.
 _BACK, _ON, _COLUMN = 0.7, 1.0, 0.42
-# An arc leaves its stage a little below and comes in a little above, so that both can be seen.
+# An arc leaves its stage a little below and arrives a little above, so that both are visible.
 _SHIFT = 0.13
 _WIDEST, _THINNEST = 9.0, 0.8
 
 
 def flow(frame: pd.DataFrame, ax: Axes | None = None, *, title: str | None = None) -> Axes:
-    """Draw the moves between stages: arcs at the right go on, dashed ones at the left go back;
-    beside them, how other stays ended.
+    """Draw the moves between stages: arcs at the right lead forward, dashed ones at the left lead
+    back; next to them, how other visits ended.
 
     Parameters
     ----------
@@ -48,15 +48,15 @@ def flow(frame: pd.DataFrame, ax: Axes | None = None, *, title: str | None = Non
     ax
         Where to draw; None: a new figure of notebook width.
     title
-        None: how many stays it is about.
+        None: a title with the number of visits.
 
     Returns
     -------
     Axes
         An arc is as wide as it has moves, and carries their number; its arrow is at the stage that
         was entered. Moves to or from stages that `stages` does not hold have no direction: they are
-        dotted. Outcomes (won, lost, changed pipeline, deleted, open) have a column each: stays, and
-        their share of all stays in that stage.
+        dotted. Outcomes (won, lost, changed pipeline, deleted, open) have a column each: visits,
+        and their share of all visits to that stage.
 
     Raises
     ------
@@ -71,24 +71,24 @@ def flow(frame: pd.DataFrame, ax: Axes | None = None, *, title: str | None = Non
     >>> [label.get_text() for label in ax.get_yticklabels()]
     ['Qualified', 'Discovery', 'Demo', 'Proposal', 'Negotiation']
     """
-    rows = style.need(frame, _NEEDED, "stage_moves")
+    rows = style.require_columns(frame, _NEEDED, "stage_moves")
     by = style.groups(rows, "from_stage_id")
     group = style.group_names(rows, by)
     if style.several_groups(rows, by):
         raise ArgumentError(
-            f"The frame holds several groups of {', '.join(map(repr, by))}; their arcs would lie on"
-            " each other. Draw one an Axes: for value, part in frame.groupby(column):"
+            f"The frame holds several groups of {', '.join(map(repr, by))}; their arcs would"
+            " overlap. Draw each on its own Axes: for value, part in frame.groupby(column):"
             " plot.flow(part)."
         )
     stages = _stages(rows)
     style.refuse(len(stages), "stages", _MOST_STAGES, "Keep the rows of some of them.")
     moves, share = style.counts(rows, "moves"), style.numbers(rows, "share")
     ax = style.axes(ax, height=1.5 + 0.62 * max(len(stages), 2))
-    said = f"Where deals went: {style.number(moves.sum())} stays in {len(stages)} stages"
+    said = f"Where deals went: {style.number(moves.sum())} visits in {len(stages)} stages"
     style.dress(ax, title or (f"{said}: {group.iloc[0]}" if by and len(rows) else said))
     ax.spines[:].set_visible(False)
     if not len(rows):
-        return style.empty(ax, "No stays in this cohort.")
+        return style.empty(ax, "No visits in this cohort.")
     place = {key: at for at, key in enumerate(stages["key"])}
     start = np.array([place[key] for key in _keys(rows["from_stage_id"], rows["from_stage"])])
     moved = ~_outcomes(rows)
@@ -162,14 +162,14 @@ def _outcomes(rows: pd.DataFrame) -> Any:
 
 
 def _keys(stage: pd.Series[Any], name: pd.Series[Any]) -> list[str]:
-    """Ids as text; where a stay has none, its name."""
+    """Return ids as text; where a stage has none, its name."""
     return [
         str(text) if pd.isna(key) else f"#{_id(key)}" for key, text in zip(stage, name, strict=True)
     ]
 
 
 def _id(stage: Any) -> str:
-    """An id as it is, also where a merge made a float of it."""
+    """Return an id as text, also where a merge converted it to a float."""
     return str(int(stage)) if isinstance(stage, float) else str(stage)
 
 
@@ -186,7 +186,7 @@ def _arcs(ax: Axes, back: pd.Series[Any], start: Any, end: Any, moves: style.Flo
         known = not pd.isna(reported)
         after = bool(reported) if known else end[at] < start[at]
         side = -_BACK if after else _ON
-        # A stay in the same stage again has an arc of its own, if a small one.
+        # A move to the same stage has a small arc of its own.
         depth = side * 0.86 * (max(abs(end[at] - start[at]), 0.4) / reach) ** 0.75
         shift = -_SHIFT if after else _SHIFT
         y = (start[at] + shift, end[at] - shift)
@@ -198,18 +198,39 @@ def _arcs(ax: Axes, back: pd.Series[Any], start: Any, end: Any, moves: style.Flo
         )
         ax.add_patch(
             PathPatch(
-                path, facecolor="none", edgecolor=color if known else style.FAINT, linewidth=widths[at], alpha=0.55,
-                linestyle=dashes if known else ":", capstyle="butt", label="back" if after else "on",
+                path,
+                facecolor="none",
+                edgecolor=color if known else style.FAINT,
+                linewidth=widths[at],
+                alpha=0.55,
+                linestyle=dashes if known else ":",
+                capstyle="butt",
+                label="back" if after else "forward",
             )
-        )  # fmt: skip
+        )
         ax.plot(
-            [0.03 * np.sign(depth)], [y[1]], marker=">" if after else "<", markersize=5 + widths[at] * 0.45, linestyle="none",
-            color=color if known else style.FAINT, markeredgecolor="white", markeredgewidth=0.5, zorder=3,
-        )  # fmt: skip
+            [0.03 * np.sign(depth)],
+            [y[1]],
+            marker=">" if after else "<",
+            markersize=5 + widths[at] * 0.45,
+            linestyle="none",
+            color=color if known else style.FAINT,
+            markeredgecolor="white",
+            markeredgewidth=0.5,
+            zorder=3,
+        )
         ax.text(
-            depth, (y[0] + y[1]) / 2, style.number(moves[at]), ha="center", va="center", fontsize=style.SMALL, color=style.INK, zorder=5,
-            bbox={"facecolor": "white", "edgecolor": "none", "alpha": 0.85, "pad": 0.8}, **style.PLAIN,
-        )  # fmt: skip
+            depth,
+            (y[0] + y[1]) / 2,
+            style.number(moves[at]),
+            ha="center",
+            va="center",
+            fontsize=style.SMALL,
+            color=style.INK,
+            zorder=5,
+            bbox={"facecolor": "white", "edgecolor": "none", "alpha": 0.85, "pad": 0.8},
+            **style.PLAIN,
+        )
 
 
 def _write(ax: Axes, x: float, y: float, text: str, color: str) -> None:

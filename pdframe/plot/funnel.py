@@ -1,5 +1,5 @@
-"""The funnel as bars: how far the deals of a cohort came, and what became of those that did not go
-on.
+"""The funnel as bars: how many deals of a cohort reached each stage, and what happened to those
+that did not advance.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _STATES = (
     ("open", "#ffffff", "", style.INK),
 )
 _LABELS = {
-    "advanced": "went on",
+    "advanced": "advanced",
     "lost": "lost there",
     "left": "left the pipeline",
     "open": "still open",
@@ -40,7 +40,7 @@ _NEEDED = (
     "share_reached",
 )
 
-# In inches: room for the text beside the bars. The bars take the rest, between these shares of the
+# In inches: room for the text next to the bars. The bars take the rest, between these shares of the
 # width.
 _ROOM, _LEAST, _MOST = 3.0, 0.22, 0.62
 # A count inside a segment needs as much, and more for each character.
@@ -48,13 +48,14 @@ _INSIDE, _DIGIT = 0.06, 0.075
 
 
 def funnel(frame: pd.DataFrame, ax: Axes | None = None, *, title: str | None = None) -> Axes:
-    """Draw a funnel: one bar a stage, from the left: went on, lost there, left the pipeline, still
-    open.
+    """Draw a funnel: one bar per stage, from the left: advanced, lost there, left the pipeline,
+    still open.
 
     Parameters
     ----------
     frame
-        What `metrics.funnel` returns. With groups, each stage has a bar a group, at most 36 in all.
+        What `metrics.funnel` returns. With groups, each stage has one bar per group, at most 36 in
+        all.
     ax
         Where to draw; None: a new figure of notebook width.
     title
@@ -64,9 +65,9 @@ def funnel(frame: pd.DataFrame, ax: Axes | None = None, *, title: str | None = N
     -------
     Axes
         Widths are deals. After each bar: deals that reached the stage, and their share of the first
-        stage's (`share_reached`). At the right: `conversion`, the probability to go on within the
+        stage's (`share_reached`). At the right: `conversion`, the probability to advance within the
         horizon, with its 95 % interval. It counts open deals as not yet known, so that it is not
-        the blue part of the bar; an en dash where nothing can be told.
+        the blue part of the bar; an en dash where it is null.
 
     Raises
     ------
@@ -81,13 +82,13 @@ def funnel(frame: pd.DataFrame, ax: Axes | None = None, *, title: str | None = N
     >>> [label.get_text() for label in ax.get_yticklabels()]
     ['Qualified', 'Discovery', 'Demo', 'Proposal', 'Negotiation', 'won']
     """
-    rows = style.need(frame, _NEEDED, "funnel")
+    rows = style.require_columns(frame, _NEEDED, "funnel")
     by = style.groups(rows, "stage_id")
     style.refuse(
         len(rows),
         "bars (stages x groups)",
         style.MOST_ROWS,
-        "Keep some groups, such as frame[frame[column] == value], or draw one an Axes.",
+        "Keep some groups, such as frame[frame[column] == value], or draw each on its own Axes.",
     )
     group = style.group_names(rows, by)
     several = style.several_groups(rows, by)
@@ -118,7 +119,7 @@ def funnel(frame: pd.DataFrame, ax: Axes | None = None, *, title: str | None = N
 def _title(rows: pd.DataFrame, group: pd.Series[Any], several: bool, by: list[Any]) -> str:
     first = rows.groupby(group, sort=False)["reached"].first()
     deals = style.number(float(style.numbers(first.to_frame(), "reached").sum()))
-    said = f"How far {deals} deals came" if deals != "1" else "How far one deal came"
+    said = f"Funnel: {deals} deals" if deals != "1" else "Funnel: one deal"
     if several:
         return f"{said}, by {', '.join(map(str, by))}"
     return f"{said}: {group.iloc[0]}" if by and len(rows) else said
@@ -130,23 +131,39 @@ def _bars(ax: Axes, y: style.Floats, widths: dict[str, style.Floats], inch: floa
     for name, color, hatch, ink in _STATES:
         width = widths[name]
         ax.barh(
-            y, width, left=start, height=0.66, color=color, hatch=hatch, edgecolor=style.BLUE if name == "advanced" else style.FAINT,
-            linewidth=0.8, label=_LABELS[name],
-        )  # fmt: skip
+            y,
+            width,
+            left=start,
+            height=0.66,
+            color=color,
+            hatch=hatch,
+            edgecolor=style.BLUE if name == "advanced" else style.FAINT,
+            linewidth=0.8,
+            label=_LABELS[name],
+        )
         reported = [style.number(count) for count in width]
         for at in np.flatnonzero(
             width >= inch * np.array([_INSIDE + _DIGIT * len(text) for text in reported])
         ):
             box = None if not hatch else {"facecolor": color, "edgecolor": "none", "pad": 1.0}
             ax.text(
-                start[at] + width[at] / 2, y[at], reported[at], ha="center", va="center", fontsize=style.SMALL, color=ink,
-                bbox=box, **style.PLAIN,
-            )  # fmt: skip
+                start[at] + width[at] / 2,
+                y[at],
+                reported[at],
+                ha="center",
+                va="center",
+                fontsize=style.SMALL,
+                color=ink,
+                bbox=box,
+                **style.PLAIN,
+            )
         start = start + width
 
 
 def _beside(ax: Axes, rows: pd.DataFrame, y: style.Floats, reached: style.Floats) -> None:
-    """The share that came so far after each bar, and the probability to go on at the right."""
+    """Write the share that reached each stage after its bar, and the probability to advance at the
+    right.
+    """
     share, going, low, high, within = (
         style.numbers(rows, name)
         for name in ("share_reached", "conversion", "low", "high", "horizon_days")
@@ -157,9 +174,15 @@ def _beside(ax: Axes, rows: pd.DataFrame, y: style.Floats, reached: style.Floats
     pad = reached.max() * 0.012
     for at in range(len(rows)):
         ax.text(
-            reached[at] + pad, y[at], f"{style.number(reached[at])}  {style.percent(share[at])}", ha="left", va="center",
-            fontsize=style.TEXT, color=style.INK, **style.PLAIN,
-        )  # fmt: skip
+            reached[at] + pad,
+            y[at],
+            f"{style.number(reached[at])}  {style.percent(share[at])}",
+            ha="left",
+            va="center",
+            fontsize=style.TEXT,
+            color=style.INK,
+            **style.PLAIN,
+        )
         if last[at]:
             continue
         reported = style.percent(going[at])
@@ -184,7 +207,7 @@ def _beside(ax: Axes, rows: pd.DataFrame, y: style.Floats, reached: style.Floats
     ax.text(
         1.0,
         -0.75,
-        "goes on (95 %)",
+        "conversion (95 % CI)",
         transform=right,
         ha="right",
         va="center",

@@ -28,10 +28,10 @@ _MOVES = (
 )
 _NEEDED = ("month", "currency", "start", *(name for name, *_ in _MOVES), "end", "expired")
 _NOT_OVER = "////"
-# Where all steps lie above this share of the highest, the axis is cut, for they could not be seen
-# otherwise.
+# Where all steps are above this share of the highest, the axis is cut, since they would be
+# invisible otherwise.
 _CUT = 0.6
-# In inches: names of eight steps beside each other; below it they are slanted.
+# In inches: the names of eight steps fit in a row; in a narrower Axes they are slanted.
 _WIDE = 6.0
 
 
@@ -43,7 +43,7 @@ def mrr_movements(
     as_of: Moment | None = None,
     title: str | None = None,
 ) -> Axes:
-    """Draw what moved MRR: a waterfall over all months of the frame, or month by month.
+    """Draw MRR movements: a waterfall over all months of the frame, or month by month.
 
     Parameters
     ----------
@@ -56,10 +56,9 @@ def mrr_movements(
         the net of them marked.
     as_of
         When the data was taken; a bare date is the end of that day. Months that are not over by
-        then are hatched, as what they hold is not all that they will hold. None: all are taken for
-        over.
+        then are hatched, since they are incomplete. None: all are taken for over.
     title
-        None: what it shows.
+        None: a title that says what it shows.
 
     Returns
     -------
@@ -85,17 +84,17 @@ def mrr_movements(
     >>> [label.get_text() for label in ax.get_xticklabels()]
     ['start', 'new', 'reactivation', 'expansion', 'contraction', 'churn', 'fx', 'end']
     """
-    rows = style.need(frame, _NEEDED, "mrr_movements")
+    rows = style.require_columns(frame, _NEEDED, "mrr_movements")
     group = months.one_group(rows, "month", "mrr_movements")
     currency, number = (
-        months.one_currency(rows, "give metrics.mrr_movements `rates`"),
+        months.one_currency(rows, "pass metrics.mrr_movements `rates`"),
         months.month_numbers(rows, "month"),
     )
     amounts = {name: months.money(rows, name) for name in _NEEDED[2:]}
     months.few(number)
     if len(np.unique(number)) < len(number):
         raise ArgumentError(
-            "A month is there twice. Pass what metrics.mrr_movements returns, with the columns of"
+            "A month occurs twice. Pass the result of metrics.mrr_movements, with the columns of"
             " `by` before 'month'."
         )
     order = np.argsort(number)
@@ -103,7 +102,7 @@ def mrr_movements(
     done = months.over(number, as_of)
     _closes(number, amounts)
     ax = style.axes(ax, height=4.0)
-    said = "What moved MRR"
+    said = "MRR movements"
     if len(number):
         first, last = months.month_name(number[0]), months.month_name(number[-1])
         said += f", {first} to {last}" if first != last else f", {first}"
@@ -164,9 +163,15 @@ def _waterfall(ax: Axes, amounts: dict[str, style.Floats], done: bool, currency:
     last = len(_MOVES) + 1
     ax.plot([last - 0.65, last - 0.35], [levels[-1]] * 2, color=style.FAINT, linewidth=0.8)
     ax.bar(
-        last, end, color=style.INK if done else "white", edgecolor=style.INK, linewidth=0.8, hatch="" if done else _NOT_OVER, width=0.7,
+        last,
+        end,
+        color=style.INK if done else "white",
+        edgecolor=style.INK,
+        linewidth=0.8,
+        hatch="" if done else _NOT_OVER,
+        width=0.7,
         label="end",
-    )  # fmt: skip
+    )
     _write(ax, 0, max(start, 0.0), months.amount(start, most))
     _write(ax, last, max(end, 0.0), months.amount(end, most))
     expired = float(amounts["expired"].sum())
@@ -182,9 +187,13 @@ def _waterfall(ax: Axes, amounts: dict[str, style.Floats], done: bool, currency:
                 _under(ax, at, more[name])
     else:
         ax.set_xticks(
-            range(last + 1), [f"{name} {more.get(name, '')}".rstrip() for name in names], rotation=35, ha="right", rotation_mode="anchor",
+            range(last + 1),
+            [f"{name} {more.get(name, '')}".rstrip() for name in names],
+            rotation=35,
+            ha="right",
+            rotation_mode="anchor",
             **style.PLAIN,
-        )  # fmt: skip
+        )
     ax.tick_params(axis="x", length=0)
     ax.set_xlim(-0.6, last + 0.6)
     months.money_axis(ax, low, high, currency)
@@ -210,15 +219,29 @@ def _months(
     up, down = months.stack(ax, number, parts, styles=styles)
     net = amounts["end"] - amounts["start"]
     ax.plot(
-        number, net, color=style.INK, marker="D", markersize=5, markerfacecolor="white", linestyle="none", label="net", zorder=5,
-    )  # fmt: skip
+        number,
+        net,
+        color=style.INK,
+        marker="D",
+        markersize=5,
+        markerfacecolor="white",
+        linestyle="none",
+        label="net",
+        zorder=5,
+    )
     months.month_axis(ax, number)
     months.money_axis(ax, float(down.min()), float(up.max()), currency)
     for at in np.flatnonzero(~done):
         ax.axvspan(
-            number[at] - 0.5, number[at] + 0.5, facecolor="none", edgecolor=style.LINE, hatch=_NOT_OVER, linewidth=0, zorder=0.5,
+            number[at] - 0.5,
+            number[at] + 0.5,
+            facecolor="none",
+            edgecolor=style.LINE,
+            hatch=_NOT_OVER,
+            linewidth=0,
+            zorder=0.5,
             label="not over" if at == np.flatnonzero(~done)[0] else "_",
-        )  # fmt: skip
+        )
     if style.inches(ax) / len(number) >= 0.65:
         most = float(np.abs(net).max())
         for x, above, value in zip(number, up, net, strict=True):
@@ -228,13 +251,31 @@ def _months(
 
 def _under(ax: Axes, x: float, text: str) -> None:
     ax.annotate(
-        text, (x, 0), xycoords=ax.get_xaxis_transform(), xytext=(0, -19), textcoords="offset points", ha="center", va="top",
-        fontsize=style.SMALL, color=style.FAINT, annotation_clip=False, **style.PLAIN,
-    )  # fmt: skip
+        text,
+        (x, 0),
+        xycoords=ax.get_xaxis_transform(),
+        xytext=(0, -19),
+        textcoords="offset points",
+        ha="center",
+        va="top",
+        fontsize=style.SMALL,
+        color=style.FAINT,
+        annotation_clip=False,
+        **style.PLAIN,
+    )
 
 
 def _write(ax: Axes, x: float, y: float, text: str) -> None:
     ax.annotate(
-        text, (x, y), xytext=(0, 2), textcoords="offset points", ha="center", va="bottom", fontsize=style.SMALL, color=style.INK, zorder=6,
-        annotation_clip=False, **style.PLAIN,
-    )  # fmt: skip
+        text,
+        (x, y),
+        xytext=(0, 2),
+        textcoords="offset points",
+        ha="center",
+        va="bottom",
+        fontsize=style.SMALL,
+        color=style.INK,
+        zorder=6,
+        annotation_clip=False,
+        **style.PLAIN,
+    )

@@ -27,7 +27,7 @@ def mrr(
     stacked
         False: a line a group instead, to compare them.
     title
-        None: what it shows.
+        None: a title that says what it shows.
 
     Returns
     -------
@@ -41,7 +41,7 @@ def mrr(
     ------
     ArgumentError
         A missing column, several currencies (keep one, or give the metric `rates`), a month that is
-        there twice in a group, null amounts, more than 12 groups or 120 months.
+        twice in a group, null amounts, more than 12 groups or 120 months.
 
     Examples
     --------
@@ -53,11 +53,11 @@ def mrr(
     >>> sorted(label.get_text() for label in ax.get_xticklabels())
     ['2026-01', '2026-02', '2026-03', '2026-04', '2026-05', '2026-06']
     """
-    rows = style.need(frame, _NEEDED, "mrr_schedule")
+    rows = style.require_columns(frame, _NEEDED, "mrr_schedule")
     by = style.groups(rows, "month")
     group = style.group_names(rows, by)
     currency, amounts = (
-        months.one_currency(rows, "give metrics.mrr_schedule `rates`"),
+        months.one_currency(rows, "pass metrics.mrr_schedule `rates`"),
         months.money(rows, "mrr"),
     )
     number = months.month_numbers(rows, "month")
@@ -71,7 +71,7 @@ def mrr(
     months.few(number)
     if pd.DataFrame({"group": code, "month": number}).duplicated().any():
         raise ArgumentError(
-            "A month is there twice. Pass what metrics.mrr_schedule returns, with the columns of"
+            "A month occurs twice. Pass the result of metrics.mrr_schedule, with the columns of"
             " `by` before 'month'."
         )
     ax = style.axes(ax, height=3.6)
@@ -107,9 +107,16 @@ def mrr(
         for at, name in enumerate(names):
             mark = style.mark(at)
             ax.plot(
-                places, table[at], color=mark.color, marker=mark.marker, linestyle=mark.dashes, linewidth=1.6, markersize=4,
-                label=style.legend_name(name), zorder=3,
-            )  # fmt: skip
+                places,
+                table[at],
+                color=mark.color,
+                marker=mark.marker,
+                linestyle=mark.dashes,
+                linewidth=1.6,
+                markersize=4,
+                label=style.legend_name(name),
+                zorder=3,
+            )
         low, high = np.nanmin(table), np.nanmax(table)
     months.month_axis(ax, number)
     months.money_axis(ax, min(low, 0.0), max(high, 0.0), currency)
@@ -128,7 +135,7 @@ def mrr(
 def _ends(
     ax: Axes, places: months.Places, total: style.Floats, currency: str, customers: style.Floats
 ) -> None:
-    """Write the first sum and the last, with the customers behind it."""
+    """Write the first sum and the last, with the number of its customers."""
     most = float(np.abs(total).max())
     for at in (0, -1)[: len(places)]:
         text = f"{months.amount(total[at], most)} {currency}".rstrip()
@@ -139,7 +146,16 @@ def _ends(
             )
         last = at == -1
         ax.annotate(
-            text, (places[at], total[at]), xytext=(4 if last else -4, 7), textcoords="offset points", ha="right" if last else "left",
-            va="bottom", fontsize=style.TEXT, color=style.INK, zorder=5,
-            bbox={"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 0.8}, annotation_clip=False, **style.PLAIN,
-        )  # fmt: skip
+            text,
+            (places[at], total[at]),
+            xytext=(4 if last else -4, 7),
+            textcoords="offset points",
+            ha="right" if last else "left",
+            va="bottom",
+            fontsize=style.TEXT,
+            color=style.INK,
+            zorder=5,
+            bbox={"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 0.8},
+            annotation_clip=False,
+            **style.PLAIN,
+        )

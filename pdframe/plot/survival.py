@@ -1,4 +1,4 @@
-"""Survival curves of stages: the share of stays that last longer than a time, and how many are
+"""Survival curves of stages: the share of visits that last longer than a time, and how many are
 still followed.
 """
 
@@ -21,7 +21,7 @@ _FIRST_LINE, _NEXT_LINE = 46, 13
 def stage_survival(
     frame: pd.DataFrame, ax: Axes | None = None, *, title: str | None = None
 ) -> Axes:
-    """Draw how long deals stay: a curve a stage, and group, with its 95 % band and the number at
+    """Draw how long deals remain: a curve per stage and group, with its 95 % band and the number at
     risk under the axis.
 
     Parameters
@@ -33,14 +33,15 @@ def stage_survival(
         Where to draw; None: a new figure of notebook width. It needs room under the axis: a line of
         text a curve.
     title
-        None: what stage it is about.
+        None: a title with the stage.
 
     Returns
     -------
     Axes
-        The share of stays that last longer than so many days; steps hold until the next. Curves
-        differ in colour, dashes and markers. The band is missing where the interval is undefined.
-        Number at risk: stays under observation just before that day; blank past the end of a curve.
+        The share of visits that last longer than a number of days; a step holds until the next.
+        Curves differ in colour, dashes and markers. The band is missing where the interval is
+        undefined. Number at risk: visits under observation just before that day; blank past the end
+        of a curve.
 
     Raises
     ------
@@ -55,7 +56,7 @@ def stage_survival(
     >>> ax.get_xlabel()
     'days in the stage'
     """
-    rows = style.need(frame, _NEEDED, "stage_survival")
+    rows = style.require_columns(frame, _NEEDED, "stage_survival")
     by = style.groups(rows, "pipeline_id" if "pipeline_id" in rows else "stage_id")
     number = rows.groupby([*by, "stage_id", "stage"], sort=False, dropna=False).ngroup().to_numpy()
     curves = int(number.max()) + 1 if len(rows) else 0
@@ -72,7 +73,7 @@ def stage_survival(
     ax = style.axes(ax, height=3.9 + 0.19 * curves)
     style.dress(ax, title or said, x="days in the stage", y="share still there")
     if not curves:
-        return style.empty(ax, "No stay can be followed.")
+        return style.empty(ax, "No visit can be followed.")
     ends = columns["days"].max()
     for curve in range(curves):
         at = np.flatnonzero(number == curve)
@@ -103,7 +104,9 @@ def stage_survival(
 
 
 def _names(rows: pd.DataFrame, by: list[Any], number: Any) -> tuple[list[str], str]:
-    """The name of each curve, and what the chart is about: what all curves share goes there."""
+    """Return the name of each curve, and the subject of the chart: what all curves have in
+    common.
+    """
     first = rows.iloc[np.unique(number, return_index=True)[1]].reset_index(drop=True)
     stages, group = style.stage_names(first), style.group_names(first, by)
     one, alike = len({*stages}) == 1, not style.several_groups(first, by)
@@ -126,13 +129,21 @@ def _names(rows: pd.DataFrame, by: list[Any], number: Any) -> tuple[list[str], s
 def _curve(
     ax: Axes, name: str, snapshot: style.Mark, curves: int, column: dict[str, style.Floats]
 ) -> None:
-    # Every stay lasts longer than nothing: the curve comes from 1.
+    # Every visit lasts longer than 0 days: the curve begins at 1.
     days, share = np.append(0.0, column["days"]), np.append(1.0, column["survival"])
     every = max(len(days) // 8, 1)
     ax.step(
-        days, share, where="post", color=snapshot.color, linestyle=snapshot.dashes, linewidth=1.6, label=name,
-        marker=snapshot.marker if curves > 1 else None, markersize=4.5, markevery=(every // 2, every),
-    )  # fmt: skip
+        days,
+        share,
+        where="post",
+        color=snapshot.color,
+        linestyle=snapshot.dashes,
+        linewidth=1.6,
+        label=name,
+        marker=snapshot.marker if curves > 1 else None,
+        markersize=4.5,
+        markevery=(every // 2, every),
+    )
     ax.fill_between(
         column["days"],
         column["low"],
@@ -156,9 +167,18 @@ def _at_risk(ax: Axes, names: list[str], number: Any, column: dict[str, style.Fl
         x: float, transform: Any, line: float, text: str, color: str, side: str, shift: float = 0
     ) -> None:
         ax.annotate(
-            text, (x, 0), xycoords=transform, xytext=(shift, -(_FIRST_LINE + line * _NEXT_LINE)), textcoords="offset points", ha=side,
-            va="center", fontsize=style.SMALL, color=color, annotation_clip=False, **style.PLAIN,
-        )  # fmt: skip
+            text,
+            (x, 0),
+            xycoords=transform,
+            xytext=(shift, -(_FIRST_LINE + line * _NEXT_LINE)),
+            textcoords="offset points",
+            ha=side,
+            va="center",
+            fontsize=style.SMALL,
+            color=color,
+            annotation_clip=False,
+            **style.PLAIN,
+        )
 
     write(0, ax.transAxes, 0, "at risk", style.FAINT, "right", -22)
     for curve, name in enumerate(names):

@@ -21,12 +21,12 @@ _NEEDED = (
     "p75_days",
     "p90_days",
 )
-# Of the width: the days, the rest is for counts.
+# Share of the width for the days; the rest is for counts.
 _DAYS = 0.72
 
 
 def velocity(frame: pd.DataFrame, ax: Axes | None = None, *, title: str | None = None) -> Axes:
-    """Draw how long deals stay in each stage: the middle half of stays as a bar, the median as a
+    """Draw how long deals remain in each stage: the middle half of visits as a bar, the median as a
     mark, nine in ten as a line.
 
     Parameters
@@ -37,15 +37,15 @@ def velocity(frame: pd.DataFrame, ax: Axes | None = None, *, title: str | None =
     ax
         Where to draw; None: a new figure of notebook width.
     title
-        None: what it shows.
+        None: a title that says what it shows.
 
     Returns
     -------
     Axes
-        The bar goes from p25_days to p75_days, the mark at median_days carries its number, the thin
-        line goes on to p90_days. Where the data does not reach a quantile, a dotted arrow goes to
-        the edge, and the row says which. At the right: stays that are over, and those still open,
-        which count in the estimate. Groups differ in colour and marker, and are named.
+        The bar spans p25_days to p75_days, the mark at median_days has its number, the thin line
+        ends at p90_days. Where the data does not reach a quantile, a dotted arrow points to the
+        edge, and the row says which. At the right: completed visits, and those still open, which
+        count in the estimate. Groups differ in colour and marker, and are named.
 
     Raises
     ------
@@ -60,7 +60,7 @@ def velocity(frame: pd.DataFrame, ax: Axes | None = None, *, title: str | None =
     >>> [label.get_text() for label in ax.get_yticklabels()]
     ['Qualified', 'Discovery', 'Demo', 'Proposal', 'Negotiation']
     """
-    rows = style.need(frame, _NEEDED, "stage_velocity")
+    rows = style.require_columns(frame, _NEEDED, "stage_velocity")
     by = style.groups(rows, "pipeline_id" if "pipeline_id" in rows else "stage_id")
     style.refuse(
         len(rows),
@@ -120,7 +120,7 @@ def _row(
 ) -> None:
     start, middle, most, nine = days["p25"], days["median"], days["p75"], days["p90"]
     if np.isnan(start):
-        why = "no stays" if not known_visits else "25 % not reached"
+        why = "no visits" if not known_visits else "25 % not reached"
         ax.text(
             0,
             y,
@@ -132,7 +132,7 @@ def _row(
             **style.PLAIN,
         )
         return
-    # As far as it is known; beyond, a dotted arrow: the quantile lies somewhere there.
+    # The known part; beyond it, a dotted arrow: the quantile is somewhere there.
     known = next(end for end in (most, middle, start) if not np.isnan(end))
     ax.barh(y, known - start, left=start, height=0.36, color=mark.color, alpha=0.3, linewidth=0)
     if np.isnan(nine):
@@ -146,9 +146,15 @@ def _row(
     ]
     if missing:
         ax.text(
-            edge, y - 0.22, f"{', '.join(missing)} not reached", ha="right", va="bottom", fontsize=style.SMALL, color=style.FAINT,
+            edge,
+            y - 0.22,
+            f"{', '.join(missing)} not reached",
+            ha="right",
+            va="bottom",
+            fontsize=style.SMALL,
+            color=style.FAINT,
             **style.PLAIN,
-        )  # fmt: skip
+        )
     if np.isnan(middle):
         ax.plot([start], [y], color=mark.color, marker="|", markersize=9, linestyle="none")
         return
@@ -175,7 +181,7 @@ def _row(
 
 def _counts(ax: Axes, y: style.Floats, over: style.Floats, still: style.Floats) -> None:
     right = ax.get_yaxis_transform()
-    for x, name, counts in ((0.88, "stays over", over), (1.0, "still open", still)):
+    for x, name, counts in ((0.88, "completed", over), (1.0, "still open", still)):
         ax.text(
             x,
             -0.75,

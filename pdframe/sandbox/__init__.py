@@ -80,7 +80,8 @@ def connect(
         How the API behaves where its documentation is silent; None: the likeliest.
     **limits
         Of the account (`max_age`, `full_every`, `max_tokens`, `progress`, `options`, as in
-        `pdframe.connect`) and of the server (`plan`, `seats`, `burst`, `daily_tokens`, `latency`, `faults` and what
+        `pdframe.connect`) and of the server (`plan`, `seats`, `burst`, `daily_tokens`, `latency`,
+        `faults` and what
         else `Server` takes).
 
     Returns

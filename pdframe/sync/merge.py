@@ -280,6 +280,9 @@ def merge_rows(
     if order is None:
         new = newest_rows(new, key)
     new = _keep(new, pc.invert(pc.is_in(new[key], value_set=removed)))
+    if not before.num_rows:
+        # As in a first load: nothing to compare, and no copy.
+        return Merged(_sort(new, key, order), Counts(added=new.num_rows))
     if complete:
         rows, replaced = new, before
     else:

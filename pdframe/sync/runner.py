@@ -14,6 +14,7 @@ from pdframe.api.budget import Spent, TokenBudget
 from pdframe.api.client import Client
 from pdframe.cache.checkpoint import in_flight
 from pdframe.cache.deleted_deals import DeletedDeals
+from pdframe.cache.quarantine import delete_old_copies, remove_damaged
 from pdframe.cache.store import KEPT, Store
 from pdframe.errors import AccessError, DamagedError, PdframeError
 from pdframe.fields import Field, read_fields
@@ -29,8 +30,6 @@ from pdframe.sync.repair import (
     KEPT_FOR_GOOD,
     is_lost,
     note_withheld,
-    quarantine_damaged,
-    sweep_quarantine,
 )
 from pdframe.sync.reporting import Progress, WorkerReporter, tables_at_once
 from pdframe.sync.table_sync import Mode, TableSync
@@ -176,7 +175,7 @@ class Syncer:
                 reporter.done(name)
                 done[name] = row
             self.store.finish()
-            sweep_quarantine(self.store)
+            delete_old_copies(self.store)
 
     def ensure(self, name: str, *, max_age: timedelta | None) -> None:
         """Bring a table up to date if what is cached of it, or of what it rests on, is older than
@@ -257,7 +256,7 @@ class Syncer:
                 self._moved.add(error.table)
                 with deferred_warnings():
                     with self.store.lock():
-                        quarantine_damaged(self.store, error)
+                        remove_damaged(self.store, error)
                     # What is asked for record by record is asked for by the work itself.
                     if error.table in TABLES and TABLES[error.table].parent is None:
                         self.ensure(error.table, max_age=None)
@@ -285,7 +284,7 @@ class Syncer:
                     done[part] = self._one(
                         part, tick, full=full and part in rows, strict=part in rows
                     )
-            sweep_quarantine(self.store)
+            delete_old_copies(self.store)
 
     def estimate(self, names: Iterable[str], *, full: bool = False) -> list[Estimate]:
         """What a sync of these tables would cost, as far as the cache tells."""
@@ -436,7 +435,7 @@ class Syncer:
         """Write what a sync cost into the manifest, where that is not what stands there."""
         manifest = self.store.manifest(name)
         if manifest is not None and manifest.tokens != spent.tokens:
-            self.store.touch(replace(manifest, tokens=spent.tokens))
+            self.store.publish(replace(manifest, tokens=spent.tokens))
 
     def _rows(self, name: str) -> int | None:
         try:

@@ -19,6 +19,7 @@ from pdframe._files import Part
 from pdframe._warnings import deferred_warnings
 from pdframe.api.client import Client
 from pdframe.cache.checkpoint import Checkpoint
+from pdframe.cache.quarantine import remove_damaged
 from pdframe.cache.store import Manifest, Store, Stored
 from pdframe.errors import DamagedError
 from pdframe.fields import Field, name_columns
@@ -41,7 +42,6 @@ from pdframe.sync.merge import Counts, Merger, drop_deleted, newest_rows
 from pdframe.sync.options import SyncOptions
 from pdframe.sync.plan import full_reload_reason, lists_of
 from pdframe.sync.range_scan import Times
-from pdframe.sync.repair import quarantine_damaged
 from pdframe.sync.snapshot import append_snapshot, snapshot_columns
 
 Mode = Literal["full", "incremental", "skipped", "unavailable"]
@@ -171,7 +171,7 @@ class TableSync:
             manifest = self.store.manifest(name)
             return manifest, self.store.open_table(name) if manifest else None, ""
         except DamagedError as error:
-            quarantine_damaged(self.store, error)
+            remove_damaged(self.store, error)
             return None, None, "the cached copy could not be trusted: reloaded"
 
     # Fetch and stage
@@ -333,12 +333,14 @@ class TableSync:
             fetched.watermarks,
             next_part=before.next_part if before else 1,
         )
-        written = self.store.write(manifest, prefetch(iter(parts)), at_most=merger.part_bytes)
+        written = self.store.write_parts(
+            manifest, prefetch(iter(parts)), max_part_bytes=merger.part_bytes
+        )
         self._append_snapshot(written, fetched, before)
         if before is not None and work.full_at == before.full_at and not merger.counts:
             # No row changed: a new column that is empty is not worth new parts.
             written = replace(written, parts=before.parts, next_part=before.next_part)
-        self.store.name(written)
+        self.store.publish(written)
         if self._states is not None:
             # After the rows: a deal without a state is fetched again.
             save_states(self.store, self.table.name, self._states, work.began)

@@ -84,7 +84,7 @@ def test_refresh_false_takes_what_is_cached_and_says_what_is_not(
     ]
 
 
-def test_a_name_column_without_names_is_said(account: sandbox.SandboxAccount) -> None:
+def test_a_name_column_needs_names(account: sandbox.SandboxAccount) -> None:
     with pytest.raises(ArgumentError, match="'owner_name' needs names=True"):
         account.deals(columns=["id", "owner_name"])
     assert account.server.stats.requests == 0

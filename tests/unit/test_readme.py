@@ -36,7 +36,7 @@ def test_the_code_of_the_readme_gives_its_outputs_and_pictures() -> None:
         *(
             text
             for text in page.warnings
-            if text.startswith("The value of 20 deals is not what their lines add up to")
+            if text.startswith("The value of 20 deals is not the total of their lines")
         ),
         *(
             text
@@ -66,7 +66,7 @@ def check_against_the_company(page: Readme) -> None:
     reached |= {
         key for key, row in rows.items() if row["status"] == "open" and row["pipeline_id"] == 2
     }
-    assert f"How far {len(reached):,} deals came" in page.pictures[FUNNEL].texts
+    assert f"Funnel: {len(reached):,} deals" in page.pictures[FUNNEL].texts
     stages = [
         row
         for row in company.tables["stages"].values()

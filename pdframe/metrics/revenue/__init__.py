@@ -1,6 +1,4 @@
-"""Recurring revenue from line items: MRR, ARR, what moves them, what is retained, what is
-billed.
-"""
+"""Recurring revenue from line items: MRR, ARR, movements, retention and billing."""
 
 from __future__ import annotations
 
@@ -27,3 +25,7 @@ __all__ = [
     "retention",
     "revenue_cohorts",
 ]
+
+
+def __dir__() -> list[str]:
+    return __all__

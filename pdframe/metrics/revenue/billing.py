@@ -1,4 +1,4 @@
-"""What is billed when: periods of recurring lines, one-time lines, and installments."""
+"""Amounts billed by month: periods of recurring lines, one-time lines, and installments."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ import pandas as pd
 
 from pdframe._warnings import warn
 from pdframe.errors import ArgumentError
-from pdframe.metrics._arguments import keyed, moment, need, zone_of
+from pdframe.metrics._arguments import keyed, moment, require_columns, zone_of
 from pdframe.metrics._columns import Flags, Floats, Ints, amounts, finite, ids
 from pdframe.metrics._states import Deleted, check_deleted
-from pdframe.metrics.revenue.endings import Cancellations, known_cancellations, say_open
+from pdframe.metrics.revenue.endings import Cancellations, known_cancellations, warn_of_open_lines
 from pdframe.metrics.revenue.lines import BILLED, ledger_columns, named, report, won_lines
 from pdframe.metrics.revenue.months import Moment
 from pdframe.metrics.revenue.periods import (
@@ -101,11 +101,11 @@ def billing_schedule(
     """
     policy = dataclasses.replace(chosen(policy), tax="included" if tax else "excluded")
     tz = zone_of(tz, deal_products, deals, installments)
-    deal_products = need(deal_products, "deal_products", [*BILLED, "product_id"])
+    deal_products = require_columns(deal_products, "deal_products", [*BILLED, "product_id"])
     first, end = (_day(value, tz, name) for value, name in ((since, "since"), (until, "until")))
     if first >= end:
         raise ArgumentError(
-            f"since={since!r} is not before until={until!r}; until itself lies outside the window."
+            f"since={since!r} is not before until={until!r}; until itself is outside the window."
         )
     kept = won_lines(deal_products, deals, policy, None, tz, deleted)
     check_deleted(deleted, deals)
@@ -113,13 +113,13 @@ def billing_schedule(
     lines, problems = ledger_columns(kept, policy, discounts, ends)
     report(problems, lines["id"])
     if cancellations is None:
-        say_open(lines, deals)
+        warn_of_open_lines(lines, deals)
     frequency = frequencies(lines["billing_frequency"])
     fine = problems.isna().to_numpy()
     parts = [_recurring(lines, frequency, fine & (frequency != ONE_TIME), first, end)]
     once = fine & (frequency == ONE_TIME)
     if installments is not None:
-        installments = need(
+        installments = require_columns(
             installments, "installments", ["id", "deal_id", "billing_date", "amount"]
         )
         plans, replaced = _installments(installments, deals, policy, deleted, tz, first, end)
@@ -144,8 +144,7 @@ def _recurring(
     rows = np.flatnonzero(which)
     start, over, each = days_of(lines, "start")[rows], days_of(lines, "end")[rows], frequency[rows]
     last = np.where(over == NULL, end, np.minimum(over, end))
-    # Periods that surely lie before the window or after it are not made: one more on either side
-    # is.
+    # Periods that are surely outside the window are not computed, except one on either side.
     months = np.array([0, 0, 1, 3, 6, 12])[each]
     before, after = (
         np.where(each == WEEKLY, (day - start) // 7, _apart(start, day) // np.maximum(months, 1))
@@ -159,7 +158,7 @@ def _recurring(
     )
     count = np.minimum(count, np.maximum(most - low, 0)).astype(np.int64)
     if count.sum() > _MOST_ROWS:
-        raise ArgumentError(f"The window holds about {count.sum():,} bills. Take a shorter one.")
+        raise ArgumentError(f"The window has about {count.sum():,} bills. Pass a shorter one.")
     line = np.repeat(np.arange(len(rows)), count)
     nth = low[line] + np.arange(len(line)) - np.repeat(np.cumsum(count) - count, count)
     day = add_periods(start[line], each[line], nth)
@@ -169,7 +168,7 @@ def _recurring(
 
 
 def _apart(start: Ints, day: int | Ints) -> Ints:
-    """How many months a day lies after each start, not counting the days."""
+    """Return how many months a day is after each start, not counting the days."""
     return months_of(
         np.broadcast_to(np.asarray(day, dtype=np.int64), start.shape).copy()
     ) - months_of(start)

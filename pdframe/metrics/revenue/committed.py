@@ -1,4 +1,4 @@
-"""Committed MRR: what is live, plus what is won and has not started, less what is known to end."""
+"""Committed MRR: live MRR, plus won MRR that has not started, less MRR with a known end."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ import pandas as pd
 
 from pdframe._warnings import warn
 from pdframe.errors import ArgumentError
-from pdframe.metrics._arguments import keyed, moment, need, zone_of
-from pdframe.metrics._columns import Flags, Ints, say_uncountable
+from pdframe.metrics._arguments import keyed, moment, require_columns, zone_of
+from pdframe.metrics._columns import Flags, Ints, warn_of_uncountable
 from pdframe.metrics.revenue.ledger import NEEDED
 from pdframe.metrics.revenue.lines import named
 from pdframe.metrics.revenue.months import Moment
@@ -74,8 +74,8 @@ def committed_mrr(
 
     Notes
     -----
-    Terms and cancellations as agreed end a line, whatever grace the policy bridges them with: a
-    renewal that is not won is not committed.
+    Agreed terms and cancellations end a line, whatever the grace of the policy: a renewal that is
+    not won is not committed.
 
     Examples
     --------
@@ -90,8 +90,8 @@ def committed_mrr(
     9 2026-09-01      EUR  27076.703772       0.0 -5532.176333  21544.527439
     """
     tz = zone_of(tz, lines)
-    lines = need(lines, "lines", NEEDED)
-    say_uncountable(lines, "lines", moments=["start"], numbers=["mrr"])
+    lines = require_columns(lines, "lines", NEEDED)
+    warn_of_uncountable(lines, "lines", moments=["start"], numbers=["mrr"])
     day = moment(as_of, tz, "as_of").tz_convert(tz).tz_localize(None)
     today = np.array([np.datetime64(day.date())]).astype("datetime64[D]").astype(np.int64)
     lines = known_on(lines, int(today[0]))
@@ -109,13 +109,13 @@ def committed_mrr(
     last = max(int(months_of(days).max(initial=first)) for days in (start[starts], end[ends]))
     if until is None:
         width = min(last - first + 1, MONTHS_AHEAD)
-        _name_later(kept, np.where(starts, start, NULL), first + width)
+        _warn_of_later(kept, np.where(starts, start, NULL), first + width)
     else:
         width = month_after(until, "until") - first
         if width < 1:
             raise ArgumentError(f"until={until!r} is not after the month of as_of={as_of!r}.")
         if width > MOST_MONTHS:
-            raise ArgumentError(f"The window holds {width:,} months; {MOST_MONTHS:,} are the most.")
+            raise ArgumentError(f"The window has {width:,} months; the limit is {MOST_MONTHS:,}.")
 
     def total(rows: Flags, days: Ints) -> Ints:
         result = np.zeros((len(names), width), np.int64)
@@ -141,7 +141,7 @@ def committed_mrr(
     return keyed(result, ["month", "currency"], tz)
 
 
-def _name_later(lines: pd.DataFrame, start: Ints, limit: int) -> None:
+def _warn_of_later(lines: pd.DataFrame, start: Ints, limit: int) -> None:
     """Warn of lines that start in the month `limit` or later: no month that is shown holds them.
 
     `start` is `NULL` where a line does not count.

@@ -16,7 +16,7 @@ def customers(deals: pd.DataFrame, policy: RevenuePolicy) -> pd.Series[Any]:
     """Return the customer of each deal as text: "organization 5", "person 7", or "deal 12" where
     neither is known.
 
-    A column of one's own reads `<column> <value>`, so that equal values of two columns stay two
+    A column of the user is written `<column> <value>`, so that equal values of two columns are two
     customers; blank text is null.
     """
     result: pd.Series[Any] = "deal " + ids(deals, "id").astype("str")

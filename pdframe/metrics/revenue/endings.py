@@ -1,4 +1,4 @@
-"""How subscriptions end: cancellations that somebody knows of, and gaps that a grace bridges."""
+"""How subscriptions end: known cancellations, and gaps that a grace bridges."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import pandas as pd
 from pdframe._plain import plain_column
 from pdframe._warnings import warn
 from pdframe.errors import ArgumentError
-from pdframe.metrics._arguments import need
+from pdframe.metrics._arguments import require_columns
 from pdframe.metrics._columns import Flags, Ints, ids
 from pdframe.metrics.revenue.periods import NULL, as_dates, days_of
 
@@ -29,16 +29,60 @@ def _folded(text: str) -> str:
 
 
 _STEMS = (
-    "cancel", "churn", "terminat", "unsubscri", "expir", "enddate",
-    "kündig", "storn", "beendig", "beendet", "ablauf", "vertragsende", "laufzeitende", "enddatum",
-    "resili", "annul", "anul", "rescis", "disdett", "recesso", "cessazion", "encerr", "date de fin",
-    "opzeg", "beëindig", "einddatum", "uppsäg", "avslut", "oppsig", "opsig", "slutdat",
-    "rezygnac", "wypowiedz", "výpověd", "zruš", "irtisan", "peruut", "iptal", "fesih",
-    "отмен", "растор", "окончан", "解約", "キャンセル", "終了", "取消", "终止", "해지", "취소",
-)  # fmt: skip
+    "cancel",
+    "churn",
+    "terminat",
+    "unsubscri",
+    "expir",
+    "enddate",
+    "kündig",
+    "storn",
+    "beendig",
+    "beendet",
+    "ablauf",
+    "vertragsende",
+    "laufzeitende",
+    "enddatum",
+    "resili",
+    "annul",
+    "anul",
+    "rescis",
+    "disdett",
+    "recesso",
+    "cessazion",
+    "encerr",
+    "date de fin",
+    "opzeg",
+    "beëindig",
+    "einddatum",
+    "uppsäg",
+    "avslut",
+    "oppsig",
+    "opsig",
+    "slutdat",
+    "rezygnac",
+    "wypowiedz",
+    "výpověd",
+    "zruš",
+    "irtisan",
+    "peruut",
+    "iptal",
+    "fesih",
+    "отмен",
+    "растор",
+    "окончан",
+    "解約",
+    "キャンセル",
+    "終了",
+    "取消",
+    "终止",
+    "해지",
+    "취소",
+)
 _WORDS = ("end", "ends", "ended", "ende", "fin", "fim", "einde", "slut", "baja", "koniec", "konec")
 _SPEAKS_OF_AN_END = re.compile(
-    f"{'|'.join(re.escape(_folded(stem)) for stem in _STEMS)}|(?<![^\\W_])(?:{'|'.join(_WORDS)})(?![^\\W_])"
+    f"{'|'.join(re.escape(_folded(stem)) for stem in _STEMS)}"
+    rf"|(?<![^\W_])(?:{'|'.join(_WORDS)})(?![^\W_])"
 )
 _DAY = re.compile(r"\d{4}-\d{2}-\d{2}(?!\d)")
 
@@ -57,13 +101,13 @@ def known_cancellations(cancellations: Cancellations, deals: pd.DataFrame) -> pd
     """
     if not isinstance(cancellations, str):
         return cancellations
-    deals = need(deals, "deals", ["id"])
+    deals = require_columns(deals, "deals", ["id"])
     if cancellations not in deals.columns:
         raise ArgumentError(
-            f"cancellations={cancellations!r} is no column of deals."
+            f"cancellations={cancellations!r} is not a column of deals."
             f" {_suggested(cancellations, deals)}"
         )
-    days = days_of(need(deals, "deals", ["id", cancellations]), cancellations)
+    days = days_of(require_columns(deals, "deals", ["id", cancellations]), cancellations)
     return pd.DataFrame({"deal_id": ids(deals, "id").to_numpy(), "date": as_dates(days)})
 
 
@@ -85,7 +129,7 @@ def _suggested(name: str, deals: pd.DataFrame) -> str:
 
 
 def end_columns(deals: pd.DataFrame) -> list[str]:
-    """Return the columns of dates of `deals` whose name speaks of an end, in one of some
+    """Return the columns of dates of `deals` whose name suggests an end, in one of several
     languages.
     """
     return [
@@ -109,7 +153,7 @@ def _holds_days(column: pd.Series[Any]) -> bool:
     )
 
 
-def say_open(lines: pd.DataFrame, deals: pd.DataFrame) -> None:
+def warn_of_open_lines(lines: pd.DataFrame, deals: pd.DataFrame) -> None:
     """Warn that lines without an end count for ever, where no cancellations are given.
 
     Parameters
@@ -128,7 +172,7 @@ def say_open(lines: pd.DataFrame, deals: pd.DataFrame) -> None:
     if columns:
         passed = " or ".join(f"cancellations={name!r}" for name in columns)
         how = (
-            f"Of the columns of deals, the name of {', '.join(map(repr, columns))} speaks of an"
+            f"Of the columns of deals, the name of {', '.join(map(repr, columns))} suggests an"
             f" end: pass {passed}"
         )
     else:
@@ -151,7 +195,7 @@ def cancelled_on(lines: pd.DataFrame, start: Ints, cancellations: pd.DataFrame) 
         First day of each line, `NULL` where not known.
     cancellations
         A column `date` and one of line_id, deal_id, customer. By line or deal the earliest date
-        counts. By customer, who may come back, each line takes the first date after its start. Rows
+        counts. By customer, who may return, each line takes the first date after its start. Rows
         without a date or a key are none.
 
     Raises
@@ -170,7 +214,7 @@ def cancelled_on(lines: pd.DataFrame, start: Ints, cancellations: pd.DataFrame) 
         raise ArgumentError(f"{wanted}, not {type(cancellations).__name__}.")
     if "date" not in cancellations.columns:
         raise ArgumentError(f"{wanted}; it has no column date.")
-    cancellations = need(cancellations, "cancellations", ["date"])
+    cancellations = require_columns(cancellations, "cancellations", ["date"])
     keys = [name for name in _KEYS if name in cancellations.columns]
     if len(keys) != 1:
         reported = f"has {' and '.join(keys)}" if keys else "has none"
@@ -214,7 +258,7 @@ def bridged(customer: Ints, start: Ints, end: Ints, counts: Flags, grace: float)
     Parameters
     ----------
     customer
-        A number a customer, from 0.
+        A number per customer, from 0.
     start, end
         Days; an end is `NULL` where there is none.
     counts
@@ -227,8 +271,8 @@ def bridged(customer: Ints, start: Ints, end: Ints, counts: Flags, grace: float)
     ends = np.where(end[rows] == NULL, _DAYS // 2 - 1, end[rows])
     order = np.lexsort((begins, whose))
     whose, begins, ends = whose[order], begins[order], ends[order]
-    # The furthest end so far of each customer: a customer's numbers lie above those of all before
-    # it.
+    # The latest end so far of each customer: a customer's numbers are above those of all customers
+    # before it.
     furthest = np.maximum.accumulate(whose * _DAYS + ends)
     first = np.append(True, whose[1:] != whose[:-1])
     gap = np.append(0, whose[1:] * _DAYS + begins[1:] - furthest[:-1])

@@ -12,8 +12,8 @@ import numpy as np
 import pandas as pd
 
 from pdframe.errors import ArgumentError
-from pdframe.metrics._arguments import grouped, need
-from pdframe.metrics._columns import Flags, Floats, Ints, equals, say_uncountable
+from pdframe.metrics._arguments import grouped, require_columns
+from pdframe.metrics._columns import Flags, Floats, Ints, equals, warn_of_uncountable
 from pdframe.metrics.currency import Rates
 from pdframe.metrics.revenue.periods import (
     NEVER,
@@ -174,9 +174,9 @@ def ledger(lines: pd.DataFrame, by: Sequence[str]) -> Ledger:
         A column is missing, an amount is too large, or a line that counts has no customer or
         currency.
     """
-    lines = need(lines, "lines", NEEDED, by)
+    lines = require_columns(lines, "lines", NEEDED, by)
     reported = {"month_from", "month_until"} <= {*lines.columns}
-    say_uncountable(
+    warn_of_uncountable(
         lines, "lines", moments=["month_from" if reported else "start"], numbers=["mrr"]
     )
     start, until = counted_months(lines)
@@ -210,7 +210,7 @@ def ledger(lines: pd.DataFrame, by: Sequence[str]) -> Ledger:
     at = np.flatnonzero(np.append(True, events[1:] != events[:-1])[: len(events)])
     whose, month = np.divmod(events[at], span)
     total = np.cumsum(np.add.reduceat(change, at)) if len(at) else change
-    # What slices before this one left behind, open lines that never end, is taken off.
+    # Subtracts the open lines of earlier slices, which never end.
     first = np.append(True, whose[1:] != whose[:-1])[: len(whose)]
     left = np.append(0, total)[: len(total)]
     level = total - left[first][np.cumsum(first) - 1] if len(at) else total
@@ -230,8 +230,8 @@ def ledger(lines: pd.DataFrame, by: Sequence[str]) -> Ledger:
 
 
 def counted_months(lines: pd.DataFrame) -> tuple[Ints, Ints]:
-    """Return the first month in which each line counts and the first in which it does no longer; by
-    the month's last day where not told.
+    """Return the first month in which each line counts and the first in which it no longer does; by
+    the month's last day by default.
     """
     if "month_from" in lines.columns and "month_until" in lines.columns:
         start, until = (days_of(lines, column) for column in ("month_from", "month_until"))

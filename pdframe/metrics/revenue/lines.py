@@ -1,5 +1,5 @@
-"""From line items of won deals to recurring revenue a month: what each line is worth, and from when
-until when.
+"""From line items of won deals to recurring revenue per month: the amount of each line, and from
+when until when.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import pandas as pd
 
 from pdframe._warnings import warn
 from pdframe.errors import ArgumentError
-from pdframe.metrics._arguments import in_zone, local_date, need, zone_of
+from pdframe.metrics._arguments import in_zone, local_date, require_columns, zone_of
 from pdframe.metrics._columns import (
     Flags,
     Floats,
@@ -21,8 +21,9 @@ from pdframe.metrics._columns import (
     at_the_edge,
     equals,
     ids,
-    say_uncountable,
+    plain_ids,
     times,
+    warn_of_uncountable,
 )
 from pdframe.metrics._line_values import differs
 from pdframe.metrics._states import (
@@ -38,7 +39,7 @@ from pdframe.metrics.revenue.endings import (
     bridged,
     cancelled_on,
     known_cancellations,
-    say_open,
+    warn_of_open_lines,
 )
 from pdframe.metrics.revenue.periods import (
     MONTHS,
@@ -57,9 +58,25 @@ from pdframe.metrics.revenue.prices import LARGEST, PRICED, period_amounts, roun
 from pdframe.metrics.revenue.versions import VERSIONS, Known, versions
 
 LINES = (
-    "id", "deal_id", "customer", "product_id", "currency", "mrr", "start", "end", "end_reason", "billing_frequency",
-    "billing_frequency_cycles", "one_time", "tcv", "problem", "amount", "won_date", "month_from", "month_until",
-)  # fmt: skip
+    "id",
+    "deal_id",
+    "customer",
+    "product_id",
+    "currency",
+    "mrr",
+    "start",
+    "end",
+    "end_reason",
+    "billing_frequency",
+    "billing_frequency_cycles",
+    "one_time",
+    "tcv",
+    "problem",
+    "amount",
+    "won_date",
+    "month_from",
+    "month_until",
+)
 """Columns of the result, in this order, before those that are carried along."""
 
 BILLED = (
@@ -79,7 +96,7 @@ OF_VERSIONS = pd.CategoricalDtype([*REASONS.categories, "changed", "removed"])
 """Why a version of a line ends: another one followed, or the line was removed."""
 
 CARRIED = ("owner_id", "pipeline_id", "org_id", "person_id")
-"""Columns of deals that come along unless others are named."""
+"""Columns of deals that are carried along by default."""
 
 _LAST_DAY = 2_932_896  # 31 December 9999
 _MOST_CYCLES = 100_000
@@ -98,12 +115,12 @@ def mrr_lines(
     deleted: Deleted = "drop",
     tz: str | None = None,
 ) -> pd.DataFrame:
-    """The line items of won deals as recurring revenue: one row a line, from which every other
-    figure of revenue follows.
+    """Return the line items of won deals as recurring revenue: one row per line, from which every
+    other figure of revenue follows.
 
     The API gives the line items of today alone: editing or deleting a line item restates past
-    months. With `history` each month is as it was at the time, as far back as pdframe has looked;
-    then there is one row a version of a line.
+    months. With `history` each month is as it was at the time, back to the first snapshot; then
+    there is one row per version of a line.
 
     Parameters
     ----------
@@ -117,8 +134,8 @@ def mrr_lines(
         Choices that change the figures; None: `RevenuePolicy()`.
     discounts
         Discounts on whole deals (`account.discounts(ids)`), which cut one-time parts alone, pro
-        rata. None: not known; then a warning names the deals whose value is not what their lines
-        add up to.
+        rata. None: unknown; then a warning names the deals whose value is not what their lines add
+        up to.
     cancellations
         The name of a column of `deals` ("Cancellation date") that holds the first day on which
         nothing is owed any more; or a frame with such a column `date` and exactly one of line_id,
@@ -127,20 +144,20 @@ def mrr_lines(
         without an end count for ever, and a warning names the columns of `deals` that may hold
         cancellations. An empty frame: there are none.
     history
-        `account.line_history()`: what each line item was from when until when. None: all months by
-        the line items of today. Lines count from the day on which their deal was won (where the
-        policy counts won deals alone), also with an earlier billing start; those of deals that were
-        deleted after they were won count until then where `deals` holds them
+        `account.line_history()`: the values of each line item from when until when. None: all
+        months by the line items of today. Lines count from the day on which their deal was won
+        (where the policy counts won deals alone), also with an earlier billing start; those of
+        deals that were deleted after they were won count until then where `deals` holds them
         (`account.deals(deleted=True)`). Apart from that deals and `cancellations` count as they are
         today: a deal that was reopened since is in no month, and a cancellation ends a line on its
         date, whenever it became known.
     carry
-        Columns of `deals` to bring along, for `by`; None: owner_id, pipeline_id, org_id, person_id
-        where present. All columns of `deal_products` come along too, but for those that are called
-        like one of the result.
+        Columns of `deals` to carry along, for `by`; None: owner_id, pipeline_id, org_id, person_id
+        where present. All columns of `deal_products` are carried along too, except those that are
+        named like one of the result.
     deleted
         "drop" (default): the lines of deleted deals count nowhere. "keep": those of deals that were
-        deleted after they were won or lost count on, where both frames hold them (deals from
+        deleted after they were won or lost still count, where both frames have them (deals from
         `account.deals(deleted=True)`; else a warning says so).
     tz
         Timezone in which `won_time` falls on a day, where `local_won_date` is null; None: the
@@ -154,32 +171,32 @@ def mrr_lines(
         lines), start, end (the first day after; null: open, or one-time), end_reason (term,
         cancelled, open; null: one-time), billing_frequency, billing_frequency_cycles, one_time
         (amount billed once, after `discounts`; 0 for lines that recur), tcv (over the whole term;
-        null where cycles are open), problem (why a line is kept apart; null: it counts), amount
+        null where cycles are open), problem (why a line does not count; null: it counts), amount
         (one billing period), won_date, month_from and month_until (the first month in which it
         counts, and the first in which it does no longer, as first days; null: never ends), then
         what is carried along. Amounts are in the line's currency; those of a line with a problem
         are null.
 
-        With `history` one row a version, those of a line in the order of time, lines that are gone
-        at the end: start and end are those days of the version on which its deal was won and it was
+        With `history` one row per version, those of a line in the order of time, deleted lines at
+        the end: start and end are those days of the version on which its deal was won and it was
         the one known (none where end = start), end_reason also changed (another version followed)
         or removed (the line was). After month_until stand known_from and known_until (days on which
         the version was the one known; known_from null: and before, known_until null: it still is),
-        agreed_start, agreed_end, agreed_end_reason (what the version says, whenever it was known).
-        The first version of a line that the first look found counts for all the time before it; a
-        line that was added later counts from its `add_time`, else from the look that found it.
+        agreed_start, agreed_end, agreed_end_reason (the version's own, whenever it was known). The
+        first version of a line that the first snapshot shows counts for all the time before it; a
+        line that was added later counts from its `add_time`, else from the snapshot that shows it.
         One-time lines have their current version alone.
 
     Raises
     ------
     ArgumentError
-        A column is missing or holds what it cannot, `deals` holds a deal twice, or `cancellations`
-        has another shape or names no column.
+        A column is missing or holds something else, `deals` has a deal twice, or `cancellations`
+        has another form or names no column.
 
     Warns
     -----
     DataWarning
-        Lines are kept apart, with their reasons, counts and ids; lines begin and end between two
+        Lines that do not count, with their reasons, counts and ids; lines begin and end between two
         sampling days and so count in no month, with their count, MRR and ids; no cancellations are
         given and lines have no end; deals differ from their lines; `history` holds values that
         cannot be read, or line items of deals that `deals` does not hold.
@@ -187,7 +204,7 @@ def mrr_lines(
     Notes
     -----
     One period: max(0, quantity x item_price - discount), divided by 1 + tax where the tax is
-    inside; a negative price stays negative. Per month: weekly 52/12 of it, monthly 1, quarterly
+    inside; a negative price remains negative. Per month: weekly 52/12 of it, monthly 1, quarterly
     1/3, semi-annually 1/6, annually 1/12. ARR = 12 x MRR. TCV = one-time + all cycles, as agreed,
     cancelled or not. Each amount is rounded once, half to even, to a millionth.
 
@@ -196,9 +213,9 @@ def mrr_lines(
     cancellation where that is earlier. Rules of billing: Pipedrive's API reference (weekly billing
     needs cycles; null cycles recur without end; one-time has none).
 
-    With `history` a version counts from the day on which a look found it (in `tz`), or of the exact
-    time where the history has it: an edit between two looks shows in the month of the second. The
-    grace of the policy bridges the gap that a removed line leaves, too.
+    With `history` a version counts from the day (in `tz`) of the snapshot that shows it, or of its
+    exact time where the history has that: an edit between two snapshots appears in the month of the
+    second. The grace of the policy also bridges the gap of a removed line.
 
     Examples
     --------
@@ -212,27 +229,27 @@ def mrr_lines(
     """
     policy = chosen(policy)
     tz = zone_of(tz, deal_products, deals)
-    deal_products = need(deal_products, "deal_products", [*BILLED, "product_id"])
+    deal_products = require_columns(deal_products, "deal_products", [*BILLED, "product_id"])
     rows, known = (deal_products, None) if history is None else versions(deal_products, history, tz)
     won = won_lines(rows, deals, policy, carry, tz, deleted, known)
     check_deleted(deleted, deals)
     now = _current(won)
     if discounts is None:
-        _name_differing(now)
+        _warn_of_differing_values(now)
     if known is not None:
-        _name_missing_deals(rows, known, deals)
+        _warn_of_missing_deals(rows, known, deals)
     ends = known_cancellations(cancellations, deals)
-    matches, problems = ledger_columns(won, policy, discounts, ends)
-    report(problems, matches["id"])
-    today = matches if won.known is None else current_as_agreed(matches, policy)
+    priced, problems = ledger_columns(won, policy, discounts, ends)
+    report(problems, priced["id"])
+    today = priced if won.known is None else current_as_agreed(priced, policy)
     if cancellations is None:
-        say_open(today, deals)
-    _name_uncounted(today, policy)
+        warn_of_open_lines(today, deals)
+    _warn_of_uncounted(today, policy)
     own = LINES if history is None else (*LINES, *VERSIONS)
     carried = won.deals[_carried(deals, carry)]
     taken = [name for name in carried.columns if name in own or name in deal_products.columns]
     if carry is None:
-        # The lines' own column is what the caller wants then.
+        # The lines' own column is meant then.
         carried = carried.drop(columns=taken)
     elif taken:
         raise ArgumentError(
@@ -240,12 +257,12 @@ def mrr_lines(
             " `deals` first."
         )
     rest = [name for name in won.lines.columns if name not in own]
-    return in_zone(pd.concat([matches, carried, won.lines[rest]], axis=1), tz)
+    return in_zone(pd.concat([priced, carried, won.lines[rest]], axis=1), tz)
 
 
 class WonLines(NamedTuple):
-    """Line items of the deals that count; row by row beside them their deals, who the customer is,
-    and when the deal was won (days).
+    """Line items of the deals that count; row by row their deals, their customers, and when the
+    deal was won (days).
 
     Where the rows are versions of lines, `known` says when each was the one known.
     """
@@ -276,11 +293,11 @@ def won_lines(
     ArgumentError
         A column of deals is missing, or a deal is there twice.
     """
-    deals = need(deals, "deals", ())
-    deals = need(
+    deals = require_columns(deals, "deals", ())
+    deals = require_columns(
         deals, "deals", ["id", "status", "won_time", *policy.customer], _carried(deals, carry)
     )
-    say_uncountable(deals, "deals", moments=["won_time", "local_won_date"])
+    warn_of_uncountable(deals, "deals", moments=["won_time", "local_won_date"])
     deal_ids = ids(deals, "id")
     status = counted_status(deals, tz, deleted=deleted if known is None else "keep")
     counts = status.isin(policy.statuses).to_numpy(bool) & deal_ids.notna().to_numpy()
@@ -288,7 +305,8 @@ def won_lines(
     covered = pd.Index(deal_ids[counts])
     if not covered.is_unique:
         raise ArgumentError(
-            f"deals holds deal {covered[covered.duplicated()][0]} more than once. Pass each deal once."
+            f"deals holds deal {covered[covered.duplicated()][0]} more than once. Pass each deal"
+            " once."
         )
     won = (
         local_date(times(kept, "won_time", tz), tz)
@@ -334,7 +352,7 @@ def _until_deletion(
             until=np.where(with_deal, NULL, known.until), removed=known.removed & ~with_deal
         )
     else:
-        # A deletion of which nothing tells when is one for all time.
+        # A deletion with an unknown time counts for all time.
         rows = rows & ~(of_deleted & ((end == NULL) | (known.since >= end)))
         cut = of_deleted & ((known.until == NULL) | (known.until >= end))
         known = known._replace(until=np.where(cut, end, known.until), removed=known.removed | cut)
@@ -353,11 +371,11 @@ def _current(won: WonLines) -> WonLines:
     return WonLines(taken(won.lines), taken(won.deals), taken(won.customer), won.won[rows])
 
 
-def current_as_agreed(matches: pd.DataFrame, policy: RevenuePolicy) -> pd.DataFrame:
-    """Return the versions that are known now, and their months by what they agreed on, whenever
-    that was known.
+def current_as_agreed(priced: pd.DataFrame, policy: RevenuePolicy) -> pd.DataFrame:
+    """Return the versions that are known now, with the months that they agreed on, whenever that
+    was known.
     """
-    now = matches[matches["known_until"].isna()].reset_index(drop=True)
+    now = priced[priced["known_until"].isna()].reset_index(drop=True)
     start, end = days_of(now, "agreed_start"), days_of(now, "agreed_end")
     recurs = now["agreed_end_reason"].notna().to_numpy()
     first, last = sampled(start, np.where(recurs, end, NULL), policy.at, recurs)
@@ -370,9 +388,9 @@ def current_as_agreed(matches: pd.DataFrame, policy: RevenuePolicy) -> pd.DataFr
     )
 
 
-def _name_missing_deals(lines: pd.DataFrame, known: Known, deals: pd.DataFrame) -> None:
-    """Warn of lines that were removed and whose deal `deals` does not hold: it was deleted, and its
-    past months lack them.
+def _warn_of_missing_deals(lines: pd.DataFrame, known: Known, deals: pd.DataFrame) -> None:
+    """Warn of removed lines whose deal `deals` lacks: it was deleted, and its past months lack
+    them.
     """
     # Several deals may have no readable id.
     place = ids(lines, "deal_id").isin(ids(deals, "id")).to_numpy(np.bool_)
@@ -381,8 +399,8 @@ def _name_missing_deals(lines: pd.DataFrame, known: Known, deals: pd.DataFrame) 
     if place[~removed].all() and (removed & ~place).any():
         missing = ids(lines, "deal_id")[removed & ~place].drop_duplicates()
         warn(
-            f"history holds line items of {len(missing):,} deals that deals does not hold"
-            f" ({named(missing)}): months before these were deleted lack them. Pass"
+            f"history has line items of {len(missing):,} deals that deals lacks"
+            f" ({named(missing)}): months before their deletion lack these lines. Pass"
             " account.deals(deleted=True)."
         )
 
@@ -491,7 +509,7 @@ def _while_known(
 
 
 def _twice(line: pd.Series[Any], known: Known | None) -> Flags:
-    """Where an id stands in a second row; versions of one line are one row of it."""
+    """Return where an id occurs in a second row; versions of one line count as one row."""
     if known is None:
         return np.asarray(line.duplicated() & line.notna(), np.bool_)
     source = pd.Series(known.source)
@@ -499,7 +517,7 @@ def _twice(line: pd.Series[Any], known: Known | None) -> Flags:
 
 
 def _terms(start: Ints, frequency: Ints, cycles: Floats) -> tuple[Ints, Any]:
-    """The day after the last of each term, `NULL` where it is open, and what is wrong with it."""
+    """Return the day after each term, `NULL` where it is open, and its problem."""
     problem = np.full(len(start), "", dtype=object)
     recurs = frequency > ONE_TIME
     finite = recurs & ~np.isnan(cycles)
@@ -522,7 +540,7 @@ def _terms(start: Ints, frequency: Ints, cycles: Floats) -> tuple[Ints, Any]:
 def _problems(
     lines: pd.DataFrame, twice: Flags, currency: pd.Series[Any], amount: Floats, problem: Any
 ) -> Any:
-    """What is wrong with each line, the gravest of it; empty where it counts."""
+    """Return the worst problem of each line, empty where it counts."""
     problem[
         currency.isna().to_numpy() | (currency.str.strip() == "").to_numpy(bool, na_value=True)
     ] = "no currency"
@@ -547,7 +565,7 @@ def _carried(deals: pd.DataFrame, carry: str | Sequence[str] | None) -> list[str
 
 
 def report(problems: pd.Series[Any], line: pd.Series[Any]) -> None:
-    """Warn of the lines that are kept apart: how many, why, and which."""
+    """Warn of the lines that do not count: how many, why, and which."""
     # Several versions of a line may have one problem.
     again = (
         pd.DataFrame({"line": line, "problem": problems}).duplicated()
@@ -562,42 +580,41 @@ def report(problems: pd.Series[Any], line: pd.Series[Any]) -> None:
         for reason, rows in line[apart].groupby(problems[apart], sort=True)
     ]
     count = int(apart.sum())
+    which = "items are kept apart and count" if count > 1 else "item is kept apart and counts"
     warn(
-        f"{count:,} line"
-        f" item{'s are kept apart and count' if count > 1 else ' is kept apart and counts'}"
-        f" nowhere, line ids by reason: {'; '.join(parts)}. lines[lines['problem'].notna()] shows"
-        " them; put them right in Pipedrive."
+        f"{count:,} line {which} nowhere, line ids by reason: {'; '.join(parts)}."
+        " lines[lines['problem'].notna()] shows them; correct them in Pipedrive."
     )
 
 
-def _name_uncounted(matches: pd.DataFrame, policy: RevenuePolicy) -> None:
+def _warn_of_uncounted(priced: pd.DataFrame, policy: RevenuePolicy) -> None:
     """Warn of lines that begin and end between two sampling days: no month counts them."""
     between = (
-        (matches["end"] > matches["start"])
-        & (matches["month_from"] >= matches["month_until"])
-        & (matches["mrr"] != 0)
+        (priced["end"] > priced["start"])
+        & (priced["month_from"] >= priced["month_until"])
+        & (priced["mrr"] != 0)
     )
-    lines = matches[between & matches["problem"].isna()]
+    lines = priced[between & priced["problem"].isna()]
     if not len(lines):
         return
     sums = lines.groupby(lines["currency"].astype("str"), sort=True)["mrr"].sum()
     mrr = ", ".join(f"{amount:,.2f} {currency}" for currency, amount in sums.items())
     many, day = len(lines) > 1, "last" if policy.at == "end" else "first"
     warn(
-        f"{len(lines):,} line item{'s begin and end' if many else ' begins and ends'} without being"
-        f" active on the {day} day of a month, when MRR is taken:"
+        f"{len(lines):,} line item{'s begin and end' if many else ' begins and ends'} without"
+        f" being active on the {day} day of a month, when MRR is taken:"
         f" {'they count' if many else 'it counts'} in no month. MRR {mrr}; line ids:"
-        f" {named(lines['id'])}. tcv says what they bill in all."
+        f" {named(lines['id'])}. tcv is their total amount."
     )
 
 
 def named(values: pd.Series[Any]) -> str:
-    """The first few of some ids."""
+    """Return the first few ids as text."""
     shown = ", ".join("none" if pd.isna(value) else str(value) for value in values.iloc[:_NAMED])
     return shown + (", ..." if len(values) > _NAMED else "")
 
 
-def _name_differing(covered: WonLines) -> None:
+def _warn_of_differing_values(covered: WonLines) -> None:
     """Warn of deals whose value is not the sum of their lines, so that a discount on the deal may
     be missing.
     """
@@ -614,10 +631,10 @@ def _name_differing(covered: WonLines) -> None:
             "amount": pd.array([], "float64"),
         }
     )
-    apart = deal[differs(deal, value, lines, none)]
+    apart = deal[differs(plain_ids(deal), value, lines, none)]
     if len(apart):
         warn(
-            f"The value of {len(apart):,} deals is not what their lines add up to ({named(apart)}):"
+            f"The value of {len(apart):,} deals is not the total of their lines ({named(apart)}):"
             " discounts on these deals may cut their one-time lines. Load them with"
             " account.discounts(ids) and pass discounts=."
         )

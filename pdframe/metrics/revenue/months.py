@@ -47,11 +47,11 @@ def mrr_customer_months(
     by: str | Sequence[str] | None = None,
     rates: RateTable | None = None,
 ) -> pd.DataFrame:
-    """MRR of every customer in every month: one row a month, customer and currency (and group) with
-    MRR in that month or the one before.
+    """Return the MRR of every customer in every month: one row per month, customer and currency
+    (and group) with MRR in that month or the one before.
 
     Schedule, movements and retention are group-bys of it; `drill_through(row, lines)` leads from a
-    row to the line items behind it.
+    row to its line items.
 
     Parameters
     ----------
@@ -61,7 +61,7 @@ def mrr_customer_months(
     since, until
         Months that begin in [since, until); since None: from the first MRR on.
     by
-        Columns of `lines`, taken as given: customer x group is the unit then. Null is a group.
+        Columns of `lines`, unchanged: customer x group is the unit then. Null is a group.
     rates
         None: each currency of a customer is a unit of its own. Else a mapping currency -> value of
         one unit in the common currency, or a frame (currency, date, rate) whose last rate on or
@@ -72,11 +72,11 @@ def mrr_customer_months(
     -------
     DataFrame
         By customer, group, currency and month. The columns of `by`, then month (its first day),
-        customer, currency (with `rates` the one whose rate is 1 throughout, null where nothing
-        tells), mrr, previous (as stated in the month before), movement (new, reactivation,
-        expansion, contraction, churn; null: none), amount (of the movement, losses negative), fx
-        (of rates alone), expired (part of churn whose lines ran out with no cancellation known),
-        cohort (month of the unit's first MRR; null: not above 0 yet).
+        customer, currency (with `rates` the one whose rate is always 1, null where unknown), mrr,
+        previous (as stated in the month before), movement (new, reactivation, expansion,
+        contraction, churn; null: none), amount (of the movement, losses negative), fx (of rates
+        alone), expired (part of churn whose lines expired without a known cancellation), cohort
+        (month of the unit's first MRR; null: not above 0 yet).
 
     Raises
     ------
@@ -88,10 +88,10 @@ def mrr_customer_months(
     -----
     A customer is active where mrr > 0; overlapping lines add up. new: never active before;
     reactivation: active before, not last month; churn: to nothing; else expansion or contraction by
-    sign. With `rates`, amount = what changed in each currency at this month's rate, fx = last
-    month's MRR x (this month's rate - last month's). mrr = previous + amount + fx, exactly in
-    millionths: amounts times 1e6, rounded, are the whole numbers that were added up (up to 2e9
-    units each; beyond that a float holds fewer decimals).
+    sign. With `rates`, amount = the change in each currency at this month's rate, fx = last month's
+    MRR x (this month's rate - last month's). mrr = previous + amount + fx, exactly in millionths:
+    amounts times 1e6, rounded, are the integers that were added up (up to 2e9 units each; beyond
+    that a float has fewer decimals).
 
     Examples
     --------
@@ -104,24 +104,25 @@ def mrr_customer_months(
     names = keys(by, CUSTOMER_MONTHS)
     kept = units(ledger(lines, names), rates)
     first, end = month_window(since, until, kept.ledger.earliest)
-    matches = kept.months(first, end)
+    months = kept.months(first, end)
     cohort = kept.first_active(end)
-    kind = kinds(matches, cohort)
-    series = kept.series[matches.unit]
+    kind = kinds(months, cohort)
+    series = kept.series[months.unit]
     result = kept.keys[names].take(series).reset_index(drop=True)
-    result["month"] = as_months(matches.month)
+    result["month"] = as_months(months.month)
     result["customer"] = pd.Series(
-        kept.ledger.customers.take(kept.customer[matches.unit]), dtype="str"
+        kept.ledger.customers.take(kept.customer[months.unit]), dtype="str"
     )
     result["currency"] = pd.Series(kept.keys["currency"].to_numpy()[series], dtype="str")
-    result["mrr"], result["previous"] = in_units(matches.now), in_units(matches.before)
+    result["mrr"], result["previous"] = in_units(months.now), in_units(months.before)
     result["movement"] = pd.Categorical.from_codes(kind, dtype=MOVEMENT)
-    result["amount"] = in_units(matches.now - matches.before - matches.fx)
-    result["fx"], result["expired"] = in_units(matches.fx), in_units(expired(matches, kind))
-    begun = cohort[matches.unit]
-    result["cohort"] = as_months(np.where(begun <= matches.month, begun, NEVER))
-    # With rates a row holds all currencies of the customer: its lines are not told by one.
-    kept.say_stale()
+    result["amount"] = in_units(months.now - months.before - months.fx)
+    result["fx"], result["expired"] = in_units(months.fx), in_units(expired(months, kind))
+    begun = cohort[months.unit]
+    result["cohort"] = as_months(np.where(begun <= months.month, begun, NEVER))
+    # With rates a row has all currencies of the customer, so one currency does not identify its
+    # lines.
+    kept.warn_of_stale()
     return keyed(
         result, ["month", "customer", *([] if rates is not None else ["currency"]), *names]
     )
@@ -169,39 +170,37 @@ def mrr_schedule(
     names = keys(by, SCHEDULE)
     kept = units(ledger(lines, names), rates)
     first, end = month_window(since, until, kept.ledger.earliest)
-    matches, width = kept.months(first, end), end - first
-    mrr = kept.total(matches.unit, matches.month, matches.now, first, width)
-    count = kept.total(matches.unit, matches.month, matches.active.astype(np.int64), first, width)
+    months, width = kept.months(first, end), end - first
+    mrr = kept.total(months.unit, months.month, months.now, first, width)
+    count = kept.total(months.unit, months.month, months.active.astype(np.int64), first, width)
     columns: dict[str, Ints | Floats] = {
         "mrr": in_units(mrr),
         "arr": in_units(12 * mrr),
         "customers": count,
     }
-    kept.say_stale()
+    kept.warn_of_stale()
     return keyed(
         kept.grid(first, width, columns),
         ["month", *([] if rates is not None else ["currency"]), *names],
     )
 
 
-def kinds(matches: Months, cohort: Ints) -> Ints:
+def kinds(months: Months, cohort: Ints) -> Ints:
     """Return the movement of each row as a place in MOVEMENTS, -1 where there is none."""
-    change = matches.now - matches.before - matches.fx
-    received, went = matches.active & ~matches.was_active, matches.was_active & ~matches.active
+    change = months.now - months.before - months.fx
+    received, went = months.active & ~months.was_active, months.was_active & ~months.active
     changed = np.sign(change)
     kind = np.where(changed > 0, EXPANSION, np.where(changed < 0, CONTRACTION, -1))
-    kind = np.where(
-        received, np.where(matches.month > cohort[matches.unit], REACTIVATION, NEW), kind
-    )
+    kind = np.where(received, np.where(months.month > cohort[months.unit], REACTIVATION, NEW), kind)
     return np.where(went, CHURN, kind)
 
 
-def expired(matches: Months, kind: Ints) -> Ints:
-    """Return the part of churn whose lines ran out with no cancellation known: nothing beyond the
-    churn itself.
+def expired(months: Months, kind: Ints) -> Ints:
+    """Return the part of churn whose lines expired without a known cancellation, at most the churn
+    itself.
     """
-    change = matches.now - matches.before - matches.fx
-    return np.where(kind == CHURN, np.minimum(np.maximum(-matches.ran_out, change), 0), 0)
+    change = months.now - months.before - months.fx
+    return np.where(kind == CHURN, np.minimum(np.maximum(-months.ran_out, change), 0), 0)
 
 
 def full_months(months: object) -> int:
@@ -211,7 +210,7 @@ def full_months(months: object) -> int:
         or not isinstance(months, int | np.integer)
         or not 1 <= months <= 1_200
     ):
-        raise ArgumentError(f"months={months!r} is to be a whole number from 1 to 1,200.")
+        raise ArgumentError(f"months={months!r} must be a whole number from 1 to 1,200.")
     return int(months)
 
 

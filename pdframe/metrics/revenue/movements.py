@@ -41,7 +41,7 @@ def mrr_movements(
         By group, month and currency, every month of the window for all that ever had MRR. The
         columns of `by`, then month, currency, start (the month before, as stated then), new,
         reactivation, expansion, contraction, churn (losses negative), fx (0 without `rates`), end,
-        expired: the part of churn whose lines ran out with no cancellation known.
+        expired: the part of churn whose lines expired without a known cancellation.
 
     Raises
     ------
@@ -51,11 +51,11 @@ def mrr_movements(
     Notes
     -----
     end = start + new + reactivation + expansion + contraction + churn + fx, exactly in millionths
-    (see `mrr_customer_months`). With `by`, start, end and their difference sum to the whole (with
-    `rates` but for the rounding of each unit's part to a millionth); single movements do so only
-    where `by` is constant per customer: a product that replaces another is an expansion of its
-    customer, but new and churn by product. A customer below 0 (credits alone) is not active; what
-    moves it there is a contraction, and back an expansion.
+    (see `mrr_customer_months`). With `by`, start, end and their difference add up to those without
+    `by` (with `rates` except for the rounding of each unit's part to a millionth); single movements
+    do so only where `by` is constant per customer: a product that replaces another is an expansion
+    of its customer, but new and churn by product. A customer below 0 (credits alone) is not active;
+    the movement below 0 is a contraction, and back an expansion.
 
     Examples
     --------
@@ -72,24 +72,24 @@ def mrr_movements(
     names = keys(by, COLUMNS)
     kept = units(ledger(lines, names), rates)
     first, end = month_window(since, until, kept.ledger.earliest)
-    match, width = kept.months(first, end), end - first
-    kind = kinds(match, kept.first_active(end))
-    change = match.now - match.before - match.fx
+    months, width = kept.months(first, end), end - first
+    kind = kinds(months, kept.first_active(end))
+    change = months.now - months.before - months.fx
 
     def total(amount: Ints, rows: Flags | None = None) -> Ints:
         if rows is None:
-            return kept.total(match.unit, match.month, amount, first, width)
-        return kept.total(match.unit[rows], match.month[rows], amount[rows], first, width)
+            return kept.total(months.unit, months.month, amount, first, width)
+        return kept.total(months.unit[rows], months.month[rows], amount[rows], first, width)
 
     columns = {
-        "start": total(match.before),
+        "start": total(months.before),
         **{name: total(change, kind == code) for code, name in enumerate(MOVEMENTS)},
-        "fx": total(match.fx),
-        "end": total(match.now),
-        "expired": total(expired(match, kind)),
+        "fx": total(months.fx),
+        "end": total(months.now),
+        "expired": total(expired(months, kind)),
     }
     result = kept.grid(first, width, {name: in_units(parts) for name, parts in columns.items()})
-    kept.say_stale()
+    kept.warn_of_stale()
     return keyed(result, ["month", *([] if rates is not None else ["currency"]), *names])
 
 

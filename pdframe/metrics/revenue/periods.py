@@ -17,7 +17,7 @@ from pdframe.metrics._columns import Flags, Ints, dates
 NULL = np.iinfo(np.int64).min
 """A day or a month that is not known."""
 NEVER = np.iinfo(np.int64).max
-"""The month of what does not end."""
+"""The month of an end that does not exist."""
 
 FREQUENCIES = ("one-time", "weekly", "monthly", "quarterly", "semi-annually", "annually")
 ONE_TIME, WEEKLY, MONTHLY = 0, 1, 2
@@ -88,7 +88,7 @@ def frequencies(column: pd.Series[Any]) -> Ints:
 
 
 def month_window(since: Any, until: Any, earliest: int | None) -> tuple[int, int]:
-    """Return the months whose first day lies in [since, until), as the first and the one after the
+    """Return the months whose first day is in [since, until), as the first and the one after the
     last.
 
     Parameters
@@ -96,7 +96,7 @@ def month_window(since: Any, until: Any, earliest: int | None) -> tuple[int, int
     since
         None: from `earliest` on.
     until
-        A time; what has no end cannot be listed.
+        A time; lines without an end need a limit.
     earliest
         First month of the ledger, None where it is empty.
 
@@ -107,8 +107,8 @@ def month_window(since: Any, until: Any, earliest: int | None) -> tuple[int, int
     """
     if until is None:
         raise ArgumentError(
-            "`until` is needed: lines without an end recur for ever. Pass the first day that is no"
-            " longer counted."
+            "`until` is required: lines without an end recur for ever. Pass the first day after"
+            " the window."
         )
     end = _ceiling(until, "until")
     start = (
@@ -118,18 +118,16 @@ def month_window(since: Any, until: Any, earliest: int | None) -> tuple[int, int
     )
     if since is not None and start >= end:
         raise ArgumentError(
-            f"No month begins between since={since!r} and until={until!r}; until itself lies"
-            " outside the window."
+            f"No month begins between since={since!r} and until={until!r}; until itself is outside"
+            " the window."
         )
     if end - start > MOST_MONTHS:
-        raise ArgumentError(
-            f"The window holds {end - start:,} months; {MOST_MONTHS:,} are the most."
-        )
+        raise ArgumentError(f"The window has {end - start:,} months; the limit is {MOST_MONTHS:,}.")
     return start, end
 
 
 def month_after(value: Any, name: str) -> int:
-    """Return the month after the last that lies before an end.
+    """Return the month after the last one before an end.
 
     Parameters
     ----------
@@ -154,7 +152,7 @@ def month_after(value: Any, name: str) -> int:
     last_month = month if month is not None else 12 if quarter is None else 3 * quarter
     if year is None or not 1 <= last_month <= 12:
         raise ArgumentError(
-            f"{name}={value!r} is no month. Write '2026-06', '2026-Q2', '2026', or a day."
+            f"{name}={value!r} is not a month. Write '2026-06', '2026-Q2', '2026', or a day."
         )
     return (year - 1970) * 12 + last_month
 
@@ -174,7 +172,7 @@ def sampled(start: Ints, end: Ints, at: str, known: Flags) -> tuple[Ints, Ints]:
     start, end
         Days since 1970; the line is active on [start, end), `NULL` as an end is none.
     at
-        "end": it counts in the months on whose last day it is active; "start": on whose first.
+        "end": it counts in the months on whose last day it is active; "start": on whose first day.
     known
         Where there is a start; elsewhere both are `NULL`.
     """

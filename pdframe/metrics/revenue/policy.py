@@ -1,5 +1,5 @@
-"""What vendors count differently, as one frozen value: statuses, weeks in a month, who a customer
-is, sampling, tax, discount, grace.
+"""The choices that vendors make differently, as one frozen value: statuses, weeks per month,
+customers, sampling, tax, discount, grace.
 """
 
 from __future__ import annotations
@@ -23,24 +23,24 @@ class RevenuePolicy:
     Attributes
     ----------
     statuses
-        Statuses of deals whose lines count. The deleted never do.
+        Statuses of deals whose lines count; those of deleted deals never do.
     weekly
         Months' worth of one weekly billing: 52 / 12, so that a year holds 52 of them.
     customer
         Columns of deals that say who the customer is; the first that is not null counts, else the
         deal is a customer of its own.
     at
-        On which day a month is sampled: "end", a line counts in the months on whose last day it is
-        active; "start", on whose first.
+        On which day a month is sampled: "end": a line counts in the months on whose last day it is
+        active; "start": on whose first day.
     tax
         "excluded": amounts are net of tax. "included": tax is added where it is exclusive, and
-        stays where it is inclusive.
+        remains where it is inclusive.
     discount
         "deducted": the line's own discount is taken off. "ignored": amounts at list price.
     renewal_grace
         Up to this long, a time without any line of a customer between two lines is bridged: the
-        lines that ended at its beginning count on until the next one starts. The columns `start`
-        and `end` stay as agreed.
+        lines that ended at its beginning still count until the next one starts. The columns `start`
+        and `end` are as agreed.
 
     Raises
     ------
@@ -75,17 +75,19 @@ class RevenuePolicy:
                 else (None,)
             )
             if not all(isinstance(part, str) for part in names):
-                raise ArgumentError(f"{name}={kept!r} is to be a name or a tuple of names.")
+                raise ArgumentError(f"{name}={kept!r} must be a name or a tuple of names.")
             object.__setattr__(self, name, names)
         if not self.statuses or not set(self.statuses) <= set(_STATUSES):
-            raise ArgumentError(f"statuses={self.statuses!r}: they are of {', '.join(_STATUSES)}.")
+            raise ArgumentError(
+                f"statuses={self.statuses!r}: each must be one of {', '.join(_STATUSES)}."
+            )
         if (
             isinstance(self.weekly, bool)
             or not isinstance(self.weekly, int | float)
             or not 0 < self.weekly < math.inf
         ):
             raise ArgumentError(
-                f"weekly={self.weekly!r} is to be a number above 0, such as 52 / 12."
+                f"weekly={self.weekly!r} must be a number above 0, such as 52 / 12."
             )
         for name, words in (
             ("at", ("end", "start")),
@@ -94,7 +96,7 @@ class RevenuePolicy:
         ):
             if getattr(self, name) not in words:
                 raise ArgumentError(
-                    f"{name}={getattr(self, name)!r} is to be {words[0]!r} or {words[1]!r}."
+                    f"{name}={getattr(self, name)!r} must be {words[0]!r} or {words[1]!r}."
                 )
         span(self.renewal_grace, "renewal_grace")
 
@@ -112,7 +114,7 @@ class RevenuePolicy:
 
     @classmethod
     def four_weeks(cls) -> RevenuePolicy:
-        """A month of four weeks, as many a spreadsheet has it: a year then holds 48 of them."""
+        """A month of four weeks, as in many spreadsheets: a year then has 48 of them."""
         return cls(weekly=4.0)
 
 
@@ -122,7 +124,7 @@ def chosen(policy: RevenuePolicy | None) -> RevenuePolicy:
     """
     if policy is not None and not isinstance(policy, RevenuePolicy):
         raise ArgumentError(
-            "policy is to be a RevenuePolicy, such as RevenuePolicy(weekly=4), not"
+            "policy must be a RevenuePolicy, such as RevenuePolicy(weekly=4), not"
             f" {type(policy).__name__}."
         )
     return policy or RevenuePolicy()

@@ -1,5 +1,5 @@
-"""What a line item costs: one billing period of it, what discounts on the whole deal leave of its
-one-time part, and exact amounts.
+"""The price of a line item: one billing period, the one-time part after discounts on the whole
+deal, and exact amounts.
 """
 
 from __future__ import annotations
@@ -8,15 +8,16 @@ import numpy as np
 import pandas as pd
 
 from pdframe.errors import ArgumentError
-from pdframe.metrics._arguments import need
-from pdframe.metrics._columns import Floats, Ints, amounts, equals, finite, ids, say_uncountable
+from pdframe.metrics._arguments import require_columns
+from pdframe.metrics._columns import Floats, Ints, amounts, equals, finite, ids, warn_of_uncountable
 from pdframe.metrics.revenue.policy import RevenuePolicy
 
 UNIT = 1_000_000
 """Parts of a currency unit that money is counted in."""
 LARGEST = 1e12
-"""Lines with amounts from here on are kept apart, such discounts are none: sums of them would not
-fit."""
+"""Lines with amounts from here on do not count, such discounts are ignored: sums of them would not
+fit.
+"""
 
 PRICED = ("quantity", "item_price", "discount", "discount_type", "tax", "tax_method")
 
@@ -28,7 +29,7 @@ def period_amounts(lines: pd.DataFrame, policy: RevenuePolicy) -> Floats:
     max(0, quantity x item_price - discount), and for a negative price the same without the limit;
     divided by 1 + tax where the price holds it. A null discount or tax is none.
     """
-    # What is infinite is kept apart by the caller.
+    # The caller excludes infinite amounts.
     with np.errstate(invalid="ignore", over="ignore"):
         full = amounts(lines, "quantity") * amounts(lines, "item_price")
         left = full
@@ -62,8 +63,8 @@ def shares_kept(
         With deal_id, type and amount. Percentages are each of the full one-time part, and all
         together take no more than that.
     """
-    discounts = need(discounts, "discounts", ["deal_id", "type", "amount"])
-    say_uncountable(discounts, "discounts", numbers=["amount"], key="deal_id", below=LARGEST)
+    discounts = require_columns(discounts, "discounts", ["deal_id", "type", "amount"])
+    warn_of_uncountable(discounts, "discounts", numbers=["amount"], key="deal_id", below=LARGEST)
     known = pd.Index(ids(lines, "deal_id"))
     place, deal_ids = pd.factorize(known)
     size = len(deal_ids)
@@ -92,7 +93,7 @@ def shares_kept(
         by_amount = np.divide(fixed, base, out=np.where(fixed > 0, 1.0, 0.0), where=base > 0)
     total = np.bincount(place, once, minlength=size)
     kept: Floats = 1 - np.minimum(cut[place] + np.where(alike, by_amount[place], 0.0), 1.0)
-    # A deal whose credits outweigh its one-time lines has nothing left to cut.
+    # A deal whose credits exceed its one-time lines has nothing left to cut.
     return np.where(total[place] > 0, kept, 1.0)
 
 
@@ -102,7 +103,7 @@ def exact(values: Floats) -> Ints:
 
 
 def rounded(values: Floats) -> Floats:
-    """Return amounts rounded to a millionth, half to even; NaN stays."""
+    """Return amounts rounded to a millionth, half to even; NaN is NaN."""
     # Floats from there on have no such parts, and the largest of all would overflow.
     small = np.abs(values) < LARGEST
     return np.where(small, np.rint(np.where(small, values, 0.0) * UNIT) / UNIT, values)

@@ -1,4 +1,4 @@
-"""Our MRR beside what Pipedrive reports for each deal, and what explains the difference."""
+"""Our MRR compared with Pipedrive's of each deal, and the reason of the difference."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from pdframe._warnings import warn
-from pdframe.metrics._arguments import keyed, need
+from pdframe.metrics._arguments import keyed, require_columns
 from pdframe.metrics._columns import (
     Flags,
     Floats,
@@ -20,7 +20,8 @@ from pdframe.metrics._columns import (
     equals,
     finite,
     ids,
-    say_uncountable,
+    plain_ids,
+    warn_of_uncountable,
 )
 from pdframe.metrics._line_values import differs
 from pdframe.metrics._states import Deleted, check_deleted, counted_status
@@ -31,10 +32,10 @@ from pdframe.metrics.revenue.prices import LARGEST, PRICED, period_amounts, roun
 from pdframe.metrics.revenue.versions import current
 
 WEEKS = (4.0, 52 / 12, 4.33, 4.345, 4.35, 365 / 84, 365.25 / 84, 30 / 7)
-"""Months' worth of a week that somebody may count with."""
+"""Numbers of weeks per month that others use."""
 
 EXPLAINED = ("weekly factor", "term under 12 months", "disabled lines", "discount", "tax")
-"""What may be counted in another way than ours, in the order in which it is tried."""
+"""Other methods of counting, in the order in which they are tried."""
 
 _CENT = 0.005
 # Billings in a year, by place in periods.FREQUENCIES.
@@ -42,7 +43,9 @@ _A_YEAR = np.array([0.0, 52.0, 12.0, 4.0, 2.0, 1.0])
 
 
 class _Lines(NamedTuple):
-    """Recurring lines of deals that differ: place of the deal, and what each may be worth."""
+    """Recurring lines of deals that differ: place of the deal, and the parts of each line's
+    amount.
+    """
 
     deal: Ints
     frequency: Ints
@@ -62,21 +65,22 @@ def reconcile(
     policy: RevenuePolicy | None = None,
     deleted: Deleted = "drop",
 ) -> pd.DataFrame:
-    """Our MRR and ARR beside those that Pipedrive reports, and why they differ: one row a deal.
+    """Compare our MRR and ARR with those that Pipedrive reports, and explain the differences: one
+    row per deal.
 
-    Pipedrive does not publish how it computes them. A reason says which other way of counting gives
-    what is reported, to the cent; it does not say that this is Pipedrive's way.
+    Pipedrive does not publish how it computes them. A reason names another method of counting that
+    gives the reported amount, to the cent; it does not say that this is Pipedrive's method.
 
     Parameters
     ----------
     lines
-        As `mrr_lines` gives them, with what it carries along; of versions (`history=`) those known
-        now.
+        From `mrr_lines`, with the columns that it carries along; of versions (`history=`) those
+        known now.
     deals
         Deals as loaded: id, status, currency, mrr, arr; is_deleted and value are used where
         present.
     deal_products
-        Line items as loaded, to see the disabled ones; None: not looked at.
+        Line items as loaded, to see the disabled ones; None: ignored.
     policy
         The one that `lines` were made with.
     deleted
@@ -93,14 +97,14 @@ def reconcile(
         what rounding every line to a cent explains, or nothing is reported; else
 
         - "weekly factor": another number of weeks a month, 4 for one
-        - "term under 12 months": a line that runs for less than a year counts with what is billed
-          in it, over 12
+        - "term under 12 months": a line that runs for less than a year counts with the amount
+          billed in it, over 12
         - "disabled lines": they are counted
         - "discount": the lines' own discounts are not taken off
         - "tax": with tax where ours is without, or the reverse
         - several of these, joined by " + ", where only together they explain it
         - "currency": lines in another currency than the deal
-        - "line kept apart": a line with a problem, which ours leaves out
+        - "line kept apart": a line with a problem, which our MRR leaves out
         - "manual value": no line recurs, or the deal's value was entered by hand, so that it is not
           what its lines add up to
         - "unknown"
@@ -127,7 +131,7 @@ def reconcile(
     2        8   1817.00       1817.00         0.0
     """
     policy = chosen(policy)
-    lines = need(
+    lines = require_columns(
         lines,
         "lines",
         [
@@ -141,9 +145,9 @@ def reconcile(
         ],
     )
     lines = current(lines)
-    deals = need(deals, "deals", ["id", "status", "currency", "mrr", "arr"])
-    say_uncountable(deals, "deals", numbers=["mrr", "arr", "value"])
-    say_uncountable(lines, "lines", numbers=["mrr", "amount"], below=LARGEST)
+    deals = require_columns(deals, "deals", ["id", "status", "currency", "mrr", "arr"])
+    warn_of_uncountable(deals, "deals", numbers=["mrr", "arr", "value"])
+    warn_of_uncountable(lines, "lines", numbers=["mrr", "amount"], below=LARGEST)
     check_deleted(deleted, deals)
     counts = counted_status(deals, "UTC", deleted=deleted).isin(policy.statuses).to_numpy(bool)
     covered = deals[counts].drop_duplicates("id").reset_index(drop=True)
@@ -159,7 +163,7 @@ def reconcile(
     if len(covered) and np.isnan(reported).all() and np.isnan(yearly).all():
         warn(
             "No deal reports mrr or arr: plans below Growth have neither. There is nothing to"
-            " compare with."
+            " compare."
         )
 
     foreign = np.zeros(size, np.bool_)
@@ -177,7 +181,7 @@ def reconcile(
     parts = _lines_of(lines[recurs & differ[place]], place[recurs & differ[place]], policy)
     if deal_products is not None:
         parts = _with_disabled(parts, deal_products, deals, known, differ, policy, deleted)
-    # Where the MRR agrees and the ARR does not, the year tells.
+    # Where the MRR agrees and the ARR does not, the ARR decides.
     by_year = np.isnan(reported) | _near(reported, mrr, slack)
     target = np.where(by_year, yearly / 12, reported)
     left = differ
@@ -249,7 +253,7 @@ def _with_disabled(
     deleted: Deleted,
 ) -> _Lines:
     """Return the lines and the disabled ones of the same deals."""
-    deal_products = need(deal_products, "deal_products", [*BILLED, "product_id"])
+    deal_products = require_columns(deal_products, "deal_products", [*BILLED, "product_id"])
     off = deal_products[equals(deal_products, "is_enabled", False)].assign(is_enabled=True)
     covered = won_lines(off, deals, policy, None, "UTC", deleted)
     result, problems = ledger_columns(covered, policy, None, None)
@@ -284,7 +288,7 @@ def _with_disabled(
 
 
 def _alternatives(parts: _Lines, size: int) -> Iterator[tuple[str, Floats]]:
-    """Yield other ways of counting and what they make of each deal, the simplest first."""
+    """Yield other methods of counting with the result for each deal, the simplest first."""
     for count in range(1, 3):
         for names in combinations(EXPLAINED, count):
             if (
@@ -312,7 +316,7 @@ def _alternatives(parts: _Lines, size: int) -> Iterator[tuple[str, Floats]]:
 def _monthly(
     parts: _Lines, amount: Floats | None, weekly: float | None, short_terms: bool
 ) -> Floats:
-    """What each line is worth a month if counted in another way."""
+    """Return the amount of each line per month by another method of counting."""
     assert amount is not None
     plain = np.divide(
         amount, MONTHS[parts.frequency], out=np.zeros(len(amount)), where=parts.frequency != WEEKLY
@@ -329,8 +333,8 @@ def _monthly(
 def _by_hand(
     covered: pd.DataFrame, lines: pd.DataFrame, deal: pd.Series[Any], which: Flags
 ) -> Flags:
-    """Whether the value of a deal is not what its lines add up to, discounts on the deal allowed
-    for.
+    """Return which deals have a value that is not the total of their lines, allowing for discounts
+    on the deal.
     """
     result = np.zeros(len(covered), np.bool_)
     if (
@@ -339,7 +343,7 @@ def _by_hand(
         and which.any()
     ):
         result[which] = differs(
-            deal[which].reset_index(drop=True), amounts(covered, "value")[which], lines, None
+            plain_ids(deal[which]), amounts(covered, "value")[which], lines, None
         )
     return result
 

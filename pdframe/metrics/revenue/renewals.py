@@ -1,4 +1,4 @@
-"""Terms that end soon, and the deals that take over."""
+"""Terms that end soon, and the deals that follow them."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from pdframe.metrics._arguments import keyed, moment, need, span, zone_of
-from pdframe.metrics._columns import Flags, Ints, amounts, equals, ids, say_uncountable, times
+from pdframe.metrics._arguments import keyed, moment, require_columns, span, zone_of
+from pdframe.metrics._columns import Flags, Ints, amounts, equals, ids, times, warn_of_uncountable
 from pdframe.metrics._states import counted_status
 from pdframe.metrics.revenue.customers import customers
 from pdframe.metrics.revenue.ledger import NEEDED
@@ -47,8 +47,8 @@ def renewals(
         deleted_time and update_time where present. Those open at `as_of` and not deleted by then
         may be successors.
     as_of
-        The day, inclusive; what was won or created after it is not known. A time is taken for its
-        day in `tz`.
+        The day, inclusive; what was won or created after it is unknown. A time is taken for its day
+        in `tz`.
     within
         How far ahead, such as "90D": terms whose `end` is after `as_of` and no later than this.
     policy
@@ -71,8 +71,8 @@ def renewals(
 
     Notes
     -----
-    Pipedrive does not link a renewal to what it renews. The successor is the customer's deal, won
-    by `as_of`, with a line that starts within 31 days of the end and runs on after it, the same
+    Pipedrive does not link a renewal to the renewed deal. The successor is the customer's deal, won
+    by `as_of`, with a line that starts within 31 days of the end and continues after it, the same
     product first, then the nearest start; where there is none, the open deal of the customer that
     was added last, after the ending line had started. A cancelled line has none.
 
@@ -89,10 +89,10 @@ def renewals(
     """
     policy = chosen(policy)
     tz = zone_of(tz, lines, deals)
-    lines = need(lines, "lines", [*NEEDED, "id", "deal_id", "product_id"])
-    deals = need(deals, "deals", ["id", "status", "add_time", *policy.customer])
-    say_uncountable(lines, "lines", moments=["start"], numbers=["mrr"])
-    say_uncountable(deals, "deals", moments=["add_time"])
+    lines = require_columns(lines, "lines", [*NEEDED, "id", "deal_id", "product_id"])
+    deals = require_columns(deals, "deals", ["id", "status", "add_time", *policy.customer])
+    warn_of_uncountable(lines, "lines", moments=["start"], numbers=["mrr"])
+    warn_of_uncountable(deals, "deals", moments=["add_time"])
     moment_ = moment(as_of, tz, "as_of").tz_convert(tz).tz_localize(None)
     today = int(np.datetime64(moment_.date()).astype("datetime64[D]").astype(np.int64))
     limit = today + span(within, "within")
@@ -135,8 +135,8 @@ def _won(
     start: Ints,
     end: Ints,
 ) -> pd.DataFrame:
-    """Return successor and its start of each row: another deal whose line starts near the end, and
-    runs on.
+    """Return the successor of each row and its start: another deal whose line starts near the end
+    and continues after it.
     """
     left = pd.DataFrame(
         {
@@ -193,7 +193,7 @@ def _open(
         .astype("datetime64[D]")
         .astype(np.int64)
     )
-    # `as_of` is a day: what was deleted on it is gone by its end.
+    # `as_of` is a day: a deal that was deleted on it is deleted at its end.
     end = moment(np.datetime64(today, "D"), tz, "as_of", end_of_day=True)
     status = counted_status(deals, tz, as_of=end)
     open_ = (status == "open").to_numpy(np.bool_) & (added != NULL) & (added <= today)

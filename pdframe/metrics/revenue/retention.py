@@ -1,5 +1,5 @@
-"""How much of the MRR that was there stays: retention over a number of months, and cohorts by the
-month of the first MRR.
+"""How much of the earlier MRR remains: retention over a number of months, and cohorts by the month
+of the first MRR.
 """
 
 from __future__ import annotations
@@ -39,31 +39,30 @@ def retention(
     lines, since, until, by, rates
         As in `mrr_customer_months`.
     months
-        How many months lie between the two looks at a customer.
+        Number of months between the two observations of a customer.
 
     Returns
     -------
     DataFrame
-        By group, month and currency. The columns of `by`, then month (the later look), currency,
-        customers (active `months` earlier), nrr (sum of their MRR now / then), grr (sum of max(0,
-        min(now, then)) / then), logo_retention (share of them active now). Shares of 1; null where
-        nobody was active then. grr lies in [0, 1]; nrr has no upper bound, and is below 0 where
-        credits outweigh what is left.
+        By group, month and currency. The columns of `by`, then month (the later observation),
+        currency, customers (active `months` earlier), nrr (sum of their MRR now / then), grr (sum
+        of max(0, min(now, then)) / then), logo_retention (share of them active now). Shares of 1;
+        null where no customer was active then. grr is in [0, 1]; nrr has no upper bound, and is
+        below 0 where credits exceed the rest.
 
     Raises
     ------
     ArgumentError
-        As in `mrr_customer_months`; `months` is no whole number above 0.
+        As in `mrr_customer_months`; `months` is not a whole number above 0.
 
     Notes
     -----
-    Both looks are stated at the rates of the later month, so that rates alone change nothing. What
-    happened between the looks does not count: 100, then 150, then 100 again is a gross retention of
-    1.
+    Both observations use the rates of the later month, so that rates alone change nothing. Events
+    between them do not count: 100, then 150, then 100 again is a gross retention of 1.
 
-    Customers whose MRR was 0 or below `months` earlier (credits outweigh their lines) were not
-    active and count nowhere. One whose MRR is below 0 now has lost all of it, and no more than
-    that: its credit does not reduce what other customers keep.
+    Customers whose MRR was 0 or below `months` earlier (credits exceed their lines) were not active
+    and count nowhere. One whose MRR is below 0 now has lost all of it, and no more than that: its
+    credit does not reduce the retention of other customers.
 
     Examples
     --------
@@ -94,7 +93,7 @@ def retention(
         "grr": ratio(total(np.maximum(np.minimum(now, then), 0)), base),
         "logo_retention": ratio(total(active[was_active].astype(np.int64)), customers),
     }
-    covered.say_stale()
+    covered.warn_of_stale()
     return keyed(
         covered.grid(first, width, columns),
         ["month", *([] if rates is not None else ["currency"]), *names],
@@ -159,7 +158,7 @@ def revenue_cohorts(
         MRR), currency, age (months since, from 0), customers (active at that age), mrr, nrr (mrr /
         that of age 0, both at the rates of the month; shares of 1), month (cohort + age). Every
         cohort has as many ages as the oldest; customers, mrr and nrr are null where `until` had not
-        come: immature.
+        is not over: immature.
 
     Raises
     ------
@@ -168,7 +167,7 @@ def revenue_cohorts(
 
     Notes
     -----
-    A customer who comes back counts in the cohort of its first MRR.
+    A customer who returns counts in the cohort of its first MRR.
 
     Examples
     --------
@@ -203,11 +202,11 @@ def revenue_cohorts(
         return total
 
     rows = covered.ledger.rows(first, end, inside[covered.unit])
-    match = covered.stated(rows)
-    counted = match.month >= begun[match.unit]
-    unit, month = match.unit[counted], match.month[counted]
-    mrr = table(unit, month, match.now[counted])
-    customers = table(unit, month, match.active[counted].astype(np.int64))
+    stated = covered.stated(rows)
+    counted = stated.month >= begun[stated.unit]
+    unit, month = stated.unit[counted], stated.month[counted]
+    mrr = table(unit, month, stated.now[counted])
+    customers = table(unit, month, stated.active[counted].astype(np.int64))
     base = table(*_bases(covered, begun, inside, first, end))
     age = np.tile(np.arange(ages), len(block))
     place = np.repeat(np.arange(len(block)), ages)
@@ -223,7 +222,7 @@ def revenue_cohorts(
     result["mrr"], result["nrr"] = in_units(mrr)[order], ratio(mrr, base)[order]
     result["month"] = as_months((cohort[place] + age)[order])
     result.loc[~mature[order], ["customers", "mrr", "nrr"]] = pd.NA
-    covered.say_stale()
+    covered.warn_of_stale()
     return keyed(result, ["cohort", "month", *([] if rates is not None else ["currency"]), *names])
 
 

@@ -17,7 +17,7 @@ from pdframe.metrics.revenue.periods import NEVER, as_months
 
 
 class Months(NamedTuple):
-    """One row a unit and month in which it has MRR, or had it the month before; amounts in whole
+    """One row per unit and month in which it has MRR, or had it the month before; amounts in whole
     millionths.
 
     Attributes
@@ -29,7 +29,7 @@ class Months(NamedTuple):
     now, before
         MRR of this month, and of the one before as it was stated then.
     fx
-        What of the difference comes from rates alone.
+        The part of the difference from rates alone.
     ran_out
         What of `before` ended with its term, at this month's rate.
     active, was_active
@@ -72,10 +72,10 @@ class Units:
     group: Ints
     rates: Rates | None
 
-    def say_stale(self) -> None:
+    def warn_of_stale(self) -> None:
         """Warn once of old rates that were used."""
         if self.rates is not None:
-            self.rates.say_stale()
+            self.rates.warn_of_stale()
 
     def months(self, first: int, end: int) -> Months:
         """Return the months from `first` up to `end`."""
@@ -122,8 +122,8 @@ class Units:
             return amount
         result = np.zeros(len(amount), np.int64)
         rows = np.flatnonzero(amount)
-        match = self.ledger.rates(self.rates, self.ledger.currency[slice[rows]], month[rows])
-        result[rows] = np.rint(amount[rows] * match).astype(np.int64)
+        rate = self.ledger.rates(self.rates, self.ledger.currency[slice[rows]], month[rows])
+        result[rows] = np.rint(amount[rows] * rate).astype(np.int64)
         return result
 
     def first_active(self, end: int) -> Ints:
@@ -146,8 +146,8 @@ class Units:
                 np.bincount(place, sign, minlength=len(keys)).astype(np.int64)
                 for sign in above_and_below(rows.now)
             )
-            # Only here do rates of the past matter: what is above 0 in one currency and below in
-            # another is weighed.
+            # Only here past rates matter: amounts above 0 in one currency and below in another are
+            # added.
             weighed = ((above > 0) & (below > 0))[place]
             total = np.zeros(len(keys), np.int64)
             np.add.at(
@@ -196,8 +196,8 @@ def above_and_below(amount: Ints) -> list[Ints]:
 
 
 def is_active(total: Ints, above: Ints, below: Ints) -> Flags:
-    """Return where a unit is active: some currency above 0 and none below tell it without rates,
-    else its total does.
+    """Return where a unit is active: without rates if some currency is above 0 and none below, else
+    if its total is.
     """
     return np.where((above > 0) & (below > 0), total > 0, above > 0)
 
@@ -224,21 +224,21 @@ def units(ledger: Ledger, rates: RateTable | None) -> Units:
     if rates is None:
         unit, customer = np.arange(len(ledger.customer)), ledger.customer
         code = ledger.group * max(len(ledger.currencies), 1) + ledger.currency
-        match, series = np.unique(code, return_inverse=True)
-        group = match // max(len(ledger.currencies), 1)
+        pairs, series = np.unique(code, return_inverse=True)
+        group = pairs // max(len(ledger.currencies), 1)
         keys = ledger.groups.take(group).reset_index(drop=True)
         names = (
-            ledger.currencies.take(match % max(len(ledger.currencies), 1))
-            if len(match)
+            ledger.currencies.take(pairs % max(len(ledger.currencies), 1))
+            if len(pairs)
             else ledger.currencies[:0]
         )
         keys["currency"] = pd.Series(names, dtype="str")
         return Units(ledger, unit, customer, series, keys, group, None)
     table = Rates(rates)
     code = ledger.customer * max(len(ledger.groups), 1) + ledger.group
-    match, unit = np.unique(code, return_inverse=True)
-    group = match % max(len(ledger.groups), 1)
+    pairs, unit = np.unique(code, return_inverse=True)
+    group = pairs % max(len(ledger.groups), 1)
     used, series = np.unique(group, return_inverse=True)
     keys = ledger.groups.take(used).reset_index(drop=True)
     keys["currency"] = pd.Series([table.target] * len(keys), dtype="str")
-    return Units(ledger, unit, match // max(len(ledger.groups), 1), series, keys, used, table)
+    return Units(ledger, unit, pairs // max(len(ledger.groups), 1), series, keys, used, table)

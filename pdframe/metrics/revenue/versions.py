@@ -1,10 +1,9 @@
-"""Line items as they were at each time: one row per version of a line, from the history of line
-items.
+"""Line items at each time: one row per version of a line, from the history of line items.
 
 The API gives the line items of today alone, so an edit or a removal restates past months. The
-history (`account.line_history()`) says what each line was from when until when. A version counts
-from the day on which it was found up to the day on which the next one was; the first version of a
-line that the first look found also counts for all the time before it.
+history (`account.line_history()`) gives the values of each line from when until when. A version
+counts from the day of the snapshot that shows it to the day of the next version; the first version
+of a line that the first snapshot shows also counts for all the time before it.
 """
 
 from __future__ import annotations
@@ -17,7 +16,7 @@ import pandas as pd
 from pdframe._plain import plain_frame
 from pdframe._warnings import warn
 from pdframe.errors import ArgumentError
-from pdframe.metrics._arguments import local_date, need
+from pdframe.metrics._arguments import local_date, require_columns
 from pdframe.metrics._columns import (
     Flags,
     Ints,
@@ -25,20 +24,34 @@ from pdframe.metrics._columns import (
     dates,
     equals,
     ids,
-    say_uncountable,
+    plain_times,
     times,
+    warn_of_uncountable,
 )
 from pdframe.metrics.revenue.periods import NULL, ONE_TIME, days_of, frequencies
 
 VERSIONS = ("known_from", "known_until", "agreed_start", "agreed_end", "agreed_end_reason")
-"""Columns of lines that say of each version when it was the one known, and what it agreed on."""
+"""Columns of lines that say when each version was the known one, and what it agreed on."""
 
 NUMBER, ID, FLAG, DAY, TEXT = range(5)
 _KINDS = {
-    "deal_id": ID, "product_id": ID, "product_variation_id": ID, "name": TEXT, "currency": TEXT, "quantity": NUMBER,
-    "item_price": NUMBER, "discount": NUMBER, "discount_type": TEXT, "tax": NUMBER, "tax_method": TEXT, "sum": NUMBER,
-    "is_enabled": FLAG, "billing_frequency": TEXT, "billing_frequency_cycles": ID, "billing_start_date": DAY,
-}  # fmt: skip
+    "deal_id": ID,
+    "product_id": ID,
+    "product_variation_id": ID,
+    "name": TEXT,
+    "currency": TEXT,
+    "quantity": NUMBER,
+    "item_price": NUMBER,
+    "discount": NUMBER,
+    "discount_type": TEXT,
+    "tax": NUMBER,
+    "tax_method": TEXT,
+    "sum": NUMBER,
+    "is_enabled": FLAG,
+    "billing_frequency": TEXT,
+    "billing_frequency_cycles": ID,
+    "billing_start_date": DAY,
+}
 _DELETED = "is_deleted"
 _FLAGS = {"true": True, "false": False, "1": True, "0": False, "1.0": True, "0.0": False}
 
@@ -51,9 +64,9 @@ class Known(NamedTuple):
     since, until
         Days in [since, until); `NULL` is no bound.
     removed
-        Whether the line was gone from `until` on; else another version followed.
+        Whether the line was deleted at `until`; else another version followed.
     source
-        Place of the line in the frame it comes from, -1 where it is gone.
+        Row of the line in its frame, -1 where it was deleted.
     """
 
     since: Ints
@@ -79,8 +92,8 @@ class _Changes(NamedTuple):
 def versions(
     deal_products: pd.DataFrame, history: pd.DataFrame, tz: str
 ) -> tuple[pd.DataFrame, Known]:
-    """Return line items with one row per version, in the order of `deal_products`, then those that
-    are gone.
+    """Return line items with one row per version, in the order of `deal_products`, then the deleted
+    ones.
 
     One-time lines keep the current version alone: they are no MRR of any month.
 
@@ -99,50 +112,50 @@ def versions(
         `history` is no such frame.
     """
     if isinstance(history, pd.DataFrame) and "id" not in history.columns:
-        raise ArgumentError(
-            "history has no column 'id': it is the frame of account.line_history() that is needed."
-        )
-    history = need(history, "history", ["id", "column", "before", "after", "time", "source"])
-    say_uncountable(history, "history", moments=["time"])
+        raise ArgumentError("history has no column 'id'. Pass account.line_history().")
+    history = require_columns(
+        history, "history", ["id", "column", "before", "after", "time", "source"]
+    )
+    warn_of_uncountable(history, "history", moments=["time"])
     lines = deal_products.reset_index(drop=True)
-    matches = _changes(history, lines, tz)
+    changes = _changes(history, lines, tz)
     line = pd.Index(ids(lines, "id"))
     first = np.asarray(line.notna() & ~line.duplicated(), np.bool_)
     unique = np.flatnonzero(first)
-    place = np.asarray(line[unique].get_indexer(pd.Index(matches.line)), dtype=np.int64)
+    place = np.asarray(line[unique].get_indexer(pd.Index(changes.line)), dtype=np.int64)
     source = (
         np.where(place >= 0, unique[np.maximum(place, 0)], -1)
         if len(unique)
-        else np.full(len(matches.line), -1)
+        else np.full(len(changes.line), -1)
     )
 
-    last = np.append(matches.line[1:] != matches.line[:-1], True)[: len(matches.line)]
-    next_day = np.where(last, NULL, np.append(matches.day[1:], NULL)[: len(matches.day)])
-    deleted = np.array([_flag(text) is True for text in matches.texts[_DELETED]], np.bool_)
+    last = np.append(changes.line[1:] != changes.line[:-1], True)[: len(changes.line)]
+    next_day = np.where(last, NULL, np.append(changes.day[1:], NULL)[: len(changes.day)])
+    deleted = np.array([_flag(text) is True for text in changes.texts[_DELETED]], np.bool_)
     # The frame of today rules which lines there are today.
     deleted &= ~(last & (source >= 0))
-    absent = pd.Series(source < 0).groupby(matches.line).transform("all").to_numpy(np.bool_)
+    absent = pd.Series(source < 0).groupby(changes.line).transform("all").to_numpy(np.bool_)
     ends_deleted = (
-        pd.Series(deleted & last).groupby(matches.line).transform("any").to_numpy(np.bool_)
+        pd.Series(deleted & last).groupby(changes.line).transform("any").to_numpy(np.bool_)
     )
     kept = ~deleted & ~(absent & ~ends_deleted)
     removed = np.where(last, False, np.append(deleted[1:], False)[: len(deleted)])
 
-    # Lines of which the history does not tell.
+    # Lines that the history lacks.
     untold = np.setdiff1d(np.arange(len(lines)), source[source >= 0])
-    began = _added(lines, tz, matches.begin)[untold]
+    began = _added(lines, tz, changes.begin)[untold]
     rows = np.flatnonzero(kept)
     known = Known(
-        np.concatenate([matches.day[rows], began]),
+        np.concatenate([changes.day[rows], began]),
         np.concatenate([next_day[rows], np.full(len(untold), NULL)]),
         np.concatenate([removed[rows], np.zeros(len(untold), np.bool_)]).astype(np.bool_),
         np.concatenate([source[rows], untold]),
     )
     change = np.concatenate([rows, np.full(len(untold), -1)])
-    line_of = np.concatenate([matches.line[rows], np.zeros(len(untold), np.int64)])
+    line_of = np.concatenate([changes.line[rows], np.zeros(len(untold), np.int64)])
     order = np.lexsort((known.since, line_of, np.where(known.source < 0, len(lines), known.source)))
     known, change = known.take(order), change[order]
-    frame = _filled(lines, known, change, matches)
+    frame = _filled(lines, known, change, changes)
     current = (known.until == NULL) & (known.source >= 0)
     counts = np.flatnonzero(current | (frequencies(frame["billing_frequency"]) != ONE_TIME))
     return frame.take(counts).reset_index(drop=True), known.take(counts)
@@ -155,11 +168,11 @@ def known_on(lines: pd.DataFrame, day: int) -> pd.DataFrame:
     if not set(VERSIONS) <= set(lines.columns):
         return lines
     since, until = days_of(lines, "known_from"), days_of(lines, "known_until")
-    matches: pd.DataFrame = lines[(since <= day) & ((until == NULL) | (until > day))]
-    return matches.assign(
-        start=matches["agreed_start"],
-        end=matches["agreed_end"],
-        end_reason=matches["agreed_end_reason"],
+    valid: pd.DataFrame = lines[(since <= day) & ((until == NULL) | (until > day))]
+    return valid.assign(
+        start=valid["agreed_start"],
+        end=valid["agreed_end"],
+        end_reason=valid["agreed_end_reason"],
     )
 
 
@@ -183,7 +196,7 @@ def _changes(history: pd.DataFrame, lines: pd.DataFrame, tz: str) -> _Changes:
     events = pd.DataFrame(
         {
             "line": ids(history, "id").to_numpy(np.int64),
-            "time": _instants(moment),
+            "time": plain_times(moment),
             "column": history["column"].astype("str").to_numpy(),
             "before": history["before"].astype("str").astype(object).to_numpy(),
             "after": history["after"].astype("str").astype(object).to_numpy(),
@@ -194,7 +207,7 @@ def _changes(history: pd.DataFrame, lines: pd.DataFrame, tz: str) -> _Changes:
     snapshots = events.loc[events["is_first"], "time"]
     begin = pd.Timestamp(snapshots.min(), unit="us", tz="UTC") if len(snapshots) else None
 
-    # A line that the first look found was so before it; one that came later begins when it was
+    # A line that the first snapshot shows was the same before it; a later one begins when it was
     # added.
     starts = events.drop_duplicates("line").set_index("line")
     later = starts["is_first"] & (starts["time"] > (snapshots.min() if len(snapshots) else 0))
@@ -208,7 +221,7 @@ def _changes(history: pd.DataFrame, lines: pd.DataFrame, tz: str) -> _Changes:
     ).to_numpy(np.bool_)
     events["day"] = np.where(at_start, events["line"].map(origin), events["day"])
 
-    # What a column held before its first change.
+    # The value of a column before its first change.
     opening = events.drop_duplicates(["line", "column"])
     opening = opening[~opening["is_first"]]
     opening = opening.assign(
@@ -237,19 +250,19 @@ def _changes(history: pd.DataFrame, lines: pd.DataFrame, tz: str) -> _Changes:
     return _Changes(line, day, texts, reported, begin)
 
 
-def _filled(lines: pd.DataFrame, known: Known, change: Ints, matches: _Changes) -> pd.DataFrame:
-    """The rows of versions: what the history says, and from `lines` the last version and what the
-    history does not tell.
+def _filled(lines: pd.DataFrame, known: Known, change: Ints, changes: _Changes) -> pd.DataFrame:
+    """Return the rows of versions: values of the history, and from `lines` the last version and
+    values that the history lacks.
     """
     deleted = known.source < 0
     if deleted.any():
-        # Rows of lines that are gone are null but for what the history tells.
+        # Rows of deleted lines are null except for the values of the history.
         lines = lines.astype(
             {name: "Int64" for name, dtype in lines.dtypes.items() if dtype == np.int64}
         )
         frame = plain_frame(lines.reindex(known.source).reset_index(drop=True))
         frame["id"] = ids(frame, "id").fillna(
-            pd.Series(matches.line[np.maximum(change, 0)], dtype="Int64")
+            pd.Series(changes.line[np.maximum(change, 0)], dtype="Int64")
         )
     else:
         frame = lines.take(known.source).reset_index(drop=True)
@@ -261,14 +274,13 @@ def _filled(lines: pd.DataFrame, known: Known, change: Ints, matches: _Changes) 
         use = (
             (change >= 0)
             & ~is_last
-            & (matches.reported[name][change] if len(matches.line) else False)
+            & (changes.reported[name][change] if len(changes.line) else False)
         )
         if use.any():
-            frame[name] = _column(frame, name, kind, use, matches.texts[name][change[use]], unread)
+            frame[name] = _column(frame, name, kind, use, changes.texts[name][change[use]], unread)
     if unread:
         warn(
-            f"history: {len(unread):,} values cannot be read and count as empty, for example"
-            f" {unread[0]}."
+            f"history: {len(unread):,} values cannot be read and are null, for example {unread[0]}."
         )
     return frame
 
@@ -276,8 +288,8 @@ def _filled(lines: pd.DataFrame, known: Known, change: Ints, matches: _Changes) 
 def _column(
     frame: pd.DataFrame, name: str, kind: int, use: Flags, texts: Any, unread: list[str]
 ) -> pd.Series[Any]:
-    """A column of which the rows `use` are given as text; what cannot be read as its kind is null,
-    and added to `unread`.
+    """Return a column with the rows `use` from text; values that cannot be read as its kind are
+    null, and added to `unread`.
     """
     text = pd.Series(texts, dtype=object)
     text = text.where(text.notna(), None)
@@ -321,20 +333,14 @@ def _flag(text: Any) -> bool | None:
 
 
 def _added_of(lines: pd.DataFrame, line: pd.Index[Any], tz: str) -> pd.Series[Any]:
-    """When each of some lines was added (microseconds since 1970), `NULL` where nothing tells."""
+    """Return when lines were added (microseconds since 1970), `NULL` where unknown."""
     if "add_time" not in lines.columns:
         return pd.Series(NULL, index=line)
     added = times(lines, "add_time", tz)
-    by_line = pd.Series(_instants(added), index=pd.Index(ids(lines, "id")))
+    by_line = pd.Series(plain_times(added), index=pd.Index(ids(lines, "id")))
     return by_line[~by_line.index.duplicated() & by_line.index.notna()].reindex(
         line, fill_value=NULL
     )
-
-
-def _instants(moments: pd.Series[Any]) -> Ints:
-    """Times as microseconds since 1970 UTC, `NULL` where there is none."""
-    matches: Ints = moments.dt.tz_localize(None).to_numpy().astype("datetime64[us]").view(np.int64)
-    return matches
 
 
 def _day_of(micros: pd.Series[Any], tz: str) -> Ints:
@@ -345,8 +351,8 @@ def _day_of(micros: pd.Series[Any], tz: str) -> Ints:
 
 
 def _added(lines: pd.DataFrame, tz: str, begin: pd.Timestamp | None) -> Ints:
-    """The day on which each line was added where that is after the first look; else `NULL`, as
-    there was no look before.
+    """Return the day on which each line was added if that is after the first snapshot; else
+    `NULL`.
     """
     if begin is None or "add_time" not in lines.columns:
         return np.full(len(lines), NULL)

@@ -209,7 +209,7 @@ def test_a_power_cut_at_any_write_loses_and_doubles_no_line(
     """At the k-th file of the history and of the table, for every k: after the next sync, the
     history is complete.
     """
-    opens = _files._private_file
+    opens = _files.private_file
     with sandbox.connect(
         seed=3, deals=40, burst=100_000, progress=False, options=LONG_LISTS
     ) as account:
@@ -229,7 +229,7 @@ def test_a_power_cut_at_any_write_loses_and_doubles_no_line(
                 return opens(folder, name, durable=durable)
 
             with monkeypatch.context() as patch:
-                patch.setattr(_files, "_private_file", opened)
+                patch.setattr(_files, "private_file", opened)
                 try:
                     account.sync("deal_products", full=full)
                 except PowerCutError:
@@ -266,7 +266,7 @@ def test_a_damaged_history_of_lines_is_said_and_quarantined(
     with pytest.raises(CacheError, match="cannot be loaded again"):
         account.line_history()
     account.company_model.edit_line(lines_with_deal(account.company_model)[0]["id"], quantity=5.5)
-    with pytest.warns(UserWarning, match="set aside as line_history.aside-1"):
+    with pytest.warns(UserWarning, match="quarantined as line_history.aside-1"):
         account.sync("deal_products")
     assert (account.cache_path / "line_history.aside-1" / part.name).exists()
     assert set(account.line_history()["id"]) == lines_of(account.company_model).keys()

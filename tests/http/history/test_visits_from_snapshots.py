@@ -17,7 +17,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from pdframe import sandbox
-from pdframe.cache.snapshots import SnapshotLog, latest
+from pdframe.cache.snapshots import SnapshotLog, newest_states
 from pdframe.history import stage_visits
 from pdframe.schema.snapshots import TRACKED_COLUMNS
 from tests.helpers import visits_oracle
@@ -314,7 +314,9 @@ def test_what_cannot_be_seen_any_more_has_ended(account: sandbox.SandboxAccount)
     account.company_model.hide("deals", deal)
     account.stages()
     account.sync("deals", full=True)
-    row = latest(SnapshotLog(account._store).rows()).to_pandas().set_index("deal_id").loc[deal]
+    row = (
+        newest_states(SnapshotLog(account._store).rows()).to_pandas().set_index("deal_id").loc[deal]
+    )
     assert (row["gone"], row["status"]) == (True, "open")
     visits = account.stage_visits(refresh=False)
     assert visits[visits["deal_id"] == deal]["end"].tolist()[-1] == "deleted"

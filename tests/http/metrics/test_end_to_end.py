@@ -34,17 +34,21 @@ exact = sys.argv[1] == "exact"
 with pdframe.sandbox.connect(seed={SEED}, deals={DEALS}, burst=100_000, progress=False) as account:
     if exact:
         account.deal_changes()
-    deals, visits, stages, lines = account.deals(), account.stage_visits(), account.stages(), account.deal_products()
+    deals, visits = account.deals(), account.stage_visits()
+    stages, lines = account.stages(), account.deal_products()
     now = pd.Timestamp(account.company_model.now, unit="s", tz="UTC")
     tz, window = account.tz, dict(since="{SINCE}", until="{UNTIL}")
     out, drilled = {{"now": now.timestamp(), "tz": tz, "deals": deals["id"].tolist()}}, []
     for mode in ("implied", "touched", "strict"):
         table = pd.concat(
-            metrics.funnel(visits, stages, as_of=now, pipeline_id=p, skipped=mode).assign(pipeline_id=p) for p in (1, 2)
+            metrics.funnel(visits, stages, as_of=now, pipeline_id=p, skipped=mode)
+            .assign(pipeline_id=p)
+            for p in (1, 2)
         )
         out["funnel " + mode] = json.loads(table.to_json(orient="records"))
-    for _, row in (one := metrics.funnel(visits, stages, as_of=now, pipeline_id=1, by="owner_id", deals=deals)).iterrows():
-        level = metrics.funnel_deals(visits, stages, as_of=now, pipeline_id=1, by="owner_id", deals=deals)
+    by = dict(as_of=now, pipeline_id=1, by="owner_id", deals=deals)
+    for _, row in (one := metrics.funnel(visits, stages, **by)).iterrows():
+        level = metrics.funnel_deals(visits, stages, **by)
         row.attrs = one.attrs
         drilled.append((int(row["reached"]), len(metrics.drill_through(row, level))))
         if len(drilled) == 30:
@@ -54,14 +58,20 @@ with pdframe.sandbox.connect(seed={SEED}, deals={DEALS}, burst=100_000, progress
         "velocity": metrics.stage_velocity(visits, stages, as_of=now),
         "survival": metrics.stage_survival(visits, stages, as_of=now),
         "closed": metrics.win_rate(deals, **window, tz=tz, by="owner_id"),
-        "created": metrics.win_rate(deals, **window, tz=tz, basis="created", as_of=now, horizon="120D"),
+        "created": metrics.win_rate(
+            deals, **window, tz=tz, basis="created", as_of=now, horizon="120D"
+        ),
         "sales": metrics.sales_velocity(deals, **window, tz=tz, by="currency"),
         "aging": metrics.deal_aging(deals, visits, stages, as_of=now, tz=tz),
-        "quality": metrics.data_quality(deals, visits, stages, lines, as_of=now, tz=tz, pipelines=account.pipelines()),
+        "quality": metrics.data_quality(
+            deals, visits, stages, lines, as_of=now, tz=tz, pipelines=account.pipelines()
+        ),
         "then": metrics.as_of(deals, visits, now, account.as_of(now), tz=tz)[0],
     }}
     for name, frame in results.items():
-        out[name] = json.loads(frame.loc[:, ~frame.columns.duplicated()].to_json(orient="records", date_unit="ms", double_precision=15))
+        frame = frame.loc[:, ~frame.columns.duplicated()]
+        text = frame.to_json(orient="records", date_unit="ms", double_precision=15)
+        out[name] = json.loads(text)
 print(json.dumps(out))
 """
 
@@ -223,8 +233,12 @@ def test_one_snapshot_tells_of_the_stages_that_deals_are_in(
             ]
             lost = sum(row["status"] == "lost" for row in here)
             assert [line[n] for n in ("reached", "advanced", "lost", "left", "open")] == [
-                sum(ahead) + len(here), sum(ahead), lost, 0, len(here) - lost
-            ]  # fmt: skip
+                sum(ahead) + len(here),
+                sum(ahead),
+                lost,
+                0,
+                len(here) - lost,
+            ]
         assert table[-1]["reached"] == len(won)
         assert all(line["conversion"] is None for line in table if line["reached"] > 20)
     for line in current["velocity"]:
@@ -298,8 +312,10 @@ def test_sales_figures_are_those_of_the_company(
             wins = [row for row in mine if row["status"] == "won" and within(row["won_time"])]
             losses = [row for row in mine if row["status"] == "lost" and within(row["lost_time"])]
             assert (line["opportunities"], line["won"], line["lost"]) == (
-                sum(within(row["add_time"]) for row in mine), len(wins), len(losses)
-            )  # fmt: skip
+                sum(within(row["add_time"]) for row in mine),
+                len(wins),
+                len(losses),
+            )
             if wins:
                 value = sum(row["value"] for row in wins) / len(wins)
                 took = (

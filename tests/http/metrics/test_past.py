@@ -75,21 +75,70 @@ def snapshots(*rows: tuple[Any, ...]) -> pd.DataFrame:
 
 
 NOW = deals(
-    {"id": 1, "title": "Moved on", "stage_id": 13, "pipeline_id": 1, "status": "won", "value": 9.0, "currency": "EUR", "is_archived": False,
-     "add_time": 0, "update_time": 70, "stage_change_time": 40, "close_time": 70, "won_time": 70},
-    {"id": 2, "title": "Never seen then", "stage_id": 11, "pipeline_id": 1, "status": "open", "value": 5.0, "currency": "EUR",
-     "is_archived": False, "add_time": 10, "update_time": 10},
-    {"id": 3, "title": "Later", "stage_id": 11, "pipeline_id": 1, "status": "open", "value": 5.0, "currency": "EUR", "is_archived": False,
-     "add_time": 60},
-    {"id": 5, "title": "Told by the changelog", "stage_id": 13, "pipeline_id": 1, "status": "open", "value": 5.0, "currency": "EUR",
-     "is_archived": True, "add_time": 0, "update_time": 90, "stage_change_time": 80},
-)  # fmt: skip
+    {
+        "id": 1,
+        "title": "Moved on",
+        "stage_id": 13,
+        "pipeline_id": 1,
+        "status": "won",
+        "value": 9.0,
+        "currency": "EUR",
+        "is_archived": False,
+        "add_time": 0,
+        "update_time": 70,
+        "stage_change_time": 40,
+        "close_time": 70,
+        "won_time": 70,
+    },
+    {
+        "id": 2,
+        "title": "Never seen then",
+        "stage_id": 11,
+        "pipeline_id": 1,
+        "status": "open",
+        "value": 5.0,
+        "currency": "EUR",
+        "is_archived": False,
+        "add_time": 10,
+        "update_time": 10,
+    },
+    {
+        "id": 3,
+        "title": "Later",
+        "stage_id": 11,
+        "pipeline_id": 1,
+        "status": "open",
+        "value": 5.0,
+        "currency": "EUR",
+        "is_archived": False,
+        "add_time": 60,
+    },
+    {
+        "id": 5,
+        "title": "Told by the changelog",
+        "stage_id": 13,
+        "pipeline_id": 1,
+        "status": "open",
+        "value": 5.0,
+        "currency": "EUR",
+        "is_archived": True,
+        "add_time": 0,
+        "update_time": 90,
+        "stage_change_time": 80,
+    },
+)
 LOG = snapshots(
-    (1, 10, "A", "open", 7.0, False), (1, 45, "B", "open", 8.0, False), (1, 80, "C", "won", 9.0, False),
-    (4, 10, "A", "open", 3.0, False), (4, 90, "A", "deleted", 3.0, True),
-    (6, 10, "A", "open", 3.0, False), (6, 20, "A", "deleted", 3.0, True),
-    (7, 10, "A", "open", 1.0, False), (7, 30, "B", "won", 2.0, False), (7, 95, "B", "won", 2.0, True),
-)  # fmt: skip
+    (1, 10, "A", "open", 7.0, False),
+    (1, 45, "B", "open", 8.0, False),
+    (1, 80, "C", "won", 9.0, False),
+    (4, 10, "A", "open", 3.0, False),
+    (4, 90, "A", "deleted", 3.0, True),
+    (6, 10, "A", "open", 3.0, False),
+    (6, 20, "A", "deleted", 3.0, True),
+    (7, 10, "A", "open", 1.0, False),
+    (7, 30, "B", "won", 2.0, False),
+    (7, 95, "B", "won", 2.0, True),
+)
 VISITS = pd.concat(
     [
         known_visits(
@@ -112,27 +161,62 @@ def test_deals_as_they_were_known() -> None:
     with pytest.warns(
         DataWarning,
         match=(
-            r"what 3 of 6 deals were like on 2026-02-20 00:00 UTC is not known, for no look of the"
-            r" kept"
+            r"the values of 3 of 6 deals on 2026-02-20 00:00 UTC are unknown because no snapshot of"
+            r" the kept"
         ),
     ):
         then, _ = as_of(NOW, VISITS, day(50), LOG)  # type: ignore[arg-type]
     expected = deals(
         # As the look of day 45 found it: not the stage it reached on day 40, which was seen on day
         # 80.
-        {"id": 1, "stage_id": 12, "pipeline_id": 1, "status": "open", "value": 8.0, "currency": "EUR", "is_archived": False, "add_time": 0},
+        {
+            "id": 1,
+            "stage_id": 12,
+            "pipeline_id": 1,
+            "status": "open",
+            "value": 8.0,
+            "currency": "EUR",
+            "is_archived": False,
+            "add_time": 0,
+        },
         # Added by then, but nobody had looked.
         {"id": 2, "add_time": 10},
         # Deleted since, from history.
-        {"id": 4, "stage_id": 11, "pipeline_id": 1, "status": "open", "value": 3.0, "currency": "EUR", "is_archived": False, "add_time": 0},
+        {
+            "id": 4,
+            "stage_id": 11,
+            "pipeline_id": 1,
+            "status": "open",
+            "value": 3.0,
+            "currency": "EUR",
+            "is_archived": False,
+            "add_time": 0,
+        },
         # Its changelog tells stage and status; what it was worth nobody kept.
-        {"id": 5, "stage_id": 12, "pipeline_id": 1, "status": "open", "add_time": 0, "stage_change_time": 20},
+        {
+            "id": 5,
+            "stage_id": 12,
+            "pipeline_id": 1,
+            "status": "open",
+            "add_time": 0,
+            "stage_change_time": 20,
+        },
         # Won by then, and gone since.
-        {"id": 7, "stage_id": 12, "pipeline_id": 1, "status": "won", "value": 2.0, "currency": "EUR", "is_archived": False, "add_time": 0,
-         "close_time": 29, "won_time": 29},
+        {
+            "id": 7,
+            "stage_id": 12,
+            "pipeline_id": 1,
+            "status": "won",
+            "value": 2.0,
+            "currency": "EUR",
+            "is_archived": False,
+            "add_time": 0,
+            "close_time": 29,
+            "won_time": 29,
+        },
         # Only the changelog knows that it was there; it was lost later.
         {"id": 9, "stage_id": 11, "pipeline_id": 1, "status": "open", "add_time": 5},
-    )  # fmt: skip
+    )
     pd.testing.assert_frame_equal(then, expected)
 
 
@@ -140,15 +224,17 @@ def test_visits_as_they_were_known() -> None:
     with pytest.warns(DataWarning):
         _, then = as_of(NOW, VISITS, day(50), LOG)  # type: ignore[arg-type]
     expected = known_visits(
-        (5, "A", 0, 20, "advanced"), (5, "B", 20, None, "open"),
-        (8, "A", 5, 20, "lost"), (8, "A", 30, 40, "deleted"),
+        (5, "A", 0, 20, "advanced"),
+        (5, "B", 20, None, "open"),
+        (8, "A", 5, 20, "lost"),
+        (8, "A", 30, 40, "deleted"),
         (9, "A", 5, None, "open"),
-    )  # fmt: skip
+    )
     pd.testing.assert_frame_equal(then, expected)
 
 
 def test_without_history_only_the_changelog_tells() -> None:
-    with pytest.warns(DataWarning, match="what 4 of 4 deals.*no kept history is given"):
+    with pytest.warns(DataWarning, match="the values of 4 of 4 deals.*no history is passed"):
         then, _ = as_of(NOW, VISITS, day(50))  # type: ignore[arg-type]
     assert then["id"].tolist() == [1, 2, 5, 9]
     assert then["status"].astype(object).where(then["status"].notna(), None).tolist() == [
@@ -206,9 +292,14 @@ def changed(*rows: tuple[Any, ...]) -> pd.DataFrame:
 
 
 CHANGES = changed(
-    (2, "value", None, "5", 10), (2, "currency", None, "EUR", 10), (2, "stage_id", None, "11", 10), (2, "value", "5", "6.25", 20),
-    (2, "owner_id", None, "7", 60), (2, "expected_close_date", "2026-01-05", "9998-12-01", 30), (2, "is_archived", None, "true", 30, 40),
-)  # fmt: skip
+    (2, "value", None, "5", 10),
+    (2, "currency", None, "EUR", 10),
+    (2, "stage_id", None, "11", 10),
+    (2, "value", "5", "6.25", 20),
+    (2, "owner_id", None, "7", 60),
+    (2, "expected_close_date", "2026-01-05", "9998-12-01", 30),
+    (2, "is_archived", None, "true", 30, 40),
+)
 
 
 @pytest.mark.filterwarnings("ignore::pdframe.errors.DataWarning")
@@ -279,7 +370,7 @@ def test_nothing_and_wrong_arguments() -> None:
     pd.testing.assert_series_equal(then.dtypes, NOW.dtypes)
     pd.testing.assert_series_equal(visits.dtypes, known_visits().dtypes)
     for change, message in (
-        ({"when": "then"}, "when='then' is no time"),
+        ({"when": "then"}, "when='then' is not a time"),
         ({"history": LOG.drop(columns="gone")}, "history has no column 'gone'"),
         ({"deals": NOW.drop(columns="add_time")}, "deals has no column 'add_time'"),
         ({"visits": known_visits().drop(columns="seen_at")}, "visits has no column 'seen_at'"),
@@ -340,7 +431,8 @@ def test_the_future_changes_no_cell(when: int, random: Any) -> None:
     )
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DataWarning)
-        first, second = as_of(NOW, VISITS, day(when), LOG), as_of(now, other, day(when), log)  # type: ignore[arg-type]
+        first = as_of(NOW, VISITS, day(when), LOG)  # type: ignore[arg-type]
+        second = as_of(now, other, day(when), log)  # type: ignore[arg-type]
     pd.testing.assert_frame_equal(first[0], second[0])
     pd.testing.assert_frame_equal(first[1], second[1])
 

@@ -15,7 +15,7 @@ from pandas.testing import assert_frame_equal
 from pdframe import sandbox
 from pdframe.errors import ArgumentError, DataWarning
 from pdframe.metrics import data_quality
-from pdframe.metrics.quality import BULK, CHECKS
+from pdframe.metrics._quality_checks import BULK, CHECKS
 from tests.helpers import small_frames
 
 AS_OF = "2026-06-30"
@@ -537,7 +537,7 @@ def test_deals_deleted_after_their_win_are_seen_until_then_and_with_keep() -> No
     assert matches(frames, deleted="keep") == {"won_without_value": [4]}
     with pytest.warns(DataWarning, match="deals holds no deleted deal"):
         data_quality(**clean(), as_of=AS_OF, deleted="keep")
-    with pytest.raises(ArgumentError, match="deleted is one of 'drop', 'keep'"):
+    with pytest.raises(ArgumentError, match="deleted must be one of 'drop', 'keep'"):
         data_quality(**clean(), as_of=AS_OF, deleted="left")  # type: ignore[arg-type]
 
 
@@ -681,9 +681,16 @@ def test_the_sandbox_has_no_defect_that_its_rules_forbid(
     )
     result = data_quality(**frames, as_of="2026-06-30", tz="Europe/Tallinn").set_index("check")
     sound = [
-        "closed_without_date", "closed_before_created", "close_date_before_created", "value_differs_from_lines",
-        "currency_differs_from_lines", "stage_history_inexact", "stage_history_disagrees", "close_time_disagrees", "created_in_bulk",
-    ]  # fmt: skip
+        "closed_without_date",
+        "closed_before_created",
+        "close_date_before_created",
+        "value_differs_from_lines",
+        "currency_differs_from_lines",
+        "stage_history_inexact",
+        "stage_history_disagrees",
+        "close_time_disagrees",
+        "created_in_bulk",
+    ]
     assert result.loc[sound, "count"].eq(0).all()
     assert result.loc[sound, "share"].eq(0).all()
     assert company["deal_products"]["deal_id"].nunique() > 50
@@ -857,7 +864,7 @@ def test_a_missing_column_is_named(table: str) -> None:
         frames[table] = frames[table].drop(columns=column)
         with pytest.raises(ArgumentError, match=f"{table} has no column '{column}'"):
             data_quality(**frames, as_of=AS_OF)
-    with pytest.raises(ArgumentError, match=f"{table} is to be a DataFrame"):
+    with pytest.raises(ArgumentError, match=f"{table} must be a DataFrame from account"):
         data_quality(**{**clean(), table: None}, as_of=AS_OF)  # type: ignore[arg-type]
 
 

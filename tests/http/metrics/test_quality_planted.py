@@ -85,15 +85,27 @@ PLANTS: dict[str, tuple[Callable[[Frames, int], None], str, bool | None]] = {
     "open_without_value": (cells(value=0.0), "open", False),
     "won_without_value": (cells(value=np.nan), "won", None),
     "closed_without_date": (cells(lost_time=pd.NaT, local_lost_date=pd.NaT), "lost", None),
-    "closed_before_created": (cells(won_time=pd.Timestamp("2001-01-01", tz="UTC"), local_won_date=pd.NaT), "won", None),
-    "close_date_before_created": (cells(expected_close_date=pd.Timestamp("2001-01-01")), "lost", None),
+    "closed_before_created": (
+        cells(won_time=pd.Timestamp("2001-01-01", tz="UTC"), local_won_date=pd.NaT),
+        "won",
+        None,
+    ),
+    "close_date_before_created": (
+        cells(expected_close_date=pd.Timestamp("2001-01-01")),
+        "lost",
+        None,
+    ),
     "value_differs_from_lines": (cells(value=123_456_789.01), "lost", True),
     "currency_differs_from_lines": (line_in("XAU"), "won", True),
     "mixed_currencies": (cells(currency="XAU"), "lost", False),
     "stage_history_inexact": (seen_at, "open", None),
     "stage_history_disagrees": (cells(stage_id=999), "open", None),
-    "close_time_disagrees": (cells(won_time=NOW - pd.Timedelta(hours=5), local_won_date=pd.NaT), "won", None),
-}  # fmt: skip
+    "close_time_disagrees": (
+        cells(won_time=NOW - pd.Timedelta(hours=5), local_won_date=pd.NaT),
+        "won",
+        None,
+    ),
+}
 
 
 @pytest.mark.parametrize("seed", range(6))

@@ -24,9 +24,14 @@ from pdframe.errors import ArgumentError, DataWarning
 from tests.helpers import every_metric
 
 EXPORTED = {
-    "deals": "deals", "visits": "stage_visits", "stages": "stages", "pipelines": "pipelines", "deal_products": "deal_products",
-    "installments": "installments", "discounts": "discounts",
-}  # fmt: skip
+    "deals": "deals",
+    "visits": "stage_visits",
+    "stages": "stages",
+    "pipelines": "pipelines",
+    "deal_products": "deal_products",
+    "installments": "installments",
+    "discounts": "discounts",
+}
 """Frames that the export writes; the others are written with pandas."""
 
 
@@ -242,8 +247,15 @@ def result_or_refusal(call: Callable[..., Any], frames: dict[str, pd.DataFrame])
 
 
 DRAWN = (
-    "billing_schedule", "funnel", "mrr_movements", "mrr_schedule", "revenue_cohorts", "stage_moves", "stage_survival", "stage_velocity",
-)  # fmt: skip
+    "billing_schedule",
+    "funnel",
+    "mrr_movements",
+    "mrr_schedule",
+    "revenue_cohorts",
+    "stage_moves",
+    "stage_survival",
+    "stage_velocity",
+)
 
 
 @pytest.mark.filterwarnings("ignore::pdframe.errors.DataWarning")

@@ -22,9 +22,22 @@ from tests.helpers.tiers import examples
 from tests.helpers.visits_by_hand import day, frame_of, one_visit, stages_of
 
 COLUMNS = [
-    "pipeline_id", "stage_id", "stage", "order_nr", "visits", "completed", "open", "median_days", "low", "high", "p25_days", "p75_days",
-    "p90_days", "mean_days", "basis",
-]  # fmt: skip
+    "pipeline_id",
+    "stage_id",
+    "stage",
+    "order_nr",
+    "visits",
+    "completed",
+    "open",
+    "median_days",
+    "low",
+    "high",
+    "p25_days",
+    "p75_days",
+    "p90_days",
+    "mean_days",
+    "basis",
+]
 BASES = pd.CategoricalDtype(["changelog", "snapshots", "current", "mixed"])
 DTYPES = {
     **dict.fromkeys(
@@ -54,10 +67,15 @@ def same(matches: pd.DataFrame, expected: pd.DataFrame) -> None:
 def test_stages_in_their_order_with_open_visits_censored() -> None:
     visits = frame_of(
         [
-            one_visit(1, 11, 0, 2), one_visit(1, 12, 2, 10, "won"), one_visit(2, 11, 0, 4, "lost"), one_visit(3, 11, 1, 7), one_visit(3, 12, 7),
-            one_visit(4, 11, 4), one_visit(5, 11, 12),
+            one_visit(1, 11, 0, 2),
+            one_visit(1, 12, 2, 10, "won"),
+            one_visit(2, 11, 0, 4, "lost"),
+            one_visit(3, 11, 1, 7),
+            one_visit(3, 12, 7),
+            one_visit(4, 11, 4),
+            one_visit(5, 11, 12),
         ]
-    )  # fmt: skip
+    )
     # At day 10: Lead lasted 2, 4, 6 and 6+; Demo 8 and 3+. The fifth deal is not there yet. Lead: S
     # = .75, .5, .25. Its area to 6: 2 + 2 x .75 + 2 x .5. Demo: at risk alone at 8, S = 0: the area
     # is 8. S(2) = .75 has the log-log interval .1279 to .9605, S(4) = .5 .0578 to .8449, S(6) = .25
@@ -106,10 +124,16 @@ def test_stages_in_their_order_with_open_visits_censored() -> None:
 def test_reentries_equal_times_moves_back_and_visits_of_no_length() -> None:
     visits = frame_of(
         [
-            one_visit(1, 11, 0, 3), one_visit(1, 12, 3, 3, "moved back"), one_visit(1, 11, 3, 4, visit=2), one_visit(1, 12, 4, 9, "lost", visit=2),
-            one_visit(1, 12, 12, visit=3), one_visit(2, 11, 3, 3), one_visit(2, 12, 3, 3, "changed pipeline"), one_visit(2, 21, 3, 8, "deleted", pipeline=2),
+            one_visit(1, 11, 0, 3),
+            one_visit(1, 12, 3, 3, "moved back"),
+            one_visit(1, 11, 3, 4, visit=2),
+            one_visit(1, 12, 4, 9, "lost", visit=2),
+            one_visit(1, 12, 12, visit=3),
+            one_visit(2, 11, 3, 3),
+            one_visit(2, 12, 3, 3, "changed pipeline"),
+            one_visit(2, 21, 3, 8, "deleted", pipeline=2),
         ]
-    )  # fmt: skip
+    )
     # Demo: two of no length, 5, and 8+ at day 20. S(0) = .5, S(5) = .25. Lead: 0, 1, 3.
     same(
         stage_velocity(visits, STAGES, as_of=day(20)),
@@ -224,15 +248,20 @@ def test_groups_of_deals_and_visits_null_ones_included() -> None:
     counts = by_end[["end", "visit", "stage_id", "visits", "completed", "open"]]
     # The stays that ended after day 5 read open, whatever became of them.
     assert counts.values.tolist() == [
-        ["advanced", 1, 11, 2, 2, 0], ["advanced", 1, 12, 0, 0, 0], ["open", 1, 11, 1, 0, 1], ["open", 1, 12, 2, 0, 2],
-    ]  # fmt: skip
+        ["advanced", 1, 11, 2, 2, 0],
+        ["advanced", 1, 12, 0, 0, 0],
+        ["open", 1, 11, 1, 0, 1],
+        ["open", 1, 12, 2, 0, 2],
+    ]
 
 
 def test_a_visit_is_at_risk_from_the_snapshot_that_detected_it() -> None:
     snapshots = [
-        one_visit(1, 11, 0, 10, seen_at=4, source="snapshots"), one_visit(2, 11, 0, 6, seen_at=3, source="snapshots"),
-        one_visit(3, 11, 0, 5, seen_at=8, source="snapshots"), one_visit(4, 11, 0, seen_at=4, source="snapshots"),
-    ]  # fmt: skip
+        one_visit(1, 11, 0, 10, seen_at=4, source="snapshots"),
+        one_visit(2, 11, 0, 6, seen_at=3, source="snapshots"),
+        one_visit(3, 11, 0, 5, seen_at=8, source="snapshots"),
+        one_visit(4, 11, 0, seen_at=4, source="snapshots"),
+    ]
     # The third had ended when it was found: it counts, and tells nothing. At risk at 6 are deals 1,
     # 2 and 4; at 10 deals 1 and 4.
     with pytest.warns(DataWarning) as said:
@@ -246,28 +275,32 @@ def test_a_visit_is_at_risk_from_the_snapshot_that_detected_it() -> None:
         ),
     )
     assert [str(one.message) for one in said] == [
-        "Of 4 stays, 4 rest on snapshots, not on the changelog. The longer a stay, the likelier a"
-        " look finds it, so each counts from the first look that did, and 1 that had ended by then"
-        " are left out of the durations; a row that rests on current stages alone has none. Load"
-        " exact history with account.deal_changes(): 20 tokens a deal, 4 deals = 80 tokens."
+        "Of 4 visits, 4 come from snapshots, not from the changelog. A snapshot is likelier to show"
+        " a longer visit, so each counts from the first snapshot that shows it, and 1 that had"
+        " ended by then are left out of the durations; a row with current stages alone has none."
+        " Load exact history with account.deal_changes(): 20 tokens per deal, 4 deals = 80 tokens."
     ]
     assert said[0].filename == __file__
     with pytest.warns(DataWarning) as said:
         stage_velocity(frame_of(snapshots), STAGES.iloc[[1]], as_of=day(12), min_at_risk=4)
     assert [str(one.message) for one in said][1:] == [
-        "1 of 1 estimates begin with fewer than 4 stays at risk, because others were first seen"
-        " later in their course: stage 11. All that follows hangs on those few. They are kept:"
-        " group less finely, or load exact history with account.deal_changes(), 20 tokens a deal."
+        "1 of 1 estimates begin with fewer than 4 visits at risk, because others were first seen"
+        " later: stage 11. The rest of the curve depends on those few. They are kept: use larger"
+        " groups, or load exact history with account.deal_changes(), 20 tokens per deal."
     ]
 
 
 def test_current_stages_alone_tell_no_durations() -> None:
     current = [
-        one_visit(1, 11, 0, 3, "lost", seen_at=20, source="current"), one_visit(2, 11, 0, seen_at=20, source="current"),
-        one_visit(3, 12, 0, 9, "won", seen_at=20, source="current"), one_visit(4, 12, 0, 5, "won"), one_visit(4, 12, 5, 7, "won", visit=2),
-    ]  # fmt: skip
+        one_visit(1, 11, 0, 3, "lost", seen_at=20, source="current"),
+        one_visit(2, 11, 0, seen_at=20, source="current"),
+        one_visit(3, 12, 0, 9, "won", seen_at=20, source="current"),
+        one_visit(4, 12, 0, 5, "won"),
+        one_visit(4, 12, 5, 7, "won", visit=2),
+    ]
     message = (
-        "Of 5 stays, 3 rest on current stages alone.* 2 that had ended by then.*20 tokens a deal, 3"
+        "Of 5 visits, 3 come from current stages alone.* 2 that had ended by then.*20 tokens"
+        " per deal, 3"
         " deals = 60 tokens"
     )
     with pytest.warns(DataWarning, match=message):
@@ -286,14 +319,17 @@ def test_current_stages_alone_tell_no_durations() -> None:
 
 def test_bounded_visits_are_counted_and_tell_no_duration() -> None:
     bounded = [
-        one_visit(1, 11, 4, 6, entered_after=2), one_visit(2, 11, 0, 6, left_after=3), one_visit(3, 11, 0, 7), one_visit(4, 11, 0, 20, left_after=1),
+        one_visit(1, 11, 4, 6, entered_after=2),
+        one_visit(2, 11, 0, 6, left_after=3),
+        one_visit(3, 11, 0, 7),
+        one_visit(4, 11, 0, 20, left_after=1),
         one_visit(5, 11, 4, entered_after=2),
-    ]  # fmt: skip
+    ]
     # The exit of the fourth, after day 10, has not happened, and neither have its bounds.
     with pytest.warns(
         DataWarning,
         match=(
-            r"^3 of 5 stays have an entry or an exit that is only bounded: they are counted, and"
+            r"^3 of 5 visits have an entry or an exit that is only bounded: they are counted, but"
             r" left out"
         ),
     ):
@@ -312,7 +348,7 @@ def test_visits_first_seen_later_are_not_known() -> None:
     with pytest.warns(
         DataWarning,
         match=(
-            r"^1 of 2 stays that began up to as_of were first seen after.*from 2026-01-10"
+            r"^1 of 2 visits that began by as_of were first seen after.*from 2026-01-10"
             r" 00:00:00\+00:00"
         ),
     ):
@@ -323,9 +359,12 @@ def test_visits_first_seen_later_are_not_known() -> None:
 def test_a_bare_date_is_the_end_of_its_day_in_tz() -> None:
     visits = frame_of([one_visit(1, 11, 0.98)])
     for as_of, tz, expected in [
-        ("2026-01-01", "UTC", 1), ("2026-01-01 12:00", "UTC", 0), ("2026-01-01", "Europe/Berlin", 0), ("2026-01-02", "Europe/Berlin", 1),
+        ("2026-01-01", "UTC", 1),
+        ("2026-01-01 12:00", "UTC", 0),
+        ("2026-01-01", "Europe/Berlin", 0),
+        ("2026-01-02", "Europe/Berlin", 1),
         (day(0.98), "UTC", 1),
-    ]:  # fmt: skip
+    ]:
         assert stage_velocity(visits, STAGES, as_of=as_of, tz=tz)["visits"].sum() == expected
 
 
@@ -347,7 +386,8 @@ def test_the_mean_is_restricted_to_the_horizon() -> None:
     with pytest.warns(
         DataWarning,
         match=(
-            "mean_days is null in 1 rows: their stays were not followed for 9 days.*identifies is 8"
+            "mean_days is null in 1 rows: their visits were not followed for 9"
+            " days.*identifies is 8"
             " days"
         ),
     ):
@@ -358,7 +398,7 @@ def test_the_mean_is_restricted_to_the_horizon() -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"visits": 5}, "visits is to be a DataFrame as the loaders give it, not int."),
+        ({"visits": 5}, "visits must be a DataFrame from account.stage_visits(), not int."),
         (
             {"visits": frame_of([]).drop(columns=["left_at", "seen_at"])},
             "visits has no column 'left_at', 'seen_at'.",
@@ -381,7 +421,7 @@ def test_the_mean_is_restricted_to_the_horizon() -> None:
         ),
         (
             {"visits": frame_of([one_visit(1, 11, 0)]).assign(left_at=5.0)},
-            "The column 'left_at' is float64 and holds no times.",
+            "The column 'left_at' is float64 and does not hold times.",
         ),
         (
             {"visits": frame_of([one_visit(1, 11, 0)]).assign(stage_id="x")},
@@ -389,9 +429,9 @@ def test_the_mean_is_restricted_to_the_horizon() -> None:
         ),
         ({"stages": STAGES.drop(columns="name")}, "stages has no column 'name'"),
         ({"stages": pd.concat([STAGES, STAGES])}, "stages holds an id twice"),
-        ({"as_of": "soon"}, "as_of='soon' is no time"),
-        ({"as_of": None}, "as_of=None is no time"),
-        ({"tz": "Mars"}, "tz='Mars' is no timezone"),
+        ({"as_of": "soon"}, "as_of='soon' is not a time"),
+        ({"as_of": None}, "as_of=None is not a time"),
+        ({"tz": "Mars"}, "tz='Mars' is not a timezone"),
         ({"by": "owner_id"}, "visits has no column 'owner_id'. Pass deals="),
         ({"by": "owner_id", "deals": pd.DataFrame({"id": [1]})}, "deals has no column 'owner_id'"),
         (
@@ -400,8 +440,8 @@ def test_the_mean_is_restricted_to_the_horizon() -> None:
         ),
         ({"by": ["stage_id"]}, "the result has a column 'stage_id' of its own"),
         ({"by": ["end", "end"]}, "names a column twice"),
-        ({"horizon": 90}, "horizon=90 is no length of time"),
-        ({"min_at_risk": -1}, "min_at_risk=-1 is to be a whole number"),
+        ({"horizon": 90}, "horizon=90 is not a length of time"),
+        ({"min_at_risk": -1}, "min_at_risk=-1 must be a whole number"),
     ],
 )
 def test_wrong_arguments(change: dict[str, Any], message: str) -> None:
@@ -448,9 +488,14 @@ def courses(draw: st.DrawFn, earliest: int = 0) -> list[dict[str, Any]]:
             left = None if final and draw(st.booleans()) else at + draw(st.integers(1, 40))
             end = draw(st.sampled_from(CLOSINGS if final else (*MOVES, "won", "lost")))
             seen = at if reported == "changelog" else max(seen, at + draw(st.integers(0, 25)))
-            bounds = {} if reported == "changelog" else {
-                "entered_after": draw(st.none() | st.just(at - 1)), "left_after": None if left is None else draw(st.none() | st.just(at))
-            }  # fmt: skip
+            bounds = (
+                {}
+                if reported == "changelog"
+                else {
+                    "entered_after": draw(st.none() | st.just(at - 1)),
+                    "left_after": None if left is None else draw(st.none() | st.just(at)),
+                }
+            )
             rows.append(
                 one_visit(
                     deal,
@@ -575,13 +620,16 @@ def test_a_move_counts_once_the_snapshot_that_detected_it_was_there() -> None:
     seen = {"source": "snapshots"}
     visits = frame_of(
         [
-            one_visit(1, 11, 0, 4, left_after=2, seen_at=0.5, **seen), one_visit(1, 12, 4, seen_at=9, **seen),
-            one_visit(2, 11, 0, 4, seen_at=0.5, **seen), one_visit(2, 12, 4, seen_at=9, **seen),
+            one_visit(1, 11, 0, 4, left_after=2, seen_at=0.5, **seen),
+            one_visit(1, 12, 4, seen_at=9, **seen),
+            one_visit(2, 11, 0, 4, seen_at=0.5, **seen),
+            one_visit(2, 12, 4, seen_at=9, **seen),
             one_visit(3, 11, 0, 5, "lost", seen_at=0.5, **seen),
             # Its changelog told the first stay; the look of day 9 found it elsewhere.
-            one_visit(4, 11, 0, 6, "changed pipeline"), one_visit(4, 21, 6, pipeline=2, seen_at=9, **seen),
+            one_visit(4, 11, 0, 6, "changed pipeline"),
+            one_visit(4, 21, 6, pipeline=2, seen_at=9, **seen),
         ]
-    )  # fmt: skip
+    )
     then, now = ({}, {})
     for matches, when in ((then, 8), (now, 9)):
         with pytest.warns(DataWarning):
@@ -620,7 +668,7 @@ def test_a_deletion_is_an_exit_or_cuts_the_visit_off() -> None:
         [9, 1, 0, 0.5],
     ]
     with pytest.raises(
-        ArgumentError, match="deleted is one of 'exit', 'censored', 'drop', 'keep', not 'gone'"
+        ArgumentError, match="deleted must be one of 'exit', 'censored', 'drop', 'keep', not 'gone'"
     ):
         stage_velocity(visits, stages, as_of=day(9), deleted="gone")  # type: ignore[arg-type]
 

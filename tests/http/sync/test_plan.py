@@ -19,7 +19,7 @@ pytestmark = pytest.mark.filterwarnings("ignore::pdframe.errors.DataWarning")
 def grow_old(account: sandbox.SandboxAccount, table: str, by: timedelta) -> None:
     manifest = account._store.manifest(table)
     assert manifest is not None
-    account._store.touch(replace(manifest, full_at=manifest.full_at - by))
+    account._store.publish(replace(manifest, full_at=manifest.full_at - by))
 
 
 def synced(account: sandbox.SandboxAccount, table: str) -> pd.Series:

@@ -10,7 +10,6 @@ import pandas as pd
 import pytest
 
 from pdframe import DataWarning, sandbox
-from pdframe.cache.store import Manifest, Store
 from pdframe.errors import (
     AccessError,
     ArgumentError,
@@ -444,9 +443,9 @@ def test_a_damaged_file_is_said_and_loaded_again(account: sandbox.SandboxAccount
     part.write_bytes(part.read_bytes()[: part.stat().st_size // 2])
     with pytest.raises(DamagedError, match="cannot be trusted"):
         account.deals(refresh=False)
-    with pytest.warns(DataWarning, match=r"deals.*is moved aside as deals.aside-1"):
+    with pytest.warns(DataWarning, match=r"files of 'deals' are deleted, and .* is loaded again"):
         row = account.sync("deals").set_index("table").loc["deals"]
-    assert (account.cache_path / "deals.aside-1" / part.name).exists()
+    assert not list(account.cache_path.glob("*.aside-*"))
     assert (row["mode"], row["note"]) == (
         "full",
         "the cached copy could not be trusted: reloaded",
@@ -460,11 +459,11 @@ def test_a_full_reload_of_lines_that_cannot_be_written_leaves_the_cache_as_it_wa
     before = account.deal_products()
     account.company_model.edit_line(int(before["id"].iloc[0]), quantity=77)
 
-    def full_disk(store: Store, manifest: Manifest) -> None:
+    def full_disk(path: Path, content: bytes) -> None:
         raise OSError(28, "No space left on device")
 
     with monkeypatch.context() as patched:
-        patched.setattr(Store, "_write_manifest", full_disk)
+        patched.setattr("pdframe.cache.store.write_atomic", full_disk)
         with pytest.raises(
             CacheError, match=r"No space left on device.*What was cached before is kept"
         ):

@@ -245,7 +245,7 @@ def test_bounded_times_are_not_taken_for_exact_ones() -> None:
         one_visit(4, 3),
         one_visit(5, 90, 10, entered_after=ago(95), source="snapshots"),
     ]
-    with pytest.warns(DataWarning, match=r"^2 completed stays .* 2 deals = 40 tokens"):
+    with pytest.warns(DataWarning, match=r"^2 completed visits .* 2 deals = 40 tokens"):
         result = age(deals, visits)
     assert np.isnan(result["days_in_stage"][0])
     assert pd.isna(result["entered_at"][0])
@@ -298,7 +298,7 @@ def by_hand(
     return result
 
 
-@pytest.mark.filterwarnings("ignore:.*completed stays are left out")
+@pytest.mark.filterwarnings("ignore:.*completed visits are left out")
 @pytest.mark.parametrize("seed", range(30))
 def test_medians_and_shares_are_those_of_plain_python(seed: int) -> None:
     draw = np.random.default_rng(seed)
@@ -537,5 +537,5 @@ def test_wrong_values_are_named() -> None:
         deal_aging(deals, visits.assign(entered_at="yesterday"), stages, as_of=NOW)
     with pytest.raises(ArgumentError, match="stage_id"):
         deal_aging(deals, visits.assign(stage_id="first"), stages, as_of=NOW)
-    with pytest.raises(ArgumentError, match="stages is to be a DataFrame"):
+    with pytest.raises(ArgumentError, match=r"stages must be a DataFrame from account\.stages"):
         deal_aging(deals, visits, None, as_of=NOW)  # type: ignore[arg-type]

@@ -13,12 +13,14 @@ from pdframe.metrics import funnel, stage_survival, stage_velocity
 from tests.helpers.visit_frames import day, known_visits, stages
 
 VISITS = known_visits(
-    (1, "A", 0, 10, "advanced"), (1, "B", 10, 30, "won"),
+    (1, "A", 0, 10, "advanced"),
+    (1, "B", 10, 30, "won"),
     (2, "A", 0, 20, "lost"),
     (3, "A", 40, None, "open"),
-    (4, "A", 45, 50, "advanced"), (4, "B", 50, None, "open"),
+    (4, "A", 45, 50, "advanced"),
+    (4, "B", 50, None, "open"),
     (5, "A", 60, 61, "deleted"),
-)  # fmt: skip
+)
 # The fifth is not in the frame of deals, as where it was deleted.
 DEALS = pd.DataFrame(
     {
@@ -50,12 +52,15 @@ JAN, FEB = pd.Timestamp("2026-01-01"), pd.Timestamp("2026-02-01")
         (
             ["month", SEGMENT],
             [
-                ((JAN, "Large"), 1, 1, 1, 1), ((JAN, None), 1, 0, 1, 1), ((FEB, "Large"), 1, 0, 1, 0), ((FEB, "Small"), 1, 1, 1, 1),
+                ((JAN, "Large"), 1, 1, 1, 1),
+                ((JAN, None), 1, 0, 1, 1),
+                ((FEB, "Large"), 1, 0, 1, 0),
+                ((FEB, "Small"), 1, 1, 1, 1),
                 ((None, None), 1, 0, 1, 1),
             ],
         ),
     ],
-)  # fmt: skip
+)
 def test_groups_of_deals(by: Any, expected: list[tuple[Any, ...]]) -> None:
     names = [by] if isinstance(by, str) else by
     tables = (

@@ -141,7 +141,7 @@ def test_wrong_rates_are_named(rates: Any, message: str) -> None:
         ({"columns": "worth"}, "'worth'"),
         ({"columns": []}, "no amounts"),
         ({"currency": "money"}, "'money'"),
-        ({"columns": "currency"}, "no numbers"),
+        ({"columns": "currency"}, "not numbers"),
         ({"on": "some_day"}, "some_day"),
         ({"columns": "id", "tz": "Nowhere", "on": "2026-01-01"}, "Nowhere"),
     ],

@@ -102,11 +102,11 @@ def test_equal_columns_of_every_kind() -> None:
             "result",
             "visits",
             None,
-            "result_row is to be a row of a result, such as result.iloc[0], not str.",
+            "result_row must be a row of a result, such as result.iloc[0], not str.",
         ),
         (slice(0, 2), "visits", None, "result_row holds 2 rows; pass one"),
         (slice(0, 0), "visits", None, "result_row holds 0 rows; pass one"),
-        (0, "nothing", None, "row_level is to be a DataFrame"),
+        (0, "nothing", None, "row_level must be a DataFrame, not"),
         (
             0,
             "bare",

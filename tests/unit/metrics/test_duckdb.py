@@ -6,8 +6,10 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pytest
 
-from tests.bench import funnel, velocity
+from pdframe.errors import DataWarning
+from tests.bench import data_quality, funnel, velocity
 
 
 def same(ours: pd.DataFrame, theirs: pd.DataFrame) -> None:
@@ -45,3 +47,15 @@ def test_stage_velocity_is_that_of_sql(tmp_path: Path) -> None:
         .notna()
         .all(axis=None)
     )
+
+
+def test_data_quality_is_that_of_sql(tmp_path: Path) -> None:
+    data_quality.material(tmp_path, deals=8_000)
+    with pytest.warns(DataWarning, match="deals changed after"):
+        ours = data_quality.here(tmp_path)
+    theirs = data_quality.in_sql(tmp_path)
+    assert ours["count"].tolist() == theirs["count"].tolist()
+    shares = (theirs["count"] / theirs["among"]).to_numpy()
+    np.testing.assert_allclose(ours["share"].to_numpy(), shares, rtol=1e-12)
+    # Every check counted something: closed_before_created by chance, all others by a share.
+    assert (ours["count"] > 0).sum() >= 14

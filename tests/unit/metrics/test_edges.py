@@ -31,7 +31,7 @@ def two_wins(edge: str, **more: Any) -> pd.DataFrame:
 
 @pytest.mark.filterwarnings("ignore:.* are closed without a date:pdframe.errors.DataWarning")
 @pytest.mark.filterwarnings(
-    "ignore:deals. values that cannot be counted with:pdframe.errors.DataWarning"
+    "ignore:deals. values that cannot be computed with:pdframe.errors.DataWarning"
 )
 @pytest.mark.parametrize("tz", ZONES)
 @pytest.mark.parametrize("edge", EDGES)
@@ -123,7 +123,7 @@ def test_a_visit_at_the_edge_of_time_costs_its_own_row(edge: str, tz: str) -> No
         )
         for call in calls:
             with pytest.warns(
-                DataWarning, match=r"visits: 1 stays begin or end at the edge of time .* of deal 2"
+                DataWarning, match=r"visits: 1 visits begin or end at the edge of time .* of deal 2"
             ):
                 result = call(given)
             pd.testing.assert_frame_equal(result, call(given.iloc[:1]))
@@ -342,6 +342,6 @@ def test_a_frame_that_names_no_timezone_of_this_world_is_read_in_utc() -> None:
         DataWarning, match="'Mars/Olympus', a timezone that this machine does not know: UTC is used"
     ):
         assert metrics.win_rate(deals, **YEAR).attrs["tz"] == "UTC"
-    with pytest.raises(ArgumentError, match="tz='Mars/Olympus' is no timezone") as refused:
+    with pytest.raises(ArgumentError, match="tz='Mars/Olympus' is not a timezone") as refused:
         metrics.win_rate(deals, **YEAR, tz="Mars/Olympus")
     assert "account.tz" not in str(refused.value)

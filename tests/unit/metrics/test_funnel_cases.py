@@ -15,11 +15,25 @@ from tests.helpers.visit_frames import ID_OF, day, known_visits, stages
 
 NOW = day(100)
 DTYPES = {
-    "stage_id": "Int64", "stage": "str", "order_nr": "Int64", **dict.fromkeys(("reached", "advanced", "lost", "left", "open"), "Int64"),
+    "stage_id": "Int64",
+    "stage": "str",
+    "order_nr": "Int64",
+    **dict.fromkeys(("reached", "advanced", "lost", "left", "open"), "Int64"),
     **dict.fromkeys(
-        ("conversion", "low", "high", "horizon_days", "win", "win_low", "win_high", "share_reached", "closed_conversion"), "float64"
+        (
+            "conversion",
+            "low",
+            "high",
+            "horizon_days",
+            "win",
+            "win_low",
+            "win_high",
+            "share_reached",
+            "closed_conversion",
+        ),
+        "float64",
     ),
-}  # fmt: skip
+}
 NONE = None
 
 
@@ -57,11 +71,14 @@ def check(table: pd.DataFrame, expected: list[tuple[Any, ...]]) -> None:
 
 def test_a_deal_won_one_lost_two_open() -> None:
     visits = known_visits(
-        (1, "A", 0, 10, "advanced"), (1, "B", 10, 30, "advanced"), (1, "C", 30, 40, "won"),
+        (1, "A", 0, 10, "advanced"),
+        (1, "B", 10, 30, "advanced"),
+        (1, "C", 30, 40, "won"),
         (2, "A", 0, 20, "lost"),
-        (3, "A", 5, 15, "advanced"), (3, "B", 15, None, "open"),
+        (3, "A", 5, 15, "advanced"),
+        (3, "B", 15, None, "open"),
         (4, "A", 50, None, "open"),
-    )  # fmt: skip
+    )
     expected = [
         # Of 4, two advance after 10 days: 2/4. Wins: of 3 not lost by day 20, one: 3/4 x 1/3.
         ("A", 4, 2, 1, 0, 1, 1 / 2, 50.0, 1 / 4, 1.0, 2 / 3),
@@ -74,9 +91,11 @@ def test_a_deal_won_one_lost_two_open() -> None:
 
 
 SKIPPED = known_visits(
-    (1, "A", 0, 10, "advanced"), (1, "C", 10, 30, "won"),
-    (2, "A", 0, 5, "advanced"), (2, "B", 5, 25, "lost"),
-)  # fmt: skip
+    (1, "A", 0, 10, "advanced"),
+    (1, "C", 10, 30, "won"),
+    (2, "A", 0, 5, "advanced"),
+    (2, "B", 5, 25, "lost"),
+)
 
 
 def test_a_skipped_stage_is_reached_with_the_later_one() -> None:
@@ -118,9 +137,13 @@ def test_past_a_skipped_stage_nothing_is_reached_strictly() -> None:
 
 
 BACK = known_visits(
-    (1, "A", 0, 10, "advanced"), (1, "B", 10, 20, "advanced"), (1, "C", 20, 30, "moved back"), (1, "A", 30, 40, "lost"),
-    (2, "B", 0, 10, "moved back"), (2, "A", 10, 20, "lost"),
-)  # fmt: skip
+    (1, "A", 0, 10, "advanced"),
+    (1, "B", 10, 20, "advanced"),
+    (1, "C", 20, 30, "moved back"),
+    (1, "A", 30, 40, "lost"),
+    (2, "B", 0, 10, "moved back"),
+    (2, "A", 10, 20, "lost"),
+)
 
 
 def test_a_move_back_takes_nothing_away() -> None:
@@ -178,14 +201,16 @@ def test_a_stage_is_strictly_reached_once_all_before_it_were_visited_in_whatever
     )
 
 
-def test_deals_that_were_opened_again_count_once_by_their_first_visits_and_the_win_that_stands() -> (
-    None
-):
+def test_reopened_deals_count_once_by_their_first_visits_and_their_last_win() -> None:
     visits = known_visits(
-        (1, "A", 0, 10, "lost"), (1, "A", 15, 25, "advanced"), (1, "B", 25, 30, "won"),
-        (2, "A", 0, 10, "won"), (2, "A", 20, 30, "lost"),
-        (3, "A", 0, 10, "lost"), (3, "A", 20, None, "open"),
-    )  # fmt: skip
+        (1, "A", 0, 10, "lost"),
+        (1, "A", 15, 25, "advanced"),
+        (1, "B", 25, 30, "won"),
+        (2, "A", 0, 10, "won"),
+        (2, "A", 20, 30, "lost"),
+        (3, "A", 0, 10, "lost"),
+        (3, "A", 20, None, "open"),
+    )
     check(
         funnel(visits, stages(), as_of=NOW),
         [
@@ -200,10 +225,15 @@ def test_deals_that_were_opened_again_count_once_by_their_first_visits_and_the_w
 
 
 CHANGED = known_visits(
-    (1, "A", 0, 10, "advanced"), (1, "B", 10, 20, "changed pipeline"), (1, "D", 20, None, "open"),
-    (2, "A", 0, 5, "changed pipeline"), (2, "D", 5, 15, "changed pipeline"), (2, "B", 15, None, "open"),
-    (3, "D", 0, 10, "changed pipeline"), (3, "B", 10, 30, "won"),
-)  # fmt: skip
+    (1, "A", 0, 10, "advanced"),
+    (1, "B", 10, 20, "changed pipeline"),
+    (1, "D", 20, None, "open"),
+    (2, "A", 0, 5, "changed pipeline"),
+    (2, "D", 5, 15, "changed pipeline"),
+    (2, "B", 15, None, "open"),
+    (3, "D", 0, 10, "changed pipeline"),
+    (3, "B", 10, 30, "won"),
+)
 
 
 def test_a_deal_that_changes_pipeline_leaves_unless_it_comes_back() -> None:
@@ -278,15 +308,17 @@ def test_a_deal_won_from_the_first_stage_touched_no_other(skipped: Any, won: int
 @pytest.mark.parametrize("listed", [False, True])
 def test_a_deleted_stage_has_no_place(listed: bool) -> None:
     visits = known_visits(
-        (1, "A", 0, 10, None), (1, "X", 10, 20, None), (1, "C", 20, None, "open"),
+        (1, "A", 0, 10, None),
+        (1, "X", 10, 20, None),
+        (1, "C", 20, None, "open"),
         (2, "X", 0, None, "open"),
         (3, "X", 0, 10, "won"),
-    )  # fmt: skip
+    )
     those = stages()
     if listed:
         deleted = those.iloc[[2]].assign(id=ID_OF["X"], order_nr=2, name="X", is_deleted=True)
         those = pd.concat([those, deleted], ignore_index=True)
-    with pytest.warns(DataWarning, match="3 visits are to stages that `stages` does not hold"):
+    with pytest.warns(DataWarning, match="3 visits are to stages that `stages` lacks"):
         table = funnel(visits, those, as_of=NOW)
     check(
         table,
@@ -336,18 +368,32 @@ def test_no_deal_and_groups() -> None:
     assert table.dtypes.astype("str").to_dict() == {"region": "str", **DTYPES}
     rows = funnel_deals(known_visits(), stages(), as_of=NOW, pipeline_id=2)
     assert rows.dtypes.astype("str").to_dict() == {
-        "deal_id": "Int64", "stage_id": "Int64", "stage": "str", "order_nr": "Int64", "reached_at": "datetime64[us, UTC]",
-        "advanced_at": "datetime64[us, UTC]", "state": "category", "state_at": "datetime64[us, UTC]", "days": "float64",
-        "outcome": "category", "outcome_at": "datetime64[us, UTC]", "outcome_days": "float64", "entry_days": "float64",
-    }  # fmt: skip
+        "deal_id": "Int64",
+        "stage_id": "Int64",
+        "stage": "str",
+        "order_nr": "Int64",
+        "reached_at": "datetime64[us, UTC]",
+        "advanced_at": "datetime64[us, UTC]",
+        "state": "category",
+        "state_at": "datetime64[us, UTC]",
+        "days": "float64",
+        "outcome": "category",
+        "outcome_at": "datetime64[us, UTC]",
+        "outcome_days": "float64",
+        "entry_days": "float64",
+    }
     assert len(rows) == 0
 
 
 def test_visits_of_one_instant_in_any_order() -> None:
     visits = known_visits(
-        (1, "A", 0, 0, "advanced"), (1, "B", 0, 0, "advanced"), (1, "C", 0, 10, "lost"),
-        (2, "A", 0, 5, "advanced"), (2, "B", 5, 5, "moved back"), (2, "A", 5, None, "open"),
-    )  # fmt: skip
+        (1, "A", 0, 0, "advanced"),
+        (1, "B", 0, 0, "advanced"),
+        (1, "C", 0, 10, "lost"),
+        (2, "A", 0, 5, "advanced"),
+        (2, "B", 5, 5, "moved back"),
+        (2, "A", 5, None, "open"),
+    )
     expected = [
         ("A", 2, 2, 0, 0, 0, 1.0, 5.0, 0.0, 1.0, 1.0),
         ("B", 2, 1, 0, 0, 1, 1 / 2, 95.0, 0.0, 1.0, 1.0),
@@ -391,10 +437,11 @@ def test_a_bare_as_of_is_the_end_of_that_day_in_tz() -> None:
 
 
 GROUPED = known_visits(
-    (1, "A", 0, 10, "advanced"), (1, "B", 10, None, "open"),
+    (1, "A", 0, 10, "advanced"),
+    (1, "B", 10, None, "open"),
     (2, "A", 0, 20, "lost"),
     (3, "A", 0, 30, "won"),
-).assign(touch=["web", "fair", "fair", None])  # fmt: skip
+).assign(touch=["web", "fair", "fair", None])
 DEALS = pd.DataFrame(
     {
         "id": pd.array([3, 1], "Int64"),
@@ -412,10 +459,19 @@ def test_groups_by_the_first_visit_and_by_deals() -> None:
         tuple(None if pd.isna(cell) else cell for cell in row) for row in table[names].to_numpy()
     ]
     assert rows == [
-        ("fair", "A", 1, 0, 1, 0, 0), ("fair", "B", 0, 0, 0, 0, 0), ("fair", "C", 0, 0, 0, 0, 0), ("fair", "won", 0, 0, 0, 0, 0),
-        ("web", "A", 1, 1, 0, 0, 0), ("web", "B", 1, 0, 0, 0, 1), ("web", "C", 0, 0, 0, 0, 0), ("web", "won", 0, 0, 0, 0, 0),
-        (None, "A", 1, 1, 0, 0, 0), (None, "B", 1, 1, 0, 0, 0), (None, "C", 1, 1, 0, 0, 0), (None, "won", 1, 1, 0, 0, 0),
-    ]  # fmt: skip
+        ("fair", "A", 1, 0, 1, 0, 0),
+        ("fair", "B", 0, 0, 0, 0, 0),
+        ("fair", "C", 0, 0, 0, 0, 0),
+        ("fair", "won", 0, 0, 0, 0, 0),
+        ("web", "A", 1, 1, 0, 0, 0),
+        ("web", "B", 1, 0, 0, 0, 1),
+        ("web", "C", 0, 0, 0, 0, 0),
+        ("web", "won", 0, 0, 0, 0, 0),
+        (None, "A", 1, 1, 0, 0, 0),
+        (None, "B", 1, 1, 0, 0, 0),
+        (None, "C", 1, 1, 0, 0, 0),
+        (None, "won", 1, 1, 0, 0, 0),
+    ]
     assert list(table.columns) == ["touch", *DTYPES]
     table = funnel(GROUPED, stages(), as_of=NOW, by=["tier", "owner_id", "big"], deals=DEALS)
     assert table[["tier", "owner_id", "big"]].dtypes.astype("str").tolist() == [
@@ -434,11 +490,11 @@ def test_groups_by_the_first_visit_and_by_deals() -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"pipeline_id": None, "visits": CHANGED}, "Give pipeline_id.*there are 1, 2"),
+        ({"pipeline_id": None, "visits": CHANGED}, "Pass pipeline_id.*pipelines are 1, 2"),
         ({"pipeline_id": 3}, "stages has none of pipeline 3; it has those of 1, 2"),
-        ({"pipeline_id": "one"}, "'one' is no id"),
+        ({"pipeline_id": "one"}, "'one' is not the id"),
         ({"pipeline_id": None, "visits": known_visits()}, "there are 1, 2"),
-        ({"skipped": "all"}, "skipped is one of 'implied', 'touched', 'strict', not 'all'"),
+        ({"skipped": "all"}, "skipped must be one of 'implied', 'touched', 'strict', not 'all'"),
         ({"by": "owner_id"}, "visits has no column 'owner_id'. Pass deals="),
         ({"by": "shoe", "deals": DEALS}, "deals has no column 'shoe'"),
         ({"by": "stage"}, "'stage'"),
@@ -451,9 +507,9 @@ def test_groups_by_the_first_visit_and_by_deals() -> None:
         ),
         ({"stages": stages().drop(columns="order_nr")}, "stages has no column 'order_nr'"),
         ({"stages": pd.concat([stages(), stages()])}, "stages holds an id twice"),
-        ({"horizon": 90}, "horizon=90 is no length of time"),
+        ({"horizon": 90}, "horizon=90 is not a length of time"),
         ({"horizon": "-1D"}, "horizon"),
-        ({"as_of": "soon"}, "as_of='soon' is no time"),
+        ({"as_of": "soon"}, "as_of='soon' is not a time"),
         ({"since": "2026-02-01", "until": "2026-02-01"}, "since"),
         ({"tz": "Mars"}, "tz='Mars'"),
     ],

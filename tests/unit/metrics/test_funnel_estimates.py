@@ -103,11 +103,13 @@ def test_the_published_competing_risks_figures() -> None:
 
 
 FOLLOWED = known_visits(
-    (1, "A", 0, 10, "advanced"), (1, "B", 10, 40, "lost"),
+    (1, "A", 0, 10, "advanced"),
+    (1, "B", 10, 40, "lost"),
     (2, "A", 0, 20, "lost"),
     (3, "A", 50, None, "open"),
-    (4, "A", 80, 90, "advanced"), (4, "B", 90, None, "open"),
-)  # fmt: skip
+    (4, "A", 80, 90, "advanced"),
+    (4, "B", 90, None, "open"),
+)
 
 
 def test_a_horizon_past_the_follow_up_is_null_and_says_how_far_one_can_go() -> None:
@@ -153,8 +155,11 @@ def test_the_longest_horizon_that_all_identify_is_that_of_both_rates_and_all_gro
     # Of side a, advancing is followed for 50 days; of side b all have advanced, and winning is
     # followed for 20.
     visits = known_visits(
-        (1, "A", 50, None, "open"), (2, "A", 50, 60, "lost"), (3, "A", 80, 90, "advanced"), (3, "B", 90, None, "open"),
-    ).assign(side=["a", "a", "b", "b"])  # fmt: skip
+        (1, "A", 50, None, "open"),
+        (2, "A", 50, 60, "lost"),
+        (3, "A", 80, 90, "advanced"),
+        (3, "B", 90, None, "open"),
+    ).assign(side=["a", "a", "b", "b"])
     with pytest.warns(
         DataWarning,
         match=r"past the follow-up of 3 of 6 rows.*in all rows is 10 d: 20 d \(A\), 10 d \(B\)",

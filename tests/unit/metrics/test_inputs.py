@@ -16,15 +16,15 @@ from pdframe.errors import ArgumentError, DataWarning
 from pdframe.metrics._arguments import (
     NULL,
     grouped,
-    instant,
     keyed,
     keys,
     local_date,
     micros,
     moment,
     month_of,
-    need,
+    require_columns,
     span,
+    to_micros,
     warn,
     window,
     zone,
@@ -60,7 +60,7 @@ BERLIN = "Europe/Berlin"
 def test_moments(value: Any, first: str, last: str) -> None:
     assert moment(value, BERLIN, "since").isoformat() == f"{first}+00:00"
     assert moment(value, BERLIN, "as_of", end_of_day=True).isoformat() == f"{last}+00:00"
-    assert instant(moment(value, BERLIN, "since")) == np.datetime64(first, "us").view(np.int64)
+    assert to_micros(moment(value, BERLIN, "since")) == np.datetime64(first, "us").view(np.int64)
 
 
 @pytest.mark.parametrize(
@@ -82,14 +82,14 @@ def test_moments(value: Any, first: str, last: str) -> None:
     ],
 )
 def test_what_is_no_time(value: Any) -> None:
-    with pytest.raises(ArgumentError, match=r"^as_of=.* is no time\. Write '2026-06-30'"):
+    with pytest.raises(ArgumentError, match=r"^as_of=.* is not a time\. Write '2026-06-30'"):
         moment(value, "UTC", "as_of")
 
 
 @pytest.mark.parametrize("tz", ["Mars", "", "America", "../UTC", None, 5])
 def test_what_is_no_timezone(tz: Any) -> None:
     for call in (lambda: zone(tz), lambda: moment("2026-06-30", tz, "as_of")):
-        with pytest.raises(ArgumentError, match="is no timezone"):
+        with pytest.raises(ArgumentError, match="is not a timezone"):
             call()
 
 
@@ -108,26 +108,26 @@ def test_lengths_of_time() -> None:
         for value in ("90D", "36h", pd.Timedelta(days=2), np.timedelta64(3, "D"))
     ] == [90.0, 1.5, 2.0, 3.0]
     for value in (90, 1.5, "90", "x", None, "-1D", pd.NaT, float("nan")):
-        with pytest.raises(ArgumentError, match="is no length of time"):
+        with pytest.raises(ArgumentError, match="is not a length of time"):
             span(value, "horizon")
 
 
 def test_need_names_what_is_missing() -> None:
     frame = pd.DataFrame({"a": [1]})
-    assert need(frame, "visits", ["a"]) is frame
+    assert require_columns(frame, "visits", ["a"]) is frame
     with pytest.raises(ArgumentError, match=re.escape("visits has no column 'b', 'c'.")):
-        need(frame, "visits", ["a", "b", "c"])
+        require_columns(frame, "visits", ["a", "b", "c"])
     with pytest.raises(
-        ArgumentError, match="deals is to be a DataFrame as the loaders give it, not NoneType"
+        ArgumentError, match=r"deals must be a DataFrame from account\.deals\(\), not None\."
     ):
-        need(None, "deals", [])
+        require_columns(None, "deals", [])
 
 
 def test_keys() -> None:
     assert [keys(by) for by in (None, "a", ["a", "b"], ("a",))] == [[], ["a"], ["a", "b"], ["a"]]
     wrong: list[tuple[Callable[[], object], str]] = [
         (lambda: keys(["a", "a"]), "names a column twice"),
-        (lambda: keys(["a", 5]), "is to be a column's name"),  # type: ignore[list-item]
+        (lambda: keys(["a", 5]), "must be the name of a column"),  # type: ignore[list-item]
         (lambda: keys("won", ["won"]), "the result has a column 'won' of its own"),
     ]
     for call, message in wrong:

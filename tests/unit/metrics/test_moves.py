@@ -18,9 +18,17 @@ from tests.helpers.visit_frames import ID_OF, day, known_visits, stages
 
 NOW = day(100)
 DTYPES = {
-    "from_stage_id": "Int64", "from_stage": "str", "from_order_nr": "Int64", "to_stage_id": "Int64", "to": "str", "to_order_nr": "Int64",
-    "back": "boolean", "moves": "Int64", "deals": "Int64", "share": "float64",
-}  # fmt: skip
+    "from_stage_id": "Int64",
+    "from_stage": "str",
+    "from_order_nr": "Int64",
+    "to_stage_id": "Int64",
+    "to": "str",
+    "to_order_nr": "Int64",
+    "back": "boolean",
+    "moves": "Int64",
+    "deals": "Int64",
+    "share": "float64",
+}
 ORDERS = {"A": 1, "B": 3, "C": 7}
 
 
@@ -47,12 +55,18 @@ def check(table: pd.DataFrame, expected: list[tuple[str, str, Any, int, int, flo
 
 def test_skips_moves_back_and_every_end() -> None:
     visits = known_visits(
-        (1, "A", 0, 10, "advanced"), (1, "B", 10, 20, "advanced"), (1, "C", 20, 30, "moved back"), (1, "A", 30, 40, "lost"),
-        (2, "A", 0, 5, "advanced"), (2, "C", 5, 9, "won"),
+        (1, "A", 0, 10, "advanced"),
+        (1, "B", 10, 20, "advanced"),
+        (1, "C", 20, 30, "moved back"),
+        (1, "A", 30, 40, "lost"),
+        (2, "A", 0, 5, "advanced"),
+        (2, "C", 5, 9, "won"),
         (3, "A", 2, None, "open"),
         (4, "B", 3, 8, "deleted"),
-        (5, "C", 3, 8, "moved back"), (5, "B", 8, 9, "moved back"), (5, "A", 9, None, "open"),
-    )  # fmt: skip
+        (5, "C", 3, 8, "moved back"),
+        (5, "B", 8, 9, "moved back"),
+        (5, "A", 9, None, "open"),
+    )
     check(
         stage_moves(visits, stages(), as_of=NOW),
         [
@@ -72,9 +86,12 @@ def test_skips_moves_back_and_every_end() -> None:
 
 def test_a_deal_that_comes_again_moves_again() -> None:
     visits = known_visits(
-        (1, "A", 0, 1, "advanced"), (1, "B", 1, 2, "moved back"), (1, "A", 2, 3, "advanced"), (1, "B", 3, 4, "lost"),
+        (1, "A", 0, 1, "advanced"),
+        (1, "B", 1, 2, "moved back"),
+        (1, "A", 2, 3, "advanced"),
+        (1, "B", 3, 4, "lost"),
         (1, "B", 6, 7, "won"),
-    )  # fmt: skip
+    )
     check(
         stage_moves(visits, stages(), as_of=NOW),
         [
@@ -88,10 +105,13 @@ def test_a_deal_that_comes_again_moves_again() -> None:
 
 def test_a_change_of_pipeline_is_an_outcome_and_the_path_back_no_move() -> None:
     visits = known_visits(
-        (1, "A", 0, 4, "changed pipeline"), (1, "D", 4, 6, "changed pipeline"), (1, "C", 6, 9, "won"),
+        (1, "A", 0, 4, "changed pipeline"),
+        (1, "D", 4, 6, "changed pipeline"),
+        (1, "C", 6, 9, "won"),
         # That it advanced contradicts the pipeline it went to.
-        (2, "B", 0, 4, "advanced"), (2, "D", 4, None, "open"),
-    )  # fmt: skip
+        (2, "B", 0, 4, "advanced"),
+        (2, "D", 4, None, "open"),
+    )
     check(
         stage_moves(visits, stages(), as_of=NOW, pipeline_id=1),
         [
@@ -100,7 +120,7 @@ def test_a_change_of_pipeline_is_an_outcome_and_the_path_back_no_move() -> None:
             ("C", "won", None, 1, 1, 1.0),
         ],
     )
-    with pytest.raises(ArgumentError, match=r"Give pipeline_id: .* and there are 1, 2"):
+    with pytest.raises(ArgumentError, match=r"Pass pipeline_id: .* The pipelines are 1, 2"):
         stage_moves(visits, stages(), as_of=NOW)
 
 
@@ -205,21 +225,32 @@ def test_groups_of_visits_and_of_deals() -> None:
     )
     visits["hand"] = pd.array([7, 8, 8, None], "Int64")
     table = stage_moves(visits, stages(), as_of=NOW, by="hand")
-    assert table[["hand", "from_stage", "to", "moves", "share"]].to_numpy(object, na_value=None).tolist() == [
-        [7, "A", "B", 1, 1.0], [8, "A", "lost", 1, 1.0], [8, "B", "open", 1, 1.0], [None, "A", "lost", 1, 1.0],
-    ]  # fmt: skip
+    assert table[["hand", "from_stage", "to", "moves", "share"]].to_numpy(
+        object, na_value=None
+    ).tolist() == [
+        [7, "A", "B", 1, 1.0],
+        [8, "A", "lost", 1, 1.0],
+        [8, "B", "open", 1, 1.0],
+        [None, "A", "lost", 1, 1.0],
+    ]
     deals = pd.DataFrame({"id": [1, 2], "owner": ["Ann", "Bo"]})
     table = stage_moves(visits, stages(), as_of=NOW, by="owner", deals=deals)
     assert table[["owner", "from_stage", "to"]].to_numpy(object, na_value=None).tolist() == [
-        ["Ann", "A", "B"], ["Ann", "B", "open"], ["Bo", "A", "lost"], [None, "A", "lost"],
-    ]  # fmt: skip
+        ["Ann", "A", "B"],
+        ["Ann", "B", "open"],
+        ["Bo", "A", "lost"],
+        [None, "A", "lost"],
+    ]
 
 
 def test_every_row_leads_to_its_remains() -> None:
     visits = known_visits(
-        (1, "A", 0, 1, "advanced"), (1, "X", 1, 2, "moved back"), (1, "A", 2, None, "open"), (2, "A", 0, 4, "advanced"),
+        (1, "A", 0, 1, "advanced"),
+        (1, "X", 1, 2, "moved back"),
+        (1, "A", 2, None, "open"),
+        (2, "A", 0, 4, "advanced"),
         (2, "B", 4, 9, "won"),
-    ).assign(hand=["a", "b", "a", None, "a"])  # fmt: skip
+    ).assign(hand=["a", "b", "a", None, "a"])
     for by in (None, "hand"):
         table = stage_moves(visits, stages(), as_of=NOW, by=by)
         rows = stage_move_visits(visits, stages(), as_of=NOW, by=by)
@@ -234,8 +265,12 @@ def test_every_row_leads_to_its_remains() -> None:
         ].tolist()
     rows = stage_move_visits(visits, stages(), as_of=NOW)
     assert rows[["deal_id", "entered_at", "left_at", "days"]].to_numpy(object).tolist() == [
-        [1, day(0), day(1), 1.0], [1, day(1), day(2), 1.0], [1, day(2), pd.NaT, 98.0], [2, day(0), day(4), 4.0], [2, day(4), day(9), 5.0],
-    ]  # fmt: skip
+        [1, day(0), day(1), 1.0],
+        [1, day(1), day(2), 1.0],
+        [1, day(2), pd.NaT, 98.0],
+        [2, day(0), day(4), 4.0],
+        [2, day(4), day(9), 5.0],
+    ]
 
 
 def test_what_snapshots_cannot_tell_is_said() -> None:
@@ -243,11 +278,13 @@ def test_what_snapshots_cannot_tell_is_said() -> None:
         (1, "A", 0, None, "open"), (2, "A", 0, 3, "won"), source="current", seen=50
     )
     with pytest.warns(
-        DataWarning, match="2 of 2 stays are known from looks alone.*2 deals = 40 tokens"
+        DataWarning, match="2 of 2 visits are known from snapshots alone.*2 deals = 40 tokens"
     ):
         table = stage_moves(visits, stages(), as_of=NOW)
     assert table["to"].tolist() == ["won", "open"]
-    with pytest.warns(DataWarning, match="2 deals had come by as_of but were first seen after it"):
+    with pytest.warns(
+        DataWarning, match="2 deals had entered by as_of but were first seen after it"
+    ):
         assert len(stage_moves(visits, stages(), as_of=day(40), pipeline_id=1)) == 0
 
 
@@ -259,7 +296,7 @@ def test_what_snapshots_cannot_tell_is_said() -> None:
         ({"by": "to"}, "the result has a column 'to' of its own"),
         ({"by": "hand"}, "column 'hand'"),
         ({"pipeline_id": 9}, "stages has none of pipeline 9"),
-        ({"as_of": "now"}, "as_of='now' is no time"),
+        ({"as_of": "now"}, "as_of='now' is not a time"),
     ],
 )
 def test_wrong_arguments(change: dict[str, Any], message: str) -> None:
@@ -280,8 +317,12 @@ def test_a_company_as_sql_counts_it() -> None:
         with next as (
             select *, lead(stage_id) over w as next_stage, lag("end") over w as last_end
             from truth window w as (partition by deal_id order by row)
-        ), deleted as (select deal_id from next where "end" = 'deleted' and last_end in ('won', 'lost') and entered_at = left_at)
-        select pipeline_id, stage_id, "end", case when "end" in ('advanced', 'moved back') then next_stage end as to_stage,
+        ), deleted as (
+            select deal_id from next
+            where "end" = 'deleted' and last_end in ('won', 'lost') and entered_at = left_at
+        )
+        select pipeline_id, stage_id, "end",
+               case when "end" in ('advanced', 'moved back') then next_stage end as to_stage,
                count(*) as moves, count(distinct deal_id) as deals
         from next where deal_id not in (from deleted) group by all
         """).fetchall()

@@ -422,7 +422,9 @@ def test_keeping_deleted_deals_that_no_frame_holds_warns() -> None:
             DataWarning, match=r"deals holds no deleted deal.*account\.deals\(deleted=True\)"
         ):
             metric(deals, **YEAR, deleted="keep")
-        with pytest.raises(ArgumentError, match="deleted is one of 'drop', 'keep', not 'exit'"):
+        with pytest.raises(
+            ArgumentError, match="deleted must be one of 'drop', 'keep', not 'exit'"
+        ):
             metric(deals, **YEAR, deleted="exit")  # type: ignore[arg-type]
     requested = deals.assign(deleted_time=pd.Series(pd.NaT, deals.index, dtype=small_frames.TIME))
     assert win_rate(requested, **YEAR, deleted="keep")["won"][0] == 1
@@ -523,9 +525,14 @@ def velocity_by_hand(rows: list[dict[str, Any]], rates: dict[str, float]) -> dic
         len(wins) / (len(wins) + losses),
     )
     return {
-        "opportunities": opened, "won": len(wins), "lost": losses, "win_rate": rate, "mean_value": value, "mean_days": took,
+        "opportunities": opened,
+        "won": len(wins),
+        "lost": losses,
+        "win_rate": rate,
+        "mean_value": value,
+        "mean_days": took,
         "velocity": opened * rate * value / took,
-    }  # fmt: skip
+    }
 
 
 @pytest.mark.parametrize("seed", range(5))

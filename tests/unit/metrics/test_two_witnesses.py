@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from itertools import permutations
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -61,14 +62,15 @@ def test_changes_of_closed_deals_are_no_remains_and_a_deal_deleted_once_closed_c
             ("drop", 9, 2, 1),
             ("keep", 9, 3, 2),
         ):
-            velocity = stage_velocity(given, stages, as_of=day(when), deleted=kind)  # type: ignore[arg-type]
+            choice: Any = {"as_of": day(when), "deleted": kind}
+            velocity = stage_velocity(given, stages, **choice)
             assert velocity[["visits", "completed"]].to_numpy().tolist() == [
                 [remained, remained - 1]
             ]
             assert velocity["median_days"].tolist() == ([4.0] if remained == 3 else [2.0])
-            moves = stage_moves(given, stages, as_of=day(when), deleted=kind)  # type: ignore[arg-type]
+            moves = stage_moves(given, stages, **choice)
             assert dict(zip(moves["to"], moves["moves"], strict=True)) == {"won": wins, "open": 1}
-            won = funnel(given, stages, as_of=day(when), deleted=kind)["reached"].iloc[-1]  # type: ignore[arg-type]
+            won = funnel(given, stages, **choice)["reached"].iloc[-1]
             assert won == wins
 
 

@@ -12,9 +12,12 @@ from tests.helpers.charts import WILD, draw, texts
 from tests.helpers.revenue_charts import BILLS, bills, revenue_frame
 
 TABLE = bills(
-    ("2026-07-31", "recurring", 100.0), ("2026-07-01", "recurring", 20.5), ("2026-07-15", "installment", 1000.0),
-    ("2026-09-30", "one-time", -50.0), ("2026-09-01", "recurring", 70.0),
-)  # fmt: skip
+    ("2026-07-31", "recurring", 100.0),
+    ("2026-07-01", "recurring", 20.5),
+    ("2026-07-15", "installment", 1000.0),
+    ("2026-09-30", "one-time", -50.0),
+    ("2026-09-01", "recurring", 70.0),
+)
 
 
 def test_bars_are_the_sums_of_a_month_and_kind() -> None:
@@ -56,7 +59,7 @@ def test_sixty_months_one_bill_and_none() -> None:
     assert len(draw(plot.billing(long)).containers[0]) == 60
     assert "7.00" in texts(draw(plot.billing(bills(("2026-01-31", None, 7.0)))))
     ax = draw(plot.billing(revenue_frame(BILLS)))
-    assert "Nothing is billed in this time." in texts(ax)
+    assert "Nothing is billed in these months." in texts(ax)
     assert not ax.patches
 
 

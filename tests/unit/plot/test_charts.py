@@ -49,9 +49,9 @@ CHARTS: list[tuple[Chart, Callable[[list[str]], pd.DataFrame], list[str], str]] 
         FUNNEL,
         "No deals in this cohort.",
     ),
-    (plot.stage_survival, survival_frame, SURVIVAL, "No stay can be followed."),
+    (plot.stage_survival, survival_frame, SURVIVAL, "No visit can be followed."),
     (plot.velocity, velocity_frame, VELOCITY, "No stages."),
-    (plot.flow, moves_frame, MOVES, "No stays in this cohort."),
+    (plot.flow, moves_frame, MOVES, "No visits in this cohort."),
 ]
 NAMES = [f"Stage {number}" for number in range(1, 13)]
 every_chart = pytest.mark.parametrize(
@@ -142,10 +142,10 @@ def test_a_missing_column_is_named(
         needed = [name for name in needed if name not in ("low", "high")]
     for name in needed:
         with pytest.raises(
-            ArgumentError, match=rf"frame has no column '{name}'. Pass what metrics\."
+            ArgumentError, match=rf"frame has no column '{name}'. Pass the result of metrics\."
         ):
             chart(full.drop(columns=name))
-    with pytest.raises(ArgumentError, match="frame is to be the DataFrame"):
+    with pytest.raises(ArgumentError, match="frame must be the DataFrame"):
         chart(None)
     assert plt.get_fignums() == []
 
@@ -153,10 +153,12 @@ def test_a_missing_column_is_named(
 @pytest.mark.parametrize(
     ("chart", "made"),
     [
-        (plot.funnel, funnel_frame(3, groups=NAMES)), (plot.velocity, velocity_frame(NAMES, ["a", "b", "c", "d"])),
-        (plot.stage_survival, survival_frame(NAMES, ["a", "b"])), (plot.flow, moves_frame([f"S{at}" for at in range(25)])),
+        (plot.funnel, funnel_frame(3, groups=NAMES)),
+        (plot.velocity, velocity_frame(NAMES, ["a", "b", "c", "d"])),
+        (plot.stage_survival, survival_frame(NAMES, ["a", "b"])),
+        (plot.flow, moves_frame([f"S{at}" for at in range(25)])),
     ],
-)  # fmt: skip
+)
 def test_what_cannot_be_read_is_refused_with_what_to_do(chart: Chart, made: pd.DataFrame) -> None:
     with pytest.raises(
         ArgumentError,
@@ -178,10 +180,16 @@ def test_twelve_groups_of_one_stage_are_drawn() -> None:
 
 
 def test_metrics_go_right_into_charts() -> None:
-    visits = known_visits((1, "A", 0, 10, "advanced"), (1, "B", 10, 30, "moved back"), (1, "A", 30, 40, "won"), (2, "A", 0, 20, "lost"),
-                   (3, "X", 0, None, "open"), (4, "B", 3, None, "open")).assign(owner=["$a$", "$a$", "$a$", None, "b", "b"])  # fmt: skip
+    visits = known_visits(
+        (1, "A", 0, 10, "advanced"),
+        (1, "B", 10, 30, "moved back"),
+        (1, "A", 30, 40, "won"),
+        (2, "A", 0, 20, "lost"),
+        (3, "X", 0, None, "open"),
+        (4, "B", 3, None, "open"),
+    ).assign(owner=["$a$", "$a$", "$a$", None, "b", "b"])
     own = stages()[lambda table: table["pipeline_id"] == 1]
-    with pytest.warns(UserWarning, match="visits are to stages that `stages` does not hold"):
+    with pytest.warns(UserWarning, match="visits are to stages that `stages` lacks"):
         draw(plot.funnel(metrics.funnel(visits, own, as_of=day(100), by="owner")))
     for by in (None, "owner"):
         ax = draw(plot.stage_survival(metrics.stage_survival(visits, own, as_of=day(100), by=by)))

@@ -123,7 +123,7 @@ def test_sixty_cohorts_have_numbers_that_do_not_overlap() -> None:
 
 
 def test_what_cannot_be_drawn_is_refused() -> None:
-    with pytest.raises(ArgumentError, match=r"values='mrr' is to be 'nrr' or 'customers'"):
+    with pytest.raises(ArgumentError, match=r"values='mrr' must be 'nrr' or 'customers'"):
         plot.retention_cohorts(TABLE, values="mrr")
     with pytest.raises(ArgumentError, match=r"several currencies \(EUR, GBP\)"):
         plot.retention_cohorts(pd.concat([TABLE, TABLE.assign(currency="GBP")]))
@@ -136,6 +136,6 @@ def test_what_cannot_be_drawn_is_refused() -> None:
 
 def test_one_cell_and_none() -> None:
     assert cells(draw(plot.retention_cohorts(cohorts([1.0])))) == {(0, 0): "100"}
-    assert "No cohort begins in this time." in texts(
+    assert "No cohort begins in these months." in texts(
         draw(plot.retention_cohorts(revenue_frame(COLUMNS)))
     )

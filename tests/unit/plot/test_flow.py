@@ -66,7 +66,7 @@ def test_numbers_and_outcomes_are_written() -> None:
     ]
     rows = {text.get_text(): text.get_position()[1] for text in ax.texts}
     assert (rows["510  34 %"], rows["300  50 %"], rows["3  100 %"]) == (0, 2, 3)
-    assert ax.get_title(loc="left") == "Where deals went: 2,673 stays in 4 stages"
+    assert ax.get_title(loc="left") == "Where deals went: 2,673 visits in 4 stages"
 
 
 def test_an_arrow_points_at_the_stage_that_was_entered() -> None:

@@ -77,7 +77,7 @@ TABLE = frame(
 def test_bars_are_the_counts_from_the_left() -> None:
     ax = draw(plot.funnel(TABLE))
     assert [bars.get_label() for bars in ax.containers] == [
-        "went on",
+        "advanced",
         "lost there",
         "left the pipeline",
         "still open",
@@ -112,9 +112,9 @@ def test_counts_percentages_and_conversion_are_written() -> None:
     assert "99.6 % (99–>99.9 %) in 9.3 d" in result
     # What cannot be told is a dash; the win has nothing after it.
     assert result.count("–") == 1
-    assert {"253", "103", "150", "1,000", "goes on (95 %)"} <= {*result}
+    assert {"253", "103", "150", "1,000", "conversion (95 % CI)"} <= {*result}
     assert "10" not in result
-    assert (ax.get_xlabel(), ax.get_title(loc="left")) == ("deals", "How far 1,599 deals came")
+    assert (ax.get_xlabel(), ax.get_title(loc="left")) == ("deals", "Funnel: 1,599 deals")
 
 
 def test_segments_differ_without_colour_and_text_stands_out() -> None:
@@ -125,7 +125,7 @@ def test_segments_differ_without_colour_and_text_stands_out() -> None:
     }
     assert len(snapshots) == 4
     assert [text.get_text() for text in ax.get_legend().get_texts()] == [
-        "went on",
+        "advanced",
         "lost there",
         "left the pipeline",
         "still open",
@@ -143,14 +143,14 @@ def test_groups_are_drawn_together_by_stage() -> None:
     ]
     assert [tick.get_text() for tick in ax.get_yticklabels()] == ["Ann", "(none)"] * 3
     assert {"Stage 1", "Stage 2", "won"} <= {*texts(ax)}
-    assert ax.get_title(loc="left") == "How far 47 deals came, by owner"
+    assert ax.get_title(loc="left") == "Funnel: 47 deals, by owner"
 
 
 def test_one_group_of_several_is_a_funnel_of_its_own() -> None:
     table = funnel_frame(3, groups=["Ann", "Bo"])
     ax = draw(plot.funnel(table[table["owner"] == "Bo"]))
     assert len(ax.containers[0]) == 4
-    assert ax.get_title(loc="left") == "How far 33 deals came: Bo"
+    assert ax.get_title(loc="left") == "Funnel: 33 deals: Bo"
 
 
 def test_counts_that_are_none_are_refused() -> None:

@@ -51,8 +51,15 @@ def test_the_waterfall_closes() -> None:
 def test_names_and_amounts_are_written() -> None:
     ax = draw(plot.mrr_movements(TABLE))
     assert [tick.get_text() for tick in ax.get_xticklabels()] == [
-        "start", "new", "reactivation", "expansion", "contraction", "churn", "fx", "end",
-    ]  # fmt: skip
+        "start",
+        "new",
+        "reactivation",
+        "expansion",
+        "contraction",
+        "churn",
+        "fx",
+        "end",
+    ]
     assert next(text for text in ax.texts if text.get_text() == "(120 expired)").xy[0] == 5
     assert [text.get_text() for text in ax.texts if text.get_text()][:6] == [
         "+700",
@@ -65,7 +72,7 @@ def test_names_and_amounts_are_written() -> None:
     assert {"1,000", "1,215"} <= {*texts(ax)}
     assert (ax.get_ylabel(), ax.get_title(loc="left")) == (
         "EUR",
-        "What moved MRR, 2026-01 to 2026-02",
+        "MRR movements, 2026-01 to 2026-02",
     )
 
 
@@ -118,11 +125,17 @@ def test_by_month_gains_are_above_and_losses_below_with_the_net() -> None:
 @pytest.mark.parametrize(
     ("as_of", "hatched"),
     [
-        (None, []), ("2026-02-28", []), ("2026-02-28 23:59", [1]), ("2026-02-27", [1]), ("2026-01-31", [1]), ("2026-01-30", [0, 1]),
-        (pd.Timestamp("2026-03-01"), []), (pd.Timestamp("2026-02-28 12:00", tz="Asia/Tokyo"), [1]),
+        (None, []),
+        ("2026-02-28", []),
+        ("2026-02-28 23:59", [1]),
+        ("2026-02-27", [1]),
+        ("2026-01-31", [1]),
+        ("2026-01-30", [0, 1]),
+        (pd.Timestamp("2026-03-01"), []),
+        (pd.Timestamp("2026-02-28 12:00", tz="Asia/Tokyo"), [1]),
         (pd.Timestamp("2026-02-28").date(), []),
     ],
-)  # fmt: skip
+)
 def test_months_that_are_not_over_are_hatched(as_of: object, hatched: list[int]) -> None:
     ax = draw(plot.mrr_movements(TABLE, by_month=True, as_of=as_of))
     first = (2026 - 1970) * 12
@@ -139,7 +152,7 @@ def test_months_that_are_not_over_are_hatched(as_of: object, hatched: list[int])
 
 @pytest.mark.parametrize("as_of", ["now", "", 20260101, "2026-13-01", pd.NaT])
 def test_as_of_is_a_time(as_of: object) -> None:
-    with pytest.raises(ArgumentError, match="is no time"):
+    with pytest.raises(ArgumentError, match="is not a time"):
         plot.mrr_movements(TABLE, as_of=as_of)
     assert plt.get_fignums() == []
 
@@ -156,7 +169,7 @@ def test_what_does_not_close_is_refused() -> None:
         plot.mrr_movements(three.drop(index=1))
     with pytest.raises(ArgumentError, match="The column 'fx' holds nulls"):
         plot.mrr_movements(three.assign(fx=None))
-    with pytest.raises(ArgumentError, match="A month is there twice"):
+    with pytest.raises(ArgumentError, match="A month occurs twice"):
         plot.mrr_movements(pd.concat([three, three]))
     with pytest.raises(
         ArgumentError, match=r"several currencies \(EUR, USD\).*metrics\.mrr_movements `rates`"
@@ -183,11 +196,14 @@ def test_rows_in_any_order_give_the_same_chart() -> None:
 @pytest.mark.parametrize(
     "table",
     [
-        movements(0.0, [0.0] * 6), movements(-50.0, [0.0, 0.0, 10.0, -30.0, 0.0, 0.0]), movements(-50.0, [80.0, 0.0, 0.0, 0.0, 0.0, 0.0]),
-        movements(3.0, [0.01, 0.0, 0.0, 0.0, -3.01, 0.0]), movements(1e12, *[[1e9, 0.0, 0.0, 0.0, -5e8, 1e7]] * 60),
+        movements(0.0, [0.0] * 6),
+        movements(-50.0, [0.0, 0.0, 10.0, -30.0, 0.0, 0.0]),
+        movements(-50.0, [80.0, 0.0, 0.0, 0.0, 0.0, 0.0]),
+        movements(3.0, [0.01, 0.0, 0.0, 0.0, -3.01, 0.0]),
+        movements(1e12, *[[1e9, 0.0, 0.0, 0.0, -5e8, 1e7]] * 60),
     ],
     ids=["nothing", "credits", "credits to more", "to nothing", "60 months"],
-)  # fmt: skip
+)
 def test_extremes_are_drawn_complete(table: pd.DataFrame, by_month: bool) -> None:
     ax = draw(plot.mrr_movements(table, by_month=by_month))
     low, high = ax.get_ylim()

@@ -117,10 +117,10 @@ def test_a_month_that_is_missing_is_a_gap_and_one_that_is_there_twice_an_error()
     assert result[0] == 100
     assert np.isnan(result[1])
     assert len(result) == 4
-    with pytest.raises(ArgumentError, match="A month is there twice"):
+    with pytest.raises(ArgumentError, match="A month occurs twice"):
         plot.mrr(pd.concat([ONE, ONE]))
     # Groups whose column was dropped would be counted as one.
-    with pytest.raises(ArgumentError, match="A month is there twice"):
+    with pytest.raises(ArgumentError, match="A month occurs twice"):
         plot.mrr(TWO[SCHEDULE])
 
 

@@ -59,12 +59,12 @@ def test_a_missing_column_is_named(
 ) -> None:
     for name in {*columns} - spare:
         with pytest.raises(
-            ArgumentError, match=rf"frame has no column '{name}'. Pass what metrics\."
+            ArgumentError, match=rf"frame has no column '{name}'. Pass the result of metrics\."
         ):
             chart(made.drop(columns=name))
     draw(chart(made.drop(columns=[*spare])))
     plt.close("all")
-    with pytest.raises(ArgumentError, match="frame is to be the DataFrame"):
+    with pytest.raises(ArgumentError, match="frame must be the DataFrame"):
         chart(None)
     assert plt.get_fignums() == []
 
@@ -103,10 +103,21 @@ def deals_and_lines() -> tuple[pd.DataFrame, pd.DataFrame]:
     )
     deals["won_time"] = pd.to_datetime(["2026-01-05", "2026-02-05", "2026-02-10"], utc=True)
     made = {
-        "id": [1, 2, 3], "deal_id": [1, 2, 3], "product_id": 1, "currency": ["EUR", "EUR", "USD"], "is_enabled": True,
-        "billing_frequency": "monthly", "billing_frequency_cycles": [12, 2, None], "billing_start_date": pd.NaT, "quantity": 1.0,
-        "item_price": [100.0, 50.0, 10.0], "discount": 0.0, "discount_type": "percentage", "tax": 0.0, "tax_method": "exclusive",
-    }  # fmt: skip
+        "id": [1, 2, 3],
+        "deal_id": [1, 2, 3],
+        "product_id": 1,
+        "currency": ["EUR", "EUR", "USD"],
+        "is_enabled": True,
+        "billing_frequency": "monthly",
+        "billing_frequency_cycles": [12, 2, None],
+        "billing_start_date": pd.NaT,
+        "quantity": 1.0,
+        "item_price": [100.0, 50.0, 10.0],
+        "discount": 0.0,
+        "discount_type": "percentage",
+        "tax": 0.0,
+        "tax_method": "exclusive",
+    }
     return deals, pd.DataFrame(made)
 
 

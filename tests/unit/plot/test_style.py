@@ -19,10 +19,19 @@ from tests.helpers.charts import WILD
 @pytest.mark.parametrize(
     ("share", "said"),
     [
-        (0.0, "0 %"), (0.0001, "<0.1 %"), (0.004, "0.4 %"), (0.01, "1 %"), (0.634, "63 %"), (0.994, "99 %"), (0.9961, "99.6 %"),
-        (0.99999, ">99.9 %"), (1.0, "100 %"), (1.2, "120 %"), (math.nan, "–"),
+        (0.0, "0 %"),
+        (0.0001, "<0.1 %"),
+        (0.004, "0.4 %"),
+        (0.01, "1 %"),
+        (0.634, "63 %"),
+        (0.994, "99 %"),
+        (0.9961, "99.6 %"),
+        (0.99999, ">99.9 %"),
+        (1.0, "100 %"),
+        (1.2, "120 %"),
+        (math.nan, "–"),
     ],
-)  # fmt: skip
+)
 def test_percent_is_never_0_or_100_for_what_is_not(share: float, said: str) -> None:
     assert style.percent(share) == said
 
@@ -43,12 +52,23 @@ def test_numbers_days_and_intervals() -> None:
 @pytest.mark.parametrize(
     ("name", "said"),
     [
-        ("$x$", "$x$"), ("two\nlines\tand tab", "two lines and tab"), ("\u202eevil\u202c", "evil"), ("\x00\x07", "(no name)"),
-        ("   ", "(no name)"), (None, "(none)"), (pd.NA, "(none)"), (pd.NaT, "(none)"), (pd.Timestamp("2026-06-01"), "2026-06-01"), (7, "7"),
-        ("\ud83d half", "? half"), ("地域", "□□"), ("🚀 Launch", "□ Launch"), ("Причина", "Причина"),
+        ("$x$", "$x$"),
+        ("two\nlines\tand tab", "two lines and tab"),
+        ("\u202eevil\u202c", "evil"),
+        ("\x00\x07", "(no name)"),
+        ("   ", "(no name)"),
+        (None, "(none)"),
+        (pd.NA, "(none)"),
+        (pd.NaT, "(none)"),
+        (pd.Timestamp("2026-06-01"), "2026-06-01"),
+        (7, "7"),
+        ("\ud83d half", "? half"),
+        ("地域", "□□"),
+        ("🚀 Launch", "□ Launch"),
+        ("Причина", "Причина"),
         ("a" * 40 + "1", "aaaaaaaaaaaaaaaaaaaaa…aaaaaaaaa1"),
     ],
-)  # fmt: skip
+)
 def test_names_as_they_are_shown(name: object, said: str) -> None:
     assert style.shown(name) == said
 
@@ -90,14 +110,14 @@ def test_the_first_twelve_marks_differ_without_colour() -> None:
 
 def test_wrong_frames_and_axes_are_reported() -> None:
     with pytest.raises(
-        ArgumentError, match=r"frame is to be the DataFrame that metrics\.funnel returns, not list"
+        ArgumentError, match=r"frame must be the DataFrame that metrics\.funnel returns, not list"
     ):
-        style.need([], ("a",), "funnel")
+        style.require_columns([], ("a",), "funnel")
     with pytest.raises(ArgumentError, match="The column 'a' is str; it is to hold numbers"):
         style.numbers(pd.DataFrame({"a": ["x"]}), "a")
     with pytest.raises(ArgumentError, match="The column 'a' holds nulls or negative numbers"):
         style.counts(pd.DataFrame({"a": [1.0, None]}), "a")
-    with pytest.raises(ArgumentError, match="ax is to be an Axes of matplotlib, not Figure"):
+    with pytest.raises(ArgumentError, match="ax must be an Axes of matplotlib, not Figure"):
         style.axes(plt.figure())  # type: ignore[arg-type]
 
 

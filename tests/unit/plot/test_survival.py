@@ -12,10 +12,12 @@ from tests.helpers.charts import SURVIVAL, draw, frame, survival_frame
 # Gehan's 6-MP, Kaplan-Meier and log-log limits at some of its times; the last is undefined on
 # purpose.
 ROWS = [
-    (1, 7, "Demo", 1, 6.0, 21, 3, 0.8571, 0.6197, 0.9516), (1, 7, "Demo", 1, 7.0, 17, 1, 0.8067, 0.5631, 0.9228),
-    (1, 7, "Demo", 1, 9.0, 16, 0, 0.8067, 0.5631, 0.9228), (1, 7, "Demo", 1, 22.0, 7, 1, 0.5378, 0.2678, 0.7468),
+    (1, 7, "Demo", 1, 6.0, 21, 3, 0.8571, 0.6197, 0.9516),
+    (1, 7, "Demo", 1, 7.0, 17, 1, 0.8067, 0.5631, 0.9228),
+    (1, 7, "Demo", 1, 9.0, 16, 0, 0.8067, 0.5631, 0.9228),
+    (1, 7, "Demo", 1, 22.0, 7, 1, 0.5378, 0.2678, 0.7468),
     (1, 7, "Demo", 1, 35.0, 1, 1, 0.0, None, None),
-]  # fmt: skip
+]
 
 
 def at_risk(ax: Axes, name: str) -> dict[float, str]:

@@ -43,8 +43,11 @@ def test_what_is_not_reached_is_said() -> None:
     ax = draw(plot.velocity(TABLE))
     result = texts(ax)
     assert [text for text in result if "not reached" in text] == [
-        "90 % not reached", "75 %, 90 % not reached", "median, 75 %, 90 % not reached", "25 % not reached",
-    ]  # fmt: skip
+        "90 % not reached",
+        "75 %, 90 % not reached",
+        "median, 75 %, 90 % not reached",
+        "25 % not reached",
+    ]
     assert "no stays" in result
     assert [text for text in result if text.endswith(" d")] == ["14 d", "16 d", "18 d"]
     # Arrows, to the same edge, past every quantile; dotted, so that none is taken for one.
@@ -62,7 +65,7 @@ def test_what_is_not_reached_is_said() -> None:
 def test_open_visits_are_counted_beside() -> None:
     ax = draw(plot.velocity(TABLE))
     result = texts(ax)
-    assert {"stays over", "still open", "1,000", "200"} <= {*result}
+    assert {"completed", "still open", "1,000", "200"} <= {*result}
     right = [text.get_text() for text in ax.texts if text.get_position()[0] == 1.0]
     assert right == ["still open", "200", "3", "4", "5", "6", "0"]
     assert (ax.get_xlabel(), ax.get_title(loc="left")) == (

@@ -105,9 +105,14 @@ def test_every_line_lives_as_it_truly_does(loaded: Loaded, known: bool) -> None:
     assert lines["problem"].isna().all()
     recurring = lines[lines["billing_frequency"] != "one-time"]
     result = zip(
-        recurring["id"], recurring["deal_id"], np.rint(recurring["mrr"] * 1e6), recurring["start"].dt.date,
-        recurring["end"].dt.date.where(recurring["end"].notna(), None), recurring["end_reason"], strict=True,
-    )  # fmt: skip
+        recurring["id"],
+        recurring["deal_id"],
+        np.rint(recurring["mrr"] * 1e6),
+        recurring["start"].dt.date,
+        recurring["end"].dt.date.where(recurring["end"].notna(), None),
+        recurring["end_reason"],
+        strict=True,
+    )
     expected = [
         (row.line_id, row.deal_id, round(row.monthly * 1e6), row.start, row.end, row.end_reason)
         for row in loaded.company.truth.subscriptions(cancellations=known)
@@ -136,9 +141,13 @@ def test_every_movement_of_every_customer_is_the_true_one(
     columns = ["previous", "amount", "mrr", "expired"]
     table = {}
     for month, customer, currency, move, amounts in zip(
-        result["month"].dt.date, result["customer"], result["currency"], result["movement"].astype(object),
-        np.rint(result[columns].to_numpy() * 1e6).astype(np.int64).tolist(), strict=True,
-    ):  # fmt: skip
+        result["month"].dt.date,
+        result["customer"],
+        result["currency"],
+        result["movement"].astype(object),
+        np.rint(result[columns].to_numpy() * 1e6).astype(np.int64).tolist(),
+        strict=True,
+    ):
         row = dict.fromkeys(MOVES, 0) | {
             "start": amounts[0],
             "end": amounts[2],

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -92,8 +93,9 @@ def test_keeping_what_no_frame_holds_warns_once() -> None:
         with pytest.warns(DataWarning, match="deals holds no deleted deal") as reported:
             metric()
         assert len(reported) == 1
-    with pytest.raises(ArgumentError, match="deleted is one of 'drop', 'keep'"):
-        mrr_lines(LINES, alive, deleted=None, cancellations=revenue_frames.NO_CANCELLATIONS)  # type: ignore[arg-type]
+    wrong: Any = {"deleted": None, "cancellations": revenue_frames.NO_CANCELLATIONS}
+    with pytest.raises(ArgumentError, match="deleted must be one of 'drop', 'keep'"):
+        mrr_lines(LINES, alive, **wrong)
 
 
 def test_a_successor_that_was_open_takes_over_until_the_day_of_its_deletion() -> None:
@@ -124,7 +126,7 @@ def test_a_tax_of_minus_100_percent_inside_a_price_is_no_division_by_zero() -> N
     ).assign(sum=[100.0, 100.0])
     value = pd.Series([100.0, 90.0]).to_numpy()
     result = differs(
-        pd.Series([1, 2], dtype="Int64"),
+        np.array([1, 2]),
         value,
         lines,
         lines.iloc[:0][["deal_id"]].assign(type="amount", amount=0.0),

@@ -27,9 +27,21 @@ from tests.helpers import revenue_frames
 from tests.helpers.revenue_frames import NO_CANCELLATIONS, days
 
 TRACKED = (
-    "deal_id", "product_id", "name", "currency", "quantity", "item_price", "discount", "discount_type", "tax", "tax_method",
-    "is_enabled", "billing_frequency", "billing_frequency_cycles", "billing_start_date",
-)  # fmt: skip
+    "deal_id",
+    "product_id",
+    "name",
+    "currency",
+    "quantity",
+    "item_price",
+    "discount",
+    "discount_type",
+    "tax",
+    "tax_method",
+    "is_enabled",
+    "billing_frequency",
+    "billing_frequency_cycles",
+    "billing_start_date",
+)
 State = dict[str, Any]
 HALF: dict[str, Any] = {"since": "2026-01-01", "until": "2026-07-01"}
 
@@ -37,10 +49,22 @@ HALF: dict[str, Any] = {"since": "2026-01-01", "until": "2026-07-01"}
 def usual(**more: Any) -> State:
     """A line item: 100 a month without end from 1 January 2026, of deal 1."""
     return {
-        "deal_id": 1, "product_id": 1, "name": "Seat", "currency": "EUR", "quantity": 1.0, "item_price": 100.0, "discount": 0.0,
-        "discount_type": "percentage", "tax": 0.0, "tax_method": "none", "is_enabled": True, "billing_frequency": "monthly",
-        "billing_frequency_cycles": None, "billing_start_date": "2026-01-01", **more,
-    }  # fmt: skip
+        "deal_id": 1,
+        "product_id": 1,
+        "name": "Seat",
+        "currency": "EUR",
+        "quantity": 1.0,
+        "item_price": 100.0,
+        "discount": 0.0,
+        "discount_type": "percentage",
+        "tax": 0.0,
+        "tax_method": "none",
+        "is_enabled": True,
+        "billing_frequency": "monthly",
+        "billing_frequency_cycles": None,
+        "billing_start_date": "2026-01-01",
+        **more,
+    }
 
 
 def text(value: Any) -> str | None:
@@ -285,13 +309,24 @@ def test_every_month_is_that_of_the_frames_of_its_snapshot(seed: int, at: Any) -
             else:
                 column, value = draw.choice(
                     [
-                        ("item_price", float(draw.randint(1, 400))), ("quantity", draw.choice([0.5, 2.0, 3.25])), ("product_id", 2),
-                        ("billing_frequency_cycles", draw.choice([None, 1, 7])), ("is_enabled", draw.random() < 0.5),
-                        ("billing_frequency", draw.choice(["annually", "one-time", "quarterly", "monthly"])),
-                        ("billing_start_date", draw.choice(["2024-12-31", "2025-06-15", "2026-02-01"])), ("discount", 12.5),
-                        ("currency", draw.choice(["EUR", "USD"])), ("name", "Other"),
+                        ("item_price", float(draw.randint(1, 400))),
+                        ("quantity", draw.choice([0.5, 2.0, 3.25])),
+                        ("product_id", 2),
+                        ("billing_frequency_cycles", draw.choice([None, 1, 7])),
+                        ("is_enabled", draw.random() < 0.5),
+                        (
+                            "billing_frequency",
+                            draw.choice(["annually", "one-time", "quarterly", "monthly"]),
+                        ),
+                        (
+                            "billing_start_date",
+                            draw.choice(["2024-12-31", "2025-06-15", "2026-02-01"]),
+                        ),
+                        ("discount", 12.5),
+                        ("currency", draw.choice(["EUR", "USD"])),
+                        ("name", "Other"),
                     ]
-                )  # fmt: skip
+                )
                 lines[line] = {**lines[line], column: value}
         day = month.end_time if at == "end" else month.start_time
         snapshots[f"{day:%Y-%m-%d} 11:00"] = {key: dict(line) for key, line in lines.items()}
@@ -467,15 +502,13 @@ def test_lines_of_a_deleted_deal_count_until_its_deletion() -> None:
     assert list(by_month(known(snapshots, deals.drop(columns="update_time"))).values()) == [100] * 6
     with pytest.warns(
         DataWarning,
-        match=(
-            r"line items of 1 deals that deals does not hold \(2\).*account\.deals\(deleted=True\)"
-        ),
+        match=(r"line items of 1 deals that deals lacks \(2\).*account\.deals\(deleted=True\)"),
     ):
         known(snapshots, revenue_frames.deals([{}]))
     # Deals without a readable id are no reason to fail.
     unreadable = pd.concat([revenue_frames.deals([{}])] * 3, ignore_index=True)
     unreadable["id"] = pd.array([1, None, None], "Int64")
-    with pytest.warns(DataWarning, match=r"deals that deals does not hold \(2\)"):
+    with pytest.warns(DataWarning, match=r"deals that deals lacks \(2\)"):
         known(snapshots, unreadable)
     # Who chose some deals, and lines of more, is not told.
     some = {time: {**lines, 9: usual(deal_id=77)} for time, lines in snapshots.items()}
@@ -591,7 +624,7 @@ def test_an_empty_history_and_frames_that_are_none() -> None:
             r"no column 'id': it is the frame of account\.line_history\(\)",
         ),
         (history.drop(columns="after"), r"history has no column 'after'"),
-        ({}, "history is to be a DataFrame"),
+        ({}, "history must be a DataFrame"),
         (history.assign(time="soon"), "'time' holds text"),
     ):
         with pytest.raises(ArgumentError, match=message):
@@ -602,11 +635,12 @@ def test_an_empty_history_and_frames_that_are_none() -> None:
     with pytest.warns(DataWarning) as caught:
         mrr_lines(frame, deals, history=wild, cancellations=NO_CANCELLATIONS)
     assert [str(warning.message).partition(":")[0] for warning in caught] == [
-        "history", "1 line item is kept apart and counts nowhere, line ids by reason",
-    ]  # fmt: skip
+        "history",
+        "1 line item is kept apart and counts nowhere, line ids by reason",
+    ]
     with pytest.warns(
         DataWarning,
-        match="history: values that cannot be counted with are read as empty: time in 13 rows",
+        match="history: values that cannot be computed with are read as null: time in 13 rows",
     ) as caught:
         edge = mrr_lines(
             frame,

@@ -172,9 +172,21 @@ def test_every_kind_of_line(name: str) -> None:
 def test_the_columns_and_their_dtypes() -> None:
     for lines in (ledger({}), ledger({"is_enabled": False})):
         assert list(lines.columns[:14]) == [
-            "id", "deal_id", "customer", "product_id", "currency", "mrr", "start", "end", "end_reason", "billing_frequency",
-            "billing_frequency_cycles", "one_time", "tcv", "problem",
-        ]  # fmt: skip
+            "id",
+            "deal_id",
+            "customer",
+            "product_id",
+            "currency",
+            "mrr",
+            "start",
+            "end",
+            "end_reason",
+            "billing_frequency",
+            "billing_frequency_cycles",
+            "one_time",
+            "tcv",
+            "problem",
+        ]
         assert lines["customer"].dtype == lines["currency"].dtype == lines["problem"].dtype == "str"
         assert {
             str(lines[name].dtype)
@@ -409,11 +421,22 @@ def test_a_bad_line_is_kept_apart_and_named_and_never_stops_the_ledger() -> None
             revenue_frames.lines(rows), deals, cancellations=revenue_frames.NO_CANCELLATIONS
         )
     assert lines["problem"].fillna("").tolist() == [
-        "", "weekly without cycles", "weekly without cycles", "cycles below 1", "cycles below 1", "no quantity or price",
-        "no quantity or price", "amount out of range", "amount out of range", "no currency", "no currency",
-        "ends after the year 9999", "starts on 31 December 9999 or in year 1",
-        "tax of -100 % or less", "id occurs twice",
-    ]  # fmt: skip
+        "",
+        "weekly without cycles",
+        "weekly without cycles",
+        "cycles below 1",
+        "cycles below 1",
+        "no quantity or price",
+        "no quantity or price",
+        "amount out of range",
+        "amount out of range",
+        "no currency",
+        "no currency",
+        "ends after the year 9999",
+        "starts on 31 December 9999 or in year 1",
+        "tax of -100 % or less",
+        "id occurs twice",
+    ]
     assert lines.loc[1:, ["mrr", "one_time", "tcv", "amount"]].isna().all(axis=None)
     assert lines.loc[1:, ["month_from", "month_until"]].isna().all(axis=None)
     assert len(caught) == 1
@@ -627,15 +650,19 @@ def test_cancellations_may_be_a_column_of_deals() -> None:
             until="2026-06-01",
             cancellations="Cancellation date",
         )
-        assert [(str(day)[:10], deal) for day, deal in zip(bills["date"], bills["deal_id"], strict=True)] == [
-            ("2026-04-01", 1), ("2026-04-01", 2), ("2026-05-01", 2),
-        ]  # fmt: skip
+        assert [
+            (str(day)[:10], deal) for day, deal in zip(bills["date"], bills["deal_id"], strict=True)
+        ] == [
+            ("2026-04-01", 1),
+            ("2026-04-01", 2),
+            ("2026-05-01", 2),
+        ]
     for wrong, message in {
         "cancelation date": (
-            r"'cancelation date' is no column of deals\. Did you mean 'Cancellation date'\?"
+            r"'cancelation date' is not a column of deals\. Did you mean 'Cancellation date'\?"
         ),
-        "Reason": r"'Reason' is no column of deals\. Did you mean 'Cancellation date'\?",
-        "title": r"'title' holds text that is no time",
+        "Reason": r"'Reason' is not a column of deals\. Did you mean 'Cancellation date'\?",
+        "title": r"'title' holds text that is not a time",
     }.items():
         with pytest.raises(ArgumentError, match=message):
             mrr_lines(rows, deals, cancellations=wrong)
@@ -679,7 +706,7 @@ def test_lines_without_an_end_are_reported_where_no_cancellations_are_given() ->
     )
     assert open_warnings([{}, {}], dated) == [
         "No cancellations are given, so 2 recurring lines without an end count for ever. Of the"
-        " columns of deals, the name of 'Cancellation date' speaks of an end: pass"
+        " columns of deals, the name of 'Cancellation date' suggests an end: pass"
         " cancellations='Cancellation date'; an empty frame where there are none."
     ]
     # Only lines that count and have no end.
@@ -702,12 +729,39 @@ def test_an_empty_frame_of_cancellations_says_that_there_are_none(empty: pd.Data
 
 
 SPEAK_OF_AN_END = (
-    "Cancellation date", "CANCELLED ON", "Churn", "Terminated", "Contract end date", "Ends on", "End of contract", "Expiry",
-    "Kündigungsdatum", "Ku\u0308ndigung zum", "KUENDIGUNG beendet", "Vertragsende", "Stornodatum", "Résiliation le", "RESILIE LE",
-    "Date de fin", "Annulé le", "Fecha de baja", "Fecha de cancelación", "Data fine (disdetta)", "Rescisão", "Opzegdatum",
-    "Datum beëindiging", "Einddatum", "Uppsägning", "Oppsigelse", "Data rezygnacji", "Datum výpovědi", "Дата расторжения", "解約日",
-    "キャンセル日", "해지일",
-)  # fmt: skip
+    "Cancellation date",
+    "CANCELLED ON",
+    "Churn",
+    "Terminated",
+    "Contract end date",
+    "Ends on",
+    "End of contract",
+    "Expiry",
+    "Kündigungsdatum",
+    "Ku\u0308ndigung zum",
+    "KUENDIGUNG beendet",
+    "Vertragsende",
+    "Stornodatum",
+    "Résiliation le",
+    "RESILIE LE",
+    "Date de fin",
+    "Annulé le",
+    "Fecha de baja",
+    "Fecha de cancelación",
+    "Data fine (disdetta)",
+    "Rescisão",
+    "Opzegdatum",
+    "Datum beëindiging",
+    "Einddatum",
+    "Uppsägning",
+    "Oppsigelse",
+    "Data rezygnacji",
+    "Datum výpovědi",
+    "Дата расторжения",
+    "解約日",
+    "キャンセル日",
+    "해지일",
+)
 SPEAK_OF_NONE = (
     "Signed",
     "Renewal",
@@ -729,7 +783,7 @@ def test_columns_that_speak_of_an_end_in_many_languages() -> None:
         **dict.fromkeys([f"{name} by" for name in SPEAK_OF_AN_END], "Ann")
     )
     expected = (
-        f"the name of {', '.join(map(repr, SPEAK_OF_AN_END))} speaks of an end: pass"
+        f"the name of {', '.join(map(repr, SPEAK_OF_AN_END))} suggests an end: pass"
         f" cancellations={SPEAK_OF_AN_END[0]!r} or "
     )
     for column in (
@@ -748,7 +802,7 @@ def test_columns_that_speak_of_an_end_in_many_languages() -> None:
         "stage_change_time",
     )
     (said,) = open_warnings([{}], deals.assign(**dict.fromkeys(others, day)))
-    assert "speaks of an end" not in said
+    assert "suggests an end" not in said
 
 
 # Discounts on whole deals
@@ -803,7 +857,7 @@ def test_deals_that_differ_from_their_lines_are_named_where_discounts_are_not_gi
         [{**once(400), "deal_id": 1}, {**once(400), "deal_id": 2}, {"deal_id": 3}]
     ).assign(sum=[400.0, 400.0, 100.0])
     with pytest.warns(
-        DataWarning, match=r"The value of 1 deals is not what their lines add up to \(2\)"
+        DataWarning, match=r"The value of 1 deals is not the total of their lines \(2\)"
     ):
         mrr_lines(lines, deals, cancellations=revenue_frames.NO_CANCELLATIONS)
     given = small_frames.discounts([{"deal_id": 2, "amount": 10}])
@@ -868,11 +922,21 @@ def test_a_month_is_sampled_on_its_last_day_or_its_first() -> None:
         {"billing_frequency": "one-time"},
     ]
     assert months(ledger(*rows)) == [
-        ("2026-01", "2026-02"), ("2026-01", "2026-02"), ("2026-01", "2026-02"), ("2026-01", "2026-01"), ("2026-01", None), (None, None),
-    ]  # fmt: skip
+        ("2026-01", "2026-02"),
+        ("2026-01", "2026-02"),
+        ("2026-01", "2026-02"),
+        ("2026-01", "2026-01"),
+        ("2026-01", None),
+        (None, None),
+    ]
     assert months(ledger(*rows, policy=RevenuePolicy(at="start"))) == [
-        ("2026-02", "2026-03"), ("2026-01", "2026-02"), ("2026-02", "2026-03"), ("2026-02", "2026-02"), ("2026-02", None), (None, None),
-    ]  # fmt: skip
+        ("2026-02", "2026-03"),
+        ("2026-01", "2026-02"),
+        ("2026-02", "2026-03"),
+        ("2026-02", "2026-02"),
+        ("2026-02", None),
+        (None, None),
+    ]
 
 
 def test_lines_between_two_sampling_days_are_named_with_their_mrr() -> None:
@@ -891,8 +955,8 @@ def test_lines_between_two_sampling_days_are_named_with_their_mrr() -> None:
         lines = ledger(*rows)
     assert [str(warning.message) for warning in caught] == [
         "3 line items begin and end without being active on the last day of a month, when MRR is"
-        " taken: they count in no month. MRR 563.33 EUR, 26.00 USD; line ids: 1, 3, 4. tcv says"
-        " what they bill in all."
+        " taken: they count in no month. MRR 563.33 EUR, 26.00 USD; line ids: 1, 3, 4. tcv is"
+        " their total amount."
     ]
     assert lines["tcv"][0] == 300
     months_ = mrr_customer_months(lines, since="2025-01-01", until="2025-07-01")
@@ -965,20 +1029,28 @@ def test_only_a_time_without_any_line_is_a_gap() -> None:
 @pytest.mark.parametrize(
     "wrong",
     [
-        {"statuses": ()}, {"statuses": ("gewonnen",)}, {"statuses": 3}, {"weekly": 0}, {"weekly": float("nan")}, {"weekly": "4"},
-        {"weekly": True}, {"customer": (1,)}, {"at": "middle"}, {"tax": True}, {"discount": None}, {"renewal_grace": 30},
+        {"statuses": ()},
+        {"statuses": ("gewonnen",)},
+        {"statuses": 3},
+        {"weekly": 0},
+        {"weekly": float("nan")},
+        {"weekly": "4"},
+        {"weekly": True},
+        {"customer": (1,)},
+        {"at": "middle"},
+        {"tax": True},
+        {"discount": None},
+        {"renewal_grace": 30},
         {"renewal_grace": "-3D"},
     ],
-)  # fmt: skip
+)
 def test_policies_that_make_no_sense(wrong: dict[str, Any]) -> None:
     with pytest.raises(ArgumentError, match=next(iter(wrong))):
         RevenuePolicy(**wrong)
 
 
 def test_a_policy_is_nothing_else() -> None:
-    with pytest.raises(
-        ArgumentError, match=r"policy is to be a RevenuePolicy, such as .* not dict"
-    ):
+    with pytest.raises(ArgumentError, match=r"policy must be a RevenuePolicy, such as .* not dict"):
         ledger({}, policy={"weekly": 4})
 
 

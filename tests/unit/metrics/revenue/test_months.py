@@ -265,8 +265,18 @@ def test_every_month_of_every_currency_that_ever_had_mrr_is_there() -> None:
     assert result["mrr"].tolist() == [0, 0, 100, 0, 0, 0]
     assert result["customers"].tolist() == [0, 0, 1, 0, 0, 0]
     assert list(mrr_movements(lines, since="2026-01-01", until="2026-04-01").columns) == [
-        "month", "currency", "start", "new", "reactivation", "expansion", "contraction", "churn", "fx", "end", "expired",
-    ]  # fmt: skip
+        "month",
+        "currency",
+        "start",
+        "new",
+        "reactivation",
+        "expansion",
+        "contraction",
+        "churn",
+        "fx",
+        "end",
+        "expired",
+    ]
 
 
 def test_months_that_begin_in_the_window_count() -> None:
@@ -292,9 +302,9 @@ def test_months_that_begin_in_the_window_count() -> None:
     ):
         with pytest.raises(ArgumentError):
             seen(since, until)
-    with pytest.raises(ArgumentError, match="`until` is needed"):
+    with pytest.raises(ArgumentError, match="`until` is required"):
         seen("2026-01-01", None)
-    with pytest.raises(ArgumentError, match="12,000 are the most"):
+    with pytest.raises(ArgumentError, match="the limit is 12,000"):
         seen("0900-01-01", "2026-01-01")
 
 
@@ -584,8 +594,17 @@ def test_customer_months_are_the_frame_that_everything_else_groups() -> None:
     )
     result = mrr_customer_months(lines, since="2026-01-01", until="2026-05-01")
     assert list(result.columns) == [
-        "month", "customer", "currency", "mrr", "previous", "movement", "amount", "fx", "expired", "cohort",
-    ]  # fmt: skip
+        "month",
+        "customer",
+        "currency",
+        "mrr",
+        "previous",
+        "movement",
+        "amount",
+        "fx",
+        "expired",
+        "cohort",
+    ]
     table = [
         (
             str(row["month"])[:7],
@@ -632,8 +651,13 @@ def test_lines_made_elsewhere_count_by_the_last_day_of_the_month() -> None:
         {"start": "2026-01-15", "billing_frequency_cycles": 2}, policy=RevenuePolicy(at="start")
     )
     assert levels(mrr_schedule(started, **HALF)) == {
-        "2026-01": 0, "2026-02": 100, "2026-03": 100, "2026-04": 0, "2026-05": 0, "2026-06": 0,
-    }  # fmt: skip
+        "2026-01": 0,
+        "2026-02": 100,
+        "2026-03": 100,
+        "2026-04": 0,
+        "2026-05": 0,
+        "2026-06": 0,
+    }
 
 
 def test_filtered_lines_are_lines() -> None:

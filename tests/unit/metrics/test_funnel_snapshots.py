@@ -20,21 +20,35 @@ COUNTS = ["reached", "advanced", "lost", "left", "open"]
 
 # One look on day 90 found four deals as they were.
 CURRENT = known_visits(
-    (1, "A", 10, None, "open"), (2, "B", 30, None, "open"), (3, "C", 40, 80, "won"), (4, "B", 50, 60, "lost"), source="current", seen=90
-)  # fmt: skip
+    (1, "A", 10, None, "open"),
+    (2, "B", 30, None, "open"),
+    (3, "C", 40, 80, "won"),
+    (4, "B", 50, 60, "lost"),
+    source="current",
+    seen=90,
+)
 
 
 @pytest.mark.parametrize(
     ("skipped", "said", "counts"),
     [
-        ("implied", "stages before the one they were seen in count as reached together with it",
-         [[4, 3, 0, 0, 1], [3, 1, 1, 0, 1], [1, 1, 0, 0, 0], [1, 1, 0, 0, 0]]),
-        ("touched", "stages that they visited before count as not visited",
-         [[1, 0, 0, 0, 1], [2, 0, 1, 0, 1], [1, 1, 0, 0, 0], [1, 1, 0, 0, 0]]),
-        ("strict", "stages that they visited before, and all after those, count as not reached",
-         [[1, 0, 0, 0, 1], [0, 0, 0, 0, 0], [0, 0, 0, 0, 0], [0, 0, 0, 0, 0]]),
+        (
+            "implied",
+            "stages before the first one seen count as reached together with it",
+            [[4, 3, 0, 0, 1], [3, 1, 1, 0, 1], [1, 1, 0, 0, 0], [1, 1, 0, 0, 0]],
+        ),
+        (
+            "touched",
+            "stages that they visited before count as not visited",
+            [[1, 0, 0, 0, 1], [2, 0, 1, 0, 1], [1, 1, 0, 0, 0], [1, 1, 0, 0, 0]],
+        ),
+        (
+            "strict",
+            "stages that they visited before, and all after those, count as not reached",
+            [[1, 0, 0, 0, 1], [0, 0, 0, 0, 0], [0, 0, 0, 0, 0], [0, 0, 0, 0, 0]],
+        ),
     ],
-)  # fmt: skip
+)
 def test_deals_of_one_snapshot_are_counted_but_have_no_rates(
     skipped: Any, said: str, counts: list[list[int]]
 ) -> None:
@@ -50,10 +64,10 @@ def test_deals_of_one_snapshot_are_counted_but_have_no_rates(
         .all()
     )
     messages = [str(one.message) for one in reported]
-    assert messages[0].startswith("4 of 4 deals are known from looks alone")
+    assert messages[0].startswith("4 of 4 deals are known from snapshots alone")
     assert said in messages[0]
     assert messages[0].endswith(
-        "load account.deal_changes(): 20 tokens a deal, 4 deals = 80 tokens."
+        "load account.deal_changes(): 20 tokens per deal, 4 deals = 80 tokens."
     )
     rows = sum(row[0] > 0 for row in counts[:3])
     assert messages[1].startswith(f"The rates of {rows} of 3 rows are null")
@@ -62,9 +76,15 @@ def test_deals_of_one_snapshot_are_counted_but_have_no_rates(
 
 @pytest.mark.parametrize(
     ("second", "advice"),
-    [("deleted", "there is nothing to load: all of these deals are deleted."),
-     ("open", "20 tokens a deal, 1 deals = 20 tokens. The other 1 are deleted: nothing can be loaded for them.")],
-)  # fmt: skip
+    [
+        ("deleted", "there is nothing to load: all of these deals are deleted."),
+        (
+            "open",
+            "20 tokens per deal, 1 deals = 20 tokens. The other 1 are deleted: nothing can be"
+            " loaded for them.",
+        ),
+    ],
+)
 def test_no_changelog_of_a_deleted_deal_is_recommended(second: str, advice: str) -> None:
     end = None if second == "open" else 85
     seen = known_visits(
@@ -72,7 +92,9 @@ def test_no_changelog_of_a_deleted_deal_is_recommended(second: str, advice: str)
     )
     with pytest.warns(DataWarning) as said:
         funnel(seen, stages(), as_of=NOW)
-    (message,) = [str(one.message) for one in said if "known from looks alone" in str(one.message)]
+    (message,) = [
+        str(one.message) for one in said if "known from snapshots alone" in str(one.message)
+    ]
     assert message.endswith(advice)
 
 
@@ -86,14 +108,14 @@ def test_a_deal_is_followed_from_its_first_snapshot_on() -> None:
     seen = known_visits(
         (31, "A", 20, 80, "lost"), (32, "A", 20, None, "open"), source="snapshots", seen=50
     )
-    with pytest.warns(DataWarning, match=r"2 of 26 deals are known from looks alone"):
+    with pytest.warns(DataWarning, match=r"2 of 26 deals are known from snapshots alone"):
         level = funnel_deals(pd.concat([exact, seen]), stages(), as_of=NOW)
     assert level["entry_days"].tolist() == [0.0] * 24 + [30.0, 30.0]
     # One of them advances on its day 60, as one of 14: by then half of the 24 were left, since the
     # looks came at day 30 exactly.
     seen.loc[0, "end"] = "advanced"
     after = known_visits((31, "B", 80, None, "open"), source="snapshots", seen=85)
-    with pytest.warns(DataWarning, match=r"2 of 26 deals are known from looks alone"):
+    with pytest.warns(DataWarning, match=r"2 of 26 deals are known from snapshots alone"):
         table = funnel(pd.concat([exact, seen, after]), stages(), as_of=NOW)
     assert table[COUNTS].iloc[0].tolist() == [26, 1, 24, 0, 1]
     assert table["horizon_days"].iloc[0] == 70.0
@@ -114,9 +136,7 @@ def test_too_few_followed_from_the_start_are_refused(exact: int, refused: bool) 
     assert len(said) == 1 + refused
 
 
-def test_a_deal_detected_in_a_later_stage_tells_no_rate_of_those_before_however_soon_it_was_detected() -> (
-    None
-):
+def test_a_deal_first_seen_in_a_later_stage_has_no_rate_in_earlier_ones() -> None:
     # Thirty deals came to B half a day before the look; when they came to A, nobody knows. Thirty
     # came to A just then.
     visits = known_visits(
@@ -125,9 +145,9 @@ def test_a_deal_detected_in_a_later_stage_tells_no_rate_of_those_before_however_
         source="current",
         seen=90,
     )
-    with pytest.warns(DataWarning, match="30 of 60 deals are known from looks alone"):
+    with pytest.warns(DataWarning, match="30 of 60 deals are known from snapshots alone"):
         table = funnel(visits, stages(), as_of=NOW).set_index("stage")
-    with pytest.warns(DataWarning, match="30 of 60 deals are known from looks alone"):
+    with pytest.warns(DataWarning, match="30 of 60 deals are known from snapshots alone"):
         level = funnel_deals(visits, stages(), as_of=NOW)
     assert table[COUNTS].to_numpy().tolist() == [
         [60, 30, 0, 0, 30],
@@ -165,7 +185,7 @@ def test_a_deal_seen_too_late_for_as_of_is_left_out() -> None:
     with pytest.warns(
         DataWarning,
         match=(
-            r"4 deals had come by as_of but were first seen after it, the last at 2026-04-01.*80"
+            r"4 deals had entered by as_of but were first seen after it, the last at 2026-04-01.*80"
             r" tokens"
         ),
     ):
@@ -175,11 +195,13 @@ def test_a_deal_seen_too_late_for_as_of_is_left_out() -> None:
 
 def test_a_move_to_a_visit_that_nobody_had_seen_is_not_known_but_a_closing_is() -> None:
     visits = known_visits(
-        (1, "A", 0, 50, "advanced"), (1, "B", 50, None, "open"),
+        (1, "A", 0, 50, "advanced"),
+        (1, "B", 50, None, "open"),
         (2, "A", 0, 50, "lost"),
-        (3, "A", 0, 50, "changed pipeline"), (3, "D", 50, None, "open"),
+        (3, "A", 0, 50, "changed pipeline"),
+        (3, "D", 50, None, "open"),
         source="snapshots",
-    )  # fmt: skip
+    )
     visits["seen_at"] = [day(0.5), day(60), day(0.5), day(0.5), day(60)]
     result = {
         now: funnel(visits, stages(), as_of=day(now), pipeline_id=1)[COUNTS].iloc[0].tolist()
