@@ -267,7 +267,7 @@ class PartWriter:
     """Write a Parquet file table by table, atomically."""
 
     def __init__(self, folder: Path, name: str, schema: pa.Schema) -> None:
-        self.rows = self.bytes = 0
+        self.rows = 0
         self.schema = schema
         self._path = folder / name
         self._files = contextlib.ExitStack()
@@ -277,6 +277,8 @@ class PartWriter:
             self._files.enter_context(_buffered(self._file)),
             schema,
             compression="zstd",
+            # Numbers and times repeat too little for a dictionary.
+            use_dictionary=[field.name for field in schema if pa.types.is_string(field.type)],
             use_compliant_nested_type=False,
         )
         self._writer = self._files.enter_context(writer)
@@ -298,7 +300,6 @@ class PartWriter:
         """Add rows, as one group."""
         self._writer.write_table(table)
         self.rows += table.num_rows
-        self.bytes += table.nbytes
 
 
 def _buffered(file: _Counting) -> pa.NativeFile:

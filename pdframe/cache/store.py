@@ -302,14 +302,18 @@ class Store:
         """
         folder, number = self.root / manifest.table, manifest.next_part
         max_part_bytes = max_part_bytes or self.options.part_bytes
+        written_bytes = 0
         parts: list[Part] = []
         with _reported_write_errors(manifest.table, folder), contextlib.ExitStack() as files:
             make_private(folder)
             writer: PartWriter | None = None
             for table in tables:
                 for piece in [table] if isinstance(table, Part) else _pieces(table):
+                    size = 0 if isinstance(piece, Part) else piece.nbytes
                     if writer is not None and (
-                        isinstance(piece, Part) or _is_full(writer, piece, max_part_bytes)
+                        isinstance(piece, Part)
+                        or written_bytes + size > max_part_bytes
+                        or not _takes(writer, piece)
                     ):
                         files.close()
                         parts.append(writer.part)
@@ -320,8 +324,9 @@ class Store:
                     if writer is None:
                         name = f"part-{number:06d}.parquet"
                         writer = files.enter_context(PartWriter(folder, name, piece.schema))
-                        number += 1
+                        number, written_bytes = number + 1, 0
                     writer.add(piece)
+                    written_bytes += size
             if writer is not None:
                 files.close()
                 parts.append(writer.part)
@@ -432,13 +437,10 @@ def _pieces(table: pa.Table) -> list[pa.Table]:
     return [table.slice(start, ROWS_PER_PART) for start in starts]
 
 
-def _is_full(writer: PartWriter, more: pa.Table, max_part_bytes: int) -> bool:
-    """Return whether more rows belong into a part of their own."""
-    return (
-        writer.rows + more.num_rows > ROWS_PER_PART
-        or writer.bytes + more.nbytes > max_part_bytes
-        or not writer.schema.equals(more.schema, check_metadata=True)
-    )
+def _takes(writer: PartWriter, more: pa.Table) -> bool:
+    """Return whether more rows fit into a part: there are not too many, and their columns agree."""
+    same: bool = writer.schema.equals(more.schema, check_metadata=True)
+    return same and writer.rows + more.num_rows <= ROWS_PER_PART
 
 
 @contextlib.contextmanager

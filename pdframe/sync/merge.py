@@ -188,7 +188,8 @@ class Merger:
                 ):
                     yield from (part for part, _ in stretch.parts)
                 else:
-                    yield merged.rows
+                    # Writing many small chunks costs more than this copy.
+                    yield merged.rows.combine_chunks()
                 del merged
 
     def _merge_range(
