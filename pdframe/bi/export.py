@@ -27,7 +27,7 @@ from pdframe.cache.store import Store
 from pdframe.errors import AccessError, ArgumentError, CacheError, NotCachedError, PdframeError
 from pdframe.fields import fold
 from pdframe.schema import LISTS, TABLES
-from pdframe.sync import UP_TO_DATE, Syncer
+from pdframe.sync import CURRENT_NOTES, Syncer
 from pdframe.sync.fetch_state import load_fetch_states
 
 Format: TypeAlias = Literal["parquet", "csv"]
@@ -129,6 +129,14 @@ def export(
         The files cannot be written.
     PdframeError
         As from the loaders, such as `NotCachedError` if `refresh=False` and nothing is cached.
+
+    Examples
+    --------
+    >>> files = account.export("bi", "deals", "stages")
+    >>> files[["table", "rows"]]
+        table  rows
+    0   deals   194
+    1  stages    12
     """
     _check(path, tables, format)
     folder = _Folder(Path(path).expanduser().absolute(), self._store.root.name)
@@ -178,7 +186,9 @@ def _refresh_once(
         lists |= {column.table for name in tuple(lists) for column in TABLES[name].names}
     rows = account._syncer.sync(lists, full=refresh == "full", max_age=account._max_age)
     fresh = {
-        row.table for row in rows if row.mode in ("full", "incremental") or row.note == UP_TO_DATE
+        row.table
+        for row in rows
+        if row.mode in ("full", "incremental") or row.note in CURRENT_NOTES
     }
     return frozenset(fresh | ({VISITS} if fresh.issuperset(VISIT_TABLES) else set()))
 

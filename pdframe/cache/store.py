@@ -439,8 +439,8 @@ def _pieces(table: pa.Table) -> list[pa.Table]:
 
 def _takes(writer: PartWriter, more: pa.Table) -> bool:
     """Return whether more rows fit into a part: there are not too many, and their columns agree."""
-    same_columns: bool = writer.schema.equals(more.schema, check_metadata=True)
-    return same_columns and writer.rows + more.num_rows <= ROWS_PER_PART
+    same: bool = writer.schema.equals(more.schema, check_metadata=True)
+    return same and writer.rows + more.num_rows <= ROWS_PER_PART
 
 
 @contextlib.contextmanager

@@ -119,10 +119,15 @@ def stage_visits(self: Remembering, *, refresh: _Refresh = None) -> pd.DataFrame
 
     Examples
     --------
-    >>> account = pdframe.sandbox.connect(seed=7, deals=40, progress=False)
     >>> visits = account.stage_visits()
-    >>> visits.loc[visits["deal_id"] == 1, ["stage_id", "visit", "end", "source"]].values.tolist()
-    [[3, 1, 'lost', 'current']]
+    >>> columns = ["stage_id", "visit", "entered_at", "end", "source"]
+    >>> visits.loc[visits["deal_id"] == 2, columns]
+       stage_id  visit                entered_at       end     source
+    1         7      1 2023-07-29 20:52:09+00:00  advanced  changelog
+    2         3      1 2023-08-02 15:13:49+00:00  advanced  changelog
+    3        12      1 2023-08-23 08:52:58+00:00  advanced  changelog
+    4         4      1 2023-08-29 08:24:09+00:00  advanced  changelog
+    5         9      1 2023-09-26 12:55:30+00:00       won  changelog
     """
     self.deals(refresh=refresh, labels=False, columns=["id"])
     self.stages(refresh=refresh, labels=False, columns=["id"])

@@ -181,6 +181,15 @@ def search(
     -----
     DataWarning
         More than `max_items` items match.
+
+    Examples
+    --------
+    >>> items = account.search("stein", ["organization", "person"])
+    >>> items[["type", "id", "score"]].head(3)
+               type  id  score
+    0  organization   3    1.0
+    1  organization   4    1.0
+    2  organization  12    1.0
     """
     kinds = _some_of(types, _ITEM_TYPES, "types")
     wanted = _some_of(
@@ -270,6 +279,15 @@ def search_field(
     -----
     DataWarning
         More than `max_items` items match.
+
+    Examples
+    --------
+    >>> items = account.search_field("Stein", "organization", "name", match="beginning")
+    >>> items[["type", "id"]].head(3)
+               type  id
+    0  organization   3
+    1  organization   4
+    2  organization  12
     """
     if not isinstance(entity, str) or entity not in _TABLES:
         raise ArgumentError(f"entity must be one of {', '.join(_TABLES)}, not {entity!r}.")
@@ -285,7 +303,7 @@ def search_field(
     # Leads have the fields of deals.
     table = TABLES["deals" if entity == "lead" else _TABLES[entity]]
     if table.field_list is not None:
-        self._syncer.ensure(table.field_list, max_age=self._max_age)
+        self._syncer.refresh_if_stale(table.field_list, max_age=self._max_age)
     code = _code(field, self._syncer.fields(table), table)
     params = {"term": term, "entity_type": entity, "field": code, "match": match}
     rows = _read_rows(

@@ -91,12 +91,12 @@ def retention_cohorts(
             " columns of `by` before 'cohort'."
         )
     ax = style.axes(ax, height=1.3 + 0.27 * max(len(cohorts), 2))
-    said = (
+    heading = (
         "Net revenue retention by cohort, in %" if values == "nrr" else "Active customers by cohort"
     )
     style.dress(
         ax,
-        title or (f"{said}: {group}" if group else said),
+        title or (f"{heading}: {group}" if group else heading),
         x="months since the first MRR",
         y="month of the first MRR (customers)",
     )

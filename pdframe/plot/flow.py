@@ -84,8 +84,8 @@ def flow(frame: pd.DataFrame, ax: Axes | None = None, *, title: str | None = Non
     style.refuse(len(stages), "stages", _MOST_STAGES, "Keep the rows of some of them.")
     moves, share = style.counts(rows, "moves"), style.numbers(rows, "share")
     ax = style.axes(ax, height=1.5 + 0.62 * max(len(stages), 2))
-    said = f"Where deals went: {style.number(moves.sum())} visits in {len(stages)} stages"
-    style.dress(ax, title or (f"{said}: {group.iloc[0]}" if by and len(rows) else said))
+    heading = f"Where deals went: {style.number(moves.sum())} visits in {len(stages)} stages"
+    style.dress(ax, title or (f"{heading}: {group.iloc[0]}" if by and len(rows) else heading))
     ax.spines[:].set_visible(False)
     if not len(rows):
         return style.empty(ax, "No visits in this cohort.")

@@ -105,7 +105,7 @@ def funnel(frame: pd.DataFrame, ax: Axes | None = None, *, title: str | None = N
     inches = style.inches(ax)
     share = min(max(1 - _ROOM / max(inches, 1.0), _LEAST), _MOST)
     _bars(ax, y, widths, longest / (inches * share))
-    _beside(ax, rows, y, reached)
+    _annotate(ax, rows, y, reached)
     style.name_rows(ax, style.stage_names(rows), y, group if several else None)
     ax.set_xlim(0, longest / share)
     ax.set_ylim(y[-1] + 0.7, -1.0)
@@ -119,10 +119,10 @@ def funnel(frame: pd.DataFrame, ax: Axes | None = None, *, title: str | None = N
 def _title(rows: pd.DataFrame, group: pd.Series[Any], several: bool, by: list[Any]) -> str:
     first = rows.groupby(group, sort=False)["reached"].first()
     deals = style.number(float(style.numbers(first.to_frame(), "reached").sum()))
-    said = f"Funnel: {deals} deals" if deals != "1" else "Funnel: one deal"
+    title = f"Funnel: {deals} deals" if deals != "1" else "Funnel: one deal"
     if several:
-        return f"{said}, by {', '.join(map(str, by))}"
-    return f"{said}: {group.iloc[0]}" if by and len(rows) else said
+        return f"{title}, by {', '.join(map(str, by))}"
+    return f"{title}, {group.iloc[0]}" if by and len(rows) else title
 
 
 def _bars(ax: Axes, y: style.Floats, widths: dict[str, style.Floats], inch: float) -> None:
@@ -141,15 +141,15 @@ def _bars(ax: Axes, y: style.Floats, widths: dict[str, style.Floats], inch: floa
             linewidth=0.8,
             label=_LABELS[name],
         )
-        reported = [style.number(count) for count in width]
+        texts = [style.number(count) for count in width]
         for at in np.flatnonzero(
-            width >= inch * np.array([_INSIDE + _DIGIT * len(text) for text in reported])
+            width >= inch * np.array([_INSIDE + _DIGIT * len(text) for text in texts])
         ):
             box = None if not hatch else {"facecolor": color, "edgecolor": "none", "pad": 1.0}
             ax.text(
                 start[at] + width[at] / 2,
                 y[at],
-                reported[at],
+                texts[at],
                 ha="center",
                 va="center",
                 fontsize=style.SMALL,
@@ -160,11 +160,11 @@ def _bars(ax: Axes, y: style.Floats, widths: dict[str, style.Floats], inch: floa
         start = start + width
 
 
-def _beside(ax: Axes, rows: pd.DataFrame, y: style.Floats, reached: style.Floats) -> None:
+def _annotate(ax: Axes, rows: pd.DataFrame, y: style.Floats, reached: style.Floats) -> None:
     """Write the share that reached each stage after its bar, and the probability to advance at the
     right.
     """
-    share, going, low, high, within = (
+    share, conversion, low, high, within = (
         style.numbers(rows, name)
         for name in ("share_reached", "conversion", "low", "high", "horizon_days")
     )
@@ -185,18 +185,18 @@ def _beside(ax: Axes, rows: pd.DataFrame, y: style.Floats, reached: style.Floats
         )
         if last[at]:
             continue
-        reported = style.percent(going[at])
-        if not np.isnan(going[at]):
-            reported = " ".join(
+        text = style.percent(conversion[at])
+        if not np.isnan(conversion[at]):
+            text = " ".join(
                 filter(
                     None,
-                    [reported, style.interval(low[at], high[at]), f"in {style.days(within[at])}"],
+                    [text, style.interval(low[at], high[at]), f"in {style.days(within[at])}"],
                 )
             )
         ax.text(
             1.0,
             y[at],
-            reported,
+            text,
             transform=right,
             ha="right",
             va="center",

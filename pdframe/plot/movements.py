@@ -102,11 +102,11 @@ def mrr_movements(
     done = months.over(number, as_of)
     _closes(number, amounts)
     ax = style.axes(ax, height=4.0)
-    said = "MRR movements"
+    heading = "MRR movements"
     if len(number):
         first, last = months.month_name(number[0]), months.month_name(number[-1])
-        said += f", {first} to {last}" if first != last else f", {first}"
-    style.dress(ax, title or (f"{said}: {group}" if group else said))
+        heading += f", {first} to {last}" if first != last else f", {first}"
+    style.dress(ax, title or (f"{heading}: {group}" if group else heading))
     if not len(number):
         return style.empty(ax, "No MRR in these months.")
     if by_month:

@@ -75,10 +75,10 @@ def mrr(
             " `by` before 'month'."
         )
     ax = style.axes(ax, height=3.6)
-    said = "MRR by month"
+    heading = "MRR by month"
     if by and len(rows):
-        said += f", by {', '.join(map(str, by))}" if len(names) > 1 else f": {group.iloc[0]}"
-    style.dress(ax, title or said)
+        heading += f", by {', '.join(map(str, by))}" if len(names) > 1 else f": {group.iloc[0]}"
+    style.dress(ax, title or heading)
     if not len(rows):
         return style.empty(ax, "No MRR in these months.")
     first = number.min()

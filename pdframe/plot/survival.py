@@ -69,9 +69,9 @@ def stage_survival(
     columns = {
         name: style.numbers(rows, name) for name in ("days", "at_risk", "survival", "low", "high")
     }
-    names, said = _names(rows, by, number)
+    names, heading = _names(rows, by, number)
     ax = style.axes(ax, height=3.9 + 0.19 * curves)
-    style.dress(ax, title or said, x="days in the stage", y="share still there")
+    style.dress(ax, title or heading, x="days in the stage", y="share still there")
     if not curves:
         return style.empty(ax, "No visit can be followed.")
     ends = columns["days"].max()
@@ -110,20 +110,20 @@ def _names(rows: pd.DataFrame, by: list[Any], number: Any) -> tuple[list[str], s
     first = rows.iloc[np.unique(number, return_index=True)[1]].reset_index(drop=True)
     stages, group = style.stage_names(first), style.group_names(first, by)
     one, alike = len({*stages}) == 1, not style.several_groups(first, by)
-    said = (
+    heading = (
         f"How long deals stay in {style.shown(stages[0], 60)}"
         if one
         else "How long deals stay in each stage"
     )
     if by and not alike:
-        said += f", by {', '.join(map(str, by))}"
+        heading += f", by {', '.join(map(str, by))}"
     elif by and len(first):
-        said += f": {group.iloc[0]}"
+        heading += f": {group.iloc[0]}"
     names = [
         style.legend_name(place if alike else (who if one else f"{place}, {who}"), 30)
         for place, who in zip(stages, group, strict=True)
     ]
-    return names, said
+    return names, heading
 
 
 def _curve(

@@ -79,10 +79,10 @@ def velocity(frame: pd.DataFrame, ax: Axes | None = None, *, title: str | None =
     }
     over, still = style.counts(rows, "completed"), style.counts(rows, "open")
     ax = style.axes(ax, height=1.4 + (y[-1] + 1 if len(y) else 2) * 0.4)
-    said = "Days in each stage: median, middle half, and nine in ten"
+    heading = "Days in each stage: median, middle half, and nine in ten"
     if by and len(rows):
-        said += f", by {', '.join(map(str, by))}" if several else f": {group.iloc[0]}"
-    style.dress(ax, title or said, x="days")
+        heading += f", by {', '.join(map(str, by))}" if several else f": {group.iloc[0]}"
+    style.dress(ax, title or heading, x="days")
     if not len(rows):
         return style.empty(ax, "No stages.")
     longest = (

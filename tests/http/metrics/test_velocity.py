@@ -425,7 +425,7 @@ def test_the_mean_is_restricted_to_the_horizon() -> None:
         ),
         (
             {"visits": frame_of([one_visit(1, 11, 0)]).assign(stage_id="x")},
-            "The column 'stage_id' is str; it is to hold ids",
+            "The column 'stage_id' is str; it must hold ids",
         ),
         ({"stages": STAGES.drop(columns="name")}, "stages has no column 'name'"),
         ({"stages": pd.concat([STAGES, STAGES])}, "stages holds an id twice"),

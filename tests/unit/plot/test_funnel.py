@@ -150,7 +150,7 @@ def test_one_group_of_several_is_a_funnel_of_its_own() -> None:
     table = funnel_frame(3, groups=["Ann", "Bo"])
     ax = draw(plot.funnel(table[table["owner"] == "Bo"]))
     assert len(ax.containers[0]) == 4
-    assert ax.get_title(loc="left") == "Funnel: 33 deals: Bo"
+    assert ax.get_title(loc="left") == "Funnel: 33 deals, Bo"
 
 
 def test_counts_that_are_none_are_refused() -> None:

@@ -163,7 +163,7 @@ def test_null_amounts_and_months_that_are_none_are_refused() -> None:
         plot.mrr(ONE.assign(mrr=np.inf))
     for months in (["2026-01"] * 4, [pd.Timestamp("2026-01-01"), None, None, None]):
         with pytest.raises(
-            ArgumentError, match=r"The column 'month' .* is to hold times without nulls"
+            ArgumentError, match=r"The column 'month' .* must hold times without nulls"
         ):
             plot.mrr(ONE.assign(month=months))
     with pytest.raises(ArgumentError, match="The frame holds 121 months; more than 120"):

@@ -113,7 +113,7 @@ def test_wrong_frames_and_axes_are_reported() -> None:
         ArgumentError, match=r"frame must be the DataFrame that metrics\.funnel returns, not list"
     ):
         style.require_columns([], ("a",), "funnel")
-    with pytest.raises(ArgumentError, match="The column 'a' is str; it is to hold numbers"):
+    with pytest.raises(ArgumentError, match="The column 'a' is str; it must hold numbers"):
         style.numbers(pd.DataFrame({"a": ["x"]}), "a")
     with pytest.raises(ArgumentError, match="The column 'a' holds nulls or negative numbers"):
         style.counts(pd.DataFrame({"a": [1.0, None]}), "a")

@@ -48,7 +48,7 @@ def test_what_is_not_reached_is_said() -> None:
         "median, 75 %, 90 % not reached",
         "25 % not reached",
     ]
-    assert "no stays" in result
+    assert "no visits" in result
     assert [text for text in result if text.endswith(" d")] == ["14 d", "16 d", "18 d"]
     # Arrows, to the same edge, past every quantile; dotted, so that none is taken for one.
     edges = marks(ax, ">")
@@ -93,4 +93,4 @@ def test_groups_of_a_stage_lie_together_and_differ_in_marker() -> None:
 def test_nothing_reached_at_all() -> None:
     ax = draw(plot.velocity(TABLE.iloc[[4, 5]]))
     assert not bars(ax)
-    assert {"25 % not reached", "no stays"} <= {*texts(ax)}
+    assert {"25 % not reached", "no visits"} <= {*texts(ax)}
