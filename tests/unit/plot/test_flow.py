@@ -41,7 +41,13 @@ def test_an_arc_a_move_on_its_side_as_wide_as_it_has_moves() -> None:
     assert ends == [(0, 1), (0, 2), (1, 0), (1, 2), (2, 3)]
     sides = [arc.get_path().vertices[1][0] > 0 for arc in result]
     assert sides == [True, True, False, True, True]
-    assert [arc.get_label() for arc in result] == ["forward", "forward", "back", "forward", "forward"]
+    assert [arc.get_label() for arc in result] == [
+        "forward",
+        "forward",
+        "back",
+        "forward",
+        "forward",
+    ]
     widths = [arc.get_linewidth() for arc in result]
     assert widths[0] == max(widths)
     assert widths[3] / widths[0] == pytest.approx(513 / 900)
@@ -56,7 +62,7 @@ def test_numbers_and_outcomes_are_written() -> None:
     assert {"900", "90", "57", "513", "3", "510  34 %", "300  50 %", "297  50 %", "3  100 %"} <= {
         *result
     }
-    assert {"won", "lost", "still there", "moves on", "moves back"} <= {*result}
+    assert {"won", "lost", "still there", "moves forward", "moves back"} <= {*result}
     assert "deleted" not in result
     assert [tick.get_text() for tick in ax.get_yticklabels()] == [
         "Qualified",
