@@ -36,7 +36,7 @@ chaos: $(READY)  ## longer random lives, more faults and simulations than `make 
 	$(BIN)/python -m pytest -p no:xdist tests/resilience/chaos
 	PDFRAME_LIFE_EXAMPLES=$${PDFRAME_LIFE_EXAMPLES:-300} $(BIN)/python -m pytest -n $(JOBS) tests/resilience/life
 	PDFRAME_FAULTS=$${PDFRAME_FAULTS:-10} $(BIN)/python -m pytest -n $(JOBS) tests/resilience/faults
-	PDFRAME_LOOKS=$${PDFRAME_LOOKS:-100} $(BIN)/python -m pytest -p no:xdist tests/http/history/test_looks.py
+	PDFRAME_LOOKS=$${PDFRAME_LOOKS:-100} $(BIN)/python -m pytest -p no:xdist tests/http/history/test_visits_from_snapshots.py
 	PDFRAME_HISTORIES=$${PDFRAME_HISTORIES:-30} $(BIN)/python -m pytest -n $(JOBS) tests/http/history/test_history_truth.py
 
 fuzz: $(READY)  ## pages that a fuzzer makes up, ten minutes (FUZZ=seconds); atheris has wheels for Linux alone

@@ -14,7 +14,7 @@ import pandas as pd
 from pdframe.api.budget import TokenBudget
 from pdframe.api.client import Client, origin_of
 from pdframe.api.credentials import ApiToken, Credentials, OAuth
-from pdframe.cache.store import check_usable, default_cache_dir
+from pdframe.cache.folder import check_usable, default_cache_dir
 from pdframe.errors import ArgumentError, CredentialsError
 from pdframe.sync import SyncOptions
 
@@ -30,6 +30,8 @@ def connection(
     base_url: str | None = None,
     cache_dir: str | os.PathLike[str] | None = None,
     max_age: str | float | timedelta | None = "15min",
+    metadata_age: str | float | timedelta | None = "1D",
+    deletions_age: str | float | timedelta | None = "1D",
     full_every: str | float | timedelta | None = "7d",
     max_tokens: int | None = None,
     progress: bool | None = None,
@@ -60,6 +62,8 @@ def connection(
         Client(origin, credentials, budget=budget),
         cache_dir=folder,
         max_age=age,
+        metadata_age=_age(metadata_age, "metadata_age"),
+        deletions_age=_age(deletions_age, "deletions_age"),
         full_every=reload_age,
         progress=progress,
         options=options,

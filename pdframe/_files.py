@@ -1,5 +1,7 @@
-"""Private files: written as a whole or not at all, on disk when they must be, and JSON that tells
-whether it is as it was written.
+"""Write private files atomically, and JSON with a checksum. No other module writes a cached file.
+
+A file appears under its name only once it is complete. Where it must survive a power failure, it is
+on disk before the call returns.
 """
 
 from __future__ import annotations
@@ -23,9 +25,31 @@ import pyarrow.parquet as pq
 
 from pdframe.errors import CacheError, NewerCacheError
 
+__all__ = [
+    "SEAL",
+    "TEMPORARY",
+    "UPDATE",
+    "WRITTEN_BY",
+    "Part",
+    "PartWriter",
+    "make_private",
+    "parse",
+    "private_file",
+    "refuse_broken_link",
+    "refuse_newer",
+    "seal",
+    "sweep_temporary",
+    "sync_folder",
+    "unknown_form",
+    "unseal",
+    "write_atomic",
+    "write_batches",
+    "write_plain",
+]
+
 TEMPORARY = ".tmp"
-# No write takes so long: a temporary file of this age is what a killed process left.
-LEFTOVER = timedelta(hours=1)
+# A temporary file of this age was left by a process that was killed.
+LEFTOVER_AGE = timedelta(hours=1)
 # What Arrow writes in pieces of a few bytes goes to the file in pieces of this size.
 WRITE_BUFFER_BYTES = 256 * 1024
 SEAL = "crc32"
@@ -39,7 +63,7 @@ UPDATE = (
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """One Parquet file of a table, and what it must look like to be trusted."""
+    """One Parquet file of a table, with its size and checksum."""
 
     file: str
     rows: int
@@ -48,26 +72,27 @@ class Part:
 
 
 def seal(content: Mapping[str, Any], *, indent: int | None = 1) -> bytes:
-    """An object as JSON with a checksum of its content, which `unseal` proves; without `indent` it
-    is made several times as fast.
+    """Return an object as JSON with a checksum of its content, which `unseal` verifies.
+
+    Without `indent` this is several times as fast.
     """
     return json.dumps({**content, SEAL: _checksum(content)}, indent=indent).encode()
 
 
 def unseal(raw: bytes) -> dict[str, Any]:
-    """The object that was sealed; `ValueError` where it is not as it was written."""
+    """Return the object that was sealed; `ValueError` where it is not what was written."""
     content = parse(raw)
     if (
         not isinstance(content, dict)
         or SEAL not in content
         or content.pop(SEAL) != _checksum(content)
     ):
-        raise ValueError("not as it was written")
+        raise ValueError("not what was written")
     return content
 
 
 def parse(raw: bytes) -> Any:
-    """Any JSON; `ValueError` where it is none, or nested too deeply."""
+    """Parse JSON; `ValueError` where it is none, or nested too deeply."""
     try:
         return json.loads(raw)
     except RecursionError:
@@ -75,8 +100,9 @@ def parse(raw: bytes) -> Any:
 
 
 def refuse_newer(path: Path, raw: bytes, latest: int) -> None:
-    """Raise `NewerCacheError` where a newer version of pdframe wrote a JSON file; call it before a
-    file counts as damaged.
+    """Raise `NewerCacheError` where a newer version of pdframe wrote a JSON file.
+
+    Call it before a file counts as damaged.
 
     Every JSON file of the cache can hold two keys, in this version and in every later one:
     `format`, a whole number that grows when an older version must not read the file (missing: 1),
@@ -96,8 +122,7 @@ def refuse_newer(path: Path, raw: bytes, latest: int) -> None:
     number = content.get("format") if isinstance(content, dict) else None
     if type(number) is not int or number <= latest or len(content) == 1:
         return  # a number alone is not what any version wrote
-    # A file of a format that is known, of which only this number was changed, is damaged: its
-    # checksum proves it.
+    # Where the checksum proves that only this number was changed, the file is damaged.
     reported = content.pop(SEAL, None)
     rest = {name: value for name, value in content.items() if name != "format"}
     if reported is not None and reported in (
@@ -115,9 +140,7 @@ def refuse_newer(path: Path, raw: bytes, latest: int) -> None:
 
 
 def unknown_form(path: Path, error: Exception) -> NewerCacheError:
-    """What to raise for a part whose bytes are those that were written, and that pyarrow does not
-    read.
-    """
+    """Return the error for a part that is what was written, and that pyarrow cannot read."""
     why = str(error).partition("\n")[0][:200].rstrip(". ")
     return NewerCacheError(
         f"The cached file {path} is as it was written, and pyarrow {pa.__version__} cannot read it:"
@@ -126,9 +149,7 @@ def unknown_form(path: Path, error: Exception) -> NewerCacheError:
 
 
 def refuse_broken_link(path: Path, cache_dir: Path) -> None:
-    """Raise `CacheError` where a cached file is not there because a link on the way to it leads
-    nowhere, or in a circle.
-    """
+    """Raise `CacheError` where a cached file is missing because a link in its path is broken."""
     for place in (*reversed(path.parents), path):
         if (
             (place == cache_dir or cache_dir in place.parents)
@@ -161,25 +182,26 @@ def sweep_temporary(paths: Iterable[Path]) -> None:
     """Delete temporary files that killed processes left."""
     for path in paths:
         with contextlib.suppress(OSError):
-            if time.time() - path.stat().st_mtime > LEFTOVER.total_seconds():
+            if time.time() - path.stat().st_mtime > LEFTOVER_AGE.total_seconds():
                 path.unlink()
 
 
 def make_private(folder: Path) -> None:
-    """Make a folder for this user alone, and those above it that are missing; one that is there
-    stays as it is.
+    """Create a folder, and missing folders above it, for this user alone.
+
+    A folder that exists stays unchanged.
     """
     if folder.is_dir():
         return
-    # `mkdir` makes those above in the mode of any folder.
+    # `mkdir(parents=True)` would create those above with the mode of any folder.
     make_private(folder.parent)
     folder.mkdir(exist_ok=True, mode=0o700)
     sync_folder(folder.parent)
 
 
 @contextlib.contextmanager
-def _private_file(folder: Path, name: str, *, durable: bool) -> Iterator[IO[bytes]]:
-    """A new file, mode 0600, that takes the name `name` only when it is whole and on disk."""
+def private_file(folder: Path, name: str, *, durable: bool) -> Iterator[IO[bytes]]:
+    """Open a new file, mode 0600, that gets its name only when it is complete."""
     handle, temporary = tempfile.mkstemp(prefix=f".{name}.", suffix=TEMPORARY, dir=folder)
     try:
         with os.fdopen(handle, "wb") as file:
@@ -197,8 +219,8 @@ def _private_file(folder: Path, name: str, *, durable: bool) -> Iterator[IO[byte
 
 
 def sync_folder(folder: Path) -> None:
-    """Return once what was made, renamed or deleted in a folder is so on disk."""
-    # A rename is durable once the folder is; Windows cannot open one, and needs not.
+    """Flush a folder: what was created, renamed or deleted in it survives a power failure."""
+    # Windows cannot open a folder, and need not.
     with contextlib.suppress(OSError):
         handle = os.open(folder, os.O_RDONLY)
         try:
@@ -208,36 +230,29 @@ def sync_folder(folder: Path) -> None:
 
 
 def write_atomic(path: Path, content: bytes | memoryview, *, durable: bool = True) -> None:
-    """Write a private file as a whole or not at all; where it must survive a power failure, only
-    return once it is on disk.
-    """
-    with _private_file(path.parent, path.name, durable=durable) as file:
+    """Write a private file atomically; where `durable`, return only once it is on disk."""
+    with private_file(path.parent, path.name, durable=durable) as file:
         file.write(content)
 
 
 def write_plain(path: Path, table: pa.Table) -> int:
-    """Write rows that are read once, if at all, in the fastest way, to a private file; the checksum
-    is returned.
-
-    Whoever is interrupted leaves a part of it: it does not count before its checksum is written
-    elsewhere.
-    """
+    """Write rows that are read at most once, the fastest way; return the checksum of the file."""
     sink = pa.BufferOutputStream()
     with pa.ipc.new_stream(sink, table.schema) as stream:
         stream.write_table(table)
     raw = memoryview(sink.getvalue())
-    with open(path, "wb", opener=lambda name, flags: os.open(name, flags, 0o600)) as file:
-        file.write(raw)
+    write_atomic(path, raw, durable=False)
     return zlib.crc32(raw)
 
 
 def write_batches(path: Path, table: pa.Table, rows: int) -> int:
-    """Write a table to an Arrow file of batches of so many rows, as a whole or not at all, but for
-    a power failure; return its checksum.
+    """Write a table to an Arrow file in batches of `rows` rows; return the checksum of the file.
+
+    The file is written atomically, but need not survive a power failure.
     """
-    # In this thread: memory that others take is given back late.
+    # In this thread: memory that other threads take is given back late.
     how = pa.ipc.IpcWriteOptions(compression="lz4", use_threads=False)
-    with _private_file(path.parent, path.name, durable=False) as file:
+    with private_file(path.parent, path.name, durable=False) as file:
         counting = _Counting(file)
         with (
             _buffered(counting) as sink,
@@ -248,41 +263,35 @@ def write_batches(path: Path, table: pa.Table, rows: int) -> int:
     return counting.crc32
 
 
-def write_part(folder: Path, name: str, table: pa.Table) -> Part:
-    """Write a table to a Parquet file as a whole or not at all."""
-    with PartWriter(folder, name, table.schema) as writer:
-        writer.add(table)
-    return writer.part
-
-
 class PartWriter:
-    """Writes a Parquet file, table by table, as a whole or not at all."""
+    """Write a Parquet file table by table, atomically."""
 
     def __init__(self, folder: Path, name: str, schema: pa.Schema) -> None:
-        self.rows = self.bytes = 0
+        self.rows = 0
         self.schema = schema
         self._path = folder / name
-        self._kept = contextlib.ExitStack()
-        self._file = _Counting(self._kept.enter_context(_private_file(folder, name, durable=True)))
-        # Lists come back in the type that they went in with only if their items keep Arrow's name
-        # for them.
+        self._files = contextlib.ExitStack()
+        self._file = _Counting(self._files.enter_context(private_file(folder, name, durable=True)))
+        # Lists keep their type only where their items keep Arrow's name.
         writer = pq.ParquetWriter(
-            self._kept.enter_context(_buffered(self._file)),
+            self._files.enter_context(_buffered(self._file)),
             schema,
             compression="zstd",
+            # Numbers and times repeat too little for a dictionary.
+            use_dictionary=[field.name for field in schema if pa.types.is_string(field.type)],
             use_compliant_nested_type=False,
         )
-        self._writer = self._kept.enter_context(writer)
+        self._writer = self._files.enter_context(writer)
 
     def __enter__(self) -> PartWriter:
         return self
 
     def __exit__(self, *error: Any) -> None:
-        self._kept.__exit__(*error)
+        self._files.__exit__(*error)
 
     @property
     def part(self) -> Part:
-        """The file, once it is written."""
+        """The part, once the file is written."""
         return Part(
             file=self._path.name, rows=self.rows, bytes=self._file.size, crc32=self._file.crc32
         )
@@ -291,7 +300,6 @@ class PartWriter:
         """Add rows, as one group."""
         self._writer.write_table(table)
         self.rows += table.num_rows
-        self.bytes += table.nbytes
 
 
 def _buffered(file: _Counting) -> pa.NativeFile:
@@ -300,9 +308,7 @@ def _buffered(file: _Counting) -> pa.NativeFile:
 
 
 class _Counting:
-    """A file that is written from its beginning to its end: its size and checksum are known as it
-    grows.
-    """
+    """A file that is written in order, and counts its size and checksum."""
 
     closed = False
 
@@ -323,7 +329,7 @@ class _Counting:
         self._file.flush()
 
     def close(self) -> None:
-        """Left to whoever opened it."""
+        """Do nothing: the file is closed where it was opened."""
 
     @staticmethod
     def writable() -> bool:

@@ -1,4 +1,4 @@
-"""Locks between processes and threads, on a file or on a folder."""
+"""Lock a folder or a file between processes and threads."""
 
 from __future__ import annotations
 
@@ -11,75 +11,75 @@ from pathlib import Path
 
 from pdframe.errors import CacheError
 
-A_YEAR = 365 * 86_400.0
+__all__ = ["POLL_SECONDS", "LockHandle", "locked", "locked_file"]
+
+YEAR_SECONDS = 365 * 86_400.0
 POLL_SECONDS = 0.05
 
 
 class LockHandle:
-    """A lock that is held for one thread, and for those that it hands out work to, until the last
-    of them is done.
+    """A lock of one thread and of its workers: it is released when the last of them is done.
 
     Parameters
     ----------
     release
-        How it is let go.
+        Releases the lock.
     """
 
     def __init__(self, release: Callable[[], None]) -> None:
         self._release = release
-        self._holding = 1
-        self._counting = threading.Lock()
+        self._holders = 1
+        self._counter_lock = threading.Lock()
 
     @contextlib.contextmanager
     def shared(self) -> Iterator[None]:
-        """Hold it in this thread as well; `CacheError` where it is let go already."""
-        with self._counting:
-            if not self._holding:
+        """Hold the lock in this thread as well; `CacheError` where it is released already."""
+        with self._counter_lock:
+            if not self._holders:
                 raise CacheError(
-                    "The work was given up before it began. Nothing was asked of the API."
+                    "The sync was stopped before this work began. No request was sent."
                 )
-            self._holding += 1
+            self._holders += 1
         try:
             yield
         finally:
-            self.let_go()
+            self.release()
 
-    def let_go(self) -> None:
-        """Be done with it."""
-        with self._counting:
-            self._holding -= 1
-            last = not self._holding
-        if last:
+    def release(self) -> None:
+        """Give up this thread's hold."""
+        with self._counter_lock:
+            self._holders -= 1
+            is_last = not self._holders
+        if is_last:
             self._release()
 
 
 @contextlib.contextmanager
 def locked(folder: Path) -> Iterator[LockHandle]:
-    """Keep every other process and thread out that locks the folder; wait where one has."""
+    """Keep every other process and thread out that locks the folder; wait while one holds it."""
     try:
         release = _acquire(folder / ".lock", POLL_SECONDS)
     except OSError as error:
         raise CacheError(
-            f"The cache folder {folder} cannot be locked: {error.strerror}. Nothing was asked of"
-            " the API. Make it writable, give another one with cache_dir=..., or read what is"
-            " cached with refresh=False."
+            f"The cache folder {folder} cannot be locked: {error.strerror}. No request was sent."
+            " Make it writable, give another one with cache_dir=..., or read what is cached with"
+            " refresh=False."
         ) from error
-    kept = LockHandle(release)
+    handle = LockHandle(release)
     try:
-        yield kept
+        yield handle
     finally:
-        kept.let_go()
+        handle.release()
 
 
 @contextlib.contextmanager
 def locked_file(path: Path, *, poll_seconds: float = POLL_SECONDS) -> Iterator[None]:
-    """Keep every other process and thread out that locks this file; wait where one has, and try
-    again after `poll_seconds`.
+    """Keep every other process and thread out that locks this file; poll while one holds it.
 
     Raises
     ------
     OSError
-        The file cannot be locked: its folder is gone or cannot be written.
+        The file cannot be locked: its folder is missing or not writable.
     """
     release = _acquire(path, poll_seconds)
     try:
@@ -89,17 +89,17 @@ def locked_file(path: Path, *, poll_seconds: float = POLL_SECONDS) -> Iterator[N
 
 
 def _acquire(path: Path, poll_seconds: float) -> Callable[[], None]:
-    """Lock a file, and return how to release it. A forked process holds no lock of its parent:
-    filelock closes the files there.
+    """Lock a file, and return how to release it.
+
+    A forked process holds no lock of its parent: filelock closes the files there.
     """
     # Not at the top: it takes a while, and a session that only reads its cache never locks.
     from filelock import FileLock
 
-    # filelock would make a folder that is missing, in the mode of any folder.
+    # filelock would create a missing folder that other users can read.
     if not path.parent.is_dir():
         raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(path.parent))
     lock = FileLock(path, mode=0o600, thread_local=False)
-    # With an end, however far: without one, waiting for threads that this one handed out is taken
-    # for a deadlock.
-    lock.acquire(timeout=A_YEAR, poll_interval=poll_seconds)
+    # A timeout, however long: without one, filelock takes waiting for own threads for a deadlock.
+    lock.acquire(timeout=YEAR_SECONDS, poll_interval=poll_seconds)
     return lock.release

@@ -1,4 +1,4 @@
-"""Giving memory back to the system."""
+"""Return unused memory to the system."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ import sys
 
 import pyarrow as pa
 
+__all__ = ["release_memory"]
+
 
 def release_memory() -> None:
-    """Give back what a large table took and nobody holds any more: Arrow's pool and glibc, in the
-    heaps of threads, keep it for later.
-    """
+    """Return memory that a large table used: Arrow's pool and glibc keep it for later otherwise."""
     pa.default_memory_pool().release_unused()
     if sys.platform == "linux":
         with contextlib.suppress(OSError, AttributeError):

@@ -46,3 +46,8 @@ def _has_viewer() -> bool:
         ipython is not None and type(ipython.get_ipython()).__name__ == "ZMQInteractiveShell"
     )
     return in_notebook or (sys.stderr is not None and sys.stderr.isatty())
+
+
+__all__ = [
+    "Bars",
+]

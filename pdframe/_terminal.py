@@ -138,3 +138,11 @@ def _cut(text: str, size: int) -> str:
 def _pad(text: str, size: int, to_right: bool) -> str:
     blank = " " * (size - _size(text))
     return blank + text if to_right else text + blank
+
+
+__all__ = [
+    "printable",
+    "sentences",
+    "table_text",
+    "terminal_width",
+]

@@ -31,8 +31,9 @@ from pdframe._warnings import warn
 from pdframe.api.client import Client
 from pdframe.api.credentials import Credentials, OAuth
 from pdframe.bi.export import export
+from pdframe.cache.folder import check_writable, readable_key
 from pdframe.cache.known_accounts import Accounts
-from pdframe.cache.store import Store, check_writable, readable_key
+from pdframe.cache.store import Store
 from pdframe.errors import AccessError, ArgumentError, CacheError
 from pdframe.frames.data_warnings import shorten
 from pdframe.history import replay
@@ -63,6 +64,8 @@ def connect(
     base_url: str | None = None,
     cache_dir: str | os.PathLike[str] | None = None,
     max_age: str | float | timedelta | None = "15min",
+    metadata_age: str | float | timedelta | None = "1D",
+    deletions_age: str | float | timedelta | None = "1D",
     full_every: str | float | timedelta | None = "7d",
     max_tokens: int | None = None,
     progress: bool | None = None,
@@ -87,6 +90,12 @@ def connect(
     max_age
         A loader refreshes tables that are older: a value that `pandas.Timedelta` accepts; 0:
         always; None: never.
+    metadata_age
+        The same for lists that describe rows: field lists, users, stages, pipelines, boards,
+        phases, project templates. A row that holds an id or a hash that they lack refreshes them
+        at once.
+    deletions_age
+        `account.sync()` reads the lists of deletions again if the last reading is older.
     full_every
         A refresh reloads a table if its last full load is older, because the API does not report
         every change; None: only on request.
@@ -95,7 +104,8 @@ def connect(
     progress
         None: bars in notebooks and terminals; False: never.
     options
-        Tuning of page sizes, threads and thresholds (`pdframe.sync.SyncOptions`); None: the defaults,
+        Tuning of page sizes,
+        threads and thresholds (`pdframe.sync.SyncOptions`); None: the defaults,
         which suit every account.
 
     Returns
@@ -112,6 +122,12 @@ def connect(
     CacheError
         The cache folder cannot be written. A read-only folder that holds a cache is accepted:
         loaders read it with `refresh=False`.
+
+    Examples
+    --------
+    >>> mine = pdframe.connect("acme", api_token="0123456789abcdef")
+    >>> mine  # nothing was sent yet
+    <pdframe account acme.pipedrive.com (not connected yet), 0 API tokens spent today>
     """
     return connection(
         Account,
@@ -121,6 +137,8 @@ def connect(
         base_url=base_url,
         cache_dir=cache_dir,
         max_age=max_age,
+        metadata_age=metadata_age,
+        deletions_age=deletions_age,
         full_every=full_every,
         max_tokens=max_tokens,
         progress=progress,
@@ -159,6 +177,8 @@ class Account:
         *,
         cache_dir: Path,
         max_age: timedelta | None,
+        metadata_age: timedelta | None,
+        deletions_age: timedelta | None,
         full_every: timedelta | None,
         progress: bool | None,
         options: SyncOptions | None = None,
@@ -167,6 +187,8 @@ class Account:
         self._options = options or DEFAULT_OPTIONS
         self._cache_dir = cache_dir
         self._max_age = max_age
+        self._metadata_age = metadata_age
+        self._deletions_age = deletions_age
         self._full_every = full_every
         self._bars = Bars(progress)
         # Computed before a grant is renewed: the same credentials must have the same digest in the
@@ -221,17 +243,35 @@ class Account:
 
     @property
     def company(self) -> str:
-        """The company's name, or its host if the API refuses `/users/me`."""
+        """The company's name, or its host if the API refuses `/users/me`.
+
+        Examples
+        --------
+        >>> account.company
+        'Kaskaad Software OÜ'
+        """
         return self._text("company_name") or self._host
 
     @property
     def user(self) -> str | None:
-        """Name of the user to whom the credentials belong; None if the API refuses `/users/me`."""
+        """Name of the user to whom the credentials belong; None if the API refuses `/users/me`.
+
+        Examples
+        --------
+        >>> account.user
+        'Kadri Tamm'
+        """
         return self._text("name")
 
     @property
     def currency(self) -> str | None:
-        """The user's default currency, such as "EUR"; None if the API refuses `/users/me`."""
+        """The user's default currency, such as "EUR"; None if the API refuses `/users/me`.
+
+        Examples
+        --------
+        >>> account.currency
+        'EUR'
+        """
         return self._text("default_currency")
 
     @property
@@ -243,6 +283,11 @@ class Account:
         -----
         DataWarning
             Once an account: this machine does not know the timezone.
+
+        Examples
+        --------
+        >>> account.tz
+        'Europe/Tallinn'
         """
         if self._tz is None:
             named = self._text("timezone_name") or "UTC"
@@ -260,12 +305,26 @@ class Account:
 
     @property
     def cache_path(self) -> Path:
-        """The folder of this account's Parquet files, with a folder a table."""
+        """The folder of this account's Parquet files, with a folder a table.
+
+        Examples
+        --------
+        >>> (account.cache_path / "stages").is_dir()
+        True
+        """
         return self._store.root
 
     @property
     def tokens_today(self) -> int:
-        """API tokens spent today (UTC) with this cache."""
+        """API tokens spent today (UTC) with this cache.
+
+        Examples
+        --------
+        >>> before = account.tokens_today
+        >>> stages = account.stages()  # from the cache
+        >>> account.tokens_today - before
+        0
+        """
         with contextlib.suppress(CacheError):
             if self._opened is None and Accounts(self._cache_dir).get(self._digest) is not None:
                 self._store  # noqa: B018 - reads the budget; a known account needs no request
@@ -274,6 +333,13 @@ class Account:
     def sync(self, *tables: str, full: bool = False) -> pd.DataFrame:
         """Bring tables up to date now, with the tables that they depend on; none given: all that
         do not cost a request a record.
+
+        Without names, two kinds of lists are read only if they are old. Lists that describe rows
+        (field lists, users, stages, pipelines, boards, phases, project templates) are read again
+        after `metadata_age`, and at once if a row that changed holds an id or a hash that they
+        lack. The lists of deleted deals are read again after `deletions_age`: a deletion that moved
+        `update_time` is found at once, any other by then. With names, or with `full`, everything is
+        read.
 
         Parameters
         ----------
@@ -300,9 +366,19 @@ class Account:
             A table does not exist, or `full` is neither True nor False.
         PdframeError
             The API did not answer. Finished tables are kept, and `error.kept` names them.
+
+        Examples
+        --------
+        >>> rows = account.sync("stages", "pipelines")
+        >>> rows[["table", "mode", "rows", "tokens"]]
+               table  mode  rows  tokens
+        0     stages  full    12       5
+        1  pipelines  full     3       5
         """
         _check_tables(tables, full)
-        return sync_frame(self._syncer.sync(tables or LISTS, full=full, max_age=self._max_age))
+        return sync_frame(
+            self._syncer.sync(tables or LISTS, full=full, named=bool(tables), max_age=self._max_age)
+        )
 
     def estimate(self, *tables: str, full: bool = False) -> pd.DataFrame:
         """Estimate the cost of `sync` with the same arguments from the cache, without a request.
@@ -324,9 +400,16 @@ class Account:
         ------
         ArgumentError
             A table does not exist.
+
+        Examples
+        --------
+        >>> account.estimate("stages", "pipelines")[["table", "requests", "tokens"]]
+               table  requests  tokens
+        0     stages         1       5
+        1  pipelines         1       5
         """
         _check_tables(tables, full)
-        return estimate_frame(self._syncer.estimate(tables or LISTS, full=full))
+        return estimate_frame(self._syncer.estimate(tables or LISTS, full=full, named=bool(tables)))
 
     def status(self) -> pd.DataFrame:
         """List the cached tables with age and size, without a request once the account is known.
@@ -337,11 +420,28 @@ class Account:
             One row a table: table, rows, synced_at, full_at (UTC), bytes, tokens (of the last
             sync); null if the table is not cached or damaged. `full_at` is the time of the last
             full load: rows deleted since then may remain if the API does not list their deletion.
+
+        Examples
+        --------
+        >>> status = account.status()
+        >>> status.loc[status["rows"].notna(), ["table", "rows"]].head(3)
+                   table  rows
+        0          deals   194
+        1  deal_products   238
+        2   installments    14
         """
         return status_frame(self._store)
 
     def close(self) -> None:
-        """Close the connections. The cache stays."""
+        """Close the connections. The cache stays.
+
+        Examples
+        --------
+        >>> with pdframe.sandbox.connect(seed=7, deals=20) as other:
+        ...     stages = other.stages()  # the end of the block closes the connections
+        >>> len(stages)
+        12
+        """
         self._client.close()
 
     def __enter__(self) -> Account:
@@ -418,6 +518,8 @@ class Account:
             self._client.budget,
             progress=self._bars,
             full_every=self._full_every,
+            metadata_age=self._metadata_age,
+            deletions_age=self._deletions_age,
             options=self._options,
         )
 

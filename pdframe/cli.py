@@ -20,7 +20,7 @@ environment:
   PIPEDRIVE_BASE_URL    an origin instead of a company
   PDFRAME_CACHE_DIR     folder of the Parquet files
 
-The exit code is 0 only if the command did everything it was asked to.
+The exit code is 0 only if the command did everything.
 """
 
 

@@ -265,14 +265,14 @@ def undeclared_parts(columns: Iterable[str], fields: Sequence[Field]) -> dict[st
     declared = {column for field in fields for column in field.columns}
     composite = {field.code for field in fields if len(field.parts) > 1}
     lengths = sorted(set(map(len, composite)), reverse=True)
-    result: dict[str, dict[str, str]] = {}
+    undeclared: dict[str, dict[str, str]] = {}
     for column in columns:
         codes = (column[:length] for length in lengths if column[length : length + 1] == "_")
         code = next((code for code in codes if code in composite), None)
         # A declared name with a trailing _ is another key that collided with that name.
         if code is not None and column.rstrip("_") not in declared:
-            result.setdefault(code, {})[column] = column[len(code) + 1 :]
-    return result
+            undeclared.setdefault(code, {})[column] = column[len(code) + 1 :]
+    return undeclared
 
 
 def _own_names(field: Field, undeclared: Mapping[str, str]) -> dict[str, str]:
@@ -431,7 +431,7 @@ def labelling_field(column: Column, fields: Iterable[Field]) -> Field | None:
 
 def _standard_columns(code: str, table: Table) -> list[tuple[str, str | None]]:
     """Return the frame columns of a standard field's code, each with its subfield."""
-    result = [
+    columns = [
         column
         for column in table.columns
         if code in (column.name, column.path.partition(".")[0], *column.codes)
@@ -442,10 +442,10 @@ def _standard_columns(code: str, table: Table) -> list[tuple[str, str | None]]:
         (
             column.name,
             None
-            if column.name == code or column.type.name in plain or len(result) == 1
+            if column.name == code or column.type.name in plain or len(columns) == 1
             else column.path.rpartition(".")[2],
         )
-        for column in result
+        for column in columns
     ]
 
 
@@ -500,3 +500,23 @@ def fields_frame(fields: Sequence[Field], table: Table, stored: Sequence[str] = 
             "subfield": pd.Series([part for _, _, part in rows], dtype="str"),
         }
     )
+
+
+__all__ = [
+    "MAIN",
+    "SUFFIX_DIGITS",
+    "Field",
+    "Option",
+    "Part",
+    "column_type",
+    "custom_fields",
+    "fields_frame",
+    "fold",
+    "labelling_field",
+    "name_columns",
+    "option_id",
+    "option_labels",
+    "read_fields",
+    "undeclared_parts",
+    "undefined_label",
+]

@@ -109,7 +109,7 @@ def paginate(
             )
         if cursor is not None and repeated >= MAX_REPEATED_PAGES:
             raise ResponseError(
-                f"{page.path} gave {repeated} pages of rows that earlier pages held, each with a"
+                f"{page.path} gave {repeated} pages that repeat rows of earlier pages, each with a"
                 " new cursor: the list would never end. It is not complete; load it again.",
                 status=200,
             )

@@ -27,7 +27,7 @@ from pdframe.cache.store import Store
 from pdframe.errors import AccessError, ArgumentError, CacheError, NotCachedError, PdframeError
 from pdframe.fields import fold
 from pdframe.schema import LISTS, TABLES
-from pdframe.sync import UP_TO_DATE, Syncer
+from pdframe.sync import CURRENT_NOTES, Syncer
 from pdframe.sync.fetch_state import load_fetch_states
 
 Format: TypeAlias = Literal["parquet", "csv"]
@@ -109,7 +109,7 @@ def export(
         read as a formula (it begins with = + - @, as phone numbers do) gets a leading ',
         because CRM text comes from web forms. Control characters other than tab and line
         breaks are removed (separators of lines or records become a space); Parquet keeps
-        them. No two column names of a file differ by case alone.
+        them. No two column names of a file differ only by case.
     refresh, labels, names
         As in `Account`.
 
@@ -129,6 +129,14 @@ def export(
         The files cannot be written.
     PdframeError
         As from the loaders, such as `NotCachedError` if `refresh=False` and nothing is cached.
+
+    Examples
+    --------
+    >>> files = account.export("bi", "deals", "stages")
+    >>> files[["table", "rows"]]
+        table  rows
+    0   deals   194
+    1  stages    12
     """
     _check(path, tables, format)
     folder = _Folder(Path(path).expanduser().absolute(), self._store.root.name)
@@ -178,7 +186,9 @@ def _refresh_once(
         lists |= {column.table for name in tuple(lists) for column in TABLES[name].names}
     rows = account._syncer.sync(lists, full=refresh == "full", max_age=account._max_age)
     fresh = {
-        row.table for row in rows if row.mode in ("full", "incremental") or row.note == UP_TO_DATE
+        row.table
+        for row in rows
+        if row.mode in ("full", "incremental") or row.note in CURRENT_NOTES
     }
     return frozenset(fresh | ({VISITS} if fresh.issuperset(VISIT_TABLES) else set()))
 
@@ -195,13 +205,13 @@ def _load_table(
     if table == VISITS:
         frame = load(refresh=refresh)
     elif (parent := TABLES[table].parent) is not None and not parent.every:
-        requested = sorted(load_fetch_states(account._store, table))
-        if not requested:
+        ids = sorted(load_fetch_states(account._store, table))
+        if not ids:
             raise NotCachedError(
                 f"Nothing of {table!r} is cached: its rows are loaded by id. Call"
                 f" account.{table}(ids) first."
             )
-        frame = load(requested, refresh=refresh, labels=labels, names=names)
+        frame = load(ids, refresh=refresh, labels=labels, names=names)
     else:
         frame = load(refresh=refresh, labels=labels, names=names)
     return frame
@@ -308,11 +318,11 @@ def _check(path: object, tables: Sequence[str], format: str) -> None:
 def _arrow(frame: pd.DataFrame) -> pa.Table:
     table = pa.Table.from_pandas(frame, preserve_index=False)
     # pandas cannot parse its own name of a list dtype; "object" makes `read_parquet` work.
-    kept = json.loads(table.schema.metadata[b"pandas"])
-    for column in kept["columns"]:
+    metadata = json.loads(table.schema.metadata[b"pandas"])
+    for column in metadata["columns"]:
         if column["numpy_type"].startswith("list<"):
             column["numpy_type"] = "object"
-    return table.replace_schema_metadata({b"pandas": json.dumps(kept).encode()})
+    return table.replace_schema_metadata({b"pandas": json.dumps(metadata).encode()})
 
 
 def _parquet(frame: pd.DataFrame) -> bytes:
@@ -367,12 +377,12 @@ def _for_csv(values: pa.ChunkedArray) -> pa.ChunkedArray:
 def _header(names: Sequence[str]) -> list[str]:
     """Make column names harmless; if a leading ' makes two names alike, one gets a second one."""
     header: list[str] = _harmless(pa.array(names, pa.string())).to_pylist()
-    kept = {fold(name) for name, shown in zip(names, header, strict=True) if name == shown}
+    taken = {fold(name) for name, shown in zip(names, header, strict=True) if name == shown}
     for place, (name, shown) in enumerate(zip(names, header, strict=True)):
         if name != shown:
-            while fold(header[place]) in kept:
+            while fold(header[place]) in taken:
                 header[place] = f"'{header[place]}"
-            kept.add(fold(header[place]))
+            taken.add(fold(header[place]))
     return header
 
 

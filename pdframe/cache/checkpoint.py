@@ -28,11 +28,13 @@ import pyarrow as pa
 from pdframe._files import make_private, seal, unseal, write_atomic, write_batches, write_plain
 from pdframe._warnings import warn
 from pdframe.cache.sorted_runs import InArrow, SortedRun
-from pdframe.cache.store import CHANGES, PENDING, Manifest, Store
+from pdframe.cache.store import Manifest, Store
 from pdframe.errors import CacheError
 from pdframe.frames import Problems
 from pdframe.schema import Table
 
+# The folders of a checkpoint: of all rows or children of a table, and of its changes.
+PENDING, CHANGES = "pending", "changes"
 FORMAT = 8
 POSITION_FILE = "walk.json"
 # Kinds of files, by the first part of their names.

@@ -1,14 +1,14 @@
-"""Puts small parts of a table together before their number makes each look at the table slow.
+"""Combine small parts of a table before their number makes each read slow.
 
-Every sync adds small parts to some tables: each look at the deals adds one to the kept history.
+Each sync adds small parts to some tables: each snapshot of deals adds one to the snapshot log.
 Opening a part costs about a millisecond, whatever is in it, so thousands of them cost seconds.
 
 The rule is the one of log-structured stores. A part is small up to `small_part_rows` rows and
-`small_part_bytes` bytes. Its level is the number of digits of its rows: 1 to 9 rows, 10 to 99, and so
-on. `parts_per_level` neighbours of one level become one part of a higher level; smaller ones that
-lie between them join it. So a row is written again at most once a level, which is four times, and a
-table has at most some 40 small parts beside its large ones. Only neighbours are put together: the
-order of the rows stays as it is.
+`small_part_bytes` bytes. Its level is the number of digits of its rows: 1 to 9 rows, 10 to 99, and
+so on. `parts_per_level` neighbours of one level become one part of a higher level; smaller ones
+that lie between them join it. So a row is written again at most once a level, which is four times,
+and a table has at most some 40 small parts beside its large ones. Only neighbours are combined: the
+order of the rows stays the same.
 """
 
 from __future__ import annotations
@@ -20,29 +20,29 @@ import pyarrow as pa
 from pdframe._files import Part
 from pdframe.cache.options import CacheOptions
 
+__all__ = ["compacted", "small_runs"]
+
 
 def small_runs(parts: Sequence[Part], options: CacheOptions) -> list[range]:
-    """The stretches of neighbours that belong together, as places in `parts`; they do not
-    overlap.
-    """
-    levels = [
-        len(str(part.rows))
-        if part.rows <= options.small_part_rows and part.bytes <= options.small_part_bytes
-        else None
-        for part in parts
-    ]
-    taken: list[range] = []
+    """Return the runs of neighbours to combine, as places in `parts`; they do not overlap."""
+    levels = [_level(part, options) for part in parts]
+    chosen: list[range] = []
     for level in sorted({level for level in levels if level is not None}, reverse=True):
-        for run in _stretches(levels, level):
-            if sum(levels[place] == level for place in run) >= options.parts_per_level and not any(
-                run[0] in other for other in taken
-            ):
-                taken.append(run)
-    return sorted(taken, key=lambda run: run[0])
+        for run in _runs_up_to(level, levels):
+            is_full = sum(levels[place] == level for place in run) >= options.parts_per_level
+            if is_full and not any(run[0] in other for other in chosen):
+                chosen.append(run)
+    return sorted(chosen, key=lambda run: run[0])
 
 
-def _stretches(levels: Sequence[int | None], highest: int) -> Iterator[range]:
-    """The longest stretches of small parts of at most this level."""
+def _level(part: Part, options: CacheOptions) -> int | None:
+    if part.rows > options.small_part_rows or part.bytes > options.small_part_bytes:
+        return None
+    return len(str(part.rows))
+
+
+def _runs_up_to(highest: int, levels: Sequence[int | None]) -> Iterator[range]:
+    """Yield the longest runs of small parts of at most this level."""
     start = 0
     for place, level in enumerate([*levels, None]):
         if level is None or level > highest:
@@ -54,8 +54,7 @@ def _stretches(levels: Sequence[int | None], highest: int) -> Iterator[range]:
 def compacted(
     parts: Sequence[Part], read: Callable[[Part], pa.Table], options: CacheOptions
 ) -> Iterator[Part | pa.Table]:
-    """The rows of a table in as few parts as the rule wants: a part that stays, or the rows of
-    several that become one.
+    """Yield the parts that stay, and the rows of those that are combined, in order.
 
     Parameters
     ----------
@@ -66,30 +65,29 @@ def compacted(
     options
         Which parts are small, and how large one may become.
     """
-    inside = {
-        place: number for number, run in enumerate(small_runs(parts, options)) for place in run
-    }
+    runs = enumerate(small_runs(parts, options))
+    run_of = {place: number for number, run in runs for place in run}
     group = _Group(options.compacted_bytes)
     for place, part in enumerate(parts):
-        if place not in inside:
+        if place not in run_of:
             yield from group.take()
             yield part
             continue
         rows = read(part)
-        if not group.fits(rows, inside[place]):
+        if not group.fits(rows, run_of[place]):
             yield from group.take()
-        group.add(part, rows, inside[place])
+        group.add(part, rows, run_of[place])
     yield from group.take()
 
 
 class _Group:
-    """Neighbours that are read and become one part."""
+    """Neighbours that become one part of at most `max_bytes` bytes."""
 
-    def __init__(self, most_bytes: int) -> None:
-        self._most_bytes = most_bytes
-        self._begin()
+    def __init__(self, max_bytes: int) -> None:
+        self._max_bytes = max_bytes
+        self._clear()
 
-    def _begin(self) -> None:
+    def _clear(self) -> None:
         self._parts: list[Part] = []
         self._tables: list[pa.Table] = []
         self._fields: dict[str, pa.Field] = {}
@@ -97,34 +95,34 @@ class _Group:
         self._run = -1
 
     def fits(self, rows: pa.Table, run: int) -> bool:
-        """Whether more rows can join: they are of the same stretch and not too many, and no column
-        has another type.
-        """
+        """Return whether rows can join: same run, room left, and no column of another type."""
         if not self._parts:
             return True
-        if run != self._run or self._bytes + rows.nbytes > self._most_bytes:
+        if run != self._run or self._bytes + rows.nbytes > self._max_bytes:
             return False
-        if self._tables[-1].schema.equals(rows.schema, check_metadata=True):
-            return True
-        return all(
+        return self._has_schema(rows) or all(
             self._fields.get(field.name, field).equals(field, check_metadata=True)
             for field in rows.schema
         )
 
     def add(self, part: Part, rows: pa.Table, run: int) -> None:
         """Add the rows of a part."""
-        self._parts.append(part)
-        if not self._tables or not self._tables[-1].schema.equals(rows.schema, check_metadata=True):
+        if not self._has_schema(rows):
             self._fields |= {field.name: field for field in rows.schema}
+        self._parts.append(part)
         self._tables.append(rows)
         self._bytes += rows.nbytes
         self._run = run
 
     def take(self) -> Iterator[Part | pa.Table]:
-        """What was added, as one table; a part that is alone stays as it is."""
+        """Yield the rows of the group as one table, or its only part; clear the group."""
         if len(self._parts) == 1:
             yield self._parts[0]
         elif self._parts:
-            full = pa.concat_tables(self._tables, promote_options="default")
-            yield full.combine_chunks()
-        self._begin()
+            yield pa.concat_tables(self._tables, promote_options="default").combine_chunks()
+        self._clear()
+
+    def _has_schema(self, rows: pa.Table) -> bool:
+        """Return whether the last rows have the same columns."""
+        last = self._tables[-1:]
+        return bool(last) and last[0].schema.equals(rows.schema, check_metadata=True)

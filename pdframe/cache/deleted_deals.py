@@ -1,9 +1,9 @@
-"""Deals known as deleted: the last row of each is kept for good.
+"""Deleted deals: the last row of each is kept for good.
 
-The API lists a deleted deal for 30 days and then no more. So the row of every deal that a sync
-finds deleted, or missing, is kept beside the table of deals. Rows are only ever added. They are
-written before the table of deals is, and a row counts only where that table does not hold its deal:
-whatever a crash leaves is true, and a deal that was restored leaves the deleted ones by itself.
+The API lists a deleted deal for 30 days. So each sync of deals writes the row of every deal that it
+finds deleted or missing to a table of its own, beside the table of deals. Rows are only appended,
+and they are written before the table of deals. A row counts only while the table of deals lacks its
+deal. So whatever a crash leaves is true, and a deal that is restored needs no correction.
 """
 
 from __future__ import annotations
@@ -17,7 +17,13 @@ import pyarrow.compute as pc
 
 from pdframe._warnings import warn
 from pdframe.cache.quarantine import quarantine
-from pdframe.cache.snapshots import CLOCK_SLACK, SnapshotLog, check_types, latest
+from pdframe.cache.snapshots import (
+    CLOCK_SLACK,
+    SnapshotLog,
+    check_types,
+    irreplaceable_error,
+    newest_states,
+)
 from pdframe.cache.store import Manifest, Store
 from pdframe.errors import DamagedError
 from pdframe.fields import Field, name_columns
@@ -31,17 +37,17 @@ from pdframe.schema.snapshots import (
     TRACKED_LINE_COLUMNS,
 )
 
+__all__ = ["DeletedDeals", "with_lines_of_deleted"]
+
 LISTED_AT = "listed_at"
-"""Key of the manifest's state: this machine's clock when the lists of deletions were last read as a
-whole.
-"""
+"""Key of the manifest's state: this machine's clock when the lists of deletions were last read."""
 
 _NAME = DELETED_DEALS.name
 _KNOWN = ("id", "is_deleted", "seen_at")
 
 
 class DeletedDeals:
-    """The kept rows of deals that were deleted.
+    """The kept rows of deleted deals.
 
     Parameters
     ----------
@@ -57,9 +63,7 @@ class DeletedDeals:
 
     @property
     def listed_at(self) -> datetime | None:
-        """When the lists of deletions were last read as a whole, by this machine's clock; None:
-        never.
-        """
+        """When all lists of deletions were last read, by this machine's clock; None: never."""
         try:
             manifest = self._store.manifest(_NAME)
             return datetime.fromisoformat(manifest.state[LISTED_AT]) if manifest else None
@@ -67,44 +71,35 @@ class DeletedDeals:
             return None
 
     def rows(self) -> pa.Table:
-        """The last row of each deal that was ever found deleted, or missing, in the order of ids.
+        """Return the last row of each deal that was ever deleted or missing, sorted by id.
 
         A deal that was restored since is among them. `is_deleted` is null where no list of
-        deletions named the deal; the status is the one it had.
+        deletions had the deal; the status is the one that it had.
 
         Raises
         ------
         NewerCacheError
-            A newer version of pdframe wrote them.
+            A newer version of pdframe wrote the rows.
         CacheError
             A file cannot be trusted.
         """
-        rows, problems = unify(
-            [storage_schema(DELETED_DEALS, self._fields).empty_table(), *self._parts()],
-            DELETED_DEALS,
-            self._fields,
-        )
+        empty = storage_schema(DELETED_DEALS, self._fields).empty_table()
+        rows, problems = unify([empty, *self._parts()], DELETED_DEALS, self._fields)
         problems.warn("deals", name_columns(self._fields, DEALS_AND_DELETED.reserved))
-        return latest(rows, "id")
+        return newest_states(rows, "id")
 
     def known(self) -> pa.Table:
-        """The id of each deal that was ever found deleted or missing, whether a list named it, and
-        the last look that did so.
-        """
+        """Return the id of each deal in `rows`, whether a list had it, and its last `seen_at`."""
         schema = pa.schema([storage_schema(DELETED_DEALS).field(name) for name in _KNOWN])
-        return latest(
-            pa.concat_tables(
-                [schema.empty_table(), *(part.select(_KNOWN) for part in self._parts())]
-            ),
-            "id",
-        )
+        parts = [part.select(_KNOWN) for part in self._parts()]
+        return newest_states(pa.concat_tables([schema.empty_table(), *parts]), "id")
 
     def beside(self, live: pa.Table) -> pa.Table:
-        """Return the deals of a table together with those that are known as deleted and not in it.
+        """Return deals together with the deleted ones that they lack.
 
-        A deal whose row was not kept (by an earlier version) has the columns of the kept history
-        alone. Status reads "deleted" in all; `is_deleted` is null where no list of deletions named
-        the deal: then it may only have become invisible to this user.
+        A deal whose row was not kept (by an earlier version) has the columns of the snapshot log
+        alone. The status of all added deals is "deleted". `is_deleted` is null where no list of
+        deletions had the deal: it may only have become invisible to this user.
 
         Parameters
         ----------
@@ -117,35 +112,36 @@ class DeletedDeals:
             In the columns of `DEALS_AND_DELETED`.
         """
         kept = _without(self.rows(), live["id"])
-        past = latest(SnapshotLog(self._store).rows())
-        past = _without(past.filter(pc.fill_null(past["gone"], False)), live["id"], "deal_id")
-        result = [live, self._dated(kept, past), _of_history(_without(past, kept["id"], "deal_id"))]
-        rows, problems = unify(result, DEALS_AND_DELETED, self._fields)
+        states = newest_states(SnapshotLog(self._store).rows())
+        missing = _without(_missing(states), live["id"], "deal_id")
+        logged = _deals_of_log(_without(missing, kept["id"], "deal_id"))
+        rows, problems = unify(
+            [live, self._dated(kept, missing), logged], DEALS_AND_DELETED, self._fields
+        )
         problems.warn("deals", name_columns(self._fields, DEALS_AND_DELETED.reserved))
         return rows
 
     def add(self, rows: pa.Table, *, seen_at: datetime, now: datetime) -> None:
-        """Keep rows of deals that a look at `seen_at` found deleted, in the columns of the cache;
-        `now` is this machine's clock.
+        """Append rows of deals that are deleted at `seen_at`, in the columns of the cache.
+
+        `seen_at` is the server's time, `now` this machine's clock.
         """
         stamp = pa.repeat(pa.scalar(seen_at, pa.timestamp("us", "UTC")), rows.num_rows)
-        # Custom columns keep the types that they have: a field may have another type by now, and a
-        # value that does not fit it would be lost for good.
+        # Custom columns keep their types: a field may have another type by now, and a value that
+        # does not fit it would be lost for good.
         named, _ = unify([rows.append_column("seen_at", stamp)], DELETED_DEALS)
         self._store.append(self._begun(now), named, synced_at=now)
 
     def note_listed(self, at: datetime) -> None:
-        """Note that the lists of deletions were read as a whole; `at` is this machine's clock
-        before.
-        """
-        before = self._begun(at)
-        self._store.touch(
-            replace(before, synced_at=at, state={**before.state, LISTED_AT: at.isoformat()})
-        )
+        """Record that all lists of deletions were read; `at` is this machine's clock before it."""
+        manifest = self._begun(at)
+        state = {**manifest.state, LISTED_AT: at.isoformat()}
+        self._store.publish(replace(manifest, synced_at=at, state=state))
 
     def quarantine_other_past(self, seen_at: datetime | None) -> None:
-        """Set aside what cannot be read, or what is later than `seen_at`, the server's time: the
-        past of another account.
+        """Quarantine the rows where they cannot be read, or are later than the server's time.
+
+        Rows that are later than `seen_at` belong to another account.
         """
         try:
             newest = pc.max(self.known()["seen_at"]).as_py()
@@ -154,13 +150,18 @@ class DeletedDeals:
         else:
             if newest is None or seen_at is None or seen_at >= newest - CLOCK_SLACK:
                 return
-            why = f"The kept rows of deleted deals reach to {newest:%Y-%m-%d %H:%M}, and the server's clock is behind it."
+            why = (
+                f"The kept rows of deleted deals reach to {newest:%Y-%m-%d %H:%M}, and the server's"
+                " clock is earlier."
+            )
         suffix = quarantine(self._store, _NAME)
         warn(
-            f"{why} They are set aside as {_NAME}{suffix} in {self._store.root}, and new ones begin."
+            f"{why} They are quarantined as {_NAME}{suffix} in {self._store.root}, and new ones"
+            " begin."
         )
 
     def _begun(self, now: datetime) -> Manifest:
+        """Return the manifest; create the table where it is missing."""
         manifest = self._store.manifest(_NAME)
         if manifest is not None:
             return manifest
@@ -170,37 +171,36 @@ class DeletedDeals:
     def _parts(self) -> Iterator[pa.Table]:
         try:
             if self._store.manifest(_NAME) is None:
-                self._store.check_manifest(_NAME)
+                self._store.check_not_lost(_NAME)
                 return
             for part in self._store.open_table(_NAME).parts():
                 check_types(part.schema, DELETED_DEALS)
                 yield part
         except DamagedError as error:
-            raise DamagedError(
-                f"{str(error.args[0]).partition(' The CRM is untouched')[0]} It holds the rows of deleted deals, which cannot be loaded "
-                "again. Put the file back from a backup; else the next sync of deals sets it aside and begins a new one.",
-                table=error.table,
+            raise irreplaceable_error(
+                error,
+                "It holds the rows of deleted deals, which cannot be loaded again.",
+                "Restore the file from a backup; else the next sync of deals quarantines it and"
+                " begins a new one.",
             ) from error
 
     @staticmethod
-    def _dated(kept: pa.Table, past: pa.Table) -> pa.Table:
-        """Kept rows as `DEALS_AND_DELETED` has them; `deleted_time` no later than the look of the
-        kept history that missed the deal.
+    def _dated(kept: pa.Table, missing: pa.Table) -> pa.Table:
+        """Return kept rows in the columns of `DEALS_AND_DELETED`.
+
+        `deleted_time` is no later than the snapshot that missed the deal.
         """
-        reported = past.filter(past["is_server_time"])
-        snapshot = reported["seen_at"].take(
-            pc.index_in(kept["id"], value_set=reported["deal_id"].combine_chunks())
-        )
-        time = pc.min_element_wise(
-            kept["deleted_time"].cast(pa.int64()), snapshot.cast(pa.int64())
-        ).cast(snapshot.type)
+        timed = missing.filter(missing["is_server_time"])
+        place = pc.index_in(kept["id"], value_set=timed["deal_id"].combine_chunks())
+        seen_at = timed["seen_at"].take(place)
+        deleted_at = kept["deleted_time"].cast(pa.int64())
+        time = pc.min_element_wise(deleted_at, seen_at.cast(pa.int64())).cast(seen_at.type)
         kept = kept.set_column(kept.column_names.index("deleted_time"), "deleted_time", time)
-        return _called_deleted(kept.drop_columns(["seen_at"]))
+        return _marked_deleted(kept.drop_columns(["seen_at"]))
 
 
 def with_lines_of_deleted(store: Store, live: pa.Table) -> pa.Table:
-    """Return line items together with those that disappeared with their deals, as the kept history
-    saw them last.
+    """Return line items together with those that disappeared with their deals.
 
     Parameters
     ----------
@@ -212,48 +212,43 @@ def with_lines_of_deleted(store: Store, live: pa.Table) -> pa.Table:
     Returns
     -------
     Table
-        In the columns of line items; those that the kept history does not hold are null in the
-        added rows.
+        In the columns of line items. Added rows show the last state in the snapshot log, and are
+        null in the columns that it does not track.
     """
-    deals = latest(SnapshotLog(store).rows())
-    deals = _without(
-        deals.filter(pc.fill_null(deals["gone"], False)),
-        store.read("deals", ["id"])["id"],
-        "deal_id",
-    )
-    lines = latest(SnapshotLog(store, OF_LINES).rows(), "id")
-    lines = _without(lines.filter(pc.fill_null(lines["gone"], False)), live["id"])
-    # A line that was missing before its deal was had been removed from it.
-    since = deals["seen_at"].take(
-        pc.index_in(lines["deal_id"], value_set=deals["deal_id"].combine_chunks())
-    )
-    lines = lines.filter(pc.fill_null(pc.greater_equal(lines["seen_at"], since), False)).select(
-        ["id", *TRACKED_LINE_COLUMNS]
-    )
+    deals = _missing(newest_states(SnapshotLog(store).rows()))
+    deals = _without(deals, store.read("deals", ["id"])["id"], "deal_id")
+    lines = _missing(newest_states(SnapshotLog(store, OF_LINES).rows(), "id"))
+    lines = _without(lines, live["id"])
+    # A line item that was missing before its deal had been removed from it.
+    place = pc.index_in(lines["deal_id"], value_set=deals["deal_id"].combine_chunks())
+    is_later = pc.greater_equal(lines["seen_at"], deals["seen_at"].take(place))
+    lines = lines.filter(pc.fill_null(is_later, False)).select(["id", *TRACKED_LINE_COLUMNS])
     rows, _ = unify([live, lines], DEAL_PRODUCTS)
     return rows
 
 
-def _of_history(past: pa.Table) -> pa.Table:
-    """Rows of the kept history of deals that are gone, in the columns of deals that it holds."""
-    nothing = pa.nulls(past.num_rows, pa.timestamp("us", "UTC"))
-    listed = pc.fill_null(pc.equal(past["status"], "deleted"), False)
+def _missing(states: pa.Table) -> pa.Table:
+    """Return the states in a snapshot log that say that a row is deleted or invisible."""
+    return states.filter(pc.fill_null(states["gone"], False))
+
+
+def _deals_of_log(missing: pa.Table) -> pa.Table:
+    """Return missing deals of the snapshot log in those columns of deals that it tracks."""
+    nothing = pa.nulls(missing.num_rows, pa.timestamp("us", "UTC"))
+    is_listed = pc.fill_null(pc.equal(missing["status"], "deleted"), False)
     columns = {
-        "id": past["deal_id"],
-        **{name: past[name] for name in TRACKED_COLUMNS},
-        "is_deleted": pc.if_else(listed, True, pa.scalar(None, pa.bool_())),
-        "deleted_time": pc.if_else(past["is_server_time"], past["seen_at"], nothing),
+        "id": missing["deal_id"],
+        **{name: missing[name] for name in TRACKED_COLUMNS},
+        "is_deleted": pc.if_else(is_listed, True, pa.scalar(None, pa.bool_())),
+        "deleted_time": pc.if_else(missing["is_server_time"], missing["seen_at"], nothing),
     }
-    return _called_deleted(pa.table(columns))
+    return _marked_deleted(pa.table(columns))
 
 
-def _called_deleted(rows: pa.Table) -> pa.Table:
+def _marked_deleted(rows: pa.Table) -> pa.Table:
     place = rows.column_names.index("status")
-    return rows.set_column(
-        place,
-        "status",
-        pa.repeat(pa.scalar("deleted", rows.schema.field("status").type), rows.num_rows),
-    )
+    status = pa.repeat(pa.scalar("deleted", rows.schema.field("status").type), rows.num_rows)
+    return rows.set_column(place, "status", status)
 
 
 def _without(rows: pa.Table, ids: pa.ChunkedArray, key: str = "id") -> pa.Table:

@@ -1,4 +1,4 @@
-"""Which credentials opened which account before, beside the folders of the accounts."""
+"""Remember which credentials opened which account, so that a session asks `/users/me` only once."""
 
 from __future__ import annotations
 
@@ -9,53 +9,54 @@ from typing import Any
 from pdframe._files import refuse_broken_link, refuse_newer, seal, unseal, write_atomic
 from pdframe.errors import CacheError
 
+__all__ = ["Accounts"]
+
 ACCOUNTS = "accounts.json"
 FORMAT = 1
-# So many credentials of one account are remembered: each session of a sandbox brings its own.
-REMEMBERED_KEYS = 8
+MAX_KEYS_PER_ACCOUNT = 8  # each session of a sandbox brings its own
 
 
 class Accounts:
-    """Which account a set of credentials opened before, so that asking `/users/me` once is enough.
+    """The accounts that credentials opened before.
 
-    Kept beside the account folders under a digest of origin and credential; the credential itself
-    is never written.
+    They are kept beside the account folders, under a digest of origin and credential. The
+    credential itself is never written.
 
     Raises
     ------
     NewerCacheError
         From both methods: a newer version of pdframe wrote the file.
     CacheError
-        From both methods: the file cannot be read, or is a link that leads nowhere. A damaged file
-        is forgotten.
+        From both methods: the file cannot be read, or is a link whose target is missing. A damaged
+        file is ignored.
     """
 
     def __init__(self, cache_dir: Path) -> None:
         self.path = cache_dir / ACCOUNTS
 
     def get(self, digest: str) -> dict[str, Any] | None:
-        """What is known of the account; None where nothing is."""
-        known = self._all().get(digest)
+        """Return what is known of the account, None where nothing is."""
+        known = self._read().get(digest)
         return known if isinstance(known, dict) and isinstance(known.get("key"), str) else None
 
     def put(self, digest: str, account: Mapping[str, Any]) -> None:
-        """Keep what `/users/me` said."""
-        everything = self._all()
-        everything.pop(digest, None)
+        """Keep the answer of `/users/me`; forget the oldest keys of the same account."""
+        accounts = self._read()
+        accounts.pop(digest, None)
         same = [
             other
-            for other, known in everything.items()
+            for other, known in accounts.items()
             if isinstance(known, dict) and known.get("key") == account.get("key")
         ]
-        for oldest in same[: max(0, len(same) - REMEMBERED_KEYS + 1)]:
-            del everything[oldest]
-        everything[digest] = dict(account)
+        for oldest in same[: max(0, len(same) - MAX_KEYS_PER_ACCOUNT + 1)]:
+            del accounts[oldest]
+        accounts[digest] = dict(account)
         try:
-            write_atomic(self.path, seal(everything))
+            write_atomic(self.path, seal(accounts))
         except OSError as error:
             raise CacheError(f"{self.path} could not be written: {error.strerror}.") from error
 
-    def _all(self) -> dict[str, Any]:
+    def _read(self) -> dict[str, Any]:
         try:
             raw = self.path.read_bytes()
         except FileNotFoundError:
@@ -64,8 +65,9 @@ class Accounts:
         except OSError as error:
             refuse_broken_link(self.path, self.path.parent)
             raise CacheError(
-                f"{self.path}, which tells whose cache is whose, cannot be read: {error.strerror}. Let it be read, or delete it: the "
-                "account is asked for again."
+                f"{self.path}, which says which cache belongs to which account, cannot be read:"
+                f" {error.strerror}. Make it readable, or delete it: the account is requested"
+                " again."
             ) from error
         refuse_newer(self.path, raw, FORMAT)
         try:

@@ -1,5 +1,7 @@
-"""Rows in the order of their ids, read by ranges of these: of a large table, some are in memory at
-a time.
+"""Read rows that are sorted by id, one range of ids at a time.
+
+A table that does not fit into memory is merged range by range: rows come in groups (row groups of a
+Parquet file, batches of an Arrow file), and only the groups that a range touches are in memory.
 """
 
 from __future__ import annotations
@@ -16,20 +18,32 @@ import pyarrow.parquet as pq
 from pdframe._files import unknown_form
 from pdframe.errors import CacheError
 
+__all__ = [
+    "HIGHEST",
+    "LOWEST",
+    "Group",
+    "InArrow",
+    "InMemory",
+    "InParquet",
+    "RunSource",
+    "SortedRun",
+    "split_key_ranges",
+]
+
 LOWEST, HIGHEST = -(2**63), 2**63 - 1
-# In this thread: memory that others take is given back late.
-_HERE = {"use_threads": False}
+# In this thread: memory that other threads take is given back late.
+_ONE_THREAD = {"use_threads": False}
 
 
 class Group(NamedTuple):
-    """A stretch of rows: the lowest and the highest id, and how many there are."""
+    """Neighbouring rows: their lowest and highest id, and their number."""
 
     low: int
     high: int
     rows: int
 
 
-# It lies in no range.
+# A group that no range touches.
 NO_ROWS = Group(HIGHEST, LOWEST, 0)
 
 
@@ -37,21 +51,21 @@ def _group(ids: pa.Array | pa.ChunkedArray) -> Group:
     return Group(ids[0].as_py(), ids[-1].as_py(), len(ids)) if len(ids) else NO_ROWS
 
 
-class Grouped(Protocol):
-    """Where rows are: one group behind the other."""
+class RunSource(Protocol):
+    """Sorted rows in groups."""
 
     @property
     def schema(self) -> pa.Schema:
-        """Of the rows."""
+        """Columns of the rows."""
 
     def groups(self, key: str) -> Iterator[Group]:
-        """All groups, those without rows too; `key` is the column of ids."""
+        """Yield all groups, also those without rows; `key` is the column of ids."""
 
     def group(self, number: int) -> pa.Table:
-        """The rows of one."""
+        """Return the rows of one group."""
 
     def read(self, columns: Sequence[str]) -> pa.Table:
-        """Some columns of all rows."""
+        """Return some columns of all rows."""
 
 
 class InMemory:
@@ -63,21 +77,21 @@ class InMemory:
         self.schema: pa.Schema = rows.schema
 
     def groups(self, key: str) -> Iterator[Group]:
-        """The groups."""
+        """Yield the groups."""
         for number in range(max(1, -(-self._rows.num_rows // self._group_rows))):
             yield _group(self.group(number)[key])
 
     def group(self, number: int) -> pa.Table:
-        """The rows of one."""
+        """Return the rows of one group."""
         return self._rows.slice(number * self._group_rows, self._group_rows)
 
     def read(self, columns: Sequence[str]) -> pa.Table:
-        """Some columns of all rows."""
+        """Return some columns of all rows."""
         return self._rows.select(columns)
 
 
 class InParquet:
-    """A Parquet file with statistics of its key.
+    """A Parquet file with statistics of its key: its row groups.
 
     It is open only while it is read: a table can have more parts than a process can open files.
     """
@@ -101,7 +115,7 @@ class InParquet:
             raise unknown_form(self._path, error) from error
 
     def groups(self, key: str) -> Iterator[Group]:
-        """Its row groups, as its statistics tell them."""
+        """Yield the row groups, from the statistics of the file."""
         for number in range(self._metadata.num_row_groups):
             reported = self._metadata.row_group(number)
             columns = (reported.column(place) for place in range(reported.num_columns))
@@ -115,23 +129,25 @@ class InParquet:
             )
 
     def group(self, number: int) -> pa.Table:
-        """A row group."""
+        """Return the rows of a row group."""
         with self._opened() as file:
-            return file.read_row_group(number, **_HERE)
+            return file.read_row_group(number, **_ONE_THREAD)
 
     def read(self, columns: Sequence[str]) -> pa.Table:
-        """Some columns of all row groups."""
+        """Return some columns of all row groups."""
         with self._opened() as file:
-            return file.read(columns, **_HERE)
+            return file.read(columns, **_ONE_THREAD)
 
     def read_some(self, columns: Sequence[str]) -> pa.Table:
-        """Those of some columns that the file has."""
+        """Return those of some columns that the file has."""
         return self.read([name for name in columns if name in self.schema.names])
 
 
 class InArrow:
-    """An Arrow file: it tells less of itself than Parquet does, which of many files with many
-    columns is much memory, and reads faster.
+    """An Arrow file: its batches.
+
+    Its metadata is smaller than that of Parquet, which matters with many files of many columns, and
+    it reads faster.
     """
 
     def __init__(self, path: Path) -> None:
@@ -144,36 +160,36 @@ class InArrow:
             None if columns is None else [self.schema.get_field_index(name) for name in columns]
         )
         return pa.ipc.open_file(
-            self._file, options=pa.ipc.IpcReadOptions(included_fields=fields, **_HERE)
+            self._file, options=pa.ipc.IpcReadOptions(included_fields=fields, **_ONE_THREAD)
         )
 
     def groups(self, key: str) -> Iterator[Group]:
-        """Its batches."""
+        """Yield the batches."""
         keys = self._open([key])
         for number in range(keys.num_record_batches):
             yield _group(keys.get_batch(number)[key])
 
     def group(self, number: int) -> pa.Table:
-        """A batch."""
+        """Return the rows of a batch."""
         return pa.Table.from_batches([self._batches.get_batch(number)])
 
     def read(self, columns: Sequence[str]) -> pa.Table:
-        """Some columns of all batches."""
+        """Return some columns of all batches."""
         return self._open(columns).read_all().select(columns)
 
 
 class SortedRun:
-    """Rows in the order of their ids, on disk or in memory.
+    """Rows that are sorted by id, on disk or in memory. Ranges must be read in ascending order.
 
     Parameters
     ----------
     rows
-        Where they are.
+        The rows in groups.
     key
         The column of ids, whole numbers.
     """
 
-    def __init__(self, rows: Grouped, key: str) -> None:
+    def __init__(self, rows: RunSource, key: str) -> None:
         self._rows = rows
         self._key = key
         self._kept: tuple[int, pa.Table] | None = None
@@ -183,19 +199,19 @@ class SortedRun:
 
     @property
     def span(self) -> tuple[int, int]:
-        """The lowest and the highest id; the other way round where there are no rows."""
+        """The lowest and the highest id; reversed where there are no rows."""
         return min((group.low for group in self.groups), default=HIGHEST), max(
             (group.high for group in self.groups), default=LOWEST
         )
 
     def only(self, column: str, values: pa.Array) -> SortedRun:
-        """These rows, without those that have something else in a column."""
+        """Return the run without the rows that have another value in a column."""
         some = SortedRun(self._rows, self._key)
         some._only = column, values
         return some
 
     def between(self, low: int, high: int) -> pa.Table:
-        """The rows whose ids are from `low` to `high`."""
+        """Return the rows whose ids are from `low` to `high`."""
         result = []
         for number, group in enumerate(self.groups):
             if group.low <= high and group.high >= low:
@@ -212,14 +228,13 @@ class SortedRun:
         return pa.concat_tables(result) if result else self.schema.empty_table()
 
     def read(self, columns: Sequence[str]) -> pa.Table:
-        """Some columns of all rows; one that it lacks is left out."""
+        """Return some columns of all rows; a column that is missing is left out."""
         columns = [name for name in columns if name in self.schema.names]
         kept = columns if self._only is None else [*dict.fromkeys([*columns, self._only[0]])]
         return self._chosen(self._rows.read(kept)).select(columns)
 
     def _group(self, number: int) -> pa.Table:
-        # Ranges are taken in their order: the group where one ends is the one where the next
-        # begins.
+        # Ranges ascend: the group in which one ends is the group in which the next begins.
         if self._kept is None or self._kept[0] != number:
             self._kept = number, self._chosen(self._rows.group(number))
         return self._kept[1]
@@ -233,11 +248,11 @@ class SortedRun:
 
 
 def split_key_ranges(runs: Sequence[SortedRun], rows: int) -> Iterator[tuple[int, int]]:
-    """Ranges of ids that hold about so many rows each, and all ids together."""
-    low, kept = LOWEST, 0
+    """Yield ranges of about `rows` rows that cover all ids, in ascending order."""
+    low, count = LOWEST, 0
     for group in sorted(group for run in runs for group in run.groups if group.rows):
-        if kept >= rows and group.low > low:
+        if count >= rows and group.low > low:
             yield low, group.low - 1
-            low, kept = group.low, 0
-        kept += group.rows
+            low, count = group.low, 0
+        count += group.rows
     yield low, HIGHEST

@@ -333,6 +333,8 @@ def _name_unknown(
 
 def _conform(part: pa.Table, layout: Layout, problems: Problems) -> pa.Table:
     """Return a part with all declared columns, in their order and types, then its other columns."""
+    if part.schema.equals(layout.schema, check_metadata=True):
+        return part
     stored = {field.name: field for field in part.schema}
     columns: Columns = {}
     unknown: Unknown = {}
@@ -411,6 +413,8 @@ def _plain(value: Any) -> Any:
 
 def _fill(part: pa.Table, schema: pa.Schema) -> pa.Table:
     """Give a part the columns that other parts have."""
+    if part.schema.equals(schema, check_metadata=True):
+        return part
     # A dict, since the server decides how many unknown columns there are: no search by name.
     have = dict(zip(part.column_names, part.columns, strict=True))
     columns: list[pa.Array | pa.ChunkedArray] = []

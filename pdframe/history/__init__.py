@@ -1,6 +1,4 @@
-"""Stage visits: the stays of deals in stages, put together from changelogs, the kept history and
-the current state.
-"""
+"""What the cache knows of the past of deals: stage visits, changes, states at a time."""
 
 from __future__ import annotations
 

@@ -1,13 +1,13 @@
-"""A deal's stays told exactly by its changelog.
+"""The exact visits of a deal, from its changelog.
 
-The pipeline of a stay is that of its stage (`pipelines`). A move into another pipeline is two rows,
-of stage and of pipeline, in either order, up to two seconds apart, and either may be missing: the
-row of the stage says when, and the pipeline follows from the stage. A row of the pipeline alone
-tells of a stage that was moved in the settings: the deal stays in its stage, which is in the other
-pipeline from then on. Before it, the stays keep the pipeline that the row says, as far as their
-stages are now in the one that it says the deal came to; but only in an account whose changelogs
-have a row of the pipeline beside a move into another one. Where they never have, a missing row says
-nothing, and `stages` alone tells the pipelines before.
+The pipeline of a visit is that of its stage (`pipelines`). A move into another pipeline is two
+rows, of stage and of pipeline, in either order, up to two seconds apart, and either may be missing:
+the row of the stage has the time, and the pipeline follows from the stage. A row of the pipeline
+alone means that the stage was moved in the settings: the deal keeps its stage, which is in the new
+pipeline from then on. The visits before have the old pipeline of the row, if their stages are today
+in the new one. This holds only in an account whose changelogs have a row of the pipeline beside a
+move into another one: elsewhere a missing row means nothing, and `stages` alone decides the
+pipelines before.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ KEYS = ("stage_id", "pipeline_id", "status")
 
 
 class Change(NamedTuple):
-    """A row of the changelog; an empty `old` is a value given at the creation."""
+    """A row of a changelog; `old` is None for a value given at the creation."""
 
     time: int
     key: str
@@ -33,8 +33,9 @@ class Change(NamedTuple):
 
 
 class _Move(NamedTuple):
-    """A move to a stage; `row` is the pipeline's row that goes with it. `alone`: there is only that
-    row, and no change of stage.
+    """A move to a stage; `row` is the row of the pipeline that belongs to it.
+
+    `alone`: there is only that row, and no change of stage.
     """
 
     time: int
@@ -44,11 +45,11 @@ class _Move(NamedTuple):
 
 
 def oldest_first(rows: Sequence[Change]) -> list[Change]:
-    """Rows of one deal from the oldest to the newest, those of one second in the order in which
-    they were written.
+    """Return rows of one deal from the oldest to the newest, those of one second in the order in
+    which they were written.
 
-    The API gives the newest first; a table may have turned that round. Where all rows share one
-    second, values that follow on each other tell which it is.
+    The API returns the newest first; a table may have the reverse order. If all rows are of one
+    second, the order in which each value continues the one before is right.
     """
     ordered = list(rows)
     if len(ordered) > 1:
@@ -60,17 +61,17 @@ def oldest_first(rows: Sequence[Change]) -> list[Change]:
 
 
 def _breaks(rows: Sequence[Change]) -> int:
-    """How often a value does not follow on the one before."""
-    kept: dict[str, str | None] = {}
+    """Count the rows whose old value is not the new value of the row before."""
+    last: dict[str, str | None] = {}
     breaks = 0
     for row in rows:
-        breaks += row.key in kept and kept[row.key] != row.old
-        kept[row.key] = row.new
+        breaks += row.key in last and last[row.key] != row.old
+        last[row.key] = row.new
     return breaks
 
 
 def replay(
-    course: Timeline,
+    timeline: Timeline,
     deal: int,
     rows: Sequence[Change],
     before: Observation | None,
@@ -78,27 +79,27 @@ def replay(
     pipelines: Pipelines,
     loaded: int | None,
 ) -> None:
-    """Write the stays that a changelog tells, and leave the course where it ends.
+    """Add the visits of a changelog to a timeline.
 
     Parameters
     ----------
-    course
+    timeline
         A new one.
     deal
-        Whose it is.
+        The deal.
     rows
         The changes of stage, pipeline and status, oldest first.
     before, after
-        The last sighting that the changelog covers, and the first that it does not: they tell what
-        never changed.
+        The last observation that the changelog covers, and the first that it does not: they have
+        the values that never changed.
     pipelines
         Pipeline of each stage.
     loaded
         When the changelog was read.
     """
-    known = before or (after if after is not None and course.never_moved(after) else None)
+    known = before or (after if after is not None and timeline.never_moved(after) else None)
     if not any(row.key == "stage_id" for row in rows) and (known is None or known.stage is None):
-        return  # nothing tells in which stage it was
+        return  # its stage is unknown
     stage, steps = _steps(rows, known, pipelines)
     last_time = rows[-1].time if rows else None
     until = newest(last_time, loaded) or 0
@@ -111,25 +112,25 @@ def replay(
         created,
     )
     if added is not None:
-        course.enter(deal, stage, pipeline, added)
+        timeline.enter(deal, stage, pipeline, added)
     else:
         end = next((row.time for row in rows), loaded or 0)
-        course.enter(deal, stage, pipeline, end, after=0)
+        timeline.enter(deal, stage, pipeline, end, after=0)
     status = _status_at_first(rows, before)
     won = lost = first_won = moved = moved_closed = None
     if status in ENDED:
-        closed = max(_closed_at_first(rows, status, before) or 0, course.visits[-1].entered_at)
+        closed = max(_closed_at_first(rows, status, before) or 0, timeline.visits[-1].entered_at)
         won, lost = (closed if status == "won" else None), (closed if status == "lost" else None)
-        course.leave(closed, status)
+        timeline.leave(closed, status)
     for step in steps:
         if isinstance(step, _Move):
             stage, pipeline = step.stage, next(where)
             if not step.alone:
                 moved = step.time
             if status == "open":
-                course.move(stage, pipeline, step.time)
+                timeline.move(stage, pipeline, step.time)
             else:
-                course.change(deal, stage, pipeline, step.time, status)
+                timeline.change(deal, stage, pipeline, step.time, status)
                 moved_closed = step.time
             continue
         if step.new not in ("open", *ENDED) or (
@@ -137,27 +138,26 @@ def replay(
         ):
             continue
         if moved_closed == step.time:
-            course.unchange(step.time, status)  # one change, of the stage and of the status
+            timeline.unchange(step.time, status)  # one write changed stage and status
         if step.new == "open":
             status, won, lost = "open", None, None
-            course.enter(deal, stage, pipeline, step.time)
+            timeline.enter(deal, stage, pipeline, step.time)
             continue
         restored = status == "deleted"
         if status == "open":
-            course.leave(step.time, step.new)
+            timeline.leave(step.time, step.new)
         else:
-            # A row that says that the deal was open until then misses the one that says since when.
-            course.change(deal, stage, pipeline, step.time, step.new, unseen=step.old == "open")
+            # The row says that the deal was open until then; the row of its reopening is missing.
+            timeline.change(deal, stage, pipeline, step.time, step.new, unseen=step.old == "open")
         status = step.new
         if status == "won" and (won is None or not restored):
             won = step.time
             first_won = first_won or won
         elif status == "lost" and (lost is None or not restored):
             lost = step.time
-    # Sightings that the changelog covers can be newer than its last row, and say no more than it
-    # does.
+    # Observations that the changelog covers can be newer than its last row, and add nothing to it.
     first_won = first_won if before is None or before.first_won is None else before.first_won
-    course.replayed(
+    timeline.replayed(
         Observation(
             deal,
             stage,
@@ -177,9 +177,9 @@ def replay(
 
 
 def moved_stages(rows: Sequence[Change], known: Observation | None) -> Iterator[StageMove]:
-    """Yield the moves of stages to other pipelines that a changelog tells, its rows oldest first.
+    """Yield the moves of stages to other pipelines in a changelog, its rows oldest first.
 
-    `known` is a sighting that tells the deal's stage where no row does.
+    `known` is an observation with the deal's stage, for a changelog without a row of the stage.
     """
     if not any(row.key == "pipeline_id" and row.old is not None for row in rows):
         return
@@ -196,14 +196,14 @@ def moved_stages(rows: Sequence[Change], known: Observation | None) -> Iterator[
 
 
 def has_pipeline_row(rows: Sequence[Change]) -> bool:
-    """Whether a changelog, its rows oldest first, has a row of the pipeline beside a change of
-    stage.
+    """Return whether a changelog, its rows oldest first, has a row of the pipeline beside a change
+    of stage.
     """
     return bool(_paired([row for row in rows if row.old is not None]))
 
 
 def _status_at_first(rows: Sequence[Change], before: Observation | None) -> str:
-    """The status that the deal was created with."""
+    """Return the status with which the deal was created."""
     for row in rows:
         if row.key == "status":
             first = row.new if row.old is None else row.old
@@ -212,10 +212,11 @@ def _status_at_first(rows: Sequence[Change], before: Observation | None) -> str:
 
 
 def _closed_at_first(rows: Sequence[Change], status: str, before: Observation | None) -> int | None:
-    """When a deal that was created won or lost was so, as far as its own columns still say.
+    """Return when a deal that was created as won or lost was closed, if its own columns still have
+    that time.
 
-    Its first win stays in them; `won_time` and `lost_time` are those of its creation until the
-    status changes to another one. A deletion and a restoration change neither.
+    They keep its first win; `won_time` and `lost_time` are those of its creation until the status
+    changes to another one. A deletion and a restoration change neither.
     """
     if before is None:
         return None
@@ -236,9 +237,9 @@ def _pipelines(
     pipelines: Pipelines,
     until: int,
 ) -> list[int | None]:
-    """The pipeline of the first stay and of the one after each move."""
+    """Return the pipeline of the first visit and of the visit after each move."""
     stages = [stage, *(move.stage for move in moves)]
-    # A stay that ended before its stage was moved was in the old pipeline.
+    # A visit that ended before its stage was moved was in the old pipeline.
     ends = [*(move.time - 1 for move in moves), until]
     result = [pipelines.at(of, end) for of, end in zip(stages, ends, strict=True)]
     from_stages = [value is not None for value in result]
@@ -255,9 +256,9 @@ def _pipelines(
         if old is None:
             continue
         result[place - 1] = old
-        # Until the row before it, nothing tells that the deal changed pipeline: stages that are in
-        # the new one now came along. That is so only where a move into another pipeline leaves a
-        # row.
+        # Since the row of the pipeline before it, the deal did not change pipeline: its stages that
+        # are in the new one today were moved too. This needs an account in which a move into
+        # another pipeline leaves a row.
         earlier = place - 1
         while pipelines.has_rows and earlier > 0 and moves[earlier - 1].row is None:
             earlier -= 1
@@ -269,7 +270,7 @@ def _pipelines(
 def _first_pipeline(
     rows: Sequence[Change], before: Observation | None, after: Observation | None
 ) -> int | None:
-    """The pipeline that the deal was created in, as far as `stages` does not know it."""
+    """Return the pipeline in which the deal was created, if `stages` does not have it."""
     for row in rows:
         if row.key == "pipeline_id":
             return number_of(row.new if row.old is None else row.old)
@@ -280,8 +281,8 @@ def _first_pipeline(
 def _steps(
     rows: Sequence[Change], known: Observation | None, pipelines: Pipelines
 ) -> tuple[int | None, list[_Move | Change]]:
-    """The first stage, and moves and changes of status in their order, without the values of the
-    creation.
+    """Return the first stage, and the moves and changes of status in order, without the values of
+    the creation.
     """
     changes: list[Change] = []
     met: set[str] = set()
@@ -305,7 +306,7 @@ def _steps(
             and known.moved is not None
             and any(abs(row.time - known.moved) <= NEAR for row in alone)
         ):
-            stage = None  # It moved with that row, and the row that says from where is missing.
+            stage = None  # It moved with that row; the row of the stage is missing.
     first = here = stage
     steps: list[_Move | Change] = []
     partner = {stage_row: pipeline_row for pipeline_row, stage_row in pairs.items()}
@@ -322,9 +323,9 @@ def _steps(
                 (number_of(later.old) for later in changes[place:] if later.key == "stage_id"),
                 known and known.stage,
             )
-            # Where the next row of a stage comes from another stage, in the pipeline that this row
-            # says, the deal moved there. So it did where its own time of the last move is that of
-            # the row.
+            # If the next row of the stage starts from another stage, in the new pipeline of this
+            # row, the deal moved there. So it did if its own time of the last move is that of this
+            # row.
             dated = (
                 known is not None
                 and known.moved is not None
@@ -338,8 +339,8 @@ def _steps(
 
 
 def _paired(changes: Sequence[Change]) -> dict[int, int]:
-    """The place of the stage's row of each pipeline's row that has one near it: the nearest in
-    time, of these the one before it.
+    """Return for each row of the pipeline, by place, the row of the stage that belongs to it: the
+    nearest in time, of two the one before it. Rows without one near are left out.
     """
     stages = [place for place, row in enumerate(changes) if row.key == "stage_id"]
     times = [changes[place].time for place in stages]
@@ -361,7 +362,7 @@ def _paired(changes: Sequence[Change]) -> dict[int, int]:
 
 
 def number_of(text: str | None) -> int | None:
-    """Return the id that a value of the changelog is; None where it cannot be one."""
+    """Return a value of a changelog as an id; None: it is none."""
     try:
         return None if text is None else integer(text)
     except UnfitError:

@@ -43,13 +43,13 @@ _STATE = (
 _OPTIONAL = frozenset(
     {"won_time", "lost_time", "first_won_time", "is_deleted", "deleted_time", "seen_at"}
 )
-# A number below those of all snapshots: a deal that no snapshot found before its deletion.
+# The number of a snapshot before all others: the deal was deleted before any snapshot of it.
 _BEFORE_ALL = 0
 
 
 @dataclass(frozen=True)
 class Observations:
-    """Deals as snapshots found them, by deal, then in the order of the snapshots.
+    """Deals as snapshots show them, by deal, then in the order of the snapshots.
 
     The arrays are the fields of `Observation`. `ids` has each deal once; its rows are those from
     `first` up to `end`.
@@ -222,6 +222,13 @@ def micros(time: datetime) -> int:
     return number
 
 
+def column_micros(column: pa.ChunkedArray) -> Ints:
+    """Return a column of times as microseconds since 1970 UTC."""
+    times = pc.fill_null(column.cast(_TIME).cast(pa.int64()), NONE)
+    numbers: Ints = times.to_numpy()
+    return numbers
+
+
 def arrow_columns(frame: Frame, names: Iterable[str], what: str) -> dict[str, pa.Array]:
     """Read columns of a frame as Arrow arrays: ids as integers, times as microseconds.
 
@@ -317,7 +324,7 @@ def _from_deals(deals: Frame, seen_at: datetime | None) -> list[NDArray[Any]]:
 def _with_life_before(columns: list[NDArray[Any]], deleted: Flags) -> list[NDArray[Any]]:
     """Put an observation of their life before those of deals that are known as deleted.
 
-    Where the status reads "deleted", the times of closing tell what it was: reopening a deal clears
+    If the status is "deleted", the times of closing show the status before: reopening a deal clears
     them. Of two, the later counts.
     """
     _, _, _, status, _, _, won, lost, *_ = columns
@@ -384,6 +391,7 @@ __all__ = [
     "Observations",
     "ReadTimes",
     "arrow_columns",
+    "column_micros",
     "contains",
     "lookup",
     "micros",

@@ -1,6 +1,4 @@
-"""Keep the stage visits that an account computed last, for as long as nothing that they are
-computed from changes.
-"""
+"""The stage visits that an account computed last, reused while their inputs are unchanged."""
 
 from __future__ import annotations
 
@@ -29,7 +27,7 @@ _Versions: TypeAlias = tuple[object, ...]
 class LatestVisits:
     """The stage visits that were computed last, and the versions of the tables that they are from.
 
-    They are held in memory, as the table `STAGE_VISITS`: some 90 bytes a visit.
+    They stay in memory, as the table `STAGE_VISITS`: some 90 bytes a visit.
     """
 
     def __init__(self) -> None:
@@ -42,14 +40,14 @@ class LatestVisits:
             return self._latest[1]
         self._latest = None
         visits = compute()
-        # Another process may have replaced a table while it was read: then nothing is kept.
+        # Another process may have replaced a table meanwhile: then the result is not stored.
         if before is not None and _versions(store) == before:
             self._latest = before, visits
         return visits
 
 
 def _versions(store: Store) -> _Versions | None:
-    """Return what changes with each table that visits are computed from; None: a file is lost.
+    """Return the versions of the tables that visits are computed from; None: a file is missing.
 
     A file that is damaged has another size or time than the one that was read.
     """

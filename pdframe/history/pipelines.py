@@ -1,12 +1,10 @@
-"""Which pipeline a stage belonged to at a time: what `stages` says now, and what tells that a stage
-was moved since.
+"""The pipeline of a stage at a time: that in `stages`, corrected for stages that were moved since.
 
 A stage belongs to one pipeline. An admin may move it to another one in the settings: then `stages`
-says the new one, also of the time before. What tells of such a move is a `pipeline_id` row in a
-changelog without a change of stage near it, or two looks at one deal that found the same stage in
-two pipelines. Both say since when the stage is in the new pipeline, for every deal. A move that
-left neither sign (no deal was in the stage, or no changelog and no look tells of one) is not known:
-then the stays before it count in the pipeline that the stage is in now.
+has only the new one. Two signs show such a move: a `pipeline_id` row in a changelog without a
+change of stage near it, and two snapshots of a deal in the same stage and different pipelines. Both
+date the move for every deal. A move without a sign (no deal was in the stage, or no changelog and
+no snapshot shows one) is unknown: then earlier visits count in the pipeline of today.
 """
 
 from __future__ import annotations
@@ -21,7 +19,7 @@ _UNKNOWN = int(np.iinfo(np.int64).min)
 
 
 class StageMove(NamedTuple):
-    """A stage that was moved to another pipeline, at `time` at the latest."""
+    """A stage that was moved to another pipeline, at the latest at `time`."""
 
     time: int
     stage: int
@@ -35,10 +33,10 @@ class Pipelines:
     Parameters
     ----------
     now
-        Pipeline of each stage, as `stages` says.
+        Pipeline of each stage today.
     moves
-        Signs that stages were moved, in any order. Those of a stage that do not lead to its
-        pipeline of now are no such signs: all of them are left out.
+        Signs that stages were moved, in any order. If those of a stage do not lead to its pipeline
+        of today, all of them are ignored.
     has_rows
         Whether a deal's move into another pipeline leaves a row of the pipeline in its changelog.
     """
@@ -51,7 +49,7 @@ class Pipelines:
         self._moves: dict[int, list[StageMove]] = {}
         for move in sorted(moves):
             known = self._moves.setdefault(move.stage, [])
-            # Many deals tell of one move: the first of them counts.
+            # Many deals show one move: the first sign counts.
             if not known or (known[-1].old, known[-1].new) != (move.old, move.new):
                 known.append(move)
         for stage, known in [*self._moves.items()]:
@@ -60,7 +58,7 @@ class Pipelines:
                 del self._moves[stage]
 
     def at(self, stage: int | None, time: int) -> int | None:
-        """Return the pipeline of a stage at a time; None: not known."""
+        """Return the pipeline of a stage at a time; None: unknown."""
         if stage is None:
             return None
         for move in self._moves.get(stage, ()):

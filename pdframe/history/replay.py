@@ -119,10 +119,15 @@ def stage_visits(self: Remembering, *, refresh: _Refresh = None) -> pd.DataFrame
 
     Examples
     --------
-    >>> account = pdframe.sandbox.connect(seed=7, deals=40, progress=False)
     >>> visits = account.stage_visits()
-    >>> visits.loc[visits["deal_id"] == 1, ["stage_id", "visit", "end", "source"]].values.tolist()
-    [[3, 1, 'lost', 'current']]
+    >>> columns = ["stage_id", "visit", "entered_at", "end", "source"]
+    >>> visits.loc[visits["deal_id"] == 2, columns]
+       stage_id  visit                entered_at       end     source
+    1         7      1 2023-07-29 20:52:09+00:00  advanced  changelog
+    2         3      1 2023-08-02 15:13:49+00:00  advanced  changelog
+    3        12      1 2023-08-23 08:52:58+00:00  advanced  changelog
+    4         4      1 2023-08-29 08:24:09+00:00  advanced  changelog
+    5         9      1 2023-09-26 12:55:30+00:00       won  changelog
     """
     self.deals(refresh=refresh, labels=False, columns=["id"])
     self.stages(refresh=refresh, labels=False, columns=["id"])
@@ -149,7 +154,7 @@ def _visits(store: Store) -> pa.Table:
 
 
 def _with_deleted(store: Store) -> pa.Table:
-    """Return the cached deals and those known as deleted, which no snapshot need have found."""
+    """Return the cached deals and the known deleted ones, those without a snapshot among them."""
     deals, _ = unify([store.read("deals", _STATE)], DEALS)
     removed = DeletedDeals(store).rows()
     removed = removed.filter(pc.invert(pc.is_in(removed["id"], value_set=_ids(deals["id"]))))
@@ -214,7 +219,7 @@ def as_of(self: Remembering, when: str | date | pd.Timestamp) -> pd.DataFrame:
     logged = _known_by_changelog(store, rows, snapshots, moment)
     if first is None and not logged.num_rows:
         raise NotCachedError(
-            "No snapshot of deals is kept yet: account.sync('deals') takes the first one, and"
+            "There is no snapshot of deals yet: account.sync('deals') takes the first one, and"
             " another at every sync."
         )
     if first is not None and moment < first:
@@ -228,7 +233,7 @@ def as_of(self: Remembering, when: str | date | pd.Timestamp) -> pd.DataFrame:
 
 
 def _check_coverage(rows: pa.Table, logged: pa.Table, moment: datetime, first: datetime) -> None:
-    """Raise or warn because the first snapshot is later than the time that is asked for."""
+    """Raise or warn because the first snapshot is later than the wanted time."""
     late = (
         f"The first snapshot of deals is from {first:%Y-%m-%d %H:%M:%S} UTC, after"
         f" {moment:%Y-%m-%d %H:%M:%S} UTC"

@@ -1,9 +1,9 @@
-"""The visits of deals whose life is simple, of all of them at once, in arrays.
+"""The visits of simple deals, computed for all of them at once, in arrays.
 
-Most deals are simple: every snapshot of them is older than their changelog, which tells moves of an
-open deal, closings and reopenings, each in its turn; or there is one observation of them and no
-changelog. `Timeline` follows any deal, and gives these the same visits; it takes thirty times as
-long.
+A deal is simple in one of two ways. Either all its observations are older than its changelog, and
+the changelog has moves of the open deal, closings and reopenings, each in its turn. Or it has one
+observation and no changelog. `Timeline` follows any deal and gives simple ones the same visits; it
+takes some twenty times as long.
 """
 
 from __future__ import annotations
@@ -106,20 +106,20 @@ class Orders:
 
 @dataclass(frozen=True)
 class SimpleLives:
-    """The deals whose changelog, read after all snapshots of them, tells a simple life.
+    """The deals that are simple by their changelog, which was read after all observations.
 
     Attributes
     ----------
     ids : ndarray
         The deals, ascending.
     until : ndarray
-        Up to when each one's changelog tells of it.
+        Up to when each changelog is complete.
     owner, time, kind, value : ndarray
         Their events, by deal and time: the place of the deal in `ids`, the time, `_ENTER`,
         `_MOVE`, `_CLOSE` or `_REOPEN`, and the stage, or the status as a place in `ENDS`.
     moves_paired : ndarray
-        Deals, simple or not, whose rows of the pipeline each belong to one row of the stage: they
-        tell of no stage that was moved to another pipeline.
+        Deals, simple or not, whose rows of the pipeline each belong to one row of the stage: none
+        shows that a stage was moved to another pipeline.
     have_pipeline_rows : bool
         Whether any of these has a row of the pipeline beside a change of stage.
     """
@@ -166,14 +166,14 @@ class SimpleLives:
             _Events(everyone, closing, np.full(len(ids), _CLOSE), status).only(closed),
         )
         place = np.cumsum(simple) - 1
-        kept = joined.only(simple[joined.owner])
+        chosen_events = joined.only(simple[joined.owner])
         return cls(
             ids[simple],
             np.maximum(read, rows.newest)[simple],
-            place[kept.owner],
-            kept.time,
-            kept.kind,
-            kept.value,
+            place[chosen_events.owner],
+            chosen_events.time,
+            chosen_events.kind,
+            chosen_events.value,
             ids[rows.moves_paired],
             rows.have_pipeline_rows,
         )
@@ -271,8 +271,8 @@ class _Rows:
     moves_paired, have_pipeline_rows
         As in `SimpleLives`, the first by deal.
     first_stage, first_status
-        What each deal began with, as its first row of the stage or status tells: `_NO_ROW` where
-        there is none, `NONE` where the row cannot be read.
+        What each deal began with, by its first row of the stage or status: `_NO_ROW` if there is
+        none, `NONE` if the row cannot be read.
     newest
         Time of the newest row; `NONE`: there is none.
     """
@@ -324,7 +324,7 @@ class _Rows:
         newest_row = np.full(count, NONE)
         newest_row[owner] = time  # the last row of each deal counts
         paired, beside = _pairs(owner, time, key, was_null, ~is_creation, count)
-        kept = ~is_creation & (key != _PIPELINE)
+        is_event = ~is_creation & (key != _PIPELINE)
         is_status = key == _STATUS
         value = np.where(is_status, statuses[new], numbers[new])
         kind = np.where(is_status, np.where(value == _OPEN, _REOPEN, _CLOSE), _MOVE)
@@ -335,7 +335,7 @@ class _Rows:
             first[_STAGE],
             first[_STATUS],
             newest_row,
-            _Events(owner, time, kind, value).only(kept),
+            _Events(owner, time, kind, value).only(is_event),
         )
 
 
@@ -375,7 +375,7 @@ def single_visits(
     chosen
         The deals to take, by place in `observed.ids`.
     reported
-        Whether the account tells `stage_change_time` at all.
+        Whether the account has `stage_change_time` at all.
     """
     at = observed.first[chosen]
     names = ("status", "moved", "added", "won", "lost", "first_won", "at")

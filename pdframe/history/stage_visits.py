@@ -59,7 +59,7 @@ def stage_visits(
     deals
         One row per deal, archived ones included: the current state, used for deals that the
         snapshot log lacks. A deleted deal has no visit, unless `deleted_time` is given, as in
-        `account.deals(deleted=True)`: then the visit ended some time before the deal was found
+        `account.deals(deleted=True)`: then the visit ended some time before the deal was seen
         deleted (`seen_at`; where that is missing, the newest time in the frame). `deleted_time`
         itself proves no end of a visit: it may be the time of the last edit.
     history
@@ -234,7 +234,7 @@ class Knowledge:
         """
         until = read if read is not None else changes[-1].time
         # The deletion of a deal that disappeared for good left no stamp that its snapshot could
-        # know of. A deal that no snapshot ever found may be newer than they are.
+        # know of. A deal without any snapshot may be newer than they are.
         lost = rows[-1] if rows and rows[-1].removed and not rows[0].removed else None
         for place, row in enumerate(rows):
             known = self.snapshots.proofs.at(row.snapshot) if read is None else None
@@ -264,7 +264,7 @@ class _SnapshotTimes:
         )
 
     def missing(self, deal: int) -> list[Observation]:
-        """Return what snapshots of all deals say of a deal that they never found: it is removed."""
+        """Return the observations of a deal that is in no snapshot: full ones show it removed."""
         nothing = (None,) * 8
         return [
             Observation._make((deal, *nothing, True, at, number))

@@ -1,11 +1,10 @@
-"""The course of one deal through its stages, as the looks at it tell: what is exact, what is
-bounded, and nothing in between.
+"""The timeline of one deal: its visits to stages, each time exact or bounded.
 
-An open deal stays in a stage until it moves on, is won, lost or deleted. A deal that is won, lost
-or deleted is in no stage: what changes then (its status, its stage, its deletion, its restoration)
-is a stay of no length at the time of the change, in the stage that the deal has then, which ends in
-the status that the deal has then. So the last stay of a deal always tells its last stage, pipeline
-and status.
+An open deal visits a stage until it moves, or is won, lost or deleted. A deal that is won, lost or
+deleted is in no stage. Each change in that state (of its status or stage, its deletion or
+restoration) is a visit of no length at the time of the change, in the stage that the deal has then,
+and ends in the status that the deal has then. So the last visit of a deal always has its last
+stage, pipeline and status.
 
 Times are integers (microseconds since 1970 UTC), None where there is none.
 """
@@ -19,12 +18,12 @@ from typing import NamedTuple
 
 CLOSED = frozenset({"won", "lost"})
 ENDED = CLOSED | {"deleted"}
-NEAR = 2_000_000  # microseconds; stamps of one write may lie so far apart
+NEAR = 2_000_000  # microseconds; the stamps of one write differ by this much at most
 
 
 class Observation(NamedTuple):
-    """A deal as one look found it; `moved` is its `stage_change_time`, `at` the time of the look
-    and `snapshot` its number.
+    """A deal in one snapshot; `moved` is its `stage_change_time`, `at` the time of the snapshot and
+    `snapshot` its number.
     """
 
     deal: int
@@ -42,19 +41,21 @@ class Observation(NamedTuple):
 
     @property
     def closed(self) -> int | None:
-        """When it was closed, as its own columns say."""
+        """The time of its closing in its own columns."""
         return self.won if self.status == "won" else self.lost
 
     @property
     def placed(self) -> int | None:
-        """When it last came to a stage: never moved, when it was added."""
+        """When it entered its stage: if it never moved, when it was added."""
         return self.added if self.moved is None else self.moved
 
 
 @dataclass(slots=True)
 class Visit:
-    """One stay; `*_after` is None where the time is exact, `left_at` and `end` as long as the deal
-    is there.
+    """One visit of a deal to a stage.
+
+    `*_after` is None if the time is exact. `left_at` is None and `end` "open" while the deal is
+    there.
     """
 
     deal: int
@@ -70,16 +71,16 @@ class Visit:
 
     @property
     def begun(self) -> int:
-        """The earliest time at which it may have begun."""
+        """The earliest time at which the deal may have entered."""
         return self.entered_at if self.entered_after is None else self.entered_after
 
 
 class Snapshots:
-    """What the looks at all deals prove of a deal that they did not find changed.
+    """What the snapshots of all deals prove of a deal that they show unchanged.
 
-    A deal's moves and closings are stamped, and its deletion is listed, so an open deal that a look
-    did not bring was still open in its stage at the newest stamp of that look. Of a closed deal
-    only a full look says that it was still closed: reopening need not be stamped.
+    Moves and closings have a stamp, and deletions are listed. So an open deal without a row in a
+    snapshot was still open in its stage at the newest stamp of that snapshot. Only a full snapshot
+    proves that a closed deal was still closed: reopening may leave no stamp.
     """
 
     def __init__(self, snapshots: Iterable[tuple[int, str, int | None]] = ()) -> None:
@@ -98,27 +99,34 @@ class Snapshots:
             self._own[number] = complete_to
 
     def before(self, snapshot: int | None, *, full: bool) -> int | None:
-        """Up to when the looks before this one (None: all) know of changes."""
+        """Return up to when the snapshots before this one (None: all) know of changes."""
         known = self._full if full else self._any
         at = len(known) if snapshot is None else bisect_left(self._numbers, snapshot)
         return known[at - 1] if at else None
 
     def at(self, snapshot: int | None) -> int | None:
-        """Up to when this very look knows of changes."""
+        """Return up to when this snapshot knows of changes."""
         return None if snapshot is None else self._own.get(snapshot)
 
 
 class Timeline:
-    """Follows one deal, sighting by sighting, and writes its stays.
+    """Follows one deal from observation to observation, and builds its visits.
 
     Parameters
     ----------
     orders
         Place of each stage in its pipeline.
-    looks
-        The looks at all deals.
-    told
-        Whether the account tells `stage_change_time` at all: then a deal without one never moved.
+    snapshots
+        The snapshots of all deals.
+    reported
+        Whether the account has `stage_change_time` at all: then a deal without one never moved.
+
+    Attributes
+    ----------
+    visits : list of Visit
+        The visits so far.
+    source : str
+        The source of visits from observations.
     """
 
     def __init__(self, orders: Mapping[int, int], snapshots: Snapshots, *, reported: bool) -> None:
@@ -133,7 +141,7 @@ class Timeline:
         self.source = "current"
 
     def never_moved(self, seen: Observation) -> bool:
-        """Whether a look found the deal in the stage in which it was added."""
+        """Return whether the deal is seen in the stage in which it was added."""
         return self._reported if seen.moved is None else seen.moved == seen.added
 
     # Exact steps, from a changelog
@@ -141,16 +149,16 @@ class Timeline:
     def enter(
         self, deal: int, stage: int | None, pipeline: int | None, at: int, after: int | None = None
     ) -> None:
-        """Begin a stay that the changelog tells."""
+        """Begin a visit that the changelog dates."""
         self._begin(Visit(deal, pipeline, stage, after, at, at, "changelog"))
 
     def leave(self, at: int, end: str) -> None:
-        """End the open stay that the changelog tells, if there is one."""
+        """End the open visit at a time that the changelog has; do nothing if there is none."""
         if self._open is not None:
             self._close(None, at, end)
 
     def move(self, stage: int | None, pipeline: int | None, at: int) -> None:
-        """Go on in another stage."""
+        """Move to another stage, if there is an open visit."""
         visit = self._open
         if visit is not None:
             self.leave(at, "")
@@ -167,16 +175,16 @@ class Timeline:
         *,
         unseen: bool = False,
     ) -> None:
-        """Add the stay of no length that a change of a closed deal is; `unseen`: it was open
-        before, nothing tells since when.
+        """Add a visit of no length for a change of a closed deal; `unseen`: it was open before,
+        unknown since when.
         """
         after = self.visits[-1].left_at if unseen else None
         self.enter(deal, stage, pipeline, at, None if after is None or after >= at else after)
         self.leave(at, end)
 
     def unchange(self, at: int, end: str) -> None:
-        """Take back the last changes of a closed deal that were of this time and left its status as
-        it was.
+        """Remove the last visits of no length that are of this time and did not change the status
+        of the closed deal.
         """
         while self.visits[1:] and (
             self.visits[-1].entered_at,
@@ -188,15 +196,13 @@ class Timeline:
             self.visits.pop()
 
     def replayed(self, last: Observation, until: int) -> None:
-        """The changelog is told up to `until`, and leaves the deal as in `last`: what looks saw
-        later goes on from there.
-        """
+        """Continue after a changelog that ends at `until` and leaves the deal as in `last`."""
         self._last, self._replayed, self._floor = last, True, until
 
-    # Steps from looks
+    # Steps from observations
 
     def observe(self, now: Observation) -> None:
-        """Go on with what a look found."""
+        """Continue with an observation that is later than all before it."""
         last = self._last
         if last is None:
             if not now.removed:
@@ -209,10 +215,10 @@ class Timeline:
             and not now.removed
             and (now.placed or 0) < (last.placed or 0) - NEAR
         ):
-            return  # an older look than the changelog
-        floor = self._known_to(now, last)
+            return  # older than the changelog
+        floor = self._proved_until(now, last)
         if now.removed:
-            # What is missing is known as it was seen last.
+            # A snapshot without the deal: all but its removal is known from the one before.
             now = last._replace(removed=True, status=now.status, at=now.at, snapshot=now.snapshot)
             if self._open is not None:
                 self._close(*_bounds(floor, now.at), "deleted")
@@ -220,7 +226,7 @@ class Timeline:
                 self._change(now, _bounds(floor, now.at), "deleted")
         elif self._open is not None:
             if self._has_moved(now, last):
-                self._go_over(now, floor)
+                self._change_visit(now, floor)
             else:
                 self._continue(now, floor)
         elif now.status == "open" or self._closed_again(now, last, floor):
@@ -231,14 +237,14 @@ class Timeline:
             self._change(now, self._change_time(now, last, floor), now.status or "")
         self._last, self._replayed = now, False
 
-    def _known_to(self, now: Observation, last: Observation) -> int:
-        """Up to when the deal is known to have been as it was seen last."""
+    def _proved_until(self, now: Observation, last: Observation) -> int:
+        """Return up to when the deal is known to have been as in the last observation."""
         floor = self._floor
         if self.visits:
             visit = self.visits[-1]
             left = visit.left_at if visit.left_after is None else visit.left_after
             floor = max(floor, visit.begun if left is None else left)
-        # A deal that is missing without being listed as deleted may have become invisible at any
+        # A deal that disappeared without being listed as deleted may have become invisible at any
         # time.
         sure = self._open is not None and (not now.removed or now.status == "deleted")
         known = self._snapshots.before(now.snapshot, full=not sure)
@@ -252,11 +258,11 @@ class Timeline:
         )
 
     def _closed_again(self, now: Observation, last: Observation, floor: int) -> bool:
-        """Whether it was closed since, from open or from another status; a closing that was merely
-        dated back is none.
+        """Return whether it was closed since, from open or from another status. A closing with an
+        edited, earlier date is none.
 
-        A deal that came back into sight or was restored is closed as it was where its time of
-        closing is the same.
+        A deal that reappeared or was restored is closed as before if its time of closing is the
+        same.
         """
         if now.status not in CLOSED:
             return False
@@ -268,8 +274,8 @@ class Timeline:
         return now.closed is not None and now.closed >= floor and not self._same(now.closed, before)
 
     def _same(self, now: int | None, last: int | None) -> bool:
-        """Whether two stamps are one; the changelog may stamp what it tells a little before or
-        after the deal's own columns.
+        """Return whether two stamps are of one change; the changelog may stamp it a little before
+        or after the deal's own columns.
         """
         if self._replayed and now is not None and last is not None:
             return abs(now - last) <= NEAR
@@ -277,7 +283,7 @@ class Timeline:
 
     @staticmethod
     def _change_time(now: Observation, last: Observation, floor: int) -> tuple[int | None, int]:
-        """Bounds of the change of a closed deal: exact where it moved and its own time is
+        """Return the bounds of a change of a closed deal: exact if it moved and its own time is
         possible.
         """
         at = now.moved
@@ -292,13 +298,13 @@ class Timeline:
         return _bounds(floor, now.at)
 
     def _change(self, now: Observation, times: tuple[int | None, int], end: str) -> None:
-        """Add the stay of no length that a change of a closed deal is."""
+        """Add a visit of no length for a change of a closed deal."""
         after, at = times
         self._begin(Visit(now.deal, now.pipeline, now.stage, after, at, now.at, self.source))
         self._close(after, at, end)
 
     def _arrive(self, now: Observation, floor: int, *, first: bool = False) -> None:
-        """Begin the stay in which a look found the deal, or the one in which it was closed."""
+        """Begin the visit in which the deal is seen, or in which it was closed."""
         last = self._last
         if first:
             entry = (
@@ -318,9 +324,9 @@ class Timeline:
         self._begin(Visit(now.deal, now.pipeline, now.stage, after, at, now.at, self.source))
         self._continue(now, floor, arrived=True)
 
-    def _go_over(self, now: Observation, floor: int) -> None:
-        """Leave the open stay for the one in which a look found the deal; what lay between is not
-        known.
+    def _change_visit(self, now: Observation, floor: int) -> None:
+        """End the open visit and begin the one in which the deal is seen; what lies between is
+        unknown.
         """
         left, self._open = self._open, None
         number = len(self.visits)
@@ -330,11 +336,11 @@ class Timeline:
             left.end = self._end_of_move(left, reached)
             left.left_after, left.left_at = _bounds(floor, reached.entered_at)
             _trim(left)
-            self._part(number)
+            self._separate(number)
 
     def _continue(self, now: Observation, floor: int, *, arrived: bool = False) -> None:
-        """Bring the open stay up to what a look found of it: a first win and a reopening, a
-        closing, or nothing.
+        """Add to the open visit what the observation shows: a first win and a reopening, a closing,
+        or nothing.
         """
         visit, first = self._open, now.first_won
         if visit is None:
@@ -348,9 +354,9 @@ class Timeline:
             and floor <= first <= limit
             and not (now.status == "won" and first == now.won)
         ):
-            # Where the look before saw the stay without the win, the stay is older than it,
-            # whatever the clocks of looks say. Of one that this look is the first to see: a win in
-            # the very second of the move may have been in the stage before.
+            # If the observation before shows the visit without the win, the visit is older than the
+            # win, whatever the clocks of snapshots say. If this observation is the first of the
+            # visit, a win in the second of the move may have been in the stage before.
             if (
                 not arrived
                 or visit.entered_at < first
@@ -368,20 +374,20 @@ class Timeline:
                     )
                 )
             elif visit.entered_after is not None and visit.entered_after < first < visit.entered_at:
-                # The stay in which it is now began after that win.
+                # This visit began after that win.
                 visit.entered_after = first
         if closing is not None and now.status is not None:
             self._close(*closing, now.status)
 
     @staticmethod
     def _closing(now: Observation, floor: int) -> tuple[int | None, int]:
-        """Bounds of the closing: exact where the deal's own time is possible."""
+        """Return the bounds of the closing: exact if the deal's own time is possible."""
         at = now.closed
         return (None, at) if at is not None and floor <= at <= now.at else _bounds(floor, now.at)
 
     def _begin(self, visit: Visit) -> None:
         self.visits.append(visit)
-        self._part()
+        self._separate()
         self._open = visit
 
     def _close(self, after: int | None, at: int, end: str) -> None:
@@ -393,12 +399,12 @@ class Timeline:
                 end,
             )
             _trim(visit)
-            self._part()
+            self._separate()
             self._open = None
 
-    def _part(self, count: int | None = None) -> None:
-        """End each of the first stays (None: of all) when the next one begins, at the latest; the
-        last of them has changed.
+    def _separate(self, count: int | None = None) -> None:
+        """End each of the first `count` visits (None: of all) at the latest when the next one
+        begins; only the last of them has changed.
         """
         for place in range((len(self.visits) if count is None else count) - 1, 0, -1):
             before, visit = self.visits[place - 1], self.visits[place]
@@ -418,17 +424,17 @@ class Timeline:
 
 
 def _bounds(after: int, at: int) -> tuple[int | None, int]:
-    """Bounds of a time; one that leaves no room is exact."""
+    """Return the bounds of a time; bounds without room are exact."""
     return (after, at) if after < at else (None, at)
 
 
 def newest(*times: int | None) -> int | None:
-    """The latest of the times there are."""
+    """Return the latest time that is not None."""
     return max((time for time in times if time is not None), default=None)
 
 
 def _trim(visit: Visit) -> None:
-    """It began before it ended, at the latest; bounds that leave no room are exact."""
+    """Let a visit begin at the latest when it ends; bounds without room are exact."""
     if visit.left_at is not None:
         visit.entered_at = min(visit.entered_at, visit.left_at)
         if visit.left_after is not None and visit.left_after >= visit.left_at:

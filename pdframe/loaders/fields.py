@@ -38,13 +38,21 @@ def fields(self: Connected, table: str) -> pd.DataFrame:
     ------
     ArgumentError
         The table does not exist, or has no fields.
+
+    Examples
+    --------
+    >>> fields = account.fields("deals")
+    >>> fields.loc[fields["code"] == "value", ["column", "label", "type", "subfield"]]
+         column  label      type  subfield
+    4     value  Value  monetary       NaN
+    5  currency  Value  monetary  currency
     """
     declared = table_named(table)
     if declared.field_list is None:
         with_fields = ", ".join(name for name, other in TABLES.items() if other.entity)
         raise ArgumentError(f"{table!r} has no field metadata. Tables that have: {with_fields}.")
     syncer = self._syncer
-    syncer.ensure(declared.field_list, max_age=self._max_age)
+    syncer.refresh_if_stale(declared.field_list, max_age=self._max_age)
 
     def read() -> pd.DataFrame:
         known = syncer.fields(declared)

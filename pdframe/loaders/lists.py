@@ -66,8 +66,15 @@ def deals(
 
     Examples
     --------
-    >>> deals = account.deals(deleted=True)
-    >>> metrics.win_rate(deals, since="2026-03-01", until="2026-04-01", deleted="keep")
+    >>> deals = account.deals()
+    >>> deals[["id", "status", "value", "currency", "stage_id"]].head(3)
+       id status    value currency  stage_id
+    0   1   lost  9000.00      EUR         7
+    1   2    won  7536.67      USD         9
+    2   4    won  9906.40      EUR         9
+    >>> deleted = account.deals(deleted=True, columns=["id", "deleted_time"])
+    >>> print(len(deals), "deals, deleted:", deleted["deleted_time"].notna().sum())
+    194 deals, deleted: 1
     """
     only = None if archived else _live_deals
     return load(self, "deals", refresh, labels, names, columns, only=only, deleted=deleted)
@@ -96,8 +103,12 @@ def deal_products(
 
     Examples
     --------
-    >>> lines, deals = account.deal_products(deleted=True), account.deals(deleted=True)
-    >>> metrics.mrr_lines(lines, deals, deleted="keep")
+    >>> items = account.deal_products()
+    >>> items[["id", "deal_id", "item_price", "quantity", "billing_frequency"]].head(3)
+       id  deal_id  item_price  quantity billing_frequency
+    0   4        2      237.60      26.0          annually
+    1   5        4       35.00     232.0            weekly
+    2   6        9       75.75      16.0           monthly
     """
     return load(self, "deal_products", refresh, labels, names, columns, deleted=deleted)
 
@@ -116,6 +127,14 @@ def installments(
     `refresh="full"` also reloads deals and line items, because they say which deals can have
     installments. Installments of a deleted deal are missing: the API does not return them, and
     pdframe keeps no history of installments.
+
+    Examples
+    --------
+    >>> account.installments(columns=["deal_id", "amount", "billing_date"]).head(3)
+       deal_id   amount billing_date
+    0       95   954.26   2025-08-31
+    1       95   954.26   2025-09-30
+    2      116  2914.28   2025-11-24
     """
     return load(self, "installments", refresh, labels, names, columns)
 
@@ -128,7 +147,17 @@ def products(
     names: bool = False,
     columns: Columns = None,
 ) -> pd.DataFrame:
-    """Load products, one row a product of the catalogue. Source: /products."""
+    """Load products, one row a product of the catalogue. Source: /products.
+
+    Examples
+    --------
+    >>> products = account.products()
+    >>> products[["id", "unit", "tax", "billing_frequency"]].head(3)
+       id  unit   tax billing_frequency
+    0   1  seat  22.0           monthly
+    1   2        22.0          annually
+    2   3        22.0          annually
+    """
     return load(self, "products", refresh, labels, names, columns)
 
 
@@ -144,6 +173,15 @@ def activities(
 
     The API does not list deleted activities: a full reload removes them. `names=True` loads all
     persons and organizations if they are not cached: 10 tokens per 500.
+
+    Examples
+    --------
+    >>> activities = account.activities()
+    >>> activities[["id", "type", "done", "due_date", "deal_id"]].head(3)
+       id     type  done   due_date  deal_id
+    0   1  meeting  True 2023-10-03        5
+    1   2    lunch  True 2023-10-02        3
+    2   4     call  True 2023-10-05        3
     """
     return load(self, "activities", refresh, labels, names, columns)
 
@@ -161,6 +199,17 @@ def projects(
     /projects/archived.
 
     `archived=False` omits the archived projects.
+
+    Examples
+    --------
+    >>> projects = account.projects()
+    >>> projects[["id", "board_id", "phase_id", "status"]].head(3)
+       id  board_id  phase_id     status
+    0   1         4        11  completed
+    1   2         4        11  completed
+    2   3         4        11  completed
+    >>> print(len(projects), "projects, live:", len(account.projects(archived=False)))
+    19 projects, live: 14
     """
     return load(
         self, "projects", refresh, labels, names, columns, only=None if archived else _live_projects
@@ -175,7 +224,16 @@ def tasks(
     names: bool = False,
     columns: Columns = None,
 ) -> pd.DataFrame:
-    """Load tasks, one row a task of a project. Source: /tasks."""
+    """Load tasks, one row a task of a project. Source: /tasks.
+
+    Examples
+    --------
+    >>> account.tasks(columns=["id", "project_id", "is_done", "due_date"]).head(3)
+       id  project_id  is_done   due_date
+    0   1           1     True 2024-04-12
+    1   2           1     True 2024-04-19
+    2   3           1     True        NaT
+    """
     return load(self, "tasks", refresh, labels, names, columns)
 
 
@@ -191,6 +249,14 @@ def persons(
 
     The API does not list deleted persons: a full reload removes them. `names=True` loads all
     organizations if they are not cached: 10 tokens per 500.
+
+    Examples
+    --------
+    >>> account.persons(columns=["id", "org_id", "owner_id", "add_time"]).head(3)
+       id  org_id  owner_id                  add_time
+    0   1       1      1021 2023-07-04 10:42:51+00:00
+    1   3       2      1022 2023-07-29 20:52:08+00:00
+    2   5       4      1021 2023-09-13 07:07:57+00:00
     """
     return load(self, "persons", refresh, labels, names, columns)
 
@@ -206,6 +272,14 @@ def organizations(
     """Load organizations, one row an organization. Source: /organizations.
 
     The API does not list deleted organizations: a full reload removes them.
+
+    Examples
+    --------
+    >>> account.organizations(columns=["id", "owner_id", "address_country"]).head(3)
+       id  owner_id address_country
+    0   1      1021         Germany
+    1   2      1022         Germany
+    2   3      1010             NaN
     """
     return load(self, "organizations", refresh, labels, names, columns)
 
@@ -218,7 +292,19 @@ def stages(
     names: bool = False,
     columns: Columns = None,
 ) -> pd.DataFrame:
-    """Load stages, one row a stage; `order_nr` is its position in its pipeline. Source: /stages."""
+    """Load stages, one row a stage; `order_nr` is its position in its pipeline. Source: /stages.
+
+    Examples
+    --------
+    >>> stages = account.stages().sort_values("order_nr")
+    >>> stages.loc[stages["pipeline_id"] == 2, ["id", "name", "order_nr", "days_to_rotten"]]
+        id         name  order_nr  days_to_rotten
+    6    7    Qualified         1              14
+    2    3    Discovery         2              21
+    11  12         Demo         3            <NA>
+    3    4     Proposal         4              30
+    8    9  Negotiation         5              30
+    """
     return load(self, "stages", refresh, labels, names, columns)
 
 
@@ -230,7 +316,16 @@ def pipelines(
     names: bool = False,
     columns: Columns = None,
 ) -> pd.DataFrame:
-    """Load pipelines, one row a pipeline. Source: /pipelines."""
+    """Load pipelines, one row a pipeline. Source: /pipelines.
+
+    Examples
+    --------
+    >>> account.pipelines(columns=["id", "name"])
+       id               name
+    0   1           Services
+    1   2       New business
+    2   5  Renewals & growth
+    """
     return load(self, "pipelines", refresh, labels, names, columns)
 
 
@@ -242,7 +337,15 @@ def boards(
     names: bool = False,
     columns: Columns = None,
 ) -> pd.DataFrame:
-    """Load project boards, one row an active board. Source: /boards."""
+    """Load project boards, one row an active board. Source: /boards.
+
+    Examples
+    --------
+    >>> account.boards(columns=["id", "name", "order_nr"])
+       id              name  order_nr
+    0   4        Onboarding         1
+    1   9  Service delivery         2
+    """
     return load(self, "boards", refresh, labels, names, columns)
 
 
@@ -256,6 +359,14 @@ def phases(
 ) -> pd.DataFrame:
     """Load phases, one row an active phase of a project board; `order_nr` is its position there.
     Source: /phases, a request a board.
+
+    Examples
+    --------
+    >>> account.phases(columns=["id", "name", "board_id", "order_nr"]).head(3)
+       id           name  board_id  order_nr
+    0   2       Kick-off         4         1
+    1   5  Configuration         4         2
+    2   8       Training         4         3
     """
     return load(self, "phases", refresh, labels, names, columns)
 
@@ -268,7 +379,16 @@ def project_templates(
     names: bool = False,
     columns: Columns = None,
 ) -> pd.DataFrame:
-    """Load project templates, one row a template. Source: /projectTemplates."""
+    """Load project templates, one row a template. Source: /projectTemplates.
+
+    Examples
+    --------
+    >>> account.project_templates(columns=["id", "title"])
+       id                  title
+    0   3    Standard onboarding
+    1   5  Enterprise onboarding
+    2   8     Service engagement
+    """
     return load(self, "project_templates", refresh, labels, names, columns)
 
 
@@ -280,7 +400,16 @@ def users(
     names: bool = False,
     columns: Columns = None,
 ) -> pd.DataFrame:
-    """Load users, one row a user of the company, the deactivated included. Source: v1 /users."""
+    """Load users, one row a user of the company, the deactivated included. Source: v1 /users.
+
+    Examples
+    --------
+    >>> account.users(columns=["id", "default_currency", "timezone_name"]).head(3)
+         id default_currency   timezone_name
+    0  1003              EUR  Europe/Tallinn
+    1  1010              EUR  Europe/Tallinn
+    2  1014              EUR  Europe/Tallinn
+    """
     return load(self, "users", refresh, labels, names, columns)
 
 

@@ -47,6 +47,15 @@ def deal_changes(
     value ...), so a later call costs only the changed deals. A load that runs out of budget
     keeps the finished deals, and the same call resumes with the others. `field_key` is the API's
     code; `names=True` adds its label.
+
+    Examples
+    --------
+    >>> changes = account.deal_changes([5])
+    >>> changes[["time", "field_key", "old_value", "new_value"]]
+                           time            field_key   old_value   new_value
+    0 2023-11-24 09:58:52+00:00             stage_id           7           3
+    1 2024-01-01 13:49:07+00:00  expected_close_date  2023-12-04  2024-01-27
+    2 2024-03-01 13:21:27+00:00  expected_close_date  2024-01-27  2024-04-18
     """
     return load_records(self, "deal_changes", ids, refresh, labels, names, columns)
 
@@ -66,6 +75,15 @@ def project_changes(
     Without ids: of every project, live and archived, and the cached rows of projects that were
     deleted since. A project is requested again only after a change. Values other than text are
     JSON text.
+
+    Examples
+    --------
+    >>> changes = account.project_changes([1])
+    >>> changes[["project_id", "field_key", "old_value", "new_value"]].head(3)
+       project_id field_key old_value new_value
+    0           1  phase_id         2         5
+    1           1  phase_id         5         8
+    2           1  phase_id         8        11
     """
     return load_records(self, "project_changes", ids, refresh, labels, names, columns)
 
@@ -84,6 +102,15 @@ def discounts(
 
     Without ids: of every deal that has products. A deal is requested again only after its
     `update_time`, value or number of products changed; `refresh="full"` requests all.
+
+    Examples
+    --------
+    >>> discounts = account.discounts()
+    >>> discounts[["deal_id", "type", "amount"]].head(3)
+       deal_id        type  amount
+    0      151      amount   260.0
+    1      102  percentage    15.0
+    2       95  percentage     5.0
     """
     return load_records(self, "discounts", ids, refresh, labels, names, columns)
 
@@ -102,6 +129,14 @@ def product_variations(
 
     Without ids: of every product. The API does not show when a variation changed: products whose
     rows are older than `max_age` are requested again.
+
+    Examples
+    --------
+    >>> variations = account.product_variations([1, 2])
+    >>> variations[["product_id", "id"]]
+       product_id  id
+    0           1   1
+    1           1   2
     """
     return load_records(self, "product_variations", ids, refresh, labels, names, columns)
 
@@ -117,6 +152,13 @@ def deal_followers(
 ) -> pd.DataFrame:
     """Load followers of deals, one row a deal and user who follows it. Source:
     /deals/{id}/followers, 10 tokens a deal.
+
+    Examples
+    --------
+    >>> followers = account.deal_followers([1, 2])
+    >>> followers[["deal_id", "user_id"]]
+       deal_id  user_id
+    0        1     1021
     """
     return load_records(self, "deal_followers", ids, refresh, labels, names, columns)
 
@@ -132,6 +174,13 @@ def person_followers(
 ) -> pd.DataFrame:
     """Load followers of persons, one row a person and user who follows it. Source:
     /persons/{id}/followers, 10 tokens a person.
+
+    Examples
+    --------
+    >>> followers = account.person_followers([1, 2])
+    >>> followers[["person_id", "user_id"]]
+       person_id  user_id
+    0          1     1021
     """
     return load_records(self, "person_followers", ids, refresh, labels, names, columns)
 
@@ -147,6 +196,13 @@ def organization_followers(
 ) -> pd.DataFrame:
     """Load followers of organizations, one row an organization and user who follows it. Source:
     /organizations/{id}/followers, 10 tokens each.
+
+    Examples
+    --------
+    >>> followers = account.organization_followers([1, 2])
+    >>> followers[["org_id", "user_id"]]
+       org_id  user_id
+    0       1     1021
     """
     return load_records(self, "organization_followers", ids, refresh, labels, names, columns)
 
@@ -162,6 +218,13 @@ def product_followers(
 ) -> pd.DataFrame:
     """Load followers of products, one row a product and user who follows it. Source:
     /products/{id}/followers, 10 tokens a product.
+
+    Examples
+    --------
+    >>> followers = account.product_followers([1, 2])
+    >>> followers[["product_id", "user_id"]]
+       product_id  user_id
+    0           1     1010
     """
     return load_records(self, "product_followers", ids, refresh, labels, names, columns)
 
@@ -177,6 +240,15 @@ def user_followers(
 ) -> pd.DataFrame:
     """Load followers of users, one row a user (`followed_user_id`) and user who follows them.
     Source: /users/{id}/followers, 10 tokens a user.
+
+    Examples
+    --------
+    >>> users = account.users(columns=["id"])
+    >>> account.user_followers(users["id"]).head(3)
+       followed_user_id  user_id                  add_time
+    0              1010     1003 2023-06-26 07:00:14+00:00
+    1              1010     1014 2023-06-26 07:00:15+00:00
+    2              1031     1003 2023-06-26 07:00:16+00:00
     """
     return load_records(self, "user_followers", ids, refresh, labels, names, columns)
 
@@ -192,6 +264,15 @@ def deal_follower_changes(
 ) -> pd.DataFrame:
     """Load changes of followers of deals, one row a user who began or stopped following.
     Source: /deals/{id}/followers/changelog, 10 tokens.
+
+    Examples
+    --------
+    >>> changes = account.deal_follower_changes([1])
+    >>> changes[["deal_id", "time", "action", "follower_user_id"]]
+       deal_id                      time   action  follower_user_id
+    0        1 2023-07-04 10:42:58+00:00    added              1021
+    1        1 2023-07-04 10:42:59+00:00    added              1003
+    2        1 2023-07-04 10:43:00+00:00  removed              1003
     """
     return load_records(self, "deal_follower_changes", ids, refresh, labels, names, columns)
 
@@ -207,6 +288,15 @@ def person_follower_changes(
 ) -> pd.DataFrame:
     """Load changes of followers of persons, one row a user who began or stopped following.
     Source: /persons/{id}/followers/changelog.
+
+    Examples
+    --------
+    >>> changes = account.person_follower_changes([1])
+    >>> changes[["person_id", "time", "action", "follower_user_id"]]
+       person_id                      time   action  follower_user_id
+    0          1 2023-07-04 10:42:52+00:00    added              1021
+    1          1 2023-07-04 10:42:53+00:00    added              1003
+    2          1 2023-07-04 10:42:54+00:00  removed              1003
     """
     return load_records(self, "person_follower_changes", ids, refresh, labels, names, columns)
 
@@ -222,6 +312,13 @@ def organization_follower_changes(
 ) -> pd.DataFrame:
     """Load changes of followers of organizations, one row a user who began or stopped
     following. Source: /organizations/{id}/followers/changelog.
+
+    Examples
+    --------
+    >>> changes = account.organization_follower_changes([1])
+    >>> changes[["org_id", "time", "action", "follower_user_id"]]
+       org_id                      time action  follower_user_id
+    0       1 2023-07-04 10:42:56+00:00  added              1021
     """
     return load_records(self, "organization_follower_changes", ids, refresh, labels, names, columns)
 
@@ -237,6 +334,15 @@ def product_follower_changes(
 ) -> pd.DataFrame:
     """Load changes of followers of products, one row a user who began or stopped following.
     Source: /products/{id}/followers/changelog.
+
+    Examples
+    --------
+    >>> changes = account.product_follower_changes([1])
+    >>> changes[["product_id", "time", "action", "follower_user_id"]]
+       product_id                      time   action  follower_user_id
+    0           1 2023-06-26 07:05:24+00:00    added              1010
+    1           1 2023-06-26 07:05:25+00:00    added              1003
+    2           1 2023-06-26 07:05:26+00:00  removed              1003
     """
     return load_records(self, "product_follower_changes", ids, refresh, labels, names, columns)
 
@@ -262,7 +368,7 @@ def load_records(
         if refresh is False:
             _refuse_uncached(account, table, wanted)
         else:
-            syncer.of_records(name, wanted, refresh=refresh, max_age=account._max_age)
+            syncer.refresh_records(name, wanted, refresh=refresh, max_age=account._max_age)
         if wanted is not None:
             _warn_of_unknown(account, table, wanted)
         rows = rows_of(account._store, table, wanted)

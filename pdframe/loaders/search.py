@@ -78,7 +78,7 @@ _SCORE = Column(
 
 _ITEMS = Table(
     "search",
-    "one row per found item",
+    "one row per item",
     (Source("/itemSearch", COST),),
     (
         _TYPE,
@@ -124,7 +124,7 @@ _ITEMS = Table(
 )
 _VALUES = Table(
     "search_field",
-    "one row per found item",
+    "one row per item",
     (Source("/itemSearch/field", COST),),
     (_TYPE, _ID, _LEAD_ID, Column("value", ANY, "Value of the field"), _SCORE),
     key=("type",),
@@ -181,6 +181,15 @@ def search(
     -----
     DataWarning
         More than `max_items` items match.
+
+    Examples
+    --------
+    >>> items = account.search("stein", ["organization", "person"])
+    >>> items[["type", "id", "score"]].head(3)
+               type  id  score
+    0  organization   3    1.0
+    1  organization   4    1.0
+    2  organization  12    1.0
     """
     kinds = _some_of(types, _ITEM_TYPES, "types")
     wanted = _some_of(
@@ -270,6 +279,15 @@ def search_field(
     -----
     DataWarning
         More than `max_items` items match.
+
+    Examples
+    --------
+    >>> items = account.search_field("Stein", "organization", "name", match="beginning")
+    >>> items[["type", "id"]].head(3)
+               type  id
+    0  organization   3
+    1  organization   4
+    2  organization  12
     """
     if not isinstance(entity, str) or entity not in _TABLES:
         raise ArgumentError(f"entity must be one of {', '.join(_TABLES)}, not {entity!r}.")
@@ -285,7 +303,7 @@ def search_field(
     # Leads have the fields of deals.
     table = TABLES["deals" if entity == "lead" else _TABLES[entity]]
     if table.field_list is not None:
-        self._syncer.ensure(table.field_list, max_age=self._max_age)
+        self._syncer.refresh_if_stale(table.field_list, max_age=self._max_age)
     code = _code(field, self._syncer.fields(table), table)
     params = {"term": term, "entity_type": entity, "field": code, "match": match}
     rows = _read_rows(
@@ -409,36 +427,35 @@ def _check_most(most: object) -> None:
         raise ArgumentError(f"max_items must be an integer of at least 1, not {most!r}.")
 
 
-def _code(requested: str, fields: tuple[Field, ...], table: Table) -> str:
+def _code(name: str, fields: tuple[Field, ...], table: Table) -> str:
     """Return the code of a field that is given by code or by label."""
-    if not isinstance(requested, str) or not requested:
-        raise ArgumentError(f"field must be the label or the code of a field, not {requested!r}.")
+    if not isinstance(name, str) or not name:
+        raise ArgumentError(f"field must be the label or the code of a field, not {name!r}.")
     if not fields:
         # The API withholds the list of fields: the search itself checks the code.
-        return requested
+        return name
     names = name_columns(fields, table.reserved)
     by_code = {field.code: field for field in fields}
     matching = {
-        field.code: field for field in fields if requested in (field.label, names.get(field.code))
+        field.code: field for field in fields if name in (field.label, names.get(field.code))
     }
-    if requested in by_code:
-        matching = {requested: by_code[requested]}
-    elif exact := [code for code in matching if names.get(code) == requested]:
+    if name in by_code:
+        matching = {name: by_code[name]}
+    elif exact := [code for code in matching if names.get(code) == name]:
         matching = {exact[0]: by_code[exact[0]]}
     if not matching:
         raise ArgumentError(
-            f"There is no field {requested!r}: account.fields({table.name!r}) lists labels and"
-            " codes."
+            f"There is no field {name!r}: account.fields({table.name!r}) lists labels and codes."
         )
     if len(matching) > 1:
         raise ArgumentError(
-            f"{len(matching)} fields have the label {requested!r}; pass one of their codes:"
+            f"{len(matching)} fields have the label {name!r}; pass one of their codes:"
             f" {', '.join(matching)}."
         )
     field = next(iter(matching.values()))
     if field.is_custom and field.type not in _SEARCHABLE:
         raise ArgumentError(
-            f"The API does not search fields of type {field.type!r}, such as {requested!r}; only"
+            f"The API does not search fields of type {field.type!r}, such as {name!r}; only"
             f" {', '.join(sorted(_SEARCHABLE))}."
         )
     return field.code

@@ -21,7 +21,15 @@ from pdframe.sandbox.server import Faults, Server
 
 __all__ = ["Company", "Faults", "SandboxAccount", "Server", "Switches", "connect"]
 
-_ACCOUNT_OPTIONS = ("max_age", "full_every", "max_tokens", "progress", "options")
+_ACCOUNT_OPTIONS = (
+    "max_age",
+    "metadata_age",
+    "deletions_age",
+    "full_every",
+    "max_tokens",
+    "progress",
+    "options",
+)
 
 
 class SandboxAccount(Account):
@@ -79,14 +87,22 @@ def connect(
     switches
         How the API behaves where its documentation is silent; None: the likeliest.
     **limits
-        Of the account (`max_age`, `full_every`, `max_tokens`, `progress`, `options`, as in
-        `pdframe.connect`) and of the server (`plan`, `seats`, `burst`, `daily_tokens`, `latency`, `faults` and what
-        else `Server` takes).
+        Of the account (`max_age`, `metadata_age`, `deletions_age`, `full_every`, `max_tokens`,
+        `progress`, `options`, as in `pdframe.connect`) and of the server (`plan`, `seats`, `burst`,
+        `daily_tokens`, `latency`, `faults` and what else `Server` takes).
 
     Returns
     -------
     SandboxAccount
         An `Account` with `advance(days)`; a context manager.
+
+    Examples
+    --------
+    >>> company = pdframe.sandbox.connect(seed=7, deals=20)
+    >>> before = len(company.deals())
+    >>> company.advance(days=7)  # new deals, moves, wins, losses
+    >>> print(before, "deals, a week later", len(company.deals(refresh=True)))
+    20 deals, a week later 21
     """
     options = {name: limits.pop(name) for name in _ACCOUNT_OPTIONS if name in limits}
     company = Company(seed=seed, deals=deals, switches=switches or Switches())

@@ -11,8 +11,8 @@ from pdframe.schema.common import (
     deleted,
     extra,
     key,
+    optional_fields,
     owner,
-    requested,
     updated,
 )
 from pdframe.schema.table import Column, NameColumn, Source, Table
@@ -71,7 +71,11 @@ ACTIVITIES = Table(
     "one row per activity, not the deleted",
     (
         Source(
-            "/activities", 10, extra(*requested(_ACTIVITIES)) + BY_ID, changes=True, windows=True
+            "/activities",
+            10,
+            extra(*optional_fields(_ACTIVITIES)) + BY_ID,
+            changes=True,
+            windows=True,
         ),
     ),
     _ACTIVITIES,
@@ -208,3 +212,14 @@ PROJECT_TEMPLATES = Table(
 )
 
 WORK_TABLES = (ACTIVITIES, PROJECTS, TASKS, BOARDS, PHASES, PROJECT_TEMPLATES)
+
+
+__all__ = [
+    "ACTIVITIES",
+    "BOARDS",
+    "PHASES",
+    "PROJECTS",
+    "PROJECT_TEMPLATES",
+    "TASKS",
+    "WORK_TABLES",
+]

@@ -149,3 +149,10 @@ CHANGE_TABLES = (
     _followers("user", "users", "followed_user_id"),
     *(_follower_changes(*entity) for entity in _ENTITIES),
 )
+
+
+__all__ = [
+    "CHANGE_TABLES",
+    "DEAL_CHANGES",
+    "PROJECT_CHANGES",
+]

@@ -71,7 +71,9 @@ def extra(*fields: str) -> tuple[tuple[str, str], ...]:
     return (("include_fields", ",".join(fields)),)
 
 
-def requested(columns: tuple[Column, ...], *, without: tuple[str, ...] = ()) -> tuple[str, ...]:
+def optional_fields(
+    columns: tuple[Column, ...], *, without: tuple[str, ...] = ()
+) -> tuple[str, ...]:
     """Return the names that `include_fields` must list for the optional columns, `without` those
     that the endpoint always sends or refuses.
     """
@@ -98,7 +100,7 @@ __all__ = [
     "deleted",
     "extra",
     "key",
+    "optional_fields",
     "owner",
-    "requested",
     "updated",
 ]

@@ -11,8 +11,8 @@ from pdframe.schema.common import (
     deleted,
     extra,
     key,
+    optional_fields,
     owner,
-    requested,
     updated,
 )
 from pdframe.schema.table import Column, NameColumn, Source, Table
@@ -152,7 +152,7 @@ PERSONS = Table(
         Source(
             "/persons",
             10,
-            extra(*requested(_PERSONS, without=_MARKETING)) + BY_ID,
+            extra(*optional_fields(_PERSONS, without=_MARKETING)) + BY_ID,
             changes=True,
             windows=True,
         ),
@@ -197,7 +197,7 @@ ORGANIZATIONS = Table(
         Source(
             "/organizations",
             10,
-            extra(*requested(_ORGANIZATIONS)) + BY_ID,
+            extra(*optional_fields(_ORGANIZATIONS)) + BY_ID,
             changes=True,
             windows=True,
         ),
@@ -243,3 +243,12 @@ USERS = Table(
 )
 
 PEOPLE_TABLES = (PERSONS, ORGANIZATIONS, USERS)
+
+
+__all__ = [
+    "ORGANIZATIONS",
+    "PEOPLE_TABLES",
+    "PERSONS",
+    "SYNC",
+    "USERS",
+]

@@ -2,7 +2,17 @@
 
 from __future__ import annotations
 
-from pdframe.schema.common import BY_ID, UTC, added, deleted, extra, key, owner, requested, updated
+from pdframe.schema.common import (
+    BY_ID,
+    UTC,
+    added,
+    deleted,
+    extra,
+    key,
+    optional_fields,
+    owner,
+    updated,
+)
 from pdframe.schema.table import Column, NameColumn, Parent, Source, Table
 from pdframe.schema.types import (
     AMOUNT,
@@ -126,7 +136,7 @@ _DEALS = (
     ),
     Column("smart_bcc_email", TEXT, "Address that files mails under the deal", optional=True),
 )
-_DEAL_PARAMS = extra(*requested(_DEALS)) + BY_ID
+_DEAL_PARAMS = extra(*optional_fields(_DEALS)) + BY_ID
 
 DEALS = Table(
     "deals",
@@ -239,3 +249,16 @@ DISCOUNTS = Table(
 )
 
 DEAL_TABLES = (DEALS, DEAL_PRODUCTS, INSTALLMENTS, DISCOUNTS)
+
+
+__all__ = [
+    "DAY",
+    "DEALS",
+    "DEAL_CURRENCY",
+    "DEAL_PRODUCTS",
+    "DEAL_TABLES",
+    "DISCOUNTS",
+    "FREQUENCY",
+    "GROWTH",
+    "INSTALLMENTS",
+]

@@ -38,3 +38,10 @@ FIELD_TABLES = tuple(
     for entity in ENTITIES
 )
 FIELD_LISTS = frozenset(table.name for table in FIELD_TABLES)
+
+
+__all__ = [
+    "ENTITIES",
+    "FIELD_LISTS",
+    "FIELD_TABLES",
+]

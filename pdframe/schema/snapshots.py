@@ -69,7 +69,7 @@ def _changed_rows(
     what: str,
     key: Column,
     tracked: tuple[Column, ...],
-    gone: str,
+    absent: str,
     order: tuple[str, ...],
 ) -> Table:
     """Declare the table of the rows that snapshots changed."""
@@ -77,7 +77,7 @@ def _changed_rows(
         name,
         f"one row per {what} and snapshot that changed it, its first snapshot included",
         (),
-        (key, *tracked, Column("gone", FLAG, gone), *_STAMP),
+        (key, *tracked, Column("gone", FLAG, absent), *_STAMP),
         key=order,
     )
 

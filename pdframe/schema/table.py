@@ -204,3 +204,12 @@ class Table:
     def reserved(self) -> frozenset[str]:
         """Names that no custom column may take."""
         return frozenset(self.by_name) | {added.name for added in self.names} | {*self.optional}
+
+
+__all__ = [
+    "Column",
+    "NameColumn",
+    "Parent",
+    "Source",
+    "Table",
+]

@@ -96,3 +96,28 @@ def records(**parts: Type) -> Type:
         pa.list_(pa.struct([(name, part.storage) for name, part in parts.items()])),
         parts=tuple(parts.items()),
     )
+
+
+__all__ = [
+    "AMOUNT",
+    "ANY",
+    "COUNT",
+    "DATE",
+    "DURATION",
+    "FLAG",
+    "ID",
+    "IDS",
+    "JSON",
+    "NUMBER",
+    "OPTION",
+    "OPTIONS",
+    "PRIMARY",
+    "TEXT",
+    "TEXTS",
+    "TEXT_ID",
+    "TIME",
+    "TIME_OF_DAY",
+    "Type",
+    "category",
+    "records",
+]

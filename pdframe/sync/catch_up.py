@@ -27,10 +27,10 @@ def catch_up(fetcher: Fetcher, fetched: FetchResult, source: Source, scan: Range
     """Add the rows of a list that moved to its newest end during a range scan.
 
     What was updated since a while before the scan is fetched, so that a row is found whose clock
-    lagged, and the watermark moves. Where this would cost
-    more than a range scan may, the list is read from its newest end down to where that end was when
-    the scan first read it. A row whose clock lagged can be hidden there, so the watermark stays,
-    and the next incremental fetch asks for all of these rows again.
+    lagged, and the watermark moves. Where this would cost more than a range scan may, the list is
+    read from its newest end down to where that end was when the scan first read it. A row whose
+    clock lagged can be hidden there, so the watermark stays, and the next incremental fetch
+    requests all of these rows again.
     """
     since = earlier(parse_time(fetched.watermarks[source.path]), OVERLAP)
     newest_at_start = (

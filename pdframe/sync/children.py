@@ -212,7 +212,7 @@ class ChildrenSync:
         manifest = self.store.manifest(self.table.name)
         if manifest is None:
             if self.parent.history:
-                self.store.check_manifest(self.table.name)
+                self.store.check_not_lost(self.table.name)
             # Of rows that were lost, the fetch states may still be there.
             return None, NO_STATES
         self.store.open_table(self.table.name)  # to be sure that it is as it was written
@@ -281,7 +281,8 @@ class ChildrenSync:
                 server_times=batch.server_times,
                 exists=batch.exists,
             )
-            # An interruption can happen anywhere: no batch is added twice, and no state without rows.
+            # An interruption can happen anywhere: a batch must not be added twice, nor a state
+            # without its rows.
             batch = _Batch()
             fetched.add(rows)
             states.append(batch_states)
@@ -426,14 +427,14 @@ class ChildrenSync:
             new,
             set(deleted["id"].to_pylist()).difference(*_parents_with_rows(new, self._merger.key)),
         )
-        written = self.store.write(manifest, parts, at_most=self._merger.part_bytes)
+        written = self.store.write_parts(manifest, parts, max_part_bytes=self._merger.part_bytes)
         if before is not None and self._merger.counts == counts:
             written = replace(
                 written, parts=before.parts, rows=before.rows, next_part=before.next_part
             )
         # Rows first: a parent that has rows and no state is fetched again; the other way round its
         # rows are lost.
-        self.store.name(written)
+        self.store.publish(written)
         if not states.equals(run.cached_states):
             save_states(self.store, self.table.name, states, now)
 

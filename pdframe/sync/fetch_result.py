@@ -89,7 +89,7 @@ class FetchResult:
     def add(self, rows: pa.Table) -> None:
         """Add the rows of a page."""
         self.pages.append(rows)
-        self.buffered_bytes += rows.nbytes
+        self.buffered_bytes += rows.get_total_buffer_size()
         self._track_newest(rows)
 
     def move_to_run(self, run: SortedRun) -> None:
@@ -106,7 +106,7 @@ class FetchResult:
         """Add the rows that an earlier run staged."""
         self.runs, self.pages = list(saved.runs), list(saved.pages)
         self.resumed_pages = saved.page_count
-        self.buffered_bytes = sum(rows.nbytes for rows in self.pages)
+        self.buffered_bytes = sum(rows.get_total_buffer_size() for rows in self.pages)
         self.problems.merge(saved.position.problems)
         for rows in self.columns(["update_time"]):
             self._track_newest(rows)

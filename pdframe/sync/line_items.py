@@ -99,8 +99,8 @@ def plan_lines(
         # A line can change its frequency without a sign on its deal.
         values = pa.array([deal in can_have for deal in deals["id"].to_pylist()], pa.bool_())
         deals, columns = deals.append_column("possible", values), [*columns, "possible"]
-    # A deal that can no longer have rows but has some is requested too: the API has the last word. A
-    # row without a readable deal belongs to none.
+    # A deal that can no longer have rows but has some is requested too: the API has the last word.
+    # A row without a readable deal belongs to none.
     with_rows = set(cached[PARENT_ID].drop_null().to_pylist()) if cached is not None else set()
     possible = sorted((can_have | with_rows) & set(deals["id"].to_pylist()))
     fingerprints, want = fingerprints_of(deals, columns), Want(None, now=True, listed=True)

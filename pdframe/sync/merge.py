@@ -188,7 +188,8 @@ class Merger:
                 ):
                     yield from (part for part, _ in stretch.parts)
                 else:
-                    yield merged.rows
+                    # Writing many small chunks costs more than this copy.
+                    yield merged.rows.combine_chunks()
                 del merged
 
     def _merge_range(
@@ -280,6 +281,9 @@ def merge_rows(
     if order is None:
         new = newest_rows(new, key)
     new = _keep(new, pc.invert(pc.is_in(new[key], value_set=removed)))
+    if not before.num_rows:
+        # As in a first load: nothing to compare, and no copy.
+        return Merged(_sort(new, key, order), Counts(added=new.num_rows))
     if complete:
         rows, replaced = new, before
     else:

@@ -64,7 +64,7 @@ def append_snapshot(
             complete_to, seen_at = None, seen_at or (before.server_time if before else None)
         # Line items that were deleted with their deal are missing without a request for any.
         seen_at = seen_at or _last_sync_at(store)
-    history.snapshot(
+    history.append(
         pieces,
         kind,
         seen_at=seen_at,

@@ -16,7 +16,7 @@ from tests.bench.lanes import independent_tables, long_lists, side_by_side_reque
 from tests.bench.parts import many_parts
 from tests.bench.revenue import revenue
 from tests.bench.startup import startup
-from tests.bench.table import map_ordered, report, seconds
+from tests.bench.table import compared, report, seconds
 
 DEALS = 5_000
 
@@ -26,7 +26,7 @@ def python(code: str) -> Callable[[], object]:
 
 
 def imports() -> None:
-    ours, theirs, ratio = map_ordered(
+    ours, theirs, ratio = compared(
         python("import pdframe.account"), python("import pandas, pyarrow, httpx")
     )
     report(
@@ -73,7 +73,7 @@ def tokens() -> None:
 
 def company() -> None:
     for deals in (2_000, 100_000):
-        taken = seconds(lambda deals=deals: pdframe.sandbox.Company(seed=1, deals=deals))  # type: ignore[misc]
+        taken = seconds(lambda deals=deals: pdframe.sandbox.Company(seed=1, deals=deals))
         report(f"seconds: a synthetic company of {deals:,} deals", f"{taken:.1f} s", "", None)
 
 

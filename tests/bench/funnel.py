@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pdframe.metrics import funnel
-from tests.bench.table import map_ordered, peak, report
+from tests.bench.table import compared, peak, report
 
 DEALS = 1_000_000
 AS_OF = pd.Timestamp("2026-06-30", tz="UTC")
@@ -34,14 +34,17 @@ NULL = np.iinfo(np.int64).min
 QUERY = """
 with seen as (
     select * from read_parquet('{path}')
-    where pipeline_id = 1 and entered_at <= timestamptz '{as_of}' and (source = 'changelog' or seen_at <= timestamptz '{as_of}')
+    where pipeline_id = 1 and entered_at <= timestamptz '{as_of}'
+        and (source = 'changelog' or seen_at <= timestamptz '{as_of}')
 ),
 placed as (select v.*, s.order_nr - 1 as place from seen v left join stages s on s.id = v.stage_id),
 deal as (
     select deal_id,
         {firsts},
         min(left_at) filter ("end" = 'won' and left_at <= timestamptz '{as_of}') as won,
-        arg_max(case when left_at is null or left_at > timestamptz '{as_of}' then 'open' else "end" end, entered_at) as last_end,
+        arg_max(case when left_at is null or left_at > timestamptz '{as_of}'
+            then 'open' else "end" end,
+            entered_at) as last_end,
         arg_max(left_at, entered_at) as last_left
     from placed group by deal_id
 ),
@@ -51,18 +54,23 @@ reach as (
 state as (
     select place,
         epoch_us(reach_time) as came,
-        case when later is not null then 1 when last_end = 'lost' then 2 when last_end in ('changed pipeline', 'deleted') then 3 else 0 end
+        case when later is not null then 1 when last_end = 'lost' then 2
+            when last_end in ('changed pipeline', 'deleted') then 3 else 0 end
             as state,
-        case when later is not null then epoch_us(later) when last_end in ('lost', 'changed pipeline', 'deleted') then epoch_us(last_left)
+        case when later is not null then epoch_us(later) when last_end in ('lost',
+            'changed pipeline', 'deleted') then epoch_us(last_left)
             else epoch_us(timestamptz '{as_of}') end as state_at,
-        case when won is not null then 1 when last_end = 'lost' then 2 when last_end in ('changed pipeline', 'deleted') then 3 else 0 end
+        case when won is not null then 1 when last_end = 'lost' then 2
+            when last_end in ('changed pipeline', 'deleted') then 3 else 0 end
             as outcome,
-        case when won is not null then epoch_us(won) when last_end in ('lost', 'changed pipeline', 'deleted') then epoch_us(last_left)
+        case when won is not null then epoch_us(won) when last_end in ('lost', 'changed pipeline',
+            'deleted') then epoch_us(last_left)
             else epoch_us(timestamptz '{as_of}') end as outcome_at
     from reach where reach_time is not null
 ),
 counts as (
-    select place, count(*) as reached, count(*) filter (state = 1) as advanced, count(*) filter (state = 2) as lost,
+    select place, count(*) as reached, count(*) filter (state = 1) as advanced, count(*)
+        filter (state = 2) as lost,
         count(*) filter (state = 3) as "left", count(*) filter (state = 0) as open
     from state group by place
 ),
@@ -74,39 +82,48 @@ select id as stage_id, coalesce(name, 'won') as stage, order_nr, counts.* exclud
     win_rate.estimate as win, win_rate.low as win_low, win_rate.high as win_high,
     reached / first_value(reached) over (order by counts.place) as share_reached,
     case when id is not null then advanced / (advanced + lost) end as closed_conversion
-from counts left join stages on order_nr = counts.place + 1 left join conversion_rate using (place) left join win_rate using (place)
+from counts left join stages on order_nr = counts.place + 1 left join conversion_rate using (place)
+    left join win_rate using (place)
 order by counts.place
 """
 
 CURVE = """
 {name}_step as (
-    select place, {state}_at - came as days, count(*) as gone, count(*) filter ({state} = 1) as hit, count(*) filter ({state} > 0) as events
+    select place, {state}_at - came as days, count(*) as gone, count(*) filter ({state} = 1) as hit,
+        count(*) filter ({state} > 0) as events
     from state where place < 5 group by place, {state}_at - came
 ),
 {name}_risk as (
-    select *, sum(gone) over (partition by place order by days desc rows unbounded preceding) as n from {name}_step
+    select *, sum(gone) over (partition by place order by days desc rows unbounded preceding) as n
+        from {name}_step
 ),
 {name}_survival as (
     select *, exp(sum(case when events < n then ln(1 - events / n) else -1000 end)
-        over (partition by place order by days rows unbounded preceding)) / greatest(1 - events / n, 1e-300) as before
+        over (partition by place order by days rows unbounded preceding)) / greatest(1 - events / n,
+            1e-300) as before
     from {name}_risk where days <= {horizon}
 ),
 {name}_curve as (
-    select *, sum(before * hit / n) over (partition by place order by days rows unbounded preceding) as f,
+    select *, sum(before * hit / n) over (partition by place
+        order by days rows unbounded preceding) as f,
         case when events < n then events / (n * (n - events)) else 0 end as g
     from {name}_survival
 ),
 {name}_sum as (
     select place, sum(before * hit / n) as estimate,
-        power(max(f), 2) * sum(g) - 2 * max(f) * sum(f * g) + sum(f * f * g) + sum(before * before * (n - hit) * hit / (n * n * n))
-            - 2 * max(f) * sum(before * hit / (n * n)) + 2 * sum(f * before * hit / (n * n)) as variance
+        power(max(f), 2) * sum(g) - 2 * max(f) * sum(f * g) + sum(f * f * g)
+            + sum(before * before * (n - hit) * hit / (n * n * n))
+            - 2 * max(f) * sum(before * hit / (n * n)) + 2 * sum(f * before * hit / (n * n))
+                as variance
     from {name}_curve group by place
 ),
 {name}_spread as (
-    select *, ln(1 - estimate) as log, exp(1.959963984540054 * sqrt(variance) / ((1 - estimate) * -ln(1 - estimate))) as spread
+    select *, ln(1 - estimate) as log,
+        exp(1.959963984540054 * sqrt(variance) / ((1 - estimate) * -ln(1 - estimate))) as spread
     from {name}_sum
 ),
-{name}_rate as (select place, estimate, 1 - exp(log / spread) as low, 1 - exp(log * spread) as high from {name}_spread)
+{name}_rate as (select place, estimate, 1 - exp(log / spread) as low, 1 - exp(log * spread) as high
+    from {name}_spread)
 """
 
 
@@ -232,14 +249,14 @@ def measure() -> None:
                 - theirs[columns].astype("float64").to_numpy()
             )
         )
-        one, base, ratio = map_ordered(lambda: _of(frame), lambda: in_sql(path), 3)
+        one, base, ratio = compared(lambda: _of(frame), lambda: in_sql(path), 3)
         report(
             f"seconds: funnel of {len(frame):,} visits / DuckDB",
             f"{one:.2f} s",
             f"{base:.2f} s",
             ratio,
         )
-        both, base, ratio = map_ordered(lambda: here(path), lambda: in_sql(path), 3)
+        both, base, ratio = compared(lambda: here(path), lambda: in_sql(path), 3)
         report("  with reading the Parquet", f"{both:.2f} s", f"{base:.2f} s", ratio)
         gigabytes = peak("from tests.bench.funnel import here; here(Path(sys.argv[1]))", path)
         report(

@@ -21,7 +21,7 @@ from pdframe.fields import read_fields
 from pdframe.frames import PageReader, to_frame, unify
 from pdframe.schema import TABLES
 from tests.bench.large import material, pages, serving
-from tests.bench.table import map_ordered, peak_memory, report
+from tests.bench.table import compared, peak_memory, report
 
 DEALS = 100_000
 ROUNDS = 3
@@ -101,10 +101,10 @@ def loaded(url: str) -> None:
         five = ["id", "title", "value", "status", deals.columns[100]]
         files = sorted((account.cache_path / "deals").glob("*.parquet"))
         del deals
-        everything, plain, ratio = map_ordered(
+        everything, plain, ratio = compared(
             lambda: account.deals(refresh=False), lambda: pd.read_parquet(files)
         )
-        few, full, part = map_ordered(
+        few, full, part = compared(
             lambda: account.deals(refresh=False, columns=five), lambda: account.deals(refresh=False)
         )
     print(cpu, peak, everything, plain, ratio, few, full, part)

@@ -43,7 +43,7 @@ def long_lists() -> None:
                 account.fields("activities")
                 time.sleep(WINDOW_SECONDS)
                 busy = time.process_time()
-                taken = seconds(lambda account=account: account.sync("activities"))  # type: ignore[misc]
+                taken = seconds(lambda account=account: account.sync("activities"))
                 busy, counted = time.process_time() - busy, reported(url)
             bound = max(counted["requests"] / (burst / WINDOW_SECONDS), busy)
             what = (
@@ -74,7 +74,7 @@ def side_by_side_requests() -> None:
         ) as account:
             ids = account.deals()["id"].head(RECORDS).tolist()
             account.server.reset_stats()
-            taken = seconds(lambda account=account, ids=ids: account.deal_changes(ids))  # type: ignore[misc]
+            taken = seconds(lambda account=account, ids=ids: account.deal_changes(ids))
             requests, fullest = account.server.stats.requests, account.server.stats.fullest_window
         bound = requests / (burst / WINDOW_SECONDS)
         what = (
@@ -103,7 +103,7 @@ def independent_tables() -> None:
                 account.company  # noqa: B018 - by now it is known how far away the server is
                 time.sleep(WINDOW_SECONDS)
                 account.server.reset_stats()
-                taken[at_once] = seconds(lambda account=account: account.sync())  # type: ignore[misc]
+                taken[at_once] = seconds(lambda account=account: account.sync())
                 requests, fullest = (
                     account.server.stats.requests,
                     account.server.stats.fullest_window,

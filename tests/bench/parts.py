@@ -10,11 +10,12 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from pdframe._files import make_private, write_part
+from pdframe._files import make_private
 from pdframe.cache.store import Manifest, Store
 from pdframe.frames import storage_schema
 from pdframe.schema.snapshots import OF_DEALS
 from tests.bench.table import report, seconds
+from tests.helpers.cache_files import write_part
 
 PARTS = 3_000
 
@@ -38,7 +39,7 @@ def many_parts() -> None:
         finally:
             os.fsync = synced
         manifest = Manifest(name, (), 0, now, now, next_part=PARTS + 1)
-        store.name(replace(manifest, parts=parts, rows=PARTS))
+        store.publish(replace(manifest, parts=parts, rows=PARTS))
         before = seconds(lambda: store.read(name))
         together = seconds(store.prepare)
         after = seconds(lambda: store.read(name))

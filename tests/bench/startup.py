@@ -23,7 +23,7 @@ def cpu_seconds(*arguments: str) -> float:
 
 
 def startup(runs: int = RUNS) -> tuple[float, float, float]:
-    """Return the median CPU seconds of `pdframe --help` and of an empty program, and their ratio."""
+    """Return the median CPU seconds of `pdframe --help`, of an empty program, and their ratio."""
     ours, empty = [], []
     for _ in range(runs):
         ours.append(cpu_seconds("-m", "pdframe", "--help"))

@@ -18,7 +18,7 @@ def seconds(work: Callable[[], object]) -> float:
     return time.perf_counter() - start
 
 
-def map_ordered(
+def compared(
     ours: Callable[[], object], theirs: Callable[[], object], rounds: int = ROUNDS
 ) -> tuple[float, float, float]:
     """Median seconds of both, taken in turn, and the median of the ratios pair by pair."""

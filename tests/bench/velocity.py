@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from pdframe.metrics import stage_velocity
-from tests.bench.table import map_ordered, peak, report
+from tests.bench.table import compared, peak, report
 
 DEALS = 1_000_000
 VISITS = 3_000_000
@@ -22,13 +22,16 @@ AS_OF = "2026-06-30"
 VELOCITY = """
 with stays as (
     select pipeline_id, stage_id, left_at is not null and left_at <= $now as over,
-           epoch_us(case when left_at <= $now then left_at else $now end) - epoch_us(entered_at) as lasted
+           epoch_us(case when left_at <= $now then left_at else $now end) - epoch_us(entered_at)
+               as lasted
     from read_parquet($visits)
     where entered_at <= $now and seen_at <= $now
 ), counts as (
-    select pipeline_id, stage_id, lasted, count(*) as gone, count(*) filter (over) as d from stays group by all
+    select pipeline_id, stage_id, lasted, count(*) as gone, count(*) filter (over) as d
+        from stays group by all
 ), risk as (
-    select *, sum(gone) over (partition by pipeline_id, stage_id order by lasted desc) as n from counts
+    select *, sum(gone) over (partition by pipeline_id, stage_id order by lasted desc) as n
+        from counts
 ), curve as (
     select *, lasted / 86400e6 as days, max(case when d = n then 1 else 0 end) over w as emptied,
            sum(case when d < n then ln(1 - d / n) else 0 end) over w as logs,
@@ -37,19 +40,29 @@ with stays as (
     from risk window w as (partition by pipeline_id, stage_id order by lasted)
 ), steps as (
     select *, case when emptied = 1 then 0 else exp(logs) end as s,
-           case when emptied = 0 and logs < -1e-13 then exp(logs * exp(1.959963984540054 * sqrt(greenwood) / -logs)) end as low,
-           case when emptied = 0 and logs < -1e-13 then exp(logs * exp(-1.959963984540054 * sqrt(greenwood) / -logs)) end as high
+           case when emptied = 0
+               and logs < -1e-13
+               then exp(logs * exp(1.959963984540054 * sqrt(greenwood) / -logs)) end as low,
+           case when emptied = 0
+               and logs < -1e-13
+               then exp(logs * exp(-1.959963984540054 * sqrt(greenwood) / -logs)) end as high
     from curve
 ), figures as (
-    select pipeline_id, stage_id, sum(gone) as visits, sum(d) as completed, sum(gone) - sum(d) as open,
-           min(days) filter (s <= 0.5 + 1e-9) as median_days, min(days) filter (low <= 0.5 + 1e-9) as low,
-           min(days) filter (high <= 0.5 + 1e-9) as high, min(days) filter (s <= 0.75 + 1e-9) as p25_days,
-           min(days) filter (s <= 0.25 + 1e-9) as p75_days, min(days) filter (s <= 0.1 + 1e-9) as p90_days,
+    select pipeline_id, stage_id, sum(gone) as visits, sum(d) as completed, sum(gone) - sum(d)
+        as open,
+           min(days) filter (s <= 0.5 + 1e-9) as median_days, min(days) filter (low <= 0.5 + 1e-9)
+               as low,
+           min(days) filter (high <= 0.5 + 1e-9) as high, min(days) filter (s <= 0.75 + 1e-9)
+               as p25_days,
+           min(days) filter (s <= 0.25 + 1e-9) as p75_days, min(days) filter (s <= 0.1 + 1e-9)
+               as p90_days,
            min(days) + coalesce(sum(s * (next - days)), 0) as mean_days
     from steps group by all
 )
-select s.pipeline_id, s.id as stage_id, s.name as stage, s.order_nr, f.* exclude (pipeline_id, stage_id)
-from read_parquet($stages) s left join figures f on f.pipeline_id = s.pipeline_id and f.stage_id = s.id
+select s.pipeline_id, s.id as stage_id, s.name as stage, s.order_nr, f.* exclude (pipeline_id,
+    stage_id)
+from read_parquet($stages) s left join figures f on f.pipeline_id = s.pipeline_id
+    and f.stage_id = s.id
 order by s.pipeline_id, s.order_nr
 """
 
@@ -135,7 +148,7 @@ def measure() -> None:
         ours, theirs = here(folder), in_sql(folder)
         columns = list(theirs.columns[4:])
         apart = np.nanmax(np.abs(ours[columns].to_numpy(float) - theirs[columns].to_numpy(float)))
-        one, sql, ratio = map_ordered(
+        one, sql, ratio = compared(
             lambda: stage_velocity(visits, stages, as_of=AS_OF), lambda: in_sql(folder), 3
         )
         report(
@@ -144,7 +157,7 @@ def measure() -> None:
             f"{sql:.2f} s",
             ratio,
         )
-        both, sql, ratio = map_ordered(lambda: here(folder), lambda: in_sql(folder), 3)
+        both, sql, ratio = compared(lambda: here(folder), lambda: in_sql(folder), 3)
         report("  with reading the Parquet", f"{both:.2f} s", f"{sql:.2f} s", ratio)
         gigabytes = peak("from tests.bench.velocity import here; here(Path(sys.argv[1]))", folder)
         report(

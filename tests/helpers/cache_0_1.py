@@ -36,7 +36,7 @@ DAMAGED = "pipelines"
 
 
 def live(company: Any, snapshot: Callable[[int], None]) -> None:
-    """Let the company live; `snapshot` is called with 1, 2, ... whenever the cache was brought up to
+    """Let the company live; `snapshot` is called with 1, 2, ... when the cache was brought up to
     date.
     """
     snapshot(1)

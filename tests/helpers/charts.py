@@ -8,7 +8,8 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.text import Text
 
-FUNNEL = ["stage_id", "stage", "order_nr", "reached", "advanced", "lost", "left", "open", "conversion", "low", "high", "horizon_days",
+FUNNEL = ["stage_id", "stage", "order_nr", "reached", "advanced", "lost", "left", "open",
+"conversion", "low", "high", "horizon_days",
           "win", "win_low", "win_high", "share_reached", "closed_conversion"]  # fmt: skip
 SURVIVAL = [
     "pipeline_id",
@@ -22,7 +23,8 @@ SURVIVAL = [
     "low",
     "high",
 ]
-VELOCITY = ["pipeline_id", "stage_id", "stage", "order_nr", "visits", "completed", "open", "median_days", "low", "high", "p25_days",
+VELOCITY = ["pipeline_id", "stage_id", "stage", "order_nr", "visits", "completed", "open",
+"median_days", "low", "high", "p25_days",
             "p75_days", "p90_days", "mean_days", "basis"]  # fmt: skip
 MOVES = [
     "from_stage_id",
@@ -38,16 +40,20 @@ MOVES = [
 ]
 
 INTEGERS = (
-    "pipeline_id", "stage_id", "order_nr", "reached", "advanced", "lost", "left", "open", "at_risk", "events", "visits", "completed",
+    "pipeline_id", "stage_id", "order_nr", "reached", "advanced", "lost", "left", "open", "at_risk",
+    "events", "visits", "completed",
     "from_stage_id", "from_order_nr", "to_stage_id", "to_order_nr", "moves", "deals",
 )  # fmt: skip
 
 # What web forms bring into names: mathtext, LaTeX, markup, other alphabets, emoji, directions,
 # halves of characters, 180 of them.
 WILD = [
-    "$x$", "cost $5 or $6", r"\$x\$ \frac{1}{2}", "$", r"$\frac$", "<b>bold</b>", "a_b^c", "%s {0}", "🚀 Launch", "👩‍👩‍👧 family",
-    "地域", "Причина", "مرحلة", "שלב", "\u202eevil\u202c", "two\nlines\tand tab", "\x00\x07", "", "   ", "e\u0301" * 20, "w" * 180,
-    "W" * 90 + " " + "M" * 89, "'; DROP TABLE deals; --", "_leading", "a" * 40 + "1", "a" * 40 + "2",
+    "$x$", "cost $5 or $6", r"\$x\$ \frac{1}{2}", "$", r"$\frac$", "<b>bold</b>", "a_b^c", "%s {0}",
+    "🚀 Launch", "👩‍👩‍👧 family",
+    "地域", "Причина", "مرحلة", "שלב", "\u202eevil\u202c", "two\nlines\tand tab", "\x00\x07", "",
+    "   ", "e\u0301" * 20, "w" * 180,
+    "W" * 90 + " " + "M" * 89, "'; DROP TABLE deals; --", "_leading", "a" * 40 + "1",
+    "a" * 40 + "2",
 ]  # fmt: skip
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import doctest
+import inspect
 import io
 import warnings
 from collections.abc import Iterator
@@ -22,11 +23,12 @@ OPTIONS = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
 
 
 def public_objects() -> dict[str, Any]:
-    """Return every public function and class of metrics and charts, by its name."""
-    objects: dict[str, Any] = {
-        f"metrics.{name}": getattr(metrics, name) for name in metrics.__all__
-    }
-    return objects | {f"plot.{name}": getattr(plot, name) for name in plot.__all__}
+    """Return every public function, method and class that a user calls, by its name."""
+    objects: dict[str, Any] = {"connect": pdframe.connect, "sandbox.connect": sandbox.connect}
+    objects |= {f"metrics.{name}": getattr(metrics, name) for name in metrics.__all__}
+    objects |= {f"plot.{name}": getattr(plot, name) for name in plot.__all__}
+    names = [name for name in dir(Account) if not name.startswith("_")]
+    return objects | {f"Account.{name}": inspect.getattr_static(Account, name) for name in names}
 
 
 @contextlib.contextmanager

@@ -25,7 +25,7 @@ import pdframe
 from pdframe import sandbox
 from pdframe._lock import locked
 from pdframe.frames.uncollected import uncollected
-from pdframe.sync import SyncOptions, repair
+from pdframe.sync import SyncOptions
 
 KINDS = ("person", "deal", "organization", "product")
 
@@ -153,7 +153,6 @@ def covered(folder: str) -> dict[str, Any]:
             client._opening,
             client.window._lock,
             client.budget._lock,
-            repair._one_at_a_time,
             tqdm.get_lock(),
             uncollected(),
         ]

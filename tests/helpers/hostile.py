@@ -20,10 +20,14 @@ from tests.helpers.scripted_server import Reply, Scripted, Seen
 
 TZ = "Mars/Olympus"
 NASTY: list[Any] = [
-    None, "", " ", "text", -1, 0, 0.5, -5.5, -100, -250, 400, 1e308, -1e308, "@1e400@", "@-1e400@", 2**53 + 1, 2**63 - 1, -(2**63),
-    10**400, True, False, [], [[1], "a"], {}, {"value": {"id": []}}, "9999-12-31", "9999-12-31T23:59:59Z", "9999-12-30T13:30:00Z",
-    "0001-01-01", "0001-01-01T00:00:00Z", "1677-09-21T00:00:00Z", "2262-04-12T00:00:00Z", "2026-02-30", "NaN", "inf", "1e308", "\x00",
-    "\ud800", "\u202eתירבע", "<script>alert(1)</script>", "=cmd|'/C calc'!A0", "$\\frac{$ 100%", "🤷" * 40, "XXX",
+    None, "", " ", "text", -1, 0, 0.5, -5.5, -100, -250, 400, 1e308, -1e308, "@1e400@", "@-1e400@",
+    2**53 + 1, 2**63 - 1, -(2**63),
+    10**400, True, False, [], [[1], "a"], {}, {"value": {"id": []}}, "9999-12-31",
+    "9999-12-31T23:59:59Z", "9999-12-30T13:30:00Z",
+    "0001-01-01", "0001-01-01T00:00:00Z", "1677-09-21T00:00:00Z", "2262-04-12T00:00:00Z",
+    "2026-02-30", "NaN", "inf", "1e308", "\x00",
+    "\ud800", "\u202eתירבע", "<script>alert(1)</script>", "=cmd|'/C calc'!A0", "$\\frac{$ 100%",
+    "🤷" * 40, "XXX",
 ]  # fmt: skip
 """JSON values; those between @ are numbers that only a server can write."""
 
@@ -88,16 +92,21 @@ def _row(table: Table, number: int, *, apart: bool) -> dict[str, Any]:
     # Another hour: clean rows and nasty ones look like one import otherwise.
     added = f"2025-{month:02}-{day:02}T{8 + apart:02}:00:00Z"
     row: dict[str, Any] = {
-        "id": number, "name": f"{table.name} {number}", "is_deleted": False, "user_id": number, "actor_user_id": 1, "time": added,
-        "board_id": pipeline, "project_id": 1, "add_time": added, "update_time": f"2025-{month + 6:02}-{day:02}T08:00:00Z",
+        "id": number, "name": f"{table.name} {number}", "is_deleted": False, "user_id": number,
+        "actor_user_id": 1, "time": added,
+        "board_id": pipeline, "project_id": 1, "add_time": added,
+        "update_time": f"2025-{month + 6:02}-{day:02}T08:00:00Z",
     }  # fmt: skip
     if table.name == "deals":
         status = STATUSES[number % 3]
         end = f"2025-{month + 5:02}-{day:02}"
         row |= {
-            "title": f"Deal {number}", "status": status, "owner_id": base + 1 + number % 3, "org_id": base + 1 + number % 7,
-            "person_id": 1, "value": 100, "currency": currency, "stage_id": base + 1 + number % 3, "pipeline_id": pipeline,
-            "is_archived": False, "custom_fields": {}, "products_count": 1, "label_ids": [], "expected_close_date": "2026-08-01",
+            "title": f"Deal {number}", "status": status, "owner_id": base + 1 + number % 3,
+            "org_id": base + 1 + number % 7,
+            "person_id": 1, "value": 100, "currency": currency, "stage_id": base + 1 + number % 3,
+            "pipeline_id": pipeline,
+            "is_archived": False, "custom_fields": {}, "products_count": 1, "label_ids": [],
+            "expected_close_date": "2026-08-01",
             "stage_change_time": f"2025-{month + 1:02}-{day:02}T08:00:00Z",
         }  # fmt: skip
         if status != "open":
@@ -109,9 +118,12 @@ def _row(table: Table, number: int, *, apart: bool) -> dict[str, Any]:
     elif table.name == "deal_products":
         deal = number if number in (*CLEAN, INSTALLED[True]) else 103 + 3 * (number % 3)
         row |= {
-            "deal_id": deal, "product_id": 1, "quantity": 1, "item_price": 100, "sum": 100, "currency": currency, "discount": 0, "tax": 0,
-            "discount_type": "percentage", "tax_method": "none", "is_enabled": True, "billing_frequency": "one-time" if once else "monthly",
-            "billing_frequency_cycles": 14 if number % 4 == 1 else None, "billing_start_date": "2025-07-01",
+            "deal_id": deal, "product_id": 1, "quantity": 1, "item_price": 100, "sum": 100,
+            "currency": currency, "discount": 0, "tax": 0,
+            "discount_type": "percentage", "tax_method": "none", "is_enabled": True,
+            "billing_frequency": "one-time" if once else "monthly",
+            "billing_frequency_cycles": 14 if number % 4 == 1 else None,
+            "billing_start_date": "2025-07-01",
         }  # fmt: skip
     elif table.name == "installments":
         row |= {

@@ -15,7 +15,8 @@ from pdframe import sandbox
 from pdframe.schema.snapshots import TRACKED_LINE_COLUMNS
 
 DEALS = (
-    "stage_id", "pipeline_id", "status", "value", "currency", "expected_close_date", "owner_id", "probability", "won_time", "lost_time",
+    "stage_id", "pipeline_id", "status", "value", "currency", "expected_close_date", "owner_id",
+    "probability", "won_time", "lost_time",
     "is_archived",
 )  # fmt: skip
 IS_DELETED = "is_deleted"

@@ -71,7 +71,8 @@ def cohorts(*table: Sequence[float | None], customers: int = 10) -> pd.DataFrame
     ages = max(map(len, table), default=0)
     rows = [
         [
-            month(at), "EUR", age, None if value is None else round(customers * min(value, 1)), None if value is None else 100 * value,
+            month(at), "EUR", age, None if value is None else round(customers * min(value, 1)),
+            None if value is None else 100 * value,
             np.nan if value is None else value, month(at + age),
         ]
         for at, row in enumerate(table)

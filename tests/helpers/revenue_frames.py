@@ -43,7 +43,8 @@ NO_CANCELLATIONS = pd.DataFrame({"deal_id": [], "date": []})
 def deals(rows: Rows) -> pd.DataFrame:
     """Won deals; ids count from 1, and so do organizations unless a row says another."""
     usual = {
-        "title": "Deal", "owner_id": 1, "pipeline_id": 1, "stage_id": 1, "currency": "EUR", "add_time": "2025-01-01", "is_deleted": False,
+        "title": "Deal", "owner_id": 1, "pipeline_id": 1, "stage_id": 1, "currency": "EUR",
+        "add_time": "2025-01-01", "is_deleted": False,
         "is_archived": False, "status": "won", "won_time": "2026-01-01 12:00",
     }  # fmt: skip
     kept = [{"id": i + 1, "org_id": i + 1, **row} for i, row in enumerate(rows)]
@@ -62,8 +63,10 @@ def deals(rows: Rows) -> pd.DataFrame:
 def lines(rows: Rows) -> pd.DataFrame:
     """Line items: one a row at 100 a month without end, of deal 1, unless a row says otherwise."""
     usual = {
-        "deal_id": 1, "product_id": 1, "tax": 0.0, "currency": "EUR", "discount": 0.0, "discount_type": "percentage", "quantity": 1.0,
-        "item_price": 100.0, "tax_method": "none", "is_enabled": True, "billing_frequency": "monthly", "add_time": "2025-01-01",
+        "deal_id": 1, "product_id": 1, "tax": 0.0, "currency": "EUR", "discount": 0.0,
+        "discount_type": "percentage", "quantity": 1.0,
+        "item_price": 100.0, "tax_method": "none", "is_enabled": True,
+        "billing_frequency": "monthly", "add_time": "2025-01-01",
         "name": "Seat",
     }  # fmt: skip
     return small_frames.frame(LINES, ({"id": i + 1, **row} for i, row in enumerate(rows)), **usual)

@@ -14,7 +14,8 @@ import pandas as pd
 LINES = """
 create or replace temp table counted as
 with d as (
-    select id, coalesce('organization ' || org_id, 'person ' || person_id, 'deal ' || id) as customer,
+    select id, coalesce('organization ' || org_id, 'person ' || person_id, 'deal ' || id)
+        as customer,
            coalesce(cast(local_won_date as date), cast(won_time as date)) as won
     from read_parquet($deals) where status = 'won' and not coalesce(is_deleted, false)
 ), l as (
@@ -27,15 +28,22 @@ with d as (
 ), ends as (
     select *, case billing_frequency
                   when 'weekly' then begins + cast(7 * billing_frequency_cycles as integer)
-                  when 'monthly' then cast(begins + to_months(cast(billing_frequency_cycles as integer)) as date)
-                  when 'quarterly' then cast(begins + to_months(cast(3 * billing_frequency_cycles as integer)) as date)
-                  when 'semi-annually' then cast(begins + to_months(cast(6 * billing_frequency_cycles as integer)) as date)
-                  else cast(begins + to_months(cast(12 * billing_frequency_cycles as integer)) as date) end as term,
-              case billing_frequency when 'weekly' then 52 / 12 when 'monthly' then 1 when 'quarterly' then 1 / 3
+                  when 'monthly' then cast(begins + to_months(cast(billing_frequency_cycles
+                      as integer)) as date)
+                  when 'quarterly' then cast(begins + to_months(cast(3 * billing_frequency_cycles
+                      as integer)) as date)
+                  when 'semi-annually' then
+                      cast(begins + to_months(
+                          cast(6 * billing_frequency_cycles as integer)) as date)
+                  else cast(begins + to_months(cast(12 * billing_frequency_cycles as integer))
+                      as date) end as term,
+              case billing_frequency when 'weekly' then 52 / 12 when 'monthly' then 1
+                  when 'quarterly' then 1 / 3
                   when 'semi-annually' then 1 / 6 else 1 / 12 end as a_month
     from l
 )
-select customer, currency, cast(round_even(net * a_month * 1e6, 0) as bigint) as mrr, date_trunc('month', begins) as m0,
+select customer, currency, cast(round_even(net * a_month * 1e6, 0) as bigint) as mrr,
+    date_trunc('month', begins) as m0,
        coalesce(date_trunc('month', term), date '9000-01-01') as m1
 from ends
 """
@@ -53,7 +61,8 @@ with steps as (
     from steps window w as (partition by customer, currency order by m)
 )
 select customer, currency, level as mrr,
-       cast(unnest(generate_series(m, least(next, $until::date) - interval 1 month, interval 1 month)) as date) as month
+       cast(unnest(generate_series(m, least(next, $until::date) - interval 1 month,
+           interval 1 month)) as date) as month
 from run where level <> 0
 """
 
@@ -63,31 +72,43 @@ from levels where month >= $since::date group by all order by all
 """
 
 MOVEMENTS = """
-with firsts as (select customer, currency, min(month) filter (mrr > 0) as began from levels group by all),
+with firsts as (select customer, currency, min(month) filter (mrr > 0) as began
+    from levels group by all),
 pairs(month, customer, currency, now, before) as (
     select n.month, n.customer, n.currency, n.mrr, coalesce(p.mrr, 0)
-    from levels n left join levels p on p.customer = n.customer and p.currency = n.currency and p.month = n.month - interval 1 month
+    from levels n left join levels p on p.customer = n.customer and p.currency = n.currency
+        and p.month = n.month - interval 1 month
     union all
     select cast(p.month + interval 1 month as date), p.customer, p.currency, 0, p.mrr
-    from levels p left join levels n on n.customer = p.customer and n.currency = p.currency and n.month = p.month + interval 1 month
+    from levels p left join levels n on n.customer = p.customer and n.currency = p.currency
+        and n.month = p.month + interval 1 month
     where n.customer is null and p.month + interval 1 month < $until::date
 )
 select pairs.month, currency, cast(sum(before) as bigint) as start,
-       cast(coalesce(sum(now - before) filter (now > 0 and before <= 0 and pairs.month = began), 0) as bigint) as new,
-       cast(coalesce(sum(now - before) filter (now > 0 and before <= 0 and pairs.month > began), 0) as bigint) as reactivation,
-       cast(coalesce(sum(now - before) filter ((now > 0) = (before > 0) and now > before), 0) as bigint) as expansion,
-       cast(coalesce(sum(now - before) filter ((now > 0) = (before > 0) and now < before), 0) as bigint) as contraction,
+       cast(coalesce(sum(now - before) filter (now > 0 and before <= 0 and pairs.month = began), 0)
+           as bigint) as new,
+       cast(coalesce(sum(now - before) filter (now > 0 and before <= 0 and pairs.month > began), 0)
+           as bigint) as reactivation,
+       cast(coalesce(sum(now - before) filter ((now > 0) = (before > 0) and now > before), 0)
+           as bigint) as expansion,
+       cast(coalesce(sum(now - before) filter ((now > 0) = (before > 0) and now < before), 0)
+           as bigint) as contraction,
        cast(coalesce(sum(now - before) filter (now <= 0 and before > 0), 0) as bigint) as churn,
        cast(sum(now) as bigint) as "end"
-from pairs join firsts using (customer, currency) where pairs.month >= $since::date group by all order by all
+from pairs join firsts using (customer, currency) where pairs.month >= $since::date group by all
+    order by all
 """
 
 RETENTION = """
-select cast(p.month + to_months($months) as date) as month, p.currency, count(*) as customers, sum(coalesce(n.mrr, 0)) / sum(p.mrr) as nrr,
-       sum(greatest(least(coalesce(n.mrr, 0), p.mrr), 0)) / sum(p.mrr) as grr, count(*) filter (n.mrr > 0) / count(*) as logo_retention
+select cast(p.month + to_months($months) as date) as month, p.currency, count(*) as customers,
+    sum(coalesce(n.mrr, 0)) / sum(p.mrr) as nrr,
+       sum(greatest(least(coalesce(n.mrr, 0), p.mrr), 0)) / sum(p.mrr) as grr, count(*)
+           filter (n.mrr > 0) / count(*) as logo_retention
 from levels p left join (select customer, currency, month, mrr from levels) n
-    on n.customer = p.customer and n.currency = p.currency and n.month = p.month + to_months($months)
-where p.mrr > 0 and p.month + to_months($months) >= $since::date and p.month + to_months($months) < $until::date
+    on n.customer = p.customer and n.currency = p.currency
+        and n.month = p.month + to_months($months)
+where p.mrr > 0 and p.month + to_months($months) >= $since::date
+    and p.month + to_months($months) < $until::date
 group by all order by all
 """
 

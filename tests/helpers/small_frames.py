@@ -21,21 +21,28 @@ FREQUENCY = pd.CategoricalDtype(
     ["one-time", "weekly", "monthly", "quarterly", "semi-annually", "annually"]
 )
 DEALS = {
-    "id": "Int64", "title": "str", "owner_id": "Int64", "pipeline_id": "Int64", "stage_id": "Int64", "value": "float64", "currency": "str",
-    "add_time": TIME, "update_time": TIME, "is_deleted": "boolean", "status": STATUS, "won_time": TIME, "lost_time": TIME,
+    "id": "Int64", "title": "str", "owner_id": "Int64", "pipeline_id": "Int64", "stage_id": "Int64",
+    "value": "float64", "currency": "str",
+    "add_time": TIME, "update_time": TIME, "is_deleted": "boolean", "status": STATUS,
+    "won_time": TIME, "lost_time": TIME,
     "local_won_date": DAY, "local_lost_date": DAY, "expected_close_date": DAY,
 }  # fmt: skip
 VISITS = {
-    "deal_id": "Int64", "pipeline_id": "Int64", "stage_id": "Int64", "visit": "Int64", "entered_at": TIME, "left_at": TIME,
+    "deal_id": "Int64", "pipeline_id": "Int64", "stage_id": "Int64", "visit": "Int64",
+    "entered_at": TIME, "left_at": TIME,
     "end": END, "source": SOURCE, "entered_after": TIME, "left_after": TIME, "seen_at": TIME,
 }  # fmt: skip
 STAGES = {
-    "id": "Int64", "order_nr": "Int64", "name": "str", "is_deleted": "boolean", "deal_probability": "float64", "pipeline_id": "Int64",
-    "is_deal_rot_enabled": "boolean", "days_to_rotten": "Int64", "add_time": TIME, "update_time": TIME,
+    "id": "Int64", "order_nr": "Int64", "name": "str", "is_deleted": "boolean",
+    "deal_probability": "float64", "pipeline_id": "Int64",
+    "is_deal_rot_enabled": "boolean", "days_to_rotten": "Int64", "add_time": TIME,
+    "update_time": TIME,
 }  # fmt: skip
 LINES = {
-    "id": "Int64", "sum": "float64", "tax": "float64", "deal_id": "Int64", "add_time": TIME, "update_time": TIME, "currency": "str",
-    "discount": "float64", "discount_type": KIND, "quantity": "float64", "item_price": "float64", "tax_method": TAX,
+    "id": "Int64", "sum": "float64", "tax": "float64", "deal_id": "Int64", "add_time": TIME,
+    "update_time": TIME, "currency": "str",
+    "discount": "float64", "discount_type": KIND, "quantity": "float64", "item_price": "float64",
+    "tax_method": TAX,
     "is_enabled": "boolean", "billing_frequency": FREQUENCY, "billing_frequency_cycles": "Int64",
 }  # fmt: skip
 DISCOUNTS = {
@@ -81,7 +88,8 @@ def _time(value: Any, utc: bool) -> Any:
 
 def deals(rows: Rows) -> pd.DataFrame:
     usual = {
-        "title": "Deal", "owner_id": 1, "pipeline_id": 1, "stage_id": 1, "value": 100.0, "currency": "EUR", "add_time": "2026-01-01",
+        "title": "Deal", "owner_id": 1, "pipeline_id": 1, "stage_id": 1, "value": 100.0,
+        "currency": "EUR", "add_time": "2026-01-01",
         "is_deleted": False, "status": "open",
     }  # fmt: skip
     return frame(DEALS, ({"id": i + 1, **row} for i, row in enumerate(rows)), **usual)
@@ -118,7 +126,8 @@ def stages(rows: Rows) -> pd.DataFrame:
 
 def lines(rows: Rows) -> pd.DataFrame:
     usual = {
-        "tax": 0.0, "currency": "EUR", "discount": 0.0, "discount_type": "percentage", "quantity": 1.0, "tax_method": "none",
+        "tax": 0.0, "currency": "EUR", "discount": 0.0, "discount_type": "percentage",
+        "quantity": 1.0, "tax_method": "none",
         "is_enabled": True, "billing_frequency": "one-time", "add_time": "2026-01-01",
     }  # fmt: skip
     return frame(LINES, ({"id": i + 1, **row} for i, row in enumerate(rows)), **usual)

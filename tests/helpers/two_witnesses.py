@@ -266,7 +266,7 @@ class World:
             {"id": pa.array([row["id"] for row in there], pa.int64()), **columns, **stamps}
         )
         newest = max(row["update_time"] for row in there)
-        self._history.snapshot(
+        self._history.append(
             [table], kind, seen_at=time, complete_to=newest, now=time, deleted=removed
         )  # type: ignore[arg-type]
 
@@ -331,7 +331,7 @@ class World:
                 "loaded": dict.fromkeys(self.deals, self.observed[-1]),
             }
         deals = self.frame(deleted=witness == "changelog")
-        return stage_visits(deals, stages=self.stages, seen_at=self.observed[-1], **reported)  # type: ignore[arg-type]
+        return stage_visits(deals, stages=self.stages, seen_at=self.observed[-1], **reported)
 
     # What plain Python makes of the lives
 
@@ -398,7 +398,7 @@ class World:
                     counts[str(stage)]["advanced" if later else state] += 1
             if state == "won" and (skipped != "strict" or all(visited)):
                 counts["won"]["advanced"] += 1
-        return [(name, sum(row.values()), *row.values()) for name, row in counts.items()]  # type: ignore[misc]
+        return [(name, sum(row.values()), *row.values()) for name, row in counts.items()]
 
     def closed(self, when: datetime, deleted: str) -> tuple[int, int]:
         """How many deals are won and lost at a time."""

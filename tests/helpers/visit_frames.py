@@ -88,7 +88,8 @@ def plain_funnel(
     """Deal by deal, the funnel of pipeline 1 (A, B, C): stage, reached, advanced, lost, left, open,
     conversion, horizon, win.
 
-    `rows` are as those of `known_visits`, in whole days, in the order in which they happened; all is known
+    `rows` are as those of `known_visits`, in whole days,
+    in the order in which they happened; all is known
     up to `until`.
     """
     table: dict[str, list[tuple[str, int, str, int]]] = {name: [] for name in [*PLACES, "won"]}

@@ -12,7 +12,8 @@ import pandas as pd
 import pyarrow as pa
 
 COLUMNS = [
-    "deal_id", "pipeline_id", "stage_id", "visit", "entered_at", "left_at", "end", "source", "entered_after", "left_after", "seen_at",
+    "deal_id", "pipeline_id", "stage_id", "visit", "entered_at", "left_at", "end", "source",
+    "entered_after", "left_after", "seen_at",
 ]  # fmt: skip
 DTYPES = {
     **dict.fromkeys(COLUMNS[:4], "Int64"),

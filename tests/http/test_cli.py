@@ -178,7 +178,7 @@ def test_export_writes_a_file_a_table(
     assert "which no export of this account wrote" in capsys.readouterr().err
 
 
-def test_an_export_of_everything_fails_where_the_user_may_not_see_a_table_but_not_where_the_plan_lacks_it(
+def test_an_export_of_everything_fails_without_a_permission_and_not_without_a_plan(
     environment: sandbox.SandboxAccount, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     ask = Client.get

@@ -1,4 +1,4 @@
-"""Connecting: what is missing or malformed is said before anything is asked of the API."""
+"""Connecting: missing or malformed arguments raise before the first request."""
 
 from datetime import timedelta
 from pathlib import Path
@@ -114,13 +114,13 @@ def test_a_ceiling_is_an_integer(tmp_path: Path) -> None:
         connect(tmp_path, max_tokens="many")
 
 
-def test_a_cache_that_cannot_be_written_is_said_at_once(tmp_path: Path) -> None:
+def test_a_cache_that_cannot_be_written_is_an_error_at_once(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(CacheError, match="PDFRAME_CACHE_DIR"):
         connect(tmp_path, cache_dir=tmp_path / "file" / "cache")
 
 
-def test_a_wrong_host_is_said_with_the_remedy(tmp_path: Path) -> None:
+def test_a_wrong_host_is_an_error_with_the_remedy(tmp_path: Path) -> None:
     with (
         connect(tmp_path, company=None, base_url="http://127.0.0.1:9") as account,
         pytest.raises(TransportError, match=r"could not be reached.*company's name or base_url"),
@@ -128,7 +128,7 @@ def test_a_wrong_host_is_said_with_the_remedy(tmp_path: Path) -> None:
         account.deals()
 
 
-def test_a_wrong_token_is_said_with_the_remedy(
+def test_a_wrong_token_is_an_error_with_the_remedy(
     account: pdframe.sandbox.SandboxAccount, tmp_path: Path
 ) -> None:
     with (

@@ -278,7 +278,7 @@ def test_six_hundred_fields() -> None:
     assert named[f"{100:040x}"] == "Field 100"
     assert (
         named[f"{1:040x}"] == f"Field 1 ({'0' * 38})"
-    )  # 551 is 0x227: told apart by the 38th digit
+    )  # 551 is 0x227: distinguished by the 38th digit
 
 
 LABELS = st.one_of(

@@ -28,7 +28,9 @@ def test_only_what_the_columns_need_is_loaded(account: sandbox.SandboxAccount) -
 
 
 def test_long_lists_are_loaded_once_and_then_taken_at_any_age() -> None:
-    with sandbox.connect(seed=3, deals=60, burst=100_000, progress=False, max_age=0) as account:
+    with sandbox.connect(
+        seed=3, deals=60, burst=100_000, progress=False, max_age=0, metadata_age=0
+    ) as account:
         account.deals(names=True)
         before = paths(account)
         assert (before.count("persons"), before.count("organizations"), before.count("users")) == (
@@ -84,7 +86,7 @@ def test_refresh_false_takes_what_is_cached_and_says_what_is_not(
     ]
 
 
-def test_a_name_column_without_names_is_said(account: sandbox.SandboxAccount) -> None:
+def test_a_name_column_needs_names(account: sandbox.SandboxAccount) -> None:
     with pytest.raises(ArgumentError, match="'owner_name' needs names=True"):
         account.deals(columns=["id", "owner_name"])
     assert account.server.stats.requests == 0

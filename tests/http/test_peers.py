@@ -111,7 +111,7 @@ def test_a_label_of_any_alphabet_or_a_standard_name_overwrites_nothing(
     pd.testing.assert_series_equal(deals["title"], titles)
 
 
-def test_a_deleted_option_is_said_not_dropped(account: sandbox.SandboxAccount) -> None:
+def test_a_deleted_option_is_shown_not_dropped(account: sandbox.SandboxAccount) -> None:
     company = account.company_model
     deal = int(account.deals()["id"].iloc[0])
     code = company.add_field("deal", "Channels of theirs", "set", ["Web", "Fair"])

@@ -36,14 +36,14 @@ def company() -> Iterator[sandbox.SandboxAccount]:
 @pytest.fixture
 def account(company: sandbox.SandboxAccount) -> sandbox.SandboxAccount:
     company.deals(columns=["id"])
-    # Searches may come ten in two seconds; here nobody waits for that.
+    # The API allows ten searches in two seconds: the tests do not wait for that.
     company._client.window = RateLimiter(limit=100_000, search_limit=100_000)
     company.server.reset_stats()
     return company
 
 
 def holding(account: sandbox.SandboxAccount, term: str) -> set[tuple[str, int]]:
-    """Type and id of every visible row whose name or title holds the term."""
+    """Return type and id of every visible row whose name or title contains the term."""
     state = true_cells.fold(account.company_model.events)
     return {
         (table.removesuffix("s"), row["id"])
@@ -53,7 +53,9 @@ def holding(account: sandbox.SandboxAccount, term: str) -> set[tuple[str, int]]:
     }
 
 
-def test_everything_whose_name_holds_the_term_is_detected(account: sandbox.SandboxAccount) -> None:
+def test_every_item_whose_name_contains_the_term_is_returned(
+    account: sandbox.SandboxAccount,
+) -> None:
     result = account.search("soft", fields=["name", "title"], max_items=5_000)
     assert set(zip(result["type"], result["id"], strict=True)) == holding(account, "soft")
     assert result["score"].is_monotonic_decreasing
@@ -110,7 +112,7 @@ def test_filters_of_one_type(account: sandbox.SandboxAccount) -> None:
     assert {state["deals"][deal]["org_id"] for deal in of_one["id"]} == {org}
 
 
-def test_nothing_detected_keeps_columns_and_dtypes(account: sandbox.SandboxAccount) -> None:
+def test_no_match_keeps_columns_and_dtypes(account: sandbox.SandboxAccount) -> None:
     some, none = account.search("soft", max_items=5_000), account.search("no such thing anywhere")
     assert len(none) == 0
     assert [str(dtype) for dtype in none.dtypes] == [

@@ -104,8 +104,10 @@ def test_every_option_is_true(
 
 
 STANDARD_OPTIONS = [
-    ("deals", "label_ids"), ("deals", "channel"), ("persons", "label_ids"), ("organizations", "label_ids"), ("organizations", "industry"),
-    ("products", "category"), ("activities", "priority"), ("projects", "label_ids"), ("projects", "health_status"),
+    ("deals", "label_ids"), ("deals", "channel"), ("persons", "label_ids"),
+    ("organizations", "label_ids"), ("organizations", "industry"),
+    ("products", "category"), ("activities", "priority"), ("projects", "label_ids"),
+    ("projects", "health_status"),
 ]  # fmt: skip
 
 

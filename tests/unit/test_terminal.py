@@ -118,7 +118,7 @@ def test_in_a_terminal_every_line_fits(tmp_path: Path, columns: int) -> None:
         command, env=environment, stdin=theirs, stdout=theirs, stderr=theirs, close_fds=True
     ) as process:
         os.close(theirs)
-        # Reading fails once nobody writes any more.
+        # Reading fails once the writer is closed.
         with contextlib.suppress(OSError):
             while part := os.read(ours, 65_536):
                 said += part

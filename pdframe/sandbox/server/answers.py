@@ -25,7 +25,7 @@ class Answer:
     mangle: Mangle | None = None
 
 
-class Refusal(Exception):  # noqa: N818 - the wire's word for it: most refusals are not errors of the server
+class Refusal(Exception):  # noqa: N818 - most refusals are no errors of the server
     """A request that is answered with an error status."""
 
     def __init__(self, status: int, error: str, info: str) -> None:

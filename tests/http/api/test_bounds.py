@@ -1,4 +1,4 @@
-"""The bound on an answer covers the whole exchange: status line, interim answers, headers and
+"""The bound on an answer covers all of the exchange: status line, interim answers, headers and
 body.
 """
 
@@ -37,7 +37,7 @@ def ask(server, **options):
         try:
             return client.get_json("/deals", cost=10).rows
         except errors.PdframeError as error:
-            assert real_time.monotonic() - began < 20  # a whole timeout of a read would be 30 s
+            assert real_time.monotonic() - began < 20  # the timeout of one read is 30 s
             return error
 
 

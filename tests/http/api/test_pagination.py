@@ -1,4 +1,4 @@
-"""Cursor walks: whole lists, or an error."""
+"""Pages by cursor: complete lists, or an error."""
 
 import pytest
 
@@ -173,7 +173,7 @@ def test_a_list_that_brings_the_same_rows_with_new_cursors_ends(server, client, 
     server.last = lambda seen: data(REPEATED[kind](len(server.seen)), f"c{len(server.seen)}")
     with pytest.raises(
         ResponseError,
-        match=r"pages of rows that earlier pages held, each with a new cursor.*load it again",
+        match=r"pages that repeat rows of earlier pages, each with a new cursor.*load it again",
     ):
         list(paginate(client, "/deals", {}, cost=10))
     new = {"three pages in turn": 3, "forty pages in turn": 40}.get(kind, 1)

@@ -25,7 +25,7 @@ TALLINN = {"timezone_id": 327, "timezone_name": "Europe/Tallinn"}
 
 
 def custom(frame: pd.DataFrame) -> list[str]:
-    """Columns behind the standard ones."""
+    """Return the columns after the standard ones."""
     columns = list(frame)
     return columns[columns.index("smart_bcc_email") + 1 :]
 
@@ -152,14 +152,19 @@ def test_fields_are_listed_though_the_cached_rows_are_damaged(tmp_path: Path, cu
 
 
 TWINS = [
-    field(1, "Status"), field(2, "VALUE", "double"), field(3, "Owner_ID"), field(4, "Region"), field(5, "REGION"), field(6, "Õhk"),
-    field(7, "õHK"), field(8, "Org_Name"), field(9, "Untouched"), field(10, "Caf\u00e9"), field(11, "Cafe\u0301"),
+    field(1, "Status"), field(2, "VALUE", "double"), field(3, "Owner_ID"), field(4, "Region"),
+    field(5, "REGION"), field(6, "Õhk"),
+    field(7, "õHK"), field(8, "Org_Name"), field(9, "Untouched"), field(10, "Caf\u00e9"),
+    field(11, "Cafe\u0301"),
     field(12, "Deal size"), field(13, "Deal\u00a0 Size"),
-    field(14, "Cost", "monetary", subfields=[{"field_code": "currency", "field_name": "CURRENCY", "field_type": "varchar"}]),
+    field(14, "Cost", "monetary",
+    subfields=[{"field_code": "currency", "field_name": "CURRENCY", "field_type": "varchar"}]),
 ]  # fmt: skip
 SHOWN = [
-    "Status (100000)", "VALUE (200000)", "Owner_ID (300000)", "Region (400000)", "REGION (500000)", "Õhk (600000)", "õHK (700000)",
-    "Org_Name (800000)", "Untouched", "Caf\u00e9 (a00000)", "Cafe\u0301 (b00000)", "Deal size (c00000)", "Deal\u00a0 Size (d00000)",
+    "Status (100000)", "VALUE (200000)", "Owner_ID (300000)", "Region (400000)", "REGION (500000)",
+    "Õhk (600000)", "õHK (700000)",
+    "Org_Name (800000)", "Untouched", "Caf\u00e9 (a00000)", "Cafe\u0301 (b00000)",
+    "Deal size (c00000)", "Deal\u00a0 Size (d00000)",
     "Cost (e00000)", "CURRENCY (e00000)",
 ]  # fmt: skip
 
@@ -229,7 +234,7 @@ def test_duckdb_and_sqlite_load_exports_under_the_names_of_the_frame(
     with connected(tmp_path / "cache", {"deals": deals_of_twins(), "dealFields": TWINS}) as account:
         frame = account.deals(labels=labels)
         for format in ("parquet", "csv"):
-            account.export(tmp_path / format, "deals", format=format, labels=labels)  # type: ignore[arg-type]
+            account.export(tmp_path / format, "deals", format=format, labels=labels)
     parquet, text = tmp_path / "parquet/deals.parquet", tmp_path / "csv/deals.csv"
     with duckdb.connect() as connection:
         for source in (f"read_parquet('{parquet}')", f"read_csv('{text}', all_varchar=true)"):
@@ -281,7 +286,8 @@ def test_csv_has_no_control_characters_but_tab_and_line_breaks_and_parquet_keeps
     titles = [f"Acme{sign}renewal\u2028€" for sign in CONTROLS]
     label, twin = "No\x00te", "note"
     fields = [
-        field(1, label), field(2, twin), field(3, "\x00=Sum"), field(4, "Tags", "set", options=[{"id": 1, "label": "A\x00\x9fB"}]),
+        field(1, label), field(2, twin), field(3, "\x00=Sum"),
+        field(4, "Tags", "set", options=[{"id": 1, "label": "A\x00\x9fB"}]),
         field(5, "=Sum"), field(6, "'=Net"), field(7, "=Net"), field(8, "\x07"),
     ]  # fmt: skip
     deals = [
@@ -299,7 +305,7 @@ def test_csv_has_no_control_characters_but_tab_and_line_breaks_and_parquet_keeps
     ) as account:
         frame = account.deals()
         for format in ("parquet", "csv"):
-            account.export(tmp_path / format, "deals", "persons", format=format)  # type: ignore[arg-type]
+            account.export(tmp_path / format, "deals", "persons", format=format)
     for table in ("deals", "persons"):
         content = (tmp_path / f"csv/{table}.csv").read_text("utf-8-sig")
         assert not [sign for sign in CONTROLS if sign in content and sign not in KEPT]
@@ -312,7 +318,7 @@ def test_csv_has_no_control_characters_but_tab_and_line_breaks_and_parquet_keeps
     ]
     assert [row["title"] for row in rows] == expected
     assert rows[0]["Tags"] == "AB"
-    # What a formula hides behind is taken away before the look for formulas.
+    # Characters that may hide a formula are removed before the check for formulas.
     header = list(reader.fieldnames or ())[len(frame.columns) - len(custom(frame)) :]
     assert header == [
         "Note (100000)",
@@ -354,4 +360,4 @@ def test_every_reader_of_csv_finds_the_rows_that_were_written(tmp_path: Path) ->
         query = f"SELECT coalesce(title, '') FROM read_csv('{path}', header=true, all_varchar=true)"
         assert [row[0] for row in connection.execute(query).fetchall()] == right
     for engine in ("c", "python"):
-        assert pd.read_csv(path, engine=engine, keep_default_na=False)["title"].tolist() == right  # type: ignore[call-overload]
+        assert pd.read_csv(path, engine=engine, keep_default_na=False)["title"].tolist() == right

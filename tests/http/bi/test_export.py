@@ -22,11 +22,13 @@ from pdframe import sandbox
 from pdframe.api.client import Client
 from pdframe.errors import AccessError, ArgumentError, CacheError, NotCachedError, ResponseError
 from pdframe.sandbox import Faults
+from pdframe.schema import LISTS
 from tests.helpers import true_cells
 
 pytestmark = pytest.mark.filterwarnings("ignore::pdframe.errors.DataWarning")
 LISTED = [
-    "deals", "deal_products", "installments", "persons", "organizations", "users", "products", "stages", "pipelines", "activities",
+    "deals", "deal_products", "installments", "persons", "organizations", "users", "products",
+    "stages", "pipelines", "activities",
     "projects", "tasks", "boards", "phases", "project_templates", "stage_visits",
 ]  # fmt: skip
 
@@ -63,7 +65,8 @@ def test_every_list_and_the_stage_visits_are_exported(
     assert done["path"].tolist() == [str(folder / f"{table}.parquet") for table in LISTED]
     assert done["bytes"].tolist() == [Path(path).stat().st_size for path in done["path"]]
     assert {name: str(dtype) for name, dtype in done.dtypes.items()} == {
-        "table": "str", "rows": "Int64", "path": "str", "bytes": "Int64", "note": "str", "missing": "str",
+        "table": "str", "rows": "Int64", "path": "str", "bytes": "Int64", "note": "str",
+        "missing": "str",
     }  # fmt: skip
 
 
@@ -160,7 +163,8 @@ def test_a_spreadsheet_gets_no_formula(account: sandbox.SandboxAccount, tmp_path
     account.export(tmp_path, "deals", format="csv")
     rows = {int(row["id"]): row for row in cells(tmp_path / "deals.csv")}
     assert [rows[number]["title"] for number in ids] == [
-        "'=1+1", "'+372 555", "'-2", "'@SUM(A1)", "'\t=1", "' =1", "'＝1", "'\r=1", 'Say "hi", please\nnow', "'quoted", "5 - 3", "a=b",
+        "'=1+1", "'+372 555", "'-2", "'@SUM(A1)", "'\t=1", "' =1", "'＝1", "'\r=1",
+        'Say "hi", please\nnow', "'quoted", "5 - 3", "a=b",
         "日本",
     ]  # fmt: skip
     header = list(rows[ids[0]])
@@ -247,7 +251,7 @@ def test_what_an_export_asks_again_it_asks_once(tmp_path: Path, refresh: Any, na
         seed=3, deals=60, cache_dir=tmp_path / "cache", burst=100_000, progress=False, **age
     ) as account:
         account.sync()
-        due = account.estimate(full=refresh == "full").set_index("table")
+        due = account.estimate(*LISTS, full=refresh == "full").set_index("table")
         deal = account.company_model.add_deal("New one")
         before = account.server.stats.tokens
         account.export(tmp_path / "bi", refresh=refresh, names=names)
@@ -425,7 +429,7 @@ def test_unknown_tables_and_formats(account: sandbox.SandboxAccount, tmp_path: P
     assert not (tmp_path / "new").exists()
 
 
-def test_nothing_cached_is_said_as_the_loaders_say_it(
+def test_nothing_cached_is_the_error_of_the_loaders(
     account: sandbox.SandboxAccount, tmp_path: Path
 ) -> None:
     with pytest.raises(NotCachedError, match="'stages' is not cached"):

@@ -19,7 +19,7 @@ import pytest
 
 import pdframe
 from pdframe import sandbox
-from pdframe.cache.store import default_cache_dir
+from pdframe.cache.folder import default_cache_dir
 from pdframe.errors import ArgumentError, CacheError, DamagedError
 from pdframe.sandbox.server import Server
 from tests.helpers import crash
@@ -102,7 +102,7 @@ def test_a_link_that_leads_nowhere_is_named(
     assert ("leads in a circle" if circle else "is not there") in message
     assert "delete the link" in message
     if place not in ("ledger.json", "accounts.json", ".", "root"):
-        # Neither moved aside nor loaded again by a refresh.
+        # Neither quarantined nor loaded again by a refresh.
         with pytest.raises(CacheError, match="is a link to"), connect(server, cache) as account:
             account.sync("deals") if place == "history" else account.stages(refresh=True)
         assert not list(root.glob("*.aside-*"))
@@ -131,7 +131,7 @@ def test_a_part_that_is_a_folder_is_damage_and_is_loaded_again(cache: Path, serv
     with connect(server, cache) as account:
         with pytest.raises(DamagedError, match="Is a directory"):
             account.stages(refresh=False)
-        with pytest.warns(pdframe.DataWarning, match="moved aside"):
+        with pytest.warns(pdframe.DataWarning, match="quarantined as stages.aside-1"):
             assert len(account.stages()) > 0
 
 
@@ -177,7 +177,11 @@ def test_a_file_where_a_folder_must_be_and_vice_versa(
 @pytest.mark.parametrize("given", ["a\0b", "~nobody-of-this-name/cache", 7])
 def test_what_is_no_path_is_an_argument_error(given: object, server: Server) -> None:
     with pytest.raises(ArgumentError, match="cache_dir must be the path of a folder"):
-        pdframe.connect(base_url=server.url, api_token=server.token, cache_dir=given)  # type: ignore[arg-type]
+        pdframe.connect(
+            base_url=server.url,
+            api_token=server.token,
+            cache_dir=given,  # type: ignore[arg-type]
+        )
 
 
 ROOT = str(Path(pdframe.__file__).parent.parent)
@@ -185,16 +189,18 @@ AS_ANOTHER = """
 import json, os, sys
 import httpx
 import pdframe
-from pdframe.cache.store import default_cache_dir
+from pdframe.cache.folder import default_cache_dir
 url, token, own, shared = sys.argv[1:]
-told, cache = {}, own
+results, cache = {}, own
 def tell(name, work):
     try:
-        told[name] = work()
+        results[name] = work()
     except Exception as error:
-        told[name] = [type(error).__name__, str(error)]
+        results[name] = [type(error).__name__, str(error)]
 def account():
-    return pdframe.connect(base_url=url, api_token=token, cache_dir=cache, max_age=None, progress=False)
+    return pdframe.connect(
+        base_url=url, api_token=token, cache_dir=cache, max_age=None, progress=False
+    )
 def look():
     tell("connect", lambda: account() is not None)
     tell("offline", lambda: len(account().deals(refresh=False)))
@@ -208,7 +214,7 @@ def look():
     tell("refresh", lambda: len(account().stages(refresh=True)))
 # In a copy of its own first: modules are imported here that another user may have no right to read.
 look()
-assert not [value for value in told.values() if isinstance(value, list)], told
+assert not [value for value in results.values() if isinstance(value, list)], results
 if os.getuid() == 0:
     os.setgroups([]); os.setgid(65534); os.setuid(65534)
 cache = shared
@@ -216,7 +222,7 @@ def ask(*args, **options):
     raise AssertionError("asked")
 httpx.Client.send = ask
 look()
-print(json.dumps(told))
+print(json.dumps(results))
 """
 
 
@@ -254,7 +260,7 @@ def as_another(server: Server, world: Path, cache: Path) -> dict[str, object]:
 
 @pytest.fixture
 def shared(cache: Path, tmp_path: Path) -> Iterator[Path]:
-    """A cache that others can read and nobody can write."""
+    """A cache that others can read and no user can write."""
     for above in (tmp_path, *tmp_path.parents):
         if above.is_relative_to("/tmp") and above != Path("/tmp"):
             above.chmod(0o755)

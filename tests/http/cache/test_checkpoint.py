@@ -19,15 +19,15 @@ import pytest
 import pdframe
 from pdframe import sandbox
 from pdframe._files import seal, unseal
-from pdframe.cache.checkpoint import POSITION_FILE
+from pdframe.cache.checkpoint import PENDING, POSITION_FILE
 from pdframe.cache.snapshots import SnapshotLog
-from pdframe.cache.store import PENDING
 from pdframe.errors import BudgetError, CacheError, ResponseError
 from pdframe.sandbox.server import Faults, Server
 from pdframe.schema import LISTS
 from pdframe.schema import TABLES as SCHEMA
 from pdframe.sync import SyncOptions
 from tests.helpers import true_cells
+from tests.helpers.cache_files import store_of
 
 pytestmark = pytest.mark.filterwarnings("ignore::pdframe.errors.DataWarning")
 
@@ -57,7 +57,7 @@ def connect(server: Server, cache_dir: Path, **options: object) -> pdframe.Accou
 
 def frames(account: pdframe.Account, tables: Iterable[str] = TABLES) -> dict[str, pd.DataFrame]:
     return {
-        name: account._store.read(name).to_pandas()
+        name: store_of(account).read(name).to_pandas()
         if name.endswith("_fields")
         else getattr(account, name)(refresh=False)
         for name in tables
@@ -314,13 +314,14 @@ def test_a_budget_that_runs_out_is_resumed(
     assert spent > tokens / 2
 
 
-def test_a_budget_error_says_what_is_saved_and_when_to_go_on(
+def test_a_budget_error_says_what_is_saved_and_when_to_resume(
     server: Server, tmp_path: Path
 ) -> None:
     with connect(server, tmp_path, max_tokens=2 + 10 + 10 + 10 + 10) as account:
         with pytest.raises(
             BudgetError,
-            match=r"Kept: deal_fields as of now.* Pages of deals are saved: the next sync goes on from them",
+            match=r"Kept: deal_fields as of now.* Pages of deals are saved:"
+            r" the next sync goes on from them",
         ) as caught:
             account.sync("deals")
         assert caught.value.resume_at is not None
@@ -422,7 +423,8 @@ import sys, warnings
 import pdframe
 warnings.simplefilter("ignore", pdframe.DataWarning)
 url, token, cache_dir = sys.argv[1:]
-with pdframe.connect(base_url=url, api_token=token, cache_dir=cache_dir, progress=False, max_age=0) as account:
+options = {"cache_dir": cache_dir, "progress": False, "max_age": 0}
+with pdframe.connect(base_url=url, api_token=token, **options) as account:
     for _ in range(3):
         account.sync("deals", "deal_products", full=True)
         account.deals(refresh=True)
@@ -441,12 +443,12 @@ def test_two_processes_on_one_cache_wait_for_each_other(tmp_path: Path) -> None:
         assert [errors for _, errors in said if "Traceback" in errors] == []
         with connect(server, tmp_path) as account:
             full = account.deals(refresh=False), account.deal_products(refresh=False)
-            # Nothing is there twice, whoever wrote it, and every token is counted once.
+            # No row is there twice, whichever process wrote it, and every token is counted once.
             assert [reported for reported, _ in said] == [f"{len(full[0])} {len(full[1])}\n"] * 2
             assert full[0]["id"].is_unique
             assert (
                 len(account.as_of("2100-01-01"))
-                == SnapshotLog(account._store).rows().num_rows
+                == SnapshotLog(store_of(account)).rows().num_rows
                 == len(full[0])
             )
             assert account.tokens_today == server.stats.tokens
@@ -456,7 +458,7 @@ def test_two_processes_on_one_cache_wait_for_each_other(tmp_path: Path) -> None:
         ] == [1, 1]
 
 
-def test_what_did_not_fit_in_saved_pages_is_said_by_the_load_that_goes_on(
+def test_what_did_not_fit_in_saved_pages_is_said_by_the_load_that_resumes(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with sandbox.connect(

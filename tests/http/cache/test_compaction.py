@@ -11,6 +11,7 @@ import shutil
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pytest
@@ -18,7 +19,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pdframe import sandbox
-from pdframe._files import Part, make_private, write_part
+from pdframe._files import Part, make_private
+from pdframe.cache import parts
 from pdframe.cache.compaction import small_runs
 from pdframe.cache.options import DEFAULT_CACHE_OPTIONS, CacheOptions
 from pdframe.cache.snapshots import SnapshotLog
@@ -26,6 +28,7 @@ from pdframe.cache.sorted_runs import InParquet
 from pdframe.cache.store import Manifest, Store
 from pdframe.errors import CacheError, NewerCacheError
 from pdframe.schema.snapshots import HISTORIES
+from tests.helpers.cache_files import store_of, write_part
 from tests.helpers.tiers import examples
 
 NOW = datetime(2026, 6, 30, 12, tzinfo=UTC)
@@ -65,7 +68,7 @@ def in_parts(
         start += size
     assert start == complete.num_rows
     before = store.manifest(table) or Manifest(table, (), 0, NOW, NOW)
-    return store.name(
+    return store.publish(
         replace(before, parts=tuple(parts), rows=start, next_part=len(parts) + 1, **beside)
     )
 
@@ -74,22 +77,21 @@ def part(rows: int, size: int | None = None) -> Part:
     return Part("part", rows, 2_000 + 10 * rows if size is None else size, 0)
 
 
+def runs_of(sizes: list[Part]) -> list[range]:
+    return small_runs(sizes, SIZES)
+
+
 def test_ten_neighbours_of_one_size_belong_together_and_nine_do_not() -> None:
-    assert small_runs([part(1)] * 9, SIZES) == []
-    assert small_runs([part(1)] * 10, SIZES) == [range(10)]
+    assert runs_of([part(1)] * 9) == []
+    assert runs_of([part(1)] * 10) == [range(10)]
     # A large part takes no part in it, and small ones on both sides of it are no neighbours.
-    assert (
-        small_runs([part(9)] * 5 + [part(SIZES.small_part_rows + 1)] + [part(9)] * 5, SIZES) == []
-    )
-    assert (
-        small_runs([part(9)] * 5 + [part(9, SIZES.small_part_bytes + 1)] + [part(9)] * 5, SIZES)
-        == []
-    )
+    assert runs_of([part(9)] * 5 + [part(SIZES.small_part_rows + 1)] + [part(9)] * 5) == []
+    assert runs_of([part(9)] * 5 + [part(9, SIZES.small_part_bytes + 1)] + [part(9)] * 5) == []
     # 9 parts of 10 rows and more are not written again for 9 of fewer; a tenth takes what lies
     # between along.
-    assert small_runs([part(50)] * 9 + [part(1)] * 9, SIZES) == []
-    assert small_runs([part(50)] * 9 + [part(1)] * 9 + [part(10)], SIZES) == [range(19)]
-    assert small_runs([part(700)] + [part(1)] * 10, SIZES) == [range(1, 11)]
+    assert runs_of([part(50)] * 9 + [part(1)] * 9) == []
+    assert runs_of([part(50)] * 9 + [part(1)] * 9 + [part(10)]) == [range(19)]
+    assert runs_of([part(700)] + [part(1)] * 10) == [range(1, 11)]
 
 
 @settings(max_examples=examples(60), deadline=None, derandomize=True)
@@ -128,16 +130,14 @@ def test_a_table_that_grows_row_by_row_has_few_parts_and_writes_each_row_a_few_t
 def test_a_cache_of_thousands_of_parts_heals_at_the_next_sync_and_tells_the_same(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Tables that are read anew, tables by record and both kept histories, part by part; nothing is
-    asked for it.
-    """
+    """Lists, tables by record and both snapshot logs in one part a row; it needs no request."""
     monkeypatch.setattr(os, "fsync", lambda file: None)
     with sandbox.connect(
         seed=5, deals=60, cache_dir=tmp_path, burst=100_000, progress=False, max_age="1D"
     ) as account:
         account.sync()
         account.deal_changes(account.deals()["id"].tolist()[:20])
-        store = account._store
+        store = store_of(account)
         kept = [
             table.name
             for history in HISTORIES.values()
@@ -181,7 +181,7 @@ def test_a_cache_of_thousands_of_parts_heals_at_the_next_sync_and_tells_the_same
 def test_parts_of_other_columns_remain_apart_and_columns_that_arrived_later_are_null_before(
     store: Store,
 ) -> None:
-    """A text that nobody declared must not be taken for a declared one, nor a number for a text."""
+    """An undeclared text must not become a declared one, nor a number a text."""
     later = rows(20, 10).append_column("more", pa.array([1.5] * 10))
     other = rows(30, 10).set_column(
         0, pa.field("id", pa.int64(), metadata={"pdframe": "unknown"}), [pa.array(range(30, 40))]
@@ -197,14 +197,14 @@ def test_parts_of_other_columns_remain_apart_and_columns_that_arrived_later_are_
         write_part(store.root / "deals", f"part-{number:06d}.parquet", table)
         for number, table in enumerate(tables, 1)
     ]
-    manifest = store.name(Manifest("deals", tuple(parts), 50, NOW, NOW, next_part=51))
+    manifest = store.publish(Manifest("deals", tuple(parts), 50, NOW, NOW, next_part=51))
     done = store.compact(manifest)
     assert [part.rows for part in done.parts] == [30, 10, 10]
     schemas = [InParquet(store.root / "deals" / part.file).schema for part in done.parts]
     assert schemas[0].names == ["id", "text", "more"]
     assert [schema.field("id").type for schema in schemas] == [pa.int64(), pa.int64(), pa.string()]
     assert [schema.field("id").metadata is None for schema in schemas] == [True, False, True]
-    first = next(store._open_parts(replace(done, parts=done.parts[:1])).parts())
+    first = next(store.read_parts(done, ["more"]))
     assert first["more"].to_pylist() == [None] * 20 + [1.5] * 10
     with pytest.raises(NewerCacheError, match=r"cannot read it.*incompatible types"):
         store.read("deals")
@@ -229,19 +229,40 @@ def test_a_damaged_part_is_left_to_whoever_reads_its_table(store: Store) -> None
     assert len(store.manifest("stages").parts) == 1
 
 
+def test_a_part_that_this_user_may_not_read_stops_no_sync_of_other_tables(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    manifest = in_parts(store, "deals", rows(0, 30), [1] * 30)
+    in_parts(store, "stages", rows(0, 30), [1] * 30)
+    forbidden, read_bytes = store.root / "deals" / manifest.parts[7].file, Path.read_bytes
+
+    def refused(path: Path) -> bytes:
+        if path == forbidden:
+            raise PermissionError(13, "Permission denied")
+        return read_bytes(path)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "read_bytes", refused)
+        store.prepare()
+        with pytest.raises(CacheError, match=r"cannot be read: Permission denied"):
+            store.read("deals")
+    assert store.manifest("deals") == manifest
+    assert len(store.manifest("stages").parts) == 1
+
+
 def test_a_reader_with_the_old_manifest_reads_the_new_parts(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     manifest = in_parts(store, "deals", rows(0, 30), [1] * 30)
-    opens, left = store._open_part, [12]
+    left = [12]
 
-    def compacted_meanwhile(table: str, part: Part) -> object:
+    def compacted_meanwhile(*arguments: Any) -> object:
         left[0] -= 1
         if left[0] == 0:
             Store(store.cache_dir, store.root.name).compact(manifest)
-        return opens(table, part)
+        return parts.open_part(*arguments)
 
-    monkeypatch.setattr(store, "_open_part", compacted_meanwhile)
+    monkeypatch.setattr("pdframe.cache.store.open_part", compacted_meanwhile)
     assert store.read("deals").equals(rows(0, 30))
     assert left[0] < 0
     assert len(store.manifest("deals").parts) == 1

@@ -21,6 +21,7 @@ from pdframe import metrics, sandbox
 from pdframe.cache.deleted_deals import DeletedDeals
 from pdframe.errors import ArgumentError, DamagedError, DataWarning, NotCachedError
 from pdframe.sync import DEFAULT_OPTIONS, SyncOptions
+from tests.helpers.cache_files import store_of
 from tests.helpers.deletions import DAY, company, deleted_of, open_deals, time
 from tests.helpers.tuning import LONG_LISTS
 
@@ -438,7 +439,7 @@ def test_a_damaged_table_of_deleted_deals_is_named_and_kept_in_quarantine(
     with pytest.raises(DamagedError, match="cannot be loaded again"):
         account.deals(deleted=True, refresh=False)
     assert second in set(account.deals(refresh=False)["id"])
-    with pytest.warns(DataWarning, match=r"set aside as deals.deleted.aside-1"):
+    with pytest.warns(DataWarning, match=r"quarantined as deals.deleted.aside-1"):
         account.sync("deals")
     account.company_model.now += DAY
     account.company_model.delete_deal(second)
@@ -495,17 +496,17 @@ def test_a_crash_loses_no_row_and_doubles_none(
         model.delete_deal(deleted)
         model.hide("deals", hidden)
         model.now += DAY
-        seen, name = time(model.now), pdframe.cache.store.Store.name
+        seen, publish = time(model.now), pdframe.cache.store.Store.publish
 
         def fail(self: Any, manifest: Any) -> Any:
             if manifest.table == "deals":
                 if named:
-                    name(self, manifest)
+                    publish(self, manifest)
                 raise KeyboardInterrupt
-            return name(self, manifest)
+            return publish(self, manifest)
 
         with monkeypatch.context() as patch:
-            patch.setattr(pdframe.cache.store.Store, "name", fail)
+            patch.setattr(pdframe.cache.store.Store, "publish", fail)
             with pytest.raises(KeyboardInterrupt):
                 account.deals(refresh="full")
         removed = deleted_of(account.deals(deleted=True, refresh=False))
@@ -513,7 +514,7 @@ def test_a_crash_loses_no_row_and_doubles_none(
         if not named:
             assert_frame_equal(account.deals(refresh=False), before)
             assert not {deleted, hidden} & set(removed.index)
-        rows = DeletedDeals(account._store).known().num_rows
+        rows = DeletedDeals(store_of(account)).known().num_rows
         model.now += DAY
         removed = deleted_of(account.deals(deleted=True, refresh="full"))
         assert removed["deleted_time"].loc[[deleted, hidden]].tolist() == [
@@ -521,7 +522,7 @@ def test_a_crash_loses_no_row_and_doubles_none(
             seen,
         ]
         # deal 17 was deleted before the first look
-        assert DeletedDeals(account._store).known().num_rows - rows <= 1
-        kept = account._store.manifest("deals.deleted")
+        assert DeletedDeals(store_of(account)).known().num_rows - rows <= 1
+        kept = store_of(account).manifest("deals.deleted")
         assert kept is not None
-        assert kept.rows == DeletedDeals(account._store).known().num_rows
+        assert kept.rows == DeletedDeals(store_of(account)).known().num_rows

@@ -17,13 +17,13 @@ import pytest
 
 import pdframe
 from pdframe import cli, sandbox
-from pdframe._files import parse, seal, write_part
+from pdframe._files import parse, seal
 from pdframe.cache.known_accounts import Accounts
 from pdframe.cache.store import MANIFEST
 from pdframe.errors import CacheError, DamagedError, NewerCacheError
 from pdframe.sandbox.server import Server
 from tests.helpers import crash
-from tests.helpers.cache_files import files, folder
+from tests.helpers.cache_files import files, folder, store_of, write_part
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*not defined:pdframe.errors.DataWarning")
 
@@ -84,7 +84,7 @@ ENTRIES: dict[str, Callable[[pdframe.Account], object]] = {
     "stage_visits": lambda account: account.stage_visits(refresh=False),
     "as_of": lambda account: account.as_of("2030-01-01"),
     "path": lambda account: account.cache_path,
-    "export": lambda account: account.export(account._cache_dir.parent / "export"),
+    "export": lambda account: account.export(account.cache_path.parent.parent / "export"),
 }
 
 
@@ -216,7 +216,7 @@ def test_a_number_that_was_changed_is_damage_as_before(
         if name == "manifest":
             with pytest.raises(DamagedError, match="full=True"):
                 account.stages(refresh=False)
-            with pytest.warns(pdframe.DataWarning, match="moved aside"):
+            with pytest.warns(pdframe.DataWarning, match="files of 'stages' are deleted"):
                 account.stages()
         elif name == "accounts":
             assert Accounts(cache).get("digest") is None
@@ -274,7 +274,7 @@ def test_a_kept_history_with_columns_that_this_version_does_not_know_is_read_and
 ) -> None:
     root = folder(cache)
     with connect(server, cache) as account:
-        store = account._store
+        store = store_of(account)
         rows = store.read("history")
         manifest = store.manifest("history")
         more = rows.append_column("mood", pa.array(["fine"] * rows.num_rows))
@@ -296,12 +296,12 @@ def test_kept_rows_whose_columns_have_other_types_are_refused_as_they_are(
 ) -> None:
     root = folder(cache)
     with connect(server, cache) as account:
-        store = account._store
+        store = store_of(account)
         manifest, rows = store.manifest(kept), store.read(kept)
         place = rows.column_names.index(column)
         other = rows.set_column(place, column, rows[column].cast(pa.string()))
         part = write_part(root / kept, "part-000099.parquet", other)
-        store.name(replace(manifest, parts=(part,), next_part=100))
+        store.publish(replace(manifest, parts=(part,), next_part=100))
         before = {table: files(root / table) for table in KEPT}
         readers = {
             "history": [

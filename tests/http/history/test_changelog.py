@@ -106,9 +106,14 @@ def test_a_stage_whose_place_is_unknown_leaves_the_end_open_to_question() -> Non
     stages = pd.DataFrame(company.tables["stages"].values())
     moved = stages["id"].iloc[2]
     visits = stage_visits(
-        visits_oracle.state_of(company), None, visits_oracle.changelog(company), stages=stages[stages["id"] != moved],
-        loaded=dict.fromkeys(company.tables["deals"], pd.Timestamp(company.now, unit="s", tz="UTC")),
-    )  # fmt: skip
+        visits_oracle.state_of(company),
+        None,
+        visits_oracle.changelog(company),
+        stages=stages[stages["id"] != moved],
+        loaded=dict.fromkeys(
+            company.tables["deals"], pd.Timestamp(company.now, unit="s", tz="UTC")
+        ),
+    )
     for reported, true in zip(visits.itertuples(), company.truth.stage_visits(), strict=True):
         if pd.isna(reported.end):
             assert true.end in ("advanced", "moved back")
@@ -120,14 +125,19 @@ def test_a_stage_whose_place_is_unknown_leaves_the_end_open_to_question() -> Non
 
 
 def test_a_deal_that_was_created_closed_has_one_visit() -> None:
-    """An import creates won deals: their changelog says nothing of it."""
+    """An import creates won deals: their changelog has no row of that."""
     times = pd.to_datetime(["2024-05-01"], utc=True)
     deals = pd.DataFrame(
         {
-            "id": [7], "stage_id": [3], "pipeline_id": [1], "status": ["won"], "stage_change_time": pd.to_datetime([None], utc=True),
-            "add_time": times, "won_time": times + pd.Timedelta("2D"),
+            "id": [7],
+            "stage_id": [3],
+            "pipeline_id": [1],
+            "status": ["won"],
+            "stage_change_time": pd.to_datetime([None], utc=True),
+            "add_time": times,
+            "won_time": times + pd.Timedelta("2D"),
         }
-    )  # fmt: skip
+    )
     log = visits_oracle.changelog(Company(seed=1, deals=0))
     now = pd.Timestamp("2026-01-01", tz="UTC")
     visits = stage_visits(deals, None, log, loaded={7: now}, seen_at=now)

@@ -1,6 +1,4 @@
-"""The history of line items and deals as frames: what every look found, and what changelogs tell
-beside it.
-"""
+"""The history of line items and deals as frames, from snapshots and changelogs."""
 
 from __future__ import annotations
 
@@ -46,7 +44,7 @@ def as_text(value: Any) -> str | None:
 
 
 def lines_of(company: Any) -> dict[int, dict[str, str | None]]:
-    """The line items that the company has, without those of deals that are gone."""
+    """Return the line items of the company, without those of deleted deals."""
     deleted = company.deleted_at
     return {
         number: {name: as_text(row[name]) for name in TRACKED_LINE_COLUMNS}
@@ -58,7 +56,7 @@ def lines_of(company: Any) -> dict[int, dict[str, str | None]]:
 def replayed(
     history: pd.DataFrame, until: pd.Timestamp, key: str = "id"
 ) -> dict[int, dict[str, str | None]]:
-    """The rows that a history knew at a time, without those that were gone."""
+    """Return the rows that a history knew at a time, without the removed ones."""
     known = history[history["seen_at"] <= until]
     states: dict[int, dict[str, str | None]] = {}
     for number, column, after in zip(known[key], known["column"], known["after"], strict=True):
@@ -81,8 +79,8 @@ def some(history: pd.DataFrame, column: str | None = None, **ids: Any) -> pd.Dat
     return history if column is None else history[history["column"] == column]
 
 
-def living(company: Any, week: int) -> None:
-    """Lines are edited, added, removed, and one goes with its deal."""
+def edit_lines(company: Any, week: int) -> None:
+    """Edit, add and remove line items, and delete a deal with its line items."""
     deals = sorted({line["deal_id"] for line in lines_with_deal(company)})
     first = company.lines_of(deals[week])[0]["id"]
     company.edit_line(first, quantity=week + 2.5, discount=3)
@@ -102,7 +100,7 @@ def test_the_history_replays_to_every_snapshot(account: sandbox.SandboxAccount) 
         account.sync("deal_products", full=week == 3)
         snapshots.append((moment(account), lines_of(company)))
         account.advance(days=7)
-        living(company, week)
+        edit_lines(company, week)
     history = account.line_history()
     for when, lines in snapshots:
         known = replayed(history, when)
@@ -175,7 +173,7 @@ def test_lines_go_when_their_deal_does(account: sandbox.SandboxAccount) -> None:
     of_deal = some(account.deal_history(), "is_deleted", deal_id=deal).iloc[0]
     assert of_deal["time"] == seen
     assert history["time"].eq(seen).all()
-    # A line item may have been removed before its deal was: nobody looked between.
+    # A line item may have been removed before its deal: there is no snapshot between.
     assert history["time_after"].eq(FIRST).all()
 
 
@@ -208,10 +206,10 @@ def test_a_deal_that_is_hidden_and_shown_takes_its_lines_along(
 def test_a_power_cut_at_any_write_loses_and_doubles_no_line(
     monkeypatch: pytest.MonkeyPatch, full: bool
 ) -> None:
-    """At the k-th file of the history and of the table, for every k: the next sync leaves a history
-    that tells all.
+    """At the k-th file of the history and of the table, for every k: after the next sync, the
+    history is complete.
     """
-    opens = _files._private_file
+    opens = _files.private_file
     with sandbox.connect(
         seed=3, deals=40, burst=100_000, progress=False, options=LONG_LISTS
     ) as account:
@@ -231,7 +229,7 @@ def test_a_power_cut_at_any_write_loses_and_doubles_no_line(
                 return opens(folder, name, durable=durable)
 
             with monkeypatch.context() as patch:
-                patch.setattr(_files, "_private_file", opened)
+                patch.setattr(_files, "private_file", opened)
                 try:
                     account.sync("deal_products", full=full)
                 except PowerCutError:
@@ -268,7 +266,7 @@ def test_a_damaged_history_of_lines_is_said_and_quarantined(
     with pytest.raises(CacheError, match="cannot be loaded again"):
         account.line_history()
     account.company_model.edit_line(lines_with_deal(account.company_model)[0]["id"], quantity=5.5)
-    with pytest.warns(UserWarning, match="set aside as line_history.aside-1"):
+    with pytest.warns(UserWarning, match="quarantined as line_history.aside-1"):
         account.sync("deal_products")
     assert (account.cache_path / "line_history.aside-1" / part.name).exists()
     assert set(account.line_history()["id"]) == lines_of(account.company_model).keys()
@@ -433,7 +431,7 @@ def test_a_value_that_the_changelog_does_not_tell_is_that_of_the_snapshot() -> N
 
 
 def test_a_change_while_the_snapshot_was_in_progress_is_no_disagreement() -> None:
-    # The look read the deal before it changed, and ended after that.
+    # The snapshot read the deal before it changed, and ended after that.
     rows = rows_of(
         {"value": 10.0, "seen_at": day(1).to_pydatetime()},
         {"value": 10.0, "probability": 5, "seen_at": day(4).to_pydatetime()},
@@ -476,8 +474,8 @@ def test_a_text_of_the_changelog_that_cannot_be_read_remains_as_it_is() -> None:
 
 
 def test_a_value_that_is_back_when_a_snapshot_finds_it_unchanged_is_reported() -> None:
-    """The look after the changelog was read keeps no row: the deal is as the look before the change
-    found it.
+    """The snapshot after the changelog was read has no row of the deal, which is again as in the
+    snapshot before the change.
     """
     rows = rows_of({"probability": 10, "seen_at": day(1).to_pydatetime()})
     snapshots = pa.concat_tables(
@@ -508,15 +506,15 @@ def test_what_a_snapshot_detected_after_the_changelog_was_read_is_no_beginning()
     )
     assert reported(rows, changelog(), 6, "stage_id") == [(None, "5", 8, None, "first look")]
     assert reported(rows, changelog(), 6, "currency") == [(None, "USD", 8, None, "first look")]
-    # Read later, it would have told of a change; but it leaves out a move that the deal's own stamp
-    # tells.
+    # Read later, the changelog would have a change; but it lacks a move that the deal's own stamp
+    # shows.
     assert reported(rows, changelog(), 9, "stage_id") == [(None, "5", 8, None, "first look")]
     assert reported(rows, changelog(), 9, "currency") == [(None, "USD", 0, None, "changelog")]
 
 
 def test_the_last_change_of_a_stage_is_not_when_the_pipeline_changed() -> None:
-    """Between two looks a deal moves to another pipeline and then within it: its stamp is that of
-    the second move.
+    """Between two snapshots a deal moves to another pipeline and then within it: its stamp is that
+    of the second move.
     """
     moved = {
         "stage_id": 9,
@@ -559,7 +557,7 @@ def test_a_pipeline_that_the_changelog_leaves_out_is_that_of_the_stages() -> Non
 
 
 def test_the_time_of_a_closing_that_was_undone_is_not_that_of_the_next_one() -> None:
-    """A look on day 3 found the deal won since day 2. By its changelog it was opened again on day
+    """A snapshot on day 3 shows the deal won since day 2. By its changelog it was reopened on day
     5, won on day 7, deleted and restored.
     """
     won = {"status": "won", "won_time": day(2).to_pydatetime(), "seen_at": day(3).to_pydatetime()}
@@ -644,7 +642,7 @@ def test_a_row_of_the_creation_alone_does_not_tell_later_moves_of_the_pipeline()
 
 
 def test_the_changelog_of_a_deal_that_is_missing_was_read_at_its_newest_row() -> None:
-    """It cannot be asked for again, so nothing says when it was read."""
+    """It cannot be requested again, so the time at which it was read is unknown."""
     rows = rows_of({"value": 30.0, "seen_at": day(4).to_pydatetime()})
     changes = changelog(
         (2, "value", "10", "20"), (3, "value", "20", "30"), (6, "value", "30", "40")
@@ -656,7 +654,9 @@ def test_the_changelog_of_a_deal_that_is_missing_was_read_at_its_newest_row() ->
 
 
 def test_a_line_item_goes_at_the_latest_with_its_deal(account: sandbox.SandboxAccount) -> None:
-    """Removed alone, then its deal is deleted, then somebody looks: the bounds hold the removal."""
+    """A line item is removed, then its deal is deleted, then a snapshot is taken: the bounds hold
+    the removal.
+    """
     company = account.company_model
     account.sync("deal_products")
     line = lines_with_deal(company)[0]

@@ -1,4 +1,4 @@
-"""Frames that somebody else made: stage visits take what can be read, and say what cannot."""
+"""Frames from elsewhere: stage visits read what can be read, and refuse the rest."""
 
 from __future__ import annotations
 

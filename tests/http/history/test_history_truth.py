@@ -21,8 +21,8 @@ pytestmark = [
 ]
 # Seeds that found a fault once, then as many more as are wanted.
 SEEDS = [107, 117, *range(200, 200 + int(os.environ.get("PDFRAME_HISTORIES", "0")))]
-# What a changelog tells from the creation of a deal on; of the others it may leave the beginning
-# open.
+# Columns that a changelog has from the creation of a deal on; it may lack the first value of
+# others.
 ALWAYS_REPORTED = ("stage_id", "pipeline_id", "status", "value", "currency")
 VALUES = (*ALWAYS_REPORTED, "expected_close_date", "owner_id", "probability")
 
@@ -40,7 +40,7 @@ def test_every_change_is_reported_once_and_as_it_was(seed: int) -> None:
     assert random_edits.faults(deals, "deal_id", of_deals) == []
     assert random_edits.faults(lines, "id", of_lines) == []
     assert set(deals["source"]) == {"changelog", "snapshots", "first look"}
-    # The last look was after the last write.
+    # The last snapshot was after the last write.
     assert random_edits.forgotten(deals, "deal_id", of_deals, company.now) == []
     assert random_edits.forgotten(lines, "id", of_lines, company.now) == []
 
@@ -48,7 +48,7 @@ def test_every_change_is_reported_once_and_as_it_was(seed: int) -> None:
 def compare_past(
     account: sandbox.SandboxAccount, truth: random_edits.Changes, witnesses: random_edits.Witnesses
 ) -> None:
-    """What `as_of` tells of many times, between and before looks too, is what was true and known
+    """Compare `as_of` at many times, between and before snapshots too, with what was true and known
     then.
     """
     deals, visits = account.deals(refresh=False, labels=False), account.stage_visits(refresh=False)
@@ -88,8 +88,8 @@ def compare_past(
                     true = None if until is None else random_edits.at(truth[deal, name], until)
                     if isinstance(value, pd.Timestamp):
                         value = value.date().isoformat()
-                    # Before the first look, only what every changelog tells is known, and that once
-                    # a look confirms it.
+                    # Before the first snapshot, only the columns of every changelog are known, once
+                    # a snapshot confirms them.
                     if (
                         value is None
                         and time < first

@@ -40,6 +40,5 @@ def test_a_loaded_changelog_makes_visits_exact(switches: sandbox.Switches) -> No
             if visit.deal_id in there
         ]
         assert (exact["source"] == "changelog").all()
-        # Of deals that are gone, whose changelogs nobody can load, at least what looks found is
-        # told.
+        # Changelogs of deals that disappeared cannot be loaded: their visits are from snapshots.
         assert set(visits["deal_id"]) >= there

@@ -1,4 +1,4 @@
-"""Looks and changelog of one account, over HTTP, tell one story of a deal: closed twice, moved
+"""Snapshots and changelogs of one account, over HTTP, agree on each deal: closed twice, moved
 across pipelines, merged, dated by hand.
 """
 
@@ -46,12 +46,12 @@ def connected(tmp_path: Path) -> Iterator[Callable[..., sandbox.SandboxAccount]]
 def after_every_write(
     account: sandbox.SandboxAccount, witness: str, *writes: Callable[[], Any]
 ) -> pd.DataFrame:
-    """The stage visits after some writes, told by looks after each of them, or by the changelog."""
+    """Return the stage visits after some writes, from snapshots after each or the changelog."""
     account.sync("deals", "stages")
     for write in writes:
         account.company_model.now += 3_600
         write()
-        if witness == "looks":
+        if witness == "snapshots":
             account.sync("deals", "stages")
     if witness == "changelog":
         account.sync("deals", "stages")
@@ -63,12 +63,12 @@ def after_every_write(
     return visits
 
 
-def courses(visits: pd.DataFrame, deal: int) -> list[list[Any]]:
+def ends_of(visits: pd.DataFrame, deal: int) -> list[list[Any]]:
     mine = visits[visits["deal_id"] == deal]
     return mine[["stage_id", "pipeline_id", "end"]].astype({"end": "str"}).to_numpy(object).tolist()
 
 
-@pytest.mark.parametrize("witness", ["looks", "changelog"])
+@pytest.mark.parametrize("witness", ["snapshots", "changelog"])
 @pytest.mark.parametrize(("first", "then"), [("lost", "won"), ("won", "lost")])
 def test_a_change_between_two_closed_statuses(
     connected: Any, first: str, then: str, witness: str
@@ -83,7 +83,7 @@ def test_a_change_between_two_closed_statuses(
         lambda: company.patch_deal(deal, status=first),
         lambda: company.patch_deal(deal, status=then),
     )
-    assert courses(visits, deal) == [[FIRST, 2, "advanced"], [SECOND, 2, first], [SECOND, 2, then]]
+    assert ends_of(visits, deal) == [[FIRST, 2, "advanced"], [SECOND, 2, first], [SECOND, 2, then]]
     last, before = visits.iloc[-1], visits.iloc[-2]
     assert last["entered_at"] == last["left_at"]
     assert (last["left_at"] - before["left_at"]) >= pd.Timedelta(hours=1)
@@ -108,7 +108,7 @@ def test_a_change_between_two_closed_statuses(
 @pytest.mark.parametrize(
     ("witness", "rows"),
     [
-        ("looks", "together"),
+        ("snapshots", "together"),
         ("changelog", "together"),
         ("changelog", "pipeline later"),
         ("changelog", "pipeline earlier"),
@@ -122,7 +122,7 @@ def test_the_pipeline_of_a_visit_is_that_of_its_stage(
     company = account.company_model
     deal = company.add_deal("Across", stage_id=FIRST)
     visits = after_every_write(account, witness, lambda: company.move_deal(deal, ELSEWHERE))
-    assert courses(visits, deal) == [[FIRST, 2, "changed pipeline"], [ELSEWHERE, 1, "open"]]
+    assert ends_of(visits, deal) == [[FIRST, 2, "changed pipeline"], [ELSEWHERE, 1, "open"]]
 
 
 def test_a_move_that_left_a_row_of_the_pipeline_alone(connected: Any) -> None:
@@ -131,10 +131,10 @@ def test_a_move_that_left_a_row_of_the_pipeline_alone(connected: Any) -> None:
     company = account.company_model
     deal = company.add_deal("Across", stage_id=FIRST)
     visits = after_every_write(account, "changelog", lambda: company.move_deal(deal, ELSEWHERE))
-    assert courses(visits, deal) == [[FIRST, 2, "changed pipeline"], [ELSEWHERE, 1, "open"]]
+    assert ends_of(visits, deal) == [[FIRST, 2, "changed pipeline"], [ELSEWHERE, 1, "open"]]
 
 
-@pytest.mark.parametrize("witness", ["looks", "changelog"])
+@pytest.mark.parametrize("witness", ["snapshots", "changelog"])
 def test_a_stage_moved_in_the_settings_ends_the_visits_in_it_and_begins_them_again(
     connected: Any, witness: str
 ) -> None:
@@ -144,8 +144,8 @@ def test_a_stage_moved_in_the_settings_ends_the_visits_in_it_and_begins_them_aga
     visits = after_every_write(
         account, witness, lambda: company.win_deal(won), lambda: company.move_stage(MOVABLE, 1)
     )
-    assert courses(visits, here) == [[MOVABLE, 2, "changed pipeline"], [MOVABLE, 1, "open"]]
-    assert courses(visits, won) == [[MOVABLE, 2, "won"], [MOVABLE, 1, "won"]]
+    assert ends_of(visits, here) == [[MOVABLE, 2, "changed pipeline"], [MOVABLE, 1, "open"]]
+    assert ends_of(visits, won) == [[MOVABLE, 2, "won"], [MOVABLE, 1, "won"]]
     # The won deal was won in the pipeline that its stage was in then.
     stages = account.stages(refresh=False)
     assert [
@@ -159,11 +159,11 @@ def test_a_deal_merged_after_its_win_counts_until_then(connected: Any) -> None:
     merged, kept = (company.add_deal(name, stage_id=FIRST) for name in ("Twice", "Once"))
     visits = after_every_write(
         account,
-        "looks",
+        "snapshots",
         lambda: company.win_deal(merged),
         lambda: company.merge_deals(merged, kept),
     )
-    assert courses(visits, merged) == [[FIRST, 2, "won"], [FIRST, 2, "deleted"]]
+    assert ends_of(visits, merged) == [[FIRST, 2, "won"], [FIRST, 2, "deleted"]]
     deals, stages = account.deals(refresh=False, labels=False), account.stages(refresh=False)
     won = visits.loc[visits["end"] == "won", "left_at"].iloc[0]
 
@@ -182,7 +182,7 @@ def test_a_deal_merged_after_its_win_counts_until_then(connected: Any) -> None:
     assert win_rate(then, since=None, until=None)["won"].tolist() == [1]
 
 
-@pytest.mark.parametrize("witness", ["looks", "changelog"])
+@pytest.mark.parametrize("witness", ["snapshots", "changelog"])
 def test_a_closing_dated_back_by_hand_is_named(connected: Any, witness: str) -> None:
     account = connected()
     company = account.company_model
@@ -196,8 +196,8 @@ def test_a_closing_dated_back_by_hand_is_named(connected: Any, witness: str) -> 
         lambda: company.win_deal(as_clicked),
         lambda: company.patch_deal(by_hand, won_time="2025-11-03T09:00:00Z"),
     )
-    # The stay is what happened; the date in the deal is what somebody typed.
-    assert courses(visits, by_hand) == [[FIRST, 2, "won"]]
+    # The visit has the time of the event; the date in the deal was typed by hand.
+    assert ends_of(visits, by_hand) == [[FIRST, 2, "won"]]
     result = data_quality(
         account.deals(refresh=False, labels=False),
         visits,

@@ -1,4 +1,4 @@
-"""Which columns a loader takes, and what it costs to be told that there is no such column."""
+"""The columns that a loader accepts, and the cost of refusing an unknown one."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ pytestmark = pytest.mark.filterwarnings("ignore::pdframe.errors.DataWarning")
 
 
 def spent(account: sandbox.SandboxAccount) -> list[str]:
-    """Lists that were asked for since the last time."""
+    """Return the lists that were requested since the last call."""
     paths = [event.template for event in account.server.requests]
     account.server.reset_stats()
     return paths
@@ -26,7 +26,7 @@ def spent(account: sandbox.SandboxAccount) -> list[str]:
 
 @pytest.fixture
 def known(account: sandbox.SandboxAccount) -> sandbox.SandboxAccount:
-    """An account that has been asked who it is, and nothing else."""
+    """An account that has requested `/users/me`, and nothing else."""
     assert account.tz
     spent(account)
     return account
@@ -60,7 +60,7 @@ def test_a_label_that_there_is_not_costs_the_list_of_fields_alone_and_nothing_on
     assert spent(known) == ["/api/v2/dealFields"]
 
 
-def test_a_field_that_was_added_since_is_detected(known: sandbox.SandboxAccount) -> None:
+def test_a_new_field_is_a_column(known: sandbox.SandboxAccount) -> None:
     known.deals()
     known.company_model.add_field("deal", "Fresh from the office", "varchar")
     with pytest.raises(ArgumentError, match="no column 'Fresh from the office'"):
@@ -77,7 +77,7 @@ def test_a_damaged_list_of_fields_is_loaded_again(known: sandbox.SandboxAccount)
         part.write_bytes(part.read_bytes()[:100])
     with pytest.raises(CacheError, match="deal_fields"):
         known.deals(columns=["id", label], refresh=False)
-    with pytest.warns(DataWarning, match="deal_fields.aside-1"):
+    with pytest.warns(DataWarning, match="files of 'deal_fields' are deleted"):
         assert list(known.deals(columns=["id", label]).columns) == ["id", label]
 
 

@@ -43,7 +43,7 @@ def test_as_many_are_in_progress_as_there_are_lanes_and_no_more() -> None:
 
 def collected(results: Iterator[tuple[int, int]], error: type[BaseException]) -> list[int]:
     received: list[int] = []
-    with pytest.raises(error):  # noqa: PT012 - what came before the error counts
+    with pytest.raises(error):  # noqa: PT012
         for item, _ in results:
             received.append(item)
     return received
@@ -118,7 +118,7 @@ def test_one_item_is_made_ahead_and_no_more() -> None:
 
 def test_an_error_of_what_makes_the_items_comes_after_those_that_it_made() -> None:
     received = []
-    with pytest.raises(ValueError, match="broken"):  # noqa: PT012 - what came before the error counts
+    with pytest.raises(ValueError, match="broken"):  # noqa: PT012
         for number in prefetch(numbers([], 3, error=ValueError("broken"))):
             received.append(number)
     assert received == [0, 1, 2]

@@ -129,7 +129,7 @@ def test_parts_that_nothing_changed_in_are_left_as_they_are() -> None:
         )
 
 
-def test_a_walk_goes_on_from_its_runs(tmp_path: Path, settled: list[int]) -> None:
+def test_a_fetch_resumes_from_its_runs(tmp_path: Path, settled: list[int]) -> None:
     company = sandbox.Company(seed=3, deals=200)
     with Server(company, burst=100_000) as server:
 
@@ -232,8 +232,8 @@ def test_of_a_row_that_comes_again_and_again_the_last_version_counts(
             )
     pull.deleted = draw.sample(sorted(known), len(known) // 10)
     made = Merger(table, (), LITTLE_MEMORY)
-    written = store.name(
-        store.write(Manifest("organizations", (), 0, NOW, NOW), merged(made, pull))
+    written = store.publish(
+        store.write_parts(Manifest("organizations", (), 0, NOW, NOW), merged(made, pull))
     )
     rows = store.read("organizations").to_pylist()
     there = {
@@ -278,8 +278,8 @@ def test_changes_in_runs_are_put_on_top_of_what_is_cached(seed: int, tmp_path: P
             )[0]
         )
         fetch.stage_page(pending, first, first.pages[-1], Position(NOW), options=LITTLE_MEMORY)
-    manifest = store.name(
-        store.write(
+    manifest = store.publish(
+        store.write_parts(
             Manifest("organizations", (), 0, NOW, NOW),
             merged(Merger(table, (), LITTLE_MEMORY), first),
         )
@@ -302,8 +302,8 @@ def test_changes_in_runs_are_put_on_top_of_what_is_cached(seed: int, tmp_path: P
             sizes.append(part.nbytes if isinstance(part, pa.Table) else 0)
             yield part
 
-    store.name(
-        store.write(manifest, noting(merged(made, pull, store.sorted_parts(manifest, "id"))))
+    store.publish(
+        store.write_parts(manifest, noting(merged(made, pull, store.sorted_parts(manifest, "id"))))
     )
     there = {
         one: row
@@ -325,7 +325,7 @@ def test_changes_in_runs_are_put_on_top_of_what_is_cached(seed: int, tmp_path: P
     assert max(sizes) < 3 * LITTLE_MEMORY.merge_part_bytes
 
 
-def test_a_refresh_of_more_than_is_kept_goes_on_from_its_runs(
+def test_a_refresh_of_more_than_is_kept_resumes_from_its_runs(
     tmp_path: Path, settled: list[int]
 ) -> None:
     company = sandbox.Company(seed=3, deals=150)
@@ -394,14 +394,14 @@ def test_runs_may_hold_rows_that_no_longer_count(cached: bool, tmp_path: Path) -
         if cached:
             before = FetchResult(NOW)
             before.add(to_arrow([{"id": 1_000, "name": "before"}], table)[0])
-            manifest = store.name(
-                store.write(manifest, merged(Merger(table, (), LITTLE_MEMORY), before))
+            manifest = store.publish(
+                store.write_parts(manifest, merged(Merger(table, (), LITTLE_MEMORY), before))
             )
         made = Merger(table, (), LITTLE_MEMORY)
         parts = (
             merged(made, pull, store.sorted_parts(manifest, "id")) if cached else merged(made, pull)
         )
-        store.name(store.write(manifest, parts))
+        store.publish(store.write_parts(manifest, parts))
         assert store.read("organizations")["id"].to_pylist() == [
             *left,
             *([1_000] if cached else []),

@@ -53,7 +53,9 @@ class World:
             [record for record, some in received.items() if not some],
         )
         named = before or Manifest(self.table.name, (), 0, NOW, NOW)
-        self.manifest = self.store.name(self.store.write(named, parts, at_most=merger.part_bytes))
+        self.manifest = self.store.publish(
+            self.store.write_parts(named, parts, max_part_bytes=merger.part_bytes)
+        )
         self.rows |= received
         assert not merger.problems.cells
         return merger.counts
@@ -196,7 +198,9 @@ def test_a_record_whose_rows_earlier_versions_split_over_parts_is_replaced_in_al
     rows = world.store.read("deal_changes")
     pieces = [rows.slice(0, 6), rows.slice(6, 3), rows.slice(9, 15)]  # records 1 and 2 are split
     assert world.manifest is not None
-    world.manifest = world.store.name(world.store.write(world.manifest, pieces, at_most=1))
+    world.manifest = world.store.publish(
+        world.store.write_parts(world.manifest, pieces, max_part_bytes=1)
+    )
     assert len(world.manifest.parts) == 3
     first = world.files()[world.manifest.parts[0].file]
     counts = world.put({2: wire([change(draw, NOW)])})

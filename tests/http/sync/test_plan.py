@@ -19,7 +19,7 @@ pytestmark = pytest.mark.filterwarnings("ignore::pdframe.errors.DataWarning")
 def grow_old(account: sandbox.SandboxAccount, table: str, by: timedelta) -> None:
     manifest = account._store.manifest(table)
     assert manifest is not None
-    account._store.touch(replace(manifest, full_at=manifest.full_at - by))
+    account._store.publish(replace(manifest, full_at=manifest.full_at - by))
 
 
 def synced(account: sandbox.SandboxAccount, table: str) -> pd.Series:
@@ -36,7 +36,7 @@ def test_an_old_proof_of_completeness_is_renewed(
     assert synced(account, table)["mode"] == "incremental"
     grow_old(account, table, timedelta(hours=2))
     row = synced(account, table)
-    assert (row["mode"], row["note"]) == ("full", "loaded anew: the last full load is 7 days old")
+    assert (row["mode"], row["note"]) == ("full", "reloaded: the last full load is 7 days old")
     assert pd.Timestamp.now("UTC") - account.status().set_index("table")["full_at"][
         table
     ] < pd.Timedelta("1min")
@@ -106,5 +106,5 @@ def test_a_small_account_pays_no_more_for_a_refresh_of_deals_than_for_a_reload(
 
 @pytest.mark.parametrize("wrong", ["7", "-1D", "soon", True, 5, float("nan")])
 def test_garbage_is_refused(wrong: object) -> None:
-    with pytest.raises(ArgumentError, match="full_every is a length of time"):
+    with pytest.raises(ArgumentError, match="full_every must be a length of time"):
         sandbox.connect(seed=3, deals=0, full_every=wrong, progress=False)

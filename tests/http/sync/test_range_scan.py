@@ -245,7 +245,7 @@ def test_a_long_list_is_walked_as_fast_as_requests_may_be_sent() -> None:
 
 
 @pytest.mark.parametrize("direction", ["up", "down"])
-def test_rows_in_another_order_than_was_requested_end_the_walk_by_windows(direction: str) -> None:
+def test_rows_in_another_order_than_was_requested_end_the_scan_by_ranges(direction: str) -> None:
     walk = RangeScan(10, np.arange(1_000) * SECOND)
     (first,) = walk.ready(1)
     walk.on_page(first, np.arange(10) * SECOND, "c", now=1_000 * SECOND)
@@ -281,7 +281,7 @@ def walkers_of(server: Server, path: str) -> set[tuple[str | None, ...]]:
 
 
 @pytest.mark.parametrize("table", ["deals", "activities", "persons", "organizations"])
-def test_a_table_that_is_walked_by_windows_equals_the_truth(table: str) -> None:
+def test_a_table_that_is_scanned_by_ranges_equals_the_truth(table: str) -> None:
     with sandbox.connect(
         seed=3, deals=300, burst=100_000, progress=False, options=SPLIT
     ) as account:
@@ -340,7 +340,7 @@ def test_deals_that_are_edited_and_archived_after_the_walk_are_as_they_are_at_la
         assert deals["is_archived"][alive[50:55]].all()
 
 
-def test_an_interrupted_walk_by_windows_goes_on_where_each_cursor_stood(tmp_path: Path) -> None:
+def test_an_interrupted_scan_by_ranges_resumes_where_each_cursor_stood(tmp_path: Path) -> None:
     company = sandbox.Company(seed=3, deals=300)
     with Server(company, burst=100_000) as server:
 

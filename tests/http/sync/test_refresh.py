@@ -10,7 +10,6 @@ import pandas as pd
 import pytest
 
 from pdframe import DataWarning, sandbox
-from pdframe.cache.store import Manifest, Store
 from pdframe.errors import (
     AccessError,
     ArgumentError,
@@ -21,7 +20,7 @@ from pdframe.errors import (
 )
 from pdframe.schema import TABLES
 from tests.helpers import true_cells
-from tests.helpers.tuning import LONG_LISTS
+from tests.helpers.tuning import LONG_LISTS, sync_alone
 
 # The company deletes options while rows hold them, and loaders say so.
 pytestmark = [
@@ -57,7 +56,14 @@ def frames(account: sandbox.SandboxAccount, **options: object) -> dict[str, pd.D
 
 def test_after_a_week_a_refresh_is_as_good_as_a_reload(tmp_path: Path) -> None:
     with sandbox.connect(
-        seed=5, deals=1_100, cache_dir=tmp_path, burst=100_000, progress=False, options=LONG_LISTS
+        seed=5,
+        deals=1_100,
+        cache_dir=tmp_path,
+        burst=100_000,
+        progress=False,
+        options=LONG_LISTS,
+        metadata_age=0,
+        deletions_age=0,
     ) as account:
         first = account.sync()
         for _ in range(3):
@@ -169,7 +175,7 @@ def test_a_line_added_between_the_two_snapshots_does_not_cost_a_snapshot_at_ever
         return ask(path, *rest, **options)  # type: ignore[arg-type]
 
     account._client.get_json = meanwhile  # type: ignore[method-assign, assignment]
-    account._syncer._one("deal_products", lambda rows: None, full=False)
+    sync_alone(account, "deal_products", full=False)
     assert added
     assert account.server.stats.by_path["/api/v2/deals/products"][0] == 1
 
@@ -371,9 +377,7 @@ def test_a_composite_that_arrived_before_its_definition_keeps_its_parts(
     code = company.add_field("deal", "Warehouse", "address")
     place = {"value": "Ülikooli 1", "country": "Estonia", "locality": "Tartu"}
     company.edit_deal(first, custom_fields={code: place})
-    account._syncer._one(
-        "deals", lambda rows: None, full=False
-    )  # as where the field list is still young enough
+    sync_alone(account, "deals", full=False)  # as where the field list is still young enough
     company.edit_deal(second, custom_fields={code: place})
     account.deals(refresh=True)
     deals = account.deals(refresh=False, labels=False).set_index("id")
@@ -444,9 +448,9 @@ def test_a_damaged_file_is_said_and_loaded_again(account: sandbox.SandboxAccount
     part.write_bytes(part.read_bytes()[: part.stat().st_size // 2])
     with pytest.raises(DamagedError, match="cannot be trusted"):
         account.deals(refresh=False)
-    with pytest.warns(DataWarning, match=r"deals.*is moved aside as deals.aside-1"):
+    with pytest.warns(DataWarning, match=r"files of 'deals' are deleted, and .* is loaded again"):
         row = account.sync("deals").set_index("table").loc["deals"]
-    assert (account.cache_path / "deals.aside-1" / part.name).exists()
+    assert not list(account.cache_path.glob("*.aside-*"))
     assert (row["mode"], row["note"]) == (
         "full",
         "the cached copy could not be trusted: reloaded",
@@ -460,15 +464,15 @@ def test_a_full_reload_of_lines_that_cannot_be_written_leaves_the_cache_as_it_wa
     before = account.deal_products()
     account.company_model.edit_line(int(before["id"].iloc[0]), quantity=77)
 
-    def full_disk(store: Store, manifest: Manifest) -> None:
+    def full_disk(path: Path, content: bytes) -> None:
         raise OSError(28, "No space left on device")
 
     with monkeypatch.context() as patched:
-        patched.setattr(Store, "_write_manifest", full_disk)
+        patched.setattr("pdframe.cache.store.write_atomic", full_disk)
         with pytest.raises(
             CacheError, match=r"No space left on device.*What was cached before is kept"
         ):
-            account._syncer._one("deal_products", lambda rows: None, full=True)
+            sync_alone(account, "deal_products", full=True)
     assert account.deal_products(refresh=False).equals(before)
 
 
@@ -510,7 +514,9 @@ def test_unknown_tables_are_said(account: sandbox.SandboxAccount) -> None:
 @pytest.mark.parametrize("wrong", [["deals"], None, 3, ("deals", "stages"), {"deals"}])
 def test_what_is_no_name_of_a_table_is_said(account: sandbox.SandboxAccount, wrong: object) -> None:
     for ask in (account.sync, account.estimate, account.fields):
-        with pytest.raises(ArgumentError, match=r"one by one: account\.sync\('deals', 'stages'\)"):
+        with pytest.raises(
+            ArgumentError, match=r"an argument of its own: account\.sync\('deals', 'stages'\)"
+        ):
             ask(wrong)  # type: ignore[operator]
     with pytest.raises(ArgumentError, match="full must be True or False"):
         account.sync("stages", full="no")  # type: ignore[arg-type]

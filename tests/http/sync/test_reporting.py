@@ -20,7 +20,7 @@ import pytest
 
 import pdframe
 from pdframe import sandbox
-from pdframe.cache.store import Store
+from pdframe.cache.store import Manifest, Store
 from pdframe.errors import BlockedError, DataWarning, ResponseError
 from pdframe.sandbox.server import ALL_SCOPES, Faults, OAuthClient, Server
 from pdframe.schema import LISTS, TABLES
@@ -223,7 +223,7 @@ def test_an_interruption_waits_for_nobody_and_nobody_writes_after_it(
 ) -> None:
     """Interrupted at any moment; the lock is held as long as anything is written."""
     _, rows, tokens = one_by_one
-    locked, written_without, lock, replace = [0], [], Store.lock, Store._write_manifest
+    locked, written_without, lock, publish = [0], [], Store.lock, Store.publish
 
     @contextmanager
     def noting(self: Store) -> Iterator[Any]:
@@ -238,16 +238,16 @@ def test_an_interruption_waits_for_nobody_and_nobody_writes_after_it(
             kept._release = released
             yield kept
 
-    def writing(self: Store, *args: Any) -> None:
+    def writing(self: Store, manifest: Manifest) -> Manifest:
         if not locked[0]:
-            written_without.append(args)
-        replace(self, *args)
+            written_without.append(manifest)
+        return publish(self, manifest)
 
     # A job in the background ignores interruptions.
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     request.addfinalizer(lambda: signal.signal(signal.SIGINT, before))
     monkeypatch.setattr(Store, "lock", noting)
-    monkeypatch.setattr(Store, "_write_manifest", writing)
+    monkeypatch.setattr(Store, "publish", writing)
     interrupted = 0
     for moment in range(6):
         server.reset_stats()
@@ -278,7 +278,7 @@ def test_work_that_was_given_up_ends_at_its_next_page(
     server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It does not go on asking for an account that nobody waits for."""
-    tell, reported = WorkerReporter.tell, [0]
+    tell, reported = WorkerReporter.flush, [0]
 
     def interrupting(self: WorkerReporter) -> None:
         tell(self)
@@ -286,7 +286,7 @@ def test_work_that_was_given_up_ends_at_its_next_page(
         if reported[0] == 2:
             raise KeyboardInterrupt
 
-    monkeypatch.setattr(WorkerReporter, "tell", interrupting)
+    monkeypatch.setattr(WorkerReporter, "flush", interrupting)
     with connect(server, tmp_path, options=SyncOptions(page_size=2)) as account:
         account.company  # noqa: B018 - by now it is known how far away the server is
         with pytest.raises(KeyboardInterrupt):

@@ -17,12 +17,12 @@ import pytest
 
 import pdframe
 from pdframe import sandbox
-from pdframe._files import write_part
 from pdframe.cache.snapshots import SnapshotLog
 from pdframe.cache.store import MANIFEST, Store
 from pdframe.sandbox.server import Server
 from pdframe.schema.snapshots import HISTORIES
 from tests.helpers import crash
+from tests.helpers.cache_files import write_part
 
 pytestmark = pytest.mark.filterwarnings("ignore::pdframe.errors.DataWarning")
 
@@ -66,7 +66,7 @@ def in_parts(store: Store) -> None:
             )
             for number, start in enumerate(range(0, rows.num_rows, size))
         ]
-        store.name(replace(manifest, parts=tuple(parts), next_part=first + len(parts)))
+        store.publish(replace(manifest, parts=tuple(parts), next_part=first + len(parts)))
 
 
 def rows_of(store: Store) -> dict[str, pa.Table]:

@@ -1,5 +1,5 @@
-"""A list of fields that was moved aside and is not there again, after a kill or an error: the next
-look has it, at the price of it.
+"""A damaged list of fields that was deleted and not loaded, after a kill or an error: the next
+loader of its table requests it, and nothing else.
 """
 
 from __future__ import annotations
@@ -56,13 +56,11 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
 
 @pytest.fixture
 def lost(world: World, tmp_path: Path) -> Iterator[pdframe.Account]:
-    """An account whose list of fields was moved aside, and not loaded, for the API did not
-    answer.
-    """
+    """An account whose list of fields was deleted, and not loaded: the API did not answer."""
     shutil.copytree(world.cache, tmp_path / "cache")
     with world.connect(tmp_path / "cache") as account:
         world.server.faults = sandbox.Faults(rate=1.0, kinds=("success_false_200",))
-        with pytest.raises(PdframeError), pytest.warns(pdframe.DataWarning, match="moved aside"):
+        with pytest.raises(PdframeError), pytest.warns(pdframe.DataWarning, match="are deleted"):
             account.deals()
         world.server.faults = None
         world.requested()
@@ -89,9 +87,8 @@ def test_whatever_step_a_process_is_killed_at_the_next_snapshot_has_the_labels(
             # The damage is met now, where the process did not come to it.
             warnings.simplefilter("ignore", pdframe.DataWarning)
             with world.connect(cache) as account:
-                left.add(
-                    tuple(sorted(path.name for path in account.cache_path.glob("deal_fields*")))
-                )
+                manifest = account.cache_path / "deal_fields" / "manifest.json"
+                left.add((manifest.exists(), any(manifest.parent.glob("part-*.parquet"))))
                 pd.testing.assert_frame_equal(account.deals(), world.deals)
                 assert world.requested() in ([], ["/api/v2/dealFields"])
                 account.deals()
@@ -99,16 +96,15 @@ def test_whatever_step_a_process_is_killed_at_the_next_snapshot_has_the_labels(
         shutil.rmtree(cache)
         if process.exitcode == 0:
             break
-    # The moment between the move and the load was among them.
-    assert left == {
-        ("deal_fields",),
-        ("deal_fields.aside-1",),
-        ("deal_fields", "deal_fields.aside-1"),
-    }
+    # The moments between the deletion of the manifest, that of the parts, and the load were among
+    # them.
+    assert left == {(True, True), (False, True), (False, False)}
     assert step > 5
 
 
-def test_an_error_after_the_move_costs_the_list_alone(world: World, lost: pdframe.Account) -> None:
+def test_an_error_after_the_deletion_costs_the_list_alone(
+    world: World, lost: pdframe.Account
+) -> None:
     with pytest.warns(pdframe.DataWarning, match=r"no labels here\. Call account\.deals\(\)"):
         assert world.label not in lost.deals(refresh=False)
     pd.testing.assert_frame_equal(lost.deals(), world.deals)
@@ -129,7 +125,7 @@ def test_a_list_without_its_manifest_is_requested_again(world: World, tmp_path: 
         assert world.requested() == ["/api/v2/dealFields"]
 
 
-@pytest.mark.parametrize("lose", ["moved", "no manifest"])
+@pytest.mark.parametrize("lose", ["damaged", "no manifest"])
 def test_a_list_that_was_lost_and_is_withheld_now_is_requested_once(
     lose: str, tmp_path: Path
 ) -> None:
@@ -141,12 +137,12 @@ def test_a_list_that_was_lost_and_is_withheld_now_is_requested_once(
         account.activities()
         root = account.cache_path
         part = next((root / "activity_fields").glob("part-*"))
-        if lose == "moved":
+        if lose == "damaged":
             part.write_bytes(b"torn")
             server.faults = sandbox.Faults(rate=1.0, kinds=("success_false_200",))
             with (
                 pytest.raises(PdframeError),
-                pytest.warns(pdframe.DataWarning, match="moved aside"),
+                pytest.warns(pdframe.DataWarning, match="are deleted"),
             ):
                 account.activities()
         else:

@@ -5,21 +5,20 @@ import stat
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pytest
 
 from pdframe._files import make_private, seal, unseal
+from pdframe.cache.folder import check_writable, default_cache_dir, readable_key
 from pdframe.cache.known_accounts import Accounts
+from pdframe.cache.parts import open_part
 from pdframe.cache.store import (
     MANIFEST,
     UNFINISHED,
     Manifest,
     Store,
-    Stored,
-    check_writable,
-    default_cache_dir,
-    readable_key,
 )
 from pdframe.errors import CacheError, DamagedError, NotCachedError
 
@@ -59,14 +58,14 @@ def test_a_table_that_is_replaced_again_and_again_while_it_is_read_is_read(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     store.replace(new(), ROWS)
-    opened, left = store._open_parts, [1, 2, 3]
+    left = [1, 2, 3]
 
-    def replaced_meanwhile(manifest: Manifest) -> Stored:
+    def replaced_meanwhile(*arguments: Any) -> object:
         if left:
-            store.replace(replace(store.manifest("deals") or manifest), ROWS.slice(0, left.pop()))
-        return opened(manifest)
+            store.replace(replace(store.manifest("deals") or new()), ROWS.slice(0, left.pop()))
+        return open_part(*arguments)
 
-    monkeypatch.setattr(store, "_open_parts", replaced_meanwhile)
+    monkeypatch.setattr("pdframe.cache.store.open_part", replaced_meanwhile)
     assert store.read("deals").num_rows == 1
 
 

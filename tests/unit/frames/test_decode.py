@@ -176,7 +176,7 @@ def test_the_primary_contact_and_options_come_through_slots() -> None:
 
 
 def test_a_page_that_was_read_while_another_reported_of_a_new_key_loses_no_row() -> None:
-    # Pages are read side by side: this one came with the keys that were known then.
+    # Pages are decoded in parallel: this one has the structs of the keys that were known then.
     known = reader()
     answer = known.decode(body([deal(2), deal(3)]))
     assert answer is not None

@@ -48,7 +48,8 @@ def test_a_time_is_taken_in_the_account_s_timezone(when: object, tz: str, meant:
 )
 def test_a_bare_date_ends_when_the_next_day_begins(day: str, tz: str, next_day_begins: str) -> None:
     for form in (day, f" {day} ", date.fromisoformat(day), np.datetime64(day)):
-        assert _moment(form, tz) == utc(next_day_begins) - timedelta(microseconds=1)  # type: ignore[arg-type]
+        last = utc(next_day_begins) - timedelta(microseconds=1)
+        assert _moment(form, tz) == last  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,10 @@ from pdframe.sandbox.company import Company
 from pdframe.sandbox.server import Server
 
 ENTITIES = ("deal", "person", "organization", "product", "activity", "project")
-COUNTS = "activities_count,first_won_time,followers_count,next_activity_id,products_count,smart_bcc_email"
+COUNTS = (
+    "activities_count,first_won_time,followers_count,next_activity_id,"
+    "products_count,smart_bcc_email"
+)
 LISTS = (
     f"/api/v2/deals?limit=500&status=open,won,lost,deleted&include_fields={COUNTS}",
     "/api/v2/deals?limit=500&include_option_labels=true&include_labels=true",

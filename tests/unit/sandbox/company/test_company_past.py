@@ -44,7 +44,7 @@ def test_options_that_were_deleted_are_kept_by_some_deals_and_those_that_are_the
 ) -> None:
     company = Company(seed=seed, deals=deals)
     field = next(f for f in customs(company) if f["field_name"] == "Competitor")
-    labels = {option["id"]: option["label"] for option in field["options"]}  # type: ignore[attr-defined]
+    labels = {option["id"]: option["label"] for option in field["options"]}
     assert len(set(labels.values())) == len(labels) == 5
     kept = [
         value
@@ -56,7 +56,7 @@ def test_options_that_were_deleted_are_kept_by_some_deals_and_those_that_are_the
 
 def test_life_brings_new_options_and_new_labels(small: Company) -> None:
     field = next(f for f in customs(small) if f["field_name"] == "Competitor")
-    before = {option["id"]: option["label"] for option in field["options"]}  # type: ignore[attr-defined]
+    before = {option["id"]: option["label"] for option in field["options"]}
     seen = len(small.events)
     small.advance(150)
     after = {o["id"]: o["label"] for o in small.field("deal", str(field["field_code"]))["options"]}

@@ -1,5 +1,5 @@
-"""From looks alone, or from a changelog and later looks, stage visits never contradict the true
-ones and never overlap.
+"""From snapshots alone, or from a changelog and later snapshots, stage visits never contradict the
+true ones and never overlap.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from pdframe import sandbox
-from pdframe.cache.snapshots import SnapshotLog, latest
+from pdframe.cache.snapshots import SnapshotLog, newest_states
 from pdframe.history import stage_visits
 from pdframe.schema.snapshots import TRACKED_COLUMNS
 from tests.helpers import visits_oracle
@@ -42,9 +42,7 @@ SWITCHES = {
 
 
 class Watched:
-    """An account whose every look is remembered: when it was, and what the frame of deals
-    showed.
-    """
+    """An account, with the time of each of its snapshots and the frame of deals at that time."""
 
     def __init__(self, account: sandbox.SandboxAccount) -> None:
         self.account = account
@@ -81,7 +79,7 @@ class Watched:
         visits_oracle.check_against_truth(visits, self.company.truth.stage_visits(), self.snapshots)
 
     def check_replay(self) -> None:
-        """After every look, the last row of each deal that is there says what the frame said."""
+        """Check that the last row of each deal at every snapshot is that of the frame."""
         history = SnapshotLog(self.account._store)
         kept = history.rows().to_pandas()
         kept["expected_close_date"] = pd.to_datetime(kept["expected_close_date"])
@@ -156,7 +154,7 @@ def test_weekly_snapshots_never_contradict_the_truth(
         visits = account.stage_visits(refresh=False)
         watched.check(visits)
         watched.check_replay()
-        # A move is dated by its stage_change_time: only when a deal was reopened is not told.
+        # Moves have a stage_change_time; only the time of a reopening is unknown.
         before = visits.groupby("deal_id")["end"].shift()
         assert before[visits["entered_after"].notna()].isin(["won", "lost"]).all()
         assert {"advanced", "won", "lost", "deleted", "open"} <= set(visits["end"].dropna())
@@ -229,7 +227,7 @@ def write(company: Any, kind: str, which: int) -> None:
     life=st.booleans(),
 )
 @example(
-    # Won and reopened soon after a look whose Date ran ahead of the win.
+    # Won and reopened soon after a snapshot whose Date ran ahead of the win.
     steps=[("look", 0), ("second", 0), ("win", 0), ("win", 1), ("reopen", 0)],
     flags=(False,) * 4,
     never_moved="null",
@@ -237,8 +235,8 @@ def write(company: Any, kind: str, which: int) -> None:
     life=False,
 )
 @example(
-    # Deal 2 is archived before the second look asks for live deals, and is live again before it
-    # asks for archived ones.
+    # Deal 2 is archived before the second snapshot requests live deals, and is live again before it
+    # requests archived ones.
     steps=[
         ("look", 0),
         ("lose", 1),
@@ -301,7 +299,7 @@ def test_whatever_happens_no_visit_contradicts_the_truth(
             else:
                 write(company, kind, which)
                 waiting = [*waiting, (kind, which + 1)][-3:]
-        company.edit_deal(company.add_deal("The last one"), title="so that time has gone on")
+        company.edit_deal(company.add_deal("The last one"), title="so that time has passed")
         watched.snapshot(full=True)
         watched.check(account.stage_visits(refresh=False))
         watched.check_replay()
@@ -316,7 +314,9 @@ def test_what_cannot_be_seen_any_more_has_ended(account: sandbox.SandboxAccount)
     account.company_model.hide("deals", deal)
     account.stages()
     account.sync("deals", full=True)
-    row = latest(SnapshotLog(account._store).rows()).to_pandas().set_index("deal_id").loc[deal]
+    row = (
+        newest_states(SnapshotLog(account._store).rows()).to_pandas().set_index("deal_id").loc[deal]
+    )
     assert (row["gone"], row["status"]) == (True, "open")
     visits = account.stage_visits(refresh=False)
     assert visits[visits["deal_id"] == deal]["end"].tolist()[-1] == "deleted"
@@ -351,8 +351,8 @@ def test_an_account_that_never_tells_when_stages_changed_bounds_them() -> None:
 def test_a_win_in_the_second_of_a_move_is_not_taken_for_one_in_the_new_stage(
     moved: str | None, reported: list[str]
 ) -> None:
-    """Won in one stage, reopened and moved within a second: the look sees the new stage and the
-    time of the win, not where it was.
+    """Won in one stage, reopened and moved within a second: the snapshot has the new stage and the
+    time of the win, not the stage of the win.
     """
     day = "2026-06-01 "
     at = {
@@ -372,7 +372,7 @@ def test_a_win_in_the_second_of_a_move_is_not_taken_for_one_in_the_new_stage(
             },
         }
     )
-    # Another deal tells that the account dates moves at all.
+    # Another deal shows that the account dates moves at all.
     deals.loc[1, ["add_time", "stage_change_time"]] = pd.Timestamp(f"{day}09:00:00", tz="UTC")
     visits = stage_visits(deals, seen_at=pd.Timestamp(f"{day}10:00:00", tz="UTC").to_pydatetime())
     visits = visits[visits["deal_id"] == 1]
@@ -381,8 +381,8 @@ def test_a_win_in_the_second_of_a_move_is_not_taken_for_one_in_the_new_stage(
 
 
 def test_a_deal_that_moved_and_was_deleted_between_two_snapshots_is_missing() -> None:
-    """Its last stamp was the newest of all and left with it, so no look could know of it; the look
-    that misses it is later all the same.
+    """Its last stamp was the newest of all and disappeared with it, so no snapshot knows it; the
+    snapshot without the deal is later all the same.
     """
     day = "2026-06-01 "
     at = {name: pd.Timestamp(day + name, tz="UTC") for name in ("08:00", "09:00", "10:00", "11:00")}
@@ -420,8 +420,8 @@ def test_a_deal_that_moved_and_was_deleted_between_two_snapshots_is_missing() ->
             "new_value": ["4"],
         }
     )
-    nobody = kept.rename(columns={"deal_id": "id"}).iloc[:0]
-    visits = stage_visits(nobody, kept, log, snapshots=snapshots)
+    no_deals = kept.rename(columns={"deal_id": "id"}).iloc[:0]
+    visits = stage_visits(no_deals, kept, log, snapshots=snapshots)
     assert visits["stage_id"].tolist() == [3, 4]
     assert visits["end"].iloc[1] == "deleted"
     assert (visits["left_after"].iloc[1], visits["left_at"].iloc[1]) == (at["10:00"], at["11:00"])
@@ -445,7 +445,7 @@ def test_a_closed_deal_that_comes_back_into_sight_is_closed_as_it_was(
         visits_oracle.rows_of(after[after["deal_id"] == deal]),
         visits_oracle.rows_of(before[before["deal_id"] == deal]),
     )
-    # That it was out of sight and came back are stays of no length: it was open at no time.
+    # Its disappearance and its return are visits of no length: it was open at no time.
     assert reported[: len(known)] == [row._replace(source="snapshots") for row in known]
     assert [row.end for row in reported[len(known) :]] == ["deleted", status]
     assert all(
@@ -457,7 +457,7 @@ def test_a_closed_deal_that_comes_back_into_sight_is_closed_as_it_was(
 
 @pytest.mark.parametrize("seed", range(5))
 def test_visits_do_not_overlap_whatever_the_stamps_say(seed: int) -> None:
-    """Times set by hand, and clocks that disagree: no stamp fits the look that found it."""
+    """Times set by hand, and clocks that disagree: no stamp fits its snapshot."""
     random = Random(seed)
     names = ("stage_change_time", "won_time", "first_won_time")
     snapshots = []
