@@ -16,7 +16,7 @@ from pdframe.account import Account, connect
 from pdframe.cache.folder import default_cache_dir
 from pdframe.errors import DataWarning
 from pdframe.schema import table_named
-from pdframe.sync import UP_TO_DATE
+from pdframe.sync import CURRENT_NOTES
 
 _SENTENCE = 80
 _WIDE = 110
@@ -70,7 +70,7 @@ def _sync(options: argparse.Namespace) -> int:
         done = account.sync(*options.tables, full=options.full)
         _show_sync(done)
         print(f"\n{account.cache_path}")
-    undone = done[done["mode"].isin(["skipped", "unavailable"]) & (done["note"] != UP_TO_DATE)]
+    undone = done[done["mode"].isin(["skipped", "unavailable"]) & ~done["note"].isin(CURRENT_NOTES)]
     # A table that the plan lacks fails only if it was named.
     return int(
         bool((undone["missing"] != "plan").any() or set(undone["table"]) & set(options.tables))

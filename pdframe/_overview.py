@@ -13,7 +13,7 @@ from pdframe.cache.store import Manifest, Store
 from pdframe.errors import CacheError, NewerCacheError
 from pdframe.schema import TABLES
 from pdframe.sync import SyncRow
-from pdframe.sync.estimate import Estimate
+from pdframe.sync.plan_costs import Estimate
 
 _MODES = ("full", "incremental", "skipped", "unavailable")
 

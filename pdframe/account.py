@@ -64,6 +64,8 @@ def connect(
     base_url: str | None = None,
     cache_dir: str | os.PathLike[str] | None = None,
     max_age: str | float | timedelta | None = "15min",
+    metadata_age: str | float | timedelta | None = "1D",
+    deletions_age: str | float | timedelta | None = "1D",
     full_every: str | float | timedelta | None = "7d",
     max_tokens: int | None = None,
     progress: bool | None = None,
@@ -88,6 +90,12 @@ def connect(
     max_age
         A loader refreshes tables that are older: a value that `pandas.Timedelta` accepts; 0:
         always; None: never.
+    metadata_age
+        The same for lists that describe rows: field lists, users, stages, pipelines, boards,
+        phases, project templates. A row that holds an id or a hash that they lack refreshes them
+        at once.
+    deletions_age
+        `account.sync()` reads the lists of deletions again if the last reading is older.
     full_every
         A refresh reloads a table if its last full load is older, because the API does not report
         every change; None: only on request.
@@ -129,6 +137,8 @@ def connect(
         base_url=base_url,
         cache_dir=cache_dir,
         max_age=max_age,
+        metadata_age=metadata_age,
+        deletions_age=deletions_age,
         full_every=full_every,
         max_tokens=max_tokens,
         progress=progress,
@@ -167,6 +177,8 @@ class Account:
         *,
         cache_dir: Path,
         max_age: timedelta | None,
+        metadata_age: timedelta | None,
+        deletions_age: timedelta | None,
         full_every: timedelta | None,
         progress: bool | None,
         options: SyncOptions | None = None,
@@ -175,6 +187,8 @@ class Account:
         self._options = options or DEFAULT_OPTIONS
         self._cache_dir = cache_dir
         self._max_age = max_age
+        self._metadata_age = metadata_age
+        self._deletions_age = deletions_age
         self._full_every = full_every
         self._bars = Bars(progress)
         # Computed before a grant is renewed: the same credentials must have the same digest in the
@@ -320,6 +334,13 @@ class Account:
         """Bring tables up to date now, with the tables that they depend on; none given: all that
         do not cost a request a record.
 
+        Without names, two kinds of lists are read only if they are old. Lists that describe rows
+        (field lists, users, stages, pipelines, boards, phases, project templates) are read again
+        after `metadata_age`, and at once if a row that changed holds an id or a hash that they
+        lack. The lists of deleted deals are read again after `deletions_age`: a deletion that moved
+        `update_time` is found at once, any other by then. With names, or with `full`, everything is
+        read.
+
         Parameters
         ----------
         *tables
@@ -355,7 +376,9 @@ class Account:
         1  pipelines  full     3       5
         """
         _check_tables(tables, full)
-        return sync_frame(self._syncer.sync(tables or LISTS, full=full, max_age=self._max_age))
+        return sync_frame(
+            self._syncer.sync(tables or LISTS, full=full, named=bool(tables), max_age=self._max_age)
+        )
 
     def estimate(self, *tables: str, full: bool = False) -> pd.DataFrame:
         """Estimate the cost of `sync` with the same arguments from the cache, without a request.
@@ -386,7 +409,7 @@ class Account:
         1  pipelines         1       5
         """
         _check_tables(tables, full)
-        return estimate_frame(self._syncer.estimate(tables or LISTS, full=full))
+        return estimate_frame(self._syncer.estimate(tables or LISTS, full=full, named=bool(tables)))
 
     def status(self) -> pd.DataFrame:
         """List the cached tables with age and size, without a request once the account is known.
@@ -495,6 +518,8 @@ class Account:
             self._client.budget,
             progress=self._bars,
             full_every=self._full_every,
+            metadata_age=self._metadata_age,
+            deletions_age=self._deletions_age,
             options=self._options,
         )
 

@@ -27,7 +27,7 @@ from pdframe.cache.store import Store
 from pdframe.errors import AccessError, ArgumentError, CacheError, NotCachedError, PdframeError
 from pdframe.fields import fold
 from pdframe.schema import LISTS, TABLES
-from pdframe.sync import UP_TO_DATE, Syncer
+from pdframe.sync import CURRENT_NOTES, Syncer
 from pdframe.sync.fetch_state import load_states
 
 Format: TypeAlias = Literal["parquet", "csv"]
@@ -186,7 +186,9 @@ def _refresh_once(
         lists |= {column.table for name in tuple(lists) for column in TABLES[name].names}
     rows = account._syncer.sync(lists, full=refresh == "full", max_age=account._max_age)
     fresh = {
-        row.table for row in rows if row.mode in ("full", "incremental") or row.note == UP_TO_DATE
+        row.table
+        for row in rows
+        if row.mode in ("full", "incremental") or row.note in CURRENT_NOTES
     }
     return frozenset(fresh | ({VISITS} if fresh.issuperset(VISIT_TABLES) else set()))
 

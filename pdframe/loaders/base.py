@@ -87,7 +87,7 @@ def load(
                 f" account.{name}() or account.sync({name!r})."
             )
     elif refresh is None:
-        syncer.ensure(name, max_age=account._max_age)
+        syncer.refresh_if_stale(name, max_age=account._max_age)
     else:
         syncer.refresh(name, full=refresh == "full")
     if with_deleted_deals and refresh is not False:
@@ -217,7 +217,7 @@ def _refresh_fields(account: Connected, name: str, refresh: Refresh) -> bool:
     """Refresh a list of fields as a loader would; False if the API withholds it."""
     try:
         if refresh is None:
-            account._syncer.ensure(name, max_age=account._max_age)
+            account._syncer.refresh_if_stale(name, max_age=account._max_age)
         else:
             account._syncer.refresh(name, full=False)
     except AccessError as error:

@@ -52,7 +52,7 @@ def fields(self: Connected, table: str) -> pd.DataFrame:
         with_fields = ", ".join(name for name, other in TABLES.items() if other.entity)
         raise ArgumentError(f"{table!r} has no field metadata. Tables that have: {with_fields}.")
     syncer = self._syncer
-    syncer.ensure(declared.field_list, max_age=self._max_age)
+    syncer.refresh_if_stale(declared.field_list, max_age=self._max_age)
 
     def read() -> pd.DataFrame:
         known = syncer.fields(declared)

@@ -48,7 +48,7 @@ def lookups(
     for name in dict.fromkeys(column.table for column in columns):
         if not cache_alone:
             try:
-                syncer.ensure(name, max_age=None if name in LARGE else max_age)
+                syncer.refresh_if_stale(name, max_age=None if name in LARGE else max_age)
             except AccessError as error:
                 if error.status == 401:
                     raise

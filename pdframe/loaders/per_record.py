@@ -369,7 +369,7 @@ def load_records(
         if refresh is False:
             _refuse_uncached(account, table, wanted)
         else:
-            syncer.of_records(name, wanted, refresh=refresh, max_age=account._max_age)
+            syncer.refresh_records(name, wanted, refresh=refresh, max_age=account._max_age)
         if wanted is not None:
             _warn_of_unknown(account, table, wanted)
         rows = rows_of(account._store, table, wanted)

@@ -21,7 +21,15 @@ from pdframe.sandbox.server import Faults, Server
 
 __all__ = ["Company", "Faults", "SandboxAccount", "Server", "Switches", "connect"]
 
-_ACCOUNT_OPTIONS = ("max_age", "full_every", "max_tokens", "progress", "options")
+_ACCOUNT_OPTIONS = (
+    "max_age",
+    "metadata_age",
+    "deletions_age",
+    "full_every",
+    "max_tokens",
+    "progress",
+    "options",
+)
 
 
 class SandboxAccount(Account):
@@ -79,10 +87,9 @@ def connect(
     switches
         How the API behaves where its documentation is silent; None: the likeliest.
     **limits
-        Of the account (`max_age`, `full_every`, `max_tokens`, `progress`, `options`, as in
-        `pdframe.connect`) and of the server (`plan`, `seats`, `burst`, `daily_tokens`, `latency`,
-        `faults` and what
-        else `Server` takes).
+        Of the account (`max_age`, `metadata_age`, `deletions_age`, `full_every`, `max_tokens`,
+        `progress`, `options`, as in `pdframe.connect`) and of the server (`plan`, `seats`, `burst`,
+        `daily_tokens`, `latency`, `faults` and what else `Server` takes).
 
     Returns
     -------

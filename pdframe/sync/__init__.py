@@ -3,6 +3,7 @@ it.
 """
 
 from pdframe.sync.options import DEFAULT_OPTIONS, SyncOptions
-from pdframe.sync.runner import UP_TO_DATE, Syncer, SyncRow
+from pdframe.sync.plan import CURRENT_NOTES
+from pdframe.sync.runner import Syncer, SyncRow
 
-__all__ = ["DEFAULT_OPTIONS", "UP_TO_DATE", "SyncOptions", "SyncRow", "Syncer"]
+__all__ = ["CURRENT_NOTES", "DEFAULT_OPTIONS", "SyncOptions", "SyncRow", "Syncer"]

@@ -32,6 +32,8 @@ from pdframe.sync.options import DEFAULT_OPTIONS, SyncOptions
 
 BAD_REQUEST = 400
 NOT_FOUND = 404
+# Without it, a list leaves out deleted rows.
+EVERY_STATUS = "open,won,lost,deleted"
 # Each incremental fetch requests this much again: the servers that stamp `update_time` need not
 # agree on the time.
 OVERLAP = timedelta(minutes=5)
@@ -76,9 +78,14 @@ class Fetcher:
         fetched: FetchResult,
         last_sync_at: datetime | None,
         checkpoint: Checkpoint | None = None,
+        *,
+        reads_deletions: bool = True,
     ) -> None:
         """Add the rows whose `update_time` is after the watermarks, and the keys that the API lists
         as deleted.
+
+        Where the lists of deletions are not read, the changes are asked for with deleted rows among
+        them: a deletion that moved `update_time` is found all the same.
 
         Rows are sorted by `update_time`. A row that is edited during the fetch moves to the end of
         the list and is seen there, so the newest time seen so far is a safe watermark at any
@@ -98,13 +105,22 @@ class Fetcher:
             position = saved.position
             fetched.resume(saved)
             fetched.watermarks = dict(position.marks)
+            # The staged pages may have been requested without deleted rows.
+            reads_deletions = True
         for number, source in enumerate(self.table.sources):
             cursor = position.cursor if number == position.source else None
             for rows, next_cursor in self.changes_in(
-                source, fetched, since if cursor else fetched.watermarks, cursor, last_sync_at
+                source,
+                fetched,
+                since if cursor else fetched.watermarks,
+                cursor,
+                last_sync_at,
+                with_deleted=source.deletions and not reads_deletions,
             ):
                 unfinished = number if next_cursor else number + 1
-                is_last_page = unfinished == len(self.table.sources) and not source.deletions
+                is_last_page = unfinished == len(self.table.sources) and not (
+                    source.deletions and reads_deletions
+                )
                 # An earlier run staged the pages of the lists before its position.
                 if checkpoint is not None and number >= position.source and not is_last_page:
                     reached = Position(
@@ -117,7 +133,8 @@ class Fetcher:
                         fetched.problems,
                     )
                     stage_page(checkpoint, fetched, rows, reached, options=self.options)
-        self.fetch_deletions(fetched, self.table.sources)
+        if reads_deletions:
+            self.fetch_deletions(fetched, self.table.sources)
 
     def fetch_deletions(self, fetched: FetchResult, sources: Sequence[Source]) -> None:
         """Add the keys of the rows that lists report as deleted in the last 30 days."""
@@ -192,15 +209,18 @@ class Fetcher:
         since: Mapping[str, str],
         start: str | None = None,
         last_sync_at: datetime | None = None,
+        *,
+        with_deleted: bool = False,
     ) -> Iterator[tuple[pa.Table, str | None]]:
         """Add the rows of one list that changed since its watermark, page by page, and move the
-        watermark; yield as `paginate` does.
+        watermark; yield as `paginate` does. `with_deleted` asks for deleted rows among them.
         """
         params = {
             **dict(source.params),
             "updated_since": format_time(earlier(parse_time(since[source.path]), OVERLAP)),
             "sort_by": "update_time",
             "sort_direction": "asc",
+            **({"status": EVERY_STATUS} if with_deleted else {}),
         }
         pages = self.paginate(fetched, source, params, start=start, not_before=last_sync_at)
         for rows, cursor in pages:

@@ -21,12 +21,12 @@ from pdframe.sync.catch_up import catch_up
 from pdframe.sync.concurrency import map_unordered
 from pdframe.sync.fetch import NOT_FOUND, Fetcher, stage_page
 from pdframe.sync.fetch_result import (
-    DELETIONS_LISTED_FOR,
     FetchResult,
     RestartRequiredError,
     check_clock,
     watermarks_after,
 )
+from pdframe.sync.plan import resume_position
 from pdframe.sync.range_scan import NO_TIMES, SECOND, RangeScan, Scanner, Times, UnsortedError
 
 # More workers than would do if each answer took as long as the fastest.
@@ -87,8 +87,8 @@ class FullScan:
         """
         fetched, position = FetchResult(began), Position(began)
         saved = self.checkpoint.load() if self.checkpoint else None
-        if saved is not None and began - saved.position.began < DELETIONS_LISTED_FOR:
-            position = saved.position
+        if saved is not None and (resumed := resume_position(saved, began)) is not None:
+            position = resumed
             fetched.resume(saved)
             fetched.began, fetched.server_time = position.began, position.server_time
         last_sync_at = position.server_time if fetched.resumed_pages else None

@@ -1,6 +1,4 @@
-"""Several tables at once: what the threads that work on them have to tell is told by the one that
-waits for them.
-"""
+"""Report on tables that are synced at once: progress and warnings of all threads come from one."""
 
 from __future__ import annotations
 
@@ -23,39 +21,38 @@ _Result = TypeVar("_Result")
 
 
 class AbandonedError(BaseException):
-    """Nobody waits for this work any more, as the user interrupted it. Like an interruption, it is
-    none that work would deal with.
+    """The user interrupted the thread that waits for this work. Like an interruption itself, no
+    work handles it.
     """
 
 
 def tables_at_once(client: Client, options: SyncOptions) -> int:
-    """How many tables are worth working on at once, by how far away the server is."""
+    """Return how many tables to sync at once: several only if the server is far away."""
     return options.tables_at_once if options.min_latency_seconds <= client.soonest < math.inf else 1
 
 
 class WorkerReporter:
-    """Work on several tables, each in a thread: bars and warnings come from the thread that made
+    """Sync several tables, each in a thread: bars and warnings come from the thread that created
     this, warnings last.
 
-    Where that thread is interrupted, it waits for none of the others: each ends at its next page,
-    and holds the lock until then.
+    Where that thread is interrupted, it does not wait for the others: each ends at its next page,
+    and shares the lock until then.
 
     Parameters
     ----------
     progress
-        Opens a progress bar of that title; the bar is a call that takes the number of rows that
-        came.
-    held
-        The lock that the work is done under.
+        Opens a progress bar with a title; the bar is called with the number of rows of each page.
+    lock
+        The lock of the cache, which every thread shares.
     """
 
-    def __init__(self, progress: Progress, covered: LockHandle) -> None:
+    def __init__(self, progress: Progress, lock: LockHandle) -> None:
         self._progress = progress
-        self._kept = covered
-        self._received: SimpleQueue[tuple[str, int]] = SimpleQueue()
+        self._lock = lock
+        self._ticks: SimpleQueue[tuple[str, int]] = SimpleQueue()
         self._bars: dict[str, tuple[ExitStack, Callable[[int], None]]] = {}
-        self._said: dict[str, list[str]] = {}
-        self._teller = threading.get_ident()
+        self._messages: dict[str, list[str]] = {}
+        self._reporting_thread = threading.get_ident()
         self._abandoned = False
 
     def __enter__(self) -> WorkerReporter:
@@ -70,31 +67,31 @@ class WorkerReporter:
         self._abandoned = True
         for name in list(self._bars):
             self._close(name)
-        for name in sorted(self._said, key=list(TABLES).index):
-            for message in self._said[name]:
+        for name in sorted(self._messages, key=list(TABLES).index):
+            for message in self._messages[name]:
                 warn(message)
 
     def work(self, name: str, do: Callable[[Callable[[int], None]], _Result]) -> _Result:
-        """Do the work on one table: called in any thread. `do` gets what it calls with the number
-        of rows that came.
+        """Do the work on one table, in any thread; `do` calls its argument with the rows of each
+        page.
         """
 
         def tick(rows: int) -> None:
             if self._abandoned:
                 raise AbandonedError
-            self._received.put((name, rows))
-            if threading.get_ident() == self._teller:
-                self.tell()
+            self._ticks.put((name, rows))
+            if threading.get_ident() == self._reporting_thread:
+                self.flush()
 
-        with self._kept.shared(), collect_warnings() as said:
-            self._said[name] = said
+        with self._lock.shared(), collect_warnings() as messages:
+            self._messages[name] = messages
             return do(tick)
 
-    def tell(self) -> None:
-        """Move the bars."""
+    def flush(self) -> None:
+        """Move the bars by the rows that threads have reported."""
         while True:
             try:
-                name, rows = self._received.get_nowait()
+                name, rows = self._ticks.get_nowait()
             except Empty:
                 return
             if name not in self._bars:
@@ -103,8 +100,8 @@ class WorkerReporter:
             self._bars[name][1](rows)
 
     def done(self, name: str) -> None:
-        """Take away the bar of a table."""
-        self.tell()
+        """Close the bar of a table."""
+        self.flush()
         self._close(name)
 
     def _close(self, name: str) -> None:

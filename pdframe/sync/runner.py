@@ -1,8 +1,8 @@
-"""Conducts a sync: what is due, in which order, by which way, and what it cost."""
+"""Run a sync: order the stale tables by dependency, run the plan of each, record the cost."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
@@ -15,36 +15,41 @@ from pdframe.api.client import Client
 from pdframe.cache.checkpoint import in_flight
 from pdframe.cache.deleted_deals import DeletedDeals
 from pdframe.cache.quarantine import delete_old_copies, remove_damaged
-from pdframe.cache.store import KEPT, Store
+from pdframe.cache.store import KEPT, Manifest, Store
 from pdframe.errors import AccessError, DamagedError, PdframeError
 from pdframe.fields import Field, read_fields
 from pdframe.schema import TABLES, Table
 from pdframe.sync.children import ChildrenSync
 from pdframe.sync.concurrency import map_unordered
-from pdframe.sync.dependencies import dependencies, full_reload_set, rows_of, topological_order
-from pdframe.sync.estimate import Estimate, estimate
 from pdframe.sync.fetch_state import Want
 from pdframe.sync.merge import Counts
+from pdframe.sync.metadata import METADATA, unexplained
 from pdframe.sync.options import DEFAULT_OPTIONS, SyncOptions
-from pdframe.sync.repair import (
-    KEPT_FOR_GOOD,
-    is_lost,
-    note_withheld,
+from pdframe.sync.plan import (
+    ALWAYS,
+    Policy,
+    dependencies,
+    full_reload_set,
+    is_old,
+    lacking,
+    required_rows,
+    skip_note,
+    topological_order,
+    with_dependencies,
 )
+from pdframe.sync.plan_costs import Estimate, Pricing
+from pdframe.sync.repair import KEPT_FOR_GOOD, is_lost, note_withheld
 from pdframe.sync.reporting import Progress, WorkerReporter, tables_at_once
 from pdframe.sync.table_sync import Mode, TableSync
 
-UP_TO_DATE = "up to date since the interrupted sync"
 _UNAVAILABLE = frozenset({402, 403})
-# How long the tables of an interrupted sync count as up to date where the account has no `max_age`.
-INTERRUPTED_FOR = timedelta(minutes=15)
 T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
 class SyncRow:
-    """What a sync did to one table: rows it has now, how many were added, changed and removed, and
-    what that cost.
+    """What a sync did to one table: the rows that it has now, how many were added, changed and
+    removed, and the cost.
 
     `missing` says what an unavailable table lacks, as `AccessError.missing` does.
     """
@@ -63,17 +68,21 @@ class SyncRow:
 
 
 class Syncer:
-    """Brings cached tables up to date.
+    """Bring cached tables up to date.
 
     Parameters
     ----------
     client, store, budget
-        Who asks, where it is kept, who counts the tokens.
+        The HTTP client, the cache, and the count of tokens.
     progress
-        Opens a progress bar of that title; the bar is a call that takes the number of rows that
-        came.
+        Opens a progress bar with a title; the bar is called with the number of rows of each page.
     full_every
-        How old the last full load of a table may be before a refresh loads it anew; None: any age.
+        How old the last full load of a table may be; None: any age.
+    metadata_age
+        How old lists of metadata may be in a sync of everything and in loaders; None: any age.
+    deletions_age
+        How old the last reading of the lists of deletions may be in a sync of everything; None: any
+        age.
     now
         This machine's clock.
     options
@@ -88,223 +97,86 @@ class Syncer:
         *,
         progress: Progress,
         full_every: timedelta | None = None,
+        metadata_age: timedelta | None = ALWAYS,
+        deletions_age: timedelta | None = ALWAYS,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
         options: SyncOptions = DEFAULT_OPTIONS,
     ) -> None:
         self.client = client
-        self.options = options
         self.store = store
         self.budget = budget
         self.progress = progress
-        self.full_every = full_every
+        self.metadata_age = metadata_age
+        self.deletions_age = deletions_age
         self.now = now
-        self._moved: set[str] = set()
+        self.policy = Policy(full_every=full_every, options=options)
+        self._repaired: set[str] = set()
 
     def sync(
-        self, names: Iterable[str], *, full: bool = False, max_age: timedelta | None = None
+        self,
+        names: Iterable[str],
+        *,
+        full: bool = False,
+        named: bool = True,
+        max_age: timedelta | None = None,
     ) -> list[SyncRow]:
-        """Bring tables, and those they rest on, up to date now; one row a table, in the order of
-        the schema.
+        """Bring tables and their dependencies up to date now; return one row a table, in the order
+        of the schema.
 
-        With `full`, they are loaded anew, and so are those whose rows tell what to ask for: else
-        what these miss would be missed as well.
+        With `full`, they are reloaded, and so are the tables whose rows say what to request: else
+        what these miss would be missing as well.
 
-        Where the sync before did not come to its end, the tables that it finished less than
-        `max_age` ago are not paid for again.
+        Unless tables are `named` by the user, or reloaded, `metadata_age` and `deletions_age` hold.
+        Where the last sync was interrupted, the tables that it finished less than `max_age` ago are
+        not paid for again.
         """
-        requested = set(names)
-        wanted, complete = (
-            requested.union(*(dependencies(name) for name in requested)),
-            full_reload_set(requested) if full else set(),
-        )
+        requested = list(names)
+        policy = replace(self._policy_of(requested, full, named), finished_age=max_age)
         done: dict[str, SyncRow] = {}
-        self.with_repair(lambda: self._sync(wanted, complete, max_age, done))
+        self.with_repair(lambda: self._sync(with_dependencies(requested), policy, done))
         return [done[name] for name in TABLES if name in done]
 
-    def _sync(
-        self,
-        wanted: Iterable[str],
-        complete: Collection[str],
-        max_age: timedelta | None,
-        done: dict[str, SyncRow],
-    ) -> None:
-        """Bring those of the tables up to date that are not `done`."""
-        with (
-            self.store.lock() as kept,
-            _telling_what_is_kept(done, self.store),
-            WorkerReporter(self.progress, kept) as reporter,
-        ):
-            self.store.prepare()
-            before = self.store.unfinished_since()
-            self.store.begin(before or self.now())
-            waiting = [name for name in topological_order(wanted) if name not in done]
+    def estimate(
+        self, names: Iterable[str], *, full: bool = False, named: bool = True
+    ) -> list[Estimate]:
+        """Price the plans of a sync of these tables, as far as the cache shows."""
+        requested = list(names)
 
-            def ready(free: int) -> list[str]:
-                """Tables of which all that they rest on is done; those that are not asked for are
-                done at once.
-                """
-                begun: list[str] = []
-                for name in tuple(waiting):
-                    if len(begun) == free:
-                        break
-                    if any(need not in done for need in dependencies(name)):
-                        continue
-                    waiting.remove(name)
-                    if before is not None and self._was_finished(
-                        name, since=before, max_age=max_age, full=name in complete
-                    ):
-                        done[name] = self._skipped(name, UP_TO_DATE)
-                    elif (cannot := self._cannot(name, done)) is not None:
-                        done[name] = cannot
-                    else:
-                        begun.append(name)
-                return begun
+        def records_due(table: Table, complete: bool) -> Sequence[int]:
+            want = Want(None, complete, now=True, listed=True)
+            return self._children(table, lambda rows: None).due(want)
 
-            def bring(name: str) -> SyncRow:
-                return reporter.work(
-                    name, lambda tick: self._one(name, tick, full=name in complete)
-                )
+        policy = self._policy_of(requested, full, named)
+        pricing = Pricing(
+            self.store, policy, self.now(), fields=self._known_fields, records_due=records_due
+        )
+        return pricing.estimate(requested)
 
-            for name, row in map_unordered(
-                bring,
-                ready,
-                lambda: tables_at_once(self.client, self.options),
-                reporter.tell,
-                workers=self.options.workers,
-            ):
-                reporter.done(name)
-                done[name] = row
-            self.store.finish()
-            delete_old_copies(self.store)
-
-    def ensure(self, name: str, *, max_age: timedelta | None) -> None:
-        """Bring a table up to date if what is cached of it, or of what it rests on, is older than
-        `max_age` (None: at any age).
+    def refresh_if_stale(self, name: str, *, max_age: timedelta | None) -> None:
+        """Bring a table up to date if it, or one of its dependencies, is older than `max_age`
+        (None: at any age); lists of metadata, if they are older than `metadata_age`.
         """
-        self.with_repair(lambda: self._ensure(name, max_age))
-
-    def _ensure(self, name: str, max_age: timedelta | None) -> None:
-        parts = topological_order({name, *dependencies(name)})
-        if not self._is_stale(name, max_age):
-            # What was not to be had when the table was loaded is asked for with the table again,
-            # not at every look at it.
-            parts = [
-                part
-                for part in parts
-                if self.store.manifest(part) is not None or is_lost(self.store, part)
-            ]
-        if not any(self._is_stale(part, max_age) for part in parts):
-            return
-        # Asked again: while this one waited for the lock, another process may have done the work.
-        self._bring(name, parts, due=lambda part: self._is_stale(part, max_age))
+        self.with_repair(lambda: self._refresh_if_stale(name, max_age))
 
     def refresh(self, name: str, *, full: bool) -> None:
-        """Bring one table and what it rests on up to date now; raise where it is not to be had."""
-        self.with_repair(
-            lambda: self._bring(name, topological_order({name, *dependencies(name)}), full=full)
-        )
+        """Bring one table and its dependencies up to date now; raise where it is unavailable."""
+        self.with_repair(lambda: self._run(name, _with_dependencies_in_order(name), full=full))
 
     def list_deletions(self, *, max_age: timedelta | None, since: datetime | None = None) -> None:
-        """Read the lists of deleted deals, where that was `max_age` ago or longer (None: never), or
-        before `since`.
+        """Read the lists of deleted deals, if the last reading was `max_age` ago or longer (None:
+        never), or before `since`.
         """
 
-        def due() -> bool:
+        def is_due() -> bool:
             listed = DeletedDeals(self.store).listed_at
             if listed is None or (since is not None and listed < since):
                 return True
-            return max_age is not None and since is None and self._is_old(listed, max_age)
+            return since is None and is_old(listed, max_age, self.now())
 
-        if due():
-            self.with_repair(lambda: self._list_deletions(due))
+        if is_due():
+            self.with_repair(lambda: self._list_deletions(is_due))
 
-    def _list_deletions(self, due: Callable[[], bool]) -> None:
-        table = TABLES["deals"]
-        with self.store.lock(), _telling_what_is_kept({}, self.store):
-            # Asked again: while this one waited for the lock, another process may have done the
-            # work.
-            if not due():
-                return
-            with self.progress(table.name) as tick, self.budget.track(table.name):
-                fields = self.fields(table)
-                TableSync(
-                    self.client,
-                    self.store,
-                    table,
-                    fields,
-                    tick=tick,
-                    now=self.now,
-                    full_every=self.full_every,
-                    options=self.options,
-                ).list_deletions()
-
-    def with_repair(self, work: Callable[[], T]) -> T:
-        """Do some work that reads the cache; a damaged table that it meets is moved aside and
-        loaded, and the work is done again.
-
-        Raises
-        ------
-        DamagedError
-            A table is damaged again after it was loaded, or belongs to the kept history.
-        """
-        while True:
-            try:
-                return work()
-            except DamagedError as error:
-                if error.table in self._moved or error.table in KEPT_FOR_GOOD:
-                    raise
-                self._moved.add(error.table)
-                with deferred_warnings():
-                    with self.store.lock():
-                        remove_damaged(self.store, error)
-                    # What is asked for record by record is asked for by the work itself.
-                    if error.table in TABLES and TABLES[error.table].parent is None:
-                        self.ensure(error.table, max_age=None)
-
-    def _bring(
-        self,
-        name: str,
-        parts: Iterable[str],
-        *,
-        full: bool = False,
-        due: Callable[[str], bool] = lambda part: True,
-    ) -> None:
-        done: dict[str, SyncRow] = {}
-        rows = full_reload_set([name])
-        with self.store.lock(), _telling_what_is_kept(done, self.store):
-            self.store.prepare()
-            for part in parts:
-                if not due(part):
-                    continue
-                cannot = self._cannot(part, done)
-                if cannot is not None:
-                    done[part] = cannot
-                    continue
-                with self.progress(part) as tick:
-                    done[part] = self._one(
-                        part, tick, full=full and part in rows, strict=part in rows
-                    )
-            delete_old_copies(self.store)
-
-    def estimate(self, names: Iterable[str], *, full: bool = False) -> list[Estimate]:
-        """What a sync of these tables would cost, as far as the cache tells."""
-
-        def records_due(table: Table, complete: bool) -> Sequence[int]:
-            return self._by_parent(table, lambda rows: None).due(
-                Want(None, complete, now=True, listed=True)
-            )
-
-        return estimate(
-            self.store,
-            names,
-            full=full,
-            now=self.now(),
-            full_every=self.full_every,
-            options=self.options,
-            records_due=records_due,
-        )
-
-    def of_records(
+    def refresh_records(
         self,
         name: str,
         ids: Sequence[int] | None,
@@ -312,143 +184,318 @@ class Syncer:
         refresh: Literal["full"] | bool | None,
         max_age: timedelta | None,
     ) -> None:
-        """Bring the rows of some records (None: of every one) up to date, of a table that the API
-        gives record by record.
+        """Bring the rows of some records (None: of all) up to date, of a table that the API gives
+        record by record.
         """
         table, listed = TABLES[name], False
         parent = table.parent.table if table.parent else ""
         if ids is not None:
             listed = not refresh and not self._is_stale(parent, max_age)
         elif refresh is None:
-            self.ensure(parent, max_age=max_age)
+            self.refresh_if_stale(parent, max_age=max_age)
         else:
             self.refresh(parent, full=refresh == "full")
         want = Want(ids, refresh == "full", refresh is not None, max_age, listed or ids is None)
         with self.store.lock(), self.budget.track(name) as spent, self.progress(name) as tick:
             self.store.prepare()
-            self._by_parent(table, tick).run(want)
+            self._children(table, tick).run(want)
             if spent.requests:
                 self._note_tokens(name, spent)
 
+    def with_repair(self, work: Callable[[], T]) -> T:
+        """Do some work that reads the cache. Where it meets a damaged table, load that table again,
+        with a warning, and do the work again.
+
+        Raises
+        ------
+        DamagedError
+            A table is damaged again after it was loaded, or cannot be collected again.
+        """
+        while True:
+            try:
+                return work()
+            except DamagedError as error:
+                if error.table in self._repaired or error.table in KEPT_FOR_GOOD:
+                    raise
+                self._repaired.add(error.table)
+                with deferred_warnings():
+                    with self.store.lock():
+                        remove_damaged(self.store, error)
+                    # The work itself requests what is fetched record by record.
+                    if error.table in TABLES and TABLES[error.table].parent is None:
+                        self.refresh_if_stale(error.table, max_age=None)
+
+    # A sync of several tables
+
+    def _policy_of(self, names: Iterable[str], full: bool, named: bool) -> Policy:
+        """What a sync of tables must reload, and may leave as it is."""
+        if full or named:
+            return replace(self.policy, reload=full_reload_set(names) if full else frozenset())
+        return replace(
+            self.policy, metadata_age=self.metadata_age, deletions_age=self.deletions_age
+        )
+
+    def _sync(self, wanted: Iterable[str], policy: Policy, done: dict[str, SyncRow]) -> None:
+        """Bring those of the tables up to date that are not `done`."""
+        with (
+            self.store.lock() as lock,
+            _saying_what_is_kept(done, self.store),
+            WorkerReporter(self.progress, lock) as reporter,
+        ):
+            self.store.prepare()
+            interrupted = self.store.unfinished_since()
+            self.store.begin(interrupted or self.now())
+            policy = replace(
+                policy,
+                unfinished_since=interrupted,
+                in_flight=frozenset(in_flight(self.store)),
+            )
+            waiting = [name for name in topological_order(wanted) if name not in done]
+            outdated: dict[str, set[str]] = {}
+
+            def ready(free: int) -> list[str]:
+                """Return tables whose dependencies are done; skip those that need no request."""
+                begun: list[str] = []
+                for name in tuple(waiting):
+                    if len(begun) == free:
+                        break
+                    if any(other not in done for other in dependencies(name)):
+                        continue
+                    waiting.remove(name)
+                    skipped = None if name in outdated else self._skipped(name, policy, done)
+                    if skipped is not None:
+                        done[name] = skipped
+                    else:
+                        begun.append(name)
+                return begun
+
+            def sync_table(name: str) -> SyncRow:
+                return reporter.work(name, lambda tick: self._sync_table(name, tick, policy))
+
+            for name, row in map_unordered(
+                sync_table,
+                ready,
+                lambda: tables_at_once(self.client, policy.options),
+                reporter.flush,
+                workers=policy.options.workers,
+            ):
+                reporter.done(name)
+                done[name] = row
+                self._note_unexplained(name, outdated.get(name, ()))
+                if policy.metadata_age == ALWAYS:
+                    continue
+                for other in self._outdated_metadata(row):
+                    if other in done and done[other].mode != "skipped":
+                        # It was read in this sync: nothing explains the rest.
+                        self._note_unexplained(other, [name])
+                    elif other in done or other in waiting:
+                        outdated.setdefault(other, set()).add(name)
+                        if done.pop(other, None) is not None:
+                            waiting.append(other)
+            self.store.finish()
+            delete_old_copies(self.store)
+
+    def _outdated_metadata(self, row: SyncRow) -> list[str]:
+        """Return the lists of metadata that lack an id or a hash of the rows of a table that has
+        changed, unless they lacked the same after they were last read for it.
+        """
+        if not row.added and not row.changed:
+            return []
+        return [
+            name
+            for name, digest in unexplained(self.store, row.table).items()
+            if (manifest := self._manifest(name)) is not None
+            and manifest.state.get(f"unexplained by {row.table}") != digest
+        ]
+
+    def _note_unexplained(self, name: str, tables: Iterable[str]) -> None:
+        """Note which ids of some tables a list of metadata lacks though it was just read: they are
+        no reason to read it again.
+        """
+        manifest = self._manifest(name)
+        state = {
+            f"unexplained by {table}": digest
+            for table in tables
+            if (digest := unexplained(self.store, table).get(name))
+        }
+        if manifest is not None and state:
+            self.store.publish(replace(manifest, state={**manifest.state, **state}))
+
+    def _skipped(self, name: str, policy: Policy, done: Mapping[str, SyncRow]) -> SyncRow | None:
+        """Return the row of a table that needs no request, or lacks what it requires; None where it
+        must be synced.
+        """
+        note = skip_note(name, self._manifest(name), policy, self.now())
+        return self._skip(name, note) if note is not None else self._unable(name, done)
+
+    def _unable(self, name: str, done: Mapping[str, SyncRow]) -> SyncRow | None:
+        """Return the row of a table that lacks what it requires; None where it lacks nothing."""
+        missing = lacking(
+            name,
+            {
+                other: manifest.rows if (manifest := self.store.manifest(other)) else None
+                for other in required_rows(name)
+            },
+            [other for other, row in done.items() if row.mode == "unavailable"],
+        )
+        if not missing:
+            return None
+        why = next((done[other].missing for other in missing if other in done), "")
+        return self._skip(name, f"needs {', '.join(missing)}", why)
+
+    # One table and its dependencies
+
+    def _refresh_if_stale(self, name: str, max_age: timedelta | None) -> None:
+        parts: Sequence[str] = _with_dependencies_in_order(name)
+        if not self._is_stale(name, max_age):
+            # A list that was unavailable when the table was loaded is requested with the table
+            # again, not at each call.
+            parts = [
+                part
+                for part in parts
+                if self.store.manifest(part) is not None or is_lost(self.store, part)
+            ]
+        if not any(self._is_stale(part, max_age) for part in parts):
+            return
+        # Checked again under the lock: another process may have done the work meanwhile.
+        done = self._run(name, parts, is_due=lambda part: self._is_stale(part, max_age))
+        for other in self._outdated_metadata(done[name]) if name in done else ():
+            if other not in done:
+                self._run(other, [other])
+                self._note_unexplained(other, [name])
+
+    def _run(
+        self,
+        name: str,
+        parts: Iterable[str],
+        *,
+        full: bool = False,
+        is_due: Callable[[str], bool] = lambda part: True,
+    ) -> dict[str, SyncRow]:
+        """Sync a table and those of its `parts` that are due, one by one; raise where one is
+        unavailable whose rows it requires.
+        """
+        done: dict[str, SyncRow] = {}
+        required = full_reload_set([name])
+        policy = replace(self.policy, reload=required if full else frozenset())
+        with self.store.lock(), _saying_what_is_kept(done, self.store):
+            self.store.prepare()
+            for part in parts:
+                if not is_due(part):
+                    continue
+                unable = self._unable(part, done)
+                if unable is not None:
+                    done[part] = unable
+                    continue
+                with self.progress(part) as tick:
+                    done[part] = self._sync_table(part, tick, policy, strict=part in required)
+            delete_old_copies(self.store)
+        return done
+
+    def _sync_table(
+        self, name: str, tick: Callable[[int], None], policy: Policy, *, strict: bool = False
+    ) -> SyncRow:
+        table, counts, missing = TABLES[name], Counts(), ""
+        with self.budget.track(name) as spent:
+            mode: Mode = "unavailable"
+            try:
+                mode, counts, note = self._table_sync(table, tick, policy).run()
+            except AccessError as error:
+                if strict or error.status not in _UNAVAILABLE:
+                    raise
+                note, missing = str(error), error.missing
+                note_withheld(self.store, name)
+        # A large table leaves memory behind: give it back before a frame is made of the rows.
+        release_memory()
+        if mode != "unavailable":
+            self._note_tokens(name, spent)
+        return SyncRow(
+            name,
+            mode,
+            self._rows(name),
+            counts.added,
+            counts.changed,
+            counts.removed,
+            spent.requests,
+            spent.tokens,
+            round(spent.seconds, 3),
+            note,
+            missing,
+        )
+
+    def _table_sync(self, table: Table, tick: Callable[[int], None], policy: Policy) -> TableSync:
+        fields = self.fields(table)
+        return TableSync(
+            self.client, self.store, table, fields, tick=tick, now=self.now, policy=policy
+        )
+
+    def _list_deletions(self, is_due: Callable[[], bool]) -> None:
+        table = TABLES["deals"]
+        with self.store.lock(), _saying_what_is_kept({}, self.store):
+            # Checked again under the lock: another process may have done the work meanwhile.
+            if not is_due():
+                return
+            with self.progress(table.name) as tick, self.budget.track(table.name):
+                self._table_sync(table, tick, self.policy).list_deletions()
+
+    # The cache
+
     def fields(self, table: Table) -> tuple[Field, ...]:
-        """The cached field metadata of a table; empty where it has none, or where it was not to be
-        had.
+        """Return the cached field metadata of a table; none where it has none, or where that is
+        unavailable.
         """
         if table.field_list is None or self.store.manifest(table.field_list) is None:
             return ()
         return read_fields(self.store.read(table.field_list).to_pylist())
 
-    def _by_parent(self, table: Table, tick: Callable[[int], None]) -> ChildrenSync:
+    def _known_fields(self, table: Table) -> tuple[Field, ...]:
+        """Return the cached field metadata of a table; none where it is damaged."""
+        try:
+            return self.fields(table)
+        except DamagedError:
+            return ()
+
+    def _children(self, table: Table, tick: Callable[[int], None]) -> ChildrenSync:
         return ChildrenSync(
-            self.client, self.store, table, tick=tick, now=self.now, options=self.options
+            self.client, self.store, table, tick=tick, now=self.now, options=self.policy.options
         )
 
     def _is_stale(self, name: str, max_age: timedelta | None) -> bool:
         manifest = self.store.manifest(name)
         if manifest is None:
             return True
-        return max_age is not None and self._is_old(manifest.synced_at, max_age)
+        age = self.metadata_age if name in METADATA and max_age is not None else max_age
+        return is_old(manifest.synced_at, age, self.now())
 
-    def _is_old(self, time: datetime, max_age: timedelta) -> bool:
-        age = self.now() - time
-        # A time ahead of the clock means that the clock was set: trust nothing it says about age.
-        return age >= max_age or age < -max_age
-
-    def _was_finished(
-        self, name: str, *, since: datetime, max_age: timedelta | None, full: bool
-    ) -> bool:
-        try:
-            manifest = self.store.manifest(name)
-        except DamagedError:
-            return False
-        # A table that is asked for record by record is written on the way too.
-        if (
-            manifest is None
-            or name in in_flight(self.store)
-            or manifest.synced_at < since
-            or (full and manifest.full_at < since)
-        ):
-            return False
-        # None says that a loader never refreshes by itself; a sync was asked for.
-        return self.now() - manifest.synced_at < (INTERRUPTED_FOR if max_age is None else max_age)
-
-    def _cannot(self, name: str, done: Mapping[str, SyncRow]) -> SyncRow | None:
-        """What is to be said of a table that lacks what it rests on; None where it lacks
-        nothing.
-        """
-        missing = [
-            need
-            for need in rows_of(name)
-            if self.store.manifest(need) is None
-            or (need in done and done[need].mode == "unavailable")
-        ]
-        if not missing:
-            return None
-        why = next((done[need].missing for need in missing if need in done), "")
-        return self._skipped(name, f"needs {', '.join(missing)}", why)
-
-    def _one(
-        self, name: str, tick: Callable[[int], None], *, full: bool, strict: bool = False
-    ) -> SyncRow:
-        table, counts, lacks = TABLES[name], Counts(), ""
-        with self.budget.track(name) as spent:
-            work = TableSync(
-                self.client,
-                self.store,
-                table,
-                self.fields(table),
-                tick=tick,
-                now=self.now,
-                full_every=self.full_every,
-                options=self.options,
-            )
-            mode: Mode = "unavailable"
-            try:
-                mode, counts, note = work.run(full=full)
-            except AccessError as error:
-                if strict or error.status not in _UNAVAILABLE:
-                    raise
-                note, lacks = str(error), error.missing
-                note_withheld(self.store, name)
-        del work
-        # What the work on a large table took is given back before a frame is made of it.
-        release_memory()
-        if mode != "unavailable":
-            self._note_tokens(name, spent)
-        changes = (counts.added, counts.changed, counts.removed)
-        return SyncRow(
-            name,
-            mode,
-            self._rows(name),
-            *changes,
-            spent.requests,
-            spent.tokens,
-            round(spent.seconds, 3),
-            note,
-            lacks,
-        )
-
-    def _skipped(self, name: str, note: str, missing: str = "") -> SyncRow:
+    def _skip(self, name: str, note: str, missing: str = "") -> SyncRow:
         return SyncRow(name, "skipped", self._rows(name), 0, 0, 0, 0, 0, 0.0, note, missing)
 
     def _note_tokens(self, name: str, spent: Spent) -> None:
-        """Write what a sync cost into the manifest, where that is not what stands there."""
+        """Write the cost of a sync into the manifest, where another cost stands there."""
         manifest = self.store.manifest(name)
         if manifest is not None and manifest.tokens != spent.tokens:
             self.store.publish(replace(manifest, tokens=spent.tokens))
 
     def _rows(self, name: str) -> int | None:
+        manifest = self._manifest(name)
+        return manifest.rows if manifest else None
+
+    def _manifest(self, name: str) -> Manifest | None:
+        """Return what is cached of a table; None where nothing is, or where it is damaged."""
         try:
-            manifest = self.store.manifest(name)
+            return self.store.manifest(name)
         except DamagedError:
             return None
-        return manifest.rows if manifest else None
+
+
+def _with_dependencies_in_order(name: str) -> Sequence[str]:
+    return topological_order(with_dependencies([name]))
 
 
 @contextmanager
-def _telling_what_is_kept(done: Mapping[str, SyncRow], store: Store) -> Iterator[None]:
-    """Let an error that ends the work say which tables were finished before it, and of which pages
-    are kept.
+def _saying_what_is_kept(done: Mapping[str, SyncRow], store: Store) -> Iterator[None]:
+    """Add to an error that ends the work which tables were finished before it, and of which tables
+    pages are saved.
     """
     try:
         yield

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -19,6 +19,7 @@ from pdframe._files import Part
 from pdframe._warnings import deferred_warnings
 from pdframe.api.client import Client
 from pdframe.cache.checkpoint import Checkpoint
+from pdframe.cache.deleted_deals import DeletedDeals
 from pdframe.cache.quarantine import remove_damaged
 from pdframe.cache.store import Manifest, Store, Stored
 from pdframe.errors import DamagedError
@@ -29,18 +30,12 @@ from pdframe.sync.children import ChildrenSync
 from pdframe.sync.concurrency import prefetch
 from pdframe.sync.deletions import Deletions, keeps_deleted
 from pdframe.sync.fetch import Fetcher
-from pdframe.sync.fetch_result import (
-    DELETIONS_LISTED_FOR,
-    FetchResult,
-    RestartRequiredError,
-    can_fetch_changes,
-)
+from pdframe.sync.fetch_result import FetchResult, RestartRequiredError
 from pdframe.sync.fetch_state import Want, load_states, save_states, state_name
 from pdframe.sync.full import FullScan, update_times
 from pdframe.sync.line_items import LineItemsScan, complete_since
 from pdframe.sync.merge import Counts, Merger, drop_deleted, newest_rows
-from pdframe.sync.options import SyncOptions
-from pdframe.sync.plan import full_reload_reason, lists_of
+from pdframe.sync.plan import Policy, lists_of, plan
 from pdframe.sync.range_scan import Times
 from pdframe.sync.snapshot import append_snapshot, snapshot_columns
 
@@ -68,6 +63,7 @@ class _Work:
     manifest: Manifest | None
     cached: Stored | None
     full_at: datetime
+    reads_deletions: bool = True
     is_restarted: bool = False
 
 
@@ -84,10 +80,8 @@ class TableSync:
         Called with the number of rows after each page, for a progress bar.
     now
         This machine's clock.
-    full_every
-        How old the last full load may be; None: any age.
-    options
-        Sizes, numbers of threads and thresholds.
+    policy
+        What must be reloaded, and what may stay.
     """
 
     def __init__(
@@ -99,8 +93,7 @@ class TableSync:
         *,
         tick: Callable[[int], None],
         now: Callable[[], datetime],
-        full_every: timedelta | None,
-        options: SyncOptions,
+        policy: Policy,
     ) -> None:
         self.client = client
         self.store = store
@@ -108,18 +101,18 @@ class TableSync:
         self.fields = fields
         self.tick = tick
         self.now = now
-        self.full_every = full_every
-        self.options = options
-        self.fetcher = Fetcher(client, table, fields, tick, options)
+        self.policy = policy
+        self.options = policy.options
+        self.fetcher = Fetcher(client, table, fields, tick, policy.options)
         self._deletions: Deletions | None = None
         self._states: pa.Table | None = None
 
-    def run(self, *, full: bool) -> Outcome:
-        """Bring the table up to date; with `full`, load all of it."""
+    def run(self) -> Outcome:
+        """Bring the table up to date, as planned."""
         with deferred_warnings():
             if self.table.parent is not None:
-                return self._run_children(full)
-            work = self._plan(full)
+                return self._run_children()
+            work = self._plan()
             fetched = self._fetch(work)
             merger = Merger(self.table, self.fields, self.options)
             parts = merger.merge(
@@ -144,23 +137,31 @@ class TableSync:
 
     # Plan
 
-    def _plan(self, full: bool) -> _Work:
+    def _plan(self) -> _Work:
         manifest, cached, note = self._open_cached()
         self._track_deletions(manifest, cached)
-        work = _Work("full", note, self.now(), manifest, cached, self.now())
-        if manifest is None or cached is None or full:
-            return work
-        reason = full_reload_reason(self.table, manifest, self.now(), self.full_every, self.options)
-        if reason is not None:
-            work.note = reason
-        elif self.table.sources[0].batch is not None:
-            work.mode, work.full_at = "incremental", manifest.full_at
-        elif can_fetch_changes(self.table, cached.schema, self.fields, manifest.state):
-            if work.began - manifest.synced_at > DELETIONS_LISTED_FOR:
-                work.note = "reloaded: deletions are listed for 30 days alone"
-            else:
-                work.mode, work.full_at = "incremental", manifest.full_at
-        return work
+        now = self.now()
+        planned = plan(
+            self.table,
+            manifest,
+            self.policy,
+            now,
+            schema=cached.schema if cached is not None else None,
+            fields=self.fields,
+            deletions_listed_at=(
+                DeletedDeals(self.store).listed_at if keeps_deleted(self.table) else None
+            ),
+        )
+        full_at = manifest.full_at if manifest and planned.mode == "incremental" else now
+        return _Work(
+            planned.mode,
+            note or planned.note,
+            now,
+            manifest,
+            cached,
+            full_at,
+            reads_deletions=planned.reads_deletions,
+        )
 
     def _open_cached(self, name: str = "") -> tuple[Manifest | None, Stored | None, str]:
         """Open what is cached of the table, or of another `name`; quarantine it where it is
@@ -219,7 +220,12 @@ class TableSync:
         checkpoint = self._checkpoint(since=work.manifest)
         fetched = FetchResult(self.now(), watermarks=dict(work.manifest.state))
         try:
-            self.fetcher.fetch_changes(fetched, work.manifest.server_time, checkpoint)
+            self.fetcher.fetch_changes(
+                fetched,
+                work.manifest.server_time,
+                checkpoint,
+                reads_deletions=work.reads_deletions,
+            )
         except RestartRequiredError:
             checkpoint.drop()
             if not fetched.resumed_pages:
@@ -295,15 +301,16 @@ class TableSync:
         self._states = scan.states
         return fetched
 
-    def _run_children(self, full: bool) -> Outcome:
+    def _run_children(self) -> Outcome:
         """Sync a table that the API gives record by record: of every record that it lists, or of
         those that were requested before.
         """
-        is_known = self._open_cached()[0] is not None
+        planned = plan(self.table, self._open_cached()[0], self.policy, self.now())
         self._open_cached(state_name(self.table.name))
         children = ChildrenSync(
             self.client, self.store, self.table, tick=self.tick, now=self.now, options=self.options
         )
+        full = self.table.name in self.policy.reload
         fetched = children.run(Want(None, full, now=True, listed=True))
         manifest = self.store.manifest(self.table.name)
         if (
@@ -314,7 +321,7 @@ class TableSync:
         ):
             note = f"requested by id: account.{self.table.name}(ids)"
             return Outcome("skipped", children.counts, note)
-        return Outcome("incremental" if is_known and not full else "full", children.counts, "")
+        return Outcome(planned.mode, children.counts, planned.note)
 
     # Commit
 

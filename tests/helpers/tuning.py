@@ -34,3 +34,10 @@ def tuned(account: pdframe.Account, **changes: Any) -> Iterator[None]:
         yield
     finally:
         account._options = store.options = before
+
+
+def sync_alone(account: pdframe.Account, table: str, *, full: bool = False) -> None:
+    """Sync one table without its dependencies, as where these were read just before."""
+    syncer = account._syncer
+    policy = replace(syncer.policy, reload=frozenset([table] if full else []))
+    syncer._sync_table(table, lambda rows: None, policy)

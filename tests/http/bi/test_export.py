@@ -22,6 +22,7 @@ from pdframe import sandbox
 from pdframe.api.client import Client
 from pdframe.errors import AccessError, ArgumentError, CacheError, NotCachedError, ResponseError
 from pdframe.sandbox import Faults
+from pdframe.schema import LISTS
 from tests.helpers import true_cells
 
 pytestmark = pytest.mark.filterwarnings("ignore::pdframe.errors.DataWarning")
@@ -250,7 +251,7 @@ def test_what_an_export_asks_again_it_asks_once(tmp_path: Path, refresh: Any, na
         seed=3, deals=60, cache_dir=tmp_path / "cache", burst=100_000, progress=False, **age
     ) as account:
         account.sync()
-        due = account.estimate(full=refresh == "full").set_index("table")
+        due = account.estimate(*LISTS, full=refresh == "full").set_index("table")
         deal = account.company_model.add_deal("New one")
         before = account.server.stats.tokens
         account.export(tmp_path / "bi", refresh=refresh, names=names)

@@ -142,7 +142,7 @@ def test_a_change_of_any_input_computes_visits_again(tmp_path: Path, table: str)
     assert visits.get(store, compute) is visits.get(store, compute)
     manifest = store.manifest(table)
     assert manifest is not None
-    store.touch(replace(manifest, synced_at=NOW.replace(hour=1)))
+    store.publish(replace(manifest, synced_at=NOW.replace(hour=1)))
     assert visits.get(store, compute)["times"].to_pylist() == [1]
     store.append(manifest, pa.table({"id": [2]}), synced_at=NOW)
     assert visits.get(store, compute)["times"].to_pylist() == [2]

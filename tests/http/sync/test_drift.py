@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 
 from pdframe import DataWarning, sandbox
+from tests.helpers.tuning import sync_alone
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore::pdframe.errors.DataWarning"),
@@ -207,9 +208,7 @@ def test_values_that_arrived_before_their_field_are_typed_without_a_reload(
         "varchar": "text",
     }
     company.edit_deal(first, custom_fields={codes[kind]: values[kind] for kind in KINDS})
-    account._syncer._one(
-        "deals", lambda rows: None, full=False
-    )  # as where the list of fields was read before
+    sync_alone(account, "deals", full=False)  # as where the list of fields was read before
     company.edit_deal(second, custom_fields={codes[kind]: values[kind] for kind in KINDS})
     assert account.sync("deals").set_index("table")["mode"]["deals"] == "incremental"
     deals = account.deals(refresh=False).set_index("id")

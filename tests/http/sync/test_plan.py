@@ -36,7 +36,7 @@ def test_an_old_proof_of_completeness_is_renewed(
     assert synced(account, table)["mode"] == "incremental"
     grow_old(account, table, timedelta(hours=2))
     row = synced(account, table)
-    assert (row["mode"], row["note"]) == ("full", "loaded anew: the last full load is 7 days old")
+    assert (row["mode"], row["note"]) == ("full", "reloaded: the last full load is 7 days old")
     assert pd.Timestamp.now("UTC") - account.status().set_index("table")["full_at"][
         table
     ] < pd.Timedelta("1min")

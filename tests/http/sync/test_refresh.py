@@ -20,7 +20,7 @@ from pdframe.errors import (
 )
 from pdframe.schema import TABLES
 from tests.helpers import true_cells
-from tests.helpers.tuning import LONG_LISTS
+from tests.helpers.tuning import LONG_LISTS, sync_alone
 
 # The company deletes options while rows hold them, and loaders say so.
 pytestmark = [
@@ -56,7 +56,14 @@ def frames(account: sandbox.SandboxAccount, **options: object) -> dict[str, pd.D
 
 def test_after_a_week_a_refresh_is_as_good_as_a_reload(tmp_path: Path) -> None:
     with sandbox.connect(
-        seed=5, deals=1_100, cache_dir=tmp_path, burst=100_000, progress=False, options=LONG_LISTS
+        seed=5,
+        deals=1_100,
+        cache_dir=tmp_path,
+        burst=100_000,
+        progress=False,
+        options=LONG_LISTS,
+        metadata_age=0,
+        deletions_age=0,
     ) as account:
         first = account.sync()
         for _ in range(3):
@@ -168,7 +175,7 @@ def test_a_line_added_between_the_two_snapshots_does_not_cost_a_snapshot_at_ever
         return ask(path, *rest, **options)  # type: ignore[arg-type]
 
     account._client.get_json = meanwhile  # type: ignore[method-assign, assignment]
-    account._syncer._one("deal_products", lambda rows: None, full=False)
+    sync_alone(account, "deal_products", full=False)
     assert added
     assert account.server.stats.by_path["/api/v2/deals/products"][0] == 1
 
@@ -370,9 +377,7 @@ def test_a_composite_that_arrived_before_its_definition_keeps_its_parts(
     code = company.add_field("deal", "Warehouse", "address")
     place = {"value": "Ülikooli 1", "country": "Estonia", "locality": "Tartu"}
     company.edit_deal(first, custom_fields={code: place})
-    account._syncer._one(
-        "deals", lambda rows: None, full=False
-    )  # as where the field list is still young enough
+    sync_alone(account, "deals", full=False)  # as where the field list is still young enough
     company.edit_deal(second, custom_fields={code: place})
     account.deals(refresh=True)
     deals = account.deals(refresh=False, labels=False).set_index("id")
@@ -467,7 +472,7 @@ def test_a_full_reload_of_lines_that_cannot_be_written_leaves_the_cache_as_it_wa
         with pytest.raises(
             CacheError, match=r"No space left on device.*What was cached before is kept"
         ):
-            account._syncer._one("deal_products", lambda rows: None, full=True)
+            sync_alone(account, "deal_products", full=True)
     assert account.deal_products(refresh=False).equals(before)
 
 

@@ -278,7 +278,7 @@ def test_work_that_was_given_up_ends_at_its_next_page(
     server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It does not go on asking for an account that nobody waits for."""
-    tell, reported = WorkerReporter.tell, [0]
+    tell, reported = WorkerReporter.flush, [0]
 
     def interrupting(self: WorkerReporter) -> None:
         tell(self)
@@ -286,7 +286,7 @@ def test_work_that_was_given_up_ends_at_its_next_page(
         if reported[0] == 2:
             raise KeyboardInterrupt
 
-    monkeypatch.setattr(WorkerReporter, "tell", interrupting)
+    monkeypatch.setattr(WorkerReporter, "flush", interrupting)
     with connect(server, tmp_path, options=SyncOptions(page_size=2)) as account:
         account.company  # noqa: B018 - by now it is known how far away the server is
         with pytest.raises(KeyboardInterrupt):

@@ -105,7 +105,7 @@ def test_whatever_step_a_process_is_killed_at_the_next_snapshot_has_the_labels(
 def test_an_error_after_the_deletion_costs_the_list_alone(
     world: World, lost: pdframe.Account
 ) -> None:
-    with pytest.warns(pdframe.DataWarning, match=r"no labels here\. Call account\.deals\(\)"):
+    with pytest.warns(pdframe.DataWarning, match=r"have no labels\. Call account\.deals\(\)"):
         assert world.label not in lost.deals(refresh=False)
     pd.testing.assert_frame_equal(lost.deals(), world.deals)
     assert world.requested() == ["/api/v2/dealFields"]
