@@ -1,4 +1,4 @@
-"""The API tokens of a day: what all who share a cache have spent, and the ceiling for it."""
+"""The API tokens of a day: the count of all processes that share a cache, and its ceiling."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class Spent:
 
 
 class TokenBudget:
-    """Counts the tokens that all who share a cache spend in a UTC day, up to a ceiling.
+    """Counts the tokens that all processes with one cache spend in a UTC day, up to a ceiling.
 
     A request is counted before it is sent, and refunded where the answer shows that it cost
     nothing: a process that dies in between has counted too much, never too little.
@@ -98,7 +98,7 @@ class TokenBudget:
 
     @property
     def tokens_today(self) -> int:
-        """Tokens spent today (UTC) by all who share the cache, as far as known here."""
+        """Tokens that all processes with this cache spent today (UTC), up to the last read of the file."""
         with self._lock:
             self._turn_day()
             return self._tokens
@@ -269,7 +269,7 @@ class TokenBudget:
                 " knows.",
                 path,
             )
-            path.unlink()  # so that this save writes it again
+            path.unlink()  # this save writes it again
             return own
 
 

@@ -124,8 +124,8 @@ def another_list(path: str, rows: Sequence[object], lacking: str) -> ResponseErr
     """Return the error for a page of another list: none of its rows has what `lacking` names."""
     which = f"{len(rows):,} rows of which none has" if len(rows) > 1 else "a row that lacks"
     return ResponseError(
-        f"{path} was answered with {which} {lacking}: this is the answer of another list. Nothing"
-        " of it is used; load it again.",
+        f"{path} was answered with {which} {lacking}: this is the answer of another list. None of"
+        " it is used; load it again.",
         status=200,
     )
 

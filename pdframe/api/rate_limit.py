@@ -73,7 +73,7 @@ class RateLimiter:
 
     @property
     def limit(self) -> int:
-        """Requests in two seconds, as far as known."""
+        """Requests in two seconds: the account's limit, once an answer has named it."""
         return self._all.limit
 
     @contextlib.contextmanager

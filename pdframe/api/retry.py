@@ -1,4 +1,4 @@
-"""When a request is sent again, how long to wait before, and what it counts for."""
+"""Decide whether to send a request again, how long to wait, and whether it cost tokens."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
-"""Metrics: pure functions from the loaders' frames to plain frames; none knows an account, asks a
-server or reads the clock.
+"""Metrics: pure functions from the loaders' frames to plain frames, without an account, requests or
+the clock.
 """
 
 from __future__ import annotations

@@ -35,7 +35,7 @@ def instants(frame: pd.DataFrame, column: str, tz: str) -> Micros:
     """Return a column of times as microseconds since 1970 UTC; naive ones are in `tz`; text is ISO
     8601.
 
-    `NULL` where it is null or lies at the edge of time.
+    `NULL` where it is null or at the edge of time.
     """
     values = micros(frame[column], tz, column)
     inside = countable(values)
@@ -52,7 +52,7 @@ def days(frame: pd.DataFrame, column: str) -> Micros:
 def times(frame: pd.DataFrame, column: str, tz: str) -> pd.Series[Any]:
     """Return a column of times as datetime64[us, UTC]; naive ones are in `tz`; text is ISO 8601.
 
-    Null, and what lies at the edge of time, is null.
+    Null, and a time at the edge of time, is null.
     """
     return as_times(instants(frame, column, tz), frame.index)
 
@@ -71,8 +71,8 @@ def plain_times(column: pd.Series[Any]) -> Micros:
 
 
 def dates(frame: pd.DataFrame, column: str) -> pd.Series[Any]:
-    """Return a column of days as datetime64[us] without a timezone; null, and what lies at the edge
-    of time, is null.
+    """Return a column of days as datetime64[us] without a timezone; null, and a day at the edge of
+    time, is null.
     """
     return pd.Series(days(frame, column).view("datetime64[us]"), index=frame.index)
 
@@ -96,7 +96,9 @@ def amounts(frame: pd.DataFrame, column: str) -> Floats:
 
 
 def finite(frame: pd.DataFrame, column: str, *, below: float = np.inf) -> Floats:
-    """Return a column of numbers as float64; null, infinities and what is not `below` as NaN."""
+    """Return a column of numbers as float64; null, infinities and numbers that are not `below` as
+    NaN.
+    """
     values = amounts(frame, column)
     return np.where(np.abs(values) >= below, np.nan, values)
 

@@ -1,4 +1,4 @@
-"""What the line items of a deal add up to, and whether the deal's value agrees.
+"""The total of the line items of a deal, and whether the deal's value agrees.
 
 Pipedrive's rules: a disabled line does not count; a discount on the deal cuts its one-time part
 alone. It does not publish whether the value includes tax, nor whether it counts one period of a
@@ -25,7 +25,7 @@ _HALF_A_CENT = 0.005
 def differs(
     deal: Ints, value: Floats, lines: pd.DataFrame, discounts: pd.DataFrame | None
 ) -> Flags:
-    """Return which deals have a value that is not what their lines add up to.
+    """Return which deals have a value that is not the total of their lines.
 
     Parameters
     ----------

@@ -16,7 +16,7 @@ from pdframe.metrics._quality_facts import NO_STATE, Facts, at_any
 from pdframe.metrics._states import LOST, OPEN, WON, deleted_rows
 
 BULK = 10
-"""How many deals created in one second are taken for an import: people do not type that fast, and
+"""Number of deals created in one second that counts as an import: people do not type that fast, and
 integrations rarely write that fast.
 """
 
@@ -125,7 +125,7 @@ def value_differs_from_lines(facts: Facts) -> Finding:
     """Find deals whose value is not the total of their line items; it checks deals with lines in
     the deal's currency.
 
-    See `_line_values` for what lines add up to.
+    See `_line_values` for the total of lines.
     """
     checked = facts.judged & facts.with_lines & ~np.isnan(facts.value) & ~facts.foreign
     wrong = np.zeros(len(checked), dtype=np.bool_)
@@ -179,7 +179,7 @@ def stage_history_inexact(facts: Facts) -> Finding:
 
 def stage_history_disagrees(facts: Facts) -> Finding:
     """Find deals whose status, stage or pipeline is not that of their last visit; it checks deals
-    of which a visit says how they stand.
+    whose visits say their state.
     """
     last = facts.visits.last
     if last is None:
@@ -198,10 +198,9 @@ def close_time_disagrees(facts: Facts) -> Finding:
     visit ended as their status says.
 
     The visit of a deal that was moved or restored after its closing ended with that closing. A
-    closing that was dated by hand after the click is one that differs: the changelog and the
-    snapshots tell when the click was. Times up to `SAME_TIME` apart agree; where the end of the
-    visit is bounded, so does any time within the bounds; where only the day of the closing is
-    known, that day.
+    closing that was dated by hand after the click differs: the changelog and the snapshots have the
+    time of the click. Times up to `SAME_TIME` apart agree; where the end of the visit is bounded,
+    so does any time within the bounds; where only the day of the closing is known, that day.
     """
     last = facts.visits.last
     if last is None:

@@ -1,5 +1,5 @@
-"""What the checks of data quality read: the columns of deals, visits and line items as plain
-arrays, each computed once.
+"""The data of the checks of data quality: columns of deals, visits and line items as plain arrays,
+each computed once.
 
 Times are microseconds since 1970 UTC, `NULL` where null; days are those of their midnight, as if in
 UTC.
@@ -49,7 +49,7 @@ NO_STATE = -2
 
 @dataclass(frozen=True)
 class LastVisits:
-    """How each deal states_of_visits by the end of its last visit that was known, a row a deal.
+    """The state of each deal at the end of its last known visit, one row per deal.
 
     Attributes
     ----------
@@ -57,8 +57,8 @@ class LastVisits:
         OPEN, WON, LOST, DELETED; `NO_STATE` where no visit is known, or where the last one ended
         with a move to one that is not.
     left_at, left_after
-        Since when it states_of_visits so, and the earliest possible time: a closed deal that was
-        moved or restored has been closed since its closing.
+        Since when it has that state, and the earliest possible time: a closed deal that was moved
+        or restored has been closed since its closing.
     places
         `stage_id` and `pipeline_id` of the last visit, as far as the frame has these columns;
         `NO_ID` where null.
@@ -85,7 +85,7 @@ class Visits:
     newest
         Place, in these arrays, of the last visit of each deal; -1 where none is known.
     last
-        How each deal states_of_visits by then; None where the frame does not say how visits end.
+        The state of each deal by then; None where the frame does not say how visits end.
     """
 
     place: Ints
@@ -109,13 +109,13 @@ class Facts:
     untouched
         Days.
     known
-        What each deal was.
+        The state of each deal.
     alive
         Whether the deal existed and was not deleted.
     judged
-        Whether it did so and has not changed since.
+        Whether it did so and did not change after `now`.
     visits
-        What was known of visits.
+        The visits that were known.
     """
 
     deals: pd.DataFrame
@@ -184,7 +184,7 @@ class Facts:
 
     @cached_property
     def with_lines(self) -> Flags:
-        """Whether a deal has lines, and neither they nor its discounts are newer than `now`."""
+        """Whether a deal has lines, and neither they nor its discounts changed after `now`."""
         late = _late(self.lines, ("add_time", "update_time"), self)
         result = at_any(self.line_place, len(self.deal)) & ~at_any(
             self.line_place[late], len(self.deal)

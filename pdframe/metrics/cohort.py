@@ -119,7 +119,7 @@ class Cohort:
         Number of stages before the one in which a snapshot first showed it: if it reached them, the
         time is unknown.
     skipped
-        What counts as reaching a stage.
+        The rule for reaching a stage.
     tz
         The timezone of naive times and bare dates.
     """

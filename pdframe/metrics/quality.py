@@ -207,7 +207,7 @@ def data_quality(
 
 
 def _lists(rows: list[Ints]) -> pd.Series[Any]:
-    """Return a column that holds a list of integers a row."""
+    """Return a column with a list of integers per row."""
     offsets = np.cumsum([0, *(len(row) for row in rows)])
     lists = pa.ListArray.from_arrays(pa.array(offsets, pa.int32()), pa.array(np.concatenate(rows)))
     return pd.Series(pd.arrays.ArrowExtensionArray(lists))

@@ -29,7 +29,7 @@ _NEEDED = (
 _OUTCOMES = ("won", "lost", "changed pipeline", "deleted", "open")
 _MOST_STAGES = 24
 
-# Widths of the parts, in units of the longest arc: moves back, moves on, and each column of
+# Widths of the parts, in units of the longest arc: moves back, moves forward, and each column of
 # outcomes.
 _BACK, _ON, _COLUMN = 0.7, 1.0, 0.42
 # An arc leaves its stage a little below and arrives a little above, so that both are visible.
@@ -117,7 +117,7 @@ def flow(frame: pd.DataFrame, ax: Axes | None = None, *, title: str | None = Non
                 f"{style.number(moves[at])}  {style.percent(share[at])}",
                 style.INK,
             )
-    _write(ax, _ON / 2, -0.9, "moves on", style.FAINT)
+    _write(ax, _ON / 2, -0.9, "moves forward", style.FAINT)
     _write(ax, -_BACK / 2, -0.9, "moves back", style.FAINT)
     ax.plot(
         np.zeros(len(stages)),

@@ -13,8 +13,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pdframe.cache.store import Store
+from pdframe.fields import option_labels, read_fields
 from pdframe.frames import is_unknown
-from pdframe.schema import TABLES
+from pdframe.schema import TABLES, Table
 from pdframe.schema.field_lists import FIELD_LISTS
 
 METADATA = FIELD_LISTS | {
@@ -28,37 +29,61 @@ METADATA = FIELD_LISTS | {
 
 
 def unexplained(store: Store, name: str) -> dict[str, str]:
-    """Return the lists of metadata that lack an id or a hash of the cached rows of a table, each
-    with a digest of what it lacks.
+    """Return the lists of metadata that lack an id, an option or a hash of the cached rows of a
+    table, each with a digest of what it lacks.
 
     Lists of which nothing is cached are left out.
     """
-    table, manifest = TABLES[name], store.manifest(name)
-    columns = [column for column in table.names if column.table in METADATA]
+    manifest = store.manifest(name)
     if manifest is None:
         return {}
-    result: dict[str, list[str]] = {}
-    ids: dict[str, list[pa.Array]] = {column.id: [] for column in columns}
-    for part in store.read_parts(manifest, list(ids)):
-        for one in part.column_names:
-            ids[one].append(pc.unique(part[one]).drop_null())
-    for column in columns:
-        if store.manifest(column.table) is None:
-            continue
-        key = TABLES[column.table].key[0]
-        known = store.read(column.table, [key])[key].combine_chunks()
-        for some in ids[column.id]:
-            unknown = some.filter(pc.invert(pc.is_in(some, value_set=known.cast(some.type))))
-            result.setdefault(column.table, []).extend(map(str, unknown.to_pylist()))
-    if table.field_list is not None and store.manifest(table.field_list) is not None:
-        known_codes = set(store.read(table.field_list, ["field_code"])["field_code"].to_pylist())
-        result[table.field_list] = [
-            field.name
-            for field in store.schema(name)
-            if is_unknown(field) and field.name not in known_codes
-        ]
+    known = _known_ids(store, TABLES[name]) | _known_options(store, TABLES[name])
+    missing: dict[str, set[str]] = {}
+    for part in store.read_parts(manifest, sorted(known)):
+        for column in part.column_names:
+            other, ids = known[column]
+            values = part[column]
+            while pa.types.is_list(values.type):
+                values = pc.list_flatten(values)
+            found = set(map(str, pc.unique(values).drop_null().to_pylist()))
+            missing.setdefault(other, set()).update(found - ids)
+    for other, names in _unknown_fields(store, TABLES[name]).items():
+        missing.setdefault(other, set()).update(names)
     return {
-        other: hashlib.sha256("\n".join(sorted(set(names))).encode()).hexdigest()[:16]
-        for other, names in result.items()
+        other: hashlib.sha256("\n".join(sorted(names)).encode()).hexdigest()[:16]
+        for other, names in missing.items()
         if names
     }
+
+
+def _known_ids(store: Store, table: Table) -> dict[str, tuple[str, set[str]]]:
+    """Return, for each column of ids, the list of metadata that explains it, and the ids there."""
+    result = {}
+    for column in table.names:
+        if column.table in METADATA and store.manifest(column.table) is not None:
+            key = TABLES[column.table].key[0]
+            ids = store.read(column.table, [key])[key].to_pylist()
+            result[column.id] = column.table, set(map(str, ids))
+    return result
+
+
+def _known_options(store: Store, table: Table) -> dict[str, tuple[str, set[str]]]:
+    """Return, for each column of options, the list of fields, and the options there."""
+    name = table.field_list
+    if name is None or store.manifest(name) is None:
+        return {}
+    return {
+        field.code: (name, set(map(str, option_labels(field))))
+        for field in read_fields(store.read(name).to_pylist())
+        if field.has_options and field.is_custom
+    }
+
+
+def _unknown_fields(store: Store, table: Table) -> dict[str, set[str]]:
+    """Return the columns of a table that its list of fields does not describe."""
+    name = table.field_list
+    if name is None or store.manifest(name) is None:
+        return {}
+    codes = set(store.read(name, ["field_code"])["field_code"].to_pylist())
+    unknown = {field.name for field in store.schema(table.name) if is_unknown(field)}
+    return {name: unknown - codes} if unknown - codes else {}

@@ -285,8 +285,10 @@ class Syncer:
                 if policy.metadata_age == ALWAYS:
                     continue
                 for other in self._outdated_metadata(row):
-                    # It was skipped for its age, or will be: read it.
-                    if other in waiting or (other in done and done[other].mode == "skipped"):
+                    if other in done and done[other].mode != "skipped":
+                        # It was read in this sync: nothing explains the rest.
+                        self._note_unexplained(other, [name])
+                    elif other in done or other in waiting:
                         outdated.setdefault(other, set()).add(name)
                         if done.pop(other, None) is not None:
                             waiting.append(other)
@@ -307,8 +309,8 @@ class Syncer:
         ]
 
     def _note_unexplained(self, name: str, tables: Iterable[str]) -> None:
-        """Note which ids of some tables a list of metadata lacks after it was read for them, so that
-        they are not a reason to read it again.
+        """Note which ids of some tables a list of metadata lacks though it was just read: they are
+        no reason to read it again.
         """
         manifest = self._manifest(name)
         state = {

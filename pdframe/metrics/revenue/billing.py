@@ -13,8 +13,9 @@ from pdframe.errors import ArgumentError
 from pdframe.metrics._arguments import keyed, moment, require_columns, zone_of
 from pdframe.metrics._columns import Flags, Floats, Ints, amounts, finite, ids
 from pdframe.metrics._states import Deleted, check_deleted
+from pdframe.metrics.revenue._line_warnings import named, warn_of_problems
 from pdframe.metrics.revenue.endings import Cancellations, known_cancellations, warn_of_open_lines
-from pdframe.metrics.revenue.lines import BILLED, ledger_columns, named, report, won_lines
+from pdframe.metrics.revenue.lines import BILLED, ledger_columns, won_lines
 from pdframe.metrics.revenue.months import Moment
 from pdframe.metrics.revenue.periods import (
     NULL,
@@ -111,7 +112,7 @@ def billing_schedule(
     check_deleted(deleted, deals)
     ends = known_cancellations(cancellations, deals)
     lines, problems = ledger_columns(kept, policy, discounts, ends)
-    report(problems, lines["id"])
+    warn_of_problems(problems, lines["id"])
     if cancellations is None:
         warn_of_open_lines(lines, deals)
     frequency = frequencies(lines["billing_frequency"])

@@ -9,8 +9,8 @@ from pdframe._warnings import warn
 from pdframe.errors import ArgumentError
 from pdframe.metrics._arguments import keyed, moment, require_columns, zone_of
 from pdframe.metrics._columns import Flags, Ints, warn_of_uncountable
+from pdframe.metrics.revenue._line_warnings import named
 from pdframe.metrics.revenue.ledger import NEEDED
-from pdframe.metrics.revenue.lines import named
 from pdframe.metrics.revenue.months import Moment
 from pdframe.metrics.revenue.periods import (
     MOST_MONTHS,

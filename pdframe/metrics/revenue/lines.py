@@ -10,7 +10,6 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
-from pdframe._warnings import warn
 from pdframe.errors import ArgumentError
 from pdframe.metrics._arguments import in_zone, local_date, require_columns, zone_of
 from pdframe.metrics._columns import (
@@ -21,17 +20,21 @@ from pdframe.metrics._columns import (
     at_the_edge,
     equals,
     ids,
-    plain_ids,
     times,
     warn_of_uncountable,
 )
-from pdframe.metrics._line_values import differs
 from pdframe.metrics._states import (
     Deleted,
     check_deleted,
     counted_status,
     deleted_rows,
     deleted_since,
+)
+from pdframe.metrics.revenue._line_warnings import (
+    warn_of_differing_values,
+    warn_of_missing_deals,
+    warn_of_problems,
+    warn_of_uncounted,
 )
 from pdframe.metrics.revenue.customers import customers
 from pdframe.metrics.revenue.endings import (
@@ -100,7 +103,6 @@ CARRIED = ("owner_id", "pipeline_id", "org_id", "person_id")
 
 _LAST_DAY = 2_932_896  # 31 December 9999
 _MOST_CYCLES = 100_000
-_NAMED = 20
 
 
 def mrr_lines(
@@ -167,7 +169,7 @@ def mrr_lines(
     -------
     DataFrame
         In the order of `deal_products`. id, deal_id, customer ("organization 5", "person 7", "deal
-        12"), product_id, currency (the line's, else the deal's), mrr (a month, 0 for one-time
+        12"), product_id, currency (the line's, else the deal's), mrr (per month, 0 for one-time
         lines), start, end (the first day after; null: open, or one-time), end_reason (term,
         cancelled, open; null: one-time), billing_frequency, billing_frequency_cycles, one_time
         (amount billed once, after `discounts`; 0 for lines that recur), tcv (over the whole term;
@@ -235,16 +237,16 @@ def mrr_lines(
     check_deleted(deleted, deals)
     now = _current(won)
     if discounts is None:
-        _warn_of_differing_values(now)
+        warn_of_differing_values(now.deals, now.lines)
     if known is not None:
-        _warn_of_missing_deals(rows, known, deals)
+        warn_of_missing_deals(rows, known, deals)
     ends = known_cancellations(cancellations, deals)
     priced, problems = ledger_columns(won, policy, discounts, ends)
-    report(problems, priced["id"])
+    warn_of_problems(problems, priced["id"])
     today = priced if won.known is None else current_as_agreed(priced, policy)
     if cancellations is None:
         warn_of_open_lines(today, deals)
-    _warn_of_uncounted(today, policy)
+    warn_of_uncounted(today, policy)
     own = LINES if history is None else (*LINES, *VERSIONS)
     carried = won.deals[_carried(deals, carry)]
     taken = [name for name in carried.columns if name in own or name in deal_products.columns]
@@ -386,23 +388,6 @@ def current_as_agreed(priced: pd.DataFrame, policy: RevenuePolicy) -> pd.DataFra
         month_from=as_months(first),
         month_until=as_months(last),
     )
-
-
-def _warn_of_missing_deals(lines: pd.DataFrame, known: Known, deals: pd.DataFrame) -> None:
-    """Warn of removed lines whose deal `deals` lacks: it was deleted, and its past months lack
-    them.
-    """
-    # Several deals may have no readable id.
-    place = ids(lines, "deal_id").isin(ids(deals, "id")).to_numpy(np.bool_)
-    removed = known.source < 0
-    # Who passes lines of deals that are not there chose some of the deals.
-    if place[~removed].all() and (removed & ~place).any():
-        missing = ids(lines, "deal_id")[removed & ~place].drop_duplicates()
-        warn(
-            f"history has line items of {len(missing):,} deals that deals lacks"
-            f" ({named(missing)}): months before their deletion lack these lines. Pass"
-            " account.deals(deleted=True)."
-        )
 
 
 def ledger_columns(
@@ -564,80 +549,4 @@ def _carried(deals: pd.DataFrame, carry: str | Sequence[str] | None) -> list[str
     return [carry] if isinstance(carry, str) else list(dict.fromkeys(carry))
 
 
-def report(problems: pd.Series[Any], line: pd.Series[Any]) -> None:
-    """Warn of the lines that do not count: how many, why, and which."""
-    # Several versions of a line may have one problem.
-    again = (
-        pd.DataFrame({"line": line, "problem": problems}).duplicated()
-        & line.notna()
-        & (problems != "id occurs twice")
-    )
-    apart = problems.notna() & ~again
-    if not apart.any():
-        return
-    parts = [
-        f"{reason} ({len(rows):,}: {named(rows)})"
-        for reason, rows in line[apart].groupby(problems[apart], sort=True)
-    ]
-    count = int(apart.sum())
-    which = "items are kept apart and count" if count > 1 else "item is kept apart and counts"
-    warn(
-        f"{count:,} line {which} nowhere, line ids by reason: {'; '.join(parts)}."
-        " lines[lines['problem'].notna()] shows them; correct them in Pipedrive."
-    )
-
-
-def _warn_of_uncounted(priced: pd.DataFrame, policy: RevenuePolicy) -> None:
-    """Warn of lines that begin and end between two sampling days: no month counts them."""
-    between = (
-        (priced["end"] > priced["start"])
-        & (priced["month_from"] >= priced["month_until"])
-        & (priced["mrr"] != 0)
-    )
-    lines = priced[between & priced["problem"].isna()]
-    if not len(lines):
-        return
-    sums = lines.groupby(lines["currency"].astype("str"), sort=True)["mrr"].sum()
-    mrr = ", ".join(f"{amount:,.2f} {currency}" for currency, amount in sums.items())
-    many, day = len(lines) > 1, "last" if policy.at == "end" else "first"
-    warn(
-        f"{len(lines):,} line item{'s begin and end' if many else ' begins and ends'} without"
-        f" being active on the {day} day of a month, when MRR is taken:"
-        f" {'they count' if many else 'it counts'} in no month. MRR {mrr}; line ids:"
-        f" {named(lines['id'])}. tcv is their total amount."
-    )
-
-
-def named(values: pd.Series[Any]) -> str:
-    """Return the first few ids as text."""
-    shown = ", ".join("none" if pd.isna(value) else str(value) for value in values.iloc[:_NAMED])
-    return shown + (", ..." if len(values) > _NAMED else "")
-
-
-def _warn_of_differing_values(covered: WonLines) -> None:
-    """Warn of deals whose value is not the sum of their lines, so that a discount on the deal may
-    be missing.
-    """
-    lines = covered.lines
-    if "value" not in covered.deals.columns or "sum" not in lines.columns or not len(lines):
-        return
-    first = ~ids(lines, "deal_id").duplicated().to_numpy()
-    deal = ids(lines[first], "deal_id").reset_index(drop=True)
-    value = amounts(covered.deals[first], "value")
-    none = pd.DataFrame(
-        {
-            "deal_id": pd.array([], "Int64"),
-            "type": pd.array([], "str"),
-            "amount": pd.array([], "float64"),
-        }
-    )
-    apart = deal[differs(plain_ids(deal), value, lines, none)]
-    if len(apart):
-        warn(
-            f"The value of {len(apart):,} deals is not the total of their lines ({named(apart)}):"
-            " discounts on these deals may cut their one-time lines. Load them with"
-            " account.discounts(ids) and pass discounts=."
-        )
-
-
-__all__ = ["BILLED", "LINES", "REASONS", "WonLines", "mrr_lines", "named", "report", "won_lines"]
+__all__ = ["BILLED", "LINES", "REASONS", "WonLines", "mrr_lines", "won_lines"]

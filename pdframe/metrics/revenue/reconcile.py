@@ -96,7 +96,7 @@ def reconcile(
         All without regard to when lines start and end. reason is null where they agree to within
         what rounding every line to a cent explains, or nothing is reported; else
 
-        - "weekly factor": another number of weeks a month, 4 for one
+        - "weekly factor": another number of weeks per month, 4 for one
         - "term under 12 months": a line that runs for less than a year counts with the amount
           billed in it, over 12
         - "disabled lines": they are counted

@@ -250,14 +250,14 @@ def test_as_of_tells_what_changelogs_tell_between_and_before_snapshots(
     assert not between["gone"]
     assert len(account.as_of(days["between"])) == len(deals)
     with pytest.warns(
-        DataWarning, match=r"holds the 1 deals whose changelog is loaded, and lacks \d+ others"
+        DataWarning, match=r"has the 1 deals whose changelog is loaded, and lacks \d+ others"
     ):
         before = account.as_of(days["before"])
     assert before["deal_id"].tolist() == [deal]
     # What no changelog tells is not taken from later.
     assert pd.isna(before["is_archived"][0])
     assert before["add_time"][0] == deals.set_index("id")["add_time"][deal]
-    with pytest.raises(NotCachedError, match="no loaded changelog tells of that time"):
+    with pytest.raises(NotCachedError, match="no loaded changelog covers that time"):
         account.as_of("2019-01-01")
 
 
@@ -269,7 +269,7 @@ def test_a_bare_date_means_the_end_of_that_day_in_the_company_s_timezone(
     assert len(account.as_of("2026-06-30")) == len(account.as_of(datetime(2026, 6, 30).date())) > 0
     assert len(account.as_of("2026-06-30 15:00")) > 0  # 12:00 UTC, when the look was
     for early in ("2026-06-30 14:59:59", "2026-06-29", datetime(2026, 6, 30, 11, 59, tzinfo=UTC)):
-        with pytest.raises(NotCachedError, match="begins at 2026-06-30 12:00:00 UTC"):
+        with pytest.raises(NotCachedError, match="first snapshot of deals is from 2026-06-30 12:00:00 UTC"):
             account.as_of(early)
 
 

@@ -184,7 +184,7 @@ WRITES = (
 )
 STEPS = st.one_of(
     st.tuples(st.sampled_from(WRITES), st.integers(0, 5)),
-    st.tuples(st.sampled_from(["look", "look", "full", "second", "log"]), st.just(0)),
+    st.tuples(st.sampled_from(["snapshot", "snapshot", "full", "second", "log"]), st.just(0)),
 )
 
 
@@ -228,7 +228,7 @@ def write(company: Any, kind: str, which: int) -> None:
 )
 @example(
     # Won and reopened soon after a snapshot whose Date ran ahead of the win.
-    steps=[("look", 0), ("second", 0), ("win", 0), ("win", 1), ("reopen", 0)],
+    steps=[("snapshot", 0), ("second", 0), ("win", 0), ("win", 1), ("reopen", 0)],
     flags=(False,) * 4,
     never_moved="null",
     ahead=3,
@@ -238,13 +238,13 @@ def write(company: Any, kind: str, which: int) -> None:
     # Deal 2 is archived before the second snapshot requests live deals, and is live again before it
     # requests archived ones.
     steps=[
-        ("look", 0),
+        ("snapshot", 0),
         ("lose", 1),
         ("unarchive", 0),
         ("archive", 0),
-        ("look", 0),
+        ("snapshot", 0),
         ("reopen", 0),
-        ("look", 0),
+        ("snapshot", 0),
     ],
     flags=(False,) * 4,
     never_moved="null",
@@ -277,7 +277,7 @@ def test_whatever_happens_no_visit_contradicts_the_truth(
         log: tuple[pd.DataFrame, dict[int, Any]] | None = None
         waiting: list[tuple[str, int]] = []
         for number, (kind, which) in enumerate(steps):
-            if kind in ("look", "full"):
+            if kind in ("snapshot", "full"):
                 during = (
                     [lambda step=step: write(company, *step) for step in waiting] if life else []
                 )

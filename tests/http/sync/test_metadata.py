@@ -100,6 +100,23 @@ def test_a_row_with_an_unknown_field_reads_the_list_of_fields_at_once(
     assert modes(account)["deal_fields"] == "skipped"
 
 
+def test_a_row_with_an_unknown_option_reads_the_list_of_fields_at_once(
+    account: sandbox.SandboxAccount,
+) -> None:
+    company = account.company_model
+    code = company.add_field("deal", "Colour", "set", ["red"])
+    deal = int(account.deals(refresh=True, archived=False)["id"].iloc[0])
+    red = company.field("deal", code)["options"][0]["id"]
+    company.edit_deal(deal, custom_fields={code: [red]})
+    modes(account)
+    company.edit_deal(deal, title="touched")
+    assert modes(account)["deal_fields"] == "skipped"
+    blue = company.add_option("deal", code, "blue")
+    company.edit_deal(deal, custom_fields={code: [red, blue]})
+    assert modes(account)["deal_fields"] == "full"
+    assert account.deals(refresh=False).set_index("id")["Colour"][deal] == ["red", "blue"]
+
+
 @pytest.mark.parametrize("moves", [True, False])
 def test_a_deletion_that_moves_update_time_is_found_though_the_list_of_deletions_is_young(
     moves: bool,

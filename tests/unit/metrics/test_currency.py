@@ -184,7 +184,7 @@ def test_a_rate_older_than_ten_days_is_named_once_with_its_day_and_age() -> None
     assert [str(warning.message) for warning in caught] == [
         "Some rates are older than 10 days on the day for which they are used, the oldest of each"
         " currency: GBP for 2026-06-01 (151 days old), RUB for 2026-03-12 (11 days old). Add newer"
-        " rates, or pass a mapping where one rate is to count for all days."
+        " rates, or pass a mapping to use one rate for all days."
     ]
     assert caught[0].filename == __file__
     assert list(convert(frame, "EUR", {"RUB": 0.25, "GBP": 1.5}, on="day")["value_in_EUR"])[:3] == [

@@ -112,8 +112,8 @@ def test_equal_columns_of_every_kind() -> None:
             "bare",
             None,
             (
-                "row_level has no column 'owner_id', which the row is about, so that more rows"
-                " would match than it counts."
+                "row_level has no column 'owner_id', a key of the row, so more rows would match"
+                " than it counts."
             ),
         ),
         (0, "visits", ["stage_id", "month"], "keys: the row has no 'month'."),

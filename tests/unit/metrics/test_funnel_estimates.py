@@ -121,7 +121,7 @@ def test_a_horizon_past_the_follow_up_is_null_and_says_how_far_one_can_go() -> N
     assert table["win"].isna().tolist() == [True, False, True, True]
     assert table["conversion"].iloc[1] == 0.0
     assert table["horizon_days"].tolist()[:2] == [60.0, 60.0]
-    longest = re.search(r"in all rows is ([\d.]+) d: 50 d \(A\)", str(said[0].message))
+    longest = re.search(r"all rows identify is ([\d.]+) d: 50 d \(A\)", str(said[0].message))
     assert longest
     with warnings.catch_warnings():
         warnings.simplefilter("error")
@@ -144,7 +144,7 @@ def test_conversion_can_be_known_where_winning_is_not() -> None:
     )
     with pytest.warns(
         DataWarning,
-        match=r"past the follow-up of 2 of 3 rows.*in all rows is 30 d: 40 d \(A\), 30 d \(B\)",
+        match=r"past the follow-up of 2 of 3 rows.*all rows identify is 30 d: 40 d \(A\), 30 d \(B\)",
     ):
         table = funnel(visits, stages(), as_of=day(40), horizon="60D", skipped="touched")
     assert table["conversion"].iloc[0] == 0.5
@@ -162,7 +162,7 @@ def test_the_longest_horizon_that_all_identify_is_that_of_both_rates_and_all_gro
     ).assign(side=["a", "a", "b", "b"])
     with pytest.warns(
         DataWarning,
-        match=r"past the follow-up of 3 of 6 rows.*in all rows is 10 d: 20 d \(A\), 10 d \(B\)",
+        match=r"past the follow-up of 3 of 6 rows.*all rows identify is 10 d: 20 d \(A\), 10 d \(B\)",
     ):
         table = funnel(visits, stages(), as_of=day(100), by="side", horizon="60D").set_index(
             ["side", "stage"]
@@ -187,7 +187,7 @@ def test_each_group_has_its_own_horizon_and_follow_up() -> None:
         ("b", "B"): 0.0,
     }
     with pytest.warns(
-        DataWarning, match=r"2 of 6 rows.*in all rows is 10 d: 50 d \(A\), 10 d \(B\)"
+        DataWarning, match=r"2 of 6 rows.*all rows identify is 10 d: 50 d \(A\), 10 d \(B\)"
     ):
         table = funnel(visits, stages(), as_of=day(100), by="side", horizon="55D").set_index(
             ["side", "stage"]

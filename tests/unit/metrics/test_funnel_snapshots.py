@@ -232,7 +232,7 @@ def test_bounded_times_count_at_the_latest_possible_and_are_said() -> None:
     with pytest.warns(
         DataWarning,
         match=(
-            r"2 of 3 deals have a time that is only known to lie between two looks.*2 deals = 40"
+            r"2 of 3 deals have a time that is only known to be between two snapshots.*2 deals = 40"
             r" tokens"
         ),
     ):

@@ -119,5 +119,5 @@ def test_what_is_no_frame_is_an_argument_error_that_names_the_argument(
     if argument != "cancellations":
         wrong.append("deals")
     for value in wrong:
-        with pytest.raises(ArgumentError, match=rf"^`?{argument}`? is"):
+        with pytest.raises(ArgumentError, match=rf"^`?{argument}`? (must be|is a mapping)"):
             call(name, {argument: value})

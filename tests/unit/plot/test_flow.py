@@ -62,7 +62,7 @@ def test_numbers_and_outcomes_are_written() -> None:
     assert {"900", "90", "57", "513", "3", "510  34 %", "300  50 %", "297  50 %", "3  100 %"} <= {
         *result
     }
-    assert {"won", "lost", "still there", "moves on", "moves back"} <= {*result}
+    assert {"won", "lost", "still there", "moves forward", "moves back"} <= {*result}
     assert "deleted" not in result
     assert [tick.get_text() for tick in ax.get_yticklabels()] == [
         "Qualified",

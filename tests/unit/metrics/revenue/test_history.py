@@ -621,7 +621,7 @@ def test_an_empty_history_and_frames_that_are_none() -> None:
     for wrong, message in (
         (
             history.drop(columns="id"),
-            r"no column 'id': it is the frame of account\.line_history\(\)",
+            r"no column 'id'\. Pass account\.line_history\(\)",
         ),
         (history.drop(columns="after"), r"history has no column 'after'"),
         ({}, "history must be a DataFrame"),
