@@ -45,8 +45,8 @@ def unexplained(store: Store, name: str) -> dict[str, str]:
             values = part[column]
             while pa.types.is_list(values.type):
                 values = pc.list_flatten(values)
-            found = set(map(str, pc.unique(values).drop_null().to_pylist()))
-            missing.setdefault(other, set()).update(found - ids)
+            present = set(map(str, pc.unique(values).drop_null().to_pylist()))
+            missing.setdefault(other, set()).update(present - ids)
     for other, names in _unknown_fields(store, TABLES[name]).items():
         missing.setdefault(other, set()).update(names)
     return {

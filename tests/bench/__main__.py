@@ -10,7 +10,7 @@ import warnings
 from collections.abc import Callable
 
 import pdframe
-from tests.bench import data_quality, funnel, velocity
+from tests.bench import data_quality, funnel, stage_visits, velocity
 from tests.bench.ingest import ingest
 from tests.bench.lanes import independent_tables, long_lists, side_by_side_requests
 from tests.bench.parts import many_parts
@@ -97,6 +97,7 @@ if __name__ == "__main__":
         independent_tables,
         side_by_side_requests,
         company,
+        stage_visits.measure,
         velocity.measure,
         funnel.measure,
         data_quality.measure,
