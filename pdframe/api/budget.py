@@ -98,7 +98,7 @@ class TokenBudget:
 
     @property
     def tokens_today(self) -> int:
-        """Tokens that all processes with this cache spent today (UTC), up to the last read of the file."""
+        """Tokens that all processes with this cache spent today (UTC), as the file last said."""
         with self._lock:
             self._turn_day()
             return self._tokens

@@ -28,7 +28,7 @@ from pdframe.errors import AccessError, ArgumentError, CacheError, NotCachedErro
 from pdframe.fields import fold
 from pdframe.schema import LISTS, TABLES
 from pdframe.sync import CURRENT_NOTES, Syncer
-from pdframe.sync.fetch_state import load_fetch_states
+from pdframe.sync.fetch_state import load_states
 
 Format: TypeAlias = Literal["parquet", "csv"]
 VISITS = "stage_visits"
@@ -205,7 +205,7 @@ def _load_table(
     if table == VISITS:
         frame = load(refresh=refresh)
     elif (parent := TABLES[table].parent) is not None and not parent.every:
-        ids = sorted(load_fetch_states(account._store, table))
+        ids = load_states(account._store, table)["id"].to_pylist()
         if not ids:
             raise NotCachedError(
                 f"Nothing of {table!r} is cached: its rows are loaded by id. Call"

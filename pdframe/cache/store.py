@@ -341,10 +341,10 @@ class Store:
         with _reported_write_errors(manifest.table, folder):
             write_atomic(folder / MANIFEST, to_json(manifest))
         named = {part.file for part in manifest.parts}
-        unused = [path for path in folder.glob("part-*.parquet") if path.name not in named]
-        for path in (*unused, folder / DISCARDED):
-            with contextlib.suppress(OSError):
-                path.unlink()
+        for path in (*folder.glob("part-*.parquet"), *folder.glob(DISCARDED)):
+            if path.name not in named:
+                with contextlib.suppress(OSError):
+                    path.unlink()
         return manifest
 
     def replace(self, manifest: Manifest, table: pa.Table) -> Manifest:

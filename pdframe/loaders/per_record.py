@@ -18,13 +18,14 @@ from collections.abc import Iterable, Sequence
 from typing import Any, TypeAlias
 
 import pandas as pd
+import pyarrow.compute as pc
 
 from pdframe._warnings import warn
 from pdframe.errors import ArgumentError, NotCachedError
 from pdframe.loaders.base import Columns, Connected, Refresh, check_columns, label_rows
 from pdframe.schema import TABLES, Table
 from pdframe.sync.children import EVERY_AT, rows_of
-from pdframe.sync.fetch_state import load_fetch_states
+from pdframe.sync.fetch_state import load_states
 
 Ids: TypeAlias = "int | Iterable[Any]"
 _MAX_SHOWN_IDS = 10
@@ -385,7 +386,9 @@ def _refuse_uncached(account: Connected, table: Table, wanted: Sequence[int] | N
     elif wanted is None:
         if EVERY_AT not in manifest.state:
             missing = f"{table.name!r} is not cached for every one of the {records}"
-    elif unknown := sorted(set(wanted) - load_fetch_states(account._store, table.name).keys()):
+    elif unknown := sorted(
+        set(wanted).difference(load_states(account._store, table.name)["id"].to_pylist())
+    ):
         missing = f"{table.name!r} is not cached for the {records} {_shown(unknown)}"
     if missing:
         call = f"account.{table.name}({'' if wanted is None else 'ids'})"
@@ -393,8 +396,9 @@ def _refuse_uncached(account: Connected, table: Table, wanted: Sequence[int] | N
 
 
 def _warn_of_unknown(account: Connected, table: Table, wanted: Sequence[int]) -> None:
-    states = load_fetch_states(account._store, table.name)
-    unknown = [record for record in wanted if record in states and not states[record].exists]
+    states = load_states(account._store, table.name)
+    missing = set(states.filter(pc.invert(states["found"]))["id"].to_pylist())
+    unknown = [record for record in wanted if record in missing]
     if unknown:
         parent = table.required_parent
         rest = (

@@ -33,7 +33,9 @@ from pdframe.sync.merge import newest_rows
 
 # An interrupted run resumes for this long; after that, its answers are as old as any other.
 RESUMABLE_FOR = timedelta(days=7)
-# The names in the cache are those of its first version.
+# One row a parent: when its children were requested by this machine's clock, its fingerprint then
+# (null: unknown), whether the API knew it, and the server's clock at the answer (null: none said).
+# The names of the columns are those of the first version.
 SCHEMA = pa.schema(
     [
         ("id", pa.int64()),
@@ -44,28 +46,6 @@ SCHEMA = pa.schema(
     ]
 )
 NO_STATES = SCHEMA.empty_table()
-
-
-@dataclass(frozen=True, slots=True)
-class FetchState:
-    """The fetch state of one parent.
-
-    Parameters
-    ----------
-    fetched_at
-        This machine's clock when its children were requested.
-    fingerprint
-        Its fingerprint in its list then; None: unknown.
-    exists
-        Whether the API knew it.
-    server_time
-        The server's clock at the answer; None: no answer said.
-    """
-
-    fetched_at: datetime
-    fingerprint: str | None
-    exists: bool
-    server_time: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,14 +77,6 @@ class Want:
 def state_name(table: str) -> str:
     """Return the name under which the cache keeps the fetch states of a table."""
     return f"{table}.basis" if TABLES[table].sources[0].batch else f"{table}.parents"
-
-
-def load_fetch_states(store: Store, table: str) -> dict[int, FetchState]:
-    """Return the fetch state of each parent."""
-    return {
-        row["id"]: FetchState(row["asked_at"], row["look"], row["found"], row["server_time"])
-        for row in load_states(store, table).to_pylist()
-    }
 
 
 def load_states(store: Store, table: str) -> pa.Table:

@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pdframe.cache.store import Store
-from pdframe.fields import option_labels, read_fields
+from pdframe.fields import custom_fields, labelling_field, option_labels, read_fields
 from pdframe.frames import is_unknown
 from pdframe.schema import TABLES, Table
 from pdframe.schema.field_lists import FIELD_LISTS
@@ -45,8 +45,8 @@ def unexplained(store: Store, name: str) -> dict[str, str]:
             values = part[column]
             while pa.types.is_list(values.type):
                 values = pc.list_flatten(values)
-            found = set(map(str, pc.unique(values).drop_null().to_pylist()))
-            missing.setdefault(other, set()).update(found - ids)
+            present = set(map(str, pc.unique(values).drop_null().to_pylist()))
+            missing.setdefault(other, set()).update(present - ids)
     for other, names in _unknown_fields(store, TABLES[name]).items():
         missing.setdefault(other, set()).update(names)
     return {
@@ -72,10 +72,16 @@ def _known_options(store: Store, table: Table) -> dict[str, tuple[str, set[str]]
     name = table.field_list
     if name is None or store.manifest(name) is None:
         return {}
+    fields = read_fields(store.read(name).to_pylist())
+    optioned = {
+        field.code: field for field in custom_fields(fields, table.reserved) if field.has_options
+    } | {
+        column.name: field
+        for column in table.columns
+        if column.options and (field := labelling_field(column, fields)) is not None
+    }
     return {
-        field.code: (name, set(map(str, option_labels(field))))
-        for field in read_fields(store.read(name).to_pylist())
-        if field.has_options and field.is_custom
+        column: (name, set(map(str, option_labels(field)))) for column, field in optioned.items()
     }
 
 

@@ -405,7 +405,7 @@ class Syncer:
                     raise
                 note, missing = str(error), error.missing
                 note_withheld(self.store, name)
-        # A large table leaves memory behind: give it back before a frame is made of the rows.
+        # Give the memory of a large table back before a frame is made of its rows.
         release_memory()
         if mode != "unavailable":
             self._note_tokens(name, spent)

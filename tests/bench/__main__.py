@@ -10,10 +10,11 @@ import warnings
 from collections.abc import Callable
 
 import pdframe
-from tests.bench import funnel, velocity
+from tests.bench import data_quality, funnel, stage_visits, velocity
 from tests.bench.ingest import ingest
 from tests.bench.lanes import independent_tables, long_lists, side_by_side_requests
 from tests.bench.parts import many_parts
+from tests.bench.refresh_path import refresh_path
 from tests.bench.revenue import revenue
 from tests.bench.startup import startup
 from tests.bench.table import compared, report, seconds
@@ -66,6 +67,13 @@ def tokens() -> None:
             f"{full['tokens'].sum():,}",
             again["tokens"].sum() / full["tokens"].sum(),
         )
+        still = account.sync()
+        report(
+            "tokens: all tables, nothing changed, lists within their ages",
+            f"{still['tokens'].sum():,}",
+            "<= 130",
+            still["tokens"].sum() / 130,
+        )
         before = account.tokens_today
         account.deals()
         report("tokens: deals() again within max_age", f"{account.tokens_today - before}", "", None)
@@ -89,9 +97,12 @@ if __name__ == "__main__":
         independent_tables,
         side_by_side_requests,
         company,
+        stage_visits.measure,
         velocity.measure,
         funnel.measure,
+        data_quality.measure,
         revenue,
         many_parts,
+        refresh_path,
     ):
         part()

@@ -269,7 +269,9 @@ def test_a_bare_date_means_the_end_of_that_day_in_the_company_s_timezone(
     assert len(account.as_of("2026-06-30")) == len(account.as_of(datetime(2026, 6, 30).date())) > 0
     assert len(account.as_of("2026-06-30 15:00")) > 0  # 12:00 UTC, when the look was
     for early in ("2026-06-30 14:59:59", "2026-06-29", datetime(2026, 6, 30, 11, 59, tzinfo=UTC)):
-        with pytest.raises(NotCachedError, match="first snapshot of deals is from 2026-06-30 12:00:00 UTC"):
+        with pytest.raises(
+            NotCachedError, match="first snapshot of deals is from 2026-06-30 12:00:00 UTC"
+        ):
             account.as_of(early)
 
 

@@ -118,7 +118,7 @@ def test_a_row_with_an_unknown_option_reads_the_list_of_fields_at_once(
 
 
 @pytest.mark.parametrize("moves", [True, False])
-def test_a_deletion_that_moves_update_time_is_found_though_the_list_of_deletions_is_young(
+def test_a_deletion_that_moves_update_time_is_seen_though_the_list_of_deletions_is_young(
     moves: bool,
 ) -> None:
     switches = sandbox.Switches(deleting_moves_update_time=moves)

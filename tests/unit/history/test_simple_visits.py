@@ -34,7 +34,7 @@ STEPS = (0, 0, 1, 2, 3, 60, 86_400)
 
 
 def check_equal(known: Knowledge) -> int:
-    """Compare both ways; return how many changelogs count as simple."""
+    """Compare with `Timeline`; return how many changelogs count as simple."""
     assert_frame_equal(visits_frame(known.visits()), visits_frame(known.visits_one_by_one()))
     read = known.read.of_deals(known.observed.ids)
     return len(SimpleLives.of(known.observed, known.changelogs, read).ids)
@@ -96,7 +96,7 @@ def written_log(random: Random, deal: int) -> tuple[dict[str, Any], list[dict[st
 
 
 @pytest.mark.parametrize("number", range(6 * SCALE))
-def test_random_changelogs_give_the_same_visits_both_ways(number: int) -> None:
+def test_random_changelogs_give_the_visits_of_the_timeline(number: int) -> None:
     random = Random(f"{SEED}-{number}")
     deals, changes, loaded = [], [], {}
     for deal in range(1, 401):
@@ -145,7 +145,7 @@ def test_most_deals_of_a_company_are_simple(has_creation: bool, never_moved: Any
 
 
 @pytest.mark.parametrize("number", range(5 * SCALE))
-def test_two_witnesses_give_the_same_visits_both_ways(number: int, tmp_path: Path) -> None:
+def test_two_witnesses_give_the_visits_of_the_timeline(number: int, tmp_path: Path) -> None:
     world = World(SEED + number, tmp_path, deals=30)
     random = Random(SEED + number)
     loaded = {deal: random.choice(world.observed) for deal in world.deals if random.random() < 0.8}
