@@ -1,1 +1,3 @@
-"""The way to Pipedrive: credentials, limits, the client and the cursor walk."""
+"""The HTTP client: requests, retries, limits and credentials."""
+
+__all__: list[str] = []

@@ -11,26 +11,22 @@ import pytest
 import pdframe
 from tests.contract import words
 
-renaming = pytest.mark.xfail(strict=False, reason="the renaming of issue 16 is under way")
 PACKAGE = Path(pdframe.__file__).parent
 PACKAGES = sorted(
     ".".join(file.parent.relative_to(PACKAGE.parent).parts) for file in PACKAGE.rglob("__init__.py")
 )
 
 
-@renaming
 def test_no_identifier_contains_a_retired_word() -> None:
     counts = words.retired_identifiers()
     assert not counts, words.report_words(counts)
 
 
-@renaming
 def test_no_line_is_over_100_characters() -> None:
     lines = words.long_lines()
     assert not lines, words.report_lines(lines, [])
 
 
-@renaming
 @pytest.mark.parametrize("package", PACKAGES)
 def test_a_package_says_what_is_public(package: str) -> None:
     module = importlib.import_module(package)
@@ -39,7 +35,6 @@ def test_a_package_says_what_is_public(package: str) -> None:
     assert len(set(module.__all__)) == len(module.__all__)
 
 
-@renaming
 @pytest.mark.parametrize(
     "package", ["pdframe", "pdframe.metrics", "pdframe.plot", "pdframe.sandbox"]
 )

@@ -140,7 +140,7 @@ def covered(folder: str) -> dict[str, Any]:
         seed=7, deals=20, cache_dir=folder, burst=100_000, progress=True
     ) as account:
         account.deals()
-        client, stop, ready = account._client, threading.Event(), threading.Barrier(7)
+        client, stop = account._client, threading.Event()
 
         def hold(lock: Any) -> None:
             with lock:
@@ -156,6 +156,7 @@ def covered(folder: str) -> dict[str, Any]:
             tqdm.get_lock(),
             uncollected(),
         ]
+        ready = threading.Barrier(len(locks) + 1)
         threads = [threading.Thread(target=hold, args=(lock,), daemon=True) for lock in locks]
         for thread in threads:
             thread.start()

@@ -257,7 +257,7 @@ def test_a_status_that_no_deal_has_today_is_reported() -> None:
         .mask(LOG["deal_id"] == 4, "pending")
         .mask(LOG["deal_id"] == 7, "lost")
     )
-    with pytest.warns(DataWarning, match="what 3 of 6 deals"):
+    with pytest.warns(DataWarning, match="the values of 3 of 6 deals"):
         then, _ = as_of(today, VISITS, day(50), log)  # type: ignore[arg-type]
     assert then.set_index("id")["status"][[1, 4, 5, 7]].tolist() == [
         "open",

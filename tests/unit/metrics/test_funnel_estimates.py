@@ -144,8 +144,10 @@ def test_conversion_can_be_known_where_winning_is_not() -> None:
     )
     with pytest.warns(
         DataWarning,
-        match=r"past the follow-up of 2 of 3 rows"
-        r".*all rows identify is 30 d: 40 d \(A\), 30 d \(B\)",
+        match=(
+            r"past the follow-up of 2 of 3 rows.*"
+            r"all rows identify is 30 d: 40 d \(A\), 30 d \(B\)"
+        ),
     ):
         table = funnel(visits, stages(), as_of=day(40), horizon="60D", skipped="touched")
     assert table["conversion"].iloc[0] == 0.5
@@ -163,8 +165,10 @@ def test_the_longest_horizon_that_all_identify_is_that_of_both_rates_and_all_gro
     ).assign(side=["a", "a", "b", "b"])
     with pytest.warns(
         DataWarning,
-        match=r"past the follow-up of 3 of 6 rows"
-        r".*all rows identify is 10 d: 20 d \(A\), 10 d \(B\)",
+        match=(
+            r"past the follow-up of 3 of 6 rows.*"
+            r"all rows identify is 10 d: 20 d \(A\), 10 d \(B\)"
+        ),
     ):
         table = funnel(visits, stages(), as_of=day(100), by="side", horizon="60D").set_index(
             ["side", "stage"]
