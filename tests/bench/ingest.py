@@ -20,7 +20,6 @@ import pdframe
 from pdframe.fields import read_fields
 from pdframe.frames import PageReader, to_frame, unify
 from pdframe.schema import TABLES
-from tests.bench.large import material, pages, serving
 from tests.bench.table import compared, peak_memory, report
 
 DEALS = 100_000
@@ -29,6 +28,8 @@ ROUNDS = 3
 
 def ours(deals: int) -> tuple[float, int]:
     """Return seconds, and the bytes of the pages; making the pages is not counted."""
+    from tests.bench.large import material, pages
+
     rows, raw = material()
     table, fields = TABLES["deals"], read_fields(raw)
     reader, taken, size, parts = PageReader(table, fields), 0.0, 0, []
@@ -53,6 +54,8 @@ def parsed_cpu(deals: int) -> tuple[float, int]:
 
 
 def _parse(deals: int, clock: Callable[[], float]) -> tuple[float, int]:
+    from tests.bench.large import material, pages
+
     rows, _ = material()
     taken, size = 0.0, 0
     for body in pages(rows, deals):
@@ -64,6 +67,8 @@ def _parse(deals: int, clock: Callable[[], float]) -> tuple[float, int]:
 
 
 def normalized(deals: int) -> tuple[float, int]:
+    from tests.bench.large import material, pages
+
     rows, _ = material()
     taken, size, listed = 0.0, 0, []
     for body in pages(rows, deals):
@@ -138,6 +143,9 @@ def alone(*arguments: str) -> list[float]:
 
 
 def ingest() -> None:
+    # Imported here: a process that measures its own memory must not load the sandbox.
+    from tests.bench.large import serving
+
     # In turn, so that a slow minute of the machine affects all three.
     timed = ("ours", "parsed", "normalized")
     runs = [{method: alone(method, str(DEALS)) for method in timed} for _ in range(ROUNDS)]

@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 
 from pdframe.metrics import mrr_lines, mrr_movements, mrr_schedule, retention
-from tests.bench.table import peak, report, seconds, side_by_side
+from tests.bench.table import compared, peak, report, seconds
 from tests.helpers import revenue_sql
 
 LINES = 1_000_000
@@ -119,7 +119,7 @@ def revenue() -> None:
         ):
             alone = statistics.median(seconds(partial(metric, lines, **WINDOW)) for _ in range(3))
             report(f"seconds: {metric.__name__}, 60 months", f"{alone:.2f} s", "", None)
-            both, sql, ratio = side_by_side(
+            both, sql, ratio = compared(
                 partial(here, folder, metric), partial(in_sql, folder, what), 3
             )
             report(

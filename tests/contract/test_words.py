@@ -101,4 +101,4 @@ def test_each_kind_of_long_line_is_checked(tmp_path: Path) -> None:
     numbers = {
         name: [number for number, _ in lines] for name, lines in words.long_lines(tmp_path).items()
     }
-    assert numbers == {"page.md": [2, 3], "code.py": [2], "book.ipynb": [2]}
+    assert numbers == {"page.md": [2], "code.py": [2], "book.ipynb": [2]}
