@@ -41,6 +41,8 @@ __all__ = ["DeletedDeals", "with_lines_of_deleted"]
 
 LISTED_AT = "listed_at"
 """Key of the manifest's state: this machine's clock when the lists of deletions were last read."""
+MERGED_AT = "merged_at"
+"""The same of the last reading by a sync, which took the deleted rows out of the table of deals."""
 
 _NAME = DELETED_DEALS.name
 _KNOWN = ("id", "is_deleted", "seen_at")
@@ -64,11 +66,14 @@ class DeletedDeals:
     @property
     def listed_at(self) -> datetime | None:
         """When all lists of deletions were last read, by this machine's clock; None: never."""
-        try:
-            manifest = self._store.manifest(_NAME)
-            return datetime.fromisoformat(manifest.state[LISTED_AT]) if manifest else None
-        except (DamagedError, KeyError, ValueError):
-            return None
+        return self._time(LISTED_AT)
+
+    @property
+    def merged_at(self) -> datetime | None:
+        """When a sync that took deleted deals out of their table last read these lists; None: no
+        sync did.
+        """
+        return self._time(MERGED_AT)
 
     def rows(self) -> pa.Table:
         """Return the last row of each deal that was ever deleted or missing, sorted by id.
@@ -132,10 +137,14 @@ class DeletedDeals:
         named, _ = unify([rows.append_column("seen_at", stamp)], DELETED_DEALS)
         self._store.append(self._begun(now), named, synced_at=now)
 
-    def note_listed(self, at: datetime) -> None:
-        """Record that all lists of deletions were read; `at` is this machine's clock before it."""
+    def note_listed(self, at: datetime, *, is_merged: bool = False) -> None:
+        """Record that all lists of deletions were read; `at` is this machine's clock before it.
+
+        `is_merged`: the table of deals is published without the deals that they named.
+        """
         manifest = self._begun(at)
-        state = {**manifest.state, LISTED_AT: at.isoformat()}
+        keys = (LISTED_AT, MERGED_AT) if is_merged else (LISTED_AT,)
+        state = {**manifest.state, **dict.fromkeys(keys, at.isoformat())}
         self._store.publish(replace(manifest, synced_at=at, state=state))
 
     def quarantine_other_past(self, seen_at: datetime | None) -> None:
@@ -159,6 +168,13 @@ class DeletedDeals:
             f"{why} They are quarantined as {_NAME}{suffix} in {self._store.root}, and new ones"
             " begin."
         )
+
+    def _time(self, key: str) -> datetime | None:
+        try:
+            manifest = self._store.manifest(_NAME)
+            return datetime.fromisoformat(manifest.state[key]) if manifest else None
+        except (DamagedError, KeyError, ValueError):
+            return None
 
     def _begun(self, now: datetime) -> Manifest:
         """Return the manifest; create the table where it is missing."""

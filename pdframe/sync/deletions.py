@@ -115,10 +115,12 @@ class Deletions:
                 )
                 self._add(_with(rows, is_deleted=nothing, deleted_time=times), time)
 
-    def note_listed(self, seen_at: datetime | None) -> None:
-        """Note that all lists of deletions were read; `seen_at` is the server's time."""
+    def note_listed(self, seen_at: datetime | None, *, is_merged: bool) -> None:
+        """Note that all lists of deletions were read; `seen_at` is the server's time, `is_merged`
+        whether the table of deals is published without the deals that they named.
+        """
         self._known_at(seen_at)
-        self._kept.note_listed(self._now)
+        self._kept.note_listed(self._now, is_merged=is_merged)
 
     def _known_at(self, seen_at: datetime | None) -> pa.Table:
         """Return the deals that are kept already; those of another past than `seen_at` are put in

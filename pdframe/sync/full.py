@@ -87,7 +87,11 @@ class FullScan:
         """
         fetched, position = FetchResult(began), Position(began)
         saved = self.checkpoint.load() if self.checkpoint else None
-        if saved is not None and (resumed := resume_position(saved, began)) is not None:
+        resumed = resume_position(saved, began)
+        if self.checkpoint is not None and resumed is None:
+            # Else the pages of this run would be staged after pages that are too old.
+            self.checkpoint.drop()
+        if saved is not None and resumed is not None:
             position = resumed
             fetched.resume(saved)
             fetched.began, fetched.server_time = position.began, position.server_time

@@ -8,6 +8,8 @@ lack shows that one of them did change: then that list is read at once.
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
+from datetime import datetime
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -26,6 +28,21 @@ METADATA = FIELD_LISTS | {
     "phases",
     "project_templates",
 }
+
+
+_UNEXPLAINED = "unexplained by "
+
+
+def unexplained_key(table: str) -> str:
+    """Return the key of a list's state that holds the digest of what it lacks of a table."""
+    return f"{_UNEXPLAINED}{table}"
+
+
+def unexplained_notes(state: Mapping[str, str]) -> dict[str, str]:
+    """Return what the state of a list says of all tables: it stays true when the list is read
+    again, and still lacks the same.
+    """
+    return {key: digest for key, digest in state.items() if key.startswith(_UNEXPLAINED)}
 
 
 def unexplained(store: Store, name: str) -> dict[str, str]:
@@ -54,6 +71,16 @@ def unexplained(store: Store, name: str) -> dict[str, str]:
         for other, names in missing.items()
         if names
     }
+
+
+def newest_update(store: Store, name: str) -> datetime | None:
+    """Return the newest `update_time` of the cached rows of a table; None where there is none."""
+    manifest = store.manifest(name)
+    if manifest is None or "update_time" not in TABLES[name].by_name:
+        return None
+    parts = store.read_parts(manifest, ["update_time"])
+    times = (pc.max(part["update_time"]).as_py() for part in parts if part.column_names)
+    return max(filter(None, times), default=None)
 
 
 def _known_ids(store: Store, table: Table) -> dict[str, tuple[str, set[str]]]:

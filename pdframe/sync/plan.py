@@ -107,7 +107,7 @@ def plan(
     *,
     schema: pa.Schema | None = None,
     fields: Sequence[Field] = (),
-    deletions_listed_at: datetime | None = None,
+    deletions_merged_at: datetime | None = None,
 ) -> Plan:
     """Plan how a table is brought up to date.
 
@@ -121,8 +121,8 @@ def plan(
         This machine's clock.
     schema, fields
         The cached columns, and the field metadata.
-    deletions_listed_at
-        When the lists of deletions were last read; None: never.
+    deletions_merged_at
+        When a sync last read the lists of deletions; None: never, or unknown.
     """
     if manifest is None or table.name in policy.reload:
         return Plan("full")
@@ -139,11 +139,15 @@ def plan(
         schema is None or not can_fetch_changes(table, schema, fields, manifest.state)
     ):
         return Plan("full")
-    if now - manifest.synced_at > DELETIONS_LISTED_FOR:
-        return Plan("full", "reloaded: deletions are listed for 30 days alone")
-    reads_deletions = deletions_listed_at is None or is_old(
-        deletions_listed_at, policy.deletions_age, now
+    reads_deletions = deletions_merged_at is None or is_old(
+        deletions_merged_at, policy.deletions_age, now
     )
+    known_to = manifest.synced_at
+    if reads_deletions and deletions_merged_at is not None:
+        # Syncs since then left the lists of deletions unread.
+        known_to = min(known_to, max(manifest.full_at, deletions_merged_at))
+    if now - known_to > DELETIONS_LISTED_FOR:
+        return Plan("full", "reloaded: deletions are listed for 30 days alone")
     return Plan("incremental", reads_deletions=reads_deletions)
 
 

@@ -112,8 +112,8 @@ class Pricing:
             self._now,
             schema=self._store.schema(table.name) if manifest is not None else None,
             fields=self._fields(table),
-            deletions_listed_at=(
-                DeletedDeals(self._store).listed_at if keeps_deleted(table) else None
+            deletions_merged_at=(
+                DeletedDeals(self._store).merged_at if keeps_deleted(table) else None
             ),
         )
 

@@ -23,10 +23,11 @@ from pdframe.sync.children import ChildrenSync
 from pdframe.sync.concurrency import map_unordered
 from pdframe.sync.fetch_state import Want
 from pdframe.sync.merge import Counts
-from pdframe.sync.metadata import METADATA, unexplained
+from pdframe.sync.metadata import METADATA, newest_update, unexplained, unexplained_key
 from pdframe.sync.options import DEFAULT_OPTIONS, SyncOptions
 from pdframe.sync.plan import (
     ALWAYS,
+    UP_TO_DATE,
     Policy,
     dependencies,
     full_reload_set,
@@ -160,7 +161,12 @@ class Syncer:
 
     def refresh(self, name: str, *, full: bool) -> None:
         """Bring one table and its dependencies up to date now; raise where it is unavailable."""
-        self.with_repair(lambda: self._run(name, _with_dependencies_in_order(name), full=full))
+
+        def refresh() -> None:
+            done = self._run(name, _with_dependencies_in_order(name), full=full)
+            self._refresh_outdated_metadata(name, done)
+
+        self.with_repair(refresh)
 
     def list_deletions(self, *, max_age: timedelta | None, since: datetime | None = None) -> None:
         """Read the lists of deleted deals, if the last reading was `max_age` ago or longer (None:
@@ -251,22 +257,52 @@ class Syncer:
                 in_flight=frozenset(in_flight(self.store)),
             )
             waiting = [name for name in topological_order(wanted) if name not in done]
+            running: set[str] = set()
             outdated: dict[str, set[str]] = {}
+
+            def request_outdated(row: SyncRow) -> None:
+                """Request the lists of metadata that lack an id or a hash of the rows of a table,
+                unless they were read after these.
+                """
+                for other in self._outdated_metadata(row):
+                    if other in running or (other in done and done[other].mode == "unavailable"):
+                        # It may have been read before these rows: the next sync decides.
+                        continue
+                    if self._was_synced(other, done) and not self._is_older(other, row.table):
+                        self._note_unexplained(other, [row.table])
+                        continue
+                    outdated.setdefault(other, set()).add(row.table)
+                    done.pop(other, None)
+                    for part in topological_order(with_dependencies([other])):
+                        if not (part in done or part in running or part in waiting):
+                            waiting.append(part)
 
             def ready(free: int) -> list[str]:
                 """Return tables whose dependencies are done; skip those that need no request."""
                 begun: list[str] = []
-                for name in tuple(waiting):
-                    if len(begun) == free:
+                while len(begun) < free:
+                    name = next(
+                        (
+                            name
+                            for name in waiting
+                            if all(other in done for other in dependencies(name))
+                        ),
+                        None,
+                    )
+                    if name is None:
                         break
-                    if any(other not in done for other in dependencies(name)):
-                        continue
                     waiting.remove(name)
-                    skipped = None if name in outdated else self._skipped(name, policy, done)
-                    if skipped is not None:
-                        done[name] = skipped
-                    else:
+                    skipped = (
+                        self._unable(name, done)
+                        if name in outdated
+                        else self._skipped(name, policy, done)
+                    )
+                    if skipped is None:
                         begun.append(name)
+                        running.add(name)
+                    else:
+                        done[name] = skipped
+                        request_outdated(skipped)
                 return begun
 
             def sync_table(name: str) -> SyncRow:
@@ -281,32 +317,43 @@ class Syncer:
             ):
                 reporter.done(name)
                 done[name] = row
-                self._note_unexplained(name, outdated.get(name, ()))
-                if policy.metadata_age == ALWAYS:
-                    continue
-                for other in self._outdated_metadata(row):
-                    if other in done and done[other].mode != "skipped":
-                        # It was read in this sync: nothing explains the rest.
-                        self._note_unexplained(other, [name])
-                    elif other in done or other in waiting:
-                        outdated.setdefault(other, set()).add(name)
-                        if done.pop(other, None) is not None:
-                            waiting.append(other)
+                running.discard(name)
+                self._note_unexplained(name, outdated.pop(name, ()))
+                request_outdated(row)
             self.store.finish()
             delete_old_copies(self.store)
 
     def _outdated_metadata(self, row: SyncRow) -> list[str]:
-        """Return the lists of metadata that lack an id or a hash of the rows of a table that has
-        changed, unless they lacked the same after they were last read for it.
+        """Return the lists of metadata that lack an id or a hash of the rows of a table that was
+        synced, unless they lacked the same after they were last read for it.
+
+        Rows that did not change count too, and tables that an interrupted sync finished: that sync
+        may have stopped before it read the lists.
         """
-        if not row.added and not row.changed:
+        is_synced = row.mode in ("full", "incremental")
+        if not is_synced and (row.note != UP_TO_DATE or self.store.is_damaged(row.table)):
             return []
         return [
             name
             for name, digest in unexplained(self.store, row.table).items()
             if (manifest := self._manifest(name)) is not None
-            and manifest.state.get(f"unexplained by {row.table}") != digest
+            and manifest.state.get(unexplained_key(row.table)) != digest
         ]
+
+    @staticmethod
+    def _was_synced(name: str, done: Mapping[str, SyncRow]) -> bool:
+        """Whether a table was requested in this sync."""
+        return name in done and done[name].mode != "skipped"
+
+    def _is_older(self, name: str, table: str) -> bool:
+        """Whether a list of metadata was read before the newest rows of a table changed: only then
+        can another reading explain these.
+        """
+        manifest = self._manifest(name)
+        newest = newest_update(self.store, table)
+        if manifest is None or manifest.server_time is None or newest is None:
+            return False
+        return newest >= manifest.server_time
 
     def _note_unexplained(self, name: str, tables: Iterable[str]) -> None:
         """Note which ids of some tables a list of metadata lacks though it was just read: they are
@@ -314,7 +361,7 @@ class Syncer:
         """
         manifest = self._manifest(name)
         state = {
-            f"unexplained by {table}": digest
+            unexplained_key(table): digest
             for table in tables
             if (digest := unexplained(self.store, table).get(name))
         }
@@ -359,9 +406,26 @@ class Syncer:
             return
         # Checked again under the lock: another process may have done the work meanwhile.
         done = self._run(name, parts, is_due=lambda part: self._is_stale(part, max_age))
-        for other in self._outdated_metadata(done[name]) if name in done else ():
-            if other not in done:
-                self._run(other, [other])
+        self._refresh_outdated_metadata(name, done)
+
+    def _refresh_outdated_metadata(self, name: str, done: Mapping[str, SyncRow]) -> None:
+        """Read the lists of metadata that lack an id or a hash of the rows of a table that was
+        synced, as far as the API gives them.
+        """
+        if name not in done:
+            return
+        with self.store.lock():
+            outdated = self._outdated_metadata(done[name])
+            current = {
+                other
+                for other in outdated
+                if self._was_synced(other, done) and not self._is_older(other, name)
+            }
+            for other in current:
+                self._note_unexplained(other, [name])
+        for other in topological_order(set(outdated) - current):
+            self._run(other, [other], strict=False)
+            with self.store.lock():
                 self._note_unexplained(other, [name])
 
     def _run(
@@ -371,9 +435,10 @@ class Syncer:
         *,
         full: bool = False,
         is_due: Callable[[str], bool] = lambda part: True,
+        strict: bool = True,
     ) -> dict[str, SyncRow]:
-        """Sync a table and those of its `parts` that are due, one by one; raise where one is
-        unavailable whose rows it requires.
+        """Sync a table and those of its `parts` that are due, one by one; if `strict`, raise where
+        one is unavailable whose rows it requires.
         """
         done: dict[str, SyncRow] = {}
         required = full_reload_set([name])
@@ -388,7 +453,9 @@ class Syncer:
                     done[part] = unable
                     continue
                 with self.progress(part) as tick:
-                    done[part] = self._sync_table(part, tick, policy, strict=part in required)
+                    done[part] = self._sync_table(
+                        part, tick, policy, strict=strict and part in required
+                    )
             delete_old_copies(self.store)
         return done
 

@@ -35,6 +35,7 @@ from pdframe.sync.fetch_state import Want, load_states, save_states, state_name
 from pdframe.sync.full import FullScan, update_times
 from pdframe.sync.line_items import LineItemsScan, complete_since
 from pdframe.sync.merge import Counts, Merger, drop_deleted, newest_rows
+from pdframe.sync.metadata import unexplained_notes
 from pdframe.sync.plan import Policy, lists_of, plan
 from pdframe.sync.range_scan import Times
 from pdframe.sync.snapshot import append_snapshot, snapshot_columns
@@ -133,7 +134,7 @@ class TableSync:
             )
             fetched = FetchResult(self.now())
             self.fetcher.fetch_deletions(fetched, self.table.sources)
-            self._note_listed(fetched)
+            self._note_listed(fetched, is_merged=False)
 
     # Plan
 
@@ -148,8 +149,8 @@ class TableSync:
             now,
             schema=cached.schema if cached is not None else None,
             fields=self.fields,
-            deletions_listed_at=(
-                DeletedDeals(self.store).listed_at if keeps_deleted(self.table) else None
+            deletions_merged_at=(
+                DeletedDeals(self.store).merged_at if keeps_deleted(self.table) else None
             ),
         )
         full_at = manifest.full_at if manifest and planned.mode == "incremental" else now
@@ -337,7 +338,7 @@ class TableSync:
             work.began,
             work.full_at,
             fetched.server_time or (before.server_time if before else None),
-            fetched.watermarks,
+            {**(unexplained_notes(before.state) if before else {}), **fetched.watermarks},
             next_part=before.next_part if before else 1,
         )
         written = self.store.write_parts(
@@ -348,6 +349,7 @@ class TableSync:
             # No row changed: a new column that is empty is not worth new parts.
             written = replace(written, parts=before.parts, next_part=before.next_part)
         self.store.publish(written)
+        self._note_listed(fetched, is_merged=True)
         if self._states is not None:
             # After the rows: a deal without a state is fetched again.
             save_states(self.store, self.table.name, self._states, work.began)
@@ -367,7 +369,6 @@ class TableSync:
         """
         if self._deletions is not None:
             self._deletions.add_missing(self.store.read_parts(written, ["id"]), fetched.seen_at)
-            self._note_listed(fetched)
         columns = snapshot_columns(self.table.name)
         append_snapshot(
             self.store, written, self.store.read_parts(written, columns), fetched, before
@@ -387,12 +388,12 @@ class TableSync:
             self._deletions = Deletions(self.store, self.fields, manifest, cached, self.now())
             self.fetcher.keep_deleted = self._deletions.add_listed
 
-    def _note_listed(self, fetched: FetchResult) -> None:
+    def _note_listed(self, fetched: FetchResult, *, is_merged: bool) -> None:
         """Note it where all lists of deletions were read."""
         if self._deletions is not None and fetched.deletion_lists.issuperset(
             source.path for source in self.table.sources if source.deletions
         ):
-            self._deletions.note_listed(fetched.seen_at)
+            self._deletions.note_listed(fetched.seen_at, is_merged=is_merged)
 
 
 def _note(work: _Work, fetched: FetchResult) -> str:

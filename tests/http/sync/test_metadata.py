@@ -5,11 +5,14 @@ that a row shows.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 
 import pandas as pd
 import pytest
 
 from pdframe import sandbox
+from pdframe.errors import AccessError, TransportError
 from pdframe.schema import LISTS
 from pdframe.sync.metadata import METADATA
 from tests.helpers.tuning import LONG_LISTS
@@ -28,6 +31,37 @@ def account() -> Iterator[sandbox.SandboxAccount]:
 
 def modes(account: sandbox.SandboxAccount) -> pd.Series:
     return account.sync().set_index("table")["mode"]
+
+
+def move_to_new_stage(account: sandbox.SandboxAccount) -> int:
+    """Move a deal into a stage that the cached list lacks; return the deal."""
+    company = account.company_model
+    deal = next(
+        row
+        for row in company.tables["deals"].values()
+        if row["status"] == "open" and not row["is_deleted"] and not row["is_archived"]
+    )
+    stage = company.add_row("stages", name="Brand new", pipeline_id=deal["pipeline_id"])
+    company.move_deal(deal["id"], stage)
+    return int(deal["id"])
+
+
+def stage_name(account: sandbox.SandboxAccount, deal: int) -> str:
+    deals = account.deals(names=True, columns=["id", "stage_name"])
+    return str(deals.set_index("id")["stage_name"][deal])
+
+
+def break_stages(
+    account: sandbox.SandboxAccount, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    get = account._client.get
+
+    def breaking(path: str, *rest: object, **options: object) -> object:
+        if path == "/stages":
+            raise error
+        return get(path, *rest, **options)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(account._client, "get", breaking)
 
 
 def test_a_sync_of_everything_where_nothing_changed_costs_130_tokens_at_most() -> None:
@@ -157,3 +191,119 @@ def test_a_restored_deal_comes_back_though_the_list_of_deletions_is_young() -> N
         account.company_model.undelete_deal(deal)
         account.sync()
         assert deal in account.deals(refresh=False)["id"].tolist()
+
+
+@pytest.mark.parametrize("how", ["sync", "refresh"])
+def test_a_table_that_is_synced_by_name_reads_the_stages_that_it_lacks(
+    account: sandbox.SandboxAccount, how: str
+) -> None:
+    deal = move_to_new_stage(account)
+    if how == "sync":
+        done = account.sync("deals").set_index("table")["mode"]
+        assert done["stages"] == "full"
+        assert "users" not in done
+    else:
+        account.deals(refresh=True)
+    assert stage_name(account, deal) == "Brand new"
+
+
+def test_stages_that_were_not_read_because_a_sync_broke_off_are_read_by_the_next_one(
+    account: sandbox.SandboxAccount, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    deal = move_to_new_stage(account)
+    with monkeypatch.context() as patch:
+        break_stages(account, patch, TransportError("The connection broke."))
+        with pytest.raises(TransportError):
+            account.sync()
+    done = account.sync().set_index("table")
+    assert done["note"]["deals"] == "up to date since the interrupted sync"
+    assert done["mode"]["stages"] == "full"
+    assert stage_name(account, deal) == "Brand new"
+
+
+def test_stages_that_a_loader_could_not_read_are_read_by_the_next_sync(
+    account: sandbox.SandboxAccount, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    deal = move_to_new_stage(account)
+    with monkeypatch.context() as patch:
+        break_stages(account, patch, TransportError("The connection broke."))
+        with pytest.raises(TransportError):
+            account.deals(refresh=True)
+    assert modes(account)["stages"] == "full"
+    assert stage_name(account, deal) == "Brand new"
+
+
+def test_a_loader_returns_its_rows_where_the_list_that_they_need_is_withheld(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    with sandbox.connect(
+        seed=3, deals=60, burst=100_000, progress=False, options=LONG_LISTS, max_age=0
+    ) as account:
+        account.sync()
+        deal = move_to_new_stage(account)
+        withheld = AccessError("The user may not see this.", status=403, missing="permission")
+        break_stages(account, monkeypatch, withheld)
+        assert deal in account.deals()["id"].tolist()
+
+
+def test_two_tables_that_show_the_same_unknown_user_read_the_users_once(
+    account: sandbox.SandboxAccount,
+) -> None:
+    company = account.company_model
+    deals = account.deals(refresh=False, archived=False).set_index("id")
+    activities = account.activities(refresh=False)
+    activity = activities[activities["deal_id"].isin(deals.index)].iloc[0]
+    deal, owner = int(activity["deal_id"]), int(activity["owner_id"])
+    company.edit_deal(deal, owner_id=owner)
+    del company.tables["users"][owner]
+    account.sync("users")
+    seen = []
+    for number in range(3):
+        company.edit_deal(deal, title=f"title {number}")
+        seen.append(modes(account)["users"])
+        company.edit("activities", int(activity["id"]), subject=f"subject {number}")
+        seen.append(modes(account)["users"])
+    assert seen == ["full", *["skipped"] * 5]
+
+
+def test_deletions_that_were_read_for_the_deleted_deals_alone_are_still_to_read_by_a_sync() -> None:
+    switches = sandbox.Switches(deleting_moves_update_time=False)
+    with sandbox.connect(
+        seed=3, deals=60, switches=switches, burst=100_000, progress=False, options=LONG_LISTS
+    ) as account:
+        account.sync()
+        account.sync()
+        deals = account.deals(refresh=False)
+        deal = int(deals.loc[~deals["is_archived"], "id"].iloc[0])
+        account.company_model.delete_deal(deal)
+        store = account._store
+        manifest = store.manifest("deals.deleted")
+        a_day_ago = (datetime.now(UTC) - timedelta(hours=25)).isoformat()
+        store.publish(replace(manifest, state=dict.fromkeys(manifest.state, a_day_ago)))
+        assert deal in account.deals(deleted=True)["id"].tolist()
+        assert account.sync().set_index("table")["removed"]["deals"] == 1
+        assert deal not in account.deals(refresh=False)["id"].tolist()
+
+
+def test_deletions_that_no_list_shows_any_more_make_a_sync_by_name_reload() -> None:
+    with sandbox.connect(
+        seed=3,
+        deals=60,
+        burst=100_000,
+        progress=False,
+        options=LONG_LISTS,
+        full_every=None,
+        deletions_age=None,
+    ) as account:
+        account.sync()
+        account.sync()
+        store, long_ago = account._store, datetime.now(UTC) - timedelta(days=40)
+        store.publish(replace(store.manifest("deals"), full_at=long_ago))
+        deleted = store.manifest("deals.deleted")
+        store.publish(replace(deleted, state=dict.fromkeys(deleted.state, long_ago.isoformat())))
+        assert modes(account)["deals"] == "incremental"
+        row = account.sync("deals").set_index("table").loc["deals"]
+        assert (row["mode"], row["note"]) == (
+            "full",
+            "reloaded: deletions are listed for 30 days alone",
+        )

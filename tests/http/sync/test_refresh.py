@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from contextlib import nullcontext
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -17,8 +18,10 @@ from pdframe.errors import (
     DamagedError,
     NotCachedError,
     ResponseError,
+    TransportError,
 )
 from pdframe.schema import TABLES
+from pdframe.sync import SyncOptions
 from tests.helpers import true_cells
 from tests.helpers.tuning import LONG_LISTS, sync_alone
 
@@ -536,6 +539,37 @@ def test_a_sync_long_after_an_interrupted_one_skips_nothing() -> None:
         assert {
             row.mode for row in syncer.sync(["stages", "pipelines", "products"], max_age=None)
         } == {"full"}
+
+
+def test_pages_that_are_too_old_to_resume_leave_no_row_in_a_later_resumption(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    with sandbox.connect(
+        seed=3, deals=60, burst=100_000, progress=False, options=SyncOptions(page_size=10)
+    ) as account:
+        get = account._client.get
+
+        def sync(days: int, *, breaks_at: int = 0) -> None:
+            paths = []
+
+            def breaking(path: str, *rest: object, **options: object) -> object:
+                paths.append(path)
+                if breaks_at and paths.count("/deals") == breaks_at:
+                    raise TransportError("The connection broke.")
+                return get(path, *rest, **options)  # type: ignore[arg-type]
+
+            monkeypatch.setattr(account._client, "get", breaking)
+            syncer = account._syncer
+            syncer.now = lambda: datetime.now(UTC) + timedelta(days=days)
+            with pytest.raises(TransportError) if breaks_at else nullcontext():
+                syncer.sync(["deals"])
+
+        first = ids(account, "deals")[0]
+        sync(0, breaks_at=4)
+        account.company_model.hide("deals", first)
+        sync(40, breaks_at=4)
+        sync(40)
+        assert first not in account.deals(refresh=False)["id"].tolist()
 
 
 def test_after_forty_days_at_the_server_no_deleted_deal_is_left(
