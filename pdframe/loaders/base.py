@@ -159,7 +159,13 @@ def label_rows(
     wanted = [
         added for added in table.names if names and (columns is None or added.name in columns)
     ]
-    named = lookups(syncer, wanted, cache_alone=refresh is False, max_age=account._max_age)
+    named = lookups(
+        syncer,
+        wanted,
+        cache_alone=refresh is False,
+        max_age=account._max_age,
+        refresh_now=refresh is not None and refresh is not False,
+    )
     frame = to_frame(rows, table, syncer.fields(table), labels=labels, columns=columns, names=named)
     frame.attrs["tz"] = account.tz
     return frame

@@ -12,13 +12,19 @@ from pdframe.errors import AccessError
 from pdframe.frames import Lookup
 from pdframe.schema import TABLES, NameColumn
 from pdframe.sync import Syncer
+from pdframe.sync.metadata import METADATA
 
 # Long lists: loaded if they are not cached, else used at any age.
 LARGE = frozenset({"persons", "organizations"})
 
 
 def lookups(
-    syncer: Syncer, wanted: Iterable[NameColumn], *, cache_alone: bool, max_age: timedelta | None
+    syncer: Syncer,
+    wanted: Iterable[NameColumn],
+    *,
+    cache_alone: bool,
+    max_age: timedelta | None,
+    refresh_now: bool = False,
 ) -> dict[NameColumn, Lookup]:
     """Return the lookup of each name column.
 
@@ -32,6 +38,8 @@ def lookups(
         Whether to send no request.
     max_age
         Maximum age of a cached table that is not a long list.
+    refresh_now
+        Whether to read lists of metadata at any age: a rename shows at once.
 
     Returns
     -------
@@ -48,7 +56,10 @@ def lookups(
     for name in dict.fromkeys(column.table for column in columns):
         if not cache_alone:
             try:
-                syncer.refresh_if_stale(name, max_age=None if name in LARGE else max_age)
+                if refresh_now and name in METADATA:
+                    syncer.refresh(name, full=False)
+                else:
+                    syncer.refresh_if_stale(name, max_age=None if name in LARGE else max_age)
             except AccessError as error:
                 if error.status == 401:
                     raise

@@ -198,6 +198,8 @@ class ChildrenSync:
         every_at = manifest.state.get(EVERY_AT) if manifest else None
         if saved is not None and every_at and about == "every":
             saved = saved if datetime.fromisoformat(every_at) < saved.began else None
+        if saved is not None and saved.marks.get("parents") == about != "every":
+            saved = None if _were_fetched(parents, states, saved.began) else saved
         if saved is not None and timedelta(0) <= self.now() - saved.began < RESUMABLE_FOR:
             is_same = saved.marks.get("parents") == about
             if is_same and (not want.full or saved.marks.get("full") == "yes"):
@@ -460,6 +462,13 @@ def rows_of(store: Store, table: Table, ids: Collection[int] | None) -> pa.Table
 
 def _parents_with_rows(runs: Sequence[SortedRun], key: str) -> Iterator[list[int]]:
     return (pc.unique(run.read([key])[key]).to_pylist() for run in runs)
+
+
+def _were_fetched(parents: Sequence[int], states: pa.Table, since: datetime) -> bool:
+    """Whether the children of all parents were fetched since a time, as their states say."""
+    start = pa.scalar(since, states.schema.field("asked_at").type)
+    recent = states.filter(pc.greater_equal(states["asked_at"], start))
+    return set(parents).issubset(recent["id"].to_pylist())
 
 
 def _checksum(parents: Sequence[int]) -> str:

@@ -84,7 +84,7 @@ class Fetcher:
         """Add the rows whose `update_time` is after the watermarks, and the keys that the API lists
         as deleted.
 
-        Where the lists of deletions are not read, the changes are asked for with deleted rows among
+        Where the lists of deletions are not read, the changes are requested with deleted rows among
         them: a deletion that moved `update_time` is found all the same.
 
         Rows are sorted by `update_time`. A row that is edited during the fetch moves to the end of
@@ -274,6 +274,7 @@ class Fetcher:
         fetched.server_time = fetched.server_time or page.server_time
         fetched.seen_at = max(filter(None, (page.server_time, fetched.seen_at)), default=None)
         rows, problems = self.reader.typed(page.rows)
+        rows = _with_deleted_flagged(rows, self.table)
         self._check_keys(page, rows)
         fetched.add(rows)
         if self.keep_deleted is not None:
@@ -289,6 +290,19 @@ class Fetcher:
         """
         if page.rows and not rows.num_rows:
             raise another_list(page.path, page.rows, self.table.key[0])
+
+
+def _with_deleted_flagged(rows: pa.Table, table: Table) -> pa.Table:
+    """Return rows with `is_deleted` true where their status says that they are deleted."""
+    if not table.incremental or not {"status", "is_deleted"}.issubset(table.by_name):
+        return rows
+    says_deleted = pc.fill_null(pc.equal(rows["status"], "deleted"), False)
+    if not pc.any(says_deleted).as_py():
+        return rows
+    flags = pc.or_kleene(rows["is_deleted"], says_deleted)
+    return rows.set_column(
+        rows.column_names.index("is_deleted"), rows.schema.field("is_deleted"), flags
+    )
 
 
 def stage_page(

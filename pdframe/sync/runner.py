@@ -342,8 +342,8 @@ class Syncer:
 
     @staticmethod
     def _was_synced(name: str, done: Mapping[str, SyncRow]) -> bool:
-        """Whether a table was requested in this sync."""
-        return name in done and done[name].mode != "skipped"
+        """Whether a table was requested in this sync, or in the interrupted one."""
+        return name in done and (done[name].mode != "skipped" or done[name].note == UP_TO_DATE)
 
     def _is_older(self, name: str, table: str) -> bool:
         """Whether a list of metadata was read before the newest rows of a table changed: only then
@@ -570,7 +570,7 @@ def _saying_what_is_kept(done: Mapping[str, SyncRow], store: Store) -> Iterator[
         finished = [name for name, row in done.items() if row.mode in ("full", "incremental")]
         now = f"Kept: {', '.join(finished)} as of now, every other table as it was cached before."
         begun = [
-            f"Pages of {name} are saved: the next sync goes on from them."
+            f"Pages of {name} are saved: the next sync resumes with them."
             for name in in_flight(store)
             # What is fetched record by record says what it keeps by itself.
             if name in TABLES and TABLES[name].parent is None

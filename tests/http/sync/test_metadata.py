@@ -307,3 +307,29 @@ def test_deletions_that_no_list_shows_any_more_make_a_sync_by_name_reload() -> N
             "full",
             "reloaded: deletions are listed for 30 days alone",
         )
+
+
+def test_a_deal_that_its_status_alone_shows_as_deleted_leaves_the_table(
+    account: sandbox.SandboxAccount,
+) -> None:
+    account.sync()
+    company = account.company_model
+    deal = int(account.deals(refresh=False, archived=False)["id"].iloc[0])
+    company.edit_deal(deal, title="touched")
+    company.tables["deals"][deal]["status"] = "deleted"
+    row = account.sync().set_index("table").loc["deals"]
+    assert (row["mode"], row["removed"]) == ("incremental", 1)
+    assert deal not in account.deals(refresh=False)["id"].tolist()
+    known = account.deals(deleted=True, refresh=False).set_index("id")
+    assert (known["status"][deal], known["is_deleted"][deal]) == ("deleted", True)
+
+
+def test_refresh_reads_what_describes_the_rows_so_a_rename_shows_at_once(
+    account: sandbox.SandboxAccount,
+) -> None:
+    deal = int(account.deals(refresh=False)["id"].iloc[0])
+    company = account.company_model
+    company.edit("stages", company.tables["deals"][deal]["stage_id"], name="Renamed")
+    assert stage_name(account, deal) != "Renamed"
+    deals = account.deals(refresh=True, names=True)
+    assert deals.set_index("id")["stage_name"][deal] == "Renamed"

@@ -693,3 +693,25 @@ def test_a_withheld_list_withholds_what_rests_on_it(tmp_path: Any) -> None:
             ):
                 named = account.products(names=True)
             assert named["owner_name"].isna().all()
+
+
+def test_a_run_that_was_killed_after_its_commit_is_not_resumed(
+    account: sandbox.SandboxAccount, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Killed(BaseException):
+        pass
+
+    def kill(self: Checkpoint) -> None:
+        raise Killed
+
+    deal = int(account.deals()["id"].iloc[0])
+    with monkeypatch.context() as patch:
+        patch.setattr(Checkpoint, "drop", kill)
+        # The kill is after the commit: what is staged before it is dropped at the first load.
+        patch.setattr(Checkpoint, "load", lambda self: None)
+        with pytest.raises(Killed):
+            account.deal_changes([deal])
+    before = account.deal_changes([deal], refresh=False)
+    assert len(before)
+    account.company_model.edit_deal(deal, title="Another title")
+    assert len(account.deal_changes([deal], refresh=True)) == len(before) + 1
