@@ -168,7 +168,7 @@ def test_a_page_of_another_list_is_an_error_and_never_reaches_the_cache(
         {"items": ANOTHERS[rows]} if "earch" in path else ANOTHERS[rows]
     )
     if load == "field list":
-        account._max_age = pdframe.account.timedelta(0)
+        account._metadata_age = pdframe.account.timedelta(0)
     with pytest.raises(ResponseError, match="the answer of another list"):
         ask(account, "full" if load in ("changes", "followers", "line items") else True)
     del company.other[path]
