@@ -69,8 +69,7 @@ def require_columns(
     missing = [column for column in (*columns, *by) if column not in frame.columns]
     if missing:
         raise ArgumentError(
-            f"{name} has no column {', '.join(map(repr, missing))}. Pass the loader's frame with"
-            " all its columns."
+            f"{name} has no column {', '.join(map(repr, missing))}. {_where_from(name, missing)}"
         )
     if not frame.columns.is_unique:
         twice = frame.columns[frame.columns.duplicated()].unique()
@@ -85,6 +84,15 @@ def require_columns(
                 " computed with. Pass the loader's frame."
             )
     return plain_frame(frame)
+
+
+def _where_from(name: str, missing: Sequence[object]) -> str:
+    """Describe which frame has the missing columns of the argument `name`."""
+    if name == "deals" and all(str(column).endswith("_name") for column in missing):
+        return "account.deals(names=True) adds the names of ids."
+    source = _SOURCES.get(name)
+    carried = " The argument carry= of mrr_lines adds columns of deals." if name == "lines" else ""
+    return f"Pass the frame of {source or 'the loader'} with all its columns.{carried}"
 
 
 def zone_of(tz: str | None, *frames: object) -> str:
