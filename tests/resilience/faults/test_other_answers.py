@@ -168,7 +168,7 @@ def test_a_page_of_another_list_is_an_error_and_never_reaches_the_cache(
         {"items": ANOTHERS[rows]} if "earch" in path else ANOTHERS[rows]
     )
     if load == "field list":
-        account._max_age = pdframe.account.timedelta(0)
+        account._metadata_age = pdframe.account.timedelta(0)
     with pytest.raises(ResponseError, match="the answer of another list"):
         ask(account, "full" if load in ("changes", "followers", "line items") else True)
     del company.other[path]
@@ -182,7 +182,7 @@ def test_a_search_that_is_answered_with_another_type_is_another_request_s(
     company: Company, account: pdframe.Account
 ) -> None:
     company.other["/api/v2/persons/search"] = lambda seen: data({"items": RESULT})
-    with pytest.raises(ResponseError, match="a type that was asked for"):
+    with pytest.raises(ResponseError, match="a requested type"):
         account.search("deal", "person")
 
 
@@ -192,7 +192,7 @@ def test_line_items_of_deals_that_were_not_requested_are_another_request_s(
     company.other["/api/v2/deals/products"] = lambda seen: data(
         [{"id": 8, "deal_id": 77, "name": "Q"}]
     )
-    with pytest.raises(ResponseError, match="deals that were asked for"):
+    with pytest.raises(ResponseError, match="deals that were requested"):
         account.deal_products()
 
 

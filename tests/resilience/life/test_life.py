@@ -86,6 +86,9 @@ class Living(RuleBasedStateMachine):
             burst=1_000_000,
             progress=False,
             max_age=0,
+            # The oracle knows no age: every sync reads the lists of metadata and of deletions.
+            metadata_age=0,
+            deletions_age=0,
             options=SyncOptions(page_size=page, **(WIDE if wide else {})),
         )
         self.company = self.account.company_model
