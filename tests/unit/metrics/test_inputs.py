@@ -125,6 +125,9 @@ def test_need_names_what_is_missing() -> None:
     ]:
         with pytest.raises(ArgumentError, match=f"{re.escape(remedy)}$"):
             require_columns(frame, name, ["a"], by=[column])
+    named = pd.DataFrame({"Deal type": ["New"], 5: [1]})
+    with pytest.raises(ArgumentError, match=r"no column 'Deal typ'\. Did you mean 'Deal type'\?$"):
+        require_columns(named, "lines", [], by=["Deal typ"])
     with pytest.raises(
         ArgumentError, match=r"deals must be a DataFrame from account\.deals\(\), not None\."
     ):
