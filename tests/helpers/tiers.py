@@ -21,7 +21,7 @@ SEED_VARIABLE = "PDFRAME_SAMPLE_SEED"
 TIER = os.environ.get(TIER_VARIABLE, "check")
 if TIER not in ("test", "check"):
     raise ValueError(f"{TIER_VARIABLE} must be 'test' or 'check', not {TIER!r}.")
-CASES_PER_FUNCTION = 3
+CASES_PER_FUNCTION = 2
 # Sets of parameters that the mark `slow` has: one of them stands for all.
 CASES_PER_SLOW_FUNCTION = 1
 
