@@ -57,6 +57,10 @@ def connection(
     folder = _folder(cache_dir or os.environ.get("PDFRAME_CACHE_DIR") or default_cache_dir())
     origin = _origin(company, base_url, optional=oauth is not None)
     budget = TokenBudget(max_tokens=max_tokens)
+    if not (options is None or isinstance(options, SyncOptions)):
+        raise ArgumentError(
+            f"options must be a pdframe.sync.SyncOptions, or None, not {type(options).__name__}."
+        )
     check_usable(folder)
     return make(
         Client(origin, credentials, budget=budget),

@@ -104,9 +104,8 @@ def connect(
     progress
         None: bars in notebooks and terminals; False: never.
     options
-        Tuning of page sizes,
-        threads and thresholds (`pdframe.sync.SyncOptions`); None: the defaults,
-        which suit every account.
+        Tuning of page sizes, threads and thresholds (`pdframe.sync.SyncOptions`); None: the
+        defaults, which suit every account.
 
     Returns
     -------

@@ -77,6 +77,7 @@ def _parser() -> argparse.ArgumentParser:
     sync.add_argument(
         "tables",
         nargs="*",
+        default=None,  # else argparse names it among the required arguments
         metavar="TABLE",
         help="names of tables; none: all that do not cost a request a record",
     )
@@ -89,7 +90,7 @@ def _parser() -> argparse.ArgumentParser:
     estimate = commands.add_parser(
         "estimate", help="estimate the API tokens of a sync, without a request"
     )
-    estimate.add_argument("tables", nargs="*", metavar="TABLE", help="as for sync")
+    estimate.add_argument("tables", nargs="*", default=None, metavar="TABLE", help="as for sync")
     estimate.add_argument("--full", action="store_true", help="as for sync")
 
     export = commands.add_parser(
@@ -103,6 +104,7 @@ def _parser() -> argparse.ArgumentParser:
     export.add_argument(
         "tables",
         nargs="*",
+        default=None,
         metavar="TABLE",
         help="names of tables; none: every list, and the stage visits",
     )

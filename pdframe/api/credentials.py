@@ -382,7 +382,7 @@ class OAuth(_Sealed):
 def _checked(value: object, what: str, remedy: str) -> Secret:
     """Return the value as a secret, or refuse it without showing it."""
     if not isinstance(value, str):
-        problem = "is no text"
+        problem = "is not text"
     elif not value:
         problem = "is empty"
     elif all("!" <= character <= "~" for character in value):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import timedelta
 from typing import Literal, Protocol, TypeAlias
 
@@ -15,7 +15,16 @@ from pdframe._warnings import warn
 from pdframe.api.client import Client
 from pdframe.cache.deleted_deals import DeletedDeals, with_lines_of_deleted
 from pdframe.cache.store import Store
-from pdframe.errors import AccessError, ArgumentError, CacheError, NotCachedError
+from pdframe.errors import (
+    AccessError,
+    ArgumentError,
+    BlockedError,
+    BudgetError,
+    CacheError,
+    NotCachedError,
+    RateLimitError,
+    TransportError,
+)
 from pdframe.frames import Rows, storage_schema, to_frame
 from pdframe.loaders.lookups import empty_lookup, lookups
 from pdframe.schema import TABLES, Table
@@ -86,10 +95,12 @@ def load(
                 f"{name!r} is not cached, and refresh=False sends no request. Call"
                 f" account.{name}() or account.sync({name!r})."
             )
-    elif refresh is None:
-        syncer.refresh_if_stale(name, max_age=account._max_age)
     else:
-        syncer.refresh(name, full=refresh == "full")
+        with _suggesting_the_cache(store, name):
+            if refresh is None:
+                syncer.refresh_if_stale(name, max_age=account._max_age)
+            else:
+                syncer.refresh(name, full=refresh == "full")
     if with_deleted_deals and refresh is not False:
         syncer.list_deletions(max_age=account._max_age, since=None if refresh is None else began)
     elif with_deleted_deals and DeletedDeals(store).listed_at is None:
@@ -115,6 +126,19 @@ def load(
         return label_rows(account, rows, table, refresh, labels, names, chosen)
 
     return read() if refresh is False else syncer.with_repair(read)
+
+
+@contextlib.contextmanager
+def _suggesting_the_cache(store: Store, name: str) -> Iterator[None]:
+    """Add to an error of the network or the budget how to read the table that is cached."""
+    try:
+        yield
+    except (BlockedError, BudgetError, RateLimitError, TransportError) as error:
+        with contextlib.suppress(CacheError):
+            if store.manifest(name) is not None:
+                hint = f"account.{name}(refresh=False) reads the cached table."
+                error.kept = f"{error.kept} {hint}".lstrip()
+        raise
 
 
 def check_columns(
@@ -206,17 +230,17 @@ def _refuse_unknown(
         none = storage_schema(table, fields).empty_table() if rows is None else rows.slice(0, 0)
         to_frame(none, table, fields, labels=labels, columns=columns, names=named)
 
-    try:
+    with contextlib.suppress(ArgumentError, CacheError):
         choose()
-    except (ArgumentError, CacheError):
-        # A field may be new or renamed, the API may have sent columns that nothing declares, and a
-        # damaged list of fields is reloaded.
-        if table.field_list is not None and not _refresh_fields(account, table.field_list, refresh):
-            return
-        with contextlib.suppress(CacheError):
-            choose(account._store.read(table.name))
-            return
-        syncer.with_repair(choose)
+        return
+    # A field may be new or renamed, the API may have sent columns that nothing declares, and a
+    # damaged list of fields is reloaded.
+    if table.field_list is not None and not _refresh_fields(account, table.field_list, refresh):
+        return
+    with contextlib.suppress(CacheError):
+        choose(account._store.read(table.name))
+        return
+    syncer.with_repair(choose)
 
 
 def _refresh_fields(account: Connected, name: str, refresh: Refresh) -> bool:

@@ -7,6 +7,7 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Iterable, Sequence
 from datetime import date, datetime
+from difflib import get_close_matches
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -43,6 +44,11 @@ _SOURCES = {
     "lines": "metrics.mrr_lines()",
 }
 
+# The columns that names=True adds to deals.
+_NAMES = frozenset(
+    {"creator_name", "owner_name", "person_name", "org_name", "pipeline_name", "stage_name"}
+)
+
 _DATE = re.compile(r"\d{4}-\d{2}-\d{2}")
 _NUMBER = re.compile(r"[\s\d.+-]*")
 
@@ -65,12 +71,12 @@ def require_columns(
         given = "None" if frame is None else type(frame).__name__
         source = f" from {_SOURCES[name]}" if name in _SOURCES else ""
         raise ArgumentError(f"{name} must be a DataFrame{source}, not {given}.")
-    columns = list(columns)
+    columns, by = list(columns), list(by)
     missing = [column for column in (*columns, *by) if column not in frame.columns]
     if missing:
         raise ArgumentError(
-            f"{name} has no column {', '.join(map(repr, missing))}. Pass the loader's frame with"
-            " all its columns."
+            f"{name} has no column {', '.join(map(repr, missing))}."
+            f" {_remedy(name, missing, frame, by)}"
         )
     if not frame.columns.is_unique:
         twice = frame.columns[frame.columns.duplicated()].unique()
@@ -85,6 +91,22 @@ def require_columns(
                 " computed with. Pass the loader's frame."
             )
     return plain_frame(frame)
+
+
+def _remedy(name: str, missing: Sequence[str], frame: pd.DataFrame, by: Collection[str]) -> str:
+    """Name the column that a mistyped one of `by` resembles, else the frame that has the missing
+    columns of the argument `name`.
+    """
+    given = [column for column in frame.columns if isinstance(column, str)]
+    if len(missing) == 1 and missing[0] in by and isinstance(missing[0], str):
+        close = get_close_matches(missing[0], given, n=1, cutoff=0.8)
+        if close:
+            return f"Did you mean {close[0]!r}?"
+    if name == "deals" and all(column in _NAMES for column in missing):
+        return "account.deals(names=True) adds the names of ids."
+    source = _SOURCES.get(name)
+    carried = " The argument carry= of mrr_lines adds columns of deals." if name == "lines" else ""
+    return f"Pass the frame of {source or 'the loader'} with all its columns.{carried}"
 
 
 def zone_of(tz: str | None, *frames: object) -> str:

@@ -207,10 +207,10 @@ def _warn_of_unwatched(known_visits: pd.DataFrame) -> None:
     result = missed["deal_id"].nunique()
     if len(missed):
         warn(
-            f"{len(missed)} completed visits are left out of median_days and share_longer: they"
+            f"{len(missed):,} completed visits are left out of median_days and share_longer: they"
             " were first seen after their end, or their times are not known exactly. For exact"
-            f" times load account.deal_changes(ids): 20 tokens per deal, {result} deals ="
-            f" {20 * result} tokens."
+            f" times load account.deal_changes(ids): 20 tokens per deal, {result:,}"
+            f" deal{'' if result == 1 else 's'} = {20 * result:,} tokens."
         )
 
 
@@ -251,7 +251,7 @@ def _open_deals(
     late = int(result["changed"].eq(True).sum())
     if late:
         warn(
-            f"{late} open deals changed after {now:%Y-%m-%d %H:%M} UTC: their owner, expected"
+            f"{late:,} open deals changed after {now:%Y-%m-%d %H:%M} UTC: their owner, expected"
             " close and idleness at that time are unknown and null. Pass the deals of that time,"
             " from account.as_of(...), if history was kept."
         )

@@ -281,7 +281,10 @@ def pipeline_of(given: int | None, visited: Ints, stages: pd.DataFrame) -> int:
         # A row of a frame of numbers contains integers as floats.
         full = isinstance(given, float | np.floating) and float(given).is_integer()
         if isinstance(given, bool) or not (full or isinstance(given, int | np.integer)):
-            raise ArgumentError(f"pipeline_id={given!r} is not the id of a pipeline.")
+            raise ArgumentError(
+                f"pipeline_id={given!r} is not the id of a pipeline. The pipelines of stages are"
+                f" {_listed(there)}; account.pipelines() has their names."
+            )
         if int(given) not in there:
             raise ArgumentError(
                 f"stages has none of pipeline {int(given)}; it has those of {_listed(there)}."
@@ -375,8 +378,8 @@ def _warn_of_missing_stages(visits: int) -> None:
 
 _BEFORE = {
     "implied": "stages before the first one seen count as reached together with it",
-    "touched": "stages that they visited before count as not visited",
-    "strict": "stages that they visited before, and all after those, count as not reached",
+    "touched": "stages visited earlier count as not visited",
+    "strict": "stages visited earlier, and all after those, count as not reached",
 }
 
 
@@ -386,10 +389,11 @@ def _warn_of_late(matches: Cohort, late: int, removed: int) -> None:
     """
     if late:
         warn(
-            f"{late:,} of {len(matches.deal):,} deals are known from snapshots alone, which begin"
-            f" after the deal. Its earlier stages are unknown: {_BEFORE[matches.skipped]}, and"
-            " rates follow these deals only from the first snapshot on, and from the stage that it"
-            f" shows. For their exact history {remedy(late, removed)}"
+            f"{late:,} of {len(matches.deal):,} deals {'is' if late == 1 else 'are'} known from"
+            " snapshots alone, which begin after the deal was created. Earlier stages are unknown:"
+            f" {_BEFORE[matches.skipped]}, and rates follow such a deal only from its first"
+            " snapshot on, and from the stage that it shows. For the exact history"
+            f" {remedy(late, removed)}"
         )
 
 
@@ -397,8 +401,9 @@ def _warn_of_bounds(bounded: int, deals: int, removed: int) -> None:
     """Warn of deals with times that are only bounded; `removed` of them are deleted."""
     if bounded:
         warn(
-            f"{bounded:,} of {deals:,} deals have a time that is only known to be between two"
-            f" snapshots: the latest possible counts. For exact times {remedy(bounded, removed)}"
+            f"{bounded:,} of {deals:,} deals {'has' if bounded == 1 else 'have'} a time that is"
+            " only known to be between two snapshots: the latest possible counts. For exact times"
+            f" {remedy(bounded, removed)}"
         )
 
 
@@ -410,9 +415,11 @@ def remedy(deals: int, removed: int = 0) -> str:
         return "there is nothing to load: all of these deals are deleted."
     left = deals - removed
     beside = (
-        f" The other {removed:,} are deleted: nothing can be loaded for them." if removed else ""
+        f" The other {removed:,} {'is' if removed == 1 else 'are'} deleted: nothing can be loaded."
+        if removed
+        else ""
     )
     return (
-        f"load account.deal_changes(): 20 tokens per deal, {left:,} deals = {20 * left:,}"
-        f" tokens.{beside}"
+        f"load account.deal_changes(): 20 tokens per deal, {left:,}"
+        f" deal{'' if left == 1 else 's'} = {20 * left:,} tokens.{beside}"
     )

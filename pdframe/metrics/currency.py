@@ -130,7 +130,8 @@ class Rates:
         if self.dated:
             if days is None:
                 raise ArgumentError(
-                    "`rates` by day need the day of each amount: say which column holds it."
+                    "`rates` by day need the day of each amount: pass on=, the name of the column"
+                    " of days."
                 )
             wanted = wanted & days.notna().to_numpy()
         missing: list[str] = []

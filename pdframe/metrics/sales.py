@@ -131,8 +131,7 @@ def win_rate(
     and those that ended before they were created (an import), for which no time from creation to
     win exists.
 
-    "closed": E. B. Wilson's interval (JASA 22, 1927). "created": Aalen-Johansen with log-log limits
-    (see `survival.aalen_johansen`).
+    "closed": E. B. Wilson's interval (JASA 22, 1927). "created": Aalen-Johansen, log-log limits.
 
     Examples
     --------

@@ -485,7 +485,7 @@ def _warn_of_sources(source: Micros, deal: Micros, too_late: int) -> None:
         " likelier to show a longer visit, so each counts from the first snapshot that shows it,"
         f" and {too_late:,} that had ended by then are left out of the durations; a row with"
         " current stages alone has none. Load exact history with account.deal_changes(): 20 tokens"
-        f" per deal, {deals:,} deals = {20 * deals:,} tokens."
+        f" per deal, {deals:,} deal{'' if deals == 1 else 's'} = {20 * deals:,} tokens."
     )
 
 

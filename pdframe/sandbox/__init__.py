@@ -81,15 +81,15 @@ def connect(
     seed
         Same seed and size, same company, to the last byte.
     deals
-        How many deals its three years have seen; 0: a new account.
+        Number of deals in its three years; 0: a new account.
     cache_dir
-        Where Parquet files are kept; None: a temporary folder that goes with the account.
+        Folder of the Parquet files; None: a temporary folder, deleted when the account is closed.
     switches
         How the API behaves where its documentation is silent; None: the likeliest.
     **limits
         Of the account (`max_age`, `metadata_age`, `deletions_age`, `full_every`, `max_tokens`,
         `progress`, `options`, as in `pdframe.connect`) and of the server (`plan`, `seats`, `burst`,
-        `daily_tokens`, `latency`, `faults` and what else `Server` takes).
+        `daily_tokens`, `latency`, `faults` and the other parameters of `Server`).
 
     Returns
     -------

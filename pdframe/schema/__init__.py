@@ -45,8 +45,8 @@ def table_named(name: str) -> Table:
     """
     if not isinstance(name, str):
         raise ArgumentError(
-            "A table name must be text, and each is an argument of its own:"
-            f" account.sync('deals', 'stages'), not {name!r}."
+            f"A table name must be text such as 'deals', not {name!r}. Pass each name as"
+            " an argument of its own: account.sync('deals', 'stages')."
         )
     if name in TABLES:
         return TABLES[name]

@@ -570,7 +570,7 @@ def _saying_what_is_kept(done: Mapping[str, SyncRow], store: Store) -> Iterator[
         finished = [name for name, row in done.items() if row.mode in ("full", "incremental")]
         now = f"Kept: {', '.join(finished)} as of now, every other table as it was cached before."
         begun = [
-            f"Pages of {name} are saved: the next sync resumes with them."
+            f"Pages of {name} are saved: the next sync resumes from them."
             for name in in_flight(store)
             # What is fetched record by record says what it keeps by itself.
             if name in TABLES and TABLES[name].parent is None

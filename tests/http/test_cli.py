@@ -148,6 +148,15 @@ def test_control_characters_from_the_crm_do_not_reach_the_terminal(
     assert "\x1b" not in capsys.readouterr().out
 
 
+def test_an_export_without_a_folder_names_the_folder_alone(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    with pytest.raises(SystemExit) as stopped:
+        main(["export"])
+    assert stopped.value.code == 2
+    assert capsys.readouterr().err.endswith("arguments are required: DIR\n")
+
+
 @pytest.mark.parametrize(
     "command", [[], ["demo"], ["sync"], ["status"], ["estimate"], ["export"], ["fields"]]
 )

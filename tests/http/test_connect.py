@@ -109,6 +109,11 @@ def test_lengths_of_time_are_taken(tmp_path: Path, max_age: object) -> None:
     connect(tmp_path, max_age=max_age).close()
 
 
+def test_options_are_sync_options(tmp_path: Path) -> None:
+    with pytest.raises(ArgumentError, match=r"pdframe\.sync\.SyncOptions, or None, not dict"):
+        connect(tmp_path, options={"page_size": 500})
+
+
 def test_a_ceiling_is_an_integer(tmp_path: Path) -> None:
     with pytest.raises(ArgumentError, match="max_tokens"):
         connect(tmp_path, max_tokens="many")

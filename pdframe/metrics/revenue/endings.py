@@ -154,7 +154,7 @@ def _holds_days(column: pd.Series[Any]) -> bool:
 
 
 def warn_of_open_lines(lines: pd.DataFrame, deals: pd.DataFrame) -> None:
-    """Warn that lines without an end count for ever, where no cancellations are given.
+    """Warn that lines without an end count forever, where no cancellations are given.
 
     Parameters
     ----------
@@ -172,15 +172,16 @@ def warn_of_open_lines(lines: pd.DataFrame, deals: pd.DataFrame) -> None:
     if columns:
         passed = " or ".join(f"cancellations={name!r}" for name in columns)
         how = (
-            f"Of the columns of deals, the name of {', '.join(map(repr, columns))} suggests an"
-            f" end: pass {passed}"
+            f"The {'names' if len(columns) > 1 else 'name'} of the column"
+            f"{'s' if len(columns) > 1 else ''} {', '.join(map(repr, columns))} of deals"
+            f" {'suggest' if len(columns) > 1 else 'suggests'} an end: pass {passed}"
         )
     else:
         how = "Pass cancellations=, the name of a column of deals or a frame"
     warn(
         "No cancellations are given, so"
         f" {f'{open_:,} recurring lines' if open_ > 1 else 'one recurring line'} without an end"
-        f" count{'' if open_ > 1 else 's'} for ever. {how}; an empty frame where there are none."
+        f" count{'' if open_ > 1 else 's'} forever. {how}; an empty frame where there are none."
     )
 
 

@@ -143,7 +143,7 @@ def mrr_lines(
         nothing is owed any more; or a frame with such a column `date` and exactly one of line_id,
         deal_id, customer. By line or deal the earliest date counts; by customer each line takes the
         first date after its start. Rows without a date are none. None: not known; then lines
-        without an end count for ever, and a warning names the columns of `deals` that may hold
+        without an end count forever, and a warning names the columns of `deals` that may hold
         cancellations. An empty frame: there are none.
     history
         `account.line_history()`: the values of each line item from when until when. None: all
@@ -338,7 +338,7 @@ def _until_deletion(
     deals: pd.DataFrame, place: Ints, rows: Flags, known: Known, deleted: Deleted, tz: str
 ) -> tuple[Flags, Known]:
     """Return which versions of lines count, and until when those of deleted deals are known: until
-    the deletion, with "keep" for ever.
+    the deletion, with "keep" forever.
 
     `place` is that of the deal of each version, -1 where it has none that counts.
     """

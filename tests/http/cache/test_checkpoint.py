@@ -321,7 +321,7 @@ def test_a_budget_error_says_what_is_saved_and_when_to_resume(
         with pytest.raises(
             BudgetError,
             match=r"Kept: deal_fields as of now.* Pages of deals are saved:"
-            r" the next sync resumes with them",
+            r" the next sync resumes from them",
         ) as caught:
             account.sync("deals")
         assert caught.value.resume_at is not None

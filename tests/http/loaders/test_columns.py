@@ -60,6 +60,15 @@ def test_a_label_that_there_is_not_costs_the_list_of_fields_alone_and_nothing_on
     assert spent(known) == ["/api/v2/dealFields"]
 
 
+def test_an_unknown_column_is_one_error_without_another_before_it(
+    known: sandbox.SandboxAccount,
+) -> None:
+    known.deals()
+    with pytest.raises(ArgumentError, match="no column 'Regoin'") as caught:
+        known.deals(columns=["Regoin"])
+    assert caught.value.__context__ is None
+
+
 def test_a_new_field_is_a_column(known: sandbox.SandboxAccount) -> None:
     known.deals()
     known.company_model.add_field("deal", "Fresh from the office", "varchar")

@@ -14,6 +14,7 @@ from pdframe import DataWarning, sandbox
 from pdframe.errors import (
     AccessError,
     ArgumentError,
+    BudgetError,
     CacheError,
     DamagedError,
     NotCachedError,
@@ -504,6 +505,19 @@ def test_unknown_columns_and_refreshes_are_said(
 ) -> None:
     with pytest.raises(ArgumentError, match=said):
         account.deals(**options)  # type: ignore[arg-type]
+
+
+def test_an_error_of_the_budget_names_the_cached_table_where_there_is_one() -> None:
+    with sandbox.connect(seed=3, deals=20, burst=100_000, max_tokens=60) as account:
+        rows = len(account.stages())
+        with pytest.raises(
+            BudgetError, match=r"kept\. account\.stages\(refresh=False\) reads the cached table\.$"
+        ):
+            _ = [account.stages(refresh=True) for _ in range(12)]
+        assert len(account.stages(refresh=False)) == rows
+        with pytest.raises(BudgetError) as caught:
+            account.projects()
+        assert "refresh=False" not in str(caught.value)
 
 
 def test_unknown_tables_are_said(account: sandbox.SandboxAccount) -> None:

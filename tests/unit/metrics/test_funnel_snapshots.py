@@ -39,12 +39,12 @@ CURRENT = known_visits(
         ),
         (
             "touched",
-            "stages that they visited before count as not visited",
+            "stages visited earlier count as not visited",
             [[1, 0, 0, 0, 1], [2, 0, 1, 0, 1], [1, 1, 0, 0, 0], [1, 1, 0, 0, 0]],
         ),
         (
             "strict",
-            "stages that they visited before, and all after those, count as not reached",
+            "stages visited earlier, and all after those, count as not reached",
             [[1, 0, 0, 0, 1], [0, 0, 0, 0, 0], [0, 0, 0, 0, 0], [0, 0, 0, 0, 0]],
         ),
     ],
@@ -80,8 +80,8 @@ def test_deals_of_one_snapshot_are_counted_but_have_no_rates(
         ("deleted", "there is nothing to load: all of these deals are deleted."),
         (
             "open",
-            "20 tokens per deal, 1 deals = 20 tokens. The other 1 are deleted: nothing can be"
-            " loaded for them.",
+            "20 tokens per deal, 1 deal = 20 tokens. The other 1 is deleted: nothing can be"
+            " loaded.",
         ),
     ],
 )

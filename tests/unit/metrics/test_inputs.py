@@ -117,6 +117,17 @@ def test_need_names_what_is_missing() -> None:
     assert require_columns(frame, "visits", ["a"]) is frame
     with pytest.raises(ArgumentError, match=re.escape("visits has no column 'b', 'c'.")):
         require_columns(frame, "visits", ["a", "b", "c"])
+    for name, column, remedy in [
+        ("visits", "b", "Pass the frame of account.stage_visits() with all its columns."),
+        ("history", "b", "Pass the frame of the loader with all its columns."),
+        ("deals", "owner_name", "account.deals(names=True) adds the names of ids."),
+        ("lines", "Deal type", "The argument carry= of mrr_lines adds columns of deals."),
+    ]:
+        with pytest.raises(ArgumentError, match=f"{re.escape(remedy)}$"):
+            require_columns(frame, name, ["a"], by=[column])
+    named = pd.DataFrame({"Deal type": ["New"], 5: [1]})
+    with pytest.raises(ArgumentError, match=r"no column 'Deal typ'\. Did you mean 'Deal type'\?$"):
+        require_columns(named, "lines", [], by=["Deal typ"])
     with pytest.raises(
         ArgumentError, match=r"deals must be a DataFrame from account\.deals\(\), not None\."
     ):

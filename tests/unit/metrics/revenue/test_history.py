@@ -527,7 +527,7 @@ def test_a_cancellation_ends_every_version() -> None:
         ["2026-01-01", "2026-04-20"],
         ["2026-03-10", "2026-04-20"],
     )
-    with pytest.warns(DataWarning, match="one recurring line without an end counts for ever"):
+    with pytest.warns(DataWarning, match="one recurring line without an end counts forever"):
         known(snapshots, cancellations=None)
 
 

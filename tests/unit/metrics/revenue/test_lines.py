@@ -694,7 +694,7 @@ def open_warnings(rows: list[dict[str, Any]], deals: pd.DataFrame) -> list[str]:
 def test_lines_without_an_end_are_reported_where_no_cancellations_are_given() -> None:
     deals = revenue_frames.deals([{}])
     assert open_warnings([{}, {"billing_frequency_cycles": 3}], deals) == [
-        "No cancellations are given, so one recurring line without an end counts for ever. Pass"
+        "No cancellations are given, so one recurring line without an end counts forever. Pass"
         " cancellations=, the name of a column of deals or a frame; an empty frame where there are"
         " none."
     ]
@@ -705,8 +705,8 @@ def test_lines_without_an_end_are_reported_where_no_cancellations_are_given() ->
         }
     )
     assert open_warnings([{}, {}], dated) == [
-        "No cancellations are given, so 2 recurring lines without an end count for ever. Of the"
-        " columns of deals, the name of 'Cancellation date' suggests an end: pass"
+        "No cancellations are given, so 2 recurring lines without an end count forever. The name"
+        " of the column 'Cancellation date' of deals suggests an end: pass"
         " cancellations='Cancellation date'; an empty frame where there are none."
     ]
     # Only lines that count and have no end.
@@ -783,7 +783,8 @@ def test_columns_that_speak_of_an_end_in_many_languages() -> None:
         **dict.fromkeys([f"{name} by" for name in SPEAK_OF_AN_END], "Ann")
     )
     expected = (
-        f"the name of {', '.join(map(repr, SPEAK_OF_AN_END))} suggests an end: pass"
+        f"The names of the columns {', '.join(map(repr, SPEAK_OF_AN_END))} of deals suggest an"
+        " end: pass"
         f" cancellations={SPEAK_OF_AN_END[0]!r} or "
     )
     for column in (
@@ -802,7 +803,7 @@ def test_columns_that_speak_of_an_end_in_many_languages() -> None:
         "stage_change_time",
     )
     (said,) = open_warnings([{}], deals.assign(**dict.fromkeys(others, day)))
-    assert "suggests an end" not in said
+    assert "an end: pass" not in said
 
 
 # Discounts on whole deals
