@@ -268,8 +268,8 @@ class Syncer:
                     if other in running or (other in done and done[other].mode == "unavailable"):
                         # It may have been read before these rows: the next sync decides.
                         continue
-                    if self._was_synced(other, done) and not self._is_older(other, row.table):
-                        self._note_unexplained(other, [row.table])
+                    if self._was_synced(other, done):
+                        self._note_if_newer(other, row.table)
                         continue
                     outdated.setdefault(other, set()).add(row.table)
                     done.pop(other, None)
@@ -345,15 +345,20 @@ class Syncer:
         """Whether a table was requested in this sync, or in the interrupted one."""
         return name in done and (done[name].mode != "skipped" or done[name].note == UP_TO_DATE)
 
-    def _is_older(self, name: str, table: str) -> bool:
-        """Whether a list of metadata was read before the newest rows of a table changed: only then
-        can another reading explain these.
+    def _note_if_newer(self, name: str, table: str) -> None:
+        """Note what a list of metadata that this sync read lacks of a table, unless it was read
+        before the newest row changed: then the next sync reads it again.
         """
         manifest = self._manifest(name)
         newest = newest_update(self.store, table)
-        if manifest is None or manifest.server_time is None or newest is None:
-            return False
-        return newest >= manifest.server_time
+        is_older = (
+            manifest is not None
+            and manifest.server_time is not None
+            and newest is not None
+            and newest >= manifest.server_time
+        )
+        if not is_older:
+            self._note_unexplained(name, [table])
 
     def _note_unexplained(self, name: str, tables: Iterable[str]) -> None:
         """Note which ids of some tables a list of metadata lacks though it was just read: they are
@@ -416,13 +421,9 @@ class Syncer:
             return
         with self.store.lock():
             outdated = self._outdated_metadata(done[name])
-            current = {
-                other
-                for other in outdated
-                if self._was_synced(other, done) and not self._is_older(other, name)
-            }
+            current = {other for other in outdated if self._was_synced(other, done)}
             for other in current:
-                self._note_unexplained(other, [name])
+                self._note_if_newer(other, name)
         for other in topological_order(set(outdated) - current):
             self._run(other, [other], strict=False)
             with self.store.lock():
