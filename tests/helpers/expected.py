@@ -266,13 +266,15 @@ class Promise:
                 "deal_products", deal, self.known["deal_products"].get(deal, 0), window.ended
             )
             return len(lines) > 1 or self._is_overlooked("deal_products", deal, window)
-        if self._distinguished:
+        counts_all = self.annals.company.switches.products_count_includes_disabled
+        if self._distinguished and not counts_all:
+            # The load of everything showed that counts leave lines out: every deal is asked for.
             return False
         known = self.known["deals"].get(deal, 0)
         counts = [
             self._count(state) for state in self.annals.between("deals", deal, known, window.ended)
         ]
-        if self.annals.company.switches.products_count_includes_disabled:
+        if counts_all:
             return 0 in counts and len(set(counts)) > 1
         return 0 in counts
 
