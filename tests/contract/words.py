@@ -116,7 +116,8 @@ def _lines(file: Path) -> list[str]:
 def files(root: Path, *suffixes: str) -> Iterator[Path]:
     """Yield the files of the project in order, without those that tools make."""
     for path in sorted(root.iterdir()):
-        if path.name.startswith(".") or path.name in ("__pycache__", "_build", "build", "dist"):
+        made = ("__pycache__", "_build", "build", "dist", "generated")
+        if path.name.startswith(".") or path.name in made:
             continue
         if path.is_dir():
             yield from files(path, *suffixes)
