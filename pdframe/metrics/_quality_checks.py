@@ -48,7 +48,7 @@ class Check:
 
 
 def stages_at_100_percent(facts: Facts) -> Finding:
-    """Find stages in which every deal is sure to be won: the default, which nobody changed.
+    """Find stages in which every deal is sure to be won: the unchanged default.
 
     It checks stages that are not deleted, and whose pipeline is not known to have its probabilities
     switched off.

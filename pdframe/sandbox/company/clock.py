@@ -68,7 +68,7 @@ def working_day(day: int) -> int:
 
 
 def after_work(t: int, seconds: int) -> int:
-    """Return the moment by which so many seconds have passed on a clock that runs in working hours
+    """Return the moment when the given seconds have passed on a clock that runs in working hours
     alone, a week of them a week.
 
     So long stays keep their length to the day, and no weekday collects what would have come at

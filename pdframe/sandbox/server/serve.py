@@ -267,8 +267,8 @@ class Server:
         self.stop()
 
     def start(self) -> "Server":
-        """Listen; a second call changes nothing. The server stops by itself at exit, or when nobody
-        holds it any more.
+        """Listen; a second call changes nothing. The server stops by itself at exit, or when no
+        reference to it is left.
         """
         if self._finalizer is None:
             httpd = _HTTPServer(self._app)
