@@ -1,0 +1,11 @@
+"""What open deals will bring: probabilities of each deal, totals with a range, and the record of
+how right they were.
+"""
+
+from __future__ import annotations
+
+__all__: list[str] = []
+
+
+def __dir__() -> list[str]:
+    return __all__

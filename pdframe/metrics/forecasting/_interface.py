@@ -1,0 +1,114 @@
+"""What a forecasting method receives and gives: open deals at a time, their outcomes, and the
+probabilities of winning and losing within horizons.
+
+A method is fitted on what was known at a time and predicts open deals that it has not seen. Times
+are microseconds since 1970 UTC, days are days since 1970, horizons are microseconds from the time
+at which a deal was observed.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pdframe.metrics._survival import Floats, Ints
+
+if TYPE_CHECKING:
+    from pdframe.metrics.forecasting.known import Known
+
+OPEN, WON, LOST = range(3)
+"""Outcomes: not closed as far as known; won; lost, deleted or moved out of all pipelines."""
+
+DAY = 86_400_000_000
+"""Microseconds."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class OpenDeals:
+    """Deals that were open at a time, one element per deal and time, with nothing in it that was
+    learned after that time.
+
+    Parameters
+    ----------
+    deal
+        Id.
+    at
+        The time at which the deal was open.
+    pipeline, stage
+        Ids; `NO_ID` where unknown.
+    entered
+        When it entered that stage; the upper bound where only bounds are known.
+    added
+        When it was created.
+    value
+        In its own currency; NaN where unknown then.
+    currency
+        Text; None where unknown.
+    owner
+        Id; `NO_ID` where unknown then.
+    expected_close
+        Day; `NULL` where there was none or it is unknown.
+    moves_back
+        How often it had moved to an earlier stage.
+    """
+
+    deal: Ints
+    at: Ints
+    pipeline: Ints
+    stage: Ints
+    entered: Ints
+    added: Ints
+    value: Floats
+    currency: NDArray[np.object_]
+    owner: Ints
+    expected_close: Ints
+    moves_back: Ints
+
+    def __len__(self) -> int:
+        return len(self.deal)
+
+    def take(self, rows: Any) -> OpenDeals:
+        """Return the elements at these places, or where a mask is true."""
+        return OpenDeals(*(getattr(self, name)[rows] for name in self.__slots__))
+
+
+class Outcomes(NamedTuple):
+    """How each of a set of open deals ended first, as known at one time.
+
+    `kind` is `OPEN`, `WON` or `LOST`; `time` is when, and the end of what is known where it is
+    open.
+    """
+
+    kind: Ints
+    time: Ints
+
+
+class Probabilities(NamedTuple):
+    """P(won) and P(lost) of each deal (rows) within each horizon (columns), float64.
+
+    Neither falls as the horizon grows; their sum is at most 1, the rest is P(open).
+    """
+
+    won: Floats
+    lost: Floats
+
+
+class Fitted(Protocol):
+    """A method that has learned from the past."""
+
+    def predict(self, deals: OpenDeals, horizons: Ints) -> Probabilities:
+        """Return the probabilities of each deal within each horizon, counted from `deals.at`."""
+        ...
+
+
+class Method(Protocol):
+    """A way to forecast the outcome of open deals."""
+
+    name: str
+
+    def fit(self, known: Known, seed: int) -> Fitted:
+        """Learn from what was known at `known.as_of`; the same seed gives the same result."""
+        ...
