@@ -61,6 +61,9 @@ _OPTIONAL = (
     "local_lost_date",
 )
 _STAGES = ("id", "pipeline_id", "order_nr")
+LEAST_CLOSED = 30
+"""Closed deals that a forecast needs."""
+
 MOVED = 3
 """The deal left the stage for another; beside the outcomes `OPEN`, `WON` and `LOST`."""
 
@@ -303,6 +306,29 @@ class Known:
         return Moves(
             segments.stage, segments.entered, segments.since, end, kind, target, segments.pipeline
         )
+
+    @property
+    def followed(self) -> int:
+        """The longest time over which as many deals as a forecast needs could be followed, in
+        microseconds.
+        """
+        if len(self._added) < LEAST_CLOSED:
+            return 0
+        oldest = np.partition(self._added, LEAST_CLOSED - 1)[LEAST_CLOSED - 1]
+        return max(self.as_of - int(oldest), 0)
+
+    @property
+    def unseen_share(self) -> float:
+        """The share of the time in which deals were open that their stage is unknown."""
+        segments = self._segments
+        open_for = np.minimum(segments.until, self.as_of) - segments.since
+        total = int(open_for.sum())
+        return int(open_for[segments.stage == NO_ID].sum()) / total if total else 0.0
+
+    @property
+    def closing_times(self) -> Ints:
+        """When deals were closed, one element per closing."""
+        return self._closings[2]
 
     @cached_property
     def lives(self) -> Ints:
@@ -628,4 +654,4 @@ def _stages(stages: pd.DataFrame) -> Stages:
     )
 
 
-__all__ = ["MOVED", "Created", "Frames", "Known", "Moves", "Stages", "Wins"]
+__all__ = ["LEAST_CLOSED", "MOVED", "Created", "Frames", "Known", "Moves", "Stages", "Wins"]
