@@ -9,18 +9,18 @@ from pdframe.errors import InsufficientDataError
 if TYPE_CHECKING:
     from pdframe.metrics.forecasting.known import Known
 
-FEWEST_CLOSED, FEWEST_WON = 30, 10
+LEAST_CLOSED, LEAST_WON = 30, 10
 
 
-def check_enough(known: Known) -> None:
+def refuse_young(known: Known) -> None:
     """Raise `InsufficientDataError` where too few deals were closed, or won, to learn from."""
     closed = len(known.created.deal) - len(known.open_at([known.as_of]))
     won = len(known.wins.deal)
-    if closed < FEWEST_CLOSED or won < FEWEST_WON:
+    if closed < LEAST_CLOSED or won < LEAST_WON:
         raise InsufficientDataError(
-            f"{closed:,} closed deals, {won:,} of them won, are too few to forecast from: at least"
-            f" {FEWEST_CLOSED} closed and {FEWEST_WON} won ones are needed."
+            f"A forecast needs {LEAST_CLOSED} closed deals, {LEAST_WON} of them won; {closed:,} were"
+            f" closed and {won:,} won."
         )
 
 
-__all__ = ["check_enough"]
+__all__ = ["refuse_young"]

@@ -16,7 +16,7 @@ from pdframe.errors import ArgumentError, InsufficientDataError
 from pdframe.metrics._arguments import DAY, NULL, micros, span, to_micros, zone_of
 from pdframe.metrics._periods import known_by
 from pdframe.metrics._survival import Flags, Ints
-from pdframe.metrics.forecasting._checks import check_enough
+from pdframe.metrics.forecasting._checks import refuse_young
 from pdframe.metrics.forecasting._interface import (
     WON,
     Fitted,
@@ -131,7 +131,7 @@ class Replay:
         for at in self.cutoffs.tolist():
             then = self.known.before(at)
             try:
-                check_enough(then)
+                refuse_young(then)
                 fitted = {name: METHODS[name].fit(then, self.seed) for name in self.methods}
             except InsufficientDataError as error:
                 refused.append((at, error))
