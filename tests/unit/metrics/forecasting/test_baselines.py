@@ -131,5 +131,5 @@ def test_probabilities_never_fall_where_shares_would() -> None:
 
 
 def test_ten_deals_are_too_few_to_forecast_from() -> None:
-    with pytest.raises(InsufficientDataError, match="10 .*won"):
+    with pytest.raises(InsufficientDataError, match=r"10 .*won"):
         refuse_young(known())
