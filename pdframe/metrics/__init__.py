@@ -8,6 +8,7 @@ from pdframe.metrics.aging import deal_aging
 from pdframe.metrics.as_of import as_of
 from pdframe.metrics.currency import convert, ecb_rates
 from pdframe.metrics.drill import drill_through
+from pdframe.metrics.forecasting import forecast_deals
 from pdframe.metrics.funnel import funnel, funnel_deals
 from pdframe.metrics.moves import stage_move_visits, stage_moves
 from pdframe.metrics.quality import data_quality
@@ -37,6 +38,7 @@ __all__ = [
     "deal_aging",
     "drill_through",
     "ecb_rates",
+    "forecast_deals",
     "funnel",
     "funnel_deals",
     "mrr_customer_months",

@@ -60,6 +60,15 @@ CALLS: dict[str, Callable[[Frames, str | None], Any]] = {
         f["lines"],
     )[["id", "deal_id", "mrr", "month_from"]],
     "ecb_rates": lambda f, tz: metrics.ecb_rates(currencies=["USD"]).tail(5),
+    "forecast_deals": lambda f, tz: metrics.forecast_deals(
+        f["deals"],
+        f["visits"],
+        f["stages"],
+        as_of=AS_OF,
+        horizons="60D",
+        history=f["changes"],
+        tz=tz,
+    ),
     "funnel": lambda f, tz: metrics.funnel(
         f["visits"], f["stages"], as_of=AS_OF, pipeline_id=1, tz=tz
     ),

@@ -4,7 +4,9 @@ how right they were.
 
 from __future__ import annotations
 
-__all__: list[str] = []
+from pdframe.metrics.forecasting.deals import forecast_deals
+
+__all__ = ["forecast_deals"]
 
 
 def __dir__() -> list[str]:

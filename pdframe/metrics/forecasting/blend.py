@@ -76,7 +76,10 @@ class Blend:
         blended = self._blended(deals, first)
         own_odds = _odds(self.hazard.predict(deals, first).won[:, 0])
         blended_odds = _odds(blended.won[:, 0])
-        columns += [blended_odds / own_odds, _odds(self._calibrated(blended).won[:, 0]) / blended_odds]
+        columns += [
+            blended_odds / own_odds,
+            _odds(self._calibrated(blended).won[:, 0]) / blended_odds,
+        ]
         return Why(
             float(first[0] / DAY), base, (*terms, "blend", "calibration"), np.column_stack(columns)
         )

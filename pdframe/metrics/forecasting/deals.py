@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import date
 from typing import Any, TypeAlias
 
@@ -175,7 +175,7 @@ def forecast_deals(
     columns = _measures(frame, there, lengths, chances.won, chances.lost)
     is_own, like = likeness.counts(there)
     each = np.repeat(np.arange(len(there)), len(lengths))
-    columns["basis"] = pd.Categorical.from_codes(np.where(is_own, 0, 1)[each], list(BASES))
+    columns["basis"] = _category(np.where(is_own, 0, 1)[each], BASES)
     columns["n_like"] = pd.array(like[each], "Int64")
     columns["why"] = pd.Series(why[each], dtype="str")
     result = frame.assign(**columns)
@@ -230,7 +230,7 @@ def _frame(
 
 def _measures(
     frame: pd.DataFrame, there: OpenDeals, horizons: Ints, won: Floats, lost: Floats
-) -> Mapping[str, Any]:
+) -> dict[str, Any]:
     """Return the probabilities and what follows from them."""
     p_won, p_lost = won.ravel(), lost.ravel()
     value = frame["value"].to_numpy(np.float64)
@@ -240,8 +240,12 @@ def _measures(
         "p_lost": p_lost,
         "p_open": np.maximum(1 - p_won - p_lost, 0.0),
         "expected_value": p_won * value,
-        "band": pd.Categorical.from_codes(band, list(BANDS), ordered=True),
+        "band": _category(band, BANDS),
     }
+
+
+def _category(codes: Ints, words: Sequence[str]) -> Any:
+    return pd.Categorical.from_codes(codes.astype(np.int8), dtype=pd.CategoricalDtype([*words]))
 
 
 def _owner_names(deals: pd.DataFrame, there: OpenDeals, row: Ints) -> Any:
