@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 _PER_LANDMARK = 4
 """Steps between two landmarks."""
 
-_AGES = np.array([0, 1, 2, 4, 8, 16, 32], np.int64)
+_AGES = np.array([0, 1, 2, 4, 8, 16, 32, 64, 128], np.int64)
 """First step of each group of ages in stage: rates are constant within a group."""
 
 _STRENGTH = 3.0
