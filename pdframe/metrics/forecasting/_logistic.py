@@ -14,7 +14,7 @@ from pdframe.metrics._survival import Flags, Floats, Ints
 
 _ROUNDS = 12
 _HALVINGS = 10
-_CLOSE_ENOUGH = 0.01
+_CLOSE_ENOUGH = 0.05
 """Gain of one independent row's log-likelihood below which another round is not worth it."""
 
 
@@ -82,7 +82,8 @@ def _precision(levels: int, is_ordered: bool) -> Floats:
         return np.eye(levels)
     step = np.diff(np.eye(levels), axis=0)
     # The level of all together is expected to be small as well.
-    return np.einsum("ki,kj->ij", step, step) + np.eye(levels) / levels**2
+    result: Floats = np.einsum("ki,kj->ij", step, step) + np.eye(levels) / levels**2
+    return result
 
 
 def _loss(eta: Floats, target: Floats, coefficients: Floats, penalty: Floats) -> float:

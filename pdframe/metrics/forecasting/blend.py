@@ -9,7 +9,15 @@ import numpy as np
 
 from pdframe.metrics._survival import Floats, Ints
 from pdframe.metrics.forecasting._checks import is_young
-from pdframe.metrics.forecasting._interface import DAY, LOST, WON, Fitted, OpenDeals, Outcomes, Probabilities
+from pdframe.metrics.forecasting._interface import (
+    DAY,
+    LOST,
+    WON,
+    Fitted,
+    OpenDeals,
+    Outcomes,
+    Probabilities,
+)
 from pdframe.metrics.forecasting.aalen_johansen import AalenJohansen
 from pdframe.metrics.forecasting.hazard import Hazard, fit_hazard
 from pdframe.metrics.forecasting.landmarks import MAX_ROWS, Landmarks, landmarks
@@ -22,8 +30,10 @@ if TYPE_CHECKING:
 _WEIGHT = 2 / 3
 """Weight of the hazard model; it is fixed, since few cutoffs cannot teach it."""
 
-_EARLIER = (0.25, 0.5)
-"""Earlier cutoffs, as shares of the follow-up before `as_of`."""
+_EARLIER = (0.2,)
+"""Earlier cutoffs, as shares of the follow-up before `as_of`: an account was another one when it
+was half as old.
+"""
 
 _LONGEST = 364 * DAY
 """Longest time from an earlier cutoff to `as_of`."""
@@ -61,25 +71,26 @@ def _fit(known: Known, seed: int, most: int = MAX_ROWS) -> Blend:
     hazard, chain = fit_hazard(sample), AalenJohansen().fit(known, seed)
     size = len(hazard.design.ends)
     blend = Blend(hazard, chain, np.ones(size), np.ones(size), Recalibration())
-    return replace(blend, **_level(blend, sample))
+    won, lost = _level(blend, sample)
+    return replace(blend, won=won, lost=lost)
 
 
-def _level(blend: Blend, sample: Landmarks) -> dict[str, Floats]:
-    """Return the factor on the hazards of each interval with which the blend expects as many wins
-    and losses in the training sample as there were.
+def _level(blend: Blend, sample: Landmarks) -> tuple[Floats, Floats]:
+    """Return the factors on the hazards of each interval, of winning and of losing, with which the
+    blend expects as many in the training sample as there were.
 
     Aalen-Johansen forgets how slow a deal was once it moves, and so expects too many late wins.
     """
     ends = blend.hazard.design.ends
     chances = blend.on_grid(sample.deals, ends)
-    row, interval, kind = sample.periods()
+    _, interval, kind = sample.periods()
     over = sample.observed[:, None] >= ends
-    result = {}
-    for name, outcome in (("won", WON), ("lost", LOST)):
-        expected = (np.diff(getattr(chances, name), axis=1, prepend=0.0) * over).sum(axis=0)
+    factors = []
+    for chance, outcome in ((chances.won, WON), (chances.lost, LOST)):
+        expected = (np.diff(chance, axis=1, prepend=0.0) * over).sum(axis=0)
         actual = np.bincount(interval[kind == outcome], minlength=len(ends))
-        result[name] = (actual + _STRENGTH) / (expected + _STRENGTH)
-    return result
+        factors.append((actual + _STRENGTH) / (expected + _STRENGTH))
+    return factors[0], factors[1]
 
 
 def _expected_and_actual(

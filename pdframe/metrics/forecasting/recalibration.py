@@ -16,10 +16,10 @@ import numpy as np
 from pdframe.metrics._survival import Floats, Ints
 from pdframe.metrics.forecasting._interface import DAY, Probabilities
 
-_SCALES = (0.2, 0.1)
+_SCALES = (0.1, 0.1)
 """Standard deviations of the log factor, and of its trend, before any data."""
 
-_DEPENDENCE = 3.0
+_DEPENDENCE = 8.0
 """How many wins count as one independent one."""
 
 _MIDDLE = 84 * DAY
