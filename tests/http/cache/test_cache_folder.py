@@ -95,7 +95,7 @@ def test_a_link_that_leads_nowhere_is_named(
         pytest.raises(CacheError, match="is a link to") as caught,
         connect(server, cache) as account,
     ):
-        account.as_of("2030-01-01") if place == "history" else account.stages()
+        account.as_of("2026-06-30") if place == "history" else account.stages()
     assert not isinstance(caught.value, DamagedError)
     message = str(caught.value)
     assert f"{reported!r} in the cache folder {above} is a link to {os.readlink(path)!r}" in message
@@ -206,7 +206,7 @@ def look():
     tell("offline", lambda: len(account().deals(refresh=False)))
     tell("within max_age", lambda: len(account().stages()))
     tell("visits", lambda: len(account().stage_visits(refresh=False)))
-    tell("as_of", lambda: len(account().as_of("2030-01-01")))
+    tell("as_of", lambda: len(account().as_of("2026-06-30")))
     tell("status", lambda: int(account().status()["rows"].notna().sum()))
     tell("estimate", lambda: len(account().estimate()))
     tell("repr", lambda: "deals" in repr(account()))

@@ -23,6 +23,7 @@ from pdframe.errors import ArgumentError, DamagedError, DataWarning, NotCachedEr
 from pdframe.sync import DEFAULT_OPTIONS, SyncOptions
 from tests.helpers.cache_files import store_of
 from tests.helpers.deletions import DAY, company, deleted_of, open_deals, time
+from tests.helpers.server_clock import server_now
 from tests.helpers.tuning import LONG_LISTS
 
 pytestmark = pytest.mark.filterwarnings("ignore::pdframe.errors.DataWarning")
@@ -414,7 +415,7 @@ def test_deals_that_an_older_version_detected_deleted_come_from_the_kept_history
         full = deleted_of(account.deals(deleted=True, refresh=False))
         shutil.rmtree(account.cache_path / "deals.deleted")
         frame = deleted_of(account.deals(deleted=True, refresh=False))
-        history = account.as_of("2100-01-01").query("gone").set_index("deal_id")
+        history = account.as_of(server_now(account)).query("gone").set_index("deal_id")
         assert set(frame.index) == set(history.index) <= set(full.index)
         assert frame["deleted_time"].equals(
             history["seen_at"].rename("deleted_time").rename_axis("id")

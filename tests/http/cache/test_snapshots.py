@@ -20,6 +20,7 @@ from pdframe.cache.snapshots import SnapshotLog, newest_states
 from pdframe.errors import ArgumentError, CacheError, NotCachedError
 from pdframe.schema.snapshots import TRACKED_COLUMNS
 from tests.helpers.cache_files import store_of
+from tests.helpers.server_clock import server_now
 from tests.helpers.tuning import LONG_LISTS
 
 pytestmark = [
@@ -210,7 +211,7 @@ def test_as_of_tells_what_was_known_then(account: sandbox.SandboxAccount) -> Non
         old[["deal_id", *TRACKED_COLUMNS]].set_axis(first.columns, axis=1), first
     )
     assert (old["seen_at"] == then).all()
-    new = account.as_of("2030-01-01").set_index("deal_id")
+    new = account.as_of(server_now(account)).set_index("deal_id")
     assert new["gone"][deleted]
     assert new["status"][deleted] == "deleted"
     assert new.index[~new["gone"]].tolist() == shown(account)["id"].tolist()
@@ -351,10 +352,10 @@ def test_a_damaged_log_is_said_and_quarantined_by_the_next_sync(
     part = next((account.cache_path / "history").glob("*.parquet"))
     part.write_bytes(part.read_bytes()[:-7])
     with pytest.raises(CacheError, match="cannot be loaded again"):
-        account.as_of("2030-01-01")
+        account.as_of(server_now(account))
     with pytest.warns(DataWarning, match="quarantined"):
         account.sync("deals")
-    assert len(account.as_of("2030-01-01")) == len(deals)
+    assert len(account.as_of(server_now(account))) == len(deals)
     assert (account.cache_path / "history.aside-1" / part.name).exists()
 
 
@@ -385,7 +386,7 @@ def test_a_log_whose_manifest_is_missing_is_quarantined_not_written_over(
     }
     (account.cache_path / "history" / "manifest.json").unlink()
     with pytest.raises(CacheError, match=r"manifest is missing.*cannot be loaded again"):
-        account.as_of("2030-01-01")
+        account.as_of(server_now(account))
     with pytest.warns(DataWarning, match="quarantined as history.aside-1"):
         account.sync("deals")
     quarantined = {

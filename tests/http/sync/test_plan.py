@@ -11,6 +11,7 @@ import pytest
 
 from pdframe import sandbox
 from pdframe.errors import ArgumentError
+from tests.helpers.server_clock import server_now
 from tests.helpers.tuning import LONG_LISTS
 
 pytestmark = pytest.mark.filterwarnings("ignore::pdframe.errors.DataWarning")
@@ -98,7 +99,7 @@ def test_a_small_account_pays_no_more_for_a_refresh_of_deals_than_for_a_reload(
     # which deal was deleted.
     assert (row["mode"], row["removed"], row["tokens"]) == ("full", 2, 40 + 10)
     assert (
-        account.as_of("2100-01-01").set_index("deal_id").loc[[deleted, hidden], "status"]
+        account.as_of(server_now(account)).set_index("deal_id").loc[[deleted, hidden], "status"]
         == "deleted"
     ).tolist() == [True, False]
     assert synced(account, "deals")["tokens"] == 40

@@ -525,6 +525,8 @@ def test_unknown_tables_are_said(account: sandbox.SandboxAccount) -> None:
         account.sync("dealz")
     with pytest.raises(ArgumentError, match="no field metadata"):
         account.fields("stages")
+    with pytest.raises(ArgumentError, match=r"no table 'Deal type'\. Did you mean 'deals'"):
+        account.fields("Deal type")
     assert account.server.stats.requests == 0
 
 
