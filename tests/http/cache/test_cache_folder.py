@@ -259,16 +259,21 @@ def as_another(server: Server, world: Path, cache: Path) -> dict[str, object]:
 
 
 @pytest.fixture
-def shared(cache: Path, tmp_path: Path) -> Iterator[Path]:
-    """A cache that others can read and no user can write."""
-    for above in (tmp_path, *tmp_path.parents):
-        if above.is_relative_to("/tmp") and above != Path("/tmp"):
-            above.chmod(0o755)
+def shared(world: Path) -> Iterator[Path]:
+    """A cache that others can read and no user can write.
+
+    It is in no folder of pytest's: a session that starts at the same time closes these to others.
+    """
+    parent = Path(tempfile.mkdtemp())
+    cache = parent / "cache"
+    shutil.copytree(world, cache)
+    parent.chmod(0o755)
     for path in (cache, *cache.rglob("*")):
         path.chmod(0o555 if path.is_dir() else 0o444)
     yield cache
     for path in (cache, *cache.rglob("*")):
         path.chmod(0o755 if path.is_dir() else 0o644)
+    shutil.rmtree(parent)
 
 
 def test_a_cache_that_cannot_be_written_can_be_read(

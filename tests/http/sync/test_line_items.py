@@ -23,6 +23,7 @@ from pdframe.sync import DEFAULT_OPTIONS, SyncOptions
 from pdframe.sync.line_items import leaves_out
 from tests.helpers import true_cells
 from tests.helpers.cell_by_cell import wrong_cells
+from tests.helpers.faults_by_path import fail_at
 
 pytestmark = pytest.mark.filterwarnings("ignore::pdframe.errors.DataWarning")
 PATH = "/api/v2/deals/products"
@@ -155,7 +156,13 @@ def test_a_full_load_finds_disabled_lines_where_nothing_tells_whether_they_are_c
 def test_an_interruption_before_the_deals_that_count_none_costs_no_batch_twice() -> None:
     switches = sandbox.Switches(products_count_includes_disabled=False)
     with sandbox.connect(
-        seed=3, deals=0, switches=switches, burst=100_000, progress=False, max_age=None
+        seed=3,
+        deals=0,
+        switches=switches,
+        burst=100_000,
+        progress=False,
+        max_age=None,
+        options=SyncOptions(workers=1),
     ) as account:
         company = account.company_model
         product = company.add_product("Licence", price=10)
@@ -165,12 +172,10 @@ def test_an_interruption_before_the_deals_that_count_none_costs_no_batch_twice()
             for deal, enabled in zip(deals[::50], (True, True, False), strict=True)
         ]
         account.deals()
-        # The list of fields, three looks at the deals, those that count some, and the first of the
-        # others come whole.
-        account.server.faults = sandbox.Faults(at={7: "success_false_200"})
+        # The deals that count some, and the first batch of the others, are fetched.
+        fail_at(account.server, PATH, 3)
         with pytest.raises(ResponseError):
             account.sync("deal_products")
-        account.server.faults = None
         before = requested(account)
         account.sync("deal_products")
         assert account.deal_products(refresh=False)["id"].tolist() == lines
