@@ -24,6 +24,7 @@ import pdframe
 from pdframe import sandbox
 from pdframe.cache.snapshots import SnapshotLog
 from pdframe.schema import LISTS
+from tests.helpers.cache_files import store_of
 
 FOLDER = Path(__file__).parent.parent / "contract" / "cache_0_1"
 EXPECTED = "expected.json.gz"
@@ -60,8 +61,8 @@ def shown(account: pdframe.Account) -> dict[str, pd.DataFrame]:
     past.
     """
     frames = {name: table_of(account, name) for name in (*LISTS, "deal_changes")}
-    frames["history"] = plain(SnapshotLog(account._store).rows().to_pandas())
-    frames["looks"] = plain(SnapshotLog(account._store).snapshots().to_pandas())
+    frames["history"] = plain(SnapshotLog(store_of(account)).rows().to_pandas())
+    frames["looks"] = plain(SnapshotLog(store_of(account)).snapshots().to_pandas())
     frames["stage_visits"] = account.stage_visits(refresh=False)
     for when in AS_OF:
         frames[f"as_of {when}"] = account.as_of(when)
@@ -71,7 +72,7 @@ def shown(account: pdframe.Account) -> dict[str, pd.DataFrame]:
 def table_of(account: pdframe.Account, name: str) -> pd.DataFrame:
     """A cached table with hashes and ids; lists of fields and changelogs as they are stored."""
     if name.endswith("_fields") or name == "deal_changes":
-        return plain(account._store.read(name).to_pandas())
+        return plain(store_of(account).read(name).to_pandas())
     frame: pd.DataFrame = getattr(account, name)(refresh=False, labels=False, names=False)
     return frame
 

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import signal
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+
+import pytest
 
 from pdframe.sandbox import Faults
 from pdframe.sandbox.server import Server
@@ -36,3 +41,23 @@ class _Once(Faults):
         """Remove the faults."""
         self._server.faults = None
         return super().next()
+
+
+@contextmanager
+def interrupted(server: Server, path: str = "", number: int = 1) -> Iterator[None]:
+    """Press Ctrl-C at the `number`-th request of a path: it and all later ones have no answer."""
+    seen = 0
+
+    def interrupt(requested: str, params: Mapping[str, str]) -> None:
+        nonlocal seen
+        seen += requested.endswith(path)
+        if seen == number and server.faults is None:
+            server.faults = Faults(rate=1.0, kinds=("drop",))
+            signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
+
+    server.before_request = interrupt
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            yield
+    finally:
+        server.before_request = server.faults = None

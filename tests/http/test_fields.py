@@ -168,7 +168,7 @@ def test_labels_that_are_reserved_take_their_hash() -> None:
     ],
     ids=ascii,
 )
-def test_names_that_no_reader_or_program_tells_apart_are_one_name(one: str, twin: str) -> None:
+def test_names_that_read_the_same_are_one_name(one: str, twin: str) -> None:
     assert names(row(A, one), row(B, twin)) == {A: f"{one} (948c29)", B: f"{twin} (eadf62)"}
 
 

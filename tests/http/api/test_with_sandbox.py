@@ -82,7 +82,7 @@ def test_a_walk_among_faults_is_the_same_walk(company, seed):
         ("redirect", errors.ResponseError),
     ],
 )
-def test_what_does_not_pass_ends_the_walk(company, fault, kind):
+def test_an_answer_that_is_refused_ends_the_pagination(company, fault, kind):
     with (
         Server(company, burst=100_000, faults=Faults(at={3: fault})) as server,
         patient(server) as client,

@@ -26,7 +26,10 @@ from tests.helpers.deletions import DAY, company, deleted_of, open_deals, time
 from tests.helpers.server_clock import server_now
 from tests.helpers.tuning import LONG_LISTS
 
-pytestmark = pytest.mark.filterwarnings("ignore::pdframe.errors.DataWarning")
+pytestmark = [
+    pytest.mark.filterwarnings("ignore::pdframe.errors.DataWarning"),
+    pytest.mark.slow,
+]
 
 
 OPTIONS = {"reloads": DEFAULT_OPTIONS, "changes": LONG_LISTS}
@@ -391,7 +394,7 @@ def test_a_sync_costs_what_it_did_and_the_list_is_requested_once(how: str) -> No
         )
 
 
-def test_offline_what_is_kept_is_returned_and_what_is_not_is_said(
+def test_offline_reads_return_what_is_cached_and_refuse_the_rest(
     account: sandbox.SandboxAccount,
 ) -> None:
     with pytest.raises(NotCachedError):
@@ -409,7 +412,7 @@ def test_offline_what_is_kept_is_returned_and_what_is_not_is_said(
     assert not archived["is_archived"].any()
 
 
-def test_deals_that_an_older_version_detected_deleted_come_from_the_kept_history() -> None:
+def test_deals_that_an_older_version_saw_deleted_are_in_the_kept_history() -> None:
     with company(deleting_moves_update_time=False) as account:
         deals = story(account)
         full = deleted_of(account.deals(deleted=True, refresh=False))

@@ -134,6 +134,7 @@ def test_each_kept_column_is_a_reason_to_keep_a_row(account: sandbox.SandboxAcco
         assert row["is_server_time"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("full", [False, True])
 def test_a_power_cut_at_any_write_loses_and_doubles_nothing(
     monkeypatch: pytest.MonkeyPatch, full: bool
@@ -197,7 +198,7 @@ def test_many_parts_become_one_and_say_the_same() -> None:
         )
 
 
-def test_as_of_tells_what_was_known_then(account: sandbox.SandboxAccount) -> None:
+def test_as_of_shows_what_was_known_then(account: sandbox.SandboxAccount) -> None:
     company = account.company_model
     account.sync("deals")
     first, then = shown(account), pd.Timestamp(company.now, unit="s", tz="UTC")
@@ -217,7 +218,7 @@ def test_as_of_tells_what_was_known_then(account: sandbox.SandboxAccount) -> Non
     assert new.index[~new["gone"]].tolist() == shown(account)["id"].tolist()
 
 
-def test_as_of_tells_what_changelogs_tell_between_and_before_snapshots(
+def test_as_of_uses_changelogs_between_and_before_snapshots(
     account: sandbox.SandboxAccount,
 ) -> None:
     company = account.company_model
@@ -276,7 +277,9 @@ def test_a_bare_date_means_the_end_of_that_day_in_the_company_s_timezone(
             account.as_of(early)
 
 
-def test_what_is_no_time_and_what_is_not_kept_is_said(account: sandbox.SandboxAccount) -> None:
+def test_what_is_no_time_is_refused_and_so_is_a_time_before_the_first_snapshot(
+    account: sandbox.SandboxAccount,
+) -> None:
     with pytest.raises(NotCachedError, match=r"account\.sync\('deals'\)"):
         account.as_of("2026-07-01")
     for wrong in ("yesterday-ish", "", None, "NaT"):
@@ -345,7 +348,7 @@ def test_a_clock_that_wanders_keeps_the_order_and_another_past_is_quarantined(
     assert (bare.root / "history.aside-1").is_dir()
 
 
-def test_a_damaged_log_is_said_and_quarantined_by_the_next_sync(
+def test_a_damaged_log_is_an_error_and_the_next_sync_quarantines_it(
     account: sandbox.SandboxAccount,
 ) -> None:
     deals = account.deals()

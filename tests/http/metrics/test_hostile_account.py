@@ -60,6 +60,7 @@ def test_clean_rows_load_as_they_do_alone(clean: Loaded, hurt: Loaded) -> None:
     hostile_checks.compare_tables(clean, hurt)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("tz", ZONES)
 def test_every_metric_says_of_clean_rows_what_it_says_of_them_alone(
     clean: Loaded, hurt: Loaded, tz: str

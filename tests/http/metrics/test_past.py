@@ -17,6 +17,7 @@ from pdframe.errors import ArgumentError, DataWarning
 from pdframe.frames import to_frame
 from pdframe.metrics import as_of
 from pdframe.schema.snapshots import HISTORY, TRACKED_COLUMNS
+from tests.helpers.cache_files import store_of
 from tests.helpers.tiers import examples
 from tests.helpers.visit_frames import ID_OF, day, known_visits, times
 
@@ -322,7 +323,7 @@ def test_values_from_changes() -> None:
     assert pd.isna(result[20]["expected_close_date"])
 
 
-def test_a_change_that_cannot_be_read_is_null_and_said() -> None:
+def test_a_change_that_cannot_be_read_is_null_with_a_warning() -> None:
     odd = [
         ("value", "a lot"),
         ("stage_id", "1.5"),
@@ -456,10 +457,10 @@ def test_the_account_s_own_past() -> None:
             account.deals(refresh=False, labels=False),
             account.stage_visits(refresh=False),
         )
-        rows = SnapshotLog(account._store).rows()
+        rows = SnapshotLog(store_of(account)).rows()
         history = to_frame(rows, HISTORY)
         moments = (
-            pd.Series(SnapshotLog(account._store).snapshots()["seen_at"].to_pandas())
+            pd.Series(SnapshotLog(store_of(account)).snapshots()["seen_at"].to_pandas())
             .drop_duplicates()
             .tolist()
         )
@@ -473,6 +474,7 @@ def test_the_account_s_own_past() -> None:
         assert len(np.unique(exact["deal_id"])) > 30
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::pdframe.errors.DataWarning")
 @pytest.mark.parametrize("seed", [3, 4])
 def test_between_two_snapshots_nothing_is_known_that_only_the_later_one_detected(seed: int) -> None:

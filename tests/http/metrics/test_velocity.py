@@ -290,7 +290,7 @@ def test_a_visit_is_at_risk_from_the_snapshot_that_detected_it() -> None:
     ]
 
 
-def test_current_stages_alone_tell_no_durations() -> None:
+def test_current_stages_alone_give_no_durations() -> None:
     current = [
         one_visit(1, 11, 0, 3, "lost", seen_at=20, source="current"),
         one_visit(2, 11, 0, seen_at=20, source="current"),
@@ -317,7 +317,7 @@ def test_current_stages_alone_tell_no_durations() -> None:
     assert curve["stage_id"].tolist() == [12, 12]
 
 
-def test_bounded_visits_are_counted_and_tell_no_duration() -> None:
+def test_bounded_visits_are_counted_and_have_no_duration() -> None:
     bounded = [
         one_visit(1, 11, 4, 6, entered_after=2),
         one_visit(2, 11, 0, 6, left_after=3),

@@ -47,7 +47,9 @@ PATH = "/api/v2/deals/products"
         ([(2, [True, False]), (2, [True, False]), (1, [True, False])], False),
     ],
 )
-def test_the_most_deals_tell(deals: list[tuple[int, list[bool]]], reported: bool | None) -> None:
+def test_most_deals_show_whether_counts_include_disabled_lines(
+    deals: list[tuple[int, list[bool]]], reported: bool | None
+) -> None:
     counts = pa.table(
         {
             "id": pa.array(range(len(deals)), pa.int64()),
@@ -137,7 +139,7 @@ def test_a_full_load_finds_a_first_line_that_left_no_stamp() -> None:
 
 
 @pytest.mark.parametrize("counts", [True, False])
-def test_a_full_load_finds_disabled_lines_where_nothing_tells_whether_they_are_counted(
+def test_a_full_load_finds_disabled_lines_where_no_count_shows_them(
     counts: bool,
 ) -> None:
     switches = sandbox.Switches(products_count_includes_disabled=counts)
@@ -182,7 +184,7 @@ def test_an_interruption_before_the_deals_that_count_none_costs_no_batch_twice()
         assert (before, requested(account) - before) == (3, 1)
 
 
-def test_a_changed_deal_is_requested_lines_that_its_count_may_leave_out(
+def test_lines_of_a_changed_deal_are_requested_where_its_count_may_leave_them_out(
     bare: sandbox.SandboxAccount,
 ) -> None:
     company = bare.company_model
@@ -193,7 +195,7 @@ def test_a_changed_deal_is_requested_lines_that_its_count_may_leave_out(
     assert line in set(bare.deal_products(refresh=True)["id"])
 
 
-def test_where_the_count_is_known_to_count_every_line_deals_without_any_are_not_requested(
+def test_where_counts_include_every_line_deals_without_lines_are_not_requested(
     account: sandbox.SandboxAccount,
 ) -> None:
     account.deal_products()
@@ -246,6 +248,7 @@ def runs(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     return settled
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("full", [False, True], ids=["refresh", "reload"])
 def test_line_items_of_many_batches_are_the_true_ones(
     full: bool, options: SyncOptions, runs: list[int]
@@ -278,26 +281,18 @@ def test_line_items_of_many_batches_are_the_true_ones(
         )
 
 
+@pytest.mark.slow
 def test_a_line_that_is_removed_between_two_interruptions_does_not_come_back(
-    options: SyncOptions, monkeypatch: pytest.MonkeyPatch
+    options: SyncOptions,
 ) -> None:
     options = replace(options, workers=1)
     with sandbox.connect(
         seed=3, deals=900, burst=100_000, progress=False, max_age=0, options=options
     ) as account:
-        company, get, left = account.company_model, account._client.get_json, [0]
-
-        def failing(path: str, params: Any = None, **options: Any) -> Any:
-            if path == "/deals/products":
-                left[0] -= 1
-                if not left[0]:
-                    raise ResponseError("made up")
-            return get(path, params, **options)
-
-        monkeypatch.setattr(account._client, "get_json", failing)
+        company = account.company_model
         for requested in (4, 3):
-            left[0] = requested
-            with pytest.raises(ResponseError, match="made up"):
+            fail_at(account.server, PATH, requested)
+            with pytest.raises(ResponseError, match="Something went wrong"):
                 account.sync("deal_products")
             if requested == 4:
                 deals = Counter(
@@ -310,7 +305,6 @@ def test_a_line_that_is_removed_between_two_interruptions_does_not_come_back(
                 company.now += 60
                 company.edit_deal(max(deals), title="edited later")
         account.server.reset_stats()
-        left[0] = -1
         done = account.sync("deal_products").set_index("table")
         assert done["note"]["deal_products"].startswith("resumed")
         assert not wrong_cells(

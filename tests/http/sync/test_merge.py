@@ -27,7 +27,7 @@ from pdframe.schema import TABLES
 from pdframe.sync import SyncOptions, fetch
 from pdframe.sync.fetch_result import FetchResult
 from pdframe.sync.merge import Merger, newest_rows
-from tests.helpers import true_cells
+from tests.helpers import tiers, true_cells
 from tests.helpers.cell_by_cell import wrong_cells
 
 pytestmark = pytest.mark.filterwarnings("ignore::pdframe.errors.DataWarning")
@@ -72,6 +72,7 @@ def opened(folder: Path) -> Store:
     return store
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("table", WALKED)
 def test_a_table_in_runs_equals_the_truth_and_so_do_its_changes(
     table: str, settled: list[int]
@@ -148,7 +149,7 @@ def test_a_fetch_resumes_from_its_runs(tmp_path: Path, settled: list[int]) -> No
             requests = int(account.sync("deals").set_index("table")["requests"]["deals"])
             deals = account.deals(refresh=False)
         # The requests after these reload the list of fields: then the table is written.
-        for k in range(2, requests):
+        for k in tiers.places(range(2, requests), 8):
             with connect(tmp_path / str(k)) as account:
                 account.fields("deals")
                 server.reset_stats()
@@ -361,7 +362,7 @@ def test_a_refresh_of_more_than_is_kept_resumes_from_its_runs(
             assert not wrong_cells(
                 account, company, true_cells.fold(company.events), "deals", refresh=False
             )
-        for k in range(2, requests):
+        for k in tiers.places(range(2, requests), 8):
             shutil.copytree(tmp_path / "start", tmp_path / str(k))
             with connect(tmp_path / str(k)) as account:
                 server.faults = Faults(at={k: "success_false_200"})

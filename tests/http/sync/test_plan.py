@@ -11,6 +11,7 @@ import pytest
 
 from pdframe import sandbox
 from pdframe.errors import ArgumentError
+from tests.helpers.cache_files import store_of
 from tests.helpers.server_clock import server_now
 from tests.helpers.tuning import LONG_LISTS
 
@@ -18,9 +19,9 @@ pytestmark = pytest.mark.filterwarnings("ignore::pdframe.errors.DataWarning")
 
 
 def grow_old(account: sandbox.SandboxAccount, table: str, by: timedelta) -> None:
-    manifest = account._store.manifest(table)
+    manifest = store_of(account).manifest(table)
     assert manifest is not None
-    account._store.publish(replace(manifest, full_at=manifest.full_at - by))
+    store_of(account).publish(replace(manifest, full_at=manifest.full_at - by))
 
 
 def synced(account: sandbox.SandboxAccount, table: str) -> pd.Series:

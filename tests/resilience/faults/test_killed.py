@@ -23,14 +23,14 @@ from pdframe.cache.store import UNFINISHED
 from pdframe.sandbox.server import Server
 from pdframe.sandbox.server.log import Logged
 from pdframe.schema import LISTS, TABLES
-from tests.helpers import crash, random_edits, true_cells
+from tests.helpers import crash, random_edits, tiers, true_cells
 from tests.helpers.cell_by_cell import wrong_cells
 from tests.helpers.scale import SCALE, SEED
 from tests.helpers.tuning import WIDE
 
 pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore::pdframe.errors.DataWarning")]
 
-MOMENTS = 20 * SCALE
+MOMENTS = (20 if tiers.TIER == "check" else 12) * SCALE
 # How many requests are under way at once.
 IN_FLIGHT = crash.SHORT_PAGES.workers
 # Walks that cannot say what changed meanwhile: where they were interrupted, they start again.

@@ -29,6 +29,7 @@ def how(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(LIVES))
 def test_a_random_life_is_reported_as_it_was(how: str, seed: int) -> None:
     """Each deal that any look found, or any list named, and that is gone, is there once, with a

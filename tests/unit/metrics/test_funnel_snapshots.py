@@ -193,7 +193,7 @@ def test_a_deal_seen_too_late_for_as_of_is_left_out() -> None:
     assert table["reached"].sum() == 0
 
 
-def test_a_move_to_a_visit_that_nobody_had_seen_is_not_known_but_a_closing_is() -> None:
+def test_a_move_to_an_unseen_visit_is_unknown_but_a_closing_is_known() -> None:
     visits = known_visits(
         (1, "A", 0, 50, "advanced"),
         (1, "B", 50, None, "open"),
@@ -220,7 +220,7 @@ def test_a_move_to_a_visit_that_nobody_had_seen_is_not_known_but_a_closing_is() 
     ]
 
 
-def test_bounded_times_count_at_the_latest_possible_and_are_said() -> None:
+def test_bounded_times_count_at_the_latest_possible_with_a_warning() -> None:
     visits = known_visits(
         (1, "A", 0, 20, "lost"),
         (2, "A", 0, None, "open"),
