@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import os
+import ssl
 from collections.abc import Iterator
 
 import pytest
@@ -42,6 +44,14 @@ def no_credentials_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
         "PDFRAME_CACHE_DIR",
     ):
         monkeypatch.delenv(name, raising=False)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def one_set_of_certificates() -> Iterator[None]:
+    """Read the certificates once: a client reads them again each time, for 20 ms."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(ssl, "create_default_context", functools.cache(ssl.create_default_context))
+        yield
 
 
 @pytest.fixture(autouse=True)

@@ -197,7 +197,7 @@ def test_a_label_without_any_visible_character_leaves_the_hash() -> None:
     assert names(row(A, "\x00"), row(B, "\x1f \x85")) == {A: A, B: B}
 
 
-def test_codes_that_differ_by_case_alone_end_in_names_that_do_not() -> None:
+def test_codes_that_differ_by_case_alone_have_names_that_differ_more() -> None:
     named = names(row("AB" * 20, "x"), row("ab" * 20, "x"))
     assert len({name.casefold() for name in named.values()}) == 2
 

@@ -46,7 +46,7 @@ def test_requests_in_progress_in_the_parent_do_not_fill_a_child_s_burst_window(
     assert run("busy_window", tmp_path)["rows"]["result"] > 0
 
 
-def test_however_a_child_ends_server_and_cache_remain_the_parent_s() -> None:
+def test_server_and_cache_remain_the_parent_s_however_a_child_ends() -> None:
     reported = run("leaving")
     assert (reported["closes"], reported["block"], reported["exit"]) == (
         {"result": "closed"},

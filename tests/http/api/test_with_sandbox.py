@@ -129,7 +129,7 @@ def test_the_smallest_plan_is_used_to_the_full_and_never_overrun(company, worker
         assert server.stats.fullest_window == 20
 
 
-def test_two_clients_of_one_token_get_along(company):
+def test_two_clients_of_one_token_share_its_limits(company):
     with Server(company, plan="Lite") as server:
         clients = [Client(server.url, ApiToken(server.token)) for _ in range(2)]
         threads = [

@@ -229,7 +229,7 @@ def test_a_damaged_part_is_left_to_whoever_reads_its_table(store: Store) -> None
     assert len(store.manifest("stages").parts) == 1
 
 
-def test_a_part_that_this_user_may_not_read_stops_no_sync_of_other_tables(
+def test_an_unreadable_part_stops_no_sync_of_other_tables(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     manifest = in_parts(store, "deals", rows(0, 30), [1] * 30)

@@ -136,7 +136,7 @@ def test_a_list_of_deletions_that_holds_odd_ids_costs_no_refresh() -> None:
         {"id": None},
     ],
 )
-def test_an_odd_answer_about_who_one_is_is_no_answer(
+def test_an_odd_answer_about_the_user_is_no_answer(
     server: Scripted, tmp_path: Path, odd: dict[str, object]
 ) -> None:
     server.replies = [data(odd)]

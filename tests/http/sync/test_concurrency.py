@@ -49,7 +49,7 @@ def collected(results: Iterator[tuple[int, int]], error: type[BaseException]) ->
     return received
 
 
-def test_where_one_fails_those_in_progress_come_first_and_no_further_one_is_begun() -> None:
+def test_where_one_fails_running_ones_finish_and_no_further_one_starts() -> None:
     begun: list[int] = []
     failed = threading.Event()
 
@@ -124,7 +124,7 @@ def test_an_error_of_the_iterator_is_raised_after_its_items() -> None:
     assert received == [0, 1, 2]
 
 
-def test_whoever_wants_no_more_leaves_no_thread_running() -> None:
+def test_a_consumer_that_stops_leaves_no_thread_running() -> None:
     made: list[int] = []
     before = threading.active_count()
     ahead = prefetch(numbers(made, 10))

@@ -198,9 +198,7 @@ def test_a_run_that_was_changed_is_requested_again(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("seed", range(8))
-def test_of_a_row_that_comes_again_and_again_the_last_version_counts(
-    seed: int, tmp_path: Path
-) -> None:
+def test_the_last_version_of_a_row_that_repeats_counts(seed: int, tmp_path: Path) -> None:
     draw, table = random.Random(seed), TABLES["organizations"]
     store = opened(tmp_path)
     pending, pull, known = (

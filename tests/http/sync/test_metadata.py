@@ -266,7 +266,7 @@ def test_two_tables_that_show_the_same_unknown_user_read_the_users_once(
     assert seen == ["full", *["skipped"] * 5]
 
 
-def test_deletions_that_were_read_for_the_deleted_deals_alone_are_still_to_read_by_a_sync() -> None:
+def test_deletions_that_only_deals_deleted_read_are_read_again_by_a_sync() -> None:
     switches = sandbox.Switches(deleting_moves_update_time=False)
     with sandbox.connect(
         seed=3, deals=60, switches=switches, burst=100_000, progress=False, options=LONG_LISTS

@@ -45,7 +45,7 @@ def test_an_old_proof_of_completeness_is_renewed(
     assert synced(account, table)["mode"] == "incremental"
 
 
-def test_what_no_list_tells_is_detected_by_the_full_load(tmp_path: Path) -> None:
+def test_what_no_list_shows_is_detected_by_the_full_load(tmp_path: Path) -> None:
     with sandbox.connect(
         seed=4, deals=700, cache_dir=tmp_path, burst=100_000, progress=False, full_every="2d"
     ) as account:

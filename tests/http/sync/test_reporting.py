@@ -179,7 +179,7 @@ def test_an_error_is_raised_after_running_tables_are_kept_and_before_others_star
         assert reported["mode"]["stages"] == "full"
 
 
-def test_where_a_list_is_withheld_the_others_come(company: sandbox.Company, tmp_path: Path) -> None:
+def test_where_a_list_is_withheld_the_others_load(company: sandbox.Company, tmp_path: Path) -> None:
     app = OAuthClient(
         "app", "app-secret", "grant-1", scopes=ALL_SCOPES - {"projects:read", "projects:full"}
     )
@@ -280,7 +280,7 @@ def test_an_interruption_does_not_wait_and_nothing_is_written_after_it(
     assert written_without == []
 
 
-def test_work_that_was_given_up_ends_at_its_next_page(
+def test_cancelled_work_ends_at_its_next_page(
     server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It does not go on asking for an account that nobody waits for."""

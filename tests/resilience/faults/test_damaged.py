@@ -178,7 +178,7 @@ def test_a_loader_that_meets_damage_loads_again_and_says_so(
             assert read(account, name).equals(world.rows[name])
 
 
-def test_what_this_machine_does_not_let_be_read_is_not_taken_for_damaged(
+def test_an_unreadable_file_is_not_taken_for_damaged(
     world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     shutil.copytree(world.folder / "whole", tmp_path / "cache")

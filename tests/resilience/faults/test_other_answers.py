@@ -107,7 +107,7 @@ def account(
         api_token=TOKEN,
         cache_dir=tmp_path,
         progress=False,
-        metadata_age=0 if request.node.callspec.params.get("load") == "field list" else "1D",
+        metadata_age=0 if "field list" in request.node.name else "1D",
         options=LONG_LISTS if "long_lists" in request.fixturenames else DEFAULT_OPTIONS,
     ) as account:
         without_burst_limit(account)

@@ -430,7 +430,7 @@ def test_keeping_deleted_deals_that_no_frame_holds_warns() -> None:
     assert win_rate(requested, **YEAR, deleted="keep")["won"][0] == 1
 
 
-def test_of_two_closings_of_a_deleted_deal_the_later_stood() -> None:
+def test_a_deleted_deal_that_closed_twice_has_its_later_closing() -> None:
     deals = small_frames.deals(
         [
             deleted("2026-06-01", won_time="2026-03-01", lost_time="2026-04-01"),

@@ -207,7 +207,9 @@ EXPLAINED = {"twelve-month": None, "term": "term under 12 months", "calendar": "
 
 @pytest.mark.slow
 @pytest.mark.parametrize("formula", EXPLAINED)
-def test_reconcile_finds_what_each_formula_counts_otherwise_and_nothing_else(formula: Any) -> None:
+def test_reconcile_names_what_each_formula_counts_differently_and_nothing_else(
+    formula: Any,
+) -> None:
     kept = load(revenue_formula=formula)
     company = kept.company
     lines = mrr_lines(
