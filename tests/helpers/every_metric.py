@@ -80,6 +80,15 @@ CALLS: dict[str, Callable[[Frames, str | None], Any]] = {
     "forecast": lambda f, tz: metrics.forecast(**coming(f, tz), by="owner_id", draws=200),
     "forecast_draws": lambda f, tz: metrics.forecast_draws(**coming(f, tz), draws=5),
     "what_if": lambda f, tz: metrics.what_if(**coming(f, tz), rate=0.5, draws=200),
+    "forecast_deals": lambda f, tz: metrics.forecast_deals(
+        f["deals"],
+        f["visits"],
+        f["stages"],
+        as_of=AS_OF,
+        horizons="60D",
+        history=f["changes"],
+        tz=tz,
+    ),
     "funnel": lambda f, tz: metrics.funnel(
         f["visits"], f["stages"], as_of=AS_OF, pipeline_id=1, tz=tz
     ),
