@@ -12,6 +12,7 @@ import pandas as pd
 from pdframe import metrics, plot
 from pdframe._plain import plain_column
 from pdframe.account import Account
+from tests.helpers.forecast_frames import with_past
 
 Frames = Mapping[str, pd.DataFrame]
 
@@ -81,9 +82,9 @@ CALLS: dict[str, Callable[[Frames, str | None], Any]] = {
     "forecast_draws": lambda f, tz: metrics.forecast_draws(**coming(f, tz), draws=5),
     "what_if": lambda f, tz: metrics.what_if(**coming(f, tz), rate=0.5, draws=200),
     "forecast_deals": lambda f, tz: metrics.forecast_deals(
-        f["deals"],
-        f["visits"],
-        f["stages"],
+        f["past_deals"],
+        f["past_visits"],
+        f["past_stages"],
         as_of=AS_OF,
         horizons="60D",
         history=f["changes"],
@@ -290,13 +291,18 @@ def frames_of(
     cancelled = pd.DataFrame(
         {"deal_id": pd.array([1], "Int64"), "date": pd.Series([pd.NaT], dtype="datetime64[us]")}
     )
+    visits, stages = account.stage_visits(), account.stages()
+    lists = [name for name in deals if str(deals[name].dtype).startswith("list")]
+    # Few accounts of the tests have a past that is long enough to forecast from.
+    longer = with_past(deals.drop(columns=lists), visits, stages)
     return {
+        **dict(zip(("past_deals", "past_visits", "past_stages"), longer, strict=True)),
         "deals": deals,
         "deleted_deals": deals.assign(
             is_deleted=deals["id"] % 5 == 0, deleted_time=pd.Timestamp("2026-05-01", tz="UTC")
         ),
-        "visits": account.stage_visits(),
-        "stages": account.stages(),
+        "visits": visits,
+        "stages": stages,
         "pipelines": account.pipelines(),
         "deal_products": lines,
         "installments": account.installments(),
