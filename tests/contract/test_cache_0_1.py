@@ -83,11 +83,13 @@ def test_it_is_read_without_a_request(account: pdframe.Account, company: sandbox
         name = f"as_of {when}"
         reported = EXPECTED["frames"][name]["rows"]
         # Of deals whose changelog is loaded, more is known since than the looks tell.
-        seen = account.as_of(when).query("deal_id not in @cache_0_1.CHANGES_OF")
+        seen = cache_0_1.shown_at(account, when).query("deal_id not in @cache_0_1.CHANGES_OF")
         assert cache_0_1.text(seen) == [
             row for row in reported if row["deal_id"] not in cache_0_1.CHANGES_OF
         ]
-        assert account.as_of(when)["deal_id"].tolist() == [row["deal_id"] for row in reported]
+        assert cache_0_1.shown_at(account, when)["deal_id"].tolist() == [
+            row["deal_id"] for row in reported
+        ]
     deal_history = account.deal_history()
     assert random_edits.faults(deal_history, "deal_id", random_edits.of_deals(company)) == []
     assert set(deal_history["deal_id"]) == deals

@@ -33,6 +33,8 @@ SNAPSHOTS_MADE = 4
 CHANGES_OF = range(1, 11)
 """The deals whose changelogs were loaded."""
 AS_OF = ("2026-07-01", "2026-07-12", "2026-07-30")
+LAST_DAY = "2026-07-29"
+"""The day of the last sync: since then, as_of refuses the days after it."""
 DAMAGED = "pipelines"
 
 
@@ -65,7 +67,7 @@ def shown(account: pdframe.Account) -> dict[str, pd.DataFrame]:
     frames["looks"] = plain(SnapshotLog(store_of(account)).snapshots().to_pandas())
     frames["stage_visits"] = account.stage_visits(refresh=False)
     for when in AS_OF:
-        frames[f"as_of {when}"] = account.as_of(when)
+        frames[f"as_of {when}"] = shown_at(account, when)
     return frames
 
 
@@ -129,3 +131,8 @@ if __name__ == "__main__":
     if pdframe.__version__ != "0.1.0":
         sys.exit("The folder stands for caches of version 0.1.0: only that version may write it.")
     write()
+
+
+def shown_at(account: pdframe.Account, when: str) -> pd.DataFrame:
+    """Return the deals as of a day, or of the last one if it is later: nothing changed since."""
+    return account.as_of(min(when, LAST_DAY))

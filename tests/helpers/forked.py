@@ -239,7 +239,7 @@ def stopped_server(folder: str) -> dict[str, Any]:
         reported = "refused"
     soon = time.monotonic() - began < 5
     os.write(writing, b"x")
-    return {"told": reported, "soon": soon, "child": child.result(20)}
+    return {"answer": reported, "soon": soon, "child": child.result(20)}
 
 
 def lock_of_a_dead_parent(folder: str) -> dict[str, Any]:

@@ -49,7 +49,7 @@ def _load(account: pdframe.Account, *, nasty: bool) -> Loaded:
                 tables[name, labels] = getattr(account, name)(*requested, labels=labels)
         for name in SHOWN_BESIDE:
             tables[name, True] = getattr(account, name)()
-        return Loaded(account, tables, every_metric.frames_of(account, "2027-01-01", ids))
+        return Loaded(account, tables, every_metric.frames_of(account, "2026-06-30", ids))
 
 
 @contextlib.contextmanager

@@ -152,6 +152,7 @@ def test_labels_that_are_reserved_take_their_hash() -> None:
     }
 
 
+@pytest.mark.every_case
 @pytest.mark.parametrize(
     ("one", "twin"),
     [

@@ -60,7 +60,7 @@ def test_server_and_cache_remain_the_parent_s_however_a_child_ends() -> None:
 
 def test_a_child_that_lives_on_keeps_no_port_open(tmp_path: Path) -> None:
     assert run("stopped_server", tmp_path) == {
-        "told": "refused",
+        "answer": "refused",
         "soon": True,
         "child": {"result": "x"},
     }

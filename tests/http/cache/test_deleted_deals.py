@@ -293,7 +293,7 @@ def test_visits_of_deals_that_no_snapshot_detected_before_their_deletion(tmp_pat
             for reported in (visits, old):
                 known_visits = reported[reported["deal_id"] == deals[name]]
                 assert known_visits["end"].tolist() == ends
-                # Which edit moved `update_time` last, nobody says: the deletion lies before the
+                # Which edit moved `update_time` last is unknown: the deletion lies before the
                 # look that found it.
                 assert known_visits["left_after"].iloc[-1] < at <= known_visits["left_at"].iloc[-1]
                 assert (known_visits["seen_at"] <= time(model.now)).all()

@@ -58,7 +58,7 @@ def connect(server: Server, cache: Path) -> pdframe.Account:
 
 
 def newer(path: Path, **content: Any) -> None:
-    """Write a file again as a newer version would: another format, keys that nobody knows, its own
+    """Write a file again as a newer version would: another format, unknown keys, its own
     checksum.
     """
     now = (
@@ -224,7 +224,7 @@ def test_a_number_that_was_changed_is_damage_as_before(
 
 
 def of_another_codec(path: Path) -> None:
-    """Change the codec in the description of the file (ZSTD is 6) to one that nobody has built (LZO
+    """Change the codec in the description of the file (ZSTD is 6) to one that is not built in (LZO
     is 3).
     """
     raw = bytearray(path.read_bytes())

@@ -180,7 +180,7 @@ def test_deals_as_they_were_known() -> None:
             "is_archived": False,
             "add_time": 0,
         },
-        # Added by then, but nobody had looked.
+        # Added by then, but after the snapshot.
         {"id": 2, "add_time": 10},
         # Deleted since, from history.
         {
@@ -193,7 +193,7 @@ def test_deals_as_they_were_known() -> None:
             "is_archived": False,
             "add_time": 0,
         },
-        # Its changelog tells stage and status; what it was worth nobody kept.
+        # Its changelog has stage and status; its value then is unknown.
         {
             "id": 5,
             "stage_id": 12,
@@ -440,7 +440,7 @@ def test_the_future_changes_no_cell(when: int, random: Any) -> None:
 
 @pytest.mark.filterwarnings("ignore::pdframe.errors.DataWarning")
 def test_the_account_s_own_past() -> None:
-    """What an account showed at each look is what is told of it later, from deals, visits and
+    """What an account showed at each snapshot is what it shows of it later, from deals, visits and
     history of today.
     """
     with sandbox.connect(seed=3, deals=80, burst=100_000, progress=False) as account:
@@ -478,7 +478,7 @@ def test_the_account_s_own_past() -> None:
 @pytest.mark.filterwarnings("ignore::pdframe.errors.DataWarning")
 @pytest.mark.parametrize("seed", [3, 4])
 def test_between_two_snapshots_nothing_is_known_that_only_the_later_one_detected(seed: int) -> None:
-    """What the cache of an account told at a time when nobody looked, is what is told of that time
+    """What the cache of an account shows of a time without a snapshot is what it shows of that time
     after later looks.
     """
     closings = 0

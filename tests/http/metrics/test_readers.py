@@ -218,7 +218,7 @@ def test_every_metric_minds_neither_order_nor_index_nor_dtype(how: str, material
     "ignore::pdframe.errors.DataWarning", "ignore:'epoch' date format:DeprecationWarning"
 )
 def test_days_that_json_made_numbers_are_refused_with_what_to_do(material: Any) -> None:
-    """Milliseconds since 1970 are no times to a reader: what was a day cannot be told from a
+    """Milliseconds since 1970 are no times to a reader: what was a day looks like a
     count.
     """
     folder, frames, expected = material

@@ -625,7 +625,7 @@ def test_a_move_counts_once_the_snapshot_that_detected_it_was_there() -> None:
             one_visit(2, 11, 0, 4, seen_at=0.5, **seen),
             one_visit(2, 12, 4, seen_at=9, **seen),
             one_visit(3, 11, 0, 5, "lost", seen_at=0.5, **seen),
-            # Its changelog told the first stay; the look of day 9 found it elsewhere.
+            # Its changelog has the first visit; the snapshot of day 9 has it elsewhere.
             one_visit(4, 11, 0, 6, "changed pipeline"),
             one_visit(4, 21, 6, pipeline=2, seen_at=9, **seen),
         ]
@@ -640,7 +640,7 @@ def test_a_move_counts_once_the_snapshot_that_detected_it_was_there() -> None:
         }
     assert then == {11: (4, 1, 3), 12: (0, 0, 0), 21: (0, 0, 0)}
     assert now == {11: (4, 4, 0), 12: (2, 0, 2), 21: (1, 0, 1)}
-    # Of a frame that was cut down to one stage nobody can say what a look found next: moves count
+    # A frame of one stage alone does not show what a snapshot saw next: moves count
     # from their own time.
     with pytest.warns(DataWarning):
         alone = stage_velocity(visits[visits["stage_id"] == 11], STAGES, as_of=day(8))

@@ -97,7 +97,7 @@ def test_a_table_in_runs_equals_the_truth_and_so_do_its_changes(
             row = account.sync(table, full=full).set_index("table").loc[table]
             assert row["mode"] == ("full" if full else "incremental")
             assert row["added"] == len(after - before)
-            if full or table == "deals":  # of other tables an incremental pull is told no deletions
+            if full or table == "deals":  # an incremental sync of other tables sees no deletions
                 assert row["removed"] == len(before - after)
                 assert not wrong_cells(
                     account, company, true_cells.fold(company.events), table, refresh=False
@@ -197,6 +197,7 @@ def test_a_run_that_was_changed_is_requested_again(tmp_path: Path) -> None:
         )
 
 
+@pytest.mark.every_case
 @pytest.mark.parametrize("seed", range(8))
 def test_the_last_version_of_a_row_that_repeats_counts(seed: int, tmp_path: Path) -> None:
     draw, table = random.Random(seed), TABLES["organizations"]

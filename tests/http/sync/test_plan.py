@@ -1,4 +1,4 @@
-"""When a table that could tell its changes is loaded anew all the same."""
+"""When a table that could list its changes is reloaded all the same."""
 
 from __future__ import annotations
 

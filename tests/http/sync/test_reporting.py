@@ -283,7 +283,7 @@ def test_an_interruption_does_not_wait_and_nothing_is_written_after_it(
 def test_cancelled_work_ends_at_its_next_page(
     server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It does not go on asking for an account that nobody waits for."""
+    """It does not send requests for an account that was interrupted."""
     tell, reported = WorkerReporter.flush, [0]
 
     def interrupting(self: WorkerReporter) -> None:

@@ -99,7 +99,7 @@ def test_a_sync_that_is_killed_leaves_a_cache_that_the_next_one_completes(
                     same(rows, full[name]) for name, rows in crash.cached(account, LISTS).items()
                 )
                 if meanwhile:
-                    # No change is lost, and none is told twice.
+                    # No change is lost, and none is reported twice.
                     for history, key, true in (
                         (account.deal_history(), "deal_id", of_deals),
                         (account.line_history(), "id", of_lines),

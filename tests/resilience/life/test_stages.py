@@ -63,7 +63,7 @@ class StageLife(RuleBasedStateMachine):
     def open(
         self, switches: sandbox.Switches, seed: int, deals: int, reload_rows: int | None
     ) -> None:
-        # Lists that count as longer than a page are asked for what changed, others are loaded anew.
+        # Lists that count as longer than a page are asked for what changed, others are reloaded.
         self.account = sandbox.connect(
             seed=seed,
             deals=deals,

@@ -55,7 +55,7 @@ def test_deals_of_one_snapshot_are_counted_but_have_no_rates(
     with pytest.warns(DataWarning) as reported:
         table = funnel(CURRENT, stages(), as_of=NOW, skipped=skipped)
     assert table[COUNTS].to_numpy().tolist() == counts
-    # Who moved on or was closed before anybody looked cannot be followed: nobody knows who else was
+    # Deals that moved on or closed before a snapshot cannot be followed: it is unknown which were
     # there.
     assert (
         table[["conversion", "low", "high", "win", "win_low", "win_high", "horizon_days"]]
@@ -137,7 +137,7 @@ def test_too_few_followed_from_the_start_are_refused(exact: int, refused: bool) 
 
 
 def test_a_deal_first_seen_in_a_later_stage_has_no_rate_in_earlier_ones() -> None:
-    # Thirty deals came to B half a day before the look; when they came to A, nobody knows. Thirty
+    # Thirty deals entered B half a day before the snapshot; when they entered A is unknown. Thirty
     # came to A just then.
     visits = known_visits(
         *[(deal, "B", 89.5, None, "open") for deal in range(1, 31)],

@@ -17,6 +17,7 @@ from tests.helpers.visits_by_hand import day, frame_of, one_visit, stages_of
 pytestmark = pytest.mark.filterwarnings("ignore::pdframe.errors.DataWarning")
 
 
+@pytest.mark.every_case
 @pytest.mark.parametrize("seed", range(5))
 def test_changelog_and_snapshots_equal_plain_python_on_forty_lives(
     seed: int, tmp_path: Path

@@ -41,6 +41,7 @@ def test_the_window_rolls(monkeypatch):
     assert limits.admit("another token", oauth=False, search=False)[1] is None
 
 
+@pytest.mark.every_case
 @pytest.mark.parametrize(
     ("plan", "token", "oauth"),
     [("Lite", 20, 80), ("Growth", 40, 160), ("Premium", 100, 400), ("Ultimate", 120, 480)],

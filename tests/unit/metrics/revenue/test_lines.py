@@ -541,7 +541,7 @@ ROWS = (
                 (None, "open"),
             ],
         ),
-        # Who starts on the day of a cancellation starts anew.
+        # Who starts on the day of a cancellation is a new customer.
         (
             {"customer": ["organization 1"], "date": ["2026-06-01"]},
             [
