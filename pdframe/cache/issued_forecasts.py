@@ -1,7 +1,7 @@
 """The log of forecasts: every forecast that was issued, append-only.
 
-A forecast cannot be made again as it was: the method, the data and the version of pdframe change. So
-each one is appended with its time before the user sees it, and is never changed or deleted.
+A forecast cannot be made again as it was: the method, the data and the version of pdframe change.
+So each one is appended with its time before the user sees it, and is never changed or deleted.
 """
 
 from __future__ import annotations

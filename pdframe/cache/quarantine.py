@@ -3,9 +3,9 @@
 Most tables can be loaded again. Where a file of one is damaged, its files are deleted, and an empty
 file says so until the table is loaded: a process that is killed in between does not lose the fact.
 
-Snapshot logs, changelogs, the rows of deleted deals and issued forecasts cannot be collected again. Their damaged
-folder is renamed to `<table>.aside-1` (or the next free number) and never read or deleted: a person
-may save rows from it. A table whose files cannot be deleted is renamed too.
+Snapshot logs, changelogs, the rows of deleted deals and issued forecasts cannot be collected again.
+Their damaged folder is renamed to `<table>.aside-1` (or the next free number) and never read or
+deleted: a person may save rows from it. A table whose files cannot be deleted is renamed too.
 
 Earlier versions renamed every damaged table. Copies of tables that can be loaded again are deleted
 after 30 days.

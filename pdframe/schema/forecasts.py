@@ -1,4 +1,4 @@
-"""Forecasts as they were issued: what was expected of each period, to compare with what happened."""
+"""Forecasts as they were issued, to compare with what happened."""
 
 from __future__ import annotations
 

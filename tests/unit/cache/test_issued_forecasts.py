@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import stat
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
@@ -50,12 +51,24 @@ def test_forecasts_are_numbered_and_appended(store: Store) -> None:
     assert kept["period"].to_pylist() == [date(2026, 7, 1)] * 3
 
 
-def test_many_forecasts_stay_in_few_files(store: Store) -> None:
+def test_many_forecasts_are_in_few_files(store: Store) -> None:
     log = IssuedForecasts(store)
     for value in range(120):
         log.append(rows(float(value)), now=NOW)
     assert log.rows()["p50"].to_pylist() == [float(value) for value in range(120)]
     assert len([*(store.root / "forecasts").glob("part-*.parquet")]) < 80
+
+
+def test_forecasts_of_several_threads_get_numbers_of_their_own(store: Store) -> None:
+    def append(value: float) -> int:
+        return IssuedForecasts(store).append(rows(value, value), now=NOW)
+
+    with ThreadPoolExecutor(4) as pool:
+        numbers = [*pool.map(append, map(float, range(12)))]
+    assert sorted(numbers) == [*range(1, 13)]
+    kept = IssuedForecasts(store).rows()
+    pairs = zip(kept["issue"].to_pylist(), kept["p50"].to_pylist(), strict=True)
+    assert {*pairs} == {*zip(numbers, map(float, range(12)), strict=True)}
 
 
 def test_its_files_are_for_this_user_alone(store: Store) -> None:
