@@ -8,7 +8,13 @@ from pdframe.metrics.aging import deal_aging
 from pdframe.metrics.as_of import as_of
 from pdframe.metrics.currency import convert, ecb_rates
 from pdframe.metrics.drill import drill_through
-from pdframe.metrics.forecasting import attainment, forecast, forecast_draws, what_if
+from pdframe.metrics.forecasting import (
+    attainment,
+    forecast,
+    forecast_deals,
+    forecast_draws,
+    what_if,
+)
 from pdframe.metrics.funnel import funnel, funnel_deals
 from pdframe.metrics.moves import stage_move_visits, stage_moves
 from pdframe.metrics.quality import data_quality
@@ -40,6 +46,7 @@ __all__ = [
     "drill_through",
     "ecb_rates",
     "forecast",
+    "forecast_deals",
     "forecast_draws",
     "funnel",
     "funnel_deals",

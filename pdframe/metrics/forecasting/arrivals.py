@@ -33,6 +33,13 @@ DAMPING = 0.85
 """Share of the growth of one month that the next one has."""
 MOST_GROWTH = 0.1
 SEASON_YEARS = 2
+STEADY = 20
+"""New deals that the trend counts as against those of the latest months."""
+PRIOR_LEVEL, PRIOR_GROWTH, PRIOR_BEND, PRIOR_SEASON = 10.0, 0.4, 0.15, 0.2
+"""Standard deviations that effects on the logarithm are expected to have: of the level, of a year's
+growth, of its change from one year to the next, of a month of the year.
+"""
+MONTH = 30.4375 * DAY
 RECENT = 730 * DAY
 """Deals created in this time show how new deals are won, where it has enough wins."""
 ENOUGH_WINS = 50
@@ -289,34 +296,27 @@ def _pools(pipeline: Ints, won: Flags) -> tuple[Ints, int]:
 
 
 def new_deals(added: Ints, pool: Ints, pools: int, as_of: int, cells: Cells) -> Rate:
-    """Estimate the number of new deals from the months before.
-
-    The level is a weighted mean of the months, recent ones count most; growth continues damped, as
-    far as it stands out from chance; seasons count from two years on, likewise.
+    """Estimate the number of new deals from the months before: their trend and season, the level
+    corrected by the latest months, and growth that fades.
     """
     months = _month_edges(as_of)
     begin = added.min() if len(added) else as_of
-    full = max(int(np.searchsorted(months, begin)), 0)
     # The month in which the first deal was created is partly empty, unless it is all there is.
-    first = min(full, len(months) - 2)
-    months = months[first:]
+    months = months[min(int(np.searchsorted(months, begin)), len(months) - 2) :]
     days = np.diff(months) / DAY
     counts = np.zeros((pools, len(days)))
     where = np.searchsorted(months, added, side="right") - 1
     inside = (where >= 0) & (where < len(days))
     np.add.at(counts, (pool[inside], where[inside]), 1)
-    calendar = _calendar(months[:-1])
-    total = counts.sum(axis=0)
-    season = _season(total, days, calendar)
-    exposure = days * season[calendar]
-    age = (months[-1] - (months[:-1] + months[1:]) / 2) / (30.4375 * DAY)
+    total, age = counts.sum(axis=0), (months[-1] - (months[:-1] + months[1:]) / 2) / MONTH
+    trend = _Trend.of(total, days, age, _calendar(months[:-1]))
     weight = MEMORY**age
-    growth = _growth(total, exposure, age, weight)
-    fitted = exposure * np.exp(-growth * age)
-    level = (counts * weight).sum(axis=1) / (fitted * weight).sum()
-    mean = level.sum() * fitted
-    spread = _spread(total, mean)
-    return Rate(level[:, None] * _ahead(cells, growth, season), spread)
+    recent, fitted = float((total * weight).sum()), float((trend.mean * weight).sum())
+    prior = STEADY * trend.dispersion
+    level = trend.level * (recent + prior) / (fitted + prior)
+    share = (counts * weight).sum(axis=1) / recent if recent else np.zeros(pools)
+    ahead = _ahead(cells, trend.growth, trend.season)
+    return Rate((share * level)[:, None] * ahead, _spread(total, trend.mean))
 
 
 def _ahead(cells: Cells, growth: float, season: Floats) -> Floats:
@@ -324,7 +324,7 @@ def _ahead(cells: Cells, growth: float, season: Floats) -> Floats:
     result = np.zeros(len(cells))
     for cell, (start, end) in enumerate(zip(cells.start, cells.end, strict=True)):
         middle = (int(start) + int(end)) // 2
-        ahead = (middle - cells.begin) / (30.4375 * DAY)
+        ahead = (middle - cells.begin) / MONTH
         grown = growth * DAMPING * (1 - DAMPING**ahead) / (1 - DAMPING)
         result[cell] = (
             (end - start) / DAY * np.exp(grown) * season[_calendar(np.array([middle]))[0]]
@@ -348,49 +348,55 @@ def _calendar(times: Ints) -> Ints:
     return times.view("datetime64[us]").astype("datetime64[M]").astype(np.int64) % 12
 
 
-def _season(counts: Floats, days: Floats, calendar: Ints) -> Floats:
-    """Return the factor of each month of the year, shrunk to 1 by how far chance explains it."""
-    result = np.ones(12)
-    if len(counts) < 12 * SEASON_YEARS or counts.sum() == 0:
-        return result
-    # The level around each month: the mean over a year, centred as far as the data reaches.
-    width = np.arange(len(counts))
-    low = np.clip(width - 6, 0, len(counts) - 12)
-    total, length = (np.append(0.0, np.cumsum(each)) for each in (counts, days))
-    level = (total[low + 12] - total[low]) / (length[low + 12] - length[low])
-    expected = np.bincount(calendar, level * days, 12)
-    seen = np.bincount(calendar, counts, 12)
-    has = expected > 0
-    ratio = np.where(has, seen / np.where(has, expected, 1.0), 1.0)
-    chance = _dispersion(counts, level * days * ratio[calendar]) / np.where(has, expected, np.inf)
-    between = float(np.mean((ratio - 1) ** 2 - chance))
-    if between <= 0:
-        return result
-    shrunk = 1 + (ratio - 1) * between / (between + chance)
-    return np.asarray(shrunk / shrunk.mean(), np.float64)
+@dataclass(frozen=True, slots=True, eq=False)
+class _Trend:
+    """The number of new deals over the past months.
 
+    Parameters
+    ----------
+    mean
+        Fitted number of each month.
+    level
+        New deals a day at the end, in a month without a season.
+    growth
+        Growth of its logarithm per month at the end.
+    season
+        Factor of each month of the year.
+    dispersion
+        How many times its mean the variance of a count is around the fit, at least 1.
+    """
 
-def _growth(counts: Floats, exposure: Floats, age: Floats, weight: Floats) -> float:
-    """Return the growth of the number per month, shrunk to none by how far chance explains it."""
-    if len(counts) < 6 or counts.sum() < 10:
-        return 0.0
-    slow = np.sqrt(weight)
-    level = (counts * slow).sum() / (exposure * slow).sum()
-    mean = level * exposure
-    centre = (mean * slow * age).sum() / (mean * slow).sum()
-    spread = (mean * slow * (age - centre) ** 2).sum()
-    slope = -((counts - mean) * slow * (age - centre)).sum() / spread
-    error = _dispersion(counts, mean) * (mean * slow**2 * (age - centre) ** 2).sum() / spread**2
-    kept = max(0.0, 1 - error / slope**2) if slope else 0.0
-    return float(np.clip(slope * kept, -MOST_GROWTH, MOST_GROWTH))
+    mean: Floats
+    level: float
+    growth: float
+    season: Floats
+    dispersion: float
 
-
-def _dispersion(counts: Floats, mean: Floats) -> float:
-    """Return how many times its mean the variance of the counts is, at least 1."""
-    has = mean > 0
-    if has.sum() < 2:
-        return 1.0
-    return max(1.0, float(((counts - mean)[has] ** 2 / mean[has]).sum() / (has.sum() - 1)))
+    @classmethod
+    def of(cls, counts: Floats, days: Floats, age: Floats, calendar: Ints) -> _Trend:
+        """Fit a line that may bend to the logarithm of the daily number, and from two years on
+        seasons; all but the level are shrunk to none as far as chance explains them.
+        """
+        years = age / 12
+        columns = [np.ones(len(age)), -years, years**2]
+        spreads = [PRIOR_LEVEL, PRIOR_GROWTH, PRIOR_BEND]
+        if len(counts) >= 12 * SEASON_YEARS:
+            columns += [(calendar == month).astype(np.float64) for month in range(12)]
+            spreads += [PRIOR_SEASON] * 12
+        table, prior = np.array(columns), np.diag(1 / np.array(spreads) ** 2)
+        centre = np.log((counts.sum() + 0.5) / days.sum())
+        target = np.log((counts + 0.5) / days) - centre
+        dispersion, mean, effects = 1.0, counts, np.zeros(len(table))
+        for _ in range(3):
+            weight = (mean + 0.5) / dispersion
+            left = np.einsum("ai,bi,i->ab", table, table, weight) + prior
+            effects = np.linalg.solve(left, np.einsum("ai,i,i->a", table, weight, target))
+            mean = days * np.exp(centre + np.einsum("a,ai->i", effects, table))
+            free = max(len(counts) - 2, 1)
+            dispersion = max(1.0, float(((counts - mean) ** 2 / mean).sum()) / free)
+        season = np.exp(effects[3:]) if len(effects) > 3 else np.ones(12)
+        growth = float(np.clip(effects[1] / 12, -MOST_GROWTH, MOST_GROWTH))
+        return cls(mean, float(np.exp(centre + effects[0])), growth, season, dispersion)
 
 
 def _spread(counts: Floats, mean: Floats) -> float:

@@ -19,7 +19,7 @@ from pdframe.metrics._arguments import (
     to_micros,
 )
 from pdframe.metrics._columns import amounts, dates, finite, plain_ids, ratio
-from pdframe.metrics._notes import with_notes
+from pdframe.metrics._notes import note
 from pdframe.metrics._periods import beginning
 from pdframe.metrics._survival import Floats, Ints
 from pdframe.metrics.currency import Rates, RateTable, mixed
@@ -124,7 +124,7 @@ def attainment(
         result["coverage"] = ratio(value, gap)
         result["needed_coverage"] = ratio(np.ones(len(share)), share)
         result = keyed(result, [*names, "period"], draws.attrs.get("tz"))
-    return with_notes(result, notes)
+    return note(result, notes, "attainment")
 
 
 def _totals(draws: pd.DataFrame, names: list[str]) -> tuple[pd.DataFrame, Floats]:

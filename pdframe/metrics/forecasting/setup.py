@@ -17,6 +17,7 @@ from pdframe.metrics._grouping import taken
 from pdframe.metrics._periods import Frequency, ending, frequency, known_by
 from pdframe.metrics._survival import Floats, Ints
 from pdframe.metrics.currency import RateTable
+from pdframe.metrics.forecasting._checks import notes_of, refuse_long, refuse_young
 from pdframe.metrics.forecasting._interface import DAY, Fitted, Method, OpenDeals
 from pdframe.metrics.forecasting.cells import Cells, cells_between
 from pdframe.metrics.forecasting.common_sd import CommonSd, PastTotals, estimate
@@ -182,6 +183,8 @@ def set_up(
     chosen = method_named(method)
     day = pd.Timestamp(int(local_days(np.array([known.as_of]), tz)[0]), unit="us")
     money = Money(rates, day.as_unit("us"), apart="currency" in names)
+    refuse_young(known)
+    refuse_long(known, cells.horizons)
     values = WinningValues.fit(known, money)
     revenue = revenue_of(known, chosen.fit(known, seed), cells, money, values)
     factor = (
@@ -256,16 +259,11 @@ def quantiles(totals: Ints) -> Ints:
 
 def notes_of_data(setup: Setup) -> list[str]:
     """Return what the reader must know of the deals and of the account's past."""
-    notes = list(setup.known.notes)
+    notes = list(notes_of(setup.known))
     deals = setup.open_deals
     null = int(np.isnan(deals.value).sum())
     if null:
-        notes.append(
-            f"{null:,} of {len(deals):,} open deals have no value: they count 0."
-            if setup.known.knows_values
-            else "The frames show later changes, so values at as_of are unknown and count 0. Pass"
-            " history=account.deal_history()."
-        )
+        notes.append(f"{null:,} of {len(deals):,} open deals have no known value: they count 0.")
     if not setup.spread.estimated:
         notes.append(
             f"Only {setup.spread.cutoffs} earlier months could be compared with what was expected"

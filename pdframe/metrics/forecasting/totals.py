@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from pdframe._warnings import collect_warnings
-from pdframe.metrics._notes import with_notes
+from pdframe.metrics._notes import note
 from pdframe.metrics._survival import Ints
 from pdframe.metrics.currency import RateTable
 from pdframe.metrics.forecasting.setup import (
@@ -184,7 +184,7 @@ def forecast(
         totals = drawn_totals(setup, draws, seed)
         result = _table(setup, totals)
         notes += _remarks(setup, totals, result, seed)
-    return with_notes(result, notes)
+    return note(result, notes, "forecast")
 
 
 def forecast_draws(
@@ -263,7 +263,7 @@ def forecast_draws(
         opened, new = drawn_totals(setup, draws, seed)
         result = _draw_rows(setup, opened, new)
         notes += notes_of_data(setup)
-    return with_notes(result, notes)
+    return note(result, notes, "forecast_draws")
 
 
 def _table(setup: Setup, totals: tuple[Ints, Ints]) -> pd.DataFrame:

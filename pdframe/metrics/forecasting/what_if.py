@@ -12,7 +12,7 @@ import pandas as pd
 from pdframe._warnings import collect_warnings
 from pdframe.errors import ArgumentError
 from pdframe.metrics._arguments import to_micros
-from pdframe.metrics._notes import with_notes
+from pdframe.metrics._notes import note
 from pdframe.metrics._periods import beginning
 from pdframe.metrics._survival import Floats, Ints
 from pdframe.metrics.currency import RateTable
@@ -129,7 +129,7 @@ def what_if(
         changed = setup._replace(revenue=_changed(setup, drop, move or {}, reprice or {}, rate))
         result = _compared(setup, changed, draws, seed)
         notes += computing.notes_of_data(setup)
-    return with_notes(result, notes)
+    return note(result, notes, "what_if")
 
 
 def _changed(
