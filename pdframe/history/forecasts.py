@@ -21,7 +21,7 @@ from pdframe.errors import NotCachedError
 from pdframe.frames import storage_schema, to_frame
 from pdframe.metrics import forecast as forecast_of
 from pdframe.metrics import forecast_draws
-from pdframe.metrics._notes import with_notes
+from pdframe.metrics._notes import note
 from pdframe.metrics._periods import frequency, known_by
 from pdframe.metrics.currency import RateTable
 from pdframe.metrics.forecasting.issued import issued_rows
@@ -163,7 +163,7 @@ def forecast(
     notes = _changelog_notes(self._store, deals)
     with collect_warnings():
         result = forecast_of(deals, visits, stages, **arguments)
-    notes += result.attrs.get("notes", "").splitlines()
+    notes += result.attrs.get("notes", [])
     if as_of is None and self._store.is_read_only:
         notes.append("The cache is read-only, so this forecast is not kept for track_record().")
     elif as_of is None and len(result):
@@ -180,7 +180,7 @@ def forecast(
             written_by=sys.modules["pdframe"].__version__,
         )
         IssuedForecasts(self._store).append(_stored(rows), now=datetime.now(UTC))
-    return with_notes(result, notes)
+    return note(result, notes, "forecast")
 
 
 def track_record(self: Forecasting, *, refresh: _Refresh = None) -> pd.DataFrame:
@@ -238,7 +238,7 @@ def track_record(self: Forecasting, *, refresh: _Refresh = None) -> pd.DataFrame
     now = _known_until(self._store, deals, visits, history)
     record, notes = compared(issued, deals, visits, stages, as_of=now, history=history)
     record.attrs["tz"] = self.tz
-    return with_notes(record, notes)
+    return note(record, notes, "track_record")
 
 
 def _frames(
@@ -297,9 +297,10 @@ def _changelog_notes(store: Store, deals: pd.DataFrame) -> list[str]:
     if not missing:
         return []
     return [
-        f"The changelogs of {missing:,} of {len(closed):,} closed deals are not loaded: of their"
-        " past the forecast knows only what syncs saw, so probabilities are rougher."
-        f" account.deal_changes() loads them ({missing * _TOKENS_A_DEAL:,} tokens)."
+        f"{missing:,} of {len(closed):,} closed deals have no changelog: probabilities are"
+        f" rougher. account.deal_changes() loads them ({missing * _TOKENS_A_DEAL:,} tokens).",
+        "Of a deal without changelog, only the stages and values that syncs saw are known, and no"
+        " earlier ones.",
     ]
 
 
