@@ -137,14 +137,13 @@ class Replay:
                 refused.append((at, error))
                 continue
             deals = then.open_at(np.array([at], np.int64))
-            yield Scene(
-                at,
-                then,
-                deals,
-                self.known.outcomes(deals),
-                {name: method.predict(deals, self.horizons) for name, method in fitted.items()},
-                fitted,
-            )
+            forecasts = {
+                name: method.predict(deals, self.horizons) for name, method in fitted.items()
+            }
+            for forecast in forecasts.values():
+                for part in forecast:
+                    part[:, self.horizons > then.followed] = np.nan
+            yield Scene(at, then, deals, self.known.outcomes(deals), forecasts, fitted)
         if len(refused) == len(self.cutoffs):
             raise refused[-1][1]
         if refused:
