@@ -312,6 +312,12 @@ def metric_frames(given: Mapping[str, pd.DataFrame]) -> dict[str, Any]:
     older, when = past(), {"as_of": AS_OF, "horizons": "60D"}
     results["forecast_deals"] = m.forecast_deals(*older, **when)
     results["forecast_deals by"] = m.forecast_deals(*older, **when, by="owner_id")
+    coming = {"as_of": AS_OF, "until": "2026-Q3", "draws": 10}
+    results["forecast"] = m.forecast(*older, **coming)
+    results["forecast by"] = m.forecast(*older, **coming, by=["currency", "owner_id"])
+    results["forecast_draws"] = draws = m.forecast_draws(*older, **coming)
+    results["attainment"] = m.attainment(draws, 1000.0)
+    results["what_if"] = m.what_if(*older, **coming, rate=0.5)
     return results | {"drill_through": m.drill_through(row, visits)}
 
 
