@@ -9,6 +9,7 @@ from typing import Any, TypeAlias
 import numpy as np
 import pandas as pd
 
+from pdframe._warnings import collect_warnings
 from pdframe.errors import ArgumentError
 from pdframe.metrics._arguments import (
     DAY,
@@ -17,6 +18,7 @@ from pdframe.metrics._arguments import (
     local_days,
 )
 from pdframe.metrics._columns import NO_ID, as_times
+from pdframe.metrics._notes import note
 from pdframe.metrics._periods import Frequency, ending
 from pdframe.metrics._survival import Floats, Ints
 from pdframe.metrics.currency import RateTable
@@ -114,7 +116,8 @@ def backtest_deals(
     Warns
     -----
     DataWarning
-        Cutoffs that are left out, since too few deals had closed.
+        Once, with the complete text in `attrs["notes"]`: cutoffs that are left out, since too few
+        deals had closed.
 
     Notes
     -----
@@ -130,12 +133,16 @@ def backtest_deals(
     >>> print(len(constant), "open deals,", constant["won"].sum(), "won within 90 days")
     56 open deals, 10 won within 90 days
     """
-    replay = Replay.of(
-        deals, visits, stages, cutoffs, horizons, methods, as_of, history, activities,
-        deal_products, seed, tz,
-    )  # fmt: skip
-    blocks = [_deal_rows(scene, replay) for scene in replay.scenes()]
-    return keyed(_joined(blocks), ["cutoff", "method", "horizon", "deal_id"], replay.known.tz)
+    with collect_warnings() as notes:
+        replay = Replay.of(
+            deals, visits, stages, cutoffs, horizons, methods, as_of, history, activities,
+            deal_products, seed, tz,
+        )  # fmt: skip
+        rows = pd.concat(
+            [_deal_rows(scene, replay) for scene in replay.scenes()], ignore_index=True
+        )
+    keys = ["cutoff", "method", "horizon", "deal_id"]
+    return note(keyed(rows, keys, replay.known.tz), [*replay.notes, *notes], "backtest_deals")
 
 
 def backtest(
@@ -203,6 +210,11 @@ def backtest(
     MixedCurrencyError
         Values of several currencies would be added up without `rates`.
 
+    Warns
+    -----
+    DataWarning
+        As `backtest_deals`, and of old rates.
+
     Notes
     -----
     A backtest says how a method would have done; what it was tuned on, it has seen. What was issued
@@ -219,20 +231,22 @@ def backtest(
     0  45     9      7.44   0.16
     3  56    10      8.85   0.15
     """
-    replay = Replay.of(
-        deals, visits, stages, cutoffs, horizons, methods, as_of, history, activities,
-        deal_products, seed, tz,
-    )  # fmt: skip
     if isinstance(until_months, bool) or not isinstance(until_months, int) or until_months < 0:
         raise ArgumentError(f"until_months={until_months!r} must be a number of months, or 0.")
-    pasts = {name: PastTotals(METHODS[name], seed) for name in replay.methods}
     by_horizon, by_month = [], []
-    for scene in replay.scenes():
-        by_horizon += _horizon_rows(scene, replay)
-        if until_months:
-            by_month += _month_rows(scene, replay, until_months, draws, rates, pasts)
+    with collect_warnings() as notes:
+        replay = Replay.of(
+            deals, visits, stages, cutoffs, horizons, methods, as_of, history, activities,
+            deal_products, seed, tz,
+        )  # fmt: skip
+        pasts = {name: PastTotals(METHODS[name], seed) for name in replay.methods}
+        for scene in replay.scenes():
+            by_horizon += _horizon_rows(scene, replay)
+            if until_months:
+                by_month += _month_rows(scene, replay, until_months, draws, rates, pasts)
     keys = ["cutoff", "method", "horizon", "month"]
-    return keyed(_frame(by_horizon + by_month), keys, replay.known.tz)
+    table = keyed(_frame(by_horizon + by_month), keys, replay.known.tz)
+    return note(table, [*replay.notes, *notes], "backtest")
 
 
 def _deal_rows(scene: Scene, replay: Replay) -> pd.DataFrame:
@@ -287,10 +301,6 @@ def _deal_rows(scene: Scene, replay: Replay) -> pd.DataFrame:
 
 def _ids(values: Ints) -> pd.Series[Any]:
     return pd.Series(pd.array(values, "Int64")).mask(values == NO_ID)
-
-
-def _joined(blocks: list[pd.DataFrame]) -> pd.DataFrame:
-    return pd.concat(blocks, ignore_index=True)
 
 
 def _horizon_rows(scene: Scene, replay: Replay) -> list[dict[str, Any]]:
