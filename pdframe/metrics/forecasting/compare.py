@@ -90,7 +90,9 @@ def compare(backtest: pd.DataFrame, *, against: str = "constant", seed: int = 0)
         for method in own["method"].unique():
             if method == against or method not in table.index.get_level_values("method"):
                 continue
-            both = table.loc[method].join(reference, how="inner", rsuffix="_of_reference")
+            both = table.loc[method].merge(
+                reference, left_index=True, right_index=True, suffixes=("", "_of_reference")
+            )
             both = both.sort_index()
             weight = both["weight"].to_numpy(np.float64)
             rows.append(
