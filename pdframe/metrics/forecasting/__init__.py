@@ -4,7 +4,21 @@ how right they were.
 
 from __future__ import annotations
 
-__all__: list[str] = []
+from pdframe.metrics.forecasting.pipeline_book import (
+    pipeline_movement_deals,
+    pipeline_movements,
+)
+from pdframe.metrics.forecasting.slippage import slippage, slippage_deals
+from pdframe.metrics.forecasting.weighted import weighted_pipeline, weighted_pipeline_deals
+
+__all__ = [
+    "pipeline_movement_deals",
+    "pipeline_movements",
+    "slippage",
+    "slippage_deals",
+    "weighted_pipeline",
+    "weighted_pipeline_deals",
+]
 
 
 def __dir__() -> list[str]:
