@@ -8,6 +8,14 @@ from pdframe.metrics.aging import deal_aging
 from pdframe.metrics.as_of import as_of
 from pdframe.metrics.currency import convert, ecb_rates
 from pdframe.metrics.drill import drill_through
+from pdframe.metrics.forecasting import (
+    pipeline_movement_deals,
+    pipeline_movements,
+    slippage,
+    slippage_deals,
+    weighted_pipeline,
+    weighted_pipeline_deals,
+)
 from pdframe.metrics.funnel import funnel, funnel_deals
 from pdframe.metrics.moves import stage_move_visits, stage_moves
 from pdframe.metrics.quality import data_quality
@@ -43,15 +51,21 @@ __all__ = [
     "mrr_lines",
     "mrr_movements",
     "mrr_schedule",
+    "pipeline_movement_deals",
+    "pipeline_movements",
     "reconcile",
     "renewals",
     "retention",
     "revenue_cohorts",
     "sales_velocity",
+    "slippage",
+    "slippage_deals",
     "stage_move_visits",
     "stage_moves",
     "stage_survival",
     "stage_velocity",
+    "weighted_pipeline",
+    "weighted_pipeline_deals",
     "win_rate",
 ]
 

@@ -17,6 +17,9 @@ Frames = Mapping[str, pd.DataFrame]
 
 AS_OF = "2026-06-30"
 WINDOW: dict[str, Any] = {"since": "2025-01-01", "until": "2026-07-01"}
+LATER = "2027-01-01"
+LATELY: dict[str, Any] = {"since": "2026-07-01", "until": "2026-08-01"}
+"""Where some deals have no changelog, movements begin after the first snapshot."""
 RATES = {"EUR": 1.0, "USD": 0.9, "GBP": 1.15, "SEK": 0.09}
 
 CALLS: dict[str, Callable[[Frames, str | None], Any]] = {
@@ -99,6 +102,12 @@ CALLS: dict[str, Callable[[Frames, str | None], Any]] = {
     "mrr_movements each currency": lambda f, tz: metrics.mrr_movements(f["lines"], **WINDOW),
     "mrr_schedule": lambda f, tz: metrics.mrr_schedule(f["lines"], **WINDOW),
     "mrr_schedule by": lambda f, tz: metrics.mrr_schedule(f["lines"], **WINDOW, by=["owner_id"]),
+    "pipeline_movement_deals": lambda f, tz: metrics.pipeline_movement_deals(
+        f["changes"], f["deals"], **LATELY, by="pipeline_id", tz=tz
+    ),
+    "pipeline_movements": lambda f, tz: metrics.pipeline_movements(
+        f["changes"], f["deals"], **LATELY, freq="Q", tz=tz
+    ),
     "reconcile": lambda f, tz: metrics.reconcile(
         f["lines"], f["deals"], deal_products=f["deal_products"]
     ),
@@ -113,6 +122,12 @@ CALLS: dict[str, Callable[[Frames, str | None], Any]] = {
     "sales_velocity by": lambda f, tz: metrics.sales_velocity(
         f["deals"], **WINDOW, by=["currency", "pipeline_id"], tz=tz
     ),
+    "slippage": lambda f, tz: metrics.slippage(
+        f["changes"], f["deals"], **LATELY, by="owner_id", tz=tz
+    ),
+    "slippage_deals": lambda f, tz: metrics.slippage_deals(
+        f["changes"], f["deals"], **LATELY, tz=tz
+    ),
     "stage_move_visits": lambda f, tz: metrics.stage_move_visits(
         f["visits"], f["stages"], as_of=AS_OF, pipeline_id=1, tz=tz
     ),
@@ -124,6 +139,22 @@ CALLS: dict[str, Callable[[Frames, str | None], Any]] = {
     ),
     "stage_velocity": lambda f, tz: metrics.stage_velocity(
         f["visits"], f["stages"], as_of=AS_OF, by="owner_id", deals=f["deals"], tz=tz
+    ),
+    "weighted_pipeline": lambda f, tz: metrics.weighted_pipeline(
+        f["deals"],
+        f["stages"],
+        f["pipelines"],
+        as_of=LATER,
+        rates=rates(f["deals"]),
+        tz=tz,
+    ),
+    "weighted_pipeline_deals": lambda f, tz: metrics.weighted_pipeline_deals(
+        f["deals"],
+        f["stages"],
+        f["pipelines"],
+        as_of="2026-06-01",
+        history=f["changes"],
+        tz=tz,
     ),
     "win_rate": lambda f, tz: metrics.win_rate(
         f["deals"], **WINDOW, as_of=AS_OF, by="owner_id", tz=tz

@@ -12,10 +12,22 @@ UNIT = 1_000_000
 LARGEST = 1e12
 """Values from here on are read as null: sums of them would not fit."""
 
+_MOST = np.iinfo(np.int64).max / 2
+_TOO_LARGE = "The values are too large to be added up exactly. Leave some out."
+
 
 def exact_units(values: Floats) -> Ints:
-    """Return values as whole millionths, rounded half to even; NaN is 0."""
-    return np.rint(np.nan_to_num(values) * UNIT).astype(np.int64)
+    """Return values as whole millionths, rounded half to even; NaN is 0.
+
+    Raises
+    ------
+    ArgumentError
+        A value is too large.
+    """
+    values = np.nan_to_num(values)
+    if not np.all(np.abs(values) < _MOST / UNIT):
+        raise ArgumentError(_TOO_LARGE)
+    return np.rint(values * UNIT).astype(np.int64)
 
 
 def in_units(parts: Ints) -> Floats:
@@ -31,8 +43,8 @@ def sums(parts: Ints, groups: Ints, count: int) -> Ints:
     ArgumentError
         All together are too large to be added up exactly.
     """
-    if not np.abs(parts.astype(np.float64)).sum() < np.iinfo(np.int64).max / 2:
-        raise ArgumentError("The values are too large to be added up exactly. Leave some out.")
+    if not np.abs(parts.astype(np.float64)).sum() < _MOST:
+        raise ArgumentError(_TOO_LARGE)
     result = np.zeros(count, np.int64)
     np.add.at(result, groups, parts)
     return result

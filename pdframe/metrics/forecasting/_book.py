@@ -192,8 +192,8 @@ def _rows_of(
     initial = np.full(count, _NULL, np.int64)
     opening = np.flatnonzero(np.append(np.ones(min(len(deal), 1), np.bool_), deal[1:] != deal[:-1]))
     # A first snapshot shows a value that the column already had.
-    is_first_look = source[opening] == "first look"
-    initial[deal[opening]] = np.where(is_first_look, new[opening], old[opening])
+    is_snapshot = source[opening] == "first look"
+    initial[deal[opening]] = np.where(is_snapshot, new[opening], old[opening])
     new, keep = _one_each(deal, time, old, new)
     return _Rows(deal[keep], time[keep], new[keep], initial, texts)
 

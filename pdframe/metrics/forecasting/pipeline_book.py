@@ -136,8 +136,16 @@ def pipeline_movements(
 
     Examples
     --------
-    >>> deals = account.deals()
-    >>> account.deal_changes(deals.loc[deals["status"] == "open", "id"])
+    >>> history, deals = account.deal_history(), account.deals()
+    >>> quarter = {"since": "2026-04-01", "until": "2026-07-01"}
+    >>> moves = metrics.pipeline_movements(history, deals, **quarter)
+    >>> columns = ["period", "start", "created", "pushed_out", "won", "lost", "end"]
+    >>> moves.loc[moves["currency"] == "EUR", columns].tail(4)
+           period     start   created  pushed_out      won      lost        end
+    24 2026-07-01   9312.45   32500.0         0.0     0.00 -60811.44   95344.31
+    27 2026-08-01      0.00   43150.0         0.0     0.00 -13300.00   45098.20
+    30 2026-09-01      0.00    1500.0         0.0     0.00      0.00    2286.31
+    32        NaT  56492.33  232950.0         0.0 -5318.05 -27898.04  302702.55
     """
     with collect_warnings() as notes:
         names = keys(by, _TAKEN)
@@ -189,7 +197,14 @@ def pipeline_movement_deals(
 
     Examples
     --------
-    >>> deals = account.deals()
+    >>> history, deals = account.deal_history(), account.deals()
+    >>> quarter = {"since": "2026-04-01", "until": "2026-07-01"}
+    >>> rows = metrics.pipeline_movement_deals(history, deals, **quarter)
+    >>> rows.loc[rows["deal_id"] == 176, ["deal_id", "time", "period", "movement", "amount"]]
+         deal_id                      time period  movement    amount
+    180      176 2026-04-24 09:48:10+00:00    NaT   created  13800.00
+    181      176 2026-04-24 09:48:11+00:00    NaT  value_up   7541.46
+    182      176                       NaT    NaT       end  21341.46
     """
     with collect_warnings() as notes:
         names = keys(by, _TAKEN)

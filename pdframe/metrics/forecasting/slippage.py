@@ -107,7 +107,12 @@ def slippage(
 
     Examples
     --------
-    >>> deals = account.deals()
+    >>> history, deals = account.deal_history(), account.deals()
+    >>> quarter = {"since": "2026-04-01", "until": "2026-07-01"}
+    >>> table = metrics.slippage(history, deals, **quarter)
+    >>> table[["deals", "moved", "moves", "mean_days_pushed", "won", "won_late"]].round(1)
+       deals  moved  moves  mean_days_pushed  won  won_late
+    0     62     16     17              69.6    9         4
     """
     with collect_warnings() as notes:
         names = keys(by, (*COLUMNS, *ROW_COLUMNS, "deal_id"))
@@ -184,7 +189,13 @@ def slippage_deals(
 
     Examples
     --------
-    >>> deals = account.deals()
+    >>> history, deals = account.deal_history(), account.deals()
+    >>> quarter = {"since": "2026-04-01", "until": "2026-07-01"}
+    >>> rows = metrics.slippage_deals(history, deals, **quarter)
+    >>> late = rows[rows["moves"] > 1]
+    >>> late[["deal_id", "first_expected", "last_expected", "state", "days_late"]].head(3)
+        deal_id first_expected last_expected state  days_late
+    34      162     2026-04-15    2026-07-23   won         56
     """
     with collect_warnings() as notes:
         names = keys(by, (*COLUMNS, *ROW_COLUMNS, "deal_id"))

@@ -139,14 +139,18 @@ def weighted_pipeline(
     Notes
     -----
     The probability is 100 % for every deal of a pipeline that does not use probabilities; else that
-    of the deal, else that of its stage. Archived deals that are open count; deleted deals do not.
+    of the deal, else that of its stage; one that is not from 0 to 100 is none. Archived deals that are open count; deleted deals do not.
 
     Examples
     --------
     >>> deals, stages, pipelines = account.deals(), account.stages(), account.pipelines()
-    >>> of_pipeline = deals[deals["pipeline_id"] == 2]
-    >>> table = metrics.weighted_pipeline(of_pipeline, stages, pipelines, as_of="2026-06-30")
+    >>> then = {"as_of": "2026-06-30", "history": account.deal_history()}
+    >>> table = metrics.weighted_pipeline(deals, stages, pipelines, **then)
     >>> table[table["currency"] == "EUR"].head(3)
+          period currency  deals      value    weighted   when
+    0        NaT      EUR     15  207611.28  63128.2455   past
+    3 2026-06-01      EUR      1    8208.90   6156.6750  dated
+    4 2026-07-01      EUR      5   95344.31  32921.5660  dated
     """
     with collect_warnings() as notes:
         names = keys(by, _TAKEN)
@@ -205,9 +209,13 @@ def weighted_pipeline_deals(
     Examples
     --------
     >>> deals, stages, pipelines = account.deals(), account.stages(), account.pipelines()
-    >>> of_pipeline = deals[deals["pipeline_id"] == 2]
-    >>> rows = metrics.weighted_pipeline_deals(of_pipeline, stages, pipelines, as_of="2026-06-30")
+    >>> then = {"as_of": "2026-06-30", "history": account.deal_history()}
+    >>> rows = metrics.weighted_pipeline_deals(deals, stages, pipelines, **then)
     >>> rows[["deal_id", "stage", "value", "probability", "weighted"]].head(3)
+       deal_id      stage    value  probability  weighted
+    0        5  Discovery  13500.0         25.0    3375.0
+    1        9       Demo   1212.0         40.0     484.8
+    2       14  Qualified   1150.0         10.0     115.0
     """
     with collect_warnings() as notes:
         names = keys(by, _TAKEN)
@@ -355,11 +363,16 @@ def _probabilities(
     all_pipelines = one_row_each(pipelines, "pipelines")
     off = all_pipelines[equals(pipelines, "is_deal_probability_enabled", False)]
     unused = rows["pipeline_id"].isin(off).to_numpy(np.bool_)
-    own = rows["probability"].to_numpy(np.float64)
-    of_stages = pd.Series(finite(stages, "deal_probability"), stages.index)
+    own = _percent(rows["probability"].to_numpy(np.float64))
+    of_stages = pd.Series(_percent(finite(stages, "deal_probability")), stages.index)
     of_stage = lookup(rows["stage_id"], of_stages).to_numpy(np.float64)
     source = np.select([unused, ~np.isnan(own)], [_OF_PIPELINE, _OF_DEAL], _OF_STAGE)
     return np.select([unused, ~np.isnan(own)], [100.0, own], of_stage), source
+
+
+def _percent(values: Floats) -> Floats:
+    """Return probabilities, NaN where they are none from 0 to 100."""
+    return np.where((values >= 0) & (values <= 100), values, np.nan)
 
 
 def _converted(
