@@ -61,6 +61,9 @@ _OPTIONAL = (
     "local_lost_date",
 )
 _STAGES = ("id", "pipeline_id", "order_nr")
+MOVED = 3
+"""The deal left the stage for another; beside the outcomes `OPEN`, `WON` and `LOST`."""
+
 _CLOSED = (visiting.WON, visiting.LOST, visiting.DELETED)
 
 
@@ -96,6 +99,22 @@ class Wins(NamedTuple):
     currency: NDArray[np.object_]
     pipeline: Ints
     owner: Ints
+
+
+class Moves(NamedTuple):
+    """Times in which deals were shown open in one stage, by deal and time.
+
+    `kind` is `WON`, `LOST`, `MOVED` (to the stage `target`) or `OPEN`: it goes on at the end of
+    what is known.
+    """
+
+    stage: Ints
+    entered: Ints
+    since: Ints
+    until: Ints
+    kind: Ints
+    target: Ints
+    pipeline: Ints
 
 
 class Frames(NamedTuple):
@@ -269,6 +288,33 @@ class Known:
         return Outcomes(np.where(closed, kind[row], OPEN), np.where(closed, time[row], self.as_of))
 
     @cached_property
+    def moves(self) -> Moves:
+        """How long deals were shown open in each stage, and how that ended."""
+        segments = self._segments
+        end = np.minimum(segments.until, self.as_of)
+        first = np.append(segments.place[1:] == segments.place[:-1], False)
+        target = np.append(segments.stage[1:], NO_ID)
+        resumed = first & (np.append(segments.since[1:], NEVER) == segments.until)
+        ended = segments.until <= self.as_of
+        probe = self._observed(np.arange(len(end)), segments.since)
+        outcome = self.outcomes(probe)
+        closed = ended & (outcome.time == segments.until) & (outcome.kind != OPEN)
+        kind = np.where(closed, outcome.kind, np.where(ended & resumed, MOVED, OPEN))
+        return Moves(
+            segments.stage, segments.entered, segments.since, end, kind, target, segments.pipeline
+        )
+
+    @cached_property
+    def lives(self) -> Ints:
+        """The time from creation to the last closing of each closed deal, in microseconds."""
+        all_deals, closing, time, _ = self._closings
+        last = np.append(closing[1:] != closing[:-1], True) if len(closing) else closing == 0
+        place = np.minimum(np.searchsorted(self.deals, all_deals[closing[last]]), len(self.deals))
+        own = np.append(self.deals, NO_ID)[place] == all_deals[closing[last]]
+        result: Ints = np.maximum(time[last][own] - self._added[place[own]], 0)
+        return result
+
+    @cached_property
     def created(self) -> Created:
         """Every deal known, open or closed."""
         place = np.arange(len(self.deals))
@@ -333,9 +379,9 @@ class Known:
         last = visits.last
         became, since, removed = visiting.states_of_known(source.visits, visits, change)
         over = last & removed & np.isin(became, (visiting.WON, visiting.LOST))
-        gone_by_frame = stating.deleted_rows(source.deals) & (state.state == stating.UNKNOWN)
-        gone_by_frame &= added <= self.as_of
-        dropped = np.union1d(visits.deal[over], source.ids[gone_by_frame])
+        removed_in_frame = stating.deleted_rows(source.deals) & (state.state == stating.UNKNOWN)
+        removed_in_frame &= added <= self.as_of
+        dropped = np.union1d(visits.deal[over], source.ids[removed_in_frame])
         all_deals = np.union1d(visits.deal, source.ids[there])
         row = _places(source.ids, all_deals)
         first_of = np.append(True, visits.deal[1:] != visits.deal[:-1]) if len(last) else last
@@ -582,4 +628,4 @@ def _stages(stages: pd.DataFrame) -> Stages:
     )
 
 
-__all__ = ["Created", "Frames", "Known", "Stages", "Wins"]
+__all__ = ["MOVED", "Created", "Frames", "Known", "Moves", "Stages", "Wins"]
