@@ -9,6 +9,8 @@ from pdframe.metrics.as_of import as_of
 from pdframe.metrics.currency import convert, ecb_rates
 from pdframe.metrics.drill import drill_through
 from pdframe.metrics.forecasting import (
+    forecast_change_deals,
+    forecast_changes,
     pipeline_movement_deals,
     pipeline_movements,
     slippage,
@@ -45,6 +47,8 @@ __all__ = [
     "deal_aging",
     "drill_through",
     "ecb_rates",
+    "forecast_change_deals",
+    "forecast_changes",
     "funnel",
     "funnel_deals",
     "mrr_customer_months",

@@ -20,6 +20,7 @@ WINDOW: dict[str, Any] = {"since": "2025-01-01", "until": "2026-07-01"}
 LATER = "2027-01-01"
 LATELY: dict[str, Any] = {"since": "2026-07-01", "until": "2026-08-01"}
 """Where some deals have no changelog, movements begin after the first snapshot."""
+FRIDAYS: dict[str, Any] = {"before": "2026-06-19", "after": "2026-06-26", "until": "2026-08-15"}
 RATES = {"EUR": 1.0, "USD": 0.9, "GBP": 1.15, "SEK": 0.09}
 
 CALLS: dict[str, Callable[[Frames, str | None], Any]] = {
@@ -63,6 +64,12 @@ CALLS: dict[str, Callable[[Frames, str | None], Any]] = {
         f["lines"],
     )[["id", "deal_id", "mrr", "month_from"]],
     "ecb_rates": lambda f, tz: metrics.ecb_rates(currencies=["USD"]).tail(5),
+    "forecast_change_deals": lambda f, tz: metrics.forecast_change_deals(
+        f["deals"], f["visits"], f["stages"], **FRIDAYS, history=f["changes"], tz=tz
+    ),
+    "forecast_changes": lambda f, tz: metrics.forecast_changes(
+        f["deals"], f["visits"], f["stages"], **FRIDAYS, by="pipeline_id", tz=tz
+    ),
     "funnel": lambda f, tz: metrics.funnel(
         f["visits"], f["stages"], as_of=AS_OF, pipeline_id=1, tz=tz
     ),
@@ -243,9 +250,11 @@ CALLS |= KEPT
 CHARTS: dict[str, Callable[[Mapping[str, Any]], Any]] = {
     "billing": lambda r: plot.billing(one_currency(r["billing_schedule"])),
     "flow": lambda r: plot.flow(r["stage_moves"]),
+    "forecast_changes": lambda r: plot.forecast_changes(one_currency(r["forecast_changes"])),
     "funnel": lambda r: plot.funnel(r["funnel"].head(12)),
     "mrr": lambda r: plot.mrr(one_currency(r["mrr_schedule"])),
     "mrr_movements": lambda r: plot.mrr_movements(r["mrr_movements"], as_of=AS_OF),
+    "pipeline_movements": lambda r: plot.pipeline_movements(one_currency(r["pipeline_movements"])),
     "retention_cohorts": lambda r: plot.retention_cohorts(one_currency(r["revenue_cohorts"])),
     "stage_survival": lambda r: plot.stage_survival(
         r["stage_survival"][r["stage_survival"]["stage_id"] == 1]

@@ -12,16 +12,17 @@ from typing import Any
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
+import pytest
 
 import pdframe
-from pdframe.errors import DataWarning
+from pdframe.errors import DataWarning, InsufficientDataError
 from pdframe.schema import TABLES
 from tests.helpers import every_metric, hostile
 
 LOADERS = [name for name in TABLES if not name.endswith("_fields")]
 SHOWN_BESIDE = {"stage_visits", "deal_history", "line_history"}
 """Methods without a table of their own that give frames and need no argument."""
-ADDED_UP = {"mrr_movements", "sales_velocity", "win_rate created"}
+ADDED_UP = {"mrr_movements", "sales_velocity", "weighted_pipeline", "win_rate created"}
 """Calls that add clean and nasty rows up in one figure; each has another with `by=`."""
 ZONES = ["UTC", "Pacific/Kiritimati", "America/Los_Angeles"]
 """The second is 14 hours ahead of UTC."""
@@ -81,7 +82,14 @@ def compare_metrics(clean: Loaded, hurt: Loaded, tz: str) -> dict[str, Any]:
     """Compute every metric, compare what it says of clean rows, and return the results."""
     results: dict[str, Any] = {}
     for name, call in every_metric.CALLS.items():
-        result, expected = call(hurt.frames, tz), call(clean.frames, tz)
+        try:
+            result = call(hurt.frames, tz)
+        except InsufficientDataError:
+            # These companies are too small for a forecast.
+            with pytest.raises(InsufficientDataError):
+                call(clean.frames, tz)
+            continue
+        expected = call(clean.frames, tz)
         results[name] = result
         pairs = (
             zip(result, expected, strict=True)
@@ -111,7 +119,11 @@ def compare_metrics(clean: Loaded, hurt: Loaded, tz: str) -> dict[str, Any]:
 
 def draw_charts(results: dict[str, Any]) -> None:
     for name, chart in every_metric.CHARTS.items():
-        ax = chart(results)
+        try:
+            ax = chart(results)
+        except KeyError:
+            assert name.startswith("forecast"), name  # refused, see above
+            continue
         ax.figure.canvas.draw()
         assert ax.has_data() or ax.texts, name
         plt.close("all")

@@ -4,6 +4,7 @@ how right they were.
 
 from __future__ import annotations
 
+from pdframe.metrics.forecasting.changes import forecast_change_deals, forecast_changes
 from pdframe.metrics.forecasting.pipeline_book import (
     pipeline_movement_deals,
     pipeline_movements,
@@ -12,6 +13,8 @@ from pdframe.metrics.forecasting.slippage import slippage, slippage_deals
 from pdframe.metrics.forecasting.weighted import weighted_pipeline, weighted_pipeline_deals
 
 __all__ = [
+    "forecast_change_deals",
+    "forecast_changes",
     "pipeline_movement_deals",
     "pipeline_movements",
     "slippage",

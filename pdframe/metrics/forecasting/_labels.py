@@ -3,12 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import pandas as pd
 
+from pdframe.metrics._arguments import keys
 from pdframe.metrics._columns import one_row_each
 
 _CARRIED = ("title", "owner_name")
+
+
+def group_names(by: Any, deals: object, taken: Sequence[str]) -> list[str]:
+    """Return the columns to group by; "owner" is `owner_name` where `deals` has that alone. Raise
+    `ArgumentError` where a name is one of `taken`, the result's own.
+    """
+    names = keys(by, taken)
+    if isinstance(deals, pd.DataFrame) and "owner" not in deals and "owner_name" in deals:
+        names = list(dict.fromkeys("owner_name" if name == "owner" else name for name in names))
+    return names
 
 
 def labels(deals: pd.DataFrame, rows: pd.DataFrame, names: Sequence[str]) -> pd.DataFrame:
@@ -41,4 +53,4 @@ def labels(deals: pd.DataFrame, rows: pd.DataFrame, names: Sequence[str]) -> pd.
     return result
 
 
-__all__ = ["labels"]
+__all__ = ["group_names", "labels"]

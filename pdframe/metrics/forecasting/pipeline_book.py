@@ -13,13 +13,13 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from pdframe._warnings import collect_warnings, warn
-from pdframe.metrics._arguments import NULL, grouped, keyed, keys, to_micros, zone_of
+from pdframe.metrics._arguments import NULL, grouped, keyed, to_micros, zone_of
 from pdframe.metrics._columns import Flags, Ints, as_times
 from pdframe.metrics._notes import with_notes
 from pdframe.metrics._periods import frequency, period_window
 from pdframe.metrics.forecasting._amounts import exact_units, in_units, sums
 from pdframe.metrics.forecasting._book import LOST, OPEN, WON, Book, book
-from pdframe.metrics.forecasting._labels import labels
+from pdframe.metrics.forecasting._labels import group_names, labels
 
 Moment: TypeAlias = str | date | pd.Timestamp
 
@@ -148,7 +148,7 @@ def pipeline_movements(
     32        NaT  56492.33  232950.0         0.0 -5318.05 -27898.04  302702.55
     """
     with collect_warnings() as notes:
-        names = keys(by, _TAKEN)
+        names = group_names(by, deals, _TAKEN)
         rows, parts = _movements(history, deals, since, until, freq, names, fiscal_start, tz)
         own = [*names, "period", "currency"]
         codes, result = grouped(rows, own)
@@ -207,7 +207,7 @@ def pipeline_movement_deals(
     182      176                       NaT    NaT       end  21341.46
     """
     with collect_warnings() as notes:
-        names = keys(by, _TAKEN)
+        names = group_names(by, deals, _TAKEN)
         rows, _ = _movements(history, deals, since, until, freq, names, fiscal_start, tz)
     return with_notes(rows, notes)
 

@@ -10,12 +10,12 @@ import numpy as np
 import pandas as pd
 
 from pdframe._warnings import collect_warnings
-from pdframe.metrics._arguments import NULL, grouped, keyed, keys, local_days, to_micros, zone_of
+from pdframe.metrics._arguments import NULL, grouped, keyed, local_days, to_micros, zone_of
 from pdframe.metrics._columns import Floats, Ints, ratio
 from pdframe.metrics._notes import with_notes
 from pdframe.metrics._periods import days_since_1970, period_window
 from pdframe.metrics.forecasting._book import LOST, OPEN, WON, Book, book
-from pdframe.metrics.forecasting._labels import labels
+from pdframe.metrics.forecasting._labels import group_names, labels
 
 Moment: TypeAlias = str | date | pd.Timestamp
 
@@ -115,7 +115,7 @@ def slippage(
     0     62     16     17              69.6    9         4
     """
     with collect_warnings() as notes:
-        names = keys(by, (*COLUMNS, *ROW_COLUMNS, "deal_id"))
+        names = group_names(by, deals, (*COLUMNS, *ROW_COLUMNS, "deal_id"))
         rows = _slipped(history, deals, since, until, names, tz)
         codes, result = grouped(rows, names)
         count = len(result)
@@ -198,7 +198,7 @@ def slippage_deals(
     34      162     2026-04-15    2026-07-23   won         56
     """
     with collect_warnings() as notes:
-        names = keys(by, (*COLUMNS, *ROW_COLUMNS, "deal_id"))
+        names = group_names(by, deals, (*COLUMNS, *ROW_COLUMNS, "deal_id"))
         rows = _slipped(history, deals, since, until, names, tz)
     return with_notes(rows, notes)
 
