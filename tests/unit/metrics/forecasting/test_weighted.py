@@ -100,7 +100,12 @@ def test_deals_that_are_overdue_or_undated_have_rows_of_their_own() -> None:
 
 @pytest.mark.parametrize(
     ("freq", "fiscal_start", "first"),
-    [("W", 1, "2026-08-10"), ("Q", 1, "2026-07-01"), ("Q", 2, "2026-08-01"), ("Y", 4, "2026-04-01")],
+    [
+        ("W", 1, "2026-08-10"),
+        ("Q", 1, "2026-07-01"),
+        ("Q", 2, "2026-08-01"),
+        ("Y", 4, "2026-04-01"),
+    ],
 )
 def test_periods_are_weeks_quarters_or_fiscal_years(
     freq: str, fiscal_start: int, first: str
@@ -234,7 +239,12 @@ def test_what_was_known_then_comes_from_history() -> None:
     """A deal that is closed now was open then, at another value, stage, day and probability."""
     deals = small_frames.deals(
         [
-            {"status": "won", "won_time": "2026-05-01", "update_time": "2026-05-01", "value": 900.0},
+            {
+                "status": "won",
+                "won_time": "2026-05-01",
+                "update_time": "2026-05-01",
+                "value": 900.0,
+            },
             {"add_time": "2026-05-01", "update_time": "2026-05-02"},
         ]
     )
