@@ -12,7 +12,6 @@ from typing import Any
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
-import pytest
 
 import pdframe
 from pdframe.errors import DataWarning, InsufficientDataError
@@ -82,14 +81,13 @@ def compare_metrics(clean: Loaded, hurt: Loaded, tz: str) -> dict[str, Any]:
     """Compute every metric, compare what it says of clean rows, and return the results."""
     results: dict[str, Any] = {}
     for name, call in every_metric.CALLS.items():
-        try:
-            result = call(hurt.frames, tz)
-        except InsufficientDataError:
-            # These companies are too small for a forecast.
-            with pytest.raises(InsufficientDataError):
-                call(clean.frames, tz)
+        if name.startswith("forecast"):
+            # It learns from nasty deals too, and the clean ones alone are too few.
+            with contextlib.suppress(InsufficientDataError):
+                results[name] = call(hurt.frames, tz)
+                assert not np.isinf(results[name].select_dtypes("float64")).any(axis=None), name
             continue
-        expected = call(clean.frames, tz)
+        result, expected = call(hurt.frames, tz), call(clean.frames, tz)
         results[name] = result
         pairs = (
             zip(result, expected, strict=True)
@@ -119,11 +117,9 @@ def compare_metrics(clean: Loaded, hurt: Loaded, tz: str) -> dict[str, Any]:
 
 def draw_charts(results: dict[str, Any]) -> None:
     for name, chart in every_metric.CHARTS.items():
-        try:
-            ax = chart(results)
-        except KeyError:
-            assert name.startswith("forecast"), name  # refused, see above
-            continue
+        if name.startswith("forecast") and name not in results:
+            continue  # refused, see above
+        ax = chart(results)
         ax.figure.canvas.draw()
         assert ax.has_data() or ax.texts, name
         plt.close("all")

@@ -131,7 +131,8 @@ def book(
         States at `since` are unknown, or an argument holds something else.
     """
     history = require_columns(history, "history", ("deal_id", *NEEDED, "source"))
-    deals = require_columns(deals, "deals", ("id",), names)
+    labels = [name for name in names if name not in TRACKED]
+    deals = require_columns(deals, "deals", ("id",), labels)
     own = plain_ids(one_row_each(deals, "deals"))
     deal, time = plain_ids(history["deal_id"]), instants(history, "time", tz)
     seen = instants(history, "seen_at", tz)
