@@ -296,7 +296,7 @@ def test_no_deals_are_no_rows() -> None:
 # Snapshots
 
 
-def looked(*rows: tuple[int, str, str | None, str | None, str, str | None]) -> pd.DataFrame:
+def snapshots(*rows: tuple[int, str, str | None, str | None, str, str | None]) -> pd.DataFrame:
     """A history from snapshots: deal, column, before, after, time and its lower bound."""
     first = "2026-05-01"
     result = []
@@ -317,7 +317,7 @@ def first_snapshot(deal: int, time: str, added: str, **more: str) -> list[Any]:
 
 
 def test_a_change_known_by_bounds_counts_with_the_snapshot_that_shows_it() -> None:
-    changes = looked(
+    changes = snapshots(
         *first_snapshot(1, "2026-05-01", "2026-01-01"),
         (1, "value", "100", "130", "2026-06-05", "2026-05-29"),
         (1, "expected_close_date", "2026-07-15", "2026-08-15", "2026-07-03", "2026-06-26"),
@@ -330,7 +330,7 @@ def test_a_change_known_by_bounds_counts_with_the_snapshot_that_shows_it() -> No
 
 
 def test_a_deal_created_between_snapshots_counts_from_its_creation() -> None:
-    changes = looked(
+    changes = snapshots(
         *first_snapshot(1, "2026-05-01", "2026-01-01"),
         *first_snapshot(2, "2026-06-05", "2026-05-30"),
         *first_snapshot(3, "2026-06-05", "2026-06-03"),
@@ -341,7 +341,7 @@ def test_a_deal_created_between_snapshots_counts_from_its_creation() -> None:
 
 def test_a_deal_created_and_won_between_snapshots_is_in_both() -> None:
     rows = first_snapshot(2, "2026-06-12", "2026-06-03", status="won")
-    changes = looked(
+    changes = snapshots(
         *first_snapshot(1, "2026-05-01", "2026-01-01"),
         *rows,
         (2, "won_time", None, "2026-06-09T10:00:00Z", "2026-06-12", None),
@@ -351,7 +351,7 @@ def test_a_deal_created_and_won_between_snapshots_is_in_both() -> None:
 
 
 def test_a_deal_that_the_first_snapshot_lacked_moves_in() -> None:
-    changes = looked(
+    changes = snapshots(
         *first_snapshot(1, "2026-05-01", "2026-01-01"),
         *first_snapshot(2, "2026-06-05", "2026-01-01"),
     )
@@ -362,7 +362,7 @@ def test_a_deal_that_the_first_snapshot_lacked_moves_in() -> None:
 
 
 def test_a_beginning_before_the_kept_history_is_refused_and_says_when_it_begins() -> None:
-    changes = looked(
+    changes = snapshots(
         *first_snapshot(1, "2026-05-01", "2026-01-01"),
         *first_snapshot(2, "2026-05-01", "2026-01-01"),
         *first_snapshot(3, "2026-05-01", "2026-01-01", status="lost"),
