@@ -11,6 +11,7 @@ from pdframe.metrics.drill import drill_through
 from pdframe.metrics.forecasting import (
     forecast_change_deals,
     forecast_changes,
+    forecast_deals,
     pipeline_movement_deals,
     pipeline_movements,
     slippage,
@@ -49,6 +50,7 @@ __all__ = [
     "ecb_rates",
     "forecast_change_deals",
     "forecast_changes",
+    "forecast_deals",
     "funnel",
     "funnel_deals",
     "mrr_customer_months",

@@ -1,4 +1,6 @@
-"""One warning for all that a metric has to say, and the complete text with its result."""
+"""What a metric noticed in the data: one warning of two lines a call, and all of it in
+`frame.attrs["notes"]`.
+"""
 
 from __future__ import annotations
 
@@ -8,25 +10,20 @@ import pandas as pd
 
 from pdframe._warnings import warn
 
-LONGEST = 300
-"""Characters of the first note that the warning shows."""
+_LONGEST = 150
+"""Characters of a line of the warning."""
 
 
-def with_notes(frame: pd.DataFrame, notes: Sequence[str]) -> pd.DataFrame:
-    """Record notes in `attrs["notes"]` of a result, one a line, and issue one `DataWarning` of two
-    lines; without notes, do neither.
-
-    `collect_warnings` collects them where the metric calls others.
-    """
+def note(frame: pd.DataFrame, notes: Sequence[str], name: str) -> pd.DataFrame:
+    """Put the notes of the metric `name` into the attributes of its result, and warn of them."""
     notes = list(dict.fromkeys(notes))
-    if not notes:
-        return frame
-    frame.attrs["notes"] = "\n".join(notes)
-    first = notes[0] if len(notes[0]) <= LONGEST else f"{notes[0][:LONGEST].rstrip()} ..."
-    others = len(notes) - 1
-    more = f"{others} more note{'' if others == 1 else 's'}: " if others else "The complete text: "
-    warn(f"{first}\n{more}frame.attrs['notes'].")
+    frame.attrs["notes"] = notes
+    if notes:
+        text = f"{name}: {notes[0]}"
+        first = text if len(text) <= _LONGEST else f"{text[: _LONGEST - 1].rstrip()}…"
+        more = f"{len(notes) - 1} more: " if len(notes) > 1 else ""
+        warn(f'{first}\n{more}the full text is in .attrs["notes"] of the result.')
     return frame
 
 
-__all__ = ["with_notes"]
+__all__ = ["note"]

@@ -33,6 +33,7 @@ import pandas as pd
 import pdframe
 from pdframe import errors, metrics, sandbox
 from pdframe.cli import main
+from tests.helpers.forecast_frames import past
 
 SNAPSHOT = Path(__file__).with_name("public_interface.json")
 MODULES = ("pdframe", "pdframe.metrics", "pdframe.plot", "pdframe.sandbox", "pdframe.errors")
@@ -307,6 +308,10 @@ def metric_frames(given: Mapping[str, pd.DataFrame]) -> dict[str, Any]:
         "win_rate created": m.win_rate(deals, **WINDOW, as_of=AS_OF, basis="created"),
     }
     row = pd.DataFrame({"stage_id": pd.array([1], "Int64")})
+    # An account of a few deals is too young for a forecast.
+    older, when = past(), {"as_of": AS_OF, "horizons": "60D"}
+    results["forecast_deals"] = m.forecast_deals(*older, **when)
+    results["forecast_deals by"] = m.forecast_deals(*older, **when, by="owner_id")
     return results | {"drill_through": m.drill_through(row, visits)}
 
 

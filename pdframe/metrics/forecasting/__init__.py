@@ -5,6 +5,7 @@ how right they were.
 from __future__ import annotations
 
 from pdframe.metrics.forecasting.changes import forecast_change_deals, forecast_changes
+from pdframe.metrics.forecasting.deals import forecast_deals
 from pdframe.metrics.forecasting.pipeline_book import (
     pipeline_movement_deals,
     pipeline_movements,
@@ -15,6 +16,7 @@ from pdframe.metrics.forecasting.weighted import weighted_pipeline, weighted_pip
 __all__ = [
     "forecast_change_deals",
     "forecast_changes",
+    "forecast_deals",
     "pipeline_movement_deals",
     "pipeline_movements",
     "slippage",

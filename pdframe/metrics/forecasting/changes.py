@@ -15,11 +15,11 @@ from pdframe._warnings import collect_warnings, warn
 from pdframe.errors import ArgumentError
 from pdframe.metrics._arguments import grouped, keyed, require_columns, to_micros, zone_of
 from pdframe.metrics._columns import Floats, Ints, finite, one_row_each, places, plain_ids
-from pdframe.metrics._notes import with_notes
+from pdframe.metrics._notes import note
 from pdframe.metrics._periods import ending, known_by
 from pdframe.metrics.currency import Rates, RateTable
 from pdframe.metrics.forecasting._amounts import LARGEST, exact_units, in_units, sums
-from pdframe.metrics.forecasting._checks import refuse_young
+from pdframe.metrics.forecasting._checks import refuse_long, refuse_young
 from pdframe.metrics.forecasting._interface import Fitted, OpenDeals
 from pdframe.metrics.forecasting._labels import group_names, labels
 from pdframe.metrics.forecasting.known import Known
@@ -102,7 +102,7 @@ def forecast_changes(
         A column is missing or holds something else, an argument is not a time, or the times are not
         in order.
     InsufficientDataError
-        Too few deals were closed or won by `before`.
+        Too few deals were closed or won by `before`, or `until` is past the follow-up.
 
     Warns
     -----
@@ -152,7 +152,7 @@ def forecast_changes(
             result[name] = in_units(sums(parts[name], codes, len(result)))
         kept = [*names, *([] if rates is not None else ["currency"])]
         result = keyed(result[[*names, *COLUMNS]], kept, rows.attrs["tz"])
-    return with_notes(result, notes)
+    return note(result, notes, "forecast_changes")
 
 
 def forecast_change_deals(
@@ -213,7 +213,7 @@ def forecast_change_deals(
         rows, _ = _change_deals(
             deals, visits, stages, before, after, until, history, names, rates, method, seed, tz
         )
-    return with_notes(rows, notes)
+    return note(rows, notes, "forecast_change_deals")
 
 
 class _Worth(NamedTuple):
@@ -257,8 +257,9 @@ def _change_deals(
     now = Known.at(deals, visits, stages, second, history=history, tz=tz)
     then = now.before(to_micros(first))
     refuse_young(then)
-    for note in now.notes:
-        warn(note)
+    refuse_long(then, np.array([to_micros(end) - then.as_of]))
+    for remark in now.notes:
+        warn(remark)
     table = None if rates is None else Rates(rates)
     day = local_day(second, tz)
     old, new = then.open_at([then.as_of]), now.open_at([now.as_of])

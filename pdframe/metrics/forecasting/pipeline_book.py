@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from pdframe._warnings import collect_warnings, warn
 from pdframe.metrics._arguments import NULL, grouped, keyed, to_micros, zone_of
 from pdframe.metrics._columns import Flags, Ints, as_times
-from pdframe.metrics._notes import with_notes
+from pdframe.metrics._notes import note
 from pdframe.metrics._periods import frequency, period_window
 from pdframe.metrics.forecasting._amounts import exact_units, in_units, sums
 from pdframe.metrics.forecasting._book import LOST, OPEN, WON, Book, book
@@ -158,7 +158,7 @@ def pipeline_movements(
         for code, name in enumerate(MOVEMENTS):
             result[name] = in_units(cells[code :: len(MOVEMENTS)])
         result = keyed(result[[*names, *COLUMNS]], ["period", "currency", *names], rows.attrs["tz"])
-    return with_notes(result, notes)
+    return note(result, notes, "pipeline_movements")
 
 
 def pipeline_movement_deals(
@@ -209,7 +209,7 @@ def pipeline_movement_deals(
     with collect_warnings() as notes:
         names = group_names(by, deals, _TAKEN)
         rows, _ = _movements(history, deals, since, until, freq, names, fiscal_start, tz)
-    return with_notes(rows, notes)
+    return note(rows, notes, "pipeline_movement_deals")
 
 
 class _Entries:

@@ -12,7 +12,7 @@ import pandas as pd
 from pdframe._warnings import collect_warnings
 from pdframe.metrics._arguments import NULL, grouped, keyed, local_days, to_micros, zone_of
 from pdframe.metrics._columns import Floats, Ints, ratio
-from pdframe.metrics._notes import with_notes
+from pdframe.metrics._notes import note
 from pdframe.metrics._periods import days_since_1970, period_window
 from pdframe.metrics.forecasting._book import LOST, OPEN, WON, Book, book
 from pdframe.metrics.forecasting._labels import group_names, labels
@@ -149,7 +149,7 @@ def slippage(
             if result[name].dtype.kind == "i":
                 result[name] = result[name].astype("Int64")
         result = keyed(result, names, rows.attrs["tz"])
-    return with_notes(result, notes)
+    return note(result, notes, "slippage")
 
 
 def slippage_deals(
@@ -200,7 +200,7 @@ def slippage_deals(
     with collect_warnings() as notes:
         names = group_names(by, deals, (*COLUMNS, *ROW_COLUMNS, "deal_id"))
         rows = _slipped(history, deals, since, until, names, tz)
-    return with_notes(rows, notes)
+    return note(rows, notes, "slippage_deals")
 
 
 def _slipped(

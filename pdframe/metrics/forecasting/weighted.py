@@ -32,7 +32,7 @@ from pdframe.metrics._columns import (
     one_row_each,
     warn_of_uncountable,
 )
-from pdframe.metrics._notes import with_notes
+from pdframe.metrics._notes import note
 from pdframe.metrics._periods import days_since_1970, frequency, known_by
 from pdframe.metrics._states import OPEN, states
 from pdframe.metrics.currency import Rates, RateTable
@@ -166,7 +166,7 @@ def weighted_pipeline(
             tz=tz,
         )
         result = _summed(rows, names, rates is not None)
-    return with_notes(result, notes)
+    return note(result, notes, "weighted_pipeline")
 
 
 def weighted_pipeline_deals(
@@ -230,7 +230,7 @@ def weighted_pipeline_deals(
             fiscal_start=fiscal_start,
             tz=tz,
         )
-    return with_notes(rows, notes)
+    return note(rows, notes, "weighted_pipeline_deals")
 
 
 def _deals(
