@@ -163,7 +163,7 @@ CALLS: dict[str, Callable[[Frames, str | None], Any]] = {
         f["deals"],
         f["stages"],
         f["pipelines"],
-        as_of="2026-06-01",
+        as_of=LATER,
         history=f["changes"],
         tz=tz,
     ),

@@ -272,8 +272,9 @@ def test_without_history_values_of_an_earlier_time_are_unknown_in_all_deals() ->
         {"value": 100.0, "expected_close_date": "2026-07-01", "update_time": "2026-06-01"},
         {"value": 50.0, "status": "won", "won_time": "2026-07-09", "update_time": "2026-07-09"},
     ]
-    with pytest.warns(DataWarning, match="changes after 2026-06-30.*history=account.deal_history"):
+    with pytest.warns(DataWarning, match="deals shows changes after 2026-06-30"):
         result = table(rows)
+    assert "history=account.deal_history()" in result.attrs["notes"][0]
     assert cells(result) == [(None, None, 2, None, None, "unknown")]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DataWarning)
