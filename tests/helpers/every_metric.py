@@ -24,6 +24,23 @@ LATELY: dict[str, Any] = {"since": "2026-07-02", "until": "2026-08-01"}
 FRIDAYS: dict[str, Any] = {"before": "2026-06-19", "after": "2026-06-26", "until": "2026-08-15"}
 RATES = {"EUR": 1.0, "USD": 0.9, "GBP": 1.15, "SEK": 0.09}
 
+
+def coming(frames: Frames, tz: str | None) -> dict[str, Any]:
+    """Return the arguments of a forecast of the third quarter of 2026."""
+    deals, visits, stages = past(frames)
+    return {
+        "deals": deals,
+        "visits": visits,
+        "stages": stages,
+        "history": frames["changes"],
+        "rates": rates(deals),
+        "as_of": AS_OF,
+        "until": "2026-Q3",
+        "common_sd": 0.2,
+        "tz": tz,
+    }
+
+
 CALLS: dict[str, Callable[[Frames, str | None], Any]] = {
     "as_of": lambda f, tz: metrics.as_of(
         f["deals"], f["visits"], "2026-06-01", f["history"], tz=tz
@@ -65,6 +82,12 @@ CALLS: dict[str, Callable[[Frames, str | None], Any]] = {
         f["lines"],
     )[["id", "deal_id", "mrr", "month_from"]],
     "ecb_rates": lambda f, tz: metrics.ecb_rates(currencies=["USD"]).tail(5),
+    "attainment": lambda f, tz: metrics.attainment(
+        metrics.forecast_draws(**coming(f, tz), draws=200), 100_000
+    ),
+    "forecast": lambda f, tz: metrics.forecast(**coming(f, tz), by="owner_id", draws=200),
+    "forecast_draws": lambda f, tz: metrics.forecast_draws(**coming(f, tz), draws=5),
+    "what_if": lambda f, tz: metrics.what_if(**coming(f, tz), rate=0.5, draws=200),
     "forecast_change_deals": lambda f, tz: metrics.forecast_change_deals(
         *past(f), **FRIDAYS, history=f["changes"], tz=tz
     ),

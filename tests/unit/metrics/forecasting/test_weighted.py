@@ -134,7 +134,9 @@ def test_no_open_deals_are_no_rows() -> None:
 
 
 def test_null_values_count_nothing_and_are_counted() -> None:
-    with pytest.warns(DataWarning, match=r"^weighted_pipeline: 2 of 3 open deals have no value: they count 0"):
+    with pytest.warns(
+        DataWarning, match=r"^weighted_pipeline: 2 of 3 open deals have no value: they count 0"
+    ):
         result = table([{"value": None}, {"value": None}, {"value": 0.0}])
     assert cells(result) == [(None, "EUR", 3, 0.0, 0.0, "none")]
 
@@ -147,7 +149,9 @@ def test_credits_are_subtracted() -> None:
 
 def test_a_stage_that_is_no_longer_there_has_no_probability() -> None:
     rows: Rows = [{"stage_id": 9}, {"stage_id": 9, "probability": 40}]
-    with pytest.warns(DataWarning, match=r"^weighted_pipeline: 1 open deals have no probability.*\(9\)"):
+    with pytest.warns(
+        DataWarning, match=r"^weighted_pipeline: 1 open deals have no probability.*\(9\)"
+    ):
         result = table(rows)
     assert cells(result) == [(None, "EUR", 2, 200.0, 40.0, "none")]
 
@@ -189,7 +193,9 @@ def test_rates_of_the_day_add_currencies_up() -> None:
 
 def test_a_value_without_a_currency_cannot_be_converted() -> None:
     rows: Rows = [{"value": 100.0}, {"value": 10.0, "currency": None}]
-    with pytest.warns(DataWarning, match=r"^weighted_pipeline: 1 open deals have a value and no currency"):
+    with pytest.warns(
+        DataWarning, match=r"^weighted_pipeline: 1 open deals have a value and no currency"
+    ):
         result = table(rows, rates={"EUR": 1.0})
     assert cells(result) == [(None, "EUR", 2, 100.0, 70.0, "none")]
 
