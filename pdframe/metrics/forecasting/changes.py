@@ -366,11 +366,11 @@ class _Steps:
         p_fresh, p_new = self._probability(self._then, new), self._probability(self._now, new)
         expected = exact_units(p_old * of_old.value)
         place, win = places(new.deal, old.deal), places(won, old.deal)
-        stays = place >= 0
-        over = np.flatnonzero(~stays & (win < 0))
+        remains = place >= 0
+        over = np.flatnonzero(~remains & (win < 0))
         entries = [
             self._open(old, of_old, expected, p_old, place, new, of_new, p_fresh, p_new),
-            _won(old, of_old, expected, p_old, np.flatnonzero(~stays & (win >= 0)), win, of_won),
+            _won(old, of_old, expected, p_old, np.flatnonzero(~remains & (win >= 0)), win, of_won),
             _entry(
                 old.deal[over],
                 _LOST,
