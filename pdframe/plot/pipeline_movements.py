@@ -70,7 +70,7 @@ def pipeline_movements(
     """
     rows = style.require_columns(frame, _NEEDED, "pipeline_movements")
     group = months.one_group(rows, "period", "pipeline_movements")
-    currency = months.one_currency(rows, "keep one at a time")
+    currency = months.one_currency(rows, "pass metrics.pipeline_movements `rates`")
     sums = {name: float(months.money(rows, name).sum()) for name in _NEEDED[2:]}
     steps = [
         Step(name.replace("_", " "), sums[name], *drawn) for name, *drawn in _MOVES if sums[name]

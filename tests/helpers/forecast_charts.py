@@ -53,11 +53,14 @@ def bins(*rows: tuple[int, int, float, float], width: float = 0.1) -> pd.DataFra
     """Calibration: days of the horizon, deals, mean probability and share won of each bin."""
     return pd.DataFrame(
         [
-            (pd.Timedelta(days=length), n, mean, share, share - width, share + width)
+            (pd.Timedelta(days=length), int(mean * 10) + 1, n, n * mean, share, share - width,
+             share + width)
             for length, n, mean, share in rows
         ],
-        columns=["horizon", "n", "p_mean", "share", "low", "high"],
-    )
+        columns=["horizon", "bin", "n", "expected", "share_won", "low", "high"],
+    ).assign(method="hazard")[
+        ["method", "horizon", "bin", "n", "expected", "share_won", "low", "high"]
+    ]  # fmt: skip
 
 
 def scores(*rows: tuple[str, int, str, int, float]) -> pd.DataFrame:

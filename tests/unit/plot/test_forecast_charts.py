@@ -256,7 +256,10 @@ def test_movements_of_the_pipeline_lead_from_start_to_end() -> None:
     assert [bar.get_height() for bar in bars(ax)] == [812, *moves.values(), 580]
     assert [tick.get_text() for tick in ax.get_xticklabels()] == [
         "start",
-        *(name.replace("_", " ") for name in moves),
+        "created",
+        "pushed out",
+        "won",
+        "lost",
         "end",
     ]
     assert {"+95.00", "-141.00", "812.00", "580.00"} <= {*texts(ax)}
