@@ -21,7 +21,19 @@ from tests.helpers import every_metric, hostile
 LOADERS = [name for name in TABLES if not name.endswith("_fields")]
 SHOWN_BESIDE = {"stage_visits", "deal_history", "line_history"}
 """Methods without a table of their own that give frames and need no argument."""
-ADDED_UP = {"mrr_movements", "sales_velocity", "win_rate created", "forecast_deals"}
+ADDED_UP = {
+    "attainment",
+    "forecast",
+    "forecast_change_deals",
+    "forecast_changes",
+    "forecast_deals",
+    "forecast_draws",
+    "mrr_movements",
+    "sales_velocity",
+    "weighted_pipeline",
+    "what_if",
+    "win_rate created",
+}
 """Calls that add clean and nasty rows up in one figure; each has another with `by=`. A forecast
 learns from all rows.
 """

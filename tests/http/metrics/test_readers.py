@@ -250,9 +250,11 @@ def result_or_refusal(call: Callable[..., Any], frames: dict[str, pd.DataFrame])
 
 DRAWN = (
     "billing_schedule",
+    "forecast_changes",
     "funnel",
     "mrr_movements",
     "mrr_schedule",
+    "pipeline_movements",
     "revenue_cohorts",
     "stage_moves",
     "stage_survival",
