@@ -8,6 +8,13 @@ from pdframe.metrics.aging import deal_aging
 from pdframe.metrics.as_of import as_of
 from pdframe.metrics.currency import convert, ecb_rates
 from pdframe.metrics.drill import drill_through
+from pdframe.metrics.forecasting import (
+    attainment,
+    forecast,
+    forecast_deals,
+    forecast_draws,
+    what_if,
+)
 from pdframe.metrics.funnel import funnel, funnel_deals
 from pdframe.metrics.moves import stage_move_visits, stage_moves
 from pdframe.metrics.quality import data_quality
@@ -30,6 +37,7 @@ from pdframe.metrics.velocity import stage_survival, stage_velocity
 __all__ = [
     "RevenuePolicy",
     "as_of",
+    "attainment",
     "billing_schedule",
     "committed_mrr",
     "convert",
@@ -37,6 +45,9 @@ __all__ = [
     "deal_aging",
     "drill_through",
     "ecb_rates",
+    "forecast",
+    "forecast_deals",
+    "forecast_draws",
     "funnel",
     "funnel_deals",
     "mrr_customer_months",
@@ -52,6 +63,7 @@ __all__ = [
     "stage_moves",
     "stage_survival",
     "stage_velocity",
+    "what_if",
     "win_rate",
 ]
 

@@ -120,7 +120,9 @@ def _frames(account: pdframe.sandbox.SandboxAccount, seed: int, size: int) -> Wo
         ],
         columns=["deal_id", "time", "status"],
     )
-    states["time"] = pd.to_datetime(states["time"], utc=True).astype("datetime64[us, UTC]")
+    states["time"] = pd.to_datetime(states["time"], unit="s", utc=True).astype(
+        "datetime64[us, UTC]"
+    )
     return World(
         seed,
         size,

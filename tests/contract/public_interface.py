@@ -33,6 +33,7 @@ import pandas as pd
 import pdframe
 from pdframe import errors, metrics, sandbox
 from pdframe.cli import main
+from tests.helpers.forecast_frames import past
 
 SNAPSHOT = Path(__file__).with_name("public_interface.json")
 MODULES = ("pdframe", "pdframe.metrics", "pdframe.plot", "pdframe.sandbox", "pdframe.errors")
@@ -307,6 +308,16 @@ def metric_frames(given: Mapping[str, pd.DataFrame]) -> dict[str, Any]:
         "win_rate created": m.win_rate(deals, **WINDOW, as_of=AS_OF, basis="created"),
     }
     row = pd.DataFrame({"stage_id": pd.array([1], "Int64")})
+    # An account of a few deals is too young for a forecast.
+    older, when = past(), {"as_of": AS_OF, "horizons": "60D"}
+    results["forecast_deals"] = m.forecast_deals(*older, **when)
+    results["forecast_deals by"] = m.forecast_deals(*older, **when, by="owner_id")
+    coming = {"as_of": AS_OF, "until": "2026-Q3", "draws": 10}
+    results["forecast"] = m.forecast(*older, **coming)
+    results["forecast by"] = m.forecast(*older, **coming, by=["currency", "owner_id"])
+    results["forecast_draws"] = draws = m.forecast_draws(*older, **coming)
+    results["attainment"] = m.attainment(draws, 1000.0)
+    results["what_if"] = m.what_if(*older, **coming, rate=0.5)
     return results | {"drill_through": m.drill_through(row, visits)}
 
 

@@ -12,12 +12,27 @@ import pandas as pd
 from pdframe import metrics, plot
 from pdframe._plain import plain_column
 from pdframe.account import Account
+from tests.helpers.forecast_frames import with_past
 
 Frames = Mapping[str, pd.DataFrame]
 
 AS_OF = "2026-06-30"
 WINDOW: dict[str, Any] = {"since": "2025-01-01", "until": "2026-07-01"}
 RATES = {"EUR": 1.0, "USD": 0.9, "GBP": 1.15, "SEK": 0.09}
+
+
+def coming(frames: Frames, tz: str | None) -> dict[str, Any]:
+    """Return the arguments of a forecast of the third quarter of 2026."""
+    return {
+        **{name: frames[name] for name in ("deals", "visits", "stages")},
+        "history": frames["changes"],
+        "rates": rates(frames["deals"]),
+        "as_of": AS_OF,
+        "until": "2026-Q3",
+        "common_sd": 0.2,
+        "tz": tz,
+    }
+
 
 CALLS: dict[str, Callable[[Frames, str | None], Any]] = {
     "as_of": lambda f, tz: metrics.as_of(
@@ -60,6 +75,21 @@ CALLS: dict[str, Callable[[Frames, str | None], Any]] = {
         f["lines"],
     )[["id", "deal_id", "mrr", "month_from"]],
     "ecb_rates": lambda f, tz: metrics.ecb_rates(currencies=["USD"]).tail(5),
+    "attainment": lambda f, tz: metrics.attainment(
+        metrics.forecast_draws(**coming(f, tz), draws=200), 100_000
+    ),
+    "forecast": lambda f, tz: metrics.forecast(**coming(f, tz), by="owner_id", draws=200),
+    "forecast_draws": lambda f, tz: metrics.forecast_draws(**coming(f, tz), draws=5),
+    "what_if": lambda f, tz: metrics.what_if(**coming(f, tz), rate=0.5, draws=200),
+    "forecast_deals": lambda f, tz: metrics.forecast_deals(
+        f["past_deals"],
+        f["past_visits"],
+        f["past_stages"],
+        as_of=AS_OF,
+        horizons="60D",
+        history=f["changes"],
+        tz=tz,
+    ),
     "funnel": lambda f, tz: metrics.funnel(
         f["visits"], f["stages"], as_of=AS_OF, pipeline_id=1, tz=tz
     ),
@@ -261,13 +291,18 @@ def frames_of(
     cancelled = pd.DataFrame(
         {"deal_id": pd.array([1], "Int64"), "date": pd.Series([pd.NaT], dtype="datetime64[us]")}
     )
+    visits, stages = account.stage_visits(), account.stages()
+    lists = [name for name in deals if str(deals[name].dtype).startswith("list")]
+    # Few accounts of the tests have a past that is long enough to forecast from.
+    longer = with_past(deals.drop(columns=lists), visits, stages)
     return {
+        **dict(zip(("past_deals", "past_visits", "past_stages"), longer, strict=True)),
         "deals": deals,
         "deleted_deals": deals.assign(
             is_deleted=deals["id"] % 5 == 0, deleted_time=pd.Timestamp("2026-05-01", tz="UTC")
         ),
-        "visits": account.stage_visits(),
-        "stages": account.stages(),
+        "visits": visits,
+        "stages": stages,
         "pipelines": account.pipelines(),
         "deal_products": lines,
         "installments": account.installments(),

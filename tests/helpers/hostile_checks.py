@@ -21,8 +21,10 @@ from tests.helpers import every_metric, hostile
 LOADERS = [name for name in TABLES if not name.endswith("_fields")]
 SHOWN_BESIDE = {"stage_visits", "deal_history", "line_history"}
 """Methods without a table of their own that give frames and need no argument."""
-ADDED_UP = {"mrr_movements", "sales_velocity", "win_rate created"}
-"""Calls that add clean and nasty rows up in one figure; each has another with `by=`."""
+ADDED_UP = {"mrr_movements", "sales_velocity", "win_rate created", "forecast_deals"}
+"""Calls that add clean and nasty rows up in one figure; each has another with `by=`. A forecast
+learns from all rows.
+"""
 ZONES = ["UTC", "Pacific/Kiritimati", "America/Los_Angeles"]
 """The second is 14 hours ahead of UTC."""
 
