@@ -1,8 +1,8 @@
 """The true probabilities of open deals at a past time, by simulating each deal's futures with the
 rules that the company's life draws from.
 
-A deal's state is what the rules depend on: stage, time in it, owner, segment, age. What nobody can
-see is drawn given that state: how much longer the visit lasts given that it has lasted so far,
+A deal's state is what the rules depend on: stage, time in it, owner, segment, age. What it hides is
+drawn given that state: how much longer the visit lasts given that it has lasted so far,
 whether the deal is still pursued, the market's factors of later months. What is planned and what
 the market names, a rep who leaves, a break, a bulk closing, is known. Left out are the spring
 cleanings, which delete a few old deals, and what programs write.
@@ -94,11 +94,11 @@ class Futures:
             won, lost = self._closings(state, as_of, max(ends), futures)
             for horizon, end in zip(horizons, ends, strict=True):
                 share = sum(t <= end for t in won) / futures
-                gone = sum(t <= end for t in lost) / futures
+                other = sum(t <= end for t in lost) / futures
                 # As if one more future had been won and one more not, so that it is never 0.
                 shrunk = (share * futures + 1) / (futures + 2)
                 error = sqrt(shrunk * (1 - shrunk) / futures)
-                result.append(WinProbability(state.deal_id, horizon, share, gone, error))
+                result.append(WinProbability(state.deal_id, horizon, share, other, error))
         return result
 
     def _closings(
@@ -216,7 +216,7 @@ class Futures:
         return None
 
     def _heir(self, owner: int, since: int, until: int, random: Random) -> int | None:
-        """Draw who has the deal at `until`; None: a rep left it behind."""
+        """Draw who has the deal at `until`; None: it stands still."""
         for time, user in sorted(self._process.leaves):
             if since < time < until and user == owner:
                 heirs = [rep for rep in _REPS if rep not in self._left_by(time)]

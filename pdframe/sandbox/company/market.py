@@ -10,7 +10,7 @@ from .catalog import USERS
 __all__ = ["Market"]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Market:
     """How the market treats the company. Everything is off by default: deals arrive evenly and end
     independently of each other, expected closes and losses follow no rule, and nothing changes in
