@@ -49,7 +49,7 @@ def fields(self: Connected, table: str) -> pd.DataFrame:
     """
     declared = table_named(table)
     if declared.field_list is None:
-        with_fields = ", ".join(name for name, other in TABLES.items() if other.entity)
+        with_fields = ", ".join(name for name, other in TABLES.items() if other.field_list)
         raise ArgumentError(f"{table!r} has no field metadata. Tables that have: {with_fields}.")
     syncer = self._syncer
     syncer.refresh_if_stale(declared.field_list, max_age=self._max_age)

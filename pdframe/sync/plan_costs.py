@@ -12,13 +12,12 @@ from datetime import datetime
 
 import pyarrow.compute as pc
 
-from pdframe.cache.deleted_deals import DeletedDeals
+from pdframe.cache.deleted_deals import WITH_DELETED, DeletedDeals
 from pdframe.cache.store import Manifest, Store
 from pdframe.errors import DamagedError
 from pdframe.fields import Field
 from pdframe.schema import TABLES, Table
 from pdframe.sync import line_items
-from pdframe.sync.deletions import keeps_deleted
 from pdframe.sync.fetch_state import NO_STATES, load_states
 from pdframe.sync.options import SyncOptions
 from pdframe.sync.plan import (
@@ -95,7 +94,7 @@ class Pricing:
         if planned.mode == "incremental":
             return self._of_changes(table, planned)
         result = self._of_list(table, manifest)
-        if not keeps_deleted(table):
+        if table.name not in WITH_DELETED:
             return result
         more = sum(source.cost for source in table.sources if source.deletions)
         return replace(
@@ -113,7 +112,9 @@ class Pricing:
             schema=self._store.schema(table.name) if manifest is not None else None,
             fields=self._fields(table),
             deletions_merged_at=(
-                DeletedDeals(self._store).merged_at if keeps_deleted(table) else None
+                DeletedDeals(self._store).listed_at(merged=True)
+                if table.name in WITH_DELETED
+                else None
             ),
         )
 

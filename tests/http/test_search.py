@@ -12,7 +12,7 @@ import pytest
 
 from pdframe import DataWarning, sandbox
 from pdframe.api.client import Client, Page
-from pdframe.api.rate_limit import RateLimiter
+from pdframe.api.limits import RateLimiter
 from pdframe.errors import ArgumentError
 from tests.helpers import true_cells
 

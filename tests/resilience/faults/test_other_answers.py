@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 
 import pdframe
+from pdframe.api.limits import RateLimiter
 from pdframe.api.pagination import MAX_REPEATED_PAGES
-from pdframe.api.rate_limit import RateLimiter
 from pdframe.errors import PdframeError, ResponseError
 from pdframe.sync import DEFAULT_OPTIONS
 from tests.helpers.scripted_server import Reply, Scripted, Seen, data

@@ -9,7 +9,7 @@ import pyarrow as pa
 import pytest
 
 from pdframe._files import PartWriter, write_batches
-from pdframe.cache.sorted_runs import (
+from pdframe.cache.parts import (
     HIGHEST,
     LOWEST,
     Group,
