@@ -15,6 +15,7 @@
     │   ├── DamagedError      a cached file is damaged
     │   └── NewerCacheError   a newer pdframe wrote the cache
     ├── MixedCurrencyError    amounts in several currencies would be added
+    ├── InsufficientDataError  too little past to forecast from
     └── ArgumentError         an argument is wrong (also a ValueError)
 
     DataWarning               values that do not fit, or data that is missing (a UserWarning)
@@ -36,6 +37,7 @@ __all__ = [
     "CredentialsError",
     "DamagedError",
     "DataWarning",
+    "InsufficientDataError",
     "MixedCurrencyError",
     "NewerCacheError",
     "NotCachedError",
@@ -224,6 +226,10 @@ class NewerCacheError(CacheError):
 
 class MixedCurrencyError(PdframeError):
     """Amounts in several currencies would be added."""
+
+
+class InsufficientDataError(PdframeError):
+    """The past is too short, or holds too few cases, to forecast from; the message counts them."""
 
 
 class ArgumentError(PdframeError, ValueError):

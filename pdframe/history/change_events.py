@@ -30,6 +30,10 @@ LOGGED_COLUMNS = tuple(_COLUMNS.values())
 """Columns of deals whose changes a changelog has."""
 FULLY_LOGGED = ("stage_id", "pipeline_id", "status", "value", "currency")
 """Columns whose every change it has: if it has no row of one, that column never changed."""
+EVIDENTLY_LOGGED = frozenset({"owner_id", "expected_close_date"})
+"""Columns that count as fully logged where a changelog of the account has a row of them. Without
+that, a value would be known since the creation of those deals alone in which it changed later.
+"""
 CLOSING_TIMES = {"won": "won_time", "lost": "lost_time"}
 """Column with the time of a closing, by status."""
 
@@ -82,6 +86,7 @@ def deletions(status: Sequence[Change]) -> list[Change]:
 
 __all__ = [
     "CLOSING_TIMES",
+    "EVIDENTLY_LOGGED",
     "FULLY_LOGGED",
     "IS_DELETED",
     "LOGGED_COLUMNS",

@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from pdframe.frames import storage_schema, to_frame
 from pdframe.history.change_events import (
     CLOSING_TIMES,
+    EVIDENTLY_LOGGED,
     FULLY_LOGGED,
     IS_DELETED,
     LOGGED_COLUMNS,
@@ -285,6 +286,7 @@ def _with_changelog(
         )
     )
     added = column_micros(states.rows["add_time"])
+    complete = {*FULLY_LOGGED, *(EVIDENTLY_LOGGED & {name for _, name in events})}
     result: list[_Row] = []
     for deal in sorted(read):
         first, end = places.get(deal, (0, 0))
@@ -292,7 +294,8 @@ def _with_changelog(
         created = next((int(added[at]) for at in range(first, end) if added[at] != NONE), NONE)
         for name in LOGGED_COLUMNS:
             logged = events.get((deal, name), [])
-            result += _of_both(states, deal, name, logged, seen_states, read[deal], created)
+            since = created if logged or name in complete else NONE
+            result += _of_both(states, deal, name, logged, seen_states, read[deal], since)
         removals = deletions(events.get((deal, "status"), []))
         result += _of_both(states, deal, IS_DELETED, removals, seen_states, read[deal], NONE)
     return (
@@ -357,11 +360,11 @@ def _never_changed(
 ) -> str | None:
     """Return the value that a column without a row in the changelog had until that was read.
 
-    None: unknown, because changelogs may leave the column out, no snapshot is that old, or
-    snapshots differ.
+    None: unknown, because changelogs may leave the column out (`created` is `NONE`), no snapshot is
+    that old, or snapshots differ.
     """
     covered = [state.at for state in seen_states if state.seen <= read]
-    if name not in FULLY_LOGGED or created == NONE or not covered:
+    if created == NONE or not covered:
         return None
     if name == "stage_id" and any(states.stamps["stage_id"][at] > created for at in covered):
         return None  # the deal was moved, and the changelog lacks the move

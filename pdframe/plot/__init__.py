@@ -17,21 +17,31 @@ except ImportError as missing:
         " without it."
     ) from missing
 
+from pdframe.plot.backtest import backtest
 from pdframe.plot.billing import billing
+from pdframe.plot.calibration import calibration
 from pdframe.plot.cohorts import retention_cohorts
 from pdframe.plot.flow import flow
+from pdframe.plot.forecast import forecast
+from pdframe.plot.forecast_changes import forecast_changes
 from pdframe.plot.funnel import funnel
 from pdframe.plot.movements import mrr_movements
 from pdframe.plot.mrr import mrr
+from pdframe.plot.pipeline_movements import pipeline_movements
 from pdframe.plot.survival import stage_survival
 from pdframe.plot.velocity import velocity
 
 __all__ = [
+    "backtest",
     "billing",
+    "calibration",
     "flow",
+    "forecast",
+    "forecast_changes",
     "funnel",
     "mrr",
     "mrr_movements",
+    "pipeline_movements",
     "retention_cohorts",
     "stage_survival",
     "velocity",

@@ -174,16 +174,18 @@ def money_axis(ax: Axes, low: float, high: float, currency: str) -> None:
     """
     ax.yaxis.set_major_locator(MaxNLocator(nbins=6, steps=[1, 2, 2.5, 5, 10]))
     ax.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.10g}"))
-    ax.set_ylabel(currency or "(no currency)", fontsize=style.TEXT, color=style.INK, **style.PLAIN)
+    ax.set_ylabel(
+        currency or "(no currency)", fontsize=style.TEXT, color=style.pen(ax).ink, **style.PLAIN
+    )
     if low == high:
         high = low + 1
     # Amounts are written above the highest mark: this leaves room for a line of text, also in a
     # small Axes.
     room = (high - low) * max(0.08, 0.25 / max(ax.bbox.height / ax.figure.dpi, 0.5))
     ax.set_ylim(low - room if low else 0, high + room)
-    ax.grid(True, axis="y", color=style.LINE, linewidth=0.5)
+    ax.grid(True, axis="y", color=style.pen(ax).line, linewidth=0.5)
     ax.set_axisbelow(True)
-    ax.axhline(0, color=style.FAINT, linewidth=0.8, zorder=2.5)
+    ax.axhline(0, color=style.pen(ax).faint, linewidth=0.8, zorder=2.5)
 
 
 def amount(value: float, most: float, *, sign: bool = False) -> str:
@@ -221,7 +223,7 @@ def stack(
             # Pale under a hatch, so that it can be seen; full where there is none.
             bar.set(
                 facecolor=_pale(color) if hatch else color,
-                edgecolor=color if hatch else "white",
+                edgecolor=color if hatch else style.pen(ax).paper,
                 hatch=hatch,
             )
             if not bar.get_height():

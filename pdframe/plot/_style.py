@@ -16,6 +16,7 @@ import pandas as pd
 from matplotlib import font_manager, rcParams
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
+from matplotlib.colors import to_hex, to_rgba
 from matplotlib.ticker import MaxNLocator
 from matplotlib.transforms import ScaledTranslation
 
@@ -24,7 +25,6 @@ from pdframe.errors import ArgumentError
 
 Floats = npt.NDArray[np.float64]
 
-INK, FAINT, LINE = "#222222", "#6b6b6b", "#d0d0d0"
 SMALL, TEXT, TITLE = 8.0, 9.0, 11.0
 
 # Okabe and Ito's palette without its yellow, which is hard to see on white.
@@ -56,6 +56,42 @@ class Mark(NamedTuple):
     color: str
     marker: str
     dashes: str
+
+
+class Pen(NamedTuple):
+    """Colours of what is not data: text, lesser text, lines, and what is under them."""
+
+    ink: str
+    faint: str
+    line: str
+    paper: str
+    is_dark: bool = False
+
+
+ON_LIGHT = Pen("#222222", "#6b6b6b", "#d0d0d0", "#ffffff")
+ON_DARK = Pen("#e8e8e8", "#a8a8a8", "#505050", "#111111", True)
+
+
+def pen(ax: Axes) -> Pen:
+    """Return the colours that can be read on the background of the Axes, whichever theme set it."""
+    figure = ax.get_figure(root=True)
+    grounds = [to_rgba(ax.get_facecolor())] if ax.axison else []
+    grounds += [to_rgba(figure.get_facecolor())] if figure is not None else []
+    opaque = next((color for color in grounds if color[3] > 0.5), None)
+    # Where all is transparent, the theme's own text shows what the page is like.
+    is_dark = (
+        luminance(opaque) < 0.4 if opaque else luminance(to_rgba(rcParams["text.color"])) > 0.6
+    )
+    colors = ON_DARK if is_dark else ON_LIGHT
+    return colors._replace(paper=to_hex(opaque)) if opaque else colors
+
+
+def luminance(color: Sequence[float]) -> float:
+    """Return how light a colour is, from 0 to 1, as WCAG 2 defines it."""
+    linear = [
+        part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in color[:3]
+    ]
+    return float(np.dot(linear, (0.2126, 0.7152, 0.0722)))
 
 
 def mark(number: int) -> Mark:
@@ -96,12 +132,12 @@ def inches(ax: Axes) -> float:
 
 def dress(ax: Axes, title: str, *, x: str = "", y: str = "") -> None:
     """Give the Axes its title at the left, its labels, and only the lines that help to read."""
-    ax.set_title(shown(title, 110), loc="left", fontsize=TITLE, color=INK, **PLAIN)
-    ax.set_xlabel(x, loc="left", fontsize=TEXT, color=INK, **PLAIN)
-    ax.set_ylabel(y, fontsize=TEXT, color=INK, **PLAIN)
+    ax.set_title(shown(title, 110), loc="left", fontsize=TITLE, color=pen(ax).ink, **PLAIN)
+    ax.set_xlabel(x, loc="left", fontsize=TEXT, color=pen(ax).ink, **PLAIN)
+    ax.set_ylabel(y, fontsize=TEXT, color=pen(ax).ink, **PLAIN)
     ax.spines[["top", "right"]].set_visible(False)
-    ax.spines[["left", "bottom"]].set_color(LINE)
-    ax.tick_params(labelsize=TEXT, labelcolor=INK, color=LINE)
+    ax.spines[["left", "bottom"]].set_color(pen(ax).line)
+    ax.tick_params(labelsize=TEXT, labelcolor=pen(ax).ink, color=pen(ax).line)
     ax.grid(False)
 
 
@@ -132,7 +168,7 @@ def legend_below(ax: Axes, handles: Sequence[Artist] | None = None) -> None:
         handlelength=1.8,
         columnspacing=1.2,
         borderaxespad=0.0,
-        labelcolor=INK,
+        labelcolor=pen(ax).ink,
     )
     for text in legend.get_texts():
         text.set(**PLAIN)
@@ -149,7 +185,7 @@ def empty(ax: Axes, what: str) -> Axes:
         ha="center",
         va="center",
         fontsize=TEXT,
-        color=FAINT,
+        color=pen(ax).faint,
         **PLAIN,
     )
     return ax
@@ -267,7 +303,7 @@ def name_rows(ax: Axes, stages: Sequence[str], y: Floats, group: pd.Series[Any] 
                 ha="left",
                 va="center",
                 fontsize=TEXT,
-                color=INK,
+                color=pen(ax).ink,
                 **PLAIN,
             )
 

@@ -92,7 +92,7 @@ def billing(frame: pd.DataFrame, ax: Axes | None = None, *, title: str | None = 
                 ha="center",
                 va="bottom",
                 fontsize=style.SMALL,
-                color=style.INK,
+                color=style.pen(ax).ink,
                 **style.PLAIN,
             )
     style.legend_below(ax)

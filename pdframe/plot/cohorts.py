@@ -147,7 +147,7 @@ def _cells(
         cmap=_SHADES,
         vmin=low,
         vmax=high,
-        edgecolors="white",
+        edgecolors=style.pen(ax).paper,
         linewidth=0.6,
     )
     mesh.set_label("immature cells are blank")
@@ -169,20 +169,18 @@ def _cells(
             ha="center",
             va="center",
             fontsize=style.SMALL,
-            color=_ink((shade[row, column] - low) / (high - low)),
+            color=_ink((shade[row, column] - low) / (high - low), style.pen(ax).ink),
             **style.PLAIN,
         )
     ax.set_xlim(-0.5, shade.shape[1] - 0.5)
     ax.set_ylim(shade.shape[0] - 0.5, -0.5)
 
 
-def _ink(depth: float) -> str:
-    """White on dark shades, by the luminance that WCAG 2 defines; a null has no shade."""
+def _ink(depth: float, blank: str) -> str:
+    """White on dark shades; a null has no shade, and the ink of the page."""
     if np.isnan(depth):
-        return style.INK
-    parts = np.array(_SHADES(depth)[:3])
-    linear = np.where(parts <= 0.04045, parts / 12.92, ((parts + 0.055) / 1.055) ** 2.4)
-    return "white" if float(linear @ [0.2126, 0.7152, 0.0722]) < 0.21 else style.INK
+        return blank
+    return "white" if style.luminance(_SHADES(depth)) < 0.21 else style.ON_LIGHT.ink
 
 
 def _text_of(cell: float, percent: bool) -> str:

@@ -107,7 +107,7 @@ def flow(frame: pd.DataFrame, ax: Axes | None = None, *, title: str | None = Non
             x,
             -0.9,
             {"open": "still there", "changed pipeline": "to another\npipeline"}.get(name, name),
-            style.FAINT,
+            style.pen(ax).faint,
         )
         for at in np.flatnonzero(~moved & (rows["to"] == name).to_numpy()):
             _write(
@@ -115,15 +115,15 @@ def flow(frame: pd.DataFrame, ax: Axes | None = None, *, title: str | None = Non
                 x,
                 start[at],
                 f"{style.number(moves[at])}  {style.percent(share[at])}",
-                style.INK,
+                style.pen(ax).ink,
             )
-    _write(ax, _ON / 2, -0.9, "moves forward", style.FAINT)
-    _write(ax, -_BACK / 2, -0.9, "moves back", style.FAINT)
+    _write(ax, _ON / 2, -0.9, "moves forward", style.pen(ax).faint)
+    _write(ax, -_BACK / 2, -0.9, "moves back", style.pen(ax).faint)
     ax.plot(
         np.zeros(len(stages)),
         np.arange(len(stages)),
         marker="o",
-        color=style.INK,
+        color=style.pen(ax).ink,
         markersize=5,
         linestyle="none",
         zorder=4,
@@ -200,7 +200,7 @@ def _arcs(ax: Axes, back: pd.Series[Any], start: Any, end: Any, moves: style.Flo
             PathPatch(
                 path,
                 facecolor="none",
-                edgecolor=color if known else style.FAINT,
+                edgecolor=color if known else style.pen(ax).faint,
                 linewidth=widths[at],
                 alpha=0.55,
                 linestyle=dashes if known else ":",
@@ -214,8 +214,8 @@ def _arcs(ax: Axes, back: pd.Series[Any], start: Any, end: Any, moves: style.Flo
             marker=">" if after else "<",
             markersize=5 + widths[at] * 0.45,
             linestyle="none",
-            color=color if known else style.FAINT,
-            markeredgecolor="white",
+            color=color if known else style.pen(ax).faint,
+            markeredgecolor=style.pen(ax).paper,
             markeredgewidth=0.5,
             zorder=3,
         )
@@ -226,9 +226,9 @@ def _arcs(ax: Axes, back: pd.Series[Any], start: Any, end: Any, moves: style.Flo
             ha="center",
             va="center",
             fontsize=style.SMALL,
-            color=style.INK,
+            color=style.pen(ax).ink,
             zorder=5,
-            bbox={"facecolor": "white", "edgecolor": "none", "alpha": 0.85, "pad": 0.8},
+            bbox={"facecolor": style.pen(ax).paper, "edgecolor": "none", "alpha": 0.85, "pad": 0.8},
             **style.PLAIN,
         )
 

@@ -15,9 +15,9 @@ from pdframe.plot import _style as style
 # State, colour, hatch, colour of a count inside.
 _STATES = (
     ("advanced", style.BLUE, "", "white"),
-    ("lost", "#f0a37a", "////", style.INK),
-    ("left", "#bdbdbd", "....", style.INK),
-    ("open", "#ffffff", "", style.INK),
+    ("lost", "#f0a37a", "////", style.ON_LIGHT.ink),
+    ("left", "#bdbdbd", "....", style.ON_LIGHT.ink),
+    ("open", "#ffffff", "", style.ON_LIGHT.ink),
 )
 _LABELS = {
     "advanced": "advanced",
@@ -137,7 +137,7 @@ def _bars(ax: Axes, y: style.Floats, widths: dict[str, style.Floats], inch: floa
             height=0.66,
             color=color,
             hatch=hatch,
-            edgecolor=style.BLUE if name == "advanced" else style.FAINT,
+            edgecolor=style.BLUE if name == "advanced" else style.pen(ax).faint,
             linewidth=0.8,
             label=_LABELS[name],
         )
@@ -180,7 +180,7 @@ def _annotate(ax: Axes, rows: pd.DataFrame, y: style.Floats, reached: style.Floa
             ha="left",
             va="center",
             fontsize=style.TEXT,
-            color=style.INK,
+            color=style.pen(ax).ink,
             **style.PLAIN,
         )
         if last[at]:
@@ -201,7 +201,7 @@ def _annotate(ax: Axes, rows: pd.DataFrame, y: style.Floats, reached: style.Floa
             ha="right",
             va="center",
             fontsize=style.TEXT,
-            color=style.INK,
+            color=style.pen(ax).ink,
             **style.PLAIN,
         )
     ax.text(
@@ -212,6 +212,6 @@ def _annotate(ax: Axes, rows: pd.DataFrame, y: style.Floats, reached: style.Floa
         ha="right",
         va="center",
         fontsize=style.SMALL,
-        color=style.FAINT,
+        color=style.pen(ax).faint,
         **style.PLAIN,
     )

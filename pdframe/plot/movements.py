@@ -14,6 +14,8 @@ from matplotlib.axes import Axes
 from pdframe.errors import ArgumentError
 from pdframe.plot import _months as months
 from pdframe.plot import _style as style
+from pdframe.plot import _waterfall as waterfall
+from pdframe.plot._waterfall import Step
 
 Moment: TypeAlias = str | date | pd.Timestamp
 
@@ -27,12 +29,6 @@ _MOVES = (
     ("fx", style.PURPLE, "xxxx"),
 )
 _NEEDED = ("month", "currency", "start", *(name for name, *_ in _MOVES), "end", "expired")
-_NOT_OVER = "////"
-# Where all steps are above this share of the highest, the axis is cut, since they would be
-# invisible otherwise.
-_CUT = 0.6
-# In inches: the names of eight steps fit in a row; in a narrower Axes they are slanted.
-_WIDE = 6.0
 
 
 def mrr_movements(
@@ -140,75 +136,13 @@ def _closes(number: months.Places, amounts: dict[str, style.Floats]) -> None:
 
 def _waterfall(ax: Axes, amounts: dict[str, style.Floats], done: bool, currency: str) -> None:
     start, end = float(amounts["start"][0]), float(amounts["end"][-1])
-    sums = {name: float(amounts[name].sum()) for name, *_ in _MOVES}
-    levels = start + np.cumsum([0.0, *sums.values()])
-    most = float(max(np.abs(levels).max(), abs(end)))
-    low, high = min(0.0, levels.min(), end), max(0.0, levels.max(), end)
-    cut = levels.min() > _CUT * high > 0
-    if cut:
-        low = levels.min() - 0.35 * (high - levels.min())
-    ax.bar(0, start, color=style.INK, width=0.7, label="start")
-    for at, (name, color, hatch) in enumerate(_MOVES, start=1):
-        base = float(levels[at - 1])
-        months.stack(
-            ax,
-            np.array([at]),
-            [(name, np.array([sums[name]]))],
-            width=0.7,
-            styles=[(color, hatch)],
-            base=base,
-        )
-        ax.plot([at - 0.65, at - 0.35], [base, base], color=style.FAINT, linewidth=0.8)
-        _write(ax, at, max(base, float(levels[at])), months.amount(sums[name], most, sign=True))
-    last = len(_MOVES) + 1
-    ax.plot([last - 0.65, last - 0.35], [levels[-1]] * 2, color=style.FAINT, linewidth=0.8)
-    ax.bar(
-        last,
-        end,
-        color=style.INK if done else "white",
-        edgecolor=style.INK,
-        linewidth=0.8,
-        hatch="" if done else _NOT_OVER,
-        width=0.7,
-        label="end",
-    )
-    _write(ax, 0, max(start, 0.0), months.amount(start, most))
-    _write(ax, last, max(end, 0.0), months.amount(end, most))
+    steps = [Step(name, float(amounts[name].sum()), *drawn) for name, *drawn in _MOVES]
     expired = float(amounts["expired"].sum())
-    names = ["start", *sums, "end"]
-    more = {
-        "churn": f"({months.amount(-expired, most)} expired)" if expired else "",
-        "end": "" if done else "(not over)",
-    }
-    if style.inches(ax) >= _WIDE:
-        ax.set_xticks(range(last + 1), names, **style.PLAIN)
-        for at, name in enumerate(names):
-            if more.get(name):
-                _under(ax, at, more[name])
-    else:
-        ax.set_xticks(
-            range(last + 1),
-            [f"{name} {more.get(name, '')}".rstrip() for name in names],
-            rotation=35,
-            ha="right",
-            rotation_mode="anchor",
-            **style.PLAIN,
-        )
-    ax.tick_params(axis="x", length=0)
-    ax.set_xlim(-0.6, last + 0.6)
-    months.money_axis(ax, low, high, currency)
-    if cut:
-        ax.set_ylim(bottom=low)
-        ax.set_ylabel(f"{ax.get_ylabel()} (axis does not begin at 0)")
-        for x in (0, last):
-            ax.plot(
-                [x - 0.4, x + 0.4],
-                [0.05, 0.09],
-                transform=ax.get_xaxis_transform(),
-                color="white",
-                linewidth=3,
-                zorder=4,
-            )
+    notes = {"end": "" if done else "(not over)"}
+    if expired:
+        most = waterfall.highest(start, steps, end)
+        notes["churn"] = f"({months.amount(-expired, most)} expired)"
+    waterfall.draw(ax, start, steps, end, currency, notes=notes, is_final=done)
 
 
 def _months(
@@ -221,10 +155,10 @@ def _months(
     ax.plot(
         number,
         net,
-        color=style.INK,
+        color=style.pen(ax).ink,
         marker="D",
         markersize=5,
-        markerfacecolor="white",
+        markerfacecolor=style.pen(ax).paper,
         linestyle="none",
         label="net",
         zorder=5,
@@ -236,8 +170,8 @@ def _months(
             number[at] - 0.5,
             number[at] + 0.5,
             facecolor="none",
-            edgecolor=style.LINE,
-            hatch=_NOT_OVER,
+            edgecolor=style.pen(ax).line,
+            hatch=waterfall.NOT_FINAL,
             linewidth=0,
             zorder=0.5,
             label="not over" if at == np.flatnonzero(~done)[0] else "_",
@@ -245,37 +179,5 @@ def _months(
     if style.inches(ax) / len(number) >= 0.65:
         most = float(np.abs(net).max())
         for x, above, value in zip(number, up, net, strict=True):
-            _write(ax, float(x), above, months.amount(value, most, sign=True))
+            waterfall.write(ax, float(x), above, months.amount(value, most, sign=True))
     style.legend_below(ax)
-
-
-def _under(ax: Axes, x: float, text: str) -> None:
-    ax.annotate(
-        text,
-        (x, 0),
-        xycoords=ax.get_xaxis_transform(),
-        xytext=(0, -19),
-        textcoords="offset points",
-        ha="center",
-        va="top",
-        fontsize=style.SMALL,
-        color=style.FAINT,
-        annotation_clip=False,
-        **style.PLAIN,
-    )
-
-
-def _write(ax: Axes, x: float, y: float, text: str) -> None:
-    ax.annotate(
-        text,
-        (x, y),
-        xytext=(0, 2),
-        textcoords="offset points",
-        ha="center",
-        va="bottom",
-        fontsize=style.SMALL,
-        color=style.INK,
-        zorder=6,
-        annotation_clip=False,
-        **style.PLAIN,
-    )

@@ -95,11 +95,11 @@ def mrr(
         ax.plot(
             places,
             total,
-            color=style.INK,
+            color=style.pen(ax).ink,
             linewidth=1.2,
             marker="o",
             markersize=3.5,
-            markerfacecolor="white",
+            markerfacecolor=style.pen(ax).paper,
             label="sum",
             zorder=4,
         )
@@ -153,9 +153,9 @@ def _ends(
             ha="right" if last else "left",
             va="bottom",
             fontsize=style.TEXT,
-            color=style.INK,
+            color=style.pen(ax).ink,
             zorder=5,
-            bbox={"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 0.8},
+            bbox={"facecolor": style.pen(ax).paper, "edgecolor": "none", "alpha": 0.8, "pad": 0.8},
             annotation_clip=False,
             **style.PLAIN,
         )

@@ -88,7 +88,7 @@ def stage_survival(
     ax.set_xlim(0, ends if ends > 0 else 1)
     ax.set_ylim(0, 1.02)
     ax.set_yticks([0, 0.25, 0.5, 0.75, 1], ["0 %", "25 %", "50 %", "75 %", "100 %"], **style.PLAIN)
-    ax.axhline(0.5, color=style.LINE, linewidth=0.8, zorder=0)
+    ax.axhline(0.5, color=style.pen(ax).line, linewidth=0.8, zorder=0)
     _at_risk(ax, names, number, columns)
     legend = ax.legend(
         loc="upper right",
@@ -96,7 +96,7 @@ def stage_survival(
         frameon=False,
         fontsize=style.SMALL,
         handlelength=3.2,
-        labelcolor=style.INK,
+        labelcolor=style.pen(ax).ink,
     )
     for text in legend.get_texts():
         text.set(**style.PLAIN)
@@ -180,13 +180,13 @@ def _at_risk(ax: Axes, names: list[str], number: Any, column: dict[str, style.Fl
             **style.PLAIN,
         )
 
-    write(0, ax.transAxes, 0, "at risk", style.FAINT, "right", -22)
+    write(0, ax.transAxes, 0, "at risk", style.pen(ax).faint, "right", -22)
     for curve, name in enumerate(names):
-        write(0, ax.transAxes, curve + 1, style.shown(name, 20), style.INK, "right", -22)
+        write(0, ax.transAxes, curve + 1, style.shown(name, 20), style.pen(ax).ink, "right", -22)
         at = np.flatnonzero(number == curve)
         at = at[np.argsort(column["days"][at], kind="stable")]
         days, left = column["days"][at], column["at_risk"][at]
         for tick in ticks:
             row = np.searchsorted(days, tick, side="left")
             if row < len(days):
-                write(tick, under, curve + 1, style.number(left[row]), style.INK, "center")
+                write(tick, under, curve + 1, style.number(left[row]), style.pen(ax).ink, "center")

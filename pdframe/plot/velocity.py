@@ -128,7 +128,7 @@ def _row(
             ha="left",
             va="center",
             fontsize=style.SMALL,
-            color=style.FAINT,
+            color=style.pen(ax).faint,
             **style.PLAIN,
         )
         return
@@ -152,7 +152,7 @@ def _row(
             ha="right",
             va="bottom",
             fontsize=style.SMALL,
-            color=style.FAINT,
+            color=style.pen(ax).faint,
             **style.PLAIN,
         )
     if np.isnan(middle):
@@ -164,7 +164,7 @@ def _row(
         color=mark.color,
         marker=mark.marker,
         markersize=7,
-        markeredgecolor="white",
+        markeredgecolor=style.pen(ax).paper,
         linestyle="none",
     )
     ax.text(
@@ -174,7 +174,7 @@ def _row(
         ha="center",
         va="bottom",
         fontsize=style.SMALL,
-        color=style.INK,
+        color=style.pen(ax).ink,
         **style.PLAIN,
     )
 
@@ -190,7 +190,7 @@ def _counts(ax: Axes, y: style.Floats, over: style.Floats, still: style.Floats) 
             ha="right",
             va="center",
             fontsize=style.SMALL,
-            color=style.FAINT,
+            color=style.pen(ax).faint,
             **style.PLAIN,
         )
         for at, count in zip(y, counts, strict=True):
@@ -202,6 +202,6 @@ def _counts(ax: Axes, y: style.Floats, over: style.Floats, still: style.Floats) 
                 ha="right",
                 va="center",
                 fontsize=style.TEXT,
-                color=style.INK,
+                color=style.pen(ax).ink,
                 **style.PLAIN,
             )

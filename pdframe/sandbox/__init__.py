@@ -16,10 +16,10 @@ from typing import Any
 
 from pdframe._connect import connection
 from pdframe.account import Account
-from pdframe.sandbox.company import Company, Switches
+from pdframe.sandbox.company import Company, Market, Switches
 from pdframe.sandbox.server import Faults, Server
 
-__all__ = ["Company", "Faults", "SandboxAccount", "Server", "Switches", "connect"]
+__all__ = ["Company", "Faults", "Market", "SandboxAccount", "Server", "Switches", "connect"]
 
 _ACCOUNT_OPTIONS = (
     "max_age",
@@ -72,6 +72,7 @@ def connect(
     cache_dir: str | os.PathLike[str] | None = None,
     *,
     switches: Switches | None = None,
+    market: Market | None = None,
     **limits: Any,
 ) -> SandboxAccount:
     """Make a synthetic company, serve it on 127.0.0.1, and connect to it.
@@ -86,6 +87,8 @@ def connect(
         Folder of the Parquet files; None: a temporary folder, deleted when the account is closed.
     switches
         How the API behaves where its documentation is silent; None: the likeliest.
+    market
+        What makes the company's business harder to forecast; None: nothing.
     **limits
         Of the account (`max_age`, `metadata_age`, `deletions_age`, `full_every`, `max_tokens`,
         `progress`, `options`, as in `pdframe.connect`) and of the server (`plan`, `seats`, `burst`,
@@ -105,7 +108,7 @@ def connect(
     20 deals, a week later 21
     """
     options = {name: limits.pop(name) for name in _ACCOUNT_OPTIONS if name in limits}
-    company = Company(seed=seed, deals=deals, switches=switches or Switches())
+    company = Company(seed=seed, deals=deals, switches=switches, market=market)
     server = Server(company, **limits)
     temporary = tempfile.mkdtemp(prefix="pdframe-") if cache_dir is None else None
     try:

@@ -11,7 +11,8 @@ import subprocess
 import sys
 import warnings
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from datetime import date
 from pathlib import Path
 from typing import Any, get_args
 
@@ -19,7 +20,7 @@ import pytest
 
 import pdframe
 from pdframe import sandbox
-from pdframe.sandbox import Company, Server, Switches
+from pdframe.sandbox import Company, Market, Server, Switches
 from pdframe.sandbox.company.switches import PipelineMove
 from tests.contract import spec_digest
 from tests.contract.conformance import KNOWN, Answer, Conformance, Report, conformance
@@ -133,6 +134,17 @@ def test_the_sandbox_conforms_with_every_switch_turned(in_changelog: PipelineMov
     company = Company(seed=1, deals=200, switches=switches)
     write_as_a_program_may(company)
     conforms(company, query_token=True, undeclared_params="ignored", daily_headers=False)
+
+
+def test_the_sandbox_conforms_with_a_market() -> None:
+    """Every setting of the market on."""
+    market = Market(shock_sd=0.8, poisson_arrivals=True, break_at=date(2026, 1, 1))
+    settings = {field.name for field in fields(Market)}
+    off = {name for name in settings if getattr(market, name) == getattr(Market(), name)}
+    assert off == {"break_factor"}
+    company = Company(seed=1, deals=120, market=market)
+    company.advance(30)
+    conforms(company)
 
 
 @pytest.mark.slow

@@ -24,6 +24,7 @@ EXAMPLES = [
     errors.DamagedError("Torn.", table="deals", kept="All else."),
     errors.NewerCacheError("Newer.", written_by="0.9.1", kept="All."),
     errors.MixedCurrencyError("EUR and USD."),
+    errors.InsufficientDataError("3 closed deals."),
     errors.ArgumentError("Wrong."),
 ]
 

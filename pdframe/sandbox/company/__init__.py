@@ -2,6 +2,7 @@
 
 from .company import Company
 from .ledger import Event, Row, stamp
+from .market import Market
 from .switches import Switches
 from .truth import DealState, Merge, StageVisit, Subscription
 
@@ -9,6 +10,7 @@ __all__ = [
     "Company",
     "DealState",
     "Event",
+    "Market",
     "Merge",
     "Row",
     "StageVisit",

@@ -27,8 +27,6 @@ class Agenda:
         self._due: list[tuple[int, int, Handler, int]] = []
         self._pushed = 0
         self.reps = [user for user, *_ in USERS[1:]]
-        self.skill = {user: skill for user, _, skill, _ in USERS}
-        self.pace = {user: pace for user, _, _, pace in USERS}
 
     def pick(self, things: Sequence[T]) -> T:
         """Return one of the things, each as likely."""

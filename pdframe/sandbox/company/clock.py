@@ -67,6 +67,15 @@ def working_day(day: int) -> int:
     return day + 7 - weekday if weekday >= 5 else day
 
 
+def worked(t: int) -> int:
+    """Return the seconds of working hours (06:00 to 16:00 UTC, Monday to Friday) until `t`."""
+    week, second = divmod(t + 3 * DAY, 7 * DAY)
+    day, second = divmod(second, DAY)
+    return (5 * week + min(day, 5)) * 36_000 + (
+        min(max(second - 21_600, 0), 36_000) if day < 5 else 0
+    )
+
+
 def after_work(t: int, seconds: int) -> int:
     """Return the moment when the given seconds have passed on a clock that runs in working hours
     alone, a week of them a week.
@@ -74,13 +83,18 @@ def after_work(t: int, seconds: int) -> int:
     So long stays keep their length to the day, and no weekday collects what would have come at
     night or on a weekend.
     """
-    week, second = divmod(t + 3 * DAY, 7 * DAY)
-    day, second = divmod(second, DAY)
-    worked = (5 * week + min(day, 5)) * 36_000 + (
-        min(max(second - 21_600, 0), 36_000) if day < 5 else 0
-    )
-    day, second = divmod(worked + seconds * 50 // 168, 36_000)
+    day, second = divmod(worked(t) + seconds * 50 // 168, 36_000)
     return (day // 5 * 7 + day % 5 - 3) * DAY + 21_600 + second
+
+
+def work_days(start: int, end: int) -> float:
+    """Return the days between two moments on the clock of `after_work`."""
+    return (worked(end) - worked(start)) * 168 / 50 / DAY
+
+
+def day_start(day: date) -> int:
+    """Return the epoch seconds at which a day begins in UTC."""
+    return (date(day.year, day.month, day.day) - _EPOCH).days * DAY
 
 
 def business_time(t: int, draw: float) -> int:

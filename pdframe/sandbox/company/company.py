@@ -12,6 +12,8 @@ from .custom_fields import PLANS, code_of
 from .founding import info, matches
 from .ledger import Row
 from .life import Life
+from .market import Market
+from .process import Process
 from .switches import Switches
 from .truth import Truth
 
@@ -31,9 +33,13 @@ class Company(Counts):
         pipelines, fields and boards, and not one record.
     switches
         Behaviour that Pipedrive does not document.
+    market
+        What makes its business harder to forecast; None: nothing.
 
     Attributes
     ----------
+    market
+        What it was made with.
     now
         The company's clock in epoch seconds UTC; 2026-06-30T12:00:00Z after construction. Each
         write moves it on by at least a second.
@@ -52,14 +58,22 @@ class Company(Counts):
         Stage visits and subscriptions as they really were.
     """
 
-    def __init__(self, seed: int = 7, deals: int = 2_000, switches: Switches | None = None) -> None:
+    def __init__(
+        self,
+        seed: int = 7,
+        deals: int = 2_000,
+        switches: Switches | None = None,
+        market: Market | None = None,
+    ) -> None:
         if deals < 0:
             raise ValueError(f"A company cannot have {deals} deals.")
         random = Random(f"{seed}/{deals}")
         me = 1003
         super().__init__(FOUNDED, seed, me, switches or Switches())
         self.size = deals
-        self.info = info(seed, deals)
+        self.market = market or Market()
+        self.info = info(seed, deals, self.market)
+        process = Process(self.market, f"{seed}/{deals}/market")
         self.truth = Truth(
             self,
             code_of(
@@ -72,7 +86,7 @@ class Company(Counts):
         gc.disable()
         try:
             matches(self, random, with_products=deals > 0)
-            self._life = Life(self, random, deals)
+            self._life = Life(self, random, deals, process)
             self._life.history()
         finally:
             if collecting:

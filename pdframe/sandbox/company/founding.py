@@ -4,6 +4,7 @@ account, products.
 
 from __future__ import annotations
 
+from hashlib import sha256
 from random import Random
 from typing import Any
 
@@ -11,16 +12,23 @@ from . import catalog, fields
 from .clock import DAY, END, FOUNDED, TIMEZONE, wire_v1
 from .custom_fields import PLANS, codes, draw_value
 from .ledger import Row
+from .market import Market
 from .rows import blank
 from .writes import Writes
 
 
-def info(seed: int, size: int) -> Row:
-    """Return what v1 /users/me adds to the token's user."""
+def info(seed: int, size: int, market: Market) -> Row:
+    """Return what v1 /users/me adds to the token's user.
+
+    Companies with different markets have different domains, so that no cache mixes them.
+    """
+    ending = ""
+    if market != Market():
+        ending = f"-market-{sha256(repr(market).encode()).hexdigest()[:8]}"
     return {
         "company_id": 7_000_000 + seed % 100_000,
         "company_name": "Kaskaad Software OÜ",
-        "company_domain": f"sandbox-seed{seed}-{size}",
+        "company_domain": f"sandbox-seed{seed}-{size}{ending}",
         "company_country": "EE",
         "company_industry": "IT Services",
         "default_currency": "EUR",

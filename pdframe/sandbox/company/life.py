@@ -19,6 +19,7 @@ from .delivery import Delivery
 from .diary import Diary
 from .housekeeping import Housekeeping
 from .offers import Offers
+from .process import Process, poisson
 from .selling import Selling
 
 _GROWTH = 0.6
@@ -39,7 +40,7 @@ def _weight(day: int) -> float:
 class Life:
     """Drives the company's writes from the agenda."""
 
-    def __init__(self, company: Counts, random: Random, size: int) -> None:
+    def __init__(self, company: Counts, random: Random, size: int, process: Process) -> None:
         self._company = company
         self._size = size
         self.agenda = Agenda(company, random)
@@ -48,11 +49,13 @@ class Life:
         delivery = Delivery(self.agenda, self.contacts)
         self._customers = Customers(self.agenda, self.contacts, delivery)
         self._selling = Selling(
-            self.agenda, self.contacts, offers, Diary(self.agenda), self._customers
+            self.agenda, self.contacts, offers, Diary(self.agenda), self._customers, process
         )
         self._housekeeping = Housekeeping(self.agenda, self.contacts, size == 0)
         self._daily = [*accumulate(_weight(START // DAY + i) for i in range(_DAYS + 1))]
         self._arrived = 0
+        self._arrivals = process.stream("arrivals") if process.market.poisson_arrivals else None
+        self._shares: list[float] = []  # of the flow of the history, where each deal arrives
 
     def history(self) -> None:
         """Live from the start to the end of the generated past, with exactly as many deals as the
@@ -71,17 +74,22 @@ class Life:
                 per_mille,
             )
         if self._size:
+            if self._arrivals is not None:
+                self._shares = sorted(self._arrivals.random() for _ in range(self._size))
             self._next_arrival()
             agenda.at((END // DAY + 1) * DAY, self._day, END // DAY + 1)
         agenda.run(END)
 
     def _next_arrival(self) -> None:
-        """Put the next arrival of the history on the agenda: the n-th n-th of the whole flow, drawn
-        within its share.
+        """Put the next arrival of the history on the agenda: drawn within the n-th n-th of the flow
+        of deals, or one of a Poisson process.
         """
         if self._arrived < self._size:
             draw = self.agenda.draw
-            flow = (self._arrived + draw()) / self._size * self._daily[-1]
+            share = (self._arrived + draw()) / self._size
+            if self._shares:
+                share = self._shares[self._arrived]
+            flow = share * self._daily[-1]
             day = min(bisect_right(self._daily, flow), _DAYS)
             t = (START // DAY + day) * DAY + int(DAY * draw())
             if draw() < 0.9:
@@ -102,6 +110,9 @@ class Life:
         """
         draw = self.agenda.draw
         expected = self._size * _weight(day) / self._daily[-1]
-        for _ in range(int(expected + draw())):
+        count = int(expected + draw())
+        if self._arrivals is not None:
+            count = poisson(expected, self._arrivals)
+        for _ in range(count):
             self.agenda.at(day * DAY + 21_600 + int(draw() * 36_000), self._arrive, 0)
         self.agenda.at((day + 1) * DAY, self._day, day + 1)

@@ -15,12 +15,8 @@ from .customers import Customers, Kind, Opportunity
 from .diary import Diary
 from .ledger import Row
 from .offers import Offers
+from .process import FORGOTTEN, Process
 
-_SLOWNESS = (0.75, 1.1, 1.7)
-_SPREAD = (0.7, 0.8, 0.95)
-_VISIT_FACTOR = 1.6
-# Share of deals that nobody pursues any further, at each stage they enter.
-_FORGOTTEN = 0.072
 _DEAL_TYPE = {
     "new": 0,
     "renewal": 1,
@@ -35,7 +31,13 @@ class Selling:
     """Opens deals and drives them through their pipelines."""
 
     def __init__(
-        self, agenda: Agenda, contacts: Contacts, offers: Offers, diary: Diary, customers: Customers
+        self,
+        agenda: Agenda,
+        contacts: Contacts,
+        offers: Offers,
+        diary: Diary,
+        customers: Customers,
+        process: Process,
     ) -> None:
         self._agenda = agenda
         self._company = agenda.company
@@ -43,6 +45,9 @@ class Selling:
         self._offers = offers
         self._diary = diary
         self._customers = customers
+        self._process = process
+        self._races, self._breaks = process.stream("race"), process.stream("break")
+        self._race_won: dict[int, bool] = {}
         self._place = {
             stage.id: (pipeline, index)
             for pipeline in PIPELINES
@@ -200,7 +205,7 @@ class Selling:
         if result is None or self._agenda.hand(deal["owner_id"]) != deal["owner_id"]:
             return
         pipeline, index = result
-        agenda, draw, stage = self._agenda, self._agenda.draw, pipeline.stages[index]
+        agenda, draw, process = self._agenda, self._agenda.draw, self._process
         if draw() < 0.42:
             self._diary.plan(deal)
         if (
@@ -212,19 +217,24 @@ class Selling:
             self._offers.offer(deal, False)
         if pipeline.id == SERVICES and index == 2 and draw() < 0.75:
             self._offers.instalments(deal)
-        if draw() < _FORGOTTEN:
+        if draw() < FORGOTTEN:
             agenda.in_days(30 + draw() * 60, self._slip, deal["id"])
             if draw() < 0.05:
                 agenda.in_days(120 + draw() * 200, self._archive, deal["id"])
             return
         segment = self._contacts.segment.get(deal["org_id"] or 0, 0)
         days = (
-            stage.median_days
-            * _VISIT_FACTOR
-            * _SLOWNESS[segment]
-            * exp(agenda.gauss(0, _SPREAD[segment]))
-            / agenda.pace.get(deal["owner_id"], 1.0)
+            process.median(pipeline, index, segment)
+            * exp(agenda.gauss(0, process.spread(segment)))
+            / process.pace.get(deal["owner_id"], 1.0)
         )
+        if process.races and index == len(pipeline.stages) - 1:
+            start = self._company.now + 60
+            due, self._race_won[deal["id"]] = process.race(
+                pipeline, index, deal["owner_id"], segment, start, start, self._races
+            )
+            agenda.at(due, self._step, deal["id"])
+            return
         agenda.in_days(days, self._step, deal["id"])
 
     def _open_deal(self, deal_id: int) -> Row | None:
@@ -238,6 +248,7 @@ class Selling:
 
     def _step(self, deal_id: int) -> None:
         """The stay is over: lose, go back, win or advance."""
+        race_won = self._race_won.pop(deal_id, None)
         deal = self._open_deal(deal_id)
         result = self._place.get(deal["stage_id"]) if deal else None
         if deal is None or result is None:
@@ -252,11 +263,10 @@ class Selling:
         self._diary.settle(deal)
         self._touch_up(deal)
         segment = self._contacts.segment.get(deal["org_id"] or 0, 0)
-        lose = (
-            pipeline.stages[index].lose / agenda.skill.get(owner, 1.0) * (0.9, 1.0, 1.25)[segment]
-        )
-        u = draw()
-        if u < lose:
+        ending = self._process.ending(pipeline, index, owner, segment, draw(), race_won)
+        if ending == "won" and self._process.breaks(company.now, self._breaks):
+            ending = "lost"
+        if ending == "lost":
             company.lose_deal(
                 deal_id, agenda.pick(catalog.LOST_REASONS) if draw() < 0.85 else None, actor=owner
             )
@@ -267,11 +277,11 @@ class Selling:
                 agenda.in_days(60 + draw() * 150, self._archive, deal_id)
             return
         stages = [s.id for s in pipeline.stages]
-        if u < lose + 0.05 and index:
+        if ending == "moved back":
             target = stages[index - 1]
-        elif u < lose + 0.06 and pipeline.id == NEW:
+        elif ending == "services":
             target = next(p for p in PIPELINES if p.id == SERVICES).stages[0].id
-        elif index == len(stages) - 1:
+        elif ending == "won":
             self._win(deal)
             return
         else:

@@ -1,0 +1,160 @@
+"""Number weeks, months, quarters and years; read times that are named by such a period."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from pdframe.errors import ArgumentError
+from pdframe.metrics._arguments import DAY, NULL, Micros, moment
+from pdframe.metrics._columns import Ints
+
+_MONTHS = {"M": 1, "Q": 3, "Y": 12}
+_NAMED = re.compile(r"(\d{4})(?:-(\d{2})|-?[Qq]([1-4]))?", re.ASCII)
+# 1969-12-29 is a Monday.
+_MONDAY = -3
+
+
+@dataclass(frozen=True, slots=True)
+class Frequency:
+    """A length of periods: "W" (from Monday), "M", "Q" or "Y", quarters and years counted from the
+    month in which the fiscal year begins.
+    """
+
+    freq: str
+    fiscal_start: int = 1
+
+    def numbers(self, days: Ints) -> Ints:
+        """Return the number of the period of each day (days since 1970); `NULL` stays `NULL`."""
+        known = days != NULL
+        kept = np.where(known, days, 0)
+        if self.freq == "W":
+            result = (kept - _MONDAY) // 7
+        else:
+            months = kept.view("datetime64[D]").astype("datetime64[M]").astype(np.int64)
+            result = (months - self._shift) // _MONTHS[self.freq]
+        return np.where(known, result, NULL)
+
+    def first_days(self, numbers: Ints) -> Ints:
+        """Return the first day of each period (days since 1970); `NULL` stays `NULL`."""
+        known = numbers != NULL
+        kept = np.where(known, numbers, 0)
+        if self.freq == "W":
+            result = kept * 7 + _MONDAY
+        else:
+            months = kept * _MONTHS[self.freq] + self._shift
+            result = months.view("datetime64[M]").astype("datetime64[D]").astype(np.int64)
+        return np.where(known, result, NULL)
+
+    def dates(self, numbers: Ints) -> pd.Series[Any]:
+        """Return the first day of each period as datetime64[us], null where `NULL`."""
+        days = self.first_days(numbers)
+        return pd.Series(days.view("datetime64[D]").astype("datetime64[us]"))
+
+    @property
+    def _shift(self) -> int:
+        return 0 if self.freq == "M" else self.fiscal_start - 1
+
+
+def frequency(freq: object, fiscal_start: object = 1) -> Frequency:
+    """Return these arguments as a frequency.
+
+    Raises
+    ------
+    ArgumentError
+        `freq` is none of "W", "M", "Q", "Y", or `fiscal_start` no month.
+    """
+    if not isinstance(freq, str) or freq not in ("W", *_MONTHS):
+        raise ArgumentError(f"freq must be one of 'W', 'M', 'Q', 'Y', not {freq!r}.")
+    if (
+        isinstance(fiscal_start, bool)
+        or not isinstance(fiscal_start, int | np.integer)
+        or not 1 <= fiscal_start <= 12
+    ):
+        raise ArgumentError(f"fiscal_start={fiscal_start!r} must be a month, from 1 to 12.")
+    return Frequency(freq, int(fiscal_start))
+
+
+def days_since_1970(micros: Micros) -> Ints:
+    """Return the day of each time; both count from 1970, `NULL` stays `NULL`."""
+    return np.where(micros == NULL, NULL, micros // DAY)
+
+
+def beginning(value: Any, tz: str, name: str) -> pd.Timestamp:
+    """Return the time at which an inclusive bound lies, in UTC: a day or time as `moment` reads it,
+    or the beginning of a year, quarter, month ("2026", "2026-Q2", "2026-06") or `pd.Period`.
+    """
+    first, _ = _named(value, name)
+    return moment(value if first is None else first, tz, name)
+
+
+def ending(value: Any, tz: str, name: str) -> pd.Timestamp:
+    """Return the time at which an exclusive bound lies, in UTC: a day or time as `moment` reads it,
+    or the end of a year, quarter, month or `pd.Period`.
+    """
+    _, after = _named(value, name)
+    return moment(value if after is None else after, tz, name)
+
+
+def known_by(value: Any, tz: str, name: str) -> pd.Timestamp:
+    """Return the last microsecond that an `as_of` includes, in UTC: a time, or the end of a day,
+    year, quarter, month or `pd.Period`.
+    """
+    _, after = _named(value, name)
+    if after is None:
+        return moment(value, tz, name, end_of_day=True)
+    return moment(after, tz, name) - pd.Timedelta(1, "us")
+
+
+def period_window(since: Any, until: Any, tz: str) -> tuple[pd.Timestamp, pd.Timestamp]:
+    """Return the window [since, until) in UTC; raise `ArgumentError` where it contains no
+    instant.
+    """
+    first, end = beginning(since, tz, "since"), ending(until, tz, "until")
+    if first >= end:
+        raise ArgumentError(
+            f"since={since!r} is not before until={until!r}; until itself is outside the window."
+        )
+    return first, end
+
+
+def _named(value: Any, name: str) -> tuple[str | None, str | None]:
+    """Return the first day of a named period and the day after it, or nothing where `value` names
+    none.
+    """
+    if isinstance(value, pd.Period):
+        first, last = value.start_time, value.end_time
+        if value.freqstr[:1] in "YAQMWDB":
+            return _text(first), _text(last.normalize() + pd.Timedelta(1, "D"))
+        return first.isoformat(), (last + pd.Timedelta(1, "ns")).isoformat()
+    match = _NAMED.fullmatch(value.strip()) if isinstance(value, str) else None
+    if match is None:
+        return None, None
+    year, month, quarter = (int(part) if part else None for part in match.groups())
+    first_month = month if month is not None else 1 if quarter is None else 3 * quarter - 2
+    count = 1 if month is not None else 12 if quarter is None else 3
+    if year is None or not 1 <= year < 9999 or not 1 <= first_month <= 12:
+        raise ArgumentError(
+            f"{name}={value!r} is not a period. Write '2026', '2026-Q2' or '2026-06'."
+        )
+    after = year * 12 + first_month - 1 + count
+    return f"{year:04}-{first_month:02}-01", f"{after // 12:04}-{after % 12 + 1:02}-01"
+
+
+def _text(day: pd.Timestamp) -> str:
+    return f"{day.year:04}-{day.month:02}-{day.day:02}"
+
+
+__all__ = [
+    "Frequency",
+    "beginning",
+    "days_since_1970",
+    "ending",
+    "frequency",
+    "known_by",
+    "period_window",
+]

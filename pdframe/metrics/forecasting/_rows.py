@@ -1,0 +1,207 @@
+"""The value of a column of each deal at any time, from the rows of a history of changes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from pdframe.metrics._arguments import NULL, micros, require_columns
+from pdframe.metrics._change_rows import NEEDED
+from pdframe.metrics._columns import NO_ID, plain_ids
+from pdframe.metrics._survival import Flags, Ints
+from pdframe.metrics.forecasting._interface import DAY
+
+COLUMNS = ("value", "currency", "owner_id", "expected_close_date")
+"""Columns of deals of which past values are read."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ChangeRows:
+    """Rows of a history of changes, for one column, by deal, time and place in the chain.
+
+    Parameters
+    ----------
+    deal
+        Id.
+    time, seen
+        When the value began, and when that was known; microseconds.
+    value
+        The value since then: float64, ids, days or text.
+    """
+
+    deal: Ints
+    time: Ints
+    seen: Ints
+    value: NDArray[Any]
+
+    def take(self, rows: Any) -> ChangeRows:
+        """Return the rows at these places, or where a mask is true."""
+        return ChangeRows(self.deal[rows], self.time[rows], self.seen[rows], self.value[rows])
+
+
+def read_changes(history: pd.DataFrame | None, tz: str) -> dict[str, ChangeRows]:
+    """Return the changes of `COLUMNS`, by column; all are empty where there is no history."""
+    if history is None:
+        return {name: _nothing(name) for name in COLUMNS}
+    history = require_columns(history, "history", ("deal_id", *NEEDED))
+    names = history["column"].astype("str").to_numpy(object)
+    result = {}
+    for name in COLUMNS:
+        rows = np.flatnonzero(names == name)
+        result[name] = _of_column(history.iloc[rows], name, tz) if len(rows) else _nothing(name)
+    return result
+
+
+def _of_column(history: pd.DataFrame, name: str, tz: str) -> ChangeRows:
+    deal = plain_ids(history["deal_id"])
+    time, seen = (micros(history[column], tz, column) for column in ("time", "seen_at"))
+    before, after = (_texts(history[column]) for column in ("before", "after"))
+    usable = (deal != NO_ID) & (time != NULL) & (seen != NULL)
+    order = np.flatnonzero(usable)
+    order = order[np.lexsort((after[order], before[order], seen[order], time[order], deal[order]))]
+    deal, time, seen, before, after = (a[order] for a in (deal, time, seen, before, after))
+    keep = _last_of_ties(deal, time, before, after)
+    return ChangeRows(deal[keep], time[keep], seen[keep], _values(name, after[keep]))
+
+
+def _texts(column: pd.Series[Any]) -> NDArray[Any]:
+    """Return a column as text, null as an empty one."""
+    return np.asarray(column.astype("str").fillna("").to_numpy(object), "U")
+
+
+def _last_of_ties(deal: Ints, time: Ints, before: NDArray[Any], after: NDArray[Any]) -> Flags:
+    """Return which rows are the last of their deal and time.
+
+    Changes of one instant form a chain: the last is the one whose value no other of them starts
+    from, in any order of rows.
+    """
+    keep = np.ones(len(deal), bool)
+    same = (deal[1:] == deal[:-1]) & (time[1:] == time[:-1])
+    if not same.any():
+        return keep
+    new = np.append(True, ~same)
+    starts = np.flatnonzero(new)
+    ends = np.append(starts[1:], len(deal))
+    for start, end in zip(starts[ends - starts > 1], ends[ends - starts > 1], strict=True):
+        left = list(before[start:end])
+        last = end - 1
+        for row in range(start, end):
+            if after[row] in left:
+                left.remove(after[row])
+            else:
+                last = row
+        keep[start:end] = False
+        keep[last] = True
+    return keep
+
+
+def _values(name: str, texts: NDArray[Any]) -> NDArray[Any]:
+    if name == "currency":
+        words = texts.astype(object)
+        words[texts == ""] = None
+        return np.asarray(words, object)
+    column = pd.Series(texts.astype(object), dtype="str")
+    column = column.mask(column == "")
+    if name == "value":
+        numbers = pd.to_numeric(column, errors="coerce").to_numpy(np.float64, na_value=np.nan)
+        return np.where(np.isfinite(numbers), numbers, np.nan)
+    if name == "owner_id":
+        ids = pd.to_numeric(column, errors="coerce").to_numpy(np.float64, na_value=np.nan)
+        return np.where(np.isnan(ids), NO_ID, np.nan_to_num(ids)).astype(np.int64)
+    days = pd.to_datetime(column.str.slice(0, 10), format="%Y-%m-%d", errors="coerce")
+    times = days.to_numpy("datetime64[us]").view(np.int64)
+    return np.where(times == NULL, NULL, times // DAY)
+
+
+def _nothing(name: str) -> ChangeRows:
+    none = np.zeros(0, np.int64)
+    return ChangeRows(none, none, none, _values(name, np.zeros(0, "U1")))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Timeline:
+    """The values of one column, each from the time at which it was known until the next one was.
+
+    Parameters
+    ----------
+    start
+        Where the rows of each deal (its place among the known deals) begin, and the end.
+    since
+        Microseconds; ascending within a deal.
+    value
+        The value from then on.
+    unknown
+        The value before the first row.
+    """
+
+    start: Ints
+    since: Ints
+    value: NDArray[Any]
+    unknown: Any
+
+    @classmethod
+    def of(cls, rows: ChangeRows, deals: Ints, when: Ints, unknown: Any) -> Timeline:
+        """Arrange rows by deal; `when` is `rows.seen`, or `rows.time`, from which a value counts.
+
+        `deals` are the ids of the known deals, ascending.
+        """
+        place = np.searchsorted(deals, rows.deal)
+        there = place < len(deals)
+        there[there] = deals[place[there]] == rows.deal[there]
+        place, since, value = place[there], when[there], rows.value[there]
+        # A later value that was known earlier hides an earlier one.
+        visible = since < next_of_group(place, since)
+        place, since, value = place[visible], since[visible], value[visible]
+        start = np.searchsorted(place, np.arange(len(deals) + 1))
+        return cls(start, since, value, unknown)
+
+    def at(self, place: Ints, time: Ints) -> NDArray[Any]:
+        """Return the value of each deal (its place) at a time."""
+        low, high = self.start[place], self.start[place + 1]
+        row = last_until(self.since, low, high, time)
+        result = np.full(len(place), self.unknown, self.value.dtype)
+        known = row >= low
+        result[known] = self.value[row[known]]
+        return result
+
+
+def next_of_group(group: Ints, since: Ints) -> Ints:
+    """Return the earliest time among the later rows of the same group, the largest integer where
+    there are none. Rows are in order of their group.
+    """
+    last = np.iinfo(np.int64).max
+    if not len(group):
+        return since.copy()
+    following = np.append(np.where(group[1:] == group[:-1], since[1:], last), last)
+    # A running minimum from the right that restarts in every group: rounds of doubling steps.
+    step = 1
+    longest = int(np.bincount(group - group.min()).max()) if len(group) else 1
+    while step < longest:
+        same = group[step:] == group[:-step]
+        following[:-step] = np.where(
+            same, np.minimum(following[:-step], following[step:]), following[:-step]
+        )
+        step *= 2
+    return following
+
+
+def last_until(times: Ints, low: Ints, high: Ints, until: Ints) -> Ints:
+    """Return the last place in [low, high) of which the time is at most `until`, low - 1 where
+    there is none; `times` ascend between low and high.
+    """
+    low, high = low.copy(), high.copy()
+    while True:
+        going = low < high
+        if not going.any():
+            return low - 1
+        middle = (low + high) // 2
+        right = going & (times[np.where(going, middle, 0)] <= until)
+        low = np.where(right, middle + 1, low)
+        high = np.where(going & ~right, middle, high)
+
+
+__all__ = ["COLUMNS", "ChangeRows", "Timeline", "last_until", "next_of_group", "read_changes"]

@@ -1,0 +1,211 @@
+"""The features of an open deal in an interval of the future, each as the number of a level.
+
+A feature is what was known of the deal when it was observed; the intervals that follow differ by
+their number, and by where they lie against the expected close and in the calendar.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+
+from pdframe.metrics._arguments import NULL
+from pdframe.metrics._columns import NO_ID, places
+from pdframe.metrics._survival import Flags, Floats, Ints
+from pdframe.metrics.forecasting._interface import DAY, OpenDeals
+
+_LEAST_ROWS = 20
+"""Rows that a stage, an owner or a currency needs for a level of its own."""
+
+_MOST_LEVELS = 40
+"""Most levels of a feature; rarer ones share level 0."""
+
+_LEAST_KNOWN = 0.2
+"""Share of rows in which a value must be known to serve as a feature."""
+
+_AGES = np.array([0.25, 0.5, 1, 2, 3, 5, 8, 13, 26])
+"""Bounds of ages, in steps between landmarks."""
+
+_COARSE_AGES = np.array([1.0, 3.0, 8.0])
+_CLOSE = np.array([-90, -30, -14, 0, 14, 30, 60]) * DAY
+"""Bounds of the time from the middle of an interval to the end of the expected close."""
+
+_SEASON_DAYS = 731
+"""Days of landmarks from which on months have levels."""
+
+
+class Feature(NamedTuple):
+    """A feature: its name, its number of levels, the standard deviation that its effects are
+    expected to have, and whether it is the same in all intervals.
+    """
+
+    name: str
+    levels: int
+    scale: float
+    is_fixed: bool
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Levels:
+    """Levels of a feature with known members: ids, ascending; level 0 is every other."""
+
+    ids: Ints
+
+    @classmethod
+    def of(cls, values: Ints) -> Levels:
+        """Return the levels of values that are frequent enough."""
+        ids, counts = np.unique(values[values != NO_ID], return_counts=True)
+        often = np.flatnonzero(counts >= _LEAST_ROWS)
+        if len(often) > _MOST_LEVELS:
+            often = np.sort(often[np.argsort(-counts[often], kind="stable")[:_MOST_LEVELS]])
+        return cls(ids[often])
+
+    def __len__(self) -> int:
+        return len(self.ids) + 1
+
+    def codes(self, values: Ints) -> Ints:
+        """Return the level of each value."""
+        return places(self.ids, values) + 1 if len(self.ids) else np.zeros(len(values), np.int64)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Design:
+    """How deals become levels, learned from the training sample."""
+
+    step: int
+    ends: Ints
+    stages: Levels
+    pipelines: Levels
+    owners: Levels
+    currencies: tuple[str, ...]
+    value_bounds: Floats
+    has_close: bool
+    has_months: bool
+
+    @classmethod
+    def of(cls, deals: OpenDeals, step: int, ends: Ints) -> Design:
+        """Learn levels and bounds from deals open at landmarks."""
+        known_owner = deals.owner != NO_ID
+        owner = deals.owner if _mostly(known_owner) else np.full(len(deals), NO_ID)
+        currencies, bounds = _value_bounds(deals)
+        span = int(deals.at.max() - deals.at.min()) if len(deals) else 0
+        return cls(
+            step,
+            ends,
+            Levels.of(deals.stage),
+            Levels.of(deals.pipeline),
+            Levels.of(owner),
+            currencies,
+            bounds,
+            _mostly(deals.expected_close != NULL),
+            span >= _SEASON_DAYS * DAY,
+        )
+
+    @property
+    def features(self) -> tuple[Feature, ...]:
+        """The features in the order of `fixed` and `varying`."""
+        stages, ages = len(self.stages), len(_AGES) + 1
+        spans = len(_spans(self.ends))
+        return (
+            Feature("stage", stages, 1.5, True),
+            Feature("pipeline", len(self.pipelines), 1.0, True),
+            Feature("age in stage", ages, 0.7, True),
+            Feature("stage and age in it", stages * (len(_COARSE_AGES) + 1), 0.4, True),
+            Feature("age of the deal", ages, 0.5, True),
+            Feature("value", self.value_bounds.shape[1] + 2, 0.4, True),
+            Feature("owner", len(self.owners), 0.3, True),
+            Feature("moves back", 3, 0.4, True),
+            Feature("interval", len(self.ends), 1.0, False),
+            Feature("stage and interval", stages * spans, 0.5, False),
+            Feature("expected close", len(_CLOSE) + 2, 0.6, False),
+            Feature("month of the quarter", 4, 0.2, False),
+            Feature("month", 13, 0.15, False),
+        )
+
+    def fixed(self, deals: OpenDeals) -> list[Ints]:
+        """Return the level of each fixed feature, an array each."""
+        stage = self.stages.codes(deals.stage)
+        in_stage = (deals.at - deals.entered) / self.step
+        coarse = np.searchsorted(_COARSE_AGES, in_stage, side="right")
+        return [
+            stage,
+            self.pipelines.codes(deals.pipeline),
+            np.searchsorted(_AGES, in_stage, side="right"),
+            stage * (len(_COARSE_AGES) + 1) + coarse,
+            np.searchsorted(_AGES, (deals.at - deals.added) / self.step, side="right"),
+            self._value(deals),
+            self.owners.codes(deals.owner),
+            np.minimum(deals.moves_back, 2),
+        ]
+
+    def varying(self, deals: OpenDeals, row: Ints, interval: Ints) -> list[Ints]:
+        """Return the level of each feature that differs by interval: for rows of `deals` and
+        intervals.
+        """
+        spans = _spans(self.ends)
+        span = np.searchsorted(spans, interval, side="right") - 1
+        begin = np.append(0, self.ends[:-1])[interval]
+        middle = deals.at[row] + (begin + self.ends[interval]) // 2
+        close = np.zeros(len(row), np.int64)
+        if self.has_close:
+            expected = deals.expected_close[row]
+            known = expected != NULL
+            until = np.where(known, expected + 1, 0) * DAY - middle
+            close = np.where(known, np.searchsorted(_CLOSE, until, side="right") + 1, 0)
+        month = middle.astype("datetime64[us]").astype("datetime64[M]").astype(np.int64) % 12
+        # A longer interval lies in several months.
+        short = self.ends[interval] - begin <= self.step
+        stage = self.stages.codes(deals.stage)[row]
+        return [
+            interval,
+            stage * len(spans) + span,
+            close,
+            np.where(short, month % 3 + 1, 0),
+            np.where(short & self.has_months, month + 1, 0),
+        ]
+
+    def _value(self, deals: OpenDeals) -> Ints:
+        """Return 0 for an unknown value or currency, 1 for none or a credit, else 2 and the rank
+        among those of its currency.
+        """
+        result = np.where(deals.value <= 0, 1, 0)
+        for number, currency in enumerate(self.currencies):
+            own = (deals.currency == currency) & (deals.value > 0)
+            bounds = self.value_bounds[number]
+            result[own] = 2 + np.searchsorted(bounds[1:], deals.value[own], side="right")
+        return result
+
+
+def _mostly(known: Flags) -> bool:
+    return bool(len(known)) and int(known.sum()) >= _LEAST_KNOWN * len(known)
+
+
+def _spans(ends: Ints) -> Ints:
+    """Return the first interval of each group of intervals of which stages differ: four or less."""
+    first = np.array([0, 2, 4, 7], np.int64)
+    return first[first < len(ends)]
+
+
+def _value_bounds(deals: OpenDeals) -> tuple[tuple[str, ...], Floats]:
+    """Return the currencies with values, and the bounds of fifths of each: the first is 0."""
+    positive = deals.value > 0
+    rows = np.flatnonzero(positive)
+    if not _mostly(~np.isnan(deals.value)) or not len(rows):
+        return (), np.zeros((0, 5))
+    words = deals.currency[rows]
+    known = np.array([word is not None for word in words], bool)
+    names, place = np.unique(words[known].astype("U"), return_inverse=True)
+    rows = rows[known]
+    counts = np.bincount(place, minlength=len(names))
+    kept, bounds = [], []
+    for number in np.flatnonzero(counts >= 5 * _LEAST_ROWS):
+        values = np.sort(deals.value[rows[place == number]])
+        cuts = values[(len(values) * np.arange(1, 5)) // 5]
+        kept.append(str(names[number]))
+        bounds.append(np.append(0.0, cuts))
+    return tuple(kept), np.array(bounds, np.float64).reshape(len(kept), 5)
+
+
+__all__ = ["Design", "Feature", "Levels"]

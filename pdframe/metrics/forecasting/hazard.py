@@ -1,0 +1,99 @@
+"""Discrete-time hazards of winning and of losing in the intervals after a landmark, by logistic
+regression on what was known of the deal at the landmark.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from pdframe.metrics._survival import Floats, Ints
+from pdframe.metrics.forecasting._interface import LOST, WON, OpenDeals, Probabilities
+from pdframe.metrics.forecasting._logistic import fit_logistic, linear
+from pdframe.metrics.forecasting.design import Design
+from pdframe.metrics.forecasting.landmarks import Landmarks
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Hazard:
+    """Hazards of one interval: that of winning, and that of losing where the deal is not won.
+
+    Parameters
+    ----------
+    design
+        The features.
+    won, lost
+        Coefficients: the intercept, then the levels of each feature.
+    """
+
+    design: Design
+    won: Floats
+    lost: Floats
+
+    def hazards(self, deals: OpenDeals) -> tuple[Floats, Floats]:
+        """Return the hazards of each deal (rows) in each interval (columns)."""
+        intervals = len(self.design.ends)
+        levels = [feature.levels for feature in self.design.features]
+        won, lost = np.empty((len(deals), intervals)), np.empty((len(deals), intervals))
+        fixed = self.design.fixed(deals)
+        for number in range(intervals):
+            row = np.arange(len(deals))
+            varying = self.design.varying(deals, row, np.full(len(deals), number))
+            for table, coefficients in ((won, self.won), (lost, self.lost)):
+                eta = linear(coefficients, [*fixed, *varying], levels)
+                table[:, number] = 1 / (1 + np.exp(-eta))
+        return won, lost
+
+    def predict(self, deals: OpenDeals, horizons: Ints) -> Probabilities:
+        """Return the probabilities within each horizon."""
+        return chained(*self.hazards(deals), self.design.ends, np.asarray(horizons, np.int64))
+
+
+def fit_hazard(sample: Landmarks) -> Hazard:
+    """Fit both hazards on a training sample."""
+    design = Design.of(sample.deals, sample.step, sample.ends)
+    row, interval, kind = sample.periods()
+    fixed = [code[row] for code in design.fixed(sample.deals)]
+    codes = [*fixed, *design.varying(sample.deals, row, interval)]
+    features = design.features
+    levels = [feature.levels for feature in features]
+    scales = [feature.scale for feature in features]
+    result = []
+    for cause in (WON, LOST):
+        at_risk = np.flatnonzero(kind != WON) if cause == LOST else np.arange(len(kind))
+        event = kind[at_risk] == cause
+        closed = sample.deals.deal[row[at_risk[event]]]
+        count = max(len(closed) / max(len(np.unique(closed)), 1), 1.0)
+        some = [code[at_risk] for code in codes]
+        result.append(fit_logistic(some, levels, scales, event, count))
+    return Hazard(design, result[0], result[1])
+
+
+def chained(won: Floats, lost: Floats, ends: Ints, horizons: Ints) -> Probabilities:
+    """Return the probabilities within horizons from the hazards of intervals; a horizon inside an
+    interval has its share of the interval's cumulative hazard. After the last interval its hazards
+    go on.
+    """
+    lost = (1 - won) * lost
+    left = -np.log1p(-np.minimum(won + lost, 1 - 1e-12))
+    share = np.divide(won, won + lost, out=np.zeros_like(won), where=won + lost > 0)
+    begin = np.append(0, ends[:-1])
+    size = (len(won), len(horizons))
+    result = Probabilities(np.zeros(size), np.zeros(size))
+    for place, horizon in enumerate(horizons):
+        alive = np.ones(len(won))
+        for k in range(len(ends)):
+            length = ends[k] - begin[k]
+            passed = (int(horizon) - begin[k]) / length
+            passed = max(passed if k == len(ends) - 1 else min(passed, 1.0), 0.0)
+            if passed == 0:
+                break
+            closed = alive * -np.expm1(-passed * left[:, k])
+            result.won[:, place] += closed * share[:, k]
+            result.lost[:, place] += closed * (1 - share[:, k])
+            alive = alive * np.exp(-passed * left[:, k])
+    return result
+
+
+__all__ = ["Hazard", "chained", "fit_hazard"]

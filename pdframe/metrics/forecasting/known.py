@@ -1,0 +1,631 @@
+"""Everything that was known of an account's deals at a time, as arrays: which were open when, in
+which state, and how they ended.
+
+`Known.at` reads the frames once; `Known.before` gives what was known at an earlier time from the
+same columns. Nothing later than `as_of` is in a `Known`. At an earlier time than `as_of`, a deal is
+in the state that was known then: a visit that only snapshots show counts from the first one that
+shows it, a value from when it was seen.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import date
+from functools import cached_property
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from pdframe._warnings import collect_warnings
+from pdframe.metrics import _known_at as visiting
+from pdframe.metrics import _states as stating
+from pdframe.metrics._arguments import (
+    NULL,
+    countable,
+    local_days,
+    micros,
+    moment,
+    require_columns,
+    to_micros,
+    zone_of,
+)
+from pdframe.metrics._columns import (
+    NO_ID,
+    TOO_LARGE,
+    days,
+    finite,
+    one_row_each,
+    plain_ids,
+    plain_times,
+)
+from pdframe.metrics._known_at import NEVER, VISITS, KnownVisits
+from pdframe.metrics._survival import Flags, Floats, Ints
+from pdframe.metrics.forecasting._interface import DAY, LOST, OPEN, WON, OpenDeals, Outcomes
+from pdframe.metrics.forecasting._rows import (
+    ChangeRows,
+    Timeline,
+    last_until,
+    next_of_group,
+    read_changes,
+)
+
+_DEALS = ("id", *stating.NEEDED)
+_OPTIONAL = (
+    "pipeline_id",
+    "is_deleted",
+    "deleted_time",
+    "update_time",
+    "local_won_date",
+    "local_lost_date",
+)
+_STAGES = ("id", "pipeline_id", "order_nr")
+MOVED = 3
+"""The deal left the stage for another; beside the outcomes `OPEN`, `WON` and `LOST`."""
+
+_CLOSED = (visiting.WON, visiting.LOST, visiting.DELETED)
+
+
+class Stages(NamedTuple):
+    """The stages of an account, by id."""
+
+    id: Ints
+    pipeline: Ints
+    order: Ints
+    probability: Floats
+
+
+class Created(NamedTuple):
+    """Every deal known, by id: when it was created; its first pipeline, its owner and currency."""
+
+    deal: Ints
+    added: Ints
+    pipeline: Ints
+    owner: Ints
+    currency: NDArray[np.object_]
+
+
+class Wins(NamedTuple):
+    """The wins that stand, by deal: when, on which of the company's days (`day`, days since 1970),
+    and the values of the deal when it was won.
+    """
+
+    deal: Ints
+    time: Ints
+    day: Ints
+    added: Ints
+    value: Floats
+    currency: NDArray[np.object_]
+    pipeline: Ints
+    owner: Ints
+
+
+class Moves(NamedTuple):
+    """Times in which deals were shown open in one stage, by deal and time.
+
+    `kind` is `WON`, `LOST`, `MOVED` (to the stage `target`) or `OPEN`: it goes on at the end of
+    what is known.
+    """
+
+    stage: Ints
+    entered: Ints
+    since: Ints
+    until: Ints
+    kind: Ints
+    target: Ints
+    pipeline: Ints
+
+
+class Frames(NamedTuple):
+    """The frames that a `Known` was read from."""
+
+    deals: pd.DataFrame
+    visits: pd.DataFrame
+    stages: pd.DataFrame
+    history: pd.DataFrame | None
+    activities: pd.DataFrame | None
+    deal_products: pd.DataFrame | None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Source:
+    """The columns of the frames that are read, with times up to any later date."""
+
+    frames: Frames
+    deals: pd.DataFrame
+    visits: pd.DataFrame
+    stages: Stages
+    changes: dict[str, ChangeRows]
+    current: dict[str, NDArray[Any]]
+    newest: int
+    ids: Ints
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Segments:
+    """The times in which deals were shown open in one stage, by deal and time; `place` is that of
+    the deal among the known deals.
+    """
+
+    place: Ints
+    since: Ints
+    until: Ints
+    entered: Ints
+    stage: Ints
+    pipeline: Ints
+    moves_back: Ints
+
+
+class Known:
+    """What was known of deals at a time.
+
+    Attributes
+    ----------
+    as_of
+        Microseconds since 1970 UTC.
+    tz
+        Name of the timezone of days.
+    deals
+        Ids of the known deals, ascending, without those that were deleted after they were closed.
+    notes
+        What was noticed in the data, as the messages of warnings.
+    """
+
+    def __init__(self, source: _Source, as_of: int, tz: str) -> None:
+        self._source, self.as_of, self.tz = source, as_of, tz
+        with collect_warnings() as notes:
+            self._arrange()
+        self.notes = tuple(notes)
+
+    @classmethod
+    def at(
+        cls,
+        deals: pd.DataFrame,
+        visits: pd.DataFrame,
+        stages: pd.DataFrame,
+        as_of: str | date | pd.Timestamp,
+        history: pd.DataFrame | None = None,
+        activities: pd.DataFrame | None = None,
+        deal_products: pd.DataFrame | None = None,
+        tz: str | None = None,
+    ) -> Known:
+        """Read the frames of the loaders; a bare date in `as_of` is the end of that day.
+
+        Parameters
+        ----------
+        deals, visits, stages, history, activities, deal_products
+            From `account.deals()`, `stage_visits()`, `stages()`, `deal_history()`, `activities()`,
+            `deal_products()`.
+        as_of
+            What happened after it is unknown.
+        tz
+            Timezone of naive times; None: that of the frames' `attrs["tz"]`, else UTC.
+
+        Raises
+        ------
+        ArgumentError
+            A column is missing or holds something else, or `as_of` is not a time.
+        """
+        tz = zone_of(tz, deals, visits, stages)
+        frames = Frames(deals, visits, stages, history, activities, deal_products)
+        limit = to_micros(moment(as_of, tz, "as_of", end_of_day=True))
+        return cls(_read(frames, tz), limit, tz)
+
+    def before(self, when: int) -> Known:
+        """Return what was known at an earlier time (microseconds)."""
+        return Known(self._source, min(when, self.as_of), self.tz)
+
+    @property
+    def frames(self) -> Frames:
+        """The frames as given, for titles, names and columns to group by."""
+        return self._source.frames
+
+    @property
+    def stages(self) -> Stages:
+        """The stages, by id."""
+        return self._source.stages
+
+    @property
+    def is_current(self) -> bool:
+        """Whether the frames show nothing later than `as_of`: then their values held at it."""
+        return self._source.newest <= self.as_of
+
+    @property
+    def knows_values(self) -> bool:
+        """Whether values at `as_of` are known: from history, or because nothing is later."""
+        return self.is_current or self._source.frames.history is not None
+
+    def open_at(self, times: Any) -> OpenDeals:
+        """Return the deals that were open at each of some times, none later than `as_of`, in the
+        state that was known then; by time and deal.
+        """
+        times = np.unique(np.asarray(times, np.int64))
+        segments = self._segments
+        first = np.searchsorted(times, segments.since)
+        count = np.maximum(np.searchsorted(times, segments.until) - first, 0)
+        row = np.repeat(np.arange(len(count)), count)
+        before = np.cumsum(count) - count
+        number = np.arange(len(row)) - before[row] + first[row]
+        order = np.argsort(number, kind="stable")
+        return self._observed(row[order], times[number[order]])
+
+    def _observed(self, row: Ints, at: Ints) -> OpenDeals:
+        """Return deals in these segments at these times."""
+        segments = self._segments
+        place = segments.place[row]
+        values = {name: self._value(name, place, at) for name in self._shown}
+        return OpenDeals(
+            self.deals[place],
+            at,
+            segments.pipeline[row],
+            segments.stage[row],
+            segments.entered[row],
+            self._added[place],
+            values["value"],
+            values["currency"],
+            values["owner_id"],
+            values["expected_close_date"],
+            segments.moves_back[row],
+        )
+
+    def outcomes(self, deals: OpenDeals) -> Outcomes:
+        """Return the first closing of each deal after it was observed, as known at `as_of`."""
+        all_deals, closing, time, kind = self._closings
+        place = np.searchsorted(all_deals, deals.deal)
+        place = np.minimum(place, max(len(all_deals) - 1, 0))
+        start = np.searchsorted(closing, place)
+        end = np.searchsorted(closing, place, side="right")
+        if not len(all_deals):
+            start = end = np.zeros(len(deals), np.int64)
+        else:
+            end = np.where(all_deals[place] == deals.deal, end, start)
+        following = last_until(time, start, end, deals.at) + 1
+        closed = following < end
+        row = np.where(closed, following, 0)
+        if not len(time):
+            return Outcomes(np.full(len(deals), OPEN), np.full(len(deals), self.as_of))
+        return Outcomes(np.where(closed, kind[row], OPEN), np.where(closed, time[row], self.as_of))
+
+    @cached_property
+    def moves(self) -> Moves:
+        """How long deals were shown open in each stage, and how that ended."""
+        segments = self._segments
+        end = np.minimum(segments.until, self.as_of)
+        first = np.append(segments.place[1:] == segments.place[:-1], False)
+        target = np.append(segments.stage[1:], NO_ID)
+        resumed = first & (np.append(segments.since[1:], NEVER) == segments.until)
+        ended = segments.until <= self.as_of
+        probe = self._observed(np.arange(len(end)), segments.since)
+        outcome = self.outcomes(probe)
+        closed = ended & (outcome.time == segments.until) & (outcome.kind != OPEN)
+        kind = np.where(closed, outcome.kind, np.where(ended & resumed, MOVED, OPEN))
+        return Moves(
+            segments.stage, segments.entered, segments.since, end, kind, target, segments.pipeline
+        )
+
+    @cached_property
+    def lives(self) -> Ints:
+        """The time from creation to the last closing of each closed deal, in microseconds."""
+        all_deals, closing, time, _ = self._closings
+        last = np.append(closing[1:] != closing[:-1], True) if len(closing) else closing == 0
+        place = np.minimum(np.searchsorted(self.deals, all_deals[closing[last]]), len(self.deals))
+        own = np.append(self.deals, NO_ID)[place] == all_deals[closing[last]]
+        result: Ints = np.maximum(time[last][own] - self._added[place[own]], 0)
+        return result
+
+    @cached_property
+    def created(self) -> Created:
+        """Every deal known, open or closed."""
+        place = np.arange(len(self.deals))
+        at = np.full(len(place), self.as_of)
+        return Created(
+            self.deals,
+            self._added,
+            self._first_pipeline,
+            self._value("owner_id", place, at),
+            self._value("currency", place, at),
+        )
+
+    @cached_property
+    def wins(self) -> Wins:
+        """The wins that stand at `as_of`."""
+        place, time, day, pipeline = self._won
+        values = {
+            name: self._value(name, place, time, self._counted)
+            for name in ("value", "currency", "owner_id")
+        }
+        return Wins(
+            self.deals[place],
+            time,
+            day,
+            self._added[place],
+            values["value"],
+            values["currency"],
+            pipeline,
+            values["owner_id"],
+        )
+
+    def _value(
+        self, name: str, place: Ints, at: Ints, lines: dict[str, Timeline] | None = None
+    ) -> NDArray[Any]:
+        """Return a column of deals at times: from history, at `as_of` else from the frame if that
+        shows nothing later. `lines`: values by when they began, for closed deals.
+        """
+        closed = lines is not None
+        result = (self._shown if lines is None else lines)[name].at(place, at)
+        if self.is_current and name in self._source.current:
+            own = self._source.current[name][self._row[place]]
+            missing = self._row[place] >= 0
+            missing &= pd.isna(result) if result.dtype.kind in "fO" else result == NO_ID
+            missing &= closed | (at == self.as_of)
+            result = np.where(missing, own, result)
+        return result
+
+    def _arrange(self) -> None:
+        """Fill in all arrays."""
+        source, now = self._source, pd.Timestamp(self.as_of, unit="us", tz="UTC")
+        visits = visiting.visits_known_at(source.visits, now, self.tz)
+        stage, pipeline = (
+            visits.of(plain_ids(source.visits[name])) for name in ("stage_id", "pipeline_id")
+        )
+        change = visiting.changes_of_closed(visits.deal, visits.entered, visits.left, visits.end)
+        state = stating.states(source.deals, self.tz, now)
+        # Where the frame knows a deal's state, and since when; for deals that visits do not show.
+        alive = np.isin(state.state, (stating.OPEN, stating.WON, stating.LOST, stating.DELETED))
+        alive &= ~((state.state != stating.OPEN) & state.ended.isna().to_numpy())
+        added = plain_times(state.created)
+        there = alive & (added != NULL) & (added <= self.as_of)
+        last = visits.last
+        became, since, removed = visiting.states_of_known(source.visits, visits, change)
+        over = last & removed & np.isin(became, (visiting.WON, visiting.LOST))
+        removed_in_frame = stating.deleted_rows(source.deals) & (state.state == stating.UNKNOWN)
+        removed_in_frame &= added <= self.as_of
+        dropped = np.union1d(visits.deal[over], source.ids[removed_in_frame])
+        all_deals = np.union1d(visits.deal, source.ids[there])
+        row = _places(source.ids, all_deals)
+        first_of = np.append(True, visits.deal[1:] != visits.deal[:-1]) if len(last) else last
+        entered_first = np.full(len(all_deals), NEVER)
+        entered_first[np.searchsorted(all_deals, visits.deal[first_of])] = visits.entered[first_of]
+        own = np.where(row >= 0, added[row], NULL)
+        own = np.where((own == NULL) | (own > entered_first), entered_first, own)
+        segments, closing = self._visible(visits, all_deals, stage, pipeline, change)
+        bare = entered_first == NEVER
+        frame = _FrameStates.of(state, row)
+        closing = _with_frame(closing, frame, bare, segments)
+        self._closings = (all_deals, *closing)
+        first_close = _first_times(closing[0], closing[1], len(all_deals))
+        segments = _with_unseen(segments, own, np.where(row >= 0, own, NEVER), first_close)
+        kept = ~np.isin(all_deals, dropped)
+        number = np.cumsum(kept) - 1
+        inside = kept[segments.place]
+        self._segments = _Segments(
+            number[segments.place[inside]],
+            *(getattr(segments, name)[inside] for name in _Segments.__slots__[1:]),
+        )
+        self.deals, self._added, self._row = all_deals[kept], own[kept], row[kept]
+        self._shown, self._counted = {}, {}
+        unknown = {
+            "value": np.nan,
+            "currency": None,
+            "owner_id": NO_ID,
+            "expected_close_date": NULL,
+        }
+        for name, rows in source.changes.items():
+            rows = rows.take(rows.seen <= self.as_of)
+            self._shown[name] = Timeline.of(rows, self.deals, rows.seen, unknown[name])
+            self._counted[name] = Timeline.of(rows, self.deals, rows.time, unknown[name])
+        self._first_pipeline = self._pipelines(all_deals, visits, pipeline, first_of)[kept]
+        self._won = self._wins(visits, became, since, pipeline, state, bare[kept])
+
+    def _visible(
+        self, visits: KnownVisits, deals: Ints, stage: Ints, pipeline: Ints, change: Flags
+    ) -> tuple[_Segments, tuple[Ints, Ints, Ints]]:
+        """Return when each visit was shown as the deal's present one, and the closings: place of
+        the deal, time and kind.
+        """
+        place = np.searchsorted(deals, visits.deal)
+        shown = np.maximum(visits.entered, visits.seen)
+        following = next_of_group(place, shown)
+        closed = np.isin(visits.end, _CLOSED)
+        until = np.where(
+            closed | (following == NEVER), np.minimum(visits.left, following), following
+        )
+        back = np.cumsum(visits.end == visiting.MOVED_BACK)
+        start = np.searchsorted(visits.deal, visits.deal)
+        back = back - (visits.end == visiting.MOVED_BACK)
+        back = back - back[start] if len(back) else back
+        there = ~change & (shown < until)
+        segments = _Segments(
+            place[there],
+            shown[there],
+            until[there],
+            visits.entered[there],
+            stage[there],
+            pipeline[there],
+            back[there],
+        )
+        # A move to a stage that the frame of visits does not have ends what can be followed.
+        left = visits.last & ~closed & (visits.left != NEVER)
+        ended = closed | left
+        kind = np.where(visits.end == visiting.WON, WON, LOST)
+        return segments, (place[ended], visits.left[ended], kind[ended])
+
+    def _pipelines(self, deals: Ints, visits: KnownVisits, pipeline: Ints, first: Flags) -> Ints:
+        """Return the first pipeline of each deal: of its first visit, else of the frame if that
+        shows nothing later.
+        """
+        result = np.full(len(deals), NO_ID)
+        if self.is_current and "pipeline_id" in self._source.deals:
+            row = _places(self._source.ids, deals)
+            result = np.where(row >= 0, plain_ids(self._source.deals["pipeline_id"])[row], NO_ID)
+        result[np.searchsorted(deals, visits.deal[first])] = pipeline[first]
+        return result
+
+    def _wins(
+        self,
+        visits: KnownVisits,
+        became: Ints,
+        since: Ints,
+        pipeline: Ints,
+        state: stating.States,
+        bare: Flags,
+    ) -> tuple[Ints, Ints, Ints, Ints]:
+        """Return place, time, day and pipeline of the wins that stand."""
+        won = visits.last & (became == visiting.WON) & np.isin(visits.deal, self.deals)
+        base = since[won]
+        place = np.searchsorted(self.deals, visits.deal[won])
+        time, of = visits.left[base], pipeline[base]
+        frame_won = (state.state == stating.WON) & state.ended.notna().to_numpy()
+        ended, counted = plain_times(state.ended), plain_times(state.counted)
+        has = self._row >= 0
+        frame_won = has & frame_won[self._row]
+        alone = np.flatnonzero(bare & frame_won)
+        place = np.concatenate((place, alone))
+        time = np.concatenate((time, ended[self._row[alone]]))
+        of = np.concatenate((of, self._first_pipeline[alone]))
+        # The company's own day, where the frame dates the same win.
+        own = frame_won[place] & (ended[self._row[place]] == time)
+        clock = np.where(own, counted[self._row[place]], time)
+        day = local_days(clock, self.tz) // DAY
+        order = np.argsort(place, kind="stable")
+        return place[order], time[order], day[order], of[order]
+
+
+class _FrameStates(NamedTuple):
+    """What the frame of deals knows of each deal's end: state, and time."""
+
+    state: Ints
+    ended: Ints
+
+    @classmethod
+    def of(cls, state: stating.States, row: Ints) -> _FrameStates:
+        """Take the states of these rows; -1: no row."""
+        has = row >= 0
+        return cls(
+            np.where(has, state.state[row], stating.UNKNOWN).astype(np.int64),
+            np.where(has, plain_times(state.ended)[row], NULL),
+        )
+
+
+def _with_frame(
+    closing: tuple[Ints, Ints, Ints], frame: _FrameStates, bare: Flags, segments: _Segments
+) -> tuple[Ints, Ints, Ints]:
+    """Add the closings of deals without visits, and the deletions that visits do not show."""
+    place, time, kind = closing
+    shown_open = np.zeros(len(bare), bool)
+    shown_open[segments.place[segments.until == NEVER]] = True
+    closed = bare & np.isin(frame.state, (stating.WON, stating.LOST))
+    removed = (bare | shown_open) & (frame.state == stating.DELETED)
+    rows = np.flatnonzero((closed | removed) & (frame.ended != NULL))
+    place = np.concatenate((place, rows))
+    time = np.concatenate((time, frame.ended[rows]))
+    kind = np.concatenate((kind, np.where(frame.state[rows] == stating.WON, WON, LOST)))
+    order = np.lexsort((time, place))
+    removed_at = np.where(removed, frame.ended, NEVER)
+    segments.until[:] = np.minimum(segments.until, removed_at[segments.place])
+    return place[order], time[order], kind[order]
+
+
+def _with_unseen(segments: _Segments, added: Ints, since: Ints, first_close: Ints) -> _Segments:
+    """Add the time from each deal's creation to its first visible visit, in an unknown stage."""
+    until = np.minimum(_first_times(segments.place, segments.since, len(since)), first_close)
+    rows = np.flatnonzero(since < until)
+    unknown = np.full(len(rows), NO_ID)
+    more = (rows, since[rows], until[rows], since[rows], unknown, unknown, np.zeros_like(rows))
+    columns = [
+        np.concatenate((getattr(segments, name), column))
+        for name, column in zip(_Segments.__slots__, more, strict=True)
+    ]
+    order = np.lexsort((columns[1], columns[0]))
+    return _Segments(*(column[order] for column in columns))
+
+
+def _first_times(place: Ints, time: Ints, count: int) -> Ints:
+    """Return the first time of each place, `NEVER` where it has none."""
+    result = np.full(count, NEVER)
+    np.minimum.at(result, place, time)
+    return result
+
+
+def _places(table: Ints, keys: Ints) -> Ints:
+    """Return the row of each key in a table of unique ids, -1 where it has none."""
+    return np.asarray(pd.Index(table).get_indexer(pd.Index(keys)), np.int64)
+
+
+def _read(frames: Frames, tz: str) -> _Source:
+    deals = require_columns(frames.deals, "deals", _DEALS).reset_index(drop=True)
+    visits = require_columns(frames.visits, "visits", VISITS).reset_index(drop=True)
+    ids = plain_ids(one_row_each(deals, "deals"))
+    order = np.argsort(ids, kind="stable")
+    deals = deals.iloc[order].reset_index(drop=True)
+    kept = [name for name in (*_DEALS, *_OPTIONAL) if name in deals.columns]
+    narrow = [*VISITS, *(("visit",) if "visit" in visits.columns else ())]
+    history = frames.history
+    newest = max(_newest(deals, visits, tz), NULL if history is None else _seen(history, tz))
+    return _Source(
+        frames,
+        deals[kept],
+        visits[narrow],
+        _stages(frames.stages),
+        read_changes(history, tz),
+        _current(deals),
+        newest,
+        ids[order],
+    )
+
+
+def _newest(deals: pd.DataFrame, visits: pd.DataFrame, tz: str) -> int:
+    """Return the newest time that deals and visits show."""
+    names = ["add_time", "update_time"] if "update_time" in deals else [*stating.NEEDED]
+    columns = [(deals, name) for name in names if name != "status"]
+    columns += [(visits, name) for name in ("entered_at", "left_at", "seen_at")]
+    return max(_latest(micros(frame[name], tz, name)) for frame, name in columns)
+
+
+def _seen(history: pd.DataFrame, tz: str) -> int:
+    history = require_columns(history, "history", ("seen_at",))
+    return _latest(micros(history["seen_at"], tz, "seen_at"))
+
+
+def _latest(times: Ints) -> int:
+    times = times[countable(times)]
+    return int(times.max()) if len(times) else NULL
+
+
+def _current(deals: pd.DataFrame) -> dict[str, NDArray[Any]]:
+    """Return the columns of `COLUMNS` as the frame has them."""
+    result: dict[str, NDArray[Any]] = {}
+    if "value" in deals:
+        result["value"] = finite(deals, "value", below=TOO_LARGE)
+    if "currency" in deals:
+        texts = deals["currency"]
+        words = np.array(texts, object)
+        words[texts.isna().to_numpy(bool)] = None
+        result["currency"] = words
+    if "owner_id" in deals:
+        result["owner_id"] = plain_ids(deals["owner_id"])
+    if "expected_close_date" in deals:
+        times = days(deals, "expected_close_date")
+        result["expected_close_date"] = np.where(times == NULL, NULL, times // DAY)
+    return result
+
+
+def _stages(stages: pd.DataFrame) -> Stages:
+    stages = require_columns(stages, "stages", _STAGES)
+    ids = plain_ids(one_row_each(stages, "stages"))
+    order = np.argsort(ids, kind="stable")
+    probability = (
+        finite(stages, "deal_probability")
+        if "deal_probability" in stages.columns
+        else np.full(len(ids), np.nan)
+    )
+    return Stages(
+        ids[order],
+        plain_ids(stages["pipeline_id"])[order],
+        plain_ids(stages["order_nr"])[order],
+        probability[order],
+    )
+
+
+__all__ = ["MOVED", "Created", "Frames", "Known", "Moves", "Stages", "Wins"]

@@ -1,0 +1,194 @@
+"""Calibration: of the deals that were given a probability, how many were won."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+
+from pdframe.plot import _style as style
+
+_NEEDED = ("horizon", "n", "p_mean", "share", "low", "high")
+
+# In points: from the axis to the counts under it, and from line to line there.
+_FIRST_LINE, _NEXT_LINE = 46, 13
+# Of the axis: how far the marks of two horizons are apart.
+_APART = 0.008
+
+
+def calibration(frame: pd.DataFrame, ax: Axes | None = None, *, title: str | None = None) -> Axes:
+    """Draw how many deals were won against how many were forecast to be, by bins of probability.
+
+    Parameters
+    ----------
+    frame
+        What `metrics.calibration` returns, of at most 12 horizons (and groups) together.
+    ax
+        Where to draw; None: a new figure of notebook width. It needs room under the axis: a line of
+        text a horizon.
+    title
+        None: a title that says what it shows.
+
+    Returns
+    -------
+    Axes
+        A mark per bin that holds deals: across, the mean probability that they were given; up, the
+        share of them that was won, with its 95 % interval. On the dashed diagonal both are equal;
+        under it the forecast promised too much. Under the axis: the number of deals in each bin.
+
+    Raises
+    ------
+    ArgumentError
+        A missing column, counts that are null, or more than 12 curves.
+
+    Examples
+    --------
+    >>> frame = pd.DataFrame({"horizon": pd.Timedelta("90D"), "n": [1200, 40]})
+    >>> frame = frame.assign(p_mean=[0.06, 0.55], share=[0.05, 0.5])
+    >>> frame = frame.assign(low=[0.04, 0.35], high=[0.06, 0.65])
+    >>> ax = plot.calibration(frame)
+    >>> [text.get_text() for text in ax.get_legend().get_texts()]
+    ['as forecast', 'within 90 d']
+    """
+    rows = style.require_columns(frame, _NEEDED, "calibration")
+    number, names = _curves(rows)
+    style.refuse(
+        len(names),
+        "curves (horizons x methods)",
+        style.MOST_CURVES,
+        "Keep some, such as frame[frame['horizon'] == pd.Timedelta('90D')].",
+    )
+    count = style.counts(rows, "n")
+    columns = {name: style.numbers(rows, name) for name in _NEEDED[2:]}
+    ax = style.axes(ax, height=4.2 + 0.19 * len(names))
+    style.dress(
+        ax,
+        title or "Calibration: deals won, against what was forecast",
+        x="probability that was forecast",
+        y="share that was won",
+    )
+    if not count.sum():
+        return style.empty(ax, "No deal has a forecast and an outcome.")
+    pen = style.pen(ax)
+    ax.plot(
+        [0, 1],
+        [0, 1],
+        color=pen.faint,
+        linewidth=1.0,
+        linestyle=(0, (5, 3)),
+        label="as forecast",
+        zorder=1.5,
+    )
+    for curve, name in enumerate(names):
+        at = np.flatnonzero((number == curve) & (count > 0))
+        at = at[np.argsort(columns["p_mean"][at], kind="stable")]
+        shift = _APART * (curve - (len(names) - 1) / 2)
+        _curve(
+            ax,
+            name,
+            style.mark(curve),
+            {key: values[at] for key, values in columns.items()},
+            shift,
+            joined=len(names) > 1,
+        )
+    ax.set_xlim(-0.02, 1.02)
+    ax.set_ylim(-0.02, 1.05)
+    shares = np.linspace(0, 1, 6)
+    for ticks in (ax.set_xticks, ax.set_yticks):
+        ticks(shares, [style.percent(share) for share in shares], **style.PLAIN)
+    ax.grid(True, color=pen.line, linewidth=0.5)
+    ax.set_axisbelow(True)
+    _write_counts(ax, names, number, columns["p_mean"], count)
+    legend = ax.legend(
+        loc="upper left", frameon=False, fontsize=style.SMALL, handlelength=3.0, labelcolor=pen.ink
+    )
+    for text in legend.get_texts():
+        text.set(**style.PLAIN)
+    return ax
+
+
+def _curves(rows: pd.DataFrame) -> tuple[Any, list[str]]:
+    """Return the number of each row's curve, and the name of each: horizon, method, groups."""
+    by = style.groups(rows, "horizon")
+    varied = [name for name in by if len(rows[name].unique()) > 1]
+    if "method" in rows and "method" not in by and len(rows["method"].unique()) > 1:
+        varied.append("method")
+    keys = ["horizon", *varied]
+    code = rows.groupby(keys, sort=True, dropna=False).ngroup().to_numpy(np.int64)
+    first = rows.iloc[np.unique(code, return_index=True)[1]].reset_index(drop=True)
+    group = style.group_names(first, varied)
+    names = [
+        style.legend_name(", ".join(filter(None, (horizon_name(horizon), who))), 36)
+        for horizon, who in zip(first["horizon"], group, strict=True)
+    ]
+    return code, names
+
+
+def horizon_name(horizon: Any) -> str:
+    """Return a horizon as "within 90 d"."""
+    if pd.isna(horizon):
+        return "(no horizon)"
+    return f"within {style.days(pd.Timedelta(horizon) / pd.Timedelta(days=1))}"
+
+
+def _curve(
+    ax: Axes,
+    name: str,
+    mark: style.Mark,
+    column: dict[str, style.Floats],
+    shift: float,
+    *,
+    joined: bool,
+) -> None:
+    x = column["p_mean"] + shift
+    ax.vlines(x, column["low"], column["high"], color=mark.color, linewidth=1.2, alpha=0.7)
+    ax.plot(
+        x,
+        column["share"],
+        color=mark.color,
+        marker=mark.marker,
+        markersize=6,
+        linestyle=mark.dashes if joined else "none",
+        linewidth=1.0,
+        label=name,
+        zorder=3,
+    )
+
+
+def _write_counts(
+    ax: Axes, names: list[str], number: Any, mean: style.Floats, count: style.Floats
+) -> None:
+    """Write under the axis how many deals each bin holds, one line a curve."""
+    pen = style.pen(ax)
+
+    def write(x: float, transform: Any, line: float, text: str, color: str, side: str) -> None:
+        ax.annotate(
+            text,
+            (x, 0),
+            xycoords=transform,
+            xytext=(-22 if side == "right" else 0, -(_FIRST_LINE + line * _NEXT_LINE)),
+            textcoords="offset points",
+            ha=side,
+            va="center",
+            fontsize=style.SMALL,
+            color=color,
+            annotation_clip=False,
+            **style.PLAIN,
+        )
+
+    write(0, ax.transAxes, 0, "deals", pen.faint, "right")
+    for curve, name in enumerate(names):
+        write(0, ax.transAxes, curve + 1, style.shown(name, 20), pen.ink, "right")
+        for at in np.flatnonzero((number == curve) & (count > 0)):
+            # At the middle of the bin: counts stand under each other.
+            middle = min(int(mean[at] * 10), 9) / 10 + 0.05
+            write(
+                middle,
+                ax.get_xaxis_transform(),
+                curve + 1,
+                style.number(count[at]),
+                pen.ink,
+                "center",
+            )
