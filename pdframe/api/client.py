@@ -340,7 +340,7 @@ class Client:
         self._answered = True
         logger.debug("%s: HTTP %d, %d bytes, %.3f s", where, raw.status, len(raw.body), taken)
         self.budget.update_from_headers(raw.headers)
-        context = Context(where, self._clock(), self.credentials.advice, self.credentials.secrets())
+        context = Context(where, self._clock(), self.credentials)
         verdict = classify_response(raw.status, raw.headers, raw.body, context, decode)
         if not is_charged(raw.status, verdict):
             self.budget.refund(cost)

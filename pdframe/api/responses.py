@@ -21,7 +21,7 @@ from typing import Any
 
 import msgspec
 
-from pdframe.api.credentials import Secret
+from pdframe.api.credentials import Credentials, Secret
 from pdframe.errors import (
     AccessError,
     BlockedError,
@@ -76,14 +76,13 @@ Decode = Callable[[bytes], dict[str, Any] | None]
 
 @dataclass(frozen=True, slots=True)
 class Context:
-    """What a message needs: the request's path template, the time, what to check, and the secrets
-    that it must not show.
+    """What a message needs: the request's path template, the time, and the credentials, which say
+    what to check, and which secrets it must not show.
     """
 
     where: str
     now: float
-    advice: str
-    secrets: tuple[Secret, ...] = ()
+    credentials: Credentials
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,7 +120,7 @@ def classify_response(
     if not _is_html(headers, body):
         with contextlib.suppress(ValueError):
             payload = parse(body)
-    message = _server_message(payload, body, context.secrets)
+    message = _server_message(payload, body, context.credentials.secrets())
     at = f"{context.where} was answered with HTTP {status}{message}"
     if 300 <= status < 400:
         return ResponseError(
@@ -131,7 +130,7 @@ def classify_response(
         )
     if status == 401:
         return AccessError(
-            f"{at}: the credentials are not accepted. {context.advice}",
+            f"{at}: the credentials are not accepted. {context.credentials.advice}",
             status=status,
             missing="credentials",
         )
@@ -258,7 +257,7 @@ def _classify_success(
     if _is_html(headers, body):
         return ResponseError(
             f"{context.where} was answered with a web page"
-            f"{_server_message(None, body, context.secrets)} instead of JSON. Check the company's"
+            f"{_server_message(None, body, context.credentials.secrets())} instead of JSON. Check the company's"
             " name or base_url, and that no login page of your network stands in between.",
             status=200,
         )
@@ -273,7 +272,7 @@ def _classify_success(
             status=200,
         )
     if payload.get("success") is False:
-        message = _server_message(payload, body, context.secrets)
+        message = _server_message(payload, body, context.credentials.secrets())
         return ResponseError(
             f"{context.where} was answered with success: false{message}. None of it is used; try"
             " again later.",

@@ -8,7 +8,7 @@ deal. So whatever a crash leaves is true, and a deal that is restored needs no c
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
@@ -62,6 +62,11 @@ _OTHER_TIMES = (
 _NO_IDS = pa.array([], pa.int64())
 _NAME = DELETED_DEALS.name
 _KNOWN = ("id", "is_deleted", "seen_at")
+_DAMAGED = (
+    "It holds the rows of deleted deals, which cannot be loaded again.",
+    "Restore the file from a backup; else the next sync of deals quarantines it and begins a new"
+    " one.",
+)
 
 
 @dataclass(frozen=True)
@@ -104,14 +109,16 @@ class DeletedDeals:
             A file cannot be trusted.
         """
         empty = storage_schema(DELETED_DEALS, self.fields).empty_table()
-        rows, problems = unify([empty, *self._parts()], DELETED_DEALS, self.fields)
+        rows, problems = unify(
+            [empty, *kept_parts(self.store, DELETED_DEALS, *_DAMAGED)], DELETED_DEALS, self.fields
+        )
         problems.warn("deals", name_columns(self.fields, DEALS_AND_DELETED.reserved))
         return newest_rows(rows, "id")
 
     def known(self) -> pa.Table:
         """Return the id of each deal in `rows`, whether a list had it, and its last `seen_at`."""
         schema = pa.schema([storage_schema(DELETED_DEALS).field(name) for name in _KNOWN])
-        parts = [part.select(_KNOWN) for part in self._parts()]
+        parts = [part.select(_KNOWN) for part in kept_parts(self.store, DELETED_DEALS, *_DAMAGED)]
         return newest_rows(pa.concat_tables([schema.empty_table(), *parts]), "id")
 
     def beside(self, live: pa.Table) -> pa.Table:
@@ -184,15 +191,6 @@ class DeletedDeals:
         warn(
             f"{why} They are quarantined as {_NAME}{suffix} in {self.store.root}, and new ones"
             " begin."
-        )
-
-    def _parts(self) -> Iterator[pa.Table]:
-        return kept_parts(
-            self.store,
-            DELETED_DEALS,
-            "It holds the rows of deleted deals, which cannot be loaded again.",
-            "Restore the file from a backup; else the next sync of deals quarantines it and begins"
-            " a new one.",
         )
 
     @staticmethod

@@ -453,7 +453,7 @@ class SortedRun:
     """
 
     def __init__(self, rows: RunSource, key: str) -> None:
-        self._rows = rows
+        self.rows = rows
         self._key = key
         self._kept: tuple[int, pa.Table] | None = None
         self.schema = rows.schema
@@ -466,7 +466,7 @@ class SortedRun:
 
     def only(self, column: str, values: pa.Array) -> SortedRun:
         """Return the run without the rows that have another value in a column."""
-        return SortedRun(_Filtered(self._rows, column, values), self._key)
+        return SortedRun(_Filtered(self.rows, column, values), self._key)
 
     def between(self, low: int, high: int) -> pa.Table:
         """Return the rows whose ids are from `low` to `high`."""
@@ -475,7 +475,7 @@ class SortedRun:
             if group.low <= high and group.high >= low:
                 # Ranges ascend: the group in which one ends is the group in which the next begins.
                 if self._kept is None or self._kept[0] != number:
-                    self._kept = number, self._rows.read(group=number)
+                    self._kept = number, self.rows.read(group=number)
                 rows = self._kept[1]
                 ids = rows[self._key]
                 inside = low <= group.low and group.high <= high
@@ -487,10 +487,6 @@ class SortedRun:
                     else rows.filter(pc.and_(pc.greater_equal(ids, low), pc.less_equal(ids, high)))
                 )
         return pa.concat_tables(result) if result else self.schema.empty_table()
-
-    def read(self, columns: Sequence[str]) -> pa.Table:
-        """Return some columns of all rows; a column that is missing is left out."""
-        return self._rows.read(columns)
 
 
 def split_key_ranges(runs: Sequence[SortedRun], rows: int) -> Iterator[tuple[int, int]]:

@@ -11,7 +11,7 @@ a crash leaves is true, and the next sync appends what is missing.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Literal
@@ -122,18 +122,18 @@ class SnapshotLog:
             How many rows were appended: none where nothing changed.
         """
         last, snapshots = self._last_states(seen_at)
-        newest = None
+        newest, key = None, self.tracked.key
         schema = storage_schema(self.tracked.rows)
-        changes = [schema.empty_table().select([*last.compared, "gone"])]
+        changes = [schema.empty_table().select([key, *self.tracked.tracked, "gone"])]
         for piece in pieces:
             dated = [name for name in ("update_time", "add_time") if name in piece.column_names]
             times = (pc.max(piece[name]).as_py() for name in dated)
             newest = max(filter(None, (newest, *times)), default=None)
-            changes.append(last.changed(self._tracked_columns(piece)))
+            changes.append(last.changed(piece))
         missing = last.ids[~last.is_missing & ~last.is_seen]
         if len(missing):
             changes.append(self._missing_rows(missing, None if kind == "incremental" else deleted))
-        changed = pa.concat_tables(changes).sort_by(self.tracked.key)
+        changed = pa.concat_tables(changes).sort_by(key)
         number = 1 + max(last.snapshot, pc.max(snapshots["look"]).as_py() or 0)
         last_time = max(
             filter(None, (last.seen_at, pc.max(snapshots["seen_at"]).as_py())), default=None
@@ -189,16 +189,6 @@ class SnapshotLog:
         nothing = storage_schema(self.tracked.snapshots).empty_table()
         return _LastStates.of((), self.tracked), nothing
 
-    def _tracked_columns(self, piece: pa.Table) -> pa.Table:
-        """Return the columns of rows that are tracked, in the types of the log."""
-        schema = storage_schema(self.tracked.rows)
-        columns: dict[str, Any] = {self.tracked.key: piece["id"]}
-        for name in self.tracked.tracked:
-            kind = schema.field(name).type
-            is_present = name in piece.column_names
-            columns[name] = piece[name].cast(kind) if is_present else pa.nulls(piece.num_rows, kind)
-        return pa.table({**columns, "gone": pa.repeat(False, piece.num_rows)})
-
     def _missing_rows(self, ids: NDArray[np.int64], deleted: Collection[int] | None) -> pa.Table:
         """Return the last state of rows that the sync missed, marked as missing.
 
@@ -252,12 +242,11 @@ class SnapshotLog:
 class _LastStates:
     """The last state of each row in a log: a fingerprint of its values, and whether it is missing.
 
-    `compared` are the columns that a fingerprint is made of; `ids` ascend. `snapshot` and `seen_at`
-    are those of the newest row. `is_seen` and `rows_seen` say which of them, and how many rows in
-    all, a sync has read.
+    `ids` ascend. `snapshot` and `seen_at` are those of the newest row. `is_seen` and `rows_seen`
+    say which of them, and how many rows in all, a sync has read.
     """
 
-    compared: Sequence[str]
+    tracked: TrackedHistory
     ids: NDArray[np.int64]
     fingerprints: NDArray[np.uint64]
     is_missing: NDArray[np.bool_]
@@ -269,13 +258,12 @@ class _LastStates:
     @classmethod
     def of(cls, parts: Iterable[pa.Table], tracked: TrackedHistory) -> _LastStates:
         """Read the last states from the parts of a log, given in the order of the snapshots."""
-        compared = (tracked.key, *tracked.tracked)
         ids, fingerprints = [np.empty(0, np.int64)], [np.empty(0, np.uint64)]
         missing = [np.empty(0, np.bool_)]
         snapshot, seen_at = 0, None
         for part in parts:
             ids.append(part[tracked.key].to_numpy())
-            fingerprints.append(_fingerprints(part, compared))
+            fingerprints.append(_fingerprints(part, tracked))
             missing.append(pc.fill_null(part["gone"], False).to_numpy().astype(np.bool_))
             snapshot = max(snapshot, pc.max(part["look"]).as_py() or 0)
             seen_at = max(filter(None, (seen_at, pc.max(part["seen_at"]).as_py())), default=None)
@@ -285,7 +273,7 @@ class _LastStates:
         is_last = np.append(ordered[1:] != ordered[:-1], np.ones(min(1, len(ordered)), np.bool_))
         last = order[is_last]
         return cls(
-            compared,
+            tracked,
             every[last],
             np.concatenate(fingerprints)[last],
             np.concatenate(missing)[last],
@@ -294,25 +282,34 @@ class _LastStates:
             seen_at,
         )
 
-    def changed(self, rows: pa.Table) -> pa.Table:
-        """Return the rows that are new, back or changed; all of them were read."""
-        ids = rows[self.compared[0]].to_numpy()
+    def changed(self, piece: pa.Table) -> pa.Table:
+        """Return the tracked columns of the rows that are new, back or changed, in the types of the
+        log. All rows of the piece were read.
+        """
+        schema = storage_schema(self.tracked.rows)
+        columns: dict[str, Any] = {self.tracked.key: piece["id"]}
+        for name in self.tracked.tracked:
+            kind = schema.field(name).type
+            is_present = name in piece.column_names
+            columns[name] = piece[name].cast(kind) if is_present else pa.nulls(piece.num_rows, kind)
+        rows = pa.table({**columns, "gone": pa.repeat(False, piece.num_rows)})
+        ids = rows[self.tracked.key].to_numpy()
         place = np.searchsorted(self.ids, ids)
         inside = np.minimum(place, max(0, len(self.ids) - 1))
         known = (self.ids[inside] == ids) if len(self.ids) else np.zeros(len(ids), np.bool_)
         same = known.copy()
         before = inside[known]
-        is_equal = self.fingerprints[before] == _fingerprints(rows, self.compared)[known]
+        is_equal = self.fingerprints[before] == _fingerprints(rows, self.tracked)[known]
         same[known] = is_equal & ~self.is_missing[before]
         self.is_seen[before] = True
         self.rows_seen += rows.num_rows
         return rows.filter(pa.array(~same))
 
 
-def _fingerprints(rows: pa.Table, columns: Sequence[str]) -> NDArray[np.uint64]:
-    """Return a number for each row that differs where a value in some columns does."""
+def _fingerprints(rows: pa.Table, tracked: TrackedHistory) -> NDArray[np.uint64]:
+    """Return a number for each row that differs where its key or a tracked value does."""
     total = np.zeros(rows.num_rows, np.uint64)
-    for name in columns:
+    for name in (tracked.key, *tracked.tracked):
         column = rows[name].combine_chunks()
         kind = column.type
         if pa.types.is_string(kind):

@@ -169,7 +169,12 @@ def unify(
             groups[-1].append(part)
         else:
             groups.append([part])
-    conformed = [_conform(pa.concat_tables(group), layout, problems) for group in groups]
+    conformed = []
+    for group in groups:
+        rows = pa.concat_tables(group)
+        if not rows.schema.equals(layout.schema, check_metadata=True):
+            rows = _conform(rows, layout, problems)
+        conformed.append(rows)
     if not conformed:
         return layout.schema.empty_table(), problems
     extra: dict[str, pa.Field] = {}
@@ -345,8 +350,6 @@ def _name_unknown(
 
 def _conform(part: pa.Table, layout: Layout, problems: Problems) -> pa.Table:
     """Return a part with all declared columns, in their order and types, then its other columns."""
-    if part.schema.equals(layout.schema, check_metadata=True):
-        return part
     stored = {field.name: field for field in part.schema}
     columns: Columns = {}
     unknown: Unknown = {}
@@ -368,9 +371,10 @@ def _conform(part: pa.Table, layout: Layout, problems: Problems) -> pa.Table:
                 part[name], kind, stored[name], partial(problems.add_cell, name)
             )
     rest = [field for field in part.schema if field.name not in layout.kinds]
-    named = _name_unknown(
-        unknown, [*layout.kinds, *(field.name for field in rest)], layout.table.reserved, problems
-    )
+    named: dict[str, pa.Array] = {}
+    if unknown:
+        taken = [*layout.kinds, *(field.name for field in rest)]
+        named = _name_unknown(unknown, taken, layout.table.reserved, problems)
     schema = pa.schema([*layout.schema, *rest, *map(_text_field, named)])
     ordered = [columns[name] for name in layout.kinds]
     return pa.Table.from_arrays(

@@ -448,7 +448,7 @@ def rows_of(store: Store, table: Table, ids: Collection[int] | None) -> pa.Table
 
 
 def _parents_with_rows(runs: Sequence[SortedRun], key: str) -> Iterator[list[int]]:
-    return (pc.unique(run.read([key])[key]).to_pylist() for run in runs)
+    return (pc.unique(run.rows.read([key])[key]).to_pylist() for run in runs)
 
 
 def _by_field(row: dict[str, Any]) -> list[dict[str, Any]]:

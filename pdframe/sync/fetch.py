@@ -425,7 +425,7 @@ class FetchResult:
         left out.
         """
         for run in self.runs:
-            yield run.read(names)
+            yield run.rows.read(names)
         for rows in self.pages:
             yield rows.select([name for name in names if name in rows.column_names])
 

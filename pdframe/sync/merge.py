@@ -138,7 +138,9 @@ class Merger:
         removed = pa.array(sorted(set(deleted)), columns.schema.field(self.key).type)
         if not pa.types.is_integer(removed.type):
             # A field list has codes for keys: it is small, and one range.
-            before, new = ([run.read(run.schema.names) for run in some] for some in (runs, staged))
+            before, new = (
+                [run.rows.read(run.schema.names) for run in some] for some in (runs, staged)
+            )
             yield self._merge_range(before, [columns, *new], removed, complete).rows
             return
         every = [*staged, *runs]
@@ -151,7 +153,10 @@ class Merger:
         )
         touched = np.unique(
             np.concatenate(
-                [removed.to_numpy(), *(run.read([self.key])[self.key].to_numpy() for run in staged)]
+                [
+                    removed.to_numpy(),
+                    *(run.rows.read([self.key])[self.key].to_numpy() for run in staged),
+                ]
             )
         )
         for stretch in self._stretches(cached):

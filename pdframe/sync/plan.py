@@ -379,12 +379,6 @@ def dependencies(name: str) -> list[str]:
     return [table.field_list] if table.field_list else []
 
 
-def with_dependencies(names: Iterable[str]) -> set[str]:
-    """Return tables together with those that they depend on."""
-    requested = set(names)
-    return requested.union(*(dependencies(name) for name in requested))
-
-
 def required_rows(name: str) -> list[str]:
     """Return the tables without whose rows `name` cannot be requested; a field list is not one."""
     return [other for other in dependencies(name) if TABLES[other].key == ("id",)]
@@ -397,9 +391,11 @@ def full_reload_set(names: Iterable[str]) -> frozenset[str]:
     return frozenset().union(*([name, *required_rows(name)] for name in names))
 
 
-def topological_order(names: Iterable[str]) -> Sequence[str]:
-    """Return tables in an order in which each comes after those that it depends on."""
-    return sorted(names, key=lambda name: (len(dependencies(name)), list(TABLES).index(name)))
+def in_order(names: Iterable[str]) -> Sequence[str]:
+    """Return tables together with those that they depend on, each after these."""
+    requested = set(names)
+    every = requested.union(*(dependencies(name) for name in requested))
+    return sorted(every, key=lambda name: (len(dependencies(name)), list(TABLES).index(name)))
 
 
 def lists_of(table: Table, cached: pa.Table | Stored) -> list[pa.Array]:

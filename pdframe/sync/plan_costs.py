@@ -23,13 +23,12 @@ from pdframe.sync.options import SyncOptions
 from pdframe.sync.plan import (
     Plan,
     Policy,
+    in_order,
     lists_of,
     plan,
     required_rows,
     second_list,
     skip_note,
-    topological_order,
-    with_dependencies,
 )
 
 
@@ -77,7 +76,7 @@ class Pricing:
 
     def estimate(self, names: Iterable[str]) -> list[Estimate]:
         """Return one row a table that a sync of `names` would touch, in the order of the schema."""
-        order = topological_order(with_dependencies(names))
+        order = in_order(names)
         result = {name: self._priced(TABLES[name]) for name in order}
         return [result[name] for name in TABLES if name in result]
 

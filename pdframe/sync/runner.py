@@ -32,11 +32,10 @@ from pdframe.sync.plan import (
     Policy,
     dependencies,
     full_reload_set,
+    in_order,
     is_old,
     required_rows,
     skip_note,
-    topological_order,
-    with_dependencies,
 )
 from pdframe.sync.plan_costs import Estimate, Pricing
 from pdframe.sync.repair import KEPT_FOR_GOOD, is_lost, note_withheld
@@ -136,7 +135,7 @@ class Syncer:
         requested = list(names)
         policy = replace(self._policy_of(requested, full, named), finished_age=max_age)
         done: dict[str, SyncRow] = {}
-        self.with_repair(lambda: self._sync(with_dependencies(requested), policy, done))
+        self.with_repair(lambda: self._sync(requested, policy, done))
         return [done[name] for name in TABLES if name in done]
 
     def estimate(
@@ -165,7 +164,7 @@ class Syncer:
         """Bring one table and its dependencies up to date now; raise where it is unavailable."""
 
         def refresh() -> None:
-            done = self._run(name, topological_order(with_dependencies([name])), full=full)
+            done = self._run(name, in_order([name]), full=full)
             self._refresh_outdated_metadata(name, done)
 
         self.with_repair(refresh)
@@ -258,7 +257,7 @@ class Syncer:
                 unfinished_since=interrupted,
                 in_flight=frozenset(in_flight(self.store)),
             )
-            waiting = [name for name in topological_order(wanted) if name not in done]
+            waiting = [name for name in in_order(wanted) if name not in done]
             running: set[str] = set()
             outdated: dict[str, set[str]] = {}
 
@@ -275,7 +274,7 @@ class Syncer:
                         continue
                     outdated.setdefault(other, set()).add(row.table)
                     done.pop(other, None)
-                    for part in topological_order(with_dependencies([other])):
+                    for part in in_order([other]):
                         if not (part in done or part in running or part in waiting):
                             waiting.append(part)
 
@@ -398,7 +397,7 @@ class Syncer:
     # One table and its dependencies
 
     def _refresh_if_stale(self, name: str, max_age: timedelta | None) -> None:
-        parts: Sequence[str] = topological_order(with_dependencies([name]))
+        parts: Sequence[str] = in_order([name])
         if not self._is_stale(name, max_age):
             # A list that was unavailable when the table was loaded is requested with the table
             # again, not at each call.
@@ -424,7 +423,9 @@ class Syncer:
             current = {other for other in outdated if self._was_synced(other, done)}
             for other in current:
                 self._note_if_newer(other, name)
-        for other in topological_order(set(outdated) - current):
+        for other in in_order(outdated):
+            if other in current or other not in outdated:
+                continue
             self._run(other, [other], strict=False)
             with self.store.lock():
                 self._note_unexplained(other, [name])
@@ -442,8 +443,8 @@ class Syncer:
         one is unavailable whose rows it requires.
         """
         done: dict[str, SyncRow] = {}
-        required = full_reload_set([name])
-        policy = replace(self.policy, reload=required if full else frozenset())
+        required = [name, *required_rows(name)]
+        policy = replace(self.policy, reload=frozenset(required if full else ()))
         with self.store.lock(), _saying_what_is_kept(done, self.store):
             for part in parts:
                 if not is_due(part):
@@ -466,7 +467,7 @@ class Syncer:
         with self.budget.track(name) as spent:
             mode: Mode = "unavailable"
             try:
-                mode, counts, note = TableSync(fetcher, self.store, self.now, policy).run()
+                mode, counts, note = TableSync(table, fetcher, self.store, self.now, policy).run()
             except AccessError as error:
                 if strict or error.status not in _UNAVAILABLE:
                     raise
@@ -501,7 +502,7 @@ class Syncer:
             with self.progress(table.name) as tick, self.budget.track(table.name):
                 fields, options = self.fields(table), self.policy.options
                 fetcher = Fetcher(self.client, table, fields, tick, options)
-                TableSync(fetcher, self.store, self.now, self.policy).list_deletions()
+                TableSync(table, fetcher, self.store, self.now, self.policy).list_deletions()
 
     # The cache
 

@@ -26,7 +26,7 @@ from pdframe.cache.store import Manifest, Store, Stored
 from pdframe.errors import CacheError, DamagedError
 from pdframe.fields import name_columns
 from pdframe.frames import storage_schema
-from pdframe.schema import TABLES
+from pdframe.schema import TABLES, Table
 from pdframe.schema.snapshots import HISTORIES, OF_DEALS
 from pdframe.sync.children import ChildrenSync
 from pdframe.sync.concurrency import prefetch
@@ -73,8 +73,8 @@ class TableSync:
 
     Parameters
     ----------
-    fetcher
-        Fetches the lists of the table.
+    table, fetcher
+        The table, and what fetches its lists.
     store
         The cache.
     now
@@ -83,6 +83,7 @@ class TableSync:
         What must be reloaded, and what may stay.
     """
 
+    table: Table
     fetcher: Fetcher
     store: Store
     now: Callable[[], datetime]
@@ -93,11 +94,11 @@ class TableSync:
     def run(self) -> Outcome:
         """Bring the table up to date, as planned."""
         with deferred_warnings():
-            if self.fetcher.table.parent is not None:
+            if self.table.parent is not None:
                 return self._run_children()
             work = self._plan()
             fetched = self._fetch(work)
-            merger = Merger(self.fetcher.table, self.fetcher.fields, self.policy.options)
+            merger = Merger(self.table, self.fetcher.fields, self.policy.options)
             parts = merger.merge(
                 self.store.sorted_parts(work.manifest, merger.key) if work.manifest else [],
                 [*fetched.runs, merger.staged(fetched.pages)],
@@ -112,12 +113,12 @@ class TableSync:
     def list_deletions(self) -> None:
         """Read the lists of deletions alone, and keep the rows of deleted deals."""
         with deferred_warnings():
-            manifest = self.store.manifest(self.fetcher.table.name)
+            manifest = self.store.manifest(self.table.name)
             self._track_deletions(
-                manifest, self.store.open_table(self.fetcher.table.name) if manifest else None
+                manifest, self.store.open_table(self.table.name) if manifest else None
             )
             fetched = FetchResult(self.now())
-            self.fetcher.fetch_deletions(fetched, self.fetcher.table.sources)
+            self.fetcher.fetch_deletions(fetched, self.table.sources)
             if self._deletions is not None:
                 lists, seen_at = fetched.deletion_lists, fetched.seen_at
                 self._deletions.note_listed(lists, seen_at, is_merged=False)
@@ -129,7 +130,7 @@ class TableSync:
         self._track_deletions(manifest, cached)
         now = self.now()
         planned = plan(
-            self.fetcher.table,
+            self.table,
             manifest,
             self.policy,
             now,
@@ -137,7 +138,7 @@ class TableSync:
             fields=self.fetcher.fields,
             deletions_merged_at=(
                 DeletedDeals(self.store).listed_at(merged=True)
-                if self.fetcher.table.name in WITH_DELETED
+                if self.table.name in WITH_DELETED
                 else None
             ),
         )
@@ -156,7 +157,7 @@ class TableSync:
         """Open what is cached of the table, or of another `name`; quarantine it where it is
         damaged.
         """
-        name = name or self.fetcher.table.name
+        name = name or self.table.name
         try:
             manifest = self.store.manifest(name)
             return manifest, self.store.open_table(name) if manifest else None, ""
@@ -170,7 +171,7 @@ class TableSync:
         """Fetch what is planned, and stage its pages; where the fetch must restart, once more."""
         while True:
             try:
-                if self.fetcher.table.sources[0].batch is not None:
+                if self.table.sources[0].batch is not None:
                     return self._fetch_lines(work)
                 if work.mode == "incremental":
                     return self._fetch_changes(work)
@@ -182,7 +183,7 @@ class TableSync:
                 self._restart(work, reason)
 
     def _restart(self, work: _Work, reason: RestartRequiredError) -> None:
-        if work.mode == "incremental" and self.fetcher.table.sources[0].batch is None:
+        if work.mode == "incremental" and self.table.sources[0].batch is None:
             work.mode, work.note, work.full_at = "full", f"reloaded: {reason}", work.began
         else:
             # The staged batches of line items still count: only one cursor was refused.
@@ -190,14 +191,14 @@ class TableSync:
 
     def _fetch_all(self, work: _Work) -> FetchResult:
         """Fetch every row of a list."""
-        checkpoint = self._checkpoint() if self.fetcher.table.incremental else None
+        checkpoint = self._checkpoint() if self.table.incremental else None
         expected: list[Times] = []
-        if work.cached is not None and any(source.windows for source in self.fetcher.table.sources):
+        if work.cached is not None and any(source.windows for source in self.table.sources):
             # When the cached rows of each list were updated: such a list is read by ranges.
             times = pa.table({"update_time": work.cached["update_time"]})
-            lists = lists_of(self.fetcher.table, work.cached)
+            lists = lists_of(self.table, work.cached)
             expected = [np.sort(update_times(times.filter(is_in_list))) for is_in_list in lists]
-        each = self.fetcher.table.sources[0].each
+        each = self.table.sources[0].each
         ids = self.store.read(each[1], ["id"])["id"].to_pylist() if each else []
         try:
             fetched = FullScan(self.fetcher, checkpoint, expected).fetch(self.now(), ids)
@@ -205,7 +206,7 @@ class TableSync:
             if checkpoint is not None:
                 checkpoint.drop()
             raise
-        if work.cached is not None and len(self.fetcher.table.sources) > 1:
+        if work.cached is not None and len(self.table.sources) > 1:
             self._find_missing_rows(work.cached, fetched)
         work.full_at = fetched.began
         return fetched
@@ -232,12 +233,12 @@ class TableSync:
 
     def _find_missing_rows(self, cached: Stored, fetched: FetchResult) -> None:
         """Ask where the cached rows are that no page of several lists had."""
-        key = self.fetcher.table.key[0]
+        key = self.table.key[0]
 
         def is_missing() -> pa.Array:
             columns = list(fetched.columns([key, "is_deleted"]))
             seen = newest_rows(pa.concat_tables(columns, promote_options="default"), key)
-            present = drop_deleted(self.fetcher.table, seen, ())[key].combine_chunks()
+            present = drop_deleted(self.table, seen, ())[key].combine_chunks()
             deleted = pa.array(fetched.deleted, present.type)
             return pc.invert(
                 pc.or_(*(pc.is_in(cached[key], value_set=ids) for ids in (present, deleted)))
@@ -246,11 +247,9 @@ class TableSync:
         if pc.any(is_missing()).as_py() and not fetched.first_list_reread:
             missing = cached[key].filter(is_missing()).to_pylist()
             self.fetcher.find_moved_rows(fetched, missing)
-        if self.fetcher.table.incremental and pc.any(is_missing()).as_py():
+        if self.table.incremental and pc.any(is_missing()).as_py():
             # Deleted, or no longer visible: the snapshot log distinguishes these.
-            lists = zip(
-                self.fetcher.table.sources, lists_of(self.fetcher.table, cached), strict=True
-            )
+            lists = zip(self.table.sources, lists_of(self.table, cached), strict=True)
             self.fetcher.fetch_deletions(
                 fetched,
                 [
@@ -263,8 +262,8 @@ class TableSync:
     def _checkpoint(self, since: Manifest | None = None) -> Checkpoint:
         return Checkpoint(
             self.store,
-            self.fetcher.table,
-            storage_schema(self.fetcher.table, self.fetcher.fields),
+            self.table,
+            storage_schema(self.table, self.fetcher.fields),
             since,
         )
 
@@ -272,18 +271,18 @@ class TableSync:
 
     def _fetch_lines(self, work: _Work) -> FetchResult:
         """Fetch line items or installments: of the deals that changed, or of all."""
-        cached = work.cached.read([self.fetcher.table.key[0], "deal_id"]) if work.cached else None
+        cached = work.cached.read([self.table.key[0], "deal_id"]) if work.cached else None
         states = None
         if work.mode == "incremental":
-            self._open_cached(state_name(self.fetcher.table.name))
-            states = load_states(self.store, self.fetcher.table.name)
+            self._open_cached(state_name(self.table.name))
+            states = load_states(self.store, self.table.name)
         if states is None or not states.num_rows or work.manifest is None:
             work.mode, states = "full", None
         watermarks = dict(work.manifest.state) if work.manifest and states is not None else {}
         scan = LineItemsScan(self.fetcher, self.store, self._checkpoint(), self.now)
         fetched = scan.fetch(cached, states, watermarks)
         if work.mode == "full":
-            work.full_at = complete_since(self.store, self.fetcher.table.name, fetched.began)
+            work.full_at = complete_since(self.store, self.table.name, fetched.began)
         self._states = scan.states
         return fetched
 
@@ -291,26 +290,26 @@ class TableSync:
         """Sync a table that the API gives record by record: of every record that it lists, or of
         those that were requested before.
         """
-        planned = plan(self.fetcher.table, self._open_cached()[0], self.policy, self.now())
-        self._open_cached(state_name(self.fetcher.table.name))
+        planned = plan(self.table, self._open_cached()[0], self.policy, self.now())
+        self._open_cached(state_name(self.table.name))
         children = ChildrenSync(
             self.fetcher.client,
             self.store,
-            self.fetcher.table,
+            self.table,
             tick=self.fetcher.tick,
             now=self.now,
             options=self.policy.options,
         )
-        full = self.fetcher.table.name in self.policy.reload
+        full = self.table.name in self.policy.reload
         fetched = children.run(Want(None, full, now=True, listed=True))
-        manifest = self.store.manifest(self.fetcher.table.name)
+        manifest = self.store.manifest(self.table.name)
         if (
             not fetched
-            and self.fetcher.table.parent is not None
-            and not self.fetcher.table.parent.every
+            and self.table.parent is not None
+            and not self.table.parent.every
             and not (manifest and manifest.rows)
         ):
-            note = f"requested by id: account.{self.fetcher.table.name}(ids)"
+            note = f"requested by id: account.{self.table.name}(ids)"
             return Outcome("skipped", children.counts, note)
         return Outcome(planned.mode, children.counts, planned.note)
 
@@ -324,7 +323,7 @@ class TableSync:
         state = before.state if before else {}
         kept = {key: digest for key, digest in state.items() if key.startswith(UNEXPLAINED)}
         manifest = Manifest(
-            self.fetcher.table.name,
+            self.table.name,
             (),
             0,
             work.began,
@@ -341,7 +340,7 @@ class TableSync:
         # the two loses nothing.
         if self._deletions is not None:
             self._deletions.add_missing(self.store.read_parts(written, ["id"]), fetched.seen_at)
-        if self.fetcher.table.name in HISTORIES:
+        if self.table.name in HISTORIES:
             append_snapshot(self.store, written, fetched, before)
         if before is not None and work.full_at == before.full_at and merger.counts == NO_CHANGE:
             # No row changed: a new column that is empty is not worth new parts.
@@ -352,22 +351,21 @@ class TableSync:
             self._deletions.note_listed(lists, fetched.seen_at, is_merged=True)
         if self._states is not None:
             # After the rows: a deal without a state is fetched again.
-            save_states(self.store, self.fetcher.table.name, self._states, work.began)
-        if self.fetcher.table.incremental or self.fetcher.table.sources[0].batch is not None:
+            save_states(self.store, self.table.name, self._states, work.began)
+        if self.table.incremental or self.table.sources[0].batch is not None:
             # Both: an interrupted reload is older than this sync, and must not be resumed.
             self._checkpoint().drop()
             self._checkpoint(since=before).drop()
         # Last: where warnings are errors, everything that was paid for is in the cache by now.
         problems = fetched.problems
         problems.merge(merger.problems)
-        problems.warn(
-            self.fetcher.table.name,
-            name_columns(self.fetcher.fields, self.fetcher.table.reserved, problems.cells),
-        )
+        if problems.cells or problems.rows:
+            names = name_columns(self.fetcher.fields, self.table.reserved, problems.cells)
+            problems.warn(self.table.name, names)
 
     def _track_deletions(self, manifest: Manifest | None, cached: Stored | None) -> None:
         """Keep rows that are found deleted from now on, of a table whose deleted rows are kept."""
-        if self.fetcher.table.name in WITH_DELETED:
+        if self.table.name in WITH_DELETED:
             last_sync_at = manifest.server_time if manifest and cached is not None else None
             kept = DeletedDeals(self.store, self.fetcher.fields)
             self._deletions = Deletions(kept, cached, last_sync_at, self.now())
