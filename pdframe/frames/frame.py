@@ -220,11 +220,8 @@ def _names(
             table,
         )
     names = {column.name: column.name for column in table.columns} | {name: name for name in added}
-    rest = _by_stored_name(
-        (column for column in stored if column not in names and column not in custom),
-        table,
-        custom.values(),
-    )
+    undeclared = [column for column in stored if column not in names and column not in custom]
+    rest = _by_stored_name(undeclared, table, custom.values()) if undeclared else {}
     return names | {
         column: custom.get(column) or rest[column] for column in stored if column not in names
     }

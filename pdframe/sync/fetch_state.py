@@ -25,8 +25,6 @@ from pdframe.cache.store import Manifest, Store
 from pdframe.errors import DamagedError
 from pdframe.schema import TABLES
 
-# An interrupted run resumes for this long; after that, its answers are as old as any other.
-RESUMABLE_FOR = timedelta(days=7)
 # One row a parent: when its children were requested by this machine's clock, its fingerprint then
 # (null: unknown), whether the API knew it, and the server's clock at the answer (null: none said).
 # The names of the columns are those of the first version.
