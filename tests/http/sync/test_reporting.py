@@ -229,13 +229,13 @@ def test_an_interruption_waits_for_nobody_and_nobody_writes_after_it(
     def noting(self: Store) -> Iterator[Any]:
         with lock(self) as kept:
             locked[0] += 1
-            release = kept._release
+            release = kept.unlock
 
             def released() -> None:
                 locked[0] -= 1
                 release()
 
-            kept._release = released
+            kept.unlock = released
             yield kept
 
     def writing(self: Store, manifest: Manifest) -> Manifest:
