@@ -1,26 +1,84 @@
-"""What a forecast refuses to be made from."""
+"""What a forecast refuses, and what it warns of."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Iterator
+
+import numpy as np
 
 from pdframe.errors import InsufficientDataError
+from pdframe.metrics._survival import Ints
+from pdframe.metrics.forecasting._interface import DAY
+from pdframe.metrics.forecasting.known import LEAST_CLOSED, Known
 
-if TYPE_CHECKING:
-    from pdframe.metrics.forecasting.known import Known
+LEAST_WON = 10
+"""Won deals that a forecast needs."""
 
-LEAST_CLOSED, LEAST_WON = 30, 10
+_FEW_WON = 50
+_BULK = 20
+"""Deals of one second that are a bulk import or a bulk closing."""
+
+_SECOND = 1_000_000
 
 
 def refuse_young(known: Known) -> None:
-    """Raise `InsufficientDataError` where too few deals were closed, or won, to learn from."""
+    """Raise `InsufficientDataError` where too few deals were closed or won."""
     closed = len(known.created.deal) - len(known.open_at([known.as_of]))
     won = len(known.wins.deal)
     if closed < LEAST_CLOSED or won < LEAST_WON:
         raise InsufficientDataError(
             f"A forecast needs {LEAST_CLOSED} closed deals, {LEAST_WON} of them won; {closed:,} were"
-            f" closed and {won:,} won."
+            f" closed and {won:,} won by {_day(known.as_of)}. Use metrics.deal_aging or a later"
+            " as_of."
         )
 
 
-__all__ = ["refuse_young"]
+def refuse_long(known: Known, horizons: Ints) -> None:
+    """Raise `InsufficientDataError` where a horizon is longer than deals could be followed."""
+    longest = int(horizons.max()) if len(horizons) else 0
+    if longest > known.followed:
+        raise InsufficientDataError(
+            f"A horizon of {longest / DAY:,.0f} days is past the follow-up: {LEAST_CLOSED} deals"
+            f" could be followed for {known.followed // DAY:,} days by {_day(known.as_of)}, the"
+            " longest horizon."
+        )
+
+
+def notes_of(known: Known) -> Iterator[str]:
+    """Yield what the data lacks, or what distorts a forecast from it."""
+    yield from known.notes
+    won = len(known.wins.deal)
+    if won < _FEW_WON:
+        yield f"only {won:,} won deals are known: probabilities are rough."
+    if not known.knows_values:
+        yield (
+            "the frames show changes after as_of, so that values, owners and expected closes of"
+            " then are unknown and null. Pass history=account.deal_history()."
+        )
+    unknown = known.unseen_share
+    if unknown > 0.5:
+        yield (
+            f"the stage is unknown in {unknown:.0%} of the past, so that the forecast learns from"
+            " ages more than from stages. account.deal_changes() loads past stages: 20 tokens per"
+            " deal."
+        )
+    for times, what in ((known.created.added, "created"), (known.closing_times, "closed")):
+        deals, seconds = _bulk(times)
+        if deals:
+            yield (
+                f"{deals:,} deals were {what} in bulk, {_BULK} or more in one second"
+                f" ({seconds:,} times), and are learned from like others."
+            )
+
+
+def _bulk(times: Ints) -> tuple[int, int]:
+    counts = np.unique(times // _SECOND, return_counts=True)[1]
+    many = counts[counts >= _BULK]
+    return int(many.sum()), len(many)
+
+
+def _day(micros: int) -> str:
+    return str(np.datetime64(micros // DAY, "D"))
+
+
+__all__ = ["LEAST_CLOSED", "LEAST_WON", "notes_of", "refuse_long", "refuse_young"]

@@ -97,13 +97,13 @@ class Chain:
         size, ages = len(self.stages) + 1, int(_AGES[-1]) + 1
         group = np.searchsorted(_AGES, np.arange(ages), side="right") - 1
         older = np.minimum(np.arange(ages) + 1, ages - 1)
-        stay = np.maximum(1 - self.won - self.lost - self.move.sum(axis=2), 0.0)[:, group]
+        remain = np.maximum(1 - self.won - self.lost - self.move.sum(axis=2), 0.0)[:, group]
         result = []
         for once in (self.won, self.lost):
             table = np.zeros((steps + 1, size, ages))
             for n in range(1, steps + 1):
                 moved = (self.move * table[n - 1, None, None, :, 0]).sum(axis=2)
-                table[n] = (once + moved)[:, group] + stay * table[n - 1][:, older]
+                table[n] = (once + moved)[:, group] + remain * table[n - 1][:, older]
             result.append(table)
         return result[0], result[1]
 

@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from pdframe.metrics._survival import Floats, Ints
-from pdframe.metrics.forecasting._interface import Fitted, OpenDeals, Probabilities
+from pdframe.metrics.forecasting._interface import DAY, Fitted, OpenDeals, Probabilities
 from pdframe.metrics.forecasting.aalen_johansen import AalenJohansen
 from pdframe.metrics.forecasting.hazard import Hazard, fit_hazard
 from pdframe.metrics.forecasting.landmarks import landmarks
+from pdframe.metrics.forecasting.why import Why
 
 if TYPE_CHECKING:
     from pdframe.metrics.forecasting.known import Known
@@ -48,6 +49,9 @@ class Blend:
         interpolated between these, so that a probability does not depend on the other horizons that
         are requested.
         """
+        return self._calibrated(self._blended(deals, horizons))
+
+    def _blended(self, deals: OpenDeals, horizons: Ints) -> Probabilities:
         horizons = np.asarray(horizons, np.int64)
         grid = self.hazard.design.ends
         longest = int(horizons.max()) if len(horizons) else 0
@@ -56,6 +60,32 @@ class Blend:
         used = grid[: int(np.searchsorted(grid, longest)) + 1]
         both = (self.hazard.predict(deals, used), self.chain.predict(deals, used))
         return interpolated(rising(blended(*both)), used, horizons)
+
+    def explain(self, deals: OpenDeals) -> Why:
+        """Return what moves each deal's odds of winning in the next interval, exactly."""
+        design = self.hazard.design
+        effects = self.hazard.effects(deals)
+        terms = dict.fromkeys(feature.term for feature in design.features if feature.term)
+        moved = effects - self.hazard.usual
+        columns = []
+        for term in terms:
+            own = [k for k, feature in enumerate(design.features) if feature.term == term]
+            columns.append(np.exp(moved[:, own].sum(axis=1)))
+        base = float(np.exp(self.hazard.won[0] + self.hazard.usual.sum()))
+        first = design.ends[:1]
+        blended = self._blended(deals, first)
+        own_odds = _odds(self.hazard.predict(deals, first).won[:, 0])
+        blended_odds = _odds(blended.won[:, 0])
+        columns += [
+            blended_odds / own_odds,
+            _odds(self._calibrated(blended).won[:, 0]) / blended_odds,
+        ]
+        return Why(
+            float(first[0] / DAY), base, (*terms, "blend", "calibration"), np.column_stack(columns)
+        )
+
+    def _calibrated(self, both: Probabilities) -> Probabilities:
+        return both
 
 
 def blended(first: Probabilities, second: Probabilities) -> Probabilities:
@@ -66,6 +96,11 @@ def blended(first: Probabilities, second: Probabilities) -> Probabilities:
     parts.append(_log_mean(1 - first.won - first.lost, 1 - second.won - second.lost))
     total = parts[0] + parts[1] + parts[2]
     return Probabilities(parts[0] / total, parts[1] / total)
+
+
+def _odds(chance: Floats) -> Floats:
+    inside = np.clip(chance, _LEAST, 1 - _LEAST)
+    return inside / (1 - inside)
 
 
 def _log_mean(first: Floats, second: Floats) -> Floats:

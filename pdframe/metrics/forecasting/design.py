@@ -38,13 +38,13 @@ _SEASON_DAYS = 731
 
 class Feature(NamedTuple):
     """A feature: its name, its number of levels, the standard deviation that its effects are
-    expected to have, and whether it is the same in all intervals.
+    expected to have, and the term that it is a part of where a forecast is explained.
     """
 
     name: str
     levels: int
     scale: float
-    is_fixed: bool
+    term: str
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -109,19 +109,19 @@ class Design:
         stages, ages = len(self.stages), len(_AGES) + 1
         spans = len(_spans(self.ends))
         return (
-            Feature("stage", stages, 1.5, True),
-            Feature("pipeline", len(self.pipelines), 1.0, True),
-            Feature("age in stage", ages, 0.7, True),
-            Feature("stage and age in it", stages * (len(_COARSE_AGES) + 1), 0.4, True),
-            Feature("age of the deal", ages, 0.5, True),
-            Feature("value", self.value_bounds.shape[1] + 2, 0.4, True),
-            Feature("owner", len(self.owners), 0.3, True),
-            Feature("moves back", 3, 0.4, True),
-            Feature("interval", len(self.ends), 1.0, False),
-            Feature("stage and interval", stages * spans, 0.5, False),
-            Feature("expected close", len(_CLOSE) + 2, 0.6, False),
-            Feature("month of the quarter", 4, 0.2, False),
-            Feature("month", 13, 0.15, False),
+            Feature("stage", stages, 1.5, "stage"),
+            Feature("pipeline", len(self.pipelines), 1.0, "stage"),
+            Feature("age in stage", ages, 0.7, "time in stage"),
+            Feature("stage and age in it", stages * (len(_COARSE_AGES) + 1), 0.4, "time in stage"),
+            Feature("age of the deal", ages, 0.5, "age of the deal"),
+            Feature("value", self.value_bounds.shape[1] + 2, 0.4, "value"),
+            Feature("owner", len(self.owners), 0.3, "owner"),
+            Feature("moves back", 3, 0.4, "moves back"),
+            Feature("interval", len(self.ends), 1.0, ""),
+            Feature("stage and interval", stages * spans, 0.5, "stage"),
+            Feature("expected close", len(_CLOSE) + 2, 0.6, "expected close"),
+            Feature("month of the quarter", 4, 0.2, "season"),
+            Feature("month", 13, 0.15, "season"),
         )
 
     def fixed(self, deals: OpenDeals) -> list[Ints]:

@@ -25,11 +25,15 @@ class Hazard:
         The features.
     won, lost
         Coefficients: the intercept, then the levels of each feature.
+    usual
+        Mean effect of each feature on the log odds of winning in the first interval, in the
+        training sample.
     """
 
     design: Design
     won: Floats
     lost: Floats
+    usual: Floats
 
     def hazards(self, deals: OpenDeals) -> tuple[Floats, Floats]:
         """Return the hazards of each deal (rows) in each interval (columns)."""
@@ -44,6 +48,12 @@ class Hazard:
                 eta = linear(coefficients, [*fixed, *varying], levels)
                 table[:, number] = 1 / (1 + np.exp(-eta))
         return won, lost
+
+    def effects(self, deals: OpenDeals) -> Floats:
+        """Return the effect of each feature (columns) on each deal's log odds of winning in the
+        first interval.
+        """
+        return _effects(self.design, self.won, deals)
 
     def predict(self, deals: OpenDeals, horizons: Ints) -> Probabilities:
         """Return the probabilities within each horizon."""
@@ -67,7 +77,20 @@ def fit_hazard(sample: Landmarks) -> Hazard:
         count = max(len(closed) / max(len(np.unique(closed)), 1), 1.0)
         some = [code[at_risk] for code in codes]
         result.append(fit_logistic(some, levels, scales, event, count))
-    return Hazard(design, result[0], result[1])
+    effects = _effects(design, result[0], sample.deals)
+    usual = effects.sum(axis=0) / max(len(effects), 1)
+    return Hazard(design, result[0], result[1], usual)
+
+
+def _effects(design: Design, coefficients: Floats, deals: OpenDeals) -> Floats:
+    first = np.zeros(len(deals), np.int64)
+    codes = [*design.fixed(deals), *design.varying(deals, np.arange(len(deals)), first)]
+    result = np.empty((len(deals), len(codes)))
+    place = 1
+    for number, (code, feature) in enumerate(zip(codes, design.features, strict=True)):
+        result[:, number] = coefficients[place : place + feature.levels][code]
+        place += feature.levels
+    return result
 
 
 def chained(won: Floats, lost: Floats, ends: Ints, horizons: Ints) -> Probabilities:

@@ -23,57 +23,29 @@ from pdframe.metrics import _known_at as visiting
 from pdframe.metrics import _states as stating
 from pdframe.metrics._arguments import (
     NULL,
-    countable,
     local_days,
-    micros,
     moment,
-    require_columns,
     to_micros,
     zone_of,
 )
 from pdframe.metrics._columns import (
     NO_ID,
-    TOO_LARGE,
-    days,
-    finite,
-    one_row_each,
     plain_ids,
     plain_times,
 )
-from pdframe.metrics._known_at import NEVER, VISITS, KnownVisits
+from pdframe.metrics._known_at import NEVER, KnownVisits
 from pdframe.metrics._survival import Flags, Floats, Ints
 from pdframe.metrics.forecasting._interface import DAY, LOST, OPEN, WON, OpenDeals, Outcomes
-from pdframe.metrics.forecasting._rows import (
-    ChangeRows,
-    Timeline,
-    last_until,
-    next_of_group,
-    read_changes,
-)
+from pdframe.metrics.forecasting._rows import Timeline, last_until, next_of_group
+from pdframe.metrics.forecasting._source import Frames, Source, Stages, read_frames
 
-_DEALS = ("id", *stating.NEEDED)
-_OPTIONAL = (
-    "pipeline_id",
-    "is_deleted",
-    "deleted_time",
-    "update_time",
-    "local_won_date",
-    "local_lost_date",
-)
-_STAGES = ("id", "pipeline_id", "order_nr")
+LEAST_CLOSED = 30
+"""Closed deals that a forecast needs."""
+
 MOVED = 3
 """The deal left the stage for another; beside the outcomes `OPEN`, `WON` and `LOST`."""
 
 _CLOSED = (visiting.WON, visiting.LOST, visiting.DELETED)
-
-
-class Stages(NamedTuple):
-    """The stages of an account, by id."""
-
-    id: Ints
-    pipeline: Ints
-    order: Ints
-    probability: Floats
 
 
 class Created(NamedTuple):
@@ -117,31 +89,6 @@ class Moves(NamedTuple):
     pipeline: Ints
 
 
-class Frames(NamedTuple):
-    """The frames that a `Known` was read from."""
-
-    deals: pd.DataFrame
-    visits: pd.DataFrame
-    stages: pd.DataFrame
-    history: pd.DataFrame | None
-    activities: pd.DataFrame | None
-    deal_products: pd.DataFrame | None
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class _Source:
-    """The columns of the frames that are read, with times up to any later date."""
-
-    frames: Frames
-    deals: pd.DataFrame
-    visits: pd.DataFrame
-    stages: Stages
-    changes: dict[str, ChangeRows]
-    current: dict[str, NDArray[Any]]
-    newest: int
-    ids: Ints
-
-
 @dataclass(frozen=True, slots=True, eq=False)
 class _Segments:
     """The times in which deals were shown open in one stage, by deal and time; `place` is that of
@@ -172,7 +119,7 @@ class Known:
         What was noticed in the data, as the messages of warnings.
     """
 
-    def __init__(self, source: _Source, as_of: int, tz: str) -> None:
+    def __init__(self, source: Source, as_of: int, tz: str) -> None:
         self._source, self.as_of, self.tz = source, as_of, tz
         with collect_warnings() as notes:
             self._arrange()
@@ -210,7 +157,7 @@ class Known:
         tz = zone_of(tz, deals, visits, stages)
         frames = Frames(deals, visits, stages, history, activities, deal_products)
         limit = to_micros(moment(as_of, tz, "as_of", end_of_day=True))
-        return cls(_read(frames, tz), limit, tz)
+        return cls(read_frames(frames, tz), limit, tz)
 
     def before(self, when: int) -> Known:
         """Return what was known at an earlier time (microseconds)."""
@@ -303,6 +250,29 @@ class Known:
         return Moves(
             segments.stage, segments.entered, segments.since, end, kind, target, segments.pipeline
         )
+
+    @property
+    def followed(self) -> int:
+        """The longest time over which as many deals as a forecast needs could be followed, in
+        microseconds.
+        """
+        if len(self._added) < LEAST_CLOSED:
+            return 0
+        oldest = np.partition(self._added, LEAST_CLOSED - 1)[LEAST_CLOSED - 1]
+        return max(self.as_of - int(oldest), 0)
+
+    @property
+    def unseen_share(self) -> float:
+        """The share of the time in which deals were open that their stage is unknown."""
+        segments = self._segments
+        open_for = np.minimum(segments.until, self.as_of) - segments.since
+        total = int(open_for.sum())
+        return int(open_for[segments.stage == NO_ID].sum()) / total if total else 0.0
+
+    @property
+    def closing_times(self) -> Ints:
+        """When deals were closed, one element per closing."""
+        return self._closings[2]
 
     @cached_property
     def lives(self) -> Ints:
@@ -553,79 +523,4 @@ def _places(table: Ints, keys: Ints) -> Ints:
     return np.asarray(pd.Index(table).get_indexer(pd.Index(keys)), np.int64)
 
 
-def _read(frames: Frames, tz: str) -> _Source:
-    deals = require_columns(frames.deals, "deals", _DEALS).reset_index(drop=True)
-    visits = require_columns(frames.visits, "visits", VISITS).reset_index(drop=True)
-    ids = plain_ids(one_row_each(deals, "deals"))
-    order = np.argsort(ids, kind="stable")
-    deals = deals.iloc[order].reset_index(drop=True)
-    kept = [name for name in (*_DEALS, *_OPTIONAL) if name in deals.columns]
-    narrow = [*VISITS, *(("visit",) if "visit" in visits.columns else ())]
-    history = frames.history
-    newest = max(_newest(deals, visits, tz), NULL if history is None else _seen(history, tz))
-    return _Source(
-        frames,
-        deals[kept],
-        visits[narrow],
-        _stages(frames.stages),
-        read_changes(history, tz),
-        _current(deals),
-        newest,
-        ids[order],
-    )
-
-
-def _newest(deals: pd.DataFrame, visits: pd.DataFrame, tz: str) -> int:
-    """Return the newest time that deals and visits show."""
-    names = ["add_time", "update_time"] if "update_time" in deals else [*stating.NEEDED]
-    columns = [(deals, name) for name in names if name != "status"]
-    columns += [(visits, name) for name in ("entered_at", "left_at", "seen_at")]
-    return max(_latest(micros(frame[name], tz, name)) for frame, name in columns)
-
-
-def _seen(history: pd.DataFrame, tz: str) -> int:
-    history = require_columns(history, "history", ("seen_at",))
-    return _latest(micros(history["seen_at"], tz, "seen_at"))
-
-
-def _latest(times: Ints) -> int:
-    times = times[countable(times)]
-    return int(times.max()) if len(times) else NULL
-
-
-def _current(deals: pd.DataFrame) -> dict[str, NDArray[Any]]:
-    """Return the columns of `COLUMNS` as the frame has them."""
-    result: dict[str, NDArray[Any]] = {}
-    if "value" in deals:
-        result["value"] = finite(deals, "value", below=TOO_LARGE)
-    if "currency" in deals:
-        texts = deals["currency"]
-        words = np.array(texts, object)
-        words[texts.isna().to_numpy(bool)] = None
-        result["currency"] = words
-    if "owner_id" in deals:
-        result["owner_id"] = plain_ids(deals["owner_id"])
-    if "expected_close_date" in deals:
-        times = days(deals, "expected_close_date")
-        result["expected_close_date"] = np.where(times == NULL, NULL, times // DAY)
-    return result
-
-
-def _stages(stages: pd.DataFrame) -> Stages:
-    stages = require_columns(stages, "stages", _STAGES)
-    ids = plain_ids(one_row_each(stages, "stages"))
-    order = np.argsort(ids, kind="stable")
-    probability = (
-        finite(stages, "deal_probability")
-        if "deal_probability" in stages.columns
-        else np.full(len(ids), np.nan)
-    )
-    return Stages(
-        ids[order],
-        plain_ids(stages["pipeline_id"])[order],
-        plain_ids(stages["order_nr"])[order],
-        probability[order],
-    )
-
-
-__all__ = ["MOVED", "Created", "Frames", "Known", "Moves", "Stages", "Wins"]
+__all__ = ["LEAST_CLOSED", "MOVED", "Created", "Frames", "Known", "Moves", "Stages", "Wins"]

@@ -1,0 +1,141 @@
+"""Read the frames of a forecast: the columns that it needs, as they are for any `as_of`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from pdframe.metrics._arguments import NULL, countable, micros, require_columns
+from pdframe.metrics._columns import TOO_LARGE, days, finite, one_row_each, plain_ids
+from pdframe.metrics._known_at import VISITS
+from pdframe.metrics._states import NEEDED
+from pdframe.metrics._survival import Floats, Ints
+from pdframe.metrics.forecasting._interface import DAY
+from pdframe.metrics.forecasting._rows import ChangeRows, read_changes
+
+_DEALS = ("id", *NEEDED)
+_OPTIONAL = (
+    "pipeline_id",
+    "is_deleted",
+    "deleted_time",
+    "update_time",
+    "local_won_date",
+    "local_lost_date",
+)
+_STAGES = ("id", "pipeline_id", "order_nr")
+
+
+class Stages(NamedTuple):
+    """The stages of an account, by id."""
+
+    id: Ints
+    pipeline: Ints
+    order: Ints
+    probability: Floats
+
+
+class Frames(NamedTuple):
+    """The frames that a `Known` was read from."""
+
+    deals: pd.DataFrame
+    visits: pd.DataFrame
+    stages: pd.DataFrame
+    history: pd.DataFrame | None
+    activities: pd.DataFrame | None
+    deal_products: pd.DataFrame | None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Source:
+    """The columns of the frames that are read, with times up to any later date."""
+
+    frames: Frames
+    deals: pd.DataFrame
+    visits: pd.DataFrame
+    stages: Stages
+    changes: dict[str, ChangeRows]
+    current: dict[str, NDArray[Any]]
+    newest: int
+    ids: Ints
+
+
+def read_frames(frames: Frames, tz: str) -> Source:
+    deals = require_columns(frames.deals, "deals", _DEALS).reset_index(drop=True)
+    visits = require_columns(frames.visits, "visits", VISITS).reset_index(drop=True)
+    ids = plain_ids(one_row_each(deals, "deals"))
+    order = np.argsort(ids, kind="stable")
+    deals = deals.iloc[order].reset_index(drop=True)
+    kept = [name for name in (*_DEALS, *_OPTIONAL) if name in deals.columns]
+    narrow = [*VISITS, *(("visit",) if "visit" in visits.columns else ())]
+    history = frames.history
+    newest = max(_newest(deals, visits, tz), NULL if history is None else _seen(history, tz))
+    return Source(
+        frames,
+        deals[kept],
+        visits[narrow],
+        _stages(frames.stages),
+        read_changes(history, tz),
+        _current(deals),
+        newest,
+        ids[order],
+    )
+
+
+def _newest(deals: pd.DataFrame, visits: pd.DataFrame, tz: str) -> int:
+    """Return the newest time that deals and visits show."""
+    names = ["add_time", "update_time"] if "update_time" in deals else [*NEEDED]
+    columns = [(deals, name) for name in names if name != "status"]
+    columns += [(visits, name) for name in ("entered_at", "left_at", "seen_at")]
+    return max(_latest(micros(frame[name], tz, name)) for frame, name in columns)
+
+
+def _seen(history: pd.DataFrame, tz: str) -> int:
+    history = require_columns(history, "history", ("seen_at",))
+    return _latest(micros(history["seen_at"], tz, "seen_at"))
+
+
+def _latest(times: Ints) -> int:
+    times = times[countable(times)]
+    return int(times.max()) if len(times) else NULL
+
+
+def _current(deals: pd.DataFrame) -> dict[str, NDArray[Any]]:
+    """Return the columns of `COLUMNS` as the frame has them."""
+    result: dict[str, NDArray[Any]] = {}
+    if "value" in deals:
+        result["value"] = finite(deals, "value", below=TOO_LARGE)
+    if "currency" in deals:
+        texts = deals["currency"]
+        words = np.array(texts, object)
+        words[texts.isna().to_numpy(bool)] = None
+        result["currency"] = words
+    if "owner_id" in deals:
+        result["owner_id"] = plain_ids(deals["owner_id"])
+    if "expected_close_date" in deals:
+        times = days(deals, "expected_close_date")
+        result["expected_close_date"] = np.where(times == NULL, NULL, times // DAY)
+    return result
+
+
+def _stages(stages: pd.DataFrame) -> Stages:
+    stages = require_columns(stages, "stages", _STAGES)
+    ids = plain_ids(one_row_each(stages, "stages"))
+    order = np.argsort(ids, kind="stable")
+    probability = (
+        finite(stages, "deal_probability")
+        if "deal_probability" in stages.columns
+        else np.full(len(ids), np.nan)
+    )
+    return Stages(
+        ids[order],
+        plain_ids(stages["pipeline_id"])[order],
+        plain_ids(stages["order_nr"])[order],
+        probability[order],
+    )
+
+
+__all__ = ["Frames", "Source", "Stages", "read_frames"]

@@ -1,0 +1,286 @@
+"""The probabilities of each open deal: `forecast_deals`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import date
+from typing import Any, TypeAlias
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from pdframe._warnings import collect_warnings
+from pdframe.errors import ArgumentError
+from pdframe.metrics._arguments import NULL, keyed, keys, require_columns
+from pdframe.metrics._columns import NO_ID, one_row_each, places, plain_ids
+from pdframe.metrics._notes import note
+from pdframe.metrics._survival import Floats, Ints
+from pdframe.metrics.forecasting._checks import notes_of, refuse_long, refuse_young
+from pdframe.metrics.forecasting._horizons import read_horizons
+from pdframe.metrics.forecasting._interface import DAY, Method, OpenDeals
+from pdframe.metrics.forecasting.blend import Blend
+from pdframe.metrics.forecasting.known import Known
+from pdframe.metrics.forecasting.landmarks import landmarks
+from pdframe.metrics.forecasting.likeness import Likeness
+from pdframe.metrics.forecasting.methods import METHODS
+
+Time: TypeAlias = str | date | pd.Timestamp
+
+BANDS = ("commit", "best case", "pipeline")
+"""Bands by the probability of winning: above `COMMIT`, between, under `PIPELINE`."""
+COMMIT, PIPELINE = 0.7, 0.3
+BASES = ("own stage", "pooled")
+_COLUMNS = (
+    "deal_id",
+    "title",
+    "owner_name",
+    "stage",
+    "currency",
+    "value",
+    "days_in_stage",
+    "deal_age",
+    "expected_close",
+    "horizon",
+    "p_won",
+    "p_lost",
+    "p_open",
+    "expected_value",
+    "band",
+    "category",
+    "basis",
+    "n_like",
+    "why",
+)
+
+
+def forecast_deals(
+    deals: pd.DataFrame,
+    visits: pd.DataFrame,
+    stages: pd.DataFrame,
+    *,
+    as_of: Time,
+    horizons: Any,
+    by: str | Sequence[str] | None = None,
+    history: pd.DataFrame | None = None,
+    activities: pd.DataFrame | None = None,
+    deal_products: pd.DataFrame | None = None,
+    method: str = "hazard",
+    category: str | None = None,
+    seed: int = 0,
+    tz: str | None = None,
+) -> pd.DataFrame:
+    """Give each open deal its probabilities of being won and lost within horizons, and why.
+
+    Parameters
+    ----------
+    deals
+        One row per deal, from `account.deals(deleted=True)`: id, add_time, status, won_time,
+        lost_time; title, owner_name, owner_id, value, currency, expected_close_date where present.
+    visits
+        One row per visit of a deal to a stage, from `account.stage_visits()`.
+    stages
+        One row per stage, with id, pipeline_id, order_nr, name.
+    as_of
+        What happened after it is unknown; a bare date is the end of that day, a month, quarter or
+        year its end.
+    horizons
+        One or more lengths of time ("90D", a Timedelta), or days, months, quarters or years
+        ("2026-09-30", "2026-Q3") by whose end a deal is won.
+    by
+        Columns of `deals` that the result has first, as they are given.
+    history
+        From `account.deal_history()`: values, owners and expected closes as they were. None: those
+        of `deals` hold at `as_of` if the frames show nothing later, and those of the past are
+        unknown.
+    activities, deal_products
+        Accepted; not used yet.
+    method
+        "hazard", "aalen-johansen", or a baseline: "constant", "stage climatology", "weighted".
+    category
+        Name of a column of `deals` with the rep's own category.
+    seed
+        Draws the training sample. Same seed, same result.
+    tz
+        Timezone of naive times and of days; None: the frames' `attrs["tz"]`, which the loaders set,
+        else UTC.
+
+    Returns
+    -------
+    DataFrame
+        One row per deal open at `as_of` and horizon, by deal_id and horizon:
+
+        - the columns of `by`; deal_id, title, owner_name, stage (name; null: unknown)
+        - currency, value: as known at `as_of`; null: none, or unknown then
+        - days_in_stage, deal_age: days; expected_close: day; null: none, or unknown
+        - horizon: length of time from `as_of`
+        - p_won, p_lost, p_open: the probabilities that its first closing within the horizon is a
+          win, or a loss or a deletion, and that it has none; their sum is 1
+        - expected_value: p_won x value; null where value is
+        - band: commit (p_won above .7), best case, pipeline (under .3); category: the rep's own,
+          null without `category=`
+        - basis: own stage, or pooled where fewer than 20 past deals were in the stage for a similar
+          time; n_like: number of past deals that were like it
+        - why: what moves the odds of winning in the next interval most, as factors of the average
+          deal's odds; null with another method than "hazard"
+
+    Raises
+    ------
+    ArgumentError
+        A column is missing or holds something else, or an argument is none of its values.
+    InsufficientDataError
+        Fewer than 30 deals were closed or 10 won by `as_of`, or a horizon is longer than deals
+        could be followed.
+
+    Warns
+    -----
+    DataWarning
+        Once, of what the data lacks or what distorts it; `attrs["notes"]` has the whole text.
+
+    Notes
+    -----
+    The default method is a ridge logistic regression of winning and of losing in intervals after
+    landmarks every 28 days of the past, on stage, time in stage, age, value, owner, expected close,
+    moves back and season, blended 2 to 1 with Aalen-Johansen's competing risks by stage and age in
+    stage. Only what was known at `as_of` counts, and of the past only what was known then.
+
+    Examples
+    --------
+    >>> deals, visits = account.deals(deleted=True), account.stage_visits()
+    >>> stages, history = account.stages(), account.deal_history()
+    >>> forecast = metrics.forecast_deals(
+    ...     deals, visits, stages, as_of="2026-06-30", horizons=["30D", "90D"], history=history
+    ... )
+    >>> bool((forecast["p_won"] + forecast["p_lost"] + forecast["p_open"]).round(12).eq(1).all())
+    True
+    """
+    names = keys(by, _COLUMNS)
+    with collect_warnings() as collected:
+        model = chosen(method)
+        deals = require_columns(deals, "deals", (), names)
+        known = Known.at(deals, visits, stages, as_of, history, activities, deal_products, tz)
+        lengths = read_horizons(horizons, known.as_of, known.tz)
+        own = None if category is None else require_columns(deals, "deals", (category,))[category]
+        refuse_young(known)
+        refuse_long(known, lengths)
+        notes = list(notes_of(known))
+        fitted = model.fit(known, seed)
+        there = known.open_at([known.as_of])
+        chances = fitted.predict(there, lengths)
+        likeness = Likeness.of(landmarks(known, seed))
+        why = np.full(len(there), None, object)
+        if isinstance(fitted, Blend):
+            why = fitted.explain(there).texts()
+    frame = _frame(known, there, lengths, names, own)
+    columns = _measures(frame, there, lengths, chances.won, chances.lost)
+    is_own, like = likeness.counts(there)
+    each = np.repeat(np.arange(len(there)), len(lengths))
+    columns["basis"] = _category(np.where(is_own, 0, 1)[each], BASES)
+    columns["n_like"] = pd.array(like[each], "Int64")
+    columns["why"] = pd.Series(why[each], dtype="str")
+    result = frame.assign(**columns)
+    result = result[[*names, *_COLUMNS]]
+    return note(
+        keyed(result, [*names, "deal_id", "horizon"], known.tz),
+        [*collected, *notes],
+        "forecast_deals",
+    )
+
+
+def chosen(method: object) -> Method:
+    """Return the method of that name; raise `ArgumentError` where there is none."""
+    if not isinstance(method, str) or method not in METHODS:
+        raise ArgumentError(
+            f"method must be one of {', '.join(map(repr, METHODS))}, not {method!r}."
+        )
+    return METHODS[method]
+
+
+def _frame(
+    known: Known,
+    there: OpenDeals,
+    horizons: Ints,
+    by: Sequence[str],
+    category: pd.Series[Any] | None,
+) -> pd.DataFrame:
+    """Return what is known of each deal, one row per deal and horizon."""
+    deals = known.frames.deals
+    row = places(plain_ids(one_row_each(deals, "deals")), there.deal)
+    each = np.repeat(np.arange(len(there)), len(horizons))
+    columns: dict[str, Any] = {name: _taken(deals[name], row)[each] for name in by}
+    columns["deal_id"] = pd.array(there.deal[each], "Int64")
+    columns["title"] = _text_of(deals, "title", row)[each]
+    columns["owner_name"] = _owner_names(deals, there, row)[each]
+    columns["stage"] = _stage_names(known.frames.stages, there)[each]
+    columns["currency"] = pd.array(there.currency[each], dtype=pd.StringDtype(na_value=np.nan))
+    columns["value"] = there.value[each]
+    in_stage = np.where(there.stage == NO_ID, np.nan, (there.at - there.entered) / DAY)
+    columns["days_in_stage"] = in_stage[each]
+    columns["deal_age"] = ((there.at - there.added) / DAY)[each]
+    days = np.where(there.expected_close == NULL, NULL, there.expected_close * DAY)
+    columns["expected_close"] = pd.Series(days.view("datetime64[us]"))[each].array
+    lengths = np.tile(horizons, len(there)).view("timedelta64[us]")
+    columns["horizon"] = pd.Series(lengths, dtype="timedelta64[us]").array
+    if category is None:
+        columns["category"] = pd.Series([None] * len(each), dtype="str").array
+    else:
+        columns["category"] = _taken(category, row)[each]
+    return pd.DataFrame(columns, index=pd.RangeIndex(len(each)))
+
+
+def _measures(
+    frame: pd.DataFrame, there: OpenDeals, horizons: Ints, won: Floats, lost: Floats
+) -> dict[str, Any]:
+    """Return the probabilities and what follows from them."""
+    p_won, p_lost = won.ravel(), lost.ravel()
+    value = frame["value"].to_numpy(np.float64)
+    band = np.where(p_won > COMMIT, 0, np.where(p_won < PIPELINE, 2, 1))
+    return {
+        "p_won": p_won,
+        "p_lost": p_lost,
+        "p_open": np.maximum(1 - p_won - p_lost, 0.0),
+        "expected_value": p_won * value,
+        "band": _category(band, BANDS),
+    }
+
+
+def _category(codes: Ints, words: Sequence[str]) -> Any:
+    return pd.Categorical.from_codes(codes.astype(np.int8), dtype=pd.CategoricalDtype([*words]))
+
+
+def _owner_names(deals: pd.DataFrame, there: OpenDeals, row: Ints) -> Any:
+    """Return the name of each deal's owner at that time, or its label of today where the owner of
+    then is unknown.
+    """
+    today = _text_of(deals, "owner_name", row)
+    if "owner_name" not in deals.columns or "owner_id" not in deals.columns:
+        return today
+    ids, first = np.unique(plain_ids(deals["owner_id"]), return_index=True)
+    named = places(ids, there.owner)
+    known = (there.owner != NO_ID) & (named >= 0)
+    own = _text_of(deals, "owner_name", np.where(known, first[np.maximum(named, 0)], -1))
+    result: NDArray[np.object_] = np.where(known, np.asarray(own), np.asarray(today))
+    return pd.array(result, dtype=today.dtype)
+
+
+def _stage_names(stages: pd.DataFrame, there: OpenDeals) -> Any:
+    place = places(plain_ids(stages["id"]), there.stage)
+    return _text_of(stages, "name", place)
+
+
+def _text_of(frame: pd.DataFrame, name: str, row: Ints) -> Any:
+    """Return a column of text at these rows, null at -1 or where the frame lacks it."""
+    text = pd.StringDtype(na_value=np.nan)
+    if name not in frame.columns:
+        return pd.array([None] * len(row), dtype=text)
+    return frame[name].astype("str").array.take(row, allow_fill=True)
+
+
+def _taken(column: pd.Series[Any], row: Ints) -> Any:
+    """Return a column at these rows, null at -1."""
+    if isinstance(column.dtype, np.dtype) and column.dtype.kind in "biu":
+        column = column.astype("boolean" if column.dtype.kind == "b" else "Int64")
+    return column.array.take(row, allow_fill=True)
+
+
+__all__ = ["BANDS", "BASES", "chosen", "forecast_deals"]
