@@ -301,9 +301,7 @@ def test_a_table_that_is_scanned_by_ranges_equals_the_truth(table: str) -> None:
         assert table == "organizations" or any(until for _, _, until in walks)
 
 
-def test_deals_that_are_edited_and_archived_during_the_scan_have_their_last_state(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_deals_that_are_edited_and_archived_during_the_scan_have_their_last_state() -> None:
     with sandbox.connect(
         seed=3, deals=300, burst=100_000, progress=False, options=SPLIT
     ) as account:
@@ -424,7 +422,7 @@ def of_deals(server: Server) -> list[Logged]:
 @pytest.mark.parametrize("seconds", [1, 40], ids=["in one second", "second by second"])
 @pytest.mark.parametrize("deals", [480, 600])
 def test_many_edits_right_before_the_load_of_a_list_just_long_enough_cost_no_more(
-    deals: int, seconds: int, monkeypatch: pytest.MonkeyPatch
+    deals: int, seconds: int
 ) -> None:
     """Of 41 to 59 pages, 20 hold deals that were edited just now; more are edited behind the walk,
     some with a clock that lags.
