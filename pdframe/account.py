@@ -35,8 +35,8 @@ from pdframe.cache.folder import check_writable, readable_key
 from pdframe.cache.known_accounts import Accounts
 from pdframe.cache.store import Store
 from pdframe.errors import AccessError, ArgumentError, CacheError
-from pdframe.frames.data_warnings import shorten
-from pdframe.history import replay
+from pdframe.frames.convert import shorten
+from pdframe.history import forecasts, replay
 from pdframe.history.latest_visits import LatestVisits
 from pdframe.loaders import lists, per_record
 from pdframe.loaders.fields import fields
@@ -234,6 +234,9 @@ class Account:
     as_of = replay.as_of
     deal_history = replay.deal_history
     line_history = replay.line_history
+
+    forecast = forecasts.forecast
+    track_record = forecasts.track_record
 
     search = search
     search_field = search_field

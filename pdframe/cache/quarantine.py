@@ -3,9 +3,9 @@
 Most tables can be loaded again. Where a file of one is damaged, its files are deleted, and an empty
 file says so until the table is loaded: a process that is killed in between does not lose the fact.
 
-Snapshot logs, changelogs and the rows of deleted deals cannot be collected again. Their damaged
-folder is renamed to `<table>.aside-1` (or the next free number) and never read or deleted: a person
-may save rows from it. A table whose files cannot be deleted is renamed too.
+Snapshot logs, changelogs, the rows of deleted deals and issued forecasts cannot be collected again.
+Their damaged folder is renamed to `<table>.aside-1` (or the next free number) and never read or
+deleted: a person may save rows from it. A table whose files cannot be deleted is renamed too.
 
 Earlier versions renamed every damaged table. Copies of tables that can be loaded again are deleted
 after 30 days.
@@ -25,6 +25,7 @@ from pdframe.cache.checkpoint import CHANGES, PENDING
 from pdframe.cache.store import DISCARDED, MANIFEST, Store
 from pdframe.errors import CacheError, DamagedError
 from pdframe.schema import TABLES
+from pdframe.schema.forecasts import ISSUED_FORECASTS
 from pdframe.schema.snapshots import DELETED_DEALS, HISTORIES
 
 __all__ = [
@@ -38,7 +39,7 @@ __all__ = [
 
 IRREPLACEABLE = frozenset(
     {table.name for log in HISTORIES.values() for table in (log.rows, log.snapshots)}
-    | {DELETED_DEALS.name}
+    | {DELETED_DEALS.name, ISSUED_FORECASTS.name}
     | {name for name, table in TABLES.items() if table.parent and table.parent.history}
 )
 """Tables that the API cannot give again: they may hold rows of records that are deleted."""

@@ -8,7 +8,25 @@ from pdframe.metrics.aging import deal_aging
 from pdframe.metrics.as_of import as_of
 from pdframe.metrics.currency import convert, ecb_rates
 from pdframe.metrics.drill import drill_through
-from pdframe.metrics.forecasting import forecast_deals
+from pdframe.metrics.forecasting import (
+    attainment,
+    backtest,
+    backtest_deals,
+    calibration,
+    compare,
+    forecast,
+    forecast_change_deals,
+    forecast_changes,
+    forecast_deals,
+    forecast_draws,
+    pipeline_movement_deals,
+    pipeline_movements,
+    slippage,
+    slippage_deals,
+    weighted_pipeline,
+    weighted_pipeline_deals,
+    what_if,
+)
 from pdframe.metrics.funnel import funnel, funnel_deals
 from pdframe.metrics.moves import stage_move_visits, stage_moves
 from pdframe.metrics.quality import data_quality
@@ -31,29 +49,45 @@ from pdframe.metrics.velocity import stage_survival, stage_velocity
 __all__ = [
     "RevenuePolicy",
     "as_of",
+    "attainment",
+    "backtest",
+    "backtest_deals",
     "billing_schedule",
+    "calibration",
     "committed_mrr",
+    "compare",
     "convert",
     "data_quality",
     "deal_aging",
     "drill_through",
     "ecb_rates",
+    "forecast",
+    "forecast_change_deals",
+    "forecast_changes",
     "forecast_deals",
+    "forecast_draws",
     "funnel",
     "funnel_deals",
     "mrr_customer_months",
     "mrr_lines",
     "mrr_movements",
     "mrr_schedule",
+    "pipeline_movement_deals",
+    "pipeline_movements",
     "reconcile",
     "renewals",
     "retention",
     "revenue_cohorts",
     "sales_velocity",
+    "slippage",
+    "slippage_deals",
     "stage_move_visits",
     "stage_moves",
     "stage_survival",
     "stage_velocity",
+    "weighted_pipeline",
+    "weighted_pipeline_deals",
+    "what_if",
     "win_rate",
 ]
 

@@ -61,7 +61,7 @@ def attributes(
             if place is None:
                 members = known_visits.deal if some is None else known_visits.deal[some]
                 place = places(plain_ids(one_row_each(deals, "deals", key)), members)
-            result[name] = _taken(deals[name], place)
+            result[name] = taken(deals[name], place)
     return pd.DataFrame(result, index=pd.RangeIndex(len(there)))
 
 
@@ -76,10 +76,11 @@ def _as_known(name: str, column: pd.Series[Any], still: Flags) -> pd.Series[Any]
     return column.mask(still, value)
 
 
-def _taken(column: pd.Series[Any], place: Ints) -> Any:
+def taken(column: pd.Series[Any], place: Ints) -> Any:
+    """Return the values of a column at these places, null where the place is -1."""
     if isinstance(column.dtype, np.dtype) and column.dtype.kind in "biu":
         column = column.astype("boolean" if column.dtype.kind == "b" else "Int64")
     return column.array.take(place, allow_fill=True)
 
 
-__all__ = ["attributes"]
+__all__ = ["attributes", "taken"]

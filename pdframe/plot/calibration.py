@@ -10,10 +10,11 @@ from matplotlib.axes import Axes
 
 from pdframe.plot import _style as style
 
-_NEEDED = ("horizon", "n", "p_mean", "share", "low", "high")
+_NEEDED = ("horizon", "bin", "n", "expected", "share_won", "low", "high")
 
 # In points: from the axis to the counts under it, and from line to line there.
 _FIRST_LINE, _NEXT_LINE = 46, 13
+_BINS = 10
 # Of the axis: how far the marks of two horizons are apart.
 _APART = 0.008
 
@@ -45,8 +46,8 @@ def calibration(frame: pd.DataFrame, ax: Axes | None = None, *, title: str | Non
 
     Examples
     --------
-    >>> frame = pd.DataFrame({"horizon": pd.Timedelta("90D"), "n": [1200, 40]})
-    >>> frame = frame.assign(p_mean=[0.06, 0.55], share=[0.05, 0.5])
+    >>> frame = pd.DataFrame({"horizon": pd.Timedelta("90D"), "bin": [1, 6], "n": [1200, 40]})
+    >>> frame = frame.assign(expected=[72.0, 22.0], share_won=[0.05, 0.5])
     >>> frame = frame.assign(low=[0.04, 0.35], high=[0.06, 0.65])
     >>> ax = plot.calibration(frame)
     >>> [text.get_text() for text in ax.get_legend().get_texts()]
@@ -61,7 +62,8 @@ def calibration(frame: pd.DataFrame, ax: Axes | None = None, *, title: str | Non
         "Keep some, such as frame[frame['horizon'] == pd.Timedelta('90D')].",
     )
     count = style.counts(rows, "n")
-    columns = {name: style.numbers(rows, name) for name in _NEEDED[2:]}
+    columns = {name: style.numbers(rows, name) for name in _NEEDED[3:]}
+    columns["mean"] = columns["expected"] / np.where(count > 0, count, np.nan)
     ax = style.axes(ax, height=4.2 + 0.19 * len(names))
     style.dress(
         ax,
@@ -83,7 +85,7 @@ def calibration(frame: pd.DataFrame, ax: Axes | None = None, *, title: str | Non
     )
     for curve, name in enumerate(names):
         at = np.flatnonzero((number == curve) & (count > 0))
-        at = at[np.argsort(columns["p_mean"][at], kind="stable")]
+        at = at[np.argsort(columns["mean"][at], kind="stable")]
         shift = _APART * (curve - (len(names) - 1) / 2)
         _curve(
             ax,
@@ -100,7 +102,7 @@ def calibration(frame: pd.DataFrame, ax: Axes | None = None, *, title: str | Non
         ticks(shares, [style.percent(share) for share in shares], **style.PLAIN)
     ax.grid(True, color=pen.line, linewidth=0.5)
     ax.set_axisbelow(True)
-    _write_counts(ax, names, number, columns["p_mean"], count)
+    _write_counts(ax, names, number, style.numbers(rows, "bin"), count)
     legend = ax.legend(
         loc="upper left", frameon=False, fontsize=style.SMALL, handlelength=3.0, labelcolor=pen.ink
     )
@@ -111,10 +113,8 @@ def calibration(frame: pd.DataFrame, ax: Axes | None = None, *, title: str | Non
 
 def _curves(rows: pd.DataFrame) -> tuple[Any, list[str]]:
     """Return the number of each row's curve, and the name of each: horizon, method, groups."""
-    by = style.groups(rows, "horizon")
+    by = [name for name in style.groups(rows, "bin") if name != "horizon"]
     varied = [name for name in by if len(rows[name].unique()) > 1]
-    if "method" in rows and "method" not in by and len(rows["method"].unique()) > 1:
-        varied.append("method")
     keys = ["horizon", *varied]
     code = rows.groupby(keys, sort=True, dropna=False).ngroup().to_numpy(np.int64)
     first = rows.iloc[np.unique(code, return_index=True)[1]].reset_index(drop=True)
@@ -142,11 +142,11 @@ def _curve(
     *,
     joined: bool,
 ) -> None:
-    x = column["p_mean"] + shift
+    x = column["mean"] + shift
     ax.vlines(x, column["low"], column["high"], color=mark.color, linewidth=1.2, alpha=0.7)
     ax.plot(
         x,
-        column["share"],
+        column["share_won"],
         color=mark.color,
         marker=mark.marker,
         markersize=6,
@@ -158,7 +158,7 @@ def _curve(
 
 
 def _write_counts(
-    ax: Axes, names: list[str], number: Any, mean: style.Floats, count: style.Floats
+    ax: Axes, names: list[str], number: Any, place: style.Floats, count: style.Floats
 ) -> None:
     """Write under the axis how many deals each bin holds, one line a curve."""
     pen = style.pen(ax)
@@ -183,7 +183,7 @@ def _write_counts(
         write(0, ax.transAxes, curve + 1, style.shown(name, 20), pen.ink, "right")
         for at in np.flatnonzero((number == curve) & (count > 0)):
             # At the middle of the bin: counts stand under each other.
-            middle = min(int(mean[at] * 10), 9) / 10 + 0.05
+            middle = (place[at] - 0.5) / _BINS
             write(
                 middle,
                 ax.get_xaxis_transform(),

@@ -15,14 +15,14 @@ from pdframe.plot._waterfall import Step
 # Movement, colour, hatch; in the order of the identity.
 _MOVES = (
     ("created", style.BLUE, ""),
-    ("moved in", style.SKY, "////"),
-    ("pulled in", style.SKY, "...."),
-    ("value up", style.GREEN, ""),
-    ("value down", style.ORANGE, ""),
-    ("pushed out", style.ORANGE, "\\\\\\\\"),
+    ("moved_in", style.SKY, "////"),
+    ("pulled_in", style.SKY, "...."),
+    ("value_up", style.GREEN, ""),
+    ("value_down", style.ORANGE, ""),
+    ("pushed_out", style.ORANGE, "\\\\\\\\"),
     ("undated", style.PURPLE, "xxxx"),
     ("dated", style.PURPLE, ""),
-    ("moved out", style.ORANGE, "////"),
+    ("moved_out", style.ORANGE, "////"),
     ("reopened", style.BLUE, "////"),
     ("won", style.GREEN, "////"),
     ("lost", style.RED, ""),
@@ -60,8 +60,8 @@ def pipeline_movements(
 
     Examples
     --------
-    >>> moves = ["created", "moved in", "pulled in", "value up", "value down", "pushed out"]
-    >>> moves += ["undated", "dated", "moved out", "reopened", "won", "lost", "deleted"]
+    >>> moves = ["created", "moved_in", "pulled_in", "value_up", "value_down", "pushed_out"]
+    >>> moves += ["undated", "dated", "moved_out", "reopened", "won", "lost", "deleted"]
     >>> frame = pd.DataFrame({"period": [pd.Timestamp("2026-09-01")], "currency": ["EUR"]})
     >>> frame = frame.assign(start=800.0, **dict.fromkeys(moves, 0.0), end=700.0)
     >>> ax = plot.pipeline_movements(frame.assign(won=-100.0))
@@ -72,7 +72,9 @@ def pipeline_movements(
     group = months.one_group(rows, "period", "pipeline_movements")
     currency = months.one_currency(rows, "pass metrics.pipeline_movements `rates`")
     sums = {name: float(months.money(rows, name).sum()) for name in _NEEDED[2:]}
-    steps = [Step(name, sums[name], *drawn) for name, *drawn in _MOVES if sums[name]]
+    steps = [
+        Step(name.replace("_", " "), sums[name], *drawn) for name, *drawn in _MOVES if sums[name]
+    ]
     refuse_residual(sums["start"], steps, sums["end"], "pipeline_movements")
     ax = style.axes(ax, height=4.0)
     heading = "What moved the open pipeline"

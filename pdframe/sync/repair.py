@@ -5,14 +5,16 @@ from __future__ import annotations
 from pdframe.cache.quarantine import forget_lost, was_lost
 from pdframe.cache.store import Store
 from pdframe.schema.field_lists import FIELD_LISTS
+from pdframe.schema.forecasts import ISSUED_FORECASTS
 from pdframe.schema.snapshots import DELETED_DEALS, HISTORIES
 
 __all__ = ["KEPT_FOR_GOOD", "is_lost", "note_withheld"]
 
 KEPT_FOR_GOOD = frozenset(
     table.name for log in HISTORIES.values() for table in (log.rows, log.snapshots)
-) | {DELETED_DEALS.name}
-"""Tables that only a sync of deals or line items may quarantine: it begins new ones."""
+) | {DELETED_DEALS.name, ISSUED_FORECASTS.name}
+"""Tables that only a sync of deals or line items, or a forecast, may quarantine: it begins new
+ones."""
 
 
 def is_lost(store: Store, name: str | None) -> bool:

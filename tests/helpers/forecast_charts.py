@@ -10,14 +10,14 @@ import pandas as pd
 TOTALS = ["period", "currency", "won_already", "from_open", "from_new", "mean", "p10", "p50", "p90"]
 MOVES = [
     "created",
-    "moved in",
-    "pulled in",
-    "value up",
-    "value down",
-    "pushed out",
+    "moved_in",
+    "pulled_in",
+    "value_up",
+    "value_down",
+    "pushed_out",
     "undated",
     "dated",
-    "moved out",
+    "moved_out",
     "reopened",
     "won",
     "lost",
@@ -53,11 +53,14 @@ def bins(*rows: tuple[int, int, float, float], width: float = 0.1) -> pd.DataFra
     """Calibration: days of the horizon, deals, mean probability and share won of each bin."""
     return pd.DataFrame(
         [
-            (pd.Timedelta(days=length), n, mean, share, share - width, share + width)
+            (pd.Timedelta(days=length), int(mean * 10) + 1, n, n * mean, share, share - width,
+             share + width)
             for length, n, mean, share in rows
         ],
-        columns=["horizon", "n", "p_mean", "share", "low", "high"],
-    )
+        columns=["horizon", "bin", "n", "expected", "share_won", "low", "high"],
+    ).assign(method="hazard")[
+        ["method", "horizon", "bin", "n", "expected", "share_won", "low", "high"]
+    ]  # fmt: skip
 
 
 def scores(*rows: tuple[str, int, str, int, float]) -> pd.DataFrame:

@@ -12,10 +12,9 @@ import httpx
 import pytest
 
 from pdframe import errors
-from pdframe.api.budget import TokenBudget
 from pdframe.api.client import Client
 from pdframe.api.credentials import ApiToken
-from pdframe.api.rate_limit import RateLimiter
+from pdframe.api.limits import RateLimiter, TokenBudget
 from pdframe.frames import to_arrow
 from pdframe.schema import TABLES
 from tests.helpers.scripted_server import FakeTime, Reply, data, fail, html, zipped
@@ -344,6 +343,7 @@ def test_one_429_holds_every_thread(server, make_client, time):
     assert time.now - before >= 5
 
 
+@pytest.mark.every_case
 @pytest.mark.parametrize(
     ("reply", "resume_at"),
     [
@@ -360,7 +360,7 @@ def test_one_429_holds_every_thread(server, make_client, time):
         (fail(429, "daily", retry_after=99999999999999999999), None),
     ],
 )
-def test_a_daily_429_stops_at_once_and_says_when_to_come_back(
+def test_a_daily_429_stops_at_once_and_says_when_to_continue(
     server, client, time, reply, resume_at
 ):
     server.replies = [reply]

@@ -21,11 +21,10 @@ from hypothesis import strategies as st
 from pdframe import sandbox
 from pdframe._files import Part, make_private
 from pdframe.cache import parts
-from pdframe.cache.compaction import small_runs
 from pdframe.cache.options import DEFAULT_CACHE_OPTIONS, CacheOptions
+from pdframe.cache.parts import InParquet
 from pdframe.cache.snapshots import SnapshotLog
-from pdframe.cache.sorted_runs import InParquet
-from pdframe.cache.store import Manifest, Store
+from pdframe.cache.store import Manifest, Store, small_runs
 from pdframe.errors import CacheError, NewerCacheError
 from pdframe.schema.snapshots import HISTORIES
 from tests.helpers.cache_files import store_of, write_part
@@ -127,7 +126,7 @@ def test_a_table_that_grows_row_by_row_has_few_parts_and_writes_each_row_a_few_t
 
 
 @pytest.mark.filterwarnings("ignore:.*not defined:pdframe.errors.DataWarning")
-def test_a_cache_of_thousands_of_parts_heals_at_the_next_sync_and_tells_the_same(
+def test_the_next_sync_compacts_thousands_of_parts_and_changes_no_row(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Lists, tables by record and both snapshot logs in one part a row; it needs no request."""
@@ -229,7 +228,7 @@ def test_a_damaged_part_is_left_to_whoever_reads_its_table(store: Store) -> None
     assert len(store.manifest("stages").parts) == 1
 
 
-def test_a_part_that_this_user_may_not_read_stops_no_sync_of_other_tables(
+def test_an_unreadable_part_stops_no_sync_of_other_tables(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     manifest = in_parts(store, "deals", rows(0, 30), [1] * 30)

@@ -17,7 +17,7 @@ import pytest
 
 import pdframe
 from pdframe import cli, sandbox
-from pdframe._files import parse, seal
+from pdframe._files import seal
 from pdframe.cache.known_accounts import Accounts
 from pdframe.cache.store import MANIFEST
 from pdframe.errors import CacheError, DamagedError, NewerCacheError
@@ -58,11 +58,11 @@ def connect(server: Server, cache: Path) -> pdframe.Account:
 
 
 def newer(path: Path, **content: Any) -> None:
-    """Write a file again as a newer version would: another format, keys that nobody knows, its own
+    """Write a file again as a newer version would: another format, unknown keys, its own
     checksum.
     """
     now = (
-        {name: value for name, value in parse(path.read_bytes()).items() if name != "crc32"}
+        {name: value for name, value in json.loads(path.read_bytes()).items() if name != "crc32"}
         if path.exists()
         else {}
     )
@@ -82,7 +82,7 @@ ENTRIES: dict[str, Callable[[pdframe.Account], object]] = {
     "status": lambda account: account.status(),
     "fields": lambda account: account.fields("deals"),
     "stage_visits": lambda account: account.stage_visits(refresh=False),
-    "as_of": lambda account: account.as_of("2030-01-01"),
+    "as_of": lambda account: account.as_of("2026-06-30"),
     "path": lambda account: account.cache_path,
     "export": lambda account: account.export(account.cache_path.parent.parent / "export"),
 }
@@ -154,7 +154,7 @@ def test_an_upgrade_in_the_middle_of_a_session_is_refused_too(cache: Path, serve
         for entry in (
             lambda: account.sync(),
             lambda: account.deals(refresh=True),
-            lambda: account.as_of("2030-01-01"),
+            lambda: account.as_of("2026-06-30"),
         ):
             with pytest.raises(NewerCacheError):
                 entry()
@@ -196,7 +196,7 @@ def test_the_version_is_reported_where_the_file_says_it_and_only_then(
 
 def test_today_s_manifest_says_who_wrote_it(cache: Path) -> None:
     for path in folder(cache).glob(f"*/{MANIFEST}"):
-        assert parse(path.read_bytes())["written_by"] == pdframe.__version__
+        assert json.loads(path.read_bytes())["written_by"] == pdframe.__version__
 
 
 @pytest.mark.parametrize("name", ["manifest", "ledger", "accounts"])
@@ -210,7 +210,7 @@ def test_a_number_that_was_changed_is_damage_as_before(
         "ledger": root / "ledger.json",
         "accounts": cache / "accounts.json",
     }[name]
-    content = parse(path.read_bytes())
+    content = json.loads(path.read_bytes())
     path.write_text(json.dumps({**content, "format": 3}))
     with connect(server, cache) as account:
         if name == "manifest":
@@ -224,7 +224,7 @@ def test_a_number_that_was_changed_is_damage_as_before(
 
 
 def of_another_codec(path: Path) -> None:
-    """Change the codec in the description of the file (ZSTD is 6) to one that nobody has built (LZO
+    """Change the codec in the description of the file (ZSTD is 6) to one that is not built in (LZO
     is 3).
     """
     raw = bytearray(path.read_bytes())
@@ -245,7 +245,9 @@ def test_a_part_that_pyarrow_cannot_read_and_that_is_as_it_was_written_is_no_dam
 
     root = folder(cache)
     path = root / "stages" / MANIFEST
-    manifest = {name: value for name, value in parse(path.read_bytes()).items() if name != "crc32"}
+    manifest = {
+        name: value for name, value in json.loads(path.read_bytes()).items() if name != "crc32"
+    }
     part = root / "stages" / manifest["parts"][0]["file"]
     if how == "codec":
         of_another_codec(part)
@@ -305,7 +307,7 @@ def test_kept_rows_whose_columns_have_other_types_are_refused_as_they_are(
         before = {table: files(root / table) for table in KEPT}
         readers = {
             "history": [
-                lambda: account.as_of("2030-01-01"),
+                lambda: account.as_of("2026-06-30"),
                 lambda: account.stage_visits(refresh=False),
             ],
             "deals.deleted": [

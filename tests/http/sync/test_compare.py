@@ -2,7 +2,8 @@
 
 import pyarrow as pa
 
-from pdframe.sync.merge import merge_rows, newest_rows
+from pdframe.cache.parts import newest_rows
+from pdframe.sync.merge import merge_rows
 
 SCHEMA = pa.schema([("id", pa.int64()), ("title", pa.string()), ("tags", pa.list_(pa.int64()))])
 
@@ -69,7 +70,7 @@ def test_a_new_column_counts_only_where_it_is_filled() -> None:
     assert merge.rows["extra"].to_pylist() == [None, "new", None]
 
 
-def test_an_old_column_that_no_longer_comes_is_kept_as_null() -> None:
+def test_an_old_column_that_is_no_longer_sent_is_null() -> None:
     wider = OLD.append_column("extra", pa.array(["a", None, None], pa.string()))
     merge = merge_rows(wider, OLD, NONE, "id")
     assert merge.counts.changed == 1

@@ -251,18 +251,25 @@ def test_a_backtest_needs_the_constant_and_leaves_out_rows_of_totals() -> None:
 
 
 def test_movements_of_the_pipeline_lead_from_start_to_end() -> None:
-    moves = {"created": 95.0, "pushed out": -141.0, "won": -120.0, "lost": -66.0}
+    moves = {"created": 95.0, "pushed_out": -141.0, "won": -120.0, "lost": -66.0}
     ax = draw(plot.pipeline_movements(movements(812.0, moves)))
     assert [bar.get_height() for bar in bars(ax)] == [812, *moves.values(), 580]
-    assert [tick.get_text() for tick in ax.get_xticklabels()] == ["start", *moves, "end"]
+    assert [tick.get_text() for tick in ax.get_xticklabels()] == [
+        "start",
+        "created",
+        "pushed out",
+        "won",
+        "lost",
+        "end",
+    ]
     assert {"+95.00", "-141.00", "812.00", "580.00"} <= {*texts(ax)}
     assert ax.get_title(loc="left") == "What moved the open pipeline, expected to close in 2026-09"
 
 
 def test_periods_of_a_pipeline_are_added_up() -> None:
     rows = [
-        movements(800.0, {"pushed out": -100.0}, first="2026-09-01"),
-        movements(50.0, {"pulled in": 100.0}, first="2026-10-01"),
+        movements(800.0, {"pushed_out": -100.0}, first="2026-09-01"),
+        movements(50.0, {"pulled_in": 100.0}, first="2026-10-01"),
         movements(7.0, {}, first=None),
     ]
     ax = draw(plot.pipeline_movements(pd.concat(rows, ignore_index=True)))

@@ -1,0 +1,318 @@
+"""Forecasts of an account, kept as they were issued, and the record of how right they were.
+
+The functions are methods of `Account`.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Sequence
+from datetime import UTC, date, datetime
+from typing import Any, Literal, Protocol, TypeAlias
+
+import pandas as pd
+import pyarrow as pa
+
+from pdframe._warnings import collect_warnings
+from pdframe.cache.issued_forecasts import IssuedForecasts
+from pdframe.cache.store import Store
+from pdframe.errors import NotCachedError
+from pdframe.frames import storage_schema, to_frame
+from pdframe.metrics import forecast as forecast_of
+from pdframe.metrics import forecast_draws
+from pdframe.metrics._notes import note
+from pdframe.metrics._periods import frequency, known_by
+from pdframe.metrics.currency import RateTable
+from pdframe.metrics.forecasting.issued import issued_rows
+from pdframe.metrics.forecasting.issued import track_record as compared
+from pdframe.schema.deals import DEALS
+from pdframe.schema.forecasts import ISSUED_FORECASTS
+from pdframe.sync.fetch_state import load_states
+
+__all__ = ["Forecasting", "forecast", "track_record"]
+
+_Refresh: TypeAlias = Literal["full"] | bool | None
+_Moment: TypeAlias = str | date | pd.Timestamp | pd.Period
+# Of a changelog.
+_TOKENS_A_DEAL = 20
+_NAMES = frozenset(column.name for column in DEALS.names)
+
+
+class Forecasting(Protocol):
+    """What these functions need of an account."""
+
+    @property
+    def tz(self) -> str:
+        """Name of the user's timezone."""
+
+    def deals(
+        self,
+        *,
+        refresh: _Refresh = ...,
+        names: bool = ...,
+        columns: Sequence[str] | None = ...,
+        deleted: bool = ...,
+    ) -> pd.DataFrame:
+        """Load deals."""
+
+    def stages(self, *, refresh: _Refresh = ...) -> pd.DataFrame:
+        """Load stages."""
+
+    def stage_visits(self, *, refresh: _Refresh = ...) -> pd.DataFrame:
+        """Compute the visits of deals to stages."""
+
+    def deal_history(self) -> pd.DataFrame:
+        """Compute the changes of deals."""
+
+    @property
+    def _store(self) -> Store: ...
+
+
+def forecast(
+    self: Forecasting,
+    until: _Moment,
+    *,
+    as_of: _Moment | None = None,
+    freq: str = "M",
+    by: str | Sequence[str] | None = None,
+    rates: RateTable | None = None,
+    draws: int = 10_000,
+    seed: int = 0,
+    method: str = "hazard",
+    activities: pd.DataFrame | None = None,
+    deal_products: pd.DataFrame | None = None,
+    common_sd: float | None = None,
+    fiscal_start: int = 1,
+    refresh: _Refresh = None,
+) -> pd.DataFrame:
+    """Forecast the revenue won in each coming period, and keep the forecast as it was issued.
+
+    Loads what `metrics.forecast` needs: deals (archived and deleted ones included), stages, stage
+    visits and the history of deals. A forecast of now is appended to a log in the cache before it
+    is returned; `track_record` compares the log with what happened. With `as_of`, nothing is kept:
+    that is a backtest of one date.
+
+    Parameters
+    ----------
+    until
+        The end: a day or time is its first instant; a year, quarter or month ("2026-Q3") or a
+        `pd.Period` is taken to its end.
+    as_of
+        What happened after it is unknown. None: the server's time at the last sync of deals.
+    freq, by, rates, draws, seed, method
+        As in `metrics.forecast`.
+    activities, deal_products, common_sd, fiscal_start
+        As in `metrics.forecast`.
+    refresh
+        As in `deals`, for deals and stages.
+
+    Returns
+    -------
+    DataFrame
+        As of `metrics.forecast`.
+
+    Raises
+    ------
+    InsufficientDataError
+        Too few deals were closed or won, or `until` is past the follow-up.
+    MixedCurrencyError
+        Values of several currencies would be added up without `rates`.
+    NotCachedError
+        `refresh=False`, and deals or stages are not cached.
+    CacheError
+        The log of forecasts cannot be read or written.
+    PdframeError
+        As in `deals` and `stages`, if they send requests.
+
+    Warns
+    -----
+    DataWarning
+        Closed deals whose changelog is not loaded: the forecast knows less of their past, and says
+        how much. Also as `metrics.forecast`.
+
+    Examples
+    --------
+    >>> rates = {"EUR": 1, "USD": 0.9, "GBP": 1.15}  # one unit of each, in EUR
+    >>> table = account.forecast("2026-Q3", rates=rates)
+    >>> table["period"].dt.strftime("%Y-%m").to_list()
+    ['2026-07', '2026-08', '2026-09']
+    """
+    length = frequency(freq, fiscal_start)
+    deals, visits, stages, history = _frames(self, refresh)
+    deals = _with_names(self, deals, by)
+    tz = self.tz
+    now = _known_until(self._store, deals, visits, history)
+    moment = now if as_of is None else known_by(as_of, tz, "as_of")
+    arguments: dict[str, Any] = {
+        "as_of": moment,
+        "until": until,
+        "freq": freq,
+        "by": by,
+        "rates": rates,
+        "draws": draws,
+        "seed": seed,
+        "method": method,
+        "history": history,
+        "activities": activities,
+        "deal_products": deal_products,
+        "common_sd": common_sd,
+        "fiscal_start": fiscal_start,
+        "tz": tz,
+    }
+    notes = _changelog_notes(self._store, deals)
+    with collect_warnings():
+        result = forecast_of(deals, visits, stages, **arguments)
+    notes += result.attrs.get("notes", [])
+    if as_of is None and self._store.is_read_only:
+        notes.append("The cache is read-only, so this forecast is not kept for track_record().")
+    elif as_of is None and len(result):
+        with collect_warnings():
+            each = forecast_draws(deals, visits, stages, **arguments)
+        rows = issued_rows(
+            result, each, as_of=moment, until=until, frequency=length, rates=rates, tz=tz
+        )
+        rows = rows.assign(
+            method=method,
+            seed=seed,
+            draws=draws,
+            # The package imports this module, so this module cannot import the package.
+            written_by=sys.modules["pdframe"].__version__,
+        )
+        IssuedForecasts(self._store).append(_stored(rows), now=datetime.now(UTC))
+    return note(result, notes, "forecast")
+
+
+def track_record(self: Forecasting, *, refresh: _Refresh = None) -> pd.DataFrame:
+    """Compare every forecast that `forecast` issued with what was won.
+
+    What was won is what the account shows now: the wins that stand, at their value when they were
+    won, converted with the rates of that forecast.
+
+    Parameters
+    ----------
+    refresh
+        As in `deals`, for deals and stages.
+
+    Returns
+    -------
+    DataFrame
+        One row per issued forecast, period and group:
+
+        - as_of (UTC): what the forecast knew; period: its first day; currency
+        - by, group: the columns it was grouped by and their values, as text; null: not grouped
+        - method
+        - won_already, mean, p10, p50, p90: as they were issued
+        - actual: what was won in the period; null while it is not over
+        - covered: whether it lies between p10 and p90, as eight of ten should
+        - pinball_10, pinball_50, pinball_90: losses of the three quantiles, 0 at best
+        - crps: the continuous ranked probability score: how far the forecast as a whole was off, in
+          the currency; for a single number it would be the error
+
+    Raises
+    ------
+    NotCachedError
+        `refresh=False`, and deals or stages are not cached.
+    CacheError
+        The log of forecasts cannot be read.
+    PdframeError
+        As in `deals` and `stages`, if they send requests.
+
+    Warns
+    -----
+    DataWarning
+        A forecast cannot be scored: a currency without a rate, or a column that is no more.
+
+    Examples
+    --------
+    >>> rates = {"EUR": 1, "USD": 0.9, "GBP": 1.15}
+    >>> table = account.forecast("2026-Q3", rates=rates)
+    >>> record = account.track_record()
+    >>> last = record[record["as_of"] == record["as_of"].max()]
+    >>> print(last["actual"].isna().all())  # its periods are not over
+    True
+    """
+    issued = to_frame(IssuedForecasts(self._store).rows(), ISSUED_FORECASTS)
+    deals, visits, stages, history = _frames(self, refresh)
+    deals = _with_names(self, deals, _grouped_by(issued))
+    now = _known_until(self._store, deals, visits, history)
+    record, notes = compared(issued, deals, visits, stages, as_of=now, history=history)
+    record.attrs["tz"] = self.tz
+    return note(record, notes, "track_record")
+
+
+def _frames(
+    account: Forecasting, refresh: _Refresh
+) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame, pd.DataFrame]:
+    """Load deals, visits, stages and history; what one refresh fetched is not fetched twice."""
+    deals = account.deals(refresh=refresh, deleted=True)
+    stages = account.stages(refresh=refresh)
+    return deals, account.stage_visits(refresh=False), stages, account.deal_history()
+
+
+def _with_names(
+    account: Forecasting, deals: pd.DataFrame, by: str | Sequence[str] | None
+) -> pd.DataFrame:
+    """Add the names of ids that deals are grouped by, such as `owner_name`."""
+    wanted = [by] if isinstance(by, str) else list(by or ())
+    wanted = ["owner_name" if name == "owner" else name for name in wanted]
+    missing = [name for name in dict.fromkeys(wanted) if name not in deals]
+    if not missing:
+        return deals
+    named = account.deals(refresh=False, deleted=True, names=True, columns=["id", *missing])
+    joined = deals.merge(named, on="id", how="left")
+    joined.attrs = dict(deals.attrs)
+    return joined
+
+
+def _grouped_by(issued: pd.DataFrame) -> list[str]:
+    """Return the names of ids that forecasts were grouped by; other columns may be no more."""
+    lists = [json.loads(text) for text in issued["by"].dropna().unique()]
+    every = dict.fromkeys(name for names in lists for name in names)
+    return [name for name in every if name in _NAMES]
+
+
+def _known_until(store: Store, *frames: pd.DataFrame) -> pd.Timestamp:
+    """Return the server's time at the last sync of deals, or the newest time that the frames show
+    where that is later: the server's clock has whole seconds, and pages follow each other.
+    """
+    manifest = store.manifest("deals")
+    if manifest is None:
+        raise NotCachedError("Deals are not cached: account.deals() loads them.")
+    times = [pd.Timestamp(manifest.server_time or manifest.synced_at)]
+    for frame in frames:
+        shown = [name for name in ("update_time", "seen_at") if name in frame]
+        times += [time for time in (frame[name].max() for name in shown) if pd.notna(time)]
+    return max(times).as_unit("us")
+
+
+def _changelog_notes(store: Store, deals: pd.DataFrame) -> list[str]:
+    """Return what the forecast loses by closed deals whose changelog is not loaded."""
+    closed = deals.loc[deals["status"].isin(["won", "lost"]), "id"]
+    read: set[int] = set()
+    if store.manifest("deal_changes") is not None:
+        states = load_states(store, "deal_changes")
+        read = set(states.filter(states["found"])["id"].to_pylist())
+    missing = int((~closed.isin(read)).sum())
+    if not missing:
+        return []
+    return [
+        f"{missing:,} of {len(closed):,} closed deals have no changelog: probabilities are"
+        f" rougher. account.deal_changes() loads them ({missing * _TOKENS_A_DEAL:,} tokens).",
+        "Of a deal without changelog, only the stages and values that syncs saw are known, and no"
+        " earlier ones.",
+    ]
+
+
+def _stored(rows: pd.DataFrame) -> pa.Table:
+    """Return kept rows in the types of the cache, without the number of the forecast."""
+    schema = storage_schema(ISSUED_FORECASTS)
+    named = pa.schema([field for field in schema if field.name != "issue"])
+    arrays = []
+    for field in named:
+        column = rows[field.name]
+        if pa.types.is_date(field.type):
+            arrays.append(pa.array(column.dt.date, field.type))
+        else:
+            arrays.append(pa.array(column, from_pandas=True).cast(field.type))
+    return pa.table(arrays, schema=named)

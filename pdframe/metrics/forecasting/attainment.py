@@ -1,0 +1,275 @@
+"""How likely a quota is to be met, and how much open pipeline it would take."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, TypeAlias
+
+import numpy as np
+import pandas as pd
+
+from pdframe._warnings import collect_warnings, warn
+from pdframe.errors import ArgumentError, MixedCurrencyError
+from pdframe.metrics._arguments import (
+    grouped,
+    keyed,
+    micros,
+    moment,
+    require_columns,
+    to_micros,
+)
+from pdframe.metrics._columns import amounts, dates, finite, plain_ids, ratio
+from pdframe.metrics._notes import note
+from pdframe.metrics._periods import beginning
+from pdframe.metrics._survival import Floats, Ints
+from pdframe.metrics.currency import Rates, RateTable, mixed
+from pdframe.metrics.forecasting.totals import DRAWS
+
+Quota: TypeAlias = float | Mapping[Any, float] | pd.DataFrame
+
+COLUMNS = (
+    "quota",
+    "won_already",
+    "gap",
+    "probability",
+    "coverage",
+    "needed_coverage",
+)
+_OWN = frozenset({*DRAWS, "currency"})
+
+
+def attainment(
+    draws: pd.DataFrame,
+    quota: Quota,
+    forecast_deals: pd.DataFrame | None = None,
+    *,
+    rates: RateTable | None = None,
+) -> pd.DataFrame:
+    """Compare the forecast of each period with its quota.
+
+    Parameters
+    ----------
+    draws
+        From `forecast_draws`.
+    quota
+        In the currency of `draws`: one number, the quota of every period and group; a mapping from
+        a period ("2026-Q3", "2026-07", its first day) to its quota; or a frame with the columns of
+        `by` of the draws, `quota`, and `period` where the quota differs by period. A period or
+        group without a quota is left out.
+    forecast_deals
+        From `forecast_deals` at the same `as_of`, with the same `by`; None: the two columns of
+        coverage are null.
+    rates
+        A mapping currency -> value of one unit in the currency of `draws`, or a frame (currency,
+        date, rate), where `forecast_deals` has several currencies.
+
+    Returns
+    -------
+    DataFrame
+        One row per group and period of `draws` that has a quota:
+
+        - the columns of `by`, period, currency: as in `draws`
+        - quota
+        - won_already: wins inside the period up to `as_of`
+        - gap: what is missing, quota - won_already; 0 where the quota is met
+        - probability: the share of draws in which the total reaches the quota
+        - coverage: value of the open deals / gap; null where there is no gap
+        - needed_coverage: the coverage that the account's own win rate needs, 1 / the share of the
+          open value that is expected to be won by the end of the period; null where none is
+
+    Raises
+    ------
+    ArgumentError
+        A frame lacks columns, a quota is no number, or there is none for any period.
+    MixedCurrencyError
+        `forecast_deals` has several currencies and there are no `rates`.
+
+    Notes
+    -----
+    The expected share is that of the horizon in `forecast_deals` that is nearest to the end of the
+    period: pass `horizons` that are periods, such as "2026-Q3".
+
+    Examples
+    --------
+    >>> deals = account.deals(archived=True, deleted=True)
+    >>> visits, stages = account.stage_visits(), account.stages()
+    >>> coming = {"as_of": "2026-06-30", "until": "2026-Q3", "freq": "Q"}
+    >>> coming["rates"] = {"EUR": 1, "USD": 0.9, "GBP": 1.15}
+    >>> draws = metrics.forecast_draws(deals, visits, stages, **coming)
+    >>> table = metrics.attainment(draws, {"2026-Q3": 250_000})
+    >>> list(table["quota"])
+    [250000.0]
+    """
+    with collect_warnings() as notes:
+        names = (
+            [name for name in draws.columns if name not in _OWN]
+            if isinstance(draws, pd.DataFrame)
+            else []
+        )
+        plain = require_columns(draws, "draws", [*DRAWS, "currency"], names)
+        result, totals = _totals(plain, names)
+        target = _quotas(quota, result, names)
+        kept = np.flatnonzero(~np.isnan(target))
+        if not len(kept):
+            raise ArgumentError("quota names no period and group of the draws.")
+        result = result.iloc[kept].reset_index(drop=True)
+        totals, target = totals[kept], target[kept]
+        won = result.pop("won_already").to_numpy()
+        gap = np.maximum(target - won, 0.0)
+        # Amounts are sums of millionths: a total that equals the quota but for rounding meets it.
+        met = totals >= target[:, None] - 5e-7
+        result["quota"], result["won_already"], result["gap"] = target, won, gap
+        result["probability"] = met.mean(axis=1)
+        value, share = _pipeline(forecast_deals, result, names, rates, draws.attrs)
+        result["coverage"] = ratio(value, gap)
+        result["needed_coverage"] = ratio(np.ones(len(share)), share)
+        result = keyed(result, [*names, "period"], draws.attrs.get("tz"))
+    return note(result, notes, "attainment")
+
+
+def _totals(draws: pd.DataFrame, names: list[str]) -> tuple[pd.DataFrame, Floats]:
+    """Return one row per group and period, and its totals: rows x draws."""
+    key_columns = [*names, "period", *(["currency"] if "currency" not in names else [])]
+    codes, rows = grouped(draws, key_columns)
+    count = np.bincount(codes, minlength=len(rows))
+    if len(rows) and (count != count[0]).any():
+        raise ArgumentError(
+            "draws has more draws of one period than of another. Pass the complete frame of"
+            " forecast_draws."
+        )
+    order = np.lexsort((plain_ids(draws["draw"]), codes))
+    totals = amounts(draws, "total")[order].reshape(len(rows), -1)
+    first = order.reshape(len(rows), -1)[:, 0]
+    rows["won_already"] = amounts(draws, "won_already")[first]
+    return rows, totals
+
+
+def _quotas(quota: Any, rows: pd.DataFrame, names: list[str]) -> Floats:
+    """Return the quota of each row, NaN where it has none."""
+    if isinstance(quota, pd.DataFrame):
+        return _quotas_of_frame(quota, rows, names)
+    if isinstance(quota, Mapping):
+        first = dates(rows, "period").to_numpy()
+        result = np.full(len(rows), np.nan)
+        for period, number in quota.items():
+            day = beginning(period, "UTC", "quota").tz_localize(None).to_datetime64()
+            if not (first == day).any():
+                raise ArgumentError(
+                    f"quota has the period {period!r}, which draws has not: it has"
+                    f" {', '.join(f'{each:%Y-%m-%d}' for each in rows['period'].unique())}."
+                )
+            result[first == day] = _number(number)
+        return result
+    return np.full(len(rows), _number(quota))
+
+
+def _quotas_of_frame(quota: pd.DataFrame, rows: pd.DataFrame, names: list[str]) -> Floats:
+    on = [*names, *(["period"] if "period" in quota.columns else [])]
+    table = require_columns(quota, "quota", ["quota"], on)
+    table = table[[*on, "quota"]].assign(quota=finite(table, "quota"))
+    if "period" in on:
+        table["period"] = dates(table, "period")
+    if table.duplicated(on).any() or (not on and len(table) > 1):
+        raise ArgumentError("quota has two rows for one period and group. Pass one row each.")
+    if not on:
+        return np.full(len(rows), _number(table["quota"].iloc[0] if len(table) else None))
+    both = pd.concat([rows[on], table[on]], ignore_index=True)
+    codes, _ = grouped(both, on)
+    result = pd.Series(table["quota"].to_numpy(), index=codes[len(rows) :])
+    return np.asarray(result.reindex(codes[: len(rows)]).to_numpy(), np.float64)
+
+
+def _number(value: Any) -> float:
+    number = isinstance(value, int | float | np.number) and not isinstance(value, bool)
+    if not number or not np.isfinite(float(value)):
+        raise ArgumentError(f"quota={value!r} is not a number.")
+    return float(value)
+
+
+def _pipeline(
+    deals: pd.DataFrame | None,
+    rows: pd.DataFrame,
+    names: list[str],
+    rates: RateTable | None,
+    attrs: Mapping[Any, Any],
+) -> tuple[Floats, Floats]:
+    """Return the open value of each row's group, and the share that is expected to be won by the
+    end of its period.
+    """
+    nothing = np.full(len(rows), np.nan)
+    if deals is None:
+        return nothing, nothing
+    plain = require_columns(
+        deals, "forecast_deals", ["deal_id", "horizon", "currency", "value", "p_won"], names
+    )
+    value = np.nan_to_num(_converted(plain, rows, names, rates, attrs))
+    expected = value * amounts(plain, "p_won")
+    length = plain["horizon"].astype("timedelta64[us]").to_numpy().view(np.int64)
+    ends = _ends(rows, attrs)
+    known = np.unique(length)
+    if not len(known):
+        return np.zeros(len(rows)), nothing
+    nearest = known[np.abs(known - ends[:, None]).argmin(axis=1)]
+    both = pd.concat([rows[names], plain[names]], ignore_index=True)
+    codes, keys = grouped(both, names)
+    own, group = codes[: len(rows)], codes[len(rows) :]
+    total, share = np.zeros(len(rows)), np.zeros(len(rows))
+    for horizon in np.unique(nearest):
+        inside = length == horizon
+        sums, won = (
+            np.bincount(group[inside], each[inside], len(keys)) for each in (value, expected)
+        )
+        here = nearest == horizon
+        total[here] = sums[own[here]]
+        share[here] = ratio(won, sums)[own[here]]
+    return total, share
+
+
+def _converted(
+    deals: pd.DataFrame,
+    rows: pd.DataFrame,
+    names: list[str],
+    rates: RateTable | None,
+    attrs: Mapping[Any, Any],
+) -> Floats:
+    """Return the values of deals in the currency of the draws."""
+    value = finite(deals, "value")
+    valued = ~np.isnan(value) & (value != 0)
+    if "currency" in names:
+        return value
+    if rates is None:
+        met = {*deals.loc[valued, "currency"].dropna().unique(), *rows["currency"].dropna()}
+        if len(met) > 1:
+            raise MixedCurrencyError(mixed(met))
+        return value
+    table = Rates(rates)
+    day = moment(attrs["as_of"], "UTC", "as_of") if "as_of" in attrs else None
+    if day is None and table.dated:
+        raise ArgumentError("draws has lost its attrs: pass rates as a mapping.")
+    days = (
+        None
+        if day is None
+        else pd.Series(
+            [day.tz_convert(attrs.get("tz") or "UTC").tz_localize(None).normalize()] * len(deals)
+        )
+    )
+    rate = table.at(deals["currency"], days, valued)
+    table.warn_of_stale()
+    return value * rate
+
+
+def _ends(rows: pd.DataFrame, attrs: Mapping[Any, Any]) -> Ints:
+    """Return the time from `as_of` to the end of each row's period, in microseconds."""
+    if not {"as_of", "freq", "until"} <= set(attrs):
+        warn("draws has lost its attrs: coverage is that of the longest horizon.")
+        return np.full(len(rows), np.iinfo(np.int64).max // 4)
+    tz = str(attrs.get("tz") or "UTC")
+    unit = {"W": pd.DateOffset(weeks=1), "M": pd.DateOffset(months=1)}
+    unit |= {"Q": pd.DateOffset(months=3), "Y": pd.DateOffset(years=1)}
+    ends = pd.DataFrame({"end": dates(rows, "period") + unit[attrs["freq"]]})
+    last = to_micros(moment(attrs["until"], "UTC", "until"))
+    as_of = to_micros(moment(attrs["as_of"], "UTC", "as_of"))
+    return np.minimum(micros(ends["end"], tz, "end"), last) - as_of
+
+
+__all__ = ["attainment"]

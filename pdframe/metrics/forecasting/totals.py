@@ -1,0 +1,343 @@
+"""What the coming periods will bring: `forecast`, and the draws that its ranges come from."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+
+from pdframe._warnings import collect_warnings
+from pdframe.metrics._notes import note
+from pdframe.metrics._survival import Ints
+from pdframe.metrics.currency import RateTable
+from pdframe.metrics.forecasting.setup import (
+    QUANTILES,
+    Moment,
+    Setup,
+    described,
+    drawn_totals,
+    expectation,
+    group_names,
+    key_columns,
+    notes_of_data,
+    quantiles,
+    set_up,
+)
+
+COLUMNS = (
+    "period",
+    "won_already",
+    "from_open",
+    "from_new",
+    "mean",
+    "p10",
+    "p50",
+    "p90",
+    "common_sd",
+    "deals_open",
+    "deals_new",
+)
+DRAWS = ("period", "draw", "won_already", "from_open", "from_new", "total")
+WIDE = 5
+"""P90 / P10 from which on a warning says that the range is wide."""
+WHALE = 0.5
+"""Share of what is expected from which on a warning names the deal."""
+
+
+def forecast(
+    deals: pd.DataFrame,
+    visits: pd.DataFrame,
+    stages: pd.DataFrame,
+    *,
+    as_of: Moment,
+    until: Moment,
+    freq: str = "M",
+    by: str | Sequence[str] | None = None,
+    rates: RateTable | None = None,
+    draws: int = 10_000,
+    seed: int = 0,
+    method: str = "hazard",
+    history: pd.DataFrame | None = None,
+    activities: pd.DataFrame | None = None,
+    deal_products: pd.DataFrame | None = None,
+    common_sd: float | None = None,
+    fiscal_start: int = 1,
+    tz: str | None = None,
+) -> pd.DataFrame:
+    """Forecast the revenue won in each coming period: the expectation, and the range that it falls
+    into in eight of ten cases.
+
+    Parameters
+    ----------
+    deals
+        One row per deal, from `account.deals(archived=True, deleted=True)`.
+    visits, stages
+        From `account.stage_visits()` and `account.stages()`.
+    as_of
+        What happened after it is unknown. A bare date is the end of that day.
+    until
+        The end: a day or time is its first instant; a year, quarter or month ("2026-Q3") or a
+        `pd.Period` is taken to its end.
+    freq
+        "W" (from Monday), "M", "Q" or "Y". The period that `as_of` lies in is partly over: its
+        wins so far are `won_already`.
+    by
+        Column or columns of `deals` to group by, unchanged; null is a group. "owner" is
+        `owner_name` where that is there. "currency" keeps currencies apart.
+    rates
+        A mapping currency -> value of one unit in the common currency, or a frame (currency, date,
+        rate): the last rate on or before the day of `as_of` converts every value.
+    draws
+        How many possible courses of the periods the range is taken from.
+    seed
+        All random numbers follow from it: the same one gives the same result.
+    method
+        Name of the method that gives the probabilities of open deals.
+    history, activities, deal_products
+        From `account.deal_history()`, `account.activities()`, `account.deal_products()`; None: not
+        used.
+    common_sd
+        How much good and bad times move all deals together: the standard deviation of the logarithm
+        of a factor on the hazards of winning. None: estimated from the account's own past. 0: deals
+        are independent, and ranges are far too narrow.
+    fiscal_start
+        The month in which the fiscal year begins.
+    tz
+        Timezone of periods and of naive times; None: the frames' `attrs["tz"]`, which the loaders
+        set, else UTC.
+
+    Returns
+    -------
+    DataFrame
+        One row per group and period, none for periods that are over:
+
+        - the columns of `by`
+        - period: its first day
+        - currency: of the amounts; not repeated where it is in `by`
+        - won_already: wins inside the period up to `as_of`
+        - from_open: expected revenue from deals that are open
+        - from_new: from deals that do not exist yet
+        - mean: their sum, the exact expectation of the total
+        - p10, p50, p90: the total is at or under these in one, five, nine of ten draws
+        - common_sd: the standard deviation that was used
+        - deals_open: open deals at `as_of`
+        - deals_new: expected number of deals that will be created in the period
+
+    Raises
+    ------
+    InsufficientDataError
+        Too few deals were closed or won, or `until` is past the follow-up.
+    MixedCurrencyError
+        Values of several currencies would be added up without `rates`.
+    ArgumentError
+        A column is missing or holds something else, or an argument is not what it must be.
+
+    Warns
+    -----
+    DataWarning
+        Once, with the complete text in `attrs["notes"]`: open deals without a value, which count 0;
+        one deal that is more than half of what is expected; P90 above 5 times P10; a past too short
+        to estimate `common_sd`, which is .2 then; old rates.
+
+    Notes
+    -----
+    Every open deal has one exponential random number per draw, which belongs to the seed and the
+    deal's id; the deal is won in the period in which its cumulative hazard passes the number. The
+    factor that deals share has mean 1, and hazards are adjusted so that its expectation changes no
+    probability. So periods and groups of a draw add up, to the last bit. A deal is worth its value
+    now, or that of a past win whose value changed from a like one, in the share in which that
+    happened. New deals arrive at the level, growth and season of the months before, and are won
+    with the age and value of past wins.
+
+    Examples
+    --------
+    >>> deals = account.deals(archived=True, deleted=True)
+    >>> visits, stages = account.stage_visits(), account.stages()
+    >>> rates = {"EUR": 1, "USD": 0.9, "GBP": 1.15}
+    >>> coming = {"as_of": "2026-06-30", "until": "2026-Q3", "rates": rates}
+    >>> table = metrics.forecast(deals, visits, stages, **coming)
+    >>> list(table["period"].dt.month)
+    [7, 8, 9]
+    """
+    with collect_warnings() as notes:
+        names = group_names(by, deals, COLUMNS)
+        setup = set_up(
+            deals,
+            visits,
+            stages,
+            as_of=as_of,
+            until=until,
+            freq=freq,
+            names=names,
+            rates=rates,
+            seed=seed,
+            method=method,
+            history=history,
+            activities=activities,
+            deal_products=deal_products,
+            spread=common_sd,
+            fiscal_start=fiscal_start,
+            tz=tz,
+        )
+        totals = drawn_totals(setup, draws, seed)
+        result = _table(setup, totals)
+        notes += _remarks(setup, totals, result, seed)
+    return note(result, notes, "forecast")
+
+
+def forecast_draws(
+    deals: pd.DataFrame,
+    visits: pd.DataFrame,
+    stages: pd.DataFrame,
+    *,
+    as_of: Moment,
+    until: Moment,
+    freq: str = "M",
+    by: str | Sequence[str] | None = None,
+    rates: RateTable | None = None,
+    draws: int = 10_000,
+    seed: int = 0,
+    method: str = "hazard",
+    history: pd.DataFrame | None = None,
+    activities: pd.DataFrame | None = None,
+    deal_products: pd.DataFrame | None = None,
+    common_sd: float | None = None,
+    fiscal_start: int = 1,
+    tz: str | None = None,
+) -> pd.DataFrame:
+    """List the draws that `forecast` takes its range from: one row per group, period and draw.
+
+    The rows of one draw are one possible course of all periods and groups: a quarter is the sum of
+    its months, a team the sum of its members, in every draw.
+
+    Parameters
+    ----------
+    deals, visits, stages, as_of, until, freq, by, rates, draws, seed, method, history
+        As in `forecast`.
+    activities, deal_products, common_sd, fiscal_start, tz
+        As in `forecast`.
+
+    Returns
+    -------
+    DataFrame
+        By group, period and draw: the columns of `by`; period; currency; draw (from 0); won_already
+        (the same in all draws), from_open, from_new, total (their sum).
+
+    Raises
+    ------
+    InsufficientDataError, MixedCurrencyError, ArgumentError
+        As in `forecast`.
+
+    Examples
+    --------
+    >>> deals = account.deals(archived=True, deleted=True)
+    >>> visits, stages = account.stage_visits(), account.stages()
+    >>> coming = {"as_of": "2026-06-30", "until": "2026-09", "rates": {"USD": 0.9, "GBP": 1.15}}
+    >>> coming["rates"]["EUR"] = 1
+    >>> rows = metrics.forecast_draws(deals, visits, stages, **coming, draws=1000)
+    >>> len(rows)
+    3000
+    """
+    with collect_warnings() as notes:
+        names = group_names(by, deals, DRAWS)
+        setup = set_up(
+            deals,
+            visits,
+            stages,
+            as_of=as_of,
+            until=until,
+            freq=freq,
+            names=names,
+            rates=rates,
+            seed=seed,
+            method=method,
+            history=history,
+            activities=activities,
+            deal_products=deal_products,
+            spread=common_sd,
+            fiscal_start=fiscal_start,
+            tz=tz,
+        )
+        opened, new = drawn_totals(setup, draws, seed)
+        result = _draw_rows(setup, opened, new)
+        notes += notes_of_data(setup)
+    return note(result, notes, "forecast_draws")
+
+
+def _table(setup: Setup, totals: tuple[Ints, Ints]) -> pd.DataFrame:
+    """Return the frame of `forecast`."""
+    expected, revenue = expectation(setup), setup.revenue
+    ranges = quantiles(totals[0] + totals[1] + expected.won_already[:, :, None])
+    groups, periods = expected.mean.shape
+    result = key_columns(setup, 1)
+    for name in ("won_already", "from_open", "from_new", "mean"):
+        result[name] = getattr(expected, name).ravel() / revenue.units
+    for place, percent in enumerate(QUANTILES):
+        result[f"p{percent}"] = ranges[..., place].ravel() / revenue.units
+    result["common_sd"] = np.full(groups * periods, setup.spread.value)
+    opened = np.bincount(setup.open_group, minlength=groups)
+    result["deals_open"] = pd.array(np.repeat(opened, periods), dtype="Int64")
+    result["deals_new"] = setup.deals_new.ravel()
+    return described(result, setup)
+
+
+def _remarks(setup: Setup, totals: tuple[Ints, Ints], result: pd.DataFrame, seed: int) -> list[str]:
+    """Return what the reader of a forecast must know of it."""
+    notes = notes_of_data(setup)
+    low, high = result["p10"].to_numpy(), result["p90"].to_numpy()
+    wide = np.flatnonzero((high > WIDE * low) & (high > 0))
+    if len(wide):
+        first = result.iloc[wide[0]]
+        notes.append(
+            f"The range is wide in {len(wide):,} of {len(result):,} rows: P90 is more than {WIDE}"
+            f" times P10, first in the period from {first['period']:%Y-%m-%d}"
+            f" ({first['p10']:,.0f} to {first['p90']:,.0f})."
+        )
+    return notes + _of_whale(setup, totals, seed)
+
+
+def _of_whale(setup: Setup, totals: tuple[Ints, Ints], seed: int) -> list[str]:
+    """Return a note on the deal that is more than half of what is expected, if there is one."""
+    revenue, units = setup.revenue, setup.revenue.units
+    each = revenue.from_open().sum(axis=1)
+    expected = int(expectation(setup).mean.sum())
+    if not len(each) or expected <= 0 or each.max() <= WHALE * expected:
+        return []
+    place = int(each.argmax())
+    rows = np.array([place])
+    alone = replace(
+        revenue,
+        open_deal=revenue.open_deal[rows],
+        chance=revenue.chance[rows],
+        worth=revenue.worth.take(rows),
+        new=revenue.new.none(),
+    )
+    every = sum(part.sum(axis=(0, 1)) for part in totals) + int(revenue.won.sum())
+    own = alone.drawn(every.shape[-1], seed, setup.spread.value)[0].sum(axis=(0, 1))
+    names = ", ".join(f"P{percent} {{:,.0f}}" for percent in QUANTILES)
+    with_it, without = (names.format(*(quantiles(part) / units)) for part in (every, every - own))
+    return [
+        f"Deal {revenue.open_deal[place]} is {each[place] / expected:.0%} of what is expected until"
+        f" the end. With it: mean {expected / units:,.0f}, {with_it}. Without it: mean"
+        f" {(expected - int(each[place])) / units:,.0f}, {without}."
+    ]
+
+
+def _draw_rows(setup: Setup, opened: Ints, new: Ints) -> pd.DataFrame:
+    units, draws = setup.revenue.units, opened.shape[-1]
+    won = np.zeros(opened.shape[:2], np.int64)
+    np.add.at(won[:, 0], setup.won_group, setup.revenue.won)
+    result = key_columns(setup, draws)
+    result["draw"] = pd.array(
+        np.tile(np.arange(draws), opened.shape[0] * opened.shape[1]), dtype="Int64"
+    )
+    result["won_already"] = np.repeat(won.ravel(), draws) / units
+    result["from_open"] = opened.ravel() / units
+    result["from_new"] = new.ravel() / units
+    result["total"] = (opened + new + won[:, :, None]).ravel() / units
+    return described(result, setup)
+
+
+__all__ = ["forecast", "forecast_draws"]

@@ -1,0 +1,163 @@
+"""Forecasts of an account: issued now, kept as issued, and compared with what was won."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from pdframe import metrics, sandbox
+from pdframe.errors import DataWarning, InsufficientDataError, MixedCurrencyError
+
+pytestmark = pytest.mark.filterwarnings("ignore::pdframe.errors.DataWarning")
+
+RATES = {"EUR": 1, "USD": 0.9, "GBP": 1.15}
+START = pd.Timestamp("2026-06-30 12:00", tz="UTC")
+AMOUNTS = ["won_already", "from_open", "from_new", "mean", "p10", "p50", "p90"]
+
+
+def connected(cache: Path, deals: int = 200) -> sandbox.SandboxAccount:
+    return sandbox.connect(
+        seed=7, deals=deals, cache_dir=cache, burst=100_000, max_age=None, progress=False
+    )
+
+
+@pytest.fixture(scope="module")
+def forecast_twice(tmp_path_factory: pytest.TempPathFactory) -> Iterator[sandbox.SandboxAccount]:
+    """An account that forecast on 30 June and, grouped by owner, on 14 August."""
+    with connected(tmp_path_factory.mktemp("cache")) as account:
+        account.sync()
+        account.forecast("2026-08", rates=RATES, draws=500)
+        account.advance(days=45)
+        account.sync()
+        account.forecast("2026-08", rates=RATES, draws=500, by="owner", seed=3)
+        account.advance(days=30)
+        account.sync()
+        # Between two snapshots, it is unknown whether a value changed before the deal was won.
+        account.deal_changes()
+        yield account
+
+
+def won_in(account: sandbox.SandboxAccount, month: str, owner: str | None = None) -> float:
+    """What was won in a local month, in euros, from the rows of the company."""
+    deals = account.deals(refresh=False, names=True)
+    deals = deals[
+        (deals["status"] == "won") & (deals["local_won_date"].dt.strftime("%Y-%m") == month)
+    ]
+    if owner is not None:
+        deals = deals[deals["owner_name"] == owner]
+    return float((deals["value"].fillna(0) * deals["currency"].map(RATES)).sum())
+
+
+def test_a_forecast_is_the_metric_of_the_loaded_frames_as_of_the_server(tmp_path: Path) -> None:
+    with connected(tmp_path) as account:
+        account.sync()
+        account.deal_changes()
+        spent = account.tokens_today
+        result = account.forecast("2026-Q3", rates=RATES, draws=500)
+        assert account.tokens_today - spent <= 60  # deals and stages are cached: the deletions
+        expected = metrics.forecast(
+            account.deals(deleted=True),
+            account.stage_visits(),
+            account.stages(),
+            as_of=START,
+            until="2026-Q3",
+            rates=RATES,
+            draws=500,
+            history=account.deal_history(),
+            tz="Europe/Tallinn",
+        )
+        pd.testing.assert_frame_equal(result, expected)
+        kept = account.track_record()
+        pd.testing.assert_frame_equal(
+            kept[AMOUNTS[:1] + AMOUNTS[3:]], result[AMOUNTS[:1] + AMOUNTS[3:]]
+        )
+        assert kept["as_of"].tolist() == [START] * 4
+        assert kept["period"].tolist() == result["period"].tolist()
+
+
+def test_the_record_has_every_forecast_and_what_was_won(
+    forecast_twice: sandbox.SandboxAccount,
+) -> None:
+    record = forecast_twice.track_record()
+    first = record[record["as_of"] == START]
+    assert first["period"].dt.strftime("%Y-%m").tolist() == ["2026-06", "2026-07", "2026-08"]
+    assert first["actual"].tolist() == pytest.approx(
+        [won_in(forecast_twice, month) for month in ("2026-06", "2026-07", "2026-08")]
+    )
+    assert first["group"].isna().all()
+    inside = (first["p10"] <= first["actual"]) & (first["actual"] <= first["p90"])
+    assert first["covered"].tolist() == inside.tolist()
+    second = record[record["as_of"] > START]
+    assert second["as_of"].unique() == pd.Timestamp("2026-08-14 12:00", tz="UTC")
+    assert second["by"].unique() == ["owner_name"]
+    assert second["actual"].sum() == pytest.approx(won_in(forecast_twice, "2026-08"))
+    one = second.iloc[second["actual"].argmax()]
+    assert one["actual"] == pytest.approx(won_in(forecast_twice, "2026-08", one["group"]))
+    assert one["actual"] > 0
+
+
+def test_the_log_outlives_the_account_object_and_reloads(
+    forecast_twice: sandbox.SandboxAccount,
+) -> None:
+    before = forecast_twice.track_record()
+    folder = forecast_twice.cache_path / "forecasts"
+    files = {path.name: path.read_bytes() for path in folder.glob("part-*")}
+    forecast_twice.sync("deals", full=True)
+    assert {path.name: path.read_bytes() for path in folder.glob("part-*")} == files
+    again = forecast_twice.track_record(refresh=False)
+    pd.testing.assert_frame_equal(again, before)
+
+
+def test_a_forecast_of_the_past_is_not_kept(forecast_twice: sandbox.SandboxAccount) -> None:
+    before = len(forecast_twice.track_record())
+    table = forecast_twice.forecast("2026-Q2", as_of="2026-03-31", rates=RATES, draws=200)
+    assert table["period"].dt.month.tolist() == [4, 5, 6]
+    assert table["won_already"].tolist() == [0.0, 0.0, 0.0]
+    assert len(forecast_twice.track_record()) == before
+
+
+def test_a_refused_forecast_is_not_kept(tmp_path: Path) -> None:
+    with connected(tmp_path, deals=10) as account:
+        with pytest.raises(InsufficientDataError, match="needs 30 closed deals"):
+            account.forecast("2026-Q3", rates=RATES)
+        assert account.track_record().empty
+        assert not (account.cache_path / "forecasts").exists()
+
+
+def test_several_currencies_need_rates(forecast_twice: sandbox.SandboxAccount) -> None:
+    with pytest.raises(MixedCurrencyError):
+        forecast_twice.forecast("2026-Q4")
+
+
+@pytest.mark.filterwarnings("default::pdframe.errors.DataWarning")
+def test_what_is_lost_without_changelogs_is_said_once(tmp_path: Path) -> None:
+    with connected(tmp_path) as account:
+        account.deals(columns=["id"], deleted=True)
+        closed = account.deals(refresh=False, deleted=True, columns=["id", "status"])
+        closed = closed[closed["status"].isin(["won", "lost"])]
+        with pytest.warns(DataWarning) as caught:
+            table = account.forecast("2026-08", rates=RATES, draws=200)
+        ours = [str(each.message) for each in caught if "changelog" in str(each.message)]
+        count = len(closed)
+        assert ours[0].startswith(f"forecast: {count} of {count} closed deals have no changelog")
+        assert f"({20 * count:,} tokens)" in ours[0]
+        assert len(ours) == 1
+        assert ours[0].count("\n") == 1
+        account.deal_changes(closed["id"])
+        table = account.forecast("2026-08", rates=RATES, draws=200)
+        assert not any("changelog" in note for note in table.attrs["notes"])
+
+
+def test_a_cache_that_cannot_be_written_gives_a_forecast_that_is_not_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with connected(tmp_path) as account:
+        account.sync()
+        account.forecast("2026-08", rates=RATES, draws=200)
+        monkeypatch.setattr("os.access", lambda *_: False)
+        table = account.forecast("2026-08", rates=RATES, draws=200, refresh=False)
+        assert any("so this forecast is not kept" in note for note in table.attrs["notes"])
+        assert len(account.track_record(refresh=False)) == 3
