@@ -17,7 +17,7 @@ from pdframe.metrics._survival import Floats, Ints
 from pdframe.metrics.forecasting._interface import DAY, Fitted, Method
 from pdframe.metrics.forecasting.cells import cells_between
 from pdframe.metrics.forecasting.draws import SPREAD, generator
-from pdframe.metrics.forecasting.money import Money
+from pdframe.metrics.forecasting.money import Counting, Money
 from pdframe.metrics.forecasting.revenue import Revenue, revenue_of
 from pdframe.metrics.forecasting.winning_values import WinningValues
 
@@ -158,9 +158,12 @@ def estimate(known: Known, past: PastTotals, money: Money) -> CommonSd:
 
     At earlier ends of months, the logarithm of actual / expected of the months after is compared
     with how far it would be from 0 by chance alone, were all deals independent. What remains is
-    shrunk to `PRIOR`. Both are clipped alike, so a month without a win, or a cutoff of which little
+    shrunk to `PRIOR`. Where the past values of deals are unknown, wins are counted instead. Both are
+    clipped alike, so a month without a win, or a cutoff of which little
     was expected, is no more than one residual of `CLIP` against the same by chance.
     """
+    if known.frames.history is None:
+        money = Counting()
     edges = _month_edges(known.as_of + 1, known.tz, -CUTOFFS, 0)
     edges = edges[edges <= known.as_of + 1]
     wins = known.wins

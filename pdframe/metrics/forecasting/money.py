@@ -91,6 +91,17 @@ class Money:
             self._rate.update(zip(new, rate.tolist(), strict=True))
 
 
+class Counting(Money):
+    """Counts every deal as 1, for a past of which no values are known."""
+
+    def __init__(self) -> None:
+        super().__init__(None, pd.Timestamp(0))
+
+    def counted(self, values: Floats, currency: Texts) -> tuple[Floats, Ints]:
+        """Return ones."""
+        return np.ones(len(values)), np.zeros(len(values), np.int64)
+
+
 def units_for(*amounts: Floats) -> int:
     """Return how many whole units one of the currency has: `UNITS`, or fewer where sums of such
     amounts could leave the range of integers.
@@ -106,4 +117,4 @@ def whole(amounts: Floats, units: int) -> Ints:
     return np.rint(amounts * units).astype(np.int64)
 
 
-__all__ = ["UNITS", "Money", "units_for", "whole"]
+__all__ = ["UNITS", "Counting", "Money", "units_for", "whole"]

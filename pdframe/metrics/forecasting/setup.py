@@ -263,7 +263,8 @@ def notes_of_data(setup: Setup) -> list[str]:
     deals = setup.open_deals
     null = int(np.isnan(deals.value).sum())
     if null:
-        notes.append(f"{null:,} of {len(deals):,} open deals have no known value: they count 0.")
+        first = f"{null:,} of {len(deals):,} open deals have no known value: they count 0."
+        notes.insert(0, first) if null == len(deals) else notes.append(first)
     if not setup.spread.estimated:
         notes.append(
             f"Only {setup.spread.cutoffs} earlier months could be compared with what was expected"

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 LOOK_BACK = 26
 """Earlier times at which the values of deals that were then won are compared."""
 STEP = 28 * DAY
+WITHIN = 91 * DAY
+"""Wins are compared with values of this time before them: the later, the fewer will change."""
 LIKE = 1.5
 """Values within this factor are alike."""
 ENOUGH = 5
@@ -99,8 +101,8 @@ class WinningValues:
     def fit(cls, known: Known, money: Money) -> WinningValues:
         """Compare the values of past wins at earlier times with those at winning.
 
-        A deal counts once for every time at which it was open, as the deals that are open now were
-        met at one.
+        A deal counts once for every time at which it was open and soon won, as the deals that are
+        open now and will soon be won were met at one.
         """
         wins = known.wins
         times = known.as_of - STEP * np.arange(LOOK_BACK, 0, -1)
@@ -111,6 +113,7 @@ class WinningValues:
         pairs = np.zeros(len(earlier), np.bool_)
         if len(order):
             pairs = (wins.deal[place] == earlier.deal) & (wins.time[place] > earlier.at)
+            pairs &= wins.time[place] <= earlier.at + WITHIN
             pairs &= ~np.isnan(earlier.value) & ~np.isnan(wins.value[place])
         place, earlier = place[pairs], earlier.take(pairs)
         opened, kind = money.counted(earlier.value, earlier.currency)

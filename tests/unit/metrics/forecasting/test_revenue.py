@@ -1,0 +1,194 @@
+"""Draws of revenue against exact distributions, and the sums that must close."""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from scipy.integrate import quad
+
+from pdframe.metrics.forecasting.common_sd import chance_draws
+from pdframe.metrics.forecasting.draws import common_factors, recentred
+from pdframe.metrics.forecasting.revenue import Revenue
+from pdframe.metrics.forecasting.setup import quantiles
+from tests.helpers.forecast_totals import UNITS, like, months, revenue
+
+DRAWS = 20_000
+Exact = tuple[NDArray[np.float64], NDArray[np.float64]]
+
+
+def total(of: Revenue, draws: int = DRAWS, seed: int = 0, sd: float = 0.0) -> NDArray[np.int64]:
+    opened, new = of.drawn(draws, seed, sd)
+    return opened[0] + new[0]
+
+
+def test_three_deals_as_the_definition_says() -> None:
+    deals = revenue([0.8, 0.5, 0.3], [100, 200, 150])
+    drawn = total(deals)[0] / UNITS
+    assert deals.from_open().sum() == 225 * UNITS
+    assert quantiles(total(deals)).tolist() == [[100 * UNITS, 250 * UNITS, 450 * UNITS]]
+    assert drawn.mean() == pytest.approx(225, abs=3 * 127.77 / DRAWS**0.5)
+    assert drawn.std() == pytest.approx(127.77, rel=0.02)
+
+
+def every_outcome(chance: NDArray[np.float64], value: NDArray[np.float64]) -> Exact:
+    """The distribution of a sum of few deals: all outcomes, one by one."""
+    sums, weight = np.zeros(1), np.ones(1)
+    for p, v in zip(chance, value, strict=True):
+        sums = np.concatenate((sums, sums + v))
+        weight = np.concatenate((weight * (1 - p), weight * p))
+    return sums, weight
+
+
+def by_counts(chance: NDArray[np.float64], value: NDArray[np.float64]) -> Exact:
+    """The distribution of a sum of deals of few sizes: of each size the number won."""
+    sums, weight = np.zeros(1), np.ones(1)
+    for size in np.unique(value):
+        counts = np.ones(1)
+        for p in chance[value == size]:
+            counts = np.convolve(counts, [1 - p, p])
+        sums = (sums[:, None] + size * np.arange(len(counts))).ravel()
+        weight = (weight[:, None] * counts).ravel()
+        kept = weight > 1e-14
+        sums, weight = sums[kept], weight[kept]
+    return sums, weight
+
+
+@pytest.mark.parametrize("count", [3, 20, 200])
+@pytest.mark.parametrize("seed", [0, 1])
+def test_quantiles_agree_with_the_exact_convolution(count: int, seed: int) -> None:
+    random = np.random.default_rng(count + seed)
+    chance = random.uniform(0.02, 0.9, count)
+    if count <= 20:
+        value = np.rint(10 ** random.uniform(0, 7, count))
+        value[:2] = 1, 10_000_000
+        sums, weight = every_outcome(chance, value)
+    else:
+        value = random.choice([1.0, 700.0, 40_000.0, 10_000_000.0], count)
+        sums, weight = by_counts(chance, value)
+    assert weight.sum() == pytest.approx(1)
+    drawn = quantiles(total(revenue(chance, value.tolist()), seed=seed))[0] / UNITS
+    for p, quantile in zip((0.1, 0.5, 0.9), drawn, strict=True):
+        error = 3 * (p * (1 - p) / DRAWS) ** 0.5
+        assert weight[sums <= quantile].sum() >= p - error
+        assert weight[sums < quantile].sum() <= p + error
+    mean = (sums * weight).sum()
+    sd = (((sums - mean) ** 2) * weight).sum() ** 0.5
+    simulated = total(revenue(chance, value.tolist()), seed=seed)[0] / UNITS
+    assert simulated.mean() == pytest.approx(mean, abs=3 * sd / DRAWS**0.5)
+
+
+@pytest.mark.parametrize("sd", [0.05, 0.3, 0.8, 1.2])
+def test_the_common_factor_changes_no_probability(sd: float) -> None:
+    chance = np.array([1e-9, 0.001, 0.2, 0.5, 0.97])
+    for p, hazard in zip(chance, recentred(chance, sd), strict=True):
+
+        def won(z: float, hazard: float = hazard) -> float:
+            factor = np.exp(sd * z - sd**2 / 2)
+            return float(-np.expm1(-hazard * factor) * np.exp(-(z**2) / 2) / (2 * np.pi) ** 0.5)
+
+        assert quad(won, -9, 9, epsabs=1e-14, limit=200)[0] == pytest.approx(p, rel=1e-7)
+    assert recentred(np.array([0.0, 1.0]), sd).tolist() == [0.0, np.inf]
+    factors = common_factors(3, 100_000, sd)
+    assert factors.mean() == pytest.approx(1, abs=4 * factors.std() / 100_000**0.5)
+    assert np.log(factors).std() == pytest.approx(sd, rel=0.02)
+
+
+@pytest.mark.parametrize("sd", [0.0, 0.3, 0.8])
+def test_the_mean_of_draws_is_the_expectation(sd: float) -> None:
+    cells = months(3)
+    chance = np.cumsum(np.random.default_rng(0).uniform(0, 0.2, (60, 3)), axis=1)
+    new = like(cells, [30.0, 40.0, 20.0], [0.1, 0.05], [500.0, 9_000.0])
+    of = revenue(
+        chance, list(range(0, 6_000, 100)), changes=0.3, pool=[10.0, 4_000.0, 20_000.0], new=new
+    )
+    opened, created = of.drawn(DRAWS, 5, sd)
+    for exact, drawn in (
+        (of.from_open().sum(axis=0), opened[0]),
+        (of.from_new().sum(axis=0), created[0]),
+    ):
+        error = drawn.std(axis=1) / DRAWS**0.5
+        assert (np.abs(drawn.mean(axis=1) - exact) <= 3 * error).all()
+    quick = chance_draws(of, 5, 4_000)
+    exact = of.from_open().sum(axis=0) + of.from_new().sum(axis=0)
+    assert (np.abs(quick.mean(axis=1) - exact) <= 3 * quick.std(axis=1) / 4_000**0.5).all()
+
+
+def test_a_common_factor_widens_the_range_and_moves_all_months_together() -> None:
+    chance = np.tile([0.1, 0.2], (300, 1))
+    of = revenue(chance, [10.0] * 300)
+    apart, together = total(of, sd=0.0), total(of, sd=0.5)
+    assert together.sum(axis=0).std() > 2 * apart.sum(axis=0).std()
+    assert np.corrcoef(apart)[0, 1] < 0.05
+    assert np.corrcoef(together)[0, 1] > 0.5
+
+
+def test_a_quarter_is_the_sum_of_its_months_and_a_team_of_its_members() -> None:
+    chance = np.cumsum(np.random.default_rng(1).uniform(0, 0.15, (40, 6)), axis=1)
+    value = np.random.default_rng(2).uniform(1, 1e7, 40).tolist()
+    parts = {}
+    for freq in ("M", "Q"):
+        cells = months(6, freq)
+        new = like(cells, [9.0] * 6, [0.2, 0.3], [123.456789, 1e6])
+        of = revenue(chance, value, cells=cells, new=new, changes=0.2, pool=[3.3, 1e5])
+        parts[freq] = (
+            of,
+            of.drawn(500, 7, 0.3),
+            of.drawn(500, 7, 0.3, np.arange(40) % 3, np.array([2, 0]), 3),
+        )
+    by_month, by_quarter = parts["M"], parts["Q"]
+    for months_drawn, quarters in zip(by_month[1], by_quarter[1], strict=True):
+        assert (months_drawn.reshape(1, 2, 3, 500).sum(axis=2) == quarters).all()
+    for each in (by_month, by_quarter):
+        for of_all, of_groups in zip(each[1], each[2], strict=True):
+            assert of_all.any()
+            assert (of_groups.sum(axis=0) == of_all[0]).all()
+
+
+def test_a_deal_draws_the_same_in_any_company() -> None:
+    """Its numbers belong to its id: others, their order and their number do not matter."""
+    all_three = revenue([0.3, 0.6, 0.2], [100, 70, 30], deal=[4, 9, 11])
+    without = revenue([0.3, 0.2], [100, 30], deal=[4, 11])
+    alone = revenue([0.6], [70], deal=[9])
+    assert (total(all_three) - total(without) == total(alone)).all()
+    first = total(all_three, draws=1_000)
+    assert (first == total(all_three, draws=DRAWS)[:, :1_000]).all()
+    assert (total(all_three, seed=1) != total(all_three)).any()
+
+
+def test_a_certain_deal_is_won_in_every_draw_and_an_impossible_one_in_none() -> None:
+    for sd in (0.0, 0.4):
+        of = revenue([[0.0, 1.0], [0.0, 0.0]], [70, 30])
+        assert (total(of, sd=sd) == np.array([[0], [70 * UNITS]])).all()
+
+
+def test_values_that_change_and_credits() -> None:
+    of = revenue([1.0], [100.0], changes=0.25, pool=[-40.0, 60.0])
+    drawn = total(of)[0] / UNITS
+    assert set(np.unique(drawn)) == {-40.0, 60.0, 100.0}
+    assert of.from_open()[0, 0] == (0.75 * 100 + 0.25 * 10) * UNITS
+    for value, share in ((100.0, 0.75), (-40.0, 0.125), (60.0, 0.125)):
+        error = 3 * (share * (1 - share) / DRAWS) ** 0.5
+        assert (drawn == value).mean() == pytest.approx(share, abs=error)
+
+
+def test_a_rate_scales_the_hazard_of_new_deals() -> None:
+    cells = months(2)
+    new = like(cells, [10.0, 0.0], [0.4], [100.0])
+    of = revenue(np.zeros((1, 2)), [1.0], new=new)
+    # Ten deals: .2 won in the month, .4 by the end of the next.
+    assert of.from_new().sum(axis=0).tolist() == [200 * UNITS, 200 * UNITS]
+    double = replace(of, rate=2.0).from_new().sum(axis=0) / UNITS
+    assert double.tolist() == pytest.approx([1000 * 0.36, 1000 * (0.64 - 0.36)])
+
+
+@pytest.mark.parametrize("draws", [1, 9, 10, 11, 1_000])
+def test_quantiles_are_drawn_totals(draws: int) -> None:
+    values = np.random.default_rng(draws).integers(0, 1_000, draws)
+    ordered = sorted(values.tolist())
+    for p, quantile in zip((10, 50, 90), quantiles(values).tolist(), strict=True):
+        least = next(v for v, n in zip(ordered, itertools.count(1)) if 100 * n >= p * draws)
+        assert quantile == least

@@ -1,0 +1,400 @@
+"""Forecasts of revenue of a small account, with stated probabilities where figures are by hand."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from pdframe import metrics
+from pdframe.errors import ArgumentError, DataWarning, InsufficientDataError, MixedCurrencyError
+from pdframe.metrics.forecasting.methods import METHODS
+from tests.helpers.forecast_frames import END, FIRST_ID, past
+from tests.helpers.forecast_totals import ByHand
+
+Frames = tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]
+COMING: dict[str, Any] = {"as_of": END, "until": "2026-Q3", "draws": 2_000, "common_sd": 0.2}
+# The deals that are open at END, and their values.
+OPEN = {900110: 300, 900111: 400, 900114: 700, 900117: 100, 900118: 200, 900119: 300, 900120: 400}
+COLUMNS = [
+    "period",
+    "currency",
+    "won_already",
+    "from_open",
+    "from_new",
+    "mean",
+    "p10",
+    "p50",
+    "p90",
+    "common_sd",
+    "deals_open",
+    "deals_new",
+]
+
+pytestmark = pytest.mark.filterwarnings("ignore::pdframe.errors.DataWarning")
+
+
+@pytest.fixture
+def by_hand(monkeypatch: pytest.MonkeyPatch) -> Callable[..., dict[str, Any]]:
+    """State probabilities; return the arguments that use them, without a common factor."""
+
+    def state(chance: dict[int, float], after: dict[int, float] | None = None) -> dict[str, Any]:
+        methods = {**METHODS, "by hand": ByHand(chance, after)}
+        monkeypatch.setattr("pdframe.metrics.forecasting.setup.METHODS", methods)
+        return {"method": "by hand", "common_sd": 0.0}
+
+    return state
+
+
+def changed(column: str, values: dict[int, Any]) -> Frames:
+    """The past, with other cells in some deals."""
+    deals, visits, stages = past()
+    for deal, value in values.items():
+        deals.loc[deals["id"] == deal, column] = value
+    return deals, visits, stages
+
+
+def history_of(deals: pd.DataFrame) -> pd.DataFrame:
+    """Values, currencies and owners of deals as their changelogs give them: never changed."""
+    parts = [
+        pd.DataFrame(
+            {
+                "deal_id": deals["id"],
+                "column": column,
+                "before": None,
+                "after": deals[column].astype("str"),
+                "time": deals["add_time"],
+                "seen_at": deals["add_time"],
+                "source": "changelog",
+            }
+        )
+        for column in ("value", "currency", "owner_id")
+    ]
+    return pd.concat(parts, ignore_index=True)
+
+
+def without_open(frames: Frames, kept: int | None = None) -> Frames:
+    """The same account without its open deals, or with one of them."""
+    deals, visits, stages = frames
+    dropped = [deal for deal in OPEN if deal != kept]
+    return deals[~deals["id"].isin(dropped)], visits[~visits["deal_id"].isin(dropped)], stages
+
+
+def test_columns_and_types() -> None:
+    table = metrics.forecast(*past(), **COMING)
+    assert list(table.columns) == COLUMNS
+    assert table["period"].dtype == "datetime64[us]"
+    assert table["deals_open"].dtype == "Int64"
+    assert [str(table[name].dtype) for name in COLUMNS[2:10]] == ["float64"] * 8
+    assert [f"{day:%Y-%m-%d}" for day in table["period"]] == [
+        "2026-06-01",
+        "2026-07-01",
+        "2026-08-01",
+        "2026-09-01",
+    ]
+    assert set(table["deals_open"]) == {7}
+    assert set(table["currency"]) == {"EUR"}
+    assert table.attrs["keys"] == ["period"]
+    draws = metrics.forecast_draws(*past(), **COMING)
+    assert list(draws.columns) == [
+        "period",
+        "currency",
+        "draw",
+        "won_already",
+        "from_open",
+        "from_new",
+        "total",
+    ]
+    assert len(draws) == 4 * 2_000
+
+
+def test_expected_revenue_of_stated_probabilities(by_hand: Any) -> None:
+    how = by_hand({900110: 0.8, 900114: 0.5, 900120: 0.25}, {900114: 40})
+    table = metrics.forecast(*past(), **COMING | how)
+    # 40 days after 30 June is in August; the others can be won from the first day on.
+    assert table["from_open"].tolist() == [0.8 * 300 + 0.25 * 400, 0, 0.5 * 700, 0]
+    assert (
+        table["mean"] - table["won_already"] - table["from_open"] - table["from_new"]
+    ).abs().max() < 1e-6
+
+
+def test_what_is_won_in_a_period_that_is_partly_over() -> None:
+    deals, visits, stages = past()
+    won = deals[deals["won_time"] >= "2026-04-01"]
+    assert won["value"].sum() > 0
+    table = metrics.forecast(deals, visits, stages, **COMING, freq="Q")
+    assert table["won_already"].tolist() == [won["value"].sum(), 0]
+    assert (table["p10"] >= table["won_already"]).all()
+    # END is the first instant of the last day: its own end is the quarter's end.
+    later = metrics.forecast(deals, visits, stages, **COMING | {"as_of": "2026-06-30"}, freq="Q")
+    assert later["won_already"].tolist() == [0]
+    # The company's own day of winning counts.
+    deals["local_won_date"] = deals["won_time"].dt.tz_localize(None).dt.normalize()
+    deals.loc[deals["id"] == won["id"].iloc[0], "local_won_date"] = pd.Timestamp("2026-03-31")
+    table = metrics.forecast(deals, visits, stages, **COMING, freq="Q")
+    assert table["won_already"].iloc[0] == won["value"].iloc[1:].sum()
+
+
+def test_periods_groups_and_currencies_sum_exactly() -> None:
+    deals, visits, stages = past()
+    deals["value"] = deals["value"] * 1.000123
+    deals["team"] = np.where(deals["id"] % 3 == 0, "north", None)
+    parts = ["won_already", "from_open", "from_new", "mean"]
+
+    def whole(**how: Any) -> pd.DataFrame:
+        table = metrics.forecast(deals, visits, stages, **COMING | how)
+        return table.assign(**{name: (table[name] * 1e6).round().astype("int64") for name in parts})
+
+    by_month = whole()
+    of_quarter = by_month.groupby(by_month["period"].dt.to_period("Q"))[parts].sum()
+    by_quarter = whole(freq="Q")[parts]
+    # The quarter's wins so far are also those of April and May, which are over.
+    assert (by_quarter[parts[1:3]].to_numpy() == of_quarter[parts[1:3]].to_numpy()).all()
+    assert (by_quarter.iloc[1].to_numpy() == of_quarter.iloc[1].to_numpy()).all()
+    for by in ("team", "owner_id", ["team", "owner_id"], "currency"):
+        assert (
+            whole(by=by).groupby("period")[parts].sum() == by_month.set_index("period")[parts]
+        ).all(axis=None)
+    assert whole(by="team")["team"].isna().sum() == 4
+
+    def drawn(**how: Any) -> pd.Series[Any]:
+        rows = metrics.forecast_draws(deals, visits, stages, **COMING | how)
+        rows["quarter"] = rows["period"].dt.to_period("Q")
+        rows["total"] -= rows["won_already"]
+        return (
+            rows.assign(total=(rows["total"] * 1e6).round())
+            .groupby(["quarter", "draw"])["total"]
+            .sum()
+        )
+
+    assert drawn().equals(drawn(freq="Q"))
+    assert drawn().equals(drawn(by="team"))
+
+
+def test_the_table_is_of_its_draws() -> None:
+    table = metrics.forecast(*past(), **COMING, freq="Q")
+    rows = metrics.forecast_draws(*past(), **COMING, freq="Q")
+    for place, (_, own) in enumerate(rows.groupby("period")):
+        totals = np.sort(own["total"].to_numpy())
+        assert table[["p10", "p50", "p90"]].iloc[place].tolist() == [
+            totals[199],
+            totals[999],
+            totals[1799],
+        ]
+        error = 3 * totals.std() / 2_000**0.5
+        assert abs(totals.mean() - table["mean"].iloc[place]) <= error
+
+
+def test_two_currencies_need_rates_and_those_of_as_of_suffice(by_hand: Any) -> None:
+    frames = changed("currency", {900110: "USD"})
+    how = by_hand({900110: 0.5, 900114: 0.5})
+    with pytest.raises(MixedCurrencyError, match="EUR, USD"):
+        metrics.forecast(*frames, **COMING | how)
+    rates = pd.DataFrame(
+        {
+            "currency": ["EUR", "USD", "USD"],
+            "date": pd.to_datetime(["2026-06-30", "2026-06-30", "2026-07-15"]),
+            "rate": [1.0, 0.9, 5.0],
+        }
+    )
+    table = metrics.forecast(*frames, **COMING | how, rates=rates)
+    assert table["from_open"].tolist() == [0.5 * 300 * 0.9 + 0.5 * 700, 0, 0, 0]
+    assert set(table["currency"]) == {"EUR"}
+    apart = metrics.forecast(*frames, **COMING | how, by="currency")
+    first = apart[apart["period"] == "2026-06-01"].set_index("currency")["from_open"]
+    assert first.to_dict() == {"EUR": 350.0, "USD": 150.0}
+    with pytest.raises(ArgumentError, match="by='currency'"):
+        metrics.forecast(*frames, **COMING, rates=rates, by="currency")
+    with pytest.raises(ArgumentError, match="USD"):
+        metrics.forecast(*frames, **COMING, rates={"EUR": 1.0})
+
+
+@pytest.mark.parametrize("value", [None, 0.0])
+def test_no_deal_has_a_value(value: float | None) -> None:
+    deals, visits, stages = past()
+    deals["value"] = pd.Series([value] * len(deals), dtype="float64")
+    table = metrics.forecast(deals, visits, stages, **COMING)
+    assert (table[["won_already", "from_open", "from_new", "mean", "p10", "p90"]] == 0).all(
+        axis=None
+    )
+    assert (table["deals_new"] > 0).all()
+    named = any("7 of 7 open deals have no known value" in note for note in table.attrs["notes"])
+    assert named == (value is None)
+
+
+def test_a_null_value_counts_nothing_and_is_counted(by_hand: Any) -> None:
+    how = by_hand({900110: 0.5, 900114: 0.5})
+    table = metrics.forecast(*changed("value", {900114: np.nan}), **COMING | how)
+    assert table["from_open"].sum() == 150
+    assert any("1 of 7 open deals" in note for note in table.attrs["notes"])
+
+
+def test_credits_lower_the_total(by_hand: Any) -> None:
+    how = by_hand({900110: 0.5, 900114: 1.0})
+    frames = changed("value", {900110: -500.0})
+    table = metrics.forecast(*frames, **COMING | how).iloc[0]
+    assert table["from_open"] == 700 - 250
+    assert (table["p10"], table["p90"]) == (200, 700)
+
+
+def test_one_whale_is_shown_with_and_without_it(by_hand: Any) -> None:
+    how = by_hand(dict.fromkeys(OPEN, 0.5) | {900114: 0.3})
+    with pytest.warns(DataWarning) as issued:
+        table = metrics.forecast(
+            *changed("value", {900114: 1e6}), **COMING | how | {"until": "2026-07-01"}
+        )
+    assert len(issued) == 1
+    assert str(issued[0].message).count("\n") == 1
+    [note] = [note for note in table.attrs["notes"] if "900114" in note]
+    others = 0.5 * (sum(OPEN.values()) - 700)
+    new = table["from_new"].sum()
+    already = table["won_already"].sum()
+    assert f"mean {300_000 + others + new + already:,.0f}," in note
+    assert f"Without it: mean {others + new + already:,.0f}," in note
+    assert "With it" in note
+    p90_with, p90_without = (part.split("P90 ")[1] for part in note.split("Without"))
+    assert p90_with.startswith("1,00")
+    assert float(p90_without.rstrip(".").replace(",", "")) <= sum(OPEN.values())
+    small = metrics.forecast(*past(), **COMING | how)
+    assert not any("Without it" in note for note in small.attrs["notes"])
+
+
+def test_no_open_deals_and_one() -> None:
+    table = metrics.forecast(*without_open(past()), **COMING)
+    assert (table["from_open"] == 0).all()
+    assert set(table["deals_open"]) == {0}
+    assert (table["from_new"].iloc[1:] > 0).all()
+    one = metrics.forecast(*without_open(past(), kept=900110), **COMING)
+    assert set(one["deals_open"]) == {1}
+    assert 0 < one["from_open"].sum() < 300
+
+
+def test_a_young_account_and_one_that_never_won_are_refused_with_counts() -> None:
+    with pytest.raises(InsufficientDataError, match="11 were closed and 3 won by 2026-06-30"):
+        metrics.forecast(*past(12), **COMING)
+    deals, visits, stages = past()
+    lost = deals["status"] == "won"
+    deals.loc[lost, "lost_time"], deals.loc[lost, "won_time"] = deals["won_time"], pd.NaT
+    deals.loc[lost, "status"] = "lost"
+    visits.loc[visits["end"] == "won", "end"] = "lost"
+    with pytest.raises(InsufficientDataError, match="and 0 won"):
+        metrics.forecast(deals, visits, stages, **COMING)
+    with pytest.raises(InsufficientDataError, match="the longest horizon"):
+        metrics.forecast(*past(), **COMING | {"until": "2031"})
+
+
+def test_what_happens_later_changes_no_cell() -> None:
+    deals, visits, stages = past()
+    when = COMING | {"as_of": "2026-03-15", "until": "2026-05", "common_sd": None}
+    then = pd.Timestamp("2026-03-16", tz="UTC")
+    first = metrics.forecast(deals, visits, stages, **when, history=history_of(deals))
+    assert first["from_open"].iloc[0] > 0
+    known = deals[deals["add_time"] < then]
+    closed = known[(known["won_time"] < then) | (known["lost_time"] < then)]
+    later = deals.assign(
+        value=deals["value"].where(deals["id"].isin(closed["id"]), 1e9),
+        won_time=deals["won_time"].where(deals["won_time"] < then),
+        lost_time=deals["lost_time"].where(deals["lost_time"] < then, END),
+        status=deals["status"].astype("str").where(deals["id"].isin(closed["id"]), "lost"),
+        update_time=END,
+    )
+    shown = visits[visits["entered_at"] < then]
+    shown = shown.assign(
+        end=shown["end"].astype("str").where(shown["left_at"] < then, "lost"),
+        left_at=shown["left_at"].where(shown["left_at"] < then, END),
+    )
+    order = np.random.default_rng(0)
+    mixed = [frame.sample(frac=1, random_state=order.integers(99)) for frame in (later, shown)]
+    again = metrics.forecast(*mixed, stages, **when, history=history_of(deals))
+    pd.testing.assert_frame_equal(first, again, check_exact=True)
+    assert first.attrs["notes"] == again.attrs["notes"]
+
+
+def test_rows_in_any_order_give_the_same_bytes() -> None:
+    first = metrics.forecast_draws(*past(), **COMING | {"draws": 200}, by="owner_id")
+    mixed = [frame.sample(frac=1, random_state=3) for frame in past()]
+    again = metrics.forecast_draws(*mixed, **COMING | {"draws": 200}, by="owner_id")
+    pd.testing.assert_frame_equal(first, again, check_exact=True)
+
+
+_DIGEST = """
+import hashlib, sys, warnings
+warnings.simplefilter("ignore")
+from tests.unit.metrics.forecasting.test_totals import digest
+print(digest())
+"""
+
+
+def digest() -> str:
+    """Return a digest of a forecast and its draws."""
+    frames = past(400)
+    table = metrics.forecast(*frames, **COMING | {"common_sd": None}, by="owner_id")
+    rows = metrics.forecast_draws(*frames, **COMING)
+    numbers = pd.concat([table["mean"], table["p90"], table["common_sd"], rows["total"]])
+    return hashlib.sha256(numbers.to_numpy().tobytes()).hexdigest()
+
+
+@pytest.mark.slow
+def test_one_thread_and_eight_give_the_same_bytes() -> None:
+    threads = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS")
+    results = {
+        subprocess.run(
+            [sys.executable, "-c", _DIGEST],
+            env=os.environ
+            | dict.fromkeys(threads, number)
+            | {"PYTHONPATH": os.pathsep.join(sys.path)},
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout
+        for number in ("1", "8")
+    }
+    assert len(results) == 1
+
+
+def test_the_seed_decides() -> None:
+    one, same, other = (metrics.forecast_draws(*past(), **COMING, seed=seed) for seed in (1, 1, 2))
+    pd.testing.assert_frame_equal(one, same, check_exact=True)
+    assert (one["from_open"] != other["from_open"]).any()
+    assert (one["from_new"] != other["from_new"]).any()
+
+
+@pytest.mark.parametrize(
+    ("how", "message"),
+    [
+        ({"until": "2026-06-30"}, "not after as_of"),
+        ({"freq": "D"}, "freq must be"),
+        ({"draws": 0}, "draws=0"),
+        ({"seed": 1.5}, "seed=1.5"),
+        ({"common_sd": -1}, "common_sd=-1"),
+        ({"method": "oracle"}, "'hazard'"),
+        ({"by": "period"}, "of its own"),
+        ({"by": "ownr_id"}, "Did you mean 'owner_id'"),
+        ({"until": "2099"}, "the limit is"),
+        ({"as_of": "soon"}, "as_of='soon'"),
+    ],
+)
+def test_wrong_arguments_are_named(how: dict[str, Any], message: str) -> None:
+    with pytest.raises(ArgumentError, match=message):
+        metrics.forecast(*past(), **COMING | how)
+
+
+def test_owner_means_the_name_where_that_is_there() -> None:
+    deals, visits, stages = past()
+    deals["owner_name"] = deals["owner_id"].map({7: "Ada", 8: "Bo"}).astype("str")
+    table = metrics.forecast(deals, visits, stages, **COMING, by="owner", freq="Y")
+    assert table["owner_name"].tolist() == ["Ada", "Bo"]
+
+
+def test_ids_begin_where_the_helper_says() -> None:
+    deals = past()[0]
+    assert dict(zip(deals["id"], deals["value"], strict=True)).items() >= OPEN.items()
+    assert set(deals.loc[deals["status"] == "open", "id"]) == set(OPEN)
+    assert min(OPEN) > FIRST_ID
