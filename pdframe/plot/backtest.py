@@ -125,11 +125,11 @@ def _skill(rows: pd.DataFrame, keys: list[str]) -> pd.DataFrame:
 def _axis(ax: Axes, horizons: list[Any], rows: pd.DataFrame, low: float, high: float) -> None:
     pen = style.pen(ax)
     first = rows[rows["method"].astype("str") == _CONSTANT]
-    deals = first.groupby("horizon")["n"].sum()
+    made = first.groupby("horizon")["n"].sum()
     ax.set_xticks(
         range(len(horizons)),
         [
-            f"{horizon_name(horizon)}\n{style.number(float(deals.get(horizon, np.nan)))} deals"
+            f"{horizon_name(horizon)}\n{style.number(float(made.get(horizon, np.nan)))} forecasts"
             for horizon in horizons
         ],
         **style.PLAIN,

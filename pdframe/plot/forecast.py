@@ -173,26 +173,27 @@ def _band(ax: Axes, number: months.Places, amounts: dict[str, style.Floats]) -> 
             label="8 of 10 outcomes (P10 to P90)" if is_first else "_",
             zorder=2,
         )
-        ax.fill_between(
-            edges,
-            0,
-            ends("won_already"),
-            step="post",
-            facecolor=style.GREEN,
-            alpha=0.85,
-            linewidth=0,
-            label="won already" if is_first else "_",
-            zorder=2.2,
-        )
-        ax.plot(
-            edges,
-            ends("won_already"),
-            drawstyle="steps-post",
-            color=style.GREEN,
-            linewidth=1.2,
-            label="_won",
-            zorder=2.3,
-        )
+        if amounts["won_already"].any():
+            ax.fill_between(
+                edges,
+                0,
+                ends("won_already"),
+                step="post",
+                facecolor=style.GREEN,
+                alpha=0.85,
+                linewidth=0,
+                label="won already" if is_first else "_",
+                zorder=2.2,
+            )
+            ax.plot(
+                edges,
+                ends("won_already"),
+                drawstyle="steps-post",
+                color=style.GREEN,
+                linewidth=1.2,
+                label="_won",
+                zorder=2.3,
+            )
         ax.plot(
             edges,
             ends("p50"),
