@@ -10,6 +10,10 @@ from pdframe.metrics.currency import convert, ecb_rates
 from pdframe.metrics.drill import drill_through
 from pdframe.metrics.forecasting import (
     attainment,
+    backtest,
+    backtest_deals,
+    calibration,
+    compare,
     forecast,
     forecast_change_deals,
     forecast_changes,
@@ -46,8 +50,12 @@ __all__ = [
     "RevenuePolicy",
     "as_of",
     "attainment",
+    "backtest",
+    "backtest_deals",
     "billing_schedule",
+    "calibration",
     "committed_mrr",
+    "compare",
     "convert",
     "data_quality",
     "deal_aging",

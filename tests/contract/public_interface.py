@@ -329,6 +329,11 @@ def metric_frames(given: Mapping[str, pd.DataFrame]) -> dict[str, Any]:
     results["forecast_draws"] = draws = m.forecast_draws(*older, **coming)
     results["attainment"] = m.attainment(draws, 1000.0)
     results["what_if"] = m.what_if(*older, **coming, rate=0.5)
+    record = {"cutoffs": "2026-03-31", "methods": "constant", **when}
+    results["backtest_deals"] = forecasts = m.backtest_deals(*older, **record)
+    results["backtest"] = scores = m.backtest(*older, **record, draws=10)
+    results["calibration"] = m.calibration(forecasts)
+    results["compare"] = m.compare(scores)
     return results | {"drill_through": m.drill_through(row, visits)}
 
 

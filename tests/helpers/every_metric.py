@@ -41,10 +41,27 @@ def coming(frames: Frames, tz: str | None) -> dict[str, Any]:
     }
 
 
+def backtested(frames: Frames, tz: str | None) -> dict[str, Any]:
+    """Return the arguments of a backtest at the end of March 2026."""
+    return {
+        **{name: frames[f"past_{name}"] for name in ("deals", "visits", "stages")},
+        "history": frames["changes"],
+        "cutoffs": "2026-03-31",
+        "horizons": "60D",
+        "methods": "constant",
+        "as_of": AS_OF,
+        "tz": tz,
+    }
+
+
 CALLS: dict[str, Callable[[Frames, str | None], Any]] = {
     "as_of": lambda f, tz: metrics.as_of(
         f["deals"], f["visits"], "2026-06-01", f["history"], tz=tz
     ),
+    "backtest": lambda f, tz: metrics.backtest(
+        **backtested(f, tz), until_months=2, draws=50, rates=rates(f["past_deals"])
+    ),
+    "backtest_deals": lambda f, tz: metrics.backtest_deals(**backtested(f, tz)),
     "billing_schedule": lambda f, tz: metrics.billing_schedule(
         f["deal_products"],
         f["installments"],
@@ -57,7 +74,9 @@ CALLS: dict[str, Callable[[Frames, str | None], Any]] = {
     "as_of by changes": lambda f, tz: metrics.as_of(
         f["deals"], f["visits"], "2026-06-01", f["changes"], tz=tz
     ),
+    "calibration": lambda f, tz: metrics.calibration(metrics.backtest_deals(**backtested(f, tz))),
     "committed_mrr": lambda f, tz: metrics.committed_mrr(f["lines"], as_of=AS_OF, tz=tz),
+    "compare": lambda f, tz: metrics.compare(metrics.backtest(**backtested(f, tz), until_months=0)),
     "convert": lambda f, tz: metrics.convert(
         f["deals"], "EUR", rates(f["deals"]), on="add_time", tz=tz
     ),

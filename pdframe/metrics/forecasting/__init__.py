@@ -5,7 +5,10 @@ how right they were.
 from __future__ import annotations
 
 from pdframe.metrics.forecasting.attainment import attainment
+from pdframe.metrics.forecasting.backtest import backtest, backtest_deals
+from pdframe.metrics.forecasting.calibration import calibration
 from pdframe.metrics.forecasting.changes import forecast_change_deals, forecast_changes
+from pdframe.metrics.forecasting.compare import compare
 from pdframe.metrics.forecasting.deals import forecast_deals
 from pdframe.metrics.forecasting.pipeline_book import (
     pipeline_movement_deals,
@@ -18,6 +21,10 @@ from pdframe.metrics.forecasting.what_if import what_if
 
 __all__ = [
     "attainment",
+    "backtest",
+    "backtest_deals",
+    "calibration",
+    "compare",
     "forecast",
     "forecast_change_deals",
     "forecast_changes",
