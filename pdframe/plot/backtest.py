@@ -44,11 +44,11 @@ def backtest(frame: pd.DataFrame, ax: Axes | None = None, *, title: str | None =
 
     Examples
     --------
-    >>> frame = pd.DataFrame({"method": ["hazard", "constant"], "n": 400, "brier": [0.06, 0.09]})
-    >>> frame = frame.assign(cutoff=pd.Timestamp("2026-01-01"), horizon=pd.Timedelta("90D"))
-    >>> ax = plot.backtest(frame)
+    >>> frames = account.deals(deleted=True), account.stage_visits(), account.stages()
+    >>> past = {"cutoffs": "2026-03-31", "horizons": ["30D", "90D"], "methods": "aalen-johansen"}
+    >>> ax = plot.backtest(metrics.backtest(*frames, **past, until_months=0))
     >>> [text.get_text() for text in ax.get_legend().get_texts()]
-    ['hazard']
+    ['aalen-johansen', 'stage climatology', 'weighted']
     """
     rows = style.require_columns(frame, _NEEDED, "backtest")
     rows = rows[rows["horizon"].notna() & rows["brier"].notna()].reset_index(drop=True)

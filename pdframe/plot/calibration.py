@@ -46,10 +46,10 @@ def calibration(frame: pd.DataFrame, ax: Axes | None = None, *, title: str | Non
 
     Examples
     --------
-    >>> frame = pd.DataFrame({"horizon": pd.Timedelta("90D"), "bin": [1, 6], "n": [1200, 40]})
-    >>> frame = frame.assign(p_mean=[0.06, 0.55], share=[0.05, 0.5])
-    >>> frame = frame.assign(low=[0.04, 0.35], high=[0.06, 0.65])
-    >>> ax = plot.calibration(frame)
+    >>> frames = account.deals(deleted=True), account.stage_visits(), account.stages()
+    >>> past = {"cutoffs": ["2025-12-31", "2026-03-31"], "horizons": "90D", "methods": "constant"}
+    >>> record = metrics.backtest_deals(*frames, **past)
+    >>> ax = plot.calibration(metrics.calibration(record[record["method"] == "constant"]))
     >>> [text.get_text() for text in ax.get_legend().get_texts()]
     ['as forecast', 'within 90 d']
     """

@@ -289,6 +289,13 @@ def test_periods_of_a_pipeline_are_added_up() -> None:
     )
 
 
+def test_a_pipeline_of_quarters_names_the_quarter() -> None:
+    rows = movements(800.0, {"won": -100.0}, first="2026-07-01")
+    rows.attrs["freq"] = "Q"
+    ax = draw(plot.pipeline_movements(rows))
+    assert ax.get_title(loc="left").endswith("expected to close in 2026-Q3")
+
+
 def test_changes_of_a_forecast_lead_from_the_last_one_to_this_one() -> None:
     amounts = [31.0, 9.0, -42.0, 18.0, -12.0, 0.0, -1.5]
     ax = draw(plot.forecast_changes(changes(412.0, amounts)))
