@@ -15,7 +15,7 @@ from pdframe._terminal import printable, sentences, table_text, terminal_width
 from pdframe.account import Account, connect
 from pdframe.cache.folder import default_cache_dir
 from pdframe.errors import DataWarning
-from pdframe.schema import table_named
+from pdframe.schema import table_named, table_with_fields
 from pdframe.sync import CURRENT_NOTES
 
 _SENTENCE = 80
@@ -117,7 +117,7 @@ def _export(options: argparse.Namespace) -> int:
 
 
 def _fields(options: argparse.Namespace) -> int:
-    _check_names([options.table])
+    table_with_fields(options.table)
     with _account(options) as account:
         fields = account.fields(options.table)
     width = terminal_width()

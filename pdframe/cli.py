@@ -40,7 +40,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"pdframe: {type(error).__name__}: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
-        print("pdframe: stopped. Finished tables are kept.", file=sys.stderr)
+        print(
+            "pdframe: stopped. Finished tables and saved pages are kept; the next sync resumes.",
+            file=sys.stderr,
+        )
         return 130
     except BrokenPipeError:
         # The reader of the output, such as `head`, has stopped. Python would complain again when it

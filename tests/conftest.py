@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import functools
+import os
+import ssl
 from collections.abc import Iterator
 
 import pytest
@@ -41,6 +44,20 @@ def no_credentials_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
         "PDFRAME_CACHE_DIR",
     ):
         monkeypatch.delenv(name, raising=False)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def one_set_of_certificates() -> Iterator[None]:
+    """Read the certificates once: a client reads them again each time, for 20 ms."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(ssl, "create_default_context", functools.cache(ssl.create_default_context))
+        yield
+
+
+@pytest.fixture(autouse=True)
+def no_waiting_for_the_disk(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Tests survive no power cut; those of what is written to disk, and when, watch `os.fsync`."""
+    monkeypatch.setattr(os, "fsync", lambda file: None)
 
 
 @pytest.fixture

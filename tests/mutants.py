@@ -3,29 +3,41 @@
     python -m tests.mutants [NUMBER ...]
 
 A block of mutants.txt is four lines: the file, the text to break, what it becomes, and the test
-files that are run, in tier `test`. The text must occur once, so that a mutant whose code was
-rewritten is an error and never passes for caught. The tree is copied to a temporary folder first.
+files that caught it last. These run first, in one process and only to the first failure, so a
+mutant costs seconds. If they pass, everything that `make test` runs is run; a file that fails there
+is written into the list, as the first of the next time. The text must occur once, so that a
+mutant whose code was rewritten is an error and never passes for caught. All of it happens in a copy
+of the tree in a temporary folder, from which the code is imported.
 """
 
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import sys
 import tempfile
 import time
+from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+
+from tests.helpers import tiers
 
 ROOT = Path(__file__).parents[1]
 LIST = Path(__file__).with_name("mutants.txt")
-COPIED = ("pdframe", "tests", "notebooks", "docs", "cache", "pyproject.toml", "README.md",
-          "CONTRIBUTING.md", "CHANGELOG.md", "LICENSE", "Makefile")  # fmt: skip
+COPIED = (
+    "pdframe", "tests", "notebooks", "docs", "cache", "pyproject.toml", "requirements.lock",
+    "README.md", "CONTRIBUTING.md", "CHANGELOG.md", "CITATION.cff", "LICENSE", "Makefile",
+)  # fmt: skip
+PYTEST = ("-m", "pytest", "-x", "-q", "-p", "no:cacheprovider")
+ALL_TESTS = ("-n", "2", "--ignore=tests/resilience/chaos", "tests")
+FAILED = re.compile(r"^(?:FAILED|ERROR) ((tests/[^:\s]+)(?:::[^\s\[]+)?)", re.MULTILINE)
 
 
-class Mutant(NamedTuple):
-    """A place to break, and the tests that must see it."""
+@dataclass(frozen=True)
+class Mutant:
+    """A place to break, and the test files that run first."""
 
     file: str
     text: str
@@ -44,60 +56,81 @@ def read(text: str) -> list[Mutant]:
     return mutants
 
 
-def is_caught(mutant: Mutant, tree: Path) -> bool:
-    """Run the tests of a mutant on the broken tree, then restore the tree."""
+def remember(mutant: Mutant, test_file: str) -> None:
+    """Write the file that caught a mutant into the list, before the others."""
+    block = "\n".join((mutant.file, mutant.text, mutant.becomes, ""))
+    old, new = " ".join(mutant.tests), " ".join((test_file, *mutant.tests))
+    text = LIST.read_text(encoding="utf-8")
+    LIST.write_text(text.replace(block + old, block + new), encoding="utf-8")
+
+
+def first_failure(tree: Path, tests: tuple[str, ...]) -> re.Match[str] | None:
+    """Run tests of a tree in tier `test`, and match the first that fails."""
+    environment = os.environ | {
+        tiers.TIER_VARIABLE: "test",
+        "PYTHONPATH": str(tree),
+        "PYTHONDONTWRITEBYTECODE": "1",
+    }
+    done = subprocess.run(
+        [sys.executable, *PYTEST, f"--basetemp={tree.parent / 'pytest'}", *tests],
+        cwd=tree,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    match = FAILED.search(done.stdout)
+    if done.returncode not in (0, 1) or (match is None) != (done.returncode == 0):
+        sys.exit(f"pytest could not run {tests}: {done.stdout[-2_000:]}{done.stderr}")
+    return match
+
+
+def caught_by(mutant: Mutant, tree: Path) -> re.Match[str] | None:
+    """Break the tree, match the first test that fails, restore the tree."""
     path = tree / mutant.file
     source = path.read_text(encoding="utf-8")
     if source.count(mutant.text) != 1:
         sys.exit(f"{mutant.file}: {mutant.text!r} occurs {source.count(mutant.text)} times.")
     path.write_text(source.replace(mutant.text, mutant.becomes), encoding="utf-8")
-    command = [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider"]
-    environment = os.environ | {
-        "PDFRAME_TIER": "test",
-        "PYTHONPATH": str(tree),
-        "PYTHONDONTWRITEBYTECODE": "1",
-    }
     try:
-        done = subprocess.run(
-            [*command, *mutant.tests],
-            cwd=tree,
-            env=environment,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
+        return first_failure(tree, mutant.tests) or first_failure(tree, ALL_TESTS)
     finally:
         path.write_text(source, encoding="utf-8")
-    if done.returncode not in (0, 1):
-        sys.exit(f"pytest could not run {mutant.tests}: {done.stdout[-2_000:]}{done.stderr}")
-    return done.returncode == 1
+
+
+def copy(tree: Path) -> None:
+    """Copy what the tests need."""
+    for name in COPIED:
+        source = ROOT / name
+        if source.is_dir():
+            ignored = shutil.ignore_patterns("__pycache__", "_build")
+            shutil.copytree(source, tree / name, ignore=ignored)
+        else:
+            shutil.copy(source, tree / name)
 
 
 def main() -> None:
     mutants = read(LIST.read_text(encoding="utf-8"))
     numbers = [int(number) for number in sys.argv[1:]] or range(1, len(mutants) + 1)
-    survived = 0
+    survivors = 0
+    print(f"{tiers.SEED_VARIABLE}={tiers.sample_seed()}")
     with tempfile.TemporaryDirectory() as folder:
-        tree = Path(folder)
-        for name in COPIED:
-            source = ROOT / name
-            if source.is_dir():
-                shutil.copytree(
-                    source, tree / name, ignore=shutil.ignore_patterns("__pycache__", "_build")
-                )
-            else:
-                shutil.copy(source, tree / name)
+        tree = Path(folder) / "tree"
+        tree.mkdir()
+        copy(tree)
         for number in numbers:
-            mutant, begin = mutants[number - 1], time.monotonic()
-            caught = is_caught(mutant, tree)
-            survived += not caught
-            verdict = "caught" if caught else "SURVIVED"
-            seconds = time.monotonic() - begin
-            print(
-                f"{number:2} {verdict:8} {seconds:5.1f} s  {mutant.file}: {mutant.becomes.strip()}"
-            )
-    print(f"{len(numbers) - survived} of {len(numbers)} caught")
-    sys.exit(survived > 0)
+            mutant, start = mutants[number - 1], time.monotonic()
+            match = caught_by(mutant, tree)
+            if match is None:
+                survivors += 1
+            elif not any(match[2].startswith(test) for test in mutant.tests):
+                remember(mutant, match[2])
+            verdict = "SURVIVED" if match is None else match[1].partition("tests/")[2]
+            seconds = time.monotonic() - start
+            place = f"{mutant.file}: {mutant.becomes.strip()}"
+            print(f"{number:2} {seconds:4.0f} s  {place}\n            {verdict}", flush=True)
+    print(f"{len(numbers) - survivors} of {len(numbers)} caught")
+    sys.exit(survivors > 0)
 
 
 if __name__ == "__main__":

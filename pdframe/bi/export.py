@@ -26,6 +26,7 @@ from pdframe._files import make_private, write_atomic
 from pdframe.cache.store import Store
 from pdframe.errors import AccessError, ArgumentError, CacheError, NotCachedError, PdframeError
 from pdframe.fields import fold
+from pdframe.loaders.base import check_flag
 from pdframe.schema import LISTS, TABLES
 from pdframe.sync import CURRENT_NOTES, Syncer
 from pdframe.sync.fetch_state import load_states
@@ -139,6 +140,8 @@ def export(
     1  stages    12
     """
     _check(path, tables, format)
+    check_flag("labels", labels)
+    check_flag("names", names)
     folder = _Folder(Path(path).expanduser().absolute(), self._store.root.name)
     wanted = tuple(dict.fromkeys(tables or BY_DEFAULT))
     folder.check([f"{table}.{format}" for table in wanted])

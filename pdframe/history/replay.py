@@ -6,6 +6,7 @@ stages.
 
 from __future__ import annotations
 
+import contextlib
 import re
 from collections.abc import Sequence
 from datetime import UTC, date, datetime, time, timedelta
@@ -188,7 +189,8 @@ def as_of(self: Remembering, when: str | date | pd.Timestamp) -> pd.DataFrame:
     Raises
     ------
     ArgumentError
-        `when` is no time.
+        `when` is no time, or a day after the server's today: its clock at the last sync, plus the
+        time since.
     NotCachedError
         There is no snapshot, or the first one is later and no loaded changelog covers that time.
     CacheError
@@ -208,11 +210,17 @@ def as_of(self: Remembering, when: str | date | pd.Timestamp) -> pd.DataFrame:
     >>> sync = account.sync("deals")
     >>> [
     ...     float(account.as_of(day).set_index("deal_id")["probability"][1])
-    ...     for day in ("2026-07-01", "2026-07-08")
+    ...     for day in ("2026-07-01", "2026-07-07")
     ... ]
     [nan, 5.0]
     """
     store, moment = self._store, _moment(when, self.tz)
+    today = _server_now(store).astimezone(ZoneInfo(self.tz)).date()
+    if moment.astimezone(ZoneInfo(self.tz)).date() > today:
+        raise ArgumentError(
+            f"`when` must not be in the future: {str(when)!r} is after the server's today, {today}."
+            " account.deals() returns the deals as they are now."
+        )
     log = SnapshotLog(store)
     snapshots, rows = log.snapshots(), log.rows()
     first = pc.min(snapshots["seen_at"]).as_py()
@@ -391,6 +399,20 @@ def _pipelines(store: Store) -> dict[int, int]:
 
 def _ids(column: pa.ChunkedArray) -> pa.Array:
     return column.combine_chunks().cast(pa.int64())
+
+
+def _server_now(store: Store) -> datetime:
+    """Return the server's clock: as it was at the last sync of deals or their changes, plus the
+    time since; this machine's where it is unknown.
+    """
+    now, times = datetime.now(UTC), []
+    for name in ("deals", "deal_changes"):
+        with contextlib.suppress(CacheError):
+            manifest = store.manifest(name)
+            if manifest is not None and manifest.server_time is not None:
+                elapsed = max(now - manifest.synced_at, timedelta(0))
+                times.append(manifest.server_time + elapsed)
+    return max(times, default=now)
 
 
 def _moment(when: str | date | pd.Timestamp, tz: str) -> datetime:

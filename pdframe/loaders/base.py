@@ -82,8 +82,7 @@ def load(
     deleted
         Whether to add the known deleted deals, or their line items.
     """
-    if not isinstance(deleted, bool):
-        raise ArgumentError(f"deleted must be True or False, not {deleted!r}.")
+    check_flag("deleted", deleted)
     with_deleted_deals = deleted and name == "deals"
     table = DEALS_AND_DELETED if with_deleted_deals else TABLES[name]
     chosen = check_columns(account, table, refresh, labels, names, columns)
@@ -141,6 +140,12 @@ def _suggesting_the_cache(store: Store, name: str) -> Iterator[None]:
         raise
 
 
+def check_flag(name: str, value: object) -> None:
+    """Refuse what Python would read as a flag by its emptiness: "no" is True to it."""
+    if not isinstance(value, bool):
+        raise ArgumentError(f"{name} must be True or False, not {value!r}.")
+
+
 def check_columns(
     account: Connected,
     table: Table,
@@ -158,6 +163,8 @@ def check_columns(
     """
     if not (refresh is None or refresh is True or refresh is False or refresh == "full"):
         raise ArgumentError(f"refresh must be None, True, False or 'full', not {refresh!r}.")
+    check_flag("labels", labels)
+    check_flag("names", names)
     if columns is None:
         return None
     chosen = _as_list(columns)

@@ -8,11 +8,11 @@ from collections.abc import Sequence
 import pandas as pd
 
 from pdframe.cache.store import Store
-from pdframe.errors import ArgumentError, CacheError
+from pdframe.errors import CacheError
 from pdframe.fields import Field, custom_fields, fields_frame
 from pdframe.frames import is_unknown, unify
 from pdframe.loaders.base import Connected
-from pdframe.schema import TABLES, Table, table_named
+from pdframe.schema import Table, table_with_fields
 
 
 def fields(self: Connected, table: str) -> pd.DataFrame:
@@ -47,12 +47,9 @@ def fields(self: Connected, table: str) -> pd.DataFrame:
     4     value  Value  monetary       NaN
     5  currency  Value  monetary  currency
     """
-    declared = table_named(table)
-    if declared.field_list is None:
-        with_fields = ", ".join(name for name, other in TABLES.items() if other.entity)
-        raise ArgumentError(f"{table!r} has no field metadata. Tables that have: {with_fields}.")
+    declared = table_with_fields(table)
     syncer = self._syncer
-    syncer.refresh_if_stale(declared.field_list, max_age=self._max_age)
+    syncer.refresh_if_stale(str(declared.field_list), max_age=self._max_age)
 
     def read() -> pd.DataFrame:
         known = syncer.fields(declared)

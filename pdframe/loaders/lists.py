@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pdframe.frames import Rows
-from pdframe.loaders.base import Columns, Connected, Refresh, load
+from pdframe.loaders.base import Columns, Connected, Refresh, check_flag, load
 
 
 def deals(
@@ -76,6 +76,7 @@ def deals(
     >>> print(len(deals), "deals, deleted:", deleted["deleted_time"].notna().sum())
     194 deals, deleted: 1
     """
+    check_flag("archived", archived)
     only = None if archived else _live_deals
     return load(self, "deals", refresh, labels, names, columns, only=only, deleted=deleted)
 
@@ -211,6 +212,7 @@ def projects(
     >>> print(len(projects), "projects, live:", len(account.projects(archived=False)))
     19 projects, live: 14
     """
+    check_flag("archived", archived)
     return load(
         self, "projects", refresh, labels, names, columns, only=None if archived else _live_projects
     )

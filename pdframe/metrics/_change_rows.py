@@ -76,7 +76,7 @@ def states_at(
     odd: dict[str, pd.Series[Any]] = {}
     for name in columns:
         texts = last.loc[last["column"] == name, "after"]
-        values = _READERS[name](texts) if name in _READERS else texts
+        values = typed(name, texts)
         unread = texts[(values.isna() & texts.notna()).to_numpy(bool)]
         if len(unread):
             odd[name] = unread
@@ -92,6 +92,13 @@ def states_at(
     states["gone"] = deleted.reindex(index, fill_value=False)
     states["seen_at"] = rows.groupby("row")["seen"].max().reindex(index)
     return pd.DataFrame(states, index=index)
+
+
+def typed(name: str, texts: pd.Series[Any]) -> pd.Series[Any]:
+    """Return the texts of a column of a history in the dtype that the loaders give it; null where a
+    text cannot be read.
+    """
+    return _READERS[name](texts) if name in _READERS else texts
 
 
 def _texts(column: pd.Series[Any]) -> pd.Series[Any]:
@@ -195,4 +202,4 @@ _READERS: dict[str, Callable[[pd.Series[Any]], pd.Series[Any]]] = {
 }
 
 
-__all__ = ["NEEDED", "holds_changes", "states_at"]
+__all__ = ["NEEDED", "holds_changes", "states_at", "typed"]

@@ -118,6 +118,35 @@ _RESULT = frozenset(
         "coverage_80",
         "expected",
         "actual",
+        # what moved the pipeline
+        "created",
+        "moved_in",
+        "pulled_in",
+        "value_up",
+        "value_down",
+        "pushed_out",
+        "undated",
+        "dated",
+        "moved_out",
+        "reopened",
+        "deleted",
+        # slippage
+        "moved",
+        "share_moved",
+        "pushed",
+        "pulled",
+        "mean_days_pushed",
+        "mean_days_pulled",
+        "median_net_days",
+        "won_late",
+        "share_won_late",
+        "median_days_late",
+        # what changed a forecast
+        "expected_before",
+        "aged",
+        "repriced",
+        "model",
+        "expected_after",
     }
 )
 

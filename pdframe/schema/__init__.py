@@ -59,6 +59,31 @@ def table_named(name: str) -> Table:
     raise ArgumentError(f"There is no table {name!r}. {hint}")
 
 
+def table_with_fields(name: str) -> Table:
+    """Return the table of this name, which has field metadata.
+
+    Raises
+    ------
+    ArgumentError
+        There is none; the message names the nearest table that has.
+    """
+    with_fields = [table for table, declared in TABLES.items() if declared.field_list]
+    if isinstance(name, str) and name not in TABLES:
+        # The label of a field, such as "Deal type", often begins with the name of its table.
+        written = name.strip().casefold().replace(" ", "_")
+        close = get_close_matches(written, with_fields, n=1, cutoff=0.5)
+        hint = f"Did you mean {close[0]!r}? " if close else ""
+        raise ArgumentError(
+            f"There is no table {name!r}. {hint}Tables that have fields: {', '.join(with_fields)}."
+        )
+    table = table_named(name)
+    if table.field_list is None:
+        raise ArgumentError(
+            f"{name!r} has no field metadata. Tables that have: {', '.join(with_fields)}."
+        )
+    return table
+
+
 def describe(table: Table) -> pd.DataFrame:
     """Describe the standard columns of a table, one row per column in frame order.
 
@@ -96,4 +121,5 @@ __all__ = [
     "Type",
     "describe",
     "table_named",
+    "table_with_fields",
 ]

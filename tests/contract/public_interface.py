@@ -40,6 +40,7 @@ MODULES = ("pdframe", "pdframe.metrics", "pdframe.plot", "pdframe.sandbox", "pdf
 SEED, DEALS = 3, 30
 AS_OF = "2026-06-30"
 WINDOW: dict[str, Any] = {"since": "2025-07-01", "until": "2026-07-01"}
+LATER, LATELY = "2026-08-01", {"since": "2026-07-01", "until": "2026-08-01"}
 MADE_ELSEWHERE = {"Account", "SandboxAccount"}
 """Classes whose constructor is not public: `connect` makes them."""
 TAKEN_AS_ARGUMENTS = {"OAuth"}
@@ -269,7 +270,7 @@ def metric_frames(given: Mapping[str, pd.DataFrame]) -> dict[str, Any]:
     """Call every metric with the frames of one account; a name is the metric's, then a remark."""
     deals, visits, stages = given["deals"], given["stage_visits"], given["stages"]
     products, installments = given["deal_products"], given["installments"]
-    history, m = given["deal_history"], metrics
+    history, pipelines, m = given["deal_history"], given["pipelines"], metrics
     rates = {"EUR": 1.0} | dict.fromkeys(deals["currency"].dropna().unique(), 1.5)
     lines = m.mrr_lines(products, deals)
     rates |= dict.fromkeys(lines["currency"].dropna().unique(), 1.5) | {"EUR": 1.0}
@@ -293,17 +294,24 @@ def metric_frames(given: Mapping[str, pd.DataFrame]) -> dict[str, Any]:
         "mrr_movements": m.mrr_movements(lines, **WINDOW),
         "mrr_movements rates": m.mrr_movements(lines, **WINDOW, rates=rates),
         "mrr_schedule": m.mrr_schedule(lines, **WINDOW),
+        "pipeline_movement_deals": m.pipeline_movement_deals(history, deals, **LATELY),
+        "pipeline_movements": m.pipeline_movements(history, deals, **LATELY),
+        "pipeline_movements by": m.pipeline_movements(history, deals, **LATELY, by="owner_id"),
         "reconcile": m.reconcile(lines, deals, deal_products=products),
         "renewals": m.renewals(lines, deals, as_of=AS_OF, within="365D"),
         "retention": m.retention(lines, **WINDOW),
         "revenue_cohorts": m.revenue_cohorts(lines, **WINDOW),
         "sales_velocity": m.sales_velocity(deals, **WINDOW, rates=rates),
         "sales_velocity by": m.sales_velocity(deals, **WINDOW, by=["currency", "owner_id"]),
+        "slippage": m.slippage(history, deals, **LATELY),
+        "slippage_deals": m.slippage_deals(history, deals, **LATELY),
         "stage_move_visits": m.stage_move_visits(visits, stages, as_of=AS_OF, pipeline_id=1),
         "stage_moves": m.stage_moves(visits, stages, as_of=AS_OF, pipeline_id=1),
         "stage_survival": m.stage_survival(visits, stages, as_of=AS_OF),
         "stage_survival by": m.stage_survival(visits, stages, as_of=AS_OF, **by_owner),
         "stage_velocity": m.stage_velocity(visits, stages, as_of=AS_OF),
+        "weighted_pipeline": m.weighted_pipeline(deals, stages, pipelines, as_of=LATER),
+        "weighted_pipeline_deals": m.weighted_pipeline_deals(deals, stages, pipelines, as_of=LATER),
         "win_rate": m.win_rate(deals, **WINDOW, by="owner_id"),
         "win_rate created": m.win_rate(deals, **WINDOW, as_of=AS_OF, basis="created"),
     }
@@ -312,12 +320,20 @@ def metric_frames(given: Mapping[str, pd.DataFrame]) -> dict[str, Any]:
     older, when = past(), {"as_of": AS_OF, "horizons": "60D"}
     results["forecast_deals"] = m.forecast_deals(*older, **when)
     results["forecast_deals by"] = m.forecast_deals(*older, **when, by="owner_id")
+    fridays = {"before": "2026-06-19", "after": "2026-06-26", "until": "2026-Q3"}
+    results["forecast_changes"] = m.forecast_changes(*older, **fridays)
+    results["forecast_change_deals"] = m.forecast_change_deals(*older, **fridays)
     coming = {"as_of": AS_OF, "until": "2026-Q3", "draws": 10}
     results["forecast"] = m.forecast(*older, **coming)
     results["forecast by"] = m.forecast(*older, **coming, by=["currency", "owner_id"])
     results["forecast_draws"] = draws = m.forecast_draws(*older, **coming)
     results["attainment"] = m.attainment(draws, 1000.0)
     results["what_if"] = m.what_if(*older, **coming, rate=0.5)
+    record = {"cutoffs": "2026-03-31", "methods": "constant", **when}
+    results["backtest_deals"] = forecasts = m.backtest_deals(*older, **record)
+    results["backtest"] = scores = m.backtest(*older, **record, draws=10)
+    results["calibration"] = m.calibration(forecasts)
+    results["compare"] = m.compare(scores)
     return results | {"drill_through": m.drill_through(row, visits)}
 
 

@@ -19,6 +19,7 @@ from pdframe import sandbox
 from pdframe.cache.snapshots import SnapshotLog
 from pdframe.schema import LISTS
 from tests.helpers import cache_0_1, crash, random_edits, true_cells
+from tests.helpers.cache_files import store_of
 from tests.helpers.cell_by_cell import wrong_cells
 
 pytestmark = pytest.mark.filterwarnings("ignore::pdframe.errors.DataWarning")
@@ -63,7 +64,7 @@ def assert_shows(frame: pd.DataFrame, name: str) -> None:
 def test_it_is_read_without_a_request(account: pdframe.Account, company: sandbox.Company) -> None:
     for name in TABLES:
         assert_shows(cache_0_1.table_of(account, name), name)
-    history = SnapshotLog(account._store)
+    history = SnapshotLog(store_of(account))
     assert_shows(history.rows().to_pandas(), "history")
     assert_shows(history.snapshots().to_pandas(), "looks")
     deals = {row["deal_id"] for row in EXPECTED["frames"]["history"]["rows"]}
@@ -82,11 +83,13 @@ def test_it_is_read_without_a_request(account: pdframe.Account, company: sandbox
         name = f"as_of {when}"
         reported = EXPECTED["frames"][name]["rows"]
         # Of deals whose changelog is loaded, more is known since than the looks tell.
-        seen = account.as_of(when).query("deal_id not in @cache_0_1.CHANGES_OF")
+        seen = cache_0_1.shown_at(account, when).query("deal_id not in @cache_0_1.CHANGES_OF")
         assert cache_0_1.text(seen) == [
             row for row in reported if row["deal_id"] not in cache_0_1.CHANGES_OF
         ]
-        assert account.as_of(when)["deal_id"].tolist() == [row["deal_id"] for row in reported]
+        assert cache_0_1.shown_at(account, when)["deal_id"].tolist() == [
+            row["deal_id"] for row in reported
+        ]
     deal_history = account.deal_history()
     assert random_edits.faults(deal_history, "deal_id", random_edits.of_deals(company)) == []
     assert set(deal_history["deal_id"]) == deals
@@ -113,7 +116,7 @@ def test_a_sync_on_top_of_it_loses_nothing(
     for name in LISTS:
         if name not in true_cells.FIELD_LISTS:
             assert not wrong_cells(account, company, state, name, refresh=False), name
-    history = SnapshotLog(account._store)
+    history = SnapshotLog(store_of(account))
     for rows, name in ((history.rows(), "history"), (history.snapshots(), "looks")):
         kept = EXPECTED["frames"][name]["rows"]
         assert_shows(rows.slice(0, len(kept)).to_pandas(), name)
@@ -124,7 +127,7 @@ def test_a_sync_on_top_of_it_loses_nothing(
     lines = account.line_history()
     assert random_edits.faults(lines, "id", random_edits.of_lines(company)) == []
     assert set(lines["id"]) == set(account.deal_products(refresh=False, labels=False)["id"])
-    changelogs = cache_0_1.text(account._store.read("deal_changes").to_pandas())
+    changelogs = cache_0_1.text(store_of(account).read("deal_changes").to_pandas())
     assert all(row in changelogs for row in EXPECTED["frames"]["deal_changes"]["rows"])
     quarantined = account.cache_path / f"{cache_0_1.DAMAGED}.aside-1"
     assert [path.name for path in quarantined.glob("*.parquet")] == ["part-000003.parquet"]

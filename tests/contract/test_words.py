@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 import pdframe
-from tests.contract import words
+from tests.contract import private_names, words
 
 PACKAGE = Path(pdframe.__file__).parent
 PACKAGES = sorted(
@@ -25,6 +25,11 @@ def test_no_identifier_contains_a_retired_word() -> None:
 def test_no_line_is_over_100_characters() -> None:
     lines = words.long_lines()
     assert not lines, words.report_lines(lines, [])
+
+
+def test_no_test_names_a_private_attribute_of_an_account_or_its_client() -> None:
+    assert {"_client", "_store", "_max_age", "_retries"} <= private_names.private_names()
+    assert private_names.uses_in_tests() == []
 
 
 @pytest.mark.parametrize("package", PACKAGES)
@@ -88,6 +93,17 @@ def read(told, *, held=1):
         "behind": 1,
     }
     assert not words.RETIRED.intersection(words.identifiers("a = 'told'  # held"))
+
+
+def test_each_kind_of_use_of_a_private_attribute_is_detected() -> None:
+    code = """
+account._client.get("/deals")
+monkeypatch.setattr(account, "_store", other)
+self._client = proxy
+company._life, row._replace(a=1)
+"""
+    used = private_names.uses(code, frozenset({"_client", "_store"}))
+    assert used == [(2, "_client"), (3, "_store")]
 
 
 def test_each_kind_of_long_line_is_checked(tmp_path: Path) -> None:

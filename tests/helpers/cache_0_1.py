@@ -24,6 +24,7 @@ import pdframe
 from pdframe import sandbox
 from pdframe.cache.snapshots import SnapshotLog
 from pdframe.schema import LISTS
+from tests.helpers.cache_files import store_of
 
 FOLDER = Path(__file__).parent.parent / "contract" / "cache_0_1"
 EXPECTED = "expected.json.gz"
@@ -32,6 +33,8 @@ SNAPSHOTS_MADE = 4
 CHANGES_OF = range(1, 11)
 """The deals whose changelogs were loaded."""
 AS_OF = ("2026-07-01", "2026-07-12", "2026-07-30")
+LAST_DAY = "2026-07-29"
+"""The day of the last sync: since then, as_of refuses the days after it."""
 DAMAGED = "pipelines"
 
 
@@ -60,18 +63,18 @@ def shown(account: pdframe.Account) -> dict[str, pd.DataFrame]:
     past.
     """
     frames = {name: table_of(account, name) for name in (*LISTS, "deal_changes")}
-    frames["history"] = plain(SnapshotLog(account._store).rows().to_pandas())
-    frames["looks"] = plain(SnapshotLog(account._store).snapshots().to_pandas())
+    frames["history"] = plain(SnapshotLog(store_of(account)).rows().to_pandas())
+    frames["looks"] = plain(SnapshotLog(store_of(account)).snapshots().to_pandas())
     frames["stage_visits"] = account.stage_visits(refresh=False)
     for when in AS_OF:
-        frames[f"as_of {when}"] = account.as_of(when)
+        frames[f"as_of {when}"] = shown_at(account, when)
     return frames
 
 
 def table_of(account: pdframe.Account, name: str) -> pd.DataFrame:
     """A cached table with hashes and ids; lists of fields and changelogs as they are stored."""
     if name.endswith("_fields") or name == "deal_changes":
-        return plain(account._store.read(name).to_pandas())
+        return plain(store_of(account).read(name).to_pandas())
     frame: pd.DataFrame = getattr(account, name)(refresh=False, labels=False, names=False)
     return frame
 
@@ -128,3 +131,8 @@ if __name__ == "__main__":
     if pdframe.__version__ != "0.1.0":
         sys.exit("The folder stands for caches of version 0.1.0: only that version may write it.")
     write()
+
+
+def shown_at(account: pdframe.Account, when: str) -> pd.DataFrame:
+    """Return the deals as of a day, or of the last one if it is later: nothing changed since."""
+    return account.as_of(min(when, LAST_DAY))

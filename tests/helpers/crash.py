@@ -19,6 +19,7 @@ from pdframe.cache.store import Store
 from pdframe.errors import NotCachedError
 from pdframe.sandbox.server import Server
 from pdframe.sync import SyncOptions
+from tests.helpers import cache_files
 from tests.helpers.tuning import WIDE
 
 # Lists of many pages.
@@ -103,7 +104,7 @@ def cached(account: pdframe.Account, tables: Sequence[str]) -> dict[str, pa.Tabl
     rows: dict[str, pa.Table | None] = {}
     for name in tables:
         try:
-            rows[name] = account._store.read(name)
+            rows[name] = cache_files.store_of(account).read(name)
             if not name.endswith("_fields"):
                 getattr(account, name)(refresh=False)
         except NotCachedError:

@@ -18,18 +18,38 @@ Frames = Mapping[str, pd.DataFrame]
 
 AS_OF = "2026-06-30"
 WINDOW: dict[str, Any] = {"since": "2025-01-01", "until": "2026-07-01"}
+LATER = "2027-01-01"
+LATELY: dict[str, Any] = {"since": "2026-07-02", "until": "2026-08-01"}
+"""Where some deals have no changelog, movements begin after the first snapshot."""
+FRIDAYS: dict[str, Any] = {"before": "2026-06-19", "after": "2026-06-26", "until": "2026-08-15"}
 RATES = {"EUR": 1.0, "USD": 0.9, "GBP": 1.15, "SEK": 0.09}
 
 
 def coming(frames: Frames, tz: str | None) -> dict[str, Any]:
     """Return the arguments of a forecast of the third quarter of 2026."""
+    deals, visits, stages = past(frames)
     return {
-        **{name: frames[name] for name in ("deals", "visits", "stages")},
+        "deals": deals,
+        "visits": visits,
+        "stages": stages,
         "history": frames["changes"],
-        "rates": rates(frames["deals"]),
+        "rates": rates(deals),
         "as_of": AS_OF,
         "until": "2026-Q3",
         "common_sd": 0.2,
+        "tz": tz,
+    }
+
+
+def backtested(frames: Frames, tz: str | None) -> dict[str, Any]:
+    """Return the arguments of a backtest at the end of March 2026."""
+    return {
+        **{name: frames[f"past_{name}"] for name in ("deals", "visits", "stages")},
+        "history": frames["changes"],
+        "cutoffs": "2026-03-31",
+        "horizons": "60D",
+        "methods": "constant",
+        "as_of": AS_OF,
         "tz": tz,
     }
 
@@ -38,6 +58,10 @@ CALLS: dict[str, Callable[[Frames, str | None], Any]] = {
     "as_of": lambda f, tz: metrics.as_of(
         f["deals"], f["visits"], "2026-06-01", f["history"], tz=tz
     ),
+    "backtest": lambda f, tz: metrics.backtest(
+        **backtested(f, tz), until_months=2, draws=50, rates=rates(f["past_deals"])
+    ),
+    "backtest_deals": lambda f, tz: metrics.backtest_deals(**backtested(f, tz)),
     "billing_schedule": lambda f, tz: metrics.billing_schedule(
         f["deal_products"],
         f["installments"],
@@ -50,7 +74,9 @@ CALLS: dict[str, Callable[[Frames, str | None], Any]] = {
     "as_of by changes": lambda f, tz: metrics.as_of(
         f["deals"], f["visits"], "2026-06-01", f["changes"], tz=tz
     ),
+    "calibration": lambda f, tz: metrics.calibration(metrics.backtest_deals(**backtested(f, tz))),
     "committed_mrr": lambda f, tz: metrics.committed_mrr(f["lines"], as_of=AS_OF, tz=tz),
+    "compare": lambda f, tz: metrics.compare(metrics.backtest(**backtested(f, tz), until_months=0)),
     "convert": lambda f, tz: metrics.convert(
         f["deals"], "EUR", rates(f["deals"]), on="add_time", tz=tz
     ),
@@ -81,14 +107,14 @@ CALLS: dict[str, Callable[[Frames, str | None], Any]] = {
     "forecast": lambda f, tz: metrics.forecast(**coming(f, tz), by="owner_id", draws=200),
     "forecast_draws": lambda f, tz: metrics.forecast_draws(**coming(f, tz), draws=5),
     "what_if": lambda f, tz: metrics.what_if(**coming(f, tz), rate=0.5, draws=200),
+    "forecast_change_deals": lambda f, tz: metrics.forecast_change_deals(
+        *past(f), **FRIDAYS, history=f["changes"], tz=tz
+    ),
+    "forecast_changes": lambda f, tz: metrics.forecast_changes(
+        *past(f), **FRIDAYS, by="pipeline_id", tz=tz
+    ),
     "forecast_deals": lambda f, tz: metrics.forecast_deals(
-        f["past_deals"],
-        f["past_visits"],
-        f["past_stages"],
-        as_of=AS_OF,
-        horizons="60D",
-        history=f["changes"],
-        tz=tz,
+        *past(f), as_of=AS_OF, horizons="60D", history=f["changes"], tz=tz
     ),
     "funnel": lambda f, tz: metrics.funnel(
         f["visits"], f["stages"], as_of=AS_OF, pipeline_id=1, tz=tz
@@ -129,6 +155,12 @@ CALLS: dict[str, Callable[[Frames, str | None], Any]] = {
     "mrr_movements each currency": lambda f, tz: metrics.mrr_movements(f["lines"], **WINDOW),
     "mrr_schedule": lambda f, tz: metrics.mrr_schedule(f["lines"], **WINDOW),
     "mrr_schedule by": lambda f, tz: metrics.mrr_schedule(f["lines"], **WINDOW, by=["owner_id"]),
+    "pipeline_movement_deals": lambda f, tz: metrics.pipeline_movement_deals(
+        f["changes"], f["deals"], **LATELY, by="pipeline_id", tz=tz
+    ),
+    "pipeline_movements": lambda f, tz: metrics.pipeline_movements(
+        f["changes"], f["deals"], **LATELY, freq="Q", tz=tz
+    ),
     "reconcile": lambda f, tz: metrics.reconcile(
         f["lines"], f["deals"], deal_products=f["deal_products"]
     ),
@@ -143,6 +175,12 @@ CALLS: dict[str, Callable[[Frames, str | None], Any]] = {
     "sales_velocity by": lambda f, tz: metrics.sales_velocity(
         f["deals"], **WINDOW, by=["currency", "pipeline_id"], tz=tz
     ),
+    "slippage": lambda f, tz: metrics.slippage(
+        f["changes"], f["deals"], **LATELY, by="owner_id", tz=tz
+    ),
+    "slippage_deals": lambda f, tz: metrics.slippage_deals(
+        f["changes"], f["deals"], **LATELY, tz=tz
+    ),
     "stage_move_visits": lambda f, tz: metrics.stage_move_visits(
         f["visits"], f["stages"], as_of=AS_OF, pipeline_id=1, tz=tz
     ),
@@ -154,6 +192,22 @@ CALLS: dict[str, Callable[[Frames, str | None], Any]] = {
     ),
     "stage_velocity": lambda f, tz: metrics.stage_velocity(
         f["visits"], f["stages"], as_of=AS_OF, by="owner_id", deals=f["deals"], tz=tz
+    ),
+    "weighted_pipeline": lambda f, tz: metrics.weighted_pipeline(
+        f["deals"],
+        f["stages"],
+        f["pipelines"],
+        as_of=LATER,
+        rates=rates(f["deals"]),
+        tz=tz,
+    ),
+    "weighted_pipeline_deals": lambda f, tz: metrics.weighted_pipeline_deals(
+        f["deals"],
+        f["stages"],
+        f["pipelines"],
+        as_of=LATER,
+        history=f["changes"],
+        tz=tz,
     ),
     "win_rate": lambda f, tz: metrics.win_rate(
         f["deals"], **WINDOW, as_of=AS_OF, by="owner_id", tz=tz
@@ -242,9 +296,11 @@ CALLS |= KEPT
 CHARTS: dict[str, Callable[[Mapping[str, Any]], Any]] = {
     "billing": lambda r: plot.billing(one_currency(r["billing_schedule"])),
     "flow": lambda r: plot.flow(r["stage_moves"]),
+    "forecast_changes": lambda r: plot.forecast_changes(one_currency(r["forecast_changes"])),
     "funnel": lambda r: plot.funnel(r["funnel"].head(12)),
     "mrr": lambda r: plot.mrr(one_currency(r["mrr_schedule"])),
     "mrr_movements": lambda r: plot.mrr_movements(r["mrr_movements"], as_of=AS_OF),
+    "pipeline_movements": lambda r: plot.pipeline_movements(one_currency(r["pipeline_movements"])),
     "retention_cohorts": lambda r: plot.retention_cohorts(one_currency(r["revenue_cohorts"])),
     "stage_survival": lambda r: plot.stage_survival(
         r["stage_survival"][r["stage_survival"]["stage_id"] == 1]
@@ -267,6 +323,11 @@ def names_missing() -> set[str]:
         | (set(plot.__all__) - set(CHARTS))
         | {f"{name} kept" for name in taking}.difference(KEPT)
     )
+
+
+def past(frames: Frames) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
+    """Deals, visits and stages with a past to forecast from."""
+    return frames["past_deals"], frames["past_visits"], frames["past_stages"]
 
 
 def one_currency(frame: pd.DataFrame) -> pd.DataFrame:

@@ -259,7 +259,7 @@ class Promise:
 
         It counts no lines, and a line that was edited during a load of everything made the count
         seem to leave none out; or its count changed without a stamp, and the deals were not loaded
-        anew. For installments the same of its lines, which tell whether it can have any.
+        anew. For installments the same of its lines, which show whether it can have any.
         """
         if table == "installments":
             lines = self.annals.between(
@@ -418,7 +418,7 @@ class Promise:
         return [_earlier(newest, took)] * len(LISTS.get(table, EVERYTHING))
 
     def mark(self, tables: Collection[str], window: Window) -> None:
-        """Note up to when the sync must know of changes; to be told after `check`."""
+        """Note up to when the sync must know of changes; called after `check`."""
         for table in tables:
             if table == "deal_products":
                 again = window.full or table not in self._walked

@@ -26,6 +26,7 @@ from pdframe import sandbox
 from pdframe._lock import locked
 from pdframe.frames.uncollected import uncollected
 from pdframe.sync import SyncOptions
+from tests.helpers.internals import client_of, locks_of, without_waiting
 
 KINDS = ("person", "deal", "organization", "product")
 
@@ -104,7 +105,8 @@ def rounds(number: str, requests: str, folder: str) -> dict[str, Any]:
                         one = ids[(turn * 7 + kind) % len(ids)]
                         try:
                             mixed += (
-                                account._client.get_json(f"/deals/{one}", cost=1).data["id"] != one
+                                client_of(account).get_json(f"/deals/{one}", cost=1).data["id"]
+                                != one
                             )
                         except pdframe.PdframeError as error:
                             if getattr(error, "status", None) != 404:
@@ -140,7 +142,7 @@ def covered(folder: str) -> dict[str, Any]:
         seed=7, deals=20, cache_dir=folder, burst=100_000, progress=True
     ) as account:
         account.deals()
-        client, stop = account._client, threading.Event()
+        stop = threading.Event()
 
         def hold(lock: Any) -> None:
             with lock:
@@ -150,9 +152,7 @@ def covered(folder: str) -> dict[str, Any]:
         from tqdm.auto import tqdm
 
         locks = [
-            client._opening,
-            client.window._lock,
-            client.budget._lock,
+            *locks_of(account),
             tqdm.get_lock(),
             uncollected(),
         ]
@@ -175,7 +175,7 @@ def busy_window(folder: str) -> dict[str, Any]:
     """A child forked while the parent's requests under way take every place in the burst window."""
     with sandbox.connect(seed=7, deals=20, cache_dir=folder, progress=False) as account:
         account.stages()
-        window = account._client.window
+        window = client_of(account).window
         with contextlib.ExitStack() as places:
             for _ in range(window.limit):
                 places.enter_context(window.slot())
@@ -231,7 +231,7 @@ def stopped_server(folder: str) -> dict[str, Any]:
     other = pdframe.connect(
         base_url=url, api_token=token, cache_dir=Path(folder) / "other", progress=False
     )
-    other._client._sleep = lambda seconds: None
+    without_waiting(other)
     try:
         other.stages()
         reported = "answered"
@@ -239,7 +239,7 @@ def stopped_server(folder: str) -> dict[str, Any]:
         reported = "refused"
     soon = time.monotonic() - began < 5
     os.write(writing, b"x")
-    return {"told": reported, "soon": soon, "child": child.result(20)}
+    return {"answer": reported, "soon": soon, "child": child.result(20)}
 
 
 def lock_of_a_dead_parent(folder: str) -> dict[str, Any]:

@@ -1,8 +1,10 @@
-"""How much of the tests of faults is run: 1 in `make test`, 10 and more in `make chaos`."""
+"""How much of the tests of faults is run: 1 in `make check`, 10 and more in `make chaos`."""
 
 import os
 
 from hypothesis import HealthCheck, settings
+
+from tests.helpers import tiers
 
 SCALE = int(os.environ.get("PDFRAME_FAULTS", "1"))
 # In `make chaos` the draws differ from run to run, unless a seed is given to repeat one.
@@ -14,9 +16,9 @@ SEED = int(
 
 
 def examples(count: int) -> settings:
-    """How many examples of a property are drawn; the same ones each time in `make test`."""
+    """Return how many examples of a property are drawn; the same each time but in `make chaos`."""
     return settings(
-        max_examples=count * SCALE,
+        max_examples=tiers.examples(count) if SCALE == 1 else count * SCALE,
         deadline=None,
         derandomize=SCALE == 1,
         database=None,

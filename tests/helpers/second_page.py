@@ -18,6 +18,7 @@ from pdframe.frames import storage_schema, to_frame, unify
 from pdframe.schema import TABLES
 from pdframe.sync.fetch import Fetcher
 from pdframe.sync.full import FullScan
+from tests.helpers.internals import client_of
 
 BEGAN = datetime(2026, 7, 1, tzinfo=UTC)
 EMPTY = b'{"success": true, "data": [], "additional_data": {"next_cursor": null}}'
@@ -31,7 +32,7 @@ def genuine(name: str) -> tuple[list[dict[str, Any]], tuple[Field, ...]]:
     """Rows of a list as the sandbox gives them, and its fields."""
     table = TABLES[name]
     with sandbox.connect(seed=5, deals=40, burst=100_000, progress=False) as account:
-        get = account._client.get_json
+        get = client_of(account).get_json
         rows = get(table.sources[0].path, dict(table.sources[0].params), cost=0).data
         fields = get(f"/{table.entity}Fields", cost=0).data if table.entity else []
     return rows[: 2 * ROWS], read_fields(fields)

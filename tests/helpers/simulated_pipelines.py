@@ -84,7 +84,7 @@ class Design:
         )
 
     def visits(self, simulations: int, seed: int) -> pd.DataFrame:
-        """Stays of many independent pipelines, told apart by the column `simulation`; what would
+        """Visits of many independent pipelines, numbered in the column `simulation`; what would
         come after `as_of` is cut off.
         """
         rng = np.random.default_rng(seed)

@@ -22,7 +22,7 @@ FREQUENCY = pd.CategoricalDtype(
 )
 DEALS = {
     "id": "Int64", "title": "str", "owner_id": "Int64", "pipeline_id": "Int64", "stage_id": "Int64",
-    "value": "float64", "currency": "str",
+    "value": "float64", "currency": "str", "probability": "float64",
     "add_time": TIME, "update_time": TIME, "is_deleted": "boolean", "status": STATUS,
     "won_time": TIME, "lost_time": TIME,
     "local_won_date": DAY, "local_lost_date": DAY, "expected_close_date": DAY,
@@ -137,3 +137,16 @@ def discounts(rows: Rows) -> pd.DataFrame:
     return frame(
         DISCOUNTS, rows, type="percentage", created_at="2026-01-01", updated_at="2026-01-01"
     )
+
+
+HISTORY = {
+    "deal_id": "Int64", "column": "str", "before": "str", "after": "str", "time": TIME,
+    "time_after": TIME, "source": pd.CategoricalDtype(["changelog", "snapshots", "first look"]),
+    "seen_at": TIME,
+}  # fmt: skip
+
+
+def history(rows: Rows) -> pd.DataFrame:
+    """Changes of deals, as changelogs show them unless a row has another `source`."""
+    kept = [{"seen_at": row["time"], **row} for row in rows]
+    return frame(HISTORY, kept, source="changelog", deal_id=1)

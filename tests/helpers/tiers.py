@@ -1,9 +1,9 @@
 """How much of the suite runs: `make test` samples what is exhaustive, `make check` runs all of it.
 
-In tier `test` a test function with many sets of parameters runs a few of them, a property draws
-fewer examples, and a function marked `exhaustive` runs only where its file has no other test: each
-test file runs at least one case. The sample is drawn from a seed that the header of the run prints;
-`PDFRAME_SAMPLE_SEED` repeats it.
+In tier `test` a test function with many sets of parameters runs a few of them (all of them where it
+is marked `every_case`), a property draws fewer examples, and a function marked `exhaustive` runs
+only where its file has no other test: each test file runs at least one case. The sample is drawn
+from a seed that the header of the run prints; `PDFRAME_SAMPLE_SEED` repeats it.
 """
 
 from __future__ import annotations
@@ -14,7 +14,16 @@ from collections.abc import Sequence
 
 import pytest
 
-__all__ = ["CASES_PER_FUNCTION", "SEED_VARIABLE", "TIER", "examples", "sample_seed", "sampled"]
+__all__ = [
+    "CASES_PER_FUNCTION",
+    "SEED_VARIABLE",
+    "TIER",
+    "TIER_VARIABLE",
+    "examples",
+    "places",
+    "sample_seed",
+    "sampled",
+]
 
 TIER_VARIABLE = "PDFRAME_TIER"
 SEED_VARIABLE = "PDFRAME_SAMPLE_SEED"
@@ -29,6 +38,16 @@ CASES_PER_SLOW_FUNCTION = 1
 def examples(count: int) -> int:
     """Return how many examples of a property are drawn, of `count` in tier `check`."""
     return count if TIER == "check" else max(3, count // 8)
+
+
+def places(every: range, count: int = 6) -> Sequence[int]:
+    """Return the requests, files or steps at which something goes wrong: in tier `test` the last
+    and a sample of the others, drawn from the seed of the run; in tier `check` all of them.
+    """
+    if TIER == "check" or len(every) <= count:
+        return every
+    draw = random.Random(f"{sample_seed()} {every}")
+    return [*sorted(draw.sample(every[:-1], count - 1)), every[-1]]
 
 
 def sample_seed() -> int:
@@ -46,7 +65,9 @@ def sampled(items: Sequence[pytest.Item], seed: int) -> tuple[list[pytest.Item],
         functions.setdefault(item.nodeid.partition("[")[0], []).append(item)
     chosen: set[pytest.Item] = set()
     for name, cases in functions.items():
-        if cases[0].get_closest_marker("exhaustive") is None:
+        if cases[0].get_closest_marker("every_case") is not None:
+            chosen.update(cases)
+        elif cases[0].get_closest_marker("exhaustive") is None:
             slow = cases[0].get_closest_marker("slow") is not None
             count = CASES_PER_SLOW_FUNCTION if slow else CASES_PER_FUNCTION
             draw = random.Random(f"{seed} {name}")

@@ -179,7 +179,7 @@ def expected(value: Any, dtype: object) -> object:
 
 
 def options_of(field: Mapping[str, Any]) -> dict[str, str]:
-    """Option id (as text) -> label; options that share a label are told apart by their ids."""
+    """Option id (as text) -> label; options that share a label differ by their ids."""
     options = field.get("options") or []
     labels = [option["label"] for option in options]
     return {

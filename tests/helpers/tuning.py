@@ -1,15 +1,13 @@
-"""Options of a sync for tests: lists that count as long, pages of a few rows, and a change of the
-options of an account that is already open.
+"""Options of a sync for tests: lists that count as long, pages of a few rows, and an account that
+is connected again with other options.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import replace
 from typing import Any
 
 import pdframe
+from pdframe import sandbox
 from pdframe.sync import SyncOptions
 
 # Every table counts as longer than a page, so that a refresh asks for its changes.
@@ -25,19 +23,11 @@ WIDE: dict[str, Any] = {
 }
 
 
-@contextmanager
-def tuned(account: pdframe.Account, **changes: Any) -> Iterator[None]:
-    """Change options of an open account inside the block."""
-    before, store = account._options, account._store
-    account._options = store.options = replace(before, **changes)
-    try:
-        yield
-    finally:
-        account._options = store.options = before
-
-
-def sync_alone(account: pdframe.Account, table: str, *, full: bool = False) -> None:
-    """Sync one table without its dependencies, as where these were read just before."""
-    syncer = account._syncer
-    policy = replace(syncer.policy, reload=frozenset([table] if full else []))
-    syncer._sync_table(table, lambda rows: None, policy)
+def connected_again(account: sandbox.SandboxAccount, **arguments: Any) -> pdframe.Account:
+    """Connect to the company and the cache of an account, with other arguments."""
+    return pdframe.connect(
+        base_url=account.server.url,
+        api_token=account.server.token,
+        cache_dir=account.cache_path.parent,
+        **{"progress": False, **arguments},
+    )

@@ -1,4 +1,4 @@
-"""Random lives of deals, each told by looks and by its changelog, and what plain Python makes of
+"""Random lives of deals, each seen by snapshots and its changelog, and what plain Python makes of
 them.
 
 A world holds some deals and a few steps, a day apart. In a step every deal may change once: its

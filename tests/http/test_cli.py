@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import signal
+import threading
 from pathlib import Path
 
 import pytest
@@ -91,6 +93,28 @@ def test_a_mistyped_table_needs_no_credentials(
 ) -> None:
     assert main([command, "dealz"]) == 1
     assert "Did you mean 'deals'" in capsys.readouterr().err
+
+
+def test_a_label_instead_of_a_table_names_the_table_that_has_it(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert main(["fields", "Deal type"]) == 1
+    assert "Did you mean 'deals'?" in capsys.readouterr().err
+
+
+def test_an_interrupted_sync_says_that_the_next_one_resumes(
+    environment: sandbox.SandboxAccount,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def interrupt(path: str, params: object) -> None:
+        if path.endswith("/stages"):
+            signal.pthread_kill(threading.main_thread().ident, signal.SIGINT)
+            environment.server.before_request = None
+
+    environment.server.before_request = interrupt
+    assert main(["sync", "pipelines", "stages", "--quiet"]) == 130
+    assert "saved pages are kept; the next sync resumes" in capsys.readouterr().err
 
 
 def test_no_credentials_is_a_failure(capsys: pytest.CaptureFixture[str]) -> None:

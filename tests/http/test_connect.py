@@ -157,7 +157,7 @@ def test_the_account_says_who_it_is(account: pdframe.sandbox.SandboxAccount) -> 
     assert account.server.stats.requests == requested == 1
 
 
-def test_who_one_is_is_fetched_once_for_all_sessions(
+def test_the_user_is_fetched_once_for_all_sessions(
     account: pdframe.sandbox.SandboxAccount, tmp_path: Path
 ) -> None:
     for _ in range(2):

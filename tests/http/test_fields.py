@@ -152,6 +152,7 @@ def test_labels_that_are_reserved_take_their_hash() -> None:
     }
 
 
+@pytest.mark.every_case
 @pytest.mark.parametrize(
     ("one", "twin"),
     [
@@ -168,7 +169,7 @@ def test_labels_that_are_reserved_take_their_hash() -> None:
     ],
     ids=ascii,
 )
-def test_names_that_no_reader_or_program_tells_apart_are_one_name(one: str, twin: str) -> None:
+def test_names_that_read_the_same_are_one_name(one: str, twin: str) -> None:
     assert names(row(A, one), row(B, twin)) == {A: f"{one} (948c29)", B: f"{twin} (eadf62)"}
 
 
@@ -197,7 +198,7 @@ def test_a_label_without_any_visible_character_leaves_the_hash() -> None:
     assert names(row(A, "\x00"), row(B, "\x1f \x85")) == {A: A, B: B}
 
 
-def test_codes_that_differ_by_case_alone_end_in_names_that_do_not() -> None:
+def test_codes_that_differ_by_case_alone_have_names_that_differ_more() -> None:
     named = names(row("AB" * 20, "x"), row("ab" * 20, "x"))
     assert len({name.casefold() for name in named.values()}) == 2
 

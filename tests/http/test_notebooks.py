@@ -12,6 +12,7 @@ ROOT = Path(__file__).parents[2]
 NOTEBOOKS = sorted(path.name for path in (ROOT / "notebooks").glob("*.ipynb"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NOTEBOOKS)
 def test_a_notebook_gives_its_outputs(name: str) -> None:
     """In a process of its own: the cells of a notebook share a kernel, whatever xdist does."""

@@ -11,6 +11,7 @@ from pdframe import DataWarning, sandbox
 from pdframe.errors import RateLimitError
 from pdframe.sandbox.server import Faults
 from tests.helpers import true_cells
+from tests.helpers.internals import set_retries
 
 pytestmark = pytest.mark.filterwarnings("ignore::pdframe.errors.DataWarning")
 
@@ -43,7 +44,7 @@ def test_a_429_that_never_ends_is_an_error_soon_and_harms_nothing(
     account: sandbox.SandboxAccount,
 ) -> None:
     before = account.deals()
-    account._client._retries = 1
+    set_retries(account, 1)
     requested = account.server.stats.requests
     account.server.faults = Faults(rate=1.0, kinds=("rate_429",))
     with pytest.raises(RateLimitError, match="What was cached before is kept"):

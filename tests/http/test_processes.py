@@ -46,7 +46,7 @@ def test_requests_in_progress_in_the_parent_do_not_fill_a_child_s_burst_window(
     assert run("busy_window", tmp_path)["rows"]["result"] > 0
 
 
-def test_however_a_child_ends_server_and_cache_remain_the_parent_s() -> None:
+def test_server_and_cache_remain_the_parent_s_however_a_child_ends() -> None:
     reported = run("leaving")
     assert (reported["closes"], reported["block"], reported["exit"]) == (
         {"result": "closed"},
@@ -60,7 +60,7 @@ def test_however_a_child_ends_server_and_cache_remain_the_parent_s() -> None:
 
 def test_a_child_that_lives_on_keeps_no_port_open(tmp_path: Path) -> None:
     assert run("stopped_server", tmp_path) == {
-        "told": "refused",
+        "answer": "refused",
         "soon": True,
         "child": {"result": "x"},
     }

@@ -12,9 +12,9 @@ import pytest
 
 from pdframe import DataWarning, sandbox
 from pdframe.api.client import Client, Page
-from pdframe.api.rate_limit import RateLimiter
 from pdframe.errors import ArgumentError
 from tests.helpers import true_cells
+from tests.helpers.internals import without_burst_limit
 
 NAMES = {
     "deals": "title",
@@ -37,7 +37,7 @@ def company() -> Iterator[sandbox.SandboxAccount]:
 def account(company: sandbox.SandboxAccount) -> sandbox.SandboxAccount:
     company.deals(columns=["id"])
     # The API allows ten searches in two seconds: the tests do not wait for that.
-    company._client.window = RateLimiter(limit=100_000, search_limit=100_000)
+    without_burst_limit(company)
     company.server.reset_stats()
     return company
 

@@ -12,6 +12,7 @@ import pytest
 import pdframe
 from pdframe import sandbox
 from pdframe.errors import PdframeError
+from tests.helpers.internals import client_of
 
 TOKEN = "feedfacefeedfacefeedfacefeedfacefeedface"
 ROOT = Path(__file__).parents[2]
@@ -32,9 +33,9 @@ def test_no_file_log_repr_or_error_holds_the_token(
             repr(account.export(tmp_path / "bi")),
             repr(account),
             account._repr_html_(),
-            repr(account._client),
+            repr(client_of(account)),
             repr(vars(account)),
-            repr(vars(account._client)),
+            repr(vars(client_of(account))),
             str(account),
         ]
         account.server.faults = sandbox.Faults(rate=1.0, kinds=("success_false_200",))

@@ -94,6 +94,7 @@ def test_a_reader_that_has_enough_ends_the_run_without_a_traceback(tmp_path: Pat
     assert done.stderr == b""
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("columns", [80, 120])
 def test_in_a_terminal_every_line_fits(tmp_path: Path, columns: int) -> None:
     pty, fcntl, termios = (pytest.importorskip(name) for name in ("pty", "fcntl", "termios"))

@@ -64,76 +64,68 @@ def _landmarks(known: Known) -> _Landmarks:
 
 def _rising(won: Floats, lost: Floats, horizons: Ints) -> Probabilities:
     """Return shares of different landmarks (last axis: horizons) as probabilities that never fall
-    as the horizon grows, with a sum of at most 1; NaN where a horizon has no share.
+    as the horizon grows, with a sum of at most 1.
     """
     won, lost = won.copy(), lost.copy()
     least_won, least_lost = np.zeros(won.shape[:-1]), np.zeros(won.shape[:-1])
     for place in np.argsort(horizons, kind="stable"):
-        p, q = won[..., place], lost[..., place]
-        here = ~np.isnan(p)
-        least_won = np.where(here, np.maximum(least_won, np.minimum(p, 1 - least_lost)), least_won)
-        least_lost = np.where(
-            here, np.maximum(least_lost, np.minimum(q, 1 - least_won)), least_lost
-        )
-        won[..., place] = np.where(here, least_won, np.nan)
-        lost[..., place] = np.where(here, least_lost, np.nan)
+        least_won = np.maximum(least_won, np.minimum(won[..., place], 1 - least_lost))
+        least_lost = np.maximum(least_lost, np.minimum(lost[..., place], 1 - least_won))
+        won[..., place], lost[..., place] = least_won, least_lost
     return Probabilities(won, lost)
 
 
-@dataclass(frozen=True, slots=True)
-class _Constant:
-    """The same probability for every deal: the share of past deals won within the horizon."""
+def _counts(landmarks: _Landmarks, horizon: int, group: Ints, groups: int) -> tuple[Ints, ...]:
+    """Return, of each group of landmarks, how many could be followed for the horizon, and how many
+    of those were won and lost within it.
 
-    landmarks: _Landmarks
-
-    def predict(self, deals: OpenDeals, horizons: Ints) -> Probabilities:
-        """Return the shares; NaN where no landmark lies a horizon before the end of what is
-        known.
-        """
-        shares = [_shares(self.landmarks, int(horizon)) for horizon in horizons]
-        won, lost = (np.array([share[part] for share in shares], np.float64) for part in (0, 1))
-        rising = _rising(won, lost, horizons)
-        size = (len(deals), len(horizons))
-        return Probabilities(*(np.broadcast_to(part, size).copy() for part in rising))
-
-
-def _shares(landmarks: _Landmarks, horizon: int) -> tuple[float, float]:
+    A horizon longer than the past is cut to the longest one that any landmark was followed for.
+    """
+    if not len(landmarks.observed):
+        return tuple(np.zeros(groups, np.int64) for _ in range(3))
+    horizon = min(horizon, int(landmarks.observed.max()))
     seen = landmarks.observed >= horizon
-    n = int(seen.sum())
     ended = seen & (landmarks.lasted <= horizon)
-    if n == 0:
-        return float("nan"), float("nan")
-    return (
-        int((ended & (landmarks.kind == WON)).sum()) / n,
-        int((ended & (landmarks.kind == LOST)).sum()) / n,
+    return tuple(
+        np.bincount(group[rows], minlength=groups)
+        for rows in (seen, ended & (landmarks.kind == WON), ended & (landmarks.kind == LOST))
     )
 
 
 @dataclass(frozen=True, slots=True)
-class _StageClimatology:
-    """The share of past deals in the same stage, shrunk to the share of all."""
+class _Shares:
+    """The share of past deals won or lost within the horizon, of all deals or by stage.
+
+    Parameters
+    ----------
+    landmarks
+        The past.
+    stages
+        Ids of the stages that have shares of their own, ascending.
+    """
 
     landmarks: _Landmarks
+    stages: Ints
 
     def predict(self, deals: OpenDeals, horizons: Ints) -> Probabilities:
-        """Return the shares; a stage without landmarks has that of all."""
-        stages = np.unique(self.landmarks.stage)
-        place = places(stages, self.landmarks.stage) if len(stages) else self.landmarks.stage
-        won, lost = (np.full((len(stages) + 1, len(horizons)), np.nan) for _ in range(2))
-        for number, horizon in enumerate(horizons):
-            everywhere = _shares(self.landmarks, int(horizon))
-            seen = self.landmarks.observed >= horizon
-            ended = seen & (self.landmarks.lasted <= horizon)
-            n = np.bincount(place[seen], minlength=len(stages) + 1)
-            for table, kind, share in ((won, WON, everywhere[0]), (lost, LOST, everywhere[1])):
-                count = np.bincount(
-                    place[ended & (self.landmarks.kind == kind)], minlength=len(stages) + 1
-                )
-                table[:, number] = (count + STRENGTH * share) / (n + STRENGTH)
+        """Return the shares; those of a stage are shrunk to those of all."""
+        count = len(self.stages) + 1
+        own = self._places(self.landmarks.stage)
+        won, lost = np.zeros((count, len(horizons))), np.zeros((count, len(horizons)))
+        for number, horizon in enumerate(horizons.tolist()):
+            n, *ends = _counts(self.landmarks, horizon, own, count)
+            for table, ended in zip((won, lost), ends, strict=True):
+                share = ended.sum() / max(int(n.sum()), 1)
+                table[:, number] = (ended + STRENGTH * share) / (n + STRENGTH)
+                # The last place is that of deals in no such stage.
+                table[-1, number] = share
         rising = _rising(won, lost, horizons)
-        own = places(stages, deals.stage)
-        own = np.where(own < 0, len(stages), own)
-        return Probabilities(rising.won[own], rising.lost[own])
+        place = self._places(deals.stage)
+        return Probabilities(rising.won[place], rising.lost[place])
+
+    def _places(self, stage: Ints) -> Ints:
+        place = places(self.stages, stage)
+        return np.where(place < 0, len(self.stages), place)
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,8 +139,9 @@ class _Weighted:
         """Return the probabilities; that of losing is 0, since nothing says it."""
         place = places(self.stage, deals.stage)
         chance = np.where(place < 0, 0.0, np.append(self.probability, 0.0)[place]) / 100
-        today = deals.at // DAY
-        last = (deals.at[:, None] + horizons[None, :]) // DAY
+        # From the day of the next instant to that of the last one.
+        today = (deals.at + 1) // DAY
+        last = (deals.at[:, None] + horizons[None, :] - 1) // DAY
         due = (deals.expected_close >= today)[:, None] & (deals.expected_close[:, None] <= last)
         won = np.where(due, np.clip(np.nan_to_num(chance), 0.0, 1.0)[:, None], 0.0)
         return Probabilities(won, np.zeros_like(won))
@@ -163,7 +156,7 @@ class Constant:
 
     def fit(self, known: Known, seed: int) -> Fitted:
         """Count the past; `seed` changes nothing."""
-        return _Constant(_landmarks(known))
+        return _Shares(_landmarks(known), np.zeros(0, np.int64))
 
 
 class StageClimatology:
@@ -173,7 +166,8 @@ class StageClimatology:
 
     def fit(self, known: Known, seed: int) -> Fitted:
         """Count the past; `seed` changes nothing."""
-        return _StageClimatology(_landmarks(known))
+        landmarks = _landmarks(known)
+        return _Shares(landmarks, np.unique(landmarks.stage))
 
 
 class Weighted:

@@ -13,7 +13,7 @@ from pdframe.metrics._survival import wilson
 BINS = 10
 """Bins of equal width between probabilities 0 and 1."""
 
-_COLUMNS = ("bin", "p_from", "p_until", "n", "wins", "expected", "share_won", "low", "high")
+_COLUMNS = ("bin", "p_from", "p_until", "n", "wins", "p_mean", "share", "low", "high")
 
 
 def bins_of(p: Floats) -> Ints:
@@ -43,9 +43,9 @@ def calibration(backtest_deals: pd.DataFrame, *, by: str | list[str] | None = No
         - p_from, p_until: the bounds of the bin; p_until belongs to the next one, except 1
         - n: forecasts whose outcome is known
         - wins: those that were won
-        - expected: the sum of their probabilities, to compare with wins
-        - share_won: wins / n, to compare with expected / n; low, high: its 95 % limits, which are
-          too narrow where the deals share their luck, or occur at several cutoffs
+        - p_mean: the mean of their probabilities
+        - share: wins / n, to compare with p_mean; low, high: its 95 % limits, which are too narrow
+          where the deals share their luck, or occur at several cutoffs
 
     Raises
     ------
@@ -59,12 +59,13 @@ def calibration(backtest_deals: pd.DataFrame, *, by: str | list[str] | None = No
 
     Examples
     --------
-    >>> record = metrics.backtest_deals(
-    ...     account.deals(), account.stage_visits(), account.stages(),
-    ...     cutoffs=["2025-12-31", "2026-03-31"], horizons="90D", methods="constant",
-    ...     as_of="2026-06-30",
-    ... )  # fmt: skip
-    >>> metrics.calibration(record).round(2).iloc[0, 2:]
+    >>> frames = account.deals(archived=True), account.stage_visits(), account.stages()
+    >>> past = {"cutoffs": ["2025-12-31", "2026-03-31"], "horizons": "90D", "as_of": "2026-06-30"}
+    >>> record = metrics.backtest_deals(*frames, **past, methods="constant")
+    >>> table = metrics.calibration(record[record["method"] == "constant"])
+    >>> table[["bin", "n", "wins", "p_mean", "share", "low", "high"]].round(2)
+       bin    n  wins  p_mean  share   low  high
+    0    2  101    19    0.16   0.19  0.12  0.28
     """
     names = ["method", "horizon", *keys(by, ("method", "horizon", *_COLUMNS))]
     frame = require_columns(
@@ -85,8 +86,8 @@ def calibration(backtest_deals: pd.DataFrame, *, by: str | list[str] | None = No
     number = result["bin"].to_numpy(np.int64)
     result["p_from"], result["p_until"] = (number - 1) / BINS, number / BINS
     result["n"], result["wins"] = (pd.array(count, dtype="Int64") for count in (n, wins))
-    result["expected"] = np.bincount(codes, p, len(result))
-    result["share_won"] = ratio(wins, n)
+    result["p_mean"] = ratio(np.bincount(codes, p, len(result)), n)
+    result["share"] = ratio(wins, n)
     result["low"], result["high"] = wilson(wins, n)
     return keyed(result, [*names, "bin"])
 

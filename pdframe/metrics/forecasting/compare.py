@@ -59,12 +59,13 @@ def compare(backtest: pd.DataFrame, *, against: str = "constant", seed: int = 0)
 
     Examples
     --------
-    >>> record = metrics.backtest(
-    ...     account.deals(), account.stage_visits(), account.stages(),
-    ...     cutoffs=["2025-12-31", "2026-03-31"], horizons="90D", methods="stage climatology",
-    ...     until_months=0, as_of="2026-06-30",
-    ... )  # fmt: skip
+    >>> frames = account.deals(archived=True), account.stage_visits(), account.stages()
+    >>> past = {"cutoffs": ["2025-12-31", "2026-03-31"], "horizons": "90D", "as_of": "2026-06-30"}
+    >>> record = metrics.backtest(*frames, **past, methods="constant", until_months=0)
     >>> metrics.compare(record)[["method", "cutoffs", "verdict"]]
+                  method  cutoffs verdict
+    0  stage climatology        2   noise
+    1           weighted        2   noise
     """
     frame = require_columns(backtest, "backtest", _NEEDED)
     methods = frame["method"].astype("str")
@@ -89,7 +90,9 @@ def compare(backtest: pd.DataFrame, *, against: str = "constant", seed: int = 0)
         for method in own["method"].unique():
             if method == against or method not in table.index.get_level_values("method"):
                 continue
-            both = table.loc[method].join(reference, how="inner", rsuffix="_of_reference")
+            both = table.loc[method].merge(
+                reference, left_index=True, right_index=True, suffixes=("", "_of_reference")
+            )
             both = both.sort_index()
             weight = both["weight"].to_numpy(np.float64)
             rows.append(

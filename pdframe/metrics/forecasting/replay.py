@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date
 from difflib import get_close_matches
 from typing import Any
@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from pdframe._warnings import warn
 from pdframe.errors import ArgumentError, InsufficientDataError
 from pdframe.metrics._arguments import DAY, NULL, micros, span, to_micros, zone_of
 from pdframe.metrics._periods import known_by
@@ -71,13 +70,14 @@ class Scene:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Replay:
-    """The arguments of a backtest, read."""
+    """The arguments of a backtest, read, and what was noticed."""
 
     known: Known
     cutoffs: Ints
     horizons: Ints
     methods: tuple[str, ...]
     seed: int
+    notes: list[str] = field(default_factory=list)
 
     @classmethod
     def of(
@@ -137,21 +137,20 @@ class Replay:
                 refused.append((at, error))
                 continue
             deals = then.open_at(np.array([at], np.int64))
-            yield Scene(
-                at,
-                then,
-                deals,
-                self.known.outcomes(deals),
-                {name: method.predict(deals, self.horizons) for name, method in fitted.items()},
-                fitted,
-            )
+            forecasts = {
+                name: method.predict(deals, self.horizons) for name, method in fitted.items()
+            }
+            for forecast in forecasts.values():
+                for part in forecast:
+                    part[:, self.horizons > then.followed] = np.nan
+            yield Scene(at, then, deals, self.known.outcomes(deals), forecasts, fitted)
         if len(refused) == len(self.cutoffs):
             raise refused[-1][1]
         if refused:
             last = pd.Timestamp(refused[-1][0], unit="us", tz="UTC")
-            warn(
-                f"backtest: {len(refused)} of {len(self.cutoffs)} cutoffs are left out, the last of"
-                f" them {last:%Y-%m-%d}: {refused[-1][1]}"
+            self.notes.append(
+                f"{len(refused)} of {len(self.cutoffs)} cutoffs are left out, the last of them"
+                f" {last:%Y-%m-%d}: {refused[-1][1]}"
             )
 
     def over(self, scene: Scene) -> Flags:

@@ -83,7 +83,7 @@ def drip(*pieces, again=b"", every=0.05):
         "gzip name",
     ],
 )
-def test_an_answer_that_comes_slowly_for_ever_ends_at_the_bound(pieces, again):
+def test_an_endless_slow_answer_ends_at_the_bound(pieces, again):
     talk = drip(*pieces, again=again)
     with RawServer.running(talk) as server:
         talk.server_of[0] = server
@@ -124,7 +124,7 @@ def test_the_bound_holds_on_a_connection_that_is_used_again():
         b"HTTP/1.1 103 Early Hints\r\nlink: <" + b"x" * 900 + b">\r\n\r\n",
     ],
 )
-def test_interim_answers_without_end_that_come_fast_are_bounded_in_bytes(piece):
+def test_endless_fast_interim_answers_are_bounded_in_bytes(piece):
     sent = []
 
     def talk(connection, number):
@@ -140,7 +140,7 @@ def test_interim_answers_without_end_that_come_fast_are_bounded_in_bytes(piece):
     assert sum(sent) < 30 * 1024 * 1024  # buffers of the system included
 
 
-def test_headers_without_end_that_come_fast_are_bounded():
+def test_endless_fast_headers_are_bounded():
     def talk(connection, number):
         connection.sendall(b"HTTP/1.1 200 OK\r\n")
         while not server.stopping.is_set():

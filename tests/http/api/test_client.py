@@ -344,6 +344,7 @@ def test_one_429_holds_every_thread(server, make_client, time):
     assert time.now - before >= 5
 
 
+@pytest.mark.every_case
 @pytest.mark.parametrize(
     ("reply", "resume_at"),
     [
@@ -360,7 +361,7 @@ def test_one_429_holds_every_thread(server, make_client, time):
         (fail(429, "daily", retry_after=99999999999999999999), None),
     ],
 )
-def test_a_daily_429_stops_at_once_and_says_when_to_come_back(
+def test_a_daily_429_stops_at_once_and_says_when_to_continue(
     server, client, time, reply, resume_at
 ):
     server.replies = [reply]

@@ -104,7 +104,7 @@ def test_tokens_are_renewed_over_https_alone(url):
 # OAuth
 
 
-def test_the_first_request_renews_and_tells_the_user(server, make_client, time):
+def test_the_first_request_renews_the_grant_and_calls_on_refresh(server, make_client, time):
     reported = []
     oauth = OAuth(
         "app-id",
@@ -206,7 +206,7 @@ def test_a_grant_that_cannot_be_renewed_says_the_remedy(server, make_client, oau
     assert len(server.seen) == 1
 
 
-def test_a_token_endpoint_that_stumbles_is_fetched_again(server, make_client, oauth, time):
+def test_a_token_endpoint_that_fails_once_is_called_again(server, make_client, oauth, time):
     server.replies = [html(502), Reply(drop="before"), fresh(), data([])]
     make_client(oauth).get("/deals", cost=10)
     assert len(posts(server)) == 3

@@ -245,7 +245,7 @@ def test_attaching_merges_what_was_counted_before(path, time):
     assert unseal(path.read_bytes())["tokens"] == 12
 
 
-def test_two_who_share_a_cache_share_its_ceiling(path, time):
+def test_two_accounts_that_share_a_cache_share_its_ceiling(path, time):
     first, second = (TokenBudget(path, max_tokens=30, clock=time.clock) for _ in range(2))
     first.spend(10)
     second.spend(10)
@@ -254,7 +254,7 @@ def test_two_who_share_a_cache_share_its_ceiling(path, time):
         second.spend(10)
 
 
-def test_two_who_check_the_ceiling_at_once_do_not_both_pass_it(path, time, monkeypatch):
+def test_two_checks_of_the_ceiling_at_once_do_not_both_pass(path, time, monkeypatch):
     both_have_seen, count = threading.Barrier(2), TokenBudget._count
 
     def count_late(budget, tokens, requests):

@@ -116,7 +116,7 @@ def test_an_error_in_the_middle_is_an_error_of_the_walk(server, client):
 
 
 @pytest.mark.parametrize("name", ["limit", "cursor"])
-def test_limit_and_cursor_are_the_walk_s_own(client, name):
+def test_limit_and_cursor_are_set_by_the_pagination_alone(client, name):
     with pytest.raises(ArgumentError, match="start="):
         list(paginate(client, "/deals", {name: 1}, cost=10))
 

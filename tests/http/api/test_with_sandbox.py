@@ -82,7 +82,7 @@ def test_a_walk_among_faults_is_the_same_walk(company, seed):
         ("redirect", errors.ResponseError),
     ],
 )
-def test_what_does_not_pass_ends_the_walk(company, fault, kind):
+def test_an_answer_that_is_refused_ends_the_pagination(company, fault, kind):
     with (
         Server(company, burst=100_000, faults=Faults(at={3: fault})) as server,
         patient(server) as client,
@@ -129,7 +129,7 @@ def test_the_smallest_plan_is_used_to_the_full_and_never_overrun(company, worker
         assert server.stats.fullest_window == 20
 
 
-def test_two_clients_of_one_token_get_along(company):
+def test_two_clients_of_one_token_share_its_limits(company):
     with Server(company, plan="Lite") as server:
         clients = [Client(server.url, ApiToken(server.token)) for _ in range(2)]
         threads = [

@@ -95,7 +95,7 @@ def test_a_link_that_leads_nowhere_is_named(
         pytest.raises(CacheError, match="is a link to") as caught,
         connect(server, cache) as account,
     ):
-        account.as_of("2030-01-01") if place == "history" else account.stages()
+        account.as_of("2026-06-30") if place == "history" else account.stages()
     assert not isinstance(caught.value, DamagedError)
     message = str(caught.value)
     assert f"{reported!r} in the cache folder {above} is a link to {os.readlink(path)!r}" in message
@@ -206,7 +206,7 @@ def look():
     tell("offline", lambda: len(account().deals(refresh=False)))
     tell("within max_age", lambda: len(account().stages()))
     tell("visits", lambda: len(account().stage_visits(refresh=False)))
-    tell("as_of", lambda: len(account().as_of("2030-01-01")))
+    tell("as_of", lambda: len(account().as_of("2026-06-30")))
     tell("status", lambda: int(account().status()["rows"].notna().sum()))
     tell("estimate", lambda: len(account().estimate()))
     tell("repr", lambda: "deals" in repr(account()))
@@ -259,16 +259,21 @@ def as_another(server: Server, world: Path, cache: Path) -> dict[str, object]:
 
 
 @pytest.fixture
-def shared(cache: Path, tmp_path: Path) -> Iterator[Path]:
-    """A cache that others can read and no user can write."""
-    for above in (tmp_path, *tmp_path.parents):
-        if above.is_relative_to("/tmp") and above != Path("/tmp"):
-            above.chmod(0o755)
+def shared(world: Path) -> Iterator[Path]:
+    """A cache that others can read and no user can write.
+
+    It is in no folder of pytest's: a session that starts at the same time closes these to others.
+    """
+    parent = Path(tempfile.mkdtemp())
+    cache = parent / "cache"
+    shutil.copytree(world, cache)
+    parent.chmod(0o755)
     for path in (cache, *cache.rglob("*")):
         path.chmod(0o555 if path.is_dir() else 0o444)
     yield cache
     for path in (cache, *cache.rglob("*")):
         path.chmod(0o755 if path.is_dir() else 0o644)
+    shutil.rmtree(parent)
 
 
 def test_a_cache_that_cannot_be_written_can_be_read(

@@ -9,7 +9,7 @@ import shutil
 import subprocess
 import sys
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -26,8 +26,10 @@ from pdframe.sandbox.server import Faults, Server
 from pdframe.schema import LISTS
 from pdframe.schema import TABLES as SCHEMA
 from pdframe.sync import SyncOptions
-from tests.helpers import true_cells
+from tests.helpers import tiers, true_cells
 from tests.helpers.cache_files import store_of
+from tests.helpers.faults_by_path import fail_at, interrupted
+from tests.helpers.proxy import altered
 
 pytestmark = pytest.mark.filterwarnings("ignore::pdframe.errors.DataWarning")
 
@@ -119,7 +121,7 @@ def test_a_fault_at_any_request_is_made_good_at_the_price_of_what_was_in_flight(
                 server.stats.requests,
             )
         assert requests > 10
-        for k in range(1, requests + 1):
+        for k in tiers.places(range(1, requests + 1), 10):
             shutil.copytree(start, tmp_path / str(k))
             with connect(server, tmp_path / str(k), options=options) as account:
                 server.reset_stats()
@@ -164,7 +166,7 @@ def test_a_fault_at_any_request_is_made_good_at_the_price_of_what_was_in_flight(
             shutil.rmtree(tmp_path / str(k))
 
 
-def test_rows_that_changed_while_the_walk_stood_still_are_closed_in(tmp_path: Path) -> None:
+def test_rows_that_changed_between_two_attempts_are_fetched_again(tmp_path: Path) -> None:
     with sandbox.connect(
         seed=4, deals=1_300, cache_dir=tmp_path, burst=100_000, progress=False
     ) as account:
@@ -230,25 +232,13 @@ def test_a_pull_of_changes_that_is_cut_off_anywhere_pays_for_no_page_twice(tmp_p
             server.reset_stats()
             assert account.sync("deals").set_index("table")["mode"]["deals"] == "incremental"
             full, requests = account.deals(refresh=False), server.stats.requests
-        for k in range(2, requests + 1):
+        for k in tiers.places(range(2, requests + 1)):
             shutil.copytree(tmp_path / "start", tmp_path / str(k))
             with connect(server, tmp_path / str(k), options=options) as account:
-                ask, left = account._client.get_json, [k - 1]
-
-                def dying(
-                    *arguments: Any, ask: Any = ask, left: list[int] = left, **options: Any
-                ) -> Any:
-                    if not left[0]:
-                        # nothing is done about it, as if the process were killed
-                        raise KeyboardInterrupt
-                    left[0] -= 1
-                    return ask(*arguments, **options)
-
-                account._client.get_json = dying  # type: ignore[method-assign]
                 server.reset_stats()
-                with pytest.raises(KeyboardInterrupt):
+                with interrupted(server, number=k):
                     account.sync("deals")
-                paid = server.requests
+                paid = [entry for entry in server.requests if entry.status == 200]
             with connect(server, tmp_path / str(k), options=options) as account:
                 server.reset_stats()
                 row = account.sync("deals").set_index("table").loc["deals"]
@@ -421,6 +411,8 @@ def test_two_accounts_on_one_cache_wait_for_each_other(server: Server, tmp_path:
 WORK = """
 import sys, warnings
 import pdframe
+from tests.helpers.faults_by_path import fail_at, interrupted
+from tests.helpers.proxy import altered
 warnings.simplefilter("ignore", pdframe.DataWarning)
 url, token, cache_dir = sys.argv[1:]
 options = {"cache_dir": cache_dir, "progress": False, "max_age": 0}
@@ -447,7 +439,7 @@ def test_two_processes_on_one_cache_wait_for_each_other(tmp_path: Path) -> None:
             assert [reported for reported, _ in said] == [f"{len(full[0])} {len(full[1])}\n"] * 2
             assert full[0]["id"].is_unique
             assert (
-                len(account.as_of("2100-01-01"))
+                len(account.as_of("2026-06-30"))
                 == SnapshotLog(store_of(account)).rows().num_rows
                 == len(full[0])
             )
@@ -458,28 +450,23 @@ def test_two_processes_on_one_cache_wait_for_each_other(tmp_path: Path) -> None:
         ] == [1, 1]
 
 
-def test_what_did_not_fit_in_saved_pages_is_said_by_the_load_that_resumes(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_what_did_not_fit_in_saved_pages_is_warned_of_by_the_load_that_resumes(
+    tmp_path: Path,
 ) -> None:
     with sandbox.connect(
         seed=4, deals=1_300, cache_dir=tmp_path, burst=100_000, progress=False
     ) as account:
-        ask = account._client.get
 
-        def odd(path: str, params: dict[str, object] | None = None, **options: object) -> object:
-            answer = ask(path, params, **options | {"decode": None})  # type: ignore[arg-type]
-            if (
-                path == "/deals"
-                and not (params or {}).get("cursor")
-                and not {"updated_since", "ids"} & (params or {}).keys()
+        def odd(path: str, params: Mapping[str, str], content: Any) -> None:
+            if path == "/deals" and not {"cursor", "updated_since", "ids"} & params.keys():
+                content["data"][0]["value"] = "a lot"
+
+        with altered(account, odd) as altering:
+            fail_at(account.server, "/deals", 2)
+            with pytest.raises(ResponseError):
+                altering.sync("deals")
+            with pytest.warns(
+                pdframe.DataWarning, match="deals, column 'value': 1 value does not fit"
             ):
-                answer.payload["data"][0]["value"] = "a lot"
-            return answer
-
-        monkeypatch.setattr(account._client, "get", odd)
-        account.server.faults = Faults(at={4: "success_false_200"})
-        with pytest.raises(ResponseError):
-            account.sync("deals")
-        account.server.faults = None
-        with pytest.warns(pdframe.DataWarning, match="deals, column 'value': 1 value does not fit"):
-            assert account.sync("deals").set_index("table")["note"]["deals"].startswith("resumed")
+                note = altering.sync("deals").set_index("table")["note"]["deals"]
+            assert note.startswith("resumed")

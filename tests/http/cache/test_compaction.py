@@ -127,7 +127,7 @@ def test_a_table_that_grows_row_by_row_has_few_parts_and_writes_each_row_a_few_t
 
 
 @pytest.mark.filterwarnings("ignore:.*not defined:pdframe.errors.DataWarning")
-def test_a_cache_of_thousands_of_parts_heals_at_the_next_sync_and_tells_the_same(
+def test_the_next_sync_compacts_thousands_of_parts_and_changes_no_row(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Lists, tables by record and both snapshot logs in one part a row; it needs no request."""
@@ -229,7 +229,7 @@ def test_a_damaged_part_is_left_to_whoever_reads_its_table(store: Store) -> None
     assert len(store.manifest("stages").parts) == 1
 
 
-def test_a_part_that_this_user_may_not_read_stops_no_sync_of_other_tables(
+def test_an_unreadable_part_stops_no_sync_of_other_tables(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     manifest = in_parts(store, "deals", rows(0, 30), [1] * 30)

@@ -58,7 +58,7 @@ def connect(server: Server, cache: Path) -> pdframe.Account:
 
 
 def newer(path: Path, **content: Any) -> None:
-    """Write a file again as a newer version would: another format, keys that nobody knows, its own
+    """Write a file again as a newer version would: another format, unknown keys, its own
     checksum.
     """
     now = (
@@ -82,7 +82,7 @@ ENTRIES: dict[str, Callable[[pdframe.Account], object]] = {
     "status": lambda account: account.status(),
     "fields": lambda account: account.fields("deals"),
     "stage_visits": lambda account: account.stage_visits(refresh=False),
-    "as_of": lambda account: account.as_of("2030-01-01"),
+    "as_of": lambda account: account.as_of("2026-06-30"),
     "path": lambda account: account.cache_path,
     "export": lambda account: account.export(account.cache_path.parent.parent / "export"),
 }
@@ -154,7 +154,7 @@ def test_an_upgrade_in_the_middle_of_a_session_is_refused_too(cache: Path, serve
         for entry in (
             lambda: account.sync(),
             lambda: account.deals(refresh=True),
-            lambda: account.as_of("2030-01-01"),
+            lambda: account.as_of("2026-06-30"),
         ):
             with pytest.raises(NewerCacheError):
                 entry()
@@ -224,7 +224,7 @@ def test_a_number_that_was_changed_is_damage_as_before(
 
 
 def of_another_codec(path: Path) -> None:
-    """Change the codec in the description of the file (ZSTD is 6) to one that nobody has built (LZO
+    """Change the codec in the description of the file (ZSTD is 6) to one that is not built in (LZO
     is 3).
     """
     raw = bytearray(path.read_bytes())
@@ -305,7 +305,7 @@ def test_kept_rows_whose_columns_have_other_types_are_refused_as_they_are(
         before = {table: files(root / table) for table in KEPT}
         readers = {
             "history": [
-                lambda: account.as_of("2030-01-01"),
+                lambda: account.as_of("2026-06-30"),
                 lambda: account.stage_visits(refresh=False),
             ],
             "deals.deleted": [

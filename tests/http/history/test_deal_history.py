@@ -17,6 +17,7 @@ from pdframe.errors import CacheError
 from pdframe.frames import storage_schema
 from pdframe.history.deal_history import deal_history, known_by_changelog
 from pdframe.schema.snapshots import HISTORY, OF_LINES, SNAPSHOTS, TRACKED_LINE_COLUMNS
+from tests.helpers.cache_files import store_of
 from tests.helpers.tuning import LONG_LISTS
 
 pytestmark = [
@@ -202,6 +203,7 @@ def test_a_deal_that_is_hidden_and_shown_takes_its_lines_along(
     assert "deleted" not in some(account.deal_history(), "status", deal_id=deal)["after"].tolist()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("full", [False, True])
 def test_a_power_cut_at_any_write_loses_and_doubles_no_line(
     monkeypatch: pytest.MonkeyPatch, full: bool
@@ -216,7 +218,7 @@ def test_a_power_cut_at_any_write_loses_and_doubles_no_line(
         company = account.company_model
         account.sync("deal_products")
         for number in range(1, 20):
-            kept, left, cut = SnapshotLog(account._store, OF_LINES).rows(), number, False
+            kept, left, cut = SnapshotLog(store_of(account), OF_LINES).rows(), number, False
             account.advance(days=2)
             company.edit_line(lines_with_deal(company)[number]["id"], quantity=100.0 + number)
 
@@ -237,12 +239,12 @@ def test_a_power_cut_at_any_write_loses_and_doubles_no_line(
             account.advance(days=1)
             account.sync("deal_products")
             known = replayed(account.line_history(), moment(account))
-            cached = account._store.read("deal_products").to_pylist()
+            cached = store_of(account).read("deal_products").to_pylist()
             assert known.keys() == {line["id"] for line in cached}
             for line in cached:
                 shown = {name: as_text(line[name]) for name in TRACKED_LINE_COLUMNS}
                 assert {name: known[line["id"]].get(name) for name in TRACKED_LINE_COLUMNS} == shown
-            rows = SnapshotLog(account._store, OF_LINES).rows()
+            rows = SnapshotLog(store_of(account), OF_LINES).rows()
             assert rows.slice(0, kept.num_rows).equals(kept)
             values = rows.to_pandas().astype("str")
             same = (
@@ -257,7 +259,7 @@ def test_a_power_cut_at_any_write_loses_and_doubles_no_line(
     pytest.fail("a sync of line items wrote more files than expected")
 
 
-def test_a_damaged_history_of_lines_is_said_and_quarantined(
+def test_a_damaged_history_of_lines_is_quarantined_with_a_warning(
     account: sandbox.SandboxAccount,
 ) -> None:
     account.sync("deal_products")

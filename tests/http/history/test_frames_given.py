@@ -52,6 +52,6 @@ def test_a_frame_without_rows_has_no_visits_whatever_its_dtypes(dtype: str) -> N
         ({"add_time": ["long ago", "yesterday"]}, "cannot read the column 'add_time' of deals"),
     ],
 )
-def test_what_cannot_be_read_is_said(bad: dict[str, list[Any]], said: str) -> None:
+def test_what_cannot_be_read_gives_a_warning(bad: dict[str, list[Any]], said: str) -> None:
     with pytest.raises(ArgumentError, match=said):
         stage_visits(pd.DataFrame(DEALS | bad))

@@ -27,6 +27,7 @@ ALWAYS_REPORTED = ("stage_id", "pipeline_id", "status", "value", "currency")
 VALUES = (*ALWAYS_REPORTED, "expected_close_date", "owner_id", "probability")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", SEEDS)
 def test_every_change_is_reported_once_and_as_it_was(seed: int) -> None:
     with sandbox.connect(

@@ -14,6 +14,7 @@ import pytest
 from pdframe import sandbox
 from pdframe.metrics import as_of, data_quality, funnel, win_rate
 from pdframe.sandbox import Switches
+from tests.helpers.cache_files import store_of
 
 pytestmark = pytest.mark.filterwarnings("ignore::pdframe.errors.DataWarning")
 
@@ -97,7 +98,7 @@ def test_a_change_between_two_closed_statuses(
         visits, stages, as_of=before["left_at"] + pd.Timedelta(minutes=1), pipeline_id=2
     ).set_index("stage")
     assert earlier.loc["won", "reached"] == int(first == "won")
-    history = None if witness == "changelog" else account._store.read("history").to_pandas()
+    history = None if witness == "changelog" else store_of(account).read("history").to_pandas()
     assert as_of(deals, visits, WHEN, history)[0]["status"].tolist() == [then]
     assert deals["status"].tolist() == [then]
     assert win_rate(deals, since=None, until=None)[["won", "lost"]].to_numpy().tolist() == [
@@ -177,7 +178,7 @@ def test_a_deal_merged_after_its_win_counts_until_then(connected: Any) -> None:
     ]
     assert win_rate(deals, since=None, until=None)["n"].tolist() == [0]
     then = as_of(
-        deals, visits, won + pd.Timedelta(minutes=5), account._store.read("history").to_pandas()
+        deals, visits, won + pd.Timedelta(minutes=5), store_of(account).read("history").to_pandas()
     )[0]
     assert win_rate(then, since=None, until=None)["won"].tolist() == [1]
 

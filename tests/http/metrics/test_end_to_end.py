@@ -212,7 +212,7 @@ def test_groups_lead_to_their_deals(exact: dict[str, Any], current: dict[str, An
         assert all(counted == led for counted, led in matches["drilled"])
 
 
-def test_one_snapshot_tells_of_the_stages_that_deals_are_in(
+def test_one_snapshot_has_the_stages_that_deals_are_in(
     company: Any, current: dict[str, Any]
 ) -> None:
     """Without changelogs: a deal in a stage came through those before it, and nothing is said of

@@ -60,6 +60,7 @@ def test_clean_rows_load_as_they_do_alone(clean: Loaded, hurt: Loaded) -> None:
     hostile_checks.compare_tables(clean, hurt)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("tz", ZONES)
 def test_every_metric_says_of_clean_rows_what_it_says_of_them_alone(
     clean: Loaded, hurt: Loaded, tz: str
@@ -96,7 +97,7 @@ def test_every_table_is_exported_and_read_back(
 
 def test_other_methods_answer_or_refuse(hurt: Loaded) -> None:
     account = hurt.account
-    assert len(account.as_of("2027-01-01")) > 0
+    assert len(account.as_of("2026-06-30")) > 0
     assert all(
         len(account.fields(name.removesuffix("_fields") + "s")) >= 0
         for name in ("deal_fields", "person_fields")

@@ -17,6 +17,7 @@ from pdframe.errors import ArgumentError, DataWarning
 from pdframe.frames import to_frame
 from pdframe.metrics import as_of
 from pdframe.schema.snapshots import HISTORY, TRACKED_COLUMNS
+from tests.helpers.cache_files import store_of
 from tests.helpers.tiers import examples
 from tests.helpers.visit_frames import ID_OF, day, known_visits, times
 
@@ -179,7 +180,7 @@ def test_deals_as_they_were_known() -> None:
             "is_archived": False,
             "add_time": 0,
         },
-        # Added by then, but nobody had looked.
+        # Added by then, but after the snapshot.
         {"id": 2, "add_time": 10},
         # Deleted since, from history.
         {
@@ -192,7 +193,7 @@ def test_deals_as_they_were_known() -> None:
             "is_archived": False,
             "add_time": 0,
         },
-        # Its changelog tells stage and status; what it was worth nobody kept.
+        # Its changelog has stage and status; its value then is unknown.
         {
             "id": 5,
             "stage_id": 12,
@@ -322,7 +323,7 @@ def test_values_from_changes() -> None:
     assert pd.isna(result[20]["expected_close_date"])
 
 
-def test_a_change_that_cannot_be_read_is_null_and_said() -> None:
+def test_a_change_that_cannot_be_read_is_null_with_a_warning() -> None:
     odd = [
         ("value", "a lot"),
         ("stage_id", "1.5"),
@@ -439,7 +440,7 @@ def test_the_future_changes_no_cell(when: int, random: Any) -> None:
 
 @pytest.mark.filterwarnings("ignore::pdframe.errors.DataWarning")
 def test_the_account_s_own_past() -> None:
-    """What an account showed at each look is what is told of it later, from deals, visits and
+    """What an account showed at each snapshot is what it shows of it later, from deals, visits and
     history of today.
     """
     with sandbox.connect(seed=3, deals=80, burst=100_000, progress=False) as account:
@@ -456,10 +457,10 @@ def test_the_account_s_own_past() -> None:
             account.deals(refresh=False, labels=False),
             account.stage_visits(refresh=False),
         )
-        rows = SnapshotLog(account._store).rows()
+        rows = SnapshotLog(store_of(account)).rows()
         history = to_frame(rows, HISTORY)
         moments = (
-            pd.Series(SnapshotLog(account._store).snapshots()["seen_at"].to_pandas())
+            pd.Series(SnapshotLog(store_of(account)).snapshots()["seen_at"].to_pandas())
             .drop_duplicates()
             .tolist()
         )
@@ -473,10 +474,11 @@ def test_the_account_s_own_past() -> None:
         assert len(np.unique(exact["deal_id"])) > 30
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::pdframe.errors.DataWarning")
 @pytest.mark.parametrize("seed", [3, 4])
 def test_between_two_snapshots_nothing_is_known_that_only_the_later_one_detected(seed: int) -> None:
-    """What the cache of an account told at a time when nobody looked, is what is told of that time
+    """What the cache of an account shows of a time without a snapshot is what it shows of that time
     after later looks.
     """
     closings = 0

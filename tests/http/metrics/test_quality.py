@@ -408,7 +408,7 @@ def test_where_probabilities_are_off_a_stage_at_100_is_as_it_should_be() -> None
     assert matches(frames, pipelines=pipelines((1, None, "2026-05-01"))) == {
         "stages_at_100_percent": [2, 3]
     }
-    # Switched off since: nobody knows how it was on June 30.
+    # Switched off since: its state on June 30 is unknown.
     assert matches(frames, pipelines=pipelines(on, (2, True, "2026-07-02"))) == {
         "stages_at_100_percent": [2]
     }

@@ -135,6 +135,7 @@ def test_no_metric_and_no_chart_is_left_out() -> None:
 
 @pytest.mark.filterwarnings("ignore::pdframe.errors.DataWarning")
 # DuckDB's own call of pandas.
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:The inplace keyword:DeprecationWarning")
 @pytest.mark.parametrize("reader", READERS)
 def test_every_metric_reads_every_reader(reader: str, material: Any) -> None:
@@ -200,6 +201,7 @@ IN_ORDER_OF_ROWS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::pdframe.errors.DataWarning")
 @pytest.mark.parametrize("how", OTHERWISE)
 def test_every_metric_minds_neither_order_nor_index_nor_dtype(how: str, material: Any) -> None:
@@ -216,7 +218,7 @@ def test_every_metric_minds_neither_order_nor_index_nor_dtype(how: str, material
     "ignore::pdframe.errors.DataWarning", "ignore:'epoch' date format:DeprecationWarning"
 )
 def test_days_that_json_made_numbers_are_refused_with_what_to_do(material: Any) -> None:
-    """Milliseconds since 1970 are no times to a reader: what was a day cannot be told from a
+    """Milliseconds since 1970 are no times to a reader: what was a day looks like a
     count.
     """
     folder, frames, expected = material
@@ -248,9 +250,11 @@ def result_or_refusal(call: Callable[..., Any], frames: dict[str, pd.DataFrame])
 
 DRAWN = (
     "billing_schedule",
+    "forecast_changes",
     "funnel",
     "mrr_movements",
     "mrr_schedule",
+    "pipeline_movements",
     "revenue_cohorts",
     "stage_moves",
     "stage_survival",

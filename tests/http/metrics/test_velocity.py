@@ -290,7 +290,7 @@ def test_a_visit_is_at_risk_from_the_snapshot_that_detected_it() -> None:
     ]
 
 
-def test_current_stages_alone_tell_no_durations() -> None:
+def test_current_stages_alone_give_no_durations() -> None:
     current = [
         one_visit(1, 11, 0, 3, "lost", seen_at=20, source="current"),
         one_visit(2, 11, 0, seen_at=20, source="current"),
@@ -317,7 +317,7 @@ def test_current_stages_alone_tell_no_durations() -> None:
     assert curve["stage_id"].tolist() == [12, 12]
 
 
-def test_bounded_visits_are_counted_and_tell_no_duration() -> None:
+def test_bounded_visits_are_counted_and_have_no_duration() -> None:
     bounded = [
         one_visit(1, 11, 4, 6, entered_after=2),
         one_visit(2, 11, 0, 6, left_after=3),
@@ -625,7 +625,7 @@ def test_a_move_counts_once_the_snapshot_that_detected_it_was_there() -> None:
             one_visit(2, 11, 0, 4, seen_at=0.5, **seen),
             one_visit(2, 12, 4, seen_at=9, **seen),
             one_visit(3, 11, 0, 5, "lost", seen_at=0.5, **seen),
-            # Its changelog told the first stay; the look of day 9 found it elsewhere.
+            # Its changelog has the first visit; the snapshot of day 9 has it elsewhere.
             one_visit(4, 11, 0, 6, "changed pipeline"),
             one_visit(4, 21, 6, pipeline=2, seen_at=9, **seen),
         ]
@@ -640,7 +640,7 @@ def test_a_move_counts_once_the_snapshot_that_detected_it_was_there() -> None:
         }
     assert then == {11: (4, 1, 3), 12: (0, 0, 0), 21: (0, 0, 0)}
     assert now == {11: (4, 4, 0), 12: (2, 0, 2), 21: (1, 0, 1)}
-    # Of a frame that was cut down to one stage nobody can say what a look found next: moves count
+    # A frame of one stage alone does not show what a snapshot saw next: moves count
     # from their own time.
     with pytest.warns(DataWarning):
         alone = stage_velocity(visits[visits["stage_id"] == 11], STAGES, as_of=day(8))

@@ -5,8 +5,9 @@ lost.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -21,6 +22,8 @@ from pdframe.errors import (
     ResponseError,
 )
 from pdframe.sandbox.server import ALL_SCOPES, OAuthClient, Server
+from tests.helpers.internals import without_waiting
+from tests.helpers.proxy import altered
 from tests.helpers.scripted_server import Reply, Scripted, data, html
 from tests.helpers.tuning import LONG_LISTS
 
@@ -101,7 +104,7 @@ def test_a_cursor_that_comes_back_twice_is_an_error_not_a_table(
     assert account.status().set_index("table")["rows"].isna()["pipelines"]
 
 
-def test_a_list_that_comes_complete_and_pages_all_the_same_is_not_taken_for_complete(
+def test_a_complete_list_that_has_a_cursor_is_read_to_its_end(
     account: pdframe.Account, server: Scripted
 ) -> None:
     server.replies += [data([{"id": 1, "name": "a"}], "more"), data([{"id": 2, "name": "b"}])]
@@ -114,17 +117,15 @@ def test_a_list_of_deletions_that_holds_odd_ids_costs_no_refresh() -> None:
     with sandbox.connect(
         seed=3, deals=60, burst=100_000, progress=False, options=LONG_LISTS
     ) as account:
-        deals, ask = account.deals(), account._client.get
+        deals = account.deals()
         deleted = int(deals["id"].iloc[0])
 
-        def odd(path: str, params: dict[str, object] | None = None, **options: object) -> object:
-            answer = ask(path, params, **options | {"decode": None})  # type: ignore[arg-type]
-            if path == "/deals" and (params or {}).get("status") == "deleted":
-                answer.payload["data"] = [{"id": str(deleted)}, {"id": None}, {}]
-            return answer
+        def odd(path: str, params: Mapping[str, str], content: Any) -> None:
+            if path == "/deals" and params.get("status") == "deleted":
+                content["data"] = [{"id": str(deleted)}, {"id": None}, {}]
 
-        account._client.get = odd  # type: ignore[method-assign, assignment]
-        assert set(deals["id"]) - set(account.deals(refresh=True)["id"]) == {deleted}
+        with altered(account, odd, options=LONG_LISTS) as other:
+            assert set(deals["id"]) - set(other.deals(refresh=True)["id"]) == {deleted}
 
 
 @pytest.mark.parametrize(
@@ -135,7 +136,7 @@ def test_a_list_of_deletions_that_holds_odd_ids_costs_no_refresh() -> None:
         {"id": None},
     ],
 )
-def test_an_odd_answer_about_who_one_is_is_no_answer(
+def test_an_odd_answer_about_the_user_is_no_answer(
     server: Scripted, tmp_path: Path, odd: dict[str, object]
 ) -> None:
     server.replies = [data(odd)]
@@ -152,7 +153,7 @@ def test_an_odd_answer_about_who_one_is_is_no_answer(
 
 
 @pytest.mark.parametrize("name", ["Mars/Olympus", "../etc/passwd", "Europe", "x" * 5_000])
-def test_a_timezone_that_this_machine_does_not_know_is_said_once(
+def test_a_timezone_that_this_machine_does_not_know_gives_one_warning(
     server: Scripted, tmp_path: Path, name: str
 ) -> None:
     server.replies = [data({"id": 5, "timezone_name": name}), data([{"id": 1, "name": "Sales"}])]
@@ -206,7 +207,7 @@ def test_where_users_me_is_refused_the_cache_is_named_by_host(
         assert (account.user, account.currency, account.tz) == (None, None, "UTC")
 
 
-def test_values_and_columns_of_no_schema_are_kept_and_said(
+def test_values_and_columns_of_no_schema_are_kept_with_a_warning(
     account: pdframe.Account, server: Scripted
 ) -> None:
     server.replies.append(
@@ -270,7 +271,7 @@ def test_fifteen_in_a_hundred_answers_are_bad_and_every_row_arrives() -> None:
             seed=1,
             kinds=("html_502", "html_503", "drop", "truncate", "cut_gzip", "rate_429_retry_after"),
         )
-        account._client._sleep = lambda seconds: None
+        without_waiting(account)
         account.server.faults = faults
         done = account.sync("stages", "pipelines", "deals", "products").set_index("table")["rows"]
         company = account.company_model

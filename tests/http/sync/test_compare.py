@@ -69,7 +69,7 @@ def test_a_new_column_counts_only_where_it_is_filled() -> None:
     assert merge.rows["extra"].to_pylist() == [None, "new", None]
 
 
-def test_an_old_column_that_no_longer_comes_is_kept_as_null() -> None:
+def test_an_old_column_that_is_no_longer_sent_is_null() -> None:
     wider = OLD.append_column("extra", pa.array(["a", None, None], pa.string()))
     merge = merge_rows(wider, OLD, NONE, "id")
     assert merge.counts.changed == 1

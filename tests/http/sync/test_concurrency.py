@@ -49,7 +49,7 @@ def collected(results: Iterator[tuple[int, int]], error: type[BaseException]) ->
     return received
 
 
-def test_where_one_fails_those_in_progress_come_first_and_no_further_one_is_begun() -> None:
+def test_where_one_fails_running_ones_finish_and_no_further_one_starts() -> None:
     begun: list[int] = []
     failed = threading.Event()
 
@@ -68,7 +68,7 @@ def test_where_one_fails_those_in_progress_come_first_and_no_further_one_is_begu
     assert len(begun) <= 2 + DEFAULT_OPTIONS.workers
 
 
-def test_an_interruption_waits_for_nobody() -> None:
+def test_an_interruption_does_not_wait() -> None:
     released = threading.Event()
 
     def work(number: int) -> int:
@@ -116,7 +116,7 @@ def test_one_item_is_made_ahead_and_no_more() -> None:
     assert list(prefetch(iter([]))) == []
 
 
-def test_an_error_of_what_makes_the_items_comes_after_those_that_it_made() -> None:
+def test_an_error_of_the_iterator_is_raised_after_its_items() -> None:
     received = []
     with pytest.raises(ValueError, match="broken"):  # noqa: PT012
         for number in prefetch(numbers([], 3, error=ValueError("broken"))):
@@ -124,7 +124,7 @@ def test_an_error_of_what_makes_the_items_comes_after_those_that_it_made() -> No
     assert received == [0, 1, 2]
 
 
-def test_whoever_wants_no_more_leaves_no_thread_running() -> None:
+def test_a_consumer_that_stops_leaves_no_thread_running() -> None:
     made: list[int] = []
     before = threading.active_count()
     ahead = prefetch(numbers(made, 10))

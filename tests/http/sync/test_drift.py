@@ -4,13 +4,16 @@ guessed.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import pandas as pd
 import pytest
 
 from pdframe import DataWarning, sandbox
-from tests.helpers.tuning import sync_alone
+from tests.helpers.late_fields import undeclared
+from tests.helpers.proxy import altered
+from tests.helpers.tuning import LONG_LISTS
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore::pdframe.errors.DataWarning"),
@@ -127,7 +130,7 @@ def test_options_that_are_added_renamed_and_removed(account: sandbox.SandboxAcco
 
 
 def test_a_field_whose_type_changed_is_reread_in_the_new_type(
-    account: sandbox.SandboxAccount, monkeypatch: pytest.MonkeyPatch
+    account: sandbox.SandboxAccount,
 ) -> None:
     deal, _ = two_deals(account)
     company = account.company_model
@@ -136,36 +139,29 @@ def test_a_field_whose_type_changed_is_reread_in_the_new_type(
     assert refreshed(account)["Seats"][deal] == "12"
     company.field("deal", code)["field_type"] = "double"
     company.field("deal", code)["field_name"] = "Seats"
-    ask = account._client.get
 
-    def with_numbers(path: str, *rest: object, **options: object) -> object:
-        answer = ask(path, *rest, **options | {"decode": None})  # type: ignore[arg-type]
-        for row in (answer.payload["data"] or []) if path.startswith("/deals") else []:
+    def with_numbers(path: str, params: Mapping[str, str], content: Any) -> None:
+        for row in (content["data"] or []) if path.startswith("/deals") else []:
             if row["id"] == deal and "custom_fields" in row:
                 row["custom_fields"][code] = 12
-        return answer
 
-    monkeypatch.setattr(account._client, "get", with_numbers)
-    row = account.sync("deals").set_index("table").loc["deals"]
+    with altered(account, with_numbers, options=LONG_LISTS) as other:
+        row = other.sync("deals").set_index("table").loc["deals"]
     assert row["mode"] == "full"
     seats = account.deals(refresh=False).set_index("id")["Seats"]
     assert (str(seats.dtype), seats[deal]) == ("float64", 12.0)
 
 
 def test_a_standard_field_that_the_schema_does_not_know_is_passed_through(
-    account: sandbox.SandboxAccount, monkeypatch: pytest.MonkeyPatch
+    account: sandbox.SandboxAccount,
 ) -> None:
-    ask = account._client.get
-
-    def with_more(path: str, *rest: object, **options: object) -> object:
-        answer = ask(path, *rest, **options | {"decode": None})  # type: ignore[arg-type]
-        for row in (answer.payload["data"] or []) if path == "/deals" else []:
+    def with_more(path: str, params: Mapping[str, str], content: Any) -> None:
+        for row in (content["data"] or []) if path == "/deals" else []:
             row |= {"mood": "good", "signals": {"score": 3, "by": ["a", "b"]}}
-        return answer
 
     account.deals()
-    monkeypatch.setattr(account._client, "get", with_more)
-    deals = account.deals(refresh="full")
+    with altered(account, with_more, options=LONG_LISTS) as other:
+        deals = other.deals(refresh="full")
     live = deals[~deals["is_archived"].fillna(False)]
     assert set(live["mood"]) == {"good"}
     assert set(live["signals"]) == {'{"score":3,"by":["a","b"]}'}
@@ -208,7 +204,8 @@ def test_values_that_arrived_before_their_field_are_typed_without_a_reload(
         "varchar": "text",
     }
     company.edit_deal(first, custom_fields={codes[kind]: values[kind] for kind in KINDS})
-    sync_alone(account, "deals", full=False)  # as where the list of fields was read before
+    with undeclared(account, "deal", codes.values()):
+        account.sync("deals")
     company.edit_deal(second, custom_fields={codes[kind]: values[kind] for kind in KINDS})
     assert account.sync("deals").set_index("table")["mode"]["deals"] == "incremental"
     deals = account.deals(refresh=False).set_index("id")

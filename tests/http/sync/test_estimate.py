@@ -20,7 +20,7 @@ def said(account: sandbox.SandboxAccount, *tables: str, full: bool = False) -> p
     return account.estimate(*tables, full=full).set_index("table")["tokens"]
 
 
-def test_a_full_load_of_what_is_cached_costs_what_was_said() -> None:
+def test_a_full_load_of_what_is_cached_costs_the_estimate() -> None:
     with sandbox.connect(seed=1, deals=1_200, burst=100_000, progress=False) as account:
         account.sync()
         requested = account.server.stats.requests
@@ -33,7 +33,7 @@ def test_a_full_load_of_what_is_cached_costs_what_was_said() -> None:
         assert account.server.stats.requests - requested == before["requests"].sum()
 
 
-def test_a_refresh_where_nothing_changed_costs_what_was_said() -> None:
+def test_a_refresh_where_nothing_changed_costs_the_estimate() -> None:
     with sandbox.connect(seed=1, deals=1_200, burst=100_000, progress=False) as account:
         account.sync()
         before = said(account)
@@ -42,7 +42,7 @@ def test_a_refresh_where_nothing_changed_costs_what_was_said() -> None:
         pd.testing.assert_series_equal(before, spent(account))
 
 
-def test_of_an_empty_cache_the_least_is_said_and_what_nobody_knows_is_null(
+def test_an_empty_cache_has_a_short_status_with_nulls(
     account: sandbox.SandboxAccount,
 ) -> None:
     rows = account.estimate(

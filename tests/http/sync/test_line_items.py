@@ -23,6 +23,7 @@ from pdframe.sync import DEFAULT_OPTIONS, SyncOptions
 from pdframe.sync.line_items import leaves_out
 from tests.helpers import true_cells
 from tests.helpers.cell_by_cell import wrong_cells
+from tests.helpers.faults_by_path import fail_at
 
 pytestmark = pytest.mark.filterwarnings("ignore::pdframe.errors.DataWarning")
 PATH = "/api/v2/deals/products"
@@ -46,7 +47,9 @@ PATH = "/api/v2/deals/products"
         ([(2, [True, False]), (2, [True, False]), (1, [True, False])], False),
     ],
 )
-def test_the_most_deals_tell(deals: list[tuple[int, list[bool]]], reported: bool | None) -> None:
+def test_most_deals_show_whether_counts_include_disabled_lines(
+    deals: list[tuple[int, list[bool]]], reported: bool | None
+) -> None:
     counts = pa.table(
         {
             "id": pa.array(range(len(deals)), pa.int64()),
@@ -136,7 +139,7 @@ def test_a_full_load_finds_a_first_line_that_left_no_stamp() -> None:
 
 
 @pytest.mark.parametrize("counts", [True, False])
-def test_a_full_load_finds_disabled_lines_where_nothing_tells_whether_they_are_counted(
+def test_a_full_load_finds_disabled_lines_where_no_count_shows_them(
     counts: bool,
 ) -> None:
     switches = sandbox.Switches(products_count_includes_disabled=counts)
@@ -155,7 +158,13 @@ def test_a_full_load_finds_disabled_lines_where_nothing_tells_whether_they_are_c
 def test_an_interruption_before_the_deals_that_count_none_costs_no_batch_twice() -> None:
     switches = sandbox.Switches(products_count_includes_disabled=False)
     with sandbox.connect(
-        seed=3, deals=0, switches=switches, burst=100_000, progress=False, max_age=None
+        seed=3,
+        deals=0,
+        switches=switches,
+        burst=100_000,
+        progress=False,
+        max_age=None,
+        options=SyncOptions(workers=1),
     ) as account:
         company = account.company_model
         product = company.add_product("Licence", price=10)
@@ -165,19 +174,17 @@ def test_an_interruption_before_the_deals_that_count_none_costs_no_batch_twice()
             for deal, enabled in zip(deals[::50], (True, True, False), strict=True)
         ]
         account.deals()
-        # The list of fields, three looks at the deals, those that count some, and the first of the
-        # others come whole.
-        account.server.faults = sandbox.Faults(at={7: "success_false_200"})
+        # The deals that count some, and the first batch of the others, are fetched.
+        fail_at(account.server, PATH, 3)
         with pytest.raises(ResponseError):
             account.sync("deal_products")
-        account.server.faults = None
         before = requested(account)
         account.sync("deal_products")
         assert account.deal_products(refresh=False)["id"].tolist() == lines
         assert (before, requested(account) - before) == (3, 1)
 
 
-def test_a_changed_deal_is_requested_lines_that_its_count_may_leave_out(
+def test_lines_of_a_changed_deal_are_requested_where_its_count_may_leave_them_out(
     bare: sandbox.SandboxAccount,
 ) -> None:
     company = bare.company_model
@@ -188,7 +195,7 @@ def test_a_changed_deal_is_requested_lines_that_its_count_may_leave_out(
     assert line in set(bare.deal_products(refresh=True)["id"])
 
 
-def test_where_the_count_is_known_to_count_every_line_deals_without_any_are_not_requested(
+def test_where_counts_include_every_line_deals_without_lines_are_not_requested(
     account: sandbox.SandboxAccount,
 ) -> None:
     account.deal_products()
@@ -241,6 +248,7 @@ def runs(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     return settled
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("full", [False, True], ids=["refresh", "reload"])
 def test_line_items_of_many_batches_are_the_true_ones(
     full: bool, options: SyncOptions, runs: list[int]
@@ -273,26 +281,18 @@ def test_line_items_of_many_batches_are_the_true_ones(
         )
 
 
+@pytest.mark.slow
 def test_a_line_that_is_removed_between_two_interruptions_does_not_come_back(
-    options: SyncOptions, monkeypatch: pytest.MonkeyPatch
+    options: SyncOptions,
 ) -> None:
     options = replace(options, workers=1)
     with sandbox.connect(
         seed=3, deals=900, burst=100_000, progress=False, max_age=0, options=options
     ) as account:
-        company, get, left = account.company_model, account._client.get_json, [0]
-
-        def failing(path: str, params: Any = None, **options: Any) -> Any:
-            if path == "/deals/products":
-                left[0] -= 1
-                if not left[0]:
-                    raise ResponseError("made up")
-            return get(path, params, **options)
-
-        monkeypatch.setattr(account._client, "get_json", failing)
+        company = account.company_model
         for requested in (4, 3):
-            left[0] = requested
-            with pytest.raises(ResponseError, match="made up"):
+            fail_at(account.server, PATH, requested)
+            with pytest.raises(ResponseError, match="Something went wrong"):
                 account.sync("deal_products")
             if requested == 4:
                 deals = Counter(
@@ -305,7 +305,6 @@ def test_a_line_that_is_removed_between_two_interruptions_does_not_come_back(
                 company.now += 60
                 company.edit_deal(max(deals), title="edited later")
         account.server.reset_stats()
-        left[0] = -1
         done = account.sync("deal_products").set_index("table")
         assert done["note"]["deal_products"].startswith("resumed")
         assert not wrong_cells(

@@ -27,7 +27,7 @@ from pdframe.schema import TABLES
 from pdframe.sync import SyncOptions, fetch
 from pdframe.sync.fetch_result import FetchResult
 from pdframe.sync.merge import Merger, newest_rows
-from tests.helpers import true_cells
+from tests.helpers import tiers, true_cells
 from tests.helpers.cell_by_cell import wrong_cells
 
 pytestmark = pytest.mark.filterwarnings("ignore::pdframe.errors.DataWarning")
@@ -72,6 +72,7 @@ def opened(folder: Path) -> Store:
     return store
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("table", WALKED)
 def test_a_table_in_runs_equals_the_truth_and_so_do_its_changes(
     table: str, settled: list[int]
@@ -96,7 +97,7 @@ def test_a_table_in_runs_equals_the_truth_and_so_do_its_changes(
             row = account.sync(table, full=full).set_index("table").loc[table]
             assert row["mode"] == ("full" if full else "incremental")
             assert row["added"] == len(after - before)
-            if full or table == "deals":  # of other tables an incremental pull is told no deletions
+            if full or table == "deals":  # an incremental sync of other tables sees no deletions
                 assert row["removed"] == len(before - after)
                 assert not wrong_cells(
                     account, company, true_cells.fold(company.events), table, refresh=False
@@ -148,7 +149,7 @@ def test_a_fetch_resumes_from_its_runs(tmp_path: Path, settled: list[int]) -> No
             requests = int(account.sync("deals").set_index("table")["requests"]["deals"])
             deals = account.deals(refresh=False)
         # The requests after these reload the list of fields: then the table is written.
-        for k in range(2, requests):
+        for k in tiers.places(range(2, requests), 8):
             with connect(tmp_path / str(k)) as account:
                 account.fields("deals")
                 server.reset_stats()
@@ -196,10 +197,9 @@ def test_a_run_that_was_changed_is_requested_again(tmp_path: Path) -> None:
         )
 
 
+@pytest.mark.every_case
 @pytest.mark.parametrize("seed", range(8))
-def test_of_a_row_that_comes_again_and_again_the_last_version_counts(
-    seed: int, tmp_path: Path
-) -> None:
+def test_the_last_version_of_a_row_that_repeats_counts(seed: int, tmp_path: Path) -> None:
     draw, table = random.Random(seed), TABLES["organizations"]
     store = opened(tmp_path)
     pending, pull, known = (
@@ -361,7 +361,7 @@ def test_a_refresh_of_more_than_is_kept_resumes_from_its_runs(
             assert not wrong_cells(
                 account, company, true_cells.fold(company.events), "deals", refresh=False
             )
-        for k in range(2, requests):
+        for k in tiers.places(range(2, requests), 8):
             shutil.copytree(tmp_path / "start", tmp_path / str(k))
             with connect(tmp_path / str(k)) as account:
                 server.faults = Faults(at={k: "success_false_200"})

@@ -17,6 +17,7 @@ from pdframe.frames import to_arrow
 from pdframe.schema import TABLES, Table
 from pdframe.sync import DEFAULT_OPTIONS, SyncOptions, fetch_state
 from pdframe.sync.merge import Counts, Merger
+from tests.helpers.cache_files import store_of
 
 NOW = datetime(2026, 6, 30, 12, tzinfo=UTC)
 CHANGES, VARIATIONS = TABLES["deal_changes"], TABLES["product_variations"]
@@ -228,7 +229,7 @@ def test_a_load_in_many_saves_is_the_load_in_one() -> None:
             name: getattr(account, name)()
             for name in ("deal_changes", "product_variations", "discounts")
         }
-        known = {name: fetch_state.load_states(account._store, name) for name in full}
+        known = {name: fetch_state.load_states(store_of(account), name) for name in full}
     options = SyncOptions(
         save_every_records=3,
         record_part_bytes=3_000,
@@ -240,13 +241,13 @@ def test_a_load_in_many_saves_is_the_load_in_one() -> None:
     ) as account:
         for name, frame in full.items():
             assert getattr(account, name)().equals(frame)
-            again = fetch_state.load_states(account._store, name)
+            again = fetch_state.load_states(store_of(account), name)
             columns = ["id", "look", "found"]
             assert again.select(columns).equals(known[name].select(columns))
-            kept = account._store.manifest(fetch_state.state_name(name))
+            kept = store_of(account).manifest(fetch_state.state_name(name))
             assert kept is not None
             assert len(kept.parts) < 2 * options.parts_per_level
-        assert len(account._store.manifest("deal_changes").parts) > 3
+        assert len(store_of(account).manifest("deal_changes").parts) > 3
         # And so is a second one, from the beginning.
         again = account.deal_changes(refresh="full")
         assert again.equals(full["deal_changes"])

@@ -4,29 +4,47 @@ that a row shows.
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pandas as pd
 import pytest
 
 from pdframe import sandbox
-from pdframe.errors import AccessError, TransportError
+from pdframe.errors import ResponseError
 from pdframe.schema import LISTS
 from pdframe.sync.metadata import METADATA
+from tests.helpers.cache_files import store_of
+from tests.helpers.faults_by_path import fail_at
+from tests.helpers.proxy import altered, refusing
 from tests.helpers.tuning import LONG_LISTS
 
 pytestmark = pytest.mark.filterwarnings("ignore::pdframe.errors.DataWarning")
 
 
-@pytest.fixture
-def account() -> Iterator[sandbox.SandboxAccount]:
-    with sandbox.connect(
-        seed=3, deals=60, burst=100_000, progress=False, options=LONG_LISTS
-    ) as account:
+@pytest.fixture(scope="module")
+def synced(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The cache of a company after a sync of everything: `account` has a copy."""
+    cache = tmp_path_factory.mktemp("synced") / "cache"
+    with connect(cache) as account:
         account.sync()
+    return cache
+
+
+@pytest.fixture
+def account(synced: Path, tmp_path: Path) -> Iterator[sandbox.SandboxAccount]:
+    shutil.copytree(synced, tmp_path / "cache")
+    with connect(tmp_path / "cache") as account:
         yield account
+
+
+def connect(cache: Path) -> sandbox.SandboxAccount:
+    return sandbox.connect(
+        seed=3, deals=60, cache_dir=cache, burst=100_000, progress=False, options=LONG_LISTS
+    )
 
 
 def modes(account: sandbox.SandboxAccount) -> pd.Series:
@@ -49,19 +67,6 @@ def move_to_new_stage(account: sandbox.SandboxAccount) -> int:
 def stage_name(account: sandbox.SandboxAccount, deal: int) -> str:
     deals = account.deals(names=True, columns=["id", "stage_name"])
     return str(deals.set_index("id")["stage_name"][deal])
-
-
-def break_stages(
-    account: sandbox.SandboxAccount, monkeypatch: pytest.MonkeyPatch, error: Exception
-) -> None:
-    get = account._client.get
-
-    def breaking(path: str, *rest: object, **options: object) -> object:
-        if path == "/stages":
-            raise error
-        return get(path, *rest, **options)  # type: ignore[arg-type]
-
-    monkeypatch.setattr(account._client, "get", breaking)
 
 
 def test_a_sync_of_everything_where_nothing_changed_costs_130_tokens_at_most() -> None:
@@ -208,13 +213,12 @@ def test_a_table_that_is_synced_by_name_reads_the_stages_that_it_lacks(
 
 
 def test_stages_that_were_not_read_because_a_sync_broke_off_are_read_by_the_next_one(
-    account: sandbox.SandboxAccount, monkeypatch: pytest.MonkeyPatch
+    account: sandbox.SandboxAccount,
 ) -> None:
     deal = move_to_new_stage(account)
-    with monkeypatch.context() as patch:
-        break_stages(account, patch, TransportError("The connection broke."))
-        with pytest.raises(TransportError):
-            account.sync()
+    fail_at(account.server, "/stages")
+    with pytest.raises(ResponseError):
+        account.sync()
     done = account.sync().set_index("table")
     assert done["note"]["deals"] == "up to date since the interrupted sync"
     assert done["mode"]["stages"] == "full"
@@ -222,28 +226,24 @@ def test_stages_that_were_not_read_because_a_sync_broke_off_are_read_by_the_next
 
 
 def test_stages_that_a_loader_could_not_read_are_read_by_the_next_sync(
-    account: sandbox.SandboxAccount, monkeypatch: pytest.MonkeyPatch
+    account: sandbox.SandboxAccount,
 ) -> None:
     deal = move_to_new_stage(account)
-    with monkeypatch.context() as patch:
-        break_stages(account, patch, TransportError("The connection broke."))
-        with pytest.raises(TransportError):
-            account.deals(refresh=True)
+    fail_at(account.server, "/stages")
+    with pytest.raises(ResponseError):
+        account.deals(refresh=True)
     assert modes(account)["stages"] == "full"
     assert stage_name(account, deal) == "Brand new"
 
 
-def test_a_loader_returns_its_rows_where_the_list_that_they_need_is_withheld(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_a_loader_returns_its_rows_where_the_list_that_they_need_is_withheld() -> None:
     with sandbox.connect(
         seed=3, deals=60, burst=100_000, progress=False, options=LONG_LISTS, max_age=0
     ) as account:
         account.sync()
         deal = move_to_new_stage(account)
-        withheld = AccessError("The user may not see this.", status=403, missing="permission")
-        break_stages(account, monkeypatch, withheld)
-        assert deal in account.deals()["id"].tolist()
+        with altered(account, refusing("/stages"), max_age=0, options=LONG_LISTS) as refused:
+            assert deal in refused.deals()["id"].tolist()
 
 
 def test_two_tables_that_show_the_same_unknown_user_read_the_users_once(
@@ -266,7 +266,7 @@ def test_two_tables_that_show_the_same_unknown_user_read_the_users_once(
     assert seen == ["full", *["skipped"] * 5]
 
 
-def test_deletions_that_were_read_for_the_deleted_deals_alone_are_still_to_read_by_a_sync() -> None:
+def test_deletions_that_only_deals_deleted_read_are_read_again_by_a_sync() -> None:
     switches = sandbox.Switches(deleting_moves_update_time=False)
     with sandbox.connect(
         seed=3, deals=60, switches=switches, burst=100_000, progress=False, options=LONG_LISTS
@@ -276,7 +276,7 @@ def test_deletions_that_were_read_for_the_deleted_deals_alone_are_still_to_read_
         deals = account.deals(refresh=False)
         deal = int(deals.loc[~deals["is_archived"], "id"].iloc[0])
         account.company_model.delete_deal(deal)
-        store = account._store
+        store = store_of(account)
         manifest = store.manifest("deals.deleted")
         a_day_ago = (datetime.now(UTC) - timedelta(hours=25)).isoformat()
         store.publish(replace(manifest, state=dict.fromkeys(manifest.state, a_day_ago)))
@@ -297,7 +297,7 @@ def test_deletions_that_no_list_shows_any_more_make_a_sync_by_name_reload() -> N
     ) as account:
         account.sync()
         account.sync()
-        store, long_ago = account._store, datetime.now(UTC) - timedelta(days=40)
+        store, long_ago = store_of(account), datetime.now(UTC) - timedelta(days=40)
         store.publish(replace(store.manifest("deals"), full_at=long_ago))
         deleted = store.manifest("deals.deleted")
         store.publish(replace(deleted, state=dict.fromkeys(deleted.state, long_ago.isoformat())))

@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 import pytest
 
 from pdframe import sandbox
+from tests.helpers.server_clock import server_now
 
 pytestmark = pytest.mark.filterwarnings("ignore::pdframe.errors.DataWarning")
 
@@ -54,7 +55,7 @@ def test_a_deal_that_is_unarchived_after_the_walk_remains(stamped: bool) -> None
         assert not after.set_index("id")["is_archived"][deal]
         # A page of each list, and the ids that are in neither.
         assert done["tokens"] == 10 + 20 + 10
-        assert len(account.as_of("2100-01-01").query("gone")) == 0
+        assert len(account.as_of(server_now(account)).query("gone")) == 0
 
 
 def test_a_project_that_is_unarchived_after_the_walk_remains() -> None:
@@ -85,7 +86,7 @@ def test_what_is_missing_is_requested_once(account: sandbox.SandboxAccount) -> N
     ]
     assert tokens == [40 + 10, 40]  # the live list's deletions, once
     assert {deal, hidden}.isdisjoint(account.deals(refresh=False)["id"])
-    deleted = account.as_of("2100-01-01").set_index("deal_id").loc[[deal, hidden]]
+    deleted = account.as_of(server_now(account)).set_index("deal_id").loc[[deal, hidden]]
     assert deleted["gone"].all()
     assert deleted["status"].tolist() == ["deleted", deals.set_index("id")["status"][hidden]]
 

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import pandas as pd
@@ -21,8 +21,10 @@ from pdframe.errors import ArgumentError, BudgetError, CacheError, NotCachedErro
 from pdframe.schema import TABLES
 from pdframe.sync import DEFAULT_OPTIONS, SyncOptions
 from pdframe.sync.fetch_state import state_name
-from tests.helpers import true_cells
-from tests.helpers.tuning import tuned
+from tests.helpers import tiers, true_cells
+from tests.helpers.faults_by_path import interrupted
+from tests.helpers.internals import client_of
+from tests.helpers.tuning import connected_again
 
 # The company deletes options while rows hold them, and loaders of deals say so.
 pytestmark = pytest.mark.filterwarnings("ignore:deals, column:pdframe.errors.DataWarning")
@@ -185,6 +187,7 @@ def small() -> Iterator[sandbox.SandboxAccount]:
         yield account
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("table", ["deal_changes", "product_variations"])
 @pytest.mark.parametrize(("max_age", "workers"), [("15min", 1), ("15min", 16), (0, 16)])
 def test_an_interruption_at_any_request_costs_that_request_alone(
@@ -198,7 +201,7 @@ def test_an_interruption_at_any_request_costs_that_request_alone(
         count = len(requested(undisturbed, table))
         ahead = undisturbed.server.stats.requests - count
     assert count > 9
-    for k in range(1, count + 1, 1 if count < 20 else 7):
+    for k in tiers.places(range(1, count + 1, 1 if count < 20 else 7), 4):
         with sandbox.connect(
             seed=3, deals=14, burst=100_000, progress=False, max_age=max_age, options=options
         ) as account:
@@ -217,7 +220,7 @@ def test_an_interruption_at_any_request_costs_that_request_alone(
 
 def test_a_budget_that_runs_out_is_resumed_the_next_day(small: sandbox.SandboxAccount) -> None:
     small.deals()
-    budget = small._client.budget
+    budget = client_of(small).budget
     for _ in range(2):
         budget.max_tokens = budget.tokens_today + 80
         with pytest.raises(BudgetError, match="Kept: deal_changes of the 4 deals") as caught:
@@ -236,14 +239,14 @@ def test_a_budget_that_runs_out_is_resumed_the_next_day(small: sandbox.SandboxAc
 def test_a_full_reload_that_was_interrupted_resumes(small: sandbox.SandboxAccount) -> None:
     small.product_variations()
     count = len(requested(small, "product_variations"))
-    small._client.budget.max_tokens = (
+    client_of(small).budget.max_tokens = (
         small.tokens_today + 120
     )  # two requests for the list of products, ten for variations
     with pytest.raises(BudgetError):
         small.product_variations(refresh="full")
     done = len(requested(small, "product_variations")) - count
     assert 8 <= done <= 12
-    small._client.budget.max_tokens = None
+    client_of(small).budget.max_tokens = None
     small.product_variations(refresh="full")
     assert sorted(requested(small, "product_variations")[count:]) == sorted(
         records(small, "product_variations")
@@ -254,7 +257,7 @@ def test_a_full_reload_that_was_interrupted_resumes(small: sandbox.SandboxAccoun
 
 def test_what_was_interrupted_is_not_reported_as_complete(small: sandbox.SandboxAccount) -> None:
     small.deals()
-    small._client.budget.max_tokens = small.tokens_today + 80
+    client_of(small).budget.max_tokens = small.tokens_today + 80
     with pytest.raises(BudgetError):
         small.deal_changes()
     with pytest.raises(NotCachedError, match="is not cached for every one of the deals"):
@@ -263,21 +266,9 @@ def test_what_was_interrupted_is_not_reported_as_complete(small: sandbox.Sandbox
     assert set(small.deal_changes(some, refresh=False)["deal_id"]) <= set(some)
 
 
-def test_a_keyboard_interrupt_keeps_what_was_finished(
-    small: sandbox.SandboxAccount, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    get, count = small._client.get_json, [0]
-
-    def stopping(path: str, *args: Any, **options: Any) -> Any:
-        count[0] += path.endswith("changelog")
-        if count[0] == 6:
-            raise KeyboardInterrupt
-        return get(path, *args, **options)
-
-    monkeypatch.setattr(small._client, "get_json", stopping)
-    with pytest.raises(KeyboardInterrupt):
+def test_a_keyboard_interrupt_keeps_what_was_finished(small: sandbox.SandboxAccount) -> None:
+    with interrupted(small.server, "changelog", 6):
         small.deal_changes()
-    monkeypatch.undo()
     small.deal_changes()
     # What was under way then is not waited for, and asked again.
     times = Counter(requested(small, "deal_changes"))
@@ -285,40 +276,38 @@ def test_a_keyboard_interrupt_keeps_what_was_finished(
     assert times.total() < len(times) + DEFAULT_OPTIONS.workers
 
 
-def test_progress_is_saved_midway(
-    small: sandbox.SandboxAccount, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    get, seen = small._client.get_json, []
+def test_progress_is_saved_midway(small: sandbox.SandboxAccount) -> None:
+    seen = []
 
-    def counting(path: str, *args: Any, **options: Any) -> Any:
+    def count(path: str, params: Mapping[str, str]) -> None:
         if path.endswith("changelog"):
             staged = (small.cache_path / "deal_changes" / "pending").glob("note-*")
             seen.append(sum(pa.ipc.open_stream(path).read_all().num_rows for path in staged))
-        return get(path, *args, **options)
 
-    monkeypatch.setattr(small._client, "get_json", counting)
+    small.server.before_request = count
     # With more workers, a request is sent before the answers to earlier ones are saved.
-    with tuned(small, save_every_records=3, workers=1):
-        small.deal_changes()
+    options = SyncOptions(save_every_records=3, workers=1)
+    with connected_again(small, options=options) as account:
+        account.deal_changes()
     assert seen == [number // 3 * 3 for number in range(len(seen))]
 
 
 def test_a_cursor_that_expires_midway_starts_that_record_again(
-    small: sandbox.SandboxAccount, monkeypatch: pytest.MonkeyPatch
+    small: sandbox.SandboxAccount,
 ) -> None:
     deal = records(small, "deal_changes")[0]
     for number in range(600):
         small.company_model.edit_deal(deal, title=f"title {number}")
-    get, pages = small._client.get_json, [0]
+    pages = 0
 
-    def expiring(path: str, *args: Any, **options: Any) -> Any:
-        pages[0] += 1
-        if pages[0] == 2:
+    def expire(path: str, params: Mapping[str, str]) -> None:
+        nonlocal pages
+        pages += path.endswith("changelog")
+        if pages == 2:
+            pages += 1
             small.server.expire_cursors()
-        return get(path, *args, **options)
 
-    small._store  # noqa: B018 - asks who we are before the pages are counted
-    monkeypatch.setattr(small._client, "get_json", expiring)
+    small.server.before_request = expire
     changes = small.deal_changes(deal)
     assert changes["new_value"].tolist()[-600:] == [f"title {number}" for number in range(600)]
     assert small.server.stats.statuses[400] == 1
@@ -327,7 +316,7 @@ def test_a_cursor_that_expires_midway_starts_that_record_again(
 # Ids, and what is gone
 
 
-def test_an_unknown_id_is_said_and_costs_once(account: sandbox.SandboxAccount) -> None:
+def test_an_unknown_id_gives_a_warning_and_costs_once(account: sandbox.SandboxAccount) -> None:
     company = account.company_model
     deal = next(
         deal for deal in records(account, "deal_changes") if company.followers("deal", deal)
@@ -496,7 +485,7 @@ def test_sync_brings_them_when_they_are_named(account: sandbox.SandboxAccount) -
 
 def test_a_budget_that_runs_out_in_sync_says_what_is_kept(small: sandbox.SandboxAccount) -> None:
     small.deals()
-    small._client.budget.max_tokens = small.tokens_today + 50 + 60
+    client_of(small).budget.max_tokens = small.tokens_today + 50 + 60
     with pytest.raises(
         BudgetError, match=r"Kept: deals, deal_fields|Kept: deal_fields, deals"
     ) as caught:
@@ -504,7 +493,7 @@ def test_a_budget_that_runs_out_in_sync_says_what_is_kept(small: sandbox.Sandbox
     assert "deal_changes of the 3 deals" in caught.value.kept
 
 
-def test_a_damaged_copy_is_said_and_loaded_again(account: sandbox.SandboxAccount) -> None:
+def test_a_damaged_copy_is_loaded_again_with_a_warning(account: sandbox.SandboxAccount) -> None:
     full = account.discounts()
     for name in ("discounts", state_name("discounts")):
         part = next((account.cache_path / name).glob("*.parquet"))
@@ -577,7 +566,7 @@ def test_an_interruption_of_the_first_save_is_no_damage(
 
 
 @pytest.mark.parametrize("step", range(1, 6))
-def test_records_whose_rows_were_lost_are_fetched_again_whenever_it_is_interrupted(
+def test_records_whose_rows_were_lost_are_fetched_again_after_any_interruption(
     step: int, small: sandbox.SandboxAccount, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Their fetch states are not lost with the rows, and must not count."""
@@ -594,11 +583,11 @@ def test_records_whose_rows_were_lost_are_fetched_again_whenever_it_is_interrupt
     with monkeypatch.context() as patched:
         patched.setattr(Store, "publish", dying)
         with (
-            tuned(small, save_every_records=1, workers=1),
+            connected_again(small, options=SyncOptions(save_every_records=1, workers=1)) as account,
             pytest.warns(DataWarning, match="quarantined"),
             pytest.raises(KeyboardInterrupt),
         ):
-            small.sync("deal_changes")
+            account.sync("deal_changes")
     small.sync("deal_changes")
     assert small.deal_changes(refresh=False).equals(full)
 
@@ -619,8 +608,11 @@ def test_an_interruption_right_after_a_save_is_one(
 
     with monkeypatch.context() as patched:
         patched.setattr(Store, "publish", interrupted)
-        with tuned(small, save_every_records=2), pytest.raises(KeyboardInterrupt):
-            small.deal_changes()
+        with (
+            connected_again(small, options=SyncOptions(save_every_records=2)) as account,
+            pytest.raises(KeyboardInterrupt),
+        ):
+            account.deal_changes()
     frame = small.deal_changes()
     assert sorted(frame["deal_id"].unique()) == sorted(records(small, "deal_changes"))
     assert (
@@ -649,10 +641,12 @@ def test_an_interruption_while_answers_are_staged_neither_loses_nor_repeats_a_ro
         with monkeypatch.context() as patched:
             patched.setattr(Checkpoint, name, interrupted)
             with (
-                tuned(small, save_every_records=2, buffer_bytes=100),
+                connected_again(
+                    small, options=SyncOptions(save_every_records=2, buffer_bytes=100)
+                ) as account,
                 pytest.raises(KeyboardInterrupt),
             ):
-                small.deal_changes(refresh="full")
+                account.deal_changes(refresh="full")
         assert small.deal_changes(refresh="full").equals(full)
 
 
@@ -669,7 +663,7 @@ def test_phases_of_a_board_that_is_missing_are_none() -> None:
             account.phases()
 
 
-def test_a_withheld_list_withholds_what_rests_on_it(tmp_path: Any) -> None:
+def test_a_withheld_list_withholds_the_tables_that_need_it(tmp_path: Any) -> None:
     from pdframe.sandbox.server import ALL_SCOPES, OAuthClient, Server
 
     app = OAuthClient(

@@ -38,7 +38,10 @@ from tests.helpers import true_cells
 from tests.helpers.cell_by_cell import wrong_cells
 from tests.helpers.tiers import examples
 
-pytestmark = pytest.mark.filterwarnings("ignore::pdframe.errors.DataWarning")
+pytestmark = [
+    pytest.mark.filterwarnings("ignore::pdframe.errors.DataWarning"),
+    pytest.mark.slow,
+]
 
 DAY = 86_400 * SECOND
 LONG, PAGES_TO_TELL = DEFAULT_OPTIONS.scan_pages, DEFAULT_OPTIONS.scan_probe_pages
@@ -299,7 +302,7 @@ def test_a_table_that_is_scanned_by_ranges_equals_the_truth(table: str) -> None:
         assert table == "organizations" or any(until for _, _, until in walks)
 
 
-def test_deals_that_are_edited_and_archived_after_the_walk_are_as_they_are_at_last(
+def test_deals_that_are_edited_and_archived_during_the_scan_have_their_last_state(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     with sandbox.connect(
@@ -420,6 +423,7 @@ def of_deals(server: Server) -> list[Logged]:
     ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seconds", [1, 40], ids=["in one second", "second by second"])
 @pytest.mark.parametrize("deals", [480, 600])
 def test_many_edits_right_before_the_load_of_a_list_just_long_enough_cost_no_more(

@@ -9,7 +9,7 @@ import signal
 import threading
 import time
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from itertools import pairwise
 from pathlib import Path
@@ -26,6 +26,10 @@ from pdframe.sandbox.server import ALL_SCOPES, Faults, OAuthClient, Server
 from pdframe.schema import LISTS, TABLES
 from pdframe.sync import DEFAULT_OPTIONS, SyncOptions
 from pdframe.sync.reporting import WorkerReporter
+from tests.helpers.cache_files import store_of
+from tests.helpers.internals import show_progress_on
+from tests.helpers.proxy import through_proxy
+from tests.helpers.scripted_server import Reply, fail
 
 # Far enough away to be worth it, near enough for a test.
 AWAY = 0.03
@@ -53,9 +57,9 @@ def connect(server: Server, cache_dir: Path, **options: Any) -> pdframe.Account:
 
 def cached(account: pdframe.Account) -> dict[str, pd.DataFrame]:
     return {
-        name: account._store.read(name).to_pandas()
+        name: store_of(account).read(name).to_pandas()
         for name in LISTS
-        if account._store.manifest(name)
+        if store_of(account).manifest(name)
     }
 
 
@@ -104,7 +108,7 @@ def test_the_same_rows_are_kept_for_the_same_requests(
     server.reset_stats()
     bars = Bars()
     with connect(server, tmp_path / "abreast") as account:
-        account._bars = bars  # type: ignore[assignment]
+        show_progress_on(account, bars)
         ours = account.sync(*LISTS)
         assert_same(cached(account), rows)
     assert server.stats.tokens == tokens
@@ -117,7 +121,7 @@ def test_the_same_rows_are_kept_for_the_same_requests(
     assert {name for name in full.index if full["rows"][name]} <= set(bars.rows)
 
 
-def test_a_table_waits_for_all_that_it_rests_on(server: Server, tmp_path: Path) -> None:
+def test_a_table_waits_for_all_that_it_needs(server: Server, tmp_path: Path) -> None:
     with connect(server, tmp_path) as account:
         account.sync("installments", "phases", "persons", "deals")
     first: dict[str, int] = {}
@@ -135,30 +139,32 @@ def test_a_table_waits_for_all_that_it_rests_on(server: Server, tmp_path: Path) 
 
 def test_near_servers_are_fetched_table_by_table(company: sandbox.Company, tmp_path: Path) -> None:
     bars = Bars()
-    with Server(company, burst=100_000) as server, connect(server, tmp_path) as account:
-        account._bars = bars  # type: ignore[assignment]
-        account.company  # noqa: B018 - the first answer of a server may be late
-        account._client.soonest = 0.001
+    options = SyncOptions(min_latency_seconds=60.0)
+    with (
+        Server(company, burst=100_000) as server,
+        connect(server, tmp_path, options=options) as account,
+    ):
+        show_progress_on(account, bars)
         account.sync(*LISTS)
     assert max(map(len, bars.together)) == 1
 
 
-def test_an_error_comes_when_what_was_in_progress_is_kept_and_nothing_more_is_begun(
+def test_an_error_is_raised_after_running_tables_are_kept_and_before_others_start(
     server: Server, tmp_path: Path
 ) -> None:
-    with connect(server, tmp_path) as account:
-        get = account._client.get_json
+    def fail_one(path: str, params: Mapping[str, str], content: Any) -> Reply | None:
+        if path == "/pipelines":
+            time.sleep(5 * AWAY)
+        return fail(400, "made up") if path == "/stages" and failing else None
+
+    failing = True
+    with (
+        through_proxy(server, fail_one) as origin,
+        pdframe.connect(
+            base_url=origin, api_token=server.token, cache_dir=tmp_path, progress=False
+        ) as account,
+    ):
         account.company  # noqa: B018 - by now it is known how far away the server is
-
-        def failing(path: str, *args: Any, **options: Any) -> Any:
-            if path == "/stages":
-                raise ResponseError("made up", status=400)
-            page = get(path, *args, **options)
-            if path == "/pipelines":
-                time.sleep(5 * AWAY)
-            return page
-
-        account._client.get_json = failing  # type: ignore[method-assign]
         with pytest.raises(ResponseError, match="made up") as caught:
             account.sync("pipelines", "stages", "installments", "users")
         kept = set(cached(account))
@@ -166,14 +172,14 @@ def test_an_error_comes_when_what_was_in_progress_is_kept_and_nothing_more_is_be
         assert "stages" not in kept
         assert "installments" not in kept
         assert "pipelines" in caught.value.kept.split(" as of now")[0]
-        account._client.get_json = get  # type: ignore[method-assign]
+        failing = False
         reported = account.sync("pipelines", "stages", "installments", "users").set_index("table")
         # What was finished before the error is not paid for again.
         assert reported["mode"]["pipelines"] == "skipped"
         assert reported["mode"]["stages"] == "full"
 
 
-def test_where_a_list_is_withheld_the_others_come(company: sandbox.Company, tmp_path: Path) -> None:
+def test_where_a_list_is_withheld_the_others_load(company: sandbox.Company, tmp_path: Path) -> None:
     app = OAuthClient(
         "app", "app-secret", "grant-1", scopes=ALL_SCOPES - {"projects:read", "projects:full"}
     )
@@ -214,7 +220,7 @@ def test_warnings_come_last_in_the_order_of_the_schema_and_point_at_the_users_li
 # An interruption between the opening of a file and the `with` that closes it leaves it to the
 # interpreter, which warns and closes it.
 @pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning")
-def test_an_interruption_waits_for_nobody_and_nobody_writes_after_it(
+def test_an_interruption_does_not_wait_and_nothing_is_written_after_it(
     server: Server,
     one_by_one: tuple[pd.DataFrame, dict[str, pd.DataFrame], int],
     tmp_path: Path,
@@ -274,10 +280,10 @@ def test_an_interruption_waits_for_nobody_and_nobody_writes_after_it(
     assert written_without == []
 
 
-def test_work_that_was_given_up_ends_at_its_next_page(
+def test_cancelled_work_ends_at_its_next_page(
     server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It does not go on asking for an account that nobody waits for."""
+    """It does not send requests for an account that was interrupted."""
     tell, reported = WorkerReporter.flush, [0]
 
     def interrupting(self: WorkerReporter) -> None:
@@ -292,7 +298,7 @@ def test_work_that_was_given_up_ends_at_its_next_page(
         with pytest.raises(KeyboardInterrupt):
             account.sync(*LISTS)
         requested = server.stats.requests
-        with account._store.lock():
+        with store_of(account).lock():
             ended = server.stats.requests
         time.sleep(5 * AWAY)
         assert server.stats.requests == ended <= requested + 2 * DEFAULT_OPTIONS.tables_at_once

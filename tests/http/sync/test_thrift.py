@@ -68,6 +68,7 @@ def batches(state: true_cells.State, table: str, deals: list[int]) -> int:
     return sum(pages(sum(rows[deal] for deal in hundred)) for hundred in hundreds) * 10
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", [1, 2])
 def test_a_full_load_costs_the_minimum_and_one_request_a_table(seed: int) -> None:
     with sandbox.connect(seed=seed, deals=1_200, burst=100_000, progress=False) as account:
@@ -107,7 +108,7 @@ def test_a_second_load_within_max_age_costs_nothing(account: sandbox.SandboxAcco
         assert before.equals(after)
 
 
-def test_one_table_asks_only_for_what_it_rests_on(account: sandbox.SandboxAccount) -> None:
+def test_one_table_requests_only_what_it_needs(account: sandbox.SandboxAccount) -> None:
     account.stages()
     assert [entry.path for entry in account.server.requests] == [
         "/api/v1/users/me",

@@ -22,7 +22,7 @@ from pdframe.cache.store import MANIFEST, Store
 from pdframe.sandbox.server import Server
 from pdframe.schema.snapshots import HISTORIES
 from tests.helpers import crash
-from tests.helpers.cache_files import write_part
+from tests.helpers.cache_files import store_of, write_part
 
 pytestmark = pytest.mark.filterwarnings("ignore::pdframe.errors.DataWarning")
 
@@ -51,7 +51,7 @@ def world(server: Server, tmp_path_factory: pytest.TempPathFactory) -> Path:
         with crash.connect(server.url, server.token, cache) as account:
             account.sync(*TABLES)
             account.deal_changes(account.deals()["id"].tolist()[:5])
-            in_parts(account._store)
+            in_parts(store_of(account))
     return cache
 
 
@@ -144,10 +144,10 @@ def test_a_sync_that_is_killed_on_its_path_loses_no_kept_row(
         with crash.connect(server.url, server.token, cache, max_age=0) as account:
             account.sync(*TABLES)
             for name in (*TABLES, "deal_changes"):
-                assert account._store.read(name).equals(full[name]), (step, name)
+                assert store_of(account).read(name).equals(full[name]), (step, name)
             for history in HISTORIES.values():
                 kept = full[history.rows.name]
-                assert SnapshotLog(account._store, history).rows().equals(kept)
+                assert SnapshotLog(store_of(account), history).rows().equals(kept)
         shutil.rmtree(cache)
         if not again:
             break

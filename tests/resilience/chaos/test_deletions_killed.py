@@ -19,6 +19,7 @@ from pdframe import sandbox
 from pdframe.cache.snapshots import SnapshotLog
 from pdframe.sync import SyncOptions
 from tests.helpers import crash
+from tests.helpers.cache_files import store_of
 
 pytestmark = pytest.mark.filterwarnings("ignore::pdframe.errors.DataWarning")
 
@@ -99,7 +100,7 @@ def test_whatever_step_it_is_killed_at_no_deal_is_lost(
                         == company.deleted_at["deals", deal]
                     ), (step, deal)
                 missed = (
-                    SnapshotLog(account._store)
+                    SnapshotLog(store_of(account))
                     .rows()
                     .filter(pc.field("gone"))["deal_id"]
                     .to_pylist()

@@ -1,4 +1,4 @@
-"""A server that says what it is told to, and a client that loses no time on it."""
+"""A server that gives canned answers, and a client that does not wait for them."""
 
 from __future__ import annotations
 

@@ -21,23 +21,14 @@ from pdframe.sandbox.server.faults import KINDS
 from pdframe.sync import SyncOptions
 from tests.helpers import true_cells
 from tests.helpers.cell_by_cell import LOADED, wrong_cells
+from tests.helpers.internals import client_of, set_timeout, without_waiting
 from tests.helpers.scale import SCALE, SEED
-from tests.helpers.scripted_server import FakeTime
 
 pytestmark = pytest.mark.filterwarnings("ignore::pdframe.errors.DataWarning")
 
 ATTEMPTS = 6
 FINAL = {"html_403": BlockedError, "success_false_200": ResponseError, "redirect": ResponseError}
 GIVEN_UP = {"rate_429": RateLimitError, "rate_429_retry_after": RateLimitError}
-
-
-def without_waiting(account: pdframe.Account) -> FakeTime:
-    """Let the account's waits pass at once, on a clock that counts them."""
-    time = FakeTime()
-    client = account._client
-    client._clock, client._sleep = time.clock, time.sleep
-    client.window._clock, client.window._sleep = time.clock, time.sleep
-    return time
 
 
 @pytest.mark.slow
@@ -98,7 +89,7 @@ def test_a_server_that_never_recovers_ends_in_one_typed_error_in_the_stated_time
         ) as account:
             before = account.deals()
             time = without_waiting(account)
-            account._client._http.timeout = 0.1
+            set_timeout(account, 0.1)
             server.faults = sandbox.Faults(rate=1.0, kinds=(kind,), slow_seconds=0.4)
             server.reset_stats()
             began = time.now
@@ -138,7 +129,7 @@ def test_threads_that_share_a_client_never_fill_the_window(burst: int, tmp_path:
         def work(mine: list[int]) -> None:
             try:
                 for deal in mine:
-                    account._client.get_json(f"/deals/{deal}", cost=1)
+                    client_of(account).get_json(f"/deals/{deal}", cost=1)
             except BaseException as error:
                 failures.append(error)
 

@@ -22,6 +22,7 @@ from pdframe.cache.snapshots import SnapshotLog
 from pdframe.errors import CacheError, DamagedError, ResponseError
 from pdframe.sandbox.server import Faults
 from tests.helpers import crash
+from tests.helpers.cache_files import store_of
 from tests.helpers.scale import examples
 
 pytestmark = [
@@ -43,7 +44,10 @@ class World:
         self.server = crash.server_of(sandbox.Company(seed=3, deals=100)).start()
         with self.connect(folder / "whole") as account:
             account.sync(*TABLES)
-            self.rows, self.log = crash.cached(account, TABLES), SnapshotLog(account._store).rows()
+            self.rows, self.log = (
+                crash.cached(account, TABLES),
+                SnapshotLog(store_of(account)).rows(),
+            )
             # Pages are saved by a reload that fails on its way.
             self.server.faults = Faults(at={6: "success_false_200"})
             with pytest.raises(ResponseError, match="Pages of deals are saved"):
@@ -110,12 +114,12 @@ def damage(path: Path, how: str, where: float, what: bytes, others: list[Path]) 
 
 def read(account: pdframe.Account, table: str) -> pa.Table:
     getattr(account, table)(refresh=False, columns=["id"])
-    return account._store.read(table)
+    return store_of(account).read(table)
 
 
 @EXAMPLES
 @given(st.integers(0, 999), damages())
-def test_a_damaged_file_is_detected_out_and_loaded_again(
+def test_a_damaged_file_is_detected_and_loaded_again(
     world: World, tmp_path: Path, file: int, how: tuple[str, float, bytes]
 ) -> None:
     cache = tmp_path / "cache"
@@ -131,7 +135,7 @@ def test_a_damaged_file_is_detected_out_and_loaded_again(
             for table in TABLES:
                 with contextlib.suppress(CacheError):
                     assert read(account, table).equals(world.rows[table]), table
-            history = SnapshotLog(account._store)
+            history = SnapshotLog(store_of(account))
             with contextlib.suppress(CacheError):
                 assert history.rows().equals(world.log)
             for table in TABLES:
@@ -174,7 +178,7 @@ def test_a_loader_that_meets_damage_loads_again_and_says_so(
             assert read(account, name).equals(world.rows[name])
 
 
-def test_what_this_machine_does_not_let_be_read_is_not_taken_for_damaged(
+def test_an_unreadable_file_is_not_taken_for_damaged(
     world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     shutil.copytree(world.folder / "whole", tmp_path / "cache")
@@ -213,7 +217,7 @@ def test_saved_pages_that_were_changed_are_requested_again(world: World, tmp_pat
             assert read(account, "deals").equals(world.rows["deals"])
 
 
-def test_a_saved_page_in_the_place_of_another_is_detected_out(world: World, tmp_path: Path) -> None:
+def test_a_saved_page_in_the_place_of_another_is_detected(world: World, tmp_path: Path) -> None:
     """Each of them is whole: only together do they show that rows are missing."""
     shutil.copytree(world.folder / "whole", tmp_path / "cache")
     first, second, *_ = sorted(

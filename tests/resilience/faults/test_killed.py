@@ -23,14 +23,14 @@ from pdframe.cache.store import UNFINISHED
 from pdframe.sandbox.server import Server
 from pdframe.sandbox.server.log import Logged
 from pdframe.schema import LISTS, TABLES
-from tests.helpers import crash, random_edits, true_cells
+from tests.helpers import crash, random_edits, tiers, true_cells
 from tests.helpers.cell_by_cell import wrong_cells
 from tests.helpers.scale import SCALE, SEED
 from tests.helpers.tuning import WIDE
 
 pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore::pdframe.errors.DataWarning")]
 
-MOMENTS = 20 * SCALE
+MOMENTS = (20 if tiers.TIER == "check" else 12) * SCALE
 # How many requests are under way at once.
 IN_FLIGHT = crash.SHORT_PAGES.workers
 # Walks that cannot say what changed meanwhile: where they were interrupted, they start again.
@@ -99,7 +99,7 @@ def test_a_sync_that_is_killed_leaves_a_cache_that_the_next_one_completes(
                     same(rows, full[name]) for name, rows in crash.cached(account, LISTS).items()
                 )
                 if meanwhile:
-                    # No change is lost, and none is told twice.
+                    # No change is lost, and none is reported twice.
                     for history, key, true in (
                         (account.deal_history(), "deal_id", of_deals),
                         (account.line_history(), "id", of_lines),

@@ -177,7 +177,7 @@ def test_a_list_that_was_lost_and_is_withheld_now_is_requested_once(
         ]
 
 
-def test_a_list_that_never_was_to_be_had_is_not_taken_for_lost(tmp_path: Path) -> None:
+def test_a_list_that_was_never_available_is_not_taken_for_lost(tmp_path: Path) -> None:
     app = OAuthClient("app", "app-secret", "grant-1", scopes=ALL_SCOPES - {"admin"})
     with Server(sandbox.Company(seed=3, deals=60), oauth_clients=[app], burst=100_000) as server:
         grant = pdframe.OAuth("app", "app-secret", "grant-1", token_url=f"{server.url}/oauth/token")

@@ -76,7 +76,7 @@ def edited(body: bytes, todo: list[tuple[str, float, float, bytes]]) -> bytes:
 
 @EXAMPLES
 @given(st.sampled_from(second_page.NAMES), edits())
-def test_a_page_that_was_damaged_is_taken_complete_or_refused(
+def test_a_damaged_page_is_complete_or_refused(
     scripted: Scripted, client: Client, name: str, todo: list[tuple[str, float, float, bytes]]
 ) -> None:
     body = edited(second_page.second_page(name), todo)
@@ -86,7 +86,7 @@ def test_a_page_that_was_damaged_is_taken_complete_or_refused(
 
 
 @pytest.mark.parametrize("name", second_page.NAMES)
-def test_bodies_that_readers_stumble_over_are_taken_complete_or_refused(
+def test_bodies_that_readers_disagree_on_are_complete_pages_or_refused(
     scripted: Scripted, client: Client, name: str
 ) -> None:
     outcomes: Counter[str] = Counter()

@@ -13,9 +13,9 @@ import pytest
 
 import pdframe
 from pdframe.api.pagination import MAX_REPEATED_PAGES
-from pdframe.api.rate_limit import RateLimiter
 from pdframe.errors import PdframeError, ResponseError
 from pdframe.sync import DEFAULT_OPTIONS
+from tests.helpers.internals import without_burst_limit
 from tests.helpers.scripted_server import Reply, Scripted, Seen, data
 from tests.helpers.tuning import LONG_LISTS
 
@@ -107,9 +107,10 @@ def account(
         api_token=TOKEN,
         cache_dir=tmp_path,
         progress=False,
+        metadata_age=0 if "field list" in request.node.name else "1D",
         options=LONG_LISTS if "long_lists" in request.fixturenames else DEFAULT_OPTIONS,
     ) as account:
-        account._client.window = RateLimiter(limit=1_000_000, search_limit=1_000_000)
+        without_burst_limit(account)
         yield account
 
 
@@ -167,8 +168,6 @@ def test_a_page_of_another_list_is_an_error_and_never_reaches_the_cache(
     company.other[path] = lambda seen: data(
         {"items": ANOTHERS[rows]} if "earch" in path else ANOTHERS[rows]
     )
-    if load == "field list":
-        account._metadata_age = pdframe.account.timedelta(0)
     with pytest.raises(ResponseError, match="the answer of another list"):
         ask(account, "full" if load in ("changes", "followers", "line items") else True)
     del company.other[path]

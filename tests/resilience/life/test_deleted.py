@@ -29,6 +29,7 @@ def how(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(LIVES))
 def test_a_random_life_is_reported_as_it_was(how: str, seed: int) -> None:
     """Each deal that any look found, or any list named, and that is gone, is there once, with a
@@ -85,7 +86,7 @@ def test_a_random_life_is_reported_as_it_was(how: str, seed: int) -> None:
         assert surely <= set(deleted.index) <= surely | (named & set(deleted_at))
         for deal in surely:
             reported = deleted.loc[deal, "deleted_time"]
-            # A deal that was added and deleted between two looks is first told by the list at the
+            # A deal that was added and deleted between two snapshots is first in the list at the
             # end.
             seen = (
                 min(now for now in snapshots if now >= deleted_at[deal])

@@ -8,6 +8,7 @@ import pytest
 
 from pdframe import sandbox
 from tests.helpers import true_cells
+from tests.helpers.cache_files import store_of
 from tests.helpers.expected import Promise, Window
 from tests.helpers.oracle import TABLES, Annals
 
@@ -32,6 +33,7 @@ def test_a_refresh_spends_no_more_than_its_due() -> None:
         assert spent["installments"] <= math.ceil(changed / 100) * 10
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("everything_counts", [True, False])
 def test_every_table_spends_no_more_than_its_due(everything_counts: bool) -> None:
     """What the random life holds small companies to holds for one with many pages and batches as
@@ -67,7 +69,7 @@ def test_every_table_spends_no_more_than_its_due(everything_counts: bool) -> Non
                 if tokens > due[table]
             } == {}
             frames = {
-                table: account._store.read(table).to_pandas()
+                table: store_of(account).read(table).to_pandas()
                 if table in true_cells.FIELD_LISTS
                 else getattr(account, table)(refresh=False, labels=False)
                 for table in EVERYTHING

@@ -21,7 +21,8 @@ from pdframe.cache.snapshots import SnapshotLog, known_at
 from pdframe.schema.snapshots import TRACKED_COLUMNS
 from pdframe.sync import SyncOptions
 from pdframe.sync.metadata import METADATA
-from tests.helpers import true_cells
+from tests.helpers import tiers, true_cells
+from tests.helpers.cache_files import store_of
 from tests.helpers.expected import Promise, Window, with_needs
 from tests.helpers.life import Life, say
 from tests.helpers.oracle import ENTITY, TABLES, Annals
@@ -222,7 +223,7 @@ class Living(RuleBasedStateMachine):
     def frame(self, table: str) -> pd.DataFrame:
         assert self.account is not None
         if table in true_cells.FIELD_LISTS:
-            return self.account._store.read(table).to_pandas()
+            return store_of(self.account).read(table).to_pandas()
         frame: pd.DataFrame = getattr(self.account, table)(refresh=False, labels=False)
         assert isinstance(frame.index, pd.RangeIndex)
         return frame
@@ -262,7 +263,7 @@ class Living(RuleBasedStateMachine):
     def remember(self, deals: pd.DataFrame) -> None:
         """Keep what this look found, and replay the history to every look so far."""
         assert self.account is not None
-        history = SnapshotLog(self.account._store)
+        history = SnapshotLog(store_of(self.account))
         rows, snapshots = history.rows(), history.snapshots().to_pylist()
         self.snapshots[snapshots[-1]["look"]] = (
             snapshots[-1]["seen_at"],
@@ -296,7 +297,7 @@ def test_random_life() -> None:
     run_state_machine_as_test(
         Living,
         settings=settings(
-            max_examples=int(os.environ.get("PDFRAME_LIFE_EXAMPLES", "10")),
+            max_examples=int(os.environ.get("PDFRAME_LIFE_EXAMPLES", tiers.examples(10))),
             stateful_step_count=12,
             deadline=None,
             # `make chaos` asks for many, and for others each time; --hypothesis-seed repeats them.

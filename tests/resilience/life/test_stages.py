@@ -7,6 +7,7 @@ from __future__ import annotations
 import os
 import sys
 import warnings
+from collections.abc import Mapping
 from typing import Any
 
 import pytest
@@ -16,7 +17,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, rule, run_sta
 
 from pdframe import DataWarning, sandbox
 from pdframe.sync import SyncOptions
-from tests.helpers import visits_oracle
+from tests.helpers import tiers, visits_oracle
 from tests.helpers.life import Life, say
 
 KINDS = (
@@ -62,7 +63,7 @@ class StageLife(RuleBasedStateMachine):
     def open(
         self, switches: sandbox.Switches, seed: int, deals: int, reload_rows: int | None
     ) -> None:
-        # Lists that count as longer than a page are asked for what changed, others are loaded anew.
+        # Lists that count as longer than a page are asked for what changed, others are reloaded.
         self.account = sandbox.connect(
             seed=seed,
             deals=deals,
@@ -129,25 +130,24 @@ class StageLife(RuleBasedStateMachine):
 
     def _while_living(self, writes: list[tuple[str, int]], act: Any) -> None:
         assert self.account is not None
-        began, todo, ask = self.company.now, list(writes), self.account._client.get_json
+        # Nothing happens before the first request.
+        began, todo = self.company.now, [None, *writes]
         moved: set[int] = set()
 
-        def living(*arguments: Any, **options: Any) -> Any:
-            answer = ask(*arguments, **options)
-            with self.company.lock:  # requests are under way side by side
-                if todo:
-                    before = visits_oracle.archived(self.company)
-                    self.write(*todo.pop(0))
-                    moved.update(before ^ visits_oracle.archived(self.company))
-            return answer
+        def living(path: str, params: Mapping[str, str]) -> None:
+            write = todo.pop(0) if todo else None
+            if write is not None:
+                before = visits_oracle.archived(self.company)
+                self.write(*write)
+                moved.update(before ^ visits_oracle.archived(self.company))
 
-        self.account._client.get_json = living  # type: ignore[method-assign]
+        self.account.server.before_request = living
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", DataWarning)
                 act(self.account)
         finally:
-            self.account._client.get_json = ask  # type: ignore[method-assign]
+            self.account.server.before_request = None
         self.snapshots.append(visits_oracle.SnapshotTime(began, self.company.now, frozenset(moved)))
 
     def check(self, *, now: bool) -> list[tuple[Any, ...]]:
@@ -172,7 +172,7 @@ def test_visits_in_a_random_life() -> None:
     run_state_machine_as_test(
         StageLife,
         settings=settings(
-            max_examples=int(os.environ.get("PDFRAME_LIFE_EXAMPLES", "8")),
+            max_examples=int(os.environ.get("PDFRAME_LIFE_EXAMPLES", tiers.examples(8))),
             stateful_step_count=10,
             deadline=None,
             derandomize="PDFRAME_LIFE_EXAMPLES" not in os.environ,

@@ -53,7 +53,7 @@ def stored(request: pytest.FixtureRequest, tmp_path: Path) -> SortedRun:
     return SortedRun(InParquet(tmp_path / "part.parquet"), "id")
 
 
-def test_groups_tell_their_ids(stored: SortedRun) -> None:
+def test_groups_show_their_ids(stored: SortedRun) -> None:
     groups = [group for group in stored.groups if group.rows]
     parts = (
         [IDS] if len(groups) == 1 else [IDS[start : start + 10] for start in range(0, len(IDS), 10)]

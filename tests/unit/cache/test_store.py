@@ -128,7 +128,7 @@ def test_a_damaged_part_is_an_error_with_the_remedy(store: Store, damage: str) -
 
 
 @pytest.mark.parametrize("file", ["part-000001.parquet", "manifest.json"])
-def test_a_flipped_bit_anywhere_is_detected_out(store: Store, file: str) -> None:
+def test_a_flipped_bit_anywhere_is_detected(store: Store, file: str) -> None:
     store.replace(new(), ROWS)
     path = store.root / "deals" / file
     raw = path.read_bytes()
@@ -140,7 +140,7 @@ def test_a_flipped_bit_anywhere_is_detected_out(store: Store, file: str) -> None
             store.read("deals")
 
 
-def test_a_changed_note_of_an_unfinished_sync_tells_nothing(store: Store) -> None:
+def test_a_changed_note_of_an_unfinished_sync_is_ignored(store: Store) -> None:
     store.begin(NOW)
     assert store.unfinished_since() == NOW
     path = store.root / UNFINISHED

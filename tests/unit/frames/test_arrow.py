@@ -31,6 +31,7 @@ def one(column: str, value: object, table=DEALS, fields=()) -> object:
     return arrow[column].to_pylist()[0]
 
 
+@pytest.mark.every_case
 @pytest.mark.parametrize(
     ("column", "value", "expected"),
     [
@@ -401,7 +402,7 @@ def test_a_field_whose_code_is_a_standard_column_costs_nothing() -> None:
     assert frame[f"{BUDGET}_currency_"].tolist() == ["7"]
 
 
-def test_a_fraction_among_ids_costs_its_list_and_is_said() -> None:
+def test_a_fraction_among_ids_costs_its_list_with_a_warning() -> None:
     rows, problems = to_arrow(
         [
             {"id": 1, "label_ids": [0.5]},

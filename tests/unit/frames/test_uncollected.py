@@ -34,7 +34,7 @@ def test_it_is_afterwards_as_it_was(on: bool) -> None:
     assert gc.isenabled() is on
 
 
-def test_it_stands_still_until_the_last_thread_has_left() -> None:
+def test_collection_is_off_until_the_last_thread_has_finished() -> None:
     gc.enable()
     inside, leave = threading.Event(), threading.Event()
 

@@ -145,7 +145,9 @@ def test_most_deals_of_a_company_are_simple(has_creation: bool, never_moved: Any
 
 
 @pytest.mark.parametrize("number", range(5 * SCALE))
-def test_two_witnesses_give_the_visits_of_the_timeline(number: int, tmp_path: Path) -> None:
+def test_changelog_and_snapshots_give_the_visits_of_the_timeline(
+    number: int, tmp_path: Path
+) -> None:
     world = World(SEED + number, tmp_path, deals=30)
     random = Random(SEED + number)
     loaded = {deal: random.choice(world.observed) for deal in world.deals if random.random() < 0.8}

@@ -200,14 +200,14 @@ def test_a_deal_that_only_visits_know_is_kept() -> None:
     ]  # five days in the stage: it cannot have been idle for ten
 
 
-def test_a_visit_that_ended_nobody_knows_when_is_refused() -> None:
+def test_a_visit_with_an_unknown_end_is_refused() -> None:
     with pytest.raises(
         ArgumentError, match="left_at of visits is null in 1 rows whose end is not open"
     ):
         age([{"status": "won"}], [{**one_visit(1, 50), "end": "won"}])
 
 
-def test_a_visit_that_nobody_had_seen_is_not_known_and_neither_is_the_move_to_it() -> None:
+def test_an_unseen_visit_is_unknown_and_so_is_the_move_to_it() -> None:
     seen = {"source": "snapshots"}
     visits = [
         one_visit(1, 50, 20, seen_at=ago(50), **seen),
@@ -253,7 +253,7 @@ def test_bounded_times_are_not_taken_for_exact_ones() -> None:
     assert list(result["median_days"]) == [6.0, 6.0]
 
 
-def test_visits_seen_only_when_over_tell_nothing() -> None:
+def test_visits_seen_only_after_their_end_have_no_times() -> None:
     deals = [{"status": "lost", "lost_time": ago(20)}, {}]
     visits = [
         one_visit(1, 50, 20, seen_at=NOW, source="current"),

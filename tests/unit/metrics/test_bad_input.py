@@ -87,6 +87,22 @@ def good() -> Frames:
     history = pd.DataFrame(snapshots).astype(
         {"deal_id": "Int64", "gone": "boolean", "stage_id": "Int64", "status": small_frames.STATUS}
     )
+    changes = [
+        {"column": "status", "after": "open", "time": "2026-01-01"},
+        {"column": "value", "after": "100", "time": "2026-01-01"},
+        {"column": "expected_close_date", "after": "2026-05-01", "time": "2026-01-01"},
+        {"column": "value", "before": "100", "after": "120.5", "time": "2026-02-01"},
+        {
+            "column": "expected_close_date",
+            "before": "2026-05-01",
+            "after": "2026-06-01",
+            "time": "2026-03-01",
+            "source": "snapshots",
+            "time_after": "2026-02-22",
+        },
+        {"column": "status", "before": "open", "after": "won", "time": "2026-03-01"},
+        {"deal_id": 3, "column": "status", "after": "open", "time": "2026-02-01"},
+    ]
     pipelines = pd.DataFrame({"id": [1, 2], "is_deal_probability_enabled": [True, False]})
     old = pd.Series([pd.Timestamp("2025-01-01", tz="UTC")] * 2, dtype=small_frames.TIME)
     return {
@@ -97,6 +113,7 @@ def good() -> Frames:
         "discounts": small_frames.discounts([{"deal_id": 1, "amount": 5.0}]),
         "pipelines": pipelines.assign(add_time=old, update_time=old),
         "history": history.assign(seen_at=pd.to_datetime(history["seen_at"], utc=True)),
+        "changes": small_frames.history(changes),
         "rates": pd.DataFrame({"currency": ["EUR"], "date": ["2026-01-01"], "rate": [1.0]}),
     }
 
@@ -157,6 +174,20 @@ METRICS: dict[str, tuple[list[str], Callable[..., Any]]] = {
         ["deals", "visits", "history"],
         lambda deals, visits, history: metrics.as_of(deals, visits, "2026-05-02", history),
     ),
+    "weighted_pipeline": (
+        ["deals", "stages", "pipelines", "rates"],
+        lambda deals, stages, pipelines, rates: metrics.weighted_pipeline(
+            deals, stages, pipelines, as_of=NOW, by="title", rates=rates
+        ),
+    ),
+    "pipeline_movements": (
+        ["changes", "deals"],
+        lambda changes, deals: metrics.pipeline_movements(changes, deals, **YEAR, by="title"),
+    ),
+    "slippage": (
+        ["changes", "deals"],
+        lambda changes, deals: metrics.slippage(changes, deals, **YEAR, by="title"),
+    ),
     "convert": (
         ["deals", "rates"],
         lambda deals, rates: metrics.convert(deals, "EUR", rates, on="add_time"),
@@ -191,6 +222,7 @@ def test_what_is_no_frame_is_named(name: str, frame: str, given: Any) -> None:
     if frame == "rates" and isinstance(given, dict):
         return
     argument = "row_level" if name == "drill_through" else frame
+    argument = "history" if frame == "changes" else argument
     argument = "frame" if (name, frame) == ("convert", "deals") else argument
     with pytest.raises(ArgumentError, match=rf"`?{argument}`? (must be|is a mapping)"):
         run(name, {**good(), frame: given})
@@ -265,7 +297,7 @@ def test_a_frame_put_together_twice_is_refused_or_counts_once(name: str) -> None
     frames = good()
     once = run(name, frames)
     for frame in METRICS[name][0]:
-        if frame in ("history", "deal_products", "discounts") or name in (
+        if frame in ("history", "changes", "deal_products", "discounts") or name in (
             "convert",
             "drill_through",
         ):

@@ -84,7 +84,7 @@ def test_what_has_no_day_or_no_currency_is_null() -> None:
     )
 
 
-def test_a_rate_that_nobody_needs_may_be_missing() -> None:
+def test_a_rate_that_is_not_needed_may_be_missing() -> None:
     frame = money(value=[1.0, 2.0, np.nan, np.nan]).drop(columns="mrr")
     assert list(convert(frame, "EUR", {"USD": 0.5})["value_in_EUR"].fillna(-1)) == [
         1.0,

@@ -124,7 +124,7 @@ def test_a_skipped_stage_is_not_touched() -> None:
     )
 
 
-def test_past_a_skipped_stage_nothing_is_reached_strictly() -> None:
+def test_after_a_skipped_stage_nothing_is_reached_strictly() -> None:
     check(
         funnel(SKIPPED, stages(), as_of=NOW, skipped="strict"),
         [

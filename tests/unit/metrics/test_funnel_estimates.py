@@ -112,7 +112,7 @@ FOLLOWED = known_visits(
 )
 
 
-def test_a_horizon_past_the_follow_up_is_null_and_says_how_far_one_can_go() -> None:
+def test_a_horizon_after_the_follow_up_is_null_with_the_longest_one() -> None:
     with pytest.warns(DataWarning, match="past the follow-up of 1 of 3 rows") as said:
         table = funnel(FOLLOWED, stages(), as_of=day(100), horizon="60D")
     # A is followed for 50 days (deal 3, still there); in B all have ended or, after 10 days, are
@@ -129,7 +129,7 @@ def test_a_horizon_past_the_follow_up_is_null_and_says_how_far_one_can_go() -> N
     assert table["conversion"].iloc[0] == pytest.approx(1 / 2)
 
 
-def test_a_horizon_after_everybody_left_is_known() -> None:
+def test_a_horizon_after_the_last_exit_is_known() -> None:
     visits = known_visits(
         (1, "A", 0, 10, "advanced"), (1, "B", 10, 20, "won"), (2, "A", 0, 30, "lost")
     )

@@ -55,7 +55,7 @@ def test_deals_of_one_snapshot_are_counted_but_have_no_rates(
     with pytest.warns(DataWarning) as reported:
         table = funnel(CURRENT, stages(), as_of=NOW, skipped=skipped)
     assert table[COUNTS].to_numpy().tolist() == counts
-    # Who moved on or was closed before anybody looked cannot be followed: nobody knows who else was
+    # Deals that moved on or closed before a snapshot cannot be followed: it is unknown which were
     # there.
     assert (
         table[["conversion", "low", "high", "win", "win_low", "win_high", "horizon_days"]]
@@ -137,7 +137,7 @@ def test_too_few_followed_from_the_start_are_refused(exact: int, refused: bool) 
 
 
 def test_a_deal_first_seen_in_a_later_stage_has_no_rate_in_earlier_ones() -> None:
-    # Thirty deals came to B half a day before the look; when they came to A, nobody knows. Thirty
+    # Thirty deals entered B half a day before the snapshot; when they entered A is unknown. Thirty
     # came to A just then.
     visits = known_visits(
         *[(deal, "B", 89.5, None, "open") for deal in range(1, 31)],
@@ -193,7 +193,7 @@ def test_a_deal_seen_too_late_for_as_of_is_left_out() -> None:
     assert table["reached"].sum() == 0
 
 
-def test_a_move_to_a_visit_that_nobody_had_seen_is_not_known_but_a_closing_is() -> None:
+def test_a_move_to_an_unseen_visit_is_unknown_but_a_closing_is_known() -> None:
     visits = known_visits(
         (1, "A", 0, 50, "advanced"),
         (1, "B", 50, None, "open"),
@@ -220,7 +220,7 @@ def test_a_move_to_a_visit_that_nobody_had_seen_is_not_known_but_a_closing_is() 
     ]
 
 
-def test_bounded_times_count_at_the_latest_possible_and_are_said() -> None:
+def test_bounded_times_count_at_the_latest_possible_with_a_warning() -> None:
     visits = known_visits(
         (1, "A", 0, 20, "lost"),
         (2, "A", 0, None, "open"),

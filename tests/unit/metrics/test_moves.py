@@ -187,7 +187,7 @@ def test_what_comes_after_as_of_is_not_known() -> None:
     )
 
 
-def test_the_window_takes_deals_by_their_coming() -> None:
+def test_the_window_takes_deals_by_their_creation() -> None:
     visits = known_visits(
         (1, "A", 0, 10, "advanced"),
         (1, "B", 10, 20, "won"),
@@ -273,7 +273,7 @@ def test_every_row_leads_to_its_remains() -> None:
     ]
 
 
-def test_what_snapshots_cannot_tell_is_said() -> None:
+def test_what_snapshots_do_not_show_has_a_warning() -> None:
     visits = known_visits(
         (1, "A", 0, None, "open"), (2, "A", 0, 3, "won"), source="current", seen=50
     )

@@ -50,6 +50,10 @@ def frames() -> dict[str, Any]:
             [{"deal_id": 1, "sum": 100.0, "item_price": 100.0}]
         ).assign(**{name: lines[name] for name in lines.columns if name not in small_frames.LINES}),
         "lines": ledger,
+        "pipelines": pd.DataFrame({"id": [1], "is_deal_probability_enabled": [True]}),
+        "history": small_frames.history(
+            [{"column": "status", "after": "open", "time": "2026-01-01"}]
+        ),
         "installments": revenue_frames.installments([]),
         "frame": small_frames.deals([{}]),
         "rates": {"EUR": 1.0},

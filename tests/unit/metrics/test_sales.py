@@ -319,7 +319,7 @@ def test_created_leaves_out_what_cannot_be_placed() -> None:
         result = win_rate(deals, **YEAR, basis="created", as_of="2026-06-30", horizon="1D")
     assert (result["n"][0], result["lost"][0]) == (1, 1)
     assert result["win_rate"][0] == 0.0
-    # Where only the day is told, and the deal was created on it, it took no time.
+    # Where only the day is known, and the deal was created on it, it took no time.
     same_day = small_frames.deals(
         [{"status": "won", "local_won_date": "2026-03-01", "add_time": "2026-03-01 15:00"}]
     )
@@ -430,7 +430,7 @@ def test_keeping_deleted_deals_that_no_frame_holds_warns() -> None:
     assert win_rate(requested, **YEAR, deleted="keep")["won"][0] == 1
 
 
-def test_of_two_closings_of_a_deleted_deal_the_later_stood() -> None:
+def test_a_deleted_deal_that_closed_twice_has_its_later_closing() -> None:
     deals = small_frames.deals(
         [
             deleted("2026-06-01", won_time="2026-03-01", lost_time="2026-04-01"),

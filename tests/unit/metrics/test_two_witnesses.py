@@ -17,8 +17,9 @@ from tests.helpers.visits_by_hand import day, frame_of, one_visit, stages_of
 pytestmark = pytest.mark.filterwarnings("ignore::pdframe.errors.DataWarning")
 
 
+@pytest.mark.every_case
 @pytest.mark.parametrize("seed", range(5))
-def test_both_witnesses_tell_what_plain_python_makes_of_forty_lives(
+def test_changelog_and_snapshots_equal_plain_python_on_forty_lives(
     seed: int, tmp_path: Path
 ) -> None:
     for world in two_witnesses.worlds(seed, tmp_path, 40):
@@ -26,7 +27,7 @@ def test_both_witnesses_tell_what_plain_python_makes_of_forty_lives(
 
 
 @pytest.mark.parametrize("seed", [0, 1, 3, 14, 19])
-def test_the_history_tells_the_state_of_every_deal_at_any_time(seed: int, tmp_path: Path) -> None:
+def test_the_history_has_the_state_of_every_deal_at_any_time(seed: int, tmp_path: Path) -> None:
     two_witnesses.check_history(two_witnesses.World(seed, tmp_path, deals=20))
 
 

@@ -83,7 +83,7 @@ def test_without_axes_it_makes_one_figure_of_notebook_width(
 
 @every_chart
 @pytest.mark.parametrize("by", [None, "owner"])
-def test_nothing_to_draw_is_said(
+def test_an_empty_chart_says_so(
     chart: Chart, made: Any, columns: list[str], nothing: str, by: str | None
 ) -> None:
     ax = draw(chart(frame(columns, by=by)))

@@ -51,7 +51,7 @@ def test_an_arc_a_move_on_its_side_as_wide_as_it_has_moves() -> None:
     widths = [arc.get_linewidth() for arc in result]
     assert widths[0] == max(widths)
     assert widths[3] / widths[0] == pytest.approx(513 / 900)
-    # Back and unknown directions are told by their line, not by colour alone.
+    # Back and unknown directions differ by their line, not by colour alone.
     assert result[0].get_linestyle() in ("-", "solid")
     assert len({str(arc.get_linestyle()) for arc in result}) == 3
 

@@ -110,7 +110,7 @@ def test_counts_percentages_and_conversion_are_written() -> None:
     ]
     assert "70 % (68–73 %) in 888 d" in result
     assert "99.6 % (99–>99.9 %) in 9.3 d" in result
-    # What cannot be told is a dash; the win has nothing after it.
+    # What is unknown is a dash; the win has nothing after it.
     assert result.count("–") == 1
     assert {"253", "103", "150", "1,000", "conversion (95 % CI)"} <= {*result}
     assert "10" not in result

@@ -92,7 +92,7 @@ def test_a_character_is_shown_where_one_of_the_fonts_has_it() -> None:
         assert style.shown("a Причина") == "a Причина"
 
 
-def test_long_names_keep_what_tells_them_apart() -> None:
+def test_long_names_remain_different() -> None:
     assert style.shown("a" * 40 + "1") != style.shown("a" * 40 + "2")
     assert style.shown("x" * 32) == "x" * 32
     assert len(style.shown("x" * 180, 20)) == 20

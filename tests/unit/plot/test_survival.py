@@ -68,7 +68,7 @@ def test_numbers_at_risk_are_those_just_before_each_tick() -> None:
         assert 0 <= box.y0 < height
 
 
-def test_past_the_end_of_a_curve_nothing_is_at_risk_to_tell() -> None:
+def test_after_the_end_of_a_curve_nothing_is_at_risk() -> None:
     short = (1, 8, "Close", 2, 12.0, 4, 4, 0.0, None, None)
     ax = draw(plot.stage_survival(frame(SURVIVAL, *ROWS, short)))
     assert at_risk(ax, "Close") == {0: "4", 5: "4", 10: "4"}

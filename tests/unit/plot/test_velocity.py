@@ -39,7 +39,7 @@ def test_bars_are_the_middle_half_as_far_as_it_is_known() -> None:
     assert ends == [67.9, 9.5]
 
 
-def test_what_is_not_reached_is_said() -> None:
+def test_what_is_not_reached_has_a_note() -> None:
     ax = draw(plot.velocity(TABLE))
     result = texts(ax)
     assert [text for text in result if "not reached" in text] == [

@@ -194,7 +194,7 @@ def test_the_same_as_sql_on_the_parquet(loaded: Loaded, tmp_path: Path) -> None:
             assert both[theirs.columns[2] + "_sql"].notna().sum() == len(theirs)
             for column in theirs.columns[2:]:
                 unit = 1 if column in ("customers", "nrr", "grr", "logo_retention") else 1e6
-                # What SQL has no row of is nothing: no MRR, or nobody to retain.
+                # What SQL has no row of is nothing: no MRR, or no customer to retain.
                 expected = both[f"{column}_sql"].astype("float64") / unit
                 nothing = 0.0 if unit == 1e6 or column == "customers" else np.nan
                 np.testing.assert_allclose(
@@ -207,7 +207,9 @@ EXPLAINED = {"twelve-month": None, "term": "term under 12 months", "calendar": "
 
 @pytest.mark.slow
 @pytest.mark.parametrize("formula", EXPLAINED)
-def test_reconcile_finds_what_each_formula_counts_otherwise_and_nothing_else(formula: Any) -> None:
+def test_reconcile_names_what_each_formula_counts_differently_and_nothing_else(
+    formula: Any,
+) -> None:
     kept = load(revenue_formula=formula)
     company = kept.company
     lines = mrr_lines(

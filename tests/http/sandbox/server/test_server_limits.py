@@ -41,6 +41,7 @@ def test_the_window_rolls(monkeypatch):
     assert limits.admit("another token", oauth=False, search=False)[1] is None
 
 
+@pytest.mark.every_case
 @pytest.mark.parametrize(
     ("plan", "token", "oauth"),
     [("Lite", 20, 80), ("Growth", 40, 160), ("Premium", 100, 400), ("Ultimate", 120, 480)],
@@ -90,7 +91,7 @@ def test_daily_headers_can_be_missing(serve, new_company):
     assert not [name for name in headers if name.lower().startswith("x-daily")]
 
 
-def test_going_on_after_429s_earns_the_html_403(serve, new_company):
+def test_requests_after_many_429s_are_answered_with_the_html_403(serve, new_company):
     server = serve(new_company, daily_tokens=0, block_after=3)
     assert [get(server, "deals").status for _ in range(3)] == [429] * 3
     blocked = get(server, "deals")

@@ -152,7 +152,7 @@ def test_field_lists_add_namespaces_on_demand(server):
     assert get(server, "activityFields", include_fields="required_fields").status == 400
 
 
-def test_a_dropped_field_leaves_the_rows_and_a_new_one_comes_as_null(serve, new_company):
+def test_a_dropped_field_leaves_the_rows_and_a_new_one_is_null(serve, new_company):
     code = new_company.add_field("deal", "Colour", "varchar")
     deal = new_company.add_deal("Deal", custom_fields={code: "red"})
     server = serve(new_company)

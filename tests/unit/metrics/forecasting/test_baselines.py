@@ -104,10 +104,12 @@ def test_weighted_counts_the_stage_where_the_close_is_due() -> None:
 
 
 @pytest.mark.parametrize("method", [Constant(), StageClimatology()])
-def test_a_horizon_longer_than_the_past_has_no_share(method: Constant | StageClimatology) -> None:
-    forecast = method.fit(known(), 0).predict(open_deals("A"), np.array([28, 85]) * DAY)
-    assert np.isnan(forecast.won[:, 1]).all()
-    assert not np.isnan(forecast.won[:, 0]).any()
+def test_a_horizon_longer_than_the_past_has_the_share_of_the_longest(
+    method: Constant | StageClimatology,
+) -> None:
+    forecast = method.fit(known(), 0).predict(open_deals("A"), np.array([84, 400]) * DAY)
+    assert forecast.won[0, 0] == forecast.won[0, 1] > 0
+    assert forecast.lost[0, 0] == forecast.lost[0, 1] > 0
 
 
 def test_nothing_after_the_time_counts() -> None:

@@ -20,7 +20,7 @@ FEBRUARY: dict[str, Any] = {"since": "2026-02-01", "until": "2026-03-01"}
 
 
 def deals() -> pd.DataFrame:
-    """A win that stands, one that was deleted, the same told by the flag alone, and deals that were
+    """A win that stands, one that was deleted, the same by the flag alone, and deals that were
     lost or open when deleted.
     """
     return revenue_frames.deals(

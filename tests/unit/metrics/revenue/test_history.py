@@ -359,7 +359,7 @@ def test_a_line_that_arrived_later_counts_from_when_it_was_added() -> None:
     }
     history = history_of(snapshots)
     deals = revenue_frames.deals([{}])
-    # Added in March, in January (but not seen in February), and nobody knows when.
+    # Added in March, in January (but not seen in February), and at an unknown time.
     added = ["2025-12-01", "2026-03-31 23:30", "2026-01-15", None]
     frame = revenue_frames.lines(
         [{"id": at + 1, **usual(), "add_time": time} for at, time in enumerate(added)]
@@ -510,7 +510,7 @@ def test_lines_of_a_deleted_deal_count_until_its_deletion() -> None:
     unreadable["id"] = pd.array([1, None, None], "Int64")
     with pytest.warns(DataWarning, match=r"deals that deals lacks \(2\)"):
         known(snapshots, unreadable)
-    # Who chose some deals, and lines of more, is not told.
+    # With some deals and lines of more, there is no warning.
     some = {time: {**lines, 9: usual(deal_id=77)} for time, lines in snapshots.items()}
     known(some, revenue_frames.deals([{}]))
 

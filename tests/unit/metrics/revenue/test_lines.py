@@ -461,7 +461,7 @@ def test_a_deal_without_any_date_has_no_start() -> None:
     assert lines["problem"].isna().tolist() == [False, True]
 
 
-def test_a_frequency_that_nobody_knows() -> None:
+def test_an_unknown_frequency() -> None:
     rows = revenue_frames.lines([{}, {}]).assign(
         billing_frequency=pd.Series(["monthly", "<b>daily</b>"], dtype="str")
     )
@@ -541,7 +541,7 @@ ROWS = (
                 (None, "open"),
             ],
         ),
-        # Who starts on the day of a cancellation starts anew.
+        # Who starts on the day of a cancellation is a new customer.
         (
             {"customer": ["organization 1"], "date": ["2026-06-01"]},
             [

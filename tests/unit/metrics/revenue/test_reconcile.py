@@ -80,7 +80,7 @@ CASES: dict[str, tuple[dict[str, Any], list[dict[str, Any]], str | None]] = {
     "no line at all": ({"mrr": 500.0}, [], "manual value"),
     "no line that recurs": ({"mrr": 500.0}, [line(billing_frequency="one-time")], "manual value"),
     "a value entered by hand": ({"mrr": 77.0, "value": 924.0}, [line(sum=100.0)], "manual value"),
-    "nobody knows": ({"mrr": 77.0, "value": 100.0}, [line(sum=100.0)], "unknown"),
+    "unknown cause": ({"mrr": 77.0, "value": 100.0}, [line(sum=100.0)], "unknown"),
 }
 
 

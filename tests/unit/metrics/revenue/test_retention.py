@@ -51,7 +51,7 @@ def test_a_customer_who_arrived_back_is_retained() -> None:
     assert of(lines) == (1, 1.3, 1.0, 1.0)
 
 
-def test_where_nobody_was_there_nothing_is_known() -> None:
+def test_where_no_deal_was_nothing_is_known() -> None:
     result = retention(ledger({"start": "2026-06-01"}), **JANUARY)
     assert result["customers"].tolist() == [0]
     assert result[["nrr", "grr", "logo_retention"]].isna().all(axis=None)

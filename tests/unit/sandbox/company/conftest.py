@@ -1,4 +1,4 @@
-"""Companies that several tests look at; nobody writes to the shared ones."""
+"""Companies that several tests read; no test writes to the shared ones."""
 
 from __future__ import annotations
 

@@ -99,7 +99,7 @@ def test_reps_differ_and_two_have_left(past: Company) -> None:
     assert any(e.bulk and "owner_id" in e.changes for e in past.events)
 
 
-def test_whoever_left_does_nothing_any_more(past: Company, grown: Company) -> None:
+def test_a_cancelled_worker_does_nothing_more(past: Company, grown: Company) -> None:
     for company in (past, grown):
         left: dict[int, int] = {}
         for event in company.events:
@@ -322,7 +322,7 @@ def test_custom_values_are_sparse_and_in_the_shape_of_their_type(past: Company) 
     assert any(None in v.values() for v in addresses)
 
 
-def test_options_went_while_rows_hold_them_and_some_share_a_label(past: Company) -> None:
+def test_options_are_deleted_while_rows_hold_them_and_some_share_a_label(past: Company) -> None:
     deleted = 0
     for field in customs(past):
         if field["field_type"] == "enum":

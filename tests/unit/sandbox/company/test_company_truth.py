@@ -34,7 +34,7 @@ def test_visits_agree_with_the_deals_as_they_are_now(past: Company) -> None:
     }
 
 
-def test_visits_equal_what_the_changelog_tells(past: Company) -> None:
+def test_visits_equal_the_changelog(past: Company) -> None:
     order = {s["id"]: s["order_nr"] for s in past.tables["stages"].values()}
     ends: Counter[str] = Counter()
     for deal_id, deal in past.tables["deals"].items():

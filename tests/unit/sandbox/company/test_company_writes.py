@@ -199,7 +199,7 @@ def test_each_write_ticks_and_a_shared_second_does_not(small: Company) -> None:
         (lambda c, d: Company(deals=-1), "-1 deals"),
     ],
 )
-def test_what_cannot_be_is_refused(
+def test_impossible_values_are_refused(
     small: Company, write: Callable[[Company, int], object], words: str
 ) -> None:
     deal = small.add_deal("Victim", stage_id=7)

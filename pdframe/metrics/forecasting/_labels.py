@@ -1,0 +1,56 @@
+"""What deals are called in row-level results: title, owner, and the columns to group by."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import pandas as pd
+
+from pdframe.metrics._arguments import keys
+from pdframe.metrics._columns import one_row_each
+
+_CARRIED = ("title", "owner_name")
+
+
+def group_names(by: Any, deals: object, taken: Sequence[str]) -> list[str]:
+    """Return the columns to group by; "owner" is `owner_name` where `deals` has that alone. Raise
+    `ArgumentError` where a name is one of `taken`, the result's own.
+    """
+    names = keys(by, taken)
+    if isinstance(deals, pd.DataFrame) and "owner" not in deals and "owner_name" in deals:
+        names = list(dict.fromkeys("owner_name" if name == "owner" else name for name in names))
+    return names
+
+
+def labels(deals: pd.DataFrame, rows: pd.DataFrame, names: Sequence[str]) -> pd.DataFrame:
+    """Return deal_id, title and owner_name where `deals` has them, and the columns `names`: those
+    of `rows` where it has them, else those of `deals`, null for a deal that it lacks.
+
+    Parameters
+    ----------
+    deals
+        One row per deal, with id.
+    rows
+        Any rows with a deal_id.
+    names
+        Columns of `deals`.
+    """
+    result = rows[["deal_id"]].reset_index(drop=True)
+    wanted = [*(name for name in _CARRIED if name in deals.columns), *names]
+    own = deals.set_index(pd.Index(one_row_each(deals, "deals")))
+    index = pd.Index(result["deal_id"])
+    for name in dict.fromkeys(wanted):
+        if name in rows.columns and name != "deal_id":
+            result[name] = rows[name].array
+        else:
+            column = own[name]
+            if column.dtype.kind == "i":
+                column = column.astype("Int64")
+            elif column.dtype.kind == "b":
+                column = column.astype("boolean")
+            result[name] = column.reindex(index).array
+    return result
+
+
+__all__ = ["group_names", "labels"]
