@@ -138,10 +138,25 @@ def test_the_sandbox_conforms_with_every_switch_turned(in_changelog: PipelineMov
 
 def test_the_sandbox_conforms_with_a_market() -> None:
     """Every setting of the market on."""
-    market = Market(shock_sd=0.8, poisson_arrivals=True, break_at=date(2026, 1, 1))
+    market = Market(
+        shock_sd=0.8,
+        rep_shock_sd=0.3,
+        quarter_end_rush=3,
+        poisson_arrivals=True,
+        informative_close_dates=True,
+        close_date_sd=0.3,
+        slipping_close_dates=True,
+        capacity=6,
+        losses_by_age=0.5,
+        break_at=date(2026, 1, 1),
+        break_factor=0.6,
+        rep_leaves=((date(2026, 6, 1), 1014),),
+        bulk_import=(date(2026, 7, 6), 30),
+        bulk_close=date(2026, 7, 7),
+    )
     settings = {field.name for field in fields(Market)}
     off = {name for name in settings if getattr(market, name) == getattr(Market(), name)}
-    assert off == {"break_factor"}
+    assert off == set()
     company = Company(seed=1, deals=120, market=market)
     company.advance(30)
     conforms(company)

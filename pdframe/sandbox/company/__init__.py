@@ -1,6 +1,7 @@
 """A deterministic synthetic B2B software vendor, told as events."""
 
 from .company import Company
+from .futures import WinProbability
 from .ledger import Event, Row, stamp
 from .market import Market
 from .switches import Switches
@@ -16,5 +17,6 @@ __all__ = [
     "StageVisit",
     "Subscription",
     "Switches",
+    "WinProbability",
     "stamp",
 ]

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from heapq import heappop, heappush
 from random import Random
 from typing import Any, TypeVar
@@ -27,6 +28,16 @@ class Agenda:
         self._due: list[tuple[int, int, Handler, int]] = []
         self._pushed = 0
         self.reps = [user for user, *_ in USERS[1:]]
+
+    @contextmanager
+    def drawing(self, random: Random) -> Iterator[None]:
+        """Let what happens in the block draw from other random numbers."""
+        usual = self.draw, self.gauss
+        self.draw, self.gauss = random.random, random.gauss
+        try:
+            yield
+        finally:
+            self.draw, self.gauss = usual
 
     def pick(self, things: Sequence[T]) -> T:
         """Return one of the things, each as likely."""

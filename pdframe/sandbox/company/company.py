@@ -10,6 +10,7 @@ from .clock import DAY, FOUNDED
 from .counts import Counts
 from .custom_fields import PLANS, code_of
 from .founding import info, matches
+from .futures import Futures
 from .ledger import Row
 from .life import Life
 from .market import Market
@@ -55,7 +56,7 @@ class Company(Counts):
     merged_into
         Deals that were merged into another, which deleted them.
     truth
-        Stage visits and subscriptions as they really were.
+        Stage visits and subscriptions as they really were, and the true probabilities of deals.
     """
 
     def __init__(
@@ -74,12 +75,6 @@ class Company(Counts):
         self.market = market or Market()
         self.info = info(seed, deals, self.market)
         process = Process(self.market, f"{seed}/{deals}/market")
-        self.truth = Truth(
-            self,
-            code_of(
-                seed, "deal", [plan.name for plan in PLANS["deal"]].index("Cancellation date") + 1
-            ),
-        )
         # Millions of small, long-lived objects without cycles: the collector would only walk them
         # again and again.
         collecting = gc.isenabled()
@@ -87,6 +82,15 @@ class Company(Counts):
         try:
             matches(self, random, with_products=deals > 0)
             self._life = Life(self, random, deals, process)
+            self.truth = Truth(
+                self,
+                code_of(
+                    seed,
+                    "deal",
+                    [plan.name for plan in PLANS["deal"]].index("Cancellation date") + 1,
+                ),
+                Futures(self, process, self._life.contacts.segment),
+            )
             self._life.history()
         finally:
             if collecting:

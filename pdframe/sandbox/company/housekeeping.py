@@ -8,6 +8,7 @@ from .agenda import Agenda
 from .clock import wire_v1
 from .contacts import Contacts
 from .custom_fields import COMPETITORS, USE_CASES
+from .process import PASSED_ON
 
 _EVERY_DAYS = 6
 # Of how many rounds one brings a new competitor and takes the oldest away; deals go on holding it.
@@ -143,7 +144,7 @@ class Housekeeping:
             for d in self._company.tables["deals"].values()
             if d["owner_id"] == user and d["status"] == "open" and not d["is_deleted"]
         ]
-        passed = [d for d in deals if self._agenda.draw() < 0.8]
+        passed = [d for d in deals if self._agenda.draw() < PASSED_ON]
         if passed and heirs:
             self._company.bulk_edit(passed, owner_id=self._agenda.pick(heirs))
 

@@ -21,6 +21,7 @@ from .housekeeping import Housekeeping
 from .offers import Offers
 from .process import Process, poisson
 from .selling import Selling
+from .upheavals import Upheavals
 
 _GROWTH = 0.6
 _WEEKDAYS = (1.1, 1.15, 1.1, 1.05, 0.85, 0.08, 0.05)
@@ -52,6 +53,8 @@ class Life:
             self.agenda, self.contacts, offers, Diary(self.agenda), self._customers, process
         )
         self._housekeeping = Housekeeping(self.agenda, self.contacts, size == 0)
+        self._process = process
+        self._upheavals = Upheavals(self.agenda, self._selling, self._housekeeping, process)
         self._daily = [*accumulate(_weight(START // DAY + i) for i in range(_DAYS + 1))]
         self._arrived = 0
         self._arrivals = process.stream("arrivals") if process.market.poisson_arrivals else None
@@ -64,9 +67,9 @@ class Life:
         agenda = self.agenda
         agenda.at(START + 9 * DAY, self._housekeeping.visit, 0)
         for user, day in zip(LEAVERS, (430, 790), strict=True):
-            agenda.at(
-                business_time(START + day * DAY, agenda.draw()), self._housekeeping.leave, user
-            )
+            time = business_time(START + day * DAY, agenda.draw())
+            self._process.leaves.append((time, user))
+            agenda.at(time, self._housekeeping.leave, user)
         for days_ago, per_mille in ((75, 3), (20, 4)):
             agenda.at(
                 business_time(END - days_ago * DAY, agenda.draw()),
@@ -74,6 +77,7 @@ class Life:
                 per_mille,
             )
         if self._size:
+            self._upheavals.plan()
             if self._arrivals is not None:
                 self._shares = sorted(self._arrivals.random() for _ in range(self._size))
             self._next_arrival()

@@ -4,18 +4,31 @@ archived or deleted.
 
 from __future__ import annotations
 
+from collections import Counter
 from math import exp, log
 
 from . import catalog
 from .agenda import Agenda
-from .catalog import GROWTH, NEW, PIPELINES, SERVICES
-from .clock import DAY, day_text
+from .catalog import GROWTH, NEW, PIPELINES, SERVICES, Pipeline
+from .clock import DAY, after_work, day_text, epoch
+from .close_dates import CloseDates
 from .contacts import Contacts
 from .customers import Customers, Kind, Opportunity
 from .diary import Diary
 from .ledger import Row
 from .offers import Offers
-from .process import FORGOTTEN, Process
+from .process import (
+    DELETED,
+    DELETED_AFTER,
+    DELETED_MEAN,
+    FORGOTTEN,
+    PLACES,
+    SILENT_LOSS,
+    SKIPPED,
+    SLIPS,
+    Conditions,
+    Process,
+)
 
 _DEAL_TYPE = {
     "new": 0,
@@ -46,17 +59,18 @@ class Selling:
         self._diary = diary
         self._customers = customers
         self._process = process
+        self._dates = CloseDates(agenda, process)
         self._races, self._breaks = process.stream("race"), process.stream("break")
         self._race_won: dict[int, bool] = {}
-        self._place = {
-            stage.id: (pipeline, index)
-            for pipeline in PIPELINES
-            for index, stage in enumerate(pipeline.stages)
-        }
+        self._working: dict[int, int] = {}
+        self._loads: Counter[int] = Counter()
+        self.entered: dict[int, int] = {}
         self._deal_type = contacts.named("deal", "Deal type")
 
-    def open(self, opportunity: Opportunity | None) -> int:
-        """Open a deal: for the opportunity, else with somebody new."""
+    def open(self, opportunity: Opportunity | None, imported: bool = False) -> int:
+        """Open a deal: for the opportunity, else with somebody new; an imported one in any
+        stage.
+        """
         agenda, draw, company = self._agenda, self._agenda.draw, self._company
         reps = agenda.working() or agenda.reps
         owner = agenda.pick(reps)
@@ -100,11 +114,13 @@ class Selling:
         if not stages:
             return 0
         stage = stages[1] if draw() < 0.08 and len(stages) > 1 else stages[0]
+        if imported:
+            stage = agenda.pick(stages)
         value, currency = (
             self._size(org),
             base["currency"] if base else self._contacts.currency(org),
         )
-        web = draw() < 0.14
+        web = draw() < 0.14 and not imported
         custom = self._contacts.custom("deal", self._contacts.region.get(org or 0, 0), org, person)
         if draw() < 0.7:
             custom |= self._contacts.option("deal", self._deal_type, _DEAL_TYPE[kind])
@@ -144,8 +160,9 @@ class Selling:
                 if deal_id % 18 == 1:
                     company.unfollow("deal", deal_id, catalog.ME)
         self._first_offer(deal, kind, base)
-        if draw() < 0.03:
-            agenda.in_days(3 - 90 * log(1 - draw()), self._delete, deal_id)
+        if draw() < DELETED:
+            days = DELETED_AFTER - DELETED_MEAN * log(1 - draw())
+            agenda.in_days(days, self._delete, deal_id)
         self._enter(deal)
         return deal_id
 
@@ -201,41 +218,64 @@ class Selling:
 
     def _enter(self, deal: Row) -> None:
         """Plan how long the deal stays where it is now."""
-        result = self._place.get(deal["stage_id"])
+        self.entered[deal["id"]] = self._company.now
+        result = PLACES.get(deal["stage_id"])
         if result is None or self._agenda.hand(deal["owner_id"]) != deal["owner_id"]:
             return
-        pipeline, index = result
+        pipeline, rank = result
         agenda, draw, process = self._agenda, self._agenda.draw, self._process
         if draw() < 0.42:
             self._diary.plan(deal)
         if (
             deal["id"] not in self._company._lines_of
-            and index >= 2
+            and rank >= 2
             and pipeline.id == NEW
             and draw() < 0.55
         ):
             self._offers.offer(deal, False)
-        if pipeline.id == SERVICES and index == 2 and draw() < 0.75:
+        if pipeline.id == SERVICES and rank == 2 and draw() < 0.75:
             self._offers.instalments(deal)
         if draw() < FORGOTTEN:
             agenda.in_days(30 + draw() * 60, self._slip, deal["id"])
             if draw() < 0.05:
                 agenda.in_days(120 + draw() * 200, self._archive, deal["id"])
             return
-        segment = self._contacts.segment.get(deal["org_id"] or 0, 0)
+        conditions = self._conditions(deal, pipeline, rank)
         days = (
-            process.median(pipeline, index, segment)
-            * exp(agenda.gauss(0, process.spread(segment)))
-            / process.pace.get(deal["owner_id"], 1.0)
+            process.median(conditions)
+            * exp(agenda.gauss(0, process.spread(conditions.segment)))
+            / process.pace.get(conditions.owner, 1.0)
         )
-        if process.races and index == len(pipeline.stages) - 1:
-            start = self._company.now + 60
+        slower = self._start(deal["id"], conditions.owner)
+        start = self._company.now + 60
+        due = after_work(start, int(days * slower * DAY))
+        if process.races and conditions.last:
             due, self._race_won[deal["id"]] = process.race(
-                pipeline, index, deal["owner_id"], segment, start, start, self._races
+                conditions, start, start, slower, self._races
             )
-            agenda.at(due, self._step, deal["id"])
-            return
-        agenda.in_days(days, self._step, deal["id"])
+        agenda.at(due, self._step, deal["id"])
+        self._dates.entered(deal, conditions, due)
+
+    def _conditions(self, deal: Row, pipeline: Pipeline, rank: int) -> Conditions:
+        born = epoch(deal["add_time"]) if self._process.market.losses_by_age else 0
+        segment = self._contacts.segment.get(deal["org_id"] or 0, 0)
+        return Conditions(pipeline, rank, deal["owner_id"], segment, born)
+
+    def _start(self, deal_id: int, owner: int) -> float:
+        """Count the deal among those that its owner works on; return how much slower they are."""
+        if self._process.market.capacity is None:
+            return 1.0
+        self._stop(deal_id)
+        self._working[deal_id] = owner
+        self._loads[owner] += 1
+        self._process.note_load(owner, self._company.now, self._loads[owner])
+        return self._process.slower(owner, self._loads[owner])
+
+    def _stop(self, deal_id: int) -> None:
+        owner = self._working.pop(deal_id, None)
+        if owner is not None:
+            self._loads[owner] -= 1
+            self._process.note_load(owner, self._company.now, self._loads[owner])
 
     def _open_deal(self, deal_id: int) -> Row | None:
         """Return the deal if somebody still works on it: what a rep who left was not passed on
@@ -249,11 +289,13 @@ class Selling:
     def _step(self, deal_id: int) -> None:
         """The stay is over: lose, go back, win or advance."""
         race_won = self._race_won.pop(deal_id, None)
+        self._stop(deal_id)
+        self._dates.ended(deal_id)
         deal = self._open_deal(deal_id)
-        result = self._place.get(deal["stage_id"]) if deal else None
+        result = PLACES.get(deal["stage_id"]) if deal else None
         if deal is None or result is None:
             return
-        pipeline, index = result
+        pipeline, rank = result
         agenda, draw, company, owner = (
             self._agenda,
             self._agenda.draw,
@@ -262,10 +304,8 @@ class Selling:
         )
         self._diary.settle(deal)
         self._touch_up(deal)
-        segment = self._contacts.segment.get(deal["org_id"] or 0, 0)
-        ending = self._process.ending(pipeline, index, owner, segment, draw(), race_won)
-        if ending == "won" and self._process.breaks(company.now, self._breaks):
-            ending = "lost"
+        conditions = self._conditions(deal, pipeline, rank)
+        ending = self._process.ending(conditions, company.now, draw(), self._breaks, race_won)
         if ending == "lost":
             company.lose_deal(
                 deal_id, agenda.pick(catalog.LOST_REASONS) if draw() < 0.85 else None, actor=owner
@@ -276,16 +316,12 @@ class Selling:
             if draw() < 0.12:
                 agenda.in_days(60 + draw() * 150, self._archive, deal_id)
             return
-        stages = [s.id for s in pipeline.stages]
-        if ending == "moved back":
-            target = stages[index - 1]
-        elif ending == "services":
-            target = next(p for p in PIPELINES if p.id == SERVICES).stages[0].id
-        elif ending == "won":
+        if ending == "won":
             self._win(deal)
             return
-        else:
-            target = stages[min(index + (2 if draw() < 0.08 else 1), len(stages) - 1)]
+        skips = ending == "advanced" and draw() < SKIPPED
+        pipeline, rank = self._process.following(conditions, ending, skips)
+        target = pipeline.stages[rank].id
         if agenda.living("stages", target):
             company.move_deal(deal_id, target, actor=owner)
             self._enter(deal)
@@ -298,7 +334,8 @@ class Selling:
         deal_id, owner = deal["id"], deal["owner_id"]
         expected, today = deal["expected_close_date"], day_text(company.now // DAY)
         changes: Row = {}
-        if expected is not None and expected < today and draw() < 0.7:
+        passed = expected is not None and expected < today and draw() < 0.7
+        if passed and not self._process.market.informative_close_dates:
             changes["expected_close_date"] = day_text(company.now // DAY + 7 + int(draw() * 50))
         if draw() < 0.05 and deal["pipeline_id"] != GROWTH:
             changes["probability"] = 5 * int(1 + draw() * 19)
@@ -346,9 +383,9 @@ class Selling:
             later = day_text(self._company.now // DAY + 14 + int(draw() * 60))
             self._company.edit_deal(deal_id, expected_close_date=later, actor=deal["owner_id"])
         u = draw()
-        if u < 0.04:
+        if u < SILENT_LOSS:
             self._company.lose_deal(deal_id, "Went silent", actor=deal["owner_id"])
-        elif u < 0.6:
+        elif u < SLIPS:
             self._agenda.in_days(30 + draw() * 60, self._slip, deal_id)
 
     def _reopen(self, deal_id: int) -> None:

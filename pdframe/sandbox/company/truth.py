@@ -4,10 +4,12 @@ Never served over HTTP.
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from datetime import date
 from typing import Literal, NamedTuple
 
 from .clock import epoch
+from .futures import Futures, WinProbability
 from .ledger import Event, Ledger, Row
 from .lines import monthly, term_end
 
@@ -66,10 +68,11 @@ class Subscription(NamedTuple):
 
 
 class Truth:
-    """Reads the ledger's events and rows; holds nothing of its own."""
+    """Reads the ledger's events and rows, and the rules of the company's life."""
 
-    def __init__(self, ledger: Ledger, cancellation_code: str) -> None:
+    def __init__(self, ledger: Ledger, cancellation_code: str, futures: Futures) -> None:
         self._ledger = ledger
+        self._futures = futures
         self._cancellation = cancellation_code
 
     def stage_visits(self, deal_id: int | None = None) -> list[StageVisit]:
@@ -178,6 +181,46 @@ class Truth:
             if not result or result[-1][2:] != state[2:]:
                 result.append(state)
         return result
+
+    def win_probabilities(
+        self,
+        as_of: int,
+        horizons: Sequence[float],
+        deal_ids: Iterable[int] | None = None,
+        *,
+        futures: int = 1_000,
+    ) -> list[WinProbability]:
+        """Return the true probabilities of deals that were open at a time, given their states then.
+
+        They are what a perfect forecast knows that sees stage, time in it, owner, customer's
+        segment and age, and knows the rules and all that the market names: of a forecast's error,
+        only what is above theirs can be saved. Neither the expected close nor how long a forgotten
+        deal has been silent is part of the state. With a `capacity`, later visits of a deal last as
+        long as the owner's load at `as_of` makes them.
+
+        Parameters
+        ----------
+        as_of
+            Epoch seconds UTC, not after the company's clock.
+        horizons
+            Days from `as_of`.
+        deal_ids
+            Which deals; None: all that were open then.
+        futures
+            Number of simulated futures of each deal. The standard error of a probability p is
+            sqrt(p (1 - p) / futures): at most .016 for 1,000.
+
+        Returns
+        -------
+        list of WinProbability
+            One row a deal and horizon, by deal id and in the order of the horizons. Equal calls
+            give equal numbers, whichever other deals are wanted.
+        """
+        if as_of > self._ledger.now:
+            raise ValueError("as_of must not be after the company's clock.")
+        if not horizons or min(horizons) <= 0 or futures < 1:
+            raise ValueError("horizons must be positive numbers of days, futures at least 1.")
+        return self._futures.win_probabilities(as_of, horizons, deal_ids, futures)
 
     def merges(self) -> list[Merge]:
         """Return one row a merged deal that was not undeleted since, by time."""
