@@ -22,8 +22,8 @@ from pdframe.metrics.forecasting._amounts import LARGEST, exact_units, in_units,
 from pdframe.metrics.forecasting._checks import refuse_long, refuse_young
 from pdframe.metrics.forecasting._interface import Fitted, OpenDeals
 from pdframe.metrics.forecasting._labels import group_names, labels
-from pdframe.metrics.forecasting.deals import chosen
 from pdframe.metrics.forecasting.known import Known
+from pdframe.metrics.forecasting.methods import method_named
 from pdframe.metrics.forecasting.weighted import local_day
 
 Moment: TypeAlias = str | date | pd.Timestamp
@@ -241,7 +241,7 @@ def _change_deals(
         raise ArgumentError(
             f"before={before!r}, after={after!r} and until={until!r} must follow each other."
         )
-    model = chosen(method)
+    model = method_named(method)
     now = Known.at(deals, visits, stages, second, history=history, tz=tz)
     then = now.before(to_micros(first))
     refuse_young(then)

@@ -18,11 +18,11 @@ from pdframe.metrics._periods import Frequency, ending, frequency, known_by
 from pdframe.metrics._survival import Floats, Ints
 from pdframe.metrics.currency import RateTable
 from pdframe.metrics.forecasting._checks import notes_of, refuse_long, refuse_young
-from pdframe.metrics.forecasting._interface import DAY, Fitted, Method, OpenDeals
+from pdframe.metrics.forecasting._interface import DAY, Fitted, OpenDeals
 from pdframe.metrics.forecasting.cells import Cells, cells_between
 from pdframe.metrics.forecasting.common_sd import CommonSd, PastTotals, estimate
 from pdframe.metrics.forecasting.known import Known
-from pdframe.metrics.forecasting.methods import METHODS
+from pdframe.metrics.forecasting.methods import method_named
 from pdframe.metrics.forecasting.money import Money
 from pdframe.metrics.forecasting.revenue import Revenue, open_deals, revenue_of
 from pdframe.metrics.forecasting.winning_values import Prospects, WinningValues
@@ -206,13 +206,6 @@ def set_up(
         money,
         values,
     )
-
-
-def method_named(name: object) -> Method:
-    """Return a method; raise `ArgumentError` where there is none of that name."""
-    if not isinstance(name, str) or name not in METHODS:
-        raise ArgumentError(f"method must be one of {', '.join(map(repr, METHODS))}, not {name!r}.")
-    return METHODS[name]
 
 
 def drawn_totals(setup: Setup, draws: int, seed: int) -> tuple[Ints, Ints]:
