@@ -36,8 +36,8 @@ def refuse_young(known: Known) -> None:
     if is_young(known):
         closed, won = _counts(known)
         raise InsufficientDataError(
-            f"A forecast needs {LEAST_CLOSED} closed deals, {LEAST_WON} of them won; {closed:,} were"
-            f" closed and {won:,} won by {_day(known.as_of)}. Use metrics.deal_aging or a later"
+            f"A forecast needs {LEAST_CLOSED} closed deals, {LEAST_WON} of them won; {closed:,}"
+            f" were closed and {won:,} won by {_day(known.as_of)}. Use metrics.deal_aging or a later"
             " as_of."
         )
 

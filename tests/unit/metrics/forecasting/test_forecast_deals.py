@@ -176,8 +176,9 @@ def test_nothing_later_changes_a_cell(seed: int, cut: str):
         {"deal_id": [FIRST_ID], "column": ["value"], "before": ["1"], "after": ["2"]}
     ).assign(time=limit, seen_at=limit)
     history = pd.concat([history, rows.astype(history.dtypes)], ignore_index=True)
-    mixed = tuple(one.sample(frac=1, random_state=seed % 2**31) for one in new)
-    result = forecast(mixed, cut, history=history.sample(frac=1, random_state=1))  # type: ignore[arg-type]
+    first, second, third = (one.sample(frac=1, random_state=seed % 2**31) for one in new)
+    mixed = history.sample(frac=1, random_state=1)
+    result = forecast((first, second, third), cut, history=mixed)
     pd.testing.assert_frame_equal(result, expected, check_exact=True)
 
 
@@ -373,7 +374,7 @@ def test_wrong_arguments_are_named(frames: Frames, how: dict[str, Any], message:
 
 
 @pytest.mark.filterwarnings("default::pdframe.DataWarning")
-def test_one_warning_of_two_lines_and_the_whole_text_in_the_notes(frames: Frames):
+def test_one_warning_of_two_lines_and_all_of_it_in_the_notes(frames: Frames):
     deals, visits, stages = frames
     same = deals["id"] < FIRST_ID + 25
     deals = deals.assign(

@@ -7,12 +7,12 @@ import pytest
 import statsmodels.api as sm
 
 from pdframe.metrics._columns import NO_ID
-from pdframe.metrics.forecasting._interface import DAY, OpenDeals, Probabilities
+from pdframe.metrics.forecasting._interface import DAY, LOST, OPEN, WON, OpenDeals, Probabilities
 from pdframe.metrics.forecasting._logistic import fit_logistic, linear, solve
 from pdframe.metrics.forecasting.aalen_johansen import Chain
 from pdframe.metrics.forecasting.blend import blended, interpolated, rising
 from pdframe.metrics.forecasting.hazard import chained
-from pdframe.metrics.forecasting.landmarks import keyed_uniform
+from pdframe.metrics.forecasting.landmarks import Landmarks, keyed_uniform
 from pdframe.metrics.forecasting.recalibration import Recalibration, recalibration, scaled
 
 
@@ -90,6 +90,30 @@ def test_the_regression_is_that_of_another_library():
     np.testing.assert_allclose(
         1 / (1 + np.exp(-linear(own, codes, levels))), other.predict(design), atol=1e-4
     )
+
+
+def test_intervals_after_a_landmark_count_where_they_are_over():
+    # Steps of 10 days: intervals end after 5, 10, 15, 20, 30, 40 days.
+    count = 4
+    sample = Landmarks(
+        _deals([1] * count, [0] * count),
+        np.array([OPEN, WON, LOST, WON]),
+        np.array([40, 12, 33, 5]) * DAY,
+        np.array([40, 40, 35, 40]) * DAY,
+        10 * DAY,
+    )
+    assert (sample.ends // DAY).tolist() == [5, 10, 15, 20, 30, 40]
+    row, interval, kind = sample.periods()
+    assert [interval[row == number].tolist() for number in range(count)] == [
+        [0, 1, 2, 3, 4, 5],
+        # Won in the third interval.
+        [0, 1, 2],
+        # Lost in the sixth, which was not over for a deal that is still open.
+        [0, 1, 2, 3, 4],
+        # Won at the very end of the first.
+        [0],
+    ]
+    assert [kind[row == number].tolist()[-1] for number in range(count)] == [OPEN, WON, OPEN, WON]
 
 
 def test_a_ridge_holds_back_what_few_rows_say_and_order_joins_neighbours():

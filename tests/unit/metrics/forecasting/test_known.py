@@ -228,6 +228,21 @@ def test_values_are_those_of_the_history_and_unknown_without_it():
     assert np.isnan(at(now, "2025-05-15").value).all()
 
 
+def test_the_value_of_a_win_is_that_at_winning_as_far_as_known():
+    deals = [deal(1, "2025-01-01", "won", won_time="2025-03-01", update_time="2025-09-01")]
+    visits = [visit(1, 1, "2025-01-01", "2025-03-01", "won")]
+    rows = [("10", "2025-01-01", "2025-01-01"), ("20", "2025-02-15", "2025-06-01")]
+    rows.append(("30", "2025-08-01", "2025-08-01"))
+    history = [
+        {"deal_id": 1, "column": "value", "after": value, "time": day(time), "seen_at": day(seen)}
+        for value, time, seen in rows
+    ]
+    # What it was worth when it was won is known once a snapshot shows it.
+    assert known(deals, visits, "2025-04-01", history).wins.value.tolist() == [10.0]
+    assert known(deals, visits, "2025-07-01", history).wins.value.tolist() == [20.0]
+    assert known(deals, visits, "2025-12-01", history).wins.value.tolist() == [20.0]
+
+
 def test_changes_of_one_instant_form_a_chain_in_any_order_of_rows():
     when = {"time": day("2025-02-01"), "seen_at": day("2025-02-01")}
     steps = [("3", "1"), ("5", "3"), (None, "5")]
