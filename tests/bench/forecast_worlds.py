@@ -15,6 +15,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
@@ -166,6 +167,16 @@ def _name_of(market: Any) -> str:
     return "-".join(f"{name}{value}" for name, value in given.items() if value != usual[name])
 
 
+def market_of(shock_sd: float = 0.0, break_days: int = 0) -> Any:
+    """Return a market with a shared shock, or with a win rate that halves some days before the
+    end; None for neither.
+    """
+    if not shock_sd and not break_days:
+        return None
+    broken = datetime.fromtimestamp(END - break_days * DAY, UTC).date() if break_days else None
+    return pdframe.sandbox.Market(shock_sd=shock_sd, break_at=broken)
+
+
 def seeds_of(text: str) -> range:
     """Read "1-20", or "7"."""
     first, _, last = text.partition("-")
@@ -177,17 +188,21 @@ def main() -> None:
     parser.add_argument("folder", type=Path)
     parser.add_argument("--seeds", type=seeds_of, default=range(0))
     parser.add_argument("--weekly", type=seeds_of, default=range(0))
+    parser.add_argument("--shock", type=float, nargs="*", default=[0.0])
+    parser.add_argument("--break-days", type=int, default=0, help="before the end")
     options = parser.parse_args()
     warnings.simplefilter("ignore", pdframe.DataWarning)
-    for seeds, weekly in ((options.seeds, False), (options.weekly, True)):
-        for seed in seeds:
-            start = time.process_time()
-            made = kept(options.folder, seed, weekly=weekly)
-            print(
-                f"seed {seed}{' weekly' if weekly else ''}: {len(made.deals):,} deals,"
-                f" {len(made.history):,} changes, {time.process_time() - start:.1f} CPU s",
-                flush=True,
-            )
+    markets = [market_of(shock, options.break_days) for shock in options.shock]
+    wanted = [(seed, False, market) for market in markets for seed in options.seeds]
+    wanted += [(seed, True, None) for seed in options.weekly]
+    for seed, weekly, market in wanted:
+        start = time.process_time()
+        made = kept(options.folder, seed, weekly=weekly, market=market)
+        print(
+            f"seed {seed}{' weekly' if weekly else ''} {market or ''}: {len(made.deals):,} deals,"
+            f" {len(made.history):,} changes, {time.process_time() - start:.1f} CPU s",
+            flush=True,
+        )
 
 
 if __name__ == "__main__":

@@ -22,8 +22,8 @@ from pdframe.metrics.forecasting._amounts import LARGEST, exact_units, in_units,
 from pdframe.metrics.forecasting._checks import refuse_long, refuse_young
 from pdframe.metrics.forecasting._interface import Fitted, OpenDeals
 from pdframe.metrics.forecasting._labels import group_names, labels
+from pdframe.metrics.forecasting.deals import chosen
 from pdframe.metrics.forecasting.known import Known
-from pdframe.metrics.forecasting.methods import METHODS
 from pdframe.metrics.forecasting.weighted import local_day
 
 Moment: TypeAlias = str | date | pd.Timestamp
@@ -128,18 +128,10 @@ def forecast_changes(
     >>> changes = metrics.forecast_changes(
     ...     deals, visits, stages, **fridays, history=account.deal_history(), rates=rates
     ... )
-    >>> changes.round(2).iloc[0]
-    currency                EUR
-    expected_before    85736.08
-    new                  868.21
-    won                     0.0
-    lost                    0.0
-    moved               4855.76
-    aged              -10197.32
-    repriced             148.21
-    model              -3106.37
-    expected_after     78304.58
-    Name: 0, dtype: object
+    >>> steps = changes[["new", "won", "lost", "moved", "aged", "repriced", "model"]].sum(axis=1)
+    >>> ends = changes["expected_after"] - changes["expected_before"]
+    >>> print(changes["currency"].item(), abs(steps - ends).item() < 1e-6)
+    EUR True
     """
     with collect_warnings() as notes:
         names = group_names(by, deals, _TAKEN)
@@ -202,11 +194,10 @@ def forecast_change_deals(
     >>> rows = metrics.forecast_change_deals(
     ...     deals, visits, stages, **fridays, history=account.deal_history()
     ... )
-    >>> new = rows[rows["became"] == "new"]
-    >>> new[["deal_id", "currency", "p_after", "new", "expected_after"]].round(2).tail(3)
-        deal_id currency  p_after     new  expected_after
-    57      197      EUR     0.08  438.51          341.67
-    58      198      EUR     0.16  429.71          375.62
+    >>> rows.loc[rows["became"] == "new", ["deal_id", "currency", "value_after"]].tail(3)
+        deal_id currency  value_after
+    57      197      EUR      4050.00
+    58      198      EUR      2286.31
     """
     with collect_warnings() as notes:
         names = group_names(by, deals, _TAKEN)
@@ -250,14 +241,13 @@ def _change_deals(
         raise ArgumentError(
             f"before={before!r}, after={after!r} and until={until!r} must follow each other."
         )
-    if method not in METHODS:
-        raise ArgumentError(
-            f"method must be one of {', '.join(map(repr, METHODS))}, not {method!r}."
-        )
+    model = chosen(method)
     now = Known.at(deals, visits, stages, second, history=history, tz=tz)
     then = now.before(to_micros(first))
     refuse_young(then)
-    refuse_long(then, np.array([to_micros(end) - then.as_of]))
+    # The last microsecond that counts, as in the horizons of `forecast_deals`.
+    last = to_micros(end) - 1
+    refuse_long(then, np.array([last - then.as_of]))
     for remark in now.notes:
         warn(remark)
     table = None if rates is None else Rates(rates)
@@ -267,8 +257,11 @@ def _change_deals(
     wins = now.wins
     of_old, of_new = _worth(old, table, day), _worth(new, table, day)
     of_won = _converted(_Worth(wins.value[won], wins.currency[won]), table, day)
+    known = [(new.deal, of_new), (wins.deal[won], of_won)]
+    # A value that was not known yet was in no currency: its row is that of the later one.
+    later = _later_worth(old.deal, known).currency
+    of_old = _Worth(of_old.value, np.where(np.isnan(of_old.value), later, of_old.currency))
     if not then.knows_values:
-        known = [(new.deal, of_new), (wins.deal[won], of_won)]
         if now.is_current:
             today = _Worth(finite(plain, "value"), plain["currency"].astype("str").to_numpy(object))
             known.append((plain_ids(plain["id"]), _converted(today, table, day)))
@@ -285,7 +278,7 @@ def _change_deals(
     _warn_of_null(of_old, of_new, of_won, len(old) + len(new))
     if table is not None:
         table.warn_of_stale()
-    steps = _Steps(METHODS[method].fit(then, seed), METHODS[method].fit(now, seed), to_micros(end))
+    steps = _Steps(model.fit(then, seed), model.fit(now, seed), last)
     parts = steps.of(old, of_old, new, of_new, wins.deal[won], of_won)
     order = np.lexsort((parts["second"], parts["deal"]))
     parts = {name: values[order] for name, values in parts.items()}
@@ -349,7 +342,7 @@ class _Steps:
     then, now
         The method, as it was fitted at each time.
     end
-        The end of what is forecast, in microseconds since 1970 UTC.
+        The last microsecond that is forecast, since 1970 UTC.
     """
 
     def __init__(self, then: Fitted, now: Fitted, end: int) -> None:
