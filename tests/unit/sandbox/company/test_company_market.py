@@ -391,7 +391,7 @@ def test_a_bulk_closing_loses_the_dead_deals_in_one_second() -> None:
             assert visit.left_at < second or visit.entered_at > second
 
 
-def test_with_every_setting_the_events_fold_to_the_rows_and_life_goes_on() -> None:
+def test_with_every_setting_life_goes_on_and_is_the_same_each_time() -> None:
     market = Market(
         shock_sd=0.5,
         rep_shock_sd=0.3,
