@@ -11,9 +11,9 @@ from typing import TypeVar
 
 import pandas as pd
 
-from pdframe.api.budget import TokenBudget
 from pdframe.api.client import Client, origin_of
 from pdframe.api.credentials import ApiToken, Credentials, OAuth
+from pdframe.api.limits import TokenBudget
 from pdframe.cache.folder import check_usable, default_cache_dir
 from pdframe.errors import ArgumentError, CredentialsError
 from pdframe.sync import SyncOptions

@@ -1,4 +1,5 @@
-"""Write private files atomically, and JSON with a checksum. No other module writes a cached file.
+"""Write private files atomically, JSON with a checksum, and locks. No other module writes a cached
+file.
 
 A file appears under its name only once it is complete. Where it must survive a power failure, it is
 on disk before the call returns.
@@ -12,10 +13,11 @@ import json
 import os
 import re
 import tempfile
+import threading
 import time
 import zlib
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
 from typing import IO, Any
@@ -26,14 +28,17 @@ import pyarrow.parquet as pq
 from pdframe.errors import CacheError, NewerCacheError
 
 __all__ = [
+    "POLL_SECONDS",
     "SEAL",
     "TEMPORARY",
     "UPDATE",
     "WRITTEN_BY",
+    "LockHandle",
     "Part",
     "PartWriter",
+    "acquire_lock",
+    "locked_file",
     "make_private",
-    "parse",
     "private_file",
     "refuse_broken_link",
     "refuse_newer",
@@ -81,7 +86,10 @@ def seal(content: Mapping[str, Any], *, indent: int | None = 1) -> bytes:
 
 def unseal(raw: bytes) -> dict[str, Any]:
     """Return the object that was sealed; `ValueError` where it is not what was written."""
-    content = parse(raw)
+    try:
+        content = json.loads(raw)
+    except RecursionError:
+        raise ValueError("nested too deeply") from None
     if (
         not isinstance(content, dict)
         or SEAL not in content
@@ -89,14 +97,6 @@ def unseal(raw: bytes) -> dict[str, Any]:
     ):
         raise ValueError("not what was written")
     return content
-
-
-def parse(raw: bytes) -> Any:
-    """Parse JSON; `ValueError` where it is none, or nested too deeply."""
-    try:
-        return json.loads(raw)
-    except RecursionError:
-        raise ValueError("nested too deeply") from None
 
 
 def refuse_newer(path: Path, raw: bytes, latest: int) -> None:
@@ -116,8 +116,8 @@ def refuse_newer(path: Path, raw: bytes, latest: int) -> None:
         The newest format that this version knows.
     """
     try:
-        content = parse(raw)
-    except ValueError:
+        content = json.loads(raw)
+    except (ValueError, RecursionError):
         return
     number = content.get("format") if isinstance(content, dict) else None
     if type(number) is not int or number <= latest or len(content) == 1:
@@ -255,7 +255,7 @@ def write_batches(path: Path, table: pa.Table, rows: int) -> int:
     with private_file(path.parent, path.name, durable=False) as file:
         counting = _Counting(file)
         with (
-            _buffered(counting) as sink,
+            pa.BufferedOutputStream(pa.PythonFile(counting, "w"), WRITE_BUFFER_BYTES) as sink,
             pa.ipc.new_file(sink, table.schema, options=how) as batches,
         ):
             # Batches end where chunks do.
@@ -263,31 +263,26 @@ def write_batches(path: Path, table: pa.Table, rows: int) -> int:
     return counting.crc32
 
 
-class PartWriter:
-    """Write a Parquet file table by table, atomically."""
+class PartWriter(contextlib.ExitStack):
+    """Write a Parquet file table by table, atomically; it is closed at the end of the context."""
 
     def __init__(self, folder: Path, name: str, schema: pa.Schema) -> None:
+        super().__init__()
         self.rows = 0
         self.schema = schema
         self._path = folder / name
-        self._files = contextlib.ExitStack()
-        self._file = _Counting(self._files.enter_context(private_file(folder, name, durable=True)))
+        self._file = _Counting(self.enter_context(private_file(folder, name, durable=True)))
+        file = pa.PythonFile(self._file, "w")
         # Lists keep their type only where their items keep Arrow's name.
         writer = pq.ParquetWriter(
-            self._files.enter_context(_buffered(self._file)),
+            self.enter_context(pa.BufferedOutputStream(file, WRITE_BUFFER_BYTES)),
             schema,
             compression="zstd",
             # Numbers and times repeat too little for a dictionary.
             use_dictionary=[field.name for field in schema if pa.types.is_string(field.type)],
             use_compliant_nested_type=False,
         )
-        self._writer = self._files.enter_context(writer)
-
-    def __enter__(self) -> PartWriter:
-        return self
-
-    def __exit__(self, *error: Any) -> None:
-        self._files.__exit__(*error)
+        self._writer = self.enter_context(writer)
 
     @property
     def part(self) -> Part:
@@ -300,11 +295,6 @@ class PartWriter:
         """Add rows, as one group."""
         self._writer.write_table(table)
         self.rows += table.num_rows
-
-
-def _buffered(file: _Counting) -> pa.NativeFile:
-    """Return a sink that collects what Arrow writes: it writes each buffer of each column alone."""
-    return pa.BufferedOutputStream(pa.PythonFile(file, mode="w"), WRITE_BUFFER_BYTES)
 
 
 class _Counting:
@@ -342,3 +332,77 @@ class _Counting:
     @staticmethod
     def seekable() -> bool:
         return False
+
+
+YEAR_SECONDS = 365 * 86_400.0
+POLL_SECONDS = 0.05
+
+
+@dataclass(slots=True)
+class LockHandle:
+    """A lock of one thread and of its workers: it is released when the last of them is done.
+
+    Parameters
+    ----------
+    unlock
+        Releases the lock.
+    """
+
+    unlock: Callable[[], None]
+    holders: int = 1
+    _counter_lock: threading.Lock = field(default_factory=threading.Lock)
+
+    @contextlib.contextmanager
+    def shared(self) -> Iterator[None]:
+        """Hold the lock in this thread as well; `CacheError` where it is released already."""
+        with self._counter_lock:
+            if not self.holders:
+                raise CacheError(
+                    "The sync was stopped before this work began. No request was sent."
+                )
+            self.holders += 1
+        try:
+            yield
+        finally:
+            self.release()
+
+    def release(self) -> None:
+        """Give up this thread's hold."""
+        with self._counter_lock:
+            self.holders -= 1
+            is_last = not self.holders
+        if is_last:
+            self.unlock()
+
+
+@contextlib.contextmanager
+def locked_file(path: Path, *, poll_seconds: float = POLL_SECONDS) -> Iterator[None]:
+    """Keep every other process and thread out that locks this file; poll while one holds it.
+
+    Raises
+    ------
+    OSError
+        The file cannot be locked: its folder is missing or not writable.
+    """
+    release = acquire_lock(path, poll_seconds)
+    try:
+        yield
+    finally:
+        release()
+
+
+def acquire_lock(path: Path, poll_seconds: float) -> Callable[[], None]:
+    """Lock a file, and return how to release it.
+
+    A forked process holds no lock of its parent: filelock closes the files there.
+    """
+    # Not at the top: it takes a while, and a session that only reads its cache never locks.
+    from filelock import FileLock
+
+    # filelock would create a missing folder that other users can read.
+    if not path.parent.is_dir():
+        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(path.parent))
+    lock = FileLock(path, mode=0o600, thread_local=False)
+    # A timeout, however long: without one, filelock takes waiting for own threads for a deadlock.
+    lock.acquire(timeout=YEAR_SECONDS, poll_interval=poll_seconds)
+    return lock.release

@@ -35,7 +35,7 @@ from pdframe.cache.folder import check_writable, readable_key
 from pdframe.cache.known_accounts import Accounts
 from pdframe.cache.store import Store
 from pdframe.errors import AccessError, ArgumentError, CacheError
-from pdframe.frames.data_warnings import shorten
+from pdframe.frames.convert import shorten
 from pdframe.history import forecasts, replay
 from pdframe.history.latest_visits import LatestVisits
 from pdframe.loaders import lists, per_record

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import json
 import re
@@ -37,6 +38,8 @@ from pdframe.schema.types import (
 )
 
 SUFFIX_DIGITS = 6
+OPTION_TYPES = ("enum", "set")
+"""Types of fields whose values are ids of options."""
 MAIN = "value"
 """Key of the main part of a composite, in the API's rows and in the subfields of the metadata."""
 
@@ -118,6 +121,8 @@ class Field:
         Its values, the main one first; one for plain fields.
     options
         Its options in order; None if the metadata has no list.
+    columns
+        Its parts by storage column: the code for the main part, `<code>_<key>` for the others.
     """
 
     code: str
@@ -125,20 +130,8 @@ class Field:
     type: str
     is_custom: bool
     parts: tuple[Part, ...]
-    options: tuple[Option, ...] | None = None
-
-    @property
-    def columns(self) -> dict[str, Part]:
-        """Storage columns by name: the code for the main part, `<code>_<key>` for the others."""
-        return {
-            self.code if part is self.parts[0] else f"{self.code}_{part.key}": part
-            for part in self.parts
-        }
-
-    @property
-    def has_options(self) -> bool:
-        """Whether its values are option ids."""
-        return self.type in ("enum", "set")
+    options: tuple[Option, ...] | None
+    columns: Mapping[str, Part] = dataclasses.field(compare=False)
 
 
 @lru_cache(maxsize=10_000)  # the same labels are compared for every frame
@@ -193,7 +186,7 @@ def _read_parts(
         if key not in ("", MAIN)
     ]
     main = _TYPES.get(kind) or types.get(MAIN, ANY)
-    if kind in ("enum", "set") and any(isinstance(item.get("id"), bool) for item in options):
+    if kind in OPTION_TYPES and any(isinstance(item.get("id"), bool) for item in options):
         main = OPTION if main is ID else OPTIONS
     return (Part(MAIN, main), *rest)
 
@@ -224,13 +217,15 @@ def read_fields(rows: Iterable[object]) -> tuple[Field, ...]:
             number = option_id(item.get("id"))
             if number is not None:
                 options.setdefault(number, Option(number, clean(item.get("label"))))
+        parts = _read_parts(kind, _objects(row.get("subfields")) or [], listed or [])
         fields[code] = Field(
             code,
             clean(row.get("field_name")).strip(),
             kind,
             row.get("is_custom_field") is True,
-            _read_parts(kind, _objects(row.get("subfields")) or [], listed or []),
+            parts,
             None if listed is None else tuple(options.values()),
+            {code if part is parts[0] else f"{code}_{part.key}": part for part in parts},
         )
     return tuple(fields.values())
 
@@ -317,13 +312,6 @@ def _digest(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def _digits(code: str) -> str:
-    """Return the digits that identify a field: its code, or a hash of a code that has other
-    characters than a hash; no code equals it.
-    """
-    return code if re.fullmatch(r"[0-9a-z_]+", code) else _digest(code) + "-"
-
-
 def _suffix(digits: str, level: int) -> str:
     """Return the suffix at a level: none at 0, then one digit more each time, then the full hash
     repeatedly.
@@ -364,7 +352,11 @@ def name_columns(
     chosen = custom_fields(fields, reserved)
     undeclared = undeclared_parts(stored, chosen)
     own = {field.code: _own_names(field, undeclared.get(field.code, {})) for field in chosen}
-    digits = {field.code: _digits(field.code) for field in chosen}
+    # The digits that identify a field: its code, or a hash of a code that has other characters than
+    # a hash; no code equals it.
+    digits = {
+        code: code if re.fullmatch(r"[0-9a-z_]+", code) else _digest(code) + "-" for code in own
+    }
     levels = dict.fromkeys(own, 0)
     folded = {code: tuple(map(fold, names.values())) for code, names in own.items()}
     taken = frozenset(map(fold, reserved))
@@ -504,6 +496,7 @@ def fields_frame(fields: Sequence[Field], table: Table, stored: Sequence[str] = 
 
 __all__ = [
     "MAIN",
+    "OPTION_TYPES",
     "SUFFIX_DIGITS",
     "Field",
     "Option",

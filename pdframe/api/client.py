@@ -24,25 +24,29 @@ from typing import Any, NoReturn
 import httpx
 
 from pdframe._forks import renew_after_fork
-from pdframe.api.bounds import Bounds, ExchangeLimits, RefusedError
-from pdframe.api.budget import TokenBudget
 from pdframe.api.credentials import Credentials, Secret
+from pdframe.api.limits import Bounds, ExchangeLimits, RateLimiter, RefusedError, TokenBudget
 from pdframe.api.origin import LOOPBACK_HOSTS, checked_origin, granted_origin, origin_of
-from pdframe.api.page import Answer, Page, next_cursor
-from pdframe.api.rate_limit import RateLimiter
 from pdframe.api.responses import (
     BLOCK_SECONDS,
+    Answer,
     Context,
     Decode,
+    Failed,
+    Page,
     Retryable,
     Usable,
+    backoff_seconds,
     classify_response,
     excerpt,
+    gave_up,
     http_date,
+    is_charged,
+    may_retry,
+    next_cursor,
     parse,
     template_of,
 )
-from pdframe.api.retry import Failed, backoff_seconds, gave_up, is_charged, may_retry
 from pdframe.errors import (
     AccessError,
     ArgumentError,
@@ -194,11 +198,10 @@ class Client:
             if self._opened is not None:
                 self._opened.close()
 
-    @property
-    def _http(self) -> httpx.Client:
+    def _reopen(self) -> httpx.Client:
+        """Make the connections of a forked process."""
         with self._opening:
-            if self._opened is None:
-                self._opened = self._make()
+            self._opened = self._opened or self._make()
             return self._opened
 
     def get_json(
@@ -315,13 +318,14 @@ class Client:
         decode: Decode | None,
     ) -> Answer | Retryable | Failed | PdframeError:
         """Send a request once, count it, and return its outcome."""
-        request = self._http.build_request(
-            "GET", f"{self._known_origin()}/api/{api}{path}", params=query
+        request = (self._opened or self._reopen()).build_request(
+            "GET", f"{self._origin or self._granted_origin()}/api/{api}{path}", params=query
         )
         name, secret = self.credentials.header()
         request.headers[name] = secret.reveal()
         with self.window.slot(search=search):
-            self._check_open(where)  # another thread may have been blocked while this one waited
+            if self._clock() < self._blocked_until:
+                raise self._blocked(where)  # another thread was, while this one waited
             self.budget.spend(cost)
             started = self._clock()
             raw = self._exchange(request)
@@ -336,7 +340,7 @@ class Client:
         self._answered = True
         logger.debug("%s: HTTP %d, %d bytes, %.3f s", where, raw.status, len(raw.body), taken)
         self.budget.update_from_headers(raw.headers)
-        context = Context(where, self._clock(), self.credentials.advice, self.credentials.secrets())
+        context = Context(where, self._clock(), self.credentials)
         verdict = classify_response(raw.status, raw.headers, raw.body, context, decode)
         if not is_charged(raw.status, verdict):
             self.budget.refund(cost)
@@ -363,12 +367,22 @@ class Client:
         request.extensions["trace"] = self._on_trace
         self._here.bounds = bounds = Bounds(self._limits, self._clock)
         try:
-            response = self._http.send(request, stream=True)
+            response = (self._opened or self._reopen()).send(request, stream=True)
             bounds.in_body = True
             try:
-                return _read(response, bounds)
+                zipped = response.headers.get("content-encoding", "").lower() in ("gzip", "x-gzip")
+                inflate = zlib.decompressobj(zlib.MAX_WBITS | 16)
+                parts, size = [], 0
+                for chunk in response.iter_raw():
+                    part = inflate.decompress(chunk) if zipped else chunk
+                    parts.append(part)
+                    size += len(part)
+                    bounds.count_body(size)
             finally:
                 response.close()
+            if zipped and parts and not inflate.eof:
+                return Failed("a gzip body that was cut short")
+            return _Raw(response.status_code, response.headers, b"".join(parts))
         except RefusedError as error:
             return error.failed
         except (
@@ -426,7 +440,7 @@ class Client:
     def _post(self, url: str, form: dict[str, Secret], basic: Secret) -> tuple[int, Any]:
         """Post a form to the OAuth endpoint; retry what may pass."""
         for attempt in range(1, TOKEN_ATTEMPTS + 1):
-            request = self._http.build_request(
+            request = (self._opened or self._reopen()).build_request(
                 "POST", url, data={key: value.reveal() for key, value in form.items()}
             )
             request.headers["authorization"] = f"Basic {basic.reveal()}"
@@ -451,44 +465,27 @@ class Client:
             attempts=TOKEN_ATTEMPTS,
         )
 
-    def _known_origin(self) -> str:
-        if self._origin is None:
-            domain = self.credentials.api_domain
-            if domain is None:
-                raise ResponseError(
-                    "The OAuth token endpoint does not name the company's API domain. Nothing was"
-                    ' sent to any. Give the company\'s name, such as "acme" for'
-                    " https://acme.pipedrive.com, or base_url=."
-                )
-            self._origin = granted_origin(domain)
+    def _granted_origin(self) -> str:
+        domain = self.credentials.api_domain
+        if domain is None:
+            raise ResponseError(
+                "The OAuth token endpoint does not name the company's API domain. Nothing was"
+                ' sent to any. Give the company\'s name, such as "acme" for'
+                " https://acme.pipedrive.com, or base_url=."
+            )
+        self._origin = granted_origin(domain)
         return self._origin
 
-    def _check_open(self, where: str) -> None:
-        if self._clock() < self._blocked_until:
-            until = datetime.fromtimestamp(self._blocked_until, UTC)
-            raise BlockedError(
-                f"{where} was not sent: Pipedrive's firewall blocked the company's token traffic,"
-                f" and further requests prolong the block. Try again after {until:%H:%M} UTC.",
-                until=until,
-            )
+    def _blocked(self, where: str) -> BlockedError:
+        until = datetime.fromtimestamp(self._blocked_until, UTC)
+        return BlockedError(
+            f"{where} was not sent: Pipedrive's firewall blocked the company's token traffic,"
+            f" and further requests prolong the block. Try again after {until:%H:%M} UTC.",
+            until=until,
+        )
 
     def _excerpt(self, error: Exception) -> str:
         return excerpt(str(error), self.credentials.secrets()) or type(error).__name__
-
-
-def _read(response: httpx.Response, bounds: Bounds) -> _Raw | Failed:
-    """Read a body, decompressed."""
-    zipped = response.headers.get("content-encoding", "").lower() in ("gzip", "x-gzip")
-    inflate = zlib.decompressobj(zlib.MAX_WBITS | 16)
-    parts, size = [], 0
-    for chunk in response.iter_raw():
-        part = inflate.decompress(chunk) if zipped else chunk
-        parts.append(part)
-        size += len(part)
-        bounds.count_body(size)
-    if zipped and parts and not inflate.eof:
-        return Failed("a gzip body that was cut short")
-    return _Raw(response.status_code, response.headers, b"".join(parts))
 
 
 def _http(timeout: float, transport: httpx.BaseTransport | None) -> httpx.Client:

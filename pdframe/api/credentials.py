@@ -106,6 +106,11 @@ class ApiToken(_Sealed):
     """
 
     __slots__ = ("_token",)
+    advice = (
+        "Check api_token or PIPEDRIVE_API_TOKEN, and that it belongs to this company"
+        " (PIPEDRIVE_COMPANY or PIPEDRIVE_BASE_URL)."
+    )
+    api_domain = None  # a token does not name its company
 
     def __init__(self, token: str) -> None:
         self._token = _checked(
@@ -116,19 +121,6 @@ class ApiToken(_Sealed):
 
     def __repr__(self) -> str:
         return "ApiToken(<secret>)"
-
-    @property
-    def advice(self) -> str:
-        """What to check where the server refuses the token."""
-        return (
-            "Check api_token or PIPEDRIVE_API_TOKEN, and that it belongs to this company"
-            " (PIPEDRIVE_COMPANY or PIPEDRIVE_BASE_URL)."
-        )
-
-    @property
-    def api_domain(self) -> None:
-        """None: a token does not name its company."""
-        return None
 
     def prepare(self, post: Post, now: float) -> int:
         """Return 0: a token has no generations."""

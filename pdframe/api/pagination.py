@@ -7,7 +7,7 @@ pages without rows or without new rows, and too many pages all raise `ResponseEr
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from operator import attrgetter
+from dataclasses import dataclass, field
 from typing import Any
 
 import msgspec
@@ -130,6 +130,7 @@ def another_list(path: str, rows: Sequence[object], lacking: str) -> ResponseErr
     )
 
 
+@dataclass(slots=True)
 class _RowsSeen:
     """The rows of all pages so far, as a hash of eight bytes each.
 
@@ -137,43 +138,39 @@ class _RowsSeen:
     sorts few of them again.
     """
 
-    def __init__(self) -> None:
-        self._runs: list[np.ndarray[Any, np.dtype[np.int64]]] = []
+    runs: list[np.ndarray[Any, np.dtype[np.int64]]] = field(default_factory=list)
 
     def add(self, rows: Sequence[Any]) -> bool:
         """Add the rows of a page, and tell whether one of them is new."""
         hashes = np.unique(np.fromiter(_hashes_of(rows), np.int64, len(rows)))
-        for run in self._runs:
+        for run in self.runs:
             places = np.minimum(np.searchsorted(run, hashes), len(run) - 1)
             hashes = hashes[run[places] != hashes]
         if not len(hashes):
             return False
-        while self._runs and len(self._runs[-1]) < 2 * len(hashes):
-            hashes = np.concatenate([self._runs.pop(), hashes])
+        while self.runs and len(self.runs[-1]) < 2 * len(hashes):
+            hashes = np.concatenate([self.runs.pop(), hashes])
             hashes.sort()
-        self._runs.append(hashes)
+        self.runs.append(hashes)
         return True
 
 
 def _hashes_of(rows: Sequence[Any]) -> Iterable[int]:
     """Return a hash of each row: of its id and the time of its last change, or of all of it where
-    one has no id.
+    one has no id. Rows are dicts, or all of one struct.
     """
-    ids, times = _values(rows, "id"), _values(rows, "update_time")
+    if rows and isinstance(rows[0], msgspec.Struct):
+        kind = type(rows[0])
+        slots = dict(zip(kind.__struct_encode_fields__, kind.__struct_fields__, strict=True))
+        ids, times = (
+            [getattr(row, slots[key]) for row in rows] if key in slots else [None] * len(rows)
+            for key in ("id", "update_time")
+        )
+    else:
+        ids, times = ([row.get(key) for row in rows] for key in ("id", "update_time"))
     if {int, str}.issuperset(map(type, ids)) and {str, _NULL}.issuperset(map(type, times)):
         return map(hash, zip(ids, times, strict=True))
     return map(_hash_of, rows)
-
-
-def _values(rows: Sequence[Any], key: str) -> list[Any]:
-    """Return the value of a key in each row, None where a row lacks it; rows are dicts, or all of
-    one struct.
-    """
-    first = rows[0] if rows else {}
-    if not isinstance(first, msgspec.Struct):
-        return [row.get(key) for row in rows]
-    slots = dict(zip(first.__struct_encode_fields__, first.__struct_fields__, strict=True))
-    return list(map(attrgetter(slots[key]), rows)) if key in slots else [None] * len(rows)
 
 
 def _hash_of(row: object) -> int:

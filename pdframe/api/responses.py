@@ -1,5 +1,8 @@
-"""Classify an answer of the API as usable, worth a retry, or an error: pure functions of status,
-headers and body.
+"""What an answer of the API means: a page of rows, another attempt, or an error.
+
+Pure functions of status, headers and body. `classify_response` says which of the three it is,
+`may_retry` and `backoff_seconds` whether and when a request is sent again, `is_charged` whether it
+cost tokens, `next_cursor` whether another page exists.
 """
 
 from __future__ import annotations
@@ -8,6 +11,7 @@ import contextlib
 import email.utils
 import html
 import json
+import random
 import re
 import urllib.parse
 from collections.abc import Callable, Iterable, Mapping
@@ -17,17 +21,33 @@ from typing import Any
 
 import msgspec
 
-from pdframe.api.credentials import Secret
-from pdframe.errors import AccessError, BlockedError, BudgetError, PdframeError, ResponseError
+from pdframe.api.credentials import Credentials, Secret
+from pdframe.errors import (
+    AccessError,
+    BlockedError,
+    BudgetError,
+    PdframeError,
+    RateLimitError,
+    ResponseError,
+    TransportError,
+)
 
 __all__ = [
+    "Answer",
     "Context",
     "Decode",
+    "Failed",
+    "Page",
     "Retryable",
     "Usable",
+    "backoff_seconds",
     "classify_response",
     "excerpt",
+    "gave_up",
     "http_date",
+    "is_charged",
+    "may_retry",
+    "next_cursor",
     "parse",
     "template_of",
 ]
@@ -56,14 +76,13 @@ Decode = Callable[[bytes], dict[str, Any] | None]
 
 @dataclass(frozen=True, slots=True)
 class Context:
-    """What a message needs: the request's path template, the time, what to check, and the secrets
-    that it must not show.
+    """What a message needs: the request's path template, the time, and the credentials, which say
+    what to check, and which secrets it must not show.
     """
 
     where: str
     now: float
-    advice: str
-    secrets: tuple[Secret, ...] = ()
+    credentials: Credentials
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,8 +116,11 @@ def classify_response(
     """
     if status == 200:
         return _classify_success(headers, body, context, decode)
-    payload = None if _is_html(headers, body) else _json_or_none(body)
-    message = _server_message(payload, body, context.secrets)
+    payload = None
+    if not _is_html(headers, body):
+        with contextlib.suppress(ValueError):
+            payload = parse(body)
+    message = _server_message(payload, body, context.credentials.secrets())
     at = f"{context.where} was answered with HTTP {status}{message}"
     if 300 <= status < 400:
         return ResponseError(
@@ -108,7 +130,7 @@ def classify_response(
         )
     if status == 401:
         return AccessError(
-            f"{at}: the credentials are not accepted. {context.advice}",
+            f"{at}: the credentials are not accepted. {context.credentials.advice}",
             status=status,
             missing="credentials",
         )
@@ -156,25 +178,20 @@ def parse(body: bytes) -> Any:
         It is no complete JSON.
     """
     body = body.removeprefix(_BOM)
-    with contextlib.suppress(RecursionError):
-        return _decoded(body)
-    try:
-        return _decoded(_cut(body))
-    except RecursionError:
-        raise ValueError("JSON nested too deeply") from None
-
-
-def _decoded(body: bytes) -> Any:
-    try:
-        return msgspec.json.decode(body)
-    except (msgspec.MsgspecError, UnicodeDecodeError):
-        return _without_surrogates(
-            json.loads(
-                body.decode("utf-8", "replace"),
-                parse_constant=lambda name: None,
-                parse_int=_integer,
-            )
-        )
+    for prepared in (bytes, _cut):
+        content = prepared(body)
+        with contextlib.suppress(RecursionError):
+            try:
+                return msgspec.json.decode(content)
+            except (msgspec.MsgspecError, UnicodeDecodeError):
+                return _without_surrogates(
+                    json.loads(
+                        content.decode("utf-8", "replace"),
+                        parse_constant=lambda name: None,
+                        parse_int=_integer,
+                    )
+                )
+    raise ValueError("JSON nested too deeply")
 
 
 def _cut(body: bytes) -> bytes:
@@ -240,7 +257,7 @@ def _classify_success(
     if _is_html(headers, body):
         return ResponseError(
             f"{context.where} was answered with a web page"
-            f"{_server_message(None, body, context.secrets)} instead of JSON. Check the company's"
+            f"{_server_message(None, body, context.credentials.secrets())} instead of JSON. Check the company's"
             " name or base_url, and that no login page of your network stands in between.",
             status=200,
         )
@@ -255,7 +272,7 @@ def _classify_success(
             status=200,
         )
     if payload.get("success") is False:
-        message = _server_message(payload, body, context.secrets)
+        message = _server_message(payload, body, context.credentials.secrets())
         return ResponseError(
             f"{context.where} was answered with success: false{message}. None of it is used; try"
             " again later.",
@@ -341,13 +358,6 @@ def _is_html(headers: Mapping[str, str], body: bytes) -> bool:
     )
 
 
-def _json_or_none(body: bytes) -> Any:
-    try:
-        return parse(body)
-    except ValueError:
-        return None
-
-
 def _server_message(payload: Any, body: bytes, secrets: tuple[Secret, ...]) -> str:
     """Return the server's message, as ' ("…")', or an empty text."""
     if isinstance(payload, dict):
@@ -373,3 +383,214 @@ def _without_surrogates(value: Any) -> Any:
     if isinstance(value, dict):
         return {_without_surrogates(key): _without_surrogates(part) for key, part in value.items()}
     return value
+
+
+# No retry starts later than this after the first attempt.
+PATIENCE_SECONDS = 300.0
+# Until a server has answered once, a failure to connect is more likely a wrong name than a bad
+# moment.
+MAX_FIRST_RETRIES = 2
+BACKOFF_SECONDS = 0.5
+MAX_BACKOFF_SECONDS = 15.0
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """A request without a complete answer.
+
+    Attributes
+    ----------
+    reason : str
+        Why, for a message.
+    charged : bool
+        Whether the server may have charged the request.
+    connected : bool
+        Whether there was a connection.
+    final : bool
+        Whether another attempt makes no sense.
+    """
+
+    reason: str
+    charged: bool = True
+    connected: bool = True
+    final: bool = False
+
+
+def may_retry(
+    outcome: Retryable | Failed, attempt: int, seconds: float, *, retries: int, answered: bool
+) -> bool:
+    """Tell whether to send a request again.
+
+    Parameters
+    ----------
+    outcome
+        Of the last attempt.
+    attempt
+        Its number, from 1.
+    seconds
+        From the first attempt to the end of the next wait.
+    retries
+        Most attempts after the first one.
+    answered
+        Whether the server has answered any request before.
+    """
+    if isinstance(outcome, Failed) and outcome.final:
+        retries = 0
+    elif isinstance(outcome, Failed) and not outcome.connected and not answered:
+        retries = min(retries, MAX_FIRST_RETRIES)
+    return attempt <= retries and seconds <= PATIENCE_SECONDS
+
+
+def backoff_seconds(attempt: int, outcome: Retryable | Failed) -> float:
+    """Return how long to wait before the next attempt: what the server asks for, and on top of it a
+    random time up to a bound that doubles.
+    """
+    requested = min(outcome.wait, MAX_WAIT_SECONDS) if isinstance(outcome, Retryable) else 0.0
+    bound = min(MAX_BACKOFF_SECONDS, BACKOFF_SECONDS * 2 ** (attempt - 1))
+    return requested + random.uniform(0.0, bound)
+
+
+def is_charged(status: int, verdict: Usable | Retryable | PdframeError) -> bool:
+    """Tell whether the server charges tokens for an answer: it does where it carried out the
+    operation, not where it refused the request first.
+    """
+    return (
+        (200 <= status < 300 or 400 <= status < 500)
+        and status not in (401, 429)
+        and not isinstance(verdict, BlockedError)
+    )
+
+
+def gave_up(
+    where: str, outcome: Retryable | Failed, attempts: int, seconds: float, origin: str | None
+) -> PdframeError:
+    """Return the error for a request that is not sent again.
+
+    Parameters
+    ----------
+    where
+        How messages name the request.
+    outcome
+        Of the last attempt.
+    attempts, seconds
+        How many there were, and how long they took.
+    origin
+        The server.
+    """
+    tried = f"{attempts} attempt{'s' if attempts > 1 else ''} over {seconds:.0f} s"
+    if isinstance(outcome, Retryable):
+        if outcome.burst:
+            return RateLimitError(
+                f"{where} ran into the burst limit (HTTP 429) in {tried}: others use this token"
+                " at the same time. Wait a minute and stop what else runs with it."
+            )
+        return TransportError(
+            f"{where} got no usable answer in {tried}, last {outcome.reason}. Try again later.",
+            status=outcome.status,
+            attempts=attempts,
+        )
+    if not outcome.connected:
+        return TransportError(
+            f"{where}: {origin} could not be reached in {tried}: {outcome.reason}. "
+            "Check the company's name or base_url, the network and the proxy.",
+            attempts=attempts,
+        )
+    return TransportError(
+        f"{where} got no complete answer in {tried}, last {outcome.reason}. Try again later.",
+        attempts=attempts,
+    )
+
+
+# As it stands in a query. A cursor of Pipedrive has some hundred characters.
+MAX_CURSOR_CHARACTERS = 16_384
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A usable answer.
+
+    `payload` is the decoded body, `tokens` what the request cost, `server_time` the answer's Date
+    (None where it has none). `seconds` passed from sending the request to the end of the answer.
+    """
+
+    status: int
+    body: bytes = field(repr=False)
+    headers: Mapping[str, str] = field(repr=False)
+    server_time: datetime | None
+    tokens: int
+    payload: dict[str, Any] = field(repr=False)
+    seconds: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """The data of an answer.
+
+    `next_cursor` is None on the last page; `size` is the body's bytes, `path` the path's template.
+    """
+
+    data: Any = field(repr=False)
+    next_cursor: str | None = field(repr=False)
+    server_time: datetime | None
+    size: int
+    tokens: int
+    path: str
+    seconds: float = 0.0
+
+    @property
+    def rows(self) -> list[Any]:
+        """The data as rows, or the `items` of a search; no rows where it is null. Each row is what
+        the decoder made, or a dict.
+
+        Raises
+        ------
+        ResponseError
+            The data is no list of objects.
+        """
+        data = self.data
+        if isinstance(data, dict) and isinstance(data.get("items"), list):
+            data = data["items"]
+        rows = [] if data is None else data
+        if not isinstance(rows, list) or not all(
+            issubclass(kind, (dict, msgspec.Struct)) for kind in set(map(type, rows))
+        ):
+            raise ResponseError(
+                f"{self.path} was answered without a list of rows. None of it is used.",
+                status=200,
+            )
+        return rows
+
+
+def next_cursor(payload: Mapping[str, Any], where: str) -> str | None:
+    """Return the cursor of the next page, None after the last one; refuse an answer that leaves
+    open which of the two it is.
+    """
+    more = payload.get("additional_data") or {}
+    if not isinstance(more, dict):
+        raise ResponseError(
+            f"{where} was answered with additional_data that is no object. None of it is used.",
+            status=200,
+        )
+    cursor = more.get("next_cursor")
+    if cursor is not None and not isinstance(cursor, str):
+        raise ResponseError(
+            f"{where} was answered with a cursor that is no text. None of it is used.",
+            status=200,
+        )
+    if cursor and len(urllib.parse.quote_plus(cursor, errors="replace")) > MAX_CURSOR_CHARACTERS:
+        raise ResponseError(
+            f"{where} was answered with a cursor of {len(cursor):,} characters, which no request"
+            " can carry. None of it is used; load it again.",
+            status=200,
+        )
+    older = more.get("pagination")  # v1 announced further pages like this before it had cursors
+    if not cursor and any(
+        listed.get("more_items_in_collection") is True
+        for listed in (more, older)
+        if isinstance(listed, dict)
+    ):
+        raise ResponseError(
+            f"{where} has more rows than it gave, and gave no cursor for them. None of it is used.",
+            status=200,
+        )
+    return cursor or None

@@ -2,15 +2,12 @@
 
 __all__ = [
     "checkpoint",
-    "compaction",
     "deleted_deals",
     "folder",
     "known_accounts",
-    "manifest",
     "options",
     "parts",
     "quarantine",
     "snapshots",
-    "sorted_runs",
     "store",
 ]

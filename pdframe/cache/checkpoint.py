@@ -17,7 +17,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -27,9 +27,8 @@ import pyarrow as pa
 
 from pdframe._files import make_private, seal, unseal, write_atomic, write_batches, write_plain
 from pdframe._warnings import warn
-from pdframe.cache.sorted_runs import InArrow, SortedRun
-from pdframe.cache.store import Manifest, Store
-from pdframe.errors import CacheError
+from pdframe.cache.parts import InArrow, SortedRun
+from pdframe.cache.store import Manifest, Store, reported_write_errors
 from pdframe.frames import Problems
 from pdframe.schema import Table
 
@@ -112,6 +111,21 @@ class CheckpointState:
         return [*self.run_states, *self.page_states]
 
 
+@dataclass(slots=True)
+class _Staged:
+    """Which files are staged: pages from `first` to `pages`, and `runs`.
+
+    `crc` is a checksum of all files of a kind, in their order: one that is changed, missing or
+    foreign shows.
+    """
+
+    first: int = 0
+    pages: int = 0
+    runs: int = 0
+    has_run_states: bool = False
+    crc: dict[str, int] = field(default_factory=lambda: dict.fromkeys(KINDS, 0))
+
+
 class Checkpoint:
     """The checkpoint of one table: of a fetch of all of it, or of what changed `since` it was
     cached.
@@ -138,13 +152,7 @@ class Checkpoint:
         if since is not None:
             signed += f"\n{since.full_at}\n{since.synced_at}\n{sorted(since.state.items())}"
         self._signature = hashlib.sha256(signed.encode("utf-8", "replace")).hexdigest()
-        self._clear()
-
-    def _clear(self) -> None:
-        self._first = self._pages = self._runs = 0
-        self._has_run_states = False
-        # Of all files of a kind, in their order: one that is changed, missing or foreign shows.
-        self._crc = dict.fromkeys(KINDS, 0)
+        self._staged = _Staged()
 
     def position(self) -> Position | None:
         """Return where the fetch stands, without its pages; None where that cannot be read."""
@@ -165,11 +173,11 @@ class Checkpoint:
                 self.drop()
                 return None
             position = _position_from(raw)
-            self._clear()
-            self._first, self._pages, self._runs = (
+            self._staged = _Staged()
+            self._staged.first, self._staged.pages, self._staged.runs = (
                 int(raw[name]) for name in ("first", "pages", "runs")
             )
-            pages, runs = range(self._first, self._pages), range(self._runs)
+            pages, runs = range(self._staged.first, self._staged.pages), range(self._staged.runs)
             numbers = {
                 PAGE: pages,
                 PAGE_STATES: pages if raw["has_page_states"] else (),
@@ -179,7 +187,7 @@ class Checkpoint:
             for kind in KINDS:
                 for number in numbers[kind]:
                     self._add_checksum(kind, zlib.crc32(self._path(kind, number).read_bytes()))
-            if self._crc != raw["files_crc32"]:
+            if self._staged.crc != raw["files_crc32"]:
                 raise ValueError("other pages")
             tables = {
                 kind: [self._read(kind, number) for number in numbers[kind]]
@@ -193,14 +201,14 @@ class Checkpoint:
                 " fetched again."
             )
             return None
-        self._has_run_states = bool(tables[RUN_STATES])
+        self._staged.has_run_states = bool(tables[RUN_STATES])
         return CheckpointState(
             position,
             sorted_runs,
             tables[RUN_STATES],
             tables[PAGE],
             tables[PAGE_STATES],
-            self._pages,
+            self._staged.pages,
         )
 
     def append(self, page: pa.Table, position: Position, states: pa.Table | None = None) -> None:
@@ -215,12 +223,14 @@ class Checkpoint:
         states
             The fetch states of the parents whose children they are.
         """
-        with self._saying_no_room():
+        with reported_write_errors("A page", self._folder):
             make_private(self._folder)
             for kind, rows in ((PAGE, page), (PAGE_STATES, states)):
                 if rows is not None:
-                    self._add_checksum(kind, write_plain(self._path(kind, self._pages), rows))
-            self._pages += 1
+                    self._add_checksum(
+                        kind, write_plain(self._path(kind, self._staged.pages), rows)
+                    )
+            self._staged.pages += 1
             self._write(position, has_page_states=states is not None)
 
     def compact(
@@ -237,15 +247,15 @@ class Checkpoint:
         states
             The fetch states of these pages.
         """
-        with self._saying_no_room():
-            number = self._runs
+        with reported_write_errors("A page", self._folder):
+            number = self._staged.runs
             self._add_checksum(RUN, write_batches(self._path(RUN, number), rows, self._batch_rows))
             if states is not None:
                 self._add_checksum(RUN_STATES, write_plain(self._path(RUN_STATES, number), states))
-                self._has_run_states = True
-            compacted = range(self._first, self._pages)
-            self._runs, self._first = number + 1, self._pages
-            self._crc |= {PAGE: 0, PAGE_STATES: 0}
+                self._staged.has_run_states = True
+            compacted = range(self._staged.first, self._staged.pages)
+            self._staged.runs, self._staged.first = number + 1, self._staged.pages
+            self._staged.crc |= {PAGE: 0, PAGE_STATES: 0}
             self._write(position, has_page_states=False)
             for page in compacted:
                 for kind in (PAGE, PAGE_STATES):
@@ -255,39 +265,29 @@ class Checkpoint:
     def rewind(self, position: Position) -> None:
         """Drop all pages, which are committed, and keep the position of the unfinished fetch."""
         self.drop()
-        with self._saying_no_room():
+        with reported_write_errors("A page", self._folder):
             make_private(self._folder)
             self._write(position, has_page_states=False)
 
     def drop(self) -> None:
         """Drop the checkpoint: the fetch is committed, or cannot resume."""
-        self._clear()
+        self._staged = _Staged()
         with contextlib.suppress(OSError):
             (self._folder / POSITION_FILE).unlink(missing_ok=True)
             for path in self._folder.glob("*.arrow"):
                 path.unlink()
             self._folder.rmdir()
 
-    @contextlib.contextmanager
-    def _saying_no_room(self) -> Iterator[None]:
-        try:
-            yield
-        except OSError as error:
-            raise CacheError(
-                f"A page could not be saved in {self._folder}: {error.strerror}. Make room, or"
-                " choose another cache_dir."
-            ) from error
-
     def _write(self, position: Position, *, has_page_states: bool) -> None:
         time = position.server_time
         content: dict[str, Any] = {
             "signature": self._signature,
-            "first": self._first,
-            "pages": self._pages,
-            "runs": self._runs,
+            "first": self._staged.first,
+            "pages": self._staged.pages,
+            "runs": self._staged.runs,
             "has_page_states": has_page_states,
-            "has_run_states": self._has_run_states,
-            "files_crc32": self._crc,
+            "has_run_states": self._staged.has_run_states,
+            "files_crc32": self._staged.crc,
             "began": position.began.isoformat(),
             "source": position.source,
             "cursor": position.cursor,
@@ -305,7 +305,7 @@ class Checkpoint:
         return pa.ipc.open_stream(self._path(kind, number).read_bytes()).read_all()
 
     def _add_checksum(self, kind: str, crc32: int) -> None:
-        self._crc[kind] = zlib.crc32(crc32.to_bytes(4, "big"), self._crc[kind])
+        self._staged.crc[kind] = zlib.crc32(crc32.to_bytes(4, "big"), self._staged.crc[kind])
 
     def _path(self, kind: str, number: int) -> Path:
         return self._folder / f"{kind}-{number:06d}.arrow"

@@ -8,23 +8,23 @@ deal. So whatever a crash leaves is true, and a deal that is restored needs no c
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import replace
-from datetime import datetime
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from pdframe._warnings import warn
+from pdframe.cache.parts import newest_rows
 from pdframe.cache.quarantine import quarantine
 from pdframe.cache.snapshots import (
     CLOCK_SLACK,
     SnapshotLog,
-    check_types,
-    irreplaceable_error,
-    newest_states,
+    kept_parts,
 )
-from pdframe.cache.store import Manifest, Store
+from pdframe.cache.store import Store, Stored
 from pdframe.errors import DamagedError
 from pdframe.fields import Field, name_columns
 from pdframe.frames import storage_schema, unify
@@ -37,17 +37,39 @@ from pdframe.schema.snapshots import (
     TRACKED_LINE_COLUMNS,
 )
 
-__all__ = ["DeletedDeals", "with_lines_of_deleted"]
+__all__ = ["WITH_DELETED", "DeletedDeals", "Deletions", "with_lines_of_deleted"]
 
 LISTED_AT = "listed_at"
 """Key of the manifest's state: this machine's clock when the lists of deletions were last read."""
 MERGED_AT = "merged_at"
 """The same of the last reading by a sync, which took the deleted rows out of the table of deals."""
 
+WITH_DELETED = frozenset({DEALS_AND_DELETED.name})
+"""Tables whose rows are kept when they are deleted."""
+# The API lists deletions for 30 days; one day more for clocks that differ.
+LISTED_FOR = timedelta(days=31)
+_TIME = pa.timestamp("us", "UTC")
+# Times of a deal that its deletion does not move.
+_OTHER_TIMES = (
+    "add_time",
+    "stage_change_time",
+    "archive_time",
+    "close_time",
+    "won_time",
+    "lost_time",
+    "first_won_time",
+)
+_NO_IDS = pa.array([], pa.int64())
 _NAME = DELETED_DEALS.name
 _KNOWN = ("id", "is_deleted", "seen_at")
+_DAMAGED = (
+    "It holds the rows of deleted deals, which cannot be loaded again.",
+    "Restore the file from a backup; else the next sync of deals quarantines it and begins a new"
+    " one.",
+)
 
 
+@dataclass(frozen=True)
 class DeletedDeals:
     """The kept rows of deleted deals.
 
@@ -59,21 +81,19 @@ class DeletedDeals:
         The field metadata of deals.
     """
 
-    def __init__(self, store: Store, fields: Sequence[Field] = ()) -> None:
-        self._store = store
-        self._fields = fields
+    store: Store
+    fields: Sequence[Field] = ()
 
-    @property
-    def listed_at(self) -> datetime | None:
-        """When all lists of deletions were last read, by this machine's clock; None: never."""
-        return self._time(LISTED_AT)
-
-    @property
-    def merged_at(self) -> datetime | None:
-        """When a sync that took deleted deals out of their table last read these lists; None: no
-        sync did.
+    def listed_at(self, *, merged: bool = False) -> datetime | None:
+        """Return when all lists of deletions were last read, by this machine's clock; `merged`: by
+        a sync that took deleted deals out of their table. None: never.
         """
-        return self._time(MERGED_AT)
+        try:
+            manifest = self.store.manifest(_NAME)
+            time = MERGED_AT if merged else LISTED_AT
+            return datetime.fromisoformat(manifest.state[time]) if manifest else None
+        except (DamagedError, KeyError, ValueError):
+            return None
 
     def rows(self) -> pa.Table:
         """Return the last row of each deal that was ever deleted or missing, sorted by id.
@@ -88,16 +108,18 @@ class DeletedDeals:
         CacheError
             A file cannot be trusted.
         """
-        empty = storage_schema(DELETED_DEALS, self._fields).empty_table()
-        rows, problems = unify([empty, *self._parts()], DELETED_DEALS, self._fields)
-        problems.warn("deals", name_columns(self._fields, DEALS_AND_DELETED.reserved))
-        return newest_states(rows, "id")
+        empty = storage_schema(DELETED_DEALS, self.fields).empty_table()
+        rows, problems = unify(
+            [empty, *kept_parts(self.store, DELETED_DEALS, *_DAMAGED)], DELETED_DEALS, self.fields
+        )
+        problems.warn("deals", name_columns(self.fields, DEALS_AND_DELETED.reserved))
+        return newest_rows(rows, "id")
 
     def known(self) -> pa.Table:
         """Return the id of each deal in `rows`, whether a list had it, and its last `seen_at`."""
         schema = pa.schema([storage_schema(DELETED_DEALS).field(name) for name in _KNOWN])
-        parts = [part.select(_KNOWN) for part in self._parts()]
-        return newest_states(pa.concat_tables([schema.empty_table(), *parts]), "id")
+        parts = [part.select(_KNOWN) for part in kept_parts(self.store, DELETED_DEALS, *_DAMAGED)]
+        return newest_rows(pa.concat_tables([schema.empty_table(), *parts]), "id")
 
     def beside(self, live: pa.Table) -> pa.Table:
         """Return deals together with the deleted ones that they lack.
@@ -117,13 +139,13 @@ class DeletedDeals:
             In the columns of `DEALS_AND_DELETED`.
         """
         kept = _without(self.rows(), live["id"])
-        states = newest_states(SnapshotLog(self._store).rows())
+        states = newest_rows(SnapshotLog(self.store).rows(), "deal_id")
         missing = _without(_missing(states), live["id"], "deal_id")
         logged = _deals_of_log(_without(missing, kept["id"], "deal_id"))
         rows, problems = unify(
-            [live, self._dated(kept, missing), logged], DEALS_AND_DELETED, self._fields
+            [live, self._dated(kept, missing), logged], DEALS_AND_DELETED, self.fields
         )
-        problems.warn("deals", name_columns(self._fields, DEALS_AND_DELETED.reserved))
+        problems.warn("deals", name_columns(self.fields, DEALS_AND_DELETED.reserved))
         return rows
 
     def add(self, rows: pa.Table, *, seen_at: datetime, now: datetime) -> None:
@@ -135,17 +157,19 @@ class DeletedDeals:
         # Custom columns keep their types: a field may have another type by now, and a value that
         # does not fit it would be lost for good.
         named, _ = unify([rows.append_column("seen_at", stamp)], DELETED_DEALS)
-        self._store.append(self._begun(now), named, synced_at=now)
+        empty = storage_schema(DELETED_DEALS, self.fields).empty_table()
+        self.store.append(self.store.begun(_NAME, empty, now), named, synced_at=now)
 
     def note_listed(self, at: datetime, *, is_merged: bool = False) -> None:
         """Record that all lists of deletions were read; `at` is this machine's clock before it.
 
         `is_merged`: the table of deals is published without the deals that they named.
         """
-        manifest = self._begun(at)
+        empty = storage_schema(DELETED_DEALS, self.fields).empty_table()
+        manifest = self.store.begun(_NAME, empty, at)
         keys = (LISTED_AT, MERGED_AT) if is_merged else (LISTED_AT,)
         state = {**manifest.state, **dict.fromkeys(keys, at.isoformat())}
-        self._store.publish(replace(manifest, synced_at=at, state=state))
+        self.store.publish(replace(manifest, synced_at=at, state=state))
 
     def quarantine_other_past(self, seen_at: datetime | None) -> None:
         """Quarantine the rows where they cannot be read, or are later than the server's time.
@@ -163,42 +187,11 @@ class DeletedDeals:
                 f"The kept rows of deleted deals reach to {newest:%Y-%m-%d %H:%M}, and the server's"
                 " clock is earlier."
             )
-        suffix = quarantine(self._store, _NAME)
+        suffix = quarantine(self.store, _NAME)
         warn(
-            f"{why} They are quarantined as {_NAME}{suffix} in {self._store.root}, and new ones"
+            f"{why} They are quarantined as {_NAME}{suffix} in {self.store.root}, and new ones"
             " begin."
         )
-
-    def _time(self, key: str) -> datetime | None:
-        try:
-            manifest = self._store.manifest(_NAME)
-            return datetime.fromisoformat(manifest.state[key]) if manifest else None
-        except (DamagedError, KeyError, ValueError):
-            return None
-
-    def _begun(self, now: datetime) -> Manifest:
-        """Return the manifest; create the table where it is missing."""
-        manifest = self._store.manifest(_NAME)
-        if manifest is not None:
-            return manifest
-        empty = storage_schema(DELETED_DEALS, self._fields).empty_table()
-        return self._store.replace(Manifest(_NAME, (), 0, now, now), empty)
-
-    def _parts(self) -> Iterator[pa.Table]:
-        try:
-            if self._store.manifest(_NAME) is None:
-                self._store.check_not_lost(_NAME)
-                return
-            for part in self._store.open_table(_NAME).parts():
-                check_types(part.schema, DELETED_DEALS)
-                yield part
-        except DamagedError as error:
-            raise irreplaceable_error(
-                error,
-                "It holds the rows of deleted deals, which cannot be loaded again.",
-                "Restore the file from a backup; else the next sync of deals quarantines it and"
-                " begins a new one.",
-            ) from error
 
     @staticmethod
     def _dated(kept: pa.Table, missing: pa.Table) -> pa.Table:
@@ -231,9 +224,9 @@ def with_lines_of_deleted(store: Store, live: pa.Table) -> pa.Table:
         In the columns of line items. Added rows show the last state in the snapshot log, and are
         null in the columns that it does not track.
     """
-    deals = _missing(newest_states(SnapshotLog(store).rows()))
+    deals = _missing(newest_rows(SnapshotLog(store).rows(), "deal_id"))
     deals = _without(deals, store.read("deals", ["id"])["id"], "deal_id")
-    lines = _missing(newest_states(SnapshotLog(store, OF_LINES).rows(), "id"))
+    lines = _missing(newest_rows(SnapshotLog(store, OF_LINES).rows(), "id"))
     lines = _without(lines, live["id"])
     # A line item that was missing before its deal had been removed from it.
     place = pc.index_in(lines["deal_id"], value_set=deals["deal_id"].combine_chunks())
@@ -269,3 +262,136 @@ def _marked_deleted(rows: pa.Table) -> pa.Table:
 
 def _without(rows: pa.Table, ids: pa.ChunkedArray, key: str = "id") -> pa.Table:
     return rows.filter(pc.invert(pc.is_in(rows[key], value_set=ids.combine_chunks())))
+
+
+@dataclass
+class Deletions:
+    """Keep the deals that one sync finds deleted or missing.
+
+    Parameters
+    ----------
+    kept
+        The deals that are kept already.
+    cached
+        The cached rows of deals, as the last sync left them; None: nothing usable.
+    last_sync_at
+        The server's time of that sync; None: unknown.
+    now
+        This machine's clock.
+    """
+
+    kept: DeletedDeals
+    cached: Stored | None
+    last_sync_at: datetime | None
+    now: datetime
+    _known: pa.Table | None = None
+    _named: set[int] = field(default_factory=set)
+
+    def add_listed(self, rows: pa.Table, seen_at: datetime | None) -> None:
+        """Keep rows that the API reports as deleted; `seen_at` is the server's time."""
+        if not rows.num_rows:
+            return
+        known = self._known_at(seen_at)
+        at = pc.index_in(rows["id"], value_set=known["id"].combine_chunks())
+        reported, kept_at = (known[name].take(at) for name in ("is_deleted", "seen_at"))
+        cached = self.cached["id"].combine_chunks() if self.cached is not None else _NO_IDS
+        was_there = pc.is_in(rows["id"], value_set=cached)
+        # For a deal that the last sync still found, a row kept before that is of an earlier
+        # deletion.
+        since = pc.or_(pc.invert(was_there), self._since_last_sync(kept_at))
+        new = rows.filter(pc.invert(pc.and_(pc.fill_null(reported, False), since)))
+        if new.num_rows:
+            time = seen_at or self.now
+            is_deleted = pa.repeat(True, new.num_rows)
+            self._add(new, time, is_deleted, self._deleted_times(new, time))
+        self._named.update(rows["id"].to_pylist())
+
+    def add_missing(self, current: Iterable[pa.Table], seen_at: datetime | None) -> None:
+        """Keep the cached rows of deals that are not in the `current` rows, and that no list of
+        deletions named since the last sync.
+        """
+        known = self._known_at(seen_at)
+        if self.cached is None or not self.cached.num_rows:
+            return
+        present = np.concatenate(
+            [np.empty(0, np.int64), *(rows["id"].to_numpy() for rows in current)]
+        )
+        missing = set(np.setdiff1d(self.cached["id"].to_numpy(), present).tolist()) - self._named
+        if not missing:
+            return
+        missing -= set(known.filter(self._since_last_sync(known["seen_at"]))["id"].to_pylist())
+        wanted, time = pa.array(sorted(missing), pa.int64()), seen_at or self.now
+        for part in self.cached.parts():
+            rows = part.filter(pc.is_in(part["id"], value_set=wanted))
+            if rows.num_rows:
+                nothing, times = (
+                    pa.nulls(rows.num_rows, pa.bool_()),
+                    pa.repeat(pa.scalar(time, _TIME), rows.num_rows),
+                )
+                self._add(rows, time, nothing, times)
+
+    def note_listed(
+        self, lists: Collection[str], seen_at: datetime | None, *, is_merged: bool
+    ) -> None:
+        """Note it where all `lists` of deletions were read; `seen_at` is the server's time,
+        `is_merged` whether the table of deals is published without the deals that they named.
+        """
+        if {source.path for source in DEALS_AND_DELETED.sources if source.deletions} <= set(lists):
+            self._known_at(seen_at)
+            self.kept.note_listed(self.now, is_merged=is_merged)
+
+    def _known_at(self, seen_at: datetime | None) -> pa.Table:
+        """Return the deals that are kept already; those of another past than `seen_at` are put in
+        quarantine first.
+        """
+        if self._known is None:
+            self.kept.quarantine_other_past(seen_at)
+            self._known = self.kept.known()
+        return self._known
+
+    def _add(
+        self,
+        rows: pa.Table,
+        time: datetime,
+        is_deleted: pa.Array,
+        deleted_times: pa.Array | pa.ChunkedArray,
+    ) -> None:
+        for name, values in (("is_deleted", is_deleted), ("deleted_time", deleted_times)):
+            if name in rows.column_names:
+                rows = rows.set_column(rows.column_names.index(name), name, values)
+            else:
+                rows = rows.append_column(name, values)
+        self.kept.add(rows, seen_at=time, now=self.now)
+        self._known = self.kept.known()
+
+    def _since_last_sync(self, times: pa.ChunkedArray) -> pa.ChunkedArray:
+        """Whether a time is after the last sync: an interrupted sync kept what has such a time."""
+        if self.last_sync_at is None:
+            return pc.is_valid(times)
+        return pc.fill_null(pc.greater(times, pa.scalar(self.last_sync_at, _TIME)), False)
+
+    def _deleted_times(self, rows: pa.Table, seen_at: datetime) -> pa.ChunkedArray:
+        """Return when deals were deleted, as far as their rows show; else `seen_at`.
+
+        The API gives no time of deletion. Where a deletion moves `update_time`, that is the newest
+        time of the row, within the days for which deletions are listed, and after the last sync
+        that found the deal.
+        """
+        updated = rows["update_time"]
+        others = pc.max_element_wise(*(rows[name].cast(pa.int64()) for name in _OTHER_TIMES)).cast(
+            _TIME
+        )
+        possible = pc.and_(
+            pc.greater(updated, pa.scalar(seen_at - LISTED_FOR, _TIME)),
+            pc.less_equal(updated, pa.scalar(seen_at + CLOCK_SLACK, _TIME)),
+        )
+        possible = pc.and_(possible, pc.fill_null(pc.greater(updated, others), True))
+        if self.cached is not None and self.last_sync_at is not None:
+            at = pc.index_in(rows["id"], value_set=self.cached["id"].combine_chunks())
+            before = self.cached["update_time"].take(at)
+            later = pc.and_(
+                pc.greater(updated, pa.scalar(self.last_sync_at, _TIME)),
+                pc.fill_null(pc.greater(updated, before), True),
+            )
+            possible = pc.and_(possible, pc.or_(pc.is_null(at), later))
+        return pc.if_else(pc.fill_null(possible, False), updated, pa.scalar(seen_at, _TIME))

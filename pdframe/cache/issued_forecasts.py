@@ -13,8 +13,8 @@ import pyarrow.compute as pc
 
 from pdframe._warnings import warn
 from pdframe.cache.quarantine import quarantine
-from pdframe.cache.snapshots import check_types, irreplaceable_error
-from pdframe.cache.store import Manifest, Store
+from pdframe.cache.snapshots import kept_parts
+from pdframe.cache.store import Store
 from pdframe.errors import DamagedError
 from pdframe.frames import storage_schema, unify
 from pdframe.schema.forecasts import ISSUED_FORECASTS
@@ -46,20 +46,14 @@ class IssuedForecasts:
         DamagedError
             A file cannot be trusted.
         """
-        try:
-            if self._store.manifest(_NAME) is None:
-                self._store.check_not_lost(_NAME)
-                return storage_schema(ISSUED_FORECASTS).empty_table()
-            stored = self._store.open_table(_NAME)
-            check_types(stored.schema, ISSUED_FORECASTS)
-            return unify([stored.read()], ISSUED_FORECASTS)[0]
-        except DamagedError as error:
-            raise irreplaceable_error(
-                error,
-                "It holds the forecasts that were issued, which cannot be made again.",
-                "Restore the file from a backup; else the next forecast quarantines it and begins a"
-                " new log.",
-            ) from error
+        parts = kept_parts(
+            self._store,
+            ISSUED_FORECASTS,
+            "It holds the forecasts that were issued, which cannot be made again.",
+            "Restore the file from a backup; else the next forecast quarantines it and begins a"
+            " new log.",
+        )
+        return unify(parts, ISSUED_FORECASTS)[0]
 
     def append(self, rows: pa.Table, *, now: datetime) -> int:
         """Append the rows of one forecast; return its number.
@@ -75,11 +69,7 @@ class IssuedForecasts:
             number = 1 + (pc.max(self._readable()["issue"]).as_py() or 0)
             schema = storage_schema(ISSUED_FORECASTS)
             numbered = rows.append_column("issue", pa.repeat(pa.scalar(number), rows.num_rows))
-            manifest = self._store.manifest(_NAME)
-            if manifest is None:
-                # The manifest comes before the first rows: parts without one are damage.
-                empty = Manifest(_NAME, (), 0, now, now)
-                manifest = self._store.replace(empty, schema.empty_table())
+            manifest = self._store.begun(_NAME, schema.empty_table(), now)
             self._store.append(manifest, numbered.select(schema.names).cast(schema), synced_at=now)
         return number
 

@@ -11,8 +11,7 @@ a crash leaves is true, and the next sync appends what is missing.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Literal
@@ -25,8 +24,9 @@ from numpy.typing import NDArray
 
 from pdframe._files import UPDATE
 from pdframe._warnings import warn
+from pdframe.cache.parts import newest_rows
 from pdframe.cache.quarantine import quarantine
-from pdframe.cache.store import Manifest, Store
+from pdframe.cache.store import Store
 from pdframe.errors import DamagedError, NewerCacheError
 from pdframe.frames import is_unknown, storage_schema, unify
 from pdframe.schema import Table
@@ -37,9 +37,8 @@ __all__ = [
     "Kind",
     "SnapshotLog",
     "check_types",
-    "irreplaceable_error",
+    "kept_parts",
     "known_at",
-    "newest_states",
 ]
 
 Kind = Literal["full", "resumed", "incremental"]
@@ -50,6 +49,7 @@ _FACTOR = np.uint64(1_000_003)
 _NULL = np.uint64(0x9E3779B97F4A7C15)
 
 
+@dataclass(frozen=True)
 class SnapshotLog:
     """The snapshot log of deals or of line items of one account.
 
@@ -63,16 +63,14 @@ class SnapshotLog:
         The table, and its columns that are tracked.
     """
 
-    def __init__(self, store: Store, tracked: TrackedHistory = OF_DEALS) -> None:
-        self._store = store
-        self._tracked = tracked
-        self._compared = (tracked.key, *tracked.tracked)
+    store: Store
+    tracked: TrackedHistory = OF_DEALS
 
     @property
     def has_begun(self) -> bool:
         """Whether the log holds any snapshot, readable or not."""
         try:
-            return self._store.manifest(self._tracked.rows.name) is not None
+            return self.store.manifest(self.tracked.rows.name) is not None
         except DamagedError:
             return True
 
@@ -84,11 +82,11 @@ class SnapshotLog:
         CacheError
             A file cannot be trusted.
         """
-        return self._read(self._tracked.rows)
+        return unify(self._parts(self.tracked.rows), self.tracked.rows)[0]
 
     def snapshots(self) -> pa.Table:
         """Return one row for each snapshot, in order. Raises as `rows`."""
-        return self._read(self._tracked.snapshots)
+        return unify(self._parts(self.tracked.snapshots), self.tracked.snapshots)[0]
 
     def append(
         self,
@@ -124,16 +122,18 @@ class SnapshotLog:
             How many rows were appended: none where nothing changed.
         """
         last, snapshots = self._last_states(seen_at)
-        seen, newest = _Seen(), None
-        schema = storage_schema(self._tracked.rows)
-        changes = [schema.empty_table().select([*self._compared, "gone"])]
+        newest, key = None, self.tracked.key
+        schema = storage_schema(self.tracked.rows)
+        changes = [schema.empty_table().select([key, *self.tracked.tracked, "gone"])]
         for piece in pieces:
-            newest = max(filter(None, (newest, _newest_time(piece))), default=None)
-            changes.append(last.changed(self._tracked_columns(piece), self._compared, seen))
-        missing = last.missing(seen)
+            dated = [name for name in ("update_time", "add_time") if name in piece.column_names]
+            times = (pc.max(piece[name]).as_py() for name in dated)
+            newest = max(filter(None, (newest, *times)), default=None)
+            changes.append(last.changed(piece))
+        missing = last.ids[~last.is_missing & ~last.is_seen]
         if len(missing):
             changes.append(self._missing_rows(missing, None if kind == "incremental" else deleted))
-        changed = pa.concat_tables(changes).sort_by(self._tracked.key)
+        changed = pa.concat_tables(changes).sort_by(key)
         number = 1 + max(last.snapshot, pc.max(snapshots["look"]).as_py() or 0)
         last_time = max(
             filter(None, (last.seen_at, pc.max(snapshots["seen_at"]).as_py())), default=None
@@ -143,27 +143,32 @@ class SnapshotLog:
         if changed.num_rows:
             # A snapshot that is repeated after a crash finds these rows in the log.
             stamp = {"seen_at": time, "is_server_time": seen_at is not None, "look": number}
-            self._append_to(self._tracked.rows, _stamped(changed, stamp, self._tracked.rows), now)
+            for name, value in stamp.items():
+                column = pa.scalar(value, schema.field(name).type)
+                changed = changed.append_column(name, pa.repeat(column, changed.num_rows))
+            log = self.store.begun(self.tracked.rows.name, schema.empty_table(), now)
+            self.store.append(log, changed.select(schema.names).cast(schema), synced_at=now)
         row = {
             "look": number,
             "seen_at": time,
             "is_server_time": seen_at is not None,
             "kind": kind,
             "complete_to": complete_to,
-            self._tracked.count: seen.count,
+            self.tracked.count: last.rows_seen,
             "changed": changed.num_rows,
         }
         if not self._proves_nothing_new(row, snapshots):
-            table = self._tracked.snapshots
-            self._append_to(table, pa.Table.from_pylist([row], storage_schema(table)), now)
+            schema = storage_schema(self.tracked.snapshots)
+            log = self.store.begun(self.tracked.snapshots.name, schema.empty_table(), now)
+            self.store.append(log, pa.Table.from_pylist([row], schema), synced_at=now)
         appended: int = changed.num_rows
         return appended
 
     def _last_states(self, seen_at: datetime | None) -> tuple[_LastStates, pa.Table]:
         """Read the log; quarantine it where it is damaged or belongs to another account."""
-        count = self._tracked.count
+        count = self.tracked.count
         try:
-            last = _LastStates.of(self._parts(), self._compared, self._tracked.key)
+            last = _LastStates.of(self._parts(self.tracked.rows), self.tracked)
             snapshots = self.snapshots()
         except DamagedError as error:
             return self._quarantine(f"The kept history of {count} cannot be continued. {error}")
@@ -176,36 +181,28 @@ class SnapshotLog:
         return last, snapshots
 
     def _quarantine(self, why: str) -> tuple[_LastStates, pa.Table]:
-        name = self._tracked.rows.name
-        suffix = quarantine(self._store, name, self._tracked.snapshots.name)
+        name = self.tracked.rows.name
+        suffix = quarantine(self.store, name, self.tracked.snapshots.name)
         warn(
-            f"{why} It is quarantined as {name}{suffix} in {self._store.root}, and a new one"
-            " begins."
+            f"{why} It is quarantined as {name}{suffix} in {self.store.root}, and a new one begins."
         )
-        nothing = storage_schema(self._tracked.snapshots).empty_table()
-        return _LastStates.of((), self._compared, self._tracked.key), nothing
-
-    def _tracked_columns(self, piece: pa.Table) -> pa.Table:
-        """Return the columns of rows that are tracked, in the types of the log."""
-        schema = storage_schema(self._tracked.rows)
-        columns: dict[str, Any] = {self._tracked.key: piece["id"]}
-        for name in self._tracked.tracked:
-            kind = schema.field(name).type
-            is_present = name in piece.column_names
-            columns[name] = piece[name].cast(kind) if is_present else pa.nulls(piece.num_rows, kind)
-        return pa.table({**columns, "gone": pa.repeat(False, piece.num_rows)})
+        nothing = storage_schema(self.tracked.snapshots).empty_table()
+        return _LastStates.of((), self.tracked), nothing
 
     def _missing_rows(self, ids: NDArray[np.int64], deleted: Collection[int] | None) -> pa.Table:
         """Return the last state of rows that the sync missed, marked as missing.
 
         The status of those that are in `deleted` (None: of all) becomes "deleted".
         """
-        wanted, key = pa.array(ids), self._tracked.key
-        parts = (part.filter(pc.is_in(part[key], value_set=wanted)) for part in self._parts())
-        missing = newest_states(
-            pa.concat_tables([part.select(self._compared) for part in parts]), key
+        wanted, key = pa.array(ids), self.tracked.key
+        parts = (
+            part.filter(pc.is_in(part[key], value_set=wanted))
+            for part in self._parts(self.tracked.rows)
         )
-        if "status" in self._compared:
+        missing = newest_rows(
+            pa.concat_tables([part.select((key, *self.tracked.tracked)) for part in parts]), key
+        )
+        if "status" in self.tracked.tracked:
             # The API lists deleted deals; any other deal may only have become invisible.
             is_listed = (
                 pa.repeat(True, missing.num_rows)
@@ -216,79 +213,57 @@ class SnapshotLog:
             missing = missing.set_column(missing.column_names.index("status"), "status", status)
         return missing.append_column("gone", pa.repeat(True, missing.num_rows))
 
-    def _parts(self) -> Iterator[pa.Table]:
-        """Yield the rows of the log part by part."""
-        table = self._tracked.rows
-        with _reported_as_history(table):
-            if self._store.manifest(table.name) is None:
-                self._store.check_not_lost(table.name)
-                return
-            stored = self._store.open_table(table.name)
-            check_types(stored.schema, table)
-            for part in stored.parts():
-                yield unify([part], table)[0]
-
-    def _read(self, table: Table) -> pa.Table:
-        with _reported_as_history(table):
-            if self._store.manifest(table.name) is None:
-                self._store.check_not_lost(table.name)
-                return storage_schema(table).empty_table()
-            stored = self._store.open_table(table.name)
-            check_types(stored.schema, table)
-            return unify([stored.read()], table)[0]
-
-    def _append_to(self, table: Table, rows: pa.Table, now: datetime) -> None:
-        manifest = self._store.manifest(table.name)
-        if manifest is None:
-            # The manifest comes before the first rows: parts without one are damage.
-            empty = storage_schema(table).empty_table()
-            manifest = self._store.replace(Manifest(table.name, (), 0, now, now), empty)
-        self._store.append(manifest, rows, synced_at=now)
+    def _parts(self, table: Table) -> Iterator[pa.Table]:
+        """Yield the rows of one of the two tables of the log, part by part."""
+        parts = kept_parts(
+            self.store,
+            table,
+            f"It belongs to the kept history ({table.name}), which cannot be loaded again.",
+            "Restore the file from a backup; else the next sync quarantines the history and begins"
+            " a new one.",
+        )
+        return (unify([part], table)[0] for part in parts)
 
     def _proves_nothing_new(self, row: dict[str, object], snapshots: pa.Table) -> bool:
         """Return whether a snapshot adds nothing to the last one."""
         if row["changed"]:
             return False
-        if self._tracked.of != OF_DEALS.of and row["kind"] == "incremental":
+        if self.tracked.of != OF_DEALS.of and row["kind"] == "incremental":
             # It read the lines of some deals, and proves nothing about the others.
             return True
         if not snapshots.num_rows:
             return False
         last = snapshots.slice(snapshots.num_rows - 1).to_pylist()[0]
-        columns = ("seen_at", "kind", "complete_to", self._tracked.count)
+        columns = ("seen_at", "kind", "complete_to", self.tracked.count)
         return all(last[name] == row[name] for name in columns)
 
 
-class _Seen:
-    """How many rows a sync read, and which rows of the log are among them."""
-
-    def __init__(self) -> None:
-        self.count = 0
-        self.places: list[NDArray[np.intp]] = []
-
-
-@dataclass(frozen=True)
+@dataclass
 class _LastStates:
     """The last state of each row in a log: a fingerprint of its values, and whether it is missing.
 
-    `ids` ascend. `snapshot` and `seen_at` are those of the newest row.
+    `ids` ascend. `snapshot` and `seen_at` are those of the newest row. `is_seen` and `rows_seen`
+    say which of them, and how many rows in all, a sync has read.
     """
 
+    tracked: TrackedHistory
     ids: NDArray[np.int64]
     fingerprints: NDArray[np.uint64]
     is_missing: NDArray[np.bool_]
+    is_seen: NDArray[np.bool_]
     snapshot: int
     seen_at: datetime | None
+    rows_seen: int = 0
 
     @classmethod
-    def of(cls, parts: Iterable[pa.Table], compared: Sequence[str], key: str) -> _LastStates:
+    def of(cls, parts: Iterable[pa.Table], tracked: TrackedHistory) -> _LastStates:
         """Read the last states from the parts of a log, given in the order of the snapshots."""
         ids, fingerprints = [np.empty(0, np.int64)], [np.empty(0, np.uint64)]
         missing = [np.empty(0, np.bool_)]
         snapshot, seen_at = 0, None
         for part in parts:
-            ids.append(part[key].to_numpy())
-            fingerprints.append(_fingerprints(part, compared))
+            ids.append(part[tracked.key].to_numpy())
+            fingerprints.append(_fingerprints(part, tracked))
             missing.append(pc.fill_null(part["gone"], False).to_numpy().astype(np.bool_))
             snapshot = max(snapshot, pc.max(part["look"]).as_py() or 0)
             seen_at = max(filter(None, (seen_at, pc.max(part["seen_at"]).as_py())), default=None)
@@ -298,39 +273,43 @@ class _LastStates:
         is_last = np.append(ordered[1:] != ordered[:-1], np.ones(min(1, len(ordered)), np.bool_))
         last = order[is_last]
         return cls(
+            tracked,
             every[last],
             np.concatenate(fingerprints)[last],
             np.concatenate(missing)[last],
+            np.zeros(len(last), np.bool_),
             snapshot,
             seen_at,
         )
 
-    def changed(self, rows: pa.Table, compared: Sequence[str], seen: _Seen) -> pa.Table:
-        """Return the rows that are new, back or changed; add all of them to `seen`."""
-        ids = rows[compared[0]].to_numpy()
+    def changed(self, piece: pa.Table) -> pa.Table:
+        """Return the tracked columns of the rows that are new, back or changed, in the types of the
+        log. All rows of the piece were read.
+        """
+        schema = storage_schema(self.tracked.rows)
+        columns: dict[str, Any] = {self.tracked.key: piece["id"]}
+        for name in self.tracked.tracked:
+            kind = schema.field(name).type
+            is_present = name in piece.column_names
+            columns[name] = piece[name].cast(kind) if is_present else pa.nulls(piece.num_rows, kind)
+        rows = pa.table({**columns, "gone": pa.repeat(False, piece.num_rows)})
+        ids = rows[self.tracked.key].to_numpy()
         place = np.searchsorted(self.ids, ids)
         inside = np.minimum(place, max(0, len(self.ids) - 1))
         known = (self.ids[inside] == ids) if len(self.ids) else np.zeros(len(ids), np.bool_)
         same = known.copy()
         before = inside[known]
-        is_equal = self.fingerprints[before] == _fingerprints(rows, compared)[known]
+        is_equal = self.fingerprints[before] == _fingerprints(rows, self.tracked)[known]
         same[known] = is_equal & ~self.is_missing[before]
-        seen.count += rows.num_rows
-        seen.places.append(before)
+        self.is_seen[before] = True
+        self.rows_seen += rows.num_rows
         return rows.filter(pa.array(~same))
 
-    def missing(self, seen: _Seen) -> NDArray[np.int64]:
-        """Return the ids that were present and that the sync did not read."""
-        unseen = ~self.is_missing
-        for places in seen.places:
-            unseen[places] = False
-        return self.ids[unseen]
 
-
-def _fingerprints(rows: pa.Table, columns: Sequence[str]) -> NDArray[np.uint64]:
-    """Return a number for each row that differs where a value in some columns does."""
+def _fingerprints(rows: pa.Table, tracked: TrackedHistory) -> NDArray[np.uint64]:
+    """Return a number for each row that differs where its key or a tracked value does."""
     total = np.zeros(rows.num_rows, np.uint64)
-    for name in columns:
+    for name in (tracked.key, *tracked.tracked):
         column = rows[name].combine_chunks()
         kind = column.type
         if pa.types.is_string(kind):
@@ -346,29 +325,10 @@ def _fingerprints(rows: pa.Table, columns: Sequence[str]) -> NDArray[np.uint64]:
     return total
 
 
-def newest_states(rows: pa.Table, key: str = "deal_id") -> pa.Table:
-    """Return the last row of each deal (or line item: `key`), sorted by id."""
-    is_repeated = pd.Index(rows[key].to_pandas()).duplicated(keep="last")
-    return rows.filter(pa.array(~is_repeated)).sort_by(key)
-
-
 def known_at(rows: pa.Table, when: datetime) -> pa.Table:
     """Return one row for each deal that was seen by `when`: its state in the last snapshot then."""
     time = pa.scalar(when, pa.timestamp("us", "UTC"))
-    return newest_states(rows.filter(pc.less_equal(rows["seen_at"], time)))
-
-
-def _stamped(rows: pa.Table, values: dict[str, object], table: Table) -> pa.Table:
-    schema = storage_schema(table)
-    for name, value in values.items():
-        column = pa.repeat(pa.scalar(value, schema.field(name).type), rows.num_rows)
-        rows = rows.append_column(name, column)
-    return rows.select(schema.names).cast(schema)
-
-
-def _newest_time(rows: pa.Table) -> datetime | None:
-    columns = [name for name in ("update_time", "add_time") if name in rows.column_names]
-    return max(filter(None, (pc.max(rows[name]).as_py() for name in columns)), default=None)
+    return newest_rows(rows.filter(pc.less_equal(rows["seen_at"], time)), "deal_id")
 
 
 def check_types(stored: pa.Schema, table: Table) -> None:
@@ -387,20 +347,17 @@ def check_types(stored: pa.Schema, table: Table) -> None:
             )
 
 
-def irreplaceable_error(error: DamagedError, what: str, remedy: str) -> DamagedError:
-    """Return the error for a damaged file whose rows the API cannot give again."""
-    why = str(error.args[0]).partition(" The CRM is untouched")[0]
-    return DamagedError(f"{why} {what} {remedy}", table=error.table)
-
-
-@contextmanager
-def _reported_as_history(table: Table) -> Iterator[None]:
+def kept_parts(store: Store, table: Table, what: str, remedy: str) -> Iterator[pa.Table]:
+    """Yield the rows of a table that cannot be collected again, part by part; the error for a
+    damaged file says `what` it holds and the `remedy`.
+    """
     try:
-        yield
+        if store.manifest(table.name) is None:
+            store.check_not_lost(table.name)
+            return
+        for part in store.open_table(table.name).parts():
+            check_types(part.schema, table)
+            yield part
     except DamagedError as error:
-        raise irreplaceable_error(
-            error,
-            f"It belongs to the kept history ({table.name}), which cannot be loaded again.",
-            "Restore the file from a backup; else the next sync quarantines the history and begins"
-            " a new one.",
-        ) from error
+        why = str(error.args[0]).partition(" The CRM is untouched")[0]
+        raise DamagedError(f"{why} {what} {remedy}", table=error.table) from error

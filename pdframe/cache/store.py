@@ -5,13 +5,22 @@ that names them and deletes the files that it no longer names. The manifest is r
 a process that is killed leaves the old table or the new one, never half of one. Reading needs no
 lock: a reader that misses a file reads the newer manifest and tries again. Writing needs the lock
 of the account's folder, which the caller holds.
+
+Each sync adds small parts to some tables: each snapshot of deals adds one to the snapshot log.
+Opening a part costs about a millisecond, whatever is in it, so thousands of them cost seconds. The
+rule to combine them is the one of log-structured stores. A part is small up to `small_part_rows`
+rows and `small_part_bytes` bytes. Its level is the number of digits of its rows: 1 to 9 rows, 10 to
+99, and so on. `parts_per_level` neighbours of one level become one part of a higher level; smaller
+ones that lie between them join it. So a row is written again at most once a level, which is four
+times, and a table has at most some 40 small parts beside its large ones. Only neighbours are
+combined: the order of the rows stays the same.
 """
 
 from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
@@ -20,9 +29,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pdframe._files import (
+    POLL_SECONDS,
     TEMPORARY,
+    LockHandle,
     Part,
     PartWriter,
+    acquire_lock,
     make_private,
     refuse_broken_link,
     refuse_newer,
@@ -31,15 +43,22 @@ from pdframe._files import (
     unseal,
     write_atomic,
 )
-from pdframe._lock import LockHandle, locked
-from pdframe.cache.compaction import compacted, small_runs
-from pdframe.cache.manifest import FORMAT, Manifest, from_json, to_json
 from pdframe.cache.options import DEFAULT_CACHE_OPTIONS, CacheOptions
-from pdframe.cache.parts import Stored, damaged, open_part, read_columns, read_error
-from pdframe.cache.sorted_runs import InParquet, SortedRun
+from pdframe.cache.parts import (
+    FORMAT,
+    InParquet,
+    Manifest,
+    SortedRun,
+    Stored,
+    damaged,
+    from_json,
+    open_part,
+    read_error,
+    to_json,
+)
 from pdframe.errors import CacheError, DamagedError, NewerCacheError, NotCachedError
 
-__all__ = ["KEPT", "MANIFEST", "Manifest", "Store", "Stored"]
+__all__ = ["KEPT", "MANIFEST", "Manifest", "Store", "Stored", "compacted", "small_runs"]
 
 KEPT = "What was cached before is kept."
 ROWS_PER_PART = 200_000
@@ -109,8 +128,18 @@ class Store:
     @contextlib.contextmanager
     def lock(self) -> Iterator[LockHandle]:
         """Keep all other processes and threads from writing to this cache; wait while one does."""
-        with locked(self.root) as handle:
+        try:
+            handle = LockHandle(acquire_lock(self.root / ".lock", POLL_SECONDS))
+        except OSError as error:
+            raise CacheError(
+                f"The cache folder {self.root} cannot be locked: {error.strerror}. No request was"
+                " sent. Make it writable, give another one with cache_dir=..., or read what is"
+                " cached with refresh=False."
+            ) from error
+        try:
             yield handle
+        finally:
+            handle.release()
 
     # Manifests
 
@@ -254,7 +283,7 @@ class Store:
         A part leaves out the columns that it lacks.
         """
         for part in manifest.parts if columns else ():
-            yield InParquet(self.root / manifest.table / part.file).read_some(columns)
+            yield InParquet(self.root / manifest.table / part.file).read(columns)
 
     def is_damaged(self, table: str) -> bool:
         """Return whether a file of the cached table is not what was written."""
@@ -268,12 +297,12 @@ class Store:
         return False
 
     def _open_parts(self, manifest: Manifest, parts: Sequence[Part]) -> Stored:
-        opened = [self._open_part(manifest, part) for part in parts]
+        paths = [self.root / manifest.table / part.file for part in parts]
+        opened = [
+            (path, open_part(path, part, manifest.table, self.cache_dir))
+            for path, part in zip(paths, parts, strict=True)
+        ]
         return Stored(manifest.table, opened, small_runs(parts, self.options))
-
-    def _open_part(self, manifest: Manifest, part: Part) -> tuple[Path, pq.ParquetFile]:
-        path = self.root / manifest.table / part.file
-        return path, open_part(path, part, manifest.table, self.cache_dir)
 
     # Writing
 
@@ -304,11 +333,18 @@ class Store:
         max_part_bytes = max_part_bytes or self.options.part_bytes
         written_bytes = 0
         parts: list[Part] = []
-        with _reported_write_errors(manifest.table, folder), contextlib.ExitStack() as files:
+        with (
+            reported_write_errors(repr(manifest.table), folder, KEPT),
+            contextlib.ExitStack() as files,
+        ):
             make_private(folder)
             writer: PartWriter | None = None
             for table in tables:
-                for piece in [table] if isinstance(table, Part) else _pieces(table):
+                pieces: list[pa.Table | Part] = [table]
+                if not isinstance(table, Part):
+                    starts = range(0, max(table.num_rows, 1), ROWS_PER_PART)
+                    pieces = [table.slice(start, ROWS_PER_PART) for start in starts]
+                for piece in pieces:
                     size = 0 if isinstance(piece, Part) else piece.nbytes
                     if writer is not None and (
                         isinstance(piece, Part)
@@ -338,7 +374,7 @@ class Store:
     def publish(self, manifest: Manifest) -> Manifest:
         """Publish a manifest atomically, then delete part files that it does not reference."""
         folder = self.root / manifest.table
-        with _reported_write_errors(manifest.table, folder):
+        with reported_write_errors(repr(manifest.table), folder, KEPT):
             write_atomic(folder / MANIFEST, to_json(manifest))
         named = {part.file for part in manifest.parts}
         for path in (*folder.glob("part-*.parquet"), *folder.glob(DISCARDED)):
@@ -350,6 +386,15 @@ class Store:
     def replace(self, manifest: Manifest, table: pa.Table) -> Manifest:
         """Replace the cached table by `table`; return the manifest as it is published."""
         return self.publish(self.write_parts(manifest, [table]))
+
+    def begun(self, table: str, empty: pa.Table, now: datetime) -> Manifest:
+        """Return the manifest of a table; where it is missing, publish the table without rows.
+
+        A table that cannot be collected again has a manifest before it has rows: parts without one
+        are damage.
+        """
+        manifest = self.manifest(table)
+        return manifest or self.replace(Manifest(table, (), 0, now, now), empty)
 
     def append(self, manifest: Manifest, table: pa.Table, *, synced_at: datetime) -> Manifest:
         """Add rows after those that are cached, in a part of their own.
@@ -371,7 +416,7 @@ class Store:
             return manifest
 
         def read(part: Part) -> pa.Table:
-            return read_columns(*self._open_part(manifest, part))
+            return self._open_parts(manifest, [part]).read()
 
         parts = compacted(manifest.parts, read, self.options)
         written = self.write_parts(manifest, parts, max_part_bytes=self.options.compacted_bytes)
@@ -432,11 +477,6 @@ class Store:
             (self.root / UNFINISHED).unlink(missing_ok=True)
 
 
-def _pieces(table: pa.Table) -> list[pa.Table]:
-    starts = range(0, max(table.num_rows, 1), ROWS_PER_PART)
-    return [table.slice(start, ROWS_PER_PART) for start in starts]
-
-
 def _takes(writer: PartWriter, more: pa.Table) -> bool:
     """Return whether more rows fit into a part: there are not too many, and their columns agree."""
     same: bool = writer.schema.equals(more.schema, check_metadata=True)
@@ -444,12 +484,113 @@ def _takes(writer: PartWriter, more: pa.Table) -> bool:
 
 
 @contextlib.contextmanager
-def _reported_write_errors(table: str, folder: Path) -> Iterator[None]:
+def reported_write_errors(what: str, folder: Path, kept: str = "") -> Iterator[None]:
+    """Raise `CacheError` where `what` cannot be written to a folder; `kept` says what is there."""
     try:
         yield
     except OSError as error:
         raise CacheError(
-            f"{table!r} could not be written to {folder}: {error.strerror}. Free some disk space,"
-            " or choose another cache_dir.",
-            kept=KEPT,
+            f"{what} could not be written to {folder}: {error.strerror}. Free some disk space, or"
+            " choose another cache_dir.",
+            kept=kept,
         ) from error
+
+
+def small_runs(parts: Sequence[Part], options: CacheOptions) -> list[range]:
+    """Return the runs of neighbours to combine, as places in `parts`; they do not overlap."""
+    # None: not small.
+    levels = [
+        len(str(part.rows))
+        if part.rows <= options.small_part_rows and part.bytes <= options.small_part_bytes
+        else None
+        for part in parts
+    ]
+    chosen: list[range] = []
+    for highest in sorted({level for level in levels if level is not None}, reverse=True):
+        start = 0
+        for place, level in enumerate([*levels, None]):
+            if level is not None and level <= highest:
+                continue
+            # The longest run of small parts of at most this level.
+            run, start = range(start, place), place + 1
+            is_full = sum(levels[one] == highest for one in run) >= options.parts_per_level
+            if is_full and not any(run[0] in other for other in chosen):
+                chosen.append(run)
+    return sorted(chosen, key=lambda run: run[0])
+
+
+def compacted(
+    parts: Sequence[Part], read: Callable[[Part], pa.Table], options: CacheOptions
+) -> Iterator[Part | pa.Table]:
+    """Yield the parts that stay, and the rows of those that are combined, in order.
+
+    Parameters
+    ----------
+    parts
+        The parts of the table, in order.
+    read
+        Reads the rows of one.
+    options
+        Which parts are small, and how large one may become.
+    """
+    runs = enumerate(small_runs(parts, options))
+    run_of = {place: number for number, run in runs for place in run}
+    group = _Group(options.compacted_bytes)
+    for place, part in enumerate(parts):
+        if place not in run_of:
+            yield from group.take()
+            yield part
+            continue
+        rows = read(part)
+        if not group.fits(rows, run_of[place]):
+            yield from group.take()
+        group.add(part, rows, run_of[place])
+    yield from group.take()
+
+
+class _Group:
+    """Neighbours that become one part of at most `max_bytes` bytes."""
+
+    def __init__(self, max_bytes: int) -> None:
+        self._max_bytes = max_bytes
+        self._clear()
+
+    def _clear(self) -> None:
+        self._parts: list[Part] = []
+        self._tables: list[pa.Table] = []
+        self._fields: dict[str, pa.Field] = {}
+        self._bytes = 0
+        self._run = -1
+
+    def fits(self, rows: pa.Table, run: int) -> bool:
+        """Return whether rows can join: same run, room left, and no column of another type."""
+        if not self._parts:
+            return True
+        if run != self._run or self._bytes + rows.nbytes > self._max_bytes:
+            return False
+        return self._has_schema(rows) or all(
+            self._fields.get(field.name, field).equals(field, check_metadata=True)
+            for field in rows.schema
+        )
+
+    def add(self, part: Part, rows: pa.Table, run: int) -> None:
+        """Add the rows of a part."""
+        if not self._has_schema(rows):
+            self._fields |= {field.name: field for field in rows.schema}
+        self._parts.append(part)
+        self._tables.append(rows)
+        self._bytes += rows.nbytes
+        self._run = run
+
+    def take(self) -> Iterator[Part | pa.Table]:
+        """Yield the rows of the group as one table, or its only part; clear the group."""
+        if len(self._parts) == 1:
+            yield self._parts[0]
+        elif self._parts:
+            yield pa.concat_tables(self._tables, promote_options="default").combine_chunks()
+        self._clear()
+
+    def _has_schema(self, rows: pa.Table) -> bool:
+        """Return whether the last rows have the same columns."""
+        last = self._tables[-1:]
+        return bool(last) and last[0].schema.equals(rows.schema, check_metadata=True)

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from pdframe.frames.arrow import is_unknown, storage_schema, to_arrow, unify
-from pdframe.frames.data_warnings import Problems
-from pdframe.frames.decode import PageReader
+from pdframe.frames.arrow import PageReader, is_unknown, storage_schema, to_arrow, unify
+from pdframe.frames.convert import Problems
 from pdframe.frames.frame import Lookup, Rows, empty_frame, is_sorted, to_frame
 
 __all__ = [

@@ -1,4 +1,8 @@
-"""Type JSON rows of the API as Arrow tables, and put the parts of one table together."""
+"""Type JSON rows of the API as Arrow tables, and put the parts of one table together.
+
+`PageReader` reads the pages of a list. The first page shows the keys of the rows. From then on rows
+are decoded into structs with a slot for each key, which takes half the time of dicts.
+"""
 
 from __future__ import annotations
 
@@ -9,14 +13,23 @@ from functools import partial
 from itertools import chain
 from typing import Any
 
+import msgspec
 import pyarrow as pa
 
+from pdframe._memory import uncollected
 from pdframe._values import UnfitError, any_text, clean
 from pdframe.fields import MAIN, Field, column_type, custom_fields
-from pdframe.frames.convert import Cells, all_null, build, build_columns, by_key, objects_in
-from pdframe.frames.data_warnings import Problems
+from pdframe.frames.convert import (
+    Cells,
+    Problems,
+    all_null,
+    build,
+    build_columns,
+    by_key,
+    objects_in,
+)
 from pdframe.schema import Table
-from pdframe.schema.types import ANY, JSON, TEXT_ID, Type
+from pdframe.schema.types import ANY, ID, JSON, TEXT_ID, Type
 
 CUSTOM = "custom_fields"
 _NULL = type(None)
@@ -85,7 +98,7 @@ def to_arrow(
     keyed = _with_key(rows, table, problems)
     layout = Layout(table, fields)
     unknown: Unknown = {}
-    bags = _bags(keyed, unknown, expected=bool(table.entity or layout.chosen))
+    bags = _bags(keyed, unknown, expected=bool(table.field_list or layout.chosen))
     return type_columns(
         by_key(keyed), by_key(bags), len(keyed), layout, unknown, problems
     ), problems
@@ -123,7 +136,9 @@ def type_columns(
         for code in sorted(bags.keys() - {field.code for field in layout.chosen})
     }
     known = build_columns(cells, problems.add_cell)
-    named = _name_unknown(unknown, layout.kinds, layout.table.reserved, problems)
+    named: dict[str, pa.Array] = {}
+    if unknown:
+        named = _name_unknown(unknown, layout.kinds, layout.table.reserved, problems)
     schema = pa.schema([*layout.schema, *map(_text_field, named)]) if named else layout.schema
     return pa.Table.from_arrays(
         [*(known[name] for name in layout.kinds), *named.values()], schema=schema
@@ -154,7 +169,12 @@ def unify(
             groups[-1].append(part)
         else:
             groups.append([part])
-    conformed = [_conform(pa.concat_tables(group), layout, problems) for group in groups]
+    conformed = []
+    for group in groups:
+        rows = pa.concat_tables(group)
+        if not rows.schema.equals(layout.schema, check_metadata=True):
+            rows = _conform(rows, layout, problems)
+        conformed.append(rows)
     if not conformed:
         return layout.schema.empty_table(), problems
     extra: dict[str, pa.Field] = {}
@@ -164,7 +184,11 @@ def unify(
             if same.type != column.type:
                 extra[column.name] = _text_field(column.name)
     schema = pa.schema([*layout.schema, *extra.values()])
-    return pa.concat_tables([_fill(part, schema) for part in conformed]), problems
+    filled = (
+        part if part.schema.equals(schema, check_metadata=True) else _fill(part, schema)
+        for part in conformed
+    )
+    return pa.concat_tables(filled), problems
 
 
 def _text_field(name: str) -> pa.Field:
@@ -206,9 +230,15 @@ def _standard(
     """Return the values of standard columns; add keys that nothing declares to `unknown`."""
     table = layout.table
     cells: dict[str, Cells] = {}
+    # The parts that are columns, by the key of their composite value.
+    composite: dict[str, list[str]] = {}
+    for column in table.columns:
+        top, _, key = column.path.partition(".")
+        if key:
+            composite.setdefault(top, []).append(key)
     parts = {
         top: _parts(tops.get(top, nothing), nothing, top, keys, unknown)
-        for top, keys in _composite(table).items()
+        for top, keys in composite.items()
     }
     for column in table.columns:
         top, _, key = column.path.partition(".")
@@ -233,16 +263,6 @@ def _bags(rows: list[dict[str, Any]], unknown: Unknown, *, expected: bool) -> li
     if not all(isinstance(bag, dict) or bag is None or bag == [] for bag in bags):
         unknown[CUSTOM, ""] = [None if isinstance(bag, dict) else bag for bag in bags]
     return [bag if isinstance(bag, dict) else {} for bag in bags]
-
-
-def _composite(table: Table) -> dict[str, list[str]]:
-    """Return the parts that are columns, by the key of their composite value."""
-    parts: dict[str, list[str]] = {}
-    for column in table.columns:
-        top, _, key = column.path.partition(".")
-        if key:
-            parts.setdefault(top, []).append(key)
-    return parts
 
 
 def _field_cells(
@@ -274,7 +294,12 @@ def _parts(
     by_part = by_key([values[place] for place in places])
 
     def full_length(part: Sequence[Any]) -> Sequence[Any]:
-        return part if len(places) == len(values) else _spread(part, places, len(values))
+        if len(places) == len(values):
+            return part
+        spread: list[Any] = [None] * len(values)
+        for place, value in zip(places, part, strict=True):
+            spread[place] = value
+        return spread
 
     unknown |= {
         (column, key): full_length(part) for key, part in by_part.items() if key not in keys
@@ -286,14 +311,6 @@ def _parts(
             part if one is None else one for one, part in zip(bare, parts[MAIN], strict=True)
         ]
     return parts
-
-
-def _spread(part: Sequence[Any], places: Iterable[int], rows: int) -> list[Any]:
-    """Return values at their places among nulls."""
-    spread: list[Any] = [None] * rows
-    for place, value in zip(places, part, strict=True):
-        spread[place] = value
-    return spread
 
 
 def _leftovers(values: Sequence[Any], column: str, kind: Type, unknown: Unknown) -> None:
@@ -333,8 +350,6 @@ def _name_unknown(
 
 def _conform(part: pa.Table, layout: Layout, problems: Problems) -> pa.Table:
     """Return a part with all declared columns, in their order and types, then its other columns."""
-    if part.schema.equals(layout.schema, check_metadata=True):
-        return part
     stored = {field.name: field for field in part.schema}
     columns: Columns = {}
     unknown: Unknown = {}
@@ -356,9 +371,10 @@ def _conform(part: pa.Table, layout: Layout, problems: Problems) -> pa.Table:
                 part[name], kind, stored[name], partial(problems.add_cell, name)
             )
     rest = [field for field in part.schema if field.name not in layout.kinds]
-    named = _name_unknown(
-        unknown, [*layout.kinds, *(field.name for field in rest)], layout.table.reserved, problems
-    )
+    named: dict[str, pa.Array] = {}
+    if unknown:
+        taken = [*layout.kinds, *(field.name for field in rest)]
+        named = _name_unknown(unknown, taken, layout.table.reserved, problems)
     schema = pa.schema([*layout.schema, *rest, *map(_text_field, named)])
     ordered = [columns[name] for name in layout.kinds]
     return pa.Table.from_arrays(
@@ -413,8 +429,6 @@ def _plain(value: Any) -> Any:
 
 def _fill(part: pa.Table, schema: pa.Schema) -> pa.Table:
     """Give a part the columns that other parts have."""
-    if part.schema.equals(schema, check_metadata=True):
-        return part
     # A dict, since the server decides how many unknown columns there are: no search by name.
     have = dict(zip(part.column_names, part.columns, strict=True))
     columns: list[pa.Array | pa.ChunkedArray] = []
@@ -434,3 +448,137 @@ def _text_of(value: Any) -> str | None:
         return None if value is None else any_text(_plain(value))
     except UnfitError:
         return str(value)
+
+
+Values = dict[str, Sequence[Any]]
+
+
+class PageReader:
+    """Reads the pages of one list.
+
+    A list sends the same keys with every row. A page with other keys, or with rows that are no
+    objects, does not fit the structs and is decoded into dicts; the result is the same.
+
+    Parameters
+    ----------
+    table
+        The table.
+    fields
+        Its field definitions, standard ones included.
+    """
+
+    def __init__(self, table: Table, fields: Iterable[Field] = ()) -> None:
+        self._table = table
+        self._fields = tuple(fields)
+        self._layout = Layout(table, self._fields)
+        self._keys: dict[str, None] = {}
+        self._bag_keys: dict[str, None] = {}
+        self._slots: _Slots | None = None
+
+    def decode(self, body: bytes) -> dict[str, Any] | None:
+        """Return the JSON object of an answer with its rows as structs; None where they do not fit,
+        or before the first page.
+        """
+        if self._slots is None:
+            return None
+        with uncollected():
+            try:
+                return msgspec.structs.asdict(self._slots.decoder.decode(body))
+            except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+                return None
+
+    def typed(self, rows: Sequence[Any]) -> tuple[pa.Table, Problems]:
+        """Type rows as `to_arrow` does.
+
+        Parameters
+        ----------
+        rows
+            Rows of a page: structs that `decode` made, or parsed JSON objects.
+        """
+        with uncollected():
+            slots = self._slots
+            if slots is None or not (rows and isinstance(rows[0], slots.row)):
+                # Another thread may have decoded them before other keys replaced the structs.
+                outdated = bool(rows) and isinstance(rows[0], msgspec.Struct)
+                objects = [_as_dict(row) for row in rows] if outdated else rows
+                self._learn(objects)
+                return to_arrow(objects, self._table, self._fields)
+            tops, bags = slots.columns(rows)
+            if not all(self._is_key(name, tops) for name in self._table.key):
+                return to_arrow([_as_dict(row) for row in rows], self._table, self._fields)
+            problems = Problems()
+            return type_columns(tops, bags, len(rows), self._layout, {}, problems), problems
+
+    def _learn(self, rows: Sequence[Any]) -> None:
+        """Make slots for the keys of these rows and of all earlier ones, in the order of their
+        first row.
+        """
+        known = len(self._keys) + len(self._bag_keys)
+        objects = [row for row in rows if isinstance(row, dict)]
+        self._keys.update(dict.fromkeys(key for row in objects for key in row))
+        self._bag_keys.update(
+            dict.fromkeys(
+                key for row in objects if isinstance(bag := row.get(CUSTOM), dict) for key in bag
+            )
+        )
+        if len(self._keys) + len(self._bag_keys) == known or (
+            CUSTOM in self._keys and not (self._table.field_list or self._layout.chosen)
+        ):
+            return
+        try:
+            self._slots = _Slots(list(self._keys), list(self._bag_keys))
+        except ValueError:  # a key that JSON must escape, or that UTF-8 cannot hold
+            self._slots = None
+
+    def _is_key(self, name: str, tops: Values) -> bool:
+        column = self._table.by_name[name]
+        values = tops.get(column.path, (None,))
+        if column.type is ID:
+            return (
+                {int}.issuperset(map(type, values))
+                and min(values) >= -(2**63)
+                and max(values) < 2**63
+            )
+        return column.type is TEXT_ID and all(isinstance(value, str) and value for value in values)
+
+
+class _Slots:
+    """Structs with a slot for each key of a row, and of its custom fields."""
+
+    def __init__(self, keys: Sequence[str], bag_keys: Sequence[str]) -> None:
+        self._keys, self._bag_keys = keys, bag_keys
+        self._bag = _slotted("Custom", dict.fromkeys(bag_keys, Any))
+        self.row = _slotted(
+            "Row", {key: self._bag | None if key == CUSTOM else Any for key in keys}
+        )
+        self._nothing = msgspec.structs.astuple(self._bag())
+        rows = list[self.row]  # type: ignore[name-defined]
+        answer = msgspec.defstruct(
+            "Answer", [("data", rows), ("success", Any, None), ("additional_data", Any, None)]
+        )
+        self.decoder: msgspec.json.Decoder[Any] = msgspec.json.Decoder(answer)
+
+    def columns(self, rows: Sequence[Any]) -> tuple[Values, Values]:
+        """Return the values of rows and of custom fields by key, one a row."""
+        astuple = msgspec.structs.astuple
+        tops: Values = dict(zip(self._keys, zip(*map(astuple, rows), strict=True), strict=True))
+        if CUSTOM not in tops:
+            return tops, {}
+        bags = (self._nothing if bag is None else astuple(bag) for bag in tops.pop(CUSTOM))
+        return tops, dict(zip(self._bag_keys, zip(*bags, strict=True), strict=False))
+
+
+def _as_dict(slotted: msgspec.Struct) -> dict[str, Any]:
+    """Turn a row and its custom fields into dicts; leave the values of their cells unchanged."""
+    values = zip(slotted.__struct_encode_fields__, msgspec.structs.astuple(slotted), strict=True)
+    return {
+        key: _as_dict(value) if isinstance(value, msgspec.Struct) else value
+        for key, value in values
+    }
+
+
+def _slotted(name: str, kinds: dict[str, Any]) -> type[msgspec.Struct]:
+    fields = [(f"k{number}", kind, None) for number, kind in enumerate(kinds.values())]
+    names = {f"k{number}": key for number, key in enumerate(kinds)}
+    # Without cycles, so the garbage collector need not track them.
+    return msgspec.defstruct(name, fields, rename=names, forbid_unknown_fields=True, gc=False)

@@ -15,6 +15,7 @@ import pyarrow.compute as pc
 from pdframe._warnings import warn
 from pdframe.errors import ArgumentError
 from pdframe.fields import (
+    OPTION_TYPES,
     Field,
     custom_fields,
     fold,
@@ -25,7 +26,7 @@ from pdframe.fields import (
     undefined_label,
 )
 from pdframe.frames.arrow import storage_schema, unify
-from pdframe.frames.data_warnings import shorten
+from pdframe.frames.convert import shorten
 from pdframe.schema import NameColumn, Table
 
 _DTYPES: Mapping[pa.DataType, object] = MappingProxyType(
@@ -219,11 +220,8 @@ def _names(
             table,
         )
     names = {column.name: column.name for column in table.columns} | {name: name for name in added}
-    rest = _by_stored_name(
-        (column for column in stored if column not in names and column not in custom),
-        table,
-        custom.values(),
-    )
+    undeclared = [column for column in stored if column not in names and column not in custom]
+    rest = _by_stored_name(undeclared, table, custom.values()) if undeclared else {}
     return names | {
         column: custom.get(column) or rest[column] for column in stored if column not in names
     }
@@ -256,7 +254,7 @@ def _optioned(table: Table, fields: Sequence[Field]) -> dict[str, dict[int | str
     return labels | {
         field.code: option_labels(field)
         for field in custom_fields(fields, table.reserved)
-        if field.has_options
+        if field.type in OPTION_TYPES
     }
 
 

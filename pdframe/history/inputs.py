@@ -19,7 +19,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from pdframe.errors import ArgumentError
-from pdframe.frames.data_warnings import shorten
+from pdframe.frames.convert import shorten
 from pdframe.history.changelog import KEYS, Change, oldest_first
 from pdframe.history.timeline import Observation, newest
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from datetime import timedelta
 from typing import Literal, Protocol, TypeAlias
 
@@ -95,14 +95,20 @@ def load(
                 f" account.{name}() or account.sync({name!r})."
             )
     else:
-        with _suggesting_the_cache(store, name):
+        try:
             if refresh is None:
                 syncer.refresh_if_stale(name, max_age=account._max_age)
             else:
                 syncer.refresh(name, full=refresh == "full")
+        except (BlockedError, BudgetError, RateLimitError, TransportError) as error:
+            with contextlib.suppress(CacheError):
+                if store.manifest(name) is not None:
+                    hint = f"account.{name}(refresh=False) reads the cached table."
+                    error.kept = f"{error.kept} {hint}".lstrip()
+            raise
     if with_deleted_deals and refresh is not False:
         syncer.list_deletions(max_age=account._max_age, since=None if refresh is None else began)
-    elif with_deleted_deals and DeletedDeals(store).listed_at is None:
+    elif with_deleted_deals and DeletedDeals(store).listed_at() is None:
         warn(
             f"{name}: the list of deleted deals was never read into this cache, and refresh=False"
             " sends no request: deals that were deleted before the first sync are missing. Call"
@@ -125,19 +131,6 @@ def load(
         return label_rows(account, rows, table, refresh, labels, names, chosen)
 
     return read() if refresh is False else syncer.with_repair(read)
-
-
-@contextlib.contextmanager
-def _suggesting_the_cache(store: Store, name: str) -> Iterator[None]:
-    """Add to an error of the network or the budget how to read the table that is cached."""
-    try:
-        yield
-    except (BlockedError, BudgetError, RateLimitError, TransportError) as error:
-        with contextlib.suppress(CacheError):
-            if store.manifest(name) is not None:
-                hint = f"account.{name}(refresh=False) reads the cached table."
-                error.kept = f"{error.kept} {hint}".lstrip()
-        raise
 
 
 def check_flag(name: str, value: object) -> None:
@@ -190,13 +183,15 @@ def label_rows(
     wanted = [
         added for added in table.names if names and (columns is None or added.name in columns)
     ]
-    named = lookups(
-        syncer,
-        wanted,
-        cache_alone=refresh is False,
-        max_age=account._max_age,
-        refresh_now=refresh is not None and refresh is not False,
-    )
+    named = {}
+    if wanted:
+        named = lookups(
+            syncer,
+            wanted,
+            cache_alone=refresh is False,
+            max_age=account._max_age,
+            refresh_now=refresh is not None and refresh is not False,
+        )
     frame = to_frame(rows, table, syncer.fields(table), labels=labels, columns=columns, names=named)
     frame.attrs["tz"] = account.tz
     return frame

@@ -79,7 +79,7 @@ ACTIVITIES = Table(
         ),
     ),
     _ACTIVITIES,
-    entity="activity",
+    field_list="activity_fields",
     incremental=True,
     names=(
         NameColumn("owner_name", "owner_id", "users"),
@@ -129,7 +129,7 @@ PROJECTS = Table(
         Column("status_change_time", TIME, "When the status last changed; null: never", UTC),
         Column("archive_time", TIME, "When it was archived; null: it is not", UTC),
     ),
-    entity="project",
+    field_list="project_fields",
     names=(
         NameColumn("board_name", "board_id", "boards"),
         NameColumn("phase_name", "phase_id", "phases"),

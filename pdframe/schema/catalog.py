@@ -53,7 +53,7 @@ PRODUCTS = Table(
             codes=("price", "unit_prices"),
         ),
     ),
-    entity="product",
+    field_list="product_fields",
     names=(NameColumn("owner_name", "owner_id", "users"),),
 )
 

@@ -158,7 +158,7 @@ PERSONS = Table(
         ),
     ),
     _PERSONS,
-    entity="person",
+    field_list="person_fields",
     incremental=True,
     names=(
         NameColumn("owner_name", "owner_id", "users"),
@@ -203,7 +203,7 @@ ORGANIZATIONS = Table(
         ),
     ),
     _ORGANIZATIONS,
-    entity="organization",
+    field_list="organization_fields",
     incremental=True,
     names=(NameColumn("owner_name", "owner_id", "users"),),
 )

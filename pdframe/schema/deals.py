@@ -146,7 +146,7 @@ DEALS = Table(
         Source("/deals/archived", 20, _DEAL_PARAMS, changes=True, windows=True, deletions=True),
     ),
     _DEALS,
-    entity="deal",
+    field_list="deal_fields",
     incremental=True,
     names=(
         NameColumn("creator_name", "creator_user_id", "users"),

@@ -177,11 +177,6 @@ class TrackedHistory:
     tracked: tuple[str, ...]
     count: str
 
-    @property
-    def snapshot_columns(self) -> tuple[str, ...]:
-        """Columns of the tracked table that a snapshot reads."""
-        return tuple(dict.fromkeys(("id", *self.tracked, "update_time", "add_time")))
-
 
 OF_DEALS = TrackedHistory("deals", HISTORY, SNAPSHOTS, "deal_id", TRACKED_COLUMNS, "deals")
 OF_LINES = TrackedHistory(

@@ -158,8 +158,8 @@ class Table:
         Standard columns in frame order.
     key
         Columns that identify a row, if the API has an identity for rows; never null.
-    entity
-        Kind of field metadata that describes its custom fields; None if it has none.
+    field_list
+        The table that lists its fields, such as "deal_fields"; None if it has no custom fields.
     incremental
         Whether a refresh may fetch only the changes.
     names
@@ -176,7 +176,7 @@ class Table:
     sources: tuple[Source, ...]
     columns: tuple[Column, ...]
     key: tuple[str, ...] = ("id",)
-    entity: str | None = None
+    field_list: str | None = None
     incremental: bool = False
     names: tuple[NameColumn, ...] = ()
     optional: tuple[str, ...] = ()
@@ -187,11 +187,6 @@ class Table:
         object.__setattr__(
             self, "by_name", MappingProxyType({column.name: column for column in self.columns})
         )
-
-    @property
-    def field_list(self) -> str | None:
-        """Name of the table that lists its fields, such as "deal_fields"."""
-        return f"{self.entity}_fields" if self.entity else None
 
     @property
     def required_parent(self) -> Parent:

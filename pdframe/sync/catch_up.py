@@ -14,8 +14,15 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pdframe.schema import Source
-from pdframe.sync.fetch import OVERLAP, Fetcher
-from pdframe.sync.fetch_result import FetchResult, earlier, format_time, parse_time, watermark
+from pdframe.sync.fetch import (
+    OVERLAP,
+    Fetcher,
+    FetchResult,
+    earlier,
+    format_time,
+    parse_time,
+    watermark,
+)
 from pdframe.sync.range_scan import SECOND, RangeScan
 
 LATEST = datetime(9999, 12, 31, tzinfo=UTC)

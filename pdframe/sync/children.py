@@ -1,7 +1,7 @@
 """Sync the children of parent records: tables that cost a request a record.
 
 The rows of a parent are replaced together when it is fetched again. Which parents are due is
-decided in `fetch_state`. Rows and fetch states are staged in the checkpoint of the table, a batch
+decided in `plan`. Rows and fetch states are staged in the checkpoint of the table, a batch
 of parents a page, and merged once at the end, also where an error ends the run: then the checkpoint
 keeps the position of the run alone, and the same call resumes it.
 """
@@ -9,43 +9,40 @@ keeps the position of the run alone, and the same call resumes it.
 from __future__ import annotations
 
 import contextlib
-import zlib
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from pdframe.api.client import Client, Page
-from pdframe.api.pagination import another_list
+from pdframe.api.pagination import another_list, paginate
 from pdframe.cache.checkpoint import Checkpoint, Position
-from pdframe.cache.sorted_runs import SortedRun
+from pdframe.cache.parts import SortedRun
 from pdframe.cache.store import Manifest, Store
 from pdframe.errors import DamagedError, NotCachedError, PdframeError, ResponseError
 from pdframe.frames import storage_schema, to_arrow
 from pdframe.schema import Table
 from pdframe.sync import line_items
 from pdframe.sync.concurrency import map_ordered
-from pdframe.sync.fetch import BAD_REQUEST, NOT_FOUND, pages_of, stage_page
-from pdframe.sync.fetch_result import FetchResult
+from pdframe.sync.fetch import BAD_REQUEST, NOT_FOUND, FetchResult, stage_page
 from pdframe.sync.fetch_state import (
+    NO_FINGERPRINTS,
     NO_STATES,
-    RESUMABLE_FOR,
     Want,
     drop_parents,
-    due_parents,
+    fingerprints_of,
     keep_parents,
     load_states,
     newest_states,
-    resume_children,
     save_states,
     states_of_batch,
 )
-from pdframe.sync.fingerprints import NO_FINGERPRINTS, fingerprints_of
 from pdframe.sync.merge import Counts, Merger
 from pdframe.sync.options import DEFAULT_OPTIONS, SyncOptions
+from pdframe.sync.plan import RecordsPosition, due_parents, resume_records
 
 # Of a list that was just read, this many parents in a row cannot all be deleted: then the API does
 # not have this path.
@@ -64,11 +61,7 @@ class _Run:
     states: pa.Table
     parents: list[int]
     fingerprints: pa.Table
-    position: Position
-    # The fetch that this one resumes began then; None: it resumes none.
-    began: datetime | None
-    # An unfinished run of other parents, which keeps its checkpoint.
-    is_of_others: bool
+    reached: RecordsPosition
 
 
 @dataclass(slots=True)
@@ -148,22 +141,22 @@ class ChildrenSync:
         saved = self._checkpoint.load()
         position, staged_before = (saved.position, saved.states) if saved else (None, [])
         run = self._plan(want, self._cached(), position, staged_before)
-        due, fetched = self._due(want, run), FetchResult(run.position.began)
+        due, fetched = self._due(want, run), FetchResult(run.reached.position.began)
         outdated = set(due)
         if want.ids is None and not self.parent.history:
             outdated.update(set(run.states["id"].to_pylist()).difference(run.parents))
-        states = [resume_children(fetched, saved, outdated, self.parent.id)]
+        states = [fetched.resume_children(saved, outdated, self.parent.id)]
         try:
             self._fetch(due, run, want, fetched, states)
         except BaseException:
             self._commit(run, fetched, newest_states(*states), want)
-            self._checkpoint.rewind(run.position)
+            self._checkpoint.rewind(run.reached.position)
             raise
         is_every, staged = want.ids is None and self.parent.every, newest_states(*states)
         if due or staged.num_rows or is_every or (run.manifest is None and want.ids is not None):
             self._commit(run, fetched, staged, want, is_every=is_every)
-        if run.is_of_others:
-            self._checkpoint.rewind(run.position)
+        if run.reached.is_of_others:
+            self._checkpoint.rewind(run.reached.position)
         else:
             self._checkpoint.drop()
         fetched.problems.merge(self._merger.problems)
@@ -190,25 +183,16 @@ class ChildrenSync:
         manifest, states = cached
         known = newest_states(states, *staged)
         parents = self._parents(want, manifest, known)
-        about = "every" if want.ids is None else _checksum(parents)
-        marks = {"parents": about, "full": "yes" if want.full else "no"}
-        position, began = Position(self.now(), marks=marks), None
-        is_of_others = False
-        # A process that was killed after its commit left the checkpoint of a finished run.
         every_at = manifest.state.get(EVERY_AT) if manifest else None
-        if saved is not None and every_at and about == "every":
-            saved = saved if datetime.fromisoformat(every_at) < saved.began else None
-        if saved is not None and saved.marks.get("parents") == about != "every":
-            saved = None if _were_fetched(parents, states, saved.began) else saved
-        if saved is not None and timedelta(0) <= self.now() - saved.began < RESUMABLE_FOR:
-            is_same = saved.marks.get("parents") == about
-            if is_same and (not want.full or saved.marks.get("full") == "yes"):
-                position, began = saved, saved.began
-            elif want.ids is not None:
-                position, is_of_others = saved, True
-        return _Run(
-            manifest, states, known, parents, self._fingerprints(), position, began, is_of_others
+        reached = resume_records(
+            saved,
+            want,
+            parents,
+            states,
+            every_at=datetime.fromisoformat(every_at) if every_at else None,
+            now=self.now(),
         )
+        return _Run(manifest, states, known, parents, self._fingerprints(), reached)
 
     def _cached(self) -> tuple[Manifest | None, pa.Table]:
         manifest = self.store.manifest(self.table.name)
@@ -252,7 +236,7 @@ class ChildrenSync:
     def _due(self, want: Want, run: _Run) -> list[int]:
         want = replace(want, listed=want.listed and bool(self.parent.fingerprint_columns))
         return due_parents(
-            run.parents, run.states, run.fingerprints, want, began=run.began, now=self.now()
+            run.parents, run.states, run.fingerprints, want, began=run.reached.began, now=self.now()
         )
 
     # Fetch and stage
@@ -289,7 +273,7 @@ class ChildrenSync:
             fetched.add(rows)
             states.append(batch_states)
             fetched.problems.merge(problems)
-            position = replace(run.position, problems=fetched.problems)
+            position = replace(run.reached.position, problems=fetched.problems)
             stage_page(
                 self._checkpoint, fetched, rows, position, batch_states, options=self.options
             )
@@ -342,12 +326,15 @@ class ChildrenSync:
         """
         source = self.table.sources[0]
         path = source.path.format(id=record)
+        # One that is not paged today is followed too: should it begin to page, its first page is
+        # not mistaken for all of it.
+        limit = self.options.page_size if source.paged else None
         for may_retry in (True, False):
             rows: list[dict[str, Any]] = []
             pages, server_time = 0, None
             try:
-                for page in pages_of(
-                    self.client, source, path=path, page_size=self.options.page_size
+                for page in paginate(
+                    self.client, path, None, cost=source.cost, api=source.api, limit=limit
                 ):
                     self._check_rows(page)
                     rows += page.rows
@@ -461,18 +448,7 @@ def rows_of(store: Store, table: Table, ids: Collection[int] | None) -> pa.Table
 
 
 def _parents_with_rows(runs: Sequence[SortedRun], key: str) -> Iterator[list[int]]:
-    return (pc.unique(run.read([key])[key]).to_pylist() for run in runs)
-
-
-def _were_fetched(parents: Sequence[int], states: pa.Table, since: datetime) -> bool:
-    """Whether the children of all parents were fetched since a time, as their states say."""
-    start = pa.scalar(since, states.schema.field("asked_at").type)
-    recent = states.filter(pc.greater_equal(states["asked_at"], start))
-    return set(parents).issubset(recent["id"].to_pylist())
-
-
-def _checksum(parents: Sequence[int]) -> str:
-    return f"{zlib.crc32(','.join(map(str, parents)).encode()):08x}"
+    return (pc.unique(run.rows.read([key])[key]).to_pylist() for run in runs)
 
 
 def _by_field(row: dict[str, Any]) -> list[dict[str, Any]]:

@@ -1,9 +1,12 @@
-"""Fetch the lists of a table: pages become Arrow rows, and each is staged as it arrives."""
+"""Fetch the lists of a table: pages become Arrow rows, and each is staged as it arrives.
+`FetchResult` is what a fetch returned, with the watermarks that say how far it is complete.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from datetime import datetime, timedelta
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pyarrow as pa
@@ -11,24 +14,17 @@ import pyarrow.compute as pc
 
 from pdframe.api.client import Client, Page
 from pdframe.api.pagination import another_list, paginate
-from pdframe.api.responses import Decode
-from pdframe.cache.checkpoint import Checkpoint, Position
+from pdframe.cache.checkpoint import Checkpoint, CheckpointState, Position
+from pdframe.cache.parts import SortedRun
 from pdframe.errors import ResponseError
 from pdframe.fields import Field
-from pdframe.frames import PageReader, to_arrow, unify
+from pdframe.frames import PageReader, Problems, to_arrow, unify
 from pdframe.schema import Source, Table
 from pdframe.sync.concurrency import map_ordered
-from pdframe.sync.fetch_result import (
-    FetchResult,
-    RestartRequiredError,
-    check_clock,
-    earlier,
-    format_time,
-    parse_time,
-    watermark,
-)
+from pdframe.sync.fetch_state import NO_STATES, newest_states
 from pdframe.sync.merge import arrange
 from pdframe.sync.options import DEFAULT_OPTIONS, SyncOptions
+from pdframe.sync.plan import DELETIONS_LISTED_FOR, resume_changes, usable_children
 
 BAD_REQUEST = 400
 NOT_FOUND = 404
@@ -100,13 +96,12 @@ class Fetcher:
             A cursor was refused, or the server's clock is before the last sync: these are not
             changes since what was cached.
         """
-        position, since = Position(fetched.began), dict(fetched.watermarks)
-        if checkpoint is not None and (saved := checkpoint.load()) is not None:
-            position = saved.position
+        since = dict(fetched.watermarks)
+        saved = checkpoint.load() if checkpoint is not None else None
+        position, reads_deletions = resume_changes(saved, fetched.began, reads_deletions)
+        if saved is not None:
             fetched.resume(saved)
             fetched.watermarks = dict(position.marks)
-            # The staged pages may have been requested without deleted rows.
-            reads_deletions = True
         for number, source in enumerate(self.table.sources):
             cursor = position.cursor if number == position.source else None
             for rows, next_cursor in self.changes_in(
@@ -151,7 +146,8 @@ class Fetcher:
                 limit=self.options.page_size,
             ):
                 deleted, _ = to_arrow(page.rows, self.table, self.fields)
-                self._check_keys(page, deleted)
+                if page.rows and not deleted.num_rows:
+                    raise another_list(page.path, page.rows, self.table.key[0])
                 fetched.deleted += deleted[self.table.key[0]].to_pylist()
                 fetched.seen_at = page.server_time or fetched.seen_at
                 if self.keep_deleted is not None:
@@ -253,12 +249,14 @@ class Fetcher:
         """Yield the pages of a list; raise `RestartRequiredError` where a cursor is refused."""
         cursor = start
         try:
-            for page in pages_of(
+            for page in paginate(
                 self.client,
-                source,
+                source.path,
                 params,
+                cost=source.cost,
+                api=source.api,
+                limit=self.options.page_size if source.paged else None,
                 start=start,
-                page_size=self.options.page_size,
                 decode=self.reader.decode,
             ):
                 cursor = page.next_cursor
@@ -274,8 +272,15 @@ class Fetcher:
         fetched.server_time = fetched.server_time or page.server_time
         fetched.seen_at = max(filter(None, (page.server_time, fetched.seen_at)), default=None)
         rows, problems = self.reader.typed(page.rows)
-        rows = _with_deleted_flagged(rows, self.table)
-        self._check_keys(page, rows)
+        if page.rows and not rows.num_rows:
+            # One row without an id among many is left out, with a warning.
+            raise another_list(page.path, page.rows, self.table.key[0])
+        if self.table.incremental and {"status", "is_deleted"}.issubset(self.table.by_name):
+            says_deleted = pc.fill_null(pc.equal(rows["status"], "deleted"), False)
+            if pc.any(says_deleted).as_py():
+                flags = pc.or_kleene(rows["is_deleted"], says_deleted)
+                place = rows.column_names.index("is_deleted")
+                rows = rows.set_column(place, rows.schema.field("is_deleted"), flags)
         fetched.add(rows)
         if self.keep_deleted is not None:
             deleted = rows.filter(pc.fill_null(rows["is_deleted"], False))
@@ -283,26 +288,6 @@ class Fetcher:
         fetched.problems.merge(problems)
         self.tick(len(page.rows))
         return rows
-
-    def _check_keys(self, page: Page, rows: pa.Table) -> None:
-        """Refuse a page of which no row has an id; one such row among many is left out, with a
-        warning.
-        """
-        if page.rows and not rows.num_rows:
-            raise another_list(page.path, page.rows, self.table.key[0])
-
-
-def _with_deleted_flagged(rows: pa.Table, table: Table) -> pa.Table:
-    """Return rows with `is_deleted` true where their status says that they are deleted."""
-    if not table.incremental or not {"status", "is_deleted"}.issubset(table.by_name):
-        return rows
-    says_deleted = pc.fill_null(pc.equal(rows["status"], "deleted"), False)
-    if not pc.any(says_deleted).as_py():
-        return rows
-    flags = pc.or_kleene(rows["is_deleted"], says_deleted)
-    return rows.set_column(
-        rows.column_names.index("is_deleted"), rows.schema.field("is_deleted"), flags
-    )
 
 
 def stage_page(
@@ -327,27 +312,185 @@ def stage_page(
         fetched.move_to_run(run)
 
 
-def pages_of(
-    client: Client,
-    source: Source,
-    params: Mapping[str, Any] | None = None,
-    *,
-    path: str | None = None,
-    start: str | None = None,
-    page_size: int = DEFAULT_OPTIONS.page_size,
-    decode: Decode | None = None,
-) -> Iterator[Page]:
-    """Yield the pages of a list. One that is not paged today is followed too: should it begin to
-    page, its first page is not mistaken for all of it.
+# The server's clock may wander by this much; further back, it is not the account that was cached.
+CLOCK_SKEW = timedelta(minutes=10)
+# Changes are requested from this time on: an earlier one is a mistake of the server.
+EARLIEST = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+class RestartRequiredError(Exception):
+    """The fetch cannot continue from what is cached or staged: the table must be fetched from the
+    beginning. Never leaves `sync`.
     """
-    limit = page_size if source.paged else None
-    return paginate(
-        client,
-        path or source.path,
-        params,
-        cost=source.cost,
-        api=source.api,
-        limit=limit,
-        start=start,
-        decode=decode,
-    )
+
+
+@dataclass(slots=True)
+class FetchResult:
+    """Rows that were fetched for a table, keys that were deleted, and what the next fetch must
+    know.
+
+    Of a row that was fetched twice, the later counts.
+
+    Parameters
+    ----------
+    began
+        This machine's clock at the first request, of an earlier run where this one resumes it.
+    pages
+        Rows in memory, in the order of their fetch; later than those in `runs`.
+    runs
+        Rows on disk, each run in key order.
+    staged_states
+        The fetch states that were staged with `pages`, if they are children.
+    buffered_bytes
+        Size of `pages`.
+    problems
+        Cells and rows that could not be kept as they are.
+    deleted
+        Keys of deleted rows.
+    watermarks
+        For each list that reports changes, the `update_time` up to which it is complete.
+    server_time, seen_at
+        The server's clock at the first and at the last answer.
+    fetched_since
+        The server's clock at the first page that an earlier run staged; None: none, or unknown.
+    resumed_pages
+        How many pages an earlier run had staged.
+    first_list_reread
+        Whether all rows of the first list were seen again at the end.
+    deletion_lists
+        Paths of the lists whose deletions were read.
+    """
+
+    began: datetime
+    pages: list[pa.Table] = field(default_factory=list)
+    runs: list[SortedRun] = field(default_factory=list)
+    staged_states: list[pa.Table] = field(default_factory=list)
+    buffered_bytes: int = 0
+    problems: Problems = field(default_factory=Problems)
+    deleted: list[Any] = field(default_factory=list)
+    watermarks: dict[str, str] = field(default_factory=dict)
+    server_time: datetime | None = None
+    seen_at: datetime | None = None
+    fetched_since: datetime | None = None
+    resumed_pages: int = 0
+    first_list_reread: bool = False
+    deletion_lists: set[str] = field(default_factory=set)
+
+    def add(self, rows: pa.Table) -> None:
+        """Add the rows of a page."""
+        self.pages.append(rows)
+        self.buffered_bytes += rows.get_total_buffer_size()
+
+    def move_to_run(self, run: SortedRun) -> None:
+        """Replace the rows in memory by the run that holds them."""
+        # In one step: an interruption can happen anywhere, and rows must not be in both.
+        self.runs, self.pages, self.staged_states, self.buffered_bytes = (
+            [*self.runs, run],
+            [],
+            [],
+            0,
+        )
+
+    def resume(self, saved: CheckpointState) -> None:
+        """Add the rows that an earlier run staged."""
+        self.runs, self.pages = list(saved.runs), list(saved.pages)
+        self.resumed_pages = saved.page_count
+        self.buffered_bytes = sum(rows.get_total_buffer_size() for rows in self.pages)
+        self.problems.merge(saved.position.problems)
+
+    def resume_children(
+        self, saved: CheckpointState | None, outdated: Collection[int], parent_id: str
+    ) -> pa.Table:
+        """Add the usable children that an earlier run staged; return the fetch states of their
+        parents, whose ids are in the column `parent_id`.
+        """
+        usable = usable_children(saved, outdated)
+        if saved is None or not usable:
+            return NO_STATES
+        self.began, self.fetched_since = saved.position.began, saved.position.server_time
+        self.resumed_pages = saved.page_count
+        self.problems.merge(saved.position.problems)
+        for staged, states in usable:
+            parents = states["id"].combine_chunks()
+            if isinstance(staged, SortedRun):
+                self.runs.append(staged.only(parent_id, parents))
+            else:
+                self.pages.append(staged.filter(pc.is_in(staged[parent_id], value_set=parents)))
+                self.staged_states.append(states)
+        self.buffered_bytes = sum(rows.nbytes for rows in self.pages)
+        return newest_states(*(states for _, states in usable))
+
+    def columns(self, names: Sequence[str]) -> Iterator[pa.Table]:
+        """Yield some columns of all rows, the earlier rows first; where rows lack a column, it is
+        left out.
+        """
+        for run in self.runs:
+            yield run.rows.read(names)
+        for rows in self.pages:
+            yield rows.select([name for name in names if name in rows.column_names])
+
+
+def watermarks_after(table: Table, fetched: FetchResult) -> dict[str, str]:
+    """Return the watermark of each list after a full fetch: the newest `update_time` that was seen,
+    less the duration of the fetch.
+
+    A row that is edited during the fetch gets an `update_time` after its start, so the next
+    incremental sync fetches it. The server's clock says how long the fetch took, but not when it
+    began: it may run ahead of the clock that stamps rows.
+    """
+    if not table.incremental or fetched.server_time is None or fetched.seen_at is None:
+        return {}
+    columns = (rows for rows in fetched.columns(["update_time"]) if rows.column_names)
+    times = [pc.max(rows["update_time"]).as_py() for rows in columns]
+    last = max(filter(None, times), default=None)
+    if last is None:
+        return {}
+    duration = max(fetched.seen_at - fetched.server_time, timedelta(0))
+    newest = earlier(min(last, fetched.seen_at), duration)
+    return {
+        source.path: watermark(newest, fetched.server_time)
+        for source in table.sources
+        if source.changes
+    }
+
+
+def watermark(newest: datetime, server_time: datetime | None) -> str:
+    """Return a watermark: the newest time of a list, but never ahead of the server's clock, lest
+    one odd row hide all that follow.
+    """
+    return format_time(min(newest, server_time) if server_time else newest)
+
+
+def check_clock(page: Page, not_before: datetime | None) -> None:
+    """Raise `RestartRequiredError` where the server's clock is before the last sync, or too long
+    after it to learn of all deletions.
+    """
+    if not_before is None or page.server_time is None:
+        return
+    if page.server_time < not_before - CLOCK_SKEW:
+        raise RestartRequiredError(
+            f"the server's clock went back to {page.server_time:%Y-%m-%d %H:%M}"
+        )
+    if page.server_time - not_before > DELETIONS_LISTED_FOR:
+        raise RestartRequiredError("deletions are listed for 30 days alone")
+
+
+def parse_time(time: str) -> datetime:
+    """Return a watermark as a time; the earliest one for a year of fewer than four digits, as
+    earlier versions wrote it.
+    """
+    try:
+        return datetime.fromisoformat(time.replace("Z", "+00:00")).astimezone(UTC)
+    except (ValueError, OverflowError):
+        return EARLIEST
+
+
+def earlier(time: datetime, by: timedelta) -> datetime:
+    """Return a time moved back, but no further than to the earliest one."""
+    return time - by if time - EARLIEST > by else EARLIEST
+
+
+def format_time(time: datetime) -> str:
+    """Return a time as the API takes it: in whole seconds, no earlier than the earliest one."""
+    utc = max(time, EARLIEST).astimezone(UTC).replace(tzinfo=None)
+    return f"{utc.isoformat(timespec='seconds')}Z"

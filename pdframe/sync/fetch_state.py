@@ -1,38 +1,30 @@
 """Fetch state of parent records: when the children of each were fetched, its fingerprint then, and
-whether the API knew it.
+whether the API knew it. Which parents are due is decided in `plan`.
 
-Line items, installments and all tables that cost a request a record share this mechanism. It says
-which parents are due: those without a state, those whose fingerprint changed or is provisional, and
-where the list of parents shows nothing, those whose state is too old. The states are cached beside
-the table, one row a parent (`state_name`).
+Line items, installments and all tables that cost a request a record share this mechanism. The
+states are cached beside the table, one row a parent (`state_name`).
+
+A fingerprint is made of the values in the list of parents that move when their children may have
+changed. A change later in the same second leaves no sign. It can only be in the records that
+changed last: their fingerprints are provisional, and their children are fetched again until that
+second is over.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pdframe.cache.checkpoint import CheckpointState
-from pdframe.cache.sorted_runs import SortedRun
+from pdframe.cache.parts import newest_rows
 from pdframe.cache.store import Manifest, Store
 from pdframe.errors import DamagedError
 from pdframe.schema import TABLES
-from pdframe.sync.fetch_result import FetchResult
-from pdframe.sync.fingerprints import (
-    PROVISIONAL,
-    certain,
-    is_provisional,
-    places_of,
-    settle,
-)
-from pdframe.sync.merge import newest_rows
 
-# An interrupted run resumes for this long; after that, its answers are as old as any other.
-RESUMABLE_FOR = timedelta(days=7)
 # One row a parent: when its children were requested by this machine's clock, its fingerprint then
 # (null: unknown), whether the API knew it, and the server's clock at the answer (null: none said).
 # The names of the columns are those of the first version.
@@ -112,12 +104,12 @@ def newest_states(*states: pa.Table) -> pa.Table:
 
 def drop_parents(states: pa.Table, ids: pa.Array | pa.ChunkedArray) -> pa.Table:
     """Return the states of all other parents."""
-    return states.filter(pc.invert(pc.is_in(states["id"], value_set=_combined(ids))))
+    return states.filter(pc.invert(pc.is_in(states["id"], value_set=combined(ids))))
 
 
 def keep_parents(states: pa.Table, ids: pa.Array | pa.ChunkedArray) -> pa.Table:
     """Return the states of some parents."""
-    return states.filter(pc.is_in(states["id"], value_set=_combined(ids)))
+    return states.filter(pc.is_in(states["id"], value_set=combined(ids)))
 
 
 def states_of_batch(
@@ -153,106 +145,78 @@ def states_of_batch(
     return newest_states(pa.table(columns, schema=SCHEMA))
 
 
-def due_parents(
-    parents: Sequence[int],
-    states: pa.Table,
-    fingerprints: pa.Table,
-    want: Want,
-    *,
-    began: datetime | None,
-    now: datetime,
-) -> list[int]:
-    """Return the parents whose children are to fetch now.
-
-    Parameters
-    ----------
-    parents
-        The parents that `want` is about.
-    states, fingerprints
-        Their fetch states, and their fingerprints in the cached list.
-    want
-        What is wanted.
-    began
-        When the run began that this one resumes; None: it resumes none.
-    now
-        This machine's clock.
-    """
-    ids = pa.array(parents, pa.int64())
-    at = places_of(ids, states)
-    fetched_at, before = states["asked_at"].take(at), states["look"].take(at)
-    fingerprint = fingerprints["fingerprint"].take(places_of(ids, fingerprints))
-    is_listed = pc.and_(pc.is_valid(fingerprint), want.listed)
-    has_changed = pc.and_(
-        is_listed,
-        pc.not_equal(certain(pc.fill_null(before, "")), certain(pc.fill_null(fingerprint, ""))),
-    )
-    if want.full:
-        is_due = pa.chunked_array([pa.repeat(True, len(ids))])
-    else:
-        may_change = is_provisional(pc.fill_null(before, PROVISIONAL))
-        is_due = pc.if_else(is_listed, pc.or_(has_changed, may_change), True)
-        if not want.now:
-            is_due = pc.and_(is_due, pc.invert(_is_fresh(fetched_at, want.max_age, now)))
-    if began is not None:
-        start = pa.scalar(began, SCHEMA.field("asked_at").type)
-        in_this_run = pc.fill_null(pc.greater_equal(fetched_at, start), False)
-        is_due = pc.if_else(in_this_run, has_changed, is_due)
-    due: list[int] = ids.filter(_combined(pc.or_(is_due, pc.is_null(at)))).to_pylist()
-    return due
-
-
-def resume_children(
-    fetched: FetchResult, saved: CheckpointState | None, due: Collection[int], parent_id: str
-) -> pa.Table:
-    """Add the children that an earlier run staged, and return the fetch states of their parents.
-
-    Parameters
-    ----------
-    fetched
-        What they are added to.
-    saved
-        The checkpoint; None: there is none.
-    due
-        Parents whose children are fetched again.
-    parent_id
-        The column of parents.
-    """
-    if saved is None or not saved.states:
-        return NO_STATES
-    # Children that were staged again later, or are fetched again, are old.
-    newer = set(due)
-    kept: list[tuple[pa.Table | SortedRun, pa.Table]] = []
-    for staged, states in reversed([*zip([*saved.runs, *saved.pages], saved.states, strict=True)]):
-        states = drop_parents(states, pa.array(sorted(newer), pa.int64()))
-        newer.update(states["id"].to_pylist())
-        if states.num_rows:
-            kept.insert(0, (staged, states))
-    if not kept:
-        return NO_STATES
-    fetched.began, fetched.fetched_since = saved.position.began, saved.position.server_time
-    fetched.resumed_pages = saved.page_count
-    fetched.problems.merge(saved.position.problems)
-    for staged, states in kept:
-        parents = states["id"].combine_chunks()
-        if isinstance(staged, SortedRun):
-            fetched.runs.append(staged.only(parent_id, parents))
-        else:
-            fetched.pages.append(staged.filter(pc.is_in(staged[parent_id], value_set=parents)))
-            fetched.staged_states.append(states)
-    fetched.buffered_bytes = sum(rows.nbytes for rows in fetched.pages)
-    return newest_states(*(states for _, states in kept))
-
-
-def _is_fresh(
-    fetched_at: pa.ChunkedArray, max_age: timedelta | None, now: datetime
-) -> pa.ChunkedArray:
-    if max_age is None:
-        return pc.is_valid(fetched_at)
-    # A time ahead of the clock means that the clock was set: it proves no age.
-    oldest, newest = (pa.scalar(at, fetched_at.type) for at in (now - max_age, now + max_age))
-    is_fresh = pc.and_(pc.greater(fetched_at, oldest), pc.less_equal(fetched_at, newest))
-    return pc.fill_null(is_fresh, False)
-
-
-def _combined(values: pa.Array | pa.ChunkedArray) -> pa.Array:
+def combined(values: pa.Array | pa.ChunkedArray) -> pa.Array:
+    """Return values in one piece."""
     return values.combine_chunks() if isinstance(values, pa.ChunkedArray) else values
+
+
+# What a provisional fingerprint begins with.
+PROVISIONAL = "?"
+# Once the server's clock moved by this much, the second of a stamp is over.
+SECOND_IS_OVER = timedelta(seconds=2)
+NO_FINGERPRINTS = pa.table(
+    {"id": pa.array([], pa.int64()), "fingerprint": pa.array([], pa.string())}
+)
+
+
+def fingerprints_of(records: pa.Table, columns: Sequence[str]) -> pa.Table:
+    """Return the `id` and the `fingerprint` of records, made of some of their columns.
+
+    Parameters
+    ----------
+    records
+        All records of their list, with `id` and `update_time`.
+    columns
+        The columns that move when children may have changed.
+    """
+    texts = [pc.fill_null(records[name].cast(pa.string()), "") for name in columns]
+    fingerprints = pc.binary_join_element_wise(*texts, "|")
+    newest = pc.max(records["update_time"])
+    is_provisional = pc.fill_null(pc.equal(records["update_time"], newest), False)
+    fingerprints = pc.if_else(
+        is_provisional, pc.binary_join_element_wise(PROVISIONAL, fingerprints, ""), fingerprints
+    )
+    return pa.table({"id": records["id"], "fingerprint": fingerprints}).sort_by("id")
+
+
+def places_of(ids: pa.Array, table: pa.Table) -> pa.Array:
+    """Return where each id is in a table that is sorted by `id`; null where it is not there."""
+    known, wanted = table["id"].to_numpy(), ids.to_numpy()
+    places = np.searchsorted(known, wanted)
+    inside = np.minimum(places, max(0, len(known) - 1))
+    is_there = known[inside] == wanted if len(known) else np.zeros(len(wanted), np.bool_)
+    return pa.array(inside, pa.int64(), mask=~is_there)
+
+
+def is_provisional(fingerprints: pa.ChunkedArray) -> pa.ChunkedArray:
+    """Whether fingerprints are provisional."""
+    return pc.starts_with(fingerprints, PROVISIONAL)
+
+
+def certain(fingerprints: pa.ChunkedArray) -> pa.ChunkedArray:
+    """Return fingerprints without the sign that they are provisional."""
+    return pc.utf8_ltrim(fingerprints, PROVISIONAL)
+
+
+def settle(
+    fingerprints: pa.ChunkedArray, before: pa.Table, server_times: pa.Array
+) -> pa.ChunkedArray:
+    """Return fingerprints that are no longer provisional where they are as at an earlier
+    fetch, and the second of its stamp was over at this one.
+
+    Parameters
+    ----------
+    fingerprints
+        Fingerprints of records whose children were fetched now.
+    before
+        `look` (the fingerprint) and `server_time` of an earlier fetch of each; null where there
+        was none.
+    server_times
+        The server's time of each answer; null where it is unknown.
+    """
+    is_alike = pc.equal(certain(before["look"]), certain(fingerprints))
+    was_certain = pc.fill_null(pc.invert(is_provisional(before["look"])), False)
+    over = pc.add(before["server_time"], pa.scalar(SECOND_IS_OVER, pa.duration("us")))
+    is_over = pc.fill_null(pc.less_equal(over, server_times), False)
+    is_settled = pc.fill_null(pc.and_(is_alike, pc.or_(was_certain, is_over)), False)
+    return pc.if_else(is_settled, certain(fingerprints), fingerprints)

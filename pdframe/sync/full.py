@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
@@ -13,17 +13,19 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pdframe.api.client import Page
-from pdframe.api.rate_limit import WINDOW_SECONDS
+from pdframe.api.limits import WINDOW_SECONDS
 from pdframe.cache.checkpoint import Checkpoint, Position
 from pdframe.errors import ResponseError
 from pdframe.schema import Source, Table
 from pdframe.sync.catch_up import catch_up
 from pdframe.sync.concurrency import map_unordered
-from pdframe.sync.fetch import NOT_FOUND, Fetcher, stage_page
-from pdframe.sync.fetch_result import (
+from pdframe.sync.fetch import (
+    NOT_FOUND,
+    Fetcher,
     FetchResult,
     RestartRequiredError,
     check_clock,
+    stage_page,
     watermarks_after,
 )
 from pdframe.sync.plan import resume_position
@@ -45,6 +47,7 @@ class _ListPosition:
     ranges: Mapping[str, Any] | None = None
 
 
+@dataclass
 class FullScan:
     """Fetch every row of a table.
 
@@ -58,18 +61,14 @@ class FullScan:
         When the rows of each list were updated, sorted, as far as the cache knows; empty: unknown.
     """
 
-    def __init__(
-        self, fetcher: Fetcher, checkpoint: Checkpoint | None, expected: Sequence[Times] = ()
-    ) -> None:
-        self.fetcher = fetcher
-        self.table = fetcher.table
-        self.checkpoint = checkpoint
-        self.expected = expected
-        self._fastest_seconds = math.inf
-        self._largest_page_bytes = 1
-        self._first_list_pages = 0
-        # Lists that were read by ranges: rows that moved meanwhile are in no page.
-        self._to_catch_up: dict[Source, RangeScan] = {}
+    fetcher: Fetcher
+    checkpoint: Checkpoint | None
+    expected: Sequence[Times] = ()
+    _fastest_seconds: float = math.inf
+    _largest_page_bytes: int = 1
+    _first_list_pages: int = 0
+    # Lists that were read by ranges: rows that moved meanwhile are in no page.
+    _to_catch_up: dict[Source, RangeScan] = field(default_factory=dict)
 
     def fetch(self, began: datetime, each: Sequence[int] = ()) -> FetchResult:
         """Fetch every page of every list; of a list that takes one id a request, for `each` id.
@@ -96,7 +95,7 @@ class FullScan:
             fetched.resume(saved)
             fetched.began, fetched.server_time = position.began, position.server_time
         last_sync_at = position.server_time if fetched.resumed_pages else None
-        for number, source in enumerate(self.table.sources):
+        for number, source in enumerate(self.fetcher.table.sources):
             if number < position.source:
                 continue
             if source.each is not None:
@@ -104,37 +103,45 @@ class FullScan:
                 continue
             start = position if number == position.source else Position(began)
             for rows, reached in self._fetch_list(fetched, number, start, last_sync_at):
-                self._stage(fetched, rows, self._position(fetched, position, number, reached))
+                self._stage(fetched, rows, position, number, reached)
                 self._first_list_pages += number == 0 and not fetched.resumed_pages
-        fetched.watermarks = watermarks_after(self.table, fetched)
+        fetched.watermarks = watermarks_after(self.fetcher.table, fetched)
         if fetched.resumed_pages and fetched.watermarks:
             self.fetcher.fetch_changes(fetched, last_sync_at)
         elif fetched.watermarks:
             # The first list last, for a row that moved there from another one.
             for source, scan in reversed(self._to_catch_up.items()):
                 catch_up(self.fetcher, fetched, source, scan)
-        if len(self.table.sources) > 1 and fetched.watermarks:
+        if len(self.fetcher.table.sources) > 1 and fetched.watermarks:
             self._reread_first_list(fetched)
         return fetched
 
-    def _position(
-        self, fetched: FetchResult, position: Position, number: int, reached: _ListPosition
-    ) -> Position:
-        return replace(
-            position,
-            source=number if reached.cursor or reached.ranges else number + 1,
-            cursor=reached.cursor,
-            ranges=reached.ranges,
-            server_time=fetched.server_time,
-            problems=fetched.problems,
-        )
-
-    def _stage(self, fetched: FetchResult, rows: pa.Table, reached: Position) -> None:
+    def _stage(
+        self,
+        fetched: FetchResult,
+        rows: pa.Table,
+        position: Position,
+        number: int,
+        reached: _ListPosition,
+    ) -> None:
         """Stage a page; the last one only where further requests follow."""
-        is_last_page = reached.source == len(self.table.sources)
-        more = len(self.table.sources) > 1 or self._to_catch_up
-        if self.checkpoint is not None and (more or not is_last_page):
-            stage_page(self.checkpoint, fetched, rows, reached, options=self.fetcher.options)
+        if self.checkpoint is None:
+            return
+        following = number if reached.cursor or reached.ranges else number + 1
+        if (
+            following < len(self.fetcher.table.sources)
+            or len(self.fetcher.table.sources) > 1
+            or self._to_catch_up
+        ):
+            after = replace(
+                position,
+                source=following,
+                cursor=reached.cursor,
+                ranges=reached.ranges,
+                server_time=fetched.server_time,
+                problems=fetched.problems,
+            )
+            stage_page(self.checkpoint, fetched, rows, after, options=self.fetcher.options)
 
     def _fetch_list(
         self, fetched: FetchResult, number: int, start: Position, not_before: datetime | None
@@ -144,7 +151,7 @@ class FullScan:
 
         A list that can be long is read by ranges, all others by cursor.
         """
-        source = self.table.sources[number]
+        source = self.fetcher.table.sources[number]
         if source.windows and start.cursor is None:
             try:
                 yield from self._fetch_by_ranges(fetched, number, start.ranges, not_before)
@@ -167,7 +174,7 @@ class FullScan:
         """Add the pages of a list as they arrive, read from one end, and where it proves long, from
         several places at once.
         """
-        source = self.table.sources[number]
+        source = self.fetcher.table.sources[number]
         expected = self.expected[number] if self.expected else NO_TIMES
         options = self.fetcher.options
         scan = RangeScan(options.page_size, expected, options)
@@ -183,7 +190,7 @@ class FullScan:
             if scanner not in pages:
                 params = {**dict(source.params), **scanner.filters}
                 pages[scanner] = self.fetcher.pages(source, params, start=scanner.cursor)
-            with self.fetcher.client.budget.track(self.table.name):
+            with self.fetcher.client.budget.track(self.fetcher.table.name):
                 return next(pages[scanner])
 
         for scanner, page in map_unordered(
@@ -199,7 +206,7 @@ class FullScan:
                 update_times(rows),
                 page.next_cursor,
                 now=now,
-                highest_id=_highest_id(rows, self.table),
+                highest_id=_highest_id(rows, self.fetcher.table),
             )
             if scan.needs_catch_up:
                 self._to_catch_up[source] = scan
@@ -223,7 +230,7 @@ class FullScan:
         again where it is one page, and where it is longer, its changes are fetched: then a move
         that left `update_time` as it was is found for cached rows alone (`find_moved_rows`).
         """
-        source, key = self.table.sources[0], self.table.key[0]
+        source, key = self.fetcher.table.sources[0], self.fetcher.table.key[0]
         ids = [rows[key].to_numpy() for rows in fetched.columns([key])]
         seen = np.unique(np.concatenate([np.empty(0, np.int64), *ids]))
         last = int(seen[-1]) if len(seen) else 0

@@ -1,7 +1,7 @@
 """Sync line items and installments, which the API gives by deal: the children of deals, up to 100
 deals a request.
 
-Which deals are due is decided in `fetch_state`, as for all children. This module knows which deals
+Which deals are due is decided in `plan`, as for all children. This module knows which deals
 can have rows at all: requests for the others are saved.
 """
 
@@ -15,22 +15,19 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pdframe.cache.checkpoint import Checkpoint, CheckpointState, Position
+from pdframe.cache.checkpoint import Checkpoint, Position
 from pdframe.cache.store import Store
 from pdframe.frames import storage_schema
-from pdframe.sync.fetch import Fetcher, stage_page
-from pdframe.sync.fetch_result import FetchResult
+from pdframe.sync.fetch import Fetcher, FetchResult, stage_page
 from pdframe.sync.fetch_state import (
     NO_STATES,
-    RESUMABLE_FOR,
     Want,
-    due_parents,
+    fingerprints_of,
     keep_parents,
     newest_states,
-    resume_children,
     states_of_batch,
 )
-from pdframe.sync.fingerprints import fingerprints_of
+from pdframe.sync.plan import CHILDREN_RESUMABLE_FOR, due_parents, resume_position
 
 # A state of the manifest: a deal has shown that its count leaves no line out.
 COUNTS = "products_count"
@@ -151,8 +148,12 @@ class LineItemsScan:
             The state of the manifest.
         """
         name, fetched = self.table.name, FetchResult(self.now(), watermarks=watermarks)
-        saved = self._saved()
-        began = saved.position.began if saved else None
+        saved = self.checkpoint.load()
+        resumed = resume_position(saved, self.now(), CHILDREN_RESUMABLE_FOR)
+        if saved is not None and resumed is None:
+            self.checkpoint.drop()
+            saved = None
+        began = resumed.began if resumed else None
         self.states = newest_states(before or NO_STATES, *(saved.states if saved else ()))
         plan = plan_lines(
             self.store,
@@ -166,7 +167,7 @@ class LineItemsScan:
         # What was staged of deals that are due, or can no longer have lines, is old.
         usable = {*plan.possible}.difference(plan.due)
         outdated = set(self.states["id"].to_pylist()).difference(usable)
-        staged = resume_children(fetched, saved, outdated, PARENT_ID)
+        staged = fetched.resume_children(saved, outdated, PARENT_ID)
         self.states = newest_states(before or NO_STATES, staged)
         replaced = {*plan.due, *staged["id"].to_pylist()}
         if name == "deal_products" and before is None:
@@ -199,13 +200,6 @@ class LineItemsScan:
             fetched.deleted = self._removed(cached, plan.deals, replaced, fetched)
         self.states = keep_parents(self.states, pa.array(plan.possible, pa.int64()))
         return fetched
-
-    def _saved(self) -> CheckpointState | None:
-        saved = self.checkpoint.load()
-        if saved is not None and self.now() - saved.position.began >= RESUMABLE_FOR:
-            self.checkpoint.drop()
-            return None
-        return saved
 
     def _fetch_deals(
         self, deals: Iterable[int], fingerprints: pa.Table, fetched: FetchResult

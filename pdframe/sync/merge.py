@@ -13,18 +13,18 @@ that are deleted and staged are deleted; every row that is added, changed or rem
 
 from __future__ import annotations
 
+import operator
 from collections import Counter
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
-import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from pdframe._files import Part
-from pdframe.cache.sorted_runs import HIGHEST, LOWEST, InMemory, SortedRun, split_key_ranges
+from pdframe.cache.parts import HIGHEST, LOWEST, InMemory, SortedRun, newest_rows, split_key_ranges
 from pdframe.fields import Field
 from pdframe.frames import Problems, is_sorted, storage_schema, unify
 from pdframe.schema import Table
@@ -35,19 +35,14 @@ CachedParts = Sequence[tuple[Part, SortedRun]]
 
 @dataclass(frozen=True, slots=True)
 class Counts:
-    """How many rows were added, changed and removed; false where none."""
+    """How many rows were added, changed and removed."""
 
     added: int = 0
     changed: int = 0
     removed: int = 0
 
-    def __add__(self, more: Counts) -> Counts:
-        return Counts(
-            self.added + more.added, self.changed + more.changed, self.removed + more.removed
-        )
 
-    def __bool__(self) -> bool:
-        return bool(self.added or self.changed or self.removed)
+NO_CHANGE = Counts()
 
 
 class Merged(NamedTuple):
@@ -66,11 +61,6 @@ class _Stretch:
     low: int
     high: int
     parts: list[tuple[Part, SortedRun]]
-
-    def holds_any(self, keys: np.ndarray[Any, Any]) -> bool:
-        """Whether any of some sorted keys lies in it."""
-        place = int(np.searchsorted(keys, self.low, "left"))
-        return place < len(keys) and int(keys[place]) <= self.high
 
 
 class Merger:
@@ -148,20 +138,34 @@ class Merger:
         removed = pa.array(sorted(set(deleted)), columns.schema.field(self.key).type)
         if not pa.types.is_integer(removed.type):
             # A field list has codes for keys: it is small, and one range.
-            before, new = ([run.read(run.schema.names) for run in some] for some in (runs, staged))
+            before, new = (
+                [run.rows.read(run.schema.names) for run in some] for some in (runs, staged)
+            )
             yield self._merge_range(before, [columns, *new], removed, complete).rows
             return
-        ranges = list(split_key_ranges([*staged, *runs], self._rows_of_a_range([*staged, *runs])))
+        every = [*staged, *runs]
+        some = (run.between(group.low, group.high) for run in every for group in run.groups)
+        rows = next((rows for rows in some if rows.num_rows), columns)
+        ranges = list(
+            split_key_ranges(
+                every, max(1, self._range_bytes * rows.num_rows // max(1, rows.nbytes))
+            )
+        )
         touched = np.unique(
             np.concatenate(
-                [removed.to_numpy(), *(run.read([self.key])[self.key].to_numpy() for run in staged)]
+                [
+                    removed.to_numpy(),
+                    *(run.rows.read([self.key])[self.key].to_numpy() for run in staged),
+                ]
             )
         )
         for stretch in self._stretches(cached):
             is_current = all(
                 run.schema.equals(columns.schema, check_metadata=True) for _, run in stretch.parts
             )
-            if cached and not complete and is_current and not stretch.holds_any(touched):
+            place = int(np.searchsorted(touched, stretch.low, "left"))
+            is_touched = place < len(touched) and int(touched[place]) <= stretch.high
+            if cached and not complete and is_current and not is_touched:
                 yield from (part for part, _ in stretch.parts)
                 continue
             inside = [
@@ -176,7 +180,9 @@ class Merger:
                         *(run.between(low, high) for _, run in stretch.parts),
                     ],
                     [columns, *(run.between(low, high) for run in staged)],
-                    _between(removed, low, high),
+                    removed.filter(
+                        pc.and_(pc.greater_equal(removed, low), pc.less_equal(removed, high))
+                    ),
                     complete,
                 )
                 if (
@@ -184,7 +190,7 @@ class Merger:
                     and is_current
                     and len(inside) == 1
                     and not complete
-                    and not merged.counts
+                    and merged.counts == NO_CHANGE
                 ):
                     yield from (part for part, _ in stretch.parts)
                 else:
@@ -211,7 +217,10 @@ class Merger:
             identity=self._identity,
             complete=complete,
         )
-        self.counts += merged.counts
+        now, more = self.counts, merged.counts
+        self.counts = Counts(
+            now.added + more.added, now.changed + more.changed, now.removed + more.removed
+        )
         return merged
 
     def _stretches(self, cached: CachedParts) -> list[_Stretch]:
@@ -235,11 +244,6 @@ class Merger:
             stretches[-1].high = highest
             stretches.append(_Stretch(highest + 1, HIGHEST, []))
         return stretches
-
-    def _rows_of_a_range(self, runs: Sequence[SortedRun]) -> int:
-        some = (run.between(group.low, group.high) for run in runs for group in run.groups)
-        rows = next((rows for rows in some if rows.num_rows), None)
-        return max(1, self._range_bytes * rows.num_rows // max(1, rows.nbytes)) if rows else 1
 
     def _unify(self, parts: Sequence[pa.Table], problems: Problems | None = None) -> pa.Table:
         """Return rows in the columns of today, and count what does not fit these."""
@@ -280,7 +284,8 @@ def merge_rows(
     """
     if order is None:
         new = newest_rows(new, key)
-    new = _keep(new, pc.invert(pc.is_in(new[key], value_set=removed)))
+    if len(removed):
+        new = new.filter(pc.invert(pc.is_in(new[key], value_set=removed)))
     if not before.num_rows:
         # As in a first load: nothing to compare, and no copy.
         return Merged(_sort(new, key, order), Counts(added=new.num_rows))
@@ -311,22 +316,6 @@ def arrange(table: Table, rows: pa.Table) -> pa.Table:
     return _sort(rows, table.parent.id, _order_of(table))
 
 
-def newest_rows(rows: pa.Table, key: str) -> pa.Table:
-    """Return one row a key, the last one: by key where keys are whole numbers, else in the order of
-    the rows.
-    """
-    if not pa.types.is_integer(rows.schema.field(key).type):
-        repeated = pd.Index(rows[key].to_pandas()).duplicated(keep="last")
-        return rows.filter(pa.array(~repeated)) if repeated.any() else rows
-    ids = rows[key].to_numpy()
-    if len(ids) < 2 or bool(np.all(ids[1:] > ids[:-1])):
-        return rows
-    # One copy: there may be many rows.
-    by_key = np.argsort(ids, kind="stable")
-    ids = ids[by_key]
-    return rows.take(by_key[np.append(ids[1:] != ids[:-1], True)])
-
-
 def drop_deleted(table: Table, rows: pa.Table, removed: Collection[int]) -> pa.Table:
     """Return the rows that are neither removed nor flagged as deleted; a table whose deleted rows
     the API goes on listing (stages, users) keeps those that are flagged.
@@ -337,7 +326,7 @@ def drop_deleted(table: Table, rows: pa.Table, removed: Collection[int]) -> pa.T
     )
     if table.incremental and "is_deleted" in rows.column_names:
         is_there = pc.and_(is_there, pc.invert(pc.fill_null(rows["is_deleted"], False)))
-    return _keep(rows, is_there)
+    return rows.filter(is_there)
 
 
 def _order_of(table: Table) -> str | None:
@@ -345,15 +334,6 @@ def _order_of(table: Table) -> str | None:
     if table.parent is None:
         return None
     return table.parent.order or ("id" if table.key == ("id",) else "")
-
-
-def _keep(rows: pa.Table, mask: pa.ChunkedArray) -> pa.Table:
-    """Return the rows where `mask` is true, without a copy where it is true of all."""
-    return rows if pc.all(mask).as_py() else rows.filter(mask)
-
-
-def _between(keys: pa.Array, low: int, high: int) -> pa.Array:
-    return keys.filter(pc.and_(pc.greater_equal(keys, low), pc.less_equal(keys, high)))
 
 
 def _sort(rows: pa.Table, key: str, order: str | None) -> pa.Table:
@@ -392,14 +372,10 @@ def _column_differs(before: pa.ChunkedArray | None, after: pa.ChunkedArray | Non
     left, right = before.combine_chunks(), after.combine_chunks()
     if left.type != right.type or pa.types.is_nested(left.type):
         # Arrow compares neither lists nor values of two types.
-        return pa.array(map(_unequal, left.to_pylist(), right.to_pylist()), pa.bool_())
+        return pa.array(map(operator.ne, left.to_pylist(), right.to_pylist()), pa.bool_())
     return pc.or_(
         pc.fill_null(pc.not_equal(left, right), False), pc.xor(left.is_null(), right.is_null())
     )
-
-
-def _unequal(left: Any, right: Any) -> bool:
-    return bool(left != right)
 
 
 def _count_unlike(before: pa.Table, after: pa.Table) -> Counts:

@@ -8,14 +8,13 @@ lack shows that one of them did change: then that list is read at once.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
 from datetime import datetime
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from pdframe.cache.store import Store
-from pdframe.fields import custom_fields, labelling_field, option_labels, read_fields
+from pdframe.fields import OPTION_TYPES, custom_fields, labelling_field, option_labels, read_fields
 from pdframe.frames import is_unknown
 from pdframe.schema import TABLES, Table
 from pdframe.schema.field_lists import FIELD_LISTS
@@ -30,19 +29,10 @@ METADATA = FIELD_LISTS | {
 }
 
 
-_UNEXPLAINED = "unexplained by "
-
-
-def unexplained_key(table: str) -> str:
-    """Return the key of a list's state that holds the digest of what it lacks of a table."""
-    return f"{_UNEXPLAINED}{table}"
-
-
-def unexplained_notes(state: Mapping[str, str]) -> dict[str, str]:
-    """Return what the state of a list says of all tables: it stays true when the list is read
-    again, and still lacks the same.
-    """
-    return {key: digest for key, digest in state.items() if key.startswith(_UNEXPLAINED)}
+UNEXPLAINED = "unexplained by "
+"""With the name of a table: the key of a list's state that holds the digest of what it lacks of
+that table. It stays true when the list is read again, and still lacks the same.
+"""
 
 
 def unexplained(store: Store, name: str) -> dict[str, str]:
@@ -54,7 +44,7 @@ def unexplained(store: Store, name: str) -> dict[str, str]:
     manifest = store.manifest(name)
     if manifest is None:
         return {}
-    known = _known_ids(store, TABLES[name]) | _known_options(store, TABLES[name])
+    known = _explained(store, TABLES[name])
     missing: dict[str, set[str]] = {}
     for part in store.read_parts(manifest, sorted(known)):
         for column in part.column_names:
@@ -64,8 +54,12 @@ def unexplained(store: Store, name: str) -> dict[str, str]:
                 values = pc.list_flatten(values)
             present = set(map(str, pc.unique(values).drop_null().to_pylist()))
             missing.setdefault(other, set()).update(present - ids)
-    for other, names in _unknown_fields(store, TABLES[name]).items():
-        missing.setdefault(other, set()).update(names)
+    fields = TABLES[name].field_list
+    if fields is not None and store.manifest(fields) is not None:
+        # Columns that the list of fields does not describe.
+        codes = set(store.read(fields, ["field_code"])["field_code"].to_pylist())
+        undescribed = {field.name for field in store.schema(name) if is_unknown(field)}
+        missing.setdefault(fields, set()).update(undescribed - codes)
     return {
         other: hashlib.sha256("\n".join(sorted(names)).encode()).hexdigest()[:16]
         for other, names in missing.items()
@@ -83,40 +77,29 @@ def newest_update(store: Store, name: str) -> datetime | None:
     return max(filter(None, times), default=None)
 
 
-def _known_ids(store: Store, table: Table) -> dict[str, tuple[str, set[str]]]:
-    """Return, for each column of ids, the list of metadata that explains it, and the ids there."""
-    result = {}
-    for column in table.names:
-        if column.table in METADATA and store.manifest(column.table) is not None:
-            key = TABLES[column.table].key[0]
-            ids = store.read(column.table, [key])[key].to_pylist()
-            result[column.id] = column.table, set(map(str, ids))
-    return result
-
-
-def _known_options(store: Store, table: Table) -> dict[str, tuple[str, set[str]]]:
-    """Return, for each column of options, the list of fields, and the options there."""
+def _explained(store: Store, table: Table) -> dict[str, tuple[str, set[str]]]:
+    """Return, for each column of ids or of options, the list of metadata that explains it, and the
+    ids or options there.
+    """
+    known: dict[str, tuple[str, set[str]]] = {}
+    for added in table.names:
+        if added.table in METADATA and store.manifest(added.table) is not None:
+            key = TABLES[added.table].key[0]
+            ids = store.read(added.table, [key])[key].to_pylist()
+            known[added.id] = added.table, set(map(str, ids))
     name = table.field_list
     if name is None or store.manifest(name) is None:
-        return {}
+        return known
     fields = read_fields(store.read(name).to_pylist())
     optioned = {
-        field.code: field for field in custom_fields(fields, table.reserved) if field.has_options
+        field.code: field
+        for field in custom_fields(fields, table.reserved)
+        if field.type in OPTION_TYPES
     } | {
         column.name: field
         for column in table.columns
         if column.options and (field := labelling_field(column, fields)) is not None
     }
-    return {
+    return known | {
         column: (name, set(map(str, option_labels(field)))) for column, field in optioned.items()
     }
-
-
-def _unknown_fields(store: Store, table: Table) -> dict[str, set[str]]:
-    """Return the columns of a table that its list of fields does not describe."""
-    name = table.field_list
-    if name is None or store.manifest(name) is None:
-        return {}
-    codes = set(store.read(name, ["field_code"])["field_code"].to_pylist())
-    unknown = {field.name for field in store.schema(table.name) if is_unknown(field)}
-    return {name: unknown - codes} if unknown - codes else {}

@@ -1,19 +1,41 @@
-"""Decide how each table is brought up to date. No other module decides it.
+"""Decide how each table is brought up to date, and what is fetched again after a crash. No other
+module decides it.
 
 `plan` answers for one table, from what the cache holds of it, and reads nothing itself: `sync()`
 runs plans and `estimate()` prices them (`plan_costs`), so the two cannot disagree.
 
 1. `skip_note`: a table that the interrupted sync finished, or a list of metadata that is young
    enough, is left as it is.
-2. `lacking`: a table whose ids come from another one is skipped where that is unavailable.
+2. `required_rows`: a table whose ids come from another one is skipped where that is unavailable.
 3. `plan`: full or incremental, and whether the lists of deletions are read.
-4. `resume_position`: after a crash, a full fetch continues at the position that its checkpoint
-   saved, unless that is too old.
+4. `due_parents`: of children, whose rows are fetched.
+
+After a crash, a sync loads the checkpoint of each table: the pages that were staged, and the
+position that they reached. What is staged is not fetched again, but for this:
+
+======================  ============================================================================
+of a fetch of           fetched again after a crash
+======================  ============================================================================
+a table that was done   nothing, for a while (`skip_note`)
+a complete list         what changed since the fetch began; where that is 29 days ago, everything:
+                        deletions are listed for 30 days (`resume_position`)
+changes                 the changes of the lists that were done, and the lists of deletions
+                        (`resume_changes`)
+line items,             the deals whose fingerprint changed since; where the fetch began 7 days ago,
+installments            everything (`resume_position`, `due_parents`)
+children by record      the records whose fingerprint changed since; everything where the fetch
+                        began 7 days ago, or was about other records (`resume_records`)
+======================  ============================================================================
+
+Staged children of a parent that is fetched again do not count (`usable_children`). Two things are
+decided before these rules: `Checkpoint.load` drops pages of other columns, of other requests or
+since another state of the table, and `TableSync` starts again where the API refuses a saved cursor.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+import zlib
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Literal
@@ -22,10 +44,21 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pdframe.cache.checkpoint import CheckpointState, Position
+from pdframe.cache.parts import SortedRun
 from pdframe.cache.store import Manifest, Stored
 from pdframe.fields import Field
+from pdframe.frames import is_unknown, storage_schema
 from pdframe.schema import TABLES, Table
-from pdframe.sync.fetch_result import DELETIONS_LISTED_FOR, can_fetch_changes
+from pdframe.sync.fetch_state import (
+    PROVISIONAL,
+    SCHEMA,
+    Want,
+    certain,
+    combined,
+    drop_parents,
+    is_provisional,
+    places_of,
+)
 from pdframe.sync.metadata import METADATA
 from pdframe.sync.options import DEFAULT_OPTIONS, SyncOptions
 
@@ -37,6 +70,10 @@ CURRENT_NOTES = frozenset({UP_TO_DATE, WITHIN_METADATA_AGE})
 # How long the tables of an interrupted sync count as up to date where the account has no `max_age`.
 INTERRUPTED_FOR = timedelta(minutes=15)
 ALWAYS = timedelta(0)
+# The API lists deletions for 30 days: past that, only a full reload finds them.
+DELETIONS_LISTED_FOR = timedelta(days=29)
+# An interrupted fetch of children resumes for this long; then its answers are as old as any other.
+CHILDREN_RESUMABLE_FOR = timedelta(days=7)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -136,7 +173,7 @@ def plan(
     if table.sources[0].batch is not None:
         return Plan("incremental")
     if (table.incremental and is_cheaper_to_reload(table, manifest.rows, policy.options)) or (
-        schema is None or not can_fetch_changes(table, schema, fields, manifest.state)
+        schema is None or not _can_fetch_changes(table, schema, fields, manifest.state)
     ):
         return Plan("full")
     reads_deletions = deletions_merged_at is None or is_old(
@@ -151,14 +188,164 @@ def plan(
     return Plan("incremental", reads_deletions=reads_deletions)
 
 
-def resume_position(saved: CheckpointState | None, began: datetime) -> Position | None:
-    """Return where a full fetch continues after an interruption; None: it starts again.
+def resume_position(
+    saved: CheckpointState | None,
+    began: datetime,
+    resumable_for: timedelta = DELETIONS_LISTED_FOR,
+) -> Position | None:
+    """Return where a fetch that begins now continues after an interruption; None: it starts again.
 
-    Deletions since the saved pages must still be listed when it ends.
+    Of a complete list, deletions since the saved pages must still be listed when it ends.
     """
-    if saved is None or began - saved.position.began >= DELETIONS_LISTED_FOR:
+    if saved is None or began - saved.position.began >= resumable_for:
         return None
     return saved.position
+
+
+def resume_changes(
+    saved: CheckpointState | None, began: datetime, reads_deletions: bool
+) -> tuple[Position, bool]:
+    """Return where a fetch of changes continues, and whether it reads the lists of deletions.
+
+    The lists before the position are requested again from their saved watermarks. The staged pages
+    may have been requested without deleted rows.
+    """
+    if saved is None:
+        return Position(began), reads_deletions
+    return saved.position, True
+
+
+@dataclass(frozen=True, slots=True)
+class RecordsPosition:
+    """Where a fetch of children by record stands.
+
+    Parameters
+    ----------
+    position
+        The position to stage with its pages.
+    began
+        When the fetch began that it resumes; None: it resumes none.
+    is_of_others
+        Whether `position` is the one of an unfinished fetch of other records, which keeps its
+        checkpoint.
+    """
+
+    position: Position
+    began: datetime | None = None
+    is_of_others: bool = False
+
+
+def resume_records(
+    saved: Position | None,
+    want: Want,
+    parents: Sequence[int],
+    states: pa.Table,
+    *,
+    every_at: datetime | None,
+    now: datetime,
+) -> RecordsPosition:
+    """Return where a fetch of children by record continues after an interruption.
+
+    Parameters
+    ----------
+    saved
+        The position in the checkpoint; None: there is none.
+    want, parents
+        What is wanted, and the records that it is about.
+    states
+        Their cached fetch states.
+    every_at
+        When the children of all records were fetched last; None: never.
+    now
+        This machine's clock.
+    """
+    ids = ",".join(map(str, parents))
+    about = "every" if want.ids is None else f"{zlib.crc32(ids.encode()):08x}"
+    marks = {"parents": about, "full": "yes" if want.full else "no"}
+    fresh = RecordsPosition(Position(now, marks=marks))
+    if saved is None or not timedelta(0) <= now - saved.began < CHILDREN_RESUMABLE_FOR:
+        return fresh
+    is_same = saved.marks.get("parents") == about
+    # A process that was killed after its commit left the checkpoint of a finished fetch.
+    if about == "every":
+        is_finished = every_at is not None and every_at >= saved.began
+    else:
+        start = pa.scalar(saved.began, SCHEMA.field("asked_at").type)
+        recent = states.filter(pc.greater_equal(states["asked_at"], start))
+        is_finished = is_same and set(parents).issubset(recent["id"].to_pylist())
+    if is_finished:
+        return fresh
+    if is_same and (not want.full or saved.marks.get("full") == "yes"):
+        return RecordsPosition(saved, saved.began)
+    return RecordsPosition(saved, is_of_others=True) if want.ids is not None else fresh
+
+
+def due_parents(
+    parents: Sequence[int],
+    states: pa.Table,
+    fingerprints: pa.Table,
+    want: Want,
+    *,
+    began: datetime | None,
+    now: datetime,
+) -> list[int]:
+    """Return the parents whose children are to fetch now.
+
+    Parameters
+    ----------
+    parents
+        The parents that `want` is about.
+    states, fingerprints
+        Their fetch states, and their fingerprints in the cached list.
+    want
+        What is wanted.
+    began
+        When the run began that this one resumes; None: it resumes none.
+    now
+        This machine's clock.
+    """
+    ids = pa.array(parents, pa.int64())
+    at = places_of(ids, states)
+    fetched_at, before = states["asked_at"].take(at), states["look"].take(at)
+    fingerprint = fingerprints["fingerprint"].take(places_of(ids, fingerprints))
+    is_listed = pc.and_(pc.is_valid(fingerprint), want.listed)
+    has_changed = pc.and_(
+        is_listed,
+        pc.not_equal(certain(pc.fill_null(before, "")), certain(pc.fill_null(fingerprint, ""))),
+    )
+    if want.full:
+        is_due = pa.chunked_array([pa.repeat(True, len(ids))])
+    else:
+        may_change = is_provisional(pc.fill_null(before, PROVISIONAL))
+        is_due = pc.if_else(is_listed, pc.or_(has_changed, may_change), True)
+        if not want.now:
+            is_due = pc.and_(is_due, pc.invert(_is_fresh(fetched_at, want.max_age, now)))
+    if began is not None:
+        start = pa.scalar(began, SCHEMA.field("asked_at").type)
+        in_this_run = pc.fill_null(pc.greater_equal(fetched_at, start), False)
+        is_due = pc.if_else(in_this_run, has_changed, is_due)
+    due: list[int] = ids.filter(combined(pc.or_(is_due, pc.is_null(at)))).to_pylist()
+    return due
+
+
+def usable_children(
+    saved: CheckpointState | None, outdated: Collection[int]
+) -> list[tuple[pa.Table | SortedRun, pa.Table]]:
+    """Return the staged children that count, each with the fetch states of its parents.
+
+    Children that were staged again later do not, nor those of `outdated` parents, which are fetched
+    again or are no parents any more.
+    """
+    if saved is None or not saved.states:
+        return []
+    newer = set(outdated)
+    usable: list[tuple[pa.Table | SortedRun, pa.Table]] = []
+    for staged, states in reversed([*zip([*saved.runs, *saved.pages], saved.states, strict=True)]):
+        states = drop_parents(states, pa.array(sorted(newer), pa.int64()))
+        newer.update(states["id"].to_pylist())
+        if states.num_rows:
+            usable.insert(0, (staged, states))
+    return usable
 
 
 def is_old(time: datetime, age: timedelta | None, now: datetime) -> bool:
@@ -192,12 +379,6 @@ def dependencies(name: str) -> list[str]:
     return [table.field_list] if table.field_list else []
 
 
-def with_dependencies(names: Iterable[str]) -> set[str]:
-    """Return tables together with those that they depend on."""
-    requested = set(names)
-    return requested.union(*(dependencies(name) for name in requested))
-
-
 def required_rows(name: str) -> list[str]:
     """Return the tables without whose rows `name` cannot be requested; a field list is not one."""
     return [other for other in dependencies(name) if TABLES[other].key == ("id",)]
@@ -210,17 +391,11 @@ def full_reload_set(names: Iterable[str]) -> frozenset[str]:
     return frozenset().union(*([name, *required_rows(name)] for name in names))
 
 
-def topological_order(names: Iterable[str]) -> Sequence[str]:
-    """Return tables in an order in which each comes after those that it depends on."""
-    return sorted(names, key=lambda name: (len(dependencies(name)), list(TABLES).index(name)))
-
-
-def lacking(name: str, rows: Mapping[str, int | None], unavailable: Iterable[str]) -> list[str]:
-    """Return the tables that `name` requires and that have no rows in the cache (`rows`: None), or
-    were `unavailable` in this sync.
-    """
-    refused = set(unavailable)
-    return [other for other in required_rows(name) if rows[other] is None or other in refused]
+def in_order(names: Iterable[str]) -> Sequence[str]:
+    """Return tables together with those that they depend on, each after these."""
+    requested = set(names)
+    every = requested.union(*(dependencies(name) for name in requested))
+    return sorted(every, key=lambda name: (len(dependencies(name)), list(TABLES).index(name)))
 
 
 def lists_of(table: Table, cached: pa.Table | Stored) -> list[pa.Array]:
@@ -255,4 +430,34 @@ def _days(age: timedelta) -> str:
         f"{age.days} day{'s' if age.days != 1 else ''}"
         if age.days
         else f"{age.total_seconds() / 3600:.1f} hours"
+    )
+
+
+def _is_fresh(
+    fetched_at: pa.ChunkedArray, max_age: timedelta | None, now: datetime
+) -> pa.ChunkedArray:
+    if max_age is None:
+        return pc.is_valid(fetched_at)
+    # A time ahead of the clock means that the clock was set: it proves no age.
+    oldest, newest = (pa.scalar(at, fetched_at.type) for at in (now - max_age, now + max_age))
+    is_fresh = pc.and_(pc.greater(fetched_at, oldest), pc.less_equal(fetched_at, newest))
+    return pc.fill_null(is_fresh, False)
+
+
+def _can_fetch_changes(
+    table: Table, stored: pa.Schema, fields: Sequence[Field], watermarks: Mapping[str, str]
+) -> bool:
+    """Whether changes can be merged into what is stored: every list has a watermark, and no column
+    changed its type.
+
+    Text that was stored before its field was known is typed when it is merged.
+    """
+    if not table.incremental or any(source.path not in watermarks for source in table.sources):
+        return False
+    wanted = storage_schema(table, fields)
+    return all(
+        name not in stored.names
+        or stored.field(name).type == wanted.field(name).type
+        or is_unknown(stored.field(name))
+        for name in wanted.names
     )

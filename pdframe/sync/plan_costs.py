@@ -12,25 +12,23 @@ from datetime import datetime
 
 import pyarrow.compute as pc
 
-from pdframe.cache.deleted_deals import DeletedDeals
+from pdframe.cache.deleted_deals import WITH_DELETED, DeletedDeals
 from pdframe.cache.store import Manifest, Store
 from pdframe.errors import DamagedError
 from pdframe.fields import Field
 from pdframe.schema import TABLES, Table
 from pdframe.sync import line_items
-from pdframe.sync.deletions import keeps_deleted
 from pdframe.sync.fetch_state import NO_STATES, load_states
 from pdframe.sync.options import SyncOptions
 from pdframe.sync.plan import (
     Plan,
     Policy,
+    in_order,
     lists_of,
     plan,
     required_rows,
     second_list,
     skip_note,
-    topological_order,
-    with_dependencies,
 )
 
 
@@ -78,7 +76,7 @@ class Pricing:
 
     def estimate(self, names: Iterable[str]) -> list[Estimate]:
         """Return one row a table that a sync of `names` would touch, in the order of the schema."""
-        order = topological_order(with_dependencies(names))
+        order = in_order(names)
         result = {name: self._priced(TABLES[name]) for name in order}
         return [result[name] for name in TABLES if name in result]
 
@@ -95,7 +93,7 @@ class Pricing:
         if planned.mode == "incremental":
             return self._of_changes(table, planned)
         result = self._of_list(table, manifest)
-        if not keeps_deleted(table):
+        if table.name not in WITH_DELETED:
             return result
         more = sum(source.cost for source in table.sources if source.deletions)
         return replace(
@@ -113,7 +111,9 @@ class Pricing:
             schema=self._store.schema(table.name) if manifest is not None else None,
             fields=self._fields(table),
             deletions_merged_at=(
-                DeletedDeals(self._store).merged_at if keeps_deleted(table) else None
+                DeletedDeals(self._store).listed_at(merged=True)
+                if table.name in WITH_DELETED
+                else None
             ),
         )
 

@@ -10,7 +10,7 @@ from queue import Empty, SimpleQueue
 from types import TracebackType
 from typing import TypeVar
 
-from pdframe._lock import LockHandle
+from pdframe._files import LockHandle
 from pdframe._warnings import collect_warnings, warn
 from pdframe.api.client import Client
 from pdframe.schema import TABLES

@@ -10,8 +10,8 @@ from typing import Literal, TypeVar
 
 from pdframe._memory import release_memory
 from pdframe._warnings import deferred_warnings
-from pdframe.api.budget import Spent, TokenBudget
 from pdframe.api.client import Client
+from pdframe.api.limits import Spent, TokenBudget
 from pdframe.cache.checkpoint import in_flight
 from pdframe.cache.deleted_deals import DeletedDeals
 from pdframe.cache.quarantine import delete_old_copies, remove_damaged
@@ -21,9 +21,10 @@ from pdframe.fields import Field, read_fields
 from pdframe.schema import TABLES, Table
 from pdframe.sync.children import ChildrenSync
 from pdframe.sync.concurrency import map_unordered
+from pdframe.sync.fetch import Fetcher
 from pdframe.sync.fetch_state import Want
 from pdframe.sync.merge import Counts
-from pdframe.sync.metadata import METADATA, newest_update, unexplained, unexplained_key
+from pdframe.sync.metadata import METADATA, UNEXPLAINED, newest_update, unexplained
 from pdframe.sync.options import DEFAULT_OPTIONS, SyncOptions
 from pdframe.sync.plan import (
     ALWAYS,
@@ -31,18 +32,18 @@ from pdframe.sync.plan import (
     Policy,
     dependencies,
     full_reload_set,
+    in_order,
     is_old,
-    lacking,
     required_rows,
     skip_note,
-    topological_order,
-    with_dependencies,
 )
 from pdframe.sync.plan_costs import Estimate, Pricing
 from pdframe.sync.repair import KEPT_FOR_GOOD, is_lost, note_withheld
 from pdframe.sync.reporting import Progress, WorkerReporter, tables_at_once
 from pdframe.sync.table_sync import Mode, TableSync
 
+# A table of that many rows gives memory back after its sync.
+RELEASE_ROWS = 5_000
 _UNAVAILABLE = frozenset({402, 403})
 T = TypeVar("T")
 
@@ -134,7 +135,7 @@ class Syncer:
         requested = list(names)
         policy = replace(self._policy_of(requested, full, named), finished_age=max_age)
         done: dict[str, SyncRow] = {}
-        self.with_repair(lambda: self._sync(with_dependencies(requested), policy, done))
+        self.with_repair(lambda: self._sync(requested, policy, done))
         return [done[name] for name in TABLES if name in done]
 
     def estimate(
@@ -163,7 +164,7 @@ class Syncer:
         """Bring one table and its dependencies up to date now; raise where it is unavailable."""
 
         def refresh() -> None:
-            done = self._run(name, _with_dependencies_in_order(name), full=full)
+            done = self._run(name, in_order([name]), full=full)
             self._refresh_outdated_metadata(name, done)
 
         self.with_repair(refresh)
@@ -174,7 +175,7 @@ class Syncer:
         """
 
         def is_due() -> bool:
-            listed = DeletedDeals(self.store).listed_at
+            listed = DeletedDeals(self.store).listed_at()
             if listed is None or (since is not None and listed < since):
                 return True
             return since is None and is_old(listed, max_age, self.now())
@@ -256,7 +257,7 @@ class Syncer:
                 unfinished_since=interrupted,
                 in_flight=frozenset(in_flight(self.store)),
             )
-            waiting = [name for name in topological_order(wanted) if name not in done]
+            waiting = [name for name in in_order(wanted) if name not in done]
             running: set[str] = set()
             outdated: dict[str, set[str]] = {}
 
@@ -273,7 +274,7 @@ class Syncer:
                         continue
                     outdated.setdefault(other, set()).add(row.table)
                     done.pop(other, None)
-                    for part in topological_order(with_dependencies([other])):
+                    for part in in_order([other]):
                         if not (part in done or part in running or part in waiting):
                             waiting.append(part)
 
@@ -337,7 +338,7 @@ class Syncer:
             name
             for name, digest in unexplained(self.store, row.table).items()
             if (manifest := self._manifest(name)) is not None
-            and manifest.state.get(unexplained_key(row.table)) != digest
+            and manifest.state.get(UNEXPLAINED + row.table) != digest
         ]
 
     @staticmethod
@@ -366,7 +367,7 @@ class Syncer:
         """
         manifest = self._manifest(name)
         state = {
-            unexplained_key(table): digest
+            UNEXPLAINED + table: digest
             for table in tables
             if (digest := unexplained(self.store, table).get(name))
         }
@@ -382,14 +383,12 @@ class Syncer:
 
     def _unable(self, name: str, done: Mapping[str, SyncRow]) -> SyncRow | None:
         """Return the row of a table that lacks what it requires; None where it lacks nothing."""
-        missing = lacking(
-            name,
-            {
-                other: manifest.rows if (manifest := self.store.manifest(other)) else None
-                for other in required_rows(name)
-            },
-            [other for other, row in done.items() if row.mode == "unavailable"],
-        )
+        missing = [
+            other
+            for other in required_rows(name)
+            if self.store.manifest(other) is None
+            or (other in done and done[other].mode == "unavailable")
+        ]
         if not missing:
             return None
         why = next((done[other].missing for other in missing if other in done), "")
@@ -398,7 +397,7 @@ class Syncer:
     # One table and its dependencies
 
     def _refresh_if_stale(self, name: str, max_age: timedelta | None) -> None:
-        parts: Sequence[str] = _with_dependencies_in_order(name)
+        parts: Sequence[str] = in_order([name])
         if not self._is_stale(name, max_age):
             # A list that was unavailable when the table was loaded is requested with the table
             # again, not at each call.
@@ -424,7 +423,9 @@ class Syncer:
             current = {other for other in outdated if self._was_synced(other, done)}
             for other in current:
                 self._note_if_newer(other, name)
-        for other in topological_order(set(outdated) - current):
+        for other in in_order(outdated):
+            if other in current or other not in outdated:
+                continue
             self._run(other, [other], strict=False)
             with self.store.lock():
                 self._note_unexplained(other, [name])
@@ -442,10 +443,9 @@ class Syncer:
         one is unavailable whose rows it requires.
         """
         done: dict[str, SyncRow] = {}
-        required = full_reload_set([name])
-        policy = replace(self.policy, reload=required if full else frozenset())
+        required = [name, *required_rows(name)]
+        policy = replace(self.policy, reload=frozenset(required if full else ()))
         with self.store.lock(), _saying_what_is_kept(done, self.store):
-            self.store.prepare()
             for part in parts:
                 if not is_due(part):
                     continue
@@ -457,30 +457,32 @@ class Syncer:
                     done[part] = self._sync_table(
                         part, tick, policy, strict=strict and part in required
                     )
-            delete_old_copies(self.store)
         return done
 
     def _sync_table(
         self, name: str, tick: Callable[[int], None], policy: Policy, *, strict: bool = False
     ) -> SyncRow:
         table, counts, missing = TABLES[name], Counts(), ""
+        fetcher = Fetcher(self.client, table, self.fields(table), tick, policy.options)
         with self.budget.track(name) as spent:
             mode: Mode = "unavailable"
             try:
-                mode, counts, note = self._table_sync(table, tick, policy).run()
+                mode, counts, note = TableSync(table, fetcher, self.store, self.now, policy).run()
             except AccessError as error:
                 if strict or error.status not in _UNAVAILABLE:
                     raise
                 note, missing = str(error), error.missing
                 note_withheld(self.store, name)
-        # Give the memory of a large table back before a frame is made of its rows.
-        release_memory()
         if mode != "unavailable":
             self._note_tokens(name, spent)
+        manifest = self._manifest(name)
+        if manifest is not None and manifest.rows >= RELEASE_ROWS:
+            # Give its memory back before a frame is made of its rows.
+            release_memory()
         return SyncRow(
             name,
             mode,
-            self._rows(name),
+            manifest.rows if manifest else None,
             counts.added,
             counts.changed,
             counts.removed,
@@ -491,12 +493,6 @@ class Syncer:
             missing,
         )
 
-    def _table_sync(self, table: Table, tick: Callable[[int], None], policy: Policy) -> TableSync:
-        fields = self.fields(table)
-        return TableSync(
-            self.client, self.store, table, fields, tick=tick, now=self.now, policy=policy
-        )
-
     def _list_deletions(self, is_due: Callable[[], bool]) -> None:
         table = TABLES["deals"]
         with self.store.lock(), _saying_what_is_kept({}, self.store):
@@ -504,7 +500,9 @@ class Syncer:
             if not is_due():
                 return
             with self.progress(table.name) as tick, self.budget.track(table.name):
-                self._table_sync(table, tick, self.policy).list_deletions()
+                fields, options = self.fields(table), self.policy.options
+                fetcher = Fetcher(self.client, table, fields, tick, options)
+                TableSync(table, fetcher, self.store, self.now, self.policy).list_deletions()
 
     # The cache
 
@@ -536,7 +534,9 @@ class Syncer:
         return is_old(manifest.synced_at, age, self.now())
 
     def _skip(self, name: str, note: str, missing: str = "") -> SyncRow:
-        return SyncRow(name, "skipped", self._rows(name), 0, 0, 0, 0, 0, 0.0, note, missing)
+        manifest = self._manifest(name)
+        rows = manifest.rows if manifest else None
+        return SyncRow(name, "skipped", rows, 0, 0, 0, 0, 0, 0.0, note, missing)
 
     def _note_tokens(self, name: str, spent: Spent) -> None:
         """Write the cost of a sync into the manifest, where another cost stands there."""
@@ -544,20 +544,12 @@ class Syncer:
         if manifest is not None and manifest.tokens != spent.tokens:
             self.store.publish(replace(manifest, tokens=spent.tokens))
 
-    def _rows(self, name: str) -> int | None:
-        manifest = self._manifest(name)
-        return manifest.rows if manifest else None
-
     def _manifest(self, name: str) -> Manifest | None:
         """Return what is cached of a table; None where nothing is, or where it is damaged."""
         try:
             return self.store.manifest(name)
         except DamagedError:
             return None
-
-
-def _with_dependencies_in_order(name: str) -> Sequence[str]:
-    return topological_order(with_dependencies([name]))
 
 
 @contextmanager

@@ -6,9 +6,9 @@ appends each to the checkpoint of the table, and an interrupted sync resumes by 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -17,28 +17,27 @@ import pyarrow.compute as pc
 
 from pdframe._files import Part
 from pdframe._warnings import deferred_warnings
-from pdframe.api.client import Client
 from pdframe.cache.checkpoint import Checkpoint
-from pdframe.cache.deleted_deals import DeletedDeals
+from pdframe.cache.deleted_deals import WITH_DELETED, DeletedDeals, Deletions
+from pdframe.cache.parts import newest_rows
 from pdframe.cache.quarantine import remove_damaged
+from pdframe.cache.snapshots import Kind, SnapshotLog
 from pdframe.cache.store import Manifest, Store, Stored
-from pdframe.errors import DamagedError
-from pdframe.fields import Field, name_columns
+from pdframe.errors import CacheError, DamagedError
+from pdframe.fields import name_columns
 from pdframe.frames import storage_schema
-from pdframe.schema import Table
+from pdframe.schema import TABLES, Table
+from pdframe.schema.snapshots import HISTORIES, OF_DEALS
 from pdframe.sync.children import ChildrenSync
 from pdframe.sync.concurrency import prefetch
-from pdframe.sync.deletions import Deletions, keeps_deleted
-from pdframe.sync.fetch import Fetcher
-from pdframe.sync.fetch_result import FetchResult, RestartRequiredError
+from pdframe.sync.fetch import Fetcher, FetchResult, RestartRequiredError
 from pdframe.sync.fetch_state import Want, load_states, save_states, state_name
 from pdframe.sync.full import FullScan, update_times
 from pdframe.sync.line_items import LineItemsScan, complete_since
-from pdframe.sync.merge import Counts, Merger, drop_deleted, newest_rows
-from pdframe.sync.metadata import unexplained_notes
+from pdframe.sync.merge import NO_CHANGE, Counts, Merger, drop_deleted
+from pdframe.sync.metadata import UNEXPLAINED
 from pdframe.sync.plan import Policy, lists_of, plan
 from pdframe.sync.range_scan import Times
-from pdframe.sync.snapshot import append_snapshot, snapshot_columns
 
 Mode = Literal["full", "incremental", "skipped", "unavailable"]
 
@@ -68,45 +67,29 @@ class _Work:
     is_restarted: bool = False
 
 
+@dataclass
 class TableSync:
     """Sync one table.
 
     Parameters
     ----------
-    client, store
-        The HTTP client, and the cache.
-    table, fields
-        The table, and its field metadata.
-    tick
-        Called with the number of rows after each page, for a progress bar.
+    table, fetcher
+        The table, and what fetches its lists.
+    store
+        The cache.
     now
         This machine's clock.
     policy
         What must be reloaded, and what may stay.
     """
 
-    def __init__(
-        self,
-        client: Client,
-        store: Store,
-        table: Table,
-        fields: Sequence[Field],
-        *,
-        tick: Callable[[int], None],
-        now: Callable[[], datetime],
-        policy: Policy,
-    ) -> None:
-        self.client = client
-        self.store = store
-        self.table = table
-        self.fields = fields
-        self.tick = tick
-        self.now = now
-        self.policy = policy
-        self.options = policy.options
-        self.fetcher = Fetcher(client, table, fields, tick, policy.options)
-        self._deletions: Deletions | None = None
-        self._states: pa.Table | None = None
+    table: Table
+    fetcher: Fetcher
+    store: Store
+    now: Callable[[], datetime]
+    policy: Policy
+    _deletions: Deletions | None = None
+    _states: pa.Table | None = None
 
     def run(self) -> Outcome:
         """Bring the table up to date, as planned."""
@@ -115,7 +98,7 @@ class TableSync:
                 return self._run_children()
             work = self._plan()
             fetched = self._fetch(work)
-            merger = Merger(self.table, self.fields, self.options)
+            merger = Merger(self.table, self.fetcher.fields, self.policy.options)
             parts = merger.merge(
                 self.store.sorted_parts(work.manifest, merger.key) if work.manifest else [],
                 [*fetched.runs, merger.staged(fetched.pages)],
@@ -123,7 +106,9 @@ class TableSync:
                 complete=work.mode == "full",
             )
             self._commit(work, fetched, merger, parts)
-            return Outcome(work.mode, merger.counts, _note(work, fetched))
+            if pages := fetched.resumed_pages:
+                work.note = f"resumed from {pages} saved page{'s' if pages > 1 else ''}"
+            return Outcome(work.mode, merger.counts, work.note)
 
     def list_deletions(self) -> None:
         """Read the lists of deletions alone, and keep the rows of deleted deals."""
@@ -134,7 +119,9 @@ class TableSync:
             )
             fetched = FetchResult(self.now())
             self.fetcher.fetch_deletions(fetched, self.table.sources)
-            self._note_listed(fetched, is_merged=False)
+            if self._deletions is not None:
+                lists, seen_at = fetched.deletion_lists, fetched.seen_at
+                self._deletions.note_listed(lists, seen_at, is_merged=False)
 
     # Plan
 
@@ -148,9 +135,11 @@ class TableSync:
             self.policy,
             now,
             schema=cached.schema if cached is not None else None,
-            fields=self.fields,
+            fields=self.fetcher.fields,
             deletions_merged_at=(
-                DeletedDeals(self.store).merged_at if keeps_deleted(self.table) else None
+                DeletedDeals(self.store).listed_at(merged=True)
+                if self.table.name in WITH_DELETED
+                else None
             ),
         )
         full_at = manifest.full_at if manifest and planned.mode == "incremental" else now
@@ -203,9 +192,16 @@ class TableSync:
     def _fetch_all(self, work: _Work) -> FetchResult:
         """Fetch every row of a list."""
         checkpoint = self._checkpoint() if self.table.incremental else None
-        scan = FullScan(self.fetcher, checkpoint, self._expected_times(work.cached))
+        expected: list[Times] = []
+        if work.cached is not None and any(source.windows for source in self.table.sources):
+            # When the cached rows of each list were updated: such a list is read by ranges.
+            times = pa.table({"update_time": work.cached["update_time"]})
+            lists = lists_of(self.table, work.cached)
+            expected = [np.sort(update_times(times.filter(is_in_list))) for is_in_list in lists]
+        each = self.table.sources[0].each
+        ids = self.store.read(each[1], ["id"])["id"].to_pylist() if each else []
         try:
-            fetched = scan.fetch(self.now(), self._each())
+            fetched = FullScan(self.fetcher, checkpoint, expected).fetch(self.now(), ids)
         except RestartRequiredError:
             if checkpoint is not None:
                 checkpoint.drop()
@@ -263,25 +259,13 @@ class TableSync:
                 ],
             )
 
-    def _expected_times(self, cached: Stored | None) -> list[Times]:
-        """Return when the cached rows of each list were updated, where a list can be read by
-        ranges.
-        """
-        if cached is None or not any(source.windows for source in self.table.sources):
-            return []
-        times = pa.table({"update_time": cached["update_time"]})
-        return [
-            np.sort(update_times(times.filter(is_in_list)))
-            for is_in_list in lists_of(self.table, cached)
-        ]
-
-    def _each(self) -> list[int]:
-        """Return the ids to request a list by, one each; none where it is one list."""
-        each = self.table.sources[0].each
-        return self.store.read(each[1], ["id"])["id"].to_pylist() if each else []
-
     def _checkpoint(self, since: Manifest | None = None) -> Checkpoint:
-        return Checkpoint(self.store, self.table, storage_schema(self.table, self.fields), since)
+        return Checkpoint(
+            self.store,
+            self.table,
+            storage_schema(self.table, self.fetcher.fields),
+            since,
+        )
 
     # Children: by deal, or record by record
 
@@ -309,7 +293,12 @@ class TableSync:
         planned = plan(self.table, self._open_cached()[0], self.policy, self.now())
         self._open_cached(state_name(self.table.name))
         children = ChildrenSync(
-            self.client, self.store, self.table, tick=self.tick, now=self.now, options=self.options
+            self.fetcher.client,
+            self.store,
+            self.table,
+            tick=self.fetcher.tick,
+            now=self.now,
+            options=self.policy.options,
         )
         full = self.table.name in self.policy.reload
         fetched = children.run(Want(None, full, now=True, listed=True))
@@ -331,6 +320,8 @@ class TableSync:
     ) -> None:
         """Write the merged parts, append the snapshot, then publish the manifest."""
         before = work.manifest
+        state = before.state if before else {}
+        kept = {key: digest for key, digest in state.items() if key.startswith(UNEXPLAINED)}
         manifest = Manifest(
             self.table.name,
             (),
@@ -338,65 +329,115 @@ class TableSync:
             work.began,
             work.full_at,
             fetched.server_time or (before.server_time if before else None),
-            {**(unexplained_notes(before.state) if before else {}), **fetched.watermarks},
+            {**kept, **fetched.watermarks},
             next_part=before.next_part if before else 1,
         )
-        written = self.store.write_parts(
-            manifest, prefetch(iter(parts)), max_part_bytes=merger.part_bytes
-        )
-        self._append_snapshot(written, fetched, before)
-        if before is not None and work.full_at == before.full_at and not merger.counts:
+        if fetched.runs or (before is not None and len(before.parts) > 1):
+            # Of a long table, the next range is merged while one is written.
+            parts = prefetch(iter(parts))
+        written = self.store.write_parts(manifest, parts, max_part_bytes=merger.part_bytes)
+        # What changed and what is missing is kept before the table is published: a crash between
+        # the two loses nothing.
+        if self._deletions is not None:
+            self._deletions.add_missing(self.store.read_parts(written, ["id"]), fetched.seen_at)
+        if self.table.name in HISTORIES:
+            append_snapshot(self.store, written, fetched, before)
+        if before is not None and work.full_at == before.full_at and merger.counts == NO_CHANGE:
             # No row changed: a new column that is empty is not worth new parts.
             written = replace(written, parts=before.parts, next_part=before.next_part)
         self.store.publish(written)
-        self._note_listed(fetched, is_merged=True)
+        if self._deletions is not None:
+            lists = fetched.deletion_lists
+            self._deletions.note_listed(lists, fetched.seen_at, is_merged=True)
         if self._states is not None:
             # After the rows: a deal without a state is fetched again.
             save_states(self.store, self.table.name, self._states, work.began)
-        self._drop_checkpoints(before)
+        if self.table.incremental or self.table.sources[0].batch is not None:
+            # Both: an interrupted reload is older than this sync, and must not be resumed.
+            self._checkpoint().drop()
+            self._checkpoint(since=before).drop()
         # Last: where warnings are errors, everything that was paid for is in the cache by now.
         problems = fetched.problems
         problems.merge(merger.problems)
-        problems.warn(
-            self.table.name, name_columns(self.fields, self.table.reserved, problems.cells)
-        )
-
-    def _append_snapshot(
-        self, written: Manifest, fetched: FetchResult, before: Manifest | None
-    ) -> None:
-        """Keep what changed of deals or line items in the snapshot log: before their table is
-        published, so that a crash between the two loses nothing.
-        """
-        if self._deletions is not None:
-            self._deletions.add_missing(self.store.read_parts(written, ["id"]), fetched.seen_at)
-        columns = snapshot_columns(self.table.name)
-        append_snapshot(
-            self.store, written, self.store.read_parts(written, columns), fetched, before
-        )
-
-    def _drop_checkpoints(self, before: Manifest | None) -> None:
-        """Drop both checkpoints: an interrupted reload is older than this sync, and must not be
-        resumed.
-        """
-        if self.table.incremental or self.table.sources[0].batch is not None:
-            self._checkpoint().drop()
-            self._checkpoint(since=before).drop()
+        if problems.cells or problems.rows:
+            names = name_columns(self.fetcher.fields, self.table.reserved, problems.cells)
+            problems.warn(self.table.name, names)
 
     def _track_deletions(self, manifest: Manifest | None, cached: Stored | None) -> None:
         """Keep rows that are found deleted from now on, of a table whose deleted rows are kept."""
-        if keeps_deleted(self.table):
-            self._deletions = Deletions(self.store, self.fields, manifest, cached, self.now())
+        if self.table.name in WITH_DELETED:
+            last_sync_at = manifest.server_time if manifest and cached is not None else None
+            kept = DeletedDeals(self.store, self.fetcher.fields)
+            self._deletions = Deletions(kept, cached, last_sync_at, self.now())
             self.fetcher.keep_deleted = self._deletions.add_listed
 
-    def _note_listed(self, fetched: FetchResult, *, is_merged: bool) -> None:
-        """Note it where all lists of deletions were read."""
-        if self._deletions is not None and fetched.deletion_lists.issuperset(
-            source.path for source in self.table.sources if source.deletions
-        ):
-            self._deletions.note_listed(fetched.seen_at, is_merged=is_merged)
+
+def append_snapshot(
+    store: Store,
+    manifest: Manifest,
+    fetched: FetchResult,
+    before: Manifest | None,
+) -> None:
+    """Append a snapshot of deals or line items to their log.
+
+    Parameters
+    ----------
+    store
+        The cache.
+    manifest
+        The table that is about to be published.
+    fetched
+        What it was made from.
+    before
+        The manifest that it replaces.
+    """
+    tracked = HISTORIES[manifest.table]
+    kind: Kind = "incremental"
+    if before is None or manifest.full_at != before.full_at:
+        kind = "resumed" if fetched.resumed_pages else "full"
+    history = SnapshotLog(store, tracked)
+    has_rows = fetched.deleted or any(rows.num_rows for rows in fetched.columns(["id"]))
+    if kind == "incremental" and fetched.seen_at is None and not has_rows and history.has_begun:
+        return  # no answer was received, and no row is known to be deleted
+    seen_at, deleted = fetched.seen_at, list(fetched.deleted)
+    if "is_deleted" in TABLES[manifest.table].by_name:
+        # Else a server may send a flag that nothing declares: it is text of unknown meaning.
+        for rows in fetched.columns(["id", "is_deleted"]):
+            if "is_deleted" in rows.column_names:
+                is_flagged = pc.fill_null(rows["is_deleted"], False)
+                deleted += rows.filter(is_flagged)["id"].to_pylist()
+    if manifest.table == OF_DEALS.of:
+        # Changes are fetched from the live list first: what was stamped up to the newest of these
+        # was found in one list or another. A full sync reads the live list last.
+        sources = TABLES[manifest.table].sources
+        newest = fetched.watermarks.get(sources[-1 if kind == "full" else 0].path)
+        complete_to = datetime.fromisoformat(newest).astimezone(UTC) if newest else None
+    else:
+        complete_to = fetched.fetched_since if fetched.resumed_pages else fetched.server_time
+        if kind == "incremental" and not history.has_begun:
+            # The first snapshot of a table that an older version loaded: most rows are as old as
+            # that load.
+            complete_to, seen_at = None, seen_at or (before.server_time if before else None)
+        # Line items that were deleted with their deal are missing without a request for any.
+        seen_at = seen_at or _last_sync_at(store)
+    columns = dict.fromkeys(("id", *tracked.tracked, "update_time", "add_time"))
+    history.append(
+        store.read_parts(manifest, list(columns)),
+        kind,
+        seen_at=seen_at,
+        complete_to=complete_to,
+        now=manifest.synced_at,
+        deleted=deleted,
+    )
 
 
-def _note(work: _Work, fetched: FetchResult) -> str:
-    """Return the note of a sync: that it resumed, or why it runs as it does."""
-    pages = fetched.resumed_pages
-    return f"resumed from {pages} saved page{'s' if pages > 1 else ''}" if pages else work.note
+def _last_sync_at(store: Store) -> datetime | None:
+    """Return the server's time of the last snapshot of deals."""
+    try:
+        snapshots = SnapshotLog(store, OF_DEALS).snapshots()
+    except CacheError:
+        return None
+    newest: datetime | None = pc.max(
+        snapshots.filter(snapshots["is_server_time"])["seen_at"]
+    ).as_py()
+    return newest

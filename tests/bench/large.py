@@ -71,7 +71,7 @@ def material(table: str = "deals") -> tuple[list[Row], list[dict[str, Any]]]:
             cursor = f"&cursor={page['additional_data']['next_cursor']}"
     finally:
         server.stop()
-    return rows[:DISTINCT], company.fields[TABLES[table].entity or ""]
+    return rows[:DISTINCT], company.fields[(TABLES[table].field_list or "").removesuffix("_fields")]
 
 
 def _cut(row: dict[str, Any]) -> Row:
@@ -172,7 +172,8 @@ class _List:
 def _serve(table: str, count: int, bulk: int, burst: int, latency: float) -> None:
     rows, fields = material(table)
     listed, requested, guard = _List(rows, times(count, bulk)), list[float](), threading.Lock()
-    field_list, requests = f"{TABLES[table].entity}Fields", [0]
+    entity = (TABLES[table].field_list or "").removesuffix("_fields")
+    field_list, requests = f"{entity}Fields", [0]
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"

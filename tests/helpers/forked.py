@@ -23,8 +23,8 @@ from typing import Any
 
 import pdframe
 from pdframe import sandbox
-from pdframe._lock import locked
-from pdframe.frames.uncollected import uncollected
+from pdframe._memory import uncollected
+from pdframe.cache.store import Store
 from pdframe.sync import SyncOptions
 from tests.helpers.internals import client_of, locks_of, without_waiting
 
@@ -249,7 +249,7 @@ def lock_of_a_dead_parent(folder: str) -> dict[str, Any]:
     ready, alive = os.pipe(), os.pipe()
     pid = os.fork()
     if not pid:
-        with locked(Path(folder)):
+        with Store(Path(folder).parent, Path(folder).name).lock():
             forked = threading.Event()
 
             def fork() -> None:
@@ -273,7 +273,7 @@ def lock_of_a_dead_parent(folder: str) -> dict[str, Any]:
 
 
 def _locks(folder: str) -> str:
-    with locked(Path(folder)):
+    with Store(Path(folder).parent, Path(folder).name).lock():
         return "locked"
 
 

@@ -167,7 +167,9 @@ def _paths(table: Table) -> list[str]:
     paths = [
         column.path for column in table.columns if (column.path, table.name) != ("deal_id", "deals")
     ]
-    return paths + ([f"custom_fields.{code}" for code in HASHES.values()] if table.entity else [])
+    return paths + (
+        [f"custom_fields.{code}" for code in HASHES.values()] if table.field_list else []
+    )
 
 
 def clean_of(table: Table) -> list[dict[str, Any]]:

@@ -8,7 +8,7 @@ from typing import Any
 
 import pdframe
 from pdframe.api.client import Client
-from pdframe.api.rate_limit import RateLimiter
+from pdframe.api.limits import RateLimiter
 from pdframe.sync import Syncer
 from tests.helpers.scripted_server import FakeTime
 

@@ -34,7 +34,9 @@ def genuine(name: str) -> tuple[list[dict[str, Any]], tuple[Field, ...]]:
     with sandbox.connect(seed=5, deals=40, burst=100_000, progress=False) as account:
         get = client_of(account).get_json
         rows = get(table.sources[0].path, dict(table.sources[0].params), cost=0).data
-        fields = get(f"/{table.entity}Fields", cost=0).data if table.entity else []
+        fields = (
+            get(TABLES[table.field_list].sources[0].path, cost=0).data if table.field_list else []
+        )
     return rows[: 2 * ROWS], read_fields(fields)
 
 

@@ -22,8 +22,8 @@ from pdframe.metrics.forecasting._amounts import LARGEST, exact_units, in_units,
 from pdframe.metrics.forecasting._checks import refuse_long, refuse_young
 from pdframe.metrics.forecasting._interface import Fitted, OpenDeals
 from pdframe.metrics.forecasting._labels import group_names, labels
+from pdframe.metrics.forecasting.deals import chosen
 from pdframe.metrics.forecasting.known import Known
-from pdframe.metrics.forecasting.methods import METHODS
 from pdframe.metrics.forecasting.weighted import local_day
 
 Moment: TypeAlias = str | date | pd.Timestamp
@@ -250,14 +250,13 @@ def _change_deals(
         raise ArgumentError(
             f"before={before!r}, after={after!r} and until={until!r} must follow each other."
         )
-    if method not in METHODS:
-        raise ArgumentError(
-            f"method must be one of {', '.join(map(repr, METHODS))}, not {method!r}."
-        )
+    model = chosen(method)
     now = Known.at(deals, visits, stages, second, history=history, tz=tz)
     then = now.before(to_micros(first))
     refuse_young(then)
-    refuse_long(then, np.array([to_micros(end) - then.as_of]))
+    # The last microsecond that counts, as in the horizons of `forecast_deals`.
+    last = to_micros(end) - 1
+    refuse_long(then, np.array([last - then.as_of]))
     for remark in now.notes:
         warn(remark)
     table = None if rates is None else Rates(rates)
@@ -285,7 +284,7 @@ def _change_deals(
     _warn_of_null(of_old, of_new, of_won, len(old) + len(new))
     if table is not None:
         table.warn_of_stale()
-    steps = _Steps(METHODS[method].fit(then, seed), METHODS[method].fit(now, seed), to_micros(end))
+    steps = _Steps(model.fit(then, seed), model.fit(now, seed), last)
     parts = steps.of(old, of_old, new, of_new, wins.deal[won], of_won)
     order = np.lexsort((parts["second"], parts["deal"]))
     parts = {name: values[order] for name, values in parts.items()}
@@ -349,7 +348,7 @@ class _Steps:
     then, now
         The method, as it was fitted at each time.
     end
-        The end of what is forecast, in microseconds since 1970 UTC.
+        The last microsecond that is forecast, since 1970 UTC.
     """
 
     def __init__(self, then: Fitted, now: Fitted, end: int) -> None:

@@ -2,10 +2,9 @@
 
 import pytest
 
-from pdframe.api.budget import TokenBudget
 from pdframe.api.client import Client
 from pdframe.api.credentials import ApiToken
-from pdframe.api.rate_limit import RateLimiter
+from pdframe.api.limits import RateLimiter, TokenBudget
 from tests.helpers.scripted_server import FakeTime, Scripted
 
 TOKEN = "5ecret0123456789abcdef0123456789abcdef99"

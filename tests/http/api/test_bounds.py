@@ -7,10 +7,9 @@ import time as real_time
 import pytest
 
 from pdframe import errors
-from pdframe.api.bounds import ExchangeLimits
 from pdframe.api.client import Client
 from pdframe.api.credentials import ApiToken
-from pdframe.api.rate_limit import RateLimiter
+from pdframe.api.limits import ExchangeLimits, RateLimiter
 from tests.helpers.raw_server import RawServer, answer
 from tests.helpers.scripted_server import FakeTime
 

@@ -12,10 +12,9 @@ import httpx
 import pytest
 
 from pdframe import errors
-from pdframe.api.budget import TokenBudget
 from pdframe.api.client import Client
 from pdframe.api.credentials import ApiToken
-from pdframe.api.rate_limit import RateLimiter
+from pdframe.api.limits import RateLimiter, TokenBudget
 from pdframe.frames import to_arrow
 from pdframe.schema import TABLES
 from tests.helpers.scripted_server import FakeTime, Reply, data, fail, html, zipped

@@ -13,8 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pdframe._files import seal, unseal
-from pdframe.api.budget import TokenBudget
-from pdframe.api.rate_limit import RateLimiter
+from pdframe.api.limits import RateLimiter, TokenBudget
 from pdframe.errors import ArgumentError, BudgetError, CacheError
 from tests.helpers.scripted_server import FakeTime
 

@@ -9,8 +9,8 @@ import pytest
 from pdframe import errors
 from pdframe.api.client import Client
 from pdframe.api.credentials import ApiToken, OAuth
+from pdframe.api.limits import RateLimiter
 from pdframe.api.pagination import paginate
-from pdframe.api.rate_limit import RateLimiter
 from pdframe.sandbox.company import Company
 from pdframe.sandbox.server import Faults, Server
 from pdframe.sandbox.server.auth import OAuthClient

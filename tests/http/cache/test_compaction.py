@@ -21,11 +21,10 @@ from hypothesis import strategies as st
 from pdframe import sandbox
 from pdframe._files import Part, make_private
 from pdframe.cache import parts
-from pdframe.cache.compaction import small_runs
 from pdframe.cache.options import DEFAULT_CACHE_OPTIONS, CacheOptions
+from pdframe.cache.parts import InParquet
 from pdframe.cache.snapshots import SnapshotLog
-from pdframe.cache.sorted_runs import InParquet
-from pdframe.cache.store import Manifest, Store
+from pdframe.cache.store import Manifest, Store, small_runs
 from pdframe.errors import CacheError, NewerCacheError
 from pdframe.schema.snapshots import HISTORIES
 from tests.helpers.cache_files import store_of, write_part

@@ -16,7 +16,8 @@ import pytest
 import pdframe
 from pdframe import DataWarning, _files, sandbox
 from pdframe.cache import store
-from pdframe.cache.snapshots import SnapshotLog, newest_states
+from pdframe.cache.parts import newest_rows
+from pdframe.cache.snapshots import SnapshotLog
 from pdframe.errors import ArgumentError, CacheError, NotCachedError
 from pdframe.schema.snapshots import TRACKED_COLUMNS
 from tests.helpers.cache_files import store_of
@@ -332,7 +333,7 @@ def test_a_deal_that_comes_back_is_a_row_again(bare: store.Store) -> None:
         for day, rows in enumerate(([row], [], [], [row], [row]))
     ] == [1, 1, 0, 1, 0]
     assert log.rows()["gone"].to_pylist() == [False, True, False]
-    assert newest_states(log.rows())["look"].to_pylist() == [4]
+    assert newest_rows(log.rows(), "deal_id")["look"].to_pylist() == [4]
 
 
 def test_a_clock_that_wanders_keeps_the_order_and_another_past_is_quarantined(

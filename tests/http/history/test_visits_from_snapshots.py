@@ -17,7 +17,8 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from pdframe import sandbox
-from pdframe.cache.snapshots import SnapshotLog, newest_states
+from pdframe.cache.parts import newest_rows
+from pdframe.cache.snapshots import SnapshotLog
 from pdframe.history import stage_visits
 from pdframe.schema.snapshots import TRACKED_COLUMNS
 from tests.helpers import tiers, visits_oracle
@@ -318,7 +319,7 @@ def test_what_cannot_be_seen_any_more_has_ended(account: sandbox.SandboxAccount)
     account.stages()
     account.sync("deals", full=True)
     row = (
-        newest_states(SnapshotLog(store_of(account)).rows())
+        newest_rows(SnapshotLog(store_of(account)).rows(), "deal_id")
         .to_pandas()
         .set_index("deal_id")
         .loc[deal]

@@ -11,7 +11,7 @@ import pytest
 
 from pdframe.schema import TABLES
 from pdframe.sync.catch_up import _crowded_seconds, _read_upwards
-from pdframe.sync.fetch_result import FetchResult
+from pdframe.sync.fetch import FetchResult
 
 PAGE = 2
 

@@ -2,7 +2,8 @@
 
 import pyarrow as pa
 
-from pdframe.sync.merge import merge_rows, newest_rows
+from pdframe.cache.parts import newest_rows
+from pdframe.sync.merge import merge_rows
 
 SCHEMA = pa.schema([("id", pa.int64()), ("title", pa.string()), ("tags", pa.list_(pa.int64()))])
 

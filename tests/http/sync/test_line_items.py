@@ -17,7 +17,7 @@ import pytest
 
 from pdframe import sandbox
 from pdframe.cache.checkpoint import Checkpoint
-from pdframe.cache.sorted_runs import SortedRun
+from pdframe.cache.parts import SortedRun
 from pdframe.errors import ResponseError
 from pdframe.sync import DEFAULT_OPTIONS, SyncOptions
 from pdframe.sync.line_items import leaves_out

@@ -18,15 +18,15 @@ import pytest
 import pdframe
 from pdframe import sandbox
 from pdframe.cache.checkpoint import Checkpoint, Position
-from pdframe.cache.sorted_runs import SortedRun
+from pdframe.cache.parts import SortedRun, newest_rows
 from pdframe.cache.store import Manifest, Store
 from pdframe.errors import ResponseError
 from pdframe.frames import storage_schema, to_arrow
 from pdframe.sandbox.server import Faults, Server
 from pdframe.schema import TABLES
 from pdframe.sync import SyncOptions, fetch
-from pdframe.sync.fetch_result import FetchResult
-from pdframe.sync.merge import Merger, newest_rows
+from pdframe.sync.fetch import FetchResult
+from pdframe.sync.merge import Merger
 from tests.helpers import tiers, true_cells
 from tests.helpers.cell_by_cell import wrong_cells
 

@@ -235,13 +235,13 @@ def test_an_interruption_does_not_wait_and_nothing_is_written_after_it(
     def noting(self: Store) -> Iterator[Any]:
         with lock(self) as kept:
             locked[0] += 1
-            release = kept._release
+            release = kept.unlock
 
             def released() -> None:
                 locked[0] -= 1
                 release()
 
-            kept._release = released
+            kept.unlock = released
             yield kept
 
     def writing(self: Store, manifest: Manifest) -> Manifest:

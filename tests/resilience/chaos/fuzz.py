@@ -18,7 +18,7 @@ import httpx
 with atheris.instrument_imports(include=["pdframe"]):
     from pdframe.api.client import Client
     from pdframe.api.credentials import ApiToken
-    from pdframe.api.rate_limit import RateLimiter
+    from pdframe.api.limits import RateLimiter
     from tests.helpers import hostile_values, second_page
 
 LONGEST = 12_000

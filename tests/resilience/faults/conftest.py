@@ -8,7 +8,7 @@ import pytest
 
 from pdframe.api.client import Client
 from pdframe.api.credentials import ApiToken
-from pdframe.api.rate_limit import RateLimiter
+from pdframe.api.limits import RateLimiter
 from tests.helpers.scripted_server import Scripted
 
 TOKEN = "0123456789abcdef0123456789abcdef01234567"

@@ -9,7 +9,7 @@ import pyarrow as pa
 import pytest
 
 from pdframe._files import PartWriter, write_batches
-from pdframe.cache.sorted_runs import (
+from pdframe.cache.parts import (
     HIGHEST,
     LOWEST,
     Group,
@@ -74,15 +74,15 @@ def test_any_range_is_detected_in_any_order(stored: SortedRun) -> None:
 def test_some_columns_of_all_rows_are_read_and_those_that_are_missing_left_out(
     stored: SortedRun,
 ) -> None:
-    assert stored.read(["both", "nothing", "id"]).equals(rows(IDS).select(["both", "id"]))
-    assert stored.read([]).num_columns == 0
+    assert stored.rows.read(["both", "nothing", "id"]).equals(rows(IDS).select(["both", "id"]))
+    assert stored.rows.read([]).num_columns == 0
 
 
 def test_rows_with_other_values_are_left_out(stored: SortedRun) -> None:
     some = stored.only("text", pa.array(["row 4", "row 228", "row 5"]))
     assert some.between(LOWEST, HIGHEST).equals(rows([4, 228]))
     assert some.between(5, HIGHEST).equals(rows([228]))
-    assert some.read(["id"]).equals(rows([4, 228]).select(["id"]))
+    assert some.rows.read(["id"]).equals(rows([4, 228]).select(["id"]))
     assert stored.between(LOWEST, HIGHEST).equals(rows(IDS))
 
 

@@ -8,8 +8,15 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from pdframe.sync.fetch_state import SCHEMA, Want, due_parents, newest_states, states_of_batch
-from pdframe.sync.fingerprints import NO_FINGERPRINTS, fingerprints_of
+from pdframe.sync.fetch_state import (
+    NO_FINGERPRINTS,
+    SCHEMA,
+    Want,
+    fingerprints_of,
+    newest_states,
+    states_of_batch,
+)
+from pdframe.sync.plan import due_parents
 
 NOW = datetime(2026, 6, 30, 12, tzinfo=UTC)
 HOUR = timedelta(hours=1)
