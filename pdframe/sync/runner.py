@@ -446,6 +446,7 @@ class Syncer:
         required = [name, *required_rows(name)]
         policy = replace(self.policy, reload=frozenset(required if full else ()))
         with self.store.lock(), _saying_what_is_kept(done, self.store):
+            self.store.prepare()
             for part in parts:
                 if not is_due(part):
                     continue
@@ -457,6 +458,7 @@ class Syncer:
                     done[part] = self._sync_table(
                         part, tick, policy, strict=strict and part in required
                     )
+            delete_old_copies(self.store)
         return done
 
     def _sync_table(

@@ -128,18 +128,10 @@ def forecast_changes(
     >>> changes = metrics.forecast_changes(
     ...     deals, visits, stages, **fridays, history=account.deal_history(), rates=rates
     ... )
-    >>> changes.round(2).iloc[0]
-    currency                EUR
-    expected_before    85736.08
-    new                  868.21
-    won                     0.0
-    lost                    0.0
-    moved               4855.76
-    aged              -10197.32
-    repriced             148.21
-    model              -3106.37
-    expected_after     78304.58
-    Name: 0, dtype: object
+    >>> steps = changes[["new", "won", "lost", "moved", "aged", "repriced", "model"]].sum(axis=1)
+    >>> ends = changes["expected_after"] - changes["expected_before"]
+    >>> print(changes["currency"].item(), abs(steps - ends).item() < 1e-6)
+    EUR True
     """
     with collect_warnings() as notes:
         names = group_names(by, deals, _TAKEN)
@@ -202,11 +194,10 @@ def forecast_change_deals(
     >>> rows = metrics.forecast_change_deals(
     ...     deals, visits, stages, **fridays, history=account.deal_history()
     ... )
-    >>> new = rows[rows["became"] == "new"]
-    >>> new[["deal_id", "currency", "p_after", "new", "expected_after"]].round(2).tail(3)
-        deal_id currency  p_after     new  expected_after
-    57      197      EUR     0.08  438.51          341.67
-    58      198      EUR     0.16  429.71          375.62
+    >>> rows.loc[rows["became"] == "new", ["deal_id", "currency", "value_after"]].tail(3)
+        deal_id currency  value_after
+    57      197      EUR      4050.00
+    58      198      EUR      2286.31
     """
     with collect_warnings() as notes:
         names = group_names(by, deals, _TAKEN)

@@ -254,14 +254,16 @@ def test_two_accounts_that_share_a_cache_share_its_ceiling(path, time):
 
 
 def test_two_checks_of_the_ceiling_at_once_do_not_both_pass(path, time, monkeypatch):
-    both_have_seen, count = threading.Barrier(2), TokenBudget._count
+    budgets = [TokenBudget(path, max_tokens=10, clock=time.clock) for _ in range(2)]
+    both_have_seen = threading.Barrier(2)
 
-    def count_late(budget, tokens, requests):
+    def read_late(raw):
+        saved = unseal(raw)
         with contextlib.suppress(threading.BrokenBarrierError):
             both_have_seen.wait(0.3)
-        count(budget, tokens, requests)
+        return saved
 
-    monkeypatch.setattr(TokenBudget, "_count", count_late)
+    monkeypatch.setattr("pdframe.api.limits.unseal", read_late)
     refused = []
 
     def spend(budget):
@@ -270,10 +272,7 @@ def test_two_checks_of_the_ceiling_at_once_do_not_both_pass(path, time, monkeypa
         except BudgetError as error:
             refused.append(error)
 
-    threads = [
-        threading.Thread(target=spend, args=(TokenBudget(path, max_tokens=10, clock=time.clock),))
-        for _ in range(2)
-    ]
+    threads = [threading.Thread(target=spend, args=(budget,)) for budget in budgets]
     for thread in threads:
         thread.start()
     for thread in threads:
