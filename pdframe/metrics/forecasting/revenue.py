@@ -134,7 +134,8 @@ class Revenue:
         draws, inverse = len(factors), 1 / factors
         result = np.zeros(shape, np.int64)
         hazards = recentred(self.chance, common_sd)
-        worth, period = self.worth, self.cells.period
+        worth, offset = self.worth, self.cells.period * draws
+        flat = result.reshape(shape[0], -1)
         time = np.empty(draws)
         for deal in np.flatnonzero(
             (hazards[:, -1] > 0) & ((worth.value != 0) | (worth.changes > 0))
@@ -143,13 +144,13 @@ class Revenue:
             generator(seed, TIMES, key).standard_exponential(out=time)
             np.multiply(time, inverse, out=time)
             won = np.flatnonzero(time < hazard[-1])
-            cell = np.searchsorted(hazard, time[won], side="right")
-            own = result[0 if group is None else group[deal]]
+            place = offset[np.searchsorted(hazard, time[won], side="right")] + won
+            own = flat[0 if group is None else group[deal]]
             if worth.changes[deal] > 0:
-                uniform = generator(seed, VALUES, key).random(draws)[won]
-                own[period[cell], won] += worth.drawn(deal, uniform)
+                uniform = generator(seed, VALUES, key).random(draws, np.float32)[won]
+                own[place] += worth.drawn(deal, uniform.astype(np.float64))
             else:
-                own[period[cell], won] += worth.value[deal]
+                own[place] += worth.value[deal]
         return result
 
 
