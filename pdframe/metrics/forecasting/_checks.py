@@ -37,8 +37,8 @@ def refuse_young(known: Known) -> None:
         closed, won = _counts(known)
         raise InsufficientDataError(
             f"A forecast needs {LEAST_CLOSED} closed deals, {LEAST_WON} of them won; {closed:,}"
-            f" were closed and {won:,} won by {_day(known.as_of)}. Use metrics.deal_aging or a later"
-            " as_of."
+            f" were closed and {won:,} won by {_day(known.as_of)}. Use metrics.deal_aging, or a"
+            " later as_of."
         )
 
 
