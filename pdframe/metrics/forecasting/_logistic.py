@@ -25,6 +25,7 @@ def fit_logistic(
     ordered: Sequence[bool],
     event: Flags,
     count: float,
+    repeated: tuple[Ints, Sequence[Ints]] | None = None,
 ) -> Floats:
     """Return the coefficients: the intercept, then the levels of each feature in turn.
 
@@ -42,6 +43,9 @@ def fit_logistic(
         What is predicted, by row.
     count
         How many rows stand for one independent one: an event is seen from several landmarks.
+    repeated
+        The case of each row, and of each case its level of the first features, which are the same
+        in all of its rows: their sums are faster by case.
     """
     start = np.concatenate(([1], 1 + np.cumsum(levels))).astype(np.int64)
     size = int(start[-1])
@@ -60,7 +64,7 @@ def fit_logistic(
     for _ in range(_ROUNDS):
         chance = 1 / (1 + np.exp(-eta))
         weight = chance * (1 - chance)
-        hessian, gradient = _sums(codes, levels, start, weight, target - chance)
+        hessian, gradient = _sums(codes, levels, start, weight, target - chance, repeated)
         gradient -= (penalty * result).sum(axis=1)
         hessian += penalty
         change = solve(hessian, gradient)
@@ -104,9 +108,18 @@ def linear(coefficients: Floats, codes: Sequence[Ints], levels: Sequence[int]) -
 
 
 def _sums(
-    codes: Sequence[Ints], levels: Sequence[int], start: Ints, weight: Floats, residual: Floats
+    codes: Sequence[Ints],
+    levels: Sequence[int],
+    start: Ints,
+    weight: Floats,
+    residual: Floats,
+    repeated: tuple[Ints, Sequence[Ints]] | None,
 ) -> tuple[Floats, Floats]:
     size = int(start[-1])
+    case, by_case = (np.zeros(0, np.int64), ()) if repeated is None else repeated
+    case_weight = weight
+    if by_case:
+        case_weight = np.bincount(case, weight, len(by_case[0])).astype(np.float64)
     hessian, gradient = np.zeros((size, size)), np.zeros(size)
     hessian[0, 0], gradient[0] = weight.sum(), residual.sum()
     for i, (code, count) in enumerate(zip(codes, levels, strict=True)):
@@ -117,7 +130,10 @@ def _sums(
         hessian[np.arange(start[i], start[i + 1]), np.arange(start[i], start[i + 1])] = sums
         for j in range(i):
             other = slice(start[j], start[j + 1])
-            pairs = np.bincount(code * levels[j] + codes[j], weight, count * levels[j])
+            one, two, weights = code, codes[j], weight
+            if i < len(by_case):
+                one, two, weights = by_case[i], by_case[j], case_weight
+            pairs = np.bincount(one * levels[j] + two, weights, count * levels[j])
             block = pairs.reshape(count, levels[j])
             hessian[own, other], hessian[other, own] = block, block.T
     return hessian, gradient

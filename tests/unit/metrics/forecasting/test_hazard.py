@@ -92,6 +92,18 @@ def test_the_regression_is_that_of_another_library():
     )
 
 
+def test_sums_by_case_change_nothing():
+    rng = np.random.default_rng(2)
+    by_case = [rng.integers(0, 3, 200), rng.integers(0, 2, 200)]
+    case = np.sort(rng.integers(0, 200, 1_500))
+    codes = [*(code[case] for code in by_case), rng.integers(0, 4, 1_500)]
+    event = rng.random(1_500) < 0.1 + 0.2 * codes[0] / 2
+    how = ([3, 2, 4], [1.0, 1.0, 0.5], [False, False, True], event, 2.0)
+    np.testing.assert_allclose(
+        fit_logistic(codes, *how, (case, by_case)), fit_logistic(codes, *how), atol=1e-9
+    )
+
+
 def test_intervals_after_a_landmark_count_where_they_are_over():
     # Steps of 10 days: intervals end after 5, 10, 15, 20, 30, 40 days.
     count = 4
