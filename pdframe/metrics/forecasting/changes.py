@@ -257,8 +257,11 @@ def _change_deals(
     wins = now.wins
     of_old, of_new = _worth(old, table, day), _worth(new, table, day)
     of_won = _converted(_Worth(wins.value[won], wins.currency[won]), table, day)
+    known = [(new.deal, of_new), (wins.deal[won], of_won)]
+    # A value that was not known yet was in no currency: its row is that of the later one.
+    later = _later_worth(old.deal, known).currency
+    of_old = _Worth(of_old.value, np.where(np.isnan(of_old.value), later, of_old.currency))
     if not then.knows_values:
-        known = [(new.deal, of_new), (wins.deal[won], of_won)]
         if now.is_current:
             today = _Worth(finite(plain, "value"), plain["currency"].astype("str").to_numpy(object))
             known.append((plain_ids(plain["id"]), _converted(today, table, day)))

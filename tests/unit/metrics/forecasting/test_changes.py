@@ -296,6 +296,23 @@ def test_both_sums_are_those_of_two_forecasts() -> None:
 
 
 @quiet
+@pytest.mark.parametrize("method", ["hazard", "aalen-johansen"])
+def test_a_move_counts_as_if_the_deal_had_entered_the_stage_when_it_was_forecast(
+    method: str,
+) -> None:
+    """The first deal moves during the week, the second one at the end of the day of `before`."""
+    pipeline = Pipeline()
+    for moved in ("2026-06-22", "2026-06-19 23:59:59.999999"):
+        visits = ((TALK, EARLY, moved, "advanced"), (OFFER, moved, None, "open"))
+        pipeline.add(*visits, owner_id=7)
+    rows = rows_of(pipeline.frames(), method=method)
+    assert rows["expected_before"].iloc[0] != rows["expected_before"].iloc[1]
+    assert rows["moved"].iloc[1] == 0
+    both = rows["expected_before"] + rows["moved"]
+    assert both.iloc[0] == pytest.approx(both.iloc[1], abs=1e-6)
+
+
+@quiet
 def test_nothing_later_than_after_changes_a_cell() -> None:
     pipeline = Pipeline()
     pipeline.add((TALK, EARLY, None, "open"))
@@ -350,6 +367,20 @@ def test_without_history_nothing_is_repriced() -> None:
     with pytest.warns(DataWarning, match="Values at `before` are unknown"):
         nothing = metrics.forecast_changes(deals, visits, stages, **earlier)
     assert "all count 0" in nothing.attrs["notes"][0]
+
+
+@quiet
+def test_values_from_before_the_kept_history_count_nothing_and_are_counted() -> None:
+    pipeline = Pipeline()
+    pipeline.add((TALK, EARLY, None, "open"))
+    deals, visits, stages, history = pipeline.frames()
+    first = pd.Timestamp("2026-06-22", tz="UTC")
+    history = history.assign(time=first, seen_at=first, source="first look")
+    rows = rows_of((deals, visits, stages, history))
+    assert steps(rows) == [{"became": "open", "repriced": 40, "expected_after": 40}]
+    assert rows["currency"].tolist() == ["EUR"]
+    with pytest.warns(DataWarning, match="values at the two times are null or unknown"):
+        metrics.forecast_changes(deals, visits, stages, history=history, **FRIDAYS)
 
 
 @pytest.mark.parametrize(
