@@ -260,7 +260,8 @@ def _change_deals(
     known = [(new.deal, of_new), (wins.deal[won], of_won)]
     # A value that was not known yet was in no currency: its row is that of the later one.
     later = _later_worth(old.deal, known).currency
-    of_old = _Worth(of_old.value, np.where(np.isnan(of_old.value), later, of_old.currency))
+    named = np.isnan(of_old.value) & ~pd.isna(later)
+    of_old = _Worth(of_old.value, np.where(named, later, of_old.currency))
     if not then.knows_values:
         if now.is_current:
             today = _Worth(finite(plain, "value"), plain["currency"].astype("str").to_numpy(object))

@@ -242,6 +242,17 @@ def test_a_change_of_currency_has_a_row_in_each() -> None:
 
 
 @quiet
+def test_with_rates_all_rows_are_in_the_common_currency() -> None:
+    pipeline = Pipeline()
+    pipeline.add((TALK, EARLY, "2026-06-24", "lost"), currency="USD")
+    deals, visits, stages, history = pipeline.frames()
+    history["after"] = history["after"].mask(history["column"] == "value")
+    rows = rows_of((deals, visits, stages, history), rates={"EUR": 1.0, "USD": 0.5})
+    assert rows["currency"].tolist() == ["EUR"]
+    assert rows["value_before"].isna().all()
+
+
+@quiet
 def test_groups_add_up_and_lead_to_their_deals() -> None:
     pipeline = Pipeline()
     for owner in (1, 2, None):
