@@ -10,6 +10,7 @@ import pytest
 
 from pdframe import metrics
 from pdframe.errors import ArgumentError, DataWarning, InsufficientDataError
+from pdframe.metrics.forecasting._interface import Probabilities
 from tests.helpers import forecast_frames, small_frames
 from tests.helpers.forecast_frames import PIPELINE, STAGE_IDS
 
@@ -321,6 +322,33 @@ def test_a_move_counts_as_if_the_deal_had_entered_the_stage_when_it_was_forecast
     assert rows["moved"].iloc[1] == 0
     both = rows["expected_before"] + rows["moved"]
     assert both.iloc[0] == pytest.approx(both.iloc[1], abs=1e-6)
+
+
+class ByValue:
+    """A method that gives deals above 1,000 twice the probability of others."""
+
+    def fit(self, known: Any, seed: int) -> ByValue:
+        return self
+
+    def predict(self, deals: Any, horizons: Any) -> Probabilities:
+        won = np.where(deals.value > 1_000, 0.8, 0.4)[:, None]
+        return Probabilities(won, np.zeros_like(won))
+
+
+@quiet
+def test_a_new_value_changes_the_probability_in_its_own_step_alone(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("pdframe.metrics.forecasting.changes.chosen", lambda name: ByValue())
+    pipeline = Pipeline()
+    pipeline.add(
+        (TALK, EARLY, "2026-06-22", "advanced"),
+        (OFFER, "2026-06-22", None, "open"),
+        changes=(("value", "100", "2000", "2026-06-22"),),
+    )
+    assert steps(rows_of(pipeline.frames())) == [
+        {"became": "open", "expected_before": 40, "repriced": 1_560, "expected_after": 1_600}
+    ]
 
 
 @quiet

@@ -18,6 +18,9 @@ from hypothesis import strategies as st
 
 from pdframe import metrics
 from pdframe.errors import ArgumentError, DataWarning, InsufficientDataError
+from pdframe.metrics.forecasting.blend import Blend
+from pdframe.metrics.forecasting.known import Known
+from pdframe.metrics.forecasting.methods import METHODS
 from tests.helpers.forecast_frames import END, FIRST_ID, STAGE_IDS, past
 from tests.helpers.small_frames import DEALS, VISITS, frame
 
@@ -116,10 +119,6 @@ def test_a_horizon_alone_is_what_it_is_among_others(frames: Frames):
 
 
 def test_why_is_the_odds_of_the_next_interval_as_a_product(frames: Frames):
-    from pdframe.metrics.forecasting.blend import Blend
-    from pdframe.metrics.forecasting.known import Known
-    from pdframe.metrics.forecasting.methods import METHODS
-
     known = Known.at(*frames, AS_OF)
     fitted = METHODS["hazard"].fit(known, 0)
     assert isinstance(fitted, Blend)

@@ -47,7 +47,7 @@ def by_hand(monkeypatch: pytest.MonkeyPatch) -> Callable[..., dict[str, Any]]:
 
     def state(chance: dict[int, float], after: dict[int, float] | None = None) -> dict[str, Any]:
         methods = {**METHODS, "by hand": ByHand(chance, after)}
-        monkeypatch.setattr("pdframe.metrics.forecasting.setup.METHODS", methods)
+        monkeypatch.setattr("pdframe.metrics.forecasting.methods.METHODS", methods)
         return {"method": "by hand", "common_sd": 0.0}
 
     return state

@@ -28,7 +28,7 @@ pytestmark = pytest.mark.filterwarnings("ignore::pdframe.errors.DataWarning")
 def _by_hand(monkeypatch: pytest.MonkeyPatch) -> None:
     chance = {900110: 0.8, 900111: 0.1, 900114: 0.5, 900120: 0.25}
     methods = {**METHODS, "by hand": ByHand(chance, {900114: 40})}
-    monkeypatch.setattr("pdframe.metrics.forecasting.setup.METHODS", methods)
+    monkeypatch.setattr("pdframe.metrics.forecasting.methods.METHODS", methods)
 
 
 def test_nothing_changed() -> None:
