@@ -20,7 +20,7 @@ from pdframe.metrics._survival import Flags, Floats, Ints, aalen_johansen
 from pdframe.metrics.forecasting._interface import DAY, LOST, WON, OpenDeals
 from pdframe.metrics.forecasting.cells import Cells, overlap
 from pdframe.metrics.forecasting.draws import ARRIVALS, WINS, generator, recentred
-from pdframe.metrics.forecasting.money import Money, whole
+from pdframe.metrics.forecasting.money import Money, rounded
 
 if TYPE_CHECKING:
     from pdframe.metrics.forecasting.known import Known
@@ -178,7 +178,7 @@ def new_wins(known: Known, cells: Cells, money: Money, units: int) -> NewWins:
         rate.expected.sum(axis=0),
         rate.spread,
         sample.deal[won][kept],
-        whole(value, units),
+        rounded(value, units),
         expected[kept],
         arrival,
         win,

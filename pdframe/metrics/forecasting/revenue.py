@@ -4,7 +4,7 @@ do not exist yet.
 One number of each deal and draw says when the deal is won: an exponential one, which the deal's
 cumulative hazard of winning passes in a week or month, or never. So all periods of a draw belong
 together, a quarter is the sum of its months, and a team the sum of its members. A factor that all
-deals of a draw share scales the hazards: bad months are bad for everybody.
+deals of a draw share scales the hazards: a bad month is bad for all.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from pdframe.metrics.forecasting.draws import (
     generator,
     recentred,
 )
-from pdframe.metrics.forecasting.money import Money, units_for, whole
+from pdframe.metrics.forecasting.money import Money, rounded, units_for
 from pdframe.metrics.forecasting.winning_values import Prospects, WinningValues
 
 if TYPE_CHECKING:
@@ -185,7 +185,7 @@ def revenue_of(
         values.of(value, kind, units),
         new_wins(known, cells, money, units),
         wins.deal[within],
-        whole(won[within], units),
+        rounded(won[within], units),
         units,
     )
 
