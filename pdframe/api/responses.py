@@ -258,7 +258,7 @@ def _classify_success(
         said = _server_message(None, body, context.credentials.secrets())
         return ResponseError(
             f"{context.where} was answered with a web page{said} instead of JSON. Check the"
-            " company's name or base_url, and that no login page of your network stands in between.",
+            " company's name or base_url, and that no login page of your network intervenes.",
             status=200,
         )
     try:
