@@ -121,11 +121,11 @@ class Lines:
     def at(self, deal: Ints, time: Ints) -> LineItems:
         """Return the line items of each deal as known at a time."""
         low, high = self.deals.rows(deal)
-        count = last_until(self.added, low, high, time) + 1 - low
+        number = last_until(self.added, low, high, time) + 1 - low
         product = np.full(len(deal), NO_ID)
-        some = count > 0
+        some = number > 0
         product[some] = self.product[low[some]]
-        return LineItems(count, product)
+        return LineItems(number, product)
 
 
 def _running_maximum(values: Ints, group: Ints) -> Ints:

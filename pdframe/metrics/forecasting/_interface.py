@@ -44,7 +44,7 @@ class LineItems(NamedTuple):
     `NO_ID` where there is none.
     """
 
-    count: Ints
+    number: Ints
     product: Ints
 
 
@@ -98,10 +98,10 @@ class OpenDeals:
 
     def take(self, rows: Any) -> OpenDeals:
         """Return the elements at these places, or where a mask is true."""
-        names = [name for name in self.__slots__ if name not in ("activity", "line_items")]
         activity, items = self.activity, self.line_items
+        columns: dict[str, Any] = {n: getattr(self, n)[rows] for n in self.__slots__[:-2]}
         return OpenDeals(
-            *(getattr(self, name)[rows] for name in names),
+            **columns,
             activity=None if activity is None else Activity(*(each[rows] for each in activity)),
             line_items=None if items is None else LineItems(*(each[rows] for each in items)),
         )

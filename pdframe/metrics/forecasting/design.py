@@ -186,7 +186,7 @@ class Design:
             yield np.searchsorted(_RECENT, activity.recent, side="right")
             yield self._waited(activity.waiting, _WAITING)
         if self.products is not None and items is not None:
-            yield np.searchsorted(_LINE_ITEMS, items.count, side="right")
+            yield np.searchsorted(_LINE_ITEMS, items.number, side="right")
             yield self.products.codes(items.product)
 
     def _waited(self, time: Ints, bounds: Floats) -> Ints:

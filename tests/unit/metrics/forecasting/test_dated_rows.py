@@ -82,7 +82,7 @@ def test_activities_at_a_time_by_hand():
 def test_line_items_at_a_time_by_hand():
     table = Lines.of(items((5, 71, 4), (5, 72, 2), (5, 70, 4), (9, None, 1), (5, 79, None)), "UTC")
     result = table.at(np.array([5, 5, 5, 9, 1]), micros(1, 2, 4, 4, 4))
-    assert result.count.tolist() == [0, 1, 3, 1, 0]
+    assert result.number.tolist() == [0, 1, 3, 1, 0]
     assert result.product.tolist() == [NO_ID, 72, 72, NO_ID, NO_ID]
 
 
@@ -241,7 +241,7 @@ def test_totals_and_draws_use_them(account: WorkedDeals):
 
 @pytest.mark.parametrize("what", ["activities", "deal_products"])
 @pytest.mark.parametrize("matters", [True, False])
-def test_skill_improves_where_it_matters_and_stays_where_it_does_not(what: str, matters: bool):
+def test_skill_improves_where_it_matters_and_is_no_worse_elsewhere(what: str, matters: bool):
     account = worked_deals(
         3,
         1_500,
