@@ -96,7 +96,7 @@ def table_page(table: schema.Table) -> str:
         for row in described.itertuples(index=False)
     ]
     lines += _markdown(("column", "dtype", "meaning"), rows)
-    if table.entity:
+    if table.field_list:
         lines += [
             "",
             "Custom fields follow, a column each, by their labels: see"

@@ -3,11 +3,11 @@
     python -m tests.mutants [NUMBER ...]
 
 A block of mutants.txt is four lines: the file, the text to break, what it becomes, and the test
-files that caught it last. These run first, in one process and only to the first failure, so a
-mutant costs seconds. If they pass, everything that `make test` runs is run; a file that fails there
-is written into the list, as the first of the next time. The text must occur once, so that a
-mutant whose code was rewritten is an error and never passes for caught. All of it happens in a copy
-of the tree in a temporary folder, from which the code is imported.
+that caught it last. This test runs first, so a mutant costs seconds. If it passes or was renamed,
+everything that `make test` runs is run, and the test that fails there is written into the list. The
+text must occur once, so that a mutant whose code was rewritten is an error and never passes for
+caught. All of it happens in a copy of the tree in a temporary folder, from which the code is
+imported.
 """
 
 from __future__ import annotations
@@ -32,17 +32,18 @@ COPIED = (
 )  # fmt: skip
 PYTEST = ("-m", "pytest", "-x", "-q", "-p", "no:cacheprovider")
 ALL_TESTS = ("-n", "2", "--ignore=tests/resilience/chaos", "tests")
-FAILED = re.compile(r"^(?:FAILED|ERROR) ((tests/[^:\s]+)(?:::[^\s\[]+)?)", re.MULTILINE)
+FAILED = re.compile(r"^(?:FAILED|ERROR) (tests/[^\s\[]+)", re.MULTILINE)
+PASSED, SOME_FAILED, USAGE_ERROR = 0, 1, 4
 
 
 @dataclass(frozen=True)
 class Mutant:
-    """A place to break, and the test files that run first."""
+    """A place to break, and the test that runs first."""
 
     file: str
     text: str
     becomes: str
-    tests: tuple[str, ...]
+    test: str
 
 
 def read(text: str) -> list[Mutant]:
@@ -51,21 +52,19 @@ def read(text: str) -> list[Mutant]:
     blocks = "\n".join(lines).strip().split("\n\n")
     mutants = []
     for block in blocks:
-        file, old, new, tests = block.strip("\n").split("\n")
-        mutants.append(Mutant(file, old, new, tuple(tests.split())))
+        mutants.append(Mutant(*block.strip("\n").split("\n")))
     return mutants
 
 
-def remember(mutant: Mutant, test_file: str) -> None:
-    """Write the file that caught a mutant into the list, before the others."""
+def remember(mutant: Mutant, test: str) -> None:
+    """Write the test that caught a mutant into the list."""
     block = "\n".join((mutant.file, mutant.text, mutant.becomes, ""))
-    old, new = " ".join(mutant.tests), " ".join((test_file, *mutant.tests))
     text = LIST.read_text(encoding="utf-8")
-    LIST.write_text(text.replace(block + old, block + new), encoding="utf-8")
+    LIST.write_text(text.replace(block + mutant.test, block + test), encoding="utf-8")
 
 
-def first_failure(tree: Path, tests: tuple[str, ...]) -> re.Match[str] | None:
-    """Run tests of a tree in tier `test`, and match the first that fails."""
+def first_failure(tree: Path, *tests: str) -> str | None:
+    """Run tests of a tree in tier `test`, and return the first that fails."""
     environment = os.environ | {
         tiers.TIER_VARIABLE: "test",
         "PYTHONPATH": str(tree),
@@ -80,22 +79,31 @@ def first_failure(tree: Path, tests: tuple[str, ...]) -> re.Match[str] | None:
         check=False,
     )
     match = FAILED.search(done.stdout)
-    if done.returncode not in (0, 1) or (match is None) != (done.returncode == 0):
-        sys.exit(f"pytest could not run {tests}: {done.stdout[-2_000:]}{done.stderr}")
-    return match
+    if done.returncode == SOME_FAILED and match:
+        return match[1]
+    if done.returncode == PASSED or (done.returncode == USAGE_ERROR and tests != ALL_TESTS):
+        return None
+    sys.exit(f"pytest could not run {tests}: {done.stdout[-2_000:]}{done.stderr}")
 
 
-def caught_by(mutant: Mutant, tree: Path) -> re.Match[str] | None:
-    """Break the tree, match the first test that fails, restore the tree."""
+def caught_by(mutant: Mutant, tree: Path) -> str | None:
+    """Break the tree, return the first test that fails, restore the tree."""
     path = tree / mutant.file
     source = path.read_text(encoding="utf-8")
     if source.count(mutant.text) != 1:
         sys.exit(f"{mutant.file}: {mutant.text!r} occurs {source.count(mutant.text)} times.")
     path.write_text(source.replace(mutant.text, mutant.becomes), encoding="utf-8")
     try:
-        return first_failure(tree, mutant.tests) or first_failure(tree, ALL_TESTS)
+        return first_failure(tree, mutant.test) or first_failure(tree, *ALL_TESTS)
     finally:
         path.write_text(source, encoding="utf-8")
+
+
+def check_unbroken(tree: Path, *tests: str) -> None:
+    """End the run if a test fails without any mutant: it would seem to catch all of them."""
+    failed = first_failure(tree, *tests)
+    if failed is not None:
+        sys.exit(f"{failed} fails on the code as it is. `make test` must be green first.")
 
 
 def copy(tree: Path) -> None:
@@ -118,17 +126,17 @@ def main() -> None:
         tree = Path(folder) / "tree"
         tree.mkdir()
         copy(tree)
+        check_unbroken(tree, *{mutants[number - 1].test for number in numbers})
         for number in numbers:
             mutant, start = mutants[number - 1], time.monotonic()
-            match = caught_by(mutant, tree)
-            if match is None:
-                survivors += 1
-            elif not any(match[2].startswith(test) for test in mutant.tests):
-                remember(mutant, match[2])
-            verdict = "SURVIVED" if match is None else match[1].partition("tests/")[2]
+            test = caught_by(mutant, tree)
+            survivors += test is None
+            if test is not None and test != mutant.test:
+                check_unbroken(tree, test)
+                remember(mutant, test)
             seconds = time.monotonic() - start
             place = f"{mutant.file}: {mutant.becomes.strip()}"
-            print(f"{number:2} {seconds:4.0f} s  {place}\n            {verdict}", flush=True)
+            print(f"{number:2} {seconds:4.0f} s  {place}\n{'':10}{test or 'SURVIVED'}", flush=True)
     print(f"{len(numbers) - survivors} of {len(numbers)} caught")
     sys.exit(survivors > 0)
 

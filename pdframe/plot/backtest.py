@@ -44,11 +44,11 @@ def backtest(frame: pd.DataFrame, ax: Axes | None = None, *, title: str | None =
 
     Examples
     --------
-    >>> frame = pd.DataFrame({"method": ["hazard", "constant"], "n": 400, "brier": [0.06, 0.09]})
-    >>> frame = frame.assign(cutoff=pd.Timestamp("2026-01-01"), horizon=pd.Timedelta("90D"))
-    >>> ax = plot.backtest(frame)
+    >>> frames = account.deals(deleted=True), account.stage_visits(), account.stages()
+    >>> past = {"cutoffs": "2026-03-31", "horizons": ["30D", "90D"], "methods": "aalen-johansen"}
+    >>> ax = plot.backtest(metrics.backtest(*frames, **past, until_months=0))
     >>> [text.get_text() for text in ax.get_legend().get_texts()]
-    ['hazard']
+    ['aalen-johansen', 'stage climatology', 'weighted']
     """
     rows = style.require_columns(frame, _NEEDED, "backtest")
     rows = rows[rows["horizon"].notna() & rows["brier"].notna()].reset_index(drop=True)
@@ -125,11 +125,11 @@ def _skill(rows: pd.DataFrame, keys: list[str]) -> pd.DataFrame:
 def _axis(ax: Axes, horizons: list[Any], rows: pd.DataFrame, low: float, high: float) -> None:
     pen = style.pen(ax)
     first = rows[rows["method"].astype("str") == _CONSTANT]
-    deals = first.groupby("horizon")["n"].sum()
+    made = first.groupby("horizon")["n"].sum()
     ax.set_xticks(
         range(len(horizons)),
         [
-            f"{horizon_name(horizon)}\n{style.number(float(deals.get(horizon, np.nan)))} deals"
+            f"{horizon_name(horizon)}\n{style.number(float(made.get(horizon, np.nan)))} forecasts"
             for horizon in horizons
         ],
         **style.PLAIN,

@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 
 from pdframe.plot import _style as style
 
-_NEEDED = ("horizon", "bin", "n", "expected", "share_won", "low", "high")
+_NEEDED = ("horizon", "bin", "n", "p_mean", "share", "low", "high")
 
 # In points: from the axis to the counts under it, and from line to line there.
 _FIRST_LINE, _NEXT_LINE = 46, 13
@@ -46,10 +46,10 @@ def calibration(frame: pd.DataFrame, ax: Axes | None = None, *, title: str | Non
 
     Examples
     --------
-    >>> frame = pd.DataFrame({"horizon": pd.Timedelta("90D"), "bin": [1, 6], "n": [1200, 40]})
-    >>> frame = frame.assign(expected=[72.0, 22.0], share_won=[0.05, 0.5])
-    >>> frame = frame.assign(low=[0.04, 0.35], high=[0.06, 0.65])
-    >>> ax = plot.calibration(frame)
+    >>> frames = account.deals(deleted=True), account.stage_visits(), account.stages()
+    >>> past = {"cutoffs": ["2025-12-31", "2026-03-31"], "horizons": "90D", "methods": "constant"}
+    >>> record = metrics.backtest_deals(*frames, **past)
+    >>> ax = plot.calibration(metrics.calibration(record[record["method"] == "constant"]))
     >>> [text.get_text() for text in ax.get_legend().get_texts()]
     ['as forecast', 'within 90 d']
     """
@@ -63,7 +63,6 @@ def calibration(frame: pd.DataFrame, ax: Axes | None = None, *, title: str | Non
     )
     count = style.counts(rows, "n")
     columns = {name: style.numbers(rows, name) for name in _NEEDED[3:]}
-    columns["mean"] = columns["expected"] / np.where(count > 0, count, np.nan)
     ax = style.axes(ax, height=4.2 + 0.19 * len(names))
     style.dress(
         ax,
@@ -85,7 +84,7 @@ def calibration(frame: pd.DataFrame, ax: Axes | None = None, *, title: str | Non
     )
     for curve, name in enumerate(names):
         at = np.flatnonzero((number == curve) & (count > 0))
-        at = at[np.argsort(columns["mean"][at], kind="stable")]
+        at = at[np.argsort(columns["p_mean"][at], kind="stable")]
         shift = _APART * (curve - (len(names) - 1) / 2)
         _curve(
             ax,
@@ -142,11 +141,11 @@ def _curve(
     *,
     joined: bool,
 ) -> None:
-    x = column["mean"] + shift
+    x = column["p_mean"] + shift
     ax.vlines(x, column["low"], column["high"], color=mark.color, linewidth=1.2, alpha=0.7)
     ax.plot(
         x,
-        column["share_won"],
+        column["share"],
         color=mark.color,
         marker=mark.marker,
         markersize=6,

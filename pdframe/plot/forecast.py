@@ -63,11 +63,12 @@ def forecast(
 
     Examples
     --------
-    >>> frame = pd.DataFrame({"period": [pd.Timestamp("2026-07-01")], "currency": ["EUR"]})
-    >>> frame = frame.assign(won_already=82e3, mean=345e3, p10=261e3, p50=338e3, p90=430e3)
-    >>> ax = plot.forecast(frame)
-    >>> ax.texts[0].get_text()
-    'P50 338k EUR (P10 261k, P90 430k)'
+    >>> frames = account.deals(deleted=True), account.stage_visits(), account.stages()
+    >>> rates = {"EUR": 1, "USD": 0.9, "GBP": 1.15}  # one unit of each, in EUR
+    >>> coming = {"as_of": "2026-06-30", "until": "2026-Q3", "rates": rates}
+    >>> ax = plot.forecast(metrics.forecast(*frames, **coming))
+    >>> sorted(label.get_text() for label in ax.get_xticklabels())
+    ['2026-07', '2026-08', '2026-09']
     """
     rows = style.require_columns(frame, _NEEDED, "forecast")
     group = months.one_group(rows, "period", "forecast")
@@ -173,26 +174,27 @@ def _band(ax: Axes, number: months.Places, amounts: dict[str, style.Floats]) -> 
             label="8 of 10 outcomes (P10 to P90)" if is_first else "_",
             zorder=2,
         )
-        ax.fill_between(
-            edges,
-            0,
-            ends("won_already"),
-            step="post",
-            facecolor=style.GREEN,
-            alpha=0.85,
-            linewidth=0,
-            label="won already" if is_first else "_",
-            zorder=2.2,
-        )
-        ax.plot(
-            edges,
-            ends("won_already"),
-            drawstyle="steps-post",
-            color=style.GREEN,
-            linewidth=1.2,
-            label="_won",
-            zorder=2.3,
-        )
+        if amounts["won_already"].any():
+            ax.fill_between(
+                edges,
+                0,
+                ends("won_already"),
+                step="post",
+                facecolor=style.GREEN,
+                alpha=0.85,
+                linewidth=0,
+                label="won already" if is_first else "_",
+                zorder=2.2,
+            )
+            ax.plot(
+                edges,
+                ends("won_already"),
+                drawstyle="steps-post",
+                color=style.GREEN,
+                linewidth=1.2,
+                label="_won",
+                zorder=2.3,
+            )
         ax.plot(
             edges,
             ends("p50"),

@@ -53,15 +53,16 @@ def forecast_changes(
 
     Examples
     --------
-    >>> frame = pd.DataFrame({"currency": ["EUR"], "expected_before": [400.0]})
-    >>> frame = frame.assign(new=30.0, won=0.0, lost=-50.0, moved=0.0, aged=-5.0)
-    >>> frame = frame.assign(repriced=0.0, model=0.0, expected_after=375.0)
-    >>> ax = plot.forecast_changes(frame)
+    >>> frames = account.deals(deleted=True), account.stage_visits(), account.stages()
+    >>> fridays = {"before": "2026-06-19", "after": "2026-06-26", "until": "2026-Q3"}
+    >>> history = account.deal_history()
+    >>> changes = metrics.forecast_changes(*frames, **fridays, history=history)
+    >>> ax = plot.forecast_changes(changes[changes["currency"] == "EUR"])
     >>> [label.get_text() for label in ax.get_xticklabels()]
     ['before', 'new', 'won', 'lost', 'moved', 'aged', 'repriced', 'model', 'now']
     """
     rows = style.require_columns(frame, _NEEDED, "forecast_changes")
-    currency = months.one_currency(rows, "keep one at a time")
+    currency = months.one_currency(rows, "pass metrics.forecast_changes `rates`")
     sums = {name: float(months.money(rows, name).sum()) for name in _NEEDED[1:]}
     steps = [Step(name, sums[name], *drawn) for name, *drawn in _CHANGES]
     before, after = sums["expected_before"], sums["expected_after"]

@@ -8,6 +8,7 @@ from matplotlib.axes import Axes
 
 from pdframe.errors import ArgumentError
 from pdframe.plot import _months as months
+from pdframe.plot import _periods as calendar
 from pdframe.plot import _style as style
 from pdframe.plot import _waterfall as waterfall
 from pdframe.plot._waterfall import Step
@@ -60,17 +61,17 @@ def pipeline_movements(
 
     Examples
     --------
-    >>> moves = ["created", "moved_in", "pulled_in", "value_up", "value_down", "pushed_out"]
-    >>> moves += ["undated", "dated", "moved_out", "reopened", "won", "lost", "deleted"]
-    >>> frame = pd.DataFrame({"period": [pd.Timestamp("2026-09-01")], "currency": ["EUR"]})
-    >>> frame = frame.assign(start=800.0, **dict.fromkeys(moves, 0.0), end=700.0)
-    >>> ax = plot.pipeline_movements(frame.assign(won=-100.0))
-    >>> [label.get_text() for label in ax.get_xticklabels()]
-    ['start', 'won', 'end']
+    >>> history, deals = account.deal_history(), account.deals()
+    >>> quarter = {"since": "2026-04-01", "until": "2026-07-01", "freq": "Y"}
+    >>> moves = metrics.pipeline_movements(history, deals, **quarter)
+    >>> this_year = moves[(moves["currency"] == "EUR") & (moves["period"] == "2026-01-01")]
+    >>> ax = plot.pipeline_movements(this_year)
+    >>> ax.get_title(loc="left")
+    'What moved the open pipeline, expected to close in 2026'
     """
     rows = style.require_columns(frame, _NEEDED, "pipeline_movements")
     group = months.one_group(rows, "period", "pipeline_movements")
-    currency = months.one_currency(rows, "pass metrics.pipeline_movements `rates`")
+    currency = months.one_currency(rows, "draw each on its own Axes")
     sums = {name: float(months.money(rows, name).sum()) for name in _NEEDED[2:]}
     steps = [
         Step(name.replace("_", " "), sums[name], *drawn) for name, *drawn in _MOVES if sums[name]
@@ -79,7 +80,7 @@ def pipeline_movements(
     ax = style.axes(ax, height=4.0)
     heading = "What moved the open pipeline"
     if len(rows):
-        heading += f", expected to close {_span(rows)}"
+        heading += f", expected to close {_span(rows, frame.attrs.get('freq'))}"
     style.dress(ax, title or (f"{heading}: {group}" if group else heading))
     if not len(rows) or not any(sums.values()):
         return style.empty(ax, "No open deals in these periods.")
@@ -98,10 +99,13 @@ def refuse_residual(start: float, steps: list[Step], end: float, metric: str) ->
         )
 
 
-def _span(rows: pd.DataFrame) -> str:
-    dated = rows["period"].dropna()
+def _span(rows: pd.DataFrame, freq: str | None) -> str:
+    dated = rows.loc[rows["period"].notna(), ["period"]].reset_index(drop=True)
     if not len(dated):
         return "on no date"
-    first, last = f"{dated.min():%Y-%m}", f"{dated.max():%Y-%m}"
+    days = calendar.first_days(dated)
+    kind = calendar.periods(days, freq)
+    number = kind.numbers(days)
+    first, last = kind.name(int(number.min())), kind.name(int(number.max()))
     text = f"in {first}" if first == last else f"in {first} to {last}"
     return text + (" or on no date" if rows["period"].isna().any() else "")

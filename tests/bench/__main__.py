@@ -10,7 +10,14 @@ import warnings
 from collections.abc import Callable
 
 import pdframe
-from tests.bench import data_quality, funnel, stage_visits, velocity
+from tests.bench import (
+    data_quality,
+    forecast_accuracy,
+    forecast_speed,
+    funnel,
+    stage_visits,
+    velocity,
+)
 from tests.bench.ingest import ingest
 from tests.bench.lanes import independent_tables, long_lists, side_by_side_requests
 from tests.bench.parts import many_parts
@@ -107,5 +114,7 @@ if __name__ == "__main__":
         revenue,
         many_parts,
         refresh_path,
+        forecast_speed.measure,
+        forecast_accuracy.measure,
     ):
         part()

@@ -27,13 +27,17 @@ from tests.bench import forecast_totals as totals
 from tests.bench.forecast_worlds import seeds_of
 from tests.helpers.other_pipelines import other_company
 
-PARTS = ("skill", "short", "weekly", "totals", "shock", "break", "other")
+PARTS = ("skill", "short", "weekly", "totals", "break", "other")
 SHOCKS = (0.0, 0.3, 0.8)
 OTHER_CUTOFFS = ("2024-03-31", "2024-06-30", "2024-08-31", "2024-10-31", "2024-12-31")
 
 
 def of_seed(
-    seed: int, folder: Path, parts: Sequence[str], weekly: Sequence[int]
+    seed: int,
+    folder: Path,
+    parts: Sequence[str],
+    weekly: Sequence[int],
+    shocks: Sequence[float] = SHOCKS,
 ) -> tuple[dict[str, pd.DataFrame], float]:
     """Measure one company in all parts."""
     warnings.simplefilter("ignore", pdframe.DataWarning)
@@ -46,7 +50,7 @@ def of_seed(
         results["skill"].append(sums)
         results["bins"].append(bins)
         spent += seconds
-    shocks = [shock for shock in SHOCKS if ("shock" if shock else "totals") in parts]
+    shocks = shocks if "totals" in parts else ()
     if shocks or "break" in parts:
         rows, seconds = totals.measure_seed(seed, folder, shocks, "break" in parts)
         results["totals"].append(rows)
@@ -68,10 +72,13 @@ def measured(
     folder: Path,
     parts: Sequence[str],
     weekly: Sequence[int],
+    shocks: Sequence[float] = SHOCKS,
     processes: int = 1,
 ) -> tuple[dict[str, pd.DataFrame], float]:
     """Measure all companies; return the rows of every run, and the CPU seconds."""
-    one: Callable[[int], Any] = partial(of_seed, folder=folder, parts=parts, weekly=weekly)
+    one: Callable[[int], Any] = partial(
+        of_seed, folder=folder, parts=parts, weekly=weekly, shocks=shocks
+    )
     if processes > 1:
         with ProcessPoolExecutor(processes, mp_context=get_context("spawn")) as pool:
             runs = list(pool.map(one, seeds))
@@ -105,7 +112,9 @@ def show(runs: dict[str, pd.DataFrame]) -> None:
 def measure() -> None:
     """Print the figures of two companies, for `make bench`."""
     with tempfile.TemporaryDirectory() as folder:
-        runs, seconds = measured(range(1, 3), Path(folder), ("skill", "totals", "other"), ())
+        runs, seconds = measured(
+            range(1, 3), Path(folder), ("skill", "totals", "other"), (), (0.0,)
+        )
         print(f"Accuracy of the forecast, 2 companies of 2,000 deals ({seconds:.0f} CPU s)")
         show(runs)
 
@@ -117,11 +126,17 @@ def main() -> None:
     parser.add_argument("--worlds", type=Path, required=True)
     parser.add_argument("--csv", type=Path)
     parser.add_argument("--parts", nargs="+", choices=PARTS, default=PARTS)
+    parser.add_argument("--shocks", type=float, nargs="+", default=SHOCKS, help="of the totals")
     parser.add_argument("--processes", type=int, default=1, choices=(1, 2))
     options = parser.parse_args()
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     runs, seconds = measured(
-        options.seeds, options.worlds, options.parts, options.weekly, options.processes
+        options.seeds,
+        options.worlds,
+        options.parts,
+        options.weekly,
+        options.shocks,
+        options.processes,
     )
     if options.csv is not None:
         options.csv.mkdir(parents=True, exist_ok=True)

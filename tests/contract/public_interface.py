@@ -259,7 +259,19 @@ def loader_frames(account: sandbox.SandboxAccount) -> dict[str, pd.DataFrame]:
         account.advance(days=1)
         account.deals(refresh=True)
         frames["as_of"] = account.as_of(server_now(account))
+        frames |= forecast_frames()
+    frames["track_record"] = account.track_record()
     return frames
+
+
+def forecast_frames() -> dict[str, pd.DataFrame]:
+    """Forecast for an account that has enough of a past."""
+    rates: dict[str, Any] = {"rates": {"EUR": 1, "USD": 0.9, "GBP": 1.15}, "draws": 10}
+    with sandbox.connect(seed=SEED, deals=4 * DEALS, burst=100_000, progress=False) as account:
+        return {
+            "forecast": account.forecast("2026-07", **rates),
+            "forecast(by='owner')": account.forecast("2026-07", **rates, by="owner"),
+        }
 
 
 def server_now(account: sandbox.SandboxAccount) -> pd.Timestamp:

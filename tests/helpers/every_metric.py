@@ -294,8 +294,11 @@ KEPT: dict[str, Callable[[Frames, str | None], Any]] = {
 CALLS |= KEPT
 
 CHARTS: dict[str, Callable[[Mapping[str, Any]], Any]] = {
+    "backtest": lambda r: plot.backtest(r["backtest"]),
     "billing": lambda r: plot.billing(one_currency(r["billing_schedule"])),
+    "calibration": lambda r: plot.calibration(r["calibration"]),
     "flow": lambda r: plot.flow(r["stage_moves"]),
+    "forecast": lambda r: plot.forecast(r["forecast"].groupby("owner_id").head(1).head(1)),
     "forecast_changes": lambda r: plot.forecast_changes(one_currency(r["forecast_changes"])),
     "funnel": lambda r: plot.funnel(r["funnel"].head(12)),
     "mrr": lambda r: plot.mrr(one_currency(r["mrr_schedule"])),

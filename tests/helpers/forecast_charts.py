@@ -53,13 +53,13 @@ def bins(*rows: tuple[int, int, float, float], width: float = 0.1) -> pd.DataFra
     """Calibration: days of the horizon, deals, mean probability and share won of each bin."""
     return pd.DataFrame(
         [
-            (pd.Timedelta(days=length), int(mean * 10) + 1, n, n * mean, share, share - width,
+            (pd.Timedelta(days=length), int(mean * 10) + 1, n, mean, share, share - width,
              share + width)
             for length, n, mean, share in rows
         ],
-        columns=["horizon", "bin", "n", "expected", "share_won", "low", "high"],
+        columns=["horizon", "bin", "n", "p_mean", "share", "low", "high"],
     ).assign(method="hazard")[
-        ["method", "horizon", "bin", "n", "expected", "share_won", "low", "high"]
+        ["method", "horizon", "bin", "n", "p_mean", "share", "low", "high"]
     ]  # fmt: skip
 
 

@@ -23,6 +23,8 @@ SHOWN_BESIDE = {"stage_visits", "deal_history", "line_history"}
 """Methods without a table of their own that give frames and need no argument."""
 ADDED_UP = {
     "attainment",
+    "backtest",
+    "calibration",
     "forecast",
     "forecast_change_deals",
     "forecast_changes",

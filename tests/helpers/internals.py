@@ -48,8 +48,10 @@ def set_retries(account: pdframe.Account, retries: int) -> None:
 
 
 def set_timeout(account: pdframe.Account, seconds: float) -> None:
-    """Set how long the account waits for the next bytes of an answer."""
-    account._client._http.timeout = seconds  # type: ignore[union-attr]
+    """Set how long an account that has sent requests waits for the next bytes of an answer."""
+    opened = account._client._opened
+    assert opened is not None
+    opened.timeout = seconds
 
 
 def locks_of(account: pdframe.Account) -> list[Any]:

@@ -65,10 +65,10 @@ def altered(
         yield other
 
 
-def refusing(*paths: str) -> Alter:
-    """Refuse the lists at these paths: the user lacks a permission."""
+def refusing(*paths: str, status: int = 403) -> Alter:
+    """Refuse the lists at these paths: the user lacks a permission, or with 402 the plan."""
 
     def refuse(path: str, params: Mapping[str, str], content: Any) -> Reply | None:
-        return fail(403, "The user may not see this.") if path in paths else None
+        return fail(status, "The user may not see this.") if path in paths else None
 
     return refuse

@@ -10,9 +10,8 @@ from pathlib import Path
 import pytest
 
 from pdframe import sandbox
-from pdframe.api.client import Client
 from pdframe.cli import main
-from pdframe.errors import AccessError
+from tests.helpers.proxy import refusing, through_proxy
 
 
 @pytest.fixture
@@ -137,18 +136,12 @@ def test_a_table_that_the_user_may_not_see_is_a_failure_unlike_one_that_the_plan
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    ask = Client.get
-
-    def refusing(client: Client, path: str, *rest: object, **options: object) -> object:
-        if path == "/products":
-            raise AccessError("The user may not see this.", status=403, missing="permission")
-        return ask(client, path, *rest, **options)  # type: ignore[arg-type]
-
-    monkeypatch.setattr(Client, "get", refusing)
-    assert main(["sync", "--quiet"]) == 1
+    with through_proxy(environment.server, refusing("/products")) as origin:
+        monkeypatch.setenv("PIPEDRIVE_BASE_URL", origin)
+        assert main(["sync", "--quiet"]) == 1
     said = capsys.readouterr().out
     assert re.search(r"^products +unavailable", said, re.MULTILINE)
-    assert "\nproducts: The user may not see this." in said
+    assert re.search(r"^products: .*The user may not see this\.", said, re.MULTILINE)
 
 
 def test_estimate_asks_nothing(
@@ -214,15 +207,7 @@ def test_export_writes_a_file_a_table(
 def test_an_export_of_everything_fails_without_a_permission_and_not_without_a_plan(
     environment: sandbox.SandboxAccount, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    ask = Client.get
-    missing = "permission"
-
-    def refusing(client: Client, path: str, *rest: object, **options: object) -> object:
-        if path == "/tasks":
-            raise AccessError("No tasks for you.", status=403, missing=missing)
-        return ask(client, path, *rest, **options)  # type: ignore[arg-type]
-
-    monkeypatch.setattr(Client, "get", refusing)
-    assert main(["export", str(tmp_path / "bi"), "--quiet"]) == 1
-    missing = "plan"
-    assert main(["export", str(tmp_path / "bi"), "--quiet"]) == 0
+    for status, code in ((403, 1), (402, 0)):
+        with through_proxy(environment.server, refusing("/tasks", status=status)) as origin:
+            monkeypatch.setenv("PIPEDRIVE_BASE_URL", origin)
+            assert main(["export", str(tmp_path / "bi"), "--quiet"]) == code

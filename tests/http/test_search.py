@@ -4,17 +4,17 @@ anything.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import pandas as pd
 import pytest
 
 from pdframe import DataWarning, sandbox
-from pdframe.api.client import Client, Page
 from pdframe.errors import ArgumentError
 from tests.helpers import true_cells
 from tests.helpers.internals import without_burst_limit
+from tests.helpers.proxy import altered
 
 NAMES = {
     "deals": "title",
@@ -195,7 +195,7 @@ def test_what_cannot_be_searched_is_refused_before_a_token_is_spent(
 
 
 def test_leads_have_ids_of_text_and_unknown_columns_are_kept(
-    monkeypatch: pytest.MonkeyPatch, account: sandbox.SandboxAccount
+    account: sandbox.SandboxAccount,
 ) -> None:
     item = {
         "id": "adf21080-0e10-11eb-879b-05d71fb426ec",
@@ -209,11 +209,13 @@ def test_leads_have_ids_of_text_and_unknown_columns_are_kept(
         {"result_score": 0.4, "item": {"id": 3, "type": "file", "name": "a.txt", "url": "/f"}},
     ]
 
-    def answer(*args: Any, **options: Any) -> Any:
-        return Page({"items": rows}, None, None, 0, 20, "/itemSearch")
+    def answer(path: str, params: Mapping[str, str], content: Any) -> None:
+        if path == "/itemSearch":
+            content["data"] = {"items": rows}
+            content["additional_data"] = {"next_cursor": None}
 
-    monkeypatch.setattr(Client, "get_json", answer)
-    result = account.search("lead")
+    with altered(account, answer) as other:
+        result = other.search("lead")
     assert result["lead_id"].tolist()[0] == item["id"]
     assert pd.isna(result["id"][0])
     assert result["id"][1] == 3

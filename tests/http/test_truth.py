@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
+from datetime import date
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -26,10 +27,21 @@ OTHER_METHOD = sandbox.Switches(
     revenue_formula="term",
     date_ahead_seconds=90,
 )
+# Imports and bulk closings in one second, expected closes that move, a rep who leaves.
+MARKET = sandbox.Market(
+    shock_sd=0.5,
+    informative_close_dates=True,
+    slipping_close_dates=True,
+    capacity=8,
+    rep_leaves=((date(2026, 6, 1), 1014),),
+    bulk_import=(date(2026, 4, 6), 30),
+    bulk_close=date(2026, 5, 4),
+)
 COMPANIES = {
     **{f"seed {seed}": (seed, 250, sandbox.Switches()) for seed in range(1, 6)},
     "empty": (1, 0, sandbox.Switches()),
     "other way": (2, 250, OTHER_METHOD),
+    "market": (4, 250, sandbox.Switches()),
     "calendar": (
         3,
         250,
@@ -47,6 +59,7 @@ def loaded(
         seed=seed,
         deals=deals,
         switches=switches,
+        market=MARKET if request.param == "market" else None,
         cache_dir=tmp_path_factory.mktemp("cache"),
         burst=100_000,
         progress=False,

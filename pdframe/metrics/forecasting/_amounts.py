@@ -6,11 +6,7 @@ import numpy as np
 
 from pdframe.errors import ArgumentError
 from pdframe.metrics._columns import Floats, Ints
-
-UNIT = 1_000_000
-"""Parts of a currency unit that money is counted in."""
-LARGEST = 1e12
-"""Values from here on are read as null: sums of them would not fit."""
+from pdframe.metrics.revenue.prices import LARGEST, UNIT, in_units
 
 _MOST = np.iinfo(np.int64).max / 2
 _TOO_LARGE = "The values are too large to be added up exactly. Leave some out."
@@ -28,11 +24,6 @@ def exact_units(values: Floats) -> Ints:
     if not np.all(np.abs(values) < _MOST / UNIT):
         raise ArgumentError(_TOO_LARGE)
     return np.rint(values * UNIT).astype(np.int64)
-
-
-def in_units(parts: Ints) -> Floats:
-    """Return millionths as currency units."""
-    return parts / UNIT
 
 
 def sums(parts: Ints, groups: Ints, count: int) -> Ints:

@@ -29,6 +29,7 @@ from pdframe.metrics._columns import (
     places,
     plain_ids,
 )
+from pdframe.metrics._grouping import taken
 from pdframe.metrics._periods import days_since_1970
 from pdframe.metrics._states import deleted_rows
 from pdframe.metrics.forecasting._amounts import LARGEST
@@ -377,7 +378,7 @@ def _groups(
 ) -> pd.DataFrame:
     """Return the columns to group by, one row per state."""
     result: dict[str, Any] = {}
-    labelled = deals.set_axis(pd.Index(own))
+    place = places(own, deal)
     for name in names:
         if name in TRACKED:
             result[name] = tracked[name].array
@@ -389,10 +390,7 @@ def _groups(
             keys = pd.Index(plain_ids(tracked[_NAMES[name]]))
             result[name] = pd.Series(of_id.reindex(keys).to_numpy(object), dtype="str").array
         else:
-            column = labelled[name]
-            if column.dtype.kind in "ib":
-                column = column.astype("boolean" if column.dtype.kind == "b" else "Int64")
-            result[name] = column.reindex(pd.Index(deal)).array
+            result[name] = taken(deals[name], place)
     return pd.DataFrame(result, index=pd.RangeIndex(len(deal)))
 
 

@@ -21,15 +21,24 @@ _BULK = 20
 _SECOND = 1_000_000
 
 
+def is_young(known: Known) -> bool:
+    """Return whether too few deals were closed, or won, to learn from."""
+    closed, won = _counts(known)
+    return closed < LEAST_CLOSED or won < LEAST_WON
+
+
+def _counts(known: Known) -> tuple[int, int]:
+    return len(known.created.deal) - len(known.open_at([known.as_of])), len(known.wins.deal)
+
+
 def refuse_young(known: Known) -> None:
-    """Raise `InsufficientDataError` where too few deals were closed or won."""
-    closed = len(known.created.deal) - len(known.open_at([known.as_of]))
-    won = len(known.wins.deal)
-    if closed < LEAST_CLOSED or won < LEAST_WON:
+    """Raise `InsufficientDataError` where too few deals were closed, or won, to learn from."""
+    if is_young(known):
+        closed, won = _counts(known)
         raise InsufficientDataError(
-            f"A forecast needs {LEAST_CLOSED} closed deals, {LEAST_WON} of them won; {closed:,} were"
-            f" closed and {won:,} won by {_day(known.as_of)}. Use metrics.deal_aging or a later"
-            " as_of."
+            f"A forecast needs {LEAST_CLOSED} closed deals, {LEAST_WON} of them won; {closed:,}"
+            f" were closed and {won:,} won by {_day(known.as_of)}. Use metrics.deal_aging, or a"
+            " later as_of."
         )
 
 
@@ -81,4 +90,4 @@ def _day(micros: int) -> str:
     return str(np.datetime64(micros // DAY, "D"))
 
 
-__all__ = ["LEAST_CLOSED", "LEAST_WON", "notes_of", "refuse_long", "refuse_young"]
+__all__ = ["LEAST_CLOSED", "LEAST_WON", "is_young", "notes_of", "refuse_long", "refuse_young"]

@@ -8,7 +8,8 @@ from typing import Any
 import pandas as pd
 
 from pdframe.metrics._arguments import keys
-from pdframe.metrics._columns import one_row_each
+from pdframe.metrics._columns import one_row_each, places, plain_ids
+from pdframe.metrics._grouping import taken
 
 _CARRIED = ("title", "owner_name")
 
@@ -38,18 +39,9 @@ def labels(deals: pd.DataFrame, rows: pd.DataFrame, names: Sequence[str]) -> pd.
     """
     result = rows[["deal_id"]].reset_index(drop=True)
     wanted = [*(name for name in _CARRIED if name in deals.columns), *names]
-    own = deals.set_index(pd.Index(one_row_each(deals, "deals")))
-    index = pd.Index(result["deal_id"])
+    place = places(plain_ids(one_row_each(deals, "deals")), plain_ids(result["deal_id"]))
     for name in dict.fromkeys(wanted):
-        if name in rows.columns and name != "deal_id":
-            result[name] = rows[name].array
-        else:
-            column = own[name]
-            if column.dtype.kind == "i":
-                column = column.astype("Int64")
-            elif column.dtype.kind == "b":
-                column = column.astype("boolean")
-            result[name] = column.reindex(index).array
+        result[name] = rows[name].array if name in rows.columns else taken(deals[name], place)
     return result
 
 

@@ -14,7 +14,7 @@ from pdframe.metrics._survival import Flags, Floats, Ints
 
 _ROUNDS = 12
 _HALVINGS = 10
-_CLOSE_ENOUGH = 0.01
+_CLOSE_ENOUGH = 0.05
 """Gain of one independent row's log-likelihood below which another round is not worth it."""
 
 
@@ -22,8 +22,10 @@ def fit_logistic(
     codes: Sequence[Ints],
     levels: Sequence[int],
     scales: Sequence[float],
+    ordered: Sequence[bool],
     event: Flags,
     count: float,
+    repeated: tuple[Ints, Sequence[Ints]] | None = None,
 ) -> Floats:
     """Return the coefficients: the intercept, then the levels of each feature in turn.
 
@@ -35,30 +37,36 @@ def fit_logistic(
         Number of levels of each feature.
     scales
         Standard deviation of each feature's effects before any data (of a normal distribution).
+    ordered
+        Whether it is that of the difference between neighbouring levels.
     event
         What is predicted, by row.
     count
         How many rows stand for one independent one: an event is seen from several landmarks.
+    repeated
+        The case of each row, and of each case its level of the first features, which are the same
+        in all of its rows: their sums are faster by case.
     """
     start = np.concatenate(([1], 1 + np.cumsum(levels))).astype(np.int64)
     size = int(start[-1])
-    penalty = np.zeros(size)
+    penalty = np.zeros((size, size))
+    penalty[0, 0] = 1e-6
     for number, scale in enumerate(scales):
-        penalty[start[number] : start[number + 1]] = count / scale**2
+        own = slice(start[number], start[number + 1])
+        penalty[own, own] = _precision(levels[number], ordered[number]) * (count / scale**2)
     n, events = len(event), int(event.sum())
     result = np.zeros(size)
     share = (events + 0.5) / (n + 1.0)
     result[0] = np.log(share / (1 - share))
-    penalty[0] = 1e-6
     target = event.astype(np.float64)
     eta = linear(result, codes, levels)
     loss = _loss(eta, target, result, penalty)
     for _ in range(_ROUNDS):
         chance = 1 / (1 + np.exp(-eta))
         weight = chance * (1 - chance)
-        hessian, gradient = _sums(codes, levels, start, weight, target - chance)
-        gradient -= penalty * result
-        hessian[np.arange(size), np.arange(size)] += penalty
+        hessian, gradient = _sums(codes, levels, start, weight, target - chance, repeated)
+        gradient -= (penalty * result).sum(axis=1)
+        hessian += penalty
         change = solve(hessian, gradient)
         for _ in range(_HALVINGS):
             eta = linear(result + change, codes, levels)
@@ -72,10 +80,21 @@ def fit_logistic(
     return result
 
 
+def _precision(levels: int, is_ordered: bool) -> Floats:
+    """Return the matrix of the penalty of a feature's effects, for a scale of 1."""
+    if not is_ordered or levels < 3:
+        return np.eye(levels)
+    step = np.diff(np.eye(levels), axis=0)
+    # The level of all together is expected to be small as well.
+    result: Floats = np.einsum("ki,kj->ij", step, step) + np.eye(levels) / levels**2
+    return result
+
+
 def _loss(eta: Floats, target: Floats, coefficients: Floats, penalty: Floats) -> float:
     """Return what is minimised: minus the log of the posterior."""
     data = np.logaddexp(0.0, eta) - target * eta
-    return float(data.sum() + (penalty * coefficients**2).sum() / 2)
+    squares = penalty * coefficients * coefficients[:, None]
+    return float(data.sum() + squares.sum() / 2)
 
 
 def linear(coefficients: Floats, codes: Sequence[Ints], levels: Sequence[int]) -> Floats:
@@ -89,9 +108,18 @@ def linear(coefficients: Floats, codes: Sequence[Ints], levels: Sequence[int]) -
 
 
 def _sums(
-    codes: Sequence[Ints], levels: Sequence[int], start: Ints, weight: Floats, residual: Floats
+    codes: Sequence[Ints],
+    levels: Sequence[int],
+    start: Ints,
+    weight: Floats,
+    residual: Floats,
+    repeated: tuple[Ints, Sequence[Ints]] | None,
 ) -> tuple[Floats, Floats]:
     size = int(start[-1])
+    case, by_case = (np.zeros(0, np.int64), ()) if repeated is None else repeated
+    case_weight = weight
+    if by_case:
+        case_weight = np.bincount(case, weight, len(by_case[0])).astype(np.float64)
     hessian, gradient = np.zeros((size, size)), np.zeros(size)
     hessian[0, 0], gradient[0] = weight.sum(), residual.sum()
     for i, (code, count) in enumerate(zip(codes, levels, strict=True)):
@@ -102,7 +130,10 @@ def _sums(
         hessian[np.arange(start[i], start[i + 1]), np.arange(start[i], start[i + 1])] = sums
         for j in range(i):
             other = slice(start[j], start[j + 1])
-            pairs = np.bincount(code * levels[j] + codes[j], weight, count * levels[j])
+            one, two, weights = code, codes[j], weight
+            if i < len(by_case):
+                one, two, weights = by_case[i], by_case[j], case_weight
+            pairs = np.bincount(one * levels[j] + two, weights, count * levels[j])
             block = pairs.reshape(count, levels[j])
             hessian[own, other], hessian[other, own] = block, block.T
     return hessian, gradient

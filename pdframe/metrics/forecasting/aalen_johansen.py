@@ -33,9 +33,10 @@ _PER_LANDMARK = 4
 _AGES = np.array([0, 1, 2, 4, 8, 16, 32], np.int64)
 """First step of each group of ages in stage: rates are constant within a group."""
 
-_STRENGTH = 3.0
-"""Events whose weight the rates of a stage have against those of one of its ages, and those of all
-stages against those of one stage.
+_OF_ALL, _OF_STAGE = 3.0, 0.5
+"""Events whose weight the rates of all stages have against those of one stage, and those of a stage
+against those of one of its ages: old deals hardly ever close, and a few made-up events would say
+that they do.
 """
 
 _MOVED = 3
@@ -149,20 +150,23 @@ def _shrunk(events: Floats, exposure: Floats) -> Floats:
     prior = np.zeros(size + 2)
     prior[size:] = everywhere
     of_stage = _with_prior(
-        events.sum(axis=1), exposure.sum(axis=1)[:, None], np.tile(prior, (size, 1))
+        events.sum(axis=1), exposure.sum(axis=1)[:, None], np.tile(prior, (size, 1)), _OF_ALL
     )
     return _with_prior(
-        events, exposure[:, :, None], np.repeat(of_stage[:, None], events.shape[1], axis=1)
+        events,
+        exposure[:, :, None],
+        np.repeat(of_stage[:, None], events.shape[1], axis=1),
+        _OF_STAGE,
     )
 
 
-def _with_prior(events: Floats, exposure: Floats, prior: Floats) -> Floats:
+def _with_prior(events: Floats, exposure: Floats, prior: Floats, strength: float) -> Floats:
     total = prior.sum(axis=-1, keepdims=True)
     share = np.divide(prior, total, out=np.zeros_like(prior), where=total > 0)
-    time = np.divide(_STRENGTH, total, out=np.zeros_like(total), where=total > 0)
+    time = np.divide(strength, total, out=np.zeros_like(total), where=total > 0)
     below = exposure + time
     result: Floats = np.divide(
-        events + _STRENGTH * share,
+        events + strength * share,
         below,
         out=np.zeros_like(events),
         where=np.broadcast_to(below > 0, events.shape),

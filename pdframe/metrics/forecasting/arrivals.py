@@ -20,7 +20,7 @@ from pdframe.metrics._survival import Flags, Floats, Ints, aalen_johansen
 from pdframe.metrics.forecasting._interface import DAY, LOST, WON, OpenDeals
 from pdframe.metrics.forecasting.cells import Cells, overlap
 from pdframe.metrics.forecasting.draws import ARRIVALS, WINS, generator, recentred
-from pdframe.metrics.forecasting.money import Money, whole
+from pdframe.metrics.forecasting.money import Money, rounded
 
 if TYPE_CHECKING:
     from pdframe.metrics.forecasting.known import Known
@@ -178,7 +178,7 @@ def new_wins(known: Known, cells: Cells, money: Money, units: int) -> NewWins:
         rate.expected.sum(axis=0),
         rate.spread,
         sample.deal[won][kept],
-        whole(value, units),
+        rounded(value, units),
         expected[kept],
         arrival,
         win,
@@ -384,14 +384,16 @@ class _Trend:
             columns += [(calendar == month).astype(np.float64) for month in range(12)]
             spreads += [PRIOR_SEASON] * 12
         table, prior = np.array(columns), np.diag(1 / np.array(spreads) ** 2)
-        centre = np.log((counts.sum() + 0.5) / days.sum())
-        target = np.log((counts + 0.5) / days) - centre
-        dispersion, mean, effects = 1.0, counts, np.zeros(len(table))
-        for _ in range(3):
-            weight = (mean + 0.5) / dispersion
+        centre = np.log(max(counts.sum(), 0.5) / days.sum())
+        dispersion, effects = 1.0, np.zeros(len(table))
+        mean = days * np.exp(centre)
+        # Newton's steps of a Poisson regression.
+        for _ in range(8):
+            linear = np.log(mean / days) - centre
+            target, weight = linear + (counts - mean) / mean, mean / dispersion
             left = np.einsum("ai,bi,i->ab", table, table, weight) + prior
             effects = np.linalg.solve(left, np.einsum("ai,i,i->a", table, weight, target))
-            mean = days * np.exp(centre + np.einsum("a,ai->i", effects, table))
+            mean = days * np.exp(centre + np.clip(np.einsum("a,ai->i", effects, table), -9, 9))
             free = max(len(counts) - 2, 1)
             dispersion = max(1.0, float(((counts - mean) ** 2 / mean).sum()) / free)
         season = np.exp(effects[3:]) if len(effects) > 3 else np.ones(12)

@@ -169,7 +169,7 @@ def _quotas_of_frame(quota: pd.DataFrame, rows: pd.DataFrame, names: list[str]) 
     table = table[[*on, "quota"]].assign(quota=finite(table, "quota"))
     if "period" in on:
         table["period"] = dates(table, "period")
-    if table.duplicated(on).any() or (not on and len(table) > 1):
+    if len(table) > 1 and (not on or table.duplicated(on).any()):
         raise ArgumentError("quota has two rows for one period and group. Pass one row each.")
     if not on:
         return np.full(len(rows), _number(table["quota"].iloc[0] if len(table) else None))

@@ -2,16 +2,26 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from pdframe.metrics._survival import Floats, Ints
-from pdframe.metrics.forecasting._interface import DAY, Fitted, OpenDeals, Probabilities
+from pdframe.metrics.forecasting._checks import is_young
+from pdframe.metrics.forecasting._interface import (
+    DAY,
+    LOST,
+    WON,
+    Fitted,
+    OpenDeals,
+    Outcomes,
+    Probabilities,
+)
 from pdframe.metrics.forecasting.aalen_johansen import AalenJohansen
 from pdframe.metrics.forecasting.hazard import Hazard, fit_hazard
-from pdframe.metrics.forecasting.landmarks import landmarks
+from pdframe.metrics.forecasting.landmarks import MAX_ROWS, Landmarks, landmarks
+from pdframe.metrics.forecasting.recalibration import Recalibration, recalibration, scaled
 from pdframe.metrics.forecasting.why import Why
 
 if TYPE_CHECKING:
@@ -20,46 +30,134 @@ if TYPE_CHECKING:
 _WEIGHT = 2 / 3
 """Weight of the hazard model; it is fixed, since few cutoffs cannot teach it."""
 
+_EARLIER = (0.2,)
+"""Earlier cutoffs, as shares of the follow-up before `as_of`: an account was another one when it
+was half as old.
+"""
+
+_LONGEST = 364 * DAY
+"""Longest time from an earlier cutoff to `as_of`."""
+
+_EARLIER_ROWS = 4_000
+"""Landmark rows that an earlier model is fitted on."""
+
+_STRENGTH = 20.0
+"""Rows whose weight no correction of the blend has against those of an interval."""
+
 _LEAST = 1e-9
 """Probabilities are at least this before their logarithm is taken."""
 
 
 class HazardMethod:
-    """Hazards by logistic regression, blended with Aalen-Johansen."""
+    """Hazards by logistic regression, blended with Aalen-Johansen, and recalibrated."""
 
     name = "hazard"
 
     def fit(self, known: Known, seed: int) -> Fitted:
         """Fit both on what was known; the seed draws the training sample."""
-        sample = landmarks(known, seed)
-        return Blend(fit_hazard(sample), AalenJohansen().fit(known, seed))
+        counts = []
+        for share in _EARLIER:
+            then = known.before(known.as_of - min(int(known.followed * share), _LONGEST))
+            if is_young(then):
+                continue
+            earlier = _fit(then, seed, _EARLIER_ROWS)
+            deals = then.open_at([then.as_of])
+            counts.append(_expected_and_actual(earlier, deals, known.outcomes(deals), known.as_of))
+        return replace(_fit(known, seed), correction=recalibration(counts))
+
+
+def _fit(known: Known, seed: int, most: int = MAX_ROWS) -> Blend:
+    sample = landmarks(known, seed, most=most)
+    hazard, chain = fit_hazard(sample), AalenJohansen().fit(known, seed)
+    size = len(hazard.design.ends)
+    blend = Blend(hazard, chain, np.ones(size), np.ones(size), Recalibration())
+    won, lost = _level(blend, sample)
+    return replace(blend, won=won, lost=lost)
+
+
+def _level(blend: Blend, sample: Landmarks) -> tuple[Floats, Floats]:
+    """Return the factors on the hazards of each interval, of winning and of losing, with which the
+    blend expects as many in the training sample as there were.
+
+    Aalen-Johansen forgets how slow a deal was once it moves, and so expects too many late wins.
+    """
+    ends = blend.hazard.design.ends
+    chances = blend.on_grid(sample.deals, ends)
+    _, interval, kind = sample.periods()
+    over = sample.observed[:, None] >= ends
+    factors = []
+    for chance, outcome in ((chances.won, WON), (chances.lost, LOST)):
+        expected = (np.diff(chance, axis=1, prepend=0.0) * over).sum(axis=0)
+        actual = np.bincount(interval[kind == outcome], minlength=len(ends))
+        factors.append((actual + _STRENGTH) / (expected + _STRENGTH))
+    return factors[0], factors[1]
+
+
+def _expected_and_actual(
+    fitted: Blend, deals: OpenDeals, outcomes: Outcomes, end: int
+) -> tuple[Ints, Floats, Floats]:
+    """Return the ends of the intervals that are over, the wins expected in each, and the actual
+    ones.
+    """
+    ends = fitted.hazard.design.ends
+    over = int(end - deals.at[0]) if len(deals) else 0
+    ends = ends[ends <= over]
+    won = fitted.on_grid(deals, ends).won.sum(axis=0)
+    last = np.searchsorted(ends, outcomes.time - deals.at)
+    inside = (outcomes.kind == WON) & (last < len(ends))
+    actual = np.bincount(last[inside], minlength=len(ends))
+    return ends, np.diff(won, prepend=0.0), actual.astype(np.float64)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Blend:
-    """The hazard model and Aalen-Johansen, together."""
+    """The hazard model and Aalen-Johansen, together.
+
+    Parameters
+    ----------
+    hazard, chain
+        Both models.
+    won, lost
+        Factors on the blended hazards of each interval.
+    correction
+        What earlier forecasts suggest.
+    """
 
     hazard: Hazard
     chain: Fitted
+    won: Floats
+    lost: Floats
+    correction: Recalibration
 
     def predict(self, deals: OpenDeals, horizons: Ints) -> Probabilities:
-        """Return the blended probabilities within each horizon.
+        """Return the probabilities within each horizon.
 
-        They are blended at the ends of the model's intervals, where neither may fall, and are
-        interpolated between these, so that a probability does not depend on the other horizons that
-        are requested.
+        They are blended and corrected at the ends of the model's intervals, and interpolated
+        between these, so that a probability does not depend on the other horizons that are
+        requested.
         """
-        return self._calibrated(self._blended(deals, horizons))
-
-    def _blended(self, deals: OpenDeals, horizons: Ints) -> Probabilities:
         horizons = np.asarray(horizons, np.int64)
-        grid = self.hazard.design.ends
-        longest = int(horizons.max()) if len(horizons) else 0
-        if longest > grid[-1]:
-            grid = np.append(grid, longest)
-        used = grid[: int(np.searchsorted(grid, longest)) + 1]
-        both = (self.hazard.predict(deals, used), self.chain.predict(deals, used))
-        return interpolated(rising(blended(*both)), used, horizons)
+        grid = self._grid(int(horizons.max()) if len(horizons) else 0)
+        return interpolated(self.on_grid(deals, grid), grid, horizons)
+
+    def on_grid(self, deals: OpenDeals, grid: Ints) -> Probabilities:
+        """Return the probabilities at the ends of the first intervals."""
+        more = self.correction.factors(grid)
+        return scaled(self._blended(deals, grid), more, np.ones(len(grid)))
+
+    def _blended(self, deals: OpenDeals, grid: Ints) -> Probabilities:
+        both = blended(self.hazard.predict(deals, grid), self.chain.predict(deals, grid))
+        # After the last interval, its factor goes on.
+        place = np.minimum(np.arange(len(grid)), len(self.won) - 1)
+        return scaled(rising(both), self.won[place], self.lost[place])
+
+    def _grid(self, longest: int) -> Ints:
+        """Return the ends of the intervals up to a horizon; the last interval is repeated."""
+        ends = self.hazard.design.ends
+        width = int(ends[-1] - (ends[-2] if len(ends) > 1 else 0))
+        more = max(-(-(longest - int(ends[-1])) // width), 0)
+        grid = np.append(ends, ends[-1] + width * np.arange(1, more + 1))
+        return grid[: int(np.searchsorted(grid, longest)) + 1]
 
     def explain(self, deals: OpenDeals) -> Why:
         """Return what moves each deal's odds of winning in the next interval, exactly."""
@@ -73,19 +171,13 @@ class Blend:
             columns.append(np.exp(moved[:, own].sum(axis=1)))
         base = float(np.exp(self.hazard.won[0] + self.hazard.usual.sum()))
         first = design.ends[:1]
-        blended = self._blended(deals, first)
-        own_odds = _odds(self.hazard.predict(deals, first).won[:, 0])
-        blended_odds = _odds(blended.won[:, 0])
-        columns += [
-            blended_odds / own_odds,
-            _odds(self._calibrated(blended).won[:, 0]) / blended_odds,
-        ]
+        blend = self._blended(deals, first)
+        steps = (self.hazard.predict(deals, first), blend, self.on_grid(deals, first))
+        odds = [_odds(step.won[:, 0]) for step in steps]
+        columns += [odds[1] / odds[0], odds[2] / odds[1]]
         return Why(
             float(first[0] / DAY), base, (*terms, "blend", "calibration"), np.column_stack(columns)
         )
-
-    def _calibrated(self, both: Probabilities) -> Probabilities:
-        return both
 
 
 def blended(first: Probabilities, second: Probabilities) -> Probabilities:

@@ -22,8 +22,8 @@ from pdframe.metrics.forecasting._amounts import LARGEST, exact_units, in_units,
 from pdframe.metrics.forecasting._checks import refuse_long, refuse_young
 from pdframe.metrics.forecasting._interface import Fitted, OpenDeals
 from pdframe.metrics.forecasting._labels import group_names, labels
-from pdframe.metrics.forecasting.deals import chosen
 from pdframe.metrics.forecasting.known import Known
+from pdframe.metrics.forecasting.methods import method_named
 from pdframe.metrics.forecasting.weighted import local_day
 
 Moment: TypeAlias = str | date | pd.Timestamp
@@ -241,7 +241,7 @@ def _change_deals(
         raise ArgumentError(
             f"before={before!r}, after={after!r} and until={until!r} must follow each other."
         )
-    model = chosen(method)
+    model = method_named(method)
     now = Known.at(deals, visits, stages, second, history=history, tz=tz)
     then = now.before(to_micros(first))
     refuse_young(then)
@@ -257,8 +257,12 @@ def _change_deals(
     wins = now.wins
     of_old, of_new = _worth(old, table, day), _worth(new, table, day)
     of_won = _converted(_Worth(wins.value[won], wins.currency[won]), table, day)
+    known = [(new.deal, of_new), (wins.deal[won], of_won)]
+    # A value that was not known yet was in no currency: its row is that of the later one.
+    later = _later_worth(old.deal, known).currency
+    named = np.isnan(of_old.value) & ~pd.isna(later)
+    of_old = _Worth(of_old.value, np.where(named, later, of_old.currency))
     if not then.knows_values:
-        known = [(new.deal, of_new), (wins.deal[won], of_won)]
         if now.is_current:
             today = _Worth(finite(plain, "value"), plain["currency"].astype("str").to_numpy(object))
             known.append((plain_ids(plain["id"]), _converted(today, table, day)))

@@ -5,6 +5,7 @@ draw share, from how far past totals were from what was expected of them.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from statistics import NormalDist
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -31,6 +32,8 @@ FEWEST, ASSUMED = 6, 0.2
 """With fewer scored cutoffs the spread is assumed."""
 CLIP = 1.0
 """Residuals, logarithms of actual / expected, count as no more than this."""
+SPREADS = np.linspace(0.0, 1.0, 41)
+"""Spreads that are tried."""
 CUTOFFS = 24
 MONTHS_AHEAD = 3
 REFIT = 6
@@ -157,10 +160,11 @@ def estimate(known: Known, past: PastTotals, money: Money) -> CommonSd:
     """Estimate the standard deviation of the logarithm of the common factor.
 
     At earlier ends of months, the logarithm of actual / expected of the months after is compared
-    with how far it would be from 0 by chance alone, were all deals independent. What remains is
-    shrunk to `PRIOR`. Where the past values of deals are unknown, wins are counted instead. Both are
-    clipped alike, so a month without a win, or a cutoff of which little
-    was expected, is no more than one residual of `CLIP` against the same by chance.
+    with that of draws: how far it is from 0 by chance alone, and how much a common factor adds. The
+    spread that explains what was seen is shrunk to `PRIOR`. Where the past values of deals are
+    unknown, wins are counted instead. Actual totals and draws are clipped alike, so a month
+    without a win, or a cutoff of which little was expected, is no more than one residual of `CLIP`
+    against the same by chance.
     """
     if known.frames.history is None:
         money = Counting()
@@ -171,7 +175,7 @@ def estimate(known: Known, past: PastTotals, money: Money) -> CommonSd:
     order = np.argsort(wins.day, kind="stable")
     day, total = wins.day[order], np.append(0.0, np.cumsum(value[order]))
     begin = int(known.created.added.min()) if len(known.created.added) else known.as_of
-    excess = []
+    residuals, weights, by_chance = [], [], []
     for first in edges[:-1]:
         if first <= begin:
             continue
@@ -184,19 +188,49 @@ def estimate(known: Known, past: PastTotals, money: Money) -> CommonSd:
         place = np.searchsorted(day, expected.day)
         actual = (total[place[1:]] - total[place[:-1]])[over]
         mean = expected.mean[over]
-        by_chance = (_residual(expected.draws[over], mean[:, None]) ** 2).mean(axis=1)
-        excess.append(float((_residual(actual, mean) ** 2 - by_chance).mean()))
-    if len(excess) < FEWEST:
-        return CommonSd(ASSUMED, len(excess), False)
-    variance = max(0.0, float(np.mean(excess)))
-    shrunk = (len(excess) * variance + WEIGHT * PRIOR**2) / (len(excess) + WEIGHT)
-    return CommonSd(max(FLOOR, float(np.sqrt(shrunk))), len(excess), True)
+        residuals.append(_residual(actual / mean))
+        by_chance.append(expected.draws[over] / mean[:, None])
+        weights.append(np.full(len(mean), 1 / len(mean)))
+    count = len(residuals)
+    if count < FEWEST:
+        return CommonSd(ASSUMED, count, False)
+    square = float((np.concatenate(residuals) ** 2 * np.concatenate(weights)).sum()) / count
+    spread = _explaining(square, np.concatenate(by_chance), np.concatenate(weights) / count)
+    shrunk = (count * spread**2 + WEIGHT * PRIOR**2) / (count + WEIGHT)
+    return CommonSd(max(FLOOR, float(np.sqrt(shrunk))), count, True)
 
 
-def _residual(actual: Floats, mean: Floats) -> Floats:
+def _explaining(square: float, ratios: Floats, weights: Floats) -> float:
+    """Return the spread of a common factor with which draws would have a mean squared residual like
+    this.
+
+    Parameters
+    ----------
+    square
+        The mean of the squared residuals.
+    ratios
+        Draws without a common factor, relative to their mean: months x draws.
+    weights
+        Of the months.
+    """
+    draws = ratios.shape[1]
+    middle = (np.arange(draws) + 0.5) / draws
+    normal = np.array([NormalDist().inv_cdf(share) for share in middle])
+    normal = generator(0, SPREAD).permutation(normal)
+    explained = []
+    for spread in SPREADS:
+        factor = np.exp(spread * normal - spread**2 / 2)
+        each = (_residual(ratios * factor) ** 2).mean(axis=1)
+        explained.append(float((each * weights).sum()))
+    rising = np.maximum.accumulate(explained)
+    if square <= rising[0]:
+        return 0.0
+    return float(np.interp(square, rising, SPREADS))
+
+
+def _residual(ratio: Floats) -> Floats:
     """Return log(actual / mean), clipped; a total of nothing or less counts as the lowest."""
-    ratio = np.maximum(actual / mean, np.exp(-CLIP))
-    return np.minimum(np.log(ratio), CLIP)
+    return np.minimum(np.log(np.maximum(ratio, np.exp(-CLIP))), CLIP)
 
 
 def _month_edges(at: int, tz: str, first: int, last: int) -> Ints:

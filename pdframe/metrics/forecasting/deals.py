@@ -11,19 +11,20 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from pdframe._warnings import collect_warnings
-from pdframe.errors import ArgumentError
-from pdframe.metrics._arguments import NULL, keyed, keys, require_columns
+from pdframe.metrics._arguments import NULL, keyed, require_columns
 from pdframe.metrics._columns import NO_ID, one_row_each, places, plain_ids
 from pdframe.metrics._notes import note
 from pdframe.metrics._survival import Floats, Ints
 from pdframe.metrics.forecasting._checks import notes_of, refuse_long, refuse_young
 from pdframe.metrics.forecasting._horizons import read_horizons
-from pdframe.metrics.forecasting._interface import DAY, Method, OpenDeals
+from pdframe.metrics.forecasting._interface import DAY, OpenDeals
+from pdframe.metrics.forecasting._labels import group_names
 from pdframe.metrics.forecasting.blend import Blend
+from pdframe.metrics.forecasting.drift import drift
 from pdframe.metrics.forecasting.known import Known
 from pdframe.metrics.forecasting.landmarks import landmarks
 from pdframe.metrics.forecasting.likeness import Likeness
-from pdframe.metrics.forecasting.methods import METHODS
+from pdframe.metrics.forecasting.methods import method_named
 
 Time: TypeAlias = str | date | pd.Timestamp
 
@@ -154,9 +155,9 @@ def forecast_deals(
     >>> bool((forecast["p_won"] + forecast["p_lost"] + forecast["p_open"]).round(12).eq(1).all())
     True
     """
-    names = keys(by, _COLUMNS)
+    names = group_names(by, deals, _COLUMNS)
     with collect_warnings() as collected:
-        model = chosen(method)
+        model = method_named(method)
         deals = require_columns(deals, "deals", (), names)
         known = Known.at(deals, visits, stages, as_of, history, activities, deal_products, tz)
         lengths = read_horizons(horizons, known.as_of, known.tz)
@@ -171,6 +172,8 @@ def forecast_deals(
         why = np.full(len(there), None, object)
         if isinstance(fitted, Blend):
             why = fitted.explain(there).texts()
+            changed = drift(known, model, int(lengths[-1]), seed)
+            notes += [] if changed is None else [*filter(None, [changed.note()])]
     frame = _frame(known, there, lengths, names, own)
     columns = _measures(frame, there, lengths, chances.won, chances.lost)
     is_own, like = likeness.counts(there)
@@ -185,15 +188,6 @@ def forecast_deals(
         [*collected, *notes],
         "forecast_deals",
     )
-
-
-def chosen(method: object) -> Method:
-    """Return the method of that name; raise `ArgumentError` where there is none."""
-    if not isinstance(method, str) or method not in METHODS:
-        raise ArgumentError(
-            f"method must be one of {', '.join(map(repr, METHODS))}, not {method!r}."
-        )
-    return METHODS[method]
 
 
 def _frame(
@@ -283,4 +277,4 @@ def _taken(column: pd.Series[Any], row: Ints) -> Any:
     return column.array.take(row, allow_fill=True)
 
 
-__all__ = ["BANDS", "BASES", "chosen", "forecast_deals"]
+__all__ = ["BANDS", "BASES", "forecast_deals"]

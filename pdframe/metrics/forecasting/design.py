@@ -25,10 +25,16 @@ _MOST_LEVELS = 40
 _LEAST_KNOWN = 0.2
 """Share of rows in which a value must be known to serve as a feature."""
 
-_AGES = np.array([0.25, 0.5, 1, 2, 3, 5, 8, 13, 26])
+_AGES = np.array([0.25, 0.5, 1, 2, 3, 5, 8, 13, 20, 30, 45])
 """Bounds of ages, in steps between landmarks."""
 
 _COARSE_AGES = np.array([1.0, 3.0, 8.0])
+_VALUE_CUTS = (0.2, 0.4, 0.6, 0.8, 0.9, 0.96)
+"""Shares of the values of a currency under the bounds of its levels."""
+
+_SMALLER = 3
+"""Levels of values that are small."""
+
 _CLOSE = np.array([-90, -30, -14, 0, 14, 30, 60]) * DAY
 """Bounds of the time from the middle of an interval to the end of the expected close."""
 
@@ -38,13 +44,15 @@ _SEASON_DAYS = 731
 
 class Feature(NamedTuple):
     """A feature: its name, its number of levels, the standard deviation that its effects are
-    expected to have, and the term that it is a part of where a forecast is explained.
+    expected to have, and the term that it is a part of where a forecast is explained. Of an ordered
+    one, neighbours are expected to differ by that much.
     """
 
     name: str
     levels: int
     scale: float
     term: str
+    is_ordered: bool = False
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -111,14 +119,16 @@ class Design:
         return (
             Feature("stage", stages, 1.5, "stage"),
             Feature("pipeline", len(self.pipelines), 1.0, "stage"),
-            Feature("age in stage", ages, 0.7, "time in stage"),
+            Feature("age in stage", ages, 0.5, "time in stage", True),
             Feature("stage and age in it", stages * (len(_COARSE_AGES) + 1), 0.4, "time in stage"),
-            Feature("age of the deal", ages, 0.5, "age of the deal"),
-            Feature("value", self.value_bounds.shape[1] + 2, 0.4, "value"),
+            Feature("age of the deal", ages, 0.4, "age of the deal", True),
+            Feature("value", self.value_bounds.shape[1] + 2, 0.3, "value", True),
+            Feature("value and age in stage", 3 * (len(_COARSE_AGES) + 1), 0.4, "value"),
             Feature("owner", len(self.owners), 0.3, "owner"),
             Feature("moves back", 3, 0.4, "moves back"),
-            Feature("interval", len(self.ends), 1.0, ""),
+            Feature("interval", len(self.ends), 0.5, "", True),
             Feature("stage and interval", stages * spans, 0.5, "stage"),
+            Feature("value and interval", 3 * spans, 0.4, "value"),
             Feature("expected close", len(_CLOSE) + 2, 0.6, "expected close"),
             Feature("month of the quarter", 4, 0.2, "season"),
             Feature("month", 13, 0.15, "season"),
@@ -129,13 +139,15 @@ class Design:
         stage = self.stages.codes(deals.stage)
         in_stage = (deals.at - deals.entered) / self.step
         coarse = np.searchsorted(_COARSE_AGES, in_stage, side="right")
+        value = self._value(deals)
         return [
             stage,
             self.pipelines.codes(deals.pipeline),
             np.searchsorted(_AGES, in_stage, side="right"),
             stage * (len(_COARSE_AGES) + 1) + coarse,
             np.searchsorted(_AGES, (deals.at - deals.added) / self.step, side="right"),
-            self._value(deals),
+            value,
+            self._size(value) * (len(_COARSE_AGES) + 1) + coarse,
             self.owners.codes(deals.owner),
             np.minimum(deals.moves_back, 2),
         ]
@@ -161,10 +173,16 @@ class Design:
         return [
             interval,
             stage * len(spans) + span,
+            self._size(self._value(deals))[row] * len(spans) + span,
             close,
             np.where(short, month % 3 + 1, 0),
             np.where(short & self.has_months, month + 1, 0),
         ]
+
+    @staticmethod
+    def _size(value: Ints) -> Ints:
+        """Return 0 for no value, 1 for the smaller, 2 for the larger half of levels of values."""
+        return np.where(value < 2, 0, np.where(value < 2 + _SMALLER, 1, 2))
 
     def _value(self, deals: OpenDeals) -> Ints:
         """Return 0 for an unknown value or currency, 1 for none or a credit, else 2 and the rank
@@ -193,7 +211,7 @@ def _value_bounds(deals: OpenDeals) -> tuple[tuple[str, ...], Floats]:
     positive = deals.value > 0
     rows = np.flatnonzero(positive)
     if not _mostly(~np.isnan(deals.value)) or not len(rows):
-        return (), np.zeros((0, 5))
+        return (), np.zeros((0, len(_VALUE_CUTS) + 1))
     words = deals.currency[rows]
     known = np.array([word is not None for word in words], bool)
     names, place = np.unique(words[known].astype("U"), return_inverse=True)
@@ -202,10 +220,10 @@ def _value_bounds(deals: OpenDeals) -> tuple[tuple[str, ...], Floats]:
     kept, bounds = [], []
     for number in np.flatnonzero(counts >= 5 * _LEAST_ROWS):
         values = np.sort(deals.value[rows[place == number]])
-        cuts = values[(len(values) * np.arange(1, 5)) // 5]
+        cuts = values[[int(len(values) * cut) for cut in _VALUE_CUTS]]
         kept.append(str(names[number]))
         bounds.append(np.append(0.0, cuts))
-    return tuple(kept), np.array(bounds, np.float64).reshape(len(kept), 5)
+    return tuple(kept), np.array(bounds, np.float64).reshape(len(kept), len(_VALUE_CUTS) + 1)
 
 
 __all__ = ["Design", "Feature", "Levels"]

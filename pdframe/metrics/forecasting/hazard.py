@@ -64,11 +64,12 @@ def fit_hazard(sample: Landmarks) -> Hazard:
     """Fit both hazards on a training sample."""
     design = Design.of(sample.deals, sample.step, sample.ends)
     row, interval, kind = sample.periods()
-    fixed = [code[row] for code in design.fixed(sample.deals)]
-    codes = [*fixed, *design.varying(sample.deals, row, interval)]
+    fixed = design.fixed(sample.deals)
+    codes = [*(code[row] for code in fixed), *design.varying(sample.deals, row, interval)]
     features = design.features
     levels = [feature.levels for feature in features]
     scales = [feature.scale for feature in features]
+    ordered = [feature.is_ordered for feature in features]
     result = []
     for cause in (WON, LOST):
         at_risk = np.flatnonzero(kind != WON) if cause == LOST else np.arange(len(kind))
@@ -76,7 +77,9 @@ def fit_hazard(sample: Landmarks) -> Hazard:
         closed = sample.deals.deal[row[at_risk[event]]]
         count = max(len(closed) / max(len(np.unique(closed)), 1), 1.0)
         some = [code[at_risk] for code in codes]
-        result.append(fit_logistic(some, levels, scales, event, count))
+        result.append(
+            fit_logistic(some, levels, scales, ordered, event, count, (row[at_risk], fixed))
+        )
     effects = _effects(design, result[0], sample.deals)
     usual = effects.sum(axis=0) / max(len(effects), 1)
     return Hazard(design, result[0], result[1], usual)

@@ -351,6 +351,9 @@ class Known:
         over = last & removed & np.isin(became, (visiting.WON, visiting.LOST))
         removed_in_frame = stating.deleted_rows(source.deals) & (state.state == stating.UNKNOWN)
         removed_in_frame &= added <= self.as_of
+        # Where the frame does not date the deletion, the visits do.
+        dated = plain_times(stating.deleted_since(source.deals, self.tz)) != NULL
+        removed_in_frame &= dated | ~np.isin(source.ids, visits.deal)
         dropped = np.union1d(visits.deal[over], source.ids[removed_in_frame])
         all_deals = np.union1d(visits.deal, source.ids[there])
         row = _places(source.ids, all_deals)

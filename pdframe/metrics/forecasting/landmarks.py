@@ -88,20 +88,20 @@ def landmark_step(known: Known) -> int:
     return int(np.clip(fifth, DAY, STEP))
 
 
-def landmarks(known: Known, seed: int, step: int | None = None) -> Landmarks:
-    """Return the deals open at landmarks before `known.as_of`, at most `MAX_ROWS` of them, drawn by
-    the seed, deal and landmark.
+def landmarks(known: Known, seed: int, most: int = MAX_ROWS) -> Landmarks:
+    """Return the deals open at landmarks before `known.as_of`, at most `most` of them, drawn by the
+    seed, deal and landmark.
     """
-    step = landmark_step(known) if step is None else step
+    step = landmark_step(known)
     added = known.created.added
     first = int(added.min()) if len(added) else known.as_of
     count = min(max((known.as_of - first) // step, 0), MAX_LANDMARKS)
     numbers = np.arange(count, 0, -1, dtype=np.int64)
     deals = known.open_at(known.as_of - numbers * step)
     number = (known.as_of - deals.at) // step
-    if len(deals) > MAX_ROWS:
+    if len(deals) > most:
         drawn = keyed_uniform(seed, deals.deal, number)
-        deals = deals.take(np.sort(np.argsort(drawn, kind="stable")[:MAX_ROWS]))
+        deals = deals.take(np.sort(np.argsort(drawn, kind="stable")[:most]))
     outcomes = known.outcomes(deals)
     return Landmarks(deals, outcomes.kind, outcomes.time - deals.at, known.as_of - deals.at, step)
 
@@ -121,4 +121,4 @@ def keyed_uniform(seed: int, *keys: Ints) -> Floats:
     return result
 
 
-__all__ = ["STEP", "Landmarks", "keyed_uniform", "landmark_step", "landmarks"]
+__all__ = ["MAX_ROWS", "STEP", "Landmarks", "keyed_uniform", "landmark_step", "landmarks"]

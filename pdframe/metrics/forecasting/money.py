@@ -9,11 +9,9 @@ from numpy.typing import NDArray
 from pdframe.errors import MixedCurrencyError
 from pdframe.metrics._survival import Floats, Ints
 from pdframe.metrics.currency import Rates, RateTable, mixed
+from pdframe.metrics.forecasting._amounts import UNIT
 
 Texts = NDArray[np.object_]
-
-UNITS = 1_000_000
-"""Parts of a currency unit that amounts are rounded to, once each, half-even."""
 
 _MOST = 2**61
 
@@ -103,18 +101,18 @@ class Counting(Money):
 
 
 def units_for(*amounts: Floats) -> int:
-    """Return how many whole units one of the currency has: `UNITS`, or fewer where sums of such
+    """Return how many whole units one of the currency has: `UNIT`, or fewer where sums of such
     amounts could leave the range of integers.
     """
-    total, units = 64.0 * sum(float(np.abs(each).sum()) for each in amounts), UNITS
+    total, units = 64.0 * sum(float(np.abs(each).sum()) for each in amounts), UNIT
     while units > 1 and total * units > _MOST:
         units //= 10
     return units
 
 
-def whole(amounts: Floats, units: int) -> Ints:
+def rounded(amounts: Floats, units: int) -> Ints:
     """Return amounts as whole units, each rounded half-even."""
     return np.rint(amounts * units).astype(np.int64)
 
 
-__all__ = ["UNITS", "Counting", "Money", "units_for", "whole"]
+__all__ = ["Counting", "Money", "rounded", "units_for"]

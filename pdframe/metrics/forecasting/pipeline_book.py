@@ -158,6 +158,7 @@ def pipeline_movements(
         for code, name in enumerate(MOVEMENTS):
             result[name] = in_units(cells[code :: len(MOVEMENTS)])
         result = keyed(result[[*names, *COLUMNS]], ["period", "currency", *names], rows.attrs["tz"])
+        result.attrs["freq"] = freq
     return note(result, notes, "pipeline_movements")
 
 

@@ -4,7 +4,7 @@ do not exist yet.
 One number of each deal and draw says when the deal is won: an exponential one, which the deal's
 cumulative hazard of winning passes in a week or month, or never. So all periods of a draw belong
 together, a quarter is the sum of its months, and a team the sum of its members. A factor that all
-deals of a draw share scales the hazards: bad months are bad for everybody.
+deals of a draw share scales the hazards: a bad month is bad for all.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from pdframe.metrics.forecasting.draws import (
     generator,
     recentred,
 )
-from pdframe.metrics.forecasting.money import Money, units_for, whole
+from pdframe.metrics.forecasting.money import Money, rounded, units_for
 from pdframe.metrics.forecasting.winning_values import Prospects, WinningValues
 
 if TYPE_CHECKING:
@@ -134,7 +134,8 @@ class Revenue:
         draws, inverse = len(factors), 1 / factors
         result = np.zeros(shape, np.int64)
         hazards = recentred(self.chance, common_sd)
-        worth, period = self.worth, self.cells.period
+        worth, offset = self.worth, self.cells.period * draws
+        flat = result.reshape(shape[0], -1)
         time = np.empty(draws)
         for deal in np.flatnonzero(
             (hazards[:, -1] > 0) & ((worth.value != 0) | (worth.changes > 0))
@@ -143,13 +144,13 @@ class Revenue:
             generator(seed, TIMES, key).standard_exponential(out=time)
             np.multiply(time, inverse, out=time)
             won = np.flatnonzero(time < hazard[-1])
-            cell = np.searchsorted(hazard, time[won], side="right")
-            own = result[0 if group is None else group[deal]]
+            place = offset[np.searchsorted(hazard, time[won], side="right")] + won
+            own = flat[0 if group is None else group[deal]]
             if worth.changes[deal] > 0:
-                uniform = generator(seed, VALUES, key).random(draws)[won]
-                own[period[cell], won] += worth.drawn(deal, uniform)
+                uniform = generator(seed, VALUES, key).random(draws, np.float32)[won]
+                own[place] += worth.drawn(deal, uniform.astype(np.float64))
             else:
-                own[period[cell], won] += worth.value[deal]
+                own[place] += worth.value[deal]
         return result
 
 
@@ -184,7 +185,7 @@ def revenue_of(
         values.of(value, kind, units),
         new_wins(known, cells, money, units),
         wins.deal[within],
-        whole(won[within], units),
+        rounded(won[within], units),
         units,
     )
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date
 from typing import Any, NamedTuple, TypeAlias
@@ -11,18 +10,19 @@ import numpy as np
 import pandas as pd
 
 from pdframe.errors import ArgumentError
-from pdframe.metrics._arguments import grouped, keyed, keys, local_days, require_columns, zone_of
+from pdframe.metrics._arguments import grouped, keyed, local_days, require_columns, zone_of
 from pdframe.metrics._columns import one_row_each, places, plain_ids
 from pdframe.metrics._grouping import taken
 from pdframe.metrics._periods import Frequency, ending, frequency, known_by
 from pdframe.metrics._survival import Floats, Ints
 from pdframe.metrics.currency import RateTable
 from pdframe.metrics.forecasting._checks import notes_of, refuse_long, refuse_young
-from pdframe.metrics.forecasting._interface import DAY, Fitted, Method, OpenDeals
+from pdframe.metrics.forecasting._interface import DAY, Fitted, OpenDeals
+from pdframe.metrics.forecasting._labels import group_names
 from pdframe.metrics.forecasting.cells import Cells, cells_between
 from pdframe.metrics.forecasting.common_sd import CommonSd, PastTotals, estimate
 from pdframe.metrics.forecasting.known import Known
-from pdframe.metrics.forecasting.methods import METHODS
+from pdframe.metrics.forecasting.methods import method_named
 from pdframe.metrics.forecasting.money import Money
 from pdframe.metrics.forecasting.revenue import Revenue, open_deals, revenue_of
 from pdframe.metrics.forecasting.winning_values import Prospects, WinningValues
@@ -208,13 +208,6 @@ def set_up(
     )
 
 
-def method_named(name: object) -> Method:
-    """Return a method; raise `ArgumentError` where there is none of that name."""
-    if not isinstance(name, str) or name not in METHODS:
-        raise ArgumentError(f"method must be one of {', '.join(map(repr, METHODS))}, not {name!r}.")
-    return METHODS[name]
-
-
 def drawn_totals(setup: Setup, draws: int, seed: int) -> tuple[Ints, Ints]:
     """Draw the revenue from open and from new deals: groups x periods x draws."""
     if isinstance(draws, bool) or not isinstance(draws, int | np.integer) or draws < 1:
@@ -318,14 +311,6 @@ def _grouped(
     opened, new, won, created = np.split(codes, limits)
     share = np.bincount(created, minlength=len(groups)) / max(len(created), 1)
     return groups, opened, new, won, share[:, None] * revenue.cells.summed(revenue.new.created)
-
-
-def group_names(by: Any, deals: object, columns: Sequence[str]) -> list[str]:
-    """Return the columns to group by; "owner" is `owner_name` where that is there."""
-    names = keys(by, columns)
-    if isinstance(deals, pd.DataFrame) and "owner" not in deals and "owner_name" in deals:
-        names = ["owner_name" if name == "owner" else name for name in names]
-    return names
 
 
 def _check_numbers(seed: Any, spread: Any) -> None:

@@ -138,7 +138,8 @@ def weighted_pipeline(
     Notes
     -----
     The probability is 100 % for every deal of a pipeline that does not use probabilities; else that
-    of the deal, else that of its stage; one that is not from 0 to 100 is none. Archived deals that are open count; deleted deals do not.
+    of the deal, else that of its stage; one that is not from 0 to 100 is none. Archived deals that
+    are open count; deleted deals do not.
 
     Examples
     --------

@@ -54,7 +54,7 @@ class Why:
             parts.append(f"other x{rest:.2f}")
             parts += [f"{self.terms[k]} x{self.factors[row, k]:.2f}" for k in (-2, -1)]
             result[row] = (
-                f"odds of winning within {self.days:g} days {odds[row]:.2g} = average"
+                f"odds of winning within {round(self.days, 1):g} days {odds[row]:.2g} = average"
                 f" {self.base:.2g}, {', '.join(parts)}"
             )
         return result

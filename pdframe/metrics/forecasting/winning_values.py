@@ -11,12 +11,12 @@ import numpy as np
 
 from pdframe.metrics._survival import Floats, Ints
 from pdframe.metrics.forecasting._interface import DAY
-from pdframe.metrics.forecasting.money import Money, whole
+from pdframe.metrics.forecasting.money import Money, rounded
 
 if TYPE_CHECKING:
     from pdframe.metrics.forecasting.known import Known
 
-LOOK_BACK = 26
+EARLIER = 26
 """Earlier times at which the values of deals that were then won are compared."""
 STEP = 28 * DAY
 WITHIN = 91 * DAY
@@ -24,7 +24,7 @@ WITHIN = 91 * DAY
 LIKE = 1.5
 """Values within this factor are alike."""
 ENOUGH = 5
-"""Like wins that count half; with none the value is taken to stay."""
+"""Like wins that count half; without any, no value changes."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -105,7 +105,7 @@ class WinningValues:
         open now and will soon be won were met at one.
         """
         wins = known.wins
-        times = known.as_of - STEP * np.arange(LOOK_BACK, 0, -1)
+        times = known.as_of - STEP * np.arange(EARLIER, 0, -1)
         earlier = known.open_at(times)
         order = np.argsort(wins.deal, kind="stable")
         place = np.searchsorted(wins.deal[order], earlier.deal)
@@ -138,7 +138,7 @@ class WinningValues:
         like = high - low
         share = np.where(value == 0, self.unchanged_zero, self.unchanged)
         changes = (1 - share) * like / (like + ENOUGH)
-        return Prospects(whole(value, units), changes, low, high, whole(self.won, units))
+        return Prospects(rounded(value, units), changes, low, high, rounded(self.won, units))
 
     def _place(self, kind: Ints, value: Floats, side: str) -> Ints:
         """Return where each value belongs among the pairs of its currency."""

@@ -19,11 +19,11 @@ import pytest
 
 import pdframe
 from pdframe import sandbox
-from pdframe.api.client import Client
 from pdframe.errors import AccessError, ArgumentError, CacheError, NotCachedError, ResponseError
 from pdframe.sandbox import Faults
 from pdframe.schema import LISTS
 from tests.helpers import true_cells
+from tests.helpers.proxy import altered, refusing
 
 pytestmark = pytest.mark.filterwarnings("ignore::pdframe.errors.DataWarning")
 LISTED = [
@@ -282,22 +282,16 @@ def test_within_max_age_an_export_costs_nothing(
 
 
 def test_a_table_that_is_refused_now_is_not_exported_from_the_cache(
-    account: sandbox.SandboxAccount, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    account: sandbox.SandboxAccount, tmp_path: Path
 ) -> None:
     account.sync()
-    ask = Client.get
-
-    def refusing(client: Client, path: str, *rest: object, **options: object) -> object:
-        if path == "/tasks":
-            raise AccessError("No tasks for you.", status=403, missing="permission")
-        return ask(client, path, *rest, **options)  # type: ignore[arg-type]
-
-    monkeypatch.setattr(Client, "get", refusing)
-    done = account.export(tmp_path, refresh=True).set_index("table")
-    assert done.loc["tasks", ["note", "missing"]].tolist() == ["No tasks for you.", "permission"]
-    assert not (tmp_path / "tasks.parquet").exists()
-    with pytest.raises(AccessError, match="No tasks for you"):
-        account.export(tmp_path, "tasks", refresh=True)
+    with altered(account, refusing("/tasks")) as refused:
+        done = refused.export(tmp_path, refresh=True).set_index("table")
+        assert "The user may not see this." in done.loc["tasks", "note"]
+        assert done.loc["tasks", "missing"] == "permission"
+        assert not (tmp_path / "tasks.parquet").exists()
+        with pytest.raises(AccessError, match="The user may not see this"):
+            refused.export(tmp_path, "tasks", refresh=True)
 
 
 # The folder

@@ -103,7 +103,7 @@ def material(
             elif number % 3 == 1:
                 account.company_model.remove_line(line)
         account.sync("deals", "deal_products")
-        frames = every_metric.frames_of(account, "2027-01-01")
+        frames = every_metric.frames_of(account, "2026-07-03")
         for format in ("parquet", "csv"):
             account.export(
                 folder / format, *EXPORTED.values(), format=format, refresh=False, labels=False
@@ -249,7 +249,10 @@ def result_or_refusal(call: Callable[..., Any], frames: dict[str, pd.DataFrame])
 
 
 DRAWN = (
+    "backtest",
     "billing_schedule",
+    "calibration",
+    "forecast",
     "forecast_changes",
     "funnel",
     "mrr_movements",

@@ -149,7 +149,7 @@ def test_a_fetch_resumes_from_its_runs(tmp_path: Path, settled: list[int]) -> No
             requests = int(account.sync("deals").set_index("table")["requests"]["deals"])
             deals = account.deals(refresh=False)
         # The requests after these reload the list of fields: then the table is written.
-        for k in tiers.places(range(2, requests), 8):
+        for k in tiers.places(range(2, requests), 5):
             with connect(tmp_path / str(k)) as account:
                 account.fields("deals")
                 server.reset_stats()
@@ -361,7 +361,7 @@ def test_a_refresh_of_more_than_is_kept_resumes_from_its_runs(
             assert not wrong_cells(
                 account, company, true_cells.fold(company.events), "deals", refresh=False
             )
-        for k in tiers.places(range(2, requests), 8):
+        for k in tiers.places(range(2, requests), 5):
             shutil.copytree(tmp_path / "start", tmp_path / str(k))
             with connect(tmp_path / str(k)) as account:
                 server.faults = Faults(at={k: "success_false_200"})

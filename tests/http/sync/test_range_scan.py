@@ -8,7 +8,7 @@ import heapq
 import math
 import random
 from bisect import bisect_left, bisect_right
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,6 @@ from hypothesis import strategies as st
 
 import pdframe
 from pdframe import sandbox
-from pdframe.api.client import Client
 from pdframe.errors import ResponseError
 from pdframe.sandbox.server import Faults, Server
 from pdframe.sandbox.server.log import Logged
@@ -302,13 +301,11 @@ def test_a_table_that_is_scanned_by_ranges_equals_the_truth(table: str) -> None:
         assert table == "organizations" or any(until for _, _, until in walks)
 
 
-def test_deals_that_are_edited_and_archived_during_the_scan_have_their_last_state(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_deals_that_are_edited_and_archived_during_the_scan_have_their_last_state() -> None:
     with sandbox.connect(
         seed=3, deals=300, burst=100_000, progress=False, options=SPLIT
     ) as account:
-        company, draw, ask = account.company_model, random.Random(5), Client.get_json
+        company, draw = account.company_model, random.Random(5)
         alive = [
             row["id"]
             for row in company.tables["deals"].values()
@@ -317,24 +314,22 @@ def test_deals_that_are_edited_and_archived_during_the_scan_have_their_last_stat
         draw.shuffle(alive)
         edited, archived, requested = alive[:50], alive[50:55], 0
 
-        def living(client: Client, path: str, *arguments: Any, **options: Any) -> Any:
+        def live(path: str, params: Mapping[str, str]) -> None:
             nonlocal requested
-            with company.lock:
-                if path == "/deals":
-                    requested += 1
-                    company.now += 1
-                    if 2 < requested <= 12:
-                        company.bulk_edit(
-                            [edited.pop() for _ in range(5)], title="edited behind the walk"
-                        )
-                    if 2 < requested <= 7:
-                        company.archive_deal(archived.pop())
-            return ask(client, path, *arguments, **options)
+            if path.endswith("/deals"):
+                requested += 1
+                company.now += 1
+                if 2 < requested <= 12:
+                    company.bulk_edit(
+                        [edited.pop() for _ in range(5)], title="edited behind the walk"
+                    )
+                if 2 < requested <= 7:
+                    company.archive_deal(archived.pop())
 
         account.fields("deals")
-        monkeypatch.setattr(Client, "get_json", living)
+        account.server.before_request = live
         account.deals()
-        monkeypatch.undo()
+        account.server.before_request = None
         assert requested > 15
         state = true_cells.fold(company.events)
         deals = account.deals(refresh=False, labels=False).set_index("id")
@@ -427,7 +422,7 @@ def of_deals(server: Server) -> list[Logged]:
 @pytest.mark.parametrize("seconds", [1, 40], ids=["in one second", "second by second"])
 @pytest.mark.parametrize("deals", [480, 600])
 def test_many_edits_right_before_the_load_of_a_list_just_long_enough_cost_no_more(
-    deals: int, seconds: int, monkeypatch: pytest.MonkeyPatch
+    deals: int, seconds: int
 ) -> None:
     """Of 41 to 59 pages, 20 hold deals that were edited just now; more are edited behind the walk,
     some with a clock that lags.
@@ -437,7 +432,7 @@ def test_many_edits_right_before_the_load_of_a_list_just_long_enough_cost_no_mor
     with sandbox.connect(
         seed=3, deals=deals, switches=switches, burst=100_000, progress=False, options=options
     ) as account:
-        company, ask = account.company_model, Client.get_json
+        company = account.company_model
         live = live_deals(company)
         pages = math.ceil(len(live) / 10)
         assert 41 <= pages < 60
@@ -448,23 +443,21 @@ def test_many_edits_right_before_the_load_of_a_list_just_long_enough_cost_no_mor
 
         edited, lagging = live[200:212], live[215:218]
 
-        def living(client: Client, path: str, *arguments: Any, **options: Any) -> Any:
-            with company.lock:
-                if path == "/deals" and len(of_deals(account.server)) >= 3 and edited:
-                    company.now += 1
-                    company.bulk_edit(
-                        [edited.pop(), live[-len(edited) - 1]], title="behind the walk"
-                    )
-                if path == "/deals" and len(of_deals(account.server)) >= pages - 2 and lagging:
-                    company.now -= 120
-                    company.edit_deal(lagging.pop(), title="behind the walk, and behind the clock")
-                    company.now += 119
-            return ask(client, path, *arguments, **options)
+        def go_on(path: str, params: Mapping[str, str]) -> None:
+            if not path.endswith("/deals"):
+                return
+            if len(of_deals(account.server)) >= 3 and edited:
+                company.now += 1
+                company.bulk_edit([edited.pop(), live[-len(edited) - 1]], title="behind the walk")
+            if len(of_deals(account.server)) >= pages - 2 and lagging:
+                company.now -= 120
+                company.edit_deal(lagging.pop(), title="behind the walk, and behind the clock")
+                company.now += 119
 
-        monkeypatch.setattr(Client, "get_json", living)
         account.server.reset_stats()
+        account.server.before_request = go_on
         account.deals(refresh="full")
-        monkeypatch.undo()
+        account.server.before_request = None
         assert not edited
         assert not lagging
         assert sum(account.deals(refresh=False)["title"] == "behind the walk") == 24

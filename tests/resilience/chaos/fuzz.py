@@ -32,10 +32,10 @@ class Canned(httpx.BaseTransport):
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
         params = request.url.params
-        quarantined = {"ids", "status"} & set(params)
+        other_list = {"ids", "status"} & set(params)
         body = (
             second_page.EMPTY
-            if quarantined
+            if other_list
             else self.bodies.get(params.get("cursor"), second_page.EMPTY)
         )
         return httpx.Response(

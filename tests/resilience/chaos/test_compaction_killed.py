@@ -130,7 +130,7 @@ def manifests(store: Store) -> dict[str, bytes]:
     return {name: (store.root / name / MANIFEST).read_bytes() for name in NAMES}
 
 
-def test_a_sync_that_is_killed_on_its_path_loses_no_kept_row(
+def test_a_sync_that_is_killed_midway_loses_no_kept_row(
     world: Path, server: Server, tmp_path: Path
 ) -> None:
     full = rows_of(crash.store_of(world))

@@ -39,30 +39,30 @@ DESIGNS = {
 def test_the_funnel_covers_what_it_says(name: str, capsys: pytest.CaptureFixture[str]) -> None:
     design = DESIGNS[name]
     visits = design.visits(2_000, seed=2026)
-    matches = coverage(
+    result = coverage(
         funnel(
             visits, design.stages(), as_of=AS_OF, by="simulation", horizon=f"{design.horizon_days}D"
         ),
         design,
     )
-    show(name, matches, capsys)
+    show(name, result, capsys)
     # Where no deal of a simulation was won in time, the interval is null: that counts as not
     # covering.
-    assert matches["covered"].between(LEAST, MOST).all(), matches
+    assert result["covered"].between(LEAST, MOST).all(), result
 
 
 @pytest.mark.parametrize("name", DESIGNS)
 def test_stage_velocity_covers_what_it_says(name: str, capsys: pytest.CaptureFixture[str]) -> None:
     design = DESIGNS[name]
     visits = design.visits(2_000, seed=7)
-    matches = median_coverage(
+    result = median_coverage(
         stage_velocity(visits, design.stages(), as_of=AS_OF, by="simulation"), visits, design
     )
-    show(name, matches, capsys)
-    assert matches["covered"].between(LEAST, MOST).all(), matches
-    assert (matches["bias"].abs() < matches["naive_bias"].abs()).all(), matches
+    show(name, result, capsys)
+    assert result["covered"].between(LEAST, MOST).all(), result
+    assert (result["bias"].abs() < result["naive_bias"].abs()).all(), result
 
 
-def show(name: str, matches: pd.DataFrame, capsys: pytest.CaptureFixture[str]) -> None:
+def show(name: str, result: pd.DataFrame, capsys: pytest.CaptureFixture[str]) -> None:
     with capsys.disabled(), pd.option_context("display.width", 140):
-        print(f"\n{name}\n{matches.round(4).to_string(index=False)}")
+        print(f"\n{name}\n{result.round(4).to_string(index=False)}")

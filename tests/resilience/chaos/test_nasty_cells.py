@@ -41,7 +41,7 @@ NUMBERS = [
     400.0,
     1e13,
 ]
-FULL = [pd.NA, -1, 0, 1, 2, 10**6, 2**53 + 1, 2**63 - 1, -(2**63) + 1]
+INTEGERS = [pd.NA, -1, 0, 1, 2, 10**6, 2**53 + 1, 2**63 - 1, -(2**63) + 1]
 TEXTS = [
     None,
     "",
@@ -72,7 +72,12 @@ def nasty(dtype: Any, draw: random.Random) -> Any:
             if isinstance(dtype, pd.DatetimeTZDtype) and moment is not pd.NaT
             else moment
         )
-    kinds: dict[str, list[Any]] = {"f": NUMBERS, "i": FULL, "u": FULL, "b": [pd.NA, True, False]}
+    kinds: dict[str, list[Any]] = {
+        "f": NUMBERS,
+        "i": INTEGERS,
+        "u": INTEGERS,
+        "b": [pd.NA, True, False],
+    }
     return draw.choice(kinds.get(dtype.kind, TEXTS))
 
 

@@ -73,6 +73,15 @@ def test_the_band_is_the_range_and_the_steps_are_the_middle_and_what_is_won() ->
     assert [tick.get_text() for tick in ax.get_xticklabels()] == ["2026-09", "2026-08", "2026-07"]
 
 
+def test_nothing_won_yet_has_no_step_and_no_legend() -> None:
+    ax = draw(plot.forecast(QUARTER.tail(2)))
+    assert "_won" not in [each.get_label() for each in ax.lines]
+    assert [text.get_text() for text in ax.get_legend().get_texts()] == [
+        "8 of 10 outcomes (P10 to P90)",
+        "middle (P50)",
+    ]
+
+
 def test_a_sentence_says_the_range_and_how_often_it_was_right() -> None:
     said = texts(draw(plot.forecast(QUARTER, record=RECORD)))
     assert (
@@ -233,8 +242,8 @@ def test_skill_is_summed_by_deal_and_the_constant_is_the_line_at_0() -> None:
     assert sorted(line(ax, "_cutoffs")[1]) == pytest.approx([-0.2, 0.25, 0.5])
     assert any(list(each.get_ydata()) == [0, 0] for each in ax.lines)
     assert [tick.get_text() for tick in ax.get_xticklabels()] == [
-        "within 30 d\n400 deals",
-        "within 90 d\n100 deals",
+        "within 30 d\n400 forecasts",
+        "within 90 d\n100 forecasts",
     ]
     assert "2 cutoffs; the line at 0 is the constant" in texts(ax)
 
@@ -278,6 +287,13 @@ def test_periods_of_a_pipeline_are_added_up() -> None:
     assert "No open deals in these periods." in texts(
         draw(plot.pipeline_movements(rows[0].head(0)))
     )
+
+
+def test_a_pipeline_of_quarters_names_the_quarter() -> None:
+    rows = movements(800.0, {"won": -100.0}, first="2026-07-01")
+    rows.attrs["freq"] = "Q"
+    ax = draw(plot.pipeline_movements(rows))
+    assert ax.get_title(loc="left").endswith("expected to close in 2026-Q3")
 
 
 def test_changes_of_a_forecast_lead_from_the_last_one_to_this_one() -> None:

@@ -262,3 +262,18 @@ def test_without_as_of_the_newest_time_of_the_frames_is_the_end() -> None:
         .isna()
         .all()
     )
+
+
+def test_the_order_of_rows_changes_nothing(company: OtherCompany) -> None:
+    asked: dict[str, Any] = {
+        "cutoffs": CUTOFFS,
+        "horizons": HORIZONS,
+        "as_of": company.as_of,
+        "draws": 100,
+        "until_months": 1,
+    }
+    shuffled = [frame.sample(frac=1, random_state=4) for frame in company.frames]
+    history = company.history.sample(frac=1, random_state=5)
+    first = metrics.backtest(*company.frames, **asked, history=company.history)
+    second = metrics.backtest(*shuffled, **asked, history=history)
+    pd.testing.assert_frame_equal(first, second, check_exact=True)

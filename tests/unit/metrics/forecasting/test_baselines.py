@@ -135,3 +135,25 @@ def test_probabilities_never_fall_where_shares_would() -> None:
 def test_ten_deals_are_too_few_to_forecast_from() -> None:
     with pytest.raises(InsufficientDataError, match=r"10 .*won"):
         refuse_young(known())
+
+
+@pytest.mark.parametrize(("early", "late"), [("won", "lost"), ("lost", "won")])
+def test_probabilities_of_both_ends_are_at_most_1(early: str, late: str) -> None:
+    # Within 28 days: of four deals at the landmarks 28 and 56, two ended early and one late. Within
+    # 56 days: the one deal of landmark 28 ended late.
+    rows = [(1, "A", 0, 80, late), (2, "A", 50, 60, early), (3, "A", 50, 60, early)]
+    deals = small_frames.deals(
+        {
+            "id": deal,
+            "add_time": day(created),
+            "update_time": day(closed),
+            "status": end,
+            f"{end}_time": day(closed),
+        }
+        for deal, _, created, closed, end in rows
+    )
+    now = Known.at(deals, visit_frames.known_visits(*rows), visit_frames.stages(), day(84))
+    forecast = Constant().fit(now, 0).predict(open_deals("A"), HORIZONS[:2])
+    parts = {"won": forecast.won[0], "lost": forecast.lost[0]}
+    assert parts[early].tolist() == [0.5, 0.5]
+    assert parts[late].tolist() == [0.25, 0.5]

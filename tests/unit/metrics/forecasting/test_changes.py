@@ -10,6 +10,7 @@ import pytest
 
 from pdframe import metrics
 from pdframe.errors import ArgumentError, DataWarning, InsufficientDataError
+from pdframe.metrics.forecasting._interface import Probabilities
 from tests.helpers import forecast_frames, small_frames
 from tests.helpers.forecast_frames import PIPELINE, STAGE_IDS
 
@@ -242,6 +243,17 @@ def test_a_change_of_currency_has_a_row_in_each() -> None:
 
 
 @quiet
+def test_with_rates_all_rows_are_in_the_common_currency() -> None:
+    pipeline = Pipeline()
+    pipeline.add((TALK, EARLY, "2026-06-24", "lost"), currency="USD")
+    deals, visits, stages, history = pipeline.frames()
+    history["after"] = history["after"].mask(history["column"] == "value")
+    rows = rows_of((deals, visits, stages, history), rates={"EUR": 1.0, "USD": 0.5})
+    assert rows["currency"].tolist() == ["EUR"]
+    assert rows["value_before"].isna().all()
+
+
+@quiet
 def test_groups_add_up_and_lead_to_their_deals() -> None:
     pipeline = Pipeline()
     for owner in (1, 2, None):
@@ -293,6 +305,50 @@ def test_both_sums_are_those_of_two_forecasts() -> None:
     assert (moved["aged"] != 0).any()
     assert (moved["model"] != 0).any()
     assert (moved["repriced"] == 0).all()
+
+
+@quiet
+@pytest.mark.parametrize("method", ["hazard", "aalen-johansen"])
+def test_a_move_counts_as_if_the_deal_had_entered_the_stage_when_it_was_forecast(
+    method: str,
+) -> None:
+    """The first deal moves during the week, the second one at the end of the day of `before`."""
+    pipeline = Pipeline()
+    for moved in ("2026-06-22", "2026-06-19 23:59:59.999999"):
+        visits = ((TALK, EARLY, moved, "advanced"), (OFFER, moved, None, "open"))
+        pipeline.add(*visits, owner_id=7)
+    rows = rows_of(pipeline.frames(), method=method)
+    assert rows["expected_before"].iloc[0] != rows["expected_before"].iloc[1]
+    assert rows["moved"].iloc[1] == 0
+    both = rows["expected_before"] + rows["moved"]
+    assert both.iloc[0] == pytest.approx(both.iloc[1], abs=1e-6)
+
+
+class ByValue:
+    """A method that gives deals above 1,000 twice the probability of others."""
+
+    def fit(self, known: Any, seed: int) -> ByValue:
+        return self
+
+    def predict(self, deals: Any, horizons: Any) -> Probabilities:
+        won = np.where(deals.value > 1_000, 0.8, 0.4)[:, None]
+        return Probabilities(won, np.zeros_like(won))
+
+
+@quiet
+def test_a_new_value_changes_the_probability_in_its_own_step_alone(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("pdframe.metrics.forecasting.changes.chosen", lambda name: ByValue())
+    pipeline = Pipeline()
+    pipeline.add(
+        (TALK, EARLY, "2026-06-22", "advanced"),
+        (OFFER, "2026-06-22", None, "open"),
+        changes=(("value", "100", "2000", "2026-06-22"),),
+    )
+    assert steps(rows_of(pipeline.frames())) == [
+        {"became": "open", "expected_before": 40, "repriced": 1_560, "expected_after": 1_600}
+    ]
 
 
 @quiet
@@ -350,6 +406,20 @@ def test_without_history_nothing_is_repriced() -> None:
     with pytest.warns(DataWarning, match="Values at `before` are unknown"):
         nothing = metrics.forecast_changes(deals, visits, stages, **earlier)
     assert "all count 0" in nothing.attrs["notes"][0]
+
+
+@quiet
+def test_values_from_before_the_kept_history_count_nothing_and_are_counted() -> None:
+    pipeline = Pipeline()
+    pipeline.add((TALK, EARLY, None, "open"))
+    deals, visits, stages, history = pipeline.frames()
+    first = pd.Timestamp("2026-06-22", tz="UTC")
+    history = history.assign(time=first, seen_at=first, source="first look")
+    rows = rows_of((deals, visits, stages, history))
+    assert steps(rows) == [{"became": "open", "repriced": 40, "expected_after": 40}]
+    assert rows["currency"].tolist() == ["EUR"]
+    with pytest.warns(DataWarning, match="values at the two times are null or unknown"):
+        metrics.forecast_changes(deals, visits, stages, history=history, **FRIDAYS)
 
 
 @pytest.mark.parametrize(

@@ -83,6 +83,12 @@ def test_the_summary_counts_and_averages() -> None:
     }  # fmt: skip
 
 
+def test_a_win_on_the_expected_day_is_not_late() -> None:
+    on_time = deal(("status", "open", "won", "2026-06-15 18:00"))
+    result = metrics.slippage(*frames(on_time), **JUNE)
+    assert result[["won", "won_late", "median_days_late"]].to_numpy().tolist() == [[1, 0, 0.0]]
+
+
 def test_groups_lead_to_their_deals() -> None:
     history, deals = frames(MOVED, EARLY, LATE, STILL)
     table = metrics.slippage(history, deals, **JUNE, by="owner_id")

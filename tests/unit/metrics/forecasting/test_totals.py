@@ -47,7 +47,7 @@ def by_hand(monkeypatch: pytest.MonkeyPatch) -> Callable[..., dict[str, Any]]:
 
     def state(chance: dict[int, float], after: dict[int, float] | None = None) -> dict[str, Any]:
         methods = {**METHODS, "by hand": ByHand(chance, after)}
-        monkeypatch.setattr("pdframe.metrics.forecasting.setup.METHODS", methods)
+        monkeypatch.setattr("pdframe.metrics.forecasting.methods.METHODS", methods)
         return {"method": "by hand", "common_sd": 0.0}
 
     return state
@@ -148,21 +148,21 @@ def test_periods_groups_and_currencies_sum_exactly() -> None:
     deals["team"] = np.where(deals["id"] % 3 == 0, "north", None)
     parts = ["won_already", "from_open", "from_new", "mean"]
 
-    def whole(**how: Any) -> pd.DataFrame:
+    def exact(**how: Any) -> pd.DataFrame:
         table = metrics.forecast(deals, visits, stages, **COMING | how)
         return table.assign(**{name: (table[name] * 1e6).round().astype("int64") for name in parts})
 
-    by_month = whole()
+    by_month = exact()
     of_quarter = by_month.groupby(by_month["period"].dt.to_period("Q"))[parts].sum()
-    by_quarter = whole(freq="Q")[parts]
+    by_quarter = exact(freq="Q")[parts]
     # The quarter's wins so far are also those of April and May, which are over.
     assert (by_quarter[parts[1:3]].to_numpy() == of_quarter[parts[1:3]].to_numpy()).all()
     assert (by_quarter.iloc[1].to_numpy() == of_quarter.iloc[1].to_numpy()).all()
     for by in ("team", "owner_id", ["team", "owner_id"], "currency"):
         assert (
-            whole(by=by).groupby("period")[parts].sum() == by_month.set_index("period")[parts]
+            exact(by=by).groupby("period")[parts].sum() == by_month.set_index("period")[parts]
         ).all(axis=None)
-    assert whole(by="team")["team"].isna().sum() == 4
+    assert exact(by="team")["team"].isna().sum() == 4
 
     def drawn(**how: Any) -> pd.Series[Any]:
         rows = metrics.forecast_draws(deals, visits, stages, **COMING | how)
@@ -398,3 +398,36 @@ def test_ids_begin_where_the_helper_says() -> None:
     assert dict(zip(deals["id"], deals["value"], strict=True)).items() >= OPEN.items()
     assert set(deals.loc[deals["status"] == "open", "id"]) == set(OPEN)
     assert min(OPEN) > FIRST_ID
+
+
+def test_wins_that_no_longer_stand_are_not_won_already() -> None:
+    deals, visits, stages = past()
+    won = deals[deals["won_time"] >= "2026-04-01"]
+    deleted, reopened = won["id"].iloc[:2]
+    deals["deleted_time"] = pd.Series([pd.NaT] * len(deals), dtype="datetime64[us, UTC]")
+    rows = deals["id"] == deleted
+    deals.loc[rows, "is_deleted"] = True
+    deals.loc[rows, "deleted_time"] = END
+    rows = deals["id"] == reopened
+    deals["status"] = deals["status"].astype("str")
+    deals.loc[rows, "status"], deals.loc[rows, "won_time"] = "open", pd.NaT
+    last = visits[visits["deal_id"] == reopened].iloc[[-1]]
+    back = last.assign(entered_at=last["left_at"], seen_at=last["left_at"], visit=2)
+    back = back.assign(left_at=pd.Series([pd.NaT], back.index, "datetime64[us, UTC]"), end="open")
+    ended = visits[visits["deal_id"] == deleted].iloc[[-1]]
+    removal = ended.assign(entered_at=ended["left_at"], left_at=END, seen_at=END, visit=2)
+    more = pd.concat([visits, back, removal.assign(entered_at=END, end="deleted")])
+    table = metrics.forecast(deals, more, stages, **COMING, freq="Q")
+    kept = won[~won["id"].isin([deleted, reopened])]
+    assert len(kept) > 0
+    assert table["won_already"].tolist() == [kept["value"].sum(), 0]
+    assert set(table["deals_open"]) == {8}
+
+
+def test_an_archived_open_deal_and_an_owner_who_left_count() -> None:
+    deals, visits, stages = past()
+    deals["is_archived"] = deals["id"] == 900114
+    deals["owner_name"] = np.where(deals["id"] == 900114, "left", "here")
+    table = metrics.forecast(deals, visits, stages, **COMING, by="owner_name", freq="Y")
+    assert table.set_index("owner_name")["deals_open"].to_dict() == {"here": 6, "left": 1}
+    assert table.set_index("owner_name")["from_open"]["left"] > 0

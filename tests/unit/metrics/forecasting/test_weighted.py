@@ -293,6 +293,18 @@ def test_without_history_values_of_an_earlier_time_are_unknown_in_all_deals() ->
     assert of_then["deals"].sum() <= 2
 
 
+def test_a_time_before_the_kept_history_has_unknown_values_and_says_so() -> None:
+    deals = small_frames.deals([{"update_time": "2026-06-01"}])
+    first = {"time": "2026-05-01", "source": "first look"}
+    history = small_frames.history(
+        [{"column": "status", "after": "open", **first}, {"column": "value", "after": "7", **first}]
+    )
+    how: dict[str, Any] = {"as_of": "2026-03-31", "history": history}
+    with pytest.warns(DataWarning, match="1 open deals are not in history by 2026-03-31"):
+        result = metrics.weighted_pipeline(deals, STAGES, PIPELINES, **how)
+    assert cells(result) == [(None, None, 1, None, None, "unknown")]
+
+
 def test_a_warning_is_one_of_two_lines() -> None:
     with pytest.warns(DataWarning) as warned:
         result = table([{"value": None}, {"stage_id": 3}])

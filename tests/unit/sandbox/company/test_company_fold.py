@@ -9,10 +9,11 @@ import random
 import subprocess
 import sys
 from collections.abc import Iterable
+from datetime import date
 
 import pytest
 
-from pdframe.sandbox.company import Company, Event, Row, Switches, stamp
+from pdframe.sandbox.company import Company, Event, Market, Row, Switches, stamp
 
 FIELD_TABLES = {
     f"{entity}_fields": entity
@@ -84,6 +85,19 @@ def test_the_past_is_the_fold_of_its_events(past: Company) -> None:
 
 def test_days_after_the_past_are_folded_as_well(grown: Company) -> None:
     agrees(grown)
+
+
+def test_what_a_market_does_is_folded_as_well() -> None:
+    market = Market(
+        informative_close_dates=True,
+        slipping_close_dates=True,
+        rep_leaves=((date(2026, 6, 1), 1014),),
+        bulk_import=(date(2026, 7, 6), 20),
+        bulk_close=date(2026, 5, 4),
+    )
+    company = Company(seed=5, deals=100, market=market)
+    company.advance(20)
+    agrees(company)
 
 
 @pytest.mark.parametrize("size", [0, 1, 2, 5, 19, 60])

@@ -186,12 +186,21 @@ def test_what_happens_later_changes_no_probability() -> None:
 
 
 def test_a_deal_of_a_rep_who_left_is_never_won() -> None:
-    company = Company(seed=1, deals=400)
-    rows = company.truth.win_probabilities(company.now - DAY, [365.0], futures=4)
+    left = (1010, 1014, 1031, 1044)
+    leaves = tuple((date(2026, 6, 22), user) for user in left)
+    company = Company(seed=1, deals=600, market=Market(rep_leaves=leaves))
     owners = {row["id"]: row["owner_id"] for row in company.tables["deals"].values()}
-    left = [row for row in rows if owners[row.deal_id] in (1017, 1036)]
-    assert left
-    assert all(row.won == 0 for row in left)
+    mine = [
+        [
+            row.won
+            for row in company.truth.win_probabilities(as_of, [90.0], futures=20)
+            if owners[row.deal_id] in left
+        ]
+        for as_of in (company.now - 20 * DAY, company.now)
+    ]
+    assert max(mine[0]) > 0  # most of the deals would have gone to a colleague
+    assert mine[1]
+    assert max(mine[1]) == 0
 
 
 def test_wrong_arguments_are_refused() -> None:

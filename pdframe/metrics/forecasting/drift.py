@@ -1,0 +1,97 @@
+"""Whether deals are won as often as before: the wins of the last horizon against those that a
+forecast one horizon ago would have expected.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from pdframe.metrics.forecasting._checks import is_young
+from pdframe.metrics.forecasting._interface import DAY, WON, Method
+from pdframe.metrics.forecasting.scores import surprise
+
+if TYPE_CHECKING:
+    from pdframe.metrics.forecasting.known import Known
+
+ALARM = 2.6
+"""|z| above which a changed win rate is reported."""
+
+USUAL_SPREAD = 0.2
+"""Standard deviation of the logarithm of a common factor, where an account's own is unknown."""
+
+
+@dataclass(frozen=True, slots=True)
+class Drift:
+    """What one earlier forecast expected, and what came.
+
+    Parameters
+    ----------
+    horizon
+        Microseconds from that forecast to `as_of`.
+    deals, won
+        Deals open then, and those of them won within the horizon.
+    expected, variance
+        Sums of p and of p (1 - p).
+    z
+        (won - expected) / sqrt(variance), as if deals were independent; NaN where nothing was
+        expected.
+    """
+
+    horizon: int
+    deals: int
+    won: int
+    expected: float
+    variance: float
+    z: float
+
+    def note(self, common_sd: float = USUAL_SPREAD) -> str | None:
+        """Return the warning of a changed win rate, None where |z| is at most `ALARM`.
+
+        Parameters
+        ----------
+        common_sd
+            Standard deviation of the logarithm of the account's common factor.
+        """
+        if not abs(self.z) > ALARM:
+            return None
+        usual = np.sqrt(self.variance + (common_sd * self.expected) ** 2)
+        explained = abs(self.won - self.expected) <= ALARM * usual
+        why = (
+            f"A factor common to all deals, of {common_sd:.0%}, would explain it."
+            if explained
+            else f"A factor common to all deals, of {common_sd:.0%}, would not explain it."
+        )
+        return (
+            f"the win rate changed: of {self.deals:,} deals open {self.horizon / DAY:.0f} days"
+            f" before, {self.won / self.deals:.1%} were won since, and"
+            f" {self.expected / self.deals:.1%} were expected (z {self.z:+.1f}). {why}"
+        )
+
+
+def drift(known: Known, method: Method, horizon: int, seed: int) -> Drift | None:
+    """Compare what a forecast one horizon before `as_of` expects with what came; None where too
+    little was known then.
+    """
+    then = known.before(known.as_of - horizon)
+    if is_young(then):
+        return None
+    deals = then.open_at([then.as_of])
+    if not len(deals):
+        return None
+    p = method.fit(then, seed).predict(deals, np.array([horizon], np.int64)).won[:, 0]
+    outcomes = known.outcomes(deals)
+    won = (outcomes.kind == WON) & (outcomes.time - deals.at <= horizon)
+    return Drift(
+        horizon,
+        len(deals),
+        int(won.sum()),
+        float(p.sum()),
+        float((p * (1 - p)).sum()),
+        surprise(won, p),
+    )
+
+
+__all__ = ["ALARM", "USUAL_SPREAD", "Drift", "drift"]

@@ -1,0 +1,102 @@
+"""The spread of the common factor, from months that were worse or better than expected."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from pdframe.metrics.forecasting.common_sd import Expected, estimate
+from pdframe.metrics.forecasting.money import Money
+from tests.helpers.forecast_totals import BEGIN
+
+MONEY = Money(None, pd.Timestamp("2026-06-30"))
+
+
+class Months:
+    """What was expected of months by cutoff: each 100, in draws of a stated chance."""
+
+    def __init__(self, chance: float, scored: int = 24, mean: float = 100.0) -> None:
+        self._noise = np.exp(chance * np.random.default_rng(0).standard_normal(4_000))
+        self._noise *= mean / self._noise.mean()
+        self._first = pd.Timestamp("2026-07-01") - pd.DateOffset(months=scored)
+        self._mean = mean
+
+    def expected(self, known: Any, money: Any, cutoff: int) -> Expected | None:
+        start = pd.Timestamp(cutoff + 1, unit="us")
+        if start < self._first:
+            return None
+        edges = [start + pd.DateOffset(months=n) for n in range(4)]
+        day = np.array([edge.value // 86_400_000_000_000 for edge in edges])
+        end = np.array([edge.value // 1_000 for edge in edges[1:]])
+        return Expected(day, end, np.full(3, self._mean), np.tile(self._noise, (3, 1)))
+
+
+def past(totals: Any) -> Any:
+    """An account with one win a month, of these values, up to June 2026."""
+    months = pd.date_range("2026-07-01", periods=len(totals) + 1, freq="-1MS")[1:][::-1]
+    days = np.array([month.value // 86_400_000_000_000 + 5 for month in months])
+    return SimpleNamespace(
+        as_of=BEGIN - 1,
+        tz="UTC",
+        frames=SimpleNamespace(history=()),
+        created=SimpleNamespace(added=np.array([0])),
+        wins=SimpleNamespace(
+            day=days,
+            value=np.asarray(totals, np.float64),
+            currency=np.array(["EUR"] * len(days), object),
+        ),
+    )
+
+
+def spread(totals: Any, months: Months) -> Any:
+    return estimate(past(totals), months, MONEY)  # type: ignore[arg-type]
+
+
+def test_months_as_expected_leave_the_floor_of_the_prior() -> None:
+    result = spread([100.0] * 24, Months(0.2))
+    assert (result.cutoffs, result.estimated) == (24, True)
+    # (24 x 0 + 6 x .15^2) / 30
+    assert result.value == pytest.approx(0.15 * (6 / 30) ** 0.5)
+
+
+def test_what_chance_explains_is_no_common_factor() -> None:
+    random = np.random.default_rng(1)
+    chance = 100 * np.exp(0.3 * random.standard_normal(24) - 0.045)
+    assert spread(chance, Months(0.3)).value < 0.2
+    # Were there no chance, it would be one: (24 x variance + 6 x .15^2) / 30.
+    square = float((np.log(chance / 100) ** 2).mean())
+    expected = ((24 * square + 6 * 0.15**2) / 30) ** 0.5
+    assert spread(chance, Months(0.0)).value == pytest.approx(expected, rel=0.05)
+
+
+@pytest.mark.parametrize(("sd", "shrunk"), [(0.3, 0.28), (0.6, 0.54)])
+def test_a_shared_shock_is_recovered_less_what_is_shrunk(sd: float, shrunk: float) -> None:
+    values = []
+    for seed in range(20):
+        random = np.random.default_rng(seed)
+        factor = np.exp(sd * random.standard_normal(24) - sd**2 / 2)
+        noise = np.exp(0.2 * random.standard_normal(24) - 0.02)
+        values.append(spread(100 * factor * noise, Months(0.2)).value)
+    assert np.mean(values) == pytest.approx(shrunk, abs=0.03)
+
+
+def test_fewer_than_six_cutoffs_are_no_evidence() -> None:
+    assert spread([100.0] * 24, Months(0.2, scored=5)) == (0.2, 5, False)
+    assert spread([100.0] * 24, Months(0.2, scored=6)).estimated
+
+
+def test_a_month_without_a_win_counts_once_clipped() -> None:
+    """Of 24 months one is empty: its residual of -1 counts for 3 of 69 months ahead."""
+    one = spread([100.0] * 12 + [0.0] + [100.0] * 11, Months(0.0))
+    assert one.value == pytest.approx(((24 * 3 / 69 + 6 * 0.15**2) / 30) ** 0.5, abs=0.02)
+    assert spread([0.0] * 24, Months(0.2)).value <= 1
+    wild = spread([100.0] * 12 + [1e12] + [100.0] * 11, Months(0.0))
+    assert wild.value == pytest.approx(one.value)
+
+
+def test_months_of_which_nothing_was_expected_are_left_out() -> None:
+    assert spread([100.0] * 24, Months(0.2, mean=0.0)) == (0.2, 0, False)

@@ -1,0 +1,65 @@
+"""A changed win rate: z by hand, when it is said, and whether a common factor would explain it."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from pdframe.metrics.forecasting._interface import DAY, Fitted, OpenDeals, Probabilities
+from pdframe.metrics.forecasting.drift import Drift, drift
+from pdframe.metrics.forecasting.known import Known
+from tests.helpers.forecast_frames import past
+
+
+class Half:
+    """A method that gives every deal one half."""
+
+    name = "half"
+
+    def fit(self, known: Known, seed: int) -> Fitted:
+        return self
+
+    def predict(self, deals: OpenDeals, horizons: np.ndarray) -> Probabilities:
+        chance = np.full((len(deals), len(horizons)), 0.5)
+        return Probabilities(chance, np.zeros_like(chance))
+
+
+def test_z_is_what_was_won_less_what_was_expected_over_the_spread():
+    deals, visits, stages = past()
+    known = Known.at(deals, visits, stages, "2026-06-30")
+    result = drift(known, Half(), 90 * DAY, 0)
+    limit = known.as_of - 90 * DAY
+    added = deals["add_time"].astype("int64")
+    ended = deals["won_time"].fillna(deals["lost_time"]).astype("int64")
+    never = deals["status"] == "open"
+    open_then = (added <= limit) & ((ended > limit) | never)
+    won = int((open_then & (deals["status"] == "won")).sum())
+    count = int(open_then.sum())
+    assert result is not None
+    assert (result.deals, result.won, result.expected) == (count, won, count / 2)
+    assert result.z == pytest.approx((won - count / 2) / np.sqrt(count / 4))
+
+
+def test_a_past_that_is_too_short_says_nothing():
+    known = Known.at(*past(), "2026-06-30")
+    assert drift(known, Half(), 700 * DAY, 0) is None
+
+
+@pytest.mark.parametrize(
+    ("won", "said"),
+    [
+        (31, None),
+        (15, "15.0% were won since, and 30.0% were expected (z -3.3). A factor common to all"),
+        (0, "would not explain it"),
+    ],
+)
+def test_the_warning_has_both_rates_and_says_what_would_explain_it(won: int, said: str | None):
+    spread = 21.0
+    z = (won - 30) / np.sqrt(spread)
+    note = Drift(90 * DAY, 100, won, 30.0, spread, z).note(common_sd=0.2)
+    assert (note is None) == (said is None)
+    if said is not None and note is not None:
+        assert said in note
+    if won == 15:
+        # 2.6 times the root of 21 + (.2 x 30) squared is 19.6, more than the 15 that are missing.
+        assert str(note).endswith("of 20%, would explain it.")

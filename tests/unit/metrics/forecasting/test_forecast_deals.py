@@ -1,0 +1,389 @@
+"""Probabilities of open deals: the columns, what is refused, cases by hand, and that nothing later
+than `as_of` changes a cell.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import subprocess
+import sys
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from pdframe import metrics
+from pdframe.errors import ArgumentError, DataWarning, InsufficientDataError
+from pdframe.metrics.forecasting.blend import Blend
+from pdframe.metrics.forecasting.known import Known
+from pdframe.metrics.forecasting.methods import METHODS
+from tests.helpers.forecast_frames import END, FIRST_ID, STAGE_IDS, past
+from tests.helpers.small_frames import DEALS, VISITS, frame
+
+AS_OF = "2026-06-30"
+COLUMNS = [
+    "deal_id", "title", "owner_name", "stage", "currency", "value", "days_in_stage", "deal_age",
+    "expected_close", "horizon", "p_won", "p_lost", "p_open", "expected_value", "band", "category",
+    "basis", "n_like", "why",
+]  # fmt: skip
+pytestmark = pytest.mark.filterwarnings("ignore::pdframe.DataWarning")
+Frames = tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]
+
+
+def forecast(frames: Frames, as_of: Any = AS_OF, horizons: Any = ("30D", "90D"), **how: Any) -> Any:
+    return metrics.forecast_deals(*frames, as_of=as_of, horizons=horizons, **how)
+
+
+def digest(result: pd.DataFrame) -> str:
+    """A digest of every bit of the numbers, and of the texts."""
+    parts = [
+        result[name].to_numpy(np.float64, na_value=np.nan).tobytes()
+        if result[name].dtype.kind in "fi"
+        else repr(result[name].tolist()).encode()
+        for name in result
+    ]
+    return hashlib.sha256(b"".join(parts)).hexdigest()
+
+
+def with_deal(frames: Frames, left: str | None = None, **cells: Any) -> Frames:
+    """The frames with one more deal, open in the second stage since 20 June."""
+    deals, visits, stages = frames
+    number = int(cells.pop("id", 1))
+    stage = cells.pop("stage_id", STAGE_IDS[1])
+    entered = pd.Timestamp(cells.pop("entered", "2026-06-20"), tz="UTC")
+    deal = {
+        "id": number,
+        "title": "One more",
+        "owner_id": 7,
+        "value": 500.0,
+        "currency": "EUR",
+        "status": "open",
+        "is_deleted": False,
+        "add_time": entered,
+        "update_time": entered,
+        "expected_close_date": pd.Timestamp("2026-08-01"),
+        **cells,
+    }
+    seen = {"deal_id": number, "pipeline_id": 900, "stage_id": stage, "visit": 1}
+    times = {"entered_at": entered, "seen_at": entered, "end": "open", "source": "changelog"}
+    return (
+        pd.concat([frame(DEALS, [deal]), deals], ignore_index=True),
+        pd.concat([visits, frame(VISITS, [seen | times])], ignore_index=True),
+        stages,
+    )
+
+
+def row_of(result: pd.DataFrame, deal: int = 1) -> pd.DataFrame:
+    return result[result["deal_id"] == deal].reset_index(drop=True)
+
+
+@pytest.fixture(scope="module")
+def frames() -> Frames:
+    return past()
+
+
+def test_one_row_a_deal_and_horizon_with_probabilities_that_add_up(frames: Frames):
+    result = forecast(frames, horizons=["90D", "30D", "2026-Q3", "2026-12-31"])
+    deals = frames[0]
+    assert list(result.columns) == COLUMNS
+    open_deals = deals.loc[deals["status"] == "open", "id"].tolist()
+    assert result["deal_id"].drop_duplicates().tolist() == sorted(open_deals)
+    days = result["horizon"].drop_duplicates() / pd.Timedelta(days=1)
+    assert days.tolist() == pytest.approx([30, 90, 92, 184])
+    total = result["p_won"] + result["p_lost"] + result["p_open"]
+    np.testing.assert_allclose(total, 1, atol=1e-12)
+    for name in ("p_won", "p_lost"):
+        steps = result[name].to_numpy().reshape(-1, 4)
+        assert (np.diff(steps, axis=1) >= 0).all()
+        assert ((steps >= 0) & (steps <= 1)).all()
+    np.testing.assert_allclose(result["expected_value"], result["p_won"] * result["value"])
+    bands = np.where(
+        result["p_won"] > 0.7, "commit", np.where(result["p_won"] < 0.3, "pipeline", "best case")
+    )
+    assert result["band"].tolist() == bands.tolist()
+    assert result.attrs["keys"] == ["deal_id", "horizon"]
+    assert result["why"].str.contains("blend").all()
+    assert result["why"].str.contains("calibration").all()
+
+
+def test_a_horizon_alone_is_what_it_is_among_others(frames: Frames):
+    among = forecast(frames, horizons=["10D", "45D", "200D"])
+    alone = forecast(frames, horizons="45D")
+    own = among[among["horizon"] == pd.Timedelta(days=45)]
+    assert own["p_won"].tolist() == alone["p_won"].tolist()
+    assert own["p_lost"].tolist() == alone["p_lost"].tolist()
+
+
+def test_why_is_the_odds_of_the_next_interval_as_a_product(frames: Frames):
+    known = Known.at(*frames, AS_OF)
+    fitted = METHODS["hazard"].fit(known, 0)
+    assert isinstance(fitted, Blend)
+    there = known.open_at([known.as_of])
+    why = fitted.explain(there)
+    first = fitted.hazard.design.ends[:1]
+    p = fitted.predict(there, first).won[:, 0]
+    np.testing.assert_allclose(why.base * why.factors.prod(axis=1), p / (1 - p), rtol=1e-9)
+    model = fitted.hazard.predict(there, first).won[:, 0]
+    np.testing.assert_allclose(
+        why.base * why.factors[:, :-2].prod(axis=1), model / (1 - model), rtol=1e-9
+    )
+
+
+@pytest.mark.parametrize("method", ["aalen-johansen", "constant", "stage climatology", "weighted"])
+def test_every_method_gives_the_same_columns(frames: Frames, method: str):
+    result = forecast(frames, method=method)
+    assert list(result.columns) == COLUMNS
+    assert result["p_won"].between(0, 1).all()
+    assert result["why"].isna().all()
+
+
+@settings(max_examples=12, deadline=None)
+@given(
+    seed=st.integers(0, 2**32 - 1),
+    cut=st.sampled_from(["2025-12-31", "2026-02-15 12:00", "2026-05-31"]),
+)
+def test_nothing_later_changes_a_cell(seed: int, cut: str):
+    """Change every closing, move and value after the cutoff, add deals, permute rows."""
+    deals, visits, stages = past()
+    history = _values(deals)
+    expected = forecast((deals, visits, stages), cut, history=history)
+    rng = np.random.default_rng(seed)
+    limit = pd.Timestamp(cut, tz="UTC") + pd.Timedelta(days=0 if ":" in cut else 1)
+    later = (visits["left_at"] >= limit).to_numpy()
+    changed = rng.random(len(visits)) < 0.5
+    mine = later & changed
+    moved = visits["left_at"] + pd.to_timedelta(rng.integers(1, 90, len(visits)), "D")
+    visits = visits.assign(
+        left_at=visits["left_at"].mask(mine, moved).astype(visits["left_at"].dtype),
+        end=visits["end"].mask(mine, rng.choice(["won", "lost", "deleted"])),
+    )
+    visits = visits[~((visits["entered_at"] >= limit) & (rng.random(len(visits)) < 0.7))]
+    hit = deals["update_time"] >= limit
+    wins = {"status": "won", "won_time": limit + pd.Timedelta(days=int(rng.integers(0, 99)))}
+    for name, value in wins.items():
+        deals = deals.assign(**{name: deals[name].mask(hit, value).astype(deals[name].dtype)})
+    deals = deals.assign(
+        lost_time=deals["lost_time"].mask(hit),
+        value=deals["value"].mask(hit, float(rng.integers(1, 10**6))),
+    )
+    new = with_deal((deals, visits, stages), entered="2026-06-29", id=77)
+    rows = pd.DataFrame(
+        {"deal_id": [FIRST_ID], "column": ["value"], "before": ["1"], "after": ["2"]}
+    ).assign(time=limit, seen_at=limit)
+    history = pd.concat([history, rows.astype(history.dtypes)], ignore_index=True)
+    first, second, third = (one.sample(frac=1, random_state=seed % 2**31) for one in new)
+    mixed = history.sample(frac=1, random_state=1)
+    result = forecast((first, second, third), cut, history=mixed)
+    pd.testing.assert_frame_equal(result, expected, check_exact=True)
+
+
+def _values(deals: pd.DataFrame) -> pd.DataFrame:
+    parts = []
+    for name in ("value", "currency", "owner_id"):
+        text = deals[name].map(lambda v: f"{v:g}" if isinstance(v, float) else str(v))
+        parts.append(
+            pd.DataFrame(
+                {"deal_id": deals["id"], "column": name, "before": None, "after": text}
+            ).assign(time=deals["add_time"], seen_at=deals["add_time"])
+        )
+    return pd.concat(parts, ignore_index=True).astype(
+        {"column": "str", "before": "str", "after": "str"}
+    )
+
+
+_SCRIPT = """
+import warnings
+warnings.simplefilter("ignore")
+from tests.unit.metrics.forecasting.test_forecast_deals import digest, forecast
+from tests.helpers.forecast_frames import past
+print(digest(forecast(past(400))))
+"""
+
+
+def test_the_bytes_are_the_same_on_1_and_8_threads():
+    results = set()
+    for threads in ("1", "8"):
+        names = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS")
+        run = subprocess.run(
+            [sys.executable, "-c", _SCRIPT],
+            env=os.environ | dict.fromkeys(names, threads),
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        results.add(run.stdout.strip())
+    assert len(results) == 1
+
+
+def test_the_seed_decides_and_rows_and_other_readers_do_not(frames: Frames):
+    first = forecast(frames, seed=3)
+    deals, visits, stages = (one.sample(frac=1, random_state=2) for one in frames)
+    second = forecast((deals, visits.convert_dtypes(), stages), seed=3)
+    assert digest(first) == digest(second)
+
+
+def test_no_open_deals_are_no_rows(frames: Frames):
+    deals, visits, stages = frames
+    closed = deals[deals["status"] != "open"]
+    rest = visits[visits["deal_id"].isin(closed["id"])]
+    result = forecast((closed, rest, stages))
+    assert len(result) == 0
+    assert result.dtypes.equals(forecast(frames).dtypes)
+
+
+def test_one_open_deal(frames: Frames):
+    deals, visits, stages = frames
+    closed = deals[deals["status"] != "open"]
+    one = with_deal((closed, visits[visits["deal_id"].isin(closed["id"])], stages))
+    result = forecast(one)
+    assert result["deal_id"].tolist() == [1, 1]
+    assert result["days_in_stage"].round(6).tolist() == [11.0, 11.0]
+    assert result["expected_close"].tolist() == [pd.Timestamp("2026-08-01")] * 2
+    assert result["stage"].tolist() == ["Offer", "Offer"]
+
+
+def test_a_young_account_is_refused_with_its_counts():
+    with pytest.raises(InsufficientDataError, match=r"30 closed deals, 10 of them won; \d+ were"):
+        forecast(past(20))
+
+
+def test_an_account_without_wins_is_refused(frames: Frames):
+    deals, visits, stages = frames
+    lost = deals["status"] == "won"
+    deals = deals.assign(
+        status=deals["status"].mask(lost, "lost"),
+        lost_time=deals["lost_time"].fillna(deals["won_time"]),
+        won_time=pd.Series(pd.NaT, deals.index, dtype=deals["won_time"].dtype),
+    )
+    visits = visits.assign(end=visits["end"].mask(visits["end"] == "won", "lost"))
+    with pytest.raises(InsufficientDataError, match="0 won"):
+        forecast((deals, visits, stages))
+
+
+def test_a_horizon_past_the_follow_up_names_the_longest(frames: Frames):
+    # The 30th deal was added 29 / 120 of 729 days after the first: 553.8 days before the end.
+    with pytest.raises(InsufficientDataError, match=r"A horizon of 2,000 days .* for 553 days"):
+        forecast(frames, horizons="2000D")
+
+
+@pytest.mark.parametrize("value", [None, 0.0, -300.0])
+def test_a_value_that_is_null_zero_or_a_credit(frames: Frames, value: float | None):
+    result = row_of(forecast(with_deal(frames, value=value)))
+    assert result["p_won"].gt(0).all()
+    expected = np.nan if value is None else value * result["p_won"]
+    np.testing.assert_array_equal(result["expected_value"], expected)
+
+
+def test_all_values_null_or_zero(frames: Frames):
+    deals, visits, stages = frames
+    for value in (np.nan, 0.0):
+        result = forecast((deals.assign(value=value), visits, stages))
+        assert result["p_won"].between(0, 1).all()
+        assert result["expected_value"].sum() == 0
+
+
+@pytest.mark.parametrize("close", ["2020-01-01", "2099-12-31", "9999-12-31", None])
+def test_an_expected_close_long_past_or_far_ahead_or_none(frames: Frames, close: str | None):
+    moment = None if close is None else pd.Timestamp(close)
+    result = row_of(forecast(with_deal(frames, expected_close_date=moment)))
+    assert result["p_won"].between(0, 1, inclusive="neither").all()
+    shown = result["expected_close"]
+    if close in ("2020-01-01", "2099-12-31"):
+        assert shown.eq(moment).all()
+    else:
+        assert shown.isna().all()
+
+
+def test_a_deal_older_than_any_history(frames: Frames):
+    old = with_deal(frames, entered="1999-01-01")
+    result = row_of(forecast(old))
+    assert result["deal_age"].round().tolist() == [10043.0, 10043.0]
+    # No deal of the past was open for so long and won.
+    young = row_of(forecast(with_deal(frames)))
+    assert (result["p_won"] < young["p_won"] / 2).all()
+
+
+@pytest.mark.parametrize("stage", [STAGE_IDS[0], 12345])
+def test_a_stage_that_no_deal_visited_before_rests_on_all(frames: Frames, stage: int):
+    result = row_of(forecast(with_deal(frames, stage_id=stage)))
+    if stage == 12345:
+        assert result["stage"].isna().all()
+        assert result["basis"].eq("pooled").all()
+    else:
+        assert result["stage"].eq("Talk").all()
+    assert result["p_won"].between(0, 1, inclusive="neither").all()
+
+
+def test_an_archived_open_deal_is_open_and_one_deleted_later_was(frames: Frames):
+    archived = with_deal(frames)
+    archived = (archived[0].assign(is_archived=True), *archived[1:])
+    assert len(row_of(forecast(archived))) == 2
+    deleted = with_deal(
+        frames, status="deleted", is_deleted=True, deleted_time=END + pd.Timedelta(days=5)
+    )
+    assert len(row_of(forecast(deleted))) == 2
+    over = with_deal(
+        frames, status="deleted", is_deleted=True, deleted_time=END - pd.Timedelta(days=5)
+    )
+    assert len(row_of(forecast(over))) == 0
+
+
+def test_an_owner_who_is_new_or_unknown(frames: Frames):
+    for owner in (4711, None):
+        result = row_of(forecast(with_deal(frames, owner_id=owner)))
+        assert result["p_won"].between(0, 1, inclusive="neither").all()
+
+
+def test_columns_of_deals_come_first_and_a_category_beside_the_band(frames: Frames):
+    deals = frames[0].assign(region=np.where(frames[0]["id"] % 2, "N", "S"), mine="commit")
+    result = forecast((deals, *frames[1:]), by=["region", "owner_id"], category="mine")
+    assert list(result.columns) == ["region", "owner_id", *COLUMNS]
+    assert result["category"].eq("commit").all()
+    assert result.attrs["keys"] == ["region", "owner_id", "deal_id", "horizon"]
+    row = result.iloc[0]
+    deal = metrics.drill_through(row[["deal_id"]], deals.rename(columns={"id": "deal_id"}))
+    assert len(deal) == 1
+
+
+def test_two_currencies_keep_their_own(frames: Frames):
+    result = forecast(with_deal(frames, currency="JPY", value=9e5))
+    assert set(result["currency"]) == {"EUR", "JPY"}
+
+
+@pytest.mark.parametrize(
+    ("how", "message"),
+    [
+        ({"horizons": []}, "horizons must name"),
+        ({"horizons": 30}, "horizons=30 is not a length"),
+        ({"horizons": "2026-01-01"}, "does not lie after as_of"),
+        ({"method": "magic"}, "method must be one of 'hazard'"),
+        ({"by": "nothing"}, "no column 'nothing'"),
+        ({"category": "nothing"}, "no column 'nothing'"),
+        ({"by": "p_won"}, "column 'p_won' of its own"),
+        ({"as_of": "soon"}, "as_of='soon' is not a time"),
+    ],
+)
+def test_wrong_arguments_are_named(frames: Frames, how: dict[str, Any], message: str):
+    with pytest.raises(ArgumentError, match=message):
+        forecast(frames, **how)
+
+
+@pytest.mark.filterwarnings("default::pdframe.DataWarning")
+def test_one_warning_of_two_lines_and_all_of_it_in_the_notes(frames: Frames):
+    deals, visits, stages = frames
+    same = deals["id"] < FIRST_ID + 25
+    deals = deals.assign(
+        add_time=deals["add_time"].mask(same, pd.Timestamp("2024-06-30", tz="UTC"))
+    )
+    with pytest.warns(DataWarning) as caught:
+        result = forecast((deals, visits, stages), "2026-03-31")
+    assert len(caught) == 1
+    assert len(str(caught[0].message).splitlines()) == 2
+    notes = result.attrs["notes"]
+    assert any("values, owners and expected closes of then are unknown" in note for note in notes)
+    assert any("25 deals were created in bulk" in note for note in notes)
+    assert result["value"].isna().all()

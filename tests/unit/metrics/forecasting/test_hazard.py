@@ -1,0 +1,207 @@
+"""The two models against exact sums, other libraries and matrices."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import statsmodels.api as sm
+
+from pdframe.metrics._columns import NO_ID
+from pdframe.metrics.forecasting._interface import DAY, LOST, OPEN, WON, OpenDeals, Probabilities
+from pdframe.metrics.forecasting._logistic import fit_logistic, linear, solve
+from pdframe.metrics.forecasting.aalen_johansen import Chain
+from pdframe.metrics.forecasting.blend import blended, interpolated, rising
+from pdframe.metrics.forecasting.hazard import chained
+from pdframe.metrics.forecasting.landmarks import Landmarks, keyed_uniform
+from pdframe.metrics.forecasting.recalibration import Recalibration, recalibration, scaled
+
+
+def test_two_deals_of_known_hazards_by_exact_sums():
+    # Intervals of 30 days. The first deal: won .1, .2, .3; lost, where not won, .5 each time.
+    won = np.array([[0.1, 0.2, 0.3], [0.5, 0.0, 1.0]])
+    lost = np.array([[0.5, 0.5, 0.5], [0.0, 0.5, 0.0]])
+    horizons = np.array([30, 60, 90]) * DAY
+    result = chained(won, lost, horizons, horizons)
+    # Alive after each interval: .9 x .5 = .45; .45 x .8 x .5 = .18.
+    assert result.won[0] == pytest.approx([0.1, 0.1 + 0.45 * 0.2, 0.1 + 0.45 * 0.2 + 0.18 * 0.3])
+    assert result.lost[0] == pytest.approx(
+        [0.45, 0.45 + 0.45 * 0.4, 0.45 + 0.45 * 0.4 + 0.18 * 0.35]
+    )
+    # The second one: won .5; then lost half of the rest; then all that remain are won.
+    assert result.won[1] == pytest.approx([0.5, 0.5, 0.75])
+    assert result.lost[1] == pytest.approx([0.0, 0.25, 0.25])
+
+
+def test_half_an_interval_has_half_of_its_cumulative_hazard():
+    won, lost = np.array([[0.36]]), np.array([[0.0]])
+    result = chained(won, lost, np.array([30 * DAY]), np.array([15, 30, 60]) * DAY)
+    # .64 remain after 30 days, so .8 after 15, and .64 squared after 60.
+    assert result.won[0] == pytest.approx([0.2, 0.36, 1 - 0.64**2])
+
+
+def test_a_chain_is_the_power_of_its_matrix():
+    # One stage with two ages in it would do; two stages and a move between them are more.
+    rng = np.random.default_rng(5)
+    groups = 7
+    rates = rng.dirichlet(np.ones(6), size=(3, groups))
+    chain = Chain(DAY, np.array([11, 12]), rates[:, :, 0], rates[:, :, 1], rates[:, :, 2:5])
+    ages = 33
+    group = np.searchsorted([0, 1, 2, 4, 8, 16, 32], np.arange(ages), side="right") - 1
+    size = 3 * ages + 2
+    matrix = np.zeros((size, size))
+    matrix[-2, -2] = matrix[-1, -1] = 1.0
+    for stage in range(3):
+        for age in range(ages):
+            row = stage * ages + age
+            one = rates[stage, group[age]]
+            matrix[row, -2:] = one[:2]
+            for target in range(3):
+                matrix[row, target * ages] += one[2 + target]
+            matrix[row, stage * ages + min(age + 1, ages - 1)] += one[5]
+    deals = _deals(stage=[11, 12, 99], age_days=[0, 5, 40])
+    result = chain.predict(deals, np.array([1, 3, 10]) * DAY)
+    for place, steps in enumerate((1, 3, 10)):
+        power = np.linalg.matrix_power(matrix, steps)
+        for deal, (stage, age) in enumerate(((0, 0), (1, 5), (2, 32))):
+            assert result.won[deal, place] == pytest.approx(power[stage * ages + age, -2])
+            assert result.lost[deal, place] == pytest.approx(power[stage * ages + age, -1])
+
+
+def _deals(stage: list[int], age_days: list[int]) -> OpenDeals:
+    count = len(stage)
+    none, at = np.full(count, NO_ID), np.full(count, 100 * DAY)
+    entered = at - np.array(age_days) * DAY
+    return OpenDeals(
+        np.arange(count), at, none, np.array(stage), entered, entered, np.full(count, np.nan),
+        np.full(count, None, object), none, none, np.zeros(count, np.int64),
+    )  # fmt: skip
+
+
+def test_the_regression_is_that_of_another_library():
+    rng = np.random.default_rng(1)
+    n, levels = 4_000, [3, 4]
+    codes = [rng.integers(0, count, n) for count in levels]
+    eta = -1 + np.array([0, 1, -1])[codes[0]] + np.array([0.5, 0, 0, -2])[codes[1]]
+    event = rng.random(n) < 1 / (1 + np.exp(-eta))
+    own = fit_logistic(codes, levels, [1e3, 1e3], [False, False], event, 1e-9)
+    columns = [codes[0][:, None] == [1, 2], codes[1][:, None] == [1, 2, 3]]
+    design = sm.add_constant(np.column_stack(columns).astype(float))
+    other = sm.Logit(event.astype(float), design).fit(disp=False)
+    np.testing.assert_allclose(
+        1 / (1 + np.exp(-linear(own, codes, levels))), other.predict(design), atol=1e-4
+    )
+
+
+def test_sums_by_case_change_nothing():
+    rng = np.random.default_rng(2)
+    by_case = [rng.integers(0, 3, 200), rng.integers(0, 2, 200)]
+    case = np.sort(rng.integers(0, 200, 1_500))
+    codes = [*(code[case] for code in by_case), rng.integers(0, 4, 1_500)]
+    event = rng.random(1_500) < 0.1 + 0.2 * codes[0] / 2
+    how = ([3, 2, 4], [1.0, 1.0, 0.5], [False, False, True], event, 2.0)
+    np.testing.assert_allclose(
+        fit_logistic(codes, *how, (case, by_case)), fit_logistic(codes, *how), atol=1e-9
+    )
+
+
+def test_intervals_after_a_landmark_count_where_they_are_over():
+    # Steps of 10 days: intervals end after 5, 10, 15, 20, 30, 40 days.
+    count = 4
+    sample = Landmarks(
+        _deals([1] * count, [0] * count),
+        np.array([OPEN, WON, LOST, WON]),
+        np.array([40, 12, 33, 5]) * DAY,
+        np.array([40, 40, 35, 40]) * DAY,
+        10 * DAY,
+    )
+    assert (sample.ends // DAY).tolist() == [5, 10, 15, 20, 30, 40]
+    row, interval, kind = sample.periods()
+    assert [interval[row == number].tolist() for number in range(count)] == [
+        [0, 1, 2, 3, 4, 5],
+        # Won in the third interval.
+        [0, 1, 2],
+        # Lost in the sixth, which was not over for a deal that is still open.
+        [0, 1, 2, 3, 4],
+        # Won at the very end of the first.
+        [0],
+    ]
+    assert [kind[row == number].tolist()[-1] for number in range(count)] == [OPEN, WON, OPEN, WON]
+
+
+def test_a_ridge_holds_back_what_few_rows_say_and_order_joins_neighbours():
+    codes = [np.array([0] * 50 + [1] * 50 + [2] * 2)]
+    event = np.array([False] * 25 + [True] * 25 + [False] * 10 + [True] * 40 + [True] * 2)
+    free = fit_logistic(codes, [3], [1.0], [False], event, 1.0)
+    ordered = fit_logistic(codes, [3], [0.3], [True], event, 1.0)
+    chance = 1 / (1 + np.exp(-(free[0] + free[1:])))
+    assert 0.5 < chance[0] < 0.6
+    assert 0.75 < chance[1] < 0.8
+    assert chance[2] < 0.95
+    steps = np.diff(ordered[1:])
+    assert steps[0] > 0
+    assert abs(steps[1]) < 0.25
+
+
+@pytest.mark.parametrize("size", [1, 2, 30])
+def test_a_system_is_solved(size: int):
+    rng = np.random.default_rng(size)
+    root = rng.normal(size=(size, size))
+    matrix = root @ root.T + np.eye(size)
+    right = rng.normal(size=size)
+    np.testing.assert_allclose(solve(matrix, right), np.linalg.solve(matrix, right))
+
+
+def test_the_blend_is_the_mean_of_logarithms_renormalised():
+    first = Probabilities(np.array([[0.2]]), np.array([[0.3]]))
+    second = Probabilities(np.array([[0.4]]), np.array([[0.5]]))
+    parts = [0.2 ** (2 / 3) * 0.4 ** (1 / 3), 0.3 ** (2 / 3) * 0.5 ** (1 / 3)]
+    parts.append(0.5 ** (2 / 3) * 0.1 ** (1 / 3))
+    result = blended(first, second)
+    assert result.won[0, 0] == pytest.approx(parts[0] / sum(parts))
+    assert result.lost[0, 0] == pytest.approx(parts[1] / sum(parts))
+
+
+def test_probabilities_never_fall_and_never_exceed_1():
+    both = Probabilities(np.array([[0.5, 0.4, 0.9]]), np.array([[0.2, 0.4, 0.3]]))
+    result = rising(both)
+    assert result.won[0] == pytest.approx([0.5, 0.5, 0.6])
+    assert result.lost[0] == pytest.approx([0.2, 0.4, 0.4])
+
+
+def test_a_horizon_between_two_has_its_share_of_the_cumulative_hazard():
+    both = Probabilities(np.array([[0.27, 0.45]]), np.array([[0.09, 0.15]]))
+    grid = np.array([30, 60]) * DAY
+    result = interpolated(both, grid, np.array([15, 30, 45]) * DAY)
+    # .64 remain after 30 days: .8 after 15; of .36 that close then three quarters are won.
+    assert result.won[0, :2] == pytest.approx([0.2 * 0.75, 0.27])
+    left = np.sqrt(0.64 * 0.40)
+    assert 1 - result.won[0, 2] - result.lost[0, 2] == pytest.approx(left)
+
+
+def test_a_correction_of_none_changes_nothing_and_a_factor_scales_the_hazard():
+    both = Probabilities(np.array([[0.1, 0.19]]), np.array([[0.0, 0.0]]))
+    same = scaled(both, np.ones(2), np.ones(2))
+    np.testing.assert_allclose(same.won, both.won)
+    twice = scaled(both, np.full(2, 2.0), np.ones(2))
+    assert twice.won[0] == pytest.approx([1 - 0.9**2, 1 - 0.9**4])
+
+
+def test_earlier_forecasts_correct_a_little_in_their_direction():
+    ends = np.array([30, 60]) * DAY
+    none = recalibration([])
+    assert (none.level, none.trend) == (0.0, 0.0) == (Recalibration().level, Recalibration().trend)
+    few = recalibration([(ends, np.array([4.0, 4.0]), np.array([2.0, 2.0]))])
+    many = recalibration([(ends, np.array([4e6, 4e6]), np.array([2e6, 2e6]))])
+    assert -0.1 < few.level < 0
+    assert many.factors(ends) == pytest.approx([0.5, 0.5], abs=0.01)
+
+
+def test_numbers_depend_on_seed_and_keys_alone_and_are_even():
+    keys = np.arange(10_000, dtype=np.int64)
+    numbers = keyed_uniform(3, keys, keys % 7)
+    order = np.random.default_rng(0).permutation(len(keys))
+    np.testing.assert_array_equal(keyed_uniform(3, keys[order], keys[order] % 7), numbers[order])
+    assert not np.array_equal(keyed_uniform(4, keys, keys % 7), numbers)
+    counts = np.histogram(numbers, bins=10, range=(0, 1))[0]
+    assert counts.min() > 900
+    assert counts.max() < 1_100

@@ -1,0 +1,305 @@
+"""What was known of deals at a time: states and outcomes by hand, and that later events change
+nothing.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from pdframe.metrics._arguments import NULL
+from pdframe.metrics._columns import NO_ID
+from pdframe.metrics.forecasting._interface import DAY, LOST, OPEN, WON, OpenDeals
+from pdframe.metrics.forecasting.known import Known
+from tests.helpers.forecast_frames import past
+from tests.helpers.small_frames import DEALS, STAGES, VISITS, frame
+
+STAGE_FRAME = frame(
+    STAGES,
+    [
+        {"id": 1, "pipeline_id": 1, "order_nr": 1, "name": "A"},
+        {"id": 2, "pipeline_id": 1, "order_nr": 2, "name": "B"},
+        {"id": 3, "pipeline_id": 2, "order_nr": 1, "name": "C"},
+    ],
+)
+HISTORY = {
+    "deal_id": "Int64",
+    "column": "str",
+    "before": "str",
+    "after": "str",
+    "time": "datetime64[us, UTC]",
+    "seen_at": "datetime64[us, UTC]",
+}
+
+
+def day(text: str) -> pd.Timestamp:
+    return pd.Timestamp(text, tz="UTC")
+
+
+def micros(text: str) -> int:
+    return int(day(text).value // 1_000)
+
+
+def visit(deal: int, stage: int, entered: str, left: str | None, end: str, **more: Any) -> Any:
+    return {
+        "deal_id": deal,
+        "pipeline_id": 2 if stage == 3 else 1,
+        "stage_id": stage,
+        "visit": 1,
+        "entered_at": day(entered),
+        "left_at": None if left is None else day(left),
+        "end": end,
+        "source": "changelog",
+        "seen_at": day(entered),
+        **more,
+    }
+
+
+def deal(number: int, added: str, status: str = "open", **more: Any) -> dict[str, Any]:
+    row: dict[str, Any] = {
+        "id": number,
+        "add_time": day(added),
+        "status": status,
+        "is_deleted": False,
+        "value": 100.0 * number,
+        "currency": "EUR",
+        "owner_id": 7,
+    }
+    row |= {name: day(value) if name.endswith("_time") else value for name, value in more.items()}
+    return row
+
+
+def known(
+    deals: list[Any], visits: list[Any], as_of: str, history: list[Any] | None = None
+) -> Known:
+    changes = None if history is None else frame(HISTORY, history)
+    return Known.at(frame(DEALS, deals), frame(VISITS, visits), STAGE_FRAME, as_of, changes)
+
+
+def at(one: Known, when: str) -> OpenDeals:
+    return one.open_at([micros(when)])
+
+
+def test_a_deal_is_in_the_stage_of_its_visit_and_closes_first_at_its_first_closing():
+    one = known(
+        [deal(1, "2025-01-01", won_time="2025-06-01", status="won")],
+        [
+            visit(1, 1, "2025-01-01", "2025-01-11", "advanced"),
+            visit(1, 2, "2025-01-11", "2025-01-21", "moved back"),
+            visit(1, 1, "2025-01-21", "2025-02-01", "lost", visit=2),
+            visit(1, 2, "2025-03-01", "2025-06-01", "won", visit=2),
+        ],
+        "2025-12-31",
+    )
+    open_then = one.open_at([micros(text) for text in ("2025-01-05", "2025-01-25", "2025-03-02")])
+    assert open_then.stage.tolist() == [1, 1, 2]
+    assert open_then.entered.tolist() == [
+        micros(text) for text in ("2025-01-01", "2025-01-21", "2025-03-01")
+    ]
+    assert open_then.moves_back.tolist() == [0, 1, 1]
+    outcomes = one.outcomes(open_then)
+    assert outcomes.kind.tolist() == [LOST, LOST, WON]
+    assert outcomes.time.tolist() == [
+        micros(text) for text in ("2025-02-01", "2025-02-01", "2025-06-01")
+    ]
+    assert len(at(one, "2025-02-15")) == len(at(one, "2025-07-01")) == 0
+    assert one.wins.time.tolist() == [micros("2025-06-01")]
+    assert one.wins.value.tolist() == [100.0]
+
+
+def test_a_move_between_pipelines_leaves_a_deal_open():
+    one = known(
+        [deal(1, "2025-01-01")],
+        [
+            visit(1, 1, "2025-01-01", "2025-02-01", "changed pipeline"),
+            visit(1, 3, "2025-02-01", None, "open"),
+        ],
+        "2025-06-30",
+    )
+    open_then = one.open_at([micros("2025-01-15"), micros("2025-03-01")])
+    assert open_then.pipeline.tolist() == [1, 2]
+    assert one.outcomes(open_then).kind.tolist() == [OPEN, OPEN]
+
+
+def test_a_deal_deleted_while_open_is_lost_and_one_deleted_after_its_win_is_none():
+    one = known(
+        [
+            deal(1, "2025-01-01", "deleted", is_deleted=True),
+            deal(2, "2025-01-01", "deleted", is_deleted=True, won_time="2025-02-01"),
+        ],
+        [
+            visit(1, 1, "2025-01-01", "2025-03-01", "deleted"),
+            visit(2, 1, "2025-01-01", "2025-02-01", "won"),
+            visit(2, 1, "2025-04-01", "2025-04-01", "deleted", visit=2),
+        ],
+        "2025-06-30",
+    )
+    open_then = at(one, "2025-01-15")
+    assert open_then.deal.tolist() == [1]
+    assert one.outcomes(open_then).kind.tolist() == [LOST]
+    assert one.wins.deal.tolist() == []
+    before = one.before(micros("2025-03-15"))
+    assert before.wins.deal.tolist() == [2]
+
+
+def test_a_win_that_was_undone_is_a_first_closing_and_no_win():
+    one = known(
+        [deal(1, "2025-01-01", "lost", lost_time="2025-05-01")],
+        [
+            visit(1, 1, "2025-01-01", "2025-02-01", "won"),
+            visit(1, 1, "2025-05-01", "2025-05-01", "lost", visit=2),
+        ],
+        "2025-06-30",
+    )
+    assert one.outcomes(at(one, "2025-01-15")).kind.tolist() == [WON]
+    assert one.wins.deal.tolist() == []
+    assert one.before(micros("2025-03-01")).wins.deal.tolist() == [1]
+
+
+def test_a_snapshot_shows_a_visit_from_when_it_was_seen():
+    seen = {"source": "snapshots", "seen_at": day("2025-02-01")}
+    one = known(
+        [deal(1, "2025-01-01")],
+        [
+            visit(1, 1, "2025-01-01", "2025-01-20", "advanced"),
+            visit(1, 2, "2025-01-20", None, "open", **seen),
+        ],
+        "2025-06-30",
+    )
+    shown = one.open_at([micros("2025-01-25"), micros("2025-02-01")])
+    assert shown.stage.tolist() == [1, 2]
+    assert shown.entered.tolist() == [micros("2025-01-01"), micros("2025-01-20")]
+
+
+def test_a_deal_that_no_visit_shows_yet_is_open_in_an_unknown_stage():
+    seen = {"source": "snapshots", "seen_at": day("2025-03-01")}
+    one = known(
+        [deal(1, "2025-01-01"), deal(2, "2025-01-01", "won", won_time="2025-02-01")],
+        [
+            visit(1, 2, "2025-01-20", None, "open", **seen),
+            visit(2, 2, "2025-01-20", "2025-02-01", "won", **seen),
+        ],
+        "2025-06-30",
+    )
+    shown = at(one, "2025-01-25")
+    assert shown.deal.tolist() == [1, 2]
+    assert shown.stage.tolist() == [NO_ID, NO_ID]
+    assert one.outcomes(shown).kind.tolist() == [OPEN, WON]
+    assert at(one, "2025-02-15").deal.tolist() == [1]
+
+
+def test_values_are_those_of_the_history_and_unknown_without_it():
+    deals = [deal(1, "2025-01-01", update_time="2025-05-01")]
+    visits = [visit(1, 1, "2025-01-01", None, "open")]
+    rows = [
+        {"column": "value", "after": "10", "time": day("2025-01-01"), "seen_at": day("2025-01-01")},
+        {
+            "column": "value",
+            "before": "10",
+            "after": "20",
+            "time": day("2025-02-01"),
+            "seen_at": day("2025-03-01"),
+        },
+        {
+            "column": "expected_close_date",
+            "after": "2025-07-15",
+            "time": day("2025-02-01"),
+            "seen_at": day("2025-02-01"),
+        },
+    ]
+    history = [{"deal_id": 1, **row} for row in rows]
+    one = known(deals, visits, "2025-04-01", history)
+    times = [micros(text) for text in ("2025-01-15", "2025-02-15", "2025-03-15")]
+    shown = one.open_at(times)
+    assert shown.value.tolist() == [10.0, 10.0, 20.0]
+    close = (pd.Timestamp("2025-07-15") - pd.Timestamp(0)).days
+    assert shown.expected_close.tolist() == [NULL, close, close]
+    assert shown.owner.tolist() == [NO_ID] * 3
+    # Without a history, a frame with later changes does not say what was known.
+    bare = known(deals, visits, "2025-04-01")
+    assert not bare.knows_values
+    assert np.isnan(at(bare, "2025-04-01").value).all()
+    # One without later changes does, at its end.
+    now = known(deals, visits, "2025-06-01")
+    assert now.open_at([now.as_of]).value.tolist() == [100.0]
+    assert np.isnan(at(now, "2025-05-15").value).all()
+
+
+def test_the_value_of_a_win_is_that_at_winning_as_far_as_known():
+    deals = [deal(1, "2025-01-01", "won", won_time="2025-03-01", update_time="2025-09-01")]
+    visits = [visit(1, 1, "2025-01-01", "2025-03-01", "won")]
+    rows = [("10", "2025-01-01", "2025-01-01"), ("20", "2025-02-15", "2025-06-01")]
+    rows.append(("30", "2025-08-01", "2025-08-01"))
+    history = [
+        {"deal_id": 1, "column": "value", "after": value, "time": day(time), "seen_at": day(seen)}
+        for value, time, seen in rows
+    ]
+    # What it was worth when it was won is known once a snapshot shows it.
+    assert known(deals, visits, "2025-04-01", history).wins.value.tolist() == [10.0]
+    assert known(deals, visits, "2025-07-01", history).wins.value.tolist() == [20.0]
+    assert known(deals, visits, "2025-12-01", history).wins.value.tolist() == [20.0]
+
+
+def test_changes_of_one_instant_form_a_chain_in_any_order_of_rows():
+    when = {"time": day("2025-02-01"), "seen_at": day("2025-02-01")}
+    steps = [("3", "1"), ("5", "3"), (None, "5")]
+    history = [
+        {"deal_id": 1, "column": "value", "before": before, "after": after, **when}
+        for before, after in steps
+    ]
+    visits = [visit(1, 1, "2025-01-01", None, "open")]
+    for order in (history, history[::-1]):
+        one = known([deal(1, "2025-01-01")], visits, "2025-04-01", order)
+        assert at(one, "2025-03-01").value.tolist() == [1.0]
+
+
+def test_a_move_out_of_the_visits_that_are_given_is_a_loss():
+    one = known(
+        [deal(1, "2025-01-01")],
+        [visit(1, 1, "2025-01-01", "2025-02-01", "changed pipeline")],
+        "2025-06-30",
+    )
+    assert one.outcomes(at(one, "2025-01-15")).kind.tolist() == [LOST]
+
+
+def test_a_deal_without_visits_is_what_the_frame_says():
+    one = known(
+        [
+            deal(1, "2025-01-01"),
+            deal(2, "2025-01-01", "lost", lost_time="2025-02-01"),
+            deal(3, "2025-01-01", "won", won_time="2025-02-01"),
+            deal(4, "2026-01-01"),
+        ],
+        [],
+        "2025-06-30",
+    )
+    shown = at(one, "2025-01-15")
+    assert shown.deal.tolist() == [1, 2, 3]
+    assert one.outcomes(shown).kind.tolist() == [OPEN, LOST, WON]
+    assert one.wins.deal.tolist() == [3]
+    assert one.created.deal.tolist() == [1, 2, 3]
+
+
+@pytest.mark.parametrize("share", [0.3, 0.6, 0.9])
+def test_what_was_known_before_is_what_is_known_at_that_time(share: float):
+    deals, visits, stages = past()
+    one = Known.at(deals, visits, stages, "2026-06-30")
+    first = int(one.created.added.min())
+    when = first + int((one.as_of - first) * share)
+    then = one.before(when)
+    fresh = Known.at(deals, visits, stages, pd.Timestamp(when, unit="us", tz="UTC"))
+    times = when - np.arange(5) * 30 * DAY
+    for name in OpenDeals.__slots__:
+        left, right = (getattr(k.open_at(times), name) for k in (then, fresh))
+        np.testing.assert_array_equal(left, right)
+    for left, right in ((then.created, fresh.created), (then.wins, fresh.wins)):
+        for a, b in zip(left, right, strict=True):
+            np.testing.assert_array_equal(a, b)
+    # Later knowledge does not change which deals were open then, nor their stage.
+    shown, later = fresh.open_at([when]), one.open_at([when])
+    np.testing.assert_array_equal(shown.deal, later.deal)
+    np.testing.assert_array_equal(shown.stage, later.stage)
+    np.testing.assert_array_equal(shown.entered, later.entered)
