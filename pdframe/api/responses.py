@@ -252,7 +252,8 @@ def _classify_success(
         message = _server_message(None, body, context.credentials.secrets())
         return ResponseError(
             f"{context.where} was answered with a web page{message} instead of JSON. Check the"
-            " company's name or base_url, and that no login page of your network stands in between.",
+            " company's name or base_url, and that no login page of your network stands in"
+            " between.",
             status=200,
         )
     try:
