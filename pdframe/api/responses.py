@@ -249,11 +249,10 @@ def _classify_success(
     ):
         return Usable(expected)
     if _is_html(headers, body):
-        message = _server_message(None, body, context.credentials.secrets())
+        said = _server_message(None, body, context.credentials.secrets())
         return ResponseError(
-            f"{context.where} was answered with a web page{message} instead of JSON. Check the"
-            " company's name or base_url, and that no login page of your network stands in"
-            " between.",
+            f"{context.where} was answered with a web page{said} instead of JSON. Check the"
+            " company's name or base_url, and that no login page of your network intervenes.",
             status=200,
         )
     try:

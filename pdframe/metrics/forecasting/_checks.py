@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 
-from pdframe.errors import InsufficientDataError
+from pdframe.errors import ArgumentError, InsufficientDataError
 from pdframe.metrics._survival import Ints
 from pdframe.metrics.forecasting._interface import DAY
 from pdframe.metrics.forecasting.known import LEAST_CLOSED, Known
@@ -19,6 +20,12 @@ _BULK = 20
 """Deals of one second that are a bulk import or a bulk closing."""
 
 _SECOND = 1_000_000
+
+
+def check_seed(seed: Any) -> None:
+    """Raise `ArgumentError` where the seed is not a whole number."""
+    if isinstance(seed, bool) or not isinstance(seed, int | np.integer):
+        raise ArgumentError(f"seed={seed!r} must be a whole number.")
 
 
 def is_young(known: Known) -> bool:
@@ -90,4 +97,12 @@ def _day(micros: int) -> str:
     return str(np.datetime64(micros // DAY, "D"))
 
 
-__all__ = ["LEAST_CLOSED", "LEAST_WON", "is_young", "notes_of", "refuse_long", "refuse_young"]
+__all__ = [
+    "LEAST_CLOSED",
+    "LEAST_WON",
+    "check_seed",
+    "is_young",
+    "notes_of",
+    "refuse_long",
+    "refuse_young",
+]

@@ -15,7 +15,12 @@ from pdframe.metrics._arguments import NULL, keyed, require_columns
 from pdframe.metrics._columns import NO_ID, one_row_each, places, plain_ids
 from pdframe.metrics._notes import note
 from pdframe.metrics._survival import Floats, Ints
-from pdframe.metrics.forecasting._checks import notes_of, refuse_long, refuse_young
+from pdframe.metrics.forecasting._checks import (
+    check_seed,
+    notes_of,
+    refuse_long,
+    refuse_young,
+)
 from pdframe.metrics.forecasting._horizons import read_horizons
 from pdframe.metrics.forecasting._interface import DAY, OpenDeals
 from pdframe.metrics.forecasting._labels import group_names
@@ -32,6 +37,8 @@ BANDS = ("commit", "best case", "pipeline")
 """Bands by the probability of winning: above `COMMIT`, between, under `PIPELINE`."""
 COMMIT, PIPELINE = 0.7, 0.3
 BASES = ("own stage", "pooled")
+_CARRIED = ("title", "owner_name")
+"""Columns of the result that are also columns of `deals`, to group by as these have them."""
 _COLUMNS = (
     "deal_id",
     "title",
@@ -60,7 +67,7 @@ def forecast_deals(
     visits: pd.DataFrame,
     stages: pd.DataFrame,
     *,
-    as_of: Time,
+    as_of: Time | pd.Period,
     horizons: Any,
     by: str | Sequence[str] | None = None,
     history: pd.DataFrame | None = None,
@@ -89,7 +96,8 @@ def forecast_deals(
         One or more lengths of time ("90D", a Timedelta), or days, months, quarters or years
         ("2026-09-30", "2026-Q3") by whose end a deal is won.
     by
-        Columns of `deals` that the result has first, as they are given.
+        Columns of `deals` that the result has first, as they are given; so owner_name is then
+        today's, as in `forecast`.
     history
         From `account.deal_history()`: values, owners and expected closes as they were. None: those
         of `deals` hold at `as_of` if the frames show nothing later, and those of the past are
@@ -155,7 +163,8 @@ def forecast_deals(
     >>> bool((forecast["p_won"] + forecast["p_lost"] + forecast["p_open"]).round(12).eq(1).all())
     True
     """
-    names = group_names(by, deals, _COLUMNS)
+    names = group_names(by, deals, [name for name in _COLUMNS if name not in _CARRIED])
+    check_seed(seed)
     with collect_warnings() as collected:
         model = method_named(method)
         deals = require_columns(deals, "deals", (), names)
@@ -182,7 +191,7 @@ def forecast_deals(
     columns["n_like"] = pd.array(like[each], "Int64")
     columns["why"] = pd.Series(why[each], dtype="str")
     result = frame.assign(**columns)
-    result = result[[*names, *_COLUMNS]]
+    result = result[list(dict.fromkeys([*names, *_COLUMNS]))]
     return note(
         keyed(result, [*names, "deal_id", "horizon"], known.tz),
         [*collected, *notes],
@@ -203,8 +212,8 @@ def _frame(
     each = np.repeat(np.arange(len(there)), len(horizons))
     columns: dict[str, Any] = {name: _taken(deals[name], row)[each] for name in by}
     columns["deal_id"] = pd.array(there.deal[each], "Int64")
-    columns["title"] = _text_of(deals, "title", row)[each]
-    columns["owner_name"] = _owner_names(deals, there, row)[each]
+    columns.setdefault("title", _text_of(deals, "title", row)[each])
+    columns.setdefault("owner_name", _owner_names(deals, there, row)[each])
     columns["stage"] = _stage_names(known.frames.stages, there)[each]
     columns["currency"] = pd.array(there.currency[each], dtype=pd.StringDtype(na_value=np.nan))
     columns["value"] = there.value[each]
@@ -252,7 +261,7 @@ def _owner_names(deals: pd.DataFrame, there: OpenDeals, row: Ints) -> Any:
     ids, first = np.unique(plain_ids(deals["owner_id"]), return_index=True)
     named = places(ids, there.owner)
     known = (there.owner != NO_ID) & (named >= 0)
-    own = _text_of(deals, "owner_name", np.where(known, first[np.maximum(named, 0)], -1))
+    own = _text_of(deals, "owner_name", np.where(known, np.append(first, -1)[named], -1))
     result: NDArray[np.object_] = np.where(known, np.asarray(own), np.asarray(today))
     return pd.array(result, dtype=today.dtype)
 

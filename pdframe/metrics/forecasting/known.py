@@ -24,7 +24,6 @@ from pdframe.metrics import _states as stating
 from pdframe.metrics._arguments import (
     NULL,
     local_days,
-    moment,
     to_micros,
     zone_of,
 )
@@ -34,6 +33,7 @@ from pdframe.metrics._columns import (
     plain_times,
 )
 from pdframe.metrics._known_at import NEVER, KnownVisits
+from pdframe.metrics._periods import known_by
 from pdframe.metrics._survival import Flags, Floats, Ints
 from pdframe.metrics.forecasting._interface import DAY, LOST, OPEN, WON, OpenDeals, Outcomes
 from pdframe.metrics.forecasting._rows import Timeline, last_until, next_of_group
@@ -131,13 +131,13 @@ class Known:
         deals: pd.DataFrame,
         visits: pd.DataFrame,
         stages: pd.DataFrame,
-        as_of: str | date | pd.Timestamp,
+        as_of: str | date | pd.Timestamp | pd.Period,
         history: pd.DataFrame | None = None,
         activities: pd.DataFrame | None = None,
         deal_products: pd.DataFrame | None = None,
         tz: str | None = None,
     ) -> Known:
-        """Read the frames of the loaders; a bare date in `as_of` is the end of that day.
+        """Read the frames of the loaders; a day, month, quarter or year in `as_of` is its end.
 
         Parameters
         ----------
@@ -156,7 +156,7 @@ class Known:
         """
         tz = zone_of(tz, deals, visits, stages)
         frames = Frames(deals, visits, stages, history, activities, deal_products)
-        limit = to_micros(moment(as_of, tz, "as_of", end_of_day=True))
+        limit = to_micros(known_by(as_of, tz, "as_of"))
         return cls(read_frames(frames, tz), limit, tz)
 
     def before(self, when: int) -> Known:
@@ -324,7 +324,7 @@ class Known:
         """
         closed = lines is not None
         result = (self._shown if lines is None else lines)[name].at(place, at)
-        if self.is_current and name in self._source.current:
+        if self.is_current and name in self._source.current and len(self._source.ids):
             own = self._source.current[name][self._row[place]]
             missing = self._row[place] >= 0
             missing &= pd.isna(result) if result.dtype.kind in "fO" else result == NO_ID
@@ -360,9 +360,9 @@ class Known:
         first_of = np.append(True, visits.deal[1:] != visits.deal[:-1]) if len(last) else last
         entered_first = np.full(len(all_deals), NEVER)
         entered_first[np.searchsorted(all_deals, visits.deal[first_of])] = visits.entered[first_of]
-        own = np.where(row >= 0, added[row], NULL)
+        own = _at(added, row, NULL)
         own = np.where((own == NULL) | (own > entered_first), entered_first, own)
-        segments, closing = self._visible(visits, all_deals, stage, pipeline, change)
+        segments, closing = self._visible(visits, all_deals, stage, pipeline, change, since)
         bare = entered_first == NEVER
         frame = _FrameStates.of(state, row)
         closing = _with_frame(closing, frame, bare, segments)
@@ -387,12 +387,19 @@ class Known:
         for name, rows in source.changes.items():
             rows = rows.take(rows.seen <= self.as_of)
             self._shown[name] = Timeline.of(rows, self.deals, rows.seen, unknown[name])
-            self._counted[name] = Timeline.of(rows, self.deals, rows.time, unknown[name])
+            began = np.where(rows.first, NULL, rows.time)
+            self._counted[name] = Timeline.of(rows, self.deals, began, unknown[name])
         self._first_pipeline = self._pipelines(all_deals, visits, pipeline, first_of)[kept]
         self._won = self._wins(visits, became, since, pipeline, state, bare[kept])
 
     def _visible(
-        self, visits: KnownVisits, deals: Ints, stage: Ints, pipeline: Ints, change: Flags
+        self,
+        visits: KnownVisits,
+        deals: Ints,
+        stage: Ints,
+        pipeline: Ints,
+        change: Flags,
+        since: Ints,
     ) -> tuple[_Segments, tuple[Ints, Ints, Ints]]:
         """Return when each visit was shown as the deal's present one, and the closings: place of
         the deal, time and kind.
@@ -420,7 +427,8 @@ class Known:
         )
         # A move to a stage that the frame of visits does not have ends what can be followed.
         left = visits.last & ~closed & (visits.left != NEVER)
-        ended = closed | left
+        # A closed deal that is moved, deleted or restored is not closed again.
+        ended = (closed & (since == np.arange(len(since)))) | left
         kind = np.where(visits.end == visiting.WON, WON, LOST)
         return segments, (place[ended], visits.left[ended], kind[ended])
 
@@ -431,7 +439,7 @@ class Known:
         result = np.full(len(deals), NO_ID)
         if self.is_current and "pipeline_id" in self._source.deals:
             row = _places(self._source.ids, deals)
-            result = np.where(row >= 0, plain_ids(self._source.deals["pipeline_id"])[row], NO_ID)
+            result = _at(plain_ids(self._source.deals["pipeline_id"]), row, NO_ID)
         result[np.searchsorted(deals, visits.deal[first])] = pipeline[first]
         return result
 
@@ -451,15 +459,15 @@ class Known:
         time, of = visits.left[base], pipeline[base]
         frame_won = (state.state == stating.WON) & state.ended.notna().to_numpy()
         ended, counted = plain_times(state.ended), plain_times(state.counted)
-        has = self._row >= 0
-        frame_won = has & frame_won[self._row]
+        frame_won = _at(frame_won, self._row, False)
+        ended, counted = (_at(times, self._row, NULL) for times in (ended, counted))
         alone = np.flatnonzero(bare & frame_won)
         place = np.concatenate((place, alone))
-        time = np.concatenate((time, ended[self._row[alone]]))
+        time = np.concatenate((time, ended[alone]))
         of = np.concatenate((of, self._first_pipeline[alone]))
         # The company's own day, where the frame dates the same win.
-        own = frame_won[place] & (ended[self._row[place]] == time)
-        clock = np.where(own, counted[self._row[place]], time)
+        own = frame_won[place] & (ended[place] == time)
+        clock = np.where(own, counted[place], time)
         day = local_days(clock, self.tz) // DAY
         order = np.argsort(place, kind="stable")
         return place[order], time[order], day[order], of[order]
@@ -474,10 +482,9 @@ class _FrameStates(NamedTuple):
     @classmethod
     def of(cls, state: stating.States, row: Ints) -> _FrameStates:
         """Take the states of these rows; -1: no row."""
-        has = row >= 0
         return cls(
-            np.where(has, state.state[row], stating.UNKNOWN).astype(np.int64),
-            np.where(has, plain_times(state.ended)[row], NULL),
+            _at(state.state, row, stating.UNKNOWN).astype(np.int64),
+            _at(plain_times(state.ended), row, NULL),
         )
 
 
@@ -519,6 +526,11 @@ def _first_times(place: Ints, time: Ints, count: int) -> Ints:
     result = np.full(count, NEVER)
     np.minimum.at(result, place, time)
     return result
+
+
+def _at(values: NDArray[Any], row: Ints, missing: Any) -> NDArray[Any]:
+    """Return the values at these rows, `missing` at -1."""
+    return np.append(values, np.array(missing, values.dtype))[row]
 
 
 def _places(table: Ints, keys: Ints) -> Ints:

@@ -16,7 +16,12 @@ from pdframe.metrics._grouping import taken
 from pdframe.metrics._periods import Frequency, ending, frequency, known_by
 from pdframe.metrics._survival import Floats, Ints
 from pdframe.metrics.currency import RateTable
-from pdframe.metrics.forecasting._checks import notes_of, refuse_long, refuse_young
+from pdframe.metrics.forecasting._checks import (
+    check_seed,
+    notes_of,
+    refuse_long,
+    refuse_young,
+)
 from pdframe.metrics.forecasting._interface import DAY, Fitted, OpenDeals
 from pdframe.metrics.forecasting._labels import group_names
 from pdframe.metrics.forecasting.cells import Cells, cells_between
@@ -314,8 +319,7 @@ def _grouped(
 
 
 def _check_numbers(seed: Any, spread: Any) -> None:
-    if isinstance(seed, bool) or not isinstance(seed, int | np.integer):
-        raise ArgumentError(f"seed={seed!r} must be a whole number.")
+    check_seed(seed)
     if spread is None:
         return
     number = isinstance(spread, int | float | np.number) and not isinstance(spread, bool)
