@@ -49,7 +49,6 @@ __all__ = [
     "may_retry",
     "next_cursor",
     "parse",
-    "template_of",
 ]
 
 # A retry-after up to this is a burst, short enough to wait for; a longer one is the daily budget.
@@ -227,11 +226,6 @@ def excerpt(text: str, secrets: Iterable[Secret] = ()) -> str:
         for mark in line[: _EXCERPT_CHARACTERS * 2]
     )
     return line if len(line) <= _EXCERPT_CHARACTERS else f"{line[: _EXCERPT_CHARACTERS - 1]}…"
-
-
-def template_of(path: str) -> str:
-    """Return a path with its ids taken out: "/api/v2/deals/{id}/discounts"."""
-    return re.sub(r"(?<=/)(?:\d+|[0-9a-fA-F-]{36})(?=/|$)", "{id}", path)
 
 
 def http_date(text: str | None) -> datetime | None:

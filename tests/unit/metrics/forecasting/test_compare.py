@@ -102,7 +102,7 @@ def forecasts() -> pd.DataFrame:
     ).astype({"won": "boolean"})
 
 
-def test_any_whole_number_is_a_seed() -> None:
+def test_any_integer_is_a_seed() -> None:
     for seed in (-1, 2**64 + 1):
         assert metrics.compare(scores(0.1, 0.2), seed=seed)["low"].notna().all()
     with pytest.raises(ArgumentError, match="seed='one' must be a whole number"):
