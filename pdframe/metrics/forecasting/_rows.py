@@ -9,9 +9,9 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from pdframe.metrics._arguments import NULL, micros, require_columns
+from pdframe.metrics._arguments import NULL, countable, micros, require_columns
 from pdframe.metrics._change_rows import NEEDED
-from pdframe.metrics._columns import NO_ID, equals, plain_ids
+from pdframe.metrics._columns import NO_ID, TOO_LARGE, equals, plain_ids
 from pdframe.metrics._survival import Flags, Ints
 from pdframe.metrics.forecasting._interface import DAY
 
@@ -118,13 +118,13 @@ def _values(name: str, texts: NDArray[Any]) -> NDArray[Any]:
     column = column.mask(column == "")
     if name == "value":
         numbers = pd.to_numeric(column, errors="coerce").to_numpy(np.float64, na_value=np.nan)
-        return np.where(np.isfinite(numbers), numbers, np.nan)
+        return np.where(np.abs(numbers) < TOO_LARGE, numbers, np.nan)
     if name == "owner_id":
         ids = pd.to_numeric(column, errors="coerce").to_numpy(np.float64, na_value=np.nan)
         return np.where(np.isnan(ids), NO_ID, np.nan_to_num(ids)).astype(np.int64)
     days = pd.to_datetime(column.str.slice(0, 10), format="%Y-%m-%d", errors="coerce")
     times = days.to_numpy("datetime64[us]").view(np.int64)
-    return np.where(times == NULL, NULL, times // DAY)
+    return np.where(countable(times), times // DAY, NULL)
 
 
 def _nothing(name: str) -> ChangeRows:

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from pdframe._warnings import collect_warnings
 from pdframe.metrics._arguments import NULL, keyed, require_columns
 from pdframe.metrics._columns import NO_ID, one_row_each, places, plain_ids
+from pdframe.metrics._grouping import taken
 from pdframe.metrics._notes import note
 from pdframe.metrics._survival import Floats, Ints
 from pdframe.metrics.forecasting._checks import (
@@ -210,7 +211,7 @@ def _frame(
     deals = known.frames.deals
     row = places(plain_ids(one_row_each(deals, "deals")), there.deal)
     each = np.repeat(np.arange(len(there)), len(horizons))
-    columns: dict[str, Any] = {name: _taken(deals[name], row)[each] for name in by}
+    columns: dict[str, Any] = {name: taken(deals[name], row)[each] for name in by}
     columns["deal_id"] = pd.array(there.deal[each], "Int64")
     columns.setdefault("title", _text_of(deals, "title", row)[each])
     columns.setdefault("owner_name", _owner_names(deals, there, row)[each])
@@ -227,7 +228,7 @@ def _frame(
     if category is None:
         columns["category"] = pd.Series([None] * len(each), dtype="str").array
     else:
-        columns["category"] = _taken(category, row)[each]
+        columns["category"] = taken(category, row)[each]
     return pd.DataFrame(columns, index=pd.RangeIndex(len(each)))
 
 
@@ -277,13 +278,6 @@ def _text_of(frame: pd.DataFrame, name: str, row: Ints) -> Any:
     if name not in frame.columns:
         return pd.array([None] * len(row), dtype=text)
     return frame[name].astype("str").array.take(row, allow_fill=True)
-
-
-def _taken(column: pd.Series[Any], row: Ints) -> Any:
-    """Return a column at these rows, null at -1."""
-    if isinstance(column.dtype, np.dtype) and column.dtype.kind in "biu":
-        column = column.astype("boolean" if column.dtype.kind == "b" else "Int64")
-    return column.array.take(row, allow_fill=True)
 
 
 __all__ = ["BANDS", "BASES", "forecast_deals"]

@@ -219,7 +219,9 @@ def _spans(ends: Ints) -> Ints:
 
 
 def _value_bounds(deals: OpenDeals) -> tuple[tuple[str, ...], Floats]:
-    """Return the currencies with values, and the bounds of fifths of each: the first is 0."""
+    """Return the currencies with enough values, and the bounds of the levels of each: the first is
+    0.
+    """
     positive = deals.value > 0
     rows = np.flatnonzero(positive)
     if not _mostly(~np.isnan(deals.value)) or not len(rows):

@@ -29,6 +29,7 @@ from pdframe.metrics._arguments import (
 )
 from pdframe.metrics._columns import (
     NO_ID,
+    places,
     plain_ids,
     plain_times,
 )
@@ -356,7 +357,7 @@ class Known:
         removed_in_frame &= dated | ~np.isin(source.ids, visits.deal)
         dropped = np.union1d(visits.deal[over], source.ids[removed_in_frame])
         all_deals = np.union1d(visits.deal, source.ids[there])
-        row = _places(source.ids, all_deals)
+        row = places(source.ids, all_deals)
         first_of = np.append(True, visits.deal[1:] != visits.deal[:-1]) if len(last) else last
         entered_first = np.full(len(all_deals), NEVER)
         entered_first[np.searchsorted(all_deals, visits.deal[first_of])] = visits.entered[first_of]
@@ -438,7 +439,7 @@ class Known:
         """
         result = np.full(len(deals), NO_ID)
         if self.is_current and "pipeline_id" in self._source.deals:
-            row = _places(self._source.ids, deals)
+            row = places(self._source.ids, deals)
             result = _at(plain_ids(self._source.deals["pipeline_id"]), row, NO_ID)
         result[np.searchsorted(deals, visits.deal[first])] = pipeline[first]
         return result
@@ -531,11 +532,6 @@ def _first_times(place: Ints, time: Ints, count: int) -> Ints:
 def _at(values: NDArray[Any], row: Ints, missing: Any) -> NDArray[Any]:
     """Return the values at these rows, `missing` at -1."""
     return np.append(values, np.array(missing, values.dtype))[row]
-
-
-def _places(table: Ints, keys: Ints) -> Ints:
-    """Return the row of each key in a table of unique ids, -1 where it has none."""
-    return np.asarray(pd.Index(table).get_indexer(pd.Index(keys)), np.int64)
 
 
 __all__ = ["LEAST_CLOSED", "MOVED", "Created", "Frames", "Known", "Moves", "Stages", "Wins"]

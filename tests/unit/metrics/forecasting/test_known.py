@@ -270,6 +270,21 @@ def test_changes_of_one_instant_that_return_to_their_start_change_nothing():
         assert at(one, "2025-03-01").value.tolist() == [5.0]
 
 
+def test_a_history_that_cannot_be_counted_with_is_unknown_as_in_the_frame_of_deals():
+    began = {"time": day("2025-01-01"), "seen_at": day("2025-01-01"), "before": None}
+    cells = [(1, "9999-12-31", "1e300"), (2, "2099-12-31", "5")]
+    history = [
+        {"deal_id": number, "column": column, "after": after, **began}
+        for number, close, value in cells
+        for column, after in (("expected_close_date", close), ("value", value))
+    ]
+    visits = [visit(number, 1, "2025-01-01", None, "open") for number, _, _ in cells]
+    rows = [deal(1, "2025-01-01", value=1e300), deal(2, "2025-01-01", update_time="2026-01-01")]
+    shown = at(known(rows, visits, "2025-06-30", history), "2025-03-01")
+    assert shown.value.tolist() == pytest.approx([np.nan, 5.0], nan_ok=True)
+    assert (shown.expected_close == NULL).tolist() == [True, False]
+
+
 @pytest.mark.parametrize(("source", "value"), [("first look", 10.0), ("changelog", np.nan)])
 def test_the_value_in_a_first_snapshot_is_that_of_an_earlier_win(source: str, value: float):
     deals = [deal(1, "2025-01-01", "won", won_time="2025-03-01", update_time="2025-09-01")]
