@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 
-from pdframe.errors import InsufficientDataError
+from pdframe.errors import ArgumentError, InsufficientDataError
 from pdframe.metrics._survival import Ints
 from pdframe.metrics.forecasting._interface import DAY
 from pdframe.metrics.forecasting.known import LEAST_CLOSED, Known
@@ -19,6 +20,22 @@ _BULK = 20
 """Deals of one second that are a bulk import or a bulk closing."""
 
 _SECOND = 1_000_000
+_MOST_DRAWS = 10_000_000
+
+
+def draw_count(draws: Any) -> int:
+    """Return a number of draws; raise `ArgumentError` where it is none."""
+    number = isinstance(draws, int | np.integer) and not isinstance(draws, bool)
+    if not number or not 1 <= draws <= _MOST_DRAWS:
+        raise ArgumentError(f"draws={draws!r} must be a number of draws, 1 to {_MOST_DRAWS:,}.")
+    return int(draws)
+
+
+def whole_seed(seed: Any) -> int:
+    """Return a seed; raise `ArgumentError` where it is no whole number."""
+    if isinstance(seed, bool) or not isinstance(seed, int | np.integer):
+        raise ArgumentError(f"seed={seed!r} must be a whole number.")
+    return int(seed)
 
 
 def is_young(known: Known) -> bool:
@@ -90,4 +107,13 @@ def _day(micros: int) -> str:
     return str(np.datetime64(micros // DAY, "D"))
 
 
-__all__ = ["LEAST_CLOSED", "LEAST_WON", "is_young", "notes_of", "refuse_long", "refuse_young"]
+__all__ = [
+    "LEAST_CLOSED",
+    "LEAST_WON",
+    "draw_count",
+    "is_young",
+    "notes_of",
+    "refuse_long",
+    "refuse_young",
+    "whole_seed",
+]

@@ -19,7 +19,7 @@ from pdframe.metrics._notes import note
 from pdframe.metrics._periods import ending, known_by
 from pdframe.metrics.currency import Rates, RateTable
 from pdframe.metrics.forecasting._amounts import LARGEST, exact_units, in_units, sums
-from pdframe.metrics.forecasting._checks import refuse_long, refuse_young
+from pdframe.metrics.forecasting._checks import refuse_long, refuse_young, whole_seed
 from pdframe.metrics.forecasting._interface import Fitted, OpenDeals
 from pdframe.metrics.forecasting._labels import group_names, labels
 from pdframe.metrics.forecasting.known import Known
@@ -279,6 +279,7 @@ def _change_deals(
     _warn_of_null(of_old, of_new, of_won, len(old) + len(new))
     if table is not None:
         table.warn_of_stale()
+    whole_seed(seed)
     steps = _Steps(model.fit(then, seed), model.fit(now, seed), last)
     parts = steps.of(old, of_old, new, of_new, wins.deal[won], of_won)
     order = np.lexsort((parts["second"], parts["deal"]))
@@ -312,7 +313,8 @@ def _converted(worth: _Worth, table: Rates | None, day: pd.Timestamp) -> _Worth:
     currency = pd.Series(worth.currency, dtype="str")
     days = pd.Series(day, currency.index, dtype="datetime64[us]")
     common = np.full(len(value), table.target, object)
-    return _Worth(value * table.at(currency, days, ~np.isnan(value)), common)
+    with np.errstate(over="ignore"):
+        return _Worth(value * table.at(currency, days, ~np.isnan(value)), common)
 
 
 def _later_worth(deal: Ints, known: Sequence[tuple[Ints, _Worth]]) -> _Worth:

@@ -15,7 +15,7 @@ from pdframe.metrics._arguments import NULL, keyed, require_columns
 from pdframe.metrics._columns import NO_ID, one_row_each, places, plain_ids
 from pdframe.metrics._notes import note
 from pdframe.metrics._survival import Floats, Ints
-from pdframe.metrics.forecasting._checks import notes_of, refuse_long, refuse_young
+from pdframe.metrics.forecasting._checks import notes_of, refuse_long, refuse_young, whole_seed
 from pdframe.metrics.forecasting._horizons import read_horizons
 from pdframe.metrics.forecasting._interface import DAY, OpenDeals
 from pdframe.metrics.forecasting._labels import group_names
@@ -32,6 +32,8 @@ BANDS = ("commit", "best case", "pipeline")
 """Bands by the probability of winning: above `COMMIT`, between, under `PIPELINE`."""
 COMMIT, PIPELINE = 0.7, 0.3
 BASES = ("own stage", "pooled")
+# Columns of the result that may be in `by`, where they come first.
+_NAMING = frozenset({"title", "owner_name", "currency"})
 _COLUMNS = (
     "deal_id",
     "title",
@@ -89,7 +91,8 @@ def forecast_deals(
         One or more lengths of time ("90D", a Timedelta), or days, months, quarters or years
         ("2026-09-30", "2026-Q3") by whose end a deal is won.
     by
-        Columns of `deals` that the result has first, as they are given.
+        Columns of `deals` that the result has first, as they are given; "owner_name", "title" and
+        "currency" are those that the result has anyway.
     history
         From `account.deal_history()`: values, owners and expected closes as they were. None: those
         of `deals` hold at `as_of` if the frames show nothing later, and those of the past are
@@ -155,8 +158,9 @@ def forecast_deals(
     >>> bool((forecast["p_won"] + forecast["p_lost"] + forecast["p_open"]).round(12).eq(1).all())
     True
     """
-    names = group_names(by, deals, _COLUMNS)
+    names = group_names(by, deals, [name for name in _COLUMNS if name not in _NAMING])
     with collect_warnings() as collected:
+        whole_seed(seed)
         model = method_named(method)
         deals = require_columns(deals, "deals", (), names)
         known = Known.at(deals, visits, stages, as_of, history, activities, deal_products, tz)
@@ -182,7 +186,7 @@ def forecast_deals(
     columns["n_like"] = pd.array(like[each], "Int64")
     columns["why"] = pd.Series(why[each], dtype="str")
     result = frame.assign(**columns)
-    result = result[[*names, *_COLUMNS]]
+    result = result[[*names, *(name for name in _COLUMNS if name not in names)]]
     return note(
         keyed(result, [*names, "deal_id", "horizon"], known.tz),
         [*collected, *notes],

@@ -19,12 +19,12 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from pdframe._warnings import collect_warnings
+from pdframe.errors import ArgumentError
 from pdframe.metrics import _known_at as visiting
 from pdframe.metrics import _states as stating
 from pdframe.metrics._arguments import (
     NULL,
     local_days,
-    moment,
     to_micros,
     zone_of,
 )
@@ -34,6 +34,7 @@ from pdframe.metrics._columns import (
     plain_times,
 )
 from pdframe.metrics._known_at import NEVER, KnownVisits
+from pdframe.metrics._periods import known_by
 from pdframe.metrics._survival import Flags, Floats, Ints
 from pdframe.metrics.forecasting._interface import DAY, LOST, OPEN, WON, OpenDeals, Outcomes
 from pdframe.metrics.forecasting._rows import Timeline, last_until, next_of_group
@@ -137,7 +138,8 @@ class Known:
         deal_products: pd.DataFrame | None = None,
         tz: str | None = None,
     ) -> Known:
-        """Read the frames of the loaders; a bare date in `as_of` is the end of that day.
+        """Read the frames of the loaders; a bare date in `as_of` is the end of that day, a named month,
+        quarter or year its end.
 
         Parameters
         ----------
@@ -156,8 +158,11 @@ class Known:
         """
         tz = zone_of(tz, deals, visits, stages)
         frames = Frames(deals, visits, stages, history, activities, deal_products)
-        limit = to_micros(moment(as_of, tz, "as_of", end_of_day=True))
-        return cls(read_frames(frames, tz), limit, tz)
+        limit = to_micros(known_by(as_of, tz, "as_of"))
+        source = read_frames(frames, tz)
+        if not len(source.ids) and len(source.visits):
+            raise ArgumentError("deals has no rows. Pass the deals of the visits: account.deals().")
+        return cls(source, limit, tz)
 
     def before(self, when: int) -> Known:
         """Return what was known at an earlier time (microseconds)."""

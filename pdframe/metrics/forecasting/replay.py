@@ -15,7 +15,7 @@ from pdframe.errors import ArgumentError, InsufficientDataError
 from pdframe.metrics._arguments import DAY, NULL, micros, span, to_micros, zone_of
 from pdframe.metrics._periods import known_by
 from pdframe.metrics._survival import Flags, Ints
-from pdframe.metrics.forecasting._checks import refuse_young
+from pdframe.metrics.forecasting._checks import refuse_young, whole_seed
 from pdframe.metrics.forecasting._interface import (
     WON,
     Fitted,
@@ -122,7 +122,7 @@ class Replay:
             np.array([to_micros(time) for time in times], np.int64),
             np.array(lengths, np.int64),
             method_names(methods),
-            seed,
+            whole_seed(seed),
         )
 
     def scenes(self) -> Iterator[Scene]:

@@ -16,7 +16,13 @@ from pdframe.metrics._grouping import taken
 from pdframe.metrics._periods import Frequency, ending, frequency, known_by
 from pdframe.metrics._survival import Floats, Ints
 from pdframe.metrics.currency import RateTable
-from pdframe.metrics.forecasting._checks import notes_of, refuse_long, refuse_young
+from pdframe.metrics.forecasting._checks import (
+    draw_count,
+    notes_of,
+    refuse_long,
+    refuse_young,
+    whole_seed,
+)
 from pdframe.metrics.forecasting._interface import DAY, Fitted, OpenDeals
 from pdframe.metrics.forecasting._labels import group_names
 from pdframe.metrics.forecasting.cells import Cells, cells_between
@@ -210,10 +216,8 @@ def set_up(
 
 def drawn_totals(setup: Setup, draws: int, seed: int) -> tuple[Ints, Ints]:
     """Draw the revenue from open and from new deals: groups x periods x draws."""
-    if isinstance(draws, bool) or not isinstance(draws, int | np.integer) or draws < 1:
-        raise ArgumentError(f"draws={draws!r} must be a number of draws, 1 or more.")
     return setup.revenue.drawn(
-        int(draws),
+        draw_count(draws),
         seed,
         setup.spread.value,
         setup.open_group,
@@ -314,8 +318,7 @@ def _grouped(
 
 
 def _check_numbers(seed: Any, spread: Any) -> None:
-    if isinstance(seed, bool) or not isinstance(seed, int | np.integer):
-        raise ArgumentError(f"seed={seed!r} must be a whole number.")
+    whole_seed(seed)
     if spread is None:
         return
     number = isinstance(spread, int | float | np.number) and not isinstance(spread, bool)
