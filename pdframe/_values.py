@@ -74,28 +74,23 @@ def clean(value: object) -> str:
 
 
 def json_text(value: object) -> str:
-    """Return a value as JSON, characters unescaped; `UnfitError` beyond `MAX_NESTING` levels."""
-    if _is_deep(value):
-        raise UnfitError
-    try:
-        return clean(json.dumps(value, ensure_ascii=False, separators=(",", ":")))
-    except (TypeError, ValueError, RecursionError) as error:
-        raise UnfitError from error
-
-
-def _is_deep(value: object) -> bool:
-    """Tell, without recursion, whether lists and objects are nested more than `MAX_NESTING` levels
-    deep.
+    """Return a value as JSON, characters unescaped; `UnfitError` where lists and objects are nested
+    more than `MAX_NESTING` levels deep.
     """
     level: list[Any] = [value]
     for _ in range(MAX_NESTING + 1):
         level = [part for part in level if isinstance(part, dict | list)]
         if not level:
-            return False
+            break
         level = [
             item for part in level for item in (part.values() if isinstance(part, dict) else part)
         ]
-    return True
+    else:
+        raise UnfitError
+    try:
+        return clean(json.dumps(value, ensure_ascii=False, separators=(",", ":")))
+    except (TypeError, ValueError, RecursionError) as error:
+        raise UnfitError from error
 
 
 def any_text(value: object) -> str:

@@ -45,7 +45,6 @@ from pdframe.api.responses import (
     may_retry,
     next_cursor,
     parse,
-    template_of,
 )
 from pdframe.errors import (
     AccessError,
@@ -280,10 +279,17 @@ class Client:
             )
         start, attempt, renewed = self._clock(), 0, False
         while True:
-            generation = self.credentials.prepare(self._post, self._clock())
+            generation, name, secret = self.credentials.prepare(self._post, self._clock())
             attempt += 1
             outcome = self._attempt(
-                path, query, where, cost=cost, api=api, search=search, decode=decode
+                path,
+                query,
+                where,
+                {name: secret},
+                cost=cost,
+                api=api,
+                search=search,
+                decode=decode,
             )
             if isinstance(outcome, Answer):
                 return outcome
@@ -311,6 +317,7 @@ class Client:
         path: str,
         query: httpx.QueryParams,
         where: str,
+        headers: Mapping[str, Secret],
         *,
         cost: int,
         api: str,
@@ -321,8 +328,8 @@ class Client:
         request = (self._opened or self._reopen()).build_request(
             "GET", f"{self._origin or self._granted_origin()}/api/{api}{path}", params=query
         )
-        name, secret = self.credentials.header()
-        request.headers[name] = secret.reveal()
+        for name, secret in headers.items():
+            request.headers[name] = secret.reveal()
         with self.window.slot(search=search):
             if self._clock() < self._blocked_until:
                 raise self._blocked(where)  # another thread was, while this one waited
@@ -347,13 +354,13 @@ class Client:
         if not isinstance(verdict, Usable):
             return verdict
         self.soonest = min(self.soonest, taken)
-        headers = {
+        shown = {
             key: value for key in _HEADERS_OF_ANSWER if (value := raw.headers.get(key)) is not None
         }
         return Answer(
             raw.status,
             raw.body,
-            headers,
+            shown,
             http_date(raw.headers.get("date")),
             cost,
             verdict.payload,
@@ -539,7 +546,9 @@ def _forget_location(response: httpx.Response) -> None:
 
 
 def _where(path: str, api: str) -> str:
-    """Return how messages name a request; refuse a path that would leave the API."""
+    """Return how messages name a request, with its ids taken out, such as
+    "GET /api/v2/deals/{id}/discounts"; refuse a path that would leave the API.
+    """
     if (
         _PATH.fullmatch(path) is None
         or any(part in ("", ".", "..") for part in path.split("/")[1:])
@@ -549,7 +558,8 @@ def _where(path: str, api: str) -> str:
             'A path is a list of names and ids below the API, such as "/deals/17/discounts", and'
             ' the API is "v1" or "v2".'
         )
-    return f"GET /api/{api}{template_of(path)}"
+    template = re.sub(r"(?<=/)(?:\d+|[0-9a-fA-F-]{36})(?=/|$)", "{id}", path)
+    return f"GET /api/{api}{template}"
 
 
 def _query(params: Mapping[str, Any] | None) -> httpx.QueryParams:

@@ -55,11 +55,10 @@ class Credentials(Protocol):
     def api_domain(self) -> str | None:
         """The origin that came with the credentials, None where they name none."""
 
-    def prepare(self, post: Post, now: float) -> int:
-        """Renew the token where `header` needs it, and return its generation."""
-
-    def header(self) -> tuple[str, Secret]:
-        """Return the header that carries the credentials."""
+    def prepare(self, post: Post, now: float) -> tuple[int, str, Secret]:
+        """Renew the token where that is due; return its generation, and the header that carries
+        the credentials.
+        """
 
     def renew(self, post: Post, now: float, refused: int) -> bool:
         """Replace the token of generation `refused` after a 401; False where there is nothing to
@@ -122,13 +121,9 @@ class ApiToken(_Sealed):
     def __repr__(self) -> str:
         return "ApiToken(<secret>)"
 
-    def prepare(self, post: Post, now: float) -> int:
-        """Return 0: a token has no generations."""
-        return 0
-
-    def header(self) -> tuple[str, Secret]:
-        """Return the header that carries the token."""
-        return "x-api-token", self._token
+    def prepare(self, post: Post, now: float) -> tuple[int, str, Secret]:
+        """Return generation 0, since a token has none, and the header that carries the token."""
+        return 0, "x-api-token", self._token
 
     def renew(self, post: Post, now: float, refused: int) -> bool:
         """Return False: nothing can replace a token."""
@@ -288,22 +283,18 @@ class OAuth(_Sealed):
         """The company's origin, from the last renewal."""
         return self._api_domain
 
-    def prepare(self, post: Post, now: float) -> int:
-        """Renew the access token where it is missing or about to expire; return its generation."""
+    def prepare(self, post: Post, now: float) -> tuple[int, str, Secret]:
+        """Renew the access token where it is missing or about to expire; return its generation,
+        and the header that carries it.
+        """
         with self._lock:
             renewed = (
                 self._renew(post, now) if self._access is None or now >= self._renew_at else None
             )
-            generation = self._generation
+            generation, access = self._generation, self._access
         self._call_on_refresh(renewed)
-        return generation
-
-    def header(self) -> tuple[str, Secret]:
-        """Return the header that carries the access token."""
-        access = self._access
-        if access is None:
-            raise CredentialsError("The OAuth grant has no access token yet.")
-        return "authorization", Secret(f"Bearer {access.reveal()}")
+        assert access is not None  # it is there, or the renewal raised
+        return generation, "authorization", Secret(f"Bearer {access.reveal()}")
 
     def renew(self, post: Post, now: float, refused: int) -> bool:
         """Renew the access token after a 401, unless another thread has done so since."""

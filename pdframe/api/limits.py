@@ -138,7 +138,11 @@ class RateLimiter:
                     + min(WINDOW_SECONDS if reset is None else reset, WINDOW_SECONDS)
                     + SLACK_SECONDS
                 )
-                slots.use(slots.limit - remaining, now, until)
+                # What other processes with the same token have used.
+                known = sum(ticket.slots for ticket in slots.tickets if ticket.until > now)
+                others = slots.limit - remaining - known
+                if others > 0:
+                    slots.tickets.append(_Ticket(until, others))
 
     def pause(self, seconds: float) -> None:
         """Let no request start for some seconds, after a 429."""
@@ -173,13 +177,6 @@ class _Slots:
                 break
             surplus, until = surplus - ticket.slots, ticket.until
         return POLL_SECONDS if until == float("inf") else until - now
-
-    def use(self, used: int, now: float, until: float) -> None:
-        """Count the slots that other processes with the same token have used."""
-        known = sum(ticket.slots for ticket in self.tickets if ticket.until > now)
-        others = min(used, self.limit) - known
-        if others > 0:
-            self.tickets.append(_Ticket(until, others))
 
 
 def header_count(text: str | None) -> int | None:

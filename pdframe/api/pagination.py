@@ -141,8 +141,25 @@ class _RowsSeen:
     runs: list[np.ndarray[Any, np.dtype[np.int64]]] = field(default_factory=list)
 
     def add(self, rows: Sequence[Any]) -> bool:
-        """Add the rows of a page, and tell whether one of them is new."""
-        hashes = np.unique(np.fromiter(_hashes_of(rows), np.int64, len(rows)))
+        """Add the rows of a page, and tell whether one of them is new. Rows are dicts, or all of
+        one struct.
+
+        The hash of a row is that of its id and the time of its last change, or of all of it where
+        one has no id.
+        """
+        if rows and isinstance(rows[0], msgspec.Struct):
+            kind = type(rows[0])
+            slots = dict(zip(kind.__struct_encode_fields__, kind.__struct_fields__, strict=True))
+            ids, times = (
+                [getattr(row, slots[key]) for row in rows] if key in slots else [None] * len(rows)
+                for key in ("id", "update_time")
+            )
+        else:
+            ids, times = ([row.get(key) for row in rows] for key in ("id", "update_time"))
+        each: Iterable[int] = map(_hash_of, rows)
+        if {int, str}.issuperset(map(type, ids)) and {str, _NULL}.issuperset(map(type, times)):
+            each = map(hash, zip(ids, times, strict=True))
+        hashes = np.unique(np.fromiter(each, np.int64, len(rows)))
         for run in self.runs:
             places = np.minimum(np.searchsorted(run, hashes), len(run) - 1)
             hashes = hashes[run[places] != hashes]
@@ -153,24 +170,6 @@ class _RowsSeen:
             hashes.sort()
         self.runs.append(hashes)
         return True
-
-
-def _hashes_of(rows: Sequence[Any]) -> Iterable[int]:
-    """Return a hash of each row: of its id and the time of its last change, or of all of it where
-    one has no id. Rows are dicts, or all of one struct.
-    """
-    if rows and isinstance(rows[0], msgspec.Struct):
-        kind = type(rows[0])
-        slots = dict(zip(kind.__struct_encode_fields__, kind.__struct_fields__, strict=True))
-        ids, times = (
-            [getattr(row, slots[key]) for row in rows] if key in slots else [None] * len(rows)
-            for key in ("id", "update_time")
-        )
-    else:
-        ids, times = ([row.get(key) for row in rows] for key in ("id", "update_time"))
-    if {int, str}.issuperset(map(type, ids)) and {str, _NULL}.issuperset(map(type, times)):
-        return map(hash, zip(ids, times, strict=True))
-    return map(_hash_of, rows)
 
 
 def _hash_of(row: object) -> int:

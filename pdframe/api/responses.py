@@ -49,7 +49,6 @@ __all__ = [
     "may_retry",
     "next_cursor",
     "parse",
-    "template_of",
 ]
 
 # A retry-after up to this is a burst, short enough to wait for; a longer one is the daily budget.
@@ -229,11 +228,6 @@ def excerpt(text: str, secrets: Iterable[Secret] = ()) -> str:
     return line if len(line) <= _EXCERPT_CHARACTERS else f"{line[: _EXCERPT_CHARACTERS - 1]}…"
 
 
-def template_of(path: str) -> str:
-    """Return a path with its ids taken out: "/api/v2/deals/{id}/discounts"."""
-    return re.sub(r"(?<=/)(?:\d+|[0-9a-fA-F-]{36})(?=/|$)", "{id}", path)
-
-
 def http_date(text: str | None) -> datetime | None:
     """Return an HTTP date in UTC, None where it is missing or makes no sense."""
     if text is None:
@@ -255,10 +249,10 @@ def _classify_success(
     ):
         return Usable(expected)
     if _is_html(headers, body):
+        said = _server_message(None, body, context.credentials.secrets())
         return ResponseError(
-            f"{context.where} was answered with a web page"
-            f"{_server_message(None, body, context.credentials.secrets())} instead of JSON. Check the company's"
-            " name or base_url, and that no login page of your network stands in between.",
+            f"{context.where} was answered with a web page{said} instead of JSON. Check the"
+            " company's name or base_url, and that no login page of your network intervenes.",
             status=200,
         )
     try:

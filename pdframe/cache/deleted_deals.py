@@ -148,51 +148,6 @@ class DeletedDeals:
         problems.warn("deals", name_columns(self.fields, DEALS_AND_DELETED.reserved))
         return rows
 
-    def add(self, rows: pa.Table, *, seen_at: datetime, now: datetime) -> None:
-        """Append rows of deals that are deleted at `seen_at`, in the columns of the cache.
-
-        `seen_at` is the server's time, `now` this machine's clock.
-        """
-        stamp = pa.repeat(pa.scalar(seen_at, pa.timestamp("us", "UTC")), rows.num_rows)
-        # Custom columns keep their types: a field may have another type by now, and a value that
-        # does not fit it would be lost for good.
-        named, _ = unify([rows.append_column("seen_at", stamp)], DELETED_DEALS)
-        empty = storage_schema(DELETED_DEALS, self.fields).empty_table()
-        self.store.append(self.store.begun(_NAME, empty, now), named, synced_at=now)
-
-    def note_listed(self, at: datetime, *, is_merged: bool = False) -> None:
-        """Record that all lists of deletions were read; `at` is this machine's clock before it.
-
-        `is_merged`: the table of deals is published without the deals that they named.
-        """
-        empty = storage_schema(DELETED_DEALS, self.fields).empty_table()
-        manifest = self.store.begun(_NAME, empty, at)
-        keys = (LISTED_AT, MERGED_AT) if is_merged else (LISTED_AT,)
-        state = {**manifest.state, **dict.fromkeys(keys, at.isoformat())}
-        self.store.publish(replace(manifest, synced_at=at, state=state))
-
-    def quarantine_other_past(self, seen_at: datetime | None) -> None:
-        """Quarantine the rows where they cannot be read, or are later than the server's time.
-
-        Rows that are later than `seen_at` belong to another account.
-        """
-        try:
-            newest = pc.max(self.known()["seen_at"]).as_py()
-        except DamagedError as error:
-            why = f"The kept rows of deleted deals cannot be read. {error}"
-        else:
-            if newest is None or seen_at is None or seen_at >= newest - CLOCK_SLACK:
-                return
-            why = (
-                f"The kept rows of deleted deals reach to {newest:%Y-%m-%d %H:%M}, and the server's"
-                " clock is earlier."
-            )
-        suffix = quarantine(self.store, _NAME)
-        warn(
-            f"{why} They are quarantined as {_NAME}{suffix} in {self.store.root}, and new ones"
-            " begin."
-        )
-
     @staticmethod
     def _dated(kept: pa.Table, missing: pa.Table) -> pa.Table:
         """Return kept rows in the columns of `DEALS_AND_DELETED`.
@@ -338,15 +293,34 @@ class Deletions:
         """
         if {source.path for source in DEALS_AND_DELETED.sources if source.deletions} <= set(lists):
             self._known_at(seen_at)
-            self.kept.note_listed(self.now, is_merged=is_merged)
+            empty = storage_schema(DELETED_DEALS, self.kept.fields).empty_table()
+            manifest = self.kept.store.begun(_NAME, empty, self.now)
+            keys = (LISTED_AT, MERGED_AT) if is_merged else (LISTED_AT,)
+            state = {**manifest.state, **dict.fromkeys(keys, self.now.isoformat())}
+            self.kept.store.publish(replace(manifest, synced_at=self.now, state=state))
 
     def _known_at(self, seen_at: datetime | None) -> pa.Table:
-        """Return the deals that are kept already; those of another past than `seen_at` are put in
-        quarantine first.
+        """Return the deals that are kept already. Rows that cannot be read, or that belong to
+        another account since they are later than `seen_at`, are quarantined first.
         """
-        if self._known is None:
-            self.kept.quarantine_other_past(seen_at)
+        if self._known is not None:
+            return self._known
+        try:
             self._known = self.kept.known()
+        except DamagedError as error:
+            why = f"The kept rows of deleted deals cannot be read. {error}"
+        else:
+            newest = pc.max(self._known["seen_at"]).as_py()
+            if newest is None or seen_at is None or seen_at >= newest - CLOCK_SLACK:
+                return self._known
+            why = (
+                f"The kept rows of deleted deals reach to {newest:%Y-%m-%d %H:%M}, and the server's"
+                " clock is earlier."
+            )
+        store = self.kept.store
+        suffix = quarantine(store, _NAME)
+        warn(f"{why} They are quarantined as {_NAME}{suffix} in {store.root}, and new ones begin.")
+        self._known = self.kept.known()
         return self._known
 
     def _add(
@@ -356,12 +330,23 @@ class Deletions:
         is_deleted: pa.Array,
         deleted_times: pa.Array | pa.ChunkedArray,
     ) -> None:
-        for name, values in (("is_deleted", is_deleted), ("deleted_time", deleted_times)):
+        """Append rows of deals that are deleted at `time`, by the server's clock."""
+        stamp = pa.repeat(pa.scalar(time, _TIME), rows.num_rows)
+        for name, values in (
+            ("is_deleted", is_deleted),
+            ("deleted_time", deleted_times),
+            ("seen_at", stamp),
+        ):
             if name in rows.column_names:
                 rows = rows.set_column(rows.column_names.index(name), name, values)
             else:
                 rows = rows.append_column(name, values)
-        self.kept.add(rows, seen_at=time, now=self.now)
+        # Custom columns keep their types: a field may have another type by now, and a value that
+        # does not fit it would be lost for good.
+        named, _ = unify([rows], DELETED_DEALS)
+        empty = storage_schema(DELETED_DEALS, self.kept.fields).empty_table()
+        log = self.kept.store.begun(_NAME, empty, self.now)
+        self.kept.store.append(log, named, synced_at=self.now)
         self._known = self.kept.known()
 
     def _since_last_sync(self, times: pa.ChunkedArray) -> pa.ChunkedArray:

@@ -176,7 +176,7 @@ class Stored:
             place = names.index(name)
             # Opening the pages of a column in many small parts costs more than reading them.
             ahead = len(names) if self._has_many_small else COLUMNS_READ_AHEAD
-            count = ahead if block and names[place - 1] == block[-1] else 1
+            count = ahead if block and place and names[place - 1] == block[-1] else 1
             if self.num_rows >= RELEASE_ROWS:
                 pa.default_memory_pool().release_unused()
             self._block = self.read(names[place : place + count])

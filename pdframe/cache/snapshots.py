@@ -36,7 +36,6 @@ __all__ = [
     "CLOCK_SLACK",
     "Kind",
     "SnapshotLog",
-    "check_types",
     "kept_parts",
     "known_at",
 ]
@@ -331,32 +330,31 @@ def known_at(rows: pa.Table, when: datetime) -> pa.Table:
     return newest_rows(rows.filter(pc.less_equal(rows["seen_at"], time)), "deal_id")
 
 
-def check_types(stored: pa.Schema, table: Table) -> None:
-    """Raise `NewerCacheError` where a column has another type than this version wrote.
-
-    Reading it would lose its values. A column that the schema did not declare when its rows were
-    written is text.
-    """
-    for field in storage_schema(table):
-        kept = stored.field(field.name) if field.name in stored.names else field
-        if str(kept.type) != str(field.type) and not is_unknown(kept):
-            raise NewerCacheError(
-                f"The kept rows of {table.name!r} have their column {field.name!r} as {kept.type},"
-                f" and this version of pdframe knows it as {field.type} alone: a newer version"
-                f" wrote them. {UPDATE}"
-            )
-
-
 def kept_parts(store: Store, table: Table, what: str, remedy: str) -> Iterator[pa.Table]:
-    """Yield the rows of a table that cannot be collected again, part by part; the error for a
-    damaged file says `what` it holds and the `remedy`.
+    """Yield the rows of a table that cannot be collected again, part by part.
+
+    Raises
+    ------
+    DamagedError
+        A file is damaged; the message says `what` it holds and the `remedy`.
+    NewerCacheError
+        A column has another type than this version wrote: reading it would lose its values.
     """
     try:
         if store.manifest(table.name) is None:
             store.check_not_lost(table.name)
             return
+        declared = storage_schema(table)
         for part in store.open_table(table.name).parts():
-            check_types(part.schema, table)
+            for field in declared:
+                # A column that the schema did not declare when its rows were written is text.
+                kept = part.schema.field(field.name) if field.name in part.column_names else field
+                if str(kept.type) != str(field.type) and not is_unknown(kept):
+                    raise NewerCacheError(
+                        f"The kept rows of {table.name!r} have their column {field.name!r} as"
+                        f" {kept.type}, and this version of pdframe knows it as {field.type}"
+                        f" alone: a newer version wrote them. {UPDATE}"
+                    )
             yield part
     except DamagedError as error:
         why = str(error.args[0]).partition(" The CRM is untouched")[0]

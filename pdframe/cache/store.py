@@ -435,22 +435,14 @@ class Store:
             The compacted parts cannot be written.
         """
         for manifest in self.readable_manifests():
-            if self._can_read_small_parts(manifest):
-                self.compact(manifest)
-
-    def _can_read_small_parts(self, manifest: Manifest) -> bool:
-        parts = [
-            manifest.parts[place]
-            for run in small_runs(manifest.parts, self.options)
-            for place in run
-        ]
-        try:
-            self._open_parts(manifest, parts)
-        except NewerCacheError:
-            raise
-        except CacheError:
-            return False
-        return True
+            runs = small_runs(manifest.parts, self.options)
+            try:
+                self._open_parts(manifest, [manifest.parts[place] for run in runs for place in run])
+            except NewerCacheError:
+                raise
+            except CacheError:
+                continue
+            self.compact(manifest)
 
     # The sync that is under way
 

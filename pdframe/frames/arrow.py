@@ -98,7 +98,15 @@ def to_arrow(
     keyed = _with_key(rows, table, problems)
     layout = Layout(table, fields)
     unknown: Unknown = {}
-    bags = _bags(keyed, unknown, expected=bool(table.field_list or layout.chosen))
+    bags: list[Any] = [row.get(CUSTOM) for row in keyed]
+    if table.field_list or layout.chosen:
+        if not all(isinstance(bag, dict) or bag is None or bag == [] for bag in bags):
+            unknown[CUSTOM, ""] = [None if isinstance(bag, dict) else bag for bag in bags]
+        bags = [bag if isinstance(bag, dict) else {} for bag in bags]
+    else:
+        if any(CUSTOM in row for row in keyed):
+            unknown[CUSTOM, ""] = bags
+        bags = [{} for _ in keyed]
     return type_columns(
         by_key(keyed), by_key(bags), len(keyed), layout, unknown, problems
     ), problems
@@ -251,20 +259,6 @@ def _standard(
     return cells
 
 
-def _bags(rows: list[dict[str, Any]], unknown: Unknown, *, expected: bool) -> list[dict[str, Any]]:
-    """Return the custom fields of each row; unexpected ones, and values that are no object, become
-    an unknown column.
-    """
-    bags: list[Any] = [row.get(CUSTOM) for row in rows]
-    if not expected:
-        if any(CUSTOM in row for row in rows):
-            unknown[CUSTOM, ""] = bags
-        return [{} for _ in rows]
-    if not all(isinstance(bag, dict) or bag is None or bag == [] for bag in bags):
-        unknown[CUSTOM, ""] = [None if isinstance(bag, dict) else bag for bag in bags]
-    return [bag if isinstance(bag, dict) else {} for bag in bags]
-
-
 def _field_cells(
     values: Sequence[Any], nothing: Sequence[Any], field: Field, unknown: Unknown
 ) -> dict[str, Cells]:
@@ -292,19 +286,14 @@ def _parts(
     else:
         places = [place for place, value in enumerate(values) if isinstance(value, dict)]
     by_part = by_key([values[place] for place in places])
-
-    def full_length(part: Sequence[Any]) -> Sequence[Any]:
-        if len(places) == len(values):
-            return part
-        spread: list[Any] = [None] * len(values)
-        for place, value in zip(places, part, strict=True):
-            spread[place] = value
-        return spread
-
-    unknown |= {
-        (column, key): full_length(part) for key, part in by_part.items() if key not in keys
-    }
-    parts = {key: full_length(by_part[key]) if key in by_part else nothing for key in keys}
+    if len(places) < len(values):
+        for key, part in by_part.items():
+            spread: list[Any] = [None] * len(values)
+            for place, value in zip(places, part, strict=True):
+                spread[place] = value
+            by_part[key] = spread
+    unknown |= {(column, key): part for key, part in by_part.items() if key not in keys}
+    parts = {key: by_part.get(key, nothing) for key in keys}
     if MAIN in keys and len(places) + values.count(None) < len(values):
         bare = [None if isinstance(value, dict) else value for value in values]
         parts[MAIN] = [

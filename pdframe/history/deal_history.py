@@ -326,7 +326,8 @@ def _of_both(
         if name in (IS_DELETED, "status") or not states.removed[seen.at]
     ]
     state = logged[0].old if logged else _never_changed(states, name, there, read, created)
-    is_known = bool(logged) or state is not None
+    # A column that may be missing in changelogs keeps its row in the first snapshot.
+    is_known = bool(logged) or (state is not None and name not in EVIDENTLY_LOGGED)
     if name != IS_DELETED and state is not None and created != NONE:
         time = min(created, logged[0].time) if logged else created
         result.insert(0, _Row(deal, name, None, state, time, NONE, CHANGELOG, time))

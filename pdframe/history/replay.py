@@ -183,8 +183,8 @@ def as_of(self: Remembering, when: str | date | pd.Timestamp) -> pd.DataFrame:
         deleted (then `status` says so) or no longer visible, with the other columns as seen last;
         seen_at (UTC): server's time of the snapshot, or of the change in the changelog, that the
         row is from. Null where a deal had no value, or the value is unknown: a changelog has no
-        `is_archived`, and has owner, probability and expected close date only from their first
-        change on.
+        `is_archived`, has the probability only from its first change on, and owner and expected
+        close date only if it, or another loaded changelog, has a change of them.
 
     Raises
     ------
@@ -283,8 +283,10 @@ def deal_history(self: Remembering) -> pd.DataFrame:
     lost_time up to the time at which it was read come from it; snapshots add what it lacks. A row
     with `before` null at the deal's add_time has the value with which the deal was created. That
     value is known for stage, pipeline, status, value and currency (if a changelog has no row of
-    them, they never changed), and for a column whose change the changelog has. Any other column has
-    the value in the first snapshot, then its changes from snapshot to snapshot. No request is sent.
+    them, they never changed), and for a column whose change the changelog has. It is also known for
+    the owner and the expected close date where any loaded changelog has a change of that column.
+    These two, if they did not change, and any other column have the value in the first snapshot,
+    then its changes from snapshot to snapshot. No request is sent.
 
     Returns
     -------

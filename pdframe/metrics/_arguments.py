@@ -29,6 +29,8 @@ DAY = 86_400_000_000
 # write them mean "no time".
 FIRST_COUNTABLE, END_COUNTABLE = -62_135_424_000_000_000, 253_402_128_000_000_000
 
+_EPOCH = pd.Timestamp("1970-01-01", tz="UTC").as_unit("us")
+
 # Columns that hold microseconds of UTC already.
 _STORED, _STORED_DAYS = pd.DatetimeTZDtype("us", "UTC"), np.dtype("datetime64[us]")
 
@@ -210,7 +212,8 @@ def moment(value: Any, tz: str, name: str, *, end_of_day: bool = False) -> pd.Ti
 
 def to_micros(time: pd.Timestamp) -> int:
     """Return a time as microseconds since 1970 UTC."""
-    return (time - pd.Timestamp("1970", tz="UTC").as_unit("us")) // pd.Timedelta(1, "us")
+    # In nanoseconds, the difference would not fit after the year 2262.
+    return (time.as_unit("us") - _EPOCH) // pd.Timedelta(microseconds=1)
 
 
 def window(since: Any, until: Any, tz: str) -> tuple[pd.Timestamp | None, pd.Timestamp | None]:

@@ -95,6 +95,7 @@ class FullScan:
             fetched.resume(saved)
             fetched.began, fetched.server_time = position.began, position.server_time
         last_sync_at = position.server_time if fetched.resumed_pages else None
+        count = len(self.fetcher.table.sources)
         for number, source in enumerate(self.fetcher.table.sources):
             if number < position.source:
                 continue
@@ -103,7 +104,20 @@ class FullScan:
                 continue
             start = position if number == position.source else Position(began)
             for rows, reached in self._fetch_list(fetched, number, start, last_sync_at):
-                self._stage(fetched, rows, position, number, reached)
+                following = number if reached.cursor or reached.ranges else number + 1
+                # The last page is staged only where further requests follow.
+                if self.checkpoint is not None and (
+                    following < count or count > 1 or self._to_catch_up
+                ):
+                    after = replace(
+                        position,
+                        source=following,
+                        cursor=reached.cursor,
+                        ranges=reached.ranges,
+                        server_time=fetched.server_time,
+                        problems=fetched.problems,
+                    )
+                    stage_page(self.checkpoint, fetched, rows, after, options=self.fetcher.options)
                 self._first_list_pages += number == 0 and not fetched.resumed_pages
         fetched.watermarks = watermarks_after(self.fetcher.table, fetched)
         if fetched.resumed_pages and fetched.watermarks:
@@ -112,36 +126,9 @@ class FullScan:
             # The first list last, for a row that moved there from another one.
             for source, scan in reversed(self._to_catch_up.items()):
                 catch_up(self.fetcher, fetched, source, scan)
-        if len(self.fetcher.table.sources) > 1 and fetched.watermarks:
+        if count > 1 and fetched.watermarks:
             self._reread_first_list(fetched)
         return fetched
-
-    def _stage(
-        self,
-        fetched: FetchResult,
-        rows: pa.Table,
-        position: Position,
-        number: int,
-        reached: _ListPosition,
-    ) -> None:
-        """Stage a page; the last one only where further requests follow."""
-        if self.checkpoint is None:
-            return
-        following = number if reached.cursor or reached.ranges else number + 1
-        if (
-            following < len(self.fetcher.table.sources)
-            or len(self.fetcher.table.sources) > 1
-            or self._to_catch_up
-        ):
-            after = replace(
-                position,
-                source=following,
-                cursor=reached.cursor,
-                ranges=reached.ranges,
-                server_time=fetched.server_time,
-                problems=fetched.problems,
-            )
-            stage_page(self.checkpoint, fetched, rows, after, options=self.fetcher.options)
 
     def _fetch_list(
         self, fetched: FetchResult, number: int, start: Position, not_before: datetime | None

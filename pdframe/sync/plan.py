@@ -35,7 +35,7 @@ since another state of the table, and `TableSync` starts again where the API ref
 from __future__ import annotations
 
 import zlib
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Literal
@@ -172,10 +172,18 @@ def plan(
         )
     if table.sources[0].batch is not None:
         return Plan("incremental")
-    if (table.incremental and is_cheaper_to_reload(table, manifest.rows, policy.options)) or (
-        schema is None or not _can_fetch_changes(table, schema, fields, manifest.state)
-    ):
+    if schema is None or not table.incremental:
         return Plan("full")
+    if is_cheaper_to_reload(table, manifest.rows, policy.options):
+        return Plan("full")
+    if any(source.path not in manifest.state for source in table.sources):
+        return Plan("full")
+    for field in storage_schema(table, fields):
+        # Changes cannot be merged into a column of another type. Text that was stored before its
+        # field was known is typed when it is merged.
+        stored = schema.field(field.name) if field.name in schema.names else field
+        if stored.type != field.type and not is_unknown(stored):
+            return Plan("full")
     reads_deletions = deletions_merged_at is None or is_old(
         deletions_merged_at, policy.deletions_age, now
     )
@@ -442,22 +450,3 @@ def _is_fresh(
     oldest, newest = (pa.scalar(at, fetched_at.type) for at in (now - max_age, now + max_age))
     is_fresh = pc.and_(pc.greater(fetched_at, oldest), pc.less_equal(fetched_at, newest))
     return pc.fill_null(is_fresh, False)
-
-
-def _can_fetch_changes(
-    table: Table, stored: pa.Schema, fields: Sequence[Field], watermarks: Mapping[str, str]
-) -> bool:
-    """Whether changes can be merged into what is stored: every list has a watermark, and no column
-    changed its type.
-
-    Text that was stored before its field was known is typed when it is merged.
-    """
-    if not table.incremental or any(source.path not in watermarks for source in table.sources):
-        return False
-    wanted = storage_schema(table, fields)
-    return all(
-        name not in stored.names
-        or stored.field(name).type == wanted.field(name).type
-        or is_unknown(stored.field(name))
-        for name in wanted.names
-    )

@@ -96,7 +96,9 @@ def of_company(
     return score(part, seed, record, world.states, world.as_of)
 
 
-def of_both_ways(seed: int, world: World, weekly: World) -> tuple[pd.DataFrame, pd.DataFrame]:
+def from_changelogs_and_snapshots(
+    seed: int, world: World, weekly: World
+) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Score the deals that both ways of loading a company have."""
     records = [
         metrics.backtest_deals(
@@ -115,7 +117,8 @@ def of_both_ways(seed: int, world: World, weekly: World) -> tuple[pd.DataFrame, 
         score(part, seed, record, world.states, world.as_of)
         for part, record in zip(("changelogs", "weekly"), both, strict=True)
     ]
-    return tuple(pd.concat(parts) for parts in zip(*results, strict=True))  # type: ignore[return-value]
+    scores, bins = zip(*results, strict=True)
+    return pd.concat(scores), pd.concat(bins)
 
 
 def of_short_history(seed: int, world: World, small: World) -> tuple[pd.DataFrame, pd.DataFrame]:
@@ -152,7 +155,8 @@ def of_short_history(seed: int, world: World, small: World) -> tuple[pd.DataFram
             results.append((refused, pd.DataFrame()))
             continue
         results.append(score(part, seed, record, source.states, source.as_of))
-    return tuple(pd.concat(parts) for parts in zip(*results, strict=True))  # type: ignore[return-value]
+    scores, bins = zip(*results, strict=True)
+    return pd.concat(scores), pd.concat(bins)
 
 
 def measure_seed(
@@ -167,7 +171,7 @@ def measure_seed(
     if "short" in parts:
         results.append(of_short_history(seed, world, kept(folder, seed, deals=SMALL)))
     if "weekly" in parts:
-        results.append(of_both_ways(seed, world, kept(folder, seed, weekly=True)))
+        results.append(from_changelogs_and_snapshots(seed, world, kept(folder, seed, weekly=True)))
     sums, bins = (pd.concat(frames) for frames in zip(*results, strict=True))
     return sums, bins, time.process_time() - begin
 

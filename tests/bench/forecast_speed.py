@@ -130,12 +130,12 @@ def fitting(folder: Path, seeds: Sequence[int], sizes: Sequence[int] = (1, 5, 50
 
 def backtest(folder: Path, seeds: Sequence[int]) -> None:
     world = kept(folder, seeds[0])
-    asked = {
+    arguments = {
         "cutoffs": MONTHS, "horizons": lengths(), "as_of": world.as_of,
         "history": world.history, "rates": RATES,
     }  # fmt: skip
-    deals, _ = cpu(lambda: metrics.backtest(*world.frames, **asked, until_months=0))
-    both, _ = cpu(lambda: metrics.backtest(*world.frames, **asked))
+    deals, _ = cpu(lambda: metrics.backtest(*world.frames, **arguments, until_months=0))
+    both, _ = cpu(lambda: metrics.backtest(*world.frames, **arguments))
     report(
         f"CPU: backtest of {len(MONTHS)} cutoffs, 2,000 deals; deals alone",
         f"{both:.1f} s",

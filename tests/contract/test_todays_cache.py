@@ -22,6 +22,9 @@ pytestmark = pytest.mark.filterwarnings("ignore::pdframe.errors.DataWarning")
 CONTENT = cache_archive.expected()
 EXPECTED: dict[str, Any] = CONTENT["frames"]
 HISTORIES = ("deal_history", "line_history")
+# Version 0.1.1 gave the owner and the expected close since creation only where they changed later.
+# Where changelogs show such changes at all, a deal without one has had its value since creation.
+SINCE_CREATION = {4: "2024-07-23", 5: "2025-02-09", 19: "2026-07-23"}
 
 
 @pytest.fixture(scope="module")
@@ -53,6 +56,19 @@ def assert_shows(frame: pd.DataFrame, name: str) -> None:
 def test_it_is_read_without_a_request(account: pdframe.Account, server: sandbox.Server) -> None:
     frames = cache_archive.shown(account)
     assert set(frames) == set(EXPECTED)
+    history = frames["deal_history"]
+    is_added = (
+        history["column"].eq("expected_close_date")
+        & history["source"].eq("changelog")
+        & history["before"].isna()
+        & history["deal_id"].isin(list(SINCE_CREATION))
+    )
+    added = history[is_added].set_index("deal_id")
+    assert added["after"].to_dict() == SINCE_CREATION
+    created = frames["deals with deleted"].set_index("id")["add_time"]
+    assert (added["time"] == created[added.index]).all()
+    # What the version showed is all there, in its order.
+    frames["deal_history"] = history[~is_added]
     for name, frame in frames.items():
         assert_shows(frame, name)
     assert server.stats.requests == 0

@@ -185,7 +185,7 @@ def _rows_of(
     count: int,
 ) -> _Rows:
     """Return the changes of one column in order, those of one time as one."""
-    codes, words = pd.factorize(np.concatenate([before, after]))
+    codes, words = pd.factorize(np.concatenate([before, after]), sort=True)
     # The place -1, of null, is the last one.
     texts = np.array([*words, None], object)
     old, new = np.split(codes.astype(np.int64), 2)

@@ -31,11 +31,10 @@ def draw_count(draws: Any) -> int:
     return int(draws)
 
 
-def whole_seed(seed: Any) -> int:
-    """Return a seed; raise `ArgumentError` where it is no whole number."""
+def check_seed(seed: Any) -> None:
+    """Raise `ArgumentError` where the seed is not a whole number."""
     if isinstance(seed, bool) or not isinstance(seed, int | np.integer):
         raise ArgumentError(f"seed={seed!r} must be a whole number.")
-    return int(seed)
 
 
 def is_young(known: Known) -> bool:
@@ -110,10 +109,10 @@ def _day(micros: int) -> str:
 __all__ = [
     "LEAST_CLOSED",
     "LEAST_WON",
+    "check_seed",
     "draw_count",
     "is_young",
     "notes_of",
     "refuse_long",
     "refuse_young",
-    "whole_seed",
 ]

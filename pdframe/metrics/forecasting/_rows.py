@@ -9,9 +9,9 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from pdframe.metrics._arguments import NULL, micros, require_columns
+from pdframe.metrics._arguments import NULL, countable, micros, require_columns
 from pdframe.metrics._change_rows import NEEDED
-from pdframe.metrics._columns import NO_ID, plain_ids
+from pdframe.metrics._columns import NO_ID, TOO_LARGE, equals, plain_ids
 from pdframe.metrics._survival import Flags, Ints
 from pdframe.metrics.forecasting._interface import DAY
 
@@ -31,16 +31,20 @@ class ChangeRows:
         When the value began, and when that was known; microseconds.
     value
         The value since then: float64, ids, days or text.
+    first
+        Whether it is the deal's first row, and shown by its first snapshot: the deal had that value
+        earlier too, as far as known.
     """
 
     deal: Ints
     time: Ints
     seen: Ints
     value: NDArray[Any]
+    first: Flags
 
     def take(self, rows: Any) -> ChangeRows:
         """Return the rows at these places, or where a mask is true."""
-        return ChangeRows(self.deal[rows], self.time[rows], self.seen[rows], self.value[rows])
+        return ChangeRows(*(getattr(self, name)[rows] for name in self.__slots__))
 
 
 def read_changes(history: pd.DataFrame | None, tz: str) -> dict[str, ChangeRows]:
@@ -60,12 +64,17 @@ def _of_column(history: pd.DataFrame, name: str, tz: str) -> ChangeRows:
     deal = plain_ids(history["deal_id"])
     time, seen = (micros(history[column], tz, column) for column in ("time", "seen_at"))
     before, after = (_texts(history[column]) for column in ("before", "after"))
+    shown = np.zeros(len(history), bool)
+    if "source" in history.columns:
+        shown = equals(history, "source", "first look")
     usable = (deal != NO_ID) & (time != NULL) & (seen != NULL)
     order = np.flatnonzero(usable)
     order = order[np.lexsort((after[order], before[order], seen[order], time[order], deal[order]))]
     deal, time, seen, before, after = (a[order] for a in (deal, time, seen, before, after))
     keep = _last_of_ties(deal, time, before, after)
-    return ChangeRows(deal[keep], time[keep], seen[keep], _values(name, after[keep]))
+    deal, first = deal[keep], shown[order][keep]
+    first[1:] &= deal[1:] != deal[:-1]
+    return ChangeRows(deal, time[keep], seen[keep], _values(name, after[keep]), first)
 
 
 def _texts(column: pd.Series[Any]) -> NDArray[Any]:
@@ -77,7 +86,7 @@ def _last_of_ties(deal: Ints, time: Ints, before: NDArray[Any], after: NDArray[A
     """Return which rows are the last of their deal and time.
 
     Changes of one instant form a chain: the last is the one whose value no other of them starts
-    from, in any order of rows.
+    from, in any order of rows. Where the chain returns to its start, nothing changed: none is.
     """
     keep = np.ones(len(deal), bool)
     same = (deal[1:] == deal[:-1]) & (time[1:] == time[:-1])
@@ -88,14 +97,15 @@ def _last_of_ties(deal: Ints, time: Ints, before: NDArray[Any], after: NDArray[A
     ends = np.append(starts[1:], len(deal))
     for start, end in zip(starts[ends - starts > 1], ends[ends - starts > 1], strict=True):
         left = list(before[start:end])
-        last = end - 1
+        last = None
         for row in range(start, end):
             if after[row] in left:
                 left.remove(after[row])
             else:
                 last = row
         keep[start:end] = False
-        keep[last] = True
+        if last is not None:
+            keep[last] = True
     return keep
 
 
@@ -108,18 +118,18 @@ def _values(name: str, texts: NDArray[Any]) -> NDArray[Any]:
     column = column.mask(column == "")
     if name == "value":
         numbers = pd.to_numeric(column, errors="coerce").to_numpy(np.float64, na_value=np.nan)
-        return np.where(np.isfinite(numbers), numbers, np.nan)
+        return np.where(np.abs(numbers) < TOO_LARGE, numbers, np.nan)
     if name == "owner_id":
         ids = pd.to_numeric(column, errors="coerce").to_numpy(np.float64, na_value=np.nan)
         return np.where(np.isnan(ids), NO_ID, np.nan_to_num(ids)).astype(np.int64)
     days = pd.to_datetime(column.str.slice(0, 10), format="%Y-%m-%d", errors="coerce")
     times = days.to_numpy("datetime64[us]").view(np.int64)
-    return np.where(times == NULL, NULL, times // DAY)
+    return np.where(countable(times), times // DAY, NULL)
 
 
 def _nothing(name: str) -> ChangeRows:
     none = np.zeros(0, np.int64)
-    return ChangeRows(none, none, none, _values(name, np.zeros(0, "U1")))
+    return ChangeRows(none, none, none, _values(name, np.zeros(0, "U1")), np.zeros(0, bool))
 
 
 @dataclass(frozen=True, slots=True, eq=False)

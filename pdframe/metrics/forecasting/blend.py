@@ -11,7 +11,6 @@ from pdframe.metrics._survival import Floats, Ints
 from pdframe.metrics.forecasting._checks import is_young
 from pdframe.metrics.forecasting._interface import (
     DAY,
-    LOST,
     WON,
     Fitted,
     OpenDeals,
@@ -20,7 +19,8 @@ from pdframe.metrics.forecasting._interface import (
 )
 from pdframe.metrics.forecasting.aalen_johansen import AalenJohansen
 from pdframe.metrics.forecasting.hazard import Hazard, fit_hazard
-from pdframe.metrics.forecasting.landmarks import MAX_ROWS, Landmarks, landmarks
+from pdframe.metrics.forecasting.landmarks import MAX_ROWS, landmarks
+from pdframe.metrics.forecasting.levelling import Factors, groups, levelled
 from pdframe.metrics.forecasting.recalibration import Recalibration, recalibration, scaled
 from pdframe.metrics.forecasting.why import Why
 
@@ -40,9 +40,6 @@ _LONGEST = 364 * DAY
 
 _EARLIER_ROWS = 4_000
 """Landmark rows that an earlier model is fitted on."""
-
-_STRENGTH = 20.0
-"""Rows whose weight no correction of the blend has against those of an interval."""
 
 _LEAST = 1e-9
 """Probabilities are at least this before their logarithm is taken."""
@@ -69,28 +66,13 @@ class HazardMethod:
 def _fit(known: Known, seed: int, most: int = MAX_ROWS) -> Blend:
     sample = landmarks(known, seed, most=most)
     hazard, chain = fit_hazard(sample), AalenJohansen().fit(known, seed)
-    size = len(hazard.design.ends)
-    blend = Blend(hazard, chain, np.ones(size), np.ones(size), Recalibration())
-    won, lost = _level(blend, sample)
-    return replace(blend, won=won, lost=lost)
+    design = hazard.design
+    won, lost = levelled(_both(hazard, chain, sample.deals, design.ends), sample, design)
+    return Blend(hazard, chain, won, lost, Recalibration())
 
 
-def _level(blend: Blend, sample: Landmarks) -> tuple[Floats, Floats]:
-    """Return the factors on the hazards of each interval, of winning and of losing, with which the
-    blend expects as many in the training sample as there were.
-
-    Aalen-Johansen forgets how slow a deal was once it moves, and so expects too many late wins.
-    """
-    ends = blend.hazard.design.ends
-    chances = blend.on_grid(sample.deals, ends)
-    _, interval, kind = sample.periods()
-    over = sample.observed[:, None] >= ends
-    factors = []
-    for chance, outcome in ((chances.won, WON), (chances.lost, LOST)):
-        expected = (np.diff(chance, axis=1, prepend=0.0) * over).sum(axis=0)
-        actual = np.bincount(interval[kind == outcome], minlength=len(ends))
-        factors.append((actual + _STRENGTH) / (expected + _STRENGTH))
-    return factors[0], factors[1]
+def _both(hazard: Hazard, chain: Fitted, deals: OpenDeals, grid: Ints) -> Probabilities:
+    return rising(blended(hazard.predict(deals, grid), chain.predict(deals, grid)))
 
 
 def _expected_and_actual(
@@ -118,15 +100,15 @@ class Blend:
     hazard, chain
         Both models.
     won, lost
-        Factors on the blended hazards of each interval.
+        Factors on the blended hazards, from the training sample.
     correction
         What earlier forecasts suggest.
     """
 
     hazard: Hazard
     chain: Fitted
-    won: Floats
-    lost: Floats
+    won: Factors
+    lost: Factors
     correction: Recalibration
 
     def predict(self, deals: OpenDeals, horizons: Ints) -> Probabilities:
@@ -146,10 +128,12 @@ class Blend:
         return scaled(self._blended(deals, grid), more, np.ones(len(grid)))
 
     def _blended(self, deals: OpenDeals, grid: Ints) -> Probabilities:
-        both = blended(self.hazard.predict(deals, grid), self.chain.predict(deals, grid))
-        # After the last interval, its factor goes on.
-        place = np.minimum(np.arange(len(grid)), len(self.won) - 1)
-        return scaled(rising(both), self.won[place], self.lost[place])
+        design = self.hazard.design
+        # After the last interval, its factors go on.
+        interval = np.minimum(np.arange(len(grid)), len(design.ends) - 1)
+        size, age = groups(deals, design)
+        factors = (known.at(size, age, interval) for known in (self.won, self.lost))
+        return scaled(_both(self.hazard, self.chain, deals, grid), *factors)
 
     def _grid(self, longest: int) -> Ints:
         """Return the ends of the intervals up to a horizon; the last interval is repeated."""

@@ -19,7 +19,7 @@ from pdframe.metrics._notes import note
 from pdframe.metrics._periods import ending, known_by
 from pdframe.metrics.currency import Rates, RateTable
 from pdframe.metrics.forecasting._amounts import LARGEST, exact_units, in_units, sums
-from pdframe.metrics.forecasting._checks import refuse_long, refuse_young, whole_seed
+from pdframe.metrics.forecasting._checks import check_seed, refuse_long, refuse_young
 from pdframe.metrics.forecasting._interface import Fitted, OpenDeals
 from pdframe.metrics.forecasting._labels import group_names, labels
 from pdframe.metrics.forecasting.known import Known
@@ -242,6 +242,7 @@ def _change_deals(
             f"before={before!r}, after={after!r} and until={until!r} must follow each other."
         )
     model = method_named(method)
+    check_seed(seed)
     now = Known.at(deals, visits, stages, second, history=history, tz=tz)
     then = now.before(to_micros(first))
     refuse_young(then)
@@ -279,7 +280,6 @@ def _change_deals(
     _warn_of_null(of_old, of_new, of_won, len(old) + len(new))
     if table is not None:
         table.warn_of_stale()
-    whole_seed(seed)
     steps = _Steps(model.fit(then, seed), model.fit(now, seed), last)
     parts = steps.of(old, of_old, new, of_new, wins.deal[won], of_won)
     order = np.lexsort((parts["second"], parts["deal"]))
@@ -432,10 +432,8 @@ class _Steps:
         rows = np.flatnonzero(place >= 0)
         place = place[rows]
         was, became, state = old.take(rows), of_old.take(rows), new.take(place)
-        moved = replace(
-            state, at=was.at, entered=np.minimum(state.entered, was.at), value=was.value
-        )
-        aged = replace(state, value=was.value)
+        aged = replace(state, value=was.value, currency=was.currency)
+        moved = replace(aged, at=was.at, entered=np.minimum(state.entered, was.at))
         after_move = exact_units(self._probability(self._then, moved) * became.value)
         after_time = exact_units(self._probability(self._then, aged) * became.value)
         worth = of_new.take(place)

@@ -10,7 +10,7 @@ import pandas as pd
 from pdframe.errors import ArgumentError
 from pdframe.metrics._arguments import grouped, keyed, require_columns
 from pdframe.metrics._columns import Floats, amounts, ratio
-from pdframe.metrics.forecasting._checks import whole_seed
+from pdframe.metrics.forecasting._checks import check_seed
 
 RESAMPLES = 2_000
 LEAST_CUTOFFS = 6
@@ -50,7 +50,7 @@ def compare(backtest: pd.DataFrame, *, against: str = "constant", seed: int = 0)
     Raises
     ------
     ArgumentError
-        A column is missing, or no row has the method `against`.
+        A column is missing, no row has the method `against`, or the seed is not a whole number.
 
     Notes
     -----
@@ -68,7 +68,7 @@ def compare(backtest: pd.DataFrame, *, against: str = "constant", seed: int = 0)
     0  stage climatology        2   noise
     1           weighted        2   noise
     """
-    seed = whole_seed(seed) % 2**64
+    check_seed(seed)
     frame = require_columns(backtest, "backtest", _NEEDED)
     methods = frame["method"].astype("str")
     if against not in set(methods):
@@ -138,7 +138,8 @@ def _difference(own: Floats, other: Floats, weight: Floats, seed: int) -> dict[s
     difference = float(gain.sum() / total)
     low = high = np.nan
     if n > 1:
-        random = np.random.Generator(np.random.Philox(key=np.array([seed, n], np.uint64)))
+        key = np.array([seed % 2**64, n], np.uint64)
+        random = np.random.Generator(np.random.Philox(key=key))
         drawn = random.integers(0, n, (RESAMPLES, n))
         means = ratio(gain[drawn].sum(axis=1), weight[drawn].sum(axis=1))
         low, high = (float(limit) for limit in np.nanquantile(means, [0.025, 0.975]))

@@ -13,9 +13,15 @@ from numpy.typing import NDArray
 from pdframe._warnings import collect_warnings
 from pdframe.metrics._arguments import NULL, keyed, require_columns
 from pdframe.metrics._columns import NO_ID, one_row_each, places, plain_ids
+from pdframe.metrics._grouping import taken
 from pdframe.metrics._notes import note
 from pdframe.metrics._survival import Floats, Ints
-from pdframe.metrics.forecasting._checks import notes_of, refuse_long, refuse_young, whole_seed
+from pdframe.metrics.forecasting._checks import (
+    check_seed,
+    notes_of,
+    refuse_long,
+    refuse_young,
+)
 from pdframe.metrics.forecasting._horizons import read_horizons
 from pdframe.metrics.forecasting._interface import DAY, OpenDeals
 from pdframe.metrics.forecasting._labels import group_names
@@ -32,8 +38,10 @@ BANDS = ("commit", "best case", "pipeline")
 """Bands by the probability of winning: above `COMMIT`, between, under `PIPELINE`."""
 COMMIT, PIPELINE = 0.7, 0.3
 BASES = ("own stage", "pooled")
-# Columns of the result that may be in `by`, where they come first.
-_NAMING = frozenset({"title", "owner_name", "currency"})
+_CARRIED = ("title", "owner_name", "currency")
+"""Columns of the result that are also columns of `deals`, to group by; the first two as these have
+them.
+"""
 _COLUMNS = (
     "deal_id",
     "title",
@@ -62,7 +70,7 @@ def forecast_deals(
     visits: pd.DataFrame,
     stages: pd.DataFrame,
     *,
-    as_of: Time,
+    as_of: Time | pd.Period,
     horizons: Any,
     by: str | Sequence[str] | None = None,
     history: pd.DataFrame | None = None,
@@ -91,8 +99,8 @@ def forecast_deals(
         One or more lengths of time ("90D", a Timedelta), or days, months, quarters or years
         ("2026-09-30", "2026-Q3") by whose end a deal is won.
     by
-        Columns of `deals` that the result has first, as they are given; "owner_name", "title" and
-        "currency" are those that the result has anyway.
+        Columns of `deals` that the result has first, as they are given; so owner_name is then
+        today's, as in `forecast`. "currency" is that of `as_of`.
     history
         From `account.deal_history()`: values, owners and expected closes as they were. None: those
         of `deals` hold at `as_of` if the frames show nothing later, and those of the past are
@@ -158,9 +166,9 @@ def forecast_deals(
     >>> bool((forecast["p_won"] + forecast["p_lost"] + forecast["p_open"]).round(12).eq(1).all())
     True
     """
-    names = group_names(by, deals, [name for name in _COLUMNS if name not in _NAMING])
+    names = group_names(by, deals, [name for name in _COLUMNS if name not in _CARRIED])
+    check_seed(seed)
     with collect_warnings() as collected:
-        whole_seed(seed)
         model = method_named(method)
         deals = require_columns(deals, "deals", (), names)
         known = Known.at(deals, visits, stages, as_of, history, activities, deal_products, tz)
@@ -186,7 +194,7 @@ def forecast_deals(
     columns["n_like"] = pd.array(like[each], "Int64")
     columns["why"] = pd.Series(why[each], dtype="str")
     result = frame.assign(**columns)
-    result = result[[*names, *(name for name in _COLUMNS if name not in names)]]
+    result = result[list(dict.fromkeys([*names, *_COLUMNS]))]
     return note(
         keyed(result, [*names, "deal_id", "horizon"], known.tz),
         [*collected, *notes],
@@ -205,10 +213,10 @@ def _frame(
     deals = known.frames.deals
     row = places(plain_ids(one_row_each(deals, "deals")), there.deal)
     each = np.repeat(np.arange(len(there)), len(horizons))
-    columns: dict[str, Any] = {name: _taken(deals[name], row)[each] for name in by}
+    columns: dict[str, Any] = {name: taken(deals[name], row)[each] for name in by}
     columns["deal_id"] = pd.array(there.deal[each], "Int64")
-    columns["title"] = _text_of(deals, "title", row)[each]
-    columns["owner_name"] = _owner_names(deals, there, row)[each]
+    columns.setdefault("title", _text_of(deals, "title", row)[each])
+    columns.setdefault("owner_name", _owner_names(deals, there, row)[each])
     columns["stage"] = _stage_names(known.frames.stages, there)[each]
     columns["currency"] = pd.array(there.currency[each], dtype=pd.StringDtype(na_value=np.nan))
     columns["value"] = there.value[each]
@@ -222,7 +230,7 @@ def _frame(
     if category is None:
         columns["category"] = pd.Series([None] * len(each), dtype="str").array
     else:
-        columns["category"] = _taken(category, row)[each]
+        columns["category"] = taken(category, row)[each]
     return pd.DataFrame(columns, index=pd.RangeIndex(len(each)))
 
 
@@ -256,7 +264,7 @@ def _owner_names(deals: pd.DataFrame, there: OpenDeals, row: Ints) -> Any:
     ids, first = np.unique(plain_ids(deals["owner_id"]), return_index=True)
     named = places(ids, there.owner)
     known = (there.owner != NO_ID) & (named >= 0)
-    own = _text_of(deals, "owner_name", np.where(known, first[np.maximum(named, 0)], -1))
+    own = _text_of(deals, "owner_name", np.where(known, np.append(first, -1)[named], -1))
     result: NDArray[np.object_] = np.where(known, np.asarray(own), np.asarray(today))
     return pd.array(result, dtype=today.dtype)
 
@@ -272,13 +280,6 @@ def _text_of(frame: pd.DataFrame, name: str, row: Ints) -> Any:
     if name not in frame.columns:
         return pd.array([None] * len(row), dtype=text)
     return frame[name].astype("str").array.take(row, allow_fill=True)
-
-
-def _taken(column: pd.Series[Any], row: Ints) -> Any:
-    """Return a column at these rows, null at -1."""
-    if isinstance(column.dtype, np.dtype) and column.dtype.kind in "biu":
-        column = column.astype("boolean" if column.dtype.kind == "b" else "Int64")
-    return column.array.take(row, allow_fill=True)
 
 
 __all__ = ["BANDS", "BASES", "forecast_deals"]

@@ -184,6 +184,18 @@ class Design:
         """Return 0 for no value, 1 for the smaller, 2 for the larger half of levels of values."""
         return np.where(value < 2, 0, np.where(value < 2 + _SMALLER, 1, 2))
 
+    @property
+    def value_sizes(self) -> int:
+        """How many sizes `value_size` tells apart."""
+        return 2 + (len(_VALUE_CUTS) + 2) // 2
+
+    def value_size(self, deals: OpenDeals) -> Ints:
+        """Return 0 for an unknown value or currency, 1 for none or a credit, else 2 and the rank of
+        a pair of levels among those of its currency.
+        """
+        value = self._value(deals)
+        return np.where(value < 2, value, 1 + value // 2)
+
     def _value(self, deals: OpenDeals) -> Ints:
         """Return 0 for an unknown value or currency, 1 for none or a credit, else 2 and the rank
         among those of its currency.
@@ -207,7 +219,9 @@ def _spans(ends: Ints) -> Ints:
 
 
 def _value_bounds(deals: OpenDeals) -> tuple[tuple[str, ...], Floats]:
-    """Return the currencies with values, and the bounds of fifths of each: the first is 0."""
+    """Return the currencies with enough values, and the bounds of the levels of each: the first is
+    0.
+    """
     positive = deals.value > 0
     rows = np.flatnonzero(positive)
     if not _mostly(~np.isnan(deals.value)) or not len(rows):

@@ -19,7 +19,6 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from pdframe._warnings import collect_warnings
-from pdframe.errors import ArgumentError
 from pdframe.metrics import _known_at as visiting
 from pdframe.metrics import _states as stating
 from pdframe.metrics._arguments import (
@@ -30,6 +29,7 @@ from pdframe.metrics._arguments import (
 )
 from pdframe.metrics._columns import (
     NO_ID,
+    places,
     plain_ids,
     plain_times,
 )
@@ -132,14 +132,13 @@ class Known:
         deals: pd.DataFrame,
         visits: pd.DataFrame,
         stages: pd.DataFrame,
-        as_of: str | date | pd.Timestamp,
+        as_of: str | date | pd.Timestamp | pd.Period,
         history: pd.DataFrame | None = None,
         activities: pd.DataFrame | None = None,
         deal_products: pd.DataFrame | None = None,
         tz: str | None = None,
     ) -> Known:
-        """Read the frames of the loaders; a bare date in `as_of` is the end of that day, a named month,
-        quarter or year its end.
+        """Read the frames of the loaders; a day, month, quarter or year in `as_of` is its end.
 
         Parameters
         ----------
@@ -159,10 +158,7 @@ class Known:
         tz = zone_of(tz, deals, visits, stages)
         frames = Frames(deals, visits, stages, history, activities, deal_products)
         limit = to_micros(known_by(as_of, tz, "as_of"))
-        source = read_frames(frames, tz)
-        if not len(source.ids) and len(source.visits):
-            raise ArgumentError("deals has no rows. Pass the deals of the visits: account.deals().")
-        return cls(source, limit, tz)
+        return cls(read_frames(frames, tz), limit, tz)
 
     def before(self, when: int) -> Known:
         """Return what was known at an earlier time (microseconds)."""
@@ -329,7 +325,7 @@ class Known:
         """
         closed = lines is not None
         result = (self._shown if lines is None else lines)[name].at(place, at)
-        if self.is_current and name in self._source.current:
+        if self.is_current and name in self._source.current and len(self._source.ids):
             own = self._source.current[name][self._row[place]]
             missing = self._row[place] >= 0
             missing &= pd.isna(result) if result.dtype.kind in "fO" else result == NO_ID
@@ -361,13 +357,13 @@ class Known:
         removed_in_frame &= dated | ~np.isin(source.ids, visits.deal)
         dropped = np.union1d(visits.deal[over], source.ids[removed_in_frame])
         all_deals = np.union1d(visits.deal, source.ids[there])
-        row = _places(source.ids, all_deals)
+        row = places(source.ids, all_deals)
         first_of = np.append(True, visits.deal[1:] != visits.deal[:-1]) if len(last) else last
         entered_first = np.full(len(all_deals), NEVER)
         entered_first[np.searchsorted(all_deals, visits.deal[first_of])] = visits.entered[first_of]
-        own = np.where(row >= 0, added[row], NULL)
+        own = _at(added, row, NULL)
         own = np.where((own == NULL) | (own > entered_first), entered_first, own)
-        segments, closing = self._visible(visits, all_deals, stage, pipeline, change)
+        segments, closing = self._visible(visits, all_deals, stage, pipeline, change, since)
         bare = entered_first == NEVER
         frame = _FrameStates.of(state, row)
         closing = _with_frame(closing, frame, bare, segments)
@@ -392,12 +388,19 @@ class Known:
         for name, rows in source.changes.items():
             rows = rows.take(rows.seen <= self.as_of)
             self._shown[name] = Timeline.of(rows, self.deals, rows.seen, unknown[name])
-            self._counted[name] = Timeline.of(rows, self.deals, rows.time, unknown[name])
+            began = np.where(rows.first, NULL, rows.time)
+            self._counted[name] = Timeline.of(rows, self.deals, began, unknown[name])
         self._first_pipeline = self._pipelines(all_deals, visits, pipeline, first_of)[kept]
         self._won = self._wins(visits, became, since, pipeline, state, bare[kept])
 
     def _visible(
-        self, visits: KnownVisits, deals: Ints, stage: Ints, pipeline: Ints, change: Flags
+        self,
+        visits: KnownVisits,
+        deals: Ints,
+        stage: Ints,
+        pipeline: Ints,
+        change: Flags,
+        since: Ints,
     ) -> tuple[_Segments, tuple[Ints, Ints, Ints]]:
         """Return when each visit was shown as the deal's present one, and the closings: place of
         the deal, time and kind.
@@ -425,7 +428,8 @@ class Known:
         )
         # A move to a stage that the frame of visits does not have ends what can be followed.
         left = visits.last & ~closed & (visits.left != NEVER)
-        ended = closed | left
+        # A closed deal that is moved, deleted or restored is not closed again.
+        ended = (closed & (since == np.arange(len(since)))) | left
         kind = np.where(visits.end == visiting.WON, WON, LOST)
         return segments, (place[ended], visits.left[ended], kind[ended])
 
@@ -435,8 +439,8 @@ class Known:
         """
         result = np.full(len(deals), NO_ID)
         if self.is_current and "pipeline_id" in self._source.deals:
-            row = _places(self._source.ids, deals)
-            result = np.where(row >= 0, plain_ids(self._source.deals["pipeline_id"])[row], NO_ID)
+            row = places(self._source.ids, deals)
+            result = _at(plain_ids(self._source.deals["pipeline_id"]), row, NO_ID)
         result[np.searchsorted(deals, visits.deal[first])] = pipeline[first]
         return result
 
@@ -456,15 +460,15 @@ class Known:
         time, of = visits.left[base], pipeline[base]
         frame_won = (state.state == stating.WON) & state.ended.notna().to_numpy()
         ended, counted = plain_times(state.ended), plain_times(state.counted)
-        has = self._row >= 0
-        frame_won = has & frame_won[self._row]
+        frame_won = _at(frame_won, self._row, False)
+        ended, counted = (_at(times, self._row, NULL) for times in (ended, counted))
         alone = np.flatnonzero(bare & frame_won)
         place = np.concatenate((place, alone))
-        time = np.concatenate((time, ended[self._row[alone]]))
+        time = np.concatenate((time, ended[alone]))
         of = np.concatenate((of, self._first_pipeline[alone]))
         # The company's own day, where the frame dates the same win.
-        own = frame_won[place] & (ended[self._row[place]] == time)
-        clock = np.where(own, counted[self._row[place]], time)
+        own = frame_won[place] & (ended[place] == time)
+        clock = np.where(own, counted[place], time)
         day = local_days(clock, self.tz) // DAY
         order = np.argsort(place, kind="stable")
         return place[order], time[order], day[order], of[order]
@@ -479,10 +483,9 @@ class _FrameStates(NamedTuple):
     @classmethod
     def of(cls, state: stating.States, row: Ints) -> _FrameStates:
         """Take the states of these rows; -1: no row."""
-        has = row >= 0
         return cls(
-            np.where(has, state.state[row], stating.UNKNOWN).astype(np.int64),
-            np.where(has, plain_times(state.ended)[row], NULL),
+            _at(state.state, row, stating.UNKNOWN).astype(np.int64),
+            _at(plain_times(state.ended), row, NULL),
         )
 
 
@@ -526,9 +529,9 @@ def _first_times(place: Ints, time: Ints, count: int) -> Ints:
     return result
 
 
-def _places(table: Ints, keys: Ints) -> Ints:
-    """Return the row of each key in a table of unique ids, -1 where it has none."""
-    return np.asarray(pd.Index(table).get_indexer(pd.Index(keys)), np.int64)
+def _at(values: NDArray[Any], row: Ints, missing: Any) -> NDArray[Any]:
+    """Return the values at these rows, `missing` at -1."""
+    return np.append(values, np.array(missing, values.dtype))[row]
 
 
 __all__ = ["LEAST_CLOSED", "MOVED", "Created", "Frames", "Known", "Moves", "Stages", "Wins"]

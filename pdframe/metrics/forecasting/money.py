@@ -63,7 +63,7 @@ class Money:
         met = {name for name, has in zip(names, valued, strict=True) if has}
         result = np.where(valued, values, 0.0)
         if self._rates is not None:
-            self._look_up(met)
+            self._find_rates(met)
             rate = np.array([self._rate.get(name, 0.0) for name in names], np.float64)
             with np.errstate(over="ignore"):
                 return result * rate, np.zeros(len(values), np.int64)
@@ -80,7 +80,7 @@ class Money:
         if self._rates is not None:
             self._rates.warn_of_stale()
 
-    def _look_up(self, names: set[str | None]) -> None:
+    def _find_rates(self, names: set[str | None]) -> None:
         assert self._rates is not None
         new = sorted(name for name in names if name is not None and name not in self._rate)
         if new:

@@ -94,7 +94,8 @@ def pipeline_movements(
         - currency: of the amounts
         - start: value of the deals open just before `since`
         - created: value of new deals
-        - moved_in: from an earlier period; or from another group or currency
+        - moved_in: from an earlier period; or from another group or currency; or a deal older than
+          the kept history that appears in it later
         - pulled_in: from a later period
         - value_up, value_down: changes of the value of open deals
         - pushed_out: to a later period (below 0)

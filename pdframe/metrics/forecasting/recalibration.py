@@ -43,8 +43,9 @@ class Recalibration:
 
 
 def scaled(both: Probabilities, won: Floats, lost: Floats) -> Probabilities:
-    """Return probabilities at the ends of intervals with the hazards of each interval multiplied:
-    that of winning, and that of losing where the deal is not won.
+    """Return probabilities at the ends of intervals with the hazards of each interval multiplied,
+    by one factor or one of each deal: that of winning, and that of losing where the deal is not
+    won.
     """
     result = Probabilities(np.empty_like(both.won), np.empty_like(both.lost))
     size = len(both.won)
@@ -63,7 +64,7 @@ def scaled(both: Probabilities, won: Floats, lost: Floats) -> Probabilities:
     return result
 
 
-def _raised(chance: Floats, factor: float) -> Floats:
+def _raised(chance: Floats, factor: float | Floats) -> Floats:
     return -np.expm1(factor * np.log1p(-np.minimum(chance, 1 - 1e-12)))
 
 

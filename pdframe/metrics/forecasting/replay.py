@@ -15,7 +15,7 @@ from pdframe.errors import ArgumentError, InsufficientDataError
 from pdframe.metrics._arguments import DAY, NULL, micros, span, to_micros, zone_of
 from pdframe.metrics._periods import known_by
 from pdframe.metrics._survival import Flags, Ints
-from pdframe.metrics.forecasting._checks import refuse_young, whole_seed
+from pdframe.metrics.forecasting._checks import check_seed, refuse_young
 from pdframe.metrics.forecasting._interface import (
     WON,
     Fitted,
@@ -96,6 +96,7 @@ class Replay:
         tz: str | None,
     ) -> Replay:
         """Read the arguments of `backtest_deals`."""
+        check_seed(seed)
         tz = zone_of(tz, deals, visits, stages, history)
         end = (
             newest(tz, deals=deals, visits=visits, history=history)
@@ -122,7 +123,7 @@ class Replay:
             np.array([to_micros(time) for time in times], np.int64),
             np.array(lengths, np.int64),
             method_names(methods),
-            whole_seed(seed),
+            seed,
         )
 
     def scenes(self) -> Iterator[Scene]:

@@ -17,11 +17,11 @@ from pdframe.metrics._periods import Frequency, ending, frequency, known_by
 from pdframe.metrics._survival import Floats, Ints
 from pdframe.metrics.currency import RateTable
 from pdframe.metrics.forecasting._checks import (
+    check_seed,
     draw_count,
     notes_of,
     refuse_long,
     refuse_young,
-    whole_seed,
 )
 from pdframe.metrics.forecasting._interface import DAY, Fitted, OpenDeals
 from pdframe.metrics.forecasting._labels import group_names
@@ -318,7 +318,7 @@ def _grouped(
 
 
 def _check_numbers(seed: Any, spread: Any) -> None:
-    whole_seed(seed)
+    check_seed(seed)
     if spread is None:
         return
     number = isinstance(spread, int | float | np.number) and not isinstance(spread, bool)

@@ -16,6 +16,7 @@ from pdframe.metrics._arguments import (
     keyed,
     local_date,
     require_columns,
+    to_micros,
     zone_of,
 )
 from pdframe.metrics._change_rows import states_at
@@ -348,12 +349,9 @@ def _open_deals(
 
 def _shows_later(deals: pd.DataFrame, now: pd.Timestamp, tz: str) -> bool:
     """Return whether a frame of deals shows anything later than `now`."""
-    limit = now.tz_localize(None).to_datetime64().astype("datetime64[us]").astype(np.int64)
-    return any(
-        bool((instants(deals, name, tz) > limit).any())
-        for name in ("update_time", "add_time")
-        if name in deals.columns
-    )
+    limit = to_micros(now)
+    names = ("update_time",) if "update_time" in deals.columns else ("won_time", "lost_time")
+    return any(bool((instants(deals, name, tz) > limit).any()) for name in ("add_time", *names))
 
 
 def _probabilities(

@@ -263,6 +263,7 @@ def test_no_retry_starts_when_patience_is_over(server, make_client, time):
 
 def test_a_host_that_was_never_reached_is_soon_given_up(server, make_client, time):
     origin = server.url
+    server.shutdown()  # else its thread may still accept the first connection
     server.server_close()
     client = make_client(origin=origin)
     with pytest.raises(

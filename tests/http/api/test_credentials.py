@@ -365,7 +365,7 @@ def sealed(token):
         ApiToken(token),
         oauth,
         Tokens(token, token, datetime(2026, 1, 1, tzinfo=UTC), None),
-        ApiToken(token).header(),
+        ApiToken(token).prepare(lambda *post: (500, None), 0.0),
         Client("http://127.0.0.1:1", ApiToken(token)),
     ]
 

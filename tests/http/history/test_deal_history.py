@@ -462,6 +462,13 @@ def test_what_a_column_was_before_it_is_reported_is_not_invented() -> None:
         (None, day(3).strftime("%Y-%m-%dT%H:%M:%SZ"), 6, None, "first look")
     ]
     assert reported(rows, changelog(), 9, "currency") == [(None, "EUR", 0, None, "changelog")]
+    # Where a changelog shows owners, the lack of one proves this one; the first look remains.
+    of_another = changelog((2, "user_id", "8", "9")).set_column(0, "deal_id", pa.array([2]))
+    assert reported(rows, of_another, 9, "owner_id") == [
+        (None, "7", 0, None, "changelog"),
+        (None, "7", 6, None, "first look"),
+        ("8", "9", 2, None, "changelog"),
+    ]
 
 
 def test_a_text_of_the_changelog_that_cannot_be_read_remains_as_it_is() -> None:

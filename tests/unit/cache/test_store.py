@@ -13,7 +13,7 @@ import pytest
 from pdframe._files import make_private, seal, unseal
 from pdframe.cache.folder import check_writable, default_cache_dir, readable_key
 from pdframe.cache.known_accounts import Accounts
-from pdframe.cache.parts import open_part
+from pdframe.cache.parts import Stored, open_part
 from pdframe.cache.store import (
     MANIFEST,
     UNFINISHED,
@@ -277,3 +277,19 @@ def test_accounts_are_remembered_and_a_damaged_list_is_forgotten(tmp_path: Path)
     assert accounts.get("digest") is None
     accounts.path.write_text("{")
     assert accounts.get("digest") is None
+
+
+def test_columns_are_read_ahead_in_order_and_the_first_one_alone(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store.replace(new(), ROWS)
+    stored, read, real = store.open_table("deals"), [], Stored.read
+
+    def record(self: Stored, columns: Any = None) -> pa.Table:
+        read.append(columns)
+        return real(self, columns)
+
+    monkeypatch.setattr(Stored, "read", record)
+    for name in ("id", "title", "tags", "id"):
+        assert stored[name].equals(ROWS[name])
+    assert read == [["id"], ["title", "tags"], ["id"]]

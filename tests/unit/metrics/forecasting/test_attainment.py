@@ -177,7 +177,7 @@ def test_the_quota_of_a_quarter_is_not_that_of_its_first_month(period: Any) -> N
 
 
 @pytest.mark.parametrize("period", ["2026-07", "2026-07-01", pd.Period("2026-07", "M")])
-def test_a_month_is_named_in_any_way(period: Any) -> None:
+def test_a_month_is_named_as_text_day_or_period(period: Any) -> None:
     assert metrics.attainment(draws(), {period: 25.0})["quota"].tolist() == [25]
 
 

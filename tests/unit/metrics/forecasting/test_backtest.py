@@ -103,7 +103,7 @@ def test_it_forecasts_what_forecast_deals_would_have(
 
 
 def test_what_happened_after_a_cutoff_changes_no_forecast_of_it(company: OtherCompany) -> None:
-    asked: dict[str, Any] = {"cutoffs": CUTOFFS[0], "horizons": "90D"}
+    arguments: dict[str, Any] = {"cutoffs": CUTOFFS[0], "horizons": "90D"}
     then = cutoff_of(CUTOFFS[0])
     early = [
         company.deals[company.deals["add_time"] <= then],
@@ -113,7 +113,7 @@ def test_what_happened_after_a_cutoff_changes_no_forecast_of_it(company: OtherCo
     history = company.history[company.history["time"] <= then]
     end = then + pd.Timedelta(hours=1)
     first, second = (
-        metrics.backtest_deals(*frames, **asked, as_of=as_of, history=changes)
+        metrics.backtest_deals(*frames, **arguments, as_of=as_of, history=changes)
         for frames, as_of, changes in (
             (company.frames, company.as_of, company.history),
             (early, end, history),
@@ -220,15 +220,15 @@ def test_drill_through_finds_the_deals_of_a_score(
 
 
 def test_cutoffs_with_too_short_a_past_are_left_out(company: OtherCompany) -> None:
-    asked: dict[str, Any] = {"horizons": "30D", "methods": "constant", "as_of": company.as_of}
+    arguments: dict[str, Any] = {"horizons": "30D", "methods": "constant", "as_of": company.as_of}
     with pytest.warns(DataWarning, match="1 of 2 cutoffs"):
         table = metrics.backtest_deals(
-            *company.frames, cutoffs=["2022-01-20", "2024-03-31"], **asked
+            *company.frames, cutoffs=["2022-01-20", "2024-03-31"], **arguments
         )
     assert set(table["cutoff"]) == {cutoff_of("2024-03-31")}
     assert "1 of 2 cutoffs" in table.attrs["notes"][0]
     with pytest.raises(InsufficientDataError, match="closed"):
-        metrics.backtest_deals(*company.frames, cutoffs="2022-01-20", **asked)
+        metrics.backtest_deals(*company.frames, cutoffs="2022-01-20", **arguments)
 
 
 @pytest.mark.parametrize(
@@ -242,30 +242,30 @@ def test_cutoffs_with_too_short_a_past_are_left_out(company: OtherCompany) -> No
     ],
 )
 def test_wrong_arguments_get_help(changed: dict[str, Any], message: str) -> None:
-    asked = {"cutoffs": "2026-03-31", "horizons": "30D", "as_of": "2026-06-30", **changed}
+    arguments = {"cutoffs": "2026-03-31", "horizons": "30D", "as_of": "2026-06-30", **changed}
     with pytest.raises(ArgumentError, match=message):
-        metrics.backtest_deals(*past(), **asked)
+        metrics.backtest_deals(*past(), **arguments)
 
 
 def test_without_as_of_the_newest_time_of_the_frames_is_the_end() -> None:
     deals, visits, stages = past()
     newest = max(deals["update_time"].max(), visits["entered_at"].max())
-    asked: dict[str, Any] = {"horizons": "30D", "methods": "constant"}
+    arguments: dict[str, Any] = {"horizons": "30D", "methods": "constant"}
     frames = deals, visits, stages
     assert (
-        metrics.backtest_deals(*frames, cutoffs=newest - pd.Timedelta(days=30), **asked)["won"]
+        metrics.backtest_deals(*frames, cutoffs=newest - pd.Timedelta(days=30), **arguments)["won"]
         .notna()
         .all()
     )
     assert (
-        metrics.backtest_deals(*frames, cutoffs=newest - pd.Timedelta(days=29), **asked)["won"]
+        metrics.backtest_deals(*frames, cutoffs=newest - pd.Timedelta(days=29), **arguments)["won"]
         .isna()
         .all()
     )
 
 
 def test_the_order_of_rows_changes_nothing(company: OtherCompany) -> None:
-    asked: dict[str, Any] = {
+    arguments: dict[str, Any] = {
         "cutoffs": CUTOFFS,
         "horizons": HORIZONS,
         "as_of": company.as_of,
@@ -274,6 +274,6 @@ def test_the_order_of_rows_changes_nothing(company: OtherCompany) -> None:
     }
     shuffled = [frame.sample(frac=1, random_state=4) for frame in company.frames]
     history = company.history.sample(frac=1, random_state=5)
-    first = metrics.backtest(*company.frames, **asked, history=company.history)
-    second = metrics.backtest(*shuffled, **asked, history=history)
+    first = metrics.backtest(*company.frames, **arguments, history=company.history)
+    second = metrics.backtest(*shuffled, **arguments, history=history)
     pd.testing.assert_frame_equal(first, second, check_exact=True)

@@ -339,7 +339,7 @@ class ByValue:
 def test_a_new_value_changes_the_probability_in_its_own_step_alone(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("pdframe.metrics.forecasting.changes.chosen", lambda name: ByValue())
+    monkeypatch.setattr("pdframe.metrics.forecasting.changes.method_named", lambda name: ByValue())
     pipeline = Pipeline()
     pipeline.add(
         (TALK, EARLY, "2026-06-22", "advanced"),
@@ -348,6 +348,29 @@ def test_a_new_value_changes_the_probability_in_its_own_step_alone(
     )
     assert steps(rows_of(pipeline.frames())) == [
         {"became": "open", "expected_before": 40, "repriced": 1_560, "expected_after": 1_600}
+    ]
+
+
+class ByCurrency(ByValue):
+    """A method that gives deals in USD twice the probability of others."""
+
+    def predict(self, deals: Any, horizons: Any) -> Probabilities:
+        won = np.where(deals.currency == "USD", 0.8, 0.4)[:, None]
+        return Probabilities(won, np.zeros_like(won))
+
+
+@quiet
+def test_a_new_currency_changes_the_probability_in_its_own_step_alone(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(
+        "pdframe.metrics.forecasting.changes.method_named", lambda name: ByCurrency()
+    )
+    pipeline = Pipeline()
+    changes = (("currency", "EUR", "USD", "2026-06-22"),)
+    pipeline.add((TALK, EARLY, None, "open"), changes=changes)
+    assert steps(rows_of(pipeline.frames(), rates={"EUR": 1.0, "USD": 1.0})) == [
+        {"became": "open", "expected_before": 40, "repriced": 40, "expected_after": 80}
     ]
 
 

@@ -102,6 +102,13 @@ def forecasts() -> pd.DataFrame:
     ).astype({"won": "boolean"})
 
 
+def test_any_integer_is_a_seed() -> None:
+    for seed in (-1, 2**64 + 1):
+        assert metrics.compare(scores(0.1, 0.2), seed=seed)["low"].notna().all()
+    with pytest.raises(ArgumentError, match="seed='one' must be a whole number"):
+        metrics.compare(scores(0.1, 0.2), seed="one")  # type: ignore[arg-type]
+
+
 def test_calibration_counts_bins_of_equal_width() -> None:
     table = metrics.calibration(forecasts())
     assert table["bin"].tolist() == [1, 3, 10]

@@ -349,6 +349,35 @@ def test_columns_of_deals_come_first_and_a_category_beside_the_band(frames: Fram
     assert len(deal) == 1
 
 
+def test_by_owner_is_its_name_of_today_once(frames: Frames):
+    deals = frames[0].assign(owner_name=frames[0]["owner_id"].map({7: "Ana", 8: "Bo"}))
+    for by in ("owner", "owner_name"):
+        result = forecast((deals, *frames[1:]), by=by, method="constant")
+        others = [name for name in COLUMNS if name != "owner_name"]
+        assert list(result.columns) == ["owner_name", *others]
+        assert set(result["owner_name"]) == {"Ana", "Bo"}
+        assert result.attrs["keys"] == ["owner_name", "deal_id", "horizon"]
+
+
+@pytest.mark.parametrize("as_of", ["2026-06", "2026-Q2", pd.Period("2026-06", "M")])
+def test_as_of_a_month_or_quarter_is_its_end(frames: Frames, as_of: Any):
+    assert digest(forecast(frames, as_of=as_of)) == digest(forecast(frames))
+
+
+def test_visits_without_their_deals_are_enough(frames: Frames):
+    deals, visits, stages = frames
+    for method in METHODS:
+        result = forecast((deals.iloc[:0], visits, stages), method=method)
+        open_deals = visits.loc[visits["end"] == "open", "deal_id"]
+        assert result["deal_id"].drop_duplicates().tolist() == sorted(open_deals)
+        assert result[["title", "owner_name", "value"]].isna().all(axis=None)
+
+
+def test_a_horizon_after_the_year_2262_is_past_the_follow_up(frames: Frames):
+    with pytest.raises(InsufficientDataError, match="past the follow-up"):
+        forecast(frames, horizons="9998")
+
+
 def test_two_currencies_keep_their_own(frames: Frames):
     result = forecast(with_deal(frames, currency="JPY", value=9e5))
     assert set(result["currency"]) == {"EUR", "JPY"}
@@ -365,6 +394,8 @@ def test_two_currencies_keep_their_own(frames: Frames):
         ({"category": "nothing"}, "no column 'nothing'"),
         ({"by": "p_won"}, "column 'p_won' of its own"),
         ({"as_of": "soon"}, "as_of='soon' is not a time"),
+        ({"seed": 1.5}, "seed=1.5 must be a whole number"),
+        ({"by": "currency"}, "column 'currency' of its own"),
     ],
 )
 def test_wrong_arguments_are_named(frames: Frames, how: dict[str, Any], message: str):

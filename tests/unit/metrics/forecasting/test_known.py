@@ -256,6 +256,66 @@ def test_changes_of_one_instant_form_a_chain_in_any_order_of_rows():
         assert at(one, "2025-03-01").value.tolist() == [1.0]
 
 
+def test_changes_of_one_instant_that_return_to_their_start_change_nothing():
+    first, when = day("2025-01-01"), day("2025-02-01")
+    steps = [(None, "5", first), ("5", "1", when), ("1", "5", when)]
+    history = [
+        {"deal_id": 1, "column": "value", "before": before, "after": after}
+        | {"time": time, "seen_at": time}
+        for before, after, time in steps
+    ]
+    visits = [visit(1, 1, "2025-01-01", None, "open")]
+    for order in (history, history[::-1]):
+        one = known([deal(1, "2025-01-01")], visits, "2025-04-01", order)
+        assert at(one, "2025-03-01").value.tolist() == [5.0]
+
+
+def test_a_history_that_cannot_be_counted_with_is_unknown_as_in_the_frame_of_deals():
+    began = {"time": day("2025-01-01"), "seen_at": day("2025-01-01"), "before": None}
+    cells = [(1, "9999-12-31", "1e300"), (2, "2099-12-31", "5")]
+    history = [
+        {"deal_id": number, "column": column, "after": after, **began}
+        for number, close, value in cells
+        for column, after in (("expected_close_date", close), ("value", value))
+    ]
+    visits = [visit(number, 1, "2025-01-01", None, "open") for number, _, _ in cells]
+    rows = [deal(1, "2025-01-01", value=1e300), deal(2, "2025-01-01", update_time="2026-01-01")]
+    shown = at(known(rows, visits, "2025-06-30", history), "2025-03-01")
+    assert shown.value.tolist() == pytest.approx([np.nan, 5.0], nan_ok=True)
+    assert (shown.expected_close == NULL).tolist() == [True, False]
+
+
+@pytest.mark.parametrize(("source", "value"), [("first look", 10.0), ("changelog", np.nan)])
+def test_the_value_in_a_first_snapshot_is_that_of_an_earlier_win(source: str, value: float):
+    deals = [deal(1, "2025-01-01", "won", won_time="2025-03-01", update_time="2025-09-01")]
+    visits = [visit(1, 1, "2025-01-01", "2025-03-01", "won")]
+    rows = [(None, "10", "2025-04-01", source), ("10", "20", "2025-05-01", "snapshots")]
+    history = [
+        {"deal_id": 1, "column": "value", "before": before, "after": after, "source": source}
+        | {"time": day(time), "seen_at": day(time)}
+        for before, after, time, source in rows
+    ]
+    shown = known(deals, visits, "2025-06-30", history).wins.value.tolist()
+    assert shown == pytest.approx([value], nan_ok=True)
+    assert np.isnan(known(deals, visits, "2025-03-31", history).wins.value).all()
+
+
+@pytest.mark.parametrize("end", ["lost", "deleted"])
+def test_a_lost_deal_that_is_moved_or_deleted_is_not_closed_again(end: str):
+    later = visit(1, 2, "2026-02-01", "2026-02-01", end)
+    one = known(
+        [deal(1, "2025-01-01", "lost", lost_time="2025-01-11"), deal(2, "2025-01-01")],
+        [
+            visit(1, 1, "2025-01-01", "2025-01-11", "lost"),
+            later,
+            visit(2, 1, "2025-01-01", None, "open"),
+        ],
+        "2026-06-30",
+    )
+    assert one.closing_times.tolist() == [micros("2025-01-11")]
+    assert one.lives.tolist() == ([10 * DAY] if end == "lost" else [])
+
+
 def test_a_move_out_of_the_visits_that_are_given_is_a_loss():
     one = known(
         [deal(1, "2025-01-01")],

@@ -41,7 +41,7 @@ def totals(account: Known, months: int = 3) -> tuple[np.ndarray, np.ndarray] | N
     return season_totals(account, months_after(account, months), money, 0, 400)
 
 
-def test_a_level_revenue_is_forecast_to_stay() -> None:
+def test_constant_revenue_is_forecast_to_remain_constant() -> None:
     result = totals(known(20, lambda month: 100.0, "2025-12-31"))
     assert result is not None
     mean, draws = result

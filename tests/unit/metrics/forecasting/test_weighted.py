@@ -293,6 +293,14 @@ def test_without_history_values_of_an_earlier_time_are_unknown_in_all_deals() ->
     assert of_then["deals"].sum() <= 2
 
 
+def test_a_later_closing_shows_later_changes_where_there_is_no_update_time() -> None:
+    rows: Rows = [{"value": 50.0, "status": "won", "won_time": "2026-07-09"}]
+    deals = small_frames.deals(rows).drop(columns="update_time")
+    with pytest.warns(DataWarning, match="deals shows changes after 2026-06-30"):
+        result = metrics.weighted_pipeline(deals, STAGES, PIPELINES, as_of=NOW)
+    assert cells(result) == [(None, None, 1, None, None, "unknown")]
+
+
 def test_a_time_before_the_kept_history_has_unknown_values_and_says_so() -> None:
     deals = small_frames.deals([{"update_time": "2026-06-01"}])
     first = {"time": "2026-05-01", "source": "first look"}

@@ -70,7 +70,7 @@ def test_a_seed(wrong: Any) -> None:
 
 
 @pytest.mark.parametrize("seed", [-1, 2**63 + 1, 10**30])
-def test_any_whole_number_is_a_seed(seed: int) -> None:
+def test_any_integer_is_a_seed(seed: int) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error", RuntimeWarning)
         again = [record(seed=seed) for _ in range(2)]
@@ -83,12 +83,6 @@ def test_values_too_large_to_be_added_up() -> None:
         warnings.simplefilter("error", RuntimeWarning)
         with pytest.raises(ArgumentError, match="too large to be added up"):
             forecast(rates={"USD": 1, "EUR": 1e308})
-
-
-def test_deals_without_rows() -> None:
-    frames = past()
-    with pytest.raises(ArgumentError, match="deals has no rows"):
-        metrics.forecast(frames[0].iloc[:0], *frames[1:], **COMING)
 
 
 @pytest.mark.parametrize(
