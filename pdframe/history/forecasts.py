@@ -102,7 +102,9 @@ def forecast(
         What happened after it is unknown. None: the server's time at the last sync of deals.
     freq, by, rates, draws, seed, method
         As in `metrics.forecast`.
-    activities, deal_products, common_sd, fiscal_start
+    activities, deal_products
+        As in `metrics.forecast`; None: not loaded, and not used.
+    common_sd, fiscal_start
         As in `metrics.forecast`.
     refresh
         As in `deals`, for deals and stages.

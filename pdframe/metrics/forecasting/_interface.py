@@ -26,6 +26,28 @@ DAY = 86_400_000_000
 """Microseconds."""
 
 
+class Activity(NamedTuple):
+    """The activities of open deals, as known at a time.
+
+    `since_done` is the time since the last one was done, `recent` the number done in the last 28
+    days, `waiting` the time since the oldest one that is not done was added; `NULL` where there is
+    none. Times are microseconds.
+    """
+
+    since_done: Ints
+    recent: Ints
+    waiting: Ints
+
+
+class LineItems(NamedTuple):
+    """The line items of open deals, as known at a time: how many, and the product of the first;
+    `NO_ID` where there is none.
+    """
+
+    number: Ints
+    product: Ints
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class OpenDeals:
     """Deals that were open at a time, one element per deal and time, with nothing in it that was
@@ -53,6 +75,8 @@ class OpenDeals:
         Day; `NULL` where there was none or it is unknown.
     moves_back
         How often it had moved to an earlier stage.
+    activity, line_items
+        Of the deals then; None where their rows are not given.
     """
 
     deal: Ints
@@ -66,13 +90,21 @@ class OpenDeals:
     owner: Ints
     expected_close: Ints
     moves_back: Ints
+    activity: Activity | None = None
+    line_items: LineItems | None = None
 
     def __len__(self) -> int:
         return len(self.deal)
 
     def take(self, rows: Any) -> OpenDeals:
         """Return the elements at these places, or where a mask is true."""
-        return OpenDeals(*(getattr(self, name)[rows] for name in self.__slots__))
+        activity, items = self.activity, self.line_items
+        columns: dict[str, Any] = {n: getattr(self, n)[rows] for n in self.__slots__[:-2]}
+        return OpenDeals(
+            **columns,
+            activity=None if activity is None else Activity(*(each[rows] for each in activity)),
+            line_items=None if items is None else LineItems(*(each[rows] for each in items)),
+        )
 
 
 class Outcomes(NamedTuple):

@@ -14,6 +14,7 @@ from pdframe.metrics._columns import TOO_LARGE, days, finite, one_row_each, plai
 from pdframe.metrics._known_at import VISITS
 from pdframe.metrics._states import NEEDED
 from pdframe.metrics._survival import Floats, Ints
+from pdframe.metrics.forecasting._dated_rows import Activities, Lines
 from pdframe.metrics.forecasting._interface import DAY
 from pdframe.metrics.forecasting._rows import ChangeRows, read_changes
 
@@ -61,6 +62,8 @@ class Source:
     current: dict[str, NDArray[Any]]
     newest: int
     ids: Ints
+    activities: Activities | None
+    lines: Lines | None
 
 
 def read_frames(frames: Frames, tz: str) -> Source:
@@ -82,6 +85,8 @@ def read_frames(frames: Frames, tz: str) -> Source:
         _current(deals),
         newest,
         ids[order],
+        None if frames.activities is None else Activities.of(frames.activities, tz),
+        None if frames.deal_products is None else Lines.of(frames.deal_products, tz),
     )
 
 

@@ -106,7 +106,9 @@ def forecast_deals(
         of `deals` hold at `as_of` if the frames show nothing later, and those of the past are
         unknown.
     activities, deal_products
-        Accepted; not used yet.
+        From `account.activities()` (id, deal_id, add_time, marked_as_done_time) and
+        `account.deal_products()` (id, deal_id, product_id, add_time). None: not used. Read by
+        "hazard" alone.
     method
         "hazard", "aalen-johansen", or a baseline: "constant", "stage climatology", "weighted".
     category
@@ -155,6 +157,16 @@ def forecast_deals(
     landmarks every 28 days of the past, on stage, time in stage, age, value, owner, expected close,
     moves back and season, blended 2 to 1 with Aalen-Johansen's competing risks by stage and age in
     stage. Only what was known at `as_of` counts, and of the past only what was known then.
+
+    With `activities`, the regression learns from the time since the last done one, how many were
+    done in the last 28 days, and for how long the oldest one that is not done has been planned.
+    With `deal_products`, it learns from the number of line items and the product of the first. An
+    activity counts from its `add_time` and is done from `marked_as_done_time`; a line item counts
+    from its `add_time`. Rows without `add_time` or deal do not count. Due dates, `done`, quantities
+    and prices are not read: a row that was edited since does not show what they were then, so that
+    "overdue" is unknown for the past. Deleted activities and line items are in no frame: the past
+    looks as if they had never been there. If your team deletes them when a deal is closed, leave
+    these frames out.
 
     Examples
     --------

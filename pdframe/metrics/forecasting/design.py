@@ -6,6 +6,7 @@ their number, and by where they lie against the expected close and in the calend
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -37,6 +38,14 @@ _SMALLER = 3
 
 _CLOSE = np.array([-90, -30, -14, 0, 14, 30, 60]) * DAY
 """Bounds of the time from the middle of an interval to the end of the expected close."""
+
+_SINCE_DONE = np.array([0.25, 0.5, 1, 2, 4, 8])
+"""Bounds of the time since the last done activity, in steps between landmarks."""
+
+_LATELY = np.array([1.0])
+_RECENT = np.array([1, 2, 3, 5])
+_WAITING = np.array([0.5, 1, 3])
+_LINE_ITEMS = np.array([1, 2, 4])
 
 _SEASON_DAYS = 731
 """Days of landmarks from which on months have levels."""
@@ -91,6 +100,8 @@ class Design:
     value_bounds: Floats
     has_close: bool
     has_months: bool
+    has_activity: bool
+    products: Levels | None
 
     @classmethod
     def of(cls, deals: OpenDeals, step: int, ends: Ints) -> Design:
@@ -109,6 +120,8 @@ class Design:
             bounds,
             _mostly(deals.expected_close != NULL),
             span >= _SEASON_DAYS * DAY,
+            deals.activity is not None,
+            None if deals.line_items is None else Levels.of(deals.line_items.product),
         )
 
     @property
@@ -126,13 +139,25 @@ class Design:
             Feature("value and age in stage", 3 * (len(_COARSE_AGES) + 1), 0.4, "value"),
             Feature("owner", len(self.owners), 0.3, "owner"),
             Feature("moves back", 3, 0.4, "moves back"),
+            *self._dated_features(),
             Feature("interval", len(self.ends), 0.5, "", True),
             Feature("stage and interval", stages * spans, 0.5, "stage"),
             Feature("value and interval", 3 * spans, 0.4, "value"),
             Feature("expected close", len(_CLOSE) + 2, 0.6, "expected close"),
             Feature("month of the quarter", 4, 0.2, "season"),
             Feature("month", 13, 0.15, "season"),
+            *((Feature("activity and interval", 3 * spans, 0.4, "activity"),) * self.has_activity),
         )
+
+    def _dated_features(self) -> Iterator[Feature]:
+        """Yield the features of activities and of line items, where these are given."""
+        if self.has_activity:
+            yield Feature("last activity", len(_SINCE_DONE) + 2, 0.4, "activity")
+            yield Feature("recent activities", len(_RECENT) + 1, 0.3, "activity", True)
+            yield Feature("planned activity", len(_WAITING) + 2, 0.3, "activity")
+        if self.products is not None:
+            yield Feature("line items", len(_LINE_ITEMS) + 1, 0.3, "line items", True)
+            yield Feature("product", len(self.products), 0.2, "product")
 
     def fixed(self, deals: OpenDeals) -> list[Ints]:
         """Return the level of each fixed feature, an array each."""
@@ -150,7 +175,25 @@ class Design:
             self._size(value) * (len(_COARSE_AGES) + 1) + coarse,
             self.owners.codes(deals.owner),
             np.minimum(deals.moves_back, 2),
+            *self._dated(deals),
         ]
+
+    def _dated(self, deals: OpenDeals) -> Iterator[Ints]:
+        """Yield the levels of activities and of line items, where these are given."""
+        activity, items = deals.activity, deals.line_items
+        if self.has_activity and activity is not None:
+            yield self._waited(activity.since_done, _SINCE_DONE)
+            yield np.searchsorted(_RECENT, activity.recent, side="right")
+            yield self._waited(activity.waiting, _WAITING)
+        if self.products is not None and items is not None:
+            yield np.searchsorted(_LINE_ITEMS, items.number, side="right")
+            yield self.products.codes(items.product)
+
+    def _waited(self, time: Ints, bounds: Floats) -> Ints:
+        """Return 0 for none, else 1 and the number of bounds that a length of time has reached."""
+        none = time == NULL
+        steps = np.where(none, 0, time) / self.step
+        return np.where(none, 0, 1 + np.searchsorted(bounds, steps, side="right"))
 
     def varying(self, deals: OpenDeals, row: Ints, interval: Ints) -> list[Ints]:
         """Return the level of each feature that differs by interval: for rows of `deals` and
@@ -170,7 +213,7 @@ class Design:
         # A longer interval lies in several months.
         short = self.ends[interval] - begin <= self.step
         stage = self.stages.codes(deals.stage)[row]
-        return [
+        result = [
             interval,
             stage * len(spans) + span,
             self._size(self._value(deals))[row] * len(spans) + span,
@@ -178,6 +221,11 @@ class Design:
             np.where(short, month % 3 + 1, 0),
             np.where(short & self.has_months, month + 1, 0),
         ]
+        if self.has_activity and deals.activity is not None:
+            # What was done lately says less of later intervals.
+            size = self._waited(deals.activity.since_done, _LATELY)
+            result.append(size[row] * len(spans) + span)
+        return result
 
     @staticmethod
     def _size(value: Ints) -> Ints:

@@ -203,8 +203,9 @@ class Known:
         segments = self._segments
         place = segments.place[row]
         values = {name: self._value(name, place, at) for name in self._shown}
+        deal, activities, lines = self.deals[place], self._source.activities, self._source.lines
         return OpenDeals(
-            self.deals[place],
+            deal,
             at,
             segments.pipeline[row],
             segments.stage[row],
@@ -215,6 +216,8 @@ class Known:
             values["owner_id"],
             values["expected_close_date"],
             segments.moves_back[row],
+            None if activities is None else activities.at(deal, at),
+            None if lines is None else lines.at(deal, at),
         )
 
     def outcomes(self, deals: OpenDeals) -> Outcomes:

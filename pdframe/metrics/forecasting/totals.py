@@ -97,7 +97,7 @@ def forecast(
         Name of the method that gives the probabilities of open deals.
     history, activities, deal_products
         From `account.deal_history()`, `account.activities()`, `account.deal_products()`; None: not
-        used.
+        used. `forecast_deals` says what is read of them; new deals are forecast without them.
     common_sd
         How much good and bad times move all deals together: the standard deviation of the logarithm
         of a factor on the hazards of winning. None: estimated from the account's own past. 0: deals
