@@ -17,7 +17,7 @@ import pyarrow as pa
 from pdframe._warnings import collect_warnings
 from pdframe.cache.issued_forecasts import IssuedForecasts
 from pdframe.cache.store import Store
-from pdframe.errors import NotCachedError
+from pdframe.errors import ArgumentError, NotCachedError
 from pdframe.frames import storage_schema, to_frame
 from pdframe.metrics import forecast as forecast_of
 from pdframe.metrics import forecast_draws
@@ -141,8 +141,10 @@ def forecast(
     ['2026-07', '2026-08', '2026-09']
     """
     length = frequency(freq, fiscal_start)
+    if isinstance(seed, int) and not -(2**63) <= seed < 2**63:
+        raise ArgumentError(f"seed={seed!r} must be a whole number of 64 bits.")
     deals, visits, stages, history = _frames(self, refresh)
-    deals = _with_names(self, deals, by)
+    deals = _with_names(self, deals, by, refresh)
     tz = self.tz
     now = _known_until(self._store, deals, visits, history)
     moment = now if as_of is None else known_by(as_of, tz, "as_of")
@@ -236,7 +238,7 @@ def track_record(self: Forecasting, *, refresh: _Refresh = None) -> pd.DataFrame
     """
     issued = to_frame(IssuedForecasts(self._store).rows(), ISSUED_FORECASTS)
     deals, visits, stages, history = _frames(self, refresh)
-    deals = _with_names(self, deals, _grouped_by(issued))
+    deals = _with_names(self, deals, _grouped_by(issued), refresh)
     now = _known_until(self._store, deals, visits, history)
     record, notes = compared(issued, deals, visits, stages, as_of=now, history=history)
     record.attrs["tz"] = self.tz
@@ -253,7 +255,10 @@ def _frames(
 
 
 def _with_names(
-    account: Forecasting, deals: pd.DataFrame, by: str | Sequence[str] | None
+    account: Forecasting,
+    deals: pd.DataFrame,
+    by: str | Sequence[str] | None,
+    refresh: _Refresh,
 ) -> pd.DataFrame:
     """Add the names of ids that deals are grouped by, such as `owner_name`."""
     wanted = [by] if isinstance(by, str) else list(by or ())
@@ -261,7 +266,13 @@ def _with_names(
     missing = [name for name in dict.fromkeys(wanted) if name not in deals]
     if not missing:
         return deals
-    named = account.deals(refresh=False, deleted=True, names=True, columns=["id", *missing])
+    # Not without requests, unless the caller wants none: a kept forecast of reps needs their names.
+    named = account.deals(
+        refresh=False if refresh is False else None,
+        deleted=True,
+        names=True,
+        columns=["id", *missing],
+    )
     joined = deals.merge(named, on="id", how="left")
     joined.attrs = dict(deals.attrs)
     return joined

@@ -40,6 +40,9 @@ _SOURCES = {
     "visits": "account.stage_visits()",
     "stages": "account.stages()",
     "pipelines": "account.pipelines()",
+    "history": "account.deal_history()",
+    "draws": "metrics.forecast_draws()",
+    "forecast_deals": "metrics.forecast_deals()",
     "deal_products": "account.deal_products()",
     "discounts": "account.discounts()",
     "installments": "account.installments()",
@@ -53,6 +56,8 @@ _NAMES = frozenset(
 
 _DATE = re.compile(r"\d{4}-\d{2}-\d{2}")
 _NUMBER = re.compile(r"[\s\d.+-]*")
+# "90d": pandas is about to read only the capital letter.
+_DAYS = re.compile(r"(?<=[\d\s])d\b")
 
 
 def require_columns(
@@ -104,7 +109,7 @@ def _remedy(name: str, missing: Sequence[str], frame: pd.DataFrame, by: Collecti
         close = get_close_matches(missing[0], given, n=1, cutoff=0.8)
         if close:
             return f"Did you mean {close[0]!r}?"
-    if name == "deals" and all(column in _NAMES for column in missing):
+    if name == "deals" and all(column in _NAMES | {"owner"} for column in missing):
         return "account.deals(names=True) adds the names of ids."
     source = _SOURCES.get(name)
     carried = " The argument carry= of mrr_lines adds columns of deals." if name == "lines" else ""
@@ -196,12 +201,13 @@ def moment(value: Any, tz: str, name: str, *, end_of_day: bool = False) -> pd.Ti
         if time.tzinfo is None:
             time = time.tz_localize(place, ambiguous=True, nonexistent="shift_forward")
         time = time.tz_convert("UTC").as_unit("us")
-    except (ValueError, TypeError, OverflowError):
+    except (ValueError, TypeError, OverflowError, NotImplementedError):
         raise ArgumentError(
             f"{name}={value!r} is not a time. Write '2026-06-30' or '2026-06-30 14:00', or pass a"
             " datetime."
         ) from None
-    return time - pd.Timedelta(microseconds=1) if bare and end_of_day else time
+    # Not microseconds=1, which has the unit and the narrow range of nanoseconds.
+    return time - pd.Timedelta(1, "us") if bare and end_of_day else time
 
 
 def to_micros(time: pd.Timestamp) -> int:
@@ -233,7 +239,7 @@ def span(value: Any, name: str) -> float:
         length = (
             pd.NaT
             if number or (isinstance(value, str) and _NUMBER.fullmatch(value))
-            else pd.Timedelta(value)
+            else pd.Timedelta(_DAYS.sub("D", value) if isinstance(value, str) else value)
         )
     except (ValueError, TypeError, OverflowError):
         length = pd.NaT

@@ -110,7 +110,7 @@ def forecast(
     high = max(float(part.max()) for part in values if len(part))
     months.money_axis(ax, min(low, 0.0), max(high, 0.0), currency)
     style.legend_below(ax)
-    _sentence(ax, kind, number, amounts, currency, past, _together(draws, group))
+    _sentence(ax, kind, number, amounts, currency, past, _together(draws, group, frame))
     return ax
 
 
@@ -249,11 +249,18 @@ def _actuals(ax: Axes, kind: calendar.Periods, past: pd.DataFrame) -> None:
             )
 
 
-def _together(draws: pd.DataFrame | None, group: str) -> style.Floats | None:
+def _together(draws: pd.DataFrame | None, group: str, frame: pd.DataFrame) -> style.Floats | None:
     """Return the total of all periods in each draw; None without draws."""
     if draws is None:
         return None
     rows = style.require_columns(draws, ("period", "draw", "total"), "forecast_draws")
+    if not len(rows):
+        raise ArgumentError("draws has no rows. Pass the frame of metrics.forecast_draws.")
+    if set(rows["period"]) != set(frame["period"]):
+        raise ArgumentError(
+            "draws has other periods than the forecast. Pass forecast_draws of the same as_of,"
+            " until and freq."
+        )
     total = pd.Series(months.money(rows, "total")).groupby(rows["draw"].to_numpy()).sum()
     return np.asarray(total.to_numpy(np.float64))
 

@@ -20,6 +20,15 @@ _BULK = 20
 """Deals of one second that are a bulk import or a bulk closing."""
 
 _SECOND = 1_000_000
+_MOST_DRAWS = 10_000_000
+
+
+def draw_count(draws: Any) -> int:
+    """Return a number of draws; raise `ArgumentError` where it is none."""
+    number = isinstance(draws, int | np.integer) and not isinstance(draws, bool)
+    if not number or not 1 <= draws <= _MOST_DRAWS:
+        raise ArgumentError(f"draws={draws!r} must be a number of draws, 1 to {_MOST_DRAWS:,}.")
+    return int(draws)
 
 
 def check_seed(seed: Any) -> None:
@@ -101,6 +110,7 @@ __all__ = [
     "LEAST_CLOSED",
     "LEAST_WON",
     "check_seed",
+    "draw_count",
     "is_young",
     "notes_of",
     "refuse_long",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any, TypeAlias
 
@@ -55,7 +56,7 @@ def attainment(
         In the currency of `draws`: one number, the quota of every period and group; a mapping from
         a period ("2026-Q3", "2026-07", its first day) to its quota; or a frame with the columns of
         `by` of the draws, `quota`, and `period` where the quota differs by period. A period or
-        group without a quota is left out.
+        group without a quota is left out. A named period is one of the `freq` of the draws.
     forecast_deals
         From `forecast_deals` at the same `as_of`, with the same `by`; None: the two columns of
         coverage are null.
@@ -84,6 +85,11 @@ def attainment(
     MixedCurrencyError
         `forecast_deals` has several currencies and there are no `rates`.
 
+    Warns
+    -----
+    DataWarning
+        Quotas of the frame that fit no group and period of `draws`; old rates.
+
     Notes
     -----
     The expected share is that of the horizon in `forecast_deals` that is nearest to the end of the
@@ -101,14 +107,10 @@ def attainment(
     [250000.0]
     """
     with collect_warnings() as notes:
-        names = (
-            [name for name in draws.columns if name not in _OWN]
-            if isinstance(draws, pd.DataFrame)
-            else []
-        )
+        names = _groups(draws) if isinstance(draws, pd.DataFrame) else []
         plain = require_columns(draws, "draws", [*DRAWS, "currency"], names)
         result, totals = _totals(plain, names)
-        target = _quotas(quota, result, names)
+        target = _quotas(quota, result, names, draws.attrs.get("freq"))
         kept = np.flatnonzero(~np.isnan(target))
         if not len(kept):
             raise ArgumentError("quota names no period and group of the draws.")
@@ -127,12 +129,22 @@ def attainment(
     return note(result, notes, "attainment")
 
 
+def _groups(draws: pd.DataFrame) -> list[str]:
+    """Return the columns that draws are grouped by: currency is one where it is before period."""
+    columns = list(draws.columns)
+    apart = {"currency", "period"} <= set(columns)
+    apart = apart and columns.index("currency") < columns.index("period")
+    return [name for name in columns if name not in _OWN or (apart and name == "currency")]
+
+
 def _totals(draws: pd.DataFrame, names: list[str]) -> tuple[pd.DataFrame, Floats]:
     """Return one row per group and period, and its totals: rows x draws."""
     key_columns = [*names, "period", *(["currency"] if "currency" not in names else [])]
     codes, rows = grouped(draws, key_columns)
+    if not len(rows):
+        raise ArgumentError("draws has no rows. Pass the complete frame of forecast_draws.")
     count = np.bincount(codes, minlength=len(rows))
-    if len(rows) and (count != count[0]).any():
+    if (count != count[0]).any():
         raise ArgumentError(
             "draws has more draws of one period than of another. Pass the complete frame of"
             " forecast_draws."
@@ -144,7 +156,7 @@ def _totals(draws: pd.DataFrame, names: list[str]) -> tuple[pd.DataFrame, Floats
     return rows, totals
 
 
-def _quotas(quota: Any, rows: pd.DataFrame, names: list[str]) -> Floats:
+def _quotas(quota: Any, rows: pd.DataFrame, names: list[str], freq: Any) -> Floats:
     """Return the quota of each row, NaN where it has none."""
     if isinstance(quota, pd.DataFrame):
         return _quotas_of_frame(quota, rows, names)
@@ -152,7 +164,7 @@ def _quotas(quota: Any, rows: pd.DataFrame, names: list[str]) -> Floats:
         first = dates(rows, "period").to_numpy()
         result = np.full(len(rows), np.nan)
         for period, number in quota.items():
-            day = beginning(period, "UTC", "quota").tz_localize(None).to_datetime64()
+            day = _first_day(period, names, freq)
             if not (first == day).any():
                 raise ArgumentError(
                     f"quota has the period {period!r}, which draws has not: it has"
@@ -161,6 +173,36 @@ def _quotas(quota: Any, rows: pd.DataFrame, names: list[str]) -> Floats:
             result[first == day] = _number(number)
         return result
     return np.full(len(rows), _number(quota))
+
+
+def _first_day(period: Any, names: list[str], freq: Any) -> np.datetime64:
+    """Return the first day of a period that has a quota."""
+    try:
+        day = beginning(period, "UTC", "quota")
+    except ArgumentError as error:
+        if not names:
+            raise
+        raise ArgumentError(
+            f"quota: {period!r} is not a period. A mapping goes from periods to quotas; pass those"
+            f" of groups as a frame with the columns {', '.join(map(repr, names))} and 'quota'."
+        ) from error
+    named = period.freqstr[:1] if isinstance(period, pd.Period) else _named_length(period)
+    if named is not None and freq is not None and named != freq:
+        raise ArgumentError(
+            f"quota has the period {period!r}, but draws has periods of freq={freq!r}. Pass"
+            f" freq={named!r} to forecast_draws, or a quota of each period."
+        )
+    return day.tz_localize(None).to_datetime64()
+
+
+def _named_length(period: Any) -> str | None:
+    """Return the frequency of a period that is named: "2026", "2026-Q3", "2026-09"."""
+    text = period.strip() if isinstance(period, str) else ""
+    if re.fullmatch(r"\d{4}", text):
+        return "Y"
+    if re.fullmatch(r"\d{4}-?[Qq]\d", text):
+        return "Q"
+    return "M" if re.fullmatch(r"\d{4}-\d{2}", text) else None
 
 
 def _quotas_of_frame(quota: pd.DataFrame, rows: pd.DataFrame, names: list[str]) -> Floats:
@@ -176,13 +218,23 @@ def _quotas_of_frame(quota: pd.DataFrame, rows: pd.DataFrame, names: list[str]) 
     both = pd.concat([rows[on], table[on]], ignore_index=True)
     codes, _ = grouped(both, on)
     result = pd.Series(table["quota"].to_numpy(), index=codes[len(rows) :])
+    idle = table[~np.isin(codes[len(rows) :], codes[: len(rows)])]
+    if len(idle):
+        first = ", ".join(f"{name}={idle[name].iloc[0]!s}" for name in on)
+        warn(
+            f"{len(idle):,} of {len(table):,} quotas fit no group and period of draws, first"
+            f" {first}: they are left out."
+        )
     return np.asarray(result.reindex(codes[: len(rows)]).to_numpy(), np.float64)
 
 
 def _number(value: Any) -> float:
     number = isinstance(value, int | float | np.number) and not isinstance(value, bool)
     if not number or not np.isfinite(float(value)):
-        raise ArgumentError(f"quota={value!r} is not a number.")
+        raise ArgumentError(
+            f"quota={value!r} is not a number. Pass a number, a mapping from periods, or a frame"
+            " with the column 'quota'."
+        )
     return float(value)
 
 

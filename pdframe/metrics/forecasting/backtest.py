@@ -22,6 +22,7 @@ from pdframe.metrics._notes import note
 from pdframe.metrics._periods import Frequency, ending
 from pdframe.metrics._survival import Floats, Ints
 from pdframe.metrics.currency import RateTable
+from pdframe.metrics.forecasting._checks import draw_count
 from pdframe.metrics.forecasting.calibration import bins_of
 from pdframe.metrics.forecasting.cells import Cells, cells_between
 from pdframe.metrics.forecasting.common_sd import PastTotals
@@ -233,6 +234,7 @@ def backtest(
     """
     if isinstance(until_months, bool) or not isinstance(until_months, int) or until_months < 0:
         raise ArgumentError(f"until_months={until_months!r} must be a number of months, or 0.")
+    draws = draw_count(draws)
     by_horizon, by_month = [], []
     with collect_warnings() as notes:
         replay = Replay.of(

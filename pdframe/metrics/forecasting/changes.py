@@ -313,7 +313,8 @@ def _converted(worth: _Worth, table: Rates | None, day: pd.Timestamp) -> _Worth:
     currency = pd.Series(worth.currency, dtype="str")
     days = pd.Series(day, currency.index, dtype="datetime64[us]")
     common = np.full(len(value), table.target, object)
-    return _Worth(value * table.at(currency, days, ~np.isnan(value)), common)
+    with np.errstate(over="ignore"):
+        return _Worth(value * table.at(currency, days, ~np.isnan(value)), common)
 
 
 def _later_worth(deal: Ints, known: Sequence[tuple[Ints, _Worth]]) -> _Worth:

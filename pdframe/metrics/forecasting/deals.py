@@ -38,8 +38,10 @@ BANDS = ("commit", "best case", "pipeline")
 """Bands by the probability of winning: above `COMMIT`, between, under `PIPELINE`."""
 COMMIT, PIPELINE = 0.7, 0.3
 BASES = ("own stage", "pooled")
-_CARRIED = ("title", "owner_name")
-"""Columns of the result that are also columns of `deals`, to group by as these have them."""
+_CARRIED = ("title", "owner_name", "currency")
+"""Columns of the result that are also columns of `deals`, to group by; the first two as these have
+them.
+"""
 _COLUMNS = (
     "deal_id",
     "title",
@@ -98,7 +100,7 @@ def forecast_deals(
         ("2026-09-30", "2026-Q3") by whose end a deal is won.
     by
         Columns of `deals` that the result has first, as they are given; so owner_name is then
-        today's, as in `forecast`.
+        today's, as in `forecast`. "currency" is that of `as_of`.
     history
         From `account.deal_history()`: values, owners and expected closes as they were. None: those
         of `deals` hold at `as_of` if the frames show nothing later, and those of the past are

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from pdframe.errors import MixedCurrencyError
+from pdframe.errors import ArgumentError, MixedCurrencyError
 from pdframe.metrics._survival import Floats, Ints
 from pdframe.metrics.currency import Rates, RateTable, mixed
 from pdframe.metrics.forecasting._amounts import UNIT
@@ -65,7 +65,8 @@ class Money:
         if self._rates is not None:
             self._find_rates(met)
             rate = np.array([self._rate.get(name, 0.0) for name in names], np.float64)
-            return result * rate, np.zeros(len(values), np.int64)
+            with np.errstate(over="ignore"):
+                return result * rate, np.zeros(len(values), np.int64)
         self._met |= met
         if len(self._met) > 1 and not self._apart:
             raise MixedCurrencyError(mixed(self._met))
@@ -103,8 +104,18 @@ class Counting(Money):
 def units_for(*amounts: Floats) -> int:
     """Return how many whole units one of the currency has: `UNIT`, or fewer where sums of such
     amounts could leave the range of integers.
+
+    Raises
+    ------
+    ArgumentError
+        They leave it even as whole numbers.
     """
-    total, units = 64.0 * sum(float(np.abs(each).sum()) for each in amounts), UNIT
+    with np.errstate(over="ignore"):
+        total, units = 64.0 * sum(float(np.abs(each).sum()) for each in amounts), UNIT
+    if not total <= _MOST:
+        raise ArgumentError(
+            "The values of deals are too large to be added up. Correct them, or the rates."
+        )
     while units > 1 and total * units > _MOST:
         units //= 10
     return units

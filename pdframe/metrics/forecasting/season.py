@@ -59,7 +59,8 @@ def season_totals(
     begin, end = (_MONTHS.first_days(coming + step) * DAY for step in (0, 1))
     left = np.clip((end - np.maximum(begin, cells.begin)) / (end - begin), 0.0, 1.0)
     plain_mean = level[-1] * index[coming % YEAR] * left
-    random = np.random.Generator(np.random.Philox(key=[seed % 2**64, known.as_of % 2**64]))
+    key = np.array([seed % 2**64, known.as_of % 2**64], np.uint64)
+    random = np.random.Generator(np.random.Philox(key=key))
     drawn = plain_mean[:, None] * ratios[random.integers(0, len(ratios), (len(cells), draws))]
     already = np.zeros(len(cells))
     already[0] = _won(known, money, int(cells.day[0]))

@@ -18,6 +18,7 @@ from pdframe.metrics._survival import Floats, Ints
 from pdframe.metrics.currency import RateTable
 from pdframe.metrics.forecasting._checks import (
     check_seed,
+    draw_count,
     notes_of,
     refuse_long,
     refuse_young,
@@ -215,10 +216,8 @@ def set_up(
 
 def drawn_totals(setup: Setup, draws: int, seed: int) -> tuple[Ints, Ints]:
     """Draw the revenue from open and from new deals: groups x periods x draws."""
-    if isinstance(draws, bool) or not isinstance(draws, int | np.integer) or draws < 1:
-        raise ArgumentError(f"draws={draws!r} must be a number of draws, 1 or more.")
     return setup.revenue.drawn(
-        int(draws),
+        draw_count(draws),
         seed,
         setup.spread.value,
         setup.open_group,

@@ -385,7 +385,8 @@ def _converted(
             " weighted. Fill in `currency`."
         )
     days = pd.Series(day, currency.index, dtype="datetime64[us]")
-    value = value * rates.at(currency, days, valued)
+    with np.errstate(over="ignore"):
+        value = value * rates.at(currency, days, valued)
     rates.warn_of_stale()
     return value, pd.Series([rates.target] * len(currency), currency.index, dtype="str")
 

@@ -126,7 +126,11 @@ def what_if(
             fiscal_start=fiscal_start,
             tz=tz,
         )
-        changed = setup._replace(revenue=_changed(setup, drop, move or {}, reprice or {}, rate))
+        changed = setup._replace(
+            revenue=_changed(
+                setup, drop, {} if move is None else move, {} if reprice is None else reprice, rate
+            )
+        )
         result = _compared(setup, changed, draws, seed)
         notes += computing.notes_of_data(setup)
     return note(result, notes, "what_if")
@@ -140,6 +144,13 @@ def _changed(
     rate: Any,
 ) -> Revenue:
     """Return the revenue with the changes."""
+    for name, by_id in (("move", move), ("reprice", reprice)):
+        if not isinstance(by_id, Mapping):
+            raise ArgumentError(
+                f"{name}={by_id!r} must be a mapping from the id of a deal, such as {{42: ...}}."
+            )
+    if isinstance(drop, str | pd.DataFrame) or not isinstance(drop, int | np.integer | Iterable):
+        raise ArgumentError("drop must be the id of an open deal, or a list of ids.")
     revenue = setup.revenue
     chance, cells = revenue.chance.copy(), revenue.cells
     for deal, number in rate.items() if isinstance(rate, Mapping) else ():

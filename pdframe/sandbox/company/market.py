@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date
 
@@ -78,14 +79,44 @@ class Market:
     def __post_init__(self) -> None:
         for name, low, high in _RANGES:
             value = getattr(self, name)
-            if value is not None and not low <= value <= high:
-                raise ValueError(f"{name} must be between {low} and {high}, not {value}.")
+            if name == "capacity" and value is None:
+                continue
+            number = isinstance(value, int | float) and not isinstance(value, bool)
+            if name == "capacity" and not isinstance(value, int):
+                number = False
+            if not number or not low <= value <= high:
+                raise ValueError(f"{name} must be between {low} and {high}, not {value!r}.")
+        for name in ("break_at", "bulk_close"):
+            day = getattr(self, name)
+            if day is not None and not isinstance(day, date):
+                raise ValueError(f"{name} must be a datetime.date or None, not {day!r}.")
         reps = [user for user, *_ in USERS[1:]]
+        if not isinstance(self.rep_leaves, Sequence) or not all(map(_dated, self.rep_leaves)):
+            raise ValueError(f"rep_leaves must be pairs of a date and a rep: {self.rep_leaves!r}.")
         for _, user in self.rep_leaves:
             if user not in reps:
                 raise ValueError(f"rep_leaves: {user} is no rep; the reps are {reps}.")
-        if self.bulk_import is not None and self.bulk_import[1] < 1:
-            raise ValueError("bulk_import must import at least one deal.")
+        if self.bulk_import is not None:
+            if not _dated(self.bulk_import):
+                raise ValueError(f"bulk_import must be a date and a number: {self.bulk_import!r}.")
+            if not 1 <= self.bulk_import[1] <= _MOST_IMPORTED:
+                raise ValueError(
+                    "bulk_import must import at least one deal"
+                    f" and at most {_MOST_IMPORTED:,}, not {self.bulk_import[1]:,}."
+                )
+
+
+def _dated(pair: object) -> bool:
+    """Return whether it is a pair of a date and a whole number."""
+    return (
+        isinstance(pair, Sequence)
+        and len(pair) == 2
+        and isinstance(pair[0], date)
+        and isinstance(pair[1], int)
+    )
+
+
+_MOST_IMPORTED = 1_000_000
 
 
 _RANGES: tuple[tuple[str, float, float], ...] = (

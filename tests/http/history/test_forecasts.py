@@ -9,7 +9,12 @@ import pandas as pd
 import pytest
 
 from pdframe import metrics, sandbox
-from pdframe.errors import DataWarning, InsufficientDataError, MixedCurrencyError
+from pdframe.errors import (
+    ArgumentError,
+    DataWarning,
+    InsufficientDataError,
+    MixedCurrencyError,
+)
 
 pytestmark = pytest.mark.filterwarnings("ignore::pdframe.errors.DataWarning")
 
@@ -161,3 +166,18 @@ def test_a_cache_that_cannot_be_written_gives_a_forecast_that_is_not_kept(
         table = account.forecast("2026-08", rates=RATES, draws=200, refresh=False)
         assert any("so this forecast is not kept" in note for note in table.attrs["notes"])
         assert len(account.track_record(refresh=False)) == 3
+
+
+def test_the_first_call_by_owner_loads_their_names(tmp_path: Path) -> None:
+    with connected(tmp_path) as account:
+        table = account.forecast("2026-Q3", rates=RATES, draws=50, method="constant", by="owner")
+        assert table["owner_name"].notna().all()
+        assert len(set(table["owner_name"])) > 1
+        assert "(none)" not in set(account.track_record()["group"])
+
+
+def test_a_seed_that_cannot_be_kept_is_refused_first(tmp_path: Path) -> None:
+    with connected(tmp_path) as account:
+        with pytest.raises(ArgumentError, match=r"seed=.* 64 bits"):
+            account.forecast("2026-Q3", rates=RATES, seed=10**30)
+        assert account.tokens_today == 0

@@ -119,7 +119,8 @@ def test_need_names_what_is_missing() -> None:
         require_columns(frame, "visits", ["a", "b", "c"])
     for name, column, remedy in [
         ("visits", "b", "Pass the frame of account.stage_visits() with all its columns."),
-        ("history", "b", "Pass the frame of the loader with all its columns."),
+        ("history", "b", "Pass the frame of account.deal_history() with all its columns."),
+        ("rates", "b", "Pass the frame of the loader with all its columns."),
         ("deals", "owner_name", "account.deals(names=True) adds the names of ids."),
         ("lines", "Deal type", "The argument carry= of mrr_lines adds columns of deals."),
     ]:

@@ -355,3 +355,12 @@ def test_it_draws_on_the_axes_given(name: str) -> None:
     assert plt.get_fignums() == [figure.number]
     assert right.get_title(loc="left") == "Ours: $5"
     draw(left)
+
+
+def test_draws_of_other_periods_or_none_are_refused() -> None:
+    draws = pd.DataFrame({"period": QUARTER["period"], "draw": 0, "total": 1.0})
+    draws["currency"] = "EUR"
+    with pytest.raises(ArgumentError, match="draws has other periods"):
+        plot.forecast(QUARTER, draws=draws.iloc[1:])
+    with pytest.raises(ArgumentError, match="draws has no rows"):
+        plot.forecast(QUARTER, draws=draws.iloc[:0])

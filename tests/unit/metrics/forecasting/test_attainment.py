@@ -139,3 +139,61 @@ def test_wrong_quotas_are_named(quota: Any, message: str) -> None:
 def test_half_a_frame_of_draws_is_refused() -> None:
     with pytest.raises(ArgumentError, match="complete frame"):
         metrics.attainment(draws().iloc[:-1], 50)
+
+
+def by_currency() -> pd.DataFrame:
+    """The draws in two currencies, kept apart: dollars are half as many."""
+    euros, dollars = draws(), draws(currency=pd.Series(["USD"] * 8, dtype="str"))
+    dollars[["won_already", "from_open", "total"]] /= 2
+    both = pd.concat([euros, dollars], ignore_index=True)
+    both.attrs.update(euros.attrs)
+    return both[["currency", "period", *both.columns.drop(["currency", "period"])]]
+
+
+def test_a_quota_of_each_currency() -> None:
+    quota = pd.DataFrame({"currency": ["USD", "EUR"], "quota": [25, 100]})
+    table = metrics.attainment(by_currency(), quota)
+    assert table["currency"].tolist() == ["EUR", "EUR", "USD", "USD"]
+    assert table["quota"].tolist() == [100, 100, 25, 25]
+    assert table["probability"].tolist() == [0, 0.25, 0.75, 0.75]
+    assert list(table.columns[:3]) == ["currency", "period", "quota"]
+
+
+def test_a_quota_of_one_currency_is_of_that_alone() -> None:
+    table = metrics.attainment(by_currency(), pd.DataFrame({"currency": ["USD"], "quota": [25]}))
+    assert table["currency"].tolist() == ["USD", "USD"]
+
+
+def test_coverage_of_each_currency_needs_no_rates() -> None:
+    rows = deals(currency=pd.Series(["EUR", "EUR", "USD", "USD"], dtype="str"))
+    table = metrics.attainment(by_currency(), 100, rows)
+    assert table["coverage"].tolist() == [100 / 70, 1, 300 / 85, 3]
+
+
+@pytest.mark.parametrize("period", ["2026-Q3", "2026", pd.Period("2026Q3", "Q")])
+def test_the_quota_of_a_quarter_is_not_that_of_its_first_month(period: Any) -> None:
+    with pytest.raises(ArgumentError, match="draws has periods of freq='M'"):
+        metrics.attainment(draws(), {period: 25.0})
+
+
+@pytest.mark.parametrize("period", ["2026-07", "2026-07-01", pd.Period("2026-07", "M")])
+def test_a_month_is_named_as_text_day_or_period(period: Any) -> None:
+    assert metrics.attainment(draws(), {period: 25.0})["quota"].tolist() == [25]
+
+
+def test_a_mapping_of_reps_says_how_to_give_their_quotas() -> None:
+    grouped = draws(owner_name="Ann")
+    with pytest.raises(ArgumentError, match="as a frame with the columns 'owner_name' and 'quota'"):
+        metrics.attainment(grouped, {"Ann": 25.0})
+
+
+def test_a_quota_of_a_misspelt_rep_is_warned_of() -> None:
+    quota = pd.DataFrame({"owner_name": ["Ann", "An"], "quota": [25, 30]})
+    with pytest.warns(DataWarning, match="1 of 2 quotas fit no group .* owner_name=An:"):
+        table = metrics.attainment(draws(owner_name="Ann"), quota)
+    assert table["quota"].tolist() == [25, 25]
+
+
+def test_draws_without_rows() -> None:
+    with pytest.raises(ArgumentError, match="draws has no rows"):
+        metrics.attainment(draws().iloc[:0], 5)

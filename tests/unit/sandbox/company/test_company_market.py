@@ -413,3 +413,21 @@ def test_with_every_setting_life_goes_on_and_is_the_same_each_time() -> None:
     assert not first.tables["users"][1031]["active_flag"]
     assert sum(row["add_time"][:10] == "2026-07-06" for row in first.tables["deals"].values()) >= 30
     assert len(first.truth.win_probabilities(first.now - 86_400 * 60, [30.0], futures=5)) > 10
+
+
+@pytest.mark.parametrize(
+    ("setting", "message"),
+    [
+        ({"shock_sd": "x"}, "shock_sd must be between 0 and 2, not 'x'"),
+        ({"shock_sd": None}, "shock_sd must be between"),
+        ({"capacity": 1.5}, "capacity must be between"),
+        ({"break_at": "2026-01-01"}, "break_at must be a datetime.date or None"),
+        ({"bulk_close": 5}, "bulk_close must be a datetime.date or None"),
+        ({"rep_leaves": (date(2026, 1, 1), 1010)}, "rep_leaves must be pairs"),
+        ({"bulk_import": (date(2026, 1, 1),)}, "bulk_import must be a date and a number"),
+        ({"bulk_import": (date(2026, 1, 1), 10**9)}, "at most 1,000,000"),
+    ],
+)
+def test_a_setting_of_another_type_is_named(setting: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        Market(**setting)
