@@ -44,6 +44,16 @@ class _Once(Faults):
 
 
 @contextmanager
+def ctrl_c_interrupts() -> Iterator[None]:
+    """Let Ctrl-C interrupt Python, also where the shell started it with SIGINT ignored."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+@contextmanager
 def interrupted(server: Server, path: str = "", number: int = 1) -> Iterator[None]:
     """Press Ctrl-C at the `number`-th request of a path: it and all later ones have no answer."""
     seen = 0
@@ -57,7 +67,7 @@ def interrupted(server: Server, path: str = "", number: int = 1) -> Iterator[Non
 
     server.before_request = interrupt
     try:
-        with pytest.raises(KeyboardInterrupt):
+        with ctrl_c_interrupts(), pytest.raises(KeyboardInterrupt):
             yield
     finally:
         server.before_request = server.faults = None

@@ -11,6 +11,7 @@ import pytest
 
 from pdframe import sandbox
 from pdframe.cli import main
+from tests.helpers.faults_by_path import ctrl_c_interrupts
 from tests.helpers.proxy import refusing, through_proxy
 
 
@@ -112,7 +113,8 @@ def test_an_interrupted_sync_says_that_the_next_one_resumes(
             environment.server.before_request = None
 
     environment.server.before_request = interrupt
-    assert main(["sync", "pipelines", "stages", "--quiet"]) == 130
+    with ctrl_c_interrupts():
+        assert main(["sync", "pipelines", "stages", "--quiet"]) == 130
     assert "saved pages are kept; the next sync resumes" in capsys.readouterr().err
 
 

@@ -109,6 +109,8 @@ def attainment(
     with collect_warnings() as notes:
         names = _groups(draws) if isinstance(draws, pd.DataFrame) else []
         plain = require_columns(draws, "draws", [*DRAWS, "currency"], names)
+        if rates is not None:
+            Rates(rates)  # checked also where no deals are given
         result, totals = _totals(plain, names)
         target = _quotas(quota, result, names, draws.attrs.get("freq"))
         kept = np.flatnonzero(~np.isnan(target))

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import inspect
 import warnings
+from functools import cache
 from typing import Any
 
 import pandas as pd
@@ -13,7 +14,7 @@ import pytest
 
 from pdframe import metrics
 from pdframe.errors import ArgumentError, DataWarning
-from tests.helpers import revenue_frames, small_frames
+from tests.helpers import forecast_frames, revenue_frames, small_frames
 
 DAY = "2026-06-30"
 NONE_CANCELLED = pd.DataFrame({"deal_id": [], "date": []})
@@ -32,6 +33,20 @@ NO_FRAMES = {"RevenuePolicy", "ecb_rates"}
 MAY_BE_NONE = {"discounts", "cancellations", "installments", "history", "pipelines"}
 """Arguments of which None says that there are none, or that they are not known."""
 NAMES = [name for name in metrics.__all__ if name not in NO_FRAMES]
+FORECASTS = {
+    "attainment",
+    "backtest",
+    "backtest_deals",
+    "calibration",
+    "compare",
+    "forecast",
+    "forecast_change_deals",
+    "forecast_changes",
+    "forecast_deals",
+    "forecast_draws",
+    "what_if",
+}
+"""These need a past to learn from."""
 
 
 def frames() -> dict[str, Any]:
@@ -62,6 +77,26 @@ def frames() -> dict[str, Any]:
     }
 
 
+@cache
+def forecast_arguments() -> dict[str, Any]:
+    past = dict(zip(("deals", "visits", "stages"), forecast_frames.past(), strict=True))
+    tested = {"cutoffs": "2026-03-31", "horizons": "60D"}
+    coming = {"as_of": DAY, "until": "2026-09-30"}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DataWarning)
+        return {
+            **past,
+            **tested,
+            **coming,
+            "before": "2026-06-26",
+            "after": DAY,
+            "quota": 1_000.0,
+            "draws": metrics.forecast_draws(**past, **coming, draws=20),
+            "backtest": metrics.backtest(**past, **tested, until_months=0),
+            "backtest_deals": metrics.backtest_deals(**past, **tested),
+        }
+
+
 def taken(name: str) -> list[str]:
     """Names of the arguments that take a frame."""
     parameters = inspect.signature(getattr(metrics, name)).parameters.values()
@@ -73,7 +108,8 @@ def taken(name: str) -> list[str]:
 
 
 def call(name: str, given: dict[str, Any]) -> Any:
-    kept = {**OTHER_ARGUMENTS, **frames(), **given}
+    more = forecast_arguments() if name in FORECASTS else {}
+    kept = {**OTHER_ARGUMENTS, **frames(), **more, **given}
     parameters = inspect.signature(getattr(metrics, name)).parameters.values()
     arguments = {
         p.name: kept[p.name]
