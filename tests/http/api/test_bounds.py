@@ -223,4 +223,6 @@ def test_bytes_after_an_answer_are_never_the_next_one_s(part):
         got = [client.get_json("/deals", cost=10).rows[0]["id"] for _ in range(3)]
         assert 666 not in got
         assert got == sorted(got)
-        assert len(server.threads) == 2  # the connection that was out of step is not used again
+        # The connection that is out of step is not used again; where its rest arrives before the
+        # next request, the next connection receives the second half and is given up, too.
+        assert len(server.threads) in (2, 3)

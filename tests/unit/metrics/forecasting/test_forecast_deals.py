@@ -395,7 +395,6 @@ def test_two_currencies_keep_their_own(frames: Frames):
         ({"by": "p_won"}, "column 'p_won' of its own"),
         ({"as_of": "soon"}, "as_of='soon' is not a time"),
         ({"seed": 1.5}, "seed=1.5 must be a whole number"),
-        ({"by": "currency"}, "column 'currency' of its own"),
     ],
 )
 def test_wrong_arguments_are_named(frames: Frames, how: dict[str, Any], message: str):
