@@ -1,4 +1,4 @@
-"""Frames of metrics written by hand for charts, and what is to be read on an Axes."""
+"""Frames of metrics written by hand for charts, and the texts that an Axes shows."""
 
 from __future__ import annotations
 

@@ -2,7 +2,7 @@
 and when an activity was marked as done.
 
 Due dates, the flag `done`, quantities and prices are those of today: a row that was edited since
-shows what nobody knew then. They are not read.
+shows what was not known then. They are not read.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Competing risks by stage and age in stage, chained from stage to stage.
 
-A deal is in a stage for so many steps of time. In each step it can be won, lost, move to another
+A deal is in a stage for a number of steps of time. In each it can be won, lost, move to another
 stage, where it starts at age 0, or remain. The rates of these are counted from the past by stage
 and age; from them follow the probabilities of being won or lost within any number of steps
 (Aalen-Johansen's product of transition matrices, with age in stage as the clock).

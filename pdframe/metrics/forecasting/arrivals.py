@@ -2,9 +2,9 @@
 then.
 
 Wins of new deals within a few months are the quick ones, which are smaller. Age and value at
-winning are therefore one draw: a past win stands for both. How likely a deal is to be won at that
-age comes from all deals created, won or not (Aalen-Johansen), so that deals that are still open
-count as what they are: not yet known.
+winning are therefore one draw: a past win stands for both. The probability of a win at that age
+comes from all deals created, won or not (Aalen-Johansen), so that deals that are still open count
+as what they are: not yet known.
 """
 
 from __future__ import annotations

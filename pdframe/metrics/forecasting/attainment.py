@@ -1,4 +1,4 @@
-"""How likely a quota is to be met, and how much open pipeline it would take."""
+"""The probability that a quota is reached, and how much open pipeline that needs."""
 
 from __future__ import annotations
 

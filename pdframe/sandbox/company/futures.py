@@ -104,7 +104,7 @@ class Futures:
     def _closings(
         self, state: _State, as_of: int, end: int, futures: int
     ) -> tuple[list[int], list[int]]:
-        """Draw the times of wins and of losses by `end` in so many futures."""
+        """Draw the times of wins and of losses by `end` in a number of futures."""
         won: list[int] = []
         lost: list[int] = []
         if state.conditions.owner in self._left_by(as_of):

@@ -283,7 +283,7 @@ class Process:
         loads.append(load)
 
     def slower(self, owner: int, load: int) -> float:
-        """Return the factor of the length of the visits of a rep who works on so many deals."""
+        """Return the factor of how long visits last for a rep who works on this number of deals."""
         return max(1.0, load / self.market.capacity) if self.market.capacity else 1.0
 
     def slower_at(self, owner: int, time: int, after: bool = False) -> float:
@@ -296,7 +296,7 @@ class Process:
 
 
 def exit_hazard(days: float, log_median: float, spread: float) -> float:
-    """Return the hazard of leaving that has accumulated within so many days of a visit."""
+    """Return the hazard of leaving that has accumulated within a number of days of a visit."""
     if days <= 0:
         return 0.0
     return -log(max(0.5 * erfc((log(days) - log_median) / spread / sqrt(2)), 1e-300))

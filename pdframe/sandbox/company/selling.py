@@ -372,7 +372,7 @@ class Selling:
             self._agenda.in_days(100 + draw() * 250, self._archive, deal["id"])
 
     def _slip(self, deal_id: int) -> None:
-        """A forgotten deal: its date slips, in the end nobody even does that."""
+        """A forgotten deal: its date slips, and in the end it is not even moved."""
         deal = self._open_deal(deal_id)
         if deal is None:
             return
