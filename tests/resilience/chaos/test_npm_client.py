@@ -113,9 +113,12 @@ def seen(account: sandbox.SandboxAccount, tmp_path_factory: pytest.TempPathFacto
         "--ignore-scripts",
         f"pipedrive@{VERSION}",
     ]
-    done = subprocess.run(
-        install, cwd=folder, capture_output=True, text=True, timeout=300, check=False
-    )
+    try:
+        done = subprocess.run(
+            install, cwd=folder, capture_output=True, text=True, timeout=300, check=False
+        )
+    except subprocess.TimeoutExpired:
+        pytest.skip(f"npm did not install pipedrive {VERSION} within 300 s")
     if done.returncode:
         reason = next(
             (line for line in done.stderr.splitlines() if line.strip()), "it gives no reason"
