@@ -26,7 +26,7 @@ from pdframe.metrics.forecasting.known import Known
 from pdframe.metrics.forecasting.methods import method_named
 from pdframe.metrics.forecasting.weighted import local_day
 
-Moment: TypeAlias = str | date | pd.Timestamp
+Moment: TypeAlias = str | date | pd.Timestamp | pd.Period
 
 CHANGES = ("new", "won", "lost", "moved", "aged", "repriced", "model")
 COLUMNS = ("currency", "expected_before", *CHANGES, "expected_after")

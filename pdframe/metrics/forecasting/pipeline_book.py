@@ -21,7 +21,7 @@ from pdframe.metrics.forecasting._amounts import exact_units, in_units, sums
 from pdframe.metrics.forecasting._book import LOST, OPEN, WON, Book, book
 from pdframe.metrics.forecasting._labels import group_names, labels
 
-Moment: TypeAlias = str | date | pd.Timestamp
+Moment: TypeAlias = str | date | pd.Timestamp | pd.Period
 
 MOVEMENTS = (
     "start",

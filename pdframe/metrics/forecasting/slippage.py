@@ -17,7 +17,7 @@ from pdframe.metrics._periods import days_since_1970, period_window
 from pdframe.metrics.forecasting._book import LOST, OPEN, WON, Book, book
 from pdframe.metrics.forecasting._labels import group_names, labels
 
-Moment: TypeAlias = str | date | pd.Timestamp
+Moment: TypeAlias = str | date | pd.Timestamp | pd.Period
 
 COLUMNS = (
     "deals",
