@@ -70,7 +70,7 @@ def forecast_deals(
     visits: pd.DataFrame,
     stages: pd.DataFrame,
     *,
-    as_of: Time | pd.Period,
+    as_of: Time,
     horizons: Any,
     by: str | Sequence[str] | None = None,
     history: pd.DataFrame | None = None,

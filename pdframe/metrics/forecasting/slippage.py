@@ -54,8 +54,8 @@ def slippage(
     history: pd.DataFrame,
     deals: pd.DataFrame,
     *,
-    since: Moment | pd.Period,
-    until: Moment | pd.Period,
+    since: Moment,
+    until: Moment,
     by: str | Sequence[str] | None = None,
     tz: str | None = None,
 ) -> pd.DataFrame:
@@ -156,8 +156,8 @@ def slippage_deals(
     history: pd.DataFrame,
     deals: pd.DataFrame,
     *,
-    since: Moment | pd.Period,
-    until: Moment | pd.Period,
+    since: Moment,
+    until: Moment,
     by: str | Sequence[str] | None = None,
     tz: str | None = None,
 ) -> pd.DataFrame:

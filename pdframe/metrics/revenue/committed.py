@@ -32,7 +32,7 @@ def committed_mrr(
     lines: pd.DataFrame,
     *,
     as_of: Moment,
-    until: Moment | pd.Period | None = None,
+    until: Moment | None = None,
     tz: str | None = None,
 ) -> pd.DataFrame:
     """CMRR as of a day, month by month: one row a month and currency.
