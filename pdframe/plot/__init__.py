@@ -10,6 +10,8 @@ saves or changes matplotlib's settings. They follow these: light, dark, larger t
 
 from __future__ import annotations
 
+from typing import NoReturn
+
 try:
     import matplotlib as _  # noqa: F401
 except ImportError as missing:
@@ -18,6 +20,7 @@ except ImportError as missing:
         " without it."
     ) from missing
 
+from pdframe._advice import explain_functions, unknown_name
 from pdframe.plot.backtest import backtest
 from pdframe.plot.billing import billing
 from pdframe.plot.calibration import calibration
@@ -54,5 +57,12 @@ __all__ = [
 ]
 
 
+explain_functions(globals(), __all__)
+
+
 def __dir__() -> list[str]:
     return __all__
+
+
+def __getattr__(name: str) -> NoReturn:
+    raise unknown_name(name, "chart", __all__)
