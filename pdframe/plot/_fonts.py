@@ -1,5 +1,5 @@
-"""What fonts can draw: text of a CRM made safe, fonts for the alphabets that the own font lacks, and
-how wide a text is.
+"""What fonts can draw: text of a CRM made safe, fonts for other alphabets, and how wide a text
+is.
 """
 
 from __future__ import annotations

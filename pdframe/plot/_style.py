@@ -174,7 +174,7 @@ def note(
 
     `at` is the transform of the place, that of the data by default; `box` the colour under it.
     """
-    looks: dict[str, Any] = {
+    properties: dict[str, Any] = {
         "ha": ha,
         "va": va,
         "fontsize": normal() if size is None else size,
@@ -183,10 +183,10 @@ def note(
         **PLAIN,
     }
     if box is not None:
-        looks["bbox"] = {"facecolor": box, "edgecolor": "none", "alpha": 0.85, "pad": 0.8}
+        properties["bbox"] = {"facecolor": box, "edgecolor": "none", "alpha": 0.85, "pad": 0.8}
     place = ax.transData if at is None else at
     if not any(shift):
-        return ax.text(x, y, text, transform=place, **looks)
+        return ax.text(x, y, text, transform=place, **properties)
     return ax.annotate(
         text,
         (x, y),
@@ -194,13 +194,13 @@ def note(
         xytext=(shift[0] * unit(), shift[1] * unit()),
         textcoords="offset points",
         annotation_clip=False,
-        **looks,
+        **properties,
     )
 
 
 def ticks(ax: Axes, most: float, inches: float) -> None:
-    """Put ticks at round whole numbers up to `most`, which is so many inches from 0; beyond it there
-    is room for text.
+    """Put ticks at round whole numbers up to `most`, which is `inches` from 0; beyond it there is
+    room for text.
     """
     room = int(inches / (width(number(most), normal()) + 0.15 * unit()))
     places = [

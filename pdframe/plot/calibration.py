@@ -12,7 +12,8 @@ from pdframe.plot import _style as style
 
 _NEEDED = ("horizon", "bin", "n", "p_mean", "share", "low", "high")
 
-# In points at the default size of type: from the axis to the counts under it, and from line to line there.
+# In points at the default size of type: from the axis to the counts under it, and from line to line
+# there.
 _FIRST_LINE, _NEXT_LINE = 46, 13
 _BINS = 10
 # Of the axis: how far the marks of two horizons are apart.

@@ -39,8 +39,8 @@ def mrr(
         False: a line a group instead, to compare them.
     top
         How many groups to draw, those with the most MRR first. None: up to 12, and of more the
-        largest 7. The rest is one part of the stack, named "and 7 more"; lines leave it out, and the title
-        says so.
+        largest 7. The rest is one part of the stack, named "and 7 more"; lines leave it out, and
+        the title says so.
     measure
         "arr": amounts times 12, of a year.
     title

@@ -24,7 +24,10 @@ TABLE = pd.DataFrame(
     ],
     columns=["deal_id", "title", "stage", "days_in_stage", "median_days", "share_longer",
              "rotten", "days_past_close"],
-).astype({"rotten": "boolean", "days_past_close": "Int64", "title": "str", "stage": "str"})  # fmt: skip
+)  # fmt: skip
+TABLE = TABLE.astype(
+    {"rotten": "boolean", "days_past_close": "Int64", "title": "str", "stage": "str"}
+)
 
 
 def test_the_smallest_share_of_longer_visits_comes_first_then_deals_without_one() -> None:

@@ -23,7 +23,9 @@ EVERY = [(style, case) for style in images.STYLES for case in CASES]
 
 @pytest.mark.every_case
 @pytest.mark.parametrize("chart", CHARTS)
-def test_a_chart_looks_as_it_did_and_its_texts_do_not_overlap(chart: str, tmp_path: Path) -> None:
+def test_a_chart_is_drawn_as_its_picture_and_its_texts_do_not_overlap(
+    chart: str, tmp_path: Path
+) -> None:
     some = EVERY
     if TIER == "test":
         some = [random.Random(f"{sample_seed()} {chart}").choice(EVERY)]

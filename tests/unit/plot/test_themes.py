@@ -35,10 +35,10 @@ def test_every_color_of_data_is_seen_on_white_and_on_black(color: str) -> None:
     assert theme.contrast(color, "#000000") >= 3
 
 
-@pytest.mark.parametrize("look", ["light", "dark", "presentation", "Solarize_Light2", "grayscale"])
+@pytest.mark.parametrize("name", ["light", "dark", "presentation", "Solarize_Light2", "grayscale"])
 @pytest.mark.parametrize("chart", CHARTS)
-def test_every_text_can_be_read_in_every_style(chart: str, look: str) -> None:
-    with plot.style(look):
+def test_every_text_can_be_read_in_every_style(chart: str, name: str) -> None:
+    with plot.style(name):
         ax = draw(CHARTS[chart](Case("one group")))
         page = to_hex(ax.get_facecolor())
         # What is written on bars and cells has its own ground.
