@@ -158,6 +158,11 @@ def forecast_deals(
     moves back and season, blended 2 to 1 with Aalen-Johansen's competing risks by stage and age in
     stage. Only what was known at `as_of` counts, and of the past only what was known then.
 
+    The API gives no changelog of a deleted deal. Where those of most deals are loaded, a deleted
+    deal without one counts with the first value, owner, expected close and stage that are known of
+    it at all times before too, and is left out of the times before it entered that stage: what is
+    unknown of a deal must not reveal that it will be deleted.
+
     With `activities`, the regression learns from the time since the last done one, how many were
     done in the last 28 days, and for how long the oldest one that is not done has been planned.
     With `deal_products`, it learns from the number of line items and the product of the first. An
