@@ -212,11 +212,9 @@ def forecast_deals(
     columns["why"] = pd.Series(why[each], dtype="str")
     result = frame.assign(**columns)
     result = result[list(dict.fromkeys([*names, *_COLUMNS]))]
-    return note(
-        keyed(result, [*names, "deal_id", "horizon"], known.tz),
-        [*collected, *notes],
-        "forecast_deals",
-    )
+    result = keyed(result, [*names, "deal_id", "horizon"], known.tz)
+    result.attrs["as_of"] = pd.Timestamp(known.as_of, unit="us", tz="UTC").isoformat()
+    return note(result, [*collected, *notes], "forecast_deals")
 
 
 def _frame(
