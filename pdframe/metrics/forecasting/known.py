@@ -180,6 +180,11 @@ class Known:
         return self._source.newest <= self.as_of
 
     @property
+    def newest(self) -> int:
+        """The newest time that the frames show."""
+        return self._source.newest
+
+    @property
     def knows_values(self) -> bool:
         """Whether values at `as_of` are known: from history, or because nothing is later."""
         return self.is_current or self._source.frames.history is not None
