@@ -364,3 +364,23 @@ def test_draws_of_other_periods_or_none_are_refused() -> None:
         plot.forecast(QUARTER, draws=draws.iloc[1:])
     with pytest.raises(ArgumentError, match="draws has no rows"):
         plot.forecast(QUARTER, draws=draws.iloc[:0])
+
+
+def test_a_record_of_other_groups_and_lengths_is_no_past_of_this_forecast() -> None:
+    own = RECORD.assign(by=None, group=None, freq="M").astype({"by": "str", "group": "str"})
+    others = pd.concat(
+        [
+            own,
+            own.assign(by="team", group="a", actual=1e9, p90=2e9),
+            own.assign(freq="Q", actual=1e9, p90=2e9),
+        ],
+        ignore_index=True,
+    )
+    monthly = QUARTER.copy()
+    monthly.attrs["freq"] = "M"
+    alone, among = (draw(plot.forecast(monthly, record=each)) for each in (own, others))
+    assert texts(among) == texts(alone)
+    team = monthly.copy()
+    team.insert(0, "team", "a")
+    said = texts(draw(plot.forecast(team, record=others)))
+    assert said != texts(among)
