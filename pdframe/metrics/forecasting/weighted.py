@@ -38,7 +38,7 @@ from pdframe.metrics._periods import days_since_1970, frequency, known_by
 from pdframe.metrics._states import OPEN, states
 from pdframe.metrics.currency import Rates, RateTable
 from pdframe.metrics.forecasting._amounts import LARGEST, exact_units, in_units, sums
-from pdframe.metrics.forecasting._labels import group_names, labels
+from pdframe.metrics.forecasting._labels import apart_by_currency, group_names, labels
 
 Moment: TypeAlias = str | date | pd.Timestamp
 
@@ -154,7 +154,7 @@ def weighted_pipeline(
     4 2026-07-01      EUR      5   95344.31  32921.5660  dated
     """
     with collect_warnings() as notes:
-        names = group_names(by, deals, _TAKEN)
+        names = group_names(apart_by_currency(by, rates), deals, _TAKEN)
         rows = _deals(
             deals,
             stages,
@@ -219,7 +219,7 @@ def weighted_pipeline_deals(
     2       14  Qualified   1150.0         10.0     115.0
     """
     with collect_warnings() as notes:
-        names = group_names(by, deals, _TAKEN)
+        names = group_names(apart_by_currency(by, rates), deals, _TAKEN)
         rows = _deals(
             deals,
             stages,
