@@ -249,7 +249,10 @@ def persons(
 ) -> pd.DataFrame:
     """Load persons, one row a person. Source: /persons.
 
-    The API does not list deleted persons: a full reload removes them. `names=True` loads all
+    `emails` and `phones` are lists of all addresses and numbers: `primary_email` and
+    `primary_phone` are the ones to show, to search with `.str`, or to join on, and
+    `pdframe.has(persons["emails"], "anna@acme.com")` finds an address wherever it stands. The API
+    does not list deleted persons: a full reload removes them. `names=True` loads all
     organizations if they are not cached: 10 tokens per 500.
 
     Examples
