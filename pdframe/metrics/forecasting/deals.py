@@ -27,7 +27,7 @@ from pdframe.metrics.forecasting._interface import DAY, OpenDeals
 from pdframe.metrics.forecasting._labels import group_names
 from pdframe.metrics.forecasting.blend import Blend
 from pdframe.metrics.forecasting.design import Design
-from pdframe.metrics.forecasting.drift import drift
+from pdframe.metrics.forecasting.drift import drift_note
 from pdframe.metrics.forecasting.known import Known
 from pdframe.metrics.forecasting.landmarks import landmarks
 from pdframe.metrics.forecasting.likeness import Likeness
@@ -208,8 +208,8 @@ def forecast_deals(
         if isinstance(fitted, Blend):
             words = _circumstances(known, there, fitted.hazard.design)
             why = fitted.explain(there).texts(words)
-            changed = drift(known, model, int(lengths[-1]), seed)
-            notes += [] if changed is None else [*filter(None, [changed.note()])]
+            changed = drift_note(known, model, int(lengths[-1]), seed)
+            notes += [] if changed is None else [changed]
     frame = _frame(known, there, lengths, names, own)
     columns = _measures(frame, there, lengths, chances.won, chances.lost)
     is_own, like = likeness.counts(there)
