@@ -15,7 +15,7 @@ from pdframe.metrics._columns import NO_ID, TOO_LARGE, equals, plain_ids
 from pdframe.metrics._survival import Flags, Ints
 from pdframe.metrics.forecasting._interface import DAY
 
-COLUMNS = ("value", "currency", "owner_id", "expected_close_date")
+COLUMNS = ("value", "currency", "owner_id", "expected_close_date", "probability")
 """Columns of deals of which past values are read."""
 
 
@@ -103,6 +103,9 @@ def _of_column(history: pd.DataFrame, name: str, tz: str) -> ChangeRows:
     if "source" in history.columns:
         shown, logged = (equals(history, "source", word) for word in ("first look", "changelog"))
     usable = (deal != NO_ID) & (time != NULL) & (seen != NULL)
+    if name == "probability":
+        # Only deals whose probability changes later have one in their changelog since creation.
+        usable &= ~(logged & (before == ""))
     order = np.flatnonzero(usable)
     order = order[np.lexsort((after[order], before[order], seen[order], time[order], deal[order]))]
     deal, time, seen, before, after = (a[order] for a in (deal, time, seen, before, after))
@@ -153,7 +156,7 @@ def _values(name: str, texts: NDArray[Any]) -> NDArray[Any]:
         return np.asarray(words, object)
     column = pd.Series(texts.astype(object), dtype="str")
     column = column.mask(column == "")
-    if name == "value":
+    if name in ("value", "probability"):
         numbers = pd.to_numeric(column, errors="coerce").to_numpy(np.float64, na_value=np.nan)
         return np.where(np.abs(numbers) < TOO_LARGE, numbers, np.nan)
     if name == "owner_id":

@@ -163,8 +163,9 @@ def _latest(times: Ints) -> int:
 def _current(deals: pd.DataFrame) -> dict[str, NDArray[Any]]:
     """Return the columns of `COLUMNS` as the frame has them."""
     result: dict[str, NDArray[Any]] = {}
-    if "value" in deals:
-        result["value"] = finite(deals, "value", below=TOO_LARGE)
+    for name in ("value", "probability"):
+        if name in deals:
+            result[name] = finite(deals, name, below=TOO_LARGE)
     if "currency" in deals:
         texts = deals["currency"]
         words = np.array(texts, object)

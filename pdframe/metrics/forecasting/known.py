@@ -223,6 +223,7 @@ class Known:
             segments.moves_back[row],
             None if activities is None else activities.at(deal, at),
             None if lines is None else lines.at(deal, at),
+            values["probability"],
         )
 
     def outcomes(self, deals: OpenDeals) -> Outcomes:
@@ -396,6 +397,7 @@ class Known:
             "currency": None,
             "owner_id": NO_ID,
             "expected_close_date": NULL,
+            "probability": np.nan,
         }
         unlogged = source.without_changelog(created, source.logged)
         for name in source.changes:

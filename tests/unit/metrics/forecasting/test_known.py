@@ -228,6 +228,35 @@ def test_values_are_those_of_the_history_and_unknown_without_it():
     assert np.isnan(at(now, "2025-05-15").value).all()
 
 
+def test_the_probability_of_a_deal_is_known_from_its_first_snapshot():
+    visits = [visit(1, 1, "2025-01-01", None, "open")]
+    rows = [(None, "60", "2025-03-01"), ("60", "80", "2025-04-01")]
+    history = [
+        {"deal_id": 1, "column": "probability", "before": before, "after": after}
+        | {"time": day(time), "seen_at": day(time), "source": "first look"}
+        for before, after, time in rows
+    ]
+    one = known([deal(1, "2025-01-01", probability=90.0)], visits, "2025-06-30", history)
+    times = [micros(f"2025-{month}-15") for month in ("02", "03", "04")]
+    shown = one.open_at(times).probability
+    assert shown is not None
+    assert shown.tolist() == pytest.approx([np.nan, 60.0, 80.0], nan_ok=True)
+
+
+def test_a_probability_that_changes_later_is_not_known_earlier_than_others():
+    visits = [visit(1, 1, "2025-01-01", None, "open")]
+    rows = [(None, "60", "2025-01-01"), ("60", "80", "2025-04-01")]
+    history = [
+        {"deal_id": 1, "column": "probability", "before": before, "after": after}
+        | {"time": day(time), "seen_at": day(time), "source": "changelog"}
+        for before, after, time in rows
+    ]
+    one = known([deal(1, "2025-01-01")], visits, "2025-06-30", history)
+    shown = one.open_at([micros("2025-03-15"), micros("2025-04-15")]).probability
+    assert shown is not None
+    assert shown.tolist() == pytest.approx([np.nan, 80.0], nan_ok=True)
+
+
 def test_the_value_of_a_win_is_that_at_winning_as_far_as_known():
     deals = [deal(1, "2025-01-01", "won", won_time="2025-03-01", update_time="2025-09-01")]
     visits = [visit(1, 1, "2025-01-01", "2025-03-01", "won")]
