@@ -139,7 +139,7 @@ def with_lengths(rows: pd.DataFrame) -> pd.DataFrame:
     return rows.assign(horizon=pd.Series(lengths, rows.index, dtype="timedelta64[us]"))
 
 
-def _length(value: Any) -> pd.Timedelta:
+def _length(value: Any) -> Any:
     """Return a horizon as a length of time; null stays null. A number has no unit."""
     if pd.api.types.is_scalar(value) and pd.isna(value):
         return pd.NaT

@@ -294,14 +294,17 @@ def _names_of_owners(deals: pd.DataFrame, there: OpenDeals) -> NDArray[np.object
     named = places(ids, there.owner)
     known = (there.owner != NO_ID) & (named >= 0)
     own = _text_of(deals, "owner_name", np.where(known, np.append(first, -1)[named], -1))
-    return np.where(known & ~pd.isna(own), np.asarray(own, object), None)
+    result = np.full(len(there), None, object)
+    named_too = known & ~pd.isna(own)
+    result[named_too] = np.asarray(own, object)[named_too]
+    return result
 
 
 def _circumstances(known: Known, there: OpenDeals, design: Design) -> Circumstances:
     """Return what the explanation of each deal calls its stage and owner, and its size."""
-    names = _names_of_owners(known.frames.deals, there)
-    ids = np.where(there.owner == NO_ID, None, there.owner.astype(object))
-    owner = np.where(pd.isna(names), ids, names)
+    owner = _names_of_owners(known.frames.deals, there)
+    bare = pd.isna(owner) & (there.owner != NO_ID)
+    owner[bare] = there.owner[bare]
     stage = np.asarray(_stage_names(known.frames.stages, there), object)
     return Circumstances(there, stage, owner, design.value_size(there))
 
