@@ -149,8 +149,8 @@ def _length(value: Any) -> Any:
         with contextlib.suppress(ValueError, OverflowError):
             return pd.Timedelta(value)
     raise ArgumentError(
-        f"The column 'horizon' holds {value!r}, which is not a length of time. Pass the frame as the"
-        " metric returned it, or write '90D'."
+        f"The column 'horizon' holds {value!r}, which is not a length of time. Pass the frame as"
+        " the metric returned it, or write '90D'."
     )
 
 

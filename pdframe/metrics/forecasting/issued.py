@@ -163,10 +163,10 @@ def _during(wins: Wins, begins: Ints, ends: Ints, tz: str) -> Flags:
     as forecasts count, and by its time where a period ends within a day.
     """
     first, last = (local_days(times, tz) // DAY for times in (begins, ends))
-    whole = midnights(last * DAY, tz) == ends
+    full = midnights(last * DAY, tz) == ends
     begun = wins.day >= first[:, None]
     before = (wins.day < last[:, None]) | (
-        ~whole[:, None] & (wins.day == last[:, None]) & (wins.time < ends[:, None])
+        ~full[:, None] & (wins.day == last[:, None]) & (wins.time < ends[:, None])
     )
     return np.asarray(begun & before, np.bool_)
 

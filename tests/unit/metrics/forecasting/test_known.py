@@ -427,14 +427,14 @@ SHOWN_LATE = {"source": "snapshots", "seen_at": day("2025-09-01")}
 
 @pytest.mark.parametrize("is_listed", [False, True])
 @pytest.mark.parametrize("as_of", ["2025-07-15", "2025-12-31"])
-def test_a_deal_that_is_deleted_later_looks_as_one_that_is_not(as_of: str, is_listed: bool):
-    gone = ([DELETED[0][0]], [{**DELETED[1][0], **SHOWN_LATE}])
+def test_a_deal_that_is_deleted_later_is_known_as_one_that_is_not(as_of: str, is_listed: bool):
+    removed = ([DELETED[0][0]], [{**DELETED[1][0], **SHOWN_LATE}])
     rows = [
         {"deal_id": 4, "column": column, "before": None, "after": after, "source": "first look"}
         | {"time": day("2025-09-01"), "seen_at": day("2025-09-01")}
         for column, after in (("value", "10"), ("owner_id", "7"))
     ]
-    deals, visits, history = _with_changelogs(*gone, rows if is_listed else [])
+    deals, visits, history = _with_changelogs(*removed, rows if is_listed else [])
     shown = at(known(deals, visits, as_of, history), "2025-07-01")
     assert shown.deal.tolist() == [1, 2, 3, 4]
     assert shown.stage.tolist() == [2] * 4
@@ -449,8 +449,8 @@ def test_a_deal_that_is_deleted_later_looks_as_one_that_is_not(as_of: str, is_li
 
 
 def test_without_changelogs_no_deal_is_known_before_the_first_snapshot():
-    gone = ([DELETED[0][0]], [{**DELETED[1][0], **SHOWN_LATE}])
-    deals, visits, history = _with_changelogs(*gone, source="snapshots")
+    removed = ([DELETED[0][0]], [{**DELETED[1][0], **SHOWN_LATE}])
+    deals, visits, history = _with_changelogs(*removed, source="snapshots")
     shown = at(known(deals, visits, "2025-12-31", history), "2025-07-01")
     assert shown.deal.tolist() == [1, 2, 3, 4]
     assert shown.stage.tolist() == [NO_ID] * 4

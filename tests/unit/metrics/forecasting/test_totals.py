@@ -439,12 +439,12 @@ def wide(table: pd.DataFrame) -> list[str]:
 
 def test_a_wide_range_is_said_of_all_groups_together_alone() -> None:
     calm = {**COMING, "freq": "Q", "until": "2027-Q2", "common_sd": 0.05}
-    whole = metrics.forecast(*past(400), **calm)
+    total = metrics.forecast(*past(400), **calm)
     by_title = metrics.forecast(*past(400), **calm, by="title")
-    assert (whole["p90"].tail(3) <= 5 * whole["p10"].tail(3)).all()
+    assert (total["p90"].tail(3) <= 5 * total["p10"].tail(3)).all()
     assert (by_title["p90"] > 5 * by_title["p10"]).sum() > 100
     # The second quarter of 2026 has an hour left.
-    assert wide(whole) == wide(by_title) == []
+    assert wide(total) == wide(by_title) == []
     wild = metrics.forecast(*past(), **{**COMING, "common_sd": 1.5}, by="owner_id")
     sums = metrics.forecast(*past(), **{**COMING, "common_sd": 1.5})
     rows = np.flatnonzero((sums["p90"] > 5 * sums["p10"]) & (sums["p90"] > 0))
