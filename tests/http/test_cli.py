@@ -34,7 +34,7 @@ def test_demo_shows_the_complete_path(capsys: pytest.CaptureFixture[str], tmp_pa
     )
     assert 0 < second < first
     assert "from the cache: 0 tokens" in said
-    assert str(tmp_path / "sandbox-seed7-1200") in said
+    assert str(tmp_path / "showcase-seed7-1200") in said
     assert "notebooks/01_quickstart.ipynb" in said
 
 
@@ -126,7 +126,9 @@ def test_no_credentials_is_a_failure(capsys: pytest.CaptureFixture[str]) -> None
 def test_a_table_requested_and_unavailable_is_a_failure(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    with sandbox.connect(seed=3, deals=60, plan="Lite", burst=100_000, progress=False) as account:
+    with sandbox.connect(
+        seed=3, deals=60, company="hostile", plan="Lite", burst=100_000, progress=False
+    ) as account:
         monkeypatch.setenv("PIPEDRIVE_BASE_URL", account.server.url)
         monkeypatch.setenv("PIPEDRIVE_API_TOKEN", account.server.token)
         assert main(["sync", "installments", "--quiet", "--cache-dir", str(tmp_path)]) == 1

@@ -29,10 +29,6 @@ def test_the_code_of_the_readme_gives_its_outputs_and_pictures() -> None:
     for path, drawn in page.pictures.items():
         assert texts_in(ROOT / path) == drawn.texts, path
     assert set(page.warnings) == {
-        (
-            "deals, column 'Competitor' holds options that are not defined (any more): #111, #112,"
-            " #113."
-        ),
         *(
             text
             for text in page.warnings
