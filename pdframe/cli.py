@@ -13,8 +13,8 @@ import shlex
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NoReturn
 
-from pdframe import __version__
 from pdframe.errors import PdframeError
 
 _EPILOG = """\
@@ -66,7 +66,7 @@ def _parser() -> argparse.ArgumentParser:
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--version", action="version", version=f"pdframe {__version__}")
+    parser.add_argument("--version", action=_Version, nargs=0, help="print the version")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
 
     demo = commands.add_parser(
@@ -151,6 +151,16 @@ def _parser() -> argparse.ArgumentParser:
     for command in (sync, status, estimate, export, fields):
         command.add_argument("--company", help="the company's name (default: PIPEDRIVE_COMPANY)")
     return parser
+
+
+class _Version(argparse.Action):
+    """Print the version of the installed distribution, which is read only then."""
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: object) -> NoReturn:
+        from importlib.metadata import version
+
+        print(f"pdframe {version('pdframe')}")
+        parser.exit()
 
 
 def _notebooks(options: argparse.Namespace) -> int:
