@@ -4,7 +4,7 @@ amounts as text.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import date, datetime
 from typing import Any
 
@@ -24,8 +24,8 @@ MOST_MONTHS = 120
 _LARGEST = 1e15
 # A label such as 2026-06 needs as many inches, at the default size of type.
 _LABEL = 0.72
-# From this amount on a chart writes 412k and 1.24M.
-_SHORT_FROM = 100_000
+# From this amount on a chart writes 12.4M.
+_SHORT_FROM = 10_000_000
 
 SYMBOLS = {
     "AUD": "A$",
@@ -214,15 +214,27 @@ def money_text(value: float, sign: str = "") -> str:
     raise AssertionError(value)
 
 
-def amount(value: float, most: float, *, sign: bool = False) -> str:
-    """Return an amount with separators: with cents where the largest one is below 1,000, in three
-    digits with k or M where it is 100,000 or more.
+def amount(value: float, most: float, *, sign: bool = False, brief: bool = False) -> str:
+    """Return an amount with separators, with cents where the largest one is below 1,000; in three
+    digits with k or M where that is 10,000,000 or more, or in `brief`.
     """
-    if abs(most) >= _SHORT_FROM:
+    if brief or abs(most) >= _SHORT_FROM:
         text = f"{'+' if sign and value >= 0 else ''}{short(value)}"
     else:
         text = f"{value:{'+' if sign else ''},.{2 if abs(most) < 1_000 else 0}f}"
     return text[1:] if text[:1] in "+-" and not text.strip("+-0.,") else text
+
+
+def fitting(ax: Axes, places: float, texts: Callable[[bool], list[str]]) -> list[str] | None:
+    """Return amounts that are written next to each other, at so many places of the Axes: exact,
+    else in brief; None where neither has room. `texts` writes them, in brief or not.
+    """
+    room = style.inches(ax) / max(places, 1)
+    for brief in (False, True):
+        result = texts(brief)
+        if max((style.width(text, style.small()) for text in result), default=0.0) + 0.05 <= room:
+            return result
+    return None
 
 
 def short(value: float) -> str:
@@ -238,12 +250,6 @@ def priced(value: float, currency: Any) -> str:
     sign = SYMBOLS.get(str(currency), "")
     text = f"{'-' if value < 0 else ''}{sign}{short(abs(value))}"
     return text if sign or pd.isna(currency) else f"{text} {style.shown(currency, 12)}"
-
-
-def has_room(ax: Axes, texts: Sequence[str]) -> bool:
-    """Return whether the texts, one a month, can be written next to each other."""
-    widest = max((style.width(text, style.small()) for text in texts), default=0.0)
-    return style.inches(ax) / max(len(texts), 1) >= widest + 0.05
 
 
 def factor(measure: str) -> int:

@@ -56,6 +56,15 @@ def draw(
     cut = levels.min() > _CUT * high > 0
     if cut:
         low = levels.min() - 0.35 * (high - levels.min())
+
+    def texts(brief: bool) -> list[str]:
+        return [
+            months.amount(start, most, brief=brief),
+            *(months.amount(step.amount, most, sign=True, brief=brief) for step in steps),
+            months.amount(end, most, brief=brief),
+        ]
+
+    written = months.fitting(ax, len(steps) + 2.2, texts)
     level = style.blend(pen.ink, pen.paper, 0.72)
     ax.bar(0, start, color=level, width=0.7, label=names[0])
     for at, step in enumerate(steps, start=1):
@@ -69,7 +78,8 @@ def draw(
             base=base,
         )
         ax.plot([at - 0.65, at - 0.35], [base, base], color=pen.faint, linewidth=0.8)
-        write(ax, at, max(base, float(levels[at])), months.amount(step.amount, most, sign=True))
+        if written:
+            write(ax, at, max(base, float(levels[at])), written[at])
     last = len(steps) + 1
     ax.plot([last - 0.65, last - 0.35], [levels[-1]] * 2, color=pen.faint, linewidth=0.8)
     ax.bar(
@@ -82,8 +92,9 @@ def draw(
         width=0.7,
         label=names[1],
     )
-    write(ax, 0, max(start, 0.0), months.amount(start, most))
-    write(ax, last, max(end, 0.0), months.amount(end, most))
+    if written:
+        write(ax, 0, max(start, 0.0), written[0])
+        write(ax, last, max(end, 0.0), written[-1])
     _name(ax, [names[0], *(step.name for step in steps), names[1]], notes)
     ax.set_xlim(-0.6, last + 0.6)
     months.money_axis(ax, low, high, currency)

@@ -82,8 +82,13 @@ def billing(frame: pd.DataFrame, ax: Axes | None = None, *, title: str | None = 
     months.month_axis(ax, number)
     months.money_axis(ax, float(down.min()), float(up.max()), currency)
     total = up + down
-    written = [months.amount(value, float(np.abs(total).max())) for value in total]
-    if months.has_room(ax, written):
+    most = float(np.abs(total).max())
+
+    def texts(brief: bool) -> list[str]:
+        return [months.amount(value, most, brief=brief) for value in total]
+
+    written = months.fitting(ax, len(total), texts)
+    if written:
         for x, above, text in zip(places, up, written, strict=True):
             style.note(
                 ax, x, above, text, ha="center", va="bottom", size=style.small(), shift=(0, 2)

@@ -131,7 +131,7 @@ def _bars(ax: Axes, y: style.Floats, widths: dict[str, style.Floats], inch: floa
     start, pen = np.zeros(len(y)), style.pen(ax)
     for name, label, own in _STATES:
         width, color = widths[name], own or pen.paper
-        ax.barh(
+        bars = ax.barh(
             y,
             width,
             left=start,
@@ -141,6 +141,10 @@ def _bars(ax: Axes, y: style.Floats, widths: dict[str, style.Floats], inch: floa
             linewidth=0.8,
             label=label,
         )
+        for bar in bars:
+            if not bar.get_width():
+                # The edge of nothing is a line all the same.
+                bar.set_linewidth(0)
         for at, count in enumerate(width):
             text = style.number(count)
             if width[at] >= inch * (style.width(text, style.small()) + 0.06):

@@ -182,8 +182,12 @@ def _months(
             label="not over" if at == np.flatnonzero(~done)[0] else "_",
         )
     most = float(np.abs(net).max())
-    written = [months.amount(value, most, sign=True) for value in net]
-    if months.has_room(ax, written):
+
+    def texts(brief: bool) -> list[str]:
+        return [months.amount(value, most, sign=True, brief=brief) for value in net]
+
+    written = months.fitting(ax, len(net), texts)
+    if written:
         for x, above, text in zip(number, up, written, strict=True):
             waterfall.write(ax, float(x), above, text)
     style.legend_below(ax)
