@@ -26,6 +26,7 @@ from pdframe.metrics._columns import (
     times,
     warn_of_uncountable,
 )
+from pdframe.metrics._notes import noted
 
 RateTable = Mapping[str, float] | pd.DataFrame
 Days = npt.NDArray[np.datetime64]
@@ -297,6 +298,7 @@ def ecb_rates(to: str = "EUR", *, currencies: Iterable[str] | None = None) -> pd
     return table
 
 
+@noted
 def convert(
     frame: pd.DataFrame,
     to: str,
