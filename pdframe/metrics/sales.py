@@ -49,7 +49,7 @@ from pdframe.metrics._states import (
 from pdframe.metrics._survival import aalen_johansen, wilson
 from pdframe.metrics.currency import Rates, RateTable, one_currency
 
-Moment: TypeAlias = str | date | pd.Timestamp
+Moment: TypeAlias = str | date | pd.Timestamp | pd.Period
 
 CLOSED = ("n", "won", "lost", "win_rate", "low", "high")
 CREATED = ("n", "won", "lost", "deleted", "open", "win_rate", "low", "high", "horizon_days")
@@ -81,9 +81,10 @@ def win_rate(
         local_lost_date, is_deleted, deleted_time and update_time are used where present.
     since, until
         The window, since inclusive, until exclusive; None: no bound. Naive times and bare dates are
-        in `tz`.
+        in `tz`. A year, quarter, month ("2026-Q2") or `pd.Period` as `until` is taken to its end.
     by
-        Column or columns of `deals` to group by, unchanged; null is a group.
+        Column or columns of `deals` to group by, unchanged; null is a group. "owner" is
+        `owner_name` where `deals` has that alone.
     basis
         "closed" (default): won / (won + lost) of the deals closed in the window, as dashboards show
         it. It leaves out open deals: where losses are faster than wins, a young pipeline shows too
@@ -144,7 +145,7 @@ def win_rate(
     """
     if basis not in ("closed", "created"):
         raise ArgumentError(f"`basis` is 'closed' or 'created', not {basis!r}.")
-    names = keys(by, CLOSED if basis == "closed" else CREATED)
+    names = keys(by, CLOSED if basis == "closed" else CREATED, deals)
     tz = zone_of(tz, deals)
     deals = require_columns(deals, "deals", ["id", "status"], names).reset_index(drop=True)
     one_row_each(deals, "deals")
@@ -191,10 +192,10 @@ def sales_velocity(
         present.
     since, until
         The window, since inclusive, until exclusive; None: no bound. Naive times and bare dates are
-        in `tz`.
+        in `tz`. A year, quarter, month ("2026-Q2") or `pd.Period` as `until` is taken to its end.
     by
-        Column or columns of `deals` to group by, unchanged; null is a group. "currency" keeps
-        currencies apart.
+        Column or columns of `deals` to group by, unchanged; null is a group. "owner" is
+        `owner_name` where `deals` has that alone. "currency" keeps currencies apart.
     rates
         A mapping currency -> value of one unit in the common currency, or a frame (currency, date,
         rate): the last rate on or before the day on which the deal was won counts.
@@ -247,7 +248,7 @@ def sales_velocity(
     velocity          584.09
     Name: 0, dtype: object
     """
-    names = keys(by, VELOCITY)
+    names = keys(by, VELOCITY, deals)
     tz = zone_of(tz, deals)
     deals = require_columns(
         deals, "deals", ["id", "status", "value", "currency"], names

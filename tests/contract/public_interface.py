@@ -267,7 +267,9 @@ def loader_frames(account: sandbox.SandboxAccount) -> dict[str, pd.DataFrame]:
 def forecast_frames() -> dict[str, pd.DataFrame]:
     """Forecast for an account that has enough of a past."""
     rates: dict[str, Any] = {"rates": {"EUR": 1, "USD": 0.9, "GBP": 1.15}, "draws": 10}
-    with sandbox.connect(seed=SEED, deals=4 * DEALS, burst=100_000, progress=False) as account:
+    with sandbox.connect(
+        seed=SEED, deals=4 * DEALS, company="hostile", burst=100_000, progress=False
+    ) as account:
         return {
             "forecast": account.forecast("2026-07", **rates),
             "forecast(by='owner')": account.forecast("2026-07", **rates, by="owner"),
@@ -442,8 +444,8 @@ def accounts() -> Iterator[tuple[sandbox.SandboxAccount, sandbox.SandboxAccount]
     """Open an account of a few deals, and a new one that has none."""
     options: dict[str, Any] = {"burst": 100_000, "search_burst": 100_000, "progress": False}
     with (
-        sandbox.connect(seed=SEED, deals=DEALS, **options) as small,
-        sandbox.connect(seed=SEED, deals=0, **options) as new,
+        sandbox.connect(seed=SEED, deals=DEALS, company="hostile", **options) as small,
+        sandbox.connect(seed=SEED, deals=0, company="hostile", **options) as new,
     ):
         yield small, new
 

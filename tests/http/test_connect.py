@@ -75,7 +75,9 @@ def test_a_closed_account_says_so(tmp_path: Path) -> None:
 
 
 def test_tokens_of_an_earlier_session_are_reported_before_the_first_load(tmp_path: Path) -> None:
-    with pdframe.sandbox.connect(seed=3, deals=0, cache_dir=tmp_path, progress=False) as first:
+    with pdframe.sandbox.connect(
+        seed=3, deals=0, cache_dir=tmp_path, company="hostile", progress=False
+    ) as first:
         first.pipelines()
         url, token = first.server.url, first.server.token
         with pdframe.connect(
@@ -187,7 +189,12 @@ def test_twenty_accounts_in_one_cache_are_kept_apart_under_readable_names(tmp_pa
     ids: dict[str, list[int]] = {}
     for seed in range(1, 21):
         with sandbox.connect(
-            seed=seed, deals=10, cache_dir=tmp_path, burst=100_000, progress=False
+            seed=seed,
+            deals=10,
+            cache_dir=tmp_path,
+            company="hostile",
+            burst=100_000,
+            progress=False,
         ) as account:
             ids[account.cache_path.name] = account.deals()["id"].tolist()
             assert account.status().set_index("table")["rows"]["deals"] == len(
@@ -196,7 +203,12 @@ def test_twenty_accounts_in_one_cache_are_kept_apart_under_readable_names(tmp_pa
     assert list(ids) == [f"sandbox-seed{seed}-10-user1003" for seed in range(1, 21)]
     for seed in (1, 20):
         with sandbox.connect(
-            seed=seed, deals=10, cache_dir=tmp_path, burst=100_000, progress=False
+            seed=seed,
+            deals=10,
+            cache_dir=tmp_path,
+            company="hostile",
+            burst=100_000,
+            progress=False,
         ) as account:
             requested = account.server.stats.requests
             assert account.deals()["id"].tolist() == ids[f"sandbox-seed{seed}-10-user1003"]

@@ -441,7 +441,9 @@ def test_the_account_s_own_past() -> None:
     """What an account showed at each snapshot is what it shows of it later, from deals, visits and
     history of today.
     """
-    with sandbox.connect(seed=3, deals=80, burst=100_000, progress=False) as account:
+    with sandbox.connect(
+        seed=3, deals=80, company="hostile", burst=100_000, progress=False
+    ) as account:
         shown, reported = [], []
         for _ in range(3):
             account.sync("deals", "stages")
@@ -480,7 +482,9 @@ def test_between_two_snapshots_nothing_is_known_that_only_the_later_one_detected
     after later looks.
     """
     closings = 0
-    with sandbox.connect(seed=seed, deals=150, burst=100_000, progress=False) as account:
+    with sandbox.connect(
+        seed=seed, deals=150, company="hostile", burst=100_000, progress=False
+    ) as account:
         reported: list[tuple[pd.Timestamp, pd.DataFrame, pd.DataFrame]] = []
         for _ in range(4):
             account.sync("deals", "stages")

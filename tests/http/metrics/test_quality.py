@@ -659,7 +659,9 @@ def test_a_plan_without_billing_and_lines_without_parts() -> None:
 
 @pytest.fixture(scope="module")
 def company() -> Frames:
-    with sandbox.connect(seed=3, deals=150, burst=100_000, progress=False) as account:
+    with sandbox.connect(
+        seed=3, deals=150, company="hostile", burst=100_000, progress=False
+    ) as account:
         deals = account.deals(labels=False)
         account.deal_changes()
         return {

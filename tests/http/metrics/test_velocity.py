@@ -673,7 +673,9 @@ def test_a_deletion_is_an_exit_or_cuts_the_visit_off() -> None:
 
 def test_a_synthetic_company_as_statsmodels_sees_its_true_visits() -> None:
     with (
-        pdframe.sandbox.connect(seed=3, deals=300, progress=False, burst=100_000) as account,
+        pdframe.sandbox.connect(
+            seed=3, deals=300, company="hostile", progress=False, burst=100_000
+        ) as account,
         warnings.catch_warnings(),
     ):
         warnings.simplefilter("ignore", DataWarning)
