@@ -304,10 +304,10 @@ def user_followers(
     --------
     >>> users = account.users(columns=["id"])
     >>> account.user_followers(users["id"]).head(3)
-       followed_user_id  user_id                  add_time
-    0              1010     1003 2023-06-26 07:00:14+00:00
-    1              1010     1014 2023-06-26 07:00:15+00:00
-    2              1031     1003 2023-06-26 07:00:16+00:00
+       followed_user_id  user_id                  add_time      user_name
+    0              1010     1003 2023-06-26 07:00:14+00:00     Kadri Tamm
+    1              1010     1014 2023-06-26 07:00:15+00:00  Aino Virtanen
+    2              1031     1003 2023-06-26 07:00:16+00:00     Kadri Tamm
     """
     return load_records(self, "user_followers", ids, refresh, labels, names, columns)
 
