@@ -176,10 +176,10 @@ def _demo(options: argparse.Namespace) -> int:
             f" {int(first['tokens'].sum()):,}.\n"
         )
         print(f"Parquet, a folder a table: {account.cache_path}")
-        print("Open next:                 notebooks/01_quickstart.ipynb")
-        print("                           notebooks/02_the_whole_account.ipynb")
         print("Your own account:          export PIPEDRIVE_COMPANY=acme PIPEDRIVE_API_TOKEN=...")
         print("                           pdframe sync")
+        print("Five notebooks, one question each:\n")
+        print("    pdframe notebooks pdframe-notebooks")
     return 0
 
 
