@@ -20,6 +20,7 @@ from pdframe import metrics
 from pdframe._advice import explain_methods, explained, unknown_name
 from pdframe._connect import connection
 from pdframe._overview import (
+    FIRST_STEPS,
     account_html,
     account_text,
     cache_lines,
@@ -38,11 +39,12 @@ from pdframe.cache.known_accounts import Accounts
 from pdframe.cache.store import Store
 from pdframe.errors import AccessError, ArgumentError, CacheError
 from pdframe.frames.convert import shorten
-from pdframe.history import forecasts, replay
+from pdframe.history import changes, forecasts, replay
 from pdframe.history.latest_visits import LatestVisits
 from pdframe.loaders import lists, per_record
 from pdframe.loaders.fields import fields
 from pdframe.loaders.search import search, search_field
+from pdframe.loaders.urls import url
 from pdframe.schema import LISTS, table_named
 from pdframe.sync import DEFAULT_OPTIONS, Syncer, SyncOptions
 
@@ -133,7 +135,10 @@ def connect(
     --------
     >>> mine = pdframe.connect("acme", api_token="0123456789abcdef")
     >>> mine  # nothing was sent yet
-    <pdframe account acme.pipedrive.com (not connected yet), 0 API tokens spent today>
+    <pdframe account acme.pipedrive.com, 0 API tokens spent today>
+      Nothing is loaded yet. Next:
+      account.deals() loads the deals as a DataFrame
+      account.estimate() says what a sync of every list costs, account.sync() does it
     """
     return connection(
         Account,
@@ -248,10 +253,12 @@ class Account:
 
     forecast = forecasts.forecast
     track_record = forecasts.track_record
+    changes = changes.changes
 
     search = search
     search_field = search_field
     fields = fields
+    url = url
     export = export
 
     @property
@@ -430,14 +437,14 @@ class Account:
         Returns
         -------
         DataFrame
-            One row a table: table, rows, synced_at, full_at (UTC), bytes, tokens (of the last
-            sync); null if the table is not cached or damaged. `full_at` is the time of the last
-            full load: rows deleted since then may remain if the API does not list their deletion.
+            One row a table that is cached: table, rows, synced_at, full_at (UTC, to the second),
+            bytes, tokens (of the last sync); null if the table is damaged: its next load reloads
+            it. `full_at` is the time of the last full load: rows deleted since then may remain if
+            the API does not list their deletion.
 
         Examples
         --------
-        >>> status = account.status()
-        >>> status.loc[status["rows"].notna(), ["table", "rows"]].head(3)
+        >>> account.status()[["table", "rows"]].head(3)
                    table  rows
         0          deals   194
         1  deal_products   238
@@ -553,7 +560,7 @@ class Account:
         except CacheError as error:
             return self._host, [str(error)]
         if known is None:
-            return f"{self._host} (not connected yet)", []
+            return self._host, list(FIRST_STEPS)
         lines = cache_lines(Store(self._cache_dir, str(known["key"])))
         return printable(str(known.get("company_name") or self._host)), lines
 
