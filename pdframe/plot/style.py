@@ -45,8 +45,8 @@ def style(*names: str) -> ExitStack:
     >>> funnel = metrics.funnel(visits, stages, as_of="2026-06-30", pipeline_id=2)
     >>> with plot.style("dark", "presentation"):
     ...     ax = plot.funnel(funnel)
-    >>> ax.figure.get_figwidth()
-    12.8
+    >>> ax.xaxis.label.get_fontsize() > 14
+    True
     """
     every = [*_STYLES, *plt.style.available]
     wrong = [name for name in names if name not in every and "." not in str(name)]
