@@ -36,6 +36,7 @@ _STORED, _STORED_DAYS = pd.DatetimeTZDtype("us", "UTC"), np.dtype("datetime64[us
 
 # Where the frames of arguments come from, by the name of the argument.
 _SOURCES = {
+    "activities": "account.activities()",
     "deals": "account.deals()",
     "visits": "account.stage_visits()",
     "stages": "account.stages()",
@@ -47,6 +48,8 @@ _SOURCES = {
     "discounts": "account.discounts()",
     "installments": "account.installments()",
     "lines": "metrics.mrr_lines()",
+    "organizations": "account.organizations()",
+    "persons": "account.persons()",
 }
 
 # The columns that names=True adds to deals.
@@ -109,8 +112,8 @@ def _remedy(name: str, missing: Sequence[str], frame: pd.DataFrame, by: Collecti
         close = get_close_matches(missing[0], given, n=1, cutoff=0.8)
         if close:
             return f"Did you mean {close[0]!r}?"
-    if name == "deals" and all(column in _NAMES | {"owner"} for column in missing):
-        return "account.deals(names=True) adds the names of ids."
+    if name in ("deals", "activities") and all(c in _NAMES | {"owner"} for c in missing):
+        return f"account.{name}(names=True) adds the names of ids."
     source = _SOURCES.get(name)
     carried = " The argument carry= of mrr_lines adds columns of deals." if name == "lines" else ""
     return f"Pass the frame of {source or 'the loader'} with all its columns.{carried}"

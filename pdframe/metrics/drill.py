@@ -69,6 +69,17 @@ _RESULT = frozenset(
         "mean_value",
         "velocity",
         "sales_velocity",
+        "created_value",
+        "won_value",
+        "lost_value",
+        "average_won_value",
+        "average_days",
+        "open_at_end",
+        "open_value_at_end",
+        "planned",
+        "done",
+        "overdue",
+        "per_won_deal",
         "share",
         "count",
         # recurring revenue
@@ -76,6 +87,10 @@ _RESULT = frozenset(
         "arr",
         "tcv",
         "customers",
+        "customer_name",
+        "arpa",
+        "cumulative_share",
+        "since",
         "age",
         "live",
         "starting",
@@ -212,7 +227,7 @@ def drill_through(
     """
     row = _one(result_row)
     plain = require_columns(row_level, "row_level", ())
-    names = _keys(row, keys)
+    names = _keys(row, plain, keys)
     match = np.ones(len(row_level), np.bool_)
     if (
         "month" in names
@@ -251,7 +266,9 @@ def _one(row: pd.Series[Any] | pd.DataFrame) -> pd.Series[Any]:
     return only
 
 
-def _keys(row: pd.Series[Any], keys: str | Sequence[str] | None) -> list[str]:
+def _keys(
+    row: pd.Series[Any], row_level: pd.DataFrame, keys: str | Sequence[str] | None
+) -> list[str]:
     if keys is not None:
         names = [keys] if isinstance(keys, str) else list(keys)
         missing = [name for name in names if name not in row.index]
@@ -264,7 +281,12 @@ def _keys(row: pd.Series[Any], keys: str | Sequence[str] | None) -> list[str]:
     noted = row.attrs.get("keys")
     if noted is not None:
         return [name for name in noted if name in row.index]
-    return [name for name in row.index if name not in _RESULT]
+    # The reason of a loss is a key, that of a difference is none and not in the rows.
+    return [
+        name
+        for name in row.index
+        if name not in _RESULT or (name == "reason" and name in row_level.columns)
+    ]
 
 
 def _counting(lines: pd.DataFrame, month: Any) -> Any:
