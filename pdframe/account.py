@@ -10,12 +10,14 @@ from collections.abc import Mapping
 from datetime import timedelta
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, NoReturn
 from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo
 
 import pandas as pd
 
+from pdframe import metrics
+from pdframe._advice import explain_methods, explained, unknown_name
 from pdframe._connect import connection
 from pdframe._overview import (
     account_html,
@@ -45,6 +47,7 @@ from pdframe.schema import LISTS, table_named
 from pdframe.sync import DEFAULT_OPTIONS, Syncer, SyncOptions
 
 _ME_COST = 2
+_LEADS = "The leads are not loaded; account.search(term, 'lead') finds them."
 _ME_COLUMNS = (
     "id",
     "name",
@@ -465,6 +468,16 @@ class Account:
         name, lines = self._summary()
         return account_html(name, self.tokens_today, lines)
 
+    def __dir__(self) -> list[str]:
+        return [name for name in super().__dir__() if not name.startswith("_")]
+
+    def __getattr__(self, name: str) -> NoReturn:
+        if name.startswith("_") or hasattr(type(self), name):
+            raise AttributeError(name)
+        computed = f"It is a metric: pdframe.metrics.{name} takes the frames of an account."
+        hints = dict.fromkeys(metrics.__all__, computed) | {"leads": _LEADS}
+        raise unknown_name(name, "table or method of an account", dir(self), hints)
+
     def _text(self, name: str) -> str | None:
         value = self._me.get(name)
         return value if isinstance(value, str) and value else None
@@ -535,6 +548,10 @@ class Account:
             return f"{self._host} (not connected yet)", []
         lines = cache_lines(Store(self._cache_dir, str(known["key"])))
         return printable(str(known.get("company_name") or self._host)), lines
+
+
+explain_methods(Account)
+connect = explained(connect)
 
 
 def _check_tables(tables: tuple[str, ...], full: bool) -> None:

@@ -28,6 +28,8 @@ from pdframe.history.deal_history import known_by_changelog
 from pdframe.history.deal_history import line_history as changes_of_lines
 from pdframe.history.latest_visits import LatestVisits
 from pdframe.history.stage_visits import Knowledge, visits_table
+from pdframe.metrics._named_periods import named_period
+from pdframe.metrics._periods import known_by
 from pdframe.schema.catalog import STAGES
 from pdframe.schema.deals import DEALS
 from pdframe.schema.snapshots import HISTORY, OF_LINES, STAGE_VISITS
@@ -163,7 +165,7 @@ def _with_deleted(store: Store) -> pa.Table:
     return pa.concat_tables(columns, promote_options="default")
 
 
-def as_of(self: Remembering, when: str | date | pd.Timestamp) -> pd.DataFrame:
+def as_of(self: Remembering, when: str | date | pd.Timestamp | pd.Period) -> pd.DataFrame:
     """Return deals as they were known at a time: nothing that was seen later.
 
     The values come from the snapshots that every sync of deals takes. If the changelog of a deal is
@@ -173,8 +175,8 @@ def as_of(self: Remembering, when: str | date | pd.Timestamp) -> pd.DataFrame:
     ----------
     when
         A time, as text with the year first ("2026-06-30 12:00"). A time without a timezone is in
-        `tz`; a bare date means the end of that day there. Of an hour that the clock shows twice,
-        the first is meant.
+        `tz`; a bare date means the end of that day there, a year, quarter, month ("2026-05") or
+        `pd.Period` its end. Of an hour that the clock shows twice, the first is meant.
 
     Returns
     -------
@@ -417,11 +419,13 @@ def _server_now(store: Store) -> datetime:
     return max(times, default=now)
 
 
-def _moment(when: str | date | pd.Timestamp, tz: str) -> datetime:
+def _moment(when: str | date | pd.Timestamp | pd.Period, tz: str) -> datetime:
     """Return the time in UTC. Of a time that the clock shows twice, the first is meant; a time that
     the clock skips is read as if it had not been put forward.
     """
     problem = f"`when` must be a time such as '2026-06-30' or '2026-06-30 12:00', not {when!r}."
+    if isinstance(when, pd.Period) or named_period(when, "when") is not None:
+        return known_by(when, tz, "when").to_pydatetime()
     text = str(when).strip()
     # pandas also takes numbers (nanoseconds), hours (of today) and months: none of them says which
     # moment is meant.

@@ -1,9 +1,16 @@
 """Metrics: pure functions from the loaders' frames to plain frames, without an account, requests or
 the clock.
+
+Times are a day, a datetime, or a year, quarter, month ("2026", "2026-Q2", "2026-06") or
+`pd.Period`. `since` is inclusive: the beginning of a period. `until` is exclusive: a day or time is
+its first instant, a period is taken to its end. `as_of` is inclusive: the end of a day or period.
 """
 
 from __future__ import annotations
 
+from typing import NoReturn
+
+from pdframe._advice import explain_functions, unknown_name
 from pdframe.metrics.activity_summary import activity_summary, activity_summary_activities
 from pdframe.metrics.aging import deal_aging
 from pdframe.metrics.as_of import as_of
@@ -101,5 +108,12 @@ __all__ = [
 ]
 
 
+explain_functions(globals(), __all__)
+
+
 def __dir__() -> list[str]:
     return __all__
+
+
+def __getattr__(name: str) -> NoReturn:
+    raise unknown_name(name, "metric", __all__)

@@ -16,6 +16,7 @@ from pdframe.metrics._arguments import (
     Micros,
     grouped,
     keyed,
+    keys,
     moment,
     require_columns,
     to_micros,
@@ -42,7 +43,6 @@ from pdframe.metrics._columns import (
 from pdframe.metrics._notes import note
 from pdframe.metrics._period_grid import PeriodGrid, by_period, period_grid
 from pdframe.metrics._states import WON, Deleted, check_deleted, states
-from pdframe.metrics.forecasting._labels import group_names
 
 Moment: TypeAlias = str | date | pd.Timestamp | pd.Period
 
@@ -82,14 +82,14 @@ def activity_summary(
         `won` and `per_won_deal` are null.
     since, until
         The window, since inclusive, until exclusive; None: no bound. Naive times and bare dates are
-        in `tz`.
+        in `tz`. A year, quarter, month ("2026-Q2") or `pd.Period` as `until` is taken to its end.
     as_of
         What was added or done after it is unknown; a bare date is the end of that day.
     freq
         None: the whole window. "W" (weeks, from Monday), "M", "Q" or "Y": one row a period.
     by
         Column or columns of `activities` to group by, such as "type", unchanged; null is a group.
-        "owner" is `owner_name` where `activities` has that.
+        "owner" is `owner_name` where `activities` has that alone.
     deleted
         "drop" (default): a deal that was deleted after it was won counts nowhere from its deletion
         on. "keep": it counts, where `deals` has it (`account.deals(deleted=True)`; else a warning
@@ -150,7 +150,7 @@ def activity_summary(
     6      task        1     3        0    5           0.2
     """
     with collect_warnings() as notes:
-        names = group_names(by, activities, _TAKEN if freq is None else ("period", *_TAKEN))
+        names = keys(by, _TAKEN if freq is None else ("period", *_TAKEN), activities)
         events = _events(
             activities, deals, names, since, until, as_of, freq, deleted, fiscal_start, tz
         )
@@ -205,7 +205,7 @@ def activity_summary_activities(
     """
     with collect_warnings() as notes:
         own = [*_TAKEN, "due", "done_time"]
-        names = group_names(by, activities, own if freq is None else ("period", *own))
+        names = keys(by, own if freq is None else ("period", *own), activities)
         events = _events(
             activities, deals, names, since, until, as_of, freq, deleted, fiscal_start, tz
         )

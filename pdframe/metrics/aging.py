@@ -61,7 +61,7 @@ def deal_aging(
     visits: pd.DataFrame,
     stages: pd.DataFrame,
     *,
-    as_of: str | date | pd.Timestamp,
+    as_of: str | date | pd.Timestamp | pd.Period,
     tz: str | None = None,
 ) -> pd.DataFrame:
     """List open deals with their days in stage, what is usual there, and whether they are rotten or

@@ -53,7 +53,7 @@ _UTC = "datetime64[us, UTC]"
 def as_of(
     deals: pd.DataFrame,
     visits: pd.DataFrame,
-    when: str | date | pd.Timestamp,
+    when: str | date | pd.Timestamp | pd.Period,
     history: pd.DataFrame | None = None,
     *,
     tz: str | None = None,

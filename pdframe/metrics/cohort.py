@@ -12,6 +12,7 @@ from typing import Literal, TypeAlias, get_args
 import numpy as np
 import pandas as pd
 
+from pdframe._advice import did_you_mean
 from pdframe._warnings import warn
 from pdframe.errors import ArgumentError
 from pdframe.metrics._arguments import (
@@ -43,7 +44,7 @@ from pdframe.metrics._states import Deleted
 from pdframe.metrics._survival import Flags, Floats, Ints
 
 Skipped: TypeAlias = Literal["implied", "touched", "strict"]
-Time: TypeAlias = str | date | pd.Timestamp
+Time: TypeAlias = str | date | pd.Timestamp | pd.Period
 
 STATES = ("advanced", "lost", "left", "open")
 IN_ADVANCE, IN_LOST, IN_LEFT, IN_OPEN = range(4)
@@ -181,7 +182,7 @@ def cohort(
     stages: pd.DataFrame,
     *,
     as_of: Time,
-    pipeline_id: int | None,
+    pipeline_id: int | str | None,
     since: Time | None,
     until: Time | None,
     by: str | Sequence[str] | None,
@@ -197,7 +198,7 @@ def cohort(
     tz = zone_of(tz, visits, stages, deals)
     visits = require_columns(visits, "visits", VISITS)
     stages = require_columns(stages, "stages", ("id", "order_nr", "name", "pipeline_id"))
-    names = keys(by, columns)
+    names = keys(by, columns, visits, deals)
     if skipped not in get_args(Skipped):
         raise ArgumentError(
             f"skipped must be one of {', '.join(map(repr, get_args(Skipped)))}, not {skipped!r}."
@@ -274,9 +275,14 @@ def cohort(
     return matches
 
 
-def pipeline_of(given: int | None, visited: Ints, stages: pd.DataFrame) -> int:
-    """Return the given pipeline, else the only one of the known visits, or of the stages."""
+def pipeline_of(given: int | str | None, visited: Ints, stages: pd.DataFrame) -> int:
+    """Return the given pipeline, else the only one of the known visits, or of the stages.
+
+    `given` is an id, or a name where `stages` has pipeline_name.
+    """
     there = plain_ids(stages["pipeline_id"])
+    if isinstance(given, str):
+        return _named_pipeline(given, there, stages)
     if given is not None:
         # A row of a frame of numbers contains integers as floats.
         full = isinstance(given, float | np.floating) and float(given).is_integer()
@@ -307,6 +313,26 @@ def pipeline_of(given: int | None, visited: Ints, stages: pd.DataFrame) -> int:
             f" {_listed(there)}."
         )
     return int(kept[0])
+
+
+def _named_pipeline(given: str, there: Ints, stages: pd.DataFrame) -> int:
+    """Return the id of the pipeline of this name."""
+    if "pipeline_name" not in stages.columns:
+        raise ArgumentError(
+            f"pipeline_id={given!r} is a name, and stages has no column 'pipeline_name'. Pass"
+            f" account.stages(names=True), or an id: {_listed(there)}."
+        )
+    names = stages["pipeline_name"].astype("str").str.strip().str.casefold()
+    matches = np.unique(there[(names == given.strip().casefold()).fillna(False).to_numpy(bool)])
+    if len(matches) == 1:
+        return int(matches[0])
+    if len(matches):
+        raise ArgumentError(
+            f"Several pipelines are called {given!r}. Pass the id of one: {_listed(matches)}."
+        )
+    known = stages["pipeline_name"].dropna().unique().tolist()
+    hint = did_you_mean(given, known) or f"There are: {', '.join(map(repr, known))}."
+    raise ArgumentError(f"stages has no pipeline {given!r}. {hint}")
 
 
 def entered(

@@ -68,7 +68,7 @@ def funnel(
     stages: pd.DataFrame,
     *,
     as_of: Time,
-    pipeline_id: int | None = None,
+    pipeline_id: int | str | None = None,
     since: Time | None = None,
     until: Time | None = None,
     by: str | Sequence[str] | None = None,
@@ -97,9 +97,11 @@ def funnel(
         day. A move that only snapshots show is known from the snapshot that shows the next stage, a
         closing from its own time (`as_of` with history is stricter).
     pipeline_id
-        Optional where the visits known by then are of one pipeline.
+        An id, or a name where `stages` has pipeline_name. Optional where the visits known by then
+        are of one pipeline.
     since, until
-        Window of the first visit to the pipeline, `until` exclusive; None: no bound.
+        Window of the first visit to the pipeline, `until` exclusive; None: no bound. A year,
+        quarter, month ("2026-Q2") or `pd.Period` as `until` is taken to its end.
     by
         Columns of `visits` (their value in the deal's first visit to the pipeline, `end` as it was
         known at `as_of`) or of `deals`, as they are in the frame; null is a group.
@@ -225,7 +227,7 @@ def funnel_deals(
     stages: pd.DataFrame,
     *,
     as_of: Time,
-    pipeline_id: int | None = None,
+    pipeline_id: int | str | None = None,
     since: Time | None = None,
     until: Time | None = None,
     by: str | Sequence[str] | None = None,

@@ -15,6 +15,7 @@ from pdframe.errors import ArgumentError
 from pdframe.metrics._arguments import (
     grouped,
     keyed,
+    keys,
     local_date,
     moment,
     require_columns,
@@ -27,7 +28,7 @@ from pdframe.metrics._notes import note
 from pdframe.metrics._states import LOST, Deleted, check_deleted, states
 from pdframe.metrics.currency import Rates, RateTable
 from pdframe.metrics.forecasting._amounts import LARGEST, exact_units, in_units, sums
-from pdframe.metrics.forecasting._labels import group_names, labels
+from pdframe.metrics.forecasting._labels import labels
 
 Moment: TypeAlias = str | date | pd.Timestamp | pd.Period
 
@@ -59,10 +60,11 @@ def lost_reasons(
         and update_time are used where present.
     since, until
         The window in which they were lost, since inclusive, until exclusive; None: no bound. Naive
-        times and bare dates are in `tz`.
+        times and bare dates are in `tz`. A year, quarter, month ("2026-Q2") or `pd.Period` as
+        `until` is taken to its end.
     by
         Column or columns of `deals` to group by, unchanged; null is a group. "owner" is
-        `owner_name` where `deals` has that.
+        `owner_name` where `deals` has that alone.
     rates
         None: each currency has its rows. A mapping currency -> value of one unit in the common
         currency, or a frame (currency, date, rate), whose last rate on or before the day of the
@@ -231,7 +233,7 @@ def _lost(
 
 def _names(by: Any, deals: object, rates: RateTable | None) -> list[str]:
     """Return the columns to group by, without those that are keys anyway."""
-    names = group_names(by, deals, [name for name in _TAKEN if name != "currency"])
+    names = keys(by, [name for name in _TAKEN if name != "currency"], deals)
     if rates is not None and "currency" in names:
         raise ArgumentError(
             "by='currency' keeps currencies apart and `rates` adds them up: give one of the two."

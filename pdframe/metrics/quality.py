@@ -68,7 +68,7 @@ def data_quality(
     stages: pd.DataFrame,
     deal_products: pd.DataFrame,
     *,
-    as_of: str | date | pd.Timestamp,
+    as_of: str | date | pd.Timestamp | pd.Period,
     discounts: pd.DataFrame | None = None,
     pipelines: pd.DataFrame | None = None,
     untouched: str | pd.Timedelta = "90D",

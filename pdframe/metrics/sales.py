@@ -14,6 +14,7 @@ from pdframe.metrics._arguments import (
     grouped,
     in_zone,
     keyed,
+    keys,
     local_date,
     moment,
     require_columns,
@@ -52,9 +53,8 @@ from pdframe.metrics._states import (
 )
 from pdframe.metrics._survival import aalen_johansen, wilson
 from pdframe.metrics.currency import Rates, RateTable, one_currency
-from pdframe.metrics.forecasting._labels import group_names
 
-Moment: TypeAlias = str | date | pd.Timestamp
+Moment: TypeAlias = str | date | pd.Timestamp | pd.Period
 
 CLOSED = ("n", "won", "lost", "win_rate", "low", "high")
 CREATED = ("n", "won", "lost", "deleted", "open", "win_rate", "low", "high", "horizon_days")
@@ -85,10 +85,10 @@ def win_rate(
         local_lost_date, is_deleted, deleted_time and update_time are used where present.
     since, until
         The window, since inclusive, until exclusive; None: no bound. Naive times and bare dates are
-        in `tz`.
+        in `tz`. A year, quarter, month ("2026-Q2") or `pd.Period` as `until` is taken to its end.
     by
         Column or columns of `deals` to group by, unchanged; null is a group. "owner" is
-        `owner_name` where `deals` has that.
+        `owner_name` where `deals` has that alone.
     freq
         None: the whole window. "W" (weeks, from Monday), "M", "Q" or "Y": one row a period in which
         deals closed (with "created": in which they were created).
@@ -163,7 +163,7 @@ def win_rate(
     if basis not in ("closed", "created"):
         raise ArgumentError(f"`basis` is 'closed' or 'created', not {basis!r}.")
     own = CLOSED if basis == "closed" else CREATED
-    names = group_names(by, deals, own if freq is None else ("period", *own))
+    names = keys(by, own if freq is None else ("period", *own), deals)
     tz = zone_of(tz, deals)
     deals = require_columns(deals, "deals", ["id", "status"], names).reset_index(drop=True)
     one_row_each(deals, "deals")
@@ -215,10 +215,10 @@ def sales_velocity(
         present.
     since, until
         The window, since inclusive, until exclusive; None: no bound. Naive times and bare dates are
-        in `tz`.
+        in `tz`. A year, quarter, month ("2026-Q2") or `pd.Period` as `until` is taken to its end.
     by
-        Column or columns of `deals` to group by, unchanged; null is a group. "currency" keeps
-        currencies apart; "owner" is `owner_name` where `deals` has that.
+        Column or columns of `deals` to group by, unchanged; null is a group. "owner" is
+        `owner_name` where `deals` has that alone. "currency" keeps currencies apart.
     freq
         None: the whole window. "W" (weeks, from Monday), "M", "Q" or "Y": one row a period, with
         the deals that were created in it and those that were closed in it.
@@ -277,7 +277,7 @@ def sales_velocity(
     velocity          584.09
     Name: 0, dtype: object
     """
-    names = group_names(by, deals, VELOCITY if freq is None else ("period", *VELOCITY))
+    names = keys(by, VELOCITY if freq is None else ("period", *VELOCITY), deals)
     tz = zone_of(tz, deals)
     deals = require_columns(
         deals, "deals", ["id", "status", "value", "currency"], names

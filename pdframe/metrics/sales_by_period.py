@@ -16,6 +16,7 @@ from pdframe.errors import ArgumentError
 from pdframe.metrics._arguments import (
     grouped,
     keyed,
+    keys,
     local_date,
     moment,
     require_columns,
@@ -55,7 +56,7 @@ from pdframe.metrics._states import (
 )
 from pdframe.metrics.currency import Rates, RateTable
 from pdframe.metrics.forecasting._amounts import LARGEST, exact_units, in_units, sums
-from pdframe.metrics.forecasting._labels import group_names, labels
+from pdframe.metrics.forecasting._labels import labels
 
 Moment: TypeAlias = str | date | pd.Timestamp | pd.Period
 
@@ -104,12 +105,13 @@ def sales_by_period(
         are used where present.
     since, until
         The window, since inclusive, until exclusive; None: from the first event, or to the last.
-        Naive times and bare dates are in `tz`.
+        Naive times and bare dates are in `tz`. A year, quarter, month ("2026-Q2") or `pd.Period` as
+        `until` is taken to its end.
     freq
         Length of the periods: "W" (from Monday), "M", "Q" or "Y".
     by
         Column or columns of `deals` to group by, unchanged; null is a group. "owner" is
-        `owner_name` where `deals` has that.
+        `owner_name` where `deals` has that alone.
     rates
         None: each currency has its rows. A mapping currency -> value of one unit in the common
         currency, or a frame (currency, date, rate), whose last rate on or before a day counts: the
@@ -277,7 +279,7 @@ class _Events(NamedTuple):
 def _names(by: Any, deals: object, rates: RateTable | None) -> tuple[list[str], bool]:
     """Return the columns to group by, without the currency, and whether amounts are converted."""
     own = [name for name in _TAKEN if name != "currency"]
-    names = group_names(by, deals, own)
+    names = keys(by, own, deals)
     if rates is not None and "currency" in names:
         raise ArgumentError(
             "by='currency' keeps currencies apart and `rates` adds them up: give one of the two."

@@ -300,7 +300,7 @@ class _Visits:
         """Read what was known at `as_of`; warn of what is left out."""
         tz = zone_of(tz, visits, stages, deals)
         until = moment(as_of, tz, "as_of", end_of_day=True)
-        names = keys(by, columns)
+        names = keys(by, columns, visits, deals)
         visits = require_columns(visits, "visits", VISITS)
         stages = require_columns(stages, "stages", ("id", "pipeline_id", "name", "order_nr"))
         if deleted not in get_args(Deleted):

@@ -9,6 +9,8 @@ saves or changes matplotlib's settings.
 
 from __future__ import annotations
 
+from typing import NoReturn
+
 try:
     import matplotlib as _  # noqa: F401
 except ImportError as missing:
@@ -17,6 +19,7 @@ except ImportError as missing:
         " without it."
     ) from missing
 
+from pdframe._advice import explain_functions, unknown_name
 from pdframe.plot.backtest import backtest
 from pdframe.plot.billing import billing
 from pdframe.plot.calibration import calibration
@@ -48,5 +51,12 @@ __all__ = [
 ]
 
 
+explain_functions(globals(), __all__)
+
+
 def __dir__() -> list[str]:
     return __all__
+
+
+def __getattr__(name: str) -> NoReturn:
+    raise unknown_name(name, "chart", __all__)

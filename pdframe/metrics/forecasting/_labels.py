@@ -15,13 +15,8 @@ _CARRIED = ("title", "owner_name")
 
 
 def group_names(by: Any, deals: object, taken: Sequence[str]) -> list[str]:
-    """Return the columns to group by; "owner" is `owner_name` where `deals` has that alone. Raise
-    `ArgumentError` where a name is one of `taken`, the result's own.
-    """
-    names = keys(by, taken)
-    if isinstance(deals, pd.DataFrame) and "owner" not in deals and "owner_name" in deals:
-        names = list(dict.fromkeys("owner_name" if name == "owner" else name for name in names))
-    return names
+    """Return the columns to group by, as `keys` reads them."""
+    return keys(by, taken, deals)
 
 
 def labels(deals: pd.DataFrame, rows: pd.DataFrame, names: Sequence[str]) -> pd.DataFrame:

@@ -26,7 +26,7 @@ from pdframe.metrics.forecasting.known import Known
 from pdframe.metrics.forecasting.methods import method_named
 from pdframe.metrics.forecasting.weighted import local_day
 
-Moment: TypeAlias = str | date | pd.Timestamp
+Moment: TypeAlias = str | date | pd.Timestamp | pd.Period
 
 CHANGES = ("new", "won", "lost", "moved", "aged", "repriced", "model")
 COLUMNS = ("currency", "expected_before", *CHANGES, "expected_after")
@@ -40,9 +40,9 @@ def forecast_changes(
     visits: pd.DataFrame,
     stages: pd.DataFrame,
     *,
-    before: Moment | pd.Period,
-    after: Moment | pd.Period,
-    until: Moment | pd.Period,
+    before: Moment,
+    after: Moment,
+    until: Moment,
     history: pd.DataFrame | None = None,
     by: str | Sequence[str] | None = None,
     rates: RateTable | None = None,
@@ -152,9 +152,9 @@ def forecast_change_deals(
     visits: pd.DataFrame,
     stages: pd.DataFrame,
     *,
-    before: Moment | pd.Period,
-    after: Moment | pd.Period,
-    until: Moment | pd.Period,
+    before: Moment,
+    after: Moment,
+    until: Moment,
     history: pd.DataFrame | None = None,
     by: str | Sequence[str] | None = None,
     rates: RateTable | None = None,

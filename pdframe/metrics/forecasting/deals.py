@@ -32,7 +32,7 @@ from pdframe.metrics.forecasting.landmarks import landmarks
 from pdframe.metrics.forecasting.likeness import Likeness
 from pdframe.metrics.forecasting.methods import method_named
 
-Time: TypeAlias = str | date | pd.Timestamp
+Time: TypeAlias = str | date | pd.Timestamp | pd.Period
 
 BANDS = ("commit", "best case", "pipeline")
 """Bands by the probability of winning: above `COMMIT`, between, under `PIPELINE`."""
@@ -70,7 +70,7 @@ def forecast_deals(
     visits: pd.DataFrame,
     stages: pd.DataFrame,
     *,
-    as_of: Time | pd.Period,
+    as_of: Time,
     horizons: Any,
     by: str | Sequence[str] | None = None,
     history: pd.DataFrame | None = None,

@@ -21,7 +21,7 @@ from pdframe.metrics.forecasting._amounts import exact_units, in_units, sums
 from pdframe.metrics.forecasting._book import LOST, OPEN, WON, Book, book
 from pdframe.metrics.forecasting._labels import group_names, labels
 
-Moment: TypeAlias = str | date | pd.Timestamp
+Moment: TypeAlias = str | date | pd.Timestamp | pd.Period
 
 MOVEMENTS = (
     "start",
@@ -53,8 +53,8 @@ def pipeline_movements(
     history: pd.DataFrame,
     deals: pd.DataFrame,
     *,
-    since: Moment | pd.Period,
-    until: Moment | pd.Period,
+    since: Moment,
+    until: Moment,
     freq: str = "M",
     by: str | Sequence[str] | None = None,
     fiscal_start: int = 1,
@@ -167,8 +167,8 @@ def pipeline_movement_deals(
     history: pd.DataFrame,
     deals: pd.DataFrame,
     *,
-    since: Moment | pd.Period,
-    until: Moment | pd.Period,
+    since: Moment,
+    until: Moment,
     freq: str = "M",
     by: str | Sequence[str] | None = None,
     fiscal_start: int = 1,

@@ -40,7 +40,7 @@ from pdframe.metrics.currency import Rates, RateTable
 from pdframe.metrics.forecasting._amounts import LARGEST, exact_units, in_units, sums
 from pdframe.metrics.forecasting._labels import group_names, labels
 
-Moment: TypeAlias = str | date | pd.Timestamp
+Moment: TypeAlias = str | date | pd.Timestamp | pd.Period
 
 COLUMNS = ("period", "currency", "deals", "value", "weighted", "when")
 _TAKEN = (*COLUMNS, "deal_id", "stage", "probability", "probability_of", "expected_close")
@@ -66,7 +66,7 @@ def weighted_pipeline(
     stages: pd.DataFrame,
     pipelines: pd.DataFrame,
     *,
-    as_of: Moment | pd.Period,
+    as_of: Moment,
     freq: str = "M",
     by: str | Sequence[str] | None = None,
     rates: RateTable | None = None,
@@ -176,7 +176,7 @@ def weighted_pipeline_deals(
     stages: pd.DataFrame,
     pipelines: pd.DataFrame,
     *,
-    as_of: Moment | pd.Period,
+    as_of: Moment,
     freq: str = "M",
     by: str | Sequence[str] | None = None,
     rates: RateTable | None = None,

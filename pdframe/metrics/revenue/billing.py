@@ -10,7 +10,7 @@ import pandas as pd
 
 from pdframe._warnings import warn
 from pdframe.errors import ArgumentError
-from pdframe.metrics._arguments import keyed, moment, require_columns, zone_of
+from pdframe.metrics._arguments import ending, keyed, moment, require_columns, zone_of
 from pdframe.metrics._columns import Flags, Floats, Ints, amounts, finite, ids
 from pdframe.metrics._states import Deleted, check_deleted
 from pdframe.metrics.revenue._line_warnings import named, warn_of_problems
@@ -61,7 +61,8 @@ def billing_schedule(
         installments bills those instead of its one-time lines, as they were entered: neither `tax`
         nor `discounts` changes them.
     since, until
-        Days in [since, until).
+        Days in [since, until); a year, quarter, month ("2026-Q2") or `pd.Period` as `until` is
+        taken to its end.
     tax
         False: net of tax. True: with the tax of each line.
 
@@ -103,7 +104,7 @@ def billing_schedule(
     policy = dataclasses.replace(chosen(policy), tax="included" if tax else "excluded")
     tz = zone_of(tz, deal_products, deals, installments)
     deal_products = require_columns(deal_products, "deal_products", [*BILLED, "product_id"])
-    first, end = (_day(value, tz, name) for value, name in ((since, "since"), (until, "until")))
+    first, end = _day(moment(since, tz, "since"), tz), _day(ending(until, tz, "until"), tz)
     if first >= end:
         raise ArgumentError(
             f"since={since!r} is not before until={until!r}; until itself is outside the window."
@@ -134,8 +135,8 @@ def billing_schedule(
     return keyed(result, ["deal_id"], tz)
 
 
-def _day(value: Moment, tz: str, name: str) -> int:
-    day = moment(value, tz, name).tz_convert(tz).tz_localize(None)
+def _day(time: pd.Timestamp, tz: str) -> int:
+    day = time.tz_convert(tz).tz_localize(None)
     return int(np.datetime64(day.date()).astype("datetime64[D]").astype(np.int64))
 
 

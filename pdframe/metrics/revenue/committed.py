@@ -32,7 +32,7 @@ def committed_mrr(
     lines: pd.DataFrame,
     *,
     as_of: Moment,
-    until: Moment | pd.Period | None = None,
+    until: Moment | None = None,
     tz: str | None = None,
 ) -> pd.DataFrame:
     """CMRR as of a day, month by month: one row a month and currency.
@@ -92,7 +92,7 @@ def committed_mrr(
     tz = zone_of(tz, lines)
     lines = require_columns(lines, "lines", NEEDED)
     warn_of_uncountable(lines, "lines", moments=["start"], numbers=["mrr"])
-    day = moment(as_of, tz, "as_of").tz_convert(tz).tz_localize(None)
+    day = moment(as_of, tz, "as_of", end_of_day=True).tz_convert(tz).tz_localize(None)
     today = np.array([np.datetime64(day.date())]).astype("datetime64[D]").astype(np.int64)
     lines = known_on(lines, int(today[0]))
     start, end, amount = days_of(lines, "start"), days_of(lines, "end"), exact_amounts(lines, "mrr")

@@ -18,7 +18,7 @@ from pdframe.metrics.revenue.periods import NEVER, as_months, month_window
 from pdframe.metrics.revenue.prices import in_units
 from pdframe.metrics.revenue.units import Months, units
 
-Moment: TypeAlias = str | date | pd.Timestamp
+Moment: TypeAlias = str | date | pd.Timestamp | pd.Period
 
 MOVEMENTS = ("new", "reactivation", "expansion", "contraction", "churn")
 MOVEMENT = pd.CategoricalDtype(list(MOVEMENTS))
@@ -59,7 +59,8 @@ def mrr_customer_months(
         As `mrr_lines` gives them, filtered or not; those with a problem are left out. All of them
         count, also before `since`.
     since, until
-        Months that begin in [since, until); since None: from the first MRR on.
+        Months that begin in [since, until); since None: from the first MRR on. A year, quarter,
+        month ("2026-Q2") or `pd.Period` as `until` is taken to its end.
     by
         Columns of `lines`, unchanged: customer x group is the unit then. Null is a group.
     rates
@@ -101,7 +102,7 @@ def mrr_customer_months(
     >>> months["movement"].value_counts().loc[lambda count: count > 0].to_dict()
     {'new': 2, 'expansion': 2, 'churn': 2}
     """
-    names = keys(by, CUSTOMER_MONTHS)
+    names = keys(by, CUSTOMER_MONTHS, lines)
     kept = units(ledger(lines, names), rates)
     first, end = month_window(since, until, kept.ledger.earliest)
     months = kept.months(first, end)
@@ -167,7 +168,7 @@ def mrr_schedule(
     0 2026-05-01      EUR  119362.123312         32
     1 2026-06-01      EUR   43270.667312         30
     """
-    names = keys(by, SCHEDULE)
+    names = keys(by, SCHEDULE, lines)
     kept = units(ledger(lines, names), rates)
     first, end = month_window(since, until, kept.ledger.earliest)
     months, width = kept.months(first, end), end - first

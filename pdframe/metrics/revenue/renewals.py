@@ -93,7 +93,7 @@ def renewals(
     deals = require_columns(deals, "deals", ["id", "status", "add_time", *policy.customer])
     warn_of_uncountable(lines, "lines", moments=["start"], numbers=["mrr"])
     warn_of_uncountable(deals, "deals", moments=["add_time"])
-    moment_ = moment(as_of, tz, "as_of").tz_convert(tz).tz_localize(None)
+    moment_ = moment(as_of, tz, "as_of", end_of_day=True).tz_convert(tz).tz_localize(None)
     today = int(np.datetime64(moment_.date()).astype("datetime64[D]").astype(np.int64))
     limit = today + span(within, "within")
     lines = known_on(lines, today)

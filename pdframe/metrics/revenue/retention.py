@@ -75,7 +75,7 @@ def retention(
     0 2026-05-01      EUR         11  1.879198  0.919362        0.727273
     1 2026-06-01      EUR         12  0.050426  0.048897        0.666667
     """
-    names = keys(by, RETENTION)
+    names = keys(by, RETENTION, lines)
     lag = full_months(months)
     covered = units(ledger(lines, names), rates)
     first, end = month_window(since, until, covered.ledger.earliest)
@@ -182,7 +182,7 @@ def revenue_cohorts(
     2026-01-01  1.0  1.0  1.0  1.0
     2026-02-01  1.0  1.0  1.0  1.0
     """
-    names = keys(by, COHORTS)
+    names = keys(by, COHORTS, lines)
     covered = units(ledger(lines, names), rates)
     first, end = month_window(since, until, covered.ledger.earliest)
     begun = covered.first_active(end)
