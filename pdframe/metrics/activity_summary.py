@@ -127,11 +127,9 @@ def activity_summary(
         Once, of all that follows, with the complete text in `attrs["notes"]`: activities that
         were done at an unknown time, deals won without a date.
 
-    Notes
-    -----
-    An activity with a time of day is due at that time (UTC, as the API gives it), one without at the
-    end of its day in `tz`. One that is done, but has no `marked_as_done_time`, counts as done when it
-    was due. One without a due date is neither planned nor overdue.
+    Notes ----- An activity with a time of day is due at that time (UTC, as the API gives it), one
+    without at the end of its day in `tz`. One that is done, but has no `marked_as_done_time`,
+    counts as done when it was due. One without a due date is neither planned nor overdue.
 
     `drill_through` leads from a row to its activities in `activity_summary_activities`.
 
@@ -256,7 +254,7 @@ def _events(
     now = moment(as_of, tz, "as_of", end_of_day=True)
     start, end = window(since, until, tz)
     there = _known_by(activities, now, tz)
-    due, whole_day = _due(activities, tz)
+    due, all_day = _due(activities, tz)
     marked = instants(activities, "marked_as_done_time", tz)
     done = equals(activities, "done", True)
     _warn_of_unknown(marked, there & done)
@@ -267,7 +265,7 @@ def _events(
     finished = there & done & between(done_at, start, end)
     # All day: it may be done until the day is over.
     day = days(activities, "due_date")
-    last = np.where(whole_day, midnights(np.where(day == NULL, NULL, day + DAY), tz), due)
+    last = np.where(all_day, midnights(np.where(day == NULL, NULL, day + DAY), tz), due)
     overdue = planned & ~done & (last <= to_micros(now))
     won = None if deals is None else _won(deals, names, start, end, now, deleted, tz)
     grid = None
@@ -326,11 +324,11 @@ def _due(activities: pd.DataFrame, tz: str) -> tuple[Micros, Flags]:
             pd.to_numeric(parts[0]).to_numpy(np.float64) * 60
             + pd.to_numeric(parts[1]).to_numpy(np.float64)
         ) * 60_000_000
-    whole_day = np.isnan(clock)
+    all_day = np.isnan(clock)
     known = day != NULL
     first = midnights(day, tz)
-    timed = day + np.where(whole_day, 0.0, clock).astype(np.int64)
-    return np.where(known, np.where(whole_day, first, timed), NULL), whole_day
+    timed = day + np.where(all_day, 0.0, clock).astype(np.int64)
+    return np.where(known, np.where(all_day, first, timed), NULL), all_day
 
 
 def _warn_of_unknown(marked: Micros, done: Flags) -> None:
@@ -416,10 +414,10 @@ def _deals_of(groups: pd.DataFrame, width: int, won: _Won) -> Ints:
         of_all = np.bincount(won.period, minlength=width)
         return np.tile(of_all, len(groups))
     both = pd.concat([groups[shared].astype("str"), won.keys.astype("str")], ignore_index=True)
-    codes, found = grouped(both, shared)
+    codes, occurring = grouped(both, shared)
     size = len(groups)
-    table = np.bincount(codes[size:] * width + won.period, minlength=len(found) * width)
-    return table.reshape(len(found), width)[codes[:size]].reshape(-1)
+    table = np.bincount(codes[size:] * width + won.period, minlength=len(occurring) * width)
+    return table.reshape(len(occurring), width)[codes[:size]].reshape(-1)
 
 
 def _listed(events: _Events, names: list[str]) -> pd.DataFrame:

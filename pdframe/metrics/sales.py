@@ -120,10 +120,10 @@ def win_rate(
     DataFrame
         One row per group that occurs; without `by` exactly one. With `freq` each of them has one
         row per period of the window, also where nothing was closed. Columns of `by` first, with
-        `freq` then period (its first day), then for "closed": n, won, lost, win_rate, low, high. For "created": n, won, lost, deleted, open (as
-        of `as_of`, whatever the horizon; n is their sum), win_rate, low, high, horizon_days. Rates
-        are shares of 1; low and high are 95 % limits; null where there is no deal, or the horizon
-        is past the follow-up.
+        `freq` then period (its first day), then for "closed": n, won, lost, win_rate, low, high.
+        For "created": n, won, lost, deleted, open (as of `as_of`, whatever the horizon; n is their
+        sum), win_rate, low, high, horizon_days. Rates are shares of 1; low and high are 95 %
+        limits; null where there is no deal, or the horizon is past the follow-up.
 
     Raises
     ------
@@ -240,12 +240,12 @@ def sales_velocity(
     DataFrame
         One row per group that occurs; without `by` exactly one. With `freq` each of them has one
         row per period of the window. Columns of `by` first, with `freq` then period (its first
-        day), then opportunities (deals created in the window), won and lost (deals closed in it), win_rate
-        (won / (won + lost)), currency (of mean_value and velocity; with `rates` the one whose rate
-        is always 1; null where unknown; not repeated where it is in `by`), mean_value (of the deals
-        won in the window that have a value), mean_days (from `add_time` to `won_time` of those won
-        in it, never below 0), velocity (currency units per day). Null where a part is unknown:
-        nothing closed, nothing won, no days.
+        day), then opportunities (deals created in the window), won and lost (deals closed in it),
+        win_rate (won / (won + lost)), currency (of mean_value and velocity; with `rates` the one
+        whose rate is always 1; null where unknown; not repeated where it is in `by`), mean_value
+        (of the deals won in the window that have a value), mean_days (from `add_time` to `won_time`
+        of those won in it, never below 0), velocity (currency units per day). Null where a part is
+        unknown: nothing closed, nothing won, no days.
 
     Raises
     ------

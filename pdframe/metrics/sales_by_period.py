@@ -161,13 +161,11 @@ def sales_by_period(
         a date, deals without a time of creation, deals without a value or a currency, deals won
         before they were created.
 
-    Notes
-    -----
-    Deals close as in `win_rate`: on `local_won_date` (`local_lost_date`) where that is there, else
-    on the day of `won_time` (`lost_time`) in `tz`. What was open then follows from the times of
-    creation and closing, at the value of today: a deal that was lost, reopened and lost again was
-    open until its last closing, for `deals` shows no other. A deal that was open when it was deleted
-    counts as created, and as open until its deletion, where `deals` has it.
+    Notes ----- Deals close as in `win_rate`: on `local_won_date` (`local_lost_date`) where that is
+    there, else on the day of `won_time` (`lost_time`) in `tz`. What was open then follows from the
+    times of creation and closing, at the value of today: a deal that was lost, reopened and lost
+    again was open until its last closing, for `deals` shows no other. A deal that was open when it
+    was deleted counts as created, and as open until its deletion, where `deals` has it.
 
     `drill_through` leads from a row to its deals in `sales_by_period_deals`.
 

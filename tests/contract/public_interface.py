@@ -283,11 +283,20 @@ def metric_frames(given: Mapping[str, pd.DataFrame]) -> dict[str, Any]:
     deals, visits, stages = given["deals"], given["stage_visits"], given["stages"]
     products, installments = given["deal_products"], given["installments"]
     history, pipelines, m = given["deal_history"], given["pipelines"], metrics
+    activities = given["activities"]
     rates = {"EUR": 1.0} | dict.fromkeys(deals["currency"].dropna().unique(), 1.5)
     lines = m.mrr_lines(products, deals)
     rates |= dict.fromkeys(lines["currency"].dropna().unique(), 1.5) | {"EUR": 1.0}
     by_owner: dict[str, Any] = {"by": "owner_id", "deals": deals}
+    owned: dict[str, Any] = {**WINDOW, "by": "owner_id"}
     results = {
+        "activity_summary": m.activity_summary(activities, deals, **WINDOW, as_of=AS_OF),
+        "activity_summary by": m.activity_summary(
+            activities, deals, **owned, as_of=AS_OF, freq="Q"
+        ),
+        "activity_summary_activities": m.activity_summary_activities(
+            activities, **WINDOW, as_of=AS_OF, freq="Q"
+        ),
         "as_of": m.as_of(deals, visits, AS_OF, history),
         "billing_schedule": m.billing_schedule(products, installments, deals, **WINDOW),
         "committed_mrr": m.committed_mrr(lines, as_of=AS_OF),
@@ -299,6 +308,9 @@ def metric_frames(given: Mapping[str, pd.DataFrame]) -> dict[str, Any]:
         "funnel by": m.funnel(visits, stages, as_of=AS_OF, pipeline_id=1, **by_owner),
         "funnel horizon": m.funnel(visits, stages, as_of=AS_OF, pipeline_id=1, horizon="90D"),
         "funnel_deals": m.funnel_deals(visits, stages, as_of=AS_OF, pipeline_id=1),
+        "lost_reason_deals": m.lost_reason_deals(deals, **WINDOW),
+        "lost_reasons": m.lost_reasons(deals, **WINDOW),
+        "lost_reasons by": m.lost_reasons(deals, **owned, rates=rates),
         "mrr_customer_months": m.mrr_customer_months(lines, **WINDOW),
         "mrr_lines": lines,
         "mrr_lines history": m.mrr_lines(products, deals, history=given["line_history"]),
@@ -313,8 +325,12 @@ def metric_frames(given: Mapping[str, pd.DataFrame]) -> dict[str, Any]:
         "renewals": m.renewals(lines, deals, as_of=AS_OF, within="365D"),
         "retention": m.retention(lines, **WINDOW),
         "revenue_cohorts": m.revenue_cohorts(lines, **WINDOW),
+        "sales_by_period": m.sales_by_period(deals, **WINDOW),
+        "sales_by_period by": m.sales_by_period(deals, **owned, freq="Q", rates=rates),
+        "sales_by_period_deals": m.sales_by_period_deals(deals, **WINDOW),
         "sales_velocity": m.sales_velocity(deals, **WINDOW, rates=rates),
         "sales_velocity by": m.sales_velocity(deals, **WINDOW, by=["currency", "owner_id"]),
+        "sales_velocity periods": m.sales_velocity(deals, **WINDOW, by="currency", freq="M"),
         "slippage": m.slippage(history, deals, **LATELY),
         "slippage_deals": m.slippage_deals(history, deals, **LATELY),
         "stage_move_visits": m.stage_move_visits(visits, stages, as_of=AS_OF, pipeline_id=1),
@@ -325,6 +341,7 @@ def metric_frames(given: Mapping[str, pd.DataFrame]) -> dict[str, Any]:
         "weighted_pipeline": m.weighted_pipeline(deals, stages, pipelines, as_of=LATER),
         "weighted_pipeline_deals": m.weighted_pipeline_deals(deals, stages, pipelines, as_of=LATER),
         "win_rate": m.win_rate(deals, **WINDOW, by="owner_id"),
+        "win_rate periods": m.win_rate(deals, **owned, freq="Q"),
         "win_rate created": m.win_rate(deals, **WINDOW, as_of=AS_OF, basis="created"),
     }
     row = pd.DataFrame({"stage_id": pd.array([1], "Int64")})

@@ -782,9 +782,11 @@ def test_win_rate_and_velocity_of_each_period_against_plain_python(freq: str, se
             assert days == sorted(set(days))
             assert (days[0], days[-1]) == (first, last)
     # The periods of a group, added up, are the group without them.
-    whole = win_rate(deals, **window, by="team").set_index("team")
+    together = win_rate(deals, **window, by="team").set_index("team")
     parts = rates.groupby("team", dropna=False)[["n", "won", "lost"]].sum()
-    assert parts.reset_index(drop=True).equals(whole[["n", "won", "lost"]].reset_index(drop=True))
+    assert parts.reset_index(drop=True).equals(
+        together[["n", "won", "lost"]].reset_index(drop=True)
+    )
 
 
 def test_a_period_is_computed_as_a_window_of_its_own() -> None:
