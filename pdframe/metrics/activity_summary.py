@@ -127,7 +127,9 @@ def activity_summary(
         Once, of all that follows, with the complete text in `attrs["notes"]`: activities that
         were done at an unknown time, deals won without a date.
 
-    Notes ----- An activity with a time of day is due at that time (UTC, as the API gives it), one
+    Notes
+    -----
+    An activity with a time of day is due at that time (UTC, as the API gives it), one
     without at the end of its day in `tz`. One that is done, but has no `marked_as_done_time`,
     counts as done when it was due. One without a due date is neither planned nor overdue.
 

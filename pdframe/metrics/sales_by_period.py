@@ -161,7 +161,9 @@ def sales_by_period(
         a date, deals without a time of creation, deals without a value or a currency, deals won
         before they were created.
 
-    Notes ----- Deals close as in `win_rate`: on `local_won_date` (`local_lost_date`) where that is
+    Notes
+    -----
+    Deals close as in `win_rate`: on `local_won_date` (`local_lost_date`) where that is
     there, else on the day of `won_time` (`lost_time`) in `tz`. What was open then follows from the
     times of creation and closing, at the value of today: a deal that was lost, reopened and lost
     again was open until its last closing, for `deals` shows no other. A deal that was open when it
