@@ -320,8 +320,8 @@ def _due(activities: pd.DataFrame, tz: str) -> tuple[Micros, Flags]:
     day = days(activities, "due_date")
     clock = np.full(len(activities), np.nan)
     if "due_time" in activities.columns:
-        # "14:30", with or without seconds.
-        parts = activities["due_time"].astype("str").str.extract(r"^(\d{1,2}):(\d{2})")
+        # "14:30", with or without seconds; a reader of JSON makes it a time of some day.
+        parts = activities["due_time"].astype("str").str.extract(r"(\d{1,2}):(\d{2})")
         clock = (
             pd.to_numeric(parts[0]).to_numpy(np.float64) * 60
             + pd.to_numeric(parts[1]).to_numpy(np.float64)
