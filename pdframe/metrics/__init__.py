@@ -51,6 +51,8 @@ from pdframe.metrics.revenue import (
     renewals,
     retention,
     revenue_cohorts,
+    top_customer_lines,
+    top_customers,
 )
 from pdframe.metrics.sales import sales_velocity, win_rate
 from pdframe.metrics.sales_by_period import sales_by_period, sales_by_period_deals
@@ -101,6 +103,8 @@ __all__ = [
     "stage_moves",
     "stage_survival",
     "stage_velocity",
+    "top_customer_lines",
+    "top_customers",
     "weighted_pipeline",
     "weighted_pipeline_deals",
     "what_if",

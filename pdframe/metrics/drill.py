@@ -244,7 +244,10 @@ def drill_through(
             " compare with keys=."
         )
     for name in names:
-        match &= _equal(plain[name], _plain(row[name]))
+        if name == "customer" and pd.isna(row[name]):
+            match &= _of_others(plain[name], row)
+        else:
+            match &= _equal(plain[name], _plain(row[name]))
     return row_level[match].reset_index(drop=True)
 
 
@@ -298,6 +301,16 @@ def _counting(lines: pd.DataFrame, month: Any) -> Any:
     since, until = (micros(lines[name], "UTC", name) for name in ("month_from", "month_until"))
     at = micros(pd.Series([month]), "UTC", "month")[0]
     return (since != NULL) & (since <= at) & ((until == NULL) | ((until >= at) & (since < until)))
+
+
+def _of_others(customer: pd.Series[Any], row: pd.Series[Any]) -> Any:
+    """Return which rows are of the customers that `top_customers` has in one row."""
+    if "top" not in row.attrs:
+        raise ArgumentError(
+            "The row of all other customers does not say which are not among them: pandas lost the"
+            " record. Pass the last row of metrics.top_customers(...) as it is."
+        )
+    return ~customer.astype("str").isin(row.attrs["top"]).to_numpy(np.bool_)
 
 
 def _plain(value: Any) -> Any:

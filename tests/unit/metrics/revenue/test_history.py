@@ -26,6 +26,9 @@ from pdframe.metrics import (
 from tests.helpers import revenue_frames
 from tests.helpers.revenue_frames import NO_CANCELLATIONS, days
 
+# Names of customers have a test of their own.
+pytestmark = pytest.mark.filterwarnings("ignore:Customers are ids")
+
 TRACKED = (
     "deal_id",
     "product_id",

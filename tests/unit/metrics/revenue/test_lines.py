@@ -19,6 +19,9 @@ from pdframe.metrics import (
 from tests.helpers import revenue_frames, small_frames
 from tests.helpers.revenue_frames import days, ledger
 
+# Names of customers have a test of their own.
+pytestmark = pytest.mark.filterwarnings("ignore:Customers are ids")
+
 # What a line says, then start, end, why it ends, MRR, one-time amount, TCV.
 CASES: dict[
     str,

@@ -22,6 +22,9 @@ from pdframe.metrics import (
 from tests.helpers import revenue_frames, small_frames
 from tests.helpers.revenue_frames import days, ledger
 
+# Names of customers have a test of their own.
+pytestmark = pytest.mark.filterwarnings("ignore:Customers are ids")
+
 # Committed MRR
 
 
