@@ -190,6 +190,9 @@ def forecast(
 def track_record(self: Forecasting, *, refresh: _Refresh = None) -> pd.DataFrame:
     """Compare every forecast that `forecast` issued with what was won.
 
+    Of several forecasts of one day (in the account's timezone) of the same period and group, in one
+    currency and by one method, the first counts: no forecast is improved by issuing it again.
+
     What was won is what the account shows now: the wins that stand, at their value when they were
     won, converted with the rates of that forecast.
 
@@ -212,6 +215,7 @@ def track_record(self: Forecasting, *, refresh: _Refresh = None) -> pd.DataFrame
         - pinball_10, pinball_50, pinball_90: losses of the three quantiles, 0 at best
         - crps: the continuous ranked probability score: how far the forecast as a whole was off, in
           the currency; for a single number it would be the error
+        - freq: length of the period: W, M, Q or Y
 
     Raises
     ------

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,8 +10,17 @@ import numpy as np
 import pandas as pd
 
 from pdframe.errors import ArgumentError
-from pdframe.metrics._arguments import DAY, NULL, Micros, ending, moment, window
-from pdframe.metrics._columns import Ints
+from pdframe.metrics._arguments import (
+    DAY,
+    NULL,
+    Micros,
+    ending,
+    micros,
+    moment,
+    to_micros,
+    window,
+)
+from pdframe.metrics._columns import Ints, dates
 
 _MONTHS = {"M": 1, "Q": 3, "Y": 12}
 # 1969-12-29 is a Monday.
@@ -104,6 +114,24 @@ def period_window(since: Any, until: Any, tz: str) -> tuple[pd.Timestamp, pd.Tim
     return moment(since, tz, "since"), ending(until, tz, "until")
 
 
+def period_ends(rows: pd.DataFrame, attrs: Mapping[Any, Any]) -> Ints:
+    """Return the first instant after the period of each row of a forecast (microseconds), which is
+    at most the end of the forecast.
+
+    Parameters
+    ----------
+    rows
+        With the first day of each period, `period`.
+    attrs
+        Of the forecast: freq, until, and tz.
+    """
+    unit = {"W": pd.DateOffset(weeks=1), "M": pd.DateOffset(months=1)}
+    unit |= {"Q": pd.DateOffset(months=3), "Y": pd.DateOffset(years=1)}
+    ends = pd.DataFrame({"end": dates(rows, "period") + unit[attrs["freq"]]})
+    last = to_micros(moment(attrs["until"], "UTC", "until"))
+    return np.minimum(micros(ends["end"], str(attrs.get("tz") or "UTC"), "end"), last)
+
+
 __all__ = [
     "Frequency",
     "beginning",
@@ -111,5 +139,6 @@ __all__ = [
     "ending",
     "frequency",
     "known_by",
+    "period_ends",
     "period_window",
 ]

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple, TypeAlias
 import numpy as np
 import pandas as pd
 
-from pdframe._warnings import collect_warnings, warn
+from pdframe._warnings import warn
 from pdframe.metrics._arguments import (
     DAY,
     NULL,
@@ -40,7 +40,7 @@ from pdframe.metrics._columns import (
     ratio,
     warn_of_uncountable,
 )
-from pdframe.metrics._notes import note
+from pdframe.metrics._notes import noted
 from pdframe.metrics._period_grid import PeriodGrid, by_period, period_grid
 from pdframe.metrics._states import WON, Deleted, check_deleted, states
 
@@ -55,6 +55,7 @@ _OF_DEALS = frozenset({"owner_id", "owner_name", "org_id", "org_name", "person_i
 _CARRIED = ("subject", "type", "deal_id", "owner_name")
 
 
+@noted
 def activity_summary(
     activities: pd.DataFrame,
     deals: pd.DataFrame | None = None,
@@ -149,15 +150,13 @@ def activity_summary(
     5   meeting        2     0        2    5           0.2
     6      task        1     3        0    5           0.2
     """
-    with collect_warnings() as notes:
-        names = keys(by, _TAKEN if freq is None else ("period", *_TAKEN), activities)
-        events = _events(
-            activities, deals, names, since, until, as_of, freq, deleted, fiscal_start, tz
-        )
-        result = _counted(events, names)
-    return note(result, notes, "activity_summary")
+    names = keys(by, _TAKEN if freq is None else ("period", *_TAKEN), activities)
+    events = _events(activities, deals, names, since, until, as_of, freq, deleted, fiscal_start, tz)
+    result = _counted(events, names)
+    return result
 
 
+@noted
 def activity_summary_activities(
     activities: pd.DataFrame,
     deals: pd.DataFrame | None = None,
@@ -203,14 +202,11 @@ def activity_summary_activities(
     28          258   call      191 2026-06-05 15:15:00+00:00
     29          259  email      192 2026-06-11 08:00:00+00:00
     """
-    with collect_warnings() as notes:
-        own = [*_TAKEN, "due", "done_time"]
-        names = keys(by, own if freq is None else ("period", *own), activities)
-        events = _events(
-            activities, deals, names, since, until, as_of, freq, deleted, fiscal_start, tz
-        )
-        result = _listed(events, names)
-    return note(result, notes, "activity_summary_activities")
+    own = [*_TAKEN, "due", "done_time"]
+    names = keys(by, own if freq is None else ("period", *own), activities)
+    events = _events(activities, deals, names, since, until, as_of, freq, deleted, fiscal_start, tz)
+    result = _listed(events, names)
+    return result
 
 
 class _Won(NamedTuple):

@@ -10,7 +10,7 @@ from typing import Any, TypeAlias
 import numpy as np
 import pandas as pd
 
-from pdframe._warnings import collect_warnings, warn
+from pdframe._warnings import warn
 from pdframe.errors import ArgumentError
 from pdframe.metrics._arguments import (
     grouped,
@@ -24,7 +24,7 @@ from pdframe.metrics._arguments import (
 )
 from pdframe.metrics._closings import between, warn_of_left_out
 from pdframe.metrics._columns import finite, ids, one_row_each, ratio, warn_of_uncountable
-from pdframe.metrics._notes import note
+from pdframe.metrics._notes import noted
 from pdframe.metrics._states import LOST, Deleted, check_deleted, states
 from pdframe.metrics.currency import Rates, RateTable
 from pdframe.metrics.forecasting._amounts import LARGEST, exact_units, in_units, sums
@@ -36,6 +36,7 @@ COLUMNS = ("reason", "stage_id", "stage", "currency", "deals", "value", "share")
 _TAKEN = ("reason", "stage", "currency", "deals", "value", "share", "deal_id", "lost_date")
 
 
+@noted
 def lost_reasons(
     deals: pd.DataFrame,
     *,
@@ -124,12 +125,12 @@ def lost_reasons(
     1  Went silent   Proposal      EUR      2  35094.76
     2  Went silent    Scoping      EUR      1   1191.42
     """
-    with collect_warnings() as notes:
-        rows, names = _lost(deals, since, until, by, rates, as_of, deleted, tz)
-        result = _counted(rows, names, rates)
-    return note(result, notes, "lost_reasons")
+    rows, names = _lost(deals, since, until, by, rates, as_of, deleted, tz)
+    result = _counted(rows, names, rates)
+    return result
 
 
+@noted
 def lost_reason_deals(
     deals: pd.DataFrame,
     *,
@@ -169,9 +170,8 @@ def lost_reason_deals(
     0      152    No budget   5850.0      EUR 2026-06-05
     1      157  Went silent  13300.0      EUR 2026-06-29
     """
-    with collect_warnings() as notes:
-        rows, _ = _lost(deals, since, until, by, rates, as_of, deleted, tz)
-    return note(rows, notes, "lost_reason_deals")
+    rows, _ = _lost(deals, since, until, by, rates, as_of, deleted, tz)
+    return rows
 
 
 def _lost(

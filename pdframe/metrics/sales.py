@@ -39,6 +39,7 @@ from pdframe.metrics._columns import (
     ratio,
     warn_of_uncountable,
 )
+from pdframe.metrics._notes import noted
 from pdframe.metrics._period_grid import PeriodGrid, by_period, period_grid
 from pdframe.metrics._states import (
     DELETED,
@@ -61,6 +62,7 @@ CREATED = ("n", "won", "lost", "deleted", "open", "win_rate", "low", "high", "ho
 VELOCITY = ("opportunities", "won", "lost", "win_rate", "mean_value", "mean_days", "velocity")
 
 
+@noted
 def win_rate(
     deals: pd.DataFrame,
     *,
@@ -192,6 +194,7 @@ def win_rate(
     return in_zone(_created_rate(deals, known, names, within, now, limit, tz, grid), tz)
 
 
+@noted
 def sales_velocity(
     deals: pd.DataFrame,
     *,

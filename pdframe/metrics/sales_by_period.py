@@ -11,7 +11,7 @@ from typing import Any, NamedTuple, TypeAlias
 import numpy as np
 import pandas as pd
 
-from pdframe._warnings import collect_warnings, warn
+from pdframe._warnings import warn
 from pdframe.errors import ArgumentError
 from pdframe.metrics._arguments import (
     grouped,
@@ -42,7 +42,7 @@ from pdframe.metrics._columns import (
     ratio,
     warn_of_uncountable,
 )
-from pdframe.metrics._notes import note
+from pdframe.metrics._notes import noted
 from pdframe.metrics._period_grid import PeriodGrid, by_period, period_grid
 from pdframe.metrics._states import (
     DELETED,
@@ -80,6 +80,7 @@ _CREATED, _WON, _LOST, _OPEN = range(4)
 _TAKEN = (*COLUMNS, "deal_id", "event", "value", "days")
 
 
+@noted
 def sales_by_period(
     deals: pd.DataFrame,
     *,
@@ -182,24 +183,24 @@ def sales_by_period(
     3 2026-05-01        7    3   10236.85     2           37
     6 2026-06-01        7    1       0.00     3           40
     """
-    with collect_warnings() as notes:
-        names, converted = _names(by, deals, rates)
-        events = _events(
-            deals,
-            names,
-            since=since,
-            until=until,
-            freq=freq,
-            rates=rates,
-            as_of=as_of,
-            deleted=deleted,
-            fiscal_start=fiscal_start,
-            tz=tz,
-        )
-        result = _summed(events, names, converted)
-    return note(result, notes, "sales_by_period")
+    names, converted = _names(by, deals, rates)
+    events = _events(
+        deals,
+        names,
+        since=since,
+        until=until,
+        freq=freq,
+        rates=rates,
+        as_of=as_of,
+        deleted=deleted,
+        fiscal_start=fiscal_start,
+        tz=tz,
+    )
+    result = _summed(events, names, converted)
+    return result
 
 
+@noted
 def sales_by_period_deals(
     deals: pd.DataFrame,
     *,
@@ -242,22 +243,21 @@ def sales_by_period_deals(
     >>> rows["event"].value_counts().sort_index().to_dict()
     {'created': 11, 'won': 5, 'lost': 5, 'open at end': 60}
     """
-    with collect_warnings() as notes:
-        names, _ = _names(by, deals, rates)
-        events = _events(
-            deals,
-            names,
-            since=since,
-            until=until,
-            freq=freq,
-            rates=rates,
-            as_of=as_of,
-            deleted=deleted,
-            fiscal_start=fiscal_start,
-            tz=tz,
-        )
-        result = _listed(events, names)
-    return note(result, notes, "sales_by_period_deals")
+    names, _ = _names(by, deals, rates)
+    events = _events(
+        deals,
+        names,
+        since=since,
+        until=until,
+        freq=freq,
+        rates=rates,
+        as_of=as_of,
+        deleted=deleted,
+        fiscal_start=fiscal_start,
+        tz=tz,
+    )
+    result = _listed(events, names)
+    return result
 
 
 class _Events(NamedTuple):

@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 
 from pdframe.errors import ArgumentError
 from pdframe.plot import _style as style
-from pdframe.plot.calibration import horizon_name
+from pdframe.plot.calibration import horizon_name, with_lengths
 
 _NEEDED = ("cutoff", "horizon", "method", "n", "brier")
 _CONSTANT = "constant"
@@ -50,7 +50,7 @@ def backtest(frame: pd.DataFrame, ax: Axes | None = None, *, title: str | None =
     >>> [text.get_text() for text in ax.get_legend().get_texts()]
     ['aalen-johansen', 'stage climatology', 'weighted']
     """
-    rows = style.require_columns(frame, _NEEDED, "backtest")
+    rows = with_lengths(style.require_columns(frame, _NEEDED, "backtest"))
     rows = rows[rows["horizon"].notna() & rows["brier"].notna()].reset_index(drop=True)
     methods = [name for name in rows["method"].astype("str").unique() if name != _CONSTANT]
     style.refuse(len(methods), "methods", style.MOST_CURVES, "Keep some of them.")

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
+import re
+from datetime import timedelta
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 
+from pdframe.errors import ArgumentError
 from pdframe.plot import _style as style
 
 _NEEDED = ("horizon", "bin", "n", "p_mean", "share", "low", "high")
@@ -15,6 +19,7 @@ _NEEDED = ("horizon", "bin", "n", "p_mean", "share", "low", "high")
 # In points: from the axis to the counts under it, and from line to line there.
 _FIRST_LINE, _NEXT_LINE = 46, 13
 _BINS = 10
+_NUMBER = re.compile(r"[\s\d.,+-]*")
 # Of the axis: how far the marks of two horizons are apart.
 _APART = 0.008
 
@@ -42,7 +47,8 @@ def calibration(frame: pd.DataFrame, ax: Axes | None = None, *, title: str | Non
     Raises
     ------
     ArgumentError
-        A missing column, counts that are null, or more than 12 curves.
+        A missing column, counts that are null, horizons that are no lengths of time, or more than
+        12 curves.
 
     Examples
     --------
@@ -53,7 +59,7 @@ def calibration(frame: pd.DataFrame, ax: Axes | None = None, *, title: str | Non
     >>> [text.get_text() for text in ax.get_legend().get_texts()]
     ['as forecast', 'within 90 d']
     """
-    rows = style.require_columns(frame, _NEEDED, "calibration")
+    rows = with_lengths(style.require_columns(frame, _NEEDED, "calibration"))
     number, names = _curves(rows)
     style.refuse(
         len(names),
@@ -123,6 +129,29 @@ def _curves(rows: pd.DataFrame) -> tuple[Any, list[str]]:
         for horizon, who in zip(first["horizon"], group, strict=True)
     ]
     return code, names
+
+
+def with_lengths(rows: pd.DataFrame) -> pd.DataFrame:
+    """Return the rows with their horizons as lengths of time, which may be text ("30 days") as in a
+    CSV file; raise `ArgumentError` where one is none.
+    """
+    lengths = [_length(value) for value in rows["horizon"]]
+    return rows.assign(horizon=pd.Series(lengths, rows.index, dtype="timedelta64[us]"))
+
+
+def _length(value: Any) -> Any:
+    """Return a horizon as a length of time; null stays null. A number has no unit."""
+    if pd.api.types.is_scalar(value) and pd.isna(value):
+        return pd.NaT
+    if isinstance(value, timedelta | np.timedelta64) or (
+        isinstance(value, str) and not _NUMBER.fullmatch(value)
+    ):
+        with contextlib.suppress(ValueError, OverflowError):
+            return pd.Timedelta(value)
+    raise ArgumentError(
+        f"The column 'horizon' holds {value!r}, which is not a length of time. Pass the frame as"
+        " the metric returned it, or write '90D'."
+    )
 
 
 def horizon_name(horizon: Any) -> str:

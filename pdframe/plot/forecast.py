@@ -38,9 +38,10 @@ def forecast(
     ax
         Where to draw; None: a new figure of notebook width.
     record
-        Earlier forecasts with what happened: `account.track_record()`, or the totals of
-        `metrics.backtest` of one method. Its last 12 periods with an actual are drawn before the
-        forecast, each as it was last forecast before it began. None: no past.
+        Earlier forecasts with what happened: `account.track_record()`, of which those of the same
+        group and length of periods are taken, or the totals of `metrics.backtest` of one method.
+        Its last 12 periods with an actual are drawn before the forecast, each as it was last
+        forecast before it began. None: no past.
     draws
         What `metrics.forecast_draws` returns for the same periods: then the sentence is about all
         periods together. None: it is about the first one, since percentiles cannot be added.
@@ -75,7 +76,7 @@ def forecast(
     currency = months.one_currency(rows, "pass metrics.forecast `rates`")
     amounts = {name: months.money(rows, name) for name in _NEEDED[2:]}
     days = calendar.first_days(rows)
-    past = _past(record, currency)
+    past = _past(record, currency, rows, frame.attrs.get("freq"))
     earlier = past["period"][past["period"] < days.min()] if len(days) else past["period"]
     every = pd.concat([earlier, days], ignore_index=True)
     kind = calendar.periods(every, frame.attrs.get("freq"))
@@ -114,8 +115,12 @@ def forecast(
     return ax
 
 
-def _past(record: pd.DataFrame | None, currency: str) -> pd.DataFrame:
-    """Return the forecasts of `record` that have an actual, in the currency of the forecast."""
+def _past(
+    record: pd.DataFrame | None, currency: str, frame: pd.DataFrame, freq: str | None
+) -> pd.DataFrame:
+    """Return the forecasts of `record` that have an actual: in the currency of the forecast, and
+    where the record names groups and lengths of periods, of the same.
+    """
     if record is None:
         return (
             pd.DataFrame({"period": pd.Series([], dtype="datetime64[us]")})
@@ -125,6 +130,10 @@ def _past(record: pd.DataFrame | None, currency: str) -> pd.DataFrame:
     rows = style.require_columns(record, _OF_RECORD, "backtest")
     if "currency" in rows:
         rows = rows[rows["currency"].astype("str") == currency] if currency else rows
+    if "freq" in rows and freq is not None:
+        rows = rows[rows["freq"].astype("str") == freq]
+    if {"by", "group"} <= set(rows.columns):
+        rows = rows[_same_group(rows, frame)]
     if "method" in rows and len(rows["method"].unique()) > 1:
         raise ArgumentError(
             "record holds several methods. Keep one, such as record[record['method'] == 'hazard']."
@@ -139,6 +148,16 @@ def _past(record: pd.DataFrame | None, currency: str) -> pd.DataFrame:
     else:
         result["at"] = at.dt.tz_localize(None) if getattr(at.dtype, "tz", None) else at
     return result.dropna(subset=["p10", "p90"])
+
+
+def _same_group(record: pd.DataFrame, frame: pd.DataFrame) -> Any:
+    """Return which rows of a record are of the group of a forecast."""
+    by = style.groups(frame, "period")
+    if not by or not len(frame):
+        return record["by"].isna().to_numpy()
+    values = [frame[name].iloc[0] for name in by]
+    group = ", ".join("(none)" if pd.isna(value) else str(value) for value in values)
+    return ((record["by"] == ", ".join(by)) & (record["group"] == group)).to_numpy(np.bool_)
 
 
 def _last_forecasts(past: pd.DataFrame, kind: calendar.Periods) -> pd.DataFrame:

@@ -267,7 +267,9 @@ def loader_frames(account: sandbox.SandboxAccount) -> dict[str, pd.DataFrame]:
 def forecast_frames() -> dict[str, pd.DataFrame]:
     """Forecast for an account that has enough of a past."""
     rates: dict[str, Any] = {"rates": {"EUR": 1, "USD": 0.9, "GBP": 1.15}, "draws": 10}
-    with sandbox.connect(seed=SEED, deals=4 * DEALS, burst=100_000, progress=False) as account:
+    with sandbox.connect(
+        seed=SEED, deals=4 * DEALS, company="hostile", burst=100_000, progress=False
+    ) as account:
         return {
             "forecast": account.forecast("2026-07", **rates),
             "forecast(by='owner')": account.forecast("2026-07", **rates, by="owner"),
@@ -284,8 +286,9 @@ def metric_frames(given: Mapping[str, pd.DataFrame]) -> dict[str, Any]:
     products, installments = given["deal_products"], given["installments"]
     history, pipelines, m = given["deal_history"], given["pipelines"], metrics
     activities = given["activities"]
+    contacts = {name: given[name] for name in ("organizations", "persons")}
     rates = {"EUR": 1.0} | dict.fromkeys(deals["currency"].dropna().unique(), 1.5)
-    lines = m.mrr_lines(products, deals)
+    lines, with_names = m.mrr_lines(products, deals), m.mrr_lines(products, deals, **contacts)
     rates |= dict.fromkeys(lines["currency"].dropna().unique(), 1.5) | {"EUR": 1.0}
     by_owner: dict[str, Any] = {"by": "owner_id", "deals": deals}
     owned: dict[str, Any] = {**WINDOW, "by": "owner_id"}
@@ -299,6 +302,9 @@ def metric_frames(given: Mapping[str, pd.DataFrame]) -> dict[str, Any]:
         ),
         "as_of": m.as_of(deals, visits, AS_OF, history),
         "billing_schedule": m.billing_schedule(products, installments, deals, **WINDOW),
+        "billing_schedule names": m.billing_schedule(
+            products, installments, deals, **WINDOW, **contacts
+        ),
         "committed_mrr": m.committed_mrr(lines, as_of=AS_OF),
         "convert": m.convert(deals, "EUR", rates),
         "data_quality": m.data_quality(deals, visits, stages, products, as_of=AS_OF),
@@ -312,7 +318,9 @@ def metric_frames(given: Mapping[str, pd.DataFrame]) -> dict[str, Any]:
         "lost_reasons": m.lost_reasons(deals, **WINDOW),
         "lost_reasons by": m.lost_reasons(deals, **owned, rates=rates),
         "mrr_customer_months": m.mrr_customer_months(lines, **WINDOW),
+        "mrr_customer_months names": m.mrr_customer_months(with_names, **WINDOW),
         "mrr_lines": lines,
+        "mrr_lines names": with_names,
         "mrr_lines history": m.mrr_lines(products, deals, history=given["line_history"]),
         "mrr_lines carry": m.mrr_lines(products, deals, carry="owner_id"),
         "mrr_movements": m.mrr_movements(lines, **WINDOW),
@@ -322,6 +330,7 @@ def metric_frames(given: Mapping[str, pd.DataFrame]) -> dict[str, Any]:
         "pipeline_movements": m.pipeline_movements(history, deals, **LATELY),
         "pipeline_movements by": m.pipeline_movements(history, deals, **LATELY, by="owner_id"),
         "reconcile": m.reconcile(lines, deals, deal_products=products),
+        "renewals names": m.renewals(with_names, deals, as_of=AS_OF, within="365D"),
         "renewals": m.renewals(lines, deals, as_of=AS_OF, within="365D"),
         "retention": m.retention(lines, **WINDOW),
         "revenue_cohorts": m.revenue_cohorts(lines, **WINDOW),
@@ -338,6 +347,9 @@ def metric_frames(given: Mapping[str, pd.DataFrame]) -> dict[str, Any]:
         "stage_survival": m.stage_survival(visits, stages, as_of=AS_OF),
         "stage_survival by": m.stage_survival(visits, stages, as_of=AS_OF, **by_owner),
         "stage_velocity": m.stage_velocity(visits, stages, as_of=AS_OF),
+        "top_customer_lines": m.top_customer_lines(lines, as_of=AS_OF, rates=rates),
+        "top_customers": m.top_customers(lines, as_of=AS_OF, rates=rates),
+        "top_customers names": m.top_customers(with_names, as_of=AS_OF, rates=rates),
         "weighted_pipeline": m.weighted_pipeline(deals, stages, pipelines, as_of=LATER),
         "weighted_pipeline_deals": m.weighted_pipeline_deals(deals, stages, pipelines, as_of=LATER),
         "win_rate": m.win_rate(deals, **WINDOW, by="owner_id"),
@@ -459,8 +471,8 @@ def accounts() -> Iterator[tuple[sandbox.SandboxAccount, sandbox.SandboxAccount]
     """Open an account of a few deals, and a new one that has none."""
     options: dict[str, Any] = {"burst": 100_000, "search_burst": 100_000, "progress": False}
     with (
-        sandbox.connect(seed=SEED, deals=DEALS, **options) as small,
-        sandbox.connect(seed=SEED, deals=0, **options) as new,
+        sandbox.connect(seed=SEED, deals=DEALS, company="hostile", **options) as small,
+        sandbox.connect(seed=SEED, deals=0, company="hostile", **options) as new,
     ):
         yield small, new
 

@@ -216,6 +216,12 @@ CALLS: dict[str, Callable[[Frames, str | None], Any]] = {
     "stage_velocity": lambda f, tz: metrics.stage_velocity(
         f["visits"], f["stages"], as_of=AS_OF, by="owner_id", deals=f["deals"], tz=tz
     ),
+    "top_customer_lines": lambda f, tz: metrics.top_customer_lines(
+        f["lines"], as_of=AS_OF, rates=rates(f["lines"]), tz=tz
+    ),
+    "top_customers": lambda f, tz: metrics.top_customers(
+        one_currency(f["lines"]), as_of=AS_OF, n=5, tz=tz
+    ),
     "weighted_pipeline": lambda f, tz: metrics.weighted_pipeline(
         f["deals"],
         f["stages"],

@@ -29,7 +29,13 @@ def test_only_what_the_columns_need_is_loaded(account: sandbox.SandboxAccount) -
 
 def test_long_lists_are_loaded_once_and_then_taken_at_any_age() -> None:
     with sandbox.connect(
-        seed=3, deals=60, burst=100_000, progress=False, max_age=0, metadata_age=0
+        seed=3,
+        deals=60,
+        company="hostile",
+        burst=100_000,
+        progress=False,
+        max_age=0,
+        metadata_age=0,
     ) as account:
         account.deals(names=True)
         before = paths(account)

@@ -61,6 +61,7 @@ def loaded(
         switches=switches,
         market=MARKET if request.param == "market" else None,
         cache_dir=tmp_path_factory.mktemp("cache"),
+        company="hostile",
         burst=100_000,
         progress=False,
         max_age=None,
@@ -255,7 +256,12 @@ def test_without_rows_a_frame_keeps_columns_and_dtypes(tmp_path: Path) -> None:
     dtypes = {}
     for deals in (0, 120):
         with sandbox.connect(
-            seed=2, deals=deals, cache_dir=tmp_path / str(deals), burst=100_000, progress=False
+            seed=2,
+            deals=deals,
+            cache_dir=tmp_path / str(deals),
+            company="hostile",
+            burst=100_000,
+            progress=False,
         ) as account:
             dtypes[deals] = {
                 name: frame(account, name, labels=False, names=True).dtypes.astype("str")

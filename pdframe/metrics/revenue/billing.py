@@ -12,6 +12,7 @@ from pdframe._warnings import warn
 from pdframe.errors import ArgumentError
 from pdframe.metrics._arguments import ending, keyed, moment, require_columns, zone_of
 from pdframe.metrics._columns import Flags, Floats, Ints, amounts, finite, ids
+from pdframe.metrics._notes import noted
 from pdframe.metrics._states import Deleted, check_deleted
 from pdframe.metrics.revenue._line_warnings import named, warn_of_problems
 from pdframe.metrics.revenue.customers import Contacts
@@ -35,6 +36,7 @@ KINDS = pd.CategoricalDtype(["one-time", "recurring", "installment"])
 _MOST_ROWS = 200_000_000
 
 
+@noted
 def billing_schedule(
     deal_products: pd.DataFrame,
     installments: pd.DataFrame | None,
@@ -72,10 +74,10 @@ def billing_schedule(
     Returns
     -------
     DataFrame
-        By date, deal and id. date, deal_id, customer, customer_name (where names are known), kind (one-time, recurring, installment),
-        amount, currency, id (of the line or the installment). A recurring line is billed at the
-        beginning of each period, a one-time line on its start: `billing_start_date`, else the won
-        date.
+        By date, deal and id. date, deal_id, customer, customer_name (where names are known), kind
+        (one-time, recurring, installment), amount, currency, id (of the line or the installment). A
+        recurring line is billed at the beginning of each period, a one-time line on its start:
+        `billing_start_date`, else the won date.
 
     Raises
     ------

@@ -122,9 +122,8 @@ def warn_of_ids(customer: pd.Series[Any]) -> None:
     """Warn that customers have no names, where there are any."""
     if len(customer):
         warn(
-            f"Customers are ids, such as {customer.iloc[0]!r}, without names. Make the lines with"
-            " metrics.mrr_lines(..., organizations=account.organizations(),"
-            " persons=account.persons()): customer_name then is beside customer."
+            "Customers have no names: pass organizations=account.organizations(),"
+            " persons=account.persons() to mrr_lines."
         )
 
 

@@ -23,6 +23,7 @@ from pdframe.metrics._columns import (
     times,
     warn_of_uncountable,
 )
+from pdframe.metrics._notes import noted
 from pdframe.metrics._states import (
     Deleted,
     check_deleted,
@@ -111,6 +112,7 @@ _LAST_DAY = 2_932_896  # 31 December 9999
 _MOST_CYCLES = 100_000
 
 
+@noted
 def mrr_lines(
     deal_products: pd.DataFrame,
     deals: pd.DataFrame,
@@ -183,15 +185,15 @@ def mrr_lines(
     DataFrame
         In the order of `deal_products`. id, deal_id, customer ("organization 5", "person 7", "deal
         12"), customer_name (where names are known; two customers may have one name, and one that is
-        a deal has its title; null: unknown), product_id, currency (the line's, else the deal's), mrr (per month, 0 for one-time
-        lines), start, end (the first day after; null: open, or one-time), end_reason (term,
-        cancelled, open; null: one-time), billing_frequency, billing_frequency_cycles, one_time
-        (amount billed once, after `discounts`; 0 for lines that recur), tcv (over the whole term;
-        null where cycles are open), problem (why a line does not count; null: it counts), amount
-        (one billing period), won_date, month_from and month_until (the first month in which it
-        counts, and the first in which it does no longer, as first days; null: never ends), then
-        what is carried along. Amounts are in the line's currency; those of a line with a problem
-        are null.
+        a deal has its title; null: unknown), product_id, currency (the line's, else the deal's),
+        mrr (per month, 0 for one-time lines), start, end (the first day after; null: open, or
+        one-time), end_reason (term, cancelled, open; null: one-time), billing_frequency,
+        billing_frequency_cycles, one_time (amount billed once, after `discounts`; 0 for lines that
+        recur), tcv (over the whole term; null where cycles are open), problem (why a line does not
+        count; null: it counts), amount (one billing period), won_date, month_from and month_until
+        (the first month in which it counts, and the first in which it does no longer, as first
+        days; null: never ends), then what is carried along. Amounts are in the line's currency;
+        those of a line with a problem are null.
 
         With `history` one row per version, those of a line in the order of time, deleted lines at
         the end: start and end are those days of the version on which its deal was won and it was

@@ -12,6 +12,7 @@ import pandas as pd
 from pdframe.errors import ArgumentError
 from pdframe.metrics._arguments import keyed, keys
 from pdframe.metrics._columns import Floats, Ints, ratio
+from pdframe.metrics._notes import noted
 from pdframe.metrics.currency import RateTable
 from pdframe.metrics.revenue.customers import with_names
 from pdframe.metrics.revenue.ledger import ledger
@@ -41,6 +42,7 @@ CUSTOMER_MONTHS = (
 SCHEDULE = ("month", "currency", "mrr", "arr", "customers", "arpa")
 
 
+@noted
 def mrr_customer_months(
     lines: pd.DataFrame,
     *,
@@ -75,11 +77,11 @@ def mrr_customer_months(
     -------
     DataFrame
         By customer, group, currency and month. The columns of `by`, then month (its first day),
-        customer, customer_name (where `lines` has it), currency (with `rates` the one whose rate is always 1, null where unknown), mrr,
-        previous (as stated in the month before), movement (new, reactivation, expansion,
-        contraction, churn; null: none), amount (of the movement, losses negative), fx (of rates
-        alone), expired (part of churn whose lines expired without a known cancellation), cohort
-        (month of the unit's first MRR; null: not above 0 yet).
+        customer, customer_name (where `lines` has it), currency (with `rates` the one whose rate is
+        always 1, null where unknown), mrr, previous (as stated in the month before), movement (new,
+        reactivation, expansion, contraction, churn; null: none), amount (of the movement, losses
+        negative), fx (of rates alone), expired (part of churn whose lines expired without a known
+        cancellation), cohort (month of the unit's first MRR; null: not above 0 yet).
 
     Raises
     ------
@@ -137,6 +139,7 @@ def mrr_customer_months(
     )
 
 
+@noted
 def mrr_schedule(
     lines: pd.DataFrame,
     *,
@@ -145,7 +148,8 @@ def mrr_schedule(
     by: str | Sequence[str] | None = None,
     rates: RateTable | None = None,
 ) -> pd.DataFrame:
-    """MRR, ARR, customers and MRR per customer of every month: one row a month and currency (and group).
+    """MRR, ARR, customers and MRR per customer of every month: one row a month and currency (and
+    group).
 
     Parameters
     ----------

@@ -10,6 +10,7 @@ import pandas as pd
 from pdframe.errors import ArgumentError, MixedCurrencyError
 from pdframe.metrics._arguments import keyed, moment, require_columns, zone_of
 from pdframe.metrics._columns import Ints, ids, ratio, warn_of_uncountable
+from pdframe.metrics._notes import noted
 from pdframe.metrics.currency import Rates, RateTable
 from pdframe.metrics.revenue.customers import insert_names, named_customers, warn_of_ids
 from pdframe.metrics.revenue.ledger import NEEDED
@@ -19,6 +20,7 @@ from pdframe.metrics.revenue.prices import exact_amounts, in_units
 from pdframe.metrics.revenue.versions import known_on
 
 
+@noted
 def top_customers(
     lines: pd.DataFrame,
     *,
@@ -87,7 +89,12 @@ def top_customers(
     >>> lines = metrics.mrr_lines(items, deals, cancellations="Cancellation date", **names)
     >>> rates = {"EUR": 1, "USD": 0.9, "GBP": 1.15}  # one unit of each, in EUR
     >>> top = metrics.top_customers(lines, as_of="2026-06", n=3, rates=rates)
-    >>> top[["customer_name", "mrr", "share", "cumulative_share", "since"]].round(2)
+    >>> top[["customer", "customer_name", "mrr", "share"]].round(2)
+              customer       customer_name       mrr  share
+    0  organization 49                 NaN   8094.08   0.19
+    1  organization 64  Rapidlogistics LLP   7344.60   0.17
+    2  organization 55     Steinfinance AB   4840.00   0.11
+    3              NaN           27 others  22991.99   0.53
     """
     if isinstance(n, bool) or not isinstance(n, int | np.integer) or n < 1:
         raise ArgumentError(f"n={n!r} must be a number of customers, from 1.")
@@ -121,6 +128,7 @@ def top_customers(
     return keyed(result, ["customer"], live.tz)
 
 
+@noted
 def top_customer_lines(
     lines: pd.DataFrame,
     *,
@@ -155,6 +163,9 @@ def top_customer_lines(
     >>> june = {"as_of": "2026-06", "rates": {"EUR": 1, "USD": 0.9, "GBP": 1.15}}
     >>> top, rows = metrics.top_customers(lines, **june), metrics.top_customer_lines(lines, **june)
     >>> metrics.drill_through(top.iloc[0], rows)[["id", "deal_id", "mrr", "start", "end"]]
+       id  deal_id          mrr      start        end
+    0  79       67  1466.250000 2025-09-15        NaT
+    1  80       67  6627.833333 2025-08-20 2026-08-19
     """
     live = _live(lines, as_of, rates, tz)
     result = pd.DataFrame({"id": ids(live.lines, "id"), "deal_id": ids(live.lines, "deal_id")})

@@ -21,7 +21,7 @@ NO_BURST = 100_000
 @pytest.fixture
 def account(tmp_path: Path) -> Iterator[sandbox.SandboxAccount]:
     with sandbox.connect(
-        seed=7, deals=60, burst=NO_BURST, cache_dir=tmp_path, progress=False
+        seed=7, deals=60, burst=NO_BURST, cache_dir=tmp_path, company="hostile", progress=False
     ) as account:
         yield account
 
@@ -140,7 +140,12 @@ def test_what_later_syncs_loaded_is_what_one_load_gives(
             assert 0 < row_of(other.sync())["requests"] < 50
     account.sync()
     with sandbox.connect(
-        seed=7, deals=60, burst=NO_BURST, cache_dir=tmp_path / "b", progress=False
+        seed=7,
+        deals=60,
+        burst=NO_BURST,
+        cache_dir=tmp_path / "b",
+        company="hostile",
+        progress=False,
     ) as other:
         pd.testing.assert_frame_equal(
             account.deal_changes(refresh=False), other.deal_changes(), check_like=False
