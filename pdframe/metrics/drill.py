@@ -85,6 +85,7 @@ _RESULT = frozenset(
         "per_won_deal",
         "share",
         "count",
+        "value_change",
         # recurring revenue
         "mrr",
         "arr",

@@ -259,6 +259,7 @@ def loader_frames(account: sandbox.SandboxAccount) -> dict[str, pd.DataFrame]:
         account.advance(days=1)
         account.deals(refresh=True)
         frames["as_of"] = account.as_of(server_now(account))
+        frames["changes"] = account.changes("an hour ago")
         frames |= forecast_frames()
     frames["track_record"] = account.track_record()
     return frames
@@ -305,6 +306,9 @@ def metric_frames(given: Mapping[str, pd.DataFrame]) -> dict[str, Any]:
         "billing_schedule names": m.billing_schedule(
             products, installments, deals, **WINDOW, **contacts
         ),
+        "changes": (rows := m.changes(history, deals, **LATELY, stages=stages)),
+        "changes_summary": m.changes_summary(rows),
+        "changes_summary by": m.changes_summary(rows, by="owner_name"),
         "committed_mrr": m.committed_mrr(lines, as_of=AS_OF),
         "convert": m.convert(deals, "EUR", rates),
         "data_quality": m.data_quality(deals, visits, stages, products, as_of=AS_OF),

@@ -213,8 +213,8 @@ def _live(lines: pd.DataFrame, as_of: Any, rates: RateTable | None, tz: str | No
         several = sorted(names.dropna().unique())
         if len(several) > 1:
             raise MixedCurrencyError(
-                f"MRR in {', '.join(several)} would be compared. Give `rates` (a mapping currency ->"
-                " value of one unit, or a frame of currency, date, rate), or keep one:"
+                f"MRR in {', '.join(several)} would be compared. Give `rates` (a mapping currency"
+                " -> value of one unit, or a frame of currency, date, rate), or keep one:"
                 f" lines[lines['currency'] == {several[0]!r}]."
             )
         currency = several[0] if several else None

@@ -832,7 +832,7 @@ def test_by_owner_is_by_the_name_of_the_owner() -> None:
     result = win_rate(deals, **YEAR, by="owner", freq="Q")
     assert list(result.columns[:2]) == ["owner_name", "period"]
     assert result.loc[result["n"] > 0, "win_rate"].tolist() == [0.5, 1.0]
-    with pytest.raises(ArgumentError, match=r"no column 'owner'. account.deals\(names=True\)"):
+    with pytest.raises(ArgumentError, match=r"no column 'owner'. account.deals\(\) adds the names"):
         win_rate(deals.drop(columns="owner_name"), **YEAR, by="owner")
 
 
