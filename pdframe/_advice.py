@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import functools
 import inspect
+import traceback
 from collections.abc import Callable, Collection, Iterable, Mapping
 from difflib import get_close_matches
 from typing import Any, TypeVar
@@ -101,6 +102,9 @@ def explained(function: _Function, *, module: str | None = None) -> _Function:
     module
         The public module that has the result under the function's name, so that it pickles.
     """
+    depth, inner = 1, function
+    while hasattr(inner, "__wrapped__"):
+        depth, inner = depth + 1, inner.__wrapped__
 
     @functools.wraps(function)
     def call(*args: Any, **given: Any) -> Any:
@@ -108,7 +112,7 @@ def explained(function: _Function, *, module: str | None = None) -> _Function:
             return function(*args, **given)
         except TypeError as error:
             # Raised by the call, not inside the function.
-            if error.__traceback__ is not None and error.__traceback__.tb_next is None:
+            if _frames(error) == depth:
                 problem = _problem(function, args, given)
                 if problem:
                     raise ArgumentError(problem) from None
@@ -117,6 +121,11 @@ def explained(function: _Function, *, module: str | None = None) -> _Function:
     if module is not None:
         call.__module__ = module
     return call  # type: ignore[return-value]
+
+
+def _frames(error: BaseException) -> int:
+    """Return the number of frames that an error has passed."""
+    return sum(1 for _ in traceback.walk_tb(error.__traceback__))
 
 
 def explain_functions(names: dict[str, Any], public: Iterable[str]) -> None:

@@ -15,7 +15,7 @@ from pdframe._terminal import printable, sentences, table_text, terminal_width
 from pdframe.account import Account, connect
 from pdframe.cache.folder import default_cache_dir
 from pdframe.errors import DataWarning
-from pdframe.schema import table_named, table_with_fields
+from pdframe.schema import TABLES, table_named, table_with_fields
 from pdframe.sync import CURRENT_NOTES
 
 _SENTENCE = 80
@@ -90,11 +90,11 @@ def _estimate(options: argparse.Namespace) -> int:
 def _status(options: argparse.Namespace) -> int:
     with _account(options) as account:
         status = account.status()
-        cached = status["rows"].notna()
-        if cached.any():
-            _show(status[cached])
+        if len(status):
+            _show(status)
             print("\nTimes are UTC.")
-            print(sentences(f"Not cached: {', '.join(status.loc[~cached, 'table'])}."))
+            others = [name for name in TABLES if name not in set(status["table"])]
+            print(sentences(f"Not cached: {', '.join(others)}."))
         else:
             print(
                 "Nothing is cached yet: pdframe sync loads every list, pdframe estimate shows the"

@@ -20,6 +20,7 @@ from pdframe import metrics
 from pdframe._advice import explain_methods, explained, unknown_name
 from pdframe._connect import connection
 from pdframe._overview import (
+    FIRST_STEPS,
     account_html,
     account_text,
     cache_lines,
@@ -129,7 +130,10 @@ def connect(
     --------
     >>> mine = pdframe.connect("acme", api_token="0123456789abcdef")
     >>> mine  # nothing was sent yet
-    <pdframe account acme.pipedrive.com (not connected yet), 0 API tokens spent today>
+    <pdframe account acme.pipedrive.com, 0 API tokens spent today>
+      Nothing is loaded yet. Next:
+      account.deals() loads the deals as a DataFrame
+      account.estimate() says what a sync of every list costs, account.sync() does it
     """
     return connection(
         Account,
@@ -422,14 +426,14 @@ class Account:
         Returns
         -------
         DataFrame
-            One row a table: table, rows, synced_at, full_at (UTC), bytes, tokens (of the last
-            sync); null if the table is not cached or damaged. `full_at` is the time of the last
-            full load: rows deleted since then may remain if the API does not list their deletion.
+            One row a table that is cached: table, rows, synced_at, full_at (UTC, to the second),
+            bytes, tokens (of the last sync); null if the table is damaged: its next load reloads
+            it. `full_at` is the time of the last full load: rows deleted since then may remain if
+            the API does not list their deletion.
 
         Examples
         --------
-        >>> status = account.status()
-        >>> status.loc[status["rows"].notna(), ["table", "rows"]].head(3)
+        >>> account.status()[["table", "rows"]].head(3)
                    table  rows
         0          deals   194
         1  deal_products   238
@@ -545,7 +549,7 @@ class Account:
         except CacheError as error:
             return self._host, [str(error)]
         if known is None:
-            return f"{self._host} (not connected yet)", []
+            return self._host, list(FIRST_STEPS)
         lines = cache_lines(Store(self._cache_dir, str(known["key"])))
         return printable(str(known.get("company_name") or self._host)), lines
 

@@ -257,7 +257,15 @@ class UnknownNameError(ArgumentError, AttributeError):
 
 
 class DataWarning(UserWarning):
-    """Values that do not fit their column, with a count and an example, or data that is missing."""
+    """Values that do not fit their column, with a count and an example, or data that is missing.
+
+    Attributes
+    ----------
+    notes : tuple of str
+        All that was noticed in one call, where the warning is a summary; else empty.
+    """
+
+    notes: tuple[str, ...] = ()
 
 
 def _user_lines(error: BaseException) -> list[str]:

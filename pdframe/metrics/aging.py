@@ -32,6 +32,7 @@ from pdframe.metrics._columns import (
     warn_of_uncountable,
 )
 from pdframe.metrics._known_at import NEVER, VISITS, on_show, real_visits
+from pdframe.metrics._notes import noted
 from pdframe.metrics._states import OPEN, changed_after, deleted_by, states
 from pdframe.metrics._survival import kaplan_meier
 
@@ -48,6 +49,7 @@ _DEALS = (
 _STAGES = ("id", "name", "is_deal_rot_enabled", "days_to_rotten")
 
 
+@noted
 def deal_aging(
     deals: pd.DataFrame,
     visits: pd.DataFrame,

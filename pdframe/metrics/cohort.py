@@ -256,22 +256,24 @@ def cohort(
         skipped,
         tz,
     )
-    warn_of_unseen(known_visits, pipelines == pipeline)
-    _warn_of_missing_stages(int((place < 0).sum()))
     removed = became == DELETED
     late = observed & (
         (place[first] > 0)
         | (known_visits.seen[opening] - known_visits.entered[opening] > _SOON * DAY)
     )
-    _warn_of_late(matches, int(late.sum()), int((late & removed).sum()))
     entered_after, left_after = (
         micros(visits[name], tz, name) for name in ("entered_after", "left_after")
     )
     bounded = (entered_after[rows] != NULL) | (
         (left_after[known_visits.closing[inside]] != NULL) & (known_visits.left[inside] != NEVER)
     )
-    unclear = np.unique(number[bounded])
-    _warn_of_bounds(len(unclear), len(members), int(removed[unclear].sum()))
+    unclear = np.zeros(len(members), np.bool_)
+    unclear[number[bounded]] = True
+    _warn_of_cost(int(((late | unclear) & ~removed).sum()))
+    _warn_of_late(matches, int(late.sum()), int((late & removed).sum()))
+    _warn_of_bounds(int(unclear.sum()), len(members), int((unclear & removed).sum()))
+    warn_of_unseen(known_visits, pipelines == pipeline)
+    _warn_of_missing_stages(int((place < 0).sum()))
     return matches
 
 
@@ -409,6 +411,16 @@ _BEFORE = {
 }
 
 
+def _warn_of_cost(deals: int) -> None:
+    """Say what the changelogs of these deals cost."""
+    if deals:
+        warn(
+            f"Exact rates need changelogs of this cohort: {deals:,} deal{'' if deals == 1 else 's'},"
+            f" {20 * deals:,} tokens: account.deal_changes(ids), where ids is the column deal_id of"
+            " metrics.funnel_deals with the same arguments."
+        )
+
+
 def _warn_of_late(matches: Cohort, late: int, removed: int) -> None:
     """Warn of deals whose path up to the first snapshot is unknown; `removed` of them are
     deleted.
@@ -418,8 +430,7 @@ def _warn_of_late(matches: Cohort, late: int, removed: int) -> None:
             f"{late:,} of {len(matches.deal):,} deals {'is' if late == 1 else 'are'} known from"
             " snapshots alone, which begin after the deal was created. Earlier stages are unknown:"
             f" {_BEFORE[matches.skipped]}, and rates follow such a deal only from its first"
-            " snapshot on, and from the stage that it shows. For the exact history"
-            f" {remedy(late, removed)}"
+            f" snapshot on, and from the stage that it shows.{_deleted(late, removed)}"
         )
 
 
@@ -428,24 +439,23 @@ def _warn_of_bounds(bounded: int, deals: int, removed: int) -> None:
     if bounded:
         warn(
             f"{bounded:,} of {deals:,} deals {'has' if bounded == 1 else 'have'} a time that is"
-            " only known to be between two snapshots: the latest possible counts. For exact times"
-            f" {remedy(bounded, removed)}"
+            " only known to be between two snapshots: the latest possible counts."
+            f"{_deleted(bounded, removed)}"
         )
 
 
-def remedy(deals: int, removed: int = 0) -> str:
-    """Describe how to load the exact history of deals, and its cost; `removed` of them are
-    deleted.
-    """
-    if 0 < deals == removed:
-        return "there is nothing to load: all of these deals are deleted."
-    left = deals - removed
-    beside = (
-        f" The other {removed:,} {'is' if removed == 1 else 'are'} deleted: nothing can be loaded."
-        if removed
-        else ""
-    )
+def _deleted(deals: int, removed: int) -> str:
+    """Say of how many of the deals no changelog can be loaded, because they are deleted."""
+    if not removed:
+        return ""
+    which = "all of these deals are" if removed == deals else f"{removed:,} of these deals "
+    verb = "" if removed == deals else ("is" if removed == 1 else "are")
+    return f" No changelog can be loaded: {which}{verb} deleted."
+
+
+def remedy(deals: int) -> str:
+    """Describe how to load the exact history of deals, and its cost."""
     return (
-        f"load account.deal_changes(): 20 tokens per deal, {left:,}"
-        f" deal{'' if left == 1 else 's'} = {20 * left:,} tokens.{beside}"
+        f"load account.deal_changes(): 20 tokens per deal, {deals:,}"
+        f" deal{'' if deals == 1 else 's'} = {20 * deals:,} tokens."
     )

@@ -27,6 +27,7 @@ from pdframe.metrics._columns import (
     warn_of_uncountable,
 )
 from pdframe.metrics._named_periods import named_period
+from pdframe.metrics._notes import noted
 
 RateTable = Mapping[str, float] | pd.DataFrame
 Days = npt.NDArray[np.datetime64]
@@ -298,6 +299,7 @@ def ecb_rates(to: str = "EUR", *, currencies: Iterable[str] | None = None) -> pd
     return table
 
 
+@noted
 def convert(
     frame: pd.DataFrame,
     to: str,

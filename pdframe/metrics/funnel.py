@@ -14,6 +14,7 @@ import pandas as pd
 from pdframe._warnings import warn
 from pdframe.metrics._arguments import NULL, keyed, span
 from pdframe.metrics._known_at import NEVER
+from pdframe.metrics._notes import noted
 from pdframe.metrics._states import Deleted
 from pdframe.metrics._survival import Curves, Flags, Floats, Ints, aalen_johansen
 from pdframe.metrics.cohort import (
@@ -63,6 +64,7 @@ _AT_RISK, _ONE_OF = 10, 10
 _NAMED = 6
 
 
+@noted
 def funnel(
     visits: pd.DataFrame,
     stages: pd.DataFrame,
@@ -214,14 +216,14 @@ def funnel(
     if few:
         warn(
             f"The rates of {few} of {groups * (rows - 1)} rows are null: snapshots show too few of"
-            " their deals early enough. account.deal_changes() loads the time before the"
-            " snapshots: 20 tokens per deal."
+            " their deals early enough."
         )
     return keyed(
         _frame(members, counts, rates), [*members.keys.columns, "stage_id", "stage"], members.tz
     )
 
 
+@noted
 def funnel_deals(
     visits: pd.DataFrame,
     stages: pd.DataFrame,

@@ -35,6 +35,7 @@ from pdframe.metrics._known_at import (
     KnownVisits,
     real_visits,
 )
+from pdframe.metrics._notes import noted
 from pdframe.metrics._states import Deleted
 from pdframe.metrics._survival import Flags, Ints
 from pdframe.metrics.cohort import (
@@ -63,6 +64,7 @@ _ALL = {*_COLUMNS, *_VISIT_COLUMNS}
 _KEYS = ("from_stage_id", "to_stage_id", "to")
 
 
+@noted
 def stage_moves(
     visits: pd.DataFrame,
     stages: pd.DataFrame,
@@ -166,6 +168,7 @@ def stage_moves(
     return keyed(pd.DataFrame(columns), [*result.groups.columns, *_KEYS], result.tz)
 
 
+@noted
 def stage_move_visits(
     visits: pd.DataFrame,
     stages: pd.DataFrame,

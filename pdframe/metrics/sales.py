@@ -34,6 +34,7 @@ from pdframe.metrics._columns import (
     ratio,
     warn_of_uncountable,
 )
+from pdframe.metrics._notes import noted
 from pdframe.metrics._states import (
     DELETED,
     LOST,
@@ -57,6 +58,7 @@ _NAMED = 20
 VELOCITY = ("opportunities", "won", "lost", "win_rate", "mean_value", "mean_days", "velocity")
 
 
+@noted
 def win_rate(
     deals: pd.DataFrame,
     *,
@@ -168,6 +170,7 @@ def win_rate(
     return in_zone(_created_rate(deals, known, names, start, end, now, limit, tz), tz)
 
 
+@noted
 def sales_velocity(
     deals: pd.DataFrame,
     *,

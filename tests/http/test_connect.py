@@ -53,6 +53,20 @@ def test_a_company_given_wins_over_a_base_url_in_the_environment(
         assert "acme.pipedrive.com" in repr(account)
 
 
+def test_a_first_repr_says_what_to_do_next(tmp_path: Path) -> None:
+    with connect(tmp_path) as account:
+        for shown in (repr(account), account._repr_html_()):
+            assert "acme.pipedrive.com" in shown
+            for call in ("account.deals()", "account.estimate()", "account.sync()"):
+                assert call in shown
+    with sandbox.connect(seed=3, deals=20, cache_dir=tmp_path, progress=False) as account:
+        assert account.company  # known by now, and still nothing is cached
+        assert "account.deals() loads" in repr(account)
+        account.stages()
+        assert "stages: 12 rows" in repr(account)
+        assert "Next" not in repr(account)
+
+
 def test_a_closed_account_says_so(tmp_path: Path) -> None:
     with connect(tmp_path) as account:
         pass

@@ -12,6 +12,7 @@ from pdframe._warnings import warn
 from pdframe.errors import ArgumentError
 from pdframe.metrics._arguments import ending, keyed, moment, require_columns, zone_of
 from pdframe.metrics._columns import Flags, Floats, Ints, amounts, finite, ids
+from pdframe.metrics._notes import noted
 from pdframe.metrics._states import Deleted, check_deleted
 from pdframe.metrics.revenue._line_warnings import named, warn_of_problems
 from pdframe.metrics.revenue.endings import Cancellations, known_cancellations, warn_of_open_lines
@@ -34,6 +35,7 @@ KINDS = pd.CategoricalDtype(["one-time", "recurring", "installment"])
 _MOST_ROWS = 200_000_000
 
 
+@noted
 def billing_schedule(
     deal_products: pd.DataFrame,
     installments: pd.DataFrame | None,

@@ -9,6 +9,7 @@ from pdframe._warnings import warn
 from pdframe.errors import ArgumentError
 from pdframe.metrics._arguments import keyed, moment, require_columns, zone_of
 from pdframe.metrics._columns import Flags, Ints, warn_of_uncountable
+from pdframe.metrics._notes import noted
 from pdframe.metrics.revenue._line_warnings import named
 from pdframe.metrics.revenue.ledger import NEEDED
 from pdframe.metrics.revenue.months import Moment
@@ -28,6 +29,7 @@ MONTHS_AHEAD = 36
 """Months that are shown where `until` is not given, the month of `as_of` among them."""
 
 
+@noted
 def committed_mrr(
     lines: pd.DataFrame,
     *,

@@ -23,6 +23,7 @@ from pdframe.metrics._columns import (
     times,
     warn_of_uncountable,
 )
+from pdframe.metrics._notes import noted
 from pdframe.metrics._states import (
     Deleted,
     check_deleted,
@@ -105,6 +106,7 @@ _LAST_DAY = 2_932_896  # 31 December 9999
 _MOST_CYCLES = 100_000
 
 
+@noted
 def mrr_lines(
     deal_products: pd.DataFrame,
     deals: pd.DataFrame,

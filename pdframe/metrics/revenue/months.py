@@ -12,6 +12,7 @@ import pandas as pd
 from pdframe.errors import ArgumentError
 from pdframe.metrics._arguments import keyed, keys
 from pdframe.metrics._columns import Floats, Ints
+from pdframe.metrics._notes import noted
 from pdframe.metrics.currency import RateTable
 from pdframe.metrics.revenue.ledger import ledger
 from pdframe.metrics.revenue.periods import NEVER, as_months, month_window
@@ -39,6 +40,7 @@ CUSTOMER_MONTHS = (
 SCHEDULE = ("month", "currency", "mrr", "arr", "customers")
 
 
+@noted
 def mrr_customer_months(
     lines: pd.DataFrame,
     *,
@@ -129,6 +131,7 @@ def mrr_customer_months(
     )
 
 
+@noted
 def mrr_schedule(
     lines: pd.DataFrame,
     *,

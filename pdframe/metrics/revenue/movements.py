@@ -10,6 +10,7 @@ import pandas as pd
 
 from pdframe.metrics._arguments import keyed, keys
 from pdframe.metrics._columns import Flags, Ints
+from pdframe.metrics._notes import noted
 from pdframe.metrics.currency import RateTable
 from pdframe.metrics.revenue.ledger import ledger
 from pdframe.metrics.revenue.months import MOVEMENTS, Moment, expired, kinds
@@ -20,6 +21,7 @@ from pdframe.metrics.revenue.units import units
 COLUMNS = ("month", "currency", "start", *MOVEMENTS, "fx", "end", "expired")
 
 
+@noted
 def mrr_movements(
     lines: pd.DataFrame,
     *,

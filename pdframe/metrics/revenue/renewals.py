@@ -9,6 +9,7 @@ import pandas as pd
 
 from pdframe.metrics._arguments import keyed, moment, require_columns, span, zone_of
 from pdframe.metrics._columns import Flags, Ints, amounts, equals, ids, times, warn_of_uncountable
+from pdframe.metrics._notes import noted
 from pdframe.metrics._states import counted_status
 from pdframe.metrics.revenue.customers import customers
 from pdframe.metrics.revenue.ledger import NEEDED
@@ -25,6 +26,7 @@ NEAR = 31
 _STATUS = pd.CategoricalDtype(["won", "open"])
 
 
+@noted
 def renewals(
     lines: pd.DataFrame,
     deals: pd.DataFrame,

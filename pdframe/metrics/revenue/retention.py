@@ -11,6 +11,7 @@ import pandas as pd
 
 from pdframe.metrics._arguments import keyed, keys
 from pdframe.metrics._columns import Flags, Floats, Ints, ratio
+from pdframe.metrics._notes import noted
 from pdframe.metrics.currency import RateTable
 from pdframe.metrics.revenue.ledger import ledger
 from pdframe.metrics.revenue.months import Moment, full_months
@@ -22,6 +23,7 @@ RETENTION = ("month", "currency", "customers", "nrr", "grr", "logo_retention")
 COHORTS = ("cohort", "currency", "age", "customers", "mrr", "nrr", "month")
 
 
+@noted
 def retention(
     lines: pd.DataFrame,
     *,
@@ -133,6 +135,7 @@ def _snapshots(
     return unit, month, sums[0], sums[3], is_active(*sums[:3]), is_active(*sums[3:])
 
 
+@noted
 def revenue_cohorts(
     lines: pd.DataFrame,
     *,

@@ -23,7 +23,6 @@ from pdframe.errors import (
     NotCachedError,
     ResponseError,
 )
-from pdframe.schema import TABLES
 from pdframe.sync import SyncOptions
 from tests.helpers import tiers, true_cells
 from tests.helpers.faults_by_path import fail_at
@@ -310,7 +309,7 @@ def test_a_cursor_that_expires_every_time_is_an_error() -> None:
     ) as account:
         with pytest.raises(ResponseError, match="400"):
             account.deals()
-        assert account.status().set_index("table")["rows"].isna()["deals"]
+        assert "deals" not in set(account.status()["table"])
 
 
 def test_a_refused_cursor_of_line_items_is_an_error_of_ours() -> None:
@@ -680,13 +679,31 @@ def test_one_row_from_the_future_hides_nothing_that_follows(
 def test_status_shows_what_is_cached(account: sandbox.SandboxAccount) -> None:
     account.deals()
     status = account.status().set_index("table")
-    assert list(status.index) == list(TABLES)
+    assert list(status.index) == ["deals", "deal_fields"]
     assert status["rows"]["deals"] == len(account.deals())
     assert status["bytes"]["deals"] == sum(
         path.stat().st_size for path in (account.cache_path / "deals").glob("*.parquet")
     )
-    assert status["rows"].isna()["activities"]
     assert str(status["full_at"].dtype) == "datetime64[us, UTC]"
+    now = pd.Timestamp.now("UTC")
+    for column in ("synced_at", "full_at"):
+        assert status[column].dt.microsecond.eq(0).all()
+        assert (now - status[column]).between(pd.Timedelta(0), pd.Timedelta("1min")).all()
+
+
+def test_status_of_an_empty_cache_has_no_row_and_every_dtype(
+    account: sandbox.SandboxAccount,
+) -> None:
+    status = account.status()
+    assert len(status) == 0
+    account.stages()
+    assert status.dtypes.equals(account.status().dtypes)
+
+
+def test_status_shows_a_damaged_table_with_nulls(account: sandbox.SandboxAccount) -> None:
+    account.stages()
+    (account.cache_path / "stages" / "manifest.json").write_text("{")
+    assert account.status().set_index("table")["rows"].isna().to_dict() == {"stages": True}
 
 
 def test_what_the_plan_withholds_is_unavailable_and_harms_nothing_else() -> None:

@@ -13,9 +13,10 @@ import pandas as pd
 import pytest
 from pandas.testing import assert_frame_equal
 
-from pdframe.errors import ArgumentError, DataWarning
+from pdframe.errors import ArgumentError
 from pdframe.metrics import deal_aging
 from tests.helpers import small_frames
+from tests.helpers.notices import noticed
 
 NOW = datetime(2026, 7, 1, tzinfo=UTC)
 STAGES = [{"is_deal_rot_enabled": True, "days_to_rotten": 10, "name": "Lead"}, {"name": "Offer"}]
@@ -245,7 +246,7 @@ def test_bounded_times_are_not_taken_for_exact_ones() -> None:
         one_visit(4, 3),
         one_visit(5, 90, 10, entered_after=ago(95), source="snapshots"),
     ]
-    with pytest.warns(DataWarning, match=r"^2 completed visits .* 2 deals = 40 tokens"):
+    with noticed(r"^2 completed visits .* 2 deals = 40 tokens"):
         result = age(deals, visits)
     assert np.isnan(result["days_in_stage"][0])
     assert pd.isna(result["entered_at"][0])
@@ -259,7 +260,7 @@ def test_visits_seen_only_after_their_end_have_no_times() -> None:
         one_visit(1, 50, 20, seen_at=NOW, source="current"),
         one_visit(2, 5, seen_at=NOW, source="current"),
     ]
-    with pytest.warns(DataWarning, match="account.deal_changes"):
+    with noticed("account.deal_changes"):
         result = age(deals, visits)
     assert result[["median_days", "share_longer"]].isna().all(axis=None)
     assert list(result["days_in_stage"]) == [5.0]
@@ -404,7 +405,7 @@ def test_a_deal_that_changed_since_says_less_and_a_warning_says_so() -> None:
         {"update_time": ago(1), "add_time": ago(90)},
         {"update_time": ago(1), "add_time": ago(90)},
     ]
-    with pytest.warns(DataWarning, match="^2 open deals changed after 2026-06-21 00:00 UTC"):
+    with noticed("^2 open deals changed after 2026-06-21 00:00 UTC"):
         result = age(deals, [one_visit(1, 15), one_visit(2, 60)], ago(10))
     assert (
         result[["title", "owner_id", "expected_close_date", "days_past_close", "days_idle"]]
@@ -433,7 +434,7 @@ def test_a_deal_known_as_deleted_is_open_until_then_whatever_its_visits_say() ->
     visits = small_frames.visits(
         [{"deal_id": 1, "entered_at": "2026-06-01"}, {"deal_id": 2, "entered_at": "2026-06-01"}]
     )
-    with pytest.warns(DataWarning, match="1 open deals changed after"):
+    with noticed("1 open deals changed after"):
         before = deal_aging(deals, visits, small_frames.stages([{}]), as_of="2026-06-09")
     assert before["deal_id"].tolist() == [1, 2]
     assert deal_aging(deals, visits, small_frames.stages([{}]), as_of="2026-06-10")[

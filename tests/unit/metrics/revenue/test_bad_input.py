@@ -242,10 +242,10 @@ def test_dates_far_away() -> None:
 
 
 @pytest.mark.filterwarnings("ignore:.* in no month:pdframe.errors.DataWarning")
-@pytest.mark.filterwarnings("ignore:committed_mrr shows 36 months:pdframe.errors.DataWarning")
+@pytest.mark.filterwarnings("ignore:.*committed_mrr shows 36 months:pdframe.errors.DataWarning")
 @pytest.mark.filterwarnings("ignore:.*kept apart:pdframe.errors.DataWarning")
 @pytest.mark.filterwarnings(
-    "ignore:discounts. values that cannot be computed with:pdframe.errors.DataWarning"
+    "ignore:.*discounts. values that cannot be computed with:pdframe.errors.DataWarning"
 )
 @pytest.mark.parametrize("seed", range(5))
 def test_wild_values_never_stop_the_ledger(seed: int) -> None:
