@@ -234,6 +234,14 @@ def drill_through(
     ):
         names.remove("period")
         match &= _until_end(plain, row, row_level.attrs)
+    if {"cutoff", "horizon", "month"} <= set(names) and "month" not in row_level.columns:
+        # Of a backtest: scores of deals have a horizon, those of totals a month.
+        if pd.isna(row["horizon"]):
+            raise ArgumentError(
+                "The row is of the revenue of a month, which row_level has no deals of. Pass a row"
+                " with a horizon."
+            )
+        names.remove("month")
     missing = [name for name in names if name not in row_level.columns]
     if missing:
         raise ArgumentError(
