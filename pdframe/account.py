@@ -39,11 +39,12 @@ from pdframe.cache.known_accounts import Accounts
 from pdframe.cache.store import Store
 from pdframe.errors import AccessError, ArgumentError, CacheError
 from pdframe.frames.convert import shorten
-from pdframe.history import forecasts, replay
+from pdframe.history import changes, forecasts, replay
 from pdframe.history.latest_visits import LatestVisits
 from pdframe.loaders import lists, per_record
 from pdframe.loaders.fields import fields
 from pdframe.loaders.search import search, search_field
+from pdframe.loaders.urls import url
 from pdframe.schema import LISTS, table_named
 from pdframe.sync import DEFAULT_OPTIONS, Syncer, SyncOptions
 
@@ -244,10 +245,12 @@ class Account:
 
     forecast = forecasts.forecast
     track_record = forecasts.track_record
+    changes = changes.changes
 
     search = search
     search_field = search_field
     fields = fields
+    url = url
     export = export
 
     @property

@@ -13,6 +13,7 @@ from typing import NoReturn
 from pdframe._advice import explain_functions, unknown_name
 from pdframe.metrics.aging import deal_aging
 from pdframe.metrics.as_of import as_of
+from pdframe.metrics.changes import changes, changes_summary
 from pdframe.metrics.currency import convert, ecb_rates
 from pdframe.metrics.drill import drill_through
 from pdframe.metrics.forecasting import (
@@ -61,6 +62,8 @@ __all__ = [
     "backtest_deals",
     "billing_schedule",
     "calibration",
+    "changes",
+    "changes_summary",
     "committed_mrr",
     "compare",
     "convert",

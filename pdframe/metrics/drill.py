@@ -74,6 +74,7 @@ _RESULT = frozenset(
         "sales_velocity",
         "share",
         "count",
+        "value_change",
         # recurring revenue
         "mrr",
         "arr",

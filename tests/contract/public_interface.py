@@ -259,6 +259,7 @@ def loader_frames(account: sandbox.SandboxAccount) -> dict[str, pd.DataFrame]:
         account.advance(days=1)
         account.deals(refresh=True)
         frames["as_of"] = account.as_of(server_now(account))
+        frames["changes"] = account.changes("an hour ago")
         frames |= forecast_frames()
     frames["track_record"] = account.track_record()
     return frames
@@ -292,6 +293,9 @@ def metric_frames(given: Mapping[str, pd.DataFrame]) -> dict[str, Any]:
     results = {
         "as_of": m.as_of(deals, visits, AS_OF, history),
         "billing_schedule": m.billing_schedule(products, installments, deals, **WINDOW),
+        "changes": (rows := m.changes(history, deals, **LATELY, stages=stages)),
+        "changes_summary": m.changes_summary(rows),
+        "changes_summary by": m.changes_summary(rows, by="owner_name"),
         "committed_mrr": m.committed_mrr(lines, as_of=AS_OF),
         "convert": m.convert(deals, "EUR", rates),
         "data_quality": m.data_quality(deals, visits, stages, products, as_of=AS_OF),

@@ -75,6 +75,12 @@ CALLS: dict[str, Callable[[Frames, str | None], Any]] = {
         f["deals"], f["visits"], "2026-06-01", f["changes"], tz=tz
     ),
     "calibration": lambda f, tz: metrics.calibration(metrics.backtest_deals(**backtested(f, tz))),
+    "changes": lambda f, tz: metrics.changes(
+        f["changes"], f["deals"], **LATELY, stages=f["stages"], pipelines=f["pipelines"], tz=tz
+    ),
+    "changes_summary": lambda f, tz: metrics.changes_summary(
+        metrics.changes(f["changes"], f["deals"], **LATELY, stages=f["stages"], tz=tz), by="title"
+    ),
     "committed_mrr": lambda f, tz: metrics.committed_mrr(f["lines"], as_of=AS_OF, tz=tz),
     "compare": lambda f, tz: metrics.compare(metrics.backtest(**backtested(f, tz), until_months=0)),
     "convert": lambda f, tz: metrics.convert(

@@ -69,6 +69,15 @@ def frames() -> dict[str, Any]:
         "history": small_frames.history(
             [{"column": "status", "after": "open", "time": "2026-01-01"}]
         ),
+        "changes": pd.DataFrame(
+            {
+                "event": ["won"],
+                "currency": ["EUR"],
+                "deal_id": [1],
+                "value": [1.0],
+                "value_change": [None],
+            }
+        ),
         "installments": revenue_frames.installments([]),
         "frame": small_frames.deals([{}]),
         "rates": {"EUR": 1.0},
