@@ -174,7 +174,8 @@ class Account:
         (users, stages, pipelines, products, boards, phases, projects, fields), refreshed after
         `metadata_age`; null where such a list is unavailable. True: also `person_name` and
         `org_name`, from persons and organizations in the cache at any age, loaded if they are not
-        cached: 10 tokens per 500. False: none. `connect(names=)` is the default.
+        cached: 10 tokens per 500; and `url`, the page in Pipedrive of each deal, person,
+        organization, product or project. False: none. `connect(names=)` is the default.
     columns
         The columns to return, by label, hash, standard name or name column; None: all. `names`
         loads only the tables that they need.

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import timedelta
-from typing import Literal, Protocol, TypeAlias
+from typing import Any, Literal, Protocol, TypeAlias
 
 import pandas as pd
 import pyarrow as pa
@@ -32,6 +32,9 @@ from pdframe.sync.repair import is_lost
 Refresh: TypeAlias = Literal["full"] | bool | None
 Columns: TypeAlias = Sequence[str] | None
 
+URL = "url"
+"""The column of the addresses of pages, which `names=True` adds to tables of records with pages."""
+
 
 class Connected(Protocol):
     """What a loader needs of an account. Loaders are functions that `Account` has as methods."""
@@ -39,6 +42,9 @@ class Connected(Protocol):
     @property
     def tz(self) -> str:
         """Name of the user's timezone, which every frame carries in `attrs["tz"]`."""
+
+    def url(self, table: str, ids: Iterable[Any]) -> pd.Series[Any]:
+        """Return the addresses of records' pages."""
 
     @property
     def _client(self) -> Client: ...
@@ -197,8 +203,13 @@ def check_columns(
                 else ""
             )
             raise ArgumentError(f"The column {column.name!r} needs names=True{cost}.")
+    if URL in chosen and URL in table.optional and not names:
+        raise ArgumentError(f"The column {URL!r} needs names=True.")
+    if chosen.count(URL) > 1:
+        raise ArgumentError(f"`columns` names one column twice: {URL!r}.")
     if refresh is not False:
-        _refuse_unknown(account, table, refresh, labels, names, chosen)
+        others = [name for name in chosen if name != URL or URL not in table.optional]
+        _refuse_unknown(account, table, refresh, labels, names, others)
     return chosen
 
 
@@ -227,7 +238,19 @@ def label_rows(
             # Not those that were requested by name.
             by_default=names is None and columns is None,
         )
-    frame = to_frame(rows, table, syncer.fields(table), labels=labels, columns=columns, names=named)
+    fields = syncer.fields(table)
+    if not (names and URL in table.optional and (columns is None or URL in columns)):
+        frame = to_frame(rows, table, fields, labels=labels, columns=columns, names=named)
+    else:
+        # Addresses are made of ids, which may not be among the columns.
+        others = None if columns is None else [name for name in columns if name != URL]
+        made = None if others is None else list(dict.fromkeys([*others, "id"]))
+        frame = to_frame(rows, table, fields, labels=labels, columns=made, names=named)
+        addresses = account.url(table.name, frame["id"])
+        if columns is not None and others is not None:
+            frame = frame[others]
+        place = len(table.columns) + len(wanted) if columns is None else list(columns).index(URL)
+        frame.insert(place, URL, addresses)
     frame.attrs["tz"] = account.tz
     return frame
 

@@ -203,6 +203,35 @@ def test_deals_without_their_names_are_refused_where_the_names_were_never_read()
         assert account.deals(refresh=False)["owner_name"].isna().all()
 
 
+def test_names_add_the_pages_of_records(account: sandbox.SandboxAccount) -> None:
+    deals = account.deals(names=True)
+    assert list(deals.columns).index("url") == list(deals.columns).index("stage_name") + 1
+    first = deals.iloc[0]
+    assert first["url"].endswith(f".pipedrive.com/deal/{first['id']}")
+    assert deals["url"].is_unique
+    for table, path in (
+        ("persons", "person"),
+        ("organizations", "organization"),
+        ("products", "product"),
+        ("projects", "projects"),
+    ):
+        frame = getattr(account, table)(names=True, columns=["url", "id"])
+        assert list(frame.columns) == ["url", "id"]
+        assert frame["url"].str.endswith(tuple(f"/{path}/{one}" for one in frame["id"])).all()
+        assert "url" not in getattr(account, table)()
+    assert list(account.deals(names=True, columns=["title", "url"])) == ["title", "url"]
+    assert account.deals(names=True, columns=["url"]).attrs["tz"] == account.tz
+    assert "url" not in account.activities(names=True)
+    for columns, message in (
+        (["url"], "'url' needs names=True"),
+        (["url", "url"], "needs names=True"),
+    ):
+        with pytest.raises(ArgumentError, match=message):
+            account.deals(columns=columns)
+    with pytest.raises(ArgumentError, match="names one column twice: 'url'"):
+        account.deals(names=True, columns=["url", "url"])
+
+
 def test_long_lists_need_names(account: sandbox.SandboxAccount) -> None:
     for name, table in (("org_name", "organizations"), ("person_name", "persons")):
         with pytest.raises(
