@@ -267,8 +267,8 @@ def notes_of_data(setup: Setup) -> list[str]:
         bare = setup.money.uncounted(rows.value, rows.currency)
         if bare:
             notes.append(
-                f"{bare:,} {what} deals have a value and no currency, so that `rates` cannot convert"
-                " them: they count 0."
+                f"{bare:,} {what} deals have a value and no currency, so that `rates` cannot"
+                " convert them: they count 0."
             )
     if not setup.spread.estimated:
         notes.append(
