@@ -113,6 +113,10 @@ def test_only_the_open_deals(
         ({"limit": 10}, "deals.head(10)"),
         ({"filter_id": 12}, "deals[deals['id'].isin([1, 2])]"),
         ({"owner_name": "Mari"}, "deals[deals['owner_name'] == 'Mari']"),
+        ({"owner": "Mari"}, "deals[deals['owner_name'] == 'Mari']"),
+        ({"owner": 17}, "deals[deals['owner_id'] == 17]"),
+        ({"Stage": "Won"}, "deals[deals['stage_name'] == 'Won']"),
+        ({"anything": 1}, "deals[deals['id'].isin([1, 2])]"),
     ],
 )
 def test_a_loader_selects_nothing_and_says_how_pandas_does(
