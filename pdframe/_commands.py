@@ -113,7 +113,7 @@ def _status(options: argparse.Namespace) -> int:
 def _export(options: argparse.Namespace) -> int:
     with _account(options) as account:
         done = account.export(
-            options.folder, *options.tables, format=options.format, names=options.names
+            options.folder, *options.tables, format=options.format, names=options.names or None
         )
     files = (done["table"] + f".{options.format}").where(done["path"].notna())
     _show(done.assign(file=files)[["table", "rows", "file", "bytes"]])

@@ -136,7 +136,7 @@ def _parser() -> argparse.ArgumentParser:
         help="parquet: exact (default); csv: for spreadsheets",
     )
     export.add_argument(
-        "--names", action="store_true", help="add the names of ids, such as owner_name"
+        "--names", action="store_true", help="add the names of persons and organizations too"
     )
 
     fields = commands.add_parser("fields", help="list the labels and hashes of a table's fields")

@@ -35,6 +35,7 @@ from pdframe.schema.catalog import STAGES
 from pdframe.schema.deals import DEALS
 from pdframe.schema.snapshots import HISTORY, OF_LINES, STAGE_VISITS
 from pdframe.sync.fetch_state import load_states
+from pdframe.sync.offline import reading_cache_instead
 
 _STATE = (
     "id",
@@ -133,9 +134,11 @@ def stage_visits(self: Remembering, *, refresh: _Refresh = None) -> pd.DataFrame
     4         4      1 2023-08-29 08:24:09+00:00  advanced  changelog
     5         9      1 2023-09-26 12:55:30+00:00       won  changelog
     """
-    self.deals(refresh=refresh, labels=False, columns=["id"])
-    self.stages(refresh=refresh, labels=False, columns=["id"])
     store = self._store
+    call = "account.stage_visits(refresh=False)"
+    with reading_cache_instead(store, ["deals", "stages"], call):
+        self.deals(refresh=refresh, labels=False, columns=["id"])
+        self.stages(refresh=refresh, labels=False, columns=["id"])
     visits = to_frame(self._latest_visits.get(store, lambda: _visits(store)), STAGE_VISITS)
     visits.attrs["tz"] = self.tz
     return visits

@@ -25,12 +25,20 @@ import pyarrow.compute as pc
 from pdframe._warnings import warn
 from pdframe.cache.store import Store
 from pdframe.errors import ArgumentError, NotCachedError
-from pdframe.loaders.base import Columns, Connected, Refresh, check_columns, label_rows
+from pdframe.loaders.base import (
+    Columns,
+    Connected,
+    Refresh,
+    check_columns,
+    chosen_names,
+    label_rows,
+)
 from pdframe.metrics._arguments import moment
 from pdframe.schema import TABLES, Table
 from pdframe.sync.children import EVERY_AT, rows_of
 from pdframe.sync.fetch_state import load_states
 from pdframe.sync.keep_going import keep_up_to_date
+from pdframe.sync.offline import reading_cache_instead
 
 Ids: TypeAlias = "int | Iterable[Any]"
 Since: TypeAlias = "str | date | pd.Timestamp"
@@ -46,7 +54,7 @@ def deal_changes(
     *,
     refresh: Refresh = None,
     labels: bool = True,
-    names: bool = False,
+    names: bool | None = None,
     columns: Columns = None,
 ) -> pd.DataFrame:
     """Load changelogs of deals, one row a change of a field, by deal, oldest first. Source: v1
@@ -117,7 +125,7 @@ def project_changes(
     *,
     refresh: Refresh = None,
     labels: bool = True,
-    names: bool = False,
+    names: bool | None = None,
     columns: Columns = None,
 ) -> pd.DataFrame:
     """Load changelogs of projects, one row a change of a field, by project, oldest first. Source:
@@ -145,7 +153,7 @@ def discounts(
     *,
     refresh: Refresh = None,
     labels: bool = True,
-    names: bool = False,
+    names: bool | None = None,
     columns: Columns = None,
 ) -> pd.DataFrame:
     """Load discounts, one row a discount on a deal. Source: /deals/{id}/discounts, 10 tokens a
@@ -172,7 +180,7 @@ def product_variations(
     *,
     refresh: Refresh = None,
     labels: bool = True,
-    names: bool = False,
+    names: bool | None = None,
     columns: Columns = None,
 ) -> pd.DataFrame:
     """Load product variations, one row a variation. Source: /products/{id}/variations, 10 tokens
@@ -198,7 +206,7 @@ def deal_followers(
     *,
     refresh: Refresh = None,
     labels: bool = True,
-    names: bool = False,
+    names: bool | None = None,
     columns: Columns = None,
 ) -> pd.DataFrame:
     """Load followers of deals, one row a deal and user who follows it. Source:
@@ -220,7 +228,7 @@ def person_followers(
     *,
     refresh: Refresh = None,
     labels: bool = True,
-    names: bool = False,
+    names: bool | None = None,
     columns: Columns = None,
 ) -> pd.DataFrame:
     """Load followers of persons, one row a person and user who follows it. Source:
@@ -242,7 +250,7 @@ def organization_followers(
     *,
     refresh: Refresh = None,
     labels: bool = True,
-    names: bool = False,
+    names: bool | None = None,
     columns: Columns = None,
 ) -> pd.DataFrame:
     """Load followers of organizations, one row an organization and user who follows it. Source:
@@ -264,7 +272,7 @@ def product_followers(
     *,
     refresh: Refresh = None,
     labels: bool = True,
-    names: bool = False,
+    names: bool | None = None,
     columns: Columns = None,
 ) -> pd.DataFrame:
     """Load followers of products, one row a product and user who follows it. Source:
@@ -286,7 +294,7 @@ def user_followers(
     *,
     refresh: Refresh = None,
     labels: bool = True,
-    names: bool = False,
+    names: bool | None = None,
     columns: Columns = None,
 ) -> pd.DataFrame:
     """Load followers of users, one row a user (`followed_user_id`) and user who follows them.
@@ -296,10 +304,10 @@ def user_followers(
     --------
     >>> users = account.users(columns=["id"])
     >>> account.user_followers(users["id"]).head(3)
-       followed_user_id  user_id                  add_time
-    0              1010     1003 2023-06-26 07:00:14+00:00
-    1              1010     1014 2023-06-26 07:00:15+00:00
-    2              1031     1003 2023-06-26 07:00:16+00:00
+       followed_user_id  user_id                  add_time      user_name
+    0              1010     1003 2023-06-26 07:00:14+00:00     Kadri Tamm
+    1              1010     1014 2023-06-26 07:00:15+00:00  Aino Virtanen
+    2              1031     1003 2023-06-26 07:00:16+00:00     Kadri Tamm
     """
     return load_records(self, "user_followers", ids, refresh, labels, names, columns)
 
@@ -310,7 +318,7 @@ def deal_follower_changes(
     *,
     refresh: Refresh = None,
     labels: bool = True,
-    names: bool = False,
+    names: bool | None = None,
     columns: Columns = None,
 ) -> pd.DataFrame:
     """Load changes of followers of deals, one row a user who began or stopped following.
@@ -334,7 +342,7 @@ def person_follower_changes(
     *,
     refresh: Refresh = None,
     labels: bool = True,
-    names: bool = False,
+    names: bool | None = None,
     columns: Columns = None,
 ) -> pd.DataFrame:
     """Load changes of followers of persons, one row a user who began or stopped following.
@@ -358,7 +366,7 @@ def organization_follower_changes(
     *,
     refresh: Refresh = None,
     labels: bool = True,
-    names: bool = False,
+    names: bool | None = None,
     columns: Columns = None,
 ) -> pd.DataFrame:
     """Load changes of followers of organizations, one row a user who began or stopped
@@ -380,7 +388,7 @@ def product_follower_changes(
     *,
     refresh: Refresh = None,
     labels: bool = True,
-    names: bool = False,
+    names: bool | None = None,
     columns: Columns = None,
 ) -> pd.DataFrame:
     """Load changes of followers of products, one row a user who began or stopped following.
@@ -404,7 +412,7 @@ def load_records(
     ids: Ids | None,
     refresh: Refresh,
     labels: bool,
-    names: bool,
+    names: bool | None,
     columns: Columns,
     *,
     only: Callable[[Store], list[int]] | None = None,
@@ -419,6 +427,7 @@ def load_records(
     wanted = None if ids is None else _check_ids(ids, table)
     if wanted is None and not table.required_parent.every:
         raise ArgumentError(f"{name} needs ids: account.{name}([1, 2]).")
+    names = chosen_names(names, account._names)
     chosen = check_columns(account, table, refresh, labels, names, columns)
     syncer = account._syncer
 
@@ -451,7 +460,9 @@ def load_records(
         rows = rows_of(account._store, table, wanted)
         return label_rows(account, rows, table, refresh, labels, names, chosen)
 
-    return read() if refresh is False else syncer.with_repair(read)
+    call = f"account.{name}({'' if ids is None else 'ids, '}refresh=False)"
+    with reading_cache_instead(account._store, [name], call):
+        return read() if refresh is False else syncer.with_repair(read)
 
 
 def _deals_since(store: Store, start: pd.Timestamp) -> list[int]:
@@ -471,7 +482,7 @@ def _cached_rows(
     name: str,
     ids: Ids | None,
     labels: bool,
-    names: bool,
+    names: bool | None,
     columns: Columns,
 ) -> pd.DataFrame:
     """Return the rows of records that are cached, whichever these are."""

@@ -99,7 +99,14 @@ REASONS = pd.CategoricalDtype(["term", "cancelled", "open"])
 OF_VERSIONS = pd.CategoricalDtype([*REASONS.categories, "changed", "removed"])
 """Why a version of a line ends: another one followed, or the line was removed."""
 
-CARRIED = ("owner_id", "pipeline_id", "org_id", "person_id")
+CARRIED = (
+    "owner_id",
+    "pipeline_id",
+    "org_id",
+    "person_id",
+    "owner_name",
+    "pipeline_name",
+)
 """Columns of deals that are carried along by default."""
 
 _LAST_DAY = 2_932_896  # 31 December 9999
@@ -156,9 +163,9 @@ def mrr_lines(
         today: a deal that was reopened since is in no month, and a cancellation ends a line on its
         date, whenever it became known.
     carry
-        Columns of `deals` to carry along, for `by`; None: owner_id, pipeline_id, org_id, person_id
-        where present. All columns of `deal_products` are carried along too, except those that are
-        named like one of the result.
+        Columns of `deals` to carry along, for `by`; None: owner_id, pipeline_id, org_id, person_id,
+        owner_name, pipeline_name where present. All columns of `deal_products` are carried along
+        too, except those that are named like one of the result.
     deleted
         "drop" (default): the lines of deleted deals count nowhere. "keep": those of deals that were
         deleted after they were won or lost still count, where both frames have them (deals from
