@@ -58,15 +58,13 @@ _TITLES = {
 class _Connected(Connected, Protocol):
     """What a card needs of an account."""
 
-    def stages(self, *, refresh: _Refresh = ...) -> pd.DataFrame: ...
+    def stages(self, *, refresh: _Refresh = ..., names: bool | None = ...) -> pd.DataFrame: ...
 
-    def pipelines(self, *, refresh: _Refresh = ...) -> pd.DataFrame: ...
+    def pipelines(self, *, refresh: _Refresh = ..., names: bool | None = ...) -> pd.DataFrame: ...
 
-    def users(self, *, refresh: _Refresh = ...) -> pd.DataFrame: ...
+    def users(self, *, refresh: _Refresh = ..., names: bool | None = ...) -> pd.DataFrame: ...
 
     def stage_visits(self, *, refresh: _Refresh = ...) -> pd.DataFrame: ...
-
-    def url(self, table: str, ids: int) -> str: ...
 
 
 @dataclass(frozen=True, repr=False)
@@ -147,8 +145,8 @@ class DealCard:
         What it is: one row, as `account.deals(deleted=True, names=True)` has it.
     visits, line_items, activities, changes
         The parts; `.frame` of each has all rows: its stage visits with `stage_name` and `days`, its
-        line items and activities as the loaders give them, and its events as `account.changes` does,
-        with the wins and losses that were undone.
+        line items and activities as the loaders give them, and its events as `account.changes`
+        does, with the wins and losses that were undone.
     note
         How old it is.
     facts
@@ -274,7 +272,7 @@ def deal(self: _Connected, id: int, refresh: bool | None = None) -> DealCard:
     }
     return DealCard(
         number,
-        self.url("deals", number),
+        self.url("deals", [number]).iloc[0],
         row,
         **made,
         note=_note(self, row, fresh, number, tz),
@@ -296,7 +294,7 @@ def _checked(number: Any, refresh: object) -> int:
 def _cached(load: Any) -> pd.DataFrame | None:
     """Return a cached list; None where it is not cached."""
     try:
-        frame: pd.DataFrame = load(refresh=False)
+        frame: pd.DataFrame = load(refresh=False, names=False)
     except NotCachedError:
         return None
     return frame
@@ -328,7 +326,7 @@ def _events(
     read = [name for name in _OF_EVENTS if name in row.columns]
     return known_changes(
         history_of_deal(account._store, number),
-        row[read].assign(url=account.url("deals", number)),
+        row[read].assign(url=account.url("deals", [number])),
         since=_EVER[0],
         until=_EVER[1],
         stages=stages,

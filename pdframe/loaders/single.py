@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from pdframe.cache.deleted_deals import DeletedDeals, with_lines_of_deleted
 from pdframe.errors import ArgumentError, ResponseError
-from pdframe.frames import Rows, to_arrow, to_frame
-from pdframe.loaders.base import Connected, FilteredRows
-from pdframe.loaders.lookups import lookups
+from pdframe.frames import Rows, to_arrow
+from pdframe.loaders.base import Connected, FilteredRows, label_rows
 from pdframe.schema import TABLES, Table
 from pdframe.schema.snapshots import DEALS_AND_DELETED
 
@@ -22,7 +19,7 @@ _COST = 1
 
 
 def cached_deal(account: Connected, number: int) -> pd.DataFrame | None:
-    """Return the cached row of a deal, also of one that was deleted, with labels and the names that
+    """Return the cached row of a deal, also of one that was deleted, with labels, and the names that
     are cached; None where the cache has none.
     """
     store = account._store
@@ -88,10 +85,5 @@ def _where(rows: Rows, column: str, number: int) -> FilteredRows:
 
 
 def _labelled(account: Connected, rows: Rows, table: Table) -> pd.DataFrame:
-    """Make the frame of rows with the names that are cached."""
-    syncer, store = account._syncer, account._store
-    wanted = [added for added in table.names if store.manifest(added.table) is not None]
-    named: Any = lookups(syncer, wanted, cache_alone=True, max_age=None)
-    frame = to_frame(rows, table, syncer.fields(table), names=named)
-    frame.attrs["tz"] = account.tz
-    return frame
+    """Make the frame of rows with the names that are cached; the others are null."""
+    return label_rows(account, rows, table, refresh=False, labels=True, names=True, columns=None)
