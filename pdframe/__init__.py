@@ -16,6 +16,7 @@ from pdframe.errors import DataWarning, PdframeError
 
 if TYPE_CHECKING:
     from pdframe import metrics, plot, sandbox
+    from pdframe._lists import has
     from pdframe.account import Account, connect
     from pdframe.api.credentials import OAuth, Tokens
 
@@ -28,6 +29,7 @@ __all__ = [
     "Tokens",
     "connect",
     "errors",
+    "has",
     "metrics",
     "plot",
     "sandbox",
@@ -40,6 +42,7 @@ _LAZY_NAMES = {
     "OAuth": "pdframe.api.credentials",
     "Tokens": "pdframe.api.credentials",
     "connect": "pdframe.account",
+    "has": "pdframe._lists",
 }
 
 

@@ -15,6 +15,12 @@ from pdframe.schema import TABLES
 from pdframe.sync import SyncRow
 from pdframe.sync.plan_costs import Estimate
 
+FIRST_STEPS = (
+    "Nothing is loaded yet. Next:",
+    "account.deals() loads the deals as a DataFrame",
+    "account.estimate() says what a sync of every list costs, account.sync() does it",
+)
+"""What an account whose cache is empty says."""
 _MODES = ("full", "incremental", "skipped", "unavailable")
 
 
@@ -46,7 +52,7 @@ def estimate_frame(rows: Sequence[Estimate]) -> pd.DataFrame:
 
 
 def status_frame(store: Store) -> pd.DataFrame:
-    """Make the frame of `Account.status`."""
+    """Make the frame of `Account.status`: the tables that are cached, or are damaged."""
     dtypes = {
         "rows": "Int64",
         "synced_at": "datetime64[us, UTC]",
@@ -54,23 +60,31 @@ def status_frame(store: Store) -> pd.DataFrame:
         "bytes": "Int64",
         "tokens": "Int64",
     }
-    manifests = {name: _readable_manifest(store, name) for name in TABLES}
+    manifests = {
+        name: manifest
+        for name in TABLES
+        if (manifest := _readable_manifest(store, name)) or store.is_damaged(name)
+    }
     columns: dict[str, pd.Series[Any]] = {"table": pd.Series(list(manifests), dtype="str")}
     for name, dtype in dtypes.items():
         values = [getattr(manifest, name) if manifest else None for manifest in manifests.values()]
         columns[name] = pd.Series(values, dtype=dtype)
+        if dtype.startswith("datetime"):
+            columns[name] = columns[name].dt.floor("s")
     return pd.DataFrame(columns)
 
 
 def cache_lines(store: Store) -> list[str]:
-    """Return a line a cached table, with its rows and age; `NewerCacheError` as one line."""
+    """Return a line a cached table, with its rows and age; `NewerCacheError` as one line; what to do
+    next where nothing is cached.
+    """
     now = datetime.now(UTC)
     try:
         manifests = [_readable_manifest(store, name) for name in TABLES]
     except NewerCacheError as error:
         return [str(error)]
     lines = [f"{m.table}: {m.rows:,} rows, {_age(now - m.synced_at)} old" for m in manifests if m]
-    return lines or ["nothing cached yet"]
+    return lines or list(FIRST_STEPS)
 
 
 def account_text(name: str, tokens: int, lines: Sequence[str]) -> str:
@@ -108,6 +122,7 @@ def _age(age: timedelta) -> str:
 
 
 __all__ = [
+    "FIRST_STEPS",
     "account_html",
     "account_text",
     "cache_lines",

@@ -10,19 +10,21 @@ import contextlib
 import sys
 import threading
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from pdframe.errors import DataWarning
 
-__all__ = ["collect_warnings", "deferred_warnings", "warn"]
+__all__ = ["collect_warnings", "deferred_warnings", "is_collecting", "warn"]
 
 # The packages whose frames lie between the user's line and a warning.
 _INTERNAL = frozenset({"pdframe", "contextlib"})
 _collecting = threading.local()
 
 
-def warn(message: str) -> None:
-    """Issue a `DataWarning` at the user's line, or collect it where this thread collects."""
+def warn(message: str, notes: Sequence[str] = ()) -> None:
+    """Issue a `DataWarning` at the user's line, or collect it where this thread collects; `notes`
+    are what it sums up.
+    """
     collected = getattr(_collecting, "messages", None)
     if collected is not None:
         collected.append(message)
@@ -33,7 +35,14 @@ def warn(message: str) -> None:
         and str(frame.f_globals.get("__name__")).partition(".")[0] in _INTERNAL
     ):
         frame, level = frame.f_back, level + 1
-    warnings.warn(message, DataWarning, stacklevel=level)
+    warning = DataWarning(message)
+    warning.notes = tuple(notes)
+    warnings.warn(warning, stacklevel=level)
+
+
+def is_collecting() -> bool:
+    """Whether this thread collects its warnings."""
+    return getattr(_collecting, "messages", None) is not None
 
 
 @contextlib.contextmanager

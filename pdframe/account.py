@@ -10,14 +10,17 @@ from collections.abc import Mapping
 from datetime import timedelta
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, NoReturn
 from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo
 
 import pandas as pd
 
+from pdframe import metrics
+from pdframe._advice import explain_methods, explained, unknown_name
 from pdframe._connect import connection
 from pdframe._overview import (
+    FIRST_STEPS,
     account_html,
     account_text,
     cache_lines,
@@ -30,21 +33,24 @@ from pdframe._terminal import printable
 from pdframe._warnings import warn
 from pdframe.api.client import Client
 from pdframe.api.credentials import Credentials, OAuth
+from pdframe.bi.deal_card import deal
 from pdframe.bi.export import export
 from pdframe.cache.folder import check_writable, readable_key
 from pdframe.cache.known_accounts import Accounts
 from pdframe.cache.store import Store
 from pdframe.errors import AccessError, ArgumentError, CacheError
 from pdframe.frames.convert import shorten
-from pdframe.history import forecasts, replay
+from pdframe.history import changes, forecasts, replay
 from pdframe.history.latest_visits import LatestVisits
 from pdframe.loaders import lists, per_record
 from pdframe.loaders.fields import fields
 from pdframe.loaders.search import search, search_field
+from pdframe.loaders.urls import url
 from pdframe.schema import LISTS, table_named
 from pdframe.sync import DEFAULT_OPTIONS, Syncer, SyncOptions
 
 _ME_COST = 2
+_LEADS = "The leads are not loaded; account.search(term, 'lead') finds them."
 _ME_COLUMNS = (
     "id",
     "name",
@@ -67,6 +73,7 @@ def connect(
     metadata_age: str | float | timedelta | None = "1D",
     deletions_age: str | float | timedelta | None = "1D",
     full_every: str | float | timedelta | None = "7d",
+    names: bool | None = None,
     max_tokens: int | None = None,
     progress: bool | None = None,
     options: SyncOptions | None = None,
@@ -99,6 +106,9 @@ def connect(
     full_every
         A refresh reloads a table if its last full load is older, because the API does not report
         every change; None: only on request.
+    names
+        Default of the loaders' `names=`: None: the names whose lists are small; True: all; False:
+        none.
     max_tokens
         Maximum of API tokens a UTC day for this account's cache; None: only the API's own limit.
     progress
@@ -126,7 +136,10 @@ def connect(
     --------
     >>> mine = pdframe.connect("acme", api_token="0123456789abcdef")
     >>> mine  # nothing was sent yet
-    <pdframe account acme.pipedrive.com (not connected yet), 0 API tokens spent today>
+    <pdframe account acme.pipedrive.com, 0 API tokens spent today>
+      Nothing is loaded yet. Next:
+      account.deals() loads the deals as a DataFrame
+      account.estimate() says what a sync of every list costs, account.sync() does it
     """
     return connection(
         Account,
@@ -139,6 +152,7 @@ def connect(
         metadata_age=metadata_age,
         deletions_age=deletions_age,
         full_every=full_every,
+        names=names,
         max_tokens=max_tokens,
         progress=progress,
         options=options,
@@ -156,11 +170,13 @@ class Account:
     labels
         True: custom fields and options by their labels. False: hashes and ids, as in the API.
     names
-        True: add the names of ids (`owner_name`, `stage_name`, `org_name` ...) after the standard
-        columns; null if the id is null or unknown. The short lists that hold them (users, stages,
-        pipelines, products, boards, phases, projects) are refreshed under `max_age`; persons and
-        organizations are read from the cache at any age, and loaded if they are not cached: 10
-        tokens per 500.
+        Which names of ids to add (`owner_name`, `stage_name`, `product_name` ...) after the
+        standard columns; null if the id is null or unknown. None: those whose lists are small
+        (users, stages, pipelines, products, boards, phases, projects, fields), refreshed after
+        `metadata_age`; null where such a list is unavailable. True: also `person_name` and
+        `org_name`, from persons and organizations in the cache at any age, loaded if they are not
+        cached: 10 tokens per 500; and `url`, the page in Pipedrive of each deal, person,
+        organization, product or project. False: none. `connect(names=)` is the default.
     columns
         The columns to return, by label, hash, standard name or name column; None: all. `names`
         loads only the tables that they need.
@@ -179,6 +195,7 @@ class Account:
         metadata_age: timedelta | None,
         deletions_age: timedelta | None,
         full_every: timedelta | None,
+        names: bool | None,
         progress: bool | None,
         options: SyncOptions | None = None,
     ) -> None:
@@ -189,6 +206,7 @@ class Account:
         self._metadata_age = metadata_age
         self._deletions_age = deletions_age
         self._full_every = full_every
+        self._names = names
         self._bars = Bars(progress)
         # Computed before a grant is renewed: the same credentials must have the same digest in the
         # next session.
@@ -237,10 +255,13 @@ class Account:
 
     forecast = forecasts.forecast
     track_record = forecasts.track_record
+    changes = changes.changes
+    deal = deal
 
     search = search
     search_field = search_field
     fields = fields
+    url = url
     export = export
 
     @property
@@ -419,14 +440,14 @@ class Account:
         Returns
         -------
         DataFrame
-            One row a table: table, rows, synced_at, full_at (UTC), bytes, tokens (of the last
-            sync); null if the table is not cached or damaged. `full_at` is the time of the last
-            full load: rows deleted since then may remain if the API does not list their deletion.
+            One row a table that is cached: table, rows, synced_at, full_at (UTC, to the second),
+            bytes, tokens (of the last sync); null if the table is damaged: its next load reloads
+            it. `full_at` is the time of the last full load: rows deleted since then may remain if
+            the API does not list their deletion.
 
         Examples
         --------
-        >>> status = account.status()
-        >>> status.loc[status["rows"].notna(), ["table", "rows"]].head(3)
+        >>> account.status()[["table", "rows"]].head(3)
                    table  rows
         0          deals   194
         1  deal_products   238
@@ -464,6 +485,16 @@ class Account:
     def _repr_html_(self) -> str:
         name, lines = self._summary()
         return account_html(name, self.tokens_today, lines)
+
+    def __dir__(self) -> list[str]:
+        return [name for name in super().__dir__() if not name.startswith("_")]
+
+    def __getattr__(self, name: str) -> NoReturn:
+        if name.startswith("_") or hasattr(type(self), name):
+            raise AttributeError(name)
+        computed = f"It is a metric: pdframe.metrics.{name} takes the frames of an account."
+        hints = dict.fromkeys(metrics.__all__, computed) | {"leads": _LEADS}
+        raise unknown_name(name, "table or method of an account", dir(self), hints)
 
     def _text(self, name: str) -> str | None:
         value = self._me.get(name)
@@ -532,9 +563,13 @@ class Account:
         except CacheError as error:
             return self._host, [str(error)]
         if known is None:
-            return f"{self._host} (not connected yet)", []
+            return self._host, list(FIRST_STEPS)
         lines = cache_lines(Store(self._cache_dir, str(known["key"])))
         return printable(str(known.get("company_name") or self._host)), lines
+
+
+explain_methods(Account)
+connect = explained(connect)
 
 
 def _check_tables(tables: tuple[str, ...], full: bool) -> None:

@@ -1,6 +1,8 @@
-"""The command line: `pdframe demo | sync | status | estimate | export | fields`.
+"""The command line: `pdframe demo | notebooks | sync | status | estimate | export | fields |
+changes`.
 
-`--help` and mistyped commands import neither pandas nor pyarrow: `_commands` does.
+`--help`, `--version`, `notebooks` and mistyped commands import neither pandas nor pyarrow:
+`_commands` does.
 """
 
 from __future__ import annotations
@@ -8,8 +10,11 @@ from __future__ import annotations
 import argparse
 import contextlib
 import os
+import shlex
 import sys
 from collections.abc import Sequence
+from pathlib import Path
+from typing import NoReturn
 
 from pdframe.errors import PdframeError
 
@@ -33,6 +38,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         with contextlib.suppress(AttributeError):
             stream.reconfigure(errors="replace")  # type: ignore[union-attr]
     try:
+        if options.command == "notebooks":
+            return _notebooks(options)
         from pdframe import _commands
 
         return _commands.run(options)
@@ -60,6 +67,7 @@ def _parser() -> argparse.ArgumentParser:
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
+    parser.add_argument("--version", action=_Version, nargs=0, help="print the version")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
 
     demo = commands.add_parser(
@@ -74,6 +82,16 @@ def _parser() -> argparse.ArgumentParser:
     )
     demo.add_argument(
         "--seed", type=int, default=7, metavar="N", help="seed of the company (default: 7)"
+    )
+
+    notebooks = commands.add_parser(
+        "notebooks", help="write the tutorial notebooks into a folder; they need no account"
+    )
+    notebooks.add_argument(
+        "folder", metavar="DIR", help="the folder; files there that differ are never replaced"
+    )
+    notebooks.add_argument(
+        "--overwrite", action="store_true", help="replace files that differ, such as your edits"
     )
 
     sync = commands.add_parser("sync", help="bring tables up to date")
@@ -118,22 +136,56 @@ def _parser() -> argparse.ArgumentParser:
         help="parquet: exact (default); csv: for spreadsheets",
     )
     export.add_argument(
-        "--names", action="store_true", help="add the names of ids, such as owner_name"
+        "--names", action="store_true", help="add the names of persons and organizations too"
     )
 
     fields = commands.add_parser("fields", help="list the labels and hashes of a table's fields")
     fields.add_argument("table", metavar="TABLE")
 
-    for command in (demo, sync, status, estimate, export, fields):
+    changes = commands.add_parser("changes", help="list what happened to deals since a time")
+    changes.add_argument(
+        "since",
+        nargs="*",
+        default=None,
+        metavar="SINCE",
+        help="last Monday, yesterday, 2026-06, 2026-06-30 ... (default: 7 days ago)",
+    )
+    changes.add_argument("--until", metavar="TIME", help="where it ends (default: now)")
+    changes.add_argument(
+        "--all", action="store_true", help="list every event, not only the newest 50"
+    )
+
+    for command in (demo, sync, status, estimate, export, fields, changes):
         command.add_argument(
             "--cache-dir",
             metavar="DIR",
             help="folder of the Parquet files (default: PDFRAME_CACHE_DIR, else cache/)",
         )
         command.add_argument("--quiet", action="store_true", help="no progress bars")
-    for command in (sync, status, estimate, export, fields):
+    for command in (sync, status, estimate, export, fields, changes):
         command.add_argument("--company", help="the company's name (default: PIPEDRIVE_COMPANY)")
     return parser
+
+
+class _Version(argparse.Action):
+    """Print the version of the installed distribution, which is read only then."""
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: object) -> NoReturn:
+        from importlib.metadata import version
+
+        print(f"pdframe {version('pdframe')}")
+        parser.exit()
+
+
+def _notebooks(options: argparse.Namespace) -> int:
+    from pdframe._notebook_files import write_notebooks
+
+    written = write_notebooks(Path(options.folder).expanduser(), options.overwrite)
+    for path in written:
+        print(path)
+    print(f"\nOpen them: jupyter lab {shlex.quote(str(written[0]))}")
+    print('Without Jupyter: pip install jupyterlab "pdframe[notebook]"')
+    return 0
 
 
 def _count(text: str) -> int:

@@ -17,6 +17,7 @@
     ├── MixedCurrencyError    amounts in several currencies would be added
     ├── InsufficientDataError  too little past to forecast from
     └── ArgumentError         an argument is wrong (also a ValueError)
+        └── UnknownNameError  a metric, chart or method that does not exist (also an AttributeError)
 
     DataWarning               values that do not fit, or data that is missing (a UserWarning)
 
@@ -26,6 +27,9 @@ credential.
 
 from __future__ import annotations
 
+import contextlib
+import sys
+import traceback
 from datetime import datetime
 
 __all__ = [
@@ -45,7 +49,11 @@ __all__ = [
     "RateLimitError",
     "ResponseError",
     "TransportError",
+    "UnknownNameError",
 ]
+
+# The packages whose lines a user does not read in a notebook.
+_INTERNAL = frozenset({"pdframe", "contextlib", "functools", "IPython", "ipykernel"})
 
 
 class PdframeError(Exception):
@@ -66,6 +74,12 @@ class PdframeError(Exception):
 
     def __str__(self) -> str:
         return " ".join(filter(None, (str(self.args[0]) if self.args else "", self.kept)))
+
+    def _render_traceback_(self) -> list[str]:
+        """Return what IPython shows: the user's lines, without those of pdframe, and the
+        message.
+        """
+        return [*_user_lines(self), f"{type(self).__name__}: {self}"]
 
 
 class CredentialsError(PdframeError):
@@ -236,5 +250,40 @@ class ArgumentError(PdframeError, ValueError):
     """An argument is wrong; the message shows the right form."""
 
 
+class UnknownNameError(ArgumentError, AttributeError):
+    """A metric, a chart, or a method of an account does not exist; the message names the nearest
+    one.
+    """
+
+
 class DataWarning(UserWarning):
-    """Values that do not fit their column, with a count and an example, or data that is missing."""
+    """Values that do not fit their column, with a count and an example, or data that is missing.
+
+    Attributes
+    ----------
+    notes : tuple of str
+        All that was noticed in one call, where the warning is a summary; else empty.
+    """
+
+    notes: tuple[str, ...] = ()
+
+
+def _user_lines(error: BaseException) -> list[str]:
+    """Return each line of the user's code that led to an error: where it is, and how it reads."""
+    shown = []
+    for frame, line in traceback.walk_tb(error.__traceback__):
+        package = str(frame.f_globals.get("__name__")).partition(".")[0]
+        if package in _INTERNAL:
+            continue
+        entry = traceback.FrameSummary(frame.f_code.co_filename, line, frame.f_code.co_name)
+        shown.append(f"{_place(entry.filename)}, line {line}\n    {entry.line or ''}")
+    return shown
+
+
+def _place(file: str) -> str:
+    """Return the name of a file, or of a cell of a notebook as IPython counts them."""
+    with contextlib.suppress(Exception):
+        shell = sys.modules["IPython"].get_ipython()
+        kind, name = shell.compile.format_code_name(file)
+        return f"{kind} {name}"
+    return f"File {file}"

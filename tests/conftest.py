@@ -64,7 +64,9 @@ def no_waiting_for_the_disk(monkeypatch: pytest.MonkeyPatch) -> None:
 def account(request: pytest.FixtureRequest) -> Iterator[sandbox.SandboxAccount]:
     """A company of 60 deals, nothing loaded yet."""
     options = {"options": LONG_LISTS} if "long_lists" in request.fixturenames else {}
-    with sandbox.connect(seed=3, deals=60, burst=NO_BURST, progress=False, **options) as account:
+    with sandbox.connect(
+        seed=3, deals=60, company="hostile", burst=NO_BURST, progress=False, **options
+    ) as account:
         yield account
 
 

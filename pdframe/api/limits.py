@@ -273,6 +273,19 @@ class TokenBudget:
             self._turn_day()
             return self._tokens
 
+    @property
+    def left_of_ceiling(self) -> int | None:
+        """Tokens that `max_tokens` leaves for today (UTC); None: there is no ceiling."""
+        return None if self.max_tokens is None else max(0, self.max_tokens - self.tokens_today)
+
+    @property
+    def tokens_left(self) -> int | None:
+        """Tokens that can be spent today, as far as the ceiling and the last answer of the API
+        show; None: neither does.
+        """
+        known = [left for left in (self.left_of_ceiling, self.daily_remaining) if left is not None]
+        return min(known, default=None)
+
     def attach(self, path: Path) -> None:
         """Keep the count in a file from now on, together with the count in the file.
 

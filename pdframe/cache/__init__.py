@@ -8,6 +8,7 @@ __all__ = [
     "options",
     "parts",
     "quarantine",
+    "server_clock",
     "snapshots",
     "store",
 ]

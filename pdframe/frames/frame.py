@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cache
 from types import MappingProxyType
@@ -12,6 +11,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from pdframe._advice import did_you_mean
 from pdframe._warnings import warn
 from pdframe.errors import ArgumentError
 from pdframe.fields import (
@@ -299,17 +299,7 @@ def _advice(requested: str, names: Mapping[str, str], fields: Sequence[Field]) -
     ]
     if sharing:
         return f"Columns of that label: {', '.join(map(repr, sharing))}."
-    close = difflib.get_close_matches(
-        requested, [*dict.fromkeys([*names.values(), *names])], n=3, cutoff=0.5
-    )
-    if not close:
-        folded = {name.casefold(): name for name in names.values()}
-        close = [folded[wanted.casefold()]] if wanted.casefold() in folded else []
-    return (
-        f"Did you mean {' or '.join(map(repr, close))}?"
-        if close
-        else "`fields()` lists the custom ones."
-    )
+    return did_you_mean(wanted, [*names.values(), *names]) or "`fields()` lists the custom ones."
 
 
 def _defined(

@@ -6,7 +6,6 @@ stages.
 
 from __future__ import annotations
 
-import contextlib
 import re
 from collections.abc import Sequence
 from datetime import UTC, date, datetime, time, timedelta
@@ -17,8 +16,10 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from pdframe._relative_times import absolute
 from pdframe._warnings import warn
 from pdframe.cache.deleted_deals import DeletedDeals
+from pdframe.cache.server_clock import server_now
 from pdframe.cache.snapshots import SnapshotLog, known_at
 from pdframe.cache.store import Store
 from pdframe.errors import ArgumentError, CacheError, NotCachedError
@@ -28,10 +29,13 @@ from pdframe.history.deal_history import known_by_changelog
 from pdframe.history.deal_history import line_history as changes_of_lines
 from pdframe.history.latest_visits import LatestVisits
 from pdframe.history.stage_visits import Knowledge, visits_table
+from pdframe.metrics._named_periods import named_period
+from pdframe.metrics._periods import known_by
 from pdframe.schema.catalog import STAGES
 from pdframe.schema.deals import DEALS
 from pdframe.schema.snapshots import HISTORY, OF_LINES, STAGE_VISITS
 from pdframe.sync.fetch_state import load_states
+from pdframe.sync.offline import reading_cache_instead
 
 _STATE = (
     "id",
@@ -130,9 +134,11 @@ def stage_visits(self: Remembering, *, refresh: _Refresh = None) -> pd.DataFrame
     4         4      1 2023-08-29 08:24:09+00:00  advanced  changelog
     5         9      1 2023-09-26 12:55:30+00:00       won  changelog
     """
-    self.deals(refresh=refresh, labels=False, columns=["id"])
-    self.stages(refresh=refresh, labels=False, columns=["id"])
     store = self._store
+    call = "account.stage_visits(refresh=False)"
+    with reading_cache_instead(store, ["deals", "stages"], call):
+        self.deals(refresh=refresh, labels=False, columns=["id"])
+        self.stages(refresh=refresh, labels=False, columns=["id"])
     visits = to_frame(self._latest_visits.get(store, lambda: _visits(store)), STAGE_VISITS)
     visits.attrs["tz"] = self.tz
     return visits
@@ -163,7 +169,9 @@ def _with_deleted(store: Store) -> pa.Table:
     return pa.concat_tables(columns, promote_options="default")
 
 
-def as_of(self: Remembering, when: str | date | pd.Timestamp) -> pd.DataFrame:
+def as_of(
+    self: Remembering, when: str | date | timedelta | pd.Timestamp | pd.Period
+) -> pd.DataFrame:
     """Return deals as they were known at a time: nothing that was seen later.
 
     The values come from the snapshots that every sync of deals takes. If the changelog of a deal is
@@ -173,8 +181,10 @@ def as_of(self: Remembering, when: str | date | pd.Timestamp) -> pd.DataFrame:
     ----------
     when
         A time, as text with the year first ("2026-06-30 12:00"). A time without a timezone is in
-        `tz`; a bare date means the end of that day there. Of an hour that the clock shows twice,
-        the first is meant.
+        `tz`; a bare date means the end of that day there, a year, quarter, month ("2026-05") or
+        `pd.Period` its end. Of an hour that the clock shows twice, the first is meant. Or counted
+        from the server's now: "yesterday", "last Monday", "7 days ago" (the end of that day), "3
+        hours ago", "last month".
 
     Returns
     -------
@@ -214,8 +224,9 @@ def as_of(self: Remembering, when: str | date | pd.Timestamp) -> pd.DataFrame:
     ... ]
     [nan, 5.0]
     """
-    store, moment = self._store, _moment(when, self.tz)
-    today = _server_now(store).astimezone(ZoneInfo(self.tz)).date()
+    store, now = self._store, server_now(self._store)
+    moment = _moment(absolute(when, now, self.tz, "when"), self.tz)
+    today = now.astimezone(ZoneInfo(self.tz)).date()
     if moment.astimezone(ZoneInfo(self.tz)).date() > today:
         raise ArgumentError(
             f"`when` must not be in the future: {str(when)!r} is after the server's today, {today}."
@@ -329,6 +340,19 @@ def deal_history(self: Remembering) -> pd.DataFrame:
     return frame
 
 
+def history_of_deal(store: Store, deal: int) -> pd.DataFrame:
+    """Return the rows of `deal_history` of one deal."""
+    log, changes = SnapshotLog(store), _changes(store)
+    rows, read = log.rows(), _read_times(store)
+    return changes_of_deals(
+        rows.filter(pc.equal(rows["deal_id"], deal)),
+        log.snapshots(),
+        None if changes is None else changes.filter(pc.equal(changes["deal_id"], deal)),
+        read.filter(pc.equal(read["id"], deal)),
+        _pipelines(store),
+    )
+
+
 def line_history(self: Remembering) -> pd.DataFrame:
     """Return one row per line item and change of a tracked column, from the snapshots that syncs of
     line items take.
@@ -403,25 +427,13 @@ def _ids(column: pa.ChunkedArray) -> pa.Array:
     return column.combine_chunks().cast(pa.int64())
 
 
-def _server_now(store: Store) -> datetime:
-    """Return the server's clock: as it was at the last sync of deals or their changes, plus the
-    time since; this machine's where it is unknown.
-    """
-    now, times = datetime.now(UTC), []
-    for name in ("deals", "deal_changes"):
-        with contextlib.suppress(CacheError):
-            manifest = store.manifest(name)
-            if manifest is not None and manifest.server_time is not None:
-                elapsed = max(now - manifest.synced_at, timedelta(0))
-                times.append(manifest.server_time + elapsed)
-    return max(times, default=now)
-
-
-def _moment(when: str | date | pd.Timestamp, tz: str) -> datetime:
+def _moment(when: str | date | pd.Timestamp | pd.Period, tz: str) -> datetime:
     """Return the time in UTC. Of a time that the clock shows twice, the first is meant; a time that
     the clock skips is read as if it had not been put forward.
     """
     problem = f"`when` must be a time such as '2026-06-30' or '2026-06-30 12:00', not {when!r}."
+    if isinstance(when, pd.Period) or named_period(when, "when") is not None:
+        return known_by(when, tz, "when").to_pydatetime()
     text = str(when).strip()
     # pandas also takes numbers (nanoseconds), hours (of today) and months: none of them says which
     # moment is meant.
@@ -443,4 +455,11 @@ def _moment(when: str | date | pd.Timestamp, tz: str) -> datetime:
         raise ArgumentError(problem) from None
 
 
-__all__ = ["Remembering", "as_of", "deal_history", "line_history", "stage_visits"]
+__all__ = [
+    "Remembering",
+    "as_of",
+    "deal_history",
+    "history_of_deal",
+    "line_history",
+    "stage_visits",
+]

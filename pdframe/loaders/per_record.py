@@ -14,40 +14,81 @@ ids may be omitted, `refresh="full"` without ids reloads the list of the records
 from __future__ import annotations
 
 import operator
-from collections.abc import Iterable, Sequence
-from typing import Any, TypeAlias
+from collections.abc import Callable, Iterable, Sequence
+from datetime import date
+from typing import Any, Literal, TypeAlias
 
 import pandas as pd
+import pyarrow as pa
 import pyarrow.compute as pc
 
 from pdframe._warnings import warn
+from pdframe.cache.store import Store
 from pdframe.errors import ArgumentError, NotCachedError
-from pdframe.loaders.base import Columns, Connected, Refresh, check_columns, label_rows
+from pdframe.loaders.base import (
+    Columns,
+    Connected,
+    Refresh,
+    check_columns,
+    chosen_names,
+    label_rows,
+)
+from pdframe.metrics._arguments import moment
 from pdframe.schema import TABLES, Table
 from pdframe.sync.children import EVERY_AT, rows_of
 from pdframe.sync.fetch_state import load_states
+from pdframe.sync.keep_going import keep_up_to_date
+from pdframe.sync.offline import reading_cache_instead
 
 Ids: TypeAlias = "int | Iterable[Any]"
+Since: TypeAlias = "str | date | pd.Timestamp"
+KeepGoing: TypeAlias = 'bool | Literal["stop"]'
 _MAX_SHOWN_IDS = 10
 
 
 def deal_changes(
     self: Connected,
     ids: Ids | None = None,
+    since: Since | None = None,
+    keep_going: KeepGoing = False,
     *,
     refresh: Refresh = None,
     labels: bool = True,
-    names: bool = False,
+    names: bool | None = None,
     columns: Columns = None,
 ) -> pd.DataFrame:
     """Load changelogs of deals, one row a change of a field, by deal, oldest first. Source: v1
     /deals/{id}/changelog, 20 tokens a deal.
 
-    Without ids: of every deal, live and archived, and the cached rows of deals that were deleted
-    since. A deal is requested again only after a change (of its `update_time`, stage, status,
-    value ...), so a later call costs only the changed deals. A load that runs out of budget
-    keeps the finished deals, and the same call resumes with the others. `field_key` is the API's
-    code; `names=True` adds its label.
+    A deal is requested again only after a change (of its `update_time`, stage, status, value ...),
+    so a later call costs only the changed deals. A load that runs out of budget keeps the finished
+    deals, and the same call resumes with the others. `field_key` is the API's code; `names=True`
+    adds its label.
+
+    Parameters
+    ----------
+    ids
+        Deals, as a list or a column of ids; None: every deal, live and archived, and the cached
+        rows of deals that were deleted since.
+    since
+        Only deals that were created or moved to another stage since then, each with all of its
+        changes. A day, a time, or a year, quarter or month (its start), in `account.tz`.
+    keep_going
+        True: each later `account.sync()` (or `pdframe sync`) without names goes on with the deals
+        that are not loaded or have changed, the newest first, within `max_tokens`, of which it
+        leaves a quarter to other calls; half of the account's own daily budget is left too. The
+        row `deal_changes` of its result says what that spent and what is left. The cache keeps
+        this, so that a sync of another process goes on as well. "stop" ends it, and loads
+        nothing. False (default) changes nothing of that.
+    refresh, labels, names, columns
+        As in `Account`.
+
+    Raises
+    ------
+    ArgumentError
+        `since` is no time, or `keep_going` something else.
+    BudgetError
+        The tokens ran out. The finished deals are kept, and with `keep_going` later syncs go on.
 
     Examples
     --------
@@ -58,7 +99,24 @@ def deal_changes(
     1 2024-01-01 13:49:07+00:00  expected_close_date  2023-12-04  2024-01-27
     2 2024-03-01 13:21:27+00:00  expected_close_date  2024-01-27  2024-04-18
     """
-    return load_records(self, "deal_changes", ids, refresh, labels, names, columns)
+    if not (isinstance(keep_going, bool) or keep_going == "stop"):
+        raise ArgumentError(f"keep_going must be True, False or 'stop', not {keep_going!r}.")
+    if keep_going == "stop":
+        with self._store.lock():
+            keep_up_to_date(self._store, "deal_changes", False)
+        return _cached_rows(self, "deal_changes", ids, labels, names, columns)
+    start = None if since is None else moment(since, self.tz, "since")
+    return load_records(
+        self,
+        "deal_changes",
+        ids,
+        refresh,
+        labels,
+        names,
+        columns,
+        only=None if start is None else lambda store: _deals_since(store, start),
+        keep_going=keep_going or None,
+    )
 
 
 def project_changes(
@@ -67,7 +125,7 @@ def project_changes(
     *,
     refresh: Refresh = None,
     labels: bool = True,
-    names: bool = False,
+    names: bool | None = None,
     columns: Columns = None,
 ) -> pd.DataFrame:
     """Load changelogs of projects, one row a change of a field, by project, oldest first. Source:
@@ -95,7 +153,7 @@ def discounts(
     *,
     refresh: Refresh = None,
     labels: bool = True,
-    names: bool = False,
+    names: bool | None = None,
     columns: Columns = None,
 ) -> pd.DataFrame:
     """Load discounts, one row a discount on a deal. Source: /deals/{id}/discounts, 10 tokens a
@@ -122,7 +180,7 @@ def product_variations(
     *,
     refresh: Refresh = None,
     labels: bool = True,
-    names: bool = False,
+    names: bool | None = None,
     columns: Columns = None,
 ) -> pd.DataFrame:
     """Load product variations, one row a variation. Source: /products/{id}/variations, 10 tokens
@@ -148,7 +206,7 @@ def deal_followers(
     *,
     refresh: Refresh = None,
     labels: bool = True,
-    names: bool = False,
+    names: bool | None = None,
     columns: Columns = None,
 ) -> pd.DataFrame:
     """Load followers of deals, one row a deal and user who follows it. Source:
@@ -170,7 +228,7 @@ def person_followers(
     *,
     refresh: Refresh = None,
     labels: bool = True,
-    names: bool = False,
+    names: bool | None = None,
     columns: Columns = None,
 ) -> pd.DataFrame:
     """Load followers of persons, one row a person and user who follows it. Source:
@@ -192,7 +250,7 @@ def organization_followers(
     *,
     refresh: Refresh = None,
     labels: bool = True,
-    names: bool = False,
+    names: bool | None = None,
     columns: Columns = None,
 ) -> pd.DataFrame:
     """Load followers of organizations, one row an organization and user who follows it. Source:
@@ -214,7 +272,7 @@ def product_followers(
     *,
     refresh: Refresh = None,
     labels: bool = True,
-    names: bool = False,
+    names: bool | None = None,
     columns: Columns = None,
 ) -> pd.DataFrame:
     """Load followers of products, one row a product and user who follows it. Source:
@@ -236,7 +294,7 @@ def user_followers(
     *,
     refresh: Refresh = None,
     labels: bool = True,
-    names: bool = False,
+    names: bool | None = None,
     columns: Columns = None,
 ) -> pd.DataFrame:
     """Load followers of users, one row a user (`followed_user_id`) and user who follows them.
@@ -246,10 +304,10 @@ def user_followers(
     --------
     >>> users = account.users(columns=["id"])
     >>> account.user_followers(users["id"]).head(3)
-       followed_user_id  user_id                  add_time
-    0              1010     1003 2023-06-26 07:00:14+00:00
-    1              1010     1014 2023-06-26 07:00:15+00:00
-    2              1031     1003 2023-06-26 07:00:16+00:00
+       followed_user_id  user_id                  add_time      user_name
+    0              1010     1003 2023-06-26 07:00:14+00:00     Kadri Tamm
+    1              1010     1014 2023-06-26 07:00:15+00:00  Aino Virtanen
+    2              1031     1003 2023-06-26 07:00:16+00:00     Kadri Tamm
     """
     return load_records(self, "user_followers", ids, refresh, labels, names, columns)
 
@@ -260,7 +318,7 @@ def deal_follower_changes(
     *,
     refresh: Refresh = None,
     labels: bool = True,
-    names: bool = False,
+    names: bool | None = None,
     columns: Columns = None,
 ) -> pd.DataFrame:
     """Load changes of followers of deals, one row a user who began or stopped following.
@@ -284,7 +342,7 @@ def person_follower_changes(
     *,
     refresh: Refresh = None,
     labels: bool = True,
-    names: bool = False,
+    names: bool | None = None,
     columns: Columns = None,
 ) -> pd.DataFrame:
     """Load changes of followers of persons, one row a user who began or stopped following.
@@ -308,7 +366,7 @@ def organization_follower_changes(
     *,
     refresh: Refresh = None,
     labels: bool = True,
-    names: bool = False,
+    names: bool | None = None,
     columns: Columns = None,
 ) -> pd.DataFrame:
     """Load changes of followers of organizations, one row a user who began or stopped
@@ -330,7 +388,7 @@ def product_follower_changes(
     *,
     refresh: Refresh = None,
     labels: bool = True,
-    names: bool = False,
+    names: bool | None = None,
     columns: Columns = None,
 ) -> pd.DataFrame:
     """Load changes of followers of products, one row a user who began or stopped following.
@@ -354,28 +412,83 @@ def load_records(
     ids: Ids | None,
     refresh: Refresh,
     labels: bool,
-    names: bool,
+    names: bool | None,
     columns: Columns,
+    *,
+    only: Callable[[Store], list[int]] | None = None,
+    keep_going: bool | None = None,
 ) -> pd.DataFrame:
-    """Load the rows of some records, or of every record if `ids` is None."""
+    """Load the rows of some records, or of every record if `ids` is None.
+
+    `only` returns the ids of the records to choose from, from the cached list of them, which is
+    refreshed first; `keep_going` is as in `Syncer.refresh_records`.
+    """
     table = TABLES[name]
     wanted = None if ids is None else _check_ids(ids, table)
     if wanted is None and not table.required_parent.every:
         raise ArgumentError(f"{name} needs ids: account.{name}([1, 2]).")
+    names = chosen_names(names, account._names)
     chosen = check_columns(account, table, refresh, labels, names, columns)
     syncer = account._syncer
+
+    def choose() -> list[int]:
+        assert only is not None
+        chosen = only(account._store)
+        return chosen if wanted is None else sorted(set(chosen).intersection(wanted))
+
+    if only is not None:
+        if refresh is None:
+            syncer.refresh_if_stale(table.required_parent.table, max_age=account._max_age)
+        elif refresh is not False:
+            syncer.refresh(table.required_parent.table, full=refresh == "full")
+        wanted = choose() if refresh is False else syncer.with_repair(choose)
 
     def read() -> pd.DataFrame:
         if refresh is False:
             _refuse_uncached(account, table, wanted)
         else:
-            syncer.refresh_records(name, wanted, refresh=refresh, max_age=account._max_age)
+            syncer.refresh_records(
+                name,
+                wanted,
+                refresh=refresh,
+                max_age=account._max_age,
+                listed=only is not None,
+                keep_going=keep_going,
+            )
         if wanted is not None:
             _warn_of_unknown(account, table, wanted)
         rows = rows_of(account._store, table, wanted)
         return label_rows(account, rows, table, refresh, labels, names, chosen)
 
-    return read() if refresh is False else syncer.with_repair(read)
+    call = f"account.{name}({'' if ids is None else 'ids, '}refresh=False)"
+    with reading_cache_instead(account._store, [name], call):
+        return read() if refresh is False else syncer.with_repair(read)
+
+
+def _deals_since(store: Store, start: pd.Timestamp) -> list[int]:
+    """Return the cached deals that were created or moved to another stage since a time."""
+    deals = store.read("deals", ["id", "add_time", "stage_change_time"])
+    limit = pa.scalar(start.to_pydatetime(), pa.timestamp("us", "UTC"))
+    is_recent = [
+        pc.fill_null(pc.greater_equal(deals[name], limit), False)
+        for name in ("add_time", "stage_change_time")
+    ]
+    ids: list[int] = deals.filter(pc.or_(*is_recent))["id"].to_pylist()
+    return sorted(ids)
+
+
+def _cached_rows(
+    account: Connected,
+    name: str,
+    ids: Ids | None,
+    labels: bool,
+    names: bool | None,
+    columns: Columns,
+) -> pd.DataFrame:
+    """Return the rows of records that are cached, whichever these are."""
+    cached: list[int] = load_states(account._store, name)["id"].to_pylist()
+    wanted = cached if ids is None else _check_ids(ids, TABLES[name])
+    return load_records(account, name, wanted, False, labels, names, columns)
 
 
 def _refuse_uncached(account: Connected, table: Table, wanted: Sequence[int] | None) -> None:

@@ -7,7 +7,6 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Iterable, Sequence
 from datetime import date, datetime
-from difflib import get_close_matches
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -15,9 +14,11 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from pdframe._advice import SOURCES, did_you_mean
 from pdframe._plain import holds_lists, plain_column, plain_frame
 from pdframe._warnings import warn
 from pdframe.errors import ArgumentError
+from pdframe.metrics._named_periods import named_period
 
 Micros = NDArray[np.int64]
 
@@ -34,27 +35,13 @@ _EPOCH = pd.Timestamp("1970-01-01", tz="UTC").as_unit("us")
 # Columns that hold microseconds of UTC already.
 _STORED, _STORED_DAYS = pd.DatetimeTZDtype("us", "UTC"), np.dtype("datetime64[us]")
 
-# Where the frames of arguments come from, by the name of the argument.
-_SOURCES = {
-    "deals": "account.deals()",
-    "visits": "account.stage_visits()",
-    "stages": "account.stages()",
-    "pipelines": "account.pipelines()",
-    "history": "account.deal_history()",
-    "draws": "metrics.forecast_draws()",
-    "forecast_deals": "metrics.forecast_deals()",
-    "deal_products": "account.deal_products()",
-    "discounts": "account.discounts()",
-    "installments": "account.installments()",
-    "lines": "metrics.mrr_lines()",
-}
-
-# The columns that names=True adds to deals.
-_NAMES = frozenset(
-    {"creator_name", "owner_name", "person_name", "org_name", "pipeline_name", "stage_name"}
-)
+# The columns that account.deals() adds, and those that names=True adds to them.
+_NAMES = frozenset({"creator_name", "owner_name", "owner", "pipeline_name", "stage_name"})
+_LONG_NAMES = frozenset({"person_name", "org_name"})
 
 _DATE = re.compile(r"\d{4}-\d{2}-\d{2}")
+# What people write where a program reads the clock.
+_CLOCK = re.compile(r"now|today|yesterday|ago|last|this", re.IGNORECASE)
 _NUMBER = re.compile(r"[\s\d.+-]*")
 # "90d": pandas is about to read only the capital letter.
 _DAYS = re.compile(r"(?<=[\d\s])d\b")
@@ -76,7 +63,7 @@ def require_columns(
     """
     if not isinstance(frame, pd.DataFrame):
         given = "None" if frame is None else type(frame).__name__
-        source = f" from {_SOURCES[name]}" if name in _SOURCES else ""
+        source = f" from {SOURCES[name]}" if name in SOURCES else ""
         raise ArgumentError(f"{name} must be a DataFrame{source}, not {given}.")
     columns, by = list(columns), list(by)
     missing = [column for column in (*columns, *by) if column not in frame.columns]
@@ -104,14 +91,16 @@ def _remedy(name: str, missing: Sequence[str], frame: pd.DataFrame, by: Collecti
     """Name the column that a mistyped one of `by` resembles, else the frame that has the missing
     columns of the argument `name`.
     """
-    given = [column for column in frame.columns if isinstance(column, str)]
+    loaded = f"account.{name}"
+    if name in ("deals", "activities") and _NAMES.issuperset(missing):
+        return f"{loaded}() adds the names of ids, unless names=False."
+    if name in ("deals", "activities") and (_NAMES | _LONG_NAMES).issuperset(missing):
+        return f"{loaded}(names=True) adds the names of persons and organizations."
     if len(missing) == 1 and missing[0] in by and isinstance(missing[0], str):
-        close = get_close_matches(missing[0], given, n=1, cutoff=0.8)
-        if close:
-            return f"Did you mean {close[0]!r}?"
-    if name == "deals" and all(column in _NAMES | {"owner"} for column in missing):
-        return "account.deals(names=True) adds the names of ids."
-    source = _SOURCES.get(name)
+        hint = did_you_mean(missing[0], frame.columns)
+        if hint:
+            return hint
+    source = SOURCES.get(name)
     carried = " The argument carry= of mrr_lines adds columns of deals." if name == "lines" else ""
     return f"Pass the frame of {source or 'the loader'} with all its columns.{carried}"
 
@@ -168,25 +157,48 @@ def moment(value: Any, tz: str, name: str, *, end_of_day: bool = False) -> pd.Ti
     value
         A datetime, Timestamp, or text in ISO 8601; naive ones are in `tz`, the earlier one where a
         clock shows a time twice. A bare date (text, `datetime.date`, or a numpy date) means its
-        first instant.
+        first instant, and so does a year, quarter, month ("2026", "2026-Q2", "2026-06") or
+        `pd.Period`.
     tz
         Timezone of naive times.
     name
         Name of the argument, for the error.
     end_of_day
-        A bare date means its last microsecond instead.
+        A bare date or a period means its last microsecond instead.
 
     Raises
     ------
     ArgumentError
         It is not a time.
     """
-    place = zone(tz)
+    period = named_period(value, name)
+    if period is not None:
+        # Not microseconds=1, which has the unit and the narrow range of nanoseconds.
+        return (
+            _instant(period[1], tz, name) - pd.Timedelta(1, "us")
+            if end_of_day
+            else _instant(period[0], tz, name)
+        )
     bare = (
         (isinstance(value, date) and not isinstance(value, datetime))
         or (isinstance(value, str) and _DATE.fullmatch(value.strip()) is not None)
         or (isinstance(value, np.datetime64) and np.datetime_data(value)[0] == "D")
     )
+    time = _instant(value, tz, name, days=1 if bare and end_of_day else 0)
+    return time - pd.Timedelta(1, "us") if bare and end_of_day else time
+
+
+def ending(value: Any, tz: str, name: str) -> pd.Timestamp:
+    """Return the time at which an exclusive bound lies, in UTC: a day or time as `moment` reads it,
+    or the end of a year, quarter, month or `pd.Period`.
+    """
+    period = named_period(value, name)
+    return moment(value if period is None else period[1], tz, name)
+
+
+def _instant(value: Any, tz: str, name: str, days: int = 0) -> pd.Timestamp:
+    """Convert a time that is no period to UTC, some days later by the clock of `tz`."""
+    place = zone(tz)
     try:
         # Words like "now" would read the clock, and a number is not a time.
         if not isinstance(value, date | np.datetime64) and not (
@@ -196,18 +208,21 @@ def moment(value: Any, tz: str, name: str, *, end_of_day: bool = False) -> pd.Ti
         time = pd.Timestamp(value)
         if pd.isna(time):
             raise ValueError(value)
-        if bare and end_of_day:
-            time += pd.Timedelta(days=1)
+        if days:
+            time += pd.Timedelta(days=days)
         if time.tzinfo is None:
             time = time.tz_localize(place, ambiguous=True, nonexistent="shift_forward")
-        time = time.tz_convert("UTC").as_unit("us")
+        return time.tz_convert("UTC").as_unit("us")
     except (ValueError, TypeError, OverflowError, NotImplementedError):
+        clock = (
+            " A metric does not read the clock: pd.Timestamp.now() is now."
+            if isinstance(value, str) and _CLOCK.search(value)
+            else ""
+        )
         raise ArgumentError(
-            f"{name}={value!r} is not a time. Write '2026-06-30' or '2026-06-30 14:00', or pass a"
-            " datetime."
+            f"{name}={value!r} is not a time. Write '2026-06-30', '2026-06-30 14:00', a period such"
+            f" as '2026', '2026-Q2' or '2026-06', or pass a datetime.{clock}"
         ) from None
-    # Not microseconds=1, which has the unit and the narrow range of nanoseconds.
-    return time - pd.Timedelta(1, "us") if bare and end_of_day else time
 
 
 def to_micros(time: pd.Timestamp) -> int:
@@ -217,11 +232,11 @@ def to_micros(time: pd.Timestamp) -> int:
 
 
 def window(since: Any, until: Any, tz: str) -> tuple[pd.Timestamp | None, pd.Timestamp | None]:
-    """Return the window [since, until) in UTC, None for no bound; raise `ArgumentError` where it
-    contains no instant.
+    """Return the window [since, until) in UTC, None for no bound; a year, quarter, month or
+    `pd.Period` as `until` is taken to its end. Raise `ArgumentError` where it contains no instant.
     """
     first = None if since is None else moment(since, tz, "since")
-    end = None if until is None else moment(until, tz, "until")
+    end = None if until is None else ending(until, tz, "until")
     if first is not None and end is not None and first >= end:
         raise ArgumentError(
             f"since={since!r} is not before until={until!r}; until itself is outside the window."
@@ -250,8 +265,13 @@ def span(value: Any, name: str) -> float:
     return length / pd.Timedelta(days=1)
 
 
-def keys(by: str | Sequence[str] | None, columns: Collection[str] = ()) -> list[str]:
+def keys(
+    by: str | Sequence[str] | None, columns: Collection[str] = (), *frames: object
+) -> list[str]:
     """Return `by` as a list of names.
+
+    "owner" is `owner_name` where one of `frames` has that and none has a column "owner"; the same
+    for "pipeline", "stage" and other ids with a name.
 
     Raises
     ------
@@ -263,6 +283,12 @@ def keys(by: str | Sequence[str] | None, columns: Collection[str] = ()) -> list[
     names = [by] if isinstance(by, str) else list(by) if isinstance(by, Iterable) else [by]
     if not all(isinstance(name, str) for name in names):
         raise ArgumentError(f"by={by!r} must be the name of a column or a list of names.")
+    given = {
+        column for frame in frames if isinstance(frame, pd.DataFrame) for column in frame.columns
+    }
+    names = [
+        f"{name}_name" if name not in given and f"{name}_name" in given else name for name in names
+    ]
     if len(set(names)) < len(names):
         raise ArgumentError(f"by={by!r} names a column twice.")
     taken = [name for name in names if name in columns]
@@ -484,6 +510,7 @@ __all__ = [
     "NULL",
     "Micros",
     "countable",
+    "ending",
     "grouped",
     "in_zone",
     "keyed",

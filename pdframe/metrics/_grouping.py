@@ -49,7 +49,8 @@ def attributes(
             ).array
         elif deals is None:
             raise ArgumentError(
-                f"by: visits has no column {name!r}. Pass deals= where it is a column of deals."
+                f"by: visits has no column {name!r}. Pass deals=account.deals() where it is a"
+                " column of deals."
             )
         else:
             key = (

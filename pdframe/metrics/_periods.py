@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,11 +10,19 @@ import numpy as np
 import pandas as pd
 
 from pdframe.errors import ArgumentError
-from pdframe.metrics._arguments import DAY, NULL, Micros, moment
-from pdframe.metrics._columns import Ints
+from pdframe.metrics._arguments import (
+    DAY,
+    NULL,
+    Micros,
+    ending,
+    micros,
+    moment,
+    to_micros,
+    window,
+)
+from pdframe.metrics._columns import Ints, dates
 
 _MONTHS = {"M": 1, "Q": 3, "Y": 12}
-_NAMED = re.compile(r"(\d{4})(?:-(\d{2})|-?[Qq]([1-4]))?", re.ASCII)
 # 1969-12-29 is a Monday.
 _MONDAY = -3
 
@@ -85,68 +93,43 @@ def days_since_1970(micros: Micros) -> Ints:
 
 
 def beginning(value: Any, tz: str, name: str) -> pd.Timestamp:
-    """Return the time at which an inclusive bound lies, in UTC: a day or time as `moment` reads it,
-    or the beginning of a year, quarter, month ("2026", "2026-Q2", "2026-06") or `pd.Period`.
+    """Return the time at which an inclusive bound lies, in UTC: that of a day or time, or the
+    beginning of a year, quarter, month or `pd.Period`.
     """
-    first, _ = _named(value, name)
-    return moment(value if first is None else first, tz, name)
-
-
-def ending(value: Any, tz: str, name: str) -> pd.Timestamp:
-    """Return the time at which an exclusive bound lies, in UTC: a day or time as `moment` reads it,
-    or the end of a year, quarter, month or `pd.Period`.
-    """
-    _, after = _named(value, name)
-    return moment(value if after is None else after, tz, name)
+    return moment(value, tz, name)
 
 
 def known_by(value: Any, tz: str, name: str) -> pd.Timestamp:
     """Return the last microsecond that an `as_of` includes, in UTC: a time, or the end of a day,
     year, quarter, month or `pd.Period`.
     """
-    _, after = _named(value, name)
-    if after is None:
-        return moment(value, tz, name, end_of_day=True)
-    return moment(after, tz, name) - pd.Timedelta(1, "us")
+    return moment(value, tz, name, end_of_day=True)
 
 
 def period_window(since: Any, until: Any, tz: str) -> tuple[pd.Timestamp, pd.Timestamp]:
-    """Return the window [since, until) in UTC; raise `ArgumentError` where it contains no
-    instant.
+    """Return the window [since, until) in UTC, both of which are required; raise `ArgumentError`
+    where it contains no instant.
     """
-    first, end = beginning(since, tz, "since"), ending(until, tz, "until")
-    if first >= end:
-        raise ArgumentError(
-            f"since={since!r} is not before until={until!r}; until itself is outside the window."
-        )
-    return first, end
+    window(since, until, tz)
+    return moment(since, tz, "since"), ending(until, tz, "until")
 
 
-def _named(value: Any, name: str) -> tuple[str | None, str | None]:
-    """Return the first day of a named period and the day after it, or nothing where `value` names
-    none.
+def period_ends(rows: pd.DataFrame, attrs: Mapping[Any, Any]) -> Ints:
+    """Return the first instant after the period of each row of a forecast (microseconds), which is
+    at most the end of the forecast.
+
+    Parameters
+    ----------
+    rows
+        With the first day of each period, `period`.
+    attrs
+        Of the forecast: freq, until, and tz.
     """
-    if isinstance(value, pd.Period):
-        first, last = value.start_time, value.end_time
-        if value.freqstr[:1] in "YAQMWDB":
-            return _text(first), _text(last.normalize() + pd.Timedelta(1, "D"))
-        return first.isoformat(), (last + pd.Timedelta(1, "ns")).isoformat()
-    match = _NAMED.fullmatch(value.strip()) if isinstance(value, str) else None
-    if match is None:
-        return None, None
-    year, month, quarter = (int(part) if part else None for part in match.groups())
-    first_month = month if month is not None else 1 if quarter is None else 3 * quarter - 2
-    count = 1 if month is not None else 12 if quarter is None else 3
-    if year is None or not 1 <= year < 9999 or not 1 <= first_month <= 12:
-        raise ArgumentError(
-            f"{name}={value!r} is not a period. Write '2026', '2026-Q2' or '2026-06'."
-        )
-    after = year * 12 + first_month - 1 + count
-    return f"{year:04}-{first_month:02}-01", f"{after // 12:04}-{after % 12 + 1:02}-01"
-
-
-def _text(day: pd.Timestamp) -> str:
-    return f"{day.year:04}-{day.month:02}-{day.day:02}"
+    unit = {"W": pd.DateOffset(weeks=1), "M": pd.DateOffset(months=1)}
+    unit |= {"Q": pd.DateOffset(months=3), "Y": pd.DateOffset(years=1)}
+    ends = pd.DataFrame({"end": dates(rows, "period") + unit[attrs["freq"]]})
+    last = to_micros(moment(attrs["until"], "UTC", "until"))
+    return np.minimum(micros(ends["end"], str(attrs.get("tz") or "UTC"), "end"), last)
 
 
 __all__ = [
@@ -156,5 +139,6 @@ __all__ = [
     "ending",
     "frequency",
     "known_by",
+    "period_ends",
     "period_window",
 ]

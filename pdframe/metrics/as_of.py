@@ -26,6 +26,7 @@ from pdframe.metrics._known_at import (
     states_of_known,
     visits_known_at,
 )
+from pdframe.metrics._notes import noted
 from pdframe.metrics._survival import Flags, Ints
 
 # Columns of deals that never change.
@@ -50,10 +51,11 @@ _TIMES = ("stage_change_time", "won_time", "lost_time", "first_won_time")
 _UTC = "datetime64[us, UTC]"
 
 
+@noted
 def as_of(
     deals: pd.DataFrame,
     visits: pd.DataFrame,
-    when: str | date | pd.Timestamp,
+    when: str | date | pd.Timestamp | pd.Period,
     history: pd.DataFrame | None = None,
     *,
     tz: str | None = None,

@@ -12,6 +12,7 @@ from typing import Literal, TypeAlias, get_args
 import numpy as np
 import pandas as pd
 
+from pdframe._advice import did_you_mean
 from pdframe._warnings import warn
 from pdframe.errors import ArgumentError
 from pdframe.metrics._arguments import (
@@ -43,7 +44,7 @@ from pdframe.metrics._states import Deleted
 from pdframe.metrics._survival import Flags, Floats, Ints
 
 Skipped: TypeAlias = Literal["implied", "touched", "strict"]
-Time: TypeAlias = str | date | pd.Timestamp
+Time: TypeAlias = str | date | pd.Timestamp | pd.Period
 
 STATES = ("advanced", "lost", "left", "open")
 IN_ADVANCE, IN_LOST, IN_LEFT, IN_OPEN = range(4)
@@ -181,7 +182,7 @@ def cohort(
     stages: pd.DataFrame,
     *,
     as_of: Time,
-    pipeline_id: int | None,
+    pipeline_id: int | str | None,
     since: Time | None,
     until: Time | None,
     by: str | Sequence[str] | None,
@@ -197,7 +198,7 @@ def cohort(
     tz = zone_of(tz, visits, stages, deals)
     visits = require_columns(visits, "visits", VISITS)
     stages = require_columns(stages, "stages", ("id", "order_nr", "name", "pipeline_id"))
-    names = keys(by, columns)
+    names = keys(by, columns, visits, deals)
     if skipped not in get_args(Skipped):
         raise ArgumentError(
             f"skipped must be one of {', '.join(map(repr, get_args(Skipped)))}, not {skipped!r}."
@@ -255,28 +256,35 @@ def cohort(
         skipped,
         tz,
     )
-    warn_of_unseen(known_visits, pipelines == pipeline)
-    _warn_of_missing_stages(int((place < 0).sum()))
     removed = became == DELETED
     late = observed & (
         (place[first] > 0)
         | (known_visits.seen[opening] - known_visits.entered[opening] > _SOON * DAY)
     )
-    _warn_of_late(matches, int(late.sum()), int((late & removed).sum()))
     entered_after, left_after = (
         micros(visits[name], tz, name) for name in ("entered_after", "left_after")
     )
     bounded = (entered_after[rows] != NULL) | (
         (left_after[known_visits.closing[inside]] != NULL) & (known_visits.left[inside] != NEVER)
     )
-    unclear = np.unique(number[bounded])
-    _warn_of_bounds(len(unclear), len(members), int(removed[unclear].sum()))
+    unclear = np.zeros(len(members), np.bool_)
+    unclear[number[bounded]] = True
+    _warn_of_cost(int(((late | unclear) & ~removed).sum()))
+    _warn_of_late(matches, int(late.sum()), int((late & removed).sum()))
+    _warn_of_bounds(int(unclear.sum()), len(members), int((unclear & removed).sum()))
+    warn_of_unseen(known_visits, pipelines == pipeline)
+    _warn_of_missing_stages(int((place < 0).sum()))
     return matches
 
 
-def pipeline_of(given: int | None, visited: Ints, stages: pd.DataFrame) -> int:
-    """Return the given pipeline, else the only one of the known visits, or of the stages."""
+def pipeline_of(given: int | str | None, visited: Ints, stages: pd.DataFrame) -> int:
+    """Return the given pipeline, else the only one of the known visits, or of the stages.
+
+    `given` is an id, or a name where `stages` has pipeline_name.
+    """
     there = plain_ids(stages["pipeline_id"])
+    if isinstance(given, str):
+        return _named_pipeline(given, there, stages)
     if given is not None:
         # A row of a frame of numbers contains integers as floats.
         full = isinstance(given, float | np.floating) and float(given).is_integer()
@@ -307,6 +315,26 @@ def pipeline_of(given: int | None, visited: Ints, stages: pd.DataFrame) -> int:
             f" {_listed(there)}."
         )
     return int(kept[0])
+
+
+def _named_pipeline(given: str, there: Ints, stages: pd.DataFrame) -> int:
+    """Return the id of the pipeline of this name."""
+    if "pipeline_name" not in stages.columns:
+        raise ArgumentError(
+            f"pipeline_id={given!r} is a name, and stages has no column 'pipeline_name'. Pass"
+            f" account.stages(), or an id: {_listed(there)}."
+        )
+    names = stages["pipeline_name"].astype("str").str.strip().str.casefold()
+    matches = np.unique(there[(names == given.strip().casefold()).fillna(False).to_numpy(bool)])
+    if len(matches) == 1:
+        return int(matches[0])
+    if len(matches):
+        raise ArgumentError(
+            f"Several pipelines are called {given!r}. Pass the id of one: {_listed(matches)}."
+        )
+    known = stages["pipeline_name"].dropna().unique().tolist()
+    hint = did_you_mean(given, known) or f"There are: {', '.join(map(repr, known))}."
+    raise ArgumentError(f"stages has no pipeline {given!r}. {hint}")
 
 
 def entered(
@@ -383,6 +411,16 @@ _BEFORE = {
 }
 
 
+def _warn_of_cost(deals: int) -> None:
+    """Say what the changelogs of these deals cost."""
+    if deals:
+        warn(
+            f"Exact rates need changelogs of this cohort: {deals:,} deal{'' if deals == 1 else 's'},"
+            f" {20 * deals:,} tokens: account.deal_changes(ids), where ids is the column deal_id of"
+            " metrics.funnel_deals with the same arguments."
+        )
+
+
 def _warn_of_late(matches: Cohort, late: int, removed: int) -> None:
     """Warn of deals whose path up to the first snapshot is unknown; `removed` of them are
     deleted.
@@ -392,8 +430,7 @@ def _warn_of_late(matches: Cohort, late: int, removed: int) -> None:
             f"{late:,} of {len(matches.deal):,} deals {'is' if late == 1 else 'are'} known from"
             " snapshots alone, which begin after the deal was created. Earlier stages are unknown:"
             f" {_BEFORE[matches.skipped]}, and rates follow such a deal only from its first"
-            " snapshot on, and from the stage that it shows. For the exact history"
-            f" {remedy(late, removed)}"
+            f" snapshot on, and from the stage that it shows.{_deleted(late, removed)}"
         )
 
 
@@ -402,24 +439,23 @@ def _warn_of_bounds(bounded: int, deals: int, removed: int) -> None:
     if bounded:
         warn(
             f"{bounded:,} of {deals:,} deals {'has' if bounded == 1 else 'have'} a time that is"
-            " only known to be between two snapshots: the latest possible counts. For exact times"
-            f" {remedy(bounded, removed)}"
+            " only known to be between two snapshots: the latest possible counts."
+            f"{_deleted(bounded, removed)}"
         )
 
 
-def remedy(deals: int, removed: int = 0) -> str:
-    """Describe how to load the exact history of deals, and its cost; `removed` of them are
-    deleted.
-    """
-    if 0 < deals == removed:
-        return "there is nothing to load: all of these deals are deleted."
-    left = deals - removed
-    beside = (
-        f" The other {removed:,} {'is' if removed == 1 else 'are'} deleted: nothing can be loaded."
-        if removed
-        else ""
-    )
+def _deleted(deals: int, removed: int) -> str:
+    """Say of how many of the deals no changelog can be loaded, because they are deleted."""
+    if not removed:
+        return ""
+    which = "all of these deals are" if removed == deals else f"{removed:,} of these deals "
+    verb = "" if removed == deals else ("is" if removed == 1 else "are")
+    return f" No changelog can be loaded: {which}{verb} deleted."
+
+
+def remedy(deals: int) -> str:
+    """Describe how to load the exact history of deals, and its cost."""
     return (
-        f"load account.deal_changes(): 20 tokens per deal, {left:,}"
-        f" deal{'' if left == 1 else 's'} = {20 * left:,} tokens.{beside}"
+        f"load account.deal_changes(): 20 tokens per deal, {deals:,}"
+        f" deal{'' if deals == 1 else 's'} = {20 * deals:,} tokens."
     )

@@ -26,6 +26,8 @@ from pdframe.metrics._columns import (
     times,
     warn_of_uncountable,
 )
+from pdframe.metrics._named_periods import named_period
+from pdframe.metrics._notes import noted
 
 RateTable = Mapping[str, float] | pd.DataFrame
 Days = npt.NDArray[np.datetime64]
@@ -297,6 +299,7 @@ def ecb_rates(to: str = "EUR", *, currencies: Iterable[str] | None = None) -> pd
     return table
 
 
+@noted
 def convert(
     frame: pd.DataFrame,
     to: str,
@@ -400,5 +403,7 @@ def _days(
         return local_date(times(frame, on, tz), tz)
     if isinstance(on, str) and not on[:1].isdigit():
         raise ArgumentError(f"`on` names no column of the frame: {on!r}.")
+    if named_period(on, "on") is not None:
+        raise ArgumentError(f"on={on!r} is a period of many days. Pass the day whose rate counts.")
     day = moment(on, tz, "on").tz_convert(tz).tz_localize(None).normalize()
     return pd.Series(day, index=frame.index, dtype="datetime64[us]")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import date
 from typing import Any
 
@@ -11,8 +11,11 @@ import pandas as pd
 
 from pdframe._plain import plain_column
 from pdframe.errors import ArgumentError
-from pdframe.metrics._arguments import NULL, micros, require_columns
-from pdframe.metrics._columns import plain_ids
+from pdframe.metrics._arguments import NULL, micros, require_columns, to_micros
+from pdframe.metrics._columns import Flags, plain_ids
+from pdframe.metrics._periods import period_ends
+
+_SECOND = 1_000_000
 
 # Columns of results that are measures or names of keys; every other column of a result is a key of
 # the row.
@@ -69,13 +72,29 @@ _RESULT = frozenset(
         "mean_value",
         "velocity",
         "sales_velocity",
+        "created_value",
+        "won_value",
+        "lost_value",
+        "average_won_value",
+        "average_days",
+        "open_at_end",
+        "open_value_at_end",
+        "planned",
+        "done",
+        "overdue",
+        "per_won_deal",
         "share",
         "count",
+        "value_change",
         # recurring revenue
         "mrr",
         "arr",
         "tcv",
         "customers",
+        "customer_name",
+        "arpa",
+        "cumulative_share",
+        "since",
         "age",
         "live",
         "starting",
@@ -183,9 +202,11 @@ def drill_through(
     row_level
         The frame that the metric groups: `funnel_deals(...)`, `stage_move_visits(...)`,
         `mrr_customer_months(...)`, or the visits. From a row that has a `month` to line items
-        (`mrr_lines(...)`): those that count in that month or in the one before. Where `by` named
-        columns of deals, join them to it first. Leave out rows after the metric's `as_of` or
-        outside its window.
+        (`mrr_lines(...)`): those that count in that month or in the one before. From a row of
+        `forecast`, `what_if` or `attainment` to `forecast_deals(...)` of the same `as_of`: the open
+        deals with the horizon that ends with the row's period, such as `horizons="2026-Q3"`; their
+        `expected_value` is that of all periods up to that one. Where `by` named columns of deals,
+        join them to it first. Leave out rows after the metric's `as_of` or outside its window.
     keys
         Names of the columns to compare. None: those that the metric recorded in `attrs["keys"]`, as
         far as they are in the row; where pandas lost the record (after a merge, for example), all
@@ -199,7 +220,8 @@ def drill_through(
     Raises
     ------
     ArgumentError
-        Not one row, or a key that the row or `row_level` lacks.
+        Not one row, a key that the row or `row_level` lacks, or a period at whose end no horizon of
+        `row_level` ends.
 
     Examples
     --------
@@ -212,7 +234,7 @@ def drill_through(
     """
     row = _one(result_row)
     plain = require_columns(row_level, "row_level", ())
-    names = _keys(row, keys)
+    names = _keys(row, plain, keys)
     match = np.ones(len(row_level), np.bool_)
     if (
         "month" in names
@@ -221,6 +243,13 @@ def drill_through(
     ):
         names.remove("month")
         match &= _counting(plain, _plain(row["month"]))
+    if (
+        "period" in names
+        and "period" not in row_level.columns
+        and {"deal_id", "horizon"} <= set(row_level.columns)
+    ):
+        names.remove("period")
+        match &= _until_end(plain, row, row_level.attrs)
     missing = [name for name in names if name not in row_level.columns]
     if missing:
         raise ArgumentError(
@@ -229,7 +258,10 @@ def drill_through(
             " compare with keys=."
         )
     for name in names:
-        match &= _equal(plain[name], _plain(row[name]))
+        if name == "customer" and pd.isna(row[name]) and "cumulative_share" in row.index:
+            match &= _of_others(plain[name], row)
+        else:
+            match &= _equal(plain[name], _plain(row[name]))
     return row_level[match].reset_index(drop=True)
 
 
@@ -251,7 +283,9 @@ def _one(row: pd.Series[Any] | pd.DataFrame) -> pd.Series[Any]:
     return only
 
 
-def _keys(row: pd.Series[Any], keys: str | Sequence[str] | None) -> list[str]:
+def _keys(
+    row: pd.Series[Any], row_level: pd.DataFrame, keys: str | Sequence[str] | None
+) -> list[str]:
     if keys is not None:
         names = [keys] if isinstance(keys, str) else list(keys)
         missing = [name for name in names if name not in row.index]
@@ -264,7 +298,12 @@ def _keys(row: pd.Series[Any], keys: str | Sequence[str] | None) -> list[str]:
     noted = row.attrs.get("keys")
     if noted is not None:
         return [name for name in noted if name in row.index]
-    return [name for name in row.index if name not in _RESULT]
+    # The reason of a loss is a key, that of a difference is none and not in the rows.
+    return [
+        name
+        for name in row.index
+        if name not in _RESULT or (name == "reason" and name in row_level.columns)
+    ]
 
 
 def _counting(lines: pd.DataFrame, month: Any) -> Any:
@@ -276,6 +315,42 @@ def _counting(lines: pd.DataFrame, month: Any) -> Any:
     since, until = (micros(lines[name], "UTC", name) for name in ("month_from", "month_until"))
     at = micros(pd.Series([month]), "UTC", "month")[0]
     return (since != NULL) & (since <= at) & ((until == NULL) | ((until >= at) & (since < until)))
+
+
+def _of_others(customer: pd.Series[Any], row: pd.Series[Any]) -> Any:
+    """Return which rows are of the customers that `top_customers` has in one row."""
+    if "top" not in row.attrs:
+        raise ArgumentError(
+            "The row of all other customers does not say which are not among them: pandas lost the"
+            " record. Pass the last row of metrics.top_customers(...) as it is."
+        )
+    return ~customer.astype("str").isin(row.attrs["top"]).to_numpy(np.bool_)
+
+
+def _until_end(deals: pd.DataFrame, row: pd.Series[Any], attrs: Mapping[Any, Any]) -> Flags:
+    """Return which rows of `forecast_deals` have the horizon that ends with the period of a row."""
+    if not {"as_of", "freq", "until"} <= set(row.attrs):
+        raise ArgumentError(
+            "The row has lost its attrs, which say when its period ends. Pass a row of the frame as"
+            " metrics.forecast returned it, or name the columns to compare with keys=."
+        )
+    as_of = str(row.attrs["as_of"])
+    if attrs.get("as_of", as_of) != as_of:
+        raise ArgumentError(
+            f"The row is of a forecast as of {as_of}, row_level of one as of {attrs['as_of']}. Pass"
+            " forecast_deals of the same as_of."
+        )
+    end = int(period_ends(pd.DataFrame({"period": [_plain(row["period"])]}), row.attrs)[0])
+    length = deals["horizon"].astype("timedelta64[us]").to_numpy().view(np.int64)
+    # A horizon ends with the last instant of a day, a period with the first one after it.
+    result: Flags = np.abs(length - (end - to_micros(pd.Timestamp(as_of)))) <= _SECOND
+    if len(length) and not result.any():
+        last = pd.Timestamp(end - 1, unit="us", tz="UTC").tz_convert(row.attrs.get("tz") or "UTC")
+        raise ArgumentError(
+            f"row_level has no horizon that ends with the row's period, on {last:%Y-%m-%d}. Pass"
+            f" forecast_deals(..., horizons={f'{last:%Y-%m-%d}'!r})."
+        )
+    return result
 
 
 def _plain(value: Any) -> Any:

@@ -14,6 +14,7 @@ import pandas as pd
 from pdframe._warnings import warn
 from pdframe.metrics._arguments import NULL, keyed, span
 from pdframe.metrics._known_at import NEVER
+from pdframe.metrics._notes import noted
 from pdframe.metrics._states import Deleted
 from pdframe.metrics._survival import Curves, Flags, Floats, Ints, aalen_johansen
 from pdframe.metrics.cohort import (
@@ -63,12 +64,13 @@ _AT_RISK, _ONE_OF = 10, 10
 _NAMED = 6
 
 
+@noted
 def funnel(
     visits: pd.DataFrame,
     stages: pd.DataFrame,
     *,
     as_of: Time,
-    pipeline_id: int | None = None,
+    pipeline_id: int | str | None = None,
     since: Time | None = None,
     until: Time | None = None,
     by: str | Sequence[str] | None = None,
@@ -97,9 +99,11 @@ def funnel(
         day. A move that only snapshots show is known from the snapshot that shows the next stage, a
         closing from its own time (`as_of` with history is stricter).
     pipeline_id
-        Optional where the visits known by then are of one pipeline.
+        An id, or a name where `stages` has pipeline_name. Optional where the visits known by then
+        are of one pipeline.
     since, until
-        Window of the first visit to the pipeline, `until` exclusive; None: no bound.
+        Window of the first visit to the pipeline, `until` exclusive; None: no bound. A year,
+        quarter, month ("2026-Q2") or `pd.Period` as `until` is taken to its end.
     by
         Columns of `visits` (their value in the deal's first visit to the pipeline, `end` as it was
         known at `as_of`) or of `deals`, as they are in the frame; null is a group.
@@ -117,7 +121,8 @@ def funnel(
     horizon
         The time after reaching a stage for which `conversion` and `win` are estimated. None: for
         each row the longest time at which at least 10 deals that reached the stage (a tenth of them
-        below 100) have neither advanced nor ended, and are followed.
+        below 100) have neither advanced nor ended, and are followed. "common": the shortest of
+        these for all rows, so that their rates can be compared.
     tz
         Timezone of naive times and bare dates; None: the frames' `attrs["tz"]`, which the loaders
         set, else UTC.
@@ -173,7 +178,8 @@ def funnel(
     4         9       58        42    10     1     5
     5      <NA>       42        42     0     0     0
     """
-    length = None if horizon is None else span(horizon, "horizon")
+    is_common = isinstance(horizon, str) and horizon == "common"
+    length = None if horizon is None or is_common else span(horizon, "horizon")
     members = cohort(
         visits,
         stages,
@@ -192,40 +198,44 @@ def funnel(
     counts = np.zeros((groups, rows, len(STATES)), np.int64)
     rates = np.full((groups, rows, 7), np.nan)
     past = _Past()
-    few = 0
+    stage_names = members.stages["stage"].astype("str").tolist()
+    by_stage = []
     for place, reached in enumerate(members.reached()):
         group = members.group[reached.deal]
         counts[:, place] = np.bincount(
             group * len(STATES) + reached.state, minlength=groups * len(STATES)
         ).reshape(groups, len(STATES))
         if place < rows - 1:
-            few += _rates(
-                rates[:, place],
-                reached,
-                group,
-                groups,
-                length,
-                past,
-                str(members.stages["stage"].iloc[place]),
-            )
+            by_stage.append((reached, group))
+
+    def estimate(length: float | None, past: _Past) -> int:
+        """Fill in the rates; return how many rows snapshots leave unknown."""
+        return sum(
+            _rates(rates[:, place], reached, group, groups, length, past, stage_names[place])
+            for place, (reached, group) in enumerate(by_stage)
+        )
+
+    few = estimate(length, past)
+    if is_common and not np.isnan(rates[:, :, 3]).all():
+        few = estimate(float(np.nanmin(rates[:, :, 3])), _Past())
     past.say(length, groups * (rows - 1))
     if few:
         warn(
             f"The rates of {few} of {groups * (rows - 1)} rows are null: snapshots show too few of"
-            " their deals early enough. account.deal_changes() loads the time before the"
-            " snapshots: 20 tokens per deal."
+            " their deals early enough."
         )
     return keyed(
         _frame(members, counts, rates), [*members.keys.columns, "stage_id", "stage"], members.tz
     )
 
 
+@noted
 def funnel_deals(
     visits: pd.DataFrame,
     stages: pd.DataFrame,
     *,
     as_of: Time,
-    pipeline_id: int | None = None,
+    pipeline_id: int | str | None = None,
     since: Time | None = None,
     until: Time | None = None,
     by: str | Sequence[str] | None = None,

@@ -35,6 +35,7 @@ from pdframe.metrics._known_at import (
     KnownVisits,
     real_visits,
 )
+from pdframe.metrics._notes import noted
 from pdframe.metrics._states import Deleted
 from pdframe.metrics._survival import Flags, Ints
 from pdframe.metrics.cohort import (
@@ -63,12 +64,13 @@ _ALL = {*_COLUMNS, *_VISIT_COLUMNS}
 _KEYS = ("from_stage_id", "to_stage_id", "to")
 
 
+@noted
 def stage_moves(
     visits: pd.DataFrame,
     stages: pd.DataFrame,
     *,
     as_of: Time,
-    pipeline_id: int | None = None,
+    pipeline_id: int | str | None = None,
     since: Time | None = None,
     until: Time | None = None,
     by: str | Sequence[str] | None = None,
@@ -89,10 +91,11 @@ def stage_moves(
         What happened later, or was not seen by then, is unknown; a bare date means the end of that
         day.
     pipeline_id
-        Optional where the visits known by then are of one pipeline.
+        An id, or a name where `stages` has pipeline_name. Optional where the visits known by then
+        are of one pipeline.
     since, until
         As in `funnel`: the deals whose first visit to the pipeline began in [since, until); None:
-        no bound. All their visits there count.
+        no bound; a period as `until` is taken to its end. All their visits there count.
     by
         Columns of `visits` (their value in each visit) or of `deals`, as they are in the frame.
     deals
@@ -165,12 +168,13 @@ def stage_moves(
     return keyed(pd.DataFrame(columns), [*result.groups.columns, *_KEYS], result.tz)
 
 
+@noted
 def stage_move_visits(
     visits: pd.DataFrame,
     stages: pd.DataFrame,
     *,
     as_of: Time,
-    pipeline_id: int | None = None,
+    pipeline_id: int | str | None = None,
     since: Time | None = None,
     until: Time | None = None,
     by: str | Sequence[str] | None = None,
@@ -262,7 +266,7 @@ class _Visits:
         visits: pd.DataFrame,
         stages: pd.DataFrame,
         as_of: Time,
-        pipeline_id: int | None,
+        pipeline_id: int | str | None,
         since: Time | None,
         until: Time | None,
         by: str | Sequence[str] | None,
@@ -274,7 +278,7 @@ class _Visits:
         tz = zone_of(tz, visits, stages, deals)
         visits = require_columns(visits, "visits", VISITS)
         stages = require_columns(stages, "stages", ("id", "order_nr", "name", "pipeline_id"))
-        names = keys(by, tuple(_ALL))
+        names = keys(by, tuple(_ALL), visits, deals)
         now = moment(as_of, tz, "as_of", end_of_day=True)
         start, end = window(since, until, tz)
         known_visits = real_visits(visits, now, tz, deleted)

@@ -20,6 +20,7 @@ from pdframe.metrics._arguments import (
     zone_of,
 )
 from pdframe.metrics._columns import Ints, one_row_each, plain_ids, warn_of_uncountable
+from pdframe.metrics._notes import noted
 from pdframe.metrics._quality_checks import CHECKS
 from pdframe.metrics._quality_facts import Facts, known_visits
 from pdframe.metrics._states import (
@@ -62,13 +63,14 @@ _LINES = (
 )
 
 
+@noted
 def data_quality(
     deals: pd.DataFrame,
     visits: pd.DataFrame,
     stages: pd.DataFrame,
     deal_products: pd.DataFrame,
     *,
-    as_of: str | date | pd.Timestamp,
+    as_of: str | date | pd.Timestamp | pd.Period,
     discounts: pd.DataFrame | None = None,
     pipelines: pd.DataFrame | None = None,
     untouched: str | pd.Timedelta = "90D",

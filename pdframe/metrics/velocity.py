@@ -35,6 +35,7 @@ from pdframe.metrics._known_at import (
     KnownVisits,
     real_visits,
 )
+from pdframe.metrics._notes import noted
 from pdframe.metrics._survival import Curves, Flags, Floats, kaplan_meier
 
 Deleted: TypeAlias = Literal["exit", "censored", "drop", "keep"]
@@ -58,6 +59,7 @@ _VELOCITY = (
 _SURVIVAL = (*_STAGE, "days", "at_risk", "events", "survival", "low", "high")
 
 
+@noted
 def stage_velocity(
     visits: pd.DataFrame,
     stages: pd.DataFrame,
@@ -180,6 +182,7 @@ def stage_velocity(
     return keyed(result.astype(counts), [*sample.by, "pipeline_id", "stage_id"], sample.tz)
 
 
+@noted
 def stage_survival(
     visits: pd.DataFrame,
     stages: pd.DataFrame,
@@ -300,7 +303,7 @@ class _Visits:
         """Read what was known at `as_of`; warn of what is left out."""
         tz = zone_of(tz, visits, stages, deals)
         until = moment(as_of, tz, "as_of", end_of_day=True)
-        names = keys(by, columns)
+        names = keys(by, columns, visits, deals)
         visits = require_columns(visits, "visits", VISITS)
         stages = require_columns(stages, "stages", ("id", "pipeline_id", "name", "order_nr"))
         if deleted not in get_args(Deleted):

@@ -1,5 +1,6 @@
 """Charts: each takes the frame of a metric and an `ax`, draws, and returns the Axes; none shows,
-saves or changes matplotlib's settings.
+saves or changes matplotlib's settings. They follow these: light, dark, larger type for slides
+(`style`).
 
 >>> ax = pdframe.plot.funnel(
 ...     pdframe.metrics.funnel(visits, stages, as_of="2026-06-30", pipeline_id=2)
@@ -9,6 +10,8 @@ saves or changes matplotlib's settings.
 
 from __future__ import annotations
 
+from typing import NoReturn
+
 try:
     import matplotlib as _  # noqa: F401
 except ImportError as missing:
@@ -17,24 +20,31 @@ except ImportError as missing:
         " without it."
     ) from missing
 
+from pdframe._advice import explain_functions, unknown_name
 from pdframe.plot.backtest import backtest
 from pdframe.plot.billing import billing
 from pdframe.plot.calibration import calibration
+from pdframe.plot.changes_summary import changes_summary
 from pdframe.plot.cohorts import retention_cohorts
+from pdframe.plot.deal_aging import deal_aging
 from pdframe.plot.flow import flow
 from pdframe.plot.forecast import forecast
 from pdframe.plot.forecast_changes import forecast_changes
 from pdframe.plot.funnel import funnel
-from pdframe.plot.movements import mrr_movements
+from pdframe.plot.movements import arr_movements, mrr_movements
 from pdframe.plot.mrr import mrr
 from pdframe.plot.pipeline_movements import pipeline_movements
+from pdframe.plot.style import style
 from pdframe.plot.survival import stage_survival
 from pdframe.plot.velocity import velocity
 
 __all__ = [
+    "arr_movements",
     "backtest",
     "billing",
     "calibration",
+    "changes_summary",
+    "deal_aging",
     "flow",
     "forecast",
     "forecast_changes",
@@ -44,9 +54,17 @@ __all__ = [
     "pipeline_movements",
     "retention_cohorts",
     "stage_survival",
+    "style",
     "velocity",
 ]
 
 
+explain_functions(globals(), __all__)
+
+
 def __dir__() -> list[str]:
     return __all__
+
+
+def __getattr__(name: str) -> NoReturn:
+    raise unknown_name(name, "chart", __all__)

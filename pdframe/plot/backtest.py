@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 
 from pdframe.errors import ArgumentError
 from pdframe.plot import _style as style
-from pdframe.plot.calibration import horizon_name
+from pdframe.plot.calibration import horizon_name, with_lengths
 
 _NEEDED = ("cutoff", "horizon", "method", "n", "brier")
 _CONSTANT = "constant"
@@ -18,6 +18,7 @@ _CONSTANT = "constant"
 _SPREAD = 0.3
 
 
+@style.chart
 def backtest(frame: pd.DataFrame, ax: Axes | None = None, *, title: str | None = None) -> Axes:
     """Draw the skill of each method by horizon, against always saying the past average.
 
@@ -50,7 +51,7 @@ def backtest(frame: pd.DataFrame, ax: Axes | None = None, *, title: str | None =
     >>> [text.get_text() for text in ax.get_legend().get_texts()]
     ['aalen-johansen', 'stage climatology', 'weighted']
     """
-    rows = style.require_columns(frame, _NEEDED, "backtest")
+    rows = with_lengths(style.require_columns(frame, _NEEDED, "backtest"))
     rows = rows[rows["horizon"].notna() & rows["brier"].notna()].reset_index(drop=True)
     methods = [name for name in rows["method"].astype("str").unique() if name != _CONSTANT]
     style.refuse(len(methods), "methods", style.MOST_CURVES, "Keep some of them.")
@@ -139,25 +140,26 @@ def _axis(ax: Axes, horizons: list[Any], rows: pd.DataFrame, low: float, high: f
     low, high = max(low, -1.0), max(high, 0.1)
     room = 0.08 * (high - low)
     ax.set_ylim(low - room, high + room)
-    ax.yaxis.set_major_formatter(lambda value, _: f"{100 * value:.0f} %")
+    ax.yaxis.set_major_formatter(lambda value, _: f"{100 * value:.3g} %")
     ax.grid(True, axis="y", color=pen.line, linewidth=0.5)
     ax.set_axisbelow(True)
     cutoffs = rows["cutoff"].nunique()
-    ax.annotate(
+    style.note(
+        ax,
+        0,
+        0,
         f"{cutoffs} cutoff{'s' if cutoffs != 1 else ''}; the line at 0 is the constant",
-        (0, 0),
-        xycoords=ax.get_yaxis_transform(),
-        xytext=(4, 3),
-        textcoords="offset points",
-        fontsize=style.SMALL,
+        at=ax.get_yaxis_transform(),
+        va="bottom",
+        size=style.small(),
         color=pen.faint,
-        **style.PLAIN,
+        shift=(4, 3),
     )
     legend = ax.legend(
         loc="center left",
         bbox_to_anchor=(1.0, 0.5),
         frameon=False,
-        fontsize=style.SMALL,
+        fontsize=style.small(),
         handlelength=3.0,
         labelcolor=pen.ink,
     )

@@ -2,23 +2,30 @@
 
 from __future__ import annotations
 
+import contextlib
+import re
+from datetime import timedelta
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 
+from pdframe.errors import ArgumentError
 from pdframe.plot import _style as style
 
 _NEEDED = ("horizon", "bin", "n", "p_mean", "share", "low", "high")
 
-# In points: from the axis to the counts under it, and from line to line there.
+# In points at the default size of type: from the axis to the counts under it, and from line to line
+# there.
 _FIRST_LINE, _NEXT_LINE = 46, 13
 _BINS = 10
+_NUMBER = re.compile(r"[\s\d.,+-]*")
 # Of the axis: how far the marks of two horizons are apart.
 _APART = 0.008
 
 
+@style.chart
 def calibration(frame: pd.DataFrame, ax: Axes | None = None, *, title: str | None = None) -> Axes:
     """Draw how many deals were won against how many were forecast to be, by bins of probability.
 
@@ -42,7 +49,8 @@ def calibration(frame: pd.DataFrame, ax: Axes | None = None, *, title: str | Non
     Raises
     ------
     ArgumentError
-        A missing column, counts that are null, or more than 12 curves.
+        A missing column, counts that are null, horizons that are no lengths of time, or more than
+        12 curves.
 
     Examples
     --------
@@ -53,7 +61,7 @@ def calibration(frame: pd.DataFrame, ax: Axes | None = None, *, title: str | Non
     >>> [text.get_text() for text in ax.get_legend().get_texts()]
     ['as forecast', 'within 90 d']
     """
-    rows = style.require_columns(frame, _NEEDED, "calibration")
+    rows = with_lengths(style.require_columns(frame, _NEEDED, "calibration"))
     number, names = _curves(rows)
     style.refuse(
         len(names),
@@ -103,7 +111,11 @@ def calibration(frame: pd.DataFrame, ax: Axes | None = None, *, title: str | Non
     ax.set_axisbelow(True)
     _write_counts(ax, names, number, style.numbers(rows, "bin"), count)
     legend = ax.legend(
-        loc="upper left", frameon=False, fontsize=style.SMALL, handlelength=3.0, labelcolor=pen.ink
+        loc="upper left",
+        frameon=False,
+        fontsize=style.small(),
+        handlelength=3.0,
+        labelcolor=pen.ink,
     )
     for text in legend.get_texts():
         text.set(**style.PLAIN)
@@ -123,6 +135,29 @@ def _curves(rows: pd.DataFrame) -> tuple[Any, list[str]]:
         for horizon, who in zip(first["horizon"], group, strict=True)
     ]
     return code, names
+
+
+def with_lengths(rows: pd.DataFrame) -> pd.DataFrame:
+    """Return the rows with their horizons as lengths of time, which may be text ("30 days") as in a
+    CSV file; raise `ArgumentError` where one is none.
+    """
+    lengths = [_length(value) for value in rows["horizon"]]
+    return rows.assign(horizon=pd.Series(lengths, rows.index, dtype="timedelta64[us]"))
+
+
+def _length(value: Any) -> Any:
+    """Return a horizon as a length of time; null stays null. A number has no unit."""
+    if pd.api.types.is_scalar(value) and pd.isna(value):
+        return pd.NaT
+    if isinstance(value, timedelta | np.timedelta64) or (
+        isinstance(value, str) and not _NUMBER.fullmatch(value)
+    ):
+        with contextlib.suppress(ValueError, OverflowError):
+            return pd.Timedelta(value)
+    raise ArgumentError(
+        f"The column 'horizon' holds {value!r}, which is not a length of time. Pass the frame as"
+        " the metric returned it, or write '90D'."
+    )
 
 
 def horizon_name(horizon: Any) -> str:
@@ -162,20 +197,9 @@ def _write_counts(
     """Write under the axis how many deals each bin holds, one line a curve."""
     pen = style.pen(ax)
 
-    def write(x: float, transform: Any, line: float, text: str, color: str, side: str) -> None:
-        ax.annotate(
-            text,
-            (x, 0),
-            xycoords=transform,
-            xytext=(-22 if side == "right" else 0, -(_FIRST_LINE + line * _NEXT_LINE)),
-            textcoords="offset points",
-            ha=side,
-            va="center",
-            fontsize=style.SMALL,
-            color=color,
-            annotation_clip=False,
-            **style.PLAIN,
-        )
+    def write(x: float, at: Any, line: float, text: str, color: str, side: str) -> None:
+        shift = (-22 if side == "right" else 0, -(_FIRST_LINE + line * _NEXT_LINE))
+        style.note(ax, x, 0, text, at=at, color=color, size=style.small(), ha=side, shift=shift)
 
     write(0, ax.transAxes, 0, "deals", pen.faint, "right")
     for curve, name in enumerate(names):

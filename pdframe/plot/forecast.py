@@ -21,6 +21,7 @@ _LATEST = 12
 _MOST_PERIODS = 120
 
 
+@style.chart
 def forecast(
     frame: pd.DataFrame,
     ax: Axes | None = None,
@@ -38,9 +39,10 @@ def forecast(
     ax
         Where to draw; None: a new figure of notebook width.
     record
-        Earlier forecasts with what happened: `account.track_record()`, or the totals of
-        `metrics.backtest` of one method. Its last 12 periods with an actual are drawn before the
-        forecast, each as it was last forecast before it began. None: no past.
+        Earlier forecasts with what happened: `account.track_record()`, of which those of the same
+        group and length of periods are taken, or the totals of `metrics.backtest` of one method.
+        Its last 12 periods with an actual are drawn before the forecast, each as it was last
+        forecast before it began. None: no past.
     draws
         What `metrics.forecast_draws` returns for the same periods: then the sentence is about all
         periods together. None: it is about the first one, since percentiles cannot be added.
@@ -75,7 +77,7 @@ def forecast(
     currency = months.one_currency(rows, "pass metrics.forecast `rates`")
     amounts = {name: months.money(rows, name) for name in _NEEDED[2:]}
     days = calendar.first_days(rows)
-    past = _past(record, currency)
+    past = _past(record, currency, rows, frame.attrs.get("freq"))
     earlier = past["period"][past["period"] < days.min()] if len(days) else past["period"]
     every = pd.concat([earlier, days], ignore_index=True)
     kind = calendar.periods(every, frame.attrs.get("freq"))
@@ -114,8 +116,12 @@ def forecast(
     return ax
 
 
-def _past(record: pd.DataFrame | None, currency: str) -> pd.DataFrame:
-    """Return the forecasts of `record` that have an actual, in the currency of the forecast."""
+def _past(
+    record: pd.DataFrame | None, currency: str, frame: pd.DataFrame, freq: str | None
+) -> pd.DataFrame:
+    """Return the forecasts of `record` that have an actual: in the currency of the forecast, and
+    where the record names groups and lengths of periods, of the same.
+    """
     if record is None:
         return (
             pd.DataFrame({"period": pd.Series([], dtype="datetime64[us]")})
@@ -125,6 +131,10 @@ def _past(record: pd.DataFrame | None, currency: str) -> pd.DataFrame:
     rows = style.require_columns(record, _OF_RECORD, "backtest")
     if "currency" in rows:
         rows = rows[rows["currency"].astype("str") == currency] if currency else rows
+    if "freq" in rows and freq is not None:
+        rows = rows[rows["freq"].astype("str") == freq]
+    if {"by", "group"} <= set(rows.columns):
+        rows = rows[_same_group(rows, frame)]
     if "method" in rows and len(rows["method"].unique()) > 1:
         raise ArgumentError(
             "record holds several methods. Keep one, such as record[record['method'] == 'hazard']."
@@ -139,6 +149,16 @@ def _past(record: pd.DataFrame | None, currency: str) -> pd.DataFrame:
     else:
         result["at"] = at.dt.tz_localize(None) if getattr(at.dtype, "tz", None) else at
     return result.dropna(subset=["p10", "p90"])
+
+
+def _same_group(record: pd.DataFrame, frame: pd.DataFrame) -> Any:
+    """Return which rows of a record are of the group of a forecast."""
+    by = style.groups(frame, "period")
+    if not by or not len(frame):
+        return record["by"].isna().to_numpy()
+    values = [frame[name].iloc[0] for name in by]
+    group = ", ".join("(none)" if pd.isna(value) else str(value) for value in values)
+    return ((record["by"] == ", ".join(by)) & (record["group"] == group)).to_numpy(np.bool_)
 
 
 def _last_forecasts(past: pd.DataFrame, kind: calendar.Periods) -> pd.DataFrame:
@@ -282,7 +302,9 @@ def _sentence(
         p10, p50, p90 = (float(amounts[name][0]) for name in ("p10", "p50", "p90"))
         span = f"{kind.name(int(number[0]))}: " if len(number) > 1 else ""
     unit = f" {currency}" if currency else ""
-    parts = [f"{span}P50 {short(p50)}{unit} (P10 {short(p10)}, P90 {short(p90)})"]
+    parts = [
+        f"{span}P50 {months.short(p50)}{unit} (P10 {months.short(p10)}, P90 {months.short(p90)})"
+    ]
     if len(past):
         low, high, actual = (past[name].to_numpy(np.float64) for name in ("p10", "p90", "actual"))
         inside = int(((low <= actual) & (actual <= high)).sum())
@@ -292,28 +314,15 @@ def _sentence(
             else f"the last actual fell {'inside' if inside else 'outside'} 80 %"
         )
     # A line where there is room for one, else two.
-    text = "; ".join(parts)
-    lines = 1
-    if len(text) * 0.068 > style.inches(ax):
+    text, lines = "; ".join(parts), 1
+    if style.width(text, style.normal()) > 0.98 * style.inches(ax):
         text, lines = ";\n".join(parts), len(parts)
-    ax.annotate(
-        text,
-        (0, 1),
-        xycoords="axes fraction",
-        xytext=(0, 5),
-        textcoords="offset points",
-        ha="left",
-        va="bottom",
-        fontsize=style.TEXT,
-        color=style.pen(ax).ink,
-        annotation_clip=False,
-        **style.PLAIN,
-    )
+    style.note(ax, 0, 1, text, at=ax.transAxes, va="bottom", shift=(0, 5))
     ax.set_title(
         ax.get_title(loc="left"),
         loc="left",
-        pad=8 + 13 * lines,
-        fontsize=style.TITLE,
+        pad=(8 + 13 * lines) * style.unit(),
+        fontsize=style.large(),
         color=style.pen(ax).ink,
         **style.PLAIN,
     )
@@ -322,11 +331,3 @@ def _sentence(
 def _span(kind: calendar.Periods, number: months.Places) -> str:
     first, last = kind.name(int(number[0])), kind.name(int(number[-1]))
     return first if first == last else f"{first} to {last}"
-
-
-def short(value: float) -> str:
-    """Return an amount in at most three digits, such as 412k, 1.24M or 950."""
-    for size, letter in ((1e9, "bn"), (1e6, "M"), (1e3, "k")):
-        if abs(value) >= size * 0.9995:
-            return f"{value / size:,.3g}{letter}"
-    return f"{value:,.0f}"

@@ -12,7 +12,7 @@ import shutil
 import tempfile
 import weakref
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from pdframe._connect import connection
 from pdframe.account import Account
@@ -26,6 +26,7 @@ _ACCOUNT_OPTIONS = (
     "metadata_age",
     "deletions_age",
     "full_every",
+    "names",
     "max_tokens",
     "progress",
     "options",
@@ -71,6 +72,7 @@ def connect(
     deals: int = 2_000,
     cache_dir: str | os.PathLike[str] | None = None,
     *,
+    company: Literal["showcase", "hostile"] = "showcase",
     switches: Switches | None = None,
     market: Market | None = None,
     **limits: Any,
@@ -85,14 +87,18 @@ def connect(
         Number of deals in its three years; 0: a new account.
     cache_dir
         Folder of the Parquet files; None: a temporary folder, deleted when the account is closed.
+    company
+        Whose labels, names and texts: "showcase": those of an ordinary customer; "hostile": labels
+        that several fields share, removed options, markup and every alphabet, for tests. Deals,
+        times and amounts of a seed are the same in both.
     switches
         How the API behaves where its documentation is silent; None: the likeliest.
     market
         What makes the company's business harder to forecast; None: nothing.
     **limits
-        Of the account (`max_age`, `metadata_age`, `deletions_age`, `full_every`, `max_tokens`,
-        `progress`, `options`, as in `pdframe.connect`) and of the server (`plan`, `seats`, `burst`,
-        `daily_tokens`, `latency`, `faults` and the other parameters of `Server`).
+        Of the account (`max_age`, `metadata_age`, `deletions_age`, `full_every`, `names`,
+        `max_tokens`, `progress`, `options`, as in `pdframe.connect`) and of the server (`plan`,
+        `seats`, `burst`, `daily_tokens`, `latency`, `faults` and the other parameters of `Server`).
 
     Returns
     -------
@@ -101,15 +107,15 @@ def connect(
 
     Examples
     --------
-    >>> company = pdframe.sandbox.connect(seed=7, deals=20)
-    >>> before = len(company.deals())
-    >>> company.advance(days=7)  # new deals, moves, wins, losses
-    >>> print(before, "deals, a week later", len(company.deals(refresh=True)))
+    >>> account = pdframe.sandbox.connect(seed=7, deals=20)
+    >>> before = len(account.deals())
+    >>> account.advance(days=7)  # new deals, moves, wins, losses
+    >>> print(before, "deals, a week later", len(account.deals(refresh=True)))
     20 deals, a week later 21
     """
     options = {name: limits.pop(name) for name in _ACCOUNT_OPTIONS if name in limits}
-    company = Company(seed=seed, deals=deals, switches=switches, market=market)
-    server = Server(company, **limits)
+    model = Company(seed=seed, deals=deals, switches=switches, market=market, texts=company)
+    server = Server(model, **limits)
     temporary = tempfile.mkdtemp(prefix="pdframe-") if cache_dir is None else None
     try:
         server.start()
@@ -123,7 +129,7 @@ def connect(
     except BaseException:
         _clean_up(server, temporary, os.getpid())
         raise
-    account._own(company, server, temporary)
+    account._own(model, server, temporary)
     return account
 
 

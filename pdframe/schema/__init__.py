@@ -8,6 +8,7 @@ from types import MappingProxyType
 
 import pandas as pd
 
+from pdframe._advice import did_you_mean
 from pdframe.errors import ArgumentError
 from pdframe.schema.activities import WORK_TABLES
 from pdframe.schema.catalog import CATALOG_TABLES
@@ -50,12 +51,7 @@ def table_named(name: str) -> Table:
         )
     if name in TABLES:
         return TABLES[name]
-    close = get_close_matches(name, TABLES, n=3)
-    hint = (
-        f"Did you mean {' or '.join(map(repr, close))}?"
-        if close
-        else f"Tables: {', '.join(TABLES)}."
-    )
+    hint = did_you_mean(name, TABLES) or f"Tables: {', '.join(TABLES)}."
     raise ArgumentError(f"There is no table {name!r}. {hint}")
 
 
@@ -71,7 +67,7 @@ def table_with_fields(name: str) -> Table:
     if isinstance(name, str) and name not in TABLES:
         # The label of a field, such as "Deal type", often begins with the name of its table.
         written = name.strip().casefold().replace(" ", "_")
-        close = get_close_matches(written, with_fields, n=1, cutoff=0.5)
+        close = get_close_matches(written, with_fields, n=1, cutoff=0.55)
         hint = f"Did you mean {close[0]!r}? " if close else ""
         raise ArgumentError(
             f"There is no table {name!r}. {hint}Tables that have fields: {', '.join(with_fields)}."

@@ -49,6 +49,8 @@ from pdframe.sync.plan import RecordsPosition, due_parents, resume_records
 MAX_MISSING_AT_START = 5
 # When all parents were fetched last, in the state of the manifest.
 EVERY_AT = "every_at"
+# Whether every sync of all tables fetches what is due, in the state of the manifest.
+KEEP_GOING = "keep_going"
 
 
 @dataclass(slots=True)
@@ -90,6 +92,11 @@ class ChildrenSync:
         This machine's clock.
     options
         Page size, number of threads, and how many parents are staged together.
+
+    Attributes
+    ----------
+    total, fetched : int
+        How many parents were due at the last run, and how many of them it fetched.
     """
 
     def __init__(
@@ -109,6 +116,7 @@ class ChildrenSync:
         self.tick = tick
         self.now = now
         self.options = options
+        self.total = self.fetched = 0
         self._merger = Merger(table, options=options)
         self._checkpoint = Checkpoint(store, table, storage_schema(table))
 
@@ -143,6 +151,9 @@ class ChildrenSync:
         run = self._plan(want, self._cached(), position, staged_before)
         due, fetched = self._due(want, run), FetchResult(run.reached.position.began)
         outdated = set(due)
+        self.total, self.fetched = len(due), 0
+        if want.most is not None:
+            due = due[::-1][: want.most]
         if want.ids is None and not self.parent.history:
             outdated.update(set(run.states["id"].to_pylist()).difference(run.parents))
         states = [fetched.resume_children(saved, outdated, self.parent.id)]
@@ -152,7 +163,8 @@ class ChildrenSync:
             self._commit(run, fetched, newest_states(*states), want)
             self._checkpoint.rewind(run.reached.position)
             raise
-        is_every, staged = want.ids is None and self.parent.every, newest_states(*states)
+        is_every = want.ids is None and self.parent.every and len(due) == self.total
+        staged = newest_states(*states)
         if due or staged.num_rows or is_every or (run.manifest is None and want.ids is not None):
             self._commit(run, fetched, staged, want, is_every=is_every)
         if run.reached.is_of_others:
@@ -286,7 +298,7 @@ class ChildrenSync:
                 batch.fetched_at.append(at)
                 batch.server_times.append(server_time)
                 batch.exists.append(rows is not None)
-                done += 1
+                self.fetched = done = done + 1
                 missing += rows is None
                 if (
                     want.ids is None
@@ -388,16 +400,20 @@ class ChildrenSync:
             parents = pa.array(run.parents, pa.int64())
             deleted = newest_states(deleted, drop_parents(states, parents))
             states = keep_parents(states, parents)
-        every_at = before.state.get(EVERY_AT) if before else None
+        kept = (
+            {key: before.state[key] for key in (EVERY_AT, KEEP_GOING) if key in before.state}
+            if before
+            else {}
+        )
         if is_every:
-            every_at = now.isoformat()
+            kept[EVERY_AT] = now.isoformat()
         manifest = Manifest(
             self.table.name,
             (),
             0,
             now,
             self._complete_since(states, now),
-            state={EVERY_AT: every_at} if every_at else {},
+            state=kept,
             tokens=before.tokens if before else 0,
             next_part=before.next_part if before else 1,
         )

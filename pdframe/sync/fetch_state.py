@@ -57,6 +57,8 @@ class Want:
     listed
         Whether the cached list of parents is as fresh as that: then fingerprints show which of them
         changed.
+    most
+        Fetch at most that many, those with the highest ids; None: all.
     """
 
     ids: Sequence[int] | None
@@ -64,6 +66,7 @@ class Want:
     now: bool = False
     max_age: timedelta | None = None
     listed: bool = False
+    most: int | None = None
 
 
 def state_name(table: str) -> str:

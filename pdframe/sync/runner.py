@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Literal, TypeVar
 
@@ -15,14 +15,22 @@ from pdframe.api.limits import Spent, TokenBudget
 from pdframe.cache.checkpoint import in_flight
 from pdframe.cache.deleted_deals import DeletedDeals
 from pdframe.cache.quarantine import delete_old_copies, remove_damaged
-from pdframe.cache.store import KEPT, Manifest, Store
-from pdframe.errors import AccessError, DamagedError, PdframeError
+from pdframe.cache.store import Manifest, Store
+from pdframe.errors import AccessError, BudgetError, DamagedError
 from pdframe.fields import Field, read_fields
 from pdframe.schema import TABLES, Table
 from pdframe.sync.children import ChildrenSync
 from pdframe.sync.concurrency import map_unordered
 from pdframe.sync.fetch import Fetcher
 from pdframe.sync.fetch_state import Want
+from pdframe.sync.keep_going import (
+    KEPT_UP_TO_DATE,
+    affordable,
+    estimate_note,
+    is_kept_up_to_date,
+    keep_up_to_date,
+    sync_note,
+)
 from pdframe.sync.merge import Counts
 from pdframe.sync.metadata import METADATA, UNEXPLAINED, newest_update, unexplained
 from pdframe.sync.options import DEFAULT_OPTIONS, SyncOptions
@@ -39,34 +47,19 @@ from pdframe.sync.plan import (
 )
 from pdframe.sync.plan_costs import Estimate, Pricing
 from pdframe.sync.repair import KEPT_FOR_GOOD, is_lost, note_withheld
-from pdframe.sync.reporting import Progress, WorkerReporter, tables_at_once
+from pdframe.sync.reporting import (
+    Progress,
+    SyncRow,
+    WorkerReporter,
+    saying_what_is_kept,
+    tables_at_once,
+)
 from pdframe.sync.table_sync import Mode, TableSync
 
 # A table of that many rows gives memory back after its sync.
 RELEASE_ROWS = 5_000
 _UNAVAILABLE = frozenset({402, 403})
 T = TypeVar("T")
-
-
-@dataclass(frozen=True, slots=True)
-class SyncRow:
-    """What a sync did to one table: the rows that it has now, how many were added, changed and
-    removed, and the cost.
-
-    `missing` says what an unavailable table lacks, as `AccessError.missing` does.
-    """
-
-    table: str
-    mode: Mode
-    rows: int | None
-    added: int
-    changed: int
-    removed: int
-    requests: int
-    tokens: int
-    seconds: float
-    note: str
-    missing: str = ""
 
 
 class Syncer:
@@ -136,6 +129,8 @@ class Syncer:
         policy = replace(self._policy_of(requested, full, named), finished_age=max_age)
         done: dict[str, SyncRow] = {}
         self.with_repair(lambda: self._sync(requested, policy, done))
+        if not named:
+            self.with_repair(lambda: self._keep_going(done))
         return [done[name] for name in TABLES if name in done]
 
     def estimate(
@@ -152,7 +147,14 @@ class Syncer:
         pricing = Pricing(
             self.store, policy, self.now(), fields=self._known_fields, records_due=records_due
         )
-        return pricing.estimate(requested)
+        priced = pricing.estimate(requested)
+        for table in self._kept_up_to_date() if not named else ():
+            cost, due = table.sources[0].cost, len(records_due(table, False))
+            most = affordable(self.budget, cost, sum(row.tokens or 0 for row in priced))
+            now = due if most is None else min(due, most)
+            basis = estimate_note(table.required_parent.table, now, due)
+            priced.append(Estimate(table.name, now, now * cost, basis))
+        return priced
 
     def refresh_if_stale(self, name: str, *, max_age: timedelta | None) -> None:
         """Bring a table up to date if it, or one of its dependencies, is older than `max_age`
@@ -190,14 +192,19 @@ class Syncer:
         *,
         refresh: Literal["full"] | bool | None,
         max_age: timedelta | None,
+        listed: bool = False,
+        keep_going: bool | None = None,
     ) -> None:
         """Bring the rows of some records (None: of all) up to date, of a table that the API gives
         record by record.
+
+        `listed` says that the list of these records was just brought up to date; `keep_going`,
+        whether later syncs of all tables go on with the others (None: as before).
         """
-        table, listed = TABLES[name], False
+        table = TABLES[name]
         parent = table.parent.table if table.parent else ""
         if ids is not None:
-            listed = not refresh and not self._is_stale(parent, max_age)
+            listed = listed or (not refresh and not self._is_stale(parent, max_age))
         elif refresh is None:
             self.refresh_if_stale(parent, max_age=max_age)
         else:
@@ -205,7 +212,12 @@ class Syncer:
         want = Want(ids, refresh == "full", refresh is not None, max_age, listed or ids is None)
         with self.store.lock(), self.budget.track(name) as spent, self.progress(name) as tick:
             self.store.prepare()
-            self._children(table, tick).run(want)
+            try:
+                self._children(table, tick).run(want)
+            finally:
+                # Also where the tokens run out: later syncs go on from there.
+                if keep_going is not None:
+                    keep_up_to_date(self.store, name, keep_going)
             if spent.requests:
                 self._note_tokens(name, spent)
 
@@ -246,7 +258,7 @@ class Syncer:
         """Bring those of the tables up to date that are not `done`."""
         with (
             self.store.lock() as lock,
-            _saying_what_is_kept(done, self.store),
+            saying_what_is_kept(done, self.store),
             WorkerReporter(self.progress, lock) as reporter,
         ):
             self.store.prepare()
@@ -323,6 +335,33 @@ class Syncer:
                 request_outdated(row)
             self.store.finish()
             delete_old_copies(self.store)
+
+    def _kept_up_to_date(self) -> list[Table]:
+        """Return the tables that cost a request a record and are kept up to date all the same."""
+        return [
+            TABLES[name] for name in KEPT_UP_TO_DATE if is_kept_up_to_date(self._manifest(name))
+        ]
+
+    def _keep_going(self, done: dict[str, SyncRow]) -> None:
+        """Go on with these tables, as far as today's tokens allow."""
+        for table in self._kept_up_to_date():
+            name, source = table.name, table.sources[0]
+            if self._unable(name, done) is not None:
+                continue
+            with (
+                self.store.lock(),
+                saying_what_is_kept(done, self.store),
+                self.progress(name) as tick,
+                self.budget.track(name) as spent,
+            ):
+                self.store.prepare()
+                children = self._children(table, tick)
+                most = affordable(self.budget, source.cost)
+                with suppress(BudgetError):
+                    children.run(Want(None, now=True, listed=True, most=most))
+                self._note_tokens(name, spent)
+            text = sync_note(table, children.fetched, spent.tokens, children.total)
+            done[name] = self._row(name, "incremental", children.counts, spent, text)
 
     def _outdated_metadata(self, row: SyncRow) -> list[str]:
         """Return the lists of metadata that lack an id or a hash of the rows of a table that was
@@ -445,7 +484,7 @@ class Syncer:
         done: dict[str, SyncRow] = {}
         required = [name, *required_rows(name)]
         policy = replace(self.policy, reload=frozenset(required if full else ()))
-        with self.store.lock(), _saying_what_is_kept(done, self.store):
+        with self.store.lock(), saying_what_is_kept(done, self.store):
             self.store.prepare()
             for part in parts:
                 if not is_due(part):
@@ -481,6 +520,12 @@ class Syncer:
         if manifest is not None and manifest.rows >= RELEASE_ROWS:
             # Give its memory back before a frame is made of its rows.
             release_memory()
+        return self._row(name, mode, counts, spent, note, missing)
+
+    def _row(
+        self, name: str, mode: Mode, counts: Counts, spent: Spent, note: str, missing: str = ""
+    ) -> SyncRow:
+        manifest = self._manifest(name)
         return SyncRow(
             name,
             mode,
@@ -497,7 +542,7 @@ class Syncer:
 
     def _list_deletions(self, is_due: Callable[[], bool]) -> None:
         table = TABLES["deals"]
-        with self.store.lock(), _saying_what_is_kept({}, self.store):
+        with self.store.lock(), saying_what_is_kept({}, self.store):
             # Checked again under the lock: another process may have done the work meanwhile.
             if not is_due():
                 return
@@ -552,24 +597,3 @@ class Syncer:
             return self.store.manifest(name)
         except DamagedError:
             return None
-
-
-@contextmanager
-def _saying_what_is_kept(done: Mapping[str, SyncRow], store: Store) -> Iterator[None]:
-    """Add to an error that ends the work which tables were finished before it, and of which tables
-    pages are saved.
-    """
-    try:
-        yield
-    except PdframeError as error:
-        finished = [name for name, row in done.items() if row.mode in ("full", "incremental")]
-        now = f"Kept: {', '.join(finished)} as of now, every other table as it was cached before."
-        begun = [
-            f"Pages of {name} are saved: the next sync resumes from them."
-            for name in in_flight(store)
-            # What is fetched record by record says what it keeps by itself.
-            if name in TABLES and TABLES[name].parent is None
-        ]
-        reported = "" if error.kept == KEPT else error.kept
-        error.kept = " ".join(filter(None, [now if finished else KEPT, *begun, reported]))
-        raise

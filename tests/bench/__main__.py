@@ -51,7 +51,9 @@ def command_line() -> None:
 
 
 def tokens() -> None:
-    with pdframe.sandbox.connect(seed=1, deals=DEALS, burst=100_000, progress=False) as account:
+    with pdframe.sandbox.connect(
+        seed=1, deals=DEALS, company="hostile", burst=100_000, progress=False
+    ) as account:
         full = account.sync().set_index("table")
         company = account.company_model
         deals = len(account.deals(refresh=False))
@@ -77,7 +79,9 @@ def tokens() -> None:
         before = account.tokens_today
         account.deals()
         report("tokens: deals() again within max_age", f"{account.tokens_today - before}", "", None)
-    with pdframe.sandbox.connect(seed=7, deals=2_000, burst=100_000, progress=False) as account:
+    with pdframe.sandbox.connect(
+        seed=7, deals=2_000, company="hostile", burst=100_000, progress=False
+    ) as account:
         account.sync()
         account.sync()  # reads the lists of deletions
         spent = int(account.sync()["tokens"].sum())

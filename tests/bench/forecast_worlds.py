@@ -67,7 +67,9 @@ class World:
 
 def world(seed: int, deals: int = DEALS, market: Any = None) -> World:
     """Load everything of a company, every changelog included."""
-    with pdframe.sandbox.connect(seed=seed, deals=deals, **_market(market), **LIMITS) as account:
+    with pdframe.sandbox.connect(
+        seed=seed, deals=deals, company="hostile", **_market(market), **LIMITS
+    ) as account:
         account.sync("deals", "stages", "pipelines", "users")
         account.deal_changes()
         return _frames(account, seed, deals)
@@ -79,7 +81,9 @@ def weekly_world(seed: int, deals: int = DEALS) -> World:
     """
     with (
         _stopped_at_founding() as clocks,
-        pdframe.sandbox.connect(seed=seed, deals=deals, max_age=None, **LIMITS) as account,
+        pdframe.sandbox.connect(
+            seed=seed, deals=deals, company="hostile", max_age=None, **LIMITS
+        ) as account,
     ):
         clock = clocks[0]
         account.sync("deals", "stages", "pipelines", "users")

@@ -70,7 +70,12 @@ def long_lists() -> None:
 def side_by_side_requests() -> None:
     for burst in (20, 120):
         with pdframe.sandbox.connect(
-            seed=1, deals=RECORDS + 100, burst=burst, latency=LATENCY, progress=False
+            seed=1,
+            deals=RECORDS + 100,
+            company="hostile",
+            burst=burst,
+            latency=LATENCY,
+            progress=False,
         ) as account:
             ids = account.deals()["id"].head(RECORDS).tolist()
             account.server.reset_stats()
@@ -95,6 +100,7 @@ def independent_tables() -> None:
             with pdframe.sandbox.connect(
                 seed=1,
                 deals=DEALS,
+                company="hostile",
                 burst=burst,
                 latency=LATENCY,
                 progress=False,

@@ -39,7 +39,9 @@ def called() -> Counter[tuple[str, str]]:
             return
         calls[str(path.relative_to(ROOT)), code.co_qualname] += 1
 
-    with sandbox.connect(seed=7, deals=400, progress=False, options=OPTIONS) as account:
+    with sandbox.connect(
+        seed=7, deals=400, company="hostile", progress=False, options=OPTIONS
+    ) as account:
         account.deals()
         account.advance(days=1)
         threading.setprofile(note)  # of threads that begin from now on

@@ -81,6 +81,7 @@ def large_account(copies: int = COPIES) -> Iterator[tuple[pdframe.sandbox.Sandbo
             seed=1,
             deals=5_000,
             cache_dir=name,
+            company="hostile",
             burst=100_000,
             daily_tokens=10_000_000,
             progress=False,

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, fields
 from datetime import date
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, Literal, get_args
 
 import pytest
 
@@ -29,6 +29,8 @@ SHARED = Path(__file__).resolve().parents[3] / "shared"
 CHECKER = SHARED / "checks" / "conform.py"
 DIGEST = spec_digest.load()
 NO_BURST: dict[str, Any] = {"burst": 1_000_000, "search_burst": 1_000_000}
+Texts = Literal["hostile", "showcase"]
+TEXTS = pytest.mark.parametrize("texts", get_args(Texts))
 
 
 def conforms(company: Company, **settings: Any) -> Report:
@@ -48,8 +50,9 @@ def conforms(company: Company, **settings: Any) -> Report:
     return report
 
 
-def test_the_sandbox_serves_every_read_of_the_specification() -> None:
-    report = conforms(Company(seed=1, deals=120))
+@TEXTS
+def test_the_sandbox_serves_every_read_of_the_specification(texts: Texts) -> None:
+    report = conforms(Company(seed=1, deals=120, texts=texts))
     reads = {
         f"{version} {path}"
         for version in ("v1", "v2")
@@ -61,10 +64,13 @@ def test_the_sandbox_serves_every_read_of_the_specification() -> None:
     assert report.checks > 2_500
 
 
-def test_every_request_of_pdframe_is_declared() -> None:
+@TEXTS
+def test_every_request_of_pdframe_is_declared(texts: Texts) -> None:
     """Load every table, refresh after a week, search: paths, parameters and values are known."""
     warnings.simplefilter("ignore", pdframe.DataWarning)
-    with sandbox.connect(seed=3, deals=40, progress=False, max_age=0, **NO_BURST) as account:
+    with sandbox.connect(
+        seed=3, deals=40, company=texts, progress=False, max_age=0, **NO_BURST
+    ) as account:
         account.sync(full=True)
         account.advance(days=7)
         account.sync()
@@ -105,8 +111,9 @@ def test_the_digest_is_of_the_specification_beside_this_checkout() -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("seed", "deals"), [(7, 2_000), *((seed, 400) for seed in range(1, 6))])
-def test_the_sandbox_conforms_to_the_specification(seed: int, deals: int) -> None:
-    conforms(Company(seed=seed, deals=deals))
+@TEXTS
+def test_the_sandbox_conforms_to_the_specification(seed: int, deals: int, texts: Texts) -> None:
+    conforms(Company(seed=seed, deals=deals, texts=texts))
 
 
 @pytest.mark.slow
@@ -136,7 +143,8 @@ def test_the_sandbox_conforms_with_every_switch_turned(in_changelog: PipelineMov
     conforms(company, query_token=True, undeclared_params="ignored", daily_headers=False)
 
 
-def test_the_sandbox_conforms_with_a_market() -> None:
+@TEXTS
+def test_the_sandbox_conforms_with_a_market(texts: Texts) -> None:
     """Every setting of the market on."""
     market = Market(
         shock_sd=0.8,
@@ -157,7 +165,7 @@ def test_the_sandbox_conforms_with_a_market() -> None:
     settings = {field.name for field in fields(Market)}
     off = {name for name in settings if getattr(market, name) == getattr(Market(), name)}
     assert off == set()
-    company = Company(seed=1, deals=120, market=market)
+    company = Company(seed=1, deals=120, market=market, texts=texts)
     company.advance(30)
     conforms(company)
 

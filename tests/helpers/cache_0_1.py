@@ -96,7 +96,13 @@ def write() -> None:
     cache = Path(tempfile.mkdtemp())
     warnings.simplefilter("ignore", pdframe.DataWarning)
     with sandbox.connect(
-        seed=SEED, deals=DEALS, cache_dir=cache, burst=100_000, progress=False, max_age=None
+        seed=SEED,
+        deals=DEALS,
+        cache_dir=cache,
+        company="hostile",
+        burst=100_000,
+        progress=False,
+        max_age=None,
     ) as account:
 
         def snapshot(number: int) -> None:

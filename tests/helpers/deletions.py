@@ -21,6 +21,7 @@ def company(
         seed=3,
         deals=60,
         cache_dir=cache_dir,
+        company="hostile",
         switches=how,
         burst=100_000,
         progress=False,

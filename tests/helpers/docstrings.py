@@ -34,7 +34,9 @@ def public_objects() -> dict[str, Any]:
 @contextlib.contextmanager
 def example_account() -> Iterator[sandbox.SandboxAccount]:
     """Open a company of 200 deals, synced twice in a week, with the changelogs of all deals."""
-    made = sandbox.connect(seed=7, deals=200, burst=100_000, max_age=None, progress=False)
+    made = sandbox.connect(
+        seed=7, deals=200, company="hostile", burst=100_000, max_age=None, progress=False
+    )
     with made, warnings.catch_warnings():
         warnings.simplefilter("ignore", pdframe.DataWarning)
         made.sync()

@@ -75,6 +75,7 @@ def rounds(number: str, requests: str, folder: str) -> dict[str, Any]:
         seed=7,
         deals=120,
         cache_dir=folder,
+        company="hostile",
         burst=100_000,
         search_burst=100_000,
         progress=False,
@@ -140,7 +141,7 @@ def covered(folder: str) -> dict[str, Any]:
     """Children forked while other threads hold every lock that there is: none may wait for them."""
     reported: dict[str, Any] = {}
     with sandbox.connect(
-        seed=7, deals=20, cache_dir=folder, burst=100_000, progress=True
+        seed=7, deals=20, cache_dir=folder, company="hostile", burst=100_000, progress=True
     ) as account:
         # On a slow machine the bar appears.
         with contextlib.redirect_stderr(io.StringIO()):
@@ -176,7 +177,9 @@ def covered(folder: str) -> dict[str, Any]:
 
 def busy_window(folder: str) -> dict[str, Any]:
     """A child forked while the parent's requests under way take every place in the burst window."""
-    with sandbox.connect(seed=7, deals=20, cache_dir=folder, progress=False) as account:
+    with sandbox.connect(
+        seed=7, deals=20, cache_dir=folder, company="hostile", progress=False
+    ) as account:
         account.stages()
         window = client_of(account).window
         with contextlib.ExitStack() as places:
@@ -187,7 +190,7 @@ def busy_window(folder: str) -> dict[str, Any]:
 
 def leaving() -> dict[str, Any]:
     """Children that end in every way: the parent's server, its cache and its connections stay."""
-    account = sandbox.connect(seed=7, deals=20, burst=100_000, progress=False)
+    account = sandbox.connect(seed=7, deals=20, company="hostile", burst=100_000, progress=False)
     folder, before = account.cache_path, len(account.deals())
     reported: dict[str, Any] = {}
 
@@ -224,7 +227,9 @@ def stopped_server(folder: str) -> dict[str, Any]:
     """A server that its parent stops is stopped, though a child that has copies of its sockets
     lives on.
     """
-    account = sandbox.connect(seed=7, deals=20, cache_dir=folder, burst=100_000, progress=False)
+    account = sandbox.connect(
+        seed=7, deals=20, cache_dir=folder, company="hostile", burst=100_000, progress=False
+    )
     account.stages()
     reading, writing = os.pipe()
     child = Child(lambda: os.read(reading, 1).decode())
@@ -297,6 +302,7 @@ def pools(folder: str) -> dict[str, Any]:
         seed=7,
         deals=120,
         cache_dir=folder,
+        company="hostile",
         burst=100_000,
         search_burst=100_000,
         progress=False,

@@ -138,7 +138,7 @@ def reader() -> Iterator[None]:
     """
     with (
         tempfile.TemporaryDirectory() as folder,
-        sandbox.Server(sandbox.Company(seed=1, deals=20)) as server,
+        sandbox.Server(sandbox.Company(seed=1, deals=20, texts="showcase")) as server,
     ):
         environment = {
             "PIPEDRIVE_BASE_URL": server.url,

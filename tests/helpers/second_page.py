@@ -31,7 +31,9 @@ ROWS = 6
 def genuine(name: str) -> tuple[list[dict[str, Any]], tuple[Field, ...]]:
     """Rows of a list as the sandbox gives them, and its fields."""
     table = TABLES[name]
-    with sandbox.connect(seed=5, deals=40, burst=100_000, progress=False) as account:
+    with sandbox.connect(
+        seed=5, deals=40, company="hostile", burst=100_000, progress=False
+    ) as account:
         get = client_of(account).get_json
         rows = get(table.sources[0].path, dict(table.sources[0].params), cost=0).data
         fields = (

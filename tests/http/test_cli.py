@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import signal
 import threading
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,8 @@ from pdframe import sandbox
 from pdframe.cli import main
 from tests.helpers.faults_by_path import ctrl_c_interrupts
 from tests.helpers.proxy import refusing, through_proxy
+
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture
@@ -34,8 +37,8 @@ def test_demo_shows_the_complete_path(capsys: pytest.CaptureFixture[str], tmp_pa
     )
     assert 0 < second < first
     assert "from the cache: 0 tokens" in said
-    assert str(tmp_path / "sandbox-seed7-1200") in said
-    assert "notebooks/01_quickstart.ipynb" in said
+    assert str(tmp_path / "showcase-seed7-1200") in said
+    assert said.splitlines()[-1].strip() == "pdframe notebooks pdframe-notebooks"
 
 
 def test_sync_and_status(
@@ -126,7 +129,9 @@ def test_no_credentials_is_a_failure(capsys: pytest.CaptureFixture[str]) -> None
 def test_a_table_requested_and_unavailable_is_a_failure(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    with sandbox.connect(seed=3, deals=60, plan="Lite", burst=100_000, progress=False) as account:
+    with sandbox.connect(
+        seed=3, deals=60, company="hostile", plan="Lite", burst=100_000, progress=False
+    ) as account:
         monkeypatch.setenv("PIPEDRIVE_BASE_URL", account.server.url)
         monkeypatch.setenv("PIPEDRIVE_API_TOKEN", account.server.token)
         assert main(["sync", "installments", "--quiet", "--cache-dir", str(tmp_path)]) == 1
@@ -177,13 +182,54 @@ def test_an_export_without_a_folder_names_the_folder_alone(
 
 
 @pytest.mark.parametrize(
-    "command", [[], ["demo"], ["sync"], ["status"], ["estimate"], ["export"], ["fields"]]
+    "command",
+    [[], ["demo"], ["notebooks"], ["sync"], ["status"], ["estimate"], ["export"], ["fields"]],
 )
 def test_help(command: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as stopped:
         main([*command, "--help"])
     assert stopped.value.code == 0
     assert "usage: pdframe" in capsys.readouterr().out
+
+
+def test_notebooks_are_written_once_and_edited_ones_are_kept(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "of mine"
+    assert main(["notebooks", str(folder)]) == 0
+    said = capsys.readouterr().out
+    sources = sorted((ROOT / "notebooks").glob("*.ipynb"))
+    assert [path.name for path in sorted(folder.iterdir())] == [path.name for path in sources]
+    assert f"jupyter lab '{folder / sources[0].name}'" in said
+    assert main(["notebooks", str(folder)]) == 0
+    edited, gap = folder / sources[1].name, folder / sources[2].name
+    edited.write_text("mine")
+    gap.unlink()
+    capsys.readouterr()
+    assert main(["notebooks", str(folder)]) == 1
+    said = capsys.readouterr().err
+    assert f"{folder} holds other files named {edited.name}." in said
+    assert "--overwrite" in said
+    assert edited.read_text() == "mine"
+    assert not gap.exists()
+    assert main(["notebooks", str(folder), "--overwrite"]) == 0
+    assert [path.read_bytes() for path in sorted(folder.iterdir())] == [
+        path.read_bytes() for path in sources
+    ]
+
+
+def test_notebooks_need_a_folder(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "file").write_text("mine")
+    assert main(["notebooks", str(tmp_path / "file")]) == 1
+    assert "cannot be written into" in capsys.readouterr().err
+    assert (tmp_path / "file").read_text() == "mine"
+
+
+def test_version(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as stopped:
+        main(["--version"])
+    assert stopped.value.code == 0
+    assert capsys.readouterr().out == f"pdframe {version('pdframe')}\n"
 
 
 def test_export_writes_a_file_a_table(
@@ -213,3 +259,45 @@ def test_an_export_of_everything_fails_without_a_permission_and_not_without_a_pl
         with through_proxy(environment.server, refusing("/tasks", status=status)) as origin:
             monkeypatch.setenv("PIPEDRIVE_BASE_URL", origin)
             assert main(["export", str(tmp_path / "bi"), "--quiet"]) == code
+
+
+def test_changes_lists_and_counts_what_happened(
+    environment: sandbox.SandboxAccount, capsys: pytest.CaptureFixture[str]
+) -> None:
+    company = environment.company_model
+    assert main(["sync", "deals", "--quiet"]) == 0
+    deals = [row for row in company.tables["deals"].values() if row["status"] == "open"]
+    deals = [row for row in deals if not row["is_archived"] and not row["is_deleted"]]
+    environment.advance(days=0.5)
+    won, hostile = deals[0]["id"], deals[1]["id"]
+    company.win_deal(won)
+    company.edit_deal(hostile, title="\x1b[31m<b>red</b>\u202e")
+    company.lose_deal(hostile)
+    assert main(["sync", "deals", "--quiet"]) == 0
+    capsys.readouterr()
+    assert main(["changes", "3", "hours", "ago", "--quiet"]) == 0
+    said = capsys.readouterr().out
+    assert re.search(r"^event +currency +count +deals +value +value_change$", said, re.MULTILINE)
+    assert re.search(r"^won +[A-Z]{3} +1 +1 ", said, re.MULTILINE)
+    assert re.search(rf"^2026-07-01 0\d:\d\d +won +open +won .* {won} ", said, re.MULTILINE)
+    assert re.search(rf"lost .* {hostile} +.\[31m<b>red</b>", said)
+    assert not {"\x1b", "\u202e"} & set(said)
+    assert "deals since 3 hours ago. Times are Europe/Tallinn." in said
+
+
+def test_changes_of_nothing_says_so(
+    environment: sandbox.SandboxAccount, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["sync", "deals", "--quiet"]) == 0
+    capsys.readouterr()
+    assert main(["changes", "now", "--quiet"]) == 0
+    assert capsys.readouterr().out == "Nothing happened to deals since now.\n"
+    assert main(["changes", "--quiet"]) == 1
+    assert "is before the first snapshot of deals" in capsys.readouterr().err
+
+
+def test_a_mistyped_time_needs_no_credentials(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["changes", "last", "Mondy"]) == 1
+    assert "Did you mean 'last Monday'?" in capsys.readouterr().err
+    assert main(["changes", "yesterday", "--until", "tody"]) == 1
+    assert "until='tody' is not a time. Did you mean 'today'?" in capsys.readouterr().err

@@ -53,6 +53,20 @@ def test_a_company_given_wins_over_a_base_url_in_the_environment(
         assert "acme.pipedrive.com" in repr(account)
 
 
+def test_a_first_repr_says_what_to_do_next(tmp_path: Path) -> None:
+    with connect(tmp_path) as account:
+        for shown in (repr(account), account._repr_html_()):
+            assert "acme.pipedrive.com" in shown
+            for call in ("account.deals()", "account.estimate()", "account.sync()"):
+                assert call in shown
+    with sandbox.connect(seed=3, deals=20, cache_dir=tmp_path, progress=False) as account:
+        assert account.company  # known by now, and still nothing is cached
+        assert "account.deals() loads" in repr(account)
+        account.stages()
+        assert "stages: 12 rows" in repr(account)
+        assert "Next" not in repr(account)
+
+
 def test_a_closed_account_says_so(tmp_path: Path) -> None:
     with connect(tmp_path) as account:
         pass
@@ -61,7 +75,9 @@ def test_a_closed_account_says_so(tmp_path: Path) -> None:
 
 
 def test_tokens_of_an_earlier_session_are_reported_before_the_first_load(tmp_path: Path) -> None:
-    with pdframe.sandbox.connect(seed=3, deals=0, cache_dir=tmp_path, progress=False) as first:
+    with pdframe.sandbox.connect(
+        seed=3, deals=0, cache_dir=tmp_path, company="hostile", progress=False
+    ) as first:
         first.pipelines()
         url, token = first.server.url, first.server.token
         with pdframe.connect(
@@ -173,7 +189,12 @@ def test_twenty_accounts_in_one_cache_are_kept_apart_under_readable_names(tmp_pa
     ids: dict[str, list[int]] = {}
     for seed in range(1, 21):
         with sandbox.connect(
-            seed=seed, deals=10, cache_dir=tmp_path, burst=100_000, progress=False
+            seed=seed,
+            deals=10,
+            cache_dir=tmp_path,
+            company="hostile",
+            burst=100_000,
+            progress=False,
         ) as account:
             ids[account.cache_path.name] = account.deals()["id"].tolist()
             assert account.status().set_index("table")["rows"]["deals"] == len(
@@ -182,7 +203,12 @@ def test_twenty_accounts_in_one_cache_are_kept_apart_under_readable_names(tmp_pa
     assert list(ids) == [f"sandbox-seed{seed}-10-user1003" for seed in range(1, 21)]
     for seed in (1, 20):
         with sandbox.connect(
-            seed=seed, deals=10, cache_dir=tmp_path, burst=100_000, progress=False
+            seed=seed,
+            deals=10,
+            cache_dir=tmp_path,
+            company="hostile",
+            burst=100_000,
+            progress=False,
         ) as account:
             requested = account.server.stats.requests
             assert account.deals()["id"].tolist() == ids[f"sandbox-seed{seed}-10-user1003"]

@@ -28,7 +28,7 @@ NAMES = {
 @pytest.fixture(scope="module")
 def company() -> Iterator[sandbox.SandboxAccount]:
     with sandbox.connect(
-        seed=3, deals=300, burst=100_000, search_burst=100_000, progress=False
+        seed=3, deals=300, company="hostile", burst=100_000, search_burst=100_000, progress=False
     ) as account:
         yield account
 
@@ -132,7 +132,13 @@ def test_text_of_the_crm_is_as_it_stands_there(account: sandbox.SandboxAccount) 
 @pytest.mark.parametrize("shape", ["schema", "example"])
 def test_one_field_is_searched_by_label_or_code_in_either_shape_of_answer(shape: str) -> None:
     with sandbox.connect(
-        seed=3, deals=60, burst=100_000, progress=False, field_search=shape, search_burst=100_000
+        seed=3,
+        deals=60,
+        company="hostile",
+        burst=100_000,
+        progress=False,
+        field_search=shape,
+        search_burst=100_000,
     ) as account:
         fields = account.fields("persons")
         company = account.company_model

@@ -25,7 +25,13 @@ def test_no_file_log_repr_or_error_holds_the_token(
 ) -> None:
     caplog.set_level(logging.DEBUG)
     with sandbox.connect(
-        seed=3, deals=60, cache_dir=tmp_path, burst=100_000, progress=False, token=TOKEN
+        seed=3,
+        deals=60,
+        cache_dir=tmp_path,
+        company="hostile",
+        burst=100_000,
+        progress=False,
+        token=TOKEN,
     ) as account:
         account.sync()
         account.export(tmp_path / "bi", format="csv")
@@ -65,7 +71,7 @@ def test_no_token_resembles_one_in_a_notebook() -> None:
 
 def test_what_arrived_from_a_web_form_is_escaped(tmp_path: Path) -> None:
     with sandbox.connect(
-        seed=3, deals=60, cache_dir=tmp_path, burst=100_000, progress=False
+        seed=3, deals=60, cache_dir=tmp_path, company="hostile", burst=100_000, progress=False
     ) as account:
         account.company_model.info["company_name"] = "<script>alert(1)</script>"
         account.pipelines()
@@ -75,7 +81,7 @@ def test_what_arrived_from_a_web_form_is_escaped(tmp_path: Path) -> None:
 
 def test_a_repr_holds_nothing_that_a_terminal_would_obey(tmp_path: Path) -> None:
     with sandbox.connect(
-        seed=3, deals=0, cache_dir=tmp_path, burst=100_000, progress=False
+        seed=3, deals=0, cache_dir=tmp_path, company="hostile", burst=100_000, progress=False
     ) as account:
         account.company_model.info["company_name"] = "\x1b[2J Evil\nCo. \u202e"
         account.pipelines()

@@ -26,6 +26,7 @@ EXAMPLES = [
     errors.MixedCurrencyError("EUR and USD."),
     errors.InsufficientDataError("3 closed deals."),
     errors.ArgumentError("Wrong."),
+    errors.UnknownNameError("There is no metric 'x'."),
 ]
 
 
@@ -59,7 +60,10 @@ def test_the_tree_is_as_drawn():
         errors.NotCachedError,
         errors.DamagedError,
         errors.NewerCacheError,
+        errors.UnknownNameError,
     }
+    assert issubclass(errors.UnknownNameError, errors.ArgumentError)
+    assert issubclass(errors.UnknownNameError, AttributeError)
     assert all(errors.PdframeError in kind.__bases__ for kind in others)
 
 

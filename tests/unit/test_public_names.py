@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -40,7 +41,15 @@ def test_importing_pdframe_imports_nothing_heavy_until_a_name_needs_it() -> None
     assert imported_by("import pdframe; pdframe.connect") == {"pandas", "pyarrow", "httpx", "numpy"}
 
 
-@pytest.mark.parametrize("arguments", [["--help"], ["sync", "--help"], ["dance"], ["demo", "--x"]])
+def test_writing_notebooks_imports_nothing_heavy(tmp_path: Path) -> None:
+    arguments = ["notebooks", str(tmp_path)]
+    assert imported_by(f"from pdframe.cli import main\nassert main({arguments!r}) == 0") == set()
+    assert len(list(tmp_path.iterdir())) == 5
+
+
+@pytest.mark.parametrize(
+    "arguments", [["--help"], ["--version"], ["sync", "--help"], ["dance"], ["demo", "--x"]]
+)
 def test_help_and_mistyped_commands_import_nothing_heavy(arguments: list[str]) -> None:
     code = (
         "import contextlib\nfrom pdframe.cli import main\n"

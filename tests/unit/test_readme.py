@@ -29,10 +29,6 @@ def test_the_code_of_the_readme_gives_its_outputs_and_pictures() -> None:
     for path, drawn in page.pictures.items():
         assert texts_in(ROOT / path) == drawn.texts, path
     assert set(page.warnings) == {
-        (
-            "deals, column 'Competitor' holds options that are not defined (any more): #111, #112,"
-            " #113."
-        ),
         *(
             text
             for text in page.warnings
@@ -116,7 +112,7 @@ def test_the_methods_and_commands_that_the_readme_names_exist() -> None:
     assert [name for name in methods if not callable(getattr(Account, name, None))] == []
     (paragraph,) = re.findall(r"^On the command line: (.*?)\n\n", text, re.MULTILINE | re.DOTALL)
     commands = re.findall(r"`pdframe (\w+)", paragraph)
-    assert len(commands) == 5
+    assert len(commands) == 6
     for command in commands:
         with pytest.raises(SystemExit) as done:
             main([command, "--help"])

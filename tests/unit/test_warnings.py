@@ -79,3 +79,26 @@ def test_work_that_fails_issues_its_warnings_all_the_same() -> None:
 
     with pytest.warns(DataWarning, match="a reason"), pytest.raises(OSError, match="the failure"):
         work()
+
+
+def test_a_metric_warns_once_in_two_lines_and_keeps_every_note() -> None:
+    """Rows of an unknown currency, and rates of a year ago: two facts, one warning."""
+    frame = pd.DataFrame({"currency": ["USD", None], "value": [1.0, 2.0]})
+    rates = pd.DataFrame({"date": [pd.Timestamp("2024-01-01")], "currency": ["USD"], "rate": [0.9]})
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        result = metrics.convert(frame, "EUR", rates, on="2025-03-01")
+    (warning,) = caught
+    first, second = str(warning.message).split("\n")
+    assert first.startswith("convert: ")
+    assert len(first) <= 150
+    assert second == '1 more: the full text is in .attrs["notes"] of the result.'
+    assert warning.filename == __file__
+    notes = result.attrs["notes"]
+    assert sorted(note[:10] for note in notes) == ["1 rows hav", "Some rates"]
+    assert list(warning.message.notes) == notes  # type: ignore[union-attr]
+
+
+def test_a_metric_that_notices_nothing_has_no_notes() -> None:
+    frame = pd.DataFrame({"currency": ["EUR"], "value": [1.0]})
+    assert metrics.convert(frame, "EUR", {"EUR": 1.0}).attrs["notes"] == []

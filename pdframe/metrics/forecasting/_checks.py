@@ -19,6 +19,9 @@ _FEW_WON = 50
 _BULK = 20
 """Deals of one second that are a bulk import or a bulk closing."""
 
+_IDLE = 30 * DAY
+"""Time without any change from which on the frames are too old for a forecast."""
+
 _SECOND = 1_000_000
 _MOST_DRAWS = 10_000_000
 
@@ -79,6 +82,12 @@ def notes_of(known: Known) -> Iterator[str]:
         yield (
             "the frames show changes after as_of, so that values, owners and expected closes of"
             " then are unknown and null. Pass history=account.deal_history()."
+        )
+    idle = known.as_of - known.newest
+    if idle > _IDLE:
+        yield (
+            f"nothing changed in the {idle // DAY:,} days before as_of: the newest change in the"
+            f" frames is of {_day(known.newest)}. Load the frames again, or pass an earlier as_of."
         )
     unknown = known.unseen_share
     if unknown > 0.5:

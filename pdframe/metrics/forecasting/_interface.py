@@ -77,6 +77,9 @@ class OpenDeals:
         How often it had moved to an earlier stage.
     activity, line_items
         Of the deals then; None where their rows are not given.
+    probability
+        The deal's own, in percent, as set in Pipedrive; NaN where none is known then; None where
+        that is not read.
     """
 
     deal: Ints
@@ -92,6 +95,7 @@ class OpenDeals:
     moves_back: Ints
     activity: Activity | None = None
     line_items: LineItems | None = None
+    probability: Floats | None = None
 
     def __len__(self) -> int:
         return len(self.deal)
@@ -99,11 +103,12 @@ class OpenDeals:
     def take(self, rows: Any) -> OpenDeals:
         """Return the elements at these places, or where a mask is true."""
         activity, items = self.activity, self.line_items
-        columns: dict[str, Any] = {n: getattr(self, n)[rows] for n in self.__slots__[:-2]}
+        columns: dict[str, Any] = {n: getattr(self, n)[rows] for n in self.__slots__[:-3]}
         return OpenDeals(
             **columns,
             activity=None if activity is None else Activity(*(each[rows] for each in activity)),
             line_items=None if items is None else LineItems(*(each[rows] for each in items)),
+            probability=None if self.probability is None else self.probability[rows],
         )
 
 

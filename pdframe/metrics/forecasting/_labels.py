@@ -7,6 +7,7 @@ from typing import Any
 
 import pandas as pd
 
+from pdframe.errors import ArgumentError
 from pdframe.metrics._arguments import keys
 from pdframe.metrics._columns import one_row_each, places, plain_ids
 from pdframe.metrics._grouping import taken
@@ -15,13 +16,26 @@ _CARRIED = ("title", "owner_name")
 
 
 def group_names(by: Any, deals: object, taken: Sequence[str]) -> list[str]:
-    """Return the columns to group by; "owner" is `owner_name` where `deals` has that alone. Raise
-    `ArgumentError` where a name is one of `taken`, the result's own.
+    """Return the columns to group by, as `keys` reads them."""
+    return keys(by, taken, deals)
+
+
+def apart_by_currency(by: Any, rates: object = None) -> Any:
+    """Return `by` without "currency", for results in which each currency has rows of its own.
+
+    Raises
+    ------
+    ArgumentError
+        `rates` add currencies up.
     """
-    names = keys(by, taken)
-    if isinstance(deals, pd.DataFrame) and "owner" not in deals and "owner_name" in deals:
-        names = list(dict.fromkeys("owner_name" if name == "owner" else name for name in names))
-    return names
+    names = [by] if isinstance(by, str) else by
+    if not isinstance(names, list | tuple) or "currency" not in names:
+        return by
+    if rates is not None:
+        raise ArgumentError(
+            "by='currency' keeps currencies apart and `rates` adds them up: give one of the two."
+        )
+    return [name for name in names if name != "currency"]
 
 
 def labels(deals: pd.DataFrame, rows: pd.DataFrame, names: Sequence[str]) -> pd.DataFrame:
@@ -45,4 +59,4 @@ def labels(deals: pd.DataFrame, rows: pd.DataFrame, names: Sequence[str]) -> pd.
     return result
 
 
-__all__ = ["group_names", "labels"]
+__all__ = ["apart_by_currency", "group_names", "labels"]

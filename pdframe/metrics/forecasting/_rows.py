@@ -15,7 +15,7 @@ from pdframe.metrics._columns import NO_ID, TOO_LARGE, equals, plain_ids
 from pdframe.metrics._survival import Flags, Ints
 from pdframe.metrics.forecasting._interface import DAY
 
-COLUMNS = ("value", "currency", "owner_id", "expected_close_date")
+COLUMNS = ("value", "currency", "owner_id", "expected_close_date", "probability")
 """Columns of deals of which past values are read."""
 
 
@@ -34,6 +34,8 @@ class ChangeRows:
     first
         Whether it is the deal's first row, and shown by its first snapshot: the deal had that value
         earlier too, as far as known.
+    logged
+        Whether it comes from the deal's changelog.
     """
 
     deal: Ints
@@ -41,10 +43,43 @@ class ChangeRows:
     seen: Ints
     value: NDArray[Any]
     first: Flags
+    logged: Flags
 
     def take(self, rows: Any) -> ChangeRows:
         """Return the rows at these places, or where a mask is true."""
         return ChangeRows(*(getattr(self, name)[rows] for name in self.__slots__))
+
+    def known_always(self, deals: Ints, more: Ints, values: NDArray[Any]) -> ChangeRows:
+        """Return the rows with the first value of some deals known at all earlier times, and with a
+        value for all times of deals that have no row.
+
+        Parameters
+        ----------
+        deals
+            Ids, ascending.
+        more, values
+            Ids of deals without a row, ascending, and their values.
+        """
+        seen = np.where(self.first & np.isin(self.deal, deals), NULL, self.seen)
+        always, no = np.full(len(more), NULL), np.zeros(len(more), bool)
+        columns = (
+            (self.deal, more),
+            (self.time, always),
+            (seen, always),
+            (self.value, values.astype(self.value.dtype)),
+            (self.first, no),
+            (self.logged, no),
+        )
+        both = ChangeRows(*(np.concatenate(each) for each in columns))
+        return both.take(np.argsort(both.deal, kind="stable"))
+
+
+def logged_deals(history: pd.DataFrame | None) -> Ints:
+    """Return the ids of the deals whose changelog a history contains, ascending."""
+    if history is None or "source" not in history.columns:
+        return np.zeros(0, np.int64)
+    history = require_columns(history, "history", ("deal_id", "source"))
+    return np.unique(plain_ids(history["deal_id"])[equals(history, "source", "changelog")])
 
 
 def read_changes(history: pd.DataFrame | None, tz: str) -> dict[str, ChangeRows]:
@@ -64,17 +99,22 @@ def _of_column(history: pd.DataFrame, name: str, tz: str) -> ChangeRows:
     deal = plain_ids(history["deal_id"])
     time, seen = (micros(history[column], tz, column) for column in ("time", "seen_at"))
     before, after = (_texts(history[column]) for column in ("before", "after"))
-    shown = np.zeros(len(history), bool)
+    shown = logged = np.zeros(len(history), bool)
     if "source" in history.columns:
-        shown = equals(history, "source", "first look")
+        shown, logged = (equals(history, "source", word) for word in ("first look", "changelog"))
     usable = (deal != NO_ID) & (time != NULL) & (seen != NULL)
+    if name == "probability":
+        # Only deals whose probability changes later have one in their changelog since creation.
+        usable &= ~(logged & (before == ""))
     order = np.flatnonzero(usable)
     order = order[np.lexsort((after[order], before[order], seen[order], time[order], deal[order]))]
     deal, time, seen, before, after = (a[order] for a in (deal, time, seen, before, after))
     keep = _last_of_ties(deal, time, before, after)
     deal, first = deal[keep], shown[order][keep]
     first[1:] &= deal[1:] != deal[:-1]
-    return ChangeRows(deal, time[keep], seen[keep], _values(name, after[keep]), first)
+    return ChangeRows(
+        deal, time[keep], seen[keep], _values(name, after[keep]), first, logged[order][keep]
+    )
 
 
 def _texts(column: pd.Series[Any]) -> NDArray[Any]:
@@ -116,7 +156,7 @@ def _values(name: str, texts: NDArray[Any]) -> NDArray[Any]:
         return np.asarray(words, object)
     column = pd.Series(texts.astype(object), dtype="str")
     column = column.mask(column == "")
-    if name == "value":
+    if name in ("value", "probability"):
         numbers = pd.to_numeric(column, errors="coerce").to_numpy(np.float64, na_value=np.nan)
         return np.where(np.abs(numbers) < TOO_LARGE, numbers, np.nan)
     if name == "owner_id":
@@ -137,8 +177,8 @@ def _id(text: str) -> int:
 
 
 def _nothing(name: str) -> ChangeRows:
-    none = np.zeros(0, np.int64)
-    return ChangeRows(none, none, none, _values(name, np.zeros(0, "U1")), np.zeros(0, bool))
+    none, no = np.zeros(0, np.int64), np.zeros(0, bool)
+    return ChangeRows(none, none, none, _values(name, np.zeros(0, "U1")), no, no)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -223,4 +263,12 @@ def last_until(times: Ints, low: Ints, high: Ints, until: Ints) -> Ints:
         high = np.where(going & ~right, middle, high)
 
 
-__all__ = ["COLUMNS", "ChangeRows", "Timeline", "last_until", "next_of_group", "read_changes"]
+__all__ = [
+    "COLUMNS",
+    "ChangeRows",
+    "Timeline",
+    "last_until",
+    "logged_deals",
+    "next_of_group",
+    "read_changes",
+]

@@ -10,13 +10,21 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from pdframe.metrics._arguments import NULL, countable, micros, require_columns
-from pdframe.metrics._columns import TOO_LARGE, days, finite, one_row_each, plain_ids
+from pdframe.metrics._columns import (
+    TOO_LARGE,
+    days,
+    equals,
+    finite,
+    one_row_each,
+    places,
+    plain_ids,
+)
 from pdframe.metrics._known_at import VISITS
-from pdframe.metrics._states import NEEDED
+from pdframe.metrics._states import NEEDED, deleted_rows
 from pdframe.metrics._survival import Floats, Ints
 from pdframe.metrics.forecasting._dated_rows import Activities, Lines
 from pdframe.metrics.forecasting._interface import DAY
-from pdframe.metrics.forecasting._rows import ChangeRows, read_changes
+from pdframe.metrics.forecasting._rows import ChangeRows, logged_deals, read_changes
 
 _DEALS = ("id", *NEEDED)
 _OPTIONAL = (
@@ -52,7 +60,11 @@ class Frames(NamedTuple):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Source:
-    """The columns of the frames that are read, with times up to any later date."""
+    """The columns of the frames that are read, with times up to any later date.
+
+    `logged` and `walked` are the ids of the deals whose changelog the history and the visits come
+    from, `listed` those of the deals that the history has, `removed` those of deleted deals.
+    """
 
     frames: Frames
     deals: pd.DataFrame
@@ -64,6 +76,40 @@ class Source:
     ids: Ints
     activities: Activities | None
     lines: Lines | None
+    logged: Ints
+    walked: Ints
+    listed: Ints
+    removed: Ints
+
+    def without_changelog(self, created: Ints, logged: Ints) -> Ints:
+        """Return the ids of the deleted deals without a changelog, if most of the deals created so
+        far have one; else none.
+
+        The API has no changelog of a deal that was deleted. Where those of the others are loaded,
+        what is unknown of a deal would reveal that it will be deleted.
+        """
+        if 2 * int(np.isin(created, logged).sum()) <= len(created):
+            return np.zeros(0, np.int64)
+        return np.setdiff1d(self.removed, logged)
+
+    def visits_with(self, deals: Ints) -> pd.DataFrame:
+        """Return the visits, with those of some deals known from their beginning."""
+        if not len(deals):
+            return self.visits
+        own = np.isin(plain_ids(self.visits["deal_id"]), deals)
+        source = self.visits["source"].astype("str").mask(own, "changelog")
+        return self.visits.assign(source=source)
+
+    def changes_with(self, name: str, as_of: int, deals: Ints) -> ChangeRows:
+        """Return the changes of a column that were known by `as_of`, with the first value of some
+        deals, else the one that the frame has, known at all earlier times.
+        """
+        rows = self.changes[name]
+        if len(deals) and (rows.logged & (rows.seen <= as_of)).any():
+            more = np.setdiff1d(deals, self.listed) if name in self.current else deals[:0]
+            values = self.current[name][places(self.ids, more)] if len(more) else rows.value[:0]
+            rows = rows.known_always(deals, more, values)
+        return rows.take(rows.seen <= as_of)
 
 
 def read_frames(frames: Frames, tz: str) -> Source:
@@ -75,18 +121,24 @@ def read_frames(frames: Frames, tz: str) -> Source:
     kept = [name for name in (*_DEALS, *_OPTIONAL) if name in deals.columns]
     narrow = [*VISITS, *(("visit",) if "visit" in visits.columns else ())]
     history = frames.history
+    changes = read_changes(history, tz)
+    is_walked = equals(visits, "source", "changelog")
     newest = max(_newest(deals, visits, tz), NULL if history is None else _seen(history, tz))
     return Source(
         frames,
         deals[kept],
         visits[narrow],
         _stages(frames.stages),
-        read_changes(history, tz),
+        changes,
         _current(deals),
         newest,
         ids[order],
         None if frames.activities is None else Activities.of(frames.activities, tz),
         None if frames.deal_products is None else Lines.of(frames.deal_products, tz),
+        logged_deals(history),
+        np.unique(plain_ids(visits["deal_id"])[is_walked]),
+        np.zeros(0, np.int64) if history is None else np.unique(plain_ids(history["deal_id"])),
+        np.unique(ids[deleted_rows(deals)]),
     )
 
 
@@ -111,8 +163,9 @@ def _latest(times: Ints) -> int:
 def _current(deals: pd.DataFrame) -> dict[str, NDArray[Any]]:
     """Return the columns of `COLUMNS` as the frame has them."""
     result: dict[str, NDArray[Any]] = {}
-    if "value" in deals:
-        result["value"] = finite(deals, "value", below=TOO_LARGE)
+    for name in ("value", "probability"):
+        if name in deals:
+            result[name] = finite(deals, name, below=TOO_LARGE)
     if "currency" in deals:
         texts = deals["currency"]
         words = np.array(texts, object)

@@ -14,14 +14,13 @@ from pdframe.errors import ArgumentError, MixedCurrencyError
 from pdframe.metrics._arguments import (
     grouped,
     keyed,
-    micros,
     moment,
     require_columns,
     to_micros,
 )
 from pdframe.metrics._columns import amounts, dates, finite, plain_ids, ratio
 from pdframe.metrics._notes import note
-from pdframe.metrics._periods import beginning
+from pdframe.metrics._periods import beginning, period_ends
 from pdframe.metrics._survival import Floats, Ints
 from pdframe.metrics.currency import Rates, RateTable, mixed
 from pdframe.metrics.forecasting.totals import DRAWS
@@ -128,6 +127,9 @@ def attainment(
         result["coverage"] = ratio(value, gap)
         result["needed_coverage"] = ratio(np.ones(len(share)), share)
         result = keyed(result, [*names, "period"], draws.attrs.get("tz"))
+        for name in ("as_of", "freq", "until"):
+            if name in draws.attrs:
+                result.attrs[name] = draws.attrs[name]
     return note(result, notes, "attainment")
 
 
@@ -317,13 +319,8 @@ def _ends(rows: pd.DataFrame, attrs: Mapping[Any, Any]) -> Ints:
     if not {"as_of", "freq", "until"} <= set(attrs):
         warn("draws has lost its attrs: coverage is that of the longest horizon.")
         return np.full(len(rows), np.iinfo(np.int64).max // 4)
-    tz = str(attrs.get("tz") or "UTC")
-    unit = {"W": pd.DateOffset(weeks=1), "M": pd.DateOffset(months=1)}
-    unit |= {"Q": pd.DateOffset(months=3), "Y": pd.DateOffset(years=1)}
-    ends = pd.DataFrame({"end": dates(rows, "period") + unit[attrs["freq"]]})
-    last = to_micros(moment(attrs["until"], "UTC", "until"))
     as_of = to_micros(moment(attrs["as_of"], "UTC", "as_of"))
-    return np.minimum(micros(ends["end"], tz, "end"), last) - as_of
+    return period_ends(rows, attrs) - as_of
 
 
 __all__ = ["attainment"]

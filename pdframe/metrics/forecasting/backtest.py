@@ -122,8 +122,9 @@ def backtest_deals(
 
     Notes
     -----
-    Deals that were deleted before the first sync are in no frame, so that they are missing at each
-    cutoff: the past looks a little better than it was.
+    Deals that were deleted more than 30 days before the first sync are in no frame, so that they
+    are missing at each cutoff: the past looks a little better than it was. `metrics.forecast_deals`
+    says how other deleted deals count.
 
     Examples
     --------

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from pdframe.metrics._arguments import local_days
 from pdframe.metrics._columns import places
 from pdframe.metrics._survival import Floats, Ints
 from pdframe.metrics.forecasting._interface import (
@@ -130,18 +131,26 @@ class _Shares:
 
 @dataclass(frozen=True, slots=True)
 class _Weighted:
-    """The probability of the stage, where the expected close lies within the horizon."""
+    """The probability of the deal, else of its stage, where the expected close lies within the
+    horizon.
+    """
 
     stage: Ints
     probability: Floats
+    tz: str
 
     def predict(self, deals: OpenDeals, horizons: Ints) -> Probabilities:
         """Return the probabilities; that of losing is 0, since nothing says it."""
         place = places(self.stage, deals.stage)
-        chance = np.where(place < 0, 0.0, np.append(self.probability, 0.0)[place]) / 100
+        percent = np.where(place < 0, 0.0, np.append(self.probability, 0.0)[place])
+        own = deals.probability
+        if own is not None:
+            percent = np.where((own >= 0) & (own <= 100), own, percent)
+        chance = percent / 100
         # From the day of the next instant to that of the last one.
-        today = (deals.at + 1) // DAY
-        last = (deals.at[:, None] + horizons[None, :] - 1) // DAY
+        today = local_days(deals.at + 1, self.tz) // DAY
+        last = deals.at[:, None] + horizons[None, :] - 1
+        last = local_days(last.ravel(), self.tz).reshape(last.shape) // DAY
         due = (deals.expected_close >= today)[:, None] & (deals.expected_close[:, None] <= last)
         won = np.where(due, np.clip(np.nan_to_num(chance), 0.0, 1.0)[:, None], 0.0)
         return Probabilities(won, np.zeros_like(won))
@@ -171,15 +180,16 @@ class StageClimatology:
 
 
 class Weighted:
-    """What Pipedrive shows: the probability of the stage, counted in full once the expected close
-    is due. A deal without an expected close, or past it, counts in no period, and so 0.
+    """What Pipedrive shows: the probability of the deal where one is known, else of its stage,
+    counted in full once the expected close is due. A deal without an expected close, or past it,
+    counts in no period, and so 0.
     """
 
     name = "weighted"
 
     def fit(self, known: Known, seed: int) -> Fitted:
         """Learn nothing; read the probabilities of stages."""
-        return _Weighted(known.stages.id, known.stages.probability)
+        return _Weighted(known.stages.id, known.stages.probability, known.tz)
 
 
 __all__ = ["Constant", "StageClimatology", "Weighted"]

@@ -21,12 +21,12 @@ from pdframe.metrics.currency import Rates, RateTable
 from pdframe.metrics.forecasting._amounts import LARGEST, exact_units, in_units, sums
 from pdframe.metrics.forecasting._checks import check_seed, refuse_long, refuse_young
 from pdframe.metrics.forecasting._interface import Fitted, OpenDeals
-from pdframe.metrics.forecasting._labels import group_names, labels
+from pdframe.metrics.forecasting._labels import apart_by_currency, group_names, labels
 from pdframe.metrics.forecasting.known import Known
 from pdframe.metrics.forecasting.methods import method_named
 from pdframe.metrics.forecasting.weighted import local_day
 
-Moment: TypeAlias = str | date | pd.Timestamp
+Moment: TypeAlias = str | date | pd.Timestamp | pd.Period
 
 CHANGES = ("new", "won", "lost", "moved", "aged", "repriced", "model")
 COLUMNS = ("currency", "expected_before", *CHANGES, "expected_after")
@@ -40,9 +40,9 @@ def forecast_changes(
     visits: pd.DataFrame,
     stages: pd.DataFrame,
     *,
-    before: Moment | pd.Period,
-    after: Moment | pd.Period,
-    until: Moment | pd.Period,
+    before: Moment,
+    after: Moment,
+    until: Moment,
     history: pd.DataFrame | None = None,
     by: str | Sequence[str] | None = None,
     rates: RateTable | None = None,
@@ -68,7 +68,8 @@ def forecast_changes(
         each time. None: values at `before` are unknown; those of `after` take their place, so that
         nothing is repriced.
     by
-        Column or columns of `deals` to group by, unchanged; null is a group.
+        Column or columns of `deals` to group by, unchanged; null is a group. "currency" changes
+        nothing without `rates`.
     rates
         None: each currency has its row. A mapping currency -> value of one unit in the common
         currency, or a frame (currency, date, rate), whose last rate on or before the day of `after`
@@ -134,7 +135,7 @@ def forecast_changes(
     EUR True
     """
     with collect_warnings() as notes:
-        names = group_names(by, deals, _TAKEN)
+        names = group_names(apart_by_currency(by, rates), deals, _TAKEN)
         rows, parts = _change_deals(
             deals, visits, stages, before, after, until, history, names, rates, method, seed, tz
         )
@@ -152,9 +153,9 @@ def forecast_change_deals(
     visits: pd.DataFrame,
     stages: pd.DataFrame,
     *,
-    before: Moment | pd.Period,
-    after: Moment | pd.Period,
-    until: Moment | pd.Period,
+    before: Moment,
+    after: Moment,
+    until: Moment,
     history: pd.DataFrame | None = None,
     by: str | Sequence[str] | None = None,
     rates: RateTable | None = None,
@@ -200,7 +201,7 @@ def forecast_change_deals(
     58      198      EUR      2286.31
     """
     with collect_warnings() as notes:
-        names = group_names(by, deals, _TAKEN)
+        names = group_names(apart_by_currency(by, rates), deals, _TAKEN)
         rows, _ = _change_deals(
             deals, visits, stages, before, after, until, history, names, rates, method, seed, tz
         )

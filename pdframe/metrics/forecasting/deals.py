@@ -26,13 +26,15 @@ from pdframe.metrics.forecasting._horizons import read_horizons
 from pdframe.metrics.forecasting._interface import DAY, OpenDeals
 from pdframe.metrics.forecasting._labels import group_names
 from pdframe.metrics.forecasting.blend import Blend
-from pdframe.metrics.forecasting.drift import drift
+from pdframe.metrics.forecasting.design import Design
+from pdframe.metrics.forecasting.drift import drift_note
 from pdframe.metrics.forecasting.known import Known
 from pdframe.metrics.forecasting.landmarks import landmarks
 from pdframe.metrics.forecasting.likeness import Likeness
 from pdframe.metrics.forecasting.methods import method_named
+from pdframe.metrics.forecasting.why import Circumstances
 
-Time: TypeAlias = str | date | pd.Timestamp
+Time: TypeAlias = str | date | pd.Timestamp | pd.Period
 
 BANDS = ("commit", "best case", "pipeline")
 """Bands by the probability of winning: above `COMMIT`, between, under `PIPELINE`."""
@@ -70,7 +72,7 @@ def forecast_deals(
     visits: pd.DataFrame,
     stages: pd.DataFrame,
     *,
-    as_of: Time | pd.Period,
+    as_of: Time,
     horizons: Any,
     by: str | Sequence[str] | None = None,
     history: pd.DataFrame | None = None,
@@ -135,8 +137,12 @@ def forecast_deals(
           null without `category=`
         - basis: own stage, or pooled where fewer than 20 past deals were in the stage for a similar
           time; n_like: number of past deals that were like it
-        - why: what moves the odds of winning in the next interval most, as factors of the average
-          deal's odds; null with another method than "hazard"
+        - why: the probability of winning in the next interval of the model, half of the time
+          between landmarks, and what moves it most, the strongest first. The odds, p / (1 - p), are
+          those of an average deal times all factors: x2.00 doubles them, x1.00 changes nothing. The
+          last two correct the regression: the blend with how past deals in this stage ended, and
+          the calibration by how earlier forecasts turned out. Null with another method than
+          "hazard"
 
     Raises
     ------
@@ -157,6 +163,11 @@ def forecast_deals(
     landmarks every 28 days of the past, on stage, time in stage, age, value, owner, expected close,
     moves back and season, blended 2 to 1 with Aalen-Johansen's competing risks by stage and age in
     stage. Only what was known at `as_of` counts, and of the past only what was known then.
+
+    The API gives no changelog of a deleted deal. Where those of most deals are loaded, a deleted
+    deal without one counts with the first value, owner, expected close and stage that are known of
+    it at all times before too, and is left out of the times before it entered that stage: what is
+    unknown of a deal must not reveal that it will be deleted.
 
     With `activities`, the regression learns from the time since the last done one, how many were
     done in the last 28 days, and for how long the oldest one that is not done has been planned.
@@ -195,9 +206,10 @@ def forecast_deals(
         likeness = Likeness.of(landmarks(known, seed))
         why = np.full(len(there), None, object)
         if isinstance(fitted, Blend):
-            why = fitted.explain(there).texts()
-            changed = drift(known, model, int(lengths[-1]), seed)
-            notes += [] if changed is None else [*filter(None, [changed.note()])]
+            words = _circumstances(known, there, fitted.hazard.design)
+            why = fitted.explain(there).texts(words)
+            changed = drift_note(known, model, int(lengths[-1]), seed)
+            notes += [] if changed is None else [changed]
     frame = _frame(known, there, lengths, names, own)
     columns = _measures(frame, there, lengths, chances.won, chances.lost)
     is_own, like = likeness.counts(there)
@@ -207,11 +219,9 @@ def forecast_deals(
     columns["why"] = pd.Series(why[each], dtype="str")
     result = frame.assign(**columns)
     result = result[list(dict.fromkeys([*names, *_COLUMNS]))]
-    return note(
-        keyed(result, [*names, "deal_id", "horizon"], known.tz),
-        [*collected, *notes],
-        "forecast_deals",
-    )
+    result = keyed(result, [*names, "deal_id", "horizon"], known.tz)
+    result.attrs["as_of"] = pd.Timestamp(known.as_of, unit="us", tz="UTC").isoformat()
+    return note(result, [*collected, *notes], "forecast_deals")
 
 
 def _frame(
@@ -271,14 +281,32 @@ def _owner_names(deals: pd.DataFrame, there: OpenDeals, row: Ints) -> Any:
     then is unknown.
     """
     today = _text_of(deals, "owner_name", row)
+    own = _names_of_owners(deals, there)
+    result: NDArray[np.object_] = np.where(pd.isna(own), np.asarray(today), own)
+    return pd.array(result, dtype=today.dtype)
+
+
+def _names_of_owners(deals: pd.DataFrame, there: OpenDeals) -> NDArray[np.object_]:
+    """Return the name of each deal's owner at that time, None where unknown."""
     if "owner_name" not in deals.columns or "owner_id" not in deals.columns:
-        return today
+        return np.full(len(there), None, object)
     ids, first = np.unique(plain_ids(deals["owner_id"]), return_index=True)
     named = places(ids, there.owner)
     known = (there.owner != NO_ID) & (named >= 0)
     own = _text_of(deals, "owner_name", np.where(known, np.append(first, -1)[named], -1))
-    result: NDArray[np.object_] = np.where(known, np.asarray(own), np.asarray(today))
-    return pd.array(result, dtype=today.dtype)
+    result = np.full(len(there), None, object)
+    named_too = known & ~pd.isna(own)
+    result[named_too] = np.asarray(own, object)[named_too]
+    return result
+
+
+def _circumstances(known: Known, there: OpenDeals, design: Design) -> Circumstances:
+    """Return what the explanation of each deal calls its stage and owner, and its size."""
+    owner = _names_of_owners(known.frames.deals, there)
+    bare = pd.isna(owner) & (there.owner != NO_ID)
+    owner[bare] = there.owner[bare]
+    stage = np.asarray(_stage_names(known.frames.stages, there), object)
+    return Circumstances(there, stage, owner, design.value_size(there))
 
 
 def _stage_names(stages: pd.DataFrame, there: OpenDeals) -> Any:

@@ -11,6 +11,8 @@ import numpy as np
 
 from pdframe.metrics.forecasting._checks import is_young
 from pdframe.metrics.forecasting._interface import DAY, WON, Method
+from pdframe.metrics.forecasting.common_sd import PastTotals, estimate
+from pdframe.metrics.forecasting.money import Counting
 from pdframe.metrics.forecasting.scores import surprise
 
 if TYPE_CHECKING:
@@ -47,28 +49,47 @@ class Drift:
     variance: float
     z: float
 
-    def note(self, common_sd: float = USUAL_SPREAD) -> str | None:
+    @property
+    def is_alarm(self) -> bool:
+        """Whether the win rate has changed, were deals independent."""
+        return abs(self.z) > ALARM
+
+    def note(self, common_sd: float = USUAL_SPREAD, *, is_own: bool = False) -> str | None:
         """Return the warning of a changed win rate, None where |z| is at most `ALARM`.
 
         Parameters
         ----------
         common_sd
             Standard deviation of the logarithm of the account's common factor.
+        is_own
+            Whether it is estimated from the account's past.
         """
-        if not abs(self.z) > ALARM:
+        if not self.is_alarm:
             return None
         usual = np.sqrt(self.variance + (common_sd * self.expected) ** 2)
         explained = abs(self.won - self.expected) <= ALARM * usual
+        of_what = " as in the account's earlier months" if is_own else ""
         why = (
-            f"A factor common to all deals, of {common_sd:.0%}, would explain it."
-            if explained
-            else f"A factor common to all deals, of {common_sd:.0%}, would not explain it."
+            f"A factor common to all deals, of {common_sd:.0%}{of_what},"
+            f" would{'' if explained else ' not'} explain it."
         )
         return (
             f"the win rate changed: of {self.deals:,} deals open {self.horizon / DAY:.0f} days"
             f" before, {self.won / self.deals:.1%} were won since, and"
             f" {self.expected / self.deals:.1%} were expected (z {self.z:+.1f}). {why}"
         )
+
+
+def drift_note(known: Known, method: Method, horizon: int, seed: int) -> str | None:
+    """Return the warning of a changed win rate, with the account's own common factor as it was
+    known at the earlier forecast; None where there is nothing to warn of.
+    """
+    changed = drift(known, method, horizon, seed)
+    if changed is None or not changed.is_alarm:
+        return None
+    then = known.before(known.as_of - horizon)
+    spread = estimate(then, PastTotals(method, seed), Counting())
+    return changed.note(spread.value, is_own=spread.estimated)
 
 
 def drift(known: Known, method: Method, horizon: int, seed: int) -> Drift | None:
@@ -94,4 +115,4 @@ def drift(known: Known, method: Method, horizon: int, seed: int) -> Drift | None
     )
 
 
-__all__ = ["ALARM", "USUAL_SPREAD", "Drift", "drift"]
+__all__ = ["ALARM", "USUAL_SPREAD", "Drift", "drift", "drift_note"]

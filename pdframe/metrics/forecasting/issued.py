@@ -21,7 +21,7 @@ from pdframe.metrics._periods import Frequency, ending
 from pdframe.metrics._survival import Flags, Floats, Ints
 from pdframe.metrics.currency import RateTable
 from pdframe.metrics.forecasting._interface import DAY
-from pdframe.metrics.forecasting.known import Known
+from pdframe.metrics.forecasting.known import Known, Wins
 from pdframe.metrics.forecasting.money import Money, units_for
 from pdframe.metrics.forecasting.scores import pinball
 
@@ -30,6 +30,7 @@ LEVELS = np.arange(1, 100) / 100
 
 _TOTALS = ("won_already", "from_open", "from_new", "mean", "p10", "p50", "p90", "common_sd")
 _COUNTS = ("deals_open", "deals_new")
+_TARGET = ("begins", "ends", "by", "group", "currency", "method")
 _RECORD = (
     "as_of",
     "period",
@@ -48,6 +49,7 @@ _RECORD = (
     "pinball_50",
     "pinball_90",
     "crps",
+    "freq",
 )
 
 
@@ -112,6 +114,9 @@ def track_record(
 ) -> tuple[pd.DataFrame, list[str]]:
     """Compare issued forecasts with what was won, as far as it is known at `as_of`.
 
+    Of several forecasts of one day of the same period and group in one currency, by one method,
+    the first counts: no forecast is improved by issuing it again.
+
     Returns
     -------
     DataFrame
@@ -120,6 +125,7 @@ def track_record(
         What could not be scored, and why.
     """
     notes: list[str] = []
+    issued = _first_of_each(issued)
     actual = np.full(len(issued), np.nan)
     begins, ends, said = (micros(issued[name], "UTC", name) for name in ("begins", "ends", "as_of"))
     if len(issued):
@@ -139,6 +145,32 @@ def track_record(
     return _scored(issued, actual), notes
 
 
+def _first_of_each(issued: pd.DataFrame) -> pd.DataFrame:
+    """Return the rows without those of a target that an earlier forecast of the same day has."""
+    ordered = issued.sort_values("issue", kind="stable", ignore_index=True)
+    day = np.zeros(len(ordered), np.int64)
+    at = micros(ordered["as_of"], "UTC", "as_of")
+    for tz in ordered["tz"].unique():
+        own = (ordered["tz"] == tz).to_numpy(np.bool_)
+        day[own] = local_days(at[own], str(tz)) // DAY
+    target = [ordered[name].astype("str").fillna("") for name in _TARGET]
+    again = pd.concat([pd.Series(day), *target], axis=1).duplicated()
+    return ordered[~again.to_numpy()].reset_index(drop=True)
+
+
+def _during(wins: Wins, begins: Ints, ends: Ints, tz: str) -> Flags:
+    """Return which wins (columns) lie in each period (rows): by the company's own day of the win,
+    as forecasts count, and by its time where a period ends within a day.
+    """
+    first, last = (local_days(times, tz) // DAY for times in (begins, ends))
+    full = midnights(last * DAY, tz) == ends
+    begun = wins.day >= first[:, None]
+    before = (wins.day < last[:, None]) | (
+        ~full[:, None] & (wins.day == last[:, None]) & (wins.time < ends[:, None])
+    )
+    return np.asarray(begun & before, np.bool_)
+
+
 def _won(known: Known, deals: pd.DataFrame, rows: pd.DataFrame, begins: Ints, ends: Ints) -> Floats:
     """Return what was won in each of these periods, for forecasts of one issue."""
     head = rows.iloc[0]
@@ -150,8 +182,8 @@ def _won(known: Known, deals: pd.DataFrame, rows: pd.DataFrame, begins: Ints, en
     at = int(micros(rows["as_of"].head(1), "UTC", "as_of")[0])
     day = pd.Timestamp(int(local_days(np.array([at]), str(head["tz"]))[0]), unit="us")
     money = Money(_rates(head["rates"]), day.as_unit("us"), apart="currency" in names)
-    first, last = begins.min(), ends.max()
-    inside = (wins.time >= first) & (wins.time < last)
+    during = _during(wins, begins, ends, str(head["tz"]))
+    inside = during.any(axis=0)
     value, _ = money.counted(wins.value[inside], wins.currency[inside])
     # Rounded as totals of a forecast are: each win once.
     units = units_for(value)
@@ -161,7 +193,6 @@ def _won(known: Known, deals: pd.DataFrame, rows: pd.DataFrame, begins: Ints, en
         member = np.ones((len(rows), len(amount)), np.bool_)
     else:
         member = _members(rows, deals, names, wins.deal)
-    during: Flags = (wins.time >= begins[:, None]) & (wins.time < ends[:, None])
     return np.asarray(np.where(during & member, amount, 0).sum(axis=1) / units, np.float64)
 
 

@@ -180,6 +180,11 @@ class Known:
         return self._source.newest <= self.as_of
 
     @property
+    def newest(self) -> int:
+        """The newest time that the frames show."""
+        return self._source.newest
+
+    @property
     def knows_values(self) -> bool:
         """Whether values at `as_of` are known: from history, or because nothing is later."""
         return self.is_current or self._source.frames.history is not None
@@ -218,6 +223,7 @@ class Known:
             segments.moves_back[row],
             None if activities is None else activities.at(deal, at),
             None if lines is None else lines.at(deal, at),
+            values["probability"],
         )
 
     def outcomes(self, deals: OpenDeals) -> Outcomes:
@@ -339,16 +345,18 @@ class Known:
     def _arrange(self) -> None:
         """Fill in all arrays."""
         source, now = self._source, pd.Timestamp(self.as_of, unit="us", tz="UTC")
-        visits = visiting.visits_known_at(source.visits, now, self.tz)
+        state = stating.states(source.deals, self.tz, now)
+        added = plain_times(state.created)
+        created = source.ids[(added != NULL) & (added <= self.as_of)]
+        unwalked = source.without_changelog(created, source.walked)
+        visits = visiting.visits_known_at(source.visits_with(unwalked), now, self.tz)
         stage, pipeline = (
             visits.of(plain_ids(source.visits[name])) for name in ("stage_id", "pipeline_id")
         )
         change = visiting.changes_of_closed(visits.deal, visits.entered, visits.left, visits.end)
-        state = stating.states(source.deals, self.tz, now)
         # Where the frame knows a deal's state, and since when; for deals that visits do not show.
         alive = np.isin(state.state, (stating.OPEN, stating.WON, stating.LOST, stating.DELETED))
         alive &= ~((state.state != stating.OPEN) & state.ended.isna().to_numpy())
-        added = plain_times(state.created)
         there = alive & (added != NULL) & (added <= self.as_of)
         last = visits.last
         became, since, removed = visiting.states_of_known(source.visits, visits, change)
@@ -372,7 +380,9 @@ class Known:
         closing = _with_frame(closing, frame, bare, segments)
         self._closings = (all_deals, *closing)
         first_close = _first_times(closing[0], closing[1], len(all_deals))
-        segments = _with_unseen(segments, own, np.where(row >= 0, own, NEVER), first_close)
+        # An unknown stage would reveal that a deal will be deleted.
+        shown = (row >= 0) & ~np.isin(all_deals, unwalked)
+        segments = _with_unseen(segments, own, np.where(shown, own, NEVER), first_close)
         kept = ~np.isin(all_deals, dropped)
         number = np.cumsum(kept) - 1
         inside = kept[segments.place]
@@ -387,9 +397,11 @@ class Known:
             "currency": None,
             "owner_id": NO_ID,
             "expected_close_date": NULL,
+            "probability": np.nan,
         }
-        for name, rows in source.changes.items():
-            rows = rows.take(rows.seen <= self.as_of)
+        unlogged = source.without_changelog(created, source.logged)
+        for name in source.changes:
+            rows = source.changes_with(name, self.as_of, unlogged)
             self._shown[name] = Timeline.of(rows, self.deals, rows.seen, unknown[name])
             began = np.where(rows.first, NULL, rows.time)
             self._counted[name] = Timeline.of(rows, self.deals, began, unknown[name])

@@ -19,9 +19,9 @@ from pdframe.metrics._notes import note
 from pdframe.metrics._periods import frequency, period_window
 from pdframe.metrics.forecasting._amounts import exact_units, in_units, sums
 from pdframe.metrics.forecasting._book import LOST, OPEN, WON, Book, book
-from pdframe.metrics.forecasting._labels import group_names, labels
+from pdframe.metrics.forecasting._labels import apart_by_currency, group_names, labels
 
-Moment: TypeAlias = str | date | pd.Timestamp
+Moment: TypeAlias = str | date | pd.Timestamp | pd.Period
 
 MOVEMENTS = (
     "start",
@@ -53,8 +53,8 @@ def pipeline_movements(
     history: pd.DataFrame,
     deals: pd.DataFrame,
     *,
-    since: Moment | pd.Period,
-    until: Moment | pd.Period,
+    since: Moment,
+    until: Moment,
     freq: str = "M",
     by: str | Sequence[str] | None = None,
     fiscal_start: int = 1,
@@ -149,7 +149,7 @@ def pipeline_movements(
     32        NaT  56492.33  232950.0         0.0 -5318.05 -27898.04  302702.55
     """
     with collect_warnings() as notes:
-        names = group_names(by, deals, _TAKEN)
+        names = group_names(apart_by_currency(by), deals, _TAKEN)
         rows, parts = _movements(history, deals, since, until, freq, names, fiscal_start, tz)
         own = [*names, "period", "currency"]
         codes, result = grouped(rows, own)
@@ -167,8 +167,8 @@ def pipeline_movement_deals(
     history: pd.DataFrame,
     deals: pd.DataFrame,
     *,
-    since: Moment | pd.Period,
-    until: Moment | pd.Period,
+    since: Moment,
+    until: Moment,
     freq: str = "M",
     by: str | Sequence[str] | None = None,
     fiscal_start: int = 1,
@@ -209,7 +209,7 @@ def pipeline_movement_deals(
     182      176                       NaT    NaT       end  21341.46
     """
     with collect_warnings() as notes:
-        names = group_names(by, deals, _TAKEN)
+        names = group_names(apart_by_currency(by), deals, _TAKEN)
         rows, _ = _movements(history, deals, since, until, freq, names, fiscal_start, tz)
     return note(rows, notes, "pipeline_movement_deals")
 

@@ -17,7 +17,7 @@ from pdframe.metrics._periods import days_since_1970, period_window
 from pdframe.metrics.forecasting._book import LOST, OPEN, WON, Book, book
 from pdframe.metrics.forecasting._labels import group_names, labels
 
-Moment: TypeAlias = str | date | pd.Timestamp
+Moment: TypeAlias = str | date | pd.Timestamp | pd.Period
 
 COLUMNS = (
     "deals",
@@ -54,8 +54,8 @@ def slippage(
     history: pd.DataFrame,
     deals: pd.DataFrame,
     *,
-    since: Moment | pd.Period,
-    until: Moment | pd.Period,
+    since: Moment,
+    until: Moment,
     by: str | Sequence[str] | None = None,
     tz: str | None = None,
 ) -> pd.DataFrame:
@@ -156,8 +156,8 @@ def slippage_deals(
     history: pd.DataFrame,
     deals: pd.DataFrame,
     *,
-    since: Moment | pd.Period,
-    until: Moment | pd.Period,
+    since: Moment,
+    until: Moment,
     by: str | Sequence[str] | None = None,
     tz: str | None = None,
 ) -> pd.DataFrame:

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from pdframe._warnings import collect_warnings
+from pdframe.metrics._arguments import grouped
 from pdframe.metrics._notes import note
 from pdframe.metrics._survival import Ints
 from pdframe.metrics.currency import RateTable
@@ -138,8 +139,9 @@ def forecast(
     -----
     DataWarning
         Once, with the complete text in `attrs["notes"]`: open deals without a value, which count 0;
-        one deal that is more than half of what is expected; P90 above 5 times P10; a past too short
-        to estimate `common_sd`, which is .2 then; old rates.
+        one deal that is more than half of what is expected; P90 above 5 times P10, of all groups
+        together; a past too short to estimate `common_sd`, which is .2 then; nothing changed in the
+        30 days before `as_of`; old rates.
 
     Notes
     -----
@@ -183,7 +185,7 @@ def forecast(
         )
         totals = drawn_totals(setup, draws, seed)
         result = _table(setup, totals)
-        notes += _remarks(setup, totals, result, seed)
+        notes += _remarks(setup, totals, seed)
     return note(result, notes, "forecast")
 
 
@@ -283,19 +285,35 @@ def _table(setup: Setup, totals: tuple[Ints, Ints]) -> pd.DataFrame:
     return described(result, setup)
 
 
-def _remarks(setup: Setup, totals: tuple[Ints, Ints], result: pd.DataFrame, seed: int) -> list[str]:
+def _remarks(setup: Setup, totals: tuple[Ints, Ints], seed: int) -> list[str]:
     """Return what the reader of a forecast must know of it."""
-    notes = notes_of_data(setup)
-    low, high = result["p10"].to_numpy(), result["p90"].to_numpy()
-    wide = np.flatnonzero((high > WIDE * low) & (high > 0))
-    if len(wide):
-        first = result.iloc[wide[0]]
-        notes.append(
-            f"The range is wide in {len(wide):,} of {len(result):,} rows: P90 is more than {WIDE}"
-            f" times P10, first in the period from {first['period']:%Y-%m-%d}"
-            f" ({first['p10']:,.0f} to {first['p90']:,.0f})."
-        )
-    return notes + _of_whale(setup, totals, seed)
+    return [*notes_of_data(setup), *_of_range(setup, totals), *_of_whale(setup, totals, seed)]
+
+
+def _of_range(setup: Setup, totals: tuple[Ints, Ints]) -> list[str]:
+    """Return a note where the range of all groups together is wide, if it is: that of a single
+    small group nearly always is.
+    """
+    every = sum(totals) + expectation(setup).won_already[:, :, None]
+    apart = ["currency"] if "currency" in setup.names else []
+    code, currencies = grouped(setup.groups, apart)
+    together = np.zeros((len(currencies), *every.shape[1:]), np.int64)
+    np.add.at(together, code, every)
+    low, _, high = np.moveaxis(quantiles(together), -1, 0)
+    wide = np.argwhere((high > WIDE * low) & (high > 0))
+    if not len(wide):
+        return []
+    group, period = wide[0]
+    currency = currencies["currency"].iloc[group] if apart else setup.currency
+    units = setup.revenue.units
+    first = np.datetime64(int(setup.revenue.cells.first[period]), "D")
+    unit = "" if pd.isna(currency) else f" {currency}"
+    of_all = " of all groups together" if len(setup.groups) > len(currencies) else ""
+    return [
+        f"The range{of_all} is wide in {len(wide):,} of {low.size:,} periods: P90 is more than"
+        f" {WIDE} times P10, first in the one from {first} ({low[group, period] / units:,.0f} to"
+        f" {high[group, period] / units:,.0f}{unit})."
+    ]
 
 
 def _of_whale(setup: Setup, totals: tuple[Ints, Ints], seed: int) -> list[str]:

@@ -31,6 +31,7 @@ from pdframe.metrics._columns import (
     instants,
     lookup,
     one_row_each,
+    plain_ids,
     warn_of_uncountable,
 )
 from pdframe.metrics._notes import note
@@ -38,9 +39,9 @@ from pdframe.metrics._periods import days_since_1970, frequency, known_by
 from pdframe.metrics._states import OPEN, states
 from pdframe.metrics.currency import Rates, RateTable
 from pdframe.metrics.forecasting._amounts import LARGEST, exact_units, in_units, sums
-from pdframe.metrics.forecasting._labels import group_names, labels
+from pdframe.metrics.forecasting._labels import apart_by_currency, group_names, labels
 
-Moment: TypeAlias = str | date | pd.Timestamp
+Moment: TypeAlias = str | date | pd.Timestamp | pd.Period
 
 COLUMNS = ("period", "currency", "deals", "value", "weighted", "when")
 _TAKEN = (*COLUMNS, "deal_id", "stage", "probability", "probability_of", "expected_close")
@@ -66,7 +67,7 @@ def weighted_pipeline(
     stages: pd.DataFrame,
     pipelines: pd.DataFrame,
     *,
-    as_of: Moment | pd.Period,
+    as_of: Moment,
     freq: str = "M",
     by: str | Sequence[str] | None = None,
     rates: RateTable | None = None,
@@ -118,7 +119,8 @@ def weighted_pipeline(
         - currency: of the amounts; with `rates` the one whose rate is always 1, null where unknown
         - deals: number of open deals
         - value: sum of their values; null values count 0, and a warning counts the deals
-        - weighted: sum of value x probability, each deal rounded to a millionth, half to even
+        - weighted: sum of value x probability, each deal rounded to a millionth, half to even; null
+          where the probability of a deal is unknown: `history` has no snapshot of it by `as_of`
         - when: past (the expected close is before the day of `as_of`), dated, none (there is no
           expected close), unknown (`deals` shows later changes and there is no `history`; value and
           weighted are null)
@@ -134,7 +136,8 @@ def weighted_pipeline(
     DataWarning
         Once, of all that follows, with the complete text in `attrs["notes"]`: stages that were left
         at the default of 100 % although their pipeline uses probabilities; deals without a value;
-        deals whose stage is not in `stages`; later changes that hide what was known at `as_of`.
+        deals whose stage is not in `stages`; later changes that hide what was known at `as_of`;
+        deals that no snapshot showed by then.
 
     Notes
     -----
@@ -154,7 +157,7 @@ def weighted_pipeline(
     4 2026-07-01      EUR      5   95344.31  32921.5660  dated
     """
     with collect_warnings() as notes:
-        names = group_names(by, deals, _TAKEN)
+        names = group_names(apart_by_currency(by, rates), deals, _TAKEN)
         rows = _deals(
             deals,
             stages,
@@ -176,7 +179,7 @@ def weighted_pipeline_deals(
     stages: pd.DataFrame,
     pipelines: pd.DataFrame,
     *,
-    as_of: Moment | pd.Period,
+    as_of: Moment,
     freq: str = "M",
     by: str | Sequence[str] | None = None,
     rates: RateTable | None = None,
@@ -199,8 +202,8 @@ def weighted_pipeline_deals(
     DataFrame
         By deal_id: deal_id; title, owner_name where `deals` has them; the other columns of `by`;
         pipeline_id, stage_id; stage (name); currency, value (null: none, or unknown), probability
-        (percent), probability_of (deal, stage, or pipeline: it does not use probabilities),
-        weighted, expected_close, period, when. The last two as in `weighted_pipeline`.
+        (percent), probability_of (deal, stage, or pipeline: it does not use probabilities; null:
+        unknown), weighted, expected_close, period, when. The last two as in `weighted_pipeline`.
 
     Raises
     ------
@@ -219,7 +222,7 @@ def weighted_pipeline_deals(
     2       14  Qualified   1150.0         10.0     115.0
     """
     with collect_warnings() as notes:
-        names = group_names(by, deals, _TAKEN)
+        names = group_names(apart_by_currency(by, rates), deals, _TAKEN)
         rows = _deals(
             deals,
             stages,
@@ -257,18 +260,21 @@ def _deals(
         deals, "deals", moments=["expected_close_date"], numbers=["value"], below=LARGEST
     )
     now = known_by(as_of, tz, "as_of")
-    rows, unknown = _open_deals(deals.reset_index(drop=True), history, now, tz)
+    rows, unknown, unseen = _open_deals(deals.reset_index(drop=True), history, now, tz)
     result = labels(deals, rows, names)
     for name in ("pipeline_id", "stage_id"):
         result[name] = rows[name]
     placed = stages.set_index(pd.Index(one_row_each(stages, "stages")))
     result["stage"] = lookup(rows["stage_id"], placed["name"]).astype("str")
     percent, source = _probabilities(rows, placed, pipelines)
+    unseen &= source == _OF_STAGE
+    percent, source = np.where(unseen, np.nan, percent), np.where(unseen, -1, source)
     value = rows["value"].to_numpy(np.float64)
     currency = rows["currency"].astype("str")
     if rates is not None:
         value, currency = _converted(value, currency, Rates(rates), local_day(now, tz))
-    _warn_of_values(value, percent, unknown, result)
+    _warn_of_unseen(unseen, result, now)
+    _warn_of_values(value, percent, unknown, unseen, result)
     _warn_of_defaults(source, percent, result, unknown)
     result["currency"], result["value"] = currency, value
     result["probability"] = percent
@@ -295,9 +301,9 @@ def local_day(time: pd.Timestamp, tz: str) -> pd.Timestamp:
 
 def _open_deals(
     deals: pd.DataFrame, history: pd.DataFrame | None, now: pd.Timestamp, tz: str
-) -> tuple[pd.DataFrame, Flags]:
-    """Return what was known of the deals open at `now`, by id, and for which of them nothing but
-    that was known.
+) -> tuple[pd.DataFrame, Flags, Flags]:
+    """Return what was known of the deals open at `now`, by id, for which of them nothing but that
+    was known, and which no snapshot showed yet.
     """
     own = one_row_each(deals, "deals")
     is_open = pd.Series(states(deals, tz, now).state == OPEN, pd.Index(own))
@@ -343,8 +349,18 @@ def _open_deals(
         rows = pd.concat([rows, extra]) if len(extra) else rows
         order = np.argsort(rows.index.to_numpy(np.int64), kind="stable")
         rows, unknown = rows.iloc[order], unknown[order]
+    unseen = np.zeros(len(rows), np.bool_)
+    if history is not None and "source" in history.columns:
+        unseen = ~rows.index.isin(_shown_by(history, now, tz)) & ~unknown
     rows.index.name = "deal_id"
-    return rows.reset_index(), unknown
+    return rows.reset_index(), unknown, unseen
+
+
+def _shown_by(history: pd.DataFrame, now: pd.Timestamp, tz: str) -> Ints:
+    """Return the ids of the deals that a snapshot had shown at a time."""
+    of_snapshots = ~equals(history, "source", "changelog")
+    seen = instants(history, "seen_at", tz) <= to_micros(now)
+    return np.unique(plain_ids(history["deal_id"])[of_snapshots & seen])
 
 
 def _shows_later(deals: pd.DataFrame, now: pd.Timestamp, tz: str) -> bool:
@@ -391,11 +407,22 @@ def _converted(
     return value, pd.Series([rates.target] * len(currency), currency.index, dtype="str")
 
 
-def _warn_of_values(value: Floats, percent: Floats, unknown: Flags, rows: pd.DataFrame) -> None:
+def _warn_of_unseen(unseen: Flags, rows: pd.DataFrame, now: pd.Timestamp) -> None:
+    if unseen.any():
+        warn(
+            f"{int(unseen.sum()):,} of {len(rows):,} open deals were in no snapshot by"
+            f" {now:%Y-%m-%d %H:%M} UTC, so their own probabilities then are unknown, and weighted"
+            " is null. A changelog has no probability that never changed."
+        )
+
+
+def _warn_of_values(
+    value: Floats, percent: Floats, unknown: Flags, unseen: Flags, rows: pd.DataFrame
+) -> None:
     bare = int((np.isnan(value) & ~unknown).sum())
     if bare:
         warn(f"{bare:,} of {len(rows):,} open deals have no value: they count 0.")
-    lost = rows.loc[np.isnan(percent) & ~unknown, "stage_id"]
+    lost = rows.loc[np.isnan(percent) & ~unknown & ~unseen, "stage_id"]
     if len(lost):
         named = ", ".join(map(str, sorted(lost.dropna().unique())[:_NAMED]))
         warn(
@@ -431,6 +458,8 @@ def _summed(rows: pd.DataFrame, names: list[str], converted: bool) -> pd.DataFra
     for name in ("value", "weighted"):
         parts = sums(exact_units(rows[name].to_numpy(np.float64)), codes, count)
         result[name] = np.where(unknown, np.nan, in_units(parts))
+    unseen = np.bincount(codes[rows["probability_of"].isna().to_numpy()], minlength=count) > 0
+    result["weighted"] = result["weighted"].mask(unseen)
     kept = ["period", "when", *([] if converted else ["currency"]), *names]
     return keyed(result[[*names, *COLUMNS]], kept, rows.attrs["tz"])
 

@@ -9,6 +9,7 @@ from pdframe._warnings import warn
 from pdframe.errors import ArgumentError
 from pdframe.metrics._arguments import keyed, moment, require_columns, zone_of
 from pdframe.metrics._columns import Flags, Ints, warn_of_uncountable
+from pdframe.metrics._notes import noted
 from pdframe.metrics.revenue._line_warnings import named
 from pdframe.metrics.revenue.ledger import NEEDED
 from pdframe.metrics.revenue.months import Moment
@@ -28,11 +29,12 @@ MONTHS_AHEAD = 36
 """Months that are shown where `until` is not given, the month of `as_of` among them."""
 
 
+@noted
 def committed_mrr(
     lines: pd.DataFrame,
     *,
     as_of: Moment,
-    until: Moment | pd.Period | None = None,
+    until: Moment | None = None,
     tz: str | None = None,
 ) -> pd.DataFrame:
     """CMRR as of a day, month by month: one row a month and currency.
@@ -92,7 +94,7 @@ def committed_mrr(
     tz = zone_of(tz, lines)
     lines = require_columns(lines, "lines", NEEDED)
     warn_of_uncountable(lines, "lines", moments=["start"], numbers=["mrr"])
-    day = moment(as_of, tz, "as_of").tz_convert(tz).tz_localize(None)
+    day = moment(as_of, tz, "as_of", end_of_day=True).tz_convert(tz).tz_localize(None)
     today = np.array([np.datetime64(day.date())]).astype("datetime64[D]").astype(np.int64)
     lines = known_on(lines, int(today[0]))
     start, end, amount = days_of(lines, "start"), days_of(lines, "end"), exact_amounts(lines, "mrr")

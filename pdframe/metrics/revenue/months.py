@@ -11,14 +11,16 @@ import pandas as pd
 
 from pdframe.errors import ArgumentError
 from pdframe.metrics._arguments import keyed, keys
-from pdframe.metrics._columns import Floats, Ints
+from pdframe.metrics._columns import Floats, Ints, ratio
+from pdframe.metrics._notes import noted
 from pdframe.metrics.currency import RateTable
+from pdframe.metrics.revenue.customers import with_names
 from pdframe.metrics.revenue.ledger import ledger
 from pdframe.metrics.revenue.periods import NEVER, as_months, month_window
 from pdframe.metrics.revenue.prices import in_units
 from pdframe.metrics.revenue.units import Months, units
 
-Moment: TypeAlias = str | date | pd.Timestamp
+Moment: TypeAlias = str | date | pd.Timestamp | pd.Period
 
 MOVEMENTS = ("new", "reactivation", "expansion", "contraction", "churn")
 MOVEMENT = pd.CategoricalDtype(list(MOVEMENTS))
@@ -27,6 +29,7 @@ NEW, REACTIVATION, EXPANSION, CONTRACTION, CHURN = range(5)
 CUSTOMER_MONTHS = (
     "month",
     "customer",
+    "customer_name",
     "currency",
     "mrr",
     "previous",
@@ -36,9 +39,10 @@ CUSTOMER_MONTHS = (
     "expired",
     "cohort",
 )
-SCHEDULE = ("month", "currency", "mrr", "arr", "customers")
+SCHEDULE = ("month", "currency", "mrr", "arr", "customers", "arpa")
 
 
+@noted
 def mrr_customer_months(
     lines: pd.DataFrame,
     *,
@@ -59,7 +63,8 @@ def mrr_customer_months(
         As `mrr_lines` gives them, filtered or not; those with a problem are left out. All of them
         count, also before `since`.
     since, until
-        Months that begin in [since, until); since None: from the first MRR on.
+        Months that begin in [since, until); since None: from the first MRR on. A year, quarter,
+        month ("2026-Q2") or `pd.Period` as `until` is taken to its end.
     by
         Columns of `lines`, unchanged: customer x group is the unit then. Null is a group.
     rates
@@ -72,17 +77,22 @@ def mrr_customer_months(
     -------
     DataFrame
         By customer, group, currency and month. The columns of `by`, then month (its first day),
-        customer, currency (with `rates` the one whose rate is always 1, null where unknown), mrr,
-        previous (as stated in the month before), movement (new, reactivation, expansion,
-        contraction, churn; null: none), amount (of the movement, losses negative), fx (of rates
-        alone), expired (part of churn whose lines expired without a known cancellation), cohort
-        (month of the unit's first MRR; null: not above 0 yet).
+        customer, customer_name (where `lines` has it), currency (with `rates` the one whose rate is
+        always 1, null where unknown), mrr, previous (as stated in the month before), movement (new,
+        reactivation, expansion, contraction, churn; null: none), amount (of the movement, losses
+        negative), fx (of rates alone), expired (part of churn whose lines expired without a known
+        cancellation), cohort (month of the unit's first MRR; null: not above 0 yet).
 
     Raises
     ------
     ArgumentError
         A column is missing, an argument is no time, or a currency has no rate on or before a month
         in which it is needed.
+
+    Warns
+    -----
+    DataWarning
+        `lines` has no `customer_name`; rates are old.
 
     Notes
     -----
@@ -101,7 +111,7 @@ def mrr_customer_months(
     >>> months["movement"].value_counts().loc[lambda count: count > 0].to_dict()
     {'new': 2, 'expansion': 2, 'churn': 2}
     """
-    names = keys(by, CUSTOMER_MONTHS)
+    names = keys(by, CUSTOMER_MONTHS, lines)
     kept = units(ledger(lines, names), rates)
     first, end = month_window(since, until, kept.ledger.earliest)
     months = kept.months(first, end)
@@ -124,10 +134,12 @@ def mrr_customer_months(
     # lines.
     kept.warn_of_stale()
     return keyed(
-        result, ["month", "customer", *([] if rates is not None else ["currency"]), *names]
+        with_names(lines, result),
+        ["month", "customer", *([] if rates is not None else ["currency"]), *names],
     )
 
 
+@noted
 def mrr_schedule(
     lines: pd.DataFrame,
     *,
@@ -136,7 +148,8 @@ def mrr_schedule(
     by: str | Sequence[str] | None = None,
     rates: RateTable | None = None,
 ) -> pd.DataFrame:
-    """MRR, ARR and customers of every month: one row a month and currency (and group).
+    """MRR, ARR, customers and MRR per customer of every month: one row a month and currency (and
+    group).
 
     Parameters
     ----------
@@ -148,7 +161,8 @@ def mrr_schedule(
     DataFrame
         By group, month and currency, every month of the window for all that ever had MRR. The
         columns of `by`, then month, currency, mrr (of the day on which the policy samples), arr (12
-        x mrr), customers (those above 0; with `by`, in the group).
+        x mrr), customers (those above 0; with `by`, in the group), arpa (mrr / customers; null
+        where there is none).
 
     Raises
     ------
@@ -167,7 +181,7 @@ def mrr_schedule(
     0 2026-05-01      EUR  119362.123312         32
     1 2026-06-01      EUR   43270.667312         30
     """
-    names = keys(by, SCHEDULE)
+    names = keys(by, SCHEDULE, lines)
     kept = units(ledger(lines, names), rates)
     first, end = month_window(since, until, kept.ledger.earliest)
     months, width = kept.months(first, end), end - first
@@ -177,6 +191,7 @@ def mrr_schedule(
         "mrr": in_units(mrr),
         "arr": in_units(12 * mrr),
         "customers": count,
+        "arpa": ratio(in_units(mrr), count),
     }
     kept.warn_of_stale()
     return keyed(

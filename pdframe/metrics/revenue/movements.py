@@ -10,6 +10,7 @@ import pandas as pd
 
 from pdframe.metrics._arguments import keyed, keys
 from pdframe.metrics._columns import Flags, Ints
+from pdframe.metrics._notes import noted
 from pdframe.metrics.currency import RateTable
 from pdframe.metrics.revenue.ledger import ledger
 from pdframe.metrics.revenue.months import MOVEMENTS, Moment, expired, kinds
@@ -20,6 +21,7 @@ from pdframe.metrics.revenue.units import units
 COLUMNS = ("month", "currency", "start", *MOVEMENTS, "fx", "end", "expired")
 
 
+@noted
 def mrr_movements(
     lines: pd.DataFrame,
     *,
@@ -69,7 +71,7 @@ def mrr_movements(
     0 2026-05-01  116907.834743  2283.509197  170.779372      0.000  119362.123312
     1 2026-06-01  119362.123312     0.000000    5.520000 -76096.976   43270.667312
     """
-    names = keys(by, COLUMNS)
+    names = keys(by, COLUMNS, lines)
     kept = units(ledger(lines, names), rates)
     first, end = month_window(since, until, kept.ledger.earliest)
     months, width = kept.months(first, end), end - first

@@ -4,14 +4,13 @@ anchor date.
 
 from __future__ import annotations
 
-import re
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from pdframe.errors import ArgumentError
-from pdframe.metrics._arguments import moment
+from pdframe.metrics._arguments import ending, moment
 from pdframe.metrics._columns import Flags, Ints, dates
 
 NULL = np.iinfo(np.int64).min
@@ -24,8 +23,6 @@ ONE_TIME, WEEKLY, MONTHLY = 0, 1, 2
 # Months in a period, by place in FREQUENCIES.
 MONTHS = np.array([0, 0, 1, 3, 6, 12], np.int64)
 MOST_MONTHS = 12_000
-
-_PERIOD = re.compile(r"(\d{4})(?:-(\d{2})|-?[Qq]([1-4]))?", re.ASCII)
 
 
 def days_of(frame: pd.DataFrame, column: str) -> Ints:
@@ -96,7 +93,8 @@ def month_window(since: Any, until: Any, earliest: int | None) -> tuple[int, int
     since
         None: from `earliest` on.
     until
-        A time; lines without an end need a limit.
+        A time, or a year, quarter, month or `pd.Period`, taken to its end; lines without an end
+        need a limit.
     earliest
         First month of the ledger, None where it is empty.
 
@@ -110,9 +108,9 @@ def month_window(since: Any, until: Any, earliest: int | None) -> tuple[int, int
             "`until` is required: lines without an end recur for ever. Pass the first day after"
             " the window."
         )
-    end = _ceiling(until, "until")
+    end = month_after(until, "until")
     start = (
-        _ceiling(since, "since")
+        _ceiling(moment(since, "UTC", "since"))
         if since is not None
         else min(end if earliest is None else earliest, end)
     )
@@ -142,24 +140,12 @@ def month_after(value: Any, name: str) -> int:
     ArgumentError
         It is none of these.
     """
-    if isinstance(value, pd.Period):
-        last = value.end_time
-        return (last.year - 1970) * 12 + last.month
-    match = _PERIOD.fullmatch(value.strip()) if isinstance(value, str) else None
-    if match is None:
-        return _ceiling(value, name)
-    year, month, quarter = (int(part) if part else None for part in match.groups())
-    last_month = month if month is not None else 12 if quarter is None else 3 * quarter
-    if year is None or not 1 <= last_month <= 12:
-        raise ArgumentError(
-            f"{name}={value!r} is not a month. Write '2026-06', '2026-Q2', '2026', or a day."
-        )
-    return (year - 1970) * 12 + last_month
+    return _ceiling(ending(value, "UTC", name))
 
 
-def _ceiling(value: Any, name: str) -> int:
-    """The first month that begins at a time or after it."""
-    time = moment(value, "UTC", name).tz_localize(None)
+def _ceiling(time: pd.Timestamp) -> int:
+    """Return the first month that begins at a time or after it."""
+    time = time.tz_localize(None)
     month = (time.year - 1970) * 12 + time.month - 1
     return month if time == pd.Timestamp(year=time.year, month=time.month, day=1) else month + 1
 

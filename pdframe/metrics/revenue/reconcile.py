@@ -24,6 +24,7 @@ from pdframe.metrics._columns import (
     warn_of_uncountable,
 )
 from pdframe.metrics._line_values import differs
+from pdframe.metrics._notes import noted
 from pdframe.metrics._states import Deleted, check_deleted, counted_status
 from pdframe.metrics.revenue.lines import BILLED, ledger_columns, won_lines
 from pdframe.metrics.revenue.periods import MONTHS, ONE_TIME, WEEKLY, frequencies
@@ -57,6 +58,7 @@ class _Lines(NamedTuple):
     taxed: Floats | None
 
 
+@noted
 def reconcile(
     lines: pd.DataFrame,
     deals: pd.DataFrame,

@@ -9,8 +9,9 @@ import pandas as pd
 
 from pdframe.metrics._arguments import keyed, moment, require_columns, span, zone_of
 from pdframe.metrics._columns import Flags, Ints, amounts, equals, ids, times, warn_of_uncountable
+from pdframe.metrics._notes import noted
 from pdframe.metrics._states import counted_status
-from pdframe.metrics.revenue.customers import customers
+from pdframe.metrics.revenue.customers import customers, with_names
 from pdframe.metrics.revenue.ledger import NEEDED
 from pdframe.metrics.revenue.lines import REASONS
 from pdframe.metrics.revenue.months import Moment
@@ -25,6 +26,7 @@ NEAR = 31
 _STATUS = pd.CategoricalDtype(["won", "open"])
 
 
+@noted
 def renewals(
     lines: pd.DataFrame,
     deals: pd.DataFrame,
@@ -59,7 +61,8 @@ def renewals(
     Returns
     -------
     DataFrame
-        By end, customer and id. id, deal_id, customer, product_id, currency, mrr, end (the first
+        By end, customer and id. id, deal_id, customer, customer_name (where `lines` has it),
+        product_id, currency, mrr, end (the first
         day without), end_reason (term or cancelled), days (from `as_of` to the end), successor (id
         of a deal, null: none), successor_status (won, open), successor_start (first day of its
         line; null while it is open).
@@ -68,6 +71,11 @@ def renewals(
     ------
     ArgumentError
         A column is missing, or an argument is no time.
+
+    Warns
+    -----
+    DataWarning
+        `lines` has no `customer_name`.
 
     Notes
     -----
@@ -93,7 +101,7 @@ def renewals(
     deals = require_columns(deals, "deals", ["id", "status", "add_time", *policy.customer])
     warn_of_uncountable(lines, "lines", moments=["start"], numbers=["mrr"])
     warn_of_uncountable(deals, "deals", moments=["add_time"])
-    moment_ = moment(as_of, tz, "as_of").tz_convert(tz).tz_localize(None)
+    moment_ = moment(as_of, tz, "as_of", end_of_day=True).tz_convert(tz).tz_localize(None)
     today = int(np.datetime64(moment_.date()).astype("datetime64[D]").astype(np.int64))
     limit = today + span(within, "within")
     lines = known_on(lines, today)
@@ -124,7 +132,8 @@ def renewals(
     status = np.where(won["successor"].notna(), 0, np.where(opened.notna(), 1, -1))
     result["successor_status"] = pd.Categorical.from_codes(status, dtype=_STATUS)
     result["successor_start"] = won["start"]
-    return keyed(result.sort_values(["end", "customer", "id"], ignore_index=True), ["id"], tz)
+    result = result.sort_values(["end", "customer", "id"], ignore_index=True)
+    return keyed(with_names(lines, result), ["id"], tz)
 
 
 def _won(

@@ -11,6 +11,7 @@ import pandas as pd
 
 from pdframe.metrics._arguments import keyed, keys
 from pdframe.metrics._columns import Flags, Floats, Ints, ratio
+from pdframe.metrics._notes import noted
 from pdframe.metrics.currency import RateTable
 from pdframe.metrics.revenue.ledger import ledger
 from pdframe.metrics.revenue.months import Moment, full_months
@@ -22,6 +23,7 @@ RETENTION = ("month", "currency", "customers", "nrr", "grr", "logo_retention")
 COHORTS = ("cohort", "currency", "age", "customers", "mrr", "nrr", "month")
 
 
+@noted
 def retention(
     lines: pd.DataFrame,
     *,
@@ -75,7 +77,7 @@ def retention(
     0 2026-05-01      EUR         11  1.879198  0.919362        0.727273
     1 2026-06-01      EUR         12  0.050426  0.048897        0.666667
     """
-    names = keys(by, RETENTION)
+    names = keys(by, RETENTION, lines)
     lag = full_months(months)
     covered = units(ledger(lines, names), rates)
     first, end = month_window(since, until, covered.ledger.earliest)
@@ -133,6 +135,7 @@ def _snapshots(
     return unit, month, sums[0], sums[3], is_active(*sums[:3]), is_active(*sums[3:])
 
 
+@noted
 def revenue_cohorts(
     lines: pd.DataFrame,
     *,
@@ -182,7 +185,7 @@ def revenue_cohorts(
     2026-01-01  1.0  1.0  1.0  1.0
     2026-02-01  1.0  1.0  1.0  1.0
     """
-    names = keys(by, COHORTS)
+    names = keys(by, COHORTS, lines)
     covered = units(ledger(lines, names), rates)
     first, end = month_window(since, until, covered.ledger.earliest)
     begun = covered.first_active(end)

@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 from .catalog import USERS
 from .clock import DAY, after_work
 from .counts import Counts
+from .texts import Texts
 
 T = TypeVar("T")
 Handler = Callable[[int], None]
@@ -18,11 +19,12 @@ Handler = Callable[[int], None]
 
 class Agenda:
     """A heap of due things; one source of randomness for all of life, so that the order of draws is
-    the order of events.
+    the order of events. Whatever the company's texts, life draws as often.
     """
 
-    def __init__(self, company: Counts, random: Random) -> None:
+    def __init__(self, company: Counts, random: Random, texts: Texts) -> None:
         self.company = company
+        self.texts = texts
         self.draw = random.random
         self.gauss = random.gauss
         self._due: list[tuple[int, int, Handler, int]] = []

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import gc
 from random import Random
+from typing import Literal
 
 from .changelog import deal_changelog, project_changelog
 from .clock import DAY, FOUNDED
 from .counts import Counts
-from .custom_fields import PLANS, code_of
+from .custom_fields import named
 from .founding import info, matches
 from .futures import Futures
 from .ledger import Row
@@ -16,6 +17,7 @@ from .life import Life
 from .market import Market
 from .process import Process
 from .switches import Switches
+from .texts import TEXTS
 from .truth import Truth
 
 __all__ = ["Company"]
@@ -36,6 +38,11 @@ class Company(Counts):
         Behaviour that Pipedrive does not document.
     market
         What makes its business harder to forecast; None: nothing.
+    texts
+        Which names, labels and texts its rows have. "hostile": labels that several fields share,
+        that are empty or very long, options that were removed, text in many alphabets, with markup
+        and control characters; what tests take. "showcase": those of an ordinary customer. Deals,
+        times and amounts of a seed are the same in both.
 
     Attributes
     ----------
@@ -65,30 +72,30 @@ class Company(Counts):
         deals: int = 2_000,
         switches: Switches | None = None,
         market: Market | None = None,
+        texts: Literal["hostile", "showcase"] = "hostile",
     ) -> None:
         if deals < 0:
             raise ValueError(f"A company cannot have {deals} deals.")
+        if texts not in TEXTS:
+            raise ValueError(f"A company's texts are {' or '.join(TEXTS)}, not {texts!r}.")
         random = Random(f"{seed}/{deals}")
         me = 1003
         super().__init__(FOUNDED, seed, me, switches or Switches())
         self.size = deals
         self.market = market or Market()
-        self.info = info(seed, deals, self.market)
+        words = TEXTS[texts]
+        self.info = info(seed, deals, self.market, words)
         process = Process(self.market, f"{seed}/{deals}/market")
         # Millions of small, long-lived objects without cycles: the collector would only walk them
         # again and again.
         collecting = gc.isenabled()
         gc.disable()
         try:
-            matches(self, random, with_products=deals > 0)
-            self._life = Life(self, random, deals, process)
+            matches(self, random, deals > 0, words)
+            self._life = Life(self, random, deals, process, words)
             self.truth = Truth(
                 self,
-                code_of(
-                    seed,
-                    "deal",
-                    [plan.name for plan in PLANS["deal"]].index("Cancellation date") + 1,
-                ),
+                named(seed, "deal", "Cancellation date"),
                 Futures(self, process, self._life.contacts.segment),
             )
             self._life.history()

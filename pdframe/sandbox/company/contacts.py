@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Any
 
 from . import catalog
 from .agenda import Agenda
 from .catalog import CURRENCY_OF_REGION
 from .clock import day_text
-from .custom_fields import PLANS, code_of, codes, draw_value, full_address
+from .custom_fields import Plan, codes, draw_value, full_address, named
 from .ledger import Row
 
 _STAFF = ((2, 50), (50, 500), (500, 20_000))
@@ -24,19 +25,19 @@ class Contacts:
         self.segment: dict[int, int] = {}
         self.region: dict[int, int] = {}
         self.people: dict[int, list[int]] = {}
-        self._shares = {
-            (entity, code): plan.share
-            for entity, plans in PLANS.items()
-            for code, plan in zip(codes(self._company.seed, entity), plans, strict=True)
+        self._plans = {
+            (entity, code): plan
+            for entity, plans in agenda.texts.plans.items()
+            for code, plan in zip(codes(self._company.seed, entity, plans), plans, strict=True)
         }
         self._seen = -1
-        self._open_fields: dict[str, list[tuple[str, str, float, list[int]]]] = {}
+        self._open_fields: dict[str, list[tuple[str, Plan, list[int]]]] = {}
+        self._namesakes: Counter[tuple[str, ...]] = Counter()
+        self.retired: set[int] = set()  # options that nobody chooses any more
 
     def named(self, entity: str, name: str) -> str:
-        """Return the code under which the plan of that name was founded."""
-        return code_of(
-            self._company.seed, entity, [plan.name for plan in PLANS[entity]].index(name) + 1
-        )
+        """Return the code under which the plan of that name was created."""
+        return named(self._company.seed, entity, name)
 
     def defined(self, entity: str, code: str) -> bool:
         """Whether the field still exists."""
@@ -60,27 +61,28 @@ class Contacts:
                 name: [
                     (
                         f["field_code"],
-                        f["field_type"],
-                        self._shares.get((name, f["field_code"]), 0.0),
-                        [o["id"] for o in f["options"] or ()],
+                        plan,
+                        [o["id"] for o in f["options"] or () if o["id"] not in self.retired],
                     )
                     for f in rows
-                    if f["is_custom_field"] and self._shares.get((name, f["field_code"]), 0.0)
+                    if f["is_custom_field"]
+                    and (plan := self._plans.get((name, f["field_code"]))) is not None
+                    and plan.share
                 ]
                 for name, rows in self._company.fields.items()
             }
         draw, result = self._agenda.draw, {}
-        for code, kind, share, options in self._open_fields[entity]:
-            if draw() < share:
-                value = self._value(kind, options, region, org, person)
+        for code, plan, options in self._open_fields[entity]:
+            if draw() < plan.share:
+                value = self._value(plan, options, region, org, person)
                 if value is not None:
                     result[code] = value
         return result
 
     def _value(
-        self, kind: str, options: list[int], region: int, org: int | None, person: int | None
+        self, plan: Plan, options: list[int], region: int, org: int | None, person: int | None
     ) -> Any:
-        agenda = self._agenda
+        agenda, kind = self._agenda, plan.kind
         if kind == "enum":
             return (
                 options[region]
@@ -95,22 +97,26 @@ class Contacts:
             return 1 + int(agenda.draw() * org) if org else None
         if kind == "people":
             return person
-        return draw_value(kind, self._company.now, agenda.draw)
+        return draw_value(kind, self._company.now, agenda.draw, plan.words, agenda.texts.joined)
 
     def new_organization(self, owner: int) -> int:
         """Add an organization with one to three people."""
         agenda, draw, pick = self._agenda, self._agenda.draw, self._agenda.pick
+        texts = agenda.texts
         u = draw()
         segment = 0 if u < 0.55 else (1 if u < 0.87 else 2)
         u = draw()
         region = 0 if u < 0.4 else (1 if u < 0.65 else (2 if u < 0.82 else 3))
-        name = (
-            f"{pick(catalog.ORG_HEADS)}{pick(catalog.ORG_MIDDLES)}"
-            f" {pick(catalog.ORG_TAILS[region])}"
+        parts = (
+            pick(texts.org_heads[region]),
+            pick(texts.org_middles),
+            pick(texts.org_tails[region]),
         )
+        name = texts.org_name(*parts, region, self._namesakes[parts])
+        self._namesakes[parts] += 1
         low, high = _STAFF[segment]
         staff = low + int((high - low) * draw() ** 2)
-        slug = name.split(" ")[0].lower()
+        slug = texts.slug(name)
         row_id = self._company._next["organizations"]
         values: Row = {
             "owner_id": owner,
@@ -144,10 +150,11 @@ class Contacts:
     def new_person(self, org: int | None, region: int, slug: str, owner: int) -> int:
         """Add a person, mostly with a mail address and a telephone number."""
         draw, pick = self._agenda.draw, self._agenda.pick
-        first, last = pick(catalog.FIRST_NAMES), pick(catalog.LAST_NAMES)
+        texts = self._agenda.texts
+        first, last = pick(texts.first_names[region]), pick(texts.last_names[region])
         key = self._company._next["persons"]
         emails = (
-            [{"value": f"p{key}@{slug}.example", "primary": True, "label": "work"}]
+            [{"value": texts.email(first, last, key, slug), "primary": True, "label": "work"}]
             if draw() < 0.92
             else []
         )
@@ -178,7 +185,7 @@ class Contacts:
                 else None
             ),
             birthday=day_text(int(draw() * 12_000)) if draw() < 0.06 else None,
-            notes="Met at the fair.\nLikes coffee." if draw() < 0.04 else None,
+            notes=texts.person_note if draw() < 0.04 else None,
             postal_address=full_address(draw) if draw() < 0.2 else None,
             picture_id=key if draw() < 0.1 else None,
             label_ids=[21] if draw() < 0.1 else [],

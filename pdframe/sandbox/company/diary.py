@@ -10,15 +10,6 @@ from .custom_fields import full_address
 from .ledger import Row
 
 _TYPES = ("call", "call", "meeting", "email", "task", "demo", "lunch", "deadline")
-_SUBJECTS = {
-    "call": ("Call back", "Intro call", "Follow up ☎️"),
-    "meeting": ("Meeting", "On-site visit"),
-    "email": ("Send the offer", 'Re: "prices"'),
-    "task": ("Prepare the quote",),
-    "demo": ("Demo", "Second demo, with IT"),
-    "lunch": ("Lunch",),
-    "deadline": ("Tender closes",),
-}
 
 
 class Diary:
@@ -45,9 +36,7 @@ class Diary:
             if draw() < 0.95
             else None,
             "due_time": f"{8 + int(draw() * 9):02}:{int(draw() * 4) * 15:02}:00" if timed else None,
-            "duration": agenda.pick(("00:15:00", "00:30:00", "01:00:00", "01:30:00", "26:00:00"))
-            if timed and draw() < 0.8
-            else None,
+            "duration": agenda.pick(agenda.texts.durations) if timed and draw() < 0.8 else None,
             "busy": timed and draw() < 0.5,
             "participants": [{"person_id": person, "primary": True}] if person is not None else [],
         }
@@ -66,19 +55,13 @@ class Diary:
         if draw() < 0.25:
             values["priority"] = 261 + int(draw() * 3)
         if draw() < 0.3:
-            values["note"] = agenda.pick(
-                (
-                    "Asked for 10 % off",
-                    "<p>Wants <b>references</b></p>",
-                    "Räägi Mariga\nja siis uuesti",
-                )
-            )
+            values["note"] = agenda.pick(agenda.texts.activity_notes)
         if draw() < 0.04:
             values["lead_id"] = self.uuid()
         if company.switches.activities_have_custom_fields:
             values["custom_fields"] = self._custom_values(company._next["activities"])
         self._planned[deal["id"]] = company.add_activity(
-            agenda.pick(_SUBJECTS[kind]), actor=owner, **values
+            agenda.pick(agenda.texts.subjects[kind]), actor=owner, **values
         )
 
     def _custom_values(self, activity_id: int) -> Row:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from .ledger import Row
@@ -197,7 +197,8 @@ _VISIBLE = (
     ("7", "Owner's visibility group and sub-groups"),
 )
 _CURRENCIES = (("EUR", "Euro"), ("GBP", "Pound sterling"), ("USD", "United States dollar"))
-_OPTIONS: dict[tuple[str, str], Iterable[tuple[int | str, str]]] = {
+Options = Mapping[tuple[str, str], Iterable[tuple[int | str, str]]]
+_OPTIONS: Options = {
     ("deal", "status"): (
         ("open", "Open"),
         ("won", "Won"),
@@ -209,8 +210,8 @@ _OPTIONS: dict[tuple[str, str], Iterable[tuple[int | str, str]]] = {
         (11, "Hot"),
         (12, "Warm"),
         (13, "Cold"),
-        (14, "Hot"),
-        (15, "Strategic ⭐"),
+        (14, "Key account"),
+        (15, "Strategic"),
     ),
     ("deal", "channel"): (
         (51, "Outbound"),
@@ -228,6 +229,7 @@ _OPTIONS: dict[tuple[str, str], Iterable[tuple[int | str, str]]] = {
             "No decision",
             "Missing feature",
             "Went silent",
+            "Timing",
         )
     ),
     ("person", "label_ids"): ((21, "Champion"), (22, "Blocker"), (23, "Customer")),
@@ -353,8 +355,10 @@ def definition(
     return field
 
 
-def standard(entity: str) -> list[Row]:
-    """Return the definitions of the entity's built-in fields."""
+def standard(entity: str, other_options: Options) -> list[Row]:
+    """Return the definitions of the entity's built-in fields; `other_options` replaces the options
+    of some.
+    """
     text = {
         "deal": _DEAL,
         "person": _PERSON,
@@ -366,7 +370,8 @@ def standard(entity: str) -> list[Row]:
     result = []
     for line in text.split("\n"):
         code, name, kind = line.split("|")
-        options = _VISIBLE if code == "visible_to" else _OPTIONS.get((entity, code))
+        key = (entity, code)
+        options = _VISIBLE if code == "visible_to" else other_options.get(key, _OPTIONS.get(key))
         # The ids of built-in options are text, also where rows hold numbers.
         rows = [{"id": str(key), "label": label} for key, label in options] if options else None
         result.append(

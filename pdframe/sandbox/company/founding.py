@@ -10,17 +10,18 @@ from typing import Any
 
 from . import catalog, fields
 from .clock import DAY, END, FOUNDED, TIMEZONE, wire_v1
-from .custom_fields import PLANS, codes, draw_value
+from .custom_fields import codes, draw_value
 from .ledger import Row
 from .market import Market
 from .rows import blank
+from .texts import Texts
 from .writes import Writes
 
 
-def info(seed: int, size: int, market: Market) -> Row:
+def info(seed: int, size: int, market: Market, texts: Texts) -> Row:
     """Return what v1 /users/me adds to the token's user.
 
-    Companies with different markets have different domains, so that no cache mixes them.
+    Companies with different texts or markets have different domains, so that no cache mixes them.
     """
     ending = ""
     if market != Market():
@@ -28,7 +29,7 @@ def info(seed: int, size: int, market: Market) -> Row:
     return {
         "company_id": 7_000_000 + seed % 100_000,
         "company_name": "Kaskaad Software OÜ",
-        "company_domain": f"sandbox-seed{seed}-{size}{ending}",
+        "company_domain": f"{texts.domain}-seed{seed}-{size}{ending}",
         "company_country": "EE",
         "company_industry": "IT Services",
         "default_currency": "EUR",
@@ -36,9 +37,9 @@ def info(seed: int, size: int, market: Market) -> Row:
     }
 
 
-def matches(company: Writes, random: Random, with_products: bool) -> None:
+def matches(company: Writes, random: Random, with_products: bool, texts: Texts) -> None:
     """Write the beginnings, all by events."""
-    _users(company)
+    _users(company, texts)
     for row in sorted(catalog.PIPELINES):
         order = catalog.PIPELINES.index(row) + 1
         company.add_row(
@@ -67,11 +68,11 @@ def matches(company: Writes, random: Random, with_products: bool) -> None:
             is_deal_rot_enabled=stage.rot_days is not None,
             days_to_rotten=stage.rot_days,
         )
-    for entity, plans in PLANS.items():
-        for definition in fields.standard(entity):
+    for entity, plans in texts.plans.items():
+        for definition in fields.standard(entity, texts.standard_options):
             company._tick()
             company._put_field(entity, definition)
-        for plan, code in zip(plans, codes(company.seed, entity), strict=True):
+        for plan, code in zip(plans, codes(company.seed, entity, plans), strict=True):
             company.add_field(
                 entity, plan.name, plan.kind, plan.options, named_parts=plan.named_parts, code=code
             )
@@ -86,11 +87,12 @@ def matches(company: Writes, random: Random, with_products: bool) -> None:
             "project_templates", id=template, title=title, description=None, projects_board_id=board
         )
     if with_products:
-        _products(company, random)
+        _products(company, random, texts)
 
 
-def _users(company: Writes) -> None:
-    for index, (user, name, _, _) in enumerate(catalog.USERS):
+def _users(company: Writes, texts: Texts) -> None:
+    for index, (user, plain, _, _) in enumerate(catalog.USERS):
+        name = texts.user_names.get(user, plain)
         admin = user == catalog.ME
         access = [
             {
@@ -113,7 +115,7 @@ def _users(company: Writes) -> None:
             default_currency="EUR",
             locale="et_EE",
             lang=1,
-            email=f"user{user}@kaskaad.example",
+            email=texts.user_email(user, name),
             phone=f"+372 600 {user}" if index % 3 else None,
             activated=True,
             last_login=wire_v1(END - index * 7_919),
@@ -133,15 +135,15 @@ def _users(company: Writes) -> None:
         company.follow("user", user, follower)
 
 
-def _products(company: Writes, random: Random) -> None:
-    plans = PLANS["product"]
+def _products(company: Writes, random: Random, texts: Texts) -> None:
+    plans = texts.plans["product"]
     codes = [f["field_code"] for f in company.fields["product"] if f["is_custom_field"]]
     options = [
         [o["id"] for o in f["options"] or ()]
         for f in company.fields["product"]
         if f["is_custom_field"]
     ]
-    for index, product in enumerate(catalog.products()):
+    for index, product in enumerate(catalog.products(texts.product_names)):
         custom: dict[str, Any] = {}
         for plan, code, ids in zip(plans, codes, options, strict=True):
             if random.random() < plan.share:
@@ -150,7 +152,9 @@ def _products(company: Writes, random: Random) -> None:
                 elif plan.kind == "user":
                     custom[code] = catalog.USERS[1 + index % 12][0]
                 else:
-                    custom[code] = draw_value(plan.kind, FOUNDED, random.random)
+                    custom[code] = draw_value(
+                        plan.kind, FOUNDED, random.random, plan.words, texts.joined
+                    )
         price = product.pop("price")
         new = company._next["products"]
         prices = [

@@ -7,13 +7,11 @@ from __future__ import annotations
 from .agenda import Agenda
 from .clock import wire_v1
 from .contacts import Contacts
-from .custom_fields import COMPETITORS, USE_CASES
 from .process import PASSED_ON
 
 _EVERY_DAYS = 6
 # Of how many rounds one brings a new competitor and takes the oldest away; deals go on holding it.
 _ROUNDS = 8
-_COMPANY = " Inc."
 
 
 class Housekeeping:
@@ -22,6 +20,7 @@ class Housekeeping:
     def __init__(self, agenda: Agenda, contacts: Contacts, new_account: bool) -> None:
         self._agenda = agenda
         self._company = agenda.company
+        self._texts = agenda.texts
         self._contacts = contacts
         self._new_account = new_account
         self._visits = 0
@@ -32,7 +31,7 @@ class Housekeeping:
         add, remove = (
             (self._add_competitor, self._remove_competitor)
             if swap
-            else (self._reword_status, self._reword_status)
+            else (self._reword_procurement, self._reword_procurement)
         )
         actions = (
             self._rename_field,
@@ -52,11 +51,8 @@ class Housekeeping:
         code = self._contacts.named("deal", "Use case")
         if self._contacts.defined("deal", code):
             name = self._company.field("deal", code)["field_name"]
-            following = (
-                USE_CASES[(USE_CASES.index(name) + 1) % len(USE_CASES)]
-                if name in USE_CASES
-                else USE_CASES[0]
-            )
+            names = self._texts.use_cases
+            following = names[(names.index(name) + 1) % len(names)] if name in names else names[0]
             self._company.rename_field("deal", code, following)
 
     def _options(self, name: str) -> tuple[str, list[tuple[int, str]]]:
@@ -64,25 +60,33 @@ class Housekeeping:
         code = self._contacts.named("deal", name)
         if not self._contacts.defined("deal", code):
             return code, []
-        return code, [(o["id"], o["label"]) for o in self._company.field("deal", code)["options"]]
+        options = self._company.field("deal", code)["options"]
+        retired = self._contacts.retired
+        return code, [(o["id"], o["label"]) for o in options if o["id"] not in retired]
 
     def _add_competitor(self) -> None:
         code, options = self._options("Competitor")
-        if options and len(options) < len(COMPETITORS):
-            last = options[-1][1].removesuffix(_COMPANY)
-            following = COMPETITORS.index(last) + 1 if last in COMPETITORS else 0
-            self._company.add_option("deal", code, COMPETITORS[following % len(COMPETITORS)])
+        names = self._texts.competitors
+        if options and len(options) < len(names):
+            last = options[-1][1].removesuffix(self._texts.company_ending)
+            following = names.index(last) + 1 if last in names else 0
+            self._company.add_option("deal", code, names[following % len(names)])
 
     def _remove_competitor(self) -> None:
         code, options = self._options("Competitor")
         if len(options) > 5:
-            self._company.remove_option("deal", code, options[0][0])
+            option, label = options[0]
+            if self._texts.removes_options:
+                self._company.remove_option("deal", code, option)
+            else:
+                self._contacts.retired.add(option)
+                self._company.rename_option("deal", code, option, label)
 
     def _rename_competitor(self) -> None:
-        self._reword("Competitor", -1, _COMPANY)
+        self._reword("Competitor", -1, self._texts.company_ending)
 
-    def _reword_status(self) -> None:
-        self._reword("Status", 0, " (till next quarter)")
+    def _reword_procurement(self) -> None:
+        self._reword("Procurement", 0, self._texts.status_ending)
 
     def _reword(self, name: str, which: int, ending: str) -> None:
         """Give an option of a field an ending, or take it away again."""
@@ -114,7 +118,7 @@ class Housekeeping:
                     self._company.edit(
                         "persons",
                         person,
-                        job_title=agenda.pick(("CEO", "COO", "Interim manager", "Retired 🎣")),
+                        job_title=agenda.pick(self._texts.later_jobs),
                     )
         if tables["organizations"]:
             org = 1 + int(draw() * len(tables["organizations"]))

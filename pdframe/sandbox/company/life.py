@@ -21,6 +21,7 @@ from .housekeeping import Housekeeping
 from .offers import Offers
 from .process import Process, poisson
 from .selling import Selling
+from .texts import Texts
 from .upheavals import Upheavals
 
 _GROWTH = 0.6
@@ -41,10 +42,12 @@ def _weight(day: int) -> float:
 class Life:
     """Drives the company's writes from the agenda."""
 
-    def __init__(self, company: Counts, random: Random, size: int, process: Process) -> None:
+    def __init__(
+        self, company: Counts, random: Random, size: int, process: Process, texts: Texts
+    ) -> None:
         self._company = company
         self._size = size
-        self.agenda = Agenda(company, random)
+        self.agenda = Agenda(company, random, texts)
         self.contacts = Contacts(self.agenda)
         offers = Offers(self.agenda, self.contacts)
         delivery = Delivery(self.agenda, self.contacts)

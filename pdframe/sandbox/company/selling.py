@@ -145,9 +145,7 @@ class Selling:
             origin="WebForm" if web else ("ManuallyCreated" if draw() < 0.9 else "API"),
             origin_id=f"form-{1 + int(draw() * 9)}" if web else None,
             channel=51 + int(draw() * 5) if draw() < 0.3 else None,
-            channel_id=agenda.pick(("Jun23 Billboards", "spring/webinar", "partner:Åland"))
-            if draw() < 0.12
-            else None,
+            channel_id=agenda.pick(agenda.texts.channel_ids) if draw() < 0.12 else None,
             source_lead_id=self._diary.uuid() if draw() < 0.07 else None,
             custom_fields=custom,
         )
@@ -176,22 +174,12 @@ class Selling:
 
     def _title(self, kind: Kind, org: int | None) -> str:
         draw = self._agenda.draw
+        texts = self._agenda.texts
         if draw() < 0.03:
-            return self._agenda.pick(catalog.ODD_TITLES)
-        name = self._company.tables["organizations"][org]["name"] if org is not None else "Enquiry"
-        words = {
-            "new": "deal",
-            "renewal": "renewal",
-            "expansion": "more seats",
-            "contraction": "downsizing",
-            "win-back": "come back",
-            "services": "services",
-        }
-        return (
-            f"{name} {words[kind]}"
-            if draw() < 0.8
-            else f"{name} – {words[kind]} {self._company.now // DAY % 1000}"
-        )
+            return self._agenda.pick(texts.odd_titles)
+        row = self._company.tables["organizations"].get(org)
+        name = row["name"] if row is not None else texts.enquiry
+        return texts.title(name, kind, self._company.now // DAY, draw() >= 0.8)
 
     def _first_offer(self, deal: Row, kind: Kind, base: Row | None) -> None:
         draw = self._agenda.draw
@@ -308,7 +296,9 @@ class Selling:
         ending = self._process.ending(conditions, company.now, draw(), self._breaks, race_won)
         if ending == "lost":
             company.lose_deal(
-                deal_id, agenda.pick(catalog.LOST_REASONS) if draw() < 0.85 else None, actor=owner
+                deal_id,
+                agenda.pick(agenda.texts.lost_reasons) if draw() < 0.85 else None,
+                actor=owner,
             )
             self._customers.lost(deal)
             if draw() < 0.05:

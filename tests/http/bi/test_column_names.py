@@ -258,7 +258,9 @@ def test_duckdb_and_sqlite_load_exports_under_the_names_of_the_frame(
 
 def test_every_table_of_every_kind_exports_names_that_duckdb_keeps(tmp_path: Path) -> None:
     with (
-        pdframe.sandbox.connect(seed=3, deals=60, burst=100_000, progress=False) as account,
+        pdframe.sandbox.connect(
+            seed=3, deals=60, company="hostile", burst=100_000, progress=False
+        ) as account,
         pytest.warns(pdframe.DataWarning),
     ):
         done = account.export(tmp_path / "bi", names=True)

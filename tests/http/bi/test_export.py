@@ -38,7 +38,9 @@ def exported(
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[tuple[sandbox.SandboxAccount, Path, pd.DataFrame]]:
     folder = tmp_path_factory.mktemp("export") / "bi"
-    with sandbox.connect(seed=3, deals=200, burst=100_000, progress=False) as account:
+    with sandbox.connect(
+        seed=3, deals=200, company="hostile", burst=100_000, progress=False
+    ) as account:
         yield account, folder, account.export(folder)
 
 
@@ -106,7 +108,9 @@ def test_duckdb_counts_what_the_company_has(
 
 
 def test_a_table_without_rows_keeps_columns_and_types(tmp_path: Path) -> None:
-    with sandbox.connect(seed=3, deals=0, burst=100_000, progress=False) as account:
+    with sandbox.connect(
+        seed=3, deals=0, company="hostile", burst=100_000, progress=False
+    ) as account:
         account.export(tmp_path, "deals", "activities")
         for table in ("deals", "activities"):
             frame, read = getattr(account, table)(), pd.read_parquet(tmp_path / f"{table}.parquet")
@@ -248,7 +252,13 @@ def _blank(value: Any) -> bool:
 def test_what_an_export_asks_again_it_asks_once(tmp_path: Path, refresh: Any, names: bool) -> None:
     age = {"max_age": 0} if refresh is None else {}
     with sandbox.connect(
-        seed=3, deals=60, cache_dir=tmp_path / "cache", burst=100_000, progress=False, **age
+        seed=3,
+        deals=60,
+        cache_dir=tmp_path / "cache",
+        company="hostile",
+        burst=100_000,
+        progress=False,
+        **age,
     ) as account:
         account.sync()
         due = account.estimate(*LISTS, full=refresh == "full").set_index("table")
@@ -351,7 +361,7 @@ def test_two_accounts_do_not_replace_each_other(
     account.export(tmp_path, "stages")
     kept = (tmp_path / "stages.parquet").read_bytes()
     with (
-        sandbox.connect(seed=4, deals=0, burst=100_000, progress=False) as other,
+        sandbox.connect(seed=4, deals=0, company="hostile", burst=100_000, progress=False) as other,
         pytest.raises(ArgumentError, match=r"export of another account, sandbox-seed3-60-user1003"),
     ):
         other.export(tmp_path, "stages")
@@ -432,7 +442,9 @@ def test_nothing_cached_is_the_error_of_the_loaders(
 
 
 def test_what_the_plan_lacks_is_left_out_of_everything_and_refused_by_name(tmp_path: Path) -> None:
-    with sandbox.connect(seed=3, deals=60, plan="Lite", burst=100_000, progress=False) as account:
+    with sandbox.connect(
+        seed=3, deals=60, company="hostile", plan="Lite", burst=100_000, progress=False
+    ) as account:
         done = account.export(tmp_path).set_index("table")
         assert done.index[done["path"].isna()].tolist() == ["installments"]
         assert done["missing"].dropna().to_dict() == {"installments": "plan"}

@@ -168,7 +168,7 @@ def test_a_fault_at_any_request_is_made_good_at_the_price_of_what_was_in_flight(
 
 def test_rows_that_changed_between_two_attempts_are_fetched_again(tmp_path: Path) -> None:
     with sandbox.connect(
-        seed=4, deals=1_300, cache_dir=tmp_path, burst=100_000, progress=False
+        seed=4, deals=1_300, cache_dir=tmp_path, company="hostile", burst=100_000, progress=False
     ) as account:
         company = account.company_model
         account.server.faults = Faults(at={5: "success_false_200"})
@@ -196,7 +196,7 @@ def test_rows_that_changed_between_two_attempts_are_fetched_again(tmp_path: Path
 
 def test_401_deals_of_one_second_survive_an_interruption_among_them(tmp_path: Path) -> None:
     with sandbox.connect(
-        seed=4, deals=1_300, cache_dir=tmp_path, burst=100_000, progress=False
+        seed=4, deals=1_300, cache_dir=tmp_path, company="hostile", burst=100_000, progress=False
     ) as account:
         account.sync("deals")
         company = account.company_model
@@ -264,7 +264,13 @@ def test_a_pull_of_changes_that_is_cut_off_anywhere_pays_for_no_page_twice(tmp_p
 def test_saved_changes_whose_cursor_is_refused_are_requested_again(tmp_path: Path) -> None:
     options = SyncOptions(page_size=PAGE_ROWS)
     with sandbox.connect(
-        seed=4, deals=300, cache_dir=tmp_path, burst=100_000, progress=False, options=options
+        seed=4,
+        deals=300,
+        cache_dir=tmp_path,
+        company="hostile",
+        burst=100_000,
+        progress=False,
+        options=options,
     ) as account:
         account.sync("deals")
         company = account.company_model
@@ -319,7 +325,13 @@ def test_a_budget_error_says_what_is_saved_and_when_to_resume(
 
 def test_saved_pages_of_another_schema_are_not_used(tmp_path: Path) -> None:
     with sandbox.connect(
-        seed=4, deals=1_300, cache_dir=tmp_path, burst=100_000, progress=False, max_age=0
+        seed=4,
+        deals=1_300,
+        cache_dir=tmp_path,
+        company="hostile",
+        burst=100_000,
+        progress=False,
+        max_age=0,
     ) as account:
         account.server.faults = Faults(at={5: "success_false_200"})
         with pytest.raises(ResponseError):
@@ -334,7 +346,13 @@ def test_a_walk_that_another_version_saved_starts_again(tmp_path: Path) -> None:
     """Its signature is ours, and its ranges say more than this version knows."""
     options = SyncOptions(page_size=10)
     with sandbox.connect(
-        seed=3, deals=120, cache_dir=tmp_path, burst=100_000, progress=False, options=options
+        seed=3,
+        deals=120,
+        cache_dir=tmp_path,
+        company="hostile",
+        burst=100_000,
+        progress=False,
+        options=options,
     ) as account:
         account.fields("deals")
         account.server.faults = Faults(at={3: "success_false_200"})
@@ -359,7 +377,9 @@ def test_a_walk_that_another_version_saved_starts_again(tmp_path: Path) -> None:
 
 
 def test_pages_of_an_interrupted_reload_do_not_outlive_a_refresh() -> None:
-    with sandbox.connect(seed=4, deals=700, burst=100_000, progress=False) as account:
+    with sandbox.connect(
+        seed=4, deals=700, company="hostile", burst=100_000, progress=False
+    ) as account:
         account.activities()
         account.server.faults = Faults(at={3: "success_false_200"})
         with pytest.raises(ResponseError):
@@ -454,7 +474,7 @@ def test_what_did_not_fit_in_saved_pages_is_warned_of_by_the_load_that_resumes(
     tmp_path: Path,
 ) -> None:
     with sandbox.connect(
-        seed=4, deals=1_300, cache_dir=tmp_path, burst=100_000, progress=False
+        seed=4, deals=1_300, cache_dir=tmp_path, company="hostile", burst=100_000, progress=False
     ) as account:
 
         def odd(path: str, params: Mapping[str, str], content: Any) -> None:

@@ -132,7 +132,13 @@ def test_the_next_sync_compacts_thousands_of_parts_and_changes_no_row(
     """Lists, tables by record and both snapshot logs in one part a row; it needs no request."""
     monkeypatch.setattr(os, "fsync", lambda file: None)
     with sandbox.connect(
-        seed=5, deals=60, cache_dir=tmp_path, burst=100_000, progress=False, max_age="1D"
+        seed=5,
+        deals=60,
+        cache_dir=tmp_path,
+        company="hostile",
+        burst=100_000,
+        progress=False,
+        max_age="1D",
     ) as account:
         account.sync()
         account.deal_changes(account.deals()["id"].tolist()[:20])

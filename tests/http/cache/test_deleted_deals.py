@@ -364,7 +364,7 @@ def test_a_deal_that_is_deleted_twice_has_the_later_time(how: str) -> None:
 
 def test_a_sync_costs_what_it_did_and_the_list_is_requested_once(how: str) -> None:
     with sandbox.connect(
-        seed=3, deals=60, burst=100_000, progress=False, options=OPTIONS[how]
+        seed=3, deals=60, company="hostile", burst=100_000, progress=False, options=OPTIONS[how]
     ) as account:
         paths: list[list[str]] = []
 

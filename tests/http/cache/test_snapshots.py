@@ -145,7 +145,7 @@ def test_a_power_cut_at_any_write_loses_and_doubles_nothing(
     """
     opens = _files.private_file
     with sandbox.connect(
-        seed=3, deals=20, burst=100_000, progress=False, options=LONG_LISTS
+        seed=3, deals=20, company="hostile", burst=100_000, progress=False, options=LONG_LISTS
     ) as account:
         account.sync("deals", "stages")
         for number in range(1, 20):
@@ -185,7 +185,7 @@ def test_a_power_cut_at_any_write_loses_and_doubles_nothing(
 def test_many_parts_become_one_and_say_the_same() -> None:
     options = replace(LONG_LISTS, parts_per_level=3)
     with sandbox.connect(
-        seed=3, deals=60, burst=100_000, progress=False, options=options
+        seed=3, deals=60, company="hostile", burst=100_000, progress=False, options=options
     ) as account:
         deal = int(account.deals()["id"].iloc[0])
         for number in range(5):

@@ -213,7 +213,7 @@ def test_a_power_cut_at_any_write_loses_and_doubles_no_line(
     """
     opens = _files.private_file
     with sandbox.connect(
-        seed=3, deals=40, burst=100_000, progress=False, options=LONG_LISTS
+        seed=3, deals=40, company="hostile", burst=100_000, progress=False, options=LONG_LISTS
     ) as account:
         company = account.company_model
         account.sync("deal_products")

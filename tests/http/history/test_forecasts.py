@@ -25,7 +25,13 @@ AMOUNTS = ["won_already", "from_open", "from_new", "mean", "p10", "p50", "p90"]
 
 def connected(cache: Path, deals: int = 200) -> sandbox.SandboxAccount:
     return sandbox.connect(
-        seed=7, deals=deals, cache_dir=cache, burst=100_000, max_age=None, progress=False
+        seed=7,
+        deals=deals,
+        cache_dir=cache,
+        company="hostile",
+        burst=100_000,
+        max_age=None,
+        progress=False,
     )
 
 

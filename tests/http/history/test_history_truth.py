@@ -31,7 +31,7 @@ VALUES = (*ALWAYS_REPORTED, "expected_close_date", "owner_id", "probability")
 @pytest.mark.parametrize("seed", SEEDS)
 def test_every_change_is_reported_once_and_as_it_was(seed: int) -> None:
     with sandbox.connect(
-        seed=seed, deals=40, burst=100_000, progress=False, options=LONG_LISTS
+        seed=seed, deals=40, company="hostile", burst=100_000, progress=False, options=LONG_LISTS
     ) as account:
         company = account.company_model
         witnesses = random_edits.live(account, random.Random(seed), steps=10)

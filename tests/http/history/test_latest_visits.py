@@ -34,7 +34,13 @@ INPUTS = (
 @pytest.fixture
 def account(tmp_path: Path) -> Iterator[sandbox.SandboxAccount]:
     with sandbox.connect(
-        seed=3, deals=60, cache_dir=tmp_path, burst=100_000, max_age=None, progress=False
+        seed=3,
+        deals=60,
+        cache_dir=tmp_path,
+        company="hostile",
+        burst=100_000,
+        max_age=None,
+        progress=False,
     ) as account:
         account.sync("deals", "stages")
         account.deal_changes()

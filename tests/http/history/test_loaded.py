@@ -23,7 +23,7 @@ SWITCHES = {
 @pytest.mark.parametrize("switches", SWITCHES.values(), ids=SWITCHES)
 def test_a_loaded_changelog_makes_visits_exact(switches: sandbox.Switches) -> None:
     with sandbox.connect(
-        seed=3, deals=60, switches=switches, burst=100_000, progress=False
+        seed=3, deals=60, company="hostile", switches=switches, burst=100_000, progress=False
     ) as account:
         account.sync("deals", "stages")
         account.advance(days=30)

@@ -33,6 +33,7 @@ def connected(tmp_path: Path) -> Iterator[Callable[..., sandbox.SandboxAccount]]
                 deals=0,
                 switches=Switches(**switches),
                 cache_dir=tmp_path,
+                company="hostile",
                 burst=100_000,
                 progress=False,
             )

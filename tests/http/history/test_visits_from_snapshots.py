@@ -116,6 +116,7 @@ def connected(
         deals=deals,
         switches=switches,
         cache_dir=path,
+        company="hostile",
         burst=100_000,
         progress=False,
         max_age=None,
@@ -331,7 +332,7 @@ def test_what_cannot_be_seen_any_more_has_ended(account: sandbox.SandboxAccount)
 
 def test_zero_deals_keep_columns_and_dtypes() -> None:
     with sandbox.connect(
-        seed=1, deals=0, burst=100_000, progress=False, options=LONG_LISTS
+        seed=1, deals=0, company="hostile", burst=100_000, progress=False, options=LONG_LISTS
     ) as account:
         visits = account.stage_visits()
         visits_oracle.check_form(visits)
@@ -341,7 +342,7 @@ def test_zero_deals_keep_columns_and_dtypes() -> None:
 
 def test_an_account_that_never_tells_when_stages_changed_bounds_them() -> None:
     with sandbox.connect(
-        seed=2, deals=120, burst=100_000, progress=False, options=LONG_LISTS
+        seed=2, deals=120, company="hostile", burst=100_000, progress=False, options=LONG_LISTS
     ) as account:
         deals = account.deals(labels=False)
         deals["stage_change_time"] = pd.Series(

@@ -31,7 +31,9 @@ from pdframe import metrics
 
 warnings.simplefilter("ignore", pdframe.DataWarning)
 exact = sys.argv[1] == "exact"
-with pdframe.sandbox.connect(seed={SEED}, deals={DEALS}, burst=100_000, progress=False) as account:
+with pdframe.sandbox.connect(
+    seed={SEED}, deals={DEALS}, company="hostile", burst=100_000, progress=False
+) as account:
     if exact:
         account.deal_changes()
     deals, visits = account.deals(), account.stage_visits()

@@ -18,6 +18,7 @@ from pdframe.frames import to_frame
 from pdframe.metrics import as_of
 from pdframe.schema.snapshots import HISTORY, TRACKED_COLUMNS
 from tests.helpers.cache_files import store_of
+from tests.helpers.notices import notes_in, noticed
 from tests.helpers.tiers import examples
 from tests.helpers.visit_frames import ID_OF, day, known_visits, times
 
@@ -159,9 +160,8 @@ VISITS = pd.concat(
 
 
 def test_deals_as_they_were_known() -> None:
-    with pytest.warns(
-        DataWarning,
-        match=(
+    with noticed(
+        (
             r"the values of 3 of 6 deals on 2026-02-20 00:00 UTC are unknown because no snapshot of"
             r" the kept"
         ),
@@ -235,7 +235,7 @@ def test_visits_as_they_were_known() -> None:
 
 
 def test_without_history_only_the_changelog_tells() -> None:
-    with pytest.warns(DataWarning, match="the values of 4 of 4 deals.*no history is passed"):
+    with noticed("the values of 4 of 4 deals.*no history is passed"):
         then, _ = as_of(NOW, VISITS, day(50))  # type: ignore[arg-type]
     assert then["id"].tolist() == [1, 2, 5, 9]
     assert then["status"].astype(object).where(then["status"].notna(), None).tolist() == [
@@ -258,7 +258,7 @@ def test_a_status_that_no_deal_has_today_is_reported() -> None:
         .mask(LOG["deal_id"] == 4, "pending")
         .mask(LOG["deal_id"] == 7, "lost")
     )
-    with pytest.warns(DataWarning, match="the values of 3 of 6 deals"):
+    with noticed("the values of 3 of 6 deals"):
         then, _ = as_of(today, VISITS, day(50), log)  # type: ignore[arg-type]
     assert then.set_index("id")["status"][[1, 4, 5, 7]].tolist() == [
         "open",
@@ -270,7 +270,7 @@ def test_a_status_that_no_deal_has_today_is_reported() -> None:
 
 
 def test_before_the_history_begins() -> None:
-    with pytest.warns(DataWarning, match=r"begins on 2026-01-11 00:00"):
+    with noticed(r"begins on 2026-01-11 00:00"):
         then, _ = as_of(NOW, VISITS, day(5), LOG)  # type: ignore[arg-type]
     assert then["id"].tolist() == [1, 5, 8, 9]
 
@@ -342,9 +342,7 @@ def test_a_change_that_cannot_be_read_is_null_with_a_warning() -> None:
         )
     assert row[[name for name, _ in odd]].isna().all()
     assert row["currency"] == "EUR"
-    message = next(
-        str(one.message) for one in said if "cannot be read are null" in str(one.message)
-    )
+    message = next(note for note in notes_in(said) if "cannot be read are null" in note)
     assert all(f"1 of {name} (for example {value[:40]!r})" in message for name, value in odd)
 
 
@@ -443,7 +441,9 @@ def test_the_account_s_own_past() -> None:
     """What an account showed at each snapshot is what it shows of it later, from deals, visits and
     history of today.
     """
-    with sandbox.connect(seed=3, deals=80, burst=100_000, progress=False) as account:
+    with sandbox.connect(
+        seed=3, deals=80, company="hostile", burst=100_000, progress=False
+    ) as account:
         shown, reported = [], []
         for _ in range(3):
             account.sync("deals", "stages")
@@ -482,7 +482,9 @@ def test_between_two_snapshots_nothing_is_known_that_only_the_later_one_detected
     after later looks.
     """
     closings = 0
-    with sandbox.connect(seed=seed, deals=150, burst=100_000, progress=False) as account:
+    with sandbox.connect(
+        seed=seed, deals=150, company="hostile", burst=100_000, progress=False
+    ) as account:
         reported: list[tuple[pd.Timestamp, pd.DataFrame, pd.DataFrame]] = []
         for _ in range(4):
             account.sync("deals", "stages")

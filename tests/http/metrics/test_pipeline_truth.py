@@ -143,7 +143,9 @@ def of_ends(table: pd.DataFrame, name: str) -> dict[Key, int]:
 
 @pytest.fixture(scope="module")
 def account() -> Iterator[sandbox.SandboxAccount]:
-    with sandbox.connect(seed=11, deals=300, burst=100_000, progress=False, max_age=None) as made:
+    with sandbox.connect(
+        seed=11, deals=300, company="hostile", burst=100_000, progress=False, max_age=None
+    ) as made:
         yield made
 
 
@@ -180,7 +182,9 @@ def test_changelogs_give_what_the_company_did(
 
 
 def test_snapshots_give_what_was_open_whenever_one_was_taken() -> None:
-    with sandbox.connect(seed=12, deals=150, burst=100_000, progress=False, max_age=None) as made:
+    with sandbox.connect(
+        seed=12, deals=150, company="hostile", burst=100_000, progress=False, max_age=None
+    ) as made:
         taken = []
         for _ in range(5):
             made.sync("deals")

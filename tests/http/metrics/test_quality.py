@@ -13,10 +13,11 @@ import pytest
 from pandas.testing import assert_frame_equal
 
 from pdframe import sandbox
-from pdframe.errors import ArgumentError, DataWarning
+from pdframe.errors import ArgumentError
 from pdframe.metrics import data_quality
 from pdframe.metrics._quality_checks import BULK, CHECKS
 from tests.helpers import small_frames
+from tests.helpers.notices import noticed
 
 AS_OF = "2026-06-30"
 Frames = dict[str, pd.DataFrame]
@@ -535,7 +536,7 @@ def test_deals_deleted_after_their_win_are_seen_until_then_and_with_keep() -> No
         frames["deals"].loc[3, column] = value
     assert matches(frames) == {}
     assert matches(frames, deleted="keep") == {"won_without_value": [4]}
-    with pytest.warns(DataWarning, match="deals holds no deleted deal"):
+    with noticed("deals holds no deleted deal"):
         data_quality(**clean(), as_of=AS_OF, deleted="keep")
     with pytest.raises(ArgumentError, match="deleted must be one of 'drop', 'keep'"):
         data_quality(**clean(), as_of=AS_OF, deleted="left")  # type: ignore[arg-type]
@@ -658,7 +659,9 @@ def test_a_plan_without_billing_and_lines_without_parts() -> None:
 
 @pytest.fixture(scope="module")
 def company() -> Frames:
-    with sandbox.connect(seed=3, deals=150, burst=100_000, progress=False) as account:
+    with sandbox.connect(
+        seed=3, deals=150, company="hostile", burst=100_000, progress=False
+    ) as account:
         deals = account.deals(labels=False)
         account.deal_changes()
         return {
@@ -750,7 +753,7 @@ def test_what_changed_after_as_of_is_not_judged(name: str) -> None:
     if check == "stages_at_100_percent":
         assert matches(frames) == {}
     else:
-        with pytest.warns(DataWarning, match="^1 deals changed after 2026-06-30 23:59 UTC"):
+        with noticed("^1 deals changed after 2026-06-30 23:59 UTC"):
             assert matches(frames) == {}
 
 

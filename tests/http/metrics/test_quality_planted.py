@@ -23,7 +23,9 @@ Frames = dict[str, pd.DataFrame]
 @pytest.fixture(scope="module")
 def company() -> Frames:
     with (
-        sandbox.connect(seed=5, deals=400, burst=100_000, progress=False) as account,
+        sandbox.connect(
+            seed=5, deals=400, company="hostile", burst=100_000, progress=False
+        ) as account,
         warnings.catch_warnings(),
     ):
         warnings.simplefilter("ignore", DataWarning)
@@ -154,7 +156,9 @@ def test_what_people_do_by_hand_is_detected_as_the_company_knows_it() -> None:
     stays and rows.
     """
     with (
-        sandbox.connect(seed=9, deals=120, burst=100_000, progress=False) as account,
+        sandbox.connect(
+            seed=9, deals=120, company="hostile", burst=100_000, progress=False
+        ) as account,
         warnings.catch_warnings(),
     ):
         warnings.simplefilter("ignore", DataWarning)

@@ -91,7 +91,9 @@ def material(
     folder = tmp_path_factory.mktemp("files")
     with (
         warnings.catch_warnings(),
-        sandbox.connect(seed=3, deals=60, burst=100_000, progress=False) as account,
+        sandbox.connect(
+            seed=3, deals=60, company="hostile", burst=100_000, progress=False
+        ) as account,
     ):
         warnings.simplefilter("ignore", DataWarning)
         account.deal_changes(account.deals()["id"].head(20).tolist())

@@ -18,6 +18,7 @@ from statsmodels.duration.survfunc import SurvfuncRight
 import pdframe
 from pdframe.errors import ArgumentError, DataWarning
 from pdframe.metrics import stage_survival, stage_velocity
+from tests.helpers.notices import notes_in, noticed
 from tests.helpers.tiers import examples
 from tests.helpers.visits_by_hand import day, frame_of, one_visit, stages_of
 
@@ -274,7 +275,7 @@ def test_a_visit_is_at_risk_from_the_snapshot_that_detected_it() -> None:
             (1, 11, "Lead", 1, 4, 3, 1, 10.0, 6.0, N, 6.0, N, N, 6 + 4 * 2 / 3 + 2 / 3, "snapshots")
         ),
     )
-    assert [str(one.message) for one in said] == [
+    assert notes_in(said) == [
         "Of 4 visits, 4 come from snapshots, not from the changelog. A snapshot is likelier to show"
         " a longer visit, so each counts from the first snapshot that shows it, and 1 that had"
         " ended by then are left out of the durations; a row with current stages alone has none."
@@ -283,7 +284,7 @@ def test_a_visit_is_at_risk_from_the_snapshot_that_detected_it() -> None:
     assert said[0].filename == __file__
     with pytest.warns(DataWarning) as said:
         stage_velocity(frame_of(snapshots), STAGES.iloc[[1]], as_of=day(12), min_at_risk=4)
-    assert [str(one.message) for one in said][1:] == [
+    assert notes_in(said)[1:] == [
         "1 of 1 estimates begin with fewer than 4 visits at risk, because others were first seen"
         " later: stage 11. The rest of the curve depends on those few. They are kept: use larger"
         " groups, or load exact history with account.deal_changes(), 20 tokens per deal."
@@ -303,7 +304,7 @@ def test_current_stages_alone_give_no_durations() -> None:
         " per deal, 3"
         " deals = 60 tokens"
     )
-    with pytest.warns(DataWarning, match=message):
+    with noticed(message):
         matches = stage_velocity(frame_of(current), STAGES.head(2), as_of=day(21))
     same(
         matches,
@@ -312,7 +313,7 @@ def test_current_stages_alone_give_no_durations() -> None:
             (1, 12, "Demo", 2, 3, 3, 0, 2.0, 2.0, N, 2.0, 5.0, 5.0, 3.5, "mixed"),
         ),
     )
-    with pytest.warns(DataWarning, match=message):
+    with noticed(message):
         curve = stage_survival(frame_of(current), STAGES.head(2), as_of=day(21))
     assert curve["stage_id"].tolist() == [12, 12]
 
@@ -326,9 +327,8 @@ def test_bounded_visits_are_counted_and_have_no_duration() -> None:
         one_visit(5, 11, 4, entered_after=2),
     ]
     # The exit of the fourth, after day 10, has not happened, and neither have its bounds.
-    with pytest.warns(
-        DataWarning,
-        match=(
+    with noticed(
+        (
             r"^3 of 5 visits have an entry or an exit that is only bounded: they are counted, but"
             r" left out"
         ),
@@ -345,9 +345,8 @@ def test_visits_first_seen_later_are_not_known() -> None:
             one_visit(3, 11, 8),
         ]
     )
-    with pytest.warns(
-        DataWarning,
-        match=(
+    with noticed(
+        (
             r"^1 of 2 visits that began by as_of were first seen after.*from 2026-01-10"
             r" 00:00:00\+00:00"
         ),
@@ -383,9 +382,8 @@ def test_the_mean_is_restricted_to_the_horizon() -> None:
         for horizon in ("3D", pd.Timedelta("8D"))
     ]
     assert means == [[2.5, 3.0, 3.0], [3.0, 8.0, 6.0]]
-    with pytest.warns(
-        DataWarning,
-        match=(
+    with noticed(
+        (
             "mean_days is null in 1 rows: their visits were not followed for 9"
             " days.*identifies is 8"
             " days"
@@ -675,7 +673,9 @@ def test_a_deletion_is_an_exit_or_cuts_the_visit_off() -> None:
 
 def test_a_synthetic_company_as_statsmodels_sees_its_true_visits() -> None:
     with (
-        pdframe.sandbox.connect(seed=3, deals=300, progress=False, burst=100_000) as account,
+        pdframe.sandbox.connect(
+            seed=3, deals=300, company="hostile", progress=False, burst=100_000
+        ) as account,
         warnings.catch_warnings(),
     ):
         warnings.simplefilter("ignore", DataWarning)

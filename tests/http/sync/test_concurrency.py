@@ -85,7 +85,9 @@ def test_an_interruption_does_not_wait() -> None:
 
 @pytest.mark.filterwarnings("ignore::pdframe.errors.DataWarning")
 def test_line_items_and_changelogs_are_requested_side_by_side_within_the_burst_window() -> None:
-    with sandbox.connect(seed=3, deals=600, burst=10, latency=0.05, progress=False) as account:
+    with sandbox.connect(
+        seed=3, deals=600, company="hostile", burst=10, latency=0.05, progress=False
+    ) as account:
         deals = account.deals()["id"].head(25).tolist()
         account.deal_products()
         together = account.deal_changes(deals)

@@ -21,7 +21,9 @@ def said(account: sandbox.SandboxAccount, *tables: str, full: bool = False) -> p
 
 
 def test_a_full_load_of_what_is_cached_costs_the_estimate() -> None:
-    with sandbox.connect(seed=1, deals=1_200, burst=100_000, progress=False) as account:
+    with sandbox.connect(
+        seed=1, deals=1_200, company="hostile", burst=100_000, progress=False
+    ) as account:
         account.sync()
         requested = account.server.stats.requests
         before = account.estimate(full=True)
@@ -34,7 +36,9 @@ def test_a_full_load_of_what_is_cached_costs_the_estimate() -> None:
 
 
 def test_a_refresh_where_nothing_changed_costs_the_estimate() -> None:
-    with sandbox.connect(seed=1, deals=1_200, burst=100_000, progress=False) as account:
+    with sandbox.connect(
+        seed=1, deals=1_200, company="hostile", burst=100_000, progress=False
+    ) as account:
         account.sync()
         before = said(account)
         # The last five minutes are asked for again, so the deals of these are asked for their lines

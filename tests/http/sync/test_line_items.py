@@ -69,7 +69,9 @@ def test_most_deals_show_whether_counts_include_disabled_lines(
 @pytest.fixture
 def bare() -> Iterator[sandbox.SandboxAccount]:
     """A company that has deals and products, and no line that is disabled."""
-    with sandbox.connect(seed=3, deals=300, burst=100_000, progress=False, max_age=None) as account:
+    with sandbox.connect(
+        seed=3, deals=300, company="hostile", burst=100_000, progress=False, max_age=None
+    ) as account:
         company = account.company_model
         for line in [
             line["id"]
@@ -123,7 +125,13 @@ def test_a_line_that_changes_again_in_the_second_of_the_sync_is_detected_by_the_
 def test_a_full_load_finds_a_first_line_that_left_no_stamp() -> None:
     switches = sandbox.Switches(line_edits_move_update_time=False)
     with sandbox.connect(
-        seed=3, deals=700, switches=switches, burst=100_000, progress=False, max_age=None
+        seed=3,
+        deals=700,
+        company="hostile",
+        switches=switches,
+        burst=100_000,
+        progress=False,
+        max_age=None,
     ) as account:
         company = account.company_model
         account.deal_products()
@@ -144,7 +152,13 @@ def test_a_full_load_finds_disabled_lines_where_no_count_shows_them(
 ) -> None:
     switches = sandbox.Switches(products_count_includes_disabled=counts)
     with sandbox.connect(
-        seed=3, deals=0, switches=switches, burst=100_000, progress=False, max_age=None
+        seed=3,
+        deals=0,
+        company="hostile",
+        switches=switches,
+        burst=100_000,
+        progress=False,
+        max_age=None,
     ) as account:
         company = account.company_model
         product = company.add_product("Licence", price=10)
@@ -160,6 +174,7 @@ def test_an_interruption_before_the_deals_that_count_none_costs_no_batch_twice()
     with sandbox.connect(
         seed=3,
         deals=0,
+        company="hostile",
         switches=switches,
         burst=100_000,
         progress=False,
@@ -254,7 +269,7 @@ def test_line_items_of_many_batches_are_the_true_ones(
     full: bool, options: SyncOptions, runs: list[int]
 ) -> None:
     with sandbox.connect(
-        seed=3, deals=700, burst=100_000, progress=False, options=options
+        seed=3, deals=700, company="hostile", burst=100_000, progress=False, options=options
     ) as account:
         company, tables = account.company_model, ("deal_products", "installments")
         account.sync(*tables)
@@ -287,7 +302,13 @@ def test_a_line_that_is_removed_between_two_interruptions_does_not_come_back(
 ) -> None:
     options = replace(options, workers=1)
     with sandbox.connect(
-        seed=3, deals=900, burst=100_000, progress=False, max_age=0, options=options
+        seed=3,
+        deals=900,
+        company="hostile",
+        burst=100_000,
+        progress=False,
+        max_age=0,
+        options=options,
     ) as account:
         company = account.company_model
         for requested in (4, 3):

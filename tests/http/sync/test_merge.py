@@ -78,7 +78,7 @@ def test_a_table_in_runs_equals_the_truth_and_so_do_its_changes(
     table: str, settled: list[int]
 ) -> None:
     with sandbox.connect(
-        seed=3, deals=300, burst=100_000, progress=False, options=LITTLE_MEMORY
+        seed=3, deals=300, company="hostile", burst=100_000, progress=False, options=LITTLE_MEMORY
     ) as account:
         company = account.company_model
         assert account.sync(table).set_index("table")["added"][table] == len(
@@ -106,7 +106,7 @@ def test_a_table_in_runs_equals_the_truth_and_so_do_its_changes(
 
 def test_parts_that_nothing_changed_in_are_left_as_they_are() -> None:
     with sandbox.connect(
-        seed=3, deals=300, burst=100_000, progress=False, options=LITTLE_MEMORY
+        seed=3, deals=300, company="hostile", burst=100_000, progress=False, options=LITTLE_MEMORY
     ) as account:
         account.activities()
         folder = account.cache_path / "activities"
@@ -171,6 +171,7 @@ def test_a_run_that_was_changed_is_requested_again(tmp_path: Path) -> None:
         seed=3,
         deals=200,
         cache_dir=tmp_path,
+        company="hostile",
         burst=100_000,
         progress=False,
         options=LITTLE_MEMORY,

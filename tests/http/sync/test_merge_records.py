@@ -224,7 +224,9 @@ def test_a_table_whose_rows_are_all_missing_is_empty(tmp_path: Path) -> None:
 
 
 def test_a_load_in_many_saves_is_the_load_in_one() -> None:
-    with sandbox.connect(seed=5, deals=120, burst=100_000, progress=False) as account:
+    with sandbox.connect(
+        seed=5, deals=120, company="hostile", burst=100_000, progress=False
+    ) as account:
         full = {
             name: getattr(account, name)()
             for name in ("deal_changes", "product_variations", "discounts")
@@ -237,7 +239,7 @@ def test_a_load_in_many_saves_is_the_load_in_one() -> None:
         small_part_bytes=2_200,  # what is known of each record, and no part of rows
     )
     with sandbox.connect(
-        seed=5, deals=120, burst=100_000, progress=False, options=options
+        seed=5, deals=120, company="hostile", burst=100_000, progress=False, options=options
     ) as account:
         for name, frame in full.items():
             assert getattr(account, name)().equals(frame)

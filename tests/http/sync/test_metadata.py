@@ -43,7 +43,13 @@ def account(synced: Path, tmp_path: Path) -> Iterator[sandbox.SandboxAccount]:
 
 def connect(cache: Path) -> sandbox.SandboxAccount:
     return sandbox.connect(
-        seed=3, deals=60, cache_dir=cache, burst=100_000, progress=False, options=LONG_LISTS
+        seed=3,
+        deals=60,
+        cache_dir=cache,
+        company="hostile",
+        burst=100_000,
+        progress=False,
+        options=LONG_LISTS,
     )
 
 
@@ -70,7 +76,9 @@ def stage_name(account: sandbox.SandboxAccount, deal: int) -> str:
 
 
 def test_a_sync_of_everything_where_nothing_changed_costs_130_tokens_at_most() -> None:
-    with sandbox.connect(seed=7, deals=2_000, burst=100_000, progress=False) as account:
+    with sandbox.connect(
+        seed=7, deals=2_000, company="hostile", burst=100_000, progress=False
+    ) as account:
         account.sync()
         account.sync()  # reads the lists of deletions
         expected = int(account.estimate()["tokens"].sum())
@@ -96,7 +104,13 @@ def test_what_is_named_or_reloaded_is_read_at_any_age(account: sandbox.SandboxAc
 
 def test_ages_of_zero_read_everything(account: sandbox.SandboxAccount) -> None:
     with sandbox.connect(
-        seed=3, deals=60, burst=100_000, progress=False, metadata_age=0, deletions_age=0
+        seed=3,
+        deals=60,
+        company="hostile",
+        burst=100_000,
+        progress=False,
+        metadata_age=0,
+        deletions_age=0,
     ) as always:
         always.sync()
         assert set(modes(always)) <= {"full", "incremental"}
@@ -162,7 +176,13 @@ def test_a_deletion_that_moves_update_time_is_seen_though_the_list_of_deletions_
 ) -> None:
     switches = sandbox.Switches(deleting_moves_update_time=moves)
     with sandbox.connect(
-        seed=3, deals=60, switches=switches, burst=100_000, progress=False, options=LONG_LISTS
+        seed=3,
+        deals=60,
+        company="hostile",
+        switches=switches,
+        burst=100_000,
+        progress=False,
+        options=LONG_LISTS,
     ) as account:
         account.sync()
         account.sync()
@@ -184,7 +204,13 @@ def test_a_deletion_that_moves_update_time_is_seen_though_the_list_of_deletions_
 def test_a_restored_deal_comes_back_though_the_list_of_deletions_is_young() -> None:
     switches = sandbox.Switches(deleting_moves_update_time=True)
     with sandbox.connect(
-        seed=3, deals=60, switches=switches, burst=100_000, progress=False, options=LONG_LISTS
+        seed=3,
+        deals=60,
+        company="hostile",
+        switches=switches,
+        burst=100_000,
+        progress=False,
+        options=LONG_LISTS,
     ) as account:
         account.sync()
         account.sync()
@@ -238,7 +264,13 @@ def test_stages_that_a_loader_could_not_read_are_read_by_the_next_sync(
 
 def test_a_loader_returns_its_rows_where_the_list_that_they_need_is_withheld() -> None:
     with sandbox.connect(
-        seed=3, deals=60, burst=100_000, progress=False, options=LONG_LISTS, max_age=0
+        seed=3,
+        deals=60,
+        company="hostile",
+        burst=100_000,
+        progress=False,
+        options=LONG_LISTS,
+        max_age=0,
     ) as account:
         account.sync()
         deal = move_to_new_stage(account)
@@ -269,7 +301,13 @@ def test_two_tables_that_show_the_same_unknown_user_read_the_users_once(
 def test_deletions_that_only_deals_deleted_read_are_read_again_by_a_sync() -> None:
     switches = sandbox.Switches(deleting_moves_update_time=False)
     with sandbox.connect(
-        seed=3, deals=60, switches=switches, burst=100_000, progress=False, options=LONG_LISTS
+        seed=3,
+        deals=60,
+        company="hostile",
+        switches=switches,
+        burst=100_000,
+        progress=False,
+        options=LONG_LISTS,
     ) as account:
         account.sync()
         account.sync()
@@ -289,6 +327,7 @@ def test_deletions_that_no_list_shows_any_more_make_a_sync_by_name_reload() -> N
     with sandbox.connect(
         seed=3,
         deals=60,
+        company="hostile",
         burst=100_000,
         progress=False,
         options=LONG_LISTS,

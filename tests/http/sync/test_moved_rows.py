@@ -38,7 +38,13 @@ def before_request(
 def test_a_deal_that_is_unarchived_after_the_walk_remains(stamped: bool) -> None:
     switches = sandbox.Switches(archiving_moves_update_time=stamped)
     with sandbox.connect(
-        seed=1, deals=60, switches=switches, burst=100_000, progress=False, max_age=None
+        seed=1,
+        deals=60,
+        company="hostile",
+        switches=switches,
+        burst=100_000,
+        progress=False,
+        max_age=None,
     ) as account:
         before = account.deals(labels=False, refresh="full")
         account.stages()
@@ -59,7 +65,9 @@ def test_a_deal_that_is_unarchived_after_the_walk_remains(stamped: bool) -> None
 
 
 def test_a_project_that_is_unarchived_after_the_walk_remains() -> None:
-    with sandbox.connect(seed=1, deals=60, burst=100_000, progress=False, max_age=None) as account:
+    with sandbox.connect(
+        seed=1, deals=60, company="hostile", burst=100_000, progress=False, max_age=None
+    ) as account:
         company = account.company_model
         project = next(
             number
@@ -118,7 +126,13 @@ def test_a_deal_that_is_unarchived_after_the_very_first_walk_is_there(
 ) -> None:
     switches = sandbox.Switches(archiving_moves_update_time=False)
     with sandbox.connect(
-        seed=1, deals=deals, switches=switches, burst=100_000, progress=False, max_age=None
+        seed=1,
+        deals=deals,
+        company="hostile",
+        switches=switches,
+        burst=100_000,
+        progress=False,
+        max_age=None,
     ) as account:
         if next_id is not None:
             account.company_model._next["deals"] = next_id
@@ -131,7 +145,13 @@ def test_a_deal_that_is_unarchived_after_the_very_first_walk_is_there(
 def test_a_deal_that_is_newest_and_in_neither_list_is_there() -> None:
     switches = sandbox.Switches(archiving_moves_update_time=False)
     with sandbox.connect(
-        seed=1, deals=60, switches=switches, burst=100_000, progress=False, max_age=None
+        seed=1,
+        deals=60,
+        company="hostile",
+        switches=switches,
+        burst=100_000,
+        progress=False,
+        max_age=None,
     ) as account:
         company = account.company_model
         newest = company.add_deal("the newest")

@@ -47,7 +47,13 @@ def test_an_old_proof_of_completeness_is_renewed(
 
 def test_what_no_list_shows_is_detected_by_the_full_load(tmp_path: Path) -> None:
     with sandbox.connect(
-        seed=4, deals=700, cache_dir=tmp_path, burst=100_000, progress=False, full_every="2d"
+        seed=4,
+        deals=700,
+        cache_dir=tmp_path,
+        company="hostile",
+        burst=100_000,
+        progress=False,
+        full_every="2d",
     ) as account:
         activities = account.activities()
         assert len(activities) > 500
@@ -59,7 +65,9 @@ def test_what_no_list_shows_is_detected_by_the_full_load(tmp_path: Path) -> None
 
 
 def test_a_load_within_max_age_is_none_however_old_the_last_full_one() -> None:
-    with sandbox.connect(seed=3, deals=60, burst=100_000, progress=False) as account:
+    with sandbox.connect(
+        seed=3, deals=60, company="hostile", burst=100_000, progress=False
+    ) as account:
         account.deals()
         grow_old(account, "deals", timedelta(days=400))
         requested = account.server.stats.requests
@@ -69,7 +77,13 @@ def test_a_load_within_max_age_is_none_however_old_the_last_full_one() -> None:
 
 def test_never_by_itself() -> None:
     with sandbox.connect(
-        seed=3, deals=60, burst=100_000, progress=False, full_every=None, options=LONG_LISTS
+        seed=3,
+        deals=60,
+        company="hostile",
+        burst=100_000,
+        progress=False,
+        full_every=None,
+        options=LONG_LISTS,
     ) as account:
         account.deals()
         grow_old(account, "deals", timedelta(days=400))
@@ -109,4 +123,4 @@ def test_a_small_account_pays_no_more_for_a_refresh_of_deals_than_for_a_reload(
 @pytest.mark.parametrize("wrong", ["7", "-1D", "soon", True, 5, float("nan")])
 def test_garbage_is_refused(wrong: object) -> None:
     with pytest.raises(ArgumentError, match="full_every must be a length of time"):
-        sandbox.connect(seed=3, deals=0, full_every=wrong, progress=False)
+        sandbox.connect(seed=3, deals=0, company="hostile", full_every=wrong, progress=False)

@@ -285,7 +285,7 @@ def walkers_of(server: Server, path: str) -> set[tuple[str | None, ...]]:
 @pytest.mark.parametrize("table", ["deals", "activities", "persons", "organizations"])
 def test_a_table_that_is_scanned_by_ranges_equals_the_truth(table: str) -> None:
     with sandbox.connect(
-        seed=3, deals=300, burst=100_000, progress=False, options=SPLIT
+        seed=3, deals=300, company="hostile", burst=100_000, progress=False, options=SPLIT
     ) as account:
         for _ in range(2):
             getattr(account, table)(refresh="full")
@@ -303,7 +303,7 @@ def test_a_table_that_is_scanned_by_ranges_equals_the_truth(table: str) -> None:
 
 def test_deals_that_are_edited_and_archived_during_the_scan_have_their_last_state() -> None:
     with sandbox.connect(
-        seed=3, deals=300, burst=100_000, progress=False, options=SPLIT
+        seed=3, deals=300, company="hostile", burst=100_000, progress=False, options=SPLIT
     ) as account:
         company, draw = account.company_model, random.Random(5)
         alive = [
@@ -375,7 +375,13 @@ def test_a_bulk_edit_right_before_the_load_is_not_read_again_by_the_last_request
     options = SyncOptions(page_size=25)
     switches = sandbox.Switches(archiving_moves_update_time=True)
     with sandbox.connect(
-        seed=3, deals=2_200, switches=switches, burst=100_000, progress=False, options=options
+        seed=3,
+        deals=2_200,
+        company="hostile",
+        switches=switches,
+        burst=100_000,
+        progress=False,
+        options=options,
     ) as account:
         company = account.company_model
         live = live_deals(company)
@@ -430,7 +436,13 @@ def test_many_edits_right_before_the_load_of_a_list_just_long_enough_cost_no_mor
     options = SyncOptions(page_size=10)
     switches = sandbox.Switches(archiving_moves_update_time=True)
     with sandbox.connect(
-        seed=3, deals=deals, switches=switches, burst=100_000, progress=False, options=options
+        seed=3,
+        deals=deals,
+        company="hostile",
+        switches=switches,
+        burst=100_000,
+        progress=False,
+        options=options,
     ) as account:
         company = account.company_model
         live = live_deals(company)
@@ -471,7 +483,13 @@ def test_many_edits_right_before_the_load_of_a_list_just_long_enough_cost_no_mor
 def test_the_burst_limit_is_kept_by_walks_side_by_side(burst: int) -> None:
     options = SyncOptions(page_size=8)
     with sandbox.connect(
-        seed=3, deals=500, burst=burst, latency=0.03, progress=False, options=options
+        seed=3,
+        deals=500,
+        company="hostile",
+        burst=burst,
+        latency=0.03,
+        progress=False,
+        options=options,
     ) as account:
         account.activities()
         stats = account.server.stats

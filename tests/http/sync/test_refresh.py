@@ -23,7 +23,6 @@ from pdframe.errors import (
     NotCachedError,
     ResponseError,
 )
-from pdframe.schema import TABLES
 from pdframe.sync import SyncOptions
 from tests.helpers import tiers, true_cells
 from tests.helpers.faults_by_path import fail_at
@@ -69,6 +68,7 @@ def test_after_a_week_a_refresh_is_as_good_as_a_reload(tmp_path: Path) -> None:
         seed=5,
         deals=1_100,
         cache_dir=tmp_path,
+        company="hostile",
         burst=100_000,
         progress=False,
         options=LONG_LISTS,
@@ -123,7 +123,13 @@ def test_every_kind_of_write_reaches_the_cache(account: sandbox.SandboxAccount) 
 def test_a_deleted_deal_is_detected_whether_or_not_that_moves_its_update_time(moves: bool) -> None:
     switches = sandbox.Switches(deleting_moves_update_time=moves)
     with sandbox.connect(
-        seed=3, deals=60, switches=switches, burst=100_000, progress=False, options=LONG_LISTS
+        seed=3,
+        deals=60,
+        company="hostile",
+        switches=switches,
+        burst=100_000,
+        progress=False,
+        options=LONG_LISTS,
     ) as account:
         deal = int(account.deals()["id"].iloc[0])
         account.company_model.delete_deal(deal)
@@ -136,7 +142,13 @@ def test_an_archived_deal_is_detected_by_a_reload_whether_or_not_that_moves_its_
 ) -> None:
     switches = sandbox.Switches(archiving_moves_update_time=moves)
     with sandbox.connect(
-        seed=3, deals=60, switches=switches, burst=100_000, progress=False, options=LONG_LISTS
+        seed=3,
+        deals=60,
+        company="hostile",
+        switches=switches,
+        burst=100_000,
+        progress=False,
+        options=LONG_LISTS,
     ) as account:
         deal = int(account.deals(archived=False)["id"].iloc[0])
         account.company_model.archive_deal(deal)
@@ -148,7 +160,13 @@ def test_an_archived_deal_is_detected_by_a_reload_whether_or_not_that_moves_its_
 def test_line_items_follow_their_deals(moves: bool) -> None:
     switches = sandbox.Switches(line_edits_move_update_time=moves)
     with sandbox.connect(
-        seed=3, deals=60, switches=switches, burst=100_000, progress=False, options=LONG_LISTS
+        seed=3,
+        deals=60,
+        company="hostile",
+        switches=switches,
+        burst=100_000,
+        progress=False,
+        options=LONG_LISTS,
     ) as account:
         company = account.company_model
         lines = account.deal_products()
@@ -192,7 +210,7 @@ def test_a_line_added_between_the_two_reads_of_deals_does_not_cost_a_request_a_d
 
 def test_a_deal_that_moves_between_the_lists_while_they_are_walked_is_there_once() -> None:
     with sandbox.connect(
-        seed=3, deals=60, burst=100_000, progress=False, options=LONG_LISTS
+        seed=3, deals=60, company="hostile", burst=100_000, progress=False, options=LONG_LISTS
     ) as account:
         company = account.company_model
         rows = true_cells.visible(true_cells.fold(company.events), "deals")
@@ -217,7 +235,13 @@ def test_a_deal_that_moves_between_the_lists_while_they_are_walked_is_there_once
 def test_what_is_edited_after_a_walk_is_detected_by_the_next_snapshot(ahead: int) -> None:
     switches = sandbox.Switches(date_ahead_seconds=ahead)
     with sandbox.connect(
-        seed=3, deals=700, switches=switches, burst=100_000, progress=False, options=LONG_LISTS
+        seed=3,
+        deals=700,
+        company="hostile",
+        switches=switches,
+        burst=100_000,
+        progress=False,
+        options=LONG_LISTS,
     ) as account:
         company = account.company_model
         first, last = (ids(account, "activities")[place] for place in (0, -1))
@@ -240,7 +264,13 @@ def test_what_is_edited_after_a_walk_is_detected_by_the_next_snapshot(ahead: int
 def test_a_date_that_runs_ahead_loses_no_row() -> None:
     switches = sandbox.Switches(date_ahead_seconds=3600)
     with sandbox.connect(
-        seed=3, deals=60, switches=switches, burst=100_000, progress=False, options=LONG_LISTS
+        seed=3,
+        deals=60,
+        company="hostile",
+        switches=switches,
+        burst=100_000,
+        progress=False,
+        options=LONG_LISTS,
     ) as account:
         deal = int(account.deals()["id"].iloc[0])
         account.company_model.edit_deal(deal, title="just now")
@@ -249,7 +279,7 @@ def test_a_date_that_runs_ahead_loses_no_row() -> None:
 
 def test_cursors_that_expire_midway_start_the_list_again() -> None:
     with sandbox.connect(
-        seed=3, deals=700, burst=100_000, progress=False, options=LONG_LISTS
+        seed=3, deals=700, company="hostile", burst=100_000, progress=False, options=LONG_LISTS
     ) as account:
         requested: list[str] = []
 
@@ -269,17 +299,29 @@ def test_cursors_that_expire_midway_start_the_list_again() -> None:
 def test_a_cursor_that_expires_every_time_is_an_error() -> None:
     switches = sandbox.Switches(cursor_lifetime=0.0)
     with sandbox.connect(
-        seed=3, deals=700, switches=switches, burst=100_000, progress=False, options=LONG_LISTS
+        seed=3,
+        deals=700,
+        company="hostile",
+        switches=switches,
+        burst=100_000,
+        progress=False,
+        options=LONG_LISTS,
     ) as account:
         with pytest.raises(ResponseError, match="400"):
             account.deals()
-        assert account.status().set_index("table")["rows"].isna()["deals"]
+        assert "deals" not in set(account.status()["table"])
 
 
 def test_a_refused_cursor_of_line_items_is_an_error_of_ours() -> None:
     switches = sandbox.Switches(cursor_lifetime=0.0)
     with sandbox.connect(
-        seed=3, deals=60, switches=switches, burst=100_000, progress=False, options=LONG_LISTS
+        seed=3,
+        deals=60,
+        company="hostile",
+        switches=switches,
+        burst=100_000,
+        progress=False,
+        options=LONG_LISTS,
     ) as account:
         lines = account.deal_products()
         deal, product = (
@@ -302,7 +344,13 @@ def test_a_reopened_deal_is_open_again_after_a_reload_and_at_once_where_that_mov
 ) -> None:
     switches = sandbox.Switches(reopening_moves_update_time=moves)
     with sandbox.connect(
-        seed=3, deals=60, switches=switches, burst=100_000, progress=False, options=LONG_LISTS
+        seed=3,
+        deals=60,
+        company="hostile",
+        switches=switches,
+        burst=100_000,
+        progress=False,
+        options=LONG_LISTS,
     ) as account:
         deals = account.deals()
         deal = int(deals[(deals["status"] == "lost") & ~deals["is_archived"]]["id"].iloc[0])
@@ -424,12 +472,24 @@ def test_where_line_items_are_refused_everything_else_syncs(
 
 def test_a_clock_that_went_back_means_another_past(tmp_path: Path) -> None:
     with sandbox.connect(
-        seed=3, deals=60, cache_dir=tmp_path, burst=100_000, progress=False, options=LONG_LISTS
+        seed=3,
+        deals=60,
+        cache_dir=tmp_path,
+        company="hostile",
+        burst=100_000,
+        progress=False,
+        options=LONG_LISTS,
     ) as account:
         account.advance(days=30)
         account.sync("deals")
     with sandbox.connect(
-        seed=3, deals=60, cache_dir=tmp_path, burst=100_000, progress=False, options=LONG_LISTS
+        seed=3,
+        deals=60,
+        cache_dir=tmp_path,
+        company="hostile",
+        burst=100_000,
+        progress=False,
+        options=LONG_LISTS,
     ) as account:
         row = account.sync("deals").set_index("table").loc["deals"]
         assert (
@@ -505,7 +565,9 @@ def test_unknown_columns_and_refreshes_are_refused(
 
 
 def test_an_error_of_the_budget_names_the_cached_table_where_there_is_one() -> None:
-    with sandbox.connect(seed=3, deals=20, burst=100_000, max_tokens=60) as account:
+    with sandbox.connect(
+        seed=3, deals=20, company="hostile", burst=100_000, max_tokens=60
+    ) as account:
         rows = len(account.stages())
         with pytest.raises(
             BudgetError, match=r"kept\. account\.stages\(refresh=False\) reads the cached table\.$"
@@ -543,7 +605,13 @@ def test_what_is_no_name_of_a_table_is_refused(
 
 def test_a_sync_long_after_an_interrupted_one_skips_nothing() -> None:
     with sandbox.connect(
-        seed=3, deals=60, burst=100_000, progress=False, max_age=None, options=LONG_LISTS
+        seed=3,
+        deals=60,
+        company="hostile",
+        burst=100_000,
+        progress=False,
+        max_age=None,
+        options=LONG_LISTS,
     ) as account:
         account.server.faults = sandbox.Faults(at={4: "success_false_200"})
         with pytest.raises(ResponseError):
@@ -558,7 +626,12 @@ def test_a_sync_long_after_an_interrupted_one_skips_nothing() -> None:
 
 def test_pages_that_are_too_old_to_resume_leave_no_row_in_a_later_resumption() -> None:
     with sandbox.connect(
-        seed=3, deals=60, burst=100_000, progress=False, options=SyncOptions(page_size=10)
+        seed=3,
+        deals=60,
+        company="hostile",
+        burst=100_000,
+        progress=False,
+        options=SyncOptions(page_size=10),
     ) as account:
 
         def sync(days: int, *, breaks_at: int = 0) -> None:
@@ -606,18 +679,42 @@ def test_one_row_from_the_future_hides_nothing_that_follows(
 def test_status_shows_what_is_cached(account: sandbox.SandboxAccount) -> None:
     account.deals()
     status = account.status().set_index("table")
-    assert list(status.index) == list(TABLES)
+    assert list(status.index) == ["deals", "deal_fields"]
     assert status["rows"]["deals"] == len(account.deals())
     assert status["bytes"]["deals"] == sum(
         path.stat().st_size for path in (account.cache_path / "deals").glob("*.parquet")
     )
-    assert status["rows"].isna()["activities"]
     assert str(status["full_at"].dtype) == "datetime64[us, UTC]"
+    now = pd.Timestamp.now("UTC")
+    for column in ("synced_at", "full_at"):
+        assert status[column].dt.microsecond.eq(0).all()
+        assert (now - status[column]).between(pd.Timedelta(0), pd.Timedelta("1min")).all()
+
+
+def test_status_of_an_empty_cache_has_no_row_and_every_dtype(
+    account: sandbox.SandboxAccount,
+) -> None:
+    status = account.status()
+    assert len(status) == 0
+    account.stages()
+    assert status.dtypes.equals(account.status().dtypes)
+
+
+def test_status_shows_a_damaged_table_with_nulls(account: sandbox.SandboxAccount) -> None:
+    account.stages()
+    (account.cache_path / "stages" / "manifest.json").write_text("{")
+    assert account.status().set_index("table")["rows"].isna().to_dict() == {"stages": True}
 
 
 def test_what_the_plan_withholds_is_unavailable_and_harms_nothing_else() -> None:
     with sandbox.connect(
-        seed=3, deals=60, plan="Lite", burst=100_000, progress=False, options=LONG_LISTS
+        seed=3,
+        deals=60,
+        company="hostile",
+        plan="Lite",
+        burst=100_000,
+        progress=False,
+        options=LONG_LISTS,
     ) as account:
         done = account.sync().set_index("table")
         assert done.index[done["mode"] == "unavailable"].tolist() == ["installments"]

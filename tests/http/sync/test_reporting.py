@@ -306,7 +306,13 @@ def test_cancelled_work_ends_at_its_next_page(
 
 def test_a_warning_of_a_loader_points_at_the_users_line(tmp_path: Path) -> None:
     with sandbox.connect(
-        seed=3, deals=20, cache_dir=tmp_path, burst=100_000, progress=False, max_age=0
+        seed=3,
+        deals=20,
+        cache_dir=tmp_path,
+        company="hostile",
+        burst=100_000,
+        progress=False,
+        max_age=0,
     ) as account:
         account.stages()
         next((account.cache_path / "stages").glob("*.parquet")).write_bytes(b"no parquet")

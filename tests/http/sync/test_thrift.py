@@ -71,7 +71,9 @@ def batches(state: true_cells.State, table: str, deals: list[int]) -> int:
 @pytest.mark.slow
 @pytest.mark.parametrize("seed", [1, 2])
 def test_a_full_load_costs_the_minimum_and_one_request_a_table(seed: int) -> None:
-    with sandbox.connect(seed=seed, deals=1_200, burst=100_000, progress=False) as account:
+    with sandbox.connect(
+        seed=seed, deals=1_200, company="hostile", burst=100_000, progress=False
+    ) as account:
         done = account.sync()
         least = minimum(true_cells.fold(account.company_model.events))
         spent = done.set_index("table")["tokens"].to_dict()
@@ -117,7 +119,7 @@ def test_one_table_requests_only_what_it_needs(account: sandbox.SandboxAccount) 
 
 
 def test_a_load_never_meets_the_burst_limit() -> None:
-    with sandbox.connect(seed=1, deals=300, burst=8, progress=False) as account:
+    with sandbox.connect(seed=1, deals=300, company="hostile", burst=8, progress=False) as account:
         account.sync("deals", "activities", "deal_products")
         assert account.server.stats.fullest_window <= 8
         assert set(account.server.stats.statuses) == {200}
@@ -136,7 +138,7 @@ def test_no_list_and_no_sync_of_everything_asks_record_by_record(
 def test_line_items_are_requested_where_products_count_leaves_out_disabled_lines() -> None:
     switches = sandbox.Switches(products_count_includes_disabled=False)
     with sandbox.connect(
-        seed=1, deals=300, switches=switches, burst=100_000, progress=False
+        seed=1, deals=300, company="hostile", switches=switches, burst=100_000, progress=False
     ) as account:
         state = true_cells.fold(account.company_model.events)
         assert account.deal_products()["id"].tolist() == [

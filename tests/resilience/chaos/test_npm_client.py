@@ -91,7 +91,13 @@ def account() -> Iterator[sandbox.SandboxAccount]:
     """An account of more than one page in its long lists, with custom fields on activities."""
     switches = sandbox.Switches(activities_have_custom_fields=True)
     with sandbox.connect(
-        seed=7, deals=1_500, switches=switches, burst=1_000_000, daily_tokens=10**9, progress=False
+        seed=7,
+        deals=1_500,
+        company="hostile",
+        switches=switches,
+        burst=1_000_000,
+        daily_tokens=10**9,
+        progress=False,
     ) as account:
         yield account
 
@@ -145,7 +151,7 @@ def frame(account: sandbox.SandboxAccount, name: str, *args: Any) -> pd.DataFram
         warnings.simplefilter(
             "ignore", DataWarning
         )  # options that are deleted while rows hold them
-        result: pd.DataFrame = getattr(account, name)(*args, labels=False)
+        result: pd.DataFrame = getattr(account, name)(*args, labels=False, names=False)
     return result
 
 

@@ -37,7 +37,13 @@ def test_fifteen_in_a_hundred_answers_are_bad_and_every_table_is_true(
 ) -> None:
     options = SyncOptions(page_size=40)
     with sandbox.connect(
-        seed=3 + number, deals=150, burst=100_000, progress=False, max_age="1h", options=options
+        seed=3 + number,
+        deals=150,
+        company="hostile",
+        burst=100_000,
+        progress=False,
+        max_age="1h",
+        options=options,
     ) as account:
         time = without_waiting(account)
         faults = sandbox.Faults(rate=0.15, seed=SEED + number, kinds=KINDS, slow_seconds=0.01)

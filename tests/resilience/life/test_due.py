@@ -17,7 +17,9 @@ EVERYTHING = (*TABLES, *true_cells.FIELD_LISTS)
 
 
 def test_a_refresh_spends_no_more_than_its_due() -> None:
-    with sandbox.connect(seed=3, deals=1_500, burst=1_000_000, progress=False) as account:
+    with sandbox.connect(
+        seed=3, deals=1_500, company="hostile", burst=1_000_000, progress=False
+    ) as account:
         account.sync()
         company = account.company_model
         alive = [row["id"] for row in company.tables["deals"].values() if not row["is_deleted"]]
@@ -43,6 +45,7 @@ def test_every_table_spends_no_more_than_its_due(everything_counts: bool) -> Non
     with sandbox.connect(
         seed=4,
         deals=1_200,
+        company="hostile",
         switches=switches,
         burst=1_000_000,
         progress=False,

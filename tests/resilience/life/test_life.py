@@ -84,6 +84,7 @@ class Living(RuleBasedStateMachine):
         self.account = sandbox.connect(
             seed=seed,
             deals=DEALS,
+            company="hostile",
             switches=switches,
             burst=1_000_000,
             progress=False,

@@ -67,6 +67,7 @@ class StageLife(RuleBasedStateMachine):
         self.account = sandbox.connect(
             seed=seed,
             deals=deals,
+            company="hostile",
             switches=switches,
             burst=1_000_000,
             progress=False,

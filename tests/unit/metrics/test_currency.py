@@ -12,6 +12,7 @@ from pandas.testing import assert_frame_equal, assert_series_equal
 
 from pdframe.errors import ArgumentError, DataWarning
 from pdframe.metrics import convert, ecb_rates
+from tests.helpers.notices import notes_in, noticed
 
 EUR = {"USD": 0.5, "GBP": 1.25}
 
@@ -48,7 +49,7 @@ def test_columns_are_chosen_and_the_currency_may_have_another_name() -> None:
     assert_frame_equal(result, frame.assign(Budget_in_EUR=[2.0, 2.0, 3.0, 10.0]))
 
 
-@pytest.mark.filterwarnings("ignore:Some rates are older:pdframe.errors.DataWarning")
+@pytest.mark.filterwarnings("ignore:.*Some rates are older:pdframe.errors.DataWarning")
 def test_the_last_rate_on_or_before_the_day_counts() -> None:
     days = pd.Series(pd.to_datetime(["2026-01-01", "2026-02-01", "2026-01-31", "2026-03-01"]))
     frame = money(currency="USD", value=8.0, expected_close_date=days).drop(columns="mrr")
@@ -62,7 +63,7 @@ def test_the_last_rate_on_or_before_the_day_counts() -> None:
         convert(frame, "EUR", rates, on="2025-12-31")
 
 
-@pytest.mark.filterwarnings("ignore:Some rates are older:pdframe.errors.DataWarning")
+@pytest.mark.filterwarnings("ignore:.*Some rates are older:pdframe.errors.DataWarning")
 def test_a_time_falls_on_its_day_in_tz() -> None:
     times = pd.Series(pd.to_datetime(["2026-01-31 23:30"] * 4)).dt.tz_localize("UTC")
     frame = money(currency="USD", value=8.0, won_time=times)
@@ -71,13 +72,13 @@ def test_a_time_falls_on_its_day_in_tz() -> None:
     assert convert(frame, "EUR", rates, on="won_time", tz="Europe/Berlin")["value_in_EUR"][0] == 2.0
 
 
-@pytest.mark.filterwarnings("ignore:Some rates are older:pdframe.errors.DataWarning")
+@pytest.mark.filterwarnings("ignore:.*Some rates are older:pdframe.errors.DataWarning")
 def test_what_has_no_day_or_no_currency_is_null() -> None:
     days = pd.Series(pd.to_datetime([None, "2026-02-01", None, "2026-02-01"]))
     frame = money(currency=pd.Series([None, "USD", None, None], dtype="str"), day=days).drop(
         columns="mrr"
     )
-    with pytest.warns(DataWarning, match="^2 rows have amounts and no currency"):
+    with noticed("^2 rows have amounts and no currency", others="^Some rates are older"):
         result = convert(frame, "EUR", by_day(("USD", "2026-01-01", 0.5)), on="day")
     assert_series_equal(
         result["value_in_EUR"], pd.Series([np.nan, 5.0, np.nan, np.nan], name="value_in_EUR")
@@ -181,7 +182,7 @@ def test_a_rate_older_than_ten_days_is_named_once_with_its_day_and_age() -> None
     )
     with pytest.warns(DataWarning) as caught:
         convert(frame.assign(amount=[3.0, 4.0, 5.0, 6.0]), "EUR", old, on="day")
-    assert [str(warning.message) for warning in caught] == [
+    assert notes_in(caught) == [
         "Some rates are older than 10 days on the day for which they are used, the oldest of each"
         " currency: GBP for 2026-06-01 (151 days old), RUB for 2026-03-12 (11 days old). Add newer"
         " rates, or pass a mapping to use one rate for all days."
@@ -197,7 +198,7 @@ def test_a_rate_older_than_ten_days_is_named_once_with_its_day_and_age() -> None
 def test_a_currency_that_the_bank_gave_up_is_named() -> None:
     frame = pd.DataFrame({"value": [100.0], "currency": ["RUB"]})
     # The bank's last rate of the rouble is of 1 March 2022.
-    with pytest.warns(DataWarning, match=r"RUB for 2022-12-31 \(305 days old\)"):
+    with noticed(r"RUB for 2022-12-31 \(305 days old\)"):
         convert(frame, "EUR", ecb_rates(currencies=["RUB"]), on="2022-12-31")
 
 

@@ -6,10 +6,9 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-import pytest
 
-from pdframe.errors import DataWarning
 from tests.bench import data_quality, funnel, velocity
+from tests.helpers.notices import noticed
 
 
 def same(ours: pd.DataFrame, theirs: pd.DataFrame) -> None:
@@ -51,7 +50,7 @@ def test_stage_velocity_is_that_of_sql(tmp_path: Path) -> None:
 
 def test_data_quality_is_that_of_sql(tmp_path: Path) -> None:
     data_quality.material(tmp_path, deals=8_000)
-    with pytest.warns(DataWarning, match="deals changed after"):
+    with noticed("deals changed after"):
         ours = data_quality.here(tmp_path)
     theirs = data_quality.in_sql(tmp_path)
     assert ours["count"].tolist() == theirs["count"].tolist()

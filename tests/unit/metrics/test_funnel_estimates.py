@@ -11,8 +11,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from pdframe.errors import DataWarning
 from pdframe.metrics import funnel, stage_velocity
+from tests.helpers.notices import noticed
 from tests.helpers.simulated_pipelines import AS_OF, DAY, Design, coverage, median_coverage
 from tests.helpers.visit_frames import day, known_visits, stages
 
@@ -113,7 +113,7 @@ FOLLOWED = known_visits(
 
 
 def test_a_horizon_after_the_follow_up_is_null_with_the_longest_one() -> None:
-    with pytest.warns(DataWarning, match="past the follow-up of 1 of 3 rows") as said:
+    with noticed("past the follow-up of 1 of 3 rows") as said:
         table = funnel(FOLLOWED, stages(), as_of=day(100), horizon="60D")
     # A is followed for 50 days (deal 3, still there); in B all have ended or, after 10 days, are
     # open, but deal 1 was lost after 30.
@@ -121,7 +121,7 @@ def test_a_horizon_after_the_follow_up_is_null_with_the_longest_one() -> None:
     assert table["win"].isna().tolist() == [True, False, True, True]
     assert table["conversion"].iloc[1] == 0.0
     assert table["horizon_days"].tolist()[:2] == [60.0, 60.0]
-    longest = re.search(r"all rows identify is ([\d.]+) d: 50 d \(A\)", str(said[0].message))
+    longest = re.search(r"all rows identify is ([\d.]+) d: 50 d \(A\)", said[0])
     assert longest
     with warnings.catch_warnings():
         warnings.simplefilter("error")
@@ -142,9 +142,8 @@ def test_conversion_can_be_known_where_winning_is_not() -> None:
     visits = known_visits(
         (1, "A", 0, 10, "advanced"), (1, "B", 10, None, "open"), (2, "A", 0, 12, "lost")
     )
-    with pytest.warns(
-        DataWarning,
-        match=(
+    with noticed(
+        (
             r"past the follow-up of 2 of 3 rows.*"
             r"all rows identify is 30 d: 40 d \(A\), 30 d \(B\)"
         ),
@@ -163,9 +162,8 @@ def test_the_longest_horizon_that_all_identify_is_that_of_both_rates_and_all_gro
         (3, "A", 80, 90, "advanced"),
         (3, "B", 90, None, "open"),
     ).assign(side=["a", "a", "b", "b"])
-    with pytest.warns(
-        DataWarning,
-        match=(
+    with noticed(
+        (
             r"past the follow-up of 3 of 6 rows.*"
             r"all rows identify is 10 d: 20 d \(A\), 10 d \(B\)"
         ),
@@ -192,13 +190,23 @@ def test_each_group_has_its_own_horizon_and_follow_up() -> None:
         ("b", "A"): 0.5,
         ("b", "B"): 0.0,
     }
-    with pytest.warns(
-        DataWarning, match=r"2 of 6 rows.*all rows identify is 10 d: 50 d \(A\), 10 d \(B\)"
-    ):
+    with noticed(r"2 of 6 rows.*all rows identify is 10 d: 50 d \(A\), 10 d \(B\)"):
         table = funnel(visits, stages(), as_of=day(100), by="side", horizon="55D").set_index(
             ["side", "stage"]
         )
     assert table["conversion"].dropna().to_dict() == {("a", "A"): 0.5, ("a", "B"): 0.0}
+
+
+def test_the_common_horizon_is_the_shortest_of_all_rows() -> None:
+    visits = FOLLOWED.assign(side=FOLLOWED["deal_id"].map({1: "a", 2: "a", 3: "b", 4: "b"}))
+    table = funnel(visits, stages(), as_of=day(100), by="side", horizon="common")
+    # 20, 30, 50 and 10 days, see above.
+    assert table["horizon_days"].dropna().tolist() == [10.0] * 4
+    pd.testing.assert_frame_equal(
+        table, funnel(visits, stages(), as_of=day(100), by="side", horizon="10D")
+    )
+    none = funnel(visits.iloc[:0], stages(), as_of=day(100), pipeline_id=1, horizon="common")
+    assert none["horizon_days"].isna().all()
 
 
 def test_intervals_hold_the_truth_of_200_small_pipelines() -> None:

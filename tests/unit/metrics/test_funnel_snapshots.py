@@ -13,6 +13,7 @@ import pytest
 
 from pdframe.errors import DataWarning
 from pdframe.metrics import funnel, funnel_deals
+from tests.helpers.notices import noticed
 from tests.helpers.visit_frames import day, known_visits, stages
 
 NOW = day(100)
@@ -63,25 +64,27 @@ def test_deals_of_one_snapshot_are_counted_but_have_no_rates(
         .all()
         .all()
     )
-    messages = [str(one.message) for one in reported]
-    assert messages[0].startswith("4 of 4 deals are known from snapshots alone")
-    assert said in messages[0]
-    assert messages[0].endswith(
-        "load account.deal_changes(): 20 tokens per deal, 4 deals = 80 tokens."
+    (warning,) = reported
+    cost, late, few = table.attrs["notes"]
+    assert "changelogs of this cohort: 4 deals, 80 tokens: account.deal_changes(ids)" in cost
+    assert str(warning.message).startswith(f"funnel: {cost[:130]}")
+    assert str(warning.message).endswith(
+        '2 more: the full text is in .attrs["notes"] of the result.'
     )
+    assert late.startswith("4 of 4 deals are known from snapshots alone")
+    assert said in late
     rows = sum(row[0] > 0 for row in counts[:3])
-    assert messages[1].startswith(f"The rates of {rows} of 3 rows are null")
-    assert reported[0].filename == __file__
+    assert few.startswith(f"The rates of {rows} of 3 rows are null")
+    assert warning.filename == __file__
 
 
 @pytest.mark.parametrize(
     ("second", "advice"),
     [
-        ("deleted", "there is nothing to load: all of these deals are deleted."),
+        ("deleted", "No changelog can be loaded: all of these deals are deleted."),
         (
             "open",
-            "20 tokens per deal, 1 deal = 20 tokens. The other 1 is deleted: nothing can be"
-            " loaded.",
+            "No changelog can be loaded: 1 of these deals is deleted.",
         ),
     ],
 )
@@ -90,12 +93,12 @@ def test_no_changelog_of_a_deleted_deal_is_recommended(second: str, advice: str)
     seen = known_visits(
         (1, "A", 10, 80, "deleted"), (2, "B", 10, end, second), source="snapshots", seen=50
     )
-    with pytest.warns(DataWarning) as said:
+    with noticed() as notes:
         funnel(seen, stages(), as_of=NOW)
-    (message,) = [
-        str(one.message) for one in said if "known from snapshots alone" in str(one.message)
-    ]
+    (message,) = [note for note in notes if "known from snapshots alone" in note]
     assert message.endswith(advice)
+    costs = [note for note in notes if "1 deal, 20 tokens: account.deal_changes(ids)" in note]
+    assert len(costs) == (second == "open")
 
 
 def test_a_deal_is_followed_from_its_first_snapshot_on() -> None:
@@ -108,14 +111,14 @@ def test_a_deal_is_followed_from_its_first_snapshot_on() -> None:
     seen = known_visits(
         (31, "A", 20, 80, "lost"), (32, "A", 20, None, "open"), source="snapshots", seen=50
     )
-    with pytest.warns(DataWarning, match=r"2 of 26 deals are known from snapshots alone"):
+    with noticed(r"2 of 26 deals are known from snapshots alone", "2 deals, 40 tokens"):
         level = funnel_deals(pd.concat([exact, seen]), stages(), as_of=NOW)
     assert level["entry_days"].tolist() == [0.0] * 24 + [30.0, 30.0]
     # One of them advances on its day 60, as one of 14: by then half of the 24 were left, since the
     # looks came at day 30 exactly.
     seen.loc[0, "end"] = "advanced"
     after = known_visits((31, "B", 80, None, "open"), source="snapshots", seen=85)
-    with pytest.warns(DataWarning, match=r"2 of 26 deals are known from snapshots alone"):
+    with noticed(r"2 of 26 deals are known from snapshots alone", "2 deals, 40 tokens"):
         table = funnel(pd.concat([exact, seen, after]), stages(), as_of=NOW)
     assert table[COUNTS].iloc[0].tolist() == [26, 1, 24, 0, 1]
     assert table["horizon_days"].iloc[0] == 70.0
@@ -129,11 +132,11 @@ def test_too_few_followed_from_the_start_are_refused(exact: int, refused: bool) 
         *[(deal, "A", 0, 60 + deal, "lost") for deal in range(11, 30)], source="snapshots", seen=30
     )
     reported = known_visits(*[(deal, "A", 0, 95 + deal, "lost") for deal in range(1, exact + 1)])
-    with pytest.warns(DataWarning) as said:
+    with noticed() as notes:
         table = funnel(pd.concat([reported, seen]), stages(), as_of=NOW)
     assert table["reached"].iloc[0] == 19 + exact
     assert np.isnan(table["conversion"].iloc[0]) == refused
-    assert len(said) == 1 + refused
+    assert len(notes) == 2 + refused
 
 
 def test_a_deal_first_seen_in_a_later_stage_has_no_rate_in_earlier_ones() -> None:
@@ -145,9 +148,9 @@ def test_a_deal_first_seen_in_a_later_stage_has_no_rate_in_earlier_ones() -> Non
         source="current",
         seen=90,
     )
-    with pytest.warns(DataWarning, match="30 of 60 deals are known from snapshots alone"):
+    with noticed("30 of 60 deals are known from snapshots alone", "30 deals, 600 tokens"):
         table = funnel(visits, stages(), as_of=NOW).set_index("stage")
-    with pytest.warns(DataWarning, match="30 of 60 deals are known from snapshots alone"):
+    with noticed("30 of 60 deals are known from snapshots alone", "30 deals, 600 tokens"):
         level = funnel_deals(visits, stages(), as_of=NOW)
     assert table[COUNTS].to_numpy().tolist() == [
         [60, 30, 0, 0, 30],
@@ -182,9 +185,8 @@ def test_a_snapshot_within_a_day_counts_as_from_the_start() -> None:
 
 
 def test_a_deal_seen_too_late_for_as_of_is_left_out() -> None:
-    with pytest.warns(
-        DataWarning,
-        match=(
+    with noticed(
+        (
             r"4 deals had entered by as_of but were first seen after it, the last at 2026-04-01.*80"
             r" tokens"
         ),
@@ -229,15 +231,12 @@ def test_bounded_times_count_at_the_latest_possible_with_a_warning() -> None:
     )
     visits["left_after"] = [day(10), None, None]
     visits["entered_after"] = [None, None, day(4)]
-    with pytest.warns(
-        DataWarning,
-        match=(
-            r"2 of 3 deals have a time that is only known to be between two snapshots.*2 deals = 40"
-            r" tokens"
-        ),
+    with noticed(
+        (r"2 of 3 deals have a time that is only known to be between two snapshots"),
+        "2 deals, 40 tokens",
     ):
         level = funnel_deals(visits, stages(), as_of=NOW)
     assert level["days"].tolist() == [20.0, 100.0, 25.0]
     # Before the exit can have happened at the latest, the deal counts as there.
-    with pytest.warns(DataWarning, match="1 of 3 deals"):
+    with noticed("1 of 3 deals", "1 deal, 20 tokens"):
         assert funnel(visits, stages(), as_of=day(15))["open"].iloc[0] == 3

@@ -44,6 +44,12 @@ BERLIN = "Europe/Berlin"
         ("2026-03-29", "2026-03-28T23:00:00", "2026-03-29T21:59:59.999999"),
         ("2026-06-30 14:00", "2026-06-30T12:00:00", "2026-06-30T12:00:00"),
         ("2026-06-30T14:00:00.5Z", "2026-06-30T14:00:00.500000", "2026-06-30T14:00:00.500000"),
+        # Periods.
+        ("2026", "2025-12-31T23:00:00", "2026-12-31T22:59:59.999999"),
+        ("2026-Q2", "2026-03-31T22:00:00", "2026-06-30T21:59:59.999999"),
+        ("2026-06", "2026-05-31T22:00:00", "2026-06-30T21:59:59.999999"),
+        (pd.Period("2026Q2"), "2026-03-31T22:00:00", "2026-06-30T21:59:59.999999"),
+        (pd.Period("2026-06-30", "D"), "2026-06-29T22:00:00", "2026-06-30T21:59:59.999999"),
         (datetime(2026, 6, 30), "2026-06-29T22:00:00", "2026-06-29T22:00:00"),
         (datetime(2026, 6, 30, tzinfo=UTC), "2026-06-30T00:00:00", "2026-06-30T00:00:00"),
         (
@@ -71,7 +77,9 @@ def test_moments(value: Any, first: str, last: str) -> None:
         "now",
         "today",
         "soon",
-        "2026-06",
+        "last Monday",
+        "2026-W23",
+        "Q2",
         "2026-13-01",
         "2026-06-30x",
         "99999-01-01",
@@ -93,11 +101,26 @@ def test_what_is_no_timezone(tz: Any) -> None:
             call()
 
 
+def test_a_metric_reads_no_clock_and_says_so() -> None:
+    for value in ("now", "last Monday", "7 days ago"):
+        with pytest.raises(ArgumentError, match=r"does not read the clock: pd\.Timestamp\.now\(\)"):
+            moment(value, "UTC", "as_of")
+
+
 def test_windows() -> None:
     assert window(None, None, "UTC") == (None, None)
     since, until = window("2026-01-01", "2026-02-01", BERLIN)
     assert (str(since), str(until)) == ("2025-12-31 23:00:00+00:00", "2026-01-31 23:00:00+00:00")
-    for pair in (("2026-01-01", "2026-01-01"), ("2026-01-02", "2026-01-01")):
+    quarter = window("2026-Q2", "2026-Q2", BERLIN)
+    assert quarter == window("2026-04-01", "2026-07-01", BERLIN)
+    assert window(pd.Period("2026-04"), pd.Period("2026-06"), BERLIN) == quarter
+    # A day is its first instant, as ever.
+    assert window(None, "2026-07-01", "UTC")[1] == pd.Timestamp("2026-07-01", tz="UTC")
+    for pair in (
+        ("2026-01-01", "2026-01-01"),
+        ("2026-01-02", "2026-01-01"),
+        ("2026-Q2", "2026-Q1"),
+    ):
         with pytest.raises(ArgumentError, match="is not before until="):
             window(*pair, "UTC")
 
@@ -121,7 +144,12 @@ def test_need_names_what_is_missing() -> None:
         ("visits", "b", "Pass the frame of account.stage_visits() with all its columns."),
         ("history", "b", "Pass the frame of account.deal_history() with all its columns."),
         ("rates", "b", "Pass the frame of the loader with all its columns."),
-        ("deals", "owner_name", "account.deals(names=True) adds the names of ids."),
+        ("deals", "owner_name", "account.deals() adds the names of ids, unless names=False."),
+        (
+            "deals",
+            "org_name",
+            "account.deals(names=True) adds the names of persons and organizations.",
+        ),
         ("lines", "Deal type", "The argument carry= of mrr_lines adds columns of deals."),
     ]:
         with pytest.raises(ArgumentError, match=f"{re.escape(remedy)}$"):

@@ -15,7 +15,7 @@ from matplotlib.patches import Rectangle
 from pdframe import plot
 from pdframe.errors import ArgumentError
 from pdframe.plot import _style as style
-from pdframe.plot.forecast import short
+from pdframe.plot._months import short
 from tests.helpers.charts import draw, texts
 from tests.helpers.forecast_charts import (
     CHANGES,
@@ -364,3 +364,63 @@ def test_draws_of_other_periods_or_none_are_refused() -> None:
         plot.forecast(QUARTER, draws=draws.iloc[1:])
     with pytest.raises(ArgumentError, match="draws has no rows"):
         plot.forecast(QUARTER, draws=draws.iloc[:0])
+
+
+def test_a_record_of_other_groups_and_lengths_is_no_past_of_this_forecast() -> None:
+    own = RECORD.assign(by=None, group=None, freq="M").astype({"by": "str", "group": "str"})
+    others = pd.concat(
+        [
+            own,
+            own.assign(by="team", group="a", actual=1e9, p90=2e9),
+            own.assign(freq="Q", actual=1e9, p90=2e9),
+        ],
+        ignore_index=True,
+    )
+    monthly = QUARTER.copy()
+    monthly.attrs["freq"] = "M"
+    alone, among = (draw(plot.forecast(monthly, record=each)) for each in (own, others))
+    assert texts(among) == texts(alone)
+    team = monthly.copy()
+    team.insert(0, "team", "a")
+    said = texts(draw(plot.forecast(team, record=others)))
+    assert said != texts(among)
+
+
+@pytest.mark.parametrize("form", ["str", "object", "short", "pyarrow"])
+def test_horizons_may_be_text(form: str) -> None:
+    lengths = ["30D", "180D", "90D"]
+    frame = calibration_of(lengths)
+    texts_of = {
+        "str": frame["horizon"].astype("str"),
+        "object": frame["horizon"].astype(object),
+        "short": pd.Series(lengths),
+        "pyarrow": frame["horizon"].astype("duration[us][pyarrow]"),
+    }
+    ax = draw(plot.calibration(frame.assign(horizon=texts_of[form])))
+    names = [text.get_text() for text in ax.get_legend().get_texts()]
+    assert names == ["as forecast", "within 30 d", "within 90 d", "within 180 d"]
+    scores = pd.DataFrame(
+        {"cutoff": pd.Timestamp("2026-03-31"), "horizon": texts_of[form], "n": 5, "brier": 0.1}
+    )
+    both = pd.concat([scores.assign(method=name) for name in ("hazard", "constant")])
+    ax = draw(plot.backtest(both.reset_index(drop=True)))
+    ticks = [label.get_text().split("\n")[0] for label in ax.get_xticklabels()]
+    assert ticks == ["within 30 d", "within 90 d", "within 180 d"]
+
+
+@pytest.mark.parametrize("value", [np.inf, 30, 30.0, "30", "inf", "soon", ["90D"], True])
+def test_horizons_that_are_no_lengths_of_time_are_named(value: object) -> None:
+    frame = calibration_of(["30D", "180D", "90D"])
+    frame["horizon"] = pd.Series([value] * 3)
+    with pytest.raises(ArgumentError, match=r"'horizon' holds .*not a length of time"):
+        plot.calibration(frame)
+
+
+def calibration_of(horizons: list[str]) -> pd.DataFrame:
+    return pd.DataFrame(
+        {
+            "method": "hazard", "horizon": pd.to_timedelta(horizons), "bin": [1, 2, 3], "n": 10,
+            "wins": [1, 2, 3], "p_mean": [0.05, 0.15, 0.25], "share": [0.1, 0.2, 0.3],
+            "low": [0.0, 0.1, 0.1], "high": [0.2, 0.3, 0.5],
+        }
+    )  # fmt: skip

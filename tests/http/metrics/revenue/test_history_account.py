@@ -27,7 +27,9 @@ def mrr_of(lines: pd.DataFrame, month: pd.Period) -> dict[Any, float]:
 @pytest.mark.filterwarnings("ignore:.*options that are not defined.*:pdframe.errors.DataWarning")
 @pytest.mark.filterwarnings("ignore:.* in no month:pdframe.errors.DataWarning")
 def test_each_month_is_as_the_account_saw_it() -> None:
-    with sandbox.connect(seed=5, deals=150, burst=100_000, progress=False) as account:
+    with sandbox.connect(
+        seed=5, deals=150, company="hostile", burst=100_000, progress=False
+    ) as account:
         company, snapshots = account.company_model, {}
         for round_, days in enumerate((0, 31, 31, 30)):
             account.advance(days=days)

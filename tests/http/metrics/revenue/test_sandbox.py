@@ -48,6 +48,7 @@ def load(**switches: Any) -> Loaded:
     with sandbox.connect(
         seed=11,
         deals=DEALS,
+        company="hostile",
         burst=NO_BURST,
         daily_tokens=10**9,
         progress=False,

@@ -11,6 +11,8 @@ Landmarks lie every 28 days before day 112: days 28, 56 and 84.
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -35,6 +37,7 @@ TEN = (
     (9, "A", 60, 100, "won"),
     (10, "B", 90, None, "open"),
 )
+HOUR = DAY // 24
 HORIZONS = np.array([28, 56, 84]) * DAY
 # Of 14, 11 and 6 deals at landmarks whose 28, 56 and 84 days are over.
 WON, LOST = [5 / 14, 5 / 11, 3 / 6], [3 / 14, 3 / 11, 2 / 6]
@@ -101,6 +104,30 @@ def test_weighted_counts_the_stage_where_the_close_is_due() -> None:
     ]
     for due in (None, -1):
         assert not fitted.predict(open_deals("A", "B", due=due), HORIZONS).won.any()
+
+
+def test_weighted_takes_the_probability_of_the_deal_where_it_has_one() -> None:
+    fitted = Weighted().fit(known(), 0)
+    deals = open_deals("A", "B", "B", "B", "A", due=10)
+    own = replace(deals, probability=np.array([75.0, np.nan, 0.0, 100.0, 101.0]))
+    won = fitted.predict(own, HORIZONS[:1]).won[:, 0]
+    assert won.tolist() == [0.75, 0.5, 0.0, 1.0, 0.2]
+    assert fitted.predict(own.take([3, 0]), HORIZONS[:1]).won[:, 0].tolist() == [1.0, 0.75]
+
+
+def test_weighted_counts_days_in_the_zone_of_the_company() -> None:
+    there = known()
+    deals = open_deals("B", due=0)
+    # Day 112 begins in UTC; in Tallinn it is two hours old, in New York the day before lasts.
+    assert Weighted().fit(there, 0).predict(deals, HORIZONS[:1]).won[0, 0] == 0.5
+    there.tz = "America/New_York"
+    short = np.array([4 * HOUR])
+    assert Weighted().fit(there, 0).predict(deals, short).won[0, 0] == 0.0
+    assert Weighted().fit(there, 0).predict(deals, short + 2 * HOUR).won[0, 0] == 0.5
+    there.tz = "Asia/Tokyo"
+    assert Weighted().fit(there, 0).predict(deals, 15 * np.array([HOUR])).won[0, 0] == 0.5
+    past = replace(deals, at=deals.at + 15 * HOUR)
+    assert Weighted().fit(there, 0).predict(past, short).won[0, 0] == 0.0
 
 
 @pytest.mark.parametrize("method", [Constant(), StageClimatology()])

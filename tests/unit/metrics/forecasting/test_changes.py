@@ -453,7 +453,8 @@ def test_values_from_before_the_kept_history_count_nothing_and_are_counted() -> 
         ({"before": "last week"}, "before="),
         ({"method": "oracle"}, "method must be one of"),
         ({"by": "nothing"}, "no column 'nothing'"),
-        ({"by": "currency"}, "column 'currency' of its own"),
+        ({"by": "aged"}, "column 'aged' of its own"),
+        ({"by": "currency", "rates": {"EUR": 1}}, "keeps currencies apart"),
         ({"rates": 1}, "rates"),
     ],
 )

@@ -6,8 +6,10 @@ import numpy as np
 import pytest
 
 from pdframe.metrics.forecasting._interface import DAY, Fitted, OpenDeals, Probabilities
-from pdframe.metrics.forecasting.drift import Drift, drift
+from pdframe.metrics.forecasting.common_sd import ASSUMED, CommonSd, PastTotals, estimate
+from pdframe.metrics.forecasting.drift import Drift, drift, drift_note
 from pdframe.metrics.forecasting.known import Known
+from pdframe.metrics.forecasting.money import Counting
 from tests.helpers.forecast_frames import past
 
 
@@ -63,3 +65,33 @@ def test_the_warning_has_both_rates_and_says_what_would_explain_it(won: int, sai
     if won == 15:
         # 2.6 times the root of 21 + (.2 x 30) squared is 19.6, more than the 15 that are missing.
         assert str(note).endswith("of 20%, would explain it.")
+
+
+@pytest.mark.parametrize("is_own", [True, False])
+def test_the_warning_takes_the_spread_that_the_account_had_before(
+    is_own: bool, monkeypatch: pytest.MonkeyPatch
+):
+    known = Known.at(*past(1000), "2026-06-30")
+    moments = []
+
+    def stated(then: Known, *_: object) -> CommonSd:
+        moments.append(then.as_of)
+        return CommonSd(1.5, 9, True) if is_own else CommonSd(ASSUMED, 2, False)
+
+    monkeypatch.setattr("pdframe.metrics.forecasting.drift.estimate", stated)
+    # Of 64 deals, 14 were won, and 32 would be: z is -4.5. Over 90 days, z is -1.3.
+    assert drift_note(known, Half(), 90 * DAY, 0) is None
+    assert moments == []
+    note = str(drift_note(known, Half(), 30 * DAY, 0))
+    assert moments == [known.as_of - 30 * DAY]
+    # 2.6 times the root of 16 + (.2 x 32) squared is 19.6, more than the 18 that are missing.
+    words = ", of 150% as in the account's earlier months, would explain it."
+    assert note.endswith(words if is_own else ", of 20%, would explain it.")
+
+
+def test_the_account_s_own_spread_is_estimated_from_its_wins():
+    known = Known.at(*past(1000), "2026-06-30")
+    note = str(drift_note(known, Half(), 30 * DAY, 0))
+    own = estimate(known.before(known.as_of - 30 * DAY), PastTotals(Half(), 0), Counting())
+    assert own.estimated
+    assert f"of {own.value:.0%} as in the account's earlier months" in note

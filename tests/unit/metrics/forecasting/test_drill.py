@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 
 from pdframe import metrics
+from pdframe.errors import ArgumentError
 from tests.helpers.forecast_frames import past
 
 FRAMES = past()
@@ -60,3 +61,50 @@ def test_measures_are_no_keys(table: Any, keys: list[str]) -> None:
     row.attrs = {}
     level = pd.DataFrame({name: [row[name]] for name in keys})
     assert len(metrics.drill_through(row, level)) == 1
+
+
+@pytest.mark.parametrize(
+    ("freq", "ends"),
+    [
+        ("M", ["2026-07", "2026-08", "2026-09"]),
+        ("W", ["2026-07-05", "2026-07-12", "2026-09-30"]),
+        ("Q", ["2026-Q3"]),
+    ],
+)
+def test_a_period_leads_to_the_deals_that_its_expectation_is_from(
+    freq: str, ends: list[str]
+) -> None:
+    table = metrics.forecast(*FRAMES, **COMING, freq=freq, by="owner_id")
+    rows = metrics.forecast_deals(*FRAMES, as_of="2026-06-30", horizons=ends, by="owner_id")
+    # No past value is known, so none is expected to change until the win.
+    for _, own in table.groupby("owner_id"):
+        total = own["from_open"].cumsum()
+        places = range(len(own)) if len(ends) == len(own) else (0, 1, len(own) - 1)
+        for place in places:
+            deals = metrics.drill_through(own.iloc[place], rows)
+            assert len(deals) == own["deals_open"].iloc[place]
+            assert deals["expected_value"].sum() == pytest.approx(total.iloc[place], abs=1e-3)
+
+
+def test_a_period_without_its_horizon_says_which_to_pass() -> None:
+    row = metrics.forecast(*FRAMES, **COMING).iloc[1]
+    rows = metrics.forecast_deals(*FRAMES, as_of="2026-06-30", horizons="2026-09")
+    with pytest.raises(ArgumentError, match=r"horizons='2026-08-31'"):
+        metrics.drill_through(row, rows)
+    earlier = metrics.forecast_deals(*FRAMES, as_of="2026-05-31", horizons="2026-08")
+    with pytest.raises(ArgumentError, match=r"as of 2026-06-30.*as of 2026-05-31"):
+        metrics.drill_through(row, earlier)
+    bare = row.copy()
+    bare.attrs = {}
+    with pytest.raises(ArgumentError, match="has lost its attrs"):
+        metrics.drill_through(bare, rows)
+    assert len(metrics.drill_through(row, rows, keys="currency")) == len(rows)
+
+
+def test_what_compares_forecasts_leads_to_the_deals_too() -> None:
+    rows = metrics.forecast_deals(*FRAMES, as_of="2026-06-30", horizons=["2026-07", "2026-09"])
+    draws = metrics.forecast_draws(*FRAMES, **COMING)
+    for table in (metrics.attainment(draws, 1_000), metrics.what_if(*FRAMES, **COMING, rate=2)):
+        deals = metrics.drill_through(table.iloc[2], rows)
+        assert (deals["horizon"] == rows["horizon"].max()).all()
+        assert len(deals) == len(rows) // 2

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import subprocess
 import sys
 from typing import Any
@@ -18,9 +19,14 @@ from hypothesis import strategies as st
 
 from pdframe import metrics
 from pdframe.errors import ArgumentError, DataWarning, InsufficientDataError
+from pdframe.metrics._arguments import NULL
+from pdframe.metrics._columns import NO_ID
+from pdframe.metrics.forecasting._interface import DAY, Activity, LineItems, OpenDeals
 from pdframe.metrics.forecasting.blend import Blend
+from pdframe.metrics.forecasting.design import Design
 from pdframe.metrics.forecasting.known import Known
 from pdframe.metrics.forecasting.methods import METHODS
+from pdframe.metrics.forecasting.why import Circumstances
 from tests.helpers.forecast_frames import END, FIRST_ID, STAGE_IDS, past
 from tests.helpers.small_frames import DEALS, VISITS, frame
 
@@ -106,8 +112,8 @@ def test_one_row_a_deal_and_horizon_with_probabilities_that_add_up(frames: Frame
     )
     assert result["band"].tolist() == bands.tolist()
     assert result.attrs["keys"] == ["deal_id", "horizon"]
-    assert result["why"].str.contains("blend").all()
-    assert result["why"].str.contains("calibration").all()
+    assert result["why"].str.contains("(blend) (x", regex=False).all()
+    assert result["why"].str.contains("(calibration) (x", regex=False).all()
 
 
 def test_a_horizon_alone_is_what_it_is_among_others(frames: Frames):
@@ -131,6 +137,66 @@ def test_why_is_the_odds_of_the_next_interval_as_a_product(frames: Frames):
     np.testing.assert_allclose(
         why.base * why.factors[:, :-2].prod(axis=1), model / (1 - model), rtol=1e-9
     )
+
+
+def test_why_says_in_words_what_its_factors_are_of(frames: Frames):
+    deals, visits, stages = with_deal(frames)
+    deals["owner_name"] = deals["owner_id"].map({7: "Ann", 8: "Bo"}).astype("str")
+    result = forecast((deals, visits, stages), horizons="30D")
+    said = " ".join(result["why"])
+    for words in (
+        r"stage (Talk|Offer) \(x",
+        r"\d+ days? in (Talk|Offer) \(x",
+        r"all else \(x",
+    ):
+        assert re.search(words, said), words
+    known = Known.at(deals, visits, stages, AS_OF)
+    fitted = METHODS["hazard"].fit(known, 0)
+    assert isinstance(fitted, Blend)
+    why = fitted.explain(known.open_at([known.as_of]))
+    for row, text in enumerate(result["why"]):
+        percent, days, average = re.match(
+            r"(\S+) % within (\S+) days \(an average deal: (\S+) %\), odds times: ", text
+        ).groups()  # type: ignore[union-attr]
+        factors = [float(number) for number in re.findall(r"\(x([\d.]+)\)", text)]
+        odds = why.base * why.factors[row].prod()
+        assert float(percent) == pytest.approx(100 * odds / (1 + odds), rel=0.06)
+        assert float(average) == pytest.approx(100 * why.base / (1 + why.base), rel=0.06)
+        assert float(days) == pytest.approx(why.days, abs=0.06)
+        # What the text says multiplies to the odds that it says, up to its digits.
+        assert np.prod(factors) == pytest.approx(why.factors[row].prod(), rel=0.06)
+        named = [abs(np.log(number)) for number in factors[:-3]]
+        assert named == sorted(named, reverse=True)
+
+
+def test_why_has_words_for_every_term():
+    day_of = pd.Timestamp("2026-06-30").value // 1_000
+    nothing, one = np.array([NO_ID, 5]), np.array([NULL, 4 * DAY])
+    there = OpenDeals(
+        np.array([1, 2]), np.full(2, day_of), np.ones(2, np.int64), nothing,
+        np.full(2, day_of - 6 * DAY), np.full(2, day_of - DAY), np.array([np.nan, 1234.5]),
+        np.array([None, "EUR"], object), nothing, np.array([NULL, day_of // DAY + 12]),
+        np.array([0, 2]), Activity(one, np.zeros(2, np.int64), one),
+        LineItems(np.array([0, 3]), nothing),
+    )  # fmt: skip
+    words = Circumstances(there, ["", "Offer"], [None, "Ann"], np.array([0, 3]))
+    expected = {
+        "stage": ["unknown stage", "stage Offer"],
+        "time in stage": ["time in an unknown stage", "6 days in Offer"],
+        "age of the deal": ["created 1 day ago"] * 2,
+        "value": ["unknown value", "value 1,234 EUR, of a usual size"],
+        "owner": ["unknown owner", "owner Ann"],
+        "moves back": ["never moved back", "moved back twice"],
+        "expected close": ["no expected close", "expected close in 12 days"],
+        "season": ["season (June)"] * 2,
+        "activity": ["no activity done", "last activity 4 days ago"],
+        "line items": ["0 line items", "3 line items"],
+        "product": ["no product", "product 5"],
+    }
+    for term, texts in expected.items():
+        assert [words.text(term, row) for row in (0, 1)] == texts
+    design = Design.of(there, 28 * DAY, np.array([14 * DAY]))
+    assert {feature.term for feature in design.features} - {""} <= set(expected)
 
 
 @pytest.mark.parametrize("method", ["aalen-johansen", "constant", "stage climatology", "weighted"])

@@ -181,4 +181,53 @@ def test_no_forecast_is_an_empty_record_with_every_column() -> None:
     assert list(table.columns) == [
         "as_of", "period", "currency", "by", "group", "method", "won_already", "mean", "p10", "p50",
         "p90", "actual", "covered", "pinball_10", "pinball_50", "pinball_90", "crps",
+        "freq",
     ]  # fmt: skip
+
+
+def test_the_first_forecast_of_a_day_counts() -> None:
+    rates = {"EUR": 1, "USD": 0.5}
+    first = issued(rates=rates)
+    # 23:30 and 00:30 in Tallinn.
+    late, after = (
+        issued(rates=rates).assign(issue=number, mean=mean, as_of=pd.Timestamp(at, tz="UTC"))
+        for number, mean, at in (
+            (2, 111.0, "2026-06-30 20:30"),
+            (3, 222.0, "2026-06-30 21:30"),
+        )
+    )
+    other = issued(rates=rates).assign(issue=4, method="constant", mean=333.0)
+    quarter = issued(rates=rates, freq="Q", until="2026-10-01", first=("2026-07-01",))
+    groups = issued(["a"], rates=rates).assign(issue=6, mean=555.0)
+    every = [first, late, after, other, quarter.assign(issue=5, mean=444.0), groups]
+    table, _ = record(pd.concat(every[::-1], ignore_index=True), "2026-10-01")
+    assert sorted(table["mean"]) == [100.0, 100.0, 222.0, 222.0, 333.0, 333.0, 444.0, 555.0, 555.0]
+    assert table.loc[table["mean"] == 444.0, "freq"].tolist() == ["Q"]
+    # A later forecast counts for the periods that the first one did not reach.
+    more = issued(rates=rates, until="2026-10-01", first=("2026-08-01", "2026-09-01"))
+    table, _ = record(pd.concat([first, more.assign(issue=2, mean=9.0)]), "2026-10-01")
+    assert table["mean"].tolist() == [100.0, 100.0, 9.0]
+    assert table["period"].dt.month.tolist() == [7, 8, 9]
+
+
+def test_a_win_counts_on_the_day_of_the_company() -> None:
+    rates = {"EUR": 1, "USD": 0.5}
+    shown = deals()
+    # By the company's own calendar the first win, of 15 July, is one of 1 September.
+    own = shown["won_time"].dt.tz_convert(TALLINN).dt.tz_localize(None).dt.normalize()
+    own[0] = pd.Timestamp("2026-09-01")
+    shown = shown.assign(local_won_date=own.astype("datetime64[us]"))
+    end = pd.Timestamp("2026-10-01", tz="UTC")
+    table, _ = track_record(issued(rates=rates), shown, visits(), STAGES, as_of=end)
+    assert table["actual"].tolist() == [50.0, 4.5]
+    september = issued(rates=rates, until="2026-10-01", first=("2026-09-01",))
+    table, _ = track_record(september, shown, visits(), STAGES, as_of=end)
+    assert table["actual"].tolist() == [100.0]
+
+
+def test_a_period_that_ends_within_a_day_has_the_wins_before_its_end() -> None:
+    # 00:30 on 1 August in Tallinn, after the win at 00:00.
+    for until, actual in (("2026-08-01 00:30", 4.5), ("2026-08-01 00:00", None)):
+        rows = issued(rates={"EUR": 1, "USD": 0.5}, until=until, first=("2026-07-01", "2026-08-01"))
+        table, _ = record(rows[rows["ends"] > rows["begins"]], "2026-09-01")
+        assert table["actual"].tolist() == ([150.0] if actual is None else [150.0, actual])

@@ -228,6 +228,35 @@ def test_values_are_those_of_the_history_and_unknown_without_it():
     assert np.isnan(at(now, "2025-05-15").value).all()
 
 
+def test_the_probability_of_a_deal_is_known_from_its_first_snapshot():
+    visits = [visit(1, 1, "2025-01-01", None, "open")]
+    rows = [(None, "60", "2025-03-01"), ("60", "80", "2025-04-01")]
+    history = [
+        {"deal_id": 1, "column": "probability", "before": before, "after": after}
+        | {"time": day(time), "seen_at": day(time), "source": "first look"}
+        for before, after, time in rows
+    ]
+    one = known([deal(1, "2025-01-01", probability=90.0)], visits, "2025-06-30", history)
+    times = [micros(f"2025-{month}-15") for month in ("02", "03", "04")]
+    shown = one.open_at(times).probability
+    assert shown is not None
+    assert shown.tolist() == pytest.approx([np.nan, 60.0, 80.0], nan_ok=True)
+
+
+def test_a_probability_that_changes_later_is_not_known_earlier_than_others():
+    visits = [visit(1, 1, "2025-01-01", None, "open")]
+    rows = [(None, "60", "2025-01-01"), ("60", "80", "2025-04-01")]
+    history = [
+        {"deal_id": 1, "column": "probability", "before": before, "after": after}
+        | {"time": day(time), "seen_at": day(time), "source": "changelog"}
+        for before, after, time in rows
+    ]
+    one = known([deal(1, "2025-01-01")], visits, "2025-06-30", history)
+    shown = one.open_at([micros("2025-03-15"), micros("2025-04-15")]).probability
+    assert shown is not None
+    assert shown.tolist() == pytest.approx([np.nan, 80.0], nan_ok=True)
+
+
 def test_the_value_of_a_win_is_that_at_winning_as_far_as_known():
     deals = [deal(1, "2025-01-01", "won", won_time="2025-03-01", update_time="2025-09-01")]
     visits = [visit(1, 1, "2025-01-01", "2025-03-01", "won")]
@@ -384,3 +413,67 @@ def test_the_owner_of_a_change_is_an_exact_id_or_none(text: str, owner: int):
         [deal(1, "2025-01-01")], [visit(1, 1, "2025-01-01", None, "open")], "2025-04-01", history
     )
     assert at(one, "2025-02-01").owner.tolist() == [owner]
+
+
+def _with_changelogs(
+    *more: Any, source: str = "changelog"
+) -> tuple[list[Any], list[Any], list[Any]]:
+    """Three deals of May, worth 10, of owner 7, in stage 2 since June; `source` says how they are
+    known. The rows of `more` are added.
+    """
+    seen = "2025-05-01" if source == "changelog" else "2025-09-01"
+    deals, visits, history = [], [], []
+    for number in (1, 2, 3):
+        deals.append(deal(number, "2025-05-01", value=10.0, update_time="2025-09-01"))
+        moved = {"source": source, "seen_at": day(max(seen, "2025-06-01"))}
+        visits.append(visit(number, 1, "2025-05-01", "2025-06-01", "advanced", **moved))
+        visits.append(visit(number, 2, "2025-06-01", None, "open", **moved))
+        word = "changelog" if source == "changelog" else "first look"
+        history += [
+            {"deal_id": number, "column": column, "before": None, "after": after, "source": word}
+            | {"time": day(seen), "seen_at": day(seen)}
+            for column, after in (("value", "10"), ("owner_id", "7"))
+        ]
+    for part, rows in zip((deals, visits, history), more, strict=False):
+        part += rows
+    return deals, visits, history
+
+
+DELETED = (
+    [deal(4, "2025-05-01", "deleted", is_deleted=True, update_time="2025-08-20", value=10.0)],
+    [visit(4, 2, "2025-06-01", "2025-08-20", "deleted", source="snapshots")],
+)
+SHOWN_LATE = {"source": "snapshots", "seen_at": day("2025-09-01")}
+
+
+@pytest.mark.parametrize("is_listed", [False, True])
+@pytest.mark.parametrize("as_of", ["2025-07-15", "2025-12-31"])
+def test_a_deal_that_is_deleted_later_is_known_as_one_that_is_not(as_of: str, is_listed: bool):
+    removed = ([DELETED[0][0]], [{**DELETED[1][0], **SHOWN_LATE}])
+    rows = [
+        {"deal_id": 4, "column": column, "before": None, "after": after, "source": "first look"}
+        | {"time": day("2025-09-01"), "seen_at": day("2025-09-01")}
+        for column, after in (("value", "10"), ("owner_id", "7"))
+    ]
+    deals, visits, history = _with_changelogs(*removed, rows if is_listed else [])
+    shown = at(known(deals, visits, as_of, history), "2025-07-01")
+    assert shown.deal.tolist() == [1, 2, 3, 4]
+    assert shown.stage.tolist() == [2] * 4
+    assert shown.value.tolist() == [10.0] * 4
+    # No changelog shows a currency: it is unknown of all.
+    assert shown.currency.tolist() == [None] * 4
+    assert shown.owner.tolist() == [7] * 4
+    assert len(set(shown.entered.tolist())) == 1
+    # Its stage before is unknown: it does not count then.
+    assert at(known(deals, visits, as_of, history), "2025-05-15").deal.tolist() == [1, 2, 3]
+    assert at(known(deals, visits, "2025-12-31", history), "2025-08-25").deal.tolist() == [1, 2, 3]
+
+
+def test_without_changelogs_no_deal_is_known_before_the_first_snapshot():
+    removed = ([DELETED[0][0]], [{**DELETED[1][0], **SHOWN_LATE}])
+    deals, visits, history = _with_changelogs(*removed, source="snapshots")
+    shown = at(known(deals, visits, "2025-12-31", history), "2025-07-01")
+    assert shown.deal.tolist() == [1, 2, 3, 4]
+    assert shown.stage.tolist() == [NO_ID] * 4
+    assert np.isnan(shown.value).all()
+    assert shown.owner.tolist() == [NO_ID] * 4

@@ -431,3 +431,46 @@ def test_an_archived_open_deal_and_an_owner_who_left_count() -> None:
     table = metrics.forecast(deals, visits, stages, **COMING, by="owner_name", freq="Y")
     assert table.set_index("owner_name")["deals_open"].to_dict() == {"here": 6, "left": 1}
     assert table.set_index("owner_name")["from_open"]["left"] > 0
+
+
+def wide(table: pd.DataFrame) -> list[str]:
+    return [note for note in table.attrs["notes"] if "wide" in note]
+
+
+def test_a_wide_range_is_said_of_all_groups_together_alone() -> None:
+    calm = {**COMING, "freq": "Q", "until": "2027-Q2", "common_sd": 0.05}
+    total = metrics.forecast(*past(400), **calm)
+    by_title = metrics.forecast(*past(400), **calm, by="title")
+    assert (total["p90"].tail(3) <= 5 * total["p10"].tail(3)).all()
+    assert (by_title["p90"] > 5 * by_title["p10"]).sum() > 100
+    # The second quarter of 2026 has an hour left.
+    assert wide(total) == wide(by_title) == []
+    wild = metrics.forecast(*past(), **{**COMING, "common_sd": 1.5}, by="owner_id")
+    sums = metrics.forecast(*past(), **{**COMING, "common_sd": 1.5})
+    rows = np.flatnonzero((sums["p90"] > 5 * sums["p10"]) & (sums["p90"] > 0))
+    first = sums.iloc[rows[0]]
+    [note] = wide(wild)
+    assert note == (
+        f"The range of all groups together is wide in {len(rows)} of {len(sums)} periods: P90 is"
+        f" more than 5 times P10, first in the one from {first['period']:%Y-%m-%d}"
+        f" ({first['p10']:,.0f} to {first['p90']:,.0f} EUR)."
+    )
+    assert wide(sums) == [note.replace(" of all groups together", "")]
+    apart = metrics.forecast(*past(), **{**COMING, "common_sd": 1.5}, by="currency")
+    assert wide(apart) == wide(sums)
+
+
+@pytest.mark.parametrize(("days", "is_said"), [(29, False), (31, True)])
+def test_frames_that_are_long_out_of_date_are_said_once(days: int, is_said: bool) -> None:
+    deals, visits, stages = past()
+    times = [deals[name] for name in ("add_time", "update_time")]
+    newest = max(each.max() for each in [*times, visits["entered_at"], visits["left_at"]])
+    late = {**COMING, "as_of": newest + pd.Timedelta(days=days), "until": "2026-Q4"}
+    with pytest.warns(DataWarning) as issued:
+        table = metrics.forecast(deals, visits, stages, **late, by="owner_id")
+    assert len(issued) == 1
+    said = [note for note in table.attrs["notes"] if "nothing changed" in note]
+    assert len(said) == is_said
+    if is_said:
+        assert f"in the {days} days before as_of" in said[0]
+        assert f"{newest:%Y-%m-%d}" in said[0]

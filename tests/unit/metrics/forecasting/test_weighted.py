@@ -313,6 +313,41 @@ def test_a_time_before_the_kept_history_has_unknown_values_and_says_so() -> None
     assert cells(result) == [(None, None, 1, None, None, "unknown")]
 
 
+@pytest.mark.parametrize("pipeline", [1, 2])
+@pytest.mark.parametrize("snapshot", [None, "2026-03-01", "2026-05-01"])
+def test_a_probability_is_unknown_before_the_first_snapshot(
+    snapshot: str | None, pipeline: int
+) -> None:
+    """A deal that is known from its changelog has a probability of 90 since a later snapshot."""
+    deals = small_frames.deals([{"update_time": "2026-06-01", "probability": 90.0}])
+    born = {"time": "2026-01-01"}
+    cells_of = {"status": "open", "value": "100", "currency": "EUR", "stage_id": "1"}
+    cells_of |= {"pipeline_id": str(pipeline), "expected_close_date": "2026-08-20"}
+    rows: Rows = [{"column": name, "after": text, **born} for name, text in cells_of.items()]
+    if snapshot is not None:
+        first = {"time": snapshot, "source": "first look"}
+        rows.append({"column": "is_archived", "after": "false", **first})
+        if snapshot > "2026-03-31":
+            rows.append({"column": "probability", "after": "90", **first})
+    then: dict[str, Any] = {"as_of": "2026-03-31", "history": small_frames.history(rows)}
+    with warnings.catch_warnings(record=True):
+        warnings.simplefilter("always")
+        result = metrics.weighted_pipeline(deals, STAGES, PIPELINES, **then)
+        each = metrics.weighted_pipeline_deals(deals, STAGES, PIPELINES, **then)
+    said = [note for note in result.attrs["notes"] if "in no snapshot" in note]
+    if pipeline == 2:
+        # It counts in full, whatever its deals have.
+        weighted, percent, source, count = 100.0, 100.0, "pipeline", 0
+    elif snapshot == "2026-03-01":
+        weighted, percent, source, count = 70.0, 70.0, "stage", 0
+    else:
+        weighted, percent, source, count = None, None, None, 1
+    assert cells(result) == [("2026-08-01", "EUR", 1, 100.0, weighted, "dated")]
+    assert len(said) == count
+    shown = each[["probability", "probability_of", "weighted"]].iloc[0].tolist()
+    assert [None if pd.isna(cell) else cell for cell in shown] == [percent, source, weighted]
+
+
 def test_a_warning_is_one_of_two_lines() -> None:
     with pytest.warns(DataWarning) as warned:
         result = table([{"value": None}, {"stage_id": 3}])
@@ -327,7 +362,8 @@ def test_a_warning_is_one_of_two_lines() -> None:
         ({"freq": "D"}, "freq"),
         ({"as_of": "yesterday"}, "as_of"),
         ({"by": "nothing"}, "no column 'nothing'"),
-        ({"by": "currency"}, "column 'currency' of its own"),
+        ({"by": "when"}, "column 'when' of its own"),
+        ({"by": "currency", "rates": {"EUR": 1}}, "keeps currencies apart"),
         ({"rates": 3}, "rates"),
         ({"history": pd.DataFrame({"deal_id": [1]})}, "history has no column"),
     ],

@@ -138,3 +138,26 @@ def test_draws_and_deals_by_owner_go_together() -> None:
 def test_by_owner_without_names_says_how_to_get_them() -> None:
     with pytest.raises(ArgumentError, match=r"account\.deals\(names=True\)"):
         forecast(by="owner")
+
+
+def test_currencies_have_rows_of_their_own_with_and_without_by() -> None:
+    deals, visits, stages = past()
+    deals["currency"] = deals["currency"].mask(deals["id"] % 2 == 0, "USD")
+    deals["team"] = "a"
+    fridays: dict[str, Any] = {"before": "2026-05-31", "after": "2026-06-30", "until": "2026-Q3"}
+
+    def changes(**how: Any) -> pd.DataFrame:
+        return metrics.forecast_changes(deals, visits, stages, **fridays, **how)
+
+    apart = changes(by="currency")
+    assert apart["currency"].tolist() == ["EUR", "USD"]
+    pd.testing.assert_frame_equal(apart, changes())
+    pd.testing.assert_frame_equal(changes(by=["currency", "team"]), changes(by="team"))
+    with pytest.raises(ArgumentError, match=r"keeps currencies apart and `rates` adds them up"):
+        changes(by="currency", rates={"EUR": 1, "USD": 0.9})
+    pipelines = pd.DataFrame({"id": [900], "is_deal_probability_enabled": [True]})
+    deals = deals.assign(probability=50.0)
+    for how in ({}, {"by": "currency"}):
+        book = metrics.weighted_pipeline(deals, stages, pipelines, as_of="2026-06-30", **how)
+        assert set(book["currency"]) == {"EUR", "USD"}
+        assert book.columns.tolist().count("currency") == 1

@@ -10,10 +10,14 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from pdframe.errors import ArgumentError, DataWarning
+from pdframe.errors import ArgumentError
 from pdframe.metrics import billing_schedule, mrr_lines, reconcile, renewals
 from pdframe.metrics._line_values import differs
 from tests.helpers import revenue_frames
+from tests.helpers.notices import noticed
+
+# Names of customers have a test of their own.
+pytestmark = pytest.mark.filterwarnings("ignore:.*Customers have no names")
 
 DELETED = {"is_deleted": True, "status": "deleted", "update_time": "2026-06-15"}
 FEBRUARY: dict[str, Any] = {"since": "2026-02-01", "until": "2026-03-01"}
@@ -90,7 +94,7 @@ def test_keeping_what_no_frame_holds_warns_once() -> None:
             deleted="keep",
         ),
     ):
-        with pytest.warns(DataWarning, match="deals holds no deleted deal") as reported:
+        with noticed("deals holds no deleted deal") as reported:
             metric()
         assert len(reported) == 1
     wrong: Any = {"deleted": None, "cancellations": revenue_frames.NO_CANCELLATIONS}

@@ -24,7 +24,11 @@ from pdframe.metrics import (
     renewals,
 )
 from tests.helpers import revenue_frames
+from tests.helpers.notices import notes_in, noticed
 from tests.helpers.revenue_frames import NO_CANCELLATIONS, days
+
+# Names of customers have a test of their own.
+pytestmark = pytest.mark.filterwarnings("ignore:.*Customers have no names")
 
 TRACKED = (
     "deal_id",
@@ -500,15 +504,14 @@ def test_lines_of_a_deleted_deal_count_until_its_deletion() -> None:
     earlier = deals.assign(update_time=pd.to_datetime([None, "2026-03-03"], utc=True))
     assert list(by_month(known(snapshots, earlier)).values()) == [150, 150, 100, 100, 100, 100]
     assert list(by_month(known(snapshots, deals.drop(columns="update_time"))).values()) == [100] * 6
-    with pytest.warns(
-        DataWarning,
-        match=(r"line items of 1 deals that deals lacks \(2\).*account\.deals\(deleted=True\)"),
+    with noticed(
+        (r"line items of 1 deals that deals lacks \(2\).*account\.deals\(deleted=True\)"),
     ):
         known(snapshots, revenue_frames.deals([{}]))
     # Deals without a readable id are no reason to fail.
     unreadable = pd.concat([revenue_frames.deals([{}])] * 3, ignore_index=True)
     unreadable["id"] = pd.array([1, None, None], "Int64")
-    with pytest.warns(DataWarning, match=r"deals that deals lacks \(2\)"):
+    with noticed(r"deals that deals lacks \(2\)"):
         known(snapshots, unreadable)
     # With some deals and lines of more, there is no warning.
     some = {time: {**lines, 9: usual(deal_id=77)} for time, lines in snapshots.items()}
@@ -527,7 +530,7 @@ def test_a_cancellation_ends_every_version() -> None:
         ["2026-01-01", "2026-04-20"],
         ["2026-03-10", "2026-04-20"],
     )
-    with pytest.warns(DataWarning, match="one recurring line without an end counts forever"):
+    with noticed("one recurring line without an end counts forever"):
         known(snapshots, cancellations=None)
 
 
@@ -552,7 +555,7 @@ def test_lines_in_no_month_are_reported_by_what_they_agreed_on_now() -> None:
     short = usual(
         billing_frequency="weekly", billing_frequency_cycles=2, billing_start_date="2026-03-02"
     )
-    with pytest.warns(DataWarning, match=r"1 line item begins and ends .* line ids: 1"):
+    with noticed(r"1 line item begins and ends .* line ids: 1"):
         known({"2026-03-01": {1: short}, "2026-03-20": {1: {**short, "name": "Other"}}})
 
 
@@ -563,15 +566,14 @@ def test_problems_of_versions_are_reported_once_a_line() -> None:
         "2026-05-01": {1: usual(), 2: usual(currency=None)},
     }
     deals = revenue_frames.deals([{"currency": None}])
-    with pytest.warns(
-        DataWarning,
-        match=r"2 line items are kept apart .* cycles below 1 \(1: 1\); no currency \(1: 2\)",
+    with noticed(
+        r"2 line items are kept apart .* cycles below 1 \(1: 1\); no currency \(1: 2\)",
     ):
         lines = known(snapshots, deals)
     assert list(by_month(lines).values()) == [100, 100, 100, 0, 100, 100]
     frame = frame_of({1: usual()})
     twice = pd.concat([frame, frame.assign(item_price=7.0)])
-    with pytest.warns(DataWarning, match=r"id occurs twice \(1: 1\)"):
+    with noticed(r"id occurs twice \(1: 1\)"):
         result = mrr_lines(
             twice,
             revenue_frames.deals([{}]),
@@ -634,13 +636,12 @@ def test_an_empty_history_and_frames_that_are_none() -> None:
     ).replace({"after": {"5": "<b>five</b>"}})
     with pytest.warns(DataWarning) as caught:
         mrr_lines(frame, deals, history=wild, cancellations=NO_CANCELLATIONS)
-    assert [str(warning.message).partition(":")[0] for warning in caught] == [
+    assert [note.partition(":")[0] for note in notes_in(caught)] == [
         "history",
         "1 line item is kept apart and counts nowhere, line ids by reason",
     ]
-    with pytest.warns(
-        DataWarning,
-        match="history: values that cannot be computed with are read as null: time in 13 rows",
+    with noticed(
+        "history: values that cannot be computed with are read as null: time in 13 rows",
     ) as caught:
         edge = mrr_lines(
             frame,

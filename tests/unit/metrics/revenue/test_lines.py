@@ -17,7 +17,11 @@ from pdframe.metrics import (
     mrr_lines,
 )
 from tests.helpers import revenue_frames, small_frames
+from tests.helpers.notices import notes_in, noticed
 from tests.helpers.revenue_frames import days, ledger
+
+# Names of customers have a test of their own.
+pytestmark = pytest.mark.filterwarnings("ignore:.*Customers have no names")
 
 # What a line says, then start, end, why it ends, MRR, one-time amount, TCV.
 CASES: dict[
@@ -234,7 +238,7 @@ def test_the_deal_says_which_lines_count() -> None:
         cancellations=revenue_frames.NO_CANCELLATIONS,
     )
     assert lines["id"].tolist() == [1, 8, 12]
-    with pytest.warns(DataWarning, match=r"no start date \(1: 3\)"):
+    with noticed(r"no start date \(1: 3\)"):
         open_too = mrr_lines(
             revenue_frames.lines(rows),
             deals,
@@ -440,7 +444,7 @@ def test_a_bad_line_is_kept_apart_and_named_and_never_stops_the_ledger() -> None
     assert lines.loc[1:, ["mrr", "one_time", "tcv", "amount"]].isna().all(axis=None)
     assert lines.loc[1:, ["month_from", "month_until"]].isna().all(axis=None)
     assert len(caught) == 1
-    message = str(caught[0].message)
+    (message,) = notes_in(caught)
     assert message.startswith(
         "14 line items are kept apart and count nowhere, line ids by reason: amount out of range"
         " (2: 8, 9); cycles below 1"
@@ -452,7 +456,7 @@ def test_a_bad_line_is_kept_apart_and_named_and_never_stops_the_ledger() -> None
 
 def test_a_deal_without_any_date_has_no_start() -> None:
     deals = revenue_frames.deals([{"won_time": None, "local_won_date": None}])
-    with pytest.warns(DataWarning, match=r"1 line item is kept apart .* no start date \(1: 1\)"):
+    with noticed(r"1 line item is kept apart .* no start date \(1: 1\)"):
         lines = mrr_lines(
             revenue_frames.lines([{}, {"billing_start_date": "2026-01-01"}]),
             deals,
@@ -465,7 +469,7 @@ def test_an_unknown_frequency() -> None:
     rows = revenue_frames.lines([{}, {}]).assign(
         billing_frequency=pd.Series(["monthly", "<b>daily</b>"], dtype="str")
     )
-    with pytest.warns(DataWarning, match=r"unknown billing frequency \(1: 2\)"):
+    with noticed(r"unknown billing frequency \(1: 2\)"):
         assert mrr_lines(
             rows, revenue_frames.deals([{}]), cancellations=revenue_frames.NO_CANCELLATIONS
         )["mrr"].fillna(-1).tolist() == [
@@ -476,7 +480,7 @@ def test_an_unknown_frequency() -> None:
 
 def test_cycles_that_are_no_integer() -> None:
     rows = revenue_frames.lines([{}]).assign(billing_frequency_cycles=2.5)
-    with pytest.warns(DataWarning, match="not a whole number"):
+    with noticed("not a whole number"):
         mrr_lines(rows, revenue_frames.deals([{}]), cancellations=revenue_frames.NO_CANCELLATIONS)
 
 
@@ -617,9 +621,7 @@ def test_cancellations_of_another_shape(frame: dict[str, list[Any]], message: st
 
 def test_cancellations_of_unknown_customers_warn() -> None:
     frame = pd.DataFrame({"customer": [1], "date": pd.to_datetime(["2026-01-01"])})
-    with pytest.warns(
-        DataWarning, match=r"None of the 1 cancellations .* written like 'organization 1'"
-    ):
+    with noticed(r"None of the 1 cancellations .* written like 'organization 1'"):
         ledger({}, cancellations=frame)
 
 
@@ -686,7 +688,7 @@ def open_warnings(rows: list[dict[str, Any]], deals: pd.DataFrame) -> list[str]:
             warnings.simplefilter("always")
             call()
         assert all(warning.filename == __file__ for warning in caught)
-        said.append([str(warning.message) for warning in caught])
+        said.append(notes_in(caught))
     assert said[0] == said[1]
     return said[0]
 
@@ -857,9 +859,7 @@ def test_deals_that_differ_from_their_lines_are_named_where_discounts_are_not_gi
     lines = revenue_frames.lines(
         [{**once(400), "deal_id": 1}, {**once(400), "deal_id": 2}, {"deal_id": 3}]
     ).assign(sum=[400.0, 400.0, 100.0])
-    with pytest.warns(
-        DataWarning, match=r"The value of 1 deals is not the total of their lines \(2\)"
-    ):
+    with noticed(r"The value of 1 deals is not the total of their lines \(2\)"):
         mrr_lines(lines, deals, cancellations=revenue_frames.NO_CANCELLATIONS)
     given = small_frames.discounts([{"deal_id": 2, "amount": 10}])
     with warnings.catch_warnings():
@@ -954,7 +954,7 @@ def test_lines_between_two_sampling_days_are_named_with_their_mrr() -> None:
     ]
     with pytest.warns(DataWarning) as caught:
         lines = ledger(*rows)
-    assert [str(warning.message) for warning in caught] == [
+    assert notes_in(caught) == [
         "3 line items begin and end without being active on the last day of a month, when MRR is"
         " taken: they count in no month. MRR 563.33 EUR, 26.00 USD; line ids: 1, 3, 4. tcv is"
         " their total amount."
@@ -965,11 +965,8 @@ def test_lines_between_two_sampling_days_are_named_with_their_mrr() -> None:
     # None of them is behind the month in which they lie, nor behind the month after.
     for at, ids in ((2, [2, 6]), (3, [2, 6])):
         assert drill_through(months_.iloc[at], lines)["id"].tolist() == ids
-    with pytest.warns(
-        DataWarning,
-        match=(
-            r"1 line item begins and ends .* on the first day of a month.*: it counts in no month"
-        ),
+    with noticed(
+        (r"1 line item begins and ends .* on the first day of a month.*: it counts in no month"),
     ):
         ledger(weeks, policy=RevenuePolicy(at="start"))
 
@@ -977,7 +974,7 @@ def test_lines_between_two_sampling_days_are_named_with_their_mrr() -> None:
 def test_a_line_that_was_cancelled_before_its_first_day_is_not_named() -> None:
     cancelled = pd.DataFrame({"line_id": [1], "date": pd.to_datetime(["2026-01-05"])})
     assert len(ledger({"start": "2026-01-10"}, cancellations=cancelled)) == 1
-    with pytest.warns(DataWarning, match="in no month"):
+    with noticed("in no month"):
         ledger({"start": "2026-01-04"}, cancellations=cancelled)
 
 

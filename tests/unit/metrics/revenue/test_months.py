@@ -22,7 +22,11 @@ from pdframe.metrics import (
     revenue_cohorts,
 )
 from tests.helpers import revenue_frames
+from tests.helpers.notices import notes_in, noticed
 from tests.helpers.revenue_frames import days, ledger
+
+# Names of customers have a test of their own.
+pytestmark = pytest.mark.filterwarnings("ignore:.*Customers have no names")
 
 HALF: dict[str, Any] = {"since": "2026-01-01", "until": "2026-07-01"}
 MOVES = ("new", "reactivation", "expansion", "contraction", "churn")
@@ -62,6 +66,7 @@ def test_the_usual_sums() -> None:
             "mrr": 12_500.0,
             "arr": 150_000.0,
             "customers": 150,
+            "arpa": pytest.approx(83.333333, abs=1e-6),
         }
     ]
 
@@ -83,7 +88,7 @@ def test_a_product_that_replaces_another_is_an_expansion_of_its_customer() -> No
     assert moves(by, product_id=2) == {"2026-04": {"new": 120}}
 
 
-@pytest.mark.filterwarnings("ignore:Some rates are older:pdframe.errors.DataWarning")
+@pytest.mark.filterwarnings("ignore:.*Some rates are older:pdframe.errors.DataWarning")
 def test_churn_as_the_rate_goes_from_90_to_100() -> None:
     lines = ledger({"currency": "USD", "billing_frequency_cycles": 2})
     rates = pd.DataFrame(
@@ -259,11 +264,13 @@ def test_every_month_of_every_currency_that_ever_had_mrr_is_there() -> None:
         {"customer": 3, "currency": "GBP", "billing_frequency": "one-time"},
     )
     result = mrr_schedule(lines, since="2026-01-01", until="2026-04-01")
-    assert list(result.columns) == ["month", "currency", "mrr", "arr", "customers"]
+    assert list(result.columns) == ["month", "currency", "mrr", "arr", "customers", "arpa"]
     assert result["currency"].tolist() == ["EUR", "USD"] * 3
     assert days(result["month"])[::2] == ["2026-01-01", "2026-02-01", "2026-03-01"]
     assert result["mrr"].tolist() == [0, 0, 100, 0, 0, 0]
     assert result["customers"].tolist() == [0, 0, 1, 0, 0, 0]
+    # Of no customer there is no mean.
+    assert result["arpa"].isna().tolist() == [True, True, False, True, True, True]
     assert list(mrr_movements(lines, since="2026-01-01", until="2026-04-01").columns) == [
         "month",
         "currency",
@@ -323,6 +330,7 @@ def test_by_takes_columns_of_lines_as_given() -> None:
         "mrr",
         "arr",
         "customers",
+        "arpa",
     ]
     rows = [
         tuple(None if pd.isna(value) else value for value in row)
@@ -389,7 +397,7 @@ def test_three_currencies_add_up_with_rates() -> None:
     )
 
 
-@pytest.mark.filterwarnings("ignore:Some rates are older:pdframe.errors.DataWarning")
+@pytest.mark.filterwarnings("ignore:.*Some rates are older:pdframe.errors.DataWarning")
 def test_where_only_rates_move_all_of_the_change_is_fx() -> None:
     lines = ledger(
         {"currency": "USD"},
@@ -417,7 +425,7 @@ def test_where_only_rates_move_all_of_the_change_is_fx() -> None:
     assert result["start"].tolist()[1:] == result["end"].tolist()[:-1]
 
 
-@pytest.mark.filterwarnings("ignore:Some rates are older:pdframe.errors.DataWarning")
+@pytest.mark.filterwarnings("ignore:.*Some rates are older:pdframe.errors.DataWarning")
 def test_a_months_rate_is_the_last_one_on_or_before_its_last_day() -> None:
     lines = ledger({"currency": "USD"})
     rates = pd.DataFrame(
@@ -441,7 +449,7 @@ def test_every_metric_names_old_rates_once() -> None:
         {"currency": "USD"},
         {"currency": "EUR"},
         {"currency": "GBP", "customer": 2, "item_price": 5},
-    )
+    ).assign(customer_name="Acme")
     rates = pd.DataFrame(
         {
             "currency": ["USD", "GBP", "GBP", "EUR"],
@@ -454,7 +462,7 @@ def test_every_metric_names_old_rates_once() -> None:
             metric(lines, **HALF, rates=rates)
         # The oldest use of each: dollars at the end of June, pounds at the end of May.
         assert [
-            str(warning.message).partition("currency: ")[2].partition(". ")[0] for warning in caught
+            note.partition("currency: ")[2].partition(". ")[0] for note in notes_in(caught)
         ] == ["GBP for 2026-05-31 (161 days old), USD for 2026-06-30 (181 days old)"]
     ends = pd.DataFrame(
         {
@@ -467,7 +475,7 @@ def test_every_metric_names_old_rates_once() -> None:
     assert len(mrr_movements(lines, **HALF, rates=pd.concat([ends, pounds, rates.iloc[[3]]]))) == 6
 
 
-@pytest.mark.filterwarnings("ignore:Some rates are older:pdframe.errors.DataWarning")
+@pytest.mark.filterwarnings("ignore:.*Some rates are older:pdframe.errors.DataWarning")
 def test_a_rate_is_only_needed_where_there_is_mrr() -> None:
     lines = ledger(
         {"currency": "USD", "start": "2026-03-01"},
@@ -503,7 +511,7 @@ def test_what_is_above_nothing_in_one_currency_and_below_in_another_is_weighed()
     }
 
 
-@pytest.mark.filterwarnings("ignore:Some rates are older:pdframe.errors.DataWarning")
+@pytest.mark.filterwarnings("ignore:.*Some rates are older:pdframe.errors.DataWarning")
 def test_rates_alone_may_make_a_customer_of_credits_and_charges() -> None:
     lines = ledger({"currency": "EUR", "item_price": -100}, {"currency": "USD", "item_price": 90})
     rates = pd.DataFrame(
@@ -675,7 +683,7 @@ def test_amounts_beyond_what_can_be_added_up_are_refused() -> None:
     lines = ledger({})
     with pytest.raises(ArgumentError, match="'mrr' holds amounts too large to be added up exactly"):
         mrr_schedule(lines.assign(mrr=1e13), **HALF)
-    with pytest.warns(DataWarning, match="mrr in 1 row, for example inf"):
+    with noticed("mrr in 1 row, for example inf"):
         assert mrr_schedule(lines.assign(mrr=float("inf")), **HALF).empty
     with pytest.raises(ArgumentError, match="customer is null in 1 lines"):
         mrr_schedule(lines.assign(customer=pd.Series([None], dtype="str")), **HALF)

@@ -7,9 +7,10 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from pdframe.errors import ArgumentError, DataWarning
+from pdframe.errors import ArgumentError
 from pdframe.metrics import RevenuePolicy, mrr_lines, reconcile
 from tests.helpers import revenue_frames
+from tests.helpers.notices import noticed
 
 WEEKLY = {"billing_frequency": "weekly", "item_price": 12.0}
 
@@ -179,7 +180,7 @@ def test_disabled_lines_are_seen_only_where_they_are_given() -> None:
 
 def test_a_plan_without_revenue_fields_has_nothing_to_compare() -> None:
     deals = revenue_frames.deals([{}])
-    with pytest.warns(DataWarning, match="No deal reports mrr or arr"):
+    with noticed("No deal reports mrr or arr"):
         result = reconcile(
             mrr_lines(
                 revenue_frames.lines([line()]), deals, cancellations=revenue_frames.NO_CANCELLATIONS

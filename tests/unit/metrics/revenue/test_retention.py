@@ -18,6 +18,9 @@ from pdframe.metrics import (
 )
 from tests.helpers.revenue_frames import days, ledger
 
+# Names of customers have a test of their own.
+pytestmark = pytest.mark.filterwarnings("ignore:.*Customers have no names")
+
 JANUARY: dict[str, Any] = {"since": "2027-01-01", "until": "2027-02-01"}
 
 
@@ -84,7 +87,7 @@ def test_currencies_and_rates() -> None:
     ]
 
 
-@pytest.mark.filterwarnings("ignore:Some rates are older:pdframe.errors.DataWarning")
+@pytest.mark.filterwarnings("ignore:.*Some rates are older:pdframe.errors.DataWarning")
 def test_rates_alone_change_nothing() -> None:
     lines = ledger({"currency": "USD"}, {"currency": "EUR", "customer": 2, "item_price": 77})
     rates = pd.DataFrame(
@@ -213,7 +216,7 @@ def test_cohorts_add_up_to_the_schedule_and_lead_to_their_customers() -> None:
         assert after["mrr"].sum() == (0 if pd.isna(result["mrr"][at]) else result["mrr"][at])
 
 
-@pytest.mark.filterwarnings("ignore:Some rates are older:pdframe.errors.DataWarning")
+@pytest.mark.filterwarnings("ignore:.*Some rates are older:pdframe.errors.DataWarning")
 def test_cohorts_in_several_currencies() -> None:
     lines = ledger(
         {"currency": "EUR", "billing_frequency_cycles": 1},

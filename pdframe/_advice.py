@@ -1,0 +1,283 @@
+"""Answer what people mistype: a name, a keyword or a call that does not exist, with the nearest one
+that does.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import traceback
+from collections.abc import Callable, Collection, Iterable, Mapping
+from difflib import get_close_matches
+from typing import Any, TypeVar
+
+from pdframe.errors import ArgumentError, UnknownNameError
+
+_Function = TypeVar("_Function", bound=Callable[..., Any])
+
+# Where the arguments of metrics come from, by their names.
+SOURCES = {
+    "deals": "account.deals()",
+    "visits": "account.stage_visits()",
+    "stages": "account.stages()",
+    "pipelines": "account.pipelines()",
+    "history": "account.deal_history()",
+    "activities": "account.activities()",
+    "draws": "metrics.forecast_draws(...)",
+    "forecast_deals": "metrics.forecast_deals(...)",
+    "backtest_deals": "metrics.backtest_deals(...)",
+    "deal_products": "account.deal_products()",
+    "discounts": "account.discounts()",
+    "installments": "account.installments()",
+    "lines": "metrics.mrr_lines(...)",
+    "organizations": "account.organizations()",
+    "persons": "account.persons()",
+}
+_EXAMPLES = SOURCES | {
+    "as_of": "'2026-06-30'",
+    "when": "'2026-06-30'",
+    "since": "'2026-Q2'",
+    "until": "'2026-Q3'",
+    "within": "'90D'",
+    "horizons": "'90D'",
+    "ids": "[1, 2]",
+}
+# Keywords that people try on a loader, which always loads the table.
+_TIMES = frozenset({"since", "until", "after", "before", "start", "end", "date", "freq", "as_of"})
+_COUNTS = frozenset({"limit", "n", "top", "head", "rows", "max_rows", "nrows", "size"})
+_FILTERS = frozenset({"filter", "filter_id", "where", "query", "id", "ids"})
+# Of `difflib`, where 1 is the same.
+_TYPO, _ALIKE = 0.8, 0.6
+_FEWEST_SIGNS = 3
+
+
+def nearest(wanted: str, names: Iterable[str], count: int = 3) -> list[str]:
+    """Return the names that were probably meant, the likeliest first; none where none is near.
+
+    The same name in another case, or with a suffix in parentheses, comes alone: labels that several
+    fields share carry such suffixes.
+    """
+    known = [name for name in dict.fromkeys(names) if isinstance(name, str)]
+    folded = {name: _folded(name) for name in known}
+    short = _folded(wanted)
+    same = [name for name in known if short in (folded[name], _folded(_without_suffix(name)))]
+    if same:
+        return same
+    # A sign too many or too few comes before a longer name that holds the word, and that before a
+    # name that only looks alike.
+    for cutoff in (_TYPO, _ALIKE):
+        close = get_close_matches(short, dict.fromkeys(folded.values()), n=count, cutoff=cutoff)
+        if close:
+            return [name for fold in close for name in known if folded[name] == fold][:count]
+        inside = [
+            name
+            for name in known
+            if min(len(short), len(folded[name])) >= _FEWEST_SIGNS
+            and (short in folded[name] or f"_{folded[name]}_" in f"_{short}_")
+        ]
+        if inside:
+            inside.sort(key=lambda name: (not folded[name].startswith(short), len(name)))
+            return inside[:count]
+    return []
+
+
+def did_you_mean(wanted: str, names: Iterable[str]) -> str:
+    """Return "Did you mean ...?", or nothing where no name is near."""
+    close = nearest(wanted, names)
+    return f"Did you mean {either(close)}?" if close else ""
+
+
+def either(names: Collection[str]) -> str:
+    """Join names in quotes: 'a', 'b' or 'c'."""
+    quoted = [repr(name) for name in names]
+    return " or ".join(filter(None, (", ".join(quoted[:-1]), quoted[-1])))
+
+
+def explained(function: _Function, *, module: str | None = None) -> _Function:
+    """Return the function, which answers a call that does not fit it with an `ArgumentError`: the
+    nearest argument, or those that are missing.
+
+    Parameters
+    ----------
+    function
+        A loader, metric or chart.
+    module
+        The public module that has the result under the function's name, so that it pickles.
+    """
+    depth, inner = 1, function
+    while hasattr(inner, "__wrapped__"):
+        depth, inner = depth + 1, inner.__wrapped__
+
+    @functools.wraps(function)
+    def call(*args: Any, **given: Any) -> Any:
+        try:
+            return function(*args, **given)
+        except TypeError as error:
+            # Raised by the call, not inside the function.
+            if _frames(error) == depth:
+                problem = _problem(function, args, given)
+                if problem:
+                    raise ArgumentError(problem) from None
+            raise
+
+    if module is not None:
+        call.__module__ = module
+    return call  # type: ignore[return-value]
+
+
+def _frames(error: BaseException) -> int:
+    """Return the number of frames that an error has passed."""
+    return sum(1 for _ in traceback.walk_tb(error.__traceback__))
+
+
+def explain_functions(names: dict[str, Any], public: Iterable[str]) -> None:
+    """Replace the public functions among the names of a module by `explained` ones."""
+    for name in public:
+        if inspect.isfunction(names[name]):
+            names[name] = explained(names[name], module=names["__name__"])
+
+
+def explain_methods(cls: type) -> None:
+    """Replace the public methods of a class by `explained` ones."""
+    for name, method in [*vars(cls).items()]:
+        if inspect.isfunction(method) and not name.startswith("_"):
+            setattr(cls, name, explained(method))
+
+
+def unknown_name(
+    name: str, kind: str, public: Iterable[str], hints: Mapping[str, str] | None = None
+) -> AttributeError:
+    """Return the error for a public name that does not exist.
+
+    Parameters
+    ----------
+    name
+        The name.
+    kind
+        What has no such name: "metric" says "There is no metric 'x'.".
+    public
+        The names that exist.
+    hints
+        Sentences for names that exist elsewhere.
+    """
+    if name.startswith("_"):
+        return AttributeError(name)
+    listed = sorted(public)
+    hint = (hints or {}).get(name) or did_you_mean(name, listed)
+    error = UnknownNameError(
+        f"There is no {kind} {name!r}. {hint or 'There are: ' + ', '.join(listed) + '.'}"
+    )
+    error.name = name
+    return error
+
+
+def _problem(
+    function: Callable[..., Any], args: tuple[Any, ...], given: Mapping[str, Any]
+) -> str | None:
+    """Return what is wrong with a call, and what to write instead; None where it fits."""
+    parameters = inspect.signature(function).parameters
+    own = [name for name in parameters if name != "self"]
+    is_method = "self" in parameters
+    called = f"{function.__name__}()"
+    unknown = [name for name in given if name not in parameters]
+    if unknown:
+        hint = _keyword_hint(function.__name__, unknown[0], given, args, own, is_method)
+        return f"{called} has no argument {unknown[0]!r}. {hint}"
+    by_place = [
+        name
+        for name, parameter in parameters.items()
+        if parameter.kind is not inspect.Parameter.KEYWORD_ONLY
+    ]
+    most = len(by_place) - is_method
+    if len(args) - is_method > most:
+        named = [name for name in own if name not in by_place]
+        rest = f" Write the name of each: {', '.join(f'{name}=' for name in named)}."
+        taken = f"{most} argument{'' if most == 1 else 's'}" if most else "no argument"
+        return f"{called} takes {taken} without a name.{rest if named else ''}"
+    filled = {*by_place[: len(args)], *given}
+    missing = [
+        name
+        for name, parameter in parameters.items()
+        if parameter.default is inspect.Parameter.empty
+        and parameter.kind not in (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+        and name not in filled
+    ]
+    if missing:
+        return f"{called} also needs {', '.join(missing)}. Write {_example(function)}."
+    return None
+
+
+def _keyword_hint(
+    called: str,
+    name: str,
+    given: Mapping[str, Any],
+    args: tuple[Any, ...],
+    own: list[str],
+    is_method: bool,
+) -> str:
+    """Return what to write instead of a keyword that a function does not have."""
+    close = nearest(name, own)
+    if close:
+        return f"Did you mean {either(close)}?"
+    if is_method and "columns" in own:
+        return _loader_hint(called, name, given[name])
+    frames = {
+        **dict(zip(own, args, strict=False)),
+        **{key: value for key, value in given.items() if key in own},
+    }
+    for frame_name, frame in frames.items():
+        if name in getattr(frame, "columns", ()):
+            return f"Select rows first: {_selection(frame_name, name, given[name])}."
+    return f"It takes {', '.join(own)}."
+
+
+def _loader_hint(called: str, name: str, value: object) -> str:
+    """Return how to select in pandas what a loader does not select."""
+    load = f"It loads the table: {called} = account.{called}()"
+    if name in _COUNTS:
+        return f"{load}, then {called}.head(10)."
+    if name in _TIMES:
+        return f"{load}, then {called}[{called}['add_time'] >= '2026-01-01']."
+    if name in _FILTERS:
+        return f"{load}, then select rows: {called}[{called}['id'].isin([1, 2])]."
+    return f"{load}, then select rows: {_selection(called, name, value)}."
+
+
+def _selection(frame: str, column: str, value: object) -> str:
+    shown = repr(value) if isinstance(value, str | int | float) and len(repr(value)) < 40 else "..."
+    return f"{frame}[{frame}[{column!r}] == {shown}]"
+
+
+def _example(function: Callable[..., Any]) -> str:
+    """Return a call with every required argument."""
+    written, is_method = [], False
+    for name, parameter in inspect.signature(function).parameters.items():
+        if name == "self":
+            is_method = True
+        elif parameter.default is inspect.Parameter.empty:
+            value = _EXAMPLES.get(name, "...")
+            by_name = parameter.kind is inspect.Parameter.KEYWORD_ONLY
+            written.append(f"{name}={value}" if by_name else value)
+    return f"{'account.' if is_method else ''}{function.__name__}({', '.join(written)})"
+
+
+def _folded(name: str) -> str:
+    return name.strip().casefold().replace(" ", "_")
+
+
+def _without_suffix(name: str) -> str:
+    """Return a label without its last parentheses: "Region" for "Region (8fcce3)"."""
+    head, opened, tail = name.rpartition(" (")
+    return head if opened and tail.endswith(")") else name
+
+
+__all__ = [
+    "SOURCES",
+    "did_you_mean",
+    "either",
+    "explain_functions",
+    "explain_methods",
+    "explained",
+    "nearest",
+    "unknown_name",
+]

@@ -1,0 +1,82 @@
+"""Keep going with a table that costs a request a record: after each sync of all tables, fetch the
+records that are due, as many as the day's tokens allow.
+
+`account.deal_changes(since=..., keep_going=True)` records in the manifest of the table that later
+syncs go on; "stop" takes it back. Every one fetches the newest records first, and leaves tokens
+for other calls: a quarter of `max_tokens`, and half of the account's own daily budget, which the
+company's other programs share.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from pdframe.api.limits import TokenBudget
+from pdframe.cache.store import Manifest, Store
+from pdframe.schema import Table
+from pdframe.sync.children import KEEP_GOING
+
+__all__ = [
+    "KEPT_UP_TO_DATE",
+    "affordable",
+    "estimate_note",
+    "is_kept_up_to_date",
+    "keep_up_to_date",
+    "sync_note",
+]
+
+KEPT_UP_TO_DATE = ("deal_changes",)
+"""The tables that syncs can keep up to date this way."""
+
+# Parts of the ceiling, and of the account's own budget, that are left to other calls.
+_OF_CEILING, _OF_DAILY_LIMIT = 4, 2
+
+
+def is_kept_up_to_date(manifest: Manifest | None) -> bool:
+    """Whether later syncs of all tables go on with this one."""
+    return manifest is not None and KEEP_GOING in manifest.state
+
+
+def keep_up_to_date(store: Store, name: str, wanted: bool) -> None:
+    """Record whether later syncs go on with a table, where anything of it is cached. The caller
+    holds the lock.
+    """
+    manifest = store.manifest(name)
+    if manifest is None or is_kept_up_to_date(manifest) == wanted:
+        return
+    state = {key: value for key, value in manifest.state.items() if key != KEEP_GOING}
+    if wanted:
+        state[KEEP_GOING] = "yes"
+    store.publish(replace(manifest, state=state))
+
+
+def affordable(budget: TokenBudget, cost: int, planned: int = 0) -> int | None:
+    """Return how many requests of `cost` tokens a sync may spend on such tables, after others for
+    `planned` tokens; None: neither a ceiling nor the account's own budget is known.
+    """
+    bounds = [
+        left - planned - limit // part
+        for limit, left, part in (
+            (budget.max_tokens, budget.left_of_ceiling, _OF_CEILING),
+            (budget.daily_limit, budget.daily_remaining, _OF_DAILY_LIMIT),
+        )
+        if limit is not None and left is not None
+    ]
+    return max(0, min(bounds) // cost) if bounds else None
+
+
+def sync_note(table: Table, fetched: int, tokens: int, due: int) -> str:
+    """Say what a sync spent on a table, and what is left for later ones."""
+    records, left = table.required_parent.table, due - fetched
+    spent = f"keep_going: {fetched:,} of {due:,} {records}, {tokens:,} tokens"
+    if not left:
+        return spent
+    return (
+        f"{spent}; {left:,} ({left * table.sources[0].cost:,} tokens) are left for later syncs, as"
+        f" far as max_tokens allows; account.{table.name}(keep_going='stop') ends it"
+    )
+
+
+def estimate_note(records: str, now: int, due: int) -> str:
+    """Say on what the estimate of such a table is based."""
+    return f"keep_going: {now:,} of {due:,} {records}, as many as today's tokens allow"

@@ -1,0 +1,183 @@
+"""Calls and names that do not exist are answered with the nearest ones that do."""
+
+from __future__ import annotations
+
+import inspect
+import pickle
+import traceback
+from collections.abc import Callable
+from typing import Any
+
+import pandas as pd
+import pytest
+
+import pdframe
+from pdframe import Account, metrics, plot, sandbox
+from pdframe._advice import nearest
+from pdframe.errors import ArgumentError, UnknownNameError
+
+DEALS = pd.DataFrame({"id": [1], "status": ["won"], "value": [1.0]})
+
+
+@pytest.mark.parametrize(
+    ("wanted", "names", "expected"),
+    [
+        ("titel", ["title", "value"], ["title"]),
+        ("TITLE", ["title", "titles"], ["title"]),
+        ("Lost reason", ["lost_reason", "lost_time"], ["lost_reason"]),
+        ("Region", ["Region (8fcce3)", "Origin", "Region (1ecf93)"], "suffixes"),
+        ("region", ["Region (8fcce3)", "Origin", "Region (1ecf93)"], "suffixes"),
+        ("pipeline", ["pipeline_id", "by"], ["pipeline_id"]),
+        ("token", ["company", "api_token", "max_age"], ["api_token"]),
+        ("owner", ["id", "owner_name", "owner_id"], ["owner_id", "owner_name"]),
+        ("mrr", ["funnel", "mrr_lines", "mrr_schedule"], ["mrr_lines", "mrr_schedule"]),
+        ("forcast", ["forecast", "forecast_deals"], ["forecast"]),
+        ("qqq", ["title", "value"], []),
+        ("", ["title"], []),
+    ],
+)
+def test_the_nearest_name(wanted: str, names: list[str], expected: Any) -> None:
+    if expected == "suffixes":
+        expected = ["Region (8fcce3)", "Region (1ecf93)"]
+    assert nearest(wanted, names) == expected
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (
+            lambda: metrics.win_rate(DEALS, since="2026", untill="2026"),
+            r"win_rate\(\) has no argument 'untill'\. Did you mean 'until'\?",
+        ),
+        (
+            lambda: metrics.funnel(DEALS, DEALS, as_of="2026", pipeline="New business"),
+            r"no argument 'pipeline'\. Did you mean 'pipeline_id'\?",
+        ),
+        (
+            lambda: metrics.win_rate(DEALS, since="2026", until="2026", status="open"),
+            r"Select rows first: deals\[deals\['status'\] == 'open'\]\.",
+        ),
+        (
+            lambda: metrics.win_rate(deals=DEALS, since="2026", until="2026", value=5),
+            r"Select rows first: deals\[deals\['value'\] == 5\]\.",
+        ),
+        (
+            lambda: metrics.retention(DEALS, since="2026", until="2026", qqq=1),
+            r"no argument 'qqq'\. It takes lines, since, until, ",
+        ),
+        (
+            lambda: metrics.funnel(DEALS),
+            r"funnel\(\) also needs stages, as_of\. Write funnel\(account\.stage_visits\(\),"
+            r" account\.stages\(\), as_of='2026-06-30'\)\.",
+        ),
+        (
+            lambda: metrics.win_rate(DEALS, "2026-01-01", "2026-07-01"),
+            r"win_rate\(\) takes 1 argument without a name\. Write the name of each: since=,"
+            r" until=,",
+        ),
+        (lambda: plot.funnel(DEALS, axis=None), r"no argument 'axis'\. Did you mean 'ax'\?"),
+        (
+            lambda: pdframe.connect("acme", token="a secret"),
+            r"no argument 'token'\. Did you mean 'api_token' or 'max_tokens'\?",
+        ),
+    ],
+)
+def test_a_call_that_does_not_fit_is_answered(call: Callable[[], object], message: str) -> None:
+    with pytest.raises(ArgumentError, match=message) as refused:
+        call()
+    assert "a secret" not in str(refused.value)
+    assert refused.value.__cause__ is None
+    assert refused.value.__suppress_context__
+
+
+def test_a_type_error_inside_a_function_is_raised_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Unreadable(pd.DataFrame):
+        def __getattribute__(self, name: str) -> Any:
+            if name == "attrs":
+                raise TypeError("a bug of ours")
+            return super().__getattribute__(name)
+
+    with pytest.raises(TypeError, match="a bug of ours"):
+        metrics.win_rate(Unreadable(), since=None, until=None)
+
+
+@pytest.mark.parametrize(
+    ("read_name", "message"),
+    [
+        (lambda: metrics.mrr, r"no metric 'mrr'\. Did you mean .*'mrr_lines'"),
+        (lambda: metrics.winrate, r"no metric 'winrate'\. Did you mean 'win_rate'\?"),
+        (lambda: metrics.qqq, r"no metric 'qqq'\. There are: .*win_rate"),
+        (lambda: plot.funnels, r"no chart 'funnels'\. Did you mean 'funnel'\?"),
+    ],
+)
+def test_a_name_that_does_not_exist_is_answered(
+    read_name: Callable[[], object], message: str
+) -> None:
+    with pytest.raises(UnknownNameError, match=message):
+        read_name()
+
+
+def test_an_unknown_name_is_an_attribute_error_as_python_expects() -> None:
+    for module in (metrics, plot):
+        assert not hasattr(module, "qqq")
+        assert not hasattr(module, "_repr_html_")
+    with pytest.raises(ImportError):
+        from pdframe.metrics import qqq  # type: ignore[attr-defined]  # noqa: F401
+
+
+def test_every_public_function_answers_and_keeps_its_signature_and_pickles() -> None:
+    for module in (metrics, plot):
+        for name in module.__all__:
+            function = getattr(module, name)
+            if inspect.isclass(function):
+                continue
+            with pytest.raises(ArgumentError, match="has no argument 'qqqqq'"):
+                function(qqqqq=1)
+            assert pickle.loads(pickle.dumps(function)) is function  # noqa: S301
+            assert function.__doc__
+            assert list(inspect.signature(function).parameters)
+    for name in dir(Account):
+        method = inspect.getattr_static(Account, name)
+        if inspect.isfunction(method) and not name.startswith("_"):
+            with pytest.raises(ArgumentError, match="has no argument 'qqqqq'"):
+                method(None, qqqqq=1)
+
+
+def test_tab_completion_of_modules_shows_public_names_alone() -> None:
+    for module in (pdframe, metrics, plot, sandbox):
+        assert sorted(dir(module)) == sorted(module.__all__)
+
+
+# In IPython
+
+
+def test_ipython_shows_the_lines_of_the_user_and_the_message() -> None:
+    def analysis() -> None:
+        metrics.win_rate(DEALS, since="2026", until="2026", by="state")
+
+    with pytest.raises(ArgumentError) as refused:
+        analysis()
+    shown = "\n".join(refused.value._render_traceback_())
+    assert 'metrics.win_rate(DEALS, since="2026", until="2026", by="state")' in shown
+    assert "    analysis()" in shown
+    assert "Did you mean 'status'?" in shown
+    files = {frame.filename for frame in traceback.extract_tb(refused.value.__traceback__)}
+    package = str(pdframe.__file__).removesuffix("__init__.py")
+    assert any(file.startswith(package) for file in files)
+    assert package not in shown
+
+
+def test_an_ipython_shell_prints_the_cell_and_no_line_of_pdframe(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    shells = pytest.importorskip("IPython.core.interactiveshell")
+    shell = shells.InteractiveShell.instance(colors="nocolor")
+    try:
+        shell.run_cell("from pdframe import metrics", store_history=True)
+        shell.run_cell("x = 1\nmetrics.mrr", store_history=True)
+    finally:
+        shells.InteractiveShell.clear_instance()
+    shown = capsys.readouterr().out
+    assert "    metrics.mrr\nUnknownNameError: There is no metric 'mrr'. Did you mean" in shown
+    assert "Cell In[2], line 2" in shown
+    assert "_advice" not in shown
