@@ -33,6 +33,7 @@ from pdframe._terminal import printable
 from pdframe._warnings import warn
 from pdframe.api.client import Client
 from pdframe.api.credentials import Credentials, OAuth
+from pdframe.bi.deal_card import deal
 from pdframe.bi.export import export
 from pdframe.cache.folder import check_writable, readable_key
 from pdframe.cache.known_accounts import Accounts
@@ -255,6 +256,7 @@ class Account:
     forecast = forecasts.forecast
     track_record = forecasts.track_record
     changes = changes.changes
+    deal = deal
 
     search = search
     search_field = search_field
