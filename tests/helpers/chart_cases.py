@@ -329,6 +329,20 @@ def top_customers(case: Case) -> Axes:
     return plot.top_customers(table)
 
 
+def changes_summary(case: Case) -> Axes:
+    events = ["created", "won", "lost", "advanced", "value up", "value down", "slipped"]
+    if case.name == "long names":
+        events = [*LONG, "owner changed"]
+    rows = [
+        (event, currency, case.deals // (at + 2 + part * 9) + 1, case.money / (at + 1 + part),
+         {"value up": 1, "value down": -1}.get(event, np.nan) * case.money / (at + 2))
+        for at, event in enumerate(events)
+        for part, currency in enumerate(["EUR", "USD", "CHF"][: 3 if case.deals > 3 else 1])
+    ]  # fmt: skip
+    columns = ["event", "currency", "count", "value", "value_change"]
+    return plot.changes_summary(pd.DataFrame(rows, columns=columns))
+
+
 CHARTS: dict[str, Callable[[Case], Axes]] = {
     draw.__name__: draw
     for draw in (
@@ -351,5 +365,6 @@ CHARTS: dict[str, Callable[[Case], Axes]] = {
         sales_by_period,
         lost_reasons,
         top_customers,
+        changes_summary,
     )
 }

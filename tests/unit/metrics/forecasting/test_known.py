@@ -394,6 +394,27 @@ def test_what_was_known_before_is_what_is_known_at_that_time(share: float):
     np.testing.assert_array_equal(shown.entered, later.entered)
 
 
+@pytest.mark.parametrize(
+    ("text", "owner"),
+    [
+        ("102", 102),
+        ("102.0", 102),
+        (str(2**53 + 1), 2**53 + 1),
+        ("9" * 19, NO_ID),
+        ("1e30", NO_ID),
+        ("Ann", NO_ID),
+        ("", NO_ID),
+    ],
+)
+def test_the_owner_of_a_change_is_an_exact_id_or_none(text: str, owner: int):
+    seen = {"time": day("2025-01-01"), "seen_at": day("2025-01-01")}
+    history = [{"deal_id": 1, "column": "owner_id", "after": text, **seen}]
+    one = known(
+        [deal(1, "2025-01-01")], [visit(1, 1, "2025-01-01", None, "open")], "2025-04-01", history
+    )
+    assert at(one, "2025-02-01").owner.tolist() == [owner]
+
+
 def _with_changelogs(
     *more: Any, source: str = "changelog"
 ) -> tuple[list[Any], list[Any], list[Any]]:
