@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import html
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -60,11 +60,16 @@ def status_frame(store: Store) -> pd.DataFrame:
         "bytes": "Int64",
         "tokens": "Int64",
     }
-    manifests = {
-        name: manifest
-        for name in TABLES
-        if (manifest := _readable_manifest(store, name)) or store.is_damaged(name)
-    }
+    manifests: dict[str, Manifest | None] = {}
+    for name in TABLES:
+        try:
+            manifest = store.manifest(name)
+        except NewerCacheError:
+            raise
+        except CacheError:
+            manifests[name] = None
+        else:
+            manifests |= {name: manifest} if manifest else {}
     columns: dict[str, pd.Series[Any]] = {"table": pd.Series(list(manifests), dtype="str")}
     for name, dtype in dtypes.items():
         values = [getattr(manifest, name) if manifest else None for manifest in manifests.values()]
@@ -72,6 +77,24 @@ def status_frame(store: Store) -> pd.DataFrame:
         if dtype.startswith("datetime"):
             columns[name] = columns[name].dt.floor("s")
     return pd.DataFrame(columns)
+
+
+def warnings_frame(facts: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
+    """Make the frame of `Account.warnings`."""
+    dtypes = {
+        "table": "str",
+        "column": "str",
+        "kind": "str",
+        "count": "Int64",
+        "example": "str",
+        "first_seen": "datetime64[us, UTC]",
+    }
+    columns: dict[str, list[Any]] = {name: [fact[name] for fact in facts] for name in dtypes}
+    columns["column"] = [column or None for column in columns["column"]]
+    columns["first_seen"] = [datetime.fromisoformat(time) for time in columns["first_seen"]]
+    return pd.DataFrame(
+        {name: pd.Series(columns[name], dtype=dtype) for name, dtype in dtypes.items()}
+    )
 
 
 def cache_lines(store: Store) -> list[str]:
@@ -129,4 +152,5 @@ __all__ = [
     "estimate_frame",
     "status_frame",
     "sync_frame",
+    "warnings_frame",
 ]

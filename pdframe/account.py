@@ -27,6 +27,7 @@ from pdframe._overview import (
     estimate_frame,
     status_frame,
     sync_frame,
+    warnings_frame,
 )
 from pdframe._progress import Bars
 from pdframe._terminal import printable
@@ -34,6 +35,7 @@ from pdframe._warnings import warn
 from pdframe.api.client import Client
 from pdframe.api.credentials import Credentials, OAuth
 from pdframe.bi.export import export
+from pdframe.cache.data_warnings import DataWarnings
 from pdframe.cache.folder import check_writable, readable_key
 from pdframe.cache.known_accounts import Accounts
 from pdframe.cache.store import Store
@@ -204,6 +206,7 @@ class Account:
         self._tz: str | None = None
         self._opened: Store | None = None
         self._latest_visits = LatestVisits()
+        self._data_warnings = DataWarnings(lambda: self._store)
         # An account that is never closed leaves no connection open.
         weakref.finalize(self, client.close)
 
@@ -385,9 +388,11 @@ class Account:
         1  pipelines  full     3       5
         """
         _check_tables(tables, full)
-        return sync_frame(
-            self._syncer.sync(tables or LISTS, full=full, named=bool(tables), max_age=self._max_age)
-        )
+        with self._data_warnings.one_a_call():
+            done = self._syncer.sync(
+                tables or LISTS, full=full, named=bool(tables), max_age=self._max_age
+            )
+        return sync_frame(done)
 
     def estimate(self, *tables: str, full: bool = False) -> pd.DataFrame:
         """Estimate the cost of `sync` with the same arguments from the cache, without a request.
@@ -440,6 +445,28 @@ class Account:
         2   installments    14
         """
         return status_frame(self._store)
+
+    def warnings(self) -> pd.DataFrame:
+        """List what was noticed in the data, in all sessions with this cache; nothing is requested.
+
+        Loaders warn of the columns that were asked for alone, and of each fact once an account
+        object; this is everything. A row stays when the data is corrected in Pipedrive.
+
+        Returns
+        -------
+        DataFrame
+            One row a table, column and kind, the first seen first: table; column, null where rows
+            were left out; kind: "does not fit its type" (the cells are null), "option not defined"
+            (any more; they read #id), "outside its vocabulary" (kept as they are), "row left out";
+            count: cells or rows at the last load that noticed it; example: one of the values, as
+            text; first_seen (UTC, by this machine's clock).
+
+        Examples
+        --------
+        >>> deals = account.deals()
+        >>> account.warnings().loc[0, ["table", "column", "kind", "count"]].to_dict()
+        """
+        return warnings_frame(self._data_warnings.facts())
 
     def close(self) -> None:
         """Close the connections. The cache stays.

@@ -18,6 +18,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pdframe._warnings import warn
+from pdframe.cache.data_warnings import DataWarnings
 from pdframe.cache.deleted_deals import DeletedDeals
 from pdframe.cache.snapshots import SnapshotLog, known_at
 from pdframe.cache.store import Store
@@ -85,6 +86,9 @@ class Remembering(Protocol):
     @property
     def _latest_visits(self) -> LatestVisits: ...
 
+    @property
+    def _data_warnings(self) -> DataWarnings: ...
+
 
 def stage_visits(self: Remembering, *, refresh: _Refresh = None) -> pd.DataFrame:
     """Return one row per visit of a deal to a stage, archived and known deleted deals included.
@@ -132,8 +136,9 @@ def stage_visits(self: Remembering, *, refresh: _Refresh = None) -> pd.DataFrame
     4         4      1 2023-08-29 08:24:09+00:00  advanced  changelog
     5         9      1 2023-09-26 12:55:30+00:00       won  changelog
     """
-    self.deals(refresh=refresh, labels=False, columns=["id"])
-    self.stages(refresh=refresh, labels=False, columns=["id"])
+    with self._data_warnings.one_a_call(STAGE_VISITS.name):
+        self.deals(refresh=refresh, labels=False, columns=["id"])
+        self.stages(refresh=refresh, labels=False, columns=["id"])
     store = self._store
     visits = to_frame(self._latest_visits.get(store, lambda: _visits(store)), STAGE_VISITS)
     visits.attrs["tz"] = self.tz

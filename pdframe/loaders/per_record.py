@@ -25,7 +25,7 @@ import pyarrow.compute as pc
 from pdframe._warnings import warn
 from pdframe.cache.store import Store
 from pdframe.errors import ArgumentError, NotCachedError
-from pdframe.loaders.base import Columns, Connected, Refresh, check_columns, label_rows
+from pdframe.loaders.base import Columns, Connected, Refresh, as_names, check_columns, label_rows
 from pdframe.metrics._arguments import moment
 from pdframe.schema import TABLES, Table
 from pdframe.sync.children import EVERY_AT, rows_of
@@ -415,6 +415,21 @@ def load_records(
     `only` returns the ids of the records to choose from, from the cached list of them, which is
     refreshed first; `keep_going` is as in `Syncer.refresh_records`.
     """
+    with account._data_warnings.one_a_call(name, as_names(columns)):
+        return _load(account, name, ids, refresh, labels, names, columns, only, keep_going)
+
+
+def _load(
+    account: Connected,
+    name: str,
+    ids: Ids | None,
+    refresh: Refresh,
+    labels: bool,
+    names: bool,
+    columns: Columns,
+    only: Callable[[Store], list[int]] | None,
+    keep_going: bool | None,
+) -> pd.DataFrame:
     table = TABLES[name]
     wanted = None if ids is None else _check_ids(ids, table)
     if wanted is None and not table.required_parent.every:
