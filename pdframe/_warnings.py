@@ -28,6 +28,7 @@ __all__ = [
     "deferred_warnings",
     "fact_of",
     "is_collecting",
+    "is_said_once",
     "warn",
 ]
 
@@ -67,19 +68,33 @@ class Fact:
 
 
 class Notice(str):
-    """The message of a warning, with the fact that it tells."""
+    """The message of a warning, with the fact that it tells; `once`: an account says it once."""
 
     fact: Fact | None = None
+    once: bool = False
 
 
-def warn(message: str, notes: Sequence[str] = (), fact: Fact | None = None) -> None:
-    """Issue a `DataWarning` at the user's line, or collect it where this thread collects; `notes`
-    are what it sums up, `fact` is what it tells.
+def warn(
+    message: str, notes: Sequence[str] = (), *, fact: Fact | None = None, once: bool = False
+) -> None:
+    """Issue a `DataWarning` at the user's line, or collect it where this thread collects.
+
+    Parameters
+    ----------
+    message
+        What is said.
+    notes
+        What it sums up.
+    fact
+        The fact in the data that it tells.
+    once
+        Whether an account says it once, as it says a fact: it stays true.
     """
     collected = getattr(_collecting, "messages", None)
     if collected is not None:
         notice = Notice(message)
         notice.fact = fact or fact_of(message)
+        notice.once = once or notice.fact is not None or is_said_once(message)
         collected.append(notice)
         return
     frame, level = sys._getframe(1), 2
@@ -96,6 +111,11 @@ def warn(message: str, notes: Sequence[str] = (), fact: Fact | None = None) -> N
 def fact_of(message: str) -> Fact | None:
     """Return the fact that a collected message tells; None where it tells none."""
     return message.fact if isinstance(message, Notice) else None
+
+
+def is_said_once(message: str) -> bool:
+    """Whether a collected message is one that an account says once."""
+    return isinstance(message, Notice) and message.once
 
 
 def is_collecting() -> bool:

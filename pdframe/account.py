@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import os
 import weakref
 from collections.abc import Mapping
@@ -18,7 +17,7 @@ import pandas as pd
 
 from pdframe import metrics
 from pdframe._advice import explain_methods, explained, unknown_name
-from pdframe._connect import connection
+from pdframe._connect import connection, digest_of
 from pdframe._overview import (
     FIRST_STEPS,
     account_html,
@@ -33,7 +32,7 @@ from pdframe._progress import Bars
 from pdframe._terminal import printable
 from pdframe._warnings import warn
 from pdframe.api.client import Client
-from pdframe.api.credentials import Credentials, OAuth
+from pdframe.api.credentials import OAuth
 from pdframe.bi.export import export
 from pdframe.cache.data_warnings import DataWarnings
 from pdframe.cache.folder import check_writable, readable_key
@@ -201,7 +200,7 @@ class Account:
         self._bars = Bars(progress)
         # Computed before a grant is renewed: the same credentials must have the same digest in the
         # next session.
-        self._digest = _digest(client.origin, client.credentials)
+        self._digest = digest_of(client.origin, client.credentials)
         self._known: Mapping[str, Any] | None = None
         self._tz: str | None = None
         self._opened: Store | None = None
@@ -464,7 +463,10 @@ class Account:
         Examples
         --------
         >>> deals = account.deals()
-        >>> account.warnings().loc[0, ["table", "column", "kind", "count"]].to_dict()
+        >>> noticed = account.warnings()
+        >>> columns = ["column", "kind", "count", "example"]
+        >>> noticed.loc[noticed["table"] == "deals", columns].to_dict("records")
+        [{'column': 'Competitor', 'kind': 'option not defined', 'count': 8, 'example': '#112'}]
         """
         return warnings_frame(self._data_warnings.facts())
 
@@ -591,11 +593,6 @@ def _check_tables(tables: tuple[str, ...], full: bool) -> None:
         table_named(name)
     if not isinstance(full, bool):
         raise ArgumentError(f"full must be True or False, not {full!r}.")
-
-
-def _digest(origin: str | None, credentials: Credentials) -> str:
-    secrets = "\n".join(secret.reveal() for secret in credentials.secrets())
-    return hashlib.sha256(f"{origin}\n{secrets}".encode()).hexdigest()[:32]
 
 
 __all__ = ["Account", "connect"]

@@ -15,7 +15,15 @@ from typing import Any
 
 from pdframe._files import locked_file, seal, unseal, write_atomic
 from pdframe._forks import renew_after_fork
-from pdframe._warnings import Fact, Notice, collect_warnings, fact_of, is_collecting, warn
+from pdframe._warnings import (
+    Fact,
+    Notice,
+    collect_warnings,
+    fact_of,
+    is_collecting,
+    is_said_once,
+    warn,
+)
 from pdframe.cache.store import Store
 from pdframe.errors import PdframeError
 
@@ -103,7 +111,7 @@ class DataWarnings:
         """Warn of what was not said yet."""
         with self._lock:
             new = [message for message in messages if str(message) not in self._said]
-            self._said.update(map(str, new))
+            self._said.update(str(message) for message in new if is_said_once(message))
         facts = [message for message in new if fact_of(message)]
         shown = [
             message for message in new if not fact_of(message) or message in facts[:_MOST_SHOWN]

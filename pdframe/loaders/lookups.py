@@ -75,7 +75,10 @@ def lookups(
     for name, why in missing.items():
         affected = [column.name for column in columns if column.table == name]
         verb = "is" if len(affected) == 1 else "are"
-        warn(f"{', '.join(affected)} {verb} null because table {name!r} is unavailable: {why}")
+        warn(
+            f"{', '.join(affected)} {verb} null because table {name!r} is unavailable: {why}",
+            once=True,
+        )
     return {column: _lookup(syncer, column, column.table in missing) for column in columns}
 
 
