@@ -18,6 +18,7 @@ from pathlib import Path
 import matplotlib.pyplot as plt
 
 from pdframe import Account, plot, schema
+from pdframe.loaders.lookups import LARGE
 
 ROOT = Path(__file__).resolve().parents[1]
 NOTEBOOKS = ROOT / "notebooks"
@@ -103,10 +104,10 @@ def table_page(table: schema.Table) -> str:
             " [custom fields](../frames.md#custom-fields).",
         ]
     if table.names:
-        lines += ["", "## Names", "", "`names=True` adds these after the standard columns.", ""]
+        lines += ["", "## Names", "", "They follow the standard columns.", ""]
         names = [
             (
-                f"`{one.name}`",
+                f"`{one.name}`" + (" (`names=True`)" if one.table in LARGE else ""),
                 f"`{one.id}`",
                 f"`{one.label}` of [{one.table}](table-{one.table}.md)",
             )

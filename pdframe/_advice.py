@@ -30,6 +30,8 @@ SOURCES = {
     "discounts": "account.discounts()",
     "installments": "account.installments()",
     "lines": "metrics.mrr_lines(...)",
+    "organizations": "account.organizations()",
+    "persons": "account.persons()",
 }
 _EXAMPLES = SOURCES | {
     "as_of": "'2026-06-30'",

@@ -6,20 +6,25 @@ import argparse
 import sys
 import warnings
 from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TextIO
 
 import pandas as pd
 
+from pdframe._relative_times import absolute
 from pdframe._terminal import printable, sentences, table_text, terminal_width
 from pdframe.account import Account, connect
 from pdframe.cache.folder import default_cache_dir
 from pdframe.errors import DataWarning
+from pdframe.metrics import changes_summary
 from pdframe.schema import TABLES, table_named, table_with_fields
 from pdframe.sync import CURRENT_NOTES
 
 _SENTENCE = 80
 _WIDE = 110
+_NEWEST = 50
+"""Events that `changes` lists."""
 
 
 def run(options: argparse.Namespace) -> int:
@@ -31,6 +36,7 @@ def run(options: argparse.Namespace) -> int:
         "estimate": _estimate,
         "export": _export,
         "fields": _fields,
+        "changes": _changes,
     }
     with warnings.catch_warnings():
         warnings.simplefilter("default", DataWarning)
@@ -107,7 +113,7 @@ def _status(options: argparse.Namespace) -> int:
 def _export(options: argparse.Namespace) -> int:
     with _account(options) as account:
         done = account.export(
-            options.folder, *options.tables, format=options.format, names=options.names
+            options.folder, *options.tables, format=options.format, names=options.names or None
         )
     files = (done["table"] + f".{options.format}").where(done["path"].notna())
     _show(done.assign(file=files)[["table", "rows", "file", "bytes"]])
@@ -132,6 +138,31 @@ def _fields(options: argparse.Namespace) -> int:
         )
     )
     _show(fields[shown])
+    return 0
+
+
+def _changes(options: argparse.Namespace) -> int:
+    since = " ".join(options.since or ()) or "7 days ago"
+    for name, time in (("since", since), ("until", options.until)):
+        # A mistyped time is refused before credentials are needed.
+        absolute(time, datetime.now(UTC), "UTC", name)
+    with _account(options) as account:
+        events = account.changes(since, options.until)
+        tz = account.tz
+    if events.empty:
+        print(sentences(f"Nothing happened to deals since {since}."))
+        return 0
+    _show(changes_summary(events))
+    shown = events if options.all else events.tail(_NEWEST)
+    times = shown["time"].dt.tz_convert(tz).dt.tz_localize(None)
+    columns = ["event", "before", "after", "value", "currency", "deal_id", "title", "owner_name"]
+    print()
+    _show(shown[columns].assign(time=times)[["time", *columns]])
+    left_out = f"; the newest {len(shown)} are listed" if len(shown) < len(events) else ""
+    deals = events["deal_id"].nunique()
+    print()
+    total = f"{len(events):,} events of {deals:,} deals since {since}{left_out}."
+    print(sentences(f"{total} Times are {tz}."))
     return 0
 
 

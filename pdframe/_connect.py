@@ -34,6 +34,7 @@ def connection(
     metadata_age: str | float | timedelta | None = "1D",
     deletions_age: str | float | timedelta | None = "1D",
     full_every: str | float | timedelta | None = "7d",
+    names: bool | None = None,
     max_tokens: int | None = None,
     progress: bool | None = None,
     options: SyncOptions | None = None,
@@ -62,6 +63,8 @@ def connection(
         raise ArgumentError(
             f"options must be a pdframe.sync.SyncOptions, or None, not {type(options).__name__}."
         )
+    if not (names is None or isinstance(names, bool)):
+        raise ArgumentError(f"names must be True, False or None, not {names!r}.")
     check_usable(folder)
     return make(
         Client(origin, credentials, budget=budget),
@@ -70,6 +73,7 @@ def connection(
         metadata_age=_age(metadata_age, "metadata_age"),
         deletions_age=_age(deletions_age, "deletions_age"),
         full_every=reload_age,
+        names=names,
         progress=progress,
         options=options,
     )

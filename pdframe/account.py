@@ -40,11 +40,12 @@ from pdframe.cache.known_accounts import Accounts
 from pdframe.cache.store import Store
 from pdframe.errors import AccessError, ArgumentError, CacheError
 from pdframe.frames.convert import shorten
-from pdframe.history import forecasts, replay
+from pdframe.history import changes, forecasts, replay
 from pdframe.history.latest_visits import LatestVisits
 from pdframe.loaders import lists, per_record
 from pdframe.loaders.fields import fields
 from pdframe.loaders.search import search, search_field
+from pdframe.loaders.urls import url
 from pdframe.schema import LISTS, table_named
 from pdframe.sync import DEFAULT_OPTIONS, Syncer, SyncOptions
 
@@ -72,6 +73,7 @@ def connect(
     metadata_age: str | float | timedelta | None = "1D",
     deletions_age: str | float | timedelta | None = "1D",
     full_every: str | float | timedelta | None = "7d",
+    names: bool | None = None,
     max_tokens: int | None = None,
     progress: bool | None = None,
     options: SyncOptions | None = None,
@@ -104,6 +106,9 @@ def connect(
     full_every
         A refresh reloads a table if its last full load is older, because the API does not report
         every change; None: only on request.
+    names
+        Default of the loaders' `names=`: None: the names whose lists are small; True: all; False:
+        none.
     max_tokens
         Maximum of API tokens a UTC day for this account's cache; None: only the API's own limit.
     progress
@@ -147,6 +152,7 @@ def connect(
         metadata_age=metadata_age,
         deletions_age=deletions_age,
         full_every=full_every,
+        names=names,
         max_tokens=max_tokens,
         progress=progress,
         options=options,
@@ -164,11 +170,13 @@ class Account:
     labels
         True: custom fields and options by their labels. False: hashes and ids, as in the API.
     names
-        True: add the names of ids (`owner_name`, `stage_name`, `org_name` ...) after the standard
-        columns; null if the id is null or unknown. The short lists that hold them (users, stages,
-        pipelines, products, boards, phases, projects) are refreshed under `max_age`; persons and
-        organizations are read from the cache at any age, and loaded if they are not cached: 10
-        tokens per 500.
+        Which names of ids to add (`owner_name`, `stage_name`, `product_name` ...) after the
+        standard columns; null if the id is null or unknown. None: those whose lists are small
+        (users, stages, pipelines, products, boards, phases, projects, fields), refreshed after
+        `metadata_age`; null where such a list is unavailable. True: also `person_name` and
+        `org_name`, from persons and organizations in the cache at any age, loaded if they are not
+        cached: 10 tokens per 500; and `url`, the page in Pipedrive of each deal, person,
+        organization, product or project. False: none. `connect(names=)` is the default.
     columns
         The columns to return, by label, hash, standard name or name column; None: all. `names`
         loads only the tables that they need.
@@ -187,6 +195,7 @@ class Account:
         metadata_age: timedelta | None,
         deletions_age: timedelta | None,
         full_every: timedelta | None,
+        names: bool | None,
         progress: bool | None,
         options: SyncOptions | None = None,
     ) -> None:
@@ -197,6 +206,7 @@ class Account:
         self._metadata_age = metadata_age
         self._deletions_age = deletions_age
         self._full_every = full_every
+        self._names = names
         self._bars = Bars(progress)
         # Computed before a grant is renewed: the same credentials must have the same digest in the
         # next session.
@@ -246,10 +256,12 @@ class Account:
 
     forecast = forecasts.forecast
     track_record = forecasts.track_record
+    changes = changes.changes
 
     search = search
     search_field = search_field
     fields = fields
+    url = url
     export = export
 
     @property

@@ -1,4 +1,5 @@
-"""The command line: `pdframe demo | notebooks | sync | status | estimate | export | fields`.
+"""The command line: `pdframe demo | notebooks | sync | status | estimate | export | fields |
+changes`.
 
 `--help`, `--version`, `notebooks` and mistyped commands import neither pandas nor pyarrow:
 `_commands` does.
@@ -135,20 +136,33 @@ def _parser() -> argparse.ArgumentParser:
         help="parquet: exact (default); csv: for spreadsheets",
     )
     export.add_argument(
-        "--names", action="store_true", help="add the names of ids, such as owner_name"
+        "--names", action="store_true", help="add the names of persons and organizations too"
     )
 
     fields = commands.add_parser("fields", help="list the labels and hashes of a table's fields")
     fields.add_argument("table", metavar="TABLE")
 
-    for command in (demo, sync, status, estimate, export, fields):
+    changes = commands.add_parser("changes", help="list what happened to deals since a time")
+    changes.add_argument(
+        "since",
+        nargs="*",
+        default=None,
+        metavar="SINCE",
+        help="last Monday, yesterday, 2026-06, 2026-06-30 ... (default: 7 days ago)",
+    )
+    changes.add_argument("--until", metavar="TIME", help="where it ends (default: now)")
+    changes.add_argument(
+        "--all", action="store_true", help="list every event, not only the newest 50"
+    )
+
+    for command in (demo, sync, status, estimate, export, fields, changes):
         command.add_argument(
             "--cache-dir",
             metavar="DIR",
             help="folder of the Parquet files (default: PDFRAME_CACHE_DIR, else cache/)",
         )
         command.add_argument("--quiet", action="store_true", help="no progress bars")
-    for command in (sync, status, estimate, export, fields):
+    for command in (sync, status, estimate, export, fields, changes):
         command.add_argument("--company", help="the company's name (default: PIPEDRIVE_COMPANY)")
     return parser
 

@@ -26,7 +26,8 @@ from pdframe._files import make_private, write_atomic
 from pdframe.cache.store import Store
 from pdframe.errors import AccessError, ArgumentError, CacheError, NotCachedError, PdframeError
 from pdframe.fields import fold
-from pdframe.loaders.base import check_flag
+from pdframe.loaders.base import check_flag, chosen_names
+from pdframe.loaders.lookups import name_columns
 from pdframe.schema import LISTS, TABLES
 from pdframe.sync import CURRENT_NOTES, Syncer
 from pdframe.sync.fetch_state import load_states
@@ -70,6 +71,9 @@ class Exporting(Protocol):
     def _max_age(self) -> timedelta | None: ...
 
     @property
+    def _names(self) -> bool | None: ...
+
+    @property
     def _store(self) -> Store: ...
 
     @property
@@ -83,7 +87,7 @@ def export(
     format: Format = "parquet",
     refresh: Literal["full"] | bool | None = None,
     labels: bool = True,
-    names: bool = False,
+    names: bool | None = None,
 ) -> pd.DataFrame:
     """Write tables into a folder for BI tools, a file a table: `deals.parquet`,
     `deal_products.parquet` ...
@@ -141,7 +145,7 @@ def export(
     """
     _check(path, tables, format)
     check_flag("labels", labels)
-    check_flag("names", names)
+    names = chosen_names(names, self._names)
     folder = _Folder(Path(path).expanduser().absolute(), self._store.root.name)
     wanted = tuple(dict.fromkeys(tables or BY_DEFAULT))
     folder.check([f"{table}.{format}" for table in wanted])
@@ -179,14 +183,21 @@ def export(
 
 
 def _refresh_once(
-    account: Exporting, wanted: Sequence[str], refresh: Literal["full"] | bool | None, names: bool
+    account: Exporting,
+    wanted: Sequence[str],
+    refresh: Literal["full"] | bool | None,
+    names: bool | None,
 ) -> frozenset[str]:
     """Refresh the tables of several loaders in one sync, and return those that are now fresh."""
     if not (refresh or (refresh is None and account._max_age == timedelta(0))):
         return frozenset()
     lists = {name for table in wanted for name in (VISIT_TABLES if table == VISITS else (table,))}
-    if names:
-        lists |= {column.table for name in tuple(lists) for column in TABLES[name].names}
+    lists |= {
+        column.table
+        for name in wanted
+        if name != VISITS
+        for column in name_columns(TABLES[name], names)
+    }
     rows = account._syncer.sync(lists, full=refresh == "full", max_age=account._max_age)
     fresh = {
         row.table
@@ -201,7 +212,7 @@ def _load_table(
     table: str,
     refresh: Literal["full"] | bool | None,
     labels: bool,
-    names: bool,
+    names: bool | None,
 ) -> pd.DataFrame:
     load = getattr(account, table)
     frame: pd.DataFrame

@@ -9,6 +9,7 @@ __all__ = [
     "options",
     "parts",
     "quarantine",
+    "server_clock",
     "snapshots",
     "store",
 ]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import re
+import tempfile
 from pathlib import Path
 
 from pdframe._files import refuse_broken_link
@@ -28,12 +29,25 @@ def check_writable(cache_dir: Path) -> None:
     folder = cache_dir
     while not os.path.lexists(folder) and folder != folder.parent:
         folder = folder.parent
-    if not folder.is_dir() or not os.access(folder, os.W_OK | os.X_OK):
-        why = "not writable" if folder.is_dir() else "not a folder"
+    why = "" if folder.is_dir() else "not a folder"
+    if not why and not _can_be_written(folder):
+        why = "not writable"
+    if why:
         raise CacheError(
             f"The cache folder {cache_dir} cannot be written: {folder} is {why}. No request was"
             " sent. Give another one with cache_dir=... or PDFRAME_CACHE_DIR."
         )
+
+
+def _can_be_written(folder: Path) -> bool:
+    """Tell whether a file can be made in a folder: permissions alone do not say so."""
+    if not os.access(folder, os.W_OK | os.X_OK):
+        return False
+    try:
+        with tempfile.TemporaryFile(dir=folder):
+            return True
+    except OSError:
+        return False
 
 
 def check_usable(cache_dir: Path) -> None:

@@ -29,6 +29,7 @@ from pdframe.metrics.forecasting.issued import track_record as compared
 from pdframe.schema.deals import DEALS
 from pdframe.schema.forecasts import ISSUED_FORECASTS
 from pdframe.sync.fetch_state import load_states
+from pdframe.sync.offline import reading_cache_instead
 
 __all__ = ["Forecasting", "forecast", "track_record"]
 
@@ -50,13 +51,13 @@ class Forecasting(Protocol):
         self,
         *,
         refresh: _Refresh = ...,
-        names: bool = ...,
+        names: bool | None = ...,
         columns: Sequence[str] | None = ...,
         deleted: bool = ...,
     ) -> pd.DataFrame:
         """Load deals."""
 
-    def stages(self, *, refresh: _Refresh = ...) -> pd.DataFrame:
+    def stages(self, *, refresh: _Refresh = ..., names: bool | None = ...) -> pd.DataFrame:
         """Load stages."""
 
     def stage_visits(self, *, refresh: _Refresh = ...) -> pd.DataFrame:
@@ -143,8 +144,10 @@ def forecast(
     length = frequency(freq, fiscal_start)
     if isinstance(seed, int) and not -(2**63) <= seed < 2**63:
         raise ArgumentError(f"seed={seed!r} must be a whole number of 64 bits.")
-    deals, visits, stages, history = _frames(self, refresh)
-    deals = _with_names(self, deals, by, refresh)
+    call = "account.forecast(..., refresh=False)"
+    with reading_cache_instead(self._store, ["deals", "stages"], call):
+        deals, visits, stages, history = _frames(self, refresh)
+        deals = _with_names(self, deals, by, refresh)
     tz = self.tz
     now = _known_until(self._store, deals, visits, history)
     moment = now if as_of is None else known_by(as_of, tz, "as_of")
@@ -253,8 +256,8 @@ def _frames(
     account: Forecasting, refresh: _Refresh
 ) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame, pd.DataFrame]:
     """Load deals, visits, stages and history; what one refresh fetched is not fetched twice."""
-    deals = account.deals(refresh=refresh, deleted=True)
-    stages = account.stages(refresh=refresh)
+    deals = account.deals(refresh=refresh, deleted=True, names=False)
+    stages = account.stages(refresh=refresh, names=False)
     return deals, account.stage_visits(refresh=False), stages, account.deal_history()
 
 

@@ -6,7 +6,6 @@ stages.
 
 from __future__ import annotations
 
-import contextlib
 import re
 from collections.abc import Sequence
 from datetime import UTC, date, datetime, time, timedelta
@@ -17,9 +16,11 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from pdframe._relative_times import absolute
 from pdframe._warnings import warn
 from pdframe.cache.data_warnings import DataWarnings
 from pdframe.cache.deleted_deals import DeletedDeals
+from pdframe.cache.server_clock import server_now
 from pdframe.cache.snapshots import SnapshotLog, known_at
 from pdframe.cache.store import Store
 from pdframe.errors import ArgumentError, CacheError, NotCachedError
@@ -35,6 +36,7 @@ from pdframe.schema.catalog import STAGES
 from pdframe.schema.deals import DEALS
 from pdframe.schema.snapshots import HISTORY, OF_LINES, STAGE_VISITS
 from pdframe.sync.fetch_state import load_states
+from pdframe.sync.offline import reading_cache_instead
 
 _STATE = (
     "id",
@@ -136,10 +138,14 @@ def stage_visits(self: Remembering, *, refresh: _Refresh = None) -> pd.DataFrame
     4         4      1 2023-08-29 08:24:09+00:00  advanced  changelog
     5         9      1 2023-09-26 12:55:30+00:00       won  changelog
     """
-    with self._data_warnings.one_a_call(STAGE_VISITS.name):
+    store = self._store
+    call = "account.stage_visits(refresh=False)"
+    with (
+        self._data_warnings.one_a_call(STAGE_VISITS.name),
+        reading_cache_instead(store, ["deals", "stages"], call),
+    ):
         self.deals(refresh=refresh, labels=False, columns=["id"])
         self.stages(refresh=refresh, labels=False, columns=["id"])
-    store = self._store
     visits = to_frame(self._latest_visits.get(store, lambda: _visits(store)), STAGE_VISITS)
     visits.attrs["tz"] = self.tz
     return visits
@@ -170,7 +176,9 @@ def _with_deleted(store: Store) -> pa.Table:
     return pa.concat_tables(columns, promote_options="default")
 
 
-def as_of(self: Remembering, when: str | date | pd.Timestamp | pd.Period) -> pd.DataFrame:
+def as_of(
+    self: Remembering, when: str | date | timedelta | pd.Timestamp | pd.Period
+) -> pd.DataFrame:
     """Return deals as they were known at a time: nothing that was seen later.
 
     The values come from the snapshots that every sync of deals takes. If the changelog of a deal is
@@ -181,7 +189,9 @@ def as_of(self: Remembering, when: str | date | pd.Timestamp | pd.Period) -> pd.
     when
         A time, as text with the year first ("2026-06-30 12:00"). A time without a timezone is in
         `tz`; a bare date means the end of that day there, a year, quarter, month ("2026-05") or
-        `pd.Period` its end. Of an hour that the clock shows twice, the first is meant.
+        `pd.Period` its end. Of an hour that the clock shows twice, the first is meant. Or counted
+        from the server's now: "yesterday", "last Monday", "7 days ago" (the end of that day), "3
+        hours ago", "last month".
 
     Returns
     -------
@@ -221,8 +231,9 @@ def as_of(self: Remembering, when: str | date | pd.Timestamp | pd.Period) -> pd.
     ... ]
     [nan, 5.0]
     """
-    store, moment = self._store, _moment(when, self.tz)
-    today = _server_now(store).astimezone(ZoneInfo(self.tz)).date()
+    store, now = self._store, server_now(self._store)
+    moment = _moment(absolute(when, now, self.tz, "when"), self.tz)
+    today = now.astimezone(ZoneInfo(self.tz)).date()
     if moment.astimezone(ZoneInfo(self.tz)).date() > today:
         raise ArgumentError(
             f"`when` must not be in the future: {str(when)!r} is after the server's today, {today}."
@@ -408,20 +419,6 @@ def _pipelines(store: Store) -> dict[int, int]:
 
 def _ids(column: pa.ChunkedArray) -> pa.Array:
     return column.combine_chunks().cast(pa.int64())
-
-
-def _server_now(store: Store) -> datetime:
-    """Return the server's clock: as it was at the last sync of deals or their changes, plus the
-    time since; this machine's where it is unknown.
-    """
-    now, times = datetime.now(UTC), []
-    for name in ("deals", "deal_changes"):
-        with contextlib.suppress(CacheError):
-            manifest = store.manifest(name)
-            if manifest is not None and manifest.server_time is not None:
-                elapsed = max(now - manifest.synced_at, timedelta(0))
-                times.append(manifest.server_time + elapsed)
-    return max(times, default=now)
 
 
 def _moment(when: str | date | pd.Timestamp | pd.Period, tz: str) -> datetime:

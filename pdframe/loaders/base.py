@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import timedelta
-from typing import Literal, Protocol, TypeAlias
+from typing import Any, Literal, Protocol, TypeAlias
 
 import pandas as pd
 import pyarrow as pa
@@ -19,22 +19,22 @@ from pdframe.cache.store import Store
 from pdframe.errors import (
     AccessError,
     ArgumentError,
-    BlockedError,
-    BudgetError,
     CacheError,
     NotCachedError,
-    RateLimitError,
-    TransportError,
 )
 from pdframe.frames import Rows, storage_schema, to_frame
-from pdframe.loaders.lookups import empty_lookup, lookups
+from pdframe.loaders.lookups import LARGE, empty_lookup, lookups, name_columns
 from pdframe.schema import TABLES, Table
 from pdframe.schema.snapshots import DEALS_AND_DELETED
 from pdframe.sync import Syncer
+from pdframe.sync.offline import reading_cache_instead
 from pdframe.sync.repair import is_lost
 
 Refresh: TypeAlias = Literal["full"] | bool | None
 Columns: TypeAlias = Sequence[str] | None
+
+URL = "url"
+"""The column of the addresses of pages, which `names=True` adds to tables of records with pages."""
 
 
 class Connected(Protocol):
@@ -44,11 +44,17 @@ class Connected(Protocol):
     def tz(self) -> str:
         """Name of the user's timezone, which every frame carries in `attrs["tz"]`."""
 
+    def url(self, table: str, ids: Iterable[Any]) -> pd.Series[Any]:
+        """Return the addresses of records' pages."""
+
     @property
     def _client(self) -> Client: ...
 
     @property
     def _max_age(self) -> timedelta | None: ...
+
+    @property
+    def _names(self) -> bool | None: ...
 
     @property
     def _store(self) -> Store: ...
@@ -65,7 +71,7 @@ def load(
     name: str,
     refresh: Refresh,
     labels: bool,
-    names: bool,
+    names: bool | None,
     columns: Columns,
     *,
     only: Callable[[Rows], pa.ChunkedArray] | None = None,
@@ -95,7 +101,7 @@ def _load(
     name: str,
     refresh: Refresh,
     labels: bool,
-    names: bool,
+    names: bool | None,
     columns: Columns,
     *,
     only: Callable[[Rows], pa.ChunkedArray] | None,
@@ -104,7 +110,25 @@ def _load(
     check_flag("deleted", deleted)
     with_deleted_deals = deleted and name == "deals"
     table = DEALS_AND_DELETED if with_deleted_deals else TABLES[name]
+    names = chosen_names(names, account._names)
     chosen = check_columns(account, table, refresh, labels, names, columns)
+    with reading_cache_instead(account._store, [name], f"account.{name}(refresh=False)"):
+        return _loaded(account, table, name, refresh, labels, names, chosen, only, deleted)
+
+
+def _loaded(
+    account: Connected,
+    table: Table,
+    name: str,
+    refresh: Refresh,
+    labels: bool,
+    names: bool | None,
+    chosen: list[str] | None,
+    only: Callable[[Rows], pa.ChunkedArray] | None,
+    deleted: bool,
+) -> pd.DataFrame:
+    """Refresh the cache as `refresh` says, and make the frame of what it has."""
+    with_deleted_deals = deleted and name == "deals"
     syncer, store = account._syncer, account._store
     began = syncer.now()
     if refresh is False:
@@ -113,18 +137,10 @@ def _load(
                 f"{name!r} is not cached, and refresh=False sends no request. Call"
                 f" account.{name}() or account.sync({name!r})."
             )
+    elif refresh is None:
+        syncer.refresh_if_stale(name, max_age=account._max_age)
     else:
-        try:
-            if refresh is None:
-                syncer.refresh_if_stale(name, max_age=account._max_age)
-            else:
-                syncer.refresh(name, full=refresh == "full")
-        except (BlockedError, BudgetError, RateLimitError, TransportError) as error:
-            with contextlib.suppress(CacheError):
-                if store.manifest(name) is not None:
-                    hint = f"account.{name}(refresh=False) reads the cached table."
-                    error.kept = f"{error.kept} {hint}".lstrip()
-            raise
+        syncer.refresh(name, full=refresh == "full")
     if with_deleted_deals and refresh is not False:
         syncer.list_deletions(max_age=account._max_age, since=None if refresh is None else began)
     elif with_deleted_deals and DeletedDeals(store).listed_at() is None:
@@ -159,10 +175,29 @@ def as_names(columns: object) -> list[str] | None:
     return [str(name) for name in columns]
 
 
-def check_flag(name: str, value: object) -> None:
+def chosen_names(names: bool | None, default: bool | None) -> bool | None:
+    """Return which names a loader adds: `names`, else what the account was opened with.
+
+    Raises
+    ------
+    ArgumentError
+        It is neither a flag nor None.
+    """
+    if names is not None:
+        check_flag("names", names, "True, False or None")
+    return default if names is None else names
+
+
+def check_flag(name: str, value: object, values: str = "True or False") -> None:
     """Refuse what Python would read as a flag by its emptiness: "no" is True to it."""
     if not isinstance(value, bool):
-        raise ArgumentError(f"{name} must be True or False, not {value!r}.")
+        raise ArgumentError(f"{name} must be {values}, not {value!r}.")
+
+
+def check_refresh(refresh: object) -> None:
+    """Refuse what is no value of `refresh`."""
+    if not (refresh is None or refresh is True or refresh is False or refresh == "full"):
+        raise ArgumentError(f"refresh must be None, True, False or 'full', not {refresh!r}.")
 
 
 def check_columns(
@@ -170,7 +205,7 @@ def check_columns(
     table: Table,
     refresh: Refresh,
     labels: bool,
-    names: bool,
+    names: bool | None,
     columns: Columns,
 ) -> list[str] | None:
     """Return the chosen columns, None for all.
@@ -180,18 +215,27 @@ def check_columns(
     ArgumentError
         An argument is wrong: raised before any token is spent on the table.
     """
-    if not (refresh is None or refresh is True or refresh is False or refresh == "full"):
-        raise ArgumentError(f"refresh must be None, True, False or 'full', not {refresh!r}.")
+    check_refresh(refresh)
     check_flag("labels", labels)
-    check_flag("names", names)
     if columns is None:
         return None
     chosen = _as_list(columns)
-    needing = [] if names else [added.name for added in table.names if added.name in chosen]
-    if needing:
-        raise ArgumentError(f"The column {needing[0]!r} needs names=True.")
+    added = {column.name: column for column in name_columns(table, names)}
+    for column in table.names:
+        if column.name in chosen and column.name not in added:
+            cost = (
+                f": it loads all {column.table} if they are not cached, 10 tokens per 500"
+                if column.table in LARGE
+                else ""
+            )
+            raise ArgumentError(f"The column {column.name!r} needs names=True{cost}.")
+    if URL in chosen and URL in table.optional and not names:
+        raise ArgumentError(f"The column {URL!r} needs names=True.")
+    if chosen.count(URL) > 1:
+        raise ArgumentError(f"`columns` names one column twice: {URL!r}.")
     if refresh is not False:
-        _refuse_unknown(account, table, refresh, labels, names, chosen)
+        others = [name for name in chosen if name != URL or URL not in table.optional]
+        _refuse_unknown(account, table, refresh, labels, names, others)
     return chosen
 
 
@@ -201,13 +245,13 @@ def label_rows(
     table: Table,
     refresh: Refresh,
     labels: bool,
-    names: bool,
+    names: bool | None,
     columns: Sequence[str] | None,
 ) -> pd.DataFrame:
     """Make the frame of cached rows, with labels and names as the loader's arguments choose."""
     syncer = account._syncer
     wanted = [
-        added for added in table.names if names and (columns is None or added.name in columns)
+        added for added in name_columns(table, names) if columns is None or added.name in columns
     ]
     named = {}
     if wanted:
@@ -217,8 +261,22 @@ def label_rows(
             cache_alone=refresh is False,
             max_age=account._max_age,
             refresh_now=refresh is not None and refresh is not False,
+            # Not those that were requested by name.
+            by_default=names is None and columns is None,
         )
-    frame = to_frame(rows, table, syncer.fields(table), labels=labels, columns=columns, names=named)
+    fields = syncer.fields(table)
+    if not (names and URL in table.optional and (columns is None or URL in columns)):
+        frame = to_frame(rows, table, fields, labels=labels, columns=columns, names=named)
+    else:
+        # Addresses are made of ids, which may not be among the columns.
+        others = None if columns is None else [name for name in columns if name != URL]
+        made = None if others is None else list(dict.fromkeys([*others, "id"]))
+        frame = to_frame(rows, table, fields, labels=labels, columns=made, names=named)
+        addresses = account.url(table.name, frame["id"])
+        if columns is not None and others is not None:
+            frame = frame[others]
+        place = len(table.columns) + len(wanted) if columns is None else list(columns).index(URL)
+        frame.insert(place, URL, addresses)
     frame.attrs["tz"] = account.tz
     return frame
 
@@ -241,11 +299,11 @@ def _refuse_unknown(
     table: Table,
     refresh: Refresh,
     labels: bool,
-    names: bool,
+    names: bool | None,
     columns: list[str],
 ) -> None:
     """Refuse columns that neither the declaration, the list of fields nor the cached rows have."""
-    named = {added: empty_lookup(added) for added in table.names if names}
+    named = {added: empty_lookup(added) for added in name_columns(table, names)}
     if len(set(columns)) == len(columns) and {
         *table.by_name,
         *(added.name for added in named),
@@ -305,6 +363,8 @@ __all__ = [
     "FilteredRows",
     "Refresh",
     "check_columns",
+    "check_refresh",
+    "chosen_names",
     "label_rows",
     "load",
 ]

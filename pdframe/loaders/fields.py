@@ -6,18 +6,27 @@ import contextlib
 from collections.abc import Sequence
 
 import pandas as pd
+import pyarrow as pa
 
+from pdframe._warnings import warn
 from pdframe.cache.store import Store
-from pdframe.errors import CacheError
+from pdframe.errors import AccessError, ArgumentError, CacheError, NotCachedError
 from pdframe.fields import Field, custom_fields, fields_frame
 from pdframe.frames import is_unknown, unify
-from pdframe.loaders.base import Connected
-from pdframe.schema import Table, table_with_fields
+from pdframe.loaders.base import Connected, Refresh, check_refresh
+from pdframe.schema import TABLES, Table, table_with_fields
+from pdframe.sync.offline import reading_cache_instead
 
 
-def fields(self: Connected, table: str) -> pd.DataFrame:
-    """List the fields of a table, one row a column that a field describes: which label and hash
-    belong together.
+def fields(
+    self: Connected,
+    table: str | None = None,
+    *,
+    search: str | None = None,
+    refresh: Refresh = None,
+) -> pd.DataFrame:
+    """List the fields of a table, or of all tables, one row a column that a field describes: which
+    label and hash belong together.
 
     Parts of composite fields that cached rows hold are listed even if the metadata does not
     declare them.
@@ -25,19 +34,30 @@ def fields(self: Connected, table: str) -> pd.DataFrame:
     Parameters
     ----------
     table
-        The table's name.
+        The table's name; None: every table that has fields.
+    search
+        Only rows whose column, label, code or options contain this text, in any case.
+    refresh
+        As in `Account`, of the lists of fields.
 
     Returns
     -------
     DataFrame
-        column (its name in the frame; null: not in the frame), label, code (the hash), type,
-        is_custom, options (their labels), subfield (the part of a composite field; null: its main
-        part).
+        table (only if none is given), column (its name in the frame; null: not in the frame),
+        label, code (the hash), type, is_custom, options (their labels), subfield (the part of a
+        composite field; null: its main part).
 
     Raises
     ------
     ArgumentError
         The table does not exist, or has no fields.
+    NotCachedError
+        `refresh=False`, and the list of fields is not cached.
+
+    Warns
+    -----
+    DataWarning
+        Without a table: the API withholds the fields of a table, which are left out.
 
     Examples
     --------
@@ -46,16 +66,81 @@ def fields(self: Connected, table: str) -> pd.DataFrame:
          column  label      type  subfield
     4     value  Value  monetary       NaN
     5  currency  Value  monetary  currency
+    >>> account.fields(search="cancellation")[["table", "column", "type"]]
+       table             column  type
+    0  deals  Cancellation date  date
     """
-    declared = table_with_fields(table)
-    syncer = self._syncer
-    syncer.refresh_if_stale(str(declared.field_list), max_age=self._max_age)
+    if not (search is None or (isinstance(search, str) and search.strip())):
+        raise ArgumentError(f"search must be text such as 'renewal', not {search!r}.")
+    check_refresh(refresh)
+    if table is not None:
+        return _containing(_fields_of(self, _known_table(table), refresh), search)
+    frames = []
+    for name in TABLES:
+        if TABLES[name].field_list is None:
+            continue
+        try:
+            frame = _fields_of(self, TABLES[name], refresh)
+        except AccessError as error:
+            if error.status == 401:
+                raise
+            warn(f"The fields of {name} are left out: {error.args[0]}")
+            continue
+        frame.insert(0, "table", pd.Series(name, frame.index, dtype="str"))
+        frames.append(frame)
+    return _containing(pd.concat(frames, ignore_index=True), search)
+
+
+def _known_table(name: str) -> Table:
+    try:
+        return table_with_fields(name)
+    except ArgumentError as error:
+        if not isinstance(name, str) or name in TABLES:
+            raise
+        raise ArgumentError(
+            f"{error} account.fields(search={name!r}) searches the fields of all tables."
+        ) from None
+
+
+def _fields_of(account: Connected, table: Table, refresh: Refresh) -> pd.DataFrame:
+    syncer, name = account._syncer, str(table.field_list)
+    call = f"account.fields({table.name!r}, refresh=False)"
+    with reading_cache_instead(account._store, [name], call):
+        if refresh is False and account._store.manifest(name) is None:
+            raise NotCachedError(
+                f"{name!r} is not cached, and refresh=False sends no request. Call"
+                f" account.fields({table.name!r})."
+            )
+        if refresh is None:
+            syncer.refresh_if_stale(name, max_age=account._max_age)
+        elif refresh is not False:
+            syncer.refresh(name, full=refresh == "full")
 
     def read() -> pd.DataFrame:
-        known = syncer.fields(declared)
-        return fields_frame(known, declared, _stored_columns(self._store, declared, known))
+        known = syncer.fields(table)
+        return fields_frame(known, table, _stored_columns(account._store, table, known))
 
-    return syncer.with_repair(read)
+    return read() if refresh is False else syncer.with_repair(read)
+
+
+def _containing(frame: pd.DataFrame, search: str | None) -> pd.DataFrame:
+    """Return the rows that contain a text in any case, all without one."""
+    if search is None:
+        return frame
+    wanted = search.strip().casefold()
+    texts = frame[["column", "label", "code"]].fillna("").agg("\n".join, axis=1)
+    options = ["\n".join(cell) if isinstance(cell, list) else "" for cell in _lists(frame)]
+    shown = [
+        wanted in f"{text}\n{option}".casefold()
+        for text, option in zip(texts, options, strict=True)
+    ]
+    return frame[pd.Series(shown, frame.index, dtype=bool)].reset_index(drop=True)
+
+
+def _lists(frame: pd.DataFrame) -> list[object]:
+    """Return the options of each row as Python lists."""
+    cells: list[object] = pa.array(frame["options"]).to_pylist()
+    return cells
 
 
 def _stored_columns(store: Store, table: Table, fields: Sequence[Field]) -> list[str]:

@@ -25,7 +25,7 @@ def deals(
     deleted: bool = False,
     refresh: Refresh = None,
     labels: bool = True,
-    names: bool = False,
+    names: bool | None = None,
     columns: Columns = None,
 ) -> pd.DataFrame:
     """Load deals, one row a deal: live and archived, not the deleted. Source: /deals,
@@ -87,7 +87,7 @@ def deal_products(
     deleted: bool = False,
     refresh: Refresh = None,
     labels: bool = True,
-    names: bool = False,
+    names: bool | None = None,
     columns: Columns = None,
 ) -> pd.DataFrame:
     """Load line items, one row a line item of a deal, archived deals included. Source:
@@ -119,7 +119,7 @@ def installments(
     *,
     refresh: Refresh = None,
     labels: bool = True,
-    names: bool = False,
+    names: bool | None = None,
     columns: Columns = None,
 ) -> pd.DataFrame:
     """Load installments, one row an installment of a deal (Growth plan and above). Source:
@@ -145,7 +145,7 @@ def products(
     *,
     refresh: Refresh = None,
     labels: bool = True,
-    names: bool = False,
+    names: bool | None = None,
     columns: Columns = None,
 ) -> pd.DataFrame:
     """Load products, one row a product of the catalogue. Source: /products.
@@ -167,7 +167,7 @@ def activities(
     *,
     refresh: Refresh = None,
     labels: bool = True,
-    names: bool = False,
+    names: bool | None = None,
     columns: Columns = None,
 ) -> pd.DataFrame:
     """Load activities, one row an activity, done or not. Source: /activities.
@@ -193,7 +193,7 @@ def projects(
     archived: bool = True,
     refresh: Refresh = None,
     labels: bool = True,
-    names: bool = False,
+    names: bool | None = None,
     columns: Columns = None,
 ) -> pd.DataFrame:
     """Load projects, one row a project, live and archived. Source: /projects,
@@ -223,7 +223,7 @@ def tasks(
     *,
     refresh: Refresh = None,
     labels: bool = True,
-    names: bool = False,
+    names: bool | None = None,
     columns: Columns = None,
 ) -> pd.DataFrame:
     """Load tasks, one row a task of a project. Source: /tasks.
@@ -244,7 +244,7 @@ def persons(
     *,
     refresh: Refresh = None,
     labels: bool = True,
-    names: bool = False,
+    names: bool | None = None,
     columns: Columns = None,
 ) -> pd.DataFrame:
     """Load persons, one row a person. Source: /persons.
@@ -271,7 +271,7 @@ def organizations(
     *,
     refresh: Refresh = None,
     labels: bool = True,
-    names: bool = False,
+    names: bool | None = None,
     columns: Columns = None,
 ) -> pd.DataFrame:
     """Load organizations, one row an organization. Source: /organizations.
@@ -294,7 +294,7 @@ def stages(
     *,
     refresh: Refresh = None,
     labels: bool = True,
-    names: bool = False,
+    names: bool | None = None,
     columns: Columns = None,
 ) -> pd.DataFrame:
     """Load stages, one row a stage; `order_nr` is its position in its pipeline. Source: /stages.
@@ -318,7 +318,7 @@ def pipelines(
     *,
     refresh: Refresh = None,
     labels: bool = True,
-    names: bool = False,
+    names: bool | None = None,
     columns: Columns = None,
 ) -> pd.DataFrame:
     """Load pipelines, one row a pipeline. Source: /pipelines.
@@ -339,7 +339,7 @@ def boards(
     *,
     refresh: Refresh = None,
     labels: bool = True,
-    names: bool = False,
+    names: bool | None = None,
     columns: Columns = None,
 ) -> pd.DataFrame:
     """Load project boards, one row an active board. Source: /boards.
@@ -359,7 +359,7 @@ def phases(
     *,
     refresh: Refresh = None,
     labels: bool = True,
-    names: bool = False,
+    names: bool | None = None,
     columns: Columns = None,
 ) -> pd.DataFrame:
     """Load phases, one row an active phase of a project board; `order_nr` is its position there.
@@ -381,7 +381,7 @@ def project_templates(
     *,
     refresh: Refresh = None,
     labels: bool = True,
-    names: bool = False,
+    names: bool | None = None,
     columns: Columns = None,
 ) -> pd.DataFrame:
     """Load project templates, one row a template. Source: /projectTemplates.
@@ -402,7 +402,7 @@ def users(
     *,
     refresh: Refresh = None,
     labels: bool = True,
-    names: bool = False,
+    names: bool | None = None,
     columns: Columns = None,
 ) -> pd.DataFrame:
     """Load users, one row a user of the company, the deactivated included. Source: v1 /users.

@@ -1,4 +1,4 @@
-"""Names for ids (`names=True`), from cached tables; short lists are refreshed first."""
+"""Names for ids (`names=`), from cached tables; short lists are refreshed first."""
 
 from __future__ import annotations
 
@@ -8,14 +8,31 @@ from datetime import timedelta
 import pyarrow as pa
 
 from pdframe._warnings import warn
-from pdframe.errors import AccessError
+from pdframe.errors import (
+    AccessError,
+    BlockedError,
+    BudgetError,
+    CacheError,
+    DamagedError,
+    RateLimitError,
+    TransportError,
+)
 from pdframe.frames import Lookup
-from pdframe.schema import TABLES, NameColumn
+from pdframe.schema import TABLES, NameColumn, Table
 from pdframe.sync import Syncer
 from pdframe.sync.metadata import METADATA
 
 # Long lists: loaded if they are not cached, else used at any age.
 LARGE = frozenset({"persons", "organizations"})
+
+
+def name_columns(table: Table, names: bool | None) -> list[NameColumn]:
+    """Return the name columns of a table: True: all; None: those whose lists are small; False:
+    none.
+    """
+    if names is False:
+        return []
+    return [column for column in table.names if names or column.table not in LARGE]
 
 
 def lookups(
@@ -25,6 +42,7 @@ def lookups(
     cache_alone: bool,
     max_age: timedelta | None,
     refresh_now: bool = False,
+    by_default: bool = False,
 ) -> dict[NameColumn, Lookup]:
     """Return the lookup of each name column.
 
@@ -40,6 +58,9 @@ def lookups(
         Maximum age of a cached table that is not a long list.
     refresh_now
         Whether to read lists of metadata at any age: a rename shows at once.
+    by_default
+        Whether these names were not requested: products and projects are refreshed like metadata,
+        a list may be older where it cannot be refreshed, and no warning names an unavailable one.
 
     Returns
     -------
@@ -59,12 +80,21 @@ def lookups(
                 if refresh_now and name in METADATA:
                     syncer.refresh(name, full=False)
                 else:
-                    syncer.refresh_if_stale(name, max_age=None if name in LARGE else max_age)
+                    age = syncer.metadata_age if by_default else max_age
+                    syncer.refresh_if_stale(name, max_age=None if name in LARGE else age)
             except AccessError as error:
                 if error.status == 401:
                     raise
                 missing[name] = str(error.args[0])
-        if syncer.store.manifest(name) is None:
+            except (BlockedError, BudgetError, RateLimitError, TransportError):
+                # Names that were not requested may be older, so that the table itself is shown.
+                if not by_default or syncer.store.manifest(name) is None:
+                    raise
+            except CacheError as error:
+                # A damaged table is reloaded; a cache that is read-only has no names to add.
+                if not by_default or isinstance(error, DamagedError):
+                    raise
+        if not _is_cached(syncer, name, forgiving=by_default and cache_alone):
             missing.setdefault(
                 name,
                 "it is not cached, and refresh=False sends no request. Call"
@@ -72,14 +102,32 @@ def lookups(
             )
         else:
             missing.pop(name, None)
-    for name, why in missing.items():
+    for name, why in {} if by_default else missing.items():
         affected = [column.name for column in columns if column.table == name]
         verb = "is" if len(affected) == 1 else "are"
         warn(
             f"{', '.join(affected)} {verb} null because table {name!r} is unavailable: {why}",
             once=True,
         )
-    return {column: _lookup(syncer, column, column.table in missing) for column in columns}
+    result = {}
+    for column in columns:
+        try:
+            result[column] = _lookup(syncer, column, column.table in missing)
+        except DamagedError:
+            if not (by_default and cache_alone):
+                raise
+            result[column] = empty_lookup(column)
+    return result
+
+
+def _is_cached(syncer: Syncer, name: str, *, forgiving: bool) -> bool:
+    """Tell whether a table is cached; `forgiving`: a damaged one is not."""
+    try:
+        return syncer.store.manifest(name) is not None
+    except DamagedError:
+        if not forgiving:
+            raise
+        return False
 
 
 def empty_lookup(column: NameColumn) -> Lookup:
@@ -96,4 +144,4 @@ def _lookup(syncer: Syncer, column: NameColumn, missing: bool) -> Lookup:
     return rows[key].combine_chunks(), rows[column.label].combine_chunks()
 
 
-__all__ = ["LARGE", "empty_lookup", "lookups"]
+__all__ = ["LARGE", "empty_lookup", "lookups", "name_columns"]

@@ -15,25 +15,36 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Callable, Iterable, Sequence
-from datetime import date
+from datetime import date, timedelta
 from typing import Any, Literal, TypeAlias
 
 import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from pdframe._relative_times import absolute
 from pdframe._warnings import warn
+from pdframe.cache.server_clock import server_now
 from pdframe.cache.store import Store
 from pdframe.errors import ArgumentError, NotCachedError
-from pdframe.loaders.base import Columns, Connected, Refresh, as_names, check_columns, label_rows
+from pdframe.loaders.base import (
+    Columns,
+    Connected,
+    Refresh,
+    as_names,
+    check_columns,
+    chosen_names,
+    label_rows,
+)
 from pdframe.metrics._arguments import moment
 from pdframe.schema import TABLES, Table
 from pdframe.sync.children import EVERY_AT, rows_of
 from pdframe.sync.fetch_state import load_states
 from pdframe.sync.keep_going import keep_up_to_date
+from pdframe.sync.offline import reading_cache_instead
 
 Ids: TypeAlias = "int | Iterable[Any]"
-Since: TypeAlias = "str | date | pd.Timestamp"
+Since: TypeAlias = "str | date | timedelta | pd.Timestamp | pd.Period"
 KeepGoing: TypeAlias = 'bool | Literal["stop"]'
 _MAX_SHOWN_IDS = 10
 
@@ -46,7 +57,7 @@ def deal_changes(
     *,
     refresh: Refresh = None,
     labels: bool = True,
-    names: bool = False,
+    names: bool | None = None,
     columns: Columns = None,
 ) -> pd.DataFrame:
     """Load changelogs of deals, one row a change of a field, by deal, oldest first. Source: v1
@@ -64,7 +75,8 @@ def deal_changes(
         rows of deals that were deleted since.
     since
         Only deals that were created or moved to another stage since then, each with all of its
-        changes. A day, a time, or a year, quarter or month (its start), in `account.tz`.
+        changes. A day, a time, a year, quarter or month (its start), or "last Monday", "30 days
+        ago", in `account.tz`, counted from the server's clock.
     keep_going
         True: each later `account.sync()` (or `pdframe sync`) without names goes on with the deals
         that are not loaded or have changed, the newest first, within `max_tokens`, of which it
@@ -97,7 +109,9 @@ def deal_changes(
         with self._store.lock():
             keep_up_to_date(self._store, "deal_changes", False)
         return _cached_rows(self, "deal_changes", ids, labels, names, columns)
-    start = None if since is None else moment(since, self.tz, "since")
+    start = None
+    if since is not None:
+        start = moment(absolute(since, server_now(self._store), self.tz, "since"), self.tz, "since")
     return load_records(
         self,
         "deal_changes",
@@ -117,7 +131,7 @@ def project_changes(
     *,
     refresh: Refresh = None,
     labels: bool = True,
-    names: bool = False,
+    names: bool | None = None,
     columns: Columns = None,
 ) -> pd.DataFrame:
     """Load changelogs of projects, one row a change of a field, by project, oldest first. Source:
@@ -145,7 +159,7 @@ def discounts(
     *,
     refresh: Refresh = None,
     labels: bool = True,
-    names: bool = False,
+    names: bool | None = None,
     columns: Columns = None,
 ) -> pd.DataFrame:
     """Load discounts, one row a discount on a deal. Source: /deals/{id}/discounts, 10 tokens a
@@ -172,7 +186,7 @@ def product_variations(
     *,
     refresh: Refresh = None,
     labels: bool = True,
-    names: bool = False,
+    names: bool | None = None,
     columns: Columns = None,
 ) -> pd.DataFrame:
     """Load product variations, one row a variation. Source: /products/{id}/variations, 10 tokens
@@ -198,7 +212,7 @@ def deal_followers(
     *,
     refresh: Refresh = None,
     labels: bool = True,
-    names: bool = False,
+    names: bool | None = None,
     columns: Columns = None,
 ) -> pd.DataFrame:
     """Load followers of deals, one row a deal and user who follows it. Source:
@@ -220,7 +234,7 @@ def person_followers(
     *,
     refresh: Refresh = None,
     labels: bool = True,
-    names: bool = False,
+    names: bool | None = None,
     columns: Columns = None,
 ) -> pd.DataFrame:
     """Load followers of persons, one row a person and user who follows it. Source:
@@ -242,7 +256,7 @@ def organization_followers(
     *,
     refresh: Refresh = None,
     labels: bool = True,
-    names: bool = False,
+    names: bool | None = None,
     columns: Columns = None,
 ) -> pd.DataFrame:
     """Load followers of organizations, one row an organization and user who follows it. Source:
@@ -264,7 +278,7 @@ def product_followers(
     *,
     refresh: Refresh = None,
     labels: bool = True,
-    names: bool = False,
+    names: bool | None = None,
     columns: Columns = None,
 ) -> pd.DataFrame:
     """Load followers of products, one row a product and user who follows it. Source:
@@ -286,7 +300,7 @@ def user_followers(
     *,
     refresh: Refresh = None,
     labels: bool = True,
-    names: bool = False,
+    names: bool | None = None,
     columns: Columns = None,
 ) -> pd.DataFrame:
     """Load followers of users, one row a user (`followed_user_id`) and user who follows them.
@@ -296,10 +310,10 @@ def user_followers(
     --------
     >>> users = account.users(columns=["id"])
     >>> account.user_followers(users["id"]).head(3)
-       followed_user_id  user_id                  add_time
-    0              1010     1003 2023-06-26 07:00:14+00:00
-    1              1010     1014 2023-06-26 07:00:15+00:00
-    2              1031     1003 2023-06-26 07:00:16+00:00
+       followed_user_id  user_id                  add_time      user_name
+    0              1010     1003 2023-06-26 07:00:14+00:00     Kadri Tamm
+    1              1010     1014 2023-06-26 07:00:15+00:00  Aino Virtanen
+    2              1031     1003 2023-06-26 07:00:16+00:00     Kadri Tamm
     """
     return load_records(self, "user_followers", ids, refresh, labels, names, columns)
 
@@ -310,7 +324,7 @@ def deal_follower_changes(
     *,
     refresh: Refresh = None,
     labels: bool = True,
-    names: bool = False,
+    names: bool | None = None,
     columns: Columns = None,
 ) -> pd.DataFrame:
     """Load changes of followers of deals, one row a user who began or stopped following.
@@ -334,7 +348,7 @@ def person_follower_changes(
     *,
     refresh: Refresh = None,
     labels: bool = True,
-    names: bool = False,
+    names: bool | None = None,
     columns: Columns = None,
 ) -> pd.DataFrame:
     """Load changes of followers of persons, one row a user who began or stopped following.
@@ -358,7 +372,7 @@ def organization_follower_changes(
     *,
     refresh: Refresh = None,
     labels: bool = True,
-    names: bool = False,
+    names: bool | None = None,
     columns: Columns = None,
 ) -> pd.DataFrame:
     """Load changes of followers of organizations, one row a user who began or stopped
@@ -380,7 +394,7 @@ def product_follower_changes(
     *,
     refresh: Refresh = None,
     labels: bool = True,
-    names: bool = False,
+    names: bool | None = None,
     columns: Columns = None,
 ) -> pd.DataFrame:
     """Load changes of followers of products, one row a user who began or stopped following.
@@ -404,7 +418,7 @@ def load_records(
     ids: Ids | None,
     refresh: Refresh,
     labels: bool,
-    names: bool,
+    names: bool | None,
     columns: Columns,
     *,
     only: Callable[[Store], list[int]] | None = None,
@@ -425,7 +439,7 @@ def _load(
     ids: Ids | None,
     refresh: Refresh,
     labels: bool,
-    names: bool,
+    names: bool | None,
     columns: Columns,
     only: Callable[[Store], list[int]] | None,
     keep_going: bool | None,
@@ -434,6 +448,7 @@ def _load(
     wanted = None if ids is None else _check_ids(ids, table)
     if wanted is None and not table.required_parent.every:
         raise ArgumentError(f"{name} needs ids: account.{name}([1, 2]).")
+    names = chosen_names(names, account._names)
     chosen = check_columns(account, table, refresh, labels, names, columns)
     syncer = account._syncer
 
@@ -466,7 +481,9 @@ def _load(
         rows = rows_of(account._store, table, wanted)
         return label_rows(account, rows, table, refresh, labels, names, chosen)
 
-    return read() if refresh is False else syncer.with_repair(read)
+    call = f"account.{name}({'' if ids is None else 'ids, '}refresh=False)"
+    with reading_cache_instead(account._store, [name], call):
+        return read() if refresh is False else syncer.with_repair(read)
 
 
 def _deals_since(store: Store, start: pd.Timestamp) -> list[int]:
@@ -486,7 +503,7 @@ def _cached_rows(
     name: str,
     ids: Ids | None,
     labels: bool,
-    names: bool,
+    names: bool | None,
     columns: Columns,
 ) -> pd.DataFrame:
     """Return the rows of records that are cached, whichever these are."""

@@ -35,10 +35,9 @@ _EPOCH = pd.Timestamp("1970-01-01", tz="UTC").as_unit("us")
 # Columns that hold microseconds of UTC already.
 _STORED, _STORED_DAYS = pd.DatetimeTZDtype("us", "UTC"), np.dtype("datetime64[us]")
 
-# The columns that names=True adds to deals.
-_NAMES = frozenset(
-    {"creator_name", "owner_name", "person_name", "org_name", "pipeline_name", "stage_name"}
-)
+# The columns that account.deals() adds, and those that names=True adds to them.
+_NAMES = frozenset({"creator_name", "owner_name", "owner", "pipeline_name", "stage_name"})
+_LONG_NAMES = frozenset({"person_name", "org_name"})
 
 _DATE = re.compile(r"\d{4}-\d{2}-\d{2}")
 # What people write where a program reads the clock.
@@ -92,8 +91,11 @@ def _remedy(name: str, missing: Sequence[str], frame: pd.DataFrame, by: Collecti
     """Name the column that a mistyped one of `by` resembles, else the frame that has the missing
     columns of the argument `name`.
     """
-    if name == "deals" and all(column in _NAMES | {"owner"} for column in missing):
-        return "account.deals(names=True) adds the names of ids."
+    loaded = f"account.{name}"
+    if name in ("deals", "activities") and _NAMES.issuperset(missing):
+        return f"{loaded}() adds the names of ids, unless names=False."
+    if name in ("deals", "activities") and (_NAMES | _LONG_NAMES).issuperset(missing):
+        return f"{loaded}(names=True) adds the names of persons and organizations."
     if len(missing) == 1 and missing[0] in by and isinstance(missing[0], str):
         hint = did_you_mean(missing[0], frame.columns)
         if hint:

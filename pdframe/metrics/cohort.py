@@ -322,7 +322,7 @@ def _named_pipeline(given: str, there: Ints, stages: pd.DataFrame) -> int:
     if "pipeline_name" not in stages.columns:
         raise ArgumentError(
             f"pipeline_id={given!r} is a name, and stages has no column 'pipeline_name'. Pass"
-            f" account.stages(names=True), or an id: {_listed(there)}."
+            f" account.stages(), or an id: {_listed(there)}."
         )
     names = stages["pipeline_name"].astype("str").str.strip().str.casefold()
     matches = np.unique(there[(names == given.strip().casefold()).fillna(False).to_numpy(bool)])

@@ -121,7 +121,8 @@ def funnel(
     horizon
         The time after reaching a stage for which `conversion` and `win` are estimated. None: for
         each row the longest time at which at least 10 deals that reached the stage (a tenth of them
-        below 100) have neither advanced nor ended, and are followed.
+        below 100) have neither advanced nor ended, and are followed. "common": the shortest of
+        these for all rows, so that their rates can be compared.
     tz
         Timezone of naive times and bare dates; None: the frames' `attrs["tz"]`, which the loaders
         set, else UTC.
@@ -177,7 +178,8 @@ def funnel(
     4         9       58        42    10     1     5
     5      <NA>       42        42     0     0     0
     """
-    length = None if horizon is None else span(horizon, "horizon")
+    is_common = isinstance(horizon, str) and horizon == "common"
+    length = None if horizon is None or is_common else span(horizon, "horizon")
     members = cohort(
         visits,
         stages,
@@ -196,22 +198,26 @@ def funnel(
     counts = np.zeros((groups, rows, len(STATES)), np.int64)
     rates = np.full((groups, rows, 7), np.nan)
     past = _Past()
-    few = 0
+    stage_names = members.stages["stage"].astype("str").tolist()
+    by_stage = []
     for place, reached in enumerate(members.reached()):
         group = members.group[reached.deal]
         counts[:, place] = np.bincount(
             group * len(STATES) + reached.state, minlength=groups * len(STATES)
         ).reshape(groups, len(STATES))
         if place < rows - 1:
-            few += _rates(
-                rates[:, place],
-                reached,
-                group,
-                groups,
-                length,
-                past,
-                str(members.stages["stage"].iloc[place]),
-            )
+            by_stage.append((reached, group))
+
+    def estimate(length: float | None, past: _Past) -> int:
+        """Fill in the rates; return how many rows snapshots leave unknown."""
+        return sum(
+            _rates(rates[:, place], reached, group, groups, length, past, stage_names[place])
+            for place, (reached, group) in enumerate(by_stage)
+        )
+
+    few = estimate(length, past)
+    if is_common and not np.isnan(rates[:, :, 3]).all():
+        few = estimate(float(np.nanmin(rates[:, :, 3])), _Past())
     past.say(length, groups * (rows - 1))
     if few:
         warn(

@@ -1,5 +1,6 @@
 """Charts: each takes the frame of a metric and an `ax`, draws, and returns the Axes; none shows,
-saves or changes matplotlib's settings.
+saves or changes matplotlib's settings. They follow these: light, dark, larger type for slides
+(`style`).
 
 >>> ax = pdframe.plot.funnel(
 ...     pdframe.metrics.funnel(visits, stages, as_of="2026-06-30", pipeline_id=2)
@@ -23,21 +24,27 @@ from pdframe._advice import explain_functions, unknown_name
 from pdframe.plot.backtest import backtest
 from pdframe.plot.billing import billing
 from pdframe.plot.calibration import calibration
+from pdframe.plot.changes_summary import changes_summary
 from pdframe.plot.cohorts import retention_cohorts
+from pdframe.plot.deal_aging import deal_aging
 from pdframe.plot.flow import flow
 from pdframe.plot.forecast import forecast
 from pdframe.plot.forecast_changes import forecast_changes
 from pdframe.plot.funnel import funnel
-from pdframe.plot.movements import mrr_movements
+from pdframe.plot.movements import arr_movements, mrr_movements
 from pdframe.plot.mrr import mrr
 from pdframe.plot.pipeline_movements import pipeline_movements
+from pdframe.plot.style import style
 from pdframe.plot.survival import stage_survival
 from pdframe.plot.velocity import velocity
 
 __all__ = [
+    "arr_movements",
     "backtest",
     "billing",
     "calibration",
+    "changes_summary",
+    "deal_aging",
     "flow",
     "forecast",
     "forecast_changes",
@@ -47,6 +54,7 @@ __all__ = [
     "pipeline_movements",
     "retention_cohorts",
     "stage_survival",
+    "style",
     "velocity",
 ]
 

@@ -1,10 +1,10 @@
-"""What charts of money by month share: one currency, the axis of months, stacks that differ without
-colour, amounts as text.
+"""What charts of money by month share: one currency, the axes of months and of money, stacks, and
+amounts as text.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import date, datetime
 from typing import Any
 
@@ -20,26 +20,39 @@ from pdframe.plot import _style as style
 
 Places = npt.NDArray[np.int64]
 
-HATCHES = (
-    "",
-    "////",
-    "....",
-    "\\\\\\\\",
-    "xxxx",
-    "----",
-    "++++",
-    "oo",
-    "||||",
-    "//..",
-    "\\\\..",
-    "**",
-)
-"""One per group, so that stacks can be distinguished in print; as many as there are marks."""
-
 MOST_MONTHS = 120
 _LARGEST = 1e15
-# A label such as 2026-06 needs as many inches.
+# A label such as 2026-06 needs as many inches, at the default size of type.
 _LABEL = 0.72
+# From this amount on a chart writes 12.4M.
+_SHORT_FROM = 10_000_000
+
+SYMBOLS = {
+    "AUD": "A$",
+    "BRL": "R$",
+    "CAD": "CA$",
+    "EUR": "€",
+    "GBP": "£",
+    "HKD": "HK$",
+    "ILS": "₪",
+    "INR": "₹",
+    "JPY": "¥",
+    "KRW": "₩",
+    "MXN": "MX$",
+    "NGN": "₦",
+    "NZD": "NZ$",
+    "PHP": "₱",
+    "SGD": "S$",
+    "THB": "฿",
+    "TRY": "₺",
+    "UAH": "₴",
+    "USD": "$",
+    "VND": "₫",
+}
+"""Signs that stand for one currency alone; others are written by their code."""
+
+MEASURES = {"mrr": 1, "arr": 12}
+"""What a chart of MRR can be drawn in, and the factor to it."""
 
 
 def one_currency(rows: pd.DataFrame, otherwise: str) -> str:
@@ -159,7 +172,7 @@ def few(months: Places) -> None:
 def month_axis(ax: Axes, months: Places) -> None:
     """Name as many months under the axis as there is room for."""
     first, last = int(months.min()), int(months.max())
-    room = max(int(style.inches(ax) / _LABEL), 2)
+    room = max(int(style.inches(ax) / (_LABEL * style.unit())), 2)
     step = next((step for step in (1, 2, 3, 4, 6, 12, 24) if (last - first) // step < room), 48)
     shown = range(last, first - 1, -step)
     ax.set_xticks(list(shown), [month_name(number) for number in shown], **style.PLAIN)
@@ -172,30 +185,78 @@ def money_axis(ax: Axes, low: float, high: float, currency: str) -> None:
     """Put round amounts next to the axis from `low` to `high`, with their currency, and a line at 0
     where there are losses.
     """
+    pen, sign = style.pen(ax), SYMBOLS.get(currency, "")
     ax.yaxis.set_major_locator(MaxNLocator(nbins=6, steps=[1, 2, 2.5, 5, 10]))
-    ax.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.10g}"))
+    ax.yaxis.set_major_formatter(FuncFormatter(lambda value, _: money_text(value, sign)))
     ax.set_ylabel(
-        currency or "(no currency)", fontsize=style.TEXT, color=style.pen(ax).ink, **style.PLAIN
+        "" if sign else currency or "(no currency)",
+        fontsize=style.normal(),
+        color=pen.ink,
+        **style.PLAIN,
     )
     if low == high:
         high = low + 1
     # Amounts are written above the highest mark: this leaves room for a line of text, also in a
     # small Axes.
-    room = (high - low) * max(0.08, 0.25 / max(ax.bbox.height / ax.figure.dpi, 0.5))
+    line = 0.25 * style.unit() / max(ax.bbox.height / ax.figure.dpi, 0.5)
+    room = (high - low) * max(0.08, line)
     ax.set_ylim(low - room if low else 0, high + room)
-    ax.grid(True, axis="y", color=style.pen(ax).line, linewidth=0.5)
+    ax.grid(True, axis="y", color=pen.line, linewidth=0.5)
     ax.set_axisbelow(True)
-    ax.axhline(0, color=style.pen(ax).faint, linewidth=0.8, zorder=2.5)
+    ax.axhline(0, color=pen.faint, linewidth=0.8, zorder=2.5)
 
 
-def amount(value: float, most: float, *, sign: bool = False) -> str:
-    """Return an amount with separators, with cents where the largest one is below 1,000."""
-    text = (
-        f"{value:+,.{2 if abs(most) < 1_000 else 0}f}"
-        if sign
-        else f"{value:,.{2 if abs(most) < 1_000 else 0}f}"
-    )
+def money_text(value: float, sign: str = "") -> str:
+    """Return a round amount with the sign of its currency, such as €1.25M, -$40k or £7.5."""
+    for size, letter in ((1e9, "bn"), (1e6, "M"), (1e3, "k"), (1, "")):
+        if abs(value) >= size or size == 1:
+            return f"{'-' if value < 0 else ''}{sign}{abs(value) / size:,.6g}{letter}"
+    raise AssertionError(value)
+
+
+def amount(value: float, most: float, *, sign: bool = False, brief: bool = False) -> str:
+    """Return an amount with separators, with cents where the largest one is below 1,000; in three
+    digits with k or M where that is 10,000,000 or more, or in `brief`.
+    """
+    if brief or abs(most) >= _SHORT_FROM:
+        text = f"{'+' if sign and value >= 0 else ''}{short(value)}"
+    else:
+        text = f"{value:{'+' if sign else ''},.{2 if abs(most) < 1_000 else 0}f}"
     return text[1:] if text[:1] in "+-" and not text.strip("+-0.,") else text
+
+
+def fitting(ax: Axes, places: float, texts: Callable[[bool], list[str]]) -> list[str] | None:
+    """Return amounts that are written next to each other, at so many places of the Axes: exact,
+    else in brief; None where neither has room. `texts` writes them, in brief or not.
+    """
+    room = style.inches(ax) / max(places, 1)
+    for brief in (False, True):
+        result = texts(brief)
+        if max((style.width(text, style.small()) for text in result), default=0.0) + 0.05 <= room:
+            return result
+    return None
+
+
+def short(value: float) -> str:
+    """Return an amount in at most three digits, such as 412k, 1.24M or 950."""
+    for size, letter in ((1e9, "bn"), (1e6, "M"), (1e3, "k")):
+        if abs(value) >= size * 0.9995:
+            return f"{value / size:,.3g}{letter}"
+    return f"{value:,.0f}"
+
+
+def priced(value: float, currency: Any) -> str:
+    """Return an amount in at most three digits with its currency, such as €12.5k or 12.5k CHF."""
+    sign = SYMBOLS.get(str(currency), "")
+    text = f"{'-' if value < 0 else ''}{sign}{short(abs(value))}"
+    return text if sign or pd.isna(currency) else f"{text} {style.shown(currency, 12)}"
+
+
+def factor(measure: str) -> int:
+    """Return by what MRR is multiplied; `ArgumentError` where `measure` is none of `MEASURES`."""
+    if measure not in MEASURES:
+        raise ArgumentError(f"measure={measure!r} must be 'mrr' or 'arr'.")
+    return MEASURES[measure]
 
 
 def stack(
@@ -204,35 +265,29 @@ def stack(
     parts: Sequence[tuple[str, style.Floats]],
     *,
     width: float = 0.8,
-    styles: Sequence[tuple[str, str]] | None = None,
+    colors: Sequence[str] | None = None,
     base: float = 0.0,
 ) -> tuple[style.Floats, style.Floats]:
     """Stack bars at `places`, gains upwards from `base` and losses downwards; return how far both
     reach.
-
-    `styles` are colours and hatches of the parts; None: those of the marks.
     """
+    paper = style.pen(ax).paper
     up, down = np.full(len(places), base), np.full(len(places), base)
     for at, (name, values) in enumerate(parts):
-        color, hatch = styles[at] if styles else (style.mark(at).color, HATCHES[at % len(HATCHES)])
         start = np.where(values < 0, down, up)
         bars: BarContainer = ax.bar(
-            places, values, bottom=start, width=width, linewidth=0.6, label=style.legend_name(name)
+            places,
+            values,
+            bottom=start,
+            width=width,
+            color=colors[at] if colors else style.fill(at, paper),
+            edgecolor=paper,
+            linewidth=0.6,
+            label=style.legend_name(name),
         )
         for bar in bars:
-            # Pale under a hatch, so that it can be seen; full where there is none.
-            bar.set(
-                facecolor=_pale(color) if hatch else color,
-                edgecolor=color if hatch else style.pen(ax).paper,
-                hatch=hatch,
-            )
             if not bar.get_height():
                 # The edge of nothing is a line all the same.
                 bar.set_linewidth(0)
         up, down = up + np.maximum(values, 0), down + np.minimum(values, 0)
     return up, down
-
-
-def _pale(color: str) -> tuple[float, float, float]:
-    red, green, blue = (int(color[at : at + 2], 16) / 255 for at in (1, 3, 5))
-    return (1 - 0.45 * (1 - red), 1 - 0.45 * (1 - green), 1 - 0.45 * (1 - blue))

@@ -94,7 +94,7 @@ def periods(days: pd.Series[Any], freq: str | None) -> Periods:
 def axis(ax: Axes, kind: Periods, numbers: months.Places) -> None:
     """Name as many periods under the axis as there is room for."""
     first, last = int(numbers.min()), int(numbers.max())
-    label = _LABEL * (1.25 if kind.unit == "week" else 1.0)
+    label = _LABEL * style.unit() * (1.25 if kind.unit == "week" else 1.0)
     room = max(int(style.inches(ax) / label), 2)
     step = next((step for step in (1, 2, 3, 4, 6, 12, 24) if (last - first) // step < room), 48)
     named = list(range(last, first - 1, -step))

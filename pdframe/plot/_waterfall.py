@@ -17,17 +17,14 @@ NOT_FINAL = "////"
 # Where all steps are above this share of the highest, the axis is cut, since they would be
 # invisible otherwise.
 _CUT = 0.6
-# In inches: a step of this width has its name in a row; in a narrower Axes names are slanted.
-_STEP = 0.75
 
 
 class Step(NamedTuple):
-    """What changed, by how much, and its colour and hatch."""
+    """What changed, by how much, and its colour."""
 
     name: str
     amount: float
     color: str
-    hatch: str
 
 
 def highest(start: float, steps: Sequence[Step], end: float) -> float:
@@ -59,7 +56,17 @@ def draw(
     cut = levels.min() > _CUT * high > 0
     if cut:
         low = levels.min() - 0.35 * (high - levels.min())
-    ax.bar(0, start, color=pen.ink, width=0.7, label=names[0])
+
+    def texts(brief: bool) -> list[str]:
+        return [
+            months.amount(start, most, brief=brief),
+            *(months.amount(step.amount, most, sign=True, brief=brief) for step in steps),
+            months.amount(end, most, brief=brief),
+        ]
+
+    written = months.fitting(ax, len(steps) + 2.2, texts)
+    level = style.blend(pen.ink, pen.paper, 0.72)
+    ax.bar(0, start, color=level, width=0.7, label=names[0])
     for at, step in enumerate(steps, start=1):
         base = float(levels[at - 1])
         months.stack(
@@ -67,31 +74,33 @@ def draw(
             np.array([at]),
             [(step.name, np.array([step.amount]))],
             width=0.7,
-            styles=[(step.color, step.hatch)],
+            colors=[step.color],
             base=base,
         )
         ax.plot([at - 0.65, at - 0.35], [base, base], color=pen.faint, linewidth=0.8)
-        write(ax, at, max(base, float(levels[at])), months.amount(step.amount, most, sign=True))
+        if written:
+            write(ax, at, max(base, float(levels[at])), written[at])
     last = len(steps) + 1
     ax.plot([last - 0.65, last - 0.35], [levels[-1]] * 2, color=pen.faint, linewidth=0.8)
     ax.bar(
         last,
         end,
-        color=pen.ink if is_final else pen.paper,
-        edgecolor=pen.ink,
+        color=level if is_final else pen.paper,
+        edgecolor=level,
         linewidth=0.8,
         hatch="" if is_final else NOT_FINAL,
         width=0.7,
         label=names[1],
     )
-    write(ax, 0, max(start, 0.0), months.amount(start, most))
-    write(ax, last, max(end, 0.0), months.amount(end, most))
+    if written:
+        write(ax, 0, max(start, 0.0), written[0])
+        write(ax, last, max(end, 0.0), written[-1])
     _name(ax, [names[0], *(step.name for step in steps), names[1]], notes)
     ax.set_xlim(-0.6, last + 0.6)
     months.money_axis(ax, low, high, currency)
     if cut:
         ax.set_ylim(bottom=low)
-        ax.set_ylabel(f"{ax.get_ylabel()} (axis does not begin at 0)")
+        ax.set_ylabel(f"{ax.get_ylabel()} (axis does not begin at 0)".lstrip())
         for x in (0, last):
             ax.plot(
                 [x - 0.4, x + 0.4],
@@ -105,25 +114,18 @@ def draw(
 
 def write(ax: Axes, x: float, y: float, text: str) -> None:
     """Write an amount above a bar."""
-    ax.annotate(
-        text,
-        (x, y),
-        xytext=(0, 2),
-        textcoords="offset points",
-        ha="center",
-        va="bottom",
-        fontsize=style.SMALL,
-        color=style.pen(ax).ink,
-        zorder=6,
-        annotation_clip=False,
-        **style.PLAIN,
-    )
+    style.note(ax, x, y, text, ha="center", va="bottom", size=style.small(), shift=(0, 2))
 
 
 def _name(ax: Axes, names: Sequence[str], notes: Mapping[str, str]) -> None:
     """Write the names under the bars, with the notes under or beside them."""
     ax.tick_params(axis="x", length=0)
-    if style.inches(ax) < _STEP * len(names):
+    size = style.normal()
+    step = style.inches(ax) / (len(names) + 0.2)
+    widest = max(style.width(name, size) for name in names)
+    noted = max((style.width(text, style.small()) for text in notes.values()), default=0.0)
+    # A note may reach over the half of its neighbours.
+    if step < max(widest + 0.06, noted / 1.9):
         ax.set_xticks(
             range(len(names)),
             [f"{name} {notes.get(name, '')}".rstrip() for name in names],
@@ -136,16 +138,15 @@ def _name(ax: Axes, names: Sequence[str], notes: Mapping[str, str]) -> None:
     ax.set_xticks(range(len(names)), names, **style.PLAIN)
     for at, name in enumerate(names):
         if notes.get(name):
-            ax.annotate(
+            style.note(
+                ax,
+                at,
+                0,
                 notes[name],
-                (at, 0),
-                xycoords=ax.get_xaxis_transform(),
-                xytext=(0, -19),
-                textcoords="offset points",
+                at=ax.get_xaxis_transform(),
                 ha="center",
                 va="top",
-                fontsize=style.SMALL,
+                size=style.small(),
                 color=style.pen(ax).faint,
-                annotation_clip=False,
-                **style.PLAIN,
+                shift=(0, -19),
             )

@@ -18,6 +18,7 @@ _CONSTANT = "constant"
 _SPREAD = 0.3
 
 
+@style.chart
 def backtest(frame: pd.DataFrame, ax: Axes | None = None, *, title: str | None = None) -> Axes:
     """Draw the skill of each method by horizon, against always saying the past average.
 
@@ -139,25 +140,26 @@ def _axis(ax: Axes, horizons: list[Any], rows: pd.DataFrame, low: float, high: f
     low, high = max(low, -1.0), max(high, 0.1)
     room = 0.08 * (high - low)
     ax.set_ylim(low - room, high + room)
-    ax.yaxis.set_major_formatter(lambda value, _: f"{100 * value:.0f} %")
+    ax.yaxis.set_major_formatter(lambda value, _: f"{100 * value:.3g} %")
     ax.grid(True, axis="y", color=pen.line, linewidth=0.5)
     ax.set_axisbelow(True)
     cutoffs = rows["cutoff"].nunique()
-    ax.annotate(
+    style.note(
+        ax,
+        0,
+        0,
         f"{cutoffs} cutoff{'s' if cutoffs != 1 else ''}; the line at 0 is the constant",
-        (0, 0),
-        xycoords=ax.get_yaxis_transform(),
-        xytext=(4, 3),
-        textcoords="offset points",
-        fontsize=style.SMALL,
+        at=ax.get_yaxis_transform(),
+        va="bottom",
+        size=style.small(),
         color=pen.faint,
-        **style.PLAIN,
+        shift=(4, 3),
     )
     legend = ax.legend(
         loc="center left",
         bbox_to_anchor=(1.0, 0.5),
         frameon=False,
-        fontsize=style.SMALL,
+        fontsize=style.small(),
         handlelength=3.0,
         labelcolor=pen.ink,
     )

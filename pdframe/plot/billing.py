@@ -13,6 +13,7 @@ _NEEDED = ("date", "kind", "amount", "currency")
 _KINDS = ("recurring", "one-time", "installment")
 
 
+@style.chart
 def billing(frame: pd.DataFrame, ax: Axes | None = None, *, title: str | None = None) -> Axes:
     """Draw the amounts billed in every month, by kind: recurring, one-time, installments. Billing,
     not recognised revenue.
@@ -30,7 +31,7 @@ def billing(frame: pd.DataFrame, ax: Axes | None = None, *, title: str | None = 
     -------
     Axes
         A bar is the sum of a month's bills of a kind, below 0 where credits outweigh them. Above
-        each month its sum, where there is room. Kinds differ in colour and hatch. Months without
+        each month its sum, where there is room. Months without
         bills between the first and the last are empty.
 
     Raises
@@ -81,19 +82,16 @@ def billing(frame: pd.DataFrame, ax: Axes | None = None, *, title: str | None = 
     months.month_axis(ax, number)
     months.money_axis(ax, float(down.min()), float(up.max()), currency)
     total = up + down
-    if style.inches(ax) / len(places) >= 0.65:
-        most = float(np.abs(total).max())
-        for x, above, value in zip(places, up, total, strict=True):
-            ax.annotate(
-                months.amount(value, most),
-                (x, above),
-                xytext=(0, 2),
-                textcoords="offset points",
-                ha="center",
-                va="bottom",
-                fontsize=style.SMALL,
-                color=style.pen(ax).ink,
-                **style.PLAIN,
+    most = float(np.abs(total).max())
+
+    def texts(brief: bool) -> list[str]:
+        return [months.amount(value, most, brief=brief) for value in total]
+
+    written = months.fitting(ax, len(total), texts)
+    if written:
+        for x, above, text in zip(places, up, written, strict=True):
+            style.note(
+                ax, x, above, text, ha="center", va="bottom", size=style.small(), shift=(0, 2)
             )
     style.legend_below(ax)
     return ax

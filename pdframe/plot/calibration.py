@@ -16,7 +16,8 @@ from pdframe.plot import _style as style
 
 _NEEDED = ("horizon", "bin", "n", "p_mean", "share", "low", "high")
 
-# In points: from the axis to the counts under it, and from line to line there.
+# In points at the default size of type: from the axis to the counts under it, and from line to line
+# there.
 _FIRST_LINE, _NEXT_LINE = 46, 13
 _BINS = 10
 _NUMBER = re.compile(r"[\s\d.,+-]*")
@@ -24,6 +25,7 @@ _NUMBER = re.compile(r"[\s\d.,+-]*")
 _APART = 0.008
 
 
+@style.chart
 def calibration(frame: pd.DataFrame, ax: Axes | None = None, *, title: str | None = None) -> Axes:
     """Draw how many deals were won against how many were forecast to be, by bins of probability.
 
@@ -109,7 +111,11 @@ def calibration(frame: pd.DataFrame, ax: Axes | None = None, *, title: str | Non
     ax.set_axisbelow(True)
     _write_counts(ax, names, number, style.numbers(rows, "bin"), count)
     legend = ax.legend(
-        loc="upper left", frameon=False, fontsize=style.SMALL, handlelength=3.0, labelcolor=pen.ink
+        loc="upper left",
+        frameon=False,
+        fontsize=style.small(),
+        handlelength=3.0,
+        labelcolor=pen.ink,
     )
     for text in legend.get_texts():
         text.set(**style.PLAIN)
@@ -191,20 +197,9 @@ def _write_counts(
     """Write under the axis how many deals each bin holds, one line a curve."""
     pen = style.pen(ax)
 
-    def write(x: float, transform: Any, line: float, text: str, color: str, side: str) -> None:
-        ax.annotate(
-            text,
-            (x, 0),
-            xycoords=transform,
-            xytext=(-22 if side == "right" else 0, -(_FIRST_LINE + line * _NEXT_LINE)),
-            textcoords="offset points",
-            ha=side,
-            va="center",
-            fontsize=style.SMALL,
-            color=color,
-            annotation_clip=False,
-            **style.PLAIN,
-        )
+    def write(x: float, at: Any, line: float, text: str, color: str, side: str) -> None:
+        shift = (-22 if side == "right" else 0, -(_FIRST_LINE + line * _NEXT_LINE))
+        style.note(ax, x, 0, text, at=at, color=color, size=style.small(), ha=side, shift=shift)
 
     write(0, ax.transAxes, 0, "deals", pen.faint, "right")
     for curve, name in enumerate(names):

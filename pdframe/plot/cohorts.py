@@ -22,10 +22,9 @@ _SHADES = LinearSegmentedColormap.from_list(
 )
 # Shades end here: otherwise one cohort that grew tenfold would make all others look alike.
 _DARKEST = 1.5
-# In inches: room for a number, and for each of its digits.
-_PAD, _DIGIT = 0.06, 0.07
 
 
+@style.chart
 def retention_cohorts(
     frame: pd.DataFrame, ax: Axes | None = None, *, values: str = "nrr", title: str | None = None
 ) -> Axes:
@@ -51,7 +50,7 @@ def retention_cohorts(
         column an age that the frame holds, so that `frame[frame["age"] % 3 == 0]` draws every
         third. Darker cells have more left; shades end at 150 %. Immature cells, of months after
         `as_of`, are blank; mature ones without a value have an en dash. Where columns are too
-        narrow for numbers, only some are numbered.
+        narrow for numbers, every second, third ... has its tick and its numbers under each other.
 
     Raises
     ------
@@ -90,7 +89,7 @@ def retention_cohorts(
             "A cohort has an age twice. Pass the result of metrics.revenue_cohorts, with the"
             " columns of `by` before 'cohort'."
         )
-    ax = style.axes(ax, height=1.3 + 0.27 * max(len(cohorts), 2))
+    ax = style.axes(ax, height=1.3 + 0.27 * max(len(cohorts), 4))
     heading = (
         "Net revenue retention by cohort, in %" if values == "nrr" else "Active customers by cohort"
     )
@@ -98,7 +97,7 @@ def retention_cohorts(
         ax,
         title or (f"{heading}: {group}" if group else heading),
         x="months since the first MRR",
-        y="month of the first MRR (customers)",
+        y="cohort (customers)",
     )
     if not len(rows):
         return style.empty(ax, "No cohort begins in these months.")
@@ -110,33 +109,38 @@ def retention_cohorts(
 
     customers, nrr = table("customers"), table("nrr")
     begun = customers[:, :1]
+    shares = np.divide(customers, begun, out=np.full(customers.shape, np.nan), where=begun > 0)
     shade = (
         nrr
         if values == "nrr"
         else np.divide(customers, begun, out=np.full(customers.shape, np.nan), where=begun > 0)
     )
-    _cells(
-        ax,
-        shade,
-        nrr if values == "nrr" else customers,
-        mature=~np.isnan(customers),
-        percent=values == "nrr",
-    )
     names = [
         f"{months.month_name(int(number))} ({style.number(count)})"
         for number, count in zip(cohorts, begun[:, 0], strict=True)
     ]
+    beside = max(style.width(name, style.normal()) for name in names) + 0.35 * style.unit()
+    shade, value = (nrr, nrr) if values == "nrr" else (shares, customers)
+    numbered = _cells(
+        ax, shade, value, ~np.isnan(customers), style.inches(ax, beside), percent=values == "nrr"
+    )
     ax.set_yticks(range(len(cohorts)), names, **style.PLAIN)
-    step = -(-len(ages) // 24)
-    ax.set_xticks(range(0, len(ages), step), [f"{age:g}" for age in ages[::step]])
+    ax.set_xticks(numbered, [f"{ages[at]:g}" for at in numbered])
     ax.tick_params(length=0)
     ax.spines[:].set_visible(False)
     return ax
 
 
 def _cells(
-    ax: Axes, shade: style.Floats, value: style.Floats, *, mature: Any, percent: bool
-) -> None:
+    ax: Axes,
+    shade: style.Floats,
+    value: style.Floats,
+    mature: Any,
+    inches: float,
+    *,
+    percent: bool,
+) -> list[int]:
+    """Draw the cells and their numbers; return the columns that have numbers."""
     finite = shade[np.isfinite(shade)]
     low = float(min(finite.min(initial=1.0), 0.9))
     high = float(np.clip(finite.max(initial=1.0), 1.0, _DARKEST))
@@ -152,13 +156,14 @@ def _cells(
     )
     mesh.set_label("immature cells are blank")
     text = np.array([[_text_of(cell, percent) for cell in row] for row in value], dtype=object)
-    widest = max(len(reported) for reported in text[mature]) if mature.any() else 1
-    # The names of cohorts take about an inch.
-    room = max(style.inches(ax) - 1.0, 0.5) / shade.shape[1]
-    step = max(int(np.ceil((_PAD + _DIGIT * widest) / room)), 1)
+    size = style.small()
+    widest = max((style.width(each, size) for each in {*text[mature]}), default=0.1)
+    cell = inches / shade.shape[1]
+    step = max(int(np.ceil((widest + 0.06) / cell)), 1)
+    # A number that is wider than its cell stands amid the cells that it has.
+    columns = list(range(step // 2, shade.shape[1], step)) or [0]
     for row, column in zip(*np.nonzero(mature), strict=True):
-        # A number that is wider than its cell stands amid the cells that it has.
-        if column % step != step // 2 or (
+        if column not in columns or (
             step > 1 and not mature[row, min(column + 1, mature.shape[1] - 1)]
         ):
             continue
@@ -168,19 +173,20 @@ def _cells(
             text[row, column],
             ha="center",
             va="center",
-            fontsize=style.SMALL,
+            fontsize=size,
             color=_ink((shade[row, column] - low) / (high - low), style.pen(ax).ink),
             **style.PLAIN,
         )
     ax.set_xlim(-0.5, shade.shape[1] - 0.5)
     ax.set_ylim(shade.shape[0] - 0.5, -0.5)
+    return columns
 
 
 def _ink(depth: float, blank: str) -> str:
     """White on dark shades; a null has no shade, and the ink of the page."""
     if np.isnan(depth):
         return blank
-    return "white" if style.luminance(_SHADES(depth)) < 0.21 else style.ON_LIGHT.ink
+    return "white" if style.luminance(_SHADES(depth)) < 0.21 else style.DARK_INK
 
 
 def _text_of(cell: float, percent: bool) -> str:

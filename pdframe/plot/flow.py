@@ -37,6 +37,7 @@ _SHIFT = 0.13
 _WIDEST, _THINNEST = 9.0, 0.8
 
 
+@style.chart
 def flow(frame: pd.DataFrame, ax: Axes | None = None, *, title: str | None = None) -> Axes:
     """Draw the moves between stages: arcs at the right lead forward, dashed ones at the left lead
     back; next to them, how other visits ended.
@@ -202,7 +203,7 @@ def _arcs(ax: Axes, back: pd.Series[Any], start: Any, end: Any, moves: style.Flo
                 facecolor="none",
                 edgecolor=color if known else style.pen(ax).faint,
                 linewidth=widths[at],
-                alpha=0.55,
+                alpha=0.85 if style.pen(ax).is_dark else 0.6,
                 linestyle=dashes if known else ":",
                 capstyle="butt",
                 label="back" if after else "forward",
@@ -219,19 +220,16 @@ def _arcs(ax: Axes, back: pd.Series[Any], start: Any, end: Any, moves: style.Flo
             markeredgewidth=0.5,
             zorder=3,
         )
-        ax.text(
+        style.note(
+            ax,
             depth,
             (y[0] + y[1]) / 2,
             style.number(moves[at]),
             ha="center",
-            va="center",
-            fontsize=style.SMALL,
-            color=style.pen(ax).ink,
-            zorder=5,
-            bbox={"facecolor": style.pen(ax).paper, "edgecolor": "none", "alpha": 0.85, "pad": 0.8},
-            **style.PLAIN,
+            size=style.small(),
+            box=style.pen(ax).paper,
         )
 
 
 def _write(ax: Axes, x: float, y: float, text: str, color: str) -> None:
-    ax.text(x, y, text, ha="center", va="center", fontsize=style.SMALL, color=color, **style.PLAIN)
+    style.note(ax, x, y, text, ha="center", size=style.small(), color=color)

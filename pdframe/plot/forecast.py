@@ -21,6 +21,7 @@ _LATEST = 12
 _MOST_PERIODS = 120
 
 
+@style.chart
 def forecast(
     frame: pd.DataFrame,
     ax: Axes | None = None,
@@ -301,7 +302,9 @@ def _sentence(
         p10, p50, p90 = (float(amounts[name][0]) for name in ("p10", "p50", "p90"))
         span = f"{kind.name(int(number[0]))}: " if len(number) > 1 else ""
     unit = f" {currency}" if currency else ""
-    parts = [f"{span}P50 {short(p50)}{unit} (P10 {short(p10)}, P90 {short(p90)})"]
+    parts = [
+        f"{span}P50 {months.short(p50)}{unit} (P10 {months.short(p10)}, P90 {months.short(p90)})"
+    ]
     if len(past):
         low, high, actual = (past[name].to_numpy(np.float64) for name in ("p10", "p90", "actual"))
         inside = int(((low <= actual) & (actual <= high)).sum())
@@ -311,28 +314,15 @@ def _sentence(
             else f"the last actual fell {'inside' if inside else 'outside'} 80 %"
         )
     # A line where there is room for one, else two.
-    text = "; ".join(parts)
-    lines = 1
-    if len(text) * 0.068 > style.inches(ax):
+    text, lines = "; ".join(parts), 1
+    if style.width(text, style.normal()) > 0.98 * style.inches(ax):
         text, lines = ";\n".join(parts), len(parts)
-    ax.annotate(
-        text,
-        (0, 1),
-        xycoords="axes fraction",
-        xytext=(0, 5),
-        textcoords="offset points",
-        ha="left",
-        va="bottom",
-        fontsize=style.TEXT,
-        color=style.pen(ax).ink,
-        annotation_clip=False,
-        **style.PLAIN,
-    )
+    style.note(ax, 0, 1, text, at=ax.transAxes, va="bottom", shift=(0, 5))
     ax.set_title(
         ax.get_title(loc="left"),
         loc="left",
-        pad=8 + 13 * lines,
-        fontsize=style.TITLE,
+        pad=(8 + 13 * lines) * style.unit(),
+        fontsize=style.large(),
         color=style.pen(ax).ink,
         **style.PLAIN,
     )
@@ -341,11 +331,3 @@ def _sentence(
 def _span(kind: calendar.Periods, number: months.Places) -> str:
     first, last = kind.name(int(number[0])), kind.name(int(number[-1]))
     return first if first == last else f"{first} to {last}"
-
-
-def short(value: float) -> str:
-    """Return an amount in at most three digits, such as 412k, 1.24M or 950."""
-    for size, letter in ((1e9, "bn"), (1e6, "M"), (1e3, "k")):
-        if abs(value) >= size * 0.9995:
-            return f"{value / size:,.3g}{letter}"
-    return f"{value:,.0f}"

@@ -11,19 +11,20 @@ from pdframe.plot import _waterfall as waterfall
 from pdframe.plot._waterfall import Step
 from pdframe.plot.pipeline_movements import refuse_residual
 
-# Change, colour, hatch; in the order of the identity.
+# Change and colour, in the order of the identity.
 _CHANGES = (
-    ("new", style.BLUE, ""),
-    ("won", style.GREEN, ""),
-    ("lost", style.RED, ""),
-    ("moved", style.SKY, "////"),
-    ("aged", style.ORANGE, "\\\\\\\\"),
-    ("repriced", style.GREEN, "...."),
-    ("model", style.PURPLE, "xxxx"),
+    ("new", style.BLUE),
+    ("won", style.GREEN),
+    ("lost", style.RED),
+    ("moved", style.SKY),
+    ("aged", style.ORANGE),
+    ("repriced", style.GREEN),
+    ("model", style.PURPLE),
 )
-_NEEDED = ("currency", "expected_before", *(name for name, *_ in _CHANGES), "expected_after")
+_NEEDED = ("currency", "expected_before", *(name for name, _ in _CHANGES), "expected_after")
 
 
+@style.chart
 def forecast_changes(
     frame: pd.DataFrame, ax: Axes | None = None, *, title: str | None = None
 ) -> Axes:
@@ -64,7 +65,7 @@ def forecast_changes(
     rows = style.require_columns(frame, _NEEDED, "forecast_changes")
     currency = months.one_currency(rows, "pass metrics.forecast_changes `rates`")
     sums = {name: float(months.money(rows, name).sum()) for name in _NEEDED[1:]}
-    steps = [Step(name, sums[name], *drawn) for name, *drawn in _CHANGES]
+    steps = [Step(name, sums[name], color) for name, color in _CHANGES]
     before, after = sums["expected_before"], sums["expected_after"]
     refuse_residual(before, steps, after, "forecast_changes")
     ax = style.axes(ax, height=4.0)

@@ -12,19 +12,13 @@ from matplotlib.axes import Axes
 
 from pdframe.plot import _style as style
 
-# State, colour, hatch, colour of a count inside.
+# State, its name, its colour; None: the page.
 _STATES = (
-    ("advanced", style.BLUE, "", "white"),
-    ("lost", "#f0a37a", "////", style.ON_LIGHT.ink),
-    ("left", "#bdbdbd", "....", style.ON_LIGHT.ink),
-    ("open", "#ffffff", "", style.ON_LIGHT.ink),
+    ("advanced", "advanced", style.BLUE),
+    ("lost", "lost there", "#e38a63"),
+    ("left", "left the pipeline", "#b5b5b5"),
+    ("open", "still open", None),
 )
-_LABELS = {
-    "advanced": "advanced",
-    "lost": "lost there",
-    "left": "left the pipeline",
-    "open": "still open",
-}
 _NEEDED = (
     "stage_id",
     "stage",
@@ -39,25 +33,30 @@ _NEEDED = (
     "horizon_days",
     "share_reached",
 )
-
-# In inches: room for the text next to the bars. The bars take the rest, between these shares of the
-# width.
-_ROOM, _LEAST, _MOST = 3.0, 0.22, 0.62
-# A count inside a segment needs as much, and more for each character.
-_INSIDE, _DIGIT = 0.06, 0.075
+# Bars take this share of the width at least, and at most.
+_LEAST, _MOST = 0.3, 0.66
 
 
-def funnel(frame: pd.DataFrame, ax: Axes | None = None, *, title: str | None = None) -> Axes:
+@style.chart
+def funnel(
+    frame: pd.DataFrame,
+    ax: Axes | None = None,
+    *,
+    top: int | None = None,
+    title: str | None = None,
+) -> Axes:
     """Draw a funnel: one bar per stage, from the left: advanced, lost there, left the pipeline,
     still open.
 
     Parameters
     ----------
     frame
-        What `metrics.funnel` returns. With groups, each stage has one bar per group, at most 36 in
-        all.
+        What `metrics.funnel` returns. With groups, each stage has one bar per group.
     ax
         Where to draw; None: a new figure of notebook width.
+    top
+        How many groups to draw, those with the most deals first. None: as many as can be read, 36
+        bars in all. The title says how many more there are.
     title
         None: how many deals it is about.
 
@@ -67,12 +66,13 @@ def funnel(frame: pd.DataFrame, ax: Axes | None = None, *, title: str | None = N
         Widths are deals. After each bar: deals that reached the stage, and their share of the first
         stage's (`share_reached`). At the right: `conversion`, the probability to advance within the
         horizon, with its 95 % interval. It counts open deals as not yet known, so that it is not
-        the blue part of the bar; an en dash where it is null.
+        the blue part of the bar; an en dash where it is null. The horizon is in the heading where
+        all rows share one (`metrics.funnel(..., horizon="common")` or a length), else in each row.
 
     Raises
     ------
     ArgumentError
-        A missing column, or more than 36 bars.
+        A missing column, more than 36 stages, or `top` is no number of groups that can be read.
 
     Examples
     --------
@@ -84,134 +84,150 @@ def funnel(frame: pd.DataFrame, ax: Axes | None = None, *, title: str | None = N
     """
     rows = style.require_columns(frame, _NEEDED, "funnel")
     by = style.groups(rows, "stage_id")
-    style.refuse(
-        len(rows),
-        "bars (stages x groups)",
-        style.MOST_ROWS,
-        "Keep some groups, such as frame[frame[column] == value], or draw each on its own Axes.",
-    )
     group = style.group_names(rows, by)
     several = style.several_groups(rows, by)
-    if several:
-        rows, group = style.by_stage(rows, group)
-    widths = {name: style.counts(rows, name) for name, *_ in _STATES}
+    stages = len(rows[["stage_id", "stage"]].drop_duplicates())
+    style.refuse(stages, "stages", style.MOST_ROWS, "Keep some of them.")
     reached = style.counts(rows, "reached")
+    rank, more = style.largest(rows, by, reached, top, style.MOST_ROWS // max(stages, 1))
+    heading = _title(rows, group, several, by, int(rank.max(initial=0)) + 1, more)
+    if several:
+        rows, group = style.by_stage(rows, group, rank)
+        # One of several groups is named, too.
+        reached = style.counts(rows, "reached")
+    widths = {name: style.counts(rows, name) for name, *_ in _STATES}
     y = style.places(rows, several)
+    names = style.row_names(style.stage_names(rows), group if several else None)
     ax = style.axes(ax, height=1.5 + (y[-1] + 1 if len(y) else 2) * 0.42)
-    style.dress(ax, title or _title(rows, group, several, by), x="deals")
+    style.dress(ax, title or heading, x="deals", beside=names.beside)
     if not reached.any():
         return style.empty(ax, "No deals in this cohort.")
-    longest = reached.max()
-    inches = style.inches(ax)
-    share = min(max(1 - _ROOM / max(inches, 1.0), _LEAST), _MOST)
+    inches = style.inches(ax, names.beside)
+    texts = _texts(rows, reached, inches)
+    longest, share = reached.max(), texts.share
     _bars(ax, y, widths, longest / (inches * share))
-    _annotate(ax, rows, y, reached)
-    style.name_rows(ax, style.stage_names(rows), y, group if several else None)
+    _annotate(ax, texts, y, reached)
+    style.name_rows(ax, names, y)
     ax.set_xlim(0, longest / share)
     ax.set_ylim(y[-1] + 0.7, -1.0)
-    style.ticks(ax, longest)
-    ax.tick_params(axis="y", length=0)
-    ax.spines["left"].set_visible(False)
-    style.legend_below(ax)
+    style.ticks(ax, longest, inches * share)
+    style.legend_below(ax, beside=names.beside)
     return ax
 
 
-def _title(rows: pd.DataFrame, group: pd.Series[Any], several: bool, by: list[Any]) -> str:
+def _title(
+    rows: pd.DataFrame, group: pd.Series[Any], several: bool, by: list[Any], drawn: int, more: int
+) -> str:
     first = rows.groupby(group, sort=False)["reached"].first()
     deals = style.number(float(style.numbers(first.to_frame(), "reached").sum()))
     title = f"Funnel: {deals} deals" if deals != "1" else "Funnel: one deal"
     if several:
-        return f"{title}, by {', '.join(map(str, by))}"
+        return style.of_many(title, by, drawn, more)
     return f"{title}, {group.iloc[0]}" if by and len(rows) else title
 
 
 def _bars(ax: Axes, y: style.Floats, widths: dict[str, style.Floats], inch: float) -> None:
     """Draw the segments; `inch` is how many deals are an inch wide."""
-    start = np.zeros(len(y))
-    for name, color, hatch, ink in _STATES:
-        width = widths[name]
-        ax.barh(
+    start, pen = np.zeros(len(y)), style.pen(ax)
+    for name, label, own in _STATES:
+        width, color = widths[name], own or pen.paper
+        bars = ax.barh(
             y,
             width,
             left=start,
             height=0.66,
             color=color,
-            hatch=hatch,
-            edgecolor=style.BLUE if name == "advanced" else style.pen(ax).faint,
+            edgecolor=pen.paper if own else pen.faint,
             linewidth=0.8,
-            label=_LABELS[name],
+            label=label,
         )
-        texts = [style.number(count) for count in width]
-        for at in np.flatnonzero(
-            width >= inch * np.array([_INSIDE + _DIGIT * len(text) for text in texts])
-        ):
-            box = None if not hatch else {"facecolor": color, "edgecolor": "none", "pad": 1.0}
-            ax.text(
-                start[at] + width[at] / 2,
-                y[at],
-                texts[at],
-                ha="center",
-                va="center",
-                fontsize=style.SMALL,
-                color=ink,
-                bbox=box,
-                **style.PLAIN,
-            )
+        for bar in bars:
+            if not bar.get_width():
+                # The edge of nothing is a line all the same.
+                bar.set_linewidth(0)
+        for at, count in enumerate(width):
+            text = style.number(count)
+            if width[at] >= inch * (style.width(text, style.small()) + 0.06):
+                style.note(
+                    ax,
+                    start[at] + width[at] / 2,
+                    y[at],
+                    text,
+                    ha="center",
+                    size=style.small(),
+                    color=style.readable(color),
+                )
         start = start + width
 
 
-def _annotate(ax: Axes, rows: pd.DataFrame, y: style.Floats, reached: style.Floats) -> None:
-    """Write the share that reached each stage after its bar, and the probability to advance at the
-    right.
-    """
+class _Texts:
+    """What is written next to the bars, as long as there is room for it."""
+
+    def __init__(self, reached: list[str], rates: list[str], heading: str, inches: float) -> None:
+        self.reached, self.rates, self.heading = reached, rates, heading
+        size, gap = style.normal(), 0.18 * style.unit()
+        right = [style.width(text, size) for text in rates]
+        left = max((style.width(text, size) for text in reached), default=0.0)
+        # The heading is over the bars' end, where nothing is.
+        need = left + max([*right, style.width(heading, style.small()) - left]) + 2 * gap
+        self.share = min(1 - need / max(inches, 0.1), _MOST)
+
+
+def _texts(rows: pd.DataFrame, reached: style.Floats, inches: float) -> _Texts:
+    """Return the longest texts with which bars keep their least share."""
     share, conversion, low, high, within = (
         style.numbers(rows, name)
         for name in ("share_reached", "conversion", "low", "high", "horizon_days")
     )
     # The row of wins is the end: nothing follows it.
     last = rows["stage_id"].isna().to_numpy()
-    right = ax.get_yaxis_transform()
-    pad = reached.max() * 0.012
-    for at in range(len(rows)):
-        ax.text(
-            reached[at] + pad,
-            y[at],
-            f"{style.number(reached[at])}  {style.percent(share[at])}",
-            ha="left",
-            va="center",
-            fontsize=style.TEXT,
-            color=style.pen(ax).ink,
-            **style.PLAIN,
-        )
-        if last[at]:
-            continue
+    horizons = {style.days(length) for length in within[~last & ~np.isnan(within)]}
+    one = f" in {next(iter(horizons))}" if len(horizons) == 1 else ""
+    texts = [
+        f"{style.number(count)}  {style.percent(part)}"
+        for count, part in zip(reached, share, strict=True)
+    ]
+
+    def rate(at: int, detail: int) -> str:
+        if last[at] or not detail:
+            return ""
         text = style.percent(conversion[at])
-        if not np.isnan(conversion[at]):
-            text = " ".join(
-                filter(
-                    None,
-                    [text, style.interval(low[at], high[at]), f"in {style.days(within[at])}"],
-                )
-            )
-        ax.text(
+        if np.isnan(conversion[at]):
+            return text
+        limits = style.interval(low[at], high[at]) if detail > 2 else ""
+        length = f"in {style.days(within[at])}" if detail > 1 and not one else ""
+        return " ".join(filter(None, (text, limits, length)))
+
+    for detail, heading in (
+        (3, f"conversion{one} (95 % CI)"),
+        (2, f"conversion{one}"),
+        (1, "conversion"),
+        (0, ""),
+    ):
+        result = _Texts(texts, [rate(at, detail) for at in range(len(rows))], heading, inches)
+        if result.share >= _LEAST:
+            return result
+    result.share = max(result.share, _LEAST)
+    return result
+
+
+def _annotate(ax: Axes, texts: _Texts, y: style.Floats, reached: style.Floats) -> None:
+    """Write the share that reached each stage after its bar, and the probability to advance at the
+    right.
+    """
+    right = ax.get_yaxis_transform()
+    for at in range(len(y)):
+        style.note(ax, reached[at], y[at], texts.reached[at], shift=(5, 0))
+        if texts.rates[at]:
+            style.note(ax, 1.0, y[at], texts.rates[at], at=right, ha="right")
+    if texts.heading:
+        style.note(
+            ax,
             1.0,
-            y[at],
-            text,
-            transform=right,
+            -0.75,
+            texts.heading,
+            at=right,
             ha="right",
-            va="center",
-            fontsize=style.TEXT,
-            color=style.pen(ax).ink,
-            **style.PLAIN,
+            size=style.small(),
+            color=style.pen(ax).faint,
         )
-    ax.text(
-        1.0,
-        -0.75,
-        "conversion (95 % CI)",
-        transform=right,
-        ha="right",
-        va="center",
-        fontsize=style.SMALL,
-        color=style.pen(ax).faint,
-        **style.PLAIN,
-    )

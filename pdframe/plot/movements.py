@@ -5,7 +5,7 @@ below.
 from __future__ import annotations
 
 from datetime import date
-from typing import Any, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
 import pandas as pd
@@ -19,24 +19,26 @@ from pdframe.plot._waterfall import Step
 
 Moment: TypeAlias = str | date | pd.Timestamp
 
-# Movement, colour, hatch; in the order of the identity.
+# Movement and colour, in the order of the identity.
 _MOVES = (
-    ("new", style.BLUE, ""),
-    ("reactivation", style.SKY, "////"),
-    ("expansion", style.GREEN, "...."),
-    ("contraction", style.ORANGE, "\\\\\\\\"),
-    ("churn", style.RED, ""),
-    ("fx", style.PURPLE, "xxxx"),
+    ("new", style.BLUE),
+    ("reactivation", style.SKY),
+    ("expansion", style.GREEN),
+    ("contraction", style.ORANGE),
+    ("churn", style.RED),
+    ("fx", style.PURPLE),
 )
-_NEEDED = ("month", "currency", "start", *(name for name, *_ in _MOVES), "end", "expired")
+_NEEDED = ("month", "currency", "start", *(name for name, _ in _MOVES), "end", "expired")
 
 
+@style.chart
 def mrr_movements(
     frame: pd.DataFrame,
     ax: Axes | None = None,
     *,
     by_month: bool = False,
     as_of: Moment | None = None,
+    measure: Literal["mrr", "arr"] = "mrr",
     title: str | None = None,
 ) -> Axes:
     """Draw MRR movements: a waterfall over all months of the frame, or month by month.
@@ -53,6 +55,8 @@ def mrr_movements(
     as_of
         When the data was taken; a bare date is the end of that day. Months that are not over by
         then are hatched, since they are incomplete. None: all are taken for over.
+    measure
+        "arr": amounts times 12, of a year; as `arr_movements` draws them.
     title
         None: a title that says what it shows.
 
@@ -86,7 +90,8 @@ def mrr_movements(
         months.one_currency(rows, "pass metrics.mrr_movements `rates`"),
         months.month_numbers(rows, "month"),
     )
-    amounts = {name: months.money(rows, name) for name in _NEEDED[2:]}
+    times = months.factor(measure)
+    amounts = {name: times * months.money(rows, name) for name in _NEEDED[2:]}
     months.few(number)
     if len(np.unique(number)) < len(number):
         raise ArgumentError(
@@ -98,13 +103,13 @@ def mrr_movements(
     done = months.over(number, as_of)
     _closes(number, amounts)
     ax = style.axes(ax, height=4.0)
-    heading = "MRR movements"
+    heading = f"{measure.upper()} movements"
     if len(number):
         first, last = months.month_name(number[0]), months.month_name(number[-1])
         heading += f", {first} to {last}" if first != last else f", {first}"
     style.dress(ax, title or (f"{heading}: {group}" if group else heading))
     if not len(number):
-        return style.empty(ax, "No MRR in these months.")
+        return style.empty(ax, f"No {measure.upper()} in these months.")
     if by_month:
         _months(ax, number, amounts, done, currency)
     else:
@@ -118,7 +123,7 @@ def _closes(number: months.Places, amounts: dict[str, style.Floats]) -> None:
     """
     size = max((float(np.abs(values).max(initial=0.0)) for values in amounts.values()), default=0.0)
     slack = 1e-5 + 1e-9 * size
-    moved = sum((amounts[name] for name, *_ in _MOVES), np.zeros(len(number)))
+    moved = sum((amounts[name] for name, _ in _MOVES), np.zeros(len(number)))
     off = np.abs(amounts["start"] + moved - amounts["end"]) > slack
     gap = np.append(False, np.abs(amounts["start"][1:] - amounts["end"][:-1]) > slack)[
         : len(number)
@@ -136,7 +141,7 @@ def _closes(number: months.Places, amounts: dict[str, style.Floats]) -> None:
 
 def _waterfall(ax: Axes, amounts: dict[str, style.Floats], done: bool, currency: str) -> None:
     start, end = float(amounts["start"][0]), float(amounts["end"][-1])
-    steps = [Step(name, float(amounts[name].sum()), *drawn) for name, *drawn in _MOVES]
+    steps = [Step(name, float(amounts[name].sum()), color) for name, color in _MOVES]
     expired = float(amounts["expired"].sum())
     notes = {"end": "" if done else "(not over)"}
     if expired:
@@ -148,9 +153,9 @@ def _waterfall(ax: Axes, amounts: dict[str, style.Floats], done: bool, currency:
 def _months(
     ax: Axes, number: months.Places, amounts: dict[str, style.Floats], done: Any, currency: str
 ) -> None:
-    parts = [(name, amounts[name]) for name, *_ in _MOVES if amounts[name].any()]
-    styles = [(color, hatch) for name, color, hatch in _MOVES if amounts[name].any()]
-    up, down = months.stack(ax, number, parts, styles=styles)
+    parts = [(name, amounts[name]) for name, _ in _MOVES if amounts[name].any()]
+    colors = [color for name, color in _MOVES if amounts[name].any()]
+    up, down = months.stack(ax, number, parts, colors=colors)
     net = amounts["end"] - amounts["start"]
     ax.plot(
         number,
@@ -176,8 +181,60 @@ def _months(
             zorder=0.5,
             label="not over" if at == np.flatnonzero(~done)[0] else "_",
         )
-    if style.inches(ax) / len(number) >= 0.65:
-        most = float(np.abs(net).max())
-        for x, above, value in zip(number, up, net, strict=True):
-            waterfall.write(ax, float(x), above, months.amount(value, most, sign=True))
+    most = float(np.abs(net).max())
+
+    def texts(brief: bool) -> list[str]:
+        return [months.amount(value, most, sign=True, brief=brief) for value in net]
+
+    written = months.fitting(ax, len(net), texts)
+    if written:
+        for x, above, text in zip(number, up, written, strict=True):
+            waterfall.write(ax, float(x), above, text)
     style.legend_below(ax)
+
+
+def arr_movements(
+    frame: pd.DataFrame,
+    ax: Axes | None = None,
+    *,
+    by_month: bool = False,
+    as_of: Moment | None = None,
+    title: str | None = None,
+) -> Axes:
+    """Draw what moved ARR: `mrr_movements` with `measure="arr"`, amounts times 12.
+
+    Parameters
+    ----------
+    frame
+        What `metrics.mrr_movements` returns, in one currency and of one group; at most 120 months.
+    ax
+        Where to draw; None: a new figure of notebook width.
+    by_month
+        False: one waterfall. True: gains above 0 and losses below, month by month.
+    as_of
+        When the data was taken: months that are not over by then are hatched. None: all are taken
+        for over.
+    title
+        None: a title that says what it shows.
+
+    Returns
+    -------
+    Axes
+        As `mrr_movements` draws it.
+
+    Raises
+    ------
+    ArgumentError
+        As of `mrr_movements`.
+
+    Examples
+    --------
+    >>> items, deals = account.deal_products(), account.deals()
+    >>> lines = metrics.mrr_lines(items, deals, cancellations="Cancellation date")
+    >>> rates = {"EUR": 1, "USD": 0.9, "GBP": 1.15}  # one unit of each, in EUR
+    >>> half_year = {"since": "2026-01-01", "until": "2026-07-01", "rates": rates}
+    >>> ax = plot.arr_movements(metrics.mrr_movements(lines, **half_year))
+    >>> ax.get_title(loc="left")
+    'ARR movements, 2026-01 to 2026-06'
+    """
+    return mrr_movements(frame, ax, by_month=by_month, as_of=as_of, measure="arr", title=title)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any, Literal
+
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
@@ -10,22 +12,37 @@ from pdframe.errors import ArgumentError
 from pdframe.plot import _months as months
 from pdframe.plot import _style as style
 
+# Of more groups than can be read, as many are drawn that differ in colour, and the rest.
+_USUAL = len(style.COLORS)
 _NEEDED = ("month", "currency", "mrr", "customers")
 
 
+@style.chart
 def mrr(
-    frame: pd.DataFrame, ax: Axes | None = None, *, stacked: bool = True, title: str | None = None
+    frame: pd.DataFrame,
+    ax: Axes | None = None,
+    *,
+    stacked: bool = True,
+    top: int | None = None,
+    measure: Literal["mrr", "arr"] = "mrr",
+    title: str | None = None,
 ) -> Axes:
     """Draw MRR by month: a line for one series; for groups their stack, with the sum above it.
 
     Parameters
     ----------
     frame
-        What `metrics.mrr_schedule` returns, in one currency, of at most 12 groups and 120 months.
+        What `metrics.mrr_schedule` returns, in one currency, of at most 120 months.
     ax
         Where to draw; None: a new figure of notebook width.
     stacked
         False: a line a group instead, to compare them.
+    top
+        How many groups to draw, those with the most MRR first. None: up to 12, and of more the
+        largest 7. The rest is one part of the stack, named "and 7 more"; lines leave it out, and
+        the title says so.
+    measure
+        "arr": amounts times 12, of a year.
     title
         None: a title that says what it shows.
 
@@ -34,14 +51,14 @@ def mrr(
     Axes
         The axis of amounts begins at 0, or below where there are credits: groups below 0 are
         stacked downwards. The first and the last sum are written with their currency, the last one
-        with its customers where there is one series. Groups differ in colour and hatch, lines in
-        colour, dashes and marker. A month that is not in the frame is a gap.
+        with its customers where there is one series. Lines differ in colour, dashes and marker. A
+        month that is not in the frame is a gap.
 
     Raises
     ------
     ArgumentError
         A missing column, several currencies (keep one, or give the metric `rates`), a month that is
-        twice in a group, null amounts, more than 12 groups or 120 months.
+        twice in a group, null amounts, more than 120 months, or `top` is no number from 1 to 12.
 
     Examples
     --------
@@ -55,107 +72,119 @@ def mrr(
     """
     rows = style.require_columns(frame, _NEEDED, "mrr_schedule")
     by = style.groups(rows, "month")
-    group = style.group_names(rows, by)
-    currency, amounts = (
-        months.one_currency(rows, "pass metrics.mrr_schedule `rates`"),
-        months.money(rows, "mrr"),
-    )
+    currency = months.one_currency(rows, "pass metrics.mrr_schedule `rates`")
+    amounts = months.factor(measure) * months.money(rows, "mrr")
     number = months.month_numbers(rows, "month")
-    code, names = pd.factorize(group)
-    style.refuse(
-        len(names),
-        "groups",
-        style.MOST_CURVES,
-        "Keep some of them, such as frame[frame[column].isin(values)].",
-    )
     months.few(number)
-    if pd.DataFrame({"group": code, "month": number}).duplicated().any():
+    if rows.assign(month=number).duplicated([*by, "month"]).any():
         raise ArgumentError(
             "A month occurs twice. Pass the result of metrics.mrr_schedule, with the columns of"
             " `by` before 'month'."
         )
+    rank, more = style.largest(rows, by, amounts, top, style.MOST_CURVES, _USUAL)
+    names = _names(style.group_names(rows, by), rank)
     ax = style.axes(ax, height=3.6)
-    heading = "MRR by month"
+    heading = f"{measure.upper()} by month"
     if by and len(rows):
-        heading += f", by {', '.join(map(str, by))}" if len(names) > 1 else f": {group.iloc[0]}"
+        heading = (
+            style.of_many(heading, by, len(names), 0 if stacked else more)
+            if len(names) > 1 or more
+            else f"{heading}: {names[0]}"
+        )
     style.dress(ax, title or heading)
     if not len(rows):
-        return style.empty(ax, "No MRR in these months.")
+        return style.empty(ax, f"No {measure.upper()} in these months.")
     first = number.min()
-    table = np.full((len(names), number.max() - first + 1), np.nan)
-    table[code, number - first] = amounts
+    table = np.zeros((len(names) + 1, number.max() - first + 1))
+    # Of the groups beyond `top`: the last row of the table.
+    np.add.at(table, (rank, number - first), amounts)
+    there = np.bincount(number - first, minlength=table.shape[1]) > 0
+    present = np.zeros(table.shape, np.bool_)
+    present[rank, number - first] = True
     places = np.arange(first, number.max() + 1)
-    there = ~np.isnan(table).all(axis=0)
-    total = np.where(there, np.nansum(table, axis=0), np.nan)
-    if len(names) > 1 and stacked:
-        up, down = months.stack(
-            ax, places, [(name, np.nan_to_num(table[at])) for at, name in enumerate(names)]
-        )
-        low, high = down.min(), up.max()
-        ax.plot(
-            places,
-            total,
-            color=style.pen(ax).ink,
-            linewidth=1.2,
-            marker="o",
-            markersize=3.5,
-            markerfacecolor=style.pen(ax).paper,
-            label="sum",
-            zorder=4,
-        )
+    total = np.where(there, table.sum(axis=0), np.nan)
+    if len(names) + bool(more) > 1 and stacked:
+        low, high = _stack(ax, places, table, names, more, total)
     else:
-        for at, name in enumerate(names):
-            mark = style.mark(at)
-            ax.plot(
-                places,
-                table[at],
-                color=mark.color,
-                marker=mark.marker,
-                linestyle=mark.dashes,
-                linewidth=1.6,
-                markersize=4,
-                label=style.legend_name(name),
-                zorder=3,
-            )
-        low, high = np.nanmin(table), np.nanmax(table)
+        low, high = _lines(ax, places, np.where(present, table, np.nan)[:-1], names)
     months.month_axis(ax, number)
     months.money_axis(ax, min(low, 0.0), max(high, 0.0), currency)
-    if len(names) > 1:
+    if len(names) > 1 or (more and stacked):
         style.legend_below(ax)
-    if len(names) == 1 or stacked:
-        customers = (
-            style.numbers(rows, "customers")[number == number.max()]
-            if len(names) == 1
-            else np.array([])
-        )
-        _ends(ax, places[there], total[there], currency, customers)
+    if stacked or (len(names) == 1 and not more):
+        one = len(names) == 1 and not more
+        customers = style.numbers(rows, "customers")[number == number.max()] if one else []
+        _ends(ax, places[there], total[there], currency, np.asarray(customers, np.float64))
     return ax
+
+
+def _names(group: pd.Series[Any], rank: months.Places) -> list[str]:
+    """Return the name of each group that is drawn, in its order."""
+    first = pd.Series(group.to_numpy()).groupby(rank).first()
+    return [str(name) for at, name in first.items() if at >= 0]  # type: ignore[operator]
+
+
+def _stack(
+    ax: Axes,
+    places: months.Places,
+    table: style.Floats,
+    names: list[str],
+    more: int,
+    total: style.Floats,
+) -> tuple[float, float]:
+    """Draw the groups on each other, the rest of them above, and their sum; return its limits."""
+    pen = style.pen(ax)
+    parts = list(zip(names, table, strict=False))
+    colors = [style.fill(at, pen.paper) for at in range(len(parts))]
+    if more:
+        parts.append((f"and {more} more", table[-1]))
+        colors.append(pen.line)
+    up, down = months.stack(ax, places, parts, colors=colors)
+    ax.plot(
+        places,
+        total,
+        color=pen.ink,
+        linewidth=1.2,
+        marker="o",
+        markersize=3.5,
+        markerfacecolor=pen.paper,
+        label="sum",
+        zorder=4,
+    )
+    return float(down.min()), float(up.max())
+
+
+def _lines(
+    ax: Axes, places: months.Places, table: style.Floats, names: list[str]
+) -> tuple[float, float]:
+    """Draw a line a group; return the limits of all."""
+    for at, name in enumerate(names):
+        mark = style.mark(at)
+        ax.plot(
+            places,
+            table[at],
+            color=mark.color,
+            marker=mark.marker,
+            linestyle=mark.dashes,
+            linewidth=1.6,
+            markersize=4,
+            label=style.legend_name(name),
+            zorder=3,
+        )
+    return float(np.nanmin(table)), float(np.nanmax(table))
 
 
 def _ends(
     ax: Axes, places: months.Places, total: style.Floats, currency: str, customers: style.Floats
 ) -> None:
     """Write the first sum and the last, with the number of its customers."""
-    most = float(np.abs(total).max())
-    for at in (0, -1)[: len(places)]:
-        text = f"{months.amount(total[at], most)} {currency}".rstrip()
-        if at == -1 or len(places) == 1:
-            text += "".join(
-                f", {style.number(count)} customer{'s' if count != 1 else ''}"
-                for count in customers
-            )
-        last = at == -1
-        ax.annotate(
-            text,
-            (places[at], total[at]),
-            xytext=(4 if last else -4, 7),
-            textcoords="offset points",
-            ha="right" if last else "left",
-            va="bottom",
-            fontsize=style.TEXT,
-            color=style.pen(ax).ink,
-            zorder=5,
-            bbox={"facecolor": style.pen(ax).paper, "edgecolor": "none", "alpha": 0.8, "pad": 0.8},
-            annotation_clip=False,
-            **style.PLAIN,
-        )
+    most, paper = float(np.abs(total).max()), style.pen(ax).paper
+    unit = f" {currency}" if currency else ""
+    first, last = (f"{months.amount(total[at], most)}{unit}" for at in (0, -1))
+    last += "".join(
+        f", {style.number(count)} customer{'s' if count != 1 else ''}" for count in customers
+    )
+    style.note(ax, places[-1], total[-1], last, ha="right", va="bottom", shift=(4, 7), box=paper)
+    room = style.inches(ax) * (places[-1] - places[0]) / (places[-1] - places[0] + 1.2)
+    if style.width(first + last, style.normal()) + 0.2 <= room:
+        style.note(ax, places[0], total[0], first, va="bottom", shift=(-4, 7), box=paper)

@@ -13,25 +13,26 @@ from pdframe.plot import _style as style
 from pdframe.plot import _waterfall as waterfall
 from pdframe.plot._waterfall import Step
 
-# Movement, colour, hatch; in the order of the identity.
+# Movement and colour, in the order of the identity.
 _MOVES = (
-    ("created", style.BLUE, ""),
-    ("moved_in", style.SKY, "////"),
-    ("pulled_in", style.SKY, "...."),
-    ("value_up", style.GREEN, ""),
-    ("value_down", style.ORANGE, ""),
-    ("pushed_out", style.ORANGE, "\\\\\\\\"),
-    ("undated", style.PURPLE, "xxxx"),
-    ("dated", style.PURPLE, ""),
-    ("moved_out", style.ORANGE, "////"),
-    ("reopened", style.BLUE, "////"),
-    ("won", style.GREEN, "////"),
-    ("lost", style.RED, ""),
-    ("deleted", style.RED, "////"),
+    ("created", style.BLUE),
+    ("moved_in", style.SKY),
+    ("pulled_in", style.SKY),
+    ("value_up", style.GREEN),
+    ("value_down", style.ORANGE),
+    ("pushed_out", style.ORANGE),
+    ("undated", style.PURPLE),
+    ("dated", style.PURPLE),
+    ("moved_out", style.ORANGE),
+    ("reopened", style.BLUE),
+    ("won", style.GREEN),
+    ("lost", style.RED),
+    ("deleted", style.RED),
 )
-_NEEDED = ("period", "currency", "start", *(name for name, *_ in _MOVES), "end")
+_NEEDED = ("period", "currency", "start", *(name for name, _ in _MOVES), "end")
 
 
+@style.chart
 def pipeline_movements(
     frame: pd.DataFrame, ax: Axes | None = None, *, title: str | None = None
 ) -> Axes:
@@ -74,7 +75,7 @@ def pipeline_movements(
     currency = months.one_currency(rows, "draw each on its own Axes")
     sums = {name: float(months.money(rows, name).sum()) for name in _NEEDED[2:]}
     steps = [
-        Step(name.replace("_", " "), sums[name], *drawn) for name, *drawn in _MOVES if sums[name]
+        Step(name.replace("_", " "), sums[name], color) for name, color in _MOVES if sums[name]
     ]
     refuse_residual(sums["start"], steps, sums["end"], "pipeline_movements")
     ax = style.axes(ax, height=4.0)

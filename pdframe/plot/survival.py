@@ -9,17 +9,26 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
+from matplotlib.ticker import MaxNLocator
 
 from pdframe.plot import _style as style
 
 _NEEDED = ("stage_id", "stage", "days", "at_risk", "survival", "low", "high")
 
-# In points: from the axis to the table under it, and from line to line there.
+# A curve ends where fewer visits are at risk, or than one in `_ONE_OF` where that is less.
+_AT_RISK, _ONE_OF = 10, 10
+# In points at the default size of type: from the axis to the table under it, and from line to line
+# there.
 _FIRST_LINE, _NEXT_LINE = 46, 13
 
 
+@style.chart
 def stage_survival(
-    frame: pd.DataFrame, ax: Axes | None = None, *, title: str | None = None
+    frame: pd.DataFrame,
+    ax: Axes | None = None,
+    *,
+    top: int | None = None,
+    title: str | None = None,
 ) -> Axes:
     """Draw how long deals remain: a curve per stage and group, with its 95 % band and the number at
     risk under the axis.
@@ -27,11 +36,14 @@ def stage_survival(
     Parameters
     ----------
     frame
-        What `metrics.stage_survival` returns, of at most 12 stages and groups together; its
-        `horizon` says where the curves end.
+        What `metrics.stage_survival` returns, of at most 12 stages; its `horizon` says where the
+        curves end.
     ax
         Where to draw; None: a new figure of notebook width. It needs room under the axis: a line of
         text a curve.
+    top
+        How many groups to draw, those with the most visits first. None: as many as can be read, 12
+        curves in all. The title says how many more there are.
     title
         None: a title with the stage.
 
@@ -39,14 +51,15 @@ def stage_survival(
     -------
     Axes
         The share of visits that last longer than a number of days; a step holds until the next.
-        Curves differ in colour, dashes and markers. The band is missing where the interval is
-        undefined. Number at risk: visits under observation just before that day; blank past the end
-        of a curve.
+        A curve ends where fewer than 10 visits are at risk (a tenth of them below 100), since
+        beyond it one visit moves it far. Curves differ in colour, dashes and markers. The band is
+        missing where the interval is undefined. Number at risk: visits under observation just
+        before that day; blank past the end of a curve.
 
     Raises
     ------
     ArgumentError
-        A missing column, or more than 12 curves.
+        A missing column, more than 12 stages, or `top` is no number of groups that can be read.
 
     Examples
     --------
@@ -58,43 +71,47 @@ def stage_survival(
     """
     rows = style.require_columns(frame, _NEEDED, "stage_survival")
     by = style.groups(rows, "pipeline_id" if "pipeline_id" in rows else "stage_id")
+    stages = len(rows[["stage_id", "stage"]].drop_duplicates())
+    style.refuse(
+        stages,
+        "stages",
+        style.MOST_CURVES,
+        "Keep some, such as frame[frame['stage'] == 'Demo'].",
+    )
+    risk = style.numbers(rows, "at_risk")
+    rank, more = style.largest(rows, by, risk, top, style.MOST_CURVES // max(stages, 1))
+    kept = np.flatnonzero(rank >= 0)
+    rows = rows.iloc[kept[np.argsort(rank[kept], kind="stable")]].reset_index(drop=True)
     number = rows.groupby([*by, "stage_id", "stage"], sort=False, dropna=False).ngroup().to_numpy()
     curves = int(number.max()) + 1 if len(rows) else 0
-    style.refuse(
-        curves,
-        "curves (stages x groups)",
-        style.MOST_CURVES,
-        "Keep some, such as frame[frame['stage'] == 'Demo'], or group less finely.",
-    )
     columns = {
         name: style.numbers(rows, name) for name in ("days", "at_risk", "survival", "low", "high")
     }
-    names, heading = _names(rows, by, number)
+    names, heading = _names(rows, by, number, more)
+    table = [style.fitted(name, 1.5 * style.unit(), style.small()) for name in names]
+    beside = max((style.width(name, style.small()) for name in table), default=0.0) + 0.4
     ax = style.axes(ax, height=3.9 + 0.19 * curves)
-    style.dress(ax, title or heading, x="days in the stage", y="share still there")
+    style.dress(ax, title or heading, x="days in the stage", y="share still there", beside=beside)
     if not curves:
         return style.empty(ax, "No visit can be followed.")
-    ends = columns["days"].max()
+    drawn = []
     for curve in range(curves):
-        at = np.flatnonzero(number == curve)
-        at = at[np.argsort(columns["days"][at], kind="stable")]
-        _curve(
-            ax,
-            names[curve],
-            style.mark(curve),
-            curves,
-            {name: values[at] for name, values in columns.items()},
-        )
+        at = _followed(number, curve, columns)
+        drawn.append({name: values[at] for name, values in columns.items()})
+        _curve(ax, names[curve], style.mark(curve), curves, drawn[-1])
+    ends = max(float(column["days"].max(initial=0.0)) for column in drawn)
+    if ends < columns["days"].max():
+        ax.set_xlabel("days in the stage; curves end where few are at risk")
     ax.set_xlim(0, ends if ends > 0 else 1)
     ax.set_ylim(0, 1.02)
     ax.set_yticks([0, 0.25, 0.5, 0.75, 1], ["0 %", "25 %", "50 %", "75 %", "100 %"], **style.PLAIN)
     ax.axhline(0.5, color=style.pen(ax).line, linewidth=0.8, zorder=0)
-    _at_risk(ax, names, number, columns)
+    _at_risk(ax, table, drawn, style.inches(ax, beside))
     legend = ax.legend(
         loc="upper right",
         ncols=1 + (curves > 6),
         frameon=False,
-        fontsize=style.SMALL,
+        fontsize=style.small(),
         handlelength=3.2,
         labelcolor=style.pen(ax).ink,
     )
@@ -103,7 +120,17 @@ def stage_survival(
     return ax
 
 
-def _names(rows: pd.DataFrame, by: list[Any], number: Any) -> tuple[list[str], str]:
+def _followed(number: Any, curve: int, columns: dict[str, style.Floats]) -> Any:
+    """Return the rows of a curve up to the last time at which enough visits are at risk."""
+    at = np.flatnonzero(number == curve)
+    at = at[np.argsort(columns["days"][at], kind="stable")]
+    risk = columns["at_risk"][at]
+    least = min(-(-risk.max(initial=0.0) // _ONE_OF), _AT_RISK)
+    enough = np.flatnonzero(risk >= least)
+    return at[: enough[-1] + 1] if len(enough) else at
+
+
+def _names(rows: pd.DataFrame, by: list[Any], number: Any, more: int) -> tuple[list[str], str]:
     """Return the name of each curve, and the subject of the chart: what all curves have in
     common.
     """
@@ -115,8 +142,8 @@ def _names(rows: pd.DataFrame, by: list[Any], number: Any) -> tuple[list[str], s
         if one
         else "How long deals stay in each stage"
     )
-    if by and not alike:
-        heading += f", by {', '.join(map(str, by))}"
+    if by and (more or not alike):
+        heading = style.of_many(heading, by, group.nunique(), more)
     elif by and len(first):
         heading += f": {group.iloc[0]}"
     names = [
@@ -155,38 +182,31 @@ def _curve(
     )
 
 
-def _at_risk(ax: Axes, names: list[str], number: Any, column: dict[str, style.Floats]) -> None:
+def _at_risk(
+    ax: Axes, names: list[str], drawn: list[dict[str, style.Floats]], inches: float
+) -> None:
     """Write under the axis how many are at risk, one line a curve; offsets are in points, whatever
     the size of the Axes.
     """
-    ticks = [tick for tick in ax.get_xticks() if 0 <= tick <= column["days"].max()]
+    last = ax.get_xlim()[1]
+    widest = max(
+        style.width(style.number(column["at_risk"].max()), style.small()) for column in drawn
+    )
+    room = int(inches / (max(widest, style.width(f"{last:.0f}", style.normal())) + 0.12))
+    locator = MaxNLocator(nbins=int(np.clip(room, 1, 8)), steps=[1, 2, 2.5, 5, 10])
+    ticks = [tick for tick in locator.tick_values(0, last) if 0 <= tick <= last]
     ax.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
-    under = ax.get_xaxis_transform()
+    under, pen = ax.get_xaxis_transform(), style.pen(ax)
 
-    def write(
-        x: float, transform: Any, line: float, text: str, color: str, side: str, shift: float = 0
-    ) -> None:
-        ax.annotate(
-            text,
-            (x, 0),
-            xycoords=transform,
-            xytext=(shift, -(_FIRST_LINE + line * _NEXT_LINE)),
-            textcoords="offset points",
-            ha=side,
-            va="center",
-            fontsize=style.SMALL,
-            color=color,
-            annotation_clip=False,
-            **style.PLAIN,
-        )
+    def write(x: float, at: Any, line: float, text: str, color: str, side: str) -> None:
+        shift = (-22 if side == "right" else 0, -(_FIRST_LINE + line * _NEXT_LINE))
+        style.note(ax, x, 0, text, at=at, color=color, size=style.small(), ha=side, shift=shift)
 
-    write(0, ax.transAxes, 0, "at risk", style.pen(ax).faint, "right", -22)
-    for curve, name in enumerate(names):
-        write(0, ax.transAxes, curve + 1, style.shown(name, 20), style.pen(ax).ink, "right", -22)
-        at = np.flatnonzero(number == curve)
-        at = at[np.argsort(column["days"][at], kind="stable")]
-        days, left = column["days"][at], column["at_risk"][at]
+    write(0, ax.transAxes, 0, "at risk", pen.faint, "right")
+    for curve, (name, column) in enumerate(zip(names, drawn, strict=True)):
+        write(0, ax.transAxes, curve + 1, name, pen.ink, "right")
         for tick in ticks:
-            row = np.searchsorted(days, tick, side="left")
-            if row < len(days):
-                write(tick, under, curve + 1, style.number(left[row]), style.pen(ax).ink, "center")
+            row = np.searchsorted(column["days"], tick, side="left")
+            if row < len(column["days"]):
+                text = style.number(column["at_risk"][row])
+                write(tick, under, curve + 1, text, pen.ink, "center")

@@ -26,6 +26,7 @@ _ACCOUNT_OPTIONS = (
     "metadata_age",
     "deletions_age",
     "full_every",
+    "names",
     "max_tokens",
     "progress",
     "options",
@@ -95,9 +96,9 @@ def connect(
     market
         What makes the company's business harder to forecast; None: nothing.
     **limits
-        Of the account (`max_age`, `metadata_age`, `deletions_age`, `full_every`, `max_tokens`,
-        `progress`, `options`, as in `pdframe.connect`) and of the server (`plan`, `seats`, `burst`,
-        `daily_tokens`, `latency`, `faults` and the other parameters of `Server`).
+        Of the account (`max_age`, `metadata_age`, `deletions_age`, `full_every`, `names`,
+        `max_tokens`, `progress`, `options`, as in `pdframe.connect`) and of the server (`plan`,
+        `seats`, `burst`, `daily_tokens`, `latency`, `faults` and the other parameters of `Server`).
 
     Returns
     -------

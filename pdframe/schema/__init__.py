@@ -67,7 +67,7 @@ def table_with_fields(name: str) -> Table:
     if isinstance(name, str) and name not in TABLES:
         # The label of a field, such as "Deal type", often begins with the name of its table.
         written = name.strip().casefold().replace(" ", "_")
-        close = get_close_matches(written, with_fields, n=1, cutoff=0.5)
+        close = get_close_matches(written, with_fields, n=1, cutoff=0.55)
         hint = f"Did you mean {close[0]!r}? " if close else ""
         raise ArgumentError(
             f"There is no table {name!r}. {hint}Tables that have fields: {', '.join(with_fields)}."

@@ -135,6 +135,7 @@ PROJECTS = Table(
         NameColumn("phase_name", "phase_id", "phases"),
         NameColumn("owner_name", "owner_id", "users"),
     ),
+    optional=("url",),
 )
 
 # A sync reads every task. `is_done=0` alone would cost a fraction, but the API has neither

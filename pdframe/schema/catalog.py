@@ -55,6 +55,7 @@ PRODUCTS = Table(
     ),
     field_list="product_fields",
     names=(NameColumn("owner_name", "owner_id", "users"),),
+    optional=("url",),
 )
 
 PRODUCT_VARIATIONS = Table(

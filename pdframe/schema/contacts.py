@@ -164,6 +164,7 @@ PERSONS = Table(
         NameColumn("owner_name", "owner_id", "users"),
         NameColumn("org_name", "org_id", "organizations"),
     ),
+    optional=("url",),
 )
 
 _ORGANIZATIONS = (
@@ -206,6 +207,7 @@ ORGANIZATIONS = Table(
     field_list="organization_fields",
     incremental=True,
     names=(NameColumn("owner_name", "owner_id", "users"),),
+    optional=("url",),
 )
 
 USERS = Table(

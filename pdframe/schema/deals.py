@@ -157,7 +157,7 @@ DEALS = Table(
         NameColumn("stage_name", "stage_id", "stages"),
     ),
     # The column of `deleted=True` (`DEALS_AND_DELETED`); metrics read it by this name.
-    optional=("deleted_time",),
+    optional=("deleted_time", "url"),
 )
 
 DEAL_PRODUCTS = Table(

@@ -132,8 +132,8 @@ class Parent:
 
 @dataclass(frozen=True)
 class NameColumn:
-    """A column that `names=True` adds: `name` is `label` of the row of `table` whose key is the
-    value of `id`.
+    """A column of names that a loader adds: `name` is `label` of the row of `table` whose key is
+    the value of `id`.
     """
 
     name: str
@@ -163,7 +163,7 @@ class Table:
     incremental
         Whether a refresh may fetch only the changes.
     names
-        The columns that `names=True` adds.
+        The columns of names that a loader adds (`names=`).
     optional
         Names of columns that another argument of the loader adds; reserved in every frame of the
         table.

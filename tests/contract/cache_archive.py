@@ -100,8 +100,8 @@ def shown(account: pdframe.Account) -> dict[str, pd.DataFrame]:
         if table.endswith("_fields"):
             continue
         ids: dict[str, Any] = {"ids": RECORDS[table]} if RECORDS.get(table) else {}
-        frames[table] = getattr(account, table)(**ids, refresh=False, labels=False)
-        frames[f"{table} by labels"] = getattr(account, table)(**ids, refresh=False)
+        frames[table] = getattr(account, table)(**ids, refresh=False, labels=False, names=False)
+        frames[f"{table} by labels"] = getattr(account, table)(**ids, refresh=False, names=False)
     for table in FIELDS_OF:
         frames[f"fields of {table}"] = account.fields(table)
     frames["deals with deleted"] = account.deals(deleted=True, refresh=False)

@@ -72,7 +72,7 @@ def wrong_cells(
     """(id, column, what is shown, what is true) of the cells that differ; rows that are missing or
     too many are an error at once.
     """
-    got = frame(account, table, labels=False, **options)
+    got = frame(account, table, labels=False, names=False, **options)
     rows = true_cells.visible(state, table)
     extra = extra_truth(company, state, table)
     assert got["id"].tolist() == [row["id"] for row in rows]

@@ -259,3 +259,45 @@ def test_an_export_of_everything_fails_without_a_permission_and_not_without_a_pl
         with through_proxy(environment.server, refusing("/tasks", status=status)) as origin:
             monkeypatch.setenv("PIPEDRIVE_BASE_URL", origin)
             assert main(["export", str(tmp_path / "bi"), "--quiet"]) == code
+
+
+def test_changes_lists_and_counts_what_happened(
+    environment: sandbox.SandboxAccount, capsys: pytest.CaptureFixture[str]
+) -> None:
+    company = environment.company_model
+    assert main(["sync", "deals", "--quiet"]) == 0
+    deals = [row for row in company.tables["deals"].values() if row["status"] == "open"]
+    deals = [row for row in deals if not row["is_archived"] and not row["is_deleted"]]
+    environment.advance(days=0.5)
+    won, hostile = deals[0]["id"], deals[1]["id"]
+    company.win_deal(won)
+    company.edit_deal(hostile, title="\x1b[31m<b>red</b>\u202e")
+    company.lose_deal(hostile)
+    assert main(["sync", "deals", "--quiet"]) == 0
+    capsys.readouterr()
+    assert main(["changes", "3", "hours", "ago", "--quiet"]) == 0
+    said = capsys.readouterr().out
+    assert re.search(r"^event +currency +count +deals +value +value_change$", said, re.MULTILINE)
+    assert re.search(r"^won +[A-Z]{3} +1 +1 ", said, re.MULTILINE)
+    assert re.search(rf"^2026-07-01 0\d:\d\d +won +open +won .* {won} ", said, re.MULTILINE)
+    assert re.search(rf"lost .* {hostile} +.\[31m<b>red</b>", said)
+    assert not {"\x1b", "\u202e"} & set(said)
+    assert "deals since 3 hours ago. Times are Europe/Tallinn." in said
+
+
+def test_changes_of_nothing_says_so(
+    environment: sandbox.SandboxAccount, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["sync", "deals", "--quiet"]) == 0
+    capsys.readouterr()
+    assert main(["changes", "now", "--quiet"]) == 0
+    assert capsys.readouterr().out == "Nothing happened to deals since now.\n"
+    assert main(["changes", "--quiet"]) == 1
+    assert "is before the first snapshot of deals" in capsys.readouterr().err
+
+
+def test_a_mistyped_time_needs_no_credentials(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["changes", "last", "Mondy"]) == 1
+    assert "Did you mean 'last Monday'?" in capsys.readouterr().err
+    assert main(["changes", "yesterday", "--until", "tody"]) == 1
+    assert "until='tody' is not a time. Did you mean 'today'?" in capsys.readouterr().err

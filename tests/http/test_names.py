@@ -1,12 +1,14 @@
-"""`names=True`: names for ids, and what they cost. That they are true is in test_truth."""
+"""`names=`: names for ids, and what they cost. That they are true is in test_truth."""
 
 from __future__ import annotations
+
+import warnings
 
 import pandas as pd
 import pytest
 
 from pdframe import DataWarning, sandbox
-from pdframe.errors import ArgumentError
+from pdframe.errors import ArgumentError, BudgetError
 from tests.helpers.notices import notes_in
 
 # The company deletes options while rows hold them, and loaders say so.
@@ -18,7 +20,7 @@ def paths(account: sandbox.SandboxAccount) -> list[str]:
 
 
 def test_only_what_the_columns_need_is_loaded(account: sandbox.SandboxAccount) -> None:
-    account.deals()
+    account.deals(names=False)
     account.server.reset_stats()
     frame = account.deals(names=True, columns=["id", "stage_name"])
     assert list(frame.columns) == ["id", "stage_name"]
@@ -76,7 +78,7 @@ def test_a_name_that_is_not_known_is_null(account: sandbox.SandboxAccount) -> No
 def test_refresh_false_takes_what_is_cached_and_says_what_is_not(
     account: sandbox.SandboxAccount,
 ) -> None:
-    account.deals()
+    account.deals(names=False)
     account.users()
     requested = account.server.stats.requests
     with pytest.warns(DataWarning) as said:
@@ -93,9 +95,156 @@ def test_refresh_false_takes_what_is_cached_and_says_what_is_not(
     ]
 
 
-def test_a_name_column_needs_names(account: sandbox.SandboxAccount) -> None:
-    with pytest.raises(ArgumentError, match="'owner_name' needs names=True"):
-        account.deals(columns=["id", "owner_name"])
+SMALL = ["creator_name", "owner_name", "pipeline_name", "stage_name"]
+LARGE = ["person_name", "org_name"]
+
+
+def names_in(frame: pd.DataFrame) -> list[str]:
+    return [column for column in frame.columns if column in {*SMALL, *LARGE}]
+
+
+def test_the_names_of_small_lists_are_there_by_default(account: sandbox.SandboxAccount) -> None:
+    deals = account.deals()
+    assert names_in(deals) == SMALL
+    assert sorted(paths(account)[-3:]) == ["pipelines", "stages", "users"]
+    assert deals["owner_name"].notna().all()
+    users = account.users().set_index("id")["name"]
+    assert deals["owner_name"].to_list() == [users[user] for user in deals["owner_id"]]
+    pd.testing.assert_frame_equal(account.deals(names=True)[SMALL], deals[SMALL])
+    assert "product_name" in account.deal_products()
+    assert "pipeline_name" in account.stages()
+    assert "board_name" in account.phases()
+
+
+def test_names_are_added_as_the_account_was_opened_to_add_them() -> None:
+    options = {"seed": 3, "deals": 60, "company": "hostile", "burst": 100_000, "progress": False}
+    with (
+        sandbox.connect(**options, names=False) as none,
+        sandbox.connect(**options, names=True) as every,
+    ):
+        assert names_in(none.deals()) == []
+        assert "users" not in paths(none)
+        assert sorted(names_in(none.deals(names=True))) == sorted(SMALL + LARGE)
+        assert sorted(names_in(every.deals())) == sorted(SMALL + LARGE)
+        assert names_in(every.deals(names=False)) == []
+
+
+def test_names_by_default_cost_the_lists_once_a_day(account: sandbox.SandboxAccount) -> None:
+    account.deals(names=False)
+    spent = account.tokens_today
+    account.deals()
+    assert account.tokens_today - spent == 30
+    account.deals()
+    account.deals(columns=["id", "title"])
+    assert account.tokens_today - spent == 30
+
+
+def test_products_are_read_again_for_their_names_after_metadata_age() -> None:
+    with sandbox.connect(
+        seed=3,
+        deals=60,
+        company="hostile",
+        burst=100_000,
+        progress=False,
+        max_age=0,
+        metadata_age="1D",
+    ) as account:
+        account.deal_products()
+        account.deal_products()
+        requested = [entry.template for entry in account.server.requests]
+        assert requested.count("/api/v2/products") == 1
+
+
+def test_only_what_the_columns_name_is_loaded_by_default(account: sandbox.SandboxAccount) -> None:
+    account.deals(names=False)
+    account.server.reset_stats()
+    account.deals(columns=["id", "title"])
+    assert paths(account) == []
+    assert list(account.deals(columns=["id", "stage_name"])) == ["id", "stage_name"]
+    assert paths(account) == ["stages"]
+
+
+def test_an_unavailable_list_costs_its_names_and_no_word_by_default(
+    account: sandbox.SandboxAccount,
+) -> None:
+    account.deals(names=False)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", DataWarning)
+        warnings.filterwarnings("ignore", "deals, column", DataWarning)
+        named = account.deals(refresh=False)
+    assert named["owner_name"].isna().all()
+    with pytest.warns(DataWarning, match="owner_name is null because table 'users'"):
+        account.deals(refresh=False, columns=["owner_name"])
+
+
+def test_names_by_default_may_be_older_where_their_lists_cannot_be_read() -> None:
+    with sandbox.connect(
+        seed=3,
+        deals=60,
+        company="hostile",
+        burst=100_000,
+        progress=False,
+        metadata_age=0,
+        max_tokens=95,
+    ) as account:
+        first = account.deals()
+        assert account.tokens_today == 82
+        pd.testing.assert_frame_equal(account.deals(), first)
+        with pytest.raises(BudgetError):
+            account.deals(columns=["owner_name"])
+
+
+def test_deals_without_their_names_are_refused_where_the_names_were_never_read() -> None:
+    with sandbox.connect(
+        seed=3, deals=60, company="hostile", burst=100_000, progress=False, max_tokens=60
+    ) as account:
+        assert len(account.deals(names=False)) > 0
+        with pytest.raises(BudgetError, match=r"account\.deals\(refresh=False\) reads"):
+            account.deals()
+        assert account.deals(refresh=False)["owner_name"].isna().all()
+
+
+def test_names_add_the_pages_of_records(account: sandbox.SandboxAccount) -> None:
+    deals = account.deals(names=True)
+    assert list(deals.columns).index("url") == list(deals.columns).index("stage_name") + 1
+    first = deals.iloc[0]
+    assert first["url"].endswith(f".pipedrive.com/deal/{first['id']}")
+    assert deals["url"].is_unique
+    for table, path in (
+        ("persons", "person"),
+        ("organizations", "organization"),
+        ("products", "product"),
+        ("projects", "projects"),
+    ):
+        frame = getattr(account, table)(names=True, columns=["url", "id"])
+        assert list(frame.columns) == ["url", "id"]
+        assert frame["url"].str.endswith(tuple(f"/{path}/{one}" for one in frame["id"])).all()
+        assert "url" not in getattr(account, table)()
+    assert list(account.deals(names=True, columns=["title", "url"])) == ["title", "url"]
+    assert account.deals(names=True, columns=["url"]).attrs["tz"] == account.tz
+    assert "url" not in account.activities(names=True)
+    for columns, message in (
+        (["url"], "'url' needs names=True"),
+        (["url", "url"], "needs names=True"),
+    ):
+        with pytest.raises(ArgumentError, match=message):
+            account.deals(columns=columns)
+    with pytest.raises(ArgumentError, match="names one column twice: 'url'"):
+        account.deals(names=True, columns=["url", "url"])
+
+
+def test_long_lists_need_names(account: sandbox.SandboxAccount) -> None:
+    for name, table in (("org_name", "organizations"), ("person_name", "persons")):
+        with pytest.raises(
+            ArgumentError,
+            match=f"'{name}' needs names=True: it loads all {table} if they are not cached",
+        ):
+            account.deals(columns=["id", name])
+    with pytest.raises(ArgumentError, match=r"'owner_name' needs names=True\."):
+        account.deals(names=False, columns=["id", "owner_name"])
+    for wrong in ("no", 1):
+        with pytest.raises(ArgumentError, match="names must be True, False or None"):
+            account.deals(names=wrong)
     assert account.server.stats.requests == 0
 
 

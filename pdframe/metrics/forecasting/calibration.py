@@ -67,7 +67,7 @@ def calibration(backtest_deals: pd.DataFrame, *, by: str | list[str] | None = No
        bin    n  wins  p_mean  share   low  high
     0    2  101    19    0.16   0.19  0.12  0.28
     """
-    names = ["method", "horizon", *keys(by, ("method", "horizon", *_COLUMNS))]
+    names = ["method", "horizon", *keys(by, ("method", "horizon", *_COLUMNS), backtest_deals)]
     frame = require_columns(
         backtest_deals, "backtest_deals", ["method", "horizon", "p_won", "won"], names
     )

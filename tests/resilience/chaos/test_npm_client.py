@@ -151,7 +151,7 @@ def frame(account: sandbox.SandboxAccount, name: str, *args: Any) -> pd.DataFram
         warnings.simplefilter(
             "ignore", DataWarning
         )  # options that are deleted while rows hold them
-        result: pd.DataFrame = getattr(account, name)(*args, labels=False)
+        result: pd.DataFrame = getattr(account, name)(*args, labels=False, names=False)
     return result
 
 

@@ -184,6 +184,12 @@ METRICS: dict[str, tuple[list[str], Callable[..., Any]]] = {
         ["changes", "deals"],
         lambda changes, deals: metrics.pipeline_movements(changes, deals, **YEAR, by="title"),
     ),
+    "changes": (
+        ["changes", "deals", "stages"],
+        lambda changes, deals, stages: metrics.changes_summary(
+            metrics.changes(changes, deals, **YEAR, stages=stages), by="title"
+        ),
+    ),
     "slippage": (
         ["changes", "deals"],
         lambda changes, deals: metrics.slippage(changes, deals, **YEAR, by="title"),

@@ -197,6 +197,18 @@ def test_each_group_has_its_own_horizon_and_follow_up() -> None:
     assert table["conversion"].dropna().to_dict() == {("a", "A"): 0.5, ("a", "B"): 0.0}
 
 
+def test_the_common_horizon_is_the_shortest_of_all_rows() -> None:
+    visits = FOLLOWED.assign(side=FOLLOWED["deal_id"].map({1: "a", 2: "a", 3: "b", 4: "b"}))
+    table = funnel(visits, stages(), as_of=day(100), by="side", horizon="common")
+    # 20, 30, 50 and 10 days, see above.
+    assert table["horizon_days"].dropna().tolist() == [10.0] * 4
+    pd.testing.assert_frame_equal(
+        table, funnel(visits, stages(), as_of=day(100), by="side", horizon="10D")
+    )
+    none = funnel(visits.iloc[:0], stages(), as_of=day(100), pipeline_id=1, horizon="common")
+    assert none["horizon_days"].isna().all()
+
+
 def test_intervals_hold_the_truth_of_200_small_pipelines() -> None:
     design = Design()
     table = funnel(

@@ -144,7 +144,12 @@ def test_need_names_what_is_missing() -> None:
         ("visits", "b", "Pass the frame of account.stage_visits() with all its columns."),
         ("history", "b", "Pass the frame of account.deal_history() with all its columns."),
         ("rates", "b", "Pass the frame of the loader with all its columns."),
-        ("deals", "owner_name", "account.deals(names=True) adds the names of ids."),
+        ("deals", "owner_name", "account.deals() adds the names of ids, unless names=False."),
+        (
+            "deals",
+            "org_name",
+            "account.deals(names=True) adds the names of persons and organizations.",
+        ),
         ("lines", "Deal type", "The argument carry= of mrr_lines adds columns of deals."),
     ]:
         with pytest.raises(ArgumentError, match=f"{re.escape(remedy)}$"):

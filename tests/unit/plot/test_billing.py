@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pandas as pd
 import pytest
+from matplotlib.colors import to_hex
 
 from pdframe import plot
 from pdframe.errors import ArgumentError
@@ -31,8 +32,8 @@ def test_bars_are_the_sums_of_a_month_and_kind() -> None:
     }
     assert ax.containers[2][0].get_y() == 120.5
     assert [tick.get_text() for tick in ax.get_xticklabels()] == ["2026-09", "2026-08", "2026-07"]
-    assert {"1,120", "0", "20", "EUR", "Billed by month"} <= {*texts(ax)}
-    assert len({bars[0].get_hatch() for bars in ax.containers}) == 3
+    assert {"1,120", "0", "20", "€1k", "Billed by month"} <= {*texts(ax)}
+    assert len({to_hex(bars[0].get_facecolor()) for bars in ax.containers}) == 3
     assert [text.get_text() for text in ax.get_legend().get_texts()] == [
         "recurring",
         "one-time",

@@ -112,7 +112,7 @@ def test_any_name_is_drawn_as_text(
     assert all(
         any(text in seen or seen == style.shown(name, 30) for seen in result)
         for name in names
-        for text in [style.shown(name)]
+        for text in [style.fitted(name, 2.5, style.normal())]
     )
     risky = [
         text for text in ax.findobj(plt.Text) if "$" in text.get_text() or "\\" in text.get_text()
@@ -151,11 +151,25 @@ def test_a_missing_column_is_named(
 
 
 @pytest.mark.parametrize(
+    ("chart", "made", "title"),
+    [
+        (plot.funnel, funnel_frame(3, groups=NAMES), "by owner: the largest 9, and 3 more"),
+        (plot.velocity, velocity_frame(NAMES, ["a", "b", "c", "d"]), "the largest 3, and 1 more"),
+        (plot.stage_survival, survival_frame(NAMES, ["a", "b"]), "the largest 1, and 1 more"),
+    ],
+)
+def test_of_many_groups_those_that_can_be_read_are_drawn(
+    chart: Chart, made: pd.DataFrame, title: str
+) -> None:
+    assert draw(chart(made)).get_title(loc="left").replace("\n", " ").endswith(title)
+
+
+@pytest.mark.parametrize(
     ("chart", "made"),
     [
-        (plot.funnel, funnel_frame(3, groups=NAMES)),
-        (plot.velocity, velocity_frame(NAMES, ["a", "b", "c", "d"])),
-        (plot.stage_survival, survival_frame(NAMES, ["a", "b"])),
+        (plot.funnel, funnel_frame(36)),
+        (plot.velocity, velocity_frame([f"S{at}" for at in range(37)])),
+        (plot.stage_survival, survival_frame([*NAMES, "one more"])),
         (plot.flow, moves_frame([f"S{at}" for at in range(25)])),
     ],
 )

@@ -15,7 +15,7 @@ from matplotlib.patches import Rectangle
 from pdframe import plot
 from pdframe.errors import ArgumentError
 from pdframe.plot import _style as style
-from pdframe.plot.forecast import short
+from pdframe.plot._months import short
 from tests.helpers.charts import draw, texts
 from tests.helpers.forecast_charts import (
     CHANGES,

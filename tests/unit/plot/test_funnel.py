@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import matplotlib.pyplot as plt
 import pandas as pd
 import pytest
 from matplotlib.colors import to_hex
 
 from pdframe import plot
 from pdframe.errors import ArgumentError
+from pdframe.plot import _style as style
 from tests.helpers.charts import FUNNEL, draw, frame, funnel_frame, texts
 
 STATES = ["advanced", "lost", "left", "open"]
@@ -117,13 +119,18 @@ def test_counts_percentages_and_conversion_are_written() -> None:
     assert (ax.get_xlabel(), ax.get_title(loc="left")) == ("deals", "Funnel: 1,599 deals")
 
 
-def test_segments_differ_without_colour_and_text_stands_out() -> None:
-    ax = draw(plot.funnel(TABLE))
-    snapshots = {
-        (bars[0].get_hatch() or "", to_hex(bars[0].get_facecolor()) == "#ffffff")
-        for bars in ax.containers
-    }
-    assert len(snapshots) == 4
+@pytest.mark.parametrize("theme", ["default", "dark_background"])
+def test_segments_differ_and_counts_in_them_stand_out(theme: str) -> None:
+    with plt.style.context(theme):
+        ax = draw(plot.funnel(TABLE))
+    fills = [to_hex(bars[0].get_facecolor()) for bars in ax.containers]
+    assert len({*fills}) == 4
+    assert not any(bars[0].get_hatch() for bars in ax.containers)
+    # The first row: 1093, 253, 103 and 150 deals.
+    inside = [text for text in ax.texts if text.get_text() in ("1,093", "253", "103", "150")]
+    assert len(inside) == 4
+    for text, fill in zip(inside, fills, strict=True):
+        assert style.contrast(text.get_color(), fill) >= 4.5
     assert [text.get_text() for text in ax.get_legend().get_texts()] == [
         "advanced",
         "lost there",
@@ -172,3 +179,29 @@ def test_ticks_are_complete_deals() -> None:
         ] == places.tolist()
         assert len(places) > 2
         assert places.max() <= 10 * stages + 3
+
+
+def test_one_horizon_of_all_rows_is_in_the_heading() -> None:
+    ax = draw(plot.funnel(TABLE.assign(horizon_days=90.0)))
+    result = texts(ax)
+    assert {"conversion in 90 d (95 % CI)", "70 % (68–73 %)"} <= {*result}
+    assert not any(text.startswith("70 %") and "in" in text for text in result)
+
+
+def test_of_many_groups_those_with_the_most_deals_are_drawn() -> None:
+    table = funnel_frame(2, groups=[f"Owner {at:02d}" for at in range(30)])
+    table["reached"] += table["owner"].str[-2:].astype(int)
+    table["open"] += table["owner"].str[-2:].astype(int)
+    ax = draw(plot.funnel(table))
+    # 36 bars, three a group.
+    names = [tick.get_text() for tick in ax.get_yticklabels()]
+    assert names == [f"Owner {at:02d}" for at in range(29, 17, -1)] * 3
+    deals = 30 * 23 + sum(range(30))
+    assert ax.get_title(loc="left") == (
+        f"Funnel: {deals:,} deals, by owner: the largest 12, and 18 more"
+    )
+    ax = draw(plot.funnel(table, top=2))
+    assert [tick.get_text() for tick in ax.get_yticklabels()] == ["Owner 29", "Owner 28"] * 3
+    for wrong in (0, 13, 1.5):
+        with pytest.raises(ArgumentError, match="top="):
+            plot.funnel(table, top=wrong)

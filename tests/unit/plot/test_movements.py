@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from matplotlib.axes import Axes
+from matplotlib.colors import to_hex
 from matplotlib.patches import Rectangle
 
 from pdframe import plot
@@ -71,7 +72,7 @@ def test_names_and_amounts_are_written() -> None:
     ]
     assert {"1,000", "1,215"} <= {*texts(ax)}
     assert (ax.get_ylabel(), ax.get_title(loc="left")) == (
-        "EUR",
+        "",
         "MRR movements, 2026-01 to 2026-02",
     )
 
@@ -80,14 +81,16 @@ def test_what_is_far_above_zero_is_cut_and_says_so() -> None:
     far = movements(100_000.0, [500.0, 0.0, 50.25, -20.0, -100.0, 0.0])
     ax = draw(plot.mrr_movements(far))
     assert 99_000 < ax.get_ylim()[0] < 100_000
-    assert ax.get_ylabel() == "EUR (axis does not begin at 0)"
+    assert ax.get_ylabel() == "(axis does not begin at 0)"
     start, *steps, end = bars(ax)
     assert start.get_height() + sum(bar.get_height() for bar in steps) == pytest.approx(
         end.get_height(), abs=1e-9
     )
     near = draw(plot.mrr_movements(TABLE))
     assert near.get_ylim()[0] == 0
-    assert near.get_ylabel() == "EUR"
+    assert near.get_ylabel() == ""
+    ticks = [tick.get_text() for tick in near.get_yticklabels()]
+    assert ticks[:2] == ["€0", "€500"]
 
 
 def test_in_a_small_axes_names_do_not_overlap() -> None:
@@ -116,10 +119,9 @@ def test_by_month_gains_are_above_and_losses_below_with_the_net() -> None:
     net = next(line for line in ax.lines if line.get_label() == "net")
     assert list(net.get_ydata()) == pytest.approx((TABLE["end"] - TABLE["start"]).tolist())
     assert {"+427.25", "-212.50"} <= {*texts(ax)}
-    snapshots = [(bar[0].get_hatch(), bar[0].get_facecolor()) for bar in ax.containers]
-    assert len({*snapshots}) == 6
-    # In grey, new and churn are on either side of 0; all others are hatched.
-    assert sum(hatch is None or hatch == "" for hatch, _ in snapshots) == 2
+    # Nothing is hatched but what is incomplete; colours differ, and their names are in the legend.
+    assert len({to_hex(bar[0].get_facecolor()) for bar in ax.containers}) == 6
+    assert not any(bar[0].get_hatch() for bar in ax.containers)
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from matplotlib.axes import Axes
+from matplotlib.colors import to_hex
 
 from pdframe import plot
 from pdframe.errors import ArgumentError
@@ -41,7 +42,8 @@ def test_one_series_is_a_line_from_zero_with_its_ends_written() -> None:
     ]
     assert {"100 EUR", "1,240 EUR, 6 customers"} <= {*texts(ax)}
     assert ax.get_ylim()[0] == 0
-    assert (ax.get_ylabel(), ax.get_title(loc="left")) == ("EUR", "MRR by month")
+    assert (ax.get_ylabel(), ax.get_title(loc="left")) == ("", "MRR by month")
+    assert "€500" in [tick.get_text() for tick in ax.get_yticklabels()]
     assert ax.get_legend() is None
 
 
@@ -82,18 +84,63 @@ def test_groups_as_lines_differ_in_more_than_colour() -> None:
     assert not ax.containers
 
 
-def test_twelve_groups_over_sixty_months_differ_without_colour() -> None:
+def test_twelve_groups_over_sixty_months_differ() -> None:
     table = schedule(*[(f"Group {at}", list(np.arange(60.0) + at)) for at in range(12)])
     ax = draw(plot.mrr(table))
-    assert len({bars[0].get_hatch() for bars in ax.containers}) == 12
+    assert len({to_hex(bars[0].get_facecolor()) for bars in ax.containers}) == 12
     assert np.allclose(sums(ax), table.groupby("month")["mrr"].sum())
     ticks = [text for text in ax.get_xticklabels() if text.get_text()]
     boxes = sorted((text.get_window_extent() for text in ticks), key=lambda box: box.x0)
     assert ticks[0].get_text() == "2030-12"
     assert len(ticks) >= 6
     assert all(left.x1 < right.x0 for left, right in pairwise(boxes))
-    with pytest.raises(ArgumentError, match="The frame holds 13 groups"):
-        plot.mrr(schedule(*[(f"Group {at}", [1.0]) for at in range(13)]))
+
+
+def test_of_many_groups_the_largest_are_drawn_and_the_rest_together() -> None:
+    # Group n has n each month; the largest are the last.
+    table = schedule(*[(f"Group {at}", [float(at), float(at)]) for at in range(20)])
+    ax = draw(plot.mrr(table))
+    assert len(ax.containers) == 8
+    assert ax.containers[-1].get_label() == "and 13 more"
+    assert [bar.get_height() for bar in ax.containers[-1]] == [sum(range(13))] * 2
+    assert sums(ax) == [sum(range(20))] * 2
+    ax = draw(plot.mrr(table, top=2))
+    assert [bars.get_label() for bars in ax.containers] == ["Group 19", "Group 18", "and 18 more"]
+    ax = draw(plot.mrr(table, top=2, stacked=False))
+    assert [list(line.get_ydata()) for line in ax.lines if line.get_label() != "_child0"][:2] == [
+        [19, 19],
+        [18, 18],
+    ]
+    assert ax.get_title(loc="left") == "MRR by month, by Region: the largest 2, and 18 more"
+    for wrong in (0, 13, True, "5"):
+        with pytest.raises(ArgumentError, match="top="):
+            plot.mrr(table, top=wrong)
+
+
+def test_arr_is_twelve_times_mrr() -> None:
+    ax = draw(plot.mrr(ONE, measure="arr"))
+    assert list(ax.lines[0].get_ydata()) == [1200.0, 1800.0, 1446.0, 14883.0]
+    assert ax.get_title(loc="left") == "ARR by month"
+    assert "14,883 EUR, 6 customers" in texts(ax)
+    with pytest.raises(ArgumentError, match="measure='ARR' must be 'mrr' or 'arr'"):
+        plot.mrr(ONE, measure="ARR")
+
+
+def test_names_stand_for_ids_where_both_are_there() -> None:
+    table = pd.concat(
+        [
+            schedule((None, [1.0])).assign(customer=key, customer_name=name)
+            for key, name in (("org 1", "Acme"), ("org 2", "Acme"), ("org 3", "Bolt"), ("4", None))
+        ]
+    )[["customer", "customer_name", *SCHEDULE]]
+    ax = draw(plot.mrr(table))
+    assert [bars.get_label() for bars in ax.containers] == [
+        "Acme (org 1)",
+        "Acme (org 2)",
+        "Bolt",
+        "4",
+    ]
+    assert ax.get_title(loc="left") == "MRR by month, by customer"
 
 
 def test_several_currencies_are_refused_with_what_to_do() -> None:

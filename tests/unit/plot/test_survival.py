@@ -35,12 +35,13 @@ def test_steps_begin_at_one_and_hold_until_the_next() -> None:
     ax = draw(plot.stage_survival(frame(SURVIVAL, *ROWS)))
     curve = ax.lines[0]
     assert curve.get_drawstyle() == "steps-post"
-    assert curve.get_xdata().tolist() == [0, 6, 7, 9, 22, 35]
-    assert curve.get_ydata().tolist() == [1, 0.8571, 0.8067, 0.8067, 0.5378, 0]
-    assert ax.get_xlim() == (0, 35)
+    # Of 21 visits a tenth is 3: the last row has one at risk, and the curve ends before it.
+    assert curve.get_xdata().tolist() == [0, 6, 7, 9, 22]
+    assert curve.get_ydata().tolist() == [1, 0.8571, 0.8067, 0.8067, 0.5378]
+    assert ax.get_xlim() == (0, 22)
     assert (ax.get_title(loc="left"), ax.get_xlabel(), ax.get_ylabel()) == (
         "How long deals stay in Demo",
-        "days in the stage",
+        "days in the stage; curves end where few are at risk",
         "share still there",
     )
 
@@ -58,7 +59,7 @@ def test_the_band_is_low_to_high_and_missing_where_it_is_undefined() -> None:
 
 def test_numbers_at_risk_are_those_just_before_each_tick() -> None:
     ax = draw(plot.stage_survival(frame(SURVIVAL, *ROWS)))
-    expected = {0: "21", 5: "21", 10: "7", 15: "7", 20: "7", 25: "1", 30: "1", 35: "1"}
+    expected = {0: "21", 5: "21", 10: "7", 15: "7", 20: "7"}
     assert at_risk(ax, "Demo") == expected
     # Below the axis, and within the figure.
     height = ax.figure.bbox.height
@@ -66,6 +67,24 @@ def test_numbers_at_risk_are_those_just_before_each_tick() -> None:
         box = text.get_window_extent()
         assert box.y1 < ax.bbox.y0
         assert 0 <= box.y0 < height
+
+
+def test_a_curve_ends_where_ten_or_a_tenth_are_at_risk() -> None:
+    def curve(most: int, *risks: int) -> list[float]:
+        rows = [
+            (1, 7, "Demo", 1, float(at + 1), risk, 1, 1 / (at + 2), 0.1, 0.9)
+            for at, risk in enumerate((most, *risks))
+        ]
+        ax = draw(plot.stage_survival(frame(SURVIVAL, *rows)))
+        return list(ax.lines[0].get_xdata())
+
+    assert curve(500, 10, 9) == [0, 1, 2]
+    assert curve(40, 4, 3) == [0, 1, 2]
+    assert curve(3, 2, 1) == [0, 1, 2, 3]
+    # Where visits come under observation late, the start may be thin, and is drawn.
+    assert curve(2, 500, 400) == [0, 1, 2, 3]
+    ax = draw(plot.stage_survival(frame(SURVIVAL, *ROWS[:4])))
+    assert ax.get_xlabel() == "days in the stage"
 
 
 def test_after_the_end_of_a_curve_nothing_is_at_risk() -> None:

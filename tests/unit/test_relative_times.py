@@ -1,0 +1,92 @@
+"""Times that people count from now."""
+
+from __future__ import annotations
+
+from datetime import date, timedelta
+from typing import Any
+
+import pandas as pd
+import pytest
+
+from pdframe._relative_times import absolute
+from pdframe.errors import ArgumentError
+
+# A Thursday: 1 January there, and still 2025 in UTC.
+NOW = pd.Timestamp("2025-12-31 22:30", tz="UTC")
+TZ = "Europe/Tallinn"
+
+
+@pytest.mark.parametrize(
+    ("when", "expected"),
+    [
+        ("today", date(2026, 1, 1)),
+        ("Yesterday", date(2025, 12, 31)),
+        ("last Monday", date(2025, 12, 29)),
+        ("monday", date(2025, 12, 29)),
+        ("last  Thursday", date(2025, 12, 25)),
+        ("last_friday", date(2025, 12, 26)),
+        ("last Wednesday", date(2025, 12, 31)),
+        ("7 days ago", date(2025, 12, 25)),
+        ("a week ago", date(2025, 12, 25)),
+        ("last 7 days", date(2025, 12, 25)),
+        ("the past 2 weeks", date(2025, 12, 18)),
+        ("1 month ago", date(2025, 12, 1)),
+        ("2 quarters ago", date(2025, 7, 1)),
+        ("one year ago", date(2025, 1, 1)),
+        ("2026 days ago", date(2020, 6, 15)),
+        ("3 hours ago", pd.Timestamp("2025-12-31 19:30", tz="UTC")),
+        ("an hour ago", pd.Timestamp("2025-12-31 21:30", tz="UTC")),
+        ("last 90 minutes", pd.Timestamp("2025-12-31 21:00", tz="UTC")),
+        ("now", NOW),
+        (timedelta(days=2), pd.Timestamp("2025-12-29 22:30", tz="UTC")),
+        ("this week", pd.Period("2025-12-29", "W-SUN")),
+        ("last week", pd.Period("2025-12-22", "W-SUN")),
+        ("this month", pd.Period("2026-01", "M")),
+        ("last quarter", pd.Period("2025Q4", "Q")),
+        ("last year", pd.Period("2025", "Y")),
+    ],
+)
+def test_a_time_counted_from_now(when: Any, expected: Any) -> None:
+    assert absolute(when, NOW, TZ, "since") == expected
+
+
+@pytest.mark.parametrize(
+    "when",
+    [
+        "2026-06-30",
+        "2026",
+        "2026-Q2",
+        " 2026-06",
+        date(2026, 6, 30),
+        pd.Period("2026-06"),
+        17,
+        None,
+    ],
+)
+def test_any_other_time_is_returned_as_it_is(when: Any) -> None:
+    assert absolute(when, NOW, TZ, "since") is when
+
+
+@pytest.mark.parametrize(
+    ("when", "message"),
+    [
+        ("last Mondy", "since='last Mondy' is not a time. Did you mean 'last Monday'?"),
+        ("ystrday", "Did you mean 'yesterday'?"),
+        ("next week", "Write '2026-06-30'"),
+        ("7 days", "Did you mean '7 days ago'?"),
+        ("soon", "or one of 'today', 'yesterday', 'last Monday'"),
+        ("", "is not a time"),
+        ("999999 years ago", "is before the first year"),
+        ("7 hours ago ago", "is not a time"),
+    ],
+)
+def test_a_text_that_is_no_time_gets_the_nearest_one(when: str, message: str) -> None:
+    with pytest.raises(ArgumentError) as refused:
+        absolute(when, NOW, TZ, "since")
+    assert message in str(refused.value)
+
+
+def test_a_day_of_the_clock_change_is_that_day() -> None:
+    now = pd.Timestamp("2026-03-29 21:30", tz="UTC")  # 30 March there
+    assert absolute("yesterday", now, TZ, "since") == date(2026, 3, 29)
+    assert absolute("24 hours ago", now, TZ, "since") == now - timedelta(hours=24)
