@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import html
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -79,27 +79,9 @@ def status_frame(store: Store) -> pd.DataFrame:
     return pd.DataFrame(columns)
 
 
-def warnings_frame(facts: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
-    """Make the frame of `Account.warnings`."""
-    dtypes = {
-        "table": "str",
-        "column": "str",
-        "kind": "str",
-        "count": "Int64",
-        "example": "str",
-        "first_seen": "datetime64[us, UTC]",
-    }
-    columns: dict[str, list[Any]] = {name: [fact[name] for fact in facts] for name in dtypes}
-    columns["column"] = [column or None for column in columns["column"]]
-    columns["first_seen"] = [datetime.fromisoformat(time) for time in columns["first_seen"]]
-    return pd.DataFrame(
-        {name: pd.Series(columns[name], dtype=dtype) for name, dtype in dtypes.items()}
-    )
-
-
 def cache_lines(store: Store) -> list[str]:
-    """Return a line a cached table, with its rows and age; `NewerCacheError` as one line; what to do
-    next where nothing is cached.
+    """Return a line a cached table, with its rows and age; `NewerCacheError` as one line; what to
+    do next where nothing is cached.
     """
     now = datetime.now(UTC)
     try:
@@ -152,5 +134,4 @@ __all__ = [
     "estimate_frame",
     "status_frame",
     "sync_frame",
-    "warnings_frame",
 ]

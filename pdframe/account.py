@@ -26,13 +26,13 @@ from pdframe._overview import (
     estimate_frame,
     status_frame,
     sync_frame,
-    warnings_frame,
 )
 from pdframe._progress import Bars
 from pdframe._terminal import printable
 from pdframe._warnings import warn
 from pdframe.api.client import Client
 from pdframe.api.credentials import OAuth
+from pdframe.bi.deal_card import deal
 from pdframe.bi.export import export
 from pdframe.cache.data_warnings import DataWarnings
 from pdframe.cache.folder import check_writable, readable_key
@@ -42,11 +42,11 @@ from pdframe.errors import AccessError, ArgumentError, CacheError
 from pdframe.frames.convert import shorten
 from pdframe.history import changes, forecasts, replay
 from pdframe.history.latest_visits import LatestVisits
-from pdframe.loaders import lists, per_record
+from pdframe.loaders import lists, noticed, per_record
 from pdframe.loaders.fields import fields
 from pdframe.loaders.search import search, search_field
 from pdframe.loaders.urls import url
-from pdframe.schema import LISTS, table_named
+from pdframe.schema import LISTS, TABLES, table_named
 from pdframe.sync import DEFAULT_OPTIONS, Syncer, SyncOptions
 
 _ME_COST = 2
@@ -257,7 +257,9 @@ class Account:
     forecast = forecasts.forecast
     track_record = forecasts.track_record
     changes = changes.changes
+    deal = deal
 
+    warnings = noticed.warnings
     search = search
     search_field = search_field
     fields = fields
@@ -457,31 +459,6 @@ class Account:
         """
         return status_frame(self._store)
 
-    def warnings(self) -> pd.DataFrame:
-        """List what was noticed in the data, in all sessions with this cache; nothing is requested.
-
-        Loaders warn of the columns that were asked for alone, and of each fact once an account
-        object; this is everything. A row stays when the data is corrected in Pipedrive.
-
-        Returns
-        -------
-        DataFrame
-            One row a table, column and kind, the first seen first: table; column, null where rows
-            were left out; kind: "does not fit its type" (the cells are null), "option not defined"
-            (any more; they read #id), "outside its vocabulary" (kept as they are), "row left out";
-            count: cells or rows at the last load that noticed it; example: one of the values, as
-            text; first_seen (UTC, by this machine's clock).
-
-        Examples
-        --------
-        >>> deals = account.deals()
-        >>> noticed = account.warnings()
-        >>> columns = ["column", "kind", "count", "example"]
-        >>> noticed.loc[noticed["table"] == "deals", columns].to_dict("records")
-        [{'column': 'Competitor', 'kind': 'option not defined', 'count': 8, 'example': '#112'}]
-        """
-        return warnings_frame(self._data_warnings.facts())
-
     def close(self) -> None:
         """Close the connections. The cache stays.
 
@@ -595,7 +572,13 @@ class Account:
         return printable(str(known.get("company_name") or self._host)), lines
 
 
-explain_methods(Account)
+explain_methods(
+    Account,
+    {
+        name: [*table.by_name, *(column.name for column in table.names)]
+        for name, table in TABLES.items()
+    },
+)
 connect = explained(connect)
 
 
