@@ -215,7 +215,7 @@ class Account:
         self._tz: str | None = None
         self._opened: Store | None = None
         self._latest_visits = LatestVisits()
-        self._data_warnings = DataWarnings(lambda: self._store)
+        self._data_warnings = DataWarnings(weakref.proxy(self))
         # An account that is never closed leaves no connection open.
         weakref.finalize(self, client.close)
 

@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import contextlib
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Protocol
 
 from pdframe._files import locked_file, seal, unseal, write_atomic
 from pdframe._forks import renew_after_fork
@@ -35,17 +35,25 @@ _MOST_SHOWN = 3
 """Facts that one warning tells."""
 
 
+class HasStore(Protocol):
+    """An account."""
+
+    @property
+    def _store(self) -> Store: ...
+
+
 class DataWarnings:
     """The facts that were noticed in the data of one account.
 
     Parameters
     ----------
-    store
-        Returns the cache of the account.
+    account
+        A weak proxy of the account, which has the cache: an account that is no longer used closes
+        its connections at once.
     """
 
-    def __init__(self, store: Callable[[], Store]) -> None:
-        self._store = store
+    def __init__(self, account: HasStore) -> None:
+        self._account = account
         self._said: set[str] = set()
         # Facts about columns that were not asked for, until they are.
         self._unsaid: dict[str, Notice] = {}
@@ -131,7 +139,7 @@ class DataWarnings:
             if keys <= self._kept:
                 return
         with contextlib.suppress(OSError, PdframeError):
-            path = self._store().root / NAME
+            path = self._account._store.root / NAME
             with locked_file(path.with_name(f"{NAME}.lock")):
                 rows = {(row["table"], row["column"], row["kind"]): row for row in self._read()}
                 at = datetime.now(UTC).isoformat(timespec="seconds")
@@ -152,7 +160,7 @@ class DataWarnings:
     def _read(self) -> list[dict[str, Any]]:
         """Return the rows of the file; none where there is none, or it is not what was written."""
         try:
-            rows = unseal((self._store().root / NAME).read_bytes())["facts"]
+            rows = unseal((self._account._store.root / NAME).read_bytes())["facts"]
             return [row for row in rows if {*_ROW} <= {*row}]
         except (OSError, ValueError, KeyError, TypeError):
             return []

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import warnings
+import weakref
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -107,3 +109,17 @@ def test_a_damaged_file_is_begun_again(server: Scripted, tmp_path: Path) -> None
     with connect(server, tmp_path) as other:
         said(lambda: other.stages(refresh="full"))
         assert len(other.warnings()) == 3
+
+
+def test_an_account_without_users_is_collected_at_once(server: Scripted, tmp_path: Path) -> None:
+    """Without a collection of cycles: its connections are closed with it."""
+    server.replies += [data(BAD)]
+    account = connect(server, tmp_path)
+    said(account.stages)
+    reference = weakref.ref(account)
+    gc.disable()
+    try:
+        del account
+        assert reference() is None
+    finally:
+        gc.enable()
