@@ -19,7 +19,7 @@ _COST = 1
 
 
 def cached_deal(account: Connected, number: int) -> pd.DataFrame | None:
-    """Return the cached row of a deal, also of one that was deleted, with labels, and the names that
+    """Return the cached row of a deal, also of a deleted one, with labels, and the names that
     are cached; None where the cache has none.
     """
     store = account._store
