@@ -46,7 +46,7 @@ from pdframe.loaders import lists, per_record
 from pdframe.loaders.fields import fields
 from pdframe.loaders.search import search, search_field
 from pdframe.loaders.urls import url
-from pdframe.schema import LISTS, table_named
+from pdframe.schema import LISTS, TABLES, table_named
 from pdframe.sync import DEFAULT_OPTIONS, Syncer, SyncOptions
 
 _ME_COST = 2
@@ -568,7 +568,13 @@ class Account:
         return printable(str(known.get("company_name") or self._host)), lines
 
 
-explain_methods(Account)
+explain_methods(
+    Account,
+    {
+        name: [*table.by_name, *(column.name for column in table.names)]
+        for name, table in TABLES.items()
+    },
+)
 connect = explained(connect)
 
 

@@ -204,9 +204,10 @@ def drill_through(
         `mrr_customer_months(...)`, or the visits. From a row that has a `month` to line items
         (`mrr_lines(...)`): those that count in that month or in the one before. From a row of
         `forecast`, `what_if` or `attainment` to `forecast_deals(...)` of the same `as_of`: the open
-        deals with the horizon that ends with the row's period, such as `horizons="2026-Q3"`; their
-        `expected_value` is that of all periods up to that one. Where `by` named columns of deals,
-        join them to it first. Leave out rows after the metric's `as_of` or outside its window.
+        deals with the horizon that ends with the row's period, such as `horizons="2026-Q3"`; the
+        sum of `expected_value` is near `from_open` of all periods up to that one, which knows that
+        values change until the win. Where `by` named columns of deals, join them to it first. Leave
+        out rows after the metric's `as_of` or outside its window.
     keys
         Names of the columns to compare. None: those that the metric recorded in `attrs["keys"]`, as
         far as they are in the row; where pandas lost the record (after a merge, for example), all
@@ -250,6 +251,14 @@ def drill_through(
     ):
         names.remove("period")
         match &= _until_end(plain, row, row_level.attrs)
+    if {"cutoff", "horizon", "month"} <= set(names) and "month" not in row_level.columns:
+        # Of a backtest: scores of deals have a horizon, those of totals a month.
+        if pd.isna(row["horizon"]):
+            raise ArgumentError(
+                "The row is of the revenue of a month, which row_level has no deals of. Pass a row"
+                " with a horizon."
+            )
+        names.remove("month")
     missing = [name for name in names if name not in row_level.columns]
     if missing:
         raise ArgumentError(

@@ -15,6 +15,7 @@ from pdframe.metrics._columns import NO_ID
 from pdframe.metrics.forecasting._interface import DAY, LOST, OPEN, WON, OpenDeals
 from pdframe.metrics.forecasting.known import Known
 from tests.helpers.forecast_frames import past
+from tests.helpers.other_pipelines import other_company
 from tests.helpers.small_frames import DEALS, STAGES, VISITS, frame
 
 STAGE_FRAME = frame(
@@ -477,3 +478,32 @@ def test_without_changelogs_no_deal_is_known_before_the_first_snapshot():
     assert shown.stage.tolist() == [NO_ID] * 4
     assert np.isnan(shown.value).all()
     assert shown.owner.tolist() == [NO_ID] * 4
+
+
+@pytest.mark.parametrize("share", [0.3, 0.8])
+def test_deals_without_changelog_were_known_before_as_they_are_at_that_time(share: float):
+    """Some deals are deleted before the first snapshot, which alone shows them."""
+    company = other_company(3, deals=200)
+    deals, visits, stages = company.frames
+    lost = deals["status"].isin(["lost", "deleted"])
+    removed = deals["id"].isin(deals.loc[lost, "id"].iloc[::4])
+    deals = deals.assign(
+        status=deals["status"].mask(removed, "deleted"),
+        is_deleted=removed,
+        probability=50.0,
+    )
+    own = visits["deal_id"].isin(deals.loc[removed, "id"])
+    visits = visits.assign(
+        source=visits["source"].astype("str").mask(own, "snapshots"),
+        seen_at=visits["seen_at"].mask(own, visits["left_at"].max()),
+    )
+    history = company.history[~company.history["deal_id"].isin(deals.loc[removed, "id"])]
+    now = Known.at(deals, visits, stages, company.as_of, history)
+    first = int(now.created.added.min())
+    when = first + int((now.as_of - first) * share)
+    fresh = Known.at(deals, visits, stages, pd.Timestamp(when, unit="us", tz="UTC"), history)
+    times = when - np.arange(5) * 30 * DAY
+    then = now.before(when).open_at(times)
+    assert np.isin(then.deal, deals.loc[removed, "id"]).any()
+    for name in ("deal", "at", "stage", "entered", "value", "owner", "probability"):
+        np.testing.assert_array_equal(getattr(then, name), getattr(fresh.open_at(times), name))
